@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_CMD_H
+#define SMMUV3_CMD_H
+
+/**
+ * @file
+ * Commands, one maker each [4]. Arguments are the architecture's fields; what
+ * does not fit a field is cut off, so callers check ranges.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "smmuv3_spec.h"
+
+static inline struct smmuv3_cmd
+smmuv3_cmd(enum smmuv3_cmd_op op, uint64_t dw0, uint64_t dw1)
+{
+	return (struct smmuv3_cmd){ .dw = { SMMUV3_PUT(SMMUV3_CMD0_OP, op) | dw0, dw1 } };
+}
+
+static inline struct smmuv3_cmd
+smmuv3_cmd_cfgi_ste(uint32_t sid, bool leaf)
+{
+	return smmuv3_cmd(SMMUV3_OP_CFGI_STE, SMMUV3_PUT(SMMUV3_CMD0_SID, sid),
+			SMMUV3_PUT(SMMUV3_CFGI1_LEAF, leaf));
+}
+
+static inline struct smmuv3_cmd
+smmuv3_cmd_cfgi_all(void)
+{
+	return smmuv3_cmd(SMMUV3_OP_CFGI_STE_RANGE, 0,
+			SMMUV3_PUT(SMMUV3_CFGI1_RANGE, SMMUV3_CFGI_RANGE_ALL));
+}
+
+static inline struct smmuv3_cmd
+smmuv3_cmd_cfgi_cd(uint32_t sid, uint32_t ssid, bool leaf)
+{
+	return smmuv3_cmd(SMMUV3_OP_CFGI_CD, SMMUV3_PUT(SMMUV3_CMD0_SID, sid) |
+			SMMUV3_PUT(SMMUV3_CMD0_SSID, ssid),
+			SMMUV3_PUT(SMMUV3_CFGI1_LEAF, leaf));
+}
+
+static inline struct smmuv3_cmd
+smmuv3_cmd_cfgi_cd_all(uint32_t sid)
+{
+	return smmuv3_cmd(SMMUV3_OP_CFGI_CD_ALL, SMMUV3_PUT(SMMUV3_CMD0_SID, sid), 0);
+}
+
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_nsnh_all(void)
+{
+	return smmuv3_cmd(SMMUV3_OP_TLBI_NSNH_ALL, 0, 0);
+}
+
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_el2_all(void)
+{
+	return smmuv3_cmd(SMMUV3_OP_TLBI_EL2_ALL, 0, 0);
+}
+
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_nh_asid(uint16_t vmid, uint16_t asid)
+{
+	return smmuv3_cmd(SMMUV3_OP_TLBI_NH_ASID, SMMUV3_PUT(SMMUV3_TLBI0_VMID, vmid) |
+			SMMUV3_PUT(SMMUV3_TLBI0_ASID, asid), 0);
+}
+
+/* One address, any granule, any level. */
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_nh_va(uint16_t vmid, uint16_t asid, uint64_t va, bool leaf)
+{
+	return smmuv3_cmd(SMMUV3_OP_TLBI_NH_VA, SMMUV3_PUT(SMMUV3_TLBI0_VMID, vmid) |
+			SMMUV3_PUT(SMMUV3_TLBI0_ASID, asid),
+			(va & SMMUV3_TLBI1_VA) | SMMUV3_PUT(SMMUV3_TLBI1_LEAF, leaf));
+}
+
+/*
+ * (num + 1) << scale granules from va up; needs IDR3.RIL. num, scale and ttl
+ * must not all be 0 [4.4.1.1].
+ */
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_nh_va_range(uint16_t vmid, uint16_t asid, uint64_t va, bool leaf,
+		unsigned int tg, unsigned int num, unsigned int scale, unsigned int ttl)
+{
+	struct smmuv3_cmd cmd = smmuv3_cmd_tlbi_nh_va(vmid, asid, va, leaf);
+
+	cmd.dw[0] |= SMMUV3_PUT(SMMUV3_TLBI0_NUM, num) | SMMUV3_PUT(SMMUV3_TLBI0_SCALE, scale);
+	cmd.dw[1] |= SMMUV3_PUT(SMMUV3_TLBI1_TG, tg) | SMMUV3_PUT(SMMUV3_TLBI1_TTL, ttl);
+	return cmd;
+}
+
+static inline struct smmuv3_cmd
+smmuv3_cmd_resume(uint32_t sid, uint16_t stag, bool retry, bool abort)
+{
+	return smmuv3_cmd(SMMUV3_OP_RESUME, SMMUV3_PUT(SMMUV3_CMD0_SID, sid) |
+			SMMUV3_PUT(SMMUV3_RESUME0_AC, retry) |
+			SMMUV3_PUT(SMMUV3_RESUME0_AB, abort),
+			SMMUV3_PUT(SMMUV3_RESUME1_STAG, stag));
+}
+
+static inline struct smmuv3_cmd
+smmuv3_cmd_stall_term(uint32_t sid)
+{
+	return smmuv3_cmd(SMMUV3_OP_STALL_TERM, SMMUV3_PUT(SMMUV3_CMD0_SID, sid), 0);
+}
+
+/* Completion seen in CMDQ_CONS only. */
+static inline struct smmuv3_cmd
+smmuv3_cmd_sync(void)
+{
+	return smmuv3_cmd(SMMUV3_OP_SYNC, SMMUV3_PUT(SMMUV3_SYNC0_CS, SMMUV3_SYNC_CS_NONE), 0);
+}
+
+/* Completion written as @p data to the device address @p addr; needs IDR0.MSI. */
+static inline struct smmuv3_cmd
+smmuv3_cmd_sync_msi(uint64_t addr, uint32_t data)
+{
+	return smmuv3_cmd(SMMUV3_OP_SYNC, SMMUV3_PUT(SMMUV3_SYNC0_CS, SMMUV3_SYNC_CS_IRQ) |
+			SMMUV3_PUT(SMMUV3_SYNC0_MSH, SMMUV3_SH_ISH) |
+			SMMUV3_PUT(SMMUV3_SYNC0_MSIATTR, SMMUV3_MEMATTR_OIWB) |
+			SMMUV3_PUT(SMMUV3_SYNC0_MSIDATA, data),
+			addr & SMMUV3_SYNC1_MSIADDR);
+}
+
+#endif /* SMMUV3_CMD_H */
