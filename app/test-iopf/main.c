@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * test-iopf [EAL options --] [--list] [suite ...]
+ *
+ * Runs the suites named, or all, in one process, and ends with a line
+ * "N passed, N failed, N skipped". Exits with 1 if one failed.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+
+#include "test.h"
+
+#define MAX_EAL_ARGS 32
+
+static struct test_suite *suites;
+static unsigned int nb_skipped;
+
+void
+test_suite_register(struct test_suite *suite)
+{
+	struct test_suite **at = &suites;
+
+	while (*at != NULL && strcmp((*at)->name, suite->name) < 0)
+		at = &(*at)->next;
+	suite->next = *at;
+	*at = suite;
+}
+
+void
+test_skip(const char *why)
+{
+	nb_skipped++;
+	print_message("skipped: %s\n", why);
+	skip();
+}
+
+unsigned int
+test_scale(void)
+{
+	const char *s = getenv("IOPF_TEST_SCALE");
+	int n = s != NULL ? atoi(s) : 1;
+
+	return n > 0 ? n : 1;
+}
+
+static struct test_suite *
+find_suite(const char *name)
+{
+	struct test_suite *suite = suites;
+
+	while (suite != NULL && strcmp(suite->name, name) != 0)
+		suite = suite->next;
+	return suite;
+}
+
+static int
+init_eal(const char *program, int argc, char **argv)
+{
+	static char prefix[64];
+	static char *defaults[] = {
+		"test-iopf", "--no-huge", "-m", "256", "--no-pci", prefix, "--log-level=7", NULL,
+	};
+
+	if (argc > 0) {
+		char *args[MAX_EAL_ARGS + 2] = { (char *)(uintptr_t)program };
+
+		memcpy(&args[1], argv, argc * sizeof(args[0]));
+		return rte_eal_init(argc + 1, args);
+	}
+	/* Several runs at a time must not meet in the runtime directory. */
+	snprintf(prefix, sizeof(prefix), "--file-prefix=test-iopf-%d", getpid());
+	return rte_eal_init(7, defaults);
+}
+
+static int
+run(const struct test_suite *suite, size_t *passed, size_t *failed)
+{
+	unsigned int skipped = nb_skipped;
+	int bad;
+
+	bad = _cmocka_run_group_tests(suite->name, suite->tests, suite->nb_tests, suite->setup,
+			suite->teardown);
+	if (bad < 0 || (size_t)bad > suite->nb_tests)
+		bad = suite->nb_tests;
+	*failed += bad;
+	*passed += suite->nb_tests - bad - (nb_skipped - skipped);
+	return bad;
+}
+
+int
+main(int argc, char **argv)
+{
+	size_t passed = 0, failed = 0;
+	int nb_eal = 0, first = 1;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0) {
+			nb_eal = i - 1;
+			first = i + 1;
+			break;
+		}
+	}
+	if (nb_eal > MAX_EAL_ARGS) {
+		fprintf(stderr, "test-iopf: %d EAL options; at most %d\n", nb_eal, MAX_EAL_ARGS);
+		return 2;
+	}
+	for (int i = first; i < argc; i++) {
+		if (strcmp(argv[i], "--list") == 0) {
+			for (struct test_suite *s = suites; s != NULL; s = s->next)
+				printf("%s\n", s->name);
+			return 0;
+		}
+		if (find_suite(argv[i]) == NULL) {
+			fprintf(stderr, "test-iopf: there is no suite \"%s\"; --list names them\n",
+					argv[i]);
+			return 2;
+		}
+	}
+	if (init_eal(argv[0], nb_eal, &argv[1]) < 0) {
+		fprintf(stderr, "test-iopf: EAL did not start: %s\n", rte_strerror(rte_errno));
+		return 2;
+	}
+	if (first == argc)
+		for (struct test_suite *s = suites; s != NULL; s = s->next)
+			run(s, &passed, &failed);
+	for (int i = first; i < argc; i++)
+		run(find_suite(argv[i]), &passed, &failed);
+	rte_eal_cleanup();
+	printf("%zu passed, %zu failed, %u skipped\n", passed, failed, nb_skipped);
+	return failed != 0;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef TEST_H
+#define TEST_H
+
+/*
+ * A suite is a file that ends with TEST_SUITE(name, tests, setup, teardown).
+ * main.c runs those named on the command line, or all.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+struct test_suite {
+	const char *name;
+	const struct CMUnitTest *tests;
+	size_t nb_tests;
+	CMFixtureFunction setup;
+	CMFixtureFunction teardown;
+	struct test_suite *next;
+};
+
+void test_suite_register(struct test_suite *suite);
+
+#define TEST_SUITE(name_, tests_, setup_, teardown_)				\
+	static struct test_suite suite_ ## name_ = {				\
+		.name = #name_,							\
+		.tests = tests_,						\
+		.nb_tests = sizeof(tests_) / sizeof((tests_)[0]),		\
+		.setup = setup_,						\
+		.teardown = teardown_,						\
+	};									\
+	__attribute__((constructor)) static void				\
+	suite_register_ ## name_(void)						\
+	{									\
+		test_suite_register(&suite_ ## name_);				\
+	}									\
+	struct test_suite /* takes the semicolon */
+
+/* Count it, say why, and leave the test. */
+void test_skip(const char *why);
+
+/* Multiplies the length of soak tests: IOPF_TEST_SCALE in the environment, 1 if unset. */
+unsigned int test_scale(void);
+
+#endif /* TEST_H */

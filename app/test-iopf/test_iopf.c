@@ -1,0 +1,1150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The library's contracts, on an IOMMU made of two arrays: what the test puts
+ * into the event queue, and the answers that came out, in order.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_cycles.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+
+#include "hist.h"
+#include "iopf.h"
+#include "iopf_driver.h"
+#include "table.h"
+#include "test.h"
+
+#define QUEUE		1024
+#define MAX_STALLS	32
+#define SID		7
+#define NB_PASIDS	16
+
+/*
+ * The IOMMU of two arrays
+ */
+
+struct out {
+	struct iopf_answer answer;
+	unsigned int nb_inv;	/* invalidations in front of it in the same batch */
+	uint64_t inv_addr;
+};
+
+static struct {
+	struct iopf_event events[QUEUE];
+	_Atomic unsigned int prod;
+	_Atomic unsigned int cons;
+	struct out out[QUEUE];
+	_Atomic unsigned int nb_out;
+	_Atomic unsigned int check;
+	unsigned int domains;
+	unsigned int attached;
+	unsigned int invalidate_fails_at;
+	bool stall_forced;
+	int fail_attach;
+	pthread_mutex_t lock;
+} hw = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int
+hw_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv)
+{
+	(void)args;
+	*info = (struct iopf_iommu_info){
+		.backend = "test",
+		.sid_bits = 8,
+		.pasid_bits = 4,
+		.addr_bits = 48,
+		.va_bits = 48,
+		.granules = 1 << 12,
+		.max_stalls = MAX_STALLS,
+		.stall_forced = hw.stall_forced,
+		.nb_queues = 1,
+		.nb_stats = 1,
+	};
+	*priv = &hw;
+	return 0;
+}
+
+static void
+hw_close(void *priv)
+{
+	(void)priv;
+}
+
+static int
+hw_configure(void *priv, const struct iopf_iommu_conf *conf)
+{
+	(void)priv;
+	return conf->event_queue_size > 4096 ? -EINVAL : 0;
+}
+
+static int
+hw_ok(void *priv)
+{
+	(void)priv;
+	return 0;
+}
+
+static int
+hw_dma_map(void *priv, void *ptr, size_t len, uint64_t *addr)
+{
+	(void)priv;
+	(void)len;
+	*addr = (uintptr_t)ptr;
+	return 0;
+}
+
+static int
+hw_dma_unmap(void *priv, void *ptr, size_t len, uint64_t addr)
+{
+	(void)priv;
+	(void)ptr;
+	(void)len;
+	(void)addr;
+	return 0;
+}
+
+static int
+hw_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev)
+{
+	(void)conf;
+	*dev = priv;
+	return 0;
+}
+
+static void
+hw_dev_del(void *priv, void *dev)
+{
+	(void)priv;
+	(void)dev;
+}
+
+static int
+hw_domain_add(void *priv, const struct iopf_translation *translation, void **domain)
+{
+	(void)translation;
+	hw.domains++;
+	*domain = priv;
+	return 0;
+}
+
+static void
+hw_domain_del(void *priv, void *domain)
+{
+	(void)priv;
+	(void)domain;
+	hw.domains--;
+}
+
+static int
+hw_attach(void *priv, void *dev, uint32_t pasid, void *domain)
+{
+	(void)priv;
+	(void)dev;
+	(void)pasid;
+	(void)domain;
+	if (hw.fail_attach != 0)
+		return hw.fail_attach;
+	hw.attached++;
+	return 0;
+}
+
+static int
+hw_detach(void *priv, void *dev, uint32_t pasid)
+{
+	(void)priv;
+	(void)dev;
+	(void)pasid;
+	hw.attached--;
+	return 0;
+}
+
+static uint16_t
+hw_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
+{
+	unsigned int cons = atomic_load_explicit(&hw.cons, memory_order_relaxed);
+	unsigned int prod = atomic_load_explicit(&hw.prod, memory_order_acquire);
+	uint16_t got = 0;
+
+	(void)priv;
+	(void)queue;
+	while (got < n && cons != prod)
+		events[got++] = hw.events[cons++ % QUEUE];
+	atomic_store_explicit(&hw.cons, cons, memory_order_release);
+	return got;
+}
+
+static void
+record(const struct iopf_inv *inv, unsigned int nb_inv, const struct iopf_answer *answers,
+		uint16_t n)
+{
+	pthread_mutex_lock(&hw.lock);
+	for (unsigned int i = 0; i < n; i++) {
+		hw.out[hw.nb_out % QUEUE] = (struct out){
+			.answer = answers[i],
+			.nb_inv = nb_inv,
+			.inv_addr = nb_inv != 0 ? inv[0].addr : 0,
+		};
+		atomic_fetch_add(&hw.nb_out, 1);
+	}
+	pthread_mutex_unlock(&hw.lock);
+}
+
+static void
+hw_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
+{
+	(void)priv;
+	record(NULL, 0, answers, n);
+}
+
+static void
+hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
+		const struct iopf_answer *answers, uint16_t n)
+{
+	(void)priv;
+	(void)domain;
+	assert_true(n_inv <= 64);
+	record(inv, n_inv, answers, n);
+}
+
+static unsigned int
+hw_check(void *priv)
+{
+	(void)priv;
+	return atomic_exchange(&hw.check, 0);
+}
+
+static uint64_t
+hw_mark(void *priv, uint16_t queue)
+{
+	(void)priv;
+	(void)queue;
+	return atomic_load(&hw.prod);
+}
+
+static bool
+hw_passed(void *priv, uint16_t queue, uint64_t mark)
+{
+	(void)priv;
+	(void)queue;
+	return atomic_load(&hw.cons) >= mark;
+}
+
+static int
+hw_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
+		unsigned int *done)
+{
+	(void)priv;
+	(void)domain;
+	(void)inv;
+	if (hw.invalidate_fails_at < n) {
+		*done = hw.invalidate_fails_at;
+		return -EIO;
+	}
+	*done = n;
+	return 0;
+}
+
+static void
+hw_wait(void *priv)
+{
+	(void)priv;
+	usleep(10);
+}
+
+static uint64_t
+hw_stat(const void *priv, unsigned int i, const char **name)
+{
+	(void)priv;
+	(void)i;
+	*name = "test_counter";
+	return 42;
+}
+
+static void
+hw_dump(const void *priv, FILE *f)
+{
+	(void)priv;
+	fprintf(f, "  two arrays\n");
+}
+
+static const char *const params[] = { "n", NULL };
+static struct iopf_driver test_driver = {
+	.name = "arrays",
+	.params = params,
+	.usage = "n=NUMBER",
+	.ops = {
+		.open = hw_open, .close = hw_close, .configure = hw_configure,
+		.start = hw_ok, .stop = hw_ok,
+		.dma_map = hw_dma_map, .dma_unmap = hw_dma_unmap,
+		.dev_add = hw_dev_add, .dev_del = hw_dev_del,
+		.domain_add = hw_domain_add, .domain_del = hw_domain_del,
+		.attach = hw_attach, .detach = hw_detach,
+		.poll = hw_poll, .answer = hw_answer, .answer_after = hw_answer_after,
+		.check = hw_check, .queue_mark = hw_mark, .queue_passed = hw_passed,
+		.invalidate = hw_invalidate, .wait = hw_wait, .stat = hw_stat, .dump = hw_dump,
+	},
+};
+IOPF_DRIVER(test_driver);
+
+/*
+ * One IOMMU, device, domain and poller for each test
+ */
+
+static struct {
+	struct iopf_iommu *iommu;
+	struct iopf_dev *dev;
+	struct iopf_domain *domain;
+	struct iopf_poller *poller;
+	struct iopf_worker *worker;
+
+	enum iopf_verdict verdict;
+	enum iopf_verdict deferred_verdict;
+	enum iopf_verdict (*in_handler)(const struct iopf_group *group);
+	_Atomic uint64_t last_id;
+	_Atomic unsigned int called;
+	_Atomic unsigned int called_deferred;
+	_Atomic bool hold;	/* the deferred handler waits while set */
+	unsigned int reported;
+	struct iopf_fault report;
+} t;
+
+static enum iopf_verdict
+fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	assert_ptr_equal(domain, t.domain);
+	assert_ptr_equal(ctx, &t);
+	assert_ptr_equal(iopf_domain_ctx(domain), ctx);
+	assert_int_equal(group->nb_faults, 1);
+	t.last_id = iopf_group_id(group);
+	t.called++;
+	return t.in_handler != NULL ? t.in_handler(group) : t.verdict;
+}
+
+static enum iopf_verdict
+deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)ctx;
+	t.last_id = iopf_group_id(group);
+	t.called_deferred++;
+	while (atomic_load(&t.hold))
+		usleep(100);
+	return t.deferred_verdict;
+}
+
+static void
+on_report(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx)
+{
+	assert_ptr_equal(iommu, t.iommu);
+	assert_ptr_equal(ctx, &t);
+	t.reported++;
+	t.report = *fault;
+}
+
+static int
+setup(void **state)
+{
+	const uint32_t sid = SID;
+
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	hw.prod = hw.cons = hw.nb_out = hw.check = 0;
+	hw.invalidate_fails_at = UINT32_MAX;
+	hw.fail_attach = 0;
+	t.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	t.deferred_verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	t.iommu = iopf_iommu_open("arrays,n=1");
+	assert_non_null(t.iommu);
+	assert_int_equal(0, iopf_iommu_configure(t.iommu,
+			&(struct iopf_iommu_conf){ .report = on_report, .report_ctx = &t }));
+	t.worker = iopf_worker_create(NULL);
+	assert_non_null(t.worker);
+	t.dev = iopf_dev_add(t.iommu, &(struct iopf_dev_conf){
+			.sids = &sid, .nb_sids = 1, .nb_pasids = NB_PASIDS });
+	assert_non_null(t.dev);
+	t.domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = fast,
+			.deferred = deferred, .worker = t.worker, .ctx = &t });
+	assert_non_null(t.domain);
+	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev, IOPF_NO_PASID));
+	t.poller = iopf_poller_create(NULL);
+	assert_non_null(t.poller);
+	assert_int_equal(0, iopf_poller_add(t.poller, t.iommu, IOPF_QUEUE_ALL));
+	assert_int_equal(0, iopf_iommu_start(t.iommu));
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	t.hold = false;
+	assert_int_equal(0, iopf_dev_remove(t.dev));
+	assert_int_equal(0, iopf_iommu_stop(t.iommu));
+	assert_int_equal(0, iopf_poller_destroy(t.poller));
+	assert_int_equal(0, iopf_domain_destroy(t.domain));
+	assert_int_equal(0, iopf_worker_destroy(t.worker));
+	assert_int_equal(0, iopf_iommu_close(t.iommu));
+	assert_int_equal(0, hw.domains);
+	assert_int_equal(0, hw.attached);
+	return 0;
+}
+
+static void
+put(struct iopf_event ev)
+{
+	hw.events[hw.prod % QUEUE] = ev;
+	atomic_fetch_add_explicit(&hw.prod, 1, memory_order_release);
+}
+
+static void
+put_stall(uint16_t stag, uint64_t addr)
+{
+	put((struct iopf_event){ .addr = addr, .sid = SID, .pasid = IOPF_NO_PASID, .token = stag,
+			.perm = IOPF_PERM_READ, .flags = IOPF_EVENT_STALL, .raw_id = 0x10 });
+}
+
+/* The driver's queue and the workers come to rest with n answers. */
+static void
+wait_out(unsigned int n)
+{
+	for (unsigned int i = 0; i < 20000 && hw.nb_out < n; i++) {
+		iopf_poll(t.poller);
+		usleep(100);
+	}
+	assert_int_equal(hw.nb_out, n);
+}
+
+static void
+quiet(bool on)
+{
+	rte_log_set_level_pattern("lib.iopf", on ? RTE_LOG_EMERG : RTE_LOG_INFO);
+}
+
+/*
+ * Contract 1: every fault is answered exactly once
+ */
+
+static void
+a_fault_is_answered_once_with_the_handlers_code(void **state)
+{
+	static const enum iopf_code codes[] = { IOPF_SUCCESS, IOPF_INVALID, IOPF_FAILURE };
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		t.verdict = IOPF_ANSWER(codes[i]);
+		put_stall(i + 100, 0x1000 * i);
+		assert_int_equal(1, iopf_poll(t.poller));
+		assert_int_equal(i + 1, hw.nb_out);
+		assert_int_equal(codes[i], hw.out[i].answer.code);
+		assert_int_equal(i + 100, hw.out[i].answer.token);
+		assert_int_equal(SID, hw.out[i].answer.sid);
+	}
+	assert_int_equal(0, iopf_poll(t.poller));
+	assert_int_equal(3, hw.nb_out);
+	assert_int_equal(3, iopf_domain_stat(t.domain, IOPF_STAT_FAULTS));
+	assert_int_equal(0, iopf_domain_pending(t.domain));
+}
+
+static void
+razwi_where_the_iommu_cannot_is_invalid(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_ANSWER(IOPF_RAZWI);
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
+static void
+a_verdict_that_is_none_is_invalid(void **state)
+{
+	(void)state;
+	t.verdict = (enum iopf_verdict)12345;
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
+static void
+unknown_streamid_and_missing_domain_get_invalid(void **state)
+{
+	(void)state;
+	put((struct iopf_event){ .sid = SID + 1, .pasid = IOPF_NO_PASID, .token = 1,
+			.flags = IOPF_EVENT_STALL });
+	put((struct iopf_event){ .sid = SID, .pasid = 3, .token = 2, .flags = IOPF_EVENT_STALL });
+	iopf_poll(t.poller);
+	assert_int_equal(2, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(IOPF_INVALID, hw.out[1].answer.code);
+	assert_int_equal(2, hw.out[1].answer.token);
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_UNKNOWN_SID));
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_NO_DOMAIN));
+	assert_int_equal(0, t.called);
+}
+
+static void
+a_record_that_is_no_stall_is_reported_never_answered(void **state)
+{
+	(void)state;
+	put((struct iopf_event){ .sid = SID, .pasid = 5, .addr = 0xabc000, .raw_id = 0x04,
+			.reason = IOPF_REASON_CONFIG });
+	put((struct iopf_event){ .sid = SID, .pasid = 5, .flags = IOPF_EVENT_BAD |
+			IOPF_EVENT_STALL });
+	iopf_poll(t.poller);
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(1, t.reported);
+	assert_int_equal(0xabc000, t.report.addr);
+	assert_int_equal(5, t.report.pasid);
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_REPORTS));
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_BAD_RECORD));
+}
+
+static void
+more_stalls_than_slots_get_invalid_and_are_counted(void **state)
+{
+	unsigned int slots = 2 * MAX_STALLS;
+
+	(void)state;
+	t.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < slots + 5; i++)
+		put_stall(i, 0x1000 * i);
+	while (iopf_poll(t.poller) != 0)
+		;
+	assert_int_equal(5, hw.nb_out);
+	assert_int_equal(5, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_NO_SLOT));
+	assert_int_equal(slots, iopf_domain_pending(t.domain));
+}
+
+/*
+ * Contract 6: fast, deferred, taken
+ */
+
+static void
+taken_is_answered_later_and_only_once(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	t.verdict = IOPF_TAKEN;
+	put_stall(9, 0x5000);
+	iopf_poll(t.poller);
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(1, iopf_domain_pending(t.domain));
+	id = t.last_id;
+	assert_int_not_equal(0, id);
+	assert_int_equal(-EINVAL, iopf_group_respond(id, (enum iopf_code)9));
+	assert_int_equal(0, iopf_group_respond(id, IOPF_SUCCESS));
+	assert_int_equal(-ESTALE, iopf_group_respond(id, IOPF_SUCCESS));
+	assert_int_equal(ESTALE, rte_errno);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(9, hw.out[0].answer.token);
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_STALE_ANSWERS));
+	assert_int_equal(0, iopf_domain_pending(t.domain));
+}
+
+static void
+a_late_answer_never_meets_the_slots_next_fault(void **state)
+{
+	uint64_t old;
+
+	(void)state;
+	t.verdict = IOPF_TAKEN;
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	old = t.last_id;
+	assert_int_equal(0, iopf_group_respond(old, IOPF_SUCCESS));
+	/* Every slot is used again, the old one too. */
+	for (unsigned int i = 0; i < 2 * MAX_STALLS; i++)
+		put_stall(i, 0);
+	while (iopf_poll(t.poller) != 0)
+		;
+	assert_int_equal(-ESTALE, iopf_group_respond(old, IOPF_SUCCESS));
+	assert_int_equal(1, hw.nb_out);
+}
+
+static enum iopf_verdict
+answer_inside(const struct iopf_group *group)
+{
+	assert_int_equal(0, iopf_group_respond(iopf_group_id(group), IOPF_SUCCESS));
+	assert_int_equal(-ESTALE, iopf_group_respond(iopf_group_id(group), IOPF_INVALID));
+	/* The fault stays readable until the callback returns. */
+	assert_int_equal(0x7000, group->faults[0]->addr);
+	return IOPF_TAKEN;
+}
+
+static void
+an_answer_may_come_before_the_handler_returns(void **state)
+{
+	(void)state;
+	t.in_handler = answer_inside;
+	put_stall(3, 0x7000);
+	iopf_poll(t.poller);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_SUCCESS, hw.out[0].answer.code);
+	assert_int_equal(0, iopf_domain_pending(t.domain));
+}
+
+static enum iopf_verdict
+answer_twice(const struct iopf_group *group)
+{
+	assert_int_equal(0, iopf_group_respond(iopf_group_id(group), IOPF_INVALID));
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static void
+a_verdict_after_an_answer_goes_into_nothing(void **state)
+{
+	(void)state;
+	t.in_handler = answer_twice;
+	put_stall(3, 0x7000);
+	iopf_poll(t.poller);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
+static void
+deferred_is_answered_by_the_worker(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_DEFER;
+	for (unsigned int i = 0; i < 20; i++)
+		put_stall(i, 0x1000 * i);
+	wait_out(20);
+	assert_int_equal(20, t.called_deferred);
+	assert_int_equal(20, iopf_domain_stat(t.domain, IOPF_STAT_DEFERRED));
+	assert_int_equal(0, iopf_domain_pending(t.domain));
+}
+
+static void
+a_deferred_handler_may_take_too(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_DEFER;
+	t.deferred_verdict = IOPF_TAKEN;
+	put_stall(4, 0);
+	iopf_poll(t.poller);
+	while (iopf_domain_stat(t.domain, IOPF_STAT_TAKEN) == 0)
+		usleep(100);
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(0, iopf_group_respond(t.last_id, IOPF_SUCCESS));
+	assert_int_equal(1, hw.nb_out);
+}
+
+static void
+a_deferred_handler_that_defers_gets_invalid(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_DEFER;
+	t.deferred_verdict = IOPF_DEFER;
+	put_stall(4, 0);
+	wait_out(1);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
+static enum iopf_verdict
+upgrade(const struct iopf_group *group)
+{
+	struct iopf_inv inv = { .addr = group->faults[0]->addr & ~UINT64_C(0xfff), .size = 4096 };
+
+	assert_int_equal(-EINVAL, iopf_group_invalidate(group, &(struct iopf_inv){ .addr = 1 }));
+	assert_int_equal(0, iopf_group_invalidate(group, &inv));
+	assert_int_equal(-EDEADLK, iopf_invalidate(t.domain, &inv, 1, NULL));
+	return IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
+}
+
+static void
+an_upgrade_is_invalidated_before_it_is_answered(void **state)
+{
+	(void)state;
+	t.in_handler = upgrade;
+	for (unsigned int i = 0; i < 40; i++)
+		put_stall(i, 0x10000 + 0x1000 * i);
+	while (iopf_poll(t.poller) != 0)
+		;
+	assert_int_equal(40, hw.nb_out);
+	for (unsigned int i = 0; i < 40; i++)
+		assert_true(hw.out[i].nb_inv > 0);
+	assert_int_equal(0x10000, hw.out[0].inv_addr);
+	assert_int_equal(40, iopf_domain_stat(t.domain, IOPF_STAT_AFTER_INV));
+}
+
+static enum iopf_verdict
+upgrade_then_change_mind(const struct iopf_group *group)
+{
+	assert_int_equal(0, iopf_group_invalidate(group, &(struct iopf_inv){ .size = 4096 }));
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static void
+an_invalidation_without_its_verdict_is_dropped(void **state)
+{
+	(void)state;
+	t.in_handler = upgrade_then_change_mind;
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(0, hw.out[0].nb_inv);
+}
+
+/*
+ * Contract 9: detach, stop, termination
+ */
+
+static enum iopf_verdict
+detach_inside(const struct iopf_group *group)
+{
+	const uint32_t sid = 99;
+
+	(void)group;
+	assert_int_equal(-EDEADLK, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
+	assert_int_equal(-EDEADLK, iopf_domain_attach(t.domain, t.dev, 1));
+	assert_int_equal(-EDEADLK, iopf_domain_destroy(t.domain));
+	assert_int_equal(-EDEADLK, iopf_dev_remove(t.dev));
+	assert_int_equal(-EDEADLK, iopf_iommu_stop(t.iommu));
+	assert_int_equal(-EDEADLK, iopf_quiesce());
+	assert_null(iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 }));
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static void
+control_calls_in_a_handler_say_edeadlk(void **state)
+{
+	(void)state;
+	t.in_handler = detach_inside;
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	assert_int_equal(1, t.called);
+	assert_int_equal(1, hw.nb_out);
+}
+
+static void
+detach_answers_what_is_taken_and_later_answers_are_stale(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < 10; i++)
+		put_stall(i, 0x1000 * i);
+	iopf_poll(t.poller);
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
+	assert_int_equal(10, hw.nb_out);
+	for (unsigned int i = 0; i < 10; i++)
+		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
+	assert_int_equal(-ESTALE, iopf_group_respond(t.last_id, IOPF_SUCCESS));
+	assert_int_equal(10, iopf_domain_stat(t.domain, IOPF_STAT_CANCELLED));
+	assert_int_equal(0, iopf_domain_pending(t.domain));
+	/* What was never attached, and what no longer is. */
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, 3));
+}
+
+static void
+detach_without_a_running_poller_drains_the_queue_itself(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 200; i++)
+		put_stall(i % 30, 0x1000 * i);
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
+	assert_int_equal(200, hw.nb_out);
+	assert_int_equal(200, t.called);
+}
+
+static void *
+release_later(void *arg)
+{
+	(void)arg;
+	usleep(50000);
+	t.hold = false;
+	return NULL;
+}
+
+static void
+detach_answers_at_once_but_waits_for_the_handler_on_a_worker(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	t.verdict = IOPF_DEFER;
+	t.hold = true;
+	put_stall(1, 0x1000);
+	put_stall(2, 0x2000);
+	iopf_poll(t.poller);
+	while (t.called_deferred == 0)
+		usleep(100);
+	pthread_create(&thread, NULL, release_later, NULL);
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
+	/* The handler was let go before detach returned, and its answer went into nothing. */
+	assert_false(t.hold);
+	assert_int_equal(2, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(1, t.called_deferred);
+	pthread_join(thread, NULL);
+}
+
+static void
+a_termination_by_the_iommu_sends_no_answers(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	t.verdict = IOPF_TAKEN;
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	id = t.last_id;
+	hw.check = IOPF_CHECK_TERMINATED;
+	while (iopf_domain_pending(t.domain) != 0)
+		iopf_poll(t.poller);
+	assert_int_equal(-ESTALE, iopf_group_respond(id, IOPF_SUCCESS));
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(1, iopf_domain_stat(t.domain, IOPF_STAT_TERMINATED));
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_RESETS));
+}
+
+static void
+stop_ends_everything_outstanding(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_TAKEN;
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	assert_int_equal(0, iopf_iommu_stop(t.iommu));
+	assert_int_equal(0, iopf_domain_pending(t.domain));
+	assert_int_equal(-ESTALE, iopf_group_respond(t.last_id, IOPF_SUCCESS));
+	assert_int_equal(0, iopf_iommu_start(t.iommu));
+	assert_int_equal(0, iopf_iommu_start(t.iommu));
+	t.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	put_stall(1, 0);
+	assert_int_equal(1, iopf_poll(t.poller));
+	assert_int_equal(1, hw.nb_out);
+}
+
+static void
+a_deadline_answers_invalid(void **state)
+{
+	struct iopf_domain *domain;
+
+	(void)state;
+	t.verdict = IOPF_TAKEN;
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
+	domain = t.domain;
+	t.domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = fast, .ctx = &t,
+			.deadline_ms = 20 });
+	assert_non_null(t.domain);
+	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev, IOPF_NO_PASID));
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	assert_int_equal(0, hw.nb_out);
+	wait_out(1);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(1, iopf_domain_stat(t.domain, IOPF_STAT_EXPIRED));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+}
+
+static void
+attach_that_fails_in_the_driver_leaves_nothing(void **state)
+{
+	(void)state;
+	hw.fail_attach = -ENOSPC;
+	assert_int_equal(-ENOSPC, iopf_domain_attach(t.domain, t.dev, 2));
+	hw.fail_attach = 0;
+	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev, 2));
+	assert_int_equal(-EEXIST, iopf_domain_attach(t.domain, t.dev, 2));
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, 2));
+}
+
+/*
+ * The control path says no clearly
+ */
+
+static void
+what_does_not_fit_is_refused(void **state)
+{
+	const uint32_t big = 256, sid = SID, other = 8;
+
+	(void)state;
+	quiet(true);
+	assert_null(iopf_iommu_open("nodriver,x=1"));
+	assert_int_equal(ENODEV, rte_errno);
+	assert_null(iopf_iommu_open("arrays,nokey=1"));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_null(iopf_iommu_open("arrays,,=,=="));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_null(iopf_iommu_open(NULL));
+	assert_null(iopf_iommu_open("arrays,n=1"));
+	assert_int_equal(EBUSY, rte_errno);
+	assert_int_equal(-EBUSY, iopf_iommu_close(t.iommu));
+	assert_int_equal(-EBUSY, iopf_iommu_configure(t.iommu, NULL));
+	assert_int_equal(-EBUSY, iopf_domain_destroy(t.domain));
+	assert_int_equal(-EBUSY, iopf_worker_destroy(t.worker));
+	assert_null(iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &big, .nb_sids = 1 }));
+	assert_int_equal(ERANGE, rte_errno);
+	assert_null(iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 }));
+	assert_int_equal(EEXIST, rte_errno);
+	assert_null(iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &other, .nb_sids = 1,
+			.nb_pasids = 17 }));
+	assert_int_equal(ERANGE, rte_errno);
+	assert_int_equal(-ERANGE, iopf_domain_attach(t.domain, t.dev, NB_PASIDS));
+	assert_null(iopf_domain_create(&(struct iopf_domain_conf){ .deferred = deferred }));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_int_equal(-EEXIST, iopf_poller_add(t.poller, t.iommu, 0));
+	assert_int_equal(-EINVAL, iopf_poller_add(t.poller, t.iommu, 5));
+	quiet(false);
+}
+
+static void
+invalidate_tells_the_prefix_that_is_done(void **state)
+{
+	struct iopf_inv inv[4] = {
+		{ .addr = 0x1000, .size = 4096 }, { .addr = 0x2000, .size = 4096 },
+		{ .addr = 0x3000, .size = 4096 }, { .addr = 0x4000, .size = 4096 },
+	};
+	unsigned int done;
+
+	(void)state;
+	assert_int_equal(0, iopf_invalidate(t.domain, inv, 4, &done));
+	assert_int_equal(4, done);
+	hw.invalidate_fails_at = 2;
+	assert_int_equal(-EIO, iopf_invalidate(t.domain, inv, 4, &done));
+	assert_int_equal(2, done);
+	hw.invalidate_fails_at = UINT32_MAX;
+	quiet(true);
+	inv[3].size = 5;
+	assert_int_equal(-EINVAL, iopf_invalidate(t.domain, inv, 4, &done));
+	assert_int_equal(0, done);
+	quiet(false);
+}
+
+static void
+a_device_of_many_streamids_is_one_device(void **state)
+{
+	const uint32_t sids[] = { 20, 21, 22 };
+	struct iopf_dev *dev;
+
+	(void)state;
+	dev = iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = sids, .nb_sids = 3 });
+	assert_non_null(dev);
+	assert_int_equal(0, iopf_domain_attach(t.domain, dev, IOPF_NO_PASID));
+	for (unsigned int i = 0; i < 3; i++)
+		put((struct iopf_event){ .sid = sids[i], .pasid = IOPF_NO_PASID, .token = i,
+				.flags = IOPF_EVENT_STALL });
+	iopf_poll(t.poller);
+	assert_int_equal(3, hw.nb_out);
+	assert_int_equal(3, t.called);
+	assert_int_equal(0, iopf_dev_remove(dev));
+}
+
+static void
+dump_and_counters_name_everything(void **state)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	struct iopf_latency latency;
+
+	(void)state;
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	iopf_iommu_dump(t.iommu, f);
+	fclose(f);
+	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
+		assert_non_null(strstr(text, iopf_stat_name(i)));
+	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
+		assert_non_null(strstr(text, iopf_iommu_stat_name(i)));
+	assert_non_null(strstr(text, "test_counter 42"));
+	free(text);
+	iopf_domain_latency(t.domain, &latency);
+	assert_int_equal(1, latency.samples);
+	assert_true(latency.p50_ns > 0 && latency.p50_ns <= latency.max_ns);
+	assert_string_equal("unknown", iopf_stat_name(IOPF_NB_STATS));
+	assert_string_equal("unknown", iopf_code_name(IOPF_NB_CODES));
+	assert_string_equal("unknown", iopf_reason_name(IOPF_NB_REASONS));
+	assert_string_equal("unknown", iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS));
+}
+
+/*
+ * Races: many faults, answered by everybody at once
+ */
+
+static _Atomic uint64_t race_ids[64];
+static _Atomic bool race_stop;
+
+static enum iopf_verdict
+race_handler(const struct iopf_group *group)
+{
+	static unsigned int n;
+
+	switch (n++ % 3) {
+	case 0:
+		return IOPF_ANSWER(IOPF_SUCCESS);
+	case 1:
+		return IOPF_DEFER;
+	default:
+		race_ids[n % 64] = iopf_group_id(group);
+		return IOPF_TAKEN;
+	}
+}
+
+static void *
+race_responder(void *arg)
+{
+	unsigned int seed = (uintptr_t)arg;
+
+	while (!race_stop)
+		iopf_group_respond(race_ids[rand_r(&seed) % 64], IOPF_SUCCESS);
+	return NULL;
+}
+
+static void *
+race_poller(void *arg)
+{
+	(void)arg;
+	iopf_poller_run(t.poller);
+	return NULL;
+}
+
+static void
+everybody_answers_and_each_fault_has_one_answer(void **state)
+{
+	unsigned int nb_faults = 20000 * test_scale(), outstanding_max = MAX_STALLS;
+	pthread_t responders[2], poller;
+	uint8_t used[MAX_STALLS] = { 0 };
+	unsigned int seen = 0;
+
+	(void)state;
+	race_stop = false;
+	t.in_handler = race_handler;
+	pthread_create(&poller, NULL, race_poller, NULL);
+	for (uintptr_t i = 0; i < 2; i++)
+		pthread_create(&responders[i], NULL, race_responder, (void *)(i + 1));
+	for (unsigned int i = 0; i < nb_faults;) {
+		unsigned int out;
+
+		/* Take the answers: each must be for a token that is outstanding. */
+		pthread_mutex_lock(&hw.lock);
+		for (out = hw.nb_out; seen < out; seen++) {
+			const struct iopf_answer *a = &hw.out[seen % QUEUE].answer;
+
+			assert_int_equal(1, used[a->token]);
+			used[a->token] = 0;
+		}
+		pthread_mutex_unlock(&hw.lock);
+		if (i - seen == outstanding_max) {
+			/* Detach answers what nobody took up; then go on. */
+			if (i % 7 == 0) {
+				assert_int_equal(0, iopf_domain_detach(t.domain, t.dev,
+						IOPF_NO_PASID));
+				assert_int_equal(0, iopf_domain_attach(t.domain, t.dev,
+						IOPF_NO_PASID));
+			}
+			for (unsigned int k = 0; k < 64; k++)
+				iopf_group_respond(race_ids[k], IOPF_SUCCESS);
+			continue;
+		}
+		for (unsigned int k = 0; k < MAX_STALLS; k++) {
+			if (!used[k]) {
+				used[k] = 1;
+				put_stall(k, 0x1000 * i++);
+				break;
+			}
+		}
+	}
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
+	race_stop = true;
+	for (unsigned int i = 0; i < 2; i++)
+		pthread_join(responders[i], NULL);
+	iopf_poller_stop(t.poller);
+	pthread_join(poller, NULL);
+	assert_int_equal(nb_faults, hw.nb_out);
+	assert_int_equal(0, iopf_domain_pending(t.domain));
+}
+
+/*
+ * Small parts
+ */
+
+static void
+histogram_values_are_at_most_a_32nd_too_large(void **state)
+{
+	static struct iopf_hist hist;
+
+	(void)state;
+	for (uint64_t v = 1; v < UINT64_C(1) << 39; v = v * 5 / 4 + 1) {
+		uint64_t got = iopf_hist_value(iopf_hist_step(v));
+
+		assert_true(got >= v && (got - v) * 32 <= v + 32);
+	}
+	assert_int_equal(IOPF_HIST_STEPS - 1, iopf_hist_step(UINT64_MAX));
+	memset(&hist, 0, sizeof(hist));
+	assert_int_equal(0, iopf_hist_permille(&hist, 0, 500));
+	for (unsigned int i = 1; i <= 1000; i++)
+		iopf_hist_add(&hist, i < 32 ? i : 31, 1);
+	iopf_hist_add(&hist, 5000, 1);
+	assert_int_equal(1001, iopf_hist_samples(&hist));
+	assert_int_equal(1, iopf_hist_permille(&hist, 1001, 0));
+	assert_int_equal(31, iopf_hist_permille(&hist, 1001, 500));
+	assert_true(iopf_hist_permille(&hist, 1001, 1000) >= 5000);
+}
+
+static void
+table_finds_what_is_in_it_at_any_size(void **state)
+{
+	struct iopf_table table;
+	static int values[5000];
+
+	(void)state;
+	assert_int_equal(0, iopf_table_init(&table));
+	for (uint64_t i = 0; i < 5000; i++)
+		assert_int_equal(0, iopf_table_add(&table, i << 32 | 7, &values[i]));
+	assert_int_equal(-EEXIST, iopf_table_add(&table, UINT64_C(5) << 32 | 7, values));
+	for (uint64_t i = 0; i < 5000; i += 500)
+		iopf_table_del(&table, i << 32 | 7);
+	for (uint64_t i = 0; i < 5000; i++)
+		assert_ptr_equal(i % 500 == 0 ? NULL : &values[i],
+				iopf_table_find(&table, i << 32 | 7));
+	assert_null(iopf_table_find(&table, 8));
+	iopf_table_fini(&table);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+static const struct CMUnitTest tests[] = {
+	T(a_fault_is_answered_once_with_the_handlers_code),
+	T(razwi_where_the_iommu_cannot_is_invalid),
+	T(a_verdict_that_is_none_is_invalid),
+	T(unknown_streamid_and_missing_domain_get_invalid),
+	T(a_record_that_is_no_stall_is_reported_never_answered),
+	T(more_stalls_than_slots_get_invalid_and_are_counted),
+	T(taken_is_answered_later_and_only_once),
+	T(a_late_answer_never_meets_the_slots_next_fault),
+	T(an_answer_may_come_before_the_handler_returns),
+	T(a_verdict_after_an_answer_goes_into_nothing),
+	T(deferred_is_answered_by_the_worker),
+	T(a_deferred_handler_may_take_too),
+	T(a_deferred_handler_that_defers_gets_invalid),
+	T(an_upgrade_is_invalidated_before_it_is_answered),
+	T(an_invalidation_without_its_verdict_is_dropped),
+	T(control_calls_in_a_handler_say_edeadlk),
+	T(detach_answers_what_is_taken_and_later_answers_are_stale),
+	T(detach_without_a_running_poller_drains_the_queue_itself),
+	T(detach_answers_at_once_but_waits_for_the_handler_on_a_worker),
+	T(a_termination_by_the_iommu_sends_no_answers),
+	T(stop_ends_everything_outstanding),
+	T(a_deadline_answers_invalid),
+	T(attach_that_fails_in_the_driver_leaves_nothing),
+	T(what_does_not_fit_is_refused),
+	T(invalidate_tells_the_prefix_that_is_done),
+	T(a_device_of_many_streamids_is_one_device),
+	T(dump_and_counters_name_everything),
+	T(everybody_answers_and_each_fault_has_one_answer),
+	cmocka_unit_test(histogram_values_are_at_most_a_32nd_too_large),
+	cmocka_unit_test(table_finds_what_is_in_it_at_any_size),
+};
+TEST_SUITE(iopf, tests, NULL, NULL);

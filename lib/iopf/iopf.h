@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_H
+#define IOPF_H
+
+/**
+ * @file
+ * I/O page faults, served by polling.
+ *
+ * A device behind an IOMMU touches memory that is not mapped. The IOMMU stalls
+ * the access and writes a record into a queue. A poller, on a core of the
+ * application's choice, reads the record, finds the domain that the device and
+ * PASID are attached to, asks the domain's handler, and sends the answer.
+ *
+ * @code
+ *	iommu --- dev --- (PASID) --- domain --- handler, on the poll core
+ *	  |                              '------ deferred handler, on a worker
+ *	  '--- poller: iopf_poll()
+ * @endcode
+ *
+ * Call order
+ *   1. rte_eal_init()
+ *   2. iopf_iommu_open(), optionally iopf_iommu_configure()
+ *   3. iopf_iommu_start(); iopf_poller_create(), iopf_poller_add()
+ *   4. iopf_dev_add(), iopf_domain_create(), iopf_domain_attach(), at any time
+ *      between open and close
+ *   5. iopf_poll() again and again, from one thread per poller
+ *   6. iopf_domain_detach(), iopf_domain_destroy(), iopf_dev_remove()
+ *   7. iopf_poller_destroy(), iopf_iommu_stop(), iopf_iommu_close()
+ *
+ * What a handler says (enum iopf_verdict)
+ *   - IOPF_ANSWER(code): answered in this burst.
+ *   - IOPF_ANSWER_AFTER_INV(code): the same, once the invalidations given to
+ *     iopf_group_invalidate() are complete. Nothing waits on the core for it.
+ *   - IOPF_DEFER: the domain's deferred handler is to be called on a worker.
+ *   - IOPF_TAKEN: somebody will call iopf_group_respond() with the group's id.
+ *
+ * Each fault is answered exactly once, whatever happens: without a device or a
+ * domain to ask, the answer is IOPF_INVALID.
+ *
+ * Threads. A handler runs on the thread that polls, inside an RCU read section,
+ * and must not block; a deferred handler runs on a worker and may. Neither may
+ * attach, detach, destroy or remove (-EDEADLK). iopf_poll() of one poller is for
+ * one thread at a time. iopf_group_respond() and iopf_invalidate() are for any
+ * thread, handlers included (but a fast handler must not call iopf_invalidate(),
+ * which waits: -EDEADLK). All else is for any thread, and serialises inside.
+ * Threads are made known to RCU at their first call; a thread that stops polling
+ * holds nothing up.
+ *
+ * Errors. Functions that return int return 0 or -errno and set rte_errno;
+ * pointers are NULL with rte_errno. In the option structs zero means default.
+ *
+ * Example: a domain that maps what is missing.
+ * @code
+ *	static enum iopf_verdict
+ *	on_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+ *	{
+ *		if (map_page(ctx, group->faults[0]->addr) < 0)
+ *			return IOPF_ANSWER(IOPF_INVALID);
+ *		return IOPF_ANSWER(IOPF_SUCCESS);
+ *	}
+ *
+ *	smmu = iopf_iommu_open("smmuv3,model=1");
+ *	dev = iopf_dev_add(smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
+ *	domain = iopf_domain_create(&(struct iopf_domain_conf){
+ *			.handler = on_fault, .ctx = table, .translation = root_of(table) });
+ *	iopf_domain_attach(domain, dev, IOPF_NO_PASID);
+ *	poller = iopf_poller_create(NULL);
+ *	iopf_poller_add(poller, smmu, IOPF_QUEUE_ALL);
+ *	iopf_iommu_start(smmu);
+ *	while (!quit)
+ *		iopf_poll(poller);
+ * @endcode
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct iopf_iommu;
+struct iopf_dev;
+struct iopf_domain;
+struct iopf_poller;
+struct iopf_worker;
+
+/** For a fault without PASID, and for attaching a device's untagged traffic. */
+#define IOPF_NO_PASID UINT32_MAX
+
+/** All fault queues of an IOMMU. */
+#define IOPF_QUEUE_ALL UINT32_MAX
+
+/** Answers. */
+enum iopf_code {
+	IOPF_SUCCESS,	/**< resolved: the access is tried again */
+	IOPF_INVALID,	/**< the access is aborted */
+	IOPF_FAILURE,	/**< aborted; a device with page requests loses them for good */
+	IOPF_RAZWI,	/**< reads as zero, writes are ignored; only where the IOMMU can */
+};
+#define IOPF_NB_CODES 4
+const char *iopf_code_name(enum iopf_code code);
+
+/** What was wanted. */
+#define IOPF_PERM_READ	(1u << 0)
+#define IOPF_PERM_WRITE	(1u << 1)
+#define IOPF_PERM_EXEC	(1u << 2)
+#define IOPF_PERM_PRIV	(1u << 3)
+
+/** Why it faulted. */
+enum iopf_reason {
+	IOPF_REASON_TRANSLATION,	/**< nothing is mapped there */
+	IOPF_REASON_ADDR_SIZE,		/**< an address in the tables is too large */
+	IOPF_REASON_ACCESS,		/**< the access flag is clear */
+	IOPF_REASON_PERMISSION,		/**< mapped, but not for this */
+	IOPF_REASON_CONFIG,		/**< the IOMMU's own tables forbid or lack the device */
+	IOPF_REASON_OTHER,		/**< see the raw id */
+};
+#define IOPF_NB_REASONS 6
+const char *iopf_reason_name(enum iopf_reason reason);
+
+/** The fault concerns a second stage: ipa is valid. */
+#define IOPF_FAULT_STAGE2	(1u << 0)
+/** The access waits for an answer. */
+#define IOPF_FAULT_STALLED	(1u << 1)
+
+/**
+ * One outstanding fault: 64 bytes on every architecture, preallocated, read-only
+ * for handlers and valid only inside their callback.
+ */
+struct iopf_fault {
+	uint64_t addr;		/**< input address, as the device sent it */
+	uint64_t ipa;		/**< with IOPF_FAULT_STAGE2 */
+	uint64_t time;		/**< rte_rdtsc() when its record was read */
+	uint32_t sid;		/**< StreamID */
+	uint32_t pasid;		/**< or IOPF_NO_PASID */
+	uint16_t token;		/**< STAG; names the stall to the IOMMU */
+	uint8_t perm;		/**< IOPF_PERM_* */
+	uint8_t reason;		/**< enum iopf_reason */
+	uint8_t flags;		/**< IOPF_FAULT_* */
+	uint8_t raw_id;		/**< the record's own number */
+	uint16_t queue;		/**< that it came from */
+	/* The library's: not for handlers. */
+	void *attachment;
+	uint32_t state;
+	uint32_t slot;
+	uint32_t next;
+	uint32_t reserved;
+};
+
+/**
+ * Faults that are answered together: today one stall. Valid only inside a
+ * callback; its id is valid until the answer.
+ */
+struct iopf_group {
+	uint64_t id;		/**< slot and generation; never 0 */
+	struct iopf_dev *dev;
+	uint32_t pasid;
+	uint16_t nb_faults;
+	const struct iopf_fault *const *faults;
+	void *pass;		/**< the library's */
+};
+
+static inline uint64_t
+iopf_group_id(const struct iopf_group *group)
+{
+	return group->id;
+}
+
+/** What a handler says; made with the macros below. */
+enum iopf_verdict {
+	IOPF_DEFER = 0x100,	/**< call the deferred handler on a worker; fast handlers only */
+	IOPF_TAKEN = 0x101,	/**< iopf_group_respond() will be called, or has been */
+	IOPF_VERDICT_ANSWER = 0x200,
+	IOPF_VERDICT_AFTER_INV = 0x300,
+	IOPF_VERDICT_MAX = INT32_MAX,
+};
+#define IOPF_ANSWER(code)		((enum iopf_verdict)(IOPF_VERDICT_ANSWER | (code)))
+#define IOPF_ANSWER_AFTER_INV(code)	((enum iopf_verdict)(IOPF_VERDICT_AFTER_INV | (code)))
+
+typedef enum iopf_verdict (*iopf_handler_t)(struct iopf_domain *domain,
+		const struct iopf_group *group, void *ctx);
+
+/*
+ * IOMMUs
+ */
+
+/** What one can do. */
+struct iopf_iommu_info {
+	const char *driver;
+	const char *backend;	/**< how the registers are reached */
+	uint8_t sid_bits;
+	uint8_t pasid_bits;	/**< 0: no PASIDs */
+	uint8_t addr_bits;	/**< of device addresses of memory */
+	uint8_t va_bits;
+	uint32_t granules;	/**< bit n: pages of 2^n bytes */
+	uint32_t max_stalls;	/**< outstanding; 0: it cannot stall */
+	bool stall_forced;	/**< it cannot do anything else */
+	bool razwi;		/**< IOPF_RAZWI is possible */
+	uint16_t nb_queues;	/**< of faults */
+	uint16_t nb_stats;	/**< counters of the driver */
+};
+
+struct iopf_iommu_conf {
+	uint32_t event_queue_size;	/**< entries, a power of two [what holds all stalls twice] */
+	uint32_t command_queue_size;	/**< entries, a power of two [1024, or what there is] */
+	/** Called by the poller for each record that needs no answer. */
+	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
+	void *report_ctx;
+};
+
+/**
+ * Open an IOMMU through the driver that the string names: "smmuv3,model=1".
+ *
+ * @param devstr "driver,key=value,...". An unknown driver or key is an error that
+ *   names those there are.
+ * @return NULL with rte_errno: ENODEV (no such driver or device), EINVAL (string),
+ *   EBUSY (open already), ENOTSUP (an SMMU that cannot be driven), ENOSPC (64 are open).
+ */
+struct iopf_iommu *iopf_iommu_open(const char *devstr);
+
+/** Before the first start, or after a stop. -EBUSY when running, -EINVAL for a size. */
+int iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf);
+
+/** Bring it up. Started already: 0 and a warning. */
+int iopf_iommu_start(struct iopf_iommu *iommu);
+
+/**
+ * Block DMA, end all stalls, shut down. Everything outstanding is answered or
+ * terminated when it returns. Not from a handler (-EDEADLK).
+ */
+int iopf_iommu_stop(struct iopf_iommu *iommu);
+
+/** -EBUSY while running, with devices, or in a poller. */
+int iopf_iommu_close(struct iopf_iommu *iommu);
+
+const struct iopf_iommu_info *iopf_iommu_info(const struct iopf_iommu *iommu);
+
+/** The string it was opened with. */
+const char *iopf_iommu_name(const struct iopf_iommu *iommu);
+
+/**
+ * Let the IOMMU and the devices behind it reach [@p ptr, @p ptr + @p len).
+ * @param[out] addr its device address; contiguous.
+ * @return 0, -EINVAL, -ENOSPC, -ENOMEM, or -ENOTSUP for memory without one.
+ */
+int iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr);
+int iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t addr);
+
+/*
+ * Devices
+ */
+
+/** What happens to an access that faults. */
+enum iopf_recover {
+	IOPF_STALL,	/**< it waits for the answer */
+	IOPF_TERMINATE,	/**< it is aborted and reported */
+};
+
+/** The device's side of things, given by whoever drives it. */
+struct iopf_dev_ops {
+	/** Stop issuing; return when nothing is outstanding. May be NULL. 0 or -errno. */
+	int (*quiesce)(struct iopf_dev *dev, void *ctx);
+};
+
+struct iopf_dev_conf {
+	const char *name;		/**< for lists ["sid:N"] */
+	const uint32_t *sids;		/**< copied */
+	unsigned int nb_sids;
+	uint32_t nb_pasids;		/**< PASIDs 0 to n - 1 can be attached [0] */
+	enum iopf_recover recover;
+	struct iopf_dev_ops ops;
+	void *ctx;
+};
+
+/**
+ * Make a requester known. Until it is attached, its accesses are aborted.
+ * @return NULL with rte_errno: EINVAL, ERANGE (a StreamID or the PASIDs do not fit the
+ *   IOMMU), EEXIST (a StreamID is another device's), ENOTSUP (stall), ENOMEM.
+ */
+struct iopf_dev *iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
+
+/** Detaches what is attached, then forgets it. -EDEADLK in a handler. */
+int iopf_dev_remove(struct iopf_dev *dev);
+
+const char *iopf_dev_name(const struct iopf_dev *dev);
+struct iopf_iommu *iopf_dev_iommu(const struct iopf_dev *dev);
+void *iopf_dev_ctx(const struct iopf_dev *dev);
+
+/*
+ * Domains
+ */
+
+/** Formats of address translation that drivers may know. */
+enum iopf_format {
+	IOPF_FORMAT_NONE,	/**< nothing is ever mapped: each access faults */
+	IOPF_FORMAT_ARM64_S1,	/**< VMSAv8-64 stage 1, lower half */
+};
+
+/** Passed on to the driver, which alone understands it. */
+struct iopf_translation {
+	enum iopf_format format;
+	uint64_t root;		/**< device address of the first table */
+	uint64_t mair;		/**< memory attributes by index [index 0: normal write-back] */
+	uint8_t va_bits;
+	uint8_t granule_log2;
+	uint8_t pa_bits;	/**< [what the IOMMU has] */
+};
+
+struct iopf_domain_conf {
+	const char *name;		/**< for lists ["domain:N"] */
+	iopf_handler_t handler;		/**< on the poll core; must not block */
+	iopf_handler_t deferred;	/**< on a worker; may block */
+	void *ctx;			/**< of both */
+	struct iopf_worker *worker;	/**< needed with deferred */
+	uint32_t deadline_ms;		/**< unanswered for longer: IOPF_INVALID [never] */
+	struct iopf_translation translation;
+};
+
+/** @return NULL with rte_errno EINVAL or ENOMEM. */
+struct iopf_domain *iopf_domain_create(const struct iopf_domain_conf *conf);
+
+/** -EBUSY while attached, -EDEADLK in a handler. */
+int iopf_domain_destroy(struct iopf_domain *domain);
+
+/**
+ * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain.
+ * @return 0, -EEXIST (something is attached there), -ERANGE (no such PASID),
+ *   -EINVAL (a translation that the IOMMU cannot do), -EDEADLK, -ENOMEM, -ENOSPC,
+ *   or what the driver met.
+ */
+int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
+
+/**
+ * The reverse. When it returns 0, no access of (device, PASID) succeeds any more,
+ * every fault of it has been answered, and no handler is at work for it. Waits for
+ * handlers on workers. Safe for what was never attached. -EDEADLK in a handler.
+ */
+int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
+
+void *iopf_domain_ctx(const struct iopf_domain *domain);
+const char *iopf_domain_name(const struct iopf_domain *domain);
+
+/** A range of input addresses whose translation changed. */
+struct iopf_inv {
+	uint64_t addr;		/**< aligned to 4 KiB; ignored with all */
+	uint64_t size;		/**< bytes, a multiple of 4 KiB, not 0 */
+	uint8_t leaf_log2;	/**< log2 of the size of each entry that changed [unknown] */
+	bool leaf_only;		/**< no table was removed */
+	bool all;		/**< everything of the domain */
+};
+
+/**
+ * Make the IOMMUs that the domain is attached to forget. All are checked before
+ * anything is issued. Nobody uses a translation covered by the prefix when it
+ * returns.
+ *
+ * @param[out] done length of the prefix that a completed synchronisation covers;
+ *   may be NULL. On error, inv[*done] is the first that is not known to be done.
+ * @return 0, -EINVAL, -ETIMEDOUT, -EIO, -EDEADLK (in a fast handler).
+ */
+int iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned int n,
+		unsigned int *done);
+
+/**
+ * Wait until every fast handler that is running now has returned and its answers
+ * are sent: what they may have looked at can be freed. 0, or -EDEADLK in one.
+ */
+int iopf_quiesce(void);
+
+/**
+ * In a fast handler that returns IOPF_ANSWER_AFTER_INV: what to invalidate first.
+ * @return 0, -EINVAL, -ENOSPC (more than 4 for one group), -EPERM (not in a fast handler).
+ */
+int iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv);
+
+/**
+ * Answer a group that was taken. From any thread, the handler included.
+ * @return 0, -ESTALE (answered, cancelled or never was; counted), -EINVAL (code).
+ */
+int iopf_group_respond(uint64_t id, enum iopf_code code);
+
+/*
+ * Pollers and workers
+ */
+
+struct iopf_poller_conf {
+	const char *name;
+	uint16_t burst;		/**< records taken from a queue at a time, at most 64 [32] */
+	uint16_t bursts;	/**< per queue and iopf_poll() [4] */
+};
+
+struct iopf_poller *iopf_poller_create(const struct iopf_poller_conf *conf);
+
+/** Its queues have no poller then. -EBUSY while a thread is inside iopf_poll(). */
+int iopf_poller_destroy(struct iopf_poller *poller);
+
+/**
+ * @param queue 0 to info.nb_queues - 1, or IOPF_QUEUE_ALL.
+ * @return 0, -EINVAL, -EEXIST (in a poller already), -ENOSPC (64 queues).
+ */
+int iopf_poller_add(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue);
+int iopf_poller_remove(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue);
+
+/**
+ * One pass over the queues: read, handle, answer.
+ * @return records taken, 0 when idle.
+ */
+unsigned int iopf_poll(struct iopf_poller *poller);
+
+/** iopf_poll() until iopf_poller_stop(); pauses when idle. Returns 0, for rte_eal_remote_launch(). */
+int iopf_poller_run(void *poller);
+void iopf_poller_stop(struct iopf_poller *poller);
+
+struct iopf_worker_conf {
+	const char *name;
+	unsigned int nb_threads;	/**< made by the library, not pinned to a poll core [1] */
+	unsigned int size;		/**< groups waiting; enough for all slots [65536] */
+};
+
+/** Threads that run deferred handlers. They sleep between looks: no wake-up costs the poll core. */
+struct iopf_worker *iopf_worker_create(const struct iopf_worker_conf *conf);
+
+/** -EBUSY while a domain uses it. */
+int iopf_worker_destroy(struct iopf_worker *worker);
+
+/*
+ * Inspection. The same counters are in telemetry: /iopf/list, /iopf/info,
+ * /iopf/stats, /iopf/latency, /iopf/outstanding.
+ */
+
+/** Counters of a domain; each has a name. */
+enum iopf_stat {
+	IOPF_STAT_FAULTS,	/**< given to a handler */
+	IOPF_STAT_SUCCESS,	/**< answered so */
+	IOPF_STAT_INVALID,
+	IOPF_STAT_FAILURE,
+	IOPF_STAT_RAZWI,
+	IOPF_STAT_DEFERRED,
+	IOPF_STAT_TAKEN,
+	IOPF_STAT_AFTER_INV,	/**< answered behind an invalidation */
+	IOPF_STAT_CANCELLED,	/**< answered by a detach or a stop in place of the handler */
+	IOPF_STAT_EXPIRED,	/**< answered by the deadline */
+	IOPF_STAT_TERMINATED,	/**< ended by the IOMMU itself */
+};
+#define IOPF_NB_STATS 11
+const char *iopf_stat_name(enum iopf_stat stat);
+uint64_t iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat);
+
+/** Faults of the domain that are not answered yet. */
+uint64_t iopf_domain_pending(const struct iopf_domain *domain);
+
+/** Counters of an IOMMU; each has a name. */
+enum iopf_iommu_stat {
+	IOPF_IOMMU_STAT_RECORDS,	/**< read from its queues */
+	IOPF_IOMMU_STAT_BURSTS,		/**< reads that found any */
+	IOPF_IOMMU_STAT_FAULTS,		/**< that wanted an answer */
+	IOPF_IOMMU_STAT_ANSWERS,	/**< sent */
+	IOPF_IOMMU_STAT_REPORTS,	/**< that wanted none */
+	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of no known device: INVALID */
+	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults of a device or PASID not attached: INVALID */
+	IOPF_IOMMU_STAT_NO_SLOT,	/**< more faults than the IOMMU may have: INVALID */
+	IOPF_IOMMU_STAT_BAD_RECORD,	/**< not what an IOMMU writes: counted, nothing else */
+	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() without its group */
+	IOPF_IOMMU_STAT_RESETS,		/**< recoveries that ended all stalls */
+};
+#define IOPF_NB_IOMMU_STATS 11
+const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
+uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
+
+/** Counter @p i of the driver, below info.nb_stats; its name through @p name. */
+uint64_t iopf_iommu_driver_stat(const struct iopf_iommu *iommu, unsigned int i,
+		const char **name);
+
+/** From reading the record to sending the answer, in nanoseconds. */
+struct iopf_latency {
+	uint64_t samples;
+	uint64_t min_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns;
+};
+void iopf_domain_latency(const struct iopf_domain *domain, struct iopf_latency *latency);
+
+/** Write all that is known of an IOMMU, for people. */
+void iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* IOPF_H */

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_DRIVER_H
+#define IOPF_DRIVER_H
+
+/**
+ * @file
+ * For authors of drivers: what the library asks of one.
+ *
+ * A driver is a struct iopf_driver given to iopf_driver_register() by a
+ * constructor (IOPF_DRIVER), linked whole or loaded with EAL's -d. The library
+ * has checked arguments, states and capabilities before it calls, and does not
+ * call two control operations of one IOMMU at a time (dma_map and dma_unmap count
+ * among themselves only). The four fast operations poll, answer, answer_after and
+ * check must take no lock, allocate nothing, make no system call and loop only
+ * within bounds.
+ *
+ * A driver turns what its queues hold into struct iopf_event, and struct
+ * iopf_answer into commands. It owns the device tables and address space ids.
+ *
+ *	poll	 reads up to n records, publishes the consumer index once, and only
+ *		 then returns: the entries are free before any answer is sent.
+ *	answer	 takes all it is given, always: its own backlog is as large as
+ *		 max_stalls needs (6 commands each). One producer index store per call.
+ *	check	 is called at least every millisecond by the poller: error state.
+ *
+ * Threads. poll of one queue: one thread at a time. answer, answer_after,
+ * invalidate, queue_mark, queue_passed, wait: any thread, concurrently.
+ */
+
+#include <rte_common.h>
+#include <rte_kvargs.h>
+
+#include "iopf.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The event waits for an answer. */
+#define IOPF_EVENT_STALL	(1u << 0)
+#define IOPF_EVENT_STAGE2	(1u << 1)
+/** Not something an IOMMU writes (a reserved id, a stall where none can be). */
+#define IOPF_EVENT_BAD		(1u << 2)
+
+/** One record, decoded and range-checked. */
+struct iopf_event {
+	uint64_t addr;
+	uint64_t ipa;
+	uint32_t sid;
+	uint32_t pasid;		/**< or IOPF_NO_PASID */
+	uint16_t token;
+	uint8_t perm;		/**< IOPF_PERM_* */
+	uint8_t reason;		/**< enum iopf_reason */
+	uint8_t flags;		/**< IOPF_EVENT_* */
+	uint8_t raw_id;
+};
+
+struct iopf_answer {
+	uint32_t sid;
+	uint32_t pasid;
+	uint16_t token;
+	uint8_t code;		/**< enum iopf_code */
+};
+
+/** check(): all stalls of the IOMMU were terminated; their answers must not be sent. */
+#define IOPF_CHECK_TERMINATED	(1u << 0)
+/** check(): it has failed for good; nothing will come or be answered any more. */
+#define IOPF_CHECK_DEAD		(1u << 1)
+
+struct iopf_driver_ops {
+	/**
+	 * @param args the device string's pairs, already checked against params.
+	 * @param[out] priv the driver's own, handed back in each call.
+	 * @param[out] info filled, except driver.
+	 */
+	int (*open)(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv);
+	void (*close)(void *priv);
+	int (*configure)(void *priv, const struct iopf_iommu_conf *conf);
+	int (*start)(void *priv);
+	/** DMA is blocked, all stalls terminated, all queues off when it returns. */
+	int (*stop)(void *priv);
+
+	int (*dma_map)(void *priv, void *ptr, size_t len, uint64_t *addr);
+	int (*dma_unmap)(void *priv, void *ptr, size_t len, uint64_t addr);
+
+	/** A device's streams abort until something is attached. */
+	int (*dev_add)(void *priv, const struct iopf_dev_conf *conf, void **dev);
+	/** Nothing is attached. Its stalls have ended when it returns. */
+	void (*dev_del)(void *priv, void *dev);
+
+	int (*domain_add)(void *priv, const struct iopf_translation *translation, void **domain);
+	void (*domain_del)(void *priv, void *domain);
+
+	int (*attach)(void *priv, void *dev, uint32_t pasid, void *domain);
+	/** When it returns no access of (dev, pasid) succeeds or stalls any more. */
+	int (*detach)(void *priv, void *dev, uint32_t pasid);
+
+	uint16_t (*poll)(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n);
+	void (*answer)(void *priv, const struct iopf_answer *answers, uint16_t n);
+	/** Behind a completed synchronisation of n_inv (at most 64) invalidations, without waiting. */
+	void (*answer_after)(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
+			const struct iopf_answer *answers, uint16_t n);
+	/** Returns IOPF_CHECK_*; recovers what it can. */
+	unsigned int (*check)(void *priv);
+
+	/** The producer's position; passed when poll has returned everything before it. */
+	uint64_t (*queue_mark)(void *priv, uint16_t queue);
+	bool (*queue_passed)(void *priv, uint16_t queue, uint64_t mark);
+
+	/** Waits until done. *done as in iopf_invalidate(). */
+	int (*invalidate)(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
+			unsigned int *done);
+
+	/** Called in loops that wait for the IOMMU: give it time. */
+	void (*wait)(void *priv);
+
+	/** Counter i below info.nb_stats. */
+	uint64_t (*stat)(const void *priv, unsigned int i, const char **name);
+	void (*dump)(const void *priv, FILE *f);
+};
+
+struct iopf_driver {
+	const char *name;
+	const char *const *params;	/**< keys it knows, NULL at the end */
+	const char *usage;		/**< one line: "model=NAME | vfio=DEVICE ..." */
+	struct iopf_driver_ops ops;	/**< none is NULL */
+	struct iopf_driver *next;	/**< the library's */
+};
+
+void iopf_driver_register(struct iopf_driver *driver);
+
+#define IOPF_DRIVER(driver)					\
+	RTE_INIT(iopf_driver_init_ ## driver)			\
+	{							\
+		iopf_driver_register(&driver);			\
+	}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* IOPF_DRIVER_H */

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_PRIVATE_H
+#define IOPF_PRIVATE_H
+
+/*
+ * The library's own objects. What is called by whom:
+ *
+ *	poll.c		iopf_poll(): drains a queue, calls fast handlers, answers
+ *	slot.c		the state of each fault, and who may answer it
+ *	worker.c	deferred handlers
+ *	iommu.c dev.c domain.c	control path, under the IOMMU's lock
+ *	telemetry.c stats.c	inspection
+ */
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include <rte_common.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+#include <rte_ring.h>
+
+#include "hist.h"
+#include "iopf.h"
+#include "iopf_driver.h"
+#include "rcu.h"
+#include "table.h"
+
+#define IOPF_MAX_IOMMUS		64
+#define IOPF_MAX_QUEUES		2
+#define IOPF_MAX_BURST		64
+#define IOPF_MAX_GROUP_INV	4
+#define IOPF_MAX_POLLER_QUEUES	64
+
+extern int iopf_logtype;
+#define IOPF_LOG(level, fmt, ...) \
+	rte_log(RTE_LOG_ ## level, iopf_logtype, "iopf: " fmt "\n", ## __VA_ARGS__)
+
+/* Give a result back the way the public functions do. */
+static inline int
+iopf_ret(int ret)
+{
+	if (ret < 0)
+		rte_errno = -ret;
+	return ret;
+}
+
+/*
+ * A fault's slot
+ *
+ *	FREE ---> HANDLING ---> QUEUED (for a worker) ---> HANDLING
+ *	              |
+ *	              '-------> TAKEN (somebody will answer)
+ *
+ * Who answers moves the state by compare-and-swap, so there is one answer:
+ *	HANDLING -> FREE	the handler's caller, with the verdict
+ *	TAKEN -> FREE		iopf_group_respond(), a detach, a deadline
+ *	HANDLING, QUEUED -> DONE	the same, while the slot is still in somebody's
+ *			hands; that somebody finds DONE, and frees it
+ *
+ * The state shares its word with a generation that counts the slot's uses: a
+ * late answer finds another generation. "partial", the state of page requests
+ * before their last, has no place here as long as there are only stalls.
+ */
+enum iopf_slot_state {
+	IOPF_SLOT_FREE,
+	IOPF_SLOT_HANDLING,
+	IOPF_SLOT_QUEUED,
+	IOPF_SLOT_TAKEN,
+	IOPF_SLOT_DONE,
+};
+#define IOPF_SLOT_STATE_BITS	3
+#define IOPF_SLOT_STATE(word)	((enum iopf_slot_state)((word) & 7))
+#define IOPF_SLOT_GEN(word)	((word) >> IOPF_SLOT_STATE_BITS)
+#define IOPF_SLOT_WORD(gen, state) ((uint32_t)(gen) << IOPF_SLOT_STATE_BITS | (state))
+
+struct iopf_queue {
+	struct iopf_iommu *iommu;
+	uint16_t id;
+	uint32_t nb_slots;		/* a power of two */
+	struct iopf_fault *slots;
+	struct iopf_poller *poller;	/* under the IOMMU's lock */
+
+	/*
+	 * Slots freed by others than the owner: a stack that anybody pushes onto and the
+	 * owner takes whole, so that there is no ABA. IOPF_NO_SLOT ends it.
+	 */
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t freed;
+
+	/*
+	 * Who drains, for one pass. Never waited for: a pass that finds it taken
+	 * leaves. Released with release, taken with acquire: the owner's fields below
+	 * go from one to the next.
+	 */
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t owned;
+	uint32_t nb_free;		/* the owner's */
+	uint32_t *free;
+	uint64_t next_check;
+	uint32_t passes;
+	uint32_t scan;			/* where the deadline scan goes on */
+};
+
+struct iopf_iommu {
+	uint16_t id;
+	char *name;
+	struct iopf_driver *driver;
+	void *priv;
+	struct iopf_iommu_info info;
+	struct iopf_iommu_conf conf;
+	_Atomic bool started;
+	_Atomic bool dead;
+	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has one */
+
+	pthread_mutex_t lock;		/* control */
+	pthread_mutex_t dma_lock;
+	LIST_HEAD(, iopf_dev) devs;
+	struct iopf_table sids;		/* StreamID -> iopf_dev */
+	struct iopf_table attached;	/* iopf_key() -> iopf_attachment */
+	struct iopf_queue queues[IOPF_MAX_QUEUES];
+
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_IOMMU_STATS];
+};
+
+struct iopf_dev {
+	struct iopf_iommu *iommu;
+	char *name;
+	struct iopf_dev_conf conf;
+	uint32_t *sids;
+	void *priv;
+	LIST_HEAD(, iopf_attachment) attachments;
+	LIST_ENTRY(iopf_dev) next;
+};
+
+/* A (device, PASID) that uses a domain. In the table once per StreamID. */
+struct iopf_attachment {
+	struct iopf_dev *dev;
+	struct iopf_domain *domain;
+	void *hw;			/* the driver's name for the domain */
+	uint32_t pasid;
+	LIST_ENTRY(iopf_attachment) next;
+};
+
+struct iopf_domain {
+	char *name;
+	struct iopf_domain_conf conf;
+
+	/* A domain on an IOMMU: the driver's handle, and how often it is attached. */
+	pthread_rwlock_t lock;
+	struct {
+		void *priv;
+		unsigned int refs;
+	} hw[IOPF_MAX_IOMMUS];
+	unsigned int nb_attached;
+
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_STATS];
+	struct iopf_hist latency;	/* in TSC cycles */
+};
+
+struct iopf_worker {
+	char *name;
+	struct rte_ring *ring;		/* group ids */
+	_Atomic bool stop;
+	_Atomic unsigned int nb_domains;
+	unsigned int nb_threads;
+	pthread_t threads[];
+};
+
+/* What goes out together: the answers of one burst. */
+struct iopf_pass {
+	struct iopf_queue *queue;
+	uint64_t now;			/* when the burst was read */
+	uint16_t nb_answers;
+	uint16_t nb_after;
+	uint16_t nb_inv;
+	uint16_t nb_frees;
+	uint16_t nb_faults;
+
+	/* Counted, and not yet added to run_domain. */
+	struct iopf_domain *run_domain;
+	uint32_t run_faults;
+	uint32_t run_codes[IOPF_NB_CODES];
+	uint32_t run_answers;
+
+	void *after_hw;
+	struct iopf_answer answers[IOPF_MAX_BURST];
+	struct iopf_answer after[IOPF_MAX_BURST];
+	struct iopf_inv inv[IOPF_MAX_BURST];
+	uint32_t frees[IOPF_MAX_BURST];
+};
+
+/* What this thread is doing. */
+struct iopf_thread {
+	bool in_handler;		/* fast or deferred */
+	bool in_fast;
+};
+extern _Thread_local struct iopf_thread iopf_self;
+
+static inline uint64_t
+iopf_key(uint32_t sid, uint32_t pasid)
+{
+	return (uint64_t)pasid << 32 | sid;
+}
+
+static inline void
+iopf_count(struct iopf_iommu *iommu, enum iopf_iommu_stat stat, uint64_t n)
+{
+	atomic_fetch_add_explicit(&iommu->stats[stat], n, memory_order_relaxed);
+}
+
+static inline void
+iopf_domain_count(struct iopf_domain *domain, enum iopf_stat stat, uint64_t n)
+{
+	atomic_fetch_add_explicit(&domain->stats[stat], n, memory_order_relaxed);
+}
+
+/* Group ids: generation, IOMMU, queue, slot. */
+static inline uint64_t
+iopf_group_make_id(const struct iopf_queue *q, uint32_t slot, uint32_t gen)
+{
+	return (uint64_t)gen << 32 | (uint64_t)q->iommu->id << 24 | (uint64_t)q->id << 20 | slot;
+}
+#define IOPF_ID_GEN(id)		((uint32_t)((id) >> 32))
+#define IOPF_ID_IOMMU(id)	((uint32_t)(id) >> 24)
+#define IOPF_ID_QUEUE(id)	((uint32_t)(id) >> 20 & 0xf)
+#define IOPF_ID_SLOT(id)	((uint32_t)(id) & 0xfffff)
+#define IOPF_MAX_SLOTS		(1u << 20)
+#define IOPF_NO_SLOT		UINT32_MAX
+
+/* iommu.c */
+struct iopf_iommu *iopf_iommu_get(unsigned int id);
+
+/* poll.c */
+unsigned int iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
+/* Everything the hardware had written when this was called has been read. */
+void iopf_queue_fence(struct iopf_queue *q);
+
+/* slot.c */
+int iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id,
+		uint32_t nb_slots);
+void iopf_queue_fini(struct iopf_queue *q);
+struct iopf_fault *iopf_slot_alloc(struct iopf_queue *q);
+/* By anybody; the queue's owner puts its own back into free[]. */
+void iopf_slot_free(struct iopf_queue *q, struct iopf_fault *slot);
+struct iopf_fault *iopf_slot_find(uint64_t id, struct iopf_queue **q);
+
+static inline uint32_t
+iopf_slot_load(const struct iopf_fault *slot)
+{
+	/* Acquire: with the release in iopf_slot_cas() and iopf_slot_publish(). */
+	return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+}
+
+static inline bool
+iopf_slot_cas(struct iopf_fault *slot, uint32_t from, uint32_t to)
+{
+	return __atomic_compare_exchange_n(&slot->state, &from, to, false, __ATOMIC_ACQ_REL,
+			__ATOMIC_RELAXED);
+}
+
+/* Why a fault is answered by somebody else than its handler. */
+enum iopf_cancel {
+	IOPF_CANCEL_DETACH,	/* INVALID */
+	IOPF_CANCEL_DEADLINE,	/* INVALID */
+	IOPF_CANCEL_TERMINATED,	/* no answer: the IOMMU has ended it */
+};
+/*
+ * Answer what is outstanding of an attachment (or all, if NULL).
+ * Returns how many slots are still in a handler's hands.
+ */
+unsigned int iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment,
+		enum iopf_cancel why);
+/* INVALID to what is older than its domain's deadline, among the next n slots. */
+void iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n);
+
+/* worker.c */
+int iopf_worker_defer(struct iopf_worker *worker, uint64_t id);
+
+/* telemetry.c: outstanding faults, for whoever lists them */
+struct iopf_outstanding {
+	struct iopf_fault fault;
+	enum iopf_slot_state state;
+	uint64_t id;
+};
+unsigned int iopf_queue_outstanding(struct iopf_queue *q, struct iopf_outstanding *list,
+		unsigned int n);
+const char *iopf_slot_state_name(enum iopf_slot_state state);
+
+#endif /* IOPF_PRIVATE_H */

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_common.h>
+#include <rte_cycles.h>
+#include <rte_malloc.h>
+
+#include "iopf_private.h"
+
+static_assert(sizeof(struct iopf_fault) == 64, "a fault's state is 64 bytes");
+
+/* A slot's state word moves at most this often in one generation. */
+#define MAX_MOVES 8
+
+int
+iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uint32_t nb_slots)
+{
+	q->iommu = iommu;
+	q->id = id;
+	q->nb_slots = rte_align32pow2(nb_slots);
+	if (q->nb_slots > IOPF_MAX_SLOTS)
+		return -EINVAL;
+	q->slots = rte_zmalloc("iopf_slots", q->nb_slots * sizeof(q->slots[0]),
+			RTE_CACHE_LINE_SIZE);
+	q->free = rte_zmalloc("iopf_free", q->nb_slots * sizeof(q->free[0]),
+			RTE_CACHE_LINE_SIZE);
+	if (q->slots == NULL || q->free == NULL) {
+		iopf_queue_fini(q);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < q->nb_slots; i++) {
+		q->slots[i].slot = i;
+		q->slots[i].queue = id;
+		q->slots[i].state = IOPF_SLOT_WORD(1, IOPF_SLOT_FREE);
+		/* The last freed is taken first: start with slot 0. */
+		q->free[i] = q->nb_slots - 1 - i;
+	}
+	q->nb_free = q->nb_slots;
+	atomic_init(&q->freed, IOPF_NO_SLOT);
+	return 0;
+}
+
+void
+iopf_queue_fini(struct iopf_queue *q)
+{
+	rte_free(q->slots);
+	rte_free(q->free);
+	q->slots = NULL;
+	q->free = NULL;
+}
+
+/* Take what others have freed. The chain is at most all slots long. */
+static void
+reclaim(struct iopf_queue *q)
+{
+	uint32_t i;
+
+	if (atomic_load_explicit(&q->freed, memory_order_relaxed) == IOPF_NO_SLOT)
+		return;
+	/* Acquire: with the release in iopf_slot_free(). */
+	i = atomic_exchange_explicit(&q->freed, IOPF_NO_SLOT, memory_order_acquire);
+	while (i != IOPF_NO_SLOT) {
+		q->free[q->nb_free++] = i;
+		i = q->slots[i].next;
+	}
+}
+
+struct iopf_fault *
+iopf_slot_alloc(struct iopf_queue *q)
+{
+	if (unlikely(q->nb_free == 0))
+		reclaim(q);
+	if (unlikely(q->nb_free == 0))
+		return NULL;
+	return &q->slots[q->free[--q->nb_free]];
+}
+
+void
+iopf_slot_free(struct iopf_queue *q, struct iopf_fault *slot)
+{
+	uint32_t head = atomic_load_explicit(&q->freed, memory_order_relaxed);
+
+	do {
+		slot->next = head;
+	} while (!atomic_compare_exchange_weak_explicit(&q->freed, &head, slot->slot,
+			memory_order_release, memory_order_relaxed));
+}
+
+struct iopf_fault *
+iopf_slot_find(uint64_t id, struct iopf_queue **q)
+{
+	struct iopf_iommu *iommu = iopf_iommu_get(IOPF_ID_IOMMU(id));
+
+	if (iommu == NULL || IOPF_ID_QUEUE(id) >= iommu->info.nb_queues)
+		return NULL;
+	*q = &iommu->queues[IOPF_ID_QUEUE(id)];
+	if (IOPF_ID_SLOT(id) >= (*q)->nb_slots)
+		return NULL;
+	return &(*q)->slots[IOPF_ID_SLOT(id)];
+}
+
+/* What an answer needs, read while the slot may still change hands. */
+struct slot_copy {
+	struct iopf_attachment *attachment;
+	struct iopf_answer answer;
+	uint64_t time;
+};
+
+static void
+slot_copy(const struct iopf_fault *slot, struct slot_copy *copy)
+{
+	copy->attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
+	copy->time = __atomic_load_n(&slot->time, __ATOMIC_RELAXED);
+	copy->answer.sid = __atomic_load_n(&slot->sid, __ATOMIC_RELAXED);
+	copy->answer.pasid = __atomic_load_n(&slot->pasid, __ATOMIC_RELAXED);
+	copy->answer.token = __atomic_load_n(&slot->token, __ATOMIC_RELAXED);
+}
+
+/*
+ * Become the one who answers the fault that @p word was read for. The copy is
+ * that fault's if this returns 0, since the generation did not move.
+ */
+static int
+slot_claim(struct iopf_fault *slot, uint32_t word, struct slot_copy *copy, bool *ours)
+{
+	uint32_t gen = IOPF_SLOT_GEN(word);
+
+	for (unsigned int i = 0; i < MAX_MOVES; i++, word = iopf_slot_load(slot)) {
+		uint32_t to;
+
+		if (IOPF_SLOT_GEN(word) != gen)
+			return -ESTALE;
+		switch (IOPF_SLOT_STATE(word)) {
+		case IOPF_SLOT_TAKEN:
+			to = IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE);
+			*ours = true;
+			break;
+		case IOPF_SLOT_HANDLING:
+		case IOPF_SLOT_QUEUED:
+			to = IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE);
+			*ours = false;
+			break;
+		default:
+			return -ESTALE;
+		}
+		slot_copy(slot, copy);
+		if (iopf_slot_cas(slot, word, to))
+			return 0;
+	}
+	return -ESTALE;
+}
+
+static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
+	[IOPF_SUCCESS] = IOPF_STAT_SUCCESS,
+	[IOPF_INVALID] = IOPF_STAT_INVALID,
+	[IOPF_FAILURE] = IOPF_STAT_FAILURE,
+	[IOPF_RAZWI] = IOPF_STAT_RAZWI,
+};
+
+/* In a read section: the attachment goes only after a grace period. */
+static void
+answer_one(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
+{
+	struct iopf_iommu *iommu = q->iommu;
+	struct iopf_domain *domain = copy->attachment->domain;
+
+	copy->answer.code = code;
+	iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
+	iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
+	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
+	iopf_domain_count(domain, code_stat[code], 1);
+}
+
+int
+iopf_group_respond(uint64_t id, enum iopf_code code)
+{
+	struct slot_copy copy;
+	struct iopf_fault *slot;
+	struct iopf_queue *q;
+	bool ours;
+	int ret = -ESTALE;
+
+	if ((unsigned int)code >= IOPF_NB_CODES)
+		return iopf_ret(-EINVAL);
+
+	iopf_rcu_read_lock();
+	slot = iopf_slot_find(id, &q);
+	if (slot != NULL) {
+		if (code == IOPF_RAZWI && !q->iommu->info.razwi)
+			code = IOPF_INVALID;
+		ret = slot_claim(slot, IOPF_SLOT_WORD(IOPF_ID_GEN(id),
+				IOPF_SLOT_STATE(iopf_slot_load(slot))), &copy, &ours);
+		if (ret == 0) {
+			answer_one(q, &copy, code);
+			if (ours)
+				iopf_slot_free(q, slot);
+		} else {
+			iopf_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);
+		}
+	}
+	iopf_rcu_read_unlock();
+	return iopf_ret(ret);
+}
+
+static void
+cancel_one(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word, enum iopf_cancel why)
+{
+	static const enum iopf_stat why_stat[] = {
+		[IOPF_CANCEL_DETACH] = IOPF_STAT_CANCELLED,
+		[IOPF_CANCEL_DEADLINE] = IOPF_STAT_EXPIRED,
+		[IOPF_CANCEL_TERMINATED] = IOPF_STAT_TERMINATED,
+	};
+	struct slot_copy copy;
+	bool ours;
+
+	if (slot_claim(slot, word, &copy, &ours) < 0)
+		return;
+	iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
+	if (why != IOPF_CANCEL_TERMINATED)
+		answer_one(q, &copy, IOPF_INVALID);
+	if (ours)
+		iopf_slot_free(q, slot);
+}
+
+unsigned int
+iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment,
+		enum iopf_cancel why)
+{
+	unsigned int held = 0;
+
+	iopf_rcu_read_lock();
+	for (uint32_t i = 0; i < q->nb_slots; i++) {
+		struct iopf_fault *slot = &q->slots[i];
+		uint32_t word = iopf_slot_load(slot);
+
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE)
+			continue;
+		if (attachment != NULL && attachment !=
+				__atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
+			continue;
+		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_DONE)
+			cancel_one(q, slot, word, why);
+		if (IOPF_SLOT_STATE(iopf_slot_load(slot)) != IOPF_SLOT_FREE)
+			held++;
+	}
+	iopf_rcu_read_unlock();
+	return held;
+}
+
+void
+iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
+{
+	uint64_t hz = rte_get_tsc_hz();
+
+	for (; n > 0; n--) {
+		struct iopf_fault *slot = &q->slots[q->scan++ & (q->nb_slots - 1)];
+		uint32_t word = iopf_slot_load(slot);
+		struct iopf_attachment *attachment;
+		uint64_t limit;
+
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE ||
+				IOPF_SLOT_STATE(word) == IOPF_SLOT_DONE)
+			continue;
+		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
+		limit = attachment->domain->conf.deadline_ms * hz / 1000;
+		if (limit != 0 && now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) > limit)
+			cancel_one(q, slot, word, IOPF_CANCEL_DEADLINE);
+	}
+}
+
+unsigned int
+iopf_queue_outstanding(struct iopf_queue *q, struct iopf_outstanding *list, unsigned int n)
+{
+	unsigned int found = 0;
+
+	for (uint32_t i = 0; i < q->nb_slots && found < n; i++) {
+		struct iopf_fault *slot = &q->slots[i];
+		uint32_t word = iopf_slot_load(slot);
+		struct iopf_outstanding *o = &list[found];
+
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE)
+			continue;
+		memset(o, 0, sizeof(*o));
+		o->state = IOPF_SLOT_STATE(word);
+		o->id = iopf_group_make_id(q, i, IOPF_SLOT_GEN(word));
+		o->fault.addr = __atomic_load_n(&slot->addr, __ATOMIC_RELAXED);
+		o->fault.time = __atomic_load_n(&slot->time, __ATOMIC_RELAXED);
+		o->fault.sid = __atomic_load_n(&slot->sid, __ATOMIC_RELAXED);
+		o->fault.pasid = __atomic_load_n(&slot->pasid, __ATOMIC_RELAXED);
+		o->fault.token = __atomic_load_n(&slot->token, __ATOMIC_RELAXED);
+		o->fault.perm = __atomic_load_n(&slot->perm, __ATOMIC_RELAXED);
+		o->fault.reason = __atomic_load_n(&slot->reason, __ATOMIC_RELAXED);
+		/* The same generation still: what was read belongs together. */
+		if (IOPF_SLOT_GEN(iopf_slot_load(slot)) == IOPF_SLOT_GEN(word))
+			found++;
+	}
+	return found;
+}
+
+const char *
+iopf_slot_state_name(enum iopf_slot_state state)
+{
+	static const char *const names[] = {
+		[IOPF_SLOT_FREE] = "free",
+		[IOPF_SLOT_HANDLING] = "handling",
+		[IOPF_SLOT_QUEUED] = "queued",
+		[IOPF_SLOT_TAKEN] = "taken",
+		[IOPF_SLOT_DONE] = "answered",
+	};
+
+	return (unsigned int)state < RTE_DIM(names) ? names[state] : "unknown";
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <inttypes.h>
+
+#include <rte_cycles.h>
+
+#include "iopf_private.h"
+
+/* The tables that dump, telemetry and the guides are made from. */
+
+const char *
+iopf_code_name(enum iopf_code code)
+{
+	static const char *const names[IOPF_NB_CODES] = {
+		[IOPF_SUCCESS] = "success",
+		[IOPF_INVALID] = "invalid",
+		[IOPF_FAILURE] = "failure",
+		[IOPF_RAZWI] = "razwi",
+	};
+
+	return (unsigned int)code < IOPF_NB_CODES ? names[code] : "unknown";
+}
+
+const char *
+iopf_reason_name(enum iopf_reason reason)
+{
+	static const char *const names[IOPF_NB_REASONS] = {
+		[IOPF_REASON_TRANSLATION] = "translation",
+		[IOPF_REASON_ADDR_SIZE] = "addr_size",
+		[IOPF_REASON_ACCESS] = "access",
+		[IOPF_REASON_PERMISSION] = "permission",
+		[IOPF_REASON_CONFIG] = "config",
+		[IOPF_REASON_OTHER] = "other",
+	};
+
+	return (unsigned int)reason < IOPF_NB_REASONS ? names[reason] : "unknown";
+}
+
+const char *
+iopf_stat_name(enum iopf_stat stat)
+{
+	static const char *const names[IOPF_NB_STATS] = {
+		[IOPF_STAT_FAULTS] = "faults",
+		[IOPF_STAT_SUCCESS] = "answered_success",
+		[IOPF_STAT_INVALID] = "answered_invalid",
+		[IOPF_STAT_FAILURE] = "answered_failure",
+		[IOPF_STAT_RAZWI] = "answered_razwi",
+		[IOPF_STAT_DEFERRED] = "deferred",
+		[IOPF_STAT_TAKEN] = "taken",
+		[IOPF_STAT_AFTER_INV] = "answered_after_inv",
+		[IOPF_STAT_CANCELLED] = "cancelled",
+		[IOPF_STAT_EXPIRED] = "expired",
+		[IOPF_STAT_TERMINATED] = "terminated",
+	};
+
+	return (unsigned int)stat < IOPF_NB_STATS ? names[stat] : "unknown";
+}
+
+const char *
+iopf_iommu_stat_name(enum iopf_iommu_stat stat)
+{
+	static const char *const names[IOPF_NB_IOMMU_STATS] = {
+		[IOPF_IOMMU_STAT_RECORDS] = "records",
+		[IOPF_IOMMU_STAT_BURSTS] = "bursts",
+		[IOPF_IOMMU_STAT_FAULTS] = "faults",
+		[IOPF_IOMMU_STAT_ANSWERS] = "answers",
+		[IOPF_IOMMU_STAT_REPORTS] = "reports",
+		[IOPF_IOMMU_STAT_UNKNOWN_SID] = "unknown_sid",
+		[IOPF_IOMMU_STAT_NO_DOMAIN] = "no_domain",
+		[IOPF_IOMMU_STAT_NO_SLOT] = "no_slot",
+		[IOPF_IOMMU_STAT_BAD_RECORD] = "bad_records",
+		[IOPF_IOMMU_STAT_STALE_ANSWERS] = "stale_answers",
+		[IOPF_IOMMU_STAT_RESETS] = "resets",
+	};
+
+	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";
+}
+
+uint64_t
+iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat)
+{
+	return (unsigned int)stat < IOPF_NB_STATS ?
+		atomic_load_explicit(&domain->stats[stat], memory_order_relaxed) : 0;
+}
+
+uint64_t
+iopf_domain_pending(const struct iopf_domain *domain)
+{
+	/* Answers first: the difference is then never negative. */
+	uint64_t ended = iopf_domain_stat(domain, IOPF_STAT_SUCCESS) +
+		iopf_domain_stat(domain, IOPF_STAT_INVALID) +
+		iopf_domain_stat(domain, IOPF_STAT_FAILURE) +
+		iopf_domain_stat(domain, IOPF_STAT_RAZWI) +
+		iopf_domain_stat(domain, IOPF_STAT_TERMINATED);
+	uint64_t faults = iopf_domain_stat(domain, IOPF_STAT_FAULTS);
+
+	return faults > ended ? faults - ended : 0;
+}
+
+uint64_t
+iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat)
+{
+	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ?
+		atomic_load_explicit(&iommu->stats[stat], memory_order_relaxed) : 0;
+}
+
+uint64_t
+iopf_iommu_driver_stat(const struct iopf_iommu *iommu, unsigned int i, const char **name)
+{
+	const char *unused;
+
+	if (i >= iommu->info.nb_stats)
+		return 0;
+	return iommu->driver->ops.stat(iommu->priv, i, name != NULL ? name : &unused);
+}
+
+static uint64_t
+cycles_to_ns(uint64_t cycles)
+{
+	return (uint64_t)((double)cycles * 1e9 / (double)rte_get_tsc_hz());
+}
+
+void
+iopf_domain_latency(const struct iopf_domain *domain, struct iopf_latency *latency)
+{
+	const struct iopf_hist *hist = &domain->latency;
+	uint64_t n = iopf_hist_samples(hist);
+
+	*latency = (struct iopf_latency){
+		.samples = n,
+		.min_ns = cycles_to_ns(iopf_hist_permille(hist, n, 0)),
+		.p50_ns = cycles_to_ns(iopf_hist_permille(hist, n, 500)),
+		.p90_ns = cycles_to_ns(iopf_hist_permille(hist, n, 900)),
+		.p99_ns = cycles_to_ns(iopf_hist_permille(hist, n, 990)),
+		.p999_ns = cycles_to_ns(iopf_hist_permille(hist, n, 999)),
+		.max_ns = cycles_to_ns(iopf_hist_permille(hist, n, 1000)),
+	};
+}
+
+static void
+dump_domain(const struct iopf_dev *dev, const struct iopf_attachment *attachment, FILE *f)
+{
+	const struct iopf_domain *domain = attachment->domain;
+	struct iopf_latency l;
+
+	fprintf(f, "  device %s ", dev->name);
+	if (attachment->pasid != IOPF_NO_PASID)
+		fprintf(f, "PASID %u ", attachment->pasid);
+	fprintf(f, "-> %s:", domain->name);
+	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
+		fprintf(f, " %s %" PRIu64, iopf_stat_name(i), iopf_domain_stat(domain, i));
+	iopf_domain_latency(domain, &l);
+	fprintf(f, "\n    latency ns: p50 %" PRIu64 " p99 %" PRIu64 " p99.9 %" PRIu64 " max %" PRIu64
+			" of %" PRIu64 "\n", l.p50_ns, l.p99_ns, l.p999_ns, l.max_ns, l.samples);
+}
+
+void
+iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
+{
+	struct iopf_iommu *locked = (struct iopf_iommu *)(uintptr_t)iommu;
+	struct iopf_attachment *attachment;
+	struct iopf_dev *dev;
+
+	fprintf(f, "iommu %u \"%s\" driver %s backend %s %s\n", iommu->id, iommu->name,
+			iommu->info.driver, iommu->info.backend,
+			atomic_load(&iommu->started) ? "started" : "stopped");
+	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
+		fprintf(f, "  %s %" PRIu64 "\n", iopf_iommu_stat_name(i),
+				iopf_iommu_stat(iommu, i));
+	for (unsigned int i = 0; i < iommu->info.nb_stats; i++) {
+		const char *name;
+		uint64_t v = iopf_iommu_driver_stat(iommu, i, &name);
+
+		fprintf(f, "  %s %" PRIu64 "\n", name, v);
+	}
+	pthread_mutex_lock(&locked->lock);
+	LIST_FOREACH(dev, &iommu->devs, next)
+		LIST_FOREACH(attachment, &dev->attachments, next)
+			dump_domain(dev, attachment, f);
+	pthread_mutex_unlock(&locked->lock);
+	iommu->driver->ops.dump(iommu->priv, f);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_TABLE_H
+#define IOPF_TABLE_H
+
+/*
+ * A hash table of 64-bit keys to pointers, read without a lock inside an RCU read
+ * section, written under a mutex of the caller's. It doubles when there are more
+ * entries than buckets, so a chain is short whatever was put in.
+ */
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct iopf_table_node {
+	_Atomic(struct iopf_table_node *) next;
+	uint64_t key;
+	void *value;
+};
+
+struct iopf_table_buckets {
+	uint32_t mask;
+	_Atomic(struct iopf_table_node *) head[];
+};
+
+struct iopf_table {
+	_Atomic(struct iopf_table_buckets *) buckets;
+	uint32_t nb_entries;
+};
+
+static inline uint32_t
+iopf_table_hash(uint64_t key)
+{
+	return (uint32_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
+
+static inline void *
+iopf_table_find(const struct iopf_table *table, uint64_t key)
+{
+	/* Acquire: with the release in table_publish() and iopf_table_add(). */
+	struct iopf_table_buckets *b =
+		atomic_load_explicit(&table->buckets, memory_order_acquire);
+	struct iopf_table_node *node;
+
+	node = atomic_load_explicit(&b->head[iopf_table_hash(key) & b->mask],
+			memory_order_acquire);
+	while (node != NULL && node->key != key)
+		node = atomic_load_explicit(&node->next, memory_order_acquire);
+	return node == NULL ? NULL : node->value;
+}
+
+int iopf_table_init(struct iopf_table *table);
+
+/* No reader is left. */
+void iopf_table_fini(struct iopf_table *table);
+
+/* 0, -EEXIST or -ENOMEM. May wait for a grace period. */
+int iopf_table_add(struct iopf_table *table, uint64_t key, void *value);
+
+/* Readers may still hold the value until a grace period, which this waits for. */
+void iopf_table_del(struct iopf_table *table, uint64_t key);
+
+#endif /* IOPF_TABLE_H */
