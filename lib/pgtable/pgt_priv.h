@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef PGT_PRIV_H
+#define PGT_PRIV_H
+
+/*
+ * The format: entries, geometry, and the walk that all of pgtable shares.
+ * Section numbers "D8" are of the Arm ARM (VMSAv8-64 descriptor formats).
+ *
+ * An entry is one word, and every change of it one compare-and-swap:
+ *
+ *	0		invalid
+ *	bit 0 set	valid leaf, or (levels 0-2, bits 1:0 = 11) a table
+ *	bits 1:0 = 10	closed. Bits 63:2 are 0, but in the first entry of an
+ *			unlinked table, where they link the list of those
+ *	other		resolving: the tag; at level 3 only
+ *
+ * Orders. Every successful swap is acq_rel and every load is acquire:
+ *  - the swap that publishes a table releases its contents (zeroes, or closed
+ *    entries); ent_load() in pgt_find() acquires them;
+ *  - the swap that makes a leaf valid releases what was written into the frame,
+ *    for a CPU that reads it through pgt_walk() (for the device see pgtable.h);
+ *  - pgt_open() releases what the closing thread did with the frame; the
+ *    ent_load() of the resolver that then sees *invalid* acquires it.
+ */
+
+#include <endian.h>
+#include <stdatomic.h>
+
+#include "pgtable.h"
+
+#define PGT_LAST_LEVEL	3u
+
+#define ENT_VALID	(UINT64_C(1) << 0)
+#define ENT_TABLE	(UINT64_C(1) << 1)	/* at the last level: a page */
+#define ENT_AP_UNPRIV	(UINT64_C(1) << 6)	/* AP[1] */
+#define ENT_AP_RO	(UINT64_C(1) << 7)	/* AP[2] */
+#define ENT_SH_INNER	(UINT64_C(3) << 8)
+#define ENT_AF		(UINT64_C(1) << 10)
+#define ENT_NG		(UINT64_C(1) << 11)
+#define ENT_PXN		(UINT64_C(1) << 53)
+#define ENT_UXN		(UINT64_C(1) << 54)
+#define ENT_PROT	(ENT_AP_UNPRIV | ENT_AP_RO | ENT_PXN | ENT_UXN)
+
+#define ENT_CLOSED	UINT64_C(2)
+#define ENT_KIND	UINT64_C(3)
+
+#define PGT_RWX		(PGT_READ | PGT_WRITE | PGT_EXEC)
+
+struct pgt {
+	_Atomic uint64_t *root;
+	uint64_t window;		/* CPU pointer minus device address, if no pa_to_va */
+	uint64_t addr_mask;		/* bits 47:granule_log2 */
+	unsigned int granule_log2;
+	unsigned int index_bits;	/* per level: granule_log2 - 3 */
+	unsigned int start_level;
+	unsigned int va_bits;
+	unsigned int pa_bits;
+	uint64_t root_pa;
+	struct pgt_mem mem;
+	_Atomic unsigned int nb_tables;
+};
+
+/* Where a walk ended: an entry, its level, and the value that was read. */
+struct pgt_pos {
+	_Atomic uint64_t *entry;
+	uint64_t e;
+	unsigned int level;
+};
+
+static inline uint64_t
+ent_load(_Atomic uint64_t *entry)
+{
+	return le64toh(atomic_load_explicit(entry, memory_order_acquire));
+}
+
+/* On failure *expected is what stands there now. */
+static inline bool
+ent_cas(_Atomic uint64_t *entry, uint64_t *expected, uint64_t desired)
+{
+	uint64_t raw = htole64(*expected);
+	bool done = atomic_compare_exchange_strong_explicit(entry, &raw, htole64(desired),
+			memory_order_acq_rel, memory_order_acquire);
+
+	*expected = le64toh(raw);
+	return done;
+}
+
+static inline bool
+ent_is_valid(uint64_t e)
+{
+	return e & ENT_VALID;
+}
+
+static inline bool
+ent_is_table(uint64_t e, unsigned int level)
+{
+	return level < PGT_LAST_LEVEL && (e & ENT_KIND) == (ENT_VALID | ENT_TABLE);
+}
+
+static inline bool
+ent_is_closed(uint64_t e)
+{
+	return (e & ENT_KIND) == ENT_CLOSED;
+}
+
+static inline uint64_t
+ent_prot_bits(uint32_t prot)
+{
+	uint64_t e = 0;
+
+	if (!(prot & PGT_PRIV))
+		e |= ENT_AP_UNPRIV;
+	if (!(prot & PGT_WRITE))
+		e |= ENT_AP_RO;
+	if (!(prot & PGT_EXEC))
+		e |= ENT_PXN;
+	/* Without UXN a privileged page would still be unprivileged-executable [D8.4]. */
+	if (!(prot & PGT_EXEC) || (prot & PGT_PRIV))
+		e |= ENT_UXN;
+	return e;
+}
+
+static inline uint64_t
+ent_leaf(uint64_t pa, unsigned int level, uint32_t prot)
+{
+	return pa | ENT_VALID | (level == PGT_LAST_LEVEL ? ENT_TABLE : 0) | ENT_SH_INNER |
+		ENT_AF | ENT_NG | ent_prot_bits(prot);
+}
+
+static inline uint32_t
+ent_prot(uint64_t e)
+{
+	uint32_t prot = PGT_READ;
+
+	if (!(e & ENT_AP_RO))
+		prot |= PGT_WRITE;
+	if (!(e & ENT_PXN))
+		prot |= PGT_EXEC;
+	if (!(e & ENT_AP_UNPRIV))
+		prot |= PGT_PRIV;
+	return prot;
+}
+
+static inline bool
+pgt_prot_ok(uint32_t prot)
+{
+	return (prot & PGT_RWX) && !(prot & ~(PGT_RWX | PGT_PRIV));
+}
+
+static inline unsigned int
+pgt_shift(const struct pgt *pgt, unsigned int level)
+{
+	return pgt->granule_log2 + (PGT_LAST_LEVEL - level) * pgt->index_bits;
+}
+
+/* Bytes that one entry of a level spans. */
+static inline uint64_t
+pgt_span(const struct pgt *pgt, unsigned int level)
+{
+	return UINT64_C(1) << pgt_shift(pgt, level);
+}
+
+static inline uint64_t
+pgt_entries(const struct pgt *pgt)
+{
+	return UINT64_C(1) << pgt->index_bits;
+}
+
+static inline bool
+pgt_va_ok(const struct pgt *pgt, uint64_t va)
+{
+	return !(va >> pgt->va_bits);
+}
+
+static inline bool
+pgt_pa_ok(const struct pgt *pgt, uint64_t pa)
+{
+	return !(pa & (pgt_span(pgt, PGT_LAST_LEVEL) - 1)) && !(pa >> pgt->pa_bits);
+}
+
+static inline bool
+pgt_range_ok(const struct pgt *pgt, uint64_t va, uint64_t size)
+{
+	return size && !((va | size) & (pgt_span(pgt, PGT_LAST_LEVEL) - 1)) &&
+		pgt_va_ok(pgt, va) && size <= (UINT64_C(1) << pgt->va_bits) - va;
+}
+
+static inline _Atomic uint64_t *
+pgt_next_table(const struct pgt *pgt, uint64_t e)
+{
+	uint64_t pa = e & pgt->addr_mask;
+
+	if (pgt->mem.pa_to_va)
+		return pgt->mem.pa_to_va(pgt->mem.ctx, pa);
+	return (_Atomic uint64_t *)(uintptr_t)(pa + pgt->window);
+}
+
+/*
+ * Down from the root to the entry of va that is not a table, or, if whole_end is
+ * not 0, to the first one that lies whole in [va, whole_end).
+ */
+static inline void
+pgt_find(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
+{
+	_Atomic uint64_t *table = pgt->root;
+	unsigned int level = pgt->start_level;
+	unsigned int shift = pgt_shift(pgt, level);
+	uint64_t mask = pgt_entries(pgt) - 1;
+	_Atomic uint64_t *entry;
+	uint64_t e;
+
+	for (;;) {
+		entry = &table[(va >> shift) & mask];
+		e = ent_load(entry);
+		if (!ent_is_table(e, level))
+			break;
+		if (whole_end && !(va & ((UINT64_C(1) << shift) - 1)) &&
+		    whole_end - va >= UINT64_C(1) << shift)
+			break;
+		table = pgt_next_table(pgt, e);
+		shift -= pgt->index_bits;
+		level++;
+	}
+	pos->entry = entry;
+	pos->e = e;
+	pos->level = level;
+}
+
+/* To the entry that follows, at va: a neighbour at the last level, else from the root. */
+static inline void
+pgt_find_next(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
+{
+	if (pos->level == PGT_LAST_LEVEL &&
+	    (va & (pgt_span(pgt, PGT_LAST_LEVEL - 1) - 1))) {
+		pos->entry++;
+		pos->e = ent_load(pos->entry);
+	} else if (pgt_va_ok(pgt, va)) {
+		pgt_find(pgt, va, whole_end, pos);
+	}
+}
+
+/* The slot of va at this level lies whole in [va, end). */
+static inline bool
+pgt_is_whole(const struct pgt *pgt, unsigned int level, uint64_t va, uint64_t end)
+{
+	uint64_t span = pgt_span(pgt, level);
+
+	return !(va & (span - 1)) && end - va >= span;
+}
+
+static inline uint64_t
+pgt_slot_end(const struct pgt *pgt, unsigned int level, uint64_t va)
+{
+	return (va | (pgt_span(pgt, level) - 1)) + 1;
+}
+
+/*
+ * Put a table where pos->e (invalid or closed) stands, closed throughout if that
+ * was closed. Who loses the race frees its own. Then walk again.
+ * 0, -ENOMEM or -EFAULT.
+ */
+int pgt_table_make(struct pgt *pgt, const struct pgt_pos *pos);
+
+/* Free one table that nothing reaches any more. */
+void pgt_table_free(struct pgt *pgt, _Atomic uint64_t *table);
+
+#endif /* PGT_PRIV_H */

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The fault path: one walk, one compare-and-swap; see devtools/spin/pgtable_resolve.pml. */
+
+#include <errno.h>
+
+#include "pgt_priv.h"
+
+static bool
+prot_lacks(uint64_t e, uint32_t want)
+{
+	uint32_t have = ent_prot(e);
+
+	if ((want & PGT_RWX & ~have) || ((have & PGT_PRIV) && !(want & PGT_PRIV)))
+		return true;
+	/* What unprivileged software can write is never privileged-executable [D8.4]. */
+	return (want & PGT_PRIV) && (want & PGT_EXEC) &&
+		(have & (PGT_WRITE | PGT_PRIV)) == PGT_WRITE;
+}
+
+/* invalid -> value, or why not. */
+static int
+enter(struct pgt *pgt, uint64_t va, uint64_t value, uint32_t prot)
+{
+	struct pgt_pos pos;
+
+	pgt_find(pgt, va, 0, &pos);
+	if (pos.level == PGT_LAST_LEVEL && pos.e == 0 && ent_cas(pos.entry, &pos.e, value))
+		return 0;
+	if (ent_is_valid(pos.e))
+		return prot_lacks(pos.e, prot) ? -EACCES : -EALREADY;
+	if (ent_is_closed(pos.e))
+		return -ECANCELED;
+	return pos.e ? -EBUSY : -ENOENT;
+}
+
+int
+pgt_resolve(struct pgt *pgt, uint64_t va, uint64_t pa, uint32_t prot)
+{
+	if (!pgt_va_ok(pgt, va) || !pgt_pa_ok(pgt, pa) || !pgt_prot_ok(prot))
+		return -EINVAL;
+	return enter(pgt, va, ent_leaf(pa, PGT_LAST_LEVEL, prot), prot);
+}
+
+int
+pgt_resolve_begin(struct pgt *pgt, uint64_t va, uint32_t prot, uint64_t tag,
+		struct pgt_ticket *ticket)
+{
+	int rc;
+
+	if (!pgt_va_ok(pgt, va) || !pgt_prot_ok(prot) || tag == 0 || (tag & ENT_KIND))
+		return -EINVAL;
+	rc = enter(pgt, va, tag, prot);
+	if (rc == 0)
+		*ticket = (struct pgt_ticket){ .pgt = pgt, .va = va, .tag = tag };
+	return rc;
+}
+
+/*
+ * Walks again: the table that held the marker may have been unlinked and freed
+ * since. A table that took its place never holds this tag.
+ */
+static int
+leave(const struct pgt_ticket *ticket, uint64_t value)
+{
+	uint64_t expected = ticket->tag;
+	struct pgt_pos pos;
+
+	pgt_find(ticket->pgt, ticket->va, 0, &pos);
+	if (pos.level == PGT_LAST_LEVEL && ent_cas(pos.entry, &expected, value))
+		return 0;
+	return -ECANCELED;
+}
+
+int
+pgt_resolve_commit(const struct pgt_ticket *ticket, uint64_t pa, uint32_t prot)
+{
+	if (!pgt_pa_ok(ticket->pgt, pa) || !pgt_prot_ok(prot))
+		return -EINVAL;
+	return leave(ticket, ent_leaf(pa, PGT_LAST_LEVEL, prot));
+}
+
+int
+pgt_resolve_cancel(const struct pgt_ticket *ticket)
+{
+	return leave(ticket, 0);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* What takes something from the device: unmap, protect; and what comes after the SYNC. */
+
+#include <errno.h>
+
+#include "pgt_priv.h"
+
+/* Tries per entry of pgt_protect(); each one lost is another writer's success. */
+#define PROTECT_TRIES	16u
+
+static bool
+out_ok(const struct pgt_unmapped *out)
+{
+	return out && out->inv && out->max_inv;
+}
+
+/* Level 0: any, and tables too. */
+static void
+inv_add(const struct pgt *pgt, struct pgt_unmapped *out, uint64_t va, uint64_t size,
+		unsigned int level)
+{
+	struct pgt_inv *last = out->nb_inv ? &out->inv[out->nb_inv - 1] : NULL;
+	uint64_t lo, hi;
+
+	if (last && last->va + last->size == va && last->level == level &&
+	    last->leaf_only == (level != 0)) {
+		last->size += size;
+		return;
+	}
+	if (out->nb_inv < out->max_inv) {
+		out->inv[out->nb_inv++] = (struct pgt_inv){
+			.va = va,
+			.size = size,
+			.level = level,
+			.granule_log2 = pgt->granule_log2,
+			.leaf_only = level != 0,
+		};
+		return;
+	}
+	lo = last->va < va ? last->va : va;
+	hi = last->va + last->size > va + size ? last->va + last->size : va + size;
+	last->va = lo;
+	last->size = hi - lo;
+	if (last->level != level)
+		last->level = 0;
+	last->leaf_only = last->leaf_only && level;
+}
+
+/*
+ * Close every entry of a table that is unlinked already, and put it and the
+ * tables below on the list. A thread that walked in before may still swap an
+ * entry: either that came first and is found here, or it finds *closed* and
+ * fails. So nothing that this table maps outlives the call. The list goes
+ * through the first entries, which a device and a late walker see as closed.
+ */
+static void
+unlink_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level,
+		struct pgt_unmapped *out)
+{
+	uint64_t e, i;
+
+	for (i = 0; i < pgt_entries(pgt); i++) {
+		e = le64toh(atomic_exchange_explicit(&table[i], htole64(ENT_CLOSED),
+				memory_order_acq_rel));
+		if (ent_is_table(e, level))
+			unlink_tree(pgt, pgt_next_table(pgt, e), level + 1, out);
+		else if (ent_is_valid(e))
+			out->bytes += pgt_span(pgt, level);
+	}
+	atomic_store_explicit(&table[0],
+			htole64((uint64_t)(uintptr_t)out->tables.head | ENT_CLOSED),
+			memory_order_relaxed);
+	out->tables.head = table;
+	out->tables.nb++;
+}
+
+/*
+ * All that can fail, before anything is changed: only a slot that holds the first
+ * or the last address of the range can be covered in part.
+ */
+static int
+unmap_edge(struct pgt *pgt, uint64_t edge, uint64_t va, uint64_t end, bool close)
+{
+	struct pgt_pos pos;
+	uint64_t slot;
+	int rc;
+
+	for (;;) {
+		pgt_find(pgt, edge, 0, &pos);
+		slot = edge & ~(pgt_span(pgt, pos.level) - 1);
+		if (slot >= va && pgt_slot_end(pgt, pos.level, edge) <= end)
+			return 0;
+		if (ent_is_valid(pos.e))
+			return -EINVAL;
+		if (!close || ent_is_closed(pos.e))
+			return 0;
+		rc = pgt_table_make(pgt, &pos);
+		if (rc)
+			return rc;
+	}
+}
+
+int
+pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pgt_unmapped *out)
+{
+	bool close = flags & PGT_CLOSE;
+	uint64_t gone = close ? ENT_CLOSED : 0;
+	uint64_t end = va + size;
+	uint64_t whole_end = flags & PGT_TABLES ? end : 0;
+	struct pgt_pos pos;
+	uint64_t e;
+	int rc;
+
+	if (!pgt_range_ok(pgt, va, size) || !out_ok(out) || (flags & ~(PGT_CLOSE | PGT_TABLES)))
+		return -EINVAL;
+	rc = unmap_edge(pgt, va, va, end, close);
+	if (rc == 0)
+		rc = unmap_edge(pgt, end - 1, va, end, close);
+	if (rc)
+		return rc;
+
+	/* Goes round without moving on only if another writer's swap came first. */
+	pgt_find(pgt, va, whole_end, &pos);
+	while (va < end) {
+		e = pos.e;
+		if (!pgt_is_whole(pgt, pos.level, va, end)) {
+			if (ent_is_valid(e))
+				return -EINVAL;
+			if (close && !ent_is_closed(e)) {
+				rc = pgt_table_make(pgt, &pos);
+				if (rc)
+					return rc;
+				pgt_find(pgt, va, whole_end, &pos);
+				continue;
+			}
+		} else if (!ent_is_closed(e) && e != gone) {
+			if (!ent_cas(pos.entry, &pos.e, gone)) {
+				pgt_find(pgt, va, whole_end, &pos);
+				continue;
+			}
+			if (ent_is_table(e, pos.level)) {
+				inv_add(pgt, out, va, pgt_span(pgt, pos.level), 0);
+				unlink_tree(pgt, pgt_next_table(pgt, e), pos.level + 1, out);
+			} else if (ent_is_valid(e)) {
+				inv_add(pgt, out, va, pgt_span(pgt, pos.level), pos.level);
+				out->bytes += pgt_span(pgt, pos.level);
+			}
+		}
+		va = pgt_slot_end(pgt, pos.level, va);
+		pgt_find_next(pgt, va, whole_end, &pos);
+	}
+	return 0;
+}
+
+int
+pgt_open(struct pgt *pgt, uint64_t va, uint64_t size)
+{
+	uint64_t end = va + size;
+	struct pgt_pos pos;
+	int rc;
+
+	if (!pgt_range_ok(pgt, va, size))
+		return -EINVAL;
+	pgt_find(pgt, va, 0, &pos);
+	while (va < end) {
+		if (ent_is_closed(pos.e)) {
+			if (!pgt_is_whole(pgt, pos.level, va, end)) {
+				rc = pgt_table_make(pgt, &pos);
+				if (rc)
+					return rc;
+				pgt_find(pgt, va, 0, &pos);
+				continue;
+			}
+			/* Only who closed it opens it, so nothing else can change it. */
+			ent_cas(pos.entry, &pos.e, 0);
+		}
+		va = pgt_slot_end(pgt, pos.level, va);
+		pgt_find_next(pgt, va, 0, &pos);
+	}
+	return 0;
+}
+
+int
+pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
+		struct pgt_unmapped *out)
+{
+	uint64_t bits = ent_prot_bits(prot);
+	uint64_t end = va + size;
+	unsigned int tries;
+	struct pgt_pos pos;
+	uint64_t span;
+
+	if (!pgt_range_ok(pgt, va, size) || !out_ok(out) || !pgt_prot_ok(prot))
+		return -EINVAL;
+	pgt_find(pgt, va, 0, &pos);
+	while (va < end) {
+		span = pgt_span(pgt, pos.level);
+		for (tries = 0; ent_is_valid(pos.e) && (pos.e & ENT_PROT) != bits; tries++) {
+			if (ent_is_table(pos.e, pos.level))
+				break;
+			if (!pgt_is_whole(pgt, pos.level, va, end))
+				return -EINVAL;
+			if (tries == PROTECT_TRIES)
+				return -EAGAIN;
+			/* Permissions are not under break-before-make: one swap is enough. */
+			if (ent_cas(pos.entry, &pos.e, (pos.e & ~ENT_PROT) | bits)) {
+				inv_add(pgt, out, va, span, pos.level);
+				out->bytes += span;
+				break;
+			}
+		}
+		if (ent_is_table(pos.e, pos.level)) {
+			/* A table came where nothing or a block was: go down. */
+			pgt_find(pgt, va, 0, &pos);
+			continue;
+		}
+		va = pgt_slot_end(pgt, pos.level, va);
+		pgt_find_next(pgt, va, 0, &pos);
+	}
+	return 0;
+}
+
+void
+pgt_free_tables(struct pgt *pgt, struct pgt_tables *tables)
+{
+	_Atomic uint64_t *table = tables->head;
+	uint64_t next;
+
+	while (table != NULL) {
+		next = ent_load(&table[0]) & ~ENT_KIND;
+		pgt_table_free(pgt, table);
+		table = (_Atomic uint64_t *)(uintptr_t)next;
+	}
+	tables->head = NULL;
+	tables->nb = 0;
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Life of a table, look-up, and what control threads do: prealloc, map. */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "pgt_priv.h"
+
+/* A zeroed table and its device address. 0, -ENOMEM or -EFAULT. */
+static int
+table_alloc(struct pgt *pgt, _Atomic uint64_t **table, uint64_t *pa)
+{
+	size_t size = pgt_span(pgt, PGT_LAST_LEVEL);
+	void *p = pgt->mem.alloc(pgt->mem.ctx, size);
+	bool usable;
+
+	if (p == NULL)
+		return -ENOMEM;
+	*pa = pgt->mem.va_to_pa(pgt->mem.ctx, p);
+	usable = !((uintptr_t)p & (size - 1)) && pgt_pa_ok(pgt, *pa);
+	if (pgt->root != NULL && pgt->mem.pa_to_va == NULL)
+		usable = usable && (uintptr_t)p - *pa == pgt->window;
+	if (!usable) {
+		pgt->mem.free(pgt->mem.ctx, p, size);
+		return -EFAULT;
+	}
+	*table = p;
+	atomic_fetch_add_explicit(&pgt->nb_tables, 1, memory_order_relaxed);
+	return 0;
+}
+
+void
+pgt_table_free(struct pgt *pgt, _Atomic uint64_t *table)
+{
+	atomic_fetch_sub_explicit(&pgt->nb_tables, 1, memory_order_relaxed);
+	pgt->mem.free(pgt->mem.ctx, table, pgt_span(pgt, PGT_LAST_LEVEL));
+}
+
+int
+pgt_table_make(struct pgt *pgt, const struct pgt_pos *pos)
+{
+	_Atomic uint64_t *table;
+	uint64_t expected = pos->e;
+	uint64_t pa, i;
+	int rc;
+
+	rc = table_alloc(pgt, &table, &pa);
+	if (rc)
+		return rc;
+	if (ent_is_closed(pos->e)) {
+		for (i = 0; i < pgt_entries(pgt); i++)
+			atomic_store_explicit(&table[i], htole64(ENT_CLOSED),
+					memory_order_relaxed);
+	}
+	if (!ent_cas(pos->entry, &expected, pa | ENT_VALID | ENT_TABLE))
+		pgt_table_free(pgt, table);
+	return 0;
+}
+
+static bool
+conf_ok(const struct pgt *pgt)
+{
+	return (pgt->granule_log2 == 12 || pgt->granule_log2 == 14 || pgt->granule_log2 == 16) &&
+		pgt->va_bits >= 25 && pgt->va_bits <= 48 &&
+		pgt->pa_bits >= 32 && pgt->pa_bits <= 48 &&
+		pgt->mem.alloc && pgt->mem.free && pgt->mem.va_to_pa;
+}
+
+struct pgt *
+pgt_create(const struct pgt_conf *conf)
+{
+	struct pgt *pgt = calloc(1, sizeof(*pgt));
+	int rc = -EINVAL;
+
+	if (pgt == NULL)
+		return NULL;
+	pgt->granule_log2 = conf->granule_log2 ? conf->granule_log2 : 12;
+	pgt->va_bits = conf->va_bits ? conf->va_bits : 48;
+	pgt->pa_bits = conf->pa_bits ? conf->pa_bits : 48;
+	pgt->mem = conf->mem;
+	if (!conf_ok(pgt))
+		goto fail;
+	pgt->index_bits = pgt->granule_log2 - 3;
+	/* 4 - ceil((va_bits - granule_log2) / index_bits): as many levels as bits need. */
+	pgt->start_level = PGT_LAST_LEVEL -
+		(pgt->va_bits - pgt->granule_log2 - 1) / pgt->index_bits;
+	pgt->addr_mask = ((UINT64_C(1) << 48) - 1) & ~(pgt_span(pgt, PGT_LAST_LEVEL) - 1);
+
+	rc = table_alloc(pgt, &pgt->root, &pgt->root_pa);
+	if (rc)
+		goto fail;
+	pgt->window = (uintptr_t)pgt->root - pgt->root_pa;
+	return pgt;
+
+fail:
+	free(pgt);
+	errno = -rc;
+	return NULL;
+}
+
+/* Depth is bounded by the four levels. */
+static void
+tree_free(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level)
+{
+	uint64_t e, i;
+
+	for (i = 0; level < PGT_LAST_LEVEL && i < pgt_entries(pgt); i++) {
+		e = ent_load(&table[i]);
+		if (ent_is_table(e, level))
+			tree_free(pgt, pgt_next_table(pgt, e), level + 1);
+	}
+	pgt_table_free(pgt, table);
+}
+
+void
+pgt_destroy(struct pgt *pgt)
+{
+	if (pgt == NULL)
+		return;
+	tree_free(pgt, pgt->root, pgt->start_level);
+	free(pgt);
+}
+
+uint64_t
+pgt_root(const struct pgt *pgt)
+{
+	return pgt->root_pa;
+}
+
+unsigned int
+pgt_va_bits(const struct pgt *pgt)
+{
+	return pgt->va_bits;
+}
+
+unsigned int
+pgt_granule_log2(const struct pgt *pgt)
+{
+	return pgt->granule_log2;
+}
+
+void
+pgt_info(const struct pgt *pgt, struct pgt_info *info)
+{
+	info->root = pgt->root_pa;
+	info->granule_log2 = pgt->granule_log2;
+	info->va_bits = pgt->va_bits;
+	info->pa_bits = pgt->pa_bits;
+	info->start_level = pgt->start_level;
+	info->nb_tables = atomic_load_explicit(&pgt->nb_tables, memory_order_relaxed);
+}
+
+static const char * const state_names[] = {
+	[PGT_ABSENT] = "absent",
+	[PGT_INVALID] = "invalid",
+	[PGT_RESOLVING] = "resolving",
+	[PGT_VALID] = "valid",
+	[PGT_CLOSED] = "closed",
+};
+
+const char *
+pgt_state_name(enum pgt_state state)
+{
+	unsigned int i = state;
+
+	return i < sizeof(state_names) / sizeof(state_names[0]) ? state_names[i] : "?";
+}
+
+int
+pgt_walk(const struct pgt *pgt, uint64_t va, struct pgt_leaf *leaf)
+{
+	struct pgt_pos pos;
+
+	if (!pgt_va_ok(pgt, va))
+		return -EINVAL;
+	pgt_find(pgt, va, 0, &pos);
+	*leaf = (struct pgt_leaf){ .level = pos.level, .size = pgt_span(pgt, pos.level) };
+	leaf->va = va & ~(leaf->size - 1);
+	if (ent_is_valid(pos.e)) {
+		leaf->state = PGT_VALID;
+		leaf->pa = pos.e & pgt->addr_mask;
+		leaf->prot = ent_prot(pos.e);
+	} else if (ent_is_closed(pos.e)) {
+		leaf->state = PGT_CLOSED;
+	} else if (pos.e) {
+		leaf->state = PGT_RESOLVING;
+		leaf->tag = pos.e;
+	} else {
+		leaf->state = pos.level == PGT_LAST_LEVEL ? PGT_INVALID : PGT_ABSENT;
+	}
+	return 0;
+}
+
+int
+pgt_prealloc(struct pgt *pgt, uint64_t va, uint64_t size)
+{
+	uint64_t end = va + size;
+	struct pgt_pos pos;
+	int rc;
+
+	if (!pgt_range_ok(pgt, va, size))
+		return -EINVAL;
+	while (va < end) {
+		pgt_find(pgt, va, 0, &pos);
+		if (pos.level == PGT_LAST_LEVEL) {
+			va = pgt_slot_end(pgt, PGT_LAST_LEVEL - 1, va);
+		} else if (ent_is_valid(pos.e)) {
+			va = pgt_slot_end(pgt, pos.level, va);
+		} else if (ent_is_closed(pos.e)) {
+			return -ECANCELED;
+		} else {
+			rc = pgt_table_make(pgt, &pos);
+			if (rc)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+/* Levels that may hold a leaf without 52-bit addresses: 1G, 2M; 32M; 512M; pages. */
+static bool
+leaf_fits(const struct pgt *pgt, unsigned int level, uint64_t va, uint64_t pa, uint64_t end,
+		uint32_t prot)
+{
+	if (level == PGT_LAST_LEVEL)
+		return true;
+	if ((prot & PGT_PAGES_ONLY) || level < (pgt->granule_log2 == 12 ? 1 : 2))
+		return false;
+	return pgt_is_whole(pgt, level, va, end) && !(pa & (pgt_span(pgt, level) - 1));
+}
+
+/* Nothing in the range, and a table wherever no leaf fits: then mapping allocates nothing. */
+static int
+map_prepare(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
+{
+	struct pgt_pos pos;
+	uint64_t next;
+	int rc;
+
+	pgt_find(pgt, va, 0, &pos);
+	while (va < end) {
+		if (ent_is_closed(pos.e))
+			return -ECANCELED;
+		if (pos.e)
+			return -EEXIST;
+		if (leaf_fits(pgt, pos.level, va, pa, end, prot)) {
+			next = pgt_slot_end(pgt, pos.level, va);
+			pa += next - va;
+			va = next;
+			pgt_find_next(pgt, va, 0, &pos);
+			continue;
+		}
+		rc = pgt_table_make(pgt, &pos);
+		if (rc)
+			return rc;
+		pgt_find(pgt, va, 0, &pos);
+	}
+	return 0;
+}
+
+/* Take back what map_fill() wrote from va up to end: only entries that still hold just that. */
+static void
+map_undo(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
+{
+	struct pgt_pos pos;
+	uint64_t next;
+
+	pgt_find(pgt, va, 0, &pos);
+	while (va < end) {
+		if (pgt_is_whole(pgt, pos.level, va, end) &&
+		    pos.e == ent_leaf(pa, pos.level, prot))
+			ent_cas(pos.entry, &pos.e, 0);
+		next = pgt_slot_end(pgt, pos.level, va);
+		pa += next - va;
+		va = next;
+		pgt_find_next(pgt, va, 0, &pos);
+	}
+}
+
+int
+pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
+{
+	uint32_t leaf_prot = prot & ~PGT_PAGES_ONLY;
+	uint64_t end = va + size;
+	uint64_t at = va;
+	struct pgt_pos pos;
+	int rc;
+
+	if (!pgt_range_ok(pgt, va, size) || !pgt_prot_ok(leaf_prot) || !pgt_pa_ok(pgt, pa) ||
+	    size > (UINT64_C(1) << pgt->pa_bits) - pa)
+		return -EINVAL;
+	rc = map_prepare(pgt, va, pa, end, prot);
+	if (rc)
+		return rc;
+
+	pgt_find(pgt, at, 0, &pos);
+	while (at < end) {
+		if (pos.e || !leaf_fits(pgt, pos.level, at, pa + (at - va), end, prot)) {
+			map_undo(pgt, va, pa, at, leaf_prot);
+			return -EAGAIN;
+		}
+		/* A swap that fails met a table (go down into it) or a writer (see above). */
+		if (!ent_cas(pos.entry, &pos.e, ent_leaf(pa + (at - va), pos.level, leaf_prot))) {
+			pgt_find(pgt, at, 0, &pos);
+			continue;
+		}
+		at = pgt_slot_end(pgt, pos.level, at);
+		pgt_find_next(pgt, at, 0, &pos);
+	}
+	return 0;
+}
