@@ -211,7 +211,7 @@ hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n
 {
 	(void)priv;
 	(void)domain;
-	assert_true(n_inv <= 64);
+	assert_in_range(n_inv, 1, 64);
 	record(inv, n_inv, answers, n);
 }
 
@@ -942,6 +942,86 @@ a_device_of_many_streamids_is_one_device(void **state)
 	assert_int_equal(0, iopf_dev_remove(dev));
 }
 
+/*
+ * A device that cannot stall
+ */
+
+static struct iopf_retry retried[64];
+static _Atomic unsigned int nb_retried;
+
+static void
+on_retry(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx)
+{
+	assert_ptr_equal(iopf_dev_ctx(dev), ctx);
+	assert_int_equal(-EDEADLK, iopf_dev_remove(dev));
+	retried[nb_retried % 64] = *retry;
+	nb_retried++;
+}
+
+static void
+a_device_that_cannot_stall_is_told_to_try_again(void **state)
+{
+	const uint32_t sid = 30;
+	struct iopf_event ev = { .addr = 0x9000, .sid = sid, .pasid = IOPF_NO_PASID,
+		.perm = IOPF_PERM_WRITE, .reason = IOPF_REASON_TRANSLATION, .raw_id = 0x10 };
+	struct iopf_dev *dev;
+
+	(void)state;
+	nb_retried = 0;
+	quiet(true);
+	assert_null(iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.ops = { .retry = on_retry } }));
+	assert_int_equal(EINVAL, rte_errno);
+	quiet(false);
+	dev = iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.recover = IOPF_TERMINATE, .ops = { .retry = on_retry }, .ctx = &t });
+	assert_non_null(dev);
+	assert_int_equal(0, iopf_domain_attach(t.domain, dev, IOPF_NO_PASID));
+
+	put(ev);
+	iopf_poll(t.poller);
+	assert_int_equal(1, t.called);
+	assert_int_equal(1, nb_retried);
+	assert_int_equal(0x9000, retried[0].addr);
+	assert_int_equal(IOPF_PERM_WRITE, retried[0].perm);
+	assert_int_equal(IOPF_SUCCESS, retried[0].code);
+	assert_int_equal(0, hw.nb_out);
+
+	/* Behind an invalidation, from a worker, from an owner, and by detach. */
+	t.in_handler = upgrade;
+	put(ev);
+	iopf_poll(t.poller);
+	assert_int_equal(2, nb_retried);
+	t.in_handler = NULL;
+	t.verdict = IOPF_DEFER;
+	put(ev);
+	iopf_poll(t.poller);
+	while (nb_retried < 3)
+		usleep(100);
+	t.verdict = IOPF_TAKEN;
+	put(ev);
+	put(ev);
+	iopf_poll(t.poller);
+	assert_int_equal(0, iopf_group_respond(t.last_id, IOPF_INVALID));
+	assert_int_equal(4, nb_retried);
+	assert_int_equal(IOPF_INVALID, retried[3].code);
+	assert_int_equal(0, iopf_domain_detach(t.domain, dev, IOPF_NO_PASID));
+	assert_int_equal(5, nb_retried);
+
+	/* What no handler can mend, and what is not attached, is reported. */
+	assert_int_equal(0, iopf_domain_attach(t.domain, dev, IOPF_NO_PASID));
+	ev.reason = IOPF_REASON_CONFIG;
+	put(ev);
+	ev.reason = IOPF_REASON_TRANSLATION;
+	ev.pasid = 1;
+	put(ev);
+	iopf_poll(t.poller);
+	assert_int_equal(5, nb_retried);
+	assert_int_equal(2, t.reported);
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(0, iopf_dev_remove(dev));
+}
+
 static void
 dump_and_counters_name_everything(void **state)
 {
@@ -1142,6 +1222,7 @@ static const struct CMUnitTest tests[] = {
 	T(what_does_not_fit_is_refused),
 	T(invalidate_tells_the_prefix_that_is_done),
 	T(a_device_of_many_streamids_is_one_device),
+	T(a_device_that_cannot_stall_is_told_to_try_again),
 	T(dump_and_counters_name_everything),
 	T(everybody_answers_and_each_fault_has_one_answer),
 	cmocka_unit_test(histogram_values_are_at_most_a_32nd_too_large),

@@ -39,6 +39,11 @@ dev_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 		IOPF_LOG(ERR, "%s: \"%s\" cannot stall; use IOPF_TERMINATE", name, iommu->name);
 		return -ENOTSUP;
 	}
+	if (conf->recover == IOPF_STALL && conf->ops.retry != NULL) {
+		IOPF_LOG(ERR, "%s: its accesses stall, so there is nothing to retry; use "
+				"IOPF_TERMINATE or no retry", name);
+		return -EINVAL;
+	}
 	if (conf->recover == IOPF_TERMINATE && info->stall_forced) {
 		IOPF_LOG(ERR, "%s: \"%s\" can only stall; use IOPF_STALL", name, iommu->name);
 		return -ENOTSUP;

@@ -258,13 +258,29 @@ int iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t add
 /** What happens to an access that faults. */
 enum iopf_recover {
 	IOPF_STALL,	/**< it waits for the answer */
-	IOPF_TERMINATE,	/**< it is aborted and reported */
+	IOPF_TERMINATE,	/**< it is aborted; with the operation retry, resolved and told */
+};
+
+/** An access that was aborted, and what became of its fault. */
+struct iopf_retry {
+	uint64_t addr;
+	uint32_t sid;
+	uint32_t pasid;		/**< or IOPF_NO_PASID */
+	uint8_t perm;		/**< IOPF_PERM_*: what was wanted */
+	enum iopf_code code;	/**< IOPF_SUCCESS: it will succeed now */
 };
 
 /** The device's side of things, given by whoever drives it. */
 struct iopf_dev_ops {
 	/** Stop issuing; return when nothing is outstanding. May be NULL. 0 or -errno. */
 	int (*quiesce)(struct iopf_dev *dev, void *ctx);
+	/**
+	 * For IOPF_TERMINATE: the faults of an attached (device, PASID) go to the domain's
+	 * handler like stalls, and this takes the place of the answer: once for each record,
+	 * of which one access may leave many. On the poll core or whatever thread answers;
+	 * must not block. NULL: its faults are only reported.
+	 */
+	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
 };
 
 struct iopf_dev_conf {

@@ -186,6 +186,11 @@ struct iopf_pass {
 	uint32_t run_answers;
 
 	void *after_hw;
+	uint16_t nb_retries;
+	struct iopf_pass_retry {
+		struct iopf_dev *dev;
+		struct iopf_retry retry;
+	} retries[IOPF_MAX_BURST];
 	struct iopf_answer answers[IOPF_MAX_BURST];
 	struct iopf_answer after[IOPF_MAX_BURST];
 	struct iopf_inv inv[IOPF_MAX_BURST];
@@ -215,6 +220,16 @@ static inline void
 iopf_domain_count(struct iopf_domain *domain, enum iopf_stat stat, uint64_t n)
 {
 	atomic_fetch_add_explicit(&domain->stats[stat], n, memory_order_relaxed);
+}
+
+static inline void
+iopf_dev_retry(struct iopf_dev *dev, const struct iopf_retry *retry)
+{
+	bool in_fast = iopf_self.in_fast;
+
+	iopf_self.in_fast = true;
+	dev->conf.ops.retry(dev, retry, dev->conf.ctx);
+	iopf_self.in_fast = in_fast;
 }
 
 /* Group ids: generation, IOMMU, queue, slot. */

@@ -72,13 +72,15 @@ pass_flush(struct iopf_pass *pass)
 	struct iopf_queue *q = pass->queue;
 	struct iopf_iommu *iommu = q->iommu;
 	const struct iopf_driver_ops *ops = &iommu->driver->ops;
-	unsigned int n = pass->nb_answers + pass->nb_after;
+	unsigned int n = pass->nb_answers + pass->nb_after + pass->nb_retries;
 
 	if (pass->nb_answers != 0)
 		ops->answer(iommu->priv, pass->answers, pass->nb_answers);
-	if (pass->nb_after != 0)
+	if (pass->nb_inv != 0)
 		ops->answer_after(iommu->priv, pass->after_hw, pass->inv, pass->nb_inv,
 				pass->after, pass->nb_after);
+	for (unsigned int i = 0; i < pass->nb_retries; i++)
+		iopf_dev_retry(pass->retries[i].dev, &pass->retries[i].retry);
 	if (n != 0)
 		iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS, n);
 	run_flush(pass, rte_rdtsc() - pass->now);
@@ -86,6 +88,7 @@ pass_flush(struct iopf_pass *pass)
 		q->free[q->nb_free++] = pass->frees[i];
 	pass->nb_answers = 0;
 	pass->nb_after = 0;
+	pass->nb_retries = 0;
 	pass->nb_inv = 0;
 	pass->nb_frees = 0;
 }
@@ -113,7 +116,18 @@ settle(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, boo
 		.code = code,
 	};
 
-	if (after)
+	if (unlikely(!(slot->flags & IOPF_FAULT_STALLED)))
+		pass->retries[pass->nb_retries++] = (struct iopf_pass_retry){
+			.dev = ((struct iopf_attachment *)slot->attachment)->dev,
+			.retry = {
+				.addr = slot->addr,
+				.sid = slot->sid,
+				.pasid = slot->pasid,
+				.perm = slot->perm,
+				.code = code,
+			},
+		};
+	else if (after)
 		pass->after[pass->nb_after++] = answer;
 	else
 		pass->answers[pass->nb_answers++] = answer;
@@ -198,7 +212,8 @@ slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
 	__atomic_store_n(&slot->token, ev->token, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->perm, ev->perm, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->reason, ev->reason, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->flags, IOPF_FAULT_STALLED |
+	__atomic_store_n(&slot->flags,
+			(ev->flags & IOPF_EVENT_STALL ? IOPF_FAULT_STALLED : 0) |
 			(ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0),
 			__ATOMIC_RELAXED);
 	__atomic_store_n(&slot->raw_id, ev->raw_id, __ATOMIC_RELAXED);
@@ -227,6 +242,14 @@ report(struct iopf_pass *pass, const struct iopf_event *ev)
 		iommu->conf.report(iommu, &fault, iommu->conf.report_ctx);
 }
 
+/* Something that a handler can mend, of a device that will try again. */
+static bool
+can_retry(const struct iopf_dev *dev, const struct iopf_event *ev)
+{
+	return dev->conf.recover == IOPF_TERMINATE && dev->conf.ops.retry != NULL &&
+		ev->reason <= IOPF_REASON_PERMISSION;
+}
+
 static void
 handle(struct iopf_pass *pass, const struct iopf_event *ev)
 {
@@ -242,12 +265,13 @@ handle(struct iopf_pass *pass, const struct iopf_event *ev)
 		iopf_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
 		return;
 	}
-	if (unlikely(!(ev->flags & IOPF_EVENT_STALL))) {
+	attachment = iopf_table_find(&iommu->attached, iopf_key(ev->sid, ev->pasid));
+	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
+			(attachment == NULL || !can_retry(attachment->dev, ev))) {
 		report(pass, ev);
 		return;
 	}
 	pass->nb_faults++;
-	attachment = iopf_table_find(&iommu->attached, iopf_key(ev->sid, ev->pasid));
 	if (unlikely(attachment == NULL)) {
 		refuse(pass, ev, iopf_table_find(&iommu->sids, ev->sid) == NULL ?
 				IOPF_IOMMU_STAT_UNKNOWN_SID : IOPF_IOMMU_STAT_NO_DOMAIN);
@@ -255,7 +279,13 @@ handle(struct iopf_pass *pass, const struct iopf_event *ev)
 	}
 	slot = iopf_slot_alloc(q);
 	if (unlikely(slot == NULL)) {
-		refuse(pass, ev, IOPF_IOMMU_STAT_NO_SLOT);
+		if (ev->flags & IOPF_EVENT_STALL) {
+			refuse(pass, ev, IOPF_IOMMU_STAT_NO_SLOT);
+		} else {
+			/* Nothing waits; the access will fault again when it is tried again. */
+			iopf_count(iommu, IOPF_IOMMU_STAT_NO_SLOT, 1);
+			report(pass, ev);
+		}
 		return;
 	}
 	domain = attachment->domain;
@@ -332,6 +362,7 @@ iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 		if (pass.queue == NULL) {
 			pass.queue = q;
 			pass.nb_answers = pass.nb_after = pass.nb_inv = pass.nb_frees = 0;
+			pass.nb_retries = 0;
 			pass.run_domain = NULL;
 			pass.run_faults = pass.run_answers = 0;
 			memset(pass.run_codes, 0, sizeof(pass.run_codes));

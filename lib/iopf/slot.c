@@ -108,6 +108,9 @@ struct slot_copy {
 	struct iopf_attachment *attachment;
 	struct iopf_answer answer;
 	uint64_t time;
+	uint64_t addr;
+	uint8_t perm;
+	bool stalled;
 };
 
 static void
@@ -118,6 +121,9 @@ slot_copy(const struct iopf_fault *slot, struct slot_copy *copy)
 	copy->answer.sid = __atomic_load_n(&slot->sid, __ATOMIC_RELAXED);
 	copy->answer.pasid = __atomic_load_n(&slot->pasid, __ATOMIC_RELAXED);
 	copy->answer.token = __atomic_load_n(&slot->token, __ATOMIC_RELAXED);
+	copy->addr = __atomic_load_n(&slot->addr, __ATOMIC_RELAXED);
+	copy->perm = __atomic_load_n(&slot->perm, __ATOMIC_RELAXED);
+	copy->stalled = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED) & IOPF_FAULT_STALLED;
 }
 
 /*
@@ -168,8 +174,20 @@ answer_one(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
 	struct iopf_iommu *iommu = q->iommu;
 	struct iopf_domain *domain = copy->attachment->domain;
 
-	copy->answer.code = code;
-	iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
+	if (copy->stalled) {
+		copy->answer.code = code;
+		iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
+	} else {
+		const struct iopf_retry retry = {
+			.addr = copy->addr,
+			.sid = copy->answer.sid,
+			.pasid = copy->answer.pasid,
+			.perm = copy->perm,
+			.code = code,
+		};
+
+		iopf_dev_retry(copy->attachment->dev, &retry);
+	}
 	iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
 	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
 	iopf_domain_count(domain, code_stat[code], 1);
@@ -220,7 +238,8 @@ cancel_one(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word, enum io
 	if (slot_claim(slot, word, &copy, &ours) < 0)
 		return;
 	iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
-	if (why != IOPF_CANCEL_TERMINATED)
+	/* What the IOMMU has ended needs no answer; what never waited for it still does. */
+	if (why != IOPF_CANCEL_TERMINATED || !copy.stalled)
 		answer_one(q, &copy, IOPF_INVALID);
 	if (ours)
 		iopf_slot_free(q, slot);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Contents from a file: what it holds when a chunk is first touched. Beyond its end,
+ * also one that moves while the region lives, are zeroes.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mmem_internal.h"
+
+struct pager_file {
+	int fd;
+	off_t offset;
+};
+
+static int
+file_fill(void *ctx, uint64_t offset, void *dst, size_t len)
+{
+	const struct pager_file *file = ctx;
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < len) {
+		n = pread(file->fd, (char *)dst + done, len - done, file->offset + offset + done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		done += n;
+	}
+	memset((char *)dst + done, 0, len - done);
+	return 0;
+}
+
+static void
+file_release(void *ctx)
+{
+	struct pager_file *file = ctx;
+
+	close(file->fd);
+	free(file);
+}
+
+/* Only what pread() reads the same way each time, and does not wait for. */
+static int
+file_open(const char *path)
+{
+	struct stat st;
+	int fd, rc;
+
+	/* O_NONBLOCK: opening a FIFO must not wait for its writer. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		rc = -errno;
+	else if (S_ISDIR(st.st_mode))
+		rc = -EISDIR;
+	else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		rc = -EINVAL;
+	else
+		return fd;
+	close(fd);
+	return rc;
+}
+
+int
+mmem_pager_file(const char *path, off_t offset, size_t size, struct mmem_pager *pager)
+{
+	struct pager_file *file;
+	off_t end;
+	int rc;
+
+	if (path == NULL || offset < 0 || offset % (off_t)MMEM_PAGE_SIZE || size == 0 ||
+	    __builtin_add_overflow(offset, RTE_ALIGN_CEIL(size, MMEM_PAGE_SIZE), &end))
+		return -EINVAL;
+	file = malloc(sizeof(*file));
+	if (file == NULL)
+		return -ENOMEM;
+	file->offset = offset;
+	rc = file_open(path);
+	if (rc < 0) {
+		MMEM_LOG(ERR, "%s: %s", path, strerror(-rc));
+		free(file);
+		return rc;
+	}
+	file->fd = rc;
+	*pager = (struct mmem_pager){
+		.fill = file_fill,
+		.release = file_release,
+		.ctx = file,
+	};
+	return 0;
+}

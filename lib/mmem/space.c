@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* A space: a domain, its page table, its counters. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mmem_internal.h"
+
+static const char * const stat_names[] = {
+	[MMEM_STAT_MAPPED] = "mapped",
+	[MMEM_STAT_PREFETCHED] = "prefetched",
+	[MMEM_STAT_JOINED] = "joined",
+	[MMEM_STAT_UPGRADED] = "upgraded",
+	[MMEM_STAT_DEFERRED] = "deferred",
+	[MMEM_STAT_ZEROED] = "zeroed",
+	[MMEM_STAT_FILLED] = "filled",
+	[MMEM_STAT_UNMAPPED] = "unmapped",
+	[MMEM_STAT_NO_REGION] = "no_region",
+	[MMEM_STAT_FORBIDDEN] = "forbidden",
+	[MMEM_STAT_FAILED] = "failed",
+	[MMEM_STAT_KEPT] = "kept",
+};
+_Static_assert(RTE_DIM(stat_names) == MMEM_NB_STATS, "a name for each counter");
+
+const char *
+mmem_stat_name(enum mmem_stat stat)
+{
+	return (unsigned int)stat < RTE_DIM(stat_names) ? stat_names[stat] : "?";
+}
+
+uint64_t
+mmem_stat(const struct mmem_space *space, enum mmem_stat stat)
+{
+	uint64_t sum = 0;
+	unsigned int i;
+
+	if ((unsigned int)stat >= MMEM_NB_STATS)
+		return 0;
+	for (i = 0; i < RTE_DIM(space->lanes); i++)
+		sum += atomic_load_explicit(&space->lanes[i].stat[stat], memory_order_relaxed);
+	return sum;
+}
+
+/* As many bits of input address as the IOMMU has, if that reaches the pool. */
+static int
+table_create(struct mmem_space *space, unsigned int *va_bits)
+{
+	const struct iopf_iommu_info *info = iopf_iommu_info(space->pool->iommu);
+	struct pgt_conf conf = {
+		.granule_log2 = MMEM_PAGE_LOG2,
+		.va_bits = info->va_bits ? RTE_MIN(info->va_bits, 48) : 48,
+		.pa_bits = info->addr_bits ? RTE_MAX(RTE_MIN(info->addr_bits, 48), 32) : 48,
+		.mem = {
+			.ctx = space->pool,
+			.alloc = mmem_table_alloc,
+			.free = mmem_table_free,
+			.va_to_pa = mmem_table_addr,
+		},
+	};
+
+	if (mmem_va(space, space->size - 1) >> conf.va_bits) {
+		MMEM_LOG(ERR, "space %s: pool at %p is beyond the %u address bits of %s", space->name,
+				space->mem, conf.va_bits, iopf_iommu_name(space->pool->iommu));
+		return -ENOTSUP;
+	}
+	space->pgt = pgt_create(&conf);
+	*va_bits = conf.va_bits;
+	return space->pgt ? 0 : -errno;
+}
+
+static int
+domain_create(struct mmem_space *space, struct iopf_worker *worker, unsigned int va_bits)
+{
+	struct iopf_domain_conf conf = {
+		.name = space->name,
+		.handler = mmem_fault,
+		.deferred = mmem_deferred,
+		.ctx = space,
+		.worker = worker,
+		.translation = {
+			.format = IOPF_FORMAT_ARM64_S1,
+			.root = pgt_root(space->pgt),
+			.va_bits = va_bits,
+			.granule_log2 = MMEM_PAGE_LOG2,
+		},
+	};
+
+	if (worker == NULL) {
+		space->own_worker = iopf_worker_create(&(struct iopf_worker_conf){
+				.name = space->name });
+		if (space->own_worker == NULL)
+			return -rte_errno;
+		conf.worker = space->own_worker;
+	}
+	space->domain = iopf_domain_create(&conf);
+	return space->domain ? 0 : -rte_errno;
+}
+
+static void
+pool_use(struct mmem_pool *pool, int by)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->users += by;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+struct mmem_space *
+mmem_space_create(const struct mmem_space_conf *conf)
+{
+	struct mmem_space *space;
+	struct mmem_pool *pool;
+	unsigned int va_bits;
+	int rc;
+
+	if (conf == NULL || conf->pool == NULL) {
+		MMEM_LOG(ERR, "space: needs a pool");
+		rte_errno = EINVAL;
+		return NULL;
+	}
+	if (posix_memalign((void **)&space, RTE_CACHE_LINE_SIZE, sizeof(*space))) {
+		rte_errno = ENOMEM;
+		return NULL;
+	}
+	memset(space, 0, sizeof(*space));
+	pool = conf->pool;
+	space->mem = pool->mem;
+	space->size = pool->size;
+	space->dma = pool->dma;
+	space->chunks = pool->chunks;
+	space->pages = pool->pages;
+	space->pool = pool;
+	space->report = conf->report;
+	space->ctx = conf->ctx;
+	snprintf(space->name, sizeof(space->name), "%s", conf->name ? conf->name : "space");
+
+	rc = table_create(space, &va_bits);
+	if (rc < 0)
+		goto fail;
+	rc = domain_create(space, conf->worker, va_bits);
+	if (rc < 0)
+		goto fail;
+	pthread_mutex_init(&space->lock, NULL);
+	pool_use(pool, 1);
+	return space;
+
+fail:
+	MMEM_LOG(ERR, "space %s: %s", space->name, rte_strerror(-rc));
+	if (space->own_worker)
+		iopf_worker_destroy(space->own_worker);
+	pgt_destroy(space->pgt);
+	free(space);
+	rte_errno = -rc;
+	return NULL;
+}
+
+int
+mmem_space_destroy(struct mmem_space *space)
+{
+	struct mmem_pool *pool;
+	int rc;
+
+	if (space == NULL)
+		return mmem_ret(-EINVAL);
+	rc = iopf_domain_destroy(space->domain);
+	if (rc < 0)
+		return mmem_ret(rc);
+	/* No device and no handler knows it any more. */
+	pool = space->pool;
+	mmem_regions_drop(space);
+	if (space->own_worker)
+		iopf_worker_destroy(space->own_worker);
+	pgt_destroy(space->pgt);
+	pthread_mutex_destroy(&space->lock);
+	free(space);
+	pool_use(pool, -1);
+	return 0;
+}
+
+struct iopf_domain *
+mmem_space_domain(struct mmem_space *space)
+{
+	return space->domain;
+}
+
+int
+mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
+{
+	if (space == NULL || dev == NULL)
+		return mmem_ret(-EINVAL);
+	if (iopf_dev_iommu(dev) != space->pool->iommu) {
+		MMEM_LOG(ERR, "space %s: device %s is behind %s, the pool's memory behind %s",
+				space->name, iopf_dev_name(dev),
+				iopf_iommu_name(iopf_dev_iommu(dev)),
+				iopf_iommu_name(space->pool->iommu));
+		return mmem_ret(-EXDEV);
+	}
+	return mmem_ret(iopf_domain_attach(space->domain, dev, pasid));
+}
+
+int
+mmem_detach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
+{
+	if (space == NULL || dev == NULL)
+		return mmem_ret(-EINVAL);
+	return mmem_ret(iopf_domain_detach(space->domain, dev, pasid));
+}
