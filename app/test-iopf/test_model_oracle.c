@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The oracle beside the caches, asked directly: it must see what the caches never do. */
+
+#include <string.h>
+
+#include "test.h"
+#include "../../drivers/smmuv3_model/internal.h"
+
+static struct smmuv3_oracle o;
+
+static int
+reset(void **state)
+{
+	(void)state;
+	memset(&o, 0, sizeof(o));
+	return 0;
+}
+
+static unsigned int
+errors(void)
+{
+	return atomic_load(&o.log.nb);
+}
+
+/* A 4K leaf of ASID 5 at @p va that was put into a TLB after promise @p born. */
+static void
+use_leaf(uint64_t born, uint64_t va)
+{
+	uint64_t checked = born;
+
+	smmuv3_oracle_leaf(&o, &checked, 5, false, 12, 3, 12, va);
+}
+
+static const struct smmuv3_inv page = { .kind = SMMUV3_INV_TLB_VA, .asid = 5, .leaf = true,
+	.va = 0x1000, .last = 0x1fff };
+
+static void
+test_oracle_stale_use_is_legal_before_the_sync_only(void **state)
+{
+	reset(state);
+	smmuv3_oracle_invalidated(&o, &page);
+	use_leaf(0, 0x1234);
+	assert_int_equal(errors(), 0);
+	smmuv3_oracle_synced(&o);
+	use_leaf(0, 0x1234);
+	assert_int_equal(errors(), 1);
+	assert_non_null(strstr(smmuv3_log_text(&o.log, 0), "VA 0x1234, ASID 5"));
+	/* Put in after the invalidation; another page. */
+	use_leaf(1, 0x1234);
+	use_leaf(0, 0x2000);
+	assert_int_equal(errors(), 1);
+}
+
+static void
+test_oracle_knows_what_an_invalidation_reaches(void **state)
+{
+	static const struct {
+		struct smmuv3_inv inv;
+		unsigned int errors;
+	} rows[] = {
+		{ { .kind = SMMUV3_INV_TLB_ALL }, 1 },
+		{ { .kind = SMMUV3_INV_TLB_ASID, .asid = 5 }, 1 },
+		{ { .kind = SMMUV3_INV_TLB_ASID, .asid = 6 }, 0 },
+		{ { .kind = SMMUV3_INV_TLB_VA, .asid = 6, .va = 0x1000, .last = 0x1fff }, 0 },
+		{ { .kind = SMMUV3_INV_TLB_VAA, .va = 0, .last = 0xffff }, 1 },
+		{ { .kind = SMMUV3_INV_TLB_VAA, .tg = 12, .last = 0xffff }, 1 },
+		{ { .kind = SMMUV3_INV_TLB_VAA, .tg = 16, .last = 0xffff }, 0 },
+		{ { .kind = SMMUV3_INV_TLB_VAA, .tg = 12, .ttl = 2, .last = 0xffff }, 0 },
+		{ { .kind = SMMUV3_INV_CFG_ALL }, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		reset(state);
+		smmuv3_oracle_invalidated(&o, &rows[i].inv);
+		smmuv3_oracle_synced(&o);
+		use_leaf(0, 0x1000);
+		if (errors() != rows[i].errors)
+			fail_msg("row %zu", i);
+	}
+}
+
+static void
+test_oracle_looks_at_each_promise_once(void **state)
+{
+	uint64_t checked = 0;
+
+	reset(state);
+	smmuv3_oracle_invalidated(&o, &page);
+	smmuv3_oracle_synced(&o);
+	smmuv3_oracle_leaf(&o, &checked, 5, false, 12, 3, 12, 0x9000);
+	assert_int_equal(checked, 1);
+	/* More than it keeps: the newest are still there. */
+	for (int i = 0; i < 5000; i++)
+		smmuv3_oracle_invalidated(&o, &page);
+	smmuv3_oracle_synced(&o);
+	smmuv3_oracle_leaf(&o, &checked, 5, false, 12, 3, 12, 0x1000);
+	assert_int_equal(errors(), 1);
+}
+
+static void
+test_oracle_tables_and_configuration(void **state)
+{
+	struct smmuv3_ctx ctx = { .kind = SMMUV3_CTX_S1 };
+	uint64_t checked = 0;
+	struct smmuv3_inv inv = page;
+
+	reset(state);
+	/* Leaf = 1 promises nothing about tables. */
+	smmuv3_oracle_invalidated(&o, &inv);
+	smmuv3_oracle_synced(&o);
+	smmuv3_oracle_table(&o, &checked, 5, 12, 21, 0x5000);
+	assert_int_equal(errors(), 0);
+	inv.leaf = false;
+	smmuv3_oracle_invalidated(&o, &inv);
+	smmuv3_oracle_synced(&o);
+	smmuv3_oracle_table(&o, &checked, 5, 12, 21, 0x5000);
+	assert_int_equal(errors(), 1);
+
+	inv = (struct smmuv3_inv){ .kind = SMMUV3_INV_CFG_CD, .sid = 8, .ssid = 3 };
+	smmuv3_oracle_invalidated(&o, &inv);
+	smmuv3_oracle_synced(&o);
+	ctx.checked = o.seq - 1;
+	smmuv3_oracle_cfg(&o, &ctx, 8, 4);
+	assert_int_equal(errors(), 1);
+	ctx.checked = o.seq - 1;
+	smmuv3_oracle_cfg(&o, &ctx, 8, 3);
+	assert_int_equal(errors(), 2);
+	/* Fetched after it. */
+	ctx.checked = o.seq - 1;
+	ctx.cd_born = o.seq;
+	smmuv3_oracle_cfg(&o, &ctx, 8, 3);
+	assert_int_equal(errors(), 2);
+	inv = (struct smmuv3_inv){ .kind = SMMUV3_INV_CFG_SIDS, .sid = 8, .sid_last = 15 };
+	smmuv3_oracle_invalidated(&o, &inv);
+	smmuv3_oracle_synced(&o);
+	smmuv3_oracle_cfg(&o, &ctx, 15, 3);
+	assert_int_equal(errors(), 3);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_oracle_stale_use_is_legal_before_the_sync_only),
+	cmocka_unit_test(test_oracle_knows_what_an_invalidation_reaches),
+	cmocka_unit_test(test_oracle_looks_at_each_promise_once),
+	cmocka_unit_test(test_oracle_tables_and_configuration),
+};
+
+TEST_SUITE(model_oracle, tests, NULL, NULL);

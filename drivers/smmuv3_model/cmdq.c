@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The command queue: fetch, legality, SYNC, errors [3.5.1, 4, 7.1]. */
+
+#include "front.h"
+
+/* Commands in a cache line of 64 bytes, and how far ahead lines are asked for. */
+#define LINE_CMDS	4
+#define MAX_PREFETCH	64
+
+#define C0_COMMON	(SMMUV3_CMD0_OP | SMMUV3_CMD0_SSEC)
+#define C0_VMID		SMMUV3_BITS(39, 32)	/* VMID16 = 0 */
+#define C0_RANGE	(SMMUV3_TLBI0_NUM | SMMUV3_TLBI0_SCALE)
+#define C1_RANGE	(SMMUV3_TLBI1_TTL | SMMUV3_TLBI1_TG)
+#define C1_VA		(SMMUV3_TLBI1_LEAF | C1_RANGE | SMMUV3_TLBI1_VA)
+
+/* The bits a command has; all others are RES0. Commands not listed are illegal here. */
+static const struct cmd_info {
+	bool known;
+	uint64_t dw0, dw1;
+} cmd_info[256] = {
+#define CMD(op, dw0, dw1) [SMMUV3_OP_ ## op] = { true, dw0, dw1 }
+	CMD(PREFETCH_CONFIG, SMMUV3_CMD0_SSV | SMMUV3_CMD0_SSID | SMMUV3_CMD0_SID, 0),
+	CMD(PREFETCH_ADDR, SMMUV3_CMD0_SSV | SMMUV3_CMD0_SSID | SMMUV3_CMD0_SID,
+			SMMUV3_BITS(9, 0) | SMMUV3_BITS(63, 12)),
+	CMD(CFGI_STE, SMMUV3_CMD0_SID, SMMUV3_CFGI1_LEAF),
+	CMD(CFGI_STE_RANGE, SMMUV3_CMD0_SID, SMMUV3_CFGI1_RANGE),
+	CMD(CFGI_CD, SMMUV3_CMD0_SSID | SMMUV3_CMD0_SID, SMMUV3_CFGI1_LEAF),
+	CMD(CFGI_CD_ALL, SMMUV3_CMD0_SID, 0),
+	CMD(TLBI_NH_ALL, C0_VMID, 0),
+	CMD(TLBI_NH_ASID, C0_VMID | SMMUV3_TLBI0_ASID, 0),
+	CMD(TLBI_NH_VA, C0_RANGE | C0_VMID | SMMUV3_TLBI0_ASID, C1_VA),
+	CMD(TLBI_NH_VAA, C0_RANGE | C0_VMID, C1_VA),
+	CMD(TLBI_NSNH_ALL, 0, 0),
+	CMD(RESUME, SMMUV3_RESUME0_AC | SMMUV3_RESUME0_AB | SMMUV3_CMD0_SID, SMMUV3_RESUME1_STAG),
+	CMD(STALL_TERM, SMMUV3_CMD0_SID, 0),
+	CMD(SYNC, SMMUV3_SYNC0_CS | SMMUV3_SYNC0_MSH | SMMUV3_SYNC0_MSIATTR |
+			SMMUV3_SYNC0_MSIDATA, SMMUV3_SYNC1_MSIADDR),
+#undef CMD
+};
+
+void
+smmuv3_fe_cmdq_on(struct smmuv3_fe *f)
+{
+	uint32_t max = SMMUV3_GET(SMMUV3_IDR1_CMDQS, f->val[SMMUV3_FE_IDR1]);
+	uint64_t base = f->val[SMMUV3_FE_CMDQ_BASE];
+	uint64_t size;
+
+	f->cmdq.log2 = SMMUV3_GET(SMMUV3_Q_BASE_LOG2SIZE, base);
+	if (f->cmdq.log2 > max)
+		f->cmdq.log2 = max;
+	size = sizeof(struct smmuv3_cmd) << f->cmdq.log2;
+	if (size < 32)
+		size = 32;
+	f->cmdq.base = base & SMMUV3_Q_BASE_ADDR & ~(size - 1);
+	f->cmdq.cons = smmuv3_q_pos(f->cmdq.log2, (uint32_t)f->val[SMMUV3_FE_CMDQ_CONS]);
+	f->cmdq.prod = f->cmdq.cons;
+	f->cmdq.stopped = false;
+}
+
+/* TLBI by address: the range fields [4.4.1.1]. */
+static bool
+tlbi_range_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
+{
+	unsigned int tg = SMMUV3_GET(SMMUV3_TLBI1_TG, cmd->dw[1]);
+	unsigned int ttl = SMMUV3_GET(SMMUV3_TLBI1_TTL, cmd->dw[1]);
+	bool ril = f->val[SMMUV3_FE_IDR3] & SMMUV3_IDR3_RIL;
+	bool none;
+
+	if (tg == SMMUV3_TLBI_TG_16K && ttl == 1)
+		ttl = 0;
+	none = !(cmd->dw[0] & C0_RANGE) && ttl == 0;
+	if (!ril)
+		return (f->choices & SMMUV3_MODEL_LAX_RES0) || (none && tg == 0);
+	if (tg == SMMUV3_TLBI_TG_NONE)
+		return (f->choices & SMMUV3_MODEL_LAX_RES0) || none;
+	return !none;
+}
+
+static bool
+cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
+{
+	uint8_t op = (uint8_t)SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
+	const struct cmd_info *info = &cmd_info[op];
+	uint64_t idr0 = f->val[SMMUV3_FE_IDR0];
+	uint64_t dw0 = info->dw0 | C0_COMMON;
+
+	if (!info->known || cmd->dw[0] & SMMUV3_CMD0_SSEC)
+		return false;
+	switch (op) {
+	case SMMUV3_OP_RESUME:
+	case SMMUV3_OP_STALL_TERM:
+		if (SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, idr0) == SMMUV3_STALL_MODEL_TERM)
+			return false;
+		break;
+	case SMMUV3_OP_SYNC:
+		if (SMMUV3_GET(SMMUV3_SYNC0_CS, cmd->dw[0]) == 3)
+			return false;
+		break;
+	case SMMUV3_OP_TLBI_NH_VA:
+	case SMMUV3_OP_TLBI_NH_VAA:
+		if (!tlbi_range_legal(f, cmd))
+			return false;
+		/* fall through */
+	case SMMUV3_OP_TLBI_NH_ASID:
+		if (!(idr0 & SMMUV3_IDR0_ASID16))
+			dw0 &= ~SMMUV3_BITS(63, 56);
+		break;
+	}
+	if (f->choices & SMMUV3_MODEL_LAX_RES0)
+		return true;
+	return !(cmd->dw[0] & ~dw0) && !(cmd->dw[1] & ~info->dw1);
+}
+
+static void
+cmd_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
+{
+	uint64_t addr = cmd->dw[1] & SMMUV3_SYNC1_MSIADDR;
+
+	/* Effects are observable before the signal, the signal before CONS [4.7.3]. */
+	f->ops->sync(f->be);
+	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_SYNCS);
+	if (SMMUV3_GET(SMMUV3_SYNC0_CS, cmd->dw[0]) != SMMUV3_SYNC_CS_IRQ)
+		return;
+	if (f->val[SMMUV3_FE_IDR0] & SMMUV3_IDR0_MSI && addr != 0 &&
+			!smmuv3_fe_msi(f, addr, (uint32_t)SMMUV3_GET(SMMUV3_SYNC0_MSIDATA,
+					cmd->dw[0])))
+		smmuv3_fe_gerror(f, SMMUV3_GERROR_MSI_CMDQ_ABT);
+	smmuv3_fe_wire(f, SMMUV3_MODEL_IRQ_CMD_SYNC);
+}
+
+/* CONS at the offender, ERR, and only then GERROR [7.1]. */
+static void
+cmdq_error(struct smmuv3_fe *f, enum smmuv3_cerror err)
+{
+	smmuv3_fe_own(f, SMMUV3_FE_CMDQ_CONS,
+			f->cmdq.cons | (uint32_t)SMMUV3_PUT(SMMUV3_CMDQ_CONS_ERR, err));
+	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_CERRORS);
+	smmuv3_fe_gerror(f, SMMUV3_GERROR_CMDQ_ERR);
+}
+
+/*
+ * Software's PROD. It moves forward only, except down to CONS while CMDQ_ERR is
+ * active [3.5.1].
+ */
+static bool
+cmdq_load_prod(struct smmuv3_fe *f, bool error)
+{
+	/* Pairs with smmuv3_store_prod(): the commands below it are there. */
+	uint32_t prod = smmuv3_q_pos(f->cmdq.log2, atomic_load_explicit(
+			smmuv3_reg32(f->regs, SMMUV3_CMDQ_PROD), memory_order_acquire));
+
+	if (prod == f->cmdq.prod)
+		return true;
+	if (!smmuv3_q_legal(f->cmdq.log2, prod, f->cmdq.cons)) {
+		smmuv3_log_add(f->log, "CMDQ_PROD 0x%x is no legal partner of CONS 0x%x", prod,
+				f->cmdq.cons);
+		f->cmdq.stopped = true;
+		return false;
+	}
+	if (!error && smmuv3_q_count(f->cmdq.log2, prod, f->cmdq.cons) <
+			smmuv3_q_count(f->cmdq.log2, f->cmdq.prod, f->cmdq.cons)) {
+		smmuv3_log_add(f->log, "CMDQ_PROD moved back from 0x%x to 0x%x", f->cmdq.prod,
+				prod);
+		f->cmdq.stopped = true;
+		return false;
+	}
+	f->cmdq.prod = prod;
+	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_CMDQ_BATCHES);
+	return true;
+}
+
+static bool
+cmdq_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
+{
+	const uint64_t *dw;
+
+	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ABORT))
+		return false;
+	dw = smmuv3_win_find(f->wins, &f->cmdq.win, f->cmdq.base +
+			sizeof(*cmd) * smmuv3_q_slot(f->cmdq.log2, f->cmdq.cons), sizeof(*cmd));
+	if (dw == NULL)
+		return false;
+	cmd->dw[0] = smmuv3_get_dw(&dw[0]);
+	cmd->dw[1] = smmuv3_get_dw(&dw[1]);
+	return true;
+}
+
+/*
+ * The lines of the commands to come are in another core's cache: ask for all of
+ * them at once, rather than wait for one after the other.
+ */
+static void
+cmdq_prefetch(struct smmuv3_fe *f, unsigned int max)
+{
+	unsigned int n = smmuv3_q_count(f->cmdq.log2, f->cmdq.prod, f->cmdq.cons);
+
+	if (n > max)
+		n = max;
+	for (unsigned int i = LINE_CMDS; i < n; i += LINE_CMDS) {
+		const void *at = smmuv3_win_find(f->wins, &f->cmdq.win, f->cmdq.base +
+				sizeof(struct smmuv3_cmd) * smmuv3_q_slot(f->cmdq.log2,
+					f->cmdq.cons + i), sizeof(struct smmuv3_cmd));
+
+		if (at != NULL)
+			__builtin_prefetch(at);
+	}
+}
+
+unsigned int
+smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max)
+{
+	bool error = smmuv3_fe_gerror_active(f, SMMUV3_GERROR_CMDQ_ERR);
+	enum smmuv3_cerror err = SMMUV3_CERROR_NONE;
+	unsigned int n = 0;
+
+	if (!smmuv3_fe_on(f, SMMUV3_CR0_CMDQEN) || f->cmdq.stopped)
+		return 0;
+	if (!cmdq_load_prod(f, error) || f->cmdq.prod == f->cmdq.cons || error || f->sfm ||
+			smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_CMDQ_STUCK))
+		return 0;
+	cmdq_prefetch(f, max < MAX_PREFETCH ? max : MAX_PREFETCH);
+	while (n < max && f->cmdq.prod != f->cmdq.cons && err == SMMUV3_CERROR_NONE) {
+		struct smmuv3_cmd cmd;
+
+		if (!cmdq_fetch(f, &cmd))
+			err = SMMUV3_CERROR_ABT;
+		else if (!cmd_legal(f, &cmd))
+			err = SMMUV3_CERROR_ILL;
+		else if ((cmd.dw[0] & SMMUV3_CMD0_OP) == SMMUV3_OP_SYNC)
+			cmd_sync(f, &cmd);
+		else
+			f->ops->command(f->be, &cmd);
+		if (err == SMMUV3_CERROR_NONE) {
+			f->cmdq.cons = smmuv3_q_add(f->cmdq.log2, f->cmdq.cons, 1);
+			n++;
+		}
+	}
+	smmuv3_count_add(f->stats, SMMUV3_MODEL_STAT_COMMANDS, n);
+	if (err != SMMUV3_CERROR_NONE) {
+		cmdq_error(f, err);
+		return n + 1;
+	}
+	/* Pairs with the producer's smmuv3_load_status(): what it passed is consumed. */
+	smmuv3_fe_own(f, SMMUV3_FE_CMDQ_CONS, f->cmdq.cons);
+	return n;
+}

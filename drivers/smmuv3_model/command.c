@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* What commands mean to the back end [4]. The front end found them legal. */
+
+#include "internal.h"
+
+static const uint8_t tg_shift[4] = { 0, 12, 14, 16 };
+
+static bool
+sid_known(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, const char *name)
+{
+	uint64_t sid = SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
+
+	if (sid >> m->sid_bits == 0)
+		return true;
+	smmuv3_log_add(&m->driver_log, "%s for SID %llu, beyond IDR1.SIDSIZE %u", name,
+			(unsigned long long)sid, m->sid_bits);
+	return false;
+}
+
+static void
+invalidate_cfg(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+{
+	smmuv3_oracle_invalidated(&m->oracle, inv);
+	smmuv3_cfg_invalidate(m, inv);
+	if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE) {
+		smmuv3_cfg_clear(m);
+		smmuv3_tlb_clear(m);
+		smmuv3_wc_clear(m);
+	}
+}
+
+static void
+invalidate_tlb(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+{
+	smmuv3_oracle_invalidated(&m->oracle, inv);
+	smmuv3_tlb_invalidate(m, inv);
+	smmuv3_wc_invalidate(m, inv);
+	if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE) {
+		smmuv3_cfg_clear(m);
+		smmuv3_tlb_clear(m);
+		smmuv3_wc_clear(m);
+	}
+}
+
+/* The addresses a TLBI by address covers [4.4.1.1]. */
+static void
+tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct smmuv3_inv *inv)
+{
+	unsigned int tg = SMMUV3_GET(SMMUV3_TLBI1_TG, cmd->dw[1]);
+	unsigned int ttl = SMMUV3_GET(SMMUV3_TLBI1_TTL, cmd->dw[1]);
+	uint64_t bytes = UINT64_C(1) << SMMUV3_PAGE_SHIFT, align;
+	unsigned int gran;
+
+	inv->leaf = cmd->dw[1] & SMMUV3_TLBI1_LEAF;
+	inv->va = cmd->dw[1] & SMMUV3_TLBI1_VA & SMMUV3_BITS(55, 0);
+	if (!(m->fe.val[SMMUV3_FE_IDR3] & SMMUV3_IDR3_RIL))
+		tg = 0;
+	gran = tg_shift[tg];
+	if (gran != 0) {
+		if (gran == 14 && ttl == 1)
+			ttl = 0;
+		inv->tg = (uint8_t)gran;
+		inv->ttl = (uint8_t)ttl;
+		bytes = ((SMMUV3_GET(SMMUV3_TLBI0_NUM, cmd->dw[0]) + 1) <<
+				SMMUV3_GET(SMMUV3_TLBI0_SCALE, cmd->dw[0])) << gran;
+		align = UINT64_C(1) << (ttl == 0 ? gran : gran + (3 - ttl) * (gran - 3));
+		if (inv->va & (align - 1))
+			smmuv3_log_add(&m->driver_log, "TLBI of VA 0x%llx, not aligned to what TG "
+					"and TTL name (0x%llx)", (unsigned long long)inv->va,
+					(unsigned long long)align);
+	}
+	inv->last = inv->va + bytes - 1;
+	/* A range does not wrap into the lower half. */
+	if (inv->last > SMMUV3_BITS(55, 0))
+		inv->last = SMMUV3_BITS(55, 0);
+}
+
+static void
+cfgi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
+{
+	struct smmuv3_inv inv = { .kind = SMMUV3_INV_CFG_SIDS };
+	unsigned int range = SMMUV3_GET(SMMUV3_CFGI1_RANGE, cmd->dw[1]);
+	uint64_t low = (UINT64_C(2) << range) - 1;
+
+	if (range == SMMUV3_CFGI_RANGE_ALL) {
+		inv.kind = SMMUV3_INV_CFG_ALL;
+	} else {
+		if (!sid_known(m, cmd, "CFGI_STE_RANGE"))
+			return;
+		inv.sid = (uint32_t)(SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) & ~low);
+		inv.sid_last = inv.sid | (uint32_t)low;
+	}
+	invalidate_cfg(m, &inv);
+}
+
+void
+smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
+{
+	uint32_t sid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
+	struct smmuv3_inv inv = { .sid = sid, .sid_last = sid };
+	struct smmuv3_model *m = be;
+
+	switch (SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0])) {
+	case SMMUV3_OP_CFGI_STE:
+		inv.kind = SMMUV3_INV_CFG_SIDS;
+		inv.leaf = cmd->dw[1] & SMMUV3_CFGI1_LEAF;
+		if (sid_known(m, cmd, "CFGI_STE"))
+			invalidate_cfg(m, &inv);
+		break;
+	case SMMUV3_OP_CFGI_STE_RANGE:
+		cfgi_range(m, cmd);
+		break;
+	case SMMUV3_OP_CFGI_CD:
+		inv.kind = SMMUV3_INV_CFG_CD;
+		inv.ssid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SSID, cmd->dw[0]);
+		inv.leaf = cmd->dw[1] & SMMUV3_CFGI1_LEAF;
+		if (inv.ssid >> m->ssid_bits != 0)
+			smmuv3_log_add(&m->driver_log, "CFGI_CD for SSID %u, beyond IDR1.SSIDSIZE "
+					"%u", inv.ssid, m->ssid_bits);
+		else if (sid_known(m, cmd, "CFGI_CD"))
+			invalidate_cfg(m, &inv);
+		break;
+	case SMMUV3_OP_CFGI_CD_ALL:
+		inv.kind = SMMUV3_INV_CFG_CDS;
+		if (sid_known(m, cmd, "CFGI_CD_ALL"))
+			invalidate_cfg(m, &inv);
+		break;
+	case SMMUV3_OP_TLBI_NH_ALL:
+	case SMMUV3_OP_TLBI_NSNH_ALL:
+		inv.kind = SMMUV3_INV_TLB_ALL;
+		invalidate_tlb(m, &inv);
+		break;
+	case SMMUV3_OP_TLBI_NH_ASID:
+		inv.kind = SMMUV3_INV_TLB_ASID;
+		inv.asid = (uint16_t)SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]);
+		invalidate_tlb(m, &inv);
+		break;
+	case SMMUV3_OP_TLBI_NH_VA:
+		inv.kind = SMMUV3_INV_TLB_VA;
+		inv.asid = (uint16_t)SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]);
+		tlbi_range(m, cmd, &inv);
+		invalidate_tlb(m, &inv);
+		break;
+	case SMMUV3_OP_TLBI_NH_VAA:
+		inv.kind = SMMUV3_INV_TLB_VAA;
+		tlbi_range(m, cmd, &inv);
+		invalidate_tlb(m, &inv);
+		break;
+	case SMMUV3_OP_RESUME:
+		if (sid_known(m, cmd, "RESUME"))
+			smmuv3_stall_resume(m, sid,
+					(uint16_t)SMMUV3_GET(SMMUV3_RESUME1_STAG, cmd->dw[1]),
+					cmd->dw[0] & SMMUV3_RESUME0_AC,
+					cmd->dw[0] & SMMUV3_RESUME0_AB);
+		break;
+	case SMMUV3_OP_STALL_TERM:
+		if (sid_known(m, cmd, "STALL_TERM"))
+			smmuv3_stall_term(m, sid);
+		break;
+	default:
+		/* Prefetches are hints, and not taken [4.2]. */
+		break;
+	}
+}
+
+/* Each command is complete when it was executed, so a SYNC has little to do. */
+void
+smmuv3_be_sync(void *be)
+{
+	struct smmuv3_model *m = be;
+
+	smmuv3_oracle_synced(&m->oracle);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Counters, logs, names: readable from any thread, without the lock. */
+
+#include "internal.h"
+
+static const char *const stat_names[SMMUV3_MODEL_NB_STATS] = {
+	[SMMUV3_MODEL_STAT_TRANSACTIONS] = "transactions",
+	[SMMUV3_MODEL_STAT_BYTES] = "bytes",
+	[SMMUV3_MODEL_STAT_TLB_HITS] = "tlb_hits",
+	[SMMUV3_MODEL_STAT_WALKS] = "walks",
+	[SMMUV3_MODEL_STAT_STE_FETCHES] = "ste_fetches",
+	[SMMUV3_MODEL_STAT_CD_FETCHES] = "cd_fetches",
+	[SMMUV3_MODEL_STAT_EVENTS] = "events",
+	[SMMUV3_MODEL_STAT_EVENTS_LOST] = "events_lost",
+	[SMMUV3_MODEL_STAT_STALLS] = "stalls",
+	[SMMUV3_MODEL_STAT_STALLS_HELD] = "stalls_held",
+	[SMMUV3_MODEL_STAT_STALLS_SUPPRESSED] = "stalls_suppressed",
+	[SMMUV3_MODEL_STAT_RETRIES] = "retries",
+	[SMMUV3_MODEL_STAT_COMMANDS] = "commands",
+	[SMMUV3_MODEL_STAT_CMDQ_BATCHES] = "cmdq_batches",
+	[SMMUV3_MODEL_STAT_SYNCS] = "syncs",
+	[SMMUV3_MODEL_STAT_RESUMES] = "resumes",
+	[SMMUV3_MODEL_STAT_RESUMES_STALE] = "resumes_stale",
+	[SMMUV3_MODEL_STAT_STALL_TERMS] = "stall_terms",
+	[SMMUV3_MODEL_STAT_TERMINATED] = "terminated",
+	[SMMUV3_MODEL_STAT_MSIS] = "msis",
+	[SMMUV3_MODEL_STAT_IRQS] = "irqs",
+	[SMMUV3_MODEL_STAT_CERRORS] = "cerrors",
+};
+
+static const char *const status_names[] = {
+	[SMMUV3_MODEL_OK] = "ok",
+	[SMMUV3_MODEL_ABORTED] = "aborted",
+	[SMMUV3_MODEL_RAZWI] = "raz/wi",
+};
+
+const char *
+smmuv3_model_stat_name(enum smmuv3_model_stat stat)
+{
+	return (unsigned int)stat < SMMUV3_MODEL_NB_STATS ? stat_names[stat] : "unknown";
+}
+
+const char *
+smmuv3_model_status_name(enum smmuv3_model_status status)
+{
+	return (unsigned int)status <= SMMUV3_MODEL_RAZWI ? status_names[status] : "unknown";
+}
+
+uint64_t
+smmuv3_model_stat(const struct smmuv3_model *m, enum smmuv3_model_stat stat)
+{
+	if ((unsigned int)stat >= SMMUV3_MODEL_NB_STATS)
+		return 0;
+	return atomic_load_explicit(&m->stats.n[stat], memory_order_relaxed);
+}
+
+unsigned int
+smmuv3_model_stalls_outstanding(const struct smmuv3_model *m)
+{
+	return atomic_load_explicit(&m->stalls_out, memory_order_relaxed);
+}
+
+unsigned int
+smmuv3_model_driver_errors(const struct smmuv3_model *m)
+{
+	return atomic_load_explicit(&m->driver_log.nb, memory_order_relaxed);
+}
+
+const char *
+smmuv3_model_driver_error(const struct smmuv3_model *m, unsigned int i)
+{
+	return smmuv3_log_text(&m->driver_log, i);
+}
+
+void
+smmuv3_model_driver_errors_clear(struct smmuv3_model *m)
+{
+	smmuv3_ctl_enter(m);
+	atomic_store_explicit(&m->driver_log.nb, 0, memory_order_relaxed);
+	smmuv3_ctl_leave(m);
+}
+
+unsigned int
+smmuv3_model_oracle_errors(const struct smmuv3_model *m)
+{
+	return atomic_load_explicit(&m->oracle.log.nb, memory_order_relaxed);
+}
+
+const char *
+smmuv3_model_oracle_error(const struct smmuv3_model *m, unsigned int i)
+{
+	return smmuv3_log_text(&m->oracle.log, i);
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Making a model, stepping it, its control calls. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* The model whose step this thread is in. */
+static _Thread_local const struct smmuv3_model *stepping;
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct smmuv3_model *registry;
+
+bool
+smmuv3_inside_step(const struct smmuv3_model *m)
+{
+	return stepping == m;
+}
+
+static void
+be_smmu_off(void *be)
+{
+	smmuv3_stall_all_end(be);
+}
+
+static void
+be_smmu_on(void *be)
+{
+	struct smmuv3_model *m = be;
+
+	/* Contexts depend on STRTAB_BASE and CR2; what is cached survives [3.21]. */
+	m->cfg_gen++;
+}
+
+static void
+be_publish(void *be)
+{
+	smmuv3_stall_publish(be);
+}
+
+static const struct smmuv3_fe_ops be_ops = {
+	.command = smmuv3_be_command,
+	.sync = smmuv3_be_sync,
+	.smmu_off = be_smmu_off,
+	.smmu_on = be_smmu_on,
+	.publish = be_publish,
+};
+
+/* A value of a configuration, where 0 is a default and MAX may mean 0. */
+static bool
+pick(unsigned int v, unsigned int dflt, unsigned int max, bool none, unsigned int *out)
+{
+	*out = v == 0 ? dflt : v;
+	if (none && v == SMMUV3_MODEL_NONE)
+		*out = 0;
+	return *out <= max;
+}
+
+static bool
+ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
+		struct smmuv3_fe_ids *ids)
+{
+	static const struct { uint32_t no; uint64_t idr5; } grans[] = {
+		{ SMMUV3_MODEL_NO_4K, SMMUV3_IDR5_GRAN4K },
+		{ SMMUV3_MODEL_NO_16K, SMMUV3_IDR5_GRAN16K },
+		{ SMMUV3_MODEL_NO_64K, SMMUV3_IDR5_GRAN64K },
+	};
+	unsigned int cmdq, evtq, oas;
+	uint32_t no = conf->no_features;
+	uint64_t idr0, idr5;
+
+	if (!pick(conf->sid_bits, 16, 32, false, &m->sid_bits) ||
+			!pick(conf->ssid_bits, 16, 20, true, &m->ssid_bits) ||
+			!pick(conf->cmdq_log2, 10, 19, true, &cmdq) ||
+			!pick(conf->evtq_log2, 10, 19, true, &evtq) ||
+			!pick(conf->oas_bits, 48, 48, false, &m->oas_bits) ||
+			!pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
+			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
+			conf->choices & ~UINT32_C(0xff))
+		return false;
+	for (oas = 0; oas < 6 && smmuv3_oas_bits(oas) != m->oas_bits; oas++)
+		;
+	if (oas == 6)
+		return false;
+	idr0 = SMMUV3_IDR0_S1P | SMMUV3_PUT(SMMUV3_IDR0_TTF, SMMUV3_TTF_AARCH64) |
+		SMMUV3_PUT(SMMUV3_IDR0_TTENDIAN, SMMUV3_TTENDIAN_LE) |
+		SMMUV3_PUT(SMMUV3_IDR0_STALL_MODEL, conf->stall_model) |
+		SMMUV3_PUT(SMMUV3_IDR0_TERM_MODEL, !!(no & SMMUV3_MODEL_TERM_ABORT_ONLY)) |
+		SMMUV3_PUT(SMMUV3_IDR0_COHACC, !(no & SMMUV3_MODEL_NO_COHACC)) |
+		SMMUV3_PUT(SMMUV3_IDR0_ASID16, !(no & SMMUV3_MODEL_NO_ASID16)) |
+		SMMUV3_PUT(SMMUV3_IDR0_MSI, !(no & SMMUV3_MODEL_NO_MSI)) |
+		SMMUV3_PUT(SMMUV3_IDR0_CD2L, !(no & SMMUV3_MODEL_NO_2LVL_CD)) |
+		SMMUV3_PUT(SMMUV3_IDR0_ST_LEVEL, !(no & SMMUV3_MODEL_NO_2LVL_STRTAB));
+	idr5 = SMMUV3_PUT(SMMUV3_IDR5_OAS, oas) |
+		SMMUV3_PUT(SMMUV3_IDR5_STALL_MAX, m->stall_max);
+	for (unsigned int i = 0; i < 3; i++)
+		if (!(no & grans[i].no))
+			idr5 |= grans[i].idr5;
+	ids->idr0 = (uint32_t)idr0;
+	ids->idr1 = (uint32_t)(SMMUV3_PUT(SMMUV3_IDR1_SIDSIZE, m->sid_bits) |
+		SMMUV3_PUT(SMMUV3_IDR1_SSIDSIZE, m->ssid_bits) |
+		SMMUV3_PUT(SMMUV3_IDR1_CMDQS, cmdq) | SMMUV3_PUT(SMMUV3_IDR1_EVENTQS, evtq) |
+		SMMUV3_IDR1_ATTR_PERMS_OVR | SMMUV3_IDR1_ATTR_TYPES_OVR);
+	ids->idr3 = (uint32_t)(SMMUV3_IDR3_HAD |
+		SMMUV3_PUT(SMMUV3_IDR3_RIL, !(no & SMMUV3_MODEL_NO_RIL)));
+	ids->idr5 = (uint32_t)idr5;
+	return true;
+}
+
+static int
+registry_add(struct smmuv3_model *m, const char *name)
+{
+	struct smmuv3_model *other;
+	int ret = 0;
+
+	m->name_copy = strdup(name);
+	if (m->name_copy == NULL)
+		return ENOMEM;
+	pthread_mutex_lock(&registry_lock);
+	for (other = registry; other != NULL; other = other->reg_next)
+		if (strcmp(other->name, name) == 0)
+			ret = EEXIST;
+	if (ret == 0) {
+		m->name = m->name_copy;
+		m->reg_next = registry;
+		registry = m;
+	}
+	pthread_mutex_unlock(&registry_lock);
+	return ret;
+}
+
+static void
+registry_del(struct smmuv3_model *m)
+{
+	struct smmuv3_model **link;
+
+	if (m->name == NULL)
+		return;
+	pthread_mutex_lock(&registry_lock);
+	for (link = &registry; *link != m; link = &(*link)->reg_next)
+		;
+	*link = m->reg_next;
+	pthread_mutex_unlock(&registry_lock);
+}
+
+struct smmuv3_model *
+smmuv3_model_lookup(const char *name)
+{
+	struct smmuv3_model *m;
+
+	pthread_mutex_lock(&registry_lock);
+	for (m = registry; m != NULL && strcmp(m->name, name) != 0; m = m->reg_next)
+		;
+	pthread_mutex_unlock(&registry_lock);
+	return m;
+}
+
+static void
+model_free(struct smmuv3_model *m)
+{
+	while (m->all != NULL) {
+		struct smmuv3_model_dma *next = m->all->all_next;
+
+		smmuv3_dma_free(m->all);
+		m->all = next;
+	}
+	smmuv3_tlb_fini(&m->tlb);
+	free(m->cfg.entry);
+	free(m->stall);
+	free(m->stag_fifo);
+	free(m->fe.regs);
+	free(m->name_copy);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+struct smmuv3_model *
+smmuv3_model_create(const struct smmuv3_model_conf *conf)
+{
+	static const struct smmuv3_model_conf dflt;
+	struct smmuv3_fe_ids ids;
+	struct smmuv3_model *m;
+	unsigned int tlb_log2;
+	int err = EINVAL;
+
+	if (conf == NULL)
+		conf = &dflt;
+	m = calloc(1, sizeof(*m));
+	if (m == NULL)
+		return NULL;
+	pthread_mutex_init(&m->lock, NULL);
+	m->choices = conf->choices;
+	m->no_features = conf->no_features;
+	if (!ids_make(m, conf, &ids) || !pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
+		goto fail;
+	err = ENOMEM;
+	m->fe.regs = aligned_alloc(SMMUV3_PAGE_SIZE, SMMUV3_REGS_SIZE);
+	if (m->fe.regs == NULL || smmuv3_tlb_init(&m->tlb, tlb_log2) < 0 ||
+			smmuv3_stall_init(m) < 0)
+		goto fail;
+	memset(m->fe.regs, 0, SMMUV3_REGS_SIZE);
+	m->fe.ops = &be_ops;
+	m->fe.be = m;
+	m->fe.wins = &m->wins;
+	m->fe.log = &m->driver_log;
+	m->fe.stats = &m->stats;
+	m->fe.ack_delay = conf->ack_delay;
+	m->fe.choices = conf->choices;
+	m->rand = (conf->seed == 0 ? 1 : conf->seed) * UINT64_C(0x9e3779b97f4a7c15);
+	m->cfg_gen = 1;
+	m->wc.gen = 1;
+	m->ready.last = &m->ready.first;
+	m->later.last = &m->later.first;
+	m->run_last = &m->run;
+	atomic_store_explicit(&m->cpu, -1, memory_order_relaxed);
+	smmuv3_fe_init(&m->fe, &ids);
+	if (conf->name != NULL) {
+		err = registry_add(m, conf->name);
+		if (err != 0)
+			goto fail;
+	}
+	return m;
+fail:
+	model_free(m);
+	errno = err;
+	return NULL;
+}
+
+void
+smmuv3_model_destroy(struct smmuv3_model *m)
+{
+	if (m == NULL)
+		return;
+	smmuv3_model_stop(m);
+	registry_del(m);
+	model_free(m);
+}
+
+void *
+smmuv3_model_regs(struct smmuv3_model *m)
+{
+	return m->fe.regs;
+}
+
+/*
+ * Control calls exclude stepping. A stepping thread gives the lock away when
+ * somebody waits and does not take it back before all who waited had it.
+ */
+void
+smmuv3_ctl_enter(struct smmuv3_model *m)
+{
+	atomic_fetch_add_explicit(&m->waiting, 1, memory_order_relaxed);
+	pthread_mutex_lock(&m->lock);
+}
+
+void
+smmuv3_ctl_leave(struct smmuv3_model *m)
+{
+	atomic_fetch_sub_explicit(&m->waiting, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&m->lock);
+}
+
+int
+smmuv3_model_mem_add(struct smmuv3_model *m, uint64_t addr, void *ptr, size_t len)
+{
+	uint64_t limit = UINT64_C(1) << m->oas_bits;
+	int ret;
+
+	if (ptr == NULL || len == 0 || addr >= limit || len > limit - addr)
+		return -EINVAL;
+	smmuv3_ctl_enter(m);
+	ret = smmuv3_win_add(&m->wins, addr, ptr, len);
+	smmuv3_ctl_leave(m);
+	return ret;
+}
+
+int
+smmuv3_model_mem_del(struct smmuv3_model *m, uint64_t addr)
+{
+	int ret;
+
+	smmuv3_ctl_enter(m);
+	ret = smmuv3_win_del(&m->wins, addr);
+	smmuv3_ctl_leave(m);
+	return ret;
+}
+
+void
+smmuv3_model_irq_fd(struct smmuv3_model *m, enum smmuv3_model_irq irq, int fd)
+{
+	smmuv3_ctl_enter(m);
+	if ((unsigned int)irq < SMMUV3_MODEL_NB_IRQS)
+		atomic_store_explicit(&m->fe.irq_fd[irq], fd, memory_order_relaxed);
+	smmuv3_ctl_leave(m);
+}
+
+void
+smmuv3_model_knob(struct smmuv3_model *m, enum smmuv3_model_knob knob, uint32_t value)
+{
+	if ((unsigned int)knob < SMMUV3_MODEL_NB_KNOBS)
+		atomic_store_explicit(&m->fe.knob[knob], value, memory_order_relaxed);
+}
+
+/* Units that the next kind of work may take: none of them starves the others. */
+static unsigned int
+share(unsigned int budget, unsigned int n)
+{
+	if (n >= budget)
+		return 0;
+	return budget - n < SMMUV3_BATCH ? budget - n : SMMUV3_BATCH;
+}
+
+/* How far ahead of the retry that runs memory is asked for. */
+#define READY_AHEAD 6
+
+/*
+ * Where a retry will read or write, if its page has been mapped meanwhile. A guess,
+ * used for a prefetch and nothing else: the retry walks by itself.
+ */
+static void
+prefetch_data(struct smmuv3_model *m, const struct smmuv3_slot *s)
+{
+	const smmuv3_reg64_t *desc = s->desc;
+	uint64_t d, va = smmuv3_slot_addr(s);
+	void *host;
+
+	if (desc == NULL || s->desc_gen != m->wins.gen)
+		return;
+	d = atomic_load_explicit(desc, memory_order_relaxed);
+	if (!(d & 1))
+		return;
+	host = smmuv3_win_find(&m->wins, &m->data_win, (d & SMMUV3_BITS(47, 12)) |
+			(va & SMMUV3_BITS(11, 0)), 1);
+	if (host != NULL)
+		__builtin_prefetch(host, 1);
+}
+
+static unsigned int
+run_ready(struct smmuv3_model *m, unsigned int max)
+{
+	const struct smmuv3_slot *ahead = m->ready.first;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < READY_AHEAD && ahead != NULL; i++)
+		ahead = ahead->next;
+	while (m->ready.first != NULL && n < max) {
+		if (ahead != NULL) {
+			prefetch_data(m, ahead);
+			ahead = ahead->next;
+		}
+		n += smmuv3_slot_run(m, smmuv3_list_take(&m->ready), max - n);
+	}
+	return n;
+}
+
+/*
+ * One step. Commands first, then what they resumed, then new work; records become
+ * visible after at most SMMUV3_BATCH transactions.
+ */
+unsigned int
+smmuv3_step(struct smmuv3_model *m, unsigned int budget, bool full)
+{
+	unsigned int n, before;
+
+	stepping = m;
+	n = smmuv3_fe_poll_regs(&m->fe, full);
+	if (m->later.first != NULL) {
+		*m->ready.last = m->later.first;
+		m->ready.last = m->later.last;
+		m->later.first = NULL;
+		m->later.last = &m->later.first;
+	}
+	do {
+		before = n;
+		m->now = 0;
+		if (n < budget)
+			n += smmuv3_fe_commands(&m->fe, share(budget, n));
+		if (m->held.first != NULL)
+			n += smmuv3_stall_held(m, share(budget, n));
+		n += run_ready(m, share(budget, n));
+		smmuv3_fe_evt_publish(&m->fe);
+		n += smmuv3_dma_run(m, share(budget, n));
+		smmuv3_fe_evt_publish(&m->fe);
+	} while (n != before);
+	if (m->choices & SMMUV3_MODEL_EARLY_RETRY)
+		n += smmuv3_stall_early(m);
+	stepping = NULL;
+	return n;
+}
+
+unsigned int
+smmuv3_model_step(struct smmuv3_model *m, unsigned int budget)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&m->lock);
+	n = smmuv3_step(m, budget, true);
+	pthread_mutex_unlock(&m->lock);
+	return n;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The oracle remembers each invalidation and which of them completed SYNCs
+ * cover, apart from the caches and with its own idea of what an invalidation
+ * reaches. A cache entry carries the number up to which it was found innocent;
+ * using it looks only at promises after that.
+ */
+
+#include "internal.h"
+
+void
+smmuv3_oracle_invalidated(struct smmuv3_oracle *o, const struct smmuv3_inv *inv)
+{
+	o->seq++;
+	o->inv[o->seq % SMMUV3_PROMISES] = *inv;
+	o->inv[o->seq % SMMUV3_PROMISES].seq = o->seq;
+}
+
+void
+smmuv3_oracle_synced(struct smmuv3_oracle *o)
+{
+	o->completed = o->seq;
+}
+
+/* From the newest promise kept back to @p after: those not looked at yet. */
+#define FOREACH_PROMISE(o, p, after)							\
+	for (uint64_t seq_ = (o)->completed;						\
+			seq_ > (after) && seq_ + SMMUV3_PROMISES > (o)->seq &&		\
+			((p) = &(o)->inv[seq_ % SMMUV3_PROMISES], true); seq_--)
+
+static bool
+tlb_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint64_t first, uint64_t last)
+{
+	switch (p->kind) {
+	case SMMUV3_INV_TLB_ALL:
+		return true;
+	case SMMUV3_INV_TLB_ASID:
+		return !global && p->asid == asid;
+	case SMMUV3_INV_TLB_VA:
+		return (global || p->asid == asid) && p->va <= last && p->last >= first;
+	case SMMUV3_INV_TLB_VAA:
+		return p->va <= last && p->last >= first;
+	default:
+		return false;
+	}
+}
+
+void
+smmuv3_oracle_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, bool global,
+		unsigned int gran, unsigned int level, unsigned int shift, uint64_t va)
+{
+	uint64_t first = va >> shift << shift;
+	const struct smmuv3_inv *p;
+
+	if (*checked >= o->completed)
+		return;
+	FOREACH_PROMISE(o, p, *checked) {
+		if (!tlb_reaches(p, asid, global, first, first + (UINT64_C(1) << shift) - 1) ||
+				(p->tg != 0 && p->tg != gran) ||
+				(p->ttl != 0 && p->ttl != level))
+			continue;
+		smmuv3_log_add(&o->log, "VA 0x%llx, ASID %u: translated by a TLB entry after its "
+				"invalidation had completed", (unsigned long long)va, asid);
+		break;
+	}
+	*checked = o->completed;
+}
+
+void
+smmuv3_oracle_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, unsigned int gran,
+		unsigned int shift, uint64_t va)
+{
+	uint64_t first = (va & SMMUV3_BITS(55, 0)) >> shift << shift;
+	const struct smmuv3_inv *p;
+
+	if (*checked >= o->completed)
+		return;
+	FOREACH_PROMISE(o, p, *checked) {
+		if (p->leaf || (p->tg != 0 && p->tg != gran) ||
+				!tlb_reaches(p, asid, false, first,
+					first + (UINT64_C(1) << shift) - 1))
+			continue;
+		smmuv3_log_add(&o->log, "VA 0x%llx, ASID %u: walked through a table after its "
+				"invalidation had completed", (unsigned long long)va, asid);
+		break;
+	}
+	*checked = o->completed;
+}
+
+void
+smmuv3_oracle_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid, uint32_t ssid)
+{
+	const struct smmuv3_inv *p;
+
+	if (ctx->checked >= o->completed)
+		return;
+	FOREACH_PROMISE(o, p, ctx->checked) {
+		bool ste = false, cd = false;
+
+		switch (p->kind) {
+		case SMMUV3_INV_CFG_ALL:
+			ste = cd = true;
+			break;
+		case SMMUV3_INV_CFG_SIDS:
+			ste = cd = sid >= p->sid && sid <= p->sid_last;
+			break;
+		case SMMUV3_INV_CFG_CDS:
+			cd = sid == p->sid;
+			break;
+		case SMMUV3_INV_CFG_CD:
+			cd = sid == p->sid && ssid == p->ssid;
+			break;
+		default:
+			break;
+		}
+		if ((ste && p->seq > ctx->ste_born) ||
+				(cd && ctx->kind == SMMUV3_CTX_S1 && p->seq > ctx->cd_born)) {
+			smmuv3_log_add(&o->log, "SID %u SSID %u: used a configuration after its "
+					"invalidation had completed", sid, ssid);
+			break;
+		}
+	}
+	ctx->checked = o->completed;
+}

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Registers: guards, CR0 and IRQ_CTRL with their acknowledgement, GBPA, GERROR.
+ *
+ * The page is passive memory. What software may not write is compared with what
+ * it should hold, put back and reported by name [6.2].
+ */
+
+#include "front.h"
+
+/* When software may write a register. */
+enum guard {
+	GUARD_RO,	/* never */
+	GUARD_RES0,	/* a feature this SMMU does not have */
+	GUARD_SMMUEN,
+	GUARD_CMDQEN,
+	GUARD_EVENTQEN,
+	GUARD_IRQ_GERROR,
+	GUARD_IRQ_EVENTQ,
+	GUARD_CR1,	/* by field */
+};
+
+static const struct {
+	const char *name;
+	uint32_t offset;
+	uint8_t size;
+	uint8_t guard;
+	uint64_t mask;
+} reg_info[SMMUV3_FE_NB_REGS] = {
+#define REG(n, size, guard, mask) [SMMUV3_FE_ ## n] = { #n, SMMUV3_ ## n, size, guard, mask }
+	REG(IDR0, 4, GUARD_RO, 0), REG(IDR1, 4, GUARD_RO, 0), REG(IDR2, 4, GUARD_RO, 0),
+	REG(IDR3, 4, GUARD_RO, 0), REG(IDR4, 4, GUARD_RO, 0), REG(IDR5, 4, GUARD_RO, 0),
+	REG(IIDR, 4, GUARD_RO, 0), REG(AIDR, 4, GUARD_RO, 0),
+	REG(CR0ACK, 4, GUARD_RO, 0),
+	REG(CR1, 4, GUARD_CR1, 0xfff),
+	REG(CR2, 4, GUARD_SMMUEN, 0xf),
+	REG(STATUSR, 4, GUARD_RO, 0),
+	REG(AGBPA, 4, GUARD_RES0, 0),
+	REG(IRQ_CTRLACK, 4, GUARD_RO, 0),
+	REG(GERROR, 4, GUARD_RO, 0),
+	REG(GERROR_IRQ_CFG0, 8, GUARD_IRQ_GERROR, SMMUV3_IRQ_CFG0_ADDR),
+	REG(GERROR_IRQ_CFG1, 4, GUARD_IRQ_GERROR, UINT32_MAX),
+	REG(GERROR_IRQ_CFG2, 4, GUARD_IRQ_GERROR, 0x3f),
+	REG(STRTAB_BASE, 8, GUARD_SMMUEN, SMMUV3_STRTAB_BASE_ADDR | SMMUV3_STRTAB_BASE_RA),
+	REG(STRTAB_BASE_CFG, 4, GUARD_SMMUEN, 0x307ff),
+	REG(CMDQ_BASE, 8, GUARD_CMDQEN,
+			SMMUV3_Q_BASE_LOG2SIZE | SMMUV3_Q_BASE_ADDR | SMMUV3_Q_BASE_RWA),
+	REG(CMDQ_CONS, 4, GUARD_CMDQEN, SMMUV3_Q_IDX | SMMUV3_CMDQ_CONS_ERR),
+	REG(EVENTQ_BASE, 8, GUARD_EVENTQEN,
+			SMMUV3_Q_BASE_LOG2SIZE | SMMUV3_Q_BASE_ADDR | SMMUV3_Q_BASE_RWA),
+	REG(EVENTQ_PROD, 4, GUARD_EVENTQEN, SMMUV3_Q_IDX | SMMUV3_Q_OVFLG),
+	REG(EVENTQ_IRQ_CFG0, 8, GUARD_IRQ_EVENTQ, SMMUV3_IRQ_CFG0_ADDR),
+	REG(EVENTQ_IRQ_CFG1, 4, GUARD_IRQ_EVENTQ, UINT32_MAX),
+	REG(EVENTQ_IRQ_CFG2, 4, GUARD_IRQ_EVENTQ, 0x3f),
+	REG(PRIQ_BASE, 8, GUARD_RES0, 0),
+	REG(PRIQ_PROD, 4, GUARD_RES0, 0), REG(PRIQ_CONS, 4, GUARD_RES0, 0),
+	REG(PRIQ_IRQ_CFG0, 8, GUARD_RES0, 0), REG(PRIQ_IRQ_CFG1, 4, GUARD_RES0, 0),
+	REG(PRIQ_IRQ_CFG2, 4, GUARD_RES0, 0),
+#undef REG
+	/* The indices are on page 1; this SMMU has no aliases of them on page 0. */
+	[SMMUV3_FE_ALIAS_EVENTQ_PROD] = { "EVENTQ_PROD of page 0",
+		SMMUV3_EVENTQ_PROD - SMMUV3_PAGE_SIZE, 4, GUARD_RES0, 0 },
+	[SMMUV3_FE_ALIAS_EVENTQ_CONS] = { "EVENTQ_CONS of page 0",
+		SMMUV3_EVENTQ_CONS - SMMUV3_PAGE_SIZE, 4, GUARD_RES0, 0 },
+};
+
+#define CR0_IMPLEMENTED	(SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN)
+#define CR0_QUEUES	(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN)
+#define CR1_TABLE	(SMMUV3_CR1_TABLE_IC | SMMUV3_CR1_TABLE_OC | SMMUV3_CR1_TABLE_SH)
+#define CR1_QUEUE	(SMMUV3_CR1_QUEUE_IC | SMMUV3_CR1_QUEUE_OC | SMMUV3_CR1_QUEUE_SH)
+#define IRQ_IMPLEMENTED	(SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ)
+#define GBPA_WRITABLE	(SMMUV3_BITS(3, 0) | SMMUV3_BIT(4) | SMMUV3_BITS(13, 8) |	\
+			SMMUV3_BITS(20, 16))
+#define GBPA_RESET	((uint32_t)SMMUV3_PUT(SMMUV3_GBPA_SHCFG, SMMUV3_SHCFG_INCOMING))
+
+static const char *
+cr0_bit_name(uint32_t bit)
+{
+	switch (bit) {
+	case SMMUV3_CR0_SMMUEN: return "SMMUEN";
+	case SMMUV3_CR0_PRIQEN: return "PRIQEN";
+	case SMMUV3_CR0_EVENTQEN: return "EVENTQEN";
+	case SMMUV3_CR0_CMDQEN: return "CMDQEN";
+	case SMMUV3_CR0_ATSCHK: return "ATSCHK";
+	default: return "a reserved bit";
+	}
+}
+
+static const char *
+irq_bit_name(uint32_t bit)
+{
+	switch (bit) {
+	case SMMUV3_IRQ_CTRL_GERROR: return "GERROR_IRQEN";
+	case SMMUV3_IRQ_CTRL_PRIQ: return "PRIQ_IRQEN";
+	case SMMUV3_IRQ_CTRL_EVENTQ: return "EVENTQ_IRQEN";
+	default: return "a reserved bit";
+	}
+}
+
+static uint64_t
+reg_load(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg)
+{
+	uint32_t offset = reg_info[reg].offset;
+
+	if (reg_info[reg].size == 8)
+		return atomic_load_explicit(smmuv3_reg64(f->regs, offset), memory_order_relaxed);
+	return atomic_load_explicit(smmuv3_reg32(f->regs, offset), memory_order_relaxed);
+}
+
+/* Put @p want where software wrote @p seen, unless it wrote again since. */
+static void
+reg_restore(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint64_t seen, uint64_t want)
+{
+	uint32_t offset = reg_info[reg].offset;
+	uint32_t seen32 = (uint32_t)seen;
+
+	if (reg_info[reg].size == 8)
+		atomic_compare_exchange_strong_explicit(smmuv3_reg64(f->regs, offset), &seen,
+				want, memory_order_relaxed, memory_order_relaxed);
+	else
+		atomic_compare_exchange_strong_explicit(smmuv3_reg32(f->regs, offset), &seen32,
+				(uint32_t)want, memory_order_relaxed, memory_order_relaxed);
+}
+
+/* Store a register that the SMMU owns; what it speaks of was done before. */
+void
+smmuv3_fe_own(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v)
+{
+	f->val[reg] = v;
+	/* Pairs with smmuv3_load_status() and smmuv3_load_prod(). */
+	atomic_store_explicit(smmuv3_reg32(f->regs, reg_info[reg].offset), v,
+			memory_order_release);
+}
+
+bool
+smmuv3_fe_knob_take(struct smmuv3_fe *f, enum smmuv3_model_knob knob)
+{
+	uint32_t n = atomic_load_explicit(&f->knob[knob], memory_order_relaxed);
+
+	while (n != 0)
+		if (atomic_compare_exchange_weak_explicit(&f->knob[knob], &n, n - 1,
+				memory_order_relaxed, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+void
+smmuv3_fe_init(struct smmuv3_fe *f, const struct smmuv3_fe_ids *ids)
+{
+	f->val[SMMUV3_FE_IDR0] = ids->idr0;
+	f->val[SMMUV3_FE_IDR1] = ids->idr1;
+	f->val[SMMUV3_FE_IDR3] = ids->idr3;
+	f->val[SMMUV3_FE_IDR5] = ids->idr5;
+	f->val[SMMUV3_FE_AIDR] = 2;		/* SMMUv3.2 */
+	for (unsigned int i = 0; i < SMMUV3_FE_NB_REGS; i++)
+		if (f->val[i] != 0)
+			smmuv3_fe_own(f, i, (uint32_t)f->val[i]);
+	f->gbpa = GBPA_RESET;
+	atomic_store_explicit(smmuv3_reg32(f->regs, SMMUV3_GBPA), f->gbpa,
+			memory_order_relaxed);
+	for (unsigned int i = 0; i < SMMUV3_MODEL_NB_IRQS; i++)
+		atomic_store_explicit(&f->irq_fd[i], -1, memory_order_relaxed);
+}
+
+/* SMMU toggles a bit of GERROR only while the error is not active [6.3.18]. */
+void
+smmuv3_fe_gerror(struct smmuv3_fe *f, uint32_t bit)
+{
+	if (smmuv3_fe_gerror_active(f, bit))
+		return;
+	f->gerror ^= bit;
+	smmuv3_fe_own(f, SMMUV3_FE_GERROR, f->gerror);
+	if (bit != SMMUV3_GERROR_MSI_GERROR_ABT)
+		smmuv3_fe_irq_gerror(f);
+}
+
+/* A guard holds unless both the bit and its acknowledgement are 0. */
+static bool
+ctrl_held(const struct smmuv3_fe_ctrl *ctrl, uint32_t bits)
+{
+	return (ctrl->value | ctrl->ack) & bits;
+}
+
+/* Bits of a register that software may not write now, and what forbids it. */
+static uint64_t
+reg_locked(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **why)
+{
+	uint64_t locked = 0;
+
+	switch (reg_info[reg].guard) {
+	case GUARD_SMMUEN:
+		*why = "while SMMUEN is set";
+		return ctrl_held(&f->cr0, SMMUV3_CR0_SMMUEN) ? UINT64_MAX : 0;
+	case GUARD_CMDQEN:
+		*why = "while CMDQEN is set";
+		return ctrl_held(&f->cr0, SMMUV3_CR0_CMDQEN) ? UINT64_MAX : 0;
+	case GUARD_EVENTQEN:
+		*why = "while EVENTQEN is set";
+		return ctrl_held(&f->cr0, SMMUV3_CR0_EVENTQEN) ? UINT64_MAX : 0;
+	case GUARD_IRQ_GERROR:
+		*why = "while GERROR_IRQEN is set";
+		return ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_GERROR) ? UINT64_MAX : 0;
+	case GUARD_IRQ_EVENTQ:
+		*why = "while EVENTQ_IRQEN is set";
+		return ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_EVENTQ) ? UINT64_MAX : 0;
+	case GUARD_CR1:
+		*why = "while SMMUEN (TABLE_*) or a queue enable (QUEUE_*) is set";
+		if (ctrl_held(&f->cr0, SMMUV3_CR0_SMMUEN))
+			locked |= CR1_TABLE;
+		if (ctrl_held(&f->cr0, CR0_QUEUES))
+			locked |= CR1_QUEUE;
+		return locked;
+	case GUARD_RES0:
+		*why = "although this SMMU does not have it";
+		return UINT64_MAX;
+	default:
+		*why = "although it is read-only";
+		return UINT64_MAX;
+	}
+}
+
+static void
+poll_guards(struct smmuv3_fe *f)
+{
+	for (unsigned int i = 0; i < SMMUV3_FE_NB_REGS; i++) {
+		uint64_t v = reg_load(f, i), locked, want;
+		const char *why;
+
+		if (v == f->val[i])
+			continue;
+		locked = reg_locked(f, i, &why);
+		if ((v ^ f->val[i]) & locked)
+			smmuv3_log_add(f->log, "%s written %s", reg_info[i].name, why);
+		want = (f->val[i] & locked) | (v & reg_info[i].mask & ~locked);
+		f->val[i] = want;
+		if (v != want)
+			reg_restore(f, i, v, want);
+	}
+}
+
+/*
+ * Take in a write of CR0 or IRQ_CTRL. Bits that are not implemented stay 0, and
+ * those under way may not be written again [6.3.9].
+ */
+static void
+ctrl_write(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t offset,
+		uint32_t implemented, const char *name, const char *(*bit_name)(uint32_t))
+{
+	/* Acquire: what was configured before the enable. */
+	uint32_t v = atomic_load_explicit(smmuv3_reg32(f->regs, offset), memory_order_acquire);
+	uint32_t moving = ctrl->value ^ ctrl->ack;
+	uint32_t want, bad;
+
+	if (v == ctrl->value)
+		return;
+	/* What software wrote before this write was written under the old guards. */
+	poll_guards(f);
+	bad = v & ~implemented;
+	if (bad != 0)
+		smmuv3_log_add(f->log, "%s: %s set, but it is not implemented", name,
+				bit_name(bad & -bad));
+	want = v & implemented;
+	bad = (want ^ ctrl->value) & moving;
+	if (bad != 0) {
+		smmuv3_log_add(f->log, "%s.%s written again before it was acknowledged", name,
+				bit_name(bad & -bad));
+		want ^= bad;
+	}
+	if (want != v)
+		atomic_compare_exchange_strong_explicit(smmuv3_reg32(f->regs, offset), &v, want,
+				memory_order_relaxed, memory_order_relaxed);
+	if (moving == 0)
+		ctrl->wait = f->ack_delay;
+	ctrl->value = want;
+}
+
+/* The bits that complete in this step. @return false if nothing is under way. */
+static bool
+ctrl_tick(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t *bits)
+{
+	uint32_t moving = ctrl->value ^ ctrl->ack;
+
+	*bits = 0;
+	if (moving == 0 || smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_NO_ACK))
+		return false;
+	if (ctrl->wait > 0)
+		ctrl->wait--;
+	else
+		*bits = f->ack_delay == 0 ? moving : moving & -moving;
+	return true;
+}
+
+static void
+strtab_check(struct smmuv3_fe *f)
+{
+	uint32_t cfg = (uint32_t)f->val[SMMUV3_FE_STRTAB_BASE_CFG];
+	uint32_t fmt = SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg);
+	uint32_t split = SMMUV3_GET(SMMUV3_STRTAB_CFG_SPLIT, cfg);
+	bool two = fmt == SMMUV3_STRTAB_2LVL;
+
+	if (fmt > SMMUV3_STRTAB_2LVL ||
+			(two && SMMUV3_GET(SMMUV3_IDR0_ST_LEVEL, f->val[SMMUV3_FE_IDR0]) == 0))
+		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.FMT %u is not implemented", fmt);
+	if (two && split != 6 && split != 8 && split != 10)
+		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.SPLIT %u is none of 6, 8, 10", split);
+}
+
+static unsigned int
+poll_cr0(struct smmuv3_fe *f)
+{
+	uint32_t bits;
+
+	ctrl_write(f, &f->cr0, SMMUV3_CR0, CR0_IMPLEMENTED, "CR0", cr0_bit_name);
+	if (!ctrl_tick(f, &f->cr0, &bits))
+		return 0;
+	if (bits == 0)
+		return 1;
+	/* Committed records are visible when EVENTQEN went to 0 [6.3.9]. */
+	smmuv3_fe_evt_publish(f);
+	f->cr0.ack ^= bits;
+	if (bits & SMMUV3_CR0_CMDQEN && smmuv3_fe_on(f, SMMUV3_CR0_CMDQEN))
+		smmuv3_fe_cmdq_on(f);
+	if (bits & SMMUV3_CR0_EVENTQEN && smmuv3_fe_on(f, SMMUV3_CR0_EVENTQEN))
+		smmuv3_fe_evtq_on(f);
+	if (bits & SMMUV3_CR0_SMMUEN) {
+		if (smmuv3_fe_on(f, SMMUV3_CR0_SMMUEN)) {
+			strtab_check(f);
+			f->ops->smmu_on(f->be);
+		} else {
+			f->ops->smmu_off(f->be);
+		}
+	}
+	smmuv3_fe_own(f, SMMUV3_FE_CR0ACK, f->cr0.ack);
+	return 1;
+}
+
+static unsigned int
+poll_irq_ctrl(struct smmuv3_fe *f)
+{
+	uint32_t bits;
+
+	ctrl_write(f, &f->irq_ctrl, SMMUV3_IRQ_CTRL, IRQ_IMPLEMENTED, "IRQ_CTRL", irq_bit_name);
+	if (!ctrl_tick(f, &f->irq_ctrl, &bits))
+		return 0;
+	if (bits != 0) {
+		f->irq_ctrl.ack ^= bits;
+		smmuv3_fe_own(f, SMMUV3_FE_IRQ_CTRLACK, f->irq_ctrl.ack);
+	}
+	return 1;
+}
+
+static unsigned int
+poll_gbpa(struct smmuv3_fe *f)
+{
+	smmuv3_reg32_t *reg = smmuv3_reg32(f->regs, SMMUV3_GBPA);
+	uint32_t v = atomic_load_explicit(reg, memory_order_acquire);
+	uint32_t want;
+
+	if (f->gbpa_next == 0) {
+		if (v == f->gbpa)
+			return 0;
+		if (!(v & SMMUV3_GBPA_UPDATE)) {
+			smmuv3_log_add(f->log, "GBPA written without UPDATE");
+			atomic_compare_exchange_strong_explicit(reg, &v, f->gbpa,
+					memory_order_relaxed, memory_order_relaxed);
+			return 0;
+		}
+		f->gbpa_next = v;
+		f->gbpa_wait = f->ack_delay;
+	} else if (v != f->gbpa_next) {
+		smmuv3_log_add(f->log, "GBPA written while UPDATE is set");
+		atomic_compare_exchange_strong_explicit(reg, &v, f->gbpa_next,
+				memory_order_relaxed, memory_order_relaxed);
+		return 0;
+	}
+	if (smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_GBPA_STUCK))
+		return 0;
+	if (f->gbpa_wait > 0) {
+		f->gbpa_wait--;
+		return 1;
+	}
+	want = f->gbpa_next & (uint32_t)GBPA_WRITABLE;
+	/* If software wrote in between, the next look reports it. */
+	if (atomic_compare_exchange_strong_explicit(reg, &v, want, memory_order_release,
+			memory_order_relaxed)) {
+		f->gbpa = want;
+		f->gbpa_next = 0;
+	}
+	return 1;
+}
+
+static unsigned int
+poll_gerrorn(struct smmuv3_fe *f)
+{
+	/* Acquire: commands rewritten before the acknowledgement are fetched after it. */
+	uint32_t v = atomic_load_explicit(smmuv3_reg32(f->regs, SMMUV3_GERRORN),
+			memory_order_acquire);
+	uint32_t changed = v ^ f->gerrorn, bad;
+
+	if (changed == 0)
+		return 0;
+	bad = changed & ~(f->gerror ^ f->gerrorn);
+	if (bad != 0) {
+		smmuv3_log_add(f->log, "GERRORN bit 0x%x toggled while that error is not active",
+				bad);
+		atomic_compare_exchange_strong_explicit(smmuv3_reg32(f->regs, SMMUV3_GERRORN), &v,
+				v ^ bad, memory_order_relaxed, memory_order_relaxed);
+		changed &= ~bad;
+	}
+	f->gerrorn ^= changed;
+	return changed != 0;
+}
+
+static void
+poll_sfm(struct smmuv3_fe *f)
+{
+	bool on = smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_SFM) != 0;
+
+	if (on && !f->sfm) {
+		smmuv3_fe_evt_publish(f);
+		f->sfm = true;
+		smmuv3_fe_gerror(f, SMMUV3_GERROR_SFM);
+	} else if (!on) {
+		f->sfm = false;
+	}
+}
+
+unsigned int
+smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full)
+{
+	unsigned int n;
+
+	n = poll_gerrorn(f);
+	n += poll_cr0(f);
+	n += poll_irq_ctrl(f);
+	n += poll_gbpa(f);
+	poll_sfm(f);
+	if (full)
+		poll_guards(f);
+	return n;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The TLB: leaves of any size, tagged with ASID unless global, in sets found by
+ * a hash. ASIDs have a generation, so that TLBI_NH_ASID costs nothing.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define TLB_MAX_SETS_LOG2 20	/* a sticky TLB grows so far */
+
+int
+smmuv3_tlb_init(struct smmuv3_tlb *tlb, unsigned int log2)
+{
+	tlb->sets_log2 = log2 < 2 ? 0 : log2 - 2;
+	tlb->entry = calloc((size_t)SMMUV3_TLB_WAYS << tlb->sets_log2, sizeof(*tlb->entry));
+	tlb->asid_gen = calloc(UINT64_C(1) << 16, sizeof(*tlb->asid_gen));
+	return tlb->entry != NULL && tlb->asid_gen != NULL ? 0 : -ENOMEM;
+}
+
+void
+smmuv3_tlb_fini(struct smmuv3_tlb *tlb)
+{
+	free(tlb->entry);
+	free(tlb->asid_gen);
+}
+
+static inline struct smmuv3_tlb_entry *
+tlb_set(const struct smmuv3_tlb *tlb, uint16_t asid, bool global, uint8_t shift, uint64_t vpn)
+{
+	uint64_t tag = global ? UINT64_C(0x10000) : asid;
+	uint64_t h = (vpn ^ tag << 40 ^ (uint64_t)shift << 57) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &tlb->entry[((h >> 32) & ((UINT64_C(1) << tlb->sets_log2) - 1)) *
+		SMMUV3_TLB_WAYS];
+}
+
+static inline bool
+tlb_alive(const struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
+{
+	return e->valid && (e->global || e->asid_gen == tlb->asid_gen[e->asid]);
+}
+
+struct smmuv3_tlb_entry *
+smmuv3_tlb_find(struct smmuv3_tlb *tlb, uint16_t asid, uint64_t va)
+{
+	for (unsigned int k = 0; k < tlb->nb_kinds; k++) {
+		uint8_t shift = tlb->kind[k].shift;
+		bool global = tlb->kind[k].global;
+		struct smmuv3_tlb_entry *e = tlb_set(tlb, asid, global, shift, va >> shift);
+
+		for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++, e++)
+			if (e->vpn == va >> shift && e->shift == shift && e->global == global &&
+					(global || e->asid == asid) && tlb_alive(tlb, e))
+				return e;
+	}
+	return NULL;
+}
+
+static void
+tlb_count(struct smmuv3_tlb *tlb, uint8_t shift, bool global, bool in)
+{
+	unsigned int k;
+
+	for (k = 0; k < tlb->nb_kinds; k++)
+		if (tlb->kind[k].shift == shift && tlb->kind[k].global == global)
+			break;
+	if (in) {
+		if (k == tlb->nb_kinds)
+			tlb->kind[tlb->nb_kinds++] = (struct smmuv3_tlb_kind){
+				.shift = shift, .global = global };
+		tlb->kind[k].nb++;
+	} else if (--tlb->kind[k].nb == 0) {
+		tlb->kind[k] = tlb->kind[--tlb->nb_kinds];
+	}
+}
+
+static void
+tlb_drop(struct smmuv3_tlb *tlb, struct smmuv3_tlb_entry *e)
+{
+	tlb_count(tlb, e->shift, e->global, false);
+	e->valid = 0;
+}
+
+/* A way that nobody would miss, or NULL. */
+static struct smmuv3_tlb_entry *
+tlb_room(struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
+{
+	struct smmuv3_tlb_entry *way = tlb_set(tlb, e->asid, e->global, e->shift, e->vpn);
+
+	for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++)
+		if (!tlb_alive(tlb, &way[i]))
+			return &way[i];
+	return NULL;
+}
+
+static bool
+tlb_grow(struct smmuv3_tlb *tlb)
+{
+	struct smmuv3_tlb_entry *old = tlb->entry, *to;
+	uint32_t old_log2 = tlb->sets_log2;
+	size_t nb = (size_t)SMMUV3_TLB_WAYS << old_log2;
+
+	while (tlb->sets_log2 < TLB_MAX_SETS_LOG2) {
+		bool fits = true;
+
+		tlb->sets_log2++;
+		tlb->entry = calloc((size_t)SMMUV3_TLB_WAYS << tlb->sets_log2, sizeof(*old));
+		if (tlb->entry == NULL)
+			break;
+		for (size_t i = 0; i < nb && fits; i++) {
+			if (!tlb_alive(tlb, &old[i]))
+				continue;
+			to = tlb_room(tlb, &old[i]);
+			fits = to != NULL;
+			if (fits)
+				*to = old[i];
+		}
+		if (fits) {
+			tlb->nb_kinds = 0;
+			for (size_t i = 0; i < (size_t)SMMUV3_TLB_WAYS << tlb->sets_log2; i++)
+				if (tlb->entry[i].valid)
+					tlb_count(tlb, tlb->entry[i].shift,
+							tlb->entry[i].global, true);
+			free(old);
+			return true;
+		}
+		free(tlb->entry);
+	}
+	tlb->entry = old;
+	tlb->sets_log2 = old_log2;
+	return false;
+}
+
+struct smmuv3_tlb_entry *
+smmuv3_tlb_insert(struct smmuv3_model *m, struct smmuv3_tlb_entry *e, uint64_t va)
+{
+	struct smmuv3_tlb *tlb = &m->tlb;
+	struct smmuv3_tlb_entry *to;
+
+	e->vpn = va >> e->shift;
+	e->asid_gen = tlb->asid_gen[e->asid];
+	e->valid = 1;
+	to = tlb_room(tlb, e);
+	while (to == NULL && m->choices & SMMUV3_MODEL_STICKY_TLB && tlb_grow(tlb))
+		to = tlb_room(tlb, e);
+	if (to == NULL)
+		to = tlb_set(tlb, e->asid, e->global, e->shift, e->vpn) +
+			smmuv3_rand(m) % SMMUV3_TLB_WAYS;
+	if (to->valid)
+		tlb_drop(tlb, to);
+	*to = *e;
+	tlb_count(tlb, e->shift, e->global, true);
+	return to;
+}
+
+void
+smmuv3_tlb_clear(struct smmuv3_model *m)
+{
+	struct smmuv3_tlb *tlb = &m->tlb;
+
+	if (tlb->nb_kinds != 0)
+		memset(tlb->entry, 0, ((size_t)SMMUV3_TLB_WAYS << tlb->sets_log2) *
+				sizeof(*tlb->entry));
+	tlb->nb_kinds = 0;
+}
+
+static bool
+tlb_covered(const struct smmuv3_tlb_entry *e, const struct smmuv3_inv *inv)
+{
+	if (!e->global && inv->kind == SMMUV3_INV_TLB_VA && e->asid != inv->asid)
+		return false;
+	if ((inv->tg != 0 && e->gran != inv->tg) || (inv->ttl != 0 && e->level != inv->ttl))
+		return false;
+	return e->vpn >= inv->va >> e->shift && e->vpn <= inv->last >> e->shift;
+}
+
+/* Below this many pages they are looked up, above all entries are looked at. */
+#define TLB_LOOKUPS 64
+
+static void
+tlb_invalidate_va(struct smmuv3_tlb *tlb, const struct smmuv3_inv *inv)
+{
+	for (unsigned int k = tlb->nb_kinds; k-- > 0;) {
+		uint8_t shift = tlb->kind[k].shift;
+		bool global = tlb->kind[k].global;
+
+		for (uint64_t vpn = inv->va >> shift; vpn <= inv->last >> shift; vpn++) {
+			struct smmuv3_tlb_entry *e = tlb_set(tlb, inv->asid, global, shift, vpn);
+
+			for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++, e++)
+				if (e->valid && e->vpn == vpn && e->shift == shift &&
+						e->global == global && tlb_covered(e, inv))
+					tlb_drop(tlb, e);
+		}
+	}
+}
+
+void
+smmuv3_tlb_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+{
+	struct smmuv3_tlb *tlb = &m->tlb;
+
+	switch (inv->kind) {
+	case SMMUV3_INV_TLB_ALL:
+		smmuv3_tlb_clear(m);
+		return;
+	case SMMUV3_INV_TLB_ASID:
+		tlb->asid_gen[inv->asid]++;
+		return;
+	case SMMUV3_INV_TLB_VA:
+		if ((inv->last - inv->va) >> SMMUV3_PAGE_SHIFT < TLB_LOOKUPS) {
+			tlb_invalidate_va(tlb, inv);
+			return;
+		}
+		break;
+	case SMMUV3_INV_TLB_VAA:
+		break;
+	default:
+		return;
+	}
+	for (size_t i = 0; i < (size_t)SMMUV3_TLB_WAYS << tlb->sets_log2; i++)
+		if (tlb->entry[i].valid && tlb_covered(&tlb->entry[i], inv))
+			tlb_drop(tlb, &tlb->entry[i]);
+}

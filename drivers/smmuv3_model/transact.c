@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Transactions. A DMA is cut at page boundaries and has one transaction at a
+ * time: translated, then moved, stalled, or answered with an abort or RAZ/WI.
+ * Each is opened once and answered once.
+ */
+
+#include <string.h>
+
+#include "internal.h"
+
+/* The bounce page of a COPY between its read and its write. */
+static uint8_t *
+bounce(const struct smmuv3_slot *s)
+{
+	return s->dma->bounce + ((size_t)(s - s->dma->slot) << SMMUV3_PAGE_SHIFT);
+}
+
+uint64_t
+smmuv3_slot_addr(const struct smmuv3_slot *s)
+{
+	return (s->dst_phase ? s->op.dst : s->op.addr) + s->off;
+}
+
+static size_t
+to_boundary(uint64_t addr)
+{
+	return (size_t)((UINT64_C(1) << SMMUV3_PAGE_SHIFT) -
+			(addr & SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)));
+}
+
+static size_t
+slot_len(const struct smmuv3_slot *s)
+{
+	size_t len = s->op.len - s->off, n;
+
+	n = to_boundary(s->op.addr + s->off);
+	if (n < len)
+		len = n;
+	if (s->op.type == SMMUV3_MODEL_COPY) {
+		n = to_boundary(s->op.dst + s->off);
+		if (n < len)
+			len = n;
+	}
+	return len;
+}
+
+/* The record of a fault: which fields are valid [7.3; 4.2 of the facts]. */
+void
+smmuv3_evt_make(const struct smmuv3_model_dma *dma, const struct smmuv3_access *acc,
+		const struct smmuv3_fault *fault, struct smmuv3_evt *evt)
+{
+	const struct smmuv3_model_dma_conf *who = &dma->conf;
+
+	*evt = (struct smmuv3_evt){ .dw = {
+		SMMUV3_PUT(SMMUV3_EVT0_ID, fault->id) | SMMUV3_PUT(SMMUV3_EVT0_SID, who->sid) } };
+	if (who->has_ssid && !fault->no_ssid) {
+		evt->dw[0] |= SMMUV3_PUT(SMMUV3_EVT0_SSID, who->ssid);
+		if (!fault->ssid_no_ssv)
+			evt->dw[0] |= SMMUV3_EVT0_SSV;
+	}
+	switch (fault->id) {
+	case SMMUV3_F_STE_FETCH:
+	case SMMUV3_F_CD_FETCH:
+		evt->dw[3] = fault->fetch & SMMUV3_EVT3_FETCHADDR;
+		return;
+	case SMMUV3_F_WALK_EABT:
+		evt->dw[1] = SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_TT);
+		evt->dw[3] = fault->fetch & SMMUV3_EVT3_FETCHADDR;
+		break;
+	case SMMUV3_F_TRANSLATION:
+	case SMMUV3_F_ADDR_SIZE:
+	case SMMUV3_F_ACCESS:
+	case SMMUV3_F_PERMISSION:
+		evt->dw[1] = SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_IN);
+		break;
+	default:
+		return;
+	}
+	evt->dw[1] |= SMMUV3_PUT(SMMUV3_EVT1_PNU, acc->priv) |
+		SMMUV3_PUT(SMMUV3_EVT1_IND, acc->instr) | SMMUV3_PUT(SMMUV3_EVT1_RNW, !acc->write);
+	evt->dw[2] = acc->va;
+}
+
+static void
+open_transaction(struct smmuv3_model *m, struct smmuv3_slot *s)
+{
+	if (s->open)
+		return;
+	s->open = true;
+	s->dma->started++;
+	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TRANSACTIONS);
+}
+
+/* The client has its answer. */
+static void
+answer(struct smmuv3_model *m, struct smmuv3_slot *s)
+{
+	if (!s->open)
+		smmuv3_log_add(&m->oracle.log, "SID %u: a transaction answered twice (address "
+				"0x%llx)", s->dma->conf.sid,
+				(unsigned long long)smmuv3_slot_addr(s));
+	s->open = false;
+	s->dma->answered++;
+}
+
+void
+smmuv3_ready_add(struct smmuv3_model *m, struct smmuv3_slot *s)
+{
+	smmuv3_list_add(&m->ready, s);
+}
+
+/* Go on to the next transaction. True: there is one. */
+static bool
+advance(struct smmuv3_model *m, struct smmuv3_slot *s, size_t len)
+{
+	answer(m, s);
+	if (s->op.type == SMMUV3_MODEL_COPY) {
+		s->dst_phase = !s->dst_phase;
+		if (s->dst_phase)
+			return true;
+	}
+	s->off += len;
+	if (s->off < s->op.len)
+		return true;
+	smmuv3_dma_finish(m, s);
+	return false;
+}
+
+/* Move bytes at one place. False: an external abort. */
+static bool
+move_at(struct smmuv3_model *m, const struct smmuv3_target *to, bool write, uint8_t *dev,
+		size_t len)
+{
+	uint8_t *mem = to->host;
+	uint64_t pa = to->pa;
+
+	while (len > 0) {
+		size_t n = len;
+
+		if (mem == NULL)
+			mem = smmuv3_win_find(&m->wins, &m->data_win, pa, n);
+		if (mem == NULL) {
+			/* Windows may meet inside a page. */
+			n = 1;
+			mem = smmuv3_win_find(&m->wins, &m->data_win, pa, n);
+			if (mem == NULL)
+				return false;
+		}
+		if (write)
+			memcpy(mem, dev, n);
+		else
+			memcpy(dev, mem, n);
+		dev += n;
+		pa += n;
+		len -= n;
+		mem = NULL;
+	}
+	return true;
+}
+
+static bool
+move(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_target *to, size_t len)
+{
+	bool ok;
+
+	switch (s->op.type) {
+	case SMMUV3_MODEL_READ:
+		ok = move_at(m, to, false, (uint8_t *)s->op.buf + s->off, len);
+		break;
+	case SMMUV3_MODEL_WRITE:
+		ok = move_at(m, to, true, (uint8_t *)s->op.buf + s->off, len);
+		break;
+	default:
+		ok = move_at(m, to, s->dst_phase, bounce(s), len);
+		if (!s->dst_phase)
+			return ok;
+	}
+	if (ok) {
+		s->done.bytes += len;
+		smmuv3_count_add(&m->stats, SMMUV3_MODEL_STAT_BYTES, len);
+	}
+	return ok;
+}
+
+/* Answer without moving anything. True: the DMA goes on. */
+static bool
+answer_fault(struct smmuv3_model *m, struct smmuv3_slot *s, enum smmuv3_model_status status)
+{
+	size_t len = slot_len(s);
+
+	s->done.status = status;
+	if (status == SMMUV3_MODEL_ABORTED) {
+		answer(m, s);
+		smmuv3_dma_finish(m, s);
+		return false;
+	}
+	if (s->op.type == SMMUV3_MODEL_READ)
+		memset((uint8_t *)s->op.buf + s->off, 0, len);
+	else if (s->op.type == SMMUV3_MODEL_COPY && !s->dst_phase)
+		memset(bounce(s), 0, len);
+	return advance(m, s, len);
+}
+
+/* Stall or terminate [5.5; 7.4 of the facts]. True: the DMA goes on. */
+static bool
+take_fault(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_access *acc,
+		const struct smmuv3_fault *fault)
+{
+	const struct smmuv3_ctx *ctx = &s->dma->ctx;
+	struct smmuv3_evt evt;
+	bool by_cd = fault->id >= SMMUV3_F_TRANSLATION && fault->id <= SMMUV3_F_PERMISSION &&
+		ctx->kind == SMMUV3_CTX_S1;
+
+	if (by_cd && ctx->stall) {
+		smmuv3_stall_begin(m, s, acc, fault);
+		return false;
+	}
+	if (fault->id != 0 && (!by_cd || ctx->record)) {
+		smmuv3_evt_make(s->dma, acc, fault, &evt);
+		smmuv3_fe_evt_report(&m->fe, &evt);
+	}
+	return answer_fault(m, s, by_cd && !ctx->abort ? SMMUV3_MODEL_RAZWI :
+			SMMUV3_MODEL_ABORTED);
+}
+
+static struct smmuv3_access
+slot_access(const struct smmuv3_slot *s)
+{
+	return (struct smmuv3_access){
+		.va = smmuv3_slot_addr(s),
+		.write = s->op.type == SMMUV3_MODEL_WRITE || s->dst_phase,
+		.priv = s->op.privileged,
+		.instr = s->op.instruction,
+	};
+}
+
+unsigned int
+smmuv3_slot_run(struct smmuv3_model *m, struct smmuv3_slot *s, unsigned int max)
+{
+	unsigned int n = 0;
+	bool more = true;
+
+	while (more && n < max) {
+		struct smmuv3_access acc = slot_access(s);
+		struct smmuv3_target to;
+		struct smmuv3_fault fault;
+		size_t len = slot_len(s);
+
+		n++;
+		open_transaction(m, s);
+		switch (smmuv3_translate(m, s->dma, &acc, &to, &fault)) {
+		case SMMUV3_OK:
+			if (move(m, s, &to, len))
+				more = advance(m, s, len);
+			else
+				more = answer_fault(m, s, SMMUV3_MODEL_ABORTED);
+			break;
+		case SMMUV3_BUSY:
+			smmuv3_list_add(&m->later, s);
+			return n;
+		default:
+			more = take_fault(m, s, &acc, &fault);
+			break;
+		}
+	}
+	if (more)
+		smmuv3_ready_add(m, s);
+	return n;
+}
+
+bool
+smmuv3_slot_try(struct smmuv3_model *m, struct smmuv3_slot *s)
+{
+	struct smmuv3_stall *st = &m->stall[s->stag];
+	struct smmuv3_access acc = slot_access(s);
+	struct smmuv3_target to;
+	struct smmuv3_fault fault;
+	size_t len = slot_len(s);
+	bool more;
+
+	switch (smmuv3_translate(m, s->dma, &acc, &to, &fault)) {
+	case SMMUV3_OK:
+		st->slot = NULL;
+		s->has_stag = false;
+		s->state = SMMUV3_SLOT_READY;
+		if (move(m, s, &to, len))
+			more = advance(m, s, len);
+		else
+			more = answer_fault(m, s, SMMUV3_MODEL_ABORTED);
+		break;
+	case SMMUV3_BUSY:
+		return false;
+	default:
+		/* A second stall has no second record. */
+		if (fault.id >= SMMUV3_F_TRANSLATION && fault.id <= SMMUV3_F_PERMISSION &&
+				s->dma->ctx.kind == SMMUV3_CTX_S1 && s->dma->ctx.stall)
+			return false;
+		st->slot = NULL;
+		s->has_stag = false;
+		s->state = SMMUV3_SLOT_READY;
+		more = answer_fault(m, s, SMMUV3_MODEL_ABORTED);
+		break;
+	}
+	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_RETRIES);
+	if (more)
+		smmuv3_ready_add(m, s);
+	return true;
+}
+
+void
+smmuv3_slot_end(struct smmuv3_model *m, struct smmuv3_slot *s, enum smmuv3_model_status status)
+{
+	s->state = SMMUV3_SLOT_READY;
+	if (answer_fault(m, s, status))
+		smmuv3_ready_add(m, s);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* One access of one client: context, TLB or walk, permissions. */
+
+#include "internal.h"
+
+/* [VMSAv8-64: AP, PXN, UXN; CD.WXN, CD.PAN] */
+static bool
+permitted(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
+		const struct smmuv3_access *acc)
+{
+	bool read, write, exec;
+
+	if (acc->priv) {
+		read = !ctx->pan || !e->unpriv || acc->instr;
+		write = read && !e->ro;
+		/* What the unprivileged can write, the privileged do not execute. */
+		exec = !e->pxn && !(e->unpriv && !e->ro) && !(ctx->wxn && !e->ro);
+	} else {
+		read = e->unpriv;
+		write = read && !e->ro;
+		exec = !e->uxn && !(ctx->wxn && write);
+	}
+	if (acc->write)
+		return write;
+	return read && (!acc->instr || exec);
+}
+
+static enum smmuv3_result
+fail(struct smmuv3_fault *fault, uint8_t id)
+{
+	fault->id = id;
+	return SMMUV3_FAULT;
+}
+
+/* Stage 1 is not used: the address goes through as it is. */
+static enum smmuv3_result
+bypass(const struct smmuv3_model *m, uint64_t va, uint8_t too_large,
+		struct smmuv3_target *to, struct smmuv3_fault *fault)
+{
+	if (va >> m->oas_bits != 0)
+		return fail(fault, too_large);
+	to->host = NULL;
+	to->pa = va;
+	return SMMUV3_OK;
+}
+
+static void
+overrides(const struct smmuv3_ctx *ctx, struct smmuv3_access *acc)
+{
+	if (ctx->privcfg >= 2)
+		acc->priv = ctx->privcfg == 3;
+	if (ctx->instcfg >= 2)
+		acc->instr = ctx->instcfg == 3 && !acc->write;
+}
+
+static bool
+in_range(const struct smmuv3_ctx *ctx, uint64_t va)
+{
+	const struct smmuv3_half *half = &ctx->half[(va >> 55) & 1];
+	uint64_t bits;
+
+	if (half->epd)
+		return true;
+	bits = SMMUV3_BITS(half->tbi ? 55 : 63, 64 - half->tsz);
+	return (va & bits) == ((va & SMMUV3_BIT(55)) ? bits : 0);
+}
+
+enum smmuv3_result
+smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault)
+{
+	struct smmuv3_ctx *ctx = &dma->ctx;
+	struct smmuv3_tlb_entry *e, leaf;
+	enum smmuv3_result r;
+	uint64_t va, off;
+
+	*fault = (struct smmuv3_fault){ 0 };
+	if (m->fe.sfm)
+		return fail(fault, 0);
+	if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
+		if (m->fe.gbpa & SMMUV3_GBPA_ABORT)
+			return fail(fault, 0);
+		return bypass(m, acc->va, 0, to, fault);
+	}
+	if (ctx->gen != m->cfg_gen || ctx->kind == SMMUV3_CTX_NONE) {
+		r = smmuv3_ctx_make(m, dma, fault);
+		if (r != SMMUV3_OK) {
+			ctx->kind = SMMUV3_CTX_NONE;
+			return r;
+		}
+	}
+	overrides(ctx, acc);
+	if (ctx->kind == SMMUV3_CTX_BYPASS) {
+		smmuv3_oracle_cfg(&m->oracle, ctx, dma->conf.sid, UINT32_MAX);
+		return bypass(m, acc->va, SMMUV3_F_ADDR_SIZE, to, fault);
+	}
+	/* A TLB entry is found by 56 bits: the others are looked at first. */
+	if (!in_range(ctx, acc->va))
+		return fail(fault, SMMUV3_F_TRANSLATION);
+	va = acc->va & SMMUV3_BITS(55, 0);
+	e = smmuv3_tlb_find(&m->tlb, ctx->asid, va);
+	if (e != NULL) {
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
+		smmuv3_oracle_leaf(&m->oracle, &e->checked, ctx->asid, e->global, e->gran,
+				e->level, e->shift, va);
+	} else {
+		r = smmuv3_walk(m, ctx, acc->va, &leaf, fault);
+		if (r != SMMUV3_OK)
+			return r;
+		e = smmuv3_tlb_insert(m, &leaf, va);
+	}
+	if (!permitted(ctx, e, acc))
+		return fail(fault, SMMUV3_F_PERMISSION);
+	smmuv3_oracle_cfg(&m->oracle, ctx, dma->conf.sid, dma->conf.has_ssid ? dma->conf.ssid : 0);
+	off = va & ((UINT64_C(1) << e->shift) - 1);
+	to->pa = e->pa + off;
+	to->host = e->host != NULL && e->win_gen == m->wins.gen ? e->host + off : NULL;
+	return SMMUV3_OK;
+}

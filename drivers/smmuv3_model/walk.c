@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * VMSAv8-64 stage-1 walks, and a cache of pointers to last-level tables, which a
+ * TLBI by address leaves alone if it has Leaf = 1 [4.4.2].
+ */
+
+#include "internal.h"
+
+#define DESC_VALID	SMMUV3_BIT(0)
+#define DESC_TABLE	SMMUV3_BIT(1)	/* a page at level 3 */
+#define DESC_UNPRIV	SMMUV3_BIT(6)	/* AP[1] */
+#define DESC_RO		SMMUV3_BIT(7)	/* AP[2] */
+#define DESC_AF		SMMUV3_BIT(10)
+#define DESC_NG		SMMUV3_BIT(11)
+#define DESC_PXN	SMMUV3_BIT(53)
+#define DESC_UXN	SMMUV3_BIT(54)
+#define TABLE_PXN	SMMUV3_BIT(59)
+#define TABLE_UXN	SMMUV3_BIT(60)
+#define TABLE_AP	SMMUV3_BITS(62, 61)
+#define   APT_NO_UNPRIV	1
+#define   APT_NO_WRITE	2
+
+/* Address bits that a table of level 2 gives its tables of level 3. */
+static unsigned int
+reach(unsigned int gran)
+{
+	return gran + gran - 3;
+}
+
+static struct smmuv3_wc_entry *
+wc_slot(struct smmuv3_model *m, uint16_t asid, uint64_t tag)
+{
+	uint64_t h = (tag ^ (uint64_t)asid << 36) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &m->wc.entry[h >> (64 - SMMUV3_WC_LOG2)];
+}
+
+static bool
+wc_match(const struct smmuv3_model *m, const struct smmuv3_wc_entry *e, uint16_t asid,
+		unsigned int gran, uint64_t tag)
+{
+	return e->tag == tag && e->asid == asid && e->gran == gran && e->gen == m->wc.gen;
+}
+
+void
+smmuv3_wc_clear(struct smmuv3_model *m)
+{
+	m->wc.gen++;
+}
+
+/* Ranges beyond this empty the cache. */
+#define WC_LOOKUPS 64
+
+void
+smmuv3_wc_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+{
+	if (inv->kind == SMMUV3_INV_TLB_VA && inv->leaf)
+		return;
+	if (inv->kind == SMMUV3_INV_TLB_VAA && inv->leaf)
+		return;
+	if (inv->kind != SMMUV3_INV_TLB_VA || (inv->last - inv->va) >> reach(12) >= WC_LOOKUPS) {
+		smmuv3_wc_clear(m);
+		return;
+	}
+	for (unsigned int gran = 12; gran <= 16; gran += 2) {
+		if (inv->tg != 0 && inv->tg != gran)
+			continue;
+		for (uint64_t tag = inv->va >> reach(gran); tag <= inv->last >> reach(gran);
+				tag++) {
+			struct smmuv3_wc_entry *e = wc_slot(m, inv->asid, tag);
+
+			if (wc_match(m, e, inv->asid, gran, tag))
+				e->gen = 0;
+		}
+	}
+}
+
+static enum smmuv3_result
+fail(struct smmuv3_fault *fault, uint8_t id, uint64_t fetch)
+{
+	fault->id = id;
+	fault->fetch = fetch;
+	return SMMUV3_FAULT;
+}
+
+/* What the tables above say about the leaf. */
+struct above {
+	uint8_t apt;
+	bool uxnt, pxnt;
+};
+
+static enum smmuv3_result
+leaf_make(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, const struct smmuv3_half *half,
+		unsigned int level, uint64_t desc, const struct above *above,
+		struct smmuv3_tlb_entry *leaf, struct smmuv3_fault *fault)
+{
+	unsigned int shift = half->gran + (3 - level) * (half->gran - 3u);
+	uint64_t pa = desc & SMMUV3_BITS(47, shift);
+	unsigned int win = m->data_win;
+
+	if (pa >> ctx->out_bits != 0)
+		return fail(fault, SMMUV3_F_ADDR_SIZE, 0);
+	if (!(desc & DESC_AF) && !ctx->affd)
+		return fail(fault, SMMUV3_F_ACCESS, 0);
+	leaf->pa = pa;
+	leaf->shift = (uint8_t)shift;
+	leaf->level = (uint8_t)level;
+	leaf->gran = half->gran;
+	leaf->asid = ctx->asid;
+	leaf->global = !(desc & DESC_NG);
+	leaf->unpriv = (desc & DESC_UNPRIV) && !(above->apt & APT_NO_UNPRIV);
+	leaf->ro = (desc & DESC_RO) || above->apt & APT_NO_WRITE;
+	leaf->uxn = (desc & DESC_UXN) || above->uxnt;
+	leaf->pxn = (desc & DESC_PXN) || above->pxnt;
+	leaf->host = smmuv3_win_find(&m->wins, &win, pa, UINT64_C(1) << shift);
+	m->data_win = win;
+	leaf->win_gen = m->wins.gen;
+	leaf->checked = m->oracle.seq;
+	return SMMUV3_OK;
+}
+
+/* Blocks exist at levels 1 and 2 with 4K, at level 2 with the others. */
+static bool
+block_allowed(unsigned int gran, unsigned int level)
+{
+	return level == 2 || (level == 1 && gran == 12);
+}
+
+/* The address is known to be in its half's range. */
+enum smmuv3_result
+smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
+		struct smmuv3_tlb_entry *leaf, struct smmuv3_fault *fault)
+{
+	const struct smmuv3_half *half = &ctx->half[(va >> 55) & 1];
+	unsigned int gran = half->gran, bits = gran - 3;
+	unsigned int level = half->start;
+	uint64_t table = half->ttb, tag;
+	struct smmuv3_wc_entry *wc;
+	struct above above = { 0 };
+
+	if (half->epd)
+		return fail(fault, SMMUV3_F_TRANSLATION, 0);
+	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_WALKS);
+	tag = (va & SMMUV3_BITS(55, 0)) >> reach(gran);
+	wc = wc_slot(m, ctx->asid, tag);
+	if (wc_match(m, wc, ctx->asid, gran, tag)) {
+		smmuv3_oracle_table(&m->oracle, &wc->checked, ctx->asid, gran, reach(gran), va);
+		level = 3;
+		table = wc->table;
+		above = (struct above){ wc->apt, wc->uxnt, wc->pxnt };
+	}
+	for (;; level++) {
+		unsigned int shift = gran + (3 - level) * bits;
+		unsigned int width = bits;
+		const uint64_t *p;
+		uint64_t desc, addr;
+
+		/* The first table may be smaller. */
+		if (level == half->start)
+			width = 64 - half->tsz - shift;
+		addr = table + 8 * ((va >> shift) & ((UINT64_C(1) << width) - 1));
+		p = smmuv3_win_find(&m->wins, &m->table_win, addr, sizeof(*p));
+		if (p == NULL)
+			return fail(fault, SMMUV3_F_WALK_EABT, addr);
+		/* Acquire: pairs with the release that made the entry; page contents first. */
+		desc = atomic_load_explicit((const smmuv3_reg64_t *)(const void *)p,
+				memory_order_acquire);
+		fault->desc = p;
+		if (!(desc & DESC_VALID))
+			return fail(fault, SMMUV3_F_TRANSLATION, 0);
+		if (level == 3) {
+			if (!(desc & DESC_TABLE))
+				return fail(fault, SMMUV3_F_TRANSLATION, 0);
+			return leaf_make(m, ctx, half, level, desc, &above, leaf, fault);
+		}
+		if (!(desc & DESC_TABLE)) {
+			if (!block_allowed(gran, level))
+				return fail(fault, SMMUV3_F_TRANSLATION, 0);
+			return leaf_make(m, ctx, half, level, desc, &above, leaf, fault);
+		}
+		table = desc & SMMUV3_BITS(47, gran);
+		if (table >> ctx->out_bits != 0)
+			return fail(fault, SMMUV3_F_ADDR_SIZE, 0);
+		if (!half->had) {
+			above.apt |= (uint8_t)SMMUV3_GET(TABLE_AP, desc);
+			above.uxnt |= (desc & TABLE_UXN) != 0;
+			above.pxnt |= (desc & TABLE_PXN) != 0;
+		}
+		if (level == 2)
+			*wc = (struct smmuv3_wc_entry){
+				.tag = tag, .table = table, .checked = m->oracle.seq,
+				.gen = m->wc.gen, .asid = ctx->asid, .gran = (uint8_t)gran,
+				.apt = above.apt, .uxnt = above.uxnt, .pxnt = above.pxnt,
+			};
+	}
+}
