@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef PMD_RIG_H
+#define PMD_RIG_H
+
+/*
+ * The SMMUv3 driver on a model of its own, its operations called directly. The
+ * model has no thread unless the test starts one: it moves in pmd_step() and in
+ * the driver's waits.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <iopf_driver.h>
+
+#include "smmuv3_model.h"
+#include "smmuv3_pmd.h"
+
+#define PMD_SID		8
+#define PMD_VA		UINT64_C(0x1234560000)
+#define PMD_ARENA	(8u << 20)
+
+struct pmd {
+	struct smmuv3_model *m;
+	const struct iopf_driver_ops *ops;
+	struct smmuv3 *s;
+	struct iopf_iommu_info info;
+	uint8_t *arena;			/* tables and data, mapped for DMA */
+	size_t used;
+	unsigned int granule_log2;
+	uint64_t *root;
+	void *dev, *domain;
+	struct smmuv3_model_dma *dma;
+	bool untidy;			/* errors in the model's logs are meant */
+};
+
+/* A model, opened by the driver; not started. */
+void pmd_open(struct pmd *p, const struct smmuv3_model_conf *conf);
+/* ... with this result. Nothing else is left behind when it is not 0. */
+int pmd_try_open(struct pmd *p, const struct smmuv3_model_conf *conf, const char *more_keys);
+/* Start, one device at PMD_SID, a domain with an empty table, attached; an engine. */
+void pmd_up(struct pmd *p, enum iopf_recover recover);
+void pmd_dev_up(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_t pasid);
+/* Undo it and close; fails the test if the model or its oracle found an error. */
+void pmd_down(struct pmd *p, uint32_t pasid);
+void pmd_close(struct pmd *p);
+
+void pmd_step(struct pmd *p);
+
+/* Memory from the arena, zeroed, aligned to @p align. Device address = CPU address. */
+void *pmd_alloc(struct pmd *p, size_t len, size_t align);
+/* The leaf entry of @p va in the table; made with the levels above it. */
+uint64_t *pmd_pte(struct pmd *p, uint64_t va);
+void pmd_map(struct pmd *p, uint64_t va, void *page);
+
+/* One DMA write of @p len bytes of @p byte. */
+void pmd_write(struct pmd *p, uint64_t va, uint8_t *buf, size_t len);
+/* Steps until it is done; takes no event from the queue. */
+enum smmuv3_model_status pmd_done(struct pmd *p);
+/* Steps and polls until there is an event. */
+void pmd_event(struct pmd *p, struct iopf_event *event);
+void pmd_answer(struct pmd *p, const struct iopf_event *event, enum iopf_code code);
+/* Fault on an unmapped page, map, answer, done: the whole of it, once. */
+void pmd_serve(struct pmd *p, uint64_t va);
+
+uint64_t pmd_stat(const struct pmd *p, const char *name);
+
+#endif /* PMD_RIG_H */

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The command queue: full, shared, in error, standing still. */
+
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "backlog.h"
+#include "pmd_rig.h"
+#include "test.h"
+
+static const struct smmuv3_cmd illegal = { .dw = { 0xff, 0 } };
+
+static struct smmuv3_cmd
+tlbi(unsigned int i)
+{
+	return smmuv3_cmd_tlbi_nh_va(0, 1, (uint64_t)i << 12, true);
+}
+
+static void
+test_an_illegal_command_is_found_and_skipped(void **state)
+{
+	struct smmuv3_cmd cmds[10];
+	unsigned int log2, bad, n, failed, start;
+	struct pmd p;
+
+	(void)state;
+	/* First, middle, last; whole in the queue, wrapped, and larger than it. */
+	for (log2 = 0; log2 <= 5; log2++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){
+			.no_features = log2 & 1 ? SMMUV3_MODEL_NO_MSI : 0,
+			.cmdq_log2 = log2 == 0 ? SMMUV3_MODEL_NONE : log2 });
+		pmd_up(&p, IOPF_STALL);
+		for (start = 0; start < 32; start += 5)
+			for (bad = 0; bad < RTE_DIM(cmds); bad++) {
+				for (n = 0; n < RTE_DIM(cmds); n++)
+					cmds[n] = n == bad ? illegal : tlbi(n);
+				for (n = 0; n < start; n++)
+					assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), 0);
+				failed = 77;
+				assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, RTE_DIM(cmds),
+						&failed), -EIO);
+				assert_int_equal(failed, bad);
+				/* Two of them: the first counts. */
+				cmds[9] = illegal;
+				assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, RTE_DIM(cmds),
+						&failed), -EIO);
+				assert_int_equal(failed, bad);
+				/* The next is clean. */
+				cmds[0] = tlbi(0);
+				assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, 1, &failed), 0);
+			}
+		assert_int_equal(pmd_stat(&p, "cerror_ill"), 7 * (10 + 19));
+		pmd_serve(&p, PMD_VA);
+		assert_int_equal(p.ops->check(p.s), 0);
+		/* The model calls an illegal command what it is. */
+		p.untidy = true;
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+/* More than are remembered: everything of the batch is in doubt, nothing is lost. */
+static void
+test_many_illegal_commands_are_all_skipped(void **state)
+{
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	unsigned int i, failed;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	for (i = 0; i < SMMUV3_CHUNK; i++)
+		cmds[i] = i == 0 ? tlbi(i) : illegal;
+	assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, SMMUV3_CHUNK, &failed), -EIO);
+	assert_int_equal(failed, 1);
+	for (i = 0; i < 3; i++)
+		smmuv3_cmdq_post(p.s, cmds, SMMUV3_CHUNK);
+	assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), 0);
+	assert_int_equal(pmd_stat(&p, "cerror_ill"), 4 * (SMMUV3_CHUNK - 1));
+	p.untidy = true;
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_an_illegal_answer_does_not_leave_a_stall(void **state)
+{
+	struct iopf_event event;
+	struct smmuv3_cmd cmd;
+	uint8_t buf[4] = { 0 };
+	struct pmd p;
+	unsigned int i, told = 0;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	pmd_write(&p, PMD_VA, buf, sizeof(buf));
+	pmd_event(&p, &event);
+	cmd = smmuv3_cmd_resume(event.sid, event.token, false, true);
+	cmd.dw[1] |= UINT64_C(1) << 63;
+	smmuv3_cmdq_post(p.s, &cmd, 1);
+	for (i = 0; i < 100; i++) {
+		pmd_step(&p);
+		told |= p.ops->check(p.s);
+	}
+	assert_int_equal(told, IOPF_CHECK_TERMINATED);
+	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
+	pmd_serve(&p, PMD_VA);
+	p.untidy = true;
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_a_command_fetch_that_aborts_is_tried_again(void **state)
+{
+	struct smmuv3_cmd cmds[3] = { tlbi(0), tlbi(1), tlbi(2) };
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int aborts = 1; aborts <= SMMUV3_ABT_RETRIES; aborts += 5) {
+		pmd_open(&p, NULL);
+		pmd_up(&p, IOPF_STALL);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, aborts);
+		assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, 3, NULL), 0);
+		assert_int_equal(pmd_stat(&p, "cerror_abt"), aborts);
+		pmd_serve(&p, PMD_VA);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+static void
+test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
+{
+	struct smmuv3_cmd cmds[3] = { tlbi(0), tlbi(1), tlbi(2) };
+	const struct iopf_inv inv = { .addr = PMD_VA, .size = 4096 };
+	uint64_t start = rte_get_tsc_cycles();
+	unsigned int done = 77, failed = 77;
+	uint8_t buf[4] = { 0 };
+	struct iopf_event event;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	pmd_write(&p, PMD_VA, buf, sizeof(buf));
+	pmd_event(&p, &event);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
+	assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, 3, &failed), -EIO);
+	assert_int_equal(failed, 0);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -EIO);
+	assert_int_equal(done, 0);
+	/* The stall cannot be answered, and ends all the same. */
+	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
+	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD);
+	pmd_answer(&p, &event, IOPF_SUCCESS);
+	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_true(rte_get_tsc_cycles() - start < rte_get_tsc_hz() / 2);
+	/* It lives again after a stop and a start. */
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	assert_int_equal(p.ops->check(p.s), 0);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* What the SMMU has not consumed continues the series of tlbi(0), tlbi(1), ... */
+static void
+check_order(struct pmd *p, uint64_t first)
+{
+	const struct smmuv3_cmdq *q = &p->s->cmdq;
+
+	for (uint64_t pos = smmuv3_cmdq_cons(p->s); pos != q->tail; pos++) {
+		struct smmuv3_cmd cmd = tlbi((pos - first) % SMMUV3_CHUNK);
+
+		assert_memory_equal(&q->ring[pos & ((1u << q->log2) - 1)], &cmd, sizeof(cmd));
+	}
+}
+
+static void
+test_what_does_not_fit_is_sent_later_and_in_order(void **state)
+{
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	uint64_t before, first;
+	unsigned int i;
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int log2 = 1; log2 < 5; log2++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = log2 });
+		pmd_up(&p, IOPF_STALL);
+		before = smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_COMMANDS);
+		first = p.s->cmdq.tail;
+		for (i = 0; i < SMMUV3_CHUNK; i++)
+			cmds[i] = tlbi(i);
+		/* The model does not run: the queue fills, and stays so. */
+		for (i = 0; i < 10; i++)
+			smmuv3_cmdq_post(p.s, cmds, SMMUV3_CHUNK);
+		assert_int_equal(pmd_stat(&p, "backlog_pushes"), 10 * SMMUV3_CHUNK - (1 << log2));
+		assert_true(pmd_stat(&p, "cmdq_full") > 0);
+		assert_int_equal(pmd_stat(&p, "backlog_lost"), 0);
+		/* The poller moves it on, idle as it is. */
+		for (i = 0; i < 10000; i++) {
+			struct iopf_event event;
+
+			smmuv3_model_step(p.m, 1);
+			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
+			check_order(&p, first);
+		}
+		assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_COMMANDS) - before,
+				10 * SMMUV3_CHUNK);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+static void
+test_a_batch_has_one_producer_store(void **state)
+{
+	struct iopf_answer answers[SMMUV3_CHUNK] = { { .sid = PMD_SID, .token = 9 } };
+	struct pmd p;
+	uint64_t batches;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	batches = pmd_stat(&p, "batches");
+	p.ops->answer(p.s, answers, SMMUV3_CHUNK);
+	assert_int_equal(pmd_stat(&p, "batches"), batches + 1);
+	pmd_step(&p);
+	/* Nobody was stalled: these were answers to nothing. */
+	p.untidy = true;
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_a_queue_that_stands_still_is_not_waited_for_for_ever(void **state)
+{
+	uint64_t start;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 2 });
+	pmd_up(&p, IOPF_STALL);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+	start = rte_get_tsc_cycles();
+	assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), -ETIMEDOUT);
+	assert_true(rte_get_tsc_cycles() - start < 2 * rte_get_tsc_hz());
+	assert_int_equal(pmd_stat(&p, "sync_timeouts"), 1);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), 0);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_a_completion_word_that_is_lost_is_made_up_for(void **state)
+{
+	struct smmuv3_cmd cmd = tlbi(0);
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
+	assert_int_equal(smmuv3_cmdq_sync(p.s, &cmd, 1, NULL), 0);
+	pmd_step(&p);
+	for (unsigned int i = 0; i < 16; i++)
+		assert_int_equal(p.ops->check(p.s), 0);
+	assert_int_equal(pmd_stat(&p, "msi_aborts"), 1);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_positions_outlive_the_registers(void **state)
+{
+	struct smmuv3_cmd cmd = tlbi(0);
+	uint64_t pos, last = 0;
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int log2 = 0; log2 < 4; log2++) {
+		last = 0;
+		pmd_open(&p, &(struct smmuv3_model_conf){
+			.cmdq_log2 = log2 == 0 ? SMMUV3_MODEL_NONE : log2,
+			.no_features = SMMUV3_MODEL_NO_MSI });
+		pmd_up(&p, IOPF_STALL);
+		for (unsigned int i = 0; i < 100; i++) {
+			assert_int_equal(smmuv3_cmdq_sync(p.s, &cmd, 1, NULL), 0);
+			pos = smmuv3_cmdq_cons(p.s);
+			assert_int_equal(pos, p.s->cmdq.tail);
+			if (last != 0 && i % 10 != 0)
+				assert_int_equal(pos, last + 2);
+			last = pos;
+			if (i % 10 == 9) {
+				assert_int_equal(p.ops->stop(p.s), 0);
+				assert_int_equal(p.ops->start(p.s), 0);
+				assert_true(smmuv3_cmdq_cons(p.s) > last);
+			}
+		}
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+#define POSTERS		2
+#define SYNCERS		2
+#define ROUNDS		500
+
+struct crowd {
+	struct pmd *p;
+	_Atomic unsigned int bad;
+};
+
+static void *
+poster(void *arg)
+{
+	struct smmuv3_cmd cmds[5] = { tlbi(1), tlbi(2), tlbi(3), tlbi(4), tlbi(5) };
+	struct crowd *crowd = arg;
+
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		smmuv3_cmdq_post(crowd->p->s, cmds, 1 + i % 5);
+		/* What makes the queue's room and the backlog's: at most one per stall. */
+		while (i % 10 == 9 && smmuv3_cmdq_sync(crowd->p->s, NULL, 0, NULL) != 0)
+			atomic_fetch_add(&crowd->bad, 1);
+	}
+	return NULL;
+}
+
+static void *
+syncer(void *arg)
+{
+	struct smmuv3_cmd cmds[7];
+	struct crowd *crowd = arg;
+	unsigned int failed;
+
+	for (unsigned int i = 0; i < ROUNDS / 10; i++) {
+		unsigned int bad = i % 8;
+
+		for (unsigned int k = 0; k < 7; k++)
+			cmds[k] = k == bad ? illegal : tlbi(k);
+		failed = 77;
+		if (smmuv3_cmdq_sync(crowd->p->s, cmds, 7, &failed) != (bad < 7 ? -EIO : 0) ||
+				failed != (bad < 7 ? bad : 0))
+			atomic_fetch_add(&crowd->bad, 1);
+	}
+	return NULL;
+}
+
+/* Every command is sent once, and every waiter hears of its own errors alone. */
+static void
+test_callers_share_the_queue(void **state)
+{
+	static const unsigned int sizes[] = { SMMUV3_MODEL_NONE, 2, 6 };
+	pthread_t threads[POSTERS + SYNCERS];
+	struct crowd crowd;
+	uint64_t commands, wanted;
+	struct pmd p;
+	unsigned int i, k;
+
+	(void)state;
+	for (i = 0; i < 2 * RTE_DIM(sizes); i++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){
+			.cmdq_log2 = sizes[i / 2],
+			.no_features = i & 1 ? SMMUV3_MODEL_NO_MSI : 0 });
+		pmd_up(&p, IOPF_STALL);
+		/* The machine may be busy with other things. */
+		p.s->timeout *= 60;
+		assert_int_equal(smmuv3_model_start(p.m, -1), 0);
+		commands = pmd_stat(&p, "commands");
+		wanted = pmd_stat(&p, "syncs");
+		crowd = (struct crowd){ .p = &p };
+		for (k = 0; k < POSTERS + SYNCERS; k++)
+			assert_int_equal(pthread_create(&threads[k], NULL,
+					k < POSTERS ? poster : syncer, &crowd), 0);
+		for (k = 0; k < POSTERS + SYNCERS; k++)
+			pthread_join(threads[k], NULL);
+		smmuv3_cmdq_kick(p.s);
+		while (smmuv3_backlog_waits(&p.s->cmdq.backlog)) {
+			smmuv3_cmdq_kick(p.s);
+			sched_yield();
+		}
+		assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), 0);
+		assert_int_equal(crowd.bad, 0);
+		assert_int_equal(pmd_stat(&p, "backlog_lost"), 0);
+		wanted = pmd_stat(&p, "syncs") - wanted + POSTERS * ROUNDS * 3 +
+				SYNCERS * ROUNDS / 10 * 7;
+		assert_int_equal(pmd_stat(&p, "commands") - commands, wanted);
+		assert_int_equal(smmuv3_model_stop(p.m), 0);
+		p.untidy = true;
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_an_illegal_command_is_found_and_skipped),
+	cmocka_unit_test(test_many_illegal_commands_are_all_skipped),
+	cmocka_unit_test(test_an_illegal_answer_does_not_leave_a_stall),
+	cmocka_unit_test(test_a_command_fetch_that_aborts_is_tried_again),
+	cmocka_unit_test(test_a_command_queue_that_cannot_be_read_is_given_up),
+	cmocka_unit_test(test_what_does_not_fit_is_sent_later_and_in_order),
+	cmocka_unit_test(test_a_batch_has_one_producer_store),
+	cmocka_unit_test(test_a_queue_that_stands_still_is_not_waited_for_for_ever),
+	cmocka_unit_test(test_a_completion_word_that_is_lost_is_made_up_for),
+	cmocka_unit_test(test_positions_outlive_the_registers),
+	cmocka_unit_test(test_callers_share_the_queue),
+};
+
+TEST_SUITE(pmd_cmdq, tests, NULL, NULL);

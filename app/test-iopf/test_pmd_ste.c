@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Changing an STE or a CD under the eyes of the SMMU: it may put an entry together
+ * from words read at any time between two SYNCs, and keep them until the next.
+ * Each such entry must be the old one, the new one, or not valid.
+ */
+
+#include <string.h>
+
+#include "pmd_rig.h"
+#include "test.h"
+
+#define V	UINT64_C(1)
+
+/*
+ * The values each word had since the last SYNC. What the SMMU keeps of an invalid
+ * entry until then may be any of them too.
+ */
+struct seen {
+	uint64_t values[8][4];
+	unsigned int nb[8];
+	uint64_t now[8];
+	const uint64_t *old, *next;
+	unsigned int syncs;
+};
+
+static void
+see(struct seen *seen, unsigned int word, uint64_t value)
+{
+	assert_in_range(seen->nb[word], 0, 3);
+	seen->values[word][seen->nb[word]++] = value;
+	seen->now[word] = value;
+}
+
+static bool
+all_equal(const struct seen *seen, const uint64_t *entry, uint64_t word0)
+{
+	if (entry[0] != word0)
+		return false;
+	for (unsigned int w = 1; w < 8; w++)
+		for (unsigned int i = 0; i < seen->nb[w]; i++)
+			if (seen->values[w][i] != entry[w])
+				return false;
+	return true;
+}
+
+/* Every mix of what was seen. */
+static void
+judge(const struct seen *seen)
+{
+	unsigned int mixed = 0, w;
+
+	for (w = 1; w < 8; w++)
+		mixed += seen->nb[w] > 1;
+	for (unsigned int i = 0; i < seen->nb[0]; i++) {
+		uint64_t word0 = seen->values[0][i];
+
+		if (!(word0 & V))
+			continue;
+		/* Valid: one word may have two values, when word 0 has one. */
+		if (mixed == 1 && seen->nb[0] == 1) {
+			for (w = 1; w < 8; w++)
+				for (unsigned int k = 0; k < seen->nb[w]; k++)
+					assert_true(seen->values[w][k] == seen->old[w] ||
+							seen->values[w][k] == seen->next[w]);
+			assert_true(seen->old[0] == word0 && seen->next[0] == word0);
+			continue;
+		}
+		assert_true(all_equal(seen, seen->old, word0) ||
+				all_equal(seen, seen->next, word0));
+	}
+}
+
+static void
+start(struct seen *seen)
+{
+	for (unsigned int w = 0; w < 8; w++) {
+		seen->nb[w] = 1;
+		seen->values[w][0] = seen->now[w];
+	}
+}
+
+static void
+check_plan(const uint64_t old[8], const uint64_t next[8])
+{
+	struct smmuv3_step steps[SMMUV3_NB_STEPS];
+	struct seen seen = { .old = old, .next = next };
+	unsigned int n, i;
+
+	memcpy(seen.now, old, sizeof(seen.now));
+	n = smmuv3_entry_plan(old, next, V, steps);
+	assert_in_range(n, 1, SMMUV3_NB_STEPS);
+	start(&seen);
+	for (i = 0; i < n; i++) {
+		assert_in_range(steps[i].word, 0, SMMUV3_STEP_SYNC);
+		if (steps[i].word == SMMUV3_STEP_SYNC) {
+			judge(&seen);
+			start(&seen);
+			seen.syncs++;
+		} else {
+			see(&seen, steps[i].word, steps[i].value);
+		}
+	}
+	/* Nothing is left that the SMMU may still see otherwise. */
+	assert_int_equal(steps[n - 1].word, SMMUV3_STEP_SYNC);
+	assert_memory_equal(seen.now, next, sizeof(seen.now));
+}
+
+static void
+test_no_mix_of_old_and_new_is_ever_valid(void **state)
+{
+	uint64_t old[8], next[8], seed = 1;
+	unsigned int round, w;
+
+	(void)state;
+	for (round = 0; round < 100000; round++) {
+		for (w = 0; w < 8; w++) {
+			seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+			old[w] = seed >> 40;
+			/* Often the same, so that plans of each length are seen. */
+			next[w] = seed >> 33 & 3 ? old[w] : seed >> 20;
+		}
+		old[0] = (old[0] & ~V) | (seed >> 50 & 1);
+		next[0] = (next[0] & ~V) | (seed >> 51 & 1);
+		check_plan(old, next);
+	}
+	memset(old, 0, sizeof(old));
+	check_plan(old, old);
+}
+
+static void
+test_a_change_of_one_word_keeps_the_entry_valid(void **state)
+{
+	const uint64_t old[8] = { 0x11, 2, 3, 4, 5, 6, 7, 8 };
+	struct smmuv3_step steps[SMMUV3_NB_STEPS];
+	uint64_t next[8];
+
+	(void)state;
+	for (unsigned int w = 0; w < 8; w++) {
+		memcpy(next, old, sizeof(next));
+		next[w] ^= 0x100;
+		assert_int_equal(smmuv3_entry_plan(old, next, V, steps), 2);
+		assert_int_equal(steps[0].word, w);
+		assert_int_equal(steps[0].value, next[w]);
+		assert_int_equal(steps[1].word, SMMUV3_STEP_SYNC);
+	}
+}
+
+/* A SYNC that failed is made up for by trying again. */
+static int
+failing_sync(void *ctx)
+{
+	unsigned int *left = ctx;
+
+	return (*left)-- == 0 ? -ETIMEDOUT : 0;
+}
+
+static void
+test_a_failed_change_can_be_tried_again(void **state)
+{
+	const uint64_t old[8] = { 0x11, 2, 3, 4, 5, 6, 7, 8 };
+	const uint64_t next[8] = { 0x21, 9, 3, 4, 5, 6, 7, 1 };
+	uint64_t live[8];
+	unsigned int fail_at, left;
+
+	(void)state;
+	for (fail_at = 0; fail_at < 3; fail_at++) {
+		memcpy(live, old, sizeof(live));
+		left = fail_at;
+		assert_int_equal(smmuv3_entry_write(live, next, V, failing_sync, &left),
+				-ETIMEDOUT);
+		/* Never half of each while valid; and what is left to do needs a SYNC. */
+		if (live[0] & V)
+			assert_memory_equal(live, next, sizeof(live));
+		check_plan(live, next);
+		left = 100;
+		assert_int_equal(smmuv3_entry_write(live, next, V, failing_sync, &left), 0);
+		assert_true(left < 100);
+		assert_memory_equal(live, next, sizeof(live));
+	}
+}
+
+/* Domain after domain while the device goes on: only whole entries are used. */
+static void
+test_attach_and_detach_under_dma_are_whole(void **state)
+{
+	uint8_t buf[4] = { 1, 2, 3, 4 };
+	struct iopf_event event;
+	struct pmd p;
+	unsigned int i;
+
+	(void)state;
+	for (unsigned int kind = 0; kind < 3; kind++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){
+			.stall_model = kind,
+			.choices = SMMUV3_MODEL_TORN_FETCH | SMMUV3_MODEL_STICKY_TLB,
+			.seed = 7 + kind });
+		pmd_up(&p, kind == SMMUV3_STALL_MODEL_TERM ? IOPF_TERMINATE : IOPF_STALL);
+		pmd_map(&p, PMD_VA, pmd_alloc(&p, 4096, 4096));
+		for (i = 0; i < 200; i++) {
+			pmd_write(&p, PMD_VA, buf, sizeof(buf));
+			smmuv3_model_step(p.m, 1 + i % 5);
+			assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+			pmd_write(&p, PMD_VA, buf, sizeof(buf));
+			smmuv3_model_step(p.m, 1 + i % 3);
+			assert_int_equal(p.ops->attach(p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
+			while (p.ops->poll(p.s, 0, &event, 1) == 1) {
+				/* A torn entry would be illegal. */
+				assert_int_not_equal(event.raw_id, SMMUV3_C_BAD_STE);
+				if (kind != SMMUV3_STALL_MODEL_FORCED)
+					assert_int_not_equal(event.raw_id, SMMUV3_C_BAD_CD);
+				if (event.flags & IOPF_EVENT_STALL)
+					pmd_answer(&p, &event, IOPF_INVALID);
+			}
+			pmd_done(&p);
+			pmd_done(&p);
+		}
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+static void
+test_entries_are_what_the_architecture_says(void **state)
+{
+	struct smmuv3_domain domain;
+	const struct smmuv3_cd *cd;
+	const struct smmuv3_ste *ste;
+	struct smmuv3_dev *dev;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){
+		.no_features = SMMUV3_MODEL_NO_2LVL_STRTAB });
+	pmd_up(&p, IOPF_STALL);
+	dev = p.dev;
+	domain = *(struct smmuv3_domain *)p.domain;
+	ste = (const struct smmuv3_ste *)p.s->strtab.mem.va + PMD_SID;
+	cd = dev->cds.mem.va;
+	/* V, Config = 5, S1Fmt 0, S1CDMax 0 and the CD. */
+	assert_int_equal(ste->dw[0], (uintptr_t)cd | 0xb);
+	/* S1DSS 2, S1CIR 1, S1COR 1, S1CSH 3, SHCFG 1. */
+	assert_int_equal(ste->dw[1], 0x2 | 1 << 2 | 1 << 4 | 3 << 6 | UINT64_C(1) << 44);
+	/* T0SZ 16, IR0 1, OR0 1, SH0 3, EPD1, V, IPS 48, AA64, S, R, A, ASET, ASID. */
+	assert_int_equal(cd->dw[0], 0x10 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 30 |
+			UINT64_C(1) << 31 | UINT64_C(5) << 32 | UINT64_C(1) << 41 |
+			UINT64_C(0xf) << 44 | (uint64_t)domain.asid << 48);
+	assert_int_equal(cd->dw[1], (uintptr_t)p.root);
+	assert_int_equal(cd->dw[3], 0xff);
+	assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(ste->dw[0], 1);
+	/* EPD0, A; neither S nor R. */
+	assert_int_equal(cd->dw[0] & (UINT64_C(1) << 14 | UINT64_C(7) << 44),
+			UINT64_C(1) << 14 | UINT64_C(4) << 44);
+	assert_int_equal(p.ops->attach(p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
+	pmd_down(&p, IOPF_NO_PASID);
+
+	/* S1STALLD where nothing shall stall, unless it is illegal there; CD.S clear. */
+	for (unsigned int kind = 0; kind < 2; kind++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){ .stall_model = kind,
+			.no_features = SMMUV3_MODEL_NO_2LVL_STRTAB });
+		pmd_up(&p, IOPF_TERMINATE);
+		ste = (const struct smmuv3_ste *)p.s->strtab.mem.va + PMD_SID;
+		cd = ((struct smmuv3_dev *)p.dev)->cds.mem.va;
+		assert_int_equal(ste->dw[1] >> 27 & 1, kind == 0);
+		assert_int_equal(cd->dw[0] >> 44 & 7, 6);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_no_mix_of_old_and_new_is_ever_valid),
+	cmocka_unit_test(test_a_change_of_one_word_keeps_the_entry_valid),
+	cmocka_unit_test(test_a_failed_change_can_be_tried_again),
+	cmocka_unit_test(test_attach_and_detach_under_dma_are_whole),
+	cmocka_unit_test(test_entries_are_what_the_architecture_says),
+};
+
+TEST_SUITE(pmd_ste, tests, NULL, NULL);

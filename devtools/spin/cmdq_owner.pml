@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Who sends what was left in the backlog (drivers/smmuv3_pmd/cmdq.c, backlog.h).
+ *
+ *	spin -a cmdq_owner.pml && cc -O2 -DSAFETY -o pan pan.c && ./pan
+ *	spin -DPOSTERS=2 -DEACH=3 -a cmdq_owner.pml
+ *
+ * Each of these must be found wrong:
+ *	spin -DNO_RECHECK -a cmdq_owner.pml		no second look at the backlog (O3)
+ *	spin -DNO_OWNER_BARRIER -a cmdq_owner.pml	... no barrier before it (O2)
+ *	spin -DNO_POSTER_BARRIER -a cmdq_owner.pml	none before a look at the flag (P2)
+ *	spin -DNO_EXCHANGE -a cmdq_owner.pml		the flag is read, then written
+ *
+ * Memory is weaker than x86's: the two stores that matter, the release of the
+ * flag (O1) and the publication of a slot (P1), wait in their thread's buffer
+ * until Memory() lets one go, in any order. A barrier waits for the thread's own.
+ * The exchange works on memory and does not empty the buffer, as on arm64. The
+ * owner's other writes are ordered by the release and are made at once here.
+ */
+
+#ifndef POSTERS
+#define POSTERS	3
+#endif
+#ifndef EACH
+#define EACH	1	/* commands of each poster */
+#endif
+#define SLOTS	(POSTERS * EACH)
+
+byte owner;			/* the flag */
+bool freeing[POSTERS];		/* O1 in the buffer of this thread */
+
+byte head, tail;		/* positions of the backlog */
+byte slot[SLOTS];		/* the command in it */
+bool published[SLOTS];
+byte publishing[SLOTS];		/* P1 in the buffer of thread n - 1; 0: not */
+byte buffered[POSTERS];		/* stores in its buffer */
+
+byte sent[SLOTS];		/* times that a command went into the queue */
+byte owners;
+byte finished;
+
+inline barrier(me)
+{
+	(buffered[me] == 0);
+}
+
+/* Same location: a thread's exchange comes after its own store. */
+inline own(me, got)
+{
+	atomic {
+		if
+		:: freeing[me] -> freeing[me] = false; buffered[me]--; owner = 0
+		:: else
+		fi
+	}
+#ifdef NO_EXCHANGE
+	got = (owner == 0);
+	if
+	:: got -> owner = 1
+	:: else
+	fi
+#else
+	atomic {
+		got = (owner == 0);
+		owner = 1
+	}
+#endif
+	if
+	:: got -> owners++; assert(owners == 1)
+	:: else
+	fi
+}
+
+inline release(me)
+{
+	atomic {
+		owners--;
+		freeing[me] = true;
+		buffered[me]++
+	}
+}
+
+inline waits(yes)
+{
+	yes = (tail < SLOTS && published[tail])
+}
+
+inline flush()
+{
+	do
+	:: tail < SLOTS && published[tail] ->
+		sent[slot[tail]]++;
+		tail++
+	:: else -> break
+	od
+}
+
+inline hand_back(me, flag)
+{
+	do
+	:: true ->
+		release(me);
+#ifdef NO_RECHECK
+		break;
+#endif
+#ifndef NO_OWNER_BARRIER
+		barrier(me);
+#endif
+		waits(flag);
+		if
+		:: !flag -> break
+		:: else
+		fi;
+		own(me, flag);
+		if
+		:: !flag -> break
+		:: else
+		fi;
+		flush()
+	od
+}
+
+inline push(me, command)
+{
+	atomic {
+		slot[head] = command;
+		publishing[head] = me + 1;
+		buffered[me]++;
+		head++
+	}
+}
+
+proctype Poster(byte me)
+{
+	byte n;
+	bool flag;
+
+	do
+	:: n < EACH ->
+		own(me, flag);
+		if
+		:: flag ->
+			flush();
+			sent[me * EACH + n]++;
+			hand_back(me, flag)
+		:: else ->
+			push(me, me * EACH + n);
+#ifndef NO_POSTER_BARRIER
+			barrier(me);
+#endif
+			waits(flag);
+			if
+			:: flag ->
+				own(me, flag);
+				if
+				:: flag -> flush(); hand_back(me, flag)
+				:: else
+				fi
+			:: else
+			fi
+		fi;
+		n++
+	:: else -> break
+	od;
+	finished++
+}
+
+/* Buffered stores reach memory at some time, in no order. */
+active proctype Memory()
+{
+	byte i;
+
+end:	do
+	:: atomic {
+		select (i : 0 .. POSTERS - 1);
+		if
+		:: freeing[i] -> freeing[i] = false; owner = 0; buffered[i]--
+		:: else
+		fi
+	   }
+	:: atomic {
+		select (i : 0 .. SLOTS - 1);
+		if
+		:: publishing[i] != 0 ->
+			buffered[publishing[i] - 1]--;
+			publishing[i] = 0;
+			published[i] = true
+		:: else
+		fi
+	   }
+	od
+}
+
+/* All have left, and all stores arrived: each command was sent, once. */
+active proctype Judge()
+{
+	byte i;
+
+	(finished == POSTERS);
+	do
+	:: i < POSTERS -> (buffered[i] == 0); i++
+	:: else -> break
+	od;
+	assert(tail == head && owner == 0);
+	i = 0;
+	do
+	:: i < SLOTS -> assert(sent[i] == 1); i++
+	:: else -> break
+	od
+}
+
+init {
+	byte i;
+
+	atomic {
+		do
+		:: i < POSTERS -> run Poster(i); i++
+		:: else -> break
+		od
+	}
+}

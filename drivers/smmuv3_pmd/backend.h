@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_BACKEND_H
+#define SMMUV3_BACKEND_H
+
+/**
+ * @file
+ * How the registers are reached and what a device address is. All else in this
+ * driver is the same for every backend: after open() the registers are memory.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rte_kvargs.h>
+
+struct smmuv3_backend {
+	/** Also the key of the device string that chooses it. */
+	const char *name;
+	/**
+	 * @param[out] regs page 0 and 1, SMMUV3_REGS_SIZE bytes.
+	 * @param[out] ctx the backend's own.
+	 * @return 0, -EINVAL (a value, logged), -ENODEV, -EBUSY (open already), -ENOMEM.
+	 */
+	int (*open)(const struct rte_kvargs *args, void **regs, void **ctx);
+	void (*close)(void *ctx);
+	/**
+	 * Give memory a device address, contiguous and below @p limit.
+	 * @return 0, -ERANGE (beyond the limit), -ENOSPC, -EINVAL, -EEXIST; -ENOTSUP (no
+	 *   single address, not logged: pieces may have one).
+	 */
+	int (*dma_map)(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr);
+	int (*dma_unmap)(void *ctx, void *ptr, size_t len, uint64_t addr);
+	/** Called in every loop that waits for the SMMU. */
+	void (*wait)(void *ctx);
+};
+
+extern const struct smmuv3_backend smmuv3_backend_model;
+extern const struct smmuv3_backend smmuv3_backend_vfio;
+
+#endif /* SMMUV3_BACKEND_H */

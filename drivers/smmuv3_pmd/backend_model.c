@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * "model=NAME": the software SMMUv3 of that name in this process, made and given
+ * a thread when there is none. Device addresses are CPU addresses.
+ */
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_common.h>
+#include <rte_log.h>
+
+#include <smmuv3_model.h>
+
+#include "backend.h"
+#include "smmuv3_pmd.h"
+
+#define LOG(level, fmt, ...)							\
+	rte_log(RTE_LOG_ ## level, smmuv3_logtype, "smmuv3: " fmt "\n", ##__VA_ARGS__)
+
+struct model {
+	struct smmuv3_model *m;
+	bool ours;
+	struct model *next;
+};
+
+/* Those open in this process. */
+static struct model *models;
+static pthread_mutex_t models_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* How a new model is made. */
+struct model_args {
+	unsigned int sid_bits, ssid_bits, stall_max, stall_model, evtq, cmdq, cpu;
+};
+
+static const struct {
+	const char *key;
+	size_t offset;
+	unsigned int min, max;
+} keys[] = {
+	{ "model_sid_bits", offsetof(struct model_args, sid_bits), 1, 32 },
+	{ "model_ssid_bits", offsetof(struct model_args, ssid_bits), 0, 20 },
+	{ "model_stall_max", offsetof(struct model_args, stall_max), 1, 65535 },
+	{ "model_stall_model", offsetof(struct model_args, stall_model), 0, 2 },
+	{ "model_evtq", offsetof(struct model_args, evtq), 0, 19 },
+	{ "model_cmdq", offsetof(struct model_args, cmdq), 0, 19 },
+	{ "model_cpu", offsetof(struct model_args, cpu), 0, 1023 },
+};
+
+#define UNSET (UINT_MAX - 1)
+
+static int
+parse_args(const struct rte_kvargs *args, struct model_args *out, const char **any)
+{
+	unsigned int i;
+
+	for (i = 0; i < RTE_DIM(keys); i++) {
+		const char *value = rte_kvargs_get(args, keys[i].key);
+		unsigned int *v = RTE_PTR_ADD(out, keys[i].offset);
+		unsigned long ul;
+		char *end;
+
+		*v = UNSET;
+		if (rte_kvargs_count(args, keys[i].key) == 0)
+			continue;
+		*any = keys[i].key;
+		if (value == NULL)
+			value = "";
+		errno = 0;
+		ul = strtoul(value, &end, 0);
+		if (errno != 0 || end == value || *end != '\0' || strchr(value, '-') != NULL ||
+				ul < keys[i].min || ul > keys[i].max) {
+			LOG(ERR, "%s=%s: a number from %u to %u is needed", keys[i].key, value,
+					keys[i].min, keys[i].max);
+			return -EINVAL;
+		}
+		*v = ul;
+	}
+	return 0;
+}
+
+/* 0 is the model's default, SMMUV3_MODEL_NONE its zero. */
+static unsigned int
+conf_of(unsigned int v)
+{
+	return v == UNSET ? 0 : v == 0 ? SMMUV3_MODEL_NONE : v;
+}
+
+static struct smmuv3_model *
+make_model(const char *name, const struct model_args *args)
+{
+	const struct smmuv3_model_conf conf = {
+		.name = name,
+		.sid_bits = conf_of(args->sid_bits),
+		.ssid_bits = conf_of(args->ssid_bits),
+		.stall_max = conf_of(args->stall_max),
+		.stall_model = args->stall_model == UNSET ? 0 : args->stall_model,
+		.evtq_log2 = conf_of(args->evtq),
+		.cmdq_log2 = conf_of(args->cmdq),
+	};
+	struct smmuv3_model *m = smmuv3_model_create(&conf);
+	int ret;
+
+	if (m == NULL) {
+		LOG(ERR, "cannot make model '%s': %s", name, strerror(errno));
+		return NULL;
+	}
+	ret = smmuv3_model_start(m, args->cpu == UNSET ? -1 : (int)args->cpu);
+	if (ret < 0) {
+		LOG(ERR, "cannot start the thread of model '%s'%s: %s", name,
+				args->cpu == UNSET ? "" : " on model_cpu", strerror(-ret));
+		smmuv3_model_destroy(m);
+		errno = -ret;
+		return NULL;
+	}
+	return m;
+}
+
+static int
+open_locked(const char *name, const struct model_args *args, const char *any, struct model *model)
+{
+	const struct model *other;
+
+	model->m = smmuv3_model_lookup(name);
+	if (model->m == NULL) {
+		model->m = make_model(name, args);
+		model->ours = true;
+		return model->m == NULL ? -errno : 0;
+	}
+	for (other = models; other != NULL; other = other->next)
+		if (other->m == model->m) {
+			LOG(ERR, "model '%s' is open already", name);
+			return -EBUSY;
+		}
+	if (any != NULL) {
+		LOG(ERR, "%s: model '%s' exists, and the key is for making one", any, name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int
+model_open(const struct rte_kvargs *args, void **regs, void **ctx)
+{
+	const char *name = rte_kvargs_get(args, smmuv3_backend_model.name);
+	struct model_args conf;
+	const char *any = NULL;
+	struct model *model;
+	int ret;
+
+	if (name == NULL || name[0] == '\0') {
+		LOG(ERR, "model=: a name is needed");
+		return -EINVAL;
+	}
+	ret = parse_args(args, &conf, &any);
+	if (ret < 0)
+		return ret;
+	model = calloc(1, sizeof(*model));
+	if (model == NULL)
+		return -ENOMEM;
+	pthread_mutex_lock(&models_lock);
+	ret = open_locked(name, &conf, any, model);
+	if (ret == 0) {
+		model->next = models;
+		models = model;
+	}
+	pthread_mutex_unlock(&models_lock);
+	if (ret < 0) {
+		free(model);
+		return ret;
+	}
+	*regs = smmuv3_model_regs(model->m);
+	*ctx = model;
+	return 0;
+}
+
+static void
+model_close(void *ctx)
+{
+	struct model *model = ctx, **at;
+
+	pthread_mutex_lock(&models_lock);
+	for (at = &models; *at != model; at = &(*at)->next)
+		;
+	*at = model->next;
+	if (model->ours)
+		smmuv3_model_destroy(model->m);
+	pthread_mutex_unlock(&models_lock);
+	free(model);
+}
+
+static int
+model_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
+{
+	struct model *model = ctx;
+
+	*addr = (uintptr_t)ptr;
+	if (*addr >= limit || len > limit - *addr)
+		return -ERANGE;
+	return smmuv3_model_mem_add(model->m, *addr, ptr, len);
+}
+
+static int
+model_dma_unmap(void *ctx, void *ptr, size_t len, uint64_t addr)
+{
+	struct model *model = ctx;
+
+	RTE_SET_USED(ptr);
+	RTE_SET_USED(len);
+	return smmuv3_model_mem_del(model->m, addr);
+}
+
+static void
+model_wait(void *ctx)
+{
+	struct model *model = ctx;
+
+	smmuv3_model_wait(model->m);
+}
+
+const struct smmuv3_backend smmuv3_backend_model = {
+	.name = "model",
+	.open = model_open,
+	.close = model_close,
+	.dma_map = model_dma_map,
+	.dma_unmap = model_dma_unmap,
+	.wait = model_wait,
+};

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * "vfio=NAME": the SMMUv3 that is this platform device, mapped through VFIO. An SMMU
+ * is usually behind no IOMMU, so its group is a no-IOMMU one; one in an ordinary group
+ * is opened the same way. Device addresses are physical addresses: nothing translates
+ * what an SMMU itself reads.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/vfio.h>
+
+#include <rte_eal.h>
+#include <rte_pause.h>
+#include <rte_vfio.h>
+
+#include "backend.h"
+#include "phys.h"
+#include "smmuv3_pmd.h"
+#include "vfio_check.h"
+
+#define SYSFS	"/sys/bus/platform/devices"
+
+#define LOG(level, v, fmt, ...)							\
+	rte_log(RTE_LOG_ ## level, smmuv3_logtype, "smmuv3 vfio=%s: " fmt "\n",	\
+		(v)->name, ##__VA_ARGS__)
+
+struct vfio {
+	char name[64];
+	int fd;
+	void *regs;
+	size_t size;
+};
+
+/* What the queues and tables will need, before anything is touched. */
+static int
+check_memory(const struct vfio *v)
+{
+	if (!rte_eal_has_hugepages()) {
+		LOG(ERR, v, "the SMMU reaches hugepages only, and EAL has none: "
+				"dpdk-hugepages.py --setup 256M, and start without --no-huge");
+		return -ENOTSUP;
+	}
+	if (rte_eal_iova_mode() != RTE_IOVA_PA) {
+		LOG(ERR, v, "the SMMU needs physical addresses, and EAL uses virtual ones: "
+				"start as root with --iova-mode=pa");
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+static int
+map_regs(struct vfio *v)
+{
+	struct vfio_region_info region = { .argsz = sizeof(region), .index = 0 };
+
+	if (ioctl(v->fd, VFIO_DEVICE_GET_REGION_INFO, &region) < 0) {
+		LOG(ERR, v, "no registers: %s", strerror(errno));
+		return -ENODEV;
+	}
+	if (!(region.flags & VFIO_REGION_INFO_FLAG_MMAP) || region.size < SMMUV3_REGS_SIZE) {
+		LOG(ERR, v, "its first region has %llu bytes%s; two pages of 64 KiB that can be "
+				"mapped are needed", (unsigned long long)region.size,
+				region.flags & VFIO_REGION_INFO_FLAG_MMAP ? "" :
+				" and cannot be mapped");
+		return -ENOTSUP;
+	}
+	v->size = SMMUV3_REGS_SIZE;
+	v->regs = mmap(NULL, v->size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, region.offset);
+	if (v->regs == MAP_FAILED) {
+		LOG(ERR, v, "cannot map its registers: %s", strerror(errno));
+		return -ENODEV;
+	}
+	return 0;
+}
+
+static int
+open_device(struct vfio *v)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	int ret;
+
+	ret = rte_vfio_setup_device(SYSFS, v->name, &v->fd, &info);
+	if (ret != 0) {
+		LOG(ERR, v, "VFIO does not give it (%d; EAL's log above says why): "
+				"is another process using it?", ret);
+		return ret > 0 ? -ENODEV : -EBUSY;
+	}
+	ret = map_regs(v);
+	if (ret < 0)
+		rte_vfio_release_device(SYSFS, v->name, v->fd);
+	return ret;
+}
+
+static int
+vfio_open(const struct rte_kvargs *args, void **regs, void **ctx)
+{
+	const char *name = rte_kvargs_get(args, smmuv3_backend_vfio.name);
+	struct vfio *v = calloc(1, sizeof(*v));
+	char why[512];
+	int ret;
+
+	if (v == NULL)
+		return -ENOMEM;
+	snprintf(v->name, sizeof(v->name), "%s", name == NULL ? "" : name);
+	ret = name == NULL || strlen(name) >= sizeof(v->name) ? -EINVAL : 0;
+	if (ret < 0)
+		LOG(ERR, v, "a name of a platform device is needed");
+	if (ret == 0) {
+		ret = smmuv3_vfio_check("", v->name, why, sizeof(why));
+		if (ret < 0)
+			LOG(ERR, v, "%s", why);
+	}
+	if (ret == 0)
+		ret = check_memory(v);
+	if (ret == 0)
+		ret = open_device(v);
+	if (ret < 0) {
+		free(v);
+		return ret;
+	}
+	*regs = v->regs;
+	*ctx = v;
+	return 0;
+}
+
+static void
+vfio_close(void *ctx)
+{
+	struct vfio *v = ctx;
+
+	munmap(v->regs, v->size);
+	rte_vfio_release_device(SYSFS, v->name, v->fd);
+	free(v);
+}
+
+static int
+vfio_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
+{
+	int ret;
+
+	RTE_SET_USED(ctx);
+	ret = smmuv3_phys(ptr, len, addr);
+	if (ret < 0)
+		return ret;
+	return *addr >= limit || len > limit - *addr ? -ERANGE : 0;
+}
+
+/* All of memory is the SMMU's anyway. */
+static int
+vfio_dma_unmap(void *ctx, void *ptr, size_t len, uint64_t addr)
+{
+	RTE_SET_USED(ctx);
+	RTE_SET_USED(ptr);
+	RTE_SET_USED(len);
+	RTE_SET_USED(addr);
+	return 0;
+}
+
+static void
+vfio_wait(void *ctx)
+{
+	RTE_SET_USED(ctx);
+	rte_pause();
+}
+
+const struct smmuv3_backend smmuv3_backend_vfio = {
+	.name = "vfio",
+	.open = vfio_open,
+	.close = vfio_close,
+	.dma_map = vfio_dma_map,
+	.dma_unmap = vfio_dma_unmap,
+	.wait = vfio_wait,
+};

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_BACKLOG_H
+#define SMMUV3_BACKLOG_H
+
+/**
+ * @file
+ * A ring of commands with many producers and one consumer: the owner of the
+ * command queue. A producer claims a run of slots with one compare-and-swap and
+ * publishes each by its sequence number, so that it never waits for another that
+ * was interrupted half-way (rte_ring's multi-producer mode does); the consumer
+ * stops at the first slot that is not published. Whoever publishes that one asks
+ * for the queue afterwards, so nothing behind it is forgotten (cmdq.c).
+ *
+ * Slot p & mask holds position p when its seq is p + 1.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "smmuv3_pmd.h"
+
+/* Any thread. False when there is no room for all n: none are taken. */
+static inline bool
+smmuv3_backlog_push(struct smmuv3_backlog *b, const struct smmuv3_cmd *cmds, unsigned int n)
+{
+	uint64_t head = atomic_load_explicit(&b->head, memory_order_relaxed);
+	unsigned int i;
+
+	do {
+		/*
+		 * Acquires tail from smmuv3_backlog_pop(): the slots were read. An
+		 * old head may be behind tail; the exchange fails then.
+		 */
+		uint64_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
+
+		if ((int64_t)(head + n - tail) > (int64_t)(b->mask + 1))
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&b->head, &head, head + n,
+			memory_order_relaxed, memory_order_relaxed));
+
+	for (i = 0; i < n; i++) {
+		struct smmuv3_backlog_slot *slot = &b->slots[(head + i) & b->mask];
+
+		slot->cmd = cmds[i];
+		atomic_store_explicit(&slot->seq, head + i + 1, memory_order_release);
+	}
+	return true;
+}
+
+/* Any thread; for others than the owner it may be true for what is gone already. */
+static inline bool
+smmuv3_backlog_waits(const struct smmuv3_backlog *b)
+{
+	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_relaxed);
+
+	return atomic_load_explicit(&b->slots[tail & b->mask].seq, memory_order_relaxed) ==
+			tail + 1;
+}
+
+/* Where the next command will be. Any thread. */
+static inline uint64_t
+smmuv3_backlog_end(const struct smmuv3_backlog *b)
+{
+	return atomic_load_explicit(&b->head, memory_order_relaxed);
+}
+
+/* Is the next one to take before this position? Owner. */
+static inline bool
+smmuv3_backlog_before(const struct smmuv3_backlog *b, uint64_t end)
+{
+	return atomic_load_explicit(&b->tail, memory_order_relaxed) < end;
+}
+
+/* Owner. */
+static inline bool
+smmuv3_backlog_pop(struct smmuv3_backlog *b, struct smmuv3_cmd *cmd)
+{
+	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_relaxed);
+	const struct smmuv3_backlog_slot *slot = &b->slots[tail & b->mask];
+
+	/* Acquires the seq that smmuv3_backlog_push() released: the command is there. */
+	if (atomic_load_explicit(&slot->seq, memory_order_acquire) != tail + 1)
+		return false;
+	*cmd = slot->cmd;
+	atomic_store_explicit(&b->tail, tail + 1, memory_order_release);
+	return true;
+}
+
+#endif /* SMMUV3_BACKLOG_H */

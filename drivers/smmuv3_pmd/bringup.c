@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Start and stop [6.3.9, 6.3.14, 9.1 and 9.2 of the facts]. Whoever ran this SMMU
+ * before may have left it on, with errors not acknowledged and queues in memory
+ * that is somebody else's now: DMA is blocked first, then all is switched off.
+ */
+
+#include "smmuv3_pmd.h"
+
+/* What may be set in CR0, and is acknowledged. */
+static uint32_t
+cr0_fields(const struct smmuv3 *s)
+{
+	return SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN |
+		(s->idr0 & SMMUV3_IDR0_PRI ? SMMUV3_CR0_PRIQEN : 0) |
+		(s->idr0 & SMMUV3_IDR0_ATS ? SMMUV3_CR0_ATSCHK : 0);
+}
+
+static int
+write_cr0(struct smmuv3 *s, uint32_t cr0)
+{
+	s->cr0 = cr0;
+	/* Tables, queues and their registers are there before what enables them. */
+	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
+	return smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, cr0_fields(s), cr0);
+}
+
+static int
+write_irq_ctrl(struct smmuv3 *s, uint32_t irqs)
+{
+	smmuv3_store_prod(s->regs, SMMUV3_IRQ_CTRL, irqs);
+	return smmuv3_wait_reg(s, "IRQ_CTRLACK", SMMUV3_IRQ_CTRLACK, SMMUV3_IRQ_CTRL_GERROR |
+			SMMUV3_IRQ_CTRL_EVENTQ, irqs);
+}
+
+/* With SMMUEN = 0 every access is aborted from here on. */
+static int
+block_dma(struct smmuv3 *s)
+{
+	uint32_t gbpa;
+	int ret;
+
+	ret = smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
+	if (ret < 0)
+		return ret;
+	gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
+	if (gbpa & SMMUV3_GBPA_ABORT)
+		return 0;
+	smmuv3_write32(s->regs, SMMUV3_GBPA, gbpa | SMMUV3_GBPA_ABORT | SMMUV3_GBPA_UPDATE);
+	ret = smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
+	if (ret < 0)
+		return ret;
+	if (!(smmuv3_read32(s->regs, SMMUV3_GBPA) & SMMUV3_GBPA_ABORT) && !s->gbpa_warned) {
+		s->gbpa_warned = true;
+		SMMUV3_LOG(WARNING, s, "GBPA.ABORT does not stay set: DMA is not blocked "
+				"while the SMMU is off; let devices be bus masters only while it runs");
+	}
+	return 0;
+}
+
+/* DMA blocked, everything off, no error active. */
+static int
+silence(struct smmuv3 *s)
+{
+	uint32_t cr0, gerror;
+	int ret;
+
+	ret = block_dma(s);
+	if (ret < 0)
+		return ret;
+	/* A field that is not acknowledged must not be written [6.3.9]. */
+	cr0 = smmuv3_read32(s->regs, SMMUV3_CR0);
+	ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, cr0_fields(s), cr0 & cr0_fields(s));
+	if (ret < 0)
+		return ret;
+	ret = write_cr0(s, 0);
+	if (ret < 0)
+		return ret;
+	ret = write_irq_ctrl(s, 0);
+	if (ret < 0)
+		return ret;
+
+	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
+	if (gerror == UINT32_MAX) {
+		SMMUV3_LOG(ERR, s, "its registers read as all ones: not there, or without power");
+		return -ENODEV;
+	}
+	s->gerrorn = smmuv3_read32(s->regs, SMMUV3_GERRORN);
+	if ((gerror ^ s->gerrorn) & SMMUV3_GERROR_SFM) {
+		SMMUV3_LOG(ERR, s, "it is in Service Failure Mode (GERROR 0x%x): "
+				"only a reset of the SMMU helps", gerror);
+		return -EIO;
+	}
+	smmuv3_gerror_ack(s, gerror ^ s->gerrorn);
+	return 0;
+}
+
+static int
+invalidate_all(struct smmuv3 *s)
+{
+	const struct smmuv3_cmd cfgi = smmuv3_cmd_cfgi_all();
+	struct smmuv3_cmd tlbi[2] = { smmuv3_cmd_tlbi_nsnh_all() };
+	unsigned int n = 1;
+	int ret;
+
+	/* The TLB could be filled again from an old configuration: that goes first. */
+	ret = smmuv3_cmdq_sync(s, &cfgi, 1, NULL);
+	if (ret < 0)
+		return ret;
+	if (s->idr0 & SMMUV3_IDR0_HYP)
+		tlbi[n++] = smmuv3_cmd_tlbi_el2_all();
+	return smmuv3_cmdq_sync(s, tlbi, n, NULL);
+}
+
+static void
+write_msi(struct smmuv3 *s, uint32_t cfg0, uint32_t cfg1, uint32_t cfg2, size_t word)
+{
+	smmuv3_write64(s->regs, cfg0, (s->words_mem.addr + word) & SMMUV3_IRQ_CFG0_ADDR);
+	smmuv3_write32(s->regs, cfg1, 1);
+	smmuv3_write32(s->regs, cfg2, SMMUV3_PUT(SMMUV3_IRQ_CFG2_SH, SMMUV3_SH_ISH) |
+			SMMUV3_PUT(SMMUV3_IRQ_CFG2_MEMATTR, SMMUV3_MEMATTR_OIWB));
+}
+
+/* Interrupts are words in memory, or none: nobody would hear a wired one. */
+static int
+irqs_on(struct smmuv3 *s)
+{
+	if (!(s->idr0 & SMMUV3_IDR0_MSI))
+		return 0;
+	atomic_store_explicit(&s->words->evtq.v, 0, memory_order_relaxed);
+	atomic_store_explicit(&s->words->gerror.v, 0, memory_order_relaxed);
+	write_msi(s, SMMUV3_GERROR_IRQ_CFG0, SMMUV3_GERROR_IRQ_CFG1, SMMUV3_GERROR_IRQ_CFG2,
+			offsetof(struct smmuv3_words, gerror));
+	write_msi(s, SMMUV3_EVENTQ_IRQ_CFG0, SMMUV3_EVENTQ_IRQ_CFG1, SMMUV3_EVENTQ_IRQ_CFG2,
+			offsetof(struct smmuv3_words, evtq));
+	return write_irq_ctrl(s, SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ);
+}
+
+static int
+bring_up(struct smmuv3 *s)
+{
+	uint32_t attrs = SMMUV3_PUT(SMMUV3_CR1_QUEUE_IC, SMMUV3_CR1_WB) |
+		SMMUV3_PUT(SMMUV3_CR1_QUEUE_OC, SMMUV3_CR1_WB) |
+		SMMUV3_PUT(SMMUV3_CR1_QUEUE_SH, SMMUV3_SH_ISH) |
+		SMMUV3_PUT(SMMUV3_CR1_TABLE_IC, SMMUV3_CR1_WB) |
+		SMMUV3_PUT(SMMUV3_CR1_TABLE_OC, SMMUV3_CR1_WB) |
+		SMMUV3_PUT(SMMUV3_CR1_TABLE_SH, SMMUV3_SH_ISH);
+	int ret;
+
+	ret = silence(s);
+	if (ret < 0)
+		return ret;
+	smmuv3_write32(s->regs, SMMUV3_CR1, attrs);
+	smmuv3_write32(s->regs, SMMUV3_CR2, SMMUV3_CR2_RECINVSID | SMMUV3_CR2_PTM);
+	smmuv3_strtab_setup(s);
+
+	ret = smmuv3_cmdq_setup(s);
+	if (ret < 0)
+		return ret;
+	ret = write_cr0(s, SMMUV3_CR0_CMDQEN);
+	if (ret < 0)
+		return ret;
+	ret = smmuv3_cmdq_on(s);
+	if (ret < 0)
+		return ret;
+	ret = invalidate_all(s);
+	if (ret < 0)
+		return ret;
+
+	smmuv3_evtq_setup(s);
+	ret = write_cr0(s, s->cr0 | SMMUV3_CR0_EVENTQEN);
+	if (ret < 0)
+		return ret;
+	ret = irqs_on(s);
+	if (ret < 0)
+		return ret;
+	return write_cr0(s, s->cr0 | SMMUV3_CR0_SMMUEN);
+}
+
+/* All of it, whatever fails on the way; the first error. */
+static int
+shut_down(struct smmuv3 *s)
+{
+	int ret, first;
+
+	first = block_dma(s);
+	/* Ends all stalls and frees their STAGs [6.3.9]. */
+	ret = write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
+	first = first < 0 ? first : ret;
+	ret = smmuv3_cmdq_off(s);
+	first = first < 0 ? first : ret;
+	ret = write_cr0(s, s->cr0 & ~SMMUV3_CR0_EVENTQEN);
+	first = first < 0 ? first : ret;
+	ret = write_irq_ctrl(s, 0);
+	first = first < 0 ? first : ret;
+	ret = write_cr0(s, 0);
+	return first < 0 ? first : ret;
+}
+
+int
+smmuv3_start(void *priv)
+{
+	struct smmuv3 *s = priv;
+	int ret;
+
+	ret = smmuv3_cmdq_alloc(s, s->cmdq_log2);
+	if (ret < 0)
+		return ret;
+	ret = smmuv3_evtq_alloc(s, s->evtq_log2);
+	if (ret < 0)
+		return ret;
+	ret = smmuv3_ctl_take(s);
+	if (ret < 0)
+		return ret;
+	s->reset = SMMUV3_RUNNING;
+	s->dead_reported = false;
+	atomic_store_explicit(&s->dead, false, memory_order_relaxed);
+	atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
+	ret = bring_up(s);
+	if (ret < 0) {
+		SMMUV3_LOG(ERR, s, "not started: %s", strerror(-ret));
+		smmuv3_cmdq_off(s);
+		smmuv3_store_prod(s->regs, SMMUV3_CR0, 0);
+	} else {
+		/* Pairs with the acquires in poll and check. */
+		atomic_store_explicit(&s->evtq.on, true, memory_order_release);
+		atomic_store_explicit(&s->running, true, memory_order_release);
+	}
+	smmuv3_ctl_drop(s);
+	return ret;
+}
+
+int
+smmuv3_stop(void *priv)
+{
+	struct smmuv3 *s = priv;
+	int ret;
+
+	ret = smmuv3_ctl_take(s);
+	if (ret < 0)
+		return ret;
+	atomic_store_explicit(&s->running, false, memory_order_relaxed);
+	ret = shut_down(s);
+	atomic_store_explicit(&s->evtq.on, false, memory_order_release);
+	smmuv3_ctl_drop(s);
+	if (ret < 0)
+		SMMUV3_LOG(ERR, s, "not stopped in order: %s; DMA may not be blocked",
+				strerror(-ret));
+	return ret;
+}
+
+/*
+ * At open already: the tables and queues that it uses may be somebody else's memory
+ * by now, and whoever opens it may take its time until the start. One that is off is
+ * left as it is.
+ */
+int
+smmuv3_take_over(struct smmuv3 *s)
+{
+	uint32_t cr0 = smmuv3_read32(s->regs, SMMUV3_CR0);
+	uint32_t ack = smmuv3_load_status(s->regs, SMMUV3_CR0ACK);
+	int ret;
+
+	s->found_gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
+	if (((cr0 | ack) & cr0_fields(s)) == 0)
+		return 0;
+	/* Whose it was is gone, and so may be what its tables say. */
+	s->found_gbpa = UINT32_MAX;
+	SMMUV3_LOG(NOTICE, s, "it is running (CR0 0x%x): taken over", cr0);
+	ret = silence(s);
+	if (ret < 0)
+		SMMUV3_LOG(ERR, s, "not taken over: %s", strerror(-ret));
+	return ret;
+}
+
+void
+smmuv3_hand_back(struct smmuv3 *s)
+{
+	if (!s->restore)
+		return;
+	if (s->found_gbpa == UINT32_MAX) {
+		SMMUV3_LOG(NOTICE, s, "it was running when found, which is not restored: "
+				"DMA stays blocked");
+		return;
+	}
+	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0)
+		return;
+	smmuv3_write32(s->regs, SMMUV3_GBPA, s->found_gbpa | SMMUV3_GBPA_UPDATE);
+	smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Context descriptors [5.3, 5.4]: one table for each device, used by all its
+ * StreamIDs. Up to 64 CDs, or without IDR0.CD2L, it is linear; else two levels
+ * with leaves of 64 CDs, made when one is needed.
+ */
+
+#include <stdlib.h>
+
+#include "smmuv3_pmd.h"
+
+#define LEAF_LOG2	SMMUV3_CD_LEAF_4K_LOG2
+
+int
+smmuv3_cdtab_create(struct smmuv3 *s, struct smmuv3_dev *dev)
+{
+	struct smmuv3_cdtab *t = &dev->cds;
+	size_t size;
+
+	t->fmt = SMMUV3_S1FMT_LINEAR;
+	/* S1CDMax = 0 is a device without PASIDs. */
+	t->log2 = dev->nb_pasids == 0 ? 0 : RTE_MAX(rte_log2_u32(dev->nb_pasids), 1u);
+	size = sizeof(struct smmuv3_cd) << t->log2;
+	if (t->log2 > LEAF_LOG2 && s->idr0 & SMMUV3_IDR0_CD2L) {
+		t->fmt = SMMUV3_S1FMT_2LVL_4K;
+		size = sizeof(uint64_t) << (t->log2 - LEAF_LOG2);
+		t->leaves = calloc((size_t)1 << (t->log2 - LEAF_LOG2), sizeof(*t->leaves));
+		if (t->leaves == NULL)
+			return -ENOMEM;
+	}
+	return smmuv3_mem_alloc(s, size, &t->mem);
+}
+
+void
+smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev)
+{
+	struct smmuv3_cdtab *t = &dev->cds;
+	size_t i;
+
+	if (t->leaves != NULL)
+		for (i = 0; i < (size_t)1 << (t->log2 - LEAF_LOG2); i++)
+			smmuv3_mem_free(s, &t->leaves[i]);
+	free(t->leaves);
+	t->leaves = NULL;
+	smmuv3_mem_free(s, &t->mem);
+}
+
+/* The CD, or NULL when there is no leaf for it. */
+static struct smmuv3_cd *
+cd_of(const struct smmuv3_dev *dev, uint32_t ssid)
+{
+	const struct smmuv3_cdtab *t = &dev->cds;
+
+	if (t->fmt == SMMUV3_S1FMT_LINEAR)
+		return (struct smmuv3_cd *)t->mem.va + ssid;
+	if (t->leaves[ssid >> LEAF_LOG2].va == NULL)
+		return NULL;
+	return (struct smmuv3_cd *)t->leaves[ssid >> LEAF_LOG2].va +
+			(ssid & RTE_LEN2MASK(LEAF_LOG2, uint32_t));
+}
+
+static int
+need_leaf(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
+{
+	struct smmuv3_cdtab *t = &dev->cds;
+	uint32_t i = ssid >> LEAF_LOG2;
+	int ret;
+
+	if (t->fmt == SMMUV3_S1FMT_LINEAR || t->leaves[i].va != NULL)
+		return 0;
+	ret = smmuv3_mem_alloc(s, sizeof(struct smmuv3_cd) << LEAF_LOG2, &t->leaves[i]);
+	if (ret < 0)
+		return ret;
+	/* All CDs in it are not valid. What is written next invalidates this entry too. */
+	smmuv3_io_wmb();
+	smmuv3_set_dw((uint64_t *)t->mem.va + i, SMMUV3_L1CD_V |
+			(t->leaves[i].addr & SMMUV3_L1CD_L2PTR));
+	return 0;
+}
+
+struct cd_sync {
+	struct smmuv3 *s;
+	const struct smmuv3_dev *dev;
+	uint32_t ssid;
+};
+
+/* CDs are cached per StreamID [4.3.3]; Leaf = 0: the first-level entry too. */
+static int
+sync_cd(void *ctx)
+{
+	const struct cd_sync *sync = ctx;
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	unsigned int i, n;
+	int ret;
+
+	for (i = 0; i < sync->dev->nb_sids; i += n) {
+		for (n = 0; n < SMMUV3_CHUNK && i + n < sync->dev->nb_sids; n++)
+			cmds[n] = smmuv3_cmd_cfgi_cd(sync->dev->sids[i + n], sync->ssid, false);
+		ret = smmuv3_cmdq_sync(sync->s, cmds, n, NULL);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static unsigned int
+tg0(unsigned int granule_log2)
+{
+	return granule_log2 == 12 ? SMMUV3_TG0_4K :
+		granule_log2 == 14 ? SMMUV3_TG0_16K : SMMUV3_TG0_64K;
+}
+
+/* The smallest size that holds the addresses of the tables. */
+static unsigned int
+ips(const struct smmuv3 *s, const struct iopf_translation *tr)
+{
+	unsigned int oas = SMMUV3_GET(SMMUV3_IDR5_OAS, s->idr5), enc = 0;
+
+	while (enc < oas && (tr->pa_bits == 0 || smmuv3_oas_bits(enc) < tr->pa_bits))
+		enc++;
+	return enc;
+}
+
+static unsigned int
+table_log2(const struct iopf_translation *tr)
+{
+	unsigned int bits = tr->granule_log2 - 3;
+	unsigned int levels = (tr->va_bits - tr->granule_log2 + bits - 1) / bits;
+
+	return 3 + tr->va_bits - tr->granule_log2 - (levels - 1) * bits;
+}
+
+int
+smmuv3_translation_check(const struct smmuv3 *s, const struct iopf_translation *tr)
+{
+	uint64_t align;
+
+	if (tr->format == IOPF_FORMAT_NONE)
+		return 0;
+	if (tr->format != IOPF_FORMAT_ARM64_S1) {
+		SMMUV3_LOG(ERR, s, "translation format %d is not one of an SMMUv3", tr->format);
+		return -EINVAL;
+	}
+	if (tr->granule_log2 > 16 || !(s->granules & 1u << tr->granule_log2)) {
+		SMMUV3_LOG(ERR, s, "translation granule 2^%u: the SMMU has 0x%x (bit n: 2^n)",
+				tr->granule_log2, s->granules);
+		return -EINVAL;
+	}
+	if (tr->va_bits < 25 || tr->va_bits > 48) {
+		SMMUV3_LOG(ERR, s, "translation of %u address bits: 25 to 48 are possible",
+				tr->va_bits);
+		return -EINVAL;
+	}
+	/* The SMMU ignores lower bits, and finds a larger address illegal [5.4]. */
+	align = UINT64_C(1) << RTE_MAX(table_log2(tr), 6u);
+	if (tr->root & (align - 1) || tr->root >> smmuv3_oas_bits(ips(s, tr)) != 0) {
+		SMMUV3_LOG(ERR, s, "root table at 0x%" PRIx64 ": a multiple of 0x%" PRIx64
+				" below 2^%u is needed", tr->root, align,
+				smmuv3_oas_bits(ips(s, tr)));
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void
+cd_make(const struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv3_domain *domain,
+		struct smmuv3_cd *cd)
+{
+	const struct iopf_translation *tr = &domain->tr;
+
+	/*
+	 * A fault stalls, or aborts and is recorded. A is set always: TERM_MODEL = 1
+	 * wants it, and RAZ/WI happens by an answer only.
+	 */
+	*cd = (struct smmuv3_cd){
+		.dw[0] = SMMUV3_CD0_V | SMMUV3_CD0_AA64 | SMMUV3_CD0_EPD1 | SMMUV3_CD0_R |
+			SMMUV3_CD0_A | (dev->stall ? SMMUV3_CD0_S : 0) | SMMUV3_CD0_ASET |
+			SMMUV3_PUT(SMMUV3_CD0_ASID, domain->asid),
+	};
+	if (tr->format == IOPF_FORMAT_NONE) {
+		cd->dw[0] |= SMMUV3_CD0_EPD0;
+		return;
+	}
+	cd->dw[0] |= SMMUV3_PUT(SMMUV3_CD0_T0SZ, 64 - tr->va_bits) |
+		SMMUV3_PUT(SMMUV3_CD0_TG0, tg0(tr->granule_log2)) |
+		SMMUV3_PUT(SMMUV3_CD0_IR0, SMMUV3_CD_RGN_WBWA) |
+		SMMUV3_PUT(SMMUV3_CD0_OR0, SMMUV3_CD_RGN_WBWA) |
+		SMMUV3_PUT(SMMUV3_CD0_SH0, SMMUV3_SH_ISH) |
+		SMMUV3_PUT(SMMUV3_CD0_IPS, ips(s, tr));
+	cd->dw[1] = tr->root & SMMUV3_CD1_TTB0;
+	cd->dw[3] = tr->mair != 0 ? tr->mair : 0xff;
+}
+
+int
+smmuv3_cd_install(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
+		const struct smmuv3_domain *domain)
+{
+	struct cd_sync sync = { s, dev, ssid };
+	struct smmuv3_cd cd;
+	int ret;
+
+	ret = need_leaf(s, dev, ssid);
+	if (ret < 0)
+		return ret;
+	cd_make(s, dev, domain, &cd);
+	return smmuv3_entry_write(cd_of(dev, ssid)->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
+}
+
+/*
+ * From here on accesses abort and are not recorded; nothing stalls. One word
+ * changes, so it may be live. Where stalls are forced S = 0 is illegal [5.4], so
+ * the CD is made invalid instead: aborted too, and recorded as C_BAD_CD.
+ */
+int
+smmuv3_cd_terminate(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
+{
+	struct cd_sync sync = { s, dev, ssid };
+	struct smmuv3_cd *live = cd_of(dev, ssid);
+	struct smmuv3_cmd tlbi;
+	struct smmuv3_cd cd;
+	int ret;
+
+	if (live == NULL)
+		return 0;
+	cd = *live;
+	if (s->stall_model == SMMUV3_STALL_MODEL_FORCED)
+		cd.dw[0] &= ~SMMUV3_CD0_V;
+	else
+		cd.dw[0] = (cd.dw[0] & ~(SMMUV3_CD0_S | SMMUV3_CD0_R)) | SMMUV3_CD0_EPD0 |
+			SMMUV3_CD0_A;
+	ret = smmuv3_entry_write(live->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
+	if (ret < 0)
+		return ret;
+	/* Only now: nothing fills the TLB through the old CD any more. */
+	tlbi = smmuv3_cmd_tlbi_nh_asid(0, SMMUV3_GET(SMMUV3_CD0_ASID, cd.dw[0]));
+	return smmuv3_cmdq_sync(s, &tlbi, 1, NULL);
+}

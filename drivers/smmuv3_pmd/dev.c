@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Devices and domains.
+ *
+ * A device's STEs abort while nothing is attached, and point to its table of CDs
+ * otherwise. Untagged traffic uses CD 0 (S1DSS = SSID0), so that PASID 0 cannot be
+ * attached [5.2]: such an access is aborted by the SMMU (F_STREAM_DISABLED).
+ */
+
+#include <stdlib.h>
+
+#include "smmuv3_pmd.h"
+
+static int
+write_stes(struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv3_ste *ste)
+{
+	unsigned int i;
+	int ret, first = 0;
+
+	/* All, even after an error: fewer streams that pass is never worse. */
+	for (i = 0; i < dev->nb_sids; i++) {
+		ret = smmuv3_ste_write(s, dev->sids[i], ste);
+		first = first < 0 ? first : ret;
+	}
+	return first;
+}
+
+static void
+dev_free(struct smmuv3 *s, struct smmuv3_dev *dev)
+{
+	smmuv3_cdtab_destroy(s, dev);
+	free(dev);
+}
+
+int
+smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
+{
+	static const struct smmuv3_ste none;
+	struct smmuv3 *s = priv;
+	struct smmuv3_dev *dev;
+	struct smmuv3_ste ste;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < conf->nb_sids; i++)
+		if ((uint64_t)conf->sids[i] >> s->sid_bits != 0) {
+			SMMUV3_LOG(ERR, s, "StreamID %u: it has %u bits", conf->sids[i],
+					s->sid_bits);
+			return -ERANGE;
+		}
+	if (conf->nb_pasids > (s->ssid_bits == 0 ? 0 : 1u << s->ssid_bits)) {
+		SMMUV3_LOG(ERR, s, "%u PASIDs: it has %u bits of them", conf->nb_pasids,
+				s->ssid_bits);
+		return -ERANGE;
+	}
+	if (conf->recover == IOPF_STALL ? s->max_stalls == 0 :
+			s->stall_model == SMMUV3_STALL_MODEL_FORCED) {
+		SMMUV3_LOG(ERR, s, "%s", conf->recover == IOPF_STALL ?
+				"it cannot stall: use IOPF_TERMINATE" :
+				"it can only stall: use IOPF_STALL");
+		return -ENOTSUP;
+	}
+
+	dev = calloc(1, sizeof(*dev) + conf->nb_sids * sizeof(dev->sids[0]));
+	if (dev == NULL)
+		return -ENOMEM;
+	dev->stall = conf->recover == IOPF_STALL;
+	dev->nb_pasids = conf->nb_pasids;
+	dev->nb_sids = conf->nb_sids;
+	memcpy(dev->sids, conf->sids, conf->nb_sids * sizeof(dev->sids[0]));
+	ret = smmuv3_cdtab_create(s, dev);
+	for (i = 0; ret == 0 && i < dev->nb_sids; i++)
+		ret = smmuv3_strtab_need(s, dev->sids[i]);
+	if (ret < 0) {
+		dev_free(s, dev);
+		return ret;
+	}
+	smmuv3_ste_abort(s, dev, &ste);
+	ret = write_stes(s, dev, &ste);
+	if (ret < 0) {
+		write_stes(s, dev, &none);
+		dev_free(s, dev);
+		return ret;
+	}
+	*out = dev;
+	return 0;
+}
+
+void
+smmuv3_dev_del(void *priv, void *handle)
+{
+	static const struct smmuv3_ste none;
+	struct smmuv3_dev *dev = handle;
+	struct smmuv3 *s = priv;
+	struct smmuv3_cmd term;
+	unsigned int i;
+
+	/* Its STEs abort, which was synchronised: the one moment for STALL_TERM [4.6.2]. */
+	for (i = 0; i < dev->nb_sids && s->max_stalls > 0; i++) {
+		term = smmuv3_cmd_stall_term(dev->sids[i]);
+		if (smmuv3_cmdq_sync(s, &term, 1, NULL) < 0)
+			SMMUV3_LOG(ERR, s, "StreamID %u: its stalls may not have ended",
+					dev->sids[i]);
+	}
+	write_stes(s, dev, &none);
+	dev_free(s, dev);
+}
+
+int
+smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **out)
+{
+	struct smmuv3 *s = priv;
+	struct smmuv3_domain *domain;
+	unsigned int i;
+	int ret;
+
+	ret = smmuv3_translation_check(s, tr);
+	if (ret < 0)
+		return ret;
+	for (i = 0; i < s->nb_asids && s->asids[i / 64] == UINT64_MAX; i += 64)
+		;
+	if (i >= s->nb_asids) {
+		SMMUV3_LOG(ERR, s, "all %u ASIDs are in use, one for each domain", s->nb_asids);
+		return -ENOSPC;
+	}
+	domain = calloc(1, sizeof(*domain));
+	if (domain == NULL)
+		return -ENOMEM;
+	domain->tr = *tr;
+	domain->asid = i + __builtin_ctzll(~s->asids[i / 64]);
+	s->asids[i / 64] |= UINT64_C(1) << domain->asid % 64;
+	*out = domain;
+	return 0;
+}
+
+void
+smmuv3_domain_del(void *priv, void *handle)
+{
+	struct smmuv3_domain *domain = handle;
+	struct smmuv3 *s = priv;
+
+	/* The TLB has nothing of this ASID: each detach has seen to it. */
+	s->asids[domain->asid / 64] &= ~(UINT64_C(1) << domain->asid % 64);
+	free(domain);
+}
+
+/* The index of its CD, or -ERANGE. */
+static int
+ssid_of(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
+{
+	if (pasid == IOPF_NO_PASID)
+		return 0;
+	if (pasid != 0 && pasid < dev->nb_pasids)
+		return pasid;
+	SMMUV3_LOG(ERR, s, "PASID %u: 1 to %" PRId64 " are possible (0 is untagged traffic's)",
+			pasid, (int64_t)dev->nb_pasids - 1);
+	return -ERANGE;
+}
+
+int
+smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain)
+{
+	struct smmuv3_dev *dev = dev_handle;
+	struct smmuv3 *s = priv;
+	struct smmuv3_ste ste;
+	int ssid, ret;
+
+	ssid = ssid_of(s, dev, pasid);
+	if (ssid < 0)
+		return ssid;
+	ret = smmuv3_cd_install(s, dev, ssid, domain);
+	if (ret == 0 && dev->nb_attached == 0) {
+		smmuv3_ste_s1(s, dev, &ste);
+		ret = write_stes(s, dev, &ste);
+		if (ret < 0) {
+			smmuv3_ste_abort(s, dev, &ste);
+			write_stes(s, dev, &ste);
+		}
+	}
+	if (ret < 0) {
+		smmuv3_cd_terminate(s, dev, ssid);
+		return ret;
+	}
+	dev->nb_attached++;
+	return 0;
+}
+
+int
+smmuv3_detach(void *priv, void *dev_handle, uint32_t pasid)
+{
+	struct smmuv3_dev *dev = dev_handle;
+	struct smmuv3 *s = priv;
+	struct smmuv3_ste ste;
+	int ssid, ret;
+
+	ssid = ssid_of(s, dev, pasid);
+	if (ssid < 0)
+		return ssid;
+	ret = smmuv3_cd_terminate(s, dev, ssid);
+	if (ret < 0)
+		return ret;
+	if (dev->nb_attached == 1) {
+		smmuv3_ste_abort(s, dev, &ste);
+		ret = write_stes(s, dev, &ste);
+		if (ret < 0)
+			return ret;
+	}
+	dev->nb_attached--;
+	return 0;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Global errors [6.3.18, 7.1] and what is done about them.
+ *
+ * An EVENTQ_ABT_ERR means that stall records may be lost, and a stall without a
+ * record waits for good. So, where there are stalls, all are ended by SMMUEN
+ * 1 -> 0 -> 1, one step per check(), without waiting:
+ *
+ *	RUNNING		answers are dropped from here on; SMMUEN = 0
+ *	STOPPING	acknowledged, and CONS passed every answer sent before:
+ *			GERROR is acknowledged, the library told (TERMINATED)
+ *	STOPPED		the next check(): the library has forgotten the stalls,
+ *			so answers are for new ones again; SMMUEN = 1
+ *	STARTING	acknowledged: RUNNING
+ *
+ * No answer to an old stall is thus in the queue when its STAG can be given to a
+ * new one. Records of old stalls that are still in the event queue lose their
+ * STALL flag (evtq.stale). GBPA.ABORT is set since start: DMA aborts meanwhile.
+ *
+ * An SMMU that cannot stall loses reports only, and is not switched off for that:
+ * without GBPA its devices would reach all of memory meanwhile.
+ */
+
+#include <rte_cycles.h>
+
+#include "smmuv3_pmd.h"
+
+#define MSI_ABORTS	(SMMUV3_GERROR_MSI_CMDQ_ABT | SMMUV3_GERROR_MSI_EVENTQ_ABT | \
+			SMMUV3_GERROR_MSI_PRIQ_ABT | SMMUV3_GERROR_MSI_GERROR_ABT)
+
+void
+smmuv3_gerror_ack(struct smmuv3 *s, uint32_t bits)
+{
+	s->gerrorn ^= bits;
+	/* What was repaired is visible before: a rewritten command. */
+	smmuv3_store_prod(s->regs, SMMUV3_GERRORN, s->gerrorn);
+}
+
+void
+smmuv3_gerror_look(struct smmuv3 *s, bool force)
+{
+	uint32_t gerror;
+
+	if (!force && (!s->cmdq.msi || smmuv3_load_word(&s->words->gerror.v) == 0))
+		return;
+	if (!smmuv3_cmdq_own(s))
+		return;
+	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
+	if (gerror != UINT32_MAX)
+		smmuv3_cmdq_recover(s, gerror ^ s->gerrorn);
+	smmuv3_cmdq_disown(s);
+}
+
+static unsigned int
+fail(struct smmuv3 *s, const char *why)
+{
+	if (!atomic_exchange_explicit(&s->dead, true, memory_order_relaxed))
+		SMMUV3_LOG(ERR, s, "given up: %s; stop it and start it again, or reset the SMMU",
+				why);
+	return IOPF_CHECK_DEAD;
+}
+
+/* Returns what is active and not recovered here. */
+static uint32_t
+gerror_read(struct smmuv3 *s)
+{
+	uint32_t active;
+
+	/* Acquires the SMMU's GERROR through its word, if it has one. */
+	if (s->cmdq.msi) {
+		if (smmuv3_load_word(&s->words->gerror.v) == 0 && ++s->checks % 16 != 0)
+			return 0;
+		atomic_store_explicit(&s->words->gerror.v, 0, memory_order_relaxed);
+		/* An error after the read below sets the word again. */
+		smmuv3_io_mb();
+	}
+	if (!smmuv3_cmdq_own(s)) {
+		/* Somebody has it: look again next time. */
+		s->checks |= 15;
+		return 0;
+	}
+	active = smmuv3_load_status(s->regs, SMMUV3_GERROR);
+	if (active == UINT32_MAX) {
+		smmuv3_cmdq_disown(s);
+		fail(s, "its registers read as all ones");
+		return SMMUV3_GERROR_SFM;
+	}
+	active = (active ^ s->gerrorn) & SMMUV3_GERROR_ALL;
+	smmuv3_cmdq_recover(s, active);
+	if (active & MSI_ABORTS) {
+		smmuv3_count(&s->msi_aborts, __builtin_popcountll(active & MSI_ABORTS));
+		smmuv3_gerror_ack(s, active & MSI_ABORTS);
+	}
+	if (active & SMMUV3_GERROR_EVENTQ_ABT && s->max_stalls == 0) {
+		/* No stall can be lost with its record: go on. */
+		smmuv3_count(&s->evtq_aborts, 1);
+		smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
+		active &= ~SMMUV3_GERROR_EVENTQ_ABT;
+	}
+	smmuv3_cmdq_disown(s);
+	return active & (SMMUV3_GERROR_EVENTQ_ABT | SMMUV3_GERROR_SFM);
+}
+
+static void
+write_cr0(struct smmuv3 *s, uint32_t cr0)
+{
+	s->cr0 = cr0;
+	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
+}
+
+static bool
+smmuen_is(struct smmuv3 *s, uint32_t want)
+{
+	return (smmuv3_load_status(s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN) == want;
+}
+
+/* Not yet, or never. */
+static unsigned int
+later(struct smmuv3 *s, const char *what)
+{
+	return rte_get_tsc_cycles() - s->reset_start < s->timeout ? 0 : fail(s, what);
+}
+
+static unsigned int
+reset_step(struct smmuv3 *s)
+{
+	switch (s->reset) {
+	case SMMUV3_RUNNING:
+		if (!smmuv3_cmdq_own(s))
+			return 0;
+		smmuv3_cmdq_discard(s, true);
+		s->reset_pos = s->cmdq.tail;
+		smmuv3_cmdq_disown(s);
+		atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
+		s->reset_start = rte_get_tsc_cycles();
+		s->reset = SMMUV3_STOPPING;
+		write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
+		/* fallthrough */
+	case SMMUV3_STOPPING:
+		if (!smmuen_is(s, 0))
+			return later(s, "CR0.SMMUEN = 0 is not acknowledged");
+		if (smmuv3_cmdq_cons(s) < s->reset_pos)
+			return later(s, "commands are not consumed");
+		if (!smmuv3_cmdq_own(s))
+			return 0;
+		atomic_store_explicit(&s->evtq.stale, smmuv3_evtq_mark(s, 0),
+				memory_order_release);
+		if ((smmuv3_load_status(s->regs, SMMUV3_GERROR) ^ s->gerrorn) &
+				SMMUV3_GERROR_EVENTQ_ABT) {
+			smmuv3_count(&s->evtq_aborts, 1);
+			smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
+		}
+		smmuv3_cmdq_disown(s);
+		smmuv3_count(&s->resets, 1);
+		s->reset = SMMUV3_STOPPED;
+		return IOPF_CHECK_TERMINATED;
+	case SMMUV3_STOPPED:
+		if (!smmuv3_cmdq_own(s))
+			return 0;
+		smmuv3_cmdq_discard(s, false);
+		smmuv3_cmdq_disown(s);
+		s->reset_start = rte_get_tsc_cycles();
+		s->reset = SMMUV3_STARTING;
+		write_cr0(s, s->cr0 | SMMUV3_CR0_SMMUEN);
+		/* fallthrough */
+	case SMMUV3_STARTING:
+		if (!smmuen_is(s, SMMUV3_CR0_SMMUEN))
+			return later(s, "CR0.SMMUEN = 1 is not acknowledged");
+		s->reset = SMMUV3_RUNNING;
+		return 0;
+	}
+	return 0;
+}
+
+/* Where nothing stalls no record is an outstanding stall's: to acknowledge is enough. */
+static unsigned int
+carry_on(struct smmuv3 *s, uint32_t active)
+{
+	atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
+	if (active & SMMUV3_GERROR_EVENTQ_ABT && smmuv3_cmdq_own(s)) {
+		smmuv3_count(&s->evtq_aborts, 1);
+		smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
+		smmuv3_cmdq_disown(s);
+	}
+	return 0;
+}
+
+static unsigned int
+check(struct smmuv3 *s)
+{
+	unsigned int told = 0;
+	uint32_t active;
+
+	smmuv3_cmdq_kick(s);
+	if (!atomic_load_explicit(&s->dead, memory_order_relaxed)) {
+		active = gerror_read(s);
+		if (active & SMMUV3_GERROR_SFM)
+			fail(s, "Service Failure Mode");
+		else if (atomic_load_explicit(&s->cmdq.dead, memory_order_relaxed))
+			fail(s, "no command is executed any more");
+		else if (s->reset != SMMUV3_RUNNING || active & SMMUV3_GERROR_EVENTQ_ABT ||
+				atomic_load_explicit(&s->reset_wanted, memory_order_relaxed))
+			told = s->max_stalls > 0 ? reset_step(s) : carry_on(s, active);
+		else
+			return 0;
+	}
+	if (!atomic_load_explicit(&s->dead, memory_order_relaxed))
+		return told;
+	if (s->dead_reported)
+		return IOPF_CHECK_DEAD;
+	/* The one way to end stalls that needs no command; nothing more can be done. */
+	write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
+	s->dead_reported = true;
+	return IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED;
+}
+
+unsigned int
+smmuv3_check(void *priv)
+{
+	struct smmuv3 *s = priv;
+	unsigned int told = 0;
+
+	if (!atomic_load_explicit(&s->running, memory_order_acquire) || !smmuv3_ctl_try(s))
+		return 0;
+	if (atomic_load_explicit(&s->running, memory_order_relaxed))
+		told = check(s);
+	smmuv3_ctl_drop(s);
+	return told;
+}

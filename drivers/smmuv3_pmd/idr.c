@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* What this SMMU is, and whether it can be driven [6.3.1 - 6.3.6]. */
+
+#include "smmuv3_pmd.h"
+
+static int
+refuse(const struct smmuv3 *s, const char *what)
+{
+	SMMUV3_LOG(ERR, s, "cannot be driven: %s (IDR0 0x%08x, IDR1 0x%08x, IDR3 0x%08x, "
+			"IDR5 0x%08x)", what, s->idr0, s->idr1, s->idr3, s->idr5);
+	return -ENOTSUP;
+}
+
+static uint32_t
+granules(uint32_t idr5)
+{
+	return (idr5 & SMMUV3_IDR5_GRAN4K ? 1u << 12 : 0) |
+		(idr5 & SMMUV3_IDR5_GRAN16K ? 1u << 14 : 0) |
+		(idr5 & SMMUV3_IDR5_GRAN64K ? 1u << 16 : 0);
+}
+
+int
+smmuv3_idr_read(struct smmuv3 *s)
+{
+	unsigned int ttf, endian, sid_max;
+
+	s->idr0 = smmuv3_read32(s->regs, SMMUV3_IDR0);
+	s->idr1 = smmuv3_read32(s->regs, SMMUV3_IDR1);
+	s->idr3 = smmuv3_read32(s->regs, SMMUV3_IDR3);
+	s->idr5 = smmuv3_read32(s->regs, SMMUV3_IDR5);
+
+	if (s->idr0 == UINT32_MAX && s->idr1 == UINT32_MAX)
+		return refuse(s, "its registers read as all ones: not there, or without power");
+	if (!(s->idr0 & SMMUV3_IDR0_S1P))
+		return refuse(s, "no stage 1");
+	ttf = SMMUV3_GET(SMMUV3_IDR0_TTF, s->idr0);
+	if (ttf != SMMUV3_TTF_AARCH64 && ttf != SMMUV3_TTF_BOTH)
+		return refuse(s, "no AArch64 translation tables");
+	endian = SMMUV3_GET(SMMUV3_IDR0_TTENDIAN, s->idr0);
+	if (endian != SMMUV3_TTENDIAN_MIXED && endian != SMMUV3_TTENDIAN_LE)
+		return refuse(s, "no little-endian translation tables");
+	if (!(s->idr0 & SMMUV3_IDR0_COHACC))
+		return refuse(s, "its accesses to queues and tables are not coherent");
+	if (s->idr1 & (SMMUV3_IDR1_TABLES_PRESET | SMMUV3_IDR1_QUEUES_PRESET))
+		return refuse(s, "its tables or queues are at preset addresses");
+	s->granules = granules(s->idr5);
+	if (s->granules == 0)
+		return refuse(s, "no translation granule");
+	s->stall_model = SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, s->idr0);
+	if (s->stall_model > SMMUV3_STALL_MODEL_FORCED)
+		return refuse(s, "a reserved STALL_MODEL");
+
+	s->max_stalls = s->stall_model == SMMUV3_STALL_MODEL_TERM ? 0 :
+			SMMUV3_GET(SMMUV3_IDR5_STALL_MAX, s->idr5);
+	s->oas_bits = smmuv3_oas_bits(SMMUV3_GET(SMMUV3_IDR5_OAS, s->idr5));
+	s->ssid_bits = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_SSIDSIZE, s->idr1), 20u);
+	s->cmdq_log2_max = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_CMDQS, s->idr1),
+			(uint64_t)SMMUV3_QUEUE_LOG2_MAX);
+	s->evtq_log2_max = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_EVENTQS, s->idr1),
+			(uint64_t)SMMUV3_QUEUE_LOG2_MAX);
+
+	/* Two levels where they save something [6.3.24]. */
+	s->sid_bits = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, s->idr1), 32u);
+	s->strtab.two_level = s->sid_bits > SMMUV3_SPLIT &&
+		SMMUV3_GET(SMMUV3_IDR0_ST_LEVEL, s->idr0) == SMMUV3_ST_LEVEL_2LVL;
+	sid_max = s->strtab.two_level ? SMMUV3_SPLIT + SMMUV3_L1_LOG2_MAX : SMMUV3_LINEAR_LOG2_MAX;
+	if (s->sid_bits > sid_max) {
+		SMMUV3_LOG(NOTICE, s, "StreamIDs of %u bits of the SMMU's %u are used: "
+				"the stream table would be too large", sid_max, s->sid_bits);
+		s->sid_bits = sid_max;
+	}
+	s->strtab.log2 = s->sid_bits;
+	return 0;
+}
+
+void
+smmuv3_idr_info(const struct smmuv3 *s, struct iopf_iommu_info *info)
+{
+	info->backend = s->backend->name;
+	info->sid_bits = s->sid_bits;
+	info->pasid_bits = s->ssid_bits;
+	info->addr_bits = s->oas_bits;
+	info->va_bits = 48;
+	info->granules = s->granules;
+	info->max_stalls = s->max_stalls;
+	info->stall_forced = s->stall_model == SMMUV3_STALL_MODEL_FORCED;
+	info->razwi = !(s->idr0 & SMMUV3_IDR0_TERM_MODEL);
+	info->nb_queues = 1;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Answers and invalidations as commands [4.4, 4.6]. */
+
+#include "smmuv3_pmd.h"
+
+/* Level of entries of this size: 3 for pages, less for blocks; 0 unknown [3.4 of the facts]. */
+static unsigned int
+level_of(unsigned int granule_log2, unsigned int leaf_log2)
+{
+	unsigned int bits = granule_log2 - 3;
+	unsigned int up = (leaf_log2 - granule_log2) / bits;
+
+	if (leaf_log2 < granule_log2 || (leaf_log2 - granule_log2) % bits != 0 || up > 2)
+		return 0;
+	/* Reserved with 16 KiB granules [4.4.1]. */
+	return granule_log2 == 14 && up == 2 ? 0 : 3 - up;
+}
+
+/*
+ * Ranges of (NUM + 1) << SCALE granules, from the lowest set bit of the length up,
+ * five bits at a time. With a level given, start and end must be multiples of its
+ * entries, or what is invalidated is unpredictable; NUM, SCALE and TTL all 0 is
+ * illegal, so one granule without a level is sent without a range.
+ */
+static unsigned int
+range_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
+		struct smmuv3_cmd *cmds, unsigned int max)
+{
+	unsigned int g = domain->tr.granule_log2, tg = (g - 10) / 2, n = 0;
+	unsigned int ttl = inv->leaf_only ? level_of(g, inv->leaf_log2) : 0;
+	unsigned int unit = ttl != 0 ? inv->leaf_log2 : g;
+	uint64_t start = inv->addr >> unit, end = (inv->addr + inv->size - 1) >> unit;
+	uint64_t va = start << unit, left = (end - start + 1) << (unit - g);
+
+	while (left > 0) {
+		unsigned int scale = __builtin_ctzll(left);
+		uint64_t num = left >> scale & 31;
+
+		/* SCALE has five bits, and 2^48 bytes are no range. */
+		if (n == max || scale > 31)
+			return 0;
+		if (num == 1 && scale == 0 && ttl == 0)
+			cmds[n++] = smmuv3_cmd_tlbi_nh_va(0, domain->asid, va, inv->leaf_only);
+		else
+			cmds[n++] = smmuv3_cmd_tlbi_nh_va_range(0, domain->asid, va,
+					inv->leaf_only, tg, num - 1, scale, ttl);
+		va += num << (scale + g);
+		left -= num << scale;
+	}
+	return n;
+}
+
+/* One command for each entry. */
+static unsigned int
+page_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
+		struct smmuv3_cmd *cmds, unsigned int max)
+{
+	unsigned int g = domain->tr.granule_log2, n = 0;
+	unsigned int unit = inv->leaf_only && inv->leaf_log2 > g ? inv->leaf_log2 : g;
+	uint64_t va = inv->addr >> unit, end = (inv->addr + inv->size - 1) >> unit;
+
+	if (unit > 63 || end - va >= max)
+		return 0;
+	for (; va <= end; va++)
+		cmds[n++] = smmuv3_cmd_tlbi_nh_va(0, domain->asid, va << unit, inv->leaf_only);
+	return n;
+}
+
+unsigned int
+smmuv3_inv_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
+		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max)
+{
+	if (inv->all) {
+		cmds[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+		return 1;
+	}
+	return s->idr3 & SMMUV3_IDR3_RIL ? range_cmds(domain, inv, cmds, max) :
+			page_cmds(domain, inv, cmds, max);
+}
+
+int
+smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned int n,
+		unsigned int *done)
+{
+	const struct smmuv3_domain *domain = handle;
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK], more[SMMUV3_CHUNK];
+	unsigned int of[SMMUV3_CHUNK];	/* which range a command is of */
+	unsigned int used = 0, failed, got, i, k;
+	struct smmuv3 *s = priv;
+	int ret;
+
+	*done = 0;
+	if (domain->tr.format == IOPF_FORMAT_NONE) {
+		/* Nothing was ever translated. */
+		*done = n;
+		return 0;
+	}
+	for (i = 0; i <= n; i++) {
+		got = i < n ? smmuv3_inv_cmds(s, domain, &inv[i], more, SMMUV3_CHUNK) : 0;
+		if (got == 0 && i < n) {
+			/* Too many: everything of the domain is fewer. */
+			more[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+			got = 1;
+		}
+		if (used > 0 && (i == n || used + got > SMMUV3_CHUNK)) {
+			ret = smmuv3_cmdq_sync(s, cmds, used, &failed);
+			if (ret < 0) {
+				*done = of[failed];
+				return ret;
+			}
+			used = 0;
+		}
+		*done = used > 0 ? of[0] : i;
+		for (k = 0; k < got; k++) {
+			of[used] = i;
+			cmds[used++] = more[k];
+		}
+	}
+	return 0;
+}
+
+static inline struct smmuv3_cmd
+answer_cmd(const struct iopf_answer *a)
+{
+	/* RAZWI is neither; with TERM_MODEL = 1 the SMMU aborts it. */
+	return smmuv3_cmd_resume(a->sid, a->token, a->code == IOPF_SUCCESS,
+			a->code != IOPF_SUCCESS && a->code != IOPF_RAZWI);
+}
+
+void
+smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
+{
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	unsigned int i, k;
+
+	for (i = 0; i < n; i += k) {
+		for (k = 0; k < SMMUV3_CHUNK && i + k < n; k++)
+			cmds[k] = answer_cmd(&answers[i + k]);
+		smmuv3_cmdq_post(priv, cmds, k);
+	}
+}
+
+/*
+ * TLBI ..., CMD_SYNC, RESUME ... in one batch: the SYNC keeps the RESUMEs from
+ * starting before the invalidations are complete [4.7.3]. At most one command for
+ * each range, or one for all, so that the backlog is large enough (iopf_driver.h).
+ */
+void
+smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16_t n_inv,
+		const struct iopf_answer *answers, uint16_t n)
+{
+	const struct smmuv3_domain *domain = handle;
+	struct smmuv3_cmd cmds[2 * SMMUV3_CHUNK + 1];
+	unsigned int used = 0, i, first;
+
+	for (i = 0; i < n_inv && domain->tr.format != IOPF_FORMAT_NONE; i++) {
+		if (n_inv <= SMMUV3_CHUNK && n_inv <= 4 * RTE_MAX(n, 1) &&
+				smmuv3_inv_cmds(priv, domain, &inv[i], &cmds[used], 1) == 1) {
+			used++;
+			continue;
+		}
+		cmds[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+		used = 1;
+		break;
+	}
+	if (used > 0)
+		cmds[used++] = smmuv3_cmd_sync();
+	first = RTE_MIN(n, SMMUV3_CHUNK);
+	for (i = 0; i < first; i++)
+		cmds[used++] = answer_cmd(&answers[i]);
+	if (used > 0)
+		smmuv3_cmdq_post(priv, cmds, used);
+	if (n > first)
+		smmuv3_answer(priv, &answers[first], n - first);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Memory of the queues and tables. Every piece is a power of two in size and
+ * aligned to it, as queue bases, linear tables and leaves want. Large ones are
+ * memzones of their own; small ones are carved out of chunks, so that a thousand
+ * devices do not take a thousand memzones and mappings, and go back to a list.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "smmuv3_pmd.h"
+
+#define CHUNK_SIZE	(UINT64_C(4) << SMMUV3_MEM_LOG2_BIG)
+
+/* What a free piece holds. */
+struct piece {
+	struct piece *next;
+	uint64_t addr;
+};
+
+/*
+ * Aligned by device address too: EAL aligns the CPU's, and the two agree only within a
+ * hugepage. Twice the room has an aligned place in it whatever the address.
+ */
+static int
+zone_try(struct smmuv3 *s, size_t size, size_t align, size_t room, struct smmuv3_mem *mem)
+{
+	static _Atomic unsigned int serial;
+	char name[RTE_MEMZONE_NAMESIZE];
+	const struct rte_memzone *mz;
+	uint64_t addr;
+	int ret;
+
+	snprintf(name, sizeof(name), "smmuv3_%u",
+			atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed));
+	mz = rte_memzone_reserve_aligned(name, room, SOCKET_ID_ANY, RTE_MEMZONE_IOVA_CONTIG, align);
+	if (mz == NULL) {
+		SMMUV3_LOG(ERR, s, "no %zu KiB of contiguous memory for queues or tables: "
+				"give EAL more (-m), or make the queues smaller", room >> 10);
+		return -ENOMEM;
+	}
+	memset(mz->addr, 0, room);
+	ret = s->backend->dma_map(s->backend_ctx, mz->addr, room, UINT64_C(1) << s->oas_bits,
+			&addr);
+	if (ret < 0) {
+		SMMUV3_LOG(ERR, s, "cannot give %zu KiB at %p a device address below 2^%u: %s",
+				room >> 10, mz->addr, s->oas_bits, strerror(-ret));
+		rte_memzone_free(mz);
+		return ret;
+	}
+	*mem = (struct smmuv3_mem){
+		.va = RTE_PTR_ADD(mz->addr, RTE_ALIGN_CEIL(addr, align) - addr),
+		.addr = RTE_ALIGN_CEIL(addr, align),
+		.size = size,
+		.mz = mz,
+	};
+	return 0;
+}
+
+static void
+zone_free(struct smmuv3 *s, struct smmuv3_mem *mem)
+{
+	const struct rte_memzone *mz = mem->mz;
+
+	s->backend->dma_unmap(s->backend_ctx, mz->addr, mz->len,
+			mem->addr - RTE_PTR_DIFF(mem->va, mz->addr));
+	rte_memzone_free(mz);
+}
+
+static int
+zone_alloc(struct smmuv3 *s, size_t size, size_t align, struct smmuv3_mem *mem)
+{
+	int ret = zone_try(s, size, align, size, mem);
+
+	if (ret < 0 || RTE_PTR_DIFF(mem->va, mem->mz->addr) == 0)
+		return ret;
+	zone_free(s, mem);
+	return zone_try(s, size, align, 2 * size, mem);
+}
+
+static unsigned int
+class_of(size_t size)
+{
+	return rte_log2_u64(size) - SMMUV3_MEM_LOG2_MIN;
+}
+
+int
+smmuv3_mem_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem)
+{
+	struct smmuv3_mem_pool *pool = &s->pool;
+	struct smmuv3_mem_chunk *chunk = pool->chunks;
+	struct piece *piece;
+	size_t at;
+	int ret;
+
+	size = rte_align64pow2(RTE_MAX(size, (size_t)1 << SMMUV3_MEM_LOG2_MIN));
+	if (size >= (size_t)1 << SMMUV3_MEM_LOG2_BIG)
+		return zone_alloc(s, size, size, mem);
+
+	piece = pool->free[class_of(size)];
+	if (piece != NULL) {
+		pool->free[class_of(size)] = piece->next;
+		*mem = (struct smmuv3_mem){ .va = piece, .addr = piece->addr, .size = size };
+		memset(piece, 0, size);
+		return 0;
+	}
+	at = chunk == NULL ? CHUNK_SIZE : RTE_ALIGN_CEIL(chunk->used, size);
+	if (at + size > CHUNK_SIZE) {
+		chunk = calloc(1, sizeof(*chunk));
+		if (chunk == NULL)
+			return -ENOMEM;
+		ret = zone_alloc(s, CHUNK_SIZE, (size_t)1 << SMMUV3_MEM_LOG2_BIG, &chunk->mem);
+		if (ret < 0) {
+			free(chunk);
+			return ret;
+		}
+		chunk->next = pool->chunks;
+		pool->chunks = chunk;
+		at = 0;
+	}
+	chunk->used = at + size;
+	*mem = (struct smmuv3_mem){
+		.va = RTE_PTR_ADD(chunk->mem.va, at),
+		.addr = chunk->mem.addr + at,
+		.size = size,
+	};
+	return 0;
+}
+
+/* The SMMU has no use for it any more. */
+void
+smmuv3_mem_free(struct smmuv3 *s, struct smmuv3_mem *mem)
+{
+	struct piece *piece = mem->va;
+
+	if (piece == NULL)
+		return;
+	if (mem->mz != NULL) {
+		zone_free(s, mem);
+	} else {
+		piece->addr = mem->addr;
+		piece->next = s->pool.free[class_of(mem->size)];
+		s->pool.free[class_of(mem->size)] = piece;
+	}
+	*mem = (struct smmuv3_mem){ .va = NULL };
+}
+
+void
+smmuv3_mem_fini(struct smmuv3 *s)
+{
+	struct smmuv3_mem_chunk *chunk;
+
+	while ((chunk = s->pool.chunks) != NULL) {
+		s->pool.chunks = chunk->next;
+		zone_free(s, &chunk->mem);
+		free(chunk);
+	}
+}

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The driver as lib/iopf sees it: opening, sizes, memory, counters, operations. */
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <rte_cycles.h>
+#include <rte_kvargs.h>
+
+#include "smmuv3_pmd.h"
+
+RTE_LOG_REGISTER(smmuv3_logtype, pmd.smmuv3, NOTICE);
+
+static const struct smmuv3_backend *const backends[] = {
+	&smmuv3_backend_model,
+	&smmuv3_backend_vfio,
+};
+
+static const char *const params[] = {
+	"vfio",
+	"close",
+	"model",
+	"model_sid_bits",
+	"model_ssid_bits",
+	"model_stall_max",
+	"model_stall_model",
+	"model_evtq",
+	"model_cmdq",
+	"model_cpu",
+	NULL
+};
+
+/* Counters, each written by the code that owns the structure it is in. */
+static const struct {
+	const char *name;
+	size_t offset;
+} stats[] = {
+	{ "commands", offsetof(struct smmuv3, cmdq.commands) },
+	{ "batches", offsetof(struct smmuv3, cmdq.batches) },
+	{ "syncs", offsetof(struct smmuv3, cmdq.syncs) },
+	{ "sync_timeouts", offsetof(struct smmuv3, cmdq.sync_timeouts) },
+	{ "backlog_pushes", offsetof(struct smmuv3, cmdq.backlog_pushes) },
+	{ "backlog_lost", offsetof(struct smmuv3, cmdq.backlog_lost) },
+	{ "cmdq_full", offsetof(struct smmuv3, cmdq.full) },
+	{ "answers_dropped", offsetof(struct smmuv3, cmdq.dropped) },
+	{ "bad_cons", offsetof(struct smmuv3, cmdq.bad_cons) },
+	{ "cerror_ill", offsetof(struct smmuv3, cmdq.cerror_ill) },
+	{ "cerror_abt", offsetof(struct smmuv3, cmdq.cerror_abt) },
+	{ "cerror_other", offsetof(struct smmuv3, cmdq.cerror_other) },
+	{ "events", offsetof(struct smmuv3, evtq.events) },
+	{ "event_bursts", offsetof(struct smmuv3, evtq.bursts) },
+	{ "event_stalls", offsetof(struct smmuv3, evtq.stalls) },
+	{ "event_overflows", offsetof(struct smmuv3, evtq.overflows) },
+	{ "bad_events", offsetof(struct smmuv3, evtq.bad_events) },
+	{ "bad_prod", offsetof(struct smmuv3, evtq.bad_prod) },
+	{ "stale_stalls", offsetof(struct smmuv3, evtq.stale_stalls) },
+	{ "missed_msis", offsetof(struct smmuv3, evtq.missed_msis) },
+	{ "evtq_aborts", offsetof(struct smmuv3, evtq_aborts) },
+	{ "msi_aborts", offsetof(struct smmuv3, msi_aborts) },
+	{ "resets", offsetof(struct smmuv3, resets) },
+};
+
+/* The chosen one: that whose name is a key. */
+static const struct smmuv3_backend *
+choose_backend(const struct rte_kvargs *args)
+{
+	const struct smmuv3_backend *chosen = NULL;
+	unsigned int i;
+
+	for (i = 0; i < RTE_DIM(backends); i++) {
+		if (rte_kvargs_count(args, backends[i]->name) == 0)
+			continue;
+		if (chosen != NULL)
+			return NULL;
+		chosen = backends[i];
+	}
+	return chosen;
+}
+
+/* Keys are a backend's name, begin with it, or are for all. */
+static int
+check_keys(const struct rte_kvargs *args, const struct smmuv3_backend *chosen)
+{
+	unsigned int i, k;
+	size_t len;
+
+	for (k = 0; k < args->count; k++)
+		for (i = 0; i < RTE_DIM(backends); i++) {
+			len = strlen(backends[i]->name);
+			if (backends[i] == chosen ||
+					strncmp(args->pairs[k].key, backends[i]->name, len) != 0)
+				continue;
+			rte_log(RTE_LOG_ERR, smmuv3_logtype, "smmuv3: %s is a key of \"%s=\", and the "
+					"device string has \"%s=\"\n", args->pairs[k].key,
+					backends[i]->name, chosen->name);
+			return -EINVAL;
+		}
+	return 0;
+}
+
+static int
+parse_close(const struct rte_kvargs *args, bool *restore)
+{
+	const char *value = rte_kvargs_get(args, "close");
+
+	*restore = value != NULL && strcmp(value, "restore") == 0;
+	if (rte_kvargs_count(args, "close") == 0 || *restore ||
+			(value != NULL && strcmp(value, "block") == 0))
+		return 0;
+	rte_log(RTE_LOG_ERR, smmuv3_logtype, "smmuv3: close=%s: \"block\" (DMA stays blocked after "
+			"close) or \"restore\" (as found) is needed\n", value == NULL ? "" : value);
+	return -EINVAL;
+}
+
+/* What holds all stalls twice: their records, and other events meanwhile. */
+static unsigned int
+evtq_log2_default(const struct smmuv3 *s)
+{
+	unsigned int log2 = s->max_stalls == 0 ? 9 : rte_log2_u32(2 * s->max_stalls);
+
+	return RTE_MIN(log2, s->evtq_log2_max);
+}
+
+static void
+close_all(struct smmuv3 *s)
+{
+	smmuv3_strtab_close(s);
+	smmuv3_cmdq_close(s);
+	smmuv3_mem_free(s, &s->evtq.mem);
+	smmuv3_mem_free(s, &s->words_mem);
+	smmuv3_mem_fini(s);
+	s->backend->close(s->backend_ctx);
+	free(s->asids);
+	free(s);
+}
+
+static int
+pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv)
+{
+	const struct smmuv3_backend *backend = choose_backend(args);
+	struct smmuv3 *s;
+	bool restore;
+	int ret;
+
+	if (backend == NULL) {
+		rte_log(RTE_LOG_ERR, smmuv3_logtype, "smmuv3: the device string needs one of: %s\n",
+				smmuv3_pmd.usage);
+		return -EINVAL;
+	}
+	ret = check_keys(args, backend);
+	if (ret == 0)
+		ret = parse_close(args, &restore);
+	if (ret < 0)
+		return ret;
+	s = aligned_alloc(alignof(struct smmuv3), sizeof(*s));
+	if (s == NULL)
+		return -ENOMEM;
+	memset(s, 0, sizeof(*s));
+	s->backend = backend;
+	s->restore = restore;
+	s->timeout = rte_get_tsc_hz() * SMMUV3_TIMEOUT_MS / 1000;
+	snprintf(s->name, sizeof(s->name), "%s=%s", backend->name,
+			rte_kvargs_get(args, backend->name));
+	ret = backend->open(args, &s->regs, &s->backend_ctx);
+	if (ret < 0) {
+		free(s);
+		return ret;
+	}
+	ret = smmuv3_idr_read(s);
+	if (ret < 0)
+		goto fail;
+	s->nb_asids = s->idr0 & SMMUV3_IDR0_ASID16 ? 1u << 16 : 1u << 8;
+	s->asids = calloc(s->nb_asids / 64, sizeof(*s->asids));
+	ret = s->asids == NULL ? -ENOMEM : smmuv3_mem_alloc(s, sizeof(*s->words), &s->words_mem);
+	if (ret < 0)
+		goto fail;
+	s->words = s->words_mem.va;
+	ret = smmuv3_cmdq_open(s);
+	if (ret < 0)
+		goto fail;
+	ret = smmuv3_strtab_open(s);
+	if (ret < 0)
+		goto fail;
+	ret = smmuv3_take_over(s);
+	if (ret < 0)
+		goto fail;
+	s->cmdq_log2 = RTE_MIN(10u, s->cmdq_log2_max);
+	s->evtq_log2 = evtq_log2_default(s);
+	smmuv3_idr_info(s, info);
+	info->nb_stats = RTE_DIM(stats);
+	*priv = s;
+	return 0;
+
+fail:
+	close_all(s);
+	return ret;
+}
+
+static void
+pmd_close(void *priv)
+{
+	smmuv3_hand_back(priv);
+	close_all(priv);
+}
+
+static int
+queue_log2(const struct smmuv3 *s, const char *name, uint32_t size, unsigned int log2_max,
+		unsigned int log2_default, unsigned int *log2)
+{
+	*log2 = log2_default;
+	if (size == 0)
+		return 0;
+	if (!rte_is_power_of_2(size) || rte_log2_u32(size) > log2_max) {
+		SMMUV3_LOG(ERR, s, "%s of %u entries: a power of two up to %u is needed", name,
+				size, 1u << log2_max);
+		return -EINVAL;
+	}
+	*log2 = rte_log2_u32(size);
+	return 0;
+}
+
+static int
+pmd_configure(void *priv, const struct iopf_iommu_conf *conf)
+{
+	unsigned int cmdq_log2, evtq_log2;
+	struct smmuv3 *s = priv;
+	int ret;
+
+	ret = queue_log2(s, "command queue", conf->command_queue_size, s->cmdq_log2_max,
+			RTE_MIN(10u, s->cmdq_log2_max), &cmdq_log2);
+	if (ret < 0)
+		return ret;
+	ret = queue_log2(s, "event queue", conf->event_queue_size, s->evtq_log2_max,
+			evtq_log2_default(s), &evtq_log2);
+	if (ret < 0)
+		return ret;
+	if (1u << evtq_log2 < 2 * s->max_stalls)
+		SMMUV3_LOG(NOTICE, s, "event queue of %u entries: less than twice the %u stalls "
+				"there can be, so other events may be lost in a storm; "
+				"the SMMU can have up to %u", 1u << evtq_log2, s->max_stalls,
+				1u << s->evtq_log2_max);
+	s->cmdq_log2 = cmdq_log2;
+	s->evtq_log2 = evtq_log2;
+	return 0;
+}
+
+static int
+pmd_dma_map(void *priv, void *ptr, size_t len, uint64_t *addr)
+{
+	struct smmuv3 *s = priv;
+	int ret = s->backend->dma_map(s->backend_ctx, ptr, len, UINT64_C(1) << s->oas_bits, addr);
+
+	if (ret == -ERANGE)
+		SMMUV3_LOG(ERR, s, "memory at %p, %zu bytes, has no device address below 2^%u, "
+				"all that the SMMU can reach: allocate it lower", ptr, len,
+				s->oas_bits);
+	else if (ret < 0 && ret != -ENOTSUP)
+		SMMUV3_LOG(ERR, s, "cannot map memory at %p, %zu bytes, for DMA: %s", ptr, len,
+				strerror(-ret));
+	return ret;
+}
+
+static int
+pmd_dma_unmap(void *priv, void *ptr, size_t len, uint64_t addr)
+{
+	struct smmuv3 *s = priv;
+
+	return s->backend->dma_unmap(s->backend_ctx, ptr, len, addr);
+}
+
+static void
+pmd_wait(void *priv)
+{
+	struct smmuv3 *s = priv;
+
+	s->backend->wait(s->backend_ctx);
+}
+
+static uint64_t
+pmd_stat(const void *priv, unsigned int i, const char **name)
+{
+	const _Atomic uint64_t *counter = RTE_PTR_ADD(priv, stats[i].offset);
+
+	if (name != NULL)
+		*name = stats[i].name;
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void
+pmd_dump(const void *priv, FILE *f)
+{
+	static const struct {
+		const char *name;
+		uint32_t offset;
+	} regs[] = {
+		{ "IDR0", SMMUV3_IDR0 }, { "IDR1", SMMUV3_IDR1 }, { "IDR3", SMMUV3_IDR3 },
+		{ "IDR5", SMMUV3_IDR5 }, { "IIDR", SMMUV3_IIDR }, { "AIDR", SMMUV3_AIDR },
+		{ "CR0", SMMUV3_CR0 }, { "CR0ACK", SMMUV3_CR0ACK }, { "CR1", SMMUV3_CR1 },
+		{ "CR2", SMMUV3_CR2 }, { "GBPA", SMMUV3_GBPA },
+		{ "IRQ_CTRL", SMMUV3_IRQ_CTRL }, { "GERROR", SMMUV3_GERROR },
+		{ "GERRORN", SMMUV3_GERRORN }, { "CMDQ_PROD", SMMUV3_CMDQ_PROD },
+		{ "CMDQ_CONS", SMMUV3_CMDQ_CONS }, { "EVENTQ_PROD", SMMUV3_EVENTQ_PROD },
+		{ "EVENTQ_CONS", SMMUV3_EVENTQ_CONS },
+	};
+	const struct smmuv3 *s = priv;
+	unsigned int i;
+
+	fprintf(f, "smmuv3 %s: %s%s\n", s->name,
+			atomic_load_explicit(&s->running, memory_order_relaxed) ? "running" : "off",
+			atomic_load_explicit(&s->dead, memory_order_relaxed) ? ", given up" : "");
+	fprintf(f, "  StreamIDs %u bits, %s; PASIDs %u bits; addresses %u bits; ASIDs %u\n",
+			s->sid_bits, s->strtab.two_level ? "two levels" : "linear", s->ssid_bits,
+			s->oas_bits, s->nb_asids);
+	for (i = 0; i < RTE_DIM(regs); i++)
+		fprintf(f, "  %-12s 0x%08x\n", regs[i].name,
+				smmuv3_read32(s->regs, regs[i].offset));
+	fprintf(f, "  command queue of %u: written %" PRIu64 "\n", 1u << s->cmdq_log2,
+			atomic_load_explicit(&s->cmdq.prod, memory_order_relaxed));
+	fprintf(f, "  event queue of %u: read %" PRIu64 "\n", 1u << s->evtq_log2,
+			atomic_load_explicit(&s->evtq.cons, memory_order_relaxed));
+	for (i = 0; i < RTE_DIM(stats); i++)
+		fprintf(f, "  %-16s %" PRIu64 "\n", stats[i].name, pmd_stat(priv, i, NULL));
+}
+
+struct iopf_driver smmuv3_pmd = {
+	.name = "smmuv3",
+	.params = params,
+	.usage = "vfio=DEVICE[,close=block|restore] | model=NAME[,close=...][,model_sid_bits=N][,model_ssid_bits=N][,model_stall_max=N]"
+		"[,model_stall_model=N][,model_evtq=LOG2][,model_cmdq=LOG2][,model_cpu=N]",
+	.ops = {
+		.open = pmd_open,
+		.close = pmd_close,
+		.configure = pmd_configure,
+		.start = smmuv3_start,
+		.stop = smmuv3_stop,
+		.dma_map = pmd_dma_map,
+		.dma_unmap = pmd_dma_unmap,
+		.dev_add = smmuv3_dev_add,
+		.dev_del = smmuv3_dev_del,
+		.domain_add = smmuv3_domain_add,
+		.domain_del = smmuv3_domain_del,
+		.attach = smmuv3_attach,
+		.detach = smmuv3_detach,
+		.poll = smmuv3_evtq_poll,
+		.answer = smmuv3_answer,
+		.answer_after = smmuv3_answer_after,
+		.check = smmuv3_check,
+		.queue_mark = smmuv3_evtq_mark,
+		.queue_passed = smmuv3_evtq_passed,
+		.invalidate = smmuv3_invalidate,
+		.wait = pmd_wait,
+		.stat = pmd_stat,
+		.dump = pmd_dump,
+	},
+};
+
+IOPF_DRIVER(smmuv3_pmd)

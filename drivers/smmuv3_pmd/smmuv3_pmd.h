@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_PMD_H
+#define SMMUV3_PMD_H
+
+/**
+ * @file
+ * Inside the driver: one struct smmuv3 for each open SMMU.
+ *
+ * Who writes what
+ *	cmdq, gerrorn	whoever holds cmdq.owner (smmuv3_cmdq_own())
+ *	evtq		the thread that polls; start and configure while nobody does
+ *	cr0, check	whoever holds ctl: check() tries, start and stop wait for it
+ *	tables, devices	callers that hold the library's mutex
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <rte_branch_prediction.h>
+#include <rte_common.h>
+#include <rte_log.h>
+#include <rte_memzone.h>
+
+#include <iopf_driver.h>
+
+#include "backend.h"
+#include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
+
+extern int smmuv3_logtype;
+
+/* "smmuv3 model=1: text" */
+#define SMMUV3_LOG(level, s, fmt, ...)						\
+	rte_log(RTE_LOG_ ## level, smmuv3_logtype, "smmuv3 %s: " fmt "\n",	\
+		(s)->name, ##__VA_ARGS__)
+
+/* For tests, which call its operations themselves. */
+extern struct iopf_driver smmuv3_pmd;
+
+/* What neither side's false sharing may touch: two lines for the adjacent-line prefetcher. */
+#define SMMUV3_ALIGN	128
+
+/* Commands issued under one CMD_SYNC; also the most that one answer call batches. */
+#define SMMUV3_CHUNK	64
+
+/* Every wait for the SMMU ends. */
+#define SMMUV3_TIMEOUT_MS	1000
+
+/* STEs in a second-level table: SPLIT = 8. */
+#define SMMUV3_SPLIT		8
+/* First-level tables end at 1 MiB, linear ones at 4 MiB. */
+#define SMMUV3_L1_LOG2_MAX	17
+#define SMMUV3_LINEAR_LOG2_MAX	16
+
+/* Memory that the SMMU reads or writes. */
+struct smmuv3_mem {
+	void *va;
+	uint64_t addr;			/* device address */
+	size_t size;			/* a power of two; aligned to it */
+	const struct rte_memzone *mz;	/* NULL when carved out of a chunk */
+};
+
+struct smmuv3_mem_chunk {
+	struct smmuv3_mem_chunk *next;
+	struct smmuv3_mem mem;
+	size_t used;
+};
+
+#define SMMUV3_MEM_LOG2_MIN	6	/* one CD */
+#define SMMUV3_MEM_LOG2_BIG	16	/* a memzone of its own from here */
+
+struct smmuv3_mem_pool {
+	struct smmuv3_mem_chunk *chunks;
+	void *free[SMMUV3_MEM_LOG2_BIG - SMMUV3_MEM_LOG2_MIN];
+};
+
+/*
+ * Words that the SMMU writes and software polls (MSIs), each in lines of its own.
+ */
+struct smmuv3_word {
+	smmuv3_reg32_t v;
+	uint8_t pad[SMMUV3_ALIGN - sizeof(uint32_t)];
+};
+
+struct smmuv3_words {
+	struct smmuv3_word evtq;
+	struct smmuv3_word gerror;
+	struct smmuv3_word sync;	/* number of the last CMD_SYNC completed */
+};
+
+/* Commands that found the queue owned by somebody else, or full. See backlog.h. */
+struct smmuv3_backlog_slot {
+	_Atomic uint64_t seq;
+	struct smmuv3_cmd cmd;
+};
+
+struct smmuv3_backlog {
+	_Atomic uint64_t tail;
+	uint64_t mask;
+	struct smmuv3_backlog_slot *slots;
+	_Atomic uint64_t head __rte_aligned(SMMUV3_ALIGN);
+};
+
+/* The last failed commands, by position, for those who wait for them. */
+#define SMMUV3_CMD_ERRORS	64
+/* Times that a command fetch which aborts is tried again. */
+#define SMMUV3_ABT_RETRIES	16
+
+struct smmuv3_cmdq {
+	_Atomic uint32_t owner;
+	unsigned int log2;
+	_Atomic bool on;	/* CMDQEN; off: commands have no purpose and are dropped */
+	bool discard;		/* stalls are being terminated: answers are dropped */
+	bool msi;		/* CMD_SYNCs that are waited for write words->sync */
+	_Atomic bool dead;
+	_Atomic uint32_t epoch;	/* counts the times it was switched off */
+	struct smmuv3_cmd *ring;
+	void *regs;
+	uint64_t tail;		/* written up to here, 64-bit position */
+	uint64_t cons;		/* CONS as last read */
+	uint32_t sync_seq;	/* number of the last CMD_SYNC with a word */
+	uint32_t retries;
+	uint64_t retry_pos;
+	_Atomic uint64_t prod;	/* published up to here */
+	/* counters, written by the owner */
+	_Atomic uint64_t commands;
+	_Atomic uint64_t batches;
+	_Atomic uint64_t syncs;
+	_Atomic uint64_t full;
+	_Atomic uint64_t dropped;
+	_Atomic uint64_t bad_cons;
+	_Atomic uint64_t cerror_ill;
+	_Atomic uint64_t cerror_abt;
+	_Atomic uint64_t cerror_other;
+	/* counters of any thread, on slow paths only */
+	_Atomic uint64_t backlog_pushes;
+	_Atomic uint64_t backlog_lost;
+	_Atomic uint64_t sync_timeouts;
+
+	struct smmuv3_backlog backlog __rte_aligned(SMMUV3_ALIGN);
+
+	_Atomic uint64_t nb_errors;
+	_Atomic uint64_t errors[SMMUV3_CMD_ERRORS];
+	struct smmuv3_cmd ill;	/* the last illegal command */
+	struct smmuv3_mem mem;
+} __rte_aligned(SMMUV3_ALIGN);
+
+struct smmuv3_evtq {
+	_Atomic bool on;
+	bool msi;		/* words->evtq is written on empty to non-empty */
+	bool trust;		/* ... and 0 in it means that the queue is empty */
+	unsigned int log2;
+	const struct smmuv3_evt *ring;
+	smmuv3_reg32_t *word;
+	void *regs;
+	uint64_t prod;		/* PROD as last read, 64-bit position */
+	uint32_t ovackflg;	/* OVACKFLG as last written */
+	uint32_t idle;
+	_Atomic uint64_t cons;		/* read up to here */
+	_Atomic uint64_t returned;	/* ... by calls that have returned */
+	_Atomic uint64_t stale;		/* stalls before this position have ended already */
+	/* counters, written by the thread that polls */
+	_Atomic uint64_t events;
+	_Atomic uint64_t bursts;
+	_Atomic uint64_t stalls;
+	_Atomic uint64_t overflows;
+	_Atomic uint64_t bad_prod;
+	_Atomic uint64_t bad_events;
+	_Atomic uint64_t stale_stalls;
+	_Atomic uint64_t missed_msis;
+
+	struct smmuv3_mem mem;
+} __rte_aligned(SMMUV3_ALIGN);
+
+struct smmuv3_strtab {
+	struct smmuv3_mem mem;
+	unsigned int log2;		/* StreamIDs */
+	bool two_level;
+	struct smmuv3_ste **l2;		/* by first-level index; NULL until needed */
+};
+
+/* A table of CDs: one device's. */
+struct smmuv3_cdtab {
+	struct smmuv3_mem mem;		/* the CDs, or the first level */
+	unsigned int fmt;		/* SMMUV3_S1FMT_* */
+	unsigned int log2;		/* S1CDMax */
+	struct smmuv3_mem *leaves;	/* by first-level index */
+};
+
+struct smmuv3_dev {
+	struct smmuv3_cdtab cds;
+	bool stall;
+	uint32_t nb_pasids;
+	unsigned int nb_attached;
+	unsigned int nb_sids;
+	uint32_t sids[];
+};
+
+struct smmuv3_domain {
+	struct iopf_translation tr;
+	uint16_t asid;
+};
+
+/* Recovery from lost stall records, step by step in check(). */
+enum smmuv3_reset {
+	SMMUV3_RUNNING,
+	SMMUV3_STOPPING,	/* SMMUEN cleared, not acknowledged */
+	SMMUV3_STOPPED,		/* all stalls have ended, the library has been told */
+	SMMUV3_STARTING,	/* SMMUEN set, not acknowledged */
+};
+
+struct smmuv3 {
+	struct smmuv3_cmdq cmdq;
+	struct smmuv3_evtq evtq;
+
+	/* Read only after open. */
+	void *regs __rte_aligned(SMMUV3_ALIGN);
+	const struct smmuv3_backend *backend;
+	void *backend_ctx;
+	struct smmuv3_words *words;
+	uint64_t timeout;		/* TSC cycles */
+	char name[64];
+	uint32_t idr0, idr1, idr3, idr5;
+	unsigned int sid_bits, ssid_bits, oas_bits, stall_model;
+	uint32_t max_stalls, granules;
+	unsigned int cmdq_log2_max, evtq_log2_max;
+
+	_Atomic bool running;
+	_Atomic bool dead;
+	_Atomic bool reset_wanted;	/* stall records or answers may be lost */
+	_Atomic uint32_t ctl;		/* holder: see above */
+	uint32_t cr0;			/* as last written */
+	uint32_t gerrorn;		/* as last written */
+	uint32_t found_gbpa;		/* at open; all ones when it is not to be restored */
+	bool restore;			/* at close */
+	bool gbpa_warned;
+	enum smmuv3_reset reset;
+	uint64_t reset_start, reset_pos;
+	uint32_t checks;
+	bool dead_reported;
+	_Atomic uint64_t resets;
+	_Atomic uint64_t evtq_aborts;
+	_Atomic uint64_t msi_aborts;
+
+	struct smmuv3_mem_pool pool;
+	struct smmuv3_mem words_mem;
+	unsigned int cmdq_log2, evtq_log2;	/* as configured */
+	struct smmuv3_strtab strtab;
+	uint64_t *asids;			/* bit set: in use */
+	unsigned int nb_asids;
+};
+
+/* Counters with one writer at a time. */
+static inline void
+smmuv3_count(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+			memory_order_relaxed);
+}
+
+static inline void
+smmuv3_count_shared(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_fetch_add_explicit(c, n, memory_order_relaxed);
+}
+
+/* idr.c */
+int smmuv3_idr_read(struct smmuv3 *s);
+void smmuv3_idr_info(const struct smmuv3 *s, struct iopf_iommu_info *info);
+
+/* mem.c */
+int smmuv3_mem_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem);
+void smmuv3_mem_free(struct smmuv3 *s, struct smmuv3_mem *mem);
+void smmuv3_mem_fini(struct smmuv3 *s);
+
+/*
+ * wait.c: bounded waits. smmuv3_wait() gives the SMMU time, looks at GERROR now
+ * and then, and returns false once the time is over.
+ */
+struct smmuv3_wait {
+	uint64_t end;
+	unsigned int n;
+};
+void smmuv3_wait_begin(const struct smmuv3 *s, struct smmuv3_wait *w);
+bool smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w);
+/* Until (register & mask) == want. */
+int smmuv3_wait_reg(struct smmuv3 *s, const char *name, uint32_t offset, uint32_t mask,
+		uint32_t want);
+int smmuv3_ctl_take(struct smmuv3 *s);
+bool smmuv3_ctl_try(struct smmuv3 *s);
+void smmuv3_ctl_drop(struct smmuv3 *s);
+
+/* cmdq.c */
+int smmuv3_cmdq_alloc(struct smmuv3 *s, unsigned int log2);
+int smmuv3_cmdq_open(struct smmuv3 *s);
+void smmuv3_cmdq_close(struct smmuv3 *s);
+/* Registers of a queue that is off. */
+int smmuv3_cmdq_setup(struct smmuv3 *s);
+int smmuv3_cmdq_on(struct smmuv3 *s);
+/* Consume what there is, then drop the rest; for stop. */
+int smmuv3_cmdq_off(struct smmuv3 *s);
+bool smmuv3_cmdq_own(struct smmuv3 *s);
+int smmuv3_cmdq_own_wait(struct smmuv3 *s);
+/* Give it back, after taking care of the backlog. */
+void smmuv3_cmdq_disown(struct smmuv3 *s);
+/* Drop answers (true), or stop to. Owner. */
+void smmuv3_cmdq_discard(struct smmuv3 *s, bool discard);
+/* Fast: never waits for anybody. Order within the call is kept. */
+void smmuv3_cmdq_post(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n);
+/* Fast: move what waits in the backlog. */
+void smmuv3_cmdq_kick(struct smmuv3 *s);
+/*
+ * Issue up to SMMUV3_CHUNK commands and a CMD_SYNC, and wait for it. -EIO when the
+ * SMMU refused one: *failed is the first (may be NULL). -ETIMEDOUT. 0 when off:
+ * nothing is cached then that start will not invalidate.
+ */
+int smmuv3_cmdq_sync(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n,
+		unsigned int *failed);
+/* Position of CONS. Any thread. */
+uint64_t smmuv3_cmdq_cons(struct smmuv3 *s);
+/* GERROR.CMDQ_ERR if it is active. Owner; does not wait. */
+void smmuv3_cmdq_recover(struct smmuv3 *s, uint32_t active);
+
+/* evtq.c */
+int smmuv3_evtq_alloc(struct smmuv3 *s, unsigned int log2);
+void smmuv3_evtq_setup(struct smmuv3 *s);
+uint16_t smmuv3_evtq_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n);
+uint64_t smmuv3_evtq_mark(void *priv, uint16_t queue);
+bool smmuv3_evtq_passed(void *priv, uint16_t queue, uint64_t mark);
+
+/* gerror.c */
+unsigned int smmuv3_check(void *priv);
+/* In waits: recover the command queue if it stands still. */
+void smmuv3_gerror_look(struct smmuv3 *s, bool force);
+/* Acknowledge. Owner of the command queue. */
+void smmuv3_gerror_ack(struct smmuv3 *s, uint32_t bits);
+
+/* bringup.c */
+/* At open: one that runs is somebody's before us, who has died, and is stopped. */
+int smmuv3_take_over(struct smmuv3 *s);
+/* At close: what becomes of DMA, as the device string says. */
+void smmuv3_hand_back(struct smmuv3 *s);
+int smmuv3_start(void *priv);
+int smmuv3_stop(void *priv);
+
+/* entry.c: changing an STE or a CD that the SMMU may be reading */
+#define SMMUV3_STEP_SYNC	8
+#define SMMUV3_NB_STEPS		12
+struct smmuv3_step {
+	unsigned int word;	/* 0 to 7, or SMMUV3_STEP_SYNC */
+	uint64_t value;
+};
+unsigned int smmuv3_entry_plan(const uint64_t live[8], const uint64_t next[8], uint64_t v,
+		struct smmuv3_step steps[SMMUV3_NB_STEPS]);
+int smmuv3_entry_write(uint64_t live[8], const uint64_t next[8], uint64_t v,
+		int (*sync)(void *ctx), void *ctx);
+
+/* strtab.c */
+int smmuv3_strtab_open(struct smmuv3 *s);
+void smmuv3_strtab_close(struct smmuv3 *s);
+void smmuv3_strtab_setup(struct smmuv3 *s);
+/* -ENOMEM. Then the STE exists and may be written. */
+int smmuv3_strtab_need(struct smmuv3 *s, uint32_t sid);
+int smmuv3_ste_write(struct smmuv3 *s, uint32_t sid, const struct smmuv3_ste *ste);
+void smmuv3_ste_abort(const struct smmuv3 *s, const struct smmuv3_dev *dev,
+		struct smmuv3_ste *ste);
+void smmuv3_ste_s1(const struct smmuv3 *s, const struct smmuv3_dev *dev,
+		struct smmuv3_ste *ste);
+
+/* cd.c */
+int smmuv3_cdtab_create(struct smmuv3 *s, struct smmuv3_dev *dev);
+void smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev);
+int smmuv3_cd_install(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
+		const struct smmuv3_domain *domain);
+int smmuv3_cd_terminate(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid);
+int smmuv3_translation_check(const struct smmuv3 *s, const struct iopf_translation *tr);
+
+/* dev.c */
+int smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev);
+void smmuv3_dev_del(void *priv, void *dev);
+int smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **domain);
+void smmuv3_domain_del(void *priv, void *domain);
+int smmuv3_attach(void *priv, void *dev, uint32_t pasid, void *domain);
+int smmuv3_detach(void *priv, void *dev, uint32_t pasid);
+
+/* inval.c */
+/* Commands for one range into cmds[], at most max; 0 when it takes more. */
+unsigned int smmuv3_inv_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
+		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);
+int smmuv3_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
+		unsigned int *done);
+void smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n);
+void smmuv3_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
+		const struct iopf_answer *answers, uint16_t n);
+
+#endif /* SMMUV3_PMD_H */

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Waiting for the SMMU, never for longer than SMMUV3_TIMEOUT_MS. */
+
+#include <rte_cycles.h>
+
+#include "smmuv3_pmd.h"
+
+void
+smmuv3_wait_begin(const struct smmuv3 *s, struct smmuv3_wait *w)
+{
+	w->end = rte_get_tsc_cycles() + s->timeout;
+	w->n = 0;
+}
+
+bool
+smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w)
+{
+	s->backend->wait(s->backend_ctx);
+	/* The register now and then; the word that says so each time. */
+	smmuv3_gerror_look(s, ++w->n % 64 == 0);
+	return (int64_t)(rte_get_tsc_cycles() - w->end) < 0;
+}
+
+int
+smmuv3_wait_reg(struct smmuv3 *s, const char *name, uint32_t offset, uint32_t mask,
+		uint32_t want)
+{
+	struct smmuv3_wait w;
+	uint32_t v;
+
+	smmuv3_wait_begin(s, &w);
+	while (((v = smmuv3_load_status(s->regs, offset)) & mask) != want) {
+		if (smmuv3_wait(s, &w))
+			continue;
+		v = smmuv3_load_status(s->regs, offset);
+		if ((v & mask) == want)
+			break;
+		SMMUV3_LOG(ERR, s, "%s is 0x%x after %u ms, waiting for 0x%x in 0x%x: "
+				"the SMMU does not respond", name, v, SMMUV3_TIMEOUT_MS,
+				want, mask);
+		return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+bool
+smmuv3_ctl_try(struct smmuv3 *s)
+{
+	/* Acquires what smmuv3_ctl_drop() released. */
+	return atomic_exchange_explicit(&s->ctl, 1, memory_order_acquire) == 0;
+}
+
+int
+smmuv3_ctl_take(struct smmuv3 *s)
+{
+	struct smmuv3_wait w;
+
+	smmuv3_wait_begin(s, &w);
+	while (!smmuv3_ctl_try(s))
+		if (!smmuv3_wait(s, &w))
+			return -ETIMEDOUT;
+	return 0;
+}
+
+void
+smmuv3_ctl_drop(struct smmuv3 *s)
+{
+	atomic_store_explicit(&s->ctl, 0, memory_order_release);
+}
