@@ -102,6 +102,7 @@ main(int argc, char **argv)
 {
 	size_t passed = 0, failed = 0;
 	int nb_eal = 0, first = 1;
+	char runtime_dir[256];
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (int i = 1; i < argc; i++) {
@@ -136,7 +137,11 @@ main(int argc, char **argv)
 			run(s, &passed, &failed);
 	for (int i = first; i < argc; i++)
 		run(find_suite(argv[i]), &passed, &failed);
+	snprintf(runtime_dir, sizeof(runtime_dir), "%s", rte_eal_get_runtime_dir());
 	rte_eal_cleanup();
+	/* EAL leaves it behind, empty, and each run has one of its own. */
+	if (nb_eal == 0)
+		(void)rmdir(runtime_dir);
 	printf("%zu passed, %zu failed, %u skipped\n", passed, failed, nb_skipped);
 	return failed != 0;
 }

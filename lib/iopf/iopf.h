@@ -287,7 +287,8 @@ struct iopf_dev_conf {
 	const char *name;		/**< for lists ["sid:N"] */
 	const uint32_t *sids;		/**< copied */
 	unsigned int nb_sids;
-	uint32_t nb_pasids;		/**< PASIDs 0 to n - 1 can be attached [0] */
+	uint32_t nb_pasids;		/**< PASIDs below it can be attached, but for 0 where the
+					  * IOMMU keeps that for untagged traffic [0] */
 	enum iopf_recover recover;
 	struct iopf_dev_ops ops;
 	void *ctx;
@@ -428,7 +429,10 @@ int iopf_poller_remove(struct iopf_poller *poller, struct iopf_iommu *iommu, uin
  */
 unsigned int iopf_poll(struct iopf_poller *poller);
 
-/** iopf_poll() until iopf_poller_stop(); pauses when idle. Returns 0, for rte_eal_remote_launch(). */
+/**
+ * iopf_poll() until iopf_poller_stop(); pauses when idle, and offers the core to others now
+ * and then. Returns 0, for rte_eal_remote_launch().
+ */
 int iopf_poller_run(void *poller);
 void iopf_poller_stop(struct iopf_poller *poller);
 

@@ -99,7 +99,10 @@ struct iopf_driver_ops {
 
 	uint16_t (*poll)(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n);
 	void (*answer)(void *priv, const struct iopf_answer *answers, uint16_t n);
-	/** Behind a completed synchronisation of n_inv (at most 64) invalidations, without waiting. */
+	/**
+	 * Behind a completed synchronisation of n_inv (at most 64) invalidations, without
+	 * waiting. n may be 0.
+	 */
 	void (*answer_after)(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
 			const struct iopf_answer *answers, uint16_t n);
 	/** Returns IOPF_CHECK_*; recovers what it can. */

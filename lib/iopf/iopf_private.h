@@ -113,6 +113,8 @@ struct iopf_iommu {
 	struct iopf_iommu_conf conf;
 	_Atomic bool started;
 	_Atomic bool dead;
+	bool recovering;		/* check() has terminated the stalls; queue 0's owner's */
+	_Atomic uint32_t answering;	/* answers claimed and not yet sent, but the poller's */
 	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has one */
 
 	pthread_mutex_t lock;		/* control */

@@ -15,6 +15,8 @@
 /* Passes between looks at the clock: rte_rdtsc() is a good part of an idle pass. */
 #define CLOCK_PASSES	16
 #define CHECKS_PER_S	1000
+/* Idle passes until the core is offered to others: nothing to a core of one's own. */
+#define YIELD_PASSES	1024
 /* Slots looked at for their deadline, per check. */
 #define EXPIRE_SLOTS	256
 
@@ -30,7 +32,6 @@ struct iopf_poller {
 	_Atomic(struct poller_queues *) queues;
 	_Atomic bool stop;
 	_Atomic bool inside;
-	bool yield;
 };
 
 _Thread_local struct iopf_thread iopf_self;
@@ -417,11 +418,16 @@ queue_check(struct iopf_queue *q)
 		iopf_queue_expire(q, now, RTE_MIN(q->nb_slots, (uint32_t)EXPIRE_SLOTS));
 	if (q->id != 0)
 		return;
+	/* Acquire: with the release in answering_end(). The next check may bring it up again. */
+	if (iommu->recovering &&
+			atomic_load_explicit(&iommu->answering, memory_order_acquire) != 0)
+		return;
 	flags = iommu->driver->ops.check(iommu->priv);
+	iommu->recovering = flags & IOPF_CHECK_TERMINATED;
 	if (likely(flags == 0))
 		return;
-	if (flags & IOPF_CHECK_DEAD)
-		atomic_store_explicit(&iommu->dead, true, memory_order_relaxed);
+	if ((flags & IOPF_CHECK_DEAD) && atomic_exchange(&iommu->dead, true))
+		return;
 	if (flags & (IOPF_CHECK_TERMINATED | IOPF_CHECK_DEAD)) {
 		iopf_count(iommu, IOPF_IOMMU_STAT_RESETS, 1);
 		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
@@ -472,7 +478,6 @@ iopf_poller_create(const struct iopf_poller_conf *conf)
 	static const struct iopf_poller_conf defaults;
 	struct poller_queues *queues;
 	struct iopf_poller *poller;
-	cpu_set_t cpus;
 
 	if (conf == NULL)
 		conf = &defaults;
@@ -496,8 +501,6 @@ iopf_poller_create(const struct iopf_poller_conf *conf)
 			conf->name != NULL ? conf->name : "poller");
 	poller->burst = conf->burst != 0 ? conf->burst : 32;
 	poller->bursts = conf->bursts != 0 ? conf->bursts : 4;
-	/* With one CPU, whoever makes the faults needs it too. */
-	poller->yield = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < 2;
 	atomic_init(&poller->queues, queues);
 	return poller;
 }
@@ -605,11 +608,16 @@ iopf_poller_run(void *arg)
 {
 	struct iopf_poller *poller = arg;
 
+	unsigned int idle = 0;
+
 	atomic_store(&poller->inside, true);
 	while (!atomic_load_explicit(&poller->stop, memory_order_relaxed)) {
-		if (iopf_poll(poller) != 0)
+		if (iopf_poll(poller) != 0) {
+			idle = 0;
 			continue;
-		if (poller->yield)
+		}
+		/* Whoever makes the faults may need this core. */
+		if (++idle % YIELD_PASSES == 0)
 			sched_yield();
 		else
 			rte_pause();

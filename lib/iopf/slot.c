@@ -193,12 +193,32 @@ answer_one(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
 	iopf_domain_count(domain, code_stat[code], 1);
 }
 
+/*
+ * Around a claim and its answer, where these are not the poller's own. A recovery that
+ * ends all stalls must not let the IOMMU make new ones, with the same tokens, before an
+ * answer that was claimed earlier is out: see queue_check(). The claim's release orders
+ * the increment before it, so whoever finds the slot claimed finds the count.
+ */
+static void
+answering_begin(struct iopf_iommu *iommu)
+{
+	atomic_fetch_add_explicit(&iommu->answering, 1, memory_order_relaxed);
+}
+
+static void
+answering_end(struct iopf_iommu *iommu)
+{
+	/* Release: with the acquire in queue_check(). */
+	atomic_fetch_sub_explicit(&iommu->answering, 1, memory_order_release);
+}
+
 int
 iopf_group_respond(uint64_t id, enum iopf_code code)
 {
 	struct slot_copy copy;
 	struct iopf_fault *slot;
 	struct iopf_queue *q;
+	uint32_t word;
 	bool ours;
 	int ret = -ESTALE;
 
@@ -210,15 +230,17 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 	if (slot != NULL) {
 		if (code == IOPF_RAZWI && !q->iommu->info.razwi)
 			code = IOPF_INVALID;
-		ret = slot_claim(slot, IOPF_SLOT_WORD(IOPF_ID_GEN(id),
-				IOPF_SLOT_STATE(iopf_slot_load(slot))), &copy, &ours);
-		if (ret == 0) {
+		answering_begin(q->iommu);
+		word = iopf_slot_load(slot);
+		if (IOPF_SLOT_GEN(word) == IOPF_ID_GEN(id))
+			ret = slot_claim(slot, word, &copy, &ours);
+		if (ret == 0)
 			answer_one(q, &copy, code);
-			if (ours)
-				iopf_slot_free(q, slot);
-		} else {
+		answering_end(q->iommu);
+		if (ret < 0)
 			iopf_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);
-		}
+		else if (ours)
+			iopf_slot_free(q, slot);
 	}
 	iopf_rcu_read_unlock();
 	return iopf_ret(ret);
@@ -234,14 +256,18 @@ cancel_one(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word, enum io
 	};
 	struct slot_copy copy;
 	bool ours;
+	int ret;
 
-	if (slot_claim(slot, word, &copy, &ours) < 0)
-		return;
-	iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
-	/* What the IOMMU has ended needs no answer; what never waited for it still does. */
-	if (why != IOPF_CANCEL_TERMINATED || !copy.stalled)
-		answer_one(q, &copy, IOPF_INVALID);
-	if (ours)
+	answering_begin(q->iommu);
+	ret = slot_claim(slot, word, &copy, &ours);
+	if (ret == 0) {
+		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
+		/* What the IOMMU has ended needs no answer; what never waited for it does. */
+		if (why != IOPF_CANCEL_TERMINATED || !copy.stalled)
+			answer_one(q, &copy, IOPF_INVALID);
+	}
+	answering_end(q->iommu);
+	if (ret == 0 && ours)
 		iopf_slot_free(q, slot);
 }
 

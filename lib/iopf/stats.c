@@ -71,7 +71,7 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 		[IOPF_IOMMU_STAT_NO_SLOT] = "no_slot",
 		[IOPF_IOMMU_STAT_BAD_RECORD] = "bad_records",
 		[IOPF_IOMMU_STAT_STALE_ANSWERS] = "stale_answers",
-		[IOPF_IOMMU_STAT_RESETS] = "resets",
+		[IOPF_IOMMU_STAT_RESETS] = "recoveries",
 	};
 
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";

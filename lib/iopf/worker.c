@@ -59,10 +59,15 @@ work(uint64_t id)
 					(enum iopf_code)(verdict & 0xff) : IOPF_INVALID);
 		}
 	}
-	/* Answered, by us or by somebody else, and left to us to free. */
+	/*
+	 * Answered, by us or by somebody else, and left to us to free. A detach that finds the
+	 * slot free waits for a grace period before it lets the queue go.
+	 */
+	iopf_rcu_read_lock();
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE),
 			IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE)))
 		iopf_slot_free(q, slot);
+	iopf_rcu_read_unlock();
 }
 
 static void *

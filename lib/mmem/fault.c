@@ -52,7 +52,7 @@ zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
 		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_DIRTY, memory_order_release);
 		mmem_count(space, MMEM_STAT_ZEROED, 1);
 	}
-	return pgt_resolve_commit(&ticket, space->dma + off, prot);
+	return pgt_resolve_commit(&ticket, mmem_pa(space, off), prot);
 }
 
 int
@@ -60,7 +60,7 @@ mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t pro
 {
 	if (unlikely(page & PAGE_DIRTY))
 		return zero_and_map(space, off, prot);
-	return pgt_resolve(space->pgt, mmem_va(space, off), space->dma + off, prot);
+	return pgt_resolve(space->pgt, mmem_va(space, off), mmem_pa(space, off), prot);
 }
 
 /* The entry is valid and allows less than it may. */

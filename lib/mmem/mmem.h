@@ -77,8 +77,9 @@ struct mmem_space;
 struct mmem_pool_conf {
 	const char *name;
 	struct iopf_iommu *iommu;	/**< that reaches it; must outlive the pool */
-	size_t size;			/**< address space, a multiple of 2 MiB; memory is taken
-					  * as it is needed [4 GiB] */
+	size_t size;			/**< a multiple of 2 MiB, also for page tables: 4 KiB for each
+					  * 2 MiB of regions and space. Hugepages are taken at once,
+					  * ordinary memory as it is needed [4 GiB] */
 	unsigned int ahead;		/**< chunks populated ahead of the last one touched [8] */
 	bool no_hugepages;		/**< ordinary memory even where hugepages are reserved */
 };
@@ -100,8 +101,9 @@ bool mmem_pool_hugepages(const struct mmem_pool *pool);
 #define MMEM_TRACK_WRITES	(1u << 3)
 /**
  * Memory used before is zeroed at a page's first fault, on the poll core, rather
- * than by the control thread before mmem_alloc() returns. For buffers the device
- * writes first: the CPU must not write a page before the device touched it.
+ * than before mmem_alloc() returns; freed, it is kept for the next such region. For
+ * buffers the device writes first: the CPU must not write a page before the device
+ * touched it.
  */
 #define MMEM_ZERO_INLINE	(1u << 4)
 /** Populate all of it now, before the first fault. */
@@ -121,7 +123,7 @@ struct mmem_space_conf {
 	const char *name;
 	struct mmem_pool *pool;
 	struct iopf_worker *worker;	/**< for what must block [one of its own] */
-	/** Called on the poll core or a worker; must not block. */
+	/** Called on the poll core or a worker; must not block or change the space. */
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
 };
@@ -147,7 +149,7 @@ void *mmem_alloc(struct mmem_space *space, size_t size, unsigned int flags);
 
 /**
  * A region with the bytes of a file from @p offset (a multiple of 4 KiB); zero
- * beyond its end. Writes stay in memory.
+ * beyond its end, also when that has moved since. Writes stay in memory.
  * @return NULL with rte_errno from open(2), or as mmem_alloc().
  */
 void *mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t size,

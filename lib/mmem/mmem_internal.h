@@ -19,6 +19,7 @@
  * fault that met a page being unmapped waits here. Taken before pool->lock.
  */
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
@@ -71,15 +72,19 @@ struct mmem_chunk {
 	_Atomic(struct mmem_space *) space;	/* that may use it now, or NULL */
 	_Atomic uint32_t state;
 	int error;			/* of the last fetch, if it failed */
-	uint64_t failed_at;		/* rte_rdtsc() */
+	uint64_t dma;			/* device address */
 	struct mmem_region *region;
 };
+/* The fault path touches one line of it. */
+static_assert(sizeof(struct mmem_chunk) == 32, "two chunks in a line");
 
 struct mmem_pool {
 	uint8_t *mem;
 	size_t size;
-	uint64_t dma;			/* device address of mem */
 	struct mmem_chunk *chunks;
+	uint64_t *failed_at;		/* rte_rdtsc(), of each chunk with an error */
+	uint32_t *by_addr;		/* chunks + 1 by device address; NULL: it is all one range */
+	size_t by_addr_mask;
 	_Atomic uint8_t *pages;
 	size_t nb_chunks;
 	unsigned int ahead;
@@ -107,7 +112,6 @@ struct mmem_lane {
 struct mmem_space {
 	uint8_t *mem;			/* the pool's, together for the fault path */
 	size_t size;
-	uint64_t dma;
 	struct mmem_chunk *chunks;
 	_Atomic uint8_t *pages;
 	struct pgt *pgt;
@@ -152,11 +156,18 @@ mmem_count(struct mmem_space *space, enum mmem_stat stat, uint64_t n)
 			memory_order_relaxed);
 }
 
-/* Device and CPU address of an offset in the pool. */
+/* Input address of devices, and the CPU's, of an offset in the pool. */
 static inline uint64_t
 mmem_va(const struct mmem_space *space, uint64_t off)
 {
 	return (uintptr_t)space->mem + off;
+}
+
+/* What a page table entry points to. */
+static inline uint64_t
+mmem_pa(const struct mmem_space *space, uint64_t off)
+{
+	return space->chunks[off >> MMEM_CHUNK_LOG2].dma + (off & (MMEM_CHUNK_SIZE - 1));
 }
 
 /*
@@ -184,10 +195,21 @@ int mmem_pool_fetch(struct mmem_pool *pool, struct mmem_space *space, uint64_t o
 /* Memory for all of a region that is not yet anybody's. 0 or -ENOMEM. */
 int mmem_pool_populate(struct mmem_pool *pool, struct mmem_region *region);
 
-/* Callbacks of the page table. */
+/* Callbacks of the page table; with those of dma.c. */
 void *mmem_table_alloc(void *pool, size_t size);
 void mmem_table_free(void *pool, void *p, size_t size);
+
+/*
+ * dma.c
+ */
+
+/* Give each chunk its device address. 0 or what iopf_dma_map() said. */
+int mmem_dma_map(struct mmem_pool *pool);
+int mmem_dma_unmap(struct mmem_pool *pool);
+
 uint64_t mmem_table_addr(void *pool, const void *p);
+/* Only for a pool that is not one range. */
+void *mmem_table_at(void *pool, uint64_t addr);
 
 /*
  * populate.c

@@ -109,7 +109,9 @@ static void
 free_pool(struct mmem_pool *pool)
 {
 	free(pool->pages);
+	free(pool->failed_at);
 	free(pool->chunks);
+	free(pool->by_addr);
 	free(pool);
 }
 
@@ -138,8 +140,9 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 
 	/* The fault path reads chunks of any address: written now, so that it meets no page fault. */
 	pool->chunks = malloc(pool->nb_chunks * sizeof(*pool->chunks));
+	pool->failed_at = calloc(pool->nb_chunks, sizeof(*pool->failed_at));
 	pool->pages = calloc(pool->size >> MMEM_PAGE_LOG2, sizeof(*pool->pages));
-	if (pool->chunks == NULL || pool->pages == NULL)
+	if (pool->chunks == NULL || pool->failed_at == NULL || pool->pages == NULL)
 		goto fail;
 	memset(pool->chunks, 0, pool->nb_chunks * sizeof(*pool->chunks));
 	rc = get_memory(pool, conf->no_hugepages);
@@ -148,7 +151,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 				pool->name, pool->size >> 20);
 		goto fail;
 	}
-	rc = iopf_dma_map(pool->iommu, pool->mem, pool->size, &pool->dma);
+	rc = mmem_dma_map(pool);
 	if (rc < 0) {
 		MMEM_LOG(ERR, "pool %s: %s does not reach its memory: %s%s", pool->name,
 				iopf_iommu_name(pool->iommu), rte_strerror(-rc),
@@ -164,7 +167,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	return pool;
 
 fail_dma:
-	iopf_dma_unmap(pool->iommu, pool->mem, pool->size, pool->dma);
+	mmem_dma_unmap(pool);
 fail_memory:
 	unmap_memory(pool);
 fail:
@@ -189,7 +192,7 @@ mmem_pool_destroy(struct mmem_pool *pool)
 		return mmem_ret(-EBUSY);
 	}
 	/* What a device might still reach is not given to somebody else. */
-	rc = iopf_dma_unmap(pool->iommu, pool->mem, pool->size, pool->dma);
+	rc = mmem_dma_unmap(pool);
 	if (rc < 0)
 		return mmem_ret(rc);
 	mmem_ahead_stop(pool);
@@ -385,7 +388,7 @@ mmem_pool_fetch(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, 
 			break;
 		pthread_cond_wait(&pool->fetched, &pool->lock);
 	}
-	if (chunk->error && began <= chunk->failed_at) {
+	if (chunk->error && began <= pool->failed_at[index]) {
 		rc = chunk->error;
 		goto out;
 	}
@@ -403,8 +406,8 @@ mmem_pool_fetch(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, 
 	}
 	chunk->error = rc;
 	if (rc < 0)
-		chunk->failed_at = rte_rdtsc();
-	else	/* Pairs with the acquire in mmem_fault(). */
+		pool->failed_at[index] = rte_rdtsc();
+	else	/* Pairs with the acquire in resolve(). */
 		atomic_fetch_or_explicit(&chunk->state, CHUNK_READY, memory_order_release);
 	atomic_fetch_and_explicit(&chunk->state, ~CHUNK_BUSY, memory_order_release);
 	pthread_cond_broadcast(&pool->fetched);
@@ -467,12 +470,4 @@ mmem_table_free(void *ctx, void *p, size_t size)
 	*(void **)p = pool->tables;
 	pool->tables = p;
 	pthread_mutex_unlock(&pool->lock);
-}
-
-uint64_t
-mmem_table_addr(void *ctx, const void *p)
-{
-	const struct mmem_pool *pool = ctx;
-
-	return pool->dma + ((const uint8_t *)p - pool->mem);
 }

@@ -119,7 +119,7 @@ ahead_one(struct mmem_pool *pool, bool *incomplete)
 	pthread_mutex_lock(&pool->lock);
 	if (rc == 0) {
 		gained = CHUNK_POPULATED | (region->pager.fill == NULL ? CHUNK_READY : 0);
-		/* Pairs with the acquire in mmem_fault(). */
+		/* Pairs with the acquire in resolve(). */
 		atomic_fetch_or_explicit(&chunk->state, gained, memory_order_release);
 		region->nb_empty--;
 	}

@@ -58,6 +58,7 @@ table_create(struct mmem_space *space, unsigned int *va_bits)
 			.alloc = mmem_table_alloc,
 			.free = mmem_table_free,
 			.va_to_pa = mmem_table_addr,
+			.pa_to_va = space->pool->by_addr ? mmem_table_at : NULL,
 		},
 	};
 
@@ -128,7 +129,6 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	pool = conf->pool;
 	space->mem = pool->mem;
 	space->size = pool->size;
-	space->dma = pool->dma;
 	space->chunks = pool->chunks;
 	space->pages = pool->pages;
 	space->pool = pool;

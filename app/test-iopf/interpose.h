@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef INTERPOSE_H
+#define INTERPOSE_H
+
+/*
+ * libc's allocation and locking functions, counted while the calling thread watches,
+ * and allocations that fail on request. Off under the sanitizers, which interpose the
+ * same functions.
+ */
+
+#include <stdbool.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define INTERPOSE_OFF
+#endif
+#endif
+#if (defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)) && !defined(INTERPOSE_OFF)
+#define INTERPOSE_OFF
+#endif
+
+extern unsigned int interpose_allocs, interpose_locks;
+
+void interpose_watch(bool on);
+
+/* The n-th allocation of this thread from now fails, once; 0: none does. */
+void interpose_fail(unsigned int n);
+
+/* Whether it has. */
+bool interpose_failed(void);
+
+#endif /* INTERPOSE_H */

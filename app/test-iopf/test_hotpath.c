@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Contract 2: no lock, no allocation, no system call and no CPU page fault between
+ * the event queue and the answer. Counted, not trusted: allocation and locking
+ * functions of libc are interposed in this program, system calls are caught by the
+ * kernel's syscall user dispatch, page faults are the kernel's own count.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <rte_common.h>
+
+#include "iopf.h"
+#include "mmem.h"
+#include "smmuv3_model.h"
+#include "interpose.h"
+#include "test.h"
+
+#define SID	3
+#define PAGE	4096
+#define PAGES	2048
+
+/*
+ * The counters
+ */
+
+static unsigned int nb_syscalls, nb_page_faults;
+static bool can_watch_syscalls;
+
+#if defined(__x86_64__) && !defined(INTERPOSE_OFF)
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH	59
+#define PR_SYS_DISPATCH_OFF		0
+#define PR_SYS_DISPATCH_ON		1
+#endif
+#define SYSCALL_INSN_SIZE 2
+
+/* 1: the kernel sends SIGSYS instead of making the call. */
+static char selector;
+
+static void
+on_syscall(int sig, siginfo_t *info, void *arg)
+{
+	ucontext_t *uc = arg;
+
+	(void)sig;
+	(void)info;
+	nb_syscalls++;
+	/* Let it be made after all, and stop watching: one is enough to fail. */
+	selector = 0;
+	uc->uc_mcontext.gregs[REG_RIP] -= SYSCALL_INSN_SIZE;
+}
+
+static void
+watch_syscalls(bool on)
+{
+	struct sigaction action = { .sa_sigaction = on_syscall, .sa_flags = SA_SIGINFO };
+
+	if (on) {
+		sigaction(SIGSYS, &action, NULL);
+		can_watch_syscalls = prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, 0, 0,
+				&selector) == 0;
+	} else {
+		prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0);
+		signal(SIGSYS, SIG_DFL);
+	}
+}
+#else
+static char selector;
+
+static void
+watch_syscalls(bool on)
+{
+	(void)on;
+}
+#endif
+
+static long
+page_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_minflt + usage.ru_majflt;
+}
+
+static unsigned int
+watched_poll(struct iopf_poller *poller)
+{
+	long faults = page_faults();
+	unsigned int n;
+
+	interpose_watch(true);
+	selector = can_watch_syscalls;
+	n = iopf_poll(poller);
+	selector = 0;
+	interpose_watch(false);
+	nb_page_faults += page_faults() - faults;
+	return n;
+}
+
+/*
+ * The path
+ */
+
+static struct {
+	struct smmuv3_model *model;
+	struct iopf_iommu *iommu;
+	struct iopf_dev *dev;
+	struct iopf_poller *poller;
+	struct mmem_pool *pool;
+	struct mmem_space *space;
+	struct smmuv3_model_dma *dma;
+	char *buf;
+} t;
+
+static int
+setup(void **state)
+{
+	const uint32_t sid = SID;
+
+	(void)state;
+	t.model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "hotpath" });
+	assert_non_null(t.model);
+	t.iommu = iopf_iommu_open("smmuv3,model=hotpath");
+	assert_non_null(t.iommu);
+	t.dev = iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
+	assert_non_null(t.dev);
+	t.pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = t.iommu,
+			.size = 64 << 20 });
+	assert_non_null(t.pool);
+	t.space = mmem_space_create(&(struct mmem_space_conf){ .pool = t.pool });
+	assert_non_null(t.space);
+	t.poller = iopf_poller_create(NULL);
+	assert_int_equal(0, iopf_poller_add(t.poller, t.iommu, IOPF_QUEUE_ALL));
+	assert_int_equal(0, iopf_iommu_start(t.iommu));
+	assert_int_equal(0, mmem_attach(t.space, t.dev, IOPF_NO_PASID));
+	t.dma = smmuv3_model_dma_create(t.model, &(struct smmuv3_model_dma_conf){ .sid = SID });
+	assert_non_null(t.dma);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	smmuv3_model_dma_destroy(t.dma);
+	assert_int_equal(0, iopf_dev_remove(t.dev));
+	assert_int_equal(0, mmem_space_destroy(t.space));
+	assert_int_equal(0, mmem_pool_destroy(t.pool));
+	assert_int_equal(0, iopf_iommu_stop(t.iommu));
+	assert_int_equal(0, iopf_poller_destroy(t.poller));
+	assert_int_equal(0, iopf_iommu_close(t.iommu));
+	assert_int_equal(0, smmuv3_model_driver_errors(t.model));
+	assert_int_equal(0, smmuv3_model_oracle_errors(t.model));
+	smmuv3_model_destroy(t.model);
+	return 0;
+}
+
+/* n accesses at once, each to its own page, served by watched polls. */
+static void
+touch(unsigned int first, unsigned int n, enum smmuv3_model_op_type type)
+{
+	static char data[64];
+	unsigned int done = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		assert_int_equal(0, smmuv3_model_dma_submit(t.dma, &(struct smmuv3_model_op){
+				.type = type, .addr = (uintptr_t)t.buf + (first + i) * PAGE,
+				.buf = data, .len = sizeof(data) }));
+	while (done < n) {
+		struct smmuv3_model_done d[64];
+		unsigned int got;
+
+		while (smmuv3_model_step(t.model, 64) != 0)
+			;
+		watched_poll(t.poller);
+		while (smmuv3_model_step(t.model, 64) != 0)
+			;
+		got = smmuv3_model_dma_poll(t.dma, d, 64);
+		for (unsigned int i = 0; i < got; i++)
+			assert_int_equal(SMMUV3_MODEL_OK, d[i].status);
+		done += got;
+	}
+}
+
+static void
+run(unsigned int flags, enum smmuv3_model_op_type first, enum smmuv3_model_op_type second)
+{
+	t.buf = mmem_alloc(t.space, PAGES * PAGE, MMEM_READ | MMEM_WRITE | flags);
+	assert_non_null(t.buf);
+	/* The first use of each function binds it, and touches its own pages. */
+	touch(0, 64, first);
+	touch(0, 64, second);
+
+	interpose_allocs = interpose_locks = nb_syscalls = nb_page_faults = 0;
+	watch_syscalls(true);
+	for (unsigned int i = 64; i < PAGES; i += 64) {
+		/* One at a time, and many. */
+		for (unsigned int k = 0; k < 16; k++)
+			touch(i + k, 1, first);
+		touch(i + 16, 48, first);
+		touch(i, 64, second);
+	}
+	watch_syscalls(false);
+	assert_int_equal(0, interpose_allocs);
+	assert_int_equal(0, interpose_locks);
+	assert_int_equal(0, nb_syscalls);
+	assert_int_equal(0, nb_page_faults);
+	assert_int_equal(PAGES, mmem_stat(t.space, MMEM_STAT_MAPPED));
+	assert_int_equal(0, mmem_stat(t.space, MMEM_STAT_DEFERRED));
+	assert_int_equal(0, mmem_free(t.space, t.buf));
+}
+
+static void
+the_counters_count(void **state)
+{
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	void *volatile p;
+
+	(void)state;
+#ifdef INTERPOSE_OFF
+	test_skip("the sanitizers interpose the same functions");
+#endif
+	interpose_allocs = interpose_locks = nb_syscalls = 0;
+	watch_syscalls(true);
+	interpose_watch(true);
+	p = malloc(10);
+	free(p);
+	pthread_mutex_lock(&mutex);
+	selector = can_watch_syscalls;
+	(void)getppid();
+	selector = 0;
+	interpose_watch(false);
+	pthread_mutex_unlock(&mutex);
+	watch_syscalls(false);
+	assert_int_equal(2, interpose_allocs);
+	assert_int_equal(1, interpose_locks);
+	if (!can_watch_syscalls)
+		test_skip("this kernel or processor has no syscall user dispatch");
+	assert_int_equal(1, nb_syscalls);
+}
+
+static void
+mapping_a_page_needs_no_lock_allocation_syscall_or_page_fault(void **state)
+{
+	(void)state;
+	run(MMEM_POPULATE, SMMUV3_MODEL_WRITE, SMMUV3_MODEL_READ);
+}
+
+static void
+upgrading_a_page_needs_none_either(void **state)
+{
+	(void)state;
+	run(MMEM_POPULATE | MMEM_TRACK_WRITES, SMMUV3_MODEL_READ, SMMUV3_MODEL_WRITE);
+	assert_int_equal(PAGES, mmem_stat(t.space, MMEM_STAT_UPGRADED));
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(the_counters_count),
+	cmocka_unit_test_setup_teardown(
+			mapping_a_page_needs_no_lock_allocation_syscall_or_page_fault,
+			setup, teardown),
+	cmocka_unit_test_setup_teardown(upgrading_a_page_needs_none_either, setup, teardown),
+};
+TEST_SUITE(hotpath, tests, NULL, NULL);

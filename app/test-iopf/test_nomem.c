@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Every allocation of the control path fails once, the first, the second, ... until
+ * none does: each time there is a clean error, what was made is taken back, and the
+ * same calls work afterwards.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include <rte_errno.h>
+#include <rte_log.h>
+
+#include "interpose.h"
+#include "iopf.h"
+#include "mmem.h"
+#include "smmuv3_model.h"
+#include "test.h"
+
+#define MAX_ALLOCS 2000
+
+static struct smmuv3_model *model;
+
+static enum iopf_verdict
+handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	(void)ctx;
+	return IOPF_ANSWER(IOPF_INVALID);
+}
+
+/* Everything, in order; whatever fails, all that was made is undone. */
+static bool
+all_of_it(void)
+{
+	const uint32_t sids[] = { 4, 5, 70000 % 65536 };
+	struct iopf_iommu *iommu;
+	struct iopf_dev *dev = NULL;
+	struct iopf_domain *domain = NULL;
+	struct iopf_poller *poller = NULL;
+	struct iopf_worker *worker = NULL;
+	struct mmem_pool *pool = NULL;
+	struct mmem_space *space = NULL;
+	bool started = false, ok = false;
+
+	iommu = iopf_iommu_open("smmuv3,model=nomem");
+	if (iommu == NULL)
+		return false;
+	dev = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .sids = sids, .nb_sids = 3,
+			.nb_pasids = 8 });
+	if (dev == NULL)
+		goto out;
+	worker = iopf_worker_create(&(struct iopf_worker_conf){ .size = 64 });
+	if (worker == NULL)
+		goto out;
+	domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = handler });
+	if (domain == NULL || iopf_domain_attach(domain, dev, 3) < 0)
+		goto out;
+	poller = iopf_poller_create(NULL);
+	if (poller == NULL || iopf_poller_add(poller, iommu, IOPF_QUEUE_ALL) < 0)
+		goto out;
+	if (iopf_iommu_start(iommu) < 0)
+		goto out;
+	started = true;
+	pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = iommu, .size = 16 << 20 });
+	if (pool == NULL)
+		goto out;
+	space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool, .worker = worker });
+	if (space == NULL || mmem_attach(space, dev, IOPF_NO_PASID) < 0)
+		goto out;
+	ok = mmem_alloc(space, 3 << 20, MMEM_READ) != NULL;
+out:
+	/* Taking back needs no memory. */
+	interpose_fail(0);
+	if (dev != NULL)
+		assert_int_equal(0, iopf_dev_remove(dev));
+	if (space != NULL)
+		assert_int_equal(0, mmem_space_destroy(space));
+	if (pool != NULL)
+		assert_int_equal(0, mmem_pool_destroy(pool));
+	if (started)
+		assert_int_equal(0, iopf_iommu_stop(iommu));
+	assert_int_equal(0, iopf_poller_destroy(poller));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+	assert_int_equal(0, iopf_worker_destroy(worker));
+	assert_int_equal(0, iopf_iommu_close(iommu));
+	return ok;
+}
+
+static void
+each_failing_allocation_is_a_clean_error(void **state)
+{
+	unsigned int n;
+
+	(void)state;
+#ifdef INTERPOSE_OFF
+	test_skip("the sanitizers interpose the same functions");
+#endif
+	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "nomem" });
+	assert_non_null(model);
+	rte_log_set_level_pattern("lib.*", RTE_LOG_EMERG);
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
+	/* Once without, so that what is allocated at the first use is. */
+	assert_true(all_of_it());
+	for (n = 1; n < MAX_ALLOCS; n++) {
+		bool ok, failed;
+
+		interpose_fail(n);
+		ok = all_of_it();
+		failed = interpose_failed();
+		interpose_fail(0);
+		if (!failed) {
+			assert_true(ok);
+			break;
+		}
+		/* An allocation that can be done without may fail unnoticed. */
+		if (!ok)
+			assert_true(rte_errno == ENOMEM || rte_errno == EAGAIN ||
+					rte_errno == ENODEV || rte_errno == EINVAL);
+	}
+	rte_log_set_level_pattern("lib.*", RTE_LOG_INFO);
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_INFO);
+	print_message("%u allocations failed in turn\n", n - 1);
+	assert_in_range(n, 20, MAX_ALLOCS - 1);
+	assert_true(all_of_it());
+	assert_int_equal(0, smmuv3_model_driver_errors(model));
+	smmuv3_model_destroy(model);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(each_failing_allocation_is_a_clean_error),
+};
+TEST_SUITE(nomem, tests, NULL, NULL);
