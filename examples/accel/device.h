@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef DEVICE_H
+#define DEVICE_H
+
+/* What the runtime's files share and kernels do not see. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <smmuv3_model.h>
+
+#include "runtime.h"
+
+#define PAGE_SIZE	4096
+#define NB_QUEUES	4
+#define NB_BUFS		8
+
+/* A managed buffer, and which of its pages the device's DMAs named. */
+struct buf {
+	char *ptr;
+	size_t size;
+	bool *touched;
+};
+
+struct accel {
+	struct iopf_iommu *smmu;
+	struct iopf_dev *dev;
+	struct mmem_pool *pool;
+	struct mmem_space *space;
+	struct iopf_poller *poller;
+	struct smmuv3_model *model;
+	struct smmuv3_model_dma *dma[NB_QUEUES];
+	unsigned int next;		/* queue for the next DMA */
+	unsigned int nb_attached;
+	unsigned int lcore;		/* that polls; RTE_MAX_LCORE when thread does */
+	pthread_t thread;
+	bool polling;
+	atomic_bool quit;
+	atomic_int refused;		/* why an access was: written on the poll core */
+	bool failed;			/* said so already */
+	uint64_t idle_since;		/* cycles, 0 when something moved */
+	uint64_t t_start;
+	uint64_t t_end;
+	uint64_t bytes;
+	unsigned int nb_bufs;
+	struct buf bufs[NB_BUFS];
+};
+
+#endif /* DEVICE_H */

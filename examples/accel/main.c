@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_common.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+
+#include "kernels.h"
+
+static const struct {
+	const char *name;
+	int (*run)(const char *path, struct outcome *out);
+	const char *text;
+} kernels[] = {
+	{ "copy", kernel_copy, "copy FILE into fresh memory; SHA-256 of the copy" },
+	{ "sha256", kernel_sha256, "SHA-256 of FILE, read through DMA" },
+	{ "bfs", kernel_bfs, "breadth-first search from vertex 1 of a Matrix Market file" },
+	{ "spmv", kernel_spmv, "a Matrix Market file times the all-ones vector" },
+};
+
+/* No hugepages, no devices, no privilege, nothing left behind. */
+static const char *const eal_defaults[] = {
+	"--no-huge", "-m", "64", "--no-pci", "--no-telemetry", "--no-shconf",
+	"--log-level=lib.eal:warning",
+};
+
+static void
+print_help(void)
+{
+	unsigned int i;
+
+	printf("Usage: accel [EAL options --] KERNEL FILE\n\n"
+			"Run KERNEL on a software device whose memory nobody pinned or mapped,\n"
+			"and on the CPU, and compare. Each page's first touch must fault.\n\n");
+	for (i = 0; i < RTE_DIM(kernels); i++)
+		printf("  %-8s%s\n", kernels[i].name, kernels[i].text);
+	printf("\nMatrix Market: coordinate, pattern or integer, general or symmetric;\n"
+			"plain or gzip. Without EAL options:");
+	for (i = 0; i < RTE_DIM(eal_defaults); i++)
+		printf(" %s", eal_defaults[i]);
+	printf("\nExit status: 0 when device and CPU agree and all pages faulted, else 1.\n");
+}
+
+static int
+init_eal(char *name, int argc, char **argv)
+{
+	char *args[64] = { name };
+	int i, n = 1;
+
+	if (argc > (int)RTE_DIM(args) - 2)
+		return accel_fail("more than %d EAL options", (int)RTE_DIM(args) - 2);
+	for (i = 0; i < argc; i++)
+		args[n++] = argv[i];
+	if (argc == 0) {
+		for (i = 0; i < (int)RTE_DIM(eal_defaults); i++)
+			args[n++] = (char *)(uintptr_t)eal_defaults[i];
+	}
+	if (rte_eal_init(n, args) < 0)
+		return accel_fail("EAL does not start: %s; without hugepages use "
+				"--no-huge -m 64 --no-pci", rte_strerror(rte_errno));
+	return 0;
+}
+
+static void
+print_figures(const struct accel_figures *f)
+{
+	printf("pages touched: %" PRIu64 "\n", f->touched);
+	printf("faults: %" PRIu64 "\n", f->faults);
+	printf("mapped by faults: %" PRIu64 "\n", f->mapped);
+	printf("prefetched: %" PRIu64 "\n", f->prefetched);
+	printf("deferred: %" PRIu64 "\n", f->deferred);
+	printf("latency: p50 %.1f us, p99 %.1f us (%" PRIu64 " faults, record read to answer)\n",
+			f->latency.p50_ns / 1e3, f->latency.p99_ns / 1e3, f->latency.samples);
+	printf("rate: %.0f MB/s (%" PRIu64 " bytes in %.3f s)\n",
+			f->seconds > 0 ? f->bytes / f->seconds / 1e6 : 0, f->bytes, f->seconds);
+}
+
+/* What the example claims: right results, and every page through a fault of its own. */
+static int
+check(const struct outcome *out)
+{
+	const struct accel_figures *f = &out->figures;
+	int ret = 0;
+
+	if (strcmp(out->device, out->cpu) != 0)
+		ret = accel_fail("device and CPU differ");
+	if (f->mapped != f->touched)
+		ret = accel_fail("%" PRIu64 " pages touched but %" PRIu64 " mapped by faults",
+				f->touched, f->mapped);
+	if (f->faults < f->touched)
+		ret = accel_fail("fewer faults than pages: a page was reached without one");
+	if (f->prefetched != 0)
+		ret = accel_fail("%" PRIu64 " pages were mapped by something else than a fault",
+				f->prefetched);
+	if (f->mistakes != 0)
+		ret = accel_fail("the model reports %u mistakes of the driver", f->mistakes);
+	return ret;
+}
+
+static int
+run(unsigned int kernel, const char *path)
+{
+	struct outcome out = { 0 };
+
+	if (kernels[kernel].run(path, &out) < 0)
+		return -1;
+	printf("device: %s\n", out.device);
+	printf("cpu: %s\n", out.cpu);
+	print_figures(&out.figures);
+	return check(&out);
+}
+
+int
+main(int argc, char **argv)
+{
+	int first = 1, nb_eal = 0, i, ret;
+	unsigned int k;
+
+	for (i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--") != 0)
+			continue;
+		nb_eal = i - 1;
+		first = i + 1;
+		break;
+	}
+	if (first < argc &&
+			(strcmp(argv[first], "--help") == 0 || strcmp(argv[first], "-h") == 0)) {
+		print_help();
+		return EXIT_SUCCESS;
+	}
+	if (first < argc && argv[first][0] == '-') {
+		accel_fail("unknown option \"%s\"; see accel --help", argv[first]);
+		return EXIT_FAILURE;
+	}
+	if (argc - first != 2) {
+		accel_fail("give a kernel and a file; see accel --help");
+		return EXIT_FAILURE;
+	}
+	for (k = 0; k < RTE_DIM(kernels); k++) {
+		if (strcmp(argv[first], kernels[k].name) == 0)
+			break;
+	}
+	if (k == RTE_DIM(kernels)) {
+		accel_fail("unknown kernel \"%s\"; there are copy, sha256, bfs and spmv",
+				argv[first]);
+		return EXIT_FAILURE;
+	}
+	if (init_eal(argv[0], nb_eal, argv + 1) < 0)
+		return EXIT_FAILURE;
+	ret = run(k, argv[first + 1]);
+	rte_eal_cleanup();
+	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

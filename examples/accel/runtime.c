@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Opening and closing, buffers, the poller, figures. */
+
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_common.h>
+#include <rte_cycles.h>
+#include <rte_errno.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+
+#include "device.h"
+
+#define QUEUE_DEPTH	16	/* more only lets faults wait longer behind each other */
+
+/* Queues differ in StreamID and PASID; all see the same address space. */
+static const uint32_t sids[] = { 8, 9 };
+static const struct {
+	uint32_t sid;
+	uint32_t pasid;
+} queues[NB_QUEUES] = {
+	{ 8, IOPF_NO_PASID }, { 9, IOPF_NO_PASID }, { 8, 1 }, { 9, 2 },
+};
+static const uint32_t pasids[] = { IOPF_NO_PASID, 1, 2 };
+
+int
+accel_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("accel: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return -1;
+}
+
+/* One core for everything: polling must give it away. */
+static void *
+poll_and_yield(void *arg)
+{
+	struct accel *accel = arg;
+
+	while (!atomic_load_explicit(&accel->quit, memory_order_relaxed)) {
+		if (iopf_poll(accel->poller) == 0)
+			sched_yield();
+	}
+	return NULL;
+}
+
+static int
+start_polling(struct accel *accel)
+{
+	int ret;
+
+	/* The model's thread and the device's share the first core; this one has its own. */
+	accel->lcore = rte_get_next_lcore(-1, 1, 0);
+	if (accel->lcore < RTE_MAX_LCORE)
+		ret = -rte_eal_remote_launch(iopf_poller_run, accel->poller, accel->lcore);
+	else
+		ret = pthread_create(&accel->thread, NULL, poll_and_yield, accel);
+	accel->polling = ret == 0;
+	return ret == 0 ? 0 : accel_fail("cannot start the poller: %s", strerror(ret));
+}
+
+static void
+stop_polling(struct accel *accel)
+{
+	if (!accel->polling)
+		return;
+	if (accel->lcore < RTE_MAX_LCORE) {
+		iopf_poller_stop(accel->poller);
+		rte_eal_wait_lcore(accel->lcore);
+	} else {
+		atomic_store_explicit(&accel->quit, true, memory_order_relaxed);
+		pthread_join(accel->thread, NULL);
+	}
+	accel->polling = false;
+}
+
+static void
+on_report(struct mmem_space *space __rte_unused, const struct mmem_report *report, void *ctx)
+{
+	struct accel *accel = ctx;
+	int none = 0;
+
+	atomic_compare_exchange_strong(&accel->refused, &none, report->error);
+}
+
+static int
+open_smmu(struct accel *accel, size_t size)
+{
+	accel->smmu = iopf_iommu_open("smmuv3,model=1");
+	if (accel->smmu == NULL)
+		return accel_fail("cannot open smmuv3,model=1: %s", rte_strerror(rte_errno));
+	accel->model = smmuv3_model_lookup("1");
+	if (accel->model == NULL)
+		return accel_fail("smmuv3,model=1 is open, but no model has the name 1");
+	accel->pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = accel->smmu,
+			.size = RTE_ALIGN_CEIL(size, MMEM_CHUNK_SIZE) +
+					NB_BUFS * MMEM_CHUNK_SIZE });
+	if (accel->pool == NULL)
+		return accel_fail("cannot make a pool of %zu bytes: %s; give a smaller file", size,
+				rte_strerror(rte_errno));
+	accel->space = mmem_space_create(&(struct mmem_space_conf){ .pool = accel->pool,
+			.report = on_report, .ctx = accel });
+	if (accel->space == NULL)
+		return accel_fail("cannot make an address space: %s", rte_strerror(rte_errno));
+	if (iopf_iommu_start(accel->smmu) < 0)
+		return accel_fail("cannot start smmuv3,model=1: %s", rte_strerror(rte_errno));
+	accel->poller = iopf_poller_create(&(struct iopf_poller_conf){ .name = "accel" });
+	if (accel->poller == NULL ||
+			iopf_poller_add(accel->poller, accel->smmu, IOPF_QUEUE_ALL) < 0)
+		return accel_fail("cannot make a poller: %s", rte_strerror(rte_errno));
+	return 0;
+}
+
+static int
+open_device(struct accel *accel)
+{
+	struct smmuv3_model_dma_conf conf;
+	unsigned int i;
+
+	accel->dev = iopf_dev_add(accel->smmu, &(struct iopf_dev_conf){ .name = "accel",
+			.sids = sids, .nb_sids = RTE_DIM(sids), .nb_pasids = 4,
+			.recover = IOPF_STALL });
+	if (accel->dev == NULL)
+		return accel_fail("cannot add the device: %s", rte_strerror(rte_errno));
+	for (i = 0; i < RTE_DIM(pasids); i++) {
+		if (mmem_attach(accel->space, accel->dev, pasids[i]) < 0)
+			return accel_fail("cannot attach PASID %d: %s", (int)pasids[i],
+					rte_strerror(rte_errno));
+		accel->nb_attached++;
+	}
+	for (i = 0; i < NB_QUEUES; i++) {
+		conf = (struct smmuv3_model_dma_conf){ .sid = queues[i].sid,
+				.depth = QUEUE_DEPTH };
+		if (queues[i].pasid != IOPF_NO_PASID) {
+			conf.has_ssid = true;
+			conf.ssid = queues[i].pasid;
+		}
+		accel->dma[i] = smmuv3_model_dma_create(accel->model, &conf);
+		if (accel->dma[i] == NULL)
+			return accel_fail("cannot make queue %u: %s", i, strerror(errno));
+	}
+	return 0;
+}
+
+struct accel *
+accel_open(size_t size)
+{
+	struct accel *accel = calloc(1, sizeof(*accel));
+
+	if (accel == NULL) {
+		accel_fail("out of memory");
+		return NULL;
+	}
+	if (open_smmu(accel, size) < 0 || open_device(accel) < 0 || start_polling(accel) < 0) {
+		accel_close(accel);
+		return NULL;
+	}
+	return accel;
+}
+
+void
+accel_close(struct accel *accel)
+{
+	unsigned int i;
+
+	if (accel == NULL)
+		return;
+	/* Stalls that nobody answered end with the SMMU; then the queues can drain. */
+	if (accel->failed)
+		iopf_iommu_stop(accel->smmu);
+	for (i = 0; i < NB_QUEUES; i++)
+		smmuv3_model_dma_destroy(accel->dma[i]);
+	for (i = 0; i < accel->nb_attached; i++)
+		mmem_detach(accel->space, accel->dev, pasids[i]);
+	if (accel->dev != NULL)
+		iopf_dev_remove(accel->dev);
+	stop_polling(accel);
+	if (accel->poller != NULL)
+		iopf_poller_destroy(accel->poller);
+	if (accel->space != NULL)
+		mmem_space_destroy(accel->space);
+	if (accel->pool != NULL)
+		mmem_pool_destroy(accel->pool);
+	if (accel->smmu != NULL) {
+		iopf_iommu_stop(accel->smmu);
+		if (iopf_iommu_close(accel->smmu) < 0)
+			accel_fail("cannot close smmuv3,model=1: %s", rte_strerror(rte_errno));
+	}
+	for (i = 0; i < accel->nb_bufs; i++)
+		free(accel->bufs[i].touched);
+	free(accel);
+}
+
+static void *
+add_buf(struct accel *accel, void *ptr, size_t size)
+{
+	struct buf *buf = &accel->bufs[accel->nb_bufs];
+
+	buf->touched = calloc((size + PAGE_SIZE - 1) / PAGE_SIZE, sizeof(*buf->touched));
+	if (buf->touched == NULL) {
+		accel_fail("out of memory");
+		return NULL;
+	}
+	buf->ptr = ptr;
+	buf->size = size;
+	accel->nb_bufs++;
+	return ptr;
+}
+
+void *
+accel_alloc(struct accel *accel, size_t size, unsigned int flags)
+{
+	void *ptr;
+
+	if (accel->nb_bufs == NB_BUFS) {
+		accel_fail("more than %d buffers", NB_BUFS);
+		return NULL;
+	}
+	ptr = mmem_alloc(accel->space, size, flags);
+	if (ptr == NULL) {
+		accel_fail("cannot allocate %zu bytes: %s; give a smaller file", size,
+				rte_strerror(rte_errno));
+		return NULL;
+	}
+	return add_buf(accel, ptr, size);
+}
+
+void *
+accel_map_file(struct accel *accel, const char *path, size_t size, unsigned int flags)
+{
+	void *ptr;
+
+	if (accel->nb_bufs == NB_BUFS) {
+		accel_fail("more than %d buffers", NB_BUFS);
+		return NULL;
+	}
+	ptr = mmem_map_file(accel->space, path, 0, size, flags);
+	if (ptr == NULL) {
+		accel_fail("%s: cannot map %zu bytes: %s; give a readable file", path, size,
+				rte_strerror(rte_errno));
+		return NULL;
+	}
+	return add_buf(accel, ptr, size);
+}
+
+void
+accel_figures(const struct accel *accel, struct accel_figures *figures)
+{
+	const struct iopf_domain *domain = mmem_space_domain(accel->space);
+	unsigned int i;
+	size_t page;
+
+	memset(figures, 0, sizeof(*figures));
+	for (i = 0; i < accel->nb_bufs; i++) {
+		for (page = 0; page * PAGE_SIZE < accel->bufs[i].size; page++)
+			figures->touched += accel->bufs[i].touched[page];
+	}
+	figures->faults = iopf_domain_stat(domain, IOPF_STAT_FAULTS);
+	figures->mapped = mmem_stat(accel->space, MMEM_STAT_MAPPED);
+	figures->prefetched = mmem_stat(accel->space, MMEM_STAT_PREFETCHED);
+	figures->deferred = mmem_stat(accel->space, MMEM_STAT_DEFERRED);
+	figures->bytes = accel->bytes;
+	figures->seconds = (double)(accel->t_end - accel->t_start) / rte_get_tsc_hz();
+	figures->mistakes = smmuv3_model_driver_errors(accel->model) +
+			smmuv3_model_oracle_errors(accel->model);
+	iopf_domain_latency(domain, &figures->latency);
+}
