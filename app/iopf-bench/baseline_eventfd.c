@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The way Linux serves a stall: an interrupt wakes a thread, the thread reads the
+ * event queue entry by entry (CONS written for each), allocates a record and
+ * queues it to a worker; the worker wakes, resolves the fault, sends one RESUME
+ * with a PROD store of its own, and frees the record.
+ *
+ * What it resolves with is pgt_resolve(), the code that lib/mmem itself maps a
+ * page with, on a table of the same shape. mmem_resolve() would be the same work
+ * with the product's look-up of the region and its statistics on top, and its
+ * space belongs to the product's IOMMU; so this baseline does a little less than
+ * the product, and far less than handle_mm_fault().
+ *
+ * All its threads are on the servicer's core, so that no wake-up between them
+ * crosses cores, and the worker does not preempt the interrupt thread when it is
+ * woken (SCHED_BATCH; in Linux the latter has a real-time priority), so that a full
+ * queue is drained at once. Its interrupt comes in two kinds:
+ *
+ *   - "eventfd": the model's wired interrupt. The device, on its own core, writes the
+ *     eventfd; the interrupt thread waits for it in read(). In a virtual machine most
+ *     of its cost is the wake-up across cores.
+ *   - "local": an interrupt that costs nothing. A thread that runs only when the
+ *     servicer's core has nothing else to do (SCHED_IDLE, which also keeps the core
+ *     from halting) watches the queue's indices and writes the eventfd there. No real
+ *     interrupt is as cheap: this is the least that the pipeline can cost.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <rte_pause.h>
+
+#include <pgtable.h>
+
+#include "baseline_smmu.h"
+
+struct work {
+	struct work *next;
+	uint64_t addr;
+	uint32_t sid;
+	uint16_t stag;
+	bool write;
+};
+
+struct evfd {
+	struct baseline_smmu smmu;
+	struct pgt *pgt;
+	uint32_t pages;
+	int cpu;
+	int irq_fd;
+	bool wired;
+	atomic_bool stop;
+	pthread_t threads[3];
+	unsigned int nb_threads;
+	pthread_mutex_t lock;	/* of the list */
+	pthread_cond_t wake;
+	struct work *head;
+	struct work **tail;
+	pthread_mutex_t answer_lock;	/* of the CMDQ */
+	/* For evfd_drain_queue(); the worker's, and before that the drainer's. */
+	uint32_t drain_left;
+	uint64_t drain_end;
+	sem_t drained;
+	uint32_t strange;	/* events that are no stall of the region; the worker's */
+	uint32_t lost;		/* no memory for the record; the interrupt thread's */
+};
+
+static void *
+table_alloc(void *ctx, size_t size)
+{
+	return baseline_smmu_alloc(ctx, size);
+}
+
+/* The arena goes as a whole. */
+static void
+table_free(void *ctx, void *p, size_t size)
+{
+	(void)ctx;
+	(void)p;
+	(void)size;
+}
+
+static uint64_t
+table_addr(void *ctx, const void *p)
+{
+	(void)ctx;
+	return (uintptr_t)p;
+}
+
+static int
+evfd_create(struct mode *mode, const struct bench_conf *conf, const char *model, bool wired)
+{
+	struct evfd *e = calloc(1, sizeof(*e));
+	uint64_t size = (uint64_t)conf->faults * BENCH_PAGE_SIZE;
+	int ret;
+
+	if (e == NULL)
+		return -ENOMEM;
+	mode->priv = e;
+	e->wired = wired;
+	e->cpu = conf->cpu_servicer;
+	e->pages = conf->faults;
+	e->tail = &e->head;
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_mutex_init(&e->answer_lock, NULL);
+	pthread_cond_init(&e->wake, NULL);
+	sem_init(&e->drained, 0, 0);
+	e->irq_fd = eventfd(0, EFD_CLOEXEC);
+	if (e->irq_fd < 0)
+		return -errno;
+	ret = baseline_smmu_create(&e->smmu, model, e->pages,
+			(size_t)e->pages * sizeof(uint64_t) + 8 * BENCH_PAGE_SIZE);
+	if (ret < 0)
+		return ret;
+	e->pgt = pgt_create(&(struct pgt_conf){
+			.va_bits = BASELINE_VA_BITS,
+			.mem = { .ctx = &e->smmu, .alloc = table_alloc, .free = table_free,
+				 .va_to_pa = table_addr } });
+	if (e->pgt == NULL)
+		return -errno;
+	ret = pgt_prealloc(e->pgt, BASELINE_VA, size);
+	if (ret < 0)
+		return ret;
+	mode->model = e->smmu.model;
+	mode->va = BASELINE_VA;
+	mode->mem = e->smmu.mem;
+	return baseline_smmu_start(&e->smmu, pgt_root(e->pgt), wired ? e->irq_fd : -1);
+}
+
+static int
+evfd_setup_local(struct mode *mode, const struct bench_conf *conf)
+{
+	return evfd_create(mode, conf, "iopf-bench-local", false);
+}
+
+static int
+evfd_setup(struct mode *mode, const struct bench_conf *conf)
+{
+	return evfd_create(mode, conf, "iopf-bench-eventfd", true);
+}
+
+static void
+evfd_queue(struct evfd *e, const struct smmuv3_evt *evt)
+{
+	struct work *work = calloc(1, sizeof(*work));
+
+	if (work == NULL) {
+		e->lost++;
+		return;
+	}
+	work->sid = SMMUV3_GET(SMMUV3_EVT0_SID, evt->dw[0]);
+	work->stag = SMMUV3_GET(SMMUV3_EVT1_STAG, evt->dw[1]);
+	work->write = (evt->dw[1] & SMMUV3_EVT1_RNW) == 0;
+	work->addr = evt->dw[2];
+
+	pthread_mutex_lock(&e->lock);
+	*e->tail = work;
+	e->tail = &work->next;
+	pthread_mutex_unlock(&e->lock);
+}
+
+static void
+evfd_drain(struct evfd *e)
+{
+	struct baseline_smmu *smmu = &e->smmu;
+	struct smmuv3_evt evt;
+	bool queued = false;
+	uint32_t prod;
+
+	for (;;) {
+		/*
+		 * The interrupt comes on empty to non-empty only: the CONS store before
+		 * must be visible before PROD is read, or a record is never seen. Pairs
+		 * with the same order on the model's side, PROD store then CONS load.
+		 */
+		smmuv3_io_mb();
+		prod = smmuv3_load_prod(smmu->regs, SMMUV3_EVENTQ_PROD);
+		if (smmuv3_q_empty(smmu->evtq_log2, prod, smmu->evtq_cons))
+			break;
+		queued = true;
+		do {
+			evt = smmu->evtq[smmuv3_q_slot(smmu->evtq_log2, smmu->evtq_cons)];
+			smmu->evtq_cons = smmuv3_q_add(smmu->evtq_log2, smmu->evtq_cons, 1);
+			smmuv3_store_cons(smmu->regs, SMMUV3_EVENTQ_CONS, smmu->evtq_cons);
+			evfd_queue(e, &evt);
+		} while (!smmuv3_q_empty(smmu->evtq_log2, prod, smmu->evtq_cons));
+	}
+	if (queued)
+		pthread_cond_signal(&e->wake);
+}
+
+/* What an interrupt controller does: tell this core that the queue is not empty. */
+static void *
+evfd_line(void *arg)
+{
+	struct evfd *e = arg;
+	void *regs = e->smmu.regs;
+	struct sched_param param = { 0 };
+
+	bench_thread("eventfd-line", e->cpu);
+	pthread_setschedparam(pthread_self(), SCHED_IDLE, &param);
+	while (!atomic_load_explicit(&e->stop, memory_order_relaxed)) {
+		if (smmuv3_read32(regs, SMMUV3_EVENTQ_PROD) !=
+				smmuv3_read32(regs, SMMUV3_EVENTQ_CONS))
+			eventfd_write(e->irq_fd, 1);
+		else
+			rte_pause();
+	}
+	return NULL;
+}
+
+static void *
+evfd_irq(void *arg)
+{
+	struct evfd *e = arg;
+	uint64_t edges;
+
+	bench_thread("eventfd-irq", e->cpu);
+	while (!atomic_load_explicit(&e->stop, memory_order_relaxed))
+		if (read(e->irq_fd, &edges, sizeof(edges)) == sizeof(edges))
+			evfd_drain(e);
+	return NULL;
+}
+
+static void
+evfd_resolve(struct evfd *e, const struct work *work)
+{
+	uint64_t offset = (work->addr - BASELINE_VA) & ~(uint64_t)(BENCH_PAGE_SIZE - 1);
+	int ret = -EFAULT;
+
+	if (offset < (uint64_t)e->pages * BENCH_PAGE_SIZE)
+		ret = pgt_resolve(e->pgt, work->addr, (uintptr_t)e->smmu.mem + offset,
+				PGT_READ | PGT_WRITE);
+	if (ret < 0)
+		e->strange++;
+
+	pthread_mutex_lock(&e->answer_lock);
+	baseline_smmu_put(&e->smmu, smmuv3_cmd_resume(work->sid, work->stag, ret == 0, ret < 0));
+	baseline_smmu_publish(&e->smmu);
+	pthread_mutex_unlock(&e->answer_lock);
+
+	if (e->drain_left > 0 && --e->drain_left == 0) {
+		e->drain_end = smmuv3_model_cycles();
+		sem_post(&e->drained);
+	}
+}
+
+static void *
+evfd_worker(void *arg)
+{
+	struct evfd *e = arg;
+	struct sched_param param = { 0 };
+	struct work *work;
+
+	bench_thread("eventfd-worker", e->cpu);
+	pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
+	pthread_mutex_lock(&e->lock);
+	for (;;) {
+		while (e->head == NULL && !atomic_load_explicit(&e->stop, memory_order_relaxed))
+			pthread_cond_wait(&e->wake, &e->lock);
+		work = e->head;
+		if (work == NULL)
+			break;
+		e->head = work->next;
+		if (e->head == NULL)
+			e->tail = &e->head;
+		pthread_mutex_unlock(&e->lock);
+		evfd_resolve(e, work);
+		free(work);
+		pthread_mutex_lock(&e->lock);
+	}
+	pthread_mutex_unlock(&e->lock);
+	return NULL;
+}
+
+static void
+evfd_unserve(struct mode *mode)
+{
+	struct evfd *e = mode->priv;
+
+	pthread_mutex_lock(&e->lock);
+	atomic_store_explicit(&e->stop, true, memory_order_relaxed);
+	pthread_cond_signal(&e->wake);
+	pthread_mutex_unlock(&e->lock);
+	eventfd_write(e->irq_fd, 1);
+	while (e->nb_threads > 0)
+		pthread_join(e->threads[--e->nb_threads], NULL);
+}
+
+/* Without the third, the interrupt line, nothing happens until evfd_drain_queue(). */
+static int
+evfd_threads(struct mode *mode, unsigned int nb)
+{
+	static void *(*const run[])(void *) = { evfd_worker, evfd_irq, evfd_line };
+	struct evfd *e = mode->priv;
+	int ret;
+
+	atomic_store_explicit(&e->stop, false, memory_order_relaxed);
+	while (e->nb_threads < nb) {
+		ret = pthread_create(&e->threads[e->nb_threads], NULL, run[e->nb_threads], e);
+		if (ret != 0) {
+			bench_error("%s: cannot create a thread: %s", mode->ops->name,
+					strerror(ret));
+			evfd_unserve(mode);
+			return -ret;
+		}
+		e->nb_threads++;
+	}
+	return 0;
+}
+
+static int
+evfd_serve(struct mode *mode)
+{
+	struct evfd *e = mode->priv;
+
+	return evfd_threads(mode, e->wired ? 2 : 3);
+}
+
+static int
+evfd_serve_drain(struct mode *mode)
+{
+	return evfd_threads(mode, 2);
+}
+
+static uint64_t
+evfd_drain_queue(struct mode *mode, unsigned int n)
+{
+	struct evfd *e = mode->priv;
+
+	e->drain_left = n;
+	eventfd_write(e->irq_fd, 1);
+	while (sem_wait(&e->drained) < 0)
+		;
+	return e->drain_end;
+}
+
+static int
+evfd_unmap(struct mode *mode)
+{
+	struct evfd *e = mode->priv;
+	struct pgt_inv inv[4];
+	struct pgt_unmapped out;
+	int ret;
+
+	pgt_unmapped_init(&out, inv, 4);
+	ret = pgt_unmap(e->pgt, BASELINE_VA, (uint64_t)e->pages * BENCH_PAGE_SIZE, 0, &out);
+	return ret < 0 ? ret : baseline_smmu_flush(&e->smmu);
+}
+
+static bool
+evfd_check(struct mode *mode, uint64_t faults)
+{
+	struct evfd *e = mode->priv;
+
+	(void)faults;
+	if (e->strange != 0 || e->lost != 0)
+		bench_error("%s: %u events could not be resolved, %u were lost", mode->ops->name,
+				e->strange, e->lost);
+	return baseline_smmu_check(&e->smmu) && e->strange == 0 && e->lost == 0;
+}
+
+static void
+evfd_teardown(struct mode *mode)
+{
+	struct evfd *e = mode->priv;
+
+	if (e == NULL)
+		return;
+	pgt_destroy(e->pgt);
+	baseline_smmu_destroy(&e->smmu);
+	if (e->irq_fd >= 0)
+		close(e->irq_fd);
+	sem_destroy(&e->drained);
+	pthread_cond_destroy(&e->wake);
+	pthread_mutex_destroy(&e->answer_lock);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+	mode->priv = NULL;
+}
+
+const struct mode_ops mode_eventfd = {
+	.name = "eventfd",
+	.what = "as Linux does it: an interrupt wakes a thread, which queues work to another",
+	.setup = evfd_setup,
+	.serve = evfd_serve,
+	.unserve = evfd_unserve,
+	.unmap = evfd_unmap,
+	.check = evfd_check,
+	.teardown = evfd_teardown,
+};
+
+const struct mode_ops mode_local = {
+	.name = "local",
+	.what = "the same, with an interrupt that costs nothing: the least it can be",
+	.setup = evfd_setup_local,
+	.serve = evfd_serve,
+	.unserve = evfd_unserve,
+	.drain = evfd_drain_queue,
+	.serve_drain = evfd_serve_drain,
+	.unmap = evfd_unmap,
+	.check = evfd_check,
+	.teardown = evfd_teardown,
+};

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The floor: a bare loop over the event queue. Per event one descriptor into a
+ * leaf table that is there, and one RESUME; per burst one CONS and one PROD
+ * store. No domain is looked up, no state is kept, nothing is counted.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_pause.h>
+
+#include "baseline_smmu.h"
+
+#define TABLE_ENTRIES	(BENCH_PAGE_SIZE / sizeof(uint64_t))
+#define DESC_TABLE	UINT64_C(3)
+/* Page, AF, inner shareable, read and write for all, not global, not executable. */
+#define DESC_PAGE	(UINT64_C(3) | UINT64_C(1) << 6 | UINT64_C(3) << 8 | UINT64_C(1) << 10 | \
+			UINT64_C(1) << 11 | UINT64_C(3) << 53)
+
+struct null {
+	struct baseline_smmu smmu;
+	uint64_t *leaf;		/* the last level of the whole region */
+	uint32_t pages;
+	uint32_t strange;	/* events that are no stall of the region */
+	pthread_t thread;
+	atomic_bool stop;
+	int cpu;
+};
+
+static uint64_t *
+null_tables(struct null *null)
+{
+	size_t nb_leaf = (null->pages + TABLE_ENTRIES - 1) / TABLE_ENTRIES, i;
+	uint64_t *level[3];
+
+	for (i = 0; i < 3; i++) {
+		level[i] = baseline_smmu_alloc(&null->smmu, BENCH_PAGE_SIZE);
+		if (level[i] == NULL)
+			return NULL;
+	}
+	for (i = 0; i < nb_leaf; i++) {
+		uint64_t *table = baseline_smmu_alloc(&null->smmu, BENCH_PAGE_SIZE);
+
+		if (table == NULL)
+			return NULL;
+		if (i == 0)
+			null->leaf = table;
+		level[2][i] = (uintptr_t)table | DESC_TABLE;
+	}
+	level[0][BASELINE_VA >> 39 & (TABLE_ENTRIES - 1)] = (uintptr_t)level[1] | DESC_TABLE;
+	level[1][BASELINE_VA >> 30 & (TABLE_ENTRIES - 1)] = (uintptr_t)level[2] | DESC_TABLE;
+	return level[0];
+}
+
+static int
+null_setup(struct mode *mode, const struct bench_conf *conf)
+{
+	struct null *null = calloc(1, sizeof(*null));
+	uint64_t *root;
+	int ret;
+
+	if (null == NULL)
+		return -ENOMEM;
+	mode->priv = null;
+	null->cpu = conf->cpu_servicer;
+	null->pages = conf->faults;
+	ret = baseline_smmu_create(&null->smmu, "iopf-bench-null", null->pages,
+			(size_t)null->pages * sizeof(uint64_t) + 8 * BENCH_PAGE_SIZE);
+	if (ret < 0)
+		return ret;
+	root = null_tables(null);
+	if (root == NULL)
+		return -ENOMEM;
+	mode->model = null->smmu.model;
+	mode->va = BASELINE_VA;
+	mode->mem = null->smmu.mem;
+	return baseline_smmu_start(&null->smmu, (uintptr_t)root, -1);
+}
+
+static inline void
+null_event(struct null *null, const struct smmuv3_evt *evt)
+{
+	struct baseline_smmu *smmu = &null->smmu;
+	uint64_t page = (evt->dw[2] - BASELINE_VA) / BENCH_PAGE_SIZE;
+
+	if (page >= null->pages) {
+		null->strange++;
+		return;
+	}
+	smmuv3_set_dw(&null->leaf[page],
+			((uintptr_t)smmu->mem + page * BENCH_PAGE_SIZE) | DESC_PAGE);
+	baseline_smmu_put(smmu, smmuv3_cmd_resume(SMMUV3_GET(SMMUV3_EVT0_SID, evt->dw[0]),
+			SMMUV3_GET(SMMUV3_EVT1_STAG, evt->dw[1]), true, false));
+}
+
+/* One burst. Returns the events in it. */
+static uint32_t
+null_poll(struct null *null)
+{
+	struct baseline_smmu *smmu = &null->smmu;
+	uint32_t prod, i, n;
+
+	/* Pairs with the model's PROD store, which releases the records. */
+	prod = smmuv3_load_prod(smmu->regs, SMMUV3_EVENTQ_PROD);
+	n = smmuv3_q_count(smmu->evtq_log2, prod, smmu->evtq_cons);
+	if (n == 0)
+		return 0;
+	if (n > BENCH_BURST)
+		n = BENCH_BURST;
+	for (i = 0; i < n; i++)
+		null_event(null, &smmu->evtq[smmuv3_q_slot(smmu->evtq_log2,
+				smmu->evtq_cons + i)]);
+	smmu->evtq_cons = smmuv3_q_add(smmu->evtq_log2, smmu->evtq_cons, n);
+	smmuv3_store_cons(smmu->regs, SMMUV3_EVENTQ_CONS, smmu->evtq_cons);
+	baseline_smmu_publish(smmu);
+	return n;
+}
+
+static void *
+null_serve_thread(void *arg)
+{
+	struct null *null = arg;
+
+	bench_thread("null", null->cpu);
+	while (!atomic_load_explicit(&null->stop, memory_order_relaxed))
+		if (null_poll(null) == 0)
+			rte_pause();
+	return NULL;
+}
+
+static uint64_t
+null_drain(struct mode *mode, unsigned int n)
+{
+	unsigned int done = 0;
+
+	while (done < n)
+		done += null_poll(mode->priv);
+	return smmuv3_model_cycles();
+}
+
+static int
+null_serve(struct mode *mode)
+{
+	struct null *null = mode->priv;
+	int ret;
+
+	atomic_store(&null->stop, false);
+	ret = pthread_create(&null->thread, NULL, null_serve_thread, null);
+	if (ret != 0) {
+		bench_error("null: cannot create a thread: %s", strerror(ret));
+		return -ret;
+	}
+	return 0;
+}
+
+static void
+null_unserve(struct mode *mode)
+{
+	struct null *null = mode->priv;
+
+	atomic_store(&null->stop, true);
+	pthread_join(null->thread, NULL);
+}
+
+static int
+null_unmap(struct mode *mode)
+{
+	struct null *null = mode->priv;
+	uint32_t i;
+
+	for (i = 0; i < null->pages; i++)
+		smmuv3_set_dw(&null->leaf[i], 0);
+	return baseline_smmu_flush(&null->smmu);
+}
+
+static bool
+null_check(struct mode *mode, uint64_t faults)
+{
+	struct null *null = mode->priv;
+
+	(void)faults;
+	if (null->strange != 0)
+		bench_error("null: %u events were no stalls of the region", null->strange);
+	return baseline_smmu_check(&null->smmu) && null->strange == 0;
+}
+
+static void
+null_teardown(struct mode *mode)
+{
+	struct null *null = mode->priv;
+
+	if (null == NULL)
+		return;
+	baseline_smmu_destroy(&null->smmu);
+	free(null);
+	mode->priv = NULL;
+}
+
+const struct mode_ops mode_null = {
+	.name = "null",
+	.what = "an echo of each event, nothing else: the floor",
+	.setup = null_setup,
+	.serve = null_serve,
+	.unserve = null_unserve,
+	.drain = null_drain,
+	.unmap = null_unmap,
+	.check = null_check,
+	.teardown = null_teardown,
+};

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef BASELINE_SMMU_H
+#define BASELINE_SMMU_H
+
+/*
+ * What the baselines share: a driver just large enough for one stream with
+ * stalls. Device addresses of memory are its pointers.
+ */
+
+#include <smmuv3_queue.h>
+#include <smmuv3_order.h>
+#include <smmuv3_cmd.h>
+#include <smmuv3_spec.h>
+
+#include "bench.h"
+
+/* Where the baselines' region is for the device: one table of each level leads to it. */
+#define BASELINE_VA		(UINT64_C(0x7f) << 40)
+#define BASELINE_VA_BITS	48
+#define BASELINE_ASID		1
+
+struct baseline_smmu {
+	struct smmuv3_model *model;
+	void *regs;
+	uint8_t *arena;		/* queues, stream table, CD, translation tables: one window */
+	size_t arena_size;
+	size_t arena_used;
+	uint8_t *mem;		/* the region */
+	size_t mem_size;
+	struct smmuv3_cmd *cmdq;
+	const struct smmuv3_evt *evtq;
+	unsigned int cmdq_log2;
+	unsigned int evtq_log2;
+	uint32_t cmdq_prod;
+	uint32_t evtq_cons;
+};
+
+/* A model, its memory (@p table_bytes of the arena are for tables). 0 or -errno. */
+int baseline_smmu_create(struct baseline_smmu *smmu, const char *name, uint32_t pages,
+		size_t table_bytes);
+/* Zeroed, aligned to its size; NULL when the arena is used up. */
+void *baseline_smmu_alloc(struct baseline_smmu *smmu, size_t size);
+/* Bring it up with @p root translating; the wired event interrupt on if @p irq_fd is not -1. */
+int baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd);
+/* TLBI by ASID and SYNC, while no servicer runs. */
+int baseline_smmu_flush(struct baseline_smmu *smmu);
+bool baseline_smmu_check(struct baseline_smmu *smmu);
+void baseline_smmu_destroy(struct baseline_smmu *smmu);
+
+/*
+ * The slot is free: each stall has one RESUME under way at most, and the queue
+ * holds twice as many commands as there are stalls.
+ */
+static inline void
+baseline_smmu_put(struct baseline_smmu *smmu, struct smmuv3_cmd cmd)
+{
+	smmu->cmdq[smmuv3_q_slot(smmu->cmdq_log2, smmu->cmdq_prod)] = cmd;
+	smmu->cmdq_prod = smmuv3_q_add(smmu->cmdq_log2, smmu->cmdq_prod, 1);
+}
+
+static inline void
+baseline_smmu_publish(struct baseline_smmu *smmu)
+{
+	smmuv3_store_prod(smmu->regs, SMMUV3_CMDQ_PROD, smmu->cmdq_prod);
+}
+
+#endif /* BASELINE_SMMU_H */

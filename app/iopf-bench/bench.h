@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef BENCH_H
+#define BENCH_H
+
+/*
+ * iopf-bench: the same page faults served in several ways ("modes"), in turns.
+ *
+ *	main.c		options
+ *	cases.c		rounds of cells: one cell is one mode at one depth
+ *	loop.c		one cell: requesters in a closed loop, their latencies
+ *	mode_polled.c	the product
+ *	baseline_*.c	what it is compared with
+ *	report.c	table, ratios, JSON
+ *
+ * Two cores: the model with its requesters on one, the servicer on the other.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <smmuv3_model.h>
+
+#define BENCH_PAGE_SIZE		4096
+#define BENCH_OP_SIZE		64
+#define BENCH_SID		8
+#define BENCH_MAX_DEPTH		512	/* STALL_MAX of the models */
+#define BENCH_MAX_DEPTHS	16
+#define BENCH_MAX_ROUNDS	200
+#define BENCH_BURST		32	/* the default of struct iopf_poller_conf */
+
+/* A round during which others used more than this share of one core is not counted. */
+#define BENCH_FOREIGN_LIMIT	0.20
+/* ... as long as so many are left. */
+#define BENCH_MIN_ROUNDS	3
+/* Below this round trip of a cache line the two cores are close. */
+#define BENCH_FAST_NS		200.0
+
+/* One line on standard error: "iopf-bench: ...". */
+void bench_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Name the calling thread, for top and perf, and pin it. 0 or a positive errno. */
+int bench_thread(const char *name, int cpu);
+
+/*
+ * Log-linear histogram: 64 buckets per power of two, so a value is known to
+ * 1/64; its middle is reported (0.8 %).
+ */
+#define HIST_SUB_LOG2	6
+#define HIST_MAX_LOG2	40
+#define HIST_BUCKETS	((HIST_MAX_LOG2 - HIST_SUB_LOG2 + 1) << HIST_SUB_LOG2)
+
+struct hist {
+	uint64_t samples;
+	uint32_t count[HIST_BUCKETS];
+};
+
+void hist_reset(struct hist *h);
+void hist_add(struct hist *h, uint64_t v);
+void hist_merge(struct hist *to, const struct hist *from);
+/* The value that @p share (0 to 1) of the samples do not exceed; 0 when there are none. */
+double hist_percentile(const struct hist *h, double share);
+
+/* Median round trip of a cache line between two cores in nanoseconds, negative on error. */
+double pingpong_ns(int cpu_a, int cpu_b);
+
+struct bench_conf {
+	unsigned int modes[8];		/* indices into bench_modes[] */
+	unsigned int nb_modes;
+	unsigned int depths[BENCH_MAX_DEPTHS];
+	unsigned int nb_depths;
+	unsigned int max_depth;
+	unsigned int rounds;
+	unsigned int faults;		/* pages of each mode's region, one fault each per cell */
+	unsigned int budget_ms;		/* of a cell, after its warm-up */
+	int cpu_model;
+	int cpu_servicer;
+	const char *json;
+	bool quick;
+};
+
+/* A way to serve faults: a model of its own, memory of its own, a servicer. */
+struct mode;
+
+struct mode_ops {
+	const char *name;
+	const char *what;
+	/* Fill model, va, mem; all is up, nothing is mapped, no thread runs. 0 or -errno. */
+	int (*setup)(struct mode *mode, const struct bench_conf *conf);
+	/* The servicer's threads, for one cell. 0 or -errno. */
+	int (*serve)(struct mode *mode);
+	void (*unserve)(struct mode *mode);
+	/*
+	 * Serve n faults that wait in the queue, from the calling thread, which is
+	 * pinned to the servicer's CPU. Returns smmuv3_model_cycles() after the last
+	 * CMDQ_PROD store. NULL: it cannot be kept from serving before.
+	 */
+	uint64_t (*drain)(struct mode *mode, unsigned int n);
+	/* Threads for that, if it needs others; ended by unserve. May be NULL. */
+	int (*serve_drain)(struct mode *mode);
+	/* Nothing runs: take all pages away, so that each faults again. 0 or -errno. */
+	int (*unmap)(struct mode *mode);
+	/* Is all well after so many faults? Says what is not. */
+	bool (*check)(struct mode *mode, uint64_t faults);
+	void (*teardown)(struct mode *mode);
+};
+
+struct mode {
+	const struct mode_ops *ops;
+	struct smmuv3_model *model;
+	struct smmuv3_model_dma *dma;
+	struct loop *loop;
+	uint64_t va;		/* of the region, for the device */
+	uint8_t *mem;		/* of the region, for the CPU */
+	uint64_t faults;	/* of all cells so far */
+	void *priv;
+};
+
+extern const struct mode_ops mode_polled;
+extern const struct mode_ops mode_null;
+extern const struct mode_ops mode_eventfd;
+extern const struct mode_ops mode_local;
+extern const struct mode_ops *const bench_modes[];
+extern const unsigned int bench_nb_modes;
+
+/* All models are made alike. NULL with errno. */
+struct smmuv3_model *bench_model(const char *name);
+
+/* What one cell gave. */
+struct cell {
+	struct hist service;	/* cycles from the EVTQ PROD store to the RESUME consumed */
+	struct hist whole;	/* cycles from the first try to the end */
+	uint64_t cycles;	/* of the measured part */
+};
+
+/*
+ * The requesters of one mode. loop_reset(), then loop_fill() while nobody runs,
+ * then loop_end(): verifies and unmaps. With refill, whoever is done goes on.
+ */
+struct loop *loop_create(struct mode *mode, const struct bench_conf *conf);
+void loop_destroy(struct loop *loop);
+void loop_reset(struct loop *loop, const struct bench_conf *conf, struct cell *cell, bool refill);
+bool loop_fill(struct loop *loop, unsigned int n);
+int loop_end(struct mode *mode, unsigned int depth);
+/* One cell in a closed loop. 0, or -errno after a line that says what happened. */
+int loop_run(struct mode *mode, const struct bench_conf *conf, unsigned int depth,
+		struct cell *cell);
+
+/*
+ * The servicer alone: the model fills the queue and stops, the servicer empties
+ * it. Sets the nanoseconds per fault. 0, or -errno after a line that says what
+ * happened.
+ */
+#define DRAIN_DEPTH	256
+int drain_run(struct mode *mode, const struct bench_conf *conf, double *ns);
+
+struct round {
+	double pingpong_ns;	/* the longer one of before and after */
+	double foreign;		/* cores used by other processes; negative: not known */
+	double seconds;
+	bool counted;
+};
+
+struct results {
+	const struct bench_conf *conf;
+	double cycles_per_ns;
+	struct round *rounds;
+	struct cell *cells;	/* [round][depth][mode] */
+	double *drain_ns;	/* [round][mode]; 0: the mode has none */
+	unsigned int nb_counted;
+	bool noisy;		/* too few quiet rounds: all are counted */
+};
+
+static inline struct cell *
+results_cell(const struct results *res, unsigned int round, unsigned int depth, unsigned int mode)
+{
+	return &res->cells[((size_t)round * res->conf->nb_depths + depth) * res->conf->nb_modes +
+			mode];
+}
+
+/* Run everything. 0, or -errno after a line that says what happened. */
+int cases_run(const struct bench_conf *conf, struct results *res);
+void results_free(struct results *res);
+
+/*
+ * Ratios between modes, taken round by round.
+ */
+enum metric {
+	METRIC_P50,	/* of the service latency */
+	METRIC_P99,
+	METRIC_RATE,
+	METRIC_DRAIN,	/* faults per microsecond of the servicer alone; has no depth */
+};
+
+struct spread {
+	double median, min, max;
+	unsigned int rounds;
+};
+
+struct ratio {
+	char name[64];
+	unsigned int depth;
+	struct spread all;	/* over the rounds that count */
+	struct spread fast;	/* over those of them with close cores */
+};
+
+#define BENCH_MAX_RATIOS	12
+/* Those that the modes and depths of this run allow. Returns how many. */
+unsigned int ratios_make(const struct results *res, struct ratio *ratios);
+double results_metric(const struct results *res, unsigned int round, unsigned int depth,
+		unsigned int mode, enum metric metric);
+/* Of one mode at one depth, over the rounds that count. */
+struct spread results_spread(const struct results *res, unsigned int depth, unsigned int mode,
+		enum metric metric);
+static inline const char *
+results_mode(const struct results *res, unsigned int mode)
+{
+	return bench_modes[res->conf->modes[mode]]->name;
+}
+
+void report_print(const struct results *res);
+/* Can a file be put there? Says why not. Leaves nothing. */
+bool report_json_probe(const char *path);
+/* Written beside it and renamed. 0, or -errno after a line that says what happened. */
+int report_json(const struct results *res, const char *path);
+
+#endif /* BENCH_H */

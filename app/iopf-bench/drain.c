@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * What one core can serve. In a closed loop the slower of the two cores sets the
+ * rate, and with a model of an SMMU that is soon the model's. So here they take
+ * turns: the model records DRAIN_DEPTH stalls and stands still, the servicer takes
+ * and answers them all, the model goes on. Only the servicer's turn is timed.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include <rte_pause.h>
+
+#include "bench.h"
+
+#define STEP_BUDGET	256
+
+struct drain {
+	struct mode *mode;
+	const struct bench_conf *conf;
+	struct hist hist;	/* cycles of each turn */
+	/* Turns given to the servicer, and turns it has taken; UINT32_MAX ends it. */
+	_Atomic uint32_t given;
+	_Atomic uint32_t taken;
+	int error;
+};
+
+static void *
+drain_servicer(void *arg)
+{
+	struct drain *d = arg;
+	uint32_t turn = 0, given;
+	uint64_t t0;
+
+	bench_thread("drain-servicer", d->conf->cpu_servicer);
+	for (;;) {
+		/* Pairs with the release in drain_model(): the queue is full. */
+		given = atomic_load_explicit(&d->given, memory_order_acquire);
+		if (given == UINT32_MAX)
+			return NULL;
+		if (given == turn) {
+			rte_pause();
+			continue;
+		}
+		t0 = smmuv3_model_cycles();
+		hist_add(&d->hist, d->mode->ops->drain(d->mode, DRAIN_DEPTH) - t0);
+		atomic_store_explicit(&d->taken, ++turn, memory_order_release);
+	}
+}
+
+/* Until nothing is left to do. */
+static void
+drain_steps(struct smmuv3_model *model)
+{
+	while (smmuv3_model_step(model, STEP_BUDGET) > 0)
+		;
+}
+
+static void *
+drain_model(void *arg)
+{
+	struct drain *d = arg;
+	struct smmuv3_model *model = d->mode->model;
+	uint32_t turn, turns = d->conf->faults / DRAIN_DEPTH;
+
+	bench_thread("drain-model", d->conf->cpu_model);
+	for (turn = 1; turn <= turns && d->error == 0; turn++) {
+		if (!loop_fill(d->mode->loop, DRAIN_DEPTH))
+			d->error = -EAGAIN;
+		drain_steps(model);
+		if (smmuv3_model_stalls_outstanding(model) != DRAIN_DEPTH)
+			d->error = -EIO;
+		atomic_store_explicit(&d->given, turn, memory_order_release);
+		/* Pairs with the release in drain_servicer(): all answers are in the CMDQ. */
+		while (atomic_load_explicit(&d->taken, memory_order_acquire) != turn)
+			rte_pause();
+		drain_steps(model);
+		if (smmuv3_model_dma_outstanding(d->mode->dma) != 0)
+			d->error = -EIO;
+	}
+	atomic_store_explicit(&d->given, UINT32_MAX, memory_order_release);
+	return NULL;
+}
+
+static int
+drain_threads(struct drain *d)
+{
+	pthread_t servicer, model;
+	int ret;
+
+	ret = pthread_create(&servicer, NULL, drain_servicer, d);
+	if (ret != 0)
+		return -ret;
+	ret = pthread_create(&model, NULL, drain_model, d);
+	if (ret == 0)
+		pthread_join(model, NULL);
+	else
+		atomic_store(&d->given, UINT32_MAX);
+	pthread_join(servicer, NULL);
+	return ret == 0 ? d->error : -ret;
+}
+
+int
+drain_run(struct mode *mode, const struct bench_conf *conf, double *ns)
+{
+	static struct drain d;
+	int ret;
+
+	memset(&d, 0, sizeof(d));
+	d.mode = mode;
+	d.conf = conf;
+	loop_reset(mode->loop, conf, NULL, false);
+	ret = mode->ops->serve_drain != NULL ? mode->ops->serve_drain(mode) : 0;
+	if (ret == 0) {
+		ret = drain_threads(&d);
+		if (mode->ops->serve_drain != NULL)
+			mode->ops->unserve(mode);
+	}
+	if (ret < 0) {
+		bench_error("%s: cannot fill and drain the queue %u at a time: %s",
+				mode->ops->name, DRAIN_DEPTH, strerror(-ret));
+		return ret;
+	}
+	*ns = hist_percentile(&d.hist, 0.5) / DRAIN_DEPTH;
+	return loop_end(mode, DRAIN_DEPTH);
+}

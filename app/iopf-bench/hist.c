@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <string.h>
+
+#include "bench.h"
+
+/* Buckets 0 to 127 hold one value each, the next 64 two each, then four, ... */
+static unsigned int
+hist_bucket(uint64_t v)
+{
+	unsigned int shift;
+
+	if (v >= UINT64_C(1) << HIST_MAX_LOG2)
+		return HIST_BUCKETS - 1;
+	if (v < UINT64_C(2) << HIST_SUB_LOG2)
+		return v;
+	shift = 63 - HIST_SUB_LOG2 - __builtin_clzll(v);
+	return (shift << HIST_SUB_LOG2) + (v >> shift);
+}
+
+static double
+hist_middle(unsigned int bucket)
+{
+	unsigned int shift;
+
+	if (bucket < 2u << HIST_SUB_LOG2)
+		return bucket;
+	shift = (bucket >> HIST_SUB_LOG2) - 1;
+	return ((double)(bucket - (shift << HIST_SUB_LOG2)) + 0.5) * (double)(UINT64_C(1) << shift);
+}
+
+void
+hist_reset(struct hist *h)
+{
+	memset(h, 0, sizeof(*h));
+}
+
+void
+hist_add(struct hist *h, uint64_t v)
+{
+	h->samples++;
+	h->count[hist_bucket(v)]++;
+}
+
+void
+hist_merge(struct hist *to, const struct hist *from)
+{
+	unsigned int i;
+
+	to->samples += from->samples;
+	for (i = 0; i < HIST_BUCKETS; i++)
+		to->count[i] += from->count[i];
+}
+
+double
+hist_percentile(const struct hist *h, double share)
+{
+	uint64_t rank, seen = 0;
+	unsigned int i;
+
+	if (h->samples == 0)
+		return 0;
+	rank = (uint64_t)((double)h->samples * share);
+	if (rank >= h->samples)
+		rank = h->samples - 1;
+	for (i = 0; i < HIST_BUCKETS; i++) {
+		seen += h->count[i];
+		if (seen > rank)
+			return hist_middle(i);
+	}
+	return hist_middle(HIST_BUCKETS - 1);
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Requesters, usually in a closed loop: `depth` writes are under way, each to a page of
+ * its own that is not mapped; whoever is done takes the next page. All of it runs
+ * on the model's thread, in the callback for finished DMAs.
+ *
+ * The first sixteenth of the pages warms up. What is measured ends with the
+ * submission of the last page, so that the depth is the same throughout.
+ */
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <rte_cycles.h>
+
+#include "bench.h"
+
+#define WARM_SHARE	16
+#define STUCK_SECONDS	10
+/* Bytes of a write: the page and the cell it belongs to, again and again. */
+#define WORDS		(BENCH_OP_SIZE / sizeof(uint64_t))
+
+struct loop {
+	struct mode *mode;
+	struct cell *cell;
+	uint64_t stamp;		/* of the cell, in the upper half of each word written */
+	uint32_t pages;
+	uint32_t warm;
+	uint32_t next;		/* page */
+	uint32_t submitted;
+	_Atomic uint32_t done;	/* the main thread looks at it for progress */
+	uint32_t bad_status;
+	uint32_t bad_stalls;
+	uint32_t bad_submit;
+	bool refill;
+	uint64_t budget;	/* cycles */
+	uint64_t t_warm;
+	uint64_t (*buf)[WORDS];	/* of each outstanding write */
+	uint32_t stamps;
+	sem_t end;
+};
+
+/* Not always the same line of a page: they would share one set of the CPU's cache. */
+static uint64_t
+loop_offset(uint32_t page)
+{
+	return (uint64_t)page * BENCH_PAGE_SIZE +
+			page % (BENCH_PAGE_SIZE / BENCH_OP_SIZE) * BENCH_OP_SIZE;
+}
+
+static bool
+loop_submit(struct loop *loop, uint32_t slot)
+{
+	uint64_t *words = loop->buf[slot];
+	struct smmuv3_model_op op = {
+		.type = SMMUV3_MODEL_WRITE,
+		.addr = loop->mode->va + loop_offset(loop->next),
+		.buf = words,
+		.len = BENCH_OP_SIZE,
+		.cookie = slot,
+	};
+	unsigned int i;
+
+	for (i = 0; i < WORDS; i++)
+		words[i] = loop->stamp | loop->next;
+	if (smmuv3_model_dma_submit(loop->mode->dma, &op) < 0) {
+		loop->bad_submit++;
+		return false;
+	}
+	loop->next++;
+	loop->submitted++;
+	return true;
+}
+
+/* On the model's thread. */
+static void
+loop_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, void *ctx)
+{
+	struct loop *loop = ctx;
+	uint32_t n = atomic_load_explicit(&loop->done, memory_order_relaxed) + 1;
+
+	(void)dma;
+	if (done->status != SMMUV3_MODEL_OK)
+		loop->bad_status++;
+	if (done->nb_stalls != 1)
+		loop->bad_stalls++;
+
+	if (!loop->refill) {
+		atomic_store_explicit(&loop->done, n, memory_order_relaxed);
+		return;
+	}
+	if (n == loop->warm) {
+		loop->t_warm = done->t_end;
+	} else if (n > loop->warm && loop->next < loop->pages) {
+		hist_add(&loop->cell->service, done->t_resume - done->t_event);
+		hist_add(&loop->cell->whole, done->t_end - done->t_start);
+		loop->cell->cycles = done->t_end - loop->t_warm;
+		if (loop->cell->cycles > loop->budget)
+			loop->pages = loop->next;
+	}
+	if (loop->next < loop->pages)
+		loop_submit(loop, done->cookie);
+
+	atomic_store_explicit(&loop->done, n, memory_order_relaxed);
+	if (n == loop->submitted)
+		sem_post(&loop->end);
+}
+
+struct loop *
+loop_create(struct mode *mode, const struct bench_conf *conf)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+	unsigned int depth;
+
+	if (loop == NULL)
+		return NULL;
+	loop->mode = mode;
+	sem_init(&loop->end, 0, 0);
+	depth = conf->max_depth > DRAIN_DEPTH ? conf->max_depth : DRAIN_DEPTH;
+	loop->buf = calloc(depth, sizeof(*loop->buf));
+	if (loop->buf == NULL)
+		goto fail;
+	mode->dma = smmuv3_model_dma_create(mode->model, &(struct smmuv3_model_dma_conf){
+			.sid = BENCH_SID, .depth = depth, .on_done = loop_done,
+			.ctx = loop });
+	if (mode->dma == NULL)
+		goto fail;
+	return loop;
+fail:
+	loop_destroy(loop);
+	return NULL;
+}
+
+void
+loop_destroy(struct loop *loop)
+{
+	if (loop == NULL)
+		return;
+	smmuv3_model_dma_destroy(loop->mode->dma);
+	loop->mode->dma = NULL;
+	sem_destroy(&loop->end);
+	free(loop->buf);
+	free(loop);
+}
+
+/* Wait for the end, or for STUCK_SECONDS without any progress. */
+static int
+loop_wait(struct loop *loop)
+{
+	uint32_t seen = 0, now;
+	unsigned int idle = 0;
+	struct timespec ts;
+
+	for (;;) {
+		clock_gettime(CLOCK_REALTIME, &ts);
+		ts.tv_sec++;
+		if (sem_timedwait(&loop->end, &ts) == 0)
+			return 0;
+		if (errno == EINTR)
+			continue;
+		now = atomic_load_explicit(&loop->done, memory_order_relaxed);
+		idle = now == seen ? idle + 1 : 0;
+		seen = now;
+		if (idle == STUCK_SECONDS)
+			return -ETIMEDOUT;
+	}
+}
+
+/* Every word of every page that was written. */
+static uint32_t
+loop_verify(const struct loop *loop)
+{
+	const uint64_t *words;
+	uint32_t page, bad = 0;
+	unsigned int i;
+
+	for (page = 0; page < loop->next; page++) {
+		words = (const uint64_t *)(const void *)(loop->mode->mem + loop_offset(page));
+		for (i = 0; i < WORDS; i++) {
+			if (words[i] != (loop->stamp | page)) {
+				bad++;
+				break;
+			}
+		}
+	}
+	return bad;
+}
+
+void
+loop_reset(struct loop *loop, const struct bench_conf *conf, struct cell *cell, bool refill)
+{
+	if (cell != NULL) {
+		hist_reset(&cell->service);
+		hist_reset(&cell->whole);
+		cell->cycles = 0;
+	}
+	loop->cell = cell;
+	loop->refill = refill;
+	loop->stamp = (uint64_t)++loop->stamps << 32;
+	loop->pages = conf->faults;
+	loop->warm = conf->faults / WARM_SHARE;
+	loop->next = 0;
+	loop->submitted = 0;
+	atomic_store(&loop->done, 0);
+	loop->bad_status = 0;
+	loop->bad_stalls = 0;
+	loop->bad_submit = 0;
+	loop->budget = rte_get_tsc_hz() / 1000 * conf->budget_ms;
+}
+
+bool
+loop_fill(struct loop *loop, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (!loop_submit(loop, i))
+			return false;
+	return true;
+}
+
+int
+loop_end(struct mode *mode, unsigned int depth)
+{
+	struct loop *loop = mode->loop;
+	uint32_t bad = loop_verify(loop);
+
+	mode->faults += loop->submitted;
+	if (loop->bad_status || loop->bad_stalls || loop->bad_submit || bad) {
+		bench_error("%s at depth %u: of %u writes %u failed, %u did not stall exactly "
+				"once, %u were refused, %u pages hold other bytes",
+				mode->ops->name, depth, loop->submitted, loop->bad_status,
+				loop->bad_stalls, loop->bad_submit, bad);
+		return -EIO;
+	}
+	return mode->ops->unmap(mode);
+}
+
+static int
+loop_stuck(struct mode *mode, unsigned int depth)
+{
+	bench_error("%s at depth %u: nothing was done for %d s (%u of %u writes ended, %u stalls "
+			"wait for an answer, %u driver errors); this is a defect, please report it",
+			mode->ops->name, depth, STUCK_SECONDS, atomic_load(&mode->loop->done),
+			mode->loop->submitted, smmuv3_model_stalls_outstanding(mode->model),
+			smmuv3_model_driver_errors(mode->model));
+	return -ETIMEDOUT;
+}
+
+int
+loop_run(struct mode *mode, const struct bench_conf *conf, unsigned int depth,
+		struct cell *cell)
+{
+	struct loop *loop = mode->loop;
+	int ret;
+
+	loop_reset(loop, conf, cell, true);
+	if (!loop_fill(loop, depth)) {
+		bench_error("%s at depth %u: a DMA engine takes only %u writes",
+				mode->ops->name, depth, loop->submitted);
+		return -EAGAIN;
+	}
+	ret = mode->ops->serve(mode);
+	if (ret < 0)
+		return ret;
+	ret = smmuv3_model_start(mode->model, conf->cpu_model);
+	if (ret < 0) {
+		bench_error("cannot start the model's thread on CPU %d: %s", conf->cpu_model,
+				strerror(-ret));
+		return ret;
+	}
+	ret = loop_wait(loop);
+	if (ret < 0)
+		return loop_stuck(mode, depth);
+	smmuv3_model_stop(mode->model);
+	mode->ops->unserve(mode);
+
+	if (cell->service.samples == 0) {
+		bench_error("%s at depth %u: no samples", mode->ops->name, depth);
+		return -EIO;
+	}
+	return loop_end(mode, depth);
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+
+#include "bench.h"
+
+#define EXIT_USAGE	2
+#define MIN_FAULTS	256
+#define MAX_FAULTS	262144
+
+static const char usage[] =
+"Usage: iopf-bench [EAL options --] [options]\n"
+"\n"
+"Serves the same page faults of a software SMMUv3 in several ways, in turns, and\n"
+"compares them. Two CPUs are needed: one for the model and its requesters, one for\n"
+"the servicer.\n"
+"\n"
+"  --quick             depths 1, 16 and 256; 9 rounds of 16384 faults (under 40 s)\n"
+"  --modes LIST        of polled, null, eventfd, local [all]\n"
+"  --depths LIST       writes under way, each from 1 to 512 [1,2,4,...,256]\n"
+"  --rounds N          1 to 200 [15]\n"
+"  --faults N          per round, mode and depth; 256 to 262144 [32768]\n"
+"  --json FILE         write the results there, too\n"
+"  --cpu-model N       CPU of the model [the first one allowed]\n"
+"  --cpu-servicer N    CPU of the servicer [the next one allowed]\n"
+"  --help              this text\n"
+"\n"
+"Without EAL options: --no-huge -m 64 --no-pci --no-telemetry --no-shconf\n"
+"Exit status: 0; 1 when something failed or a fault was not answered exactly once;\n"
+"2 for wrong options.\n";
+
+static char *eal_default[] = { "iopf-bench", "--no-huge", "-m", "64", "--no-pci",
+	"--no-telemetry", "--no-shconf", "--log-level=lib.eal:warning", NULL };
+
+void
+bench_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("iopf-bench: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+int
+bench_thread(const char *name, int cpu)
+{
+	cpu_set_t set;
+
+	pthread_setname_np(pthread_self(), name);
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+static bool
+parse_number(const char *option, const char *text, unsigned long min, unsigned long max,
+		unsigned int *value)
+{
+	unsigned long v;
+	char *end;
+
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || v < min || v > max) {
+		bench_error("%s: '%s' is not a number from %lu to %lu", option, text, min, max);
+		return false;
+	}
+	*value = v;
+	return true;
+}
+
+static bool
+parse_depths(char *text, struct bench_conf *conf)
+{
+	unsigned int i;
+	char *save, *word;
+
+	conf->nb_depths = 0;
+	for (word = strtok_r(text, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+		if (conf->nb_depths == BENCH_MAX_DEPTHS) {
+			bench_error("--depths: more than %d depths; give fewer", BENCH_MAX_DEPTHS);
+			return false;
+		}
+		if (!parse_number("--depths", word, 1, BENCH_MAX_DEPTH,
+				&conf->depths[conf->nb_depths]))
+			return false;
+		for (i = 0; i < conf->nb_depths; i++) {
+			if (conf->depths[i] == conf->depths[conf->nb_depths]) {
+				bench_error("--depths: %s is there twice", word);
+				return false;
+			}
+		}
+		conf->nb_depths++;
+	}
+	if (conf->nb_depths == 0)
+		bench_error("--depths: the list is empty; give one such as 1,16,256");
+	return conf->nb_depths > 0;
+}
+
+static bool
+parse_modes(char *text, struct bench_conf *conf)
+{
+	unsigned int i, k;
+	char *save, *word;
+
+	conf->nb_modes = 0;
+	for (word = strtok_r(text, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+		for (i = 0; i < bench_nb_modes; i++)
+			if (strcmp(word, bench_modes[i]->name) == 0)
+				break;
+		if (i == bench_nb_modes) {
+			bench_error("--modes: there is no mode '%s'; there are polled, null, "
+					"eventfd and local", word);
+			return false;
+		}
+		for (k = 0; k < conf->nb_modes; k++) {
+			if (conf->modes[k] == i) {
+				bench_error("--modes: %s is there twice", word);
+				return false;
+			}
+		}
+		conf->modes[conf->nb_modes++] = i;
+	}
+	if (conf->nb_modes == 0)
+		bench_error("--modes: the list is empty; give one such as polled,eventfd");
+	return conf->nb_modes > 0;
+}
+
+/* What was not given: all modes; a quick or a full set of depths and rounds. */
+static void
+conf_defaults(struct bench_conf *conf)
+{
+	static const unsigned int quick_depths[] = { 1, 16, 256 };
+	unsigned int i;
+
+	if (conf->nb_modes == 0)
+		for (; conf->nb_modes < bench_nb_modes; conf->nb_modes++)
+			conf->modes[conf->nb_modes] = conf->nb_modes;
+	if (conf->nb_depths == 0 && conf->quick) {
+		memcpy(conf->depths, quick_depths, sizeof(quick_depths));
+		conf->nb_depths = sizeof(quick_depths) / sizeof(quick_depths[0]);
+	}
+	if (conf->nb_depths == 0)
+		for (i = 1; i <= 256; i *= 2)
+			conf->depths[conf->nb_depths++] = i;
+	if (conf->rounds == 0)
+		conf->rounds = conf->quick ? 9 : 15;
+	if (conf->faults == 0)
+		conf->faults = conf->quick ? 16384 : 32768;
+	conf->budget_ms = conf->quick ? 250 : 400;
+	conf->max_depth = 0;
+	for (i = 0; i < conf->nb_depths; i++)
+		if (conf->depths[i] > conf->max_depth)
+			conf->max_depth = conf->depths[i];
+}
+
+/* The two CPUs, of those that this process may use. */
+static bool
+choose_cpus(struct bench_conf *conf)
+{
+	cpu_set_t set;
+	int i;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0) {
+		bench_error("cannot read the CPU affinity: %s", strerror(errno));
+		return false;
+	}
+	if (CPU_COUNT(&set) < 2) {
+		bench_error("this process may use %d CPU only, and two are needed: the model on "
+				"one and the servicer on the other, or every figure would be of "
+				"the scheduler; allow more (taskset, cpuset)", CPU_COUNT(&set));
+		return false;
+	}
+	for (i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &set))
+			continue;
+		if (conf->cpu_model < 0 && i != conf->cpu_servicer)
+			conf->cpu_model = i;
+		else if (conf->cpu_servicer < 0 && i != conf->cpu_model)
+			conf->cpu_servicer = i;
+	}
+	if (conf->cpu_model == conf->cpu_servicer) {
+		bench_error("--cpu-model and --cpu-servicer are both %d; give two different CPUs",
+				conf->cpu_model);
+		return false;
+	}
+	if (!CPU_ISSET(conf->cpu_model, &set) || !CPU_ISSET(conf->cpu_servicer, &set)) {
+		bench_error("CPU %d is not one that this process may use; see `taskset -cp $$`",
+				CPU_ISSET(conf->cpu_model, &set) ? conf->cpu_servicer :
+				conf->cpu_model);
+		return false;
+	}
+	return true;
+}
+
+/* 0: go on; -1: wrong; 1: help was wanted. */
+static int
+parse_options(int argc, char **argv, struct bench_conf *conf)
+{
+	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, CPU_MODEL, CPU_SERVICER, HELP };
+	static const struct option options[] = {
+		{ "quick", no_argument, NULL, QUICK },
+		{ "modes", required_argument, NULL, MODES },
+		{ "depths", required_argument, NULL, DEPTHS },
+		{ "rounds", required_argument, NULL, ROUNDS },
+		{ "faults", required_argument, NULL, FAULTS },
+		{ "json", required_argument, NULL, JSON },
+		{ "cpu-model", required_argument, NULL, CPU_MODEL },
+		{ "cpu-servicer", required_argument, NULL, CPU_SERVICER },
+		{ "help", no_argument, NULL, HELP },
+		{ NULL, 0, NULL, 0 },
+	};
+	unsigned int cpu;
+	bool ok = true;
+	int c;
+
+	opterr = 0;
+	optind = 1;
+	while (ok && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+		switch (c) {
+		case QUICK:
+			conf->quick = true;
+			break;
+		case MODES:
+			ok = parse_modes(optarg, conf);
+			break;
+		case DEPTHS:
+			ok = parse_depths(optarg, conf);
+			break;
+		case ROUNDS:
+			ok = parse_number("--rounds", optarg, 1, BENCH_MAX_ROUNDS, &conf->rounds);
+			break;
+		case FAULTS:
+			ok = parse_number("--faults", optarg, MIN_FAULTS, MAX_FAULTS,
+					&conf->faults);
+			break;
+		case JSON:
+			conf->json = optarg;
+			break;
+		case CPU_MODEL:
+			ok = parse_number("--cpu-model", optarg, 0, CPU_SETSIZE - 1, &cpu);
+			conf->cpu_model = cpu;
+			break;
+		case CPU_SERVICER:
+			ok = parse_number("--cpu-servicer", optarg, 0, CPU_SETSIZE - 1, &cpu);
+			conf->cpu_servicer = cpu;
+			break;
+		case HELP:
+			return 1;
+		case ':':
+			bench_error("%s needs a value; see iopf-bench --help", argv[optind - 1]);
+			return -1;
+		default:
+			bench_error("unknown option '%s'; see iopf-bench --help (EAL options go "
+					"first and end with --)", argv[optind - 1]);
+			return -1;
+		}
+	}
+	if (ok && optind < argc) {
+		bench_error("'%s' is no option; EAL options go first and end with --",
+				argv[optind]);
+		ok = false;
+	}
+	return ok ? 0 : -1;
+}
+
+static bool
+conf_complete(struct bench_conf *conf)
+{
+	conf_defaults(conf);
+	if (conf->faults < 8 * conf->max_depth) {
+		bench_error("--faults: %u are too few for depth %u; give at least %u", conf->faults,
+				conf->max_depth, 8 * conf->max_depth);
+		return false;
+	}
+	return choose_cpus(conf) && (conf->json == NULL || report_json_probe(conf->json));
+}
+
+static int
+run(const struct bench_conf *conf)
+{
+	struct results res;
+	int ret;
+
+	ret = cases_run(conf, &res);
+	if (ret == 0) {
+		report_print(&res);
+		if (conf->json != NULL)
+			ret = report_json(&res, conf->json);
+		if (conf->json != NULL && ret == 0)
+			printf("\nThe same as JSON, with every round: %s\n", conf->json);
+	}
+	results_free(&res);
+	return ret;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct bench_conf conf = { .cpu_model = -1, .cpu_servicer = -1 };
+	cpu_set_t allowed;
+	int eal_argc = sizeof(eal_default) / sizeof(eal_default[0]) - 1;
+	char **eal_argv = eal_default;
+	int i, ret;
+
+	for (i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0) {
+			argv[i] = argv[0];
+			if (i > 1) {
+				eal_argc = i;
+				eal_argv = argv;
+			}
+			break;
+		}
+	}
+	ret = i < argc ? parse_options(argc - i, argv + i, &conf) :
+			parse_options(argc, argv, &conf);
+	if (ret > 0) {
+		fputs(usage, stdout);
+		return EXIT_SUCCESS;
+	}
+	if (ret < 0 || !conf_complete(&conf))
+		return EXIT_USAGE;
+
+	sched_getaffinity(0, sizeof(allowed), &allowed);
+	/* EAL's own getopt says which option it does not know. */
+	opterr = 1;
+	optind = 1;
+	if (rte_eal_init(eal_argc, eal_argv) < 0) {
+		bench_error("DPDK's EAL cannot start with these options: %s; the default ones "
+				"need no privilege", rte_strerror(rte_errno));
+		return EXIT_FAILURE;
+	}
+	/*
+	 * EAL has pinned this thread. It only waits while others are measured: not on one
+	 * of their CPUs, if there is a third. And the model, which asks how many CPUs whoever
+	 * starts it has, would take itself for one that shares its only CPU, and yield.
+	 */
+	sched_setaffinity(0, sizeof(allowed), &allowed);
+	ret = run(&conf);
+	/* With threads that wait for ever there is nothing to clean up in order. */
+	if (ret == -ETIMEDOUT) {
+		fflush(NULL);
+		_Exit(EXIT_FAILURE);
+	}
+	rte_eal_cleanup();
+	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The product as an application uses it: managed memory, one poller on one core.
+ * The bytes are populated; each fault maps one page.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_errno.h>
+
+#include <iopf.h>
+#include <mmem.h>
+
+#include "bench.h"
+
+#define MODEL_NAME	"iopf-bench-polled"
+
+struct polled {
+	struct iopf_iommu *iommu;
+	struct iopf_dev *dev;
+	struct iopf_poller *poller;
+	struct mmem_pool *pool;
+	struct mmem_space *space;
+	void *region;
+	size_t size;
+	bool attached;
+	bool started;
+	pthread_t thread;
+	atomic_bool stop;
+	int cpu;
+};
+
+static int
+polled_error(const char *what)
+{
+	bench_error("polled: %s: %s", what, rte_strerror(rte_errno));
+	return -rte_errno;
+}
+
+/* Ordinary memory, as the baselines have it. */
+static int
+polled_memory(struct polled *p)
+{
+	size_t chunks = (p->size + MMEM_CHUNK_SIZE - 1) / MMEM_CHUNK_SIZE;
+
+	p->pool = mmem_pool_create(&(struct mmem_pool_conf){ .name = "bench",
+			.iommu = p->iommu, .size = (chunks + 1) * MMEM_CHUNK_SIZE,
+			.no_hugepages = true });
+	if (p->pool == NULL)
+		return polled_error("mmem_pool_create()");
+	p->space = mmem_space_create(&(struct mmem_space_conf){ .name = "bench",
+			.pool = p->pool });
+	if (p->space == NULL)
+		return polled_error("mmem_space_create()");
+	p->region = mmem_alloc(p->space, p->size, MMEM_READ | MMEM_WRITE | MMEM_POPULATE);
+	if (p->region == NULL)
+		return polled_error("mmem_alloc()");
+	return 0;
+}
+
+static int
+polled_setup(struct mode *mode, const struct bench_conf *conf)
+{
+	struct polled *p = calloc(1, sizeof(*p));
+	uint32_t sid = BENCH_SID;
+	int ret;
+
+	if (p == NULL)
+		return -ENOMEM;
+	mode->priv = p;
+	p->cpu = conf->cpu_servicer;
+	p->size = (size_t)conf->faults * BENCH_PAGE_SIZE;
+	mode->model = bench_model(MODEL_NAME);
+	if (mode->model == NULL)
+		return -errno;
+	p->iommu = iopf_iommu_open("smmuv3,model=" MODEL_NAME);
+	if (p->iommu == NULL)
+		return polled_error("iopf_iommu_open()");
+	p->dev = iopf_dev_add(p->iommu, &(struct iopf_dev_conf){ .name = "requesters",
+			.sids = &sid, .nb_sids = 1, .recover = IOPF_STALL });
+	if (p->dev == NULL)
+		return polled_error("iopf_dev_add()");
+	p->poller = iopf_poller_create(&(struct iopf_poller_conf){ .name = "bench",
+			.burst = BENCH_BURST });
+	if (p->poller == NULL)
+		return polled_error("iopf_poller_create()");
+	if (iopf_poller_add(p->poller, p->iommu, IOPF_QUEUE_ALL) < 0)
+		return polled_error("iopf_poller_add()");
+	ret = polled_memory(p);
+	if (ret < 0)
+		return ret;
+	if (iopf_iommu_start(p->iommu) < 0)
+		return polled_error("iopf_iommu_start()");
+	p->started = true;
+	if (mmem_attach(p->space, p->dev, IOPF_NO_PASID) < 0)
+		return polled_error("mmem_attach()");
+	p->attached = true;
+	mode->va = (uintptr_t)p->region;
+	mode->mem = p->region;
+	return 0;
+}
+
+static void *
+polled_thread(void *arg)
+{
+	struct polled *p = arg;
+
+	bench_thread("polled", p->cpu);
+	while (!atomic_load_explicit(&p->stop, memory_order_relaxed))
+		iopf_poll(p->poller);
+	return NULL;
+}
+
+static int
+polled_serve(struct mode *mode)
+{
+	struct polled *p = mode->priv;
+	int ret;
+
+	atomic_store(&p->stop, false);
+	ret = pthread_create(&p->thread, NULL, polled_thread, p);
+	if (ret != 0)
+		bench_error("polled: cannot create a thread: %s", strerror(ret));
+	return -ret;
+}
+
+static void
+polled_unserve(struct mode *mode)
+{
+	struct polled *p = mode->priv;
+
+	atomic_store(&p->stop, true);
+	pthread_join(p->thread, NULL);
+}
+
+static uint64_t
+polled_drain(struct mode *mode, unsigned int n)
+{
+	struct polled *p = mode->priv;
+	unsigned int done = 0;
+
+	while (done < n)
+		done += iopf_poll(p->poller);
+	return smmuv3_model_cycles();
+}
+
+static int
+polled_unmap(struct mode *mode)
+{
+	struct polled *p = mode->priv;
+
+	return mmem_unmap(p->space, p->region, p->size) < 0 ? polled_error("mmem_unmap()") : 0;
+}
+
+static bool
+polled_check(struct mode *mode, uint64_t faults)
+{
+	struct polled *p = mode->priv;
+	struct iopf_domain *domain = mmem_space_domain(p->space);
+	uint64_t asked = iopf_domain_stat(domain, IOPF_STAT_FAULTS);
+	uint64_t success = iopf_domain_stat(domain, IOPF_STAT_SUCCESS);
+	uint64_t mapped = mmem_stat(p->space, MMEM_STAT_MAPPED);
+	uint64_t deferred = iopf_domain_stat(domain, IOPF_STAT_DEFERRED);
+
+	if (asked == faults && success == faults && mapped == faults && deferred == 0 &&
+			iopf_domain_pending(domain) == 0)
+		return true;
+	bench_error("polled: of %lu faults %lu reached the domain, %lu were answered with success, "
+			"%lu mapped a page, %lu were deferred", (unsigned long)faults,
+			(unsigned long)asked, (unsigned long)success, (unsigned long)mapped,
+			(unsigned long)deferred);
+	return false;
+}
+
+static void
+polled_teardown(struct mode *mode)
+{
+	struct polled *p = mode->priv;
+
+	if (p == NULL)
+		return;
+	if (p->attached)
+		mmem_detach(p->space, p->dev, IOPF_NO_PASID);
+	if (p->space != NULL)
+		mmem_space_destroy(p->space);
+	if (p->pool != NULL)
+		mmem_pool_destroy(p->pool);
+	if (p->dev != NULL)
+		iopf_dev_remove(p->dev);
+	if (p->started)
+		iopf_iommu_stop(p->iommu);
+	if (p->poller != NULL)
+		iopf_poller_destroy(p->poller);
+	if (p->iommu != NULL)
+		iopf_iommu_close(p->iommu);
+	smmuv3_model_destroy(mode->model);
+	free(p);
+	mode->priv = NULL;
+}
+
+const struct mode_ops mode_polled = {
+	.name = "polled",
+	.what = "iopf: one poller, managed memory",
+	.setup = polled_setup,
+	.serve = polled_serve,
+	.unserve = polled_unserve,
+	.drain = polled_drain,
+	.unmap = polled_unmap,
+	.check = polled_check,
+	.teardown = polled_teardown,
+};

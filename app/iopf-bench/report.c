@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <stdio.h>
+
+#include "bench.h"
+
+static void
+print_cells(const struct results *res)
+{
+	static struct cell sum;
+	const struct bench_conf *conf = res->conf;
+	struct spread p50, rate;
+	double ns = res->cycles_per_ns;
+	unsigned int d, m, i;
+
+	printf("%-5s  %-8s | %28s %8s %8s | %8s %8s | %24s | %8s\n", "depth", "mode",
+			"service p50 ns [rounds]", "p99", "p99.9", "e2e p50", "p99",
+			"Mfaults/s [rounds]", "samples");
+	for (d = 0; d < conf->nb_depths; d++) {
+		for (m = 0; m < conf->nb_modes; m++) {
+			hist_reset(&sum.service);
+			hist_reset(&sum.whole);
+			for (i = 0; i < conf->rounds; i++) {
+				if (!res->rounds[i].counted)
+					continue;
+				hist_merge(&sum.service, &results_cell(res, i, d, m)->service);
+				hist_merge(&sum.whole, &results_cell(res, i, d, m)->whole);
+			}
+			p50 = results_spread(res, d, m, METRIC_P50);
+			rate = results_spread(res, d, m, METRIC_RATE);
+			printf("%-5u  %-8s | %9.0f [%7.0f-%8.0f] %8.0f %8.0f | %8.0f %8.0f | "
+					"%7.3f [%6.3f-%7.3f] | %8lu\n", conf->depths[d],
+					results_mode(res, m),
+					hist_percentile(&sum.service, 0.5) / ns, p50.min, p50.max,
+					hist_percentile(&sum.service, 0.99) / ns,
+					hist_percentile(&sum.service, 0.999) / ns,
+					hist_percentile(&sum.whole, 0.5) / ns,
+					hist_percentile(&sum.whole, 0.99) / ns,
+					rate.median, rate.min, rate.max,
+					(unsigned long)sum.service.samples);
+		}
+	}
+}
+
+static void
+print_drain(const struct results *res)
+{
+	struct spread s;
+	unsigned int m;
+
+	printf("\nservicer alone: %u faults wait, the model stands still   Mfaults/s [rounds]\n",
+			DRAIN_DEPTH);
+	for (m = 0; m < res->conf->nb_modes; m++) {
+		s = results_spread(res, 0, m, METRIC_DRAIN);
+		if (s.max > 0)
+			printf("       %-8s   %6.0f ns per fault %26.3f [%6.3f-%7.3f]\n",
+					results_mode(res, m), 1e3 / s.median, s.median, s.min,
+					s.max);
+	}
+}
+
+static void
+print_spread(const struct spread *s)
+{
+	if (s->rounds == 0)
+		printf(" %26s", "no such round");
+	else
+		printf(" %7.2f [%6.2f-%7.2f] %2u", s->median, s->min, s->max, s->rounds);
+}
+
+static void
+print_ratios(const struct results *res)
+{
+	struct ratio ratios[BENCH_MAX_RATIOS];
+	unsigned int i, n = ratios_make(res, ratios);
+
+	if (n == 0)
+		return;
+	printf("\n%-36s  %-27s  %s\n", "ratios, round by round", "median [min-max] rounds",
+			"only rounds with close cores");
+	for (i = 0; i < n; i++) {
+		printf("%-36s ", ratios[i].name);
+		print_spread(&ratios[i].all);
+		printf("  ");
+		print_spread(&ratios[i].fast);
+		printf("\n");
+	}
+}
+
+static void
+print_rounds(const struct results *res)
+{
+	double min = 0, max = 0, ns, foreign = 0;
+	unsigned int i, fast = 0;
+
+	for (i = 0; i < res->conf->rounds; i++) {
+		ns = res->rounds[i].pingpong_ns;
+		if (i == 0 || ns < min)
+			min = ns;
+		if (i == 0 || ns > max)
+			max = ns;
+		fast += ns >= 0 && ns < BENCH_FAST_NS;
+		if (res->rounds[i].foreign > foreign)
+			foreign = res->rounds[i].foreign;
+	}
+	printf("\nA cache line went between the cores and back in %.0f to %.0f ns; in %u of %u "
+			"rounds under %.0f ns.\n", min, max, fast, res->conf->rounds,
+			BENCH_FAST_NS);
+	if (res->noisy)
+		printf("NOISY: other processes used up to %.0f %% of a core, and fewer than %d "
+				"rounds were quiet.\nAll rounds are counted; measure again on a "
+				"quiet machine.\n", foreign * 100, BENCH_MIN_ROUNDS);
+	else
+		printf("%u of %u rounds count; one does not if other processes use more than "
+				"%.0f %% of a core (here up to %.0f %%).\n", res->nb_counted,
+				res->conf->rounds, BENCH_FOREIGN_LIMIT * 100, foreign * 100);
+}
+
+void
+report_print(const struct results *res)
+{
+	const struct bench_conf *conf = res->conf;
+	unsigned int m;
+
+	printf("Closed loop of %d-byte writes, each to a page of its own that is not mapped.\n"
+			"Model and requesters on CPU %d, servicer on CPU %d.\n\n", BENCH_OP_SIZE,
+			conf->cpu_model, conf->cpu_servicer);
+	for (m = 0; m < conf->nb_modes; m++)
+		printf("  %-8s %s\n", results_mode(res, m), bench_modes[conf->modes[m]]->what);
+	printf("\n");
+	print_cells(res);
+	print_drain(res);
+	print_ratios(res);
+	print_rounds(res);
+	printf("Every fault was answered exactly once, and all bytes are right.\n");
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "bench.h"
+
+/* Four decimals are more than is known. */
+static void
+add_number(cJSON *to, const char *name, double v)
+{
+	cJSON_AddNumberToObject(to, name, (double)(int64_t)(v * 1e4 + 0.5) / 1e4);
+}
+
+static void
+add_spread(cJSON *to, const char *name, const struct spread *s)
+{
+	cJSON *o;
+
+	if (s->rounds == 0)
+		return;
+	o = cJSON_AddObjectToObject(to, name);
+	add_number(o, "median", s->median);
+	add_number(o, "min", s->min);
+	add_number(o, "max", s->max);
+	add_number(o, "rounds", s->rounds);
+}
+
+static void
+add_percentiles(cJSON *to, const char *prefix, const struct hist *h, double cycles_per_ns)
+{
+	static const struct {
+		const char *name;
+		double share;
+	} points[] = { { "p50_ns", 0.5 }, { "p99_ns", 0.99 }, { "p999_ns", 0.999 } };
+	char name[32];
+	unsigned int i;
+
+	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		snprintf(name, sizeof(name), "%s%s", prefix, points[i].name);
+		add_number(to, name, hist_percentile(h, points[i].share) / cycles_per_ns);
+	}
+}
+
+static void
+add_case(cJSON *cases, const struct results *res, unsigned int d, unsigned int m)
+{
+	static struct hist service, whole;
+	struct spread p50 = results_spread(res, d, m, METRIC_P50);
+	struct spread rate = results_spread(res, d, m, METRIC_RATE);
+	cJSON *o = cJSON_CreateObject();
+	unsigned int i;
+	char name[32];
+
+	hist_reset(&service);
+	hist_reset(&whole);
+	for (i = 0; i < res->conf->rounds; i++) {
+		if (!res->rounds[i].counted)
+			continue;
+		hist_merge(&service, &results_cell(res, i, d, m)->service);
+		hist_merge(&whole, &results_cell(res, i, d, m)->whole);
+	}
+	snprintf(name, sizeof(name), "%s_d%u", results_mode(res, m), res->conf->depths[d]);
+	cJSON_AddStringToObject(o, "name", name);
+	cJSON_AddStringToObject(o, "mode", results_mode(res, m));
+	add_number(o, "depth", res->conf->depths[d]);
+	add_percentiles(o, "", &service, res->cycles_per_ns);
+	add_percentiles(o, "end_to_end_", &whole, res->cycles_per_ns);
+	add_number(o, "mfaults_per_s", rate.median);
+	add_number(o, "samples", (double)service.samples);
+	add_spread(o, "p50_ns_by_round", &p50);
+	add_spread(o, "mfaults_per_s_by_round", &rate);
+	cJSON_AddItemToArray(cases, o);
+}
+
+static void
+add_drain(cJSON *cases, const struct results *res, unsigned int m)
+{
+	struct spread s = results_spread(res, 0, m, METRIC_DRAIN);
+	cJSON *o;
+	char name[32];
+
+	if (s.max <= 0)
+		return;
+	o = cJSON_CreateObject();
+	snprintf(name, sizeof(name), "%s_drain", results_mode(res, m));
+	cJSON_AddStringToObject(o, "name", name);
+	cJSON_AddStringToObject(o, "mode", results_mode(res, m));
+	add_number(o, "waiting", DRAIN_DEPTH);
+	add_number(o, "ns_per_fault", 1e3 / s.median);
+	add_number(o, "mfaults_per_s", s.median);
+	add_spread(o, "mfaults_per_s_by_round", &s);
+	cJSON_AddItemToArray(cases, o);
+}
+
+static void
+add_round(cJSON *rounds, const struct results *res, unsigned int i)
+{
+	const struct round *round = &res->rounds[i];
+	cJSON *o = cJSON_CreateObject(), *cells, *c;
+	const struct cell *cell;
+	unsigned int d, m;
+	char name[32];
+
+	if (round->pingpong_ns >= 0)
+		add_number(o, "pingpong_ns", round->pingpong_ns);
+	if (round->foreign >= 0)
+		add_number(o, "foreign_cores", round->foreign);
+	add_number(o, "seconds", round->seconds);
+	cJSON_AddBoolToObject(o, "counted", round->counted);
+	cells = cJSON_AddObjectToObject(o, "cases");
+	for (d = 0; d < res->conf->nb_depths; d++) {
+		for (m = 0; m < res->conf->nb_modes; m++) {
+			cell = results_cell(res, i, d, m);
+			snprintf(name, sizeof(name), "%s_d%u", results_mode(res, m),
+					res->conf->depths[d]);
+			c = cJSON_AddObjectToObject(cells, name);
+			add_percentiles(c, "", &cell->service, res->cycles_per_ns);
+			add_number(c, "mfaults_per_s",
+					results_metric(res, i, d, m, METRIC_RATE));
+			add_number(c, "samples", (double)cell->service.samples);
+		}
+	}
+	for (m = 0; m < res->conf->nb_modes; m++) {
+		double ns = res->drain_ns[i * res->conf->nb_modes + m];
+
+		if (ns <= 0)
+			continue;
+		snprintf(name, sizeof(name), "%s_drain", results_mode(res, m));
+		c = cJSON_AddObjectToObject(cells, name);
+		add_number(c, "ns_per_fault", ns);
+	}
+	cJSON_AddItemToArray(rounds, o);
+}
+
+static void
+add_machine(cJSON *root, const struct results *res)
+{
+	cJSON *o = cJSON_AddObjectToObject(root, "machine");
+	char line[256], *value = NULL;
+	struct utsname uts;
+	FILE *f;
+
+	f = fopen("/proc/cpuinfo", "r");
+	while (f != NULL && value == NULL && fgets(line, sizeof(line), f) != NULL) {
+		if (strncmp(line, "model name", 10) != 0)
+			continue;
+		value = strchr(line, ':');
+		line[strcspn(line, "\n")] = '\0';
+	}
+	if (f != NULL)
+		fclose(f);
+	cJSON_AddStringToObject(o, "cpu", value != NULL && strlen(value) > 2 ? value + 2 :
+			"unknown");
+	add_number(o, "cpus", (double)sysconf(_SC_NPROCESSORS_ONLN));
+	if (uname(&uts) == 0) {
+		cJSON_AddStringToObject(o, "arch", uts.machine);
+		cJSON_AddStringToObject(o, "kernel", uts.release);
+	}
+	add_number(o, "clock_ghz", res->cycles_per_ns);
+	add_number(o, "model_on_cpu", res->conf->cpu_model);
+	add_number(o, "servicer_on_cpu", res->conf->cpu_servicer);
+}
+
+static char *
+make_json(const struct results *res)
+{
+	struct ratio ratios[BENCH_MAX_RATIOS];
+	unsigned int d, m, i, n = ratios_make(res, ratios);
+	cJSON *root = cJSON_CreateObject(), *list, *detail, *o;
+	char *text;
+
+	add_number(root, "rounds_counted", res->nb_counted);
+	cJSON_AddBoolToObject(root, "noisy", res->noisy);
+	add_number(root, "faults", res->conf->faults);
+	list = cJSON_AddArrayToObject(root, "cases");
+	for (d = 0; d < res->conf->nb_depths; d++)
+		for (m = 0; m < res->conf->nb_modes; m++)
+			add_case(list, res, d, m);
+	for (m = 0; m < res->conf->nb_modes; m++)
+		add_drain(list, res, m);
+	list = cJSON_AddObjectToObject(root, "ratios");
+	detail = cJSON_AddObjectToObject(root, "ratios_detail");
+	for (i = 0; i < n; i++) {
+		add_number(list, ratios[i].name, ratios[i].all.median);
+		o = cJSON_AddObjectToObject(detail, ratios[i].name);
+		add_spread(o, "all", &ratios[i].all);
+		add_spread(o, "close_cores", &ratios[i].fast);
+	}
+	list = cJSON_AddArrayToObject(root, "rounds");
+	for (i = 0; i < res->conf->rounds; i++)
+		add_round(list, res, i);
+	add_machine(root, res);
+	text = cJSON_Print(root);
+	cJSON_Delete(root);
+	return text;
+}
+
+/* A new file beside @p path. Its descriptor, or -errno; *temp is its name, to be freed. */
+static int
+temp_open(const char *path, char **temp)
+{
+	size_t size = strlen(path) + sizeof(".XXXXXX");
+	int fd;
+
+	*temp = malloc(size);
+	if (*temp == NULL)
+		return -ENOMEM;
+	snprintf(*temp, size, "%s.XXXXXX", path);
+	fd = mkstemp(*temp);
+	if (fd >= 0)
+		return fd;
+	fd = -errno;
+	free(*temp);
+	return fd;
+}
+
+bool
+report_json_probe(const char *path)
+{
+	struct stat st;
+	char *temp;
+	int fd;
+
+	/* A rename would put a file in the place of a device or a link. */
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		bench_error("--json: %s is not a regular file; give the name of one that may be "
+				"replaced", path);
+		return false;
+	}
+	fd = temp_open(path, &temp);
+	if (fd < 0) {
+		bench_error("--json: cannot write %s: %s; give a path in a folder that you may "
+				"write", path, strerror(-fd));
+		return false;
+	}
+	close(fd);
+	unlink(temp);
+	free(temp);
+	return true;
+}
+
+int
+report_json(const struct results *res, const char *path)
+{
+	char *text = make_json(res), *temp;
+	mode_t mask = umask(0);
+	int fd, ret = 0;
+	FILE *f;
+
+	umask(mask);
+	if (text == NULL)
+		fd = -ENOMEM;
+	else
+		fd = temp_open(path, &temp);
+	if (fd < 0) {
+		bench_error("cannot write %s: %s", path, strerror(-fd));
+		cJSON_free(text);
+		return fd;
+	}
+	f = fdopen(fd, "w");
+	if (f == NULL) {
+		ret = -errno;
+		close(fd);
+	} else {
+		if (fprintf(f, "%s\n", text) < 0 || fflush(f) != 0 || fsync(fd) < 0 ||
+				fchmod(fd, 0666 & ~mask) < 0)
+			ret = -errno;
+		if (fclose(f) != 0 && ret == 0)
+			ret = -errno;
+	}
+	if (ret == 0 && rename(temp, path) < 0)
+		ret = -errno;
+	if (ret < 0) {
+		bench_error("cannot write %s: %s", path, strerror(-ret));
+		unlink(temp);
+	}
+	free(temp);
+	cJSON_free(text);
+	return ret;
+}
