@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright(c) 2026 The iopf authors
+#
+# Every check, from a fresh clone: ends with a line "N passed, N failed". A check is a
+# test of test-iopf, or one of the steps below. --fast leaves the sanitizer builds,
+# the long runs and the docs out.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+fast=
+case "${1:-}" in
+"") ;;
+--fast) fast=1 ;;
+*)
+	echo "usage: check.sh [--fast]" >&2
+	exit 2
+	;;
+esac
+
+passed=0
+failed=0
+skipped=0
+failures=()
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+# step NAME COMMAND...: one check, whose output matters only when it fails.
+step() {
+	local name=$1 begin=$SECONDS
+	shift
+	if "$@" >"$out/step" 2>&1; then
+		passed=$((passed + 1))
+		printf 'ok      %-44s %4ds\n' "$name" $((SECONDS - begin))
+	else
+		failed=$((failed + 1))
+		failures+=("$name")
+		printf 'FAILED  %s\n' "$name"
+		tail -n 60 "$out/step"
+	fi
+}
+
+# tests NAME COMMAND...: a run of test-iopf, whose last line has the counts.
+tests() {
+	local name=$1 begin=$SECONDS counts status
+	shift
+	"$@" >"$out/tests" 2>&1
+	status=$?
+	counts=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$out/tests" | tail -n 1)
+	if [ -z "$counts" ]; then
+		failed=$((failed + 1))
+		failures+=("$name: ended early with status $status")
+		printf 'FAILED  %s: ended early with status %d\n' "$name" "$status"
+		tail -n 60 "$out/tests"
+		return
+	fi
+	read -r p _ f _ s _ <<<"${counts//,/}"
+	passed=$((passed + p))
+	failed=$((failed + f))
+	skipped=$((skipped + s))
+	printf '%-7s %-44s %4ds  %s\n' "$([ "$f" -eq 0 ] && echo ok || echo FAILED)" "$name" \
+		$((SECONDS - begin)) "$counts"
+	grep -E '^skipped: ' "$out/tests" | sort | uniq -c
+	if [ "$f" -ne 0 ] || [ "$status" -ne 0 ]; then
+		grep -E '^\[  FAILED  \]|^\[  ERROR   \]|error: Failure|ERROR: (Address|Thread)' "$out/tests" |
+			head -n 60
+		failures+=("$name")
+		[ "$f" -ne 0 ] || failed=$((failed + 1))
+	fi
+}
+
+# build DIR COMPILER [meson options]: configured once, then compiled.
+build() {
+	local dir=$1 compiler=$2
+	shift 2
+	[ -f "$dir/build.ninja" ] || CC=$compiler meson setup "$dir" "$@" || return 1
+	ninja -C "$dir"
+}
+
+accel() {
+	build/examples/accel/accel "$@" &&
+		echo "accel $*: equal"
+}
+
+big_file() {
+	head -c 67108864 /dev/urandom >"$out/64m"
+}
+
+devtools/deps.sh check || exit 1
+
+step "layers" python3 devtools/check-layers.py
+step "headers compile alone in C and C++" devtools/check-headers.sh
+step "build, gcc" build build gcc
+tests "tests" build/app/test-iopf/test-iopf
+step "hello" build/examples/hello/hello
+graph=examples/accel/data/debian12-dependencies.mtx.gz
+for kernel in copy sha256 bfs spmv; do
+	step "accel $kernel, Debian graph" accel $kernel $graph
+done
+step "wrong input" devtools/check-wrong-input.sh build
+step "benchmark, shortest run" build/app/iopf-bench/iopf-bench --depths 1,256 --rounds 1 \
+	--faults 2000 --json "$out/bench.json"
+
+if [ -z "$fast" ]; then
+	step "a file of 64 MiB" big_file
+	for kernel in copy sha256; do
+		step "accel $kernel, 64 MiB" accel $kernel "$out/64m"
+	done
+	for model in devtools/spin/*.pml; do
+		step "spin $(basename "$model")" devtools/check-spin.sh "$model"
+	done
+	step "build, clang" build build-clang clang
+	step "build, ASan and UBSan" build build-asan gcc -Db_sanitize=address,undefined \
+		-Ddefault_library=static
+	tests "tests, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
+		build-asan/app/test-iopf/test-iopf
+	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
+		-Ddefault_library=static
+	tests "tests, TSan" env TSAN_OPTIONS="exitcode=66" build-tsan/app/test-iopf/test-iopf
+	step "guides and API reference" devtools/check-docs.sh
+fi
+
+for failure in "${failures[@]}"; do
+	echo "failed: $failure"
+done
+[ "$skipped" -eq 0 ] || echo "$skipped skipped"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
