@@ -99,7 +99,7 @@ for kernel in copy sha256 bfs spmv; do
 done
 step "wrong input" devtools/check-wrong-input.sh build
 step "benchmark, shortest run" build/app/iopf-bench/iopf-bench --depths 1,256 --rounds 1 \
-	--faults 2000 --json "$out/bench.json"
+	--faults 4096 --json "$out/bench.json"
 
 if [ -z "$fast" ]; then
 	step "a file of 64 MiB" big_file
