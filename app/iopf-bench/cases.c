@@ -30,7 +30,9 @@ struct smmuv3_model *
 bench_model(const char *name)
 {
 	return smmuv3_model_create(&(struct smmuv3_model_conf){ .name = name,
-			.stall_max = BENCH_MAX_DEPTH });
+			.stall_max = BENCH_MAX_DEPTH,
+			/* Each page is used once: a larger TLB would only cost the model. */
+			.tlb_log2 = 6 });
 }
 
 static double

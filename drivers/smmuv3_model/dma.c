@@ -299,7 +299,7 @@ slot_start(struct smmuv3_model_dma *dma, struct smmuv3_ring *ring)
 	s->done.status = SMMUV3_MODEL_OK;
 	s->done.nb_stalls = 0;
 	s->done.bytes = 0;
-	s->done.t_start = smmuv3_model_cycles();
+	s->done.t_start = dma->m->run_now;
 	s->done.t_event = 0;
 	s->done.t_resume = 0;
 	return s;
@@ -312,6 +312,10 @@ smmuv3_dma_run(struct smmuv3_model *m, unsigned int max)
 	unsigned int n = 0;
 
 	collect(m);
+	if (m->run == NULL || max == 0)
+		return 0;
+	/* One look at the clock for a batch: a good part of an operation otherwise. */
+	m->run_now = smmuv3_model_cycles();
 	while (m->run != NULL && n < max) {
 		struct smmuv3_model_dma *dma = m->run;
 		unsigned int turn = n + DMA_RUN < max ? n + DMA_RUN : max;

@@ -99,11 +99,11 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 		return SMMUV3_FE_PUT_ABORTED;
 	}
 	/* Software has the lines of PROD and of the entries: they will be wanted soon. */
-	__builtin_prefetch(evtq_reg(f, SMMUV3_EVENTQ_PROD), 1);
+	smmuv3_prefetch_write(evtq_reg(f, SMMUV3_EVENTQ_PROD));
 	if (f->evtq.log2 >= EVT_AHEAD_LOG2 && !(f->evtq.prod & 1))
-		__builtin_prefetch((uint8_t *)slot - sizeof(*slot) *
+		smmuv3_prefetch_write((uint8_t *)slot - sizeof(*slot) *
 				smmuv3_q_slot(f->evtq.log2, f->evtq.prod) + sizeof(*slot) *
-				smmuv3_q_slot(f->evtq.log2, f->evtq.prod + EVT_AHEAD), 1);
+				smmuv3_q_slot(f->evtq.log2, f->evtq.prod + EVT_AHEAD));
 	*slot = *evt;
 	f->evtq.prod = smmuv3_q_add(f->evtq.log2, f->evtq.prod, 1);
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS);

@@ -305,6 +305,7 @@ struct smmuv3_model {
 	struct smmuv3_slot *unshown[2 * SMMUV3_BATCH];	/* put, PROD not yet stored */
 	unsigned int nb_unshown;
 	uint64_t now;			/* time of this batch of commands, 0: not taken yet */
+	uint64_t run_now;		/* time at which this batch of operations was begun */
 
 	struct smmuv3_model_dma *all;
 	struct smmuv3_model_dma *run, **run_last;

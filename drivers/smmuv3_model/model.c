@@ -336,7 +336,7 @@ prefetch_data(struct smmuv3_model *m, const struct smmuv3_slot *s)
 	host = smmuv3_win_find(&m->wins, &m->data_win, (d & SMMUV3_BITS(47, 12)) |
 			(va & SMMUV3_BITS(11, 0)), 1);
 	if (host != NULL)
-		__builtin_prefetch(host, 1);
+		smmuv3_prefetch_write(host);
 }
 
 static unsigned int

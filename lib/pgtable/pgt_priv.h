@@ -27,6 +27,7 @@
 
 #include <endian.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "pgtable.h"
 
@@ -197,12 +198,30 @@ pgt_next_table(const struct pgt *pgt, uint64_t e)
 	return (_Atomic uint64_t *)(uintptr_t)(pa + pgt->window);
 }
 
+/* Descriptors in a cache line of 64 bytes. */
+#define PGT_LINE_ENTRIES	8
+
+/* Ask for a line to be written: one transfer, where a load and a swap make two. */
+static inline void
+pgt_prefetch_write(const void *p)
+{
+#if defined(__x86_64__)
+	/* __builtin_prefetch() does not write unless told of the processor. */
+	__asm__ volatile("prefetchw %0" : : "m" (*(const char *)p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
 /*
  * Down from the root to the entry of va that is not a table, or, if whole_end is
- * not 0, to the first one that lies whole in [va, whole_end).
+ * not 0, to the first one that lies whole in [va, whole_end). With write the entry
+ * is about to be swapped, and those behind it, for faults come in order more often
+ * than not: the device's walker has their lines.
  */
 static inline void
-pgt_find(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
+pgt_find_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos,
+		bool write)
 {
 	_Atomic uint64_t *table = pgt->root;
 	unsigned int level = pgt->start_level;
@@ -213,6 +232,10 @@ pgt_find(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos 
 
 	for (;;) {
 		entry = &table[(va >> shift) & mask];
+		if (write && level == PGT_LAST_LEVEL) {
+			pgt_prefetch_write(entry);
+			pgt_prefetch_write(entry + PGT_LINE_ENTRIES);
+		}
 		e = ent_load(entry);
 		if (!ent_is_table(e, level))
 			break;
@@ -226,6 +249,12 @@ pgt_find(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos 
 	pos->entry = entry;
 	pos->e = e;
 	pos->level = level;
+}
+
+static inline void
+pgt_find(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
+{
+	pgt_find_hint(pgt, va, whole_end, pos, false);
 }
 
 /* To the entry that follows, at va: a neighbour at the last level, else from the root. */

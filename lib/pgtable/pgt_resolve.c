@@ -25,7 +25,7 @@ enter(struct pgt *pgt, uint64_t va, uint64_t value, uint32_t prot)
 {
 	struct pgt_pos pos;
 
-	pgt_find(pgt, va, 0, &pos);
+	pgt_find_hint(pgt, va, 0, &pos, true);
 	if (pos.level == PGT_LAST_LEVEL && pos.e == 0 && ent_cas(pos.entry, &pos.e, value))
 		return 0;
 	if (ent_is_valid(pos.e))

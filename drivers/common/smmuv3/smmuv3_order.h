@@ -49,6 +49,18 @@ typedef _Atomic uint64_t smmuv3_reg64_t;
 #define smmuv3_io_mb()	atomic_thread_fence(memory_order_seq_cst)
 #endif
 
+/* A hint: the line is about to be written. */
+static inline void
+smmuv3_prefetch_write(const void *p)
+{
+#if defined(__x86_64__)
+	/* __builtin_prefetch() does not write unless told of the processor. */
+	__asm__ volatile("prefetchw %0" : : "m" (*(const char *)p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
 /*
  * A test build is told of each register access of the driver: a page of passive
  * memory cannot see the size of an access or a value that stood only briefly.
