@@ -24,6 +24,7 @@
 #include "mmem_internal.h"
 #include "smmuv3_model.h"
 #include "interpose.h"
+#include "pieces.h"
 #include "test.h"
 
 #define SID		8
@@ -48,6 +49,9 @@ static struct rig {
 	struct mmem_report reports[MAX_REPORTS];
 	_Atomic unsigned int nb_reports;
 } rig;
+
+/* How memory is reached: at one address, or by pieces. */
+static const char *driver = "smmuv3";
 
 static uint8_t scratch[2 * MMEM_CHUNK_SIZE];
 
@@ -94,7 +98,7 @@ setup(void **state)
 	memset(&rig, 0, sizeof(rig));
 	in_handler = NULL;
 	/* A test that failed leaves its model behind: the next has another. */
-	snprintf(devstr, sizeof(devstr), "smmuv3,model=mmem%u", serial++);
+	snprintf(devstr, sizeof(devstr), "%s,model=mmem%u", driver, serial++);
 	rig.model = smmuv3_model_create(&(struct smmuv3_model_conf){
 			.name = strchr(devstr, '=') + 1, .choices = SMMUV3_MODEL_STICKY_TLB });
 	assert_non_null(rig.model);
@@ -1386,3 +1390,22 @@ static const struct CMUnitTest tests[] = {
 };
 
 TEST_SUITE(mmem, tests, NULL, NULL);
+
+static int
+by_pieces(void **state)
+{
+	(void)state;
+	pieces_register();
+	driver = "pieces";
+	return 0;
+}
+
+static int
+by_address(void **state)
+{
+	(void)state;
+	driver = "smmuv3";
+	return 0;
+}
+
+TEST_SUITE(mmem_pieces, tests, by_pieces, by_address);

@@ -15,6 +15,12 @@
 
 #include <rte_kvargs.h>
 
+/** Wired interrupts. */
+enum smmuv3_irq {
+	SMMUV3_IRQ_EVTQ,
+	SMMUV3_IRQ_GERROR,
+};
+
 struct smmuv3_backend {
 	/** Also the key of the device string that chooses it. */
 	const char *name;
@@ -32,6 +38,8 @@ struct smmuv3_backend {
 	 */
 	int (*dma_map)(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr);
 	int (*dma_unmap)(void *ctx, void *ptr, size_t len, uint64_t addr);
+	/** Have an interrupt write to an eventfd; -1: no more. 0, -ENOTSUP (no such line). */
+	int (*irq)(void *ctx, enum smmuv3_irq irq, int fd);
 	/** Called in every loop that waits for the SMMU. */
 	void (*wait)(void *ctx);
 };

@@ -216,6 +216,16 @@ model_dma_unmap(void *ctx, void *ptr, size_t len, uint64_t addr)
 	return smmuv3_model_mem_del(model->m, addr);
 }
 
+static int
+model_irq(void *ctx, enum smmuv3_irq irq, int fd)
+{
+	struct model *model = ctx;
+
+	smmuv3_model_irq_fd(model->m, irq == SMMUV3_IRQ_EVTQ ? SMMUV3_MODEL_IRQ_EVTQ :
+			SMMUV3_MODEL_IRQ_GERROR, fd);
+	return 0;
+}
+
 static void
 model_wait(void *ctx)
 {
@@ -230,5 +240,6 @@ const struct smmuv3_backend smmuv3_backend_model = {
 	.close = model_close,
 	.dma_map = model_dma_map,
 	.dma_unmap = model_dma_unmap,
+	.irq = model_irq,
 	.wait = model_wait,
 };

@@ -164,6 +164,60 @@ vfio_dma_unmap(void *ctx, void *ptr, size_t len, uint64_t addr)
 	return 0;
 }
 
+/*
+ * The place of a name in the device tree's list is the interrupt's index: the binding
+ * leaves the order open. One line for all is called "combined".
+ */
+static int
+irq_index(const struct vfio *v, const char *wanted)
+{
+	char path[128], names[256];
+	const char *name;
+	size_t len;
+	int i;
+	FILE *f;
+
+	snprintf(path, sizeof(path), SYSFS "/%s/of_node/interrupt-names", v->name);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return -ENOTSUP;
+	len = fread(names, 1, sizeof(names) - 1, f);
+	fclose(f);
+	names[len] = '\0';
+	for (name = names, i = 0; name < names + len; name += strlen(name) + 1, i++)
+		if (strcmp(name, wanted) == 0 || strcmp(name, "combined") == 0)
+			return i;
+	return -ENOTSUP;
+}
+
+static int
+vfio_irq(void *ctx, enum smmuv3_irq irq, int fd)
+{
+	static const char *const names[] = {
+		[SMMUV3_IRQ_EVTQ] = "eventq",
+		[SMMUV3_IRQ_GERROR] = "gerror",
+	};
+	union {
+		struct vfio_irq_set set;
+		uint8_t bytes[sizeof(struct vfio_irq_set) + sizeof(int32_t)];
+	} u = { .set = { .argsz = sizeof(u.bytes), .count = fd < 0 ? 0 : 1 } };
+	struct vfio *v = ctx;
+	int32_t eventfd = fd;
+	int index = irq_index(v, names[irq]);
+
+	if (index < 0)
+		return index;
+	u.set.index = index;
+	u.set.flags = VFIO_IRQ_SET_ACTION_TRIGGER |
+		(fd < 0 ? VFIO_IRQ_SET_DATA_NONE : VFIO_IRQ_SET_DATA_EVENTFD);
+	memcpy(u.set.data, &eventfd, sizeof(eventfd));
+	if (ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &u) < 0) {
+		LOG(ERR, v, "interrupt %s, index %d: %s", names[irq], index, strerror(errno));
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
 static void
 vfio_wait(void *ctx)
 {
@@ -177,5 +231,6 @@ const struct smmuv3_backend smmuv3_backend_vfio = {
 	.close = vfio_close,
 	.dma_map = vfio_dma_map,
 	.dma_unmap = vfio_dma_unmap,
+	.irq = vfio_irq,
 	.wait = vfio_wait,
 };

@@ -27,14 +27,6 @@ write_cr0(struct smmuv3 *s, uint32_t cr0)
 	return smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, cr0_fields(s), cr0);
 }
 
-static int
-write_irq_ctrl(struct smmuv3 *s, uint32_t irqs)
-{
-	smmuv3_store_prod(s->regs, SMMUV3_IRQ_CTRL, irqs);
-	return smmuv3_wait_reg(s, "IRQ_CTRLACK", SMMUV3_IRQ_CTRLACK, SMMUV3_IRQ_CTRL_GERROR |
-			SMMUV3_IRQ_CTRL_EVENTQ, irqs);
-}
-
 /* With SMMUEN = 0 every access is aborted from here on. */
 static int
 block_dma(struct smmuv3 *s)
@@ -54,8 +46,8 @@ block_dma(struct smmuv3 *s)
 		return ret;
 	if (!(smmuv3_read32(s->regs, SMMUV3_GBPA) & SMMUV3_GBPA_ABORT) && !s->gbpa_warned) {
 		s->gbpa_warned = true;
-		SMMUV3_LOG(WARNING, s, "GBPA.ABORT does not stay set: DMA is not blocked "
-				"while the SMMU is off; let devices be bus masters only while it runs");
+		SMMUV3_LOG(WARNING, s, "GBPA.ABORT does not stay set: DMA is not blocked while "
+				"the SMMU is off; let devices be bus masters only while it runs");
 	}
 	return 0;
 }
@@ -78,7 +70,7 @@ silence(struct smmuv3 *s)
 	ret = write_cr0(s, 0);
 	if (ret < 0)
 		return ret;
-	ret = write_irq_ctrl(s, 0);
+	ret = smmuv3_irqs_off(s);
 	if (ret < 0)
 		return ret;
 
@@ -112,30 +104,6 @@ invalidate_all(struct smmuv3 *s)
 	if (s->idr0 & SMMUV3_IDR0_HYP)
 		tlbi[n++] = smmuv3_cmd_tlbi_el2_all();
 	return smmuv3_cmdq_sync(s, tlbi, n, NULL);
-}
-
-static void
-write_msi(struct smmuv3 *s, uint32_t cfg0, uint32_t cfg1, uint32_t cfg2, size_t word)
-{
-	smmuv3_write64(s->regs, cfg0, (s->words_mem.addr + word) & SMMUV3_IRQ_CFG0_ADDR);
-	smmuv3_write32(s->regs, cfg1, 1);
-	smmuv3_write32(s->regs, cfg2, SMMUV3_PUT(SMMUV3_IRQ_CFG2_SH, SMMUV3_SH_ISH) |
-			SMMUV3_PUT(SMMUV3_IRQ_CFG2_MEMATTR, SMMUV3_MEMATTR_OIWB));
-}
-
-/* Interrupts are words in memory, or none: nobody would hear a wired one. */
-static int
-irqs_on(struct smmuv3 *s)
-{
-	if (!(s->idr0 & SMMUV3_IDR0_MSI))
-		return 0;
-	atomic_store_explicit(&s->words->evtq.v, 0, memory_order_relaxed);
-	atomic_store_explicit(&s->words->gerror.v, 0, memory_order_relaxed);
-	write_msi(s, SMMUV3_GERROR_IRQ_CFG0, SMMUV3_GERROR_IRQ_CFG1, SMMUV3_GERROR_IRQ_CFG2,
-			offsetof(struct smmuv3_words, gerror));
-	write_msi(s, SMMUV3_EVENTQ_IRQ_CFG0, SMMUV3_EVENTQ_IRQ_CFG1, SMMUV3_EVENTQ_IRQ_CFG2,
-			offsetof(struct smmuv3_words, evtq));
-	return write_irq_ctrl(s, SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ);
 }
 
 static int
@@ -173,7 +141,7 @@ bring_up(struct smmuv3 *s)
 	ret = write_cr0(s, s->cr0 | SMMUV3_CR0_EVENTQEN);
 	if (ret < 0)
 		return ret;
-	ret = irqs_on(s);
+	ret = smmuv3_irqs_on(s);
 	if (ret < 0)
 		return ret;
 	return write_cr0(s, s->cr0 | SMMUV3_CR0_SMMUEN);
@@ -193,7 +161,7 @@ shut_down(struct smmuv3 *s)
 	first = first < 0 ? first : ret;
 	ret = write_cr0(s, s->cr0 & ~SMMUV3_CR0_EVENTQEN);
 	first = first < 0 ? first : ret;
-	ret = write_irq_ctrl(s, 0);
+	ret = smmuv3_irqs_off(s);
 	first = first < 0 ? first : ret;
 	ret = write_cr0(s, 0);
 	return first < 0 ? first : ret;

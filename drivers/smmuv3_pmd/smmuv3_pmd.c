@@ -92,8 +92,8 @@ check_keys(const struct rte_kvargs *args, const struct smmuv3_backend *chosen)
 			if (backends[i] == chosen ||
 					strncmp(args->pairs[k].key, backends[i]->name, len) != 0)
 				continue;
-			rte_log(RTE_LOG_ERR, smmuv3_logtype, "smmuv3: %s is a key of \"%s=\", and the "
-					"device string has \"%s=\"\n", args->pairs[k].key,
+			rte_log(RTE_LOG_ERR, smmuv3_logtype, "smmuv3: %s is a key of \"%s=\", and "
+					"the device string has \"%s=\"\n", args->pairs[k].key,
 					backends[i]->name, chosen->name);
 			return -EINVAL;
 		}
@@ -327,7 +327,8 @@ pmd_dump(const void *priv, FILE *f)
 struct iopf_driver smmuv3_pmd = {
 	.name = "smmuv3",
 	.params = params,
-	.usage = "vfio=DEVICE[,close=block|restore] | model=NAME[,close=...][,model_sid_bits=N][,model_ssid_bits=N][,model_stall_max=N]"
+	.usage = "vfio=DEVICE[,close=block|restore] | model=NAME[,close=...]"
+		"[,model_sid_bits=N][,model_ssid_bits=N][,model_stall_max=N]"
 		"[,model_stall_model=N][,model_evtq=LOG2][,model_cmdq=LOG2][,model_cpu=N]",
 	.ops = {
 		.open = pmd_open,
@@ -350,6 +351,7 @@ struct iopf_driver smmuv3_pmd = {
 		.queue_mark = smmuv3_evtq_mark,
 		.queue_passed = smmuv3_evtq_passed,
 		.invalidate = smmuv3_invalidate,
+		.idle = smmuv3_idle,
 		.wait = pmd_wait,
 		.stat = pmd_stat,
 		.dump = pmd_dump,

@@ -353,6 +353,11 @@ void smmuv3_hand_back(struct smmuv3 *s);
 int smmuv3_start(void *priv);
 int smmuv3_stop(void *priv);
 
+/* irq.c */
+int smmuv3_irqs_off(struct smmuv3 *s);
+int smmuv3_irqs_on(struct smmuv3 *s);
+int smmuv3_idle(void *priv, int fd);
+
 /* entry.c: changing an STE or a CD that the SMMU may be reading */
 #define SMMUV3_STEP_SYNC	8
 #define SMMUV3_NB_STEPS		12

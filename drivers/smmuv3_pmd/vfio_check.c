@@ -124,12 +124,12 @@ check_noiommu(const struct check *c)
 	char mode[8];
 
 	if (!there(c, NOIOMMU "%s", ""))
-		return refuse(c, -ENODEV, "no IOMMU is in front of it, and the kernel has no mode for "
-				"that: it needs CONFIG_VFIO_NOIOMMU");
+		return refuse(c, -ENODEV, "no IOMMU is in front of it, and the kernel has no "
+				"mode for that: it needs CONFIG_VFIO_NOIOMMU");
 	line_of(c, NOIOMMU "%s", "", mode, sizeof(mode));
 	if (mode[0] != 'Y' && mode[0] != '1')
-		return refuse(c, -ENODEV, "no IOMMU is in front of it, and the mode for that is off: "
-				"echo 1 > " NOIOMMU);
+		return refuse(c, -ENODEV, "no IOMMU is in front of it, and the mode for that is "
+				"off: echo 1 > " NOIOMMU);
 	return 0;
 }
 
@@ -174,11 +174,11 @@ smmuv3_vfio_check(const char *root, const char *name, char *why, size_t len)
 			return ret;
 	}
 	if (strcmp(driver, "vfio-platform") != 0)
-		return refuse(&c, -ENODEV, "it is bound to %s, not to vfio-platform: iopf-setup setup %s",
-				driver[0] == '\0' ? "no driver" : driver, name);
+		return refuse(&c, -ENODEV, "it is bound to %s, not to vfio-platform: "
+				"iopf-setup setup %s", driver[0] == '\0' ? "no driver" : driver, name);
 	if (group[0] == '\0')
-		return refuse(&c, -ENODEV, "it has no IOMMU group although it is bound to vfio-platform: "
-				"iopf-setup reset %s, then iopf-setup setup %s", name, name);
+		return refuse(&c, -ENODEV, "it has no IOMMU group although it is bound to "
+				"vfio-platform: iopf-setup reset %s, then iopf-setup setup %s", name, name);
 	ret = check_node(&c, "vfio", "is the devtmpfs mounted, and do you have the right?");
 	if (ret < 0)
 		return ret;

@@ -305,6 +305,22 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 	return 0;
 }
 
+int
+iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
+{
+	int ret = -EINVAL;
+
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
+	pthread_mutex_lock(&iommu->lock);
+	if (iommu->driver->ops.idle == NULL)
+		ret = -ENOTSUP;
+	else if (atomic_load(&iommu->started))
+		ret = iommu->driver->ops.idle(iommu->priv, fd);
+	pthread_mutex_unlock(&iommu->lock);
+	return iopf_ret(ret);
+}
+
 const struct iopf_iommu_info *
 iopf_iommu_info(const struct iopf_iommu *iommu)
 {

@@ -238,6 +238,17 @@ int iopf_iommu_stop(struct iopf_iommu *iommu);
 /** -EBUSY while running, with devices, or in a poller. */
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
+/**
+ * Sleep instead of polling: from now on each record and error writes to @p fd, an
+ * eventfd of the caller's, which goes into its own poll(2) or epoll. With -1 it is
+ * polled again; do that first once awake. iopf_poll() may be called
+ * meanwhile. A stop or a start ends it and wakes nobody: sleep with a timeout.
+ *
+ * @return 1: there is something already, do not sleep; 0; -ENOTSUP (no such
+ *   interrupt); -EINVAL (not started); -EDEADLK in a handler; -ETIMEDOUT.
+ */
+int iopf_iommu_idle(struct iopf_iommu *iommu, int fd);
+
 const struct iopf_iommu_info *iopf_iommu_info(const struct iopf_iommu *iommu);
 
 /** The string it was opened with. */

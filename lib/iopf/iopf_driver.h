@@ -116,6 +116,13 @@ struct iopf_driver_ops {
 	int (*invalidate)(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 			unsigned int *done);
 
+	/**
+	 * Interrupts in place of polling: a record or an error writes to fd, an eventfd;
+	 * -1: poll again. 1: there is something already, do not sleep; 0; -ENOTSUP, ...
+	 * May be NULL.
+	 */
+	int (*idle)(void *priv, int fd);
+
 	/** Called in loops that wait for the IOMMU: give it time. */
 	void (*wait)(void *priv);
 
@@ -128,7 +135,7 @@ struct iopf_driver {
 	const char *name;
 	const char *const *params;	/**< keys it knows, NULL at the end */
 	const char *usage;		/**< one line: "model=NAME | vfio=DEVICE ..." */
-	struct iopf_driver_ops ops;	/**< none is NULL */
+	struct iopf_driver_ops ops;	/**< none is NULL but idle */
 	struct iopf_driver *next;	/**< the library's */
 };
 

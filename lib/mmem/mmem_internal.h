@@ -83,7 +83,7 @@ struct mmem_pool {
 	size_t size;
 	struct mmem_chunk *chunks;
 	uint64_t *failed_at;		/* rte_rdtsc(), of each chunk with an error */
-	uint32_t *by_addr;		/* chunks + 1 by device address; NULL: it is all one range */
+	uint32_t *by_addr;		/* chunk + 1 by device address; NULL: all is one range */
 	size_t by_addr_mask;
 	_Atomic uint8_t *pages;
 	size_t nb_chunks;

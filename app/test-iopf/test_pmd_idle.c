@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Sleeping until an interrupt comes: nothing that happens on the way is slept through. */
+
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "pmd_rig.h"
+#include "test.h"
+
+static bool
+rang(int fd)
+{
+	uint64_t n;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n);
+}
+
+static void
+open_kind(struct pmd *p, bool msi)
+{
+	pmd_open(p, &(struct smmuv3_model_conf){ .ack_delay = 2,
+			.no_features = msi ? 0 : SMMUV3_MODEL_NO_MSI });
+	pmd_up(p, IOPF_STALL);
+}
+
+static void
+test_an_event_wakes_the_sleeper(void **state)
+{
+	static uint8_t buf[4];
+	struct iopf_event event;
+	unsigned int msi, i;
+	struct pmd p;
+	int fd;
+
+	(void)state;
+	for (msi = 0; msi < 2; msi++) {
+		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		open_kind(&p, msi);
+		for (i = 0; i < 3; i++) {
+			/* Polling: nobody is woken. */
+			pmd_serve(&p, PMD_VA + (2 * i << 12));
+			assert_false(rang(fd));
+			assert_int_equal(p.ops->idle(p.s, fd), 0);
+			pmd_step(&p);
+			assert_false(rang(fd));
+			pmd_write(&p, PMD_VA + ((i + 1) << 24), buf, sizeof(buf));
+			pmd_step(&p);
+			assert_true(rang(fd));
+			assert_int_equal(p.ops->idle(p.s, -1), 0);
+			/* It is found by the very next pass, without another edge. */
+			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
+			pmd_answer(&p, &event, IOPF_INVALID);
+			pmd_done(&p);
+		}
+		assert_int_equal(pmd_stat(&p, "missed_msis"), 0);
+		pmd_down(&p, IOPF_NO_PASID);
+		close(fd);
+	}
+}
+
+static void
+test_what_is_there_already_forbids_sleep(void **state)
+{
+	static uint8_t buf[4];
+	struct iopf_event event;
+	unsigned int msi;
+	struct pmd p;
+	int fd;
+
+	(void)state;
+	for (msi = 0; msi < 2; msi++) {
+		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		open_kind(&p, msi);
+		/* In the queue, not read. */
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		pmd_step(&p);
+		assert_int_equal(p.ops->idle(p.s, fd), 1);
+		assert_int_equal(p.ops->idle(p.s, -1), 0);
+		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
+		pmd_answer(&p, &event, IOPF_INVALID);
+		pmd_done(&p);
+		assert_int_equal(p.ops->idle(p.s, fd), 0);
+		/* Read while wired: what comes after rings again. */
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		pmd_step(&p);
+		assert_true(rang(fd));
+		pmd_event(&p, &event);
+		pmd_answer(&p, &event, IOPF_INVALID);
+		pmd_done(&p);
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		pmd_step(&p);
+		assert_true(rang(fd));
+		assert_int_equal(p.ops->idle(p.s, -1), 0);
+		pmd_event(&p, &event);
+		pmd_answer(&p, &event, IOPF_INVALID);
+		pmd_done(&p);
+		pmd_down(&p, IOPF_NO_PASID);
+		close(fd);
+	}
+}
+
+/* Between the change of mode's steps: the model moves in each wait for an ACK. */
+static void
+test_an_event_during_the_change_is_seen(void **state)
+{
+	static uint8_t buf[4];
+	struct iopf_event event;
+	unsigned int msi, busy;
+	struct pmd p;
+	int fd, ret;
+
+	(void)state;
+	for (msi = 0; msi < 2; msi++) {
+		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		open_kind(&p, msi);
+		/* Submitted, not yet looked at by the model. */
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		ret = p.ops->idle(p.s, fd);
+		pmd_step(&p);
+		assert_true(ret == 1 || rang(fd));
+		for (busy = 0; busy < 2; busy++) {
+			/* And on the way back. */
+			if (busy == 1)
+				pmd_write(&p, PMD_VA, buf, sizeof(buf));
+			assert_int_equal(p.ops->idle(p.s, -1), 0);
+			pmd_event(&p, &event);
+			pmd_answer(&p, &event, IOPF_INVALID);
+			pmd_done(&p);
+			assert_int_equal(p.ops->idle(p.s, fd), 0);
+		}
+		assert_int_equal(p.ops->idle(p.s, -1), 0);
+		pmd_down(&p, IOPF_NO_PASID);
+		close(fd);
+	}
+}
+
+static void
+test_an_error_wakes_the_sleeper(void **state)
+{
+	const struct smmuv3_cmd illegal = { .dw = { 0xff, 0 } };
+	unsigned int msi;
+	struct pmd p;
+	int fd;
+
+	(void)state;
+	for (msi = 0; msi < 2; msi++) {
+		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		open_kind(&p, msi);
+		p.untidy = true;
+		assert_int_equal(p.ops->idle(p.s, fd), 0);
+		smmuv3_cmdq_post(p.s, &illegal, 1);
+		pmd_step(&p);
+		assert_true(rang(fd));
+		/* Not mended: no sleep. */
+		assert_int_equal(p.ops->idle(p.s, fd), 1);
+		assert_int_equal(p.ops->idle(p.s, -1), 0);
+		assert_int_equal(p.ops->check(p.s), 0);
+		pmd_step(&p);
+		assert_int_equal(pmd_stat(&p, "cerror_ill"), 1);
+		assert_int_equal(p.ops->idle(p.s, fd), 0);
+		/* A stop with the wires on. */
+		pmd_down(&p, IOPF_NO_PASID);
+		close(fd);
+	}
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_an_event_wakes_the_sleeper),
+	cmocka_unit_test(test_what_is_there_already_forbids_sleep),
+	cmocka_unit_test(test_an_event_during_the_change_is_seen),
+	cmocka_unit_test(test_an_error_wakes_the_sleeper),
+};
+
+TEST_SUITE(pmd_idle, tests, NULL, NULL);

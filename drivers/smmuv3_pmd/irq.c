@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Interrupts [3.18, 6.3.15 - 6.3.24]: words in memory that the poll looks at, where the
+ * SMMU has MSIs, and otherwise none, for nobody would hear a wired one. Somebody who
+ * wants to sleep changes to wired ones: an MSI address switches the wire off, and
+ * may be changed only with IRQ_CTRL off and acknowledged.
+ *
+ * Nothing is lost on the way. To sleep: the wires are on, then PROD and GERROR are
+ * read, which show whatever came before; what comes after finds an empty queue and
+ * pulls the wire. Back: both words are set as if an MSI had come, so that the next
+ * passes read the registers.
+ */
+
+#include "smmuv3_pmd.h"
+
+#define IRQS	(SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ)
+
+static int
+write_irq_ctrl(struct smmuv3 *s, uint32_t irqs)
+{
+	smmuv3_store_prod(s->regs, SMMUV3_IRQ_CTRL, irqs);
+	return smmuv3_wait_reg(s, "IRQ_CTRLACK", SMMUV3_IRQ_CTRLACK, IRQS, irqs);
+}
+
+int
+smmuv3_irqs_off(struct smmuv3 *s)
+{
+	return write_irq_ctrl(s, 0);
+}
+
+static void
+write_msi(struct smmuv3 *s, uint32_t cfg0, uint32_t cfg1, uint32_t cfg2, size_t word)
+{
+	smmuv3_write64(s->regs, cfg0, (s->words_mem.addr + word) & SMMUV3_IRQ_CFG0_ADDR);
+	smmuv3_write32(s->regs, cfg1, 1);
+	smmuv3_write32(s->regs, cfg2, SMMUV3_PUT(SMMUV3_IRQ_CFG2_SH, SMMUV3_SH_ISH) |
+			SMMUV3_PUT(SMMUV3_IRQ_CFG2_MEMATTR, SMMUV3_MEMATTR_OIWB));
+}
+
+int
+smmuv3_irqs_on(struct smmuv3 *s)
+{
+	if (!(s->idr0 & SMMUV3_IDR0_MSI))
+		return 0;
+	atomic_store_explicit(&s->words->evtq.v, 0, memory_order_relaxed);
+	atomic_store_explicit(&s->words->gerror.v, 0, memory_order_relaxed);
+	write_msi(s, SMMUV3_GERROR_IRQ_CFG0, SMMUV3_GERROR_IRQ_CFG1, SMMUV3_GERROR_IRQ_CFG2,
+			offsetof(struct smmuv3_words, gerror));
+	write_msi(s, SMMUV3_EVENTQ_IRQ_CFG0, SMMUV3_EVENTQ_IRQ_CFG1, SMMUV3_EVENTQ_IRQ_CFG2,
+			offsetof(struct smmuv3_words, evtq));
+	return write_irq_ctrl(s, IRQS);
+}
+
+static int
+wires_on(struct smmuv3 *s)
+{
+	int ret = write_irq_ctrl(s, 0);
+
+	if (ret < 0)
+		return ret;
+	if (s->idr0 & SMMUV3_IDR0_MSI) {
+		smmuv3_write64(s->regs, SMMUV3_GERROR_IRQ_CFG0, 0);
+		smmuv3_write64(s->regs, SMMUV3_EVENTQ_IRQ_CFG0, 0);
+	}
+	return write_irq_ctrl(s, IRQS);
+}
+
+static int
+connect(struct smmuv3 *s, int fd)
+{
+	int ret = s->backend->irq(s->backend_ctx, SMMUV3_IRQ_EVTQ, fd);
+
+	return ret < 0 ? ret : s->backend->irq(s->backend_ctx, SMMUV3_IRQ_GERROR, fd);
+}
+
+/* Something that no edge will come for. */
+static bool
+pending(struct smmuv3 *s)
+{
+	uint64_t cons = atomic_load_explicit(&s->evtq.cons, memory_order_relaxed);
+	uint32_t prod, gerror;
+
+	/* CONS, stored by poll, before PROD is read: an event after it finds the queue empty. */
+	smmuv3_io_mb();
+	prod = smmuv3_load_status(s->regs, SMMUV3_EVENTQ_PROD);
+	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
+	return smmuv3_q_pos(s->evtq.log2, prod) != smmuv3_q_pos(s->evtq.log2, cons) ||
+		((gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) & SMMUV3_GERROR_ALL) != 0 ||
+		s->reset != SMMUV3_RUNNING ||
+		atomic_load_explicit(&s->reset_wanted, memory_order_relaxed);
+}
+
+static int
+sleep_begin(struct smmuv3 *s, int fd)
+{
+	int ret = connect(s, fd);
+
+	if (ret == 0)
+		ret = wires_on(s);
+	if (ret < 0) {
+		connect(s, -1);
+		return ret;
+	}
+	return pending(s);
+}
+
+static int
+sleep_end(struct smmuv3 *s)
+{
+	int ret = write_irq_ctrl(s, 0);
+
+	connect(s, -1);
+	if (ret == 0)
+		ret = smmuv3_irqs_on(s);
+	atomic_store_explicit(&s->words->evtq.v, 1, memory_order_relaxed);
+	atomic_store_explicit(&s->words->gerror.v, 1, memory_order_relaxed);
+	return ret;
+}
+
+int
+smmuv3_idle(void *priv, int fd)
+{
+	struct smmuv3 *s = priv;
+	int ret;
+
+	ret = smmuv3_ctl_take(s);
+	if (ret < 0)
+		return ret;
+	ret = fd >= 0 ? sleep_begin(s, fd) : sleep_end(s);
+	smmuv3_ctl_drop(s);
+	return ret;
+}
