@@ -3,20 +3,27 @@
 # Copyright(c) 2026 The iopf authors
 #
 # Every check, from a fresh clone: ends with a line "N passed, N failed". A check is a
-# test of test-iopf, or one of the steps below. --fast leaves the sanitizer builds,
-# the long runs and the docs out.
+# test of test-iopf, or one of the steps below. --no-lab leaves the arm64 guests of
+# devtools/qemu-lab out, --fast these, the sanitizer builds, the spin models and the
+# docs.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 fast=
-case "${1:-}" in
-"") ;;
---fast) fast=1 ;;
-*)
-	echo "usage: check.sh [--fast]" >&2
-	exit 2
-	;;
-esac
+lab=1
+for option; do
+	case "$option" in
+	--fast)
+		fast=1
+		lab=
+		;;
+	--no-lab) lab= ;;
+	*)
+		echo "usage: check.sh [--fast | --no-lab]" >&2
+		exit 2
+		;;
+	esac
+done
 
 passed=0
 failed=0
@@ -87,6 +94,7 @@ big_file() {
 }
 
 devtools/deps.sh check || exit 1
+[ -z "$lab" ] || devtools/deps.sh lab || exit 1
 
 step "layers" python3 devtools/check-layers.py
 step "headers compile alone in C and C++" devtools/check-headers.sh
@@ -97,7 +105,11 @@ graph=examples/accel/data/debian12-dependencies.mtx.gz
 for kernel in copy sha256 bfs spmv; do
 	step "accel $kernel, Debian graph" accel $kernel $graph
 done
+for recover in stall retry; do
+	step "dataplane, $recover" build/examples/dataplane/dataplane --recover $recover
+done
 step "wrong input" devtools/check-wrong-input.sh build
+step "iopf-setup" python3 devtools/test-iopf-setup.py
 step "benchmark, shortest run" build/app/iopf-bench/iopf-bench --depths 1,256 --rounds 1 \
 	--faults 4096 --json "$out/bench.json"
 
@@ -120,9 +132,17 @@ if [ -z "$fast" ]; then
 	step "guides and API reference" devtools/check-docs.sh
 fi
 
+if [ -n "$lab" ]; then
+	# The first time a kernel is built, in a cache that run.sh --help names.
+	for qemu in 7.2 10.0; do
+		tests "arm64 and QEMU $qemu's SMMUv3" devtools/qemu-lab/run.sh --qemu $qemu
+	done
+fi
+
 for failure in "${failures[@]}"; do
 	echo "failed: $failure"
 done
 [ "$skipped" -eq 0 ] || echo "$skipped skipped"
+[ -n "$lab" ] || echo "left out: the lab (arm64, and an SMMUv3 that is not ours)"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
