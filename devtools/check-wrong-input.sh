@@ -87,8 +87,9 @@ need() {
 hello=$build/examples/hello/hello
 accel=$build/examples/accel/accel
 bench=$build/app/iopf-bench/iopf-bench
+dataplane=$build/examples/dataplane/dataplane
 test=$build/app/test-iopf/test-iopf
-for program in "$hello" "$accel" "$bench"; do
+for program in "$hello" "$accel" "$bench" "$dataplane"; do
 	need "$program"
 done
 in=$dir/in
@@ -98,6 +99,11 @@ eal=1
 wrong "--bogus" "$hello" --bogus
 wrong "--no-such" "$hello" --no-huge --no-such=1
 eal=
+
+# dataplane
+wrong "--bogus" "$dataplane" --bogus 1
+wrong "--ring" "$dataplane" --ring 100
+wrong "--recover" "$dataplane" --recover pri
 
 # accel: options
 wrong "--bogus" "$accel" --bogus

@@ -106,7 +106,8 @@ for kernel in copy sha256 bfs spmv; do
 	step "accel $kernel, Debian graph" accel $kernel $graph
 done
 for recover in stall retry; do
-	step "dataplane, $recover" build/examples/dataplane/dataplane --recover $recover
+	step "dataplane, $recover" build/examples/dataplane/dataplane --recover $recover \
+		--bad-every 100
 done
 step "wrong input" devtools/check-wrong-input.sh build
 step "iopf-setup" python3 devtools/test-iopf-setup.py

@@ -122,6 +122,12 @@ main(int argc, char **argv)
 				printf("%s\n", s->name);
 			return 0;
 		}
+		if (strcmp(argv[i], "--help") == 0) {
+			printf("Usage: test-iopf [EAL options --] [--list] [suite ...]\n"
+					"Runs the suites named, or all. IOPF_TEST_SCALE=N makes the "
+					"soak and race tests N times as long.\n");
+			return 0;
+		}
 		if (find_suite(argv[i]) == NULL) {
 			fprintf(stderr, "test-iopf: there is no suite \"%s\"; --list names them\n",
 					argv[i]);

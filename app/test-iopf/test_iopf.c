@@ -48,6 +48,7 @@ static struct {
 	unsigned int domains;
 	unsigned int attached;
 	unsigned int invalidate_fails_at;
+	unsigned int invalidated;
 	bool stall_forced;
 	int fail_attach;
 	pthread_mutex_t lock;
@@ -211,7 +212,7 @@ hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n
 {
 	(void)priv;
 	(void)domain;
-	assert_in_range(n_inv, 1, 64);
+	assert_in_range(n_inv, 0, 64);
 	record(inv, n_inv, answers, n);
 }
 
@@ -245,6 +246,7 @@ hw_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int
 	(void)priv;
 	(void)domain;
 	(void)inv;
+	hw.invalidated++;
 	if (hw.invalidate_fails_at < n) {
 		*done = hw.invalidate_fails_at;
 		return -EIO;
@@ -678,6 +680,58 @@ an_upgrade_is_invalidated_before_it_is_answered(void **state)
 	assert_int_equal(40, iopf_domain_stat(t.domain, IOPF_STAT_AFTER_INV));
 }
 
+static void
+an_answer_after_no_invalidation_is_still_an_answer(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
+	put_stall(1, 0);
+	iopf_poll(t.poller);
+	t.verdict = (enum iopf_verdict)(IOPF_VERDICT_AFTER_INV | 77);
+	put_stall(2, 0);
+	iopf_poll(t.poller);
+	assert_int_equal(2, hw.nb_out);
+	assert_int_equal(IOPF_SUCCESS, hw.out[0].answer.code);
+	assert_int_equal(IOPF_INVALID, hw.out[1].answer.code);
+}
+
+static enum iopf_verdict
+upgrade_five(const struct iopf_group *group)
+{
+	struct iopf_inv inv = { .addr = 0x1000, .size = 4096 };
+
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(0, iopf_group_invalidate(group, &inv));
+	assert_int_equal(-ENOSPC, iopf_group_invalidate(group, &inv));
+	inv.addr = UINT64_C(0) - 4096;
+	inv.size = 8192;
+	assert_int_equal(-EINVAL, iopf_group_invalidate(group, &inv));
+	return IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
+}
+
+static void
+a_group_has_four_invalidations(void **state)
+{
+	(void)state;
+	t.in_handler = upgrade_five;
+	for (unsigned int i = 0; i < 30; i++)
+		put_stall(i, 0);
+	while (iopf_poll(t.poller) != 0)
+		;
+	assert_int_equal(30, hw.nb_out);
+}
+
+static void
+a_deferred_code_that_is_none_is_invalid(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_DEFER;
+	t.deferred_verdict = IOPF_ANSWER(99);
+	put_stall(4, 0);
+	wait_out(1);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
 static enum iopf_verdict
 upgrade_then_change_mind(const struct iopf_group *group)
 {
@@ -712,6 +766,10 @@ detach_inside(const struct iopf_group *group)
 	assert_int_equal(-EDEADLK, iopf_dev_remove(t.dev));
 	assert_int_equal(-EDEADLK, iopf_iommu_stop(t.iommu));
 	assert_int_equal(-EDEADLK, iopf_quiesce());
+	assert_int_equal(-EDEADLK, iopf_iommu_configure(t.iommu, NULL));
+	assert_int_equal(-EDEADLK, iopf_iommu_start(t.iommu));
+	assert_int_equal(-EDEADLK, iopf_iommu_close(t.iommu));
+	assert_int_equal(-EDEADLK, iopf_poller_destroy(t.poller));
 	assert_null(iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 }));
 	return IOPF_ANSWER(IOPF_SUCCESS);
 }
@@ -756,6 +814,48 @@ detach_without_a_running_poller_drains_the_queue_itself(void **state)
 	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
 	assert_int_equal(200, hw.nb_out);
 	assert_int_equal(200, t.called);
+}
+
+static void *
+poll_a_while(void *arg)
+{
+	while (!t.hold)
+		usleep(100);
+	iopf_poller_run(arg);
+	return NULL;
+}
+
+static _Atomic pthread_t handler_thread;
+
+static enum iopf_verdict
+note_thread(const struct iopf_group *group)
+{
+	(void)group;
+	handler_thread = pthread_self();
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static void
+detach_leaves_handlers_to_a_poller_that_runs(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	t.in_handler = note_thread;
+	pthread_create(&thread, NULL, poll_a_while, t.poller);
+	t.hold = true;
+	usleep(2000);
+	for (unsigned int i = 0; i < 200; i++) {
+		put_stall(i % 30, 0x1000 * i);
+		if (i % 20 == 19) {
+			assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
+			assert_true(pthread_equal(thread, handler_thread));
+			assert_int_equal(0, iopf_domain_attach(t.domain, t.dev, IOPF_NO_PASID));
+		}
+	}
+	assert_int_equal(-EBUSY, iopf_poller_destroy(t.poller));
+	iopf_poller_stop(t.poller);
+	pthread_join(thread, NULL);
 }
 
 static void *
@@ -876,6 +976,11 @@ what_does_not_fit_is_refused(void **state)
 	assert_int_equal(ENODEV, rte_errno);
 	assert_null(iopf_iommu_open("arrays,nokey=1"));
 	assert_int_equal(EINVAL, rte_errno);
+	assert_null(iopf_iommu_open("arrays,n=2,n=3"));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_null(iopf_worker_create(&(struct iopf_worker_conf){ .size = UINT32_MAX }));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_null(iopf_domain_create(NULL));
 	assert_null(iopf_iommu_open("arrays,,=,=="));
 	assert_int_equal(EINVAL, rte_errno);
 	assert_null(iopf_iommu_open(NULL));
@@ -921,6 +1026,20 @@ invalidate_tells_the_prefix_that_is_done(void **state)
 	assert_int_equal(-EINVAL, iopf_invalidate(t.domain, inv, 4, &done));
 	assert_int_equal(0, done);
 	quiet(false);
+}
+
+static void
+invalidate_reaches_an_iommu_that_starts_or_stops(void **state)
+{
+	struct iopf_inv inv = { .all = true };
+	unsigned int before = hw.invalidated;
+
+	(void)state;
+	/* Only the driver knows whether it still, or already, translates. */
+	assert_int_equal(0, iopf_iommu_stop(t.iommu));
+	assert_int_equal(0, iopf_invalidate(t.domain, &inv, 1, NULL));
+	assert_int_equal(before + 1, hw.invalidated);
+	assert_int_equal(0, iopf_iommu_start(t.iommu));
 }
 
 static void
@@ -1211,6 +1330,10 @@ static const struct CMUnitTest tests[] = {
 	T(a_deferred_handler_that_defers_gets_invalid),
 	T(an_upgrade_is_invalidated_before_it_is_answered),
 	T(an_invalidation_without_its_verdict_is_dropped),
+	T(an_answer_after_no_invalidation_is_still_an_answer),
+	T(a_group_has_four_invalidations),
+	T(a_deferred_code_that_is_none_is_invalid),
+	T(detach_leaves_handlers_to_a_poller_that_runs),
 	T(control_calls_in_a_handler_say_edeadlk),
 	T(detach_answers_what_is_taken_and_later_answers_are_stale),
 	T(detach_without_a_running_poller_drains_the_queue_itself),
@@ -1221,6 +1344,7 @@ static const struct CMUnitTest tests[] = {
 	T(attach_that_fails_in_the_driver_leaves_nothing),
 	T(what_does_not_fit_is_refused),
 	T(invalidate_tells_the_prefix_that_is_done),
+	T(invalidate_reaches_an_iommu_that_starts_or_stops),
 	T(a_device_of_many_streamids_is_one_device),
 	T(a_device_that_cannot_stall_is_told_to_try_again),
 	T(dump_and_counters_name_everything),

@@ -107,10 +107,12 @@ iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	}
 	pthread_mutex_lock(&iommu->lock);
 	for (ret = 0; added < conf->nb_sids && ret == 0; added += ret == 0) {
+		struct iopf_dev *owner = iopf_table_find(&iommu->sids, dev->sids[added]);
+
 		ret = iopf_table_add(&iommu->sids, dev->sids[added], dev);
 		if (ret == -EEXIST)
-			IOPF_LOG(ERR, "%s: StreamID %u is another device's", dev->name,
-					dev->sids[added]);
+			IOPF_LOG(ERR, "%s: StreamID %u is %s", dev->name, dev->sids[added],
+					owner == dev ? "there twice" : "another device's");
 	}
 	if (ret == 0)
 		ret = iommu->driver->ops.dev_add(iommu->priv, &dev->conf, &dev->priv);

@@ -21,7 +21,11 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 	struct iopf_domain *domain;
 	char name[32];
 
-	if (conf == NULL || (conf->deferred != NULL) != (conf->worker != NULL)) {
+	if (conf == NULL) {
+		rte_errno = EINVAL;
+		return NULL;
+	}
+	if ((conf->deferred != NULL) != (conf->worker != NULL)) {
 		IOPF_LOG(ERR, "domain: a deferred handler and a worker go together");
 		rte_errno = EINVAL;
 		return NULL;
@@ -258,8 +262,7 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 	if (iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	for (unsigned int i = 0; i < n; i++) {
-		if (!inv[i].all && (inv[i].size == 0 || ((inv[i].addr | inv[i].size) & 0xfff) ||
-				inv[i].addr + inv[i].size - 1 < inv[i].addr)) {
+		if (!iopf_inv_ok(&inv[i])) {
 			IOPF_LOG(ERR, "%s: invalidation %u of %u, %#" PRIx64 " + %#" PRIx64
 					": addresses and sizes are multiples of 4096, not 0",
 					domain->name, i, n, inv[i].addr, inv[i].size);
@@ -273,8 +276,11 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 		unsigned int here = 0;
 		int err;
 
-		if (domain->hw[i].refs == 0 || iommu == NULL ||
-				!atomic_load_explicit(&iommu->started, memory_order_acquire))
+		/*
+		 * Also while it starts or stops: whether it still translates is known to the
+		 * driver alone.
+		 */
+		if (domain->hw[i].refs == 0 || iommu == NULL)
 			continue;
 		err = iommu->driver->ops.invalidate(iommu->priv, domain->hw[i].priv, inv, n, &here);
 		if (err < 0) {

@@ -53,6 +53,13 @@ check_keys(const struct rte_kvargs *args, const struct iopf_driver *driver, cons
 	for (unsigned int i = 0; i < args->count; i++) {
 		bool known = false;
 
+		for (unsigned int k = 0; k < i; k++) {
+			if (strcmp(args->pairs[i].key, args->pairs[k].key) == 0) {
+				IOPF_LOG(ERR, "\"%s\": \"%s\" is there twice", devstr,
+						args->pairs[i].key);
+				return -EINVAL;
+			}
+		}
 		for (unsigned int k = 0; driver->params[k] != NULL; k++)
 			known |= strcmp(args->pairs[i].key, driver->params[k]) == 0;
 		if (!known || args->pairs[i].value == NULL) {
@@ -209,6 +216,8 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 
 	if (conf == NULL)
 		conf = &defaults;
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
 	if ((conf->event_queue_size & (conf->event_queue_size - 1)) != 0 ||
 			(conf->command_queue_size & (conf->command_queue_size - 1)) != 0) {
 		IOPF_LOG(ERR, "\"%s\": queue sizes %u and %u must be powers of two", iommu->name,
@@ -231,6 +240,8 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 {
 	int ret;
 
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->lock);
 	if (atomic_load(&iommu->started)) {
 		IOPF_LOG(WARNING, "\"%s\" is started already", iommu->name);
@@ -282,6 +293,8 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 
 	if (iommu == NULL)
 		return 0;
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&registry_lock);
 	pthread_mutex_lock(&iommu->lock);
 	if (atomic_load(&iommu->started))

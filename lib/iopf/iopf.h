@@ -40,8 +40,9 @@
  * domain to ask, the answer is IOPF_INVALID.
  *
  * Threads. A handler runs on the thread that polls, inside an RCU read section,
- * and must not block; a deferred handler runs on a worker and may. Neither may
- * attach, detach, destroy or remove (-EDEADLK). iopf_poll() of one poller is for
+ * and must not block; a deferred handler runs on a worker and may. Where no poller
+ * runs, a fast handler is called by the thread that detaches. Neither may attach,
+ * detach, add, remove, destroy, configure, start, stop or close (-EDEADLK). iopf_poll() of one poller is for
  * one thread at a time. iopf_group_respond() and iopf_invalidate() are for any
  * thread, handlers included (but a fast handler must not call iopf_invalidate(),
  * which waits: -EDEADLK). All else is for any thread, and serialises inside.
@@ -278,7 +279,8 @@ struct iopf_retry {
 	uint32_t sid;
 	uint32_t pasid;		/**< or IOPF_NO_PASID */
 	uint8_t perm;		/**< IOPF_PERM_*: what was wanted */
-	enum iopf_code code;	/**< IOPF_SUCCESS: it will succeed now */
+	enum iopf_code code;	/**< IOPF_SUCCESS: resolved. Behind IOPF_ANSWER_AFTER_INV the
+				  * invalidation is under way, and the access may fail once more */
 };
 
 /** The device's side of things, given by whoever drives it. */

@@ -78,6 +78,15 @@ enum iopf_slot_state {
 #define IOPF_SLOT_GEN(word)	((word) >> IOPF_SLOT_STATE_BITS)
 #define IOPF_SLOT_WORD(gen, state) ((uint32_t)(gen) << IOPF_SLOT_STATE_BITS | (state))
 
+/* Free, for the next use. Generation 0 is left out: an id is never 0. */
+static inline uint32_t
+iopf_slot_free_word(uint32_t gen)
+{
+	uint32_t word = IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE);
+
+	return word >> IOPF_SLOT_STATE_BITS != 0 ? word : IOPF_SLOT_WORD(1, IOPF_SLOT_FREE);
+}
+
 struct iopf_queue {
 	struct iopf_iommu *iommu;
 	uint16_t id;
@@ -100,7 +109,7 @@ struct iopf_queue {
 	uint32_t nb_free;		/* the owner's */
 	uint32_t *free;
 	uint64_t next_check;
-	uint32_t passes;
+	_Atomic uint32_t passes;	/* read by whoever waits for the owner */
 	uint32_t scan;			/* where the deadline scan goes on */
 };
 
@@ -180,6 +189,7 @@ struct iopf_pass {
 	uint16_t nb_inv;
 	uint16_t nb_frees;
 	uint16_t nb_faults;
+	uint16_t group_inv;		/* nb_inv when the present handler was called */
 
 	/* Counted, and not yet added to run_domain. */
 	struct iopf_domain *run_domain;
@@ -205,6 +215,13 @@ struct iopf_thread {
 	bool in_fast;
 };
 extern _Thread_local struct iopf_thread iopf_self;
+
+static inline bool
+iopf_inv_ok(const struct iopf_inv *inv)
+{
+	return inv->all || (inv->size != 0 && ((inv->addr | inv->size) & 0xfff) == 0 &&
+		inv->addr + inv->size - 1 >= inv->addr);
+}
 
 static inline uint64_t
 iopf_key(uint32_t sid, uint32_t pasid)

@@ -15,6 +15,8 @@
 /* Passes between looks at the clock: rte_rdtsc() is a good part of an idle pass. */
 #define CLOCK_PASSES	16
 #define CHECKS_PER_S	1000
+/* A poller that made no pass for 1/n s does not run. */
+#define STANDS_STILL	200
 /* Idle passes until the core is offered to others: nothing to a core of one's own. */
 #define YIELD_PASSES	1024
 /* Slots looked at for their deadline, per check. */
@@ -31,7 +33,7 @@ struct iopf_poller {
 	uint16_t bursts;
 	_Atomic(struct poller_queues *) queues;
 	_Atomic bool stop;
-	_Atomic bool inside;
+	_Atomic unsigned int inside;	/* calls under way: run, poll, and a handler's poll */
 };
 
 _Thread_local struct iopf_thread iopf_self;
@@ -77,7 +79,7 @@ pass_flush(struct iopf_pass *pass)
 
 	if (pass->nb_answers != 0)
 		ops->answer(iommu->priv, pass->answers, pass->nb_answers);
-	if (pass->nb_inv != 0)
+	if (pass->nb_inv != 0 || pass->nb_after != 0)
 		ops->answer_after(iommu->priv, pass->after_hw, pass->inv, pass->nb_inv,
 				pass->after, pass->nb_after);
 	for (unsigned int i = 0; i < pass->nb_retries; i++)
@@ -145,7 +147,7 @@ defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slo
 
 	if (!iopf_slot_cas(slot, handling, queued)) {
 		/* Answered meanwhile. */
-		__atomic_store_n(&slot->state, IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE),
+		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
 				__ATOMIC_RELEASE);
 		pass->frees[pass->nb_frees++] = slot->slot;
 		return;
@@ -155,10 +157,10 @@ defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slo
 		return;
 	}
 	/* No worker, or no place: it is still ours unless somebody answered it. */
-	if (iopf_slot_cas(slot, queued, IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE)))
+	if (iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
 		settle(pass, slot, IOPF_INVALID, false);
 	else
-		__atomic_store_n(&slot->state, IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE),
+		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
 				__ATOMIC_RELEASE);
 	pass->frees[pass->nb_frees++] = slot->slot;
 }
@@ -168,7 +170,7 @@ conclude(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *
 		uint64_t id, uint32_t gen, enum iopf_verdict verdict)
 {
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
-	uint32_t free_word = IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE);
+	uint32_t free_word = iopf_slot_free_word(gen);
 	enum iopf_code code = verdict & 0xff;
 	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
 
@@ -318,15 +320,15 @@ handle(struct iopf_pass *pass, const struct iopf_event *ev)
 			.faults = faults,
 			.pass = pass,
 		};
-		uint16_t nb_inv = pass->nb_inv;
 
+		pass->group_inv = pass->nb_inv;
 		pass->after_hw = attachment->hw;
 		if (domain->conf.handler != NULL)
 			verdict = domain->conf.handler(domain, &group, domain->conf.ctx);
 		else
 			verdict = IOPF_DEFER;
 		if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
-			pass->nb_inv = nb_inv;
+			pass->nb_inv = pass->group_inv;
 		conclude(pass, domain, slot, group.id, gen, verdict);
 	}
 }
@@ -338,9 +340,9 @@ iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv
 
 	if (pass == NULL || !iopf_self.in_fast)
 		return iopf_ret(-EPERM);
-	if (!inv->all && (inv->size == 0 || (inv->addr | inv->size) & 0xfff))
+	if (!iopf_inv_ok(inv))
 		return iopf_ret(-EINVAL);
-	if (pass->nb_inv >= IOPF_MAX_BURST)
+	if (pass->nb_inv - pass->group_inv >= IOPF_MAX_GROUP_INV)
 		return iopf_ret(-ENOSPC);
 	pass->inv[pass->nb_inv++] = *inv;
 	return 0;
@@ -438,12 +440,15 @@ queue_check(struct iopf_queue *q)
 static unsigned int
 queue_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 {
+	uint32_t passes;
 	unsigned int n;
 
 	if (!atomic_load_explicit(&q->iommu->started, memory_order_acquire) || !queue_own(q))
 		return 0;
 	n = iopf_queue_drain(q, burst, bursts);
-	if ((++q->passes & (CLOCK_PASSES - 1)) == 0)
+	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + 1;
+	atomic_store_explicit(&q->passes, passes, memory_order_relaxed);
+	if ((passes & (CLOCK_PASSES - 1)) == 0)
 		queue_check(q);
 	queue_disown(q);
 	return n;
@@ -455,14 +460,24 @@ iopf_queue_fence(struct iopf_queue *q)
 	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
 	void *priv = q->iommu->priv;
 	uint64_t mark = ops->queue_mark(priv, q->id);
+	uint64_t patience = q->poller != NULL ? rte_get_tsc_hz() / STANDS_STILL : 0;
+	uint64_t since = rte_rdtsc();
+	uint32_t passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
 
 	while (!ops->queue_passed(priv, q->id, mark)) {
-		unsigned int n;
+		uint32_t now = atomic_load_explicit(&q->passes, memory_order_relaxed);
+		unsigned int n = 0;
 
 		/* Without a running poller the one who waits drains. */
-		iopf_rcu_read_lock();
-		n = queue_pass(q, IOPF_MAX_BURST, 4);
-		iopf_rcu_read_unlock();
+		if (now != passes) {
+			passes = now;
+			since = rte_rdtsc();
+		} else if (rte_rdtsc() - since >= patience) {
+			iopf_rcu_read_lock();
+			n = queue_pass(q, IOPF_MAX_BURST, 4);
+			iopf_rcu_read_unlock();
+			passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
+		}
 		if (n == 0)
 			ops->wait(priv);
 	}
@@ -578,11 +593,18 @@ iopf_poller_destroy(struct iopf_poller *poller)
 
 	if (poller == NULL)
 		return 0;
-	if (atomic_load(&poller->inside))
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
+	if (atomic_load(&poller->inside) != 0)
 		return iopf_ret(-EBUSY);
-	queues = atomic_load(&poller->queues);
-	for (unsigned int i = 0; i < queues->nb; i++)
-		queues->queues[i]->poller = NULL;
+	for (queues = atomic_load(&poller->queues); queues->nb > 0;
+			queues = atomic_load(&poller->queues)) {
+		struct iopf_queue *q = queues->queues[0];
+		int ret = iopf_poller_remove(poller, q->iommu, q->id);
+
+		if (ret < 0)
+			return ret;
+	}
 	free(queues);
 	free(poller);
 	return 0;
@@ -594,12 +616,14 @@ iopf_poll(struct iopf_poller *poller)
 	struct poller_queues *queues;
 	unsigned int n = 0;
 
+	atomic_store_explicit(&poller->inside, poller->inside + 1, memory_order_relaxed);
 	iopf_rcu_read_lock();
 	/* Acquire: with the release in poller_change(). */
 	queues = atomic_load_explicit(&poller->queues, memory_order_acquire);
 	for (unsigned int i = 0; i < queues->nb; i++)
 		n += queue_pass(queues->queues[i], poller->burst, poller->bursts);
 	iopf_rcu_read_unlock();
+	atomic_store_explicit(&poller->inside, poller->inside - 1, memory_order_relaxed);
 	return n;
 }
 
@@ -610,7 +634,7 @@ iopf_poller_run(void *arg)
 
 	unsigned int idle = 0;
 
-	atomic_store(&poller->inside, true);
+	atomic_fetch_add(&poller->inside, 1);
 	while (!atomic_load_explicit(&poller->stop, memory_order_relaxed)) {
 		if (iopf_poll(poller) != 0) {
 			idle = 0;
@@ -623,7 +647,7 @@ iopf_poller_run(void *arg)
 			rte_pause();
 	}
 	atomic_store(&poller->stop, false);
-	atomic_store(&poller->inside, false);
+	atomic_fetch_sub(&poller->inside, 1);
 	return 0;
 }
 

@@ -142,7 +142,7 @@ slot_claim(struct iopf_fault *slot, uint32_t word, struct slot_copy *copy, bool 
 			return -ESTALE;
 		switch (IOPF_SLOT_STATE(word)) {
 		case IOPF_SLOT_TAKEN:
-			to = IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE);
+			to = iopf_slot_free_word(gen);
 			*ours = true;
 			break;
 		case IOPF_SLOT_HANDLING:

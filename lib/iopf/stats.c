@@ -174,7 +174,12 @@ iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 
 		fprintf(f, "  %s %" PRIu64 "\n", name, v);
 	}
-	pthread_mutex_lock(&locked->lock);
+	/* A detach that waits for a handler holds it, and just then somebody will want to look. */
+	if (pthread_mutex_trylock(&locked->lock) != 0) {
+		fprintf(f, "  devices: busy\n");
+		iommu->driver->ops.dump(iommu->priv, f);
+		return;
+	}
 	LIST_FOREACH(dev, &iommu->devs, next)
 		LIST_FOREACH(attachment, &dev->attachments, next)
 			dump_domain(dev, attachment, f);

@@ -54,9 +54,12 @@ work(uint64_t id)
 			if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
 				return;
 		} else {
+			enum iopf_code code = verdict & 0xff;
+
 			/* Only answers are left to a deferred handler. */
-			iopf_group_respond(id, (verdict & ~0xff) == IOPF_VERDICT_ANSWER ?
-					(enum iopf_code)(verdict & 0xff) : IOPF_INVALID);
+			if ((verdict & ~0xff) != IOPF_VERDICT_ANSWER || code >= IOPF_NB_CODES)
+				code = IOPF_INVALID;
+			iopf_group_respond(id, code);
 		}
 	}
 	/*
@@ -65,7 +68,7 @@ work(uint64_t id)
 	 */
 	iopf_rcu_read_lock();
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE),
-			IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE)))
+			iopf_slot_free_word(gen)))
 		iopf_slot_free(q, slot);
 	iopf_rcu_read_unlock();
 }
@@ -108,13 +111,14 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 	if (conf == NULL)
 		conf = &defaults;
 	nb_threads = conf->nb_threads != 0 ? conf->nb_threads : 1;
-	size = rte_align32pow2(conf->size != 0 ? conf->size : DEFAULT_SIZE);
+	size = conf->size != 0 ? conf->size : DEFAULT_SIZE;
 	if (nb_threads > 64 || size > IOPF_MAX_SLOTS) {
 		IOPF_LOG(ERR, "worker: %u threads and %u groups; at most 64 and %u", nb_threads,
 				size, IOPF_MAX_SLOTS);
 		rte_errno = EINVAL;
 		return NULL;
 	}
+	size = rte_align32pow2(size);
 	worker = calloc(1, sizeof(*worker) + nb_threads * sizeof(worker->threads[0]));
 	if (worker == NULL) {
 		rte_errno = ENOMEM;
@@ -124,8 +128,11 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 	snprintf(name, sizeof(name), "iopf_worker_%u", atomic_fetch_add(&serial, 1));
 	worker->ring = rte_ring_create_elem(name, sizeof(uint64_t), size * 2, SOCKET_ID_ANY,
 			RING_F_MP_HTS_ENQ | RING_F_MC_HTS_DEQ);
-	if (worker->name == NULL || worker->ring == NULL)
+	if (worker->name == NULL || worker->ring == NULL) {
+		IOPF_LOG(ERR, "worker: no memory for a ring of %u groups: give EAL more (-m), or "
+				"the worker a smaller size", size);
 		ret = -ENOMEM;
+	}
 	for (unsigned int i = 0; i < nb_threads && ret == 0; i++) {
 		/* A control thread does not inherit the affinity of a poll core. */
 		ret = rte_ctrl_thread_create(&worker->threads[i], "iopf-worker", NULL,

@@ -142,8 +142,11 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	pool->chunks = malloc(pool->nb_chunks * sizeof(*pool->chunks));
 	pool->failed_at = calloc(pool->nb_chunks, sizeof(*pool->failed_at));
 	pool->pages = calloc(pool->size >> MMEM_PAGE_LOG2, sizeof(*pool->pages));
-	if (pool->chunks == NULL || pool->failed_at == NULL || pool->pages == NULL)
+	if (pool->chunks == NULL || pool->failed_at == NULL || pool->pages == NULL) {
+		MMEM_LOG(ERR, "pool %s: no memory to keep track of %zu MiB: use a smaller size",
+				pool->name, pool->size >> 20);
 		goto fail;
+	}
 	memset(pool->chunks, 0, pool->nb_chunks * sizeof(*pool->chunks));
 	rc = get_memory(pool, conf->no_hugepages);
 	if (rc < 0) {

@@ -85,7 +85,6 @@ region_make(struct mmem_region *region)
 		return rc;
 	}
 	set_pages(region);
-	publish(region);
 	return 0;
 }
 
@@ -94,6 +93,7 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 		const struct mmem_pager *pager)
 {
 	struct mmem_region *region;
+	void *ptr;
 	int rc;
 
 	if (space == NULL || size == 0 || !(flags & MMEM_RIGHTS) || (flags & ~REGION_FLAGS)) {
@@ -127,7 +127,10 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 		rte_errno = -rc;
 		return NULL;
 	}
-	return space->mem + region_off(region);
+	/* From here on it may be freed by whoever guesses its address. */
+	ptr = space->mem + region_off(region);
+	publish(region);
+	return ptr;
 }
 
 void *

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <rte_common.h>
+#include <rte_cycles.h>
+#include <rte_errno.h>
+#include <rte_ring.h>
+
+#include <smmuv3_model.h>
+
+#include "dma.h"
+
+#define PAGE_SIZE	UINT64_C(4096)
+#define UNHEARD_MS	20
+#define UNHEARD_DOUBLE	7u	/* times at most: to 2.5 s */
+
+struct dma {
+	struct smmuv3_model_dma *engine;
+	struct dma_conf conf;
+	struct rte_ring *words;		/* page address | enum iopf_code */
+	TAILQ_HEAD(, dma_req) active;
+	unsigned int nb_kept;
+	uint64_t patience;		/* cycles */
+	uint64_t looked;
+	struct dma_stats stats;
+};
+
+struct dma *
+dma_open(const struct dma_conf *conf)
+{
+	struct dma *dma = calloc(1, sizeof(*dma));
+
+	if (dma == NULL) {
+		rte_errno = ENOMEM;
+		return NULL;
+	}
+	dma->conf = *conf;
+	dma->patience = UNHEARD_MS * rte_get_tsc_hz() / 1000;
+	TAILQ_INIT(&dma->active);
+	dma->engine = smmuv3_model_dma_create(conf->model, &(struct smmuv3_model_dma_conf){
+			.sid = conf->sid, .depth = conf->depth });
+	if (dma->engine == NULL)
+		rte_errno = errno;
+	else if (conf->retry)
+		dma->words = rte_ring_create("dataplane_words", rte_align32pow2(conf->depth + 1),
+				SOCKET_ID_ANY, RING_F_SC_DEQ);
+	if (dma->engine == NULL || (conf->retry && dma->words == NULL)) {
+		dma_close(dma);
+		return NULL;
+	}
+	return dma;
+}
+
+void
+dma_close(struct dma *dma)
+{
+	int error = rte_errno;
+
+	if (dma == NULL)
+		return;
+	smmuv3_model_dma_destroy(dma->engine);
+	rte_ring_free(dma->words);
+	free(dma);
+	rte_errno = error;
+}
+
+bool
+dma_idle(const struct dma *dma)
+{
+	return TAILQ_EMPTY(&dma->active);
+}
+
+const struct dma_stats *
+dma_stats(const struct dma *dma)
+{
+	return &dma->stats;
+}
+
+/*
+ * On the poll core, or on a worker, where nothing may block: only pass it on. A word for
+ * which there is no room is one that is not heard, as is one whose record got lost.
+ */
+void
+dma_told(struct iopf_dev *dev __rte_unused, const struct iopf_retry *retry, void *ctx)
+{
+	struct dma *dma = ctx;
+	uintptr_t word = RTE_ALIGN_FLOOR(retry->addr, PAGE_SIZE) | retry->code;
+
+	rte_ring_mp_enqueue(dma->words, (void *)word);
+}
+
+static int
+submit(struct dma *dma, struct dma_req *req)
+{
+	int ret;
+
+	req->told = 0;
+	ret = smmuv3_model_dma_submit(dma->engine, &(struct smmuv3_model_op){
+			.type = req->write ? SMMUV3_MODEL_WRITE : SMMUV3_MODEL_READ,
+			.addr = req->addr, .buf = req->buf, .len = req->len,
+			.cookie = (uintptr_t)req });
+	if (ret == 0)
+		req->state = DMA_BUSY;
+	return ret;
+}
+
+int
+dma_start(struct dma *dma, struct dma_req *req)
+{
+	int ret;
+
+	req->tries = 0;
+	req->unheard = 0;
+	ret = submit(dma, req);
+	if (ret == 0)
+		TAILQ_INSERT_TAIL(&dma->active, req, link);
+	return ret;
+}
+
+static void
+end(struct dma *dma, struct dma_req *req, enum dma_state state)
+{
+	TAILQ_REMOVE(&dma->active, req, link);
+	req->state = state;
+}
+
+/* Of a request that was aborted, and of whose page something is known, or nothing for long. */
+static void
+go_on(struct dma *dma, struct dma_req *req)
+{
+	unsigned int pages = (req->addr % PAGE_SIZE + req->len + PAGE_SIZE - 1) / PAGE_SIZE;
+
+	dma->nb_kept--;
+	if (req->told != 0 && req->told != 1 + IOPF_SUCCESS) {
+		dma->stats.refused++;
+		end(dma, req, DMA_FAILED);
+		return;
+	}
+	/* Its pages may be taken away again between a word and its access: bounded. */
+	if (req->tries++ == pages * dma->conf.max_retries) {
+		dma->stats.given_up++;
+		end(dma, req, DMA_FAILED);
+		return;
+	}
+	dma->stats.retries++;
+	req->unheard = req->told == 0 ? req->unheard + 1 : 0;
+	dma->stats.unheard += req->told == 0;
+	if (submit(dma, req) < 0)
+		end(dma, req, DMA_FAILED);
+}
+
+static void
+aborted(struct dma *dma, struct dma_req *req)
+{
+	if (!dma->conf.retry) {
+		/* Its stall was answered so. */
+		dma->stats.refused++;
+		end(dma, req, DMA_FAILED);
+		return;
+	}
+	req->state = DMA_KEPT;
+	req->since = rte_rdtsc();
+	dma->nb_kept++;
+	if (req->told != 0)
+		go_on(dma, req);
+}
+
+/*
+ * The word may be here before the abort is: it is noted for requests under way too. One that
+ * was not meant for them costs at most a retry too early.
+ */
+static void
+hear(struct dma *dma, uint64_t word)
+{
+	uint64_t page = RTE_ALIGN_FLOOR(word, PAGE_SIZE);
+	struct dma_req *req, *next;
+
+	for (req = TAILQ_FIRST(&dma->active); req != NULL; req = next) {
+		next = TAILQ_NEXT(req, link);
+		if (req->addr + req->len <= page || req->addr >= page + PAGE_SIZE)
+			continue;
+		req->told = 1 + word % PAGE_SIZE;
+		if (req->state == DMA_KEPT)
+			go_on(dma, req);
+	}
+}
+
+/*
+ * Records can be lost, in a full event queue for example: trying again makes a new one. More
+ * and more seldom, so that a poller that is late, not deaf, is not flooded.
+ */
+static void
+retry_unheard(struct dma *dma)
+{
+	struct dma_req *req, *next;
+	uint64_t now = rte_rdtsc();
+
+	if (dma->nb_kept == 0 || now - dma->looked < dma->patience / 4)
+		return;
+	dma->looked = now;
+	for (req = TAILQ_FIRST(&dma->active); req != NULL; req = next) {
+		next = TAILQ_NEXT(req, link);
+		if (req->state == DMA_KEPT && now - req->since >
+				dma->patience << RTE_MIN(req->unheard, UNHEARD_DOUBLE))
+			go_on(dma, req);
+	}
+}
+
+unsigned int
+dma_poll(struct dma *dma)
+{
+	struct smmuv3_model_done done[32];
+	void *words[32];
+	unsigned int i, n, nb_words;
+
+	n = smmuv3_model_dma_poll(dma->engine, done, RTE_DIM(done));
+	for (i = 0; i < n; i++) {
+		struct dma_req *req = (struct dma_req *)(uintptr_t)done[i].cookie;
+
+		if (done[i].status == SMMUV3_MODEL_OK)
+			end(dma, req, DMA_DONE);
+		else
+			aborted(dma, req);
+	}
+	if (!dma->conf.retry)
+		return n;
+	nb_words = rte_ring_sc_dequeue_burst(dma->words, words, RTE_DIM(words), NULL);
+	for (i = 0; i < nb_words; i++)
+		hear(dma, (uintptr_t)words[i]);
+	/* Not while there may be words that this thread did not come to. */
+	if (nb_words < RTE_DIM(words))
+		retry_unheard(dma);
+	return n;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_common.h>
+
+#include "options.h"
+#include "packet.h"
+
+static const struct number {
+	const char *name;
+	size_t at;
+	uint64_t value;
+	uint64_t min;
+	uint64_t max;
+	const char *text;
+} numbers[] = {
+	{ "--packets", offsetof(struct options, packets), 100000, 1, 1000000000,
+		"that the device receives" },
+	{ "--ring", offsetof(struct options, ring), 256, 8, 4096,
+		"descriptors of each ring, a power of two" },
+	{ "--buffers", offsetof(struct options, buffers), 1024, 8, 65536,
+		"at least as many as --ring" },
+	{ "--size", offsetof(struct options, size), 1500, PACKET_MIN, PACKET_MAX,
+		"bytes of a packet" },
+	{ "--unmap-every", offsetof(struct options, unmap_every), 16, 0, 1000000000,
+		"packets: take a buffer away from the device; 0: never" },
+	{ "--bad-every", offsetof(struct options, bad_every), 0, 0, 1000000000,
+		"receive descriptors: let one point nowhere; 0: never" },
+	{ "--retries", offsetof(struct options, retries), 16, 1, 1000,
+		"of an access, for each page it touches; with --recover retry" },
+};
+
+int
+fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("dataplane: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return -1;
+}
+
+void
+options_print(void)
+{
+	unsigned int i;
+
+	printf("  %-20s%s\n", "--recover stall",
+			"an access that faults waits for the answer [this]");
+	printf("  %-20s%s\n", "--recover retry", "it is aborted, kept, and submitted again");
+	for (i = 0; i < RTE_DIM(numbers); i++)
+		printf("  %-14s%-6s%s [%" PRIu64 "]\n", numbers[i].name, "N", numbers[i].text,
+				numbers[i].value);
+}
+
+static uint64_t *
+value_of(struct options *options, const struct number *number)
+{
+	return (uint64_t *)((char *)options + number->at);
+}
+
+static int
+parse_number(struct options *options, const struct number *number, const char *text)
+{
+	uint64_t value;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || value < number->min ||
+			value > number->max)
+		return fail("%s \"%s\": a number from %" PRIu64 " to %" PRIu64 " is needed",
+				number->name, text, number->min, number->max);
+	*value_of(options, number) = value;
+	return 0;
+}
+
+static int
+parse_recover(struct options *options, const char *text)
+{
+	options->retry = strcmp(text, "retry") == 0;
+	if (!options->retry && strcmp(text, "stall") != 0)
+		return fail("--recover \"%s\": there are stall and retry", text);
+	return 0;
+}
+
+static int
+parse_pair(struct options *options, const char *name, const char *text)
+{
+	const struct number *number = numbers;
+
+	while (number < numbers + RTE_DIM(numbers) && strcmp(number->name, name) != 0)
+		number++;
+	if (number == numbers + RTE_DIM(numbers) && strcmp(name, "--recover") != 0)
+		return fail("unknown option \"%s\"; see dataplane --help", name);
+	if (text == NULL)
+		return fail("%s: a value is needed; see dataplane --help", name);
+	if (strcmp(name, "--recover") == 0)
+		return parse_recover(options, text);
+	return parse_number(options, number, text);
+}
+
+int
+options_parse(struct options *options, int argc, char **argv)
+{
+	unsigned int i;
+	int arg;
+
+	memset(options, 0, sizeof(*options));
+	for (i = 0; i < RTE_DIM(numbers); i++)
+		*value_of(options, &numbers[i]) = numbers[i].value;
+	for (arg = 0; arg < argc; arg += 2) {
+		if (strcmp(argv[arg], "--help") == 0 || strcmp(argv[arg], "-h") == 0) {
+			options->help = true;
+			return 0;
+		}
+		if (parse_pair(options, argv[arg], arg + 1 < argc ? argv[arg + 1] : NULL) < 0)
+			return -1;
+	}
+	if (!rte_is_power_of_2(options->ring))
+		return fail("--ring %" PRIu64 ": a power of two is needed, such as %" PRIu64,
+				options->ring, rte_align64pow2(options->ring));
+	if (options->buffers < options->ring)
+		return fail("--buffers %" PRIu64 ": as many as --ring are needed, %" PRIu64,
+				options->buffers, options->ring);
+	return 0;
+}

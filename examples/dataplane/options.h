@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct options {
+	bool help;
+	bool retry;
+	uint64_t packets;
+	uint64_t ring;
+	uint64_t buffers;
+	uint64_t size;
+	uint64_t unmap_every;
+	uint64_t bad_every;
+	uint64_t retries;
+};
+
+/* 0, or -1 with one line on stderr. */
+int options_parse(struct options *options, int argc, char **argv);
+void options_print(void);
+
+/* "dataplane: ..." on stderr. Returns -1. */
+int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif /* OPTIONS_H */
