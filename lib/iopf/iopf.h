@@ -42,12 +42,12 @@
  * Threads. A handler runs on the thread that polls, inside an RCU read section,
  * and must not block; a deferred handler runs on a worker and may. Where no poller
  * runs, a fast handler is called by the thread that detaches. Neither may attach,
- * detach, add, remove, destroy, configure, start, stop or close (-EDEADLK). iopf_poll() of one poller is for
- * one thread at a time. iopf_group_respond() and iopf_invalidate() are for any
- * thread, handlers included (but a fast handler must not call iopf_invalidate(),
- * which waits: -EDEADLK). All else is for any thread, and serialises inside.
- * Threads are made known to RCU at their first call; a thread that stops polling
- * holds nothing up.
+ * detach, add, remove, destroy, configure, start, stop or close (-EDEADLK).
+ * iopf_poll() of one poller is for one thread at a time. iopf_group_respond() and
+ * iopf_invalidate() are for any thread, handlers included (but a fast handler must
+ * not call iopf_invalidate(), which waits: -EDEADLK). All else is for any thread,
+ * and serialises inside. Threads are made known to RCU at their first call; a thread
+ * that stops polling holds nothing up.
  *
  * Errors. Functions that return int return 0 or -errno and set rte_errno;
  * pointers are NULL with rte_errno. In the option structs zero means default.
@@ -207,7 +207,7 @@ struct iopf_iommu_info {
 };
 
 struct iopf_iommu_conf {
-	uint32_t event_queue_size;	/**< entries, a power of two [what holds all stalls twice] */
+	uint32_t event_queue_size;	/**< entries, a power of two [holds all stalls twice] */
 	uint32_t command_queue_size;	/**< entries, a power of two [1024, or what there is] */
 	/** Called by the poller for each record that needs no answer. */
 	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);

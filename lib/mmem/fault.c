@@ -133,7 +133,7 @@ resolve(struct mmem_space *space, const struct access *access)
 		return 0;
 	case -EALREADY:
 		mmem_count(space, MMEM_STAT_JOINED, 1);
-		/* Refused by what the IOMMU remembers: it must not be asked again before it forgets. */
+		/* Refused by what the IOMMU remembers: it must forget before it is asked again. */
 		return access->permission ? AFTER_INV : 0;
 	case -EBUSY:
 		/* Another core is zeroing it: done before the device is back. */
@@ -271,7 +271,7 @@ mmem_deferred(struct iopf_domain *domain, const struct iopf_group *group, void *
 	for (i = 0; i < group->nb_faults; i++) {
 		rc = -EIO;
 		if (access_of(group->faults[i], &access)) {
-			/* The fast half may have raised rights and left the invalidation to this one. */
+			/* The fast half may have raised rights and left invalidating to this. */
 			rc = resolve_slow(space, &access, group->faults[i]->time);
 		}
 		if (rc < 0 && rc != -EAGAIN)

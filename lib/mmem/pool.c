@@ -138,7 +138,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	snprintf(pool->name, sizeof(pool->name), "%s", conf->name ? conf->name : "pool");
 	TAILQ_INIT(&pool->regions);
 
-	/* The fault path reads chunks of any address: written now, so that it meets no page fault. */
+	/* The fault path reads any of them: written now, so that it meets no page fault. */
 	pool->chunks = malloc(pool->nb_chunks * sizeof(*pool->chunks));
 	pool->failed_at = calloc(pool->nb_chunks, sizeof(*pool->failed_at));
 	pool->pages = calloc(pool->size >> MMEM_PAGE_LOG2, sizeof(*pool->pages));
