@@ -825,13 +825,14 @@ poll_a_while(void *arg)
 	return NULL;
 }
 
-static _Atomic pthread_t handler_thread;
+static pthread_t detacher;
+static _Atomic unsigned int by_detacher;
 
 static enum iopf_verdict
 note_thread(const struct iopf_group *group)
 {
 	(void)group;
-	handler_thread = pthread_self();
+	by_detacher += pthread_equal(pthread_self(), detacher) != 0;
 	return IOPF_ANSWER(IOPF_SUCCESS);
 }
 
@@ -842,6 +843,8 @@ detach_leaves_handlers_to_a_poller_that_runs(void **state)
 
 	(void)state;
 	t.in_handler = note_thread;
+	detacher = pthread_self();
+	by_detacher = 0;
 	pthread_create(&thread, NULL, poll_a_while, t.poller);
 	t.hold = true;
 	usleep(2000);
@@ -849,10 +852,12 @@ detach_leaves_handlers_to_a_poller_that_runs(void **state)
 		put_stall(i % 30, 0x1000 * i);
 		if (i % 20 == 19) {
 			assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
-			assert_true(pthread_equal(thread, handler_thread));
 			assert_int_equal(0, iopf_domain_attach(t.domain, t.dev, IOPF_NO_PASID));
 		}
 	}
+	/* A few, if the machine kept the poller from running for a while. */
+	assert_in_range(by_detacher, 0, 40);
+	assert_int_equal(200, t.called);
 	assert_int_equal(-EBUSY, iopf_poller_destroy(t.poller));
 	iopf_poller_stop(t.poller);
 	pthread_join(thread, NULL);
