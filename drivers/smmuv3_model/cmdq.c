@@ -33,6 +33,10 @@ static const struct cmd_info {
 	CMD(TLBI_NH_VA, C0_RANGE | C0_VMID | SMMUV3_TLBI0_ASID, C1_VA),
 	CMD(TLBI_NH_VAA, C0_RANGE | C0_VMID, C1_VA),
 	CMD(TLBI_NSNH_ALL, 0, 0),
+	CMD(ATC_INV, SMMUV3_CMD0_SSV | SMMUV3_CMD0_SSID | SMMUV3_CMD0_SID | SMMUV3_ATC0_GLOBAL,
+			SMMUV3_ATC1_SIZE | SMMUV3_ATC1_ADDR),
+	CMD(PRI_RESP, SMMUV3_CMD0_SSV | SMMUV3_CMD0_SSID | SMMUV3_CMD0_SID,
+			SMMUV3_PRI1_PRGINDEX | SMMUV3_PRI1_RESP),
 	CMD(RESUME, SMMUV3_RESUME0_AC | SMMUV3_RESUME0_AB | SMMUV3_CMD0_SID, SMMUV3_RESUME1_STAG),
 	CMD(STALL_TERM, SMMUV3_CMD0_SID, 0),
 	CMD(SYNC, SMMUV3_SYNC0_CS | SMMUV3_SYNC0_MSH | SMMUV3_SYNC0_MSIATTR |
@@ -94,6 +98,15 @@ cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 		if (SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, idr0) == SMMUV3_STALL_MODEL_TERM)
 			return false;
 		break;
+	case SMMUV3_OP_ATC_INV:
+		if (!(idr0 & SMMUV3_IDR0_ATS) || SMMUV3_GET(SMMUV3_ATC1_SIZE, cmd->dw[1]) >
+				SMMUV3_ATC_SIZE_ALL)
+			return false;
+		break;
+	case SMMUV3_OP_PRI_RESP:
+		if (!(idr0 & SMMUV3_IDR0_PRI) || SMMUV3_GET(SMMUV3_PRI1_RESP, cmd->dw[1]) == 3)
+			return false;
+		break;
 	case SMMUV3_OP_SYNC:
 		if (SMMUV3_GET(SMMUV3_SYNC0_CS, cmd->dw[0]) == 3)
 			return false;
@@ -113,21 +126,23 @@ cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 	return !(cmd->dw[0] & ~dw0) && !(cmd->dw[1] & ~info->dw1);
 }
 
-static void
+static enum smmuv3_cerror
 cmd_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 {
 	uint64_t addr = cmd->dw[1] & SMMUV3_SYNC1_MSIADDR;
 
 	/* Effects are observable before the signal, the signal before CONS [4.7.3]. */
-	f->ops->sync(f->be);
+	if (!f->ops->sync(f->be))
+		return SMMUV3_CERROR_ATC_INV_SYNC;
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_SYNCS);
 	if (SMMUV3_GET(SMMUV3_SYNC0_CS, cmd->dw[0]) != SMMUV3_SYNC_CS_IRQ)
-		return;
+		return SMMUV3_CERROR_NONE;
 	if (f->val[SMMUV3_FE_IDR0] & SMMUV3_IDR0_MSI && addr != 0 &&
 			!smmuv3_fe_msi(f, addr, (uint32_t)SMMUV3_GET(SMMUV3_SYNC0_MSIDATA,
 					cmd->dw[0])))
 		smmuv3_fe_gerror(f, SMMUV3_GERROR_MSI_CMDQ_ABT);
 	smmuv3_fe_wire(f, SMMUV3_MODEL_IRQ_CMD_SYNC);
+	return SMMUV3_CERROR_NONE;
 }
 
 /* CONS at the offender, ERR, and only then GERROR [7.1]. */
@@ -229,7 +244,7 @@ smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max)
 		else if (!cmd_legal(f, &cmd))
 			err = SMMUV3_CERROR_ILL;
 		else if ((cmd.dw[0] & SMMUV3_CMD0_OP) == SMMUV3_OP_SYNC)
-			cmd_sync(f, &cmd);
+			err = cmd_sync(f, &cmd);
 		else
 			f->ops->command(f->be, &cmd);
 		if (err == SMMUV3_CERROR_NONE) {

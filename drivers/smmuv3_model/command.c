@@ -148,6 +148,14 @@ smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
 		tlbi_range(m, cmd, &inv);
 		invalidate_tlb(m, &inv);
 		break;
+	case SMMUV3_OP_ATC_INV:
+		if (sid_known(m, cmd, "ATC_INV"))
+			smmuv3_atc_command(m, cmd);
+		break;
+	case SMMUV3_OP_PRI_RESP:
+		if (sid_known(m, cmd, "PRI_RESP"))
+			smmuv3_pri_command(m, cmd);
+		break;
 	case SMMUV3_OP_RESUME:
 		if (sid_known(m, cmd, "RESUME"))
 			smmuv3_stall_resume(m, sid,
@@ -166,10 +174,17 @@ smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
 }
 
 /* Each command is complete when it was executed, so a SYNC has little to do. */
-void
+bool
 smmuv3_be_sync(void *be)
 {
 	struct smmuv3_model *m = be;
 
+	if (m->atc_timeout) {
+		/* Once: the next SYNC waits for what comes after this one. */
+		m->atc_timeout = false;
+		smmuv3_oracle_atc_failed(&m->oracle);
+		return false;
+	}
 	smmuv3_oracle_synced(&m->oracle);
+	return true;
 }

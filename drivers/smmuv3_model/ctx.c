@@ -171,6 +171,9 @@ ste_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste)
 		return false;					/* 3: S2P = 0 */
 	if (config == SMMUV3_STE_BYPASS)
 		return true;
+	if (idr0 & SMMUV3_IDR0_ATS &&
+			SMMUV3_GET(SMMUV3_STE1_EATS, ste->dw[1]) == SMMUV3_EATS_SPLIT)
+		return false;					/* 4: not nested */
 	if (ste->dw[1] & SMMUV3_STE1_S1STALLD &&
 			SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, idr0) != SMMUV3_STALL_MODEL_BOTH)
 		return false;					/* 8 */
@@ -362,10 +365,16 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 		return r;
 	if (!(ste.dw[0] & SMMUV3_STE0_V))
 		return fail(fault, SMMUV3_C_BAD_STE, 0);
-	if (SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) < SMMUV3_STE_BYPASS)
+	if (SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) < SMMUV3_STE_BYPASS) {
+		ctx->ste = SMMUV3_STE_SAYS_ABORT;
 		return fail(fault, 0, 0);
+	}
 	if (!ste_legal(m, &ste))
 		return fail(fault, SMMUV3_C_BAD_STE, 0);
+	ctx->ste = SMMUV3_STE_SAYS_GO;
+	/* EATS has no effect with Config = 100; 2 is not legal here and 3 is reserved. */
+	ctx->ats = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) != SMMUV3_STE_BYPASS &&
+		SMMUV3_GET(SMMUV3_STE1_EATS, ste.dw[1]) == SMMUV3_EATS_FULL;
 	ctx->privcfg = (uint8_t)SMMUV3_GET(SMMUV3_STE1_PRIVCFG, ste.dw[1]);
 	ctx->instcfg = (uint8_t)SMMUV3_GET(SMMUV3_STE1_INSTCFG, ste.dw[1]);
 	r = cd_choose(m, who, &ste, &bypass, &idx, fault);
@@ -387,4 +396,29 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 	/* Taken last: making room for the CD may have moved it. */
 	ctx->gen = m->cfg_gen;
 	return SMMUV3_OK;
+}
+
+/* For an automatic response [3.5.3, 8.3]: the STE alone, as it is cached. */
+bool
+smmuv3_ste_ppar(struct smmuv3_model *m, uint32_t sid, bool *ppar, struct smmuv3_fault *fault)
+{
+	enum smmuv3_result r;
+	struct smmuv3_ste ste;
+	uint64_t born;
+
+	*fault = (struct smmuv3_fault){ 0 };
+	/* Each try gets another word. */
+	do
+		r = ste_get(m, sid, &ste, &born, fault);
+	while (r == SMMUV3_BUSY);
+	if (r != SMMUV3_OK)
+		return false;
+	if (!(ste.dw[0] & SMMUV3_STE0_V) ||
+			(SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) >= SMMUV3_STE_BYPASS &&
+			 !ste_legal(m, &ste))) {
+		fault->id = SMMUV3_C_BAD_STE;
+		return false;
+	}
+	*ppar = ste.dw[1] & SMMUV3_STE1_PPAR;
+	return true;
 }

@@ -94,9 +94,14 @@ smmuv3_model_dma_create(struct smmuv3_model *m, const struct smmuv3_model_dma_co
 	struct smmuv3_model_dma *dma;
 	uint32_t size;
 	void *mem;
+	int err = 0;
 
 	if (m == NULL || conf == NULL || depth > DMA_DEPTH_MAX ||
-			(conf->has_ssid && conf->ssid >> 20 != 0)) {
+			(conf->has_ssid && conf->ssid >> 20 != 0) ||
+			(unsigned int)conf->kind > SMMUV3_MODEL_DMA_ATS ||
+			(conf->kind == SMMUV3_MODEL_DMA_ATS &&
+			 !(m->features & SMMUV3_MODEL_ATS)) ||
+			conf->group_pages > SMMUV3_PRG_MAX || conf->prg_indices > SMMUV3_PRG_MAX) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -130,9 +135,18 @@ smmuv3_model_dma_create(struct smmuv3_model *m, const struct smmuv3_model_dma_co
 		dma->free_slot = &dma->slot[i];
 	}
 	smmuv3_ctl_enter(m);
-	dma->all_next = m->all;
-	m->all = dma;
+	if (conf->kind == SMMUV3_MODEL_DMA_ATS)
+		err = smmuv3_ep_join(dma);
+	if (err == 0) {
+		dma->all_next = m->all;
+		m->all = dma;
+	}
 	smmuv3_ctl_leave(m);
+	if (err != 0) {
+		smmuv3_dma_free(dma);
+		errno = err;
+		return NULL;
+	}
 	return dma;
 }
 
@@ -302,6 +316,7 @@ slot_start(struct smmuv3_model_dma *dma, struct smmuv3_ring *ring)
 	s->done.t_start = dma->m->run_now;
 	s->done.t_event = 0;
 	s->done.t_resume = 0;
+	s->done.nb_groups = 0;
 	return s;
 }
 
@@ -378,6 +393,8 @@ smmuv3_model_dma_destroy(struct smmuv3_model_dma *dma)
 		smmuv3_log_add(&m->oracle.log, "SID %u: %llu transactions, %llu answers",
 				dma->conf.sid, (unsigned long long)dma->started,
 				(unsigned long long)dma->answered);
+	if (dma->ep != NULL)
+		smmuv3_ep_leave(dma);
 	smmuv3_ctl_leave(m);
 	smmuv3_dma_free(dma);
 }

@@ -5,12 +5,12 @@
 #define SMMUV3_MODEL_FRONT_H
 
 /*
- * The register and queue front end: registers with their guards, CMDQ, EVTQ,
+ * The register and queue front end: registers with their guards, CMDQ, EVTQ, PRIQ,
  * GERROR, interrupts. It knows no translation. What commands mean is asked of a
  * back end through struct smmuv3_fe_ops; events come from it through
  * smmuv3_fe_evt_put().
  *
- *	front end	regs.c cmdq.c evtq.c irq.c	needs win.c and log.c only
+ *	front end	regs.c cmdq.c evtq.c priq.c irq.c	needs win.c and log.c only
  *	back end	everything else, see internal.h
  *
  * All functions run on the stepping thread, or with stepping excluded. Words
@@ -103,14 +103,19 @@ smmuv3_count(struct smmuv3_stats *stats, enum smmuv3_model_stat stat)
 struct smmuv3_fe_ops {
 	/* A legal command other than SYNC. Cannot fail: what is illegal was found before. */
 	void (*command)(void *be, const struct smmuv3_cmd *cmd);
-	/* All commands so far take full effect now: a SYNC is about to complete. */
-	void (*sync)(void *be);
+	/*
+	 * All commands so far take full effect now: a SYNC is about to complete. False:
+	 * it cannot, an ATC did not answer.
+	 */
+	bool (*sync)(void *be);
 	/* SMMUEN went to 0: stalled transactions end. */
 	void (*smmu_off)(void *be);
 	/* SMMUEN went to 1: CR2 and STRTAB_BASE are in effect. */
 	void (*smmu_on)(void *be);
 	/* PROD is about to pass the records put since the last time. */
 	void (*publish)(void *be);
+	/* The same of the PRIQ. */
+	void (*publish_pri)(void *be);
 };
 
 /* Registers that a driver may not write always, and those the SMMU owns: regs.c. */
@@ -179,6 +184,20 @@ struct smmuv3_fe {
 		unsigned int win;
 		bool bad_cons;		/* reported already */
 	} evtq;
+
+	struct {
+		uint64_t base;
+		uint64_t nb;		/* records put, ever */
+		uint32_t log2;
+		uint32_t prod;
+		uint32_t shown;
+		uint32_t ovflg;
+		uint32_t cons;		/* last seen, with OVACKFLG */
+		unsigned int win;
+		bool over;		/* overflow: nothing is written until it is acknowledged */
+		bool last;		/* one put since PROD was stored has Last set */
+		bool bad_cons;
+	} priq;
 	unsigned int msi_win;
 };
 
@@ -230,10 +249,31 @@ void smmuv3_fe_evt_report(struct smmuv3_fe *f, const struct smmuv3_evt *evt);
 void smmuv3_fe_evt_publish(struct smmuv3_fe *f);
 void smmuv3_fe_evtq_on(struct smmuv3_fe *f);
 
+/* priq.c */
+enum smmuv3_fe_ppr {
+	SMMUV3_FE_PPR_PUT,
+	SMMUV3_FE_PPR_OVERFLOW,	/* discarded: overflow is active, perhaps from now on */
+	SMMUV3_FE_PPR_OFF,	/* discarded: disabled, or PRIQ_ABT_ERR is active */
+	SMMUV3_FE_PPR_ABORTED,	/* the write aborted */
+};
+enum smmuv3_fe_ppr smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr);
+/* Did software free the entry of record number @p nb (as f->priq.nb counts) by CONS? */
+bool smmuv3_fe_ppr_freed(struct smmuv3_fe *f, uint64_t nb);
+void smmuv3_fe_priq_show(struct smmuv3_fe *f);
+void smmuv3_fe_priq_on(struct smmuv3_fe *f);
+
+static inline void
+smmuv3_fe_priq_publish(struct smmuv3_fe *f)
+{
+	if (f->priq.prod != f->priq.shown)
+		smmuv3_fe_priq_show(f);
+}
+
 /* irq.c */
 bool smmuv3_fe_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data);
 void smmuv3_fe_wire(struct smmuv3_fe *f, enum smmuv3_model_irq irq);
 void smmuv3_fe_irq_evtq(struct smmuv3_fe *f);
+void smmuv3_fe_irq_priq(struct smmuv3_fe *f);
 void smmuv3_fe_irq_gerror(struct smmuv3_fe *f);
 
 #endif /* SMMUV3_MODEL_FRONT_H */

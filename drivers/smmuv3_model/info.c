@@ -28,6 +28,18 @@ static const char *const stat_names[SMMUV3_MODEL_NB_STATS] = {
 	[SMMUV3_MODEL_STAT_MSIS] = "msis",
 	[SMMUV3_MODEL_STAT_IRQS] = "irqs",
 	[SMMUV3_MODEL_STAT_CERRORS] = "cerrors",
+	[SMMUV3_MODEL_STAT_ATS_REQUESTS] = "ats_requests",
+	[SMMUV3_MODEL_STAT_ATC_HITS] = "atc_hits",
+	[SMMUV3_MODEL_STAT_ATC_INVS] = "atc_invs",
+	[SMMUV3_MODEL_STAT_ATC_TIMEOUTS] = "atc_timeouts",
+	[SMMUV3_MODEL_STAT_PRI_GROUPS] = "pri_groups",
+	[SMMUV3_MODEL_STAT_PRI_WAITS] = "pri_waits",
+	[SMMUV3_MODEL_STAT_PPRS] = "pprs",
+	[SMMUV3_MODEL_STAT_PPRS_LOST] = "pprs_lost",
+	[SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS] = "priq_overflows",
+	[SMMUV3_MODEL_STAT_PRI_RESPS] = "pri_resps",
+	[SMMUV3_MODEL_STAT_PRI_RESPS_STALE] = "pri_resps_stale",
+	[SMMUV3_MODEL_STAT_PRI_AUTO_RESPS] = "pri_auto_resps",
 };
 
 static const char *const status_names[] = {

@@ -15,6 +15,10 @@
  *	oracle.c	what completed SYNCs promised
  *	command.c	what commands mean here
  *	stall.c		STAGs, held records, RESUME, STALL_TERM
+ *	ats.c		Translation Requests and Translated transactions
+ *	pri.c		page requests: to the PRIQ or answered here; PRI_RESP
+ *	atc.c		a function's cache of translations
+ *	endpoint.c	functions: groups, credits, what their driver switches
  *	transact.c	one DMA's transactions: data, events, ends
  *	dma.c		engines: submission and completion rings
  *	model.c		creation, control calls, a step
@@ -65,17 +69,20 @@ enum smmuv3_inv_kind {
 	SMMUV3_INV_CFG_SIDS,	/* STEs from sid to sid_last and all below them */
 	SMMUV3_INV_CFG_CDS,	/* all CDs of sid */
 	SMMUV3_INV_CFG_CD,
+	SMMUV3_INV_ATC,		/* sid; ssv, global, ssid; va to last */
+	SMMUV3_INV_VOID,	/* an ATC invalidation whose SYNC failed */
 };
 
 struct smmuv3_inv {
 	uint64_t seq;
 	enum smmuv3_inv_kind kind;
 	bool leaf;
+	bool ssv, global;	/* ATC only */
 	uint8_t tg;		/* granule shift, 0 for any */
 	uint8_t ttl;		/* 0 for any */
 	uint16_t asid;
 	uint32_t sid, sid_last, ssid;
-	uint64_t va, last;	/* 56 bits, inclusive */
+	uint64_t va, last;	/* inclusive; 56 bits but for the ATC */
 };
 
 struct smmuv3_oracle {
@@ -128,9 +135,18 @@ enum smmuv3_ctx_kind {
 	SMMUV3_CTX_S1,
 };
 
+/* What matters of the STE alone. */
+enum smmuv3_ste_says {
+	SMMUV3_STE_SAYS_NOTHING,	/* none, or not a legal one */
+	SMMUV3_STE_SAYS_ABORT,
+	SMMUV3_STE_SAYS_GO,
+};
+
 struct smmuv3_ctx {
 	uint32_t gen;		/* of the configuration this was made from */
 	uint8_t kind;
+	uint8_t ste;		/* enum smmuv3_ste_says, also if there is no context */
+	bool ats;		/* effective EATS is 1 */
 	uint8_t privcfg, instcfg;
 	bool stall, record, abort;
 	bool affd, wxn, pan;
@@ -206,6 +222,7 @@ enum smmuv3_slot_state {
 	SMMUV3_SLOT_STALLED,	/* recorded, waits for a RESUME */
 	SMMUV3_SLOT_HELD,	/* stalled, its record waits for a writable queue */
 	SMMUV3_SLOT_DUP,	/* stalled, its record suppressed */
+	SMMUV3_SLOT_ASKING,	/* in a page request group, or waits for one */
 };
 
 /* One DMA under way; it has one transaction at a time. */
@@ -225,6 +242,8 @@ struct smmuv3_slot {
 	uint32_t desc_gen;
 	struct smmuv3_model_done done;	/* filled on the way */
 	struct smmuv3_model_op op;
+	struct smmuv3_group *group;	/* being sent, or waited for */
+	bool reset;			/* abort when next run */
 };
 
 struct smmuv3_list {
@@ -238,10 +257,74 @@ struct smmuv3_ring {
 	_Alignas(64) uint32_t head;		/* the stepping thread's */
 };
 
+/*
+ * PCIe functions
+ */
+#define SMMUV3_PRG_MAX		512
+#define SMMUV3_EP_BUCKETS	256
+
+/* A page request group, one for each PRG index. */
+struct smmuv3_group {
+	struct smmuv3_slot *slot;	/* NULL for a stop message without PASID */
+	uint64_t va;			/* of the first page */
+	uint16_t idx;
+	uint16_t nb, sent;		/* pages */
+	bool open;			/* started and not answered */
+	bool responded;			/* by a PRI_RESP, last time */
+	bool ssv, priv, instr, read, write;
+	uint32_t ssid;
+	uint32_t owed;			/* records with Last that software has not answered */
+	uint64_t first_nb, last_nb;	/* number of the oldest (0: not known) and newest of them */
+};
+
+/* PRG indices: of a function, or of one of its PASIDs. */
+struct smmuv3_prgs {
+	struct smmuv3_prgs *next;
+	bool ssv;
+	uint32_t ssid;
+	unsigned int head, nb_free;
+	uint16_t fifo[SMMUV3_PRG_MAX];	/* free ones, longest free first */
+	struct smmuv3_list waiting;	/* slots that need one */
+	struct smmuv3_group group[SMMUV3_PRG_MAX];
+};
+
+#define SMMUV3_ATC_LOG2 12
+
+struct smmuv3_atc_entry {
+	uint64_t vpn;
+	uint64_t pa;
+	uint64_t checked;	/* oracle */
+	uint32_t gen;		/* 0: not valid */
+	uint32_t ssid;
+	bool ssv, priv;
+	bool read, write, exec;
+};
+
+struct smmuv3_ep {
+	struct smmuv3_ep *next;		/* in its bucket */
+	struct smmuv3_model *m;
+	uint32_t sid;
+	unsigned int refs;		/* engines */
+	unsigned int nb_prgs;
+	bool prg_pasid;
+	bool ats, pri, failed;
+	uint8_t stu;
+	uint32_t quirks, one_in;
+	uint32_t allowed, used;		/* page requests */
+	uint32_t nb_open;		/* groups */
+	uint64_t started, ended;	/* groups */
+	struct smmuv3_prgs *prgs;
+	struct smmuv3_list waiting;	/* slots that need a credit */
+	uint32_t atc_gen;
+	struct smmuv3_atc_entry atc[1 << SMMUV3_ATC_LOG2];
+};
+
 struct smmuv3_model_dma {
 	struct smmuv3_model *m;
 	struct smmuv3_model_dma_conf conf;
 	struct smmuv3_model_dma *all_next;
+	struct smmuv3_ep *ep;		/* the function it belongs to, or NULL */
+	struct smmuv3_prgs *prgs;	/* its PRG indices */
 
 	/* stepping thread */
 	struct smmuv3_ctx ctx;
@@ -283,7 +366,7 @@ struct smmuv3_model {
 	struct smmuv3_wins wins;
 	struct smmuv3_log driver_log;
 	struct smmuv3_stats stats;
-	uint32_t choices, no_features;
+	uint32_t choices, no_features, features;
 	unsigned int sid_bits, ssid_bits, oas_bits, stall_max;
 	unsigned int table_win, cfg_win, data_win;	/* hints */
 	uint64_t rand;
@@ -304,6 +387,10 @@ struct smmuv3_model {
 	struct smmuv3_list later;	/* ready in the next step */
 	struct smmuv3_slot *unshown[2 * SMMUV3_BATCH];	/* put, PROD not yet stored */
 	unsigned int nb_unshown;
+	struct smmuv3_ep *ep[SMMUV3_EP_BUCKETS];	/* by StreamID */
+	struct smmuv3_slot *asked[2 * SMMUV3_BATCH];	/* Last put, PROD not yet stored */
+	unsigned int nb_asked;
+	bool atc_timeout;		/* since the last SYNC */
 	uint64_t now;			/* time of this batch of commands, 0: not taken yet */
 	uint64_t run_now;		/* time at which this batch of operations was begun */
 
@@ -348,6 +435,10 @@ void smmuv3_oracle_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t as
 void smmuv3_oracle_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid,
 		uint32_t ssid);
 
+void smmuv3_oracle_atc_failed(struct smmuv3_oracle *o);
+void smmuv3_oracle_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid,
+		uint64_t va);
+
 /* cfg.c */
 enum smmuv3_fetch {
 	SMMUV3_FETCH_OK,
@@ -366,9 +457,12 @@ enum smmuv3_result {
 	SMMUV3_OK,
 	SMMUV3_FAULT,		/* see struct smmuv3_fault */
 	SMMUV3_BUSY,
+	SMMUV3_WAIT,		/* the slot is in a list, or waits for an answer */
 };
 enum smmuv3_result smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		struct smmuv3_fault *fault);
+/* STE.PPAR of a legal STE; false with a fault if there is none. */
+bool smmuv3_ste_ppar(struct smmuv3_model *m, uint32_t sid, bool *ppar, struct smmuv3_fault *fault);
 bool smmuv3_ste_aborts(struct smmuv3_model *m, uint32_t sid);
 
 /* tlb.c */
@@ -395,6 +489,49 @@ struct smmuv3_target {
 enum smmuv3_result smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault);
 
+/* The page of an address, for an ATC. */
+struct smmuv3_page {
+	uint64_t pa;
+	bool read, write, exec;
+};
+enum smmuv3_result smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *acc, struct smmuv3_page *page,
+		struct smmuv3_fault *fault);
+
+/* ats.c */
+/* OK with the page (perhaps without permissions); FAULT for UR and CA; BUSY. */
+enum smmuv3_result smmuv3_ats_request(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *acc, struct smmuv3_page *page,
+		struct smmuv3_fault *fault);
+enum smmuv3_result smmuv3_ats_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		uint64_t pa, bool write);
+
+/* atc.c */
+struct smmuv3_atc_entry *smmuv3_atc_find(struct smmuv3_ep *ep, bool ssv, uint32_t ssid,
+		const struct smmuv3_access *acc);
+void smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid,
+		const struct smmuv3_access *acc, const struct smmuv3_page *page);
+void smmuv3_atc_clear(struct smmuv3_ep *ep);
+void smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd);
+
+/* pri.c */
+void smmuv3_pri_send(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
+		const struct smmuv3_ppr *ppr);
+void smmuv3_pri_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd);
+void smmuv3_pri_publish(struct smmuv3_model *m);
+
+/* endpoint.c */
+int smmuv3_ep_join(struct smmuv3_model_dma *dma);
+void smmuv3_ep_leave(struct smmuv3_model_dma *dma);
+void smmuv3_ep_free_all(struct smmuv3_model *m);
+struct smmuv3_ep *smmuv3_ep_find(struct smmuv3_model *m, uint32_t sid);
+/* One access of a slot whose engine is a function's. */
+enum smmuv3_result smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s,
+		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault);
+/* The answer to an open group; @p code as in PRI_RESP. */
+void smmuv3_ep_answer(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
+		unsigned int code);
+
 /* stall.c */
 int smmuv3_stall_init(struct smmuv3_model *m);
 void smmuv3_stall_begin(struct smmuv3_model *m, struct smmuv3_slot *s,
@@ -409,10 +546,10 @@ unsigned int smmuv3_stall_early(struct smmuv3_model *m);
 
 /* command.c */
 void smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd);
-void smmuv3_be_sync(void *be);
+bool smmuv3_be_sync(void *be);
 
 /* transact.c */
-void smmuv3_evt_make(const struct smmuv3_model_dma *dma, const struct smmuv3_access *acc,
+void smmuv3_evt_make(const struct smmuv3_model_dma_conf *who, const struct smmuv3_access *acc,
 		const struct smmuv3_fault *fault, struct smmuv3_evt *evt);
 /* The address a DMA is at, and how many bytes from there its transaction has. */
 uint64_t smmuv3_slot_addr(const struct smmuv3_slot *s);
@@ -429,6 +566,20 @@ void smmuv3_ready_add(struct smmuv3_model *m, struct smmuv3_slot *s);
 unsigned int smmuv3_dma_run(struct smmuv3_model *m, unsigned int max);
 void smmuv3_dma_finish(struct smmuv3_model *m, struct smmuv3_slot *s);
 void smmuv3_dma_free(struct smmuv3_model_dma *dma);
+
+static inline enum smmuv3_result
+smmuv3_ctx_get(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smmuv3_fault *fault)
+{
+	struct smmuv3_ctx *ctx = &dma->ctx;
+	enum smmuv3_result r;
+
+	if (ctx->gen == m->cfg_gen && ctx->kind != SMMUV3_CTX_NONE)
+		return SMMUV3_OK;
+	r = smmuv3_ctx_make(m, dma, fault);
+	if (r != SMMUV3_OK)
+		ctx->kind = SMMUV3_CTX_NONE;
+	return r;
+}
 
 static inline void
 smmuv3_list_add(struct smmuv3_list *list, struct smmuv3_slot *s)

@@ -60,6 +60,15 @@ smmuv3_fe_irq_evtq(struct smmuv3_fe *f)
 }
 
 void
+smmuv3_fe_irq_priq(struct smmuv3_fe *f)
+{
+	if (!(f->irq_ctrl.ack & SMMUV3_IRQ_CTRL_PRIQ))
+		return;
+	if (!irq_send(f, SMMUV3_FE_PRIQ_IRQ_CFG0, SMMUV3_MODEL_IRQ_PRIQ))
+		smmuv3_fe_gerror(f, SMMUV3_GERROR_MSI_PRIQ_ABT);
+}
+
+void
 smmuv3_fe_irq_gerror(struct smmuv3_fe *f)
 {
 	if (!(f->irq_ctrl.ack & SMMUV3_IRQ_CTRL_GERROR))

@@ -42,12 +42,19 @@ be_publish(void *be)
 	smmuv3_stall_publish(be);
 }
 
+static void
+be_publish_pri(void *be)
+{
+	smmuv3_pri_publish(be);
+}
+
 static const struct smmuv3_fe_ops be_ops = {
 	.command = smmuv3_be_command,
 	.sync = smmuv3_be_sync,
 	.smmu_off = be_smmu_off,
 	.smmu_on = be_smmu_on,
 	.publish = be_publish,
+	.publish_pri = be_publish_pri,
 };
 
 /* A value of a configuration, where 0 is a default and MAX may mean 0. */
@@ -69,18 +76,21 @@ ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 		{ SMMUV3_MODEL_NO_16K, SMMUV3_IDR5_GRAN16K },
 		{ SMMUV3_MODEL_NO_64K, SMMUV3_IDR5_GRAN64K },
 	};
-	unsigned int cmdq, evtq, oas;
-	uint32_t no = conf->no_features;
+	unsigned int cmdq, evtq, priq, oas;
+	uint32_t no = conf->no_features, with = conf->features;
 	uint64_t idr0, idr5;
 
 	if (!pick(conf->sid_bits, 16, 32, false, &m->sid_bits) ||
 			!pick(conf->ssid_bits, 16, 20, true, &m->ssid_bits) ||
 			!pick(conf->cmdq_log2, 10, 19, true, &cmdq) ||
 			!pick(conf->evtq_log2, 10, 19, true, &evtq) ||
+			!pick(conf->priq_log2, 10, 19, true, &priq) ||
 			!pick(conf->oas_bits, 48, 48, false, &m->oas_bits) ||
 			!pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
-			conf->choices & ~UINT32_C(0xff))
+			conf->choices & ~UINT32_C(0x1ff) || with & ~UINT32_C(7) ||
+			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
+			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)))
 		return false;
 	for (oas = 0; oas < 6 && smmuv3_oas_bits(oas) != m->oas_bits; oas++)
 		;
@@ -93,6 +103,9 @@ ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 		SMMUV3_PUT(SMMUV3_IDR0_COHACC, !(no & SMMUV3_MODEL_NO_COHACC)) |
 		SMMUV3_PUT(SMMUV3_IDR0_ASID16, !(no & SMMUV3_MODEL_NO_ASID16)) |
 		SMMUV3_PUT(SMMUV3_IDR0_MSI, !(no & SMMUV3_MODEL_NO_MSI)) |
+		SMMUV3_PUT(SMMUV3_IDR0_ATS, !!(with & SMMUV3_MODEL_ATS)) |
+		SMMUV3_PUT(SMMUV3_IDR0_ATSRECERR, !!(with & SMMUV3_MODEL_ATS)) |
+		SMMUV3_PUT(SMMUV3_IDR0_PRI, !!(with & SMMUV3_MODEL_PRI)) |
 		SMMUV3_PUT(SMMUV3_IDR0_CD2L, !(no & SMMUV3_MODEL_NO_2LVL_CD)) |
 		SMMUV3_PUT(SMMUV3_IDR0_ST_LEVEL, !(no & SMMUV3_MODEL_NO_2LVL_STRTAB));
 	idr5 = SMMUV3_PUT(SMMUV3_IDR5_OAS, oas) |
@@ -104,8 +117,10 @@ ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 	ids->idr1 = (uint32_t)(SMMUV3_PUT(SMMUV3_IDR1_SIDSIZE, m->sid_bits) |
 		SMMUV3_PUT(SMMUV3_IDR1_SSIDSIZE, m->ssid_bits) |
 		SMMUV3_PUT(SMMUV3_IDR1_CMDQS, cmdq) | SMMUV3_PUT(SMMUV3_IDR1_EVENTQS, evtq) |
+		SMMUV3_PUT(SMMUV3_IDR1_PRIQS, with & SMMUV3_MODEL_PRI ? priq : 0) |
 		SMMUV3_IDR1_ATTR_PERMS_OVR | SMMUV3_IDR1_ATTR_TYPES_OVR);
 	ids->idr3 = (uint32_t)(SMMUV3_IDR3_HAD |
+		SMMUV3_PUT(SMMUV3_IDR3_PPS, !!(with & SMMUV3_MODEL_PPS)) |
 		SMMUV3_PUT(SMMUV3_IDR3_RIL, !(no & SMMUV3_MODEL_NO_RIL)));
 	ids->idr5 = (uint32_t)idr5;
 	return true;
@@ -168,6 +183,7 @@ model_free(struct smmuv3_model *m)
 		smmuv3_dma_free(m->all);
 		m->all = next;
 	}
+	smmuv3_ep_free_all(m);
 	smmuv3_tlb_fini(&m->tlb);
 	free(m->cfg.entry);
 	free(m->stall);
@@ -195,6 +211,7 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	pthread_mutex_init(&m->lock, NULL);
 	m->choices = conf->choices;
 	m->no_features = conf->no_features;
+	m->features = conf->features;
 	if (!ids_make(m, conf, &ids) || !pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
 	err = ENOMEM;
@@ -383,8 +400,10 @@ smmuv3_step(struct smmuv3_model *m, unsigned int budget, bool full)
 			n += smmuv3_stall_held(m, share(budget, n));
 		n += run_ready(m, share(budget, n));
 		smmuv3_fe_evt_publish(&m->fe);
+		smmuv3_fe_priq_publish(&m->fe);
 		n += smmuv3_dma_run(m, share(budget, n));
 		smmuv3_fe_evt_publish(&m->fe);
+		smmuv3_fe_priq_publish(&m->fe);
 	} while (n != before);
 	if (m->choices & SMMUV3_MODEL_EARLY_RETRY)
 		n += smmuv3_stall_early(m);

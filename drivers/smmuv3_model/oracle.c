@@ -124,3 +124,35 @@ smmuv3_oracle_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid,
 	}
 	ctx->checked = o->completed;
 }
+
+/* The SYNC after them failed: none of the ATC invalidations is known to be done. */
+void
+smmuv3_oracle_atc_failed(struct smmuv3_oracle *o)
+{
+	for (uint64_t seq = o->seq; seq > o->completed && seq + SMMUV3_PROMISES > o->seq; seq--) {
+		struct smmuv3_inv *p = &o->inv[seq % SMMUV3_PROMISES];
+
+		if (p->kind == SMMUV3_INV_ATC)
+			p->kind = SMMUV3_INV_VOID;
+	}
+}
+
+void
+smmuv3_oracle_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid, uint64_t va)
+{
+	uint64_t page = va & ~SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0);
+	const struct smmuv3_inv *p;
+
+	if (e->checked >= o->completed)
+		return;
+	FOREACH_PROMISE(o, p, e->checked) {
+		if (p->kind != SMMUV3_INV_ATC || p->sid != sid || p->ssv != e->ssv ||
+				(p->ssv && !p->global && p->ssid != e->ssid) ||
+				page < p->va || page > p->last)
+			continue;
+		smmuv3_log_add(&o->log, "SID %u, VA 0x%llx: translated by an ATC entry after its "
+				"invalidation had completed", sid, (unsigned long long)va);
+		break;
+	}
+	e->checked = o->completed;
+}

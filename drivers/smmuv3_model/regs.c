@@ -20,6 +20,9 @@ enum guard {
 	GUARD_IRQ_GERROR,
 	GUARD_IRQ_EVENTQ,
 	GUARD_CR1,	/* by field */
+	GUARD_PRIQEN,	/* these three: RES0 without PRI */
+	GUARD_IRQ_PRIQ,
+	GUARD_PRI,	/* always writable */
 };
 
 static const struct {
@@ -54,10 +57,13 @@ static const struct {
 	REG(EVENTQ_IRQ_CFG0, 8, GUARD_IRQ_EVENTQ, SMMUV3_IRQ_CFG0_ADDR),
 	REG(EVENTQ_IRQ_CFG1, 4, GUARD_IRQ_EVENTQ, UINT32_MAX),
 	REG(EVENTQ_IRQ_CFG2, 4, GUARD_IRQ_EVENTQ, 0x3f),
-	REG(PRIQ_BASE, 8, GUARD_RES0, 0),
-	REG(PRIQ_PROD, 4, GUARD_RES0, 0), REG(PRIQ_CONS, 4, GUARD_RES0, 0),
-	REG(PRIQ_IRQ_CFG0, 8, GUARD_RES0, 0), REG(PRIQ_IRQ_CFG1, 4, GUARD_RES0, 0),
-	REG(PRIQ_IRQ_CFG2, 4, GUARD_RES0, 0),
+	REG(PRIQ_BASE, 8, GUARD_PRIQEN,
+			SMMUV3_Q_BASE_LOG2SIZE | SMMUV3_Q_BASE_ADDR | SMMUV3_Q_BASE_RWA),
+	REG(PRIQ_PROD, 4, GUARD_PRIQEN, SMMUV3_Q_IDX | SMMUV3_Q_OVFLG),
+	REG(PRIQ_CONS, 4, GUARD_PRI, SMMUV3_Q_IDX | SMMUV3_Q_OVFLG),
+	REG(PRIQ_IRQ_CFG0, 8, GUARD_IRQ_PRIQ, SMMUV3_IRQ_CFG0_ADDR),
+	REG(PRIQ_IRQ_CFG1, 4, GUARD_IRQ_PRIQ, UINT32_MAX),
+	REG(PRIQ_IRQ_CFG2, 4, GUARD_IRQ_PRIQ, SMMUV3_PRIQ_IRQ_CFG2_LO | 0x3f),
 #undef REG
 	/* The indices are on page 1; this SMMU has no aliases of them on page 0. */
 	[SMMUV3_FE_ALIAS_EVENTQ_PROD] = { "EVENTQ_PROD of page 0",
@@ -66,11 +72,11 @@ static const struct {
 		SMMUV3_EVENTQ_CONS - SMMUV3_PAGE_SIZE, 4, GUARD_RES0, 0 },
 };
 
-#define CR0_IMPLEMENTED	(SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN)
-#define CR0_QUEUES	(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN)
+#define CR0_ALWAYS	(SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN)
+#define CR0_QUEUES	(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN | SMMUV3_CR0_PRIQEN)
 #define CR1_TABLE	(SMMUV3_CR1_TABLE_IC | SMMUV3_CR1_TABLE_OC | SMMUV3_CR1_TABLE_SH)
 #define CR1_QUEUE	(SMMUV3_CR1_QUEUE_IC | SMMUV3_CR1_QUEUE_OC | SMMUV3_CR1_QUEUE_SH)
-#define IRQ_IMPLEMENTED	(SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ)
+#define IRQ_ALWAYS	(SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ)
 #define GBPA_WRITABLE	(SMMUV3_BITS(3, 0) | SMMUV3_BIT(4) | SMMUV3_BITS(13, 8) |	\
 			SMMUV3_BITS(20, 16))
 #define GBPA_RESET	((uint32_t)SMMUV3_PUT(SMMUV3_GBPA_SHCFG, SMMUV3_SHCFG_INCOMING))
@@ -97,6 +103,12 @@ irq_bit_name(uint32_t bit)
 	case SMMUV3_IRQ_CTRL_EVENTQ: return "EVENTQ_IRQEN";
 	default: return "a reserved bit";
 	}
+}
+
+static bool
+has(const struct smmuv3_fe *f, uint64_t idr0_bit)
+{
+	return f->val[SMMUV3_FE_IDR0] & idr0_bit;
 }
 
 static uint64_t
@@ -189,6 +201,7 @@ reg_locked(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **why)
 {
 	uint64_t locked = 0;
 
+	*why = "";
 	switch (reg_info[reg].guard) {
 	case GUARD_SMMUEN:
 		*why = "while SMMUEN is set";
@@ -212,13 +225,28 @@ reg_locked(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **why)
 		if (ctrl_held(&f->cr0, CR0_QUEUES))
 			locked |= CR1_QUEUE;
 		return locked;
+	case GUARD_PRIQEN:
+		if (!has(f, SMMUV3_IDR0_PRI))
+			break;
+		*why = "while PRIQEN is set";
+		return ctrl_held(&f->cr0, SMMUV3_CR0_PRIQEN) ? UINT64_MAX : 0;
+	case GUARD_IRQ_PRIQ:
+		if (!has(f, SMMUV3_IDR0_PRI))
+			break;
+		*why = "while PRIQ_IRQEN is set";
+		return ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_PRIQ) ? UINT64_MAX : 0;
+	case GUARD_PRI:
+		if (!has(f, SMMUV3_IDR0_PRI))
+			break;
+		return 0;
 	case GUARD_RES0:
-		*why = "although this SMMU does not have it";
-		return UINT64_MAX;
+		break;
 	default:
 		*why = "although it is read-only";
 		return UINT64_MAX;
 	}
+	*why = "although this SMMU does not have it";
+	return UINT64_MAX;
 }
 
 static void
@@ -310,20 +338,27 @@ strtab_check(struct smmuv3_fe *f)
 static unsigned int
 poll_cr0(struct smmuv3_fe *f)
 {
-	uint32_t bits;
+	uint32_t implemented = CR0_ALWAYS, bits;
 
-	ctrl_write(f, &f->cr0, SMMUV3_CR0, CR0_IMPLEMENTED, "CR0", cr0_bit_name);
+	if (has(f, SMMUV3_IDR0_ATS))
+		implemented |= SMMUV3_CR0_ATSCHK;
+	if (has(f, SMMUV3_IDR0_PRI))
+		implemented |= SMMUV3_CR0_PRIQEN;
+	ctrl_write(f, &f->cr0, SMMUV3_CR0, implemented, "CR0", cr0_bit_name);
 	if (!ctrl_tick(f, &f->cr0, &bits))
 		return 0;
 	if (bits == 0)
 		return 1;
 	/* Committed records are visible when EVENTQEN went to 0 [6.3.9]. */
 	smmuv3_fe_evt_publish(f);
+	smmuv3_fe_priq_publish(f);
 	f->cr0.ack ^= bits;
 	if (bits & SMMUV3_CR0_CMDQEN && smmuv3_fe_on(f, SMMUV3_CR0_CMDQEN))
 		smmuv3_fe_cmdq_on(f);
 	if (bits & SMMUV3_CR0_EVENTQEN && smmuv3_fe_on(f, SMMUV3_CR0_EVENTQEN))
 		smmuv3_fe_evtq_on(f);
+	if (bits & SMMUV3_CR0_PRIQEN && smmuv3_fe_on(f, SMMUV3_CR0_PRIQEN))
+		smmuv3_fe_priq_on(f);
 	if (bits & SMMUV3_CR0_SMMUEN) {
 		if (smmuv3_fe_on(f, SMMUV3_CR0_SMMUEN)) {
 			strtab_check(f);
@@ -339,9 +374,11 @@ poll_cr0(struct smmuv3_fe *f)
 static unsigned int
 poll_irq_ctrl(struct smmuv3_fe *f)
 {
-	uint32_t bits;
+	uint32_t implemented = IRQ_ALWAYS, bits;
 
-	ctrl_write(f, &f->irq_ctrl, SMMUV3_IRQ_CTRL, IRQ_IMPLEMENTED, "IRQ_CTRL", irq_bit_name);
+	if (has(f, SMMUV3_IDR0_PRI))
+		implemented |= SMMUV3_IRQ_CTRL_PRIQ;
+	ctrl_write(f, &f->irq_ctrl, SMMUV3_IRQ_CTRL, implemented, "IRQ_CTRL", irq_bit_name);
 	if (!ctrl_tick(f, &f->irq_ctrl, &bits))
 		return 0;
 	if (bits != 0) {
@@ -420,6 +457,7 @@ poll_sfm(struct smmuv3_fe *f)
 
 	if (on && !f->sfm) {
 		smmuv3_fe_evt_publish(f);
+		smmuv3_fe_priq_publish(f);
 		f->sfm = true;
 		smmuv3_fe_gerror(f, SMMUV3_GERROR_SFM);
 	} else if (!on) {

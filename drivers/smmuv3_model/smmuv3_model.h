@@ -11,10 +11,11 @@
  * @code
  *	       registers (128 KiB), queues, tables: memory shared with a driver
  *	                     |
- *	  smmuv3_model: front end (registers, CMDQ, EVTQ) -- back end (STE, CD, walk, TLB)
+ *	  smmuv3_model: front end (registers, CMDQ, EVTQ, PRIQ) -- back end (STE, CD, walk, TLB)
  *	                     |
  *	  smmuv3_model_dma: engines, one StreamID and PASID each, that read, write
- *	                    and copy real bytes at virtual addresses
+ *	                    and copy real bytes at virtual addresses; as PCIe
+ *	                    functions they have an ATC and ask for pages
  * @endcode
  *
  * The model is a passive register page, a set of memory windows and a step
@@ -77,6 +78,12 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_NO_COHACC		(UINT32_C(1) << 8)
 #define SMMUV3_MODEL_TERM_ABORT_ONLY	(UINT32_C(1) << 9)	/**< TERM_MODEL = 1 */
 
+/** Features an SMMU has only when asked for. */
+#define SMMUV3_MODEL_ATS		(UINT32_C(1) << 0)	/**< IDR0.ATS and ATSRECERR */
+#define SMMUV3_MODEL_PRI		(UINT32_C(1) << 1)	/**< IDR0.PRI; needs ATS */
+#define SMMUV3_MODEL_PPS		(UINT32_C(1) << 2)
+		/**< IDR3.PPS: responses have the PASID of their request; needs PRI */
+
 /** Choices the architecture leaves open: set bits change the default. */
 #define SMMUV3_MODEL_RETRY_HELD		(UINT32_C(1) << 0)
 		/**< a stall held back by a full EVTQ is retried, not replayed [3.5.4, 7.2] */
@@ -94,6 +101,8 @@ struct smmuv3_model_dma;
 		/**< words of an STE or CD are fetched in several steps, in varying order */
 #define SMMUV3_MODEL_NO_STALL_SUPPORT	(UINT32_C(1) << 7)
 		/**< transactions terminate although CD.S is set [7.4 of the facts: STALL=0] */
+#define SMMUV3_MODEL_FAIL_EACH_PPR	(UINT32_C(1) << 8)
+		/**< with the PRIQ off or aborted requests without Last are answered too */
 
 /** Zero in any field means the value in brackets. */
 struct smmuv3_model_conf {
@@ -102,10 +111,12 @@ struct smmuv3_model_conf {
 	unsigned int ssid_bits;	/**< IDR1.SSIDSIZE, 1..20 [16]; SMMUV3_MODEL_NONE for 0 */
 	unsigned int cmdq_log2;	/**< IDR1.CMDQS, 1..19 [10]; SMMUV3_MODEL_NONE for 0 */
 	unsigned int evtq_log2;	/**< IDR1.EVENTQS, 1..19 [10]; SMMUV3_MODEL_NONE for 0 */
+	unsigned int priq_log2;	/**< IDR1.PRIQS, 1..19 [10]; SMMUV3_MODEL_NONE for 0 */
 	unsigned int oas_bits;	/**< 32, 36, 40, 42, 44 or 48 [48] */
 	unsigned int stall_model; /**< IDR0.STALL_MODEL, 0..2 [0] */
 	unsigned int stall_max;	/**< IDR5.STALL_MAX, 1..65535 [512] */
 	uint32_t no_features;	/**< SMMUV3_MODEL_NO_* [0: everything] */
+	uint32_t features;	/**< SMMUV3_MODEL_ATS ... [0: none of them] */
 	uint32_t choices;	/**< SMMUV3_MODEL_RETRY_HELD ... [0] */
 	unsigned int ack_delay;	/**< steps until a CR0 or IRQ_CTRL bit is acknowledged, each bit
 				  * one step after the one before; 0 acknowledges in the next step */
@@ -175,8 +186,9 @@ enum smmuv3_model_irq {
 	SMMUV3_MODEL_IRQ_EVTQ,
 	SMMUV3_MODEL_IRQ_GERROR,
 	SMMUV3_MODEL_IRQ_CMD_SYNC,
+	SMMUV3_MODEL_IRQ_PRIQ,
 };
-#define SMMUV3_MODEL_NB_IRQS 3
+#define SMMUV3_MODEL_NB_IRQS 4
 void smmuv3_model_irq_fd(struct smmuv3_model *m, enum smmuv3_model_irq irq, int fd);
 
 /*
@@ -215,16 +227,39 @@ struct smmuv3_model_done {
 	uint32_t nb_stalls;	/**< recorded stalls this DMA went through */
 	uint64_t bytes;		/**< moved */
 	uint64_t t_start;	/**< first transaction tried */
-	uint64_t t_event;	/**< its last stall record's EVTQ PROD store */
-	uint64_t t_resume;	/**< that stall's RESUME consumed */
+	uint64_t t_event;	/**< its last stall record's EVTQ PROD store, or that of the
+				  * PRIQ for the Last of its last group */
+	uint64_t t_resume;	/**< that stall's RESUME, or that group's PRI_RESP, consumed */
 	uint64_t t_end;		/**< now */
+	uint32_t nb_groups;	/**< page request groups this DMA waited for */
 };
+
+/** What an engine is. */
+enum smmuv3_model_dma_kind {
+	SMMUV3_MODEL_DMA_PLAIN,	/**< sends untranslated addresses; faults stall or terminate */
+	SMMUV3_MODEL_DMA_ATS,	/**< a PCIe function with an ATC, which asks for pages (PRI) */
+};
+
+/** Misbehaviour of a function: smmuv3_model_dma_quirks(). */
+#define SMMUV3_MODEL_QUIRK_LOSE_LAST	(UINT32_C(1) << 0)
+		/**< the page request with Last never arrives */
+#define SMMUV3_MODEL_QUIRK_DUP_LAST	(UINT32_C(1) << 1)
+		/**< it is sent twice */
+#define SMMUV3_MODEL_QUIRK_CREDITS	(UINT32_C(1) << 2)
+		/**< it sends page requests without regard to its allocation */
+#define SMMUV3_MODEL_QUIRK_DEAD_ATC	(UINT32_C(1) << 3)
+		/**< it does not answer invalidations: CERROR_ATC_INV_SYNC at the next SYNC */
 
 struct smmuv3_model_dma_conf {
 	uint32_t sid;		/**< StreamID; one the SMMU does not know is a test, not an error */
 	bool has_ssid;
 	uint32_t ssid;		/**< SubstreamID/PASID */
 	unsigned int depth;	/**< DMAs outstanding, 1..65536 [256] */
+	enum smmuv3_model_dma_kind kind; /**< [plain]; an ATS one needs SMMUV3_MODEL_ATS */
+	unsigned int group_pages; /**< ATS: pages of a DMA asked for in one group, 1..512 [1] */
+	unsigned int prg_indices; /**< ATS: PRG indices of the function, 1..512 [512] */
+	bool prg_pasid;		/**< ATS: PRG Response PASID Required; each PASID then has PRG
+				  * indices of its own */
 	/** Called on the stepping thread for each finished DMA; then poll returns none. */
 	void (*on_done)(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done,
 			void *ctx);
@@ -234,6 +269,69 @@ struct smmuv3_model_dma_conf {
 /** @return NULL with errno EINVAL or ENOMEM. */
 struct smmuv3_model_dma *smmuv3_model_dma_create(struct smmuv3_model *m,
 		const struct smmuv3_model_dma_conf *conf);
+
+/*
+ * PCIe functions: engines of kind ATS with one StreamID are one function, with one
+ * ATC, one allocation of page requests, and the same prg_indices and prg_pasid.
+ * Its DMA is translated by the ATC, else by a Translation Request; what is not
+ * mapped is asked for in page request groups (if PRI is on), and translated again
+ * when the group was answered. On Success it goes on, on Invalid the DMA aborts, a
+ * Response Failure stops the function from asking until PRI was disabled and
+ * enabled again. These are the operations of the device's driver.
+ */
+
+/**
+ * Switch ATS on, with an empty ATC. Until then the function sends untranslated addresses.
+ * @param stu log2 of the smallest translation unit, 12 to 30; 0 for 12. Invalidations of less
+ *	do nothing.
+ * @return 0, -EINVAL (not a function with ATS; stu), -EBUSY (on already).
+ */
+int smmuv3_model_dma_ats_enable(struct smmuv3_model_dma *dma, unsigned int stu);
+
+/** 0, or -EINVAL when it is not on. With PRI on, or not drained, that is a driver error. */
+int smmuv3_model_dma_ats_disable(struct smmuv3_model_dma *dma);
+
+/**
+ * Let the function have @p n page requests outstanding.
+ * @return 0, -EINVAL (0; ATS is off; no SMMUV3_MODEL_PRI), -EBUSY (on, or not drained).
+ */
+int smmuv3_model_dma_pri_enable(struct smmuv3_model_dma *dma, uint32_t n);
+
+/**
+ * Start no more groups: what needs one aborts. Those under way are sent to their end.
+ * @return 0, or -EINVAL when it is not on.
+ */
+int smmuv3_model_dma_pri_disable(struct smmuv3_model_dma *dma);
+
+/** PRI is off and each group of the function has been answered. */
+bool smmuv3_model_dma_pri_drained(const struct smmuv3_model_dma *dma);
+
+/** A Response Failure arrived since PRI was enabled. */
+bool smmuv3_model_dma_pri_failed(const struct smmuv3_model_dma *dma);
+
+/** Page requests of the function that are outstanding: credits in use. */
+uint32_t smmuv3_model_dma_pri_outstanding(const struct smmuv3_model_dma *dma);
+
+/**
+ * Send a stop marker for the engine's PASID. Without a PASID the same message is a page
+ * request like another, for address 0 with no permission, and wants an answer.
+ * @return 0, -EINVAL (PRI is off), -EAGAIN (a group of the PASID is being sent; no index or
+ *	no credit for a page request).
+ */
+int smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma);
+
+/**
+ * Make the function misbehave, until called again.
+ * @param quirks SMMUV3_MODEL_QUIRK_*, 0 for none.
+ * @param one_in LOSE_LAST and DUP_LAST: one time in so many, at random; 0 and 1 for always.
+ */
+void smmuv3_model_dma_quirks(struct smmuv3_model_dma *dma, uint32_t quirks, uint32_t one_in);
+
+/**
+ * Reset the function: its DMAs abort, groups are forgotten, the ATC is empty, ATS and PRI
+ * are off.
+ */
+void smmuv3_model_dma_reset(struct smmuv3_model_dma *dma);
 
 /** Waits for what is outstanding (it must be able to end), then frees. NULL is allowed. */
 void smmuv3_model_dma_destroy(struct smmuv3_model_dma *dma);
@@ -276,8 +374,9 @@ enum smmuv3_model_knob {
 	SMMUV3_MODEL_KNOB_NO_ACK,	/**< CR0ACK and IRQ_CTRLACK do not move while set */
 	SMMUV3_MODEL_KNOB_SFM,		/**< enter Service Failure Mode */
 	SMMUV3_MODEL_KNOB_GBPA_STUCK,	/**< GBPA.UPDATE does not clear while set */
+	SMMUV3_MODEL_KNOB_PRIQ_ABORT,	/**< the next n page request writes abort (PRIQ_ABT_ERR) */
 };
-#define SMMUV3_MODEL_NB_KNOBS 7
+#define SMMUV3_MODEL_NB_KNOBS 8
 void smmuv3_model_knob(struct smmuv3_model *m, enum smmuv3_model_knob knob, uint32_t value);
 
 /** Counters, each with a name: smmuv3_model_stat_name(). */
@@ -304,8 +403,20 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_MSIS,
 	SMMUV3_MODEL_STAT_IRQS,
 	SMMUV3_MODEL_STAT_CERRORS,
+	SMMUV3_MODEL_STAT_ATS_REQUESTS,		/**< Translation Requests */
+	SMMUV3_MODEL_STAT_ATC_HITS,
+	SMMUV3_MODEL_STAT_ATC_INVS,		/**< that reached a function */
+	SMMUV3_MODEL_STAT_ATC_TIMEOUTS,		/**< that a function did not answer */
+	SMMUV3_MODEL_STAT_PRI_GROUPS,		/**< page request groups started */
+	SMMUV3_MODEL_STAT_PRI_WAITS,		/**< for a credit or a PRG index */
+	SMMUV3_MODEL_STAT_PPRS,			/**< page requests and stop markers written */
+	SMMUV3_MODEL_STAT_PPRS_LOST,		/**< discarded: overflow, disabled or aborted */
+	SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS,
+	SMMUV3_MODEL_STAT_PRI_RESPS,		/**< PRI_RESPs that answered a group */
+	SMMUV3_MODEL_STAT_PRI_RESPS_STALE,	/**< that answered none */
+	SMMUV3_MODEL_STAT_PRI_AUTO_RESPS,	/**< groups that the SMMU answered by itself */
 };
-#define SMMUV3_MODEL_NB_STATS 22
+#define SMMUV3_MODEL_NB_STATS 34
 uint64_t smmuv3_model_stat(const struct smmuv3_model *m, enum smmuv3_model_stat stat);
 const char *smmuv3_model_stat_name(enum smmuv3_model_stat stat);
 const char *smmuv3_model_status_name(enum smmuv3_model_status status);
@@ -329,8 +440,9 @@ void smmuv3_model_driver_errors_clear(struct smmuv3_model *m);
 /**
  * The oracle keeps, beside the TLB, what each completed SYNC promised: it counts
  * and logs transactions that were answered twice or never (an engine destroyed,
- * the model destroyed), and accesses through a translation or a configuration
- * whose invalidation had completed. Its texts follow the driver's in a log of
+ * the model destroyed), page request groups likewise, and accesses through a
+ * translation (in the TLB or an ATC) or a configuration whose invalidation had
+ * completed. Its texts follow the driver's in a log of
  * their own. Zero at the end of each test.
  */
 unsigned int smmuv3_model_oracle_errors(const struct smmuv3_model *m);

@@ -94,7 +94,7 @@ stall_record(struct smmuv3_model *m, struct smmuv3_slot *s)
 	struct smmuv3_fault fault = { .id = s->fault_id };
 	struct smmuv3_evt evt;
 
-	smmuv3_evt_make(s->dma, &acc, &fault, &evt);
+	smmuv3_evt_make(&s->dma->conf, &acc, &fault, &evt);
 	evt.dw[1] |= SMMUV3_EVT1_STALL | SMMUV3_PUT(SMMUV3_EVT1_STAG, s->stag);
 	switch (smmuv3_fe_evt_put(&m->fe, &evt)) {
 	case SMMUV3_FE_PUT_UNWRITABLE:

@@ -49,11 +49,9 @@ slot_len(const struct smmuv3_slot *s)
 
 /* The record of a fault: which fields are valid [7.3; 4.2 of the facts]. */
 void
-smmuv3_evt_make(const struct smmuv3_model_dma *dma, const struct smmuv3_access *acc,
+smmuv3_evt_make(const struct smmuv3_model_dma_conf *who, const struct smmuv3_access *acc,
 		const struct smmuv3_fault *fault, struct smmuv3_evt *evt)
 {
-	const struct smmuv3_model_dma_conf *who = &dma->conf;
-
 	*evt = (struct smmuv3_evt){ .dw = {
 		SMMUV3_PUT(SMMUV3_EVT0_ID, fault->id) | SMMUV3_PUT(SMMUV3_EVT0_SID, who->sid) } };
 	if (who->has_ssid && !fault->no_ssid) {
@@ -70,6 +68,18 @@ smmuv3_evt_make(const struct smmuv3_model_dma *dma, const struct smmuv3_access *
 		evt->dw[1] = SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_TT);
 		evt->dw[3] = fault->fetch & SMMUV3_EVT3_FETCHADDR;
 		break;
+	case SMMUV3_F_BAD_ATS_TREQ:
+		/* A PCIe request always asks to read; one STU. */
+		evt->dw[1] = SMMUV3_PUT(SMMUV3_EVT1_TREQ_SPAN, 1) | SMMUV3_EVT1_TREQ_R |
+			SMMUV3_PUT(SMMUV3_EVT1_TREQ_P, acc->priv) |
+			SMMUV3_PUT(SMMUV3_EVT1_TREQ_X, acc->instr) |
+			SMMUV3_PUT(SMMUV3_EVT1_TREQ_W, acc->write);
+		evt->dw[2] = acc->va & ~SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0);
+		return;
+	case SMMUV3_F_TRANSL_FORBIDDEN:
+		evt->dw[1] = SMMUV3_PUT(SMMUV3_EVT1_RNW, !acc->write);
+		evt->dw[2] = acc->va;
+		return;
 	case SMMUV3_F_TRANSLATION:
 	case SMMUV3_F_ADDR_SIZE:
 	case SMMUV3_F_ACCESS:
@@ -215,11 +225,14 @@ take_fault(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_ac
 		ctx->kind == SMMUV3_CTX_S1;
 
 	if (by_cd && ctx->stall) {
+		if (s->dma->ep != NULL)
+			smmuv3_log_add(&m->driver_log, "SID %u is a PCIe function and its CD has S "
+					"set: it may not stall", s->dma->conf.sid);
 		smmuv3_stall_begin(m, s, acc, fault);
 		return false;
 	}
 	if (fault->id != 0 && (!by_cd || ctx->record)) {
-		smmuv3_evt_make(s->dma, acc, fault, &evt);
+		smmuv3_evt_make(&s->dma->conf, acc, fault, &evt);
 		smmuv3_fe_evt_report(&m->fe, &evt);
 	}
 	return answer_fault(m, s, by_cd && !ctx->abort ? SMMUV3_MODEL_RAZWI :
@@ -251,7 +264,10 @@ smmuv3_slot_run(struct smmuv3_model *m, struct smmuv3_slot *s, unsigned int max)
 
 		n++;
 		open_transaction(m, s);
-		switch (smmuv3_translate(m, s->dma, &acc, &to, &fault)) {
+		switch (s->dma->ep == NULL ? smmuv3_translate(m, s->dma, &acc, &to, &fault) :
+				smmuv3_ep_access(m, s, &acc, &to, &fault)) {
+		case SMMUV3_WAIT:
+			return n;
 		case SMMUV3_OK:
 			if (move(m, s, &to, len))
 				more = advance(m, s, len);

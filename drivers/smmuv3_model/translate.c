@@ -67,6 +67,31 @@ in_range(const struct smmuv3_ctx *ctx, uint64_t va)
 	return (va & bits) == ((va & SMMUV3_BIT(55)) ? bits : 0);
 }
 
+/* The leaf of an address in a stage 1 context; *e may be @p leaf. */
+static inline enum smmuv3_result
+find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
+		struct smmuv3_tlb_entry *leaf, struct smmuv3_tlb_entry **e,
+		struct smmuv3_fault *fault)
+{
+	uint64_t va = input & SMMUV3_BITS(55, 0);
+	enum smmuv3_result r;
+
+	/* A TLB entry is found by 56 bits: the others are looked at first. */
+	if (!in_range(ctx, input))
+		return fail(fault, SMMUV3_F_TRANSLATION);
+	*e = smmuv3_tlb_find(&m->tlb, ctx->asid, va);
+	if (*e != NULL) {
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
+		smmuv3_oracle_leaf(&m->oracle, &(*e)->checked, ctx->asid, (*e)->global, (*e)->gran,
+				(*e)->level, (*e)->shift, va);
+		return SMMUV3_OK;
+	}
+	r = smmuv3_walk(m, ctx, input, leaf, fault);
+	if (r == SMMUV3_OK)
+		*e = smmuv3_tlb_insert(m, leaf, va);
+	return r;
+}
+
 enum smmuv3_result
 smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault)
@@ -84,38 +109,57 @@ smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 			return fail(fault, 0);
 		return bypass(m, acc->va, 0, to, fault);
 	}
-	if (ctx->gen != m->cfg_gen || ctx->kind == SMMUV3_CTX_NONE) {
-		r = smmuv3_ctx_make(m, dma, fault);
-		if (r != SMMUV3_OK) {
-			ctx->kind = SMMUV3_CTX_NONE;
-			return r;
-		}
-	}
+	r = smmuv3_ctx_get(m, dma, fault);
+	if (r != SMMUV3_OK)
+		return r;
 	overrides(ctx, acc);
 	if (ctx->kind == SMMUV3_CTX_BYPASS) {
 		smmuv3_oracle_cfg(&m->oracle, ctx, dma->conf.sid, UINT32_MAX);
 		return bypass(m, acc->va, SMMUV3_F_ADDR_SIZE, to, fault);
 	}
-	/* A TLB entry is found by 56 bits: the others are looked at first. */
-	if (!in_range(ctx, acc->va))
-		return fail(fault, SMMUV3_F_TRANSLATION);
+	r = find_leaf(m, ctx, acc->va, &leaf, &e, fault);
+	if (r != SMMUV3_OK)
+		return r;
 	va = acc->va & SMMUV3_BITS(55, 0);
-	e = smmuv3_tlb_find(&m->tlb, ctx->asid, va);
-	if (e != NULL) {
-		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
-		smmuv3_oracle_leaf(&m->oracle, &e->checked, ctx->asid, e->global, e->gran,
-				e->level, e->shift, va);
-	} else {
-		r = smmuv3_walk(m, ctx, acc->va, &leaf, fault);
-		if (r != SMMUV3_OK)
-			return r;
-		e = smmuv3_tlb_insert(m, &leaf, va);
-	}
 	if (!permitted(ctx, e, acc))
 		return fail(fault, SMMUV3_F_PERMISSION);
 	smmuv3_oracle_cfg(&m->oracle, ctx, dma->conf.sid, dma->conf.has_ssid ? dma->conf.ssid : 0);
 	off = va & ((UINT64_C(1) << e->shift) - 1);
 	to->pa = e->pa + off;
 	to->host = e->host != NULL && e->win_gen == m->wins.gen ? e->host + off : NULL;
+	return SMMUV3_OK;
+}
+
+enum smmuv3_result
+smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *asked, struct smmuv3_page *page,
+		struct smmuv3_fault *fault)
+{
+	const struct smmuv3_ctx *ctx = &dma->ctx;
+	struct smmuv3_access acc = { .va = asked->va, .priv = asked->priv };
+	struct smmuv3_tlb_entry *e, leaf;
+	struct smmuv3_target to;
+	enum smmuv3_result r;
+
+	if (ctx->kind == SMMUV3_CTX_BYPASS) {
+		smmuv3_oracle_cfg(&m->oracle, &dma->ctx, dma->conf.sid, UINT32_MAX);
+		r = bypass(m, acc.va, SMMUV3_F_ADDR_SIZE, &to, fault);
+		*page = (struct smmuv3_page){ .pa = acc.va & ~SMMUV3_BITS(11, 0), .read = true,
+			.write = true, .exec = true };
+		return r;
+	}
+	r = find_leaf(m, ctx, acc.va, &leaf, &e, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	smmuv3_oracle_cfg(&m->oracle, &dma->ctx, dma->conf.sid,
+			dma->conf.has_ssid ? dma->conf.ssid : 0);
+	overrides(ctx, &acc);
+	page->pa = e->pa + (acc.va & SMMUV3_BITS(55, 12) & ((UINT64_C(1) << e->shift) - 1));
+	page->read = permitted(ctx, e, &acc);
+	acc.instr = ctx->instcfg != 2;
+	page->exec = permitted(ctx, e, &acc);
+	acc.instr = false;
+	acc.write = true;
+	page->write = permitted(ctx, e, &acc);
 	return SMMUV3_OK;
 }

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * A function's ATC: pages of 4 KiB, with and without PASID. What is in it stays until
+ * an invalidation that names it, or until another page needs its place.
+ */
+
+#include "internal.h"
+
+#define ATC_LOOKUPS 64		/* up to that many pages they are looked up one by one */
+
+static struct smmuv3_atc_entry *
+atc_slot(struct smmuv3_ep *ep, bool ssv, uint32_t ssid, bool priv, uint64_t vpn)
+{
+	uint64_t who = ssv ? (uint64_t)ssid << 1 | 1 : 0;
+	uint64_t h = (vpn ^ who << 40 ^ (uint64_t)priv << 62) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &ep->atc[h >> (64 - SMMUV3_ATC_LOG2)];
+}
+
+struct smmuv3_atc_entry *
+smmuv3_atc_find(struct smmuv3_ep *ep, bool ssv, uint32_t ssid, const struct smmuv3_access *acc)
+{
+	uint64_t vpn = acc->va >> SMMUV3_PAGE_SHIFT;
+	struct smmuv3_atc_entry *e = atc_slot(ep, ssv, ssid, acc->priv, vpn);
+
+	if (e->gen != ep->atc_gen || e->vpn != vpn || e->ssv != ssv || e->ssid != ssid ||
+			e->priv != acc->priv)
+		return NULL;
+	return (acc->write ? e->write : acc->instr ? e->exec : e->read) ? e : NULL;
+}
+
+void
+smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid, const struct smmuv3_access *acc,
+		const struct smmuv3_page *page)
+{
+	uint64_t vpn = acc->va >> SMMUV3_PAGE_SHIFT;
+
+	*atc_slot(ep, ssv, ssid, acc->priv, vpn) = (struct smmuv3_atc_entry){
+		.vpn = vpn, .pa = page->pa, .checked = ep->m->oracle.seq, .gen = ep->atc_gen,
+		.ssid = ssid, .ssv = ssv, .priv = acc->priv,
+		.read = page->read, .write = page->write, .exec = page->exec,
+	};
+}
+
+void
+smmuv3_atc_clear(struct smmuv3_ep *ep)
+{
+	ep->atc_gen++;
+}
+
+static bool
+atc_covered(const struct smmuv3_atc_entry *e, const struct smmuv3_inv *inv)
+{
+	uint64_t va = e->vpn << SMMUV3_PAGE_SHIFT;
+
+	/* Without SSV: what was asked for without PASID, and no more than that. */
+	return e->ssv == inv->ssv && (!e->ssv || inv->global || e->ssid == inv->ssid) &&
+		va >= inv->va && va <= inv->last;
+}
+
+static void
+atc_invalidate(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
+{
+	if (!inv->global && (inv->last - inv->va) >> SMMUV3_PAGE_SHIFT < ATC_LOOKUPS) {
+		for (uint64_t vpn = inv->va >> SMMUV3_PAGE_SHIFT;
+				vpn <= inv->last >> SMMUV3_PAGE_SHIFT; vpn++)
+			for (int priv = 0; priv < 2; priv++) {
+				struct smmuv3_atc_entry *e = atc_slot(ep, inv->ssv, inv->ssid,
+						priv, vpn);
+
+				if (atc_covered(e, inv))
+					e->gen = 0;
+			}
+		return;
+	}
+	for (size_t i = 0; i < sizeof(ep->atc) / sizeof(ep->atc[0]); i++)
+		if (atc_covered(&ep->atc[i], inv))
+			ep->atc[i].gen = 0;
+}
+
+/* CMD_ATC_INV [4.5.1] */
+void
+smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
+{
+	unsigned int size = SMMUV3_GET(SMMUV3_ATC1_SIZE, cmd->dw[1]);
+	uint32_t sid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
+	struct smmuv3_ep *ep = smmuv3_ep_find(m, sid);
+	struct smmuv3_inv inv = {
+		.kind = SMMUV3_INV_ATC, .sid = sid, .ssv = cmd->dw[0] & SMMUV3_CMD0_SSV,
+		.global = cmd->dw[0] & SMMUV3_ATC0_GLOBAL, .last = UINT64_MAX,
+	};
+	uint64_t low;
+
+	/* Ignored while the SMMU is off [6.3.9]; a StreamID of nobody answers UR. */
+	if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN) || ep == NULL)
+		return;
+	if (ep->quirks & SMMUV3_MODEL_QUIRK_DEAD_ATC) {
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATC_TIMEOUTS);
+		m->atc_timeout = true;
+		return;
+	}
+	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATC_INVS);
+	if (!inv.ssv)
+		inv.global = false;	/* no meaning without SSV */
+	else if (!inv.global)
+		inv.ssid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SSID, cmd->dw[0]);
+	if (size < SMMUV3_ATC_SIZE_ALL) {
+		low = (UINT64_C(1) << (SMMUV3_PAGE_SHIFT + size)) - 1;
+		inv.va = cmd->dw[1] & SMMUV3_ATC1_ADDR & ~low;
+		inv.last = inv.va | low;
+	}
+	if (ep->ats && inv.last - inv.va < (UINT64_C(1) << ep->stu) - 1) {
+		smmuv3_log_add(&m->driver_log, "ATC_INV for SID %u of less than its smallest "
+				"translation unit (2^%u)", sid, ep->stu);
+		return;
+	}
+	smmuv3_oracle_invalidated(&m->oracle, &inv);
+	if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE)
+		smmuv3_atc_clear(ep);
+	else
+		atc_invalidate(ep, &inv);
+}

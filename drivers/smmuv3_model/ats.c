@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The SMMU's side of ATS [3.9.1, 7.3.6; 4.5 of the facts]. Nothing here stalls, and
+ * CD.S, R and A have no say in it.
+ */
+
+#include "internal.h"
+
+/* Unsupported Request: ATS is not to be used by this stream. */
+static enum smmuv3_result
+unsupported(struct smmuv3_model *m, const struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *acc, bool record)
+{
+	struct smmuv3_fault fault = { .id = SMMUV3_F_BAD_ATS_TREQ };
+	struct smmuv3_evt evt;
+
+	if (record) {
+		smmuv3_evt_make(&dma->conf, acc, &fault, &evt);
+		smmuv3_fe_evt_report(&m->fe, &evt);
+	}
+	return SMMUV3_FAULT;
+}
+
+/* Completer Abort: the configuration is bad, or could not be read. */
+static enum smmuv3_result
+completer_abort(struct smmuv3_model *m, const struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *acc, const struct smmuv3_fault *fault)
+{
+	struct smmuv3_evt evt;
+
+	if (fault->id != 0 && m->fe.val[SMMUV3_FE_CR2] & SMMUV3_CR2_REC_CFG_ATS) {
+		smmuv3_evt_make(&dma->conf, acc, fault, &evt);
+		smmuv3_fe_evt_report(&m->fe, &evt);
+	}
+	return SMMUV3_FAULT;
+}
+
+enum smmuv3_result
+smmuv3_ats_request(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *acc, struct smmuv3_page *page,
+		struct smmuv3_fault *fault)
+{
+	struct smmuv3_ctx *ctx = &dma->ctx;
+	enum smmuv3_result r;
+
+	*page = (struct smmuv3_page){ 0 };
+	if (m->fe.sfm)
+		return unsupported(m, dma, acc, false);
+	if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN))
+		return unsupported(m, dma, acc, true);
+	r = smmuv3_ctx_get(m, dma, fault);
+	if (r == SMMUV3_BUSY)
+		return r;
+	if (ctx->ste == SMMUV3_STE_SAYS_ABORT)
+		return unsupported(m, dma, acc, false);
+	if (ctx->ste == SMMUV3_STE_SAYS_GO && !ctx->ats)
+		return unsupported(m, dma, acc, true);
+	if (r == SMMUV3_OK)
+		r = smmuv3_translate_page(m, dma, acc, page, fault);
+	if (r == SMMUV3_OK)
+		return r;
+	if (r == SMMUV3_FAULT && fault->id >= SMMUV3_F_TRANSLATION &&
+			fault->id <= SMMUV3_F_PERMISSION)
+		return SMMUV3_OK;	/* Success without permissions */
+	return completer_abort(m, dma, acc, fault);
+}
+
+/* A transaction with an address that an ATC translated. OK: it goes there. */
+enum smmuv3_result
+smmuv3_ats_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma, uint64_t pa,
+		bool write)
+{
+	struct smmuv3_access acc = { .va = pa, .write = write };
+	struct smmuv3_fault fault = { 0 };
+	struct smmuv3_ctx *ctx = &dma->ctx;
+	struct smmuv3_evt evt;
+
+	if (m->fe.sfm)
+		return SMMUV3_FAULT;
+	if (smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
+		if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_ATSCHK))
+			return SMMUV3_OK;
+		if (smmuv3_ctx_get(m, dma, &fault) == SMMUV3_BUSY)
+			return SMMUV3_BUSY;
+		if (ctx->ste != SMMUV3_STE_SAYS_GO)
+			return SMMUV3_FAULT;
+		if (ctx->ats)
+			return SMMUV3_OK;
+	}
+	fault = (struct smmuv3_fault){ .id = SMMUV3_F_TRANSL_FORBIDDEN, .no_ssid = true };
+	smmuv3_evt_make(&dma->conf, &acc, &fault, &evt);
+	smmuv3_fe_evt_report(&m->fe, &evt);
+	return SMMUV3_FAULT;
+}

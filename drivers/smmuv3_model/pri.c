@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The SMMU's side of PRI [3.5.3, 4.5.2, 8; 2.4 of the facts]: a page request goes to
+ * the PRIQ, or is discarded and perhaps answered here. And PRI_RESP, with what is
+ * wrong about it: as many responses are owed as records with Last were written.
+ */
+
+#include "internal.h"
+
+static bool
+pasid_in_response(const struct smmuv3_model *m, const struct smmuv3_ep *ep,
+		const struct smmuv3_group *g)
+{
+	return g->ssv && (ep->prg_pasid || m->features & SMMUV3_MODEL_PPS);
+}
+
+/* A response made here: the group may have had one, if its Last came twice. */
+static void
+respond(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g, unsigned int code)
+{
+	if (!g->open)
+		return;
+	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS);
+	g->responded = false;
+	smmuv3_ep_answer(m, ep, g, code);
+}
+
+/* Overflow, and the request had Last set: the table of 2.4. */
+static void
+respond_overflow(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g)
+{
+	bool pasid = false;
+	struct smmuv3_fault fault;
+
+	if (m->ssid_bits != 0 && g->ssv) {
+		if (m->features & SMMUV3_MODEL_PPS) {
+			pasid = true;
+		} else if (!smmuv3_ste_ppar(m, ep->sid, &pasid, &fault)) {
+			struct smmuv3_model_dma_conf who = { .sid = ep->sid,
+				.has_ssid = g->ssv, .ssid = g->ssid };
+			struct smmuv3_evt evt;
+
+			if (fault.id != 0 && m->fe.val[SMMUV3_FE_CR2] & SMMUV3_CR2_REC_CFG_ATS) {
+				smmuv3_evt_make(&who, NULL, &fault, &evt);
+				smmuv3_fe_evt_report(&m->fe, &evt);
+			}
+			respond(m, ep, g, SMMUV3_PRI_RESP_FAILURE);
+			return;
+		}
+		if (pasid != pasid_in_response(m, ep, g))
+			smmuv3_log_add(&m->driver_log, "SID %u: an automatic response %s PASID, but "
+					"the function wants it otherwise: see STE.PPAR", ep->sid,
+					pasid ? "with" : "without");
+	}
+	respond(m, ep, g, SMMUV3_PRI_RESP_SUCCESS);
+}
+
+void
+smmuv3_pri_send(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
+		const struct smmuv3_ppr *ppr)
+{
+	bool last = ppr->dw[0] & SMMUV3_PPR0_LAST;
+
+	switch (smmuv3_fe_ppr_put(&m->fe, ppr)) {
+	case SMMUV3_FE_PPR_PUT:
+		if (!last)
+			return;
+		g->last_nb = m->fe.priq.nb;
+		if (g->owed++ == 0)
+			g->first_nb = g->last_nb;
+		if (g->slot == NULL)
+			return;
+		m->asked[m->nb_asked++] = g->slot;
+		if (m->nb_asked == 2 * SMMUV3_BATCH)
+			smmuv3_fe_priq_publish(&m->fe);
+		return;
+	case SMMUV3_FE_PPR_OVERFLOW:
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PPRS_LOST);
+		if (last)
+			respond_overflow(m, ep, g);
+		return;
+	default:
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PPRS_LOST);
+		if (last || m->choices & SMMUV3_MODEL_FAIL_EACH_PPR)
+			respond(m, ep, g, SMMUV3_PRI_RESP_FAILURE);
+		return;
+	}
+}
+
+/* PRIQ PROD is about to be stored. */
+void
+smmuv3_pri_publish(struct smmuv3_model *m)
+{
+	uint64_t now;
+
+	if (m->nb_asked == 0)
+		return;
+	now = smmuv3_model_cycles();
+	for (unsigned int i = 0; i < m->nb_asked; i++)
+		m->asked[i]->done.t_event = now;
+	m->nb_asked = 0;
+}
+
+struct response {
+	uint32_t sid, ssid;
+	uint16_t idx;
+	uint8_t code;
+	bool ssv;
+};
+
+static void
+mistake(struct smmuv3_model *m, const struct response *r, const char *what)
+{
+	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
+	smmuv3_log_add(&m->driver_log, "PRI_RESP for SID %u%s PRG %u %s", r->sid,
+			r->ssv ? " with PASID," : ",", r->idx, what);
+}
+
+static bool
+form_fits(const struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct smmuv3_group *g,
+		const struct response *r)
+{
+	return r->ssv == pasid_in_response(m, ep, g) && (!r->ssv || r->ssid == g->ssid);
+}
+
+/* No group is owed this response: why? */
+static void
+not_owed(struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct smmuv3_group *g,
+		const struct response *r)
+{
+	const struct smmuv3_prgs *p;
+
+	for (p = ep->prgs; p != NULL; p = p->next)
+		if (p->group[r->idx].open && !form_fits(m, ep, &p->group[r->idx], r)) {
+			mistake(m, r, "has the PASID form wrong for this function");
+			return;
+		}
+	if (g != NULL && g->open)
+		mistake(m, r, "came before the group's Last");
+	else if (g != NULL && g->responded)
+		mistake(m, r, "came twice");
+	else
+		mistake(m, r, "names a group that is not outstanding");
+}
+
+/* The group a response can be meant for. */
+static struct smmuv3_group *
+group_find(struct smmuv3_ep *ep, const struct response *r)
+{
+	struct smmuv3_prgs *p;
+
+	for (p = ep->prgs; p != NULL; p = p->next)
+		if (!ep->prg_pasid || (p->ssv == r->ssv && (!r->ssv || p->ssid == r->ssid)))
+			return &p->group[r->idx];
+	return NULL;
+}
+
+/* CMD_PRI_RESP [4.5.2] */
+void
+smmuv3_pri_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
+{
+	struct response r = {
+		.sid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]),
+		.ssv = cmd->dw[0] & SMMUV3_CMD0_SSV,
+		.ssid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SSID, cmd->dw[0]),
+		.idx = (uint16_t)SMMUV3_GET(SMMUV3_PRI1_PRGINDEX, cmd->dw[1]),
+		.code = (uint8_t)SMMUV3_GET(SMMUV3_PRI1_RESP, cmd->dw[1]),
+	};
+	struct smmuv3_ep *ep = smmuv3_ep_find(m, r.sid);
+	struct smmuv3_group *g;
+
+	/* Ignored while the SMMU is off [6.3.9]. */
+	if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
+		return;
+	}
+	if (ep == NULL) {
+		mistake(m, &r, "names a function that does not exist");
+		return;
+	}
+	g = group_find(ep, &r);
+	if (g == NULL || !form_fits(m, ep, g, &r) || (g->owed == 0 &&
+			!(g->open && g->sent == g->nb))) {
+		not_owed(m, ep, g, &r);
+		return;
+	}
+	if (g->owed != 0) {
+		if (g->first_nb != 0 && !smmuv3_fe_ppr_freed(&m->fe, g->first_nb))
+			smmuv3_log_add(&m->driver_log, "PRI_RESP for SID %u, PRG %u before "
+					"PRIQ_CONS passed its request", r.sid, r.idx);
+		g->owed--;
+		g->first_nb = g->owed == 1 ? g->last_nb : 0;
+	}
+	if (!g->open || g->sent != g->nb) {
+		/* The second answer to a Last that came twice. */
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
+		return;
+	}
+	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS);
+	if (m->now == 0)
+		m->now = smmuv3_model_cycles();
+	if (g->slot != NULL) {
+		g->slot->done.t_resume = m->now;
+		/* As with RESUME: software has just written it. */
+		__builtin_prefetch(g->slot->desc);
+	}
+	g->responded = true;
+	smmuv3_ep_answer(m, ep, g, r.code);
+}
