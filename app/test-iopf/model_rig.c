@@ -200,6 +200,86 @@ rig_evt(struct rig *r, struct smmuv3_evt *evt)
 	return true;
 }
 
+void
+rig_priq_up(struct rig *r)
+{
+	size_t len;
+
+	if (r->priq_log2 == 0 && !r->queue_size_1)
+		r->priq_log2 = 2;
+	len = sizeof(*r->priq) << r->priq_log2;
+	r->priq = rig_alloc(r, len, len < 32 ? 32 : len);
+	smmuv3_write64(r->regs, SMMUV3_PRIQ_BASE, rig_addr(r, r->priq) | r->priq_log2);
+	smmuv3_write32(r->regs, SMMUV3_PRIQ_PROD, r->pri_cons);
+	smmuv3_write32(r->regs, SMMUV3_PRIQ_CONS, r->pri_cons);
+	rig_cr0(r, rig_read(r, SMMUV3_CR0) | (uint32_t)SMMUV3_CR0_PRIQEN);
+	logs_empty(r);
+}
+
+bool
+rig_ppr(struct rig *r, struct smmuv3_ppr *ppr)
+{
+	uint32_t ack = smmuv3_read32(r->regs, SMMUV3_PRIQ_CONS) & (uint32_t)SMMUV3_Q_OVFLG;
+	uint32_t prod = smmuv3_load_prod(r->regs, SMMUV3_PRIQ_PROD);
+
+	if (smmuv3_q_empty(r->priq_log2, prod, r->pri_cons))
+		return false;
+	*ppr = r->priq[smmuv3_q_slot(r->priq_log2, r->pri_cons)];
+	r->pri_cons = smmuv3_q_add(r->priq_log2, r->pri_cons, 1);
+	smmuv3_store_cons(r->regs, SMMUV3_PRIQ_CONS, r->pri_cons | ack);
+	return true;
+}
+
+bool
+rig_priq_over(struct rig *r)
+{
+	return (rig_read(r, SMMUV3_PRIQ_PROD) ^ rig_read(r, SMMUV3_PRIQ_CONS)) & SMMUV3_Q_OVFLG;
+}
+
+void
+rig_priq_ack(struct rig *r)
+{
+	smmuv3_store_cons(r->regs, SMMUV3_PRIQ_CONS, r->pri_cons |
+			(rig_read(r, SMMUV3_PRIQ_PROD) & (uint32_t)SMMUV3_Q_OVFLG));
+}
+
+void
+rig_pri_resp(struct rig *r, const struct smmuv3_ppr *ppr, bool pasid, unsigned int code)
+{
+	uint64_t dw0 = SMMUV3_PUT(SMMUV3_CMD0_SID, SMMUV3_GET(SMMUV3_PPR0_SID, ppr->dw[0]));
+
+	if (pasid)
+		dw0 |= SMMUV3_CMD0_SSV | SMMUV3_PUT(SMMUV3_CMD0_SSID,
+				SMMUV3_GET(SMMUV3_PPR0_SSID, ppr->dw[0]));
+	rig_cmd(r, smmuv3_cmd(SMMUV3_OP_PRI_RESP, dw0, SMMUV3_PUT(SMMUV3_PRI1_RESP, code) |
+			(ppr->dw[1] & SMMUV3_PPR1_PRGINDEX)));
+}
+
+struct smmuv3_cmd
+rig_atc_inv(uint32_t sid, int32_t ssid, uint64_t flags, uint64_t addr, unsigned int size)
+{
+	uint64_t dw0 = SMMUV3_PUT(SMMUV3_CMD0_SID, sid) | flags;
+
+	if (ssid >= 0)
+		dw0 |= SMMUV3_CMD0_SSV | SMMUV3_PUT(SMMUV3_CMD0_SSID, (uint32_t)ssid);
+	return smmuv3_cmd(SMMUV3_OP_ATC_INV, dw0, SMMUV3_PUT(SMMUV3_ATC1_SIZE, size) |
+			(addr & SMMUV3_ATC1_ADDR));
+}
+
+struct smmuv3_model_dma *
+rig_ats_dma(struct rig *r, int32_t ssid, unsigned int group_pages, unsigned int prg_indices,
+		bool prg_pasid)
+{
+	struct smmuv3_model_dma *dma = smmuv3_model_dma_create(r->m,
+			&(struct smmuv3_model_dma_conf){ .sid = RIG_SID, .has_ssid = ssid >= 0,
+			.ssid = ssid < 0 ? 0 : (uint32_t)ssid, .depth = 64,
+			.kind = SMMUV3_MODEL_DMA_ATS, .group_pages = group_pages,
+			.prg_indices = prg_indices, .prg_pasid = prg_pasid });
+
+	assert_non_null(dma);
+	return dma;
+}
+
 struct smmuv3_ste *
 rig_ste_ptr(struct rig *r, uint32_t sid)
 {
@@ -249,6 +329,22 @@ rig_s1(struct rig *r, uint64_t cd0)
 	r->cd->dw[0] |= cd0;
 	ste.dw[0] = SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
 		rig_addr(r, r->cd);
+	rig_ste(r, RIG_SID, &ste);
+}
+
+void
+rig_s1_pasids(struct rig *r, uint64_t ste1)
+{
+	struct smmuv3_ste ste = { 0 };
+
+	r->cd = rig_alloc(r, 16 * sizeof(*r->cd), 64);
+	for (unsigned int i = 0; i < 16; i++) {
+		r->cd[i] = rig_cd_make(r, RIG_ASID);
+		r->cd[i].dw[0] &= ~(uint64_t)SMMUV3_CD0_S;
+	}
+	ste.dw[0] = SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
+		SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, 4) | rig_addr(r, r->cd);
+	ste.dw[1] = SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0) | ste1;
 	rig_ste(r, RIG_SID, &ste);
 }
 

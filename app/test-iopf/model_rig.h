@@ -33,14 +33,15 @@ struct rig {
 	size_t used;
 	uint8_t *data;
 	/* set before rig_up(); 0: a default */
-	unsigned int cmdq_log2, evtq_log2, strtab_log2;
+	unsigned int cmdq_log2, evtq_log2, priq_log2, strtab_log2;
 	bool queue_size_1;		/* log2 of 0 is meant */
 	bool split;			/* 2-level stream table, SPLIT = 8 */
 	struct smmuv3_cmd *cmdq;
 	struct smmuv3_evt *evtq;
 	struct smmuv3_ste *strtab;	/* linear */
 	uint64_t *l1strtab;		/* 2-level */
-	uint32_t cmd_prod, evt_cons;
+	struct smmuv3_ppr *priq;
+	uint32_t cmd_prod, evt_cons, pri_cons;
 	struct smmuv3_cd *cd;		/* of RIG_SID, with rig_s1() */
 	uint64_t *ttb0;			/* level 0, 4K, T0SZ = 16 */
 	unsigned int nb_done;
@@ -79,8 +80,27 @@ bool rig_evt(struct rig *r, struct smmuv3_evt *evt);
 /* The same without writing CONS. */
 bool rig_evt_peek(struct rig *r, struct smmuv3_evt *evt);
 
+/* The PRIQ, after rig_up(), of 2^priq_log2 entries [4]. */
+void rig_priq_up(struct rig *r);
+/* The next page request, consumed; false if there is none. */
+bool rig_ppr(struct rig *r, struct smmuv3_ppr *ppr);
+/* Overflow seen and not acknowledged. */
+bool rig_priq_over(struct rig *r);
+/* Acknowledge it, and free what was consumed, in one store. */
+void rig_priq_ack(struct rig *r);
+/* An answer to @p ppr, with its PASID or without. */
+void rig_pri_resp(struct rig *r, const struct smmuv3_ppr *ppr, bool pasid, unsigned int code);
+/* ssid < 0: SSV = 0. */
+struct smmuv3_cmd rig_atc_inv(uint32_t sid, int32_t ssid, uint64_t flags, uint64_t addr,
+		unsigned int size);
+/* An engine that is a PCIe function; ssid < 0: none. */
+struct smmuv3_model_dma *rig_ats_dma(struct rig *r, int32_t ssid, unsigned int group_pages,
+		unsigned int prg_indices, bool prg_pasid);
+
 /* RIG_SID: stage 1, one CD, 4K granule, 48 bits. @p cd0: more bits for its first word. */
 void rig_s1(struct rig *r, uint64_t cd0);
+/* RIG_SID: stage 1 with 16 CDs of the same tables that terminate, untagged traffic to CD 0. */
+void rig_s1_pasids(struct rig *r, uint64_t ste1);
 void rig_ste(struct rig *r, uint32_t sid, const struct smmuv3_ste *ste);
 struct smmuv3_ste *rig_ste_ptr(struct rig *r, uint32_t sid);
 

@@ -139,11 +139,53 @@ test_oracle_tables_and_configuration(void **state)
 	assert_int_equal(errors(), 3);
 }
 
+static void
+test_oracle_atc_entries_and_failed_syncs(void **state)
+{
+	struct smmuv3_atc_entry e = { .ssv = true, .ssid = 3 };
+	static const struct {
+		struct smmuv3_inv inv;
+		unsigned int errors;
+	} rows[] = {
+		{ { .sid = 8, .ssv = true, .ssid = 3, .va = 0x1000, .last = 0x1fff }, 1 },
+		{ { .sid = 8, .ssv = true, .ssid = 3, .va = 0x2000, .last = 0x2fff }, 0 },
+		{ { .sid = 8, .ssv = true, .ssid = 4, .va = 0, .last = UINT64_MAX }, 0 },
+		{ { .sid = 9, .ssv = true, .ssid = 3, .va = 0, .last = UINT64_MAX }, 0 },
+		{ { .sid = 8, .ssv = false, .va = 0, .last = UINT64_MAX }, 0 },
+		{ { .sid = 8, .ssv = true, .global = true, .va = 0, .last = UINT64_MAX }, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct smmuv3_inv inv = rows[i].inv;
+
+		inv.kind = SMMUV3_INV_ATC;
+		reset(state);
+		smmuv3_oracle_invalidated(&o, &inv);
+		e.checked = 0;
+		smmuv3_oracle_atc(&o, &e, 8, 0x1234);
+		assert_int_equal(errors(), 0);
+		smmuv3_oracle_synced(&o);
+		smmuv3_oracle_atc(&o, &e, 8, 0x1234);
+		if (errors() != rows[i].errors)
+			fail_msg("row %zu", i);
+	}
+	/* A SYNC that failed promises nothing, nor does the next for what was before it. */
+	reset(state);
+	smmuv3_oracle_invalidated(&o, &(struct smmuv3_inv){ .kind = SMMUV3_INV_ATC, .sid = 8,
+			.ssv = true, .ssid = 3, .last = UINT64_MAX });
+	smmuv3_oracle_atc_failed(&o);
+	smmuv3_oracle_synced(&o);
+	e.checked = 0;
+	smmuv3_oracle_atc(&o, &e, 8, 0x1234);
+	assert_int_equal(errors(), 0);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_oracle_stale_use_is_legal_before_the_sync_only),
 	cmocka_unit_test(test_oracle_knows_what_an_invalidation_reaches),
 	cmocka_unit_test(test_oracle_looks_at_each_promise_once),
 	cmocka_unit_test(test_oracle_tables_and_configuration),
+	cmocka_unit_test(test_oracle_atc_entries_and_failed_syncs),
 };
 
 TEST_SUITE(model_oracle, tests, NULL, NULL);

@@ -68,11 +68,8 @@ smmuv3_fe_priq_on(struct smmuv3_fe *f)
 }
 
 static bool
-priq_full(struct smmuv3_fe *f)
+priq_full(const struct smmuv3_fe *f)
 {
-	if (!smmuv3_q_full(f->priq.log2, f->priq.prod, f->priq.cons))
-		return false;
-	priq_load_cons(f);
 	return smmuv3_q_full(f->priq.log2, f->priq.prod, f->priq.cons);
 }
 
@@ -104,7 +101,7 @@ smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 	if (!smmuv3_fe_on(f, SMMUV3_CR0_PRIQEN) || !smmuv3_fe_on(f, SMMUV3_CR0_SMMUEN) ||
 			f->sfm || smmuv3_fe_gerror_active(f, SMMUV3_GERROR_PRIQ_ABT))
 		return SMMUV3_FE_PPR_OFF;
-	if (f->priq.over) {
+	if (f->priq.over || priq_full(f)) {
 		priq_load_cons(f);
 		if (f->priq.over)
 			return priq_overflow(f, ppr);
