@@ -374,7 +374,7 @@ enum smmuv3_model_knob {
 	SMMUV3_MODEL_KNOB_NO_ACK,	/**< CR0ACK and IRQ_CTRLACK do not move while set */
 	SMMUV3_MODEL_KNOB_SFM,		/**< enter Service Failure Mode */
 	SMMUV3_MODEL_KNOB_GBPA_STUCK,	/**< GBPA.UPDATE does not clear while set */
-	SMMUV3_MODEL_KNOB_PRIQ_ABORT,	/**< the next n page request writes abort (PRIQ_ABT_ERR) */
+	SMMUV3_MODEL_KNOB_PRIQ_ABORT,	/**< the next n PRIQ writes abort (PRIQ_ABT_ERR) */
 };
 #define SMMUV3_MODEL_NB_KNOBS 8
 void smmuv3_model_knob(struct smmuv3_model *m, enum smmuv3_model_knob knob, uint32_t value);
