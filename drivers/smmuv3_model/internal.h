@@ -237,13 +237,13 @@ struct smmuv3_slot {
 	bool has_stag;
 	uint8_t fault_id;		/* of the stall */
 	bool fault_priv, fault_instr;
+	bool reset;			/* abort when next run */
 	uint64_t held_seq;		/* oracle.seq when it was held */
 	const void *desc;		/* what it faulted on, as long as desc_gen is wins.gen */
 	uint32_t desc_gen;
 	struct smmuv3_model_done done;	/* filled on the way */
 	struct smmuv3_model_op op;
 	struct smmuv3_group *group;	/* being sent, or waited for */
-	bool reset;			/* abort when next run */
 };
 
 struct smmuv3_list {
