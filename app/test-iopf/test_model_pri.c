@@ -860,6 +860,32 @@ test_pri_aborted_write_fails_and_stops_the_queue(void **state)
 }
 
 static void
+test_pri_late_abort_leaves_a_group_that_a_reset_ends(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	setup(&r);
+	dma = function(&r, 1, 1, 0, false, 8);
+	memset(r.priq, 0xee, sizeof(*r.priq));
+	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_LOSE, 1);
+	start(&r, dma, VA, 1);
+	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_PRIQ_ABT);
+	/* PROD moved over what was there before: the queue is not to be trusted. */
+	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
+	assert_int_equal(r.priq[0].dw[0], 0xeeeeeeeeeeeeeeee);
+	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
+	assert_int_equal(rig_poll(&r, dma), 0);
+	assert_int_equal(smmuv3_model_dma_pri_disable(dma), 0);
+	assert_false(smmuv3_model_dma_pri_drained(dma));
+	smmuv3_model_dma_reset(dma);
+	ended(&r, dma, SMMUV3_MODEL_ABORTED);
+	assert_true(smmuv3_model_dma_pri_drained(dma));
+	close_rig(&r, dma);
+}
+
+static void
 test_pri_stop_marker_with_pasid_has_no_answer(void **state)
 {
 	struct smmuv3_model_dma *dma;
@@ -1300,6 +1326,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_pri_auto_response_fails_with_a_bad_ste_only_where_it_is_read),
 	cmocka_unit_test(test_pri_request_with_the_queue_off_fails),
 	cmocka_unit_test(test_pri_aborted_write_fails_and_stops_the_queue),
+	cmocka_unit_test(test_pri_late_abort_leaves_a_group_that_a_reset_ends),
 	cmocka_unit_test(test_pri_stop_marker_with_pasid_has_no_answer),
 	cmocka_unit_test(test_pri_stop_marker_lost_to_an_overflow_has_no_response),
 	cmocka_unit_test(test_pri_stop_marker_without_pasid_is_a_request),

@@ -255,6 +255,7 @@ enum smmuv3_fe_ppr {
 	SMMUV3_FE_PPR_OVERFLOW,	/* discarded: overflow is active, perhaps from now on */
 	SMMUV3_FE_PPR_OFF,	/* discarded: disabled, or PRIQ_ABT_ERR is active */
 	SMMUV3_FE_PPR_ABORTED,	/* the write aborted */
+	SMMUV3_FE_PPR_LOST,	/* the same, but found out when the record counted as written */
 };
 enum smmuv3_fe_ppr smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr);
 /* Did software free the entry of record number @p nb (as f->priq.nb counts) by CONS? */

@@ -81,6 +81,9 @@ smmuv3_pri_send(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_grou
 		if (last)
 			respond_overflow(m, ep, g);
 		return;
+	case SMMUV3_FE_PPR_LOST:
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PPRS_LOST);
+		return;
 	default:
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PPRS_LOST);
 		if (last || m->choices & SMMUV3_MODEL_FAIL_EACH_PPR)

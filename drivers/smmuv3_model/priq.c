@@ -129,9 +129,14 @@ smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 	if (f->priq.log2 >= PPR_AHEAD_LOG2 && at % LINE_PPRS == 0)
 		__builtin_prefetch((uint8_t *)slot - sizeof(*slot) * at + sizeof(*slot) *
 				smmuv3_q_slot(f->priq.log2, f->priq.prod + PPR_AHEAD), 1);
-	*slot = *ppr;
 	f->priq.prod = smmuv3_q_add(f->priq.log2, f->priq.prod, 1);
 	f->priq.nb++;
+	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_PRIQ_LOSE)) {
+		smmuv3_fe_priq_publish(f);
+		smmuv3_fe_gerror(f, SMMUV3_GERROR_PRIQ_ABT);
+		return SMMUV3_FE_PPR_LOST;
+	}
+	*slot = *ppr;
 	f->priq.last |= (ppr->dw[0] & SMMUV3_PPR0_LAST) != 0;
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_PPRS);
 	return SMMUV3_FE_PPR_PUT;

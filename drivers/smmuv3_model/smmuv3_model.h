@@ -375,8 +375,10 @@ enum smmuv3_model_knob {
 	SMMUV3_MODEL_KNOB_SFM,		/**< enter Service Failure Mode */
 	SMMUV3_MODEL_KNOB_GBPA_STUCK,	/**< GBPA.UPDATE does not clear while set */
 	SMMUV3_MODEL_KNOB_PRIQ_ABORT,	/**< the next n PRIQ writes abort (PRIQ_ABT_ERR) */
+	SMMUV3_MODEL_KNOB_PRIQ_LOSE,	/**< the same seen too late: PROD passes an entry that was
+					  * not written, and nobody answers for it */
 };
-#define SMMUV3_MODEL_NB_KNOBS 8
+#define SMMUV3_MODEL_NB_KNOBS 9
 void smmuv3_model_knob(struct smmuv3_model *m, enum smmuv3_model_knob knob, uint32_t value);
 
 /** Counters, each with a name: smmuv3_model_stat_name(). */
