@@ -50,8 +50,8 @@ respond_overflow(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_gro
 			return;
 		}
 		if (pasid != pasid_in_response(m, ep, g))
-			smmuv3_log_add(&m->driver_log, "SID %u: an automatic response %s PASID, "
-					"but the function wants it otherwise: see STE.PPAR", ep->sid,
+			smmuv3_log_add(&m->driver_log, "SID %u: an automatic response %s PASID "
+					"is not what the function wants: see STE.PPAR", ep->sid,
 					pasid ? "with" : "without");
 	}
 	respond(m, ep, g, SMMUV3_PRI_RESP_SUCCESS);

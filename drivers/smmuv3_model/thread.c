@@ -50,6 +50,12 @@ thread_main(void *arg)
 	while (!atomic_load_explicit(&m->stop, memory_order_relaxed)) {
 		if (smmuv3_step(m, THREAD_BUDGET, steps++ % THREAD_FULL == 0) != 0) {
 			idle = 0;
+			/* Functions ask again and again until software acknowledges: let it. */
+			if (m->fe.priq.over) {
+				pthread_mutex_unlock(&m->lock);
+				sched_yield();
+				pthread_mutex_lock(&m->lock);
+			}
 		} else if (++idle % spin == 0) {
 			pthread_mutex_unlock(&m->lock);
 			sched_yield();
