@@ -104,6 +104,10 @@ eal=
 wrong "--bogus" "$dataplane" --bogus 1
 wrong "--ring" "$dataplane" --ring 100
 wrong "--recover" "$dataplane" --recover pri
+wrong "--edu" "$dataplane" --edu 0000:00
+wrong "--iommu" "$dataplane" --recover retry --edu 0000:00:01.0
+wrong "--recover retry" "$dataplane" --edu 0000:00:01.0 --iommu smmuv3,vfio=x
+wrong "--size" "$dataplane" --recover retry --edu 0000:00:01.0 --iommu smmuv3,vfio=x --size 4096
 
 # accel: options
 wrong "--bogus" "$accel" --bogus

@@ -9,16 +9,16 @@
 #include <rte_errno.h>
 #include <rte_ring.h>
 
-#include <smmuv3_model.h>
-
 #include "dma.h"
+#include "engine.h"
 
 #define PAGE_SIZE	UINT64_C(4096)
 #define UNHEARD_MS	20
 #define UNHEARD_DOUBLE	7u	/* times at most: to 2.5 s */
 
 struct dma {
-	struct smmuv3_model_dma *engine;
+	const struct engine_ops *ops;
+	void *engine;
 	struct dma_conf conf;
 	struct rte_ring *words;		/* page address | enum iopf_code */
 	TAILQ_HEAD(, dma_req) active;
@@ -40,11 +40,9 @@ dma_open(const struct dma_conf *conf)
 	dma->conf = *conf;
 	dma->patience = UNHEARD_MS * rte_get_tsc_hz() / 1000;
 	TAILQ_INIT(&dma->active);
-	dma->engine = smmuv3_model_dma_create(conf->model, &(struct smmuv3_model_dma_conf){
-			.sid = conf->sid, .depth = conf->depth });
-	if (dma->engine == NULL)
-		rte_errno = errno;
-	else if (conf->retry)
+	dma->ops = conf->edu != NULL ? &engine_edu : &engine_model;
+	dma->engine = dma->ops->open(conf);
+	if (dma->engine != NULL && conf->retry)
 		dma->words = rte_ring_create("dataplane_words", rte_align32pow2(conf->depth + 1),
 				SOCKET_ID_ANY, RING_F_SC_DEQ);
 	if (dma->engine == NULL || (conf->retry && dma->words == NULL)) {
@@ -61,10 +59,16 @@ dma_close(struct dma *dma)
 
 	if (dma == NULL)
 		return;
-	smmuv3_model_dma_destroy(dma->engine);
+	dma->ops->close(dma->engine);
 	rte_ring_free(dma->words);
 	free(dma);
 	rte_errno = error;
+}
+
+void
+dma_wait(struct dma *dma)
+{
+	dma->ops->wait(dma->engine);
 }
 
 bool
@@ -98,10 +102,7 @@ submit(struct dma *dma, struct dma_req *req)
 	int ret;
 
 	req->told = 0;
-	ret = smmuv3_model_dma_submit(dma->engine, &(struct smmuv3_model_op){
-			.type = req->write ? SMMUV3_MODEL_WRITE : SMMUV3_MODEL_READ,
-			.addr = req->addr, .buf = req->buf, .len = req->len,
-			.cookie = (uintptr_t)req });
+	ret = dma->ops->submit(dma->engine, req);
 	if (ret == 0)
 		req->state = DMA_BUSY;
 	return ret;
@@ -212,18 +213,16 @@ retry_unheard(struct dma *dma)
 unsigned int
 dma_poll(struct dma *dma)
 {
-	struct smmuv3_model_done done[32];
+	struct engine_done done[32];
 	void *words[32];
 	unsigned int i, n, nb_words;
 
-	n = smmuv3_model_dma_poll(dma->engine, done, RTE_DIM(done));
+	n = dma->ops->poll(dma->engine, done, RTE_DIM(done));
 	for (i = 0; i < n; i++) {
-		struct dma_req *req = (struct dma_req *)(uintptr_t)done[i].cookie;
-
-		if (done[i].status == SMMUV3_MODEL_OK)
-			end(dma, req, DMA_DONE);
+		if (done[i].aborted)
+			aborted(dma, done[i].req);
 		else
-			aborted(dma, req);
+			end(dma, done[i].req, DMA_DONE);
 	}
 	if (!dma->conf.retry)
 		return n;

@@ -11,8 +11,8 @@
  *   retry	for a device that cannot wait: the SMMU aborts the access; it is kept
  *		here, and submitted again when dma_told() is told that it will succeed
  *
- * Device and rings know only this interface. Another device that does DMA takes the
- * place of the model's engine by another dma.c.
+ * Device and rings know only this interface. What moves the bytes is an engine (engine.h):
+ * the software SMMUv3's, or `edu`, a PCI device of QEMU.
  *
  * One thread; dma_told() is for any.
  */
@@ -24,6 +24,7 @@
 #include <iopf.h>
 
 struct dma;
+struct mmem_space;
 struct smmuv3_model;
 
 enum dma_state {
@@ -42,14 +43,24 @@ struct dma_req {
 	bool write;
 	enum dma_state state;
 	TAILQ_ENTRY(dma_req) link;
+	STAILQ_ENTRY(dma_req) queued;	/* the engine's */
 	unsigned int tries;
 	unsigned int unheard;	/* the last so many were without a word */
 	unsigned int told;	/* 0, or 1 + enum iopf_code, since it was submitted */
 	uint64_t since;		/* aborted: rte_rdtsc() */
 };
 
+/* Bytes of a request that edu can move, and of managed memory that it takes for itself. */
+#define DMA_EDU_MAX	4095
+#define DMA_EDU_STAGE	4096
+
 struct dma_conf {
 	struct smmuv3_model *model;
+	/* Instead, and only with retry: its PCI address; it polls, too. */
+	const char *edu;
+	struct iopf_iommu *iommu;
+	struct iopf_poller *poller;
+	struct mmem_space *space;
 	uint32_t sid;
 	unsigned int depth;	/* requests under way */
 	bool retry;
@@ -76,6 +87,9 @@ int dma_start(struct dma *dma, struct dma_req *req);
 
 /* Returns how many accesses ended, well or not. */
 unsigned int dma_poll(struct dma *dma);
+
+/* For the loop to call when nothing is to be done. */
+void dma_wait(struct dma *dma);
 
 /* Nothing is under way, and nothing kept. */
 bool dma_idle(const struct dma *dma);

@@ -28,7 +28,6 @@
 #include "options.h"
 
 #define DEVSTR		"smmuv3,model=1"
-#define STREAM_ID	8
 #define STUCK_SECONDS	10
 #define WRONG_INPUT	2
 
@@ -39,12 +38,13 @@ static const char *const eal_defaults[] = {
 };
 
 struct plane {
+	const char *devstr;
 	struct iopf_iommu *smmu;
 	struct iopf_dev *dev;
 	struct mmem_pool *pool;
 	struct mmem_space *space;
 	struct iopf_poller *poller;
-	struct smmuv3_model *model;
+	struct smmuv3_model *model;	/* NULL with edu */
 	struct dma *dma;
 	struct device *device;
 	struct forward forward;
@@ -65,7 +65,8 @@ print_help(void)
 	printf("Usage: dataplane [EAL options --] [options]\n\n"
 			"A software device receives packets into buffers that nobody\n"
 			"pinned or mapped; the CPU checks and turns them around; it sends them.\n"
-			"Descriptors, completions and packets are reached through an SMMUv3.\n\n");
+			"Descriptors, completions and packets are reached through an SMMUv3,\n"
+			"in software or, with --edu and --iommu, QEMU's.\n\n");
 	options_print();
 	printf("\nWithout EAL options:");
 	for (i = 0; i < RTE_DIM(eal_defaults); i++)
@@ -108,9 +109,12 @@ poll_and_yield(void *arg)
 }
 
 static int
-start_polling(struct plane *plane)
+start_polling(struct plane *plane, const struct options *options)
 {
 	int ret;
+
+	if (options->edu != NULL)
+		return 0;	/* its engine polls */
 
 	/* The model's thread and the data plane share the first core; this one has its own. */
 	plane->lcore = rte_get_next_lcore(-1, 1, 0);
@@ -137,15 +141,18 @@ stop_polling(struct plane *plane)
 }
 
 static int
-open_smmu(struct plane *plane, size_t memory)
+open_smmu(struct plane *plane, const struct options *options, size_t memory)
 {
-	plane->smmu = iopf_iommu_open(DEVSTR);
+	plane->devstr = options->iommu != NULL ? options->iommu : DEVSTR;
+	plane->smmu = iopf_iommu_open(plane->devstr);
 	if (plane->smmu == NULL)
-		return fail("cannot open %s: %s", DEVSTR, rte_strerror(rte_errno));
-	plane->model = smmuv3_model_lookup("1");
-	if (plane->model == NULL)
-		return fail("%s is open, but no model has the name 1", DEVSTR);
-	/* Beside the regions, chunks for page tables. */
+		return fail("cannot open %s: %s", plane->devstr, rte_strerror(rte_errno));
+	if (options->edu == NULL) {
+		plane->model = smmuv3_model_lookup("1");
+		if (plane->model == NULL)
+			return fail("%s is open, but no model has the name 1", plane->devstr);
+	}
+	/* Beside the regions, chunks for page tables and edu's stage. */
 	plane->pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = plane->smmu,
 			.size = memory + 4 * MMEM_CHUNK_SIZE });
 	if (plane->pool == NULL)
@@ -159,21 +166,24 @@ open_smmu(struct plane *plane, size_t memory)
 			iopf_poller_add(plane->poller, plane->smmu, IOPF_QUEUE_ALL) < 0)
 		return fail("cannot make a poller: %s", rte_strerror(rte_errno));
 	if (iopf_iommu_start(plane->smmu) < 0)
-		return fail("cannot start %s: %s", DEVSTR, rte_strerror(rte_errno));
+		return fail("cannot start %s: %s", plane->devstr, rte_strerror(rte_errno));
 	return 0;
 }
 
-/* All that differs between the two kinds of device is here and in dma.c. */
+/* All that differs between kinds of devices is here, in dma.c and in the engines. */
 static int
 open_requester(struct plane *plane, const struct options *options)
 {
-	const uint32_t sid = STREAM_ID;
-	struct iopf_dev_conf conf = { .name = "dataplane", .sids = &sid, .nb_sids = 1,
+	struct iopf_dev_conf conf = { .name = "dataplane", .sids = &options->sid, .nb_sids = 1,
 			.recover = IOPF_STALL };
 
-	plane->dma = dma_open(&(struct dma_conf){ .model = plane->model, .sid = sid,
-			.depth = DEVICE_DEPTH(options->ring), .retry = options->retry,
-			.max_retries = options->retries });
+	plane->dma = dma_open(&(struct dma_conf){ .model = plane->model, .sid = options->sid,
+			.edu = options->edu, .iommu = plane->smmu, .poller = plane->poller,
+			.space = plane->space, .depth = DEVICE_DEPTH(options->ring),
+			.retry = options->retry, .max_retries = options->retries });
+	if (plane->dma == NULL && options->edu != NULL)
+		return fail("cannot take edu at %s: %s; is it one, and bound to vfio-pci?",
+				options->edu, rte_strerror(rte_errno));
 	if (plane->dma == NULL)
 		return fail("cannot make a DMA engine: %s", rte_strerror(rte_errno));
 	if (options->retry) {
@@ -199,7 +209,8 @@ open_plane(struct plane *plane, const struct options *options)
 	struct forward *forward = &plane->forward;
 	int ret;
 
-	if (open_smmu(plane, forward_memory(&conf)) < 0 || open_requester(plane, options) < 0)
+	if (open_smmu(plane, options, forward_memory(&conf)) < 0 ||
+			open_requester(plane, options) < 0)
 		return -1;
 	conf.space = plane->space;
 	ret = forward_open(forward, &conf);
@@ -216,7 +227,7 @@ open_plane(struct plane *plane, const struct options *options)
 			} });
 	if (plane->device == NULL)
 		return fail("cannot make the device: %s", rte_strerror(rte_errno));
-	return start_polling(plane);
+	return start_polling(plane, options);
 }
 
 static void
@@ -241,7 +252,7 @@ close_plane(struct plane *plane)
 	if (plane->smmu != NULL) {
 		iopf_iommu_stop(plane->smmu);
 		if (iopf_iommu_close(plane->smmu) < 0)
-			fail("cannot close %s: %s", DEVSTR, rte_strerror(rte_errno));
+			fail("cannot close %s: %s", plane->devstr, rte_strerror(rte_errno));
 	}
 	forward_close(&plane->forward);
 }
@@ -285,7 +296,7 @@ run(struct plane *plane, uint64_t packets)
 		if (rte_rdtsc() - moved > STUCK_SECONDS * rte_get_tsc_hz())
 			return fail("nothing moved for " RTE_STR(STUCK_SECONDS) " seconds: faults "
 					"are not answered; try EAL option --log-level=*:debug");
-		smmuv3_model_wait(plane->model);
+		dma_wait(plane->dma);
 	}
 	plane->seconds = (double)(rte_rdtsc() - begin) / rte_get_tsc_hz();
 	return 0;
@@ -323,14 +334,26 @@ print_figures(struct plane *plane, const struct options *options)
 }
 
 static int
+check_model(const struct smmuv3_model *model)
+{
+	unsigned int mistakes = smmuv3_model_driver_errors(model) +
+			smmuv3_model_oracle_errors(model);
+	const char *text = smmuv3_model_driver_error(model, 0);
+
+	if (text == NULL)
+		text = smmuv3_model_oracle_error(model, 0);
+	if (mistakes != 0)
+		return fail("the model reports %u mistakes of the driver, first: %s", mistakes,
+				text);
+	return 0;
+}
+
+static int
 check(const struct plane *plane, uint64_t packets)
 {
 	const struct device_stats *device = device_stats(plane->device);
 	const struct forward_stats *stats = &plane->forward.stats;
 	uint64_t ended = device->sent + stats->expected + stats->damaged + device->damaged;
-	unsigned int mistakes = smmuv3_model_driver_errors(plane->model) +
-			smmuv3_model_oracle_errors(plane->model);
-	const char *text = smmuv3_model_driver_error(plane->model, 0);
 	int ret = 0;
 
 	if (ended != packets)
@@ -342,11 +365,8 @@ check(const struct plane *plane, uint64_t packets)
 	if (stats->disordered + device->disordered > 0)
 		ret = fail("%" PRIu64 " packets out of order on receive, %" PRIu64 " on send",
 				stats->disordered, device->disordered);
-	if (text == NULL)
-		text = smmuv3_model_oracle_error(plane->model, 0);
-	if (mistakes != 0)
-		ret = fail("the model reports %u mistakes of the driver, first: %s", mistakes,
-				text);
+	if (plane->model != NULL && check_model(plane->model) < 0)
+		ret = -1;
 	return ret;
 }
 

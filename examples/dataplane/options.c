@@ -11,8 +11,11 @@
 
 #include <rte_common.h>
 
+#include "dma.h"
 #include "options.h"
 #include "packet.h"
+
+#define MODEL_SID	8
 
 static const struct number {
 	const char *name;
@@ -60,6 +63,9 @@ options_print(void)
 	printf("  %-20s%s\n", "--recover stall",
 			"an access that faults waits for the answer [this]");
 	printf("  %-20s%s\n", "--recover retry", "it is aborted, kept, and submitted again");
+	printf("  %-20s%s\n", "--iommu DEVSTR", "such as smmuv3,vfio=9050000.smmuv3; with --edu");
+	printf("  %-20s%s\n", "--edu PCI-ADDRESS",
+			"QEMU's edu, of VFIO, moves the bytes; with --iommu");
 	for (i = 0; i < RTE_DIM(numbers); i++)
 		printf("  %-14s%-6s%s [%" PRIu64 "]\n", numbers[i].name, "N", numbers[i].text,
 				numbers[i].value);
@@ -96,19 +102,53 @@ parse_recover(struct options *options, const char *text)
 	return 0;
 }
 
+/* A PCIe root complex gives requester ids as StreamIDs. */
+static int
+parse_edu(struct options *options, const char *text)
+{
+	unsigned int bus, dev, fn;
+	int end = 0;
+
+	if (sscanf(text, "%*4x:%2x:%2x.%1x%n", &bus, &dev, &fn, &end) != 3 ||
+			text[end] != '\0' || dev > 31 || fn > 7)
+		return fail("--edu \"%s\": a PCI address is needed, such as 0000:00:02.0", text);
+	options->edu = text;
+	options->sid = bus << 8 | dev << 3 | fn;
+	return 0;
+}
+
+static int
+parse_iommu(struct options *options, const char *text)
+{
+	options->iommu = text;
+	return 0;
+}
+
+static const struct word {
+	const char *name;
+	int (*parse)(struct options *options, const char *text);
+} words[] = {
+	{ "--recover", parse_recover },
+	{ "--iommu", parse_iommu },
+	{ "--edu", parse_edu },
+};
+
 static int
 parse_pair(struct options *options, const char *name, const char *text)
 {
 	const struct number *number = numbers;
+	const struct word *word = words;
 
 	while (number < numbers + RTE_DIM(numbers) && strcmp(number->name, name) != 0)
 		number++;
-	if (number == numbers + RTE_DIM(numbers) && strcmp(name, "--recover") != 0)
+	while (word < words + RTE_DIM(words) && strcmp(word->name, name) != 0)
+		word++;
+	if (number == numbers + RTE_DIM(numbers) && word == words + RTE_DIM(words))
 		return fail("unknown option \"%s\"; see dataplane --help", name);
 	if (text == NULL)
 		return fail("%s: a value is needed; see dataplane --help", name);
-	if (strcmp(name, "--recover") == 0)
-		return parse_recover(options, text);
+	if (word < words + RTE_DIM(words))
+		return word->parse(options, text);
 	return parse_number(options, number, text);
 }
 
@@ -119,6 +159,7 @@ options_parse(struct options *options, int argc, char **argv)
 	int arg;
 
 	memset(options, 0, sizeof(*options));
+	options->sid = MODEL_SID;
 	for (i = 0; i < RTE_DIM(numbers); i++)
 		*value_of(options, &numbers[i]) = numbers[i].value;
 	for (arg = 0; arg < argc; arg += 2) {
@@ -135,5 +176,12 @@ options_parse(struct options *options, int argc, char **argv)
 	if (options->buffers < options->ring)
 		return fail("--buffers %" PRIu64 ": as many as --ring are needed, %" PRIu64,
 				options->buffers, options->ring);
+	if ((options->edu == NULL) != (options->iommu == NULL))
+		return fail("--edu and --iommu go together: the one is behind the other");
+	if (options->edu != NULL && !options->retry)
+		return fail("--edu %s: it cannot stall; add --recover retry", options->edu);
+	if (options->edu != NULL && options->size > DMA_EDU_MAX)
+		return fail("--size %" PRIu64 ": edu moves at most %d bytes", options->size,
+				DMA_EDU_MAX);
 	return 0;
 }

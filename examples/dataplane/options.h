@@ -10,6 +10,9 @@
 struct options {
 	bool help;
 	bool retry;
+	const char *iommu;	/* NULL: the software one */
+	const char *edu;	/* a PCI address; NULL: the software device */
+	uint32_t sid;
 	uint64_t packets;
 	uint64_t ring;
 	uint64_t buffers;
