@@ -37,7 +37,12 @@ struct vfio {
 	int fd;
 	void *regs;
 	size_t size;
+	struct vfio *next;
 };
+
+/* Opened and closed under the library's lock of its registry. */
+static struct vfio *opened;
+
 
 /* What the queues and tables will need, before anything is touched. */
 static int
@@ -109,10 +114,19 @@ vfio_open(const struct rte_kvargs *args, void **regs, void **ctx)
 
 	if (v == NULL)
 		return -ENOMEM;
+	/* VFIO itself would let one process have it twice. */
+	for (const struct vfio *other = opened; other != NULL; other = other->next) {
+		if (name != NULL && strcmp(other->name, name) == 0) {
+			LOG(ERR, other, "is open already; close it first");
+			free(v);
+			return -EBUSY;
+		}
+	}
 	snprintf(v->name, sizeof(v->name), "%s", name == NULL ? "" : name);
 	ret = name == NULL || strlen(name) >= sizeof(v->name) ? -EINVAL : 0;
 	if (ret < 0)
-		LOG(ERR, v, "a name of a platform device is needed");
+		LOG(ERR, v, "a name of a platform device is needed, of less than %zu characters",
+				sizeof(v->name));
 	if (ret == 0) {
 		ret = smmuv3_vfio_check("", v->name, why, sizeof(why));
 		if (ret < 0)
@@ -126,6 +140,8 @@ vfio_open(const struct rte_kvargs *args, void **regs, void **ctx)
 		free(v);
 		return ret;
 	}
+	v->next = opened;
+	opened = v;
 	*regs = v->regs;
 	*ctx = v;
 	return 0;
@@ -134,8 +150,11 @@ vfio_open(const struct rte_kvargs *args, void **regs, void **ctx)
 static void
 vfio_close(void *ctx)
 {
-	struct vfio *v = ctx;
+	struct vfio *v = ctx, **link = &opened;
 
+	while (*link != v)
+		link = &(*link)->next;
+	*link = v->next;
 	munmap(v->regs, v->size);
 	rte_vfio_release_device(SYSFS, v->name, v->fd);
 	free(v);

@@ -190,7 +190,10 @@ smmuv3_start(void *priv)
 	if (ret < 0) {
 		SMMUV3_LOG(ERR, s, "not started: %s", strerror(-ret));
 		smmuv3_cmdq_off(s);
+		/* Close gives the queues' memory back: nothing may be written there any more. */
 		smmuv3_store_prod(s->regs, SMMUV3_CR0, 0);
+		smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, UINT32_MAX, 0);
+		smmuv3_irqs_off(s);
 	} else {
 		/* Pairs with the acquires in poll and check. */
 		atomic_store_explicit(&s->evtq.on, true, memory_order_release);

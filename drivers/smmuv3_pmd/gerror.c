@@ -43,6 +43,8 @@ smmuv3_gerror_look(struct smmuv3 *s, bool force)
 {
 	uint32_t gerror;
 
+	if (!atomic_load_explicit(&s->cmdq.on, memory_order_acquire))
+		return;
 	if (!force && (!s->cmdq.msi || smmuv3_load_word(&s->words->gerror.v) == 0))
 		return;
 	if (!smmuv3_cmdq_own(s))

@@ -115,6 +115,8 @@ smmuv3_phys(const void *ptr, size_t len, uint64_t *addr)
 	const char *why = NULL;
 	int pagemap, flags, ret;
 
+	if (len == 0 || len > UINTPTR_MAX - (uintptr_t)ptr)
+		return -EINVAL;
 	if (rte_mem_virt2memseg(ptr, NULL) != NULL)
 		return eal_addr(ptr, len, addr);
 	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);

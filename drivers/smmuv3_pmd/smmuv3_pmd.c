@@ -171,6 +171,9 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	ret = smmuv3_idr_read(s);
 	if (ret < 0)
 		goto fail;
+	ret = smmuv3_take_over(s);
+	if (ret < 0)
+		goto fail;
 	s->nb_asids = s->idr0 & SMMUV3_IDR0_ASID16 ? 1u << 16 : 1u << 8;
 	s->asids = calloc(s->nb_asids / 64, sizeof(*s->asids));
 	ret = s->asids == NULL ? -ENOMEM : smmuv3_mem_alloc(s, sizeof(*s->words), &s->words_mem);
@@ -181,9 +184,6 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	if (ret < 0)
 		goto fail;
 	ret = smmuv3_strtab_open(s);
-	if (ret < 0)
-		goto fail;
-	ret = smmuv3_take_over(s);
 	if (ret < 0)
 		goto fail;
 	s->cmdq_log2 = RTE_MIN(10u, s->cmdq_log2_max);

@@ -16,7 +16,7 @@
 #define CLOCK_PASSES	16
 #define CHECKS_PER_S	1000
 /* A poller that made no pass for 1/n s does not run. */
-#define STANDS_STILL	200
+#define STANDS_STILL	50
 /* Idle passes until the core is offered to others: nothing to a core of one's own. */
 #define YIELD_PASSES	1024
 /* Slots looked at for their deadline, per check. */
