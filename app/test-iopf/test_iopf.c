@@ -860,7 +860,8 @@ detach_leaves_handlers_to_a_poller_that_runs(void **state)
 	iopf_poller_stop(t.poller);
 	pthread_join(thread, NULL);
 	assert_int_equal(-EBUSY, busy);
-	assert_int_equal(200, t.called);
+	/* Each has an answer, be it of the detach that came between. */
+	assert_int_equal(200, hw.nb_out);
 	/* Some may be, where the machine kept the poller from running for a while. */
 	assert_in_range(by_detacher, 0, 199);
 }
