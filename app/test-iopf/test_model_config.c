@@ -494,7 +494,7 @@ test_config_format_errors_are_reported(void **state)
 	rig_open(&r, NULL);
 	rig_write(&r, SMMUV3_STRTAB_BASE_CFG, 4 | 2 << 16);
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN);
-	rig_expect_error(&r, "STRTAB_BASE_CFG.FMT 2 is not implemented");
+	rig_expect_error(&r, "STRTAB_BASE_CFG.FMT 2 is reserved");
 	rig_cr0(&r, 0);
 	rig_write(&r, SMMUV3_STRTAB_BASE_CFG, 10 | 7 << 6 | 1 << 16);
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN);

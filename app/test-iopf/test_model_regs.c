@@ -125,7 +125,7 @@ test_regs_unsupported_bits_are_never_acknowledged(void **state)
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_CR0), (uint32_t)SMMUV3_CR0_CMDQEN);
 	assert_int_equal(rig_read(&r, SMMUV3_CR0ACK), (uint32_t)SMMUV3_CR0_CMDQEN);
-	rig_expect_error(&r, "CR0: PRIQEN set, but it is not implemented");
+	rig_expect_error(&r, "CR0: PRIQEN set, but this SMMU does not have it");
 	rig_write(&r, SMMUV3_IRQ_CTRL, (uint32_t)SMMUV3_IRQ_CTRL_PRIQ);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_IRQ_CTRLACK), 0);

@@ -255,7 +255,7 @@ cd_get(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *ste, uint3
 	}
 }
 
-/* log2 of the granule, 0 if reserved or not implemented. */
+/* log2 of the granule, 0 if reserved or not in IDR5. */
 static unsigned int
 granule(const struct smmuv3_model *m, unsigned int tg, bool ttb1)
 {

@@ -269,7 +269,7 @@ poll_guards(struct smmuv3_fe *f)
 }
 
 /*
- * Take in a write of CR0 or IRQ_CTRL. Bits that are not implemented stay 0, and
+ * Take in a write of CR0 or IRQ_CTRL. Bits that this SMMU does not have stay 0, and
  * those under way may not be written again [6.3.9].
  */
 static void
@@ -287,7 +287,7 @@ ctrl_write(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t offset,
 	poll_guards(f);
 	bad = v & ~implemented;
 	if (bad != 0)
-		smmuv3_log_add(f->log, "%s: %s set, but it is not implemented", name,
+		smmuv3_log_add(f->log, "%s: %s set, but this SMMU does not have it", name,
 				bit_name(bad & -bad));
 	want = v & implemented;
 	bad = (want ^ ctrl->value) & moving;
@@ -330,7 +330,7 @@ strtab_check(struct smmuv3_fe *f)
 
 	if (fmt > SMMUV3_STRTAB_2LVL ||
 			(two && SMMUV3_GET(SMMUV3_IDR0_ST_LEVEL, f->val[SMMUV3_FE_IDR0]) == 0))
-		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.FMT %u is not implemented", fmt);
+		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.FMT %u is reserved", fmt);
 	if (two && split != 6 && split != 8 && split != 10)
 		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.SPLIT %u is none of 6, 8, 10", split);
 }
