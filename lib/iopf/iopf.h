@@ -9,9 +9,10 @@
  * I/O page faults, served by polling.
  *
  * A device behind an IOMMU touches memory that is not mapped. The IOMMU stalls
- * the access and writes a record into a queue. A poller, on a core of the
- * application's choice, reads the record, finds the domain that the device and
- * PASID are attached to, asks the domain's handler, and sends the answer.
+ * the access, or the device asks for the pages itself (PCIe page requests), and a
+ * record appears in a queue. A poller, on a core of the application's choice,
+ * reads the record, finds the domain that the device and PASID are attached to,
+ * asks the domain's handler, and sends the answer.
  *
  * @code
  *	iommu --- dev --- (PASID) --- domain --- handler, on the poll core
@@ -38,6 +39,15 @@
  *
  * Each fault is answered exactly once, whatever happens: without a device or a
  * domain to ask, the answer is IOPF_INVALID.
+ *
+ * Page requests (IOPF_PRI) come in groups, named by StreamID, PASID and PRG index
+ * and closed by a request that says Last. A handler is called once for a group,
+ * with all its requests, and there is one answer. Until Last a group is partial;
+ * when the queue overflows, the IOMMU answers for what it could not write, and all
+ * partial groups are discarded: their devices ask again. A request queue has room
+ * for a number of requests, given out to devices while their PRI is on
+ * (iopf_dev_conf.pri_requests). ATS and PRI of a device are on while it is attached
+ * and the IOMMU started, switched by the device's own operations.
  *
  * Threads. A handler runs on the thread that polls, inside an RCU read section,
  * and must not block; a deferred handler runs on a worker and may. Where no poller
@@ -93,15 +103,17 @@ struct iopf_worker;
 /** For a fault without PASID, and for attaching a device's untagged traffic. */
 #define IOPF_NO_PASID UINT32_MAX
 
-/** All fault queues of an IOMMU. */
+/** The fault queues of an IOMMU: events, stalls among them, and page requests. */
+#define IOPF_QUEUE_EVENTS 0
+#define IOPF_QUEUE_REQUESTS 1
 #define IOPF_QUEUE_ALL UINT32_MAX
 
 /** Answers. */
 enum iopf_code {
 	IOPF_SUCCESS,	/**< resolved: the access is tried again */
 	IOPF_INVALID,	/**< the access is aborted */
-	IOPF_FAILURE,	/**< aborted; a device with page requests loses them for good */
-	IOPF_RAZWI,	/**< reads as zero, writes are ignored; only where the IOMMU can */
+	IOPF_FAILURE,	/**< aborted; PRI of the device is off until iopf_dev_pri_restart() */
+	IOPF_RAZWI,	/**< reads as zero, writes are ignored; stalls only, where the IOMMU can */
 };
 #define IOPF_NB_CODES 4
 const char *iopf_code_name(enum iopf_code code);
@@ -128,6 +140,8 @@ const char *iopf_reason_name(enum iopf_reason reason);
 #define IOPF_FAULT_STAGE2	(1u << 0)
 /** The access waits for an answer. */
 #define IOPF_FAULT_STALLED	(1u << 1)
+/** A page request of a group. One without any of IOPF_PERM_* wants nothing but the answer. */
+#define IOPF_FAULT_PAGE_REQUEST	(1u << 2)
 
 /**
  * One outstanding fault: 64 bytes on every architecture, preallocated, read-only
@@ -139,7 +153,7 @@ struct iopf_fault {
 	uint64_t time;		/**< rte_rdtsc() when its record was read */
 	uint32_t sid;		/**< StreamID */
 	uint32_t pasid;		/**< or IOPF_NO_PASID */
-	uint16_t token;		/**< STAG; names the stall to the IOMMU */
+	uint16_t token;		/**< STAG, or the PRG index of a page request */
 	uint8_t perm;		/**< IOPF_PERM_* */
 	uint8_t reason;		/**< enum iopf_reason */
 	uint8_t flags;		/**< IOPF_FAULT_* */
@@ -153,9 +167,14 @@ struct iopf_fault {
 	uint32_t reserved;
 };
 
+/** Page requests of a group that a handler sees; it answers for the rest too, which are
+ * counted (IOPF_IOMMU_STAT_CUT), and the device asks for them again. */
+#define IOPF_MAX_GROUP_FAULTS 512
+
 /**
- * Faults that are answered together: today one stall. Valid only inside a
- * callback; its id is valid until the answer.
+ * Faults that are answered together: one stall, or the page requests of a group in
+ * the order they came, all of one StreamID and PASID. Valid only inside a callback;
+ * its id is valid until the answer.
  */
 struct iopf_group {
 	uint64_t id;		/**< slot and generation; never 0 */
@@ -202,14 +221,22 @@ struct iopf_iommu_info {
 	uint32_t max_stalls;	/**< outstanding; 0: it cannot stall */
 	bool stall_forced;	/**< it cannot do anything else */
 	bool razwi;		/**< IOPF_RAZWI is possible */
-	uint16_t nb_queues;	/**< of faults */
+	uint32_t request_queue_size; /**< page requests that it can hold; 0: no page requests */
+	uint32_t max_requests;	/**< of these, what devices may have outstanding together; the
+				  * rest is for stop markers */
+	bool pri_pasid;		/**< answers have the PASID of their request in any case */
+	uint16_t nb_queues;	/**< of faults; 2 with page requests */
 	uint16_t nb_stats;	/**< counters of the driver */
 };
 
 struct iopf_iommu_conf {
 	uint32_t event_queue_size;	/**< entries, a power of two [holds all stalls twice] */
 	uint32_t command_queue_size;	/**< entries, a power of two [1024, or what there is] */
-	/** Called by the poller for each record that needs no answer. */
+	uint32_t request_queue_size;	/**< entries, a power of two [1024, or what there is] */
+	uint32_t partial_ms;		/**< a group without Last for longer is discarded, its
+					  * requests reported; at least 1 [1000] */
+	/** Called by the poller for each record that needs no answer, and for page requests
+	 * whose Last did not come. */
 	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
 	void *report_ctx;
 };
@@ -271,6 +298,7 @@ int iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t add
 enum iopf_recover {
 	IOPF_STALL,	/**< it waits for the answer */
 	IOPF_TERMINATE,	/**< it is aborted; with the operation retry, resolved and told */
+	IOPF_PRI,	/**< the device has ATS and PRI, and asks for pages */
 };
 
 /** An access that was aborted, and what became of its fault. */
@@ -283,7 +311,11 @@ struct iopf_retry {
 				  * invalidation is under way, and the access may fail once more */
 };
 
-/** The device's side of things, given by whoever drives it. */
+/**
+ * The device's side of things, given by whoever drives it. Those that return int return 0
+ * or -errno. Those for IOPF_PRI are called by attach, detach, start, stop and
+ * iopf_dev_pri_restart(), on the thread that called these, and must not call them.
+ */
 struct iopf_dev_ops {
 	/** Stop issuing; return when nothing is outstanding. May be NULL. 0 or -errno. */
 	int (*quiesce)(struct iopf_dev *dev, void *ctx);
@@ -294,6 +326,22 @@ struct iopf_dev_ops {
 	 * must not block. NULL: its faults are only reported.
 	 */
 	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
+
+	/*
+	 * For IOPF_PRI all of these are needed. Switching on: the IOMMU allows ATS, ats_enable,
+	 * pri_enable. Off: pri_disable, wait until pri_drained, ats_disable, the IOMMU
+	 * forbids ATS.
+	 */
+	/** Use ATS, with an empty ATC. @p stu is log2 of the smallest translation unit. */
+	int (*ats_enable)(struct iopf_dev *dev, unsigned int stu, void *ctx);
+	/** The reverse; the ATC is empty when it returns. */
+	int (*ats_disable)(struct iopf_dev *dev, void *ctx);
+	/** Have at most @p n page requests outstanding, of all its StreamIDs together. */
+	int (*pri_enable)(struct iopf_dev *dev, uint32_t n, void *ctx);
+	/** Start no more groups. */
+	int (*pri_disable)(struct iopf_dev *dev, void *ctx);
+	/** Each group has been answered. Asked again and again after pri_disable. */
+	bool (*pri_drained)(struct iopf_dev *dev, void *ctx);
 };
 
 struct iopf_dev_conf {
@@ -303,19 +351,41 @@ struct iopf_dev_conf {
 	uint32_t nb_pasids;		/**< PASIDs below it can be attached, but for 0 where the
 					  * IOMMU keeps that for untagged traffic [0] */
 	enum iopf_recover recover;
+	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; this much of
+					  * the IOMMU's max_requests is the device's while
+					  * it is attached */
+	bool pri_overcommit;		/**< ... also where less is left: the queue may overflow then,
+					  * which costs time and loses nothing */
+	bool prg_pasid;			/**< its answers must have the PASID: the device's "PRG
+					  * Response PASID Required" */
 	struct iopf_dev_ops ops;
 	void *ctx;
 };
 
 /**
  * Make a requester known. Until it is attached, its accesses are aborted.
- * @return NULL with rte_errno: EINVAL, ERANGE (a StreamID or the PASIDs do not fit the
- *   IOMMU), EEXIST (a StreamID is another device's), ENOTSUP (stall), ENOMEM.
+ * @return NULL with rte_errno: EINVAL, ERANGE (a StreamID, the PASIDs or pri_requests do
+ *   not fit the IOMMU), EEXIST (a StreamID is another device's), ENOTSUP (the recovery),
+ *   ENOMEM.
  */
 struct iopf_dev *iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
 
 /** Detaches what is attached, then forgets it. -EDEADLK in a handler. */
 int iopf_dev_remove(struct iopf_dev *dev);
+
+/**
+ * After a Response Failure (IOPF_FAILURE, or the IOMMU's own when its request queue broke
+ * down or it was reset) the device asks for nothing any more. This switches PRI off, waits
+ * until the device has drained, and on again.
+ *
+ * @return 0; -EINVAL (not IOPF_PRI); -ENOTCONN (its PRI is off: not attached, or not
+ *   started); -ETIMEDOUT (a group of the device is not answered, for its Last never came:
+ *   reset the device, then call this again); -EDEADLK in a handler; what the operations said.
+ */
+int iopf_dev_pri_restart(struct iopf_dev *dev);
+
+/** Page requests of info.max_requests that are given out, over-commitment included. */
+uint32_t iopf_iommu_requests_granted(const struct iopf_iommu *iommu);
 
 const char *iopf_dev_name(const struct iopf_dev *dev);
 struct iopf_iommu *iopf_dev_iommu(const struct iopf_dev *dev);
@@ -360,15 +430,18 @@ int iopf_domain_destroy(struct iopf_domain *domain);
 /**
  * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain.
  * @return 0, -EEXIST (something is attached there), -ERANGE (no such PASID),
- *   -EINVAL (a translation that the IOMMU cannot do), -EDEADLK, -ENOMEM, -ENOSPC,
- *   or what the driver met.
+ *   -EINVAL (a translation that the IOMMU cannot do), -EDEADLK, -ENOMEM, -ENOSPC (of
+ *   address spaces, or of page requests: see iopf_dev_conf.pri_overcommit), or what the
+ *   driver or the device's operations met.
  */
 int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
 /**
  * The reverse. When it returns 0, no access of (device, PASID) succeeds any more,
  * every fault of it has been answered, and no handler is at work for it. Waits for
- * handlers on workers. Safe for what was never attached. -EDEADLK in a handler.
+ * handlers on workers. Safe for what was never attached. -EDEADLK in a handler. With
+ * the last of an IOPF_PRI device -ETIMEDOUT when it does not drain, for the Last of a
+ * group never came: its PRI is off then, all else as before; reset it and detach again.
  */
 int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
@@ -468,7 +541,7 @@ int iopf_worker_destroy(struct iopf_worker *worker);
 
 /** Counters of a domain; each has a name. */
 enum iopf_stat {
-	IOPF_STAT_FAULTS,	/**< given to a handler */
+	IOPF_STAT_FAULTS,	/**< given to a handler; a group of page requests counts as one */
 	IOPF_STAT_SUCCESS,	/**< answered so */
 	IOPF_STAT_INVALID,
 	IOPF_STAT_FAILURE,
@@ -479,8 +552,9 @@ enum iopf_stat {
 	IOPF_STAT_CANCELLED,	/**< answered by a detach or a stop in place of the handler */
 	IOPF_STAT_EXPIRED,	/**< answered by the deadline */
 	IOPF_STAT_TERMINATED,	/**< ended by the IOMMU itself */
+	IOPF_STAT_REQUESTS,	/**< page requests of the groups among the faults */
 };
-#define IOPF_NB_STATS 11
+#define IOPF_NB_STATS 12
 const char *iopf_stat_name(enum iopf_stat stat);
 uint64_t iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat);
 
@@ -500,8 +574,18 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_BAD_RECORD,	/**< not what an IOMMU writes: counted, nothing else */
 	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() without its group */
 	IOPF_IOMMU_STAT_RESETS,		/**< recoveries that ended all stalls */
+	IOPF_IOMMU_STAT_GROUPS,		/**< page request groups that were complete */
+	IOPF_IOMMU_STAT_STOP_MARKERS,
+	IOPF_IOMMU_STAT_OVERFLOWS,	/**< of the request queue, or requests lost otherwise */
+	IOPF_IOMMU_STAT_DISCARDED,	/**< page requests of partial groups: overflow, stop marker,
+					  * detach */
+	IOPF_IOMMU_STAT_AGED,		/**< ... whose Last did not come in time */
+	IOPF_IOMMU_STAT_DUPLICATES,	/**< page requests of a group that waits for its answer:
+					  * dropped */
+	IOPF_IOMMU_STAT_CUT,		/**< page requests beyond a group's size or without a slot:
+					  * left out, the device asks again */
 };
-#define IOPF_NB_IOMMU_STATS 11
+#define IOPF_NB_IOMMU_STATS 18
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
 uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
 

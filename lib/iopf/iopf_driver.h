@@ -22,8 +22,19 @@
  *	poll	 reads up to n records, publishes the consumer index once, and only
  *		 then returns: the entries are free before any answer is sent.
  *	answer	 takes all it is given, always: its own backlog is as large as
- *		 max_stalls needs (6 commands each). One producer index store per call.
+ *		 max_stalls and request_queue_size need. One producer index store per call.
  *	check	 is called at least every millisecond by the poller: error state.
+ *
+ * Page requests are events of queue IOPF_QUEUE_REQUESTS. When requests were lost
+ * (the queue overflowed, an entry could not be written, the IOMMU was reset), poll
+ * returns IOPF_EVENT_LOST behind all requests that came before and in front of all
+ * that came after; what acknowledges the overflow is the consumer index store that
+ * frees those before. The library then forgets all partial groups.
+ *
+ * Of a device with IOPF_PRI, attach allows ATS and empties what the IOMMU and the
+ * device may remember, before the library switches ATS on at the device; detach
+ * finds ATS off at the device when it takes the last one. invalidate and answer_after
+ * include the ATCs of the devices that the domain is attached to.
  *
  * Threads. poll of one queue: one thread at a time. answer, answer_after,
  * invalidate, queue_mark, queue_passed, wait: any thread, concurrently.
@@ -43,6 +54,14 @@ extern "C" {
 #define IOPF_EVENT_STAGE2	(1u << 1)
 /** Not something an IOMMU writes (a reserved id, a stall where none can be). */
 #define IOPF_EVENT_BAD		(1u << 2)
+/** A page request; token is its PRG index. */
+#define IOPF_EVENT_PAGE_REQUEST	(1u << 3)
+/** ... that closes its group. */
+#define IOPF_EVENT_LAST		(1u << 4)
+/** The PASID of this StreamID will ask no more. Not a request: wants no answer. */
+#define IOPF_EVENT_STOP_MARKER	(1u << 5)
+/** No record: page requests were lost here. */
+#define IOPF_EVENT_LOST		(1u << 6)
 
 /** One record, decoded and range-checked. */
 struct iopf_event {
@@ -59,12 +78,17 @@ struct iopf_event {
 
 struct iopf_answer {
 	uint32_t sid;
-	uint32_t pasid;
+	uint32_t pasid;		/**< or IOPF_NO_PASID: also where a page request had one and its
+				  * answer must not */
 	uint16_t token;
-	uint8_t code;		/**< enum iopf_code */
+	uint8_t code;		/**< enum iopf_code; never IOPF_RAZWI for page requests */
+	bool page_request;	/**< else a stall */
 };
 
-/** check(): all stalls of the IOMMU were terminated; their answers must not be sent. */
+/**
+ * check(): all stalls of the IOMMU were terminated; their answers must not be sent. Page
+ * requests still wait for theirs.
+ */
 #define IOPF_CHECK_TERMINATED	(1u << 0)
 /** check(): it has failed for good; nothing will come or be answered any more. */
 #define IOPF_CHECK_DEAD		(1u << 1)

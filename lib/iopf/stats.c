@@ -52,6 +52,7 @@ iopf_stat_name(enum iopf_stat stat)
 		[IOPF_STAT_CANCELLED] = "cancelled",
 		[IOPF_STAT_EXPIRED] = "expired",
 		[IOPF_STAT_TERMINATED] = "terminated",
+		[IOPF_STAT_REQUESTS] = "requests",
 	};
 
 	return (unsigned int)stat < IOPF_NB_STATS ? names[stat] : "unknown";
@@ -72,6 +73,13 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 		[IOPF_IOMMU_STAT_BAD_RECORD] = "bad_records",
 		[IOPF_IOMMU_STAT_STALE_ANSWERS] = "stale_answers",
 		[IOPF_IOMMU_STAT_RESETS] = "recoveries",
+		[IOPF_IOMMU_STAT_GROUPS] = "groups",
+		[IOPF_IOMMU_STAT_STOP_MARKERS] = "stop_markers",
+		[IOPF_IOMMU_STAT_OVERFLOWS] = "request_overflows",
+		[IOPF_IOMMU_STAT_DISCARDED] = "requests_discarded",
+		[IOPF_IOMMU_STAT_AGED] = "requests_aged",
+		[IOPF_IOMMU_STAT_DUPLICATES] = "requests_duplicate",
+		[IOPF_IOMMU_STAT_CUT] = "requests_cut",
 	};
 
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";
