@@ -16,9 +16,9 @@ dev_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	const char *name = conf->name != NULL ? conf->name : "device";
 
 	if (conf->sids == NULL || conf->nb_sids == 0 || conf->nb_sids > MAX_SIDS ||
-			(conf->recover != IOPF_STALL && conf->recover != IOPF_TERMINATE)) {
-		IOPF_LOG(ERR, "%s: needs 1 to %u StreamIDs, and IOPF_STALL or IOPF_TERMINATE",
-				name, MAX_SIDS);
+			(unsigned int)conf->recover > IOPF_PRI) {
+		IOPF_LOG(ERR, "%s: needs 1 to %u StreamIDs, and IOPF_STALL, IOPF_TERMINATE or "
+				"IOPF_PRI", name, MAX_SIDS);
 		return -EINVAL;
 	}
 	for (unsigned int i = 0; i < conf->nb_sids; i++) {
@@ -44,11 +44,11 @@ dev_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 				"IOPF_TERMINATE or no retry", name);
 		return -EINVAL;
 	}
-	if (conf->recover == IOPF_TERMINATE && info->stall_forced) {
+	if (conf->recover != IOPF_STALL && info->stall_forced) {
 		IOPF_LOG(ERR, "%s: \"%s\" can only stall; use IOPF_STALL", name, iommu->name);
 		return -ENOTSUP;
 	}
-	return 0;
+	return iopf_pri_check(iommu, conf);
 }
 
 static void

@@ -179,14 +179,22 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	attachment->pasid = pasid;
 
 	pthread_mutex_lock(&iommu->lock);
-	ret = hw_get(domain, iommu, &attachment->hw);
+	ret = iopf_pri_reserve(dev);
 	if (ret < 0)
 		goto unlock;
+	ret = hw_get(domain, iommu, &attachment->hw);
+	if (ret < 0)
+		goto release;
 	/* Before the IOMMU knows: its first fault must find the domain. */
 	ret = table_fill(iommu, attachment);
 	if (ret < 0)
 		goto put;
 	ret = iommu->driver->ops.attach(iommu->priv, dev->priv, pasid, attachment->hw);
+	if (ret == 0) {
+		ret = iopf_pri_up(dev);
+		if (ret < 0)
+			iommu->driver->ops.detach(iommu->priv, dev->priv, pasid);
+	}
 	if (ret < 0) {
 		table_clear(iommu, attachment);
 		settle_faults(iommu, attachment);
@@ -199,6 +207,9 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	goto unlock;
 put:
 	hw_put(domain, iommu);
+release:
+	if (LIST_EMPTY(&dev->attachments))
+		iopf_pri_release(dev);
 unlock:
 	pthread_mutex_unlock(&iommu->lock);
 	iopf_trace_attach(iommu->id, dev->sids[0], pasid, ret);
@@ -229,6 +240,12 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 		if (ret < 0)
 			goto unlock;
 	}
+	/* ATS is off at the device before the IOMMU forbids it. */
+	if (LIST_FIRST(&dev->attachments) == attachment && LIST_NEXT(attachment, next) == NULL) {
+		ret = iopf_pri_down(dev);
+		if (ret < 0)
+			goto unlock;
+	}
 	ret = iommu->driver->ops.detach(iommu->priv, dev->priv, pasid);
 	if (ret < 0)
 		goto unlock;
@@ -239,6 +256,8 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	settle_faults(iommu, attachment);
 
 	LIST_REMOVE(attachment, next);
+	if (LIST_EMPTY(&dev->attachments))
+		iopf_pri_release(dev);
 	if (domain->conf.deadline_ms != 0)
 		atomic_fetch_sub(&iommu->nb_deadlines, 1);
 	hw_put(domain, iommu);

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_cycles.h>
 #include <rte_eal.h>
 
 #include "iopf_private.h"
 #include "iopf_trace.h"
+
+#define DEFAULT_PARTIAL_MS 1000
 
 RTE_LOG_REGISTER(iopf_logtype, lib.iopf, INFO);
 
@@ -116,20 +119,48 @@ iommu_free(struct iopf_iommu *iommu)
 	free(iommu);
 }
 
+/* An eighth is left to stop markers, for which devices need no leave. */
+static uint32_t
+request_budget(uint32_t size)
+{
+	return size <= 1 ? size : size - RTE_MAX(size / 8, 1u);
+}
+
+/* Nothing is outstanding, and nobody drains. */
+static void
+resize_requests(struct iopf_iommu *iommu, uint32_t size)
+{
+	if (iommu->info.request_queue_size == 0)
+		return;
+	iommu->info.request_queue_size = size;
+	iommu->info.max_requests = request_budget(size);
+	iopf_queue_resize(&iommu->queues[IOPF_QUEUE_REQUESTS], RTE_MAX(size * 2, 64u));
+}
+
 static int
 iommu_queues(struct iopf_iommu *iommu)
 {
+	const struct iopf_iommu_info *info = &iommu->info;
 	/*
-	 * Each outstanding stall has a slot, and one that was cancelled keeps its slot
-	 * while a handler holds it: twice the stalls.
+	 * Each outstanding stall or page request has a slot, and one that was cancelled
+	 * keeps its slot while a handler holds it: twice as many.
 	 */
-	uint32_t nb_slots = RTE_MAX(iommu->info.max_stalls * 2, 64u);
+	const uint32_t outstanding[IOPF_MAX_QUEUES] = {
+		[IOPF_QUEUE_EVENTS] = info->max_stalls,
+		[IOPF_QUEUE_REQUESTS] = IOPF_MAX_REQUESTS,
+	};
 	int ret = 0;
 
-	if (iommu->info.nb_queues > IOPF_MAX_QUEUES)
+	iommu->partial_cycles = rte_get_tsc_hz() / 1000 * DEFAULT_PARTIAL_MS;
+	if (info->nb_queues > IOPF_MAX_QUEUES ||
+			(info->request_queue_size != 0) != (info->nb_queues == IOPF_MAX_QUEUES))
 		return -EINVAL;
-	for (uint16_t i = 0; i < iommu->info.nb_queues && ret == 0; i++)
-		ret = iopf_queue_init(&iommu->queues[i], iommu, i, nb_slots);
+	for (uint16_t i = 0; i < info->nb_queues && ret == 0; i++)
+		ret = iopf_queue_init(&iommu->queues[i], iommu, i,
+				RTE_MAX(outstanding[i] * 2, 64u));
+	iommu->default_requests = info->request_queue_size;
+	if (ret == 0)
+		resize_requests(iommu, info->request_queue_size);
 	return ret;
 }
 
@@ -212,6 +243,7 @@ int
 iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf)
 {
 	static const struct iopf_iommu_conf defaults;
+	uint32_t requests;
 	int ret;
 
 	if (conf == NULL)
@@ -219,20 +251,80 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	if ((conf->event_queue_size & (conf->event_queue_size - 1)) != 0 ||
-			(conf->command_queue_size & (conf->command_queue_size - 1)) != 0) {
-		IOPF_LOG(ERR, "\"%s\": queue sizes %u and %u must be powers of two", iommu->name,
-				conf->event_queue_size, conf->command_queue_size);
+			(conf->command_queue_size & (conf->command_queue_size - 1)) != 0 ||
+			(conf->request_queue_size & (conf->request_queue_size - 1)) != 0) {
+		IOPF_LOG(ERR, "\"%s\": queue sizes %u, %u and %u must be powers of two",
+				iommu->name, conf->event_queue_size, conf->command_queue_size,
+				conf->request_queue_size);
 		return iopf_ret(-EINVAL);
 	}
 	pthread_mutex_lock(&iommu->lock);
-	if (atomic_load(&iommu->started))
+	requests = conf->request_queue_size != 0 ? conf->request_queue_size :
+			iommu->default_requests;
+	if (atomic_load(&iommu->started)) {
 		ret = -EBUSY;
-	else
+	} else if (requests > IOPF_MAX_REQUESTS) {
+		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is more than %u", iommu->name,
+				requests, IOPF_MAX_REQUESTS);
+		ret = -EINVAL;
+	} else if (atomic_load(&iommu->granted) > request_budget(requests)) {
+		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is less than attached devices have; "
+				"detach them first", iommu->name, requests);
+		ret = -EBUSY;
+	} else {
 		ret = iommu->driver->ops.configure(iommu->priv, conf);
-	if (ret == 0)
+	}
+	if (ret == 0) {
 		iommu->conf = *conf;
+		iommu->partial_cycles = rte_get_tsc_hz() / 1000 *
+			(conf->partial_ms != 0 ? conf->partial_ms : DEFAULT_PARTIAL_MS);
+		resize_requests(iommu, requests);
+	}
 	pthread_mutex_unlock(&iommu->lock);
 	return iopf_ret(ret);
+}
+
+/* Devices whose page requests come once the IOMMU runs. */
+static int
+pri_all_up(struct iopf_iommu *iommu)
+{
+	struct iopf_dev *dev;
+	int ret = 0;
+
+	LIST_FOREACH(dev, &iommu->devs, next)
+		if (ret == 0 && !LIST_EMPTY(&dev->attachments))
+			ret = iopf_pri_up(dev);
+	return ret;
+}
+
+static int
+iommu_stop(struct iopf_iommu *iommu)
+{
+	struct iopf_dev *dev;
+	unsigned int held;
+	int ret;
+
+	/* A page request that finds the IOMMU off is the device's last. */
+	LIST_FOREACH(dev, &iommu->devs, next)
+		iopf_pri_force_down(dev);
+	/* No pass begins any more, and those under way end. */
+	atomic_store(&iommu->started, false);
+	iopf_rcu_synchronize();
+	ret = iommu->driver->ops.stop(iommu->priv);
+	do {
+		held = 0;
+		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+			held += iopf_queue_cancel(&iommu->queues[i], NULL,
+					IOPF_CANCEL_TERMINATED);
+		if (held != 0)
+			iommu->driver->ops.wait(iommu->priv);
+	} while (held != 0);
+	iopf_rcu_synchronize();
+	/* Nobody else drains: started was false before the last grace period. */
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+		if (iommu->queues[i].prg != NULL)
+			iopf_prg_discard_all(&iommu->queues[i]);
+	return ret;
 }
 
 int
@@ -249,8 +341,12 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 	} else {
 		ret = iommu->driver->ops.start(iommu->priv);
 		atomic_store(&iommu->dead, false);
-		if (ret == 0)
+		if (ret == 0) {
 			atomic_store_explicit(&iommu->started, true, memory_order_release);
+			ret = pri_all_up(iommu);
+			if (ret < 0)
+				iommu_stop(iommu);
+		}
 	}
 	pthread_mutex_unlock(&iommu->lock);
 	iopf_trace_start(iommu->id, ret);
@@ -260,27 +356,13 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 int
 iopf_iommu_stop(struct iopf_iommu *iommu)
 {
-	unsigned int held;
 	int ret = 0;
 
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->lock);
-	if (atomic_load(&iommu->started)) {
-		/* No pass begins any more, and those under way end. */
-		atomic_store(&iommu->started, false);
-		iopf_rcu_synchronize();
-		ret = iommu->driver->ops.stop(iommu->priv);
-		do {
-			held = 0;
-			for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-				held += iopf_queue_cancel(&iommu->queues[i], NULL,
-						IOPF_CANCEL_TERMINATED);
-			if (held != 0)
-				iommu->driver->ops.wait(iommu->priv);
-		} while (held != 0);
-		iopf_rcu_synchronize();
-	}
+	if (atomic_load(&iommu->started))
+		ret = iommu_stop(iommu);
 	pthread_mutex_unlock(&iommu->lock);
 	iopf_trace_stop(iommu->id, ret);
 	return iopf_ret(ret);

@@ -334,11 +334,11 @@ struct iopf_dev_ops {
 	 */
 	/** Use ATS, with an empty ATC. @p stu is log2 of the smallest translation unit. */
 	int (*ats_enable)(struct iopf_dev *dev, unsigned int stu, void *ctx);
-	/** The reverse; the ATC is empty when it returns. */
+	/** The reverse; the ATC is empty when it returns. Off already (a reset): 0. */
 	int (*ats_disable)(struct iopf_dev *dev, void *ctx);
 	/** Have at most @p n page requests outstanding, of all its StreamIDs together. */
 	int (*pri_enable)(struct iopf_dev *dev, uint32_t n, void *ctx);
-	/** Start no more groups. */
+	/** Start no more groups. Off already: 0. */
 	int (*pri_disable)(struct iopf_dev *dev, void *ctx);
 	/** Each group has been answered. Asked again and again after pri_disable. */
 	bool (*pri_drained)(struct iopf_dev *dev, void *ctx);
@@ -376,7 +376,8 @@ int iopf_dev_remove(struct iopf_dev *dev);
 /**
  * After a Response Failure (IOPF_FAILURE, or the IOMMU's own when its request queue broke
  * down or it was reset) the device asks for nothing any more. This switches PRI off, waits
- * until the device has drained, and on again.
+ * until the device has drained, and on again; ATS with it. Meanwhile an access to what is
+ * not mapped aborts.
  *
  * @return 0; -EINVAL (not IOPF_PRI); -ENOTCONN (its PRI is off: not attached, or not
  *   started); -ETIMEDOUT (a group of the device is not answered, for its Last never came:

@@ -7,10 +7,13 @@
 /*
  * The library's own objects. What is called by whom:
  *
- *	poll.c		iopf_poll(): drains a queue, calls fast handlers, answers
+ *	poll.c		iopf_poll(): whose turn it is to drain a queue
+ *	pass.c		a burst of records: calls fast handlers, answers
+ *	prg.c		page requests become groups
  *	slot.c		the state of each fault, and who may answer it
  *	worker.c	deferred handlers
  *	iommu.c dev.c domain.c	control path, under the IOMMU's lock
+ *	pri.c		ATS and PRI of devices, and the budget of page requests; likewise
  *	telemetry.c stats.c	inspection
  */
 
@@ -33,6 +36,7 @@
 #define IOPF_MAX_IOMMUS		64
 #define IOPF_MAX_QUEUES		2
 #define IOPF_MAX_BURST		64
+#define IOPF_MAX_REQUESTS	4096
 #define IOPF_MAX_GROUP_INV	4
 #define IOPF_MAX_POLLER_QUEUES	64
 
@@ -53,18 +57,22 @@ iopf_ret(int ret)
  * A fault's slot
  *
  *	FREE ---> HANDLING ---> QUEUED (for a worker) ---> HANDLING
- *	              |
- *	              '-------> TAKEN (somebody will answer)
+ *	 |            |
+ *	 |            '-------> TAKEN (somebody will answer)
+ *	 '-> PARTIAL -> HANDLING	page requests, when Last comes
  *
  * Who answers moves the state by compare-and-swap, so there is one answer:
  *	HANDLING -> FREE	the handler's caller, with the verdict
+ *	HANDLING -> SENDING	the same for page requests; FREE when it was sent
  *	TAKEN -> FREE		iopf_group_respond(), a detach, a deadline
  *	HANDLING, QUEUED -> DONE	the same, while the slot is still in somebody's
  *			hands; that somebody finds DONE, and frees it
+ *	PARTIAL -> DROPPED	a detach: no answer, for there was no Last; the queue's
+ *			owner finds and frees it
  *
  * The state shares its word with a generation that counts the slot's uses: a
- * late answer finds another generation. "partial", the state of page requests
- * before their last, has no place here as long as there are only stalls.
+ * late answer finds another generation. A group of page requests has the state of
+ * the slot of its first; the others' words stay FREE and mean nothing (prg.c).
  */
 enum iopf_slot_state {
 	IOPF_SLOT_FREE,
@@ -72,6 +80,9 @@ enum iopf_slot_state {
 	IOPF_SLOT_QUEUED,
 	IOPF_SLOT_TAKEN,
 	IOPF_SLOT_DONE,
+	IOPF_SLOT_PARTIAL,
+	IOPF_SLOT_DROPPED,
+	IOPF_SLOT_SENDING,
 };
 #define IOPF_SLOT_STATE_BITS	3
 #define IOPF_SLOT_STATE(word)	((enum iopf_slot_state)((word) & 7))
@@ -90,8 +101,10 @@ iopf_slot_free_word(uint32_t gen)
 struct iopf_queue {
 	struct iopf_iommu *iommu;
 	uint16_t id;
-	uint32_t nb_slots;		/* a power of two */
+	uint32_t nb_slots;		/* in use; a power of two */
+	uint32_t max_slots;
 	struct iopf_fault *slots;
+	struct iopf_prg *prg;		/* page requests only */
 	struct iopf_poller *poller;	/* under the IOMMU's lock */
 
 	/*
@@ -125,6 +138,9 @@ struct iopf_iommu {
 	bool recovering;		/* check() has terminated the stalls; queue 0's owner's */
 	_Atomic uint32_t answering;	/* answers claimed and not yet sent, but the poller's */
 	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has one */
+	uint32_t default_requests;	/* request_queue_size as the driver said */
+	uint64_t partial_cycles;	/* a group may wait for its Last, in TSC cycles */
+	_Atomic uint32_t granted;	/* page requests given out to devices */
 
 	pthread_mutex_t lock;		/* control */
 	pthread_mutex_t dma_lock;
@@ -142,6 +158,9 @@ struct iopf_dev {
 	struct iopf_dev_conf conf;
 	uint32_t *sids;
 	void *priv;
+	uint32_t granted;		/* page requests, of the IOMMU's budget */
+	bool ats_on;			/* at the device */
+	bool pri_on;
 	LIST_HEAD(, iopf_attachment) attachments;
 	LIST_ENTRY(iopf_dev) next;
 };
@@ -194,6 +213,7 @@ struct iopf_pass {
 	/* Counted, and not yet added to run_domain. */
 	struct iopf_domain *run_domain;
 	uint32_t run_faults;
+	uint32_t run_requests;
 	uint32_t run_codes[IOPF_NB_CODES];
 	uint32_t run_answers;
 
@@ -241,6 +261,22 @@ iopf_domain_count(struct iopf_domain *domain, enum iopf_stat stat, uint64_t n)
 	atomic_fetch_add_explicit(&domain->stats[stat], n, memory_order_relaxed);
 }
 
+/* Why a fault has nobody to be given to. */
+static inline enum iopf_iommu_stat
+iopf_no_attachment(const struct iopf_iommu *iommu, uint32_t sid)
+{
+	return iopf_table_find(&iommu->sids, sid) == NULL ? IOPF_IOMMU_STAT_UNKNOWN_SID :
+			IOPF_IOMMU_STAT_NO_DOMAIN;
+}
+
+/* The PASID that the answer to a page request has. @p dev may be NULL: nobody's. */
+static inline uint32_t
+iopf_answer_pasid(const struct iopf_iommu *iommu, const struct iopf_dev *dev, uint32_t pasid)
+{
+	return iommu->info.pri_pasid || (dev != NULL && dev->conf.prg_pasid) ? pasid :
+			IOPF_NO_PASID;
+}
+
 static inline void
 iopf_dev_retry(struct iopf_dev *dev, const struct iopf_retry *retry)
 {
@@ -267,16 +303,64 @@ iopf_group_make_id(const struct iopf_queue *q, uint32_t slot, uint32_t gen)
 /* iommu.c */
 struct iopf_iommu *iopf_iommu_get(unsigned int id);
 
-/* poll.c */
+/* pass.c */
 unsigned int iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
+/* An answer to what has no slot. */
+void iopf_pass_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
+		enum iopf_iommu_stat why);
+/* Ask the domain's handler, and see to what it says. @p head's state is HANDLING. */
+void iopf_pass_call(struct iopf_pass *pass, struct iopf_attachment *attachment,
+		struct iopf_fault *head, const struct iopf_fault *const *faults, uint16_t n);
+/* Fill a slot that nobody else knows. */
+void iopf_slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
+		struct iopf_attachment *attachment);
+void iopf_report(struct iopf_iommu *iommu, const struct iopf_fault *fault);
+
+/*
+ * prg.c: page request groups. All are the queue's owner's, but iopf_prg_faults(), which
+ * is also for the worker that has the group.
+ */
+int iopf_prg_init(struct iopf_queue *q);
+void iopf_prg_fini(struct iopf_queue *q);
+/* Nothing is partial or pending. */
+void iopf_prg_reset(struct iopf_queue *q);
+/* Returns how many of the events are records. */
+unsigned int iopf_prg_burst(struct iopf_pass *pass, const struct iopf_event *events,
+		unsigned int n);
+/* The requests of a group whose first is @p head. */
+uint16_t iopf_prg_faults(const struct iopf_queue *q, const struct iopf_fault *head,
+		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS]);
+/* All slots of a group that was answered. */
+void iopf_prg_free(struct iopf_queue *q, uint32_t head);
+/* Discard, and report, what waits for its Last since before @p since. */
+void iopf_prg_age(struct iopf_queue *q, uint64_t since);
+void iopf_prg_discard_all(struct iopf_queue *q);
+
+/* pri.c: under the IOMMU's lock */
+int iopf_pri_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
+int iopf_pri_reserve(struct iopf_dev *dev);
+void iopf_pri_release(struct iopf_dev *dev);
+int iopf_pri_up(struct iopf_dev *dev);
+int iopf_pri_down(struct iopf_dev *dev);
+/* The same where it must not fail: the SMMU will answer for what is left. */
+void iopf_pri_force_down(struct iopf_dev *dev);
+
+/* poll.c */
+/* Try to become the one who drains; never waits. */
+bool iopf_queue_own(struct iopf_queue *q);
+void iopf_queue_disown(struct iopf_queue *q);
 /* Everything the hardware had written when this was called has been read. */
 void iopf_queue_fence(struct iopf_queue *q);
 
 /* slot.c */
 int iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id,
-		uint32_t nb_slots);
+		uint32_t max_slots);
+/* Nobody drains, and nothing is outstanding. */
+void iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots);
 void iopf_queue_fini(struct iopf_queue *q);
 struct iopf_fault *iopf_slot_alloc(struct iopf_queue *q);
+/* Take what others have freed. */
+void iopf_slot_reclaim(struct iopf_queue *q);
 /* By anybody; the queue's owner puts its own back into free[]. */
 void iopf_slot_free(struct iopf_queue *q, struct iopf_fault *slot);
 struct iopf_fault *iopf_slot_find(uint64_t id, struct iopf_queue **q);

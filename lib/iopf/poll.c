@@ -41,367 +41,19 @@ _Thread_local struct iopf_thread iopf_self;
 static pthread_mutex_t pollers_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
- * The burst
- */
-
-static void
-run_flush(struct iopf_pass *pass, uint64_t latency)
-{
-	static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
-		IOPF_STAT_SUCCESS, IOPF_STAT_INVALID, IOPF_STAT_FAILURE, IOPF_STAT_RAZWI,
-	};
-	struct iopf_domain *domain = pass->run_domain;
-
-	if (domain == NULL)
-		return;
-	iopf_domain_count(domain, IOPF_STAT_FAULTS, pass->run_faults);
-	if (pass->run_answers != 0) {
-		iopf_hist_add(&domain->latency, latency, pass->run_answers);
-		for (unsigned int i = 0; i < IOPF_NB_CODES; i++)
-			if (pass->run_codes[i] != 0)
-				iopf_domain_count(domain, code_stat[i], pass->run_codes[i]);
-	}
-	pass->run_domain = NULL;
-	pass->run_faults = 0;
-	pass->run_answers = 0;
-	memset(pass->run_codes, 0, sizeof(pass->run_codes));
-}
-
-/* Send what has gathered. The slots are free only after that: a detach that finds none waits
- * for this pass, and then all is answered. */
-static void
-pass_flush(struct iopf_pass *pass)
-{
-	struct iopf_queue *q = pass->queue;
-	struct iopf_iommu *iommu = q->iommu;
-	const struct iopf_driver_ops *ops = &iommu->driver->ops;
-	unsigned int n = pass->nb_answers + pass->nb_after + pass->nb_retries;
-
-	if (pass->nb_answers != 0)
-		ops->answer(iommu->priv, pass->answers, pass->nb_answers);
-	if (pass->nb_inv != 0 || pass->nb_after != 0)
-		ops->answer_after(iommu->priv, pass->after_hw, pass->inv, pass->nb_inv,
-				pass->after, pass->nb_after);
-	for (unsigned int i = 0; i < pass->nb_retries; i++)
-		iopf_dev_retry(pass->retries[i].dev, &pass->retries[i].retry);
-	if (n != 0)
-		iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS, n);
-	run_flush(pass, rte_rdtsc() - pass->now);
-	for (unsigned int i = 0; i < pass->nb_frees; i++)
-		q->free[q->nb_free++] = pass->frees[i];
-	pass->nb_answers = 0;
-	pass->nb_after = 0;
-	pass->nb_retries = 0;
-	pass->nb_inv = 0;
-	pass->nb_frees = 0;
-}
-
-/* An answer to what has no slot. */
-static void
-refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_iommu_stat why)
-{
-	iopf_count(pass->queue->iommu, why, 1);
-	pass->answers[pass->nb_answers++] = (struct iopf_answer){
-		.sid = ev->sid,
-		.pasid = ev->pasid,
-		.token = ev->token,
-		.code = IOPF_INVALID,
-	};
-}
-
-static void
-settle(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, bool after)
-{
-	struct iopf_answer answer = {
-		.sid = slot->sid,
-		.pasid = slot->pasid,
-		.token = slot->token,
-		.code = code,
-	};
-
-	if (unlikely(!(slot->flags & IOPF_FAULT_STALLED)))
-		pass->retries[pass->nb_retries++] = (struct iopf_pass_retry){
-			.dev = ((struct iopf_attachment *)slot->attachment)->dev,
-			.retry = {
-				.addr = slot->addr,
-				.sid = slot->sid,
-				.pasid = slot->pasid,
-				.perm = slot->perm,
-				.code = code,
-			},
-		};
-	else if (after)
-		pass->after[pass->nb_after++] = answer;
-	else
-		pass->answers[pass->nb_answers++] = answer;
-	pass->run_answers++;
-	pass->run_codes[code]++;
-}
-
-static void
-defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slot, uint64_t id,
-		uint32_t gen)
-{
-	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
-	uint32_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
-
-	if (!iopf_slot_cas(slot, handling, queued)) {
-		/* Answered meanwhile. */
-		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
-				__ATOMIC_RELEASE);
-		pass->frees[pass->nb_frees++] = slot->slot;
-		return;
-	}
-	if (domain->conf.deferred != NULL && iopf_worker_defer(domain->conf.worker, id) == 0) {
-		iopf_domain_count(domain, IOPF_STAT_DEFERRED, 1);
-		return;
-	}
-	/* No worker, or no place: it is still ours unless somebody answered it. */
-	if (iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
-		settle(pass, slot, IOPF_INVALID, false);
-	else
-		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
-				__ATOMIC_RELEASE);
-	pass->frees[pass->nb_frees++] = slot->slot;
-}
-
-static void
-conclude(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slot,
-		uint64_t id, uint32_t gen, enum iopf_verdict verdict)
-{
-	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
-	uint32_t free_word = iopf_slot_free_word(gen);
-	enum iopf_code code = verdict & 0xff;
-	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
-
-	if (verdict == IOPF_DEFER) {
-		defer(pass, domain, slot, id, gen);
-		return;
-	}
-	if (verdict == IOPF_TAKEN) {
-		iopf_domain_count(domain, IOPF_STAT_TAKEN, 1);
-		if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
-			return;
-		/* Answered before the handler returned: the slot was left to us. */
-		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
-		pass->frees[pass->nb_frees++] = slot->slot;
-		return;
-	}
-	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
-			code >= IOPF_NB_CODES ||
-			(code == IOPF_RAZWI && !pass->queue->iommu->info.razwi)))
-		code = IOPF_INVALID;
-	if (likely(iopf_slot_cas(slot, handling, free_word))) {
-		settle(pass, slot, code, after);
-		if (after)
-			iopf_domain_count(domain, IOPF_STAT_AFTER_INV, 1);
-	} else {
-		/* Cancelled meanwhile: this answer goes into nothing. */
-		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
-	}
-	pass->frees[pass->nb_frees++] = slot->slot;
-}
-
-static void
-slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
-		struct iopf_attachment *attachment)
-{
-	/* Atomic, since a cancel or a list may be reading; ordered by the state word. */
-	__atomic_store_n(&slot->addr, ev->addr, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->ipa, ev->ipa, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->time, now, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->sid, ev->sid, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->pasid, ev->pasid, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->token, ev->token, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->perm, ev->perm, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->reason, ev->reason, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->flags,
-			(ev->flags & IOPF_EVENT_STALL ? IOPF_FAULT_STALLED : 0) |
-			(ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0),
-			__ATOMIC_RELAXED);
-	__atomic_store_n(&slot->raw_id, ev->raw_id, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
-}
-
-static void
-report(struct iopf_pass *pass, const struct iopf_event *ev)
-{
-	struct iopf_iommu *iommu = pass->queue->iommu;
-	const struct iopf_fault fault = {
-		.addr = ev->addr,
-		.ipa = ev->ipa,
-		.time = pass->now,
-		.sid = ev->sid,
-		.pasid = ev->pasid,
-		.perm = ev->perm,
-		.reason = ev->reason,
-		.flags = ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0,
-		.raw_id = ev->raw_id,
-		.queue = pass->queue->id,
-	};
-
-	iopf_count(iommu, IOPF_IOMMU_STAT_REPORTS, 1);
-	if (iommu->conf.report != NULL)
-		iommu->conf.report(iommu, &fault, iommu->conf.report_ctx);
-}
-
-/* Something that a handler can mend, of a device that will try again. */
-static bool
-can_retry(const struct iopf_dev *dev, const struct iopf_event *ev)
-{
-	return dev->conf.recover == IOPF_TERMINATE && dev->conf.ops.retry != NULL &&
-		ev->reason <= IOPF_REASON_PERMISSION;
-}
-
-static void
-handle(struct iopf_pass *pass, const struct iopf_event *ev)
-{
-	struct iopf_queue *q = pass->queue;
-	struct iopf_iommu *iommu = q->iommu;
-	struct iopf_attachment *attachment;
-	struct iopf_domain *domain;
-	struct iopf_fault *slot;
-	enum iopf_verdict verdict;
-	uint32_t gen;
-
-	if (unlikely(ev->flags & IOPF_EVENT_BAD)) {
-		iopf_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
-		return;
-	}
-	attachment = iopf_table_find(&iommu->attached, iopf_key(ev->sid, ev->pasid));
-	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
-			(attachment == NULL || !can_retry(attachment->dev, ev))) {
-		report(pass, ev);
-		return;
-	}
-	pass->nb_faults++;
-	if (unlikely(attachment == NULL)) {
-		refuse(pass, ev, iopf_table_find(&iommu->sids, ev->sid) == NULL ?
-				IOPF_IOMMU_STAT_UNKNOWN_SID : IOPF_IOMMU_STAT_NO_DOMAIN);
-		return;
-	}
-	slot = iopf_slot_alloc(q);
-	if (unlikely(slot == NULL)) {
-		if (ev->flags & IOPF_EVENT_STALL) {
-			refuse(pass, ev, IOPF_IOMMU_STAT_NO_SLOT);
-		} else {
-			/* Nothing waits; the access will fault again when it is tried again. */
-			iopf_count(iommu, IOPF_IOMMU_STAT_NO_SLOT, 1);
-			report(pass, ev);
-		}
-		return;
-	}
-	domain = attachment->domain;
-	if (unlikely(pass->run_domain != domain)) {
-		run_flush(pass, rte_rdtsc() - pass->now);
-		pass->run_domain = domain;
-	}
-	pass->run_faults++;
-	/* The invalidations of one answer_after() are one domain's. */
-	if (unlikely(pass->nb_inv != 0 && (pass->after_hw != attachment->hw ||
-			pass->nb_inv > IOPF_MAX_BURST - IOPF_MAX_GROUP_INV))) {
-		pass_flush(pass);
-		pass->run_domain = domain;
-	}
-
-	slot_fill(slot, ev, pass->now, attachment);
-	gen = IOPF_SLOT_GEN(slot->state);
-	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
-	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING), __ATOMIC_RELEASE);
-	iopf_trace_fault(iommu->id, ev->sid, ev->pasid, ev->addr, ev->perm);
-
-	{
-		const struct iopf_fault *faults[1] = { slot };
-		const struct iopf_group group = {
-			.id = iopf_group_make_id(q, slot->slot, gen),
-			.dev = attachment->dev,
-			.pasid = attachment->pasid,
-			.nb_faults = 1,
-			.faults = faults,
-			.pass = pass,
-		};
-
-		pass->group_inv = pass->nb_inv;
-		pass->after_hw = attachment->hw;
-		if (domain->conf.handler != NULL)
-			verdict = domain->conf.handler(domain, &group, domain->conf.ctx);
-		else
-			verdict = IOPF_DEFER;
-		if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
-			pass->nb_inv = pass->group_inv;
-		conclude(pass, domain, slot, group.id, gen, verdict);
-	}
-}
-
-int
-iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv)
-{
-	struct iopf_pass *pass = group->pass;
-
-	if (pass == NULL || !iopf_self.in_fast)
-		return iopf_ret(-EPERM);
-	if (!iopf_inv_ok(inv))
-		return iopf_ret(-EINVAL);
-	if (pass->nb_inv - pass->group_inv >= IOPF_MAX_GROUP_INV)
-		return iopf_ret(-ENOSPC);
-	pass->inv[pass->nb_inv++] = *inv;
-	return 0;
-}
-
-unsigned int
-iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
-{
-	struct iopf_iommu *iommu = q->iommu;
-	struct iopf_event events[IOPF_MAX_BURST];
-	struct iopf_pass pass;
-	unsigned int total = 0;
-
-	pass.queue = NULL;
-	for (unsigned int b = 0; b < bursts; b++) {
-		uint16_t n = iommu->driver->ops.poll(iommu->priv, q->id, events, burst);
-
-		if (n == 0)
-			break;
-		if (pass.queue == NULL) {
-			pass.queue = q;
-			pass.nb_answers = pass.nb_after = pass.nb_inv = pass.nb_frees = 0;
-			pass.nb_retries = 0;
-			pass.run_domain = NULL;
-			pass.run_faults = pass.run_answers = 0;
-			memset(pass.run_codes, 0, sizeof(pass.run_codes));
-		}
-		pass.now = rte_rdtsc();
-		pass.nb_faults = 0;
-		iopf_self.in_fast = true;
-		for (unsigned int i = 0; i < n; i++)
-			handle(&pass, &events[i]);
-		iopf_self.in_fast = false;
-		pass_flush(&pass);
-		iopf_count(iommu, IOPF_IOMMU_STAT_RECORDS, n);
-		iopf_count(iommu, IOPF_IOMMU_STAT_BURSTS, 1);
-		if (pass.nb_faults != 0)
-			iopf_count(iommu, IOPF_IOMMU_STAT_FAULTS, pass.nb_faults);
-		total += n;
-		if (n < burst)
-			break;
-	}
-	return total;
-}
-
-/*
  * The queue
  */
 
-static bool
-queue_own(struct iopf_queue *q)
+bool
+iopf_queue_own(struct iopf_queue *q)
 {
-	/* Acquire: with the release in queue_disown(). */
+	/* Acquire: with the release in iopf_queue_disown(). */
 	return atomic_load_explicit(&q->owned, memory_order_relaxed) == 0 &&
 		atomic_exchange_explicit(&q->owned, 1, memory_order_acquire) == 0;
 }
 
-static void
-queue_disown(struct iopf_queue *q)
+void
+iopf_queue_disown(struct iopf_queue *q)
 {
 	atomic_store_explicit(&q->owned, 0, memory_order_release);
 }
@@ -418,8 +70,12 @@ queue_check(struct iopf_queue *q)
 	q->next_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
 	if (atomic_load_explicit(&iommu->nb_deadlines, memory_order_relaxed) != 0)
 		iopf_queue_expire(q, now, RTE_MIN(q->nb_slots, (uint32_t)EXPIRE_SLOTS));
-	if (q->id != 0)
+	if (q->prg != NULL) {
+		iopf_self.in_fast = true;
+		iopf_prg_age(q, now - iommu->partial_cycles);
+		iopf_self.in_fast = false;
 		return;
+	}
 	/* Acquire: with the release in answering_end(). The next check may bring it up again. */
 	if (iommu->recovering &&
 			atomic_load_explicit(&iommu->answering, memory_order_acquire) != 0)
@@ -432,8 +88,12 @@ queue_check(struct iopf_queue *q)
 		return;
 	if (flags & (IOPF_CHECK_TERMINATED | IOPF_CHECK_DEAD)) {
 		iopf_count(iommu, IOPF_IOMMU_STAT_RESETS, 1);
-		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-			iopf_queue_cancel(&iommu->queues[i], NULL, IOPF_CANCEL_TERMINATED);
+		iopf_queue_cancel(q, NULL, IOPF_CANCEL_TERMINATED);
+	}
+	if ((flags & IOPF_CHECK_DEAD) && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS) {
+		/* Page requests outlive a recovery; a dead IOMMU carries no answer. */
+		iopf_queue_cancel(&iommu->queues[IOPF_QUEUE_REQUESTS], NULL,
+				IOPF_CANCEL_TERMINATED);
 	}
 }
 
@@ -443,14 +103,14 @@ queue_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 	uint32_t passes;
 	unsigned int n;
 
-	if (!atomic_load_explicit(&q->iommu->started, memory_order_acquire) || !queue_own(q))
+	if (!atomic_load_explicit(&q->iommu->started, memory_order_acquire) || !iopf_queue_own(q))
 		return 0;
 	n = iopf_queue_drain(q, burst, bursts);
 	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + 1;
 	atomic_store_explicit(&q->passes, passes, memory_order_relaxed);
 	if ((passes & (CLOCK_PASSES - 1)) == 0)
 		queue_check(q);
-	queue_disown(q);
+	iopf_queue_disown(q);
 	return n;
 }
 

@@ -17,45 +17,57 @@ static_assert(sizeof(struct iopf_fault) == 64, "a fault's state is 64 bytes");
 #define MAX_MOVES 8
 
 int
-iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uint32_t nb_slots)
+iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uint32_t max_slots)
 {
 	q->iommu = iommu;
 	q->id = id;
-	q->nb_slots = rte_align32pow2(nb_slots);
-	if (q->nb_slots > IOPF_MAX_SLOTS)
+	q->max_slots = rte_align32pow2(max_slots);
+	if (q->max_slots > IOPF_MAX_SLOTS)
 		return -EINVAL;
-	q->slots = rte_zmalloc("iopf_slots", q->nb_slots * sizeof(q->slots[0]),
+	q->slots = rte_zmalloc("iopf_slots", q->max_slots * sizeof(q->slots[0]),
 			RTE_CACHE_LINE_SIZE);
-	q->free = rte_zmalloc("iopf_free", q->nb_slots * sizeof(q->free[0]),
+	q->free = rte_zmalloc("iopf_free", q->max_slots * sizeof(q->free[0]),
 			RTE_CACHE_LINE_SIZE);
-	if (q->slots == NULL || q->free == NULL) {
+	if (q->slots == NULL || q->free == NULL ||
+			(id == IOPF_QUEUE_REQUESTS && iopf_prg_init(q) < 0)) {
 		iopf_queue_fini(q);
 		return -ENOMEM;
 	}
-	for (uint32_t i = 0; i < q->nb_slots; i++) {
+	for (uint32_t i = 0; i < q->max_slots; i++) {
 		q->slots[i].slot = i;
 		q->slots[i].queue = id;
 		q->slots[i].state = IOPF_SLOT_WORD(1, IOPF_SLOT_FREE);
-		/* The last freed is taken first: start with slot 0. */
-		q->free[i] = q->nb_slots - 1 - i;
 	}
-	q->nb_free = q->nb_slots;
-	atomic_init(&q->freed, IOPF_NO_SLOT);
+	iopf_queue_resize(q, q->max_slots);
 	return 0;
+}
+
+void
+iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots)
+{
+	q->nb_slots = rte_align32pow2(nb_slots);
+	/* The last freed is taken first: start with slot 0. */
+	for (uint32_t i = 0; i < q->nb_slots; i++)
+		q->free[i] = q->nb_slots - 1 - i;
+	q->nb_free = q->nb_slots;
+	atomic_store(&q->freed, IOPF_NO_SLOT);
+	if (q->prg != NULL)
+		iopf_prg_reset(q);
 }
 
 void
 iopf_queue_fini(struct iopf_queue *q)
 {
+	iopf_prg_fini(q);
 	rte_free(q->slots);
 	rte_free(q->free);
 	q->slots = NULL;
 	q->free = NULL;
 }
 
-/* Take what others have freed. The chain is at most all slots long. */
-static void
-reclaim(struct iopf_queue *q)
+/* The chain is at most all slots long. */
+void
+iopf_slot_reclaim(struct iopf_queue *q)
 {
 	uint32_t i;
 
@@ -64,8 +76,13 @@ reclaim(struct iopf_queue *q)
 	/* Acquire: with the release in iopf_slot_free(). */
 	i = atomic_exchange_explicit(&q->freed, IOPF_NO_SLOT, memory_order_acquire);
 	while (i != IOPF_NO_SLOT) {
-		q->free[q->nb_free++] = i;
-		i = q->slots[i].next;
+		uint32_t next = q->slots[i].next;
+
+		if (q->prg != NULL)
+			iopf_prg_free(q, i);
+		else
+			q->free[q->nb_free++] = i;
+		i = next;
 	}
 }
 
@@ -73,7 +90,7 @@ struct iopf_fault *
 iopf_slot_alloc(struct iopf_queue *q)
 {
 	if (unlikely(q->nb_free == 0))
-		reclaim(q);
+		iopf_slot_reclaim(q);
 	if (unlikely(q->nb_free == 0))
 		return NULL;
 	return &q->slots[q->free[--q->nb_free]];
@@ -98,7 +115,7 @@ iopf_slot_find(uint64_t id, struct iopf_queue **q)
 	if (iommu == NULL || IOPF_ID_QUEUE(id) >= iommu->info.nb_queues)
 		return NULL;
 	*q = &iommu->queues[IOPF_ID_QUEUE(id)];
-	if (IOPF_ID_SLOT(id) >= (*q)->nb_slots)
+	if (IOPF_ID_SLOT(id) >= (*q)->max_slots)
 		return NULL;
 	return &(*q)->slots[IOPF_ID_SLOT(id)];
 }
@@ -110,7 +127,7 @@ struct slot_copy {
 	uint64_t time;
 	uint64_t addr;
 	uint8_t perm;
-	bool stalled;
+	uint8_t flags;
 };
 
 static void
@@ -121,9 +138,10 @@ slot_copy(const struct iopf_fault *slot, struct slot_copy *copy)
 	copy->answer.sid = __atomic_load_n(&slot->sid, __ATOMIC_RELAXED);
 	copy->answer.pasid = __atomic_load_n(&slot->pasid, __ATOMIC_RELAXED);
 	copy->answer.token = __atomic_load_n(&slot->token, __ATOMIC_RELAXED);
+	copy->answer.page_request = false;
 	copy->addr = __atomic_load_n(&slot->addr, __ATOMIC_RELAXED);
 	copy->perm = __atomic_load_n(&slot->perm, __ATOMIC_RELAXED);
-	copy->stalled = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED) & IOPF_FAULT_STALLED;
+	copy->flags = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED);
 }
 
 /*
@@ -174,7 +192,13 @@ answer_one(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
 	struct iopf_iommu *iommu = q->iommu;
 	struct iopf_domain *domain = copy->attachment->domain;
 
-	if (copy->stalled) {
+	if (copy->flags & IOPF_FAULT_PAGE_REQUEST) {
+		copy->answer.page_request = true;
+		copy->answer.pasid = iopf_answer_pasid(iommu, copy->attachment->dev,
+				copy->answer.pasid);
+		copy->answer.code = code;
+		iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
+	} else if (copy->flags & IOPF_FAULT_STALLED) {
 		copy->answer.code = code;
 		iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
 	} else {
@@ -228,7 +252,7 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, &q);
 	if (slot != NULL) {
-		if (code == IOPF_RAZWI && !q->iommu->info.razwi)
+		if (code == IOPF_RAZWI && (q->prg != NULL || !q->iommu->info.razwi))
 			code = IOPF_INVALID;
 		answering_begin(q->iommu);
 		word = iopf_slot_load(slot);
@@ -263,7 +287,8 @@ cancel_one(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word, enum io
 	if (ret == 0) {
 		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
 		/* What the IOMMU has ended needs no answer; what never waited for it does. */
-		if (why != IOPF_CANCEL_TERMINATED || !copy.stalled)
+		if (why != IOPF_CANCEL_TERMINATED ||
+				!(copy.flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST)))
 			answer_one(q, &copy, IOPF_INVALID);
 	}
 	answering_end(q->iommu);
@@ -287,6 +312,15 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 		if (attachment != NULL && attachment !=
 				__atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
 			continue;
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_PARTIAL) {
+			/* With its Last it becomes a group, which is then answered like others. */
+			if (iopf_slot_cas(slot, word, IOPF_SLOT_WORD(IOPF_SLOT_GEN(word),
+					IOPF_SLOT_DROPPED)))
+				continue;
+			word = iopf_slot_load(slot);
+		}
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_DROPPED)
+			continue;
 		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_DONE)
 			cancel_one(q, slot, word, why);
 		if (IOPF_SLOT_STATE(iopf_slot_load(slot)) != IOPF_SLOT_FREE)
@@ -307,8 +341,9 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 		struct iopf_attachment *attachment;
 		uint64_t limit;
 
-		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE ||
-				IOPF_SLOT_STATE(word) == IOPF_SLOT_DONE)
+		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_HANDLING &&
+				IOPF_SLOT_STATE(word) != IOPF_SLOT_QUEUED &&
+				IOPF_SLOT_STATE(word) != IOPF_SLOT_TAKEN)
 			continue;
 		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
 		limit = attachment->domain->conf.deadline_ms * hz / 1000;
@@ -355,6 +390,9 @@ iopf_slot_state_name(enum iopf_slot_state state)
 		[IOPF_SLOT_QUEUED] = "queued",
 		[IOPF_SLOT_TAKEN] = "taken",
 		[IOPF_SLOT_DONE] = "answered",
+		[IOPF_SLOT_PARTIAL] = "partial",
+		[IOPF_SLOT_DROPPED] = "cancelled",
+		[IOPF_SLOT_SENDING] = "answered",
 	};
 
 	return (unsigned int)state < RTE_DIM(names) ? names[state] : "unknown";

@@ -182,6 +182,9 @@ iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 
 		fprintf(f, "  %s %" PRIu64 "\n", name, v);
 	}
+	if (iommu->info.request_queue_size != 0)
+		fprintf(f, "  page requests: %u of %u given to devices\n",
+				iopf_iommu_requests_granted(iommu), iommu->info.max_requests);
 	/* A detach that waits for a handler holds it, and just then somebody will want to look. */
 	if (pthread_mutex_trylock(&locked->lock) != 0) {
 		fprintf(f, "  devices: busy\n");

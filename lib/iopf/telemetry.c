@@ -79,6 +79,9 @@ make_info(struct iopf_iommu *iommu, struct rte_tel_data *d)
 	rte_tel_data_add_dict_int(d, "max_stalls", info->max_stalls);
 	rte_tel_data_add_dict_int(d, "stall_forced", info->stall_forced);
 	rte_tel_data_add_dict_int(d, "nb_queues", info->nb_queues);
+	rte_tel_data_add_dict_u64(d, "request_queue_size", info->request_queue_size);
+	rte_tel_data_add_dict_u64(d, "max_requests", info->max_requests);
+	rte_tel_data_add_dict_u64(d, "requests_granted", iopf_iommu_requests_granted(iommu));
 	return 0;
 }
 

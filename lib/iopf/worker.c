@@ -42,8 +42,12 @@ work(uint64_t id)
 	if (slot == NULL)
 		return;
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED), handling)) {
-		const struct iopf_fault *faults[1] = { slot };
-		struct iopf_group group = { .id = id, .nb_faults = 1, .faults = faults };
+		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS];
+		struct iopf_group group = {
+			.id = id,
+			.nb_faults = iopf_prg_faults(q, slot, faults),
+			.faults = faults,
+		};
 
 		attachment = slot->attachment;
 		group.dev = attachment->dev;

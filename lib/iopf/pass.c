@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* A burst of records: handlers are called, and the answers go out together. */
+
+#include <errno.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "iopf_private.h"
+#include "iopf_trace.h"
+
+static void
+run_flush(struct iopf_pass *pass, uint64_t latency)
+{
+	static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
+		IOPF_STAT_SUCCESS, IOPF_STAT_INVALID, IOPF_STAT_FAILURE, IOPF_STAT_RAZWI,
+	};
+	struct iopf_domain *domain = pass->run_domain;
+
+	if (domain == NULL)
+		return;
+	iopf_domain_count(domain, IOPF_STAT_FAULTS, pass->run_faults);
+	if (pass->run_requests != 0)
+		iopf_domain_count(domain, IOPF_STAT_REQUESTS, pass->run_requests);
+	if (pass->run_answers != 0) {
+		iopf_hist_add(&domain->latency, latency, pass->run_answers);
+		for (unsigned int i = 0; i < IOPF_NB_CODES; i++)
+			if (pass->run_codes[i] != 0)
+				iopf_domain_count(domain, code_stat[i], pass->run_codes[i]);
+	}
+	pass->run_domain = NULL;
+	pass->run_faults = 0;
+	pass->run_requests = 0;
+	pass->run_answers = 0;
+	memset(pass->run_codes, 0, sizeof(pass->run_codes));
+}
+
+/* Send what has gathered. The slots are free only after that: a detach that finds none waits
+ * for this pass, and then all is answered. */
+static void
+pass_flush(struct iopf_pass *pass)
+{
+	struct iopf_queue *q = pass->queue;
+	struct iopf_iommu *iommu = q->iommu;
+	const struct iopf_driver_ops *ops = &iommu->driver->ops;
+	unsigned int n = pass->nb_answers + pass->nb_after + pass->nb_retries;
+
+	if (pass->nb_answers != 0)
+		ops->answer(iommu->priv, pass->answers, pass->nb_answers);
+	if (pass->nb_inv != 0 || pass->nb_after != 0)
+		ops->answer_after(iommu->priv, pass->after_hw, pass->inv, pass->nb_inv,
+				pass->after, pass->nb_after);
+	for (unsigned int i = 0; i < pass->nb_retries; i++)
+		iopf_dev_retry(pass->retries[i].dev, &pass->retries[i].retry);
+	if (n != 0)
+		iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS, n);
+	run_flush(pass, rte_rdtsc() - pass->now);
+	if (q->prg != NULL)
+		for (unsigned int i = 0; i < pass->nb_frees; i++)
+			iopf_prg_free(q, pass->frees[i]);
+	else
+		for (unsigned int i = 0; i < pass->nb_frees; i++)
+			q->free[q->nb_free++] = pass->frees[i];
+	pass->nb_answers = 0;
+	pass->nb_after = 0;
+	pass->nb_retries = 0;
+	pass->nb_inv = 0;
+	pass->nb_frees = 0;
+}
+
+void
+iopf_pass_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
+		enum iopf_iommu_stat why)
+{
+	struct iopf_iommu *iommu = pass->queue->iommu;
+	bool request = ev->flags & IOPF_EVENT_PAGE_REQUEST;
+
+	iopf_count(iommu, why, 1);
+	pass->answers[pass->nb_answers++] = (struct iopf_answer){
+		.sid = ev->sid,
+		.pasid = request ? iopf_answer_pasid(iommu,
+				iopf_table_find(&iommu->sids, ev->sid), ev->pasid) : ev->pasid,
+		.token = ev->token,
+		.code = code,
+		.page_request = request,
+	};
+}
+
+static void
+settle(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, bool after)
+{
+	struct iopf_dev *dev = ((struct iopf_attachment *)slot->attachment)->dev;
+	struct iopf_answer answer = {
+		.sid = slot->sid,
+		.pasid = slot->pasid,
+		.token = slot->token,
+		.code = code,
+	};
+
+	if (slot->flags & IOPF_FAULT_PAGE_REQUEST) {
+		answer.page_request = true;
+		answer.pasid = iopf_answer_pasid(pass->queue->iommu, dev, slot->pasid);
+	}
+	if (unlikely(!(slot->flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST))))
+		pass->retries[pass->nb_retries++] = (struct iopf_pass_retry){
+			.dev = dev,
+			.retry = {
+				.addr = slot->addr,
+				.sid = slot->sid,
+				.pasid = slot->pasid,
+				.perm = slot->perm,
+				.code = code,
+			},
+		};
+	else if (after)
+		pass->after[pass->nb_after++] = answer;
+	else
+		pass->answers[pass->nb_answers++] = answer;
+	pass->run_answers++;
+	pass->run_codes[code]++;
+}
+
+static void
+defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slot, uint64_t id,
+		uint32_t gen)
+{
+	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	uint32_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
+
+	if (!iopf_slot_cas(slot, handling, queued)) {
+		/* Answered meanwhile. */
+		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
+				__ATOMIC_RELEASE);
+		pass->frees[pass->nb_frees++] = slot->slot;
+		return;
+	}
+	if (domain->conf.deferred != NULL && iopf_worker_defer(domain->conf.worker, id) == 0) {
+		iopf_domain_count(domain, IOPF_STAT_DEFERRED, 1);
+		return;
+	}
+	/* No worker, or no place: it is still ours unless somebody answered it. */
+	if (iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
+		settle(pass, slot, IOPF_INVALID, false);
+	else
+		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
+				__ATOMIC_RELEASE);
+	pass->frees[pass->nb_frees++] = slot->slot;
+}
+
+static void
+conclude(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slot,
+		uint64_t id, uint32_t gen, enum iopf_verdict verdict)
+{
+	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	uint32_t free_word = iopf_slot_free_word(gen);
+	enum iopf_code code = verdict & 0xff;
+	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
+	bool request = slot->flags & IOPF_FAULT_PAGE_REQUEST;
+
+	if (verdict == IOPF_DEFER) {
+		defer(pass, domain, slot, id, gen);
+		return;
+	}
+	if (verdict == IOPF_TAKEN) {
+		iopf_domain_count(domain, IOPF_STAT_TAKEN, 1);
+		if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
+			return;
+		/* Answered before the handler returned: the slot was left to us. */
+		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
+		pass->frees[pass->nb_frees++] = slot->slot;
+		return;
+	}
+	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
+			code >= IOPF_NB_CODES || (code == IOPF_RAZWI &&
+			(request || !pass->queue->iommu->info.razwi))))
+		code = IOPF_INVALID;
+	/* Until its answer is sent no request can be of another group with this key. */
+	if (likely(iopf_slot_cas(slot, handling, request ?
+			IOPF_SLOT_WORD(gen, IOPF_SLOT_SENDING) : free_word))) {
+		settle(pass, slot, code, after);
+		if (after)
+			iopf_domain_count(domain, IOPF_STAT_AFTER_INV, 1);
+	} else {
+		/* Cancelled meanwhile: this answer goes into nothing. */
+		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
+	}
+	pass->frees[pass->nb_frees++] = slot->slot;
+}
+
+void
+iopf_slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
+		struct iopf_attachment *attachment)
+{
+	/* Atomic, since a cancel or a list may be reading; ordered by the state word. */
+	__atomic_store_n(&slot->addr, ev->addr, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->ipa, ev->ipa, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->time, now, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->sid, ev->sid, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->pasid, ev->pasid, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->token, ev->token, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->perm, ev->perm, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->reason, ev->reason, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->flags,
+			(ev->flags & IOPF_EVENT_STALL ? IOPF_FAULT_STALLED : 0) |
+			(ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0) |
+			(ev->flags & IOPF_EVENT_PAGE_REQUEST ? IOPF_FAULT_PAGE_REQUEST : 0),
+			__ATOMIC_RELAXED);
+	__atomic_store_n(&slot->raw_id, ev->raw_id, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
+}
+
+void
+iopf_report(struct iopf_iommu *iommu, const struct iopf_fault *fault)
+{
+	iopf_count(iommu, IOPF_IOMMU_STAT_REPORTS, 1);
+	if (iommu->conf.report != NULL)
+		iommu->conf.report(iommu, fault, iommu->conf.report_ctx);
+}
+
+static void
+report(struct iopf_pass *pass, const struct iopf_event *ev)
+{
+	struct iopf_iommu *iommu = pass->queue->iommu;
+	const struct iopf_fault fault = {
+		.addr = ev->addr,
+		.ipa = ev->ipa,
+		.time = pass->now,
+		.sid = ev->sid,
+		.pasid = ev->pasid,
+		.perm = ev->perm,
+		.reason = ev->reason,
+		.flags = ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0,
+		.raw_id = ev->raw_id,
+		.queue = pass->queue->id,
+	};
+
+	iopf_report(iommu, &fault);
+}
+
+/* Something that a handler can mend, of a device that will try again. */
+static bool
+can_retry(const struct iopf_dev *dev, const struct iopf_event *ev)
+{
+	return dev->conf.recover == IOPF_TERMINATE && dev->conf.ops.retry != NULL &&
+		ev->reason <= IOPF_REASON_PERMISSION;
+}
+
+static inline void
+call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fault *head,
+		const struct iopf_fault *const *faults, uint16_t n)
+{
+	struct iopf_domain *domain = attachment->domain;
+	struct iopf_queue *q = pass->queue;
+	uint32_t gen = IOPF_SLOT_GEN(head->state);
+	const struct iopf_group group = {
+		.id = iopf_group_make_id(q, head->slot, gen),
+		.dev = attachment->dev,
+		.pasid = attachment->pasid,
+		.nb_faults = n,
+		.faults = faults,
+		.pass = pass,
+	};
+	enum iopf_verdict verdict;
+
+	if (unlikely(pass->run_domain != domain)) {
+		run_flush(pass, rte_rdtsc() - pass->now);
+		pass->run_domain = domain;
+	}
+	/* The invalidations of one answer_after() are one domain's. */
+	if (unlikely(pass->nb_inv != 0 && (pass->after_hw != attachment->hw ||
+			pass->nb_inv > IOPF_MAX_BURST - IOPF_MAX_GROUP_INV))) {
+		pass_flush(pass);
+		pass->run_domain = domain;
+	}
+	pass->run_faults++;
+	if (head->flags & IOPF_FAULT_PAGE_REQUEST)
+		pass->run_requests += n;
+	iopf_trace_fault(q->iommu->id, head->sid, head->pasid, head->addr, head->perm);
+
+	pass->group_inv = pass->nb_inv;
+	pass->after_hw = attachment->hw;
+	if (domain->conf.handler != NULL)
+		verdict = domain->conf.handler(domain, &group, domain->conf.ctx);
+	else
+		verdict = IOPF_DEFER;
+	if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
+		pass->nb_inv = pass->group_inv;
+	conclude(pass, domain, head, group.id, gen, verdict);
+}
+
+void
+iopf_pass_call(struct iopf_pass *pass, struct iopf_attachment *attachment,
+		struct iopf_fault *head, const struct iopf_fault *const *faults, uint16_t n)
+{
+	call(pass, attachment, head, faults, n);
+}
+
+/* A record of the event queue. */
+static void
+handle(struct iopf_pass *pass, const struct iopf_event *ev)
+{
+	struct iopf_queue *q = pass->queue;
+	struct iopf_iommu *iommu = q->iommu;
+	struct iopf_attachment *attachment;
+	const struct iopf_fault *fault;
+	struct iopf_fault *slot;
+
+	if (unlikely(ev->flags & IOPF_EVENT_BAD)) {
+		iopf_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
+		return;
+	}
+	attachment = iopf_table_find(&iommu->attached, iopf_key(ev->sid, ev->pasid));
+	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
+			(attachment == NULL || !can_retry(attachment->dev, ev))) {
+		report(pass, ev);
+		return;
+	}
+	pass->nb_faults++;
+	if (unlikely(attachment == NULL)) {
+		iopf_pass_refuse(pass, ev, IOPF_INVALID, iopf_no_attachment(iommu, ev->sid));
+		return;
+	}
+	slot = iopf_slot_alloc(q);
+	if (unlikely(slot == NULL)) {
+		if (ev->flags & IOPF_EVENT_STALL) {
+			iopf_pass_refuse(pass, ev, IOPF_INVALID, IOPF_IOMMU_STAT_NO_SLOT);
+		} else {
+			/* Nothing waits; the access will fault again when it is tried again. */
+			iopf_count(iommu, IOPF_IOMMU_STAT_NO_SLOT, 1);
+			report(pass, ev);
+		}
+		return;
+	}
+	iopf_slot_fill(slot, ev, pass->now, attachment);
+	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
+	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(slot->state),
+			IOPF_SLOT_HANDLING), __ATOMIC_RELEASE);
+	fault = slot;
+	call(pass, attachment, slot, &fault, 1);
+}
+
+int
+iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv)
+{
+	struct iopf_pass *pass = group->pass;
+
+	if (pass == NULL || !iopf_self.in_fast)
+		return iopf_ret(-EPERM);
+	if (!iopf_inv_ok(inv))
+		return iopf_ret(-EINVAL);
+	if (pass->nb_inv - pass->group_inv >= IOPF_MAX_GROUP_INV)
+		return iopf_ret(-ENOSPC);
+	pass->inv[pass->nb_inv++] = *inv;
+	return 0;
+}
+
+unsigned int
+iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
+{
+	struct iopf_iommu *iommu = q->iommu;
+	struct iopf_event events[IOPF_MAX_BURST];
+	struct iopf_pass pass;
+	unsigned int total = 0, records;
+
+	pass.queue = NULL;
+	for (unsigned int b = 0; b < bursts; b++) {
+		uint16_t n = iommu->driver->ops.poll(iommu->priv, q->id, events, burst);
+
+		if (n == 0)
+			break;
+		if (pass.queue == NULL) {
+			pass.queue = q;
+			pass.nb_answers = pass.nb_after = pass.nb_inv = pass.nb_frees = 0;
+			pass.nb_retries = 0;
+			pass.run_domain = NULL;
+			pass.run_faults = pass.run_requests = pass.run_answers = 0;
+			memset(pass.run_codes, 0, sizeof(pass.run_codes));
+		}
+		pass.now = rte_rdtsc();
+		pass.nb_faults = 0;
+		iopf_self.in_fast = true;
+		records = n;
+		if (q->prg != NULL)
+			records = iopf_prg_burst(&pass, events, n);
+		else
+			for (unsigned int i = 0; i < n; i++)
+				handle(&pass, &events[i]);
+		iopf_self.in_fast = false;
+		pass_flush(&pass);
+		iopf_count(iommu, IOPF_IOMMU_STAT_RECORDS, records);
+		iopf_count(iommu, IOPF_IOMMU_STAT_BURSTS, 1);
+		if (pass.nb_faults != 0)
+			iopf_count(iommu, IOPF_IOMMU_STAT_FAULTS, pass.nb_faults);
+		total += n;
+		if (n < burst)
+			break;
+	}
+	return total;
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Page requests become groups.
+ *
+ * A group is named by StreamID, PASID and PRG index. Each of its requests has a slot;
+ * that of the first, the head, is the group's: it has the state and the id. Heads are
+ * found by a hash of the name from their first request until their slot is free
+ * again, so that a request of a group that still waits for its answer is known for a
+ * duplicate: a device uses an index again only after the answer.
+ *
+ * What waits for its Last is also in a list, oldest first. It is discarded without an
+ * answer, for there is one answer to a group and it comes after Last: the IOMMU may
+ * have answered in our place a Last that it could not write. So a lost request makes
+ * every partial group doubtful, and all are discarded (IOPF_EVENT_LOST).
+ *
+ * All here is the queue's owner's, indices of slots in arrays beside them. A cancel on
+ * another thread only changes the state of a head, from PARTIAL to DROPPED.
+ */
+
+#include <rte_jhash.h>
+#include <rte_malloc.h>
+#include <rte_prefetch.h>
+
+#include "iopf_private.h"
+
+struct iopf_prg_link {
+	uint32_t hash_next;		/* the next head in the bucket */
+	uint32_t older, newer;		/* partial groups */
+	uint32_t member;		/* the group's next request */
+	/* a head's */
+	uint32_t tail;
+	uint16_t nb;
+	bool partial;			/* in the list */
+};
+
+struct iopf_prg {
+	uint32_t oldest, newest;
+	uint32_t mask;
+	uint32_t *buckets;
+	const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS];
+	struct iopf_prg_link links[];
+};
+
+int
+iopf_prg_init(struct iopf_queue *q)
+{
+	struct iopf_prg *prg = rte_zmalloc("iopf_prg", sizeof(*prg) +
+			q->max_slots * (sizeof(prg->links[0]) + sizeof(prg->buckets[0])),
+			RTE_CACHE_LINE_SIZE);
+
+	q->prg = prg;
+	if (prg == NULL)
+		return -ENOMEM;
+	prg->buckets = (uint32_t *)&prg->links[q->max_slots];
+	return 0;
+}
+
+void
+iopf_prg_reset(struct iopf_queue *q)
+{
+	struct iopf_prg *prg = q->prg;
+
+	prg->mask = q->nb_slots - 1;
+	prg->oldest = prg->newest = IOPF_NO_SLOT;
+	for (uint32_t i = 0; i < q->nb_slots; i++)
+		prg->buckets[i] = IOPF_NO_SLOT;
+}
+
+void
+iopf_prg_fini(struct iopf_queue *q)
+{
+	rte_free(q->prg);
+	q->prg = NULL;
+}
+
+static inline uint32_t *
+bucket(struct iopf_prg *prg, uint32_t sid, uint32_t pasid, uint16_t index)
+{
+	return &prg->buckets[rte_jhash_3words(sid, pasid, index, 0) & prg->mask];
+}
+
+/*
+ * The group that a request belongs to: one that is not answered. A stale head that
+ * somebody else has answered may be in the bucket too, until its slot is reclaimed.
+ */
+static struct iopf_fault *
+find(struct iopf_queue *q, const struct iopf_event *ev, enum iopf_slot_state *state)
+{
+	uint32_t i = *bucket(q->prg, ev->sid, ev->pasid, ev->token);
+
+	for (; i != IOPF_NO_SLOT; i = q->prg->links[i].hash_next) {
+		struct iopf_fault *head = &q->slots[i];
+
+		if (head->sid != ev->sid || head->pasid != ev->pasid || head->token != ev->token)
+			continue;
+		*state = IOPF_SLOT_STATE(iopf_slot_load(head));
+		if (*state != IOPF_SLOT_FREE && *state != IOPF_SLOT_DONE)
+			return head;
+	}
+	return NULL;
+}
+
+static void
+unhash(struct iopf_queue *q, const struct iopf_fault *head)
+{
+	uint32_t *link = bucket(q->prg, head->sid, head->pasid, head->token);
+
+	while (*link != head->slot)
+		link = &q->prg->links[*link].hash_next;
+	*link = q->prg->links[head->slot].hash_next;
+}
+
+static void
+partial_add(struct iopf_prg *prg, uint32_t i)
+{
+	prg->links[i].partial = true;
+	prg->links[i].newer = IOPF_NO_SLOT;
+	prg->links[i].older = prg->newest;
+	*(prg->newest != IOPF_NO_SLOT ? &prg->links[prg->newest].newer : &prg->oldest) = i;
+	prg->newest = i;
+}
+
+static void
+partial_del(struct iopf_prg *prg, uint32_t i)
+{
+	struct iopf_prg_link *l = &prg->links[i];
+
+	*(l->older != IOPF_NO_SLOT ? &prg->links[l->older].newer : &prg->oldest) = l->newer;
+	*(l->newer != IOPF_NO_SLOT ? &prg->links[l->newer].older : &prg->newest) = l->older;
+	l->partial = false;
+}
+
+void
+iopf_prg_free(struct iopf_queue *q, uint32_t i)
+{
+	struct iopf_fault *head = &q->slots[i];
+	uint32_t word = iopf_slot_load(head);
+
+	unhash(q, head);
+	if (IOPF_SLOT_STATE(word) != IOPF_SLOT_FREE)
+		__atomic_store_n(&head->state, iopf_slot_free_word(IOPF_SLOT_GEN(word)),
+				__ATOMIC_RELEASE);
+	for (; i != IOPF_NO_SLOT; i = q->prg->links[i].member)
+		q->free[q->nb_free++] = i;
+}
+
+/* Nobody has the group, and nobody will: it was never complete. */
+static void
+discard(struct iopf_queue *q, uint32_t i, enum iopf_iommu_stat why)
+{
+	iopf_count(q->iommu, why, q->prg->links[i].nb);
+	partial_del(q->prg, i);
+	iopf_prg_free(q, i);
+}
+
+void
+iopf_prg_discard_all(struct iopf_queue *q)
+{
+	while (q->prg->oldest != IOPF_NO_SLOT)
+		discard(q, q->prg->oldest, IOPF_IOMMU_STAT_DISCARDED);
+}
+
+static void
+discard_pasid(struct iopf_queue *q, uint32_t sid, uint32_t pasid)
+{
+	uint32_t i, newer;
+
+	for (i = q->prg->oldest; i != IOPF_NO_SLOT; i = newer) {
+		newer = q->prg->links[i].newer;
+		if (q->slots[i].sid == sid && q->slots[i].pasid == pasid)
+			discard(q, i, IOPF_IOMMU_STAT_DISCARDED);
+	}
+}
+
+void
+iopf_prg_age(struct iopf_queue *q, uint64_t since)
+{
+	uint32_t i;
+
+	while ((i = q->prg->oldest) != IOPF_NO_SLOT && (int64_t)(q->slots[i].time - since) < 0) {
+		bool dropped = IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i])) == IOPF_SLOT_DROPPED;
+		uint32_t m;
+
+		for (m = i; m != IOPF_NO_SLOT && !dropped; m = q->prg->links[m].member) {
+			const struct iopf_fault *slot = &q->slots[m];
+			const struct iopf_fault fault = {
+				.addr = slot->addr,
+				.time = slot->time,
+				.sid = slot->sid,
+				.pasid = slot->pasid,
+				.token = slot->token,
+				.perm = slot->perm,
+				.reason = slot->reason,
+				.flags = slot->flags,
+				.queue = q->id,
+			};
+
+			iopf_report(q->iommu, &fault);
+		}
+		discard(q, i, dropped ? IOPF_IOMMU_STAT_DISCARDED : IOPF_IOMMU_STAT_AGED);
+	}
+}
+
+uint16_t
+iopf_prg_faults(const struct iopf_queue *q, const struct iopf_fault *head,
+		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS])
+{
+	uint32_t i = head->slot;
+	uint16_t n = 0;
+
+	if (q->prg == NULL) {
+		faults[0] = head;
+		return 1;
+	}
+	for (; i != IOPF_NO_SLOT && n < IOPF_MAX_GROUP_FAULTS; i = q->prg->links[i].member)
+		faults[n++] = &q->slots[i];
+	return n;
+}
+
+/* One more request of a group that has a head, if there is room. */
+static void
+append(struct iopf_pass *pass, const struct iopf_event *ev, const struct iopf_fault *head)
+{
+	struct iopf_queue *q = pass->queue;
+	struct iopf_prg_link *l = &q->prg->links[head->slot];
+	struct iopf_fault *slot = l->nb < IOPF_MAX_GROUP_FAULTS ? iopf_slot_alloc(q) : NULL;
+
+	if (unlikely(slot == NULL)) {
+		iopf_count(q->iommu, IOPF_IOMMU_STAT_CUT, 1);
+		return;
+	}
+	iopf_slot_fill(slot, ev, pass->now, NULL);
+	q->prg->links[slot->slot].member = IOPF_NO_SLOT;
+	q->prg->links[l->tail].member = slot->slot;
+	l->tail = slot->slot;
+	l->nb++;
+}
+
+static struct iopf_fault *
+begin(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_attachment *attachment)
+{
+	struct iopf_queue *q = pass->queue;
+	struct iopf_fault *head = iopf_slot_alloc(q);
+	struct iopf_prg_link *l;
+	uint32_t *link;
+	bool last = ev->flags & IOPF_EVENT_LAST;
+
+	if (unlikely(head == NULL))
+		return NULL;
+	iopf_slot_fill(head, ev, pass->now, attachment);
+	l = &q->prg->links[head->slot];
+	l->member = IOPF_NO_SLOT;
+	l->tail = head->slot;
+	l->nb = 1;
+	link = bucket(q->prg, ev->sid, ev->pasid, ev->token);
+	l->hash_next = *link;
+	*link = head->slot;
+	if (last)
+		l->partial = false;
+	else
+		partial_add(q->prg, head->slot);
+	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
+	__atomic_store_n(&head->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(head->state),
+			last ? IOPF_SLOT_HANDLING : IOPF_SLOT_PARTIAL), __ATOMIC_RELEASE);
+	return head;
+}
+
+/* Last is here. False: a detach was faster. */
+static bool
+complete(struct iopf_pass *pass, struct iopf_fault *head)
+{
+	struct iopf_queue *q = pass->queue;
+	uint32_t gen = IOPF_SLOT_GEN(head->state);
+
+	/* Latency is from Last on: before it nobody can answer. */
+	__atomic_store_n(&head->time, pass->now, __ATOMIC_RELAXED);
+	if (!iopf_slot_cas(head, IOPF_SLOT_WORD(gen, IOPF_SLOT_PARTIAL),
+			IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING)))
+		return false;
+	partial_del(q->prg, head->slot);
+	return true;
+}
+
+static void
+call(struct iopf_pass *pass, struct iopf_fault *head)
+{
+	struct iopf_prg *prg = pass->queue->prg;
+
+	iopf_pass_call(pass, head->attachment, head, prg->faults,
+			iopf_prg_faults(pass->queue, head, prg->faults));
+}
+
+/* A request of no group that is known. */
+static void
+first(struct iopf_pass *pass, const struct iopf_event *ev)
+{
+	struct iopf_iommu *iommu = pass->queue->iommu;
+	struct iopf_attachment *attachment = iopf_table_find(&iommu->attached,
+			iopf_key(ev->sid, ev->pasid));
+	bool last = ev->flags & IOPF_EVENT_LAST;
+	struct iopf_fault *head;
+
+	if (unlikely(attachment == NULL)) {
+		/* One answer for the group, when Last comes. */
+		if (last)
+			iopf_pass_refuse(pass, ev, IOPF_INVALID,
+					iopf_no_attachment(iommu, ev->sid));
+		return;
+	}
+	head = begin(pass, ev, attachment);
+	if (likely(head != NULL)) {
+		if (last)
+			call(pass, head);
+	} else if (last) {
+		/* As when the queue is full: the device asks again. */
+		iopf_pass_refuse(pass, ev, IOPF_SUCCESS, IOPF_IOMMU_STAT_NO_SLOT);
+	} else {
+		iopf_count(iommu, IOPF_IOMMU_STAT_CUT, 1);
+	}
+}
+
+static void
+request(struct iopf_pass *pass, const struct iopf_event *ev)
+{
+	struct iopf_queue *q = pass->queue;
+	bool last = ev->flags & IOPF_EVENT_LAST;
+	enum iopf_slot_state state;
+	struct iopf_fault *head;
+
+	head = find(q, ev, &state);
+	if (head != NULL && state != IOPF_SLOT_PARTIAL && state != IOPF_SLOT_DROPPED) {
+		iopf_count(q->iommu, IOPF_IOMMU_STAT_DUPLICATES, 1);
+		return;
+	}
+	if (last) {
+		pass->nb_faults++;
+		iopf_count(q->iommu, IOPF_IOMMU_STAT_GROUPS, 1);
+	}
+	if (head == NULL) {
+		first(pass, ev);
+		return;
+	}
+	if (state == IOPF_SLOT_PARTIAL) {
+		append(pass, ev, head);
+		if (!last)
+			return;
+		if (likely(complete(pass, head))) {
+			call(pass, head);
+			return;
+		}
+	}
+	discard(q, head->slot, IOPF_IOMMU_STAT_DISCARDED);
+	first(pass, ev);
+}
+
+unsigned int
+iopf_prg_burst(struct iopf_pass *pass, const struct iopf_event *events, unsigned int n)
+{
+	struct iopf_queue *q = pass->queue;
+	unsigned int records = n;
+
+	/* Stale heads lengthen the chains. */
+	iopf_slot_reclaim(q);
+	for (unsigned int i = 0; i < n; i++) {
+		const struct iopf_event *ev = &events[i];
+
+		if (likely((ev->flags & (IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_BAD)) ==
+				IOPF_EVENT_PAGE_REQUEST)) {
+			request(pass, ev);
+		} else if (ev->flags & IOPF_EVENT_LOST) {
+			iopf_count(q->iommu, IOPF_IOMMU_STAT_OVERFLOWS, 1);
+			iopf_prg_discard_all(q);
+			records--;
+		} else if (ev->flags & IOPF_EVENT_STOP_MARKER) {
+			iopf_count(q->iommu, IOPF_IOMMU_STAT_STOP_MARKERS, 1);
+			discard_pasid(q, ev->sid, ev->pasid);
+		} else {
+			iopf_count(q->iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
+		}
+	}
+	return records;
+}
