@@ -17,285 +17,14 @@
 #include <rte_errno.h>
 #include <rte_log.h>
 
+#include "array_iommu.h"
 #include "hist.h"
 #include "iopf.h"
-#include "iopf_driver.h"
 #include "table.h"
 #include "test.h"
 
-#define QUEUE		1024
-#define MAX_STALLS	32
 #define SID		7
 #define NB_PASIDS	16
-
-/*
- * The IOMMU of two arrays
- */
-
-struct out {
-	struct iopf_answer answer;
-	unsigned int nb_inv;	/* invalidations in front of it in the same batch */
-	uint64_t inv_addr;
-};
-
-static struct {
-	struct iopf_event events[QUEUE];
-	_Atomic unsigned int prod;
-	_Atomic unsigned int cons;
-	struct out out[QUEUE];
-	_Atomic unsigned int nb_out;
-	_Atomic unsigned int check;
-	unsigned int domains;
-	unsigned int attached;
-	unsigned int invalidate_fails_at;
-	unsigned int invalidated;
-	bool stall_forced;
-	int fail_attach;
-	pthread_mutex_t lock;
-} hw = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-static int
-hw_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv)
-{
-	(void)args;
-	*info = (struct iopf_iommu_info){
-		.backend = "test",
-		.sid_bits = 8,
-		.pasid_bits = 4,
-		.addr_bits = 48,
-		.va_bits = 48,
-		.granules = 1 << 12,
-		.max_stalls = MAX_STALLS,
-		.stall_forced = hw.stall_forced,
-		.nb_queues = 1,
-		.nb_stats = 1,
-	};
-	*priv = &hw;
-	return 0;
-}
-
-static void
-hw_close(void *priv)
-{
-	(void)priv;
-}
-
-static int
-hw_configure(void *priv, const struct iopf_iommu_conf *conf)
-{
-	(void)priv;
-	return conf->event_queue_size > 4096 ? -EINVAL : 0;
-}
-
-static int
-hw_ok(void *priv)
-{
-	(void)priv;
-	return 0;
-}
-
-static int
-hw_dma_map(void *priv, void *ptr, size_t len, uint64_t *addr)
-{
-	(void)priv;
-	(void)len;
-	*addr = (uintptr_t)ptr;
-	return 0;
-}
-
-static int
-hw_dma_unmap(void *priv, void *ptr, size_t len, uint64_t addr)
-{
-	(void)priv;
-	(void)ptr;
-	(void)len;
-	(void)addr;
-	return 0;
-}
-
-static int
-hw_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev)
-{
-	(void)conf;
-	*dev = priv;
-	return 0;
-}
-
-static void
-hw_dev_del(void *priv, void *dev)
-{
-	(void)priv;
-	(void)dev;
-}
-
-static int
-hw_domain_add(void *priv, const struct iopf_translation *translation, void **domain)
-{
-	(void)translation;
-	hw.domains++;
-	*domain = priv;
-	return 0;
-}
-
-static void
-hw_domain_del(void *priv, void *domain)
-{
-	(void)priv;
-	(void)domain;
-	hw.domains--;
-}
-
-static int
-hw_attach(void *priv, void *dev, uint32_t pasid, void *domain)
-{
-	(void)priv;
-	(void)dev;
-	(void)pasid;
-	(void)domain;
-	if (hw.fail_attach != 0)
-		return hw.fail_attach;
-	hw.attached++;
-	return 0;
-}
-
-static int
-hw_detach(void *priv, void *dev, uint32_t pasid)
-{
-	(void)priv;
-	(void)dev;
-	(void)pasid;
-	hw.attached--;
-	return 0;
-}
-
-static uint16_t
-hw_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
-{
-	unsigned int cons = atomic_load_explicit(&hw.cons, memory_order_relaxed);
-	unsigned int prod = atomic_load_explicit(&hw.prod, memory_order_acquire);
-	uint16_t got = 0;
-
-	(void)priv;
-	(void)queue;
-	while (got < n && cons != prod)
-		events[got++] = hw.events[cons++ % QUEUE];
-	atomic_store_explicit(&hw.cons, cons, memory_order_release);
-	return got;
-}
-
-static void
-record(const struct iopf_inv *inv, unsigned int nb_inv, const struct iopf_answer *answers,
-		uint16_t n)
-{
-	pthread_mutex_lock(&hw.lock);
-	for (unsigned int i = 0; i < n; i++) {
-		hw.out[hw.nb_out % QUEUE] = (struct out){
-			.answer = answers[i],
-			.nb_inv = nb_inv,
-			.inv_addr = nb_inv != 0 ? inv[0].addr : 0,
-		};
-		atomic_fetch_add(&hw.nb_out, 1);
-	}
-	pthread_mutex_unlock(&hw.lock);
-}
-
-static void
-hw_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
-{
-	(void)priv;
-	record(NULL, 0, answers, n);
-}
-
-static void
-hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
-		const struct iopf_answer *answers, uint16_t n)
-{
-	(void)priv;
-	(void)domain;
-	assert_in_range(n_inv, 0, 64);
-	record(inv, n_inv, answers, n);
-}
-
-static unsigned int
-hw_check(void *priv)
-{
-	(void)priv;
-	return atomic_exchange(&hw.check, 0);
-}
-
-static uint64_t
-hw_mark(void *priv, uint16_t queue)
-{
-	(void)priv;
-	(void)queue;
-	return atomic_load(&hw.prod);
-}
-
-static bool
-hw_passed(void *priv, uint16_t queue, uint64_t mark)
-{
-	(void)priv;
-	(void)queue;
-	return atomic_load(&hw.cons) >= mark;
-}
-
-static int
-hw_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
-		unsigned int *done)
-{
-	(void)priv;
-	(void)domain;
-	(void)inv;
-	hw.invalidated++;
-	if (hw.invalidate_fails_at < n) {
-		*done = hw.invalidate_fails_at;
-		return -EIO;
-	}
-	*done = n;
-	return 0;
-}
-
-static void
-hw_wait(void *priv)
-{
-	(void)priv;
-	usleep(10);
-}
-
-static uint64_t
-hw_stat(const void *priv, unsigned int i, const char **name)
-{
-	(void)priv;
-	(void)i;
-	*name = "test_counter";
-	return 42;
-}
-
-static void
-hw_dump(const void *priv, FILE *f)
-{
-	(void)priv;
-	fprintf(f, "  two arrays\n");
-}
-
-static const char *const params[] = { "n", NULL };
-static struct iopf_driver test_driver = {
-	.name = "arrays",
-	.params = params,
-	.usage = "n=NUMBER",
-	.ops = {
-		.open = hw_open, .close = hw_close, .configure = hw_configure,
-		.start = hw_ok, .stop = hw_ok,
-		.dma_map = hw_dma_map, .dma_unmap = hw_dma_unmap,
-		.dev_add = hw_dev_add, .dev_del = hw_dev_del,
-		.domain_add = hw_domain_add, .domain_del = hw_domain_del,
-		.attach = hw_attach, .detach = hw_detach,
-		.poll = hw_poll, .answer = hw_answer, .answer_after = hw_answer_after,
-		.check = hw_check, .queue_mark = hw_mark, .queue_passed = hw_passed,
-		.invalidate = hw_invalidate, .wait = hw_wait, .stat = hw_stat, .dump = hw_dump,
-	},
-};
-IOPF_DRIVER(test_driver);
 
 /*
  * One IOMMU, device, domain and poller for each test
@@ -359,9 +88,7 @@ setup(void **state)
 
 	(void)state;
 	memset(&t, 0, sizeof(t));
-	hw.prod = hw.cons = hw.nb_out = hw.check = 0;
-	hw.invalidate_fails_at = UINT32_MAX;
-	hw.fail_attach = 0;
+	array_iommu_reset();
 	t.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	t.deferred_verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	t.iommu = iopf_iommu_open("arrays,n=1");
@@ -403,8 +130,7 @@ teardown(void **state)
 static void
 put(struct iopf_event ev)
 {
-	hw.events[hw.prod % QUEUE] = ev;
-	atomic_fetch_add_explicit(&hw.prod, 1, memory_order_release);
+	array_put(IOPF_QUEUE_EVENTS, &ev);
 }
 
 static void

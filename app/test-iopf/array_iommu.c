@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "array_iommu.h"
+#include "test.h"
+
+struct array_iommu hw = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+void
+array_iommu_reset(void)
+{
+	for (unsigned int i = 0; i < 2; i++)
+		hw.q[i].prod = hw.q[i].cons = 0;
+	hw.nb_out = hw.check = 0;
+	hw.invalidate_fails_at = UINT32_MAX;
+	hw.fail_attach = 0;
+	hw.requests = false;
+	hw.pri_pasid = false;
+	hw.on_attach = NULL;
+}
+
+void
+array_put(unsigned int queue, const struct iopf_event *ev)
+{
+	struct array_queue *q = &hw.q[queue];
+
+	q->events[q->prod % QUEUE] = *ev;
+	atomic_fetch_add_explicit(&q->prod, 1, memory_order_release);
+}
+
+static int
+hw_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv)
+{
+	(void)args;
+	*info = (struct iopf_iommu_info){
+		.backend = "test",
+		.sid_bits = 8,
+		.pasid_bits = 4,
+		.addr_bits = 48,
+		.va_bits = 48,
+		.granules = 1 << 12,
+		.max_stalls = MAX_STALLS,
+		.stall_forced = hw.stall_forced,
+		.nb_queues = hw.requests ? 2 : 1,
+		.request_queue_size = hw.requests ? REQUESTS : 0,
+		.pri_pasid = hw.pri_pasid,
+		.nb_stats = 1,
+	};
+	*priv = &hw;
+	return 0;
+}
+
+static void
+hw_close(void *priv)
+{
+	(void)priv;
+}
+
+static int
+hw_configure(void *priv, const struct iopf_iommu_conf *conf)
+{
+	(void)priv;
+	return conf->event_queue_size > 4096 ? -EINVAL : 0;
+}
+
+static int
+hw_ok(void *priv)
+{
+	(void)priv;
+	return 0;
+}
+
+static int
+hw_dma_map(void *priv, void *ptr, size_t len, uint64_t *addr)
+{
+	(void)priv;
+	(void)len;
+	*addr = (uintptr_t)ptr;
+	return 0;
+}
+
+static int
+hw_dma_unmap(void *priv, void *ptr, size_t len, uint64_t addr)
+{
+	(void)priv;
+	(void)ptr;
+	(void)len;
+	(void)addr;
+	return 0;
+}
+
+static int
+hw_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev)
+{
+	(void)conf;
+	*dev = priv;
+	return 0;
+}
+
+static void
+hw_dev_del(void *priv, void *dev)
+{
+	(void)priv;
+	(void)dev;
+}
+
+static int
+hw_domain_add(void *priv, const struct iopf_translation *translation, void **domain)
+{
+	(void)translation;
+	hw.domains++;
+	*domain = priv;
+	return 0;
+}
+
+static void
+hw_domain_del(void *priv, void *domain)
+{
+	(void)priv;
+	(void)domain;
+	hw.domains--;
+}
+
+static int
+hw_attach(void *priv, void *dev, uint32_t pasid, void *domain)
+{
+	(void)priv;
+	(void)dev;
+	(void)pasid;
+	(void)domain;
+	if (hw.fail_attach != 0)
+		return hw.fail_attach;
+	hw.attached++;
+	if (hw.on_attach != NULL)
+		hw.on_attach(true);
+	return 0;
+}
+
+static int
+hw_detach(void *priv, void *dev, uint32_t pasid)
+{
+	(void)priv;
+	(void)dev;
+	(void)pasid;
+	hw.attached--;
+	if (hw.on_attach != NULL)
+		hw.on_attach(false);
+	return 0;
+}
+
+static uint16_t
+hw_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
+{
+	struct array_queue *q = &hw.q[queue];
+	unsigned int cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
+	unsigned int prod = atomic_load_explicit(&q->prod, memory_order_acquire);
+	uint16_t got = 0;
+
+	(void)priv;
+	while (got < n && cons != prod)
+		events[got++] = q->events[cons++ % QUEUE];
+	atomic_store_explicit(&q->cons, cons, memory_order_release);
+	return got;
+}
+
+static void
+record(const struct iopf_inv *inv, unsigned int nb_inv, const struct iopf_answer *answers,
+		uint16_t n)
+{
+	pthread_mutex_lock(&hw.lock);
+	for (unsigned int i = 0; i < n; i++) {
+		hw.out[hw.nb_out % QUEUE] = (struct out){
+			.answer = answers[i],
+			.nb_inv = nb_inv,
+			.inv_addr = nb_inv != 0 ? inv[0].addr : 0,
+		};
+		atomic_fetch_add(&hw.nb_out, 1);
+	}
+	pthread_mutex_unlock(&hw.lock);
+}
+
+static void
+hw_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
+{
+	(void)priv;
+	record(NULL, 0, answers, n);
+}
+
+static void
+hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
+		const struct iopf_answer *answers, uint16_t n)
+{
+	(void)priv;
+	(void)domain;
+	assert_in_range(n_inv, 0, 64);
+	record(inv, n_inv, answers, n);
+}
+
+static unsigned int
+hw_check(void *priv)
+{
+	(void)priv;
+	return atomic_exchange(&hw.check, 0);
+}
+
+static uint64_t
+hw_mark(void *priv, uint16_t queue)
+{
+	(void)priv;
+	return atomic_load(&hw.q[queue].prod);
+}
+
+static bool
+hw_passed(void *priv, uint16_t queue, uint64_t mark)
+{
+	(void)priv;
+	return atomic_load(&hw.q[queue].cons) >= mark;
+}
+
+static int
+hw_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
+		unsigned int *done)
+{
+	(void)priv;
+	(void)domain;
+	(void)inv;
+	hw.invalidated++;
+	if (hw.invalidate_fails_at < n) {
+		*done = hw.invalidate_fails_at;
+		return -EIO;
+	}
+	*done = n;
+	return 0;
+}
+
+static void
+hw_wait(void *priv)
+{
+	(void)priv;
+	usleep(10);
+}
+
+static uint64_t
+hw_stat(const void *priv, unsigned int i, const char **name)
+{
+	(void)priv;
+	(void)i;
+	*name = "test_counter";
+	return 42;
+}
+
+static void
+hw_dump(const void *priv, FILE *f)
+{
+	(void)priv;
+	fprintf(f, "  two arrays\n");
+}
+
+static const char *const params[] = { "n", NULL };
+static struct iopf_driver test_driver = {
+	.name = "arrays",
+	.params = params,
+	.usage = "n=NUMBER",
+	.ops = {
+		.open = hw_open, .close = hw_close, .configure = hw_configure,
+		.start = hw_ok, .stop = hw_ok,
+		.dma_map = hw_dma_map, .dma_unmap = hw_dma_unmap,
+		.dev_add = hw_dev_add, .dev_del = hw_dev_del,
+		.domain_add = hw_domain_add, .domain_del = hw_domain_del,
+		.attach = hw_attach, .detach = hw_detach,
+		.poll = hw_poll, .answer = hw_answer, .answer_after = hw_answer_after,
+		.check = hw_check, .queue_mark = hw_mark, .queue_passed = hw_passed,
+		.invalidate = hw_invalidate, .wait = hw_wait, .stat = hw_stat, .dump = hw_dump,
+	},
+};
+IOPF_DRIVER(test_driver);
