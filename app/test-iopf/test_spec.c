@@ -157,6 +157,22 @@ test_spec_commands_of_pci(void **state)
 	/* 13:12, not QEMU's 12:11 */
 	assert_int_equal(SMMUV3_PRI1_RESP, 0x3000);
 	assert_int_equal(SMMUV3_PUT(SMMUV3_PRI1_RESP, SMMUV3_PRI_RESP_SUCCESS), 0x2000);
+
+	/* Everything that untagged requests left: SSV 0, Size 52; the SSID is not looked at */
+	cmd_is(smmuv3_cmd_atc_inv(0x12345678, false, 0xfffff, true, 0, 52),
+			UINT64_C(0x1234567800000040), 0x34);
+	/* 64 KiB of PASID 0xabcde: SSV */
+	cmd_is(smmuv3_cmd_atc_inv(8, true, 0xabcde, false, UINT64_C(0xffff800012340abc), 4),
+			UINT64_C(0x00000008abcde840), UINT64_C(0xffff800012340004));
+	/* ... of any: SSV, Global */
+	cmd_is(smmuv3_cmd_atc_inv(8, true, 1, true, 0x1000, 0),
+			UINT64_C(0x0000000800001a40), 0x1000);
+	cmd_is(smmuv3_cmd_pri_resp(8, false, 0x12345, 0x1a5, SMMUV3_PRI_RESP_SUCCESS),
+			UINT64_C(0x0000000800000041), 0x21a5);
+	cmd_is(smmuv3_cmd_pri_resp(0xa0b0c0d0, true, 0x12345, 0x1ff, SMMUV3_PRI_RESP_INVALID),
+			UINT64_C(0xa0b0c0d012345841), 0x11ff);
+	cmd_is(smmuv3_cmd_pri_resp(8, true, 0xfffff, 0, SMMUV3_PRI_RESP_FAILURE),
+			UINT64_C(0x00000008fffff841), 0);
 }
 
 static void
@@ -192,6 +208,12 @@ test_spec_event_records(void **state)
 	assert_int_equal(SMMUV3_GET(SMMUV3_EVT1_CLASS, eabt.dw[1]), SMMUV3_CLASS_TT);
 	assert_int_equal(eabt.dw[3] & SMMUV3_EVT3_FETCHADDR, eabt.dw[3]);
 	/* NSIPA 38, S2 39, TTRnW 44 */
+	/* F_BAD_ATS_TREQ: Span 3:0, P 28, X 29, W 30, R 31 */
+	assert_int_equal(SMMUV3_EVT1_TREQ_SPAN, 0xf);
+	assert_int_equal(SMMUV3_EVT1_TREQ_P, 0x10000000);
+	assert_int_equal(SMMUV3_EVT1_TREQ_X, 0x20000000);
+	assert_int_equal(SMMUV3_EVT1_TREQ_W, 0x40000000);
+	assert_int_equal(SMMUV3_EVT1_TREQ_R, 0x80000000);
 	assert_int_equal(SMMUV3_EVT1_NSIPA, UINT64_C(0x4000000000));
 	assert_int_equal(SMMUV3_EVT1_S2, UINT64_C(0x8000000000));
 	assert_int_equal(SMMUV3_EVT1_TTRNW, UINT64_C(0x100000000000));

@@ -107,6 +107,33 @@ smmuv3_cmd_stall_term(uint32_t sid)
 	return smmuv3_cmd(SMMUV3_OP_STALL_TERM, SMMUV3_PUT(SMMUV3_CMD0_SID, sid), 0);
 }
 
+/*
+ * 4096 << size bytes around addr, whose lower bits are taken as 0. Without ssv what untagged
+ * requests left; global, with ssv only: whatever the PASID [4.5.1].
+ */
+static inline struct smmuv3_cmd
+smmuv3_cmd_atc_inv(uint32_t sid, bool ssv, uint32_t ssid, bool global, uint64_t addr,
+		unsigned int size)
+{
+	return smmuv3_cmd(SMMUV3_OP_ATC_INV, SMMUV3_PUT(SMMUV3_CMD0_SID, sid) |
+			SMMUV3_PUT(SMMUV3_CMD0_SSV, ssv) |
+			SMMUV3_PUT(SMMUV3_CMD0_SSID, ssv ? ssid : 0) |
+			SMMUV3_PUT(SMMUV3_ATC0_GLOBAL, ssv && global),
+			(addr & SMMUV3_ATC1_ADDR) | SMMUV3_PUT(SMMUV3_ATC1_SIZE, size));
+}
+
+/* @p resp is one of SMMUV3_PRI_RESP_* [4.5.2]. */
+static inline struct smmuv3_cmd
+smmuv3_cmd_pri_resp(uint32_t sid, bool ssv, uint32_t ssid, unsigned int prg_index,
+		unsigned int resp)
+{
+	return smmuv3_cmd(SMMUV3_OP_PRI_RESP, SMMUV3_PUT(SMMUV3_CMD0_SID, sid) |
+			SMMUV3_PUT(SMMUV3_CMD0_SSV, ssv) |
+			SMMUV3_PUT(SMMUV3_CMD0_SSID, ssv ? ssid : 0),
+			SMMUV3_PUT(SMMUV3_PRI1_PRGINDEX, prg_index) |
+			SMMUV3_PUT(SMMUV3_PRI1_RESP, resp));
+}
+
 /* Completion seen in CMDQ_CONS only. */
 static inline struct smmuv3_cmd
 smmuv3_cmd_sync(void)
