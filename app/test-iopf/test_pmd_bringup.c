@@ -386,7 +386,9 @@ test_device_strings_are_parsed_strictly(void **state)
 		"model=a,model_stall_max=0", "model=a,model_stall_max=65536",
 		"model=a,model_stall_model=3", "model=a,model_evtq=20", "model=a,model_cmdq=20",
 		"model=a,model_cpu=1024", "model=a,model_cmdq=18446744073709551616",
-		"model_cmdq=4",
+		"model_cmdq=4", "model=a,model_pri=2", "model=a,model_pps=1",
+		"model=a,model_priq=4", "model=a,model_pri=0,model_priq=4",
+		"model=a,model_pri=1,model_priq=20",
 	};
 	struct iopf_iommu_info info;
 	void *priv, *again;
@@ -412,6 +414,70 @@ test_device_strings_are_parsed_strictly(void **state)
 	assert_int_equal(smmuv3_pmd.ops.stop(priv), 0);
 	smmuv3_pmd.ops.close(priv);
 	assert_null(smmuv3_model_lookup("a"));
+}
+
+static void
+test_page_requests_are_there_only_when_asked_for(void **state)
+{
+	static const struct {
+		const char *keys;
+		uint32_t size, max;
+		bool pasid;
+	} models[] = {
+		{ "", 0, 0, false },
+		{ ",model_pri=0", 0, 0, false },
+		{ ",model_pri=1", 1024, 896, false },
+		{ ",model_pri=1,model_pps=1,model_priq=19", 1024, 896, true },
+		{ ",model_pri=1,model_priq=5", 32, 28, false },
+		{ ",model_pri=1,model_priq=2", 4, 3, false },
+		{ ",model_pri=1,model_priq=0", 1, 1, false },
+	};
+	struct iopf_iommu_info info;
+	struct iopf_event event;
+	char str[64];
+	void *priv;
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(models); i++) {
+		memset(&info, 0xff, sizeof(info));
+		snprintf(str, sizeof(str), "model=a%s", models[i].keys);
+		assert_int_equal(open_str(str, &info, &priv), 0);
+		assert_int_equal(info.request_queue_size, models[i].size);
+		assert_int_equal(info.max_requests, models[i].max);
+		assert_int_equal(info.pri_pasid, models[i].pasid);
+		assert_int_equal(info.nb_queues, models[i].size > 0 ? 2 : 1);
+		assert_int_equal(smmuv3_pmd.ops.start(priv), 0);
+		assert_int_equal(smmuv3_pmd.ops.poll(priv, IOPF_QUEUE_REQUESTS, &event, 1), 0);
+		assert_true(smmuv3_pmd.ops.queue_passed(priv, IOPF_QUEUE_REQUESTS,
+				smmuv3_pmd.ops.queue_mark(priv, IOPF_QUEUE_REQUESTS)));
+		assert_int_equal(smmuv3_pmd.ops.stop(priv), 0);
+		smmuv3_pmd.ops.close(priv);
+	}
+}
+
+static void
+test_the_request_queue_has_at_most_4096_entries(void **state)
+{
+	static const struct {
+		uint32_t size;
+		int ret;
+	} sizes[] = {
+		{ 0, 0 }, { 1, 0 }, { 1024, 0 }, { 4096, 0 }, { 8192, -EINVAL }, { 3, -EINVAL },
+	};
+	struct pmd p;
+	unsigned int i;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	assert_int_equal(p.ops->configure(p.s, &(struct iopf_iommu_conf){
+			.request_queue_size = 1 }), -EINVAL);
+	pmd_close(&p);
+	pmd_open(&p, &(struct smmuv3_model_conf){ .priq_log2 = 14,
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
+	for (i = 0; i < RTE_DIM(sizes); i++)
+		assert_int_equal(p.ops->configure(p.s, &(struct iopf_iommu_conf){
+				.request_queue_size = sizes[i].size }), sizes[i].ret);
+	pmd_close(&p);
 }
 
 static void
@@ -595,6 +661,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_running_smmu_is_taken_over),
 	cmocka_unit_test(test_what_cannot_be_driven_is_refused),
 	cmocka_unit_test(test_device_strings_are_parsed_strictly),
+	cmocka_unit_test(test_page_requests_are_there_only_when_asked_for),
+	cmocka_unit_test(test_the_request_queue_has_at_most_4096_entries),
 	cmocka_unit_test(test_queue_sizes_are_checked),
 	cmocka_unit_test(test_waits_for_a_dead_smmu_end),
 	cmocka_unit_test(test_service_failure_mode_is_reported),

@@ -36,7 +36,7 @@ static pthread_mutex_t models_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* How a new model is made. */
 struct model_args {
-	unsigned int sid_bits, ssid_bits, stall_max, stall_model, evtq, cmdq, cpu;
+	unsigned int sid_bits, ssid_bits, stall_max, stall_model, evtq, cmdq, pri, pps, priq, cpu;
 };
 
 static const struct {
@@ -50,6 +50,9 @@ static const struct {
 	{ "model_stall_model", offsetof(struct model_args, stall_model), 0, 2 },
 	{ "model_evtq", offsetof(struct model_args, evtq), 0, 19 },
 	{ "model_cmdq", offsetof(struct model_args, cmdq), 0, 19 },
+	{ "model_pri", offsetof(struct model_args, pri), 0, 1 },
+	{ "model_pps", offsetof(struct model_args, pps), 0, 1 },
+	{ "model_priq", offsetof(struct model_args, priq), 0, 19 },
 	{ "model_cpu", offsetof(struct model_args, cpu), 0, 1023 },
 };
 
@@ -82,6 +85,10 @@ parse_args(const struct rte_kvargs *args, struct model_args *out, const char **a
 		}
 		*v = ul;
 	}
+	if (out->pri != 1 && (out->pps == 1 || out->priq != UNSET)) {
+		LOG(ERR, "%s: only with model_pri=1", out->pps == 1 ? "model_pps=1" : "model_priq");
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -90,6 +97,14 @@ static unsigned int
 conf_of(unsigned int v)
 {
 	return v == UNSET ? 0 : v == 0 ? SMMUV3_MODEL_NONE : v;
+}
+
+static uint32_t
+features(const struct model_args *args)
+{
+	if (args->pri != 1)
+		return 0;
+	return SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI | (args->pps == 1 ? SMMUV3_MODEL_PPS : 0);
 }
 
 static struct smmuv3_model *
@@ -103,6 +118,8 @@ make_model(const char *name, const struct model_args *args)
 		.stall_model = args->stall_model == UNSET ? 0 : args->stall_model,
 		.evtq_log2 = conf_of(args->evtq),
 		.cmdq_log2 = conf_of(args->cmdq),
+		.priq_log2 = conf_of(args->priq),
+		.features = features(args),
 	};
 	struct smmuv3_model *m = smmuv3_model_create(&conf);
 	int ret;

@@ -641,9 +641,7 @@ int
 smmuv3_cmdq_open(struct smmuv3 *s)
 {
 	struct smmuv3_cmdq *q = &s->cmdq;
-	/* RESUME and its part of the invalidations before it: iopf_driver.h says 6. */
-	uint64_t slots = rte_align64pow2(RTE_MAX(6 * (uint64_t)s->max_stalls,
-			(uint64_t)SMMUV3_CHUNK));
+	uint64_t slots = smmuv3_backlog_slots(s);
 
 	q->regs = s->regs;
 	q->msi = (s->idr0 & SMMUV3_IDR0_MSI) != 0;

@@ -183,14 +183,16 @@ smmuv3_evtq_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t
 	uint64_t stale, avail;
 	uint16_t i, stalls = 0, bad = 0;
 
-	RTE_SET_USED(queue);
 	/* Acquires start's release: the ring and its positions. */
-	if (unlikely(!atomic_load_explicit(&q->on, memory_order_acquire)))
+	if (unlikely(queue != IOPF_QUEUE_EVENTS || !atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
 	if (atomic_load_explicit(&q->returned, memory_order_relaxed) != cons)
 		atomic_store_explicit(&q->returned, cons, memory_order_release);
-	if (unlikely(smmuv3_backlog_waits(&s->cmdq.backlog)))
+	if (unlikely(smmuv3_backlog_waits(&s->cmdq.backlog))) {
 		smmuv3_cmdq_kick(s);
+		if (unlikely(smmuv3_backlog_tight(s)))
+			return 0;
+	}
 
 	avail = q->prod - cons;
 	if (avail == 0) {
@@ -249,7 +251,8 @@ smmuv3_evtq_mark(void *priv, uint16_t queue)
 	uint64_t c1, c2;
 	uint32_t prod;
 
-	RTE_SET_USED(queue);
+	if (queue != IOPF_QUEUE_EVENTS)
+		return 0;
 	if (!atomic_load_explicit(&q->on, memory_order_acquire))
 		return atomic_load_explicit(&q->cons, memory_order_acquire);
 	do {
@@ -265,9 +268,9 @@ smmuv3_evtq_passed(void *priv, uint16_t queue, uint64_t mark)
 {
 	struct smmuv3 *s = priv;
 
-	RTE_SET_USED(queue);
 	/* Off: what is left in it is never read. Acquires poll's release. */
-	return !atomic_load_explicit(&s->evtq.on, memory_order_acquire) ||
+	return queue != IOPF_QUEUE_EVENTS ||
+		!atomic_load_explicit(&s->evtq.on, memory_order_acquire) ||
 		(int64_t)(atomic_load_explicit(&s->evtq.returned, memory_order_acquire) -
 				mark) >= 0;
 }

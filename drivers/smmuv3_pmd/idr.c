@@ -61,6 +61,12 @@ smmuv3_idr_read(struct smmuv3 *s)
 	s->evtq_log2_max = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_EVENTQS, s->idr1),
 			(uint64_t)SMMUV3_QUEUE_LOG2_MAX);
 
+	/* PRI without ATS is RES0: nothing could ask. */
+	s->ats = (s->idr0 & SMMUV3_IDR0_ATS) != 0;
+	s->pri = s->ats && s->idr0 & SMMUV3_IDR0_PRI;
+	s->priq_log2_max = s->pri ? RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_PRIQS, s->idr1),
+			(uint64_t)SMMUV3_PRIQ_LOG2_CAP) : 0;
+
 	/* Two levels where they save something [6.3.24]. */
 	s->sid_bits = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, s->idr1), 32u);
 	s->strtab.two_level = s->sid_bits > SMMUV3_SPLIT &&
@@ -87,5 +93,10 @@ smmuv3_idr_info(const struct smmuv3 *s, struct iopf_iommu_info *info)
 	info->max_stalls = s->max_stalls;
 	info->stall_forced = s->stall_model == SMMUV3_STALL_MODEL_FORCED;
 	info->razwi = !(s->idr0 & SMMUV3_IDR0_TERM_MODEL);
-	info->nb_queues = 1;
+	info->request_queue_size = s->pri ? 1u << s->priq_log2 : 0;
+	/* The rest is for stop markers, which need no credit. */
+	info->max_requests = s->pri ? RTE_MAX(info->request_queue_size -
+			RTE_MAX(info->request_queue_size / 8, 1u), 1u) : 0;
+	info->pri_pasid = s->pri && s->idr3 & SMMUV3_IDR3_PPS;
+	info->nb_queues = s->pri ? 2 : 1;
 }

@@ -121,9 +121,27 @@ smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned
 	return 0;
 }
 
+/*
+ * With a PASID or without, as the library has it: it knows what the endpoint wants. Success
+ * makes it translate again, Invalid Request aborts the access, and Response Failure ends its
+ * PRI too [4.5.2].
+ */
+static inline struct smmuv3_cmd
+pri_resp_cmd(const struct iopf_answer *a)
+{
+	bool ssv = a->pasid != IOPF_NO_PASID;
+
+	return smmuv3_cmd_pri_resp(a->sid, ssv, ssv ? a->pasid : 0, a->token,
+			a->code == IOPF_SUCCESS ? SMMUV3_PRI_RESP_SUCCESS :
+			a->code == IOPF_FAILURE ? SMMUV3_PRI_RESP_FAILURE :
+			SMMUV3_PRI_RESP_INVALID);
+}
+
 static inline struct smmuv3_cmd
 answer_cmd(const struct iopf_answer *a)
 {
+	if (a->page_request)
+		return pri_resp_cmd(a);
 	/* RAZWI is neither; with TERM_MODEL = 1 the SMMU aborts it. */
 	return smmuv3_cmd_resume(a->sid, a->token, a->code == IOPF_SUCCESS,
 			a->code != IOPF_SUCCESS && a->code != IOPF_RAZWI);

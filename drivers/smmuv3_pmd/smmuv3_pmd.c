@@ -28,6 +28,9 @@ static const char *const params[] = {
 	"model_stall_model",
 	"model_evtq",
 	"model_cmdq",
+	"model_pri",
+	"model_pps",
+	"model_priq",
 	"model_cpu",
 	NULL
 };
@@ -188,6 +191,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 		goto fail;
 	s->cmdq_log2 = RTE_MIN(10u, s->cmdq_log2_max);
 	s->evtq_log2 = evtq_log2_default(s);
+	s->priq_log2 = RTE_MIN(10u, s->priq_log2_max);
 	smmuv3_idr_info(s, info);
 	info->nb_stats = RTE_DIM(stats);
 	*priv = s;
@@ -224,7 +228,7 @@ queue_log2(const struct smmuv3 *s, const char *name, uint32_t size, unsigned int
 static int
 pmd_configure(void *priv, const struct iopf_iommu_conf *conf)
 {
-	unsigned int cmdq_log2, evtq_log2;
+	unsigned int cmdq_log2, evtq_log2, priq_log2;
 	struct smmuv3 *s = priv;
 	int ret;
 
@@ -236,6 +240,15 @@ pmd_configure(void *priv, const struct iopf_iommu_conf *conf)
 			evtq_log2_default(s), &evtq_log2);
 	if (ret < 0)
 		return ret;
+	if (!s->pri && conf->request_queue_size != 0) {
+		SMMUV3_LOG(ERR, s, "page request queue of %u entries: the SMMU has none",
+				conf->request_queue_size);
+		return -EINVAL;
+	}
+	ret = queue_log2(s, "page request queue", conf->request_queue_size, s->priq_log2_max,
+			RTE_MIN(10u, s->priq_log2_max), &priq_log2);
+	if (ret < 0)
+		return ret;
 	if (1u << evtq_log2 < 2 * s->max_stalls)
 		SMMUV3_LOG(NOTICE, s, "event queue of %u entries: less than twice the %u stalls "
 				"there can be, so other events may be lost in a storm; "
@@ -243,6 +256,7 @@ pmd_configure(void *priv, const struct iopf_iommu_conf *conf)
 				1u << s->evtq_log2_max);
 	s->cmdq_log2 = cmdq_log2;
 	s->evtq_log2 = evtq_log2;
+	s->priq_log2 = priq_log2;
 	return 0;
 }
 
@@ -329,7 +343,8 @@ struct iopf_driver smmuv3_pmd = {
 	.params = params,
 	.usage = "vfio=DEVICE[,close=block|restore] | model=NAME[,close=...]"
 		"[,model_sid_bits=N][,model_ssid_bits=N][,model_stall_max=N]"
-		"[,model_stall_model=N][,model_evtq=LOG2][,model_cmdq=LOG2][,model_cpu=N]",
+		"[,model_stall_model=N][,model_evtq=LOG2][,model_cmdq=LOG2][,model_pri=1]"
+		"[,model_pps=1][,model_priq=LOG2][,model_cpu=N]",
 	.ops = {
 		.open = pmd_open,
 		.close = pmd_close,

@@ -50,8 +50,17 @@ extern struct iopf_driver smmuv3_pmd;
 /* What neither side's false sharing may touch: two lines for the adjacent-line prefetcher. */
 #define SMMUV3_ALIGN	128
 
+/* (StreamID, PASID) pairs with ATS that one domain can be attached to. */
+#define SMMUV3_MAX_ATCS		32
+
 /* Commands issued under one CMD_SYNC; also the most that one answer call batches. */
 #define SMMUV3_CHUNK	64
+
+/*
+ * Page requests that the queue for them holds at most: answers to all, and to as many again
+ * that the library has, must find room in the backlog.
+ */
+#define SMMUV3_PRIQ_LOG2_CAP	12
 
 /* Every wait for the SMMU ends. */
 #define SMMUV3_TIMEOUT_MS	1000
@@ -233,7 +242,8 @@ struct smmuv3 {
 	uint32_t idr0, idr1, idr3, idr5;
 	unsigned int sid_bits, ssid_bits, oas_bits, stall_model;
 	uint32_t max_stalls, granules;
-	unsigned int cmdq_log2_max, evtq_log2_max;
+	unsigned int cmdq_log2_max, evtq_log2_max, priq_log2_max;
+	bool ats, pri;
 
 	_Atomic bool running;
 	_Atomic bool dead;
@@ -254,7 +264,7 @@ struct smmuv3 {
 
 	struct smmuv3_mem_pool pool;
 	struct smmuv3_mem words_mem;
-	unsigned int cmdq_log2, evtq_log2;	/* as configured */
+	unsigned int cmdq_log2, evtq_log2, priq_log2;	/* as configured */
 	struct smmuv3_strtab strtab;
 	uint64_t *asids;			/* bit set: in use */
 	unsigned int nb_asids;
