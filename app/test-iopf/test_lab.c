@@ -255,7 +255,7 @@ test_bring_up_matches_the_id_registers(void **state)
 	assert_int_equal(read64(s->regs, SMMUV3_CMDQ_BASE) & SMMUV3_Q_BASE_ADDR,
 			s->cmdq.mem.addr);
 	assert_int_equal(read64(s->regs, SMMUV3_EVENTQ_BASE) & SMMUV3_Q_BASE_ADDR,
-			s->evtq.mem.addr);
+			s->evtq.q.mem.addr);
 	assert_int_equal(r.ops->stop(r.s), 0);
 	r.started = false;
 	assert_int_equal(smmuv3_read32(s->regs, SMMUV3_CR0), 0);

@@ -48,9 +48,9 @@ fake_cons(struct pmd *p)
 static struct smmuv3_evt *
 slot(struct pmd *p, unsigned int i)
 {
-	struct smmuv3_evt *ring = p->s->evtq.mem.va;
+	struct smmuv3_evt *ring = p->s->evtq.q.mem.va;
 
-	return &ring[i & ((1u << p->s->evtq.log2) - 1)];
+	return &ring[i & ((1u << p->s->evtq.q.log2) - 1)];
 }
 
 static struct iopf_event
@@ -60,7 +60,7 @@ decoded(struct pmd *p, uint64_t dw0, uint64_t dw1, uint64_t dw2, uint64_t dw3)
 	struct iopf_event event;
 
 	*slot(p, prod) = (struct smmuv3_evt){ .dw = { dw0, dw1, dw2, dw3 } };
-	fake_prod(p, smmuv3_q_add(p->s->evtq.log2, prod, 1) | (prod & SMMUV3_Q_OVFLG));
+	fake_prod(p, smmuv3_q_add(p->s->evtq.q.log2, prod, 1) | (prod & SMMUV3_Q_OVFLG));
 	memset(&event, 0xa5, sizeof(event));
 	assert_int_equal(p->ops->poll(p->s, 0, &event, 1), 1);
 	return event;

@@ -108,8 +108,8 @@ reuse_memory(struct smmuv3 *dead)
 
 	if (dead->cmdq.mem.va != NULL)
 		memset(dead->cmdq.mem.va, 0xff, dead->cmdq.mem.size);
-	if (dead->evtq.mem.va != NULL)
-		memset(dead->evtq.mem.va, 0xff, dead->evtq.mem.size);
+	if (dead->evtq.q.mem.va != NULL)
+		memset(dead->evtq.q.mem.va, 0xff, dead->evtq.q.mem.size);
 	memset(dead->strtab.mem.va, 0xff, dead->strtab.mem.size);
 	for (chunk = dead->pool.chunks; chunk != NULL; chunk = chunk->next)
 		memset(chunk->mem.va, 0xff, chunk->used);

@@ -18,6 +18,7 @@
 /** Wired interrupts. */
 enum smmuv3_irq {
 	SMMUV3_IRQ_EVTQ,
+	SMMUV3_IRQ_PRIQ,
 	SMMUV3_IRQ_GERROR,
 };
 

@@ -236,10 +236,14 @@ model_dma_unmap(void *ctx, void *ptr, size_t len, uint64_t addr)
 static int
 model_irq(void *ctx, enum smmuv3_irq irq, int fd)
 {
+	static const enum smmuv3_model_irq irqs[] = {
+		[SMMUV3_IRQ_EVTQ] = SMMUV3_MODEL_IRQ_EVTQ,
+		[SMMUV3_IRQ_PRIQ] = SMMUV3_MODEL_IRQ_PRIQ,
+		[SMMUV3_IRQ_GERROR] = SMMUV3_MODEL_IRQ_GERROR,
+	};
 	struct model *model = ctx;
 
-	smmuv3_model_irq_fd(model->m, irq == SMMUV3_IRQ_EVTQ ? SMMUV3_MODEL_IRQ_EVTQ :
-			SMMUV3_MODEL_IRQ_GERROR, fd);
+	smmuv3_model_irq_fd(model->m, irqs[irq], fd);
 	return 0;
 }
 

@@ -214,6 +214,7 @@ vfio_irq(void *ctx, enum smmuv3_irq irq, int fd)
 {
 	static const char *const names[] = {
 		[SMMUV3_IRQ_EVTQ] = "eventq",
+		[SMMUV3_IRQ_PRIQ] = "priq",
 		[SMMUV3_IRQ_GERROR] = "gerror",
 	};
 	union {

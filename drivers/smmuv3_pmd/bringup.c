@@ -14,8 +14,7 @@ static uint32_t
 cr0_fields(const struct smmuv3 *s)
 {
 	return SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN |
-		(s->idr0 & SMMUV3_IDR0_PRI ? SMMUV3_CR0_PRIQEN : 0) |
-		(s->idr0 & SMMUV3_IDR0_ATS ? SMMUV3_CR0_ATSCHK : 0);
+		(s->pri ? SMMUV3_CR0_PRIQEN : 0) | (s->ats ? SMMUV3_CR0_ATSCHK : 0);
 }
 
 static int
@@ -127,7 +126,8 @@ bring_up(struct smmuv3 *s)
 	ret = smmuv3_cmdq_setup(s);
 	if (ret < 0)
 		return ret;
-	ret = write_cr0(s, SMMUV3_CR0_CMDQEN);
+	/* Cached STEs do not follow a change of ATSCHK: before they are invalidated [6.3.9]. */
+	ret = write_cr0(s, SMMUV3_CR0_CMDQEN | (s->ats ? SMMUV3_CR0_ATSCHK : 0));
 	if (ret < 0)
 		return ret;
 	ret = smmuv3_cmdq_on(s);
@@ -138,7 +138,9 @@ bring_up(struct smmuv3 *s)
 		return ret;
 
 	smmuv3_evtq_setup(s);
-	ret = write_cr0(s, s->cr0 | SMMUV3_CR0_EVENTQEN);
+	if (s->pri)
+		smmuv3_priq_setup(s);
+	ret = write_cr0(s, s->cr0 | SMMUV3_CR0_EVENTQEN | (s->pri ? SMMUV3_CR0_PRIQEN : 0));
 	if (ret < 0)
 		return ret;
 	ret = smmuv3_irqs_on(s);
@@ -154,12 +156,15 @@ shut_down(struct smmuv3 *s)
 	int ret, first;
 
 	first = block_dma(s);
+	/* A PRI_RESP that is consumed later is ignored, and its device waits for good [4.5.2]. */
+	if (s->pri)
+		smmuv3_cmdq_drain(s);
 	/* Ends all stalls and frees their STAGs [6.3.9]. */
 	ret = write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 	first = first < 0 ? first : ret;
 	ret = smmuv3_cmdq_off(s);
 	first = first < 0 ? first : ret;
-	ret = write_cr0(s, s->cr0 & ~SMMUV3_CR0_EVENTQEN);
+	ret = write_cr0(s, s->cr0 & ~(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_PRIQEN));
 	first = first < 0 ? first : ret;
 	ret = smmuv3_irqs_off(s);
 	first = first < 0 ? first : ret;
@@ -179,6 +184,9 @@ smmuv3_start(void *priv)
 	ret = smmuv3_evtq_alloc(s, s->evtq_log2);
 	if (ret < 0)
 		return ret;
+	ret = s->pri ? smmuv3_priq_alloc(s, s->priq_log2) : 0;
+	if (ret < 0)
+		return ret;
 	ret = smmuv3_ctl_take(s);
 	if (ret < 0)
 		return ret;
@@ -196,7 +204,8 @@ smmuv3_start(void *priv)
 		smmuv3_irqs_off(s);
 	} else {
 		/* Pairs with the acquires in poll and check. */
-		atomic_store_explicit(&s->evtq.on, true, memory_order_release);
+		atomic_store_explicit(&s->evtq.q.on, true, memory_order_release);
+		atomic_store_explicit(&s->priq.q.on, s->pri, memory_order_release);
 		atomic_store_explicit(&s->running, true, memory_order_release);
 	}
 	smmuv3_ctl_drop(s);
@@ -214,7 +223,8 @@ smmuv3_stop(void *priv)
 		return ret;
 	atomic_store_explicit(&s->running, false, memory_order_relaxed);
 	ret = shut_down(s);
-	atomic_store_explicit(&s->evtq.on, false, memory_order_release);
+	atomic_store_explicit(&s->evtq.q.on, false, memory_order_release);
+	atomic_store_explicit(&s->priq.q.on, false, memory_order_release);
 	smmuv3_ctl_drop(s);
 	if (ret < 0)
 		SMMUV3_LOG(ERR, s, "not stopped in order: %s; DMA may not be blocked",

@@ -89,12 +89,32 @@ closed(const struct smmuv3_cmdq *q)
 		atomic_load_explicit(&q->dead, memory_order_relaxed);
 }
 
-/* The stall of this answer has been, or is being, ended another way. */
-static inline bool
-unwanted(const struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
+/* Not into the queue: see SMMUV3_DIVERT_*. */
+static bool
+divert(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 {
-	return unlikely(q->discard) &&
-		SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]) == SMMUV3_OP_RESUME;
+	unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
+
+	if (op == SMMUV3_OP_RESUME && q->divert & SMMUV3_DIVERT_RESUME) {
+		smmuv3_count(&q->dropped, 1);
+		return true;
+	}
+	if (op != SMMUV3_OP_PRI_RESP || !(q->divert & SMMUV3_DIVERT_PRI_RESP))
+		return false;
+	if (q->nb_held < q->max_held) {
+		q->held[q->nb_held++] = *cmd;
+		smmuv3_count(&q->answers_held, 1);
+	} else {
+		/* More answers than there can be requests. */
+		smmuv3_count_shared(&q->backlog_lost, 1);
+	}
+	return true;
+}
+
+static inline bool
+diverted(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
+{
+	return unlikely(q->divert != 0) && divert(q, cmd);
 }
 
 /* Make what was written the SMMU's. */
@@ -124,9 +144,7 @@ put(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
 		n = room;
 	}
 	for (i = 0; i < n; i++) {
-		if (unwanted(q, &cmds[i]))
-			smmuv3_count(&q->dropped, 1);
-		else
+		if (!diverted(q, &cmds[i]))
 			q->ring[smmuv3_q_slot(q->log2, q->tail++)] = cmds[i];
 	}
 	return n;
@@ -147,10 +165,12 @@ flush(struct smmuv3_cmdq *q, uint64_t end)
 	room = closed(q) ? UINT64_MAX : space(q, entries(q));
 	while (room > 0 && smmuv3_backlog_before(&q->backlog, end) &&
 			smmuv3_backlog_pop(&q->backlog, &cmd)) {
-		if (unlikely(closed(q)) || unwanted(q, &cmd)) {
+		if (unlikely(closed(q))) {
 			smmuv3_count(&q->dropped, 1);
 			continue;
 		}
+		if (diverted(q, &cmd))
+			continue;
 		q->ring[smmuv3_q_slot(q->log2, q->tail++)] = cmd;
 		room--;
 	}
@@ -262,12 +282,27 @@ smmuv3_cmdq_disown(struct smmuv3 *s)
 }
 
 void
-smmuv3_cmdq_discard(struct smmuv3 *s, bool discard)
+smmuv3_cmdq_divert(struct smmuv3 *s, unsigned int divert)
 {
 	/* What came before is of the old side: sent before it begins, dropped before it ends. */
 	flush(&s->cmdq, UINT64_MAX);
 	doorbell(&s->cmdq);
-	s->cmdq.discard = discard;
+	s->cmdq.divert = divert;
+}
+
+bool
+smmuv3_cmdq_unhold(struct smmuv3 *s)
+{
+	struct smmuv3_cmdq *q = &s->cmdq;
+	uint64_t room = space(q, q->nb_held);
+
+	while (q->nb_held > 0 && room-- > 0)
+		q->ring[smmuv3_q_slot(q->log2, q->tail++)] = q->held[--q->nb_held];
+	doorbell(q);
+	if (q->nb_held > 0)
+		return false;
+	q->divert &= ~SMMUV3_DIVERT_PRI_RESP;
+	return true;
 }
 
 /*
@@ -555,7 +590,8 @@ smmuv3_cmdq_setup(struct smmuv3 *s)
 	q->tail = restart_pos(q);
 	q->cons = q->tail;
 	q->retry_pos = UINT64_MAX;
-	q->discard = false;
+	q->divert = 0;
+	q->nb_held = 0;
 	atomic_store_explicit(&q->prod, q->tail, memory_order_release);
 	atomic_store_explicit(&q->dead, false, memory_order_relaxed);
 	smmuv3_write64(s->regs, SMMUV3_CMDQ_BASE, SMMUV3_Q_BASE_RWA |
@@ -581,27 +617,38 @@ smmuv3_cmdq_on(struct smmuv3 *s)
 }
 
 int
-smmuv3_cmdq_off(struct smmuv3 *s)
+smmuv3_cmdq_drain(struct smmuv3 *s)
 {
 	struct smmuv3_cmdq *q = &s->cmdq;
 	struct smmuv3_wait w;
-	int ret, drained = 0;
+
+	smmuv3_wait_begin(s, &w);
+	while (!atomic_load_explicit(&q->dead, memory_order_relaxed) &&
+			!atomic_load_explicit(&s->dead, memory_order_relaxed) &&
+			(smmuv3_backlog_waits(&q->backlog) || smmuv3_cmdq_cons(s) <
+			atomic_load_explicit(&q->prod, memory_order_relaxed))) {
+		smmuv3_cmdq_kick(s);
+		if (!smmuv3_wait(s, &w)) {
+			SMMUV3_LOG(ERR, s, "commands left in the queue after %u ms",
+					SMMUV3_TIMEOUT_MS);
+			return -ETIMEDOUT;
+		}
+	}
+	return 0;
+}
+
+int
+smmuv3_cmdq_off(struct smmuv3 *s)
+{
+	struct smmuv3_cmdq *q = &s->cmdq;
+	int ret, drained;
 
 	ret = smmuv3_cmdq_own_wait(s);
 	if (ret < 0)
 		return ret;
-	smmuv3_cmdq_discard(s, true);
+	smmuv3_cmdq_divert(s, SMMUV3_DIVERT_RESUME);
 	smmuv3_cmdq_disown(s);
-	smmuv3_wait_begin(s, &w);
-	while (!atomic_load_explicit(&q->dead, memory_order_relaxed) &&
-			!atomic_load_explicit(&s->dead, memory_order_relaxed) &&
-			smmuv3_cmdq_cons(s) < atomic_load_explicit(&q->prod, memory_order_relaxed))
-		if (!smmuv3_wait(s, &w)) {
-			SMMUV3_LOG(ERR, s, "commands left in the queue after %u ms",
-					SMMUV3_TIMEOUT_MS);
-			drained = -ETIMEDOUT;
-			break;
-		}
+	drained = smmuv3_cmdq_drain(s);
 	ret = smmuv3_cmdq_own_wait(s);
 	if (ret < 0)
 		return ret;
@@ -653,12 +700,21 @@ smmuv3_cmdq_open(struct smmuv3 *s)
 				"give EAL more (-m)", slots);
 		return -ENOMEM;
 	}
+	/* One for each request that the library can have: twice what the queue holds. */
+	q->max_held = s->pri ? 2u << s->priq_log2_max : 0;
+	q->held = s->pri ? rte_zmalloc("smmuv3_held", q->max_held * sizeof(*q->held), 0) : NULL;
+	if (s->pri && q->held == NULL) {
+		SMMUV3_LOG(ERR, s, "no memory for %u answers to page requests: "
+				"give EAL more (-m)", q->max_held);
+		return -ENOMEM;
+	}
 	return 0;
 }
 
 void
 smmuv3_cmdq_close(struct smmuv3 *s)
 {
+	rte_free(s->cmdq.held);
 	if (s->cmdq.ring != NULL)
 		smmuv3_mem_free(s, &s->cmdq.mem);
 	rte_free(s->cmdq.backlog.slots);

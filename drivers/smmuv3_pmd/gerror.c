@@ -8,16 +8,25 @@
  * record waits for good. So, where there are stalls, all are ended by SMMUEN
  * 1 -> 0 -> 1, one step per check(), without waiting:
  *
- *	RUNNING		answers are dropped from here on; SMMUEN = 0
+ *	RUNNING		answers to stalls are dropped from here on, those to page
+ *			requests held back, for with SMMUEN = 0 they are ignored
+ *	DRAINING	with page requests: CONS passed every answer sent before.
+ *			SMMUEN = 0
  *	STOPPING	acknowledged, and CONS passed every answer sent before:
  *			GERROR is acknowledged, the library told (TERMINATED)
  *	STOPPED		the next check(): the library has forgotten the stalls,
- *			so answers are for new ones again; SMMUEN = 1
- *	STARTING	acknowledged: RUNNING
+ *			so answers are for new ones again; page requests since
+ *			SMMUEN = 0 are lost, which poll will say; SMMUEN = 1
+ *	STARTING	acknowledged, and what was held back is sent: RUNNING
  *
  * No answer to an old stall is thus in the queue when its STAG can be given to a
  * new one. Records of old stalls that are still in the event queue lose their
  * STALL flag (evtq.stale). GBPA.ABORT is set since start: DMA aborts meanwhile.
+ *
+ * A PRIQ_ABT_ERR means that page requests may be lost, and devices get a Response
+ * Failure for each until it is acknowledged. Nothing can be repaired here: poll says
+ * that requests were lost (priq.c). It has to have said so before there can be a second
+ * such error, so that no two losses are told as one.
  *
  * An SMMU that cannot stall loses reports only, and is not switched off for that:
  * without GBPA its devices would reach all of memory meanwhile.
@@ -101,6 +110,16 @@ gerror_read(struct smmuv3 *s)
 		smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
 		active &= ~SMMUV3_GERROR_EVENTQ_ABT;
 	}
+	if (active & SMMUV3_GERROR_PRIQ_ABT && s->pri) {
+		if (smmuv3_priq_losing(s)) {
+			s->checks |= 15;
+		} else {
+			smmuv3_count(&s->priq.aborts, 1);
+			/* Before entries can come: they are behind the loss. */
+			smmuv3_priq_lost(s);
+			smmuv3_gerror_ack(s, SMMUV3_GERROR_PRIQ_ABT);
+		}
+	}
 	smmuv3_cmdq_disown(s);
 	return active & (SMMUV3_GERROR_EVENTQ_ABT | SMMUV3_GERROR_SFM);
 }
@@ -128,15 +147,22 @@ later(struct smmuv3 *s, const char *what)
 static unsigned int
 reset_step(struct smmuv3 *s)
 {
+	bool sent;
+
 	switch (s->reset) {
 	case SMMUV3_RUNNING:
 		if (!smmuv3_cmdq_own(s))
 			return 0;
-		smmuv3_cmdq_discard(s, true);
+		smmuv3_cmdq_divert(s, SMMUV3_DIVERT_RESUME | SMMUV3_DIVERT_PRI_RESP);
 		s->reset_pos = s->cmdq.tail;
 		smmuv3_cmdq_disown(s);
 		atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
 		s->reset_start = rte_get_tsc_cycles();
+		s->reset = SMMUV3_DRAINING;
+		/* fallthrough */
+	case SMMUV3_DRAINING:
+		if (s->pri && smmuv3_cmdq_cons(s) < s->reset_pos)
+			return later(s, "commands are not consumed");
 		s->reset = SMMUV3_STOPPING;
 		write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 		/* fallthrough */
@@ -147,7 +173,7 @@ reset_step(struct smmuv3 *s)
 			return later(s, "commands are not consumed");
 		if (!smmuv3_cmdq_own(s))
 			return 0;
-		atomic_store_explicit(&s->evtq.stale, smmuv3_evtq_mark(s, 0),
+		atomic_store_explicit(&s->evtq.stale, smmuv3_inq_mark(&s->evtq.q),
 				memory_order_release);
 		if ((smmuv3_load_status(s->regs, SMMUV3_GERROR) ^ s->gerrorn) &
 				SMMUV3_GERROR_EVENTQ_ABT) {
@@ -161,8 +187,11 @@ reset_step(struct smmuv3 *s)
 	case SMMUV3_STOPPED:
 		if (!smmuv3_cmdq_own(s))
 			return 0;
-		smmuv3_cmdq_discard(s, false);
+		smmuv3_cmdq_divert(s, SMMUV3_DIVERT_PRI_RESP);
 		smmuv3_cmdq_disown(s);
+		/* PRIQEN has no effect since SMMUEN is 0: behind what is there now. */
+		if (s->pri)
+			smmuv3_priq_lost(s);
 		s->reset_start = rte_get_tsc_cycles();
 		s->reset = SMMUV3_STARTING;
 		write_cr0(s, s->cr0 | SMMUV3_CR0_SMMUEN);
@@ -170,6 +199,12 @@ reset_step(struct smmuv3 *s)
 	case SMMUV3_STARTING:
 		if (!smmuen_is(s, SMMUV3_CR0_SMMUEN))
 			return later(s, "CR0.SMMUEN = 1 is not acknowledged");
+		if (!smmuv3_cmdq_own(s))
+			return 0;
+		sent = smmuv3_cmdq_unhold(s);
+		smmuv3_cmdq_disown(s);
+		if (!sent)
+			return later(s, "commands are not consumed");
 		s->reset = SMMUV3_RUNNING;
 		return 0;
 	}

@@ -9,17 +9,19 @@
  *
  * Nothing is lost on the way. To sleep: the wires are on, then PROD and GERROR are
  * read, which show whatever came before; what comes after finds an empty queue and
- * pulls the wire. Back: both words are set as if an MSI had come, so that the next
+ * pulls the wire. Back: the words are set as if an MSI had come, so that the next
  * passes read the registers.
  */
 
 #include "smmuv3_pmd.h"
 
-#define IRQS	(SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ)
+#define IRQS	(SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ | SMMUV3_IRQ_CTRL_PRIQ)
 
 static int
-write_irq_ctrl(struct smmuv3 *s, uint32_t irqs)
+write_irq_ctrl(struct smmuv3 *s, bool on)
 {
+	uint32_t irqs = !on ? 0 : s->pri ? IRQS : IRQS & ~SMMUV3_IRQ_CTRL_PRIQ;
+
 	smmuv3_store_prod(s->regs, SMMUV3_IRQ_CTRL, irqs);
 	return smmuv3_wait_reg(s, "IRQ_CTRLACK", SMMUV3_IRQ_CTRLACK, IRQS, irqs);
 }
@@ -27,7 +29,7 @@ write_irq_ctrl(struct smmuv3 *s, uint32_t irqs)
 int
 smmuv3_irqs_off(struct smmuv3 *s)
 {
-	return write_irq_ctrl(s, 0);
+	return write_irq_ctrl(s, false);
 }
 
 static void
@@ -45,26 +47,33 @@ smmuv3_irqs_on(struct smmuv3 *s)
 	if (!(s->idr0 & SMMUV3_IDR0_MSI))
 		return 0;
 	atomic_store_explicit(&s->words->evtq.v, 0, memory_order_relaxed);
+	atomic_store_explicit(&s->words->priq.v, 0, memory_order_relaxed);
 	atomic_store_explicit(&s->words->gerror.v, 0, memory_order_relaxed);
 	write_msi(s, SMMUV3_GERROR_IRQ_CFG0, SMMUV3_GERROR_IRQ_CFG1, SMMUV3_GERROR_IRQ_CFG2,
 			offsetof(struct smmuv3_words, gerror));
 	write_msi(s, SMMUV3_EVENTQ_IRQ_CFG0, SMMUV3_EVENTQ_IRQ_CFG1, SMMUV3_EVENTQ_IRQ_CFG2,
 			offsetof(struct smmuv3_words, evtq));
-	return write_irq_ctrl(s, IRQS);
+	/* LO = 0: on empty to not empty, not on each Last [6.3.39]. */
+	if (s->pri)
+		write_msi(s, SMMUV3_PRIQ_IRQ_CFG0, SMMUV3_PRIQ_IRQ_CFG1, SMMUV3_PRIQ_IRQ_CFG2,
+				offsetof(struct smmuv3_words, priq));
+	return write_irq_ctrl(s, true);
 }
 
 static int
 wires_on(struct smmuv3 *s)
 {
-	int ret = write_irq_ctrl(s, 0);
+	int ret = write_irq_ctrl(s, false);
 
 	if (ret < 0)
 		return ret;
 	if (s->idr0 & SMMUV3_IDR0_MSI) {
 		smmuv3_write64(s->regs, SMMUV3_GERROR_IRQ_CFG0, 0);
 		smmuv3_write64(s->regs, SMMUV3_EVENTQ_IRQ_CFG0, 0);
+		if (s->pri)
+			smmuv3_write64(s->regs, SMMUV3_PRIQ_IRQ_CFG0, 0);
 	}
-	return write_irq_ctrl(s, IRQS);
+	return write_irq_ctrl(s, true);
 }
 
 static int
@@ -72,21 +81,40 @@ connect(struct smmuv3 *s, int fd)
 {
 	int ret = s->backend->irq(s->backend_ctx, SMMUV3_IRQ_EVTQ, fd);
 
+	if (ret == 0 && s->pri)
+		ret = s->backend->irq(s->backend_ctx, SMMUV3_IRQ_PRIQ, fd);
 	return ret < 0 ? ret : s->backend->irq(s->backend_ctx, SMMUV3_IRQ_GERROR, fd);
+}
+
+/* More entries than poll has read. */
+static bool
+inq_pending(struct smmuv3_inq *q)
+{
+	uint64_t cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
+	uint32_t prod = smmuv3_load_status(q->regs, q->prod_reg);
+
+	return smmuv3_q_pos(q->log2, prod) != smmuv3_q_pos(q->log2, cons);
+}
+
+/* An overflow that is not acknowledged too: nothing is written then, and no edge comes. */
+static bool
+priq_pending(struct smmuv3 *s)
+{
+	return inq_pending(&s->priq.q) || smmuv3_priq_losing(s) ||
+		((smmuv3_read32(s->regs, SMMUV3_PRIQ_PROD) ^
+		smmuv3_read32(s->regs, SMMUV3_PRIQ_CONS)) & SMMUV3_Q_OVFLG) != 0;
 }
 
 /* Something that no edge will come for. */
 static bool
 pending(struct smmuv3 *s)
 {
-	uint64_t cons = atomic_load_explicit(&s->evtq.cons, memory_order_relaxed);
-	uint32_t prod, gerror;
+	uint32_t gerror;
 
 	/* CONS, stored by poll, before PROD is read: an event after it finds the queue empty. */
 	smmuv3_io_mb();
-	prod = smmuv3_load_status(s->regs, SMMUV3_EVENTQ_PROD);
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
-	return smmuv3_q_pos(s->evtq.log2, prod) != smmuv3_q_pos(s->evtq.log2, cons) ||
+	return inq_pending(&s->evtq.q) || (s->pri && priq_pending(s)) ||
 		((gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) & SMMUV3_GERROR_ALL) != 0 ||
 		s->reset != SMMUV3_RUNNING ||
 		atomic_load_explicit(&s->reset_wanted, memory_order_relaxed);
@@ -109,12 +137,13 @@ sleep_begin(struct smmuv3 *s, int fd)
 static int
 sleep_end(struct smmuv3 *s)
 {
-	int ret = write_irq_ctrl(s, 0);
+	int ret = write_irq_ctrl(s, false);
 
 	connect(s, -1);
 	if (ret == 0)
 		ret = smmuv3_irqs_on(s);
 	atomic_store_explicit(&s->words->evtq.v, 1, memory_order_relaxed);
+	atomic_store_explicit(&s->words->priq.v, 1, memory_order_relaxed);
 	atomic_store_explicit(&s->words->gerror.v, 1, memory_order_relaxed);
 	return ret;
 }

@@ -48,18 +48,28 @@ static const struct {
 	{ "backlog_lost", offsetof(struct smmuv3, cmdq.backlog_lost) },
 	{ "cmdq_full", offsetof(struct smmuv3, cmdq.full) },
 	{ "answers_dropped", offsetof(struct smmuv3, cmdq.dropped) },
+	{ "answers_held", offsetof(struct smmuv3, cmdq.answers_held) },
 	{ "bad_cons", offsetof(struct smmuv3, cmdq.bad_cons) },
 	{ "cerror_ill", offsetof(struct smmuv3, cmdq.cerror_ill) },
 	{ "cerror_abt", offsetof(struct smmuv3, cmdq.cerror_abt) },
 	{ "cerror_other", offsetof(struct smmuv3, cmdq.cerror_other) },
-	{ "events", offsetof(struct smmuv3, evtq.events) },
-	{ "event_bursts", offsetof(struct smmuv3, evtq.bursts) },
+	{ "events", offsetof(struct smmuv3, evtq.q.entries) },
+	{ "event_bursts", offsetof(struct smmuv3, evtq.q.bursts) },
 	{ "event_stalls", offsetof(struct smmuv3, evtq.stalls) },
-	{ "event_overflows", offsetof(struct smmuv3, evtq.overflows) },
-	{ "bad_events", offsetof(struct smmuv3, evtq.bad_events) },
-	{ "bad_prod", offsetof(struct smmuv3, evtq.bad_prod) },
+	{ "event_overflows", offsetof(struct smmuv3, evtq.q.overflows) },
+	{ "bad_events", offsetof(struct smmuv3, evtq.q.bad) },
+	{ "bad_prod", offsetof(struct smmuv3, evtq.q.bad_prod) },
 	{ "stale_stalls", offsetof(struct smmuv3, evtq.stale_stalls) },
-	{ "missed_msis", offsetof(struct smmuv3, evtq.missed_msis) },
+	{ "missed_msis", offsetof(struct smmuv3, evtq.q.missed_msis) },
+	{ "requests", offsetof(struct smmuv3, priq.q.entries) },
+	{ "request_bursts", offsetof(struct smmuv3, priq.q.bursts) },
+	{ "stop_markers", offsetof(struct smmuv3, priq.markers) },
+	{ "request_overflows", offsetof(struct smmuv3, priq.q.overflows) },
+	{ "request_losses", offsetof(struct smmuv3, priq.losses) },
+	{ "bad_requests", offsetof(struct smmuv3, priq.q.bad) },
+	{ "bad_request_prod", offsetof(struct smmuv3, priq.q.bad_prod) },
+	{ "missed_request_msis", offsetof(struct smmuv3, priq.q.missed_msis) },
+	{ "priq_aborts", offsetof(struct smmuv3, priq.aborts) },
 	{ "evtq_aborts", offsetof(struct smmuv3, evtq_aborts) },
 	{ "msi_aborts", offsetof(struct smmuv3, msi_aborts) },
 	{ "resets", offsetof(struct smmuv3, resets) },
@@ -131,7 +141,8 @@ close_all(struct smmuv3 *s)
 {
 	smmuv3_strtab_close(s);
 	smmuv3_cmdq_close(s);
-	smmuv3_mem_free(s, &s->evtq.mem);
+	smmuv3_mem_free(s, &s->evtq.q.mem);
+	smmuv3_mem_free(s, &s->priq.q.mem);
 	smmuv3_mem_free(s, &s->words_mem);
 	smmuv3_mem_fini(s);
 	s->backend->close(s->backend_ctx);
@@ -284,6 +295,32 @@ pmd_dma_unmap(void *priv, void *ptr, size_t len, uint64_t addr)
 	return s->backend->dma_unmap(s->backend_ctx, ptr, len, addr);
 }
 
+static uint16_t
+pmd_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
+{
+	if (likely(queue == IOPF_QUEUE_EVENTS))
+		return smmuv3_evtq_poll(priv, events, n);
+	return smmuv3_priq_poll(priv, events, n);
+}
+
+static struct smmuv3_inq *
+inq(struct smmuv3 *s, uint16_t queue)
+{
+	return queue == IOPF_QUEUE_EVENTS ? &s->evtq.q : &s->priq.q;
+}
+
+static uint64_t
+pmd_queue_mark(void *priv, uint16_t queue)
+{
+	return smmuv3_inq_mark(inq(priv, queue));
+}
+
+static bool
+pmd_queue_passed(void *priv, uint16_t queue, uint64_t mark)
+{
+	return smmuv3_inq_passed(inq(priv, queue), mark);
+}
+
 static void
 pmd_wait(void *priv)
 {
@@ -316,7 +353,8 @@ pmd_dump(const void *priv, FILE *f)
 		{ "IRQ_CTRL", SMMUV3_IRQ_CTRL }, { "GERROR", SMMUV3_GERROR },
 		{ "GERRORN", SMMUV3_GERRORN }, { "CMDQ_PROD", SMMUV3_CMDQ_PROD },
 		{ "CMDQ_CONS", SMMUV3_CMDQ_CONS }, { "EVENTQ_PROD", SMMUV3_EVENTQ_PROD },
-		{ "EVENTQ_CONS", SMMUV3_EVENTQ_CONS },
+		{ "EVENTQ_CONS", SMMUV3_EVENTQ_CONS }, { "PRIQ_PROD", SMMUV3_PRIQ_PROD },
+		{ "PRIQ_CONS", SMMUV3_PRIQ_CONS },
 	};
 	const struct smmuv3 *s = priv;
 	unsigned int i;
@@ -333,9 +371,12 @@ pmd_dump(const void *priv, FILE *f)
 	fprintf(f, "  command queue of %u: written %" PRIu64 "\n", 1u << s->cmdq_log2,
 			atomic_load_explicit(&s->cmdq.prod, memory_order_relaxed));
 	fprintf(f, "  event queue of %u: read %" PRIu64 "\n", 1u << s->evtq_log2,
-			atomic_load_explicit(&s->evtq.cons, memory_order_relaxed));
+			atomic_load_explicit(&s->evtq.q.cons, memory_order_relaxed));
+	if (s->pri)
+		fprintf(f, "  page request queue of %u: read %" PRIu64 "\n", 1u << s->priq_log2,
+				atomic_load_explicit(&s->priq.q.cons, memory_order_relaxed));
 	for (i = 0; i < RTE_DIM(stats); i++)
-		fprintf(f, "  %-16s %" PRIu64 "\n", stats[i].name, pmd_stat(priv, i, NULL));
+		fprintf(f, "  %-19s %" PRIu64 "\n", stats[i].name, pmd_stat(priv, i, NULL));
 }
 
 struct iopf_driver smmuv3_pmd = {
@@ -359,12 +400,12 @@ struct iopf_driver smmuv3_pmd = {
 		.domain_del = smmuv3_domain_del,
 		.attach = smmuv3_attach,
 		.detach = smmuv3_detach,
-		.poll = smmuv3_evtq_poll,
+		.poll = pmd_poll,
 		.answer = smmuv3_answer,
 		.answer_after = smmuv3_answer_after,
 		.check = smmuv3_check,
-		.queue_mark = smmuv3_evtq_mark,
-		.queue_passed = smmuv3_evtq_passed,
+		.queue_mark = pmd_queue_mark,
+		.queue_passed = pmd_queue_passed,
 		.invalidate = smmuv3_invalidate,
 		.idle = smmuv3_idle,
 		.wait = pmd_wait,

@@ -10,7 +10,7 @@
  *
  * Who writes what
  *	cmdq, gerrorn	whoever holds cmdq.owner (smmuv3_cmdq_own())
- *	evtq		the thread that polls; start and configure while nobody does
+ *	evtq, priq	the thread that polls it; start and configure while nobody does
  *	cr0, check	whoever holds ctl: check() tries, start and stop wait for it
  *	tables, devices	callers that hold the library's mutex
  */
@@ -103,6 +103,7 @@ struct smmuv3_word {
 
 struct smmuv3_words {
 	struct smmuv3_word evtq;
+	struct smmuv3_word priq;
 	struct smmuv3_word gerror;
 	struct smmuv3_word sync;	/* number of the last CMD_SYNC completed */
 };
@@ -125,11 +126,16 @@ struct smmuv3_backlog {
 /* Times that a command fetch which aborts is tried again. */
 #define SMMUV3_ABT_RETRIES	16
 
+/* Stalls are being terminated: their answers are dropped. */
+#define SMMUV3_DIVERT_RESUME	(1u << 0)
+/* SMMUEN is 0, or will be: a PRI_RESP would be ignored [4.5.2], and is held back. */
+#define SMMUV3_DIVERT_PRI_RESP	(1u << 1)
+
 struct smmuv3_cmdq {
 	_Atomic uint32_t owner;
 	unsigned int log2;
 	_Atomic bool on;	/* CMDQEN; off: commands have no purpose and are dropped */
-	bool discard;		/* stalls are being terminated: answers are dropped */
+	uint8_t divert;		/* SMMUV3_DIVERT_*: answers that do not go into it now */
 	bool msi;		/* CMD_SYNCs that are waited for write words->sync */
 	_Atomic bool dead;
 	_Atomic uint32_t epoch;	/* counts the times it was switched off */
@@ -147,6 +153,7 @@ struct smmuv3_cmdq {
 	_Atomic uint64_t syncs;
 	_Atomic uint64_t full;
 	_Atomic uint64_t dropped;
+	_Atomic uint64_t answers_held;
 	_Atomic uint64_t bad_cons;
 	_Atomic uint64_t cerror_ill;
 	_Atomic uint64_t cerror_abt;
@@ -156,6 +163,9 @@ struct smmuv3_cmdq {
 	_Atomic uint64_t backlog_lost;
 	_Atomic uint64_t sync_timeouts;
 
+	struct smmuv3_cmd *held;	/* PRI_RESPs for later */
+	unsigned int nb_held, max_held;
+
 	struct smmuv3_backlog backlog __rte_aligned(SMMUV3_ALIGN);
 
 	_Atomic uint64_t nb_errors;
@@ -164,31 +174,51 @@ struct smmuv3_cmdq {
 	struct smmuv3_mem mem;
 } __rte_aligned(SMMUV3_ALIGN);
 
-struct smmuv3_evtq {
+/* A queue that the SMMU writes. See inq.h. */
+struct smmuv3_inq {
 	_Atomic bool on;
-	bool msi;		/* words->evtq is written on empty to non-empty */
+	bool msi;		/* its word is written on empty to non-empty */
 	bool trust;		/* ... and 0 in it means that the queue is empty */
+	uint8_t odd;		/* SMMUV3_INQ_*: what PROD said beside a number of entries */
 	unsigned int log2;
-	const struct smmuv3_evt *ring;
+	void *ring;
 	smmuv3_reg32_t *word;
 	void *regs;
+	uint32_t prod_reg, cons_reg;
 	uint64_t prod;		/* PROD as last read, 64-bit position */
 	uint32_t ovackflg;	/* OVACKFLG as last written */
 	uint32_t idle;
 	_Atomic uint64_t cons;		/* read up to here */
 	_Atomic uint64_t returned;	/* ... by calls that have returned */
-	_Atomic uint64_t stale;		/* stalls before this position have ended already */
 	/* counters, written by the thread that polls */
-	_Atomic uint64_t events;
+	_Atomic uint64_t entries;
 	_Atomic uint64_t bursts;
-	_Atomic uint64_t stalls;
 	_Atomic uint64_t overflows;
+	_Atomic uint64_t bad;
 	_Atomic uint64_t bad_prod;
-	_Atomic uint64_t bad_events;
-	_Atomic uint64_t stale_stalls;
 	_Atomic uint64_t missed_msis;
 
 	struct smmuv3_mem mem;
+};
+
+struct smmuv3_evtq {
+	struct smmuv3_inq q;
+	_Atomic uint64_t stale;		/* stalls before this position have ended already */
+	/* counters, written by the thread that polls */
+	_Atomic uint64_t stalls;
+	_Atomic uint64_t stale_stalls;
+} __rte_aligned(SMMUV3_ALIGN);
+
+struct smmuv3_priq {
+	struct smmuv3_inq q;
+	bool overflow;			/* seen, to be acknowledged behind q.prod */
+	/* Requests were lost otherwise, before this position: see priq.c. */
+	_Atomic uint64_t lost;
+	_Atomic uint64_t told;		/* ... which poll has said up to here */
+	/* counters, written by the thread that polls */
+	_Atomic uint64_t markers;
+	_Atomic uint64_t losses;
+	_Atomic uint64_t aborts;	/* written by check() */
 } __rte_aligned(SMMUV3_ALIGN);
 
 struct smmuv3_strtab {
@@ -223,6 +253,7 @@ struct smmuv3_domain {
 /* Recovery from lost stall records, step by step in check(). */
 enum smmuv3_reset {
 	SMMUV3_RUNNING,
+	SMMUV3_DRAINING,	/* PRI_RESPs sent before are being consumed */
 	SMMUV3_STOPPING,	/* SMMUEN cleared, not acknowledged */
 	SMMUV3_STOPPED,		/* all stalls have ended, the library has been told */
 	SMMUV3_STARTING,	/* SMMUEN set, not acknowledged */
@@ -231,6 +262,7 @@ enum smmuv3_reset {
 struct smmuv3 {
 	struct smmuv3_cmdq cmdq;
 	struct smmuv3_evtq evtq;
+	struct smmuv3_priq priq;
 
 	/* Read only after open. */
 	void *regs __rte_aligned(SMMUV3_ALIGN);
@@ -323,8 +355,12 @@ bool smmuv3_cmdq_own(struct smmuv3 *s);
 int smmuv3_cmdq_own_wait(struct smmuv3 *s);
 /* Give it back, after taking care of the backlog. */
 void smmuv3_cmdq_disown(struct smmuv3 *s);
-/* Drop answers (true), or stop to. Owner. */
-void smmuv3_cmdq_discard(struct smmuv3 *s, bool discard);
+/* Consume what there is. -ETIMEDOUT, after a second. */
+int smmuv3_cmdq_drain(struct smmuv3 *s);
+/* From here on. Owner. */
+void smmuv3_cmdq_divert(struct smmuv3 *s, unsigned int divert);
+/* Send the PRI_RESPs that were held back, and hold no more. False when some still are. Owner. */
+bool smmuv3_cmdq_unhold(struct smmuv3 *s);
 /* Fast: never waits for anybody. Order within the call is kept. */
 void smmuv3_cmdq_post(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n);
 /* Fast: move what waits in the backlog. */
@@ -341,12 +377,27 @@ uint64_t smmuv3_cmdq_cons(struct smmuv3 *s);
 /* GERROR.CMDQ_ERR if it is active. Owner; does not wait. */
 void smmuv3_cmdq_recover(struct smmuv3 *s, uint32_t active);
 
+/* inq.c: what the queues that the SMMU writes have in common */
+int smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned int log2);
+/* Registers of a queue that is off. Returns where it begins. */
+uint64_t smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base,
+		smmuv3_reg32_t *word);
+uint64_t smmuv3_inq_mark(struct smmuv3_inq *q);
+bool smmuv3_inq_passed(struct smmuv3_inq *q, uint64_t mark);
+
 /* evtq.c */
 int smmuv3_evtq_alloc(struct smmuv3 *s, unsigned int log2);
 void smmuv3_evtq_setup(struct smmuv3 *s);
-uint16_t smmuv3_evtq_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n);
-uint64_t smmuv3_evtq_mark(void *priv, uint16_t queue);
-bool smmuv3_evtq_passed(void *priv, uint16_t queue, uint64_t mark);
+uint16_t smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n);
+
+/* priq.c */
+int smmuv3_priq_alloc(struct smmuv3 *s, unsigned int log2);
+void smmuv3_priq_setup(struct smmuv3 *s);
+uint16_t smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n);
+/* Requests that are not in the queue were lost. Nothing is written into it now. */
+void smmuv3_priq_lost(struct smmuv3 *s);
+/* ... and poll has not said so yet. */
+bool smmuv3_priq_losing(const struct smmuv3 *s);
 
 /* gerror.c */
 unsigned int smmuv3_check(void *priv);

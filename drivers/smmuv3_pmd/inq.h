@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_INQ_H
+#define SMMUV3_INQ_H
+
+/**
+ * @file
+ * What the event queue and the page request queue have in common: positions, PROD,
+ * CONS and idling [3.5]. The thread that polls.
+ *
+ * Positions are 64-bit counts of entries; the low bits are the register's.
+ *
+ * Idle. With MSIs the queue's interrupt is a word in memory, written when the
+ * queue turns from empty to not empty. It may be trusted once this has happened
+ * in this order: CONS written for all that was read, the word cleared, a full
+ * barrier, PROD read and found equal to CONS. The barrier orders the CONS store
+ * before the PROD read, so an entry that this PROD does not show finds the queue
+ * empty and writes the word after it was cleared (the interrupt comes after the
+ * PROD that caused it [3.18]). Every 64th idle pass looks at PROD all the same.
+ */
+
+#include <rte_prefetch.h>
+
+#include "backlog.h"
+#include "smmuv3_pmd.h"
+
+#define SMMUV3_INQ_IDLE_PASSES	64
+
+/* PROD.OVFLG differs from CONS.OVACKFLG. */
+#define SMMUV3_INQ_OVERFLOW	(1u << 0)
+/* PROD is not within the queue; prod follows it all the same. */
+#define SMMUV3_INQ_BAD		(1u << 1)
+
+static inline uint64_t
+smmuv3_inq_entries(const struct smmuv3_inq *q)
+{
+	return UINT64_C(1) << q->log2;
+}
+
+static inline void
+smmuv3_inq_store_cons(struct smmuv3_inq *q, uint64_t cons)
+{
+	/* Before the register: see smmuv3_inq_mark(). */
+	atomic_store_explicit(&q->cons, cons, memory_order_release);
+	smmuv3_store_cons(q->regs, q->cons_reg, smmuv3_q_pos(q->log2, cons) | q->ovackflg);
+}
+
+/* Entries that may be read, from the register. The rest of what it says is left in odd. */
+static inline uint64_t
+smmuv3_inq_read_prod(struct smmuv3_inq *q, uint64_t cons)
+{
+	/* Acquires the SMMU's release of PROD: the entries are there. */
+	uint32_t reg = smmuv3_load_prod(q->regs, q->prod_reg);
+	uint32_t count = smmuv3_q_count(q->log2, reg, cons);
+
+	q->prod = cons + count;
+	if (unlikely((reg ^ q->ovackflg) & SMMUV3_Q_OVFLG))
+		q->odd |= SMMUV3_INQ_OVERFLOW;
+	if (unlikely(count > smmuv3_inq_entries(q))) {
+		q->odd |= SMMUV3_INQ_BAD;
+		return 0;
+	}
+	return count;
+}
+
+/* Entries, if there are any: all that were known have been read. odd was 0. */
+static inline uint64_t
+smmuv3_inq_look(struct smmuv3_inq *q, uint64_t cons)
+{
+	uint64_t avail;
+
+	if (!q->msi)
+		return smmuv3_inq_read_prod(q, cons);
+	if (q->trust) {
+		bool said = smmuv3_load_word(q->word) != 0;
+
+		if (likely(!said && ++q->idle % SMMUV3_INQ_IDLE_PASSES != 0))
+			return 0;
+		avail = smmuv3_inq_read_prod(q, cons);
+		if (avail == 0 && !said)
+			return 0;
+		if (!said)
+			smmuv3_count(&q->missed_msis, 1);
+		q->trust = false;
+	} else {
+		avail = smmuv3_inq_read_prod(q, cons);
+	}
+	if (avail > 0 || unlikely(q->odd != 0))
+		return avail;
+	atomic_store_explicit(q->word, 0, memory_order_relaxed);
+	smmuv3_io_mb();
+	avail = smmuv3_inq_read_prod(q, cons);
+	q->trust = avail == 0;
+	return avail;
+}
+
+/* The caller is here again: it has seen all that it was given. */
+static inline void
+smmuv3_inq_returned(struct smmuv3_inq *q, uint64_t cons)
+{
+	/* Pairs with the acquire in smmuv3_inq_passed(). */
+	if (atomic_load_explicit(&q->returned, memory_order_relaxed) != cons)
+		atomic_store_explicit(&q->returned, cons, memory_order_release);
+}
+
+/* For the answers to what is read now. */
+static inline bool
+smmuv3_inq_room(struct smmuv3 *s)
+{
+	if (likely(!smmuv3_backlog_waits(&s->cmdq.backlog)))
+		return true;
+	smmuv3_cmdq_kick(s);
+	return !smmuv3_backlog_tight(s);
+}
+
+#endif /* SMMUV3_INQ_H */

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The page request queue [3.5, 8].
+ *
+ * Requests are lost in three ways, and each becomes one IOPF_EVENT_LOST, behind what
+ * was in the queue before and in front of what came after:
+ *
+ *   - Overflow. From the request that found the queue full until OVACKFLG equals
+ *     OVFLG the SMMU writes nothing, whatever is free [8.2]: so the PROD that is read
+ *     together with a new OVFLG is the last one before it. The marker stands there,
+ *     behind the last entry, in the same burst; and the CONS store that frees that entry
+ *     has the acknowledgement. A burst that would be full without it is one shorter.
+ *   - PRIQ_ABT_ERR, or SMMUEN = 0. Nothing is written until check() goes on, which
+ *     first puts the PROD of that time into "lost". The acquire of "lost" below comes
+ *     after PROD was read: a PROD that shows a later entry shows "lost" too.
+ *   - PROD is not within the queue: all of it is dropped.
+ *
+ * One of the first kind and one of the second can wait at a time. Two of the second
+ * cannot but by a reset while nobody polls: then the later place is taken for both.
+ *
+ * Behind an asynchronous abort PROD may have passed entries that were never written
+ * [8.2]. Each entry read is cleared before it is freed, so these are seen as what they
+ * are, a request for nothing, and not as the one that was there a round before.
+ */
+
+#include "inq.h"
+
+static inline uint8_t
+decode_perm(uint64_t dw0)
+{
+	uint8_t perm = (dw0 & SMMUV3_PPR0_R ? IOPF_PERM_READ : 0) |
+		(dw0 & SMMUV3_PPR0_W ? IOPF_PERM_WRITE : 0);
+
+	/* Without a PASID they do not exist [8.1]. */
+	if (!(dw0 & SMMUV3_PPR0_SSV))
+		return perm;
+	return perm | (dw0 & SMMUV3_PPR0_X ? IOPF_PERM_EXEC : 0) |
+		(dw0 & SMMUV3_PPR0_PRIV ? IOPF_PERM_PRIV : 0);
+}
+
+static inline void
+decode(const struct smmuv3 *s, uint64_t dw0, uint64_t dw1, struct iopf_event *event)
+{
+	bool ssv = dw0 & SMMUV3_PPR0_SSV, last = dw0 & SMMUV3_PPR0_LAST;
+	bool nothing = !(dw0 & (SMMUV3_PPR0_R | SMMUV3_PPR0_W));
+
+	*event = (struct iopf_event){
+		.addr = dw1 & SMMUV3_PPR1_ADDR,
+		.sid = SMMUV3_GET(SMMUV3_PPR0_SID, dw0),
+		.pasid = ssv ? SMMUV3_GET(SMMUV3_PPR0_SSID, dw0) : IOPF_NO_PASID,
+		.token = SMMUV3_GET(SMMUV3_PPR1_PRGINDEX, dw1),
+		.perm = decode_perm(dw0),
+		.reason = IOPF_REASON_TRANSLATION,
+		.flags = IOPF_EVENT_PAGE_REQUEST | (last ? IOPF_EVENT_LAST : 0),
+	};
+	/*
+	 * All StreamIDs that the SMMU has, not only those that its table has here: a request
+	 * asks for no STE [8.1], and wants an answer.
+	 */
+	if (unlikely((uint64_t)event->sid >> SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, s->idr1) != 0 ||
+			(nothing && !last))) {
+		event->reason = IOPF_REASON_OTHER;
+		event->flags = IOPF_EVENT_BAD;
+	} else if (unlikely(nothing && ssv)) {
+		/* The rest of it means nothing [8.1]; without a PASID it is a request. */
+		event->addr = 0;
+		event->token = 0;
+		event->perm = 0;
+		event->flags = IOPF_EVENT_STOP_MARKER;
+	}
+}
+
+static inline void
+say_lost(struct smmuv3_priq *p, struct iopf_event *event)
+{
+	*event = (struct iopf_event){
+		.pasid = IOPF_NO_PASID,
+		.reason = IOPF_REASON_OTHER,
+		.flags = IOPF_EVENT_LOST,
+	};
+	smmuv3_count(&p->losses, 1);
+}
+
+/* Clear what was read, then free it, and acknowledge what there is to. */
+static inline void
+free_entries(struct smmuv3_inq *q, uint64_t cons)
+{
+	/* Stores before the CONS store, which orders loads only. */
+	smmuv3_io_wmb();
+	smmuv3_inq_store_cons(q, cons);
+}
+
+/* Nothing in it can be believed. */
+static uint16_t
+drop_all(struct smmuv3_priq *p, struct iopf_event *events)
+{
+	struct smmuv3_inq *q = &p->q;
+
+	if (q->odd & SMMUV3_INQ_OVERFLOW) {
+		q->ovackflg ^= SMMUV3_Q_OVFLG;
+		smmuv3_count(&q->overflows, 1);
+	}
+	q->odd = 0;
+	smmuv3_count(&q->bad_prod, 1);
+	memset(q->ring, 0, sizeof(struct smmuv3_ppr) << q->log2);
+	say_lost(p, events);
+	free_entries(q, q->prod);
+	return 1;
+}
+
+uint16_t
+smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
+{
+	struct smmuv3_priq *p = &s->priq;
+	struct smmuv3_inq *q = &p->q;
+	uint64_t cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
+	uint64_t avail, before, lost;
+	uint16_t i, bad = 0, markers = 0;
+	struct smmuv3_ppr *ring = q->ring;
+	bool marker = false;
+
+	/* Acquires start's release: the ring and its positions. */
+	if (unlikely(n == 0 || !atomic_load_explicit(&q->on, memory_order_acquire)))
+		return 0;
+	smmuv3_inq_returned(q, cons);
+	if (unlikely(!smmuv3_inq_room(s)))
+		return 0;
+
+	avail = q->prod - cons;
+	if (avail == 0 && !p->overflow) {
+		rte_prefetch0(&ring[smmuv3_q_slot(q->log2, cons)]);
+		rte_prefetch0(smmuv3_reg32(q->regs, SMMUV3_PRIQ_PROD));
+		avail = smmuv3_inq_look(q, cons);
+		if (unlikely(q->odd & SMMUV3_INQ_BAD))
+			return drop_all(p, events);
+		if (unlikely(q->odd != 0)) {
+			p->overflow = true;
+			q->odd = 0;
+			smmuv3_count(&q->overflows, 1);
+		}
+	}
+	/* Acquires smmuv3_priq_lost()'s release. */
+	lost = atomic_load_explicit(&p->lost, memory_order_acquire);
+	if (unlikely(p->overflow ||
+			lost != atomic_load_explicit(&p->told, memory_order_relaxed))) {
+		before = p->overflow ? avail : UINT64_MAX;
+		if (lost != atomic_load_explicit(&p->told, memory_order_relaxed))
+			before = RTE_MIN(before, (uint64_t)RTE_MAX((int64_t)(lost - cons), 0));
+		/* A place for the marker: now if all before it fits too, else next time. */
+		avail = RTE_MIN(avail, before);
+		if (avail == n && n > 1 && avail == before)
+			n--;
+		else
+			marker = avail == before && avail < n;
+	}
+	n = RTE_MIN(avail, n);
+	for (i = 0; i < n; i++) {
+		struct smmuv3_ppr *ppr = &ring[smmuv3_q_slot(q->log2, cons + i)];
+
+		decode(s, ppr->dw[0], ppr->dw[1], &events[i]);
+		ppr->dw[0] = 0;
+		markers += (events[i].flags & IOPF_EVENT_STOP_MARKER) != 0;
+		bad += (events[i].flags & IOPF_EVENT_BAD) != 0;
+	}
+	if (n == 0 && !marker)
+		return 0;
+	cons += n;
+	if (unlikely(marker)) {
+		say_lost(p, &events[n]);
+		if (p->overflow && cons == q->prod) {
+			p->overflow = false;
+			q->ovackflg ^= SMMUV3_Q_OVFLG;
+		}
+		/* Pairs with the acquire in smmuv3_priq_losing(). */
+		if ((int64_t)(cons - lost) >= 0)
+			atomic_store_explicit(&p->told, lost, memory_order_release);
+	}
+	free_entries(q, cons);
+	smmuv3_count(&q->entries, n);
+	smmuv3_count(&q->bursts, 1);
+	smmuv3_count(&p->markers, markers);
+	if (unlikely(bad > 0))
+		smmuv3_count(&q->bad, bad);
+	return n + marker;
+}
+
+void
+smmuv3_priq_lost(struct smmuv3 *s)
+{
+	/* Pairs with the acquire in poll. */
+	atomic_store_explicit(&s->priq.lost, smmuv3_inq_mark(&s->priq.q), memory_order_release);
+}
+
+bool
+smmuv3_priq_losing(const struct smmuv3 *s)
+{
+	return atomic_load_explicit(&s->priq.lost, memory_order_relaxed) !=
+		atomic_load_explicit(&s->priq.told, memory_order_acquire);
+}
+
+int
+smmuv3_priq_alloc(struct smmuv3 *s, unsigned int log2)
+{
+	return smmuv3_inq_alloc(s, &s->priq.q, sizeof(struct smmuv3_ppr), log2);
+}
+
+void
+smmuv3_priq_setup(struct smmuv3 *s)
+{
+	struct smmuv3_priq *p = &s->priq;
+	uint64_t pos;
+
+	memset(p->q.ring, 0, sizeof(struct smmuv3_ppr) << p->q.log2);
+	pos = smmuv3_inq_setup(s, &p->q, SMMUV3_PRIQ_BASE, &s->words->priq.v);
+	p->overflow = false;
+	atomic_store_explicit(&p->lost, pos, memory_order_relaxed);
+	atomic_store_explicit(&p->told, pos, memory_order_relaxed);
+}
