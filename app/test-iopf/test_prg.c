@@ -668,6 +668,27 @@ a_recovery_ends_stalls_and_not_page_requests(void **state)
 	assert_int_equal(1, hw.nb_out);
 }
 
+static void
+a_dead_iommu_carries_no_answers(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_TAKEN;
+	group(SID, 1, 1, 2);
+	poll_all();
+	hw.check = IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED;
+	for (unsigned int i = 0; i < 20000 && stat(IOPF_IOMMU_STAT_RESETS) == 0; i++) {
+		iopf_poll(t.poller);
+		usleep(10);
+	}
+	assert_int_equal(-ESTALE, iopf_group_respond(t.last_id, IOPF_SUCCESS));
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(1, iopf_domain_stat(t.domain, IOPF_STAT_TERMINATED));
+	/* Nor is anybody waited for. */
+	t.not_drained = true;
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev2, 1));
+	assert_string_equal("pdta", t.log);
+}
+
 /*
  * Contract 9 with page requests
  */
@@ -828,6 +849,140 @@ a_device_operation_that_fails_undoes_the_attach(void **state)
 }
 
 /*
+ * Any sequence of records
+ */
+
+#define KEYS	24	/* 2 StreamIDs, 3 PASIDs, 4 indices */
+#define MAX_OPEN 20	/* requests, so that slots never run out */
+
+static struct {
+	unsigned int partial[KEYS];	/* requests */
+	uint64_t pending[KEYS];		/* the id of a taken group */
+	unsigned int size[KEYS];	/* of that */
+	unsigned int open;
+	unsigned int calls, answers, duplicates, discarded;
+	unsigned int expected;		/* requests of the group that comes next */
+} sim;
+
+static uint32_t
+key_sid(unsigned int key)
+{
+	return key & 1 ? SID2 : SID;
+}
+
+static uint32_t
+key_pasid(unsigned int key)
+{
+	static const uint32_t pasids[] = { IOPF_NO_PASID, 1, 2 };
+
+	return pasids[key / 2 % 3];
+}
+
+static void
+sim_discard(unsigned int key)
+{
+	sim.discarded += sim.partial[key];
+	sim.open -= sim.partial[key];
+	sim.partial[key] = 0;
+}
+
+static enum iopf_verdict
+sim_handler(const struct iopf_group *group)
+{
+	assert_int_equal(sim.expected, group->nb_faults);
+	return t.verdict;
+}
+
+static void
+sim_request(unsigned int key, bool last)
+{
+	if (sim.pending[key] == 0 && sim.open >= MAX_OPEN && !last)
+		return;
+	put(key_sid(key), key_pasid(key), key / 6, 0x1000 * (sim.partial[key] + 1), last ? LAST : 0);
+	if (sim.pending[key] != 0) {
+		sim.duplicates++;
+	} else if (!last) {
+		sim.partial[key]++;
+		sim.open++;
+	} else {
+		sim.expected = sim.partial[key] + 1;
+		sim.open -= sim.partial[key];
+		sim.partial[key] = 0;
+		sim.calls++;
+		t.verdict = rand() % 3 == 0 && sim.open < MAX_OPEN ? IOPF_TAKEN :
+				IOPF_ANSWER(IOPF_SUCCESS);
+	}
+	poll_all();
+	if (last && sim.pending[key] == 0) {
+		if (t.verdict == IOPF_TAKEN) {
+			sim.pending[key] = t.last_id;
+			sim.size[key] = sim.expected;
+			sim.open += sim.expected;
+		} else {
+			sim.answers++;
+		}
+	}
+}
+
+static void
+sim_answer(unsigned int key)
+{
+	if (sim.pending[key] == 0)
+		return;
+	assert_int_equal(0, iopf_group_respond(sim.pending[key], IOPF_SUCCESS));
+	assert_int_equal(-ESTALE, iopf_group_respond(sim.pending[key], IOPF_SUCCESS));
+	sim.pending[key] = 0;
+	sim.open -= sim.size[key];
+	sim.answers++;
+}
+
+static void
+any_sequence_of_records_makes_the_groups_it_has_to(void **state)
+{
+	(void)state;
+	memset(&sim, 0, sizeof(sim));
+	srand(4);
+	quiet(true);
+	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev2, IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev2, 2));
+	t.in_handler = sim_handler;
+	for (unsigned int i = 0; i < 100000; i++) {
+		unsigned int key = rand() % KEYS;
+
+		switch (rand() % 16) {
+		case 0:
+			put_mark(0, 0, IOPF_EVENT_LOST);
+			poll_all();
+			for (unsigned int k = 0; k < KEYS; k++)
+				sim_discard(k);
+			break;
+		case 1:
+			put_mark(key_sid(key), key_pasid(key), IOPF_EVENT_STOP_MARKER);
+			poll_all();
+			for (unsigned int k = 0; k < KEYS; k++)
+				if (key_sid(k) == key_sid(key) && key_pasid(k) == key_pasid(key))
+					sim_discard(k);
+			break;
+		case 2:
+		case 3:
+			sim_answer(key);
+			break;
+		default:
+			sim_request(key, rand() % 3 == 0);
+		}
+		assert_int_equal(sim.calls, t.called);
+		assert_int_equal(sim.answers, hw.nb_out);
+	}
+	for (unsigned int k = 0; k < KEYS; k++)
+		sim_answer(k);
+	assert_int_equal(sim.duplicates, stat(IOPF_IOMMU_STAT_DUPLICATES));
+	assert_int_equal(sim.discarded, stat(IOPF_IOMMU_STAT_DISCARDED));
+	assert_int_equal(0, stat(IOPF_IOMMU_STAT_CUT));
+	assert_int_equal(0, stat(IOPF_IOMMU_STAT_NO_SLOT));
+	assert_true(sim.calls > 10000 && sim.duplicates > 1000 && sim.discarded > 1000);
+}
+
+/*
  * Credits
  */
 
@@ -933,6 +1088,7 @@ static const struct CMUnitTest tests[] = {
 	T(an_answer_behind_an_invalidation_goes_out_behind_it),
 	T(razwi_is_no_answer_to_a_page_request),
 	T(a_recovery_ends_stalls_and_not_page_requests),
+	T(a_dead_iommu_carries_no_answers),
 	T(a_detach_forgets_partials_and_answers_pending_groups),
 	T(a_domain_attached_anew_does_not_see_requests_from_before),
 	T(ats_and_pri_go_on_after_the_iommu_and_off_before_it),
@@ -942,6 +1098,7 @@ static const struct CMUnitTest tests[] = {
 	T(a_stop_does_not_wait_for_a_device_for_good),
 	T(after_a_response_failure_pri_is_restarted),
 	T(a_device_operation_that_fails_undoes_the_attach),
+	T(any_sequence_of_records_makes_the_groups_it_has_to),
 	T(page_requests_come_out_of_a_budget_and_go_back),
 	T(the_queue_is_not_made_smaller_than_what_is_given_out),
 	T(a_device_that_cannot_be_is_refused),
