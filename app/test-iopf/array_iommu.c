@@ -45,6 +45,7 @@ hw_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv
 		.granules = 1 << 12,
 		.max_stalls = MAX_STALLS,
 		.stall_forced = hw.stall_forced,
+		.razwi = hw.requests,
 		.nb_queues = hw.requests ? 2 : 1,
 		.request_queue_size = hw.requests ? REQUESTS : 0,
 		.pri_pasid = hw.pri_pasid,

@@ -7,6 +7,7 @@
  */
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,6 +38,8 @@ static struct {
 	unsigned int called;
 	_Atomic unsigned int deferred_faults;
 	_Atomic unsigned int called_deferred;
+	_Atomic bool hold;	/* the deferred handler waits while set */
+	_Atomic bool holding;
 	unsigned int nb_faults;
 	uint64_t addrs[IOPF_MAX_GROUP_FAULTS];
 	uint32_t pasid;
@@ -139,6 +142,9 @@ deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	(void)domain;
 	(void)ctx;
+	t.holding = true;
+	while (atomic_load(&t.hold))
+		usleep(10);
 	for (unsigned int i = 0; i < group->nb_faults; i++)
 		assert_int_equal(0x1000 * (i + 1), group->faults[i]->addr);
 	t.deferred_faults = group->nb_faults;
@@ -613,6 +619,26 @@ a_worker_gets_the_whole_group(void **state)
 	assert_int_equal(0, stat(IOPF_IOMMU_STAT_CUT));
 }
 
+static void
+an_answer_during_the_handler_lets_the_index_be_used_again(void **state)
+{
+	(void)state;
+	t.verdict = IOPF_DEFER;
+	t.hold = true;
+	group(SID, 1, 1, 2);
+	poll_all();
+	while (!t.holding)
+		usleep(10);
+	assert_int_equal(0, iopf_group_respond(t.last_id, IOPF_SUCCESS));
+	t.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	group(SID, 1, 1, 3);
+	poll_all();
+	t.hold = false;
+	assert_int_equal(2, t.called);
+	assert_int_equal(3, t.nb_faults);
+	assert_int_equal(2, hw.nb_out);
+}
+
 static enum iopf_verdict
 upgrade_one(const struct iopf_group *group)
 {
@@ -1085,6 +1111,7 @@ static const struct CMUnitTest tests[] = {
 	T(a_group_beyond_its_limit_is_cut_and_answered),
 	T(a_group_without_last_is_reported_when_it_is_too_old),
 	T(a_worker_gets_the_whole_group),
+	T(an_answer_during_the_handler_lets_the_index_be_used_again),
 	T(an_answer_behind_an_invalidation_goes_out_behind_it),
 	T(razwi_is_no_answer_to_a_page_request),
 	T(a_recovery_ends_stalls_and_not_page_requests),
