@@ -318,7 +318,7 @@ test_a_stop_marker_has_a_pasid(void **state)
 	assert_int_equal(e.perm, 0);
 	assert_int_equal(e.addr, 0);
 	assert_int_equal(e.token, 0);
-	assert_int_equal(pmd_stat(&fake.p, "stop_markers"), 1);
+	assert_int_equal(pmd_stat(&fake.p, "priq_stop_markers"), 1);
 
 	arrive(REQUEST, LAST | SID, 0x1003);
 	assert_int_equal(poll(&e, 1), 1);
@@ -335,7 +335,7 @@ test_a_stop_marker_has_a_pasid(void **state)
 	arrive(REQUEST, SSV | LAST | W | SID, 0);
 	assert_int_equal(poll(&e, 1), 1);
 	assert_int_equal(e.flags, IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST);
-	assert_int_equal(pmd_stat(&fake.p, "stop_markers"), 1);
+	assert_int_equal(pmd_stat(&fake.p, "priq_stop_markers"), 1);
 	fake_close();
 }
 
@@ -396,7 +396,7 @@ test_a_burst_has_one_consumer_store(void **state)
 			}
 			assert_int_equal(poll(e, 8), 0);
 		}
-		assert_int_equal(pmd_stat(&fake.p, "request_losses"), 0);
+		assert_int_equal(pmd_stat(&fake.p, "priq_losses"), 0);
 		fake_close();
 	}
 }
@@ -452,8 +452,8 @@ test_an_overflow_is_acknowledged_where_it_is_told(void **state)
 				f->head = f->tail;
 				request();
 				assert_int_equal(poll_stream(n), 1);
-				assert_int_equal(pmd_stat(&fake.p, "request_overflows"), 1);
-				assert_int_equal(pmd_stat(&fake.p, "request_losses"), 1);
+				assert_int_equal(pmd_stat(&fake.p, "priq_overflows"), 1);
+				assert_int_equal(pmd_stat(&fake.p, "priq_losses"), 1);
 				fake_close();
 			}
 }
@@ -482,7 +482,7 @@ test_an_overflow_behind_an_empty_queue_is_told(void **state)
 		assert_int_equal(e[0].flags, IOPF_EVENT_LOST);
 		assert_int_equal(f->cons, f->prod);
 		assert_int_equal(poll(e, 4), 0);
-		assert_int_equal(pmd_stat(&fake.p, "request_overflows"), 1);
+		assert_int_equal(pmd_stat(&fake.p, "priq_overflows"), 1);
 		f->head = f->tail;
 		request();
 		assert_int_equal(poll_stream(4), 1);
@@ -502,9 +502,8 @@ test_a_producer_index_that_cannot_be_drops_all(void **state)
 		fake_open(&fake, 3, msi);
 		for (i = 9; i < 16; i++)
 			for (k = 0; k < 2; k++) {
-				uint64_t was = pmd_stat(&fake.p, "bad_request_prod");
-				uint32_t prod = smmuv3_q_add(3, f->prod, i) |
-					(f->prod & SMMUV3_Q_OVFLG);
+				uint64_t was = pmd_stat(&fake.p, "bad_priq_prod");
+				uint32_t prod;
 
 				/* What was left behind is not seen again. */
 				f->head = f->tail;
@@ -512,11 +511,13 @@ test_a_producer_index_that_cannot_be_drops_all(void **state)
 				request();
 				assert_int_equal(poll_stream(4), 1);
 				request();
+				prod = smmuv3_q_add(3, reg(SMMUV3_PRIQ_CONS), i) |
+					(f->prod & SMMUV3_Q_OVFLG);
 				set_prod(prod ^ (k == 1 ? SMMUV3_Q_OVFLG : 0));
 				assert_int_equal(poll(e, 4), 1);
 				assert_int_equal(e[0].flags, IOPF_EVENT_LOST);
 				assert_int_equal(f->cons, f->prod);
-				assert_int_equal(pmd_stat(&fake.p, "bad_request_prod"), was + 1);
+				assert_int_equal(pmd_stat(&fake.p, "bad_priq_prod"), was + 1);
 				assert_int_equal(poll(e, 4), 0);
 				f->head = f->tail;
 				f->told = false;
@@ -579,7 +580,7 @@ test_a_loss_is_told_at_its_place(void **state)
 					assert_true(poll_stream(n) > 0);
 				assert_false(seen_losing(f->p.s));
 				assert_int_equal(poll(e, 8), 0);
-				assert_int_equal(pmd_stat(&fake.p, "request_losses"), 1);
+				assert_int_equal(pmd_stat(&fake.p, "priq_losses"), 1);
 				fake_close();
 			}
 	/* Two while nobody polls: the later place, and everything is told. */
@@ -627,9 +628,9 @@ test_the_stream_is_what_happened(void **state)
 		assert_false(f->blocked);
 		assert_int_equal(f->head, f->tail);
 		assert_int_equal((f->prod ^ reg(SMMUV3_PRIQ_CONS)) & SMMUV3_Q_OVFLG, 0);
-		assert_int_equal(pmd_stat(&fake.p, "request_overflows"), f->nb_overflows);
-		assert_int_equal(pmd_stat(&fake.p, "missed_request_msis"), 0);
-		assert_int_equal(pmd_stat(&fake.p, "bad_request_prod"), 0);
+		assert_int_equal(pmd_stat(&fake.p, "priq_overflows"), f->nb_overflows);
+		assert_int_equal(pmd_stat(&fake.p, "missed_priq_msis"), 0);
+		assert_int_equal(pmd_stat(&fake.p, "bad_priq_prod"), 0);
 		overflows += f->nb_overflows;
 		lost += f->nb_lost;
 		fake_close();

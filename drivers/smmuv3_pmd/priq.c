@@ -13,8 +13,9 @@
  *     behind the last entry, in the same burst; and the CONS store that frees that entry
  *     has the acknowledgement. A burst that would be full without it is one shorter.
  *   - PRIQ_ABT_ERR, or SMMUEN = 0. Nothing is written until check() goes on, which
- *     first puts the PROD of that time into "lost". The acquire of "lost" below comes
- *     after PROD was read: a PROD that shows a later entry shows "lost" too.
+ *     first puts the PROD of that time into lost_pos, then counts in "lost". The acquire
+ *     of that below comes after PROD was read: a PROD that shows a later entry shows the
+ *     loss too.
  *   - PROD is not within the queue: all of it is dropped.
  *
  * One of the first kind and one of the second can wait at a time. Two of the second
@@ -116,7 +117,8 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	struct smmuv3_priq *p = &s->priq;
 	struct smmuv3_inq *q = &p->q;
 	uint64_t cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
-	uint64_t avail, before, lost;
+	uint64_t avail, before, pos = 0;
+	uint32_t lost, told;
 	uint16_t i, bad = 0, markers = 0;
 	struct smmuv3_ppr *ring = q->ring;
 	bool marker = false;
@@ -143,11 +145,13 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	}
 	/* Acquires smmuv3_priq_lost()'s release. */
 	lost = atomic_load_explicit(&p->lost, memory_order_acquire);
-	if (unlikely(p->overflow ||
-			lost != atomic_load_explicit(&p->told, memory_order_relaxed))) {
+	told = atomic_load_explicit(&p->told, memory_order_relaxed);
+	if (unlikely(p->overflow || lost != told)) {
 		before = p->overflow ? avail : UINT64_MAX;
-		if (lost != atomic_load_explicit(&p->told, memory_order_relaxed))
-			before = RTE_MIN(before, (uint64_t)RTE_MAX((int64_t)(lost - cons), 0));
+		if (lost != told) {
+			pos = atomic_load_explicit(&p->lost_pos, memory_order_relaxed);
+			before = RTE_MIN(before, (uint64_t)RTE_MAX((int64_t)(pos - cons), 0));
+		}
 		/* A place for the marker: now if all before it fits too, else next time. */
 		avail = RTE_MIN(avail, before);
 		if (avail == n && n > 1 && avail == before)
@@ -173,9 +177,8 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 			p->overflow = false;
 			q->ovackflg ^= SMMUV3_Q_OVFLG;
 		}
-		/* Pairs with the acquire in smmuv3_priq_losing(). */
-		if ((int64_t)(cons - lost) >= 0)
-			atomic_store_explicit(&p->told, lost, memory_order_release);
+		if (lost != told && (int64_t)(cons - pos) >= 0)
+			atomic_store_explicit(&p->told, lost, memory_order_relaxed);
 	}
 	free_entries(q, cons);
 	smmuv3_count(&q->entries, n);
@@ -189,15 +192,17 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 void
 smmuv3_priq_lost(struct smmuv3 *s)
 {
+	atomic_store_explicit(&s->priq.lost_pos, smmuv3_inq_mark(&s->priq.q),
+			memory_order_relaxed);
 	/* Pairs with the acquire in poll. */
-	atomic_store_explicit(&s->priq.lost, smmuv3_inq_mark(&s->priq.q), memory_order_release);
+	atomic_fetch_add_explicit(&s->priq.lost, 1, memory_order_release);
 }
 
 bool
 smmuv3_priq_losing(const struct smmuv3 *s)
 {
 	return atomic_load_explicit(&s->priq.lost, memory_order_relaxed) !=
-		atomic_load_explicit(&s->priq.told, memory_order_acquire);
+		atomic_load_explicit(&s->priq.told, memory_order_relaxed);
 }
 
 int
@@ -210,11 +215,9 @@ void
 smmuv3_priq_setup(struct smmuv3 *s)
 {
 	struct smmuv3_priq *p = &s->priq;
-	uint64_t pos;
-
 	memset(p->q.ring, 0, sizeof(struct smmuv3_ppr) << p->q.log2);
-	pos = smmuv3_inq_setup(s, &p->q, SMMUV3_PRIQ_BASE, &s->words->priq.v);
+	smmuv3_inq_setup(s, &p->q, SMMUV3_PRIQ_BASE, &s->words->priq.v);
 	p->overflow = false;
-	atomic_store_explicit(&p->lost, pos, memory_order_relaxed);
-	atomic_store_explicit(&p->told, pos, memory_order_relaxed);
+	atomic_store_explicit(&p->told, atomic_load_explicit(&p->lost, memory_order_relaxed),
+			memory_order_relaxed);
 }

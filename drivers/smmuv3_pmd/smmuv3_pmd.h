@@ -212,9 +212,10 @@ struct smmuv3_evtq {
 struct smmuv3_priq {
 	struct smmuv3_inq q;
 	bool overflow;			/* seen, to be acknowledged behind q.prod */
-	/* Requests were lost otherwise, before this position: see priq.c. */
-	_Atomic uint64_t lost;
-	_Atomic uint64_t told;		/* ... which poll has said up to here */
+	/* Requests were lost otherwise, the last time before this position: see priq.c. */
+	_Atomic uint64_t lost_pos;
+	_Atomic uint32_t lost;		/* so many times */
+	_Atomic uint32_t told;		/* ... which poll has said */
 	/* counters, written by the thread that polls */
 	_Atomic uint64_t markers;
 	_Atomic uint64_t losses;
