@@ -31,6 +31,7 @@ struct pri {
 	/* One function: engines of PASID 1, PASID 2 and none. */
 	struct smmuv3_model_dma *fns[NB_FNS];
 	bool prg_pasid;
+	uint32_t credits;
 	uint8_t *data;
 	struct group partial[64];
 	unsigned int nb_partial;
@@ -38,6 +39,13 @@ struct pri {
 	struct iopf_answer waiting[1024];
 	unsigned int nb_waiting;
 	unsigned int groups, lost, markers, bad, discarded;
+};
+
+/* What the functions are, zero for the model's defaults. */
+struct fns {
+	unsigned int group_pages, prg_indices;
+	bool prg_pasid;
+	uint32_t credits;
 };
 
 /* EATS is the last thing that is set, and the first that is cleared. */
@@ -61,20 +69,22 @@ set_eats(struct pmd *p, unsigned int eats, bool ppar)
 }
 
 static void
-pri_on(struct pri *r, uint32_t credits)
+pri_on(struct pri *r)
 {
 	assert_int_equal(smmuv3_model_dma_ats_enable(r->fns[0], 0), 0);
-	assert_int_equal(smmuv3_model_dma_pri_enable(r->fns[0], credits), 0);
+	assert_int_equal(smmuv3_model_dma_pri_enable(r->fns[0], r->credits), 0);
 }
 
 static void
-setup_conf(struct pri *r, const struct smmuv3_model_conf *conf, unsigned int group_pages,
-		unsigned int indices, bool prg_pasid)
+setup_conf(struct pri *r, const struct smmuv3_model_conf *conf, const struct fns *fns)
 {
+	static const struct fns one_page;
 	struct smmuv3_model_conf mine = *conf;
 
 	memset(r, 0, sizeof(*r));
-	r->prg_pasid = prg_pasid;
+	if (fns == NULL)
+		fns = &one_page;
+	r->prg_pasid = fns->prg_pasid;
 	mine.features |= SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI;
 	pmd_open(&r->p, &mine);
 	assert_int_equal(r->p.granule_log2, 12);
@@ -82,7 +92,7 @@ setup_conf(struct pri *r, const struct smmuv3_model_conf *conf, unsigned int gro
 	pmd_dev_up(&r->p, IOPF_TERMINATE, 4, 1);
 	assert_int_equal(r->p.ops->attach(r->p.s, r->p.dev, 2, r->p.domain), 0);
 	assert_int_equal(r->p.ops->attach(r->p.s, r->p.dev, IOPF_NO_PASID, r->p.domain), 0);
-	set_eats(&r->p, SMMUV3_EATS_FULL, prg_pasid);
+	set_eats(&r->p, SMMUV3_EATS_FULL, fns->prg_pasid);
 	for (unsigned int i = 0; i < NB_FNS; i++) {
 		r->fns[i] = smmuv3_model_dma_create(r->p.m, &(struct smmuv3_model_dma_conf){
 			.sid = PMD_SID,
@@ -90,20 +100,21 @@ setup_conf(struct pri *r, const struct smmuv3_model_conf *conf, unsigned int gro
 			.ssid = i < 2 ? i + 1 : 0,
 			.depth = 1024,
 			.kind = SMMUV3_MODEL_DMA_ATS,
-			.group_pages = group_pages,
-			.prg_indices = indices,
-			.prg_pasid = prg_pasid,
+			.group_pages = fns->group_pages,
+			.prg_indices = fns->prg_indices,
+			.prg_pasid = fns->prg_pasid,
 		});
 		assert_non_null(r->fns[i]);
 	}
 	r->data = pmd_alloc(&r->p, PAGE, PAGE);
-	pri_on(r, CREDITS);
+	r->credits = fns->credits != 0 ? fns->credits : CREDITS;
+	pri_on(r);
 }
 
 static void
 setup(struct pri *r)
 {
-	setup_conf(r, &(struct smmuv3_model_conf){ .priq_log2 = 4 }, 1, 0, false);
+	setup_conf(r, &(struct smmuv3_model_conf){ .priq_log2 = 4 }, NULL);
 }
 
 static void send_answers(struct pri *r, unsigned int n);
@@ -267,7 +278,8 @@ test_a_group_is_asked_for_and_answered(void **state)
 		setup_conf(&r, &(struct smmuv3_model_conf){
 			.no_features = k & 1 ? SMMUV3_MODEL_NO_MSI : 0,
 			.features = k & 2 ? SMMUV3_MODEL_PPS : 0,
-			.ack_delay = k & 1 ? 3 : 0 }, 4, 0, k & 4);
+			.ack_delay = k & 1 ? 3 : 0 },
+			&(struct fns){ .group_pages = 4, .prg_pasid = k & 4 });
 		for (unsigned int i = 0; i < 6; i++)
 			ask(&r, i % NB_FNS, PMD_VA + i * 16 * PAGE, 1 + i);
 		serve_all(&r);
@@ -364,9 +376,15 @@ test_every_group_is_answered_once_whatever_overflows(void **state)
 			.priq_log2 = log2 == 0 ? SMMUV3_MODEL_NONE : log2,
 			.no_features = k & 1 ? SMMUV3_MODEL_NO_MSI : 0,
 			.features = k & 2 ? SMMUV3_MODEL_PPS : 0,
-			.seed = k + 1 }, pages, k % 3 == 0 ? 1 : 4, k & 4);
-		smmuv3_model_dma_quirks(r.fns[0], SMMUV3_MODEL_QUIRK_CREDITS, 1);
+			.seed = k + 1 },
+			&(struct fns){ .group_pages = pages, .prg_indices = k % 3 == 0 ? 1 : 4,
+				.prg_pasid = k & 4, .credits = 1u << log2 });
 		for (unsigned int i = 0; i < 200000 && done < nb; i++) {
+			/* What is larger than the queue never gets through while others ask too. */
+			if (i % 1000 == 900)
+				smmuv3_model_dma_quirks(r.fns[0], 0, 1);
+			if (i % 1000 == 0)
+				smmuv3_model_dma_quirks(r.fns[0], SMMUV3_MODEL_QUIRK_CREDITS, 1);
 			if (sent < nb && rand_r(&seed) % 4 == 0) {
 				ask(&r, sent % NB_FNS, PMD_VA + sent * 16 * PAGE,
 						1 + (unsigned int)rand_r(&seed) % 9);
@@ -407,7 +425,7 @@ test_nothing_is_accepted_before_the_marker_is_told(void **state)
 	unsigned int i;
 
 	(void)state;
-	setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 2 }, 1, 0, false);
+	setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 2 }, NULL);
 	for (i = 0; i < 6; i++)
 		ask(&r, 0, PMD_VA + i * PAGE, 1);
 	/* Those over the queue's size are told Success, and ask again and again. */
@@ -465,7 +483,7 @@ pri_again(struct pri *r)
 	assert_true(smmuv3_model_dma_pri_failed(r->fns[0]));
 	assert_int_equal(smmuv3_model_dma_pri_disable(r->fns[0]), 0);
 	assert_true(smmuv3_model_dma_pri_drained(r->fns[0]));
-	assert_int_equal(smmuv3_model_dma_pri_enable(r->fns[0], CREDITS), 0);
+	assert_int_equal(smmuv3_model_dma_pri_enable(r->fns[0], r->credits), 0);
 }
 
 static void
@@ -476,7 +494,8 @@ test_an_aborted_write_loses_requests_and_the_queue_goes_on(void **state)
 	(void)state;
 	for (unsigned int k = 0; k < 6; k++) {
 		setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 4,
-			.no_features = k & 1 ? SMMUV3_MODEL_NO_MSI : 0 }, 3, 0, false);
+			.no_features = k & 1 ? SMMUV3_MODEL_NO_MSI : 0 },
+			&(struct fns){ .group_pages = 3 });
 		for (unsigned int round = 1; round <= 20; round++) {
 			/* In the queue before, half of a group too. */
 			ask(&r, 0, PMD_VA + round * 64 * PAGE, 1);
@@ -554,7 +573,7 @@ test_a_request_lost_in_the_middle_of_a_burst(void **state)
 
 	(void)state;
 	for (unsigned int at = 0; at < 4; at++) {
-		setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 2 }, 1, 0, false);
+		setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 2 }, NULL);
 		/* Go round: there are old requests where the lost one would be. */
 		for (unsigned int i = 0; i < 8; i++)
 			ask(&r, i % NB_FNS, PMD_VA + i * PAGE, 1);
@@ -581,8 +600,9 @@ test_a_request_lost_in_the_middle_of_a_burst(void **state)
 		assert_int_equal(smmuv3_model_dma_pri_disable(r.fns[0]), 0);
 		assert_false(smmuv3_model_dma_pri_drained(r.fns[0]));
 		smmuv3_model_dma_reset(r.fns[0]);
+		pmd_step(&r.p);
 		assert_int_equal(ended(&r, SMMUV3_MODEL_ABORTED), 1);
-		pri_on(&r, CREDITS);
+		pri_on(&r);
 		ask(&r, 1, PMD_VA + 32 * PAGE, 1);
 		serve_all(&r);
 		assert_int_equal(ended(&r, SMMUV3_MODEL_OK), 1);
@@ -620,7 +640,7 @@ test_answers_are_held_back_while_the_smmu_is_off(void **state)
 			bool was_off = false;
 
 			setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 4,
-				.cmdq_log2 = k == 0 ? 0 : 2, .ack_delay = 3 }, 1, 0, false);
+				.cmdq_log2 = k == 0 ? 0 : 2, .ack_delay = 3 }, NULL);
 			for (i = 0; i < 9; i++)
 				ask(&r, i % NB_FNS, PMD_VA + i * PAGE, 1);
 			pmd_step(&r.p);
@@ -666,8 +686,7 @@ test_the_smmu_stays_on_until_answers_are_consumed(void **state)
 	struct pri r;
 
 	(void)state;
-	setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 4, .cmdq_log2 = 2 }, 1, 0,
-			false);
+	setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 4, .cmdq_log2 = 2 }, NULL);
 	for (i = 0; i < 9; i++)
 		ask(&r, i % NB_FNS, PMD_VA + i * PAGE, 1);
 	pmd_step(&r.p);
@@ -726,8 +745,7 @@ test_answers_are_consumed_before_a_stop(void **state)
 	struct pri r;
 
 	(void)state;
-	setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 4, .cmdq_log2 = 1 }, 1, 0,
-			false);
+	setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 4, .cmdq_log2 = 1 }, NULL);
 	for (i = 0; i < 9; i++)
 		ask(&r, i % NB_FNS, PMD_VA + i * PAGE, 1);
 	pmd_step(&r.p);
@@ -745,7 +763,7 @@ test_answers_are_consumed_before_a_stop(void **state)
 		while (smmuv3_model_dma_poll(r.fns[i], &(struct smmuv3_model_done){ 0 }, 1) > 0)
 			;
 	/* Nothing of before is in the queue, and it works. */
-	pri_on(&r, CREDITS);
+	pri_on(&r);
 	ask(&r, 0, PMD_VA + 20 * PAGE, 1);
 	serve_all(&r);
 	assert_int_equal(ended(&r, SMMUV3_MODEL_OK), 1);
@@ -812,7 +830,7 @@ test_a_request_wakes_the_sleeper(void **state)
 	for (unsigned int msi = 0; msi < 2; msi++) {
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 1, .ack_delay = 2,
-			.no_features = msi ? 0 : SMMUV3_MODEL_NO_MSI }, 1, 0, false);
+			.no_features = msi ? 0 : SMMUV3_MODEL_NO_MSI }, NULL);
 		for (unsigned int i = 0; i < 3; i++) {
 			ask(&r, 0, PMD_VA + (4 * i) * PAGE, 1);
 			serve_all(&r);
@@ -874,7 +892,7 @@ test_a_mark_is_passed_when_what_is_before_it_was_returned(void **state)
 	unsigned int i;
 
 	(void)state;
-	setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 3 }, 1, 0, false);
+	setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 3 }, NULL);
 	for (unsigned int round = 0; round < 50; round++) {
 		empty = r.p.ops->queue_mark(r.p.s, 1);
 		assert_true(r.p.ops->queue_passed(r.p.s, 1, empty));
