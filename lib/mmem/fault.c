@@ -23,10 +23,19 @@ static_assert(MMEM_READ == PGT_READ && MMEM_WRITE == PGT_WRITE && MMEM_EXEC == P
 /* A region that changes under a deferred fault's eyes, so often in a row. */
 #define SLOW_TRIES 4
 
+/* Pages that one invalidation may name for each that changed; beyond, all are fewer. */
+#define HULL_SPREAD 16
+
 struct access {
 	uint64_t addr;
 	unsigned int perm;
 	bool permission;	/* refused by a valid entry */
+};
+
+/* What a group's one invalidation must cover: addresses of pages. */
+struct hull {
+	uint64_t first, last;
+	unsigned int nb;
 };
 
 /*
@@ -90,18 +99,13 @@ forbidden(unsigned int perm, uint8_t page)
 	return (perm & IOPF_PERM_PRIV) && (perm & IOPF_PERM_EXEC) && (page & MMEM_WRITE);
 }
 
-/*
- * One access. 0: its page is mapped; AFTER_INV: and must be invalidated; -EAGAIN: it
- * takes more than this core may do; -EFAULT, -EACCES, -EIO.
- */
+/* May it be, and are its bytes there? 0, -EAGAIN (not yet), -EFAULT, -EACCES. */
 static inline int
-resolve(struct mmem_space *space, const struct access *access)
+look(struct mmem_space *space, const struct access *access, uint8_t *page)
 {
 	uint64_t off = access->addr - (uintptr_t)space->mem;
 	struct mmem_chunk *chunk;
-	uint32_t state, prot;
-	uint8_t page;
-	int rc;
+	uint32_t state;
 
 	if (off >= space->size)
 		return -EFAULT;
@@ -110,10 +114,10 @@ resolve(struct mmem_space *space, const struct access *access)
 	if (atomic_load_explicit(&chunk->space, memory_order_acquire) != space)
 		return -EFAULT;
 	/* Pairs with the release in zero_and_map(). */
-	page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
-	if (!(page & PAGE_USED))
+	*page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
+	if (!(*page & PAGE_USED))
 		return -EFAULT;
-	if (forbidden(access->perm, page))
+	if (forbidden(access->perm, *page))
 		return -EACCES;
 	/* Pairs with the release of who fetched the chunk: its bytes. */
 	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
@@ -121,7 +125,24 @@ resolve(struct mmem_space *space, const struct access *access)
 		return -EAGAIN;
 	if (unlikely(!(state & CHUNK_TOUCHED)))
 		atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
+	return 0;
+}
 
+/*
+ * One access. 0: its page is mapped; AFTER_INV: and must be invalidated; -EAGAIN: it
+ * takes more than this core may do; -EFAULT, -EACCES, -EIO.
+ */
+static inline int
+resolve(struct mmem_space *space, const struct access *access)
+{
+	uint64_t off = access->addr - (uintptr_t)space->mem;
+	uint32_t prot;
+	uint8_t page;
+	int rc;
+
+	rc = look(space, access, &page);
+	if (rc < 0)
+		return rc;
 	prot = page & MMEM_RIGHTS;
 	if ((page & MMEM_TRACK_WRITES) && !(access->perm & IOPF_PERM_WRITE))
 		prot &= ~MMEM_WRITE;
@@ -149,39 +170,119 @@ resolve(struct mmem_space *space, const struct access *access)
 	}
 }
 
+static inline void
+hull_add(struct hull *hull, uint64_t addr)
+{
+	uint64_t page = addr & ~(uint64_t)(MMEM_PAGE_SIZE - 1);
+
+	if (hull->nb++ == 0)
+		hull->first = hull->last = page;
+	hull->first = RTE_MIN(hull->first, page);
+	hull->last = RTE_MAX(hull->last, page);
+}
+
+static struct iopf_inv
+hull_inv(const struct hull *hull)
+{
+	uint64_t pages = ((hull->last - hull->first) >> MMEM_PAGE_LOG2) + 1;
+
+	if (pages > (uint64_t)hull->nb * HULL_SPREAD)
+		return (struct iopf_inv){ .all = true };
+	return (struct iopf_inv){
+		.addr = hull->first,
+		.size = pages << MMEM_PAGE_LOG2,
+		.leaf_log2 = MMEM_PAGE_LOG2,
+		.leaf_only = true,
+	};
+}
+
+/* 0: it wants nothing. -EIO: nothing that a mapping of ours can help. */
+static inline int
+access_of(const struct iopf_fault *fault, struct access *access)
+{
+	access->addr = fault->addr;
+	access->perm = fault->perm;
+	/* The device asks for what it lacks, and does not say whether anything was mapped. */
+	access->permission = false;
+	if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
+		return (fault->perm & MMEM_RIGHTS) != 0;
+	if (!(fault->perm & MMEM_RIGHTS))
+		access->perm |= IOPF_PERM_READ;
+	access->permission = fault->reason == IOPF_REASON_PERMISSION;
+	if (fault->flags & IOPF_FAULT_STAGE2)
+		return -EIO;
+	return access->permission || fault->reason == IOPF_REASON_TRANSLATION ? 1 : -EIO;
+}
+
+/* Bytes first, so that the lock is not held across a fetch. 0, or why faults[*which] fails. */
+static int
+fetch_slow(struct mmem_space *space, const struct iopf_fault *const *faults, unsigned int nb,
+		unsigned int *which)
+{
+	struct access access;
+	uint8_t page;
+	unsigned int i;
+	int rc;
+
+	for (i = 0; i < nb; i++) {
+		rc = access_of(faults[i], &access);
+		if (rc > 0)
+			rc = look(space, &access, &page);
+		if (rc == -EAGAIN)
+			rc = mmem_pool_fetch(space->pool, space,
+					access.addr - (uintptr_t)space->mem, faults[i]->time);
+		if (rc < 0) {
+			*which = i;
+			return rc;
+		}
+	}
+	return 0;
+}
+
+/* All of them, under the lock, where nothing is being unmapped; one invalidation. */
+static int
+resolve_locked(struct mmem_space *space, const struct iopf_fault *const *faults,
+		unsigned int nb, unsigned int *which)
+{
+	struct hull hull = { 0 };
+	struct access access;
+	struct iopf_inv inv;
+	unsigned int i;
+	int rc = 0, rc_inv;
+
+	pthread_mutex_lock(&space->lock);
+	for (i = 0; i < nb && rc == 0; i++) {
+		rc = access_of(faults[i], &access);
+		if (rc > 0)
+			rc = resolve(space, &access);
+		if (rc == AFTER_INV) {
+			hull_add(&hull, access.addr);
+			rc = 0;
+		}
+		*which = i;
+	}
+	if (hull.nb != 0)
+		inv = hull_inv(&hull);
+	rc_inv = mmem_invalidate(space, &inv, hull.nb != 0);
+	pthread_mutex_unlock(&space->lock);
+	return rc == 0 && rc_inv < 0 ? -EIO : rc;
+}
+
 /*
- * The same on a thread that may wait. Under space->lock nothing is being unmapped.
- * -EAGAIN: came too late again and again; the device may try once more.
+ * The same on a thread that may wait. 0, or why faults[*which] fails; -EAGAIN: came
+ * too late again and again; the device may try once more.
  */
 static int
-resolve_slow(struct mmem_space *space, const struct access *access, uint64_t began)
+resolve_slow(struct mmem_space *space, const struct iopf_fault *const *faults, unsigned int nb,
+		unsigned int *which)
 {
-	uint64_t off = access->addr - (uintptr_t)space->mem;
-	struct pgt_unmapped out;
-	struct pgt_inv inv;
 	unsigned int i;
 	int rc = -EAGAIN;
 
 	for (i = 0; i < SLOW_TRIES && rc == -EAGAIN; i++) {
-		pthread_mutex_lock(&space->lock);
-		rc = resolve(space, access);
-		if (rc == AFTER_INV) {
-			inv = (struct pgt_inv){
-				.va = mmem_va(space, off & ~(uint64_t)(MMEM_PAGE_SIZE - 1)),
-				.size = MMEM_PAGE_SIZE, .level = 3, .leaf_only = true,
-			};
-			pgt_unmapped_init(&out, &inv, 1);
-			out.nb_inv = 1;
-			rc = mmem_invalidate(space, &out) < 0 ? -EIO : 0;
-		}
-		pthread_mutex_unlock(&space->lock);
-		if (rc == -EAGAIN) {
-			rc = mmem_pool_fetch(space->pool, space, off, began);
-			if (rc == 0)
-				rc = -EAGAIN;
-			else
-				break;
-		}
+		rc = fetch_slow(space, faults, nb, which);
+		if (rc == 0)
+			rc = resolve_locked(space, faults, nb, which);
 	}
 	return rc;
 }
@@ -193,7 +294,7 @@ count_error(struct mmem_space *space, int error)
 			error == -EACCES ? MMEM_STAT_FORBIDDEN : MMEM_STAT_FAILED, 1);
 }
 
-static enum iopf_verdict
+static void
 refuse(struct mmem_space *space, const struct iopf_group *group, const struct iopf_fault *fault,
 		int error)
 {
@@ -210,85 +311,81 @@ refuse(struct mmem_space *space, const struct iopf_group *group, const struct io
 		};
 		space->report(space, &report, space->ctx);
 	}
-	return IOPF_ANSWER(IOPF_INVALID);
-}
-
-/* False: nothing that a mapping of ours can help. */
-static bool
-access_of(const struct iopf_fault *fault, struct access *access)
-{
-	access->addr = fault->addr;
-	access->perm = fault->perm & MMEM_RIGHTS ? fault->perm : fault->perm | IOPF_PERM_READ;
-	access->permission = fault->reason == IOPF_REASON_PERMISSION;
-	return !(fault->flags & IOPF_FAULT_STAGE2) &&
-		(access->permission || fault->reason == IOPF_REASON_TRANSLATION);
 }
 
 enum iopf_verdict
 mmem_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	struct mmem_space *space = ctx;
-	enum iopf_verdict verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	struct hull hull = { 0 };
 	struct access access;
 	struct iopf_inv inv;
+	enum iopf_code code;
 	unsigned int i;
-	int rc;
+	int rc = 0;
 
 	RTE_SET_USED(domain);
 	/* What is mapped before one of the group defers stays, and is joined later. */
 	for (i = 0; i < group->nb_faults; i++) {
-		rc = access_of(group->faults[i], &access) ? resolve(space, &access) : -EIO;
-		if (rc == AFTER_INV) {
-			inv = (struct iopf_inv){
-				.addr = access.addr & ~(uint64_t)(MMEM_PAGE_SIZE - 1),
-				.size = MMEM_PAGE_SIZE,
-				.leaf_log2 = MMEM_PAGE_LOG2,
-				.leaf_only = true,
-			};
-			verdict = IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
-			if (iopf_group_invalidate(group, &inv) < 0)
-				rc = -EAGAIN;
-		}
-		if (rc == -EAGAIN) {
-			mmem_count(space, MMEM_STAT_DEFERRED, 1);
-			return IOPF_DEFER;
-		}
-		if (rc < 0)
-			return refuse(space, group, group->faults[i], rc);
+		rc = access_of(group->faults[i], &access);
+		if (rc > 0)
+			rc = resolve(space, &access);
+		if (rc == AFTER_INV)
+			hull_add(&hull, access.addr);
+		else if (rc < 0)
+			break;
 	}
-	return verdict;
+	if (hull.nb != 0) {
+		inv = hull_inv(&hull);
+		if (rc == -EAGAIN || iopf_group_invalidate(group, &inv) < 0) {
+			/*
+			 * Whoever defers invalidates nothing here: rights that were raised are
+			 * left to the deferred half, or to who has the lock before it. Pairs
+			 * with the acquire in mmem_invalidate(): the entries.
+			 */
+			atomic_store_explicit(&space->inv_missing, true, memory_order_release);
+			rc = -EAGAIN;
+		}
+	}
+	if (rc == -EAGAIN) {
+		mmem_count(space, MMEM_STAT_DEFERRED, 1);
+		return IOPF_DEFER;
+	}
+	if (rc < 0)
+		refuse(space, group, group->faults[i], rc);
+	code = rc < 0 ? IOPF_INVALID : IOPF_SUCCESS;
+	return hull.nb != 0 ? IOPF_ANSWER_AFTER_INV(code) : IOPF_ANSWER(code);
 }
 
 enum iopf_verdict
 mmem_deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	struct mmem_space *space = ctx;
-	struct access access;
-	unsigned int i;
+	unsigned int which = 0;
 	int rc;
 
 	RTE_SET_USED(domain);
-	for (i = 0; i < group->nb_faults; i++) {
-		rc = -EIO;
-		if (access_of(group->faults[i], &access)) {
-			/* The fast half may have raised rights and left invalidating to this. */
-			rc = resolve_slow(space, &access, group->faults[i]->time);
-		}
-		if (rc < 0 && rc != -EAGAIN)
-			return refuse(space, group, group->faults[i], rc);
-	}
-	return IOPF_ANSWER(IOPF_SUCCESS);
+	rc = resolve_slow(space, group->faults, group->nb_faults, &which);
+	if (rc == 0 || rc == -EAGAIN)
+		return IOPF_ANSWER(IOPF_SUCCESS);
+	refuse(space, group, group->faults[which], rc);
+	return IOPF_ANSWER(IOPF_INVALID);
 }
 
 int
 mmem_resolve(struct mmem_space *space, uint64_t addr, unsigned int perm)
 {
-	struct access access = { .addr = addr, .perm = perm };
+	const struct iopf_fault fault = {
+		.addr = addr,
+		.time = rte_rdtsc(),
+		.perm = perm,
+		.reason = IOPF_REASON_TRANSLATION,
+	};
+	const struct iopf_fault *faults[1] = { &fault };
+	unsigned int which;
 	int rc;
 
-	if (!(perm & MMEM_RIGHTS))
-		access.perm |= IOPF_PERM_READ;
-	rc = resolve_slow(space, &access, rte_rdtsc());
+	rc = resolve_slow(space, faults, 1, &which);
 	if (rc == -EAGAIN)
 		rc = 0;
 	if (rc < 0)

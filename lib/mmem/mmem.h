@@ -209,7 +209,7 @@ enum mmem_stat {
 	MMEM_STAT_PREFETCHED,	/**< pages mapped by mmem_prefetch() */
 	MMEM_STAT_JOINED,	/**< faults on a page that was mapped meanwhile */
 	MMEM_STAT_UPGRADED,	/**< pages made writable by a fault */
-	MMEM_STAT_DEFERRED,	/**< faults that had to wait for bytes or memory */
+	MMEM_STAT_DEFERRED,	/**< faults (groups count once) that waited for bytes or memory */
 	MMEM_STAT_ZEROED,	/**< pages zeroed on the poll core */
 	MMEM_STAT_FILLED,	/**< pages filled by a pager */
 	MMEM_STAT_UNMAPPED,	/**< pages taken from the devices */

@@ -124,8 +124,8 @@ struct mmem_space {
 	char name[32];
 
 	pthread_mutex_t lock;
-	/* An invalidation failed: what it left out is made up for by the next. */
-	bool inv_missing;
+	/* Raised rights, or a failed invalidation: made up for by the next one. */
+	atomic_bool inv_missing;
 
 	/* Of each lcore, and the last one of all other threads. */
 	struct mmem_lane lanes[RTE_MAX_LCORE + 1];
@@ -240,8 +240,8 @@ int mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t
  * region.c
  */
 
-/* Invalidate what a change of the table says. Under space->lock. */
-int mmem_invalidate(struct mmem_space *space, const struct pgt_unmapped *out);
+/* Invalidate, and what is missing still; n may be 0. Under space->lock. */
+int mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n);
 
 /* All that is left of a detached space. */
 void mmem_regions_drop(struct mmem_space *space);

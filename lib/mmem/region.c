@@ -210,13 +210,35 @@ leaf_log2(const struct pgt_inv *inv)
 }
 
 int
-mmem_invalidate(struct mmem_space *space, const struct pgt_unmapped *out)
+mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n)
 {
-	struct iopf_inv inv[MAX_INV];
-	unsigned int i, n = out->nb_inv;
+	const struct iopf_inv all = { .all = true };
 	int rc;
 
-	for (i = 0; i < n; i++) {
+	/* Pairs with the release in mmem_fault(): what it left out is covered by this. */
+	if (atomic_exchange_explicit(&space->inv_missing, false, memory_order_acquire)) {
+		inv = &all;
+		n = 1;
+	}
+	if (n == 0)
+		return 0;
+	rc = iopf_invalidate(space->domain, inv, n, NULL);
+	if (rc < 0) {
+		MMEM_LOG(ERR, "space %s: devices may still use pages that were taken from them: "
+				"invalidation: %s", space->name, rte_strerror(-rc));
+		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
+	}
+	return rc;
+}
+
+/* What a change of the table says. */
+static int
+invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
+{
+	struct iopf_inv inv[MAX_INV];
+	unsigned int i;
+
+	for (i = 0; i < out->nb_inv; i++) {
 		inv[i] = (struct iopf_inv){
 			.addr = out->inv[i].va,
 			.size = out->inv[i].size,
@@ -224,18 +246,7 @@ mmem_invalidate(struct mmem_space *space, const struct pgt_unmapped *out)
 			.leaf_only = out->inv[i].leaf_only,
 		};
 	}
-	if (space->inv_missing) {
-		inv[0] = (struct iopf_inv){ .all = true };
-		n = 1;
-	}
-	if (n == 0)
-		return 0;
-	rc = iopf_invalidate(space->domain, inv, n, NULL);
-	if (rc < 0)
-		MMEM_LOG(ERR, "space %s: devices may still use pages that were taken from them: "
-				"invalidation: %s", space->name, rte_strerror(-rc));
-	space->inv_missing = rc < 0;
-	return rc;
+	return mmem_invalidate(space, inv, out->nb_inv);
 }
 
 /*
@@ -251,7 +262,7 @@ take_away(struct mmem_space *space, uint64_t va, size_t len)
 
 	pgt_unmapped_init(&out, inv, MAX_INV);
 	rc = pgt_unmap(space->pgt, va, len, PGT_CLOSE, &out);
-	rc_inv = mmem_invalidate(space, &out);
+	rc_inv = invalidate_unmapped(space, &out);
 	mmem_count(space, MMEM_STAT_UNMAPPED, out.bytes >> MMEM_PAGE_LOG2);
 	return rc < 0 ? rc : rc_inv;
 }
@@ -357,9 +368,9 @@ apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t rights)
 		pgt_unmapped_init(&out, inv, MAX_INV);
 		rc = pgt_protect(space->pgt, va, len, prot, &out);
 		if (rc == 0)
-			return mmem_invalidate(space, &out);
+			return invalidate_unmapped(space, &out);
 		/* An entry kept changing; closing it always works. All is invalidated with it. */
-		space->inv_missing = true;
+		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
 	rc = take_away(space, va, len);
 	rc_open = pgt_open(space->pgt, va, len);

@@ -1,0 +1,662 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Managed memory and groups of page requests, made by hand: what the two handlers say,
+ * what they map, and that a group costs one invalidation at most.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <rte_common.h>
+#include <rte_cycles.h>
+#include <rte_log.h>
+
+#include "interpose.h"
+#include "iopf_private.h"
+#include "mmem.h"
+#include "mmem_internal.h"
+#include "smmuv3_model.h"
+#include "smmuv3_pmd.h"
+#include "test.h"
+
+#define SID		8
+#define PAGE		((size_t)4096)
+#define CHUNK		MMEM_CHUNK_SIZE
+#define RW		(MMEM_READ | MMEM_WRITE)
+#define TRACKED		(RW | MMEM_TRACK_WRITES | MMEM_POPULATE)
+#define R		IOPF_PERM_READ
+#define W		IOPF_PERM_WRITE
+#define SUCCESS		IOPF_ANSWER(IOPF_SUCCESS)
+#define INVALID		IOPF_ANSWER(IOPF_INVALID)
+#define SUCCESS_AFTER	IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS)
+#define INVALID_AFTER	IOPF_ANSWER_AFTER_INV(IOPF_INVALID)
+
+static struct {
+	struct smmuv3_model *model;
+	struct iopf_iommu *smmu;
+	struct iopf_dev *dev;
+	struct mmem_pool *pool;
+	struct mmem_space *space;
+	unsigned int reports;
+	struct mmem_report report;		/* the last */
+	unsigned int invs;			/* of the deferred half and of unmaps */
+	struct iopf_inv inv;			/* the last */
+	_Atomic unsigned int fills;
+	int fill_result;
+} rig;
+
+/* The driver for the SMMUv3, overheard. */
+static struct iopf_driver overheard;
+
+static int
+overheard_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
+		unsigned int *done)
+{
+	rig.invs++;
+	rig.inv = inv[n - 1];
+	assert_int_equal(n, 1);
+	return smmuv3_pmd.ops.invalidate(priv, domain, inv, n, done);
+}
+
+static void
+on_report(struct mmem_space *space, const struct mmem_report *report, void *ctx)
+{
+	(void)space;
+	(void)ctx;
+	rig.reports++;
+	rig.report = *report;
+}
+
+static int
+fill(void *ctx, uint64_t offset, void *dst, size_t len)
+{
+	(void)ctx;
+	(void)offset;
+	atomic_fetch_add(&rig.fills, 1);
+	memset(dst, 0x5a, len);
+	return rig.fill_result;
+}
+
+static int
+setup(void **state)
+{
+	static unsigned int serial;
+	uint32_t sid = SID;
+	char devstr[64];
+
+	(void)state;
+	if (overheard.name == NULL) {
+		overheard = smmuv3_pmd;
+		overheard.name = "overheard";
+		overheard.ops.invalidate = overheard_invalidate;
+		iopf_driver_register(&overheard);
+	}
+	memset(&rig, 0, sizeof(rig));
+	snprintf(devstr, sizeof(devstr), "overheard,model=groups%u", serial++);
+	rig.model = smmuv3_model_create(&(struct smmuv3_model_conf){
+			.name = strchr(devstr, '=') + 1 });
+	rig.smmu = iopf_iommu_open(devstr);
+	assert_non_null(rig.smmu);
+	rig.pool = mmem_pool_create(&(struct mmem_pool_conf){ .name = "g", .iommu = rig.smmu,
+			.size = 16 * CHUNK, .no_hugepages = true });
+	rig.space = mmem_space_create(&(struct mmem_space_conf){ .name = "g", .pool = rig.pool,
+			.report = on_report });
+	assert_non_null(rig.space);
+	rig.dev = iopf_dev_add(rig.smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
+	assert_int_equal(mmem_attach(rig.space, rig.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(iopf_iommu_start(rig.smmu), 0);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	assert_int_equal(mmem_detach(rig.space, rig.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(mmem_space_destroy(rig.space), 0);
+	assert_int_equal(iopf_dev_remove(rig.dev), 0);
+	assert_int_equal(mmem_pool_destroy(rig.pool), 0);
+	assert_int_equal(iopf_iommu_stop(rig.smmu), 0);
+	assert_int_equal(iopf_iommu_close(rig.smmu), 0);
+	assert_int_equal(smmuv3_model_driver_errors(rig.model), 0);
+	smmuv3_model_destroy(rig.model);
+	return 0;
+}
+
+static uint8_t *
+alloc(size_t size, unsigned int flags)
+{
+	uint8_t *p = mmem_alloc(rig.space, size, flags);
+
+	assert_non_null(p);
+	return p;
+}
+
+static uint8_t *
+alloc_paged(size_t size)
+{
+	uint8_t *p = mmem_alloc_paged(rig.space, size, RW, &(struct mmem_pager){ .fill = fill });
+
+	assert_non_null(p);
+	return p;
+}
+
+static uint64_t
+stat_of(enum mmem_stat stat)
+{
+	return mmem_stat(rig.space, stat);
+}
+
+/* What the page table lets devices do. */
+static uint32_t
+rights_at(const void *p)
+{
+	struct pgt_leaf leaf;
+
+	assert_int_equal(pgt_walk(rig.space->pgt, (uintptr_t)p, &leaf), 0);
+	return leaf.prot & MMEM_RIGHTS;
+}
+
+/* A group as lib/iopf hands it to a handler, and what came of it. */
+struct hand {
+	unsigned int nb;
+	struct iopf_fault fault[IOPF_MAX_GROUP_FAULTS];
+	const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS];
+	struct iopf_pass pass;
+};
+
+static struct hand hand;
+
+static void
+clear(struct hand *h)
+{
+	h->nb = 0;
+}
+
+static struct iopf_fault *
+want(struct hand *h, const void *addr, uint8_t perm)
+{
+	struct iopf_fault *f = &h->fault[h->nb];
+
+	*f = (struct iopf_fault){ .addr = (uintptr_t)addr, .time = rte_rdtsc(), .sid = SID,
+		.pasid = IOPF_NO_PASID, .perm = perm, .flags = IOPF_FAULT_PAGE_REQUEST,
+		.reason = IOPF_REASON_OTHER };
+	h->faults[h->nb++] = f;
+	return f;
+}
+
+static void
+want_pages(struct hand *h, uint8_t *addr, unsigned int n, uint8_t perm)
+{
+	for (unsigned int i = 0; i < n; i++)
+		want(h, addr + i * PAGE, perm);
+}
+
+/* Not a page request, but a stall. */
+static void
+stall(struct hand *h, const void *addr, uint8_t perm, enum iopf_reason reason)
+{
+	struct iopf_fault *f;
+
+	clear(h);
+	f = want(h, addr, perm);
+	f->flags = IOPF_FAULT_STALLED;
+	f->reason = reason;
+}
+
+static struct iopf_group
+group_of(struct hand *h)
+{
+	return (struct iopf_group){ .id = 1, .dev = rig.dev, .pasid = IOPF_NO_PASID,
+		.nb_faults = (uint16_t)h->nb, .faults = h->faults, .pass = &h->pass };
+}
+
+static enum iopf_verdict
+fast(struct hand *h)
+{
+	struct iopf_group group = group_of(h);
+	enum iopf_verdict verdict;
+
+	memset(&h->pass, 0, sizeof(h->pass));
+	iopf_self.in_fast = true;
+	verdict = mmem_fault(mmem_space_domain(rig.space), &group, rig.space);
+	iopf_self.in_fast = false;
+	return verdict;
+}
+
+static enum iopf_verdict
+deferred(struct hand *h)
+{
+	struct iopf_group group = group_of(h);
+
+	return mmem_deferred(mmem_space_domain(rig.space), &group, rig.space);
+}
+
+static void
+expect_inv(const struct iopf_inv *inv, const uint8_t *addr, size_t pages)
+{
+	assert_false(inv->all);
+	assert_int_equal(inv->addr, (uintptr_t)addr);
+	assert_int_equal(inv->size, pages * PAGE);
+	assert_int_equal(inv->leaf_log2, 12);
+	assert_true(inv->leaf_only);
+}
+
+/* Mapped to be read; a write raises the rights. */
+static uint8_t *
+tracked(unsigned int pages)
+{
+	uint8_t *buf = alloc(CHUNK, TRACKED);
+
+	clear(&hand);
+	want_pages(&hand, buf, pages, R);
+	assert_int_equal(fast(&hand), SUCCESS);
+	clear(&hand);
+	return buf;
+}
+
+static void
+test_pages_of_a_group_are_mapped_without_invalidation(void **state)
+{
+	uint8_t *buf = alloc(2 * CHUNK, RW | MMEM_POPULATE);
+
+	(void)state;
+	clear(&hand);
+	want_pages(&hand, buf + CHUNK - 5 * PAGE, IOPF_MAX_GROUP_FAULTS, W);
+	assert_int_equal(fast(&hand), SUCCESS);
+	assert_int_equal(hand.pass.nb_inv, 0);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), IOPF_MAX_GROUP_FAULTS);
+	for (unsigned int i = 0; i < IOPF_MAX_GROUP_FAULTS; i++)
+		assert_int_equal(rights_at(buf + CHUNK - 5 * PAGE + i * PAGE), RW);
+	/* Asked for again: joined, and nothing to invalidate. */
+	assert_int_equal(fast(&hand), SUCCESS);
+	assert_int_equal(hand.pass.nb_inv, 0);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), IOPF_MAX_GROUP_FAULTS);
+	assert_int_equal(stat_of(MMEM_STAT_JOINED), IOPF_MAX_GROUP_FAULTS);
+	assert_int_equal(rig.invs, 0);
+}
+
+static void
+test_raised_rights_of_a_group_are_one_invalidation(void **state)
+{
+	uint8_t *buf = tracked(100);
+
+	(void)state;
+	/* In any order, with pages between that do not change and some that were not mapped. */
+	for (unsigned int i = 0; i < 40; i++)
+		want(&hand, buf + (80 - i) * PAGE + 8, i % 2 ? W : R);
+	want_pages(&hand, buf + 100 * PAGE, 10, W);
+	assert_int_equal(fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(hand.pass.nb_inv, 1);
+	expect_inv(&hand.pass.inv[0], buf + 41 * PAGE, 39);
+	assert_int_equal(stat_of(MMEM_STAT_UPGRADED), 20);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 110);
+	assert_int_equal(stat_of(MMEM_STAT_DEFERRED), 0);
+	assert_int_equal(rights_at(buf + 41 * PAGE), RW);
+	assert_int_equal(rights_at(buf + 42 * PAGE), MMEM_READ);
+}
+
+static void
+test_pages_far_apart_are_one_invalidation_of_all(void **state)
+{
+	uint8_t *buf = tracked(512);
+
+	(void)state;
+	want(&hand, buf, W);
+	want(&hand, buf + 31 * PAGE, W);
+	assert_int_equal(fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(hand.pass.nb_inv, 1);
+	expect_inv(&hand.pass.inv[0], buf, 32);
+	clear(&hand);
+	want(&hand, buf + 500 * PAGE, W);
+	want(&hand, buf + 468 * PAGE, W);
+	assert_int_equal(fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(hand.pass.nb_inv, 1);
+	assert_true(hand.pass.inv[0].all);
+}
+
+static void
+test_a_page_may_be_in_a_group_twice(void **state)
+{
+	uint8_t *buf = tracked(4);
+
+	(void)state;
+	want(&hand, buf + 9 * PAGE, R);
+	want(&hand, buf + 9 * PAGE + 100, R);
+	assert_int_equal(fast(&hand), SUCCESS);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 5);
+	assert_int_equal(stat_of(MMEM_STAT_JOINED), 1);
+	clear(&hand);
+	/* To read and to write, in either order. */
+	want(&hand, buf + PAGE, W);
+	want(&hand, buf + PAGE, R);
+	want(&hand, buf + PAGE, W);
+	want(&hand, buf + 10 * PAGE, R);
+	want(&hand, buf + 10 * PAGE, W);
+	assert_int_equal(fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(hand.pass.nb_inv, 1);
+	expect_inv(&hand.pass.inv[0], buf + PAGE, 10);
+	assert_int_equal(stat_of(MMEM_STAT_UPGRADED), 2);
+	assert_int_equal(rights_at(buf + PAGE), RW);
+	assert_int_equal(rights_at(buf + 10 * PAGE), RW);
+}
+
+static void
+test_a_request_that_wants_nothing_gets_it(void **state)
+{
+	uint8_t *buf = alloc(CHUNK, RW | MMEM_POPULATE);
+
+	(void)state;
+	clear(&hand);
+	/* What a stop marker without PASID is; and an address that is in no region. */
+	want(&hand, NULL, 0);
+	assert_int_equal(fast(&hand), SUCCESS);
+	assert_int_equal(deferred(&hand), SUCCESS);
+	want(&hand, buf, IOPF_PERM_PRIV);
+	want(&hand, buf + PAGE, R);
+	assert_int_equal(fast(&hand), SUCCESS);
+	assert_int_equal(rights_at(buf), 0);
+	assert_int_equal(rights_at(buf + PAGE), RW);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 1);
+	assert_int_equal(rig.reports, 0);
+	/* A stall wants something: at least to read. */
+	stall(&hand, NULL, 0, IOPF_REASON_TRANSLATION);
+	assert_int_equal(fast(&hand), INVALID);
+	assert_int_equal(rig.reports, 1);
+}
+
+static void
+test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
+{
+	uint8_t *buf = tracked(4), *ro = alloc(CHUNK, MMEM_READ | MMEM_POPULATE);
+
+	(void)state;
+	want(&hand, buf + 8 * PAGE, R);
+	want(&hand, ro, W);
+	want(&hand, ro + PAGE, W);
+	want(&hand, NULL, R);
+	assert_int_equal(fast(&hand), INVALID);
+	assert_int_equal(hand.pass.nb_inv, 0);
+	assert_int_equal(rig.reports, 1);
+	assert_int_equal(rig.report.addr, (uintptr_t)ro);
+	assert_int_equal(rig.report.error, -EACCES);
+	assert_int_equal(rig.report.perm, W);
+	assert_int_equal(stat_of(MMEM_STAT_FORBIDDEN), 1);
+	assert_int_equal(stat_of(MMEM_STAT_NO_REGION), 0);
+	assert_int_equal(rights_at(buf + 8 * PAGE), MMEM_READ);
+	/* Rights were raised before it was found: that is invalidated all the same. */
+	clear(&hand);
+	want(&hand, buf, W);
+	want(&hand, NULL, R);
+	assert_int_equal(fast(&hand), INVALID_AFTER);
+	assert_int_equal(hand.pass.nb_inv, 1);
+	expect_inv(&hand.pass.inv[0], buf, 1);
+	assert_int_equal(rig.reports, 2);
+	assert_int_equal(rig.report.error, -EFAULT);
+	/* The deferred half looks at all of them before it changes anything. */
+	clear(&hand);
+	want(&hand, buf + PAGE, W);
+	want(&hand, ro, R);
+	want(&hand, ro, W);
+	assert_int_equal(deferred(&hand), INVALID);
+	assert_int_equal(rig.invs, 0);
+	assert_int_equal(rights_at(buf + PAGE), MMEM_READ);
+	assert_int_equal(rig.reports, 3);
+	assert_int_equal(rig.report.addr, (uintptr_t)ro);
+	assert_int_equal(rig.report.perm, W);
+}
+
+static void
+test_a_group_that_defers_keeps_what_is_mapped(void **state)
+{
+	uint8_t *buf = alloc(CHUNK, RW | MMEM_POPULATE), *paged = alloc_paged(2 * CHUNK);
+
+	(void)state;
+	clear(&hand);
+	want_pages(&hand, buf, 3, W);
+	want_pages(&hand, paged + CHUNK - 2 * PAGE, 4, W);
+	want_pages(&hand, buf + 3 * PAGE, 1, R);
+	assert_int_equal(fast(&hand), IOPF_DEFER);
+	assert_int_equal(stat_of(MMEM_STAT_DEFERRED), 1);
+	assert_int_equal(rights_at(buf + 2 * PAGE), RW);
+	assert_int_equal(rights_at(paged + CHUNK - 2 * PAGE), 0);
+	assert_int_equal(deferred(&hand), SUCCESS);
+	for (unsigned int i = 0; i < hand.nb; i++)
+		assert_int_equal(rights_at((void *)(uintptr_t)hand.fault[i].addr), RW);
+	assert_int_equal(paged[CHUNK], 0x5a);
+	assert_int_equal(atomic_load(&rig.fills), 2);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 8);
+	assert_int_equal(stat_of(MMEM_STAT_JOINED), 3);
+	/* Nothing was mapped otherwise before. */
+	assert_int_equal(rig.invs, 0);
+}
+
+static void
+test_a_pager_that_fails_refuses_the_group(void **state)
+{
+	uint8_t *paged = alloc_paged(CHUNK);
+
+	(void)state;
+	rte_log_set_level_pattern("lib.mmem", RTE_LOG_EMERG);
+	rig.fill_result = -EIO;
+	clear(&hand);
+	want_pages(&hand, paged, 4, R);
+	assert_int_equal(fast(&hand), IOPF_DEFER);
+	assert_int_equal(deferred(&hand), INVALID);
+	assert_int_equal(rig.reports, 1);
+	assert_int_equal(rig.report.error, -EIO);
+	assert_int_equal(atomic_load(&rig.fills), 1);
+	rte_log_set_level_pattern("lib.mmem", RTE_LOG_NOTICE);
+}
+
+/* The fast half raised rights and found that it had to defer: it invalidated nothing. */
+static void
+test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void **state)
+{
+	uint8_t *buf = tracked(4), *paged = alloc_paged(3 * CHUNK);
+
+	(void)state;
+	want(&hand, buf, W);
+	want(&hand, paged, R);
+	assert_int_equal(fast(&hand), IOPF_DEFER);
+	assert_int_equal(hand.pass.nb_inv, 0);
+	assert_int_equal(rig.invs, 0);
+	assert_int_equal(deferred(&hand), SUCCESS);
+	assert_int_equal(rig.invs, 1);
+	assert_true(rig.inv.all);
+	/* Somebody else's invalidation in between did it too. */
+	clear(&hand);
+	want(&hand, buf + PAGE, W);
+	want(&hand, paged + CHUNK, R);
+	assert_int_equal(fast(&hand), IOPF_DEFER);
+	assert_int_equal(mmem_unmap(rig.space, buf + 3 * PAGE, PAGE), 0);
+	assert_int_equal(rig.invs, 2);
+	assert_true(rig.inv.all);
+	assert_int_equal(deferred(&hand), SUCCESS);
+	assert_int_equal(rig.invs, 2);
+	/* And once it is done it is not done again. */
+	clear(&hand);
+	want(&hand, paged + 2 * CHUNK, R);
+	assert_int_equal(fast(&hand), IOPF_DEFER);
+	assert_int_equal(deferred(&hand), SUCCESS);
+	assert_int_equal(rig.invs, 2);
+}
+
+/* Locks that the deferred half takes for this group. */
+static unsigned int
+locks(void)
+{
+	interpose_locks = 0;
+	interpose_watch(true);
+	assert_int_equal(deferred(&hand), SUCCESS);
+	interpose_watch(false);
+	return interpose_locks;
+}
+
+static void
+test_the_deferred_half_takes_its_lock_once_and_invalidates_once(void **state)
+{
+	uint8_t *buf = tracked(200);
+	unsigned int one;
+
+	(void)state;
+	want(&hand, buf, W);
+	one = locks();
+	assert_int_equal(rig.invs, 1);
+	expect_inv(&rig.inv, buf, 1);
+	clear(&hand);
+	want_pages(&hand, buf + PAGE, 100, W);
+	want_pages(&hand, buf + 200 * PAGE, 100, W);
+	assert_int_equal(locks(), one);
+	assert_int_equal(rig.invs, 2);
+	expect_inv(&rig.inv, buf + PAGE, 100);
+	assert_int_equal(stat_of(MMEM_STAT_UPGRADED), 101);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 300);
+	clear(&hand);
+	want(&hand, buf + 101 * PAGE, W);
+	want(&hand, buf + 199 * PAGE, W);
+	assert_int_equal(locks(), one);
+	assert_int_equal(rig.invs, 3);
+	assert_true(rig.inv.all);
+}
+
+/* More than a handler may ask for: left to the deferred half, and nothing is forgotten. */
+static void
+test_an_invalidation_that_is_not_taken_is_made_up_for(void **state)
+{
+	uint8_t *buf = tracked(4);
+	struct iopf_group group;
+
+	(void)state;
+	want(&hand, buf, W);
+	group = group_of(&hand);
+	/* Outside of a handler it is refused. */
+	assert_int_equal(mmem_fault(mmem_space_domain(rig.space), &group, rig.space), IOPF_DEFER);
+	assert_int_equal(deferred(&hand), SUCCESS);
+	assert_int_equal(rig.invs, 1);
+	assert_true(rig.inv.all);
+}
+
+static void
+test_stalls_and_page_requests_of_a_page_join(void **state)
+{
+	static struct hand stalled, again;
+	uint8_t *buf = alloc(CHUNK, TRACKED);
+
+	(void)state;
+	clear(&hand);
+	want_pages(&hand, buf, 2, R);
+	clear(&again);
+	want_pages(&again, buf + PAGE, 2, R);
+	stall(&stalled, buf, R, IOPF_REASON_TRANSLATION);
+	assert_int_equal(fast(&stalled), SUCCESS);
+	assert_int_equal(fast(&hand), SUCCESS);
+	assert_int_equal(fast(&again), SUCCESS);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 3);
+	assert_int_equal(stat_of(MMEM_STAT_JOINED), 2);
+	/* The other way round: a group maps, a stall joins. */
+	stall(&stalled, buf + 2 * PAGE, R, IOPF_REASON_TRANSLATION);
+	assert_int_equal(fast(&stalled), SUCCESS);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 3);
+	assert_int_equal(stat_of(MMEM_STAT_JOINED), 3);
+	/* Rights raised for a group: a stall refused by the old ones waits for the same. */
+	clear(&hand);
+	want(&hand, buf, W);
+	stall(&stalled, buf, W, IOPF_REASON_PERMISSION);
+	assert_int_equal(fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(fast(&stalled), SUCCESS_AFTER);
+	expect_inv(&stalled.pass.inv[0], buf, 1);
+	assert_int_equal(stat_of(MMEM_STAT_UPGRADED), 1);
+	assert_int_equal(stat_of(MMEM_STAT_JOINED), 4);
+	assert_int_equal(fast(&hand), SUCCESS);
+}
+
+/* Poll cores of stalls and of page requests at the same pages. */
+#define RACERS 2
+#define ROUNDS 200
+
+struct racer {
+	pthread_t thread;
+	uint8_t *buf;
+	bool pri;
+	unsigned int bad;
+	struct hand hand;
+};
+
+static pthread_barrier_t barrier;
+
+static void *
+race(void *arg)
+{
+	struct racer *r = arg;
+
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		pthread_barrier_wait(&barrier);
+		for (unsigned int k = 0; k < 8; k++) {
+			if (r->pri && k != 0)
+				break;
+			clear(&r->hand);
+			if (r->pri)
+				want_pages(&r->hand, r->buf + i * 8 * PAGE, 8, W);
+			else
+				stall(&r->hand, r->buf + (i * 8 + k) * PAGE, W,
+						IOPF_REASON_TRANSLATION);
+			r->bad += fast(&r->hand) != SUCCESS;
+		}
+	}
+	return NULL;
+}
+
+static void
+test_a_page_wanted_at_once_by_a_stall_and_a_group_is_mapped_once(void **state)
+{
+	static struct racer racer[RACERS];
+	uint8_t *buf;
+
+	(void)state;
+	for (unsigned int round = 0; round < test_scale(); round++) {
+		uint64_t mapped = stat_of(MMEM_STAT_MAPPED), joined = stat_of(MMEM_STAT_JOINED);
+
+		buf = alloc(ROUNDS * 8 * PAGE, RW | MMEM_POPULATE);
+		pthread_barrier_init(&barrier, NULL, RACERS);
+		for (unsigned int i = 0; i < RACERS; i++) {
+			racer[i].buf = buf;
+			racer[i].pri = i == 0;
+			racer[i].bad = 0;
+			assert_int_equal(pthread_create(&racer[i].thread, NULL, race, &racer[i]),
+					0);
+		}
+		for (unsigned int i = 0; i < RACERS; i++) {
+			assert_int_equal(pthread_join(racer[i].thread, NULL), 0);
+			assert_int_equal(racer[i].bad, 0);
+		}
+		pthread_barrier_destroy(&barrier);
+		assert_int_equal(stat_of(MMEM_STAT_MAPPED) - mapped, ROUNDS * 8);
+		assert_int_equal(stat_of(MMEM_STAT_JOINED) - joined, ROUNDS * 8);
+		assert_int_equal(mmem_free(rig.space, buf), 0);
+	}
+}
+
+#define GROUP_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+static const struct CMUnitTest tests[] = {
+	GROUP_TEST(test_pages_of_a_group_are_mapped_without_invalidation),
+	GROUP_TEST(test_raised_rights_of_a_group_are_one_invalidation),
+	GROUP_TEST(test_pages_far_apart_are_one_invalidation_of_all),
+	GROUP_TEST(test_a_page_may_be_in_a_group_twice),
+	GROUP_TEST(test_a_request_that_wants_nothing_gets_it),
+	GROUP_TEST(test_one_refused_page_refuses_the_group_and_is_reported_once),
+	GROUP_TEST(test_a_group_that_defers_keeps_what_is_mapped),
+	GROUP_TEST(test_a_pager_that_fails_refuses_the_group),
+	GROUP_TEST(test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half),
+	GROUP_TEST(test_the_deferred_half_takes_its_lock_once_and_invalidates_once),
+	GROUP_TEST(test_an_invalidation_that_is_not_taken_is_made_up_for),
+	GROUP_TEST(test_stalls_and_page_requests_of_a_page_join),
+	GROUP_TEST(test_a_page_wanted_at_once_by_a_stall_and_a_group_is_mapped_once),
+};
+
+TEST_SUITE(mmem_groups, tests, NULL, NULL);
