@@ -17,12 +17,14 @@
  *
  * It takes all it is given. Without ATS: a stall's answer and its part of the
  * invalidations before it are at most 6 commands (see smmuv3_answer_after()), and no
- * stall comes again before its RESUME was consumed. With ATS there is an ATC_INV for each
+ * stall comes again before its RESUME was consumed. With page requests there is an ATC_INV for each
  * function of the domain in it, and a function may ask for more than it was allowed. So
  * poll takes nothing while less is free (smmuv3_backlog_tight()) than
  *	- what two pollers may add for the burst that they have taken, and
  *	- a RESUME for each stall, a PRI_RESP for each page request, twice the queue's
- *	  size, that the library may have.
+ *	  size, that the library may have, and
+ *	- an ATC_INV for all that there are (smmuv3_atc_post_all()), and two commands to cut
+ *	  one off.
  */
 
 #include <stdatomic.h>
@@ -31,14 +33,17 @@
 
 #include "smmuv3_pmd.h"
 
-/* Commands of one burst: each answer alone behind 4 TLBIs, a SYNC, ATC_INVs, a SYNC. */
-#define SMMUV3_BACKLOG_BURST	(SMMUV3_CHUNK * (4 + 1 + SMMUV3_MAX_ATCS + 1 + 1))
+/*
+ * Commands of one burst: each answer alone behind 4 TLBIs, a SYNC, and ATC_INVs with a SYNC
+ * each.
+ */
+#define SMMUV3_BACKLOG_BURST	(SMMUV3_CHUNK * (4 + 1 + 2 * SMMUV3_MAX_ATCS + 1))
 
 static inline uint64_t
 smmuv3_backlog_reserve(const struct smmuv3 *s)
 {
-	return 2 * SMMUV3_BACKLOG_BURST + s->max_stalls +
-		(s->pri ? UINT64_C(2) << s->priq_log2_max : 0);
+	return 2 * SMMUV3_BACKLOG_BURST + s->max_stalls + (UINT64_C(2) << s->priq_log2_max) +
+		2 * SMMUV3_NB_ATCS;
 }
 
 static inline uint64_t
@@ -46,7 +51,7 @@ smmuv3_backlog_slots(const struct smmuv3 *s)
 {
 	uint64_t slots = RTE_MAX(6 * (uint64_t)s->max_stalls, (uint64_t)SMMUV3_CHUNK);
 
-	return rte_align64pow2(s->ats ? RTE_MAX(slots, 2 * smmuv3_backlog_reserve(s)) : slots);
+	return rte_align64pow2(s->pri ? RTE_MAX(slots, 2 * smmuv3_backlog_reserve(s)) : slots);
 }
 
 /* Leave records where they are until there is room for their answers. */
@@ -58,7 +63,7 @@ smmuv3_backlog_tight(const struct smmuv3 *s)
 	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
 	uint64_t used = atomic_load_explicit(&b->head, memory_order_relaxed) - tail;
 
-	return s->ats && used + smmuv3_backlog_reserve(s) > b->mask + 1;
+	return s->pri && used + smmuv3_backlog_reserve(s) > b->mask + 1;
 }
 
 /* Any thread. False when there is no room for all n: none are taken. */

@@ -146,7 +146,11 @@ bring_up(struct smmuv3 *s)
 	ret = smmuv3_irqs_on(s);
 	if (ret < 0)
 		return ret;
-	return write_cr0(s, s->cr0 | SMMUV3_CR0_SMMUEN);
+	ret = write_cr0(s, s->cr0 | SMMUV3_CR0_SMMUEN);
+	if (ret < 0)
+		return ret;
+	/* Not before: ignored while SMMUEN is 0 [4.5.1]. */
+	return smmuv3_atc_inv_all(s);
 }
 
 /* All of it, whatever fails on the way; the first error. */

@@ -294,8 +294,12 @@ bool
 smmuv3_cmdq_unhold(struct smmuv3 *s)
 {
 	struct smmuv3_cmdq *q = &s->cmdq;
-	uint64_t room = space(q, q->nb_held);
+	uint64_t room;
 
+	/* The ATC_INVs of smmuv3_atc_post_all() are before them. */
+	if (!flush(q, UINT64_MAX))
+		return false;
+	room = space(q, q->nb_held);
 	while (q->nb_held > 0 && room-- > 0)
 		q->ring[smmuv3_q_slot(q->log2, q->tail++)] = q->held[--q->nb_held];
 	doorbell(q);
@@ -346,10 +350,14 @@ smmuv3_cmdq_cons(struct smmuv3 *s)
 	return lowest + smmuv3_q_pos(q->log2, cons - (uint32_t)lowest);
 }
 
+/* In smmuv3_cmdq.errors: no answer to an ATC_INV. */
+#define ATC	(UINT64_C(1) << 63)
+
 /* Commands that somebody waits for, and their CMD_SYNC. */
 struct batch {
 	const struct smmuv3_cmd *cmds;
 	unsigned int n, put;		/* put > n: the CMD_SYNC too */
+	bool atc;			/* ATC_INVs */
 	uint32_t seq, epoch;
 	uint64_t before, errors;
 	uint64_t pos[SMMUV3_CHUNK + 1];
@@ -361,6 +369,9 @@ put_batch(struct smmuv3 *s, struct batch *b)
 {
 	struct smmuv3_cmdq *q = &s->cmdq;
 
+	/* It would be ignored. */
+	if (b->atc && q->divert & SMMUV3_DIVERT_PRI_RESP)
+		return;
 	/* Answers given before go first; later ones do not keep us waiting. */
 	if (!flush(q, b->before) || smmuv3_backlog_before(&q->backlog, b->before))
 		return;
@@ -418,7 +429,11 @@ batch_moot(struct smmuv3 *s, const struct batch *b, int *ret)
 	return true;
 }
 
-/* The smallest index of a command that failed; n: none. */
+/*
+ * The smallest index of a command that failed; n: none. A CMD_SYNC that fails for want of an
+ * answer to ATC_INVs means those before it, perhaps another's: ours too if it is between our
+ * first one and our own CMD_SYNC.
+ */
 static unsigned int
 first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 {
@@ -430,6 +445,12 @@ first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 		uint64_t failed = atomic_load_explicit(&q->errors[e % SMMUV3_CMD_ERRORS],
 				memory_order_acquire);
 
+		if (failed & ATC) {
+			if (b->atc && (failed & ~ATC) >= b->pos[0] &&
+					(failed & ~ATC) <= b->pos[b->n])
+				first = 0;
+			continue;
+		}
 		for (i = 0; i < first; i++)
 			if (b->pos[i] == failed)
 				first = i;
@@ -452,6 +473,7 @@ smmuv3_cmdq_sync(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n
 
 	b.cmds = cmds;
 	b.n = n;
+	b.atc = n > 0 && SMMUV3_GET(SMMUV3_CMD0_OP, cmds[0].dw[0]) == SMMUV3_OP_ATC_INV;
 	b.put = 0;
 	b.seq = 0;
 	b.before = smmuv3_backlog_end(&q->backlog);
@@ -502,12 +524,21 @@ die(struct smmuv3 *s, const char *why)
 				smmuv3_read32(s->regs, SMMUV3_CMDQ_CONS));
 }
 
+void
+smmuv3_cmdq_failed(struct smmuv3_cmdq *q, uint64_t pos, bool atc)
+{
+	uint64_t nb = atomic_load_explicit(&q->nb_errors, memory_order_relaxed);
+
+	atomic_store_explicit(&q->errors[nb % SMMUV3_CMD_ERRORS], atc ? pos | ATC : pos,
+			memory_order_release);
+	atomic_store_explicit(&q->nb_errors, nb + 1, memory_order_release);
+}
+
 static void
 skip_illegal(struct smmuv3 *s, uint64_t pos)
 {
 	struct smmuv3_cmdq *q = &s->cmdq;
 	struct smmuv3_cmd *slot = &q->ring[smmuv3_q_slot(q->log2, pos)];
-	uint64_t nb = atomic_load_explicit(&q->nb_errors, memory_order_relaxed);
 
 	if (atomic_load_explicit(&q->cerror_ill, memory_order_relaxed) == 0)
 		SMMUV3_LOG(ERR, s, "the SMMU refuses command 0x%016" PRIx64 " 0x%016" PRIx64
@@ -519,8 +550,7 @@ skip_illegal(struct smmuv3 *s, uint64_t pos)
 	/* A stall whose answer was refused would wait for good. */
 	if (SMMUV3_GET(SMMUV3_CMD0_OP, slot->dw[0]) == SMMUV3_OP_RESUME)
 		atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
-	atomic_store_explicit(&q->errors[nb % SMMUV3_CMD_ERRORS], pos, memory_order_release);
-	atomic_store_explicit(&q->nb_errors, nb + 1, memory_order_release);
+	smmuv3_cmdq_failed(q, pos, false);
 	*slot = smmuv3_cmd_sync();
 }
 
@@ -545,9 +575,15 @@ smmuv3_cmdq_recover(struct smmuv3 *s, uint32_t active)
 	pos = prod - count;
 	switch (SMMUV3_GET(SMMUV3_CMDQ_CONS_ERR, cons)) {
 	case SMMUV3_CERROR_NONE:
-	case SMMUV3_CERROR_ATC_INV_SYNC:
 		smmuv3_count(&q->cerror_other, 1);
 		break;
+	case SMMUV3_CERROR_ATC_INV_SYNC:
+		/* Told to who waits before it is executed again: then it is complete. */
+		smmuv3_count(&q->cerror_atc, 1);
+		smmuv3_cmdq_failed(q, pos, true);
+		smmuv3_atc_timeout(s, pos);
+		smmuv3_gerror_ack(s, SMMUV3_GERROR_CMDQ_ERR);
+		return;
 	case SMMUV3_CERROR_ABT:
 		smmuv3_count(&q->cerror_abt, 1);
 		break;
@@ -588,6 +624,7 @@ smmuv3_cmdq_setup(struct smmuv3 *s)
 	if (ret < 0)
 		return ret;
 	q->tail = restart_pos(q);
+	q->base = q->tail;
 	q->cons = q->tail;
 	q->retry_pos = UINT64_MAX;
 	q->divert = 0;

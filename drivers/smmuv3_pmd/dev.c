@@ -4,6 +4,13 @@
 /*
  * Devices and domains.
  *
+ * With ATS [9.6 of the facts], while the library keeps it off at the device:
+ *
+ *	first attach	CD; STE with EATS, CFGI, SYNC; ATC_INV of everything, SYNC
+ *	last detach	CD terminates; STE aborts, without EATS, CFGI, SYNC; ATC_INV of
+ *			everything, SYNC
+ *	others		CD terminates, TLBI, SYNC; ATC_INV of the PASID, SYNC
+ *
  * A device's STEs abort while nothing is attached, and point to its table of CDs
  * otherwise. Untagged traffic uses CD 0 (S1DSS = SSID0), so that PASID 0 cannot be
  * attached [5.2]: such an access is aborted by the SMMU (F_STREAM_DISABLED).
@@ -25,6 +32,28 @@ write_stes(struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv3_s
 		first = first < 0 ? first : ret;
 	}
 	return first;
+}
+
+/*
+ * EATS changes while the STE aborts, when it has no meaning: each step is one word, which
+ * may be live (entry.c).
+ */
+static int
+switch_stes(struct smmuv3 *s, const struct smmuv3_dev *dev, bool on)
+{
+	struct smmuv3_ste abort, s1, eats;
+	int ret, first = 0;
+
+	smmuv3_ste_abort(s, dev, &abort);
+	smmuv3_ste_s1(s, dev, &s1);
+	eats = abort;
+	eats.dw[1] = s1.dw[1];
+	if (dev->pri)
+		first = write_stes(s, dev, &eats);
+	if (on && first < 0)
+		return first;
+	ret = write_stes(s, dev, on ? &s1 : &abort);
+	return first < 0 ? first : ret;
 }
 
 static void
@@ -55,6 +84,13 @@ smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
 				s->ssid_bits);
 		return -ERANGE;
 	}
+	if (conf->recover == IOPF_PRI &&
+			(!s->pri || s->stall_model == SMMUV3_STALL_MODEL_FORCED)) {
+		SMMUV3_LOG(ERR, s, "%s", s->pri ?
+				"it can only stall, which PCIe devices must not" :
+				"it has no page requests (IDR0.ATS and IDR0.PRI)");
+		return -ENOTSUP;
+	}
 	if (conf->recover == IOPF_STALL ? s->max_stalls == 0 :
 			s->stall_model == SMMUV3_STALL_MODEL_FORCED) {
 		SMMUV3_LOG(ERR, s, "%s", conf->recover == IOPF_STALL ?
@@ -67,6 +103,8 @@ smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
 	if (dev == NULL)
 		return -ENOMEM;
 	dev->stall = conf->recover == IOPF_STALL;
+	dev->pri = conf->recover == IOPF_PRI;
+	dev->prg_pasid = conf->prg_pasid;
 	dev->nb_pasids = conf->nb_pasids;
 	dev->nb_sids = conf->nb_sids;
 	memcpy(dev->sids, conf->sids, conf->nb_sids * sizeof(dev->sids[0]));
@@ -164,23 +202,29 @@ smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain)
 {
 	struct smmuv3_dev *dev = dev_handle;
 	struct smmuv3 *s = priv;
-	struct smmuv3_ste ste;
 	int ssid, ret;
+	bool first;
 
 	ssid = ssid_of(s, dev, pasid);
 	if (ssid < 0)
 		return ssid;
-	ret = smmuv3_cd_install(s, dev, ssid, domain);
-	if (ret == 0 && dev->nb_attached == 0) {
-		smmuv3_ste_s1(s, dev, &ste);
-		ret = write_stes(s, dev, &ste);
-		if (ret < 0) {
-			smmuv3_ste_abort(s, dev, &ste);
-			write_stes(s, dev, &ste);
-		}
+	first = dev->nb_attached == 0;
+	if (dev->pri) {
+		ret = smmuv3_atc_add(s, dev, ssid, domain);
+		if (ret < 0)
+			return ret;
 	}
+	ret = smmuv3_cd_install(s, dev, ssid, domain);
+	if (ret == 0 && first)
+		ret = switch_stes(s, dev, true);
+	if (ret == 0 && dev->pri)
+		ret = smmuv3_atc_inv_dev(s, dev, ssid, first);
 	if (ret < 0) {
+		if (first)
+			switch_stes(s, dev, false);
 		smmuv3_cd_terminate(s, dev, ssid);
+		if (dev->pri)
+			smmuv3_atc_del(s, dev, ssid);
 		return ret;
 	}
 	dev->nb_attached++;
@@ -192,20 +236,24 @@ smmuv3_detach(void *priv, void *dev_handle, uint32_t pasid)
 {
 	struct smmuv3_dev *dev = dev_handle;
 	struct smmuv3 *s = priv;
-	struct smmuv3_ste ste;
 	int ssid, ret;
+	bool last;
 
 	ssid = ssid_of(s, dev, pasid);
 	if (ssid < 0)
 		return ssid;
+	last = dev->nb_attached == 1;
 	ret = smmuv3_cd_terminate(s, dev, ssid);
+	if (ret == 0 && last)
+		ret = switch_stes(s, dev, false);
 	if (ret < 0)
 		return ret;
-	if (dev->nb_attached == 1) {
-		smmuv3_ste_abort(s, dev, &ste);
-		ret = write_stes(s, dev, &ste);
-		if (ret < 0)
+	if (dev->pri) {
+		ret = smmuv3_atc_inv_dev(s, dev, ssid, last);
+		/* One that does not answer is cut off, which is more than was asked for. */
+		if (ret < 0 && ret != -EIO)
 			return ret;
+		smmuv3_atc_del(s, dev, ssid);
 	}
 	dev->nb_attached--;
 	return 0;

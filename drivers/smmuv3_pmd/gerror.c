@@ -17,7 +17,9 @@
  *	STOPPED		the next check(): the library has forgotten the stalls,
  *			so answers are for new ones again; page requests since
  *			SMMUEN = 0 are lost, which poll will say; SMMUEN = 1
- *	STARTING	acknowledged, and what was held back is sent: RUNNING
+ *	STARTING	acknowledged: all ATCs are emptied, for ATC_INVs since SMMUEN = 0
+ *			were ignored
+ *	SENDING		what was held back is sent: RUNNING
  *
  * No answer to an old stall is thus in the queue when its STAG can be given to a
  * new one. Records of old stalls that are still in the event queue lose their
@@ -199,6 +201,10 @@ reset_step(struct smmuv3 *s)
 	case SMMUV3_STARTING:
 		if (!smmuen_is(s, SMMUV3_CR0_SMMUEN))
 			return later(s, "CR0.SMMUEN = 1 is not acknowledged");
+		smmuv3_atc_post_all(s);
+		s->reset = SMMUV3_SENDING;
+		/* fallthrough */
+	case SMMUV3_SENDING:
 		if (!smmuv3_cmdq_own(s))
 			return 0;
 		sent = smmuv3_cmdq_unhold(s);

@@ -80,23 +80,16 @@ smmuv3_inv_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 			page_cmds(domain, inv, cmds, max);
 }
 
-int
-smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned int n,
-		unsigned int *done)
+static int
+tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struct iopf_inv *inv,
+		unsigned int n, unsigned int *done)
 {
-	const struct smmuv3_domain *domain = handle;
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK], more[SMMUV3_CHUNK];
 	unsigned int of[SMMUV3_CHUNK];	/* which range a command is of */
 	unsigned int used = 0, failed, got, i, k;
-	struct smmuv3 *s = priv;
 	int ret;
 
 	*done = 0;
-	if (domain->tr.format == IOPF_FORMAT_NONE) {
-		/* Nothing was ever translated. */
-		*done = n;
-		return 0;
-	}
 	for (i = 0; i <= n; i++) {
 		got = i < n ? smmuv3_inv_cmds(s, domain, &inv[i], more, SMMUV3_CHUNK) : 0;
 		if (got == 0 && i < n) {
@@ -119,6 +112,33 @@ smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned
 		}
 	}
 	return 0;
+}
+
+/*
+ * TLBs, then ATCs: a device whose ATC was emptied first could fill it from the TLB again
+ * [3.9.1].
+ */
+int
+smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned int n,
+		unsigned int *done)
+{
+	const struct smmuv3_domain *domain = handle;
+	struct smmuv3 *s = priv;
+	int ret, atc;
+
+	if (domain->tr.format == IOPF_FORMAT_NONE) {
+		/* Nothing was ever translated. */
+		*done = n;
+		return 0;
+	}
+	ret = tlb_invalidate(s, domain, inv, n, done);
+	atc = smmuv3_atc_invalidate(s, domain, inv, *done);
+	if (atc < 0) {
+		/* Which of its ranges an ATC has forgotten nobody knows. */
+		*done = 0;
+		ret = ret < 0 ? ret : atc;
+	}
+	return ret;
 }
 
 /*
@@ -161,16 +181,17 @@ smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 }
 
 /*
- * TLBI ..., CMD_SYNC, RESUME ... in one batch: the SYNC keeps the RESUMEs from
- * starting before the invalidations are complete [4.7.3]. At most one command for
- * each range, or one for all, so that the backlog is large enough (iopf_driver.h).
+ * TLBI ..., CMD_SYNC, ATC_INV ..., CMD_SYNC, answers ... in one batch: a SYNC keeps what
+ * is behind it from starting before the invalidations are complete [4.7.3]. At most one
+ * command for each range, or one for all, and at most one ATC_INV for each ATC: backlog.h
+ * counts with that.
  */
 void
 smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16_t n_inv,
 		const struct iopf_answer *answers, uint16_t n)
 {
 	const struct smmuv3_domain *domain = handle;
-	struct smmuv3_cmd cmds[2 * SMMUV3_CHUNK + 1];
+	struct smmuv3_cmd cmds[2 * SMMUV3_CHUNK + 1 + 2 * SMMUV3_MAX_ATCS];
 	unsigned int used = 0, i, first;
 
 	for (i = 0; i < n_inv && domain->tr.format != IOPF_FORMAT_NONE; i++) {
@@ -183,8 +204,10 @@ smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16
 		used = 1;
 		break;
 	}
-	if (used > 0)
+	if (used > 0) {
 		cmds[used++] = smmuv3_cmd_sync();
+		used += smmuv3_atc_cmds(priv, domain, inv, n_inv, &cmds[used]);
+	}
 	first = RTE_MIN(n, SMMUV3_CHUNK);
 	for (i = 0; i < first; i++)
 		cmds[used++] = answer_cmd(&answers[i]);

@@ -52,6 +52,7 @@ static const struct {
 	{ "bad_cons", offsetof(struct smmuv3, cmdq.bad_cons) },
 	{ "cerror_ill", offsetof(struct smmuv3, cmdq.cerror_ill) },
 	{ "cerror_abt", offsetof(struct smmuv3, cmdq.cerror_abt) },
+	{ "cerror_atc", offsetof(struct smmuv3, cmdq.cerror_atc) },
 	{ "cerror_other", offsetof(struct smmuv3, cmdq.cerror_other) },
 	{ "events", offsetof(struct smmuv3, evtq.q.entries) },
 	{ "event_bursts", offsetof(struct smmuv3, evtq.q.bursts) },
@@ -72,6 +73,7 @@ static const struct {
 	{ "priq_aborts", offsetof(struct smmuv3, priq.aborts) },
 	{ "evtq_aborts", offsetof(struct smmuv3, evtq_aborts) },
 	{ "msi_aborts", offsetof(struct smmuv3, msi_aborts) },
+	{ "atc_cuts", offsetof(struct smmuv3, atc_cuts) },
 	{ "resets", offsetof(struct smmuv3, resets) },
 };
 
@@ -139,6 +141,7 @@ evtq_log2_default(const struct smmuv3 *s)
 static void
 close_all(struct smmuv3 *s)
 {
+	smmuv3_atc_close(s);
 	smmuv3_strtab_close(s);
 	smmuv3_cmdq_close(s);
 	smmuv3_mem_free(s, &s->evtq.q.mem);
@@ -194,6 +197,9 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	if (ret < 0)
 		goto fail;
 	s->words = s->words_mem.va;
+	ret = smmuv3_atc_open(s);
+	if (ret < 0)
+		goto fail;
 	ret = smmuv3_cmdq_open(s);
 	if (ret < 0)
 		goto fail;

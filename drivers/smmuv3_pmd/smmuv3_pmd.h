@@ -50,8 +50,9 @@ extern struct iopf_driver smmuv3_pmd;
 /* What neither side's false sharing may touch: two lines for the adjacent-line prefetcher. */
 #define SMMUV3_ALIGN	128
 
-/* (StreamID, PASID) pairs with ATS that one domain can be attached to. */
+/* (StreamID, PASID) pairs with ATS that one domain can be attached to; all domains together. */
 #define SMMUV3_MAX_ATCS		32
+#define SMMUV3_NB_ATCS		1024
 
 /* Commands issued under one CMD_SYNC; also the most that one answer call batches. */
 #define SMMUV3_CHUNK	64
@@ -141,6 +142,7 @@ struct smmuv3_cmdq {
 	_Atomic uint32_t epoch;	/* counts the times it was switched off */
 	struct smmuv3_cmd *ring;
 	void *regs;
+	uint64_t base;		/* where the last start began */
 	uint64_t tail;		/* written up to here, 64-bit position */
 	uint64_t cons;		/* CONS as last read */
 	uint32_t sync_seq;	/* number of the last CMD_SYNC with a word */
@@ -157,6 +159,7 @@ struct smmuv3_cmdq {
 	_Atomic uint64_t bad_cons;
 	_Atomic uint64_t cerror_ill;
 	_Atomic uint64_t cerror_abt;
+	_Atomic uint64_t cerror_atc;
 	_Atomic uint64_t cerror_other;
 	/* counters of any thread, on slow paths only */
 	_Atomic uint64_t backlog_pushes;
@@ -240,6 +243,8 @@ struct smmuv3_cdtab {
 struct smmuv3_dev {
 	struct smmuv3_cdtab cds;
 	bool stall;
+	bool pri;		/* ATS while something is attached */
+	bool prg_pasid;
 	uint32_t nb_pasids;
 	unsigned int nb_attached;
 	unsigned int nb_sids;
@@ -249,6 +254,15 @@ struct smmuv3_dev {
 struct smmuv3_domain {
 	struct iopf_translation tr;
 	uint16_t asid;
+	/* Indices into smmuv3.atcs, plus one; 0: none. Written as smmuv3.atcs is. */
+	_Atomic uint32_t atc_end;
+	_Atomic uint32_t atc[SMMUV3_MAX_ATCS];
+};
+
+/* Of one (StreamID, PASID) that is attached with ATS: see ats.c. */
+struct smmuv3_atc {
+	_Atomic uint64_t word;		/* 0: none */
+	struct smmuv3_domain *domain;	/* attach and detach only */
 };
 
 /* Recovery from lost stall records, step by step in check(). */
@@ -258,6 +272,7 @@ enum smmuv3_reset {
 	SMMUV3_STOPPING,	/* SMMUEN cleared, not acknowledged */
 	SMMUV3_STOPPED,		/* all stalls have ended, the library has been told */
 	SMMUV3_STARTING,	/* SMMUEN set, not acknowledged */
+	SMMUV3_SENDING,		/* ... and what was held back is sent */
 };
 
 struct smmuv3 {
@@ -294,6 +309,9 @@ struct smmuv3 {
 	_Atomic uint64_t resets;
 	_Atomic uint64_t evtq_aborts;
 	_Atomic uint64_t msi_aborts;
+	_Atomic uint64_t atc_cuts;
+	_Atomic bool atc_apart;		/* a CMD_SYNC for each ATC */
+	struct smmuv3_atc *atcs;	/* SMMUV3_NB_ATCS, with page requests */
 
 	struct smmuv3_mem_pool pool;
 	struct smmuv3_mem words_mem;
@@ -369,7 +387,9 @@ void smmuv3_cmdq_kick(struct smmuv3 *s);
 /*
  * Issue up to SMMUV3_CHUNK commands and a CMD_SYNC, and wait for it. -EIO when the
  * SMMU refused one: *failed is the first (may be NULL). -ETIMEDOUT. 0 when off:
- * nothing is cached then that start will not invalidate.
+ * nothing is cached then that start will not invalidate. If the first is an ATC_INV,
+ * all must be: *failed is 0 when one of them may have got no answer, and it waits while
+ * SMMUEN is 0 during a recovery, for then they are ignored [4.5.1].
  */
 int smmuv3_cmdq_sync(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n,
 		unsigned int *failed);
@@ -377,6 +397,40 @@ int smmuv3_cmdq_sync(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned i
 uint64_t smmuv3_cmdq_cons(struct smmuv3 *s);
 /* GERROR.CMDQ_ERR if it is active. Owner; does not wait. */
 void smmuv3_cmdq_recover(struct smmuv3 *s, uint32_t active);
+
+/* Those who wait are told that the command at this position failed. Owner. */
+void smmuv3_cmdq_failed(struct smmuv3_cmdq *q, uint64_t pos, bool atc);
+
+/* ats.c */
+int smmuv3_atc_open(struct smmuv3 *s);
+void smmuv3_atc_close(struct smmuv3 *s);
+/*
+ * Before a device's CD becomes live for this domain: its ATCs are on the domain's list, and
+ * the TLB has nothing of it. -ENOSPC, -EIO (cut off), or what the CMD_SYNC met.
+ */
+int smmuv3_atc_add(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
+		struct smmuv3_domain *domain);
+void smmuv3_atc_del(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid);
+bool smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev);
+/*
+ * Empty a device's ATCs of this PASID, or of everything, and wait for it. -EIO: one did
+ * not answer, and is cut off: its accesses abort.
+ */
+int smmuv3_atc_inv_dev(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
+		bool everything);
+/* ... of all; for start. */
+int smmuv3_atc_inv_all(struct smmuv3 *s);
+/* ... without waiting. */
+void smmuv3_atc_post_all(struct smmuv3 *s);
+/* Behind a TLBI and CMD_SYNC that are complete. -EIO: one did not answer. */
+int smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
+		const struct iopf_inv *inv, unsigned int n);
+/* What comes behind these, their CMD_SYNC, with its own. */
+unsigned int smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
+		const struct iopf_inv *inv, unsigned int n,
+		struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS]);
+/* The CMD_SYNC at this position failed, and nothing is executed now. Owner. */
+void smmuv3_atc_timeout(struct smmuv3 *s, uint64_t pos);
 
 /* inq.c: what the queues that the SMMU writes have in common */
 int smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned int log2);
@@ -439,6 +493,8 @@ void smmuv3_strtab_setup(struct smmuv3 *s);
 /* -ENOMEM. Then the STE exists and may be written. */
 int smmuv3_strtab_need(struct smmuv3 *s, uint32_t sid);
 int smmuv3_ste_write(struct smmuv3 *s, uint32_t sid, const struct smmuv3_ste *ste);
+/* From here on it aborts, but for what is cached of it. Any thread; no other writes it now. */
+void smmuv3_ste_stop(struct smmuv3 *s, uint32_t sid);
 void smmuv3_ste_abort(const struct smmuv3 *s, const struct smmuv3_dev *dev,
 		struct smmuv3_ste *ste);
 void smmuv3_ste_s1(const struct smmuv3 *s, const struct smmuv3_dev *dev,

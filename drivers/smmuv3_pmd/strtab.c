@@ -86,21 +86,37 @@ sync_ste(void *ctx)
 	return smmuv3_cmdq_sync(sync->s, &cmd, 1, NULL);
 }
 
+static struct smmuv3_ste *
+ste_of(const struct smmuv3 *s, uint32_t sid)
+{
+	const struct smmuv3_strtab *t = &s->strtab;
+
+	return t->two_level ?
+		&t->l2[sid >> SMMUV3_SPLIT][sid & RTE_LEN2MASK(SMMUV3_SPLIT, uint32_t)] :
+		(struct smmuv3_ste *)t->mem.va + sid;
+}
+
 int
 smmuv3_ste_write(struct smmuv3 *s, uint32_t sid, const struct smmuv3_ste *ste)
 {
-	const struct smmuv3_strtab *t = &s->strtab;
 	struct ste_sync sync = { s, sid };
-	struct smmuv3_ste *live = t->two_level ?
-			&t->l2[sid >> SMMUV3_SPLIT][sid & RTE_LEN2MASK(SMMUV3_SPLIT, uint32_t)] :
-			(struct smmuv3_ste *)t->mem.va + sid;
 
-	return smmuv3_entry_write(live->dw, ste->dw, SMMUV3_STE0_V, sync_ste, &sync);
+	return smmuv3_entry_write(ste_of(s, sid)->dw, ste->dw, SMMUV3_STE0_V, sync_ste, &sync);
+}
+
+void
+smmuv3_ste_stop(struct smmuv3 *s, uint32_t sid)
+{
+	uint64_t *dw0 = &ste_of(s, sid)->dw[0];
+
+	/* Config = abort; nothing else matters then [5.2]. */
+	smmuv3_set_dw(dw0, smmuv3_get_dw(dw0) & ~SMMUV3_STE0_CONFIG);
+	smmuv3_io_wmb();
 }
 
 /*
- * Word 1 is the same for both, and ignored with Config = abort, so that going from
- * one to the other changes word 0 alone.
+ * Word 1 is the same for both, but for EATS, and ignored with Config = abort, so that
+ * going from one to the other changes word 0 alone.
  */
 static void
 ste_common(const struct smmuv3 *s, const struct smmuv3_dev *dev, struct smmuv3_ste *ste)
@@ -117,6 +133,9 @@ ste_common(const struct smmuv3 *s, const struct smmuv3_dev *dev, struct smmuv3_s
 	/* Anything else is illegal elsewhere [5.2]. */
 	if (!dev->stall && s->stall_model == SMMUV3_STALL_MODEL_BOTH)
 		ste->dw[1] |= SMMUV3_STE1_S1STALLD;
+	/* For what the SMMU answers by itself when its queue overflows [8.1]. */
+	if (dev->pri && dev->prg_pasid)
+		ste->dw[1] |= SMMUV3_STE1_PPAR;
 }
 
 void
@@ -134,4 +153,6 @@ smmuv3_ste_s1(const struct smmuv3 *s, const struct smmuv3_dev *dev, struct smmuv
 		SMMUV3_PUT(SMMUV3_STE0_S1FMT, dev->cds.fmt) |
 		SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, dev->cds.log2) |
 		(dev->cds.mem.addr & SMMUV3_STE0_S1CONTEXTPTR);
+	if (dev->pri)
+		ste->dw[1] |= SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL);
 }

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * ATCs: which ones a domain concerns, what empties them, and what becomes of one
+ * that does not answer [3.9, 4.5.1].
+ *
+ * For each (StreamID, PASID) of an attached device with ATS there is a word in
+ * s->atcs, and its index in the domain's list. attach and detach write them, one at a
+ * time; invalidate() and answer_after() read them on any thread, without a lock.
+ *
+ * No ATC that may have an old translation is missed:
+ *
+ *   attach		A1 word and index; A2 full barrier; A3 TLBI by ASID, CMD_SYNC; A4 the
+ *			CD and STE become live
+ *   invalidate		I1 the table was changed; I2 TLBI, CMD_SYNC complete; I3 list read
+ *   answer_after	B1 the table was changed; B2 full barrier; B3 list read; B4 TLBI,
+ *			CMD_SYNC, ATC_INV, CMD_SYNC are given to the queue
+ *
+ * invalidate(): who got an old translation got it before I2 was complete, through what
+ * became live in A4: so A1 came before I3. answer_after() does not wait: if B3 misses A1
+ * then B2 came before A2 (store buffering), so the walks since A3 find the table of B1,
+ * and A3 has removed what was in the TLB from before: another device's old entry, which
+ * B4 has perhaps not reached yet. What detach takes off the list has nothing left: its
+ * CD terminates, and its ATC_INV is complete.
+ *
+ * An ATC that does not answer lets the CMD_SYNC behind its ATC_INV fail (CERROR_ATC_INV_SYNC),
+ * which is told to those who wait for an ATC_INV. Where only one StreamID can be meant it
+ * is cut off, while the queue stands still: its STE aborts, Translated traffic too, since
+ * CR0.ATSCHK is set, and nothing is sent to it any more, until all of the device has been
+ * detached and is attached anew. Where several can be meant, each gets a CMD_SYNC of its
+ * own from then on, so that the next failure names one.
+ */
+
+#include <stdlib.h>
+
+#include "backlog.h"
+#include "smmuv3_pmd.h"
+
+#define WORD_SID	SMMUV3_BITS(31, 0)
+#define WORD_SSID	SMMUV3_BITS(51, 32)
+#define WORD_SSV	SMMUV3_BIT(52)
+#define WORD_USED	SMMUV3_BIT(53)
+#define WORD_CUT	SMMUV3_BIT(54)
+
+/* What one ATC_INV names. */
+struct span {
+	uint64_t addr;
+	unsigned int size;
+};
+
+static const struct span all = { 0, SMMUV3_ATC_SIZE_ALL };
+
+static uint64_t
+make_word(uint32_t sid, uint32_t ssid)
+{
+	/* Untagged traffic uses CD 0. */
+	return WORD_USED | (ssid != 0 ? WORD_SSV : 0) | SMMUV3_PUT(WORD_SSID, ssid) |
+		SMMUV3_PUT(WORD_SID, sid);
+}
+
+static struct smmuv3_cmd
+inv_cmd(uint64_t word, struct span span)
+{
+	return smmuv3_cmd_atc_inv(SMMUV3_GET(WORD_SID, word), word & WORD_SSV,
+			SMMUV3_GET(WORD_SSID, word), false, span.addr, span.size);
+}
+
+int
+smmuv3_atc_open(struct smmuv3 *s)
+{
+	if (!s->pri)
+		return 0;
+	s->atcs = calloc(SMMUV3_NB_ATCS, sizeof(*s->atcs));
+	return s->atcs == NULL ? -ENOMEM : 0;
+}
+
+void
+smmuv3_atc_close(struct smmuv3 *s)
+{
+	free(s->atcs);
+}
+
+static uint64_t
+load_word(const struct smmuv3 *s, unsigned int i)
+{
+	/* Acquires the release of whoever wrote it. */
+	return atomic_load_explicit(&s->atcs[i].word, memory_order_acquire);
+}
+
+static int
+add_one(struct smmuv3 *s, struct smmuv3_domain *domain, uint64_t word)
+{
+	uint32_t i, k, end = atomic_load_explicit(&domain->atc_end, memory_order_relaxed);
+
+	for (i = 0; i < SMMUV3_NB_ATCS && load_word(s, i) != 0; i++)
+		;
+	for (k = 0; k < end; k++)
+		if (atomic_load_explicit(&domain->atc[k], memory_order_relaxed) == 0)
+			break;
+	if (i == SMMUV3_NB_ATCS || k == SMMUV3_MAX_ATCS) {
+		SMMUV3_LOG(ERR, s, "StreamID %u: a domain can be attached to %u StreamIDs and "
+				"PASIDs with ATS, all domains together to %u",
+				(uint32_t)SMMUV3_GET(WORD_SID, word), SMMUV3_MAX_ATCS,
+				SMMUV3_NB_ATCS);
+		return -ENOSPC;
+	}
+	s->atcs[i].domain = domain;
+	/* The word, what points to it, what says that this is there: for look(). */
+	atomic_store_explicit(&s->atcs[i].word, word, memory_order_release);
+	atomic_store_explicit(&domain->atc[k], i + 1, memory_order_release);
+	if (k == end)
+		atomic_store_explicit(&domain->atc_end, k + 1, memory_order_release);
+	return 0;
+}
+
+static void
+del_one(struct smmuv3 *s, uint64_t word)
+{
+	struct smmuv3_domain *domain;
+	unsigned int i, k;
+
+	for (i = 0; i < SMMUV3_NB_ATCS && (load_word(s, i) & ~WORD_CUT) != word; i++)
+		;
+	if (i == SMMUV3_NB_ATCS)
+		return;
+	domain = s->atcs[i].domain;
+	for (k = 0; k < SMMUV3_MAX_ATCS; k++)
+		if (atomic_load_explicit(&domain->atc[k], memory_order_relaxed) == i + 1)
+			atomic_store_explicit(&domain->atc[k], 0, memory_order_relaxed);
+	atomic_store_explicit(&s->atcs[i].word, 0, memory_order_release);
+}
+
+bool
+smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev)
+{
+	unsigned int i, k;
+
+	for (i = 0; i < SMMUV3_NB_ATCS; i++)
+		for (k = 0; k < dev->nb_sids && load_word(s, i) & WORD_CUT; k++)
+			if (SMMUV3_GET(WORD_SID, load_word(s, i)) == dev->sids[k])
+				return true;
+	return false;
+}
+
+int
+smmuv3_atc_add(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
+		struct smmuv3_domain *domain)
+{
+	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+	unsigned int i;
+	int ret = 0;
+
+	if (smmuv3_atc_is_cut(s, dev)) {
+		SMMUV3_LOG(ERR, s, "StreamID %u and those with it: cut off since an ATC did not "
+				"answer; detach all of the device, reset it, and attach it again",
+				dev->sids[0]);
+		return -EIO;
+	}
+	for (i = 0; i < dev->nb_sids && ret == 0; i++)
+		ret = add_one(s, domain, make_word(dev->sids[i], ssid));
+	if (ret == 0) {
+		smmuv3_io_mb();
+		ret = smmuv3_cmdq_sync(s, &tlbi, 1, NULL);
+	}
+	if (ret < 0)
+		smmuv3_atc_del(s, dev, ssid);
+	return ret;
+}
+
+void
+smmuv3_atc_del(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->nb_sids; i++)
+		del_one(s, make_word(dev->sids[i], ssid));
+}
+
+/* Issue what is for one StreamID. -EIO: cut off, and nothing of it reaches memory. */
+static int
+inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, unsigned int i)
+{
+	unsigned int tries;
+	int ret = -EIO;
+
+	/* Again, if it was perhaps another's timeout. */
+	for (tries = 0; tries < 3 && ret == -EIO; tries++) {
+		if (load_word(s, i) & WORD_CUT) {
+			/* Behind the CFGI_STE of the one who cut it off. */
+			ret = smmuv3_cmdq_sync(s, NULL, 0, NULL);
+			return ret < 0 ? ret : -EIO;
+		}
+		ret = smmuv3_cmdq_sync(s, cmds, n, NULL);
+	}
+	return ret == -EIO && !(load_word(s, i) & WORD_CUT) ? -ETIMEDOUT : ret;
+}
+
+/* Everything: of each PASID too, by the Global form where the device has that. */
+static int
+inv_word(struct smmuv3 *s, unsigned int i, bool everything, bool pasids)
+{
+	uint64_t word = load_word(s, i);
+	uint32_t sid = SMMUV3_GET(WORD_SID, word), ssid = SMMUV3_GET(WORD_SSID, word);
+	struct smmuv3_cmd cmds[3] = { inv_cmd(word, all) };
+	unsigned int n = 1;
+
+	if (everything && word & WORD_SSV)
+		cmds[n++] = smmuv3_cmd_atc_inv(sid, false, 0, false, all.addr, all.size);
+	if (everything && pasids)
+		cmds[n++] = smmuv3_cmd_atc_inv(sid, true, ssid, true, all.addr, all.size);
+	return inv_sid(s, cmds, n, i);
+}
+
+int
+smmuv3_atc_inv_dev(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid, bool everything)
+{
+	unsigned int i, k;
+	int ret, first = 0;
+
+	for (k = 0; k < dev->nb_sids; k++)
+		for (i = 0; i < SMMUV3_NB_ATCS; i++) {
+			if ((load_word(s, i) & ~WORD_CUT) != make_word(dev->sids[k], ssid))
+				continue;
+			ret = inv_word(s, i, everything, dev->nb_pasids > 0);
+			first = first < 0 ? first : ret;
+		}
+	return first;
+}
+
+int
+smmuv3_atc_inv_all(struct smmuv3 *s)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; s->pri && i < SMMUV3_NB_ATCS; i++) {
+		if ((load_word(s, i) & (WORD_USED | WORD_CUT)) != WORD_USED)
+			continue;
+		ret = inv_word(s, i, true, s->ssid_bits > 0);
+		/* One that does not answer does not keep the others from starting. */
+		if (ret < 0 && ret != -EIO)
+			return ret;
+	}
+	return 0;
+}
+
+void
+smmuv3_atc_post_all(struct smmuv3 *s)
+{
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	unsigned int i, n = 0;
+	uint64_t word;
+
+	for (i = 0; s->pri && i <= SMMUV3_NB_ATCS; i++) {
+		word = i < SMMUV3_NB_ATCS ? load_word(s, i) : 0;
+		if ((word & (WORD_USED | WORD_CUT)) == WORD_USED)
+			cmds[n++] = inv_cmd(word, all);
+		if (n == SMMUV3_CHUNK - 1 || (i == SMMUV3_NB_ATCS && n > 0)) {
+			cmds[n++] = smmuv3_cmd_sync();
+			smmuv3_cmdq_post(s, cmds, n);
+			n = 0;
+		}
+	}
+}
+
+/* The words of those that are to be sent to. */
+static unsigned int
+look(const struct smmuv3 *s, const struct smmuv3_domain *domain, uint64_t words[SMMUV3_MAX_ATCS],
+		bool *cut)
+{
+	/* Acquires in the reverse order of add_one()'s releases. */
+	uint32_t k, end = atomic_load_explicit(&domain->atc_end, memory_order_acquire), i;
+	unsigned int n = 0;
+
+	*cut = false;
+	for (k = 0; k < end; k++) {
+		i = atomic_load_explicit(&domain->atc[k], memory_order_acquire);
+		if (i == 0)
+			continue;
+		words[n] = load_word(s, i - 1);
+		if (words[n] & WORD_CUT)
+			*cut = true;
+		else if (words[n] & WORD_USED)
+			n++;
+	}
+	return n;
+}
+
+/*
+ * The smallest power of two, aligned, that has all of these ranges in it; no less
+ * than the unit that ATS was switched on with, the smallest granule.
+ */
+static struct span
+span_of(const struct smmuv3 *s, const struct iopf_inv *inv, unsigned int n)
+{
+	unsigned int log2 = __builtin_ctz(s->granules), i;
+	uint64_t from = UINT64_MAX, to = 0;
+
+	for (i = 0; i < n; i++) {
+		if (inv[i].all)
+			return all;
+		from = RTE_MIN(from, inv[i].addr);
+		to = RTE_MAX(to, inv[i].addr + inv[i].size - 1);
+	}
+	if (from >> log2 != to >> log2)
+		log2 = 64 - __builtin_clzll(from ^ to);
+	return log2 == 64 ? all : (struct span){ from >> log2 << log2, log2 - 12 };
+}
+
+int
+smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
+		const struct iopf_inv *inv, unsigned int n)
+{
+	unsigned int nb, nb_spans, used = 0, w, i;
+	uint64_t words[SMMUV3_MAX_ATCS];
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	struct span spans[SMMUV3_CHUNK];
+	int ret, first = 0;
+	bool cut, apart;
+
+	if (!s->pri || n == 0)
+		return 0;
+	nb = look(s, domain, words, &cut);
+	if (nb == 0)
+		/* Behind the CFGI_STE that cuts it off. */
+		return cut ? smmuv3_cmdq_sync(s, NULL, 0, NULL) : 0;
+	/* Neighbours share a span, so that all are one batch. */
+	nb_spans = RTE_MIN(n, SMMUV3_CHUNK / nb);
+	for (i = 0; i < nb_spans; i++) {
+		uint64_t from = (uint64_t)i * n / nb_spans, to = ((uint64_t)i + 1) * n / nb_spans;
+
+		spans[i] = span_of(s, &inv[from], to - from);
+	}
+	apart = atomic_load_explicit(&s->atc_apart, memory_order_relaxed);
+	for (w = 0; w < nb; w++) {
+		for (i = 0; i < nb_spans; i++)
+			cmds[used++] = inv_cmd(words[w], spans[i]);
+		if (!apart && w + 1 < nb)
+			continue;
+		ret = smmuv3_cmdq_sync(s, cmds, used, NULL);
+		first = first < 0 ? first : ret;
+		used = 0;
+	}
+	return first;
+}
+
+unsigned int
+smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain, const struct iopf_inv *inv,
+		unsigned int n, struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS])
+{
+	uint64_t words[SMMUV3_MAX_ATCS];
+	unsigned int nb, used = 0, w;
+	struct span span;
+	bool cut, apart;
+
+	if (!s->pri || n == 0)
+		return 0;
+	smmuv3_io_mb();
+	nb = look(s, domain, words, &cut);
+	if (nb == 0)
+		return 0;
+	span = span_of(s, inv, n);
+	apart = atomic_load_explicit(&s->atc_apart, memory_order_relaxed);
+	for (w = 0; w < nb; w++) {
+		cmds[used++] = inv_cmd(words[w], span);
+		if (apart || w + 1 == nb)
+			cmds[used++] = smmuv3_cmd_sync();
+	}
+	return used;
+}
+
+/* The StreamID of the ATC_INVs that the CMD_SYNC at this position waited for, if it is one. */
+static bool
+culprit(const struct smmuv3_cmdq *q, uint64_t pos, uint32_t *sid)
+{
+	/* What is older was written over, or is from before the last start. */
+	uint64_t size = UINT64_C(1) << q->log2;
+	uint64_t lowest = RTE_MAX(q->base, q->tail - RTE_MIN(q->tail, size));
+	bool found = false;
+
+	for (; pos > lowest; pos--) {
+		const struct smmuv3_cmd *cmd = &q->ring[smmuv3_q_slot(q->log2, pos - 1)];
+		unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
+
+		if (op == SMMUV3_OP_SYNC)
+			return found;
+		if (op != SMMUV3_OP_ATC_INV)
+			continue;
+		if (found && *sid != SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]))
+			return false;
+		*sid = SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
+		found = true;
+	}
+	/* With q->base all there ever was has been seen. */
+	return found && lowest == q->base;
+}
+
+/* What is in the queue for it behind this position would only time out as well. */
+static void
+rewrite(struct smmuv3_cmdq *q, uint64_t pos, uint32_t sid)
+{
+	bool told = false;
+
+	for (pos++; pos < q->tail; pos++) {
+		struct smmuv3_cmd *cmd = &q->ring[smmuv3_q_slot(q->log2, pos)];
+		unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
+
+		if (op == SMMUV3_OP_SYNC)
+			told = false;
+		if (op != SMMUV3_OP_ATC_INV || SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) != sid)
+			continue;
+		/* Once for each that waits: its CMD_SYNC is between this one and another's. */
+		if (!told)
+			smmuv3_cmdq_failed(q, pos, true);
+		told = true;
+		*cmd = smmuv3_cmd_sync();
+	}
+}
+
+static void
+cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
+{
+	const struct smmuv3_cmd cfgi[2] = { smmuv3_cmd_cfgi_ste(sid, false), smmuv3_cmd_sync() };
+	bool found = false;
+	unsigned int i;
+
+	for (i = 0; i < SMMUV3_NB_ATCS && !found; i++)
+		found = (load_word(s, i) & (WORD_USED | WORD_CUT | WORD_SID)) ==
+			(WORD_USED | SMMUV3_PUT(WORD_SID, sid));
+	/* No room for it now: there will be another timeout. */
+	if (!found || !smmuv3_backlog_push(&s->cmdq.backlog, cfgi, 2))
+		return;
+	/*
+	 * attach and detach wait for the queue between their changes of an STE and of the
+	 * list, and it stands still: none of these comes in between here.
+	 */
+	smmuv3_ste_stop(s, sid);
+	for (i = 0; i < SMMUV3_NB_ATCS; i++)
+		if ((load_word(s, i) & (WORD_USED | WORD_SID)) ==
+				(WORD_USED | SMMUV3_PUT(WORD_SID, sid)))
+			/* Whoever sees this comes behind the CFGI_STE in the queue. */
+			atomic_fetch_or_explicit(&s->atcs[i].word, WORD_CUT, memory_order_release);
+	rewrite(&s->cmdq, pos, sid);
+	smmuv3_count(&s->atc_cuts, 1);
+	SMMUV3_LOG(ERR, s, "StreamID %u does not answer when its ATC is to be emptied: cut off from "
+			"memory; detach all of the device, reset it, and attach it again", sid);
+}
+
+void
+smmuv3_atc_timeout(struct smmuv3 *s, uint64_t pos)
+{
+	uint32_t sid = 0;
+	bool known = culprit(&s->cmdq, pos, &sid);
+
+	if (!s->pri)
+		return;
+	if (known)
+		cut_off(s, pos, sid);
+	atomic_store_explicit(&s->atc_apart, !known, memory_order_relaxed);
+}
