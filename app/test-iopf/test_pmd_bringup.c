@@ -43,6 +43,11 @@ static const struct {
 	{ "forgets nothing", { .choices = SMMUV3_MODEL_STICKY_TLB } },
 	{ "fetches torn", { .choices = SMMUV3_MODEL_TORN_FETCH | SMMUV3_MODEL_STICKY_TLB } },
 	{ "does not stall though told to", { .choices = SMMUV3_MODEL_NO_STALL_SUPPORT } },
+	{ "ATS", { .features = SMMUV3_MODEL_ATS } },
+	{ "ATS and PRI", { .features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI } },
+	{ "ATS and PRI, slow, no MSI, a queue of 1", { .priq_log2 = SMMUV3_MODEL_NONE,
+		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
+		.no_features = SMMUV3_MODEL_NO_MSI, .ack_delay = 7 } },
 	{ "RES0 ignored", { .choices = SMMUV3_MODEL_LAX_RES0 } },
 };
 

@@ -110,6 +110,8 @@ reuse_memory(struct smmuv3 *dead)
 		memset(dead->cmdq.mem.va, 0xff, dead->cmdq.mem.size);
 	if (dead->evtq.q.mem.va != NULL)
 		memset(dead->evtq.q.mem.va, 0xff, dead->evtq.q.mem.size);
+	if (dead->priq.q.mem.va != NULL)
+		memset(dead->priq.q.mem.va, 0xff, dead->priq.q.mem.size);
 	memset(dead->strtab.mem.va, 0xff, dead->strtab.mem.size);
 	for (chunk = dead->pool.chunks; chunk != NULL; chunk = chunk->next)
 		memset(chunk->mem.va, 0xff, chunk->used);
@@ -192,6 +194,8 @@ test_a_run_killed_at_any_moment_can_be_followed_by_the_next(void **state)
 			.choices = SMMUV3_MODEL_STICKY_TLB });
 	check_killed_at_each_wait(&(struct smmuv3_model_conf){ .ack_delay = 2,
 			.no_features = SMMUV3_MODEL_NO_MSI });
+	check_killed_at_each_wait(&(struct smmuv3_model_conf){ .ack_delay = 2,
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
 	check_killed_at_each_wait(&(struct smmuv3_model_conf){ .ack_delay = 1,
 			.stall_model = SMMUV3_STALL_MODEL_TERM });
 }
