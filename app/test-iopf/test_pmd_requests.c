@@ -7,9 +7,12 @@
  * The model says when a group was answered twice, or too early, or never.
  */
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pmd_rig.h"
@@ -921,6 +924,144 @@ test_a_mark_is_passed_when_what_is_before_it_was_returned(void **state)
 	teardown(&r);
 }
 
+/* A poller that also checks, somebody else who answers, the model's thread, and us. */
+struct crew {
+	struct pri r;
+	pthread_mutex_t lock;
+	struct iopf_answer todo[1024];
+	unsigned int nb_todo;
+	_Atomic bool stop;
+};
+
+static void *
+poller(void *arg)
+{
+	struct crew *c = arg;
+	struct iopf_event events[8];
+	struct pri *r = &c->r;
+
+	while (!atomic_load(&c->stop)) {
+		unsigned int n = serve(r, 8);
+
+		r->p.ops->poll(r->p.s, IOPF_QUEUE_EVENTS, events, 8);
+		r->p.ops->check(r->p.s);
+		if (r->nb_waiting > 0) {
+			pthread_mutex_lock(&c->lock);
+			assert_true(c->nb_todo + r->nb_waiting <= RTE_DIM(c->todo));
+			memcpy(&c->todo[c->nb_todo], r->waiting,
+					r->nb_waiting * sizeof(c->todo[0]));
+			c->nb_todo += r->nb_waiting;
+			pthread_mutex_unlock(&c->lock);
+			r->nb_waiting = 0;
+		}
+		if (n == 0)
+			sched_yield();
+	}
+	return NULL;
+}
+
+static void *
+answerer(void *arg)
+{
+	struct iopf_answer mine[1024];
+	struct crew *c = arg;
+	unsigned int n;
+
+	while (!atomic_load(&c->stop)) {
+		pthread_mutex_lock(&c->lock);
+		n = c->nb_todo;
+		memcpy(mine, c->todo, n * sizeof(mine[0]));
+		c->nb_todo = 0;
+		pthread_mutex_unlock(&c->lock);
+		if (n > 0)
+			c->r.p.ops->answer(c->r.p.s, mine, n);
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* Ends are taken; false after ten seconds without one. */
+static bool
+all_end(struct crew *c, unsigned int left)
+{
+	struct smmuv3_model_dma *of[] = { c->r.fns[0], c->r.fns[1], c->r.fns[2], c->r.p.dma };
+	struct smmuv3_model_done done;
+	time_t end = time(NULL) + 10;
+
+	while (left > 0 && time(NULL) < end) {
+		for (unsigned int i = 0; i < RTE_DIM(of); i++)
+			while (smmuv3_model_dma_poll(of[i], &done, 1) == 1)
+				left--;
+		sched_yield();
+	}
+	return left == 0;
+}
+
+/* Events and requests that cannot be written, at any moment: no answer is lost. */
+static void
+test_recovery_loses_no_answer_of_another_thread(void **state)
+{
+	static struct crew c;
+	struct pri *r = &c.r;
+	static uint8_t buf[4];
+	pthread_t threads[2];
+	unsigned int seed = 3, rounds = 150 * test_scale(), va = 0;
+	uint64_t groups;
+
+	(void)state;
+	memset(&c, 0, sizeof(c));
+	pthread_mutex_init(&c.lock, NULL);
+	setup_conf(r, &(struct smmuv3_model_conf){ .priq_log2 = 3, .cmdq_log2 = 3,
+		.ack_delay = 5 }, &(struct fns){ .group_pages = 3, .credits = 6 });
+	assert_int_equal(smmuv3_model_start(r->p.m, -1), 0);
+	assert_int_equal(pthread_create(&threads[0], NULL, poller, &c), 0);
+	assert_int_equal(pthread_create(&threads[1], NULL, answerer, &c), 0);
+	for (unsigned int round = 0; round < rounds; round++) {
+		unsigned int n = 0, kind = (unsigned int)rand_r(&seed) % 4;
+
+		for (unsigned int i = 0; i < 6; i++, n++, va = (va + 8) % 16384)
+			ask(r, i % NB_FNS, PMD_VA + (uint64_t)va * PAGE,
+					1 + (unsigned int)rand_r(&seed) % 6);
+		if (kind == 0) {
+			smmuv3_model_knob(r->p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+			pmd_write(&r->p, PMD_VA + (UINT64_C(1) << 40), buf, sizeof(buf));
+			n++;
+		} else if (kind == 1) {
+			smmuv3_model_knob(r->p.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
+		}
+		assert_true(all_end(&c, n));
+		smmuv3_model_knob(r->p.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 0);
+		if (!smmuv3_model_dma_pri_failed(r->fns[0]))
+			continue;
+		assert_int_equal(smmuv3_model_dma_pri_disable(r->fns[0]), 0);
+		for (time_t end = time(NULL) + 10; !smmuv3_model_dma_pri_drained(r->fns[0]); ) {
+			assert_true(time(NULL) < end);
+			sched_yield();
+		}
+		assert_int_equal(smmuv3_model_dma_pri_enable(r->fns[0], r->credits), 0);
+	}
+	atomic_store(&c.stop, true);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	assert_int_equal(smmuv3_model_stop(r->p.m), 0);
+	assert_int_equal(c.nb_todo, 0);
+	groups = r->groups;
+	assert_int_equal(model_stat(r, SMMUV3_MODEL_STAT_PRI_RESPS), groups);
+	assert_true(pmd_stat(&r->p, "resets") > 5);
+	assert_true(pmd_stat(&r->p, "priq_aborts") > 5);
+	assert_int_equal(pmd_stat(&r->p, "backlog_lost"), 0);
+	print_message("  %u groups, %u resets, %u answers held\n", (unsigned int)groups,
+			(unsigned int)pmd_stat(&r->p, "resets"),
+			(unsigned int)pmd_stat(&r->p, "answers_held"));
+	/* A recovery may be half-way. */
+	for (unsigned int i = 0; i < 100; i++) {
+		r->p.ops->check(r->p.s);
+		pmd_step(&r->p);
+	}
+	teardown(r);
+	pthread_mutex_destroy(&c.lock);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_group_is_asked_for_and_answered),
 	cmocka_unit_test(test_the_queue_is_there_when_the_smmu_has_one),
@@ -933,6 +1074,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_request_lost_in_the_middle_of_a_burst),
 	cmocka_unit_test(test_answers_are_held_back_while_the_smmu_is_off),
 	cmocka_unit_test(test_the_smmu_stays_on_until_answers_are_consumed),
+	cmocka_unit_test(test_recovery_loses_no_answer_of_another_thread),
 	cmocka_unit_test(test_a_refused_answer_ends_no_stalls),
 	cmocka_unit_test(test_answers_are_consumed_before_a_stop),
 	cmocka_unit_test(test_an_idle_queue_wakes_up),
