@@ -12,7 +12,11 @@
 #define VA	UINT64_C(0x10000000)
 #define EATS	SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL)
 
+#define CR0_PRI	0xfu
+
 static const struct smmuv3_model_conf with_ats = { .features = SMMUV3_MODEL_ATS };
+static const struct smmuv3_model_conf with_pri = {
+	.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI };
 
 static void
 setup(struct rig *r)
@@ -177,11 +181,122 @@ test_ats_request_answers(void **state)
 	treq(config, bypass, dss | EATS, 0, true, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
 	treq(0, 0, dss | EATS, 0, false, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
 	treq(config, 0, dss | EATS, rec, true, SMMUV3_MODEL_ABORTED, 0);
+	/* Split-stage ATS is for two stages: without translation it is as EATS = 0. */
+	treq(config, bypass, split, rec, true, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
+	treq(config, 0, split, rec, true, SMMUV3_MODEL_ABORTED, 0);
 	/* CA, recorded only with REC_CFG_ATS: EATS = 2 is illegal without stage 2, V = 0 */
 	treq(0, 0, split, 0, true, SMMUV3_MODEL_ABORTED, 0);
 	treq(0, 0, split, rec, true, SMMUV3_MODEL_ABORTED, SMMUV3_C_BAD_STE);
 	treq(SMMUV3_STE0_V, 0, dss | EATS, 0, true, SMMUV3_MODEL_ABORTED, 0);
 	treq(SMMUV3_STE0_V, 0, dss | EATS, rec, true, SMMUV3_MODEL_ABORTED, SMMUV3_C_BAD_STE);
+}
+
+/* Fetches that abort are CA like bad configuration. */
+static void
+test_ats_request_whose_fetches_abort_is_a_completer_abort(void **state)
+{
+	const uint64_t nowhere = UINT64_C(0x700000000), rec = SMMUV3_CR2_REC_CFG_ATS;
+	static const uint8_t ids[] = { SMMUV3_F_STE_FETCH, SMMUV3_F_CD_FETCH,
+		SMMUV3_F_WALK_EABT };
+	struct smmuv3_model_dma *dma;
+	struct smmuv3_evt evt;
+	struct rig r;
+
+	(void)state;
+	for (unsigned int i = 0; i < 6; i++) {
+		rig_open(&r, &with_pri);
+		r.split = true;
+		rig_up(&r);
+		rig_priq_up(&r);
+		rig_s1_pasids(&r, EATS);
+		rig_map(&r, VA, RIG_DATA, RIG_RW);
+		if (i / 2 == 0)
+			r.l1strtab[0] = nowhere | 9;
+		else if (i / 2 == 1)
+			rig_ste_ptr(&r, RIG_SID)->dw[0] ^= nowhere;
+		else
+			r.cd[0].dw[1] = nowhere;
+		rig_flush(&r);
+		rig_cr0(&r, CR0_PRI & ~1u);
+		smmuv3_write32(r.regs, SMMUV3_CR2, i & 1 ? (uint32_t)rec : 0);
+		rig_cr0(&r, CR0_PRI);
+		dma = engine(&r, -1);
+		assert_int_equal(smmuv3_model_dma_pri_enable(dma, 8), 0);
+		/* And nothing is asked for. */
+		assert_int_equal(touch(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS), 0);
+		assert_int_equal(rig_evt(&r, &evt), i & 1);
+		if (i & 1)
+			assert_int_equal(evt.dw[0] & 0xff, ids[i / 2]);
+		no_event(&r);
+		close_rig(&r, dma);
+	}
+}
+
+/* Success without permissions, or with fewer: the function may ask for the page. */
+static void
+test_ats_faults_of_the_tables_are_asked_for(void **state)
+{
+	static const struct {
+		uint64_t va, pa, attrs;		/* 0: not mapped */
+	} rows[] = {
+		{ VA, 0, 0 },					/* F_TRANSLATION */
+		{ UINT64_C(1) << 50, 0, 0 },			/* ... beyond T0SZ */
+		{ VA, UINT64_C(1) << 44, RIG_RW },		/* F_ADDR_SIZE */
+		{ VA, RIG_DATA, RIG_NG | RIG_UNPRIV },		/* F_ACCESS */
+		{ VA, RIG_DATA, RIG_RW | RIG_RO },		/* F_PERMISSION */
+		{ VA, RIG_DATA, RIG_AF | RIG_NG },
+	};
+	struct smmuv3_model_conf conf = with_pri;
+	struct smmuv3_model_dma *dma;
+	struct smmuv3_ppr ppr;
+	struct rig r;
+	uint8_t buf[8];
+
+	(void)state;
+	conf.oas_bits = 40;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		rig_open(&r, &conf);
+		rig_up(&r);
+		rig_priq_up(&r);
+		rig_s1_pasids(&r, EATS);
+		if (rows[i].attrs != 0)
+			rig_map(&r, rows[i].va, rows[i].pa, rows[i].attrs);
+		dma = engine(&r, -1);
+		assert_int_equal(smmuv3_model_dma_pri_enable(dma, 8), 0);
+		rig_submit(&r, dma, SMMUV3_MODEL_WRITE, rows[i].va, buf, 8);
+		rig_run(&r);
+		if (!rig_ppr(&r, &ppr))
+			fail_msg("row %zu: nothing was asked for", i);
+		assert_int_equal(ppr.dw[1] & SMMUV3_PPR1_ADDR, rows[i].va);
+		no_event(&r);
+		rig_pri_resp(&r, &ppr, false, SMMUV3_PRI_RESP_INVALID);
+		assert_int_equal(rig_poll(&r, dma), 1);
+		close_rig(&r, dma);
+	}
+}
+
+/* Service Failure Mode: neither requests nor translated traffic, and no records. */
+static void
+test_ats_ends_with_service_failure(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	setup(&r);
+	rig_map(&r, VA + 0x1000, RIG_DATA + 0x1000, RIG_RW);
+	dma = engine(&r, -1);
+	assert_int_equal(touch(&r, dma, true, VA), SMMUV3_MODEL_OK);
+	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_SFM, 1);
+	assert_int_equal(touch(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS), 1);
+	assert_int_equal(touch(&r, dma, true, VA + 0x1000), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 2);
+	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_SFM, 0);
+	assert_int_equal(touch(&r, dma, true, VA), SMMUV3_MODEL_OK);
+	no_event(&r);
+	close_rig(&r, dma);
 }
 
 static void
@@ -558,10 +673,144 @@ test_ats_privilege_is_kept_apart_and_needs_a_pasid(void **state)
 	close_rig(&r, dma);
 }
 
+/* X in the answer is the page's, and the ATC keeps to it. */
+static void
+test_ats_execution_is_a_permission_of_its_own(void **state)
+{
+	static const struct {
+		uint64_t attrs;
+		bool read, exec;
+	} rows[] = {
+		{ RIG_RW, true, true },
+		{ RIG_RW | RIG_UXN, true, false },
+		{ RIG_RW | RIG_RO | RIG_PXN, true, true },
+		{ RIG_AF | RIG_NG, false, false },
+	};
+	struct smmuv3_model_dma *dma;
+	uint8_t buf[8] = { 0 };
+	struct smmuv3_model_op op = { .type = SMMUV3_MODEL_READ, .instruction = true, .addr = VA,
+		.buf = buf, .len = 8 };
+	struct rig r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		setup(&r);
+		rig_map(&r, VA, RIG_DATA, rows[i].attrs);
+		dma = engine(&r, 1);
+		for (unsigned int again = 0; again < 2; again++) {
+			assert_int_equal(touch(&r, dma, false, VA), rows[i].read ?
+					SMMUV3_MODEL_OK : SMMUV3_MODEL_ABORTED);
+			assert_int_equal(smmuv3_model_dma_submit(dma, &op), 0);
+			assert_int_equal(rig_poll(&r, dma), 1);
+			assert_int_equal(r.done[0].status, rows[i].exec ?
+					SMMUV3_MODEL_OK : SMMUV3_MODEL_ABORTED);
+		}
+		close_rig(&r, dma);
+	}
+}
+
+/* A TLBI, an ATC_INV without the SYNC between them, and what comes then. */
+struct order {
+	struct smmuv3_cmd tlbi, inv;
+	bool sync;		/* the SYNC is between them */
+	bool again;		/* and another ATC_INV behind it, of this page */
+	uint64_t page;
+	bool untouched;		/* the function has translated nothing */
+	bool wrong;
+};
+
+static void
+order(const struct order *o, bool disable, size_t row)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	setup(&r);
+	rig_map(&r, VA + 0x1000, RIG_DATA + 0x1000, RIG_RW);
+	dma = engine(&r, -1);
+	if (!o->untouched) {
+		assert_int_equal(touch(&r, dma, true, VA), SMMUV3_MODEL_OK);
+		assert_int_equal(touch(&r, dma, true, VA + 0x1000), SMMUV3_MODEL_OK);
+	}
+	rig_put(&r, o->tlbi);
+	if (o->sync)
+		rig_put(&r, smmuv3_cmd_sync());
+	rig_put(&r, o->inv);
+	rig_put(&r, smmuv3_cmd_sync());
+	if (o->again) {
+		rig_put(&r, rig_atc_inv(RIG_SID, -1, 0, o->page, 0));
+		rig_put(&r, smmuv3_cmd_sync());
+	}
+	rig_sync(&r);
+	/* It may be somebody else's TLBI, whose ATC_INV is still to come. */
+	assert_int_equal(smmuv3_model_driver_errors(r.m), 0);
+	if (disable)
+		assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
+	else
+		smmuv3_model_dma_destroy(dma);
+	if (smmuv3_model_driver_errors(r.m) != o->wrong)
+		fail_msg("row %zu", row);
+	if (o->wrong)
+		rig_expect_error(&r, "ATC_INV for SID 8, VA 0x10000000 before the SYNC behind "
+				"its TLBI, and none after it");
+	if (disable)
+		smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+static void
+test_ats_invalidation_before_the_sync_is_reported(void **state)
+{
+	const struct smmuv3_cmd page = smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true);
+	const struct smmuv3_cmd inv = rig_atc_inv(RIG_SID, -1, 0, VA, 0);
+	const struct smmuv3_cmd all = rig_atc_inv(RIG_SID, -1, 0, 0, SMMUV3_ATC_SIZE_ALL);
+	const struct order rows[] = {
+		{ .tlbi = page, .inv = inv, .wrong = true },
+		{ .tlbi = page, .inv = all, .wrong = true },
+		{ .tlbi = smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID), .inv = inv, .wrong = true },
+		{ .tlbi = smmuv3_cmd_tlbi_nsnh_all(), .inv = inv, .wrong = true },
+		/* In order. */
+		{ .tlbi = page, .inv = inv, .sync = true },
+		{ .tlbi = smmuv3_cmd_tlbi_nsnh_all(), .inv = all, .sync = true },
+		/* Early, and made up for; of another page it is not. */
+		{ .tlbi = page, .inv = inv, .again = true, .page = VA },
+		{ .tlbi = page, .inv = inv, .again = true, .page = VA + 0x1000, .wrong = true },
+		/* What nobody took away: another page, another address space. */
+		{ .tlbi = page, .inv = rig_atc_inv(RIG_SID, -1, 0, VA + 0x1000, 0) },
+		{ .tlbi = smmuv3_cmd_tlbi_nh_va(0, RIG_ASID + 1, VA, true), .inv = inv },
+		{ .tlbi = smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID + 1), .inv = all },
+		/* What the function has not: of another PASID, or nothing at all. */
+		{ .tlbi = page, .inv = rig_atc_inv(RIG_SID, 1, 0, VA, 0) },
+		{ .tlbi = page, .inv = inv, .untouched = true },
+	};
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++)
+		order(&rows[i / 2], i & 1, i / 2);
+	/* Before ATS is on, and when a reset has emptied the ATC. */
+	setup(&r);
+	dma = rig_ats_dma(&r, -1, 0, 0, false);
+	rig_put(&r, smmuv3_cmd_tlbi_nsnh_all());
+	rig_put(&r, all);
+	rig_sync(&r);
+	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), 0);
+	assert_int_equal(touch(&r, dma, true, VA), SMMUV3_MODEL_OK);
+	rig_put(&r, page);
+	rig_put(&r, inv);
+	rig_sync(&r);
+	smmuv3_model_dma_reset(dma);
+	close_rig(&r, dma);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_ats_is_there_only_when_asked_for),
 	cmocka_unit_test(test_ats_control_calls_are_checked),
 	cmocka_unit_test(test_ats_request_answers),
+	cmocka_unit_test(test_ats_request_whose_fetches_abort_is_a_completer_abort),
+	cmocka_unit_test(test_ats_faults_of_the_tables_are_asked_for),
+	cmocka_unit_test(test_ats_ends_with_service_failure),
 	cmocka_unit_test(test_ats_works_with_s1dss_bypass),
 	cmocka_unit_test(test_ats_request_of_an_unknown_stream_or_cd_is_a_completer_abort),
 	cmocka_unit_test(test_ats_faults_are_answered_without_event_and_never_stall),
@@ -575,6 +824,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_ats_invalidation_is_ignored_while_the_smmu_is_off),
 	cmocka_unit_test(test_ats_translated_traffic_is_checked_with_atschk),
 	cmocka_unit_test(test_ats_privilege_is_kept_apart_and_needs_a_pasid),
+	cmocka_unit_test(test_ats_execution_is_a_permission_of_its_own),
+	cmocka_unit_test(test_ats_invalidation_before_the_sync_is_reported),
 };
 
 TEST_SUITE(model_ats, tests, NULL, NULL);

@@ -39,7 +39,7 @@ smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid, const struct sm
 
 	*atc_slot(ep, ssv, ssid, acc->priv, vpn) = (struct smmuv3_atc_entry){
 		.vpn = vpn, .pa = page->pa, .checked = ep->m->oracle.seq, .gen = ep->atc_gen,
-		.ssid = ssid, .ssv = ssv, .priv = acc->priv,
+		.ssid = ssid, .ssv = ssv, .priv = acc->priv, .asid = page->asid,
 		.read = page->read, .write = page->write, .exec = page->exec,
 	};
 }
@@ -80,6 +80,53 @@ atc_invalidate(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 			ep->atc[i].gen = 0;
 }
 
+/* The newest TLBI of what an entry came from that no SYNC covers yet; 0 for none. */
+static uint64_t
+tlbi_under_way(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *e)
+{
+	uint64_t va = (e->vpn << SMMUV3_PAGE_SHIFT) & SMMUV3_BITS(55, 0);
+	uint64_t seq;
+
+	for (seq = o->tlb_seq; seq > o->completed && seq + SMMUV3_PROMISES > o->seq; seq--)
+		if (e->asid >= 0 && smmuv3_inv_reaches(&o->inv[seq % SMMUV3_PROMISES],
+				(uint16_t)e->asid, false, va,
+				va + SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)))
+			return seq;
+	return 0;
+}
+
+/*
+ * A function asked to forget while a TLBI of the same page waits for its SYNC can
+ * get the stale translation again [3.9.1]. That is right only if another ATC_INV
+ * comes behind the SYNC: the TLBI may be somebody else's, with an ATC_INV to come.
+ */
+static void
+atc_order(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
+{
+	const struct smmuv3_oracle *o = &ep->m->oracle;
+
+	if (ep->early_seq != 0 && ep->early_seq <= o->completed && atc_covered(&ep->early, inv))
+		ep->early_seq = 0;
+	if (o->tlb_seq <= o->completed)
+		return;
+	for (size_t i = 0; ep->early_seq == 0 && i < sizeof(ep->atc) / sizeof(ep->atc[0]); i++)
+		if (ep->atc[i].gen == ep->atc_gen && atc_covered(&ep->atc[i], inv)) {
+			ep->early = ep->atc[i];
+			ep->early_seq = tlbi_under_way(o, &ep->early);
+		}
+}
+
+/* No ATC_INV will come any more to make up for one that came early. */
+void
+smmuv3_atc_end(struct smmuv3_ep *ep)
+{
+	if (ep->early_seq != 0)
+		smmuv3_log_add(&ep->m->driver_log, "ATC_INV for SID %u, VA 0x%llx before the SYNC "
+				"behind its TLBI, and none after it", ep->sid,
+				(unsigned long long)(ep->early.vpn << SMMUV3_PAGE_SHIFT));
+	ep->early_seq = 0;
+}
+
 /* CMD_ATC_INV [4.5.1] */
 void
 smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
@@ -116,6 +163,8 @@ smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 				"translation unit (2^%u)", sid, ep->stu);
 		return;
 	}
+	if (ep->ats)
+		atc_order(ep, &inv);
 	smmuv3_oracle_invalidated(&m->oracle, &inv);
 	if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE)
 		smmuv3_atc_clear(ep);

@@ -131,6 +131,7 @@ smmuv3_ep_leave(struct smmuv3_model_dma *dma)
 
 	if (--ep->refs != 0)
 		return;
+	smmuv3_atc_end(ep);
 	if (ep->started != ep->ended)
 		smmuv3_log_add(&m->oracle.log, "SID %u: %llu page request groups, %llu answers",
 				ep->sid, (unsigned long long)ep->started,
@@ -399,6 +400,7 @@ smmuv3_model_dma_ats_disable(struct smmuv3_model_dma *dma)
 		if (ep->pri || ep->nb_open != 0)
 			smmuv3_log_add(&dma->m->driver_log, "ATS of SID %u switched off while its "
 					"PRI is %s", ep->sid, ep->pri ? "on" : "not drained");
+		smmuv3_atc_end(ep);
 		ep->ats = false;
 		ret = 0;
 	}
@@ -600,6 +602,7 @@ smmuv3_model_dma_reset(struct smmuv3_model_dma *dma)
 			if (p->group[i].open)
 				group_end(m, ep, &p->group[i]);
 	smmuv3_atc_clear(ep);
+	ep->early_seq = 0;
 	ep->ats = ep->pri = ep->failed = false;
 	smmuv3_ctl_leave(m);
 }

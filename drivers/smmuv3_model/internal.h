@@ -60,6 +60,7 @@ struct smmuv3_access {
  */
 #define SMMUV3_PROMISES 1024
 
+/* The first four are of the TLB. */
 enum smmuv3_inv_kind {
 	SMMUV3_INV_TLB_ALL,
 	SMMUV3_INV_TLB_ASID,
@@ -88,6 +89,7 @@ struct smmuv3_inv {
 struct smmuv3_oracle {
 	struct smmuv3_inv inv[SMMUV3_PROMISES];
 	uint64_t seq;		/* of the newest invalidation */
+	uint64_t tlb_seq;	/* of the newest of the TLB */
 	uint64_t completed;	/* of the newest that a SYNC covers */
 	struct smmuv3_log log;
 };
@@ -296,6 +298,7 @@ struct smmuv3_atc_entry {
 	uint64_t checked;	/* oracle */
 	uint32_t gen;		/* 0: not valid */
 	uint32_t ssid;
+	int32_t asid;		/* of the TLB entry it came from; < 0: none */
 	bool ssv, priv;
 	bool read, write, exec;
 };
@@ -315,6 +318,8 @@ struct smmuv3_ep {
 	uint64_t started, ended;	/* groups */
 	struct smmuv3_prgs *prgs;
 	struct smmuv3_list waiting;	/* slots that need a credit */
+	uint64_t early_seq;		/* a TLBI whose SYNC was not waited for; 0: none */
+	struct smmuv3_atc_entry early;	/* what was invalidated before it */
 	uint32_t atc_gen;
 	struct smmuv3_atc_entry atc[1 << SMMUV3_ATC_LOG2];
 };
@@ -428,6 +433,9 @@ smmuv3_rand(struct smmuv3_model *m)
 /* oracle.c */
 void smmuv3_oracle_invalidated(struct smmuv3_oracle *o, const struct smmuv3_inv *inv);
 void smmuv3_oracle_synced(struct smmuv3_oracle *o);
+/* Is this invalidation one of a leaf's addresses, as far as the ASID says? */
+bool smmuv3_inv_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint64_t first,
+		uint64_t last);
 void smmuv3_oracle_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, bool global,
 		unsigned int gran, unsigned int level, unsigned int shift, uint64_t va);
 void smmuv3_oracle_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid,
@@ -492,6 +500,7 @@ enum smmuv3_result smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_
 /* The page of an address, for an ATC. */
 struct smmuv3_page {
 	uint64_t pa;
+	int32_t asid;		/* < 0: stage 1 was bypassed */
 	bool read, write, exec;
 };
 enum smmuv3_result smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
@@ -513,6 +522,7 @@ void smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid,
 		const struct smmuv3_access *acc, const struct smmuv3_page *page);
 void smmuv3_atc_clear(struct smmuv3_ep *ep);
 void smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd);
+void smmuv3_atc_end(struct smmuv3_ep *ep);
 
 /* pri.c */
 void smmuv3_pri_send(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,

@@ -16,6 +16,8 @@ smmuv3_oracle_invalidated(struct smmuv3_oracle *o, const struct smmuv3_inv *inv)
 	o->seq++;
 	o->inv[o->seq % SMMUV3_PROMISES] = *inv;
 	o->inv[o->seq % SMMUV3_PROMISES].seq = o->seq;
+	if (inv->kind <= SMMUV3_INV_TLB_VAA)
+		o->tlb_seq = o->seq;
 }
 
 void
@@ -30,8 +32,9 @@ smmuv3_oracle_synced(struct smmuv3_oracle *o)
 			seq_ > (after) && seq_ + SMMUV3_PROMISES > (o)->seq &&		\
 			((p) = &(o)->inv[seq_ % SMMUV3_PROMISES], true); seq_--)
 
-static bool
-tlb_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint64_t first, uint64_t last)
+bool
+smmuv3_inv_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint64_t first,
+		uint64_t last)
 {
 	switch (p->kind) {
 	case SMMUV3_INV_TLB_ALL:
@@ -57,7 +60,8 @@ smmuv3_oracle_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, bo
 	if (*checked >= o->completed)
 		return;
 	FOREACH_PROMISE(o, p, *checked) {
-		if (!tlb_reaches(p, asid, global, first, first + (UINT64_C(1) << shift) - 1) ||
+		if (!smmuv3_inv_reaches(p, asid, global, first,
+					first + (UINT64_C(1) << shift) - 1) ||
 				(p->tg != 0 && p->tg != gran) ||
 				(p->ttl != 0 && p->ttl != level))
 			continue;
@@ -79,7 +83,7 @@ smmuv3_oracle_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, u
 		return;
 	FOREACH_PROMISE(o, p, *checked) {
 		if (p->leaf || (p->tg != 0 && p->tg != gran) ||
-				!tlb_reaches(p, asid, false, first,
+				!smmuv3_inv_reaches(p, asid, false, first,
 					first + (UINT64_C(1) << shift) - 1))
 			continue;
 		smmuv3_log_add(&o->log, "VA 0x%llx, ASID %u: walked through a table after its "

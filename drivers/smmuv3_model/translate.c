@@ -144,8 +144,8 @@ smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	if (ctx->kind == SMMUV3_CTX_BYPASS) {
 		smmuv3_oracle_cfg(&m->oracle, &dma->ctx, dma->conf.sid, UINT32_MAX);
 		r = bypass(m, acc.va, SMMUV3_F_ADDR_SIZE, &to, fault);
-		*page = (struct smmuv3_page){ .pa = acc.va & ~SMMUV3_BITS(11, 0), .read = true,
-			.write = true, .exec = true };
+		*page = (struct smmuv3_page){ .pa = acc.va & ~SMMUV3_BITS(11, 0), .asid = -1,
+			.read = true, .write = true, .exec = true };
 		return r;
 	}
 	r = find_leaf(m, ctx, acc.va, &leaf, &e, fault);
@@ -154,6 +154,7 @@ smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	smmuv3_oracle_cfg(&m->oracle, &dma->ctx, dma->conf.sid,
 			dma->conf.has_ssid ? dma->conf.ssid : 0);
 	overrides(ctx, &acc);
+	page->asid = ctx->asid;
 	page->pa = e->pa + (acc.va & SMMUV3_BITS(55, 12) & ((UINT64_C(1) << e->shift) - 1));
 	page->read = permitted(ctx, e, &acc);
 	acc.instr = ctx->instcfg != 2;
