@@ -295,6 +295,9 @@ test_ats_ends_with_service_failure(void **state)
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 2);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_SFM, 0);
 	assert_int_equal(touch(&r, dma, true, VA), SMMUV3_MODEL_OK);
+	/* That request had no answer that an ATC could keep. */
+	assert_int_equal(touch(&r, dma, true, VA + 0x1000), SMMUV3_MODEL_OK);
+	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 3);
 	no_event(&r);
 	close_rig(&r, dma);
 }

@@ -711,7 +711,10 @@ test_priq_stop_marker_lost_to_an_overflow_has_no_response(void **state)
 	pri_close(&r, dma);
 }
 
-/* Interrupts at: first request, its Last, a third in a queue not empty, one lost to overflow. */
+/*
+ * Interrupts at: the first request, its Last, a third in a queue that is not empty, one
+ * without Last and one with it lost to overflow.
+ */
 static void
 interrupts(bool lo, bool msi)
 {
@@ -720,7 +723,7 @@ interrupts(bool lo, bool msi)
 	smmuv3_reg32_t *word;
 	uint64_t n;
 	struct rig r;
-	const uint64_t want[4] = { !lo, lo, lo, lo };
+	const uint64_t want[5] = { !lo, lo, lo, 0, lo };
 
 	pri_setup(&r);
 	smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_PRIQ, fd);
@@ -735,14 +738,15 @@ interrupts(bool lo, bool msi)
 	rig_run(&r);
 	dma = pri_function(&r, 1, 2, 0, false, 64);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, PRI_VA, pri_buf[0], 8192);
-	for (unsigned int i = 0; i < 4; i++) {
+	for (unsigned int i = 0; i < 5; i++) {
 		if (i == 2) {
 			rig_submit(&r, dma, SMMUV3_MODEL_WRITE, PRI_VA + 0x10000, pri_buf[0], 8);
 		} else if (i == 3) {
 			pri_start(&r, dma, PRI_VA + 0x20000, 1);
 			atomic_store(word, 0);
 			(void)!read(fd, &n, sizeof(n));
-			rig_submit(&r, dma, SMMUV3_MODEL_WRITE, PRI_VA + 0x30000, pri_buf[0], 8);
+			rig_submit(&r, dma, SMMUV3_MODEL_WRITE, PRI_VA + 0x30000, pri_buf[0],
+					8192);
 		}
 		assert_int_equal(smmuv3_model_step(r.m, 1), 1);
 		n = 0;
@@ -756,7 +760,7 @@ interrupts(bool lo, bool msi)
 			fail_msg("lo %d msi %d step %u", lo, msi, i);
 	}
 	assert_true(rig_priq_over(&r));
-	pri_map(&r, PRI_VA + 0x30000, 1);
+	pri_map(&r, PRI_VA + 0x30000, 2);
 	rig_run(&r);
 	pri_refuse_all(&r);
 	assert_int_equal(rig_poll(&r, dma), 4);

@@ -8,62 +8,24 @@
 
 #include "front.h"
 
-/* Entries from the one that is written to the one whose line is asked for. */
-#define EVT_AHEAD	16
-#define EVT_AHEAD_LOG2	6
-
-static smmuv3_reg32_t *
-evtq_reg(const struct smmuv3_fe *f, uint32_t offset)
-{
-	return smmuv3_reg32(f->regs, offset);
-}
-
-/* Pairs with smmuv3_store_cons(): the slots it freed have been read. */
-static void
-evtq_load_cons(struct smmuv3_fe *f)
-{
-	uint32_t cons = atomic_load_explicit(evtq_reg(f, SMMUV3_EVENTQ_CONS),
-			memory_order_acquire);
-
-	if (!smmuv3_q_legal(f->evtq.log2, f->evtq.shown, cons)) {
-		if (!f->evtq.bad_cons)
-			smmuv3_log_add(f->log, "EVENTQ_CONS 0x%x is no legal partner of PROD 0x%x",
-					cons, f->evtq.shown);
-		f->evtq.bad_cons = true;
-		/* CONSTRAINED UNPREDICTABLE [3.5.1]: a queue that is full. */
-		cons = (uint32_t)(f->evtq.shown ^ (UINT32_C(1) << f->evtq.log2)) |
-			(cons & SMMUV3_Q_OVFLG);
-	}
-	f->evtq.cons = cons;
-}
-
 void
 smmuv3_fe_evtq_on(struct smmuv3_fe *f)
 {
-	uint32_t max = SMMUV3_GET(SMMUV3_IDR1_EVENTQS, f->val[SMMUV3_FE_IDR1]);
-	uint64_t base = f->val[SMMUV3_FE_EVENTQ_BASE];
-	uint32_t prod = (uint32_t)f->val[SMMUV3_FE_EVENTQ_PROD];
-	uint64_t size;
-
-	f->evtq.log2 = SMMUV3_GET(SMMUV3_Q_BASE_LOG2SIZE, base);
-	if (f->evtq.log2 > max)
-		f->evtq.log2 = max;
-	size = sizeof(struct smmuv3_evt) << f->evtq.log2;
-	f->evtq.base = base & SMMUV3_Q_BASE_ADDR & ~(size - 1);
-	f->evtq.prod = smmuv3_q_pos(f->evtq.log2, prod);
-	f->evtq.shown = f->evtq.prod;
-	f->evtq.ovflg = prod & SMMUV3_Q_OVFLG;
-	f->evtq.bad_cons = false;
-	evtq_load_cons(f);
+	f->evtq.name = "EVENTQ";
+	f->evtq.entry = sizeof(struct smmuv3_evt);
+	f->evtq.prod_reg = SMMUV3_FE_EVENTQ_PROD;
+	f->evtq.cons_offset = SMMUV3_EVENTQ_CONS;
+	smmuv3_outq_on(f, &f->evtq, f->val[SMMUV3_FE_EVENTQ_BASE], f->val[SMMUV3_FE_EVENTQ_PROD],
+			SMMUV3_GET(SMMUV3_IDR1_EVENTQS, f->val[SMMUV3_FE_IDR1]));
 }
 
 static bool
 evtq_full(struct smmuv3_fe *f)
 {
-	if (!smmuv3_q_full(f->evtq.log2, f->evtq.prod, f->evtq.cons))
+	if (!smmuv3_outq_full(&f->evtq))
 		return false;
-	evtq_load_cons(f);
-	return smmuv3_q_full(f->evtq.log2, f->evtq.prod, f->evtq.cons);
+	smmuv3_outq_load_cons(f, &f->evtq);
+	return smmuv3_outq_full(&f->evtq);
 }
 
 static bool
@@ -86,11 +48,7 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 
 	if (!smmuv3_fe_evt_writable(f))
 		return SMMUV3_FE_PUT_UNWRITABLE;
-	slot = NULL;
-	if (!smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_EVTQ_ABORT))
-		slot = smmuv3_win_find(f->wins, &f->evtq.win, f->evtq.base +
-				sizeof(*slot) * smmuv3_q_slot(f->evtq.log2, f->evtq.prod),
-				sizeof(*slot));
+	slot = smmuv3_outq_slot(f, &f->evtq, SMMUV3_MODEL_KNOB_EVTQ_ABORT);
 	if (slot == NULL) {
 		/* Entries below PROD stay valid [7.2]. */
 		smmuv3_fe_evt_publish(f);
@@ -98,12 +56,7 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 		smmuv3_fe_gerror(f, SMMUV3_GERROR_EVENTQ_ABT);
 		return SMMUV3_FE_PUT_ABORTED;
 	}
-	/* Software has the lines of PROD and of the entries: they will be wanted soon. */
-	smmuv3_prefetch_write(evtq_reg(f, SMMUV3_EVENTQ_PROD));
-	if (f->evtq.log2 >= EVT_AHEAD_LOG2 && !(f->evtq.prod & 1))
-		smmuv3_prefetch_write((uint8_t *)slot - sizeof(*slot) *
-				smmuv3_q_slot(f->evtq.log2, f->evtq.prod) + sizeof(*slot) *
-				smmuv3_q_slot(f->evtq.log2, f->evtq.prod + EVT_AHEAD));
+	smmuv3_outq_prefetch(f, &f->evtq, slot, SMMUV3_EVENTQ_PROD);
 	*slot = *evt;
 	f->evtq.prod = smmuv3_q_add(f->evtq.log2, f->evtq.prod, 1);
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS);
@@ -123,30 +76,18 @@ smmuv3_fe_evt_report(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 	if (!evtq_running(f) || f->evtq.ovflg != (f->evtq.cons & SMMUV3_Q_OVFLG))
 		return;
 	smmuv3_fe_evt_publish(f);
-	f->evtq.ovflg ^= SMMUV3_Q_OVFLG;
-	smmuv3_fe_own(f, SMMUV3_FE_EVENTQ_PROD, f->evtq.prod | f->evtq.ovflg);
+	smmuv3_outq_overflow(f, &f->evtq);
 }
 
 void
 smmuv3_fe_evt_publish(struct smmuv3_fe *f)
 {
-	uint32_t before = f->evtq.shown;
+	uint32_t before;
 
-	if (f->evtq.prod == before)
+	if (f->evtq.prod == f->evtq.shown)
 		return;
 	f->ops->publish(f->be);
-	f->evtq.shown = f->evtq.prod;
-	/* Release: records before PROD. Pairs with smmuv3_load_prod(). */
-	smmuv3_fe_own(f, SMMUV3_FE_EVENTQ_PROD, f->evtq.prod | f->evtq.ovflg);
-	if (!(f->irq_ctrl.ack & SMMUV3_IRQ_CTRL_EVENTQ))
-		return;
-	/*
-	 * PROD is stored, then CONS is read: software that goes to sleep stores
-	 * CONS, then reads PROD, both with a full barrier between, so that one of
-	 * the two sees the other.
-	 */
-	smmuv3_io_mb();
-	evtq_load_cons(f);
-	if (smmuv3_q_pos(f->evtq.log2, f->evtq.cons) == before)
+	before = smmuv3_outq_show(f, &f->evtq);
+	if (f->irq_ctrl.ack & SMMUV3_IRQ_CTRL_EVENTQ && smmuv3_outq_was_empty(f, &f->evtq, before))
 		smmuv3_fe_irq_evtq(f);
 }

@@ -10,7 +10,7 @@
  * back end through struct smmuv3_fe_ops; events come from it through
  * smmuv3_fe_evt_put().
  *
- *	front end	regs.c cmdq.c evtq.c priq.c irq.c	needs win.c and log.c only
+ *	front end	regs.c cmdq.c outq.c evtq.c priq.c irq.c	needs win.c and log.c only
  *	back end	everything else, see internal.h
  *
  * All functions run on the stepping thread, or with stepping excluded. Words
@@ -142,6 +142,22 @@ struct smmuv3_fe_ctrl {
 	uint32_t wait;		/* steps until the next bit is acknowledged */
 };
 
+/* A queue that the SMMU writes: outq.c. */
+struct smmuv3_outq {
+	const char *name;
+	uint32_t entry;		/* bytes */
+	uint32_t cons_offset;
+	enum smmuv3_fe_reg prod_reg;
+	uint32_t log2;
+	uint64_t base;
+	uint32_t prod;		/* position of the next record */
+	uint32_t shown;		/* position that software sees */
+	uint32_t ovflg;
+	uint32_t cons;		/* last seen, with OVACKFLG */
+	unsigned int win;	/* hint */
+	bool bad_cons;		/* reported already */
+};
+
 struct smmuv3_fe {
 	uint8_t *regs;
 	const struct smmuv3_fe_ops *ops;
@@ -174,30 +190,11 @@ struct smmuv3_fe {
 		bool stopped;		/* PROD made no sense: until CMDQEN is toggled */
 	} cmdq;
 
-	struct {
-		uint64_t base;
-		uint32_t log2;
-		uint32_t prod;		/* position of the next record */
-		uint32_t shown;		/* position that software sees */
-		uint32_t ovflg;
-		uint32_t cons;		/* last seen, with OVACKFLG */
-		unsigned int win;
-		bool bad_cons;		/* reported already */
-	} evtq;
-
-	struct {
-		uint64_t base;
-		uint64_t nb;		/* records put, ever */
-		uint32_t log2;
-		uint32_t prod;
-		uint32_t shown;
-		uint32_t ovflg;
-		uint32_t cons;		/* last seen, with OVACKFLG */
-		unsigned int win;
-		bool over;		/* overflow: nothing is written until it is acknowledged */
-		bool last;		/* one put since PROD was stored has Last set */
-		bool bad_cons;
-	} priq;
+	struct smmuv3_outq evtq;
+	struct smmuv3_outq priq;
+	uint64_t nb_pprs;	/* records put into the PRIQ, ever */
+	bool pri_over;		/* overflow: nothing is written until it is acknowledged */
+	bool pri_last;		/* one put since its PROD was stored has Last set */
 	unsigned int msi_win;
 };
 
@@ -236,6 +233,53 @@ smmuv3_fe_knob(const struct smmuv3_fe *f, enum smmuv3_model_knob knob)
 unsigned int smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max);
 void smmuv3_fe_cmdq_on(struct smmuv3_fe *f);
 
+/* outq.c */
+/* It is switched on: what its registers say. */
+void smmuv3_outq_on(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, uint64_t prod,
+		unsigned int max_log2);
+void smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q);
+/* Toggle OVFLG; what filled the queue is shown already. */
+void smmuv3_outq_overflow(struct smmuv3_fe *f, struct smmuv3_outq *q);
+/* Store PROD. Returns the position that software saw before. */
+uint32_t smmuv3_outq_show(struct smmuv3_fe *f, struct smmuv3_outq *q);
+/* Had software taken all that was before @p before? For interrupts. */
+bool smmuv3_outq_was_empty(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t before);
+
+static inline bool
+smmuv3_outq_full(const struct smmuv3_outq *q)
+{
+	return smmuv3_q_full(q->log2, q->prod, q->cons);
+}
+
+/* Where the next record goes, or NULL: its write aborts. */
+static inline void *
+smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_knob abort)
+{
+	if (smmuv3_fe_knob_take(f, abort))
+		return NULL;
+	return smmuv3_win_find(f->wins, &q->win, q->base + (uint64_t)q->entry *
+			smmuv3_q_slot(q->log2, q->prod), q->entry);
+}
+
+/*
+ * Software has the lines of PROD and of the entries: they will be wanted soon, the
+ * line of the record so far ahead at the first record of a line.
+ */
+#define SMMUV3_OUTQ_AHEAD	16
+#define SMMUV3_OUTQ_AHEAD_LOG2	6
+
+static inline void
+smmuv3_outq_prefetch(const struct smmuv3_fe *f, const struct smmuv3_outq *q, void *slot,
+		uint32_t prod_offset)
+{
+	uint32_t at = smmuv3_q_slot(q->log2, q->prod);
+
+	smmuv3_prefetch_write(smmuv3_reg32(f->regs, prod_offset));
+	if (q->log2 >= SMMUV3_OUTQ_AHEAD_LOG2 && (at * q->entry) % 64 == 0)
+		smmuv3_prefetch_write((uint8_t *)slot - (size_t)q->entry * at + (size_t)q->entry *
+				smmuv3_q_slot(q->log2, q->prod + SMMUV3_OUTQ_AHEAD));
+}
+
 /* evtq.c */
 enum smmuv3_fe_put {
 	SMMUV3_FE_PUT_OK,
@@ -258,7 +302,7 @@ enum smmuv3_fe_ppr {
 	SMMUV3_FE_PPR_LOST,	/* the same, but found out when the record counted as written */
 };
 enum smmuv3_fe_ppr smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr);
-/* Did software free the entry of record number @p nb (as f->priq.nb counts) by CONS? */
+/* Did software free the entry of record number @p nb (as f->nb_pprs counts) by CONS? */
 bool smmuv3_fe_ppr_freed(struct smmuv3_fe *f, uint64_t nb);
 void smmuv3_fe_priq_show(struct smmuv3_fe *f);
 void smmuv3_fe_priq_on(struct smmuv3_fe *f);

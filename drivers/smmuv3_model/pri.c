@@ -67,7 +67,7 @@ smmuv3_pri_send(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_grou
 	case SMMUV3_FE_PPR_PUT:
 		if (!last)
 			return;
-		g->last_nb = m->fe.priq.nb;
+		g->last_nb = m->fe.nb_pprs;
 		if (g->owed++ == 0)
 			g->first_nb = g->last_nb;
 		if (g->slot == NULL)

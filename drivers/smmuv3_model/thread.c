@@ -51,7 +51,7 @@ thread_main(void *arg)
 		if (smmuv3_step(m, THREAD_BUDGET, steps++ % THREAD_FULL == 0) != 0) {
 			idle = 0;
 			/* Functions ask again and again until software acknowledges: let it. */
-			if (m->fe.priq.over) {
+			if (m->fe.pri_over) {
 				pthread_mutex_unlock(&m->lock);
 				sched_yield();
 				pthread_mutex_lock(&m->lock);

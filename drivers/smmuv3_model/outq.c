@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* What the event queue and the PRIQ have in common: the SMMU writes them [3.5.1]. */
+
+#include "front.h"
+
+void
+smmuv3_outq_on(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, uint64_t prod,
+		unsigned int max_log2)
+{
+	uint64_t size;
+
+	q->log2 = SMMUV3_GET(SMMUV3_Q_BASE_LOG2SIZE, base);
+	if (q->log2 > max_log2)
+		q->log2 = max_log2;
+	size = (uint64_t)q->entry << q->log2;
+	if (size < 32)
+		size = 32;
+	q->base = base & SMMUV3_Q_BASE_ADDR & ~(size - 1);
+	q->prod = smmuv3_q_pos(q->log2, (uint32_t)prod);
+	q->shown = q->prod;
+	q->ovflg = (uint32_t)prod & SMMUV3_Q_OVFLG;
+	q->bad_cons = false;
+	smmuv3_outq_load_cons(f, q);
+}
+
+/* Pairs with smmuv3_store_cons(): the slots it freed have been read. */
+void
+smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q)
+{
+	uint32_t cons = atomic_load_explicit(smmuv3_reg32(f->regs, q->cons_offset),
+			memory_order_acquire);
+
+	if (!smmuv3_q_legal(q->log2, q->shown, cons)) {
+		if (!q->bad_cons)
+			smmuv3_log_add(f->log, "%s_CONS 0x%x is no legal partner of PROD 0x%x",
+					q->name, cons, q->shown);
+		q->bad_cons = true;
+		/* CONSTRAINED UNPREDICTABLE [3.5.1]: a queue that is full. */
+		cons = (uint32_t)(q->shown ^ (UINT32_C(1) << q->log2)) |
+			(cons & SMMUV3_Q_OVFLG);
+	}
+	q->cons = cons;
+}
+
+/* Release: records before PROD. Pairs with smmuv3_load_prod(). */
+static void
+outq_own(struct smmuv3_fe *f, const struct smmuv3_outq *q)
+{
+	smmuv3_fe_own(f, q->prod_reg, q->prod | q->ovflg);
+}
+
+void
+smmuv3_outq_overflow(struct smmuv3_fe *f, struct smmuv3_outq *q)
+{
+	q->ovflg ^= SMMUV3_Q_OVFLG;
+	outq_own(f, q);
+}
+
+uint32_t
+smmuv3_outq_show(struct smmuv3_fe *f, struct smmuv3_outq *q)
+{
+	uint32_t before = q->shown;
+
+	q->shown = q->prod;
+	outq_own(f, q);
+	return before;
+}
+
+/*
+ * PROD is stored, then CONS is read: software that goes to sleep stores CONS, then
+ * reads PROD, both with a full barrier between, so that one of the two sees the other.
+ */
+bool
+smmuv3_outq_was_empty(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t before)
+{
+	smmuv3_io_mb();
+	smmuv3_outq_load_cons(f, q);
+	return smmuv3_q_pos(q->log2, q->cons) == before;
+}
