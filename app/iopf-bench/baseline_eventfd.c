@@ -356,11 +356,10 @@ evfd_unmap(struct mode *mode)
 }
 
 static bool
-evfd_check(struct mode *mode, uint64_t faults)
+evfd_check(struct mode *mode)
 {
 	struct evfd *e = mode->priv;
 
-	(void)faults;
 	if (e->strange != 0 || e->lost != 0)
 		bench_error("%s: %u events could not be resolved, %u were lost", mode->ops->name,
 				e->strange, e->lost);

@@ -179,11 +179,10 @@ null_unmap(struct mode *mode)
 }
 
 static bool
-null_check(struct mode *mode, uint64_t faults)
+null_check(struct mode *mode)
 {
 	struct null *null = mode->priv;
 
-	(void)faults;
 	if (null->strange != 0)
 		bench_error("null: %u events were no stalls of the region", null->strange);
 	return baseline_smmu_check(&null->smmu) && null->strange == 0;

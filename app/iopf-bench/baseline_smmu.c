@@ -60,7 +60,7 @@ baseline_smmu_create(struct baseline_smmu *smmu, const char *name, uint32_t page
 	memset(smmu, 0, sizeof(*smmu));
 	smmu->arena_size = FIXED_BYTES + table_bytes;
 	smmu->mem_size = (size_t)pages * BENCH_PAGE_SIZE;
-	smmu->model = bench_model(name);
+	smmu->model = bench_model(name, 0);
 	if (smmu->model == NULL)
 		return -errno;
 	smmu->regs = smmuv3_model_regs(smmu->model);

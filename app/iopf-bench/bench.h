@@ -8,9 +8,9 @@
  * iopf-bench: the same page faults served in several ways ("modes"), in turns.
  *
  *	main.c		options
- *	cases.c		rounds of cells: one cell is one mode at one depth
+ *	cases.c		rounds: a cell is one case, a mode at a depth, in one of them
  *	loop.c		one cell: requesters in a closed loop, their latencies
- *	mode_polled.c	the product
+ *	mode_polled.c	the product, for devices that stall and for those that ask for pages
  *	baseline_*.c	what it is compared with
  *	report.c	table, ratios, JSON
  *
@@ -27,9 +27,13 @@
 #define BENCH_PAGE_SIZE		4096
 #define BENCH_OP_SIZE		64
 #define BENCH_SID		8
-#define BENCH_MAX_DEPTH		512	/* STALL_MAX of the models */
+#define BENCH_MAX_DEPTH		512	/* STALL_MAX of the models; of page requests as well */
 #define BENCH_MAX_DEPTHS	16
 #define BENCH_MAX_ROUNDS	200
+#define BENCH_MAX_CASES		128
+#define BENCH_NB_GROUPS		6	/* of 1, 2, 4, ... pages */
+#define BENCH_GROUP_LOG2	3	/* at all depths */
+#define BENCH_MIN_WRITES	8	/* for each that is under way */
 #define BENCH_BURST		32	/* the default of struct iopf_poller_conf */
 
 /* A round during which others used more than this share of one core is not counted. */
@@ -67,12 +71,21 @@ double hist_percentile(const struct hist *h, double share);
 /* Median round trip of a cache line between two cores in nanoseconds, negative on error. */
 double pingpong_ns(int cpu_a, int cpu_b);
 
+struct bench_case {
+	unsigned int mode;		/* of this run */
+	unsigned int depth;		/* writes under way; 0: the servicer alone, see drain_run() */
+	unsigned int group_log2;	/* pages of a write, asked for in one group */
+	char name[32];
+};
+
 struct bench_conf {
 	unsigned int modes[8];		/* indices into bench_modes[] */
 	unsigned int nb_modes;
 	unsigned int depths[BENCH_MAX_DEPTHS];
 	unsigned int nb_depths;
 	unsigned int max_depth;
+	struct bench_case cases[BENCH_MAX_CASES]; /* those of a depth in a row */
+	unsigned int nb_cases;
 	unsigned int rounds;
 	unsigned int faults;		/* pages of each mode's region, one fault each per cell */
 	unsigned int budget_ms;		/* of a cell, after its warm-up */
@@ -88,6 +101,7 @@ struct mode;
 struct mode_ops {
 	const char *name;
 	const char *what;
+	bool requests;		/* page requests instead of stalls */
 	/* Fill model, va, mem; all is up, nothing is mapped, no thread runs. 0 or -errno. */
 	int (*setup)(struct mode *mode, const struct bench_conf *conf);
 	/* The servicer's threads, for one cell. 0 or -errno. */
@@ -103,8 +117,8 @@ struct mode_ops {
 	int (*serve_drain)(struct mode *mode);
 	/* Nothing runs: take all pages away, so that each faults again. 0 or -errno. */
 	int (*unmap)(struct mode *mode);
-	/* Is all well after so many faults? Says what is not. */
-	bool (*check)(struct mode *mode, uint64_t faults);
+	/* Is all well after mode->faults? Says what is not. */
+	bool (*check)(struct mode *mode);
 	void (*teardown)(struct mode *mode);
 };
 
@@ -115,47 +129,52 @@ struct mode {
 	struct loop *loop;
 	uint64_t va;		/* of the region, for the device */
 	uint8_t *mem;		/* of the region, for the CPU */
-	uint64_t faults;	/* of all cells so far */
+	uint64_t faults;	/* of all cells so far: answers */
+	uint64_t pages;		/* ... the same without groups */
 	void *priv;
 };
 
 extern const struct mode_ops mode_polled;
+extern const struct mode_ops mode_pri;
 extern const struct mode_ops mode_null;
 extern const struct mode_ops mode_eventfd;
 extern const struct mode_ops mode_local;
 extern const struct mode_ops *const bench_modes[];
 extern const unsigned int bench_nb_modes;
 
-/* All models are made alike. NULL with errno. */
-struct smmuv3_model *bench_model(const char *name);
+/* All models are made alike, but for their features (SMMUV3_MODEL_PRI...). NULL with errno. */
+struct smmuv3_model *bench_model(const char *name, uint32_t features);
 
-/* What one cell gave. */
+/* What one cell gave; of the servicer alone only the first, the cycles of each turn. */
 struct cell {
-	struct hist service;	/* cycles from the EVTQ PROD store to the RESUME consumed */
+	struct hist service;	/* cycles from the queue's PROD store to the answer consumed */
 	struct hist whole;	/* cycles from the first try to the end */
 	uint64_t cycles;	/* of the measured part */
 };
 
 /*
  * The requesters of one mode. loop_reset(), then loop_fill() while nobody runs,
- * then loop_end(): verifies and unmaps. With refill, whoever is done goes on.
+ * then loop_end(): verifies and unmaps. With a depth, whoever is done goes on.
  */
 struct loop *loop_create(struct mode *mode, const struct bench_conf *conf);
 void loop_destroy(struct loop *loop);
-void loop_reset(struct loop *loop, const struct bench_conf *conf, struct cell *cell, bool refill);
+void loop_reset(struct loop *loop, const struct bench_conf *conf, const struct bench_case *c,
+		struct cell *cell);
 bool loop_fill(struct loop *loop, unsigned int n);
-int loop_end(struct mode *mode, unsigned int depth);
+/* Pages that wait for an answer. */
+unsigned int loop_waiting(const struct mode *mode);
+int loop_end(struct mode *mode, const struct bench_case *c);
 /* One cell in a closed loop. 0, or -errno after a line that says what happened. */
-int loop_run(struct mode *mode, const struct bench_conf *conf, unsigned int depth,
+int loop_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell);
 
 /*
  * The servicer alone: the model fills the queue and stops, the servicer empties
- * it. Sets the nanoseconds per fault. 0, or -errno after a line that says what
- * happened.
+ * it. 0, or -errno after a line that says what happened.
  */
 #define DRAIN_DEPTH	256
-int drain_run(struct mode *mode, const struct bench_conf *conf, double *ns);
+int drain_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
+		struct cell *cell);
 
 struct round {
 	double pingpong_ns;	/* the longer one of before and after */
@@ -168,19 +187,19 @@ struct results {
 	const struct bench_conf *conf;
 	double cycles_per_ns;
 	struct round *rounds;
-	struct cell *cells;	/* [round][depth][mode] */
-	double *drain_ns;	/* [round][mode]; 0: the mode has none */
+	struct cell *cells;	/* [round][case] */
 	unsigned int nb_counted;
 	bool noisy;		/* too few quiet rounds: all are counted */
 };
 
 static inline struct cell *
-results_cell(const struct results *res, unsigned int round, unsigned int depth, unsigned int mode)
+results_cell(const struct results *res, unsigned int round, unsigned int c)
 {
-	return &res->cells[((size_t)round * res->conf->nb_depths + depth) * res->conf->nb_modes +
-			mode];
+	return &res->cells[(size_t)round * res->conf->nb_cases + c];
 }
 
+/* Which cases the modes and depths of a run give. */
+void cases_make(struct bench_conf *conf);
 /* Run everything. 0, or -errno after a line that says what happened. */
 int cases_run(const struct bench_conf *conf, struct results *res);
 void results_free(struct results *res);
@@ -190,9 +209,9 @@ void results_free(struct results *res);
  */
 enum metric {
 	METRIC_P50,	/* of the service latency */
+	METRIC_P50_PAGE, /* ... divided by the pages of a group */
 	METRIC_P99,
-	METRIC_RATE,
-	METRIC_DRAIN,	/* faults per microsecond of the servicer alone; has no depth */
+	METRIC_RATE,	/* pages per microsecond; in a case of the servicer alone its own */
 };
 
 struct spread {
@@ -202,19 +221,19 @@ struct spread {
 
 struct ratio {
 	char name[64];
-	unsigned int depth;
 	struct spread all;	/* over the rounds that count */
 	struct spread fast;	/* over those of them with close cores */
 };
 
-#define BENCH_MAX_RATIOS	12
+#define BENCH_MAX_RATIOS	16
 /* Those that the modes and depths of this run allow. Returns how many. */
 unsigned int ratios_make(const struct results *res, struct ratio *ratios);
-double results_metric(const struct results *res, unsigned int round, unsigned int depth,
-		unsigned int mode, enum metric metric);
-/* Of one mode at one depth, over the rounds that count. */
-struct spread results_spread(const struct results *res, unsigned int depth, unsigned int mode,
+double results_metric(const struct results *res, unsigned int round, unsigned int c,
 		enum metric metric);
+/* Over the rounds that count. */
+struct spread results_spread(const struct results *res, unsigned int c, enum metric metric);
+/* All samples of these rounds. */
+void results_sum(const struct results *res, unsigned int c, struct cell *sum);
 static inline const char *
 results_mode(const struct results *res, unsigned int mode)
 {

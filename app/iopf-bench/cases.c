@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Rounds. In each, every mode serves one cell at every depth, the modes taking
- * turns within a depth (and changing who begins), so that what changes on the
- * machine changes for all of them. Only the threads of the mode under test run.
+ * Rounds. In each, every case is measured once, those of a depth taking turns (and
+ * changing who begins), so that what changes on the machine changes for all of
+ * them. Only the threads of the mode under test run.
  */
 
 #include <errno.h>
@@ -23,16 +23,61 @@
 #define LINE_SECONDS	5
 
 const struct mode_ops *const bench_modes[] = { &mode_polled, &mode_null, &mode_eventfd,
-	&mode_local };
+	&mode_local, &mode_pri };
 const unsigned int bench_nb_modes = sizeof(bench_modes) / sizeof(bench_modes[0]);
 
 struct smmuv3_model *
-bench_model(const char *name)
+bench_model(const char *name, uint32_t features)
 {
 	return smmuv3_model_create(&(struct smmuv3_model_conf){ .name = name,
-			.stall_max = BENCH_MAX_DEPTH,
+			.stall_max = BENCH_MAX_DEPTH, .features = features,
 			/* Each page is used once: a larger TLB would only cost the model. */
 			.tlb_log2 = 6 });
+}
+
+static void
+case_add(struct bench_conf *conf, unsigned int mode, unsigned int depth, unsigned int group_log2)
+{
+	struct bench_case *c = &conf->cases[conf->nb_cases++];
+	const char *name = bench_modes[conf->modes[mode]]->name;
+
+	c->mode = mode;
+	c->depth = depth;
+	c->group_log2 = group_log2;
+	if (depth == 0)
+		snprintf(c->name, sizeof(c->name), "%s_drain", name);
+	else if (group_log2 == 0)
+		snprintf(c->name, sizeof(c->name), "%s_d%u", name, depth);
+	else
+		snprintf(c->name, sizeof(c->name), "%s_g%u_d%u", name, 1u << group_log2, depth);
+}
+
+/* Groups of all sizes at the first depth, of 8 at the others: as large as credits and pages allow. */
+static bool
+case_fits(const struct bench_conf *conf, unsigned int d, unsigned int group_log2)
+{
+	unsigned int pages = conf->depths[d] << group_log2;
+
+	return pages <= BENCH_MAX_DEPTH && BENCH_MIN_WRITES * pages <= conf->faults &&
+			(d == 0 || group_log2 == BENCH_GROUP_LOG2);
+}
+
+void
+cases_make(struct bench_conf *conf)
+{
+	unsigned int d, m, g;
+
+	for (d = 0; d < conf->nb_depths; d++) {
+		for (m = 0; m < conf->nb_modes; m++) {
+			case_add(conf, m, conf->depths[d], 0);
+			for (g = 1; bench_modes[conf->modes[m]]->requests && g < BENCH_NB_GROUPS; g++)
+				if (case_fits(conf, d, g))
+					case_add(conf, m, conf->depths[d], g);
+		}
+	}
+	for (m = 0; m < conf->nb_modes; m++)
+		if (bench_modes[conf->modes[m]]->drain != NULL)
+			case_add(conf, m, 0, 0);
 }
 
 static double
@@ -81,7 +126,7 @@ struct progress {
 };
 
 static void
-progress_step(struct progress *p, const char *mode, unsigned int depth)
+progress_step(struct progress *p, const char *name)
 {
 	double now = seconds();
 	unsigned int i, fill = p->done * BAR_WIDTH / p->cells;
@@ -90,7 +135,7 @@ progress_step(struct progress *p, const char *mode, unsigned int depth)
 		fprintf(stderr, "\r[");
 		for (i = 0; i < BAR_WIDTH; i++)
 			fputc(i < fill ? '#' : '.', stderr);
-		fprintf(stderr, "] %3u%%  %-8s depth %-3u", p->done * 100 / p->cells, mode, depth);
+		fprintf(stderr, "] %3u%%  %-16s", p->done * 100 / p->cells, name);
 		fflush(stderr);
 	} else if (now - p->said >= LINE_SECONDS) {
 		fprintf(stderr, "iopf-bench: %u%% after %.0f s\n", p->done * 100 / p->cells,
@@ -107,12 +152,36 @@ progress_end(const struct progress *p)
 		fprintf(stderr, "\r\033[K");
 }
 
+/* The cases of a depth, the r-th of them first. */
+static int
+cases_turn(struct results *res, struct mode *modes, unsigned int r, unsigned int first,
+		unsigned int n, struct progress *progress)
+{
+	const struct bench_conf *conf = res->conf;
+	const struct bench_case *c;
+	struct cell *cell;
+	unsigned int i, at;
+	int ret;
+
+	for (i = 0; i < n; i++) {
+		at = first + (r + i) % n;
+		c = &conf->cases[at];
+		cell = results_cell(res, r, at);
+		progress_step(progress, c->name);
+		ret = c->depth == 0 ? drain_run(&modes[c->mode], conf, c, cell) :
+				loop_run(&modes[c->mode], conf, c, cell);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
 static int
 round_run(struct results *res, struct mode *modes, unsigned int r, struct progress *progress)
 {
 	const struct bench_conf *conf = res->conf;
 	struct round *round = &res->rounds[r];
-	unsigned int d, i, m;
+	unsigned int i, n;
 	double all, own, all_end, after;
 	int ret;
 
@@ -120,20 +189,11 @@ round_run(struct results *res, struct mode *modes, unsigned int r, struct progre
 	all = busy_all();
 	own = busy_own();
 	round->seconds = -seconds();
-	for (d = 0; d < conf->nb_depths; d++) {
-		for (i = 0; i < conf->nb_modes; i++) {
-			m = (r + i) % conf->nb_modes;
-			progress_step(progress, modes[m].ops->name, conf->depths[d]);
-			ret = loop_run(&modes[m], conf, conf->depths[d],
-					results_cell(res, r, d, m));
-			if (ret < 0)
-				return ret;
-		}
-	}
-	for (i = 0; i < conf->nb_modes; i++) {
-		m = (r + i) % conf->nb_modes;
-		ret = modes[m].ops->drain == NULL ? 0 :
-				drain_run(&modes[m], conf, &res->drain_ns[r * conf->nb_modes + m]);
+	for (i = 0; i < conf->nb_cases; i += n) {
+		for (n = 1; i + n < conf->nb_cases; n++)
+			if (conf->cases[i + n].depth != conf->cases[i].depth)
+				break;
+		ret = cases_turn(res, modes, r, i, n, progress);
 		if (ret < 0)
 			return ret;
 	}
@@ -172,29 +232,41 @@ mode_check(struct mode *mode)
 {
 	static const struct {
 		enum smmuv3_model_stat stat;
-		bool all;	/* one for each fault, or none at all */
+		enum { NONE, STALLS, GROUPS, REQUESTS } of;	/* one for each */
 	} want[] = {
-		{ SMMUV3_MODEL_STAT_STALLS, true },
-		{ SMMUV3_MODEL_STAT_EVENTS, true },
-		{ SMMUV3_MODEL_STAT_RESUMES, true },
-		{ SMMUV3_MODEL_STAT_RESUMES_STALE, false },
-		{ SMMUV3_MODEL_STAT_EVENTS_LOST, false },
-		{ SMMUV3_MODEL_STAT_TERMINATED, false },
-		{ SMMUV3_MODEL_STAT_CERRORS, false },
+		{ SMMUV3_MODEL_STAT_STALLS, STALLS },
+		{ SMMUV3_MODEL_STAT_EVENTS, STALLS },
+		{ SMMUV3_MODEL_STAT_RESUMES, STALLS },
+		{ SMMUV3_MODEL_STAT_RESUMES_STALE, NONE },
+		{ SMMUV3_MODEL_STAT_EVENTS_LOST, NONE },
+		{ SMMUV3_MODEL_STAT_TERMINATED, NONE },
+		{ SMMUV3_MODEL_STAT_CERRORS, NONE },
+		{ SMMUV3_MODEL_STAT_PPRS, REQUESTS },
+		{ SMMUV3_MODEL_STAT_PRI_GROUPS, GROUPS },
+		{ SMMUV3_MODEL_STAT_PRI_RESPS, GROUPS },
+		{ SMMUV3_MODEL_STAT_PRI_RESPS_STALE, NONE },
+		{ SMMUV3_MODEL_STAT_PPRS_LOST, NONE },
+		{ SMMUV3_MODEL_STAT_ATC_TIMEOUTS, NONE },
+	};
+	const uint64_t count[] = {
+		[STALLS] = mode->ops->requests ? 0 : mode->faults,
+		[GROUPS] = mode->ops->requests ? mode->faults : 0,
+		[REQUESTS] = mode->ops->requests ? mode->pages : 0,
 	};
 	struct smmuv3_model *model = mode->model;
 	unsigned int i, n;
 	uint64_t have;
 	bool ok;
 
-	ok = mode->ops->check(mode, mode->faults);
+	ok = mode->ops->check(mode);
 	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		have = smmuv3_model_stat(model, want[i].stat);
-		if (have == (want[i].all ? mode->faults : 0))
+		if (have == count[want[i].of])
 			continue;
 		ok = false;
-		bench_error("%s: %lu faults, but the model counts %lu of %s", mode->ops->name,
-				(unsigned long)mode->faults, (unsigned long)have,
+		bench_error("%s: %lu faults on %lu pages, but the model counts %lu of %s",
+				mode->ops->name, (unsigned long)mode->faults,
+				(unsigned long)mode->pages, (unsigned long)have,
 				smmuv3_model_stat_name(want[i].stat));
 	}
 	n = smmuv3_model_driver_errors(model);
@@ -255,16 +327,14 @@ cases_run(const struct bench_conf *conf, struct results *res)
 	res->conf = conf;
 	res->cycles_per_ns = (double)rte_get_tsc_hz() * 1e-9;
 	res->rounds = calloc(conf->rounds, sizeof(*res->rounds));
-	res->cells = calloc((size_t)conf->rounds * conf->nb_depths * conf->nb_modes,
-			sizeof(*res->cells));
-	res->drain_ns = calloc((size_t)conf->rounds * conf->nb_modes, sizeof(*res->drain_ns));
-	if (res->rounds == NULL || res->cells == NULL || res->drain_ns == NULL) {
+	res->cells = calloc((size_t)conf->rounds * conf->nb_cases, sizeof(*res->cells));
+	if (res->rounds == NULL || res->cells == NULL) {
 		bench_error("no memory for the results of %u rounds; take fewer with --rounds",
 				conf->rounds);
 		return -ENOMEM;
 	}
 	ret = modes_setup(conf, modes);
-	progress.cells = conf->rounds * conf->nb_depths * conf->nb_modes;
+	progress.cells = conf->rounds * conf->nb_cases;
 	progress.start = progress.said = seconds();
 	for (i = 0; i < conf->rounds && ret == 0; i++)
 		ret = round_run(res, modes, i, &progress);
@@ -286,5 +356,4 @@ results_free(struct results *res)
 {
 	free(res->rounds);
 	free(res->cells);
-	free(res->drain_ns);
 }

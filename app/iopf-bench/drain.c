@@ -4,7 +4,7 @@
 /*
  * What one core can serve. In a closed loop the slower of the two cores sets the
  * rate, and with a model of an SMMU that is soon the model's. So here they take
- * turns: the model records DRAIN_DEPTH stalls and stands still, the servicer takes
+ * turns: the model records DRAIN_DEPTH faults and stands still, the servicer takes
  * and answers them all, the model goes on. Only the servicer's turn is timed.
  */
 
@@ -21,7 +21,7 @@
 struct drain {
 	struct mode *mode;
 	const struct bench_conf *conf;
-	struct hist hist;	/* cycles of each turn */
+	struct hist *hist;	/* cycles of each turn */
 	/* Turns given to the servicer, and turns it has taken; UINT32_MAX ends it. */
 	_Atomic uint32_t given;
 	_Atomic uint32_t taken;
@@ -46,7 +46,7 @@ drain_servicer(void *arg)
 			continue;
 		}
 		t0 = smmuv3_model_cycles();
-		hist_add(&d->hist, d->mode->ops->drain(d->mode, DRAIN_DEPTH) - t0);
+		hist_add(d->hist, d->mode->ops->drain(d->mode, DRAIN_DEPTH) - t0);
 		atomic_store_explicit(&d->taken, ++turn, memory_order_release);
 	}
 }
@@ -71,7 +71,7 @@ drain_model(void *arg)
 		if (!loop_fill(d->mode->loop, DRAIN_DEPTH))
 			d->error = -EAGAIN;
 		drain_steps(model);
-		if (smmuv3_model_stalls_outstanding(model) != DRAIN_DEPTH)
+		if (loop_waiting(d->mode) != DRAIN_DEPTH)
 			d->error = -EIO;
 		atomic_store_explicit(&d->given, turn, memory_order_release);
 		/* Pairs with the release in drain_servicer(): all answers are in the CMDQ. */
@@ -104,7 +104,8 @@ drain_threads(struct drain *d)
 }
 
 int
-drain_run(struct mode *mode, const struct bench_conf *conf, double *ns)
+drain_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
+		struct cell *cell)
 {
 	static struct drain d;
 	int ret;
@@ -112,7 +113,8 @@ drain_run(struct mode *mode, const struct bench_conf *conf, double *ns)
 	memset(&d, 0, sizeof(d));
 	d.mode = mode;
 	d.conf = conf;
-	loop_reset(mode->loop, conf, NULL, false);
+	d.hist = &cell->service;
+	loop_reset(mode->loop, conf, c, cell);
 	ret = mode->ops->serve_drain != NULL ? mode->ops->serve_drain(mode) : 0;
 	if (ret == 0) {
 		ret = drain_threads(&d);
@@ -124,6 +126,5 @@ drain_run(struct mode *mode, const struct bench_conf *conf, double *ns)
 				mode->ops->name, DRAIN_DEPTH, strerror(-ret));
 		return ret;
 	}
-	*ns = hist_percentile(&d.hist, 0.5) / DRAIN_DEPTH;
-	return loop_end(mode, DRAIN_DEPTH);
+	return loop_end(mode, c);
 }

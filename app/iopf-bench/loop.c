@@ -3,8 +3,8 @@
 
 /*
  * Requesters, usually in a closed loop: `depth` writes are under way, each to a page of
- * its own that is not mapped; whoever is done takes the next page. All of it runs
- * on the model's thread, in the callback for finished DMAs.
+ * its own (or a group of pages) that is not mapped; whoever is done takes the next. All
+ * of it runs on the model's thread, in the callback for finished DMAs.
  *
  * The first sixteenth of the pages warms up. What is measured ends with the
  * submission of the last page, so that the depth is the same throughout.
@@ -24,55 +24,64 @@
 #define STUCK_SECONDS	10
 /* Bytes of a write: the page and the cell it belongs to, again and again. */
 #define WORDS		(BENCH_OP_SIZE / sizeof(uint64_t))
+/* Such words in each page of a group; nobody looks at those between them. */
+#define PAGE_WORDS	(BENCH_PAGE_SIZE / sizeof(uint64_t))
 
 struct loop {
 	struct mode *mode;
+	struct smmuv3_model_dma *engines[BENCH_NB_GROUPS];	/* one without groups */
 	struct cell *cell;
 	uint64_t stamp;		/* of the cell, in the upper half of each word written */
+	uint32_t group;		/* pages of a write */
 	uint32_t pages;
-	uint32_t warm;
+	uint32_t warm;		/* writes */
 	uint32_t next;		/* page */
 	uint32_t submitted;
 	_Atomic uint32_t done;	/* the main thread looks at it for progress */
 	uint32_t bad_status;
-	uint32_t bad_stalls;
+	uint32_t bad_faults;
 	uint32_t bad_submit;
 	bool refill;
 	uint64_t budget;	/* cycles */
 	uint64_t t_warm;
-	uint64_t (*buf)[WORDS];	/* of each outstanding write */
+	uint64_t *buf;		/* of each outstanding write */
 	uint32_t stamps;
 	sem_t end;
 };
 
-/* Not always the same line of a page: they would share one set of the CPU's cache. */
+/*
+ * Of the line of a page that is looked at. Not always the same: they would share one set
+ * of the CPU's cache.
+ */
 static uint64_t
-loop_offset(uint32_t page)
+loop_offset(const struct loop *loop, uint32_t page)
 {
 	return (uint64_t)page * BENCH_PAGE_SIZE +
-			page % (BENCH_PAGE_SIZE / BENCH_OP_SIZE) * BENCH_OP_SIZE;
+			page / loop->group % (BENCH_PAGE_SIZE / BENCH_OP_SIZE) * BENCH_OP_SIZE;
 }
 
 static bool
 loop_submit(struct loop *loop, uint32_t slot)
 {
-	uint64_t *words = loop->buf[slot];
+	size_t gap = (loop->group - 1) * PAGE_WORDS;
+	uint64_t *words = loop->buf + slot * (gap + WORDS);
 	struct smmuv3_model_op op = {
 		.type = SMMUV3_MODEL_WRITE,
-		.addr = loop->mode->va + loop_offset(loop->next),
+		.addr = loop->mode->va + loop_offset(loop, loop->next),
 		.buf = words,
-		.len = BENCH_OP_SIZE,
+		.len = gap * sizeof(*words) + BENCH_OP_SIZE,
 		.cookie = slot,
 	};
-	unsigned int i;
+	unsigned int i, page;
 
-	for (i = 0; i < WORDS; i++)
-		words[i] = loop->stamp | loop->next;
+	for (page = 0; page < loop->group; page++)
+		for (i = 0; i < WORDS; i++)
+			words[page * PAGE_WORDS + i] = loop->stamp | (loop->next + page);
 	if (smmuv3_model_dma_submit(loop->mode->dma, &op) < 0) {
 		loop->bad_submit++;
 		return false;
 	}
-	loop->next++;
+	loop->next += loop->group;
 	loop->submitted++;
 	return true;
 }
@@ -87,8 +96,9 @@ loop_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, vo
 	(void)dma;
 	if (done->status != SMMUV3_MODEL_OK)
 		loop->bad_status++;
-	if (done->nb_stalls != 1)
-		loop->bad_stalls++;
+	if (done->nb_stalls != !loop->mode->ops->requests ||
+			done->nb_groups != loop->mode->ops->requests)
+		loop->bad_faults++;
 
 	if (!loop->refill) {
 		atomic_store_explicit(&loop->done, n, memory_order_relaxed);
@@ -115,21 +125,27 @@ struct loop *
 loop_create(struct mode *mode, const struct bench_conf *conf)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
-	unsigned int depth;
+	struct smmuv3_model_dma_conf engine = { .sid = BENCH_SID, .on_done = loop_done, .ctx = loop,
+		.kind = mode->ops->requests ? SMMUV3_MODEL_DMA_ATS : SMMUV3_MODEL_DMA_PLAIN };
+	unsigned int depth, g;
 
 	if (loop == NULL)
 		return NULL;
 	loop->mode = mode;
 	sem_init(&loop->end, 0, 0);
 	depth = conf->max_depth > DRAIN_DEPTH ? conf->max_depth : DRAIN_DEPTH;
-	loop->buf = calloc(depth, sizeof(*loop->buf));
+	/* No larger with groups: the pages under way are as many at the most. */
+	loop->buf = calloc(mode->ops->requests ? BENCH_MAX_DEPTH : depth, mode->ops->requests ?
+			BENCH_PAGE_SIZE : BENCH_OP_SIZE);
 	if (loop->buf == NULL)
 		goto fail;
-	mode->dma = smmuv3_model_dma_create(mode->model, &(struct smmuv3_model_dma_conf){
-			.sid = BENCH_SID, .depth = depth, .on_done = loop_done,
-			.ctx = loop });
-	if (mode->dma == NULL)
-		goto fail;
+	for (g = 0; g < (mode->ops->requests ? BENCH_NB_GROUPS : 1); g++) {
+		engine.depth = depth >> g;
+		engine.group_pages = 1u << g;
+		loop->engines[g] = smmuv3_model_dma_create(mode->model, &engine);
+		if (loop->engines[g] == NULL)
+			goto fail;
+	}
 	return loop;
 fail:
 	loop_destroy(loop);
@@ -139,10 +155,12 @@ fail:
 void
 loop_destroy(struct loop *loop)
 {
+	unsigned int g;
+
 	if (loop == NULL)
 		return;
-	smmuv3_model_dma_destroy(loop->mode->dma);
-	loop->mode->dma = NULL;
+	for (g = 0; g < BENCH_NB_GROUPS; g++)
+		smmuv3_model_dma_destroy(loop->engines[g]);
 	sem_destroy(&loop->end);
 	free(loop->buf);
 	free(loop);
@@ -180,7 +198,8 @@ loop_verify(const struct loop *loop)
 	unsigned int i;
 
 	for (page = 0; page < loop->next; page++) {
-		words = (const uint64_t *)(const void *)(loop->mode->mem + loop_offset(page));
+		words = (const uint64_t *)(const void *)(loop->mode->mem +
+				loop_offset(loop, page));
 		for (i = 0; i < WORDS; i++) {
 			if (words[i] != (loop->stamp | page)) {
 				bad++;
@@ -192,25 +211,33 @@ loop_verify(const struct loop *loop)
 }
 
 void
-loop_reset(struct loop *loop, const struct bench_conf *conf, struct cell *cell, bool refill)
+loop_reset(struct loop *loop, const struct bench_conf *conf, const struct bench_case *c,
+		struct cell *cell)
 {
-	if (cell != NULL) {
-		hist_reset(&cell->service);
-		hist_reset(&cell->whole);
-		cell->cycles = 0;
-	}
+	hist_reset(&cell->service);
+	hist_reset(&cell->whole);
+	cell->cycles = 0;
+	loop->mode->dma = loop->engines[c->group_log2];
 	loop->cell = cell;
-	loop->refill = refill;
+	loop->refill = c->depth != 0;
 	loop->stamp = (uint64_t)++loop->stamps << 32;
-	loop->pages = conf->faults;
-	loop->warm = conf->faults / WARM_SHARE;
+	loop->group = 1u << c->group_log2;
+	loop->pages = conf->faults / loop->group * loop->group;
+	loop->warm = conf->faults / loop->group / WARM_SHARE;
 	loop->next = 0;
 	loop->submitted = 0;
 	atomic_store(&loop->done, 0);
 	loop->bad_status = 0;
-	loop->bad_stalls = 0;
+	loop->bad_faults = 0;
 	loop->bad_submit = 0;
 	loop->budget = rte_get_tsc_hz() / 1000 * conf->budget_ms;
+}
+
+unsigned int
+loop_waiting(const struct mode *mode)
+{
+	return mode->ops->requests ? smmuv3_model_dma_pri_outstanding(mode->dma) :
+			smmuv3_model_stalls_outstanding(mode->model);
 }
 
 bool
@@ -225,44 +252,44 @@ loop_fill(struct loop *loop, unsigned int n)
 }
 
 int
-loop_end(struct mode *mode, unsigned int depth)
+loop_end(struct mode *mode, const struct bench_case *c)
 {
 	struct loop *loop = mode->loop;
 	uint32_t bad = loop_verify(loop);
 
 	mode->faults += loop->submitted;
-	if (loop->bad_status || loop->bad_stalls || loop->bad_submit || bad) {
-		bench_error("%s at depth %u: of %u writes %u failed, %u did not stall exactly "
-				"once, %u were refused, %u pages hold other bytes",
-				mode->ops->name, depth, loop->submitted, loop->bad_status,
-				loop->bad_stalls, loop->bad_submit, bad);
+	mode->pages += loop->next;
+	if (loop->bad_status || loop->bad_faults || loop->bad_submit || bad) {
+		bench_error("%s: of %u writes %u failed, %u did not %s exactly once, %u were "
+				"refused, %u pages hold other bytes", c->name, loop->submitted,
+				loop->bad_status, loop->bad_faults,
+				mode->ops->requests ? "ask" : "stall", loop->bad_submit, bad);
 		return -EIO;
 	}
 	return mode->ops->unmap(mode);
 }
 
 static int
-loop_stuck(struct mode *mode, unsigned int depth)
+loop_stuck(struct mode *mode, const struct bench_case *c)
 {
-	bench_error("%s at depth %u: nothing was done for %d s (%u of %u writes ended, %u stalls "
-			"wait for an answer, %u driver errors); this is a defect, please report it",
-			mode->ops->name, depth, STUCK_SECONDS, atomic_load(&mode->loop->done),
-			mode->loop->submitted, smmuv3_model_stalls_outstanding(mode->model),
+	bench_error("%s: nothing was done for %d s (%u of %u writes ended, %u faults wait for an "
+			"answer, %u driver errors); this is a defect, please report it",
+			c->name, STUCK_SECONDS, atomic_load(&mode->loop->done),
+			mode->loop->submitted, loop_waiting(mode),
 			smmuv3_model_driver_errors(mode->model));
 	return -ETIMEDOUT;
 }
 
 int
-loop_run(struct mode *mode, const struct bench_conf *conf, unsigned int depth,
+loop_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell)
 {
 	struct loop *loop = mode->loop;
 	int ret;
 
-	loop_reset(loop, conf, cell, true);
-	if (!loop_fill(loop, depth)) {
-		bench_error("%s at depth %u: a DMA engine takes only %u writes",
-				mode->ops->name, depth, loop->submitted);
+	loop_reset(loop, conf, c, cell);
+	if (!loop_fill(loop, c->depth)) {
+		bench_error("%s: a DMA engine takes only %u writes", c->name, loop->submitted);
 		return -EAGAIN;
 	}
 	ret = mode->ops->serve(mode);
@@ -276,13 +303,13 @@ loop_run(struct mode *mode, const struct bench_conf *conf, unsigned int depth,
 	}
 	ret = loop_wait(loop);
 	if (ret < 0)
-		return loop_stuck(mode, depth);
+		return loop_stuck(mode, c);
 	smmuv3_model_stop(mode->model);
 	mode->ops->unserve(mode);
 
 	if (cell->service.samples == 0) {
-		bench_error("%s at depth %u: no samples", mode->ops->name, depth);
+		bench_error("%s: no samples", c->name);
 		return -EIO;
 	}
-	return loop_end(mode, depth);
+	return loop_end(mode, c);
 }

@@ -27,10 +27,10 @@ static const char usage[] =
 "the servicer.\n"
 "\n"
 "  --quick             depths 1, 16 and 256; 9 rounds of 16384 faults (under 40 s)\n"
-"  --modes LIST        of polled, null, eventfd, local [all]\n"
+"  --modes LIST        of polled, null, eventfd, local, pri [all]\n"
 "  --depths LIST       writes under way, each from 1 to 512 [1,2,4,...,256]\n"
 "  --rounds N          1 to 200 [15]\n"
-"  --faults N          per round, mode and depth; 256 to 262144 [32768]\n"
+"  --faults N          pages per round and case; 256 to 262144 [32768]\n"
 "  --json FILE         write the results there, too\n"
 "  --cpu-model N       CPU of the model [the first one allowed]\n"
 "  --cpu-servicer N    CPU of the servicer [the next one allowed]\n"
@@ -124,7 +124,7 @@ parse_modes(char *text, struct bench_conf *conf)
 				break;
 		if (i == bench_nb_modes) {
 			bench_error("--modes: there is no mode '%s'; there are polled, null, "
-					"eventfd and local", word);
+					"eventfd, local and pri", word);
 			return false;
 		}
 		for (k = 0; k < conf->nb_modes; k++) {
@@ -282,11 +282,12 @@ static bool
 conf_complete(struct bench_conf *conf)
 {
 	conf_defaults(conf);
-	if (conf->faults < 8 * conf->max_depth) {
+	if (conf->faults < BENCH_MIN_WRITES * conf->max_depth) {
 		bench_error("--faults: %u are too few for depth %u; give at least %u", conf->faults,
-				conf->max_depth, 8 * conf->max_depth);
+				conf->max_depth, BENCH_MIN_WRITES * conf->max_depth);
 		return false;
 	}
+	cases_make(conf);
 	return choose_cpus(conf) && (conf->json == NULL || report_json_probe(conf->json));
 }
 

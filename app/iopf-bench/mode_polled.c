@@ -3,11 +3,12 @@
 
 /*
  * The product as an application uses it: managed memory, one poller on one core.
- * The bytes are populated; each fault maps one page.
+ * The bytes are populated; each fault maps one page, or a group of them.
  */
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,11 +19,10 @@
 
 #include "bench.h"
 
-#define MODEL_NAME	"iopf-bench-polled"
-
 struct polled {
 	struct iopf_iommu *iommu;
 	struct iopf_dev *dev;
+	struct smmuv3_model_dma *function;	/* with pri: an engine to switch ATS and PRI with */
 	struct iopf_poller *poller;
 	struct mmem_pool *pool;
 	struct mmem_space *space;
@@ -34,6 +34,42 @@ struct polled {
 	atomic_bool stop;
 	int cpu;
 };
+
+/* With ATS and PRI the device's driver has a part in it. */
+static int
+on_ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	(void)dev;
+	return smmuv3_model_dma_ats_enable(ctx, stu);
+}
+
+static int
+on_ats_disable(struct iopf_dev *dev, void *ctx)
+{
+	(void)dev;
+	return smmuv3_model_dma_ats_disable(ctx);
+}
+
+static int
+on_pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
+{
+	(void)dev;
+	return smmuv3_model_dma_pri_enable(ctx, n);
+}
+
+static int
+on_pri_disable(struct iopf_dev *dev, void *ctx)
+{
+	(void)dev;
+	return smmuv3_model_dma_pri_disable(ctx);
+}
+
+static bool
+on_pri_drained(struct iopf_dev *dev, void *ctx)
+{
+	(void)dev;
+	return smmuv3_model_dma_pri_drained(ctx);
+}
 
 static int
 polled_error(const char *what)
@@ -64,10 +100,33 @@ polled_memory(struct polled *p)
 }
 
 static int
+polled_device(struct mode *mode, struct polled *p)
+{
+	uint32_t sid = BENCH_SID;
+	struct iopf_dev_conf conf = { .name = "requesters", .sids = &sid, .nb_sids = 1,
+		.recover = IOPF_STALL };
+
+	if (mode->ops->requests) {
+		p->function = smmuv3_model_dma_create(mode->model, &(struct smmuv3_model_dma_conf){
+				.sid = sid, .kind = SMMUV3_MODEL_DMA_ATS, .depth = 1 });
+		if (p->function == NULL)
+			return -errno;
+		conf.recover = IOPF_PRI;
+		conf.pri_requests = BENCH_MAX_DEPTH;
+		conf.ops = (struct iopf_dev_ops){ .ats_enable = on_ats_enable,
+			.ats_disable = on_ats_disable, .pri_enable = on_pri_enable,
+			.pri_disable = on_pri_disable, .pri_drained = on_pri_drained };
+		conf.ctx = p->function;
+	}
+	p->dev = iopf_dev_add(p->iommu, &conf);
+	return p->dev == NULL ? polled_error("iopf_dev_add()") : 0;
+}
+
+static int
 polled_setup(struct mode *mode, const struct bench_conf *conf)
 {
 	struct polled *p = calloc(1, sizeof(*p));
-	uint32_t sid = BENCH_SID;
+	char name[32], devstr[64];
 	int ret;
 
 	if (p == NULL)
@@ -75,16 +134,18 @@ polled_setup(struct mode *mode, const struct bench_conf *conf)
 	mode->priv = p;
 	p->cpu = conf->cpu_servicer;
 	p->size = (size_t)conf->faults * BENCH_PAGE_SIZE;
-	mode->model = bench_model(MODEL_NAME);
+	snprintf(name, sizeof(name), "iopf-bench-%s", mode->ops->name);
+	mode->model = bench_model(name, mode->ops->requests ?
+			SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0);
 	if (mode->model == NULL)
 		return -errno;
-	p->iommu = iopf_iommu_open("smmuv3,model=" MODEL_NAME);
+	snprintf(devstr, sizeof(devstr), "smmuv3,model=%s", name);
+	p->iommu = iopf_iommu_open(devstr);
 	if (p->iommu == NULL)
 		return polled_error("iopf_iommu_open()");
-	p->dev = iopf_dev_add(p->iommu, &(struct iopf_dev_conf){ .name = "requesters",
-			.sids = &sid, .nb_sids = 1, .recover = IOPF_STALL });
-	if (p->dev == NULL)
-		return polled_error("iopf_dev_add()");
+	ret = polled_device(mode, p);
+	if (ret < 0)
+		return ret;
 	p->poller = iopf_poller_create(&(struct iopf_poller_conf){ .name = "bench",
 			.burst = BENCH_BURST });
 	if (p->poller == NULL)
@@ -158,7 +219,7 @@ polled_unmap(struct mode *mode)
 }
 
 static bool
-polled_check(struct mode *mode, uint64_t faults)
+polled_check(struct mode *mode)
 {
 	struct polled *p = mode->priv;
 	struct iopf_domain *domain = mmem_space_domain(p->space);
@@ -167,11 +228,12 @@ polled_check(struct mode *mode, uint64_t faults)
 	uint64_t mapped = mmem_stat(p->space, MMEM_STAT_MAPPED);
 	uint64_t deferred = iopf_domain_stat(domain, IOPF_STAT_DEFERRED);
 
-	if (asked == faults && success == faults && mapped == faults && deferred == 0 &&
-			iopf_domain_pending(domain) == 0)
+	if (asked == mode->faults && success == mode->faults && mapped == mode->pages &&
+			deferred == 0 && iopf_domain_pending(domain) == 0)
 		return true;
-	bench_error("polled: of %lu faults %lu reached the domain, %lu were answered with success, "
-			"%lu mapped a page, %lu were deferred", (unsigned long)faults,
+	bench_error("%s: of %lu faults on %lu pages %lu reached the domain, %lu were answered with "
+			"success, %lu pages were mapped, %lu were deferred", mode->ops->name,
+			(unsigned long)mode->faults, (unsigned long)mode->pages,
 			(unsigned long)asked, (unsigned long)success, (unsigned long)mapped,
 			(unsigned long)deferred);
 	return false;
@@ -192,6 +254,7 @@ polled_teardown(struct mode *mode)
 		mmem_pool_destroy(p->pool);
 	if (p->dev != NULL)
 		iopf_dev_remove(p->dev);
+	smmuv3_model_dma_destroy(p->function);
 	if (p->started)
 		iopf_iommu_stop(p->iommu);
 	if (p->poller != NULL)
@@ -203,14 +266,19 @@ polled_teardown(struct mode *mode)
 	mode->priv = NULL;
 }
 
+#define POLLED_OPS .setup = polled_setup, .serve = polled_serve, .unserve = polled_unserve, \
+	.drain = polled_drain, .unmap = polled_unmap, .check = polled_check, \
+	.teardown = polled_teardown
+
 const struct mode_ops mode_polled = {
 	.name = "polled",
 	.what = "iopf: one poller, managed memory",
-	.setup = polled_setup,
-	.serve = polled_serve,
-	.unserve = polled_unserve,
-	.drain = polled_drain,
-	.unmap = polled_unmap,
-	.check = polled_check,
-	.teardown = polled_teardown,
+	POLLED_OPS
+};
+
+const struct mode_ops mode_pri = {
+	.name = "pri",
+	.what = "the same for a device that asks for pages (ATS, PRI) instead of stalling",
+	.requests = true,
+	POLLED_OPS
 };

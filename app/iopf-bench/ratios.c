@@ -14,23 +14,24 @@
 #include "bench.h"
 
 double
-results_metric(const struct results *res, unsigned int round, unsigned int depth,
-		unsigned int mode, enum metric metric)
+results_metric(const struct results *res, unsigned int round, unsigned int at,
+		enum metric metric)
 {
-	const struct cell *cell = results_cell(res, round, depth, mode);
-	double ns;
+	const struct bench_case *c = &res->conf->cases[at];
+	const struct cell *cell = results_cell(res, round, at);
 
 	switch (metric) {
 	case METRIC_P50:
 		return hist_percentile(&cell->service, 0.5) / res->cycles_per_ns;
+	case METRIC_P50_PAGE:
+		return results_metric(res, round, at, METRIC_P50) / (1u << c->group_log2);
 	case METRIC_P99:
 		return hist_percentile(&cell->service, 0.99) / res->cycles_per_ns;
 	case METRIC_RATE:
-		return (double)cell->service.samples * res->cycles_per_ns * 1e3 /
-				(double)cell->cycles;
-	case METRIC_DRAIN:
-		ns = res->drain_ns[round * res->conf->nb_modes + mode];
-		return ns > 0 ? 1e3 / ns : 0;
+		if (c->depth == 0)
+			return DRAIN_DEPTH * 1e3 / results_metric(res, round, at, METRIC_P50);
+		return (double)(cell->service.samples << c->group_log2) * res->cycles_per_ns *
+				1e3 / (double)cell->cycles;
 	}
 	return 0;
 }
@@ -58,21 +59,35 @@ spread_make(double *values, unsigned int n)
 }
 
 struct spread
-results_spread(const struct results *res, unsigned int depth, unsigned int mode,
-		enum metric metric)
+results_spread(const struct results *res, unsigned int at, enum metric metric)
 {
 	double values[BENCH_MAX_ROUNDS];
 	unsigned int i, n = 0;
 
 	for (i = 0; i < res->conf->rounds; i++)
 		if (res->rounds[i].counted)
-			values[n++] = results_metric(res, i, depth, mode, metric);
+			values[n++] = results_metric(res, i, at, metric);
 	return spread_make(values, n);
 }
 
+void
+results_sum(const struct results *res, unsigned int at, struct cell *sum)
+{
+	unsigned int i;
+
+	hist_reset(&sum->service);
+	hist_reset(&sum->whole);
+	for (i = 0; i < res->conf->rounds; i++) {
+		if (!res->rounds[i].counted)
+			continue;
+		hist_merge(&sum->service, &results_cell(res, i, at)->service);
+		hist_merge(&sum->whole, &results_cell(res, i, at)->whole);
+	}
+}
+
 static struct spread
-ratio_spread(const struct results *res, unsigned int depth, unsigned int num, unsigned int den,
-		enum metric metric, bool fast)
+ratio_spread(const struct results *res, unsigned int num, unsigned int den, enum metric metric,
+		bool fast)
 {
 	double values[BENCH_MAX_ROUNDS], below;
 	unsigned int i, n = 0;
@@ -83,21 +98,24 @@ ratio_spread(const struct results *res, unsigned int depth, unsigned int num, un
 		if (fast && !(res->rounds[i].pingpong_ns >= 0 &&
 				res->rounds[i].pingpong_ns < BENCH_FAST_NS))
 			continue;
-		below = results_metric(res, i, depth, den, metric);
+		below = results_metric(res, i, den, metric);
 		if (below > 0)
-			values[n++] = results_metric(res, i, depth, num, metric) / below;
+			values[n++] = results_metric(res, i, num, metric) / below;
 	}
 	return spread_make(values, n);
 }
 
 static int
-find_mode(const struct results *res, const char *name)
+find_case(const struct results *res, const char *mode, unsigned int depth,
+		unsigned int group_log2)
 {
-	unsigned int m;
+	const struct bench_case *c = res->conf->cases;
+	unsigned int i;
 
-	for (m = 0; m < res->conf->nb_modes; m++)
-		if (strcmp(results_mode(res, m), name) == 0)
-			return m;
+	for (i = 0; i < res->conf->nb_cases; i++, c++)
+		if (c->depth == depth && c->group_log2 == group_log2 &&
+				strcmp(results_mode(res, c->mode), mode) == 0)
+			return i;
 	return -1;
 }
 
@@ -106,47 +124,49 @@ ratios_make(const struct results *res, struct ratio *ratios)
 {
 	static const struct {
 		enum metric metric;
-		const char *metric_name;
+		const char *name;	/* with the depth, if that does not go without saying */
 		const char *num, *den;
-		bool deep;	/* at the largest depth, else at the smallest */
+		unsigned int group_log2;	/* of num */
+		enum { LOW, HIGH, DRAIN } at;	/* smallest depth, largest, servicer alone */
 	} want[] = {
-		{ METRIC_P50, "p50", "eventfd", "polled", false },
-		{ METRIC_P99, "p99", "eventfd", "polled", false },
-		{ METRIC_P50, "p50", "polled", "null", false },
-		{ METRIC_P50, "p50", "local", "polled", false },
-		{ METRIC_RATE, "throughput", "polled", "eventfd", false },
-		{ METRIC_RATE, "throughput", "polled", "eventfd", true },
-		{ METRIC_RATE, "throughput", "polled", "local", true },
-		{ METRIC_RATE, "throughput", "polled", "null", true },
-		{ METRIC_DRAIN, "capacity", "polled", "local", false },
-		{ METRIC_DRAIN, "capacity", "polled", "null", false },
+		{ METRIC_P50, "p50%s_eventfd_over_polled", "eventfd", "polled", 0, LOW },
+		{ METRIC_P99, "p99%s_eventfd_over_polled", "eventfd", "polled", 0, LOW },
+		{ METRIC_P50, "p50%s_polled_over_null", "polled", "null", 0, LOW },
+		{ METRIC_P50, "p50%s_local_over_polled", "local", "polled", 0, LOW },
+		{ METRIC_P50, "p50%s_pri_over_stall", "pri", "polled", 0, LOW },
+		{ METRIC_P50_PAGE, "p50_page%s_pri_g8_over_stall", "pri", "polled", 3, LOW },
+		{ METRIC_RATE, "throughput%s_polled_over_eventfd", "polled", "eventfd", 0, LOW },
+		{ METRIC_RATE, "throughput%s_polled_over_eventfd", "polled", "eventfd", 0, HIGH },
+		{ METRIC_RATE, "throughput%s_polled_over_local", "polled", "local", 0, HIGH },
+		{ METRIC_RATE, "throughput%s_polled_over_null", "polled", "null", 0, HIGH },
+		{ METRIC_RATE, "throughput%s_pri_over_stall", "pri", "polled", 0, HIGH },
+		{ METRIC_RATE, "capacity%s_polled_over_local", "polled", "local", 0, DRAIN },
+		{ METRIC_RATE, "capacity%s_polled_over_null", "polled", "null", 0, DRAIN },
+		{ METRIC_RATE, "capacity%s_pri_over_stall", "pri", "polled", 0, DRAIN },
 	};
 	const struct bench_conf *conf = res->conf;
-	unsigned int i, d, low = 0, high = 0, n = 0;
+	unsigned int i, low = conf->depths[0], high = conf->depths[0], d, n = 0;
 	char depth[16];
 	int num, den;
 
 	for (i = 1; i < conf->nb_depths; i++) {
-		if (conf->depths[i] < conf->depths[low])
-			low = i;
-		if (conf->depths[i] > conf->depths[high])
-			high = i;
+		if (conf->depths[i] < low)
+			low = conf->depths[i];
+		if (conf->depths[i] > high)
+			high = conf->depths[i];
 	}
 	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
-		num = find_mode(res, want[i].num);
-		den = find_mode(res, want[i].den);
-		if (num < 0 || den < 0 || (want[i].deep && high == low))
+		d = want[i].at == DRAIN ? 0 : want[i].at == HIGH ? high : low;
+		num = find_case(res, want[i].num, d, want[i].group_log2);
+		den = find_case(res, want[i].den, d, 0);
+		if (num < 0 || den < 0 || (want[i].at == HIGH && high == low))
 			continue;
-		d = want[i].deep ? high : low;
-		snprintf(depth, sizeof(depth), "_d%u", conf->depths[d]);
-		if (want[i].metric == METRIC_DRAIN ||
-				(conf->depths[d] == 1 && want[i].metric != METRIC_RATE))
+		snprintf(depth, sizeof(depth), "_d%u", d);
+		if (d == 0 || (d == 1 && want[i].metric != METRIC_RATE))
 			depth[0] = '\0';
-		snprintf(ratios[n].name, sizeof(ratios[n].name), "%s%s_%s_over_%s",
-				want[i].metric_name, depth, want[i].num, want[i].den);
-		ratios[n].depth = conf->depths[d];
-		ratios[n].all = ratio_spread(res, d, num, den, want[i].metric, false);
-		ratios[n].fast = ratio_spread(res, d, num, den, want[i].metric, true);
+		snprintf(ratios[n].name, sizeof(ratios[n].name), want[i].name, depth);
+		ratios[n].all = ratio_spread(res, num, den, want[i].metric, false);
+		ratios[n].fast = ratio_spread(res, num, den, want[i].metric, true);
 		n++;
 	}
 	return n;

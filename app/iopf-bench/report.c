@@ -9,54 +9,46 @@ static void
 print_cells(const struct results *res)
 {
 	static struct cell sum;
-	const struct bench_conf *conf = res->conf;
+	const struct bench_case *c = res->conf->cases;
 	struct spread p50, rate;
 	double ns = res->cycles_per_ns;
-	unsigned int d, m, i;
+	unsigned int i;
 
-	printf("%-5s  %-8s | %28s %8s %8s | %8s %8s | %24s | %8s\n", "depth", "mode",
-			"service p50 ns [rounds]", "p99", "p99.9", "e2e p50", "p99",
-			"Mfaults/s [rounds]", "samples");
-	for (d = 0; d < conf->nb_depths; d++) {
-		for (m = 0; m < conf->nb_modes; m++) {
-			hist_reset(&sum.service);
-			hist_reset(&sum.whole);
-			for (i = 0; i < conf->rounds; i++) {
-				if (!res->rounds[i].counted)
-					continue;
-				hist_merge(&sum.service, &results_cell(res, i, d, m)->service);
-				hist_merge(&sum.whole, &results_cell(res, i, d, m)->whole);
-			}
-			p50 = results_spread(res, d, m, METRIC_P50);
-			rate = results_spread(res, d, m, METRIC_RATE);
-			printf("%-5u  %-8s | %9.0f [%7.0f-%8.0f] %8.0f %8.0f | %8.0f %8.0f | "
-					"%7.3f [%6.3f-%7.3f] | %8lu\n", conf->depths[d],
-					results_mode(res, m),
-					hist_percentile(&sum.service, 0.5) / ns, p50.min, p50.max,
-					hist_percentile(&sum.service, 0.99) / ns,
-					hist_percentile(&sum.service, 0.999) / ns,
-					hist_percentile(&sum.whole, 0.5) / ns,
-					hist_percentile(&sum.whole, 0.99) / ns,
-					rate.median, rate.min, rate.max,
-					(unsigned long)sum.service.samples);
-		}
+	printf("%-5s  %-8s %5s | %28s %8s %8s %8s | %8s %8s | %24s | %8s\n", "depth", "mode",
+			"pages", "service p50 ns [rounds]", "by page", "p99", "p99.9", "e2e p50",
+			"p99", "Mpages/s [rounds]", "samples");
+	for (i = 0; i < res->conf->nb_cases && c->depth != 0; i++, c++) {
+		results_sum(res, i, &sum);
+		p50 = results_spread(res, i, METRIC_P50);
+		rate = results_spread(res, i, METRIC_RATE);
+		printf("%-5u  %-8s %5u | %9.0f [%7.0f-%8.0f] %8.0f %8.0f %8.0f | %8.0f %8.0f | "
+				"%7.3f [%6.3f-%7.3f] | %8lu\n", c->depth, results_mode(res, c->mode),
+				1u << c->group_log2,
+				hist_percentile(&sum.service, 0.5) / ns, p50.min, p50.max,
+				hist_percentile(&sum.service, 0.5) / ns / (1u << c->group_log2),
+				hist_percentile(&sum.service, 0.99) / ns,
+				hist_percentile(&sum.service, 0.999) / ns,
+				hist_percentile(&sum.whole, 0.5) / ns,
+				hist_percentile(&sum.whole, 0.99) / ns,
+				rate.median, rate.min, rate.max, (unsigned long)sum.service.samples);
 	}
 }
 
 static void
 print_drain(const struct results *res)
 {
+	const struct bench_case *c = res->conf->cases;
 	struct spread s;
-	unsigned int m;
+	unsigned int i;
 
-	printf("\nservicer alone: %u faults wait, the model stands still   Mfaults/s [rounds]\n",
+	printf("\nservicer alone: %u faults wait, the model stands still   Mpages/s [rounds]\n",
 			DRAIN_DEPTH);
-	for (m = 0; m < res->conf->nb_modes; m++) {
-		s = results_spread(res, 0, m, METRIC_DRAIN);
-		if (s.max > 0)
-			printf("       %-8s   %6.0f ns per fault %26.3f [%6.3f-%7.3f]\n",
-					results_mode(res, m), 1e3 / s.median, s.median, s.min,
-					s.max);
+	for (i = 0; i < res->conf->nb_cases; i++, c++) {
+		if (c->depth != 0)
+			continue;
+		s = results_spread(res, i, METRIC_RATE);
+		printf("       %-8s   %6.0f ns per fault %26.3f [%6.3f-%7.3f]\n",
+				results_mode(res, c->mode), 1e3 / s.median, s.median, s.min, s.max);
 	}
 }
 
@@ -123,7 +115,7 @@ report_print(const struct results *res)
 	const struct bench_conf *conf = res->conf;
 	unsigned int m;
 
-	printf("Closed loop of %d-byte writes, each to a page of its own that is not mapped.\n"
+	printf("Closed loop of %d-byte writes, each to pages of its own that are not mapped.\n"
 			"Model and requesters on CPU %d, servicer on CPU %d.\n\n", BENCH_OP_SIZE,
 			conf->cpu_model, conf->cpu_servicer);
 	for (m = 0; m < conf->nb_modes; m++)

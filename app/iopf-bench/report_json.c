@@ -51,53 +51,32 @@ add_percentiles(cJSON *to, const char *prefix, const struct hist *h, double cycl
 }
 
 static void
-add_case(cJSON *cases, const struct results *res, unsigned int d, unsigned int m)
+add_case(cJSON *cases, const struct results *res, unsigned int at)
 {
-	static struct hist service, whole;
-	struct spread p50 = results_spread(res, d, m, METRIC_P50);
-	struct spread rate = results_spread(res, d, m, METRIC_RATE);
+	static struct cell sum;
+	const struct bench_case *c = &res->conf->cases[at];
+	struct spread p50 = results_spread(res, at, METRIC_P50);
+	struct spread rate = results_spread(res, at, METRIC_RATE);
 	cJSON *o = cJSON_CreateObject();
-	unsigned int i;
-	char name[32];
 
-	hist_reset(&service);
-	hist_reset(&whole);
-	for (i = 0; i < res->conf->rounds; i++) {
-		if (!res->rounds[i].counted)
-			continue;
-		hist_merge(&service, &results_cell(res, i, d, m)->service);
-		hist_merge(&whole, &results_cell(res, i, d, m)->whole);
+	results_sum(res, at, &sum);
+	cJSON_AddStringToObject(o, "name", c->name);
+	cJSON_AddStringToObject(o, "mode", results_mode(res, c->mode));
+	if (c->depth == 0) {
+		add_number(o, "waiting", DRAIN_DEPTH);
+		add_number(o, "ns_per_fault", 1e3 / rate.median);
+	} else {
+		add_number(o, "depth", c->depth);
+		add_number(o, "pages", 1u << c->group_log2);
+		add_percentiles(o, "", &sum.service, res->cycles_per_ns);
+		add_number(o, "p50_ns_by_page", hist_percentile(&sum.service, 0.5) /
+				res->cycles_per_ns / (1u << c->group_log2));
+		add_percentiles(o, "end_to_end_", &sum.whole, res->cycles_per_ns);
+		add_number(o, "samples", (double)sum.service.samples);
+		add_spread(o, "p50_ns_by_round", &p50);
 	}
-	snprintf(name, sizeof(name), "%s_d%u", results_mode(res, m), res->conf->depths[d]);
-	cJSON_AddStringToObject(o, "name", name);
-	cJSON_AddStringToObject(o, "mode", results_mode(res, m));
-	add_number(o, "depth", res->conf->depths[d]);
-	add_percentiles(o, "", &service, res->cycles_per_ns);
-	add_percentiles(o, "end_to_end_", &whole, res->cycles_per_ns);
 	add_number(o, "mfaults_per_s", rate.median);
-	add_number(o, "samples", (double)service.samples);
-	add_spread(o, "p50_ns_by_round", &p50);
 	add_spread(o, "mfaults_per_s_by_round", &rate);
-	cJSON_AddItemToArray(cases, o);
-}
-
-static void
-add_drain(cJSON *cases, const struct results *res, unsigned int m)
-{
-	struct spread s = results_spread(res, 0, m, METRIC_DRAIN);
-	cJSON *o;
-	char name[32];
-
-	if (s.max <= 0)
-		return;
-	o = cJSON_CreateObject();
-	snprintf(name, sizeof(name), "%s_drain", results_mode(res, m));
-	cJSON_AddStringToObject(o, "name", name);
-	cJSON_AddStringToObject(o, "mode", results_mode(res, m));
-	add_number(o, "waiting", DRAIN_DEPTH);
-	add_number(o, "ns_per_fault", 1e3 / s.median);
-	add_number(o, "mfaults_per_s", s.median);
-	add_spread(o, "mfaults_per_s_by_round", &s);
 	cJSON_AddItemToArray(cases, o);
 }
 
@@ -106,9 +85,8 @@ add_round(cJSON *rounds, const struct results *res, unsigned int i)
 {
 	const struct round *round = &res->rounds[i];
 	cJSON *o = cJSON_CreateObject(), *cells, *c;
-	const struct cell *cell;
-	unsigned int d, m;
-	char name[32];
+	const struct bench_case *bc = res->conf->cases;
+	unsigned int at;
 
 	if (round->pingpong_ns >= 0)
 		add_number(o, "pingpong_ns", round->pingpong_ns);
@@ -117,26 +95,17 @@ add_round(cJSON *rounds, const struct results *res, unsigned int i)
 	add_number(o, "seconds", round->seconds);
 	cJSON_AddBoolToObject(o, "counted", round->counted);
 	cells = cJSON_AddObjectToObject(o, "cases");
-	for (d = 0; d < res->conf->nb_depths; d++) {
-		for (m = 0; m < res->conf->nb_modes; m++) {
-			cell = results_cell(res, i, d, m);
-			snprintf(name, sizeof(name), "%s_d%u", results_mode(res, m),
-					res->conf->depths[d]);
-			c = cJSON_AddObjectToObject(cells, name);
-			add_percentiles(c, "", &cell->service, res->cycles_per_ns);
-			add_number(c, "mfaults_per_s",
-					results_metric(res, i, d, m, METRIC_RATE));
-			add_number(c, "samples", (double)cell->service.samples);
-		}
-	}
-	for (m = 0; m < res->conf->nb_modes; m++) {
-		double ns = res->drain_ns[i * res->conf->nb_modes + m];
+	for (at = 0; at < res->conf->nb_cases; at++, bc++) {
+		double rate = results_metric(res, i, at, METRIC_RATE);
 
-		if (ns <= 0)
+		c = cJSON_AddObjectToObject(cells, bc->name);
+		if (bc->depth == 0) {
+			add_number(c, "ns_per_fault", 1e3 / rate);
 			continue;
-		snprintf(name, sizeof(name), "%s_drain", results_mode(res, m));
-		c = cJSON_AddObjectToObject(cells, name);
-		add_number(c, "ns_per_fault", ns);
+		}
+		add_percentiles(c, "", &results_cell(res, i, at)->service, res->cycles_per_ns);
+		add_number(c, "mfaults_per_s", rate);
+		add_number(c, "samples", (double)results_cell(res, i, at)->service.samples);
 	}
 	cJSON_AddItemToArray(rounds, o);
 }
@@ -174,7 +143,7 @@ static char *
 make_json(const struct results *res)
 {
 	struct ratio ratios[BENCH_MAX_RATIOS];
-	unsigned int d, m, i, n = ratios_make(res, ratios);
+	unsigned int i, n = ratios_make(res, ratios);
 	cJSON *root = cJSON_CreateObject(), *list, *detail, *o;
 	char *text;
 
@@ -182,11 +151,8 @@ make_json(const struct results *res)
 	cJSON_AddBoolToObject(root, "noisy", res->noisy);
 	add_number(root, "faults", res->conf->faults);
 	list = cJSON_AddArrayToObject(root, "cases");
-	for (d = 0; d < res->conf->nb_depths; d++)
-		for (m = 0; m < res->conf->nb_modes; m++)
-			add_case(list, res, d, m);
-	for (m = 0; m < res->conf->nb_modes; m++)
-		add_drain(list, res, m);
+	for (i = 0; i < res->conf->nb_cases; i++)
+		add_case(list, res, i);
 	list = cJSON_AddObjectToObject(root, "ratios");
 	detail = cJSON_AddObjectToObject(root, "ratios_detail");
 	for (i = 0; i < n; i++) {
