@@ -113,6 +113,10 @@ wrong "--size" "$dataplane" --recover retry --edu 0000:00:01.0 --iommu smmuv3,vf
 wrong "--bogus" "$accel" --bogus
 wrong "nonsense" "$accel" nonsense "$in/x"
 wrong "--help" "$accel" bfs
+wrong "--help" "$accel" --pri
+wrong "--prix" "$accel" --prix copy "$in/x"
+wrong "nonsense" "$accel" --pri nonsense "$in/x"
+wrong "options first" "$accel" copy "$in/x" --pri
 wrong "--help" "$accel" bfs a b
 wrong "--help" "$accel"
 eal=1
@@ -167,6 +171,7 @@ for kernel in copy sha256; do
 	for file in missing folder empty; do
 		wrong "$file" "$accel" $kernel "$in/$file"
 	done
+	wrong "missing" "$accel" --pri $kernel "$in/missing"
 	wrong "/dev/null" "$accel" $kernel /dev/null
 done
 cp "$in/good.mtx" "$in/unreadable.mtx"

@@ -104,6 +104,7 @@ step "hello" build/examples/hello/hello
 graph=examples/accel/data/debian12-dependencies.mtx.gz
 for kernel in copy sha256 bfs spmv; do
 	step "accel $kernel, Debian graph" accel $kernel $graph
+	step "accel --pri $kernel, Debian graph" accel --pri $kernel $graph
 done
 for recover in stall retry; do
 	step "dataplane, $recover" build/examples/dataplane/dataplane --recover $recover \
@@ -118,6 +119,7 @@ if [ -z "$fast" ]; then
 	step "a file of 64 MiB" big_file
 	for kernel in copy sha256; do
 		step "accel $kernel, 64 MiB" accel $kernel "$out/64m"
+		step "accel --pri $kernel, 64 MiB" accel --pri $kernel "$out/64m"
 	done
 	for model in devtools/spin/*.pml; do
 		step "spin $(basename "$model")" devtools/check-spin.sh "$model"

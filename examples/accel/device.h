@@ -25,6 +25,8 @@ struct buf {
 };
 
 struct accel {
+	bool pri;
+	const char *smmu_name;
 	struct iopf_iommu *smmu;
 	struct iopf_dev *dev;
 	struct mmem_pool *pool;

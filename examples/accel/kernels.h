@@ -10,6 +10,7 @@
 #define RESULT_LEN 160
 
 struct outcome {
+	bool pri;	/* to be run on a device that asks for pages */
 	char device[RESULT_LEN];
 	char cpu[RESULT_LEN];
 	struct accel_figures figures;

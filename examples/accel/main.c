@@ -34,11 +34,13 @@ print_help(void)
 {
 	unsigned int i;
 
-	printf("Usage: accel [EAL options --] KERNEL FILE\n\n"
+	printf("Usage: accel [EAL options --] [--pri] KERNEL FILE\n\n"
 			"Run KERNEL on a software device whose memory nobody pinned or mapped,\n"
 			"and on the CPU, and compare. Each page's first touch must fault.\n\n");
 	for (i = 0; i < RTE_DIM(kernels); i++)
 		printf("  %-8s%s\n", kernels[i].name, kernels[i].text);
+	printf("\n  --pri   the device has ATS and PRI: it does not stall, but asks for the pages\n"
+			"          of each DMA in groups\n");
 	printf("\nMatrix Market: coordinate, pattern or integer, general or symmetric;\n"
 			"plain or gzip. Without EAL options:");
 	for (i = 0; i < RTE_DIM(eal_defaults); i++)
@@ -67,15 +69,18 @@ init_eal(char *name, int argc, char **argv)
 }
 
 static void
-print_figures(const struct accel_figures *f)
+print_figures(const struct accel_figures *f, bool pri)
 {
 	printf("pages touched: %" PRIu64 "\n", f->touched);
-	printf("faults: %" PRIu64 "\n", f->faults);
+	if (pri)
+		printf("groups: %" PRIu64 "\n", f->groups);
+	printf("%s: %" PRIu64 "\n", pri ? "page requests" : "faults", f->faults);
 	printf("mapped by faults: %" PRIu64 "\n", f->mapped);
 	printf("prefetched: %" PRIu64 "\n", f->prefetched);
 	printf("deferred: %" PRIu64 "\n", f->deferred);
-	printf("latency: p50 %.1f us, p99 %.1f us (%" PRIu64 " faults, record read to answer)\n",
-			f->latency.p50_ns / 1e3, f->latency.p99_ns / 1e3, f->latency.samples);
+	printf("latency: p50 %.1f us, p99 %.1f us (%" PRIu64 " %s, record read to answer)\n",
+			f->latency.p50_ns / 1e3, f->latency.p99_ns / 1e3, f->latency.samples,
+			pri ? "groups" : "faults");
 	printf("rate: %.0f MB/s (%" PRIu64 " bytes in %.3f s)\n",
 			f->seconds > 0 ? f->bytes / f->seconds / 1e6 : 0, f->bytes, f->seconds);
 }
@@ -103,15 +108,15 @@ check(const struct outcome *out)
 }
 
 static int
-run(unsigned int kernel, const char *path)
+run(unsigned int kernel, const char *path, bool pri)
 {
-	struct outcome out = { 0 };
+	struct outcome out = { .pri = pri };
 
 	if (kernels[kernel].run(path, &out) < 0)
 		return -1;
 	printf("device: %s\n", out.device);
 	printf("cpu: %s\n", out.cpu);
-	print_figures(&out.figures);
+	print_figures(&out.figures, pri);
 	return check(&out);
 }
 
@@ -120,6 +125,7 @@ main(int argc, char **argv)
 {
 	int first = 1, nb_eal = 0, i, ret;
 	unsigned int k;
+	bool pri = false;
 
 	for (i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--") != 0)
@@ -133,12 +139,14 @@ main(int argc, char **argv)
 		print_help();
 		return EXIT_SUCCESS;
 	}
+	for (; first < argc && strcmp(argv[first], "--pri") == 0; first++)
+		pri = true;
 	if (first < argc && argv[first][0] == '-') {
 		accel_fail("unknown option \"%s\"; see accel --help", argv[first]);
 		return EXIT_FAILURE;
 	}
 	if (argc - first != 2) {
-		accel_fail("give a kernel and a file; see accel --help");
+		accel_fail("give a kernel and a file, options first; see accel --help");
 		return EXIT_FAILURE;
 	}
 	for (k = 0; k < RTE_DIM(kernels); k++) {
@@ -152,7 +160,7 @@ main(int argc, char **argv)
 	}
 	if (init_eal(argv[0], nb_eal, argv + 1) < 0)
 		return EXIT_FAILURE;
-	ret = run(k, argv[first + 1]);
+	ret = run(k, argv[first + 1], pri);
 	rte_eal_cleanup();
 	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -19,6 +19,8 @@
 #include "device.h"
 
 #define QUEUE_DEPTH	16	/* more only lets faults wait longer behind each other */
+#define GROUP_PAGES	16	/* a tile's; one that is not aligned takes two groups */
+#define PRI_REQUESTS	256	/* of both functions together */
 
 /* Queues differ in StreamID and PASID; all see the same address space. */
 static const uint32_t sids[] = { 8, 9 };
@@ -96,15 +98,75 @@ on_report(struct mmem_space *space __rte_unused, const struct mmem_report *repor
 	atomic_compare_exchange_strong(&accel->refused, &none, report->error);
 }
 
+/*
+ * The device's side of ATS and PRI. Its functions are its StreamIDs, and the first queues
+ * have one each.
+ */
+static int
+on_ats_enable(struct iopf_dev *dev __rte_unused, unsigned int stu, void *ctx)
+{
+	struct accel *accel = ctx;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < RTE_DIM(sids) && ret == 0; i++)
+		ret = smmuv3_model_dma_ats_enable(accel->dma[i], stu);
+	return ret;
+}
+
+static int
+on_ats_disable(struct iopf_dev *dev __rte_unused, void *ctx)
+{
+	struct accel *accel = ctx;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < RTE_DIM(sids) && ret == 0; i++)
+		ret = smmuv3_model_dma_ats_disable(accel->dma[i]);
+	return ret;
+}
+
+static int
+on_pri_enable(struct iopf_dev *dev __rte_unused, uint32_t n, void *ctx)
+{
+	struct accel *accel = ctx;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < RTE_DIM(sids) && ret == 0; i++)
+		ret = smmuv3_model_dma_pri_enable(accel->dma[i], n / RTE_DIM(sids));
+	return ret;
+}
+
+static int
+on_pri_disable(struct iopf_dev *dev __rte_unused, void *ctx)
+{
+	struct accel *accel = ctx;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < RTE_DIM(sids) && ret == 0; i++)
+		ret = smmuv3_model_dma_pri_disable(accel->dma[i]);
+	return ret;
+}
+
+static bool
+on_pri_drained(struct iopf_dev *dev __rte_unused, void *ctx)
+{
+	struct accel *accel = ctx;
+	bool drained = true;
+
+	for (unsigned int i = 0; i < RTE_DIM(sids); i++)
+		drained = drained && smmuv3_model_dma_pri_drained(accel->dma[i]);
+	return drained;
+}
+
 static int
 open_smmu(struct accel *accel, size_t size)
 {
-	accel->smmu = iopf_iommu_open("smmuv3,model=1");
+	accel->smmu_name = accel->pri ? "smmuv3,model=1,model_pri=1" : "smmuv3,model=1";
+	accel->smmu = iopf_iommu_open(accel->smmu_name);
 	if (accel->smmu == NULL)
-		return accel_fail("cannot open smmuv3,model=1: %s", rte_strerror(rte_errno));
+		return accel_fail("cannot open %s: %s", accel->smmu_name, rte_strerror(rte_errno));
 	accel->model = smmuv3_model_lookup("1");
 	if (accel->model == NULL)
-		return accel_fail("smmuv3,model=1 is open, but no model has the name 1");
+		return accel_fail("%s is open, but no model has the name 1", accel->smmu_name);
 	accel->pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = accel->smmu,
 			.size = RTE_ALIGN_CEIL(size, MMEM_CHUNK_SIZE) +
 					NB_BUFS * MMEM_CHUNK_SIZE });
@@ -116,7 +178,8 @@ open_smmu(struct accel *accel, size_t size)
 	if (accel->space == NULL)
 		return accel_fail("cannot make an address space: %s", rte_strerror(rte_errno));
 	if (iopf_iommu_start(accel->smmu) < 0)
-		return accel_fail("cannot start smmuv3,model=1: %s", rte_strerror(rte_errno));
+		return accel_fail("cannot start %s: %s", accel->smmu_name,
+				rte_strerror(rte_errno));
 	accel->poller = iopf_poller_create(&(struct iopf_poller_conf){ .name = "accel" });
 	if (accel->poller == NULL ||
 			iopf_poller_add(accel->poller, accel->smmu, IOPF_QUEUE_ALL) < 0)
@@ -125,25 +188,18 @@ open_smmu(struct accel *accel, size_t size)
 }
 
 static int
-open_device(struct accel *accel)
+open_queues(struct accel *accel)
 {
 	struct smmuv3_model_dma_conf conf;
 	unsigned int i;
 
-	accel->dev = iopf_dev_add(accel->smmu, &(struct iopf_dev_conf){ .name = "accel",
-			.sids = sids, .nb_sids = RTE_DIM(sids), .nb_pasids = 4,
-			.recover = IOPF_STALL });
-	if (accel->dev == NULL)
-		return accel_fail("cannot add the device: %s", rte_strerror(rte_errno));
-	for (i = 0; i < RTE_DIM(pasids); i++) {
-		if (mmem_attach(accel->space, accel->dev, pasids[i]) < 0)
-			return accel_fail("cannot attach PASID %d: %s", (int)pasids[i],
-					rte_strerror(rte_errno));
-		accel->nb_attached++;
-	}
 	for (i = 0; i < NB_QUEUES; i++) {
 		conf = (struct smmuv3_model_dma_conf){ .sid = queues[i].sid,
 				.depth = QUEUE_DEPTH };
+		if (accel->pri) {
+			conf.kind = SMMUV3_MODEL_DMA_ATS;
+			conf.group_pages = GROUP_PAGES;
+		}
 		if (queues[i].pasid != IOPF_NO_PASID) {
 			conf.has_ssid = true;
 			conf.ssid = queues[i].pasid;
@@ -155,8 +211,35 @@ open_device(struct accel *accel)
 	return 0;
 }
 
+static int
+open_device(struct accel *accel)
+{
+	struct iopf_dev_conf conf = { .name = "accel", .sids = sids, .nb_sids = RTE_DIM(sids),
+		.nb_pasids = 4, .recover = IOPF_STALL };
+	unsigned int i;
+
+	if (accel->pri) {
+		conf.recover = IOPF_PRI;
+		conf.pri_requests = PRI_REQUESTS;
+		conf.ops = (struct iopf_dev_ops){ .ats_enable = on_ats_enable,
+			.ats_disable = on_ats_disable, .pri_enable = on_pri_enable,
+			.pri_disable = on_pri_disable, .pri_drained = on_pri_drained };
+		conf.ctx = accel;
+	}
+	accel->dev = iopf_dev_add(accel->smmu, &conf);
+	if (accel->dev == NULL)
+		return accel_fail("cannot add the device: %s", rte_strerror(rte_errno));
+	for (i = 0; i < RTE_DIM(pasids); i++) {
+		if (mmem_attach(accel->space, accel->dev, pasids[i]) < 0)
+			return accel_fail("cannot attach PASID %d: %s", (int)pasids[i],
+					rte_strerror(rte_errno));
+		accel->nb_attached++;
+	}
+	return 0;
+}
+
 struct accel *
-accel_open(size_t size)
+accel_open(size_t size, bool pri)
 {
 	struct accel *accel = calloc(1, sizeof(*accel));
 
@@ -164,7 +247,9 @@ accel_open(size_t size)
 		accel_fail("out of memory");
 		return NULL;
 	}
-	if (open_smmu(accel, size) < 0 || open_device(accel) < 0 || start_polling(accel) < 0) {
+	accel->pri = pri;
+	if (open_smmu(accel, size) < 0 || open_queues(accel) < 0 || open_device(accel) < 0 ||
+			start_polling(accel) < 0) {
 		accel_close(accel);
 		return NULL;
 	}
@@ -178,13 +263,14 @@ accel_close(struct accel *accel)
 
 	if (accel == NULL)
 		return;
-	/* Stalls that nobody answered end with the SMMU; then the queues can drain. */
+	/* Faults that nobody answered end with the SMMU; then the queues can drain. */
 	if (accel->failed)
 		iopf_iommu_stop(accel->smmu);
-	for (i = 0; i < NB_QUEUES; i++)
-		smmuv3_model_dma_destroy(accel->dma[i]);
 	for (i = 0; i < accel->nb_attached; i++)
 		mmem_detach(accel->space, accel->dev, pasids[i]);
+	/* With PRI only now: the detach switched it off by them. */
+	for (i = 0; i < NB_QUEUES; i++)
+		smmuv3_model_dma_destroy(accel->dma[i]);
 	if (accel->dev != NULL)
 		iopf_dev_remove(accel->dev);
 	stop_polling(accel);
@@ -197,7 +283,7 @@ accel_close(struct accel *accel)
 	if (accel->smmu != NULL) {
 		iopf_iommu_stop(accel->smmu);
 		if (iopf_iommu_close(accel->smmu) < 0)
-			accel_fail("cannot close smmuv3,model=1: %s", rte_strerror(rte_errno));
+			accel_fail("cannot close %s: %s", accel->smmu_name, rte_strerror(rte_errno));
 	}
 	for (i = 0; i < accel->nb_bufs; i++)
 		free(accel->bufs[i].touched);
@@ -268,7 +354,9 @@ accel_figures(const struct accel *accel, struct accel_figures *figures)
 		for (page = 0; page * PAGE_SIZE < accel->bufs[i].size; page++)
 			figures->touched += accel->bufs[i].touched[page];
 	}
-	figures->faults = iopf_domain_stat(domain, IOPF_STAT_FAULTS);
+	figures->groups = iopf_domain_stat(domain, IOPF_STAT_FAULTS);
+	figures->faults = accel->pri ? iopf_domain_stat(domain, IOPF_STAT_REQUESTS) :
+			figures->groups;
 	figures->mapped = mmem_stat(accel->space, MMEM_STAT_MAPPED);
 	figures->prefetched = mmem_stat(accel->space, MMEM_STAT_PREFETCHED);
 	figures->deferred = mmem_stat(accel->space, MMEM_STAT_DEFERRED);

@@ -10,7 +10,7 @@
  * through asynchronous DMA at the CPU's own pointers. Nobody pins or maps those:
  * the first touch of each page faults, and a poller on another core serves it.
  *
- *	accel_open()
+ *	accel_open()				a device that stalls, or one that asks for pages
  *	accel_alloc(), accel_map_file()		buffers that CPU and device share
  *	accel_read(), accel_write(), accel_copy(), accel_wait()
  *	accel_figures()				what it cost in faults
@@ -39,7 +39,8 @@ struct accel_req {
 
 struct accel_figures {
 	uint64_t touched;	/* different pages that the device's DMAs named */
-	uint64_t faults;	/* that the poller was given */
+	uint64_t faults;	/* that the poller was given: page requests, or stalls */
+	uint64_t groups;	/* that they came in: as many, for stalls */
 	uint64_t mapped;	/* pages mapped by faults */
 	uint64_t prefetched;	/* pages mapped by anything else */
 	uint64_t deferred;	/* faults that waited for bytes of a file or for memory */
@@ -49,8 +50,11 @@ struct accel_figures {
 	struct iopf_latency latency;
 };
 
-/* For buffers of up to size bytes in all. EAL is up. */
-struct accel *accel_open(size_t size);
+/*
+ * For buffers of up to size bytes in all. EAL is up. With pri the device is two PCIe
+ * functions with ATS and PRI, which ask for all pages of a DMA in groups.
+ */
+struct accel *accel_open(size_t size, bool pri);
 void accel_close(struct accel *accel);
 
 /* flags: MMEM_READ, MMEM_WRITE: what the device may do. The CPU may do both. */

@@ -104,7 +104,7 @@ kernel_copy(const char *path, struct outcome *out)
 
 	if (file_size(path, &size) < 0)
 		return -1;
-	accel = accel_open(2 * size);
+	accel = accel_open(2 * size, out->pri);
 	if (accel == NULL)
 		return -1;
 	src = accel_map_file(accel, path, size, MMEM_READ);
@@ -148,7 +148,7 @@ kernel_sha256(const char *path, struct outcome *out)
 
 	if (file_size(path, &size) < 0)
 		return -1;
-	accel = accel_open(size);
+	accel = accel_open(size, out->pri);
 	if (accel == NULL)
 		return -1;
 	src = accel_map_file(accel, path, size, MMEM_READ);
