@@ -134,9 +134,10 @@ loop_create(struct mode *mode, const struct bench_conf *conf)
 	loop->mode = mode;
 	sem_init(&loop->end, 0, 0);
 	depth = conf->max_depth > DRAIN_DEPTH ? conf->max_depth : DRAIN_DEPTH;
+	if (mode->ops->requests)
+		depth = BENCH_MAX_DEPTH;
 	/* No larger with groups: the pages under way are as many at the most. */
-	loop->buf = calloc(mode->ops->requests ? BENCH_MAX_DEPTH : depth, mode->ops->requests ?
-			BENCH_PAGE_SIZE : BENCH_OP_SIZE);
+	loop->buf = calloc(depth, mode->ops->requests ? BENCH_PAGE_SIZE : BENCH_OP_SIZE);
 	if (loop->buf == NULL)
 		goto fail;
 	for (g = 0; g < (mode->ops->requests ? BENCH_NB_GROUPS : 1); g++) {
