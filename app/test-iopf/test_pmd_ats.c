@@ -430,6 +430,50 @@ test_spans_cover_their_ranges(void **state)
 	}
 }
 
+/* Each ATC gets a share of the 64 commands of a batch: neighbours are forgotten together. */
+static void
+test_many_ranges_take_one_batch(void **state)
+{
+	struct smmuv3_model_dma *dma[3];
+	static struct iopf_inv inv[300];
+	void *dev[3], *domain, *page;
+	unsigned int done, i, k;
+	uint64_t before;
+	struct pmd p;
+
+	(void)state;
+	up(&p, NULL);
+	domain = add_domain(&p);
+	page = map(&p, VA);
+	for (i = 0; i < RTE_DIM(inv); i++) {
+		inv[i] = (struct iopf_inv){ .addr = VA + 3 * i * PAGE, .size = PAGE,
+			.leaf_only = true, .leaf_log2 = 12 };
+		pmd_map(&p, inv[i].addr, page);
+	}
+	for (k = 0; k < 3; k++) {
+		dev[k] = add_dev(&p, SID + k, 0);
+		attach(&p, dev[k], IOPF_NO_PASID, domain);
+		dma[k] = engine(&p, SID + k, IOPF_NO_PASID, false);
+		for (i = 0; i < RTE_DIM(inv); i++)
+			assert_true(reaches(&p, dma[k], inv[i].addr));
+	}
+	for (i = 0; i < RTE_DIM(inv); i++)
+		unmap(&p, inv[i].addr);
+	before = smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_ATC_INVS);
+	assert_int_equal(p.ops->invalidate(p.s, domain, inv, RTE_DIM(inv), &done), 0);
+	assert_int_equal(done, RTE_DIM(inv));
+	assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_ATC_INVS) - before, 63);
+	for (k = 0; k < 3; k++) {
+		for (i = 0; i < RTE_DIM(inv); i++)
+			assert_false(reaches(&p, dma[k], inv[i].addr));
+		smmuv3_model_dma_destroy(dma[k]);
+		detach(&p, dev[k], IOPF_NO_PASID);
+		p.ops->dev_del(p.s, dev[k]);
+	}
+	p.ops->domain_del(p.s, domain);
+	close_ats(&p);
+}
+
 static void
 test_all_atcs_of_a_domain_forget_and_no_others(void **state)
 {
@@ -637,6 +681,15 @@ test_a_domain_has_at_most_32_atcs(void **state)
 		detach(&p, one, 4);
 		detach(&p, many, 2);
 	}
+	/* And 1024 of all domains. */
+	for (unsigned int i = 0; i < SMMUV3_NB_ATCS - 1; i++)
+		atomic_store(&p.s->atcs[i].word, UINT64_MAX >> 8);
+	assert_int_equal(p.ops->attach(p.s, many, 1, domain), -ENOSPC);
+	attach(&p, one, 1, domain);
+	assert_int_equal(p.ops->attach(p.s, one, 2, domain), -ENOSPC);
+	detach(&p, one, 1);
+	for (unsigned int i = 0; i < SMMUV3_NB_ATCS; i++)
+		assert_int_equal(atomic_exchange(&p.s->atcs[i].word, 0) != 0, i < SMMUV3_NB_ATCS - 1);
 	p.ops->domain_del(p.s, domain);
 	p.ops->domain_del(p.s, other);
 	p.ops->dev_del(p.s, many);
@@ -801,29 +854,36 @@ test_a_dead_atc_does_not_hold_up_answers_for_good(void **state)
 	struct pmd p;
 
 	(void)state;
-	up(&p, NULL);
-	dev = add_dev(&p, SID, 0);
-	domain = add_domain(&p);
-	map(&p, VA);
-	attach(&p, dev, IOPF_NO_PASID, domain);
-	dma = engine(&p, SID, IOPF_NO_PASID, false);
-	assert_true(reaches(&p, dma, VA));
-	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
-	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
-	for (unsigned int i = 0; i < 50; i++)
-		p.ops->answer_after(p.s, domain, &inv, 1, NULL, 0);
-	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
-	settle(&p);
-	/* What waited in the queue for it was rewritten. */
-	assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
-	assert_int_equal(pmd_stat(&p, "atc_cuts"), 1);
-	assert_false(reaches(&p, dma, VA));
-	gone(&p, domain, VA);
-	smmuv3_model_dma_destroy(dma);
-	detach(&p, dev, IOPF_NO_PASID);
-	p.ops->domain_del(p.s, domain);
-	p.ops->dev_del(p.s, dev);
-	close_ats(&p);
+	for (unsigned int k = 0; k < 2; k++) {
+		struct smmuv3_model_conf conf = with_pri;
+
+		/* All in the queue, or most in the backlog. */
+		conf.cmdq_log2 = k == 0 ? 10 : 3;
+		up(&p, &conf);
+		dev = add_dev(&p, SID, 0);
+		domain = add_domain(&p);
+		map(&p, VA);
+		attach(&p, dev, IOPF_NO_PASID, domain);
+		dma = engine(&p, SID, IOPF_NO_PASID, false);
+		assert_true(reaches(&p, dma, VA));
+		smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+		for (unsigned int i = 0; i < 50; i++)
+			p.ops->answer_after(p.s, domain, &inv, 1, NULL, 0);
+		assert_int_equal(pmd_stat(&p, "backlog_pushes") > 0, k);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+		settle(&p);
+		/* What waited for it was rewritten. */
+		assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
+		assert_int_equal(pmd_stat(&p, "atc_cuts"), 1);
+		assert_false(reaches(&p, dma, VA));
+		gone(&p, domain, VA);
+		smmuv3_model_dma_destroy(dma);
+		detach(&p, dev, IOPF_NO_PASID);
+		p.ops->domain_del(p.s, domain);
+		p.ops->dev_del(p.s, dev);
+		close_ats(&p);
+	}
 }
 
 static void
@@ -1231,7 +1291,7 @@ test_devices_come_and_go_under_invalidations(void **state)
 	assert_int_equal(smmuv3_model_start(p->m, -1), 0);
 	assert_int_equal(pthread_create(&inv, NULL, invalidate_again_and_again, &c), 0);
 	assert_int_equal(pthread_create(&traffic, NULL, touch_again_and_again, &c), 0);
-	for (i = 0; i < 60; i++) {
+	for (i = 0; i < 300; i++) {
 		attach(p, dev, 2, c.domain);
 		attach(p, other, IOPF_NO_PASID, c.domain);
 		attach(p, dev, 1, c.domain);
@@ -1263,6 +1323,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_attach_and_detach_issue_their_commands_in_order),
 	cmocka_unit_test(test_an_unmapped_page_is_out_of_reach_of_its_atc),
 	cmocka_unit_test(test_spans_cover_their_ranges),
+	cmocka_unit_test(test_many_ranges_take_one_batch),
 	cmocka_unit_test(test_all_atcs_of_a_domain_forget_and_no_others),
 	cmocka_unit_test(test_a_detached_device_reaches_nothing),
 	cmocka_unit_test(test_translated_traffic_is_checked),

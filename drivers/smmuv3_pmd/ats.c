@@ -370,51 +370,41 @@ smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain, const stru
 	return used;
 }
 
-/* The StreamID of the ATC_INVs that the CMD_SYNC at this position waited for, if it is one. */
 static bool
-culprit(const struct smmuv3_cmdq *q, uint64_t pos, uint32_t *sid)
+is_inv_of(const struct smmuv3_cmd *cmd, uint32_t sid)
 {
-	/* What is older was written over, or is from before the last start. */
-	uint64_t size = UINT64_C(1) << q->log2;
-	uint64_t lowest = RTE_MAX(q->base, q->tail - RTE_MIN(q->tail, size));
-	bool found = false;
-
-	for (; pos > lowest; pos--) {
-		const struct smmuv3_cmd *cmd = &q->ring[smmuv3_q_slot(q->log2, pos - 1)];
-		unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
-
-		if (op == SMMUV3_OP_SYNC)
-			return found;
-		if (op != SMMUV3_OP_ATC_INV)
-			continue;
-		if (found && *sid != SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]))
-			return false;
-		*sid = SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
-		found = true;
-	}
-	/* With q->base all there ever was has been seen. */
-	return found && lowest == q->base;
+	return SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]) == SMMUV3_OP_ATC_INV &&
+		SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) == sid;
 }
 
-/* What is in the queue for it behind this position would only time out as well. */
+/* What waits for it behind this position would only time out as well. */
 static void
 rewrite(struct smmuv3_cmdq *q, uint64_t pos, uint32_t sid)
 {
+	struct smmuv3_cmd *cmd;
 	bool told = false;
+	uint64_t i;
 
 	for (pos++; pos < q->tail; pos++) {
-		struct smmuv3_cmd *cmd = &q->ring[smmuv3_q_slot(q->log2, pos)];
-		unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
-
-		if (op == SMMUV3_OP_SYNC)
+		cmd = &q->ring[smmuv3_q_slot(q->log2, pos)];
+		if (SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]) == SMMUV3_OP_SYNC)
 			told = false;
-		if (op != SMMUV3_OP_ATC_INV || SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) != sid)
+		if (!is_inv_of(cmd, sid))
 			continue;
 		/* Once for each that waits: its CMD_SYNC is between this one and another's. */
 		if (!told)
 			smmuv3_cmdq_failed(q, pos, true);
 		told = true;
 		*cmd = smmuv3_cmd_sync();
+		q->sync_sids[smmuv3_q_slot(q->log2, pos)] = SMMUV3_SYNC_MANY;
+	}
+	/* Nobody waits for what is in the backlog. */
+	for (i = 0; i <= q->backlog.mask; i++) {
+		cmd = smmuv3_backlog_at(&q->backlog, i);
+		if (cmd == NULL)
+			break;
+		if (is_inv_of(cmd, sid))
+			*cmd = smmuv3_cmd_sync();
 	}
 }
 
@@ -450,12 +440,15 @@ cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 void
 smmuv3_atc_timeout(struct smmuv3 *s, uint64_t pos)
 {
-	uint32_t sid = 0;
-	bool known = culprit(&s->cmdq, pos, &sid);
+	struct smmuv3_cmdq *q = &s->cmdq;
+	uint64_t sid;
+	bool known;
 
 	if (!s->pri)
 		return;
+	sid = q->sync_sids[smmuv3_q_slot(q->log2, pos)];
+	known = sid != 0 && sid != SMMUV3_SYNC_MANY;
 	if (known)
-		cut_off(s, pos, sid);
+		cut_off(s, pos, sid - 1);
 	atomic_store_explicit(&s->atc_apart, !known, memory_order_relaxed);
 }

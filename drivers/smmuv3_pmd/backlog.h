@@ -133,4 +133,16 @@ smmuv3_backlog_pop(struct smmuv3_backlog *b, struct smmuv3_cmd *cmd)
 	return true;
 }
 
+/* The n-th command from the next one on, if it is there; to be changed in place. Owner. */
+static inline struct smmuv3_cmd *
+smmuv3_backlog_at(struct smmuv3_backlog *b, uint64_t n)
+{
+	uint64_t pos = atomic_load_explicit(&b->tail, memory_order_relaxed) + n;
+	struct smmuv3_backlog_slot *slot = &b->slots[pos & b->mask];
+
+	/* Acquires the seq that smmuv3_backlog_push() released: the command is there. */
+	return atomic_load_explicit(&slot->seq, memory_order_acquire) == pos + 1 ?
+			&slot->cmd : NULL;
+}
+
 #endif /* SMMUV3_BACKLOG_H */

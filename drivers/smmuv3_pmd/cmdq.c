@@ -34,6 +34,7 @@
  * the word only grows. CONS is the net under it, and all there is without MSIs.
  */
 
+#include <stdlib.h>
 
 #include <rte_malloc.h>
 
@@ -117,6 +118,32 @@ diverted(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 	return unlikely(q->divert != 0) && divert(q, cmd);
 }
 
+/* The ring does not tell: what is before CONS may be written over when the CMD_SYNC fails. */
+static void
+note_atc(struct smmuv3_cmdq *q, uint32_t slot, const struct smmuv3_cmd *cmd)
+{
+	unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
+
+	if (op == SMMUV3_OP_ATC_INV) {
+		uint64_t sid = SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) + 1;
+
+		q->sync_sid = q->sync_sid == 0 || q->sync_sid == sid ? sid : SMMUV3_SYNC_MANY;
+	} else if (op == SMMUV3_OP_SYNC) {
+		q->sync_sids[slot] = q->sync_sid;
+		q->sync_sid = 0;
+	}
+}
+
+static inline void
+put_one(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
+{
+	uint32_t slot = smmuv3_q_slot(q->log2, q->tail++);
+
+	q->ring[slot] = *cmd;
+	if (unlikely(q->sync_sids != NULL))
+		note_atc(q, slot, cmd);
+}
+
 /* Make what was written the SMMU's. */
 static inline void
 doorbell(struct smmuv3_cmdq *q)
@@ -145,7 +172,7 @@ put(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
 	}
 	for (i = 0; i < n; i++) {
 		if (!diverted(q, &cmds[i]))
-			q->ring[smmuv3_q_slot(q->log2, q->tail++)] = cmds[i];
+			put_one(q, &cmds[i]);
 	}
 	return n;
 }
@@ -171,7 +198,7 @@ flush(struct smmuv3_cmdq *q, uint64_t end)
 		}
 		if (diverted(q, &cmd))
 			continue;
-		q->ring[smmuv3_q_slot(q->log2, q->tail++)] = cmd;
+		put_one(q, &cmd);
 		room--;
 	}
 	if (room > 0)
@@ -388,7 +415,7 @@ put_batch(struct smmuv3 *s, struct batch *b)
 			cmd = smmuv3_cmd_sync();
 		}
 		b->pos[b->put++] = q->tail;
-		q->ring[smmuv3_q_slot(q->log2, q->tail++)] = cmd;
+		put_one(q, &cmd);
 	}
 	if (b->put > b->n)
 		smmuv3_count(&q->syncs, 1);
@@ -552,6 +579,8 @@ skip_illegal(struct smmuv3 *s, uint64_t pos)
 		atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
 	smmuv3_cmdq_failed(q, pos, false);
 	*slot = smmuv3_cmd_sync();
+	if (q->sync_sids != NULL)
+		q->sync_sids[smmuv3_q_slot(q->log2, pos)] = SMMUV3_SYNC_MANY;
 }
 
 void
@@ -624,7 +653,7 @@ smmuv3_cmdq_setup(struct smmuv3 *s)
 	if (ret < 0)
 		return ret;
 	q->tail = restart_pos(q);
-	q->base = q->tail;
+	q->sync_sid = 0;
 	q->cons = q->tail;
 	q->retry_pos = UINT64_MAX;
 	q->divert = 0;
@@ -699,6 +728,7 @@ int
 smmuv3_cmdq_alloc(struct smmuv3 *s, unsigned int log2)
 {
 	struct smmuv3_cmdq *q = &s->cmdq;
+	uint64_t *sync_sids = NULL;
 	struct smmuv3_mem mem;
 	int ret;
 
@@ -707,13 +737,18 @@ smmuv3_cmdq_alloc(struct smmuv3 *s, unsigned int log2)
 	ret = smmuv3_mem_alloc(s, sizeof(struct smmuv3_cmd) << log2, &mem);
 	if (ret < 0)
 		return ret;
-	ret = smmuv3_cmdq_own_wait(s);
+	if (s->pri)
+		sync_sids = calloc((size_t)1 << log2, sizeof(*sync_sids));
+	ret = s->pri && sync_sids == NULL ? -ENOMEM : smmuv3_cmdq_own_wait(s);
 	if (ret < 0) {
+		free(sync_sids);
 		smmuv3_mem_free(s, &mem);
 		return ret;
 	}
 	if (q->ring != NULL)
 		smmuv3_mem_free(s, &q->mem);
+	free(q->sync_sids);
+	q->sync_sids = sync_sids;
 	q->mem = mem;
 	q->ring = mem.va;
 	q->log2 = log2;
@@ -751,6 +786,7 @@ smmuv3_cmdq_open(struct smmuv3 *s)
 void
 smmuv3_cmdq_close(struct smmuv3 *s)
 {
+	free(s->cmdq.sync_sids);
 	rte_free(s->cmdq.held);
 	if (s->cmdq.ring != NULL)
 		smmuv3_mem_free(s, &s->cmdq.mem);

@@ -132,6 +132,8 @@ struct smmuv3_backlog {
 /* SMMUEN is 0, or will be: a PRI_RESP would be ignored [4.5.2], and is held back. */
 #define SMMUV3_DIVERT_PRI_RESP	(1u << 1)
 
+#define SMMUV3_SYNC_MANY	UINT64_MAX
+
 struct smmuv3_cmdq {
 	_Atomic uint32_t owner;
 	unsigned int log2;
@@ -142,7 +144,6 @@ struct smmuv3_cmdq {
 	_Atomic uint32_t epoch;	/* counts the times it was switched off */
 	struct smmuv3_cmd *ring;
 	void *regs;
-	uint64_t base;		/* where the last start began */
 	uint64_t tail;		/* written up to here, 64-bit position */
 	uint64_t cons;		/* CONS as last read */
 	uint32_t sync_seq;	/* number of the last CMD_SYNC with a word */
@@ -166,6 +167,10 @@ struct smmuv3_cmdq {
 	_Atomic uint64_t backlog_lost;
 	_Atomic uint64_t sync_timeouts;
 
+	/* Of each CMD_SYNC's slot, the StreamID + 1 of the ATC_INVs between it and the one
+	 * before; 0 none, SMMUV3_SYNC_MANY several. NULL without ATS. */
+	uint64_t *sync_sids;
+	uint64_t sync_sid;		/* ... since the last */
 	struct smmuv3_cmd *held;	/* PRI_RESPs for later */
 	unsigned int nb_held, max_held;
 
