@@ -753,6 +753,10 @@ test_answers_are_consumed_before_a_stop(void **state)
 		ask(&r, i % NB_FNS, PMD_VA + i * PAGE, 1);
 	pmd_step(&r.p);
 	serve(&r, 32);
+	/* One that nobody reads. */
+	ask(&r, 0, PMD_VA + 30 * PAGE, 1);
+	pmd_step(&r.p);
+	assert_int_equal(smmuv3_read32(r.p.s->regs, SMMUV3_PRIQ_PROD), 10);
 	send_answers(&r, 9);
 	assert_int_equal(r.p.ops->stop(r.p.s), 0);
 	assert_int_equal(model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 9);
@@ -766,6 +770,8 @@ test_answers_are_consumed_before_a_stop(void **state)
 		while (smmuv3_model_dma_poll(r.fns[i], &(struct smmuv3_model_done){ 0 }, 1) > 0)
 			;
 	/* Nothing of before is in the queue, and it works. */
+	for (i = 0; i < 16; i++)
+		assert_int_equal(((struct smmuv3_ppr *)r.p.s->priq.q.ring)[i].dw[0], 0);
 	pri_on(&r);
 	ask(&r, 0, PMD_VA + 20 * PAGE, 1);
 	serve_all(&r);
