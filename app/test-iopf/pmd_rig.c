@@ -135,6 +135,7 @@ pmd_dev_up(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_
 		.nb_sids = 1,
 		.nb_pasids = nb_pasids,
 		.recover = recover,
+		.prg_pasid = p->prg_pasid,
 	};
 	struct iopf_translation tr = {
 		.format = IOPF_FORMAT_ARM64_S1,

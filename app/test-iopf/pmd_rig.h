@@ -32,6 +32,7 @@ struct pmd {
 	unsigned int granule_log2;
 	uint64_t *root;
 	void *dev, *domain;
+	bool prg_pasid;			/* of the device; set before it is up */
 	struct smmuv3_model_dma *dma;
 	bool untidy;			/* errors in the model's logs are meant */
 };

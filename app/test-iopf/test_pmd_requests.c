@@ -51,26 +51,6 @@ struct fns {
 	uint32_t credits;
 };
 
-/* EATS is the last thing that is set, and the first that is cleared. */
-static void
-set_eats(struct pmd *p, unsigned int eats, bool ppar)
-{
-	struct smmuv3_cmd cmds[1] = { smmuv3_cmd_cfgi_ste(PMD_SID, true) };
-	struct smmuv3_ste *ste = p->s->strtab.two_level ?
-		&p->s->strtab.l2[PMD_SID >> SMMUV3_SPLIT][PMD_SID % (1 << SMMUV3_SPLIT)] :
-		(struct smmuv3_ste *)p->s->strtab.mem.va + PMD_SID;
-
-	smmuv3_set_dw(&ste->dw[1], (ste->dw[1] & ~(SMMUV3_STE1_EATS | SMMUV3_STE1_PPAR)) |
-			SMMUV3_PUT(SMMUV3_STE1_EATS, eats) |
-			SMMUV3_PUT(SMMUV3_STE1_PPAR, ppar));
-	assert_int_equal(smmuv3_cmdq_sync(p->s, cmds, 1, NULL), 0);
-	for (unsigned int pasid = 0; pasid < 3; pasid++) {
-		cmds[0] = smmuv3_cmd_atc_inv(PMD_SID, pasid > 0, pasid, false, 0,
-				SMMUV3_ATC_SIZE_ALL);
-		assert_int_equal(smmuv3_cmdq_sync(p->s, cmds, 1, NULL), 0);
-	}
-}
-
 static void
 pri_on(struct pri *r)
 {
@@ -92,10 +72,10 @@ setup_conf(struct pri *r, const struct smmuv3_model_conf *conf, const struct fns
 	pmd_open(&r->p, &mine);
 	assert_int_equal(r->p.granule_log2, 12);
 	assert_int_equal(r->p.ops->start(r->p.s), 0);
-	pmd_dev_up(&r->p, IOPF_TERMINATE, 4, 1);
+	r->p.prg_pasid = fns->prg_pasid;
+	pmd_dev_up(&r->p, IOPF_PRI, 4, 1);
 	assert_int_equal(r->p.ops->attach(r->p.s, r->p.dev, 2, r->p.domain), 0);
 	assert_int_equal(r->p.ops->attach(r->p.s, r->p.dev, IOPF_NO_PASID, r->p.domain), 0);
-	set_eats(&r->p, SMMUV3_EATS_FULL, fns->prg_pasid);
 	for (unsigned int i = 0; i < NB_FNS; i++) {
 		r->fns[i] = smmuv3_model_dma_create(r->p.m, &(struct smmuv3_model_dma_conf){
 			.sid = PMD_SID,
@@ -137,7 +117,6 @@ teardown(struct pri *r)
 	}
 	assert_true(smmuv3_model_dma_pri_drained(r->fns[0]));
 	smmuv3_model_dma_ats_disable(r->fns[0]);
-	set_eats(&r->p, SMMUV3_EATS_OFF, false);
 	for (unsigned int i = 0; i < NB_FNS; i++)
 		smmuv3_model_dma_destroy(r->fns[i]);
 	assert_int_equal(r->p.ops->detach(r->p.s, r->p.dev, 2), 0);
