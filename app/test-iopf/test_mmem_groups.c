@@ -2,8 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Managed memory and groups of page requests, made by hand: what the two handlers say,
- * what they map, and that a group costs one invalidation at most.
+ * Managed memory and groups of page requests: what the two handlers say of groups made by
+ * hand, what they map, and that a group costs one invalidation at most; then a device of
+ * the software SMMU that asks for pages, beside one that stalls.
  */
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_common.h>
 #include <rte_cycles.h>
@@ -48,6 +50,13 @@ static struct {
 	struct iopf_inv inv;			/* the last */
 	_Atomic unsigned int fills;
 	int fill_result;
+
+	/* with devices */
+	struct iopf_poller *poller;
+	struct iopf_dev *stalls;
+	struct smmuv3_model_dma *pri_dma, *stall_dma;
+	unsigned int answers_after;		/* batches behind invalidations */
+	struct iopf_inv after;			/* the last of these */
 } rig;
 
 /* The driver for the SMMUv3, overheard. */
@@ -61,6 +70,18 @@ overheard_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsig
 	rig.inv = inv[n - 1];
 	assert_int_equal(n, 1);
 	return smmuv3_pmd.ops.invalidate(priv, domain, inv, n, done);
+}
+
+static void
+overheard_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
+		const struct iopf_answer *answers, uint16_t n)
+{
+	if (n_inv != 0) {
+		rig.answers_after++;
+		rig.after = inv[n_inv - 1];
+		assert_int_equal(n_inv, 1);
+	}
+	smmuv3_pmd.ops.answer_after(priv, domain, inv, n_inv, answers, n);
 }
 
 static void
@@ -94,12 +115,14 @@ setup(void **state)
 		overheard = smmuv3_pmd;
 		overheard.name = "overheard";
 		overheard.ops.invalidate = overheard_invalidate;
+		overheard.ops.answer_after = overheard_answer_after;
 		iopf_driver_register(&overheard);
 	}
 	memset(&rig, 0, sizeof(rig));
 	snprintf(devstr, sizeof(devstr), "overheard,model=groups%u", serial++);
 	rig.model = smmuv3_model_create(&(struct smmuv3_model_conf){
-			.name = strchr(devstr, '=') + 1 });
+			.name = strchr(devstr, '=') + 1, .choices = SMMUV3_MODEL_STICKY_TLB,
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
 	rig.smmu = iopf_iommu_open(devstr);
 	assert_non_null(rig.smmu);
 	rig.pool = mmem_pool_create(&(struct mmem_pool_conf){ .name = "g", .iommu = rig.smmu,
@@ -124,6 +147,7 @@ teardown(void **state)
 	assert_int_equal(iopf_iommu_stop(rig.smmu), 0);
 	assert_int_equal(iopf_iommu_close(rig.smmu), 0);
 	assert_int_equal(smmuv3_model_driver_errors(rig.model), 0);
+	assert_int_equal(smmuv3_model_oracle_errors(rig.model), 0);
 	smmuv3_model_destroy(rig.model);
 	return 0;
 }
@@ -642,6 +666,199 @@ test_a_page_wanted_at_once_by_a_stall_and_a_group_is_mapped_once(void **state)
 	}
 }
 
+/*
+ * Devices
+ */
+
+static int
+ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	(void)dev;
+	(void)ctx;
+	return smmuv3_model_dma_ats_enable(rig.pri_dma, stu);
+}
+
+static int
+ats_disable(struct iopf_dev *dev, void *ctx)
+{
+	(void)dev;
+	(void)ctx;
+	return smmuv3_model_dma_ats_disable(rig.pri_dma);
+}
+
+static int
+pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
+{
+	(void)dev;
+	(void)ctx;
+	return smmuv3_model_dma_pri_enable(rig.pri_dma, n);
+}
+
+static int
+pri_disable(struct iopf_dev *dev, void *ctx)
+{
+	(void)dev;
+	(void)ctx;
+	return smmuv3_model_dma_pri_disable(rig.pri_dma);
+}
+
+static bool
+pri_drained(struct iopf_dev *dev, void *ctx)
+{
+	(void)dev;
+	(void)ctx;
+	return smmuv3_model_dma_pri_drained(rig.pri_dma);
+}
+
+static int
+setup_devices(void **state)
+{
+	uint32_t sids[2] = { SID, SID + 1 };
+
+	setup(state);
+	assert_int_equal(mmem_detach(rig.space, rig.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(iopf_dev_remove(rig.dev), 0);
+	rig.pri_dma = smmuv3_model_dma_create(rig.model, &(struct smmuv3_model_dma_conf){
+			.sid = sids[0], .kind = SMMUV3_MODEL_DMA_ATS, .group_pages = 64 });
+	rig.stall_dma = smmuv3_model_dma_create(rig.model, &(struct smmuv3_model_dma_conf){
+			.sid = sids[1] });
+	assert_non_null(rig.pri_dma);
+	assert_non_null(rig.stall_dma);
+	rig.dev = iopf_dev_add(rig.smmu, &(struct iopf_dev_conf){ .sids = &sids[0], .nb_sids = 1,
+			.recover = IOPF_PRI, .pri_requests = 64, .ops = {
+				.ats_enable = ats_enable, .ats_disable = ats_disable,
+				.pri_enable = pri_enable, .pri_disable = pri_disable,
+				.pri_drained = pri_drained } });
+	rig.stalls = iopf_dev_add(rig.smmu, &(struct iopf_dev_conf){ .sids = &sids[1],
+			.nb_sids = 1 });
+	assert_int_equal(mmem_attach(rig.space, rig.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(mmem_attach(rig.space, rig.stalls, IOPF_NO_PASID), 0);
+	rig.poller = iopf_poller_create(NULL);
+	assert_int_equal(iopf_poller_add(rig.poller, rig.smmu, IOPF_QUEUE_ALL), 0);
+	return 0;
+}
+
+static int
+teardown_devices(void **state)
+{
+	assert_int_equal(iopf_poller_remove(rig.poller, rig.smmu, IOPF_QUEUE_ALL), 0);
+	assert_int_equal(iopf_poller_destroy(rig.poller), 0);
+	assert_int_equal(mmem_detach(rig.space, rig.stalls, IOPF_NO_PASID), 0);
+	assert_int_equal(iopf_dev_remove(rig.stalls), 0);
+	assert_int_equal(mmem_detach(rig.space, rig.dev, IOPF_NO_PASID), 0);
+	smmuv3_model_dma_destroy(rig.pri_dma);
+	smmuv3_model_dma_destroy(rig.stall_dma);
+	return teardown(state);
+}
+
+static uint8_t bytes[64 * 4096];
+
+static void
+submit(struct smmuv3_model_dma *dma, enum smmuv3_model_op_type type, uint8_t *addr, size_t len)
+{
+	assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+			.type = type, .addr = (uintptr_t)addr, .buf = bytes, .len = len }), 0);
+}
+
+/* Everything that the SMMU does without the poller. */
+static void
+settle(void)
+{
+	while (smmuv3_model_step(rig.model, 64) != 0)
+		;
+}
+
+static struct smmuv3_model_done
+await(struct smmuv3_model_dma *dma)
+{
+	struct smmuv3_model_done done = { 0 };
+	unsigned int i;
+
+	for (i = 0; smmuv3_model_dma_poll(dma, &done, 1) == 0; i++) {
+		assert_true(i < 1000);
+		settle();
+		iopf_poll(rig.poller);
+	}
+	assert_int_equal(done.status, SMMUV3_MODEL_OK);
+	return done;
+}
+
+static void
+test_a_device_asks_once_and_is_answered_once(void **state)
+{
+	uint8_t *buf = alloc(CHUNK, TRACKED);
+	struct iopf_domain *domain = mmem_space_domain(rig.space);
+
+	(void)state;
+	submit(rig.pri_dma, SMMUV3_MODEL_READ, buf, 64 * PAGE);
+	assert_int_equal(await(rig.pri_dma).nb_groups, 1);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 64);
+	assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_FAULTS), 1);
+	assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_REQUESTS), 64);
+	assert_int_equal(rig.answers_after, 0);
+	/* 64 pages made writable: one invalidation, and the device goes on at once. */
+	memset(bytes, 0xa5, sizeof(bytes));
+	submit(rig.pri_dma, SMMUV3_MODEL_WRITE, buf, 64 * PAGE);
+	assert_int_equal(await(rig.pri_dma).nb_groups, 1);
+	assert_int_equal(stat_of(MMEM_STAT_UPGRADED), 64);
+	assert_int_equal(rig.answers_after, 1);
+	expect_inv(&rig.after, buf, 64);
+	assert_int_equal(rig.invs, 0);
+	assert_memory_equal(buf, bytes, sizeof(bytes));
+	/* Taken away: its ATC forgets, and it asks again. */
+	assert_int_equal(mmem_unmap(rig.space, buf, CHUNK), 0);
+	submit(rig.pri_dma, SMMUV3_MODEL_READ, buf, PAGE);
+	assert_int_equal(await(rig.pri_dma).nb_groups, 1);
+}
+
+/* The deferred half, on its worker. */
+static void
+test_a_device_waits_for_bytes(void **state)
+{
+	uint8_t *buf = alloc_paged(2 * CHUNK);
+	struct smmuv3_model_done done;
+	unsigned int i;
+
+	(void)state;
+	submit(rig.pri_dma, SMMUV3_MODEL_READ, buf + CHUNK - 4 * PAGE, 8 * PAGE);
+	for (i = 0; smmuv3_model_dma_poll(rig.pri_dma, &done, 1) == 0; i++) {
+		assert_true(i < 20000);
+		settle();
+		if (iopf_poll(rig.poller) == 0)
+			usleep(1000);
+	}
+	assert_int_equal(done.status, SMMUV3_MODEL_OK);
+	assert_int_equal(done.nb_groups, 1);
+	assert_int_equal(bytes[0], 0x5a);
+	assert_int_equal(atomic_load(&rig.fills), 2);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 8);
+	assert_int_equal(stat_of(MMEM_STAT_DEFERRED), 1);
+}
+
+static void
+test_a_device_that_stalls_and_one_that_asks_share_a_map(void **state)
+{
+	struct iopf_domain *domain = mmem_space_domain(rig.space);
+	uint8_t *buf = alloc(CHUNK, TRACKED);
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		/* Both have faulted on the page before either is looked at. */
+		submit(rig.pri_dma, i ? SMMUV3_MODEL_WRITE : SMMUV3_MODEL_READ, buf, 8);
+		submit(rig.stall_dma, i ? SMMUV3_MODEL_WRITE : SMMUV3_MODEL_READ, buf + 64, 8);
+		settle();
+		assert_int_equal(smmuv3_model_stalls_outstanding(rig.model), 1);
+		assert_int_equal(smmuv3_model_dma_pri_outstanding(rig.pri_dma), 1);
+		assert_int_equal(await(rig.pri_dma).nb_groups, 1);
+		assert_int_equal(await(rig.stall_dma).nb_stalls, 1);
+		assert_int_equal(stat_of(MMEM_STAT_MAPPED), 1);
+		assert_int_equal(stat_of(MMEM_STAT_UPGRADED), i);
+		assert_int_equal(stat_of(MMEM_STAT_JOINED), i + 1);
+		assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_SUCCESS), 2 * (i + 1));
+	}
+}
+
+#define DEVICE_TEST(f) cmocka_unit_test_setup_teardown(f, setup_devices, teardown_devices)
 #define GROUP_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	GROUP_TEST(test_pages_of_a_group_are_mapped_without_invalidation),
@@ -657,6 +874,9 @@ static const struct CMUnitTest tests[] = {
 	GROUP_TEST(test_an_invalidation_that_is_not_taken_is_made_up_for),
 	GROUP_TEST(test_stalls_and_page_requests_of_a_page_join),
 	GROUP_TEST(test_a_page_wanted_at_once_by_a_stall_and_a_group_is_mapped_once),
+	DEVICE_TEST(test_a_device_asks_once_and_is_answered_once),
+	DEVICE_TEST(test_a_device_waits_for_bytes),
+	DEVICE_TEST(test_a_device_that_stalls_and_one_that_asks_share_a_map),
 };
 
 TEST_SUITE(mmem_groups, tests, NULL, NULL);

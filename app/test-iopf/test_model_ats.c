@@ -792,9 +792,11 @@ test_ats_invalidation_before_the_sync_is_reported(void **state)
 	(void)state;
 	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++)
 		order(&rows[i / 2], i & 1, i / 2);
-	/* Before ATS is on, and when a reset has emptied the ATC. */
+	/* While ATS is off, and when a reset has emptied the ATC. */
 	setup(&r);
-	dma = rig_ats_dma(&r, -1, 0, 0, false);
+	dma = engine(&r, -1);
+	assert_int_equal(touch(&r, dma, true, VA), SMMUV3_MODEL_OK);
+	assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
 	rig_put(&r, smmuv3_cmd_tlbi_nsnh_all());
 	rig_put(&r, all);
 	rig_sync(&r);
