@@ -177,7 +177,7 @@ struct iopf_fault {
  * its id is valid until the answer.
  */
 struct iopf_group {
-	uint64_t id;		/**< slot and generation; never 0 */
+	uint64_t id;		/**< slot and generation; 0 only where nothing is to be answered */
 	struct iopf_dev *dev;
 	uint32_t pasid;
 	uint16_t nb_faults;
@@ -416,7 +416,14 @@ struct iopf_domain_conf {
 	const char *name;		/**< for lists ["domain:N"] */
 	iopf_handler_t handler;		/**< on the poll core; must not block */
 	iopf_handler_t deferred;	/**< on a worker; may block */
-	void *ctx;			/**< of both */
+	/**
+	 * Called like handler with page requests whose group is discarded because requests
+	 * were lost. Nobody waits for an answer (the group's id is 0), but the device will ask
+	 * for these pages again, and who maps them now sees to it that devices get on however
+	 * often the queue overflows. May be NULL.
+	 */
+	void (*lost)(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
+	void *ctx;			/**< of all three */
 	struct iopf_worker *worker;	/**< needed with deferred */
 	uint32_t deadline_ms;		/**< unanswered for longer: IOPF_INVALID [never] */
 	struct iopf_translation translation;

@@ -162,6 +162,39 @@ iopf_prg_discard_all(struct iopf_queue *q)
 		discard(q, q->prg->oldest, IOPF_IOMMU_STAT_DISCARDED);
 }
 
+/*
+ * Requests were lost. Without a word about those that were read, functions whose groups
+ * take turns in a queue too small for them would overflow it for ever: none of them would
+ * see its Last. A group that a detach has not reached keeps its attachment alive, for it
+ * ends behind a grace period.
+ */
+static void
+lose_all(struct iopf_queue *q)
+{
+	struct iopf_prg *prg = q->prg;
+	uint32_t i;
+
+	for (i = prg->oldest; i != IOPF_NO_SLOT; i = prg->links[i].newer) {
+		const struct iopf_fault *head = &q->slots[i];
+		const struct iopf_attachment *attachment = head->attachment;
+		struct iopf_domain *domain;
+		struct iopf_group group;
+
+		if (IOPF_SLOT_STATE(iopf_slot_load(head)) != IOPF_SLOT_PARTIAL ||
+				attachment->domain->conf.lost == NULL)
+			continue;
+		domain = attachment->domain;
+		group = (struct iopf_group){
+			.dev = attachment->dev,
+			.pasid = attachment->pasid,
+			.nb_faults = iopf_prg_faults(q, head, prg->faults),
+			.faults = prg->faults,
+		};
+		domain->conf.lost(domain, &group, domain->conf.ctx);
+	}
+	iopf_prg_discard_all(q);
+}
+
 static void
 discard_pasid(struct iopf_queue *q, uint32_t sid, uint32_t pasid)
 {
@@ -371,7 +404,7 @@ iopf_prg_burst(struct iopf_pass *pass, const struct iopf_event *events, unsigned
 			request(pass, ev);
 		} else if (ev->flags & IOPF_EVENT_LOST) {
 			iopf_count(q->iommu, IOPF_IOMMU_STAT_OVERFLOWS, 1);
-			iopf_prg_discard_all(q);
+			lose_all(q);
 			records--;
 		} else if (ev->flags & IOPF_EVENT_STOP_MARKER) {
 			iopf_count(q->iommu, IOPF_IOMMU_STAT_STOP_MARKERS, 1);

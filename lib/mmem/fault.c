@@ -30,6 +30,7 @@ struct access {
 	uint64_t addr;
 	unsigned int perm;
 	bool permission;	/* refused by a valid entry */
+	bool hint;		/* nobody waits: nothing that must be invalidated */
 };
 
 /* What a group's one invalidation must cover: addresses of pages. */
@@ -161,7 +162,7 @@ resolve(struct mmem_space *space, const struct access *access)
 		mmem_count(space, MMEM_STAT_JOINED, 1);
 		return 0;
 	case -EACCES:
-		return upgrade(space, off, prot);
+		return access->hint ? -EAGAIN : upgrade(space, off, prot);
 	case -ECANCELED:	/* being unmapped */
 	case -ENOENT:
 		return -EAGAIN;
@@ -204,6 +205,7 @@ access_of(const struct iopf_fault *fault, struct access *access)
 	access->perm = fault->perm;
 	/* The device asks for what it lacks, and does not say whether anything was mapped. */
 	access->permission = false;
+	access->hint = false;
 	if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
 		return (fault->perm & MMEM_RIGHTS) != 0;
 	if (!(fault->perm & MMEM_RIGHTS))
@@ -355,6 +357,20 @@ mmem_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx
 		refuse(space, group, group->faults[i], rc);
 	code = rc < 0 ? IOPF_INVALID : IOPF_SUCCESS;
 	return hull.nb != 0 ? IOPF_ANSWER_AFTER_INV(code) : IOPF_ANSWER(code);
+}
+
+void
+mmem_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	struct access access;
+	unsigned int i;
+
+	RTE_SET_USED(domain);
+	for (i = 0; i < group->nb_faults; i++)
+		if (access_of(group->faults[i], &access) > 0) {
+			access.hint = true;
+			resolve(ctx, &access);
+		}
 }
 
 enum iopf_verdict

@@ -230,6 +230,7 @@ void mmem_ahead_stop(struct mmem_pool *pool);
  */
 enum iopf_verdict mmem_fault(struct iopf_domain *domain, const struct iopf_group *group,
 		void *space);
+void mmem_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 enum iopf_verdict mmem_deferred(struct iopf_domain *domain, const struct iopf_group *group,
 		void *space);
 

@@ -78,6 +78,7 @@ domain_create(struct mmem_space *space, struct iopf_worker *worker, unsigned int
 	struct iopf_domain_conf conf = {
 		.name = space->name,
 		.handler = mmem_fault,
+		.lost = mmem_lost,
 		.deferred = mmem_deferred,
 		.ctx = space,
 		.worker = worker,
