@@ -25,6 +25,7 @@
 #include "mmem.h"
 #include "smmuv3_model.h"
 #include "interpose.h"
+#include "pcie_rig.h"
 #include "test.h"
 
 #define SID	3
@@ -122,20 +123,24 @@ static struct {
 	struct mmem_pool *pool;
 	struct mmem_space *space;
 	struct smmuv3_model_dma *dma;
+	unsigned int group;		/* pages of one access */
+	struct pcie_fn fn;
 	char *buf;
 } t;
 
-static int
-setup(void **state)
+static void
+bring_up(const struct smmuv3_model_conf *model_conf, struct iopf_dev_conf *dev_conf,
+		const struct smmuv3_model_dma_conf *dma_conf)
 {
-	const uint32_t sid = SID;
+	static const uint32_t sid = SID;
 
-	(void)state;
-	t.model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "hotpath" });
+	t.model = smmuv3_model_create(model_conf);
 	assert_non_null(t.model);
 	t.iommu = iopf_iommu_open("smmuv3,model=hotpath");
 	assert_non_null(t.iommu);
-	t.dev = iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
+	dev_conf->sids = &sid;
+	dev_conf->nb_sids = 1;
+	t.dev = iopf_dev_add(t.iommu, dev_conf);
 	assert_non_null(t.dev);
 	t.pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = t.iommu,
 			.size = 64 << 20 });
@@ -145,18 +150,63 @@ setup(void **state)
 	t.poller = iopf_poller_create(NULL);
 	assert_int_equal(0, iopf_poller_add(t.poller, t.iommu, IOPF_QUEUE_ALL));
 	assert_int_equal(0, iopf_iommu_start(t.iommu));
-	assert_int_equal(0, mmem_attach(t.space, t.dev, IOPF_NO_PASID));
-	t.dma = smmuv3_model_dma_create(t.model, &(struct smmuv3_model_dma_conf){ .sid = SID });
+	t.dma = smmuv3_model_dma_create(t.model, dma_conf);
 	assert_non_null(t.dma);
+	t.fn.dma[0] = t.dma;
+	assert_int_equal(0, mmem_attach(t.space, t.dev, IOPF_NO_PASID));
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	t.group = 1;
+	bring_up(&(struct smmuv3_model_conf){ .name = "hotpath" }, &(struct iopf_dev_conf){
+			.recover = IOPF_STALL }, &(struct smmuv3_model_dma_conf){ .sid = SID });
 	return 0;
+}
+
+static int
+setup_pri(unsigned int group)
+{
+	t.group = group;
+	t.fn = (struct pcie_fn){ .silent = true };
+	bring_up(&(struct smmuv3_model_conf){ .name = "hotpath",
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI },
+		&(struct iopf_dev_conf){ .recover = IOPF_PRI, .ops = pcie_fn_ops, .ctx = &t.fn },
+		&(struct smmuv3_model_dma_conf){ .sid = SID, .kind = SMMUV3_MODEL_DMA_ATS,
+			.group_pages = group });
+	return 0;
+}
+
+static int
+setup_requests(void **state)
+{
+	(void)state;
+	return setup_pri(1);
+}
+
+static int
+setup_groups(void **state)
+{
+	(void)state;
+	return setup_pri(16);
+}
+
+static int
+setup_small_groups(void **state)
+{
+	(void)state;
+	/* As many as one answer may invalidate in front of it. */
+	return setup_pri(4);
 }
 
 static int
 teardown(void **state)
 {
 	(void)state;
-	smmuv3_model_dma_destroy(t.dma);
 	assert_int_equal(0, iopf_dev_remove(t.dev));
+	smmuv3_model_dma_destroy(t.dma);
 	assert_int_equal(0, mmem_space_destroy(t.space));
 	assert_int_equal(0, mmem_pool_destroy(t.pool));
 	assert_int_equal(0, iopf_iommu_stop(t.iommu));
@@ -168,17 +218,21 @@ teardown(void **state)
 	return 0;
 }
 
-/* n accesses at once, each to its own page, served by watched polls. */
+/* n pages at once, in accesses of t.group pages or one, served by watched polls. */
 static void
 touch(unsigned int first, unsigned int n, enum smmuv3_model_op_type type)
 {
-	static char data[64];
+	static char data[16 * PAGE];
 	unsigned int done = 0;
 
-	for (unsigned int i = 0; i < n; i++)
+	for (unsigned int i = 0; i < n; i += t.group) {
+		unsigned int pages = RTE_MIN(t.group, n - i);
+
 		assert_int_equal(0, smmuv3_model_dma_submit(t.dma, &(struct smmuv3_model_op){
 				.type = type, .addr = (uintptr_t)t.buf + (first + i) * PAGE,
-				.buf = data, .len = sizeof(data) }));
+				.buf = data, .len = (pages - 1) * PAGE + 64 }));
+	}
+	n = (n + t.group - 1) / t.group;
 	while (done < n) {
 		struct smmuv3_model_done d[64];
 		unsigned int got;
@@ -270,11 +324,31 @@ upgrading_a_page_needs_none_either(void **state)
 	assert_int_equal(PAGES, mmem_stat(t.space, MMEM_STAT_UPGRADED));
 }
 
+static void
+page_requests_need_none_either(void **state)
+{
+	(void)state;
+	run(MMEM_POPULATE, SMMUV3_MODEL_WRITE, SMMUV3_MODEL_READ);
+}
+
+static void
+upgrades_by_page_requests_need_none_either(void **state)
+{
+	(void)state;
+	run(MMEM_POPULATE | MMEM_TRACK_WRITES, SMMUV3_MODEL_READ, SMMUV3_MODEL_WRITE);
+	assert_int_equal(PAGES, mmem_stat(t.space, MMEM_STAT_UPGRADED));
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(the_counters_count),
 	cmocka_unit_test_setup_teardown(
 			mapping_a_page_needs_no_lock_allocation_syscall_or_page_fault,
 			setup, teardown),
 	cmocka_unit_test_setup_teardown(upgrading_a_page_needs_none_either, setup, teardown),
+	cmocka_unit_test_setup_teardown(page_requests_need_none_either, setup_requests, teardown),
+	{ "page_request_groups_need_none_either", page_requests_need_none_either, setup_groups,
+			teardown, NULL },
+	cmocka_unit_test_setup_teardown(upgrades_by_page_requests_need_none_either,
+			setup_small_groups, teardown),
 };
 TEST_SUITE(hotpath, tests, NULL, NULL);

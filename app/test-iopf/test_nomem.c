@@ -16,12 +16,14 @@
 #include "interpose.h"
 #include "iopf.h"
 #include "mmem.h"
+#include "pcie_rig.h"
 #include "smmuv3_model.h"
 #include "test.h"
 
 #define MAX_ALLOCS 2000
 
 static struct smmuv3_model *model;
+static struct pcie_fn fn = { .sid = 9, .silent = true };
 
 static enum iopf_verdict
 handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
@@ -38,7 +40,7 @@ all_of_it(void)
 {
 	const uint32_t sids[] = { 4, 5, 70000 % 65536 };
 	struct iopf_iommu *iommu;
-	struct iopf_dev *dev = NULL;
+	struct iopf_dev *dev = NULL, *asking = NULL;
 	struct iopf_domain *domain = NULL;
 	struct iopf_poller *poller = NULL;
 	struct iopf_worker *worker = NULL;
@@ -53,11 +55,16 @@ all_of_it(void)
 			.nb_pasids = 8 });
 	if (dev == NULL)
 		goto out;
+	asking = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .sids = &fn.sid, .nb_sids = 1,
+			.nb_pasids = 8, .recover = IOPF_PRI, .ops = pcie_fn_ops, .ctx = &fn });
+	if (asking == NULL)
+		goto out;
 	worker = iopf_worker_create(&(struct iopf_worker_conf){ .size = 64 });
 	if (worker == NULL)
 		goto out;
 	domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = handler });
-	if (domain == NULL || iopf_domain_attach(domain, dev, 3) < 0)
+	if (domain == NULL || iopf_domain_attach(domain, dev, 3) < 0 ||
+			iopf_domain_attach(domain, asking, 5) < 0)
 		goto out;
 	poller = iopf_poller_create(NULL);
 	if (poller == NULL || iopf_poller_add(poller, iommu, IOPF_QUEUE_ALL) < 0)
@@ -69,7 +76,8 @@ all_of_it(void)
 	if (pool == NULL)
 		goto out;
 	space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool, .worker = worker });
-	if (space == NULL || mmem_attach(space, dev, IOPF_NO_PASID) < 0)
+	if (space == NULL || mmem_attach(space, dev, IOPF_NO_PASID) < 0 ||
+			mmem_attach(space, asking, IOPF_NO_PASID) < 0)
 		goto out;
 	ok = mmem_alloc(space, 3 << 20, MMEM_READ) != NULL;
 out:
@@ -77,6 +85,9 @@ out:
 	interpose_fail(0);
 	if (dev != NULL)
 		assert_int_equal(0, iopf_dev_remove(dev));
+	if (asking != NULL)
+		assert_int_equal(0, iopf_dev_remove(asking));
+	assert_int_equal(0, iopf_iommu_requests_granted(iommu));
 	if (space != NULL)
 		assert_int_equal(0, mmem_space_destroy(space));
 	if (pool != NULL)
@@ -99,8 +110,12 @@ each_failing_allocation_is_a_clean_error(void **state)
 #ifdef INTERPOSE_OFF
 	test_skip("the sanitizers interpose the same functions");
 #endif
-	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "nomem" });
+	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "nomem",
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
 	assert_non_null(model);
+	fn.dma[0] = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){
+			.sid = fn.sid, .kind = SMMUV3_MODEL_DMA_ATS });
+	assert_non_null(fn.dma[0]);
 	rte_log_set_level_pattern("lib.*", RTE_LOG_EMERG);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
 	/* Once without, so that what is allocated at the first use is. */
@@ -126,7 +141,9 @@ each_failing_allocation_is_a_clean_error(void **state)
 	print_message("%u allocations failed in turn\n", n - 1);
 	assert_in_range(n, 20, MAX_ALLOCS - 1);
 	assert_true(all_of_it());
+	smmuv3_model_dma_destroy(fn.dma[0]);
 	assert_int_equal(0, smmuv3_model_driver_errors(model));
+	assert_int_equal(0, smmuv3_model_oracle_errors(model));
 	smmuv3_model_destroy(model);
 }
 

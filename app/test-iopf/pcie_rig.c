@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <rte_common.h>
+#include <rte_cycles.h>
+
+#include "pcie_rig.h"
+#include "test.h"
+
+#define ARENA	((size_t)32 << 20)
+
+/*
+ * A function's driver
+ */
+
+static void
+note(struct pcie_fn *f, char what)
+{
+	size_t len = strlen(f->log);
+
+	if (f->silent)
+		return;
+	assert_true(len + 1 < sizeof(f->log));
+	f->log[len] = what;
+}
+
+static int
+ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	struct pcie_fn *f = ctx;
+
+	RTE_SET_USED(dev);
+	note(f, 'A');
+	f->stu = stu;
+	f->was_reset = false;
+	return smmuv3_model_dma_ats_enable(f->dma[0], stu);
+}
+
+static int
+ats_disable(struct iopf_dev *dev, void *ctx)
+{
+	struct pcie_fn *f = ctx;
+
+	RTE_SET_USED(dev);
+	note(f, 'a');
+	return f->was_reset ? 0 : smmuv3_model_dma_ats_disable(f->dma[0]);
+}
+
+static int
+pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
+{
+	struct pcie_fn *f = ctx;
+
+	RTE_SET_USED(dev);
+	note(f, 'P');
+	f->credits = n;
+	return smmuv3_model_dma_pri_enable(f->dma[0], n);
+}
+
+static int
+pri_disable(struct iopf_dev *dev, void *ctx)
+{
+	struct pcie_fn *f = ctx;
+
+	RTE_SET_USED(dev);
+	note(f, 'p');
+	return f->was_reset ? 0 : smmuv3_model_dma_pri_disable(f->dma[0]);
+}
+
+static bool
+pri_drained(struct iopf_dev *dev, void *ctx)
+{
+	const struct pcie_fn *f = ctx;
+
+	RTE_SET_USED(dev);
+	return smmuv3_model_dma_pri_drained(f->dma[0]);
+}
+
+const struct iopf_dev_ops pcie_fn_ops = {
+	.ats_enable = ats_enable,
+	.ats_disable = ats_disable,
+	.pri_enable = pri_enable,
+	.pri_disable = pri_disable,
+	.pri_drained = pri_drained,
+};
+
+/*
+ * Address spaces
+ */
+
+static void *
+take(struct pcie *r, size_t len, size_t align)
+{
+	size_t at = RTE_ALIGN_CEIL(r->used, align);
+
+	assert_true(at + len <= ARENA);
+	r->used = at + len;
+	return r->arena + at;
+}
+
+static void *
+table_alloc(void *ctx, size_t size)
+{
+	return take(ctx, size, size);
+}
+
+static void
+table_free(void *ctx, void *p, size_t size)
+{
+	/* With the arena. */
+	RTE_SET_USED(ctx);
+	RTE_SET_USED(p);
+	RTE_SET_USED(size);
+}
+
+static uint64_t
+table_pa(void *ctx, const void *p)
+{
+	RTE_SET_USED(ctx);
+	return (uintptr_t)p;
+}
+
+static void
+map(struct pcie_space *s, const struct iopf_fault *fault)
+{
+	int rc = pgt_resolve(s->pgt, fault->addr, (uintptr_t)s->data +
+			(fault->addr & ~(uint64_t)(PCIE_PAGE - 1)) - PCIE_VA, s->prot);
+
+	assert_true(rc == 0 || rc == -EALREADY);
+}
+
+static enum iopf_verdict
+handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	struct pcie_space *s = ctx;
+
+	RTE_SET_USED(domain);
+	s->calls++;
+	s->group = *group;
+	s->group.faults = NULL;
+	for (unsigned int i = 0; i < group->nb_faults; i++) {
+		const struct iopf_fault *fault = group->faults[i];
+
+		s->fault[i] = *fault;
+		/* Of a page request group all are of one kind, and a function asks in order. */
+		assert_int_equal(fault->pasid, group->pasid);
+		assert_int_equal(fault->sid, group->faults[0]->sid);
+		assert_int_equal(fault->token, group->faults[0]->token);
+		if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
+			assert_int_equal(fault->addr, group->faults[0]->addr + i * PCIE_PAGE);
+		if (!s->leave_unmapped && fault->addr != 0)
+			map(s, fault);
+	}
+	return s->verdict;
+}
+
+static void
+on_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	struct pcie_space *s = ctx;
+
+	RTE_SET_USED(domain);
+	assert_int_equal(group->id, 0);
+	assert_int_equal(iopf_group_respond(group->id, IOPF_SUCCESS), -ESTALE);
+	s->lost += group->nb_faults;
+	for (unsigned int i = 0; i < group->nb_faults && s->map_lost; i++)
+		map(s, group->faults[i]);
+}
+
+void
+pcie_space(struct pcie *r, struct pcie_space *s)
+{
+	struct pgt_info info;
+
+	memset(s, 0, sizeof(*s));
+	s->verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	s->prot = PGT_READ | PGT_WRITE;
+	s->data = take(r, (size_t)PCIE_PAGES * PCIE_PAGE, PCIE_PAGE);
+	s->pgt = pgt_create(&(struct pgt_conf){ .mem = {
+		.ctx = r,
+		.alloc = table_alloc,
+		.free = table_free,
+		.va_to_pa = table_pa,
+	} });
+	assert_non_null(s->pgt);
+	assert_int_equal(pgt_prealloc(s->pgt, PCIE_VA, (uint64_t)PCIE_PAGES * PCIE_PAGE), 0);
+	pgt_info(s->pgt, &info);
+	s->domain = iopf_domain_create(&(struct iopf_domain_conf){
+		.handler = handler,
+		.lost = on_lost,
+		.ctx = s,
+		.translation = {
+			.format = IOPF_FORMAT_ARM64_S1,
+			.root = info.root,
+			.va_bits = info.va_bits,
+			.granule_log2 = info.granule_log2,
+		},
+	});
+	assert_non_null(s->domain);
+	assert_true(r->nb_spaces < RTE_DIM(r->space));
+	r->space[r->nb_spaces++] = s;
+}
+
+/*
+ * The rig
+ */
+
+static void
+on_report(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx)
+{
+	struct pcie *r = ctx;
+
+	RTE_SET_USED(iommu);
+	r->nb_reports++;
+	r->report = *fault;
+}
+
+void
+pcie_open(struct pcie *r, const struct smmuv3_model_conf *conf,
+		const struct iopf_iommu_conf *iommu_conf)
+{
+	static unsigned int serial;
+	struct smmuv3_model_conf mine = { .name = NULL };
+	struct iopf_iommu_conf how = { .report = NULL };
+	char name[32], str[64];
+	uint64_t addr;
+
+	memset(r, 0, sizeof(*r));
+	if (conf != NULL)
+		mine = *conf;
+	snprintf(name, sizeof(name), "pcie%u", serial++);
+	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
+	mine.name = name;
+	mine.features |= SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI;
+	r->m = smmuv3_model_create(&mine);
+	assert_non_null(r->m);
+	r->iommu = iopf_iommu_open(str);
+	assert_non_null(r->iommu);
+	if (iommu_conf != NULL)
+		how = *iommu_conf;
+	how.report = on_report;
+	how.report_ctx = r;
+	assert_int_equal(iopf_iommu_configure(r->iommu, &how), 0);
+	r->arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(r->arena != MAP_FAILED);
+	assert_int_equal(iopf_dma_map(r->iommu, r->arena, ARENA, &addr), 0);
+	assert_int_equal(addr, (uintptr_t)r->arena);
+	r->pattern = malloc((size_t)PCIE_PAGES * PCIE_PAGE);
+	assert_non_null(r->pattern);
+	for (size_t i = 0; i < (size_t)PCIE_PAGES * PCIE_PAGE / 4; i++)
+		((uint32_t *)(void *)r->pattern)[i] = (uint32_t)(i + 1) * UINT32_C(0x9e3779b9);
+	r->poller = iopf_poller_create(NULL);
+	assert_non_null(r->poller);
+	assert_int_equal(iopf_poller_add(r->poller, r->iommu, IOPF_QUEUE_ALL), 0);
+	assert_int_equal(iopf_iommu_start(r->iommu), 0);
+}
+
+void
+pcie_close(struct pcie *r)
+{
+	uint64_t terminated = 0;
+
+	for (unsigned int i = 0; i < r->nb_fns; i++) {
+		assert_int_equal(iopf_dev_remove(r->fn[i]->dev), 0);
+		/* Each on is followed by an off. */
+		assert_int_equal(strlen(r->fn[i]->log) % 2, 0);
+		for (unsigned int k = 0; k < r->fn[i]->nb_engines; k++)
+			smmuv3_model_dma_destroy(r->fn[i]->dma[k]);
+	}
+	for (unsigned int i = 0; i < r->nb_spaces; i++) {
+		assert_int_equal(iopf_domain_pending(r->space[i]->domain), 0);
+		terminated += iopf_domain_stat(r->space[i]->domain, IOPF_STAT_TERMINATED);
+		assert_int_equal(iopf_domain_destroy(r->space[i]->domain), 0);
+		pgt_destroy(r->space[i]->pgt);
+	}
+	assert_int_equal(iopf_iommu_requests_granted(r->iommu), 0);
+	assert_int_equal(pcie_stat(r, IOPF_IOMMU_STAT_FAULTS),
+			pcie_stat(r, IOPF_IOMMU_STAT_ANSWERS) + terminated);
+	assert_int_equal(iopf_iommu_stop(r->iommu), 0);
+	assert_int_equal(iopf_poller_destroy(r->poller), 0);
+	assert_int_equal(iopf_dma_unmap(r->iommu, r->arena, ARENA, (uintptr_t)r->arena), 0);
+	assert_int_equal(iopf_iommu_close(r->iommu), 0);
+	assert_int_equal(pcie_model_stat(r, SMMUV3_MODEL_STAT_PRI_GROUPS),
+			pcie_model_stat(r, SMMUV3_MODEL_STAT_PRI_RESPS) +
+			pcie_model_stat(r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS) + r->forgotten);
+	for (unsigned int i = 0; smmuv3_model_driver_error(r->m, i) != NULL; i++)
+		print_error("driver error: %s\n", smmuv3_model_driver_error(r->m, i));
+	for (unsigned int i = 0; smmuv3_model_oracle_error(r->m, i) != NULL; i++)
+		print_error("oracle error: %s\n", smmuv3_model_oracle_error(r->m, i));
+	assert_int_equal(smmuv3_model_driver_errors(r->m), 0);
+	assert_int_equal(smmuv3_model_oracle_errors(r->m), 0);
+	smmuv3_model_destroy(r->m);
+	munmap(r->arena, ARENA);
+	free(r->pattern);
+}
+
+void
+pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf)
+{
+	struct iopf_dev_conf mine = { .name = NULL };
+
+	memset(f, 0, sizeof(*f));
+	if (conf != NULL)
+		mine = *conf;
+	f->sid = sid;
+	mine.sids = &f->sid;
+	mine.nb_sids = 1;
+	mine.recover = IOPF_PRI;
+	mine.ops = pcie_fn_ops;
+	mine.ctx = f;
+	f->dev = iopf_dev_add(r->iommu, &mine);
+	assert_non_null(f->dev);
+	assert_true(r->nb_fns < RTE_DIM(r->fn));
+	r->fn[r->nb_fns++] = f;
+}
+
+struct smmuv3_model_dma *
+pcie_engine(struct pcie *r, struct pcie_fn *f, const struct smmuv3_model_dma_conf *conf)
+{
+	struct smmuv3_model_dma_conf mine = *conf;
+
+	mine.sid = f->sid;
+	mine.kind = SMMUV3_MODEL_DMA_ATS;
+	assert_true(f->nb_engines < PCIE_MAX_ENGINES);
+	f->dma[f->nb_engines] = smmuv3_model_dma_create(r->m, &mine);
+	assert_non_null(f->dma[f->nb_engines]);
+	return f->dma[f->nb_engines++];
+}
+
+void
+pcie_attach(struct pcie_space *s, struct pcie_fn *f, uint32_t pasid)
+{
+	assert_int_equal(iopf_domain_attach(s->domain, f->dev, pasid), 0);
+}
+
+struct smmuv3_model_dma *
+pcie_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32_t sid,
+		unsigned int group_pages)
+{
+	pcie_fn(r, f, sid, NULL);
+	pcie_engine(r, f, &(struct smmuv3_model_dma_conf){ .group_pages = group_pages });
+	pcie_space(r, s);
+	pcie_attach(s, f, IOPF_NO_PASID);
+	return f->dma[0];
+}
+
+void
+pcie_fn_reset(struct pcie *r, struct pcie_fn *f)
+{
+	uint64_t open = pcie_model_stat(r, SMMUV3_MODEL_STAT_PRI_GROUPS) -
+		pcie_model_stat(r, SMMUV3_MODEL_STAT_PRI_RESPS) -
+		pcie_model_stat(r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS);
+	bool others = false;
+
+	for (unsigned int i = 0; i < r->nb_fns; i++)
+		others |= r->fn[i] != f && smmuv3_model_dma_pri_outstanding(r->fn[i]->dma[0]) > 0;
+	/* Else it is not known whose they are. */
+	assert_false(others);
+	smmuv3_model_dma_reset(f->dma[0]);
+	f->was_reset = true;
+	r->forgotten = (unsigned int)open;
+}
+
+/*
+ * What goes on
+ */
+
+void
+pcie_write(struct pcie *r, struct smmuv3_model_dma *dma, unsigned int page, unsigned int pages)
+{
+	assert_true(page + pages <= PCIE_PAGES);
+	assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+		.type = SMMUV3_MODEL_WRITE,
+		.addr = PCIE_VA + (uint64_t)page * PCIE_PAGE,
+		.buf = r->pattern + (size_t)page * PCIE_PAGE,
+		.len = (size_t)pages * PCIE_PAGE,
+	}), 0);
+}
+
+void
+pcie_step(struct pcie *r)
+{
+	/* Does not rest while the queue overflows: functions ask again and again. */
+	for (unsigned int i = 0; i < 64 && smmuv3_model_step(r->m, 64) > 0; i++)
+		;
+}
+
+void
+pcie_sent(struct pcie *r, uint64_t n)
+{
+	for (unsigned int i = 0; i < 100000; i++) {
+		if (pcie_model_stat(r, SMMUV3_MODEL_STAT_PPRS) +
+				pcie_model_stat(r, SMMUV3_MODEL_STAT_PPRS_LOST) >= n)
+			return;
+		smmuv3_model_step(r->m, 1);
+	}
+	fail_msg("there are no more page requests");
+}
+
+unsigned int
+pcie_poll(struct pcie *r)
+{
+	unsigned int all = 0, n;
+
+	while ((n = iopf_poll(r->poller)) > 0)
+		all += n;
+	return all;
+}
+
+void
+pcie_run(struct pcie *r)
+{
+	for (unsigned int i = 0; i < 10000; i++) {
+		bool rests;
+
+		pcie_step(r);
+		rests = pcie_poll(r) == 0;
+		if (smmuv3_model_step(r->m, 64) == 0 && rests)
+			return;
+	}
+	fail_msg("it does not come to rest");
+}
+
+void
+pcie_run_ms(struct pcie *r, unsigned int ms)
+{
+	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * ms;
+
+	while (rte_rdtsc() < end) {
+		smmuv3_model_step(r->m, 64);
+		iopf_poll(r->poller);
+	}
+	pcie_run(r);
+}
+
+struct smmuv3_model_done
+pcie_ended(struct smmuv3_model_dma *dma, enum smmuv3_model_status status)
+{
+	struct smmuv3_model_done done;
+
+	assert_int_equal(smmuv3_model_dma_poll(dma, &done, 1), 1);
+	assert_string_equal(smmuv3_model_status_name(done.status),
+			smmuv3_model_status_name(status));
+	return done;
+}
+
+void
+pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page, unsigned int pages)
+{
+	assert_memory_equal(s->data + (size_t)page * PCIE_PAGE,
+			r->pattern + (size_t)page * PCIE_PAGE, (size_t)pages * PCIE_PAGE);
+}
+
+uint64_t
+pcie_model_stat(const struct pcie *r, enum smmuv3_model_stat stat)
+{
+	return smmuv3_model_stat(r->m, stat);
+}
+
+uint64_t
+pcie_stat(const struct pcie *r, enum iopf_iommu_stat stat)
+{
+	return iopf_iommu_stat(r->iommu, stat);
+}

@@ -1,0 +1,700 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * A million page requests in a row over several functions and PASIDs, in groups of
+ * random size, with a request queue that is far too small and a poller that pauses at
+ * random: it overflows again and again. One function ignores its credits, one sends Last
+ * twice now and then. Every group is answered once, by the library or by the SMMU; data
+ * intact, no mistake of the driver, oracle clean. Ten million with IOPF_TEST_SCALE=10.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_common.h>
+#include <rte_pause.h>
+#include <rte_ring.h>
+
+#include "iopf.h"
+#include "mmem.h"
+#include "pcie_rig.h"
+#include "smmuv3_model.h"
+#include "test.h"
+
+#define NB_DEVS		4
+#define NB_PASIDS	4	/* and the untagged traffic in place of PASID 0 */
+#define NB_ENGINES	(NB_DEVS * NB_PASIDS)
+#define PAGE		4096
+#define PAGES		256	/* of each engine, per phase */
+#define DEPTH		16
+#define MAX_PAGES	24	/* of one DMA */
+#define WORDS		8	/* of a page that are looked at */
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define REQUESTS 40000
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define REQUESTS 40000
+#endif
+#endif
+#ifndef REQUESTS
+#define REQUESTS 1000000
+#endif
+
+/* What is wrong with the functions. */
+static const struct {
+	struct iopf_dev_conf conf;
+	unsigned int prg_indices, group_pages;
+	uint32_t quirks, one_in;
+} kinds[NB_DEVS] = {
+	{ { .pri_requests = 32 }, 4, 8, 0, 0 },
+	{ { .pri_requests = 32, .prg_pasid = true }, 2, MAX_PAGES, 0, 0 },
+	{ { .pri_requests = 8 }, 64, 5, SMMUV3_MODEL_QUIRK_CREDITS, 0 },
+	{ { .pri_requests = 32 }, 8, 3, SMMUV3_MODEL_QUIRK_DUP_LAST, 8 },
+};
+
+struct dma {
+	uint16_t page, pages;
+	uint32_t attached;	/* the engine's count when it was submitted */
+};
+
+struct engine {
+	struct mmem_space *space;
+	struct smmuv3_model_dma *dma;
+	uint32_t pasid;
+	uint8_t *mem;		/* managed: PAGES pages */
+	uint8_t *local;		/* the device's own, as large */
+	uint32_t attached;	/* attached and detached so often; even: detached */
+	unsigned int next;	/* first page that was not submitted yet */
+	unsigned int running;
+	struct dma op[DEPTH];
+	uint16_t free[DEPTH];
+};
+
+static struct {
+	struct smmuv3_model *model;
+	struct iopf_iommu *iommu;
+	struct iopf_poller *poller;
+	struct pcie_fn fn[NB_DEVS];
+	struct engine engine[NB_ENGINES];
+	_Atomic bool stop;
+	unsigned int seed;
+	unsigned int aborted, detached;
+} t;
+
+static unsigned int
+any(unsigned int n)
+{
+	return (unsigned int)rand_r(&t.seed) % n;
+}
+
+static void *
+poll_thread(void *poller)
+{
+	unsigned int seed = 99, idle = 0;
+
+	while (!atomic_load_explicit(&t.stop, memory_order_relaxed)) {
+		if (iopf_poll(poller) != 0)
+			idle = 0;
+		else if (++idle % 16 == 0)
+			sched_yield();
+		else
+			rte_pause();
+		if (rand_r(&seed) % 8192 == 0)
+			usleep((unsigned int)rand_r(&seed) % 200);
+	}
+	return NULL;
+}
+
+static uint64_t
+pattern(const struct engine *e, unsigned int page, unsigned int pass, unsigned int word)
+{
+	return ((uint64_t)(e - t.engine) << 56 | (uint64_t)page << 32 | (uint64_t)pass << 8 | word) *
+		UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static void
+attach(struct engine *e)
+{
+	assert_int_equal(0, mmem_attach(e->space, t.fn[(e - t.engine) / NB_PASIDS].dev, e->pasid));
+	e->attached++;
+}
+
+static void
+detach(struct engine *e)
+{
+	assert_int_equal(0, mmem_detach(e->space, t.fn[(e - t.engine) / NB_PASIDS].dev, e->pasid));
+	e->attached++;
+	t.detached++;
+}
+
+static void
+submit(struct engine *e, enum smmuv3_model_op_type type, uint16_t slot)
+{
+	struct dma *d = &e->op[slot];
+
+	d->attached = e->attached;
+	assert_int_equal(0, smmuv3_model_dma_submit(e->dma, &(struct smmuv3_model_op){
+		.type = type,
+		.addr = (uintptr_t)e->mem + (size_t)d->page * PAGE,
+		.buf = e->local + (size_t)d->page * PAGE,
+		.len = (size_t)d->pages * PAGE,
+		.cookie = slot,
+	}));
+}
+
+/* False: all is done. */
+static bool
+one_engine(struct engine *e, enum smmuv3_model_op_type type)
+{
+	struct smmuv3_model_done done[DEPTH];
+	unsigned int n = smmuv3_model_dma_poll(e->dma, done, DEPTH);
+
+	for (unsigned int i = 0; i < n; i++) {
+		uint16_t slot = (uint16_t)done[i].cookie;
+		struct dma *d = &e->op[slot];
+
+		if (done[i].status == SMMUV3_MODEL_ABORTED && d->attached != e->attached) {
+			t.aborted++;
+			submit(e, type, slot);
+			continue;
+		}
+		assert_int_equal(SMMUV3_MODEL_OK, done[i].status);
+		assert_int_equal((size_t)d->pages * PAGE, done[i].bytes);
+		e->free[DEPTH - e->running--] = slot;
+	}
+	while (e->next < PAGES && e->running < DEPTH) {
+		uint16_t slot = e->free[DEPTH - ++e->running];
+		struct dma *d = &e->op[slot];
+
+		d->page = (uint16_t)e->next;
+		d->pages = (uint16_t)(1 + any(RTE_MIN(MAX_PAGES, PAGES - e->next)));
+		e->next += d->pages;
+		submit(e, type, slot);
+	}
+	return e->running > 0;
+}
+
+/* One PASID, or a function altogether, and back. */
+static void
+detach_some(void)
+{
+	unsigned int i = any(NB_ENGINES), n = 1;
+
+	if (any(4) == 0) {
+		i -= i % NB_PASIDS;
+		n = NB_PASIDS;
+	}
+	for (unsigned int k = i; k < i + n; k++)
+		detach(&t.engine[k]);
+	for (unsigned int k = i; k < i + n; k++)
+		attach(&t.engine[k]);
+}
+
+static void
+one_phase(enum smmuv3_model_op_type type, bool detaches)
+{
+	bool running = true;
+
+	for (unsigned int i = 0; i < NB_ENGINES; i++) {
+		t.engine[i].next = t.engine[i].running = 0;
+		for (uint16_t k = 0; k < DEPTH; k++)
+			t.engine[i].free[k] = k;
+	}
+	while (running) {
+		running = false;
+		for (unsigned int i = 0; i < NB_ENGINES; i++)
+			running |= one_engine(&t.engine[i], type);
+		if (detaches && any(64) == 0)
+			detach_some();
+		sched_yield();
+	}
+	/* Each page faults again in the next phase. */
+	for (unsigned int i = 0; i < NB_ENGINES; i++)
+		assert_int_equal(0, mmem_unmap(t.engine[i].space, t.engine[i].mem,
+				(size_t)PAGES * PAGE));
+}
+
+static void
+one_pass(unsigned int pass, bool detaches)
+{
+	for (unsigned int i = 0; i < NB_ENGINES; i++)
+		for (unsigned int p = 0; p < PAGES; p++)
+			for (unsigned int w = 0; w < WORDS; w++)
+				((uint64_t *)(void *)(t.engine[i].local + (size_t)p * PAGE))[w] =
+					pattern(&t.engine[i], p, pass, w);
+	one_phase(SMMUV3_MODEL_WRITE, detaches);
+	for (unsigned int i = 0; i < NB_ENGINES; i++)
+		for (unsigned int p = 0; p < PAGES; p++) {
+			assert_memory_equal(t.engine[i].mem + (size_t)p * PAGE,
+					t.engine[i].local + (size_t)p * PAGE, WORDS * 8);
+			memset(t.engine[i].local + (size_t)p * PAGE, 0, WORDS * 8);
+		}
+	one_phase(SMMUV3_MODEL_READ, detaches);
+	for (unsigned int i = 0; i < NB_ENGINES; i++)
+		for (unsigned int p = 0; p < PAGES; p++)
+			assert_memory_equal(t.engine[i].mem + (size_t)p * PAGE,
+					t.engine[i].local + (size_t)p * PAGE, WORDS * 8);
+}
+
+static void
+open_all(struct mmem_pool **pool, const char *name, unsigned int priq_log2)
+{
+	char str[64];
+
+	memset(&t, 0, sizeof(t));
+	t.seed = 1;
+	t.model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = name,
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI, .priq_log2 = priq_log2 });
+	assert_non_null(t.model);
+	assert_int_equal(0, smmuv3_model_start(t.model, -1));
+	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
+	t.iommu = iopf_iommu_open(str);
+	assert_non_null(t.iommu);
+	*pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = t.iommu, .size = 256 << 20 });
+	assert_non_null(*pool);
+	t.poller = iopf_poller_create(NULL);
+	assert_int_equal(0, iopf_poller_add(t.poller, t.iommu, IOPF_QUEUE_ALL));
+	assert_int_equal(0, iopf_iommu_start(t.iommu));
+
+	for (unsigned int i = 0; i < NB_DEVS; i++) {
+		struct iopf_dev_conf conf = kinds[i].conf;
+
+		t.fn[i].sid = 16 + i;
+		t.fn[i].silent = true;
+		conf.sids = &t.fn[i].sid;
+		conf.nb_sids = 1;
+		conf.nb_pasids = NB_PASIDS;
+		conf.recover = IOPF_PRI;
+		conf.pri_overcommit = true;
+		conf.ops = pcie_fn_ops;
+		conf.ctx = &t.fn[i];
+		t.fn[i].dev = iopf_dev_add(t.iommu, &conf);
+		assert_non_null(t.fn[i].dev);
+	}
+	for (unsigned int i = 0; i < NB_ENGINES; i++) {
+		struct engine *e = &t.engine[i];
+		unsigned int dev = i / NB_PASIDS, pasid = i % NB_PASIDS;
+
+		e->pasid = pasid == 0 ? IOPF_NO_PASID : pasid;
+		e->space = mmem_space_create(&(struct mmem_space_conf){ .pool = *pool });
+		assert_non_null(e->space);
+		e->mem = mmem_alloc(e->space, (size_t)PAGES * PAGE, MMEM_READ | MMEM_WRITE);
+		assert_non_null(e->mem);
+		e->local = calloc(PAGES, PAGE);
+		assert_non_null(e->local);
+		e->dma = smmuv3_model_dma_create(t.model, &(struct smmuv3_model_dma_conf){
+			.sid = t.fn[dev].sid,
+			.has_ssid = pasid != 0,
+			.ssid = pasid,
+			.depth = DEPTH,
+			.kind = SMMUV3_MODEL_DMA_ATS,
+			.group_pages = kinds[dev].group_pages,
+			.prg_indices = kinds[dev].prg_indices,
+			.prg_pasid = kinds[dev].conf.prg_pasid,
+		});
+		assert_non_null(e->dma);
+		t.fn[dev].dma[pasid] = e->dma;
+		smmuv3_model_dma_quirks(e->dma, kinds[dev].quirks, kinds[dev].one_in);
+		attach(e);
+	}
+}
+
+static uint64_t
+model(enum smmuv3_model_stat stat)
+{
+	return smmuv3_model_stat(t.model, stat);
+}
+
+static uint64_t
+stat(enum iopf_iommu_stat which)
+{
+	return iopf_iommu_stat(t.iommu, which);
+}
+
+static void
+close_all(struct mmem_pool *pool)
+{
+	for (unsigned int i = 0; i < NB_ENGINES; i++)
+		detach(&t.engine[i]);
+	for (unsigned int i = 0; i < NB_ENGINES; i++) {
+		smmuv3_model_dma_destroy(t.engine[i].dma);
+		free(t.engine[i].local);
+	}
+	for (unsigned int i = 0; i < NB_DEVS; i++)
+		assert_int_equal(0, iopf_dev_remove(t.fn[i].dev));
+	for (unsigned int i = 0; i < NB_ENGINES; i++)
+		assert_int_equal(0, mmem_space_destroy(t.engine[i].space));
+	assert_int_equal(0, mmem_pool_destroy(pool));
+	assert_int_equal(0, iopf_iommu_requests_granted(t.iommu));
+	assert_int_equal(0, iopf_poller_destroy(t.poller));
+	assert_int_equal(0, iopf_iommu_stop(t.iommu));
+	assert_int_equal(0, iopf_iommu_close(t.iommu));
+	for (unsigned int i = 0; smmuv3_model_driver_error(t.model, i) != NULL; i++)
+		print_error("driver error: %s\n", smmuv3_model_driver_error(t.model, i));
+	for (unsigned int i = 0; smmuv3_model_oracle_error(t.model, i) != NULL; i++)
+		print_error("oracle error: %s\n", smmuv3_model_oracle_error(t.model, i));
+	assert_int_equal(0, smmuv3_model_driver_errors(t.model));
+	assert_int_equal(0, smmuv3_model_oracle_errors(t.model));
+	smmuv3_model_destroy(t.model);
+}
+
+static void
+soak(const char *name, uint64_t target, unsigned int priq_log2, bool detaches)
+{
+	uint64_t answers, requests, faults = 0, said = 0, given = 0;
+	struct mmem_pool *pool;
+	pthread_t thread;
+
+	open_all(&pool, name, priq_log2);
+	assert_int_equal(0, pthread_create(&thread, NULL, poll_thread, t.poller));
+	for (unsigned int pass = 0; model(SMMUV3_MODEL_STAT_PPRS) < target; pass++)
+		one_pass(pass, detaches);
+	atomic_store(&t.stop, true);
+	pthread_join(thread, NULL);
+	/* A Last that was sent twice may still be in the queue, answered by nobody yet. */
+	while (iopf_poll(t.poller) != 0)
+		;
+	while (model(SMMUV3_MODEL_STAT_PRI_RESPS) + model(SMMUV3_MODEL_STAT_PRI_RESPS_STALE) <
+			stat(IOPF_IOMMU_STAT_ANSWERS))
+		sched_yield();
+
+	answers = model(SMMUV3_MODEL_STAT_PRI_RESPS) + model(SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
+	requests = model(SMMUV3_MODEL_STAT_PPRS);
+	for (unsigned int i = 0; i < NB_ENGINES; i++) {
+		struct iopf_domain *domain = mmem_space_domain(t.engine[i].space);
+
+		faults += iopf_domain_stat(domain, IOPF_STAT_FAULTS);
+		said += iopf_domain_stat(domain, IOPF_STAT_SUCCESS) +
+			iopf_domain_stat(domain, IOPF_STAT_INVALID);
+		given += iopf_domain_stat(domain, IOPF_STAT_REQUESTS);
+		if (!detaches)
+			assert_int_equal(0, iopf_domain_stat(domain, IOPF_STAT_INVALID));
+	}
+	print_message("%llu requests in %llu groups; %llu overflows, %llu groups answered by us, "
+			"%llu by the SMMU; %llu partial requests discarded, %llu duplicates; "
+			"%u detaches, %u DMAs aborted by them\n",
+			(unsigned long long)requests,
+			(unsigned long long)model(SMMUV3_MODEL_STAT_PRI_GROUPS),
+			(unsigned long long)model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS),
+			(unsigned long long)answers,
+			(unsigned long long)model(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS),
+			(unsigned long long)stat(IOPF_IOMMU_STAT_DISCARDED),
+			(unsigned long long)stat(IOPF_IOMMU_STAT_DUPLICATES),
+			t.detached, t.aborted);
+	/* Each group once, by us or by the SMMU. */
+	assert_int_equal(model(SMMUV3_MODEL_STAT_PRI_GROUPS), model(SMMUV3_MODEL_STAT_PRI_RESPS) +
+			model(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS));
+	/* What the SMMU got is what we sent, what we sent is what we found. */
+	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_ANSWERS));
+	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_FAULTS));
+	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_GROUPS));
+	assert_int_equal(answers, faults + stat(IOPF_IOMMU_STAT_NO_DOMAIN));
+	assert_int_equal(faults, said);
+	/* Each request is in a group, or it is known why not. */
+	assert_int_equal(requests + stat(IOPF_IOMMU_STAT_REPORTS), stat(IOPF_IOMMU_STAT_RECORDS));
+	if (stat(IOPF_IOMMU_STAT_NO_DOMAIN) == 0)
+		assert_int_equal(requests, given + stat(IOPF_IOMMU_STAT_DISCARDED) +
+				stat(IOPF_IOMMU_STAT_DUPLICATES) + stat(IOPF_IOMMU_STAT_CUT));
+	assert_int_equal(0, stat(IOPF_IOMMU_STAT_BAD_RECORD));
+	assert_int_equal(0, stat(IOPF_IOMMU_STAT_AGED));
+	assert_int_equal(model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), stat(IOPF_IOMMU_STAT_OVERFLOWS));
+	/* It was what it is meant to be. */
+	assert_true(model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS) > requests / 10000);
+	assert_true(stat(IOPF_IOMMU_STAT_DISCARDED) > 0);
+	assert_true(stat(IOPF_IOMMU_STAT_DUPLICATES) > 0);
+	assert_int_equal(detaches, t.aborted > 0);
+	close_all(pool);
+}
+
+static void
+every_group_of_many_is_answered_once_and_data_is_intact(void **state)
+{
+	(void)state;
+	soak("prisoak", (uint64_t)REQUESTS / 2 * test_scale(), 6, false);
+}
+
+static void
+every_group_is_answered_once_while_devices_come_and_go(void **state)
+{
+	(void)state;
+	soak("prisoak2", (uint64_t)REQUESTS / 2 * test_scale(), 5, true);
+}
+
+/*
+ * Handlers that answer, defer, take, refuse or fail as they like, a thread that answers
+ * what was taken, and all that can happen to a device meanwhile.
+ */
+
+#define CHAOS_FNS 4
+
+static struct {
+	struct pcie r;
+	struct pcie_fn fn[CHAOS_FNS];
+	struct pcie_space space[CHAOS_FNS];
+	struct iopf_domain *domain[CHAOS_FNS];
+	struct rte_ring *taken;
+	struct iopf_worker *worker;
+	unsigned int seed;		/* the handler's */
+	_Atomic bool gentle;		/* everything is mapped and answered now */
+	_Atomic uint64_t late, stale;
+	uint64_t ok, aborted, failed, restarts;
+} c;
+
+static void
+chaos_map(const struct pcie_space *s, const struct iopf_group *group)
+{
+	for (unsigned int i = 0; i < group->nb_faults; i++) {
+		uint64_t off = group->faults[i]->addr - PCIE_VA;
+		int rc = pgt_resolve(s->pgt, PCIE_VA + off, (uintptr_t)s->data + off,
+				PGT_READ | PGT_WRITE);
+
+		assert_true(rc == 0 || rc == -EALREADY || rc == -ECANCELED);
+	}
+}
+
+static enum iopf_verdict
+chaos_handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	unsigned int what = (unsigned int)rand_r(&c.seed) % 1000;
+
+	RTE_SET_USED(domain);
+	if (atomic_load_explicit(&c.gentle, memory_order_relaxed))
+		what = 0;
+	if (what < 800)
+		chaos_map(ctx, group);
+	if (what < 500 || (what >= 800 && what < 900))
+		return IOPF_ANSWER(IOPF_SUCCESS);
+	if (what < 700 || what >= 950)
+		return what == 999 ? IOPF_ANSWER(IOPF_FAILURE) : IOPF_DEFER;
+	if (what >= 900)
+		return IOPF_ANSWER(IOPF_INVALID);
+	if (what < 710)
+		assert_int_equal(iopf_group_respond(group->id, IOPF_SUCCESS), 0);
+	else if (rte_ring_enqueue(c.taken, (void *)(uintptr_t)group->id) != 0)
+		return IOPF_ANSWER(IOPF_SUCCESS);
+	return IOPF_TAKEN;
+}
+
+static enum iopf_verdict
+chaos_deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	RTE_SET_USED(domain);
+	chaos_map(ctx, group);
+	if (group->id % 64 == 0)
+		usleep(100);
+	return IOPF_ANSWER(group->id % 7 == 0 ? IOPF_INVALID : IOPF_SUCCESS);
+}
+
+static void
+chaos_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	RTE_SET_USED(domain);
+	chaos_map(ctx, group);
+}
+
+static void *
+respond_thread(void *arg)
+{
+	unsigned int seed = 5;
+	void *id;
+
+	RTE_SET_USED(arg);
+	while (!atomic_load_explicit(&t.stop, memory_order_relaxed)) {
+		int rc;
+
+		if (rte_ring_dequeue(c.taken, &id) != 0) {
+			sched_yield();
+			continue;
+		}
+		if (rand_r(&seed) % 64 == 0)
+			usleep(50);
+		rc = iopf_group_respond((uintptr_t)id, rand_r(&seed) % 8 == 0 ? IOPF_INVALID :
+				IOPF_SUCCESS);
+		/* A detach or a stop may have been faster; nobody comes second. */
+		assert_true(rc == 0 || rc == -ESTALE);
+		atomic_fetch_add_explicit(rc == 0 ? &c.late : &c.stale, 1, memory_order_relaxed);
+		assert_int_equal(iopf_group_respond((uintptr_t)id, IOPF_SUCCESS), -ESTALE);
+	}
+	return NULL;
+}
+
+static void
+chaos_unmap(unsigned int i)
+{
+	struct pgt_unmapped out;
+	struct pgt_inv inv[4];
+	struct iopf_inv iinv[4];
+	unsigned int page = any(PCIE_PAGES), n = 1 + any(PCIE_PAGES - page);
+
+	pgt_unmapped_init(&out, inv, RTE_DIM(inv));
+	assert_int_equal(pgt_unmap(c.space[i].pgt, PCIE_VA + page * PCIE_PAGE,
+			(uint64_t)n * PCIE_PAGE, PGT_CLOSE, &out), 0);
+	for (unsigned int k = 0; k < out.nb_inv; k++)
+		iinv[k] = (struct iopf_inv){ .addr = inv[k].va, .size = inv[k].size,
+			.leaf_log2 = 12, .leaf_only = inv[k].leaf_only };
+	if (out.nb_inv != 0)
+		assert_int_equal(iopf_invalidate(c.domain[i], iinv, out.nb_inv, NULL), 0);
+	assert_int_equal(pgt_open(c.space[i].pgt, PCIE_VA + page * PCIE_PAGE,
+			(uint64_t)n * PCIE_PAGE), 0);
+}
+
+static void
+chaos_event(void)
+{
+	unsigned int i = any(CHAOS_FNS), what = any(1000);
+
+	if (what < 600) {
+		chaos_unmap(i);
+	} else if (what < 900) {
+		assert_int_equal(iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
+		assert_int_equal(iopf_domain_attach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
+	} else if (what < 960) {
+		smmuv3_model_knob(c.r.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
+	} else {
+		assert_int_equal(iopf_iommu_stop(c.r.iommu), 0);
+		assert_int_equal(iopf_iommu_start(c.r.iommu), 0);
+	}
+}
+
+static void
+chaos_open(void)
+{
+	memset(&c, 0, sizeof(c));
+	memset(&t, 0, sizeof(t));
+	t.seed = c.seed = 3;
+	pcie_open(&c.r, &(struct smmuv3_model_conf){ .priq_log2 = 5 }, NULL);
+	c.taken = rte_ring_create("prisoak", 4096, SOCKET_ID_ANY, RING_F_SC_DEQ);
+	assert_non_null(c.taken);
+	c.worker = iopf_worker_create(NULL);
+	assert_non_null(c.worker);
+	for (unsigned int i = 0; i < CHAOS_FNS; i++) {
+		struct pcie_space *s = &c.space[i];
+
+		pcie_fn(&c.r, &c.fn[i], 8 + i, &(struct iopf_dev_conf){ .pri_requests = 24,
+				.pri_overcommit = true });
+		c.fn[i].silent = true;
+		pcie_engine(&c.r, &c.fn[i], &(struct smmuv3_model_dma_conf){ .depth = DEPTH,
+				.group_pages = 1 + 2 * i, .prg_indices = 2 + i });
+		pcie_space(&c.r, s);
+		c.domain[i] = iopf_domain_create(&(struct iopf_domain_conf){
+			.handler = chaos_handler,
+			.deferred = chaos_deferred,
+			.lost = chaos_lost,
+			.worker = c.worker,
+			.ctx = s,
+			.translation = { .format = IOPF_FORMAT_ARM64_S1,
+				.root = pgt_root(s->pgt), .va_bits = pgt_va_bits(s->pgt),
+				.granule_log2 = pgt_granule_log2(s->pgt) },
+		});
+		assert_non_null(c.domain[i]);
+		assert_int_equal(iopf_domain_attach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
+	}
+	assert_int_equal(smmuv3_model_start(c.r.m, -1), 0);
+}
+
+/* What ended, and more of it unless it is the end. */
+static unsigned int
+chaos_dmas(unsigned int i, bool more)
+{
+	struct smmuv3_model_done d[DEPTH];
+	struct smmuv3_model_dma *dma = c.fn[i].dma[0];
+	unsigned int n = smmuv3_model_dma_poll(dma, d, DEPTH);
+
+	for (unsigned int k = 0; k < n; k++) {
+		if (d[k].status == SMMUV3_MODEL_OK) {
+			pcie_intact(&c.r, &c.space[i], d[k].cookie & 0xffff, d[k].cookie >> 16);
+			c.ok++;
+		} else {
+			assert_int_equal(d[k].status, SMMUV3_MODEL_ABORTED);
+			c.aborted++;
+		}
+	}
+	if (smmuv3_model_dma_pri_failed(dma)) {
+		c.failed++;
+		c.restarts += iopf_dev_pri_restart(c.fn[i].dev) == 0;
+	}
+	while (more && smmuv3_model_dma_outstanding(dma) < DEPTH) {
+		uint64_t page = any(PCIE_PAGES), pages = 1 + any(RTE_MIN(12, PCIE_PAGES - page));
+
+		assert_int_equal(0, smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+			.type = SMMUV3_MODEL_WRITE,
+			.addr = PCIE_VA + page * PCIE_PAGE,
+			.buf = c.r.pattern + page * PCIE_PAGE,
+			.len = pages * PCIE_PAGE,
+			.cookie = page | pages << 16,
+		}));
+	}
+	return smmuv3_model_dma_outstanding(dma);
+}
+
+static void
+every_group_is_answered_once_whoever_answers(void **state)
+{
+	uint64_t target = (uint64_t)REQUESTS / 5 * test_scale();
+	pthread_t poller, responder;
+	unsigned int running = 1;
+
+	(void)state;
+	chaos_open();
+	assert_int_equal(0, pthread_create(&poller, NULL, poll_thread, c.r.poller));
+	assert_int_equal(0, pthread_create(&responder, NULL, respond_thread, NULL));
+	while (pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PPRS) < target) {
+		for (unsigned int i = 0; i < CHAOS_FNS; i++)
+			chaos_dmas(i, true);
+		if (any(8) == 0)
+			chaos_event();
+		sched_yield();
+	}
+	atomic_store(&c.gentle, true);
+	smmuv3_model_knob(c.r.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 0);
+	while (running > 0) {
+		running = 0;
+		for (unsigned int i = 0; i < CHAOS_FNS; i++)
+			running += chaos_dmas(i, false);
+		sched_yield();
+	}
+	atomic_store(&t.stop, true);
+	pthread_join(poller, NULL);
+	pthread_join(responder, NULL);
+	print_message("%llu requests, %llu overflows, %llu groups answered by us (%llu late, %llu "
+			"too late), %llu by the SMMU; DMAs: %llu ok, %llu aborted; PRI failed "
+			"%llu times\n",
+			(unsigned long long)pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PPRS),
+			(unsigned long long)pcie_stat(&c.r, IOPF_IOMMU_STAT_OVERFLOWS),
+			(unsigned long long)pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS),
+			(unsigned long long)c.late, (unsigned long long)c.stale,
+			(unsigned long long)pcie_model_stat(&c.r,
+				SMMUV3_MODEL_STAT_PRI_AUTO_RESPS),
+			(unsigned long long)c.ok, (unsigned long long)c.aborted,
+			(unsigned long long)c.failed);
+	assert_int_equal(0, smmuv3_model_stop(c.r.m));
+	for (unsigned int i = 0; i < CHAOS_FNS; i++)
+		assert_int_equal(0, iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID));
+	assert_int_equal(pcie_stat(&c.r, IOPF_IOMMU_STAT_FAULTS),
+			pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS));
+	assert_int_equal(0, pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE));
+	for (unsigned int i = 0; i < CHAOS_FNS; i++) {
+		assert_int_equal(0, iopf_domain_pending(c.domain[i]));
+		assert_int_equal(0, iopf_domain_destroy(c.domain[i]));
+	}
+	assert_int_equal(0, iopf_worker_destroy(c.worker));
+	rte_ring_free(c.taken);
+	/* Each kind of thing did happen. */
+	assert_true(c.ok > 0 && c.late > 0 && c.stale > 0 && c.failed > 0 && c.restarts > 0);
+	pcie_close(&c.r);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(every_group_of_many_is_answered_once_and_data_is_intact),
+	cmocka_unit_test(every_group_is_answered_once_while_devices_come_and_go),
+	cmocka_unit_test(every_group_is_answered_once_whoever_answers),
+};
+TEST_SUITE(prisoak, tests, NULL, NULL);
