@@ -240,6 +240,33 @@ test_pri_index_is_reused_and_bounds_the_groups(void **state)
 	pri_close(&r, dma);
 }
 
+/* Who was woken for an index or a credit and needs none hands it on. */
+static void
+test_pri_accesses_to_one_page_do_not_hold_up_those_behind_them(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct smmuv3_ppr ppr;
+	struct rig r;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		pri_setup(&r);
+		dma = pri_function(&r, 1, 1, i == 0 ? 1 : 8, false, i == 0 ? 8 : 1);
+		for (unsigned int k = 0; k < 4; k++)
+			pri_start(&r, dma, PRI_VA, 1);
+		pri_start(&r, dma, PRI_VA + 0x1000, 1);
+		ppr = pri_take(&r);
+		pri_none(&r);
+		pri_map(&r, PRI_VA, 1);
+		rig_pri_resp(&r, &ppr, false, SUCCESS);
+		assert_int_equal(rig_poll(&r, dma), 4);
+		ppr = pri_take(&r);
+		assert_int_equal(ppr.dw[1] & SMMUV3_PPR1_ADDR, PRI_VA + 0x1000);
+		pri_refuse(&r, dma, &ppr);
+		pri_close(&r, dma);
+	}
+}
+
 static void
 test_pri_pasids_have_the_same_index_when_responses_carry_pasid(void **state)
 {
@@ -698,6 +725,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_pri_response_failure_ends_pri_until_it_is_enabled_again),
 	cmocka_unit_test(test_pri_credits_bound_what_is_outstanding_and_come_back),
 	cmocka_unit_test(test_pri_index_is_reused_and_bounds_the_groups),
+	cmocka_unit_test(test_pri_accesses_to_one_page_do_not_hold_up_those_behind_them),
 	cmocka_unit_test(test_pri_pasids_have_the_same_index_when_responses_carry_pasid),
 	cmocka_unit_test(test_pri_form_of_the_response),
 	cmocka_unit_test(test_pri_misuse_of_responses_is_reported),

@@ -8,8 +8,9 @@
  *	waits for a PRG index or a credit -> sends, one request in a turn -> waits for
  *	the answer -> translates again, or aborts
  *
- * Whoever returns an index or a credit wakes one who waits for such; there is always
- * a group outstanding that will return another.
+ * Whoever returns an index or a credit wakes one who waits for such, and one who was woken
+ * and has no need of it any more wakes the next; there is always a group outstanding that
+ * will return another.
  */
 
 #include <errno.h>
@@ -150,6 +151,7 @@ wake(struct smmuv3_model *m, struct smmuv3_list *waiting, unsigned int n)
 
 	while (n-- > 0 && (s = smmuv3_list_take(waiting)) != NULL) {
 		s->state = SMMUV3_SLOT_READY;
+		s->woken = true;
 		smmuv3_ready_add(m, s);
 	}
 }
@@ -314,8 +316,8 @@ ask(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_access *a
 	return SMMUV3_WAIT;
 }
 
-enum smmuv3_result
-smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *acc,
+static enum smmuv3_result
+do_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *acc,
 		struct smmuv3_target *to, struct smmuv3_fault *fault)
 {
 	const struct smmuv3_model_dma_conf *who = &s->dma->conf;
@@ -360,6 +362,23 @@ smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 	to->host = NULL;
 	to->pa = page.pa + (acc->va & SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0));
 	return smmuv3_ats_translated(m, s->dma, to->pa, acc->write);
+}
+
+enum smmuv3_result
+smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *acc,
+		struct smmuv3_target *to, struct smmuv3_fault *fault)
+{
+	enum smmuv3_result r = do_access(m, s, acc, to, fault);
+
+	if (s->woken && r != SMMUV3_BUSY) {
+		s->woken = false;
+		/* Its page was mapped meanwhile, for another. */
+		if (s->state != SMMUV3_SLOT_ASKING) {
+			wake(m, &s->dma->prgs->waiting, 1);
+			wake(m, &s->dma->ep->waiting, 1);
+		}
+	}
+	return r;
 }
 
 /*

@@ -240,6 +240,7 @@ struct smmuv3_slot {
 	uint8_t fault_id;		/* of the stall */
 	bool fault_priv, fault_instr;
 	bool reset;			/* abort when next run */
+	bool woken;			/* there is an index or a credit for it */
 	uint64_t held_seq;		/* oracle.seq when it was held */
 	const void *desc;		/* what it faulted on, as long as desc_gen is wins.gen */
 	uint32_t desc_gen;
