@@ -549,14 +549,12 @@ chaos_unmap(unsigned int i)
 static void
 chaos_event(void)
 {
-	unsigned int i = any(CHAOS_FNS), what = any(1000);
+	unsigned int i = any(CHAOS_FNS), what = any(100);
 
-	if (what < 600) {
-		chaos_unmap(i);
-	} else if (what < 900) {
+	if (what < 75) {
 		assert_int_equal(iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
 		assert_int_equal(iopf_domain_attach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
-	} else if (what < 960) {
+	} else if (what < 90) {
 		smmuv3_model_knob(c.r.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
 	} else {
 		assert_int_equal(iopf_iommu_stop(c.r.iommu), 0);
@@ -649,7 +647,8 @@ every_group_is_answered_once_whoever_answers(void **state)
 	while (pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PPRS) < target) {
 		for (unsigned int i = 0; i < CHAOS_FNS; i++)
 			chaos_dmas(i, true);
-		if (any(8) == 0)
+		chaos_unmap(any(CHAOS_FNS));
+		if (any(32) == 0)
 			chaos_event();
 		sched_yield();
 	}
