@@ -34,7 +34,8 @@ up(struct pmd *p, const struct smmuv3_model_conf *conf)
 }
 
 static void *
-add_dev_sids(struct pmd *p, const uint32_t *sids, unsigned int n, uint32_t nb_pasids, bool prg_pasid)
+add_dev_sids(struct pmd *p, const uint32_t *sids, unsigned int n, uint32_t nb_pasids,
+		bool prg_pasid)
 {
 	const struct iopf_dev_conf conf = {
 		.sids = sids,
@@ -208,6 +209,7 @@ static void
 test_ats_is_allowed_while_something_is_attached(void **state)
 {
 	const uint32_t sids[3] = { SID, SID + 1, 0x345 };
+	const struct smmuv3_cd *cds;
 	struct pmd p;
 	void *dev, *domain;
 
@@ -222,6 +224,7 @@ test_ats_is_allowed_while_something_is_attached(void **state)
 		up(&p, &conf);
 		dev = add_dev_sids(&p, sids, 3, 8, k & 1);
 		domain = add_domain(&p);
+		cds = ((struct smmuv3_dev *)dev)->cds.mem.va;
 		for (unsigned int round = 0; round < 2; round++) {
 			for (unsigned int i = 0; i < 3; i++) {
 				assert_int_equal(ste_of(&p, sids[i])->dw[0] & 0xf, 1);
@@ -231,8 +234,6 @@ test_ats_is_allowed_while_something_is_attached(void **state)
 			attach(&p, dev, 1, domain);
 			attach(&p, dev, IOPF_NO_PASID, domain);
 			for (unsigned int i = 0; i < 3; i++) {
-				const struct smmuv3_cd *cds = ((struct smmuv3_dev *)dev)->cds.mem.va;
-
 				assert_int_equal(ste_of(&p, sids[i])->dw[0] & 0xf, 0xb);
 				assert_int_equal(ste_of(&p, sids[i])->dw[1] & 0x380c0000,
 						word1 | eats);
@@ -689,7 +690,8 @@ test_a_domain_has_at_most_32_atcs(void **state)
 	assert_int_equal(p.ops->attach(p.s, one, 2, domain), -ENOSPC);
 	detach(&p, one, 1);
 	for (unsigned int i = 0; i < SMMUV3_NB_ATCS; i++)
-		assert_int_equal(atomic_exchange(&p.s->atcs[i].word, 0) != 0, i < SMMUV3_NB_ATCS - 1);
+		assert_int_equal(atomic_exchange(&p.s->atcs[i].word, 0) != 0,
+				i < SMMUV3_NB_ATCS - 1);
 	p.ops->domain_del(p.s, domain);
 	p.ops->domain_del(p.s, other);
 	p.ops->dev_del(p.s, many);

@@ -422,8 +422,9 @@ cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 	if (!found || !smmuv3_backlog_push(&s->cmdq.backlog, cfgi, 2))
 		return;
 	/*
-	 * attach and detach wait for the queue between their changes of an STE and of the
-	 * list, and it stands still: none of these comes in between here.
+	 * No whole attach or detach can come in between: they wait for this queue. A first
+	 * attach may make the STE live after this, but then it finds the word below, fails, and
+	 * takes that back; its device has ATS off all the while.
 	 */
 	smmuv3_ste_stop(s, sid);
 	for (i = 0; i < SMMUV3_NB_ATCS; i++)
@@ -433,8 +434,8 @@ cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 			atomic_fetch_or_explicit(&s->atcs[i].word, WORD_CUT, memory_order_release);
 	rewrite(&s->cmdq, pos, sid);
 	smmuv3_count(&s->atc_cuts, 1);
-	SMMUV3_LOG(ERR, s, "StreamID %u does not answer when its ATC is to be emptied: cut off from "
-			"memory; detach all of the device, reset it, and attach it again", sid);
+	SMMUV3_LOG(ERR, s, "StreamID %u does not answer when its ATC is to be emptied: cut off "
+			"from memory; detach all of the device, reset it, and attach it again", sid);
 }
 
 void
