@@ -51,7 +51,7 @@ smmuv3_backlog_slots(const struct smmuv3 *s)
 {
 	uint64_t slots = RTE_MAX(6 * (uint64_t)s->max_stalls, (uint64_t)SMMUV3_CHUNK);
 
-	return rte_align64pow2(s->pri ? RTE_MAX(slots, 2 * smmuv3_backlog_reserve(s)) : slots);
+	return rte_align64pow2(s->pri ? RTE_MAX(slots, smmuv3_backlog_reserve(s) * 5 / 4) : slots);
 }
 
 /* Leave records where they are until there is room for their answers. */
