@@ -33,6 +33,14 @@ up(struct pmd *p, const struct smmuv3_model_conf *conf)
 	assert_int_equal(p->ops->start(p->s), 0);
 }
 
+/* The model gets a thread, and machines are busy: waits are not to end before a minute. */
+static void
+run_model(struct pmd *p)
+{
+	p->s->timeout *= 60;
+	assert_int_equal(smmuv3_model_start(p->m, -1), 0);
+}
+
 static void *
 add_dev_sids(struct pmd *p, const uint32_t *sids, unsigned int n, uint32_t nb_pasids,
 		bool prg_pasid)
@@ -1193,7 +1201,7 @@ test_an_invalidation_during_a_recovery_is_not_ignored(void **state)
 	attach(&p, staller, IOPF_NO_PASID, domain);
 	dma = engine(&p, SID, 1, false);
 	plain = smmuv3_model_dma_create(p.m, &(struct smmuv3_model_dma_conf){ .sid = sid });
-	assert_int_equal(smmuv3_model_start(p.m, -1), 0);
+	run_model(&p);
 	assert_int_equal(smmuv3_model_dma_write(dma, VA, &byte, 1), 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
 	p.dma = plain;
@@ -1290,7 +1298,7 @@ test_devices_come_and_go_under_invalidations(void **state)
 	attach(p, stays, 7, c.domain);
 	other = add_dev(p, SID + 2, 8);
 	c.dma = engine(p, SID + 1, 2, false);
-	assert_int_equal(smmuv3_model_start(p->m, -1), 0);
+	run_model(p);
 	assert_int_equal(pthread_create(&inv, NULL, invalidate_again_and_again, &c), 0);
 	assert_int_equal(pthread_create(&traffic, NULL, touch_again_and_again, &c), 0);
 	for (i = 0; i < 300; i++) {
