@@ -393,6 +393,8 @@ iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 		iopf_count(iommu, IOPF_IOMMU_STAT_BURSTS, 1);
 		if (pass.nb_faults != 0)
 			iopf_count(iommu, IOPF_IOMMU_STAT_FAULTS, pass.nb_faults);
+		if (q->prg != NULL && pass.nb_faults != 0)
+			iopf_count(iommu, IOPF_IOMMU_STAT_GROUPS, pass.nb_faults);
 		total += n;
 		if (n < burst)
 			break;

@@ -86,10 +86,8 @@ bucket(struct iopf_prg *prg, uint32_t sid, uint32_t pasid, uint16_t index)
  * somebody else has answered may be in the bucket too, until its slot is reclaimed.
  */
 static struct iopf_fault *
-find(struct iopf_queue *q, const struct iopf_event *ev, enum iopf_slot_state *state)
+find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i, enum iopf_slot_state *state)
 {
-	uint32_t i = *bucket(q->prg, ev->sid, ev->pasid, ev->token);
-
 	for (; i != IOPF_NO_SLOT; i = q->prg->links[i].hash_next) {
 		struct iopf_fault *head = &q->slots[i];
 
@@ -272,12 +270,12 @@ append(struct iopf_pass *pass, const struct iopf_event *ev, const struct iopf_fa
 }
 
 static struct iopf_fault *
-begin(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_attachment *attachment)
+begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
+		struct iopf_attachment *attachment)
 {
 	struct iopf_queue *q = pass->queue;
 	struct iopf_fault *head = iopf_slot_alloc(q);
 	struct iopf_prg_link *l;
-	uint32_t *link;
 	bool last = ev->flags & IOPF_EVENT_LAST;
 
 	if (unlikely(head == NULL))
@@ -287,7 +285,6 @@ begin(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_attachmen
 	l->member = IOPF_NO_SLOT;
 	l->tail = head->slot;
 	l->nb = 1;
-	link = bucket(q->prg, ev->sid, ev->pasid, ev->token);
 	l->hash_next = *link;
 	*link = head->slot;
 	if (last)
@@ -327,7 +324,7 @@ call(struct iopf_pass *pass, struct iopf_fault *head)
 
 /* A request of no group that is known. */
 static void
-first(struct iopf_pass *pass, const struct iopf_event *ev)
+first(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link)
 {
 	struct iopf_iommu *iommu = pass->queue->iommu;
 	struct iopf_attachment *attachment = iopf_table_find(&iommu->attached,
@@ -342,7 +339,7 @@ first(struct iopf_pass *pass, const struct iopf_event *ev)
 					iopf_no_attachment(iommu, ev->sid));
 		return;
 	}
-	head = begin(pass, ev, attachment);
+	head = begin(pass, ev, link, attachment);
 	if (likely(head != NULL)) {
 		if (last)
 			call(pass, head);
@@ -360,19 +357,16 @@ request(struct iopf_pass *pass, const struct iopf_event *ev)
 	struct iopf_queue *q = pass->queue;
 	bool last = ev->flags & IOPF_EVENT_LAST;
 	enum iopf_slot_state state;
-	struct iopf_fault *head;
+	uint32_t *link = bucket(q->prg, ev->sid, ev->pasid, ev->token);
+	struct iopf_fault *head = find(q, ev, *link, &state);
 
-	head = find(q, ev, &state);
 	if (head != NULL && state != IOPF_SLOT_PARTIAL && state != IOPF_SLOT_DROPPED) {
 		iopf_count(q->iommu, IOPF_IOMMU_STAT_DUPLICATES, 1);
 		return;
 	}
-	if (last) {
-		pass->nb_faults++;
-		iopf_count(q->iommu, IOPF_IOMMU_STAT_GROUPS, 1);
-	}
+	pass->nb_faults += last;
 	if (head == NULL) {
-		first(pass, ev);
+		first(pass, ev, link);
 		return;
 	}
 	if (state == IOPF_SLOT_PARTIAL) {
@@ -385,7 +379,7 @@ request(struct iopf_pass *pass, const struct iopf_event *ev)
 		}
 	}
 	discard(q, head->slot, IOPF_IOMMU_STAT_DISCARDED);
-	first(pass, ev);
+	first(pass, ev, link);
 }
 
 unsigned int
