@@ -263,7 +263,9 @@ smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_k
 
 /*
  * Software has the lines of PROD and of the entries: they will be wanted soon, the
- * line of the record so far ahead at the first record of a line.
+ * line of the record so far ahead at the first record of a line. That of PROD is not
+ * asked for to be written: software that polls would have it back before the store, and
+ * the store would wait for it again.
  */
 #define SMMUV3_OUTQ_AHEAD	16
 #define SMMUV3_OUTQ_AHEAD_LOG2	6
@@ -274,7 +276,7 @@ smmuv3_outq_prefetch(const struct smmuv3_fe *f, const struct smmuv3_outq *q, voi
 {
 	uint32_t at = smmuv3_q_slot(q->log2, q->prod);
 
-	smmuv3_prefetch_write(smmuv3_reg32(f->regs, prod_offset));
+	__builtin_prefetch(smmuv3_reg32(f->regs, prod_offset));
 	if (q->log2 >= SMMUV3_OUTQ_AHEAD_LOG2 && (at * q->entry) % 64 == 0)
 		smmuv3_prefetch_write((uint8_t *)slot - (size_t)q->entry * at + (size_t)q->entry *
 				smmuv3_q_slot(q->log2, q->prod + SMMUV3_OUTQ_AHEAD));
