@@ -1239,29 +1239,46 @@ test_an_invalidation_during_a_recovery_is_not_ignored(void **state)
 struct churn {
 	struct pmd p;
 	void *domain;
+	uint8_t *page;
 	_Atomic bool stop;
-	uint64_t rounds;
-	struct smmuv3_model_dma *dma;
+	bool deaths;			/* an ATC may not answer: invalidate() says so */
+	uint64_t kept, broken, errors;	/* promises */
+	struct smmuv3_model_dma *dma[2];
 };
 
-/* Unmap, invalidate, and then the page must not be reached any more: the oracle sees to it. */
+/* Contract 11: once it has returned 0, nobody writes the page. The oracle looks as well. */
 static void *
 invalidate_again_and_again(void *arg)
 {
 	struct churn *c = arg;
 	uint64_t *pte = pmd_pte(&c->p, VA), value = *pte;
 	const struct iopf_inv inv = { .addr = VA, .size = PAGE };
-	unsigned int done;
+	unsigned int done, i;
+	int ret;
 
 	while (!atomic_load(&c->stop)) {
 		__atomic_store_n(pte, value, __ATOMIC_RELEASE);
-		sched_yield();
+		for (i = 0; i < 4; i++)
+			sched_yield();
 		__atomic_store_n(pte, 0, __ATOMIC_RELEASE);
-		if (c->rounds & 1)
+		if (c->kept & 1)
 			c->p.ops->answer_after(c->p.s, c->domain, &inv, 1, NULL, 0);
-		if (invalidate(&c->p, c->domain, VA, &done) != 0)
-			return c;
-		c->rounds++;
+		ret = invalidate(&c->p, c->domain, VA, &done);
+		if (ret == -EIO && c->deaths) {
+			c->errors++;
+			continue;
+		}
+		if (ret != 0) {
+			c->broken++;
+			return NULL;
+		}
+		__atomic_store_n(c->page, 0, __ATOMIC_RELAXED);
+		for (i = 0; i < 4; i++)
+			sched_yield();
+		if (__atomic_load_n(c->page, __ATOMIC_RELAXED) == 0)
+			c->kept++;
+		else
+			c->broken++;
 	}
 	return NULL;
 }
@@ -1273,31 +1290,33 @@ touch_again_and_again(void *arg)
 	uint8_t byte = 3;
 
 	while (!atomic_load(&c->stop)) {
-		smmuv3_model_dma_write(c->dma, VA, &byte, 1);
+		smmuv3_model_dma_write(c->dma[0], VA, &byte, 1);
+		smmuv3_model_dma_write(c->dma[1], VA, &byte, 1);
 		sched_yield();
 	}
 	return NULL;
 }
 
 static void
-test_devices_come_and_go_under_invalidations(void **state)
+churn(bool deaths)
 {
-	pthread_t inv, traffic;
 	static struct churn c;
-	void *dev, *other, *result, *stays;
+	pthread_t inv, traffic;
+	void *dev, *other, *stays;
 	struct pmd *p = &c.p;
-	unsigned int i;
+	unsigned int i, k;
 
-	(void)state;
 	memset(&c, 0, sizeof(c));
+	c.deaths = deaths;
 	up(p, NULL);
 	c.domain = add_domain(p);
-	map(p, VA);
+	c.page = map(p, VA);
 	stays = add_dev(p, SID, 8);
 	dev = add_dev(p, SID + 1, 8);
-	attach(p, stays, 7, c.domain);
 	other = add_dev(p, SID + 2, 8);
-	c.dma = engine(p, SID + 1, 2, false);
+	attach(p, stays, 7, c.domain);
+	c.dma[0] = engine(p, SID + 1, 2, false);
+	c.dma[1] = engine(p, SID + 2, IOPF_NO_PASID, false);
 	run_model(p);
 	assert_int_equal(pthread_create(&inv, NULL, invalidate_again_and_again, &c), 0);
 	assert_int_equal(pthread_create(&traffic, NULL, touch_again_and_again, &c), 0);
@@ -1305,26 +1324,52 @@ test_devices_come_and_go_under_invalidations(void **state)
 		attach(p, dev, 2, c.domain);
 		attach(p, other, IOPF_NO_PASID, c.domain);
 		attach(p, dev, 1, c.domain);
-		sched_yield();
+		if (deaths && i % 3 != 0)
+			smmuv3_model_dma_quirks(c.dma[1], SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
+		for (k = 0; k < i % 8; k++) {
+			p->ops->check(p->s);
+			sched_yield();
+		}
 		detach(p, dev, i & 1 ? 2 : 1);
 		detach(p, other, IOPF_NO_PASID);
-		sched_yield();
+		if (deaths) {
+			smmuv3_model_dma_quirks(c.dma[1], 0, 0);
+			smmuv3_model_dma_reset(c.dma[1]);
+			smmuv3_model_dma_ats_enable(c.dma[1], 0);
+		}
 		detach(p, dev, i & 1 ? 1 : 2);
-		p->ops->check(p->s);
 	}
 	atomic_store(&c.stop, true);
-	assert_int_equal(pthread_join(inv, &result), 0);
-	assert_null(result);
+	assert_int_equal(pthread_join(inv, NULL), 0);
 	assert_int_equal(pthread_join(traffic, NULL), 0);
-	assert_true(c.rounds > 0);
+	print_message("  %u invalidations, %u errors, %u cut off\n", (unsigned int)c.kept,
+			(unsigned int)c.errors, (unsigned int)pmd_stat(p, "atc_cuts"));
+	assert_int_equal(c.broken, 0);
+	assert_true(c.kept > 0);
+	assert_int_equal(pmd_stat(p, "atc_cuts") > 0, deaths);
 	assert_int_equal(smmuv3_model_stop(p->m), 0);
-	smmuv3_model_dma_destroy(c.dma);
+	for (i = 0; i < 2; i++)
+		smmuv3_model_dma_destroy(c.dma[i]);
 	detach(p, stays, 7);
 	p->ops->domain_del(p->s, c.domain);
 	p->ops->dev_del(p->s, stays);
 	p->ops->dev_del(p->s, dev);
 	p->ops->dev_del(p->s, other);
 	close_ats(p);
+}
+
+static void
+test_devices_come_and_go_under_invalidations(void **state)
+{
+	(void)state;
+	churn(false);
+}
+
+static void
+test_atcs_die_and_come_back_under_invalidations(void **state)
+{
+	(void)state;
+	churn(true);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -1349,6 +1394,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_recovery_empties_all_atcs),
 	cmocka_unit_test(test_an_invalidation_during_a_recovery_is_not_ignored),
 	cmocka_unit_test(test_devices_come_and_go_under_invalidations),
+	cmocka_unit_test(test_atcs_die_and_come_back_under_invalidations),
 };
 
 TEST_SUITE(pmd_ats, tests, NULL, NULL);

@@ -601,24 +601,76 @@ static void
 test_each_domain_has_an_asid(void **state)
 {
 	const struct iopf_translation none = { .format = IOPF_FORMAT_NONE };
-	void *domains[257];
+	void *domains[256];
 	struct pmd p;
 	unsigned int i, k;
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .no_features = SMMUV3_MODEL_NO_ASID16 });
-	for (i = 0; i < 256; i++)
+	/* One is for CDs that terminate. */
+	for (i = 0; i < 255; i++) {
 		assert_int_equal(p.ops->domain_add(p.s, &none, &domains[i]), 0);
-	assert_int_equal(p.ops->domain_add(p.s, &none, &domains[256]), -ENOSPC);
-	for (i = 0; i < 256; i++)
+		assert_int_not_equal(((struct smmuv3_domain *)domains[i])->asid,
+				SMMUV3_ASID_NONE);
+	}
+	assert_int_equal(p.ops->domain_add(p.s, &none, &domains[255]), -ENOSPC);
+	for (i = 0; i < 255; i++)
 		for (k = 0; k < i; k++)
 			assert_int_not_equal(((struct smmuv3_domain *)domains[i])->asid,
 					((struct smmuv3_domain *)domains[k])->asid);
 	p.ops->domain_del(p.s, domains[77]);
 	assert_int_equal(p.ops->domain_add(p.s, &none, &domains[77]), 0);
-	for (i = 0; i < 256; i++)
+	for (i = 0; i < 255; i++)
 		p.ops->domain_del(p.s, domains[i]);
 	pmd_close(&p);
+}
+
+/*
+ * A PASID is detached from a domain that another device goes on with: what that one's
+ * accesses bring into the TLB is not for the first.
+ */
+static void
+test_a_detached_pasid_does_not_use_the_tlb_of_others(void **state)
+{
+	const uint32_t sid = PMD_SID + 1;
+	const struct iopf_dev_conf conf = { .sids = &sid, .nb_sids = 1, .nb_pasids = 4 };
+	struct smmuv3_model_dma *detached;
+	struct smmuv3_model_done done;
+	struct iopf_event event;
+	uint8_t byte = 1;
+	struct pmd p;
+	void *other;
+
+	(void)state;
+	for (unsigned int kind = 0; kind < 3; kind++) {
+		struct iopf_dev_conf c = conf;
+
+		pmd_open(&p, &(struct smmuv3_model_conf){ .stall_model = kind,
+			.choices = SMMUV3_MODEL_STICKY_TLB });
+		pmd_up(&p, recover_of(&p));
+		c.recover = recover_of(&p);
+		assert_int_equal(p.ops->dev_add(p.s, &c, &other), 0);
+		assert_int_equal(p.ops->attach(p.s, other, 1, p.domain), 0);
+		assert_int_equal(p.ops->attach(p.s, other, 2, p.domain), 0);
+		detached = smmuv3_model_dma_create(p.m, &(struct smmuv3_model_dma_conf){
+			.sid = sid, .has_ssid = true, .ssid = 1 });
+		pmd_map(&p, PMD_VA, pmd_alloc(&p, (size_t)1 << p.granule_log2,
+				(size_t)1 << p.granule_log2));
+		assert_int_equal(p.ops->detach(p.s, other, 1), 0);
+		pmd_write(&p, PMD_VA, &byte, 1);
+		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+		assert_int_equal(smmuv3_model_dma_submit(detached, &(struct smmuv3_model_op){
+			.type = SMMUV3_MODEL_WRITE, .addr = PMD_VA, .buf = &byte, .len = 1 }), 0);
+		pmd_step(&p);
+		assert_int_equal(smmuv3_model_dma_poll(detached, &done, 1), 1);
+		assert_int_equal(done.status, SMMUV3_MODEL_ABORTED);
+		while (p.ops->poll(p.s, 0, &event, 1) > 0)
+			assert_int_equal(kind, SMMUV3_STALL_MODEL_FORCED);
+		smmuv3_model_dma_destroy(detached);
+		assert_int_equal(p.ops->detach(p.s, other, 2), 0);
+		p.ops->dev_del(p.s, other);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
 }
 
 /* The next domain gets the ASID of the last: nothing of that may be in the TLB. */
@@ -673,6 +725,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_service_failure_mode_is_reported),
 	cmocka_unit_test(test_translations_are_checked),
 	cmocka_unit_test(test_each_domain_has_an_asid),
+	cmocka_unit_test(test_a_detached_pasid_does_not_use_the_tlb_of_others),
 	cmocka_unit_test(test_an_asid_comes_back_clean),
 };
 

@@ -209,8 +209,10 @@ smmuv3_cd_install(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
 }
 
 /*
- * From here on accesses abort and are not recorded; nothing stalls. One word
- * changes, so it may be live. Where stalls are forced S = 0 is illegal [5.4], so
+ * From here on accesses abort and are not recorded; nothing stalls. EPD0 only stops
+ * walks: other devices may be attached to the domain, and fill the TLB with its ASID at
+ * any time. So the CD gets the ASID that no domain has. One word changes, so it may be
+ * live. Where stalls are forced S = 0 is illegal [5.4], so
  * the CD is made invalid instead: aborted too, and recorded as C_BAD_CD.
  */
 int
@@ -220,20 +222,23 @@ smmuv3_cd_terminate(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
 	struct smmuv3_cd *live = cd_of(dev, ssid);
 	struct smmuv3_cmd tlbi;
 	struct smmuv3_cd cd;
+	uint16_t asid;
 	int ret;
 
 	if (live == NULL)
 		return 0;
 	cd = *live;
+	asid = SMMUV3_GET(SMMUV3_CD0_ASID, cd.dw[0]);
 	if (s->stall_model == SMMUV3_STALL_MODEL_FORCED)
 		cd.dw[0] &= ~SMMUV3_CD0_V;
 	else
-		cd.dw[0] = (cd.dw[0] & ~(SMMUV3_CD0_S | SMMUV3_CD0_R)) | SMMUV3_CD0_EPD0 |
-			SMMUV3_CD0_A;
+		cd.dw[0] = (cd.dw[0] & ~(SMMUV3_CD0_S | SMMUV3_CD0_R | SMMUV3_CD0_ASID)) |
+			SMMUV3_CD0_EPD0 | SMMUV3_CD0_A |
+			SMMUV3_PUT(SMMUV3_CD0_ASID, SMMUV3_ASID_NONE);
 	ret = smmuv3_entry_write(live->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
 	if (ret < 0)
 		return ret;
 	/* Only now: nothing fills the TLB through the old CD any more. */
-	tlbi = smmuv3_cmd_tlbi_nh_asid(0, SMMUV3_GET(SMMUV3_CD0_ASID, cd.dw[0]));
+	tlbi = smmuv3_cmd_tlbi_nh_asid(0, asid);
 	return smmuv3_cmdq_sync(s, &tlbi, 1, NULL);
 }

@@ -160,7 +160,8 @@ smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **out)
 	for (i = 0; i < s->nb_asids && s->asids[i / 64] == UINT64_MAX; i += 64)
 		;
 	if (i >= s->nb_asids) {
-		SMMUV3_LOG(ERR, s, "all %u ASIDs are in use, one for each domain", s->nb_asids);
+		SMMUV3_LOG(ERR, s, "all %u ASIDs are in use, one for each domain",
+				s->nb_asids - 1);
 		return -ENOSPC;
 	}
 	domain = calloc(1, sizeof(*domain));

@@ -196,6 +196,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	ret = s->asids == NULL ? -ENOMEM : smmuv3_mem_alloc(s, sizeof(*s->words), &s->words_mem);
 	if (ret < 0)
 		goto fail;
+	s->asids[0] = UINT64_C(1) << SMMUV3_ASID_NONE;
 	s->words = s->words_mem.va;
 	ret = smmuv3_atc_open(s);
 	if (ret < 0)

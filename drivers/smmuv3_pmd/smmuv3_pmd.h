@@ -66,6 +66,9 @@ extern struct iopf_driver smmuv3_pmd;
 /* Every wait for the SMMU ends. */
 #define SMMUV3_TIMEOUT_MS	1000
 
+/* No domain's: the TLB has nothing of it. */
+#define SMMUV3_ASID_NONE	0
+
 /* STEs in a second-level table: SPLIT = 8. */
 #define SMMUV3_SPLIT		8
 /* First-level tables end at 1 MiB, linear ones at 4 MiB. */
