@@ -11,18 +11,19 @@
  *
  * No ATC that may have an old translation is missed:
  *
- *   attach		A1 word and index; A2 full barrier; A3 TLBI by ASID, CMD_SYNC; A4 the
- *			CD and STE become live
+ *   attach		A1 word and index; A2 TLBI by ASID given to the queue, a release of A1;
+ *			A3 its CMD_SYNC complete; A4 the CD and STE become live
  *   invalidate		I1 the table was changed; I2 TLBI, CMD_SYNC complete; I3 list read
  *   answer_after	B1 the table was changed; B2 full barrier; B3 list read; B4 TLBI,
  *			CMD_SYNC, ATC_INV, CMD_SYNC are given to the queue
  *
  * invalidate(): who got an old translation got it before I2 was complete, through what
  * became live in A4: so A1 came before I3. answer_after() does not wait: if B3 misses A1
- * then B2 came before A2 (store buffering), so the walks since A3 find the table of B1,
- * and A3 has removed what was in the TLB from before: another device's old entry, which
- * B4 has perhaps not reached yet. What detach takes off the list has nothing left: its
- * CD terminates, and its ATC_INV is complete.
+ * then B1, which B2 keeps in front of B3, came before A2. So walks find the table of B1
+ * from A2 on, and by A3 what the TLB had from before is gone: another device's old entry,
+ * which B4 has perhaps not reached yet. What detach takes off the list has nothing left:
+ * its CD terminates, and its ATC_INV is complete. devtools/spin/atc_list.pml checks this,
+ * and fails without A1 in front, B2, or A2.
  *
  * An ATC that does not answer lets the CMD_SYNC behind its ATC_INV fail (CERROR_ATC_INV_SYNC),
  * which is told to those who wait for an ATC_INV. Where only one StreamID can be meant it
@@ -159,10 +160,8 @@ smmuv3_atc_add(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
 	}
 	for (i = 0; i < dev->nb_sids && ret == 0; i++)
 		ret = add_one(s, domain, make_word(dev->sids[i], ssid));
-	if (ret == 0) {
-		smmuv3_io_mb();
+	if (ret == 0)
 		ret = smmuv3_cmdq_sync(s, &tlbi, 1, NULL);
-	}
 	if (ret < 0)
 		smmuv3_atc_del(s, dev, ssid);
 	return ret;
@@ -356,6 +355,7 @@ smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain, const stru
 
 	if (!s->pri || n == 0)
 		return 0;
+	/* B2 */
 	smmuv3_io_mb();
 	nb = look(s, domain, words, &cut);
 	if (nb == 0)
