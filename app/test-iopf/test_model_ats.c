@@ -191,6 +191,50 @@ test_ats_request_answers(void **state)
 	treq(SMMUV3_STE0_V, 0, dss | EATS, rec, true, SMMUV3_MODEL_ABORTED, SMMUV3_C_BAD_STE);
 }
 
+static void
+test_ats_record_of_a_request_that_is_not_allowed(void **state)
+{
+	static const struct {
+		int32_t ssid;
+		struct smmuv3_model_op op;
+		uint64_t dw0, dw1;
+	} rows[] = {
+		/* One STU; R is always set, W, X and P are what was asked for. */
+		{ -1, { .type = SMMUV3_MODEL_READ }, 0x0000000800000005, 0x80000001 },
+		{ -1, { .type = SMMUV3_MODEL_WRITE }, 0x0000000800000005, 0xc0000001 },
+		{ 3, { .type = SMMUV3_MODEL_READ, .instruction = true }, 0x0000000800003805,
+			0xa0000001 },
+		{ 3, { .type = SMMUV3_MODEL_WRITE, .privileged = true }, 0x0000000800003805,
+			0xd0000001 },
+	};
+	struct smmuv3_model_dma *dma;
+	struct smmuv3_model_op op;
+	struct smmuv3_evt evt;
+	uint8_t buf[8] = { 0 };
+	struct rig r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		setup(&r);
+		rig_ste_ptr(&r, RIG_SID)->dw[1] &= ~SMMUV3_STE1_EATS;
+		rig_flush(&r);
+		dma = engine(&r, rows[i].ssid);
+		op = rows[i].op;
+		op.addr = VA + 0x123;
+		op.buf = buf;
+		op.len = 8;
+		assert_int_equal(smmuv3_model_dma_submit(dma, &op), 0);
+		assert_int_equal(rig_poll(&r, dma), 1);
+		assert_true(rig_evt(&r, &evt));
+		if (evt.dw[0] != rows[i].dw0 || evt.dw[1] != rows[i].dw1 || evt.dw[2] != VA)
+			fail_msg("row %zu: %llx %llx %llx", i, (unsigned long long)evt.dw[0],
+					(unsigned long long)evt.dw[1],
+					(unsigned long long)evt.dw[2]);
+		no_event(&r);
+		close_rig(&r, dma);
+	}
+}
+
 /* Fetches that abort are CA like bad configuration. */
 static void
 test_ats_request_whose_fetches_abort_is_a_completer_abort(void **state)
@@ -800,7 +844,9 @@ test_ats_invalidation_before_the_sync_is_reported(void **state)
 	rig_put(&r, smmuv3_cmd_tlbi_nsnh_all());
 	rig_put(&r, all);
 	rig_sync(&r);
-	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), 0);
+	close_rig(&r, dma);
+	setup(&r);
+	dma = engine(&r, -1);
 	assert_int_equal(touch(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	rig_put(&r, page);
 	rig_put(&r, inv);
@@ -813,6 +859,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_ats_is_there_only_when_asked_for),
 	cmocka_unit_test(test_ats_control_calls_are_checked),
 	cmocka_unit_test(test_ats_request_answers),
+	cmocka_unit_test(test_ats_record_of_a_request_that_is_not_allowed),
 	cmocka_unit_test(test_ats_request_whose_fetches_abort_is_a_completer_abort),
 	cmocka_unit_test(test_ats_faults_of_the_tables_are_asked_for),
 	cmocka_unit_test(test_ats_ends_with_service_failure),

@@ -46,6 +46,48 @@ test_priq_registers_are_guarded(void **state)
 	rig_close(&r);
 }
 
+/* One entry, whose wrap is bit 0; and a LOG2SIZE above what IDR1 allows. */
+static void
+test_priq_sizes_at_the_ends(void **state)
+{
+	struct smmuv3_model_conf conf = pri_conf;
+	struct smmuv3_model_dma *dma;
+	struct smmuv3_ppr ppr;
+	struct rig r;
+
+	(void)state;
+	conf.priq_log2 = 2;
+	for (unsigned int log2 = 0; log2 <= 10; log2 += 10) {
+		unsigned int nb = log2 == 0 ? 1 : 4;
+
+		rig_open(&r, &conf);
+		rig_up(&r);
+		r.queue_size_1 = true;
+		rig_priq_up(&r);
+		rig_s1_pasids(&r, PRI_EATS);
+		if (log2 != 0) {
+			rig_cr0(&r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_PRIQEN);
+			r.priq = rig_alloc(&r, 64, 64);
+			smmuv3_write64(r.regs, SMMUV3_PRIQ_BASE, rig_addr(&r, r.priq) | log2);
+			rig_cr0(&r, PRI_CR0_ON);
+			r.priq_log2 = 2;
+		}
+		dma = pri_function(&r, 1, 1, 0, false, 64);
+		for (unsigned int i = 1; i <= 3 * nb; i++) {
+			ppr = pri_ask(&r, dma, PRI_VA);
+			assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), i % (2 * nb));
+			pri_refuse(&r, dma, &ppr);
+		}
+		pri_fill(&r, dma, nb);
+		pri_begin(&r, dma, PRI_VA, 1);
+		assert_true(rig_priq_over(&r));
+		pri_map(&r, PRI_VA, 1);
+		pri_refuse_all(&r);
+		assert_int_equal(rig_poll(&r, dma), nb + 1);
+		pri_close(&r, dma);
+	}
+}
+
 static void
 test_priq_overflow_at_each_position_of_a_group(void **state)
 {
@@ -155,11 +197,12 @@ test_priq_ovackflg_without_overflow_is_reported(void **state)
 	pri_close(&r, dma);
 }
 
-/* What is acknowledged is over; the next one toggles the flag back. */
+/* PRIQEN does not end an overflow; the acknowledgement does, and the next toggles back. */
 static void
 test_priq_overflow_comes_again_after_the_acknowledgement(void **state)
 {
 	struct smmuv3_model_dma *dma;
+	struct smmuv3_ppr ppr;
 	struct rig r;
 
 	(void)state;
@@ -167,28 +210,31 @@ test_priq_overflow_comes_again_after_the_acknowledgement(void **state)
 	pri_fill(&r, dma, 4);
 	pri_begin(&r, dma, PRI_VA, 1);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 4 | SMMUV3_Q_OVFLG);
-	/* Nothing freed: full as before. */
-	rig_priq_ack(&r);
-	assert_int_equal(smmuv3_model_step(r.m, 1), 1);
-	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 4);
-	assert_true(rig_priq_over(&r));
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 2);
-	/* Off and on: it is still there. */
 	rig_cr0(&r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_PRIQEN);
 	rig_cr0(&r, PRI_CR0_ON);
 	pri_refuse_all(&r);
-	assert_true(rig_priq_over(&r));
-	assert_true(smmuv3_model_dma_pri_failed(dma));
 	assert_int_equal(rig_poll(&r, dma), 5);
 	pri_restart(dma, 64);
 	pri_begin(&r, dma, PRI_VA, 1);
-	pri_none(&r);
-	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 4);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 2);
+	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 4 | SMMUV3_Q_OVFLG);
+	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
 	rig_priq_ack(&r);
 	rig_run(&r);
+	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 5 | SMMUV3_Q_OVFLG);
+	ppr = pri_take(&r);
+	pri_refuse(&r, dma, &ppr);
+	pri_fill(&r, dma, 4);
+	pri_begin(&r, dma, PRI_VA, 1);
+	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
+	assert_true(rig_priq_over(&r));
+	/* Nothing freed: full as before. */
+	rig_priq_ack(&r);
+	assert_int_equal(smmuv3_model_step(r.m, 1), 1);
+	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1 | SMMUV3_Q_OVFLG);
+	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 3);
+	pri_map(&r, PRI_VA, 1);
 	pri_refuse_all(&r);
-	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(rig_poll(&r, dma), 5);
 	pri_close(&r, dma);
 }
 
@@ -799,6 +845,7 @@ test_priq_aborted_msi_is_an_error(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_priq_registers_are_guarded),
+	cmocka_unit_test(test_priq_sizes_at_the_ends),
 	cmocka_unit_test(test_priq_overflow_at_each_position_of_a_group),
 	cmocka_unit_test(test_priq_overflow_blocks_until_it_is_acknowledged),
 	cmocka_unit_test(test_priq_ovackflg_without_overflow_is_reported),

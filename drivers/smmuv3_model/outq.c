@@ -9,15 +9,11 @@ void
 smmuv3_outq_on(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, uint64_t prod,
 		unsigned int max_log2)
 {
-	uint64_t size;
-
 	q->log2 = SMMUV3_GET(SMMUV3_Q_BASE_LOG2SIZE, base);
 	if (q->log2 > max_log2)
 		q->log2 = max_log2;
-	size = (uint64_t)q->entry << q->log2;
-	if (size < 32)
-		size = 32;
-	q->base = base & SMMUV3_Q_BASE_ADDR & ~(size - 1);
+	/* Aligned to its size, and to 32 bytes [6.3.25]. */
+	q->base = base & SMMUV3_Q_BASE_ADDR & ~(((uint64_t)q->entry << q->log2) - 1);
 	q->prod = smmuv3_q_pos(q->log2, (uint32_t)prod);
 	q->shown = q->prod;
 	q->ovflg = (uint32_t)prod & SMMUV3_Q_OVFLG;
