@@ -416,7 +416,7 @@ pcie_poll(struct pcie *r)
 void
 pcie_run(struct pcie *r)
 {
-	for (unsigned int i = 0; i < 10000; i++) {
+	for (unsigned int i = 0; i < 1000; i++) {
 		bool rests;
 
 		pcie_step(r);

@@ -379,8 +379,8 @@ soak(const char *name, uint64_t target, unsigned int priq_log2, bool detaches)
 			assert_int_equal(0, iopf_domain_stat(domain, IOPF_STAT_INVALID));
 	}
 	print_message("%llu requests in %llu groups; %llu overflows, %llu groups answered by us, "
-			"%llu by the SMMU; %llu partial requests discarded, %llu duplicates; "
-			"%u detaches, %u DMAs aborted by them\n",
+			"%llu by the SMMU; %llu partial requests discarded, %llu duplicates, %llu "
+			"without a slot; %u detaches, %u DMAs aborted by them\n",
 			(unsigned long long)requests,
 			(unsigned long long)model(SMMUV3_MODEL_STAT_PRI_GROUPS),
 			(unsigned long long)model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS),
@@ -388,6 +388,8 @@ soak(const char *name, uint64_t target, unsigned int priq_log2, bool detaches)
 			(unsigned long long)model(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS),
 			(unsigned long long)stat(IOPF_IOMMU_STAT_DISCARDED),
 			(unsigned long long)stat(IOPF_IOMMU_STAT_DUPLICATES),
+			(unsigned long long)(stat(IOPF_IOMMU_STAT_CUT) +
+				stat(IOPF_IOMMU_STAT_NO_SLOT)),
 			t.detached, t.aborted);
 	/* Each group once, by us or by the SMMU. */
 	assert_int_equal(model(SMMUV3_MODEL_STAT_PRI_GROUPS), model(SMMUV3_MODEL_STAT_PRI_RESPS) +
@@ -396,13 +398,15 @@ soak(const char *name, uint64_t target, unsigned int priq_log2, bool detaches)
 	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_ANSWERS));
 	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_FAULTS));
 	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_GROUPS));
-	assert_int_equal(answers, faults + stat(IOPF_IOMMU_STAT_NO_DOMAIN));
+	assert_int_equal(answers, faults + stat(IOPF_IOMMU_STAT_NO_DOMAIN) +
+			stat(IOPF_IOMMU_STAT_NO_SLOT));
 	assert_int_equal(faults, said);
 	/* Each request is in a group, or it is known why not. */
 	assert_int_equal(requests + stat(IOPF_IOMMU_STAT_REPORTS), stat(IOPF_IOMMU_STAT_RECORDS));
 	if (stat(IOPF_IOMMU_STAT_NO_DOMAIN) == 0)
 		assert_int_equal(requests, given + stat(IOPF_IOMMU_STAT_DISCARDED) +
-				stat(IOPF_IOMMU_STAT_DUPLICATES) + stat(IOPF_IOMMU_STAT_CUT));
+				stat(IOPF_IOMMU_STAT_DUPLICATES) + stat(IOPF_IOMMU_STAT_CUT) +
+				stat(IOPF_IOMMU_STAT_NO_SLOT));
 	assert_int_equal(0, stat(IOPF_IOMMU_STAT_BAD_RECORD));
 	assert_int_equal(0, stat(IOPF_IOMMU_STAT_AGED));
 	assert_int_equal(model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), stat(IOPF_IOMMU_STAT_OVERFLOWS));
