@@ -121,6 +121,8 @@ if [ -z "$fast" ]; then
 		step "accel $kernel, 64 MiB" accel $kernel "$out/64m"
 		step "accel --pri $kernel, 64 MiB" accel --pri $kernel "$out/64m"
 	done
+	tests "ten million page requests" env IOPF_TEST_SCALE=10 \
+		build/app/test-iopf/test-iopf prisoak
 	for model in devtools/spin/*.pml; do
 		step "spin $(basename "$model")" devtools/check-spin.sh "$model"
 	done
