@@ -189,6 +189,9 @@ smmuv3_pri_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		not_owed(m, ep, g, &r);
 		return;
 	}
+	/* Consumed. To look at PRIQ_CONS is the check's time, not the answer's. */
+	if (m->now == 0)
+		m->now = smmuv3_model_cycles();
 	if (g->owed != 0) {
 		if (g->first_nb != 0 && !smmuv3_fe_ppr_freed(&m->fe, g->first_nb))
 			smmuv3_log_add(&m->driver_log, "PRI_RESP for SID %u, PRG %u before "
@@ -202,8 +205,6 @@ smmuv3_pri_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		return;
 	}
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS);
-	if (m->now == 0)
-		m->now = smmuv3_model_cycles();
 	if (g->slot != NULL) {
 		g->slot->done.t_resume = m->now;
 		/* As with RESUME: software has just written it. */
