@@ -27,7 +27,7 @@
 #define BENCH_PAGE_SIZE		4096
 #define BENCH_OP_SIZE		64
 #define BENCH_SID		8
-#define BENCH_MAX_DEPTH		512	/* STALL_MAX of the models; of page requests as well */
+#define BENCH_MAX_DEPTH		512	/* STALL_MAX of the models; also page requests */
 #define BENCH_MAX_DEPTHS	16
 #define BENCH_MAX_ROUNDS	200
 #define BENCH_MAX_CASES		128
@@ -73,7 +73,7 @@ double pingpong_ns(int cpu_a, int cpu_b);
 
 struct bench_case {
 	unsigned int mode;		/* of this run */
-	unsigned int depth;		/* writes under way; 0: the servicer alone, see drain_run() */
+	unsigned int depth;		/* writes under way; 0: servicer alone, drain_run() */
 	unsigned int group_log2;	/* pages of a write, asked for in one group */
 	char name[32];
 };

@@ -52,7 +52,7 @@ case_add(struct bench_conf *conf, unsigned int mode, unsigned int depth, unsigne
 		snprintf(c->name, sizeof(c->name), "%s_g%u_d%u", name, 1u << group_log2, depth);
 }
 
-/* Groups of all sizes at the first depth, of 8 at the others: as large as credits and pages allow. */
+/* Groups of all sizes at the first depth, of 8 at the others, if credits and pages allow. */
 static bool
 case_fits(const struct bench_conf *conf, unsigned int d, unsigned int group_log2)
 {
@@ -65,12 +65,14 @@ case_fits(const struct bench_conf *conf, unsigned int d, unsigned int group_log2
 void
 cases_make(struct bench_conf *conf)
 {
+	const struct mode_ops *ops;
 	unsigned int d, m, g;
 
 	for (d = 0; d < conf->nb_depths; d++) {
 		for (m = 0; m < conf->nb_modes; m++) {
+			ops = bench_modes[conf->modes[m]];
 			case_add(conf, m, conf->depths[d], 0);
-			for (g = 1; bench_modes[conf->modes[m]]->requests && g < BENCH_NB_GROUPS; g++)
+			for (g = 1; ops->requests && g < BENCH_NB_GROUPS; g++)
 				if (case_fits(conf, d, g))
 					case_add(conf, m, conf->depths[d], g);
 		}

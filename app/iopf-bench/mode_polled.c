@@ -22,7 +22,7 @@
 struct polled {
 	struct iopf_iommu *iommu;
 	struct iopf_dev *dev;
-	struct smmuv3_model_dma *function;	/* with pri: an engine to switch ATS and PRI with */
+	struct smmuv3_model_dma *function;	/* pri: an engine to switch ATS and PRI */
 	struct iopf_poller *poller;
 	struct mmem_pool *pool;
 	struct mmem_space *space;

@@ -21,8 +21,8 @@ print_cells(const struct results *res)
 		results_sum(res, i, &sum);
 		p50 = results_spread(res, i, METRIC_P50);
 		rate = results_spread(res, i, METRIC_RATE);
-		printf("%-5u  %-8s %5u | %9.0f [%7.0f-%8.0f] %8.0f %8.0f %8.0f | %8.0f %8.0f | "
-				"%7.3f [%6.3f-%7.3f] | %8lu\n", c->depth, results_mode(res, c->mode),
+		printf("%-5u  %-8s %5u | %9.0f [%7.0f-%8.0f] %8.0f %8.0f %8.0f | "
+				"%8.0f %8.0f | %7.3f [%6.3f-%7.3f] | %8lu\n", c->depth, results_mode(res, c->mode),
 				1u << c->group_log2,
 				hist_percentile(&sum.service, 0.5) / ns, p50.min, p50.max,
 				hist_percentile(&sum.service, 0.5) / ns / (1u << c->group_log2),
@@ -30,7 +30,8 @@ print_cells(const struct results *res)
 				hist_percentile(&sum.service, 0.999) / ns,
 				hist_percentile(&sum.whole, 0.5) / ns,
 				hist_percentile(&sum.whole, 0.99) / ns,
-				rate.median, rate.min, rate.max, (unsigned long)sum.service.samples);
+				rate.median, rate.min, rate.max,
+				(unsigned long)sum.service.samples);
 	}
 }
 

@@ -283,7 +283,8 @@ accel_close(struct accel *accel)
 	if (accel->smmu != NULL) {
 		iopf_iommu_stop(accel->smmu);
 		if (iopf_iommu_close(accel->smmu) < 0)
-			accel_fail("cannot close %s: %s", accel->smmu_name, rte_strerror(rte_errno));
+			accel_fail("cannot close %s: %s", accel->smmu_name,
+					rte_strerror(rte_errno));
 	}
 	for (i = 0; i < accel->nb_bufs; i++)
 		free(accel->bufs[i].touched);

@@ -10,7 +10,7 @@
  * through asynchronous DMA at the CPU's own pointers. Nobody pins or maps those:
  * the first touch of each page faults, and a poller on another core serves it.
  *
- *	accel_open()				a device that stalls, or one that asks for pages
+ *	accel_open()			a device that stalls, or one that asks for pages
  *	accel_alloc(), accel_map_file()		buffers that CPU and device share
  *	accel_read(), accel_write(), accel_copy(), accel_wait()
  *	accel_figures()				what it cost in faults
