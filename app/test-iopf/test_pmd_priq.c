@@ -173,7 +173,7 @@ smmuv3_access_log(const void *regs, uint32_t offset, unsigned int size, int writ
 }
 
 static void
-fake_open(struct fake *fake, unsigned int log2, bool msi)
+fake_open_sids(struct fake *fake, unsigned int log2, bool msi, unsigned int sid_bits)
 {
 	memset(fake, 0, sizeof(*fake));
 	fake->log2 = log2;
@@ -181,13 +181,19 @@ fake_open(struct fake *fake, unsigned int log2, bool msi)
 	pmd_open(&fake->p, &(struct smmuv3_model_conf){
 		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
 		.no_features = msi ? 0 : SMMUV3_MODEL_NO_MSI,
-		.sid_bits = 16,
+		.sid_bits = sid_bits,
 		.priq_log2 = log2 == 0 ? SMMUV3_MODEL_NONE : log2 });
 	assert_int_equal(fake->p.ops->start(fake->p.s), 0);
 	assert_int_equal(fake->p.s->priq.q.log2, log2);
 	/* The model never steps from here on. */
 	fake->p.untidy = true;
 	f = fake;
+}
+
+static void
+fake_open(struct fake *fake, unsigned int log2, bool msi)
+{
+	fake_open_sids(fake, log2, msi, 16);
 }
 
 static void
@@ -371,6 +377,62 @@ test_entries_that_cannot_be_are_bad(void **state)
 	assert_int_equal(e.token, 0);
 	assert_int_equal(pmd_stat(&fake.p, "bad_requests"), i);
 	assert_int_equal(pmd_stat(&fake.p, "requests"), i + 1);
+	fake_close();
+}
+
+/* Its stream table has fewer [6.3.24], but a request asks for no STE, and wants an answer. */
+static void
+test_all_streams_of_the_smmu_may_ask(void **state)
+{
+	struct iopf_event e;
+	struct fake fake;
+
+	(void)state;
+	fake_open_sids(&fake, 3, false, 32);
+	assert_true(fake.p.info.sid_bits < 32);
+	arrive(REQUEST, LAST | W | UINT64_C(0xffffffff), 0x1000);
+	assert_int_equal(poll(&e, 1), 1);
+	assert_int_equal(e.flags, IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST);
+	assert_int_equal(e.sid, UINT32_MAX);
+	fake_close();
+}
+
+static void
+test_whatever_is_written_is_decoded_within_bounds(void **state)
+{
+	struct iopf_event e;
+	struct fake fake;
+	unsigned int seen[256] = { 0 };
+
+	(void)state;
+	fake_open(&fake, 3, false);
+	for (unsigned int i = 0; i < 20000; i++) {
+		uint64_t dw[2] = { 0, 0 };
+
+		for (unsigned int k = 0; k < 8; k++)
+			dw[k / 4] = dw[k / 4] << 16 ^ (uint64_t)(rand_r(&f->seed) & 0xffff);
+		/* Half of the StreamIDs exist. */
+		if (i & 1)
+			dw[0] &= ~UINT64_C(0xffff0000);
+		f->head = f->tail;
+		arrive(REQUEST, dw[0], dw[1]);
+		assert_int_equal(poll(&e, 1), 1);
+		assert_true(e.flags == IOPF_EVENT_PAGE_REQUEST || e.flags == IOPF_EVENT_BAD ||
+				e.flags == (IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST) ||
+				e.flags == IOPF_EVENT_STOP_MARKER);
+		assert_true(e.pasid == IOPF_NO_PASID || e.pasid < 1 << 20);
+		assert_true(e.token < 512);
+		assert_int_equal(e.addr & 0xfff, 0);
+		assert_int_equal(e.perm & ~(IOPF_PERM_READ | IOPF_PERM_WRITE | IOPF_PERM_EXEC |
+				IOPF_PERM_PRIV), 0);
+		assert_in_range(e.reason, 0, IOPF_NB_REASONS - 1);
+		if (e.flags != IOPF_EVENT_BAD)
+			assert_true(e.sid < 1 << 16);
+		seen[e.flags]++;
+	}
+	assert_true(seen[IOPF_EVENT_BAD] > 0 && seen[IOPF_EVENT_STOP_MARKER] > 0 &&
+			seen[IOPF_EVENT_PAGE_REQUEST] > 0 &&
+			seen[IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST] > 0);
 	fake_close();
 }
 
@@ -644,6 +706,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_requests_are_decoded),
 	cmocka_unit_test(test_a_stop_marker_has_a_pasid),
 	cmocka_unit_test(test_entries_that_cannot_be_are_bad),
+	cmocka_unit_test(test_all_streams_of_the_smmu_may_ask),
+	cmocka_unit_test(test_whatever_is_written_is_decoded_within_bounds),
 	cmocka_unit_test(test_a_burst_has_one_consumer_store),
 	cmocka_unit_test(test_an_overflow_is_acknowledged_where_it_is_told),
 	cmocka_unit_test(test_an_overflow_behind_an_empty_queue_is_told),
