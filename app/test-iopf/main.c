@@ -9,6 +9,8 @@
  */
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +66,7 @@ find_suite(const char *name)
 }
 
 static int
-init_eal(const char *program, int argc, char **argv)
+start_eal(const char *program, int argc, char **argv)
 {
 	static char prefix[64];
 	static char *defaults[] = {
@@ -80,6 +82,24 @@ init_eal(const char *program, int argc, char **argv)
 	/* Several runs at a time must not meet in the runtime directory. */
 	snprintf(prefix, sizeof(prefix), "--file-prefix=test-iopf-%d", getpid());
 	return rte_eal_init(7, defaults);
+}
+
+/*
+ * EAL keeps this thread on one processor, and those that it makes after that: races would
+ * be run on one.
+ */
+static int
+init_eal(const char *program, int argc, char **argv)
+{
+	cpu_set_t cpus;
+	int ret;
+
+	CPU_ZERO(&cpus);
+	pthread_getaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+	ret = start_eal(program, argc, argv);
+	if (CPU_COUNT(&cpus) > 0)
+		pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+	return ret;
 }
 
 static int

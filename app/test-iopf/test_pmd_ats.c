@@ -33,33 +33,12 @@ up(struct pmd *p, const struct smmuv3_model_conf *conf)
 	assert_int_equal(p->ops->start(p->s), 0);
 }
 
-/* EAL keeps this thread on one processor, and those that it makes: not between these two. */
-static cpu_set_t kept;
-
-static void
-spread(void)
-{
-	cpu_set_t all;
-
-	assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof(kept), &kept), 0);
-	memset(&all, 0xff, sizeof(all));
-	pthread_setaffinity_np(pthread_self(), sizeof(all), &all);
-}
-
-static void
-gather(void)
-{
-	pthread_setaffinity_np(pthread_self(), sizeof(kept), &kept);
-}
-
 /* The model gets a thread, and machines are busy: waits are not to end before a minute. */
 static void
 run_model(struct pmd *p)
 {
 	p->s->timeout *= 60;
-	spread();
 	assert_int_equal(smmuv3_model_start(p->m, -1), 0);
-	gather();
 }
 
 static void *
@@ -1339,10 +1318,8 @@ churn(bool deaths)
 	c.dma[0] = engine(p, SID + 1, 2, false);
 	c.dma[1] = engine(p, SID + 2, IOPF_NO_PASID, false);
 	run_model(p);
-	spread();
 	assert_int_equal(pthread_create(&inv, NULL, invalidate_again_and_again, &c), 0);
 	assert_int_equal(pthread_create(&traffic, NULL, touch_again_and_again, &c), 0);
-	gather();
 	for (i = 0; i < 150; i++) {
 		attach(p, dev, 2, c.domain);
 		attach(p, other, IOPF_NO_PASID, c.domain);

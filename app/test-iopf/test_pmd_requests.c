@@ -991,14 +991,9 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 	static uint8_t buf[4];
 	pthread_t threads[2];
 	unsigned int seed = 3, rounds = 150 * test_scale(), va = 0;
-	cpu_set_t was, all;
 	uint64_t groups;
 
 	(void)state;
-	/* EAL has pinned us, and threads inherit that: they are to run at one time. */
-	assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof(was), &was), 0);
-	memset(&all, 0xff, sizeof(all));
-	assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof(all), &all), 0);
 	memset(&c, 0, sizeof(c));
 	pthread_mutex_init(&c.lock, NULL);
 	setup_conf(r, &(struct smmuv3_model_conf){ .priq_log2 = 3, .cmdq_log2 = 3,
@@ -1040,7 +1035,6 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
 	assert_int_equal(smmuv3_model_stop(r->p.m), 0);
-	pthread_setaffinity_np(pthread_self(), sizeof(was), &was);
 	assert_int_equal(c.nb_todo, 0);
 	groups = r->groups;
 	assert_int_equal(model_stat(r, SMMUV3_MODEL_STAT_PRI_RESPS), groups);
