@@ -122,7 +122,7 @@ if [ -z "$fast" ]; then
 		step "accel --pri $kernel, 64 MiB" accel --pri $kernel "$out/64m"
 	done
 	tests "ten million page requests" env IOPF_TEST_SCALE=10 \
-		build/app/test-iopf/test-iopf prisoak
+		build/app/test-iopf/test-iopf prisoak prichaos
 	for model in devtools/spin/*.pml; do
 		step "spin $(basename "$model")" devtools/check-spin.sh "$model"
 	done

@@ -10,6 +10,8 @@
  * thread: it moves in pcie_step(), pcie_run() and where the library waits for it.
  */
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -111,6 +113,15 @@ struct smmuv3_model_done pcie_ended(struct smmuv3_model_dma *dma, enum smmuv3_mo
 /* These pages hold the pattern. */
 void pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page,
 		unsigned int pages);
+
+/* A thread that polls, and pauses at random so that queues fill. */
+struct pcie_poller {
+	struct iopf_poller *poller;
+	pthread_t thread;
+	_Atomic bool stop;
+};
+void pcie_poller_start(struct pcie_poller *p, struct iopf_poller *poller);
+void pcie_poller_stop(struct pcie_poller *p);
 
 uint64_t pcie_model_stat(const struct pcie *r, enum smmuv3_model_stat stat);
 uint64_t pcie_stat(const struct pcie *r, enum iopf_iommu_stat stat);
