@@ -1607,9 +1607,47 @@ no_access_after_unmap_though_the_atc_held_the_page(void **state)
 	pcie_close(&r);
 }
 
+/* Contract 11: the memory is kept where it is not known that the device let go of it. */
+static void
+memory_that_a_dead_atc_may_still_use_is_kept(void **state)
+{
+	struct smmuv3_model_dma *dma, *other;
+	struct pcie_space s;
+	struct pcie_fn f, fo;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	mm_open(64);
+	pcie_fn(&r, &f, SID, NULL);
+	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 32 });
+	assert_int_equal(mmem_attach(mm.space, f.dev, IOPF_NO_PASID), 0);
+	other = pcie_simple(&r, &fo, &s, SID + 1, 8);
+	mm_write(dma, 0, 32);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+
+	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
+	quiet(true);
+	assert_int_equal(mmem_free(mm.space, mm.buf), -EIO);
+	assert_int_not_equal(mmem_stat(mm.space, MMEM_STAT_KEPT), 0);
+	/* Others go on. */
+	pcie_write(&r, other, 0, 16);
+	pcie_run(&r);
+	pcie_ended(other, SMMUV3_MODEL_OK);
+	pcie_intact(&r, &s, 0, 16);
+	/* Its driver resets it. */
+	pcie_fn_reset(&r, &f);
+	smmuv3_model_dma_quirks(dma, 0, 0);
+	assert_int_equal(mmem_detach(mm.space, f.dev, IOPF_NO_PASID), 0);
+	quiet(false);
+	pcie_run(&r);
+	mm_close();
+	pcie_close(&r);
+}
+
 /* The storm of design 4.7, over both queues. */
 static void
-a_page_that_a_stall_and_a_request_want_is_mapped_once_and_both_are_answered(void **state)
+a_page_that_a_stall_and_a_request_want_is_mapped_once(void **state)
 {
 	const uint32_t sid = SID + 1;
 	struct smmuv3_model_dma *dma, *stalling;
@@ -1736,7 +1774,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_request_that_was_lost_on_the_way_is_nobodys_until_the_device_is_reset),
 	cmocka_unit_test(groups_stay_pending_when_lost_stalls_are_terminated),
 	cmocka_unit_test(no_access_after_unmap_though_the_atc_held_the_page),
-	cmocka_unit_test(a_page_that_a_stall_and_a_request_want_is_mapped_once_and_both_are_answered),
+	cmocka_unit_test(memory_that_a_dead_atc_may_still_use_is_kept),
+	cmocka_unit_test(a_page_that_a_stall_and_a_request_want_is_mapped_once),
 	cmocka_unit_test(a_group_is_upgraded_with_one_answer),
 };
 TEST_SUITE(pri, tests, NULL, NULL);

@@ -92,7 +92,9 @@ any(unsigned int n)
 static uint64_t
 pattern(const struct engine *e, unsigned int page, unsigned int pass, unsigned int word)
 {
-	return ((uint64_t)(e - t.engine) << 56 | (uint64_t)page << 32 | (uint64_t)pass << 8 | word) *
+	uint64_t engine = (uint64_t)(e - t.engine);
+
+	return (engine << 56 | (uint64_t)page << 32 | (uint64_t)pass << 8 | word) *
 		UINT64_C(0x9e3779b97f4a7c15);
 }
 

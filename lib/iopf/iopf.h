@@ -354,8 +354,9 @@ struct iopf_dev_conf {
 	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; this much of
 					  * the IOMMU's max_requests is the device's while
 					  * it is attached */
-	bool pri_overcommit;		/**< ... also where less is left: the queue may overflow then,
-					  * which costs time and loses nothing */
+	bool pri_overcommit;		/**< ... also where less is left: the queue may overflow
+					  * then, which costs time and loses nothing; see lost in
+					  * struct iopf_domain_conf */
 	bool prg_pasid;			/**< its answers must have the PASID: the device's "PRG
 					  * Response PASID Required" */
 	struct iopf_dev_ops ops;
