@@ -741,6 +741,10 @@ test_free_waits_for_the_pager_and_wins(void **state)
 	while (!atomic_load(&pager.inside))
 		turn();
 	assert_int_equal(pthread_create(&thread, NULL, free_main, buf), 0);
+	/* The thread has begun when the region is hidden. */
+	while (atomic_load(&rig.space->chunks[(buf - (uint8_t *)rig.space->mem) /
+			CHUNK].space) != NULL)
+		turn();
 	for (i = 0; i < 1000; i++)
 		turn();
 	assert_int_equal(atomic_load(&pager.releases), 0);

@@ -7,6 +7,7 @@
  */
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,17 @@ pri_drained(struct iopf_dev *dev, void *ctx)
 	(void)ctx;
 	note('d');
 	return !t.not_drained && iopf_domain_pending(t.domain) == 0;
+}
+
+static bool
+pasid_drained(struct iopf_dev *dev, uint32_t pasid, void *ctx)
+{
+	(void)dev;
+	(void)pasid;
+	(void)ctx;
+	if (strchr(t.log, 'D') == NULL)
+		note('D');
+	return !t.not_drained;
 }
 
 static const struct iopf_dev_ops ops = {
@@ -786,7 +798,7 @@ ats_and_pri_are_off_while_the_iommu_is_stopped(void **state)
 {
 	(void)state;
 	assert_int_equal(0, iopf_iommu_stop(t.iommu));
-	assert_string_equal("pdtpdt", t.log);
+	assert_string_equal("ppdtdt", t.log);
 	memset(t.log, 0, sizeof(t.log));
 	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev2, 1));
 	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev2, 1));
@@ -836,7 +848,7 @@ a_stop_does_not_wait_for_a_device_for_good(void **state)
 	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, 1));
 	memset(t.log, 0, sizeof(t.log));
 	assert_int_equal(0, iopf_iommu_stop(t.iommu));
-	assert_string_equal("pdtpdt", t.log);
+	assert_string_equal("ppdtdt", t.log);
 }
 
 static void
@@ -866,12 +878,112 @@ a_device_operation_that_fails_undoes_the_attach(void **state)
 	}
 	t.fail = 0;
 	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev2, 1));
-	/* And a start, which stops again. */
+}
+
+static void
+a_device_that_fails_does_not_keep_others_from_starting(void **state)
+{
+	(void)state;
+	quiet(true);
 	assert_int_equal(0, iopf_iommu_stop(t.iommu));
+	t.fail_op = 'P';
 	t.fail = -EIO;
-	assert_int_equal(-EIO, iopf_iommu_start(t.iommu));
-	t.fail = 0;
 	assert_int_equal(0, iopf_iommu_start(t.iommu));
+	t.fail = 0;
+	assert_int_equal(0, iopf_dev_pri_restart(t.dev));
+	assert_int_equal(0, iopf_dev_pri_restart(t.dev2));
+	memset(t.log, 0, sizeof(t.log));
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev2, 1));
+	assert_string_equal("pdta", t.log);
+}
+
+static void
+an_attach_does_not_hide_that_pri_is_off(void **state)
+{
+	(void)state;
+	quiet(true);
+	t.not_drained = true;
+	assert_int_equal(-ETIMEDOUT, iopf_dev_pri_restart(t.dev2));
+	assert_int_equal(-ETIMEDOUT, iopf_domain_attach(t.domain, t.dev2, 2));
+	t.not_drained = false;
+	memset(t.log, 0, sizeof(t.log));
+	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev2, 2));
+	assert_string_equal("AdtTP", t.log);
+}
+
+static void *
+detach_one(void *ret)
+{
+	*(int *)ret = iopf_domain_detach(t.domain, t.dev, 1);
+	return NULL;
+}
+
+static void
+a_detach_of_one_pasid_waits_for_groups_that_have_begun(void **state)
+{
+	pthread_t thread;
+	int ret = 1;
+
+	(void)state;
+	put(SID, 1, 1, 0x1000, 0);
+	poll_all();
+	assert_int_equal(0, pthread_create(&thread, NULL, detach_one, &ret));
+	/* The device's accesses abort; now its Last comes. */
+	while (strchr(t.log, 'a') == NULL)
+		usleep(10);
+	usleep(10000);
+	assert_int_equal(0, hw.nb_out);
+	put(SID, 1, 1, 0x2000, LAST);
+	pthread_join(thread, NULL);
+	assert_int_equal(0, ret);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(0, stat(IOPF_IOMMU_STAT_DISCARDED));
+}
+
+static void
+a_pasid_that_does_not_drain_stays_attached_and_cut(void **state)
+{
+	const uint32_t sid = 40;
+	struct iopf_dev_conf conf = {
+		.sids = &sid, .nb_sids = 1, .nb_pasids = 4, .recover = IOPF_PRI, .ops = ops,
+		.pri_requests = 1, .ctx = &t,
+	};
+	struct iopf_dev *dev;
+
+	(void)state;
+	quiet(true);
+	conf.ops.pasid_drained = pasid_drained;
+	dev = iopf_dev_add(t.iommu, &conf);
+	assert_int_equal(0, iopf_domain_attach(t.domain, dev, 1));
+	assert_int_equal(0, iopf_domain_attach(t.domain, dev, 2));
+	t.not_drained = true;
+	memset(t.log, 0, sizeof(t.log));
+	assert_int_equal(-ETIMEDOUT, iopf_domain_detach(t.domain, dev, 1));
+	assert_string_equal("aD", t.log);
+	/* Nobody's: and nobody else's either. */
+	group(40, 1, 1, 1);
+	poll_all();
+	assert_int_equal(0, t.called);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(-EEXIST, iopf_domain_attach(t.domain, dev, 1));
+	t.not_drained = false;
+	assert_int_equal(0, iopf_domain_detach(t.domain, dev, 1));
+	assert_string_equal("aD", t.log);
+	assert_int_equal(0, iopf_domain_attach(t.domain, dev, 1));
+	assert_int_equal(0, iopf_dev_remove(dev));
+}
+
+static void
+errors_are_seen_by_who_polls_page_requests_only(void **state)
+{
+	(void)state;
+	assert_int_equal(0, iopf_poller_remove(t.poller, t.iommu, IOPF_QUEUE_EVENTS));
+	hw.check = IOPF_CHECK_TERMINATED;
+	for (unsigned int i = 0; i < 20000 && stat(IOPF_IOMMU_STAT_RESETS) == 0; i++) {
+		iopf_poll(t.poller);
+		usleep(10);
+	}
+	assert_int_equal(1, stat(IOPF_IOMMU_STAT_RESETS));
 }
 
 /*
@@ -1031,13 +1143,25 @@ page_requests_come_out_of_a_budget_and_go_back(void **state)
 	assert_int_equal(0, iopf_domain_attach(t.domain, dev, 1));
 	assert_int_equal(13, iopf_iommu_requests_granted(t.iommu));
 	assert_int_equal(-ENOSPC, iopf_domain_attach(t.domain, t.dev2, 1));
-	/* Over-committed when asked. */
+	/* Over-committed when asked: of slots others keep their half. */
 	greedy = add_dev(21, (struct iopf_dev_conf){ .pri_requests = 100,
 			.pri_overcommit = true });
 	assert_non_null(greedy);
 	assert_int_equal(0, iopf_domain_attach(t.domain, greedy, 1));
 	assert_int_equal(100, t.credits);
 	assert_int_equal(113, iopf_iommu_requests_granted(t.iommu));
+	t.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		group(21, 1, i, 1);
+	for (unsigned int i = 0; i < 16; i++)
+		group(SID, 1, i, 1);
+	poll_all();
+	assert_int_equal(SLOTS / 2 + 16, t.called);
+	assert_int_equal(SLOTS / 2, stat(IOPF_IOMMU_STAT_NO_SLOT));
+	/* The size stays, so it may be configured. */
+	assert_int_equal(0, iopf_iommu_stop(t.iommu));
+	assert_int_equal(0, iopf_iommu_configure(t.iommu, NULL));
+	assert_int_equal(0, iopf_iommu_start(t.iommu));
 	assert_int_equal(0, iopf_dev_remove(greedy));
 	assert_int_equal(0, iopf_dev_remove(dev));
 	assert_int_equal(8, iopf_iommu_requests_granted(t.iommu));
@@ -1125,6 +1249,11 @@ static const struct CMUnitTest tests[] = {
 	T(a_stop_does_not_wait_for_a_device_for_good),
 	T(after_a_response_failure_pri_is_restarted),
 	T(a_device_operation_that_fails_undoes_the_attach),
+	T(a_device_that_fails_does_not_keep_others_from_starting),
+	T(an_attach_does_not_hide_that_pri_is_off),
+	T(a_detach_of_one_pasid_waits_for_groups_that_have_begun),
+	T(a_pasid_that_does_not_drain_stays_attached_and_cut),
+	T(errors_are_seen_by_who_polls_page_requests_only),
 	T(any_sequence_of_records_makes_the_groups_it_has_to),
 	T(page_requests_come_out_of_a_budget_and_go_back),
 	T(the_queue_is_not_made_smaller_than_what_is_given_out),

@@ -157,6 +157,46 @@ settle_faults(struct iopf_iommu *iommu, struct iopf_attachment *attachment)
 	iopf_rcu_synchronize();
 }
 
+static struct iopf_attachment *
+find_attachment(const struct iopf_dev *dev, uint32_t pasid)
+{
+	struct iopf_attachment *attachment;
+
+	LIST_FOREACH(attachment, &dev->attachments, next)
+		if (attachment->pasid == pasid)
+			break;
+	return attachment;
+}
+
+/* No access succeeds any more, and nobody finds the domain. */
+static int
+cut(struct iopf_iommu *iommu, struct iopf_attachment *attachment)
+{
+	struct iopf_dev *dev = attachment->dev;
+	int ret;
+
+	/* An IOMMU that can only stall must not be asked to end what still arrives. */
+	if (iommu->info.stall_forced && dev->conf.ops.quiesce != NULL) {
+		ret = dev->conf.ops.quiesce(dev, dev->conf.ctx);
+		if (ret < 0)
+			return ret;
+	}
+	attachment->cut = true;
+	/* ATS is off at the device before the IOMMU forbids it. */
+	ret = iopf_dev_attached(dev) ? 0 : iopf_pri_down(dev);
+	if (ret == 0)
+		ret = iommu->driver->ops.detach(iommu->priv, dev->priv, attachment->pasid);
+	if (ret < 0) {
+		attachment->cut = false;
+		return ret;
+	}
+	if (atomic_load(&iommu->started) && !atomic_load(&iommu->dead))
+		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+			iopf_queue_fence(&iommu->queues[i]);
+	table_clear(iommu, attachment);
+	return 0;
+}
+
 int
 iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
@@ -179,7 +219,7 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	attachment->pasid = pasid;
 
 	pthread_mutex_lock(&iommu->lock);
-	ret = iopf_pri_reserve(dev);
+	ret = find_attachment(dev, pasid) != NULL ? -EEXIST : iopf_pri_reserve(dev);
 	if (ret < 0)
 		goto unlock;
 	ret = hw_get(domain, iommu, &attachment->hw);
@@ -228,31 +268,15 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->lock);
-	LIST_FOREACH(attachment, &dev->attachments, next)
-		if (attachment->domain == domain && attachment->pasid == pasid)
-			break;
-	if (attachment == NULL)
+	attachment = find_attachment(dev, pasid);
+	if (attachment == NULL || attachment->domain != domain)
 		goto unlock;
-
-	/* An IOMMU that can only stall must not be asked to end what still arrives. */
-	if (iommu->info.stall_forced && dev->conf.ops.quiesce != NULL) {
-		ret = dev->conf.ops.quiesce(dev, dev->conf.ctx);
-		if (ret < 0)
-			goto unlock;
-	}
-	/* ATS is off at the device before the IOMMU forbids it. */
-	if (LIST_FIRST(&dev->attachments) == attachment && LIST_NEXT(attachment, next) == NULL) {
-		ret = iopf_pri_down(dev);
-		if (ret < 0)
-			goto unlock;
-	}
-	ret = iommu->driver->ops.detach(iommu->priv, dev->priv, pasid);
+	if (!attachment->cut)
+		ret = cut(iommu, attachment);
+	if (ret == 0)
+		ret = iopf_pri_drain_pasid(attachment);
 	if (ret < 0)
 		goto unlock;
-	if (atomic_load(&iommu->started) && !atomic_load(&iommu->dead))
-		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-			iopf_queue_fence(&iommu->queues[i]);
-	table_clear(iommu, attachment);
 	settle_faults(iommu, attachment);
 
 	LIST_REMOVE(attachment, next);

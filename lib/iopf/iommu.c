@@ -267,7 +267,8 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is more than %u", iommu->name,
 				requests, IOPF_MAX_REQUESTS);
 		ret = -EINVAL;
-	} else if (atomic_load(&iommu->granted) > request_budget(requests)) {
+	} else if (requests != iommu->info.request_queue_size &&
+			atomic_load(&iommu->granted) > request_budget(requests)) {
 		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is less than attached devices have; "
 				"detach them first", iommu->name, requests);
 		ret = -EBUSY;
@@ -284,29 +285,26 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 	return iopf_ret(ret);
 }
 
-/* Devices whose page requests come once the IOMMU runs. */
-static int
+/* One that cannot does not keep the others from starting. */
+static void
 pri_all_up(struct iopf_iommu *iommu)
 {
 	struct iopf_dev *dev;
-	int ret = 0;
 
 	LIST_FOREACH(dev, &iommu->devs, next)
-		if (ret == 0 && !LIST_EMPTY(&dev->attachments))
-			ret = iopf_pri_up(dev);
-	return ret;
+		if (iopf_dev_attached(dev) && iopf_pri_up(dev) < 0)
+			IOPF_LOG(ERR, "%s: starts without page requests; mend or reset the device, "
+					"then call iopf_dev_pri_restart()", dev->name);
 }
 
 static int
 iommu_stop(struct iopf_iommu *iommu)
 {
-	struct iopf_dev *dev;
 	unsigned int held;
 	int ret;
 
 	/* A page request that finds the IOMMU off is the device's last. */
-	LIST_FOREACH(dev, &iommu->devs, next)
-		iopf_pri_force_down(dev);
+	iopf_pri_all_down(iommu);
 	/* No pass begins any more, and those under way end. */
 	atomic_store(&iommu->started, false);
 	iopf_rcu_synchronize();
@@ -343,9 +341,7 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 		atomic_store(&iommu->dead, false);
 		if (ret == 0) {
 			atomic_store_explicit(&iommu->started, true, memory_order_release);
-			ret = pri_all_up(iommu);
-			if (ret < 0)
-				iommu_stop(iommu);
+			pri_all_up(iommu);
 		}
 	}
 	pthread_mutex_unlock(&iommu->lock);

@@ -254,7 +254,10 @@ struct iopf_iommu *iopf_iommu_open(const char *devstr);
 /** Before the first start, or after a stop. -EBUSY when running, -EINVAL for a size. */
 int iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf);
 
-/** Bring it up. Started already: 0 and a warning. */
+/**
+ * Bring it up. Started already: 0 and a warning. A device whose ATS or PRI cannot be switched
+ * on is named in the log, and has none until iopf_dev_pri_restart().
+ */
 int iopf_iommu_start(struct iopf_iommu *iommu);
 
 /**
@@ -328,7 +331,7 @@ struct iopf_dev_ops {
 	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
 
 	/*
-	 * For IOPF_PRI all of these are needed. Switching on: the IOMMU allows ATS, ats_enable,
+	 * For IOPF_PRI these are needed, all but the last. Switching on: the IOMMU allows ATS, ats_enable,
 	 * pri_enable. Off: pri_disable, wait until pri_drained, ats_disable, the IOMMU
 	 * forbids ATS.
 	 */
@@ -342,6 +345,13 @@ struct iopf_dev_ops {
 	int (*pri_disable)(struct iopf_dev *dev, void *ctx);
 	/** Each group has been answered. Asked again and again after pri_disable. */
 	bool (*pri_drained)(struct iopf_dev *dev, void *ctx);
+	/**
+	 * Nothing of this PASID (or IOPF_NO_PASID) is outstanding at the device. For the
+	 * detach of one PASID while others stay attached: asked again and again once its
+	 * accesses abort. NULL: whoever drives the device has stopped the PASID before the
+	 * detach.
+	 */
+	bool (*pasid_drained)(struct iopf_dev *dev, uint32_t pasid, void *ctx);
 };
 
 struct iopf_dev_conf {
@@ -381,8 +391,8 @@ int iopf_dev_remove(struct iopf_dev *dev);
  * not mapped aborts.
  *
  * @return 0; -EINVAL (not IOPF_PRI); -ENOTCONN (its PRI is off: not attached, or not
- *   started); -ETIMEDOUT (a group of the device is not answered, for its Last never came:
- *   reset the device, then call this again); -EDEADLK in a handler; what the operations said.
+ *   started); -ETIMEDOUT (a group of the device is not answered: a handler has it, or its Last
+ *   never came; the log says which; answer it, or reset the device, then call this again); -EDEADLK in a handler; what the operations said.
  */
 int iopf_dev_pri_restart(struct iopf_dev *dev);
 
@@ -448,9 +458,13 @@ int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_
 /**
  * The reverse. When it returns 0, no access of (device, PASID) succeeds any more,
  * every fault of it has been answered, and no handler is at work for it. Waits for
- * handlers on workers. Safe for what was never attached. -EDEADLK in a handler. With
- * the last of an IOPF_PRI device -ETIMEDOUT when it does not drain, for the Last of a
- * group never came: its PRI is off then, all else as before; reset it and detach again.
+ * handlers on workers. Safe for what was never attached. -EDEADLK in a handler.
+ *
+ * Of an IOPF_PRI device the last detach switches PRI off; -ETIMEDOUT when the device does not
+ * drain, for the Last of a group never came: PRI is off then, all else as before. Another
+ * detach waits for groups that have begun, and for pasid_drained; -ETIMEDOUT when that does
+ * not come: accesses abort then, and the PASID counts as attached. Reset the device, and
+ * detach again.
  */
 int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 

@@ -122,6 +122,7 @@ struct iopf_queue {
 	uint32_t nb_free;		/* the owner's */
 	uint32_t *free;
 	uint64_t next_check;
+	uint64_t next_error_check;	/* of the queue of events */
 	_Atomic uint32_t passes;	/* read by whoever waits for the owner */
 	uint32_t scan;			/* where the deadline scan goes on */
 };
@@ -171,8 +172,21 @@ struct iopf_attachment {
 	struct iopf_domain *domain;
 	void *hw;			/* the driver's name for the domain */
 	uint32_t pasid;
+	bool cut;			/* its accesses abort; a detach has yet to come to its end */
 	LIST_ENTRY(iopf_attachment) next;
 };
+
+/* The device has something that is not cut. */
+static inline bool
+iopf_dev_attached(const struct iopf_dev *dev)
+{
+	const struct iopf_attachment *attachment;
+
+	LIST_FOREACH(attachment, &dev->attachments, next)
+		if (!attachment->cut)
+			return true;
+	return false;
+}
 
 struct iopf_domain {
 	char *name;
@@ -342,8 +356,10 @@ int iopf_pri_reserve(struct iopf_dev *dev);
 void iopf_pri_release(struct iopf_dev *dev);
 int iopf_pri_up(struct iopf_dev *dev);
 int iopf_pri_down(struct iopf_dev *dev);
-/* The same where it must not fail: the SMMU will answer for what is left. */
-void iopf_pri_force_down(struct iopf_dev *dev);
+/* All devices, before the IOMMU goes off, which does not wait for them for good. */
+void iopf_pri_all_down(struct iopf_iommu *iommu);
+/* An attachment that is cut: until the device has nothing of it any more. */
+int iopf_pri_drain_pasid(struct iopf_attachment *attachment);
 
 /* poll.c */
 /* Try to become the one who drains; never waits. */
@@ -382,6 +398,7 @@ iopf_slot_cas(struct iopf_fault *slot, uint32_t from, uint32_t to)
 /* Why a fault is answered by somebody else than its handler. */
 enum iopf_cancel {
 	IOPF_CANCEL_DETACH,	/* INVALID */
+	IOPF_CANCEL_DRAIN,	/* the same; what is partial may still become a group */
 	IOPF_CANCEL_DEADLINE,	/* INVALID */
 	IOPF_CANCEL_TERMINATED,	/* no answer: the IOMMU has ended it */
 };
@@ -391,6 +408,9 @@ enum iopf_cancel {
  */
 unsigned int iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment,
 		enum iopf_cancel why);
+/* Add the page request groups of an attachment that are partial, and that are pending. */
+void iopf_queue_count(const struct iopf_queue *q, const struct iopf_attachment *attachment,
+		unsigned int *partial, unsigned int *pending);
 /* INVALID to what is older than its domain's deadline, among the next n slots. */
 void iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n);
 

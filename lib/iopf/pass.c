@@ -253,7 +253,8 @@ call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fau
 {
 	struct iopf_domain *domain = attachment->domain;
 	struct iopf_queue *q = pass->queue;
-	uint32_t gen = IOPF_SLOT_GEN(head->state);
+	/* Somebody may be cancelling it; the generation stays. */
+	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
 	const struct iopf_group group = {
 		.id = iopf_group_make_id(q, head->slot, gen),
 		.dev = attachment->dev,

@@ -58,24 +58,16 @@ iopf_queue_disown(struct iopf_queue *q)
 	atomic_store_explicit(&q->owned, 0, memory_order_release);
 }
 
+/* The queue of events, whose owner alone asks the driver. */
 static void
-queue_check(struct iopf_queue *q)
+error_check(struct iopf_queue *q, uint64_t now)
 {
 	struct iopf_iommu *iommu = q->iommu;
-	uint64_t now = rte_rdtsc();
 	unsigned int flags;
 
-	if (now < q->next_check)
+	if (now < q->next_error_check)
 		return;
-	q->next_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
-	if (atomic_load_explicit(&iommu->nb_deadlines, memory_order_relaxed) != 0)
-		iopf_queue_expire(q, now, RTE_MIN(q->nb_slots, (uint32_t)EXPIRE_SLOTS));
-	if (q->prg != NULL) {
-		iopf_self.in_fast = true;
-		iopf_prg_age(q, now - iommu->partial_cycles);
-		iopf_self.in_fast = false;
-		return;
-	}
+	q->next_error_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
 	/* Acquire: with the release in answering_end(). The next check may bring it up again. */
 	if (iommu->recovering &&
 			atomic_load_explicit(&iommu->answering, memory_order_acquire) != 0)
@@ -95,6 +87,32 @@ queue_check(struct iopf_queue *q)
 		iopf_queue_cancel(&iommu->queues[IOPF_QUEUE_REQUESTS], NULL,
 				IOPF_CANCEL_TERMINATED);
 	}
+}
+
+static void
+queue_check(struct iopf_queue *q)
+{
+	struct iopf_iommu *iommu = q->iommu;
+	uint64_t now = rte_rdtsc();
+
+	if (now < q->next_check)
+		return;
+	q->next_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
+	if (atomic_load_explicit(&iommu->nb_deadlines, memory_order_relaxed) != 0)
+		iopf_queue_expire(q, now, RTE_MIN(q->nb_slots, (uint32_t)EXPIRE_SLOTS));
+	if (q->prg != NULL) {
+		iopf_self.in_fast = true;
+		iopf_prg_age(q, now - iommu->partial_cycles);
+		iopf_self.in_fast = false;
+		/* Its errors are looked at also when nobody polls the queue of events. */
+		q = &iommu->queues[IOPF_QUEUE_EVENTS];
+		if (!iopf_queue_own(q))
+			return;
+		error_check(q, now);
+		iopf_queue_disown(q);
+		return;
+	}
+	error_check(q, now);
 }
 
 static unsigned int

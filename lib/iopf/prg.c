@@ -250,13 +250,26 @@ iopf_prg_faults(const struct iopf_queue *q, const struct iopf_fault *head,
 	return n;
 }
 
+/*
+ * Over-committed devices leave half of the slots to the others, whose share of the budget is
+ * not more than that.
+ */
+static struct iopf_fault *
+take_slot(struct iopf_queue *q, const struct iopf_attachment *attachment)
+{
+	if (attachment->dev->conf.pri_overcommit && q->nb_free <= q->nb_slots / 2)
+		return NULL;
+	return iopf_slot_alloc(q);
+}
+
 /* One more request of a group that has a head, if there is room. */
 static void
 append(struct iopf_pass *pass, const struct iopf_event *ev, const struct iopf_fault *head)
 {
 	struct iopf_queue *q = pass->queue;
 	struct iopf_prg_link *l = &q->prg->links[head->slot];
-	struct iopf_fault *slot = l->nb < IOPF_MAX_GROUP_FAULTS ? iopf_slot_alloc(q) : NULL;
+	struct iopf_fault *slot = l->nb < IOPF_MAX_GROUP_FAULTS ?
+			take_slot(q, head->attachment) : NULL;
 
 	if (unlikely(slot == NULL)) {
 		iopf_count(q->iommu, IOPF_IOMMU_STAT_CUT, 1);
@@ -274,7 +287,7 @@ begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 		struct iopf_attachment *attachment)
 {
 	struct iopf_queue *q = pass->queue;
-	struct iopf_fault *head = iopf_slot_alloc(q);
+	struct iopf_fault *head = take_slot(q, attachment);
 	struct iopf_prg_link *l;
 	bool last = ev->flags & IOPF_EVENT_LAST;
 
@@ -302,7 +315,7 @@ static bool
 complete(struct iopf_pass *pass, struct iopf_fault *head)
 {
 	struct iopf_queue *q = pass->queue;
-	uint32_t gen = IOPF_SLOT_GEN(head->state);
+	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
 
 	/* Latency is from Last on: before it nobody can answer. */
 	__atomic_store_n(&head->time, pass->now, __ATOMIC_RELAXED);

@@ -21,6 +21,12 @@
 /* Until a device has drained that was told to ask for nothing more. */
 #define DRAIN_MS		1000
 
+static uint32_t
+wanted(const struct iopf_dev_conf *conf)
+{
+	return conf->pri_requests != 0 ? conf->pri_requests : DEFAULT_REQUESTS;
+}
+
 int
 iopf_pri_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 {
@@ -46,19 +52,13 @@ iopf_pri_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 				"pri_enable, pri_disable and pri_drained, and no retry", name);
 		return -EINVAL;
 	}
-	if (conf->pri_requests > iommu->info.max_requests && !conf->pri_overcommit) {
+	if (wanted(conf) > iommu->info.max_requests && !conf->pri_overcommit) {
 		IOPF_LOG(ERR, "%s: %u page requests do not fit; \"%s\" has %u for all devices: "
 				"ask for less, for a larger request_queue_size, or for pri_overcommit",
-				name, conf->pri_requests, iommu->name, iommu->info.max_requests);
+				name, wanted(conf), iommu->name, iommu->info.max_requests);
 		return -ERANGE;
 	}
 	return 0;
-}
-
-static uint32_t
-wanted(const struct iopf_dev *dev)
-{
-	return dev->conf.pri_requests != 0 ? dev->conf.pri_requests : DEFAULT_REQUESTS;
 }
 
 int
@@ -67,20 +67,18 @@ iopf_pri_reserve(struct iopf_dev *dev)
 	struct iopf_iommu *iommu = dev->iommu;
 	uint32_t granted = atomic_load_explicit(&iommu->granted, memory_order_relaxed);
 	uint32_t left = iommu->info.max_requests - RTE_MIN(granted, iommu->info.max_requests);
+	uint32_t n = wanted(&dev->conf);
 
 	if (dev->conf.recover != IOPF_PRI || dev->granted != 0)
 		return 0;
-	if (wanted(dev) > left && !dev->conf.pri_overcommit) {
+	if ((n > left && !dev->conf.pri_overcommit) || n > UINT32_MAX - granted) {
 		IOPF_LOG(ERR, "%s: %u page requests are more than the %u left of \"%s\"'s %u: ask "
 				"for less, for a larger request_queue_size, or for pri_overcommit",
-				dev->name, wanted(dev), left, iommu->name,
-				iommu->info.max_requests);
+				dev->name, n, left, iommu->name, iommu->info.max_requests);
 		return -ENOSPC;
 	}
-	if (UINT32_MAX - granted < wanted(dev))
-		return -ENOSPC;
-	dev->granted = wanted(dev);
-	atomic_store_explicit(&iommu->granted, granted + dev->granted, memory_order_relaxed);
+	dev->granted = n;
+	atomic_store_explicit(&iommu->granted, granted + n, memory_order_relaxed);
 	return 0;
 }
 
@@ -117,15 +115,33 @@ stu(const struct iopf_iommu *iommu)
 	return iommu->info.granules != 0 ? rte_bsf32(iommu->info.granules) : 12;
 }
 
+/* PRI is off, and the device has not drained since. Has it now? */
+static int
+recover(struct iopf_dev *dev)
+{
+	if (!dev->conf.ops.pri_drained(dev, dev->conf.ctx)) {
+		IOPF_LOG(ERR, "%s: PRI is off, since the device did not drain; reset it, and call "
+				"iopf_dev_pri_restart()", dev->name);
+		return -ETIMEDOUT;
+	}
+	dev->ats_on = false;
+	dev->conf.ops.ats_disable(dev, dev->conf.ctx);
+	return 0;
+}
+
 int
 iopf_pri_up(struct iopf_dev *dev)
 {
 	const struct iopf_dev_ops *ops = &dev->conf.ops;
 	void *ctx = dev->conf.ctx;
-	int ret;
+	int ret = 0;
 
-	if (dev->conf.recover != IOPF_PRI || dev->ats_on || !serves(dev->iommu))
+	if (dev->conf.recover != IOPF_PRI || dev->pri_on || !serves(dev->iommu))
 		return 0;
+	if (dev->ats_on)
+		ret = recover(dev);
+	if (ret < 0)
+		return ret;
 	ret = ops->ats_enable(dev, stu(dev->iommu), ctx);
 	if (ret < 0)
 		return failed(dev, "ats_enable", ret);
@@ -139,55 +155,146 @@ iopf_pri_up(struct iopf_dev *dev)
 	return 0;
 }
 
-/* Answer whatever of the device's waits for an answer. */
-static void
-answer_pending(struct iopf_dev *dev)
+/*
+ * Waiting for a device
+ */
+
+struct drain {
+	struct iopf_dev *dev;
+	struct iopf_attachment *attachment;	/* its PASID alone; NULL: all of the device */
+	bool answer;				/* what is pending is not left to handlers */
+	unsigned int partial, pending;		/* groups, as last counted */
+};
+
+static uint64_t
+drain_end(void)
 {
+	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * DRAIN_MS;
+}
+
+static void
+count(struct drain *d)
+{
+	const struct iopf_queue *q = &d->dev->iommu->queues[IOPF_QUEUE_REQUESTS];
 	struct iopf_attachment *attachment;
 
-	LIST_FOREACH(attachment, &dev->attachments, next)
-		iopf_queue_cancel(&dev->iommu->queues[IOPF_QUEUE_REQUESTS], attachment,
-				IOPF_CANCEL_DETACH);
+	d->partial = d->pending = 0;
+	if (d->attachment != NULL)
+		iopf_queue_count(q, d->attachment, &d->partial, &d->pending);
+	else
+		LIST_FOREACH(attachment, &d->dev->attachments, next)
+			iopf_queue_count(q, attachment, &d->partial, &d->pending);
+}
+
+static bool
+device_drained(const struct drain *d)
+{
+	const struct iopf_dev_ops *ops = &d->dev->conf.ops;
+	void *ctx = d->dev->conf.ctx;
+
+	if (d->attachment == NULL)
+		return ops->pri_drained(d->dev, ctx);
+	return ops->pasid_drained == NULL || ops->pasid_drained(d->dev, d->attachment->pasid, ctx);
+}
+
+static bool
+drained(struct drain *d)
+{
+	/* Of a PASID also the library's own: a Last that comes later would be somebody else's. */
+	if (d->attachment != NULL) {
+		count(d);
+		if (d->partial != 0)
+			return false;
+	}
+	return device_drained(d);
+}
+
+static void
+answer_pending(const struct drain *d)
+{
+	struct iopf_queue *q = &d->dev->iommu->queues[IOPF_QUEUE_REQUESTS];
+	struct iopf_attachment *attachment;
+
+	if (d->attachment != NULL)
+		iopf_queue_cancel(q, d->attachment, IOPF_CANCEL_DRAIN);
+	else
+		LIST_FOREACH(attachment, &d->dev->attachments, next)
+			iopf_queue_cancel(q, attachment, IOPF_CANCEL_DRAIN);
 }
 
 static int
-drain(struct iopf_dev *dev, bool answer)
+wait_drained(struct drain *d, uint64_t end)
 {
-	struct iopf_iommu *iommu = dev->iommu;
-	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * DRAIN_MS;
+	struct iopf_iommu *iommu = d->dev->iommu;
 
-	while (!dev->conf.ops.pri_drained(dev, dev->conf.ctx)) {
+	while (!drained(d)) {
 		if (!serves(iommu))
 			return 0;
-		if ((int64_t)(rte_rdtsc() - end) >= 0) {
-			IOPF_LOG(ERR, "%s: does not drain: a page request group of it has no "
-					"answer after %u ms, and may have lost its Last; PRI is "
-					"off now; reset the device and try again", dev->name,
-					DRAIN_MS);
+		if ((int64_t)(rte_rdtsc() - end) >= 0)
 			return -ETIMEDOUT;
-		}
 		iopf_queue_fence(&iommu->queues[IOPF_QUEUE_REQUESTS]);
-		if (answer)
-			answer_pending(dev);
+		if (d->answer)
+			answer_pending(d);
 		iommu->driver->ops.wait(iommu->priv);
 	}
 	return 0;
 }
 
 static int
-pri_down(struct iopf_dev *dev, bool answer)
+drain(struct iopf_dev *dev, bool answer, uint64_t end)
+{
+	struct drain d = { .dev = dev, .answer = answer };
+	int ret = wait_drained(&d, end);
+
+	if (ret == 0)
+		return 0;
+	count(&d);
+	if (d.pending != 0)
+		IOPF_LOG(ERR, "%s: does not drain: %u of its page request groups wait for their "
+				"handlers; PRI is off now; answer them and try again", dev->name,
+				d.pending);
+	else
+		IOPF_LOG(ERR, "%s: does not drain: it waits for the answer to a page request group "
+				"whose Last never came; PRI is off now; reset the device and try "
+				"again", dev->name);
+	return ret;
+}
+
+int
+iopf_pri_drain_pasid(struct iopf_attachment *attachment)
+{
+	struct iopf_dev *dev = attachment->dev;
+	struct drain d = { .dev = dev, .attachment = attachment, .answer = true };
+
+	if (!dev->ats_on || wait_drained(&d, drain_end()) == 0 || device_drained(&d))
+		return 0;
+	IOPF_LOG(ERR, "%s: PASID %d is not drained after %u ms, by the device's pasid_drained: its "
+			"accesses abort, and it stays attached; stop it at the device, or reset "
+			"that, and detach again", dev->name, (int)attachment->pasid, DRAIN_MS);
+	return -ETIMEDOUT;
+}
+
+static int
+pri_off(struct iopf_dev *dev)
+{
+	int ret = 0;
+
+	if (dev->pri_on)
+		ret = dev->conf.ops.pri_disable(dev, dev->conf.ctx);
+	if (ret < 0)
+		return failed(dev, "pri_disable", ret);
+	dev->pri_on = false;
+	return 0;
+}
+
+static int
+ats_off(struct iopf_dev *dev, bool answer, uint64_t end)
 {
 	int ret;
 
-	if (dev->pri_on) {
-		ret = dev->conf.ops.pri_disable(dev, dev->conf.ctx);
-		if (ret < 0)
-			return failed(dev, "pri_disable", ret);
-		dev->pri_on = false;
-	}
 	if (!dev->ats_on)
 		return 0;
-	ret = drain(dev, answer);
+	ret = drain(dev, answer, end);
 	if (ret < 0)
 		return ret;
 	ret = dev->conf.ops.ats_disable(dev, dev->conf.ctx);
@@ -197,6 +304,14 @@ pri_down(struct iopf_dev *dev, bool answer)
 	return 0;
 }
 
+static int
+pri_down(struct iopf_dev *dev, bool answer)
+{
+	int ret = pri_off(dev);
+
+	return ret < 0 ? ret : ats_off(dev, answer, drain_end());
+}
+
 int
 iopf_pri_down(struct iopf_dev *dev)
 {
@@ -204,14 +319,20 @@ iopf_pri_down(struct iopf_dev *dev)
 }
 
 void
-iopf_pri_force_down(struct iopf_dev *dev)
+iopf_pri_all_down(struct iopf_iommu *iommu)
 {
-	if (pri_down(dev, true) == 0)
-		return;
-	if (dev->ats_on)
-		dev->conf.ops.ats_disable(dev, dev->conf.ctx);
-	dev->ats_on = false;
-	dev->pri_on = false;
+	uint64_t end = drain_end();
+	struct iopf_dev *dev;
+
+	LIST_FOREACH(dev, &iommu->devs, next)
+		pri_off(dev);
+	LIST_FOREACH(dev, &iommu->devs, next) {
+		if (ats_off(dev, true, end) < 0)
+			/* The IOMMU is switched off all the same. */
+			dev->conf.ops.ats_disable(dev, dev->conf.ctx);
+		dev->ats_on = false;
+		dev->pri_on = false;
+	}
 }
 
 int
@@ -223,7 +344,8 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&dev->iommu->lock);
 	if (dev->conf.recover == IOPF_PRI)
-		ret = dev->granted != 0 && serves(dev->iommu) ? pri_down(dev, false) : -ENOTCONN;
+		ret = iopf_dev_attached(dev) && serves(dev->iommu) ? pri_down(dev, false) :
+				-ENOTCONN;
 	if (ret == 0)
 		ret = iopf_pri_up(dev);
 	pthread_mutex_unlock(&dev->iommu->lock);

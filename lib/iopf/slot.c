@@ -275,6 +275,7 @@ cancel_one(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word, enum io
 {
 	static const enum iopf_stat why_stat[] = {
 		[IOPF_CANCEL_DETACH] = IOPF_STAT_CANCELLED,
+		[IOPF_CANCEL_DRAIN] = IOPF_STAT_CANCELLED,
 		[IOPF_CANCEL_DEADLINE] = IOPF_STAT_EXPIRED,
 		[IOPF_CANCEL_TERMINATED] = IOPF_STAT_TERMINATED,
 	};
@@ -312,6 +313,8 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 		if (attachment != NULL && attachment !=
 				__atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
 			continue;
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_PARTIAL && why == IOPF_CANCEL_DRAIN)
+			continue;
 		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_PARTIAL) {
 			/* With its Last it becomes a group, which is then answered like others. */
 			if (iopf_slot_cas(slot, word, IOPF_SLOT_WORD(IOPF_SLOT_GEN(word),
@@ -328,6 +331,22 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 	}
 	iopf_rcu_read_unlock();
 	return held;
+}
+
+void
+iopf_queue_count(const struct iopf_queue *q, const struct iopf_attachment *attachment,
+		unsigned int *partial, unsigned int *pending)
+{
+	for (uint32_t i = 0; i < q->nb_slots; i++) {
+		const struct iopf_fault *slot = &q->slots[i];
+		enum iopf_slot_state state = IOPF_SLOT_STATE(iopf_slot_load(slot));
+
+		if (attachment != __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
+			continue;
+		*partial += state == IOPF_SLOT_PARTIAL;
+		*pending += state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
+				state == IOPF_SLOT_TAKEN;
+	}
 }
 
 void
