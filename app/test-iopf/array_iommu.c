@@ -112,9 +112,11 @@ hw_dev_del(void *priv, void *dev)
 static int
 hw_domain_add(void *priv, const struct iopf_translation *translation, void **domain)
 {
+	static char handles[16];
+
+	(void)priv;
 	(void)translation;
-	hw.domains++;
-	*domain = priv;
+	*domain = &handles[hw.domains++ % RTE_DIM(handles)];
 	return 0;
 }
 
@@ -196,8 +198,11 @@ hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n
 		const struct iopf_answer *answers, uint16_t n)
 {
 	(void)priv;
-	(void)domain;
 	assert_in_range(n_inv, 0, 64);
+	assert_true(n_inv + n != 0);
+	assert_non_null(domain);
+	hw.posts++;
+	hw.posted_invs += n_inv;
 	record(inv, n_inv, answers, n);
 }
 

@@ -40,6 +40,7 @@ extern struct array_iommu {
 	unsigned int attached;
 	unsigned int invalidate_fails_at;
 	unsigned int invalidated;
+	unsigned int posts, posted_invs;	/* answer_after(), and what was in them */
 	bool stall_forced;
 	bool requests;			/* there is a request queue */
 	bool pri_pasid;

@@ -49,7 +49,7 @@ static struct {
 	unsigned int invs;			/* of the deferred half and of unmaps */
 	struct iopf_inv inv;			/* the last */
 	_Atomic unsigned int fills;
-	int fill_result;
+	_Atomic int fill_result;
 
 	/* with devices */
 	struct iopf_poller *poller;
@@ -104,13 +104,12 @@ fill(void *ctx, uint64_t offset, void *dst, size_t len)
 }
 
 static int
-setup(void **state)
+setup_queue(uint8_t priq_log2)
 {
 	static unsigned int serial;
 	uint32_t sid = SID;
 	char devstr[64];
 
-	(void)state;
 	if (overheard.name == NULL) {
 		overheard = smmuv3_pmd;
 		overheard.name = "overheard";
@@ -122,7 +121,8 @@ setup(void **state)
 	snprintf(devstr, sizeof(devstr), "overheard,model=groups%u", serial++);
 	rig.model = smmuv3_model_create(&(struct smmuv3_model_conf){
 			.name = strchr(devstr, '=') + 1, .choices = SMMUV3_MODEL_STICKY_TLB,
-			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
+			.priq_log2 = priq_log2 });
 	rig.smmu = iopf_iommu_open(devstr);
 	assert_non_null(rig.smmu);
 	rig.pool = mmem_pool_create(&(struct mmem_pool_conf){ .name = "g", .iommu = rig.smmu,
@@ -134,6 +134,13 @@ setup(void **state)
 	assert_int_equal(mmem_attach(rig.space, rig.dev, IOPF_NO_PASID), 0);
 	assert_int_equal(iopf_iommu_start(rig.smmu), 0);
 	return 0;
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	return setup_queue(0);
 }
 
 static int
@@ -711,11 +718,10 @@ pri_drained(struct iopf_dev *dev, void *ctx)
 }
 
 static int
-setup_devices(void **state)
+add_devices(void)
 {
 	uint32_t sids[2] = { SID, SID + 1 };
 
-	setup(state);
 	assert_int_equal(mmem_detach(rig.space, rig.dev, IOPF_NO_PASID), 0);
 	assert_int_equal(iopf_dev_remove(rig.dev), 0);
 	rig.pri_dma = smmuv3_model_dma_create(rig.model, &(struct smmuv3_model_dma_conf){
@@ -725,7 +731,7 @@ setup_devices(void **state)
 	assert_non_null(rig.pri_dma);
 	assert_non_null(rig.stall_dma);
 	rig.dev = iopf_dev_add(rig.smmu, &(struct iopf_dev_conf){ .sids = &sids[0], .nb_sids = 1,
-			.recover = IOPF_PRI, .pri_requests = 64, .ops = {
+			.recover = IOPF_PRI, .pri_requests = 64, .pri_overcommit = true, .ops = {
 				.ats_enable = ats_enable, .ats_disable = ats_disable,
 				.pri_enable = pri_enable, .pri_disable = pri_disable,
 				.pri_drained = pri_drained } });
@@ -736,6 +742,23 @@ setup_devices(void **state)
 	rig.poller = iopf_poller_create(NULL);
 	assert_int_equal(iopf_poller_add(rig.poller, rig.smmu, IOPF_QUEUE_ALL), 0);
 	return 0;
+}
+
+static int
+setup_devices(void **state)
+{
+	setup(state);
+	return add_devices();
+}
+
+/* None of their groups fits the queue. */
+static int
+setup_too_large(void **state)
+{
+	(void)state;
+	setup_queue(3);
+	assert_int_equal(iopf_iommu_info(rig.smmu)->request_queue_size, 8);
+	return add_devices();
 }
 
 static int
@@ -858,6 +881,145 @@ test_a_device_that_stalls_and_one_that_asks_share_a_map(void **state)
 	}
 }
 
+/* The SMMU, until it has told a group itself to ask again or rests, and the poller, by turns. */
+static bool
+turns(unsigned int n, struct smmuv3_model_done *done)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t told = smmuv3_model_stat(rig.model, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS);
+
+		while (smmuv3_model_step(rig.model, 1) != 0 && smmuv3_model_stat(rig.model,
+				SMMUV3_MODEL_STAT_PRI_AUTO_RESPS) == told)
+			;
+		iopf_poll(rig.poller);
+		if (smmuv3_model_dma_poll(rig.pri_dma, done, 1) != 0) {
+			assert_int_equal(done->status, SMMUV3_MODEL_OK);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+test_a_group_too_large_for_the_queue_gets_its_rights_raised(void **state)
+{
+	uint8_t *buf = alloc(CHUNK, TRACKED);
+	struct smmuv3_model_done done;
+
+	(void)state;
+	submit(rig.pri_dma, SMMUV3_MODEL_READ, buf, 64 * PAGE);
+	assert_true(turns(1000, &done));
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 64);
+	assert_int_equal(rig.answers_after, 0);
+	memset(bytes, 0xa5, sizeof(bytes));
+	submit(rig.pri_dma, SMMUV3_MODEL_WRITE, buf, 64 * PAGE);
+	assert_true(turns(1000, &done));
+	assert_memory_equal(buf, bytes, sizeof(bytes));
+	assert_int_equal(stat_of(MMEM_STAT_UPGRADED), 64);
+	assert_in_range(rig.answers_after, 2, 64);
+	/* Nobody waited, and nothing is left to be made up for. */
+	assert_int_equal(rig.invs, 0);
+	assert_false(atomic_load(&rig.space->inv_missing));
+	assert_in_range(iopf_iommu_stat(rig.smmu, IOPF_IOMMU_STAT_OVERFLOWS), 2, 1000);
+}
+
+/* The control thread fetches: each chunk once, and again if that failed. */
+static void
+test_a_group_too_large_for_the_queue_gets_its_bytes(void **state)
+{
+	uint8_t *buf = alloc_paged(2 * CHUNK);
+	struct smmuv3_model_done done;
+	unsigned int i;
+
+	(void)state;
+	rte_log_set_level_pattern("lib.mmem", RTE_LOG_EMERG);
+	rig.fill_result = -EIO;
+	submit(rig.pri_dma, SMMUV3_MODEL_READ, buf + CHUNK - 32 * PAGE, 64 * PAGE);
+	for (i = 0; atomic_load(&rig.fills) < 3 && i < 20000; i++) {
+		assert_false(turns(1, &done));
+		usleep(100);
+	}
+	assert_in_range(i, 1, 19999);
+	rig.fill_result = 0;
+	for (i = 0; !turns(1, &done) && i < 20000; i++)
+		usleep(100);
+	rte_log_set_level_pattern("lib.mmem", RTE_LOG_NOTICE);
+	assert_in_range(i, 0, 19999);
+	for (i = 0; i < sizeof(bytes); i += PAGE)
+		assert_int_equal(bytes[i], 0x5a);
+	assert_int_equal(stat_of(MMEM_STAT_FILLED), 2 * CHUNK / PAGE);
+	assert_int_equal(stat_of(MMEM_STAT_MAPPED), 64);
+	assert_int_equal(stat_of(MMEM_STAT_DEFERRED), 0);
+	assert_int_equal(rig.reports, 0);
+}
+
+static atomic_bool gone;
+static _Atomic unsigned int filled, filled_late;
+
+static int
+fill_while_there(void *ctx, uint64_t offset, void *dst, size_t len)
+{
+	(void)ctx;
+	(void)offset;
+	usleep(200);
+	memset(dst, 0x5a, len);
+	atomic_fetch_add(atomic_load(&gone) ? &filled_late : &filled, 1);
+	return 0;
+}
+
+static void
+release(void *ctx)
+{
+	(void)ctx;
+	atomic_store(&gone, true);
+}
+
+static void
+lose(struct hand *h)
+{
+	struct iopf_group group = group_of(h);
+
+	memset(&h->pass, 0, sizeof(h->pass));
+	iopf_self.in_fast = true;
+	mmem_lost(mmem_space_domain(rig.space), &group, rig.space);
+	iopf_self.in_fast = false;
+}
+
+static void
+test_what_is_freed_while_it_is_wanted_is_not_fetched_afterwards(void **state)
+{
+	const struct mmem_pager pager = { .fill = fill_while_there, .release = release };
+	uint8_t *buf;
+
+	(void)state;
+	atomic_store(&filled, 0);
+	atomic_store(&filled_late, 0);
+	for (unsigned int i = 0; i < 100 || (atomic_load(&filled) == 0 && i < 10000); i++) {
+		atomic_store(&gone, false);
+		buf = mmem_alloc_paged(rig.space, 2 * CHUNK, RW, &pager);
+		assert_non_null(buf);
+		clear(&hand);
+		want_pages(&hand, buf + CHUNK - 2 * PAGE, 4, R);
+		lose(&hand);
+		usleep(i % 16 * 100);
+		if (i % 2 == 0)
+			lose(&hand);
+		assert_int_equal(mmem_free(rig.space, buf), 0);
+		assert_true(atomic_load(&gone));
+		/* In no region any more: nothing to want. */
+		lose(&hand);
+		assert_false(atomic_load(&rig.space->chunks[(buf - rig.pool->mem) /
+				CHUNK].state) & CHUNK_WANTED);
+		assert_int_equal(atomic_load(&filled_late), 0);
+	}
+	assert_int_equal(rig.reports, 0);
+	/* Wanted still when the space goes. */
+	atomic_store(&gone, false);
+	assert_non_null(mmem_alloc_paged(rig.space, 2 * CHUNK, RW, &pager));
+	lose(&hand);
+}
+
+#define LARGE_TEST(f) cmocka_unit_test_setup_teardown(f, setup_too_large, teardown_devices)
 #define DEVICE_TEST(f) cmocka_unit_test_setup_teardown(f, setup_devices, teardown_devices)
 #define GROUP_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 static const struct CMUnitTest tests[] = {
@@ -877,6 +1039,9 @@ static const struct CMUnitTest tests[] = {
 	DEVICE_TEST(test_a_device_asks_once_and_is_answered_once),
 	DEVICE_TEST(test_a_device_waits_for_bytes),
 	DEVICE_TEST(test_a_device_that_stalls_and_one_that_asks_share_a_map),
+	LARGE_TEST(test_a_group_too_large_for_the_queue_gets_its_rights_raised),
+	LARGE_TEST(test_a_group_too_large_for_the_queue_gets_its_bytes),
+	GROUP_TEST(test_what_is_freed_while_it_is_wanted_is_not_fetched_afterwards),
 };
 
 TEST_SUITE(mmem_groups, tests, NULL, NULL);

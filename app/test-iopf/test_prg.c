@@ -24,6 +24,7 @@
 #define SID2	9
 #define NB_PASIDS 16
 #define SLOTS	64	/* the least there are */
+#define BURST	64	/* the most there may be */
 
 static struct {
 	struct iopf_iommu *iommu;
@@ -419,6 +420,82 @@ what_was_lost_discards_partial_groups_and_no_others(void **state)
 	assert_int_equal(10, stat(IOPF_IOMMU_STAT_RECORDS));
 	assert_int_equal(0, iopf_group_respond(pending, IOPF_SUCCESS));
 	assert_int_equal(1, hw.out[2].answer.token);
+}
+
+static void
+invalidate_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	const struct iopf_inv inv = { .addr = group->faults[0]->addr, .size = 0x1000 };
+
+	(void)domain;
+	assert_int_equal(0, iopf_group_id(group));
+	assert_int_equal(0, iopf_group_invalidate(group, &inv));
+	++*(unsigned int *)ctx;
+}
+
+/* Partial groups of two domains by turns, oldest first. */
+static void
+put_turns(unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		put(SID, 3 + i % 2, (uint16_t)i, 0x1000 * (i + 1), 0);
+	poll_all();
+	hw.posts = hw.posted_invs = 0;
+}
+
+static void
+what_is_done_for_lost_requests_is_invalidated_a_domain_at_a_time(void **state)
+{
+	unsigned int lost[2] = { 0 };
+	struct iopf_domain *domain[2];
+	struct iopf_poller *poller;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		domain[i] = iopf_domain_create(&(struct iopf_domain_conf){ .handler = fast,
+				.lost = invalidate_lost, .ctx = &lost[i] });
+		assert_int_equal(0, iopf_domain_attach(domain[i], t.dev, 3 + i));
+	}
+	assert_int_equal(0, iopf_poller_remove(t.poller, t.iommu, IOPF_QUEUE_ALL));
+	poller = t.poller;
+	t.poller = iopf_poller_create(&(struct iopf_poller_conf){ .burst = BURST });
+	assert_int_equal(0, iopf_poller_add(t.poller, t.iommu, IOPF_QUEUE_ALL));
+
+	put_turns(SLOTS);
+	put_mark(0, 0, IOPF_EVENT_LOST);
+	poll_all();
+	assert_int_equal(SLOTS, hw.posts);
+	assert_int_equal(SLOTS, hw.posted_invs);
+	assert_int_equal(SLOTS / 2, lost[0]);
+	assert_int_equal(SLOTS / 2, lost[1]);
+	assert_int_equal(0, hw.nb_out);
+
+	/* Each event that is still to come may need one, and all have room in the driver. */
+	put_turns(SLOTS);
+	put_mark(0, 0, IOPF_EVENT_LOST);
+	for (unsigned int i = 1; i < BURST; i++)
+		put(SID, 3, 0, 0x1000, LAST);
+	t.verdict = IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
+	poll_all();
+	assert_int_equal(1, hw.posts);
+	assert_int_equal(SLOTS / 2, hw.posted_invs);
+	assert_int_equal(SLOTS, lost[0]);
+	assert_int_equal(SLOTS / 2, lost[1]);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(SLOTS / 2, hw.out[0].nb_inv);
+
+	/* Told when it is lost again. */
+	put_turns(2);
+	put_mark(0, 0, IOPF_EVENT_LOST);
+	poll_all();
+	assert_int_equal(2, hw.posts);
+	assert_int_equal(SLOTS / 2 + 1, lost[1]);
+
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(0, iopf_domain_detach(domain[i], t.dev, 3 + i));
+		assert_int_equal(0, iopf_domain_destroy(domain[i]));
+	}
+	assert_int_equal(0, iopf_poller_destroy(poller));
 }
 
 static void
@@ -1225,6 +1302,7 @@ static const struct CMUnitTest tests[] = {
 	T(the_answer_has_the_pasid_that_the_device_wants),
 	T_PPS(with_pps_the_answer_has_the_pasid_of_its_request),
 	T(what_was_lost_discards_partial_groups_and_no_others),
+	T(what_is_done_for_lost_requests_is_invalidated_a_domain_at_a_time),
 	T(each_request_of_a_pending_group_is_a_duplicate),
 	T(a_last_twice_in_a_burst_is_answered_once),
 	T(an_index_is_free_for_another_group_after_its_answer),

@@ -431,7 +431,9 @@ struct iopf_domain_conf {
 	 * Called like handler with page requests whose group is discarded because requests
 	 * were lost. Nobody waits for an answer (the group's id is 0), but the device will ask
 	 * for these pages again, and who maps them now sees to it that devices get on however
-	 * often the queue overflows. May be NULL.
+	 * often the queue overflows. Where a right is raised it calls iopf_group_invalidate().
+	 * What cannot be done here, have done elsewhere: a group that is too large for the
+	 * queue may never get to the handlers. May be NULL.
 	 */
 	void (*lost)(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 	void *ctx;			/**< of all three */
@@ -499,7 +501,8 @@ int iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsi
 int iopf_quiesce(void);
 
 /**
- * In a fast handler that returns IOPF_ANSWER_AFTER_INV: what to invalidate first.
+ * In a fast handler that returns IOPF_ANSWER_AFTER_INV: what to invalidate first. In lost:
+ * what to invalidate.
  * @return 0, -EINVAL, -ENOSPC (more than 4 for one group), -EPERM (not in a fast handler).
  */
 int iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv);

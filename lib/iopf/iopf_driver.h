@@ -125,7 +125,7 @@ struct iopf_driver_ops {
 	void (*answer)(void *priv, const struct iopf_answer *answers, uint16_t n);
 	/**
 	 * Behind a completed synchronisation of n_inv (at most 64) invalidations, without
-	 * waiting. n may be 0.
+	 * waiting. n may be 0. At most one for each event of the burst.
 	 */
 	void (*answer_after)(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
 			const struct iopf_answer *answers, uint16_t n);

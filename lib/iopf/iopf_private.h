@@ -222,6 +222,7 @@ struct iopf_pass {
 	uint16_t nb_inv;
 	uint16_t nb_frees;
 	uint16_t nb_faults;
+	uint16_t nb_posts;		/* answer_after() of this burst, at most IOPF_MAX_BURST */
 	uint16_t group_inv;		/* nb_inv when the present handler was called */
 
 	/* Counted, and not yet added to run_domain. */
@@ -325,6 +326,12 @@ void iopf_pass_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum 
 /* Ask the domain's handler, and see to what it says. @p head's state is HANDLING. */
 void iopf_pass_call(struct iopf_pass *pass, struct iopf_attachment *attachment,
 		struct iopf_fault *head, const struct iopf_fault *const *faults, uint16_t n);
+/*
+ * A group may be given to lost, and invalidate. False: with @p left events to come the burst
+ * could have more answer_after() than events, which is what drivers have room for.
+ */
+bool iopf_pass_inv_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
+		unsigned int left);
 /* Fill a slot that nobody else knows. */
 void iopf_slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
 		struct iopf_attachment *attachment);

@@ -49,9 +49,11 @@ pass_flush(struct iopf_pass *pass)
 
 	if (pass->nb_answers != 0)
 		ops->answer(iommu->priv, pass->answers, pass->nb_answers);
-	if (pass->nb_inv != 0 || pass->nb_after != 0)
+	if (pass->nb_inv != 0 || pass->nb_after != 0) {
 		ops->answer_after(iommu->priv, pass->after_hw, pass->inv, pass->nb_inv,
 				pass->after, pass->nb_after);
+		pass->nb_posts++;
+	}
 	for (unsigned int i = 0; i < pass->nb_retries; i++)
 		iopf_dev_retry(pass->retries[i].dev, &pass->retries[i].retry);
 	if (n != 0)
@@ -247,6 +249,35 @@ can_retry(const struct iopf_dev *dev, const struct iopf_event *ev)
 		ev->reason <= IOPF_REASON_PERMISSION;
 }
 
+/* The invalidations of one answer_after() are one domain's: a group's need another. */
+static inline bool
+inv_full(const struct iopf_pass *pass, const struct iopf_attachment *attachment)
+{
+	return pass->nb_inv != 0 && (pass->after_hw != attachment->hw ||
+			pass->nb_inv > IOPF_MAX_BURST - IOPF_MAX_GROUP_INV);
+}
+
+static inline void
+inv_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment)
+{
+	if (unlikely(inv_full(pass, attachment)))
+		pass_flush(pass);
+	pass->group_inv = pass->nb_inv;
+	pass->after_hw = attachment->hw;
+}
+
+bool
+iopf_pass_inv_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
+		unsigned int left)
+{
+	unsigned int posts = pass->nb_posts + inv_full(pass, attachment) + 1;
+
+	if (posts + left > IOPF_MAX_BURST)
+		return false;
+	inv_begin(pass, attachment);
+	return true;
+}
+
 static inline void
 call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fault *head,
 		const struct iopf_fault *const *faults, uint16_t n)
@@ -265,14 +296,9 @@ call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fau
 	};
 	enum iopf_verdict verdict;
 
+	inv_begin(pass, attachment);
 	if (unlikely(pass->run_domain != domain)) {
 		run_flush(pass, rte_rdtsc() - pass->now);
-		pass->run_domain = domain;
-	}
-	/* The invalidations of one answer_after() are one domain's. */
-	if (unlikely(pass->nb_inv != 0 && (pass->after_hw != attachment->hw ||
-			pass->nb_inv > IOPF_MAX_BURST - IOPF_MAX_GROUP_INV))) {
-		pass_flush(pass);
 		pass->run_domain = domain;
 	}
 	pass->run_faults++;
@@ -280,8 +306,6 @@ call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fau
 		pass->run_requests += n;
 	iopf_trace_fault(q->iommu->id, head->sid, head->pasid, head->addr, head->perm);
 
-	pass->group_inv = pass->nb_inv;
-	pass->after_hw = attachment->hw;
 	if (domain->conf.handler != NULL)
 		verdict = domain->conf.handler(domain, &group, domain->conf.ctx);
 	else
@@ -380,7 +404,7 @@ iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 			memset(pass.run_codes, 0, sizeof(pass.run_codes));
 		}
 		pass.now = rte_rdtsc();
-		pass.nb_faults = 0;
+		pass.nb_faults = pass.nb_posts = 0;
 		iopf_self.in_fast = true;
 		records = n;
 		if (q->prg != NULL)

@@ -164,11 +164,13 @@ iopf_prg_discard_all(struct iopf_queue *q)
  * Requests were lost. Without a word about those that were read, functions whose groups
  * take turns in a queue too small for them would overflow it for ever: none of them would
  * see its Last. A group that a detach has not reached keeps its attachment alive, for it
- * ends behind a grace period.
+ * ends behind a grace period. A group for whose invalidations there is no room is told
+ * when it is lost again: others are older then.
  */
 static void
-lose_all(struct iopf_queue *q)
+lose_all(struct iopf_pass *pass, unsigned int left)
 {
+	struct iopf_queue *q = pass->queue;
 	struct iopf_prg *prg = q->prg;
 	uint32_t i;
 
@@ -179,7 +181,8 @@ lose_all(struct iopf_queue *q)
 		struct iopf_group group;
 
 		if (IOPF_SLOT_STATE(iopf_slot_load(head)) != IOPF_SLOT_PARTIAL ||
-				attachment->domain->conf.lost == NULL)
+				attachment->domain->conf.lost == NULL ||
+				!iopf_pass_inv_begin(pass, attachment, left))
 			continue;
 		domain = attachment->domain;
 		group = (struct iopf_group){
@@ -187,6 +190,7 @@ lose_all(struct iopf_queue *q)
 			.pasid = attachment->pasid,
 			.nb_faults = iopf_prg_faults(q, head, prg->faults),
 			.faults = prg->faults,
+			.pass = pass,
 		};
 		domain->conf.lost(domain, &group, domain->conf.ctx);
 	}
@@ -411,7 +415,7 @@ iopf_prg_burst(struct iopf_pass *pass, const struct iopf_event *events, unsigned
 			request(pass, ev);
 		} else if (ev->flags & IOPF_EVENT_LOST) {
 			iopf_count(q->iommu, IOPF_IOMMU_STAT_OVERFLOWS, 1);
-			lose_all(q);
+			lose_all(pass, n - i - 1);
 			records--;
 		} else if (ev->flags & IOPF_EVENT_STOP_MARKER) {
 			iopf_count(q->iommu, IOPF_IOMMU_STAT_STOP_MARKERS, 1);

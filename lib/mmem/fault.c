@@ -30,7 +30,6 @@ struct access {
 	uint64_t addr;
 	unsigned int perm;
 	bool permission;	/* refused by a valid entry */
-	bool hint;		/* nobody waits: nothing that must be invalidated */
 };
 
 /* What a group's one invalidation must cover: addresses of pages. */
@@ -162,7 +161,7 @@ resolve(struct mmem_space *space, const struct access *access)
 		mmem_count(space, MMEM_STAT_JOINED, 1);
 		return 0;
 	case -EACCES:
-		return access->hint ? -EAGAIN : upgrade(space, off, prot);
+		return upgrade(space, off, prot);
 	case -ECANCELED:	/* being unmapped */
 	case -ENOENT:
 		return -EAGAIN;
@@ -205,7 +204,6 @@ access_of(const struct iopf_fault *fault, struct access *access)
 	access->perm = fault->perm;
 	/* The device asks for what it lacks, and does not say whether anything was mapped. */
 	access->permission = false;
-	access->hint = false;
 	if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
 		return (fault->perm & MMEM_RIGHTS) != 0;
 	if (!(fault->perm & MMEM_RIGHTS))
@@ -359,18 +357,47 @@ mmem_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx
 	return hull.nb != 0 ? IOPF_ANSWER_AFTER_INV(code) : IOPF_ANSWER(code);
 }
 
+/* Have the control thread fetch it: for a lost group no worker ever may. */
+static void
+want(struct mmem_space *space, uint64_t addr)
+{
+	struct mmem_chunk *chunk =
+		&space->chunks[(addr - (uintptr_t)space->mem) >> MMEM_CHUNK_LOG2];
+
+	/* Who set the mark says so, if it has not yet. */
+	if (atomic_fetch_or_explicit(&chunk->state, CHUNK_WANTED, memory_order_relaxed) &
+			CHUNK_WANTED)
+		return;
+	/* Pairs with the acquire in fetch_wanted(): the mark. */
+	atomic_store_explicit(&space->pool->wanted, true, memory_order_release);
+}
+
 void
 mmem_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
+	struct mmem_space *space = ctx;
+	struct hull hull = { 0 };
 	struct access access;
+	struct iopf_inv inv;
 	unsigned int i;
+	int rc;
 
 	RTE_SET_USED(domain);
-	for (i = 0; i < group->nb_faults; i++)
-		if (access_of(group->faults[i], &access) > 0) {
-			access.hint = true;
-			resolve(ctx, &access);
-		}
+	for (i = 0; i < group->nb_faults; i++) {
+		rc = access_of(group->faults[i], &access);
+		if (rc > 0)
+			rc = resolve(space, &access);
+		if (rc == AFTER_INV)
+			hull_add(&hull, access.addr);
+		else if (rc == -EAGAIN)
+			want(space, access.addr);
+	}
+	if (hull.nb == 0)
+		return;
+	inv = hull_inv(&hull);
+	if (iopf_group_invalidate(group, &inv) < 0)
+		/* As in mmem_fault(). */
+		atomic_store_explicit(&space->inv_missing, true, memory_order_release);
 }
 
 enum iopf_verdict

@@ -159,7 +159,8 @@ void *mmem_map_file(struct mmem_space *space, const char *path, off_t offset, si
 struct mmem_pager {
 	/**
 	 * Fill @p len bytes (a multiple of 4 KiB, within one chunk) of the region from
-	 * @p offset. On a worker; may block; concurrent calls are for different chunks.
+	 * @p offset. On a worker, the pool's control thread or in mmem_prefetch(); may block;
+	 * concurrent calls are for different chunks.
 	 * @return 0 or -errno: each access to that chunk is then INVALID, and tried again
 	 * at the next.
 	 */

@@ -47,13 +47,14 @@ extern int mmem_logtype;
 #define PAGE_USED	(1u << 6)
 #define PAGE_DIRTY	(1u << 7)	/* holds what was there before: zero it first */
 
-/* A chunk's state. All but TOUCHED are changed under pool->lock. */
+/* A chunk's state. All but TOUCHED and WANTED are changed under pool->lock. */
 #define CHUNK_TAKEN	(1u << 0)	/* by a region, or for tables */
 #define CHUNK_POPULATED	(1u << 1)	/* has memory */
 #define CHUNK_READY	(1u << 2)	/* its bytes are there */
 #define CHUNK_BUSY	(1u << 3)	/* somebody fetches them; the region stays meanwhile */
 #define CHUNK_TOUCHED	(1u << 4)	/* a device was here: populate those behind it */
 #define CHUNK_DIRTY	(1u << 5)	/* has the bytes of a region before */
+#define CHUNK_WANTED	(1u << 6)	/* by page requests that were lost: fetch it */
 
 struct mmem_region {
 	TAILQ_ENTRY(mmem_region) next;
@@ -62,6 +63,7 @@ struct mmem_region {
 	size_t nb_chunks;
 	size_t size;			/* bytes, whole pages */
 	size_t nb_empty;		/* chunks without memory */
+	size_t nb_unfilled;		/* chunks that its pager has not filled */
 	unsigned int flags;
 	bool dead;			/* freed; kept, for an IOMMU that may still use it */
 	struct mmem_pager pager;	/* fill is NULL: zeroes */
@@ -99,8 +101,9 @@ struct mmem_pool {
 	void *tables;			/* free table pages, linked through their first word */
 	unsigned int users;
 
-	pthread_t thread;		/* populates ahead */
+	pthread_t thread;		/* populates ahead, fetches what is wanted */
 	pthread_cond_t kick;
+	atomic_bool wanted;		/* some chunk is */
 	bool quit;
 };
 
@@ -221,7 +224,7 @@ int mmem_populate(struct mmem_pool *pool, size_t chunk, size_t nb_chunks);
 /* The memory holds zeroes afterwards: given back to the kernel, or overwritten. */
 void mmem_clean(struct mmem_pool *pool, size_t chunk, size_t nb_chunks);
 
-/* The control thread: chunks ahead of the devices. */
+/* The control thread: chunks ahead of the devices, and those that are wanted. */
 int mmem_ahead_start(struct mmem_pool *pool);
 void mmem_ahead_stop(struct mmem_pool *pool);
 

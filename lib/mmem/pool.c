@@ -412,6 +412,8 @@ mmem_pool_fetch(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, 
 		pool->failed_at[index] = rte_rdtsc();
 	else	/* Pairs with the acquire in resolve(). */
 		atomic_fetch_or_explicit(&chunk->state, CHUNK_READY, memory_order_release);
+	if (rc == 0 && region->pager.fill != NULL)
+		region->nb_unfilled--;
 	atomic_fetch_and_explicit(&chunk->state, ~CHUNK_BUSY, memory_order_release);
 	pthread_cond_broadcast(&pool->fetched);
 	if (region->nb_empty)

@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include <rte_cycles.h>
+
 #include "mmem_internal.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -103,9 +105,11 @@ ahead_one(struct mmem_pool *pool, bool *incomplete)
 
 	*incomplete = false;
 	TAILQ_FOREACH(region, &pool->regions, next) {
-		if (region->dead || region->nb_empty == 0)
+		if (region->dead || (region->nb_empty == 0 && region->nb_unfilled == 0))
 			continue;
 		*incomplete = true;
+		if (region->nb_empty == 0)
+			continue;
 		chunk = ahead_next(pool, region);
 		if (chunk != NULL)
 			break;
@@ -129,6 +133,39 @@ ahead_one(struct mmem_pool *pool, bool *incomplete)
 	return rc == 0;
 }
 
+/*
+ * What lost page requests wanted: with nobody to answer no worker fetches it. The lock is let
+ * go meanwhile; the space is only a name here, for mmem_pool_fetch() to look whether the chunk
+ * is still its. False: nothing was fetched. What failed is wanted again if a device still
+ * asks for it.
+ */
+static bool
+fetch_wanted(struct mmem_pool *pool)
+{
+	bool fetched = false;
+
+	/* Pairs with the release in want(): the chunks' marks. */
+	if (!atomic_exchange_explicit(&pool->wanted, false, memory_order_acquire))
+		return false;
+	for (size_t i = 0; i < pool->nb_chunks && !pool->quit; i++) {
+		struct mmem_chunk *chunk = &pool->chunks[i];
+		struct mmem_space *space = atomic_load_explicit(&chunk->space,
+				memory_order_relaxed);
+
+		if (!(atomic_load_explicit(&chunk->state, memory_order_relaxed) & CHUNK_WANTED))
+			continue;
+		atomic_fetch_and_explicit(&chunk->state, ~CHUNK_WANTED, memory_order_relaxed);
+		if (space == NULL)
+			continue;
+		pthread_mutex_unlock(&pool->lock);
+		if (mmem_pool_fetch(pool, space, (uint64_t)i << MMEM_CHUNK_LOG2,
+				rte_rdtsc()) == 0)
+			fetched = true;
+		pthread_mutex_lock(&pool->lock);
+	}
+	return fetched;
+}
+
 static void *
 ahead_main(void *arg)
 {
@@ -139,7 +176,7 @@ ahead_main(void *arg)
 
 	pthread_mutex_lock(&pool->lock);
 	while (!pool->quit) {
-		if (ahead_one(pool, &incomplete)) {
+		if (fetch_wanted(pool) || ahead_one(pool, &incomplete)) {
 			look_ms = LOOK_MIN_MS;
 			continue;
 		}

@@ -43,7 +43,7 @@ publish(struct mmem_region *region)
 	for (i = 0; i < region->nb_chunks; i++)	/* Pairs with the acquire in resolve(). */
 		atomic_store_explicit(&space->chunks[region->first + i].space, space,
 				memory_order_release);
-	if (region->nb_empty)
+	if (region->nb_empty || region->nb_unfilled)
 		pthread_cond_signal(&pool->kick);
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -117,6 +117,7 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 		/* Whatever it leaves unwritten must not show what was there before. */
 		region->flags &= ~MMEM_ZERO_INLINE;
 		region->pager = *pager;
+		region->nb_unfilled = region->nb_chunks;
 	}
 	rc = region_make(region);
 	if (rc < 0) {
