@@ -927,11 +927,14 @@ test_a_group_too_large_for_the_queue_gets_its_rights_raised(void **state)
 static void
 test_a_group_too_large_for_the_queue_gets_its_bytes(void **state)
 {
-	uint8_t *buf = alloc_paged(2 * CHUNK);
+	/* With memory there is nothing to populate ahead, and the thread sleeps. */
+	uint8_t *buf = mmem_alloc_paged(rig.space, 2 * CHUNK, RW | MMEM_POPULATE,
+			&(struct mmem_pager){ .fill = fill });
 	struct smmuv3_model_done done;
 	unsigned int i;
 
 	(void)state;
+	assert_non_null(buf);
 	rte_log_set_level_pattern("lib.mmem", RTE_LOG_EMERG);
 	rig.fill_result = -EIO;
 	submit(rig.pri_dma, SMMUV3_MODEL_READ, buf + CHUNK - 32 * PAGE, 64 * PAGE);
