@@ -394,6 +394,96 @@ test_callers_share_the_queue(void **state)
 	}
 }
 
+struct flood {
+	struct pmd *p;
+	_Atomic bool stop;
+};
+
+/* There is always an answer that would like the next free slot. */
+static void *
+flooder(void *arg)
+{
+	struct smmuv3_cmd cmds[5] = { tlbi(1), tlbi(2), tlbi(3), tlbi(4), tlbi(5) };
+	struct flood *flood = arg;
+	struct smmuv3 *s = flood->p->s;
+
+	while (!atomic_load(&flood->stop)) {
+		const struct smmuv3_backlog *b = &s->cmdq.backlog;
+
+		if (smmuv3_backlog_end(b) - atomic_load(&b->tail) < SMMUV3_CHUNK)
+			smmuv3_cmdq_post(s, cmds, 5);
+		smmuv3_cmdq_kick(s);
+	}
+	return NULL;
+}
+
+static void
+test_who_waits_gets_his_turn(void **state)
+{
+	struct smmuv3_cmd cmds[3] = { tlbi(1), tlbi(2), tlbi(3) };
+	struct flood flood;
+	pthread_t thread;
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int log2 = 1; log2 < 4; log2++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = log2 });
+		pmd_up(&p, IOPF_STALL);
+		p.s->timeout *= 10;
+		assert_int_equal(smmuv3_model_start(p.m, -1), 0);
+		flood = (struct flood){ .p = &p };
+		assert_int_equal(pthread_create(&thread, NULL, flooder, &flood), 0);
+		for (unsigned int i = 0; i < 100; i++)
+			assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, i % 4, NULL), 0);
+		atomic_store(&flood.stop, true);
+		pthread_join(thread, NULL);
+		assert_int_equal(smmuv3_cmdq_drain(p.s), 0);
+		/* And answers theirs, when nobody waits. */
+		assert_int_equal(atomic_load(&p.s->cmdq.passed_over), 0);
+		assert_int_equal(smmuv3_model_stop(p.m), 0);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+/* Or it would end a new stall, if that has the same STAG. */
+static void
+test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
+{
+	const struct smmuv3_cmd fill[2] = { tlbi(0), tlbi(1) };
+	const struct smmuv3_cmd old = smmuv3_cmd_resume(PMD_SID, 0, false, true);
+	uint8_t buf[4] = { 0 };
+	unsigned int i, told = 0;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 1 });
+	pmd_up(&p, IOPF_STALL);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+	pmd_write(&p, PMD_VA, buf, sizeof(buf));
+	for (i = 0; i < 100 && told == 0; i++) {
+		pmd_step(&p);
+		told = p.ops->check(p.s);
+	}
+	assert_int_equal(told, IOPF_CHECK_TERMINATED);
+	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	/* The queue is full when it comes. */
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+	smmuv3_cmdq_post(p.s, fill, 2);
+	smmuv3_cmdq_post(p.s, &old, 1);
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(p.ops->check(p.s), 0);
+		pmd_step(&p);
+	}
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	for (i = 0; i < 20; i++) {
+		pmd_step(&p);
+		assert_int_equal(p.ops->check(p.s), 0);
+	}
+	assert_int_equal(pmd_stat(&p, "answers_dropped"), 1);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_illegal_command_is_found_and_skipped),
 	cmocka_unit_test(test_many_illegal_commands_are_all_skipped),
@@ -406,6 +496,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_completion_word_that_is_lost_is_made_up_for),
 	cmocka_unit_test(test_positions_outlive_the_registers),
 	cmocka_unit_test(test_callers_share_the_queue),
+	cmocka_unit_test(test_who_waits_gets_his_turn),
+	cmocka_unit_test(test_no_answer_to_an_old_stall_outlives_a_recovery),
 };
 
 TEST_SUITE(pmd_cmdq, tests, NULL, NULL);

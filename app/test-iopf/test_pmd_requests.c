@@ -9,11 +9,14 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <rte_log.h>
 
 #include "pmd_rig.h"
 #include "test.h"
@@ -547,6 +550,55 @@ test_a_second_abort_waits_for_the_first_to_be_told(void **state)
 	teardown(&r);
 }
 
+static unsigned int
+times_in(const char *text, const char *what)
+{
+	unsigned int n = 0;
+
+	while ((text = strstr(text, what)) != NULL) {
+		text += strlen(what);
+		n++;
+	}
+	return n;
+}
+
+static void
+test_aborts_are_said_once_per_start(void **state)
+{
+	FILE *before = rte_log_get_stream();
+	char *text = NULL;
+	size_t len;
+	FILE *log = open_memstream(&text, &len);
+	struct pri r;
+
+	(void)state;
+	assert_non_null(log);
+	setup(&r);
+	rte_openlog_stream(log);
+	for (unsigned int i = 0; i < 4; i++) {
+		smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
+		ask(&r, 0, PMD_VA, 1);
+		pmd_step(&r.p);
+		assert_int_equal(ended(&r, SMMUV3_MODEL_ABORTED), 1);
+		check(&r, 40);
+		serve_all(&r);
+		pri_again(&r);
+		fflush(log);
+		assert_int_equal(times_in(text, "PRIQ_ABT_ERR"), i < 2 ? 1 : 2);
+		if (i == 1) {
+			assert_int_equal(r.p.ops->stop(r.p.s), 0);
+			assert_int_equal(r.p.ops->start(r.p.s), 0);
+		}
+	}
+	rte_openlog_stream(before == stderr ? NULL : before);
+	assert_int_equal(times_in(text, "iopf_dev_pri_restart()"), 2);
+	assert_int_equal(times_in(text, "priq_aborts"), 2);
+	assert_int_equal(pmd_stat(&r.p, "priq_aborts"), 4);
+	teardown(&r);
+	fclose(log);
+	free(text);
+}
+
 /* Seen too late: PROD passed an entry that is not there, and nobody answers for it. */
 static void
 test_a_request_lost_in_the_middle_of_a_burst(void **state)
@@ -696,6 +748,175 @@ test_the_smmu_stays_on_until_answers_are_consumed(void **state)
 	serve_all(&r);
 	assert_int_equal(r.lost, 1);
 	teardown(&r);
+}
+
+/* Groups of one page, one request at a time: however small the queue, all are taken. */
+static void
+take_groups(struct pri *r, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		ask(r, i % NB_FNS, PMD_VA + i * PAGE, 1);
+		pmd_step(&r->p);
+		while (serve(r, 4) > 0)
+			;
+	}
+	assert_int_equal(r->nb_waiting, n);
+}
+
+/* Until answers are held back, SMMUEN = 0 is acknowledged, and the library is told. */
+static void
+recovery_begins(struct pri *r)
+{
+	unsigned int i;
+
+	abort_an_event(r);
+	for (i = 0; i < 100 && r->p.ops->check(r->p.s) != IOPF_CHECK_TERMINATED; i++)
+		smmuv3_model_step(r->p.m, 1);
+	assert_true(i < 100);
+	assert_false(smmuen(r));
+}
+
+/* All were answered, once, and it works. */
+static void
+recovery_ends(struct pri *r, unsigned int answers)
+{
+	check(r, 40);
+	assert_true(smmuen(r));
+	for (unsigned int i = 0; i < 20000; i++) {
+		smmuv3_model_step(r->p.m, 1);
+		r->p.ops->poll(r->p.s, IOPF_QUEUE_EVENTS, &(struct iopf_event){ 0 }, 1);
+	}
+	assert_int_equal(model_stat(r, SMMUV3_MODEL_STAT_PRI_RESPS), answers);
+	assert_int_equal(ended(r, SMMUV3_MODEL_OK), answers);
+	assert_int_equal(pmd_stat(&r->p, "backlog_lost"), 0);
+	serve_all(r);
+	assert_int_equal(r->lost, 1);
+	ask(r, 0, PMD_VA + 4000 * PAGE, 1);
+	serve_all(r);
+	assert_int_equal(ended(r, SMMUV3_MODEL_OK), 1);
+}
+
+/* The library has 64 slots for a queue of two, and twice as many as entries for any other. */
+static void
+test_all_answers_that_there_can_be_are_held_back(void **state)
+{
+	struct pri r;
+
+	(void)state;
+	for (unsigned int log2 = 1; log2 < 8; log2 += 2)
+		for (unsigned int k = 0; k < 3; k++) {
+			unsigned int slots = RTE_MAX(64u, 2u << log2), i;
+
+			setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = log2,
+				.cmdq_log2 = k }, &(struct fns){ .prg_indices = 512,
+				.credits = slots });
+			take_groups(&r, slots);
+			recovery_begins(&r);
+			for (i = 0; i < slots; i += 8)
+				send_answers(&r, 8);
+			assert_int_equal(r.nb_waiting, 0);
+			if (k == 0)
+				assert_int_equal(pmd_stat(&r.p, "answers_held"), slots);
+			recovery_ends(&r, slots);
+			teardown(&r);
+		}
+}
+
+/* A request that is refused needs an answer without having a slot. */
+static void
+test_no_requests_are_taken_while_answers_are_held_back(void **state)
+{
+	unsigned int i;
+	uint64_t mark;
+	struct pri r;
+
+	(void)state;
+	setup(&r);
+	ask(&r, 0, PMD_VA, 1);
+	pmd_step(&r.p);
+	recovery_begins(&r);
+	mark = r.p.ops->queue_mark(r.p.s, IOPF_QUEUE_REQUESTS);
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(serve(&r, 4), 0);
+		assert_false(r.p.ops->queue_passed(r.p.s, IOPF_QUEUE_REQUESTS, mark));
+	}
+	/* Who waits for that polls and checks. */
+	for (i = 0; i < 100 && !r.p.ops->queue_passed(r.p.s, IOPF_QUEUE_REQUESTS, mark); i++) {
+		serve(&r, 4);
+		check(&r, 1);
+	}
+	assert_true(i < 100);
+	assert_int_equal(r.nb_waiting, 1);
+	send_answers(&r, 1);
+	pmd_step(&r.p);
+	recovery_ends(&r, 1);
+	teardown(&r);
+}
+
+/* It dies on the way: a detach waits for the queue all the same. */
+static void
+test_requests_are_taken_when_a_recovery_fails(void **state)
+{
+	unsigned int told = 0, i;
+	uint64_t mark;
+	struct pri r;
+
+	(void)state;
+	setup(&r);
+	ask(&r, 0, PMD_VA, 1);
+	pmd_step(&r.p);
+	abort_an_event(&r);
+	smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+	smmuv3_cmdq_post(r.p.s, &(struct smmuv3_cmd){ .dw = { SMMUV3_OP_SYNC } }, 1);
+	r.p.s->timeout /= 100;
+	mark = r.p.ops->queue_mark(r.p.s, IOPF_QUEUE_REQUESTS);
+	for (i = 0; i < 10000000 && !(told & IOPF_CHECK_DEAD); i++)
+		told |= r.p.ops->check(r.p.s);
+	assert_true(told & IOPF_CHECK_DEAD);
+	assert_int_equal(serve(&r, 4), 1);
+	serve(&r, 4);
+	assert_true(r.p.ops->queue_passed(r.p.s, IOPF_QUEUE_REQUESTS, mark));
+	r.p.s->timeout *= 100;
+	smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	r.nb_waiting = 0;
+	assert_int_equal(r.p.ops->stop(r.p.s), 0);
+	smmuv3_model_dma_reset(r.fns[0]);
+	assert_int_equal(r.p.ops->start(r.p.s), 0);
+	pri_on(&r);
+	pmd_step(&r.p);
+	while (smmuv3_model_dma_poll(r.fns[0], &(struct smmuv3_model_done){ 0 }, 1) > 0)
+		;
+	teardown(&r);
+}
+
+/* What cannot be held waits in the backlog, and nobody behind it for that. */
+static void
+test_an_answer_that_cannot_be_held_is_not_lost(void **state)
+{
+	const struct smmuv3_cmd atc = smmuv3_cmd_atc_inv(PMD_SID, false, 0, false, 0,
+			SMMUV3_ATC_SIZE_ALL);
+	struct pri r;
+
+	(void)state;
+	for (unsigned int k = 0; k < 3; k++) {
+		setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 4, .cmdq_log2 = k },
+			&(struct fns){ .prg_indices = 512, .credits = 40 });
+		r.p.s->cmdq.max_held = 3;
+		take_groups(&r, 40);
+		recovery_begins(&r);
+		send_answers(&r, 20);
+		assert_int_equal(smmuv3_cmdq_sync(r.p.s, &(struct smmuv3_cmd){
+			.dw = { SMMUV3_OP_SYNC } }, 1, NULL), 0);
+		send_answers(&r, 20);
+		assert_int_equal(pmd_stat(&r.p, "answers_held"), 3);
+		/* Ignored now, so it waits; for us, who do not check: but not for ever. */
+		r.p.s->timeout /= 100;
+		assert_int_equal(smmuv3_cmdq_sync(r.p.s, &atc, 1, NULL), -ETIMEDOUT);
+		r.p.s->timeout *= 100;
+		recovery_ends(&r, 40);
+		assert_int_equal(smmuv3_cmdq_sync(r.p.s, &atc, 1, NULL), 0);
+		teardown(&r);
+	}
 }
 
 static void
@@ -1018,7 +1239,8 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 			n++;
 		}
 		assert_true(all_end(&c, n));
-		while (kind < 2 && pmd_stat(&r->p, counter) == count) {
+		/* The next ones would be refused while the SMMU is off: none would be aborted. */
+		while (kind < 2 && (pmd_stat(&r->p, counter) == count || !smmuen(r))) {
 			assert_true(time(NULL) < end);
 			sched_yield();
 		}
@@ -1061,9 +1283,14 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stop_marker_and_request_for_nothing),
 	cmocka_unit_test(test_an_aborted_write_loses_requests_and_the_queue_goes_on),
 	cmocka_unit_test(test_a_second_abort_waits_for_the_first_to_be_told),
+	cmocka_unit_test(test_aborts_are_said_once_per_start),
 	cmocka_unit_test(test_a_request_lost_in_the_middle_of_a_burst),
 	cmocka_unit_test(test_answers_are_held_back_while_the_smmu_is_off),
 	cmocka_unit_test(test_the_smmu_stays_on_until_answers_are_consumed),
+	cmocka_unit_test(test_all_answers_that_there_can_be_are_held_back),
+	cmocka_unit_test(test_no_requests_are_taken_while_answers_are_held_back),
+	cmocka_unit_test(test_requests_are_taken_when_a_recovery_fails),
+	cmocka_unit_test(test_an_answer_that_cannot_be_held_is_not_lost),
 	cmocka_unit_test(test_recovery_loses_no_answer_of_another_thread),
 	cmocka_unit_test(test_a_refused_answer_ends_no_stalls),
 	cmocka_unit_test(test_answers_are_consumed_before_a_stop),

@@ -21,8 +21,8 @@
  * function of the domain in it, and a function may ask for more than it was allowed. So
  * poll takes nothing while less is free (smmuv3_backlog_tight()) than
  *	- what two pollers may add for the burst that they have taken, and
- *	- a RESUME for each stall, a PRI_RESP for each page request, twice the queue's
- *	  size, that the library may have, and
+ *	- a RESUME for each stall, a PRI_RESP for each page request that the library may
+ *	  have, and
  *	- an ATC_INV for all that there are (smmuv3_atc_post_all()), and two commands to cut
  *	  one off.
  */
@@ -39,10 +39,14 @@
  */
 #define SMMUV3_BACKLOG_BURST	(SMMUV3_CHUNK * (4 + 1 + 2 * SMMUV3_MAX_ATCS + 1))
 
+/* The library's slots for page requests: twice the queue's size, and no fewer than these. */
+#define SMMUV3_MIN_REQUESTS	UINT64_C(64)
+
 static inline uint64_t
 smmuv3_backlog_reserve(const struct smmuv3 *s)
 {
-	return 2 * SMMUV3_BACKLOG_BURST + s->max_stalls + (UINT64_C(2) << s->priq_log2_max) +
+	return 2 * SMMUV3_BACKLOG_BURST + s->max_stalls +
+		RTE_MAX(UINT64_C(2) << s->priq_log2_max, SMMUV3_MIN_REQUESTS) +
 		2 * SMMUV3_NB_ATCS;
 }
 

@@ -196,6 +196,7 @@ smmuv3_start(void *priv)
 		return ret;
 	s->reset = SMMUV3_RUNNING;
 	s->dead_reported = false;
+	s->priq_abort_said = false;
 	atomic_store_explicit(&s->dead, false, memory_order_relaxed);
 	atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
 	ret = bring_up(s);

@@ -24,8 +24,8 @@
  *
  * The next owner acquires (the exchange) what the last released (O1): slots, tail
  * and the order of two PROD stores, which never moves back. The queue being full
- * ends the duty of O3: whatever is left is moved by the next smmuv3_cmdq_kick()
- * of poll() or check().
+ * ends the duty of O3, full but for a slot that is left to a waiter too, and so does
+ * held[]: whatever is left is moved by the next smmuv3_cmdq_kick() of poll() or check().
  *
  * Positions are 64-bit counts of commands ever written; the low bits are the
  * register's. So a waiter that slept while the queue went round is not misled.
@@ -82,12 +82,42 @@ space(struct smmuv3_cmdq *q, uint64_t want)
 	return entries(q) - (q->tail - q->cons);
 }
 
+/*
+ * ... for those who wait for nothing. While somebody waits for a slot the last one is left to
+ * him, or answers would take each that becomes free. No answer waits for a waiter: the others
+ * are theirs. A queue of one entry is anybody's.
+ */
+static inline uint64_t
+space_for_answers(struct smmuv3_cmdq *q, uint64_t want)
+{
+	uint64_t kept = unlikely(atomic_load_explicit(&q->passed_over, memory_order_relaxed) != 0 &&
+			q->log2 > 0), room = space(q, want + kept);
+
+	return room - RTE_MIN(room, kept);
+}
+
 /* Off or given up: no command has a purpose. */
 static inline bool
 closed(const struct smmuv3_cmdq *q)
 {
 	return !atomic_load_explicit(&q->on, memory_order_relaxed) ||
 		atomic_load_explicit(&q->dead, memory_order_relaxed);
+}
+
+static void
+push(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n)
+{
+	struct smmuv3_cmdq *q = &s->cmdq;
+
+	smmuv3_count_shared(&q->backlog_pushes, n);
+	if (likely(smmuv3_backlog_push(&q->backlog, cmds, n)))
+		return;
+	/* More answers than there can be requests: see backlog.h. Stalls are ended another way. */
+	if (atomic_fetch_add_explicit(&q->backlog_lost, n, memory_order_relaxed) == 0)
+		SMMUV3_LOG(ERR, s, "more answers than there can be faults: lost; a device whose "
+				"page request had one waits for good: reset it "
+				"(said once; see the counter backlog_lost)");
+	atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
 }
 
 /* Not into the queue: see SMMUV3_DIVERT_*. */
@@ -102,14 +132,21 @@ divert(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 	}
 	if (op != SMMUV3_OP_PRI_RESP || !(q->divert & SMMUV3_DIVERT_PRI_RESP))
 		return false;
-	if (q->nb_held < q->max_held) {
+	if (likely(q->nb_held < q->max_held)) {
 		q->held[q->nb_held++] = *cmd;
 		smmuv3_count(&q->answers_held, 1);
 	} else {
-		/* More answers than there can be requests. */
-		smmuv3_count_shared(&q->backlog_lost, 1);
+		/* Until smmuv3_cmdq_unhold(). Others, and who waits for them, go past it. */
+		push(container_of(q, struct smmuv3, cmdq), cmd, 1);
 	}
 	return true;
+}
+
+/* What divert() puts into the backlog again is to stay there. */
+static inline bool
+held_full(const struct smmuv3_cmdq *q)
+{
+	return unlikely(q->divert & SMMUV3_DIVERT_PRI_RESP) && q->nb_held == q->max_held;
 }
 
 static inline bool
@@ -163,7 +200,7 @@ doorbell(struct smmuv3_cmdq *q)
 static inline unsigned int
 put(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
 {
-	uint64_t room = space(q, n);
+	uint64_t room = space_for_answers(q, n);
 	unsigned int i;
 
 	if (unlikely(room < n)) {
@@ -189,7 +226,9 @@ flush(struct smmuv3_cmdq *q, uint64_t end)
 
 	if (likely(!smmuv3_backlog_waits(&q->backlog)))
 		return true;
-	room = closed(q) ? UINT64_MAX : space(q, entries(q));
+	room = closed(q) ? UINT64_MAX : space_for_answers(q, entries(q));
+	/* What divert() puts back is behind this. */
+	end = RTE_MIN(end, smmuv3_backlog_end(&q->backlog));
 	while (room > 0 && smmuv3_backlog_before(&q->backlog, end) &&
 			smmuv3_backlog_pop(&q->backlog, &cmd)) {
 		if (unlikely(closed(q))) {
@@ -215,6 +254,8 @@ static inline void
 hand_back(struct smmuv3_cmdq *q, bool room)
 {
 	for (;;) {
+		if (unlikely(held_full(q)))
+			room = false;
 		release(q);
 		if (unlikely(!room))
 			return;
@@ -224,19 +265,6 @@ hand_back(struct smmuv3_cmdq *q, bool room)
 		room = flush(q, UINT64_MAX);
 		doorbell(q);
 	}
-}
-
-static void
-push(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n)
-{
-	struct smmuv3_cmdq *q = &s->cmdq;
-
-	smmuv3_count_shared(&q->backlog_pushes, n);
-	if (likely(smmuv3_backlog_push(&q->backlog, cmds, n)))
-		return;
-	/* More answers than there can be stalls. What they were for is ended another way. */
-	smmuv3_count_shared(&q->backlog_lost, n);
-	atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
 }
 
 void
@@ -308,30 +336,32 @@ smmuv3_cmdq_disown(struct smmuv3 *s)
 	hand_back(q, room);
 }
 
-void
+bool
 smmuv3_cmdq_divert(struct smmuv3 *s, unsigned int divert)
 {
+	struct smmuv3_cmdq *q = &s->cmdq;
 	/* What came before is of the old side: sent before it begins, dropped before it ends. */
-	flush(&s->cmdq, UINT64_MAX);
-	doorbell(&s->cmdq);
-	s->cmdq.divert = divert;
+	bool all = flush(q, UINT64_MAX);
+
+	doorbell(q);
+	if (!all && q->divert & ~divert & SMMUV3_DIVERT_RESUME)
+		return false;
+	q->divert = divert;
+	return true;
 }
 
 bool
 smmuv3_cmdq_unhold(struct smmuv3 *s)
 {
 	struct smmuv3_cmdq *q = &s->cmdq;
-	uint64_t room;
+	unsigned int n;
 
-	/* The ATC_INVs of smmuv3_atc_post_all() are before them. */
-	if (!flush(q, UINT64_MAX))
-		return false;
-	room = space(q, q->nb_held);
-	while (q->nb_held > 0 && room-- > 0)
-		q->ring[smmuv3_q_slot(q->log2, q->tail++)] = q->held[--q->nb_held];
-	doorbell(q);
-	if (q->nb_held > 0)
-		return false;
+	/* Behind the ATC_INVs of smmuv3_atc_post_all(), some of which may be there still. */
+	for (; q->nb_held > 0; q->nb_held -= n) {
+		n = RTE_MIN(q->nb_held, (unsigned int)SMMUV3_CHUNK);
+		if (!smmuv3_backlog_push(&q->backlog, &q->held[q->nb_held - n], n))
+			return false;
+	}
 	q->divert &= ~SMMUV3_DIVERT_PRI_RESP;
 	return true;
 }
@@ -400,7 +430,8 @@ put_batch(struct smmuv3 *s, struct batch *b)
 	if (b->atc && q->divert & SMMUV3_DIVERT_PRI_RESP)
 		return;
 	/* Answers given before go first; later ones do not keep us waiting. */
-	if (!flush(q, b->before) || smmuv3_backlog_before(&q->backlog, b->before))
+	flush(q, b->before);
+	if (smmuv3_backlog_before(&q->backlog, b->before))
 		return;
 	while (b->put <= b->n && space(q, 1) > 0) {
 		struct smmuv3_cmd cmd;
@@ -487,6 +518,27 @@ first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 	return now - b->errors <= SMMUV3_CMD_ERRORS ? first : 0;
 }
 
+/* One more or less for whom space_for_answers() leaves a slot. */
+static void
+pass_over(struct smmuv3_cmdq *q, bool waits)
+{
+	atomic_fetch_add_explicit(&q->passed_over, waits ? 1 : -1, memory_order_relaxed);
+}
+
+static int
+timed_out(struct smmuv3 *s, const struct batch *b)
+{
+	smmuv3_count_shared(&s->cmdq.sync_timeouts, 1);
+	SMMUV3_LOG(ERR, s, "CMD_SYNC not complete after %u ms: %u of %u commands written, "
+			"CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x",
+			SMMUV3_TIMEOUT_MS, b->put, b->n + 1,
+			smmuv3_read32(s->regs, SMMUV3_CMDQ_PROD),
+			smmuv3_read32(s->regs, SMMUV3_CMDQ_CONS),
+			smmuv3_read32(s->regs, SMMUV3_GERROR),
+			smmuv3_read32(s->regs, SMMUV3_GERRORN));
+	return -ETIMEDOUT;
+}
+
 int
 smmuv3_cmdq_sync(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n,
 		unsigned int *failed)
@@ -494,7 +546,7 @@ smmuv3_cmdq_sync(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n
 	struct smmuv3_cmdq *q = &s->cmdq;
 	struct smmuv3_wait w;
 	unsigned int first;
-	bool over = false;
+	bool over = false, waits = false;
 	struct batch b;
 	int ret;
 
@@ -511,33 +563,30 @@ smmuv3_cmdq_sync(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n
 	smmuv3_wait_begin(s, &w);
 	while (!batch_done(s, &b, over ? 0 : w.n)) {
 		if (batch_moot(s, &b, &ret))
-			return ret;
-		if (over)
-			goto timeout;
+			goto out;
+		if (over) {
+			ret = timed_out(s, &b);
+			goto out;
+		}
 		if (b.put <= n && own(q)) {
 			if (!closed(q))
 				put_batch(s, &b);
+			if (waits != (b.put <= n)) {
+				waits = !waits;
+				pass_over(q, waits);
+			}
 			smmuv3_cmdq_disown(s);
 		}
 		over = !smmuv3_wait(s, &w);
 	}
 	first = n > 0 ? first_failed(q, &b) : 0;
-	if (first == n)
-		return 0;
-	if (failed != NULL)
+	ret = first == n ? 0 : -EIO;
+	if (ret < 0 && failed != NULL)
 		*failed = first;
-	return -EIO;
-
-timeout:
-	smmuv3_count_shared(&q->sync_timeouts, 1);
-	SMMUV3_LOG(ERR, s, "CMD_SYNC not complete after %u ms: %u of %u commands written, "
-			"CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x",
-			SMMUV3_TIMEOUT_MS, b.put, n + 1,
-			smmuv3_read32(s->regs, SMMUV3_CMDQ_PROD),
-			smmuv3_read32(s->regs, SMMUV3_CMDQ_CONS),
-			smmuv3_read32(s->regs, SMMUV3_GERROR),
-			smmuv3_read32(s->regs, SMMUV3_GERRORN));
-	return -ETIMEDOUT;
+out:
+	if (waits)
+		pass_over(q, false);
+	return ret;
 }
 
 /* The commands behind this one will not be executed, whatever is tried. */
@@ -720,6 +769,8 @@ smmuv3_cmdq_off(struct smmuv3 *s)
 		return ret;
 	atomic_store_explicit(&q->on, false, memory_order_release);
 	atomic_fetch_add_explicit(&q->epoch, 1, memory_order_release);
+	smmuv3_count(&q->dropped, q->nb_held);
+	q->nb_held = 0;
 	smmuv3_cmdq_disown(s);
 	return drained;
 }
@@ -772,8 +823,11 @@ smmuv3_cmdq_open(struct smmuv3 *s)
 				"give EAL more (-m)", slots);
 		return -ENOMEM;
 	}
-	/* One for each request that the library can have: twice what the queue holds. */
-	q->max_held = s->pri ? 2u << s->priq_log2_max : 0;
+	/*
+	 * As many as the backlog, which takes the answers to all requests that have been read
+	 * even if nothing leaves it; and none are read while answers are held.
+	 */
+	q->max_held = s->pri ? slots : 0;
 	q->held = s->pri ? rte_zmalloc("smmuv3_held", q->max_held * sizeof(*q->held), 0) : NULL;
 	if (s->pri && q->held == NULL) {
 		SMMUV3_LOG(ERR, s, "no memory for %u answers to page requests: "

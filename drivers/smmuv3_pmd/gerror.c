@@ -9,7 +9,8 @@
  * 1 -> 0 -> 1, one step per check(), without waiting:
  *
  *	RUNNING		answers to stalls are dropped from here on, those to page
- *			requests held back, for with SMMUEN = 0 they are ignored
+ *			requests held back, for with SMMUEN = 0 they are ignored; poll
+ *			takes no page requests
  *	DRAINING	with page requests: CONS passed every answer sent before.
  *			SMMUEN = 0
  *	STOPPING	acknowledged, and CONS passed every answer sent before:
@@ -19,7 +20,7 @@
  *			SMMUEN = 0 are lost, which poll will say; SMMUEN = 1
  *	STARTING	acknowledged: all ATCs are emptied, for ATC_INVs since SMMUEN = 0
  *			were ignored
- *	SENDING		what was held back is sent: RUNNING
+ *	SENDING		what was held back is sent, poll goes on: RUNNING
  *
  * No answer to an old stall is thus in the queue when its STAG can be given to a
  * new one. Records of old stalls that are still in the event queue lose their
@@ -72,6 +73,8 @@ fail(struct smmuv3 *s, const char *why)
 	if (!atomic_exchange_explicit(&s->dead, true, memory_order_relaxed))
 		SMMUV3_LOG(ERR, s, "given up: %s; stop it and start it again, or reset the SMMU",
 				why);
+	/* A detach waits until what is in the queue was read. */
+	atomic_store_explicit(&s->priq.pause, false, memory_order_relaxed);
 	return IOPF_CHECK_DEAD;
 }
 
@@ -117,6 +120,12 @@ gerror_read(struct smmuv3 *s)
 			s->checks |= 15;
 		} else {
 			smmuv3_count(&s->priq.aborts, 1);
+			if (!s->priq_abort_said)
+				SMMUV3_LOG(WARNING, s, "page requests could not be written "
+						"(PRIQ_ABT_ERR): their devices got a Response "
+						"Failure and ask no more: iopf_dev_pri_restart() "
+						"(said once per start; see the counter priq_aborts)");
+			s->priq_abort_said = true;
 			/* Before entries can come: they are behind the loss. */
 			smmuv3_priq_lost(s);
 			smmuv3_gerror_ack(s, SMMUV3_GERROR_PRIQ_ABT);
@@ -155,6 +164,7 @@ reset_step(struct smmuv3 *s)
 	case SMMUV3_RUNNING:
 		if (!smmuv3_cmdq_own(s))
 			return 0;
+		atomic_store_explicit(&s->priq.pause, true, memory_order_relaxed);
 		smmuv3_cmdq_divert(s, SMMUV3_DIVERT_RESUME | SMMUV3_DIVERT_PRI_RESP);
 		s->reset_pos = s->cmdq.tail;
 		smmuv3_cmdq_disown(s);
@@ -189,8 +199,10 @@ reset_step(struct smmuv3 *s)
 	case SMMUV3_STOPPED:
 		if (!smmuv3_cmdq_own(s))
 			return 0;
-		smmuv3_cmdq_divert(s, SMMUV3_DIVERT_PRI_RESP);
+		sent = smmuv3_cmdq_divert(s, SMMUV3_DIVERT_PRI_RESP);
 		smmuv3_cmdq_disown(s);
+		if (!sent)
+			return later(s, "commands are not consumed");
 		/* PRIQEN has no effect since SMMUEN is 0: behind what is there now. */
 		if (s->pri)
 			smmuv3_priq_lost(s);
@@ -211,6 +223,7 @@ reset_step(struct smmuv3 *s)
 		smmuv3_cmdq_disown(s);
 		if (!sent)
 			return later(s, "commands are not consumed");
+		atomic_store_explicit(&s->priq.pause, false, memory_order_relaxed);
 		s->reset = SMMUV3_RUNNING;
 		return 0;
 	}

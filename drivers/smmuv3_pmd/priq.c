@@ -129,6 +129,15 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	smmuv3_inq_returned(q, cons);
 	if (unlikely(!smmuv3_inq_room(s)))
 		return 0;
+	/*
+	 * Answers are held back. A request that is refused needs one and has no slot in the
+	 * library, and one that was answered leaves its slot to the next: only as long as none
+	 * are taken is there an end to what must be held. Little is lost by that: SMMUEN is 0
+	 * for most of the time, and nothing written [8]. A caller who saw the old value takes one
+	 * burst more.
+	 */
+	if (unlikely(atomic_load_explicit(&p->pause, memory_order_relaxed)))
+		return 0;
 
 	avail = q->prod - cons;
 	if (avail == 0 && !p->overflow) {
@@ -215,9 +224,11 @@ void
 smmuv3_priq_setup(struct smmuv3 *s)
 {
 	struct smmuv3_priq *p = &s->priq;
+
 	memset(p->q.ring, 0, sizeof(struct smmuv3_ppr) << p->q.log2);
 	smmuv3_inq_setup(s, &p->q, SMMUV3_PRIQ_BASE, &s->words->priq.v);
 	p->overflow = false;
+	atomic_store_explicit(&p->pause, false, memory_order_relaxed);
 	atomic_store_explicit(&p->told, atomic_load_explicit(&p->lost, memory_order_relaxed),
 			memory_order_relaxed);
 }

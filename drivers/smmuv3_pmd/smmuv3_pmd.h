@@ -153,6 +153,7 @@ struct smmuv3_cmdq {
 	uint32_t retries;
 	uint64_t retry_pos;
 	_Atomic uint64_t prod;	/* published up to here */
+	_Atomic uint32_t passed_over;	/* callers of smmuv3_cmdq_sync() who found no slot */
 	/* counters, written by the owner */
 	_Atomic uint64_t commands;
 	_Atomic uint64_t batches;
@@ -223,6 +224,7 @@ struct smmuv3_evtq {
 struct smmuv3_priq {
 	struct smmuv3_inq q;
 	bool overflow;			/* seen, to be acknowledged behind q.prod */
+	_Atomic bool pause;		/* recovery: poll takes nothing. Written by check() */
 	/* Requests were lost otherwise, the last time before this position: see priq.c. */
 	_Atomic uint64_t lost_pos;
 	_Atomic uint32_t lost;		/* so many times */
@@ -313,7 +315,7 @@ struct smmuv3 {
 	enum smmuv3_reset reset;
 	uint64_t reset_start, reset_pos;
 	uint32_t checks;
-	bool dead_reported;
+	bool dead_reported, priq_abort_said;
 	_Atomic uint64_t resets;
 	_Atomic uint64_t evtq_aborts;
 	_Atomic uint64_t msi_aborts;
@@ -384,8 +386,8 @@ int smmuv3_cmdq_own_wait(struct smmuv3 *s);
 void smmuv3_cmdq_disown(struct smmuv3 *s);
 /* Consume what there is. -ETIMEDOUT, after a second. */
 int smmuv3_cmdq_drain(struct smmuv3 *s);
-/* From here on. Owner. */
-void smmuv3_cmdq_divert(struct smmuv3 *s, unsigned int divert);
+/* From here on. False: stalls' old answers are left to be dropped, nothing changed. Owner. */
+bool smmuv3_cmdq_divert(struct smmuv3 *s, unsigned int divert);
 /* Send the PRI_RESPs that were held back, and hold no more. False when some still are. Owner. */
 bool smmuv3_cmdq_unhold(struct smmuv3 *s);
 /* Fast: never waits for anybody. Order within the call is kept. */

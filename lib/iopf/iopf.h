@@ -452,8 +452,9 @@ int iopf_domain_destroy(struct iopf_domain *domain);
  * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain.
  * @return 0, -EEXIST (something is attached there), -ERANGE (no such PASID),
  *   -EINVAL (a translation that the IOMMU cannot do), -EDEADLK, -ENOMEM, -ENOSPC (of
- *   address spaces, or of page requests: see iopf_dev_conf.pri_overcommit), or what the
- *   driver or the device's operations met.
+ *   address spaces, of page requests: see iopf_dev_conf.pri_overcommit, or, with SMMUv3,
+ *   of places for ATCs: 32 pairs of StreamID and PASID with ATS for a domain, 1024 for an
+ *   SMMU), or what the driver or the device's operations met.
  */
 int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
