@@ -316,6 +316,7 @@ pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_c
 	mine.nb_sids = 1;
 	mine.recover = IOPF_PRI;
 	mine.ops = pcie_fn_ops;
+	mine.ops.pasid_drained = conf != NULL ? conf->ops.pasid_drained : NULL;
 	mine.ctx = f;
 	f->dev = iopf_dev_add(r->iommu, &mine);
 	assert_non_null(f->dev);

@@ -81,7 +81,10 @@ void pcie_open(struct pcie *r, const struct smmuv3_model_conf *conf,
 /* Removes and frees all; fails the test unless each group was answered once. */
 void pcie_close(struct pcie *r);
 
-/* Not attached. @p conf: pri_requests, prg_pasid, pri_overcommit, nb_pasids; may be NULL. */
+/*
+ * Not attached. @p conf: pri_requests, prg_pasid, pri_overcommit, nb_pasids, and of the
+ * operations pasid_drained; may be NULL.
+ */
 void pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf);
 /* @p conf without kind and StreamID. The first one comes before the function is attached. */
 struct smmuv3_model_dma *pcie_engine(struct pcie *r, struct pcie_fn *f,
