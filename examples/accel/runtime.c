@@ -103,35 +103,26 @@ on_report(struct mmem_space *space __rte_unused, const struct mmem_report *repor
  * have one each.
  */
 static int
-on_ats_enable(struct iopf_dev *dev __rte_unused, unsigned int stu, void *ctx)
+on_ats_disable(struct iopf_dev *dev __rte_unused, void *ctx)
+{
+	struct accel *accel = ctx;
+
+	/* It only fails where ATS is off already. */
+	for (unsigned int i = 0; i < RTE_DIM(sids); i++)
+		smmuv3_model_dma_ats_disable(accel->dma[i]);
+	return 0;
+}
+
+static int
+on_ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
 {
 	struct accel *accel = ctx;
 	int ret = 0;
 
 	for (unsigned int i = 0; i < RTE_DIM(sids) && ret == 0; i++)
 		ret = smmuv3_model_dma_ats_enable(accel->dma[i], stu);
-	return ret;
-}
-
-static int
-on_ats_disable(struct iopf_dev *dev __rte_unused, void *ctx)
-{
-	struct accel *accel = ctx;
-	int ret = 0;
-
-	for (unsigned int i = 0; i < RTE_DIM(sids) && ret == 0; i++)
-		ret = smmuv3_model_dma_ats_disable(accel->dma[i]);
-	return ret;
-}
-
-static int
-on_pri_enable(struct iopf_dev *dev __rte_unused, uint32_t n, void *ctx)
-{
-	struct accel *accel = ctx;
-	int ret = 0;
-
-	for (unsigned int i = 0; i < RTE_DIM(sids) && ret == 0; i++)
-		ret = smmuv3_model_dma_pri_enable(accel->dma[i], n / RTE_DIM(sids));
+	if (ret < 0)
+		on_ats_disable(dev, ctx);
 	return ret;
 }
 
@@ -139,10 +130,23 @@ static int
 on_pri_disable(struct iopf_dev *dev __rte_unused, void *ctx)
 {
 	struct accel *accel = ctx;
+
+	/* As with ATS. */
+	for (unsigned int i = 0; i < RTE_DIM(sids); i++)
+		smmuv3_model_dma_pri_disable(accel->dma[i]);
+	return 0;
+}
+
+static int
+on_pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
+{
+	struct accel *accel = ctx;
 	int ret = 0;
 
 	for (unsigned int i = 0; i < RTE_DIM(sids) && ret == 0; i++)
-		ret = smmuv3_model_dma_pri_disable(accel->dma[i]);
+		ret = smmuv3_model_dma_pri_enable(accel->dma[i], n / RTE_DIM(sids));
+	if (ret < 0)
+		on_pri_disable(dev, ctx);
 	return ret;
 }
 
@@ -154,6 +158,23 @@ on_pri_drained(struct iopf_dev *dev __rte_unused, void *ctx)
 
 	for (unsigned int i = 0; i < RTE_DIM(sids); i++)
 		drained = drained && smmuv3_model_dma_pri_drained(accel->dma[i]);
+	return drained;
+}
+
+/* On the thread that takes what is finished: nobody else waits for it now. */
+static bool
+on_pasid_drained(struct iopf_dev *dev __rte_unused, uint32_t pasid, void *ctx)
+{
+	struct smmuv3_model_done done[QUEUE_DEPTH];
+	struct accel *accel = ctx;
+	bool drained = true;
+
+	for (unsigned int i = 0; i < NB_QUEUES; i++) {
+		if (queues[i].pasid != pasid)
+			continue;
+		smmuv3_model_dma_poll(accel->dma[i], done, RTE_DIM(done));
+		drained = drained && smmuv3_model_dma_outstanding(accel->dma[i]) == 0;
+	}
 	return drained;
 }
 
@@ -223,7 +244,8 @@ open_device(struct accel *accel)
 		conf.pri_requests = PRI_REQUESTS;
 		conf.ops = (struct iopf_dev_ops){ .ats_enable = on_ats_enable,
 			.ats_disable = on_ats_disable, .pri_enable = on_pri_enable,
-			.pri_disable = on_pri_disable, .pri_drained = on_pri_drained };
+			.pri_disable = on_pri_disable, .pri_drained = on_pri_drained,
+			.pasid_drained = on_pasid_drained };
 		conf.ctx = accel;
 	}
 	accel->dev = iopf_dev_add(accel->smmu, &conf);
