@@ -146,7 +146,7 @@ divert(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 static inline bool
 held_full(const struct smmuv3_cmdq *q)
 {
-	return unlikely(q->divert & SMMUV3_DIVERT_PRI_RESP) && q->nb_held == q->max_held;
+	return unlikely(q->nb_held != 0) && q->nb_held == q->max_held;
 }
 
 static inline bool
@@ -337,17 +337,11 @@ smmuv3_cmdq_disown(struct smmuv3 *s)
 }
 
 bool
-smmuv3_cmdq_divert(struct smmuv3 *s, unsigned int divert)
+smmuv3_cmdq_flush(struct smmuv3 *s, uint64_t end)
 {
-	struct smmuv3_cmdq *q = &s->cmdq;
-	/* What came before is of the old side: sent before it begins, dropped before it ends. */
-	bool all = flush(q, UINT64_MAX);
-
-	doorbell(q);
-	if (!all && q->divert & ~divert & SMMUV3_DIVERT_RESUME)
-		return false;
-	q->divert = divert;
-	return true;
+	flush(&s->cmdq, end);
+	doorbell(&s->cmdq);
+	return !smmuv3_backlog_before(&s->cmdq.backlog, end);
 }
 
 bool
@@ -761,7 +755,8 @@ smmuv3_cmdq_off(struct smmuv3 *s)
 	ret = smmuv3_cmdq_own_wait(s);
 	if (ret < 0)
 		return ret;
-	smmuv3_cmdq_divert(s, SMMUV3_DIVERT_RESUME);
+	smmuv3_cmdq_flush(s, UINT64_MAX);
+	q->divert = SMMUV3_DIVERT_RESUME;
 	smmuv3_cmdq_disown(s);
 	drained = smmuv3_cmdq_drain(s);
 	ret = smmuv3_cmdq_own_wait(s);

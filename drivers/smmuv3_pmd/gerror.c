@@ -37,6 +37,7 @@
 
 #include <rte_cycles.h>
 
+#include "backlog.h"
 #include "smmuv3_pmd.h"
 
 #define MSI_ABORTS	(SMMUV3_GERROR_MSI_CMDQ_ABT | SMMUV3_GERROR_MSI_EVENTQ_ABT | \
@@ -165,7 +166,8 @@ reset_step(struct smmuv3 *s)
 		if (!smmuv3_cmdq_own(s))
 			return 0;
 		atomic_store_explicit(&s->priq.pause, true, memory_order_relaxed);
-		smmuv3_cmdq_divert(s, SMMUV3_DIVERT_RESUME | SMMUV3_DIVERT_PRI_RESP);
+		smmuv3_cmdq_flush(s, UINT64_MAX);
+		s->cmdq.divert = SMMUV3_DIVERT_RESUME | SMMUV3_DIVERT_PRI_RESP;
 		s->reset_pos = s->cmdq.tail;
 		smmuv3_cmdq_disown(s);
 		atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
@@ -194,12 +196,18 @@ reset_step(struct smmuv3 *s)
 		}
 		smmuv3_cmdq_disown(s);
 		smmuv3_count(&s->resets, 1);
+		s->reset_pos = UINT64_MAX;
 		s->reset = SMMUV3_STOPPED;
 		return IOPF_CHECK_TERMINATED;
 	case SMMUV3_STOPPED:
 		if (!smmuv3_cmdq_own(s))
 			return 0;
-		sent = smmuv3_cmdq_divert(s, SMMUV3_DIVERT_PRI_RESP);
+		/* The last answers to old stalls are in the backlog, and dropped as they leave it. */
+		if (s->reset_pos == UINT64_MAX)
+			s->reset_pos = smmuv3_backlog_end(&s->cmdq.backlog);
+		sent = smmuv3_cmdq_flush(s, s->reset_pos);
+		if (sent)
+			s->cmdq.divert = SMMUV3_DIVERT_PRI_RESP;
 		smmuv3_cmdq_disown(s);
 		if (!sent)
 			return later(s, "commands are not consumed");

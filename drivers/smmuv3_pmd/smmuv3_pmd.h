@@ -386,8 +386,8 @@ int smmuv3_cmdq_own_wait(struct smmuv3 *s);
 void smmuv3_cmdq_disown(struct smmuv3 *s);
 /* Consume what there is. -ETIMEDOUT, after a second. */
 int smmuv3_cmdq_drain(struct smmuv3 *s);
-/* From here on. False: stalls' old answers are left to be dropped, nothing changed. Owner. */
-bool smmuv3_cmdq_divert(struct smmuv3 *s, unsigned int divert);
+/* Move the backlog up to this position. True when all of that has left it. Owner. */
+bool smmuv3_cmdq_flush(struct smmuv3 *s, uint64_t end);
 /* Send the PRI_RESPs that were held back, and hold no more. False when some still are. Owner. */
 bool smmuv3_cmdq_unhold(struct smmuv3 *s);
 /* Fast: never waits for anybody. Order within the call is kept. */
