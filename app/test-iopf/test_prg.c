@@ -53,6 +53,7 @@ static struct {
 	char log[64];
 	uint32_t credits;
 	bool not_drained;
+	bool until_recovery;	/* not drained before one */
 	int fail;		/* what the operation fail_op returns */
 	char fail_op;
 } t;
@@ -113,7 +114,8 @@ pri_drained(struct iopf_dev *dev, void *ctx)
 	(void)dev;
 	(void)ctx;
 	note('d');
-	return !t.not_drained && iopf_domain_pending(t.domain) == 0;
+	return !t.not_drained && iopf_domain_pending(t.domain) == 0 &&
+		(!t.until_recovery || iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_RESETS) != 0);
 }
 
 static bool
@@ -899,6 +901,16 @@ pending_groups_are_answered_before_pri_is_drained(void **state)
 }
 
 static void
+who_waits_for_a_device_drives_a_recovery(void **state)
+{
+	(void)state;
+	t.until_recovery = true;
+	hw.check = IOPF_CHECK_TERMINATED;
+	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev2, 1));
+	t.until_recovery = false;
+}
+
+static void
 a_device_that_does_not_drain_stays_attached(void **state)
 {
 	(void)state;
@@ -1323,6 +1335,7 @@ static const struct CMUnitTest tests[] = {
 	T(ats_and_pri_go_on_after_the_iommu_and_off_before_it),
 	T(ats_and_pri_are_off_while_the_iommu_is_stopped),
 	T(pending_groups_are_answered_before_pri_is_drained),
+	T(who_waits_for_a_device_drives_a_recovery),
 	T(a_device_that_does_not_drain_stays_attached),
 	T(a_stop_does_not_wait_for_a_device_for_good),
 	T(after_a_response_failure_pri_is_restarted),

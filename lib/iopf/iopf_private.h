@@ -372,6 +372,16 @@ int iopf_pri_drain_pasid(struct iopf_attachment *attachment);
 /* Try to become the one who drains; never waits. */
 bool iopf_queue_own(struct iopf_queue *q);
 void iopf_queue_disown(struct iopf_queue *q);
+/*
+ * Who waits drains, where no poller runs: one that makes no pass for a while. Returns records.
+ * Errors of the IOMMU are looked at that way, too.
+ */
+struct iopf_stand_in {
+	uint32_t passes;
+	uint64_t since;
+};
+void iopf_stand_in_begin(const struct iopf_queue *q, struct iopf_stand_in *stand_in);
+unsigned int iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in);
 /* Everything the hardware had written when this was called has been read. */
 void iopf_queue_fence(struct iopf_queue *q);
 

@@ -133,32 +133,44 @@ queue_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 }
 
 void
+iopf_stand_in_begin(const struct iopf_queue *q, struct iopf_stand_in *stand_in)
+{
+	stand_in->passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
+	stand_in->since = rte_rdtsc();
+}
+
+unsigned int
+iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in)
+{
+	uint64_t patience = q->poller != NULL ? rte_get_tsc_hz() / STANDS_STILL : 0;
+	uint32_t passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
+	unsigned int n;
+
+	if (passes != stand_in->passes) {
+		iopf_stand_in_begin(q, stand_in);
+		return 0;
+	}
+	if (rte_rdtsc() - stand_in->since < patience)
+		return 0;
+	iopf_rcu_read_lock();
+	n = queue_pass(q, IOPF_MAX_BURST, 4);
+	iopf_rcu_read_unlock();
+	stand_in->passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
+	return n;
+}
+
+void
 iopf_queue_fence(struct iopf_queue *q)
 {
 	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
 	void *priv = q->iommu->priv;
 	uint64_t mark = ops->queue_mark(priv, q->id);
-	uint64_t patience = q->poller != NULL ? rte_get_tsc_hz() / STANDS_STILL : 0;
-	uint64_t since = rte_rdtsc();
-	uint32_t passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
+	struct iopf_stand_in stand_in;
 
-	while (!ops->queue_passed(priv, q->id, mark)) {
-		uint32_t now = atomic_load_explicit(&q->passes, memory_order_relaxed);
-		unsigned int n = 0;
-
-		/* Without a running poller the one who waits drains. */
-		if (now != passes) {
-			passes = now;
-			since = rte_rdtsc();
-		} else if (rte_rdtsc() - since >= patience) {
-			iopf_rcu_read_lock();
-			n = queue_pass(q, IOPF_MAX_BURST, 4);
-			iopf_rcu_read_unlock();
-			passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
-		}
-		if (n == 0)
+	iopf_stand_in_begin(q, &stand_in);
+	while (!ops->queue_passed(priv, q->id, mark))
+		if (iopf_stand_in(q, &stand_in) == 0)
 			ops->wait(priv);
-	}
 }
 
 /*

@@ -226,16 +226,21 @@ static int
 wait_drained(struct drain *d, uint64_t end)
 {
 	struct iopf_iommu *iommu = d->dev->iommu;
+	struct iopf_queue *q = &iommu->queues[IOPF_QUEUE_REQUESTS];
+	struct iopf_stand_in stand_in;
 
+	iopf_stand_in_begin(q, &stand_in);
 	while (!drained(d)) {
 		if (!serves(iommu))
 			return 0;
 		if ((int64_t)(rte_rdtsc() - end) >= 0)
 			return -ETIMEDOUT;
-		iopf_queue_fence(&iommu->queues[IOPF_QUEUE_REQUESTS]);
+		iopf_queue_fence(q);
 		if (d->answer)
 			answer_pending(d);
-		iommu->driver->ops.wait(iommu->priv);
+		/* Answers may wait for a recovery, which goes on in passes. */
+		if (iopf_stand_in(q, &stand_in) == 0)
+			iommu->driver->ops.wait(iommu->priv);
 	}
 	return 0;
 }
