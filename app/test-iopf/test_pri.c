@@ -1814,18 +1814,16 @@ groups_that_are_partial_when_their_pasid_moves_are_answered(void **state)
 		assert_int_equal(mv.ended, 0);
 		assert_int_equal(smmuv3_model_dma_pri_outstanding(mv.dma[0]), 8);
 		assert_int_equal(mmem_detach(mm.space, mv.f.dev, 1), 0);
-		assert_true(pcie_stat(&r, IOPF_IOMMU_STAT_ANSWERS) >= sent[i / 2] / 8 + 1);
+		assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_GROUPS), sent[i / 2] / 8 + 1);
+		assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_ANSWERS), sent[i / 2] / 8 + 1);
 		assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DISCARDED), 0);
-		if (!tells) {
-			/* What comes behind the answer was for its driver to stop. */
-			mv_next();
-			mv_close();
-			continue;
-		}
+		/* Where nobody tells, its answer may still be on the way; the attach is behind it. */
+		if (tells)
+			assert_int_equal(mv.ended, 1);
+		mv_next();
 		assert_int_equal(mv.ended, 1);
 		assert_int_equal(mv.status, SMMUV3_MODEL_ABORTED);
 		assert_int_equal(smmuv3_model_dma_pri_outstanding(mv.dma[0]), 0);
-		mv_next();
 		nothing_of_the_old_dma_is_in_the_new_space();
 		mv_close();
 	}

@@ -172,7 +172,7 @@ struct iopf_attachment {
 	struct iopf_domain *domain;
 	void *hw;			/* the driver's name for the domain */
 	uint32_t pasid;
-	bool cut;			/* its accesses abort; a detach has yet to come to its end */
+	_Atomic bool cut;		/* its accesses abort; a detach has yet to come to its end */
 	LIST_ENTRY(iopf_attachment) next;
 };
 

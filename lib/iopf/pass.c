@@ -306,7 +306,11 @@ call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fau
 		pass->run_requests += n;
 	iopf_trace_fault(q->iommu->id, head->sid, head->pasid, head->addr, head->perm);
 
-	if (domain->conf.handler != NULL)
+	/* A detach is under way: a device that got Success would go on in the next domain. */
+	if (unlikely(atomic_load_explicit(&attachment->cut, memory_order_relaxed) &&
+			head->flags & IOPF_FAULT_PAGE_REQUEST))
+		verdict = IOPF_ANSWER(IOPF_INVALID);
+	else if (domain->conf.handler != NULL)
 		verdict = domain->conf.handler(domain, &group, domain->conf.ctx);
 	else
 		verdict = IOPF_DEFER;
