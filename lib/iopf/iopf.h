@@ -331,9 +331,9 @@ struct iopf_dev_ops {
 	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
 
 	/*
-	 * For IOPF_PRI these are needed, all but the last. Switching on: the IOMMU allows ATS, ats_enable,
-	 * pri_enable. Off: pri_disable, wait until pri_drained, ats_disable, the IOMMU
-	 * forbids ATS.
+	 * For IOPF_PRI these are needed, all but the last. Switching on: the IOMMU allows ATS,
+	 * ats_enable, pri_enable. Off: pri_disable, wait until pri_drained, ats_disable, the
+	 * IOMMU forbids ATS.
 	 */
 	/** Use ATS, with an empty ATC. @p stu is log2 of the smallest translation unit. */
 	int (*ats_enable)(struct iopf_dev *dev, unsigned int stu, void *ctx);
@@ -392,7 +392,8 @@ int iopf_dev_remove(struct iopf_dev *dev);
  *
  * @return 0; -EINVAL (not IOPF_PRI); -ENOTCONN (its PRI is off: not attached, or not
  *   started); -ETIMEDOUT (a group of the device is not answered: a handler has it, or its Last
- *   never came; the log says which; answer it, or reset the device, then call this again); -EDEADLK in a handler; what the operations said.
+ *   never came; the log says which; answer it, or reset the device, then call this again);
+ *   -EDEADLK in a handler; what the operations said.
  */
 int iopf_dev_pri_restart(struct iopf_dev *dev);
 

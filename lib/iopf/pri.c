@@ -260,8 +260,8 @@ drain(struct iopf_dev *dev, bool answer, uint64_t end)
 				d.pending);
 	else
 		IOPF_LOG(ERR, "%s: does not drain: it waits for the answer to a page request group "
-				"whose Last never came; PRI is off now; reset the device and try "
-				"again", dev->name);
+				"whose Last never came, or whose answer was not taken; PRI is off "
+				"now; reset the device and try again", dev->name);
 	return ret;
 }
 
