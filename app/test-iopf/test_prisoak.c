@@ -128,6 +128,17 @@ submit(struct engine *e, enum smmuv3_model_op_type type, uint16_t slot)
 	}));
 }
 
+/*
+ * Detached since it was submitted. Or of a function that sends a Last twice, where another
+ * PASID of it was detached: the second one's answer, Invalid, meets the index's next group.
+ */
+static bool
+may_abort(const struct engine *e, const struct dma *d)
+{
+	return d->attached != e->attached || (t.detached > 0 &&
+			kinds[(e - t.engine) / NB_PASIDS].quirks == SMMUV3_MODEL_QUIRK_DUP_LAST);
+}
+
 /* False: all is done. */
 static bool
 one_engine(struct engine *e, enum smmuv3_model_op_type type)
@@ -139,7 +150,7 @@ one_engine(struct engine *e, enum smmuv3_model_op_type type)
 		uint16_t slot = (uint16_t)done[i].cookie;
 		struct dma *d = &e->op[slot];
 
-		if (done[i].status == SMMUV3_MODEL_ABORTED && d->attached != e->attached) {
+		if (done[i].status == SMMUV3_MODEL_ABORTED && may_abort(e, d)) {
 			t.aborted++;
 			submit(e, type, slot);
 			continue;
