@@ -133,7 +133,7 @@ if [ -z "$fast" ]; then
 		build-asan/app/test-iopf/test-iopf
 	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
 		-Ddefault_library=static
-	tests "tests, TSan" env TSAN_OPTIONS="exitcode=66" build-tsan/app/test-iopf/test-iopf
+	tests "tests, TSan" env TSAN_OPTIONS="exitcode=66 suppressions=$PWD/devtools/tsan.supp" build-tsan/app/test-iopf/test-iopf
 	step "guides and API reference" devtools/check-docs.sh
 fi
 
