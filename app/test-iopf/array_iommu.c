@@ -55,10 +55,11 @@ hw_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv
 	return 0;
 }
 
-static void
+static int
 hw_close(void *priv)
 {
 	(void)priv;
+	return 0;
 }
 
 static int
@@ -102,11 +103,12 @@ hw_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev)
 	return 0;
 }
 
-static void
+static int
 hw_dev_del(void *priv, void *dev)
 {
 	(void)priv;
 	(void)dev;
+	return 0;
 }
 
 static int
@@ -129,14 +131,15 @@ hw_domain_del(void *priv, void *domain)
 }
 
 static int
-hw_attach(void *priv, void *dev, uint32_t pasid, void *domain)
+hw_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment)
 {
-	(void)priv;
+	*attachment = NULL;
 	(void)dev;
 	(void)pasid;
 	(void)domain;
 	if (hw.fail_attach != 0)
 		return hw.fail_attach;
+	*attachment = priv;
 	hw.attached++;
 	if (hw.on_attach != NULL)
 		hw.on_attach(true);
@@ -144,11 +147,9 @@ hw_attach(void *priv, void *dev, uint32_t pasid, void *domain)
 }
 
 static int
-hw_detach(void *priv, void *dev, uint32_t pasid)
+hw_detach(void *priv, void *attachment)
 {
-	(void)priv;
-	(void)dev;
-	(void)pasid;
+	assert_ptr_equal(attachment, priv);
 	hw.attached--;
 	if (hw.on_attach != NULL)
 		hw.on_attach(false);
@@ -186,14 +187,15 @@ record(const struct iopf_inv *inv, unsigned int nb_inv, const struct iopf_answer
 	pthread_mutex_unlock(&hw.lock);
 }
 
-static void
+static uint16_t
 hw_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 {
 	(void)priv;
 	record(NULL, 0, answers, n);
+	return n;
 }
 
-static void
+static uint16_t
 hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
 		const struct iopf_answer *answers, uint16_t n)
 {
@@ -204,6 +206,7 @@ hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n
 	hw.posts++;
 	hw.posted_invs += n_inv;
 	record(inv, n_inv, answers, n);
+	return n;
 }
 
 static unsigned int

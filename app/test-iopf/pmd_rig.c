@@ -147,7 +147,7 @@ pmd_dev_up(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_
 	tr.root = (uintptr_t)p->root;
 	assert_int_equal(p->ops->dev_add(p->s, &conf, &p->dev), 0);
 	assert_int_equal(p->ops->domain_add(p->s, &tr, &p->domain), 0);
-	assert_int_equal(p->ops->attach(p->s, p->dev, pasid, p->domain), 0);
+	assert_int_equal(rig_attach(p->ops, p->s, p->dev, pasid, p->domain), 0);
 	p->dma = smmuv3_model_dma_create(p->m, &(struct smmuv3_model_dma_conf){
 		.sid = PMD_SID,
 		.has_ssid = pasid != IOPF_NO_PASID,
@@ -167,7 +167,7 @@ pmd_up(struct pmd *p, enum iopf_recover recover)
 void
 pmd_down(struct pmd *p, uint32_t pasid)
 {
-	assert_int_equal(p->ops->detach(p->s, p->dev, pasid), 0);
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, pasid), 0);
 	p->ops->domain_del(p->s, p->domain);
 	p->ops->dev_del(p->s, p->dev);
 	assert_int_equal(p->ops->stop(p->s), 0);

@@ -15,6 +15,7 @@
 
 #include <iopf_driver.h>
 
+#include "attach_rig.h"
 #include "smmuv3_model.h"
 #include "smmuv3_pmd.h"
 

@@ -15,6 +15,7 @@
 #include <rte_cycles.h>
 #include <rte_kvargs.h>
 
+#include "attach_rig.h"
 #include "lab_rig.h"
 #include "smmuv3_pmd.h"
 #include "test.h"
@@ -71,7 +72,7 @@ smmu_start(void)
 	conf.sids = &r.edu.sid;
 	assert_int_equal(r.ops->dev_add(r.s, &conf, &r.dev), 0);
 	assert_int_equal(r.ops->domain_add(r.s, &tr, &r.domain), 0);
-	assert_int_equal(r.ops->attach(r.s, r.dev, IOPF_NO_PASID, r.domain), 0);
+	assert_int_equal(rig_attach(r.ops, r.s, r.dev, IOPF_NO_PASID, r.domain), 0);
 }
 
 static int
@@ -82,7 +83,7 @@ smmu_down(void **state)
 	(void)state;
 	lab_edu_close(&r.edu);
 	if (r.dev != NULL) {
-		ret |= r.ops->detach(r.s, r.dev, IOPF_NO_PASID);
+		ret |= rig_detach(r.ops, r.s, r.dev, IOPF_NO_PASID);
 		r.ops->domain_del(r.s, r.domain);
 		r.ops->dev_del(r.s, r.dev);
 		lab_zone_free(&r.data);
@@ -207,9 +208,9 @@ test_a_linear_stream_table_is_used(void **state)
 	assert_int_equal(SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg), 0);
 	assert_int_equal(SMMUV3_GET(SMMUV3_STRTAB_CFG_LOG2SIZE, cfg), 8);
 	serve();
-	assert_int_equal(r.ops->detach(r.s, r.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(rig_detach(r.ops, r.s, r.dev, IOPF_NO_PASID), 0);
 	map();
-	assert_int_equal(r.ops->attach(r.s, r.dev, IOPF_NO_PASID, r.domain), 0);
+	assert_int_equal(rig_attach(r.ops, r.s, r.dev, IOPF_NO_PASID, r.domain), 0);
 	assert_int_equal(write_zero(), 0);
 }
 

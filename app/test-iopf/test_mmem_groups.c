@@ -72,7 +72,7 @@ overheard_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsig
 	return smmuv3_pmd.ops.invalidate(priv, domain, inv, n, done);
 }
 
-static void
+static uint16_t
 overheard_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
 		const struct iopf_answer *answers, uint16_t n)
 {
@@ -81,7 +81,7 @@ overheard_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uin
 		rig.after = inv[n_inv - 1];
 		assert_int_equal(n_inv, 1);
 	}
-	smmuv3_pmd.ops.answer_after(priv, domain, inv, n_inv, answers, n);
+	return smmuv3_pmd.ops.answer_after(priv, domain, inv, n_inv, answers, n);
 }
 
 static void

@@ -84,13 +84,13 @@ add_domain(struct pmd *p)
 static void
 attach(struct pmd *p, void *dev, uint32_t pasid, void *domain)
 {
-	assert_int_equal(p->ops->attach(p->s, dev, pasid, domain), 0);
+	assert_int_equal(rig_attach(p->ops, p->s, dev, pasid, domain), 0);
 }
 
 static void
 detach(struct pmd *p, void *dev, uint32_t pasid)
 {
-	assert_int_equal(p->ops->detach(p->s, dev, pasid), 0);
+	assert_int_equal(rig_detach(p->ops, p->s, dev, pasid), 0);
 }
 
 static struct smmuv3_model_dma *
@@ -678,10 +678,10 @@ test_a_domain_has_at_most_32_atcs(void **state)
 	other = add_domain(&p);
 	for (unsigned int round = 0; round < 3; round++) {
 		attach(&p, many, 1, domain);
-		assert_int_equal(p.ops->attach(p.s, many, 2, domain), -ENOSPC);
+		assert_int_equal(rig_attach(p.ops, p.s, many, 2, domain), -ENOSPC);
 		attach(&p, many, 2, other);
 		attach(&p, one, 3, domain);
-		assert_int_equal(p.ops->attach(p.s, one, 4, domain), -ENOSPC);
+		assert_int_equal(rig_attach(p.ops, p.s, one, 4, domain), -ENOSPC);
 		gone(&p, domain, VA);
 		gone(&p, other, VA);
 		detach(&p, many, 1);
@@ -693,9 +693,9 @@ test_a_domain_has_at_most_32_atcs(void **state)
 	/* And 1024 of all domains. */
 	for (unsigned int i = 0; i < SMMUV3_NB_ATCS - 1; i++)
 		atomic_store(&p.s->atcs[i].word, UINT64_MAX >> 8);
-	assert_int_equal(p.ops->attach(p.s, many, 1, domain), -ENOSPC);
+	assert_int_equal(rig_attach(p.ops, p.s, many, 1, domain), -ENOSPC);
 	attach(&p, one, 1, domain);
-	assert_int_equal(p.ops->attach(p.s, one, 2, domain), -ENOSPC);
+	assert_int_equal(rig_attach(p.ops, p.s, one, 2, domain), -ENOSPC);
 	detach(&p, one, 1);
 	for (unsigned int i = 0; i < SMMUV3_NB_ATCS; i++)
 		assert_int_equal(atomic_exchange(&p.s->atcs[i].word, 0) != 0,
@@ -747,13 +747,13 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	assert_false(reaches(&p, alive, VA));
 	assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
 	/* It stays so, for other PASIDs and over a restart, until all of it is detached. */
-	assert_int_equal(p.ops->attach(p.s, dev[0], 2, other), -EIO);
+	assert_int_equal(rig_attach(p.ops, p.s, dev[0], 2, other), -EIO);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_false(reaches(&p, dead, VA));
 	detach(&p, dev[0], 1);
 	/* Still dead: not attached. */
-	assert_int_equal(p.ops->attach(p.s, dev[0], 1, other), -EIO);
+	assert_int_equal(rig_attach(p.ops, p.s, dev[0], 1, other), -EIO);
 	smmuv3_model_dma_quirks(dead, 0, 0);
 	smmuv3_model_dma_reset(dead);
 	attach(&p, dev[0], 1, other);

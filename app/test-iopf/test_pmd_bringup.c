@@ -74,14 +74,14 @@ test_a_fault_is_served_on_every_kind_of_smmu(void **state)
 		pmd_serve(&p, PMD_VA + (1 << 20) + 16);
 
 		/* Detached: aborted, and nothing stalls. */
-		assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+		assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 		assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 
 		/* And attached again. */
-		assert_int_equal(p.ops->attach(p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
+		assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
 		pmd_serve(&p, PMD_VA + (2 << 20));
@@ -112,8 +112,8 @@ test_pasids_have_domains_of_their_own(void **state)
 				.choices = SMMUV3_MODEL_TORN_FETCH | SMMUV3_MODEL_STICKY_TLB });
 			assert_int_equal(p.ops->start(p.s), 0);
 			pmd_dev_up(&p, IOPF_STALL, sizes[i], last);
-			assert_int_equal(p.ops->attach(p.s, p.dev, 0, p.domain), -ERANGE);
-			assert_int_equal(p.ops->attach(p.s, p.dev, sizes[i], p.domain), -ERANGE);
+			assert_int_equal(rig_attach(p.ops, p.s, p.dev, 0, p.domain), -ERANGE);
+			assert_int_equal(rig_attach(p.ops, p.s, p.dev, sizes[i], p.domain), -ERANGE);
 			pmd_serve(&p, PMD_VA);
 
 			/* Nothing for untagged traffic, then a domain that maps nothing. */
@@ -139,7 +139,7 @@ test_pasids_have_domains_of_their_own(void **state)
 				}
 				if (round == 0) {
 					assert_int_equal(event.reason, IOPF_REASON_CONFIG);
-					assert_int_equal(p.ops->attach(p.s, p.dev, IOPF_NO_PASID,
+					assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID,
 							domain), 0);
 				} else {
 					assert_int_equal(event.flags, IOPF_EVENT_STALL);
@@ -150,7 +150,7 @@ test_pasids_have_domains_of_their_own(void **state)
 				assert_int_equal(smmuv3_model_dma_poll(other, &done, 1), 1);
 				assert_int_equal(done.status, SMMUV3_MODEL_ABORTED);
 			}
-			assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+			assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 			p.ops->domain_del(p.s, domain);
 
 			/* The other PASID is not touched by that. */
@@ -179,9 +179,9 @@ test_one_device_may_have_many_streams(void **state)
 	for (i = 0; i < RTE_DIM(sids); i++)
 		sids[i] = 1000 + 37 * i;
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
-	assert_int_equal(p.ops->attach(p.s, dev, 3, p.domain), 0);
+	assert_int_equal(rig_attach(p.ops, p.s, dev, 3, p.domain), 0);
 	/* This one stays, so that the STEs do. */
-	assert_int_equal(p.ops->attach(p.s, dev, 2, p.domain), 0);
+	assert_int_equal(rig_attach(p.ops, p.s, dev, 2, p.domain), 0);
 	for (unsigned int round = 0; round < 2; round++) {
 		for (i = 0; i < RTE_DIM(sids); i++) {
 			struct smmuv3_model_done done = { .cookie = 0 };
@@ -199,9 +199,9 @@ test_one_device_may_have_many_streams(void **state)
 			smmuv3_model_dma_destroy(dma);
 		}
 		if (round == 0)
-			assert_int_equal(p.ops->detach(p.s, dev, 3), 0);
+			assert_int_equal(rig_detach(p.ops, p.s, dev, 3), 0);
 	}
-	assert_int_equal(p.ops->detach(p.s, dev, 2), 0);
+	assert_int_equal(rig_detach(p.ops, p.s, dev, 2), 0);
 	p.ops->dev_del(p.s, dev);
 	pmd_down(&p, IOPF_NO_PASID);
 }
@@ -232,11 +232,11 @@ test_devices_can_be_attached_before_start_and_survive_a_restart(void **state)
 		assert_int_equal(p.ops->start(p.s), 0);
 		pmd_serve(&p, PMD_VA);
 		assert_int_equal(p.ops->stop(p.s), 0);
-		assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+		assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 		assert_int_equal(p.ops->start(p.s), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-		assert_int_equal(p.ops->attach(p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
+		assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 		pmd_down(&p, IOPF_NO_PASID);
 	}
 }
@@ -282,7 +282,7 @@ test_removing_a_device_ends_its_stalls(void **state)
 	pmd_up(&p, IOPF_STALL);
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
 	pmd_event(&p, &event);
-	assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 	p.ops->dev_del(p.s, p.dev);
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
@@ -553,7 +553,7 @@ test_service_failure_mode_is_reported(void **state)
 	pmd_step(&p);
 	assert_true(p.ops->check(p.s) & IOPF_CHECK_DEAD);
 	assert_true(p.ops->check(p.s) & IOPF_CHECK_DEAD);
-	assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 	p.ops->domain_del(p.s, p.domain);
 	p.ops->dev_del(p.s, p.dev);
 	assert_int_equal(p.ops->stop(p.s), 0);
@@ -650,13 +650,13 @@ test_a_detached_pasid_does_not_use_the_tlb_of_others(void **state)
 		pmd_up(&p, recover_of(&p));
 		c.recover = recover_of(&p);
 		assert_int_equal(p.ops->dev_add(p.s, &c, &other), 0);
-		assert_int_equal(p.ops->attach(p.s, other, 1, p.domain), 0);
-		assert_int_equal(p.ops->attach(p.s, other, 2, p.domain), 0);
+		assert_int_equal(rig_attach(p.ops, p.s, other, 1, p.domain), 0);
+		assert_int_equal(rig_attach(p.ops, p.s, other, 2, p.domain), 0);
 		detached = smmuv3_model_dma_create(p.m, &(struct smmuv3_model_dma_conf){
 			.sid = sid, .has_ssid = true, .ssid = 1 });
 		pmd_map(&p, PMD_VA, pmd_alloc(&p, (size_t)1 << p.granule_log2,
 				(size_t)1 << p.granule_log2));
-		assert_int_equal(p.ops->detach(p.s, other, 1), 0);
+		assert_int_equal(rig_detach(p.ops, p.s, other, 1), 0);
 		pmd_write(&p, PMD_VA, &byte, 1);
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
 		assert_int_equal(smmuv3_model_dma_submit(detached, &(struct smmuv3_model_op){
@@ -667,7 +667,7 @@ test_a_detached_pasid_does_not_use_the_tlb_of_others(void **state)
 		while (p.ops->poll(p.s, 0, &event, 1) > 0)
 			assert_int_equal(kind, SMMUV3_STALL_MODEL_FORCED);
 		smmuv3_model_dma_destroy(detached);
-		assert_int_equal(p.ops->detach(p.s, other, 2), 0);
+		assert_int_equal(rig_detach(p.ops, p.s, other, 2), 0);
 		p.ops->dev_del(p.s, other);
 		pmd_down(&p, IOPF_NO_PASID);
 	}
@@ -691,13 +691,13 @@ test_an_asid_comes_back_clean(void **state)
 		pmd_serve(&p, PMD_VA);
 		asid = ((struct smmuv3_domain *)p.domain)->asid;
 		tr = ((struct smmuv3_domain *)p.domain)->tr;
-		assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+		assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 		p.ops->domain_del(p.s, p.domain);
 		p.root = pmd_alloc(&p, 4096, 4096);
 		tr.root = (uintptr_t)p.root;
 		assert_int_equal(p.ops->domain_add(p.s, &tr, &p.domain), 0);
 		assert_int_equal(((struct smmuv3_domain *)p.domain)->asid, asid);
-		assert_int_equal(p.ops->attach(p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
+		assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 		pmd_write(&p, PMD_VA, &byte, 1);
 		pmd_event(&p, &event);
 		assert_int_equal(event.reason, IOPF_REASON_TRANSLATION);

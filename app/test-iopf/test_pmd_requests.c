@@ -77,8 +77,8 @@ setup_conf(struct pri *r, const struct smmuv3_model_conf *conf, const struct fns
 	assert_int_equal(r->p.ops->start(r->p.s), 0);
 	r->p.prg_pasid = fns->prg_pasid;
 	pmd_dev_up(&r->p, IOPF_PRI, 4, 1);
-	assert_int_equal(r->p.ops->attach(r->p.s, r->p.dev, 2, r->p.domain), 0);
-	assert_int_equal(r->p.ops->attach(r->p.s, r->p.dev, IOPF_NO_PASID, r->p.domain), 0);
+	assert_int_equal(rig_attach(r->p.ops, r->p.s, r->p.dev, 2, r->p.domain), 0);
+	assert_int_equal(rig_attach(r->p.ops, r->p.s, r->p.dev, IOPF_NO_PASID, r->p.domain), 0);
 	for (unsigned int i = 0; i < NB_FNS; i++) {
 		r->fns[i] = smmuv3_model_dma_create(r->p.m, &(struct smmuv3_model_dma_conf){
 			.sid = PMD_SID,
@@ -122,8 +122,8 @@ teardown(struct pri *r)
 	smmuv3_model_dma_ats_disable(r->fns[0]);
 	for (unsigned int i = 0; i < NB_FNS; i++)
 		smmuv3_model_dma_destroy(r->fns[i]);
-	assert_int_equal(r->p.ops->detach(r->p.s, r->p.dev, 2), 0);
-	assert_int_equal(r->p.ops->detach(r->p.s, r->p.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(rig_detach(r->p.ops, r->p.s, r->p.dev, 2), 0);
+	assert_int_equal(rig_detach(r->p.ops, r->p.s, r->p.dev, IOPF_NO_PASID), 0);
 	pmd_down(&r->p, 1);
 }
 

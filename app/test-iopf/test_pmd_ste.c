@@ -202,10 +202,10 @@ test_attach_and_detach_under_dma_are_whole(void **state)
 		for (i = 0; i < 200; i++) {
 			pmd_write(&p, PMD_VA, buf, sizeof(buf));
 			smmuv3_model_step(p.m, 1 + i % 5);
-			assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+			assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 			pmd_write(&p, PMD_VA, buf, sizeof(buf));
 			smmuv3_model_step(p.m, 1 + i % 3);
-			assert_int_equal(p.ops->attach(p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
+			assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 			while (p.ops->poll(p.s, 0, &event, 1) == 1) {
 				/* A torn entry would be illegal. */
 				assert_int_not_equal(event.raw_id, SMMUV3_C_BAD_STE);
@@ -250,12 +250,12 @@ test_entries_are_what_the_architecture_says(void **state)
 			UINT64_C(0xf) << 44 | (uint64_t)domain.asid << 48);
 	assert_int_equal(cd->dw[1], (uintptr_t)p.root);
 	assert_int_equal(cd->dw[3], 0xff);
-	assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 	assert_int_equal(ste->dw[0], 1);
 	/* EPD0, A; neither S nor R. */
 	assert_int_equal(cd->dw[0] & (UINT64_C(1) << 14 | UINT64_C(7) << 44),
 			UINT64_C(1) << 14 | UINT64_C(4) << 44);
-	assert_int_equal(p.ops->attach(p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
+	assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 	pmd_down(&p, IOPF_NO_PASID);
 
 	/* S1STALLD where nothing shall stall, unless it is illegal there; CD.S clear. */

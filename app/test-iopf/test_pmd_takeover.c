@@ -136,7 +136,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 			__lsan_enable();
 		dead = p.s;
 		if (!died) {
-			p.ops->detach(p.s, p.dev, IOPF_NO_PASID);
+			rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID);
 			p.ops->domain_del(p.s, p.domain);
 			p.ops->dev_del(p.s, p.dev);
 			pmd_done(&p);
@@ -336,7 +336,7 @@ check_close(const char *keys, bool was_running, bool was_blocked, bool blocked)
 	reopen(&p, keys);
 	pmd_up(&p, IOPF_STALL);
 	pmd_serve(&p, PMD_VA);
-	assert_int_equal(p.ops->detach(p.s, p.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 	p.ops->domain_del(p.s, p.domain);
 	p.ops->dev_del(p.s, p.dev);
 	assert_int_equal(p.ops->stop(p.s), 0);

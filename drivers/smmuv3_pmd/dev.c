@@ -126,7 +126,7 @@ smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
 	return 0;
 }
 
-void
+int
 smmuv3_dev_del(void *priv, void *handle)
 {
 	static const struct smmuv3_ste none;
@@ -144,6 +144,7 @@ smmuv3_dev_del(void *priv, void *handle)
 	}
 	write_stes(s, dev, &none);
 	dev_free(s, dev);
+	return 0;
 }
 
 int
@@ -199,21 +200,29 @@ ssid_of(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
 }
 
 int
-smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain)
+smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain, void **attachment)
 {
 	struct smmuv3_dev *dev = dev_handle;
+	struct smmuv3_attachment *a;
 	struct smmuv3 *s = priv;
 	int ssid, ret;
 	bool first;
 
+	*attachment = NULL;
 	ssid = ssid_of(s, dev, pasid);
 	if (ssid < 0)
 		return ssid;
+	a = malloc(sizeof(*a));
+	if (a == NULL)
+		return -ENOMEM;
+	*a = (struct smmuv3_attachment){ .dev = dev, .ssid = ssid };
 	first = dev->nb_attached == 0;
 	if (dev->pri) {
 		ret = smmuv3_atc_add(s, dev, ssid, domain);
-		if (ret < 0)
+		if (ret < 0) {
+			free(a);
 			return ret;
+		}
 	}
 	ret = smmuv3_cd_install(s, dev, ssid, domain);
 	if (ret == 0 && first)
@@ -226,23 +235,24 @@ smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain)
 		smmuv3_cd_terminate(s, dev, ssid);
 		if (dev->pri)
 			smmuv3_atc_del(s, dev, ssid);
+		free(a);
 		return ret;
 	}
 	dev->nb_attached++;
+	*attachment = a;
 	return 0;
 }
 
 int
-smmuv3_detach(void *priv, void *dev_handle, uint32_t pasid)
+smmuv3_detach(void *priv, void *attachment)
 {
-	struct smmuv3_dev *dev = dev_handle;
+	struct smmuv3_attachment *a = attachment;
+	struct smmuv3_dev *dev = a->dev;
+	uint32_t ssid = a->ssid;
 	struct smmuv3 *s = priv;
-	int ssid, ret;
 	bool last;
+	int ret;
 
-	ssid = ssid_of(s, dev, pasid);
-	if (ssid < 0)
-		return ssid;
 	last = dev->nb_attached == 1;
 	ret = smmuv3_cd_terminate(s, dev, ssid);
 	if (ret == 0 && last)
@@ -257,5 +267,6 @@ smmuv3_detach(void *priv, void *dev_handle, uint32_t pasid)
 		smmuv3_atc_del(s, dev, ssid);
 	}
 	dev->nb_attached--;
+	free(a);
 	return 0;
 }

@@ -167,7 +167,7 @@ answer_cmd(const struct iopf_answer *a)
 			a->code != IOPF_SUCCESS && a->code != IOPF_RAZWI);
 }
 
-void
+uint16_t
 smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
@@ -178,6 +178,7 @@ smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 			cmds[k] = answer_cmd(&answers[i + k]);
 		smmuv3_cmdq_post(priv, cmds, k);
 	}
+	return n;
 }
 
 /*
@@ -186,7 +187,7 @@ smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
  * command for each range, or one for all, and at most one ATC_INV for each ATC: backlog.h
  * counts with that.
  */
-void
+uint16_t
 smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16_t n_inv,
 		const struct iopf_answer *answers, uint16_t n)
 {
@@ -215,4 +216,5 @@ smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16
 		smmuv3_cmdq_post(priv, cmds, used);
 	if (n > first)
 		smmuv3_answer(priv, &answers[first], n - first);
+	return n;
 }

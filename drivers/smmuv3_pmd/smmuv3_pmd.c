@@ -220,11 +220,12 @@ fail:
 	return ret;
 }
 
-static void
+static int
 pmd_close(void *priv)
 {
 	smmuv3_hand_back(priv);
 	close_all(priv);
+	return 0;
 }
 
 static int

@@ -261,6 +261,12 @@ struct smmuv3_dev {
 	uint32_t sids[];
 };
 
+/* A (device, SubstreamID) that uses a domain. */
+struct smmuv3_attachment {
+	struct smmuv3_dev *dev;
+	uint32_t ssid;
+};
+
 struct smmuv3_domain {
 	struct iopf_translation tr;
 	uint16_t asid;
@@ -520,11 +526,11 @@ int smmuv3_translation_check(const struct smmuv3 *s, const struct iopf_translati
 
 /* dev.c */
 int smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev);
-void smmuv3_dev_del(void *priv, void *dev);
+int smmuv3_dev_del(void *priv, void *dev);
 int smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **domain);
 void smmuv3_domain_del(void *priv, void *domain);
-int smmuv3_attach(void *priv, void *dev, uint32_t pasid, void *domain);
-int smmuv3_detach(void *priv, void *dev, uint32_t pasid);
+int smmuv3_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment);
+int smmuv3_detach(void *priv, void *attachment);
 
 /* inval.c */
 /* Commands for one range into cmds[], at most max; 0 when it takes more. */
@@ -532,8 +538,8 @@ unsigned int smmuv3_inv_cmds(const struct smmuv3 *s, const struct smmuv3_domain 
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);
 int smmuv3_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 		unsigned int *done);
-void smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n);
-void smmuv3_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
+uint16_t smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n);
+uint16_t smmuv3_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
 		const struct iopf_answer *answers, uint16_t n);
 
 #endif /* SMMUV3_PMD_H */

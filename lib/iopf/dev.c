@@ -160,7 +160,11 @@ iopf_dev_remove(struct iopf_dev *dev)
 			return ret;
 	}
 	pthread_mutex_lock(&iommu->lock);
-	iommu->driver->ops.dev_del(iommu->priv, dev->priv);
+	ret = iommu->driver->ops.dev_del(iommu->priv, dev->priv);
+	if (ret < 0) {
+		pthread_mutex_unlock(&iommu->lock);
+		return iopf_ret(ret);
+	}
 	if (atomic_load(&iommu->started) && !atomic_load(&iommu->dead))
 		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
 			iopf_queue_fence(&iommu->queues[i]);

@@ -185,7 +185,7 @@ cut(struct iopf_iommu *iommu, struct iopf_attachment *attachment)
 	/* ATS is off at the device before the IOMMU forbids it. */
 	ret = iopf_dev_attached(dev) ? 0 : iopf_pri_down(dev);
 	if (ret == 0)
-		ret = iommu->driver->ops.detach(iommu->priv, dev->priv, attachment->pasid);
+		ret = iommu->driver->ops.detach(iommu->priv, attachment->priv);
 	if (ret < 0) {
 		attachment->cut = false;
 		return ret;
@@ -229,11 +229,12 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	ret = table_fill(iommu, attachment);
 	if (ret < 0)
 		goto put;
-	ret = iommu->driver->ops.attach(iommu->priv, dev->priv, pasid, attachment->hw);
+	ret = iommu->driver->ops.attach(iommu->priv, dev->priv, pasid, attachment->hw,
+			&attachment->priv);
 	if (ret == 0) {
 		ret = iopf_pri_up(dev);
 		if (ret < 0)
-			iommu->driver->ops.detach(iommu->priv, dev->priv, pasid);
+			iommu->driver->ops.detach(iommu->priv, attachment->priv);
 	}
 	if (ret < 0) {
 		table_clear(iommu, attachment);

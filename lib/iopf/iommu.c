@@ -368,6 +368,7 @@ int
 iopf_iommu_close(struct iopf_iommu *iommu)
 {
 	const char *busy = NULL;
+	int ret;
 
 	if (iommu == NULL)
 		return 0;
@@ -390,10 +391,13 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 	}
 	atomic_store(&iommus[iommu->id], NULL);
 	iopf_rcu_synchronize();
-	iommu->driver->ops.close(iommu->priv);
-	iommu_free(iommu);
+	ret = iommu->driver->ops.close(iommu->priv);
+	if (ret == 0)
+		iommu_free(iommu);
+	else
+		atomic_store_explicit(&iommus[iommu->id], iommu, memory_order_release);
 	pthread_mutex_unlock(&registry_lock);
-	return 0;
+	return iopf_ret(ret);
 }
 
 int

@@ -612,8 +612,9 @@ enum iopf_iommu_stat {
 					  * dropped */
 	IOPF_IOMMU_STAT_CUT,		/**< page requests beyond a group's size or without a slot:
 					  * left out, the device asks again */
+	IOPF_IOMMU_STAT_ANSWERS_LOST,	/**< answers that the driver could not give */
 };
-#define IOPF_NB_IOMMU_STATS 18
+#define IOPF_NB_IOMMU_STATS 19
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
 uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
 

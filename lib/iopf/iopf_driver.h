@@ -10,19 +10,20 @@
  *
  * A driver is a struct iopf_driver given to iopf_driver_register() by a
  * constructor (IOPF_DRIVER), linked whole or loaded with EAL's -d. The library
- * has checked arguments, states and capabilities before it calls, and does not
- * call two control operations of one IOMMU at a time (dma_map and dma_unmap count
- * among themselves only). The four fast operations poll, answer, answer_after and
- * check must take no lock, allocate nothing, make no system call and loop only
- * within bounds.
+ * has checked arguments, states and capabilities before it calls. The four fast
+ * operations poll, answer, answer_after and check must take no lock, allocate
+ * nothing, make no system call and loop only within bounds. (A driver whose queues
+ * are file descriptors cannot avoid the system call; its guide says so.)
  *
  * A driver turns what its queues hold into struct iopf_event, and struct
  * iopf_answer into commands. It owns the device tables and address space ids.
  *
  *	poll	 reads up to n records, publishes the consumer index once, and only
  *		 then returns: the entries are free before any answer is sent.
- *	answer	 takes all it is given, always: its own backlog is as large as
- *		 max_stalls and request_queue_size need. One producer index store per call.
+ *	answer	 returns how many it took. A driver with a command queue takes all: its
+ *		 backlog is as large as max_stalls and request_queue_size need, and it
+ *		 stores the producer index once per call. An answer that was not taken
+ *		 cannot be given any more (the device is gone); the library counts it.
  *	check	 is called at least every millisecond by the poller: error state.
  *
  * Page requests are events of queue IOPF_QUEUE_REQUESTS. When requests were lost
@@ -36,8 +37,24 @@
  * finds ATS off at the device when it takes the last one. invalidate and answer_after
  * include the ATCs of the devices that the domain is attached to.
  *
- * Threads. poll of one queue: one thread at a time. answer, answer_after,
- * invalidate, queue_mark, queue_passed, wait: any thread, concurrently.
+ * An attachment is an object of the driver's, made by attach and released by the
+ * detach that returns 0. A detach that fails has stopped somewhere between "still
+ * translates" and "released"; it can be called again and goes on from there. An
+ * attach that fails half-way may leave an attachment too: the library then detaches
+ * it until that succeeds. Until then the attachment holds all that the IOMMU may
+ * still use: the domain with its address space id, the device's tables, its ATCs.
+ * In the same way dev_del and close keep what they could not release, and can be
+ * called again.
+ *
+ * Threads.
+ *   - poll of one queue: one thread at a time.
+ *   - answer, answer_after, invalidate, queue_mark, queue_passed, wait: any thread,
+ *     concurrently.
+ *   - dev_del, attach, detach: one thread at a time for each device; threads of
+ *     different devices call them concurrently, also while the IOMMU starts or stops.
+ *     No such call may wait for another device's.
+ *   - dev_add, domain_add, domain_del, dma_map, dma_unmap: any thread, concurrently.
+ *   - configure, start, stop, idle, close: one thread at a time for each IOMMU.
  */
 
 #include <rte_common.h>
@@ -100,10 +117,18 @@ struct iopf_driver_ops {
 	 * @param[out] info filled, except driver.
 	 */
 	int (*open)(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv);
-	void (*close)(void *priv);
+	/**
+	 * Release all. -EBUSY: the IOMMU has not acknowledged that it is off and may use its
+	 * memory; nothing was released, and stop() followed by close() can be tried again.
+	 */
+	int (*close)(void *priv);
 	int (*configure)(void *priv, const struct iopf_iommu_conf *conf);
 	int (*start)(void *priv);
-	/** DMA is blocked, all stalls terminated, all queues off when it returns. */
+	/**
+	 * DMA is blocked, all stalls terminated, all queues off when it returns 0. After an
+	 * error the IOMMU may still translate: invalidate() fails while it does, and stop() can
+	 * be called again.
+	 */
 	int (*stop)(void *priv);
 
 	int (*dma_map)(void *priv, void *ptr, size_t len, uint64_t *addr);
@@ -111,23 +136,35 @@ struct iopf_driver_ops {
 
 	/** A device's streams abort until something is attached. */
 	int (*dev_add)(void *priv, const struct iopf_dev_conf *conf, void **dev);
-	/** Nothing is attached. Its stalls have ended when it returns. */
-	void (*dev_del)(void *priv, void *dev);
+	/**
+	 * Nothing is attached. Its stalls have ended when it returns 0. After an error the device
+	 * is as before, its accesses abort, and dev_del can be called again.
+	 */
+	int (*dev_del)(void *priv, void *dev);
 
 	int (*domain_add)(void *priv, const struct iopf_translation *translation, void **domain);
 	void (*domain_del)(void *priv, void *domain);
 
-	int (*attach)(void *priv, void *dev, uint32_t pasid, void *domain);
-	/** When it returns no access of (dev, pasid) succeeds or stalls any more. */
-	int (*detach)(void *priv, void *dev, uint32_t pasid);
+	/**
+	 * @param[out] attachment its handle. After an error NULL, or what detach has to be called
+	 *   for until it succeeds.
+	 */
+	int (*attach)(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment);
+	/**
+	 * When it returns 0 no access of the attachment succeeds or stalls any more, no
+	 * translation of it is cached, and the handle is released. After an error (-ETIMEDOUT,
+	 * -EIO) the handle is valid, and detach can be called again.
+	 */
+	int (*detach)(void *priv, void *attachment);
 
 	uint16_t (*poll)(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n);
-	void (*answer)(void *priv, const struct iopf_answer *answers, uint16_t n);
+	/** Returns how many of the answers it took, from the first on. */
+	uint16_t (*answer)(void *priv, const struct iopf_answer *answers, uint16_t n);
 	/**
 	 * Behind a completed synchronisation of n_inv (at most 64) invalidations, without
-	 * waiting. n may be 0. At most one for each event of the burst.
+	 * waiting. n may be 0. At most one for each event of the burst. Returns as answer does.
 	 */
-	void (*answer_after)(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
+	uint16_t (*answer_after)(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
 			const struct iopf_answer *answers, uint16_t n);
 	/** Returns IOPF_CHECK_*; recovers what it can. */
 	unsigned int (*check)(void *priv);

@@ -170,7 +170,8 @@ struct iopf_dev {
 struct iopf_attachment {
 	struct iopf_dev *dev;
 	struct iopf_domain *domain;
-	void *hw;			/* the driver's name for the domain */
+	void *hw;			/* the driver's handle for the domain */
+	void *priv;			/* the driver's handle for the attachment; NULL: detached */
 	uint32_t pasid;
 	_Atomic bool cut;		/* its accesses abort; a detach has yet to come to its end */
 	LIST_ENTRY(iopf_attachment) next;

@@ -45,15 +45,18 @@ pass_flush(struct iopf_pass *pass)
 	struct iopf_queue *q = pass->queue;
 	struct iopf_iommu *iommu = q->iommu;
 	const struct iopf_driver_ops *ops = &iommu->driver->ops;
-	unsigned int n = pass->nb_answers + pass->nb_after + pass->nb_retries;
+	unsigned int n = pass->nb_answers + pass->nb_after + pass->nb_retries, lost = 0;
 
 	if (pass->nb_answers != 0)
-		ops->answer(iommu->priv, pass->answers, pass->nb_answers);
+		lost = pass->nb_answers - ops->answer(iommu->priv, pass->answers,
+				pass->nb_answers);
 	if (pass->nb_inv != 0 || pass->nb_after != 0) {
-		ops->answer_after(iommu->priv, pass->after_hw, pass->inv, pass->nb_inv,
-				pass->after, pass->nb_after);
+		lost += pass->nb_after - ops->answer_after(iommu->priv, pass->after_hw, pass->inv,
+				pass->nb_inv, pass->after, pass->nb_after);
 		pass->nb_posts++;
 	}
+	if (unlikely(lost != 0))
+		iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, lost);
 	for (unsigned int i = 0; i < pass->nb_retries; i++)
 		iopf_dev_retry(pass->retries[i].dev, &pass->retries[i].retry);
 	if (n != 0)

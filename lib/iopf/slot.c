@@ -191,16 +191,17 @@ answer_one(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
 {
 	struct iopf_iommu *iommu = q->iommu;
 	struct iopf_domain *domain = copy->attachment->domain;
+	uint16_t taken = 1;
 
 	if (copy->flags & IOPF_FAULT_PAGE_REQUEST) {
 		copy->answer.page_request = true;
 		copy->answer.pasid = iopf_answer_pasid(iommu, copy->attachment->dev,
 				copy->answer.pasid);
 		copy->answer.code = code;
-		iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
+		taken = iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
 	} else if (copy->flags & IOPF_FAULT_STALLED) {
 		copy->answer.code = code;
-		iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
+		taken = iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
 	} else {
 		const struct iopf_retry retry = {
 			.addr = copy->addr,
@@ -212,6 +213,8 @@ answer_one(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
 
 		iopf_dev_retry(copy->attachment->dev, &retry);
 	}
+	if (unlikely(taken == 0))
+		iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, 1);
 	iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
 	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
 	iopf_domain_count(domain, code_stat[code], 1);

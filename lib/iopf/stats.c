@@ -80,6 +80,7 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 		[IOPF_IOMMU_STAT_AGED] = "requests_aged",
 		[IOPF_IOMMU_STAT_DUPLICATES] = "requests_duplicate",
 		[IOPF_IOMMU_STAT_CUT] = "requests_cut",
+		[IOPF_IOMMU_STAT_ANSWERS_LOST] = "answers_lost",
 	};
 
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef ATTACH_RIG_H
+#define ATTACH_RIG_H
+
+/*
+ * The driver's attach and detach by (device, PASID), for tests that call its operations
+ * themselves: the handles are kept here. Threads of different devices may call them
+ * concurrently.
+ */
+
+#include <stdint.h>
+
+#include <iopf_driver.h>
+
+int rig_attach(const struct iopf_driver_ops *ops, void *s, void *dev, uint32_t pasid, void *domain);
+/* -ENOENT: not attached. After another error the handle is kept for the next call. */
+int rig_detach(const struct iopf_driver_ops *ops, void *s, void *dev, uint32_t pasid);
+
+#endif /* ATTACH_RIG_H */
