@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright(c) 2026 The iopf authors
+"""Count the instructions of the library and driver for each kind of fault.
+
+insn-guard.py [--update] [BUILD_DIR]: runs insn-guard under callgrind and compares with
+devtools/insn-guard/figures.txt. A figure that differs by more than the tolerance fails,
+also when it became smaller: --update records what is counted now, and the diff belongs
+to the commit that changed it. Figures are of one compiler; with another all is skipped.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "devtools/insn-guard/figures.txt"
+TOLERANCE = 0.03
+TIMES = 256
+
+HEADER = """\
+# Instructions per fault, counted by devtools/insn-guard.py (see there).
+# stall: one at a time; stall-burst: one of 32 in a burst; group: eight page requests;
+# deferred: on the poll core; worker: the same fault on the worker; unmap: one page.
+"""
+
+
+class Trouble(Exception):
+    """What stands in the way of counting."""
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def build_of(build, program):
+    """The line that says what the figures are of."""
+    options = json.loads(output("meson", "introspect", "--buildoptions", str(build)))
+    options = {o["name"]: o["value"] for o in options}
+    sanitize = options["b_sanitize"]
+    return (f"{output(program, '--compiler').strip()}, {platform.machine()}, "
+            f"{options['buildtype']}"
+            + ("" if sanitize in ("none", []) else f", sanitizer {sanitize}"))
+
+
+def read_figures():
+    figures, build = {}, None
+    for line in FIGURES.read_text().splitlines():
+        if line.startswith("build: "):
+            build = line[len("build: "):]
+        elif line and not line.startswith("#"):
+            name, value = line.split()
+            figures[name] = float(value)
+    return build, figures
+
+
+def count(program, name):
+    command = ["valgrind", "--tool=callgrind", "--collect-atstart=no",
+               "--callgrind-out-file=/dev/null", str(program), name, str(TIMES)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False,
+                          env={**os.environ, "LC_ALL": "C"})
+    collected = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode != 0 or collected is None:
+        raise Trouble(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    return int(collected.group(1)) / int(done.stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", nargs="?", default=ROOT / "build", type=pathlib.Path)
+    parser.add_argument("--update", action="store_true", help="record what is counted now")
+    args = parser.parse_args()
+
+    program = args.build / "devtools/insn-guard/insn-guard"
+    if not program.exists():
+        raise Trouble(f"{program} is not there: install valgrind (devtools/deps.sh check), "
+                      f"then ninja -C {args.build}; a build configured without valgrind needs "
+                      f"meson setup --reconfigure {args.build}")
+    build = build_of(args.build, program)
+    names = output(program, "--list").split()
+    recorded_build, recorded = read_figures() if FIGURES.exists() else (None, {})
+    if not args.update and build != recorded_build:
+        print(f"skipped: figures are of {recorded_build}, this build is of {build}")
+        print(f"0 passed, 0 failed, {len(names)} skipped")
+        return 0
+
+    now = {}
+    failed = []
+    print(f"{'case':<16}{'recorded':>10}{'now':>10}{'change':>10}")
+    for name in names:
+        now[name] = count(program, name)
+        was = recorded.get(name)
+        change = None if not was else now[name] / was - 1
+        bad = not args.update and (change is None or abs(change) > TOLERANCE)
+        failed += [name] if bad else []
+        print(f"{name:<16}{was if was is not None else '-':>10}{now[name]:>10.1f}"
+              f"{'-' if change is None else format(change, '+.2%'):>10}"
+              + ("  FAILED" if bad else ""))
+    if args.update:
+        with FIGURES.open("w") as out:
+            out.write(f"{HEADER}build: {build}\n")
+            for name in names:
+                out.write(f"{name:<12} {now[name]:.2f}\n")
+    if failed:
+        print(f"error: Failure: {', '.join(failed)}: more than {TOLERANCE:.0%} from "
+              f"{FIGURES.relative_to(ROOT)}; if that is meant, record it with "
+              "insn-guard.py --update")
+    print(f"{len(names) - len(failed)} passed, {len(failed)} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Trouble as trouble:
+        print(f"insn-guard.py: {trouble}", file=sys.stderr)
+        sys.exit(2)
