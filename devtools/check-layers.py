@@ -21,7 +21,7 @@ ALLOWED = {
     "drivers/smmuv3_model": ["drivers/common/smmuv3"],
     "lib/iopf": [],
     "lib/pgtable": [],
-    "lib/mmem": ["lib/iopf:iopf.h", "lib/pgtable:pgtable.h"],
+    "lib/mmem": ["lib/iopf:iopf.h", "lib/iopf:iopf_support.h", "lib/pgtable:pgtable.h"],
     "drivers/smmuv3_pmd": ["lib/iopf:iopf.h", "lib/iopf:iopf_driver.h", "drivers/common/smmuv3"],
     "app/iopf-bench": ["lib/iopf:iopf.h", "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
                        "drivers/smmuv3_model:smmuv3_model.h"],

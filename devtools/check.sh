@@ -4,8 +4,8 @@
 #
 # Every check, from a fresh clone: ends with a line "N passed, N failed". A check is a
 # test of test-iopf, or one of the steps below. --no-lab leaves the arm64 guests of
-# devtools/qemu-lab out, --fast these, the sanitizer builds, the spin models and the
-# docs.
+# devtools/qemu-lab out, --fast these, the sanitizer builds, the spin models,
+# Debian 13 and the docs.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -135,6 +135,8 @@ if [ -z "$fast" ]; then
 	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
 		-Ddefault_library=static
 	tests "tests, TSan" env TSAN_OPTIONS="exitcode=66 suppressions=$PWD/devtools/tsan.supp" build-tsan/app/test-iopf/test-iopf
+	# The first time Debian 13 is unpacked, in a cache that debian13.sh --help names.
+	tests "tests, Debian 13" devtools/debian13.sh
 	step "guides and API reference" devtools/check-docs.sh
 fi
 

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# deps.sh run|check|lab: install the Debian packages that are missing for building and
-# running (run), for all checks too (check), or for the arm64 cross build and the QEMU
-# lab (lab). Says what it does; installs nothing that is there.
+# deps.sh run|check|lab|debian13: install the Debian packages that are missing for building and
+# running (run), for all checks too (check), for the arm64 cross build and the QEMU
+# lab (lab), or for debian13.sh (debian13). Says what it does; installs nothing that is there.
 set -eu
 
 RUN="gcc libc6-dev make meson ninja-build pkg-config python3
 	libdpdk-dev liburcu-dev libnuma-dev libcjson-dev libssl-dev zlib1g-dev"
-CHECK="g++ clang libclang-rt-14-dev|libclang-rt-dev libcmocka-dev spin git valgrind
+CHECK="g++ clang libclang-rt-14-dev|libclang-rt-dev libcmocka-dev spin git valgrind mmdebstrap
 	doxygen graphviz python3-sphinx"
 LAB="gcc libc6-dev make meson ninja-build pkg-config python3 gcc-aarch64-linux-gnu
 	libc6-dev-arm64-cross qemu-system-arm mmdebstrap cpio flex bison bc libssl-dev
@@ -17,10 +17,11 @@ LAB="gcc libc6-dev make meson ninja-build pkg-config python3 gcc-aarch64-linux-g
 
 case "${1:-}" in
 run) want=$RUN ;;
+debian13) want="mmdebstrap" ;;
 check) want="$RUN $CHECK" ;;
 lab) want=$LAB ;;
 *)
-	echo "usage: deps.sh run|check|lab" >&2
+	echo "usage: deps.sh run|check|lab|debian13" >&2
 	exit 2
 	;;
 esac

@@ -31,6 +31,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <rte_bitops.h>
+
 #include "smmuv3_pmd.h"
 
 /*

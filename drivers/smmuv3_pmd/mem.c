@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_bitops.h>
+
 #include "smmuv3_pmd.h"
 
 #define CHUNK_SIZE	(UINT64_C(4) << SMMUV3_MEM_LOG2_BIG)
@@ -94,16 +96,17 @@ smmuv3_mem_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem)
 	struct smmuv3_mem_pool *pool = &s->pool;
 	struct smmuv3_mem_chunk *chunk = pool->chunks;
 	struct piece *piece;
+	unsigned int log2 = RTE_MAX(rte_log2_u64(size), (uint32_t)SMMUV3_MEM_LOG2_MIN);
 	size_t at;
 	int ret;
 
-	size = rte_align64pow2(RTE_MAX(size, (size_t)1 << SMMUV3_MEM_LOG2_MIN));
-	if (size >= (size_t)1 << SMMUV3_MEM_LOG2_BIG)
+	size = (size_t)1 << log2;
+	if (log2 >= SMMUV3_MEM_LOG2_BIG)
 		return zone_alloc(s, size, size, mem);
 
-	piece = pool->free[class_of(size)];
+	piece = pool->free[log2 - SMMUV3_MEM_LOG2_MIN];
 	if (piece != NULL) {
-		pool->free[class_of(size)] = piece->next;
+		pool->free[log2 - SMMUV3_MEM_LOG2_MIN] = piece->next;
 		*mem = (struct smmuv3_mem){ .va = piece, .addr = piece->addr, .size = size };
 		memset(piece, 0, size);
 		return 0;

@@ -8,6 +8,7 @@
 #include <rte_cycles.h>
 #include <rte_telemetry.h>
 
+#include "iopf_compat.h"
 #include "iopf_private.h"
 
 /* Listed at once: what a telemetry reply holds comfortably. */
@@ -79,9 +80,9 @@ make_info(struct iopf_iommu *iommu, struct rte_tel_data *d)
 	rte_tel_data_add_dict_int(d, "max_stalls", info->max_stalls);
 	rte_tel_data_add_dict_int(d, "stall_forced", info->stall_forced);
 	rte_tel_data_add_dict_int(d, "nb_queues", info->nb_queues);
-	rte_tel_data_add_dict_u64(d, "request_queue_size", info->request_queue_size);
-	rte_tel_data_add_dict_u64(d, "max_requests", info->max_requests);
-	rte_tel_data_add_dict_u64(d, "requests_granted", iopf_iommu_requests_granted(iommu));
+	rte_tel_data_add_dict_uint(d, "request_queue_size", info->request_queue_size);
+	rte_tel_data_add_dict_uint(d, "max_requests", info->max_requests);
+	rte_tel_data_add_dict_uint(d, "requests_granted", iopf_iommu_requests_granted(iommu));
 	return 0;
 }
 
@@ -138,9 +139,9 @@ fill_stats(struct rte_tel_data *d, const struct iopf_dev *dev,
 {
 	RTE_SET_USED(dev);
 	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
-		rte_tel_data_add_dict_u64(d, iopf_stat_name(i),
+		rte_tel_data_add_dict_uint(d, iopf_stat_name(i),
 				iopf_domain_stat(attachment->domain, i));
-	rte_tel_data_add_dict_u64(d, "pending", iopf_domain_pending(attachment->domain));
+	rte_tel_data_add_dict_uint(d, "pending", iopf_domain_pending(attachment->domain));
 }
 
 static int
@@ -148,12 +149,12 @@ make_stats(struct iopf_iommu *iommu, struct rte_tel_data *d)
 {
 	rte_tel_data_start_dict(d);
 	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
-		rte_tel_data_add_dict_u64(d, iopf_iommu_stat_name(i), iopf_iommu_stat(iommu, i));
+		rte_tel_data_add_dict_uint(d, iopf_iommu_stat_name(i), iopf_iommu_stat(iommu, i));
 	for (unsigned int i = 0; i < iommu->info.nb_stats; i++) {
 		const char *name;
 		uint64_t v = iopf_iommu_driver_stat(iommu, i, &name);
 
-		rte_tel_data_add_dict_u64(d, name, v);
+		rte_tel_data_add_dict_uint(d, name, v);
 	}
 	add_attachments(iommu, d, fill_stats);
 	return 0;
@@ -174,13 +175,13 @@ fill_latency(struct rte_tel_data *d, const struct iopf_dev *dev,
 
 	RTE_SET_USED(dev);
 	iopf_domain_latency(attachment->domain, &l);
-	rte_tel_data_add_dict_u64(d, "samples", l.samples);
-	rte_tel_data_add_dict_u64(d, "min_ns", l.min_ns);
-	rte_tel_data_add_dict_u64(d, "p50_ns", l.p50_ns);
-	rte_tel_data_add_dict_u64(d, "p90_ns", l.p90_ns);
-	rte_tel_data_add_dict_u64(d, "p99_ns", l.p99_ns);
-	rte_tel_data_add_dict_u64(d, "p999_ns", l.p999_ns);
-	rte_tel_data_add_dict_u64(d, "max_ns", l.max_ns);
+	rte_tel_data_add_dict_uint(d, "samples", l.samples);
+	rte_tel_data_add_dict_uint(d, "min_ns", l.min_ns);
+	rte_tel_data_add_dict_uint(d, "p50_ns", l.p50_ns);
+	rte_tel_data_add_dict_uint(d, "p90_ns", l.p90_ns);
+	rte_tel_data_add_dict_uint(d, "p99_ns", l.p99_ns);
+	rte_tel_data_add_dict_uint(d, "p999_ns", l.p999_ns);
+	rte_tel_data_add_dict_uint(d, "max_ns", l.max_ns);
 }
 
 static int
@@ -218,14 +219,14 @@ make_outstanding(struct iopf_iommu *iommu, struct rte_tel_data *d)
 		snprintf(name, sizeof(name), "%016" PRIx64, list[i].id);
 		rte_tel_data_start_dict(entry);
 		rte_tel_data_add_dict_string(entry, "state", iopf_slot_state_name(list[i].state));
-		rte_tel_data_add_dict_u64(entry, "sid", f->sid);
+		rte_tel_data_add_dict_uint(entry, "sid", f->sid);
 		if (f->pasid != IOPF_NO_PASID)
-			rte_tel_data_add_dict_u64(entry, "pasid", f->pasid);
-		rte_tel_data_add_dict_u64(entry, "token", f->token);
-		rte_tel_data_add_dict_u64(entry, "addr", f->addr);
-		rte_tel_data_add_dict_u64(entry, "perm", f->perm);
+			rte_tel_data_add_dict_uint(entry, "pasid", f->pasid);
+		rte_tel_data_add_dict_uint(entry, "token", f->token);
+		rte_tel_data_add_dict_uint(entry, "addr", f->addr);
+		rte_tel_data_add_dict_uint(entry, "perm", f->perm);
 		rte_tel_data_add_dict_string(entry, "reason", iopf_reason_name(f->reason));
-		rte_tel_data_add_dict_u64(entry, "age_us",
+		rte_tel_data_add_dict_uint(entry, "age_us",
 				(uint64_t)((double)(now - f->time) * 1e6 / (double)hz));
 		if (rte_tel_data_add_dict_container(d, name, entry, 0) < 0)
 			rte_tel_data_free(entry);

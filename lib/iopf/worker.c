@@ -10,6 +10,7 @@
 #include <rte_ring_elem.h>
 
 #include "iopf_private.h"
+#include "iopf_support.h"
 
 #define DEFAULT_SIZE	65536
 /* A nap grows from the first to the second while there is nothing to do. */
@@ -138,9 +139,7 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 		ret = -ENOMEM;
 	}
 	for (unsigned int i = 0; i < nb_threads && ret == 0; i++) {
-		/* A control thread does not inherit the affinity of a poll core. */
-		ret = rte_ctrl_thread_create(&worker->threads[i], "iopf-worker", NULL,
-				worker_run, worker);
+		ret = iopf_thread_create(&worker->threads[i], "iopf-worker", worker_run, worker);
 		if (ret == 0)
 			worker->nb_threads++;
 	}

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <rte_bitops.h>
+
 #include "mmem_internal.h"
 
 static size_t

@@ -12,6 +12,8 @@
 
 #include <rte_cycles.h>
 
+#include <iopf_support.h>
+
 #include "mmem_internal.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -204,7 +206,7 @@ ahead_main(void *arg)
 int
 mmem_ahead_start(struct mmem_pool *pool)
 {
-	return rte_ctrl_thread_create(&pool->thread, "mmem-ahead", NULL, ahead_main, pool);
+	return iopf_thread_create(&pool->thread, "mmem-ahead", ahead_main, pool);
 }
 
 void

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_COMPAT_H
+#define IOPF_COMPAT_H
+
+/* DPDK's newer names on its 22.11. The only place that asks for its version. */
+
+#include <rte_version.h>
+
+#if RTE_VERSION < RTE_VERSION_NUM(23, 3, 0, 0)
+#define rte_tel_data_add_dict_uint rte_tel_data_add_dict_u64
+#endif
+
+#endif /* IOPF_COMPAT_H */
