@@ -112,6 +112,7 @@ for recover in stall retry; do
 		--bad-every 100
 done
 step "wrong input" devtools/check-wrong-input.sh build
+step "a fault in a trace" python3 devtools/check-trace.py
 step "iopf-setup" python3 devtools/test-iopf-setup.py
 step "benchmark, shortest run" build/app/iopf-bench/iopf-bench --depths 1,256 --rounds 1 \
 	--faults 4096 --json "$out/bench.json"

@@ -6,13 +6,20 @@
 
 /*
  * Trace points, written as CTF with --trace=lib.iopf.*. Those of the control path
- * are always there; the fault path's cost nothing unless built with
- * RTE_ENABLE_TRACE_FP (meson option trace_fp).
+ * are always there; the fault path's is compiled in with IOPF_TRACE_FP (meson option
+ * trace_fp) only. DPDK's own switch for that is undefined again by the configuration
+ * header that it was built with.
  */
 
 #include <rte_trace_point.h>
 
 #include "iopf.h"
+
+#ifdef IOPF_TRACE_FP
+#define IOPF_TRACE_POINT_FP RTE_TRACE_POINT
+#else
+#define IOPF_TRACE_POINT_FP RTE_TRACE_POINT_FP
+#endif
 
 RTE_TRACE_POINT(
 	iopf_trace_open,
@@ -61,7 +68,7 @@ RTE_TRACE_POINT(
 	rte_trace_point_emit_int(ret);
 )
 
-RTE_TRACE_POINT_FP(
+IOPF_TRACE_POINT_FP(
 	iopf_trace_fault,
 	RTE_TRACE_POINT_ARGS(uint16_t iommu, uint32_t sid, uint32_t pasid, uint64_t addr,
 		uint8_t perm),
