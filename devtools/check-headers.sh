@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# Public headers compile alone, in C and in C++.
+# Public headers compile alone and pedantically, in C and in C++ and with both compilers. In
+# C++ their macros are used, too: constant expressions that C allows may be errors there.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 flags="$(pkg-config --cflags libdpdk) -Ilib/iopf -Ilib/pgtable -Ilib/mmem -Idrivers/smmuv3_model"
