@@ -430,15 +430,26 @@ rig_access(struct rig *r, struct smmuv3_model_dma *dma, enum smmuv3_model_op_typ
 	return r->done[0].status;
 }
 
+static void
+expect_one(unsigned int nb, const char *got, const char *text)
+{
+	if (nb != 1 || got == NULL || strstr(got, text) == NULL)
+		fail_msg("expected the one error \"%s\", got %u, first \"%s\"", text, nb,
+				got == NULL ? "" : got);
+}
+
 void
 rig_expect_error(struct rig *r, const char *text)
 {
-	const char *got = smmuv3_model_driver_error(r->m, 0);
-
-	if (smmuv3_model_driver_errors(r->m) != 1 || got == NULL || strstr(got, text) == NULL)
-		fail_msg("expected the one error \"%s\", got %u, first \"%s\"", text,
-				smmuv3_model_driver_errors(r->m), got == NULL ? "" : got);
+	expect_one(smmuv3_model_driver_errors(r->m), smmuv3_model_driver_error(r->m, 0), text);
 	smmuv3_model_driver_errors_clear(r->m);
+}
+
+void
+rig_expect_oracle(struct rig *r, const char *text)
+{
+	expect_one(smmuv3_model_oracle_errors(r->m), smmuv3_model_oracle_error(r->m, 0), text);
+	smmuv3_model_oracle_errors_clear(r->m);
 }
 
 uint64_t

@@ -136,6 +136,8 @@ enum smmuv3_model_status rig_access(struct rig *r, struct smmuv3_model_dma *dma,
 
 /* Exactly one mistake was logged and it contains @p text; forget it. */
 void rig_expect_error(struct rig *r, const char *text);
+/* The same of the oracle. */
+void rig_expect_oracle(struct rig *r, const char *text);
 uint64_t rig_stat(const struct rig *r, enum smmuv3_model_stat stat);
 
 #endif /* MODEL_RIG_H */

@@ -189,12 +189,14 @@ cmdq_load_prod(struct smmuv3_fe *f, bool error)
 static bool
 cmdq_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 {
+	uint64_t addr = f->cmdq.base +
+			sizeof(*cmd) * smmuv3_q_slot(f->cmdq.log2, f->cmdq.cons);
 	const uint64_t *dw;
 
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ABORT))
 		return false;
-	dw = smmuv3_win_find(f->wins, &f->cmdq.win, f->cmdq.base +
-			sizeof(*cmd) * smmuv3_q_slot(f->cmdq.log2, f->cmdq.cons), sizeof(*cmd));
+	smmuv3_frames_own(f->frames, "CMDQ", addr, sizeof(*cmd));
+	dw = smmuv3_win_find(f->wins, &f->cmdq.win, addr, sizeof(*cmd));
 	if (dw == NULL)
 		return false;
 	cmd->dw[0] = smmuv3_get_dw(&dw[0]);

@@ -360,6 +360,7 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 	uint32_t idx;
 
 	memset(ctx, 0, sizeof(*ctx));
+	ctx->sid = who->sid;
 	r = ste_get(m, who->sid, &ste, &ctx->ste_born, fault);
 	if (r != SMMUV3_OK)
 		return r;

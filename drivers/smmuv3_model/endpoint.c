@@ -360,6 +360,7 @@ do_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *a
 			return ask(m, s, acc);
 	}
 	to->host = NULL;
+	to->bypass = false;
 	to->pa = page.pa + (acc->va & SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0));
 	return smmuv3_ats_translated(m, s->dma, to->pa, acc->write);
 }

@@ -19,6 +19,7 @@
  * accessors of smmuv3_order.h are for drivers and not used here.
  */
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -76,6 +77,48 @@ struct smmuv3_log {
 void smmuv3_log_add(struct smmuv3_log *log, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 const char *smmuv3_log_text(const struct smmuv3_log *log, unsigned int i);
+
+/*
+ * What the oracle knows of page frames (frames.c). The front end only tells it of reads
+ * and writes of queues and MSIs.
+ */
+#define SMMUV3_FRAME_BUCKETS 4096
+
+struct smmuv3_frame_chunk;
+
+struct smmuv3_frames {
+	_Atomic(struct smmuv3_frame_chunk *) bucket[SMMUV3_FRAME_BUCKETS];
+	atomic_bool used;	/* some frame was given */
+	pthread_mutex_t lock;	/* of those who add chunks */
+	struct smmuv3_log *log;	/* the oracle's */
+};
+
+struct smmuv3_frame_use {
+	const char *what;
+	uint64_t va;
+	uint32_t sid;
+	uint32_t owner;		/* 0: any */
+	bool bypass;		/* not translated, because SMMUEN is 0 */
+};
+
+void smmuv3_frames_init(struct smmuv3_frames *fs, struct smmuv3_log *log);
+void smmuv3_frames_fini(struct smmuv3_frames *fs);
+void smmuv3_frames_judge(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use,
+		uint64_t addr, uint64_t len);
+
+static inline bool
+smmuv3_frames_used(const struct smmuv3_frames *fs)
+{
+	return __builtin_expect(atomic_load_explicit(&fs->used, memory_order_relaxed), 0);
+}
+
+/* The SMMU itself is about to read or write [addr, addr + len). */
+static inline void
+smmuv3_frames_own(struct smmuv3_frames *fs, const char *what, uint64_t addr, uint64_t len)
+{
+	if (smmuv3_frames_used(fs))
+		smmuv3_frames_judge(fs, &(struct smmuv3_frame_use){ .what = what }, addr, len);
+}
 
 /*
  * Counters: the stepping thread writes, any thread reads.
@@ -165,6 +208,7 @@ struct smmuv3_fe {
 	struct smmuv3_wins *wins;
 	struct smmuv3_log *log;
 	struct smmuv3_stats *stats;
+	struct smmuv3_frames *frames;
 	uint32_t ack_delay;
 	uint32_t choices;
 	_Atomic uint32_t knob[SMMUV3_MODEL_NB_KNOBS];
@@ -255,10 +299,12 @@ smmuv3_outq_full(const struct smmuv3_outq *q)
 static inline void *
 smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_knob abort)
 {
+	uint64_t addr = q->base + (uint64_t)q->entry * smmuv3_q_slot(q->log2, q->prod);
+
 	if (smmuv3_fe_knob_take(f, abort))
 		return NULL;
-	return smmuv3_win_find(f->wins, &q->win, q->base + (uint64_t)q->entry *
-			smmuv3_q_slot(q->log2, q->prod), q->entry);
+	smmuv3_frames_own(f->frames, q->name, addr, q->entry);
+	return smmuv3_win_find(f->wins, &q->win, addr, q->entry);
 }
 
 /*

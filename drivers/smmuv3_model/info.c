@@ -105,3 +105,11 @@ smmuv3_model_oracle_error(const struct smmuv3_model *m, unsigned int i)
 {
 	return smmuv3_log_text(&m->oracle.log, i);
 }
+
+void
+smmuv3_model_oracle_errors_clear(struct smmuv3_model *m)
+{
+	smmuv3_ctl_enter(m);
+	atomic_store_explicit(&m->oracle.log.nb, 0, memory_order_relaxed);
+	smmuv3_ctl_leave(m);
+}

@@ -13,6 +13,7 @@
  *	tlb.c		leaves, tagged with ASID
  *	translate.c	one address through all of them; permissions
  *	oracle.c	what completed SYNCs promised
+ *	frames.c	page frames: given to an owner, or freed
  *	command.c	what commands mean here
  *	stall.c		STAGs, held records, RESUME, STALL_TERM
  *	ats.c		Translation Requests and Translated transactions
@@ -154,6 +155,7 @@ struct smmuv3_ctx {
 	bool affd, wxn, pan;
 	uint8_t out_bits;	/* of an output address */
 	uint16_t asid;
+	uint32_t sid;
 	uint64_t checked;	/* oracle: promises up to here were looked at */
 	uint64_t ste_born, cd_born;
 	struct smmuv3_half half[2];
@@ -168,6 +170,7 @@ struct smmuv3_tlb_entry {
 	uint64_t vpn;		/* address bits 55..shift */
 	uint64_t pa;
 	uint8_t *host;		/* NULL if not inside one window */
+	uint64_t root;		/* the table that it was walked from */
 	uint64_t checked;	/* oracle */
 	uint32_t asid_gen;
 	uint32_t win_gen;
@@ -331,6 +334,7 @@ struct smmuv3_model_dma {
 	struct smmuv3_model_dma *all_next;
 	struct smmuv3_ep *ep;		/* the function it belongs to, or NULL */
 	struct smmuv3_prgs *prgs;	/* its PRG indices */
+	_Atomic uint32_t owner;		/* of the address space it works for, 0: not known */
 
 	/* stepping thread */
 	struct smmuv3_ctx ctx;
@@ -371,8 +375,9 @@ struct smmuv3_model {
 	struct smmuv3_fe fe;
 	struct smmuv3_wins wins;
 	struct smmuv3_log driver_log;
+	struct smmuv3_frames frames;
 	struct smmuv3_stats stats;
-	uint32_t choices, no_features, features;
+	uint32_t choices, no_features, features, harsh;
 	unsigned int sid_bits, ssid_bits, oas_bits, stall_max;
 	unsigned int table_win, cfg_win, data_win;	/* hints */
 	uint64_t rand;
@@ -448,6 +453,10 @@ void smmuv3_oracle_atc_failed(struct smmuv3_oracle *o);
 void smmuv3_oracle_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid,
 		uint64_t va);
 
+/* A leaf is used in a context whose table is @p root. */
+void smmuv3_oracle_root(struct smmuv3_oracle *o, const struct smmuv3_tlb_entry *e, uint64_t root,
+		uint32_t sid, uint64_t va);
+
 /* cfg.c */
 enum smmuv3_fetch {
 	SMMUV3_FETCH_OK,
@@ -494,6 +503,7 @@ void smmuv3_wc_clear(struct smmuv3_model *m);
 struct smmuv3_target {
 	uint8_t *host;		/* NULL: see pa */
 	uint64_t pa;
+	bool bypass;		/* SMMUEN is 0 */
 };
 enum smmuv3_result smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault);

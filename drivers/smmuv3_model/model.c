@@ -88,7 +88,8 @@ ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			!pick(conf->oas_bits, 48, 48, false, &m->oas_bits) ||
 			!pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
-			conf->choices & ~UINT32_C(0x1ff) || with & ~UINT32_C(7) ||
+			conf->choices & ~UINT32_C(0x1ff) ||
+			conf->harsh & ~UINT32_C(2) || with & ~UINT32_C(7) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
 			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)))
 		return false;
@@ -185,6 +186,7 @@ model_free(struct smmuv3_model *m)
 	}
 	smmuv3_ep_free_all(m);
 	smmuv3_tlb_fini(&m->tlb);
+	smmuv3_frames_fini(&m->frames);
 	free(m->cfg.entry);
 	free(m->stall);
 	free(m->stag_fifo);
@@ -209,9 +211,11 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	if (m == NULL)
 		return NULL;
 	pthread_mutex_init(&m->lock, NULL);
+	smmuv3_frames_init(&m->frames, &m->oracle.log);
 	m->choices = conf->choices;
 	m->no_features = conf->no_features;
 	m->features = conf->features;
+	m->harsh = conf->harsh;
 	if (!ids_make(m, conf, &ids) || !pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
 	err = ENOMEM;
@@ -225,6 +229,7 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->fe.wins = &m->wins;
 	m->fe.log = &m->driver_log;
 	m->fe.stats = &m->stats;
+	m->fe.frames = &m->frames;
 	m->fe.ack_delay = conf->ack_delay;
 	m->fe.choices = conf->choices;
 	m->rand = (conf->seed == 0 ? 1 : conf->seed) * UINT64_C(0x9e3779b97f4a7c15);

@@ -104,6 +104,11 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_FAIL_EACH_PPR	(UINT32_C(1) << 8)
 		/**< with the PRIQ off or aborted requests without Last are answered too */
 
+/** How the model is harder on a driver than it need be: set bits take a kindness away. */
+#define SMMUV3_MODEL_HARSH_ASIDS	(UINT32_C(1) << 1)
+		/**< an oracle error by itself: a TLB entry used in a context with the ASID of its entry and another table: the
+		  * ASID was given to another address space without a TLBI */
+
 /** Zero in any field means the value in brackets. */
 struct smmuv3_model_conf {
 	const char *name;	/**< for smmuv3_model_lookup(), unique [none] */
@@ -118,6 +123,7 @@ struct smmuv3_model_conf {
 	uint32_t no_features;	/**< SMMUV3_MODEL_NO_* [0: everything] */
 	uint32_t features;	/**< SMMUV3_MODEL_ATS ... [0: none of them] */
 	uint32_t choices;	/**< SMMUV3_MODEL_RETRY_HELD ... [0] */
+	uint32_t harsh;		/**< SMMUV3_MODEL_HARSH_ASIDS ... [0: kind] */
 	unsigned int ack_delay;	/**< steps until a CR0 or IRQ_CTRL bit is acknowledged, each bit
 				  * one step after the one before; 0 acknowledges in the next step */
 	unsigned int tlb_log2;	/**< TLB entries, 1..20 [12] */
@@ -157,6 +163,35 @@ int smmuv3_model_mem_add(struct smmuv3_model *m, uint64_t addr, void *ptr, size_
  * @return 0 or -ENOENT.
  */
 int smmuv3_model_mem_del(struct smmuv3_model *m, uint64_t addr);
+
+/*
+ * Page frames. An allocator (a test's, mostly) tells the oracle when it gives frames to
+ * an owner and when they are free. From then on each access of a device, each table walk,
+ * fetch and queue write that reaches a frame that is free is an oracle error, as is one
+ * that reaches the frame of another owner than the engine works for, or any given frame
+ * while SMMUEN is 0 and transactions bypass the SMMU. Frames never given are not judged.
+ *
+ * Any thread, without a lock that the model's thread takes. Give frames before a table or
+ * register points at them; free them when a completed SYNC says that the SMMU is done.
+ */
+
+/**
+ * The frames of [@p addr, @p addr + @p len) belong to @p owner.
+ *
+ * @param addr device address, a multiple of 4 KiB, as is @p len.
+ * @param owner a name for the address space; 0 for one that all may use.
+ * @return 0, -EINVAL (not whole frames), -EEXIST (one is given already), -ENOMEM.
+ */
+int smmuv3_model_frame_give(struct smmuv3_model *m, uint64_t addr, size_t len, uint32_t owner);
+
+/** They are free. @return 0, -EINVAL, -ENOENT (one is not given), -ENOMEM. */
+int smmuv3_model_frame_free(struct smmuv3_model *m, uint64_t addr, size_t len);
+
+/**
+ * The owner whose address space the engine's transactions belong to from now on; 0 when
+ * it is not known, as before the first call. Set it to 0 before the engine is detached.
+ */
+void smmuv3_model_dma_owner(struct smmuv3_model_dma *dma, uint32_t owner);
 
 /**
  * Do up to @p budget units of work (a command, a transaction, a retry, an event).
@@ -444,11 +479,15 @@ void smmuv3_model_driver_errors_clear(struct smmuv3_model *m);
  * and logs transactions that were answered twice or never (an engine destroyed,
  * the model destroyed), page request groups likewise, and accesses through a
  * translation (in the TLB or an ATC) or a configuration whose invalidation had
- * completed. Its texts follow the driver's in a log of
+ * completed. Accesses to frames that are free or of another owner count as well (see
+ * smmuv3_model_frame_give()). Its texts follow the driver's in a log of
  * their own. Zero at the end of each test.
  */
 unsigned int smmuv3_model_oracle_errors(const struct smmuv3_model *m);
 const char *smmuv3_model_oracle_error(const struct smmuv3_model *m, unsigned int i);
+
+/** Forget them, for a test that caused one on purpose. */
+void smmuv3_model_oracle_errors_clear(struct smmuv3_model *m);
 
 /** The clock of struct smmuv3_model_done: TSC or CNTVCT. */
 static inline uint64_t

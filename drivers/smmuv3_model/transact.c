@@ -171,11 +171,27 @@ move_at(struct smmuv3_model *m, const struct smmuv3_target *to, bool write, uint
 	return true;
 }
 
+static void
+judge(struct smmuv3_model *m, const struct smmuv3_slot *s, const struct smmuv3_target *to,
+		size_t len)
+{
+	bool write = s->op.type == SMMUV3_MODEL_WRITE || s->dst_phase;
+	struct smmuv3_frame_use use = {
+		.what = write ? "a write" : "a read", .va = smmuv3_slot_addr(s),
+		.sid = s->dma->conf.sid, .bypass = to->bypass,
+		.owner = atomic_load_explicit(&s->dma->owner, memory_order_acquire),
+	};
+
+	smmuv3_frames_judge(&m->frames, &use, to->pa, len);
+}
+
 static bool
 move(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_target *to, size_t len)
 {
 	bool ok;
 
+	if (smmuv3_frames_used(&m->frames))
+		judge(m, s, to, len);
 	switch (s->op.type) {
 	case SMMUV3_MODEL_READ:
 		ok = move_at(m, to, false, (uint8_t *)s->op.buf + s->off, len);

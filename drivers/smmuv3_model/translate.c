@@ -41,8 +41,7 @@ bypass(const struct smmuv3_model *m, uint64_t va, uint8_t too_large,
 {
 	if (va >> m->oas_bits != 0)
 		return fail(fault, too_large);
-	to->host = NULL;
-	to->pa = va;
+	*to = (struct smmuv3_target){ .pa = va };
 	return SMMUV3_OK;
 }
 
@@ -73,6 +72,7 @@ find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 		struct smmuv3_tlb_entry *leaf, struct smmuv3_tlb_entry **e,
 		struct smmuv3_fault *fault)
 {
+	const struct smmuv3_half *half = &ctx->half[(input >> 55) & 1];
 	uint64_t va = input & SMMUV3_BITS(55, 0);
 	enum smmuv3_result r;
 
@@ -84,6 +84,9 @@ find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
 		smmuv3_oracle_leaf(&m->oracle, &(*e)->checked, ctx->asid, (*e)->global, (*e)->gran,
 				(*e)->level, (*e)->shift, va);
+		if (m->harsh & SMMUV3_MODEL_HARSH_ASIDS && !(*e)->global && !half->epd &&
+				(*e)->root != half->ttb)
+			smmuv3_oracle_root(&m->oracle, *e, half->ttb, ctx->sid, va);
 		return SMMUV3_OK;
 	}
 	r = smmuv3_walk(m, ctx, input, leaf, fault);
@@ -107,7 +110,9 @@ smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
 		if (m->fe.gbpa & SMMUV3_GBPA_ABORT)
 			return fail(fault, 0);
-		return bypass(m, acc->va, 0, to, fault);
+		r = bypass(m, acc->va, 0, to, fault);
+		to->bypass = true;
+		return r;
 	}
 	r = smmuv3_ctx_get(m, dma, fault);
 	if (r != SMMUV3_OK)
@@ -125,6 +130,7 @@ smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		return fail(fault, SMMUV3_F_PERMISSION);
 	smmuv3_oracle_cfg(&m->oracle, ctx, dma->conf.sid, dma->conf.has_ssid ? dma->conf.ssid : 0);
 	off = va & ((UINT64_C(1) << e->shift) - 1);
+	to->bypass = false;
 	to->pa = e->pa + off;
 	to->host = e->host != NULL && e->win_gen == m->wins.gen ? e->host + off : NULL;
 	return SMMUV3_OK;

@@ -37,6 +37,7 @@ static pthread_mutex_t models_lock = PTHREAD_MUTEX_INITIALIZER;
 /* How a new model is made. */
 struct model_args {
 	unsigned int sid_bits, ssid_bits, stall_max, stall_model, evtq, cmdq, pri, pps, priq, cpu;
+	unsigned int harsh, seed;
 };
 
 static const struct {
@@ -54,6 +55,8 @@ static const struct {
 	{ "model_pps", offsetof(struct model_args, pps), 0, 1 },
 	{ "model_priq", offsetof(struct model_args, priq), 0, 19 },
 	{ "model_cpu", offsetof(struct model_args, cpu), 0, 1023 },
+	{ "model_harsh", offsetof(struct model_args, harsh), 0, 0xffff },
+	{ "model_seed", offsetof(struct model_args, seed), 1, UINT_MAX - 2 },
 };
 
 #define UNSET (UINT_MAX - 1)
@@ -120,6 +123,8 @@ make_model(const char *name, const struct model_args *args)
 		.cmdq_log2 = conf_of(args->cmdq),
 		.priq_log2 = conf_of(args->priq),
 		.features = features(args),
+		.harsh = args->harsh == UNSET ? 0 : args->harsh,
+		.seed = args->seed == UNSET ? 0 : args->seed,
 	};
 	struct smmuv3_model *m = smmuv3_model_create(&conf);
 	int ret;

@@ -33,6 +33,8 @@ static const char *const params[] = {
 	"model_pps",
 	"model_priq",
 	"model_cpu",
+	"model_harsh",
+	"model_seed",
 	NULL
 };
 
@@ -394,7 +396,8 @@ struct iopf_driver smmuv3_pmd = {
 	.usage = "vfio=DEVICE[,close=block|restore] | model=NAME[,close=...]"
 		"[,model_sid_bits=N][,model_ssid_bits=N][,model_stall_max=N]"
 		"[,model_stall_model=N][,model_evtq=LOG2][,model_cmdq=LOG2][,model_pri=1]"
-		"[,model_pps=1][,model_priq=LOG2][,model_cpu=N]",
+		"[,model_pps=1][,model_priq=LOG2][,model_cpu=N]"
+		"[,model_harsh=MASK][,model_seed=N]",
 	.ops = {
 		.open = pmd_open,
 		.close = pmd_close,

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The oracle and page frames: what a driver does wrong reaches a frame that is free, or
+ * another owner's; what it does right does not.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "test.h"
+#include "model_rig.h"
+
+#define VA	UINT64_C(0x100000000)
+#define FRAME	(RIG_DATA + 0x5000)
+#define OTHER	(RIG_DATA + 0x9000)
+
+static uint8_t buf[64];
+
+static struct smmuv3_model_dma *
+setup(struct rig *r, const struct smmuv3_model_conf *conf)
+{
+	rig_open(r, conf);
+	rig_up(r);
+	rig_s1(r, 0);
+	return rig_dma(r, RIG_SID, -1);
+}
+
+static void
+give(struct rig *r, uint64_t addr, uint32_t owner)
+{
+	assert_int_equal(smmuv3_model_frame_give(r->m, addr, 4096, owner), 0);
+}
+
+static void
+take_back(struct rig *r, uint64_t addr)
+{
+	assert_int_equal(smmuv3_model_frame_free(r->m, addr, 4096), 0);
+}
+
+static void
+tlbi(struct rig *r, uint64_t va)
+{
+	rig_cmd(r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, va, true));
+}
+
+static void
+test_frame_is_reached_after_it_was_freed_without_an_invalidation(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct smmuv3_evt evt;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, NULL);
+	give(&r, FRAME, 1);
+	rig_map(&r, VA, FRAME, RIG_RW);
+	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8), SMMUV3_MODEL_OK);
+	/* Wrong: no TLBI. */
+	rig_unmap(&r, VA);
+	take_back(&r, FRAME);
+	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8), SMMUV3_MODEL_OK);
+	rig_expect_oracle(&r, "a write of SID 8 at VA 0x100000000 reached frame 0x80005000, which "
+			"owner 1 had freed");
+	/* Given again, and right: the access stalls. */
+	tlbi(&r, VA);
+	rig_sync(&r);
+	give(&r, FRAME, 2);
+	rig_submit(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_run(&r);
+	assert_true(rig_evt(&r, &evt));
+	rig_map(&r, VA, FRAME, RIG_RW);
+	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, true));
+	assert_int_equal(rig_poll(&r, dma), 1);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/* A COPY reads one frame and writes another: both count. */
+static void
+test_frame_of_another_owner_is_reached(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, NULL);
+	give(&r, FRAME, 1);
+	give(&r, OTHER, 2);
+	give(&r, OTHER + 4096, 0);
+	rig_map(&r, VA, FRAME, RIG_RW);
+	rig_map(&r, VA + 4096, OTHER, RIG_RW);
+	rig_map(&r, VA + 8192, OTHER + 4096, RIG_RW);
+	/* Nothing is known of the engine. */
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 4096, buf, 8);
+	smmuv3_model_dma_owner(dma, 1);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 8192, buf, 8);
+	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 4096, buf, 8);
+	rig_expect_oracle(&r, "for owner 1, reached frame 0x80009000 of owner 2");
+	assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+			.type = SMMUV3_MODEL_COPY, .addr = VA, .dst = VA + 4096, .len = 8 }), 0);
+	assert_int_equal(rig_poll(&r, dma), 1);
+	rig_expect_oracle(&r, "a write of SID 8 at VA 0x100001000, for owner 1, reached frame");
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/* What the SMMU itself reads: a table through its cached pointer, a CD, an STE. */
+static void
+test_frame_of_a_table_is_reached_by_a_walk(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	uint64_t table;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, NULL);
+	rig_map(&r, VA, FRAME, RIG_RW);
+	rig_map(&r, VA + 4096, FRAME, RIG_RW);
+	table = rig_addr(&r, rig_pte(&r, r.ttb0, VA)) & ~UINT64_C(0xfff);
+	give(&r, table, 1);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	/* Wrong: Leaf = 1 leaves the pointer to the table where it is. */
+	tlbi(&r, VA);
+	rig_sync(&r);
+	take_back(&r, table);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 4096, buf, 8);
+	rig_expect_oracle(&r, "a table walk of SID 8 at VA 0x100001000 reached frame");
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+static void
+test_frame_of_a_cd_is_fetched_from(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, NULL);
+	rig_map(&r, VA, FRAME, RIG_RW);
+	give(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff), 1);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	take_back(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff));
+	/* It is cached. */
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
+	rig_cmd(&r, smmuv3_cmd_cfgi_all());
+	rig_sync(&r);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_expect_oracle(&r, "a configuration fetch of SID 8");
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/* A driver frees its queues although the SMMU still uses them. */
+static void
+test_frame_of_a_queue_is_used(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	uint64_t cmdq, evtq;
+	uint32_t *word;
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, NULL);
+	/* Each in frames of its own. */
+	rig_alloc(&r, 4096, 4096);
+	r.evtq_log2 = 7;
+	r.cmdq_log2 = 8;
+	rig_up(&r);
+	dma = rig_dma(&r, RIG_SID, -1);
+	cmdq = rig_addr(&r, r.cmdq);
+	evtq = rig_addr(&r, r.evtq);
+	word = rig_alloc(&r, 4096, 4096);
+	give(&r, cmdq, 7);
+	give(&r, evtq, 7);
+	give(&r, rig_addr(&r, word), 7);
+	/* C_BAD_STE: an event. */
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
+	assert_int_equal(*word, 1);
+	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
+	take_back(&r, evtq);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_expect_oracle(&r, "EVENTQ of SID 0");
+	take_back(&r, rig_addr(&r, word));
+	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
+	rig_expect_oracle(&r, "an MSI of SID 0");
+	take_back(&r, cmdq);
+	rig_sync(&r);
+	rig_expect_oracle(&r, "CMDQ of SID 0");
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/* A driver relies on GBPA.ABORT, or on SMMUEN, where it should not. */
+static void
+test_frame_is_reached_while_the_smmu_is_off(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, NULL);
+	give(&r, FRAME, 3);
+	rig_write(&r, SMMUV3_GBPA, (uint32_t)(SMMUV3_GBPA_UPDATE | SMMUV3_GBPA_ABORT));
+	rig_run(&r);
+	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, FRAME, buf, 8),
+			SMMUV3_MODEL_ABORTED);
+	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
+	rig_write(&r, SMMUV3_GBPA, (uint32_t)SMMUV3_GBPA_UPDATE);
+	rig_run(&r);
+	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, FRAME, buf, 8), SMMUV3_MODEL_OK);
+	rig_expect_oracle(&r, "reached frame 0x80005000 of owner 3 untranslated");
+	/* Nobody was given this one. */
+	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, OTHER, buf, 8), SMMUV3_MODEL_OK);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/* The ASID goes to another address space; @p invalidate: as it should. */
+static void
+asid_is_used_again(bool invalidate)
+{
+	struct smmuv3_model_dma *dma;
+	struct smmuv3_evt evt;
+	struct rig r;
+
+	dma = setup(&r, &(struct smmuv3_model_conf){ .harsh = SMMUV3_MODEL_HARSH_ASIDS });
+	rig_map(&r, VA, FRAME, RIG_RW);
+	rig_map(&r, VA + 4096, FRAME, RIG_RW & ~RIG_NG);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 4096, buf, 8);
+	r.ttb0 = rig_alloc(&r, 4096, 4096);
+	smmuv3_set_dw(&r.cd->dw[1], rig_addr(&r, r.ttb0));
+	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	if (invalidate)
+		rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
+	rig_sync(&r);
+	if (!invalidate) {
+		assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8),
+				SMMUV3_MODEL_OK);
+		rig_expect_oracle(&r, "SID 8, VA 0x100000000: ASID 5 has table");
+	} else {
+		rig_submit(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+		rig_run(&r);
+		assert_true(rig_evt(&r, &evt));
+		rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+		assert_int_equal(rig_poll(&r, dma), 1);
+	}
+	/* A global entry is everybody's. */
+	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 4096, buf, 8),
+			SMMUV3_MODEL_OK);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+static void
+test_frame_oracle_sees_an_asid_used_again_without_tlbi(void **state)
+{
+	(void)state;
+	asid_is_used_again(false);
+}
+
+static void
+test_frame_oracle_accepts_an_asid_used_again_after_tlbi(void **state)
+{
+	(void)state;
+	asid_is_used_again(true);
+}
+
+static void
+test_frame_calls_check_their_arguments(void **state)
+{
+	struct smmuv3_model *m = smmuv3_model_create(NULL);
+
+	(void)state;
+	assert_int_equal(smmuv3_model_frame_give(m, 0x1234, 4096, 1), -EINVAL);
+	assert_int_equal(smmuv3_model_frame_give(m, 0x1000, 0, 1), -EINVAL);
+	assert_int_equal(smmuv3_model_frame_give(m, 0x1000, 100, 1), -EINVAL);
+	assert_int_equal(smmuv3_model_frame_give(m, UINT64_MAX - 4095, 4096, 1), -EINVAL);
+	assert_int_equal(smmuv3_model_frame_free(m, 0x1000, 4096), -ENOENT);
+	/* More than one chunk of the oracle's. */
+	assert_int_equal(smmuv3_model_frame_give(m, 0x1000, 8 << 20, 1), 0);
+	assert_int_equal(smmuv3_model_frame_give(m, 0x800000, 4096, 1), -EEXIST);
+	/* All or none. */
+	assert_int_equal(smmuv3_model_frame_give(m, 0, 0x2000, 1), -EEXIST);
+	assert_int_equal(smmuv3_model_frame_free(m, 0, 0x2000), -ENOENT);
+	assert_int_equal(smmuv3_model_frame_give(m, 0, 0x1000, 1), 0);
+	assert_int_equal(smmuv3_model_frame_free(m, 0, 0x1000 + (8 << 20)), 0);
+	assert_int_equal(smmuv3_model_frame_free(m, 0, 0x1000), -ENOENT);
+	assert_int_equal(smmuv3_model_frame_give(m, 0, 0x1000, 2), 0);
+	smmuv3_model_destroy(m);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_frame_is_reached_after_it_was_freed_without_an_invalidation),
+	cmocka_unit_test(test_frame_of_another_owner_is_reached),
+	cmocka_unit_test(test_frame_of_a_table_is_reached_by_a_walk),
+	cmocka_unit_test(test_frame_of_a_cd_is_fetched_from),
+	cmocka_unit_test(test_frame_of_a_queue_is_used),
+	cmocka_unit_test(test_frame_is_reached_while_the_smmu_is_off),
+	cmocka_unit_test(test_frame_oracle_sees_an_asid_used_again_without_tlbi),
+	cmocka_unit_test(test_frame_oracle_accepts_an_asid_used_again_after_tlbi),
+	cmocka_unit_test(test_frame_calls_check_their_arguments),
+};
+
+TEST_SUITE(model_frames, tests, NULL, NULL);

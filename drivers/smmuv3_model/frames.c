@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * What the oracle knows of page frames: given to an owner, or freed. A frame that was
+ * never given is not judged.
+ *
+ * Allocators write (any thread), the stepping thread reads. An allocator gives a frame
+ * before a descriptor points at it and frees it after a SYNC completed, so the releases
+ * and acquires of descriptors and CONS order the words here as well.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "internal.h"
+
+#define CHUNK_LOG2	9	/* frames of one chunk: 2 MiB */
+#define CHUNK_FRAMES	(UINT64_C(1) << CHUNK_LOG2)
+
+/* The state of a frame. 0: never given. */
+#define FRAME_FREED	UINT64_C(1)
+#define FRAME_GIVEN	UINT64_C(2)
+#define FRAME_OWNER	32	/* shift: the owner, kept when the frame is freed */
+
+struct smmuv3_frame_chunk {
+	struct smmuv3_frame_chunk *next;
+	uint64_t number;		/* frame number >> CHUNK_LOG2 */
+	_Atomic uint64_t state[CHUNK_FRAMES];
+};
+
+static _Atomic(struct smmuv3_frame_chunk *) *
+bucket_of(struct smmuv3_frames *fs, uint64_t number)
+{
+	return &fs->bucket[number % SMMUV3_FRAME_BUCKETS];
+}
+
+static struct smmuv3_frame_chunk *
+chunk_find(struct smmuv3_frames *fs, uint64_t number)
+{
+	/* Pairs with the release in chunk_get(): the chunk is whole. */
+	struct smmuv3_frame_chunk *c = atomic_load_explicit(bucket_of(fs, number),
+			memory_order_acquire);
+
+	while (c != NULL && c->number != number)
+		c = c->next;
+	return c;
+}
+
+static struct smmuv3_frame_chunk *
+chunk_get(struct smmuv3_frames *fs, uint64_t number)
+{
+	_Atomic(struct smmuv3_frame_chunk *) *bucket = bucket_of(fs, number);
+	struct smmuv3_frame_chunk *c;
+
+	pthread_mutex_lock(&fs->lock);
+	c = chunk_find(fs, number);
+	if (c == NULL) {
+		c = calloc(1, sizeof(*c));
+		if (c != NULL) {
+			c->number = number;
+			c->next = atomic_load_explicit(bucket, memory_order_relaxed);
+			/* Pairs with the acquire in chunk_find(). */
+			atomic_store_explicit(bucket, c, memory_order_release);
+			atomic_store_explicit(&fs->used, true, memory_order_release);
+		}
+	}
+	pthread_mutex_unlock(&fs->lock);
+	return c;
+}
+
+void
+smmuv3_frames_init(struct smmuv3_frames *fs, struct smmuv3_log *log)
+{
+	fs->log = log;
+	pthread_mutex_init(&fs->lock, NULL);
+}
+
+void
+smmuv3_frames_fini(struct smmuv3_frames *fs)
+{
+	for (unsigned int i = 0; i < SMMUV3_FRAME_BUCKETS; i++) {
+		struct smmuv3_frame_chunk *c, *next;
+
+		c = atomic_load_explicit(&fs->bucket[i], memory_order_relaxed);
+		for (; c != NULL; c = next) {
+			next = c->next;
+			free(c);
+		}
+	}
+	pthread_mutex_destroy(&fs->lock);
+}
+
+void
+smmuv3_frames_judge(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use, uint64_t addr,
+		uint64_t len)
+{
+	uint64_t last = (addr + len - 1) >> SMMUV3_PAGE_SHIFT;
+
+	for (uint64_t n = addr >> SMMUV3_PAGE_SHIFT; n <= last; n++) {
+		struct smmuv3_frame_chunk *c = chunk_find(fs, n >> CHUNK_LOG2);
+		uint64_t state;
+		uint32_t owner;
+
+		if (c == NULL)
+			continue;
+		state = atomic_load_explicit(&c->state[n % CHUNK_FRAMES], memory_order_acquire);
+		owner = (uint32_t)(state >> FRAME_OWNER);
+		if (state & FRAME_FREED)
+			smmuv3_log_add(fs->log, "%s of SID %u at VA 0x%llx reached frame 0x%llx, "
+					"which owner %u had freed", use->what, use->sid,
+					(unsigned long long)use->va,
+					(unsigned long long)(n << SMMUV3_PAGE_SHIFT), owner);
+		else if (state & FRAME_GIVEN && use->bypass)
+			smmuv3_log_add(fs->log, "%s of SID %u reached frame 0x%llx of owner %u "
+					"untranslated, because the SMMU is off", use->what, use->sid,
+					(unsigned long long)(n << SMMUV3_PAGE_SHIFT), owner);
+		else if (state & FRAME_GIVEN && use->owner != 0 && owner != 0 &&
+				use->owner != owner)
+			smmuv3_log_add(fs->log, "%s of SID %u at VA 0x%llx, for owner %u, reached "
+					"frame 0x%llx of owner %u", use->what, use->sid,
+					(unsigned long long)use->va, use->owner,
+					(unsigned long long)(n << SMMUV3_PAGE_SHIFT), owner);
+	}
+}
+
+/* Change the state of each frame, if all of them are (or are not) given now. */
+static int
+change(struct smmuv3_frames *fs, uint64_t addr, uint64_t len, uint64_t was, uint64_t state)
+{
+	uint64_t first = addr >> SMMUV3_PAGE_SHIFT, end = (addr + len) >> SMMUV3_PAGE_SHIFT;
+
+	for (int write = 0; write < 2; write++)
+		for (uint64_t n = first; n < end; n++) {
+			struct smmuv3_frame_chunk *c = chunk_find(fs, n >> CHUNK_LOG2);
+			_Atomic uint64_t *s;
+			uint64_t old;
+
+			if (c == NULL)
+				c = chunk_get(fs, n >> CHUNK_LOG2);
+			if (c == NULL)
+				return -ENOMEM;
+			s = &c->state[n % CHUNK_FRAMES];
+			old = atomic_load_explicit(s, memory_order_relaxed);
+			if (!write && (old & FRAME_GIVEN) != was)
+				return was ? -ENOENT : -EEXIST;
+			if (write)
+				atomic_store_explicit(s, state == FRAME_FREED ?
+						(old & ~FRAME_GIVEN) | FRAME_FREED : state,
+						memory_order_release);
+		}
+	return 0;
+}
+
+static bool
+whole_frames(uint64_t addr, size_t len)
+{
+	return len != 0 && ((addr | len) & SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)) == 0 &&
+		addr + len > addr;
+}
+
+int
+smmuv3_model_frame_give(struct smmuv3_model *m, uint64_t addr, size_t len, uint32_t owner)
+{
+	if (!whole_frames(addr, len))
+		return -EINVAL;
+	return change(&m->frames, addr, len, 0, FRAME_GIVEN | (uint64_t)owner << FRAME_OWNER);
+}
+
+int
+smmuv3_model_frame_free(struct smmuv3_model *m, uint64_t addr, size_t len)
+{
+	if (!whole_frames(addr, len))
+		return -EINVAL;
+	return change(&m->frames, addr, len, FRAME_GIVEN, FRAME_FREED);
+}
+
+void
+smmuv3_model_dma_owner(struct smmuv3_model_dma *dma, uint32_t owner)
+{
+	atomic_store_explicit(&dma->owner, owner, memory_order_release);
+}
