@@ -277,6 +277,25 @@ test_frame_oracle_accepts_an_asid_used_again_after_tlbi(void **state)
 	asid_is_used_again(true);
 }
 
+/* A table that was taken away (EPD0) is not another one: the TLB may serve until a TLBI. */
+static void
+test_frame_oracle_accepts_a_tlb_entry_whose_walks_ended(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, &(struct smmuv3_model_conf){ .harsh = SMMUV3_MODEL_HARSH_ASIDS });
+	rig_map(&r, VA, FRAME, RIG_RW);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	smmuv3_set_dw(&r.cd->dw[0], r.cd->dw[0] | SMMUV3_CD0_EPD0);
+	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	rig_sync(&r);
+	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8), SMMUV3_MODEL_OK);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
 static void
 test_frame_calls_check_their_arguments(void **state)
 {
@@ -310,6 +329,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_frame_is_reached_while_the_smmu_is_off),
 	cmocka_unit_test(test_frame_oracle_sees_an_asid_used_again_without_tlbi),
 	cmocka_unit_test(test_frame_oracle_accepts_an_asid_used_again_after_tlbi),
+	cmocka_unit_test(test_frame_oracle_accepts_a_tlb_entry_whose_walks_ended),
 	cmocka_unit_test(test_frame_calls_check_their_arguments),
 };
 

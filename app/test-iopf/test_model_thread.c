@@ -106,14 +106,14 @@ test_thread_starts_and_stops(void **state)
 }
 
 static void
-faults_are_served(uint32_t choices)
+faults_are_served(uint32_t choices, uint32_t harsh)
 {
 	static struct served s;
 	static uint8_t out[PAGES * 4096], in[PAGES * 4096];
 	struct smmuv3_model_dma *dma;
 	pthread_t thread;
 
-	start(&s, &thread, &(struct smmuv3_model_conf){ .choices = choices });
+	start(&s, &thread, &(struct smmuv3_model_conf){ .choices = choices, .harsh = harsh });
 	dma = rig_dma(&s.r, RIG_SID, -1);
 	for (size_t i = 0; i < sizeof(out); i++)
 		out[i] = (uint8_t)(i * 31 + (i >> 12));
@@ -140,7 +140,7 @@ static void
 test_thread_faults_are_served(void **state)
 {
 	(void)state;
-	faults_are_served(0);
+	faults_are_served(0, 0);
 }
 
 static void
@@ -149,7 +149,16 @@ test_thread_faults_are_served_whatever_the_choices(void **state)
 	(void)state;
 	faults_are_served(SMMUV3_MODEL_RETRY_HELD | SMMUV3_MODEL_EARLY_RETRY |
 			SMMUV3_MODEL_SUPPRESS_DUP | SMMUV3_MODEL_TORN_FETCH |
-			SMMUV3_MODEL_STICKY_TLB);
+			SMMUV3_MODEL_STICKY_TLB, 0);
+}
+
+static void
+test_thread_faults_are_served_by_a_harsh_model(void **state)
+{
+	(void)state;
+	faults_are_served(SMMUV3_MODEL_RETRY_HELD | SMMUV3_MODEL_STICKY_TLB,
+			SMMUV3_MODEL_HARSH_ASIDS | SMMUV3_MODEL_HARSH_LATE |
+			SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_RANDOM);
 }
 
 struct echo {
@@ -266,6 +275,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_thread_starts_and_stops),
 	cmocka_unit_test(test_thread_faults_are_served),
 	cmocka_unit_test(test_thread_faults_are_served_whatever_the_choices),
+	cmocka_unit_test(test_thread_faults_are_served_by_a_harsh_model),
 	cmocka_unit_test(test_thread_on_done_and_a_submitter_at_once),
 	cmocka_unit_test(test_thread_control_calls_while_it_is_busy),
 	cmocka_unit_test(test_thread_wait_steps_a_model_without_one),

@@ -60,8 +60,8 @@ atc_covered(const struct smmuv3_atc_entry *e, const struct smmuv3_inv *inv)
 		va >= inv->va && va <= inv->last;
 }
 
-static void
-atc_invalidate(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
+void
+smmuv3_atc_forget(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 {
 	if (!inv->global && (inv->last - inv->va) >> SMMUV3_PAGE_SHIFT < ATC_LOOKUPS) {
 		for (uint64_t vpn = inv->va >> SMMUV3_PAGE_SHIFT;
@@ -145,7 +145,7 @@ smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		return;
 	if (ep->quirks & SMMUV3_MODEL_QUIRK_DEAD_ATC) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATC_TIMEOUTS);
-		m->atc_timeout = true;
+		smmuv3_late_answer(m, &inv, m->atc_timeout_ms, true);
 		return;
 	}
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATC_INVS);
@@ -165,9 +165,8 @@ smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 	}
 	if (ep->ats)
 		atc_order(ep, &inv);
-	smmuv3_oracle_invalidated(&m->oracle, &inv);
-	if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE)
-		smmuv3_atc_clear(ep);
+	if (ep->atc_delay != 0)
+		smmuv3_late_answer(m, &inv, ep->atc_delay, false);
 	else
-		atc_invalidate(ep, &inv);
+		smmuv3_late_invalidate(m, &inv);
 }

@@ -126,23 +126,31 @@ cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 	return !(cmd->dw[0] & ~dw0) && !(cmd->dw[1] & ~info->dw1);
 }
 
-static enum smmuv3_cerror
-cmd_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
+/* False: it waits. */
+static bool
+cmd_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd, enum smmuv3_cerror *err)
 {
 	uint64_t addr = cmd->dw[1] & SMMUV3_SYNC1_MSIADDR;
 
 	/* Effects are observable before the signal, the signal before CONS [4.7.3]. */
-	if (!f->ops->sync(f->be))
-		return SMMUV3_CERROR_ATC_INV_SYNC;
+	switch (f->ops->sync(f->be)) {
+	case SMMUV3_FE_SYNC_WAIT:
+		return false;
+	case SMMUV3_FE_SYNC_FAILED:
+		*err = SMMUV3_CERROR_ATC_INV_SYNC;
+		return true;
+	default:
+		break;
+	}
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_SYNCS);
 	if (SMMUV3_GET(SMMUV3_SYNC0_CS, cmd->dw[0]) != SMMUV3_SYNC_CS_IRQ)
-		return SMMUV3_CERROR_NONE;
+		return true;
 	if (f->val[SMMUV3_FE_IDR0] & SMMUV3_IDR0_MSI && addr != 0 &&
 			!smmuv3_fe_msi(f, addr, (uint32_t)SMMUV3_GET(SMMUV3_SYNC0_MSIDATA,
 					cmd->dw[0])))
 		smmuv3_fe_gerror(f, SMMUV3_GERROR_MSI_CMDQ_ABT);
 	smmuv3_fe_wire(f, SMMUV3_MODEL_IRQ_CMD_SYNC);
-	return SMMUV3_CERROR_NONE;
+	return true;
 }
 
 /* CONS at the offender, ERR, and only then GERROR [7.1]. */
@@ -245,10 +253,10 @@ smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max)
 			err = SMMUV3_CERROR_ABT;
 		else if (!cmd_legal(f, &cmd))
 			err = SMMUV3_CERROR_ILL;
-		else if ((cmd.dw[0] & SMMUV3_CMD0_OP) == SMMUV3_OP_SYNC)
-			err = cmd_sync(f, &cmd);
-		else
+		else if ((cmd.dw[0] & SMMUV3_CMD0_OP) != SMMUV3_OP_SYNC)
 			f->ops->command(f->be, &cmd);
+		else if (!cmd_sync(f, &cmd, &err))
+			break;
 		if (err == SMMUV3_CERROR_NONE) {
 			f->cmdq.cons = smmuv3_q_add(f->cmdq.log2, f->cmdq.cons, 1);
 			n++;

@@ -19,31 +19,6 @@ sid_known(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, const char *name
 	return false;
 }
 
-static void
-invalidate_cfg(struct smmuv3_model *m, const struct smmuv3_inv *inv)
-{
-	smmuv3_oracle_invalidated(&m->oracle, inv);
-	smmuv3_cfg_invalidate(m, inv);
-	if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE) {
-		smmuv3_cfg_clear(m);
-		smmuv3_tlb_clear(m);
-		smmuv3_wc_clear(m);
-	}
-}
-
-static void
-invalidate_tlb(struct smmuv3_model *m, const struct smmuv3_inv *inv)
-{
-	smmuv3_oracle_invalidated(&m->oracle, inv);
-	smmuv3_tlb_invalidate(m, inv);
-	smmuv3_wc_invalidate(m, inv);
-	if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE) {
-		smmuv3_cfg_clear(m);
-		smmuv3_tlb_clear(m);
-		smmuv3_wc_clear(m);
-	}
-}
-
 /* The addresses a TLBI by address covers [4.4.1.1]. */
 static void
 tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct smmuv3_inv *inv)
@@ -92,7 +67,7 @@ cfgi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		inv.sid = (uint32_t)(SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) & ~low);
 		inv.sid_last = inv.sid | (uint32_t)low;
 	}
-	invalidate_cfg(m, &inv);
+	smmuv3_late_invalidate(m, &inv);
 }
 
 void
@@ -107,7 +82,7 @@ smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
 		inv.kind = SMMUV3_INV_CFG_SIDS;
 		inv.leaf = cmd->dw[1] & SMMUV3_CFGI1_LEAF;
 		if (sid_known(m, cmd, "CFGI_STE"))
-			invalidate_cfg(m, &inv);
+			smmuv3_late_invalidate(m, &inv);
 		break;
 	case SMMUV3_OP_CFGI_STE_RANGE:
 		cfgi_range(m, cmd);
@@ -120,33 +95,33 @@ smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
 			smmuv3_log_add(&m->driver_log, "CFGI_CD for SSID %u, beyond IDR1.SSIDSIZE "
 					"%u", inv.ssid, m->ssid_bits);
 		else if (sid_known(m, cmd, "CFGI_CD"))
-			invalidate_cfg(m, &inv);
+			smmuv3_late_invalidate(m, &inv);
 		break;
 	case SMMUV3_OP_CFGI_CD_ALL:
 		inv.kind = SMMUV3_INV_CFG_CDS;
 		if (sid_known(m, cmd, "CFGI_CD_ALL"))
-			invalidate_cfg(m, &inv);
+			smmuv3_late_invalidate(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_ALL:
 	case SMMUV3_OP_TLBI_NSNH_ALL:
 		inv.kind = SMMUV3_INV_TLB_ALL;
-		invalidate_tlb(m, &inv);
+		smmuv3_late_invalidate(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_ASID:
 		inv.kind = SMMUV3_INV_TLB_ASID;
 		inv.asid = (uint16_t)SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]);
-		invalidate_tlb(m, &inv);
+		smmuv3_late_invalidate(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_VA:
 		inv.kind = SMMUV3_INV_TLB_VA;
 		inv.asid = (uint16_t)SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]);
 		tlbi_range(m, cmd, &inv);
-		invalidate_tlb(m, &inv);
+		smmuv3_late_invalidate(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_VAA:
 		inv.kind = SMMUV3_INV_TLB_VAA;
 		tlbi_range(m, cmd, &inv);
-		invalidate_tlb(m, &inv);
+		smmuv3_late_invalidate(m, &inv);
 		break;
 	case SMMUV3_OP_ATC_INV:
 		if (sid_known(m, cmd, "ATC_INV"))
@@ -173,18 +148,22 @@ smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
 	}
 }
 
-/* Each command is complete when it was executed, so a SYNC has little to do. */
-bool
+/* Most commands are complete when they were executed; a SYNC is for the others. */
+enum smmuv3_fe_sync
 smmuv3_be_sync(void *be)
 {
+	enum smmuv3_fe_sync r = SMMUV3_FE_SYNC_DONE;
 	struct smmuv3_model *m = be;
 
-	if (m->atc_timeout) {
-		/* Once: the next SYNC waits for what comes after this one. */
-		m->atc_timeout = false;
+	if (m->late.nb != 0)
+		r = smmuv3_late_sync(m);
+	if (r == SMMUV3_FE_SYNC_WAIT)
+		return r;
+	if (r == SMMUV3_FE_SYNC_FAILED) {
 		smmuv3_oracle_atc_failed(&m->oracle);
-		return false;
+		return r;
 	}
+	smmuv3_flight_land_all(m);
 	smmuv3_oracle_synced(&m->oracle);
-	return true;
+	return r;
 }

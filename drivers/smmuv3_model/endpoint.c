@@ -573,6 +573,16 @@ smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma)
 }
 
 void
+smmuv3_model_dma_atc_delay(struct smmuv3_model_dma *dma, uint32_t ms)
+{
+	if (dma->ep == NULL)
+		return;
+	smmuv3_ctl_enter(dma->m);
+	dma->ep->atc_delay = ms;
+	smmuv3_ctl_leave(dma->m);
+}
+
+void
 smmuv3_model_dma_quirks(struct smmuv3_model_dma *dma, uint32_t quirks, uint32_t one_in)
 {
 	if (dma->ep == NULL)
@@ -591,7 +601,8 @@ reset_slots(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 		struct smmuv3_slot *s = &dma->slot[i];
 		struct smmuv3_group *g = s->group;
 
-		if (s->state != SMMUV3_SLOT_READY && s->state != SMMUV3_SLOT_ASKING)
+		if (s->state != SMMUV3_SLOT_READY && s->state != SMMUV3_SLOT_ASKING &&
+				s->state != SMMUV3_SLOT_FLYING)
 			continue;
 		s->reset = true;
 		if (g == NULL)

@@ -142,15 +142,21 @@ smmuv3_count(struct smmuv3_stats *stats, enum smmuv3_model_stat stat)
 	smmuv3_count_add(stats, stat, 1);
 }
 
+enum smmuv3_fe_sync {
+	SMMUV3_FE_SYNC_DONE,
+	SMMUV3_FE_SYNC_WAIT,
+	SMMUV3_FE_SYNC_FAILED,
+};
+
 /* What the front end asks of the back end. */
 struct smmuv3_fe_ops {
 	/* A legal command other than SYNC. Cannot fail: what is illegal was found before. */
 	void (*command)(void *be, const struct smmuv3_cmd *cmd);
 	/*
-	 * All commands so far take full effect now: a SYNC is about to complete. False:
-	 * it cannot, an ATC did not answer.
+	 * All commands so far take full effect now: a SYNC is about to complete. It waits
+	 * while an ATC has not answered, and fails when that takes too long.
 	 */
-	bool (*sync)(void *be);
+	enum smmuv3_fe_sync (*sync)(void *be);
 	/* SMMUEN went to 0: stalled transactions end. */
 	void (*smmu_off)(void *be);
 	/* SMMUEN went to 1: CR2 and STRTAB_BASE are in effect. */

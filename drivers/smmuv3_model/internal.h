@@ -15,6 +15,8 @@
  *	oracle.c	what completed SYNCs promised
  *	frames.c	page frames: given to an owner, or freed
  *	command.c	what commands mean here
+ *	late.c		invalidations that wait for their SYNC
+ *	flight.c	transactions between translation and memory
  *	stall.c		STAGs, held records, RESUME, STALL_TERM
  *	ats.c		Translation Requests and Translated transactions
  *	pri.c		page requests: to the PRIQ or answered here; PRI_RESP
@@ -228,6 +230,14 @@ enum smmuv3_slot_state {
 	SMMUV3_SLOT_HELD,	/* stalled, its record waits for a writable queue */
 	SMMUV3_SLOT_DUP,	/* stalled, its record suppressed */
 	SMMUV3_SLOT_ASKING,	/* in a page request group, or waits for one */
+	SMMUV3_SLOT_FLYING,	/* translated, not yet at memory */
+};
+
+/* Where a transaction goes. */
+struct smmuv3_target {
+	uint8_t *host;		/* NULL: see pa */
+	uint64_t pa;
+	bool bypass;		/* SMMUEN is 0 */
 };
 
 /* One DMA under way; it has one transaction at a time. */
@@ -250,6 +260,8 @@ struct smmuv3_slot {
 	struct smmuv3_model_done done;	/* filled on the way */
 	struct smmuv3_model_op op;
 	struct smmuv3_group *group;	/* being sent, or waited for */
+	uint64_t land_at;		/* flight.steps at which it reaches memory */
+	struct smmuv3_target target;	/* in flight only */
 };
 
 struct smmuv3_list {
@@ -317,6 +329,7 @@ struct smmuv3_ep {
 	bool ats, pri, failed;
 	uint8_t stu;
 	uint32_t quirks, one_in;
+	uint32_t atc_delay;		/* ms until it answers an invalidation */
 	uint32_t allowed, used;		/* page requests */
 	uint32_t nb_open;		/* groups */
 	uint64_t started, ended;	/* groups */
@@ -371,6 +384,26 @@ struct smmuv3_stall {
 	bool terminated;		/* last freed by STALL_TERM or SMMUEN */
 };
 
+/*
+ * Invalidations whose SYNC has not completed and that have no effect yet: late.c.
+ */
+struct smmuv3_pending {
+	struct smmuv3_inv inv;
+	bool slow, fails;	/* an ATC that answers at `due`, or does not */
+	uint64_t due;		/* ms */
+};
+
+struct smmuv3_late {
+	struct smmuv3_pending *pending;
+	unsigned int nb, cap;
+};
+
+/* Transactions in flight: flight.c. */
+struct smmuv3_flight {
+	struct smmuv3_list list;
+	uint64_t steps;
+};
+
 struct smmuv3_model {
 	struct smmuv3_fe fe;
 	struct smmuv3_wins wins;
@@ -401,7 +434,9 @@ struct smmuv3_model {
 	struct smmuv3_ep *ep[SMMUV3_EP_BUCKETS];	/* by StreamID */
 	struct smmuv3_slot *asked[2 * SMMUV3_BATCH];	/* Last put, PROD not yet stored */
 	unsigned int nb_asked;
-	bool atc_timeout;		/* since the last SYNC */
+	struct smmuv3_late late;
+	struct smmuv3_flight flight;
+	uint32_t atc_timeout_ms;
 	uint64_t now;			/* time of this batch of commands, 0: not taken yet */
 	uint64_t run_now;		/* time at which this batch of operations was begun */
 
@@ -435,6 +470,27 @@ smmuv3_rand(struct smmuv3_model *m)
 	m->rand ^= m->rand << 17;
 	return (uint32_t)(m->rand >> 16);
 }
+
+/* A harsh behaviour is chosen now: always, or by chance. */
+static inline bool
+smmuv3_harsh(struct smmuv3_model *m, uint32_t bit)
+{
+	if (__builtin_expect(!(m->harsh & bit), 1))
+		return false;
+	return !(m->harsh & SMMUV3_MODEL_HARSH_RANDOM) || smmuv3_rand(m) % 2 == 0;
+}
+
+/* late.c */
+void smmuv3_late_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
+void smmuv3_late_answer(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms,
+		bool fails);
+enum smmuv3_fe_sync smmuv3_late_sync(struct smmuv3_model *m);
+
+/* flight.c */
+bool smmuv3_flight_begin(struct smmuv3_model *m, struct smmuv3_slot *s,
+		const struct smmuv3_target *to);
+unsigned int smmuv3_flight_step(struct smmuv3_model *m);
+void smmuv3_flight_land_all(struct smmuv3_model *m);
 
 /* oracle.c */
 void smmuv3_oracle_invalidated(struct smmuv3_oracle *o, const struct smmuv3_inv *inv);
@@ -500,11 +556,6 @@ void smmuv3_wc_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
 void smmuv3_wc_clear(struct smmuv3_model *m);
 
 /* translate.c */
-struct smmuv3_target {
-	uint8_t *host;		/* NULL: see pa */
-	uint64_t pa;
-	bool bypass;		/* SMMUEN is 0 */
-};
 enum smmuv3_result smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault);
 
@@ -532,6 +583,7 @@ struct smmuv3_atc_entry *smmuv3_atc_find(struct smmuv3_ep *ep, bool ssv, uint32_
 void smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid,
 		const struct smmuv3_access *acc, const struct smmuv3_page *page);
 void smmuv3_atc_clear(struct smmuv3_ep *ep);
+void smmuv3_atc_forget(struct smmuv3_ep *ep, const struct smmuv3_inv *inv);
 void smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd);
 void smmuv3_atc_end(struct smmuv3_ep *ep);
 
@@ -567,7 +619,7 @@ unsigned int smmuv3_stall_early(struct smmuv3_model *m);
 
 /* command.c */
 void smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd);
-bool smmuv3_be_sync(void *be);
+enum smmuv3_fe_sync smmuv3_be_sync(void *be);
 
 /* transact.c */
 void smmuv3_evt_make(const struct smmuv3_model_dma_conf *who, const struct smmuv3_access *acc,
@@ -578,6 +630,8 @@ uint64_t smmuv3_slot_addr(const struct smmuv3_slot *s);
 unsigned int smmuv3_slot_run(struct smmuv3_model *m, struct smmuv3_slot *s, unsigned int max);
 /* One try without consequences if it faults. True: the DMA went on. */
 bool smmuv3_slot_try(struct smmuv3_model *m, struct smmuv3_slot *s);
+/* One that was in flight reaches memory. */
+void smmuv3_slot_land(struct smmuv3_model *m, struct smmuv3_slot *s);
 /* End a stalled transaction without a retry. */
 void smmuv3_slot_end(struct smmuv3_model *m, struct smmuv3_slot *s,
 		enum smmuv3_model_status status);

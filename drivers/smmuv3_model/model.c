@@ -24,7 +24,10 @@ smmuv3_inside_step(const struct smmuv3_model *m)
 static void
 be_smmu_off(void *be)
 {
-	smmuv3_stall_all_end(be);
+	struct smmuv3_model *m = be;
+
+	smmuv3_flight_land_all(m);
+	smmuv3_stall_all_end(m);
 }
 
 static void
@@ -89,7 +92,7 @@ ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			!pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
 			conf->choices & ~UINT32_C(0x1ff) ||
-			conf->harsh & ~UINT32_C(2) || with & ~UINT32_C(7) ||
+			conf->harsh & ~UINT32_C(0x8e) || with & ~UINT32_C(7) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
 			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)))
 		return false;
@@ -188,6 +191,7 @@ model_free(struct smmuv3_model *m)
 	smmuv3_tlb_fini(&m->tlb);
 	smmuv3_frames_fini(&m->frames);
 	free(m->cfg.entry);
+	free(m->late.pending);
 	free(m->stall);
 	free(m->stag_fifo);
 	free(m->fe.regs);
@@ -216,6 +220,7 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->no_features = conf->no_features;
 	m->features = conf->features;
 	m->harsh = conf->harsh;
+	m->atc_timeout_ms = conf->atc_timeout_ms;
 	if (!ids_make(m, conf, &ids) || !pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
 	err = ENOMEM;
@@ -238,6 +243,7 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->ready.last = &m->ready.first;
 	m->later.last = &m->later.first;
 	m->run_last = &m->run;
+	m->flight.list.last = &m->flight.list.first;
 	atomic_store_explicit(&m->cpu, -1, memory_order_relaxed);
 	smmuv3_fe_init(&m->fe, &ids);
 	if (conf->name != NULL) {
@@ -396,6 +402,8 @@ smmuv3_step(struct smmuv3_model *m, unsigned int budget, bool full)
 		m->later.first = NULL;
 		m->later.last = &m->later.first;
 	}
+	if (m->flight.list.first != NULL)
+		n += smmuv3_flight_step(m);
 	do {
 		before = n;
 		m->now = 0;

@@ -108,6 +108,13 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_HARSH_ASIDS	(UINT32_C(1) << 1)
 		/**< an oracle error by itself: a TLB entry used in a context with the ASID of its entry and another table: the
 		  * ASID was given to another address space without a TLBI */
+#define SMMUV3_MODEL_HARSH_LATE		(UINT32_C(1) << 2)
+		/**< TLBI, CFGI and ATC_INV have no effect before the next CMD_SYNC completes */
+#define SMMUV3_MODEL_HARSH_FLIGHT	(UINT32_C(1) << 3)
+		/**< a transaction reaches memory 8 steps after its translation, but before a SYNC
+		  * completes meanwhile, or SMMUEN = 0 */
+#define SMMUV3_MODEL_HARSH_RANDOM	(UINT32_C(1) << 7)
+		/**< each of these at random, by seed */
 
 /** Zero in any field means the value in brackets. */
 struct smmuv3_model_conf {
@@ -126,6 +133,8 @@ struct smmuv3_model_conf {
 	uint32_t harsh;		/**< SMMUV3_MODEL_HARSH_ASIDS ... [0: kind] */
 	unsigned int ack_delay;	/**< steps until a CR0 or IRQ_CTRL bit is acknowledged, each bit
 				  * one step after the one before; 0 acknowledges in the next step */
+	unsigned int atc_timeout_ms; /**< from an ATC_INV to CERROR_ATC_INV_SYNC, if the function
+				  * does not answer; the SYNC waits meanwhile [0] */
 	unsigned int tlb_log2;	/**< TLB entries, 1..20 [12] */
 	uint32_t seed;		/**< of every choice made at random [1] */
 };
@@ -196,7 +205,8 @@ void smmuv3_model_dma_owner(struct smmuv3_model_dma *dma, uint32_t owner);
 /**
  * Do up to @p budget units of work (a command, a transaction, a retry, an event).
  * Must not be called while the model has a thread.
- * @return the units done; 0 means that nothing will happen until somebody writes.
+ * @return the units done; 0 means that nothing will happen until somebody writes, or the
+ *	time is over that an ATC takes to answer.
  */
 unsigned int smmuv3_model_step(struct smmuv3_model *m, unsigned int budget);
 
@@ -283,7 +293,8 @@ enum smmuv3_model_dma_kind {
 #define SMMUV3_MODEL_QUIRK_CREDITS	(UINT32_C(1) << 2)
 		/**< it sends page requests without regard to its allocation */
 #define SMMUV3_MODEL_QUIRK_DEAD_ATC	(UINT32_C(1) << 3)
-		/**< it does not answer invalidations: CERROR_ATC_INV_SYNC at the next SYNC */
+		/**< it does not answer invalidations: CERROR_ATC_INV_SYNC at the next SYNC, after
+		  * conf.atc_timeout_ms */
 
 struct smmuv3_model_dma_conf {
 	uint32_t sid;		/**< StreamID; one the SMMU does not know is a test, not an error */
@@ -361,6 +372,12 @@ int smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma);
  * @param one_in LOSE_LAST and DUP_LAST: one time in so many, at random; 0 and 1 for always.
  */
 void smmuv3_model_dma_quirks(struct smmuv3_model_dma *dma, uint32_t quirks, uint32_t one_in);
+
+/**
+ * Let the function answer each ATC_INV @p ms milliseconds after it was sent; 0 for at once,
+ * what it is asked for meanwhile included. CMD_SYNC waits for the answer.
+ */
+void smmuv3_model_dma_atc_delay(struct smmuv3_model_dma *dma, uint32_t ms);
 
 /**
  * Reset the function: its DMAs abort, groups are forgotten, the ATC is empty, ATS and PRI

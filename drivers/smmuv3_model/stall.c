@@ -164,7 +164,8 @@ smmuv3_stall_begin(struct smmuv3_model *m, struct smmuv3_slot *s,
 	if (!smmuv3_fe_evt_writable(&m->fe))
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_STALLS_HELD);
 	s->state = SMMUV3_SLOT_HELD;
-	s->held_seq = m->oracle.seq;
+	/* What it faulted on may be stale: a pending invalidation reaches it when done. */
+	s->held_seq = m->late.nb != 0 ? UINT64_MAX : m->oracle.seq;
 	smmuv3_list_add(&m->held, s);
 }
 

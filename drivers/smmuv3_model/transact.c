@@ -285,6 +285,9 @@ smmuv3_slot_run(struct smmuv3_model *m, struct smmuv3_slot *s, unsigned int max)
 		case SMMUV3_WAIT:
 			return n;
 		case SMMUV3_OK:
+			if (__builtin_expect(m->harsh & SMMUV3_MODEL_HARSH_FLIGHT, 0) &&
+					smmuv3_flight_begin(m, s, &to))
+				return n;
 			if (move(m, s, &to, len))
 				more = advance(m, s, len);
 			else
@@ -301,6 +304,25 @@ smmuv3_slot_run(struct smmuv3_model *m, struct smmuv3_slot *s, unsigned int max)
 	if (more)
 		smmuv3_ready_add(m, s);
 	return n;
+}
+
+void
+smmuv3_slot_land(struct smmuv3_model *m, struct smmuv3_slot *s)
+{
+	size_t len = slot_len(s);
+	bool reset = s->reset, more;
+
+	/* If this was its last transaction, the next DMA of the slot is not meant. */
+	s->reset = false;
+	s->state = SMMUV3_SLOT_READY;
+	if (move(m, s, &s->target, len))
+		more = advance(m, s, len);
+	else
+		more = answer_fault(m, s, SMMUV3_MODEL_ABORTED);
+	if (!more)
+		return;
+	s->reset = reset;
+	smmuv3_ready_add(m, s);
 }
 
 bool

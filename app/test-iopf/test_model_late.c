@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Invalidations that take effect late, transactions in flight, ATCs that take their time:
+ * what a driver does wrong shows, what it does right does not.
+ */
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "test.h"
+#include "model_rig.h"
+
+#define VA	UINT64_C(0x100000000)
+#define FRAME	(RIG_DATA + 0x5000)
+#define HOUR	3600000u
+
+static uint8_t buf[64];
+
+static struct smmuv3_model_dma *
+setup(struct rig *r, uint32_t harsh, uint32_t seed)
+{
+	struct smmuv3_model_dma *dma;
+
+	rig_open(r, &(struct smmuv3_model_conf){ .harsh = harsh, .seed = seed });
+	rig_up(r);
+	rig_s1(r, 0);
+	dma = rig_dma(r, RIG_SID, -1);
+	assert_int_equal(smmuv3_model_frame_give(r->m, FRAME, 4096, 1), 0);
+	rig_map(r, VA, FRAME, RIG_RW);
+	return dma;
+}
+
+static void
+give_back(struct rig *r)
+{
+	assert_int_equal(smmuv3_model_frame_free(r->m, FRAME, 4096), 0);
+}
+
+/* One write of 8 bytes; a stall is answered with an abort. */
+static enum smmuv3_model_status
+touch(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
+{
+	struct smmuv3_evt evt;
+
+	rig_submit(r, dma, SMMUV3_MODEL_WRITE, va, buf, 8);
+	if (rig_poll(r, dma) == 0) {
+		assert_true(rig_evt(r, &evt));
+		rig_cmd(r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+		assert_int_equal(rig_poll(r, dma), 1);
+	}
+	return r->done[0].status;
+}
+
+/* Unmap a page that is in the TLB, with or without the SYNC, and free its frame. */
+static unsigned int
+unmap_and_free(uint32_t harsh, bool sync)
+{
+	struct smmuv3_model_dma *dma;
+	unsigned int errors;
+	struct rig r;
+
+	dma = setup(&r, harsh, 0);
+	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_OK);
+	rig_unmap(&r, VA);
+	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	if (sync)
+		rig_sync(&r);
+	give_back(&r);
+	assert_int_equal(touch(&r, dma, VA), harsh != 0 && !sync ? SMMUV3_MODEL_OK :
+			SMMUV3_MODEL_ABORTED);
+	errors = smmuv3_model_oracle_errors(r.m);
+	if (errors != 0)
+		rig_expect_oracle(&r, "which owner 1 had freed");
+	rig_sync(&r);
+	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_ABORTED);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+	return errors;
+}
+
+static void
+test_late_tlbi_without_a_sync_leaves_the_page_in_reach(void **state)
+{
+	(void)state;
+	assert_int_equal(unmap_and_free(SMMUV3_MODEL_HARSH_LATE, false), 1);
+	assert_int_equal(unmap_and_free(SMMUV3_MODEL_HARSH_LATE, true), 0);
+	/* A kind model does not see the mistake. */
+	assert_int_equal(unmap_and_free(0, false), 0);
+}
+
+static void
+test_late_cfgi_without_a_sync_leaves_the_old_ste(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, SMMUV3_MODEL_HARSH_LATE, 0);
+	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_OK);
+	/* Config = 0: abort. */
+	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
+	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
+	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_OK);
+	rig_sync(&r);
+	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_ABORTED);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/* What an invalidation that is pending reaches is not given to software as new. */
+static void
+test_late_invalidation_makes_a_held_stall_retry(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct smmuv3_evt evt;
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, &(struct smmuv3_model_conf){ .harsh = SMMUV3_MODEL_HARSH_LATE });
+	r.evtq_log2 = 0;
+	r.queue_size_1 = true;
+	r.cmdq_log2 = 8;
+	rig_up(&r);
+	rig_s1(&r, 0);
+	dma = rig_dma(&r, RIG_SID, -1);
+	rig_map(&r, VA, FRAME, RIG_RW | RIG_RO);
+	/* Read: in the TLB, read-only. */
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	/* The queue is full; VA is mapped for writing and its TLBI pending. */
+	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 4096, buf, 8);
+	rig_run(&r);
+	rig_map(&r, VA, FRAME, RIG_RW);
+	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
+	rig_run(&r);
+	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STALLS_HELD), 1);
+	rig_sync(&r);
+	/* F_PERMISSION was right before the SYNC only: it must not appear [3.12.2]. */
+	assert_true(rig_evt(&r, &evt));
+	assert_int_equal(evt.dw[2], VA + 4096);
+	assert_int_equal(rig_poll(&r, dma), 1);
+	assert_int_equal(r.done[0].status, SMMUV3_MODEL_OK);
+	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+	assert_int_equal(rig_poll(&r, dma), 1);
+	assert_false(rig_evt(&r, &evt));
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/*
+ * A domain leaves and its ASID goes to the next. CFGI and TLBI before one SYNC: the TLBI may
+ * be done first and the TLB filled again through the CD that is still cached.
+ */
+static unsigned int
+asid_changes_hands(uint32_t seed, bool sync_between)
+{
+	struct smmuv3_model_dma *dma;
+	unsigned int errors;
+	struct rig r;
+
+	dma = setup(&r, SMMUV3_MODEL_HARSH_LATE | SMMUV3_MODEL_HARSH_RANDOM |
+			SMMUV3_MODEL_HARSH_ASIDS, seed);
+	touch(&r, dma, VA);
+	smmuv3_set_dw(&r.cd->dw[0], r.cd->dw[0] & ~(uint64_t)SMMUV3_CD0_V);
+	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	if (sync_between)
+		rig_sync(&r);
+	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
+	/* The device does not know. */
+	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
+	rig_sync(&r);
+	give_back(&r);
+	r.ttb0 = rig_alloc(&r, 4096, 4096);
+	*r.cd = rig_cd_make(&r, RIG_ASID);
+	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	rig_sync(&r);
+	touch(&r, dma, VA);
+	errors = smmuv3_model_oracle_errors(r.m);
+	smmuv3_model_oracle_errors_clear(r.m);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+	return errors;
+}
+
+static void
+test_late_cfgi_and_tlbi_of_one_sync_have_no_order(void **state)
+{
+	unsigned int wrong = 0;
+
+	(void)state;
+	for (uint32_t seed = 1; seed <= 64; seed++) {
+		wrong += asid_changes_hands(seed, false);
+		assert_int_equal(asid_changes_hands(seed, true), 0);
+	}
+	/* Each is of the ASID and of the frame. */
+	assert_true(wrong >= 2);
+}
+
+/*
+ * In flight
+ */
+static void
+step(struct rig *r)
+{
+	smmuv3_model_step(r->m, 64);
+}
+
+static void
+unmap_in_flight(bool sync)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	dma = setup(&r, SMMUV3_MODEL_HARSH_FLIGHT, 0);
+	memset(buf, 0x5a, 8);
+	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
+	step(&r);
+	/* Translated, and nothing is there yet. */
+	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_WALKS), 1);
+	assert_int_equal(r.data[0x5000], 0);
+	rig_unmap(&r, VA);
+	rig_put(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	if (sync)
+		rig_put(&r, smmuv3_cmd_sync());
+	rig_ring(&r);
+	step(&r);
+	assert_int_equal(smmuv3_q_pos(r.cmdq_log2, rig_read(&r, SMMUV3_CMDQ_CONS)), r.cmd_prod);
+	assert_int_equal(r.data[0x5000], sync ? 0x5a : 0);
+	give_back(&r);
+	assert_int_equal(rig_poll(&r, dma), 1);
+	assert_int_equal(r.done[0].status, SMMUV3_MODEL_OK);
+	assert_int_equal(r.data[0x5000], 0x5a);
+	if (!sync)
+		rig_expect_oracle(&r, "which owner 1 had freed");
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+static void
+test_flight_ends_before_a_sync_completes(void **state)
+{
+	(void)state;
+	unmap_in_flight(true);
+}
+
+static void
+test_flight_outlasts_a_tlbi_without_sync(void **state)
+{
+	(void)state;
+	unmap_in_flight(false);
+}
+
+static void
+test_flight_ends_before_smmuen_is_acknowledged(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, SMMUV3_MODEL_HARSH_FLIGHT, 0);
+	memset(buf, 0x5a, 8);
+	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
+	step(&r);
+	assert_int_equal(r.data[0x5000], 0);
+	rig_write(&r, SMMUV3_CR0, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	step(&r);
+	assert_int_equal(rig_read(&r, SMMUV3_CR0ACK), SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	assert_int_equal(r.data[0x5000], 0x5a);
+	assert_int_equal(rig_poll(&r, dma), 1);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+static void
+test_flight_to_a_window_that_went_away_aborts(void **state)
+{
+	static _Alignas(4096) uint8_t page[4096];
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, SMMUV3_MODEL_HARSH_FLIGHT, 0);
+	assert_int_equal(smmuv3_model_mem_add(r.m, 0x1000, page, 4096), 0);
+	rig_map(&r, VA + 4096, 0x1000, RIG_RW);
+	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 4096, buf, 8);
+	step(&r);
+	assert_int_equal(smmuv3_model_mem_del(r.m, 0x1000), 0);
+	assert_int_equal(rig_poll(&r, dma), 1);
+	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/* DMAs of many transactions, COPY among them, are whole. */
+static void
+test_flight_moves_all_bytes(void **state)
+{
+	static uint8_t out[4 * 4096], in[4 * 4096];
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	for (uint32_t seed = 1; seed < 20; seed++) {
+		rig_open(&r, &(struct smmuv3_model_conf){ .seed = seed,
+			.harsh = SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_RANDOM });
+		rig_up(&r);
+		rig_s1(&r, 0);
+		dma = rig_dma(&r, RIG_SID, -1);
+		for (unsigned int i = 0; i < 16; i++)
+			rig_map(&r, VA + i * 4096, RIG_DATA + i * 4096, RIG_RW);
+		for (size_t i = 0; i < sizeof(out); i++)
+			out[i] = (uint8_t)(i * seed + (i >> 8));
+		rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA + 100, out, sizeof(out));
+		assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+				.type = SMMUV3_MODEL_COPY, .addr = VA + 100,
+				.dst = VA + 0x8000 + 7, .len = sizeof(out) }), 0);
+		assert_int_equal(rig_poll(&r, dma), 1);
+		rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 0x8000 + 7, in, sizeof(in));
+		assert_memory_equal(in, out, sizeof(in));
+		smmuv3_model_dma_destroy(dma);
+		rig_close(&r);
+	}
+}
+
+/*
+ * ATCs that take their time
+ */
+#define PCI_VA	UINT64_C(0x10000000)
+
+static struct smmuv3_model_dma *
+pci_setup(struct rig *r, uint32_t harsh, unsigned int timeout_ms)
+{
+	struct smmuv3_model_dma *dma;
+
+	rig_open(r, &(struct smmuv3_model_conf){ .features = SMMUV3_MODEL_ATS, .harsh = harsh,
+		.atc_timeout_ms = timeout_ms });
+	rig_up(r);
+	rig_s1_pasids(r, SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL));
+	rig_map(r, PCI_VA, FRAME, RIG_RW);
+	dma = rig_ats_dma(r, -1, 0, 0, false);
+	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), 0);
+	rig_access(r, dma, SMMUV3_MODEL_WRITE, PCI_VA, buf, 8);
+	rig_unmap(r, PCI_VA);
+	rig_cmd(r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, PCI_VA, true));
+	rig_sync(r);
+	return dma;
+}
+
+static enum smmuv3_model_status
+pci_touch(struct rig *r, struct smmuv3_model_dma *dma)
+{
+	return rig_access(r, dma, SMMUV3_MODEL_WRITE, PCI_VA, buf, 8);
+}
+
+/* ATC_INV, SYNC, and something behind it. Returns where CONS is if the SYNC waits. */
+static uint32_t
+put_atc_inv(struct rig *r)
+{
+	uint32_t at;
+
+	rig_put(r, rig_atc_inv(RIG_SID, -1, 0, PCI_VA, 0));
+	at = r->cmd_prod;
+	rig_put(r, smmuv3_cmd_sync());
+	rig_put(r, smmuv3_cmd_tlbi_nsnh_all());
+	rig_ring(r);
+	rig_run(r);
+	return at;
+}
+
+static uint32_t
+cons(const struct rig *r)
+{
+	return smmuv3_q_pos(r->cmdq_log2, rig_read(r, SMMUV3_CMDQ_CONS));
+}
+
+static void
+test_late_atc_inv_without_a_sync_leaves_the_entry(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = pci_setup(&r, SMMUV3_MODEL_HARSH_LATE, 0);
+	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, PCI_VA, 0));
+	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_OK);
+	rig_sync(&r);
+	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_ABORTED);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+static void
+test_atc_that_is_slow_keeps_the_sync_waiting(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	uint32_t at;
+	struct rig r;
+
+	(void)state;
+	dma = pci_setup(&r, 0, 0);
+	smmuv3_model_dma_atc_delay(dma, HOUR);
+	at = put_atc_inv(&r);
+	for (int i = 0; i < 1000; i++)
+		step(&r);
+	/* Not failed, not complete, and the queue behind it waits as well. */
+	assert_int_equal(cons(&r), at);
+	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
+	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_OK);
+	/* The other side goes on. */
+	smmuv3_model_dma_atc_delay(dma, 0);
+	rig_run(&r);
+	assert_int_equal(cons(&r), r.cmd_prod);
+	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_ABORTED);
+	/* By itself. */
+	smmuv3_model_dma_atc_delay(dma, 1);
+	put_atc_inv(&r);
+	while (cons(&r) != r.cmd_prod)
+		step(&r);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+static void
+test_atc_that_is_dead_blocks_the_queue_until_it_times_out(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	uint32_t at;
+	struct rig r;
+
+	(void)state;
+	dma = pci_setup(&r, SMMUV3_MODEL_HARSH_LATE, 20);
+	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
+	at = put_atc_inv(&r);
+	while (rig_read(&r, SMMUV3_GERROR) == 0) {
+		step(&r);
+		sched_yield();
+	}
+	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS), at | SMMUV3_CERROR_ATC_INV_SYNC << 24);
+	rig_write(&r, SMMUV3_GERRORN, rig_read(&r, SMMUV3_GERROR));
+	rig_run(&r);
+	assert_int_equal(cons(&r), r.cmd_prod);
+	/* Nothing was invalidated and nothing was promised. */
+	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_OK);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/* It comes back before its time is over, or is taken away. */
+static void
+test_atc_that_is_dead_may_answer_in_time(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	uint32_t at;
+	struct rig r;
+
+	(void)state;
+	for (int gone = 0; gone < 2; gone++) {
+		dma = pci_setup(&r, 0, HOUR);
+		smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
+		at = put_atc_inv(&r);
+		assert_int_equal(cons(&r), at);
+		if (gone)
+			smmuv3_model_dma_destroy(dma);
+		else
+			smmuv3_model_dma_quirks(dma, 0, 0);
+		rig_run(&r);
+		assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
+		assert_int_equal(cons(&r), r.cmd_prod);
+		if (!gone)
+			smmuv3_model_dma_destroy(dma);
+		rig_close(&r);
+	}
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_late_tlbi_without_a_sync_leaves_the_page_in_reach),
+	cmocka_unit_test(test_late_cfgi_without_a_sync_leaves_the_old_ste),
+	cmocka_unit_test(test_late_invalidation_makes_a_held_stall_retry),
+	cmocka_unit_test(test_late_cfgi_and_tlbi_of_one_sync_have_no_order),
+	cmocka_unit_test(test_late_atc_inv_without_a_sync_leaves_the_entry),
+	cmocka_unit_test(test_flight_ends_before_a_sync_completes),
+	cmocka_unit_test(test_flight_outlasts_a_tlbi_without_sync),
+	cmocka_unit_test(test_flight_ends_before_smmuen_is_acknowledged),
+	cmocka_unit_test(test_flight_to_a_window_that_went_away_aborts),
+	cmocka_unit_test(test_flight_moves_all_bytes),
+	cmocka_unit_test(test_atc_that_is_slow_keeps_the_sync_waiting),
+	cmocka_unit_test(test_atc_that_is_dead_blocks_the_queue_until_it_times_out),
+	cmocka_unit_test(test_atc_that_is_dead_may_answer_in_time),
+};
+
+TEST_SUITE(model_late, tests, NULL, NULL);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Transactions in flight, with SMMUV3_MODEL_HARSH_FLIGHT: translated, and not yet at
+ * memory. Commands are processed meanwhile. A SYNC waits for those that may have used
+ * what was invalidated before it [3.21.1], and so does SMMUEN going to 0; nothing else
+ * does.
+ */
+
+#include "internal.h"
+
+#define FLIGHT_STEPS 8
+
+/* False: it goes to memory at once. */
+bool
+smmuv3_flight_begin(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_target *to)
+{
+	uint32_t steps = FLIGHT_STEPS;
+
+	if (m->harsh & SMMUV3_MODEL_HARSH_RANDOM) {
+		steps = smmuv3_rand(m) % (2 * FLIGHT_STEPS);
+		if (steps == 0)
+			return false;
+	}
+	s->state = SMMUV3_SLOT_FLYING;
+	s->land_at = m->flight.steps + steps;
+	/* Its window may go away before it lands. */
+	s->target = (struct smmuv3_target){ .pa = to->pa, .bypass = to->bypass };
+	smmuv3_list_add(&m->flight.list, s);
+	return true;
+}
+
+static unsigned int
+land(struct smmuv3_model *m, bool all)
+{
+	struct smmuv3_list list = m->flight.list;
+	struct smmuv3_slot *s;
+	unsigned int n = 0;
+
+	if (list.first == NULL)
+		return 0;
+	m->flight.list.first = NULL;
+	m->flight.list.last = &m->flight.list.first;
+	while ((s = smmuv3_list_take(&list)) != NULL) {
+		if (all || m->flight.steps >= s->land_at)
+			smmuv3_slot_land(m, s);
+		else
+			smmuv3_list_add(&m->flight.list, s);
+		n++;
+	}
+	return n;
+}
+
+/* One step of time. Returns how many were in flight. */
+unsigned int
+smmuv3_flight_step(struct smmuv3_model *m)
+{
+	m->flight.steps++;
+	return land(m, false);
+}
+
+void
+smmuv3_flight_land_all(struct smmuv3_model *m)
+{
+	land(m, true);
+}

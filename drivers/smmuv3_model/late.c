@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Invalidations between their command and their SYNC. A command that was consumed
+ * promises nothing; its SYNC does [4.7.3]. With SMMUV3_MODEL_HARSH_LATE what was cached
+ * stays in use until a SYNC completes, for ever if there is none. An ATC that does not
+ * answer keeps the SYNC waiting.
+ */
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "internal.h"
+
+#define PENDING_MAX 65536	/* beyond that they are carried out at once */
+
+static void
+forget_all(struct smmuv3_model *m)
+{
+	smmuv3_cfg_clear(m);
+	smmuv3_tlb_clear(m);
+	smmuv3_wc_clear(m);
+}
+
+static void
+carry_out(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+{
+	struct smmuv3_ep *ep;
+
+	switch (inv->kind) {
+	case SMMUV3_INV_ATC:
+		ep = smmuv3_ep_find(m, inv->sid);
+		if (ep == NULL)
+			return;
+		if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE)
+			smmuv3_atc_clear(ep);
+		else
+			smmuv3_atc_forget(ep, inv);
+		return;
+	case SMMUV3_INV_CFG_ALL:
+	case SMMUV3_INV_CFG_SIDS:
+	case SMMUV3_INV_CFG_CDS:
+	case SMMUV3_INV_CFG_CD:
+		smmuv3_cfg_invalidate(m, inv);
+		break;
+	default:
+		smmuv3_tlb_invalidate(m, inv);
+		smmuv3_wc_invalidate(m, inv);
+		break;
+	}
+	if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE)
+		forget_all(m);
+}
+
+static struct smmuv3_pending *
+pending_add(struct smmuv3_late *l)
+{
+	if (l->nb == l->cap) {
+		unsigned int cap = l->cap == 0 ? 64 : 2 * l->cap;
+		struct smmuv3_pending *more = NULL;
+
+		if (cap <= PENDING_MAX)
+			more = realloc(l->pending, cap * sizeof(*more));
+		if (more == NULL)
+			return NULL;
+		l->pending = more;
+		l->cap = cap;
+	}
+	return &l->pending[l->nb++];
+}
+
+static uint64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* A command asks for it; the oracle counts from here. */
+void
+smmuv3_late_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+{
+	struct smmuv3_pending *p = NULL;
+
+	smmuv3_oracle_invalidated(&m->oracle, inv);
+	if (smmuv3_harsh(m, SMMUV3_MODEL_HARSH_LATE))
+		p = pending_add(&m->late);
+	if (p == NULL)
+		carry_out(m, inv);
+	else
+		*p = (struct smmuv3_pending){ .inv = *inv };
+}
+
+/* The same of an ATC that answers after some time, or (@p fails) never. */
+void
+smmuv3_late_answer(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms, bool fails)
+{
+	struct smmuv3_pending *p;
+
+	if (!fails)
+		smmuv3_oracle_invalidated(&m->oracle, inv);
+	p = pending_add(&m->late);
+	if (p != NULL)
+		*p = (struct smmuv3_pending){ .inv = *inv, .slow = true, .fails = fails,
+			.due = now_ms() + ms };
+	else if (!fails)
+		carry_out(m, inv);
+}
+
+/* Has this one still to answer? Not if the function works again, or is gone. */
+static bool
+waits(struct smmuv3_model *m, const struct smmuv3_pending *p)
+{
+	const struct smmuv3_ep *ep = smmuv3_ep_find(m, p->inv.sid);
+
+	return ep != NULL && (p->fails ? ep->quirks & SMMUV3_MODEL_QUIRK_DEAD_ATC :
+			ep->atc_delay != 0) && now_ms() < p->due;
+}
+
+/* All that is pending takes effect, unless an ATC has not answered. */
+enum smmuv3_fe_sync
+smmuv3_late_sync(struct smmuv3_model *m)
+{
+	struct smmuv3_late *l = &m->late;
+	unsigned int kept = 0;
+	bool failed = false;
+
+	for (unsigned int i = 0; i < l->nb; i++) {
+		const struct smmuv3_pending *p = &l->pending[i];
+
+		if (!p->slow)
+			continue;
+		if (waits(m, p))
+			return SMMUV3_FE_SYNC_WAIT;
+		failed |= p->fails && now_ms() >= p->due;
+	}
+	if (!failed) {
+		for (unsigned int i = 0; i < l->nb; i++)
+			carry_out(m, &l->pending[i].inv);
+		l->nb = 0;
+		return SMMUV3_FE_SYNC_DONE;
+	}
+	/* Which of the ATC_INVs failed is not known [4.7.3]: here, all that were pending. */
+	for (unsigned int i = 0; i < l->nb; i++)
+		if (l->pending[i].inv.kind != SMMUV3_INV_ATC)
+			l->pending[kept++] = l->pending[i];
+	l->nb = kept;
+	return SMMUV3_FE_SYNC_FAILED;
+}
