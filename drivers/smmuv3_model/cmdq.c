@@ -61,6 +61,7 @@ smmuv3_fe_cmdq_on(struct smmuv3_fe *f)
 	f->cmdq.cons = smmuv3_q_pos(f->cmdq.log2, (uint32_t)f->val[SMMUV3_FE_CMDQ_CONS]);
 	f->cmdq.prod = f->cmdq.cons;
 	f->cmdq.stopped = false;
+	smmuv3_fe_fetch_drop(f);
 }
 
 /* TLBI by address: the range fields [4.4.1.1]. */
@@ -157,6 +158,7 @@ cmd_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd, enum smmuv3_cerror *
 static void
 cmdq_error(struct smmuv3_fe *f, enum smmuv3_cerror err)
 {
+	smmuv3_fe_fetch_drop(f);
 	smmuv3_fe_own(f, SMMUV3_FE_CMDQ_CONS,
 			f->cmdq.cons | (uint32_t)SMMUV3_PUT(SMMUV3_CMDQ_CONS_ERR, err));
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_CERRORS);
@@ -191,24 +193,6 @@ cmdq_load_prod(struct smmuv3_fe *f, bool error)
 	}
 	f->cmdq.prod = prod;
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_CMDQ_BATCHES);
-	return true;
-}
-
-static bool
-cmdq_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
-{
-	uint64_t addr = f->cmdq.base +
-			sizeof(*cmd) * smmuv3_q_slot(f->cmdq.log2, f->cmdq.cons);
-	const uint64_t *dw;
-
-	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ABORT))
-		return false;
-	smmuv3_frames_own(f->frames, "CMDQ", addr, sizeof(*cmd));
-	dw = smmuv3_win_find(f->wins, &f->cmdq.win, addr, sizeof(*cmd));
-	if (dw == NULL)
-		return false;
-	cmd->dw[0] = smmuv3_get_dw(&dw[0]);
-	cmd->dw[1] = smmuv3_get_dw(&dw[1]);
 	return true;
 }
 
@@ -249,7 +233,7 @@ smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max)
 	while (n < max && f->cmdq.prod != f->cmdq.cons && err == SMMUV3_CERROR_NONE) {
 		struct smmuv3_cmd cmd;
 
-		if (!cmdq_fetch(f, &cmd))
+		if (!smmuv3_fe_fetch(f, &cmd))
 			err = SMMUV3_CERROR_ABT;
 		else if (!cmd_legal(f, &cmd))
 			err = SMMUV3_CERROR_ILL;
@@ -260,6 +244,8 @@ smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max)
 		if (err == SMMUV3_CERROR_NONE) {
 			f->cmdq.cons = smmuv3_q_add(f->cmdq.log2, f->cmdq.cons, 1);
 			n++;
+			if (f->harsh & SMMUV3_MODEL_HARSH_PREFETCH && !smmuv3_fe_fetch_passed(f))
+				break;
 		}
 	}
 	smmuv3_count_add(f->stats, SMMUV3_MODEL_STAT_COMMANDS, n);

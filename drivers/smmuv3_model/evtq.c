@@ -8,6 +8,8 @@
 
 #include "front.h"
 
+#define EVTQ_ABORT_STEPS 2
+
 void
 smmuv3_fe_evtq_on(struct smmuv3_fe *f)
 {
@@ -35,6 +37,14 @@ evtq_running(const struct smmuv3_fe *f)
 		!smmuv3_fe_gerror_active(f, SMMUV3_GERROR_EVENTQ_ABT);
 }
 
+/* One that was not seen in time: PROD has passed the entry [7.2]. */
+void
+smmuv3_fe_evt_abort(struct smmuv3_fe *f)
+{
+	f->evtq_abort = 0;
+	smmuv3_fe_gerror(f, SMMUV3_GERROR_EVENTQ_ABT);
+}
+
 bool
 smmuv3_fe_evt_writable(struct smmuv3_fe *f)
 {
@@ -54,6 +64,13 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 		smmuv3_fe_evt_publish(f);
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);
 		smmuv3_fe_gerror(f, SMMUV3_GERROR_EVENTQ_ABT);
+		return SMMUV3_FE_PUT_ABORTED;
+	}
+	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_EVTQ_LOSE)) {
+		/* The record of the round before stays there. */
+		f->evtq.prod = smmuv3_q_add(f->evtq.log2, f->evtq.prod, 1);
+		f->evtq_abort = EVTQ_ABORT_STEPS;
+		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);
 		return SMMUV3_FE_PUT_ABORTED;
 	}
 	smmuv3_outq_prefetch(f, &f->evtq, slot, SMMUV3_EVENTQ_PROD);

@@ -10,7 +10,7 @@
  * back end through struct smmuv3_fe_ops; events come from it through
  * smmuv3_fe_evt_put().
  *
- *	front end	regs.c cmdq.c outq.c evtq.c priq.c irq.c	needs win.c and log.c only
+ *	front end	regs.c cmdq.c fetch.c outq.c evtq.c priq.c irq.c	needs win.c and log.c only
  *	back end	everything else, see internal.h
  *
  * All functions run on the stepping thread, or with stepping excluded. Words
@@ -148,6 +148,16 @@ enum smmuv3_fe_sync {
 	SMMUV3_FE_SYNC_FAILED,
 };
 
+/* By seed. */
+static inline uint32_t
+smmuv3_xorshift(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return (uint32_t)(*state >> 16);
+}
+
 /* What the front end asks of the back end. */
 struct smmuv3_fe_ops {
 	/* A legal command other than SYNC. Cannot fail: what is illegal was found before. */
@@ -207,6 +217,8 @@ struct smmuv3_outq {
 	bool bad_cons;		/* reported already */
 };
 
+#define SMMUV3_FETCH_AHEAD 16
+
 struct smmuv3_fe {
 	uint8_t *regs;
 	const struct smmuv3_fe_ops *ops;
@@ -216,7 +228,8 @@ struct smmuv3_fe {
 	struct smmuv3_stats *stats;
 	struct smmuv3_frames *frames;
 	uint32_t ack_delay;
-	uint32_t choices;
+	uint32_t choices, harsh;
+	uint64_t *rand;		/* the model's */
 	_Atomic uint32_t knob[SMMUV3_MODEL_NB_KNOBS];
 	_Atomic int irq_fd[SMMUV3_MODEL_NB_IRQS];
 
@@ -240,9 +253,15 @@ struct smmuv3_fe {
 		bool stopped;		/* PROD made no sense: until CMDQEN is toggled */
 	} cmdq;
 
+	struct {
+		struct smmuv3_cmd cmd[SMMUV3_FETCH_AHEAD];	/* from CONS on: copies */
+		unsigned int at, nb;
+	} fetch;
+
 	struct smmuv3_outq evtq;
 	struct smmuv3_outq priq;
 	uint64_t nb_pprs;	/* records put into the PRIQ, ever */
+	unsigned int evtq_abort;	/* steps until an abort of an event write is seen */
 	bool pri_over;		/* overflow: nothing is written until it is acknowledged */
 	bool pri_last;		/* one put since its PROD was stored has Last set */
 	unsigned int msi_win;
@@ -282,6 +301,11 @@ smmuv3_fe_knob(const struct smmuv3_fe *f, enum smmuv3_model_knob knob)
 /* cmdq.c: consume up to @p max commands. Returns how many. */
 unsigned int smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max);
 void smmuv3_fe_cmdq_on(struct smmuv3_fe *f);
+
+/* fetch.c */
+bool smmuv3_fe_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd);
+bool smmuv3_fe_fetch_passed(struct smmuv3_fe *f);
+void smmuv3_fe_fetch_drop(struct smmuv3_fe *f);
 
 /* outq.c */
 /* It is switched on: what its registers say. */
@@ -345,6 +369,7 @@ enum smmuv3_fe_put smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_ev
 /* A record that is lost if it cannot be written. */
 void smmuv3_fe_evt_report(struct smmuv3_fe *f, const struct smmuv3_evt *evt);
 void smmuv3_fe_evt_publish(struct smmuv3_fe *f);
+void smmuv3_fe_evt_abort(struct smmuv3_fe *f);
 void smmuv3_fe_evtq_on(struct smmuv3_fe *f);
 
 /* priq.c */

@@ -465,10 +465,7 @@ bool smmuv3_inside_step(const struct smmuv3_model *m);
 static inline uint32_t
 smmuv3_rand(struct smmuv3_model *m)
 {
-	m->rand ^= m->rand << 13;
-	m->rand ^= m->rand >> 7;
-	m->rand ^= m->rand << 17;
-	return (uint32_t)(m->rand >> 16);
+	return smmuv3_xorshift(&m->rand);
 }
 
 /* A harsh behaviour is chosen now: always, or by chance. */

@@ -92,7 +92,7 @@ ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			!pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
 			conf->choices & ~UINT32_C(0x1ff) ||
-			conf->harsh & ~UINT32_C(0x8e) || with & ~UINT32_C(7) ||
+			conf->harsh & ~UINT32_C(0xfe) || with & ~UINT32_C(7) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
 			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)))
 		return false;
@@ -237,6 +237,8 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->fe.frames = &m->frames;
 	m->fe.ack_delay = conf->ack_delay;
 	m->fe.choices = conf->choices;
+	m->fe.harsh = conf->harsh;
+	m->fe.rand = &m->rand;
 	m->rand = (conf->seed == 0 ? 1 : conf->seed) * UINT64_C(0x9e3779b97f4a7c15);
 	m->cfg_gen = 1;
 	m->wc.gen = 1;

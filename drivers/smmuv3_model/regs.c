@@ -352,6 +352,9 @@ poll_cr0(struct smmuv3_fe *f)
 	/* Committed records are visible when EVENTQEN went to 0 [6.3.9]. */
 	smmuv3_fe_evt_publish(f);
 	smmuv3_fe_priq_publish(f);
+	/* And aborts of their writes in GERROR. */
+	if (bits & SMMUV3_CR0_EVENTQEN && f->evtq_abort != 0)
+		smmuv3_fe_evt_abort(f);
 	f->cr0.ack ^= bits;
 	if (bits & SMMUV3_CR0_CMDQEN && smmuv3_fe_on(f, SMMUV3_CR0_CMDQEN))
 		smmuv3_fe_cmdq_on(f);
@@ -474,6 +477,11 @@ smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full)
 	n += poll_cr0(f);
 	n += poll_irq_ctrl(f);
 	n += poll_gbpa(f);
+	if (f->evtq_abort != 0) {
+		n++;
+		if (--f->evtq_abort == 0)
+			smmuv3_fe_evt_abort(f);
+	}
 	poll_sfm(f);
 	if (full)
 		poll_guards(f);

@@ -113,8 +113,15 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_HARSH_FLIGHT	(UINT32_C(1) << 3)
 		/**< a transaction reaches memory 8 steps after its translation, but before a SYNC
 		  * completes meanwhile, or SMMUEN = 0 */
+#define SMMUV3_MODEL_HARSH_STAG_LIFO	(UINT32_C(1) << 4)
+		/**< the STAG freed last is used first, not the one free longest */
+#define SMMUV3_MODEL_HARSH_STAG_RANDOM	(UINT32_C(1) << 5)
+		/**< any free STAG is used next */
+#define SMMUV3_MODEL_HARSH_PREFETCH	(UINT32_C(1) << 6)
+		/**< up to 16 commands are fetched at a time, and executed as fetched; a slot that
+		  * was rewritten meanwhile is a driver error */
 #define SMMUV3_MODEL_HARSH_RANDOM	(UINT32_C(1) << 7)
-		/**< each of these at random, by seed */
+		/**< LATE, FLIGHT and PREFETCH as it happens, by seed */
 
 /** Zero in any field means the value in brackets. */
 struct smmuv3_model_conf {
@@ -429,8 +436,11 @@ enum smmuv3_model_knob {
 	SMMUV3_MODEL_KNOB_PRIQ_ABORT,	/**< the next n PRIQ writes abort (PRIQ_ABT_ERR) */
 	SMMUV3_MODEL_KNOB_PRIQ_LOSE,	/**< the same seen too late: PROD passes an entry that was
 					  * not written, and nobody answers for it */
+	SMMUV3_MODEL_KNOB_EVTQ_LOSE,	/**< the same of the next n event writes: the entry keeps
+					  * the record of the round before, and EVENTQ_ABT_ERR comes
+					  * two steps later */
 };
-#define SMMUV3_MODEL_NB_KNOBS 9
+#define SMMUV3_MODEL_NB_KNOBS 10
 void smmuv3_model_knob(struct smmuv3_model *m, enum smmuv3_model_knob knob, uint32_t value);
 
 /** Counters, each with a name: smmuv3_model_stat_name(). */

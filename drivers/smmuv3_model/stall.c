@@ -6,8 +6,8 @@
  * that cannot be written, RESUME, STALL_TERM, early retries, duplicates.
  *
  * A STAG is free, or taken by a transaction whose record is shown, or by one
- * whose record is not (held back, or lost to an aborted write). Free STAGs are
- * used in turn, so that a RESUME too many meets a free one and is seen.
+ * whose record is not (held back, or lost to an aborted write). Unless told otherwise
+ * free STAGs are used in turn, so that a RESUME too many meets a free one and is seen.
  */
 
 #include <errno.h>
@@ -29,6 +29,34 @@ smmuv3_stall_init(struct smmuv3_model *m)
 	return 0;
 }
 
+static uint16_t *
+stag_at(struct smmuv3_model *m, uint32_t i)
+{
+	uint32_t at = m->stag_head + i;
+
+	return &m->stag_fifo[at >= m->stall_max ? at - m->stall_max : at];
+}
+
+/* One of those that are free. */
+static uint16_t
+stag_choose(struct smmuv3_model *m)
+{
+	uint16_t *first = stag_at(m, 0), *any, stag;
+
+	m->stag_nb--;
+	if (m->harsh & SMMUV3_MODEL_HARSH_STAG_LIFO)
+		return *stag_at(m, m->stag_nb);
+	stag = *first;
+	if (m->harsh & SMMUV3_MODEL_HARSH_STAG_RANDOM) {
+		any = stag_at(m, smmuv3_rand(m) % (m->stag_nb + 1));
+		stag = *any;
+		*any = *first;
+	}
+	if (++m->stag_head == m->stall_max)
+		m->stag_head = 0;
+	return stag;
+}
+
 static bool
 stag_take(struct smmuv3_model *m, struct smmuv3_slot *s)
 {
@@ -36,10 +64,7 @@ stag_take(struct smmuv3_model *m, struct smmuv3_slot *s)
 
 	if (m->stag_nb == 0)
 		return false;
-	s->stag = m->stag_fifo[m->stag_head];
-	if (++m->stag_head == m->stall_max)
-		m->stag_head = 0;
-	m->stag_nb--;
+	s->stag = stag_choose(m);
 	st = &m->stall[s->stag];
 	*st = (struct smmuv3_stall){ .slot = s, .sid = s->dma->conf.sid, .used = true };
 	s->has_stag = true;
@@ -50,7 +75,6 @@ static void
 stag_put(struct smmuv3_model *m, uint16_t stag)
 {
 	struct smmuv3_stall *st = &m->stall[stag];
-	uint32_t tail = m->stag_head + m->stag_nb;
 
 	if (st->shown)
 		atomic_store_explicit(&m->stalls_out, atomic_load_explicit(&m->stalls_out,
@@ -61,8 +85,7 @@ stag_put(struct smmuv3_model *m, uint16_t stag)
 	st->dups = NULL;
 	st->used = false;
 	st->shown = false;
-	m->stag_fifo[tail >= m->stall_max ? tail - m->stall_max : tail] = stag;
-	m->stag_nb++;
+	*stag_at(m, m->stag_nb++) = stag;
 }
 
 /* PROD is about to be stored: these records become visible. */
