@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "test.h"
 #include "model_rig.h"
@@ -329,6 +331,126 @@ test_harsh_prefetch_executes_each_command_once(void **state)
 	}
 }
 
+/*
+ * Wires that are levels
+ */
+static uint64_t
+signals(int fd)
+{
+	uint64_t n = 0;
+
+	return read(fd, &n, sizeof(n)) == (ssize_t)sizeof(n) ? n : 0;
+}
+
+static void
+test_harsh_level_is_heard_again_only_when_it_was_unmasked(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+	int fd;
+
+	(void)state;
+	for (int levels = 0; levels < 2; levels++) {
+		dma = setup(&r, &(struct smmuv3_model_conf){ .harsh = levels ?
+				SMMUV3_MODEL_HARSH_LEVEL_IRQ : 0 });
+		fd = eventfd(0, EFD_NONBLOCK);
+		assert_true(fd >= 0);
+		smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_EVTQ, fd);
+		rig_write(&r, SMMUV3_IRQ_CTRL, SMMUV3_IRQ_CTRL_EVENTQ);
+		rig_run(&r);
+		stall(&r, dma, VA);
+		rig_run(&r);
+		assert_int_equal(signals(fd), 1);
+		/* Wrong with a level: the driver sleeps, and does not unmask first. */
+		stall(&r, dma, VA + 4096);
+		rig_run(&r);
+		assert_int_equal(signals(fd), levels ? 0 : 1);
+		/* Right: unmasked. Nothing is there, then something is, until it is taken. */
+		smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_EVTQ);
+		rig_run(&r);
+		assert_int_equal(signals(fd), 0);
+		rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 8192, buf, 8);
+		rig_run(&r);
+		assert_int_equal(signals(fd), 1);
+		smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_EVTQ);
+		rig_run(&r);
+		assert_int_equal(signals(fd), levels);
+		/* The wire is off: silence. */
+		rig_write(&r, SMMUV3_IRQ_CTRL, 0);
+		rig_run(&r);
+		smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_EVTQ);
+		rig_run(&r);
+		assert_int_equal(signals(fd), 0);
+		for (uint16_t stag = 0; stag < 3; stag++)
+			resume_abort(&r, stag);
+		assert_int_equal(rig_poll(&r, dma), 3);
+		smmuv3_model_dma_destroy(dma);
+		rig_close(&r);
+		close(fd);
+	}
+}
+
+static void
+test_harsh_level_of_gerror_ends_with_its_acknowledgement(void **state)
+{
+	struct rig r;
+	int fd;
+
+	(void)state;
+	rig_open(&r, &(struct smmuv3_model_conf){ .harsh = SMMUV3_MODEL_HARSH_LEVEL_IRQ });
+	rig_up(&r);
+	fd = eventfd(0, EFD_NONBLOCK);
+	assert_true(fd >= 0);
+	smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_GERROR, fd);
+	rig_write(&r, SMMUV3_IRQ_CTRL, SMMUV3_IRQ_CTRL_GERROR);
+	rig_run(&r);
+	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
+	rig_put(&r, smmuv3_cmd_cfgi_all());
+	rig_ring(&r);
+	rig_run(&r);
+	assert_int_equal(signals(fd), 1);
+	smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_GERROR);
+	rig_run(&r);
+	assert_int_equal(signals(fd), 1);
+	rig_write(&r, SMMUV3_GERRORN, rig_read(&r, SMMUV3_GERROR));
+	smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_GERROR);
+	rig_run(&r);
+	assert_int_equal(signals(fd), 0);
+	rig_close(&r);
+	close(fd);
+}
+
+/*
+ * GBPA
+ */
+static void
+test_harsh_gbpa_that_cannot_abort_lets_dma_through(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, &(struct smmuv3_model_conf){ .harsh = SMMUV3_MODEL_HARSH_GBPA });
+	assert_int_equal(smmuv3_model_frame_give(r.m, RIG_DATA, 4096, 1), 0);
+	rig_write(&r, SMMUV3_GBPA, (uint32_t)(SMMUV3_GBPA_UPDATE | SMMUV3_GBPA_ABORT));
+	rig_run(&r);
+	/* A driver that looks can see it. */
+	assert_int_equal(rig_read(&r, SMMUV3_GBPA), 0);
+	/* Wrong: SMMUEN = 0 to keep devices out. */
+	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, RIG_DATA, buf, 8),
+			SMMUV3_MODEL_OK);
+	rig_expect_oracle(&r, "untranslated, because the SMMU is off");
+	/* Right: SMMUEN stays, and the STE aborts. */
+	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
+	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
+	rig_flush(&r);
+	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, RIG_DATA, buf, 8),
+			SMMUV3_MODEL_ABORTED);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_harsh_stag_lifo_lets_a_second_resume_end_another_stall),
 	cmocka_unit_test(test_harsh_stags_are_unique_in_any_order),
@@ -337,6 +459,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_harsh_prefetch_reports_a_slot_rewritten_too_early),
 	cmocka_unit_test(test_harsh_prefetch_drops_its_copies_on_an_error),
 	cmocka_unit_test(test_harsh_prefetch_executes_each_command_once),
+	cmocka_unit_test(test_harsh_level_is_heard_again_only_when_it_was_unmasked),
+	cmocka_unit_test(test_harsh_level_of_gerror_ends_with_its_acknowledgement),
+	cmocka_unit_test(test_harsh_gbpa_that_cannot_abort_lets_dma_through),
 };
 
 TEST_SUITE(model_harsh, tests, NULL, NULL);

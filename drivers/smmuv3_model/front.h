@@ -232,6 +232,7 @@ struct smmuv3_fe {
 	uint64_t *rand;		/* the model's */
 	_Atomic uint32_t knob[SMMUV3_MODEL_NB_KNOBS];
 	_Atomic int irq_fd[SMMUV3_MODEL_NB_IRQS];
+	atomic_bool irq_masked[SMMUV3_MODEL_NB_IRQS];	/* levels: signalled, not unmasked */
 
 	/* What the registers hold as far as the SMMU is concerned. */
 	uint64_t val[SMMUV3_FE_NB_REGS];
@@ -396,6 +397,7 @@ smmuv3_fe_priq_publish(struct smmuv3_fe *f)
 /* irq.c */
 bool smmuv3_fe_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data);
 void smmuv3_fe_wire(struct smmuv3_fe *f, enum smmuv3_model_irq irq);
+void smmuv3_fe_levels(struct smmuv3_fe *f);
 void smmuv3_fe_irq_evtq(struct smmuv3_fe *f);
 void smmuv3_fe_irq_priq(struct smmuv3_fe *f);
 void smmuv3_fe_irq_gerror(struct smmuv3_fe *f);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Interrupts: MSI writes and wired edges [3.18]. */
+/* Interrupts: MSI writes, wired edges, and wired levels if the wire is one [3.18]. */
 
 #include <unistd.h>
 
@@ -25,8 +25,8 @@ smmuv3_fe_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data)
 	return true;
 }
 
-void
-smmuv3_fe_wire(struct smmuv3_fe *f, enum smmuv3_model_irq irq)
+static void
+signal_fd(struct smmuv3_fe *f, enum smmuv3_model_irq irq)
 {
 	int fd = atomic_load_explicit(&f->irq_fd[irq], memory_order_relaxed);
 	const uint64_t one = 1;
@@ -36,6 +36,51 @@ smmuv3_fe_wire(struct smmuv3_fe *f, enum smmuv3_model_irq irq)
 	/* An eventfd that is full has its edge already. */
 	if (write(fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_IRQS);
+}
+
+/* An edge of a wire. A level is looked at later. */
+void
+smmuv3_fe_wire(struct smmuv3_fe *f, enum smmuv3_model_irq irq)
+{
+	if (!(f->harsh & SMMUV3_MODEL_HARSH_LEVEL_IRQ) || irq == SMMUV3_MODEL_IRQ_CMD_SYNC)
+		signal_fd(f, irq);
+}
+
+static bool
+wired(const struct smmuv3_fe *f, uint32_t enable, enum smmuv3_fe_reg cfg0)
+{
+	return f->irq_ctrl.ack & enable && (!(f->val[SMMUV3_FE_IDR0] & SMMUV3_IDR0_MSI) ||
+			!(f->val[cfg0] & SMMUV3_IRQ_CFG0_ADDR));
+}
+
+static bool
+queue_level(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t cr0_bit)
+{
+	if (!smmuv3_fe_on(f, cr0_bit))
+		return false;
+	smmuv3_outq_load_cons(f, q);
+	return !smmuv3_q_empty(q->log2, q->shown, q->cons);
+}
+
+/* A line that is high signals once, and again when it was unmasked and is still high. */
+static void
+level(struct smmuv3_fe *f, enum smmuv3_model_irq irq, bool high)
+{
+	if (!high || atomic_load_explicit(&f->irq_masked[irq], memory_order_relaxed))
+		return;
+	atomic_store_explicit(&f->irq_masked[irq], true, memory_order_relaxed);
+	signal_fd(f, irq);
+}
+
+void
+smmuv3_fe_levels(struct smmuv3_fe *f)
+{
+	level(f, SMMUV3_MODEL_IRQ_EVTQ, wired(f, SMMUV3_IRQ_CTRL_EVENTQ,
+			SMMUV3_FE_EVENTQ_IRQ_CFG0) && queue_level(f, &f->evtq, SMMUV3_CR0_EVENTQEN));
+	level(f, SMMUV3_MODEL_IRQ_PRIQ, wired(f, SMMUV3_IRQ_CTRL_PRIQ,
+			SMMUV3_FE_PRIQ_IRQ_CFG0) && queue_level(f, &f->priq, SMMUV3_CR0_PRIQEN));
+	level(f, SMMUV3_MODEL_IRQ_GERROR, wired(f, SMMUV3_IRQ_CTRL_GERROR,
+			SMMUV3_FE_GERROR_IRQ_CFG0) && f->gerror != f->gerrorn);
 }
 
 /* An MSI address switches the wire off [6.3.20]. */

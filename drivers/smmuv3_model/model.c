@@ -92,7 +92,7 @@ ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			!pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
 			conf->choices & ~UINT32_C(0x1ff) ||
-			conf->harsh & ~UINT32_C(0xfe) || with & ~UINT32_C(7) ||
+			conf->harsh & ~UINT32_C(0x3fe) || with & ~UINT32_C(7) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
 			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)))
 		return false;
@@ -329,6 +329,13 @@ smmuv3_model_irq_fd(struct smmuv3_model *m, enum smmuv3_model_irq irq, int fd)
 }
 
 void
+smmuv3_model_irq_unmask(struct smmuv3_model *m, enum smmuv3_model_irq irq)
+{
+	if ((unsigned int)irq < SMMUV3_MODEL_NB_IRQS)
+		atomic_store_explicit(&m->fe.irq_masked[irq], false, memory_order_relaxed);
+}
+
+void
 smmuv3_model_knob(struct smmuv3_model *m, enum smmuv3_model_knob knob, uint32_t value)
 {
 	if ((unsigned int)knob < SMMUV3_MODEL_NB_KNOBS)
@@ -422,6 +429,8 @@ smmuv3_step(struct smmuv3_model *m, unsigned int budget, bool full)
 	} while (n != before);
 	if (m->choices & SMMUV3_MODEL_EARLY_RETRY)
 		n += smmuv3_stall_early(m);
+	if (m->harsh & SMMUV3_MODEL_HARSH_LEVEL_IRQ)
+		smmuv3_fe_levels(&m->fe);
 	stepping = NULL;
 	return n;
 }

@@ -422,6 +422,8 @@ poll_gbpa(struct smmuv3_fe *f)
 		return 1;
 	}
 	want = f->gbpa_next & (uint32_t)GBPA_WRITABLE;
+	if (f->harsh & SMMUV3_MODEL_HARSH_GBPA)
+		want &= ~(uint32_t)SMMUV3_GBPA_ABORT;
 	/* If software wrote in between, the next look reports it. */
 	if (atomic_compare_exchange_strong_explicit(reg, &v, want, memory_order_release,
 			memory_order_relaxed)) {

@@ -122,6 +122,10 @@ struct smmuv3_model_dma;
 		  * was rewritten meanwhile is a driver error */
 #define SMMUV3_MODEL_HARSH_RANDOM	(UINT32_C(1) << 7)
 		/**< LATE, FLIGHT and PREFETCH as it happens, by seed */
+#define SMMUV3_MODEL_HARSH_LEVEL_IRQ	(UINT32_C(1) << 8)
+		/**< wired interrupts are levels: see smmuv3_model_irq_unmask() */
+#define SMMUV3_MODEL_HARSH_GBPA		(UINT32_C(1) << 9)
+		/**< GBPA.ABORT is RAZ/WI: with SMMUEN = 0 all transactions bypass the SMMU */
 
 /** Zero in any field means the value in brackets. */
 struct smmuv3_model_conf {
@@ -242,6 +246,15 @@ enum smmuv3_model_irq {
 };
 #define SMMUV3_MODEL_NB_IRQS 4
 void smmuv3_model_irq_fd(struct smmuv3_model *m, enum smmuv3_model_irq irq, int fd);
+
+/**
+ * Levels instead of edges (SMMUV3_MODEL_HARSH_LEVEL_IRQ): a line is high while its queue
+ * has an entry, or an error of GERROR is active. The eventfd is written once when it goes
+ * high and the line is masked then, as VFIO does with a level; this unmasks it. If it is
+ * still high (or high again), the eventfd is written again. CMD_SYNC stays an edge. Any
+ * thread.
+ */
+void smmuv3_model_irq_unmask(struct smmuv3_model *m, enum smmuv3_model_irq irq);
 
 /*
  * Devices
