@@ -219,6 +219,10 @@ struct smmuv3_outq {
 
 #define SMMUV3_FETCH_AHEAD 16
 
+struct smmuv3_fe_ids {
+	uint32_t idr0, idr1, idr3, idr5;
+};
+
 struct smmuv3_fe {
 	uint8_t *regs;
 	const struct smmuv3_fe_ops *ops;
@@ -234,7 +238,10 @@ struct smmuv3_fe {
 	_Atomic int irq_fd[SMMUV3_MODEL_NB_IRQS];
 	atomic_bool irq_masked[SMMUV3_MODEL_NB_IRQS];	/* levels: signalled, not unmasked */
 
-	/* What the registers hold as far as the SMMU is concerned. */
+	struct smmuv3_fe_ids ids;
+	uint64_t nb_pprs;	/* records put into the PRIQ, ever */
+
+	/* From here on all is lost with the power. What the registers hold for the SMMU: */
 	uint64_t val[SMMUV3_FE_NB_REGS];
 	struct smmuv3_fe_ctrl cr0;
 	struct smmuv3_fe_ctrl irq_ctrl;
@@ -261,7 +268,6 @@ struct smmuv3_fe {
 
 	struct smmuv3_outq evtq;
 	struct smmuv3_outq priq;
-	uint64_t nb_pprs;	/* records put into the PRIQ, ever */
 	unsigned int evtq_abort;	/* steps until an abort of an event write is seen */
 	bool pri_over;		/* overflow: nothing is written until it is acknowledged */
 	bool pri_last;		/* one put since its PROD was stored has Last set */
@@ -269,10 +275,10 @@ struct smmuv3_fe {
 };
 
 /* regs.c */
-struct smmuv3_fe_ids {
-	uint32_t idr0, idr1, idr3, idr5;
-};
-void smmuv3_fe_init(struct smmuv3_fe *f, const struct smmuv3_fe_ids *ids);
+/* Registers at reset; @p unknown: with anything in those whose reset is UNKNOWN. */
+void smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown);
+/* No power: all is forgotten, and transactions abort. */
+void smmuv3_fe_lose(struct smmuv3_fe *f);
 /* See what software wrote. Returns the units of work done. @p full: look at every register. */
 unsigned int smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full);
 void smmuv3_fe_own(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v);

@@ -24,6 +24,7 @@
  *	endpoint.c	functions: groups, credits, what their driver switches
  *	transact.c	one DMA's transactions: data, events, ends
  *	dma.c		engines: submission and completion rings
+ *	power.c		the register pages: there or not
  *	model.c		creation, control calls, a step
  *	thread.c	the thread, and waiting for it
  *	info.c		counters, logs, names
@@ -444,6 +445,8 @@ struct smmuv3_model {
 	struct smmuv3_model_dma *run, **run_last;
 	_Atomic(struct smmuv3_model_dma *) work;	/* engines with new work */
 
+	bool off;			/* no power */
+
 	/* control */
 	pthread_mutex_t lock;
 	_Atomic uint32_t waiting;
@@ -476,6 +479,10 @@ smmuv3_harsh(struct smmuv3_model *m, uint32_t bit)
 		return false;
 	return !(m->harsh & SMMUV3_MODEL_HARSH_RANDOM) || smmuv3_rand(m) % 2 == 0;
 }
+
+/* power.c */
+uint8_t *smmuv3_regs_alloc(void);
+void smmuv3_regs_free(uint8_t *regs);
 
 /* late.c */
 void smmuv3_late_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);

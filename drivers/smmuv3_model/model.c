@@ -194,7 +194,7 @@ model_free(struct smmuv3_model *m)
 	free(m->late.pending);
 	free(m->stall);
 	free(m->stag_fifo);
-	free(m->fe.regs);
+	smmuv3_regs_free(m->fe.regs);
 	free(m->name_copy);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
@@ -204,7 +204,6 @@ struct smmuv3_model *
 smmuv3_model_create(const struct smmuv3_model_conf *conf)
 {
 	static const struct smmuv3_model_conf dflt;
-	struct smmuv3_fe_ids ids;
 	struct smmuv3_model *m;
 	unsigned int tlb_log2;
 	int err = EINVAL;
@@ -221,14 +220,13 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->features = conf->features;
 	m->harsh = conf->harsh;
 	m->atc_timeout_ms = conf->atc_timeout_ms;
-	if (!ids_make(m, conf, &ids) || !pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
+	if (!ids_make(m, conf, &m->fe.ids) || !pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
 	err = ENOMEM;
-	m->fe.regs = aligned_alloc(SMMUV3_PAGE_SIZE, SMMUV3_REGS_SIZE);
+	m->fe.regs = smmuv3_regs_alloc();
 	if (m->fe.regs == NULL || smmuv3_tlb_init(&m->tlb, tlb_log2) < 0 ||
 			smmuv3_stall_init(m) < 0)
 		goto fail;
-	memset(m->fe.regs, 0, SMMUV3_REGS_SIZE);
 	m->fe.ops = &be_ops;
 	m->fe.be = m;
 	m->fe.wins = &m->wins;
@@ -247,7 +245,9 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->run_last = &m->run;
 	m->flight.list.last = &m->flight.list.first;
 	atomic_store_explicit(&m->cpu, -1, memory_order_relaxed);
-	smmuv3_fe_init(&m->fe, &ids);
+	for (unsigned int i = 0; i < SMMUV3_MODEL_NB_IRQS; i++)
+		atomic_store_explicit(&m->fe.irq_fd[i], -1, memory_order_relaxed);
+	smmuv3_fe_reset(&m->fe, false);
 	if (conf->name != NULL) {
 		err = registry_add(m, conf->name);
 		if (err != 0)
@@ -401,10 +401,14 @@ run_ready(struct smmuv3_model *m, unsigned int max)
 unsigned int
 smmuv3_step(struct smmuv3_model *m, unsigned int budget, bool full)
 {
-	unsigned int n, before;
+	unsigned int n = 0, before;
 
 	stepping = m;
-	n = smmuv3_fe_poll_regs(&m->fe, full);
+	if (__builtin_expect(!m->off, 1))
+		n = smmuv3_fe_poll_regs(&m->fe, full);
+	else if (atomic_load_explicit(&m->stalls_out, memory_order_relaxed) != 0 ||
+			m->held.first != NULL)
+		smmuv3_stall_all_end(m);
 	if (m->later.first != NULL) {
 		*m->ready.last = m->later.first;
 		m->ready.last = m->later.last;

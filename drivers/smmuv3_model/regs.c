@@ -8,6 +8,9 @@
  * it should hold, put back and reported by name [6.2].
  */
 
+#include <stddef.h>
+#include <string.h>
+
 #include "front.h"
 
 /* When software may write a register. */
@@ -158,13 +161,47 @@ smmuv3_fe_knob_take(struct smmuv3_fe *f, enum smmuv3_model_knob knob)
 	return false;
 }
 
-void
-smmuv3_fe_init(struct smmuv3_fe *f, const struct smmuv3_fe_ids *ids)
+/* Reset is UNKNOWN of all that software configures [6.3]. */
+static void
+set_unknown(struct smmuv3_fe *f)
 {
-	f->val[SMMUV3_FE_IDR0] = ids->idr0;
-	f->val[SMMUV3_FE_IDR1] = ids->idr1;
-	f->val[SMMUV3_FE_IDR3] = ids->idr3;
-	f->val[SMMUV3_FE_IDR5] = ids->idr5;
+	for (unsigned int i = 0; i < SMMUV3_FE_NB_REGS; i++) {
+		uint64_t v = (uint64_t)smmuv3_xorshift(f->rand) << 32 | smmuv3_xorshift(f->rand);
+
+		if (reg_info[i].guard == GUARD_RO || reg_info[i].guard == GUARD_RES0 ||
+				(reg_info[i].guard >= GUARD_PRIQEN && !has(f, SMMUV3_IDR0_PRI)))
+			continue;
+		f->val[i] = v & reg_info[i].mask;
+		/* OVFLG of the PRIQ is 0. */
+		if (i == SMMUV3_FE_PRIQ_PROD)
+			f->val[i] &= SMMUV3_Q_IDX;
+		reg_restore(f, i, 0, f->val[i]);
+	}
+	atomic_store_explicit(smmuv3_reg32(f->regs, SMMUV3_CMDQ_PROD),
+			smmuv3_xorshift(f->rand) & SMMUV3_Q_IDX, memory_order_relaxed);
+	atomic_store_explicit(smmuv3_reg32(f->regs, SMMUV3_EVENTQ_CONS),
+			smmuv3_xorshift(f->rand) & (SMMUV3_Q_IDX | SMMUV3_Q_OVFLG),
+			memory_order_relaxed);
+}
+
+void
+smmuv3_fe_lose(struct smmuv3_fe *f)
+{
+	size_t kept = offsetof(struct smmuv3_fe, val);
+
+	memset((uint8_t *)f + kept, 0, sizeof(*f) - kept);
+	f->gbpa = SMMUV3_GBPA_ABORT;
+	for (unsigned int i = 0; i < SMMUV3_MODEL_NB_IRQS; i++)
+		atomic_store_explicit(&f->irq_masked[i], false, memory_order_relaxed);
+}
+
+void
+smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown)
+{
+	f->val[SMMUV3_FE_IDR0] = f->ids.idr0;
+	f->val[SMMUV3_FE_IDR1] = f->ids.idr1;
+	f->val[SMMUV3_FE_IDR3] = f->ids.idr3;
+	f->val[SMMUV3_FE_IDR5] = f->ids.idr5;
 	f->val[SMMUV3_FE_AIDR] = 2;		/* SMMUv3.2 */
 	for (unsigned int i = 0; i < SMMUV3_FE_NB_REGS; i++)
 		if (f->val[i] != 0)
@@ -172,8 +209,8 @@ smmuv3_fe_init(struct smmuv3_fe *f, const struct smmuv3_fe_ids *ids)
 	f->gbpa = GBPA_RESET;
 	atomic_store_explicit(smmuv3_reg32(f->regs, SMMUV3_GBPA), f->gbpa,
 			memory_order_relaxed);
-	for (unsigned int i = 0; i < SMMUV3_MODEL_NB_IRQS; i++)
-		atomic_store_explicit(&f->irq_fd[i], -1, memory_order_relaxed);
+	if (unknown)
+		set_unknown(f);
 }
 
 /* SMMU toggles a bit of GERROR only while the error is not active [6.3.18]. */

@@ -237,6 +237,22 @@ int smmuv3_model_stop(struct smmuv3_model *m);
  */
 void smmuv3_model_wait(struct smmuv3_model *m);
 
+/**
+ * Switch the power off. From now on an access to the register pages faults (SIGSEGV), a
+ * read too; registers and all that was cached are lost, stalled transactions and new ones
+ * abort without a record. SMMUEN set, commands not consumed or page request groups
+ * outstanding are driver errors.
+ * @return 0, -EALREADY, or what mprotect() said, negative.
+ */
+int smmuv3_model_power_off(struct smmuv3_model *m);
+
+/**
+ * Switch it on again: registers are at reset. Those whose reset value is UNKNOWN hold
+ * anything, by seed.
+ * @return 0, -EALREADY, or what mprotect() said, negative.
+ */
+int smmuv3_model_power_on(struct smmuv3_model *m);
+
 /** Wired interrupts: an eventfd that the model writes on each edge; -1 to have none. */
 enum smmuv3_model_irq {
 	SMMUV3_MODEL_IRQ_EVTQ,

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Power off and on. Without power the register pages cannot be accessed at all, reads
+ * included, and what the SMMU held is lost. Afterwards registers are at reset, and hold
+ * anything where their reset value is UNKNOWN [6.3].
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "internal.h"
+
+#define REGS_ALIGN SMMUV3_PAGE_SIZE
+
+/* Pages of their own, so that they can be closed. */
+uint8_t *
+smmuv3_regs_alloc(void)
+{
+	size_t len = SMMUV3_REGS_SIZE + REGS_ALIGN, before;
+	uint8_t *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)mem & (REGS_ALIGN - 1);
+	if (before != 0)
+		munmap(mem, before);
+	munmap(mem + before + SMMUV3_REGS_SIZE, REGS_ALIGN - before);
+	return mem + before;
+}
+
+void
+smmuv3_regs_free(uint8_t *regs)
+{
+	if (regs != NULL)
+		munmap(regs, SMMUV3_REGS_SIZE);
+}
+
+/* What a driver has to end before. */
+static void
+power_off_check(struct smmuv3_model *m)
+{
+	const struct smmuv3_fe *f = &m->fe;
+
+	if ((f->cr0.value | f->cr0.ack) & SMMUV3_CR0_SMMUEN)
+		smmuv3_log_add(&m->driver_log, "power switched off while SMMUEN is set");
+	if (smmuv3_fe_on(f, SMMUV3_CR0_CMDQEN) && smmuv3_q_pos(f->cmdq.log2, atomic_load_explicit(
+			smmuv3_reg32(f->regs, SMMUV3_CMDQ_PROD), memory_order_acquire)) !=
+			f->cmdq.cons)
+		smmuv3_log_add(&m->driver_log, "power switched off with commands that were not "
+				"consumed");
+	for (unsigned int i = 0; i < SMMUV3_EP_BUCKETS; i++)
+		for (struct smmuv3_ep *ep = m->ep[i]; ep != NULL; ep = ep->next)
+			if (ep->nb_open != 0)
+				smmuv3_log_add(&m->driver_log, "power switched off while SID %u has "
+						"%u page request groups outstanding", ep->sid,
+						ep->nb_open);
+}
+
+int
+smmuv3_model_power_off(struct smmuv3_model *m)
+{
+	int ret = 0;
+
+	smmuv3_ctl_enter(m);
+	if (m->off) {
+		ret = -EALREADY;
+	} else {
+		power_off_check(m);
+		if (mprotect(m->fe.regs, SMMUV3_REGS_SIZE, PROT_NONE) < 0)
+			ret = -errno;
+	}
+	if (ret == 0) {
+		m->off = true;
+		smmuv3_fe_lose(&m->fe);
+		smmuv3_cfg_clear(m);
+		smmuv3_tlb_clear(m);
+		smmuv3_wc_clear(m);
+		m->late.nb = 0;
+	}
+	smmuv3_ctl_leave(m);
+	return ret;
+}
+
+int
+smmuv3_model_power_on(struct smmuv3_model *m)
+{
+	int ret = 0;
+
+	smmuv3_ctl_enter(m);
+	if (!m->off) {
+		ret = -EALREADY;
+	} else if (mprotect(m->fe.regs, SMMUV3_REGS_SIZE, PROT_READ | PROT_WRITE) < 0) {
+		ret = -errno;
+	} else {
+		memset(m->fe.regs, 0, SMMUV3_REGS_SIZE);
+		smmuv3_fe_reset(&m->fe, true);
+		m->off = false;
+	}
+	smmuv3_ctl_leave(m);
+	return ret;
+}
