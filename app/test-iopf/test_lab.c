@@ -296,7 +296,7 @@ test_every_invalidation_of_translations_is_obeyed(void **state)
 		map();
 		assert_int_equal(write_zero(), 0);
 		unmap();
-		assert_int_equal(smmuv3_cmdq_sync(r.s, &cmds[i], 1, &failed), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, &failed), 0);
 		assert_int_equal(write_zero(), SMMUV3_F_TRANSLATION);
 	}
 	assert_int_equal(counter("cerror_ill"), 0);
@@ -333,11 +333,11 @@ test_every_invalidation_of_configurations_is_obeyed(void **state)
 		assert_int_equal(write_zero(), 0);
 		dw0 = smmuv3_get_dw(cd);
 		smmuv3_set_dw(cd, dw0 & ~SMMUV3_CD0_V);
-		assert_int_equal(smmuv3_cmdq_sync(r.s, &cmds[i], 1, &failed), 0);
-		assert_int_equal(smmuv3_cmdq_sync(r.s, &tlbi, 1, &failed), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, &failed), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &failed), 0);
 		assert_int_equal(write_zero(), SMMUV3_C_BAD_CD);
 		smmuv3_set_dw(cd, dw0);
-		assert_int_equal(smmuv3_cmdq_sync(r.s, &cmds[i], 1, &failed), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, &failed), 0);
 	}
 	assert_int_equal(write_zero(), 0);
 	assert_int_equal(counter("cerror_ill"), 0);
@@ -365,7 +365,7 @@ test_other_legal_commands_are_consumed(void **state)
 	if (r.s->idr0 & SMMUV3_IDR0_HYP)
 		cmds[n++] = smmuv3_cmd_tlbi_el2_all();
 	cmds[n++] = smmuv3_cmd_sync();
-	assert_int_equal(smmuv3_cmdq_sync(r.s, cmds, n, &failed), 0);
+	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, n, &failed), 0);
 	assert_int_equal(counter("cerror_ill"), 0);
 	serve();
 }
@@ -388,10 +388,10 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 			for (k = 0; k < RTE_DIM(cmds); k++)
 				cmds[k] = k == at[i] ? illegal : smmuv3_cmd_tlbi_nh_asid(0, ASID);
 			failed = 77;
-			assert_int_equal(smmuv3_cmdq_sync(r.s, cmds, RTE_DIM(cmds), &failed), -EIO);
+			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, RTE_DIM(cmds), &failed), -EIO);
 			assert_int_equal(failed, at[i]);
 			cmds[at[i]] = smmuv3_cmd_tlbi_nsnh_all();
-			assert_int_equal(smmuv3_cmdq_sync(r.s, cmds, 1 + i * 3, &failed), 0);
+			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, 1 + i * 3, &failed), 0);
 		}
 	assert_int_equal(counter("cerror_ill"), 3 * RTE_DIM(at));
 	assert_int_equal(r.ops->check(r.s), 0);
@@ -426,7 +426,7 @@ test_a_command_fetch_that_aborts_is_tried_again(void **state)
 	smmu_start();
 	base = read64(r.s->regs, SMMUV3_CMDQ_BASE);
 	smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, nowhere());
-	smmuv3_cmdq_post(r.s, &tlbi, 1);
+	smmuv3_cmdq_post(&r.s->cmdq, &tlbi, 1);
 	rte_delay_us_sleep(1000);
 	if (!(active_errors() & SMMUV3_GERROR_CMDQ_ERR)) {
 		smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, base);
@@ -436,7 +436,7 @@ test_a_command_fetch_that_aborts_is_tried_again(void **state)
 	assert_int_equal(SMMUV3_GET(SMMUV3_CMDQ_CONS_ERR, cons), SMMUV3_CERROR_ABT);
 	smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, base);
 	assert_int_equal(r.ops->check(r.s), 0);
-	assert_int_equal(smmuv3_cmdq_sync(r.s, &tlbi, 1, NULL), 0);
+	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, NULL), 0);
 	assert_int_equal(active_errors(), 0);
 	assert_int_equal(counter("cerror_abt"), 1);
 	assert_int_equal(counter("cerror_ill"), 0);
@@ -455,7 +455,7 @@ test_a_command_queue_out_of_reach_is_given_up_and_comes_back(void **state)
 	smmu_start();
 	serve();
 	smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, nowhere());
-	assert_int_equal(smmuv3_cmdq_sync(r.s, &tlbi, 1, &failed), -EIO);
+	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &failed), -EIO);
 	assert_true(counter("cerror_abt") > 1);
 	assert_true(r.ops->check(r.s) & IOPF_CHECK_DEAD);
 	/* The device reaches nothing of it any more. */
@@ -484,7 +484,7 @@ test_queues_of_every_size_go_round(void **state)
 			const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_va(0, ASID,
 					VA + (uint64_t)k * PAGE, true);
 
-			assert_int_equal(smmuv3_cmdq_sync(r.s, &tlbi, 1, &failed), 0);
+			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &failed), 0);
 		}
 		serve();
 		assert_int_equal(counter("bad_prod"), 0);

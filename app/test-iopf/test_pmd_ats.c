@@ -364,7 +364,7 @@ test_an_unmapped_page_is_out_of_reach_of_its_atc(void **state)
 			for (i = 0; i < nb; i++)
 				unmap(&p, inv[i].addr);
 			tlbi = smmuv3_cmd_tlbi_nh_asid(0, ((struct smmuv3_domain *)domain)->asid);
-			assert_int_equal(smmuv3_cmdq_sync(p.s, &tlbi, 1, NULL), 0);
+			assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &tlbi, 1, NULL), 0);
 			assert_true(reaches(&p, dma, VA));
 			if (round == 3) {
 				inv[0] = (struct iopf_inv){ .all = true };

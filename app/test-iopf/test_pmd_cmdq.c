@@ -40,19 +40,19 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 				for (n = 0; n < RTE_DIM(cmds); n++)
 					cmds[n] = n == bad ? illegal : tlbi(n);
 				for (n = 0; n < start; n++)
-					assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), 0);
+					assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
 				failed = 77;
-				assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, RTE_DIM(cmds),
+				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
 						&failed), -EIO);
 				assert_int_equal(failed, bad);
 				/* Two of them: the first counts. */
 				cmds[9] = illegal;
-				assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, RTE_DIM(cmds),
+				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
 						&failed), -EIO);
 				assert_int_equal(failed, bad);
 				/* The next is clean. */
 				cmds[0] = tlbi(0);
-				assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, 1, &failed), 0);
+				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 1, &failed), 0);
 			}
 		assert_int_equal(pmd_stat(&p, "cerror_ill"), 7 * (10 + 19));
 		pmd_serve(&p, PMD_VA);
@@ -76,11 +76,11 @@ test_many_illegal_commands_are_all_skipped(void **state)
 	pmd_up(&p, IOPF_STALL);
 	for (i = 0; i < SMMUV3_CHUNK; i++)
 		cmds[i] = i == 0 ? tlbi(i) : illegal;
-	assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, SMMUV3_CHUNK, &failed), -EIO);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, SMMUV3_CHUNK, &failed), -EIO);
 	assert_int_equal(failed, 1);
 	for (i = 0; i < 3; i++)
-		smmuv3_cmdq_post(p.s, cmds, SMMUV3_CHUNK);
-	assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), 0);
+		smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
 	assert_int_equal(pmd_stat(&p, "cerror_ill"), 4 * (SMMUV3_CHUNK - 1));
 	p.untidy = true;
 	pmd_down(&p, IOPF_NO_PASID);
@@ -102,7 +102,7 @@ test_an_illegal_answer_does_not_leave_a_stall(void **state)
 	pmd_event(&p, &event);
 	cmd = smmuv3_cmd_resume(event.sid, event.token, false, true);
 	cmd.dw[1] |= UINT64_C(1) << 63;
-	smmuv3_cmdq_post(p.s, &cmd, 1);
+	smmuv3_cmdq_post(&p.s->cmdq, &cmd, 1);
 	for (i = 0; i < 100; i++) {
 		pmd_step(&p);
 		told |= p.ops->check(p.s);
@@ -126,7 +126,7 @@ test_a_command_fetch_that_aborts_is_tried_again(void **state)
 		pmd_open(&p, NULL);
 		pmd_up(&p, IOPF_STALL);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, aborts);
-		assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, 3, NULL), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, NULL), 0);
 		assert_int_equal(pmd_stat(&p, "cerror_abt"), aborts);
 		pmd_serve(&p, PMD_VA);
 		pmd_down(&p, IOPF_NO_PASID);
@@ -150,7 +150,7 @@ test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
 	pmd_event(&p, &event);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
-	assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, 3, &failed), -EIO);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, &failed), -EIO);
 	assert_int_equal(failed, 0);
 	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -EIO);
 	assert_int_equal(done, 0);
@@ -175,7 +175,7 @@ check_order(struct pmd *p, uint64_t first)
 {
 	const struct smmuv3_cmdq *q = &p->s->cmdq;
 
-	for (uint64_t pos = smmuv3_cmdq_cons(p->s); pos != q->tail; pos++) {
+	for (uint64_t pos = smmuv3_cmdq_cons(&p->s->cmdq); pos != q->tail; pos++) {
 		struct smmuv3_cmd cmd = tlbi((pos - first) % SMMUV3_CHUNK);
 
 		assert_memory_equal(&q->ring[pos & ((1u << q->log2) - 1)], &cmd, sizeof(cmd));
@@ -200,7 +200,7 @@ test_what_does_not_fit_is_sent_later_and_in_order(void **state)
 			cmds[i] = tlbi(i);
 		/* The model does not run: the queue fills, and stays so. */
 		for (i = 0; i < 10; i++)
-			smmuv3_cmdq_post(p.s, cmds, SMMUV3_CHUNK);
+			smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
 		assert_int_equal(pmd_stat(&p, "backlog_pushes"), 10 * SMMUV3_CHUNK - (1 << log2));
 		assert_true(pmd_stat(&p, "cmdq_full") > 0);
 		assert_int_equal(pmd_stat(&p, "backlog_lost"), 0);
@@ -248,11 +248,11 @@ test_a_queue_that_stands_still_is_not_waited_for_for_ever(void **state)
 	pmd_up(&p, IOPF_STALL);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	start = rte_get_tsc_cycles();
-	assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), -ETIMEDOUT);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), -ETIMEDOUT);
 	assert_true(rte_get_tsc_cycles() - start < 2 * rte_get_tsc_hz());
 	assert_int_equal(pmd_stat(&p, "sync_timeouts"), 1);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
-	assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), 0);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
@@ -266,7 +266,7 @@ test_a_completion_word_that_is_lost_is_made_up_for(void **state)
 	pmd_open(&p, NULL);
 	pmd_up(&p, IOPF_STALL);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
-	assert_int_equal(smmuv3_cmdq_sync(p.s, &cmd, 1, NULL), 0);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, NULL), 0);
 	pmd_step(&p);
 	for (unsigned int i = 0; i < 16; i++)
 		assert_int_equal(p.ops->check(p.s), 0);
@@ -289,8 +289,8 @@ test_positions_outlive_the_registers(void **state)
 			.no_features = SMMUV3_MODEL_NO_MSI });
 		pmd_up(&p, IOPF_STALL);
 		for (unsigned int i = 0; i < 100; i++) {
-			assert_int_equal(smmuv3_cmdq_sync(p.s, &cmd, 1, NULL), 0);
-			pos = smmuv3_cmdq_cons(p.s);
+			assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, NULL), 0);
+			pos = smmuv3_cmdq_cons(&p.s->cmdq);
 			assert_int_equal(pos, p.s->cmdq.tail);
 			if (last != 0 && i % 10 != 0)
 				assert_int_equal(pos, last + 2);
@@ -298,7 +298,7 @@ test_positions_outlive_the_registers(void **state)
 			if (i % 10 == 9) {
 				assert_int_equal(p.ops->stop(p.s), 0);
 				assert_int_equal(p.ops->start(p.s), 0);
-				assert_true(smmuv3_cmdq_cons(p.s) > last);
+				assert_true(smmuv3_cmdq_cons(&p.s->cmdq) > last);
 			}
 		}
 		pmd_down(&p, IOPF_NO_PASID);
@@ -321,9 +321,9 @@ poster(void *arg)
 	struct crowd *crowd = arg;
 
 	for (unsigned int i = 0; i < ROUNDS; i++) {
-		smmuv3_cmdq_post(crowd->p->s, cmds, 1 + i % 5);
+		smmuv3_cmdq_post(&crowd->p->s->cmdq, cmds, 1 + i % 5);
 		/* What makes the queue's room and the backlog's: at most one per stall. */
-		while (i % 10 == 9 && smmuv3_cmdq_sync(crowd->p->s, NULL, 0, NULL) != 0)
+		while (i % 10 == 9 && smmuv3_cmdq_sync(&crowd->p->s->cmdq, NULL, 0, NULL) != 0)
 			atomic_fetch_add(&crowd->bad, 1);
 	}
 	return NULL;
@@ -342,7 +342,7 @@ syncer(void *arg)
 		for (unsigned int k = 0; k < 7; k++)
 			cmds[k] = k == bad ? illegal : tlbi(k);
 		failed = 77;
-		if (smmuv3_cmdq_sync(crowd->p->s, cmds, 7, &failed) != (bad < 7 ? -EIO : 0) ||
+		if (smmuv3_cmdq_sync(&crowd->p->s->cmdq, cmds, 7, &failed) != (bad < 7 ? -EIO : 0) ||
 				failed != (bad < 7 ? bad : 0))
 			atomic_fetch_add(&crowd->bad, 1);
 	}
@@ -377,12 +377,12 @@ test_callers_share_the_queue(void **state)
 					k < POSTERS ? poster : syncer, &crowd), 0);
 		for (k = 0; k < POSTERS + SYNCERS; k++)
 			pthread_join(threads[k], NULL);
-		smmuv3_cmdq_kick(p.s);
+		smmuv3_cmdq_kick(&p.s->cmdq);
 		while (smmuv3_backlog_waits(&p.s->cmdq.backlog)) {
-			smmuv3_cmdq_kick(p.s);
+			smmuv3_cmdq_kick(&p.s->cmdq);
 			sched_yield();
 		}
-		assert_int_equal(smmuv3_cmdq_sync(p.s, NULL, 0, NULL), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
 		assert_int_equal(crowd.bad, 0);
 		assert_int_equal(pmd_stat(&p, "backlog_lost"), 0);
 		wanted = pmd_stat(&p, "syncs") - wanted + POSTERS * ROUNDS * 3 +
@@ -408,8 +408,8 @@ wait_in_a_flood(void *ctx)
 	flood.wait(ctx);
 	if (smmuv3_backlog_end(&flood.s->cmdq.backlog) -
 			atomic_load(&flood.s->cmdq.backlog.tail) < SMMUV3_CHUNK)
-		smmuv3_cmdq_post(flood.s, cmds, 5);
-	smmuv3_cmdq_kick(flood.s);
+		smmuv3_cmdq_post(&flood.s->cmdq, cmds, 5);
+	smmuv3_cmdq_kick(&flood.s->cmdq);
 }
 
 static void
@@ -431,9 +431,9 @@ test_who_waits_gets_his_turn(void **state)
 		backend.wait = wait_in_a_flood;
 		p.s->backend = &backend;
 		for (unsigned int i = 0; i < 40; i++)
-			assert_int_equal(smmuv3_cmdq_sync(p.s, cmds, i % 4, NULL), 0);
+			assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, i % 4, NULL), 0);
 		p.s->backend = before;
-		assert_int_equal(smmuv3_cmdq_drain(p.s), 0);
+		assert_int_equal(smmuv3_cmdq_drain(&p.s->cmdq), 0);
 		assert_int_equal(atomic_load(&p.s->cmdq.passed_over), 0);
 		pmd_down(&p, IOPF_NO_PASID);
 	}
@@ -462,8 +462,8 @@ test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	/* The queue is full when it comes. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
-	smmuv3_cmdq_post(p.s, fill, 2);
-	smmuv3_cmdq_post(p.s, &old, 1);
+	smmuv3_cmdq_post(&p.s->cmdq, fill, 2);
+	smmuv3_cmdq_post(&p.s->cmdq, &old, 1);
 	for (i = 0; i < 10; i++) {
 		assert_int_equal(p.ops->check(p.s), 0);
 		pmd_step(&p);

@@ -151,7 +151,7 @@ test_an_error_wakes_the_sleeper(void **state)
 		open_kind(&p, msi);
 		p.untidy = true;
 		assert_int_equal(p.ops->idle(p.s, fd), 0);
-		smmuv3_cmdq_post(p.s, &illegal, 1);
+		smmuv3_cmdq_post(&p.s->cmdq, &illegal, 1);
 		pmd_step(&p);
 		assert_true(rang(fd));
 		/* Not mended: no sleep. */

@@ -867,7 +867,7 @@ test_requests_are_taken_when_a_recovery_fails(void **state)
 	pmd_step(&r.p);
 	abort_an_event(&r);
 	smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
-	smmuv3_cmdq_post(r.p.s, &(struct smmuv3_cmd){ .dw = { SMMUV3_OP_SYNC } }, 1);
+	smmuv3_cmdq_post(&r.p.s->cmdq, &(struct smmuv3_cmd){ .dw = { SMMUV3_OP_SYNC } }, 1);
 	r.p.s->timeout /= 100;
 	mark = r.p.ops->queue_mark(r.p.s, IOPF_QUEUE_REQUESTS);
 	for (i = 0; i < 10000000 && !(told & IOPF_CHECK_DEAD); i++)
@@ -905,16 +905,16 @@ test_an_answer_that_cannot_be_held_is_not_lost(void **state)
 		take_groups(&r, 40);
 		recovery_begins(&r);
 		send_answers(&r, 20);
-		assert_int_equal(smmuv3_cmdq_sync(r.p.s, &(struct smmuv3_cmd){
+		assert_int_equal(smmuv3_cmdq_sync(&r.p.s->cmdq, &(struct smmuv3_cmd){
 			.dw = { SMMUV3_OP_SYNC } }, 1, NULL), 0);
 		send_answers(&r, 20);
 		assert_int_equal(pmd_stat(&r.p, "answers_held"), 3);
 		/* Ignored now, so it waits; for us, who do not check: but not for ever. */
 		r.p.s->timeout /= 100;
-		assert_int_equal(smmuv3_cmdq_sync(r.p.s, &atc, 1, NULL), -ETIMEDOUT);
+		assert_int_equal(smmuv3_cmdq_sync(&r.p.s->cmdq, &atc, 1, NULL), -ETIMEDOUT);
 		r.p.s->timeout *= 100;
 		recovery_ends(&r, 40);
-		assert_int_equal(smmuv3_cmdq_sync(r.p.s, &atc, 1, NULL), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&r.p.s->cmdq, &atc, 1, NULL), 0);
 		teardown(&r);
 	}
 }
@@ -929,7 +929,7 @@ test_a_refused_answer_ends_no_stalls(void **state)
 	(void)state;
 	setup(&r);
 	r.p.untidy = true;
-	smmuv3_cmdq_post(r.p.s, &illegal, 1);
+	smmuv3_cmdq_post(&r.p.s->cmdq, &illegal, 1);
 	pmd_step(&r.p);
 	check(&r, 40);
 	assert_int_equal(pmd_stat(&r.p, "cerror_ill"), 1);

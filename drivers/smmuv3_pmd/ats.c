@@ -161,7 +161,7 @@ smmuv3_atc_add(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
 	for (i = 0; i < dev->nb_sids && ret == 0; i++)
 		ret = add_one(s, domain, make_word(dev->sids[i], ssid));
 	if (ret == 0)
-		ret = smmuv3_cmdq_sync(s, &tlbi, 1, NULL);
+		ret = smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, NULL);
 	if (ret < 0)
 		smmuv3_atc_del(s, dev, ssid);
 	return ret;
@@ -187,10 +187,10 @@ inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, unsigne
 	for (tries = 0; tries < 3 && ret == -EIO; tries++) {
 		if (load_word(s, i) & WORD_CUT) {
 			/* Behind the CFGI_STE of the one who cut it off. */
-			ret = smmuv3_cmdq_sync(s, NULL, 0, NULL);
+			ret = smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL);
 			return ret < 0 ? ret : -EIO;
 		}
-		ret = smmuv3_cmdq_sync(s, cmds, n, NULL);
+		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, n, NULL);
 	}
 	return ret == -EIO && !(load_word(s, i) & WORD_CUT) ? -ETIMEDOUT : ret;
 }
@@ -257,7 +257,7 @@ smmuv3_atc_post_all(struct smmuv3 *s)
 			cmds[n++] = inv_cmd(word, all);
 		if (n == SMMUV3_CHUNK - 1 || (i == SMMUV3_NB_ATCS && n > 0)) {
 			cmds[n++] = smmuv3_cmd_sync();
-			smmuv3_cmdq_post(s, cmds, n);
+			smmuv3_cmdq_post(&s->cmdq, cmds, n);
 			n = 0;
 		}
 	}
@@ -323,7 +323,7 @@ smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
 	nb = look(s, domain, words, &cut);
 	if (nb == 0)
 		/* Behind the CFGI_STE that cuts it off. */
-		return cut ? smmuv3_cmdq_sync(s, NULL, 0, NULL) : 0;
+		return cut ? smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL) : 0;
 	/* Neighbours share a span, so that all are one batch. */
 	nb_spans = RTE_MIN(n, SMMUV3_CHUNK / nb);
 	for (i = 0; i < nb_spans; i++) {
@@ -337,7 +337,7 @@ smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
 			cmds[used++] = inv_cmd(words[w], spans[i]);
 		if (!apart && w + 1 < nb)
 			continue;
-		ret = smmuv3_cmdq_sync(s, cmds, used, NULL);
+		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, used, NULL);
 		first = first < 0 ? first : ret;
 		used = 0;
 	}

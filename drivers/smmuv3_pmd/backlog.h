@@ -10,66 +10,43 @@
  * command queue. A producer claims a run of slots with one compare-and-swap and
  * publishes each by its sequence number, so that it never waits for another that
  * was interrupted half-way (rte_ring's multi-producer mode does); the consumer
- * stops at the first slot that is not published. Whoever publishes that one asks
- * for the queue afterwards, so nothing behind it is forgotten (cmdq.c).
+ * stops at the first slot that is not published. The thread that publishes
+ * that one asks for the queue afterwards, so nothing behind it is forgotten
+ * (cmdq_answers.c).
  *
  * Slot p & mask holds position p when its seq is p + 1.
- *
- * It takes all it is given. Without ATS: a stall's answer and its part of the
- * invalidations before it are at most 6 commands (see smmuv3_answer_after()), and no
- * stall comes again before its RESUME was consumed. With page requests there is an ATC_INV for each
- * function of the domain in it, and a function may ask for more than it was allowed. So
- * poll takes nothing while less is free (smmuv3_backlog_tight()) than
- *	- what two pollers may add for the burst that they have taken, and
- *	- a RESUME for each stall, a PRI_RESP for each page request that the library may
- *	  have, and
- *	- an ATC_INV for all that there are (smmuv3_atc_post_all()), and two commands to cut
- *	  one off.
  */
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <rte_bitops.h>
+#include "base.h"
+#include "smmuv3_cmd.h"
 
-#include "smmuv3_pmd.h"
+/* Commands that found the queue owned by another thread, or full. */
+struct smmuv3_backlog_slot {
+	_Atomic uint64_t seq;
+	struct smmuv3_cmd cmd;
+};
 
-/*
- * Commands of one burst: each answer alone behind 4 TLBIs, a SYNC, and ATC_INVs with a SYNC
- * each.
- */
-#define SMMUV3_BACKLOG_BURST	(SMMUV3_CHUNK * (4 + 1 + 2 * SMMUV3_MAX_ATCS + 1))
-
-/* The library's slots for page requests: twice the queue's size, and no fewer than these. */
-#define SMMUV3_MIN_REQUESTS	UINT64_C(64)
-
-static inline uint64_t
-smmuv3_backlog_reserve(const struct smmuv3 *s)
-{
-	return 2 * SMMUV3_BACKLOG_BURST + s->max_stalls +
-		RTE_MAX(UINT64_C(2) << s->priq_log2_max, SMMUV3_MIN_REQUESTS) +
-		2 * SMMUV3_NB_ATCS;
-}
-
-static inline uint64_t
-smmuv3_backlog_slots(const struct smmuv3 *s)
-{
-	uint64_t slots = RTE_MAX(6 * (uint64_t)s->max_stalls, (uint64_t)SMMUV3_CHUNK);
-
-	return rte_align64pow2(s->pri ? RTE_MAX(slots, smmuv3_backlog_reserve(s) * 5 / 4) : slots);
-}
+struct smmuv3_backlog {
+	_Atomic uint64_t tail;
+	uint64_t mask;
+	struct smmuv3_backlog_slot *slots;
+	uint64_t reserve;	/* less than this free: tight; 0: never */
+	_Atomic uint64_t head __rte_aligned(SMMUV3_ALIGN);
+};
 
 /* Leave records where they are until there is room for their answers. */
 static inline bool
-smmuv3_backlog_tight(const struct smmuv3 *s)
+smmuv3_backlog_tight(const struct smmuv3_backlog *b)
 {
-	const struct smmuv3_backlog *b = &s->cmdq.backlog;
 	/* tail first, so that it is not beyond head */
 	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
 	uint64_t used = atomic_load_explicit(&b->head, memory_order_relaxed) - tail;
 
-	return s->pri && used + smmuv3_backlog_reserve(s) > b->mask + 1;
+	return b->reserve > 0 && used + b->reserve > b->mask + 1;
 }
 
 /* Any thread. False when there is no room for all n: none are taken. */

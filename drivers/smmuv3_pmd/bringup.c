@@ -97,12 +97,12 @@ invalidate_all(struct smmuv3 *s)
 	int ret;
 
 	/* The TLB could be filled again from an old configuration: that goes first. */
-	ret = smmuv3_cmdq_sync(s, &cfgi, 1, NULL);
+	ret = smmuv3_cmdq_sync(&s->cmdq, &cfgi, 1, NULL);
 	if (ret < 0)
 		return ret;
 	if (s->idr0 & SMMUV3_IDR0_HYP)
 		tlbi[n++] = smmuv3_cmd_tlbi_el2_all();
-	return smmuv3_cmdq_sync(s, tlbi, n, NULL);
+	return smmuv3_cmdq_sync(&s->cmdq, tlbi, n, NULL);
 }
 
 static int
@@ -123,14 +123,14 @@ bring_up(struct smmuv3 *s)
 	smmuv3_write32(s->regs, SMMUV3_CR2, SMMUV3_CR2_RECINVSID | SMMUV3_CR2_PTM);
 	smmuv3_strtab_setup(s);
 
-	ret = smmuv3_cmdq_setup(s);
+	ret = smmuv3_cmdq_setup(&s->cmdq);
 	if (ret < 0)
 		return ret;
 	/* Cached STEs do not follow a change of ATSCHK: before they are invalidated [6.3.9]. */
 	ret = write_cr0(s, SMMUV3_CR0_CMDQEN | (s->ats ? SMMUV3_CR0_ATSCHK : 0));
 	if (ret < 0)
 		return ret;
-	ret = smmuv3_cmdq_on(s);
+	ret = smmuv3_cmdq_on(&s->cmdq);
 	if (ret < 0)
 		return ret;
 	ret = invalidate_all(s);
@@ -162,11 +162,11 @@ shut_down(struct smmuv3 *s)
 	first = block_dma(s);
 	/* A PRI_RESP that is consumed later is ignored, and its device waits for good [4.5.2]. */
 	if (s->pri)
-		smmuv3_cmdq_drain(s);
+		smmuv3_cmdq_drain(&s->cmdq);
 	/* Ends all stalls and frees their STAGs [6.3.9]. */
 	ret = write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 	first = first < 0 ? first : ret;
-	ret = smmuv3_cmdq_off(s);
+	ret = smmuv3_cmdq_off(&s->cmdq);
 	first = first < 0 ? first : ret;
 	ret = write_cr0(s, s->cr0 & ~(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_PRIQEN));
 	first = first < 0 ? first : ret;
@@ -182,7 +182,7 @@ smmuv3_start(void *priv)
 	struct smmuv3 *s = priv;
 	int ret;
 
-	ret = smmuv3_cmdq_alloc(s, s->cmdq_log2);
+	ret = smmuv3_main_cmdq_alloc(s, s->cmdq_log2);
 	if (ret < 0)
 		return ret;
 	ret = smmuv3_evtq_alloc(s, s->evtq_log2);
@@ -202,7 +202,7 @@ smmuv3_start(void *priv)
 	ret = bring_up(s);
 	if (ret < 0) {
 		SMMUV3_LOG(ERR, s, "not started: %s", strerror(-ret));
-		smmuv3_cmdq_off(s);
+		smmuv3_cmdq_off(&s->cmdq);
 		/* Close gives the queues' memory back: nothing may be written there any more. */
 		smmuv3_store_prod(s->regs, SMMUV3_CR0, 0);
 		smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, UINT32_MAX, 0);

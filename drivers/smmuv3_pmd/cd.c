@@ -98,7 +98,7 @@ sync_cd(void *ctx)
 	for (i = 0; i < sync->dev->nb_sids; i += n) {
 		for (n = 0; n < SMMUV3_CHUNK && i + n < sync->dev->nb_sids; n++)
 			cmds[n] = smmuv3_cmd_cfgi_cd(sync->dev->sids[i + n], sync->ssid, false);
-		ret = smmuv3_cmdq_sync(sync->s, cmds, n, NULL);
+		ret = smmuv3_cmdq_sync(&sync->s->cmdq, cmds, n, NULL);
 		if (ret < 0)
 			return ret;
 	}
@@ -240,5 +240,5 @@ smmuv3_cd_terminate(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
 		return ret;
 	/* Only now: nothing fills the TLB through the old CD any more. */
 	tlbi = smmuv3_cmd_tlbi_nh_asid(0, asid);
-	return smmuv3_cmdq_sync(s, &tlbi, 1, NULL);
+	return smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, NULL);
 }

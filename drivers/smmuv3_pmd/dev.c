@@ -138,7 +138,7 @@ smmuv3_dev_del(void *priv, void *handle)
 	/* Its STEs abort, which was synchronised: the one moment for STALL_TERM [4.6.2]. */
 	for (i = 0; i < dev->nb_sids && s->max_stalls > 0; i++) {
 		term = smmuv3_cmd_stall_term(dev->sids[i]);
-		if (smmuv3_cmdq_sync(s, &term, 1, NULL) < 0)
+		if (smmuv3_cmdq_sync(&s->cmdq, &term, 1, NULL) < 0)
 			SMMUV3_LOG(ERR, s, "StreamID %u: its stalls may not have ended",
 					dev->sids[i]);
 	}

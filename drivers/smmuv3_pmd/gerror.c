@@ -58,14 +58,14 @@ smmuv3_gerror_look(struct smmuv3 *s, bool force)
 
 	if (!atomic_load_explicit(&s->cmdq.on, memory_order_acquire))
 		return;
-	if (!force && (!s->cmdq.msi || smmuv3_load_word(&s->words->gerror.v) == 0))
+	if (!force && (s->cmdq.word == NULL || smmuv3_load_word(&s->words->gerror.v) == 0))
 		return;
-	if (!smmuv3_cmdq_own(s))
+	if (!smmuv3_cmdq_own(&s->cmdq))
 		return;
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
-	if (gerror != UINT32_MAX)
-		smmuv3_cmdq_recover(s, gerror ^ s->gerrorn);
-	smmuv3_cmdq_disown(s);
+	if (gerror != UINT32_MAX && (gerror ^ s->gerrorn) & SMMUV3_GERROR_CMDQ_ERR)
+		smmuv3_cmdq_recover(&s->cmdq);
+	smmuv3_cmdq_disown(&s->cmdq);
 }
 
 static unsigned int
@@ -86,26 +86,27 @@ gerror_read(struct smmuv3 *s)
 	uint32_t active;
 
 	/* Acquires the SMMU's GERROR through its word, if it has one. */
-	if (s->cmdq.msi) {
+	if (s->cmdq.word != NULL) {
 		if (smmuv3_load_word(&s->words->gerror.v) == 0 && ++s->checks % 16 != 0)
 			return 0;
 		atomic_store_explicit(&s->words->gerror.v, 0, memory_order_relaxed);
 		/* An error after the read below sets the word again. */
 		smmuv3_io_mb();
 	}
-	if (!smmuv3_cmdq_own(s)) {
+	if (!smmuv3_cmdq_own(&s->cmdq)) {
 		/* Somebody has it: look again next time. */
 		s->checks |= 15;
 		return 0;
 	}
 	active = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 	if (active == UINT32_MAX) {
-		smmuv3_cmdq_disown(s);
+		smmuv3_cmdq_disown(&s->cmdq);
 		fail(s, "its registers read as all ones");
 		return SMMUV3_GERROR_SFM;
 	}
 	active = (active ^ s->gerrorn) & SMMUV3_GERROR_ALL;
-	smmuv3_cmdq_recover(s, active);
+	if (active & SMMUV3_GERROR_CMDQ_ERR)
+		smmuv3_cmdq_recover(&s->cmdq);
 	if (active & MSI_ABORTS) {
 		smmuv3_count(&s->msi_aborts, __builtin_popcountll(active & MSI_ABORTS));
 		smmuv3_gerror_ack(s, active & MSI_ABORTS);
@@ -132,7 +133,7 @@ gerror_read(struct smmuv3 *s)
 			smmuv3_gerror_ack(s, SMMUV3_GERROR_PRIQ_ABT);
 		}
 	}
-	smmuv3_cmdq_disown(s);
+	smmuv3_cmdq_disown(&s->cmdq);
 	return active & (SMMUV3_GERROR_EVENTQ_ABT | SMMUV3_GERROR_SFM);
 }
 
@@ -163,19 +164,19 @@ reset_step(struct smmuv3 *s)
 
 	switch (s->reset) {
 	case SMMUV3_RUNNING:
-		if (!smmuv3_cmdq_own(s))
+		if (!smmuv3_cmdq_own(&s->cmdq))
 			return 0;
 		atomic_store_explicit(&s->priq.pause, true, memory_order_relaxed);
-		smmuv3_cmdq_flush(s, UINT64_MAX);
+		smmuv3_cmdq_flush(&s->cmdq, UINT64_MAX);
 		s->cmdq.divert = SMMUV3_DIVERT_RESUME | SMMUV3_DIVERT_PRI_RESP;
 		s->reset_pos = s->cmdq.tail;
-		smmuv3_cmdq_disown(s);
+		smmuv3_cmdq_disown(&s->cmdq);
 		atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
 		s->reset_start = rte_get_tsc_cycles();
 		s->reset = SMMUV3_DRAINING;
 		/* fallthrough */
 	case SMMUV3_DRAINING:
-		if (s->pri && smmuv3_cmdq_cons(s) < s->reset_pos)
+		if (s->pri && smmuv3_cmdq_cons(&s->cmdq) < s->reset_pos)
 			return later(s, "commands are not consumed");
 		s->reset = SMMUV3_STOPPING;
 		write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
@@ -183,9 +184,9 @@ reset_step(struct smmuv3 *s)
 	case SMMUV3_STOPPING:
 		if (!smmuen_is(s, 0))
 			return later(s, "CR0.SMMUEN = 0 is not acknowledged");
-		if (smmuv3_cmdq_cons(s) < s->reset_pos)
+		if (smmuv3_cmdq_cons(&s->cmdq) < s->reset_pos)
 			return later(s, "commands are not consumed");
-		if (!smmuv3_cmdq_own(s))
+		if (!smmuv3_cmdq_own(&s->cmdq))
 			return 0;
 		atomic_store_explicit(&s->evtq.stale, smmuv3_inq_mark(&s->evtq.q),
 				memory_order_release);
@@ -194,21 +195,21 @@ reset_step(struct smmuv3 *s)
 			smmuv3_count(&s->evtq_aborts, 1);
 			smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
 		}
-		smmuv3_cmdq_disown(s);
+		smmuv3_cmdq_disown(&s->cmdq);
 		smmuv3_count(&s->resets, 1);
 		s->reset_pos = UINT64_MAX;
 		s->reset = SMMUV3_STOPPED;
 		return IOPF_CHECK_TERMINATED;
 	case SMMUV3_STOPPED:
-		if (!smmuv3_cmdq_own(s))
+		if (!smmuv3_cmdq_own(&s->cmdq))
 			return 0;
 		/* The last answers to old stalls are in the backlog, and dropped as they leave it. */
 		if (s->reset_pos == UINT64_MAX)
 			s->reset_pos = smmuv3_backlog_end(&s->cmdq.backlog);
-		sent = smmuv3_cmdq_flush(s, s->reset_pos);
+		sent = smmuv3_cmdq_flush(&s->cmdq, s->reset_pos);
 		if (sent)
 			s->cmdq.divert = SMMUV3_DIVERT_PRI_RESP;
-		smmuv3_cmdq_disown(s);
+		smmuv3_cmdq_disown(&s->cmdq);
 		if (!sent)
 			return later(s, "commands are not consumed");
 		/* PRIQEN has no effect since SMMUEN is 0: behind what is there now. */
@@ -225,10 +226,10 @@ reset_step(struct smmuv3 *s)
 		s->reset = SMMUV3_SENDING;
 		/* fallthrough */
 	case SMMUV3_SENDING:
-		if (!smmuv3_cmdq_own(s))
+		if (!smmuv3_cmdq_own(&s->cmdq))
 			return 0;
-		sent = smmuv3_cmdq_unhold(s);
-		smmuv3_cmdq_disown(s);
+		sent = smmuv3_cmdq_unhold(&s->cmdq);
+		smmuv3_cmdq_disown(&s->cmdq);
 		if (!sent)
 			return later(s, "commands are not consumed");
 		atomic_store_explicit(&s->priq.pause, false, memory_order_relaxed);
@@ -243,10 +244,10 @@ static unsigned int
 carry_on(struct smmuv3 *s, uint32_t active)
 {
 	atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
-	if (active & SMMUV3_GERROR_EVENTQ_ABT && smmuv3_cmdq_own(s)) {
+	if (active & SMMUV3_GERROR_EVENTQ_ABT && smmuv3_cmdq_own(&s->cmdq)) {
 		smmuv3_count(&s->evtq_aborts, 1);
 		smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
-		smmuv3_cmdq_disown(s);
+		smmuv3_cmdq_disown(&s->cmdq);
 	}
 	return 0;
 }
@@ -257,7 +258,7 @@ check(struct smmuv3 *s)
 	unsigned int told = 0;
 	uint32_t active;
 
-	smmuv3_cmdq_kick(s);
+	smmuv3_cmdq_kick(&s->cmdq);
 	if (!atomic_load_explicit(&s->dead, memory_order_relaxed)) {
 		active = gerror_read(s);
 		if (active & SMMUV3_GERROR_SFM)

@@ -110,8 +110,8 @@ smmuv3_inq_room(struct smmuv3 *s)
 {
 	if (likely(!smmuv3_backlog_waits(&s->cmdq.backlog)))
 		return true;
-	smmuv3_cmdq_kick(s);
-	return !smmuv3_backlog_tight(s);
+	smmuv3_cmdq_kick(&s->cmdq);
+	return !smmuv3_backlog_tight(&s->cmdq.backlog);
 }
 
 #endif /* SMMUV3_INQ_H */

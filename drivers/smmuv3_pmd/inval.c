@@ -98,7 +98,7 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 			got = 1;
 		}
 		if (used > 0 && (i == n || used + got > SMMUV3_CHUNK)) {
-			ret = smmuv3_cmdq_sync(s, cmds, used, &failed);
+			ret = smmuv3_cmdq_sync(&s->cmdq, cmds, used, &failed);
 			if (ret < 0) {
 				*done = of[failed];
 				return ret;
@@ -171,12 +171,13 @@ uint16_t
 smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	struct smmuv3 *s = priv;
 	unsigned int i, k;
 
 	for (i = 0; i < n; i += k) {
 		for (k = 0; k < SMMUV3_CHUNK && i + k < n; k++)
 			cmds[k] = answer_cmd(&answers[i + k]);
-		smmuv3_cmdq_post(priv, cmds, k);
+		smmuv3_cmdq_post(&s->cmdq, cmds, k);
 	}
 	return n;
 }
@@ -193,11 +194,12 @@ smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16
 {
 	const struct smmuv3_domain *domain = handle;
 	struct smmuv3_cmd cmds[2 * SMMUV3_CHUNK + 1 + 2 * SMMUV3_MAX_ATCS];
+	struct smmuv3 *s = priv;
 	unsigned int used = 0, i, first;
 
 	for (i = 0; i < n_inv && domain->tr.format != IOPF_FORMAT_NONE; i++) {
 		if (n_inv <= SMMUV3_CHUNK && n_inv <= 4 * RTE_MAX(n, 1) &&
-				smmuv3_inv_cmds(priv, domain, &inv[i], &cmds[used], 1) == 1) {
+				smmuv3_inv_cmds(s, domain, &inv[i], &cmds[used], 1) == 1) {
 			used++;
 			continue;
 		}
@@ -207,14 +209,14 @@ smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16
 	}
 	if (used > 0) {
 		cmds[used++] = smmuv3_cmd_sync();
-		used += smmuv3_atc_cmds(priv, domain, inv, n_inv, &cmds[used]);
+		used += smmuv3_atc_cmds(s, domain, inv, n_inv, &cmds[used]);
 	}
 	first = RTE_MIN(n, SMMUV3_CHUNK);
 	for (i = 0; i < first; i++)
 		cmds[used++] = answer_cmd(&answers[i]);
 	if (used > 0)
-		smmuv3_cmdq_post(priv, cmds, used);
+		smmuv3_cmdq_post(&s->cmdq, cmds, used);
 	if (n > first)
-		smmuv3_answer(priv, &answers[first], n - first);
+		smmuv3_answer(s, &answers[first], n - first);
 	return n;
 }

@@ -146,7 +146,7 @@ close_all(struct smmuv3 *s)
 {
 	smmuv3_atc_close(s);
 	smmuv3_strtab_close(s);
-	smmuv3_cmdq_close(s);
+	smmuv3_main_cmdq_close(s);
 	smmuv3_mem_free(s, &s->evtq.q.mem);
 	smmuv3_mem_free(s, &s->priq.q.mem);
 	smmuv3_mem_free(s, &s->words_mem);
@@ -204,7 +204,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	ret = smmuv3_atc_open(s);
 	if (ret < 0)
 		goto fail;
-	ret = smmuv3_cmdq_open(s);
+	ret = smmuv3_main_cmdq_open(s);
 	if (ret < 0)
 		goto fail;
 	ret = smmuv3_strtab_open(s);

@@ -15,56 +15,28 @@
  *	tables, devices	callers that hold the library's mutex
  */
 
-#include <errno.h>
-#include <inttypes.h>
-#include <stdalign.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <rte_branch_prediction.h>
-#include <rte_common.h>
-#include <rte_log.h>
-#include <rte_memzone.h>
-
 #include <iopf_driver.h>
 
 #include "backend.h"
+#include "base.h"
+#include "cmdq.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
 
-extern int smmuv3_logtype;
-
-/* "smmuv3 model=1: text" */
-#define SMMUV3_LOG(level, s, fmt, ...)						\
-	rte_log(RTE_LOG_ ## level, smmuv3_logtype, "smmuv3 %s: " fmt "\n",	\
-		(s)->name, ##__VA_ARGS__)
-
 /* For tests, which call its operations themselves. */
 extern struct iopf_driver smmuv3_pmd;
-
-/* What neither side's false sharing may touch: two lines for the adjacent-line prefetcher. */
-#define SMMUV3_ALIGN	128
 
 /* (StreamID, PASID) pairs with ATS that one domain can be attached to; all domains together. */
 #define SMMUV3_MAX_ATCS		32
 #define SMMUV3_NB_ATCS		1024
-
-/* Commands issued under one CMD_SYNC; also the most that one answer call batches. */
-#define SMMUV3_CHUNK	64
 
 /*
  * Page requests that the queue for them holds at most: answers to all, and to as many again
  * that the library has, must find room in the backlog.
  */
 #define SMMUV3_PRIQ_LOG2_CAP	12
-
-/* Every wait for the SMMU ends. */
-#define SMMUV3_TIMEOUT_MS	1000
 
 /* No domain's: the TLB has nothing of it. */
 #define SMMUV3_ASID_NONE	0
@@ -74,14 +46,6 @@ extern struct iopf_driver smmuv3_pmd;
 /* First-level tables end at 1 MiB, linear ones at 4 MiB. */
 #define SMMUV3_L1_LOG2_MAX	17
 #define SMMUV3_LINEAR_LOG2_MAX	16
-
-/* Memory that the SMMU reads or writes. */
-struct smmuv3_mem {
-	void *va;
-	uint64_t addr;			/* device address */
-	size_t size;			/* a power of two; aligned to it */
-	const struct rte_memzone *mz;	/* NULL when carved out of a chunk */
-};
 
 struct smmuv3_mem_chunk {
 	struct smmuv3_mem_chunk *next;
@@ -111,80 +75,6 @@ struct smmuv3_words {
 	struct smmuv3_word gerror;
 	struct smmuv3_word sync;	/* number of the last CMD_SYNC completed */
 };
-
-/* Commands that found the queue owned by somebody else, or full. See backlog.h. */
-struct smmuv3_backlog_slot {
-	_Atomic uint64_t seq;
-	struct smmuv3_cmd cmd;
-};
-
-struct smmuv3_backlog {
-	_Atomic uint64_t tail;
-	uint64_t mask;
-	struct smmuv3_backlog_slot *slots;
-	_Atomic uint64_t head __rte_aligned(SMMUV3_ALIGN);
-};
-
-/* The last failed commands, by position, for those who wait for them. */
-#define SMMUV3_CMD_ERRORS	64
-/* Times that a command fetch which aborts is tried again. */
-#define SMMUV3_ABT_RETRIES	16
-
-/* Stalls are being terminated: their answers are dropped. */
-#define SMMUV3_DIVERT_RESUME	(1u << 0)
-/* SMMUEN is 0, or will be: a PRI_RESP would be ignored [4.5.2], and is held back. */
-#define SMMUV3_DIVERT_PRI_RESP	(1u << 1)
-
-#define SMMUV3_SYNC_MANY	UINT64_MAX
-
-struct smmuv3_cmdq {
-	_Atomic uint32_t owner;
-	unsigned int log2;
-	_Atomic bool on;	/* CMDQEN; off: commands have no purpose and are dropped */
-	uint8_t divert;		/* SMMUV3_DIVERT_*: answers that do not go into it now */
-	bool msi;		/* CMD_SYNCs that are waited for write words->sync */
-	_Atomic bool dead;
-	_Atomic uint32_t epoch;	/* counts the times it was switched off */
-	struct smmuv3_cmd *ring;
-	void *regs;
-	uint64_t tail;		/* written up to here, 64-bit position */
-	uint64_t cons;		/* CONS as last read */
-	uint32_t sync_seq;	/* number of the last CMD_SYNC with a word */
-	uint32_t retries;
-	uint64_t retry_pos;
-	_Atomic uint64_t prod;	/* published up to here */
-	_Atomic uint32_t passed_over;	/* callers of smmuv3_cmdq_sync() who found no slot */
-	/* counters, written by the owner */
-	_Atomic uint64_t commands;
-	_Atomic uint64_t batches;
-	_Atomic uint64_t syncs;
-	_Atomic uint64_t full;
-	_Atomic uint64_t dropped;
-	_Atomic uint64_t answers_held;
-	_Atomic uint64_t bad_cons;
-	_Atomic uint64_t cerror_ill;
-	_Atomic uint64_t cerror_abt;
-	_Atomic uint64_t cerror_atc;
-	_Atomic uint64_t cerror_other;
-	/* counters of any thread, on slow paths only */
-	_Atomic uint64_t backlog_pushes;
-	_Atomic uint64_t backlog_lost;
-	_Atomic uint64_t sync_timeouts;
-
-	/* Of each CMD_SYNC's slot, the StreamID + 1 of the ATC_INVs between it and the one
-	 * before; 0 none, SMMUV3_SYNC_MANY several. NULL without ATS. */
-	uint64_t *sync_sids;
-	uint64_t sync_sid;		/* ... since the last */
-	struct smmuv3_cmd *held;	/* PRI_RESPs for later */
-	unsigned int nb_held, max_held;
-
-	struct smmuv3_backlog backlog __rte_aligned(SMMUV3_ALIGN);
-
-	_Atomic uint64_t nb_errors;
-	_Atomic uint64_t errors[SMMUV3_CMD_ERRORS];
-	struct smmuv3_cmd ill;	/* the last illegal command */
-	struct smmuv3_mem mem;
-} __rte_aligned(SMMUV3_ALIGN);
 
 /* A queue that the SMMU writes. See inq.h. */
 struct smmuv3_inq {
@@ -337,20 +227,6 @@ struct smmuv3 {
 	unsigned int nb_asids;
 };
 
-/* Counters with one writer at a time. */
-static inline void
-smmuv3_count(_Atomic uint64_t *c, uint64_t n)
-{
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
-			memory_order_relaxed);
-}
-
-static inline void
-smmuv3_count_shared(_Atomic uint64_t *c, uint64_t n)
-{
-	atomic_fetch_add_explicit(c, n, memory_order_relaxed);
-}
-
 /* idr.c */
 int smmuv3_idr_read(struct smmuv3 *s);
 void smmuv3_idr_info(const struct smmuv3 *s, struct iopf_iommu_info *info);
@@ -364,10 +240,6 @@ void smmuv3_mem_fini(struct smmuv3 *s);
  * wait.c: bounded waits. smmuv3_wait() gives the SMMU time, looks at GERROR now
  * and then, and returns false once the time is over.
  */
-struct smmuv3_wait {
-	uint64_t end;
-	unsigned int n;
-};
 void smmuv3_wait_begin(const struct smmuv3 *s, struct smmuv3_wait *w);
 bool smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w);
 /* Until (register & mask) == want. */
@@ -377,45 +249,10 @@ int smmuv3_ctl_take(struct smmuv3 *s);
 bool smmuv3_ctl_try(struct smmuv3 *s);
 void smmuv3_ctl_drop(struct smmuv3 *s);
 
-/* cmdq.c */
-int smmuv3_cmdq_alloc(struct smmuv3 *s, unsigned int log2);
-int smmuv3_cmdq_open(struct smmuv3 *s);
-void smmuv3_cmdq_close(struct smmuv3 *s);
-/* Registers of a queue that is off. */
-int smmuv3_cmdq_setup(struct smmuv3 *s);
-int smmuv3_cmdq_on(struct smmuv3 *s);
-/* Consume what there is, then drop the rest; for stop. */
-int smmuv3_cmdq_off(struct smmuv3 *s);
-bool smmuv3_cmdq_own(struct smmuv3 *s);
-int smmuv3_cmdq_own_wait(struct smmuv3 *s);
-/* Give it back, after taking care of the backlog. */
-void smmuv3_cmdq_disown(struct smmuv3 *s);
-/* Consume what there is. -ETIMEDOUT, after a second. */
-int smmuv3_cmdq_drain(struct smmuv3 *s);
-/* Move the backlog up to this position. True when all of that has left it. Owner. */
-bool smmuv3_cmdq_flush(struct smmuv3 *s, uint64_t end);
-/* Send the PRI_RESPs that were held back, and hold no more. False when some still are. Owner. */
-bool smmuv3_cmdq_unhold(struct smmuv3 *s);
-/* Fast: never waits for anybody. Order within the call is kept. */
-void smmuv3_cmdq_post(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n);
-/* Fast: move what waits in the backlog. */
-void smmuv3_cmdq_kick(struct smmuv3 *s);
-/*
- * Issue up to SMMUV3_CHUNK commands and a CMD_SYNC, and wait for it. -EIO when the
- * SMMU refused one: *failed is the first (may be NULL). -ETIMEDOUT. 0 when off:
- * nothing is cached then that start will not invalidate. If the first is an ATC_INV,
- * all must be: *failed is 0 when one of them may have got no answer, and it waits while
- * SMMUEN is 0 during a recovery, for then they are ignored [4.5.1].
- */
-int smmuv3_cmdq_sync(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n,
-		unsigned int *failed);
-/* Position of CONS. Any thread. */
-uint64_t smmuv3_cmdq_cons(struct smmuv3 *s);
-/* GERROR.CMDQ_ERR if it is active. Owner; does not wait. */
-void smmuv3_cmdq_recover(struct smmuv3 *s, uint32_t active);
-
-/* Those who wait are told that the command at this position failed. Owner. */
-void smmuv3_cmdq_failed(struct smmuv3_cmdq *q, uint64_t pos, bool atc);
+/* main_cmdq.c: the command queue of CMDQ_BASE */
+int smmuv3_main_cmdq_open(struct smmuv3 *s);
+int smmuv3_main_cmdq_alloc(struct smmuv3 *s, unsigned int log2);
+void smmuv3_main_cmdq_close(struct smmuv3 *s);
 
 /* ats.c */
 int smmuv3_atc_open(struct smmuv3 *s);

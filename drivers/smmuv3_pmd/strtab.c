@@ -83,7 +83,7 @@ sync_ste(void *ctx)
 	/* Leaf = 0: the first-level entry too. And all CDs cached through it. */
 	const struct smmuv3_cmd cmd = smmuv3_cmd_cfgi_ste(sync->sid, false);
 
-	return smmuv3_cmdq_sync(sync->s, &cmd, 1, NULL);
+	return smmuv3_cmdq_sync(&sync->s->cmdq, &cmd, 1, NULL);
 }
 
 static struct smmuv3_ste *

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_BASE_H
+#define SMMUV3_BASE_H
+
+/**
+ * @file
+ * What the parts of the driver share and none owns: log, counters, memory that the
+ * SMMU reaches, waiting.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <rte_branch_prediction.h>
+#include <rte_common.h>
+#include <rte_log.h>
+#include <rte_memzone.h>
+
+extern int smmuv3_logtype;
+
+/* "smmuv3 model=1: text" */
+#define SMMUV3_LOG(level, s, fmt, ...)						\
+	rte_log(RTE_LOG_ ## level, smmuv3_logtype, "smmuv3 %s: " fmt "\n",	\
+		(s)->name, ##__VA_ARGS__)
+
+/* What neither side's false sharing may touch: two lines for the adjacent-line prefetcher. */
+#define SMMUV3_ALIGN	128
+
+/* Every wait for the SMMU ends. */
+#define SMMUV3_TIMEOUT_MS	1000
+
+/* A wait: see wait.c. */
+struct smmuv3_wait {
+	uint64_t end;
+	unsigned int n;
+};
+
+/* Memory that the SMMU reads or writes. */
+struct smmuv3_mem {
+	void *va;
+	uint64_t addr;			/* device address */
+	size_t size;			/* a power of two; aligned to it */
+	const struct rte_memzone *mz;	/* NULL when carved out of a chunk */
+};
+
+/* Counters with one writer at a time. */
+static inline void
+smmuv3_count(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+			memory_order_relaxed);
+}
+
+static inline void
+smmuv3_count_shared(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_fetch_add_explicit(c, n, memory_order_relaxed);
+}
+
+#endif /* SMMUV3_BASE_H */

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Commands that are not waited for: answers. Callers that need none from the SMMU
+ * never wait for the owner: when the flag is taken they leave their commands in the
+ * backlog, which the owner must look at again after it gave the flag back.
+ *
+ *	poster				owner
+ *	P1 publish in the backlog	O1 owner = 0
+ *	P2 full barrier			O2 full barrier
+ *	P3 owner taken? then leave	O3 backlog empty? then leave
+ *
+ * Were both to leave, P3 would have read the flag before O1 changed it and O3 the
+ * backlog before P1 changed it: the store buffering pattern, which a full barrier
+ * between store and load on both sides forbids. O1 is a release, which does not
+ * order the later load O3 on any architecture, and P3's exchange is an acquire,
+ * which on arm64 does not order the earlier store P1: so both barriers are needed.
+ * devtools/spin/cmdq_owner.pml checks this, and fails without either.
+ *
+ * The queue being full ends the duty of O3, full but for a slot that is left to a
+ * waiter too, and so does held[]: the next smmuv3_cmdq_kick() of poll() or check()
+ * moves the rest.
+ */
+
+#include "cmdq_ring.h"
+
+/*
+ * ... for those who wait for nothing. While somebody waits for a slot the last one is left to
+ * him, or answers would take each that becomes free. No answer waits for a waiter: the others
+ * are theirs. A queue of one entry is anybody's.
+ */
+static inline uint64_t
+space_for_answers(struct smmuv3_cmdq *q, uint64_t want)
+{
+	uint64_t kept = unlikely(atomic_load_explicit(&q->passed_over, memory_order_relaxed) != 0 &&
+			q->log2 > 0), room = smmuv3_cmdq_space(q, want + kept);
+
+	return room - RTE_MIN(room, kept);
+}
+
+static void
+push(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
+{
+	smmuv3_count_shared(&q->backlog_pushes, n);
+	if (likely(smmuv3_backlog_push(&q->backlog, cmds, n)))
+		return;
+	/* More answers than there can be requests: see backlog.h. Stalls are ended another way. */
+	if (atomic_fetch_add_explicit(&q->backlog_lost, n, memory_order_relaxed) == 0)
+		SMMUV3_LOG(ERR, q, "more answers than there can be faults: lost; a device whose "
+				"page request had one waits for good: reset it "
+				"(said once; see the counter backlog_lost)");
+	q->ops->answer_lost(q->ctx);
+}
+
+/* Not into the queue: see SMMUV3_DIVERT_*. */
+static bool
+divert(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
+{
+	unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
+
+	if (op == SMMUV3_OP_RESUME && q->divert & SMMUV3_DIVERT_RESUME) {
+		smmuv3_count(&q->dropped, 1);
+		return true;
+	}
+	if (op != SMMUV3_OP_PRI_RESP || !(q->divert & SMMUV3_DIVERT_PRI_RESP))
+		return false;
+	if (likely(q->nb_held < q->max_held)) {
+		q->held[q->nb_held++] = *cmd;
+		smmuv3_count(&q->answers_held, 1);
+	} else {
+		/* Until smmuv3_cmdq_unhold(). Others, and who waits for them, go past it. */
+		push(q, cmd, 1);
+	}
+	return true;
+}
+
+/* What divert() puts into the backlog again is to stay there. */
+static inline bool
+held_full(const struct smmuv3_cmdq *q)
+{
+	return unlikely(q->nb_held != 0) && q->nb_held == q->max_held;
+}
+
+static inline bool
+diverted(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
+{
+	return unlikely(q->divert != 0) && divert(q, cmd);
+}
+
+/* Write as many as there is room for. */
+static inline unsigned int
+put(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
+{
+	uint64_t room = space_for_answers(q, n);
+	unsigned int i;
+
+	if (unlikely(room < n)) {
+		smmuv3_count(&q->full, 1);
+		n = room;
+	}
+	for (i = 0; i < n; i++) {
+		if (!diverted(q, &cmds[i]))
+			smmuv3_cmdq_put(q, &cmds[i]);
+	}
+	return n;
+}
+
+/*
+ * Move the backlog into the queue, up to the position @p end. True when there is
+ * room for more.
+ */
+static bool
+flush(struct smmuv3_cmdq *q, uint64_t end)
+{
+	struct smmuv3_cmd cmd;
+	uint64_t room;
+
+	if (likely(!smmuv3_backlog_waits(&q->backlog)))
+		return true;
+	room = smmuv3_cmdq_closed(q) ? UINT64_MAX : space_for_answers(q, smmuv3_cmdq_entries(q));
+	/* What divert() puts back is behind this. */
+	end = RTE_MIN(end, smmuv3_backlog_end(&q->backlog));
+	while (room > 0 && smmuv3_backlog_before(&q->backlog, end) &&
+			smmuv3_backlog_pop(&q->backlog, &cmd)) {
+		if (unlikely(smmuv3_cmdq_closed(q))) {
+			smmuv3_count(&q->dropped, 1);
+			continue;
+		}
+		if (diverted(q, &cmd))
+			continue;
+		smmuv3_cmdq_put(q, &cmd);
+		room--;
+	}
+	if (room > 0)
+		return true;
+	smmuv3_count(&q->full, 1);
+	return false;
+}
+
+/*
+ * The owner's duty O1 to O3. Bounded by what the backlog holds: each turn moves
+ * at least one command out of it or ends.
+ */
+static inline void
+hand_back(struct smmuv3_cmdq *q, bool room)
+{
+	for (;;) {
+		if (unlikely(held_full(q)))
+			room = false;
+		smmuv3_cmdq_release(q);
+		if (unlikely(!room))
+			return;
+		smmuv3_io_mb();
+		if (likely(!smmuv3_backlog_waits(&q->backlog)) || !smmuv3_cmdq_own(q))
+			return;
+		room = flush(q, UINT64_MAX);
+		smmuv3_cmdq_doorbell(q);
+	}
+}
+
+void
+smmuv3_cmdq_post(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
+{
+	unsigned int done;
+	bool room;
+
+	if (likely(smmuv3_cmdq_own(q))) {
+		room = flush(q, UINT64_MAX);
+		if (unlikely(smmuv3_cmdq_closed(q))) {
+			smmuv3_count(&q->dropped, n);
+			done = n;
+		} else {
+			done = room ? put(q, cmds, n) : 0;
+		}
+		smmuv3_cmdq_doorbell(q);
+		if (unlikely(done < n)) {
+			push(q, cmds + done, n - done);
+			room = false;
+		}
+		hand_back(q, room);
+		return;
+	}
+	push(q, cmds, n);
+	smmuv3_io_mb();
+	smmuv3_cmdq_kick(q);
+}
+
+void
+smmuv3_cmdq_kick(struct smmuv3_cmdq *q)
+{
+	bool room;
+
+	if (likely(!smmuv3_backlog_waits(&q->backlog)) || !smmuv3_cmdq_own(q))
+		return;
+	room = flush(q, UINT64_MAX);
+	smmuv3_cmdq_doorbell(q);
+	hand_back(q, room);
+}
+
+void
+smmuv3_cmdq_disown(struct smmuv3_cmdq *q)
+{
+	bool room = flush(q, UINT64_MAX);
+
+	smmuv3_cmdq_doorbell(q);
+	hand_back(q, room);
+}
+
+bool
+smmuv3_cmdq_flush(struct smmuv3_cmdq *q, uint64_t end)
+{
+	flush(q, end);
+	smmuv3_cmdq_doorbell(q);
+	return !smmuv3_backlog_before(&q->backlog, end);
+}
+
+bool
+smmuv3_cmdq_unhold(struct smmuv3_cmdq *q)
+{
+	unsigned int n;
+
+	/* Behind the ATC_INVs of smmuv3_atc_post_all(), some of which may be there still. */
+	for (; q->nb_held > 0; q->nb_held -= n) {
+		n = RTE_MIN(q->nb_held, (unsigned int)SMMUV3_CHUNK);
+		if (!smmuv3_backlog_push(&q->backlog, &q->held[q->nb_held - n], n))
+			return false;
+	}
+	q->divert &= ~SMMUV3_DIVERT_PRI_RESP;
+	return true;
+}

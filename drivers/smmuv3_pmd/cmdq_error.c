@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Errors of a command queue [7.1]. */
+
+#include "cmdq_ring.h"
+
+/* The commands behind this one will not be executed, whatever is tried. */
+static void
+die(struct smmuv3_cmdq *q, const char *why)
+{
+	if (!atomic_exchange_explicit(&q->dead, true, memory_order_relaxed))
+		SMMUV3_LOG(ERR, q, "command queue given up: %s; CMDQ_PROD 0x%x, "
+				"CMDQ_CONS 0x%x", why,
+				smmuv3_read32(q->regs, q->prod_reg),
+				smmuv3_read32(q->regs, q->cons_reg));
+}
+
+void
+smmuv3_cmdq_failed(struct smmuv3_cmdq *q, uint64_t pos, bool atc)
+{
+	uint64_t nb = atomic_load_explicit(&q->nb_errors, memory_order_relaxed);
+
+	atomic_store_explicit(&q->errors[nb % SMMUV3_CMD_ERRORS], atc ? pos | SMMUV3_CMD_ERROR_ATC : pos,
+			memory_order_release);
+	atomic_store_explicit(&q->nb_errors, nb + 1, memory_order_release);
+}
+
+static void
+skip_illegal(struct smmuv3_cmdq *q, uint64_t pos)
+{
+	struct smmuv3_cmd *slot = &q->ring[smmuv3_q_slot(q->log2, pos)];
+
+	if (atomic_load_explicit(&q->cerror_ill, memory_order_relaxed) == 0)
+		SMMUV3_LOG(ERR, q, "the SMMU refuses command 0x%016" PRIx64 " 0x%016" PRIx64
+				" at %u of the command queue: replaced by a CMD_SYNC "
+				"(said once; see the counter cerror_ill)", slot->dw[0],
+				slot->dw[1], smmuv3_q_slot(q->log2, pos));
+	smmuv3_count(&q->cerror_ill, 1);
+	q->ill = *slot;
+	/* A stall whose answer was refused would wait for good. */
+	if (SMMUV3_GET(SMMUV3_CMD0_OP, slot->dw[0]) == SMMUV3_OP_RESUME)
+		q->ops->answer_lost(q->ctx);
+	smmuv3_cmdq_failed(q, pos, false);
+	*slot = smmuv3_cmd_sync();
+	if (q->sync_sids != NULL)
+		q->sync_sids[smmuv3_q_slot(q->log2, pos)] = SMMUV3_SYNC_MANY;
+}
+
+void
+smmuv3_cmdq_recover(struct smmuv3_cmdq *q)
+{
+	uint32_t cons, count;
+	uint64_t prod, pos;
+
+	if (smmuv3_cmdq_closed(q))
+		return;
+	/* ERR is valid: it was written before GERROR, which was read before [7.1]. */
+	cons = smmuv3_load_status(q->regs, q->cons_reg);
+	prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
+	count = smmuv3_q_count(q->log2, prod, cons);
+	if (count > smmuv3_cmdq_entries(q)) {
+		smmuv3_count(&q->bad_cons, 1);
+		die(q, "CMDQ_CONS is not within the queue");
+		return;
+	}
+	pos = prod - count;
+	switch (SMMUV3_GET(SMMUV3_CMDQ_CONS_ERR, cons)) {
+	case SMMUV3_CERROR_NONE:
+		smmuv3_count(&q->cerror_other, 1);
+		break;
+	case SMMUV3_CERROR_ATC_INV_SYNC:
+		/* Told to who waits before it is executed again: then it is complete. */
+		smmuv3_count(&q->cerror_atc, 1);
+		smmuv3_cmdq_failed(q, pos, true);
+		q->ops->atc_timeout(q->ctx, pos);
+		q->ops->ack_error(q->ctx);
+		return;
+	case SMMUV3_CERROR_ABT:
+		smmuv3_count(&q->cerror_abt, 1);
+		break;
+	default:
+		if (count > 0) {
+			skip_illegal(q, pos);
+			q->ops->ack_error(q->ctx);
+			return;
+		}
+		smmuv3_count(&q->cerror_other, 1);
+		break;
+	}
+	/* To acknowledge is to try again. */
+	if (q->retry_pos != pos) {
+		q->retry_pos = pos;
+		q->retries = 0;
+	}
+	if (q->retries++ == SMMUV3_ABT_RETRIES)
+		die(q, "it cannot be read (CERROR_ABT)");
+	else
+		q->ops->ack_error(q->ctx);
+}

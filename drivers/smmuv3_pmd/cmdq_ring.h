@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_CMDQ_RING_H
+#define SMMUV3_CMDQ_RING_H
+
+/**
+ * @file
+ * Ring and owner of a command queue; for cmdq*.c.
+ *
+ * One thread at a time owns the queue: it took the flag "owner" by an exchange and
+ * alone writes slots, tail, prod and CMDQ_PROD, and acknowledges errors. The next
+ * owner acquires (the exchange) what the last released: slots, tail and the order of
+ * two PROD stores, which never moves back.
+ *
+ * Positions are 64-bit counts of commands ever written; the low bits are the
+ * register's. So a waiter that slept while the queue went round is not misled.
+ */
+
+#include <rte_branch_prediction.h>
+
+#include "cmdq.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
+
+static inline uint64_t
+smmuv3_cmdq_entries(const struct smmuv3_cmdq *q)
+{
+	return UINT64_C(1) << q->log2;
+}
+
+static inline void
+smmuv3_cmdq_release(struct smmuv3_cmdq *q)
+{
+	atomic_store_explicit(&q->owner, 0, memory_order_release);
+}
+
+/* Free slots; CONS shares its line with PROD and is read only when they run out. */
+static inline uint64_t
+smmuv3_cmdq_space(struct smmuv3_cmdq *q, uint64_t want)
+{
+	uint64_t room = smmuv3_cmdq_entries(q) - (q->tail - q->cons);
+	uint64_t prod;
+	uint32_t cons, count;
+
+	if (likely(room >= want))
+		return room;
+	/* Acquires the SMMU's release of CONS: the slots behind it were read. */
+	cons = smmuv3_load_status(q->regs, q->cons_reg);
+	prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
+	count = smmuv3_q_count(q->log2, prod, cons);
+	if (unlikely(count > smmuv3_cmdq_entries(q)))
+		smmuv3_count(&q->bad_cons, 1);
+	else
+		q->cons = prod - count;
+	return smmuv3_cmdq_entries(q) - (q->tail - q->cons);
+}
+
+/* Off or given up: no command has a purpose. */
+static inline bool
+smmuv3_cmdq_closed(const struct smmuv3_cmdq *q)
+{
+	return !atomic_load_explicit(&q->on, memory_order_relaxed) ||
+		atomic_load_explicit(&q->dead, memory_order_relaxed);
+}
+
+/* The ring does not tell: what is before CONS may be written over when the CMD_SYNC fails. */
+static inline void
+smmuv3_cmdq_note_atc(struct smmuv3_cmdq *q, uint32_t slot, const struct smmuv3_cmd *cmd)
+{
+	unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
+
+	if (op == SMMUV3_OP_ATC_INV) {
+		uint64_t sid = SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) + 1;
+
+		q->sync_sid = q->sync_sid == 0 || q->sync_sid == sid ? sid : SMMUV3_SYNC_MANY;
+	} else if (op == SMMUV3_OP_SYNC) {
+		q->sync_sids[slot] = q->sync_sid;
+		q->sync_sid = 0;
+	}
+}
+
+static inline void
+smmuv3_cmdq_put(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
+{
+	uint32_t slot = smmuv3_q_slot(q->log2, q->tail++);
+
+	q->ring[slot] = *cmd;
+	if (unlikely(q->sync_sids != NULL))
+		smmuv3_cmdq_note_atc(q, slot, cmd);
+}
+
+/* Make what was written the SMMU's. */
+static inline void
+smmuv3_cmdq_doorbell(struct smmuv3_cmdq *q)
+{
+	uint64_t prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
+
+	if (q->tail == prod)
+		return;
+	smmuv3_count(&q->commands, q->tail - prod);
+	smmuv3_count(&q->batches, 1);
+	/* Before the register: see smmuv3_cmdq_cons(). */
+	atomic_store_explicit(&q->prod, q->tail, memory_order_release);
+	smmuv3_store_prod(q->regs, q->prod_reg, smmuv3_q_pos(q->log2, q->tail));
+}
+
+#endif /* SMMUV3_CMDQ_RING_H */

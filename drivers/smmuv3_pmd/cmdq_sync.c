@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Waiting for commands. Completion of a CMD_SYNC is the number that it writes into one
+ * word shared by all waiters: they complete in order [4.7.3], each number before the
+ * next, so the word only grows. CONS is the net under it, and all there is without MSIs.
+ */
+
+#include "cmdq_ring.h"
+
+/* Commands that somebody waits for, and their CMD_SYNC. */
+struct batch {
+	const struct smmuv3_cmd *cmds;
+	unsigned int n, put;		/* put > n: the CMD_SYNC too */
+	bool atc;			/* ATC_INVs */
+	uint32_t seq, epoch;
+	uint64_t before, errors;
+	uint64_t pos[SMMUV3_CHUNK + 1];
+};
+
+/* Write as many as there is room for. Owner. */
+static void
+put_batch(struct smmuv3_cmdq *q, struct batch *b)
+{
+	/* It would be ignored. */
+	if (b->atc && q->divert & SMMUV3_DIVERT_PRI_RESP)
+		return;
+	/* Answers given before go first; later ones do not keep us waiting. */
+	if (!smmuv3_cmdq_flush(q, b->before))
+		return;
+	while (b->put <= b->n && smmuv3_cmdq_space(q, 1) > 0) {
+		struct smmuv3_cmd cmd;
+
+		if (b->put < b->n) {
+			cmd = b->cmds[b->put];
+		} else if (q->word != NULL) {
+			b->seq = ++q->sync_seq;
+			cmd = smmuv3_cmd_sync_msi(q->word_addr, b->seq);
+		} else {
+			cmd = smmuv3_cmd_sync();
+		}
+		b->pos[b->put++] = q->tail;
+		smmuv3_cmdq_put(q, &cmd);
+	}
+	if (b->put > b->n)
+		smmuv3_count(&q->syncs, 1);
+}
+
+static bool
+batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int turn)
+{
+	if (b->put <= b->n)
+		return false;
+	/* Acquires the SMMU's write of the word: what the CMD_SYNC promises is true. */
+	if (q->word != NULL && (int32_t)(smmuv3_load_word(q->word) - b->seq) >= 0)
+		return true;
+	/* A word can be lost: its write aborted, or the CMD_SYNC was rewritten. */
+	if (q->word != NULL && turn % 64 != 0)
+		return false;
+	return smmuv3_cmdq_cons(q) > b->pos[b->n];
+}
+
+/* It will not be done by the queue any more. */
+static bool
+batch_moot(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
+{
+	if (!atomic_load_explicit(&q->on, memory_order_acquire) ||
+			atomic_load_explicit(&q->epoch, memory_order_acquire) != b->epoch)
+		/* Switched off: SMMUEN is 0, and start invalidates everything. */
+		*ret = 0;
+	else if ((*ret = q->ops->works(q->ctx)) <= 0)
+		return true;
+	else if (atomic_load_explicit(&q->dead, memory_order_relaxed))
+		*ret = -EIO;
+	else
+		return false;
+	return true;
+}
+
+/*
+ * The smallest index of a command that failed; n: none. A CMD_SYNC that fails for want of an
+ * answer to ATC_INVs means those before it, perhaps another's: ours too if it is between our
+ * first one and our own CMD_SYNC.
+ */
+static unsigned int
+first_failed(struct smmuv3_cmdq *q, const struct batch *b)
+{
+	/* Acquires nb_errors from smmuv3_cmdq_recover(): the positions before it. */
+	uint64_t now = atomic_load_explicit(&q->nb_errors, memory_order_acquire), e;
+	unsigned int first = b->n, i;
+
+	for (e = b->errors; e != now && now - b->errors <= SMMUV3_CMD_ERRORS; e++) {
+		uint64_t failed = atomic_load_explicit(&q->errors[e % SMMUV3_CMD_ERRORS],
+				memory_order_acquire);
+
+		if (failed & SMMUV3_CMD_ERROR_ATC) {
+			if (b->atc && (failed & ~SMMUV3_CMD_ERROR_ATC) >= b->pos[0] &&
+					(failed & ~SMMUV3_CMD_ERROR_ATC) <= b->pos[b->n])
+				first = 0;
+			continue;
+		}
+		for (i = 0; i < first; i++)
+			if (b->pos[i] == failed)
+				first = i;
+	}
+	/* More than are remembered, perhaps while we read: any of ours may be among them. */
+	now = atomic_load_explicit(&q->nb_errors, memory_order_relaxed);
+	return now - b->errors <= SMMUV3_CMD_ERRORS ? first : 0;
+}
+
+/* One more or less for whom space_for_answers() leaves a slot. */
+static void
+pass_over(struct smmuv3_cmdq *q, bool waits)
+{
+	atomic_fetch_add_explicit(&q->passed_over, waits ? 1 : -1, memory_order_relaxed);
+}
+
+static int
+timed_out(struct smmuv3_cmdq *q, const struct batch *b)
+{
+	smmuv3_count_shared(&q->sync_timeouts, 1);
+	SMMUV3_LOG(ERR, q, "CMD_SYNC not complete after %u ms: %u of %u commands written, "
+			"CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x",
+			SMMUV3_TIMEOUT_MS, b->put, b->n + 1,
+			smmuv3_read32(q->regs, q->prod_reg),
+			smmuv3_read32(q->regs, q->cons_reg),
+			smmuv3_read32(q->regs, SMMUV3_GERROR),
+			smmuv3_read32(q->regs, SMMUV3_GERRORN));
+	return -ETIMEDOUT;
+}
+
+int
+smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
+		unsigned int *failed)
+{
+	struct smmuv3_wait w;
+	unsigned int first;
+	bool over = false, waits = false;
+	struct batch b;
+	int ret;
+
+	b.cmds = cmds;
+	b.n = n;
+	b.atc = n > 0 && SMMUV3_GET(SMMUV3_CMD0_OP, cmds[0].dw[0]) == SMMUV3_OP_ATC_INV;
+	b.put = 0;
+	b.seq = 0;
+	b.before = smmuv3_backlog_end(&q->backlog);
+	b.epoch = atomic_load_explicit(&q->epoch, memory_order_acquire);
+	b.errors = atomic_load_explicit(&q->nb_errors, memory_order_acquire);
+	if (failed != NULL)
+		*failed = 0;
+	q->ops->wait_begin(q->ctx, &w);
+	while (!batch_done(q, &b, over ? 0 : w.n)) {
+		if (batch_moot(q, &b, &ret))
+			goto out;
+		if (over) {
+			ret = timed_out(q, &b);
+			goto out;
+		}
+		if (b.put <= n && smmuv3_cmdq_own(q)) {
+			if (!smmuv3_cmdq_closed(q))
+				put_batch(q, &b);
+			if (waits != (b.put <= n)) {
+				waits = !waits;
+				pass_over(q, waits);
+			}
+			smmuv3_cmdq_disown(q);
+		}
+		over = !q->ops->wait(q->ctx, &w);
+	}
+	first = n > 0 ? first_failed(q, &b) : 0;
+	ret = first == n ? 0 : -EIO;
+	if (ret < 0 && failed != NULL)
+		*failed = first;
+out:
+	if (waits)
+		pass_over(q, false);
+	return ret;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The command queue of CMDQ_BASE: sizes, and what it asks of its SMMU. */
+
+#include "smmuv3_pmd.h"
+
+/*
+ * The backlog takes all it is given. Without ATS: a stall's answer and its part of the
+ * invalidations before it are at most 6 commands (see smmuv3_answer_after()), and no
+ * stall comes again before its RESUME was consumed. With page requests there is an ATC_INV for each
+ * function of the domain in it, and a function may ask for more than it was allowed. So
+ * poll takes nothing while less is free (smmuv3_backlog_tight()) than
+ *	- what two pollers may add for the burst that they have taken, and
+ *	- a RESUME for each stall, a PRI_RESP for each page request that the library may
+ *	  have, and
+ *	- an ATC_INV for all that there are (smmuv3_atc_post_all()), and two commands to cut
+ *	  one off.
+ */
+
+/*
+ * Commands of one burst: each answer alone behind 4 TLBIs, a SYNC, and ATC_INVs with a SYNC
+ * each.
+ */
+#define BURST	(SMMUV3_CHUNK * (4 + 1 + 2 * SMMUV3_MAX_ATCS + 1))
+
+/* The library's slots for page requests: twice the queue's size, and no fewer than these. */
+#define MIN_REQUESTS	UINT64_C(64)
+
+static uint64_t
+backlog_reserve(const struct smmuv3 *s)
+{
+	return 2 * BURST + s->max_stalls +
+		RTE_MAX(UINT64_C(2) << s->priq_log2_max, MIN_REQUESTS) +
+		2 * SMMUV3_NB_ATCS;
+}
+
+static uint64_t
+backlog_slots(const struct smmuv3 *s)
+{
+	uint64_t slots = RTE_MAX(6 * (uint64_t)s->max_stalls, (uint64_t)SMMUV3_CHUNK);
+
+	return rte_align64pow2(s->pri ? RTE_MAX(slots, backlog_reserve(s) * 5 / 4) : slots);
+}
+
+/*
+ * Given up by check(). Nothing more will be invalidated; yet nothing is used either
+ * if accesses are aborted: by GBPA with SMMUEN = 0, or by Service Failure Mode.
+ */
+static int
+given_up(struct smmuv3 *s)
+{
+	uint32_t gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
+
+	if (!(smmuv3_load_status(s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN))
+		return 0;
+	return gerror != UINT32_MAX && (gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) &
+			SMMUV3_GERROR_SFM ? 0 : -EIO;
+}
+
+static int
+works(void *ctx)
+{
+	struct smmuv3 *s = ctx;
+
+	return atomic_load_explicit(&s->dead, memory_order_relaxed) ? given_up(s) : 1;
+}
+
+static void
+answer_lost(void *ctx)
+{
+	struct smmuv3 *s = ctx;
+
+	atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
+}
+
+static void
+atc_timeout(void *ctx, uint64_t pos)
+{
+	smmuv3_atc_timeout(ctx, pos);
+}
+
+static void
+ack_error(void *ctx)
+{
+	smmuv3_gerror_ack(ctx, SMMUV3_GERROR_CMDQ_ERR);
+}
+
+static void
+wait_begin(void *ctx, struct smmuv3_wait *w)
+{
+	smmuv3_wait_begin(ctx, w);
+}
+
+static bool
+wait(void *ctx, struct smmuv3_wait *w)
+{
+	return smmuv3_wait(ctx, w);
+}
+
+static const struct smmuv3_cmdq_ops ops = {
+	.wait_begin = wait_begin,
+	.wait = wait,
+	.works = works,
+	.answer_lost = answer_lost,
+	.atc_timeout = atc_timeout,
+	.ack_error = ack_error,
+};
+
+int
+smmuv3_main_cmdq_open(struct smmuv3 *s)
+{
+	bool msi = (s->idr0 & SMMUV3_IDR0_MSI) != 0;
+
+	return smmuv3_cmdq_open(&s->cmdq, &(struct smmuv3_cmdq_conf){
+		.name = s->name,
+		.ops = &ops,
+		.ctx = s,
+		.regs = s->regs,
+		.base_reg = SMMUV3_CMDQ_BASE,
+		.prod_reg = SMMUV3_CMDQ_PROD,
+		.cons_reg = SMMUV3_CMDQ_CONS,
+		.atc = s->pri,
+		.word = msi ? &s->words->sync.v : NULL,
+		.word_addr = s->words_mem.addr + offsetof(struct smmuv3_words, sync),
+		.backlog = backlog_slots(s),
+		.reserve = s->pri ? backlog_reserve(s) : 0,
+	});
+}
+
+int
+smmuv3_main_cmdq_alloc(struct smmuv3 *s, unsigned int log2)
+{
+	struct smmuv3_mem mem;
+	int ret;
+
+	if (s->cmdq.ring != NULL && s->cmdq.log2 == log2)
+		return 0;
+	ret = smmuv3_mem_alloc(s, sizeof(struct smmuv3_cmd) << log2, &mem);
+	if (ret < 0)
+		return ret;
+	ret = smmuv3_cmdq_set_ring(&s->cmdq, &mem, log2);
+	smmuv3_mem_free(s, &mem);
+	return ret;
+}
+
+void
+smmuv3_main_cmdq_close(struct smmuv3 *s)
+{
+	smmuv3_cmdq_close(&s->cmdq);
+	smmuv3_mem_free(s, &s->cmdq.mem);
+}
