@@ -380,6 +380,9 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 		busy = "is running; stop it first";
 	else if (!LIST_EMPTY(&iommu->devs))
 		busy = "has devices; remove them first";
+	else if (atomic_load(&iommu->nb_dma) != 0)
+		busy = "reaches memory of the application or of a pool; unmap it or destroy the "
+				"pool first";
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
 		if (iommu->queues[i].poller != NULL)
 			busy = "is in a poller; remove it from there first";
@@ -437,6 +440,8 @@ iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr)
 		return iopf_ret(-EINVAL);
 	pthread_mutex_lock(&iommu->dma_lock);
 	ret = iommu->driver->ops.dma_map(iommu->priv, ptr, len, addr);
+	if (ret == 0)
+		atomic_fetch_add(&iommu->nb_dma, 1);
 	pthread_mutex_unlock(&iommu->dma_lock);
 	return iopf_ret(ret);
 }
@@ -448,6 +453,8 @@ iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t addr)
 
 	pthread_mutex_lock(&iommu->dma_lock);
 	ret = iommu->driver->ops.dma_unmap(iommu->priv, ptr, len, addr);
+	if (ret == 0)
+		atomic_fetch_sub(&iommu->nb_dma, 1);
 	pthread_mutex_unlock(&iommu->dma_lock);
 	return iopf_ret(ret);
 }

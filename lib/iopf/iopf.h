@@ -266,7 +266,7 @@ int iopf_iommu_start(struct iopf_iommu *iommu);
  */
 int iopf_iommu_stop(struct iopf_iommu *iommu);
 
-/** -EBUSY while running, with devices, or in a poller. */
+/** -EBUSY while running, with devices, with memory of iopf_dma_map(), or in a poller. */
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
 /**
@@ -502,6 +502,9 @@ int iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsi
  */
 int iopf_quiesce(void);
 
+/** 0, or -EDEADLK in a fast handler or a report: the caller must not wait for anything. */
+int iopf_may_wait(void);
+
 /**
  * In a fast handler that returns IOPF_ANSWER_AFTER_INV: what to invalidate first. In lost:
  * what to invalidate.
@@ -514,6 +517,16 @@ int iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv 
  * @return 0, -ESTALE (answered, cancelled or never was; counted), -EINVAL (code).
  */
 int iopf_group_respond(uint64_t id, enum iopf_code code);
+
+/**
+ * Have the deferred handler called for a group that was taken, by the fast handler or the
+ * deferred one: what the group waited for is there. From any thread, also before the handler
+ * that took the group has returned. The group stays taken until then: an answer, a detach or
+ * the deadline may come first.
+ * @return 0, -ESTALE (answered, cancelled or never was), -EINVAL (the domain has no deferred
+ *   handler), -ENOSPC (the worker's size; the group is still to be answered).
+ */
+int iopf_group_defer(uint64_t id);
 
 /*
  * Pollers and workers
@@ -556,7 +569,10 @@ struct iopf_worker_conf {
 	unsigned int size;		/**< groups waiting; enough for all slots [65536] */
 };
 
-/** Threads that run deferred handlers. They sleep between looks: no wake-up costs the poll core. */
+/**
+ * Threads that run deferred handlers. They sleep until there is something to do. The poll
+ * thread makes a system call, to wake one, only when a fault is deferred while one sleeps.
+ */
 struct iopf_worker *iopf_worker_create(const struct iopf_worker_conf *conf);
 
 /** -EBUSY while a domain uses it. */

@@ -19,6 +19,7 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 
@@ -65,6 +66,7 @@ iopf_ret(int ret)
  *	HANDLING -> FREE	the handler's caller, with the verdict
  *	HANDLING -> SENDING	the same for page requests; FREE when it was sent
  *	TAKEN -> FREE		iopf_group_respond(), a detach, a deadline
+ *	TAKEN -> HANDLING	a worker, behind iopf_group_defer()
  *	HANDLING, QUEUED -> DONE	the same, while the slot is still in somebody's
  *			hands; that somebody finds DONE, and frees it
  *	PARTIAL -> DROPPED	a detach: no answer, for there was no Last; the queue's
@@ -142,6 +144,7 @@ struct iopf_iommu {
 	uint32_t default_requests;	/* request_queue_size as the driver said */
 	uint64_t partial_cycles;	/* a group may wait for its Last, in TSC cycles */
 	_Atomic uint32_t granted;	/* page requests given out to devices */
+	_Atomic uint32_t nb_dma;	/* ranges of iopf_dma_map() */
 
 	pthread_mutex_t lock;		/* control */
 	pthread_mutex_t dma_lock;
@@ -208,6 +211,8 @@ struct iopf_domain {
 struct iopf_worker {
 	char *name;
 	struct rte_ring *ring;		/* group ids */
+	_Atomic uint32_t nb_asleep;	/* threads that nothing has woken yet */
+	sem_t wake;
 	_Atomic bool stop;
 	_Atomic unsigned int nb_domains;
 	unsigned int nb_threads;
@@ -387,6 +392,11 @@ unsigned int iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in)
 void iopf_queue_fence(struct iopf_queue *q);
 
 /* slot.c */
+/*
+ * Zeroed and touched, so that the poll thread meets no page fault. Not EAL's memory, which is
+ * gone behind rte_eal_cleanup() while workers may still look.
+ */
+void *iopf_zalloc(size_t size);
 int iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id,
 		uint32_t max_slots);
 /* Nobody drains, and nothing is outstanding. */

@@ -40,6 +40,12 @@ _Thread_local struct iopf_thread iopf_self;
 
 static pthread_mutex_t pollers_lock = PTHREAD_MUTEX_INITIALIZER;
 
+int
+iopf_may_wait(void)
+{
+	return iopf_ret(iopf_self.in_fast ? -EDEADLK : 0);
+}
+
 /*
  * The queue
  */

@@ -19,8 +19,9 @@
  * another thread only changes the state of a head, from PARTIAL to DROPPED.
  */
 
+#include <stdlib.h>
+
 #include <rte_jhash.h>
-#include <rte_malloc.h>
 #include <rte_prefetch.h>
 
 #include "iopf_private.h"
@@ -46,9 +47,8 @@ struct iopf_prg {
 int
 iopf_prg_init(struct iopf_queue *q)
 {
-	struct iopf_prg *prg = rte_zmalloc("iopf_prg", sizeof(*prg) +
-			q->max_slots * (sizeof(prg->links[0]) + sizeof(prg->buckets[0])),
-			RTE_CACHE_LINE_SIZE);
+	struct iopf_prg *prg = iopf_zalloc(sizeof(*prg) +
+			q->max_slots * (sizeof(prg->links[0]) + sizeof(prg->buckets[0])));
 
 	q->prg = prg;
 	if (prg == NULL)
@@ -71,7 +71,7 @@ iopf_prg_reset(struct iopf_queue *q)
 void
 iopf_prg_fini(struct iopf_queue *q)
 {
-	rte_free(q->prg);
+	free(q->prg);
 	q->prg = NULL;
 }
 

@@ -7,7 +7,6 @@
 
 #include <rte_common.h>
 #include <rte_cycles.h>
-#include <rte_malloc.h>
 
 #include "iopf_private.h"
 
@@ -15,6 +14,18 @@ static_assert(sizeof(struct iopf_fault) == 64, "a fault's state is 64 bytes");
 
 /* A slot's state word moves at most this often in one generation. */
 #define MAX_MOVES 8
+
+void *
+iopf_zalloc(size_t size)
+{
+	void *p;
+
+	size = RTE_ALIGN_CEIL(size, (size_t)RTE_CACHE_LINE_SIZE);
+	p = aligned_alloc(RTE_CACHE_LINE_SIZE, size);
+	if (p != NULL)
+		memset(p, 0, size);
+	return p;
+}
 
 int
 iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uint32_t max_slots)
@@ -24,10 +35,8 @@ iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uin
 	q->max_slots = rte_align32pow2(max_slots);
 	if (q->max_slots > IOPF_MAX_SLOTS)
 		return -EINVAL;
-	q->slots = rte_zmalloc("iopf_slots", q->max_slots * sizeof(q->slots[0]),
-			RTE_CACHE_LINE_SIZE);
-	q->free = rte_zmalloc("iopf_free", q->max_slots * sizeof(q->free[0]),
-			RTE_CACHE_LINE_SIZE);
+	q->slots = iopf_zalloc(q->max_slots * sizeof(q->slots[0]));
+	q->free = iopf_zalloc(q->max_slots * sizeof(q->free[0]));
 	if (q->slots == NULL || q->free == NULL ||
 			(id == IOPF_QUEUE_REQUESTS && iopf_prg_init(q) < 0)) {
 		iopf_queue_fini(q);
@@ -59,8 +68,8 @@ void
 iopf_queue_fini(struct iopf_queue *q)
 {
 	iopf_prg_fini(q);
-	rte_free(q->slots);
-	rte_free(q->free);
+	free(q->slots);
+	free(q->free);
 	q->slots = NULL;
 	q->free = NULL;
 }

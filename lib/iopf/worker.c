@@ -1,10 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+/*
+ * Workers sleep until woken. The poll thread puts an id into the ring, and wakes a worker
+ * thread only if one sleeps:
+ *
+ *	poll thread			worker thread
+ *	enqueue				nb_asleep++
+ *	full barrier			full barrier
+ *	nb_asleep != 0: take one	ring empty: wait for the semaphore
+ *	and post the semaphore		else take one back
+ *
+ * One of the two sees the other's store (devtools/spin/wake.pml). Each post has taken one
+ * from nb_asleep, so a worker that finds none to take back has a post to wait for.
+ *
+ * The post is the one system call of the poll thread, and it is made only when the ring goes
+ * from empty to not empty under a sleeping worker: never on the path of a fault that the fast
+ * handler answers, and never while the workers are busy. A worker yields some times before it
+ * sleeps, so that faults deferred in close succession cost one.
+ */
+
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <rte_lcore.h>
 #include <rte_ring_elem.h>
@@ -13,9 +32,12 @@
 #include "iopf_support.h"
 
 #define DEFAULT_SIZE	65536
-/* A nap grows from the first to the second while there is nothing to do. */
-#define NAP_MIN_NS	5000
-#define NAP_MAX_NS	200000
+/* Empty looks, each with a yield, before a thread sleeps. */
+#define LOOKS		32
+
+/* In an id of the ring: iopf_group_defer() put it there, and no slot is held by it. */
+#define AGAIN		(UINT64_C(1) << 63)
+static_assert(32 - IOPF_SLOT_STATE_BITS < 31, "the generation leaves bit 63 of an id free");
 
 static enum iopf_verdict
 call_deferred(struct iopf_domain *domain, const struct iopf_group *group)
@@ -28,9 +50,37 @@ call_deferred(struct iopf_domain *domain, const struct iopf_group *group)
 	return verdict;
 }
 
-static void
-work(uint64_t id)
+/*
+ * The slot of an id out of the ring, held by this thread, or NULL. One that a fast handler
+ * deferred is held by the ring: until it is given back its IOMMU is not closed. One of
+ * iopf_group_defer() is held by nothing before its state says so.
+ */
+static struct iopf_fault *
+slot_hold(struct iopf_worker *worker, uint64_t ring_id, struct iopf_queue **q)
 {
+	uint64_t id = ring_id & ~AGAIN;
+	uint32_t gen = IOPF_ID_GEN(id);
+	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	struct iopf_fault *slot;
+
+	iopf_rcu_read_lock();
+	slot = iopf_slot_find(id, q);
+	if (slot != NULL && (ring_id & AGAIN) &&
+			!iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN), handling)) {
+		/* The handler that takes it has not returned yet: after that. */
+		if (iopf_slot_load(slot) == handling &&
+				iopf_worker_defer(worker, ring_id) == 0)
+			sched_yield();
+		slot = NULL;
+	}
+	iopf_rcu_read_unlock();
+	return slot;
+}
+
+static void
+work(struct iopf_worker *worker, uint64_t ring_id)
+{
+	uint64_t id = ring_id & ~AGAIN;
 	uint32_t gen = IOPF_ID_GEN(id);
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	struct iopf_attachment *attachment;
@@ -38,11 +88,11 @@ work(uint64_t id)
 	struct iopf_queue *q;
 	enum iopf_verdict verdict;
 
-	/* Until this thread gives the slot back its IOMMU is not closed. */
-	slot = iopf_slot_find(id, &q);
+	slot = slot_hold(worker, ring_id, &q);
 	if (slot == NULL)
 		return;
-	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED), handling)) {
+	if ((ring_id & AGAIN) ||
+			iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED), handling)) {
 		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS];
 		struct iopf_group group = {
 			.id = id,
@@ -68,8 +118,8 @@ work(uint64_t id)
 		}
 	}
 	/*
-	 * Answered, by us or by somebody else, and left to us to free. A detach that finds the
-	 * slot free waits for a grace period before it lets the queue go.
+	 * Answered, by this thread or another, and left to this one to free. A detach that finds
+	 * the slot free waits for a grace period before it lets the queue go.
 	 */
 	iopf_rcu_read_lock();
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE),
@@ -78,21 +128,50 @@ work(uint64_t id)
 	iopf_rcu_read_unlock();
 }
 
+/* One of the sleepers, or of those about to sleep, is this caller's. */
+static bool
+take_sleeper(struct iopf_worker *worker)
+{
+	uint32_t n = atomic_load_explicit(&worker->nb_asleep, memory_order_relaxed);
+
+	while (n != 0)
+		if (atomic_compare_exchange_weak_explicit(&worker->nb_asleep, &n, n - 1,
+				memory_order_relaxed, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+static void
+sleep_until_woken(struct iopf_worker *worker)
+{
+	atomic_fetch_add_explicit(&worker->nb_asleep, 1, memory_order_relaxed);
+	/* Pairs with the fence in iopf_worker_defer(), and in iopf_worker_destroy(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if ((!rte_ring_empty(worker->ring) ||
+			atomic_load_explicit(&worker->stop, memory_order_relaxed)) &&
+			take_sleeper(worker))
+		return;
+	while (sem_wait(&worker->wake) < 0)
+		;	/* a signal handler ran */
+}
+
 static void *
 worker_run(void *arg)
 {
 	struct iopf_worker *worker = arg;
-	struct timespec nap = { .tv_nsec = NAP_MIN_NS };
+	unsigned int looks = 0;
 	uint64_t id;
 
 	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
 		if (rte_ring_dequeue_elem(worker->ring, &id, sizeof(id)) == 0) {
-			work(id);
-			nap.tv_nsec = NAP_MIN_NS;
-			continue;
+			work(worker, id);
+			looks = 0;
+		} else if (++looks < LOOKS) {
+			sched_yield();
+		} else {
+			sleep_until_woken(worker);
+			looks = 0;
 		}
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
-		nap.tv_nsec = RTE_MIN(nap.tv_nsec * 2, (long)NAP_MAX_NS);
 	}
 	return NULL;
 }
@@ -100,17 +179,76 @@ worker_run(void *arg)
 int
 iopf_worker_defer(struct iopf_worker *worker, uint64_t id)
 {
-	return rte_ring_enqueue_elem(worker->ring, &id, sizeof(id));
+	int ret = rte_ring_enqueue_elem(worker->ring, &id, sizeof(id));
+
+	/* Pairs with the fence in sleep_until_woken(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (unlikely(take_sleeper(worker)))
+		sem_post(&worker->wake);
+	return ret;
+}
+
+int
+iopf_group_defer(uint64_t id)
+{
+	struct iopf_attachment *attachment;
+	struct iopf_domain *domain;
+	struct iopf_fault *slot;
+	struct iopf_queue *q;
+	int ret = -ESTALE;
+
+	iopf_rcu_read_lock();
+	slot = iopf_slot_find(id, &q);
+	if (slot != NULL && IOPF_SLOT_GEN(iopf_slot_load(slot)) == IOPF_ID_GEN(id)) {
+		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_ACQUIRE);
+		/*
+		 * The same generation still: it is the group's attachment, and a detach frees it
+		 * after this section.
+		 */
+		switch (iopf_slot_load(slot) ^ IOPF_SLOT_WORD(IOPF_ID_GEN(id), 0)) {
+		case IOPF_SLOT_TAKEN:
+		case IOPF_SLOT_HANDLING:
+		case IOPF_SLOT_QUEUED:
+			domain = attachment->domain;
+			if (domain->conf.deferred == NULL)
+				ret = -EINVAL;
+			else if (iopf_worker_defer(domain->conf.worker, id | AGAIN) == 0)
+				ret = 0;
+			else
+				ret = -ENOSPC;
+			break;
+		default:
+			break;
+		}
+	}
+	iopf_rcu_read_unlock();
+	return iopf_ret(ret);
+}
+
+static struct rte_ring *
+ring_create(unsigned int size)
+{
+	ssize_t len = rte_ring_get_memsize_elem(sizeof(uint64_t), size);
+	struct rte_ring *ring;
+
+	if (len < 0)
+		return NULL;
+	ring = iopf_zalloc(len);
+	if (ring == NULL)
+		return NULL;
+	if (rte_ring_init(ring, "iopf_worker", size, RING_F_MP_HTS_ENQ | RING_F_MC_HTS_DEQ) < 0) {
+		free(ring);
+		return NULL;
+	}
+	return ring;
 }
 
 struct iopf_worker *
 iopf_worker_create(const struct iopf_worker_conf *conf)
 {
-	static _Atomic unsigned int serial;
 	static const struct iopf_worker_conf defaults;
 	unsigned int nb_threads, size;
 	struct iopf_worker *worker;
-	char name[RTE_RING_NAMESIZE];
 	int ret = 0;
 
 	if (conf == NULL)
@@ -130,12 +268,10 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 		return NULL;
 	}
 	worker->name = strdup(conf->name != NULL ? conf->name : "worker");
-	snprintf(name, sizeof(name), "iopf_worker_%u", atomic_fetch_add(&serial, 1));
-	worker->ring = rte_ring_create_elem(name, sizeof(uint64_t), size * 2, SOCKET_ID_ANY,
-			RING_F_MP_HTS_ENQ | RING_F_MC_HTS_DEQ);
+	sem_init(&worker->wake, 0, 0);
+	worker->ring = ring_create(size * 2);
 	if (worker->name == NULL || worker->ring == NULL) {
-		IOPF_LOG(ERR, "worker: no memory for a ring of %u groups: give EAL more (-m), or "
-				"the worker a smaller size", size);
+		IOPF_LOG(ERR, "worker: no memory for a ring of %u groups: use a smaller size", size);
 		ret = -ENOMEM;
 	}
 	for (unsigned int i = 0; i < nb_threads && ret == 0; i++) {
@@ -144,6 +280,9 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 			worker->nb_threads++;
 	}
 	if (ret != 0) {
+		if (ret != -ENOMEM)
+			IOPF_LOG(ERR, "worker: no thread: %s: raise RLIMIT_NPROC (ulimit -u) or the "
+					"control group's pids.max", rte_strerror(-ret));
 		iopf_worker_destroy(worker);
 		rte_errno = ret == -ENOMEM ? ENOMEM : EAGAIN;
 		return NULL;
@@ -161,9 +300,14 @@ iopf_worker_destroy(struct iopf_worker *worker)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	atomic_store_explicit(&worker->stop, true, memory_order_release);
+	/* Pairs with the fence in sleep_until_woken(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	while (take_sleeper(worker))
+		sem_post(&worker->wake);
 	for (unsigned int i = 0; i < worker->nb_threads; i++)
 		pthread_join(worker->threads[i], NULL);
-	rte_ring_free(worker->ring);
+	sem_destroy(&worker->wake);
+	free(worker->ring);
 	free(worker->name);
 	free(worker);
 	return 0;
