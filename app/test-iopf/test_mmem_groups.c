@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -264,8 +265,13 @@ static enum iopf_verdict
 deferred(struct hand *h)
 {
 	struct iopf_group group = group_of(h);
+	enum iopf_verdict verdict;
 
-	return mmem_deferred(mmem_space_domain(rig.space), &group, rig.space);
+	/* Taken until its bytes are there, and deferred again then: here by looking again. */
+	while ((verdict = mmem_deferred(mmem_space_domain(rig.space), &group, rig.space)) ==
+			IOPF_TAKEN)
+		sched_yield();
+	return verdict;
 }
 
 static void

@@ -99,6 +99,14 @@ forbidden(unsigned int perm, uint8_t page)
 	return (perm & IOPF_PERM_PRIV) && (perm & IOPF_PERM_EXEC) && (page & MMEM_WRITE);
 }
 
+/* The first access of a chunk: the control thread populates those behind it. */
+static __rte_noinline void
+touched(struct mmem_space *space, struct mmem_chunk *chunk)
+{
+	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
+	mmem_control_hint(space->pool, true);
+}
+
 /* May it be, and are its bytes there? 0, -EAGAIN (not yet), -EFAULT, -EACCES. */
 static inline int
 look(struct mmem_space *space, const struct access *access, uint8_t *page)
@@ -113,18 +121,18 @@ look(struct mmem_space *space, const struct access *access, uint8_t *page)
 	/* Pairs with the release in publish(): the pages' bytes, the tables. */
 	if (atomic_load_explicit(&chunk->space, memory_order_acquire) != space)
 		return -EFAULT;
-	/* Pairs with the release in zero_and_map(). */
+	/* Pairs with the releases in zero_and_map() and pages_present(). */
 	*page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
 	if (!(*page & PAGE_USED))
 		return -EFAULT;
 	if (forbidden(access->perm, *page))
 		return -EACCES;
-	/* Pairs with the release of who fetched the chunk: its bytes. */
+	/* Pairs with the release in mmem_pool_populate_chunk(): its memory. */
 	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
-	if (!(state & CHUNK_READY))
+	if (unlikely((*page & PAGE_ABSENT) || !(state & CHUNK_POPULATED)))
 		return -EAGAIN;
 	if (unlikely(!(state & CHUNK_TOUCHED)))
-		atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
+		touched(space, chunk);
 	return 0;
 }
 
@@ -214,43 +222,74 @@ access_of(const struct iopf_fault *fault, struct access *access)
 	return access->permission || fault->reason == IOPF_REASON_TRANSLATION ? 1 : -EIO;
 }
 
-/* Bytes first, so that the lock is not held across a fetch. 0, or why faults[*which] fails. */
+/*
+ * Bytes first, so that the lock is not held across a fetch. 0, or why faults[*which] fails;
+ * -EINPROGRESS: the group @p id will be deferred again.
+ */
 static int
-fetch_slow(struct mmem_space *space, const struct iopf_fault *const *faults, unsigned int nb,
-		unsigned int *which)
+bring_slow(struct mmem_space *space, const struct iopf_fault *const *faults, unsigned int nb,
+		uint64_t id, unsigned int *which)
 {
 	struct access access;
 	uint8_t page;
 	unsigned int i;
-	int rc;
+	int rc, ret = 0;
 
 	for (i = 0; i < nb; i++) {
 		rc = access_of(faults[i], &access);
 		if (rc > 0)
 			rc = look(space, &access, &page);
 		if (rc == -EAGAIN)
-			rc = mmem_pool_fetch(space->pool, space,
-					access.addr - (uintptr_t)space->mem, faults[i]->time);
-		if (rc < 0) {
+			rc = mmem_pool_bring(space->pool, space,
+					access.addr - (uintptr_t)space->mem, faults[i]->time, id);
+		/* All that is missing is fetched at a time. */
+		if (rc == -EINPROGRESS) {
+			ret = rc;
+		} else if (rc < 0) {
 			*which = i;
 			return rc;
 		}
 	}
-	return 0;
+	return ret;
+}
+
+/* With a group to be deferred again, no wait: -EINPROGRESS. */
+static int
+lock_space(struct mmem_space *space, uint64_t id)
+{
+	int rc;
+
+	if (id == 0) {
+		pthread_mutex_lock(&space->lock);
+		return 0;
+	}
+	if (pthread_mutex_trylock(&space->lock) == 0)
+		return 0;
+	pthread_mutex_lock(&space->pool->lock);
+	rc = mmem_groups_add(&space->blocked, id);
+	pthread_mutex_unlock(&space->pool->lock);
+	if (rc < 0) {
+		pthread_mutex_lock(&space->lock);
+		return 0;
+	}
+	/* Let go meanwhile, perhaps, by a thread that did not find the group in the list. */
+	return pthread_mutex_trylock(&space->lock) == 0 ? 0 : -EINPROGRESS;
 }
 
 /* All of them, under the lock, where nothing is being unmapped; one invalidation. */
 static int
 resolve_locked(struct mmem_space *space, const struct iopf_fault *const *faults,
-		unsigned int nb, unsigned int *which)
+		unsigned int nb, uint64_t id, unsigned int *which)
 {
 	struct hull hull = { 0 };
 	struct access access;
 	struct iopf_inv inv;
 	unsigned int i;
-	int rc = 0, rc_inv;
+	int rc, rc_inv;
 
-	pthread_mutex_lock(&space->lock);
+	rc = lock_space(space, id);
+	if (rc < 0)
+		return rc;
 	for (i = 0; i < nb && rc == 0; i++) {
 		rc = access_of(faults[i], &access);
 		if (rc > 0)
@@ -264,25 +303,26 @@ resolve_locked(struct mmem_space *space, const struct iopf_fault *const *faults,
 	if (hull.nb != 0)
 		inv = hull_inv(&hull);
 	rc_inv = mmem_invalidate(space, &inv, hull.nb != 0);
-	pthread_mutex_unlock(&space->lock);
+	mmem_space_unlock(space);
 	return rc == 0 && rc_inv < 0 ? -EIO : rc;
 }
 
 /*
- * The same on a thread that may wait. 0, or why faults[*which] fails; -EAGAIN: came
- * too late again and again; the device may try once more.
+ * The same on a thread that may wait, or with a group that can be deferred again. 0, or why
+ * faults[*which] fails; -EINPROGRESS: it will be; -EAGAIN: came too late again and again, and
+ * the device may try once more.
  */
 static int
 resolve_slow(struct mmem_space *space, const struct iopf_fault *const *faults, unsigned int nb,
-		unsigned int *which)
+		uint64_t id, unsigned int *which)
 {
 	unsigned int i;
 	int rc = -EAGAIN;
 
 	for (i = 0; i < SLOW_TRIES && rc == -EAGAIN; i++) {
-		rc = fetch_slow(space, faults, nb, which);
+		rc = bring_slow(space, faults, nb, id, which);
 		if (rc == 0)
-			rc = resolve_locked(space, faults, nb, which);
+			rc = resolve_locked(space, faults, nb, id, which);
 	}
 	return rc;
 }
@@ -291,7 +331,8 @@ static void
 count_error(struct mmem_space *space, int error)
 {
 	mmem_count(space, error == -EFAULT ? MMEM_STAT_NO_REGION :
-			error == -EACCES ? MMEM_STAT_FORBIDDEN : MMEM_STAT_FAILED, 1);
+			error == -EACCES ? MMEM_STAT_FORBIDDEN :
+			error == -ETIMEDOUT ? MMEM_STAT_EXPIRED : MMEM_STAT_FAILED, 1);
 }
 
 static void
@@ -309,7 +350,9 @@ refuse(struct mmem_space *space, const struct iopf_group *group, const struct io
 			.perm = fault->perm,
 			.error = error,
 		};
+		mmem_self.in_report = true;
 		space->report(space, &report, space->ctx);
+		mmem_self.in_report = false;
 	}
 }
 
@@ -357,19 +400,22 @@ mmem_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx
 	return hull.nb != 0 ? IOPF_ANSWER_AFTER_INV(code) : IOPF_ANSWER(code);
 }
 
-/* Have the control thread fetch it: for a lost group no worker ever may. */
+/* Have the control thread see to it: for a lost group no worker ever may. */
 static void
 want(struct mmem_space *space, uint64_t addr)
 {
-	struct mmem_chunk *chunk =
-		&space->chunks[(addr - (uintptr_t)space->mem) >> MMEM_CHUNK_LOG2];
+	uint64_t off = addr - (uintptr_t)space->mem;
+	struct mmem_chunk *chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
 
-	/* Who set the mark says so, if it has not yet. */
-	if (atomic_fetch_or_explicit(&chunk->state, CHUNK_WANTED, memory_order_relaxed) &
+	atomic_fetch_or_explicit(&space->pages[off >> MMEM_PAGE_LOG2], PAGE_WANTED,
+			memory_order_relaxed);
+	/* Pairs with the acquire in fetch_wanted(): the page's mark. */
+	if (atomic_fetch_or_explicit(&chunk->state, CHUNK_WANTED, memory_order_release) &
 			CHUNK_WANTED)
-		return;
+		return;		/* what set that mark says so, if it has not yet */
 	/* Pairs with the acquire in fetch_wanted(): the mark. */
 	atomic_store_explicit(&space->pool->wanted, true, memory_order_release);
+	mmem_control_hint(space->pool, false);
 }
 
 void
@@ -408,7 +454,9 @@ mmem_deferred(struct iopf_domain *domain, const struct iopf_group *group, void *
 	int rc;
 
 	RTE_SET_USED(domain);
-	rc = resolve_slow(space, group->faults, group->nb_faults, &which);
+	rc = resolve_slow(space, group->faults, group->nb_faults, group->id, &which);
+	if (rc == -EINPROGRESS)
+		return IOPF_TAKEN;
 	if (rc == 0 || rc == -EAGAIN)
 		return IOPF_ANSWER(IOPF_SUCCESS);
 	refuse(space, group, group->faults[which], rc);
@@ -428,10 +476,15 @@ mmem_resolve(struct mmem_space *space, uint64_t addr, unsigned int perm)
 	unsigned int which;
 	int rc;
 
-	rc = resolve_slow(space, faults, 1, &which);
+	if (space == NULL)
+		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc < 0)
+		return mmem_ret(rc);
+	rc = resolve_slow(space, faults, 1, 0, &which);
 	if (rc == -EAGAIN)
 		rc = 0;
-	if (rc < 0)
+	if (rc < 0 && rc != -EDEADLK)
 		count_error(space, rc);
 	return mmem_ret(rc);
 }

@@ -29,10 +29,12 @@
  * mmem_prefetch(); the CPU reads it after that.
  *
  * A fault on a page whose bytes are there is resolved on the poll core: one page
- * table entry, one answer. If bytes must be fetched, or memory must be taken from
- * the kernel, it is deferred to a worker, which does a whole 2 MiB chunk, so that
- * its other pages are resolved on the poll core. A control thread keeps the
- * chunks ahead populated.
+ * table entry, one answer. If memory must be taken from the kernel, the fault is
+ * deferred to a worker, which populates a whole 2 MiB chunk, so that its other pages
+ * are resolved on the poll core. A control thread keeps the chunks ahead populated.
+ * If bytes must be fetched, the worker has them fetched and does not wait: pagers run
+ * on threads of their own, one for each region that fetches. A slow pager, or one that
+ * never returns, holds up the faults on its own region and nothing else.
  *
  * An access outside every region, or one that a region forbids, is answered
  * IOPF_INVALID and reported.
@@ -42,8 +44,24 @@
  *   2. mmem_alloc() ..., mmem_attach(), in any order, any time
  *   3. mmem_detach(), mmem_space_destroy(), mmem_pool_destroy()
  *
- * Threads. Everything may be called from any thread but a fault handler, and
- * serialises per space; the fault path itself takes no lock.
+ * Threads. Everything may be called from any thread, and serialises per space; the
+ * fault path itself takes no lock. Callbacks are the exception. A function that is
+ * forbidden where it is called returns -EDEADLK before anything has changed:
+ *   - in a report, and in any fast fault handler: all functions but mmem_stat(),
+ *     mmem_stat_name(), mmem_space_domain(), mmem_pool_hugepages(), mmem_fetch_done();
+ *   - in fill or start of a pager: mmem_free() of its own region, mmem_space_destroy()
+ *     of its own space, and mmem_resolve() of a page whose bytes are not there.
+ *     mmem_prefetch() there has the bytes fetched later and returns at once. All else
+ *     works: to allocate, to unmap, to free another region, to attach, to detach;
+ *   - in release of a pager: mmem_space_destroy() of its own space.
+ *
+ * fork(). A child has no part of a pool's memory and none of its threads. It must not
+ * call this library, and must not touch a region (SIGSEGV); devices go on in the
+ * parent. A child that calls exec or _exit is what is meant to be possible.
+ *
+ * mlockall(). With MCL_FUTURE the kernel populates and locks a pool as a whole when it
+ * is made; RLIMIT_MEMLOCK must allow that. With MCL_FUTURE | MCL_ONFAULT memory is
+ * locked as it is needed.
  *
  * Errors: 0 or -errno with rte_errno; NULL with rte_errno.
  *
@@ -84,10 +102,13 @@ struct mmem_pool_conf {
 	bool no_hugepages;		/**< ordinary memory even where hugepages are reserved */
 };
 
-/** @return NULL with rte_errno EINVAL, ENOMEM, or what iopf_dma_map() said. */
+/**
+ * @return NULL with rte_errno EINVAL, ENOMEM, EAGAIN (a thread, or memory that must be
+ *   locked), EDEADLK, or what iopf_dma_map() said. The log names the limit that was hit.
+ */
 struct mmem_pool *mmem_pool_create(const struct mmem_pool_conf *conf);
 
-/** -EBUSY while a space uses it. */
+/** -EBUSY while a space uses it. Its IOMMU is closed after that: -EBUSY before. */
 int mmem_pool_destroy(struct mmem_pool *pool);
 
 /** True when its memory comes from reserved hugepages. */
@@ -116,24 +137,30 @@ struct mmem_report {
 	uint64_t addr;
 	uint8_t perm;		/**< IOPF_PERM_*: what was wanted */
 	int error;		/**< -EFAULT: no region; -EACCES: the region forbids it; -EIO: the pager
-				  * failed; -ENOMEM */
+				  * failed; -ETIMEDOUT: its deadline has passed; -ENOMEM */
 };
 
 struct mmem_space_conf {
 	const char *name;
 	struct mmem_pool *pool;
-	struct iopf_worker *worker;	/**< for what must block [one of its own] */
-	/** Called on the poll core or a worker; must not block or change the space. */
+	struct iopf_worker *worker;	/**< for what must block: to populate memory [the pool's, one
+					  * thread for all its spaces] */
+	unsigned int wait_ms;		/**< that mmem_free() and mmem_space_destroy() wait for a
+					  * pager to return [5000] */
+	/** Called on the poll core or a worker; must not block. */
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
 };
 
 struct mmem_space *mmem_space_create(const struct mmem_space_conf *conf);
 
-/** Detached everywhere: frees its regions and all else. -EBUSY while attached. */
+/**
+ * Detached everywhere: frees its regions and all else. -EBUSY while attached. -ETIMEDOUT: a
+ * pager has not returned; the space has no domain any more, and this is to be called again.
+ */
 int mmem_space_destroy(struct mmem_space *space);
 
-/** The domain behind it, for statistics, latency and invalidation. */
+/** The domain behind it, for statistics, latency and invalidation. NULL: half destroyed. */
 struct iopf_domain *mmem_space_domain(struct mmem_space *space);
 
 /** As iopf_domain_attach() and iopf_domain_detach(). -EXDEV: not the pool's IOMMU. */
@@ -155,34 +182,62 @@ void *mmem_alloc(struct mmem_space *space, size_t size, unsigned int flags);
 void *mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t size,
 		unsigned int flags);
 
-/** Where contents come from. */
+/** A fetch under way, of an asynchronous pager. */
+struct mmem_fetch;
+
+/** Where contents come from. Either fill or start is needed. */
 struct mmem_pager {
 	/**
-	 * Fill @p len bytes (a multiple of 4 KiB, within one chunk) of the region from
-	 * @p offset. On a worker, the pool's control thread or in mmem_prefetch(); may block;
-	 * concurrent calls are for different chunks.
-	 * @return 0 or -errno: each access to that chunk is then INVALID, and tried again
-	 * at the next.
+	 * Fill @p len bytes (a multiple of 4 KiB, at most fetch_size) of the region from
+	 * @p offset. On a thread of the pool's for this; may block. No two calls at a time are
+	 * for the same bytes.
+	 * @return 0 or -errno: each access that waits for these bytes is then INVALID, and the
+	 * next one asks again.
 	 */
 	int (*fill)(void *ctx, uint64_t offset, void *dst, size_t len);
-	/** The region is gone. May be NULL. */
+	/**
+	 * The asynchronous form, in place of fill: begins, and mmem_fetch_done() ends it. @p dst
+	 * stays until then. @return 0, or -errno: not begun, as if done with it.
+	 */
+	int (*start)(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len);
+	/** The region is gone. On the thread that frees it. May be NULL. */
 	void (*release)(void *ctx);
 	void *ctx;
+	size_t fetch_size;	/**< bytes fetched at a time: a power of two, 4 KiB to 2 MiB [2 MiB] */
+	unsigned int nb_threads;/**< calls of fill or start at a time [1] */
+	/**
+	 * An access waits for bytes no longer than this: it is answered INVALID and counted
+	 * (MMEM_STAT_EXPIRED), and so are those that come after it until the pager is done. The
+	 * memory stays the region's, and bytes that come late are taken. [for ever]
+	 */
+	unsigned int deadline_ms;
 };
+/** @return NULL with rte_errno EINVAL (a pager out of range), or as mmem_alloc(). */
 void *mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags,
 		const struct mmem_pager *pager);
 
 /**
- * Give a region back. When it returns, no access to it succeeds, and its memory
- * is free.
- * @param ptr what mmem_alloc() and the others returned. -EINVAL otherwise. If the IOMMU
- *   does not confirm (-ETIMEDOUT, -EIO) the memory is kept, never reused.
+ * The bytes of a fetch are there (0), or do not come (-errno). Once for each start that returned
+ * 0, from any thread, also before start has returned. @p fetch is not valid after it.
+ */
+void mmem_fetch_done(struct mmem_fetch *fetch, int error);
+
+/**
+ * Give a region back. When it returns 0, no access to it succeeds, and its memory is free.
+ *
+ * On any error but -EINVAL and -EDEADLK no fault finds the region any more, its memory is kept
+ * (MMEM_STAT_KEPT) and never given to anybody else, and this can be called again; if it is not,
+ * a later call for the space that succeeds frees the region.
+ * @param ptr what mmem_alloc() and the others returned. -EINVAL otherwise.
+ * @return 0, -EINVAL, -EDEADLK; -ETIMEDOUT, -EIO: the IOMMU does not confirm, or (-ETIMEDOUT) a
+ *   pager has not returned within mmem_space_conf.wait_ms.
  */
 int mmem_free(struct mmem_space *space, void *ptr);
 
 /**
  * Take pages from the devices; contents stay, and the next access faults again.
- * When it returns, no access through the old mapping can succeed.
+ * When it returns 0, no access through the old mapping can succeed. Does not wait for a
+ * pager. On an error of the IOMMU it can be called again.
  * @param ptr,len within one region, multiples of 4 KiB.
  */
 int mmem_unmap(struct mmem_space *space, void *ptr, size_t len);
@@ -193,14 +248,17 @@ int mmem_unmap(struct mmem_space *space, void *ptr, size_t len);
  */
 int mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags);
 
-/** Fetch and map ahead of the devices. */
+/**
+ * Fetch and map ahead of the devices. In a pager's callback: have it fetched, and return.
+ * @return 0, -EINVAL, -EIO, -ENOMEM, -ETIMEDOUT (the pager's deadline), -EDEADLK.
+ */
 int mmem_prefetch(struct mmem_space *space, void *ptr, size_t len);
 
 /**
  * Resolve one access by hand: what the fault handler does. For devices that
  * report a fault and try again, and for servicers of one's own. May block when the
  * bytes are not there.
- * @return 0, -EFAULT, -EACCES, -EIO, -ENOMEM.
+ * @return 0, -EFAULT, -EACCES, -EIO, -ENOMEM, -ETIMEDOUT, -EDEADLK.
  */
 int mmem_resolve(struct mmem_space *space, uint64_t addr, unsigned int perm);
 
@@ -217,9 +275,10 @@ enum mmem_stat {
 	MMEM_STAT_NO_REGION,	/**< accesses outside every region */
 	MMEM_STAT_FORBIDDEN,	/**< accesses a region forbids */
 	MMEM_STAT_FAILED,	/**< no memory, or a pager failed */
-	MMEM_STAT_KEPT,		/**< chunks that mmem_free() had to keep */
+	MMEM_STAT_KEPT,		/**< chunks that mmem_free() keeps now: see there */
+	MMEM_STAT_EXPIRED,	/**< accesses refused because a pager's deadline has passed */
 };
-#define MMEM_NB_STATS 12
+#define MMEM_NB_STATS 13
 const char *mmem_stat_name(enum mmem_stat stat);
 uint64_t mmem_stat(const struct mmem_space *space, enum mmem_stat stat);
 

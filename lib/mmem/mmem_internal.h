@@ -8,21 +8,27 @@
  * Three kinds of state, three kinds of protection.
  *
  * What the fault path reads: struct mmem_chunk's space and state, a byte for each
- * page, the page table. Read without a lock, inside lib/iopf's read section. Who
+ * page, the page table. Read without a lock, inside lib/iopf's read section. What
  * takes something away changes the first two, waits with iopf_quiesce(), and only
- * then relies on nobody using what was there before.
+ * then relies on no thread using what was there before.
  *
- * pool->lock: who owns which chunk, who is fetching it, the list of regions, table
- * pages. Held for moments, never across a fetch or an invalidation.
+ * pool->lock: which region has a chunk, fetches and what waits for them, the list of
+ * regions, table pages. Held for moments, never across a pager's callback, across
+ * populating or across an invalidation.
  *
- * space->lock: changes of a space's mappings. Held across invalidations; a deferred
- * fault that met a page being unmapped waits here. Taken before pool->lock.
+ * space->lock: changes of a space's mappings. Held across invalidations, never across
+ * a pager's callback. A deferred fault that finds it taken is put on space->blocked,
+ * and deferred again when the lock is free: no worker waits here. Taken before
+ * pool->lock.
  */
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include <rte_branch_prediction.h>
 #include <rte_common.h>
@@ -44,17 +50,27 @@ extern int mmem_logtype;
 #define MMEM_RIGHTS	(MMEM_READ | MMEM_WRITE | MMEM_EXEC)
 
 /* A page's byte: its rights, MMEM_TRACK_WRITES, and these. 0: in no region. */
+#define PAGE_WANTED	(1u << 4)	/* by page requests that were lost: fetch it */
+#define PAGE_ABSENT	(1u << 5)	/* its pager has not given its bytes */
 #define PAGE_USED	(1u << 6)
 #define PAGE_DIRTY	(1u << 7)	/* holds what was there before: zero it first */
+static_assert(!((MMEM_RIGHTS | MMEM_TRACK_WRITES) & (PAGE_WANTED | PAGE_ABSENT | PAGE_USED)),
+		"a bit for each");
 
 /* A chunk's state. All but TOUCHED and WANTED are changed under pool->lock. */
 #define CHUNK_TAKEN	(1u << 0)	/* by a region, or for tables */
 #define CHUNK_POPULATED	(1u << 1)	/* has memory */
-#define CHUNK_READY	(1u << 2)	/* its bytes are there */
-#define CHUNK_BUSY	(1u << 3)	/* somebody fetches them; the region stays meanwhile */
-#define CHUNK_TOUCHED	(1u << 4)	/* a device was here: populate those behind it */
-#define CHUNK_DIRTY	(1u << 5)	/* has the bytes of a region before */
-#define CHUNK_WANTED	(1u << 6)	/* by page requests that were lost: fetch it */
+#define CHUNK_BUSY	(1u << 2)	/* is being populated; the region stays meanwhile */
+#define CHUNK_TOUCHED	(1u << 3)	/* a device was here: populate those behind it */
+#define CHUNK_DIRTY	(1u << 4)	/* has the bytes of a region before */
+#define CHUNK_WANTED	(1u << 5)	/* it, or pages of it, by page requests that were lost */
+
+/* Groups that wait, to be deferred again. */
+struct mmem_groups {
+	uint64_t *ids;
+	unsigned int nb;
+	unsigned int max;
+};
 
 struct mmem_region {
 	TAILQ_ENTRY(mmem_region) next;
@@ -63,17 +79,32 @@ struct mmem_region {
 	size_t nb_chunks;
 	size_t size;			/* bytes, whole pages */
 	size_t nb_empty;		/* chunks without memory */
-	size_t nb_unfilled;		/* chunks that its pager has not filled */
 	unsigned int flags;
-	bool dead;			/* freed; kept, for an IOMMU that may still use it */
-	struct mmem_pager pager;	/* fill is NULL: zeroes */
+
+	/* On its way out: each step once, by one thread at a time; space->lock. */
+	bool dead;			/* hidden from faults */
+	bool freeing;			/* a thread is at it */
+	bool taken_away;		/* from the devices, and that is confirmed */
+	bool kept;			/* and counted as such */
+
+	struct mmem_pager pager;	/* neither fill nor start: zeroes */
+	/* Fetches, of regions with a pager. Under pool->lock. */
+	TAILQ_ENTRY(mmem_region) next_ready;
+	struct mmem_fetch **fetches;	/* by block: under way, or failed; NULL */
+	TAILQ_HEAD(, mmem_fetch) queue;
+	bool ready;			/* on pool->ready */
+	unsigned int nb_threads;	/* that are in fill or start */
+	unsigned int nb_open;		/* fetches that have begun and are not done */
+	unsigned int nb_overdue;	/* of these, past their deadline */
+	uint64_t said_at;		/* rte_rdtsc() when its pager's failure was logged */
+	unsigned int nb_unsaid;		/* failures since */
 };
 TAILQ_HEAD(mmem_region_list, mmem_region);
 
 struct mmem_chunk {
 	_Atomic(struct mmem_space *) space;	/* that may use it now, or NULL */
 	_Atomic uint32_t state;
-	int error;			/* of the last fetch, if it failed */
+	uint32_t reserved;
 	uint64_t dma;			/* device address */
 	struct mmem_region *region;
 };
@@ -84,27 +115,36 @@ struct mmem_pool {
 	uint8_t *mem;
 	size_t size;
 	struct mmem_chunk *chunks;
-	uint64_t *failed_at;		/* rte_rdtsc(), of each chunk with an error */
 	uint32_t *by_addr;		/* chunk + 1 by device address; NULL: all is one range */
 	size_t by_addr_mask;
 	_Atomic uint8_t *pages;
 	size_t nb_chunks;
 	unsigned int ahead;
-	int fd;
 	bool hugepages;
 	struct iopf_iommu *iommu;
 	char name[32];
 
 	pthread_mutex_t lock;
-	pthread_cond_t fetched;		/* a chunk is no longer busy */
+	pthread_cond_t changed;		/* a chunk is no longer busy, a fetch has ended */
 	struct mmem_region_list regions;
 	void *tables;			/* free table pages, linked through their first word */
 	unsigned int users;
-
-	pthread_t thread;		/* populates ahead, fetches what is wanted */
-	pthread_cond_t kick;
-	atomic_bool wanted;		/* some chunk is */
+	struct iopf_worker *worker;	/* of spaces without one; made for the first */
 	bool quit;
+
+	/* Threads that fetch: made when there is none for a region that is ready. */
+	struct mmem_region_list ready;	/* have fetches queued, and may begin one */
+	pthread_cond_t fetch;		/* some region is ready, or quit */
+	unsigned int nb_fetchers;
+	unsigned int nb_idle;		/* of these, waiting */
+	unsigned int nb_called;		/* of these, to be woken */
+	TAILQ_HEAD(, mmem_fetch) timed;	/* under way, with a deadline */
+
+	/* The control thread: populates ahead, fetches what is wanted, ends what is overdue. */
+	pthread_t thread;
+	_Atomic uint32_t asleep;	/* enum control_sleep */
+	sem_t kick;
+	atomic_bool wanted;		/* some chunk is */
 };
 
 /* One thread writes a lane, so that counting costs no atomic read-modify-write. */
@@ -120,19 +160,36 @@ struct mmem_space {
 	struct pgt *pgt;
 
 	struct mmem_pool *pool;
-	struct iopf_domain *domain;
-	struct iopf_worker *own_worker;
+	struct iopf_domain *domain;	/* NULL: half destroyed */
+	unsigned int wait_ms;
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
 	char name[32];
 
 	pthread_mutex_t lock;
+	struct mmem_groups blocked;	/* wait for the lock; under pool->lock */
+	unsigned int nb_dying;		/* regions that could not be freed */
 	/* Raised rights, or a failed invalidation: made up for by the next one. */
 	atomic_bool inv_missing;
 
 	/* Of each lcore, and the last one of all other threads. */
 	struct mmem_lane lanes[RTE_MAX_LCORE + 1];
 };
+
+/* What this thread is doing. */
+struct mmem_thread {
+	bool in_report;
+	struct mmem_region *paging;	/* in fill or start of its pager */
+	struct mmem_space *releasing;	/* in release of a pager of its */
+};
+extern _Thread_local struct mmem_thread mmem_self;
+
+/* 0, or -EDEADLK where a function that may wait is forbidden. */
+static inline int
+mmem_may_wait(void)
+{
+	return mmem_self.in_report ? -EDEADLK : iopf_may_wait();
+}
 
 /* An int function's way out: 0 or -errno, and rte_errno. */
 static inline int
@@ -183,17 +240,32 @@ int mmem_pool_take(struct mmem_pool *pool, struct mmem_region *region);
 /* Give them back: no device and no fault handler can be at them any more. */
 void mmem_pool_give(struct mmem_pool *pool, struct mmem_region *region);
 
-/* Take the region from whoever resolves faults, and wait until nobody fetches a chunk. */
+/* Hide the region from what resolves faults; groups that wait for its bytes are refused. */
 void mmem_pool_hide(struct mmem_pool *pool, struct mmem_region *region);
-void mmem_pool_settle(struct mmem_pool *pool, struct mmem_region *region);
 
 /*
- * Make sure that the bytes of the chunk at an offset are there. An access that began
- * (rte_rdtsc()) before a fetch of the chunk failed shares the failure.
- * 0, -EFAULT (not this space's), -EIO, -ENOMEM.
+ * Wait until no chunk of a hidden region is being populated, and no pager is at it.
+ * 0, or -ETIMEDOUT: a pager is, after wait_ms.
  */
-int mmem_pool_fetch(struct mmem_pool *pool, struct mmem_space *space, uint64_t off,
-		uint64_t began);
+int mmem_pool_settle(struct mmem_pool *pool, struct mmem_region *region, unsigned int wait_ms);
+
+/*
+ * Memory for one chunk of a region, which stays meanwhile. Under the lock, which is let go
+ * while another thread or this one populates. 0 or -ENOMEM.
+ */
+int mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk);
+
+/*
+ * Make sure that the page at an offset has memory and bytes. With @p id: 0, they are there;
+ * -EINPROGRESS, the group will be deferred again. Without, waits. An access that began
+ * (rte_rdtsc()) before a fetch failed shares the failure.
+ * -EFAULT (not this space's), -EIO, -ETIMEDOUT, -ENOMEM, -EDEADLK (to wait, in a pager).
+ */
+int mmem_pool_bring(struct mmem_pool *pool, struct mmem_space *space, uint64_t off,
+		uint64_t began, uint64_t id);
+
+/* The worker of spaces without one of their own, or NULL with rte_errno. */
+struct iopf_worker *mmem_pool_worker(struct mmem_pool *pool);
 
 /* Memory for all of a region that is not yet anybody's. 0 or -ENOMEM. */
 int mmem_pool_populate(struct mmem_pool *pool, struct mmem_region *region);
@@ -201,6 +273,47 @@ int mmem_pool_populate(struct mmem_pool *pool, struct mmem_region *region);
 /* Callbacks of the page table; with those of dma.c. */
 void *mmem_table_alloc(void *pool, size_t size);
 void mmem_table_free(void *pool, void *p, size_t size);
+
+/*
+ * pager.c: under the pool's lock
+ */
+
+static inline bool
+mmem_region_paged(const struct mmem_region *region)
+{
+	return region->pager.fill != NULL || region->pager.start != NULL;
+}
+
+/* A region with a pager: 0, -EINVAL or -ENOMEM. The reverse, behind mmem_pool_settle(). */
+int mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager);
+void mmem_pager_fini(struct mmem_region *region);
+
+/*
+ * The fetch of a page that has no bytes, begun if it is not under way: -EINPROGRESS. Other
+ * errors as for mmem_pool_bring(). @p id: of a group that waits for it, or 0.
+ */
+int mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
+		uint64_t began, uint64_t id);
+
+/* Bytes that are fetched together: the offset in the pool behind those with this one. */
+uint64_t mmem_fetch_end(const struct mmem_region *region, uint64_t off);
+
+/* What has not begun never will; what waits is deferred again. */
+void mmem_fetch_cancel(struct mmem_pool *pool, struct mmem_region *region);
+
+/* Refuse what waits past a deadline. The time of the next one (mmem_now_ns()), or 0. */
+uint64_t mmem_fetch_expire(struct mmem_pool *pool);
+
+/* No region is left: end the threads. */
+void mmem_fetchers_stop(struct mmem_pool *pool);
+
+int mmem_groups_add(struct mmem_groups *groups, uint64_t id);
+/* Defer them again, and forget them. */
+void mmem_groups_defer(struct mmem_groups *groups);
+
+/* CLOCK_MONOTONIC. */
+uint64_t mmem_now_ns(void);
+struct timespec mmem_timespec(uint64_t ns);
 
 /*
  * dma.c
@@ -224,9 +337,15 @@ int mmem_populate(struct mmem_pool *pool, size_t chunk, size_t nb_chunks);
 /* The memory holds zeroes afterwards: given back to the kernel, or overwritten. */
 void mmem_clean(struct mmem_pool *pool, size_t chunk, size_t nb_chunks);
 
-/* The control thread: chunks ahead of the devices, and those that are wanted. */
-int mmem_ahead_start(struct mmem_pool *pool);
-void mmem_ahead_stop(struct mmem_pool *pool);
+/* The control thread. */
+int mmem_control_start(struct mmem_pool *pool);
+void mmem_control_stop(struct mmem_pool *pool);
+
+/* There is something for it to do. Under the pool's lock. */
+void mmem_control_kick(struct mmem_pool *pool);
+/* The same from the poll core, where it may be seen a little later: a chunk was touched, or is
+ * wanted. */
+void mmem_control_hint(struct mmem_pool *pool, bool touched);
 
 /*
  * fault.c
@@ -247,8 +366,14 @@ int mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t
 /* Invalidate, and what is missing still; n may be 0. Under space->lock. */
 int mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n);
 
-/* All that is left of a detached space. */
-void mmem_regions_drop(struct mmem_space *space);
+/*
+ * Let space->lock go: what waits for it is deferred again, and regions that could not be freed
+ * are, if they can be now.
+ */
+void mmem_space_unlock(struct mmem_space *space);
+
+/* All that is left of a detached space. 0, or -ETIMEDOUT: a pager has not returned. */
+int mmem_regions_drop(struct mmem_space *space);
 
 /* pager_file.c: a pager for the file, or -errno. */
 int mmem_pager_file(const char *path, off_t offset, size_t size, struct mmem_pager *pager);

@@ -5,13 +5,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/memfd.h>
+#include <linux/mman.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
-
-#include <rte_cycles.h>
+#include <sys/resource.h>
 
 #include "mmem_internal.h"
 
@@ -20,59 +18,70 @@
 
 RTE_LOG_REGISTER(mmem_logtype, lib.mmem, NOTICE);
 
-/* One mapping of the file, aligned to a chunk. */
+/* The limit that kept @p what from the process, if it was one, and the way out. */
+static void
+say_no_memory(const struct mmem_pool *pool, const char *what, int error)
+{
+	struct rlimit limit;
+
+	if (error == EAGAIN && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
+			limit.rlim_cur != RLIM_INFINITY)
+		MMEM_LOG(ERR, "pool %s: %zu MiB %s cannot be locked, as mlockall() asks: RLIMIT_MEMLOCK "
+				"is %ju MiB: raise it (ulimit -l), use MCL_ONFAULT or a smaller size",
+				pool->name, pool->size >> 20, what, (uintmax_t)limit.rlim_cur >> 20);
+	else if (error == ENOMEM && getrlimit(RLIMIT_AS, &limit) == 0 &&
+			limit.rlim_cur != RLIM_INFINITY)
+		MMEM_LOG(ERR, "pool %s: no %zu MiB %s: RLIMIT_AS is %ju MiB: raise it (ulimit -v) or "
+				"use a smaller size", pool->name, pool->size >> 20, what,
+				(uintmax_t)limit.rlim_cur >> 20);
+	else
+		MMEM_LOG(ERR, "pool %s: no %zu MiB %s: %s: use a smaller size", pool->name,
+				pool->size >> 20, what, rte_strerror(error));
+}
+
+/* Ordinary memory, aligned to a chunk; taken from the kernel as it is populated. */
 static int
-map_aligned(struct mmem_pool *pool)
+map_ordinary(struct mmem_pool *pool)
 {
 	size_t room = pool->size + MMEM_CHUNK_SIZE;
 	uint8_t *start, *mem;
+	int rc;
 
 	start = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (start == MAP_FAILED)
-		return -ENOMEM;
+		return -errno;
 	mem = RTE_PTR_ALIGN_CEIL(start, MMEM_CHUNK_SIZE);
-	/* Of hugepages this reserves all, or fails: no SIGBUS later. */
-	if (mmap(mem, pool->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, pool->fd,
-			0) == MAP_FAILED) {
+	/*
+	 * Shared, so that a child of fork() takes no copies of pages away from the devices.
+	 * Without a file: RLIMIT_FSIZE and RLIMIT_NOFILE do not apply.
+	 */
+	if (mmap(mem, pool->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED |
+			MAP_NORESERVE, -1, 0) == MAP_FAILED) {
+		rc = -errno;
 		munmap(start, room);
-		return -ENOMEM;
+		return rc;
 	}
 	if (mem != start)
 		munmap(start, mem - start);
 	munmap(mem + pool->size, start + room - (mem + pool->size));
+	madvise(mem, pool->size, MADV_HUGEPAGE);
 	pool->mem = mem;
-	/* A child's copy would be mapped by nobody's leave. */
-	madvise(mem, pool->size, MADV_DONTFORK);
+	pool->hugepages = false;
 	return 0;
 }
 
+/* Reserves all, or fails: no SIGBUS later. */
 static int
-map_memory(struct mmem_pool *pool, bool hugepages)
+map_hugepages(struct mmem_pool *pool)
 {
-	unsigned int flags = MFD_CLOEXEC;
-	int rc;
+	uint8_t *mem = mmap(NULL, pool->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS |
+			MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
 
-	if (hugepages)
-		flags |= MFD_HUGETLB | MFD_HUGE_2MB;
-	pool->fd = memfd_create("mmem", flags);
-	if (pool->fd < 0)
-		return -ENOMEM;
-	rc = ftruncate(pool->fd, pool->size) < 0 ? -ENOMEM : map_aligned(pool);
-	if (rc < 0) {
-		close(pool->fd);
-		return rc;
-	}
-	pool->hugepages = hugepages;
-	if (!hugepages)
-		madvise(pool->mem, pool->size, MADV_HUGEPAGE);
+	if (mem == MAP_FAILED)
+		return -errno;
+	pool->mem = mem;
+	pool->hugepages = true;
 	return 0;
-}
-
-static void
-unmap_memory(struct mmem_pool *pool)
-{
-	munmap(pool->mem, pool->size);
-	close(pool->fd);
 }
 
 /* Hugepages if all fit, and populated once for all, so that each has its place for good. */
@@ -80,16 +89,22 @@ static int
 get_memory(struct mmem_pool *pool, bool no_hugepages)
 {
 	size_t i;
+	int rc;
 
-	if (no_hugepages || map_memory(pool, true) < 0)
-		return map_memory(pool, false);
-	if (mmem_populate(pool, 0, pool->nb_chunks) < 0) {
-		unmap_memory(pool);
-		return map_memory(pool, false);
+	if (no_hugepages || map_hugepages(pool) < 0) {
+		rc = map_ordinary(pool);
+	} else if (mmem_populate(pool, 0, pool->nb_chunks) < 0) {
+		munmap(pool->mem, pool->size);
+		rc = map_ordinary(pool);
+	} else {
+		for (i = 0; i < pool->nb_chunks; i++)
+			atomic_init(&pool->chunks[i].state, CHUNK_POPULATED);
+		rc = 0;
 	}
-	for (i = 0; i < pool->nb_chunks; i++)
-		atomic_init(&pool->chunks[i].state, CHUNK_POPULATED);
-	return 0;
+	/* A child's copy would be mapped by nobody's leave. */
+	if (rc == 0)
+		madvise(pool->mem, pool->size, MADV_DONTFORK);
+	return rc;
 }
 
 static void
@@ -98,18 +113,25 @@ init_locks(struct mmem_pool *pool)
 	pthread_condattr_t attr;
 
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_cond_init(&pool->fetched, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->kick, &attr);
+	pthread_cond_init(&pool->changed, &attr);
+	pthread_cond_init(&pool->fetch, &attr);
 	pthread_condattr_destroy(&attr);
+}
+
+static void
+destroy_locks(struct mmem_pool *pool)
+{
+	pthread_cond_destroy(&pool->fetch);
+	pthread_cond_destroy(&pool->changed);
+	pthread_mutex_destroy(&pool->lock);
 }
 
 static void
 free_pool(struct mmem_pool *pool)
 {
 	free(pool->pages);
-	free(pool->failed_at);
 	free(pool->chunks);
 	free(pool->by_addr);
 	free(pool);
@@ -119,8 +141,13 @@ struct mmem_pool *
 mmem_pool_create(const struct mmem_pool_conf *conf)
 {
 	struct mmem_pool *pool;
-	int rc = -ENOMEM;
+	int rc;
 
+	rc = mmem_may_wait();
+	if (rc < 0) {
+		rte_errno = -rc;
+		return NULL;
+	}
 	if (conf == NULL || conf->iommu == NULL || conf->size % MMEM_CHUNK_SIZE) {
 		MMEM_LOG(ERR, "pool: needs an IOMMU and a size that is a multiple of 2 MiB");
 		rte_errno = EINVAL;
@@ -137,21 +164,21 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	pool->ahead = conf->ahead ? conf->ahead : DEFAULT_AHEAD;
 	snprintf(pool->name, sizeof(pool->name), "%s", conf->name ? conf->name : "pool");
 	TAILQ_INIT(&pool->regions);
+	TAILQ_INIT(&pool->ready);
+	TAILQ_INIT(&pool->timed);
 
 	/* The fault path reads any of them: written now, so that it meets no page fault. */
 	pool->chunks = malloc(pool->nb_chunks * sizeof(*pool->chunks));
-	pool->failed_at = calloc(pool->nb_chunks, sizeof(*pool->failed_at));
 	pool->pages = calloc(pool->size >> MMEM_PAGE_LOG2, sizeof(*pool->pages));
-	if (pool->chunks == NULL || pool->failed_at == NULL || pool->pages == NULL) {
-		MMEM_LOG(ERR, "pool %s: no memory to keep track of %zu MiB: use a smaller size",
-				pool->name, pool->size >> 20);
+	if (pool->chunks == NULL || pool->pages == NULL) {
+		rc = -ENOMEM;
+		say_no_memory(pool, "kept track of", ENOMEM);
 		goto fail;
 	}
 	memset(pool->chunks, 0, pool->nb_chunks * sizeof(*pool->chunks));
 	rc = get_memory(pool, conf->no_hugepages);
 	if (rc < 0) {
-		MMEM_LOG(ERR, "pool %s: no %zu MiB of address space: use a smaller size",
-				pool->name, pool->size >> 20);
+		say_no_memory(pool, "of address space", -rc);
 		goto fail;
 	}
 	rc = mmem_dma_map(pool);
@@ -162,17 +189,19 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		goto fail_memory;
 	}
 	init_locks(pool);
-	rc = mmem_ahead_start(pool);
+	rc = mmem_control_start(pool);
 	if (rc < 0) {
-		MMEM_LOG(ERR, "pool %s: control thread: %s", pool->name, rte_strerror(-rc));
-		goto fail_dma;
+		MMEM_LOG(ERR, "pool %s: no control thread: %s: raise RLIMIT_NPROC (ulimit -u) or the "
+				"control group's pids.max", pool->name, rte_strerror(-rc));
+		goto fail_locks;
 	}
 	return pool;
 
-fail_dma:
+fail_locks:
+	destroy_locks(pool);
 	mmem_dma_unmap(pool);
 fail_memory:
-	unmap_memory(pool);
+	munmap(pool->mem, pool->size);
 fail:
 	free_pool(pool);
 	rte_errno = -rc;
@@ -187,6 +216,9 @@ mmem_pool_destroy(struct mmem_pool *pool)
 
 	if (pool == NULL)
 		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc < 0)
+		return mmem_ret(rc);
 	pthread_mutex_lock(&pool->lock);
 	users = pool->users;
 	pthread_mutex_unlock(&pool->lock);
@@ -194,17 +226,32 @@ mmem_pool_destroy(struct mmem_pool *pool)
 		MMEM_LOG(ERR, "pool %s: %u spaces use it: destroy them first", pool->name, users);
 		return mmem_ret(-EBUSY);
 	}
-	/* What a device might still reach is not given to somebody else. */
+	if (pool->worker != NULL) {
+		rc = iopf_worker_destroy(pool->worker);
+		if (rc < 0)
+			return mmem_ret(rc);
+		pool->worker = NULL;
+	}
+	/* What a device might still reach is not given to another. */
 	rc = mmem_dma_unmap(pool);
 	if (rc < 0)
 		return mmem_ret(rc);
-	mmem_ahead_stop(pool);
-	unmap_memory(pool);
-	pthread_cond_destroy(&pool->kick);
-	pthread_cond_destroy(&pool->fetched);
-	pthread_mutex_destroy(&pool->lock);
+	mmem_fetchers_stop(pool);
+	mmem_control_stop(pool);
+	munmap(pool->mem, pool->size);
+	destroy_locks(pool);
 	free_pool(pool);
 	return 0;
+}
+
+struct iopf_worker *
+mmem_pool_worker(struct mmem_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	if (pool->worker == NULL)
+		pool->worker = iopf_worker_create(&(struct iopf_worker_conf){ .name = pool->name });
+	pthread_mutex_unlock(&pool->lock);
+	return pool->worker;
 }
 
 bool
@@ -248,7 +295,6 @@ mmem_pool_take(struct mmem_pool *pool, struct mmem_region *region)
 	for (i = 0; found && i < region->nb_chunks; i++) {
 		chunk = &pool->chunks[region->first + i];
 		chunk->region = region;
-		chunk->error = 0;
 		atomic_fetch_or_explicit(&chunk->state, CHUNK_TAKEN, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&pool->lock);
@@ -268,8 +314,6 @@ mmem_pool_take(struct mmem_pool *pool, struct mmem_region *region)
 		}
 		if (!chunk_is(chunk, CHUNK_POPULATED))
 			region->nb_empty++;
-		else if (region->pager.fill == NULL)
-			atomic_fetch_or_explicit(&chunk->state, CHUNK_READY, memory_order_relaxed);
 	}
 	return 0;
 }
@@ -308,26 +352,46 @@ mmem_pool_hide(struct mmem_pool *pool, struct mmem_region *region)
 	for (i = 0; i < region->nb_chunks; i++)
 		atomic_store_explicit(&pool->chunks[region->first + i].space, NULL,
 				memory_order_relaxed);
+	if (mmem_region_paged(region))
+		mmem_fetch_cancel(pool, region);
 	pthread_mutex_unlock(&pool->lock);
 }
 
-void
-mmem_pool_settle(struct mmem_pool *pool, struct mmem_region *region)
+static bool
+region_busy(const struct mmem_pool *pool, const struct mmem_region *region)
 {
 	size_t i;
 
+	if (region->nb_open != 0 || region->nb_threads != 0)
+		return true;
+	for (i = 0; i < region->nb_chunks; i++)
+		if (chunk_is(&pool->chunks[region->first + i], CHUNK_BUSY))
+			return true;
+	return false;
+}
+
+int
+mmem_pool_settle(struct mmem_pool *pool, struct mmem_region *region, unsigned int wait_ms)
+{
+	struct timespec until = mmem_timespec(mmem_now_ns() + wait_ms * UINT64_C(1000000));
+	int rc = 0;
+
 	pthread_mutex_lock(&pool->lock);
-	for (i = 0; i < region->nb_chunks; i++) {
-		while (chunk_is(&pool->chunks[region->first + i], CHUNK_BUSY))
-			pthread_cond_wait(&pool->fetched, &pool->lock);
+	while (region_busy(pool, region) && rc != ETIMEDOUT) {
+		/* Populating comes to its end by itself. */
+		if (region->nb_open != 0 || region->nb_threads != 0)
+			rc = pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
+		else
+			pthread_cond_wait(&pool->changed, &pool->lock);
 	}
+	rc = region_busy(pool, region) ? -ETIMEDOUT : 0;
 	pthread_mutex_unlock(&pool->lock);
+	return rc;
 }
 
 int
 mmem_pool_populate(struct mmem_pool *pool, struct mmem_region *region)
 {
-	uint32_t gained = CHUNK_POPULATED | (region->pager.fill == NULL ? CHUNK_READY : 0);
 	size_t i;
 	int rc;
 
@@ -337,88 +401,72 @@ mmem_pool_populate(struct mmem_pool *pool, struct mmem_region *region)
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < region->nb_chunks; i++)
-		atomic_fetch_or_explicit(&pool->chunks[region->first + i].state, gained,
+		atomic_fetch_or_explicit(&pool->chunks[region->first + i].state, CHUNK_POPULATED,
 				memory_order_relaxed);
 	region->nb_empty = 0;
 	return 0;
 }
 
-/* The part of fetching that takes time. */
-static int
-chunk_fetch(struct mmem_pool *pool, struct mmem_region *region, size_t index, bool populated)
+int
+mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 {
-	uint64_t off = (uint64_t)(index - region->first) << MMEM_CHUNK_LOG2;
-	size_t len = RTE_MIN(region->size - off, (uint64_t)MMEM_CHUNK_SIZE);
+	int rc = 0;
+
+	while (chunk_is(chunk, CHUNK_BUSY))
+		pthread_cond_wait(&pool->changed, &pool->lock);
+	if (chunk_is(chunk, CHUNK_POPULATED))
+		return 0;
+	atomic_fetch_or_explicit(&chunk->state, CHUNK_BUSY, memory_order_relaxed);
+	pthread_mutex_unlock(&pool->lock);
+	rc = mmem_populate(pool, chunk - pool->chunks, 1);
+	pthread_mutex_lock(&pool->lock);
+	if (rc == 0) {	/* Pairs with the acquire in look(). */
+		atomic_fetch_or_explicit(&chunk->state, CHUNK_POPULATED, memory_order_release);
+		chunk->region->nb_empty--;
+	}
+	atomic_fetch_and_explicit(&chunk->state, ~CHUNK_BUSY, memory_order_release);
+	pthread_cond_broadcast(&pool->changed);
+	return rc;
+}
+
+/* One step. -EAGAIN: the lock was let go, or must be: look again. Under the lock. */
+static int
+bring(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t began, uint64_t id)
+{
+	struct mmem_chunk *chunk = &pool->chunks[off >> MMEM_CHUNK_LOG2];
 	int rc;
 
-	if (!populated) {
-		rc = mmem_populate(pool, index, 1);
-		if (rc < 0)
+	if (atomic_load_explicit(&chunk->space, memory_order_relaxed) != space)
+		return -EFAULT;
+	if (atomic_load_explicit(&pool->pages[off >> MMEM_PAGE_LOG2], memory_order_relaxed) &
+			PAGE_ABSENT) {
+		rc = mmem_fetch_begin(pool, chunk->region, off, began, id);
+		if (rc != -EINPROGRESS || id != 0)
 			return rc;
+		if (mmem_self.paging != NULL)
+			return -EDEADLK;
+		pthread_cond_wait(&pool->changed, &pool->lock);
+		return -EAGAIN;
 	}
-	if (region->pager.fill == NULL)
+	if (chunk_is(chunk, CHUNK_POPULATED))
 		return 0;
-	rc = region->pager.fill(region->pager.ctx, off,
-			pool->mem + (index << MMEM_CHUNK_LOG2), len);
-	if (rc == 0) {
-		mmem_count(region->space, MMEM_STAT_FILLED, len >> MMEM_PAGE_LOG2);
-		return 0;
-	}
-	MMEM_LOG(ERR, "space %s: pager failed at offset 0x%" PRIx64 " of region %p: %s",
-			region->space->name, off,
-			pool->mem + (region->first << MMEM_CHUNK_LOG2), rte_strerror(-rc));
-	return -EIO;
+	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
+	rc = chunk_is(chunk, CHUNK_BUSY) ? pthread_cond_wait(&pool->changed, &pool->lock) :
+			mmem_pool_populate_chunk(pool, chunk);
+	mmem_control_kick(pool);
+	return rc < 0 ? rc : -EAGAIN;
 }
 
 int
-mmem_pool_fetch(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t began)
+mmem_pool_bring(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t began,
+		uint64_t id)
 {
-	size_t index = off >> MMEM_CHUNK_LOG2;
-	struct mmem_chunk *chunk = &pool->chunks[index];
-	struct mmem_region *region;
-	bool populated;
-	int rc = 0;
+	int rc;
 
 	pthread_mutex_lock(&pool->lock);
-	for (;;) {
-		if (atomic_load_explicit(&chunk->space, memory_order_relaxed) != space) {
-			rc = -EFAULT;
-			goto out;
-		}
-		if (chunk_is(chunk, CHUNK_READY))
-			goto out;
-		if (!chunk_is(chunk, CHUNK_BUSY))
-			break;
-		pthread_cond_wait(&pool->fetched, &pool->lock);
-	}
-	if (chunk->error && began <= pool->failed_at[index]) {
-		rc = chunk->error;
-		goto out;
-	}
-	region = chunk->region;
-	populated = chunk_is(chunk, CHUNK_POPULATED);
-	atomic_fetch_or_explicit(&chunk->state, CHUNK_BUSY | CHUNK_TOUCHED, memory_order_relaxed);
-	pthread_mutex_unlock(&pool->lock);
-
-	rc = chunk_fetch(pool, region, index, populated);
-
-	pthread_mutex_lock(&pool->lock);
-	if (!populated && (rc == 0 || rc == -EIO)) {
-		atomic_fetch_or_explicit(&chunk->state, CHUNK_POPULATED, memory_order_relaxed);
-		region->nb_empty--;
-	}
-	chunk->error = rc;
-	if (rc < 0)
-		pool->failed_at[index] = rte_rdtsc();
-	else	/* Pairs with the acquire in resolve(). */
-		atomic_fetch_or_explicit(&chunk->state, CHUNK_READY, memory_order_release);
-	if (rc == 0 && region->pager.fill != NULL)
-		region->nb_unfilled--;
-	atomic_fetch_and_explicit(&chunk->state, ~CHUNK_BUSY, memory_order_release);
-	pthread_cond_broadcast(&pool->fetched);
-	if (region->nb_empty)
-		pthread_cond_signal(&pool->kick);
-out:
+	do
+		rc = bring(pool, space, off, began, id);
+	while (rc == -EAGAIN);
 	pthread_mutex_unlock(&pool->lock);
 	return rc;
 }

@@ -4,8 +4,6 @@
 /* Where memory comes from and goes to, and the thread that sees to it ahead of need. */
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/falloc.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -25,25 +23,21 @@
 #define LOOK_MAX_MS	64
 
 /*
- * Before Linux 5.14. fallocate() says that memory is lacking where a touch would
- * raise SIGBUS. The touch must not change what another CPU writes there at the same
- * time: a compare-and-swap that puts back what it found.
+ * Before Linux 5.14. The touch must not change what another CPU writes there at the
+ * same time: a compare-and-swap that puts back what it found.
  */
-static int
+static void
 populate_by_touch(struct mmem_pool *pool, size_t off, size_t len)
 {
 	unsigned char expected;
 	size_t i;
 
-	if (fallocate(pool->fd, 0, off, len) < 0)
-		return -ENOMEM;
 	for (i = 0; i < len; i += MMEM_PAGE_SIZE) {
 		expected = 0;
 		atomic_compare_exchange_strong_explicit(
 				(_Atomic unsigned char *)(pool->mem + off + i), &expected, 0,
 				memory_order_relaxed, memory_order_relaxed);
 	}
-	return 0;
 }
 
 int
@@ -54,9 +48,10 @@ mmem_populate(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 
 	if (madvise(pool->mem + off, len, MADV_POPULATE_WRITE) == 0)
 		return 0;
-	if (errno == EINVAL)
-		return populate_by_touch(pool, off, len);
-	return -ENOMEM;
+	if (errno != EINVAL)
+		return -ENOMEM;
+	populate_by_touch(pool, off, len);
+	return 0;
 }
 
 /*
@@ -69,8 +64,8 @@ mmem_clean(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 	size_t off = chunk << MMEM_CHUNK_LOG2;
 	size_t len = nb_chunks << MMEM_CHUNK_LOG2;
 
-	if (pool->hugepages || fallocate(pool->fd,
-			FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len) < 0)
+	/* Memory that is locked is not given back: it refuses. */
+	if (pool->hugepages || madvise(pool->mem + off, len, MADV_REMOVE) < 0)
 		memset(pool->mem + off, 0, len);
 }
 
@@ -102,78 +97,166 @@ ahead_one(struct mmem_pool *pool, bool *incomplete)
 {
 	struct mmem_chunk *chunk = NULL;
 	struct mmem_region *region;
-	uint32_t gained;
-	int rc;
 
 	*incomplete = false;
 	TAILQ_FOREACH(region, &pool->regions, next) {
-		if (region->dead || (region->nb_empty == 0 && region->nb_unfilled == 0))
+		if (region->dead || region->nb_empty == 0)
 			continue;
 		*incomplete = true;
-		if (region->nb_empty == 0)
-			continue;
 		chunk = ahead_next(pool, region);
 		if (chunk != NULL)
 			break;
 	}
-	if (chunk == NULL)
-		return false;
-
-	atomic_fetch_or_explicit(&chunk->state, CHUNK_BUSY, memory_order_relaxed);
-	pthread_mutex_unlock(&pool->lock);
-	rc = mmem_populate(pool, chunk - pool->chunks, 1);
-	pthread_mutex_lock(&pool->lock);
-	if (rc == 0) {
-		gained = CHUNK_POPULATED | (region->pager.fill == NULL ? CHUNK_READY : 0);
-		/* Pairs with the acquire in resolve(). */
-		atomic_fetch_or_explicit(&chunk->state, gained, memory_order_release);
-		region->nb_empty--;
-	}
-	atomic_fetch_and_explicit(&chunk->state, ~CHUNK_BUSY, memory_order_release);
-	pthread_cond_broadcast(&pool->fetched);
 	/* Out of memory: a fault that needs the chunk will say so. */
-	return rc == 0;
+	return chunk != NULL && mmem_pool_populate_chunk(pool, chunk) == 0;
 }
 
 /*
- * What lost page requests wanted: with nobody to answer no worker fetches it. The lock is let
- * go meanwhile; the space is only a name here, for mmem_pool_fetch() to look whether the chunk
- * is still its. False: nothing was fetched. What failed is wanted again if a device still
- * asks for it.
+ * What lost page requests wanted of a chunk: no group waits, so no worker fetches it. What
+ * fails is wanted again if a device still asks for it. The lock may be let go meanwhile.
  */
+static void
+fetch_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
+{
+	uint64_t off = (uint64_t)(chunk - pool->chunks) << MMEM_CHUNK_LOG2;
+	uint64_t end = off + MMEM_CHUNK_SIZE;
+	struct mmem_region *region = chunk->region;
+	_Atomic uint8_t *page;
+
+	if (!mmem_region_paged(region)) {
+		if (!(atomic_load_explicit(&chunk->state, memory_order_relaxed) & CHUNK_BUSY))
+			mmem_pool_populate_chunk(pool, chunk);
+		return;
+	}
+	for (; off < end; off += MMEM_PAGE_SIZE) {
+		page = &pool->pages[off >> MMEM_PAGE_LOG2];
+		if (!(atomic_load_explicit(page, memory_order_relaxed) & PAGE_WANTED))
+			continue;
+		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_WANTED, memory_order_relaxed);
+		if (atomic_load_explicit(page, memory_order_relaxed) & PAGE_ABSENT)
+			mmem_fetch_begin(pool, region, off, rte_rdtsc(), 0);
+	}
+}
+
+/* False: nothing was wanted. */
 static bool
 fetch_wanted(struct mmem_pool *pool)
 {
-	bool fetched = false;
+	struct mmem_chunk *chunk;
+	size_t i;
 
 	/* Pairs with the release in want(): the chunks' marks. */
 	if (!atomic_exchange_explicit(&pool->wanted, false, memory_order_acquire))
 		return false;
-	for (size_t i = 0; i < pool->nb_chunks && !pool->quit; i++) {
-		struct mmem_chunk *chunk = &pool->chunks[i];
-		struct mmem_space *space = atomic_load_explicit(&chunk->space,
-				memory_order_relaxed);
-
+	for (i = 0; i < pool->nb_chunks && !pool->quit; i++) {
+		chunk = &pool->chunks[i];
 		if (!(atomic_load_explicit(&chunk->state, memory_order_relaxed) & CHUNK_WANTED))
 			continue;
-		atomic_fetch_and_explicit(&chunk->state, ~CHUNK_WANTED, memory_order_relaxed);
-		if (space == NULL)
-			continue;
-		pthread_mutex_unlock(&pool->lock);
-		if (mmem_pool_fetch(pool, space, (uint64_t)i << MMEM_CHUNK_LOG2,
-				rte_rdtsc()) == 0)
-			fetched = true;
-		pthread_mutex_lock(&pool->lock);
+		/* Acquire, with the release in want(): the pages' marks. */
+		atomic_fetch_and_explicit(&chunk->state, ~CHUNK_WANTED, memory_order_acquire);
+		if (atomic_load_explicit(&chunk->space, memory_order_relaxed) != NULL)
+			fetch_chunk(pool, chunk);
 	}
-	return fetched;
+	return true;
+}
+
+/*
+ * The control thread sleeps until it is kicked. While devices move on it looks at what they
+ * touched in ever longer steps, since the poll core marks chunks and wakes nothing; behind the
+ * longest it is asleep, and the next mark on the poll core wakes it: one system call at the
+ * first fault in a chunk after a pause, and none once all is populated.
+ *
+ *	poll core			control thread
+ *	mark				asleep = CONTROL_ASLEEP
+ *	full barrier			full barrier
+ *	asleep: exchange, post		marks: none
+ *					wait for the semaphore
+ *
+ * Each exchange that finds it asleep, the thread's own excepted, is followed by a post.
+ */
+enum control_sleep {
+	CONTROL_AWAKE,
+	CONTROL_LOOKS,		/* soon, by itself */
+	CONTROL_ASLEEP,
+	CONTROL_RESTS,		/* asleep, and all is populated: no touch need wake it */
+};
+
+void
+mmem_control_kick(struct mmem_pool *pool)
+{
+	/* Pairs with the fence in control_sleep(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&pool->asleep, memory_order_relaxed) != CONTROL_AWAKE &&
+			atomic_exchange_explicit(&pool->asleep, CONTROL_AWAKE,
+			memory_order_relaxed) != CONTROL_AWAKE)
+		sem_post(&pool->kick);
+}
+
+void
+mmem_control_hint(struct mmem_pool *pool, bool touched)
+{
+	uint32_t how;
+
+	/* Pairs with the fence in control_sleep(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	how = atomic_load_explicit(&pool->asleep, memory_order_relaxed);
+	if (how == CONTROL_ASLEEP || (how == CONTROL_RESTS && !touched))
+		mmem_control_kick(pool);
+}
+
+/* A chunk was touched behind which some are to be populated. */
+static bool
+ahead_wanted(struct mmem_pool *pool)
+{
+	struct mmem_region *region;
+
+	TAILQ_FOREACH(region, &pool->regions, next)
+		if (!region->dead && region->nb_empty != 0 && ahead_next(pool, region) != NULL)
+			return true;
+	return false;
+}
+
+/*
+ * Until kicked, or until a time (mmem_now_ns(), 0: none). The lock is held, and let go
+ * meanwhile. True: kicked.
+ */
+static bool
+control_sleep(struct mmem_pool *pool, enum control_sleep how, uint64_t until)
+{
+	struct timespec ts = mmem_timespec(until);
+	bool kicked = false;
+	int rc;
+
+	atomic_store_explicit(&pool->asleep, how, memory_order_relaxed);
+	/* Pairs with the fences in mmem_control_kick() and mmem_control_hint(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!atomic_load_explicit(&pool->wanted, memory_order_relaxed) &&
+			(how != CONTROL_ASLEEP || !ahead_wanted(pool))) {
+		pthread_mutex_unlock(&pool->lock);
+		do
+			rc = until != 0 ? sem_clockwait(&pool->kick, CLOCK_MONOTONIC, &ts) :
+					sem_wait(&pool->kick);
+		while (rc < 0 && errno == EINTR);
+		pthread_mutex_lock(&pool->lock);
+		kicked = rc == 0;
+	}
+	if (!kicked && atomic_exchange_explicit(&pool->asleep, CONTROL_AWAKE,
+			memory_order_relaxed) == CONTROL_AWAKE) {
+		/* Kicked all the same: take the post. */
+		while (sem_wait(&pool->kick) < 0)
+			;
+		kicked = true;
+	}
+	return kicked;
 }
 
 static void *
-ahead_main(void *arg)
+control_main(void *arg)
 {
 	struct mmem_pool *pool = arg;
 	unsigned int look_ms = LOOK_MIN_MS;
-	struct timespec until;
+	uint64_t deadline, until;
+	enum control_sleep how;
 	bool incomplete;
 
 	pthread_mutex_lock(&pool->lock);
@@ -182,19 +265,16 @@ ahead_main(void *arg)
 			look_ms = LOOK_MIN_MS;
 			continue;
 		}
-		if (!incomplete) {
-			pthread_cond_wait(&pool->kick, &pool->lock);
-			look_ms = LOOK_MIN_MS;
-			continue;
+		deadline = until = mmem_fetch_expire(pool);
+		how = incomplete ? CONTROL_ASLEEP : CONTROL_RESTS;
+		/* Wanted and not done: memory is lacking, and may be there later. */
+		if (incomplete && (look_ms < LOOK_MAX_MS || ahead_wanted(pool))) {
+			how = CONTROL_LOOKS;
+			until = mmem_now_ns() + look_ms * UINT64_C(1000000);
+			if (deadline != 0)
+				until = RTE_MIN(until, deadline);
 		}
-		/* The poll core marks chunks and wakes nobody. */
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += look_ms * 1000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
-		}
-		if (pthread_cond_timedwait(&pool->kick, &pool->lock, &until) == 0)
+		if (control_sleep(pool, how, until))
 			look_ms = LOOK_MIN_MS;
 		else
 			look_ms = RTE_MIN(look_ms * 2, (unsigned int)LOOK_MAX_MS);
@@ -204,17 +284,24 @@ ahead_main(void *arg)
 }
 
 int
-mmem_ahead_start(struct mmem_pool *pool)
+mmem_control_start(struct mmem_pool *pool)
 {
-	return iopf_thread_create(&pool->thread, "mmem-ahead", ahead_main, pool);
+	int rc;
+
+	sem_init(&pool->kick, 0, 0);
+	rc = iopf_thread_create(&pool->thread, "mmem-ahead", control_main, pool);
+	if (rc < 0)
+		sem_destroy(&pool->kick);
+	return rc;
 }
 
 void
-mmem_ahead_stop(struct mmem_pool *pool)
+mmem_control_stop(struct mmem_pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
 	pool->quit = true;
-	pthread_cond_signal(&pool->kick);
+	mmem_control_kick(pool);
 	pthread_mutex_unlock(&pool->lock);
 	pthread_join(pool->thread, NULL);
+	sem_destroy(&pool->kick);
 }

@@ -40,11 +40,11 @@ publish(struct mmem_region *region)
 
 	pthread_mutex_lock(&pool->lock);
 	TAILQ_INSERT_TAIL(&pool->regions, region, next);
-	for (i = 0; i < region->nb_chunks; i++)	/* Pairs with the acquire in resolve(). */
+	for (i = 0; i < region->nb_chunks; i++)	/* Pairs with the acquire in look(). */
 		atomic_store_explicit(&space->chunks[region->first + i].space, space,
 				memory_order_release);
-	if (region->nb_empty || region->nb_unfilled)
-		pthread_cond_signal(&pool->kick);
+	if (region->nb_empty)
+		mmem_control_kick(pool);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -53,7 +53,8 @@ set_pages(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space;
 	size_t first = region_off(region) >> MMEM_PAGE_LOG2;
-	uint8_t rights = page_rights(region->flags) | PAGE_USED;
+	uint8_t rights = page_rights(region->flags) | PAGE_USED |
+		(mmem_region_paged(region) ? PAGE_ABSENT : 0);
 	struct mmem_chunk *chunk;
 	uint8_t page;
 	size_t i;
@@ -66,6 +67,8 @@ set_pages(struct mmem_region *region)
 		atomic_store_explicit(&space->pages[first + i], page, memory_order_relaxed);
 	}
 }
+
+static void reap(struct mmem_space *space);
 
 static int
 region_make(struct mmem_region *region)
@@ -100,6 +103,11 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 		rte_errno = EINVAL;
 		return NULL;
 	}
+	rc = mmem_may_wait();
+	if (rc < 0) {
+		rte_errno = -rc;
+		return NULL;
+	}
 	if (size > space->size) {
 		rte_errno = ENOMEM;
 		return NULL;
@@ -116,21 +124,23 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	if (pager) {
 		/* Whatever it leaves unwritten must not show what was there before. */
 		region->flags &= ~MMEM_ZERO_INLINE;
-		region->pager = *pager;
-		region->nb_unfilled = region->nb_chunks;
+		rc = mmem_pager_init(region, pager);
 	}
-	rc = region_make(region);
+	if (rc == 0)
+		rc = region_make(region);
 	if (rc < 0) {
 		MMEM_LOG(ERR, "space %s: no region of %zu bytes in pool %s of %zu MiB: %s",
 				space->name, size, space->pool->name, space->size >> 20,
 				rte_strerror(-rc));
+		mmem_pager_fini(region);
 		free(region);
 		rte_errno = -rc;
 		return NULL;
 	}
-	/* From here on it may be freed by whoever guesses its address. */
+	/* From here on it may be freed by a caller that guesses its address. */
 	ptr = space->mem + region_off(region);
 	publish(region);
+	reap(space);
 	return ptr;
 }
 
@@ -144,7 +154,7 @@ void *
 mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags,
 		const struct mmem_pager *pager)
 {
-	if (pager == NULL || pager->fill == NULL) {
+	if (pager == NULL) {
 		rte_errno = EINVAL;
 		return NULL;
 	}
@@ -159,7 +169,9 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
 	void *ptr;
 	int rc;
 
-	rc = mmem_pager_file(path, offset, size, &pager);
+	rc = space == NULL ? -EINVAL : mmem_may_wait();
+	if (rc == 0)
+		rc = mmem_pager_file(path, offset, size, &pager);
 	if (rc < 0) {
 		rte_errno = -rc;
 		return NULL;
@@ -170,9 +182,12 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
 	return ptr;
 }
 
-/* A live region with this range inside, or NULL. Under space->lock, so that it stays. */
+/*
+ * The region with this range inside, or NULL; one that is being freed is none. Under space->lock,
+ * so that it stays.
+ */
 static struct mmem_region *
-region_find(struct mmem_space *space, const void *ptr, size_t len)
+region_find(struct mmem_space *space, const void *ptr, size_t len, bool dead)
 {
 	uint64_t off = (uintptr_t)ptr - (uintptr_t)space->mem;
 	struct mmem_region *region;
@@ -181,11 +196,14 @@ region_find(struct mmem_space *space, const void *ptr, size_t len)
 		return NULL;
 	pthread_mutex_lock(&space->pool->lock);
 	region = space->chunks[off >> MMEM_CHUNK_LOG2].region;
-	if (region != NULL && (region->space != space || region->dead))
+	if (region != NULL && (region->space != space || region->dead != dead || region->freeing))
+		region = NULL;
+	/* One that is not published yet is not in use. */
+	if (region != NULL && !dead && atomic_load_explicit(&space->chunks[region->first].space,
+			memory_order_relaxed) != space)
 		region = NULL;
 	pthread_mutex_unlock(&space->pool->lock);
-	if (region == NULL || atomic_load_explicit(&space->chunks[region->first].space,
-			memory_order_relaxed) != space)
+	if (region == NULL)
 		return NULL;
 	off -= region_off(region);
 	if (off >= region->size || len > region->size - off)
@@ -198,7 +216,7 @@ range_find(struct mmem_space *space, const void *ptr, size_t len)
 {
 	if (len == 0 || (((uintptr_t)ptr | len) & (MMEM_PAGE_SIZE - 1)))
 		return NULL;
-	return region_find(space, ptr, len);
+	return region_find(space, ptr, len, false);
 }
 
 /* log2 of the entries of a level; 0 for any. */
@@ -221,7 +239,8 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 		inv = &all;
 		n = 1;
 	}
-	if (n == 0)
+	/* A space without a domain is attached nowhere. */
+	if (n == 0 || space->domain == NULL)
 		return 0;
 	rc = iopf_invalidate(space->domain, inv, n, NULL);
 	if (rc < 0) {
@@ -268,52 +287,171 @@ take_away(struct mmem_space *space, uint64_t va, size_t len)
 	return rc < 0 ? rc : rc_inv;
 }
 
-int
-mmem_free(struct mmem_space *space, void *ptr)
+/* The region is nobody's any more: its memory goes back. Outside of all locks. */
+static void
+region_release(struct mmem_region *region)
 {
-	struct mmem_pager pager;
-	struct mmem_region *region;
-	uint64_t va;
-	int rc, rc_quiesce;
+	struct mmem_space *space = region->space, *outer = mmem_self.releasing;
 
-	if (space == NULL)
-		return mmem_ret(-EINVAL);
-	pthread_mutex_lock(&space->lock);
-	region = region_find(space, ptr, 0);
-	if (region == NULL || ptr != space->mem + region_off(region)) {
-		pthread_mutex_unlock(&space->lock);
-		return mmem_ret(-EINVAL);
+	mmem_pool_give(space->pool, region);
+	if (region->pager.release) {
+		mmem_self.releasing = space;
+		region->pager.release(region->pager.ctx);
+		mmem_self.releasing = outer;
 	}
-	va = (uintptr_t)ptr;
-	mmem_pool_hide(space->pool, region);
-	rc = take_away(space, va, region->size);
-	/*
-	 * A handler that found the region before it was hidden has returned then, and met
-	 * closed entries if it was late: only now they can be opened.
-	 */
-	rc_quiesce = iopf_quiesce();
+	mmem_pager_fini(region);
+	free(region);
+}
+
+/* Off the list, after which no other thread finds it. Under space->lock. */
+static void
+region_unlist(struct mmem_region *region)
+{
+	struct mmem_space *space = region->space;
+
+	pthread_mutex_lock(&space->pool->lock);
+	TAILQ_REMOVE(&space->pool->regions, region, next);
+	pthread_mutex_unlock(&space->pool->lock);
+	if (region->kept) {
+		space->nb_dying--;
+		mmem_count(space, MMEM_STAT_KEPT, -(uint64_t)region->nb_chunks);
+	}
+}
+
+/*
+ * One more try to end a region that this thread alone is at (freeing). Under space->lock, which
+ * is let go while a pager is waited for. 0: it is off the list.
+ */
+static int
+region_end(struct mmem_region *region, unsigned int wait_ms)
+{
+	struct mmem_space *space = region->space;
+	uint64_t va = mmem_va(space, region_off(region));
+	int rc = 0;
+
+	if (!region->dead)
+		mmem_pool_hide(space->pool, region);
+	/* Without a domain there is nothing to take it from. */
+	if (space->domain == NULL)
+		region->taken_away = true;
+	if (!region->taken_away)
+		rc = take_away(space, va, region->size);
 	if (rc == 0)
-		rc = rc_quiesce;
-	mmem_pool_settle(space->pool, region);
-	pager = region->pager;
-	region->pager.release = NULL;
+		region->taken_away = true;
+	pthread_mutex_unlock(&space->lock);
+	/*
+	 * A handler that found the region before it was hidden has returned then, and met closed
+	 * entries if it was late: only now they can be opened.
+	 */
+	iopf_quiesce();
+	if (rc == 0)
+		rc = mmem_pool_settle(space->pool, region, wait_ms);
+	pthread_mutex_lock(&space->lock);
 	if (rc == 0)
 		rc = pgt_open(space->pgt, va, region->size);
 	if (rc == 0) {
-		pthread_mutex_lock(&space->pool->lock);
-		TAILQ_REMOVE(&space->pool->regions, region, next);
-		pthread_mutex_unlock(&space->pool->lock);
-		mmem_pool_give(space->pool, region);
-		free(region);
-	} else {
-		mmem_count(space, MMEM_STAT_KEPT, region->nb_chunks);
-		MMEM_LOG(ERR, "space %s: region %p is kept until the space is destroyed",
-				space->name, ptr);
+		region_unlist(region);
+		return 0;
 	}
+	if (!region->kept) {
+		region->kept = true;
+		space->nb_dying++;
+		mmem_count(space, MMEM_STAT_KEPT, region->nb_chunks);
+	}
+	region->freeing = false;
+	return rc;
+}
+
+/* A region that could not be freed, and that no thread is at. Under space->lock. */
+static struct mmem_region *
+dying_find(struct mmem_space *space)
+{
+	struct mmem_region *region;
+
+	if (space->nb_dying == 0)
+		return NULL;
+	pthread_mutex_lock(&space->pool->lock);
+	TAILQ_FOREACH(region, &space->pool->regions, next) {
+		if (region->space == space && region->kept && !region->freeing &&
+				region->nb_open == 0 && region->nb_threads == 0)
+			break;
+	}
+	pthread_mutex_unlock(&space->pool->lock);
+	return region;
+}
+
+/*
+ * Free what could not be freed before. Not while an invalidation is missing: it is for a call
+ * that invalidates to find out whether that works again.
+ */
+static void
+reap(struct mmem_space *space)
+{
+	struct mmem_region *region;
+	int rc;
+
+	do {
+		rc = -ENOENT;
+		pthread_mutex_lock(&space->lock);
+		region = atomic_load_explicit(&space->inv_missing, memory_order_relaxed) ? NULL :
+				dying_find(space);
+		if (region != NULL) {
+			region->freeing = true;
+			rc = region_end(region, 0);
+		}
+		mmem_space_unlock(space);
+		if (rc == 0)
+			region_release(region);
+	} while (rc == 0);
+}
+
+void
+mmem_space_unlock(struct mmem_space *space)
+{
+	struct mmem_pool *pool = space->pool;
+
 	pthread_mutex_unlock(&space->lock);
-	if (pager.release)
-		pager.release(pager.ctx);
-	return mmem_ret(rc);
+	/* After the unlock: a group that comes on the list now finds the lock free. */
+	pthread_mutex_lock(&pool->lock);
+	mmem_groups_defer(&space->blocked);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+int
+mmem_free(struct mmem_space *space, void *ptr)
+{
+	struct mmem_region *region;
+	int rc;
+
+	if (space == NULL)
+		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc < 0)
+		return mmem_ret(rc);
+	pthread_mutex_lock(&space->lock);
+	region = region_find(space, ptr, 0, false);
+	if (region == NULL)
+		region = region_find(space, ptr, 0, true);
+	if (region == NULL || ptr != space->mem + region_off(region))
+		rc = -EINVAL;
+	else if (mmem_self.paging == region)
+		rc = -EDEADLK;
+	if (rc < 0) {
+		mmem_space_unlock(space);
+		return mmem_ret(rc);
+	}
+	region->freeing = true;
+	rc = region_end(region, space->wait_ms);
+	mmem_space_unlock(space);
+	if (rc < 0) {
+		MMEM_LOG(ERR, "space %s: region %p is kept: %s; free it again", space->name, ptr,
+				rc == -ETIMEDOUT && region->taken_away ? "its pager has not returned" :
+				rte_strerror(-rc));
+		return mmem_ret(rc);
+	}
+	region_release(region);
+	reap(space);
+	return 0;
 }
 
 int
@@ -323,6 +461,9 @@ mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 
 	if (space == NULL)
 		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc < 0)
+		return mmem_ret(rc);
 	pthread_mutex_lock(&space->lock);
 	if (range_find(space, ptr, len) == NULL) {
 		rc = -EINVAL;
@@ -333,7 +474,9 @@ mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 		if (rc == 0)
 			rc = rc_open;
 	}
-	pthread_mutex_unlock(&space->lock);
+	mmem_space_unlock(space);
+	if (rc == 0)
+		reap(space);
 	return mmem_ret(rc);
 }
 
@@ -345,10 +488,10 @@ set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rights)
 	uint8_t old;
 
 	for (; page < end; page++) {
-		/* PAGE_DIRTY may be cleared by a handler at the same time. */
+		/* The other bits may be changed at the same time, by a handler or a fetch. */
 		old = atomic_load_explicit(page, memory_order_relaxed);
 		while (!atomic_compare_exchange_weak_explicit(page, &old,
-				(old & (PAGE_USED | PAGE_DIRTY)) | rights,
+				(old & ~(MMEM_RIGHTS | MMEM_TRACK_WRITES)) | rights,
 				memory_order_relaxed, memory_order_relaxed))
 			;
 	}
@@ -386,6 +529,9 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 
 	if (space == NULL || (flags & ~(MMEM_RIGHTS | MMEM_TRACK_WRITES)))
 		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc < 0)
+		return mmem_ret(rc);
 	pthread_mutex_lock(&space->lock);
 	if (range_find(space, ptr, len) == NULL) {
 		rc = -EINVAL;
@@ -396,7 +542,9 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 		if (rc == 0)
 			rc = apply_rights(space, (uintptr_t)ptr, len, rights);
 	}
-	pthread_mutex_unlock(&space->lock);
+	mmem_space_unlock(space);
+	if (rc == 0)
+		reap(space);
 	return mmem_ret(rc);
 }
 
@@ -427,70 +575,113 @@ prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 	return rc;
 }
 
+/* Begin the fetches of a range, in which some may be under way or done. */
+static int
+fetch_ahead(struct mmem_space *space, struct mmem_region *region, uint64_t off, uint64_t end,
+		uint64_t began)
+{
+	int rc = 0;
+
+	if (!mmem_region_paged(region))
+		return 0;
+	pthread_mutex_lock(&space->pool->lock);
+	for (; off < end && (rc == 0 || rc == -EINPROGRESS); off = mmem_fetch_end(region, off)) {
+		rc = 0;
+		if (atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
+				memory_order_relaxed) & PAGE_ABSENT)
+			rc = mmem_fetch_begin(space->pool, region, off, began, 0);
+	}
+	pthread_mutex_unlock(&space->pool->lock);
+	return rc == -EINPROGRESS ? 0 : rc;
+}
+
+/* Its page's memory and bytes are there. */
+static bool
+is_there(const struct mmem_space *space, uint64_t off)
+{
+	/* Pair with the releases in pages_present() and mmem_pool_populate_chunk(). */
+	return !(atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
+			memory_order_acquire) & PAGE_ABSENT) &&
+		(atomic_load_explicit(&space->chunks[off >> MMEM_CHUNK_LOG2].state,
+			memory_order_acquire) & CHUNK_POPULATED);
+}
+
 int
 mmem_prefetch(struct mmem_space *space, void *ptr, size_t len)
 {
 	uint64_t began = rte_rdtsc();
-	uint64_t off, end, next;
-	uint32_t state;
-	int rc = 0;
+	struct mmem_region *region;
+	uint64_t off, end, next, ahead = 0;
+	int rc;
 
 	if (space == NULL)
 		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc < 0)
+		return mmem_ret(rc);
 	off = (uintptr_t)ptr - (uintptr_t)space->mem;
 	end = off + len;
 	pthread_mutex_lock(&space->lock);
 	do {
 		/* Each time: without the lock it may have been freed, and made anew. */
-		if (range_find(space, ptr, len) == NULL) {
+		region = range_find(space, ptr, len);
+		if (region == NULL) {
 			rc = -EINVAL;
 			break;
 		}
-		/* Pairs with the release of who fetched the chunk. */
-		state = atomic_load_explicit(&space->chunks[off >> MMEM_CHUNK_LOG2].state,
-				memory_order_acquire);
-		if (state & CHUNK_READY) {
-			next = RTE_MIN(end, (off | (MMEM_CHUNK_SIZE - 1)) + 1);
+		if (mmem_self.paging != NULL) {
+			rc = fetch_ahead(space, region, off, end, began);
+			break;
+		}
+		next = RTE_MIN(end, (off | (MMEM_CHUNK_SIZE - 1)) + 1);
+		if (ahead < next) {
+			rc = fetch_ahead(space, region, off, next, began);
+			ahead = next;
+			continue;
+		}
+		if (mmem_region_paged(region))
+			next = RTE_MIN(next, mmem_fetch_end(region, off));
+		if (is_there(space, off)) {
 			rc = prefetch_pages(space, off, next);
 			off = next;
 			continue;
 		}
-		pthread_mutex_unlock(&space->lock);
-		rc = mmem_pool_fetch(space->pool, space, off, began);
+		mmem_space_unlock(space);
+		rc = mmem_pool_bring(space->pool, space, off, began, 0);
 		pthread_mutex_lock(&space->lock);
 	} while (rc == 0 && off < end);
-	pthread_mutex_unlock(&space->lock);
+	mmem_space_unlock(space);
 	return mmem_ret(rc);
 }
 
-/* The next region of a space that nobody knows any more, taken off the list. */
-static struct mmem_region *
-region_pop(struct mmem_space *space)
-{
-	struct mmem_region *region;
-
-	pthread_mutex_lock(&space->pool->lock);
-	TAILQ_FOREACH(region, &space->pool->regions, next) {
-		if (region->space == space)
-			break;
-	}
-	if (region != NULL)
-		TAILQ_REMOVE(&space->pool->regions, region, next);
-	pthread_mutex_unlock(&space->pool->lock);
-	return region;
-}
-
-void
+int
 mmem_regions_drop(struct mmem_space *space)
 {
+	struct mmem_pool *pool = space->pool;
 	struct mmem_region *region;
+	int rc;
 
-	while ((region = region_pop(space)) != NULL) {
-		mmem_pool_hide(space->pool, region);
-		mmem_pool_settle(space->pool, region);
-		mmem_pool_give(space->pool, region);
-		if (region->pager.release)
-			region->pager.release(region->pager.ctx);
-		free(region);
+	pthread_mutex_lock(&space->lock);
+	for (;;) {
+		pthread_mutex_lock(&pool->lock);
+		TAILQ_FOREACH(region, &pool->regions, next) {
+			if (region->space == space)
+				break;
+		}
+		pthread_mutex_unlock(&pool->lock);
+		if (region == NULL)
+			break;
+		region->freeing = true;
+		rc = region_end(region, space->wait_ms);
+		pthread_mutex_unlock(&space->lock);
+		if (rc < 0) {
+			MMEM_LOG(ERR, "space %s: the pager of region %p has not returned: destroy the "
+					"space again", space->name, pool->mem + region_off(region));
+			return rc;
+		}
+		region_release(region);
+		pthread_mutex_lock(&space->lock);
 	}
+	pthread_mutex_unlock(&space->lock);
+	return 0;
 }

@@ -9,6 +9,8 @@
 
 #include "mmem_internal.h"
 
+#define DEFAULT_WAIT_MS 5000
+
 static const char * const stat_names[] = {
 	[MMEM_STAT_MAPPED] = "mapped",
 	[MMEM_STAT_PREFETCHED] = "prefetched",
@@ -22,6 +24,7 @@ static const char * const stat_names[] = {
 	[MMEM_STAT_FORBIDDEN] = "forbidden",
 	[MMEM_STAT_FAILED] = "failed",
 	[MMEM_STAT_KEPT] = "kept",
+	[MMEM_STAT_EXPIRED] = "expired",
 };
 _Static_assert(RTE_DIM(stat_names) == MMEM_NB_STATS, "a name for each counter");
 
@@ -91,11 +94,9 @@ domain_create(struct mmem_space *space, struct iopf_worker *worker, unsigned int
 	};
 
 	if (worker == NULL) {
-		space->own_worker = iopf_worker_create(&(struct iopf_worker_conf){
-				.name = space->name });
-		if (space->own_worker == NULL)
+		conf.worker = mmem_pool_worker(space->pool);
+		if (conf.worker == NULL)
 			return -rte_errno;
-		conf.worker = space->own_worker;
 	}
 	space->domain = iopf_domain_create(&conf);
 	return space->domain ? 0 : -rte_errno;
@@ -117,6 +118,11 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	unsigned int va_bits;
 	int rc;
 
+	rc = mmem_may_wait();
+	if (rc < 0) {
+		rte_errno = -rc;
+		return NULL;
+	}
 	if (conf == NULL || conf->pool == NULL) {
 		MMEM_LOG(ERR, "space: needs a pool");
 		rte_errno = EINVAL;
@@ -135,6 +141,7 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	space->pool = pool;
 	space->report = conf->report;
 	space->ctx = conf->ctx;
+	space->wait_ms = conf->wait_ms ? conf->wait_ms : DEFAULT_WAIT_MS;
 	snprintf(space->name, sizeof(space->name), "%s", conf->name ? conf->name : "space");
 
 	rc = table_create(space, &va_bits);
@@ -149,8 +156,6 @@ mmem_space_create(const struct mmem_space_conf *conf)
 
 fail:
 	MMEM_LOG(ERR, "space %s: %s", space->name, rte_strerror(-rc));
-	if (space->own_worker)
-		iopf_worker_destroy(space->own_worker);
 	pgt_destroy(space->pgt);
 	free(space);
 	rte_errno = -rc;
@@ -165,14 +170,21 @@ mmem_space_destroy(struct mmem_space *space)
 
 	if (space == NULL)
 		return mmem_ret(-EINVAL);
-	rc = iopf_domain_destroy(space->domain);
+	rc = mmem_may_wait();
+	if (rc == 0 && (mmem_self.releasing == space ||
+			(mmem_self.paging != NULL && mmem_self.paging->space == space)))
+		rc = -EDEADLK;
+	if (rc == 0 && space->domain != NULL)
+		rc = iopf_domain_destroy(space->domain);
 	if (rc < 0)
 		return mmem_ret(rc);
 	/* No device and no handler knows it any more. */
+	space->domain = NULL;
+	rc = mmem_regions_drop(space);
+	if (rc < 0)
+		return mmem_ret(rc);
 	pool = space->pool;
-	mmem_regions_drop(space);
-	if (space->own_worker)
-		iopf_worker_destroy(space->own_worker);
+	free(space->blocked.ids);
 	pgt_destroy(space->pgt);
 	pthread_mutex_destroy(&space->lock);
 	free(space);
@@ -189,8 +201,10 @@ mmem_space_domain(struct mmem_space *space)
 int
 mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 {
-	if (space == NULL || dev == NULL)
+	if (space == NULL || dev == NULL || space->domain == NULL)
 		return mmem_ret(-EINVAL);
+	if (mmem_may_wait() < 0)
+		return mmem_ret(-EDEADLK);
 	if (iopf_dev_iommu(dev) != space->pool->iommu) {
 		MMEM_LOG(ERR, "space %s: device %s is behind %s, the pool's memory behind %s",
 				space->name, iopf_dev_name(dev),
@@ -204,7 +218,9 @@ mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 int
 mmem_detach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 {
-	if (space == NULL || dev == NULL)
+	if (space == NULL || dev == NULL || space->domain == NULL)
 		return mmem_ret(-EINVAL);
+	if (mmem_may_wait() < 0)
+		return mmem_ret(-EDEADLK);
 	return mmem_ret(iopf_domain_detach(space->domain, dev, pasid));
 }

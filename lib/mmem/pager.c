@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Bytes from pagers.
+ *
+ *	begin --> region's queue --> thread: populate, fill or start --> done
+ *	                                                  '--> mmem_fetch_done()
+ *
+ * A fetch is of one block: pager.fetch_size bytes. What waits for it is a list of groups,
+ * which are deferred again when it ends, and threads that wait for pool->changed. A pager's
+ * callbacks run on threads of the pool's, outside all locks. A region has at most
+ * pager.nb_threads of them, so that a pager that does not return keeps these and no others;
+ * they are made when a region is ready and no thread is idle, and end when idle for long.
+ */
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include <rte_cycles.h>
+
+#include <iopf_support.h>
+
+#include "mmem_internal.h"
+
+/* An idle thread ends after this. */
+#define LINGER_NS	UINT64_C(2000000000)
+/* A failing pager is logged at most so often. */
+#define SAY_S		1
+
+enum fetch_state {
+	FETCH_QUEUED,
+	FETCH_OPEN,		/* begun: the pager's */
+	FETCH_FAILED,		/* kept, for accesses that began before it did */
+};
+
+struct mmem_fetch {
+	TAILQ_ENTRY(mmem_fetch) next;	/* in the region's queue */
+	TAILQ_ENTRY(mmem_fetch) next_timed;
+	struct mmem_region *region;
+	size_t block;
+	enum fetch_state state;
+	int error;			/* why accesses are refused, or 0: they wait */
+	uint64_t failed_at;		/* rte_rdtsc() */
+	uint64_t deadline;		/* mmem_now_ns(), or 0 */
+	struct mmem_groups groups;
+};
+
+_Thread_local struct mmem_thread mmem_self;
+
+uint64_t
+mmem_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+struct timespec
+mmem_timespec(uint64_t ns)
+{
+	return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+}
+
+/*
+ * Groups that wait
+ */
+
+int
+mmem_groups_add(struct mmem_groups *groups, uint64_t id)
+{
+	unsigned int max = groups->max ? groups->max * 2 : 8;
+	uint64_t *ids;
+
+	if (groups->nb == groups->max) {
+		ids = realloc(groups->ids, max * sizeof(*ids));
+		if (ids == NULL)
+			return -ENOMEM;
+		groups->ids = ids;
+		groups->max = max;
+	}
+	groups->ids[groups->nb++] = id;
+	return 0;
+}
+
+void
+mmem_groups_defer(struct mmem_groups *groups)
+{
+	unsigned int i;
+
+	for (i = 0; i < groups->nb; i++)	/* -ESTALE: a detach or a deadline was first */
+		if (iopf_group_defer(groups->ids[i]) == -ENOSPC)
+			iopf_group_respond(groups->ids[i], IOPF_INVALID);
+	free(groups->ids);
+	*groups = (struct mmem_groups){ 0 };
+}
+
+/*
+ * Regions
+ */
+
+int
+mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager)
+{
+	size_t size = pager->fetch_size ? pager->fetch_size : MMEM_CHUNK_SIZE;
+
+	if ((pager->fill != NULL) == (pager->start != NULL) || (size & (size - 1)) ||
+			size < MMEM_PAGE_SIZE || size > MMEM_CHUNK_SIZE) {
+		MMEM_LOG(ERR, "pager: needs fill or start, and a fetch_size that is a power of two "
+				"from 4 KiB to 2 MiB");
+		return -EINVAL;
+	}
+	region->pager = *pager;
+	region->pager.fetch_size = size;
+	region->pager.nb_threads = pager->nb_threads ? pager->nb_threads : 1;
+	TAILQ_INIT(&region->queue);
+	region->fetches = calloc((region->size + size - 1) / size, sizeof(*region->fetches));
+	return region->fetches ? 0 : -ENOMEM;
+}
+
+void
+mmem_pager_fini(struct mmem_region *region)
+{
+	size_t i;
+
+	if (region->fetches == NULL)
+		return;
+	for (i = 0; i < (region->size + region->pager.fetch_size - 1) / region->pager.fetch_size;
+			i++)
+		free(region->fetches[i]);
+	free(region->fetches);
+	region->fetches = NULL;
+}
+
+static uint64_t
+region_off(const struct mmem_region *region)
+{
+	return (uint64_t)region->first << MMEM_CHUNK_LOG2;
+}
+
+uint64_t
+mmem_fetch_end(const struct mmem_region *region, uint64_t off)
+{
+	return (off | (region->pager.fetch_size - 1)) + 1;
+}
+
+/* The bytes of a block are there: what finds a page's bit clear finds them. */
+static void
+pages_present(struct mmem_pool *pool, uint64_t off, size_t len)
+{
+	_Atomic uint8_t *page = &pool->pages[off >> MMEM_PAGE_LOG2];
+	_Atomic uint8_t *end = page + (len >> MMEM_PAGE_LOG2);
+
+	for (; page < end; page++)	/* Pairs with the acquire in look(). */
+		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_ABSENT, memory_order_release);
+}
+
+/*
+ * Threads
+ */
+
+static void
+region_unready(struct mmem_pool *pool, struct mmem_region *region)
+{
+	if (region->ready)
+		TAILQ_REMOVE(&pool->ready, region, next_ready);
+	region->ready = false;
+}
+
+/* On the list of those that may begin a fetch, or off it. */
+static void
+region_ready(struct mmem_pool *pool, struct mmem_region *region)
+{
+	bool ready = !TAILQ_EMPTY(&region->queue) && region->nb_threads < region->pager.nb_threads;
+
+	if (ready && !region->ready)
+		TAILQ_INSERT_TAIL(&pool->ready, region, next_ready);
+	if (ready)
+		region->ready = true;
+	else
+		region_unready(pool, region);
+}
+
+static void
+say_failed(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
+{
+	uint64_t now = rte_rdtsc();
+
+	if (region->said_at != 0 && now - region->said_at < SAY_S * rte_get_tsc_hz()) {
+		region->nb_unsaid++;
+		return;
+	}
+	MMEM_LOG(ERR, "space %s: pager failed at offset 0x%" PRIx64 " of region %p: %s (and %u times "
+			"since this was last said)", region->space->name, off - region_off(region),
+			pool->mem + region_off(region), rte_strerror(-error), region->nb_unsaid);
+	region->said_at = now;
+	region->nb_unsaid = 0;
+}
+
+static void
+fetch_offsets(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
+{
+	const struct mmem_region *region = fetch->region;
+	uint64_t in_region = fetch->block * region->pager.fetch_size;
+
+	*off = region_off(region) + in_region;
+	*len = RTE_MIN(region->size - in_region, region->pager.fetch_size);
+}
+
+/* Refused from now on; those that wait find that when they are deferred again. */
+static void
+fetch_refuse(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+{
+	fetch->error = error;
+	if (fetch->deadline != 0)
+		TAILQ_REMOVE(&pool->timed, fetch, next_timed);
+	fetch->deadline = 0;
+	mmem_groups_defer(&fetch->groups);
+	pthread_cond_broadcast(&pool->changed);
+}
+
+static void
+fetch_fail(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+{
+	fetch->state = FETCH_FAILED;
+	fetch->failed_at = rte_rdtsc();
+	fetch_refuse(pool, fetch, error);
+}
+
+/* One that was begun has ended. */
+static void
+fetch_close(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+{
+	struct mmem_region *region = fetch->region;
+	uint64_t off;
+	size_t len;
+
+	fetch_offsets(fetch, &off, &len);
+	region->nb_open--;
+	if (fetch->error != 0)
+		region->nb_overdue--;
+	if (error != 0) {
+		fetch_fail(pool, fetch, error);
+		return;
+	}
+	pages_present(pool, off, len);
+	mmem_count(region->space, MMEM_STAT_FILLED, len >> MMEM_PAGE_LOG2);
+	region->fetches[fetch->block] = NULL;
+	fetch_refuse(pool, fetch, 0);
+	free(fetch);
+}
+
+/* What its pager says of it. */
+static void
+fetch_done(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc)
+{
+	uint64_t off;
+	size_t len;
+
+	if (rc != 0) {
+		fetch_offsets(fetch, &off, &len);
+		say_failed(pool, fetch->region, off, rc);
+	}
+	fetch_close(pool, fetch, rc != 0 ? -EIO : 0);
+}
+
+static int fetcher_get(struct mmem_pool *pool);
+
+/* The first of a region's queue, with the lock let go meanwhile. */
+static void
+fetch_run(struct mmem_pool *pool, struct mmem_region *region)
+{
+	struct mmem_fetch *fetch = TAILQ_FIRST(&region->queue);
+	const struct mmem_pager *pager = &region->pager;
+	uint64_t off;
+	size_t len;
+	int rc;
+
+	TAILQ_REMOVE(&region->queue, fetch, next);
+	fetch->state = FETCH_OPEN;
+	region->nb_open++;
+	region->nb_threads++;
+	region_ready(pool, region);
+	if (region->ready)	/* Without another thread this one comes back for it. */
+		fetcher_get(pool);
+	fetch_offsets(fetch, &off, &len);
+	rc = mmem_pool_populate_chunk(pool, &pool->chunks[off >> MMEM_CHUNK_LOG2]);
+	if (rc < 0) {
+		fetch_close(pool, fetch, rc);
+	} else {
+		pthread_mutex_unlock(&pool->lock);
+		mmem_self.paging = region;
+		if (pager->fill != NULL)
+			rc = pager->fill(pager->ctx, off - region_off(region), pool->mem + off, len);
+		else
+			rc = pager->start(pager->ctx, fetch, off - region_off(region),
+					pool->mem + off, len);
+		mmem_self.paging = NULL;
+		pthread_mutex_lock(&pool->lock);
+		/* One that was started may be done, and freed. */
+		if (pager->fill != NULL || rc != 0)
+			fetch_done(pool, fetch, rc);
+	}
+	region->nb_threads--;
+	region_ready(pool, region);
+	/* A free waits for the last to leave. */
+	pthread_cond_broadcast(&pool->changed);
+}
+
+static void *
+fetcher_main(void *arg)
+{
+	struct mmem_pool *pool = arg;
+	struct mmem_region *region;
+	struct timespec until;
+	int rc = 0;
+
+	pthread_detach(pthread_self());
+	pthread_mutex_lock(&pool->lock);
+	while (!pool->quit) {
+		region = TAILQ_FIRST(&pool->ready);
+		if (region != NULL) {
+			region_unready(pool, region);
+			fetch_run(pool, region);
+			rc = 0;
+			continue;
+		}
+		if (rc == ETIMEDOUT)
+			break;
+		until = mmem_timespec(mmem_now_ns() + LINGER_NS);
+		pool->nb_idle++;
+		rc = pthread_cond_timedwait(&pool->fetch, &pool->lock, &until);
+		pool->nb_idle--;
+		if (pool->nb_called != 0)
+			pool->nb_called--;
+	}
+	pool->nb_fetchers--;
+	pthread_cond_broadcast(&pool->changed);
+	/* The last of it: mmem_fetchers_stop() destroys nothing before it has had the lock. */
+	pthread_mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+/* A region was made ready: call an idle thread, or make one. 0, or -errno: no thread will come. */
+static int
+fetcher_get(struct mmem_pool *pool)
+{
+	pthread_t thread;
+	int rc;
+
+	/* One that was called is idle until it has the lock: it is not called twice. */
+	if (pool->nb_idle > pool->nb_called) {
+		pool->nb_called++;
+		pthread_cond_signal(&pool->fetch);
+		return 0;
+	}
+	rc = iopf_thread_create(&thread, "mmem-fetch", fetcher_main, pool);
+	if (rc == 0)
+		pool->nb_fetchers++;
+	/* Those that are busy look at what is ready when they return. */
+	return pool->nb_fetchers != 0 ? 0 : rc;
+}
+
+void
+mmem_fetchers_stop(struct mmem_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->quit = true;
+	pthread_cond_broadcast(&pool->fetch);
+	while (pool->nb_fetchers != 0)
+		pthread_cond_wait(&pool->changed, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/*
+ * Fetches
+ */
+
+static struct mmem_fetch *
+fetch_new(struct mmem_region *region, size_t block)
+{
+	struct mmem_fetch *fetch = region->fetches[block];
+
+	if (fetch == NULL)
+		fetch = calloc(1, sizeof(*fetch));
+	if (fetch == NULL)
+		return NULL;
+	fetch->region = region;
+	fetch->block = block;
+	fetch->state = FETCH_QUEUED;
+	fetch->error = 0;
+	region->fetches[block] = fetch;
+	return fetch;
+}
+
+static int
+fetch_queue(struct mmem_pool *pool, struct mmem_fetch *fetch)
+{
+	struct mmem_region *region = fetch->region;
+	bool was_ready = region->ready;
+	int rc;
+
+	TAILQ_INSERT_TAIL(&region->queue, fetch, next);
+	region_ready(pool, region);
+	if (region->ready && !was_ready) {
+		rc = fetcher_get(pool);
+		if (rc < 0) {
+			MMEM_LOG(ERR, "space %s: no thread to fetch: %s: raise RLIMIT_NPROC (ulimit -u) "
+					"or the control group's pids.max", region->space->name,
+					rte_strerror(-rc));
+			TAILQ_REMOVE(&region->queue, fetch, next);
+			region_ready(pool, region);
+			return -ENOMEM;
+		}
+	}
+	if (region->pager.deadline_ms != 0) {
+		fetch->deadline = mmem_now_ns() + region->pager.deadline_ms * UINT64_C(1000000);
+		TAILQ_INSERT_TAIL(&pool->timed, fetch, next_timed);
+		mmem_control_kick(pool);
+	}
+	return 0;
+}
+
+int
+mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
+		uint64_t began, uint64_t id)
+{
+	size_t block = (off - region_off(region)) / region->pager.fetch_size;
+	struct mmem_fetch *fetch = region->fetches[block];
+	int rc;
+
+	/* Failed or overdue. */
+	if (fetch != NULL && fetch->error != 0 &&
+			(fetch->state == FETCH_OPEN || began <= fetch->failed_at))
+		return fetch->error;
+	if (fetch == NULL || fetch->state == FETCH_FAILED) {
+		/* All that may be in the pager stay there: do not wait for the deadline again. */
+		if (region->nb_overdue >= region->pager.nb_threads && region->nb_threads >=
+				region->pager.nb_threads)
+			return -ETIMEDOUT;
+		fetch = fetch_new(region, block);
+		if (fetch == NULL)
+			return -ENOMEM;
+		rc = fetch_queue(pool, fetch);
+		if (rc < 0) {
+			region->fetches[block] = NULL;
+			free(fetch);
+			return rc;
+		}
+	}
+	rc = id != 0 ? mmem_groups_add(&fetch->groups, id) : 0;
+	return rc < 0 ? rc : -EINPROGRESS;
+}
+
+void
+mmem_fetch_cancel(struct mmem_pool *pool, struct mmem_region *region)
+{
+	struct mmem_fetch *fetch;
+	size_t i;
+
+	while ((fetch = TAILQ_FIRST(&region->queue)) != NULL) {
+		TAILQ_REMOVE(&region->queue, fetch, next);
+		fetch_fail(pool, fetch, -EIO);
+	}
+	region_ready(pool, region);
+	for (i = 0; region->nb_open != 0 && i < (region->size + region->pager.fetch_size - 1) /
+			region->pager.fetch_size; i++)
+		if (region->fetches[i] != NULL)
+			mmem_groups_defer(&region->fetches[i]->groups);
+	pthread_cond_broadcast(&pool->changed);
+}
+
+uint64_t
+mmem_fetch_expire(struct mmem_pool *pool)
+{
+	uint64_t now = mmem_now_ns(), next = 0;
+	struct mmem_fetch *fetch, *after;
+
+	for (fetch = TAILQ_FIRST(&pool->timed); fetch != NULL; fetch = after) {
+		after = TAILQ_NEXT(fetch, next_timed);
+		if (fetch->deadline > now) {
+			if (next == 0 || fetch->deadline < next)
+				next = fetch->deadline;
+		} else if (fetch->state == FETCH_QUEUED) {
+			TAILQ_REMOVE(&fetch->region->queue, fetch, next);
+			region_ready(pool, fetch->region);
+			fetch_fail(pool, fetch, -ETIMEDOUT);
+		} else {
+			fetch->region->nb_overdue++;
+			fetch_refuse(pool, fetch, -ETIMEDOUT);
+		}
+	}
+	return next;
+}
+
+void
+mmem_fetch_done(struct mmem_fetch *fetch, int error)
+{
+	struct mmem_pool *pool;
+
+	if (fetch == NULL)
+		return;
+	pool = fetch->region->space->pool;
+	pthread_mutex_lock(&pool->lock);
+	fetch_done(pool, fetch, error);
+	pthread_mutex_unlock(&pool->lock);
+}
