@@ -3,6 +3,8 @@
 
 /* The command queue of CMDQ_BASE: sizes, and what it asks of its SMMU. */
 
+#include <rte_bitops.h>
+
 #include "smmuv3_pmd.h"
 
 /*
