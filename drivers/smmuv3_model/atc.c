@@ -38,7 +38,8 @@ smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid, const struct sm
 	uint64_t vpn = acc->va >> SMMUV3_PAGE_SHIFT;
 
 	*atc_slot(ep, ssv, ssid, acc->priv, vpn) = (struct smmuv3_atc_entry){
-		.vpn = vpn, .pa = page->pa, .checked = ep->m->oracle.seq, .gen = ep->atc_gen,
+		.vpn = vpn, .pa = page->pa, .checked = ep->m->oracle.seq,
+		.born = ep->m->oracle.seq, .gen = ep->atc_gen,
 		.ssid = ssid, .ssv = ssv, .priv = acc->priv, .asid = page->asid,
 		.read = page->read, .write = page->write, .exec = page->exec,
 	};
@@ -120,6 +121,8 @@ atc_order(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 void
 smmuv3_atc_end(struct smmuv3_ep *ep)
 {
+	if (ep->m->harsh & SMMUV3_MODEL_HARSH_REPORT)
+		smmuv3_silent_atc_end(ep);
 	if (ep->early_seq != 0)
 		smmuv3_log_add(&ep->m->driver_log, "ATC_INV for SID %u, VA 0x%llx before the SYNC "
 				"behind its TLBI, and none after it", ep->sid,

@@ -138,7 +138,7 @@ smmuv3_cfg_get(struct smmuv3_model *m, enum smmuv3_cfg_kind kind, uint32_t sid, 
 			return SMMUV3_FETCH_ABORT;
 		*e = (struct smmuv3_cfg_entry){
 			.next = *bucket, .kind = kind, .used = true, .want = whole ? 0xff : 1,
-			.sid = sid, .idx = idx, .born = m->oracle.seq,
+			.sid = sid, .idx = idx, .born = m->oracle.seq, .addr = addr,
 		};
 		*bucket = (uint32_t)(e - m->cfg.entry) + 1;
 	}

@@ -165,5 +165,7 @@ smmuv3_be_sync(void *be)
 	}
 	smmuv3_flight_land_all(m);
 	smmuv3_oracle_synced(&m->oracle);
+	if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
+		smmuv3_silent_cfg(m);
 	return r;
 }

@@ -345,6 +345,8 @@ do_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *a
 	if (e != NULL) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATC_HITS);
 		smmuv3_oracle_atc(&m->oracle, e, ep->sid, acc->va);
+		if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
+			smmuv3_silent_atc(m, e);
 		page.pa = e->pa;
 	} else {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATS_REQUESTS);

@@ -95,6 +95,18 @@ smmuv3_model_driver_errors_clear(struct smmuv3_model *m)
 }
 
 unsigned int
+smmuv3_model_silent_reports(const struct smmuv3_model *m)
+{
+	return atomic_load_explicit(&m->silent.nb, memory_order_relaxed);
+}
+
+const char *
+smmuv3_model_silent_report(const struct smmuv3_model *m, unsigned int i)
+{
+	return smmuv3_log_text(&m->silent, i);
+}
+
+unsigned int
 smmuv3_model_oracle_errors(const struct smmuv3_model *m)
 {
 	return atomic_load_explicit(&m->oracle.log.nb, memory_order_relaxed);

@@ -13,6 +13,7 @@
  *	tlb.c		leaves, tagged with ASID
  *	translate.c	one address through all of them; permissions
  *	oracle.c	what completed SYNCs promised
+ *	silent.c	reports of what is no mistake by itself
  *	frames.c	page frames: given to an owner, or freed
  *	command.c	what commands mean here
  *	late.c		invalidations that wait for their SYNC
@@ -117,6 +118,8 @@ struct smmuv3_cfg_entry {
 	uint32_t sid;		/* of an L1STD: the first SID it serves */
 	uint32_t idx;		/* SSID, or the first SSID an L1CD serves */
 	uint64_t born;		/* oracle sequence of the first word fetched */
+	uint64_t addr;
+	bool reported;		/* as differing from memory */
 	uint64_t dw[8];
 };
 
@@ -318,6 +321,8 @@ struct smmuv3_atc_entry {
 	int32_t asid;		/* of the TLB entry it came from; < 0: none */
 	bool ssv, priv;
 	bool read, write, exec;
+	bool stale;		/* used after the TLBI and SYNC of its page */
+	uint64_t born;		/* oracle sequence when it came */
 };
 
 struct smmuv3_ep {
@@ -409,6 +414,7 @@ struct smmuv3_model {
 	struct smmuv3_fe fe;
 	struct smmuv3_wins wins;
 	struct smmuv3_log driver_log;
+	struct smmuv3_log silent;	/* reports that are no errors */
 	struct smmuv3_frames frames;
 	struct smmuv3_stats stats;
 	uint32_t choices, no_features, features, harsh;
@@ -517,6 +523,12 @@ void smmuv3_oracle_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint
 void smmuv3_oracle_root(struct smmuv3_oracle *o, const struct smmuv3_tlb_entry *e, uint64_t root,
 		uint32_t sid, uint64_t va);
 
+/* silent.c */
+void smmuv3_silent_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv);
+void smmuv3_silent_cfg(struct smmuv3_model *m);
+void smmuv3_silent_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e);
+void smmuv3_silent_atc_end(struct smmuv3_ep *ep);
+
 /* cfg.c */
 enum smmuv3_fetch {
 	SMMUV3_FETCH_OK,
@@ -552,6 +564,9 @@ struct smmuv3_tlb_entry *smmuv3_tlb_insert(struct smmuv3_model *m, struct smmuv3
 		uint64_t va);
 void smmuv3_tlb_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
 void smmuv3_tlb_clear(struct smmuv3_model *m);
+size_t smmuv3_tlb_size(const struct smmuv3_tlb *tlb);
+/* Entry @p i, or NULL if it is not alive. */
+const struct smmuv3_tlb_entry *smmuv3_tlb_at(const struct smmuv3_tlb *tlb, size_t i);
 
 /* walk.c */
 enum smmuv3_result smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,

@@ -85,6 +85,8 @@ smmuv3_late_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 {
 	struct smmuv3_pending *p = NULL;
 
+	if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
+		smmuv3_silent_tlbi(m, inv);
 	smmuv3_oracle_invalidated(&m->oracle, inv);
 	if (smmuv3_harsh(m, SMMUV3_MODEL_HARSH_LATE))
 		p = pending_add(&m->late);

@@ -126,6 +126,8 @@ struct smmuv3_model_dma;
 		/**< wired interrupts are levels: see smmuv3_model_irq_unmask() */
 #define SMMUV3_MODEL_HARSH_GBPA		(UINT32_C(1) << 9)
 		/**< GBPA.ABORT is RAZ/WI: with SMMUEN = 0 all transactions bypass the SMMU */
+#define SMMUV3_MODEL_HARSH_REPORT	(UINT32_C(1) << 10)
+		/**< no harder, but it reports more: see smmuv3_model_silent_reports() */
 
 /** Zero in any field means the value in brackets. */
 struct smmuv3_model_conf {
@@ -544,6 +546,21 @@ const char *smmuv3_model_oracle_error(const struct smmuv3_model *m, unsigned int
 
 /** Forget them, for a test that caused one on purpose. */
 void smmuv3_model_oracle_errors_clear(struct smmuv3_model *m);
+
+/**
+ * With SMMUV3_MODEL_HARSH_REPORT: what is allowed, or cannot be told from what is, and is
+ * worth a look all the same. They are no errors of the driver and not counted as such.
+ *   - a TLBI by address whose TG or TTL misses a cached leaf in its range;
+ *   - a cached L1STD, STE, L1CD or CD that differs from memory when a SYNC completes (once
+ *     for each entry; right if another thread is about to send the CFGI);
+ *   - a translation in an ATC that was used after the TLBI and SYNC of its page, if no
+ *     ATC_INV came until ATS was switched off or the function went.
+ * The list keeps the first 64 texts and counts all.
+ */
+unsigned int smmuv3_model_silent_reports(const struct smmuv3_model *m);
+
+/** Text @p i of the list, or NULL. Lives as long as the model. */
+const char *smmuv3_model_silent_report(const struct smmuv3_model *m, unsigned int i);
 
 /** The clock of struct smmuv3_model_done: TSC or CNTVCT. */
 static inline uint64_t

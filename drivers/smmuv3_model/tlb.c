@@ -46,6 +46,18 @@ tlb_alive(const struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
 	return e->valid && (e->global || e->asid_gen == tlb->asid_gen[e->asid]);
 }
 
+size_t
+smmuv3_tlb_size(const struct smmuv3_tlb *tlb)
+{
+	return (size_t)SMMUV3_TLB_WAYS << tlb->sets_log2;
+}
+
+const struct smmuv3_tlb_entry *
+smmuv3_tlb_at(const struct smmuv3_tlb *tlb, size_t i)
+{
+	return tlb_alive(tlb, &tlb->entry[i]) ? &tlb->entry[i] : NULL;
+}
+
 struct smmuv3_tlb_entry *
 smmuv3_tlb_find(struct smmuv3_tlb *tlb, uint16_t asid, uint64_t va)
 {

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Reports of what the model is silent about otherwise. */
+
+#include <string.h>
+
+#include "test.h"
+#include "model_rig.h"
+
+#define VA	UINT64_C(0x100000000)
+#define REPORT	.harsh = SMMUV3_MODEL_HARSH_REPORT
+
+static uint8_t buf[64];
+
+/* So many reports since the last time; the newest says so. */
+static void
+expect(const struct rig *r, unsigned int *seen, unsigned int more, const char *text)
+{
+	const char *got;
+
+	assert_int_equal(smmuv3_model_silent_reports(r->m), *seen + more);
+	*seen += more;
+	if (more == 0)
+		return;
+	got = smmuv3_model_silent_report(r->m, *seen - 1);
+	if (got == NULL || strstr(got, text) == NULL)
+		fail_msg("expected \"%s\", got \"%s\"", text, got == NULL ? "" : got);
+}
+
+static struct smmuv3_cmd
+tlbi(uint64_t va, unsigned int tg, unsigned int ttl)
+{
+	return smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, va, true, tg, 0, 0, ttl);
+}
+
+static void
+test_silent_ttl_that_misses_a_leaf(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	unsigned int seen = 0;
+	uint64_t *block;
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, &(struct smmuv3_model_conf){ REPORT });
+	rig_up(&r);
+	rig_s1(&r, 0);
+	dma = rig_dma(&r, RIG_SID, -1);
+	block = rig_entry(&r, r.ttb0, 12, 0, 2, VA);
+	smmuv3_set_dw(block, RIG_DATA | RIG_RW | 1);
+	rig_map(&r, VA + (4 << 20), RIG_DATA, RIG_RW);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + (4 << 20), buf, 8);
+	/* Right: level 2, any level, another address, another ASID. */
+	rig_cmd(&r, tlbi(VA, SMMUV3_TLBI_TG_4K, 2));
+	expect(&r, &seen, 0, "");
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_cmd(&r, tlbi(VA + (8 << 20), SMMUV3_TLBI_TG_4K, 3));
+	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID + 1, VA, true, SMMUV3_TLBI_TG_4K, 0,
+			0, 3));
+	expect(&r, &seen, 0, "");
+	/* Wrong: it was a block. */
+	rig_cmd(&r, tlbi(VA, SMMUV3_TLBI_TG_4K, 3));
+	expect(&r, &seen, 1, "misses a leaf of level 2, granule 2^12 at VA 0x100000000, ASID 5");
+	/* Wrong: another granule. */
+	rig_cmd(&r, tlbi(VA + (4 << 20), SMMUV3_TLBI_TG_64K, 3));
+	expect(&r, &seen, 1, "misses a leaf of level 3, granule 2^12");
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+static void
+test_silent_configuration_that_differs_at_a_sync(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct smmuv3_ste *ste, keep;
+	unsigned int seen = 0;
+	uint64_t l1;
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, &(struct smmuv3_model_conf){ REPORT });
+	r.split = true;
+	rig_up(&r);
+	rig_s1(&r, 0);
+	dma = rig_dma(&r, RIG_SID, -1);
+	rig_map(&r, VA, RIG_DATA, RIG_RW);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_sync(&r);
+	expect(&r, &seen, 0, "");
+	/* Each of them, changed without its CFGI; with it nothing is said. */
+	ste = rig_ste_ptr(&r, RIG_SID);
+	keep = *ste;
+	smmuv3_set_dw(&ste->dw[1], keep.dw[1] | SMMUV3_STE1_MEV);
+	rig_sync(&r);
+	expect(&r, &seen, 1, "STE of SID 8, SSID 0: word 1");
+	rig_sync(&r);
+	expect(&r, &seen, 0, "");
+	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	rig_sync(&r);
+	expect(&r, &seen, 0, "");
+	smmuv3_set_dw(&r.cd->dw[3], 0xff);
+	rig_sync(&r);
+	expect(&r, &seen, 1, "CD of SID 8, SSID 0: word 3 is cached as 0x0 and is 0xff in memory");
+	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	rig_sync(&r);
+	expect(&r, &seen, 0, "");
+	/* An L2 table that grows: Leaf = 1 does not reach the L1STD. */
+	l1 = *r.l1strtab;
+	smmuv3_set_dw(r.l1strtab, (l1 & ~UINT64_C(0x1f)) | 8);
+	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
+	rig_sync(&r);
+	expect(&r, &seen, 1, "L1STD of SID 0");
+	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, false));
+	rig_sync(&r);
+	expect(&r, &seen, 0, "");
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+/* The ATC has a page that was invalidated in the TLB; @p inv: and then in the ATC. */
+static void
+atc_is_used(bool inv, bool touched)
+{
+	struct smmuv3_model_dma *dma;
+	unsigned int seen = 0;
+	struct rig r;
+
+	rig_open(&r, &(struct smmuv3_model_conf){ REPORT, .features = SMMUV3_MODEL_ATS });
+	rig_up(&r);
+	rig_s1_pasids(&r, SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL));
+	rig_map(&r, VA, RIG_DATA, RIG_RW);
+	rig_map(&r, VA + 4096, RIG_DATA + 4096, RIG_RW);
+	dma = rig_ats_dma(&r, -1, 0, 0, false);
+	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), 0);
+	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
+	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA + 4096, buf, 8);
+	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	/* Before the SYNC it is right. */
+	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
+	rig_sync(&r);
+	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA + 4096, buf, 8);
+	if (touched)
+		rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
+	if (inv) {
+		rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 0));
+		rig_sync(&r);
+	}
+	assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
+	expect(&r, &seen, touched && !inv, "SID 8, VA 0x100000000: an ATC entry was used");
+	smmuv3_model_dma_destroy(dma);
+	expect(&r, &seen, 0, "");
+	rig_close(&r);
+}
+
+static void
+test_silent_atc_entry_used_and_never_invalidated(void **state)
+{
+	(void)state;
+	atc_is_used(false, true);
+	atc_is_used(true, true);
+	atc_is_used(false, false);
+}
+
+static void
+test_silent_unless_asked(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, NULL);
+	rig_up(&r);
+	rig_s1(&r, 0);
+	dma = rig_dma(&r, RIG_SID, -1);
+	rig_map(&r, VA, RIG_DATA, RIG_RW);
+	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
+	smmuv3_set_dw(&r.cd->dw[3], 0xff);
+	rig_sync(&r);
+	rig_cmd(&r, tlbi(VA, SMMUV3_TLBI_TG_64K, 3));
+	assert_int_equal(smmuv3_model_silent_reports(r.m), 0);
+	assert_null(smmuv3_model_silent_report(r.m, 0));
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_silent_ttl_that_misses_a_leaf),
+	cmocka_unit_test(test_silent_configuration_that_differs_at_a_sync),
+	cmocka_unit_test(test_silent_atc_entry_used_and_never_invalidated),
+	cmocka_unit_test(test_silent_unless_asked),
+};
+
+TEST_SUITE(model_silent, tests, NULL, NULL);

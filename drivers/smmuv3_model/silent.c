@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Reports on what is no mistake by itself, or cannot be told from one, with
+ * SMMUV3_MODEL_HARSH_REPORT: cached leaves that a TLBI's TTL or TG missed, cached
+ * configuration that differs from memory when a SYNC completes, translations of an ATC used
+ * after the TLBI and SYNC of their page and never invalidated.
+ */
+
+#include "internal.h"
+
+/* Its hint spares those leaves that it does not name [4.4.1.1]. */
+void
+smmuv3_silent_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+{
+	const struct smmuv3_tlb_entry *e;
+
+	if (inv->kind != SMMUV3_INV_TLB_VA && inv->kind != SMMUV3_INV_TLB_VAA)
+		return;
+	if (inv->tg == 0)
+		return;
+	for (size_t i = 0; i < smmuv3_tlb_size(&m->tlb); i++) {
+		uint64_t first;
+
+		e = smmuv3_tlb_at(&m->tlb, i);
+		if (e == NULL)
+			continue;
+		first = e->vpn << e->shift;
+		if ((e->gran == inv->tg && (inv->ttl == 0 || e->level == inv->ttl)) ||
+				!smmuv3_inv_reaches(inv, e->asid, e->global, first,
+					first + (UINT64_C(1) << e->shift) - 1))
+			continue;
+		smmuv3_log_add(&m->silent, "TLBI of VA 0x%llx to 0x%llx with TG 2^%u, TTL %u misses "
+				"a leaf of level %u, granule 2^%u at VA 0x%llx, ASID %u",
+				(unsigned long long)inv->va, (unsigned long long)inv->last, inv->tg,
+				inv->ttl, e->level, e->gran, (unsigned long long)first, e->asid);
+	}
+}
+
+/* A SYNC is complete: is what is cached what is in memory? Each entry is named once. */
+void
+smmuv3_silent_cfg(struct smmuv3_model *m)
+{
+	static const char *const names[] = {
+		[SMMUV3_CFG_L1STD] = "L1STD", [SMMUV3_CFG_STE] = "STE",
+		[SMMUV3_CFG_L1CD] = "L1CD", [SMMUV3_CFG_CD] = "CD",
+	};
+
+	for (uint32_t i = 0; i < m->cfg.nb; i++) {
+		struct smmuv3_cfg_entry *e = &m->cfg.entry[i];
+		unsigned int nb = e->want == 1 ? 1 : 8, differs = nb;
+		const uint64_t *dw;
+
+		if (!e->used || e->reported)
+			continue;
+		dw = smmuv3_win_find(&m->wins, &m->cfg_win, e->addr, nb * sizeof(*dw));
+		for (unsigned int w = 0; w < nb && differs == nb; w++)
+			if (dw == NULL || (e->have & 1 << w && smmuv3_get_dw(&dw[w]) != e->dw[w]))
+				differs = w;
+		if (differs == nb)
+			continue;
+		e->reported = true;
+		smmuv3_log_add(&m->silent, "%s of SID %u, SSID %u: word %u is cached as 0x%llx and "
+				"is 0x%llx in memory, at a SYNC", names[e->kind], e->sid, e->idx,
+				differs, (unsigned long long)e->dw[differs],
+				dw == NULL ? 0ull : (unsigned long long)smmuv3_get_dw(&dw[differs]));
+	}
+}
+
+/* An entry is used. Its ATC_INV may be on its way: whether it came is seen at the end. */
+void
+smmuv3_silent_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
+{
+	const struct smmuv3_oracle *o = &m->oracle;
+	uint64_t va = (e->vpn << SMMUV3_PAGE_SHIFT) & SMMUV3_BITS(55, 0);
+
+	if (e->stale || e->asid < 0)
+		return;
+	for (uint64_t seq = o->completed; seq > e->born && seq + SMMUV3_PROMISES > o->seq; seq--)
+		if (smmuv3_inv_reaches(&o->inv[seq % SMMUV3_PROMISES], (uint16_t)e->asid, false, va,
+				va + SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)))
+			e->stale = true;
+}
+
+/* No ATC_INV comes any more. */
+void
+smmuv3_silent_atc_end(struct smmuv3_ep *ep)
+{
+	for (size_t i = 0; i < sizeof(ep->atc) / sizeof(ep->atc[0]); i++) {
+		struct smmuv3_atc_entry *e = &ep->atc[i];
+
+		if (e->gen == ep->atc_gen && e->stale)
+			smmuv3_log_add(&ep->m->silent, "SID %u, VA 0x%llx: an ATC entry was used "
+					"after the TLBI and SYNC of its page, and no ATC_INV came",
+					ep->sid, (unsigned long long)(e->vpn << SMMUV3_PAGE_SHIFT));
+		e->stale = false;
+	}
+}
