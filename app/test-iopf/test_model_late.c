@@ -475,6 +475,28 @@ test_atc_that_is_dead_may_answer_in_time(void **state)
 	}
 }
 
+static void
+test_atc_of_a_harsh_model_is_slow(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	unsigned int waited = 0;
+	uint32_t at;
+	struct rig r;
+
+	(void)state;
+	dma = pci_setup(&r, SMMUV3_MODEL_HARSH_SLOW_ATC | SMMUV3_MODEL_HARSH_RANDOM, 0);
+	for (int i = 0; i < 1000; i++) {
+		at = put_atc_inv(&r);
+		waited += cons(&r) == at;
+		while (cons(&r) != r.cmd_prod)
+			step(&r);
+		assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_ABORTED);
+	}
+	assert_true(waited > 0 && waited < 1000);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_late_tlbi_without_a_sync_leaves_the_page_in_reach),
 	cmocka_unit_test(test_late_cfgi_without_a_sync_leaves_the_old_ste),
@@ -489,6 +511,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_atc_that_is_slow_keeps_the_sync_waiting),
 	cmocka_unit_test(test_atc_that_is_dead_blocks_the_queue_until_it_times_out),
 	cmocka_unit_test(test_atc_that_is_dead_may_answer_in_time),
+	cmocka_unit_test(test_atc_of_a_harsh_model_is_slow),
 };
 
 TEST_SUITE(model_late, tests, NULL, NULL);

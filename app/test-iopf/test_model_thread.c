@@ -157,8 +157,7 @@ test_thread_faults_are_served_by_a_harsh_model(void **state)
 {
 	(void)state;
 	faults_are_served(SMMUV3_MODEL_RETRY_HELD | SMMUV3_MODEL_STICKY_TLB,
-			SMMUV3_MODEL_HARSH_ASIDS | SMMUV3_MODEL_HARSH_LATE |
-			SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_RANDOM);
+			SMMUV3_MODEL_HARSH_ALL);
 }
 
 struct echo {

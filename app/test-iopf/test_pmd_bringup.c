@@ -393,7 +393,8 @@ test_device_strings_are_parsed_strictly(void **state)
 		"model=a,model_cpu=1024", "model=a,model_cmdq=18446744073709551616",
 		"model_cmdq=4", "model=a,model_pri=2", "model=a,model_pps=1",
 		"model=a,model_priq=4", "model=a,model_pri=0,model_priq=4",
-		"model=a,model_pri=1,model_priq=20",
+		"model=a,model_pri=1,model_priq=20", "model=a,model_harsh=0x1000",
+		"model=a,model_seed=0",
 	};
 	struct iopf_iommu_info info;
 	void *priv, *again;
@@ -419,6 +420,25 @@ test_device_strings_are_parsed_strictly(void **state)
 	assert_int_equal(smmuv3_pmd.ops.stop(priv), 0);
 	smmuv3_pmd.ops.close(priv);
 	assert_null(smmuv3_model_lookup("a"));
+}
+
+/* GBPA.ABORT is RAZ/WI: the model that was made is harsh. */
+static void
+test_device_string_makes_a_harsh_model(void **state)
+{
+	struct iopf_iommu_info info;
+	void *priv;
+
+	(void)state;
+	for (unsigned int harsh = 0; harsh < 2; harsh++) {
+		assert_int_equal(open_str(harsh ? "model=a,model_harsh=0x200,model_seed=7" :
+				"model=a", &info, &priv), 0);
+		assert_int_equal(smmuv3_pmd.ops.start(priv), 0);
+		assert_int_equal(!!(smmuv3_read32(smmuv3_model_regs(smmuv3_model_lookup("a")),
+				SMMUV3_GBPA) & SMMUV3_GBPA_ABORT), !harsh);
+		assert_int_equal(smmuv3_pmd.ops.stop(priv), 0);
+		smmuv3_pmd.ops.close(priv);
+	}
 }
 
 static void
@@ -718,6 +738,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_running_smmu_is_taken_over),
 	cmocka_unit_test(test_what_cannot_be_driven_is_refused),
 	cmocka_unit_test(test_device_strings_are_parsed_strictly),
+	cmocka_unit_test(test_device_string_makes_a_harsh_model),
 	cmocka_unit_test(test_page_requests_are_there_only_when_asked_for),
 	cmocka_unit_test(test_the_request_queue_has_at_most_4096_entries),
 	cmocka_unit_test(test_queue_sizes_are_checked),

@@ -8,6 +8,9 @@
 
 #include "internal.h"
 
+#define SLOW_MS		20	/* SMMUV3_MODEL_HARSH_SLOW_ATC */
+#define SLOW_ONE_IN	64	/* at random */
+
 #define ATC_LOOKUPS 64		/* up to that many pages they are looked up one by one */
 
 static struct smmuv3_atc_entry *
@@ -130,6 +133,17 @@ smmuv3_atc_end(struct smmuv3_ep *ep)
 	ep->early_seq = 0;
 }
 
+/* ms until it answers. */
+static uint32_t
+atc_delay(struct smmuv3_model *m, const struct smmuv3_ep *ep)
+{
+	if (ep->atc_delay != 0 || !(m->harsh & SMMUV3_MODEL_HARSH_SLOW_ATC))
+		return ep->atc_delay;
+	if (!(m->harsh & SMMUV3_MODEL_HARSH_RANDOM))
+		return SLOW_MS;
+	return smmuv3_rand(m) % SLOW_ONE_IN == 0 ? smmuv3_rand(m) % SLOW_MS : 0;
+}
+
 /* CMD_ATC_INV [4.5.1] */
 void
 smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
@@ -141,6 +155,7 @@ smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		.kind = SMMUV3_INV_ATC, .sid = sid, .ssv = cmd->dw[0] & SMMUV3_CMD0_SSV,
 		.global = cmd->dw[0] & SMMUV3_ATC0_GLOBAL, .last = UINT64_MAX,
 	};
+	uint32_t delay;
 	uint64_t low;
 
 	/* Ignored while the SMMU is off [6.3.9]; a StreamID of nobody answers UR. */
@@ -168,8 +183,9 @@ smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 	}
 	if (ep->ats)
 		atc_order(ep, &inv);
-	if (ep->atc_delay != 0)
-		smmuv3_late_answer(m, &inv, ep->atc_delay, false);
+	delay = atc_delay(m, ep);
+	if (delay != 0)
+		smmuv3_late_answer(m, &inv, delay, false);
 	else
 		smmuv3_late_invalidate(m, &inv);
 }

@@ -119,7 +119,8 @@ waits(struct smmuv3_model *m, const struct smmuv3_pending *p)
 	const struct smmuv3_ep *ep = smmuv3_ep_find(m, p->inv.sid);
 
 	return ep != NULL && (p->fails ? ep->quirks & SMMUV3_MODEL_QUIRK_DEAD_ATC :
-			ep->atc_delay != 0) && now_ms() < p->due;
+			ep->atc_delay != 0 || m->harsh & SMMUV3_MODEL_HARSH_SLOW_ATC) &&
+		now_ms() < p->due;
 }
 
 /* All that is pending takes effect, unless an ATC has not answered. */

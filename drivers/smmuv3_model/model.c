@@ -9,6 +9,11 @@
 
 #include "internal.h"
 
+#define HARSH_ALL	(SMMUV3_MODEL_HARSH_ASIDS | SMMUV3_MODEL_HARSH_LATE |			\
+			SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_STAG_RANDOM |		\
+			SMMUV3_MODEL_HARSH_PREFETCH | SMMUV3_MODEL_HARSH_SLOW_ATC |		\
+			SMMUV3_MODEL_HARSH_RANDOM)
+
 /* The model whose step this thread is in. */
 static _Thread_local const struct smmuv3_model *stepping;
 
@@ -92,7 +97,7 @@ ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			!pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
 			conf->choices & ~UINT32_C(0x1ff) ||
-			conf->harsh & ~UINT32_C(0x7fe) || with & ~UINT32_C(7) ||
+			conf->harsh & ~UINT32_C(0xfff) || with & ~UINT32_C(7) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
 			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)))
 		return false;
@@ -219,6 +224,8 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->no_features = conf->no_features;
 	m->features = conf->features;
 	m->harsh = conf->harsh;
+	if (m->harsh & SMMUV3_MODEL_HARSH_ALL)
+		m->harsh |= HARSH_ALL;
 	m->atc_timeout_ms = conf->atc_timeout_ms;
 	if (!ids_make(m, conf, &m->fe.ids) || !pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
@@ -235,7 +242,7 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->fe.frames = &m->frames;
 	m->fe.ack_delay = conf->ack_delay;
 	m->fe.choices = conf->choices;
-	m->fe.harsh = conf->harsh;
+	m->fe.harsh = m->harsh;
 	m->fe.rand = &m->rand;
 	m->rand = (conf->seed == 0 ? 1 : conf->seed) * UINT64_C(0x9e3779b97f4a7c15);
 	m->cfg_gen = 1;

@@ -105,6 +105,9 @@ struct smmuv3_model_dma;
 		/**< with the PRIQ off or aborted requests without Last are answered too */
 
 /** How the model is harder on a driver than it need be: set bits take a kindness away. */
+#define SMMUV3_MODEL_HARSH_ALL		(UINT32_C(1) << 0)
+		/**< all that a driver can bear without its devices noticing: ASIDS, LATE, FLIGHT,
+		  * STAG_RANDOM, PREFETCH and SLOW_ATC, with RANDOM */
 #define SMMUV3_MODEL_HARSH_ASIDS	(UINT32_C(1) << 1)
 		/**< an oracle error by itself: a TLB entry used in a context with the ASID of its entry and another table: the
 		  * ASID was given to another address space without a TLBI */
@@ -121,13 +124,15 @@ struct smmuv3_model_dma;
 		/**< up to 16 commands are fetched at a time, and executed as fetched; a slot that
 		  * was rewritten meanwhile is a driver error */
 #define SMMUV3_MODEL_HARSH_RANDOM	(UINT32_C(1) << 7)
-		/**< LATE, FLIGHT and PREFETCH as it happens, by seed */
+		/**< LATE, FLIGHT, PREFETCH and SLOW_ATC as it happens, by seed */
 #define SMMUV3_MODEL_HARSH_LEVEL_IRQ	(UINT32_C(1) << 8)
 		/**< wired interrupts are levels: see smmuv3_model_irq_unmask() */
 #define SMMUV3_MODEL_HARSH_GBPA		(UINT32_C(1) << 9)
 		/**< GBPA.ABORT is RAZ/WI: with SMMUEN = 0 all transactions bypass the SMMU */
 #define SMMUV3_MODEL_HARSH_REPORT	(UINT32_C(1) << 10)
 		/**< no harder, but it reports more: see smmuv3_model_silent_reports() */
+#define SMMUV3_MODEL_HARSH_SLOW_ATC	(UINT32_C(1) << 11)
+		/**< functions answer ATC_INVs after 20 ms; with RANDOM one in 64 after up to that */
 
 /** Zero in any field means the value in brackets. */
 struct smmuv3_model_conf {
@@ -143,7 +148,7 @@ struct smmuv3_model_conf {
 	uint32_t no_features;	/**< SMMUV3_MODEL_NO_* [0: everything] */
 	uint32_t features;	/**< SMMUV3_MODEL_ATS ... [0: none of them] */
 	uint32_t choices;	/**< SMMUV3_MODEL_RETRY_HELD ... [0] */
-	uint32_t harsh;		/**< SMMUV3_MODEL_HARSH_ASIDS ... [0: kind] */
+	uint32_t harsh;		/**< SMMUV3_MODEL_HARSH_ALL ... [0: kind] */
 	unsigned int ack_delay;	/**< steps until a CR0 or IRQ_CTRL bit is acknowledged, each bit
 				  * one step after the one before; 0 acknowledges in the next step */
 	unsigned int atc_timeout_ms; /**< from an ATC_INV to CERROR_ATC_INV_SYNC, if the function

@@ -55,7 +55,7 @@ static const struct {
 	{ "model_pps", offsetof(struct model_args, pps), 0, 1 },
 	{ "model_priq", offsetof(struct model_args, priq), 0, 19 },
 	{ "model_cpu", offsetof(struct model_args, cpu), 0, 1023 },
-	{ "model_harsh", offsetof(struct model_args, harsh), 0, 0xffff },
+	{ "model_harsh", offsetof(struct model_args, harsh), 0, 0xfff },
 	{ "model_seed", offsetof(struct model_args, seed), 1, UINT_MAX - 2 },
 };
 
@@ -141,6 +141,9 @@ make_model(const char *name, const struct model_args *args)
 		errno = -ret;
 		return NULL;
 	}
+	if (conf.harsh != 0)
+		LOG(NOTICE, "model '%s': model_harsh=0x%x, model_seed=%u", name, conf.harsh,
+				conf.seed == 0 ? 1 : conf.seed);
 	return m;
 }
 
