@@ -51,25 +51,22 @@ call_deferred(struct iopf_domain *domain, const struct iopf_group *group)
 }
 
 /*
- * The slot of an id out of the ring, held by this thread, or NULL. One that a fast handler
- * deferred is held by the ring: until it is given back its IOMMU is not closed. One of
- * iopf_group_defer() is held by nothing before its state says so.
+ * The slot of an id that iopf_group_defer() put into the ring, held by this thread, or NULL.
+ * Nothing holds it before its state says so, and its IOMMU may be closed until then.
  */
-static struct iopf_fault *
-slot_hold(struct iopf_worker *worker, uint64_t ring_id, struct iopf_queue **q)
+static __rte_noinline struct iopf_fault *
+slot_hold(struct iopf_worker *worker, uint64_t id, struct iopf_queue **q)
 {
-	uint64_t id = ring_id & ~AGAIN;
 	uint32_t gen = IOPF_ID_GEN(id);
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	struct iopf_fault *slot;
 
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, q);
-	if (slot != NULL && (ring_id & AGAIN) &&
-			!iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN), handling)) {
+	if (slot != NULL && !iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN), handling)) {
 		/* The handler that takes it has not returned yet: after that. */
 		if (iopf_slot_load(slot) == handling &&
-				iopf_worker_defer(worker, ring_id) == 0)
+				iopf_worker_defer(worker, id | AGAIN) == 0)
 			sched_yield();
 		slot = NULL;
 	}
@@ -88,7 +85,8 @@ work(struct iopf_worker *worker, uint64_t ring_id)
 	struct iopf_queue *q;
 	enum iopf_verdict verdict;
 
-	slot = slot_hold(worker, ring_id, &q);
+	/* One that a fast handler deferred is held by the ring: its IOMMU is not closed. */
+	slot = ring_id & AGAIN ? slot_hold(worker, id, &q) : iopf_slot_find(id, &q);
 	if (slot == NULL)
 		return;
 	if ((ring_id & AGAIN) ||

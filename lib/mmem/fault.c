@@ -107,6 +107,15 @@ touched(struct mmem_space *space, struct mmem_chunk *chunk)
 	mmem_control_hint(space->pool, true);
 }
 
+/* In no region, or without bytes. */
+static __rte_noinline int
+unused(const struct access *access, uint8_t page)
+{
+	if (!(page & PAGE_ABSENT))
+		return -EFAULT;
+	return forbidden(access->perm, page) ? -EACCES : -EAGAIN;
+}
+
 /* May it be, and are its bytes there? 0, -EAGAIN (not yet), -EFAULT, -EACCES. */
 static inline int
 look(struct mmem_space *space, const struct access *access, uint8_t *page)
@@ -123,13 +132,13 @@ look(struct mmem_space *space, const struct access *access, uint8_t *page)
 		return -EFAULT;
 	/* Pairs with the releases in zero_and_map() and pages_present(). */
 	*page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
-	if (!(*page & PAGE_USED))
-		return -EFAULT;
+	if (unlikely(!(*page & PAGE_USED)))
+		return unused(access, *page);
 	if (forbidden(access->perm, *page))
 		return -EACCES;
 	/* Pairs with the release in mmem_pool_populate_chunk(): its memory. */
 	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
-	if (unlikely((*page & PAGE_ABSENT) || !(state & CHUNK_POPULATED)))
+	if (!(state & CHUNK_POPULATED))
 		return -EAGAIN;
 	if (unlikely(!(state & CHUNK_TOUCHED)))
 		touched(space, chunk);
@@ -267,12 +276,17 @@ lock_space(struct mmem_space *space, uint64_t id)
 		return 0;
 	pthread_mutex_lock(&space->pool->lock);
 	rc = mmem_groups_add(&space->blocked, id);
+	atomic_store_explicit(&space->is_blocked, true, memory_order_relaxed);
 	pthread_mutex_unlock(&space->pool->lock);
 	if (rc < 0) {
 		pthread_mutex_lock(&space->lock);
 		return 0;
 	}
-	/* Let go meanwhile, perhaps, by a thread that did not find the group in the list. */
+	/*
+	 * Let go meanwhile, perhaps, by a thread that did not find the list in use. Pairs with the
+	 * fence in mmem_space_unlock(): that thread finds the list in use, or this one the lock free.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
 	return pthread_mutex_trylock(&space->lock) == 0 ? 0 : -EINPROGRESS;
 }
 

@@ -49,10 +49,13 @@ extern int mmem_logtype;
 #define MMEM_CHUNK_LOG2	21
 #define MMEM_RIGHTS	(MMEM_READ | MMEM_WRITE | MMEM_EXEC)
 
-/* A page's byte: its rights, MMEM_TRACK_WRITES, and these. 0: in no region. */
+/*
+ * A page's byte: its rights, MMEM_TRACK_WRITES, and these. 0: in no region. Of USED and ABSENT
+ * it has one, so that the fault path tests one bit.
+ */
 #define PAGE_WANTED	(1u << 4)	/* by page requests that were lost: fetch it */
-#define PAGE_ABSENT	(1u << 5)	/* its pager has not given its bytes */
-#define PAGE_USED	(1u << 6)
+#define PAGE_ABSENT	(1u << 5)	/* in a region; its pager has not given its bytes */
+#define PAGE_USED	(1u << 6)	/* in a region */
 #define PAGE_DIRTY	(1u << 7)	/* holds what was there before: zero it first */
 static_assert(!((MMEM_RIGHTS | MMEM_TRACK_WRITES) & (PAGE_WANTED | PAGE_ABSENT | PAGE_USED)),
 		"a bit for each");
@@ -168,7 +171,8 @@ struct mmem_space {
 
 	pthread_mutex_t lock;
 	struct mmem_groups blocked;	/* wait for the lock; under pool->lock */
-	unsigned int nb_dying;		/* regions that could not be freed */
+	atomic_bool is_blocked;		/* there are some */
+	_Atomic unsigned int nb_dying;	/* regions that could not be freed; written under lock */
 	/* Raised rights, or a failed invalidation: made up for by the next one. */
 	atomic_bool inv_missing;
 

@@ -145,7 +145,7 @@ mmem_fetch_end(const struct mmem_region *region, uint64_t off)
 	return (off | (region->pager.fetch_size - 1)) + 1;
 }
 
-/* The bytes of a block are there: what finds a page's bit clear finds them. */
+/* The bytes of a block are there: what finds a page's bits so finds them. */
 static void
 pages_present(struct mmem_pool *pool, uint64_t off, size_t len)
 {
@@ -153,7 +153,7 @@ pages_present(struct mmem_pool *pool, uint64_t off, size_t len)
 	_Atomic uint8_t *end = page + (len >> MMEM_PAGE_LOG2);
 
 	for (; page < end; page++)	/* Pairs with the acquire in look(). */
-		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_ABSENT, memory_order_release);
+		atomic_fetch_xor_explicit(page, PAGE_ABSENT | PAGE_USED, memory_order_release);
 }
 
 /*

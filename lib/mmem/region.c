@@ -53,8 +53,8 @@ set_pages(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space;
 	size_t first = region_off(region) >> MMEM_PAGE_LOG2;
-	uint8_t rights = page_rights(region->flags) | PAGE_USED |
-		(mmem_region_paged(region) ? PAGE_ABSENT : 0);
+	uint8_t rights = page_rights(region->flags) |
+		(mmem_region_paged(region) ? PAGE_ABSENT : PAGE_USED);
 	struct mmem_chunk *chunk;
 	uint8_t page;
 	size_t i;
@@ -313,7 +313,7 @@ region_unlist(struct mmem_region *region)
 	TAILQ_REMOVE(&space->pool->regions, region, next);
 	pthread_mutex_unlock(&space->pool->lock);
 	if (region->kept) {
-		space->nb_dying--;
+		atomic_fetch_sub_explicit(&space->nb_dying, 1, memory_order_relaxed);
 		mmem_count(space, MMEM_STAT_KEPT, -(uint64_t)region->nb_chunks);
 	}
 }
@@ -355,7 +355,7 @@ region_end(struct mmem_region *region, unsigned int wait_ms)
 	}
 	if (!region->kept) {
 		region->kept = true;
-		space->nb_dying++;
+		atomic_fetch_add_explicit(&space->nb_dying, 1, memory_order_relaxed);
 		mmem_count(space, MMEM_STAT_KEPT, region->nb_chunks);
 	}
 	region->freeing = false;
@@ -368,8 +368,6 @@ dying_find(struct mmem_space *space)
 {
 	struct mmem_region *region;
 
-	if (space->nb_dying == 0)
-		return NULL;
 	pthread_mutex_lock(&space->pool->lock);
 	TAILQ_FOREACH(region, &space->pool->regions, next) {
 		if (region->space == space && region->kept && !region->freeing &&
@@ -390,6 +388,8 @@ reap(struct mmem_space *space)
 	struct mmem_region *region;
 	int rc;
 
+	if (likely(atomic_load_explicit(&space->nb_dying, memory_order_relaxed) == 0))
+		return;
 	do {
 		rc = -ENOENT;
 		pthread_mutex_lock(&space->lock);
@@ -411,8 +411,12 @@ mmem_space_unlock(struct mmem_space *space)
 	struct mmem_pool *pool = space->pool;
 
 	pthread_mutex_unlock(&space->lock);
-	/* After the unlock: a group that comes on the list now finds the lock free. */
+	/* Pairs with the fence in lock_space(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (likely(!atomic_load_explicit(&space->is_blocked, memory_order_relaxed)))
+		return;
 	pthread_mutex_lock(&pool->lock);
+	atomic_store_explicit(&space->is_blocked, false, memory_order_relaxed);
 	mmem_groups_defer(&space->blocked);
 	pthread_mutex_unlock(&pool->lock);
 }
