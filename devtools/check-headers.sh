@@ -2,19 +2,36 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# Public headers compile alone and pedantically, in C and in C++ and with both compilers. In
-# C++ their macros are used, too: constant expressions that C allows may be errors there.
+# Public headers compile alone and pedantically, in C and C++ and with both compilers, and
+# so does each use of their macros: an expression that C allows may be an error in C++.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 flags="$(pkg-config --cflags libdpdk) -Ilib/iopf -Ilib/pgtable -Ilib/mmem -Idrivers/smmuv3_model"
 bad=0
+
+# A program that includes a header and uses its macros.
+program() {
+	printf '#include <%s>\nvoid use_macros(void);\n' "$(basename "$1")"
+	grep -q '^#define IOPF_DRIVER(' "$1" &&
+		printf 'static struct iopf_driver a_driver;\nIOPF_DRIVER(a_driver)\n'
+	echo 'void use_macros(void) {'
+	sed -n 's/^#define \([A-Z0-9_]*\)[ 	][ 	]*[^ 	].*/	(void)(\1);/p' "$1"
+	# Those with an argument: a code. IOPF_DRIVER is above.
+	sed -n '/^#define IOPF_DRIVER(/d
+		s/^#define \([A-Z0-9_]*\)(code).*/	(void)\1(IOPF_INVALID);/p
+		t
+		s/^#define \([A-Z0-9_]*(\).*/#error "check-headers.sh does not know how to use \1"/p' "$1"
+	echo '}'
+}
+
 for header in lib/iopf/iopf.h lib/iopf/iopf_driver.h lib/pgtable/pgtable.h lib/mmem/mmem.h \
 		drivers/smmuv3_model/smmuv3_model.h; do
-	name=$(basename "$header")
-	for compiler in "gcc -x c -std=gnu11" "clang -x c -std=gnu11" "g++ -x c++ -std=c++17"; do
+	for compiler in "gcc -x c -std=c11 -D_GNU_SOURCE" "clang -x c -std=c11 -D_GNU_SOURCE" \
+			"g++ -x c++ -std=c++11" "g++ -x c++ -std=c++20" \
+			"clang++ -x c++ -std=c++11" "clang++ -x c++ -std=c++20"; do
 		# shellcheck disable=SC2086
-		printf '#include <%s>\n' "$name" |
-			$compiler $flags -Wall -Wextra -Werror -fsyntax-only - || {
+		program "$header" |
+			$compiler $flags -pedantic -Wall -Wextra -Werror -fsyntax-only - || {
 			echo "$header does not compile alone with $compiler"
 			bad=1
 		}

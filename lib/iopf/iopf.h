@@ -199,8 +199,9 @@ enum iopf_verdict {
 	IOPF_VERDICT_AFTER_INV = 0x300,
 	IOPF_VERDICT_MAX = INT32_MAX,
 };
-#define IOPF_ANSWER(code)		((enum iopf_verdict)(IOPF_VERDICT_ANSWER | (code)))
-#define IOPF_ANSWER_AFTER_INV(code)	((enum iopf_verdict)(IOPF_VERDICT_AFTER_INV | (code)))
+#define IOPF_ANSWER(code)		((enum iopf_verdict)((int)IOPF_VERDICT_ANSWER | (int)(code)))
+#define IOPF_ANSWER_AFTER_INV(code) \
+	((enum iopf_verdict)((int)IOPF_VERDICT_AFTER_INV | (int)(code)))
 
 typedef enum iopf_verdict (*iopf_handler_t)(struct iopf_domain *domain,
 		const struct iopf_group *group, void *ctx);
