@@ -37,4 +37,16 @@ for header in lib/iopf/iopf.h lib/iopf/iopf_driver.h lib/pgtable/pgtable.h lib/m
 		}
 	done
 done
+
+# Each function that a library exports, and a public header declares, has its NULL tested.
+for map in lib/*/version.map drivers/smmuv3_model/version.map; do
+	for function in $(sed -n 's/^	\([a-z0-9_]*\);$/\1/p' "$map"); do
+		[ "$function" = iopf_driver_register ] ||
+			grep -qw "$function" lib/iopf/iopf_support.h ||
+			grep -qw "$function" app/test-iopf/test_null.c || {
+			echo "$map: app/test-iopf/test_null.c does not call $function() with NULL"
+			bad=1
+		}
+	done
+done
 exit $bad

@@ -170,6 +170,8 @@ smmuv3_model_dma_outstanding(const struct smmuv3_model_dma *dma)
 {
 	uint32_t out;
 
+	if (dma == NULL)
+		return 0;
 	/* What is retired is read first: it never passes what was submitted. */
 	out = dma->conf.on_done != NULL ? completed(dma) :
 		atomic_load_explicit(&dma->done_head, memory_order_acquire);
@@ -225,8 +227,11 @@ announce(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 int
 smmuv3_model_dma_submit(struct smmuv3_model_dma *dma, const struct smmuv3_model_op *op)
 {
-	uint64_t last = op->len - 1;
+	uint64_t last;
 
+	if (dma == NULL || op == NULL)
+		return -EINVAL;
+	last = op->len - 1;
 	if (op->len == 0 || op->addr + last < op->addr ||
 			(op->type == SMMUV3_MODEL_COPY && op->dst + last < op->dst) ||
 			(op->type != SMMUV3_MODEL_COPY && op->buf == NULL) ||
@@ -249,11 +254,12 @@ unsigned int
 smmuv3_model_dma_poll(struct smmuv3_model_dma *dma, struct smmuv3_model_done *done,
 		unsigned int n)
 {
-	uint32_t head = atomic_load_explicit(&dma->done_head, memory_order_relaxed);
-	uint32_t nb = completed(dma) - head;
+	uint32_t head, nb;
 
-	if (dma->done == NULL)
+	if (dma == NULL || done == NULL || dma->done == NULL)
 		return 0;
+	head = atomic_load_explicit(&dma->done_head, memory_order_relaxed);
+	nb = completed(dma) - head;
 	if (nb > n)
 		nb = n;
 	for (uint32_t i = 0; i < nb; i++)
@@ -406,7 +412,7 @@ dma_sync(struct smmuv3_model_dma *dma, const struct smmuv3_model_op *op)
 	struct smmuv3_model_done done;
 	int ret;
 
-	if (dma->done == NULL)
+	if (dma == NULL || dma->done == NULL)
 		return -EINVAL;
 	ret = smmuv3_model_dma_submit(dma, op);
 	if (ret < 0)

@@ -390,7 +390,7 @@ smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 int
 smmuv3_model_dma_ats_enable(struct smmuv3_model_dma *dma, unsigned int stu)
 {
-	struct smmuv3_ep *ep = dma->ep;
+	struct smmuv3_ep *ep = dma != NULL ? dma->ep : NULL;
 	int ret = 0;
 
 	if (stu == 0)
@@ -412,7 +412,7 @@ smmuv3_model_dma_ats_enable(struct smmuv3_model_dma *dma, unsigned int stu)
 int
 smmuv3_model_dma_ats_disable(struct smmuv3_model_dma *dma)
 {
-	struct smmuv3_ep *ep = dma->ep;
+	struct smmuv3_ep *ep = dma != NULL ? dma->ep : NULL;
 	int ret = -EINVAL;
 
 	if (ep == NULL)
@@ -433,7 +433,7 @@ smmuv3_model_dma_ats_disable(struct smmuv3_model_dma *dma)
 int
 smmuv3_model_dma_pri_enable(struct smmuv3_model_dma *dma, uint32_t n)
 {
-	struct smmuv3_ep *ep = dma->ep;
+	struct smmuv3_ep *ep = dma != NULL ? dma->ep : NULL;
 	int ret = 0;
 
 	if (ep == NULL || n == 0 || !(dma->m->features & SMMUV3_MODEL_PRI))
@@ -455,7 +455,7 @@ smmuv3_model_dma_pri_enable(struct smmuv3_model_dma *dma, uint32_t n)
 int
 smmuv3_model_dma_pri_disable(struct smmuv3_model_dma *dma)
 {
-	struct smmuv3_ep *ep = dma->ep;
+	struct smmuv3_ep *ep = dma != NULL ? dma->ep : NULL;
 	int ret = -EINVAL;
 
 	if (ep == NULL)
@@ -482,7 +482,7 @@ smmuv3_model_dma_pri_drained(const struct smmuv3_model_dma *dma)
 {
 	bool drained;
 
-	if (dma->ep == NULL)
+	if (dma == NULL || dma->ep == NULL)
 		return true;
 	smmuv3_ctl_enter(model_of(dma));
 	drained = !dma->ep->pri && dma->ep->nb_open == 0;
@@ -495,7 +495,7 @@ smmuv3_model_dma_pri_failed(const struct smmuv3_model_dma *dma)
 {
 	bool failed;
 
-	if (dma->ep == NULL)
+	if (dma == NULL || dma->ep == NULL)
 		return false;
 	smmuv3_ctl_enter(model_of(dma));
 	failed = dma->ep->failed;
@@ -508,7 +508,7 @@ smmuv3_model_dma_pri_outstanding(const struct smmuv3_model_dma *dma)
 {
 	uint32_t used;
 
-	if (dma->ep == NULL)
+	if (dma == NULL || dma->ep == NULL)
 		return 0;
 	smmuv3_ctl_enter(model_of(dma));
 	used = dma->ep->used;
@@ -566,7 +566,7 @@ smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma)
 {
 	int ret;
 
-	if (dma->ep == NULL)
+	if (dma == NULL || dma->ep == NULL)
 		return -EINVAL;
 	smmuv3_ctl_enter(dma->m);
 	ret = stop_marker(dma);
@@ -577,7 +577,7 @@ smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma)
 void
 smmuv3_model_dma_atc_delay(struct smmuv3_model_dma *dma, uint32_t ms)
 {
-	if (dma->ep == NULL)
+	if (dma == NULL || dma->ep == NULL)
 		return;
 	smmuv3_ctl_enter(dma->m);
 	dma->ep->atc_delay = ms;
@@ -587,7 +587,7 @@ smmuv3_model_dma_atc_delay(struct smmuv3_model_dma *dma, uint32_t ms)
 void
 smmuv3_model_dma_quirks(struct smmuv3_model_dma *dma, uint32_t quirks, uint32_t one_in)
 {
-	if (dma->ep == NULL)
+	if (dma == NULL || dma->ep == NULL)
 		return;
 	smmuv3_ctl_enter(dma->m);
 	dma->ep->quirks = quirks;
@@ -620,11 +620,12 @@ reset_slots(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 void
 smmuv3_model_dma_reset(struct smmuv3_model_dma *dma)
 {
-	struct smmuv3_model *m = dma->m;
-	struct smmuv3_ep *ep = dma->ep;
+	struct smmuv3_ep *ep = dma != NULL ? dma->ep : NULL;
+	struct smmuv3_model *m;
 
 	if (ep == NULL)
 		return;
+	m = dma->m;
 	smmuv3_ctl_enter(m);
 	wake_all(m, ep);
 	for (struct smmuv3_model_dma *d = m->all; d != NULL; d = d->all_next)

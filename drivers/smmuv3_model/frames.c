@@ -162,7 +162,7 @@ whole_frames(uint64_t addr, size_t len)
 int
 smmuv3_model_frame_give(struct smmuv3_model *m, uint64_t addr, size_t len, uint32_t owner)
 {
-	if (!whole_frames(addr, len))
+	if (m == NULL || !whole_frames(addr, len))
 		return -EINVAL;
 	return change(&m->frames, addr, len, 0, FRAME_GIVEN | (uint64_t)owner << FRAME_OWNER);
 }
@@ -170,7 +170,7 @@ smmuv3_model_frame_give(struct smmuv3_model *m, uint64_t addr, size_t len, uint3
 int
 smmuv3_model_frame_free(struct smmuv3_model *m, uint64_t addr, size_t len)
 {
-	if (!whole_frames(addr, len))
+	if (m == NULL || !whole_frames(addr, len))
 		return -EINVAL;
 	return change(&m->frames, addr, len, FRAME_GIVEN, FRAME_FREED);
 }
@@ -178,5 +178,6 @@ smmuv3_model_frame_free(struct smmuv3_model *m, uint64_t addr, size_t len)
 void
 smmuv3_model_dma_owner(struct smmuv3_model_dma *dma, uint32_t owner)
 {
-	atomic_store_explicit(&dma->owner, owner, memory_order_release);
+	if (dma != NULL)
+		atomic_store_explicit(&dma->owner, owner, memory_order_release);
 }

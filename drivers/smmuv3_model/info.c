@@ -63,7 +63,7 @@ smmuv3_model_status_name(enum smmuv3_model_status status)
 uint64_t
 smmuv3_model_stat(const struct smmuv3_model *m, enum smmuv3_model_stat stat)
 {
-	if ((unsigned int)stat >= SMMUV3_MODEL_NB_STATS)
+	if (m == NULL || (unsigned int)stat >= SMMUV3_MODEL_NB_STATS)
 		return 0;
 	return atomic_load_explicit(&m->stats.n[stat], memory_order_relaxed);
 }
@@ -71,24 +71,32 @@ smmuv3_model_stat(const struct smmuv3_model *m, enum smmuv3_model_stat stat)
 unsigned int
 smmuv3_model_stalls_outstanding(const struct smmuv3_model *m)
 {
+	if (m == NULL)
+		return 0;
 	return atomic_load_explicit(&m->stalls_out, memory_order_relaxed);
 }
 
 unsigned int
 smmuv3_model_driver_errors(const struct smmuv3_model *m)
 {
+	if (m == NULL)
+		return 0;
 	return atomic_load_explicit(&m->driver_log.nb, memory_order_relaxed);
 }
 
 const char *
 smmuv3_model_driver_error(const struct smmuv3_model *m, unsigned int i)
 {
+	if (m == NULL)
+		return NULL;
 	return smmuv3_log_text(&m->driver_log, i);
 }
 
 void
 smmuv3_model_driver_errors_clear(struct smmuv3_model *m)
 {
+	if (m == NULL)
+		return;
 	smmuv3_ctl_enter(m);
 	atomic_store_explicit(&m->driver_log.nb, 0, memory_order_relaxed);
 	smmuv3_ctl_leave(m);
@@ -109,18 +117,24 @@ smmuv3_model_silent_report(const struct smmuv3_model *m, unsigned int i)
 unsigned int
 smmuv3_model_oracle_errors(const struct smmuv3_model *m)
 {
+	if (m == NULL)
+		return 0;
 	return atomic_load_explicit(&m->oracle.log.nb, memory_order_relaxed);
 }
 
 const char *
 smmuv3_model_oracle_error(const struct smmuv3_model *m, unsigned int i)
 {
+	if (m == NULL)
+		return NULL;
 	return smmuv3_log_text(&m->oracle.log, i);
 }
 
 void
 smmuv3_model_oracle_errors_clear(struct smmuv3_model *m)
 {
+	if (m == NULL)
+		return;
 	smmuv3_ctl_enter(m);
 	atomic_store_explicit(&m->oracle.log.nb, 0, memory_order_relaxed);
 	smmuv3_ctl_leave(m);

@@ -176,6 +176,8 @@ smmuv3_model_lookup(const char *name)
 {
 	struct smmuv3_model *m;
 
+	if (name == NULL)
+		return NULL;
 	pthread_mutex_lock(&registry_lock);
 	for (m = registry; m != NULL && strcmp(m->name, name) != 0; m = m->reg_next)
 		;
@@ -280,6 +282,8 @@ smmuv3_model_destroy(struct smmuv3_model *m)
 void *
 smmuv3_model_regs(struct smmuv3_model *m)
 {
+	if (m == NULL)
+		return NULL;
 	return m->fe.regs;
 }
 
@@ -304,9 +308,12 @@ smmuv3_ctl_leave(struct smmuv3_model *m)
 int
 smmuv3_model_mem_add(struct smmuv3_model *m, uint64_t addr, void *ptr, size_t len)
 {
-	uint64_t limit = UINT64_C(1) << m->oas_bits;
+	uint64_t limit;
 	int ret;
 
+	if (m == NULL)
+		return -EINVAL;
+	limit = UINT64_C(1) << m->oas_bits;
 	if (ptr == NULL || len == 0 || addr >= limit || len > limit - addr)
 		return -EINVAL;
 	smmuv3_ctl_enter(m);
@@ -320,6 +327,8 @@ smmuv3_model_mem_del(struct smmuv3_model *m, uint64_t addr)
 {
 	int ret;
 
+	if (m == NULL)
+		return -EINVAL;
 	smmuv3_ctl_enter(m);
 	ret = smmuv3_win_del(&m->wins, addr);
 	smmuv3_ctl_leave(m);
@@ -329,6 +338,8 @@ smmuv3_model_mem_del(struct smmuv3_model *m, uint64_t addr)
 void
 smmuv3_model_irq_fd(struct smmuv3_model *m, enum smmuv3_model_irq irq, int fd)
 {
+	if (m == NULL)
+		return;
 	smmuv3_ctl_enter(m);
 	if ((unsigned int)irq < SMMUV3_MODEL_NB_IRQS)
 		atomic_store_explicit(&m->fe.irq_fd[irq], fd, memory_order_relaxed);
@@ -338,14 +349,14 @@ smmuv3_model_irq_fd(struct smmuv3_model *m, enum smmuv3_model_irq irq, int fd)
 void
 smmuv3_model_irq_unmask(struct smmuv3_model *m, enum smmuv3_model_irq irq)
 {
-	if ((unsigned int)irq < SMMUV3_MODEL_NB_IRQS)
+	if (m != NULL && (unsigned int)irq < SMMUV3_MODEL_NB_IRQS)
 		atomic_store_explicit(&m->fe.irq_masked[irq], false, memory_order_relaxed);
 }
 
 void
 smmuv3_model_knob(struct smmuv3_model *m, enum smmuv3_model_knob knob, uint32_t value)
 {
-	if ((unsigned int)knob < SMMUV3_MODEL_NB_KNOBS)
+	if (m != NULL && (unsigned int)knob < SMMUV3_MODEL_NB_KNOBS)
 		atomic_store_explicit(&m->fe.knob[knob], value, memory_order_relaxed);
 }
 
@@ -451,6 +462,8 @@ smmuv3_model_step(struct smmuv3_model *m, unsigned int budget)
 {
 	unsigned int n;
 
+	if (m == NULL)
+		return 0;
 	pthread_mutex_lock(&m->lock);
 	n = smmuv3_step(m, budget, true);
 	pthread_mutex_unlock(&m->lock);

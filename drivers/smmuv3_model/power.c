@@ -65,6 +65,8 @@ smmuv3_model_power_off(struct smmuv3_model *m)
 {
 	int ret = 0;
 
+	if (m == NULL)
+		return -EINVAL;
 	smmuv3_ctl_enter(m);
 	if (m->off) {
 		ret = -EALREADY;
@@ -90,6 +92,8 @@ smmuv3_model_power_on(struct smmuv3_model *m)
 {
 	int ret = 0;
 
+	if (m == NULL)
+		return -EINVAL;
 	smmuv3_ctl_enter(m);
 	if (!m->off) {
 		ret = -EALREADY;

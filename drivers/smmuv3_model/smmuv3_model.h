@@ -41,6 +41,9 @@
  * An engine's on_done callback runs on the stepping thread and may submit to
  * its own engine; it must not call anything else of the model.
  *
+ * NULL where a model or an engine is expected is -EINVAL, or NULL, 0 and nothing done where
+ * there is no error code.
+ *
  * Example: one write through a stepped model.
  * @code
  *	struct smmuv3_model *m = smmuv3_model_create(NULL);

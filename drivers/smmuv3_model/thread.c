@@ -77,6 +77,8 @@ smmuv3_model_start(struct smmuv3_model *m, int cpu)
 	cpu_set_t set;
 	int ret;
 
+	if (m == NULL)
+		return -EINVAL;
 	if (atomic_load_explicit(&m->threaded, memory_order_acquire))
 		return -EBUSY;
 	ret = pthread_attr_init(&attr);
@@ -107,6 +109,8 @@ smmuv3_model_start(struct smmuv3_model *m, int cpu)
 int
 smmuv3_model_stop(struct smmuv3_model *m)
 {
+	if (m == NULL)
+		return -EINVAL;
 	if (!atomic_load_explicit(&m->threaded, memory_order_acquire))
 		return -EINVAL;
 	atomic_store_explicit(&m->stop, true, memory_order_relaxed);
@@ -121,6 +125,8 @@ smmuv3_model_wait(struct smmuv3_model *m)
 	static _Thread_local unsigned int waits;
 	int cpu;
 
+	if (m == NULL)
+		return;
 	if (smmuv3_inside_step(m))
 		return;
 	if (!atomic_load_explicit(&m->threaded, memory_order_acquire)) {

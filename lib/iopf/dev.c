@@ -89,10 +89,8 @@ iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	unsigned int added = 0;
 	int ret;
 
-	if (conf == NULL) {
-		rte_errno = EINVAL;
-		return NULL;
-	}
+	if (iommu == NULL || conf == NULL)
+		return iopf_null();
 	if (iopf_self.in_handler || iopf_self.in_fast) {
 		rte_errno = EDEADLK;
 		return NULL;
@@ -179,17 +177,23 @@ iopf_dev_remove(struct iopf_dev *dev)
 const char *
 iopf_dev_name(const struct iopf_dev *dev)
 {
+	if (dev == NULL)
+		return iopf_null();
 	return dev->name;
 }
 
 struct iopf_iommu *
 iopf_dev_iommu(const struct iopf_dev *dev)
 {
+	if (dev == NULL)
+		return iopf_null();
 	return dev->iommu;
 }
 
 void *
 iopf_dev_ctx(const struct iopf_dev *dev)
 {
+	if (dev == NULL)
+		return iopf_null();
 	return dev->conf.ctx;
 }

@@ -21,10 +21,8 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 	struct iopf_domain *domain;
 	char name[32];
 
-	if (conf == NULL) {
-		rte_errno = EINVAL;
-		return NULL;
-	}
+	if (conf == NULL)
+		return iopf_null();
 	if ((conf->deferred != NULL) != (conf->worker != NULL)) {
 		IOPF_LOG(ERR, "domain: a deferred handler and a worker go together");
 		rte_errno = EINVAL;
@@ -200,10 +198,13 @@ cut(struct iopf_iommu *iommu, struct iopf_attachment *attachment)
 int
 iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
-	struct iopf_iommu *iommu = dev->iommu;
+	struct iopf_iommu *iommu;
 	struct iopf_attachment *attachment;
 	int ret;
 
+	if (domain == NULL || dev == NULL)
+		return iopf_ret(-EINVAL);
+	iommu = dev->iommu;
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	if (pasid != IOPF_NO_PASID && pasid >= dev->conf.nb_pasids) {
@@ -262,10 +263,13 @@ unlock:
 int
 iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
-	struct iopf_iommu *iommu = dev->iommu;
+	struct iopf_iommu *iommu;
 	struct iopf_attachment *attachment;
 	int ret = 0;
 
+	if (domain == NULL || dev == NULL)
+		return iopf_ret(-EINVAL);
+	iommu = dev->iommu;
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->lock);
@@ -303,6 +307,8 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 
 	if (done != NULL)
 		*done = 0;
+	if (domain == NULL || (inv == NULL && n != 0))
+		return iopf_ret(-EINVAL);
 	if (iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	for (unsigned int i = 0; i < n; i++) {
@@ -351,11 +357,15 @@ iopf_quiesce(void)
 void *
 iopf_domain_ctx(const struct iopf_domain *domain)
 {
+	if (domain == NULL)
+		return iopf_null();
 	return domain->conf.ctx;
 }
 
 const char *
 iopf_domain_name(const struct iopf_domain *domain)
 {
+	if (domain == NULL)
+		return iopf_null();
 	return domain->name;
 }

@@ -186,10 +186,8 @@ iopf_iommu_open(const char *devstr)
 	struct iopf_iommu *iommu = NULL;
 	int id, ret = 0;
 
-	if (devstr == NULL) {
-		rte_errno = EINVAL;
-		return NULL;
-	}
+	if (devstr == NULL)
+		return iopf_null();
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY) {
 		IOPF_LOG(ERR, "\"%s\": not in a secondary process; open it in the primary", devstr);
 		rte_errno = ENOTSUP;
@@ -246,6 +244,8 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 	uint32_t requests;
 	int ret;
 
+	if (iommu == NULL)
+		return iopf_ret(-EINVAL);
 	if (conf == NULL)
 		conf = &defaults;
 	if (iopf_self.in_handler || iopf_self.in_fast)
@@ -330,6 +330,8 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 {
 	int ret;
 
+	if (iommu == NULL)
+		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->lock);
@@ -354,6 +356,8 @@ iopf_iommu_stop(struct iopf_iommu *iommu)
 {
 	int ret = 0;
 
+	if (iommu == NULL)
+		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->lock);
@@ -408,6 +412,8 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 {
 	int ret = -EINVAL;
 
+	if (iommu == NULL)
+		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->lock);
@@ -422,12 +428,16 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 const struct iopf_iommu_info *
 iopf_iommu_info(const struct iopf_iommu *iommu)
 {
+	if (iommu == NULL)
+		return iopf_null();
 	return &iommu->info;
 }
 
 const char *
 iopf_iommu_name(const struct iopf_iommu *iommu)
 {
+	if (iommu == NULL)
+		return iopf_null();
 	return iommu->name;
 }
 
@@ -436,7 +446,7 @@ iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr)
 {
 	int ret;
 
-	if (ptr == NULL || len == 0 || addr == NULL)
+	if (iommu == NULL || ptr == NULL || len == 0 || addr == NULL)
 		return iopf_ret(-EINVAL);
 	pthread_mutex_lock(&iommu->dma_lock);
 	ret = iommu->driver->ops.dma_map(iommu->priv, ptr, len, addr);
@@ -451,6 +461,8 @@ iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t addr)
 {
 	int ret;
 
+	if (iommu == NULL)
+		return iopf_ret(-EINVAL);
 	pthread_mutex_lock(&iommu->dma_lock);
 	ret = iommu->driver->ops.dma_unmap(iommu->priv, ptr, len, addr);
 	if (ret == 0)

@@ -60,7 +60,9 @@
  * that stops polling holds nothing up.
  *
  * Errors. Functions that return int return 0 or -errno and set rte_errno;
- * pointers are NULL with rte_errno. In the option structs zero means default.
+ * pointers are NULL with rte_errno. In the option structs zero means default. NULL where
+ * an object is expected is EINVAL (a counter is 0 then, and what returns nothing does
+ * nothing); to destroy, remove or close NULL is 0.
  *
  * Example: a domain that maps what is missing.
  * @code

@@ -54,6 +54,14 @@ iopf_ret(int ret)
 	return ret;
 }
 
+/* The same where a pointer is returned, and a handle is NULL. */
+static inline void *
+iopf_null(void)
+{
+	rte_errno = EINVAL;
+	return NULL;
+}
+
 /*
  * A fault's slot
  *

@@ -376,8 +376,11 @@ handle(struct iopf_pass *pass, const struct iopf_event *ev)
 int
 iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv)
 {
-	struct iopf_pass *pass = group->pass;
+	struct iopf_pass *pass;
 
+	if (group == NULL || inv == NULL)
+		return iopf_ret(-EINVAL);
+	pass = group->pass;
 	if (pass == NULL || !iopf_self.in_fast)
 		return iopf_ret(-EPERM);
 	if (!iopf_inv_ok(inv))

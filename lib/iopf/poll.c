@@ -250,12 +250,16 @@ static int
 poller_queues_do(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue, bool add)
 {
 	uint32_t first = queue == IOPF_QUEUE_ALL ? 0 : queue;
-	uint32_t last = queue == IOPF_QUEUE_ALL ? iommu->info.nb_queues : queue + 1;
+	uint32_t last = queue + 1;
 	int ret = 0;
 
+	if (poller == NULL || iommu == NULL)
+		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	if (queue != IOPF_QUEUE_ALL && queue >= iommu->info.nb_queues)
+	if (queue == IOPF_QUEUE_ALL)
+		last = iommu->info.nb_queues;
+	else if (queue >= iommu->info.nb_queues)
 		return iopf_ret(-EINVAL);
 	pthread_mutex_lock(&iommu->lock);
 	for (uint32_t i = first; i < last && ret == 0; i++) {
@@ -312,6 +316,10 @@ iopf_poll(struct iopf_poller *poller)
 	struct poller_queues *queues;
 	unsigned int n = 0;
 
+	if (unlikely(poller == NULL)) {
+		rte_errno = EINVAL;
+		return 0;
+	}
 	atomic_store_explicit(&poller->inside, poller->inside + 1, memory_order_relaxed);
 	iopf_rcu_read_lock();
 	/* Acquire: with the release in poller_change(). */
@@ -327,9 +335,10 @@ int
 iopf_poller_run(void *arg)
 {
 	struct iopf_poller *poller = arg;
-
 	unsigned int idle = 0;
 
+	if (poller == NULL)
+		return iopf_ret(-EINVAL);
 	atomic_fetch_add(&poller->inside, 1);
 	while (!atomic_load_explicit(&poller->stop, memory_order_relaxed)) {
 		if (iopf_poll(poller) != 0) {
@@ -350,5 +359,6 @@ iopf_poller_run(void *arg)
 void
 iopf_poller_stop(struct iopf_poller *poller)
 {
-	atomic_store(&poller->stop, true);
+	if (poller != NULL)
+		atomic_store(&poller->stop, true);
 }

@@ -92,6 +92,10 @@ iopf_pri_release(struct iopf_dev *dev)
 uint32_t
 iopf_iommu_requests_granted(const struct iopf_iommu *iommu)
 {
+	if (iommu == NULL) {
+		rte_errno = EINVAL;
+		return 0;
+	}
 	return atomic_load_explicit(&iommu->granted, memory_order_relaxed);
 }
 
@@ -345,6 +349,8 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 {
 	int ret = -EINVAL;
 
+	if (dev == NULL)
+		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&dev->iommu->lock);

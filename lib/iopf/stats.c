@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include <rte_cycles.h>
 
@@ -89,6 +91,10 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 uint64_t
 iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat)
 {
+	if (domain == NULL) {
+		rte_errno = EINVAL;
+		return 0;
+	}
 	return (unsigned int)stat < IOPF_NB_STATS ?
 		atomic_load_explicit(&domain->stats[stat], memory_order_relaxed) : 0;
 }
@@ -110,6 +116,10 @@ iopf_domain_pending(const struct iopf_domain *domain)
 uint64_t
 iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat)
 {
+	if (iommu == NULL) {
+		rte_errno = EINVAL;
+		return 0;
+	}
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ?
 		atomic_load_explicit(&iommu->stats[stat], memory_order_relaxed) : 0;
 }
@@ -119,8 +129,10 @@ iopf_iommu_driver_stat(const struct iopf_iommu *iommu, unsigned int i, const cha
 {
 	const char *unused;
 
-	if (i >= iommu->info.nb_stats)
+	if (iommu == NULL || i >= iommu->info.nb_stats) {
+		rte_errno = EINVAL;
 		return 0;
+	}
 	return iommu->driver->ops.stat(iommu->priv, i, name != NULL ? name : &unused);
 }
 
@@ -133,9 +145,16 @@ cycles_to_ns(uint64_t cycles)
 void
 iopf_domain_latency(const struct iopf_domain *domain, struct iopf_latency *latency)
 {
-	const struct iopf_hist *hist = &domain->latency;
-	uint64_t n = iopf_hist_samples(hist);
+	const struct iopf_hist *hist;
+	uint64_t n;
 
+	if (latency == NULL)
+		return;
+	memset(latency, 0, sizeof(*latency));
+	if (domain == NULL)
+		return;
+	hist = &domain->latency;
+	n = iopf_hist_samples(hist);
 	*latency = (struct iopf_latency){
 		.samples = n,
 		.min_ns = cycles_to_ns(iopf_hist_permille(hist, n, 0)),
@@ -171,6 +190,8 @@ iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 	struct iopf_attachment *attachment;
 	struct iopf_dev *dev;
 
+	if (iommu == NULL || f == NULL)
+		return;
 	fprintf(f, "iommu %u \"%s\" driver %s backend %s %s\n", iommu->id, iommu->name,
 			iommu->info.driver, iommu->info.backend,
 			atomic_load(&iommu->started) ? "started" : "stopped");

@@ -63,7 +63,8 @@
  * is made; RLIMIT_MEMLOCK must allow that. With MCL_FUTURE | MCL_ONFAULT memory is
  * locked as it is needed.
  *
- * Errors: 0 or -errno with rte_errno; NULL with rte_errno.
+ * Errors: 0 or -errno with rte_errno; NULL with rte_errno. NULL where an object is expected
+ * is EINVAL (a counter is 0 then).
  *
  * Example
  * @code

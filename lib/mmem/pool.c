@@ -257,6 +257,10 @@ mmem_pool_worker(struct mmem_pool *pool)
 bool
 mmem_pool_hugepages(const struct mmem_pool *pool)
 {
+	if (pool == NULL) {
+		rte_errno = EINVAL;
+		return false;
+	}
 	return pool->hugepages;
 }
 

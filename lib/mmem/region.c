@@ -169,7 +169,7 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
 	void *ptr;
 	int rc;
 
-	rc = space == NULL ? -EINVAL : mmem_may_wait();
+	rc = space == NULL || path == NULL ? -EINVAL : mmem_may_wait();
 	if (rc == 0)
 		rc = mmem_pager_file(path, offset, size, &pager);
 	if (rc < 0) {

@@ -40,8 +40,10 @@ mmem_stat(const struct mmem_space *space, enum mmem_stat stat)
 	uint64_t sum = 0;
 	unsigned int i;
 
-	if ((unsigned int)stat >= MMEM_NB_STATS)
+	if (space == NULL || (unsigned int)stat >= MMEM_NB_STATS) {
+		rte_errno = EINVAL;
 		return 0;
+	}
 	for (i = 0; i < RTE_DIM(space->lanes); i++)
 		sum += atomic_load_explicit(&space->lanes[i].stat[stat], memory_order_relaxed);
 	return sum;
@@ -195,6 +197,10 @@ mmem_space_destroy(struct mmem_space *space)
 struct iopf_domain *
 mmem_space_domain(struct mmem_space *space)
 {
+	if (space == NULL) {
+		rte_errno = EINVAL;
+		return NULL;
+	}
 	return space->domain;
 }
 

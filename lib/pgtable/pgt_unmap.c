@@ -113,7 +113,8 @@ pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pg
 	uint64_t e;
 	int rc;
 
-	if (!pgt_range_ok(pgt, va, size) || !out_ok(out) || (flags & ~(PGT_CLOSE | PGT_TABLES)))
+	if (pgt == NULL || !pgt_range_ok(pgt, va, size) || !out_ok(out) ||
+			(flags & ~(PGT_CLOSE | PGT_TABLES)))
 		return -EINVAL;
 	rc = unmap_edge(pgt, va, va, end, close);
 	if (rc == 0)
@@ -161,7 +162,7 @@ pgt_open(struct pgt *pgt, uint64_t va, uint64_t size)
 	struct pgt_pos pos;
 	int rc;
 
-	if (!pgt_range_ok(pgt, va, size))
+	if (pgt == NULL || !pgt_range_ok(pgt, va, size))
 		return -EINVAL;
 	pgt_find(pgt, va, 0, &pos);
 	while (va < end) {
@@ -192,7 +193,7 @@ pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 	struct pgt_pos pos;
 	uint64_t span;
 
-	if (!pgt_range_ok(pgt, va, size) || !out_ok(out) || !pgt_prot_ok(prot))
+	if (pgt == NULL || !pgt_range_ok(pgt, va, size) || !out_ok(out) || !pgt_prot_ok(prot))
 		return -EINVAL;
 	pgt_find(pgt, va, 0, &pos);
 	while (va < end) {
@@ -225,9 +226,12 @@ pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 void
 pgt_free_tables(struct pgt *pgt, struct pgt_tables *tables)
 {
-	_Atomic uint64_t *table = tables->head;
+	_Atomic uint64_t *table;
 	uint64_t next;
 
+	if (pgt == NULL || tables == NULL)
+		return;
+	table = tables->head;
 	while (table != NULL) {
 		next = ent_load(&table[0]) & ~ENT_KIND;
 		pgt_table_free(pgt, table);

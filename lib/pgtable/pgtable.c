@@ -71,9 +71,14 @@ conf_ok(const struct pgt *pgt)
 struct pgt *
 pgt_create(const struct pgt_conf *conf)
 {
-	struct pgt *pgt = calloc(1, sizeof(*pgt));
+	struct pgt *pgt;
 	int rc = -EINVAL;
 
+	if (conf == NULL) {
+		errno = EINVAL;
+		return NULL;
+	}
+	pgt = calloc(1, sizeof(*pgt));
 	if (pgt == NULL)
 		return NULL;
 	pgt->granule_log2 = conf->granule_log2 ? conf->granule_log2 : 12;
@@ -126,24 +131,29 @@ pgt_destroy(struct pgt *pgt)
 uint64_t
 pgt_root(const struct pgt *pgt)
 {
-	return pgt->root_pa;
+	return pgt != NULL ? pgt->root_pa : 0;
 }
 
 unsigned int
 pgt_va_bits(const struct pgt *pgt)
 {
-	return pgt->va_bits;
+	return pgt != NULL ? pgt->va_bits : 0;
 }
 
 unsigned int
 pgt_granule_log2(const struct pgt *pgt)
 {
-	return pgt->granule_log2;
+	return pgt != NULL ? pgt->granule_log2 : 0;
 }
 
 void
 pgt_info(const struct pgt *pgt, struct pgt_info *info)
 {
+	if (info == NULL)
+		return;
+	*info = (struct pgt_info){ .root = 0 };
+	if (pgt == NULL)
+		return;
 	info->root = pgt->root_pa;
 	info->granule_log2 = pgt->granule_log2;
 	info->va_bits = pgt->va_bits;
@@ -173,7 +183,7 @@ pgt_walk(const struct pgt *pgt, uint64_t va, struct pgt_leaf *leaf)
 {
 	struct pgt_pos pos;
 
-	if (!pgt_va_ok(pgt, va))
+	if (pgt == NULL || leaf == NULL || !pgt_va_ok(pgt, va))
 		return -EINVAL;
 	pgt_find(pgt, va, 0, &pos);
 	*leaf = (struct pgt_leaf){ .level = pos.level, .size = pgt_span(pgt, pos.level) };
@@ -200,7 +210,7 @@ pgt_prealloc(struct pgt *pgt, uint64_t va, uint64_t size)
 	struct pgt_pos pos;
 	int rc;
 
-	if (!pgt_range_ok(pgt, va, size))
+	if (pgt == NULL || !pgt_range_ok(pgt, va, size))
 		return -EINVAL;
 	while (va < end) {
 		pgt_find(pgt, va, 0, &pos);
@@ -288,8 +298,8 @@ pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
 	struct pgt_pos pos;
 	int rc;
 
-	if (!pgt_range_ok(pgt, va, size) || !pgt_prot_ok(leaf_prot) || !pgt_pa_ok(pgt, pa) ||
-	    size > (UINT64_C(1) << pgt->pa_bits) - pa)
+	if (pgt == NULL || !pgt_range_ok(pgt, va, size) || !pgt_prot_ok(leaf_prot) ||
+	    !pgt_pa_ok(pgt, pa) || size > (UINT64_C(1) << pgt->pa_bits) - pa)
 		return -EINVAL;
 	rc = map_prepare(pgt, va, pa, end, prot);
 	if (rc)

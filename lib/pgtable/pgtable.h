@@ -59,7 +59,9 @@
  * CMDQ_PROD store. Tables need coherent walks (IDR0.COHACC) or memory that the
  * CPU maps uncached: nothing here cleans caches.
  *
- * Errors. ints return 0 or -errno; pgt_create() returns NULL and sets errno.
+ * Errors. ints return 0 or -errno; pgt_create() returns NULL and sets errno. NULL where a
+ * pointer is expected is -EINVAL, or 0 of what is no error code; but pgt_resolve(), its
+ * begin, commit and cancel do not look, for they are the fault path.
  */
 
 #include <stdbool.h>

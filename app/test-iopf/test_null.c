@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * The result of a create or an open that failed, used without a look: every function of
+ * the public headers is called with NULL where an object is expected, and says EINVAL.
+ * devtools/check-headers.sh sees to it that each of them is here.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include <rte_errno.h>
+
+#include "iopf.h"
+#include "mmem.h"
+#include "pgtable.h"
+#include "smmuv3_model.h"
+#include "test.h"
+
+/* -EINVAL, in rte_errno too. */
+#define REFUSES(call)						\
+	do {							\
+		rte_errno = 0;					\
+		assert_int_equal(call, -EINVAL);		\
+		assert_int_equal(rte_errno, EINVAL);		\
+	} while (0)
+
+/* NULL or 0, and EINVAL in rte_errno. */
+#define IS_NOTHING(call)					\
+	do {							\
+		rte_errno = 0;					\
+		assert_true((call) == 0);			\
+		assert_int_equal(rte_errno, EINVAL);		\
+	} while (0)
+
+static const uint32_t sid = 5;
+static char some[4096];
+
+static void
+test_iommu(void **state)
+{
+	const struct iopf_iommu_conf conf = { .report = NULL };
+	const struct iopf_dev_conf dev_conf = { .sids = &sid, .nb_sids = 1 };
+	const char *name = "";
+	uint64_t addr;
+
+	(void)state;
+	IS_NOTHING(iopf_iommu_open(NULL));
+	REFUSES(iopf_iommu_configure(NULL, &conf));
+	REFUSES(iopf_iommu_configure(NULL, NULL));
+	REFUSES(iopf_iommu_start(NULL));
+	REFUSES(iopf_iommu_stop(NULL));
+	assert_int_equal(iopf_iommu_close(NULL), 0);
+	REFUSES(iopf_iommu_idle(NULL, -1));
+	IS_NOTHING(iopf_iommu_info(NULL));
+	IS_NOTHING(iopf_iommu_name(NULL));
+	IS_NOTHING(iopf_iommu_requests_granted(NULL));
+	IS_NOTHING(iopf_iommu_stat(NULL, IOPF_IOMMU_STAT_RECORDS));
+	IS_NOTHING(iopf_iommu_driver_stat(NULL, 0, &name));
+	iopf_iommu_dump(NULL, stdout);
+	REFUSES(iopf_dma_map(NULL, some, sizeof(some), &addr));
+	REFUSES(iopf_dma_unmap(NULL, some, sizeof(some), 0));
+	IS_NOTHING(iopf_dev_add(NULL, &dev_conf));
+	IS_NOTHING(iopf_dev_add(NULL, NULL));
+}
+
+static void
+test_dev_and_domain(void **state)
+{
+	const struct iopf_inv inv = { .all = true };
+	struct iopf_latency latency;
+	unsigned int done = 1;
+
+	(void)state;
+	assert_int_equal(iopf_dev_remove(NULL), 0);
+	REFUSES(iopf_dev_pri_restart(NULL));
+	IS_NOTHING(iopf_dev_name(NULL));
+	IS_NOTHING(iopf_dev_iommu(NULL));
+	IS_NOTHING(iopf_dev_ctx(NULL));
+	IS_NOTHING(iopf_domain_create(NULL));
+	assert_int_equal(iopf_domain_destroy(NULL), 0);
+	REFUSES(iopf_domain_attach(NULL, NULL, IOPF_NO_PASID));
+	REFUSES(iopf_domain_detach(NULL, NULL, IOPF_NO_PASID));
+	IS_NOTHING(iopf_domain_ctx(NULL));
+	IS_NOTHING(iopf_domain_name(NULL));
+	IS_NOTHING(iopf_domain_stat(NULL, IOPF_STAT_FAULTS));
+	IS_NOTHING(iopf_domain_pending(NULL));
+	memset(&latency, 0xff, sizeof(latency));
+	iopf_domain_latency(NULL, &latency);
+	assert_int_equal(latency.samples, 0);
+	iopf_domain_latency(NULL, NULL);
+	REFUSES(iopf_invalidate(NULL, &inv, 1, &done));
+	assert_int_equal(done, 0);
+	REFUSES(iopf_group_invalidate(NULL, &inv));
+	/* These have no object. */
+	assert_int_equal(iopf_quiesce(), 0);
+	assert_int_equal(iopf_may_wait(), 0);
+	assert_int_equal(iopf_group_respond(0, IOPF_SUCCESS), -ESTALE);
+	assert_int_equal(iopf_group_defer(0), -ESTALE);
+	assert_string_equal(iopf_code_name(IOPF_NB_CODES), "unknown");
+	assert_string_equal(iopf_reason_name(IOPF_NB_REASONS), "unknown");
+	assert_string_equal(iopf_stat_name(IOPF_NB_STATS), "unknown");
+	assert_string_equal(iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS), "unknown");
+}
+
+static enum iopf_verdict
+refuse(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	(void)ctx;
+	return IOPF_ANSWER(IOPF_INVALID);
+}
+
+/* One object is there, the other is not. */
+static void
+test_halves(void **state)
+{
+	struct iopf_domain *domain;
+	struct iopf_poller *poller;
+	struct iopf_iommu *iommu;
+	struct iopf_dev *dev;
+
+	(void)state;
+	iommu = iopf_iommu_open("smmuv3,model=null");
+	assert_non_null(iommu);
+	IS_NOTHING(iopf_dev_add(iommu, NULL));
+	dev = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
+	assert_non_null(dev);
+	domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = refuse });
+	assert_non_null(domain);
+	poller = iopf_poller_create(NULL);
+	assert_non_null(poller);
+
+	REFUSES(iopf_domain_attach(domain, NULL, IOPF_NO_PASID));
+	REFUSES(iopf_domain_attach(NULL, dev, IOPF_NO_PASID));
+	REFUSES(iopf_domain_detach(domain, NULL, IOPF_NO_PASID));
+	REFUSES(iopf_domain_detach(NULL, dev, IOPF_NO_PASID));
+	REFUSES(iopf_invalidate(domain, NULL, 1, NULL));
+	REFUSES(iopf_poller_add(poller, NULL, IOPF_QUEUE_ALL));
+	REFUSES(iopf_poller_remove(poller, NULL, IOPF_QUEUE_ALL));
+	REFUSES(iopf_poller_add(NULL, iommu, IOPF_QUEUE_ALL));
+	REFUSES(iopf_poller_remove(NULL, iommu, 0));
+	REFUSES(iopf_dma_map(iommu, NULL, 4096, NULL));
+	iopf_iommu_dump(iommu, NULL);
+	REFUSES(mmem_attach(NULL, dev, IOPF_NO_PASID));
+
+	assert_int_equal(iopf_poller_destroy(poller), 0);
+	assert_int_equal(iopf_domain_destroy(domain), 0);
+	assert_int_equal(iopf_dev_remove(dev), 0);
+	assert_int_equal(iopf_iommu_close(iommu), 0);
+}
+
+static void
+test_poller_and_worker(void **state)
+{
+	(void)state;
+	assert_int_equal(iopf_poller_destroy(NULL), 0);
+	REFUSES(iopf_poller_add(NULL, NULL, IOPF_QUEUE_ALL));
+	REFUSES(iopf_poller_remove(NULL, NULL, IOPF_QUEUE_ALL));
+	IS_NOTHING(iopf_poll(NULL));
+	REFUSES(iopf_poller_run(NULL));
+	iopf_poller_stop(NULL);
+	assert_int_equal(iopf_worker_destroy(NULL), 0);
+	/* All defaults. */
+	assert_int_equal(iopf_poller_destroy(iopf_poller_create(NULL)), 0);
+	assert_int_equal(iopf_worker_destroy(iopf_worker_create(NULL)), 0);
+}
+
+static void
+test_mmem(void **state)
+{
+	const struct mmem_pager pager = { .ctx = NULL };
+
+	(void)state;
+	IS_NOTHING(mmem_pool_create(NULL));
+	IS_NOTHING(mmem_pool_create(&(struct mmem_pool_conf){ .iommu = NULL }));
+	REFUSES(mmem_pool_destroy(NULL));
+	IS_NOTHING(mmem_pool_hugepages(NULL));
+	IS_NOTHING(mmem_space_create(NULL));
+	IS_NOTHING(mmem_space_create(&(struct mmem_space_conf){ .pool = NULL }));
+	REFUSES(mmem_space_destroy(NULL));
+	IS_NOTHING(mmem_space_domain(NULL));
+	REFUSES(mmem_attach(NULL, NULL, IOPF_NO_PASID));
+	REFUSES(mmem_detach(NULL, NULL, IOPF_NO_PASID));
+	IS_NOTHING(mmem_alloc(NULL, 4096, MMEM_READ));
+	IS_NOTHING(mmem_map_file(NULL, "/etc/passwd", 0, 4096, MMEM_READ));
+	IS_NOTHING(mmem_alloc_paged(NULL, 4096, MMEM_READ, &pager));
+	IS_NOTHING(mmem_alloc_paged(NULL, 4096, MMEM_READ, NULL));
+	REFUSES(mmem_free(NULL, some));
+	REFUSES(mmem_unmap(NULL, some, 4096));
+	REFUSES(mmem_protect(NULL, some, 4096, MMEM_READ));
+	REFUSES(mmem_prefetch(NULL, some, 4096));
+	REFUSES(mmem_resolve(NULL, 0, IOPF_PERM_READ));
+	IS_NOTHING(mmem_stat(NULL, MMEM_STAT_MAPPED));
+	assert_non_null(mmem_stat_name(MMEM_NB_STATS));
+	mmem_fetch_done(NULL, 0);
+}
+
+/* pgt_resolve(), pgt_resolve_begin(), pgt_resolve_commit() and pgt_resolve_cancel() do not look. */
+static void
+test_pgtable(void **state)
+{
+	struct pgt_unmapped out;
+	struct pgt_inv inv[1];
+	struct pgt_info info = { .root = 1 };
+	struct pgt_leaf leaf;
+
+	(void)state;
+	errno = 0;
+	assert_null(pgt_create(NULL));
+	assert_int_equal(errno, EINVAL);
+	pgt_destroy(NULL);
+	pgt_free_tables(NULL, NULL);
+	assert_int_equal(pgt_root(NULL), 0);
+	assert_int_equal(pgt_va_bits(NULL), 0);
+	assert_int_equal(pgt_granule_log2(NULL), 0);
+	pgt_info(NULL, &info);
+	assert_int_equal(info.root, 0);
+	pgt_info(NULL, NULL);
+	pgt_unmapped_init(&out, inv, 1);
+	assert_int_equal(pgt_prealloc(NULL, 0, 4096), -EINVAL);
+	assert_int_equal(pgt_map(NULL, 0, 0, 4096, PGT_READ), -EINVAL);
+	assert_int_equal(pgt_protect(NULL, 0, 4096, PGT_READ, &out), -EINVAL);
+	assert_int_equal(pgt_unmap(NULL, 0, 4096, 0, &out), -EINVAL);
+	assert_int_equal(pgt_open(NULL, 0, 4096), -EINVAL);
+	assert_int_equal(pgt_walk(NULL, 0, &leaf), -EINVAL);
+	assert_string_equal(pgt_state_name(-1), "?");
+}
+
+static void
+test_model(void **state)
+{
+	(void)state;
+	assert_null(smmuv3_model_lookup(NULL));
+	smmuv3_model_destroy(NULL);
+	assert_null(smmuv3_model_regs(NULL));
+	assert_int_equal(smmuv3_model_mem_add(NULL, 0, some, 4096), -EINVAL);
+	assert_int_equal(smmuv3_model_mem_del(NULL, 0), -EINVAL);
+	assert_int_equal(smmuv3_model_step(NULL, 1), 0);
+	assert_int_equal(smmuv3_model_start(NULL, -1), -EINVAL);
+	assert_int_equal(smmuv3_model_stop(NULL), -EINVAL);
+	smmuv3_model_wait(NULL);
+	smmuv3_model_irq_fd(NULL, SMMUV3_MODEL_IRQ_EVTQ, -1);
+	smmuv3_model_knob(NULL, 0, 0);
+	assert_int_equal(smmuv3_model_stat(NULL, 0), 0);
+	assert_int_equal(smmuv3_model_stalls_outstanding(NULL), 0);
+	assert_int_equal(smmuv3_model_driver_errors(NULL), 0);
+	assert_null(smmuv3_model_driver_error(NULL, 0));
+	smmuv3_model_driver_errors_clear(NULL);
+	assert_int_equal(smmuv3_model_oracle_errors(NULL), 0);
+	assert_null(smmuv3_model_oracle_error(NULL, 0));
+	smmuv3_model_oracle_errors_clear(NULL);
+	assert_int_equal(smmuv3_model_frame_give(NULL, 0, 4096, 1), -EINVAL);
+	assert_int_equal(smmuv3_model_frame_free(NULL, 0, 4096), -EINVAL);
+	smmuv3_model_irq_unmask(NULL, SMMUV3_MODEL_IRQ_EVTQ);
+	assert_int_equal(smmuv3_model_power_off(NULL), -EINVAL);
+	assert_int_equal(smmuv3_model_power_on(NULL), -EINVAL);
+	assert_string_equal(smmuv3_model_stat_name(-1), "unknown");
+	assert_string_equal(smmuv3_model_status_name(-1), "unknown");
+	/* All defaults. */
+	smmuv3_model_destroy(smmuv3_model_create(NULL));
+}
+
+static void
+test_model_dma(void **state)
+{
+	const struct smmuv3_model_op op = { .type = SMMUV3_MODEL_WRITE, .buf = some, .len = 1 };
+	struct smmuv3_model_done done;
+
+	(void)state;
+	errno = 0;
+	assert_null(smmuv3_model_dma_create(NULL, &(struct smmuv3_model_dma_conf){ .sid = 1 }));
+	assert_int_equal(errno, EINVAL);
+	smmuv3_model_dma_destroy(NULL);
+	assert_int_equal(smmuv3_model_dma_ats_enable(NULL, 0), -EINVAL);
+	assert_int_equal(smmuv3_model_dma_ats_disable(NULL), -EINVAL);
+	assert_int_equal(smmuv3_model_dma_pri_enable(NULL, 1), -EINVAL);
+	assert_int_equal(smmuv3_model_dma_pri_disable(NULL), -EINVAL);
+	assert_true(smmuv3_model_dma_pri_drained(NULL));
+	assert_false(smmuv3_model_dma_pri_failed(NULL));
+	assert_int_equal(smmuv3_model_dma_pri_outstanding(NULL), 0);
+	assert_int_equal(smmuv3_model_dma_stop_marker(NULL), -EINVAL);
+	smmuv3_model_dma_quirks(NULL, 0, 0);
+	smmuv3_model_dma_atc_delay(NULL, 1);
+	smmuv3_model_dma_owner(NULL, 1);
+	smmuv3_model_dma_reset(NULL);
+	assert_int_equal(smmuv3_model_dma_submit(NULL, &op), -EINVAL);
+	assert_int_equal(smmuv3_model_dma_poll(NULL, &done, 1), 0);
+	assert_int_equal(smmuv3_model_dma_outstanding(NULL), 0);
+	assert_int_equal(smmuv3_model_dma_read(NULL, some, 0, 1), -EINVAL);
+	assert_int_equal(smmuv3_model_dma_write(NULL, 0, some, 1), -EINVAL);
+	assert_int_equal(smmuv3_model_dma_copy(NULL, 0, 0, 1), -EINVAL);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_iommu),
+	cmocka_unit_test(test_dev_and_domain),
+	cmocka_unit_test(test_halves),
+	cmocka_unit_test(test_poller_and_worker),
+	cmocka_unit_test(test_mmem),
+	cmocka_unit_test(test_pgtable),
+	cmocka_unit_test(test_model),
+	cmocka_unit_test(test_model_dma),
+};
+TEST_SUITE(null, tests, NULL, NULL);
