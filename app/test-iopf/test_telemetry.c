@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cjson/cJSON.h>
+
 #include <rte_eal.h>
 
 #include "iopf.h"
@@ -29,6 +31,7 @@ static struct smmuv3_model_dma *dma;
 static uint64_t taken;
 static int sock = -1;
 static char answer[1 << 18];
+static cJSON *json;			/* the answer, parsed */
 
 static const char *
 ask(const char *what)
@@ -39,9 +42,33 @@ ask(const char *what)
 	n = recv(sock, answer, sizeof(answer) - 1, 0);
 	assert_true(n > 0);
 	answer[n] = '\0';
-	assert_int_equal('{', answer[0]);
-	assert_int_equal('}', answer[n - 1]);
+	/* What DPDK would have left out of it did not fit. */
+	assert_true(n < 15 * 1024);
+	for (ssize_t i = 0; i < n; i++)
+		assert_true(answer[i] >= 0x20 && answer[i] < 0x7f);
+	cJSON_Delete(json);
+	json = cJSON_ParseWithOpts(answer, NULL, true);
+	if (json == NULL)
+		print_error("%s: not JSON: %s\n", what, answer);
+	assert_non_null(json);
 	return answer;
+}
+
+/* The value that the answer has under the command's name. */
+static const cJSON *
+value(void)
+{
+	assert_non_null(json->child);
+	return json->child;
+}
+
+static uint64_t
+number(const cJSON *dict, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(dict, key);
+
+	assert_true(cJSON_IsNumber(item));
+	return (uint64_t)item->valuedouble;
 }
 
 static enum iopf_verdict
@@ -101,6 +128,7 @@ teardown(void **state)
 	assert_int_equal(0, iopf_iommu_close(iommu));
 	assert_int_equal(0, smmuv3_model_driver_errors(model));
 	smmuv3_model_destroy(model);
+	cJSON_Delete(json);
 	close(sock);
 	return 0;
 }
@@ -126,7 +154,9 @@ static void
 junk_arguments_get_null_and_harm_nothing(void **state)
 {
 	static const char *const junk[] = {
-		"", ",", ",z", ",-1", ",64", ",99999999999999999999", ",0x0", ",0,1", ",0 ", ", 0",
+		"", ",", ",z", ",-1", ",64", ",99999999999999999999", ",0x0", ",0,1,2", ",0 ",
+		", 0",
+		",0,", ",0,-1", ",0,x", ",0, 1", ",0,99999999999999999999", ",,0", ",0,1 ",
 		",\xff\xfe", ",%s%n", ",../../etc", ",00000000000000000000000000000000000001",
 	};
 	char cmd[128], id[16];
@@ -142,6 +172,7 @@ junk_arguments_get_null_and_harm_nothing(void **state)
 				assert_non_null(strstr(answer, "null"));
 		}
 	}
+	assert_non_null(strstr(ask("/iopf/info,0,1"), "null"));
 	/* An id that nobody has, and the one that somebody has. */
 	assert_non_null(strstr(ask("/iopf/info,63"), "null"));
 	snprintf(id, sizeof(id), "[%d]", 0);
@@ -184,9 +215,212 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	assert_non_null(strstr(ask("/iopf/stats,0"), "\"pending\":0"));
 }
 
+/* Whatever the parameters are, the answer is JSON: ask() parses it. */
+static void
+random_arguments_get_json(void **state)
+{
+	static const char alphabet[] = "012345678901234567890123456789,,,,,-+ xX%\"\\{}\n\xff\xc3";
+	unsigned int seed = 20261128;
+
+	(void)state;
+	if (sock < 0)
+		test_skip("telemetry is off");
+	for (unsigned int i = 0; i < 5000; i++) {
+		char cmd[1000];
+		unsigned int max = i % 50 == 0 ? sizeof(cmd) - 32 : 12, len = rand_r(&seed) % max;
+		int at = snprintf(cmd, sizeof(cmd), "%s,", commands[rand_r(&seed) %
+				(sizeof(commands) / sizeof(commands[0]))]);
+
+		for (unsigned int k = 0; k < len; k++)
+			cmd[at++] = alphabet[rand_r(&seed) % (sizeof(alphabet) - 1)];
+		cmd[at] = '\0';
+		ask(cmd);
+	}
+}
+
+#define NB_DEVS 300
+#define LONG_NAME 1000
+
+static char *
+name_of(unsigned int i)
+{
+	static const char *const names[] = {
+		"dev", "", "say \"hello\"", "two\nlines", "tab\there", "back\\slash",
+		"caf\xc3\xa9 \xe6\xbc\xa2\xe5\xad\x97", "not UTF-8: \xff\xfe", "100%",
+		"%41", "a/b_c:d", "\x01\x7f", "null", "{\"a\":1}", "next",
+	};
+	static char name[LONG_NAME + 1];
+
+	if (i % 16 == 15) {
+		memset(name, i % 32 == 15 ? 'x' : '"', LONG_NAME);
+		name[LONG_NAME] = '\0';
+	} else {
+		snprintf(name, sizeof(name), "%s", names[i % 16]);
+	}
+	return name;
+}
+
+/* @p encoded, decoded as a URL is, equals @p name, or says that it was cut. */
+static void
+check_name(const char *encoded, const char *name)
+{
+	while (*encoded != '\0') {
+		char c = *encoded++;
+		unsigned int hex;
+
+		if (c == '.' && strcmp(encoded, "..") == 0 && strlen(name) > 30)
+			return;
+		if (c == '%') {
+			assert_int_equal(sscanf(encoded, "%2X", &hex), 1);
+			c = hex;
+			encoded += 2;
+		}
+		assert_int_equal(c, *name++);
+	}
+	assert_int_equal(*name, '\0');
+}
+
+static void
+walk_pages(const char *command, unsigned int id)
+{
+	bool seen[NB_DEVS] = { false };
+	unsigned int nb_seen = 0, pages = 0;
+	uint64_t next = 0;
+	char cmd[64];
+
+	for (;;) {
+		const cJSON *item;
+
+		snprintf(cmd, sizeof(cmd), "%s,%u,%llu", command, id, (unsigned long long)next);
+		ask(cmd);
+		pages++;
+		assert_int_equal(number(value(), "attachments"), NB_DEVS);
+		cJSON_ArrayForEach(item, value()) {
+			unsigned int i;
+
+			if (!cJSON_IsObject(item))
+				continue;
+			i = number(item, "sid") - 16;
+			assert_true(i < NB_DEVS && !seen[i]);
+			seen[i] = true;
+			nb_seen++;
+			check_name(cJSON_GetObjectItem(item, "device")->valuestring, name_of(i));
+			check_name(cJSON_GetObjectItem(item, "domain")->valuestring, name_of(31));
+			assert_int_equal(number(item, "pasid"), 1);
+		}
+		if (cJSON_GetObjectItem(value(), "next") == NULL)
+			break;
+		assert_true(number(value(), "next") > next);
+		next = number(value(), "next");
+	}
+	assert_int_equal(nb_seen, NB_DEVS);
+	assert_true(pages > 1);
+	/* Beyond the end there is nothing, and it says so. */
+	snprintf(cmd, sizeof(cmd), "%s,%u,18446744073709551615", command, id);
+	ask(cmd);
+	assert_int_equal(number(value(), "attachments"), NB_DEVS);
+	assert_null(cJSON_GetObjectItem(value(), "next"));
+}
+
+static void
+every_device_is_listed_whatever_its_name(void **state)
+{
+	static struct iopf_dev *devs[NB_DEVS];
+	struct smmuv3_model *other;
+	struct iopf_domain *shared;
+	struct iopf_iommu *smmu;
+	const cJSON *last;
+	unsigned int i, id;
+	char cmd[64];
+
+	(void)state;
+	if (sock < 0)
+		test_skip("telemetry is off");
+	other = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "sm\"\xc3\xa9" });
+	assert_non_null(other);
+	smmu = iopf_iommu_open("smmuv3,model=sm\"\xc3\xa9");
+	assert_non_null(smmu);
+	ask("/iopf/list");
+	last = cJSON_GetArrayItem(value(), cJSON_GetArraySize(value()) - 1);
+	id = (unsigned int)last->valuedouble;
+	shared = iopf_domain_create(&(struct iopf_domain_conf){ .name = name_of(31),
+			.handler = take });
+	assert_non_null(shared);
+	for (i = 0; i < NB_DEVS; i++) {
+		const uint32_t sid = 16 + i;
+
+		devs[i] = iopf_dev_add(smmu, &(struct iopf_dev_conf){ .name = name_of(i),
+				.sids = &sid, .nb_sids = 1, .nb_pasids = 2 });
+		assert_non_null(devs[i]);
+		assert_int_equal(0, iopf_domain_attach(shared, devs[i], 1));
+	}
+	walk_pages("/iopf/stats", id);
+	walk_pages("/iopf/latency", id);
+	snprintf(cmd, sizeof(cmd), "/iopf/info,%u", id);
+	ask(cmd);
+	check_name(cJSON_GetObjectItem(value(), "name")->valuestring,
+			"smmuv3,model=sm\"\xc3\xa9");
+
+	for (i = 0; i < NB_DEVS; i++)
+		assert_int_equal(0, iopf_dev_remove(devs[i]));
+	assert_int_equal(0, iopf_domain_destroy(shared));
+	assert_int_equal(0, iopf_iommu_close(smmu));
+	smmuv3_model_destroy(other);
+}
+
+static void
+every_outstanding_fault_is_listed(void **state)
+{
+	enum { NB = 150 };
+	static uint64_t ids[NB];
+	struct smmuv3_model_done done;
+	unsigned int n = 0, listed = 0;
+	uint64_t next = 0;
+	char byte = 1, cmd[64];
+
+	(void)state;
+	if (sock < 0)
+		test_skip("telemetry is off");
+	for (unsigned int i = 0; i < NB; i++) {
+		assert_int_equal(0, smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+				.type = SMMUV3_MODEL_WRITE, .addr = 0x1000000 + i * 4096,
+				.buf = &byte, .len = 1 }));
+		taken = 0;
+		while (iopf_poll(poller) == 0)
+			smmuv3_model_step(model, 16);
+		assert_int_not_equal(taken, 0);
+		ids[n++] = taken;
+	}
+	for (;;) {
+		const cJSON *item;
+
+		snprintf(cmd, sizeof(cmd), "/iopf/outstanding,0,%llu", (unsigned long long)next);
+		ask(cmd);
+		assert_int_equal(number(value(), "outstanding"), NB);
+		cJSON_ArrayForEach(item, value())
+			listed += cJSON_IsObject(item);
+		if (cJSON_GetObjectItem(value(), "next") == NULL)
+			break;
+		next = number(value(), "next");
+		assert_int_equal(next, listed);
+	}
+	assert_int_equal(listed, NB);
+	while (n > 0)
+		assert_int_equal(0, iopf_group_respond(ids[--n], IOPF_INVALID));
+	while (n < NB) {
+		smmuv3_model_step(model, 16);
+		n += smmuv3_model_dma_poll(dma, &done, 1);
+	}
+	ask("/iopf/outstanding,0");
+	assert_int_equal(number(value(), "outstanding"), 0);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(every_command_is_listed_and_has_a_help),
 	cmocka_unit_test(junk_arguments_get_null_and_harm_nothing),
+	cmocka_unit_test(random_arguments_get_json),
 	cmocka_unit_test(stats_latency_and_outstanding_show_a_fault_that_waits),
+	cmocka_unit_test(every_device_is_listed_whatever_its_name),
+	cmocka_unit_test(every_outstanding_fault_is_listed),
 };
 TEST_SUITE(telemetry, tests, setup, teardown);

@@ -453,14 +453,21 @@ void iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n);
 /* worker.c */
 int iopf_worker_defer(struct iopf_worker *worker, uint64_t id);
 
-/* telemetry.c: outstanding faults, for whoever lists them */
+/*
+ * telemetry.c: a name that came from the caller as printable ASCII, cut to @p size with "..." at
+ * its end: the bytes that are not, and the characters ", \ and %, are %XX.
+ */
+void iopf_name_encode(char *buf, size_t size, const char *name);
+
+/* Outstanding faults, for whoever lists them. */
 struct iopf_outstanding {
 	struct iopf_fault fault;
 	enum iopf_slot_state state;
 	uint64_t id;
 };
-unsigned int iopf_queue_outstanding(struct iopf_queue *q, struct iopf_outstanding *list,
-		unsigned int n);
+/* Up to n of those from slot *from, which is moved on: to nb_slots when there are no more. */
+unsigned int iopf_queue_outstanding(struct iopf_queue *q, uint32_t *from,
+		struct iopf_outstanding *list, unsigned int n);
 const char *iopf_slot_state_name(enum iopf_slot_state state);
 
 #endif /* IOPF_PRIVATE_H */

@@ -384,11 +384,13 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 }
 
 unsigned int
-iopf_queue_outstanding(struct iopf_queue *q, struct iopf_outstanding *list, unsigned int n)
+iopf_queue_outstanding(struct iopf_queue *q, uint32_t *from, struct iopf_outstanding *list,
+		unsigned int n)
 {
 	unsigned int found = 0;
+	uint32_t i;
 
-	for (uint32_t i = 0; i < q->nb_slots && found < n; i++) {
+	for (i = *from; i < q->nb_slots && found < n; i++) {
 		struct iopf_fault *slot = &q->slots[i];
 		uint32_t word = iopf_slot_load(slot);
 		struct iopf_outstanding *o = &list[found];
@@ -409,6 +411,7 @@ iopf_queue_outstanding(struct iopf_queue *q, struct iopf_outstanding *list, unsi
 		if (IOPF_SLOT_GEN(iopf_slot_load(slot)) == IOPF_SLOT_GEN(word))
 			found++;
 	}
+	*from = i;
 	return found;
 }
 

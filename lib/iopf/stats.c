@@ -9,6 +9,9 @@
 
 #include "iopf_private.h"
 
+/* Of a dump: names are as in telemetry. */
+#define MAX_NAME 128
+
 /* The tables that dump, telemetry and the guides are made from. */
 
 const char *
@@ -170,12 +173,15 @@ static void
 dump_domain(const struct iopf_dev *dev, const struct iopf_attachment *attachment, FILE *f)
 {
 	const struct iopf_domain *domain = attachment->domain;
+	char name[MAX_NAME], domain_name[MAX_NAME];
 	struct iopf_latency l;
 
-	fprintf(f, "  device %s ", dev->name);
+	iopf_name_encode(name, sizeof(name), dev->name);
+	iopf_name_encode(domain_name, sizeof(domain_name), domain->name);
+	fprintf(f, "  device %s ", name);
 	if (attachment->pasid != IOPF_NO_PASID)
 		fprintf(f, "PASID %u ", attachment->pasid);
-	fprintf(f, "-> %s:", domain->name);
+	fprintf(f, "-> %s:", domain_name);
 	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
 		fprintf(f, " %s %" PRIu64, iopf_stat_name(i), iopf_domain_stat(domain, i));
 	iopf_domain_latency(domain, &l);
@@ -188,11 +194,13 @@ iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 {
 	struct iopf_iommu *locked = (struct iopf_iommu *)(uintptr_t)iommu;
 	struct iopf_attachment *attachment;
+	char name[MAX_NAME];
 	struct iopf_dev *dev;
 
 	if (iommu == NULL || f == NULL)
 		return;
-	fprintf(f, "iommu %u \"%s\" driver %s backend %s %s\n", iommu->id, iommu->name,
+	iopf_name_encode(name, sizeof(name), iommu->name);
+	fprintf(f, "iommu %u \"%s\" driver %s backend %s %s\n", iommu->id, name,
 			iommu->info.driver, iommu->info.backend,
 			atomic_load(&iommu->started) ? "started" : "stopped");
 	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)

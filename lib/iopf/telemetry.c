@@ -11,43 +11,119 @@
 #include "iopf_compat.h"
 #include "iopf_private.h"
 
-/* Listed at once: what a telemetry reply holds comfortably. */
-#define MAX_LISTED 64
+/*
+ * A reply of DPDK's telemetry has at most 16 KiB, and what does not fit is left out without a
+ * word. So lists are cut into pages that fit with the longest names and numbers, and each
+ * reply says how many there are, and where the next page begins.
+ */
+#define PAGE_STATS 14
+#define PAGE_LATENCY 24
+#define PAGE_OUTSTANDING 64
+
+/* Of a name, encoded: what a string of DPDK's holds. */
+#define NAME_LEN RTE_TEL_MAX_STRING_LEN
+
+/* What a command asks for: "ID" or "ID,FIRST". */
+struct query {
+	struct iopf_iommu *iommu;
+	uint64_t first;
+};
+
+void
+iopf_name_encode(char *buf, size_t size, const char *name)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t at = 0;
+
+	for (; *name != '\0'; name++) {
+		unsigned char c = *name;
+		bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\' && c != '%';
+
+		/* Room for this, "..." and the end. */
+		if (at + (plain ? 1 : 3) + 4 > size) {
+			memcpy(&buf[at], "...", 3);
+			at += 3;
+			break;
+		}
+		if (plain) {
+			buf[at++] = c;
+		} else {
+			buf[at++] = '%';
+			buf[at++] = hex[c >> 4];
+			buf[at++] = hex[c & 15];
+		}
+	}
+	buf[at] = '\0';
+}
+
+static void
+add_name(struct rte_tel_data *d, const char *key, const char *name)
+{
+	char encoded[NAME_LEN];
+
+	iopf_name_encode(encoded, sizeof(encoded), name);
+	rte_tel_data_add_dict_string(d, key, encoded);
+}
+
+/* Digits alone. */
+static const char *
+parse_number(const char *s, uint64_t *v)
+{
+	char *end;
+
+	if (*s < '0' || *s > '9')
+		return NULL;
+	errno = 0;
+	*v = strtoull(s, &end, 10);
+	return errno == 0 ? end : NULL;
+}
 
 /*
  * Handlers run on telemetry's thread. An IOMMU is found and used inside a read
  * section, and its lock is only tried: a detach that waits for a handler holds it,
  * and just then somebody will want to look.
  */
-static struct iopf_iommu *
-find_iommu(const char *params)
+static bool
+parse_query(const char *params, bool pages, struct query *query)
 {
-	unsigned long id;
-	char *end;
+	uint64_t id;
 
-	if (params == NULL || *params < '0' || *params > '9')
-		return NULL;
-	errno = 0;
-	id = strtoul(params, &end, 10);
-	if (errno != 0 || *end != '\0' || id >= IOPF_MAX_IOMMUS)
-		return NULL;
-	return iopf_iommu_get(id);
+	query->first = 0;
+	if (params == NULL)
+		return false;
+	params = parse_number(params, &id);
+	if (params != NULL && *params == ',' && pages)
+		params = parse_number(params + 1, &query->first);
+	if (params == NULL || *params != '\0' || id >= IOPF_MAX_IOMMUS)
+		return false;
+	query->iommu = iopf_iommu_get(id);
+	return query->iommu != NULL;
 }
 
-typedef int (*reply_t)(struct iopf_iommu *iommu, struct rte_tel_data *d);
+typedef int (*reply_t)(const struct query *query, struct rte_tel_data *d);
 
 static int
-reply(const char *params, struct rte_tel_data *d, reply_t make)
+reply(const char *params, struct rte_tel_data *d, bool pages, reply_t make)
 {
-	struct iopf_iommu *iommu;
+	struct query query;
 	int ret = -EINVAL;
 
 	iopf_rcu_read_lock();
-	iommu = find_iommu(params);
-	if (iommu != NULL)
-		ret = make(iommu, d);
+	if (parse_query(params, pages, &query))
+		ret = make(&query, d);
 	iopf_rcu_read_unlock();
 	return ret;
+}
+
+/* How many there are, and the parameter that lists those after the @p shown ones. */
+static void
+add_page(struct rte_tel_data *d, const char *what, uint64_t total, uint64_t first, uint64_t shown)
+{
+	rte_tel_data_add_dict_uint(d, what, total);
+	if (first != 0)
+		rte_tel_data_add_dict_uint(d, "first", first);
+	if (first < total && shown < total - first)
+		rte_tel_data_add_dict_uint(d, "next", first + shown);
 }
 
 static int
@@ -63,12 +139,13 @@ handle_list(const char *cmd, const char *params, struct rte_tel_data *d)
 }
 
 static int
-make_info(struct iopf_iommu *iommu, struct rte_tel_data *d)
+make_info(const struct query *query, struct rte_tel_data *d)
 {
+	const struct iopf_iommu *iommu = query->iommu;
 	const struct iopf_iommu_info *info = &iommu->info;
 
 	rte_tel_data_start_dict(d);
-	rte_tel_data_add_dict_string(d, "name", iommu->name);
+	add_name(d, "name", iommu->name);
 	rte_tel_data_add_dict_string(d, "driver", info->driver);
 	rte_tel_data_add_dict_string(d, "backend", info->backend);
 	rte_tel_data_add_dict_int(d, "started", atomic_load(&iommu->started));
@@ -90,54 +167,65 @@ static int
 handle_info(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return reply(params, d, make_info);
+	return reply(params, d, false, make_info);
 }
 
-typedef void (*each_t)(struct rte_tel_data *d, const struct iopf_dev *dev,
-		const struct iopf_attachment *attachment);
+typedef void (*each_t)(struct rte_tel_data *d, const struct iopf_attachment *attachment);
 
-/* One entry for each (device, PASID), named "device" or "device/PASID". */
-static void
-add_attachments(struct iopf_iommu *iommu, struct rte_tel_data *d, each_t fill)
+static bool
+add_attachment(struct rte_tel_data *d, uint64_t n, const struct iopf_attachment *attachment,
+		each_t fill)
 {
+	const struct iopf_dev *dev = attachment->dev;
+	struct rte_tel_data *entry = rte_tel_data_alloc();
+	char key[32];
+
+	if (entry == NULL)
+		return false;
+	rte_tel_data_start_dict(entry);
+	add_name(entry, "device", dev->name);
+	rte_tel_data_add_dict_uint(entry, "sid", dev->sids[0]);
+	if (attachment->pasid != IOPF_NO_PASID)
+		rte_tel_data_add_dict_uint(entry, "pasid", attachment->pasid);
+	add_name(entry, "domain", attachment->domain->name);
+	fill(entry, attachment);
+	/* Names of DPDK's dictionaries are letters and digits: a device's name is none. */
+	snprintf(key, sizeof(key), "attachment_%" PRIu64, n);
+	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
+		rte_tel_data_free(entry);
+		return false;
+	}
+	return true;
+}
+
+/* A page of entries, one for each (device, PASID). */
+static void
+add_attachments(const struct query *query, struct rte_tel_data *d, uint64_t page, each_t fill)
+{
+	struct iopf_iommu *iommu = query->iommu;
 	struct iopf_attachment *attachment;
-	unsigned int listed = 0;
+	uint64_t total = 0, shown = 0;
 	struct iopf_dev *dev;
 
 	if (pthread_mutex_trylock(&iommu->lock) != 0) {
-		rte_tel_data_add_dict_string(d, "devices", "busy");
+		rte_tel_data_add_dict_string(d, "attachments", "busy");
 		return;
 	}
 	LIST_FOREACH(dev, &iommu->devs, next) {
 		LIST_FOREACH(attachment, &dev->attachments, next) {
-			struct rte_tel_data *entry;
-			char name[RTE_TEL_MAX_STRING_LEN / 2];
-
-			if (listed++ == MAX_LISTED)
-				break;
-			entry = rte_tel_data_alloc();
-			if (entry == NULL)
-				break;
-			if (attachment->pasid == IOPF_NO_PASID)
-				snprintf(name, sizeof(name), "%s", dev->name);
-			else
-				snprintf(name, sizeof(name), "%s/%u", dev->name,
-						attachment->pasid);
-			rte_tel_data_start_dict(entry);
-			rte_tel_data_add_dict_string(entry, "domain", attachment->domain->name);
-			fill(entry, dev, attachment);
-			if (rte_tel_data_add_dict_container(d, name, entry, 0) < 0)
-				rte_tel_data_free(entry);
+			/* In a row: what found no memory begins the next page. */
+			if (total == query->first + shown && shown < page)
+				shown += add_attachment(d, total, attachment, fill);
+			total++;
 		}
 	}
 	pthread_mutex_unlock(&iommu->lock);
+	add_page(d, "attachments", total, query->first, shown);
 }
 
 static void
-fill_stats(struct rte_tel_data *d, const struct iopf_dev *dev,
-		const struct iopf_attachment *attachment)
+fill_stats(struct rte_tel_data *d, const struct iopf_attachment *attachment)
 {
-	RTE_SET_USED(dev);
 	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
 		rte_tel_data_add_dict_uint(d, iopf_stat_name(i),
 				iopf_domain_stat(attachment->domain, i));
@@ -145,8 +233,10 @@ fill_stats(struct rte_tel_data *d, const struct iopf_dev *dev,
 }
 
 static int
-make_stats(struct iopf_iommu *iommu, struct rte_tel_data *d)
+make_stats(const struct query *query, struct rte_tel_data *d)
 {
+	const struct iopf_iommu *iommu = query->iommu;
+
 	rte_tel_data_start_dict(d);
 	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
 		rte_tel_data_add_dict_uint(d, iopf_iommu_stat_name(i), iopf_iommu_stat(iommu, i));
@@ -156,7 +246,7 @@ make_stats(struct iopf_iommu *iommu, struct rte_tel_data *d)
 
 		rte_tel_data_add_dict_uint(d, name, v);
 	}
-	add_attachments(iommu, d, fill_stats);
+	add_attachments(query, d, PAGE_STATS, fill_stats);
 	return 0;
 }
 
@@ -164,16 +254,14 @@ static int
 handle_stats(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return reply(params, d, make_stats);
+	return reply(params, d, true, make_stats);
 }
 
 static void
-fill_latency(struct rte_tel_data *d, const struct iopf_dev *dev,
-		const struct iopf_attachment *attachment)
+fill_latency(struct rte_tel_data *d, const struct iopf_attachment *attachment)
 {
 	struct iopf_latency l;
 
-	RTE_SET_USED(dev);
 	iopf_domain_latency(attachment->domain, &l);
 	rte_tel_data_add_dict_uint(d, "samples", l.samples);
 	rte_tel_data_add_dict_uint(d, "min_ns", l.min_ns);
@@ -185,10 +273,10 @@ fill_latency(struct rte_tel_data *d, const struct iopf_dev *dev,
 }
 
 static int
-make_latency(struct iopf_iommu *iommu, struct rte_tel_data *d)
+make_latency(const struct query *query, struct rte_tel_data *d)
 {
 	rte_tel_data_start_dict(d);
-	add_attachments(iommu, d, fill_latency);
+	add_attachments(query, d, PAGE_LATENCY, fill_latency);
 	return 0;
 }
 
@@ -196,41 +284,58 @@ static int
 handle_latency(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return reply(params, d, make_latency);
+	return reply(params, d, true, make_latency);
+}
+
+static bool
+add_outstanding(struct rte_tel_data *d, const struct iopf_outstanding *o)
+{
+	struct rte_tel_data *entry = rte_tel_data_alloc();
+	const struct iopf_fault *f = &o->fault;
+	char key[32];
+
+	if (entry == NULL)
+		return false;
+	rte_tel_data_start_dict(entry);
+	rte_tel_data_add_dict_string(entry, "state", iopf_slot_state_name(o->state));
+	rte_tel_data_add_dict_uint(entry, "sid", f->sid);
+	if (f->pasid != IOPF_NO_PASID)
+		rte_tel_data_add_dict_uint(entry, "pasid", f->pasid);
+	rte_tel_data_add_dict_uint(entry, "token", f->token);
+	rte_tel_data_add_dict_uint(entry, "addr", f->addr);
+	rte_tel_data_add_dict_uint(entry, "perm", f->perm);
+	rte_tel_data_add_dict_string(entry, "reason", iopf_reason_name(f->reason));
+	rte_tel_data_add_dict_uint(entry, "age_us", (uint64_t)((double)(rte_rdtsc() - f->time) *
+			1e6 / (double)rte_get_tsc_hz()));
+	snprintf(key, sizeof(key), "%016" PRIx64, o->id);
+	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
+		rte_tel_data_free(entry);
+		return false;
+	}
+	return true;
 }
 
 static int
-make_outstanding(struct iopf_iommu *iommu, struct rte_tel_data *d)
+make_outstanding(const struct query *query, struct rte_tel_data *d)
 {
-	struct iopf_outstanding list[MAX_LISTED];
-	uint64_t now = rte_rdtsc(), hz = rte_get_tsc_hz();
-	unsigned int n = 0;
+	struct iopf_iommu *iommu = query->iommu;
+	struct iopf_outstanding list[PAGE_OUTSTANDING];
+	uint64_t total = 0, shown = 0;
 
 	rte_tel_data_start_dict(d);
-	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-		n += iopf_queue_outstanding(&iommu->queues[i], &list[n], MAX_LISTED - n);
-	for (unsigned int i = 0; i < n; i++) {
-		const struct iopf_fault *f = &list[i].fault;
-		struct rte_tel_data *entry = rte_tel_data_alloc();
-		char name[32];
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++) {
+		struct iopf_queue *q = &iommu->queues[i];
+		uint32_t from = 0;
 
-		if (entry == NULL)
-			break;
-		snprintf(name, sizeof(name), "%016" PRIx64, list[i].id);
-		rte_tel_data_start_dict(entry);
-		rte_tel_data_add_dict_string(entry, "state", iopf_slot_state_name(list[i].state));
-		rte_tel_data_add_dict_uint(entry, "sid", f->sid);
-		if (f->pasid != IOPF_NO_PASID)
-			rte_tel_data_add_dict_uint(entry, "pasid", f->pasid);
-		rte_tel_data_add_dict_uint(entry, "token", f->token);
-		rte_tel_data_add_dict_uint(entry, "addr", f->addr);
-		rte_tel_data_add_dict_uint(entry, "perm", f->perm);
-		rte_tel_data_add_dict_string(entry, "reason", iopf_reason_name(f->reason));
-		rte_tel_data_add_dict_uint(entry, "age_us",
-				(uint64_t)((double)(now - f->time) * 1e6 / (double)hz));
-		if (rte_tel_data_add_dict_container(d, name, entry, 0) < 0)
-			rte_tel_data_free(entry);
+		while (from < q->nb_slots) {
+			unsigned int n = iopf_queue_outstanding(q, &from, list, RTE_DIM(list));
+
+			for (unsigned int k = 0; k < n; k++, total++)
+				if (total == query->first + shown && shown < PAGE_OUTSTANDING)
+					shown += add_outstanding(d, &list[k]);
+		}
 	}
+	add_page(d, "outstanding", total, query->first, shown);
 	return 0;
 }
 
@@ -238,7 +343,7 @@ static int
 handle_outstanding(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return reply(params, d, make_outstanding);
+	return reply(params, d, true, make_outstanding);
 }
 
 RTE_INIT(iopf_telemetry)
@@ -248,9 +353,11 @@ RTE_INIT(iopf_telemetry)
 	rte_telemetry_register_cmd("/iopf/info", handle_info,
 			"What an IOMMU is and can do. Parameter: id.");
 	rte_telemetry_register_cmd("/iopf/stats", handle_stats,
-			"Counters of an IOMMU, its driver and its devices' domains. Parameter: id.");
+			"Counters of an IOMMU, its driver and its devices' domains. "
+			"Parameters: id[,first attachment].");
 	rte_telemetry_register_cmd("/iopf/latency", handle_latency,
-			"From record read to answer sent, per device. Parameter: id.");
+			"From record read to answer sent, per device. "
+			"Parameters: id[,first attachment].");
 	rte_telemetry_register_cmd("/iopf/outstanding", handle_outstanding,
-			"Faults not answered yet, at most 64. Parameter: id.");
+			"Faults not answered yet. Parameters: id[,first fault].");
 }
