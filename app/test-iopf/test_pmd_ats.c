@@ -1136,12 +1136,12 @@ test_a_recovery_empties_all_atcs(void **state)
 	}
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
 	/* Here it is off. */
-	assert_int_equal(p.s->reset, SMMUV3_STOPPED);
+	assert_int_equal(p.s->reset, SMMUV3_RESET_STOPPED);
 	unmap(&p, VA);
 	p.ops->answer_after(p.s, domain, &inv, 1, NULL, 0);
 	pmd_step(&p);
 	settle(&p);
-	assert_int_equal(p.s->reset, SMMUV3_RUNNING);
+	assert_int_equal(p.s->reset, SMMUV3_RESET_NONE);
 	assert_false(reaches(&p, dma, VA));
 	p.dma = plain;
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);

@@ -17,12 +17,25 @@ cr0_fields(const struct smmuv3 *s)
 		(s->pri ? SMMUV3_CR0_PRIQEN : 0) | (s->ats ? SMMUV3_CR0_ATSCHK : 0);
 }
 
+/*
+ * A field whose last change is not acknowledged must not be changed [6.3.9]: that is waited
+ * for, and a field for which it does not come is left as it is.
+ */
 static int
 write_cr0(struct smmuv3 *s, uint32_t cr0)
 {
+	uint32_t moving = (s->cr0 ^ cr0) & smmuv3_cr0_moving(s);
+	int ret = 0;
+
+	if (moving != 0) {
+		ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, moving, s->cr0 & moving);
+		cr0 ^= moving & smmuv3_cr0_moving(s);
+	}
 	s->cr0 = cr0;
 	/* Tables, queues and their registers are there before what enables them. */
 	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
+	if (ret < 0)
+		return ret;
 	return smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, cr0_fields(s), cr0);
 }
 
@@ -61,11 +74,12 @@ silence(struct smmuv3 *s)
 	ret = block_dma(s);
 	if (ret < 0)
 		return ret;
-	/* A field that is not acknowledged must not be written [6.3.9]. */
+	/* As whoever ran it left it: the fields that are on their way are waited for. */
 	cr0 = smmuv3_read32(s->regs, SMMUV3_CR0);
 	ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, cr0_fields(s), cr0 & cr0_fields(s));
 	if (ret < 0)
 		return ret;
+	s->cr0 = cr0 & cr0_fields(s);
 	ret = write_cr0(s, 0);
 	if (ret < 0)
 		return ret;
@@ -88,6 +102,23 @@ silence(struct smmuv3 *s)
 	return 0;
 }
 
+/* From here on commands are executed, as soon as CMDQEN is acknowledged. It is off. */
+static int
+open_cmdq(struct smmuv3 *s)
+{
+	int ret = smmuv3_cmdq_own_wait(&s->cmdq);
+
+	if (ret < 0)
+		return ret;
+	/* silence() has seen SMMUEN = 0: commands left from before have no purpose. */
+	smmuv3_state_set(&s->state, SMMUV3_STATE_OFF);
+	smmuv3_cmdq_setup(&s->cmdq);
+	/* S1 and S2 of state.h. The next owner acquires the queue's positions. */
+	smmuv3_state_set(&s->state, SMMUV3_STATE_STARTING);
+	smmuv3_cmdq_disown(&s->cmdq);
+	return 0;
+}
+
 static int
 invalidate_all(struct smmuv3 *s)
 {
@@ -105,6 +136,17 @@ invalidate_all(struct smmuv3 *s)
 	return smmuv3_cmdq_sync(&s->cmdq, tlbi, n, NULL);
 }
 
+/* The SMMU is off, and uses none of what these replace. */
+static int
+alloc_queues(struct smmuv3 *s)
+{
+	int ret = smmuv3_main_cmdq_alloc(s, s->cmdq_log2);
+
+	if (ret == 0)
+		ret = smmuv3_evtq_alloc(s, s->evtq_log2);
+	return ret < 0 || !s->pri ? ret : smmuv3_priq_alloc(s, s->priq_log2);
+}
+
 static int
 bring_up(struct smmuv3 *s)
 {
@@ -119,18 +161,18 @@ bring_up(struct smmuv3 *s)
 	ret = silence(s);
 	if (ret < 0)
 		return ret;
+	ret = alloc_queues(s);
+	if (ret < 0)
+		return ret;
 	smmuv3_write32(s->regs, SMMUV3_CR1, attrs);
 	smmuv3_write32(s->regs, SMMUV3_CR2, SMMUV3_CR2_RECINVSID | SMMUV3_CR2_PTM);
 	smmuv3_strtab_setup(s);
 
-	ret = smmuv3_cmdq_setup(&s->cmdq);
+	ret = open_cmdq(s);
 	if (ret < 0)
 		return ret;
 	/* Cached STEs do not follow a change of ATSCHK: before they are invalidated [6.3.9]. */
 	ret = write_cr0(s, SMMUV3_CR0_CMDQEN | (s->ats ? SMMUV3_CR0_ATSCHK : 0));
-	if (ret < 0)
-		return ret;
-	ret = smmuv3_cmdq_on(&s->cmdq);
 	if (ret < 0)
 		return ret;
 	ret = invalidate_all(s);
@@ -153,20 +195,47 @@ bring_up(struct smmuv3 *s)
 	return smmuv3_atc_inv_all(s);
 }
 
-/* All of it, whatever fails on the way; the first error. */
+/*
+ * Commands are dropped from here on. Whether SMMUEN is seen 0 decides what that means for
+ * those who wait for one: nothing to invalidate, or no promise.
+ */
+static int
+close_cmdq(struct smmuv3 *s)
+{
+	int ret = smmuv3_cmdq_own_wait(&s->cmdq);
+
+	smmuv3_state_set(&s->state, smmuv3_smmuen_is_off(s) ? SMMUV3_STATE_OFF :
+			SMMUV3_STATE_UNSAFE);
+	if (ret < 0)
+		return ret;
+	smmuv3_cmdq_drop_held(&s->cmdq);
+	smmuv3_cmdq_disown(&s->cmdq);
+	return 0;
+}
+
+/* All of it, whatever fails on the way; the first error. In any state. */
 static int
 shut_down(struct smmuv3 *s)
 {
+	bool executes = smmuv3_takes_commands(&s->state);
 	int ret, first;
 
+	if (executes)
+		smmuv3_state_set(&s->state, SMMUV3_STATE_STOPPING);
 	first = block_dma(s);
 	/* A PRI_RESP that is consumed later is ignored, and its device waits for good [4.5.2]. */
-	if (s->pri)
+	if (s->pri && executes)
 		smmuv3_cmdq_drain(&s->cmdq);
 	/* Ends all stalls and frees their STAGs [6.3.9]. */
 	ret = write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 	first = first < 0 ? first : ret;
-	ret = smmuv3_cmdq_off(&s->cmdq);
+	if (executes) {
+		ret = smmuv3_cmdq_drop_resumes(&s->cmdq);
+		first = first < 0 ? first : ret;
+		ret = smmuv3_cmdq_drain(&s->cmdq);
+		first = first < 0 ? first : ret;
+	}
+	ret = close_cmdq(s);
 	first = first < 0 ? first : ret;
 	ret = write_cr0(s, s->cr0 & ~(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_PRIQEN));
 	first = first < 0 ? first : ret;
@@ -176,42 +245,37 @@ shut_down(struct smmuv3 *s)
 	return first < 0 ? first : ret;
 }
 
+/* A start that failed: nothing may be written any more, and nothing translated. */
+static void
+undo(struct smmuv3 *s)
+{
+	write_cr0(s, 0);
+	close_cmdq(s);
+	smmuv3_irqs_off(s);
+}
+
 int
 smmuv3_start(void *priv)
 {
 	struct smmuv3 *s = priv;
 	int ret;
 
-	ret = smmuv3_main_cmdq_alloc(s, s->cmdq_log2);
-	if (ret < 0)
-		return ret;
-	ret = smmuv3_evtq_alloc(s, s->evtq_log2);
-	if (ret < 0)
-		return ret;
-	ret = s->pri ? smmuv3_priq_alloc(s, s->priq_log2) : 0;
-	if (ret < 0)
-		return ret;
 	ret = smmuv3_ctl_take(s);
 	if (ret < 0)
 		return ret;
-	s->reset = SMMUV3_RUNNING;
-	s->dead_reported = false;
+	s->reset = SMMUV3_RESET_NONE;
 	s->priq_abort_said = false;
-	atomic_store_explicit(&s->dead, false, memory_order_relaxed);
 	atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
 	ret = bring_up(s);
+	if (ret == 0 && !smmuv3_state_run(&s->state))
+		ret = -EIO;
 	if (ret < 0) {
 		SMMUV3_LOG(ERR, s, "not started: %s", strerror(-ret));
-		smmuv3_cmdq_off(&s->cmdq);
-		/* Close gives the queues' memory back: nothing may be written there any more. */
-		smmuv3_store_prod(s->regs, SMMUV3_CR0, 0);
-		smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, UINT32_MAX, 0);
-		smmuv3_irqs_off(s);
+		undo(s);
 	} else {
-		/* Pairs with the acquires in poll and check. */
+		/* Pairs with the acquires in poll. */
 		atomic_store_explicit(&s->evtq.q.on, true, memory_order_release);
 		atomic_store_explicit(&s->priq.q.on, s->pri, memory_order_release);
-		atomic_store_explicit(&s->running, true, memory_order_release);
 	}
 	smmuv3_ctl_drop(s);
 	return ret;
@@ -226,14 +290,14 @@ smmuv3_stop(void *priv)
 	ret = smmuv3_ctl_take(s);
 	if (ret < 0)
 		return ret;
-	atomic_store_explicit(&s->running, false, memory_order_relaxed);
 	ret = shut_down(s);
 	atomic_store_explicit(&s->evtq.q.on, false, memory_order_release);
 	atomic_store_explicit(&s->priq.q.on, false, memory_order_release);
-	smmuv3_ctl_drop(s);
 	if (ret < 0)
-		SMMUV3_LOG(ERR, s, "not stopped in order: %s; DMA may not be blocked",
-				strerror(-ret));
+		SMMUV3_LOG(ERR, s, "not stopped in order: %s; it is %s, and DMA may not be blocked; "
+				"stop it again", strerror(-ret),
+				smmuv3_state_name(smmuv3_state_get(&s->state)));
+	smmuv3_ctl_drop(s);
 	return ret;
 }
 

@@ -53,42 +53,23 @@ restart_pos(const struct smmuv3_cmdq *q)
 	return RTE_ALIGN_CEIL(q->tail + 1, 2 * smmuv3_cmdq_entries(q));
 }
 
-int
+void
 smmuv3_cmdq_setup(struct smmuv3_cmdq *q)
 {
-	int ret;
-
-	ret = smmuv3_cmdq_own_wait(q);
-	if (ret < 0)
-		return ret;
+	/* What came since it was off. */
+	smmuv3_cmdq_flush(q, UINT64_MAX);
+	smmuv3_cmdq_drop_held(q);
 	q->tail = restart_pos(q);
 	q->sync_sid = 0;
 	q->cons = q->tail;
 	q->retry_pos = UINT64_MAX;
 	q->divert = 0;
-	q->nb_held = 0;
 	atomic_store_explicit(&q->prod, q->tail, memory_order_release);
-	atomic_store_explicit(&q->dead, false, memory_order_relaxed);
 	smmuv3_write64(q->regs, q->base_reg, SMMUV3_Q_BASE_RWA |
 			(q->mem.addr & SMMUV3_Q_BASE_ADDR) |
 			SMMUV3_PUT(SMMUV3_Q_BASE_LOG2SIZE, q->log2));
 	smmuv3_write32(q->regs, q->prod_reg, 0);
 	smmuv3_write32(q->regs, q->cons_reg, 0);
-	smmuv3_cmdq_release(q);
-	return 0;
-}
-
-int
-smmuv3_cmdq_on(struct smmuv3_cmdq *q)
-{
-	int ret = smmuv3_cmdq_own_wait(q);
-
-	if (ret < 0)
-		return ret;
-	/* What this start has set up is seen by who sees this. */
-	atomic_store_explicit(&q->on, true, memory_order_release);
-	smmuv3_cmdq_disown(q);
-	return 0;
 }
 
 int
@@ -97,8 +78,7 @@ smmuv3_cmdq_drain(struct smmuv3_cmdq *q)
 	struct smmuv3_wait w;
 
 	q->ops->wait_begin(q->ctx, &w);
-	while (!atomic_load_explicit(&q->dead, memory_order_relaxed) &&
-			q->ops->works(q->ctx) > 0 &&
+	while (smmuv3_takes_commands(q->state) &&
 			(smmuv3_backlog_waits(&q->backlog) || smmuv3_cmdq_cons(q) <
 			atomic_load_explicit(&q->prod, memory_order_relaxed))) {
 		smmuv3_cmdq_kick(q);
@@ -112,26 +92,16 @@ smmuv3_cmdq_drain(struct smmuv3_cmdq *q)
 }
 
 int
-smmuv3_cmdq_off(struct smmuv3_cmdq *q)
+smmuv3_cmdq_drop_resumes(struct smmuv3_cmdq *q)
 {
-	int ret, drained;
+	int ret = smmuv3_cmdq_own_wait(q);
 
-	ret = smmuv3_cmdq_own_wait(q);
 	if (ret < 0)
 		return ret;
 	smmuv3_cmdq_flush(q, UINT64_MAX);
 	q->divert = SMMUV3_DIVERT_RESUME;
 	smmuv3_cmdq_disown(q);
-	drained = smmuv3_cmdq_drain(q);
-	ret = smmuv3_cmdq_own_wait(q);
-	if (ret < 0)
-		return ret;
-	atomic_store_explicit(&q->on, false, memory_order_release);
-	atomic_fetch_add_explicit(&q->epoch, 1, memory_order_release);
-	smmuv3_count(&q->dropped, q->nb_held);
-	q->nb_held = 0;
-	smmuv3_cmdq_disown(q);
-	return drained;
+	return 0;
 }
 
 int
@@ -168,6 +138,7 @@ smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 	q->name = conf->name;
 	q->ops = conf->ops;
 	q->ctx = conf->ctx;
+	q->state = conf->state;
 	q->regs = conf->regs;
 	q->base_reg = conf->base_reg;
 	q->prod_reg = conf->prod_reg;

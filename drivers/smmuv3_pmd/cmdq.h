@@ -25,6 +25,7 @@
 #include "backlog.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
+#include "state.h"
 
 /* Commands issued under one CMD_SYNC; also the most that one answer call batches. */
 #define SMMUV3_CHUNK	64
@@ -46,8 +47,11 @@ struct smmuv3_cmdq_ops {
 	void (*wait_begin)(void *ctx, struct smmuv3_wait *w);
 	/* Gives the SMMU time and looks for errors of the queue; false: time is over. */
 	bool (*wait)(void *ctx, struct smmuv3_wait *w);
-	/* 1: the SMMU works; else what a call that waits for commands returns. */
-	int (*works)(void *ctx);
+	/* Commands are not executed: what a call that waits for them returns, 0 when they have
+	 * no purpose. */
+	int (*closed)(void *ctx);
+	/* Owner: nothing will be executed any more. */
+	void (*failed)(void *ctx);
 	/* An answer to a stall was not executed, and never will be. */
 	void (*answer_lost)(void *ctx);
 	/* Owner: the CMD_SYNC at this position got no answer to ATC_INVs, and stands. */
@@ -60,6 +64,7 @@ struct smmuv3_cmdq_conf {
 	const char *name;		/* for the log */
 	const struct smmuv3_cmdq_ops *ops;
 	void *ctx;
+	const smmuv3_state_word_t *state;
 	void *regs;
 	uint32_t base_reg, prod_reg, cons_reg;
 	bool atc;			/* ATC_INVs and PRI_RESPs are sent */
@@ -74,10 +79,8 @@ struct smmuv3_cmdq_conf {
 struct smmuv3_cmdq {
 	_Atomic uint32_t owner;
 	unsigned int log2;
-	_Atomic bool on;	/* CMDQEN; off: commands have no purpose and are dropped */
 	uint8_t divert;		/* SMMUV3_DIVERT_*: answers that do not go into it now */
-	_Atomic bool dead;
-	_Atomic uint32_t epoch;	/* counts the times it was switched off */
+	const smmuv3_state_word_t *state;	/* the SMMU's */
 	struct smmuv3_cmd *ring;
 	void *regs;
 	uint32_t base_reg, prod_reg, cons_reg;
@@ -141,12 +144,11 @@ int smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 int smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int log2);
 /* The ring's memory is the caller's. */
 void smmuv3_cmdq_close(struct smmuv3_cmdq *q);
-/* Registers of a queue that is off. */
-int smmuv3_cmdq_setup(struct smmuv3_cmdq *q);
-int smmuv3_cmdq_on(struct smmuv3_cmdq *q);
-/* Consume what there is, then drop the rest; for stop. */
-int smmuv3_cmdq_off(struct smmuv3_cmdq *q);
-/* Consume what there is. -ETIMEDOUT, after a second. */
+/* Registers of a queue that is off. Owner. */
+void smmuv3_cmdq_setup(struct smmuv3_cmdq *q);
+/* SMMUEN is 0: answers to stalls are dropped from here on. */
+int smmuv3_cmdq_drop_resumes(struct smmuv3_cmdq *q);
+/* Consume what there is, while commands are executed. -ETIMEDOUT, after a second. */
 int smmuv3_cmdq_drain(struct smmuv3_cmdq *q);
 int smmuv3_cmdq_own_wait(struct smmuv3_cmdq *q);
 /* Position of CONS. Any thread. */
@@ -161,14 +163,16 @@ void smmuv3_cmdq_kick(struct smmuv3_cmdq *q);
 void smmuv3_cmdq_disown(struct smmuv3_cmdq *q);
 /* Move the backlog up to this position. True when all of that has left it. Owner. */
 bool smmuv3_cmdq_flush(struct smmuv3_cmdq *q, uint64_t end);
+/* They have no purpose any more. Owner. */
+void smmuv3_cmdq_drop_held(struct smmuv3_cmdq *q);
 /* Send the PRI_RESPs that were held back, and hold no more. False when some still are. Owner. */
 bool smmuv3_cmdq_unhold(struct smmuv3_cmdq *q);
 
 /* cmdq_sync.c */
 /*
  * Issue up to SMMUV3_CHUNK commands and a CMD_SYNC, and wait for it. -EIO when the
- * SMMU refused one: *failed is the first (may be NULL). -ETIMEDOUT. 0 when off:
- * nothing is cached then that start will not invalidate. If the first is an ATC_INV,
+ * SMMU refused one: *failed is the first (may be NULL). -ETIMEDOUT. In a state that takes
+ * no commands, what conf.ops->closed() says. If the first is an ATC_INV,
  * all must be: *failed is 0 when one of them may have got no answer, and it waits while
  * SMMUEN is 0 during a recovery, for then they are ignored [4.5.1].
  */

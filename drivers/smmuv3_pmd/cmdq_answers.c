@@ -215,6 +215,13 @@ smmuv3_cmdq_flush(struct smmuv3_cmdq *q, uint64_t end)
 	return !smmuv3_backlog_before(&q->backlog, end);
 }
 
+void
+smmuv3_cmdq_drop_held(struct smmuv3_cmdq *q)
+{
+	smmuv3_count(&q->dropped, q->nb_held);
+	q->nb_held = 0;
+}
+
 bool
 smmuv3_cmdq_unhold(struct smmuv3_cmdq *q)
 {

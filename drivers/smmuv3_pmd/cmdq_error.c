@@ -9,11 +9,9 @@
 static void
 die(struct smmuv3_cmdq *q, const char *why)
 {
-	if (!atomic_exchange_explicit(&q->dead, true, memory_order_relaxed))
-		SMMUV3_LOG(ERR, q, "command queue given up: %s; CMDQ_PROD 0x%x, "
-				"CMDQ_CONS 0x%x", why,
-				smmuv3_read32(q->regs, q->prod_reg),
-				smmuv3_read32(q->regs, q->cons_reg));
+	SMMUV3_LOG(ERR, q, "command queue given up: %s; CMDQ_PROD 0x%x, CMDQ_CONS 0x%x", why,
+			smmuv3_read32(q->regs, q->prod_reg), smmuv3_read32(q->regs, q->cons_reg));
+	q->ops->failed(q->ctx);
 }
 
 void

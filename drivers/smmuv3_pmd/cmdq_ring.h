@@ -60,8 +60,7 @@ smmuv3_cmdq_space(struct smmuv3_cmdq *q, uint64_t want)
 static inline bool
 smmuv3_cmdq_closed(const struct smmuv3_cmdq *q)
 {
-	return !atomic_load_explicit(&q->on, memory_order_relaxed) ||
-		atomic_load_explicit(&q->dead, memory_order_relaxed);
+	return !smmuv3_takes_commands(q->state);
 }
 
 /* The ring does not tell: what is before CONS may be written over when the CMD_SYNC fails. */

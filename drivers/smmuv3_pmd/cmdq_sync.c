@@ -14,7 +14,7 @@ struct batch {
 	const struct smmuv3_cmd *cmds;
 	unsigned int n, put;		/* put > n: the CMD_SYNC too */
 	bool atc;			/* ATC_INVs */
-	uint32_t seq, epoch;
+	uint32_t seq, round;		/* round: of the SMMU's state */
 	uint64_t before, errors;
 	uint64_t pos[SMMUV3_CHUNK + 1];
 };
@@ -65,14 +65,13 @@ batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int turn)
 static bool
 batch_moot(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
 {
-	if (!atomic_load_explicit(&q->on, memory_order_acquire) ||
-			atomic_load_explicit(&q->epoch, memory_order_acquire) != b->epoch)
-		/* Switched off: SMMUEN is 0, and start invalidates everything. */
+	uint32_t state = smmuv3_state_load(q->state);
+
+	if (SMMUV3_STATE_ROUND(state) != b->round)
+		/* It was off meanwhile, and start invalidates everything: see state.h. */
 		*ret = 0;
-	else if ((*ret = q->ops->works(q->ctx)) <= 0)
-		return true;
-	else if (atomic_load_explicit(&q->dead, memory_order_relaxed))
-		*ret = -EIO;
+	else if (SMMUV3_STATE_OF(state) < SMMUV3_STATE_STARTING)
+		*ret = q->ops->closed(q->ctx);
 	else
 		return false;
 	return true;
@@ -146,7 +145,9 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	b.put = 0;
 	b.seq = 0;
 	b.before = smmuv3_backlog_end(&q->backlog);
-	b.epoch = atomic_load_explicit(&q->epoch, memory_order_acquire);
+	/* C2 of state.h. */
+	smmuv3_io_mb();
+	b.round = SMMUV3_STATE_ROUND(smmuv3_state_load(q->state));
 	b.errors = atomic_load_explicit(&q->nb_errors, memory_order_acquire);
 	if (failed != NULL)
 		*failed = 0;

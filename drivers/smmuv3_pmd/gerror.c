@@ -8,7 +8,7 @@
  * record waits for good. So, where there are stalls, all are ended by SMMUEN
  * 1 -> 0 -> 1, one step per check(), without waiting:
  *
- *	RUNNING		answers to stalls are dropped from here on, those to page
+ *	NONE		answers to stalls are dropped from here on, those to page
  *			requests held back, for with SMMUEN = 0 they are ignored; poll
  *			takes no page requests
  *	DRAINING	with page requests: CONS passed every answer sent before.
@@ -20,7 +20,7 @@
  *			SMMUEN = 0 are lost, which poll will say; SMMUEN = 1
  *	STARTING	acknowledged: all ATCs are emptied, for ATC_INVs since SMMUEN = 0
  *			were ignored
- *	SENDING		what was held back is sent, poll goes on: RUNNING
+ *	SENDING		what was held back is sent, poll goes on: NONE
  *
  * No answer to an old stall is thus in the queue when its STAG can be given to a
  * new one. Records of old stalls that are still in the event queue lose their
@@ -56,7 +56,7 @@ smmuv3_gerror_look(struct smmuv3 *s, bool force)
 {
 	uint32_t gerror;
 
-	if (!atomic_load_explicit(&s->cmdq.on, memory_order_acquire))
+	if (smmuv3_state_get(&s->state) < SMMUV3_STATE_STARTING)
 		return;
 	if (!force && (s->cmdq.word == NULL || smmuv3_load_word(&s->words->gerror.v) == 0))
 		return;
@@ -66,17 +66,6 @@ smmuv3_gerror_look(struct smmuv3 *s, bool force)
 	if (gerror != UINT32_MAX && (gerror ^ s->gerrorn) & SMMUV3_GERROR_CMDQ_ERR)
 		smmuv3_cmdq_recover(&s->cmdq);
 	smmuv3_cmdq_disown(&s->cmdq);
-}
-
-static unsigned int
-fail(struct smmuv3 *s, const char *why)
-{
-	if (!atomic_exchange_explicit(&s->dead, true, memory_order_relaxed))
-		SMMUV3_LOG(ERR, s, "given up: %s; stop it and start it again, or reset the SMMU",
-				why);
-	/* A detach waits until what is in the queue was read. */
-	atomic_store_explicit(&s->priq.pause, false, memory_order_relaxed);
-	return IOPF_CHECK_DEAD;
 }
 
 /* Returns what is active and not recovered here. */
@@ -101,8 +90,7 @@ gerror_read(struct smmuv3 *s)
 	active = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 	if (active == UINT32_MAX) {
 		smmuv3_cmdq_disown(&s->cmdq);
-		fail(s, "its registers read as all ones");
-		return SMMUV3_GERROR_SFM;
+		return active;
 	}
 	active = (active ^ s->gerrorn) & SMMUV3_GERROR_ALL;
 	if (active & SMMUV3_GERROR_CMDQ_ERR)
@@ -144,6 +132,27 @@ write_cr0(struct smmuv3 *s, uint32_t cr0)
 	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
 }
 
+/* The one way to end stalls that needs no command; nothing more can be done. */
+static void
+switch_off(struct smmuv3 *s)
+{
+	/* Not while it is being switched on [6.3.9]: then the next check() does it. */
+	if (s->cr0 & SMMUV3_CR0_SMMUEN && !(smmuv3_cr0_moving(s) & SMMUV3_CR0_SMMUEN))
+		write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
+}
+
+static unsigned int
+fail(struct smmuv3 *s, const char *why)
+{
+	smmuv3_state_fail(&s->state);
+	SMMUV3_LOG(ERR, s, "given up: %s; stop it and start it again, or reset the SMMU", why);
+	/* A detach waits until what is in the queue was read. */
+	atomic_store_explicit(&s->priq.pause, false, memory_order_relaxed);
+	s->reset = SMMUV3_RESET_GIVEN_UP;
+	switch_off(s);
+	return IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED;
+}
+
 static bool
 smmuen_is(struct smmuv3 *s, uint32_t want)
 {
@@ -163,7 +172,7 @@ reset_step(struct smmuv3 *s)
 	bool sent;
 
 	switch (s->reset) {
-	case SMMUV3_RUNNING:
+	case SMMUV3_RESET_NONE:
 		if (!smmuv3_cmdq_own(&s->cmdq))
 			return 0;
 		atomic_store_explicit(&s->priq.pause, true, memory_order_relaxed);
@@ -173,15 +182,15 @@ reset_step(struct smmuv3 *s)
 		smmuv3_cmdq_disown(&s->cmdq);
 		atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
 		s->reset_start = rte_get_tsc_cycles();
-		s->reset = SMMUV3_DRAINING;
+		s->reset = SMMUV3_RESET_DRAINING;
 		/* fallthrough */
-	case SMMUV3_DRAINING:
+	case SMMUV3_RESET_DRAINING:
 		if (s->pri && smmuv3_cmdq_cons(&s->cmdq) < s->reset_pos)
 			return later(s, "commands are not consumed");
-		s->reset = SMMUV3_STOPPING;
+		s->reset = SMMUV3_RESET_STOPPING;
 		write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 		/* fallthrough */
-	case SMMUV3_STOPPING:
+	case SMMUV3_RESET_STOPPING:
 		if (!smmuen_is(s, 0))
 			return later(s, "CR0.SMMUEN = 0 is not acknowledged");
 		if (smmuv3_cmdq_cons(&s->cmdq) < s->reset_pos)
@@ -198,9 +207,9 @@ reset_step(struct smmuv3 *s)
 		smmuv3_cmdq_disown(&s->cmdq);
 		smmuv3_count(&s->resets, 1);
 		s->reset_pos = UINT64_MAX;
-		s->reset = SMMUV3_STOPPED;
+		s->reset = SMMUV3_RESET_STOPPED;
 		return IOPF_CHECK_TERMINATED;
-	case SMMUV3_STOPPED:
+	case SMMUV3_RESET_STOPPED:
 		if (!smmuv3_cmdq_own(&s->cmdq))
 			return 0;
 		/* The last answers to old stalls are in the backlog, and dropped as they leave it. */
@@ -216,16 +225,16 @@ reset_step(struct smmuv3 *s)
 		if (s->pri)
 			smmuv3_priq_lost(s);
 		s->reset_start = rte_get_tsc_cycles();
-		s->reset = SMMUV3_STARTING;
+		s->reset = SMMUV3_RESET_STARTING;
 		write_cr0(s, s->cr0 | SMMUV3_CR0_SMMUEN);
 		/* fallthrough */
-	case SMMUV3_STARTING:
+	case SMMUV3_RESET_STARTING:
 		if (!smmuen_is(s, SMMUV3_CR0_SMMUEN))
 			return later(s, "CR0.SMMUEN = 1 is not acknowledged");
 		smmuv3_atc_post_all(s);
-		s->reset = SMMUV3_SENDING;
+		s->reset = SMMUV3_RESET_SENDING;
 		/* fallthrough */
-	case SMMUV3_SENDING:
+	case SMMUV3_RESET_SENDING:
 		if (!smmuv3_cmdq_own(&s->cmdq))
 			return 0;
 		sent = smmuv3_cmdq_unhold(&s->cmdq);
@@ -233,8 +242,10 @@ reset_step(struct smmuv3 *s)
 		if (!sent)
 			return later(s, "commands are not consumed");
 		atomic_store_explicit(&s->priq.pause, false, memory_order_relaxed);
-		s->reset = SMMUV3_RUNNING;
+		s->reset = SMMUV3_RESET_NONE;
 		return 0;
+	case SMMUV3_RESET_GIVEN_UP:
+		break;
 	}
 	return 0;
 }
@@ -255,41 +266,38 @@ carry_on(struct smmuv3 *s, uint32_t active)
 static unsigned int
 check(struct smmuv3 *s)
 {
-	unsigned int told = 0;
 	uint32_t active;
 
 	smmuv3_cmdq_kick(&s->cmdq);
-	if (!atomic_load_explicit(&s->dead, memory_order_relaxed)) {
-		active = gerror_read(s);
-		if (active & SMMUV3_GERROR_SFM)
-			fail(s, "Service Failure Mode");
-		else if (atomic_load_explicit(&s->cmdq.dead, memory_order_relaxed))
-			fail(s, "no command is executed any more");
-		else if (s->reset != SMMUV3_RUNNING || active & SMMUV3_GERROR_EVENTQ_ABT ||
-				atomic_load_explicit(&s->reset_wanted, memory_order_relaxed))
-			told = s->max_stalls > 0 ? reset_step(s) : carry_on(s, active);
-		else
-			return 0;
-	}
-	if (!atomic_load_explicit(&s->dead, memory_order_relaxed))
-		return told;
-	if (s->dead_reported)
+	if (s->reset == SMMUV3_RESET_GIVEN_UP) {
+		switch_off(s);
 		return IOPF_CHECK_DEAD;
-	/* The one way to end stalls that needs no command; nothing more can be done. */
-	write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
-	s->dead_reported = true;
-	return IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED;
+	}
+	active = gerror_read(s);
+	if (active == UINT32_MAX)
+		return fail(s, "its registers read as all ones");
+	if (active & SMMUV3_GERROR_SFM)
+		return fail(s, "Service Failure Mode");
+	if (smmuv3_state_get(&s->state) == SMMUV3_STATE_FAILED)
+		return fail(s, "no command is executed any more");
+	if (s->reset == SMMUV3_RESET_NONE && !(active & SMMUV3_GERROR_EVENTQ_ABT) &&
+			!atomic_load_explicit(&s->reset_wanted, memory_order_relaxed))
+		return 0;
+	return s->max_stalls > 0 ? reset_step(s) : carry_on(s, active);
 }
 
 unsigned int
 smmuv3_check(void *priv)
 {
 	struct smmuv3 *s = priv;
+	enum smmuv3_state state = smmuv3_state_get(&s->state);
 	unsigned int told = 0;
 
-	if (!atomic_load_explicit(&s->running, memory_order_acquire) || !smmuv3_ctl_try(s))
+	if ((state != SMMUV3_STATE_RUNNING && state != SMMUV3_STATE_FAILED) || !smmuv3_ctl_try(s))
 		return 0;
-	if (atomic_load_explicit(&s->running, memory_order_relaxed))
+	/* As long as ctl is held it changes to FAILED at most. */
+	state = smmuv3_state_get(&s->state);
+	if (state == SMMUV3_STATE_RUNNING || state == SMMUV3_STATE_FAILED)
 		told = check(s);
 	smmuv3_ctl_drop(s);
 	return told;

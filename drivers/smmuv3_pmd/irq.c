@@ -116,7 +116,7 @@ pending(struct smmuv3 *s)
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 	return inq_pending(&s->evtq.q) || (s->pri && priq_pending(s)) ||
 		((gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) & SMMUV3_GERROR_ALL) != 0 ||
-		s->reset != SMMUV3_RUNNING ||
+		s->reset != SMMUV3_RESET_NONE ||
 		atomic_load_explicit(&s->reset_wanted, memory_order_relaxed);
 }
 

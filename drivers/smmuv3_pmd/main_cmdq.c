@@ -45,27 +45,23 @@ backlog_slots(const struct smmuv3 *s)
 	return rte_align64pow2(s->pri ? RTE_MAX(slots, backlog_reserve(s) * 5 / 4) : slots);
 }
 
-/*
- * Given up by check(). Nothing more will be invalidated; yet nothing is used either
- * if accesses are aborted: by GBPA with SMMUEN = 0, or by Service Failure Mode.
- */
 static int
-given_up(struct smmuv3 *s)
-{
-	uint32_t gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
-
-	if (!(smmuv3_load_status(s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN))
-		return 0;
-	return gerror != UINT32_MAX && (gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) &
-			SMMUV3_GERROR_SFM ? 0 : -EIO;
-}
-
-static int
-works(void *ctx)
+closed(void *ctx)
 {
 	struct smmuv3 *s = ctx;
 
-	return atomic_load_explicit(&s->dead, memory_order_relaxed) ? given_up(s) : 1;
+	if (!smmuv3_may_translate(s))
+		return 0;
+	return smmuv3_state_get(&s->state) == SMMUV3_STATE_UNSAFE ? -ETIMEDOUT : -EIO;
+}
+
+static void
+failed(void *ctx)
+{
+	struct smmuv3 *s = ctx;
+
+	/* check() does the rest. */
+	smmuv3_state_fail(&s->state);
 }
 
 static void
@@ -103,7 +99,8 @@ wait(void *ctx, struct smmuv3_wait *w)
 static const struct smmuv3_cmdq_ops ops = {
 	.wait_begin = wait_begin,
 	.wait = wait,
-	.works = works,
+	.closed = closed,
+	.failed = failed,
 	.answer_lost = answer_lost,
 	.atc_timeout = atc_timeout,
 	.ack_error = ack_error,
@@ -118,6 +115,7 @@ smmuv3_main_cmdq_open(struct smmuv3 *s)
 		.name = s->name,
 		.ops = &ops,
 		.ctx = s,
+		.state = &s->state,
 		.regs = s->regs,
 		.base_reg = SMMUV3_CMDQ_BASE,
 		.prod_reg = SMMUV3_CMDQ_PROD,

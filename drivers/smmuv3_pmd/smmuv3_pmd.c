@@ -226,8 +226,17 @@ fail:
 static int
 pmd_close(void *priv)
 {
-	smmuv3_hand_back(priv);
-	close_all(priv);
+	struct smmuv3 *s = priv;
+
+	if (smmuv3_uses_memory(s)) {
+		SMMUV3_LOG(ERR, s, "not closed: it is %s, CR0ACK 0x%x; its memory is kept; stop it "
+				"first, again if it failed, or reset the SMMU",
+				smmuv3_state_name(smmuv3_state_get(&s->state)),
+				smmuv3_read32(s->regs, SMMUV3_CR0ACK));
+		return -EBUSY;
+	}
+	smmuv3_hand_back(s);
+	close_all(s);
 	return 0;
 }
 
@@ -370,9 +379,7 @@ pmd_dump(const void *priv, FILE *f)
 	const struct smmuv3 *s = priv;
 	unsigned int i;
 
-	fprintf(f, "smmuv3 %s: %s%s\n", s->name,
-			atomic_load_explicit(&s->running, memory_order_relaxed) ? "running" : "off",
-			atomic_load_explicit(&s->dead, memory_order_relaxed) ? ", given up" : "");
+	fprintf(f, "smmuv3 %s: %s\n", s->name, smmuv3_state_name(smmuv3_state_get(&s->state)));
 	fprintf(f, "  StreamIDs %u bits, %s; PASIDs %u bits; addresses %u bits; ASIDs %u\n",
 			s->sid_bits, s->strtab.two_level ? "two levels" : "linear", s->ssid_bits,
 			s->oas_bits, s->nb_asids);

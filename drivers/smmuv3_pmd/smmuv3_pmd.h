@@ -12,6 +12,7 @@
  *	cmdq, gerrorn	whoever holds cmdq.owner (smmuv3_cmdq_own())
  *	evtq, priq	the thread that polls it; start and configure while nobody does
  *	cr0, check	whoever holds ctl: check() tries, start and stop wait for it
+ *	state		see state.h
  *	tables, devices	callers that hold the library's mutex
  */
 
@@ -171,14 +172,15 @@ struct smmuv3_atc {
 	struct smmuv3_domain *domain;	/* attach and detach only */
 };
 
-/* Recovery from lost stall records, step by step in check(). */
+/* Recovery from lost stall records, step by step in check(), while the state is RUNNING. */
 enum smmuv3_reset {
-	SMMUV3_RUNNING,
-	SMMUV3_DRAINING,	/* PRI_RESPs sent before are being consumed */
-	SMMUV3_STOPPING,	/* SMMUEN cleared, not acknowledged */
-	SMMUV3_STOPPED,		/* all stalls have ended, the library has been told */
-	SMMUV3_STARTING,	/* SMMUEN set, not acknowledged */
-	SMMUV3_SENDING,		/* ... and what was held back is sent */
+	SMMUV3_RESET_NONE,
+	SMMUV3_RESET_DRAINING,	/* PRI_RESPs sent before are being consumed */
+	SMMUV3_RESET_STOPPING,	/* SMMUEN cleared, not acknowledged */
+	SMMUV3_RESET_STOPPED,	/* all stalls have ended, the library has been told */
+	SMMUV3_RESET_STARTING,	/* SMMUEN set, not acknowledged */
+	SMMUV3_RESET_SENDING,	/* ... and what was held back is sent */
+	SMMUV3_RESET_GIVEN_UP,	/* the state is FAILED, SMMUEN cleared, the library told */
 };
 
 struct smmuv3 {
@@ -199,9 +201,11 @@ struct smmuv3 {
 	unsigned int cmdq_log2_max, evtq_log2_max, priq_log2_max;
 	bool ats, pri;
 
-	_Atomic bool running;
-	_Atomic bool dead;
-	_Atomic bool reset_wanted;	/* stall records or answers may be lost */
+	/* Read everywhere, written seldom: beside what is only read. */
+	smmuv3_state_word_t state;
+
+	/* Stall records or answers may be lost. */
+	_Atomic bool reset_wanted __rte_aligned(SMMUV3_ALIGN);
 	_Atomic uint32_t ctl;		/* holder: see above */
 	uint32_t cr0;			/* as last written */
 	uint32_t gerrorn;		/* as last written */
@@ -211,7 +215,7 @@ struct smmuv3 {
 	enum smmuv3_reset reset;
 	uint64_t reset_start, reset_pos;
 	uint32_t checks;
-	bool dead_reported, priq_abort_said;
+	bool priq_abort_said;
 	_Atomic uint64_t resets;
 	_Atomic uint64_t evtq_aborts;
 	_Atomic uint64_t msi_aborts;
@@ -306,6 +310,19 @@ uint16_t smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t 
 void smmuv3_priq_lost(struct smmuv3 *s);
 /* ... and poll has not said so yet. */
 bool smmuv3_priq_losing(const struct smmuv3 *s);
+
+/* state.c */
+/* Fields of CR0 whose last change is not acknowledged. */
+uint32_t smmuv3_cr0_moving(struct smmuv3 *s);
+/* Both CR0 and CR0ACK say so. */
+bool smmuv3_smmuen_is_off(struct smmuv3 *s);
+/*
+ * Something may be walked, or used from a cache. Any thread, behind a full barrier. Where the
+ * state does not tell it reads CR0ACK, and takes an UNSAFE SMMU that it finds off to OFF.
+ */
+bool smmuv3_may_translate(struct smmuv3 *s);
+/* ... or a queue or a word may be written. For close. */
+bool smmuv3_uses_memory(struct smmuv3 *s);
 
 /* gerror.c */
 unsigned int smmuv3_check(void *priv);

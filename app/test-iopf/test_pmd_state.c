@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The state of an SMMU: whether it may translate, and what is true of its commands then. */
+
+#include <string.h>
+
+
+#include "pmd_rig.h"
+#include "test.h"
+
+static bool
+translates(struct pmd *p)
+{
+	uint8_t byte = 1;
+
+	pmd_write(p, PMD_VA, &byte, 1);
+	return pmd_done(p) == SMMUV3_MODEL_OK;
+}
+
+static int
+invalidate(struct pmd *p)
+{
+	const struct iopf_inv inv = { .addr = PMD_VA, .size = 1u << p->granule_log2 };
+	unsigned int done;
+
+	return p->ops->invalidate(p->s, p->domain, &inv, 1, &done);
+}
+
+/* Translates one page, and is told to stop; nothing of that is acknowledged. */
+static void
+stop_unheard(struct pmd *p)
+{
+	pmd_open(p, NULL);
+	pmd_up(p, IOPF_STALL);
+	p->s->timeout /= 20;
+	pmd_map(p, PMD_VA, pmd_alloc(p, 1u << p->granule_log2, 1u << p->granule_log2));
+	assert_true(translates(p));
+	smmuv3_model_knob(p->m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
+	assert_int_equal(p->ops->stop(p->s), -ETIMEDOUT);
+	assert_true(smmuv3_read32(p->s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN);
+}
+
+static void
+test_no_invalidation_succeeds_while_a_stop_is_not_acknowledged(void **state)
+{
+	struct iopf_event event;
+	struct pmd p;
+
+	(void)state;
+	stop_unheard(&p);
+	assert_true(translates(&p));
+	*pmd_pte(&p, PMD_VA) = 0;
+	assert_true(invalidate(&p) < 0);
+	/* It is true, too: the old page is still reached. */
+	assert_true(translates(&p));
+	assert_true(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL) < 0);
+	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
+	assert_int_equal(p.ops->check(p.s), 0);
+	/* Acknowledged, seen by the next that asks. */
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+	pmd_step(&p);
+	assert_int_equal(invalidate(&p), 0);
+	assert_false(translates(&p));
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_a_stop_that_failed_can_be_called_again(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	stop_unheard(&p);
+	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
+	assert_true(invalidate(&p) < 0);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_int_equal(invalidate(&p), 0);
+	assert_false(translates(&p));
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	assert_true(translates(&p));
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_a_start_brings_one_back_that_was_not_stopped(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	stop_unheard(&p);
+	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
+	assert_true(invalidate(&p) < 0);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	*pmd_pte(&p, PMD_VA) = 0;
+	assert_int_equal(invalidate(&p), 0);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* Its memory is the SMMU's as long as that may use it. */
+static void
+test_close_keeps_what_the_smmu_may_use(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	stop_unheard(&p);
+	assert_int_equal(p.ops->close(p.s), -EBUSY);
+	assert_int_equal(p.ops->close(p.s), -EBUSY);
+	assert_true(translates(&p));
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_false(translates(&p));
+	assert_int_equal(p.ops->start(p.s), 0);
+	assert_true(translates(&p));
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* Running is not off either. */
+static void
+test_close_refuses_while_it_runs(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	assert_int_equal(p.ops->close(p.s), -EBUSY);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static struct {
+	struct pmd *p;
+	void (*wait)(void *ctx);
+} deaf;
+
+/* It does not acknowledge SMMUEN, nor that it is cleared again. */
+static void
+wait_for_the_deaf(void *ctx)
+{
+	if (smmuv3_read32(deaf.p->s->regs, SMMUV3_CR0) & SMMUV3_CR0_SMMUEN)
+		smmuv3_model_knob(deaf.p->m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
+	deaf.wait(ctx);
+}
+
+static void
+test_a_start_that_failed_half_way_is_undone_or_unsafe(void **state)
+{
+	const struct smmuv3_backend *before;
+	struct smmuv3_backend backend;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .ack_delay = 3 });
+	pmd_dev_up(&p, IOPF_STALL, 0, IOPF_NO_PASID);
+	p.s->timeout /= 20;
+	before = p.s->backend;
+	backend = *before;
+	backend.wait = wait_for_the_deaf;
+	deaf.p = &p;
+	deaf.wait = before->wait;
+	p.s->backend = &backend;
+	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
+	/* CR0ACK has CMDQEN and EVENTQEN: its queues are in use. */
+	assert_int_equal(p.ops->close(p.s), -EBUSY);
+	p.s->backend = before;
+	/* CR0ACK.SMMUEN reads 0, and may become 1 at any time. */
+	assert_true(invalidate(&p) < 0);
+	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+	pmd_step(&p);
+	assert_true(smmuv3_read32(p.s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN);
+	assert_true(invalidate(&p) < 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_int_equal(invalidate(&p), 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* Given up, and deaf: what the TLB has is used until SMMUEN reads 0. */
+static void
+test_what_is_given_up_is_not_off(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	p.s->timeout /= 20;
+	pmd_map(&p, PMD_VA, pmd_alloc(&p, 1u << p.granule_log2, 1u << p.granule_log2));
+	assert_true(translates(&p));
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
+	*pmd_pte(&p, PMD_VA) = 0;
+	assert_int_equal(invalidate(&p), -EIO);
+	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
+	assert_int_equal(invalidate(&p), -EIO);
+	assert_int_equal(p.ops->close(p.s), -EBUSY);
+	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
+	assert_true(invalidate(&p) < 0);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_no_invalidation_succeeds_while_a_stop_is_not_acknowledged),
+	cmocka_unit_test(test_a_stop_that_failed_can_be_called_again),
+	cmocka_unit_test(test_a_start_brings_one_back_that_was_not_stopped),
+	cmocka_unit_test(test_close_keeps_what_the_smmu_may_use),
+	cmocka_unit_test(test_close_refuses_while_it_runs),
+	cmocka_unit_test(test_a_start_that_failed_half_way_is_undone_or_unsafe),
+	cmocka_unit_test(test_what_is_given_up_is_not_off),
+};
+
+TEST_SUITE(pmd_state, tests, NULL, NULL);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The state of an SMMU, and questions that need its registers. */
+
+#include "smmuv3_pmd.h"
+
+void
+smmuv3_state_set(smmuv3_state_word_t *word, enum smmuv3_state next)
+{
+	uint32_t now = smmuv3_state_load(word), to;
+
+	do {
+		to = SMMUV3_STATE_ROUND(now) | next;
+		if (next == SMMUV3_STATE_STARTING)
+			to += SMMUV3_STATE_ONE_ROUND;
+	} while (!atomic_compare_exchange_weak_explicit(word, &now, to, memory_order_release,
+			memory_order_relaxed));
+	smmuv3_io_mb();
+}
+
+bool
+smmuv3_state_run(smmuv3_state_word_t *word)
+{
+	uint32_t now = smmuv3_state_load(word);
+
+	/* Nobody but the owner of the queue can have changed it. */
+	return SMMUV3_STATE_OF(now) == SMMUV3_STATE_STARTING &&
+		atomic_compare_exchange_strong_explicit(word, &now,
+				SMMUV3_STATE_ROUND(now) | SMMUV3_STATE_RUNNING,
+				memory_order_release, memory_order_relaxed);
+}
+
+bool
+smmuv3_state_fail(smmuv3_state_word_t *word)
+{
+	uint32_t now = smmuv3_state_load(word);
+
+	while (SMMUV3_STATE_OF(now) >= SMMUV3_STATE_STARTING)
+		if (atomic_compare_exchange_weak_explicit(word, &now,
+				SMMUV3_STATE_ROUND(now) | SMMUV3_STATE_FAILED,
+				memory_order_release, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+const char *
+smmuv3_state_name(enum smmuv3_state state)
+{
+	static const char *const names[] = {
+		[SMMUV3_STATE_OFF] = "off",
+		[SMMUV3_STATE_UNSAFE] = "unsafe: told to stop, not acknowledged",
+		[SMMUV3_STATE_FAILED] = "failed",
+		[SMMUV3_STATE_STARTING] = "starting",
+		[SMMUV3_STATE_RUNNING] = "running",
+		[SMMUV3_STATE_STOPPING] = "stopping",
+	};
+
+	return names[state];
+}
+
+/* As the guards of the other registers do [6.3.9]: a write may not have taken effect yet. */
+bool
+smmuv3_smmuen_is_off(struct smmuv3 *s)
+{
+	return !((smmuv3_load_status(s->regs, SMMUV3_CR0ACK) |
+			smmuv3_read32(s->regs, SMMUV3_CR0)) & SMMUV3_CR0_SMMUEN);
+}
+
+uint32_t
+smmuv3_cr0_moving(struct smmuv3 *s)
+{
+	return smmuv3_load_status(s->regs, SMMUV3_CR0ACK) ^ smmuv3_read32(s->regs, SMMUV3_CR0);
+}
+
+/* In this mode every access aborts, and nothing else is of use. */
+static bool
+is_in_sfm(struct smmuv3 *s)
+{
+	uint32_t gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
+
+	return gerror != UINT32_MAX && (gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) &
+			SMMUV3_GERROR_SFM;
+}
+
+bool
+smmuv3_may_translate(struct smmuv3 *s)
+{
+	uint32_t now = smmuv3_state_load(&s->state);
+
+	switch (SMMUV3_STATE_OF(now)) {
+	case SMMUV3_STATE_OFF:
+		return false;
+	case SMMUV3_STATE_UNSAFE:
+		if (!smmuv3_smmuen_is_off(s))
+			return true;
+		/* Fails if a stop or a start has begun: the state is theirs. */
+		atomic_compare_exchange_strong_explicit(&s->state, &now,
+				SMMUV3_STATE_ROUND(now) | SMMUV3_STATE_OFF, memory_order_release,
+				memory_order_relaxed);
+		return false;
+	case SMMUV3_STATE_FAILED:
+		/* GBPA.ABORT is set since start: off means aborted. */
+		return !smmuv3_smmuen_is_off(s) && !is_in_sfm(s);
+	default:
+		return true;
+	}
+}
+
+bool
+smmuv3_uses_memory(struct smmuv3 *s)
+{
+	uint32_t state = smmuv3_state_load(&s->state);
+	uint32_t on = SMMUV3_CR0_SMMUEN | SMMUV3_CR0_PRIQEN | SMMUV3_CR0_EVENTQEN |
+		SMMUV3_CR0_CMDQEN;
+
+	if (smmuv3_may_translate(s) || SMMUV3_STATE_OF(state) == SMMUV3_STATE_FAILED)
+		return true;
+	/* Never started: nothing of it is ours. */
+	if (SMMUV3_STATE_ROUND(state) == 0)
+		return false;
+	return ((smmuv3_load_status(s->regs, SMMUV3_CR0ACK) |
+			smmuv3_read32(s->regs, SMMUV3_CR0)) & on) != 0 ||
+		smmuv3_load_status(s->regs, SMMUV3_IRQ_CTRLACK) != 0;
+}
