@@ -222,6 +222,62 @@ test_a_producer_index_that_cannot_be_is_never_followed(void **state)
 	fake_close(&p);
 }
 
+/* Behind an asynchronous abort PROD passes entries that were not written [7.2]. */
+static void
+test_a_record_that_was_not_written_is_no_stall(void **state)
+{
+	struct iopf_event e;
+	unsigned int i, told = 0;
+	uint32_t prod;
+	struct pmd p;
+
+	(void)state;
+	fake_open(&p, 3);
+	/* From the start on: the ring had another use before. */
+	for (unsigned int round = 0; round < 3; round++) {
+		prod = smmuv3_read32(p.s->regs, SMMUV3_EVENTQ_PROD);
+		fake_prod(&p, smmuv3_q_add(3, prod, 1));
+		assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 1);
+		assert_int_equal(e.flags, IOPF_EVENT_BAD);
+		assert_int_equal(e.raw_id, 0);
+		assert_int_equal(pmd_stat(&p, "unwritten_events"), round + 1);
+		/* Stalls of the round before it, each answered. */
+		for (i = 0; i < 8; i++) {
+			e = decoded(&p, 0x10 | SID, i | UINT64_C(1) << 31, 0, 0);
+			assert_int_equal(e.flags, IOPF_EVENT_STALL);
+		}
+	}
+	/* It may have been a stall, which waits for good now. */
+	for (i = 0; i < 100 && told == 0; i++) {
+		told |= p.ops->check(p.s);
+		pmd_step(&p);
+	}
+	assert_int_equal(told, IOPF_CHECK_TERMINATED);
+	fake_close(&p);
+}
+
+static void
+test_nothing_of_what_a_bad_producer_index_skipped_comes_back(void **state)
+{
+	struct iopf_event e;
+	uint32_t prod;
+	struct pmd p;
+
+	(void)state;
+	fake_open(&p, 3);
+	for (unsigned int i = 0; i < 8; i++)
+		*slot(&p, i) = (struct smmuv3_evt){ .dw = { 0x10 | SID, UINT64_C(1) << 31, 0, 0 } };
+	fake_prod(&p, 9);
+	assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 0);
+	for (unsigned int i = 0; i < 8; i++) {
+		prod = smmuv3_read32(p.s->regs, SMMUV3_EVENTQ_PROD);
+		fake_prod(&p, smmuv3_q_add(3, prod, 1));
+		assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 1);
+		assert_int_equal(e.flags, IOPF_EVENT_BAD);
+	}
+	fake_close(&p);
+}
+
 static void
 test_overflow_is_acknowledged_with_the_next_consumer_store(void **state)
 {
@@ -367,9 +423,11 @@ test_an_interrupt_that_is_lost_is_made_up_for(void **state)
 	for (i = 0; i < 64 && p.ops->poll(p.s, 0, &event, 1) == 0; i++)
 		;
 	assert_true(i < 64);
-	assert_int_equal(pmd_stat(&p, "missed_msis"), 1);
 	pmd_answer(&p, &event, IOPF_INVALID);
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	for (i = 0; i < 200; i++)
+		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
+	assert_int_equal(pmd_stat(&p, "missed_msis"), 1);
 	for (i = 0; i < 16; i++)
 		assert_int_equal(p.ops->check(p.s), 0);
 	assert_int_equal(pmd_stat(&p, "msi_aborts"), 1);
@@ -553,11 +611,89 @@ test_answers_under_way_are_waited_for_before_a_restart(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
+/*
+ * A record of a stall that SMMUEN = 0 ended may become visible until a CMD_SYNC behind that
+ * is complete [4.7.3].
+ */
+static void
+test_a_record_that_comes_late_in_a_recovery_is_no_stall(void **state)
+{
+	struct iopf_event e;
+	uint32_t prod;
+	unsigned int i;
+	struct pmd p;
+
+	(void)state;
+	fake_open(&p, 3);
+	prod = smmuv3_read32(p.s->regs, SMMUV3_CMDQ_PROD);
+	atomic_store(&p.s->reset_wanted, true);
+	assert_int_equal(p.ops->check(p.s), 0);
+	assert_int_equal(smmuv3_read32(p.s->regs, SMMUV3_CR0) & SMMUV3_CR0_SMMUEN, 0);
+	smmuv3_write32(p.s->regs, SMMUV3_CR0ACK, smmuv3_read32(p.s->regs, SMMUV3_CR0));
+	/* The CMD_SYNC is not consumed. */
+	for (i = 0; i < 20; i++)
+		assert_int_equal(p.ops->check(p.s), 0);
+	assert_int_equal(smmuv3_read32(p.s->regs, SMMUV3_CMDQ_PROD), prod + 1);
+	*slot(&p, 0) = (struct smmuv3_evt){ .dw = { 0x10 | SID, UINT64_C(1) << 31, 0, 0 } };
+	fake_prod(&p, 1);
+	smmuv3_write32(p.s->regs, SMMUV3_CMDQ_CONS, prod + 1);
+	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_TERMINATED);
+	assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 1);
+	assert_int_equal(e.flags, 0);
+	assert_int_equal(pmd_stat(&p, "stale_stalls"), 1);
+	/* On again. */
+	for (i = 0; i < 20; i++) {
+		assert_int_equal(p.ops->check(p.s), 0);
+		smmuv3_write32(p.s->regs, SMMUV3_CR0ACK, smmuv3_read32(p.s->regs, SMMUV3_CR0));
+	}
+	assert_int_equal(p.s->reset, SMMUV3_RESET_NONE);
+	e = decoded(&p, 0x10 | SID, UINT64_C(1) << 31, 0, 0);
+	assert_int_equal(e.flags, IOPF_EVENT_STALL);
+	fake_close(&p);
+}
+
+/* PROD may be seen before the word that says so: that is not an interrupt lost. */
+static void
+test_a_word_that_comes_after_prod_is_not_missed(void **state)
+{
+	struct iopf_event e;
+	struct pmd p;
+	unsigned int i;
+
+	(void)state;
+	for (unsigned int comes = 0; comes < 2; comes++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){ .evtq_log2 = 3 });
+		assert_int_equal(p.ops->start(p.s), 0);
+		p.untidy = true;
+		for (unsigned int round = 0; round < 5; round++) {
+			for (i = 0; i < 4; i++)
+				assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 0);
+			*slot(&p, round) = (struct smmuv3_evt){ .dw = { 0x02, 0, 0, 0 } };
+			fake_prod(&p, round + 1);
+			for (i = 0; i < 64 && p.ops->poll(p.s, 0, &e, 1) == 0; i++)
+				;
+			assert_true(i < 64);
+			/* Polls come one upon the other, and find the queue empty. */
+			if (round & 1)
+				for (i = 0; i < 3; i++)
+					assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 0);
+			if (comes)
+				atomic_store(&p.s->words->evtq.v, 1);
+			for (i = 0; i < 200; i++)
+				assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 0);
+			assert_int_equal(pmd_stat(&p, "missed_msis"), comes ? 0 : round + 1);
+		}
+		fake_close(&p);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_records_are_decoded),
 	cmocka_unit_test(test_only_four_events_are_stalls),
 	cmocka_unit_test(test_a_burst_has_one_consumer_store),
 	cmocka_unit_test(test_a_producer_index_that_cannot_be_is_never_followed),
+	cmocka_unit_test(test_a_record_that_was_not_written_is_no_stall),
+	cmocka_unit_test(test_nothing_of_what_a_bad_producer_index_skipped_comes_back),
 	cmocka_unit_test(test_overflow_is_acknowledged_with_the_next_consumer_store),
 	cmocka_unit_test(test_overflow_is_acknowledged_though_the_queue_is_empty),
 	cmocka_unit_test(test_a_storm_larger_than_the_queue_is_served),
@@ -567,6 +703,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_after_an_aborted_record_all_stalls_are_ended),
 	cmocka_unit_test(test_an_aborted_record_of_an_smmu_without_stalls_is_counted),
 	cmocka_unit_test(test_answers_under_way_are_waited_for_before_a_restart),
+	cmocka_unit_test(test_a_record_that_comes_late_in_a_recovery_is_no_stall),
+	cmocka_unit_test(test_a_word_that_comes_after_prod_is_not_missed),
 };
 
 TEST_SUITE(pmd_evtq, tests, NULL, NULL);

@@ -167,11 +167,100 @@ test_an_error_wakes_the_sleeper(void **state)
 	}
 }
 
+static void
+fill(struct pmd *p)
+{
+	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, 1);
+
+	for (unsigned int i = 0; i < 1u << p->s->cmdq.log2; i++)
+		smmuv3_cmdq_post(&p->s->cmdq, &tlbi, 1);
+}
+
+/* Nobody would move it: no interrupt comes when the queue has room again. */
+static void
+test_nobody_sleeps_while_an_answer_waits(void **state)
+{
+	static uint8_t buf[4];
+	struct iopf_event event;
+	struct pmd p;
+	int fd;
+
+	(void)state;
+	for (unsigned int msi = 0; msi < 2; msi++) {
+		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 2,
+				.no_features = msi ? 0 : SMMUV3_MODEL_NO_MSI });
+		pmd_up(&p, IOPF_STALL);
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		pmd_event(&p, &event);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+		fill(&p);
+		pmd_answer(&p, &event, IOPF_INVALID);
+		assert_true(smmuv3_backlog_waits(&p.s->cmdq.backlog));
+		assert_int_equal(p.ops->idle(p.s, fd), 1);
+		assert_int_equal(p.ops->idle(p.s, -1), 0);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+		pmd_step(&p);
+		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
+		assert_int_equal(p.ops->idle(p.s, fd), 0);
+		assert_int_equal(p.ops->idle(p.s, -1), 0);
+		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		pmd_down(&p, IOPF_NO_PASID);
+		close(fd);
+	}
+}
+
+/* The other order: the answer comes when the poller sleeps already. */
+static void
+test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
+{
+	static uint8_t buf[4];
+	struct iopf_event event;
+	struct pmd p;
+	int fd;
+
+	(void)state;
+	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 2 });
+	pmd_up(&p, IOPF_STALL);
+	for (unsigned int owned = 0; owned < 2; owned++) {
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		pmd_event(&p, &event);
+		assert_int_equal(p.ops->idle(p.s, fd), 0);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+		fill(&p);
+		assert_false(rang(fd));
+		/* Another thread has the queue, and leaves it full. */
+		if (owned)
+			assert_true(smmuv3_cmdq_own(&p.s->cmdq));
+		pmd_answer(&p, &event, IOPF_INVALID);
+		if (owned)
+			smmuv3_cmdq_disown(&p.s->cmdq);
+		assert_true(rang(fd));
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+		pmd_step(&p);
+		assert_int_equal(p.ops->idle(p.s, -1), 0);
+		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
+		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	}
+	/* One who polls is not woken. */
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+	fill(&p);
+	fill(&p);
+	assert_false(rang(fd));
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	pmd_step(&p);
+	pmd_down(&p, IOPF_NO_PASID);
+	close(fd);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_event_wakes_the_sleeper),
 	cmocka_unit_test(test_what_is_there_already_forbids_sleep),
 	cmocka_unit_test(test_an_event_during_the_change_is_seen),
 	cmocka_unit_test(test_an_error_wakes_the_sleeper),
+	cmocka_unit_test(test_nobody_sleeps_while_an_answer_waits),
+	cmocka_unit_test(test_an_answer_that_does_not_fit_wakes_the_sleeper),
 };
 
 TEST_SUITE(pmd_idle, tests, NULL, NULL);

@@ -1014,6 +1014,8 @@ test_an_idle_queue_wakes_up(void **state)
 		;
 	assert_true(k < 64);
 	send_answers(&r, 1);
+	for (k = 0; k < 200; k++)
+		assert_int_equal(serve(&r, 4), 0);
 	assert_int_equal(pmd_stat(&r.p, "missed_priq_msis"), 1);
 	check(&r, 17);
 	assert_int_equal(pmd_stat(&r.p, "msi_aborts"), 1);

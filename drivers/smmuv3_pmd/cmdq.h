@@ -52,6 +52,8 @@ struct smmuv3_cmdq_ops {
 	int (*closed)(void *ctx);
 	/* Owner: nothing will be executed any more. */
 	void (*failed)(void *ctx);
+	/* Commands are left in the backlog; smmuv3_cmdq_kick() has to come. */
+	void (*left)(void *ctx);
 	/* An answer to a stall was not executed, and never will be. */
 	void (*answer_lost)(void *ctx);
 	/* Owner: the CMD_SYNC at this position got no answer to ATC_INVs, and stands. */
@@ -90,7 +92,9 @@ struct smmuv3_cmdq {
 	smmuv3_reg32_t *word;	/* number of the last CMD_SYNC completed; NULL: no MSIs */
 	uint64_t word_addr;
 	uint32_t retries;
+	unsigned int watched;	/* looks that found CONS at watched_pos, for the caller of ... */
 	uint64_t retry_pos;
+	uint64_t watched_at, watched_pos;	/* ... smmuv3_cmdq_is_stuck() */
 	_Atomic uint64_t prod;	/* published up to here */
 	_Atomic uint32_t passed_over;	/* callers of smmuv3_cmdq_sync() who found no slot */
 	/* counters, written by the owner */
@@ -179,7 +183,16 @@ bool smmuv3_cmdq_unhold(struct smmuv3_cmdq *q);
 int smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
 		unsigned int *failed);
 
+/* Issue a CMD_SYNC, without waiting: *pos is behind it. False: there is no room. Owner. */
+bool smmuv3_cmdq_put_sync(struct smmuv3_cmdq *q, uint64_t *pos);
+
 /* cmdq_error.c */
+/*
+ * CONS has stood for the time @p timeout, and no endpoint is to blame: with ATC_INVs in front
+ * of the next CMD_SYNC the queue is slow, for an endpoint may take minutes to answer. To be
+ * called again and again, by one thread at a time; once in a while it reads CONS.
+ */
+bool smmuv3_cmdq_is_stuck(struct smmuv3_cmdq *q, uint64_t now, uint64_t timeout);
 /* GERROR.CMDQ_ERR is active. Owner; does not wait. */
 void smmuv3_cmdq_recover(struct smmuv3_cmdq *q);
 /* Those who wait are told that the command at this position failed. Owner. */

@@ -20,7 +20,7 @@
  *
  * The queue being full ends the duty of O3, full but for a slot that is left to a
  * waiter too, and so does held[]: the next smmuv3_cmdq_kick() of poll() or check()
- * moves the rest.
+ * moves the rest. Where nobody polls, for the poller sleeps, conf.ops->left() wakes it.
  */
 
 #include "cmdq_ring.h"
@@ -149,8 +149,11 @@ hand_back(struct smmuv3_cmdq *q, bool room)
 		if (unlikely(held_full(q)))
 			room = false;
 		smmuv3_cmdq_release(q);
-		if (unlikely(!room))
+		if (unlikely(!room)) {
+			if (smmuv3_backlog_waits(&q->backlog))
+				q->ops->left(q->ctx);
 			return;
+		}
 		smmuv3_io_mb();
 		if (likely(!smmuv3_backlog_waits(&q->backlog)) || !smmuv3_cmdq_own(q))
 			return;

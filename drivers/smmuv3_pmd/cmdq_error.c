@@ -96,3 +96,46 @@ smmuv3_cmdq_recover(struct smmuv3_cmdq *q)
 	else
 		q->ops->ack_error(q->ctx);
 }
+
+/* Of what stands at this position: there are ATC_INVs up to the next CMD_SYNC. Owner. */
+static bool
+waits_for_endpoints(const struct smmuv3_cmdq *q, uint64_t pos)
+{
+	if (q->sync_sids == NULL)
+		return false;
+	for (; pos < q->tail; pos++) {
+		uint32_t slot = smmuv3_q_slot(q->log2, pos);
+		unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, q->ring[slot].dw[0]);
+
+		if (op == SMMUV3_OP_ATC_INV)
+			return true;
+		if (op == SMMUV3_OP_SYNC)
+			return q->sync_sids[slot] != 0;
+	}
+	return q->sync_sid != 0;
+}
+
+/* So many looks in a row, evenly: a caller that did not run for a second has seen nothing. */
+#define LOOKS	16
+
+bool
+smmuv3_cmdq_is_stuck(struct smmuv3_cmdq *q, uint64_t now, uint64_t timeout)
+{
+	uint64_t pos;
+	bool stuck;
+
+	if (likely(now - q->watched_at < timeout / LOOKS))
+		return false;
+	q->watched_at = now;
+	pos = smmuv3_cmdq_cons(q);
+	if (pos != q->watched_pos || pos == atomic_load_explicit(&q->prod, memory_order_relaxed)) {
+		q->watched_pos = pos;
+		q->watched = 0;
+		return false;
+	}
+	if (++q->watched <= LOOKS || !smmuv3_cmdq_own(q))
+		return false;
+	stuck = !waits_for_endpoints(q, pos);
+	smmuv3_cmdq_disown(q);
+	return stuck;
+}

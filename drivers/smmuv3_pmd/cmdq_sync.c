@@ -47,6 +47,19 @@ put_batch(struct smmuv3_cmdq *q, struct batch *b)
 		smmuv3_count(&q->syncs, 1);
 }
 
+bool
+smmuv3_cmdq_put_sync(struct smmuv3_cmdq *q, uint64_t *pos)
+{
+	const struct smmuv3_cmd cmd = smmuv3_cmd_sync();
+
+	if (smmuv3_cmdq_space(q, 1) == 0)
+		return false;
+	smmuv3_cmdq_put(q, &cmd);
+	smmuv3_count(&q->syncs, 1);
+	*pos = q->tail;
+	return true;
+}
+
 static bool
 batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int turn)
 {

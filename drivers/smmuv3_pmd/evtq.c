@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The event queue [3.5, 7.2, 7.3]. */
+/*
+ * The event queue [3.5, 7.2, 7.3].
+ *
+ * Behind an asynchronous abort PROD may have passed records that were never written [7.2],
+ * and what lies there is last round's: a stall that was answered, and whose STAG may be
+ * another's by now. So each record is cleared before it is freed. One that reads as event 0,
+ * which is none, was not written; it may have been a stall's, and check() ends all.
+ */
 
 #include "inq.h"
 
@@ -98,6 +105,9 @@ odd(struct smmuv3 *s, uint64_t cons, uint64_t avail)
 	if (q->odd & SMMUV3_INQ_BAD) {
 		/* Nothing in it can be believed; stalls among it are ended by check(). */
 		smmuv3_count(&q->bad_prod, 1);
+		memset(q->ring, 0, sizeof(struct smmuv3_evt) << q->log2);
+		/* Before CONS, which orders loads only. */
+		smmuv3_io_wmb();
 		atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
 		cons = q->prod;
 	}
@@ -106,14 +116,31 @@ odd(struct smmuv3 *s, uint64_t cons, uint64_t avail)
 		smmuv3_inq_store_cons(q, cons);
 }
 
+static void
+count_bad(struct smmuv3 *s, const struct iopf_event *events, uint16_t n)
+{
+	uint16_t i, bad = 0, unwritten = 0;
+
+	for (i = 0; i < n; i++) {
+		bad += (events[i].flags & IOPF_EVENT_BAD) != 0;
+		unwritten += events[i].raw_id == 0;
+	}
+	smmuv3_count(&s->evtq.q.bad, bad);
+	if (unwritten == 0)
+		return;
+	smmuv3_count(&s->evtq.unwritten, unwritten);
+	atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
+}
+
 uint16_t
 smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 {
 	struct smmuv3_inq *q = &s->evtq.q;
-	const struct smmuv3_evt *ring = q->ring;
+	struct smmuv3_evt *ring = q->ring;
 	uint64_t cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
 	uint64_t stale, avail;
-	uint16_t i, stalls = 0, bad = 0;
+	uint16_t i, stalls = 0;
+	uint8_t flags = 0;
 
 	/* Acquires start's release: the ring and its positions. */
 	if (unlikely(!atomic_load_explicit(&q->on, memory_order_acquire)))
@@ -147,20 +174,23 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	for (i = 0; i < n; i++) {
 		rte_prefetch0(&ring[smmuv3_q_slot(q->log2, cons + i + 4)]);
 		decode(s, &ring[smmuv3_q_slot(q->log2, cons + i)], &events[i]);
+		ring[smmuv3_q_slot(q->log2, cons + i)].dw[0] = 0;
 		if (unlikely((int64_t)(cons + i - stale) < 0 &&
 				events[i].flags & IOPF_EVENT_STALL)) {
 			events[i].flags &= ~IOPF_EVENT_STALL;
 			smmuv3_count(&s->evtq.stale_stalls, 1);
 		}
 		stalls += (events[i].flags & IOPF_EVENT_STALL) != 0;
-		bad += (events[i].flags & IOPF_EVENT_BAD) != 0;
+		flags |= events[i].flags;
 	}
+	/* Cleared before CONS, which orders loads only. */
+	smmuv3_io_wmb();
 	smmuv3_inq_store_cons(q, cons + n);
 	smmuv3_count(&q->entries, n);
 	smmuv3_count(&q->bursts, 1);
 	smmuv3_count(&s->evtq.stalls, stalls);
-	if (unlikely(bad > 0))
-		smmuv3_count(&q->bad, bad);
+	if (unlikely(flags & IOPF_EVENT_BAD))
+		count_bad(s, events, n);
 	return n;
 }
 
@@ -173,7 +203,9 @@ smmuv3_evtq_alloc(struct smmuv3 *s, unsigned int log2)
 void
 smmuv3_evtq_setup(struct smmuv3 *s)
 {
-	uint64_t pos = smmuv3_inq_setup(s, &s->evtq.q, SMMUV3_EVENTQ_BASE, &s->words->evtq.v);
+	uint64_t pos;
 
+	memset(s->evtq.q.ring, 0, sizeof(struct smmuv3_evt) << s->evtq.q.log2);
+	pos = smmuv3_inq_setup(s, &s->evtq.q, SMMUV3_EVENTQ_BASE, &s->words->evtq.v);
 	atomic_store_explicit(&s->evtq.stale, pos, memory_order_relaxed);
 }

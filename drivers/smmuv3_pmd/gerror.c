@@ -13,7 +13,9 @@
  *			takes no page requests
  *	DRAINING	with page requests: CONS passed every answer sent before.
  *			SMMUEN = 0
- *	STOPPING	acknowledged, and CONS passed every answer sent before:
+ *	STOPPING	acknowledged, and CONS passed every answer sent before: a CMD_SYNC
+ *	SYNCING		consumed: what has not become visible of the stalls that SMMUEN = 0
+ *			ended never will [4.7.3], and what has is marked (evtq.stale).
  *			GERROR is acknowledged, the library told (TERMINATED)
  *	STOPPED		the next check(): the library has forgotten the stalls,
  *			so answers are for new ones again; page requests since
@@ -25,6 +27,9 @@
  * No answer to an old stall is thus in the queue when its STAG can be given to a
  * new one. Records of old stalls that are still in the event queue lose their
  * STALL flag (evtq.stale). GBPA.ABORT is set since start: DMA aborts meanwhile.
+ *
+ * Steps that wait for commands wait as long as the queue is slow or moves: check() gives an
+ * SMMU up whose queue stands otherwise (smmuv3_cmdq_is_stuck()), in recovery or not.
  *
  * A PRIQ_ABT_ERR means that page requests may be lost, and devices get a Response
  * Failure for each until it is acknowledged. Nothing can be repaired here: poll says
@@ -159,7 +164,14 @@ smmuen_is(struct smmuv3 *s, uint32_t want)
 	return (smmuv3_load_status(s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN) == want;
 }
 
-/* Not yet, or never. */
+static void
+switch_smmuen(struct smmuv3 *s, uint32_t smmuen)
+{
+	s->reset_start = rte_get_tsc_cycles();
+	write_cr0(s, (s->cr0 & ~SMMUV3_CR0_SMMUEN) | smmuen);
+}
+
+/* Not acknowledged, yet or ever. */
 static unsigned int
 later(struct smmuv3 *s, const char *what)
 {
@@ -169,33 +181,41 @@ later(struct smmuv3 *s, const char *what)
 static unsigned int
 reset_step(struct smmuv3 *s)
 {
+	struct smmuv3_cmdq *q = &s->cmdq;
 	bool sent;
 
 	switch (s->reset) {
 	case SMMUV3_RESET_NONE:
-		if (!smmuv3_cmdq_own(&s->cmdq))
+		if (!smmuv3_cmdq_own(q))
 			return 0;
 		atomic_store_explicit(&s->priq.pause, true, memory_order_relaxed);
-		smmuv3_cmdq_flush(&s->cmdq, UINT64_MAX);
-		s->cmdq.divert = SMMUV3_DIVERT_RESUME | SMMUV3_DIVERT_PRI_RESP;
-		s->reset_pos = s->cmdq.tail;
-		smmuv3_cmdq_disown(&s->cmdq);
+		smmuv3_cmdq_flush(q, UINT64_MAX);
+		q->divert = SMMUV3_DIVERT_RESUME | SMMUV3_DIVERT_PRI_RESP;
+		s->reset_pos = q->tail;
+		smmuv3_cmdq_disown(q);
 		atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
-		s->reset_start = rte_get_tsc_cycles();
 		s->reset = SMMUV3_RESET_DRAINING;
 		/* fallthrough */
 	case SMMUV3_RESET_DRAINING:
-		if (s->pri && smmuv3_cmdq_cons(&s->cmdq) < s->reset_pos)
-			return later(s, "commands are not consumed");
+		if (s->pri && smmuv3_cmdq_cons(q) < s->reset_pos)
+			return 0;
 		s->reset = SMMUV3_RESET_STOPPING;
-		write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
+		switch_smmuen(s, 0);
 		/* fallthrough */
 	case SMMUV3_RESET_STOPPING:
 		if (!smmuen_is(s, 0))
 			return later(s, "CR0.SMMUEN = 0 is not acknowledged");
-		if (smmuv3_cmdq_cons(&s->cmdq) < s->reset_pos)
-			return later(s, "commands are not consumed");
-		if (!smmuv3_cmdq_own(&s->cmdq))
+		if (smmuv3_cmdq_cons(q) < s->reset_pos || !smmuv3_cmdq_own(q))
+			return 0;
+		sent = smmuv3_cmdq_put_sync(q, &s->reset_pos);
+		smmuv3_cmdq_disown(q);
+		if (!sent)
+			return 0;
+		s->reset = SMMUV3_RESET_SYNCING;
+		/* fallthrough */
+	case SMMUV3_RESET_SYNCING:
+		/* Acquires CONS: records of stalls that have ended are visible. */
+		if (smmuv3_cmdq_cons(q) < s->reset_pos || !smmuv3_cmdq_own(q))
 			return 0;
 		atomic_store_explicit(&s->evtq.stale, smmuv3_inq_mark(&s->evtq.q),
 				memory_order_release);
@@ -204,29 +224,28 @@ reset_step(struct smmuv3 *s)
 			smmuv3_count(&s->evtq_aborts, 1);
 			smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
 		}
-		smmuv3_cmdq_disown(&s->cmdq);
+		smmuv3_cmdq_disown(q);
 		smmuv3_count(&s->resets, 1);
 		s->reset_pos = UINT64_MAX;
 		s->reset = SMMUV3_RESET_STOPPED;
 		return IOPF_CHECK_TERMINATED;
 	case SMMUV3_RESET_STOPPED:
-		if (!smmuv3_cmdq_own(&s->cmdq))
+		if (!smmuv3_cmdq_own(q))
 			return 0;
 		/* The last answers to old stalls are in the backlog, and dropped as they leave it. */
 		if (s->reset_pos == UINT64_MAX)
-			s->reset_pos = smmuv3_backlog_end(&s->cmdq.backlog);
-		sent = smmuv3_cmdq_flush(&s->cmdq, s->reset_pos);
+			s->reset_pos = smmuv3_backlog_end(&q->backlog);
+		sent = smmuv3_cmdq_flush(q, s->reset_pos);
 		if (sent)
-			s->cmdq.divert = SMMUV3_DIVERT_PRI_RESP;
-		smmuv3_cmdq_disown(&s->cmdq);
+			q->divert = SMMUV3_DIVERT_PRI_RESP;
+		smmuv3_cmdq_disown(q);
 		if (!sent)
-			return later(s, "commands are not consumed");
+			return 0;
 		/* PRIQEN has no effect since SMMUEN is 0: behind what is there now. */
 		if (s->pri)
 			smmuv3_priq_lost(s);
-		s->reset_start = rte_get_tsc_cycles();
 		s->reset = SMMUV3_RESET_STARTING;
-		write_cr0(s, s->cr0 | SMMUV3_CR0_SMMUEN);
+		switch_smmuen(s, SMMUV3_CR0_SMMUEN);
 		/* fallthrough */
 	case SMMUV3_RESET_STARTING:
 		if (!smmuen_is(s, SMMUV3_CR0_SMMUEN))
@@ -235,12 +254,12 @@ reset_step(struct smmuv3 *s)
 		s->reset = SMMUV3_RESET_SENDING;
 		/* fallthrough */
 	case SMMUV3_RESET_SENDING:
-		if (!smmuv3_cmdq_own(&s->cmdq))
+		if (!smmuv3_cmdq_own(q))
 			return 0;
-		sent = smmuv3_cmdq_unhold(&s->cmdq);
-		smmuv3_cmdq_disown(&s->cmdq);
+		sent = smmuv3_cmdq_unhold(q);
+		smmuv3_cmdq_disown(q);
 		if (!sent)
-			return later(s, "commands are not consumed");
+			return 0;
 		atomic_store_explicit(&s->priq.pause, false, memory_order_relaxed);
 		s->reset = SMMUV3_RESET_NONE;
 		return 0;
@@ -280,6 +299,8 @@ check(struct smmuv3 *s)
 		return fail(s, "Service Failure Mode");
 	if (smmuv3_state_get(&s->state) == SMMUV3_STATE_FAILED)
 		return fail(s, "no command is executed any more");
+	if (smmuv3_cmdq_is_stuck(&s->cmdq, rte_get_tsc_cycles(), s->timeout))
+		return fail(s, "commands are not consumed");
 	if (s->reset == SMMUV3_RESET_NONE && !(active & SMMUV3_GERROR_EVENTQ_ABT) &&
 			!atomic_load_explicit(&s->reset_wanted, memory_order_relaxed))
 		return 0;

@@ -40,6 +40,7 @@ smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base, smmuv3_r
 	q->msi = (s->idr0 & SMMUV3_IDR0_MSI) != 0;
 	q->word = word;
 	q->trust = false;
+	q->unsaid = false;
 	q->odd = 0;
 	q->ovackflg = 0;
 	q->prod = pos;

@@ -17,7 +17,9 @@
  * barrier, PROD read and found equal to CONS. The barrier orders the CONS store
  * before the PROD read, so an entry that this PROD does not show finds the queue
  * empty and writes the word after it was cleared (the interrupt comes after the
- * PROD that caused it [3.18]). Every 64th idle pass looks at PROD all the same.
+ * PROD that caused it [3.18]). Every 64th idle pass looks at PROD all the same. It may see
+ * PROD in front of the word; so the word is missed only if it has not come by the next
+ * such look.
  */
 
 #include <rte_prefetch.h>
@@ -77,17 +79,23 @@ smmuv3_inq_look(struct smmuv3_inq *q, uint64_t cons)
 
 		if (likely(!said && ++q->idle % SMMUV3_INQ_IDLE_PASSES != 0))
 			return 0;
+		if (unlikely(q->unsaid)) {
+			if (!said)
+				smmuv3_count(&q->missed_msis, 1);
+			q->unsaid = false;
+		}
 		avail = smmuv3_inq_read_prod(q, cons);
 		if (avail == 0 && !said)
 			return 0;
-		if (!said)
-			smmuv3_count(&q->missed_msis, 1);
+		q->unsaid = !said;
 		q->trust = false;
 	} else {
 		avail = smmuv3_inq_read_prod(q, cons);
 	}
 	if (avail > 0 || unlikely(q->odd != 0))
 		return avail;
+	if (unlikely(q->unsaid) && smmuv3_load_word(q->word) != 0)
+		q->unsaid = false;
 	atomic_store_explicit(q->word, 0, memory_order_relaxed);
 	smmuv3_io_mb();
 	avail = smmuv3_inq_read_prod(q, cons);

@@ -11,7 +11,21 @@
  * read, which show whatever came before; what comes after finds an empty queue and
  * pulls the wire. Back: the words are set as if an MSI had come, so that the next
  * passes read the registers.
+ *
+ * No interrupt comes for what other threads leave to poll() and check(): answers that found
+ * the command queue full. One that goes to sleep with such is refused, and one that sleeps
+ * already is woken by the thread that leaves them:
+ *
+ *	sleeper				caller of answer
+ *	store asleep			publish in the backlog, or reset_wanted
+ *	full barrier			full barrier
+ *	load the backlog		load asleep
+ *
+ * Not both loads miss the other's store.
  */
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "smmuv3_pmd.h"
 
@@ -111,26 +125,59 @@ pending(struct smmuv3 *s)
 {
 	uint32_t gerror;
 
-	/* CONS, stored by poll, before PROD is read: an event after it finds the queue empty. */
+	/*
+	 * CONS, stored by poll, before PROD is read: an event after it finds the queue empty.
+	 * And asleep before the backlog and reset_wanted.
+	 */
 	smmuv3_io_mb();
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 	return inq_pending(&s->evtq.q) || (s->pri && priq_pending(s)) ||
 		((gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) & SMMUV3_GERROR_ALL) != 0 ||
-		s->reset != SMMUV3_RESET_NONE ||
+		s->reset != SMMUV3_RESET_NONE || smmuv3_backlog_waits(&s->cmdq.backlog) ||
 		atomic_load_explicit(&s->reset_wanted, memory_order_relaxed);
+}
+
+void
+smmuv3_wake(struct smmuv3 *s)
+{
+	const uint64_t one = 1;
+
+	smmuv3_io_mb();
+	if (likely(!atomic_load_explicit(&s->asleep, memory_order_acquire)))
+		return;
+	/* EAGAIN: it is woken. */
+	if (write(atomic_load_explicit(&s->wake_fd, memory_order_relaxed), &one, sizeof(one)) < 0)
+		return;
+}
+
+/* The sleeper may close its own while another thread is about to write to it. */
+static int
+copy_fd(struct smmuv3 *s, int fd)
+{
+	int copy = atomic_load_explicit(&s->wake_fd, memory_order_relaxed);
+
+	copy = copy < 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : dup3(fd, copy, O_CLOEXEC);
+	if (copy < 0)
+		return -errno;
+	atomic_store_explicit(&s->wake_fd, copy, memory_order_relaxed);
+	return 0;
 }
 
 static int
 sleep_begin(struct smmuv3 *s, int fd)
 {
-	int ret = connect(s, fd);
+	int ret = copy_fd(s, fd);
 
+	if (ret == 0)
+		ret = connect(s, fd);
 	if (ret == 0)
 		ret = wires_on(s);
 	if (ret < 0) {
 		connect(s, -1);
 		return ret;
 	}
+	/* Releases wake_fd, for smmuv3_wake(). */
+	atomic_store_explicit(&s->asleep, true, memory_order_release);
 	return pending(s);
 }
 
@@ -139,6 +186,7 @@ sleep_end(struct smmuv3 *s)
 {
 	int ret = write_irq_ctrl(s, false);
 
+	atomic_store_explicit(&s->asleep, false, memory_order_relaxed);
 	connect(s, -1);
 	if (ret == 0)
 		ret = smmuv3_irqs_on(s);

@@ -70,6 +70,13 @@ answer_lost(void *ctx)
 	struct smmuv3 *s = ctx;
 
 	atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
+	smmuv3_wake(s);
+}
+
+static void
+left(void *ctx)
+{
+	smmuv3_wake(ctx);
 }
 
 static void
@@ -101,6 +108,7 @@ static const struct smmuv3_cmdq_ops ops = {
 	.wait = wait,
 	.closed = closed,
 	.failed = failed,
+	.left = left,
 	.answer_lost = answer_lost,
 	.atc_timeout = atc_timeout,
 	.ack_error = ack_error,

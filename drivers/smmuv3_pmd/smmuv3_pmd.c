@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <rte_bitops.h>
 #include <rte_cycles.h>
@@ -64,6 +65,7 @@ static const struct {
 	{ "bad_events", offsetof(struct smmuv3, evtq.q.bad) },
 	{ "bad_prod", offsetof(struct smmuv3, evtq.q.bad_prod) },
 	{ "stale_stalls", offsetof(struct smmuv3, evtq.stale_stalls) },
+	{ "unwritten_events", offsetof(struct smmuv3, evtq.unwritten) },
 	{ "missed_msis", offsetof(struct smmuv3, evtq.q.missed_msis) },
 	{ "requests", offsetof(struct smmuv3, priq.q.entries) },
 	{ "request_bursts", offsetof(struct smmuv3, priq.q.bursts) },
@@ -152,6 +154,8 @@ close_all(struct smmuv3 *s)
 	smmuv3_mem_free(s, &s->words_mem);
 	smmuv3_mem_fini(s);
 	s->backend->close(s->backend_ctx);
+	if (atomic_load_explicit(&s->wake_fd, memory_order_relaxed) >= 0)
+		close(atomic_load_explicit(&s->wake_fd, memory_order_relaxed));
 	free(s->asids);
 	free(s);
 }
@@ -179,6 +183,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 		return -ENOMEM;
 	memset(s, 0, sizeof(*s));
 	s->backend = backend;
+	atomic_store_explicit(&s->wake_fd, -1, memory_order_relaxed);
 	s->restore = restore;
 	s->timeout = rte_get_tsc_hz() * SMMUV3_TIMEOUT_MS / 1000;
 	snprintf(s->name, sizeof(s->name), "%s=%s", backend->name,

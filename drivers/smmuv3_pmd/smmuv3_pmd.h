@@ -82,6 +82,7 @@ struct smmuv3_inq {
 	_Atomic bool on;
 	bool msi;		/* its word is written on empty to non-empty */
 	bool trust;		/* ... and 0 in it means that the queue is empty */
+	bool unsaid;		/* entries came and the word did not say so, yet */
 	uint8_t odd;		/* SMMUV3_INQ_*: what PROD said beside a number of entries */
 	unsigned int log2;
 	void *ring;
@@ -110,6 +111,7 @@ struct smmuv3_evtq {
 	/* counters, written by the thread that polls */
 	_Atomic uint64_t stalls;
 	_Atomic uint64_t stale_stalls;
+	_Atomic uint64_t unwritten;
 } __rte_aligned(SMMUV3_ALIGN);
 
 struct smmuv3_priq {
@@ -177,6 +179,7 @@ enum smmuv3_reset {
 	SMMUV3_RESET_NONE,
 	SMMUV3_RESET_DRAINING,	/* PRI_RESPs sent before are being consumed */
 	SMMUV3_RESET_STOPPING,	/* SMMUEN cleared, not acknowledged */
+	SMMUV3_RESET_SYNCING,	/* ... and records of stalls that this ended become visible */
 	SMMUV3_RESET_STOPPED,	/* all stalls have ended, the library has been told */
 	SMMUV3_RESET_STARTING,	/* SMMUEN set, not acknowledged */
 	SMMUV3_RESET_SENDING,	/* ... and what was held back is sent */
@@ -206,6 +209,8 @@ struct smmuv3 {
 
 	/* Stall records or answers may be lost. */
 	_Atomic bool reset_wanted __rte_aligned(SMMUV3_ALIGN);
+	_Atomic bool asleep;		/* nobody polls: see irq.c */
+	_Atomic int wake_fd;		/* a copy of the sleeper's eventfd, or -1; of the driver */
 	_Atomic uint32_t ctl;		/* holder: see above */
 	uint32_t cr0;			/* as last written */
 	uint32_t gerrorn;		/* as last written */
@@ -213,7 +218,8 @@ struct smmuv3 {
 	bool restore;			/* at close */
 	bool gbpa_warned;
 	enum smmuv3_reset reset;
-	uint64_t reset_start, reset_pos;
+	uint64_t reset_start;		/* SMMUEN changed, TSC */
+	uint64_t reset_pos;
 	uint32_t checks;
 	bool priq_abort_said;
 	_Atomic uint64_t resets;
@@ -343,6 +349,8 @@ int smmuv3_stop(void *priv);
 int smmuv3_irqs_off(struct smmuv3 *s);
 int smmuv3_irqs_on(struct smmuv3 *s);
 int smmuv3_idle(void *priv, int fd);
+/* Something that poll() or check() has to do, and no interrupt tells. Any thread. */
+void smmuv3_wake(struct smmuv3 *s);
 
 /* entry.c: changing an STE or a CD that the SMMU may be reading */
 #define SMMUV3_STEP_SYNC	8

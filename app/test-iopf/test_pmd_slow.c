@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* A command queue that stands: behind an endpoint that takes its time, or for good. */
+
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "pmd_rig.h"
+#include "test.h"
+
+static const struct smmuv3_cmd sync_cmd = { .dw = { SMMUV3_OP_SYNC } };
+
+static void
+up(struct pmd *p)
+{
+	pmd_open(p, &(struct smmuv3_model_conf){
+		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
+	pmd_up(p, IOPF_STALL);
+	p->s->timeout /= 20;
+}
+
+/* CONS is at the CMD_SYNC behind an ATC_INV, and stays there. */
+static void
+stand_behind_an_endpoint(struct pmd *p)
+{
+	const struct smmuv3_cmd inv = smmuv3_cmd_atc_inv(PMD_SID, false, 0, false, 0,
+			SMMUV3_ATC_SIZE_ALL);
+
+	smmuv3_cmdq_post(&p->s->cmdq, &inv, 1);
+	pmd_step(p);
+	smmuv3_model_knob(p->m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+	smmuv3_cmdq_post(&p->s->cmdq, &sync_cmd, 1);
+	pmd_step(p);
+	assert_int_equal(smmuv3_cmdq_cons(&p->s->cmdq), p->s->cmdq.tail - 1);
+}
+
+/* check() for this many times as long as a wait is, and not fewer than 100 times. */
+static unsigned int
+check_for(struct pmd *p, unsigned int times)
+{
+	uint64_t end = rte_get_tsc_cycles() + times * p->s->timeout;
+	unsigned int told = 0, i;
+
+	for (i = 0; i < 100 || rte_get_tsc_cycles() < end; i++) {
+		told |= p->ops->check(p->s);
+		smmuv3_model_step(p->m, 1);
+	}
+	return told;
+}
+
+static void
+test_a_slow_endpoint_does_not_make_the_smmu_dead(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	up(&p);
+	stand_behind_an_endpoint(&p);
+	for (unsigned int i = 0; i < 3; i++) {
+		/* Those who wait are told, and can try again. */
+		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), -ETIMEDOUT);
+		assert_int_equal(check_for(&p, 2), 0);
+	}
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_a_recovery_waits_for_a_slow_endpoint(void **state)
+{
+	uint8_t buf[4] = { 0 };
+	unsigned int told;
+	struct pmd p;
+
+	(void)state;
+	up(&p);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+	pmd_write(&p, PMD_VA, buf, sizeof(buf));
+	pmd_step(&p);
+	stand_behind_an_endpoint(&p);
+	assert_int_equal(check_for(&p, 4), 0);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	/* Each step has a time of its own: that of the first is over long since. */
+	told = check_for(&p, 2);
+	assert_int_equal(told, IOPF_CHECK_TERMINATED);
+	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* The last steps of a recovery wait for the queue as well. */
+static void
+test_the_end_of_a_recovery_waits_for_a_slow_endpoint(void **state)
+{
+	uint8_t buf[4] = { 0 };
+	unsigned int told = 0;
+	struct pmd p;
+
+	(void)state;
+	up(&p);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+	pmd_write(&p, PMD_VA, buf, sizeof(buf));
+	while (told == 0) {
+		smmuv3_model_step(p.m, 1);
+		told = p.ops->check(p.s);
+	}
+	assert_int_equal(told, IOPF_CHECK_TERMINATED);
+	stand_behind_an_endpoint(&p);
+	assert_int_equal(check_for(&p, 4), 0);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	assert_int_equal(check_for(&p, 1), 0);
+	assert_int_equal(p.s->reset, SMMUV3_RESET_NONE);
+	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_a_queue_that_stands_without_an_endpoint_is_given_up(void **state)
+{
+	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, 1);
+	struct iopf_event event;
+	uint8_t buf[4] = { 0 };
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int recovers = 0; recovers < 2; recovers++) {
+		up(&p);
+		if (recovers)
+			smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		pmd_step(&p);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+		smmuv3_cmdq_post(&p.s->cmdq, &tlbi, 1);
+		assert_int_equal(check_for(&p, 3), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
+		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+		assert_int_equal(p.ops->stop(p.s), 0);
+		assert_int_equal(p.ops->start(p.s), 0);
+		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
+		pmd_serve(&p, PMD_VA);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+/* However slowly: it moves. */
+static void
+test_a_queue_that_moves_is_not_given_up(void **state)
+{
+	struct smmuv3_cmd tlbi[16];
+	struct pmd p;
+
+	(void)state;
+	up(&p);
+	for (unsigned int i = 0; i < RTE_DIM(tlbi); i++)
+		tlbi[i] = smmuv3_cmd_tlbi_nh_asid(0, 1);
+	smmuv3_cmdq_post(&p.s->cmdq, tlbi, RTE_DIM(tlbi));
+	for (unsigned int i = 0; i < RTE_DIM(tlbi); i++) {
+		uint64_t end = rte_get_tsc_cycles() + p.s->timeout / 2;
+
+		while (rte_get_tsc_cycles() < end)
+			assert_int_equal(p.ops->check(p.s), 0);
+		smmuv3_model_step(p.m, 1);
+	}
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_a_slow_endpoint_does_not_make_the_smmu_dead),
+	cmocka_unit_test(test_a_recovery_waits_for_a_slow_endpoint),
+	cmocka_unit_test(test_the_end_of_a_recovery_waits_for_a_slow_endpoint),
+	cmocka_unit_test(test_a_queue_that_stands_without_an_endpoint_is_given_up),
+	cmocka_unit_test(test_a_queue_that_moves_is_not_given_up),
+};
+
+TEST_SUITE(pmd_slow, tests, NULL, NULL);
