@@ -146,6 +146,7 @@ if [ -n "$lab" ]; then
 	for qemu in 7.2 10.0; do
 		tests "arm64 and QEMU $qemu's SMMUv3" devtools/qemu-lab/run.sh --qemu $qemu
 	done
+	tests "Linux 6.12's driver on the model" devtools/linux-lab/run.sh
 fi
 
 for failure in "${failures[@]}"; do

@@ -3,8 +3,8 @@
 # Copyright(c) 2026 The iopf authors
 #
 # deps.sh run|check|lab|debian13: install the Debian packages that are missing for building and
-# running (run), for all checks too (check), for the arm64 cross build and the QEMU
-# lab (lab), or for debian13.sh (debian13). Says what it does; installs nothing that is there.
+# running (run), for all checks too (check), for the arm64 cross build and the two
+# labs (lab), or for debian13.sh (debian13). Says what it does; installs nothing that is there.
 set -eu
 
 RUN="gcc libc6-dev make meson ninja-build pkg-config python3
@@ -13,7 +13,7 @@ CHECK="g++ clang libclang-rt-14-dev|libclang-rt-dev libcmocka-dev spin git valgr
 	doxygen graphviz python3-sphinx"
 LAB="gcc libc6-dev make meson ninja-build pkg-config python3 gcc-aarch64-linux-gnu
 	libc6-dev-arm64-cross qemu-system-arm mmdebstrap cpio flex bison bc libssl-dev
-	xz-utils"
+	xz-utils device-tree-compiler"
 
 case "${1:-}" in
 run) want=$RUN ;;

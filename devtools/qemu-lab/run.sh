@@ -187,13 +187,10 @@ count() {
 
 exec 8>"$cache/lab.lock"
 flock 8
-kernel=$cache/kernel-$(cat "$lab/kernel.config" "$lab/kernel.sh" | cksum | cut -d ' ' -f 1)
-if [ ! -d "$kernel" ]; then
-	echo "Building the guest's kernel in $kernel (minutes, once)"
-	"$lab/kernel.sh" "$kernel" || exit 2
-fi
 find_qemu
 exec 8>&-
+"$lab/kernel.sh" "$cache" | tee "$work/kernel" || exit 2
+kernel=$(tail -n 1 "$work/kernel")
 
 build=$top/build-arm64
 "$top/devtools/cross-arm64.sh" --cache "$cache" "$build" || exit 2
@@ -205,7 +202,7 @@ qemu+=(-machine "virt,iommu=smmuv3,gic-version=3" -cpu max -smp 2 -m 1G
 	-nodefaults -display none -no-reboot -device "edu,dma_mask=0xffffffffffff"
 	-kernel "$kernel/Image" -initrd "$work/initramfs.gz"
 	-append "console=ttyAMA0 quiet panic=-1 deferred_probe_timeout=0
-		vfio_platform.reset_required=0")
+		initcall_blacklist=arm_smmu_driver_init vfio_platform.reset_required=0")
 [ -z "$trace" ] || qemu+=(-trace "$trace" -D "$work/trace")
 echo "Starting the guest on QEMU $qemu_version"
 if [ -n "$shell" ]; then

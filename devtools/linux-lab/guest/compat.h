@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef LAB_COMPAT_H
+#define LAB_COMPAT_H
+
+/* What changed between 6.12 and the newest kernel that the lab was run with. */
+
+#include <linux/iommu.h>
+#include <linux/module.h>
+#include <linux/version.h>
+
+/* Of drivers/iommu/iommu-priv.h, exported to modules that import the name space. */
+int iommu_attach_group_handle(struct iommu_domain *domain, struct iommu_group *group,
+		struct iommu_attach_handle *handle);
+void iommu_detach_group_handle(struct iommu_domain *domain, struct iommu_group *group);
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#define LAB_IMPORT_NS()	MODULE_IMPORT_NS(IOMMUFD_INTERNAL)
+#else
+#define LAB_IMPORT_NS()	MODULE_IMPORT_NS("IOMMUFD_INTERNAL")
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+static inline int
+lab_enable_iopf(struct device *dev)
+{
+	int ret = iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_IOPF);
+
+	if (ret == 0) {
+		ret = iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_SVA);
+		if (ret)
+			iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_IOPF);
+	}
+	return ret;
+}
+
+/* SVA without page faults, where the SMMU cannot stall. */
+static inline int
+lab_enable_sva(struct device *dev)
+{
+	iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_IOPF);
+	return iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_SVA);
+}
+
+static inline void
+lab_disable_iopf(struct device *dev)
+{
+	iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_SVA);
+	iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_IOPF);
+}
+#else
+/* An attach that needs them switches them on. */
+static inline int lab_enable_iopf(struct device *dev) { return 0; }
+static inline int lab_enable_sva(struct device *dev) { return 0; }
+static inline void lab_disable_iopf(struct device *dev) { }
+#endif
+
+#endif /* LAB_COMPAT_H */

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef LAB_IOCTL_H
+#define LAB_IOCTL_H
+
+/* /dev/smmulab: what init asks of the test driver. */
+
+struct lab_run {
+	char test[32];
+	unsigned int dev;
+};
+
+struct lab_dma {
+	unsigned int dev;
+	unsigned int op;		/* LAB_READ, LAB_WRITE, LAB_STREAM_ON, LAB_STREAM_OFF */
+	unsigned int pasid;
+	unsigned int instruction;
+	unsigned int write;
+	unsigned int stream;
+	unsigned long long addr;
+	unsigned long long len;
+	unsigned long long buf;		/* the endpoint's side, in the caller's memory */
+	/* Answers */
+	unsigned int status;
+	unsigned int nb_stalls;
+	unsigned int nb_bad;
+};
+
+struct lab_report {
+	unsigned int driver_errors;
+	unsigned int oracle_errors;
+	unsigned int stalls_outstanding;
+};
+
+#define LAB_IOC_RUN	_IOW('s', 1, struct lab_run)
+#define LAB_IOC_DMA	_IOWR('s', 2, struct lab_dma)
+#define LAB_IOC_BIND	_IOWR('s', 3, unsigned int)	/* in: device; out: PASID */
+#define LAB_IOC_UNBIND	_IOW('s', 4, unsigned int)
+#define LAB_IOC_REPORT	_IOR('s', 5, struct lab_report)
+#define LAB_IOC_MARK	_IOW('s', 6, char[128])
+#define LAB_IOC_END	_IO('s', 7)
+
+#endif /* LAB_IOCTL_H */

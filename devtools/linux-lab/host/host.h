@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef LAB_HOST_H
+#define LAB_HOST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "smmuv3_model.h"
+
+#include "../guest/mailbox.h"
+
+struct lab_options {
+	struct smmuv3_model_conf conf;
+	unsigned int limit;	/* seconds until the row is given up */
+	bool trace;		/* a line for each DMA */
+	bool preon;		/* SMMUEN is set before Linux starts */
+	bool early;		/* a read of StreamID early_sid as soon as Linux sets SMMUEN */
+	uint32_t early_sid;
+};
+
+struct lab_host {
+	struct lab_options opt;
+	struct smmuv3_model *model;
+	uint8_t *ram;
+	size_t ram_size;
+	uint8_t *regs;
+	int qmp;
+	atomic_bool stop;	/* QEMU has ended, or the time is over */
+	bool done;		/* LAB_END came */
+};
+
+/* A line with the time since the start. */
+__attribute__((format(printf, 1, 2))) void lab_say(const char *fmt, ...);
+double lab_now(void);
+
+/* Returns false after a message. */
+bool lab_parse(struct lab_options *opt, int argc, char **argv);
+void lab_usage(void);
+
+/* qemu.c */
+bool lab_qemu_connect(struct lab_host *h, const char *qtest, const char *qmp);
+bool lab_qemu_run(struct lab_host *h);
+bool lab_qemu_ended(struct lab_host *h);
+void lab_qemu_quit(struct lab_host *h);
+void lab_irqs_start(struct lab_host *h);
+void lab_irqs_stop(struct lab_host *h);
+void lab_irqs_print(void);
+
+/* mailbox.c: answer a request if there is one. False: there is none. */
+bool lab_mailbox_serve(struct lab_host *h);
+
+#endif /* LAB_HOST_H */
