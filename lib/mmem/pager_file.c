@@ -89,7 +89,8 @@ mmem_pager_file(const char *path, off_t offset, size_t size, struct mmem_pager *
 	file->offset = offset;
 	rc = file_open(path);
 	if (rc < 0) {
-		MMEM_LOG(ERR, "%s: %s", path, strerror(-rc));
+		MMEM_LOG(ERR, "%s: %s%s", path, strerror(-rc), rc == -EMFILE ?
+				": raise RLIMIT_NOFILE (ulimit -n), or map fewer files" : "");
 		free(file);
 		return rc;
 	}
