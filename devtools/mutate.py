@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright(c) 2026 The iopf authors
+"""Mutate the SMMUv3 driver and see which tests notice.
+
+Each mutant is the driver with one thing removed: a barrier, a CMD_SYNC that the driver
+waits for or puts behind commands, an invalidation command, the check of a value, or the
+test of a state. A mutant that does not build or that lets a test fail, crash or hang is
+caught. One that passes every suite has survived: a test is missing, or the removed line
+has no observable effect, and EXPLAINED says why.
+
+The choice of mutants depends on the seed and the sources alone. The draw goes round the
+files and kinds, so that each file and each kind has its share.
+"""
+
+import argparse
+import concurrent.futures
+import glob
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+DRIVER = 'drivers/smmuv3_pmd'
+# Suites that do not use the driver cannot notice.
+OTHER_SUITES = ('model_', 'mtx', 'pgtable', 'spec', 'lab', 'hist')
+FIRST_SUITES = ('pmd_', 'smmu', 'iopf', 'pri')
+SUITE_SECONDS = 180
+
+# Mutants that no test can tell from the driver, by file, a word of the line, and why.
+EXPLAINED = []
+
+
+def balanced_end(text, start):
+    """Index behind the parenthesis that closes the one at start."""
+    depth = 0
+    for i in range(start, len(text)):
+        if text[i] == '(':
+            depth += 1
+        elif text[i] == ')':
+            depth -= 1
+            if depth == 0:
+                return i + 1
+    return -1
+
+
+def blank_comments(text):
+    """The text with comments and strings replaced by spaces, offsets unchanged."""
+    return re.sub(r'/\*.*?\*/|"(?:\\.|[^"\\])*"',
+                  lambda m: re.sub(r'[^\n]', ' ', m.group()), text, flags=re.S)
+
+
+def calls(text, pattern):
+    for m in re.finditer(pattern + r'\(', text):
+        end = balanced_end(text, m.end() - 1)
+        # Not a declaration or a definition.
+        before = text[text.rfind('\n', 0, m.start()) + 1:m.start()]
+        if end > 0 and before.strip() != '' and not re.match(
+                r'^(static |inline |int |void |bool |struct \w+( \*)?)+$', before):
+            yield m.start(), end
+
+
+def mutations(text):
+    """Yields (kind, start, end, replacement)."""
+    code = blank_comments(text)
+    for m in re.finditer(r'\bsmmuv3_io_w?mb\(\);', code):
+        yield 'barrier', m.start(), m.end(), ';'
+    for start, end in calls(code, r'\bsmmuv3_cmdq_sync'):
+        yield 'SYNC', start, end, '(0)'
+    for m in re.finditer(r'(?m)^\t+\w+(?:\[[^]]*\])? = smmuv3_cmd_sync\(\);', code):
+        yield 'SYNC', m.start(), m.end(), '\t\t;'
+    for start, end in calls(code, r'\bsmmuv3_cmd_(?:tlbi|cfgi|atc_inv|stall_term)\w*'):
+        kind = 'TLBI' if 'tlbi' in code[start:end] else 'CFGI' if 'cfgi' in code[start:end] \
+            else 'command'
+        yield kind, start, end, 'smmuv3_cmd_sync()'
+    for m in re.finditer(r'(?m)^\t+(?:\} else )?if \(', code):
+        start = m.end() - 1
+        end = balanced_end(code, start)
+        if end < 0:
+            continue
+        condition = code[start:end]
+        state = re.search(r'state|atomic_load|_is\(|\bon\b|dead|epoch|stage', condition)
+        body = re.match(r'\s*\{?\s*(return|continue|break|goto)\b', code[end:end + 80])
+        if state:
+            yield 'state', start, end, '(0)'
+        elif body:
+            yield 'check', start, end, '(0)'
+
+
+def draw(seed, count):
+    rooms = {}
+    for path in sorted(glob.glob(os.path.join(TOP, DRIVER, '*.[ch]'))):
+        name = os.path.basename(path)
+        if name.startswith('backend_vfio') or name.startswith('vfio_'):
+            # Runs only where VFIO is: the QEMU lab.
+            continue
+        with open(path, encoding='utf-8') as f:
+            text = f.read()
+        for mutation in mutations(text):
+            line = text.count('\n', 0, mutation[1]) + 1
+            rooms.setdefault((mutation[0], name), []).append((path, line) + mutation)
+    rng = random.Random(seed)
+    order = sorted(rooms)
+    for room in order:
+        rng.shuffle(rooms[room])
+    rng.shuffle(order)
+    drawn = []
+    while order and len(drawn) < count:
+        for room in list(order):
+            if len(drawn) < count:
+                drawn.append(rooms[room].pop())
+            if not rooms[room]:
+                order.remove(room)
+    return drawn
+
+
+class Tree:
+    """A copy of the sources with a build of its own."""
+
+    def __init__(self, parent, number):
+        self.path = os.path.join(parent, f'tree{number}')
+        files = subprocess.run(['git', 'ls-files', '-z'], cwd=TOP, check=True,
+                               capture_output=True).stdout.decode().split('\0')
+        for name in filter(None, files):
+            source = os.path.join(TOP, name)
+            if not os.path.exists(source):
+                continue
+            target = os.path.join(self.path, name)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy2(source, target)
+        self.build = os.path.join(self.path, 'build')
+        subprocess.run(['meson', 'setup', self.build, '-Dwerror=false', '-Ddefault_library=static'],
+                       cwd=self.path, check=True, stdout=subprocess.DEVNULL)
+        if not self.compile():
+            sys.exit('mutate.py: the tree does not build as it is')
+        self.test = os.path.join(self.build, 'app/test-iopf/test-iopf')
+
+    def compile(self):
+        return subprocess.run(['ninja', '-C', self.build, 'app/test-iopf/test-iopf'],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+    def suites(self):
+        names = subprocess.run([self.test, '--list'], capture_output=True, text=True,
+                               check=True).stdout.split()
+        names = [n for n in names if not n.startswith(OTHER_SUITES)]
+        return sorted(names, key=lambda n: (not n.startswith(FIRST_SUITES), n))
+
+    def failing_suite(self):
+        """The first suite that notices, or None."""
+        for suite in self.suites():
+            try:
+                ret = subprocess.run([self.test, suite], stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL, timeout=SUITE_SECONDS).returncode
+            except subprocess.TimeoutExpired:
+                return suite + ' (hangs)'
+            if ret != 0:
+                return suite if ret > 0 else f'{suite} (signal {-ret})'
+        return None
+
+    def try_mutant(self, mutant):
+        path, _, _, start, end, replacement = mutant
+        mine = os.path.join(self.path, os.path.relpath(path, TOP))
+        with open(path, encoding='utf-8') as f:
+            text = f.read()
+        with open(mine, 'w', encoding='utf-8') as f:
+            f.write(text[:start] + replacement + text[end:])
+        try:
+            return self.failing_suite() if self.compile() else 'the compiler'
+        finally:
+            with open(mine, 'w', encoding='utf-8') as f:
+                f.write(text)
+
+
+def explanation(mutant, text):
+    for name, word, why in EXPLAINED:
+        if os.path.basename(mutant[0]) == name and word in text:
+            return why
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--seed', type=int, default=8)
+    parser.add_argument('--count', type=int, default=60)
+    parser.add_argument('--jobs', type=int, default=os.cpu_count())
+    parser.add_argument('--survive', type=int, default=3, help='most mutants that may survive')
+    parser.add_argument('--list', action='store_true', help='draw, and run nothing')
+    options = parser.parse_args()
+
+    drawn = draw(options.seed, options.count)
+    if options.list:
+        for path, line, kind, start, end, _ in drawn:
+            print(f'{os.path.basename(path)}:{line}: {kind}')
+        return 0
+    survived = []
+    with tempfile.TemporaryDirectory(prefix='iopf-mutate.', dir=os.environ.get('TMPDIR')) as parent:
+        trees = [Tree(parent, i) for i in range(options.jobs)]
+        noticed = trees[0].failing_suite()
+        if noticed is not None:
+            sys.exit(f'mutate.py: suite {noticed} fails without any mutant')
+
+        def work(mutant):
+            tree = trees.pop()
+            begin = time.monotonic()
+            try:
+                return tree.try_mutant(mutant), time.monotonic() - begin
+            finally:
+                trees.append(tree)
+
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            for mutant, (noticed, seconds) in zip(drawn, pool.map(work, drawn)):
+                path, line, kind, start, end, _ = mutant
+                with open(path, encoding='utf-8') as f:
+                    text = ' '.join(f.read()[start:end].split())
+                print(f'{"caught" if noticed else "SURVIVED":8} {os.path.basename(path)}:{line} '
+                      f'{kind}: {text[:60]} -- {noticed or explanation(mutant, text) or "?"} '
+                      f'({seconds:.0f} s)', flush=True)
+                if noticed is None:
+                    survived.append(mutant)
+    caught = len(drawn) - len(survived)
+    print(f'seed {options.seed}: {len(drawn)} mutants, {caught} caught, {len(survived)} survived; '
+          f'at most {options.survive} may')
+    good = len(drawn) >= options.count and len(survived) <= options.survive
+    print(f'{int(good)} passed, {int(not good)} failed')
+    return 0 if good else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
