@@ -70,6 +70,9 @@ def mutations(text):
     code = blank_comments(text)
     for m in re.finditer(r'\bsmmuv3_io_w?mb\(\);', code):
         yield 'barrier', m.start(), m.end(), ';'
+    for m in re.finditer(r'\bsmmuv3_(store_prod|store_cons|load_prod|load_status)\b(?=\()', code):
+        plain = 'smmuv3_write32' if 'store' in m.group() else 'smmuv3_read32'
+        yield 'barrier', m.start(), m.end(), plain
     for start, end in calls(code, r'\bsmmuv3_cmdq_sync'):
         yield 'SYNC', start, end, '(0)'
     for m in re.finditer(r'(?m)^\t+\w+(?:\[[^]]*\])? = smmuv3_cmd_sync\(\);', code):
@@ -139,9 +142,11 @@ class Tree:
         if not self.compile():
             sys.exit('mutate.py: the tree does not build as it is')
         self.test = os.path.join(self.build, 'app/test-iopf/test-iopf')
+        self.order = os.path.join(self.build, 'app/test-iopf/test-order')
 
     def compile(self):
-        return subprocess.run(['ninja', '-C', self.build, 'app/test-iopf/test-iopf'],
+        return subprocess.run(['ninja', '-C', self.build, 'app/test-iopf/test-iopf',
+                               'app/test-iopf/test-order'],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     def suites(self):
@@ -152,9 +157,10 @@ class Tree:
 
     def failing_suite(self):
         """The first suite that notices, or None."""
-        for suite in self.suites():
+        runs = [(self.order, 'order')] + [(self.test, name) for name in self.suites()]
+        for program, suite in runs:
             try:
-                ret = subprocess.run([self.test, suite], stdout=subprocess.DEVNULL,
+                ret = subprocess.run([program, suite], stdout=subprocess.DEVNULL,
                                      stderr=subprocess.DEVNULL, timeout=SUITE_SECONDS).returncode
             except subprocess.TimeoutExpired:
                 return suite + ' (hangs)'

@@ -30,6 +30,7 @@
  */
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef _Atomic uint32_t smmuv3_reg32_t;
@@ -47,6 +48,33 @@ typedef _Atomic uint64_t smmuv3_reg64_t;
 #define smmuv3_io_rmb()	atomic_thread_fence(memory_order_seq_cst)
 #define smmuv3_io_wmb()	atomic_thread_fence(memory_order_seq_cst)
 #define smmuv3_io_mb()	atomic_thread_fence(memory_order_seq_cst)
+#endif
+
+/*
+ * A test build is told of barriers and of structure words too, for x86 never shows that one
+ * is missing.
+ */
+#ifdef SMMUV3_ORDER_LOG
+#define SMMUV3_ACCESS_LOG
+enum smmuv3_order_event {
+	SMMUV3_ORDER_MB,
+	SMMUV3_ORDER_WMB,
+	SMMUV3_ORDER_RMB,
+	SMMUV3_ORDER_DW,
+};
+void smmuv3_order_log(enum smmuv3_order_event event, const uint64_t *dw);
+#undef smmuv3_io_mb
+#undef smmuv3_io_wmb
+#undef smmuv3_io_rmb
+#define smmuv3_io_mb()	\
+	(atomic_thread_fence(memory_order_seq_cst), smmuv3_order_log(SMMUV3_ORDER_MB, NULL))
+#define smmuv3_io_wmb()	\
+	(atomic_thread_fence(memory_order_seq_cst), smmuv3_order_log(SMMUV3_ORDER_WMB, NULL))
+#define smmuv3_io_rmb()	\
+	(atomic_thread_fence(memory_order_seq_cst), smmuv3_order_log(SMMUV3_ORDER_RMB, NULL))
+#else
+#define SMMUV3_ORDER_DW	0
+#define smmuv3_order_log(event, dw)	((void)(dw))
 #endif
 
 /* A hint: the line is about to be written. */
@@ -181,6 +209,7 @@ smmuv3_get_dw(const uint64_t *dw)
 static inline void
 smmuv3_set_dw(uint64_t *dw, uint64_t v)
 {
+	smmuv3_order_log(SMMUV3_ORDER_DW, dw);
 	atomic_store_explicit((smmuv3_reg64_t *)(void *)dw, v, memory_order_relaxed);
 }
 

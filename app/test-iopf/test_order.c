@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Contract 4: each barrier of the driver stands where its argument says. x86 orders most
+ * of it by itself and a model in the same process is coherent, so no other test notices a
+ * barrier that is gone. Here the driver is built with SMMUV3_ORDER_LOG, and the order of its
+ * register accesses, barriers and structure words is looked at.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "pmd_rig.h"
+#include "test.h"
+
+#define MAX_EVENTS	65536
+
+enum kind {
+	READ,
+	WRITE,
+	MB,
+	WMB,
+	RMB,
+	DW,
+};
+
+static struct {
+	bool on;
+	unsigned int n;
+	struct event {
+		enum kind kind;
+		uint32_t offset;	/* READ and WRITE: the register */
+		uint64_t value;
+		const uint64_t *dw;	/* DW: the word */
+	} events[MAX_EVENTS];
+} trail;
+
+static void
+add(struct event event)
+{
+	if (!trail.on)
+		return;
+	assert_true(trail.n < MAX_EVENTS);
+	trail.events[trail.n++] = event;
+}
+
+void
+smmuv3_access_log(const void *regs, uint32_t offset, unsigned int size, int write, uint64_t value)
+{
+	(void)regs;
+	(void)size;
+	add((struct event){ .kind = write ? WRITE : READ, .offset = offset, .value = value });
+}
+
+void
+smmuv3_order_log(enum smmuv3_order_event event, const uint64_t *dw)
+{
+	static const enum kind kinds[] = {
+		[SMMUV3_ORDER_MB] = MB,
+		[SMMUV3_ORDER_WMB] = WMB,
+		[SMMUV3_ORDER_RMB] = RMB,
+		[SMMUV3_ORDER_DW] = DW,
+	};
+
+	add((struct event){ .kind = kinds[event], .dw = dw });
+}
+
+static void
+begin(void)
+{
+	trail.n = 0;
+	trail.on = true;
+}
+
+static void
+end(void)
+{
+	trail.on = false;
+}
+
+/* The first event like this one from @p from on; the number of events: none. */
+static unsigned int
+find(unsigned int from, enum kind kind, uint32_t offset)
+{
+	for (; from < trail.n; from++)
+		if (trail.events[from].kind == kind &&
+				(kind > WRITE || trail.events[from].offset == offset))
+			break;
+	return from;
+}
+
+static unsigned int
+must_find(unsigned int from, enum kind kind, uint32_t offset)
+{
+	unsigned int at = find(from, kind, offset);
+
+	assert_in_range(at, from, trail.n - 1);
+	return at;
+}
+
+/* The memory that was written is visible before the store of this register at @p at. */
+static void
+assert_stores_come_before(unsigned int at)
+{
+	/* smmuv3_store_prod() logs the access, then its barrier, then stores. */
+	if (at + 1 < trail.n && trail.events[at + 1].kind == WMB)
+		return;
+	assert_true(at > 0);
+	assert_true(trail.events[at - 1].kind == WMB || trail.events[at - 1].kind == MB);
+}
+
+static void
+up(struct pmd *p, enum iopf_recover recover)
+{
+	const struct smmuv3_model_conf conf = {
+		.features = recover == IOPF_PRI ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0,
+	};
+
+	pmd_open(p, &conf);
+	pmd_up(p, recover);
+}
+
+static void
+answer_one(struct pmd *p)
+{
+	const struct iopf_answer answer = { .sid = PMD_SID, .pasid = IOPF_NO_PASID, .token = 1 };
+
+	assert_int_equal(p->ops->answer(p->s, &answer, 1), 1);
+}
+
+/* Words that the SMMU may fetch are in memory before the command that makes it look. */
+static void
+test_stores_come_before_each_doorbell(void **state)
+{
+	static const uint32_t doorbells[] = {
+		SMMUV3_CMDQ_PROD, SMMUV3_CR0, SMMUV3_GERRORN, SMMUV3_IRQ_CTRL,
+	};
+	unsigned int i, at, seen;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	begin();
+	pmd_up(&p, IOPF_STALL);
+	/* A fetch that aborts is acknowledged, which makes the SMMU fetch again. */
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
+	answer_one(&p);
+	pmd_step(&p);
+	for (i = 0; i < 32; i++)
+		p.ops->check(p.s);
+	end();
+	for (i = 0; i < RTE_DIM(doorbells); i++) {
+		seen = 0;
+		for (at = find(0, WRITE, doorbells[i]); at < trail.n;
+				at = find(at + 1, WRITE, doorbells[i])) {
+			/* 0 into a queue that is off enables nothing. */
+			if (trail.events[at].value == 0 && doorbells[i] == SMMUV3_CMDQ_PROD)
+				continue;
+			assert_stores_come_before(at);
+			seen++;
+		}
+		assert_true(seen > 0);
+	}
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* What a status word covers is read after it, and entries are read before CONS frees them. */
+static void
+test_loads_come_after_each_status_and_before_cons(void **state)
+{
+	static const uint32_t status[] = {
+		SMMUV3_CMDQ_CONS, SMMUV3_CR0ACK, SMMUV3_EVENTQ_PROD, SMMUV3_IRQ_CTRLACK,
+	};
+	struct iopf_event event;
+	unsigned int i, at, seen;
+	struct pmd p;
+	uint8_t byte;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	begin();
+	pmd_up(&p, IOPF_STALL);
+	pmd_write(&p, PMD_VA, &byte, 1);
+	pmd_event(&p, &event);
+	pmd_answer(&p, &event, IOPF_INVALID);
+	pmd_done(&p);
+	assert_int_equal(smmuv3_cmdq_cons(&p.s->cmdq), p.s->cmdq.tail);
+	end();
+	for (i = 0; i < RTE_DIM(status); i++) {
+		seen = 0;
+		/* smmuv3_load_status() loads, then its barrier, then logs. */
+		for (at = find(0, READ, status[i]); at < trail.n;
+				at = find(at + 1, READ, status[i])) {
+			assert_true(at > 0);
+			assert_int_equal(trail.events[at - 1].kind, RMB);
+			seen++;
+		}
+		assert_true(seen > 0);
+	}
+	/* Behind the write that sets it up comes the one that frees the entry. */
+	at = must_find(must_find(0, WRITE, SMMUV3_EVENTQ_CONS) + 1, WRITE, SMMUV3_EVENTQ_CONS);
+	assert_int_equal(trail.events[at + 1].kind, RMB);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* inq.h: CONS stored, word cleared, full barrier, PROD read; only then the word is trusted. */
+static void
+idle_twice(struct pmd *p, uint16_t queue, uint32_t prod)
+{
+	struct iopf_event events[4];
+	unsigned int first, mb;
+
+	begin();
+	assert_int_equal(p->ops->poll(p->s, queue, events, 4), 0);
+	end();
+	first = must_find(0, READ, prod);
+	mb = must_find(first, MB, 0);
+	must_find(mb, READ, prod);
+	/* It is trusted now. */
+	begin();
+	assert_int_equal(p->ops->poll(p->s, queue, events, 4), 0);
+	end();
+	assert_int_equal(find(0, READ, prod), trail.n);
+}
+
+static void
+test_prod_is_read_behind_a_full_barrier_before_the_word_is_trusted(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	up(&p, IOPF_PRI);
+	idle_twice(&p, IOPF_QUEUE_EVENTS, SMMUV3_EVENTQ_PROD);
+	idle_twice(&p, IOPF_QUEUE_REQUESTS, SMMUV3_PRIQ_PROD);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_gerror_is_read_behind_a_full_barrier(void **state)
+{
+	unsigned int gerror, i;
+	struct pmd p;
+
+	(void)state;
+	up(&p, IOPF_STALL);
+	for (i = 0; i < 16; i++) {
+		begin();
+		assert_int_equal(p.ops->check(p.s), 0);
+		end();
+		gerror = find(0, READ, SMMUV3_GERROR);
+		if (gerror < trail.n)
+			break;
+	}
+	/* The one in 16 looks that reads the register whatever the word says. */
+	assert_in_range(i, 0, 15);
+	assert_in_range(find(0, MB, 0), 0, gerror - 1);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* cmdq.c, O2 and P2. */
+static void
+test_owner_and_poster_look_behind_a_full_barrier(void **state)
+{
+	unsigned int prod;
+	struct pmd p;
+
+	(void)state;
+	up(&p, IOPF_STALL);
+	begin();
+	answer_one(&p);
+	end();
+	prod = must_find(0, WRITE, SMMUV3_CMDQ_PROD);
+	must_find(prod, MB, 0);
+
+	assert_true(smmuv3_cmdq_own(&p.s->cmdq));
+	begin();
+	answer_one(&p);
+	end();
+	assert_int_equal(find(0, WRITE, SMMUV3_CMDQ_PROD), trail.n);
+	must_find(0, MB, 0);
+	smmuv3_cmdq_disown(&p.s->cmdq);
+	assert_false(smmuv3_backlog_waits(&p.s->cmdq.backlog));
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* Behind an asynchronous abort an entry that is not written again must be empty. */
+static void
+test_entries_are_cleared_before_they_are_freed(void **state)
+{
+	struct iopf_event event;
+	struct pmd p;
+	uint8_t byte;
+
+	(void)state;
+	up(&p, IOPF_STALL);
+	pmd_write(&p, PMD_VA, &byte, 1);
+	pmd_step(&p);
+	begin();
+	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 1);
+	end();
+	assert_int_equal(trail.events[must_find(1, WRITE, SMMUV3_EVENTQ_CONS) - 1].kind, WMB);
+	pmd_answer(&p, &event, IOPF_INVALID);
+	pmd_done(&p);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static bool
+is_within(const uint64_t *dw, const struct smmuv3_mem *mem)
+{
+	return (const uint8_t *)dw >= (const uint8_t *)mem->va &&
+		(const uint8_t *)dw < (const uint8_t *)mem->va + mem->size;
+}
+
+/* A second-level table is empty in memory before its first-level entry points to it. */
+static void
+assert_leaf_comes_first(const struct smmuv3_mem *first_level)
+{
+	unsigned int at;
+
+	for (at = find(0, DW, 0); at < trail.n; at = find(at + 1, DW, 0)) {
+		if (!is_within(trail.events[at].dw, first_level))
+			continue;
+		assert_true(at > 0);
+		assert_int_equal(trail.events[at - 1].kind, WMB);
+		return;
+	}
+	fail_msg("no first-level entry was written");
+}
+
+static void
+test_leaf_tables_are_there_before_they_are_linked(void **state)
+{
+	const uint32_t sid = 0x4321;
+	const struct iopf_dev_conf conf = { .sids = &sid, .nb_sids = 1, .nb_pasids = 1024 };
+	struct smmuv3_dev *dev;
+	struct pmd p;
+	void *handle;
+
+	(void)state;
+	up(&p, IOPF_STALL);
+	assert_true(p.s->strtab.two_level);
+	begin();
+	assert_int_equal(p.ops->dev_add(p.s, &conf, &handle), 0);
+	end();
+	assert_leaf_comes_first(&p.s->strtab.mem);
+	dev = handle;
+	assert_int_not_equal(dev->cds.fmt, SMMUV3_S1FMT_LINEAR);
+	begin();
+	assert_int_equal(rig_attach(p.ops, p.s, handle, 700, p.domain), 0);
+	end();
+	assert_leaf_comes_first(&dev->cds.mem);
+	assert_int_equal(rig_detach(p.ops, p.s, handle, 700), 0);
+	assert_int_equal(p.ops->dev_del(p.s, handle), 0);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* ats.c, B2: the table was changed before the list of ATCs is read. */
+static void
+test_the_list_of_atcs_is_read_behind_a_full_barrier(void **state)
+{
+	const struct iopf_inv inv = { .addr = PMD_VA, .size = 4096, .leaf_log2 = 12,
+		.leaf_only = true };
+	struct pmd p;
+
+	(void)state;
+	up(&p, IOPF_PRI);
+	begin();
+	p.ops->answer_after(p.s, p.domain, &inv, 1, NULL, 0);
+	end();
+	assert_in_range(find(0, MB, 0), 0, must_find(0, WRITE, SMMUV3_CMDQ_PROD) - 1);
+	pmd_step(&p);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* state.h, C2: the caller's table before the state. */
+static void
+test_an_invalidation_reads_the_state_behind_a_full_barrier(void **state)
+{
+	const struct iopf_inv inv = { .all = true };
+	unsigned int done;
+	struct pmd p;
+
+	(void)state;
+	up(&p, IOPF_STALL);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	begin();
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), 0);
+	end();
+	assert_int_equal(done, 1);
+	assert_int_equal(find(0, WRITE, SMMUV3_CMDQ_PROD), trail.n);
+	must_find(0, MB, 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* ... S2: STARTING before the commands that empty the caches. */
+static void
+test_a_start_is_told_behind_a_full_barrier(void **state)
+{
+	unsigned int at, last_cr0;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	begin();
+	assert_int_equal(p.ops->start(p.s), 0);
+	end();
+	at = must_find(0, WRITE, SMMUV3_CMDQ_PROD);
+	while (trail.events[at].value == 0)
+		at = must_find(at + 1, WRITE, SMMUV3_CMDQ_PROD);
+	/* Between the queue's registers and its first commands. */
+	last_cr0 = must_find(0, WRITE, SMMUV3_CMDQ_BASE);
+	assert_in_range(find(last_cr0, MB, 0), last_cr0, at - 1);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	pmd_close(&p);
+}
+
+/* irq.c: CONS and the sleeper's flag are stored before PROD, GERROR and the backlog are read. */
+static void
+test_a_sleeper_looks_behind_a_full_barrier(void **state)
+{
+	unsigned int irqs, mb;
+	struct pmd p;
+	int fd;
+
+	(void)state;
+	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	assert_true(fd >= 0);
+	up(&p, IOPF_STALL);
+	begin();
+	assert_int_equal(p.ops->idle(p.s, fd), 0);
+	end();
+	for (irqs = 0; find(irqs + 1, WRITE, SMMUV3_IRQ_CTRL) < trail.n;)
+		irqs = find(irqs + 1, WRITE, SMMUV3_IRQ_CTRL);
+	mb = must_find(irqs, MB, 0);
+	must_find(mb, READ, SMMUV3_GERROR);
+	must_find(mb, READ, SMMUV3_EVENTQ_PROD);
+	assert_int_equal(p.ops->idle(p.s, -1), 0);
+	close(fd);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_stores_come_before_each_doorbell),
+	cmocka_unit_test(test_loads_come_after_each_status_and_before_cons),
+	cmocka_unit_test(test_prod_is_read_behind_a_full_barrier_before_the_word_is_trusted),
+	cmocka_unit_test(test_gerror_is_read_behind_a_full_barrier),
+	cmocka_unit_test(test_owner_and_poster_look_behind_a_full_barrier),
+	cmocka_unit_test(test_entries_are_cleared_before_they_are_freed),
+	cmocka_unit_test(test_leaf_tables_are_there_before_they_are_linked),
+	cmocka_unit_test(test_the_list_of_atcs_is_read_behind_a_full_barrier),
+	cmocka_unit_test(test_an_invalidation_reads_the_state_behind_a_full_barrier),
+	cmocka_unit_test(test_a_start_is_told_behind_a_full_barrier),
+	cmocka_unit_test(test_a_sleeper_looks_behind_a_full_barrier),
+};
+
+TEST_SUITE(order, tests, NULL, NULL);
