@@ -720,6 +720,41 @@ test_pager_failure_answers_all_that_wait(void **state)
 	assert_int_equal(mmem_free(rig.space, buf), 0);
 }
 
+/* A device that tries again and again does not fill the log with its pager's failures. */
+static void
+test_pager_failures_do_not_fill_the_log(void **state)
+{
+	enum { TIMES = 300 };
+	struct test_pager pager = { .error = -EREMOTEIO };
+	uint8_t *buf = alloc_paged(&pager, CHUNK);
+	uint64_t began = rte_get_tsc_cycles(), seconds;
+	FILE *before = rte_log_get_stream();
+	unsigned int lines = 0;
+	char *text = NULL;
+	const char *at;
+	size_t len;
+	FILE *log = open_memstream(&text, &len);
+
+	(void)state;
+	assert_non_null(log);
+	rte_openlog_stream(log);
+	for (unsigned int i = 0; i < TIMES; i++)
+		assert_int_equal(dev_read(buf, scratch, 8).status, SMMUV3_MODEL_ABORTED);
+	/* The region's last thread has written its line when it is free. */
+	assert_int_equal(mmem_free(rig.space, buf), 0);
+	rte_openlog_stream(before == stderr ? NULL : before);
+	fclose(log);
+	seconds = (rte_get_tsc_cycles() - began) / rte_get_tsc_hz() + 1;
+	for (at = text; (at = strstr(at, "pager failed")) != NULL; at++)
+		lines++;
+	free(text);
+	assert_int_equal(atomic_load(&pager.fills), TIMES);
+	assert_true(lines >= 1);
+	assert_true(lines <= (seconds + 1) * IOPF_LOG_LINES_PER_S);
+	assert_int_equal(lines + stat_of(MMEM_STAT_LOG_LEFT_OUT), TIMES);
+	assert_int_equal(stat_of(MMEM_STAT_FAILED), TIMES);
+}
+
 static void *
 free_main(void *buf)
 {
@@ -1387,6 +1422,7 @@ static const struct CMUnitTest tests[] = {
 	RIG_TEST(test_pager_fills_a_chunk_once),
 	RIG_TEST(test_pager_failure_is_invalid_and_tried_again),
 	RIG_TEST(test_pager_failure_answers_all_that_wait),
+	RIG_TEST(test_pager_failures_do_not_fill_the_log),
 	RIG_TEST(test_free_waits_for_the_pager_and_wins),
 	RIG_TEST(test_prefetch_makes_no_faults),
 	RIG_TEST(test_populated_memory_defers_nothing),

@@ -7,6 +7,8 @@
 #include <sched.h>
 #include <string.h>
 
+#include <rte_common.h>
+#include <rte_cycles.h>
 #include <rte_lcore.h>
 
 #include "iopf_support.h"
@@ -49,7 +51,82 @@ test_a_thread_does_not_inherit_the_affinity_of_a_poll_core(void **state)
 	assert_int_not_equal(CPU_COUNT(&seen.cpus), 0);
 }
 
+static void
+test_log_lines_of_an_object_are_limited(void **state)
+{
+	enum { LINES = 100000 };
+	struct iopf_log_limit limit = { 0 }, other = { 0 };
+	uint64_t began = rte_rdtsc(), said = 0, told = 0, before = 1, seconds;
+
+	(void)state;
+	/* The first lines are all written, and none was left out before them. */
+	for (unsigned int i = 0; i < IOPF_LOG_LINES_PER_S; i++) {
+		assert_true(iopf_log_take(&limit, &before));
+		assert_int_equal(before, 0);
+	}
+	for (unsigned int i = 0; i < LINES; i++) {
+		if (!iopf_log_take(&limit, &before))
+			continue;
+		said++;
+		told += before;
+	}
+	seconds = (rte_rdtsc() - began) / rte_get_tsc_hz() + 1;
+	assert_true(said <= seconds * IOPF_LOG_LINES_PER_S);
+	assert_int_equal(said + atomic_load(&limit.left_out), LINES);
+	/* Another's are not touched. */
+	assert_true(iopf_log_take(&other, &before));
+	/* The next second has lines again, and they say what was left out. */
+	while (!iopf_log_take(&limit, &before))
+		sched_yield();
+	told += before;
+	assert_int_equal(told, atomic_load(&limit.left_out));
+}
+
+struct taker {
+	struct iopf_log_limit *limit;
+	uint64_t said, told;
+};
+
+static void *
+take_lines(void *arg)
+{
+	struct taker *taker = arg;
+	uint64_t before;
+
+	for (unsigned int i = 0; i < 20000; i++) {
+		if (iopf_log_take(taker->limit, &before)) {
+			taker->said++;
+			taker->told += before;
+		}
+	}
+	return NULL;
+}
+
+static void
+test_threads_share_a_limit(void **state)
+{
+	struct iopf_log_limit limit = { 0 };
+	struct taker takers[4];
+	pthread_t threads[4];
+	uint64_t said = 0, told = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(threads); i++) {
+		takers[i] = (struct taker){ .limit = &limit };
+		assert_int_equal(pthread_create(&threads[i], NULL, take_lines, &takers[i]), 0);
+	}
+	for (unsigned int i = 0; i < RTE_DIM(threads); i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		said += takers[i].said;
+		told += takers[i].told;
+	}
+	assert_int_equal(said + atomic_load(&limit.left_out), 4 * 20000);
+	assert_int_equal(told + atomic_load(&limit.unsaid), atomic_load(&limit.left_out));
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_log_lines_of_an_object_are_limited),
+	cmocka_unit_test(test_threads_share_a_limit),
 	cmocka_unit_test(test_a_thread_does_not_inherit_the_affinity_of_a_poll_core),
 };
 TEST_SUITE(support, tests, NULL, NULL);

@@ -413,6 +413,7 @@ cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 {
 	const struct smmuv3_cmd cfgi[2] = { smmuv3_cmd_cfgi_ste(sid, false), smmuv3_cmd_sync() };
 	bool found = false;
+	uint64_t before;
 	unsigned int i;
 
 	for (i = 0; i < SMMUV3_NB_ATCS && !found; i++)
@@ -434,8 +435,10 @@ cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 			atomic_fetch_or_explicit(&s->atcs[i].word, WORD_CUT, memory_order_release);
 	rewrite(&s->cmdq, pos, sid);
 	smmuv3_count(&s->atc_cuts, 1);
-	SMMUV3_LOG(ERR, s, "StreamID %u does not answer when its ATC is to be emptied: cut off "
-			"from memory; detach all of the device, reset it, and attach it again", sid);
+	if (iopf_log_take(&s->cmdq.log, &before))
+		SMMUV3_LOG(ERR, s, "StreamID %u does not answer when its ATC is to be emptied: cut "
+				"off from memory; detach all of the device, reset it, and attach it "
+				"again (%" PRIu64 " lines left out before)", sid, before);
 }
 
 void

@@ -22,6 +22,8 @@
 
 #include <rte_common.h>
 
+#include <iopf_support.h>
+
 #include "backlog.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
@@ -113,6 +115,7 @@ struct smmuv3_cmdq {
 	_Atomic uint64_t backlog_pushes;
 	_Atomic uint64_t backlog_lost;
 	_Atomic uint64_t sync_timeouts;
+	struct iopf_log_limit log;	/* of lines that a device or a guest can cause */
 
 	/* Of each CMD_SYNC's slot, the StreamID + 1 of the ATC_INVs between it and the one
 	 * before; 0 none, SMMUV3_SYNC_MANY several. NULL without ATS. */

@@ -48,6 +48,7 @@ static const struct {
 	{ "batches", offsetof(struct smmuv3, cmdq.batches) },
 	{ "syncs", offsetof(struct smmuv3, cmdq.syncs) },
 	{ "sync_timeouts", offsetof(struct smmuv3, cmdq.sync_timeouts) },
+	{ "log_left_out", offsetof(struct smmuv3, cmdq.log.left_out) },
 	{ "backlog_pushes", offsetof(struct smmuv3, cmdq.backlog_pushes) },
 	{ "backlog_lost", offsetof(struct smmuv3, cmdq.backlog_lost) },
 	{ "cmdq_full", offsetof(struct smmuv3, cmdq.full) },

@@ -278,8 +278,9 @@ enum mmem_stat {
 	MMEM_STAT_FAILED,	/**< no memory, or a pager failed */
 	MMEM_STAT_KEPT,		/**< chunks that mmem_free() keeps now: see there */
 	MMEM_STAT_EXPIRED,	/**< accesses refused because a pager's deadline has passed */
+	MMEM_STAT_LOG_LEFT_OUT,	/**< lines of log that were left out: at most 10 in a second */
 };
-#define MMEM_NB_STATS 13
+#define MMEM_NB_STATS 14
 const char *mmem_stat_name(enum mmem_stat stat);
 uint64_t mmem_stat(const struct mmem_space *space, enum mmem_stat stat);
 

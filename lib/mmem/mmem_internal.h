@@ -23,6 +23,7 @@
  */
 
 #include <assert.h>
+#include <inttypes.h>
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -36,6 +37,7 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 
+#include <iopf_support.h>
 #include <pgtable.h>
 
 #include "mmem.h"
@@ -99,8 +101,6 @@ struct mmem_region {
 	unsigned int nb_threads;	/* that are in fill or start */
 	unsigned int nb_open;		/* fetches that have begun and are not done */
 	unsigned int nb_overdue;	/* of these, past their deadline */
-	uint64_t said_at;		/* rte_rdtsc() when its pager's failure was logged */
-	unsigned int nb_unsaid;		/* failures since */
 };
 TAILQ_HEAD(mmem_region_list, mmem_region);
 
@@ -173,6 +173,7 @@ struct mmem_space {
 	struct mmem_groups blocked;	/* wait for the lock; under pool->lock */
 	atomic_bool is_blocked;		/* there are some */
 	_Atomic unsigned int nb_dying;	/* regions that could not be freed; written under lock */
+	struct iopf_log_limit log;	/* of lines that a device can cause */
 	/* Raised rights, or a failed invalidation: made up for by the next one. */
 	atomic_bool inv_missing;
 

@@ -25,8 +25,6 @@
 
 /* An idle thread ends after this. */
 #define LINGER_NS	UINT64_C(2000000000)
-/* A failing pager is logged at most so often. */
-#define SAY_S		1
 
 enum fetch_state {
 	FETCH_QUEUED,
@@ -185,17 +183,13 @@ region_ready(struct mmem_pool *pool, struct mmem_region *region)
 static void
 say_failed(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
 {
-	uint64_t now = rte_rdtsc();
+	uint64_t before;
 
-	if (region->said_at != 0 && now - region->said_at < SAY_S * rte_get_tsc_hz()) {
-		region->nb_unsaid++;
-		return;
-	}
-	MMEM_LOG(ERR, "space %s: pager failed at offset 0x%" PRIx64 " of region %p: %s (and %u times "
-			"since this was last said)", region->space->name, off - region_off(region),
-			pool->mem + region_off(region), rte_strerror(-error), region->nb_unsaid);
-	region->said_at = now;
-	region->nb_unsaid = 0;
+	if (iopf_log_take(&region->space->log, &before))
+		MMEM_LOG(ERR, "space %s: pager failed at offset 0x%" PRIx64 " of region %p: %s "
+				"(%" PRIu64 " lines left out before)", region->space->name,
+				off - region_off(region), pool->mem + region_off(region),
+				rte_strerror(-error), before);
 }
 
 static void
@@ -399,6 +393,7 @@ fetch_queue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	struct mmem_region *region = fetch->region;
 	bool was_ready = region->ready;
+	uint64_t before;
 	int rc;
 
 	TAILQ_INSERT_TAIL(&region->queue, fetch, next);
@@ -406,9 +401,11 @@ fetch_queue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	if (region->ready && !was_ready) {
 		rc = fetcher_get(pool);
 		if (rc < 0) {
-			MMEM_LOG(ERR, "space %s: no thread to fetch: %s: raise RLIMIT_NPROC (ulimit -u) "
-					"or the control group's pids.max", region->space->name,
-					rte_strerror(-rc));
+			if (iopf_log_take(&region->space->log, &before))
+				MMEM_LOG(ERR, "space %s: no thread to fetch: %s: raise "
+						"RLIMIT_NPROC (ulimit -u) or the control group's "
+						"pids.max (%" PRIu64 " lines left out before)",
+						region->space->name, rte_strerror(-rc), before);
 			TAILQ_REMOVE(&region->queue, fetch, next);
 			region_ready(pool, region);
 			return -ENOMEM;

@@ -232,6 +232,7 @@ int
 mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n)
 {
 	const struct iopf_inv all = { .all = true };
+	uint64_t before;
 	int rc;
 
 	/* Pairs with the release in mmem_fault(): what it left out is covered by this. */
@@ -244,8 +245,10 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 		return 0;
 	rc = iopf_invalidate(space->domain, inv, n, NULL);
 	if (rc < 0) {
-		MMEM_LOG(ERR, "space %s: devices may still use pages that were taken from them: "
-				"invalidation: %s", space->name, rte_strerror(-rc));
+		if (iopf_log_take(&space->log, &before))
+			MMEM_LOG(ERR, "space %s: devices may still use pages that were taken from "
+					"them: invalidation: %s (%" PRIu64 " lines left out before)",
+					space->name, rte_strerror(-rc), before);
 		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
 	return rc;

@@ -25,6 +25,7 @@ static const char * const stat_names[] = {
 	[MMEM_STAT_FAILED] = "failed",
 	[MMEM_STAT_KEPT] = "kept",
 	[MMEM_STAT_EXPIRED] = "expired",
+	[MMEM_STAT_LOG_LEFT_OUT] = "log_left_out",
 };
 _Static_assert(RTE_DIM(stat_names) == MMEM_NB_STATS, "a name for each counter");
 
@@ -44,6 +45,8 @@ mmem_stat(const struct mmem_space *space, enum mmem_stat stat)
 		rte_errno = EINVAL;
 		return 0;
 	}
+	if (stat == MMEM_STAT_LOG_LEFT_OUT)
+		return atomic_load_explicit(&space->log.left_out, memory_order_relaxed);
 	for (i = 0; i < RTE_DIM(space->lanes); i++)
 		sum += atomic_load_explicit(&space->lanes[i].stat[stat], memory_order_relaxed);
 	return sum;
