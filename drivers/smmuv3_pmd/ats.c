@@ -5,9 +5,9 @@
  * ATCs: which ones a domain concerns, what empties them, and what becomes of one
  * that does not answer [3.9, 4.5.1].
  *
- * For each (StreamID, PASID) of an attached device with ATS there is a word in
- * s->atcs, and its index in the domain's list. attach and detach write them, one at a
- * time; invalidate() and answer_after() read them on any thread, without a lock.
+ * For each (StreamID, PASID) of an attachment with ATS there is a word in s->atcs, and its
+ * index in the domain's list. attach and detach write them under s->tables_lock; invalidate()
+ * and answer_after() read them on any thread, without a lock.
  *
  * No ATC that may have an old translation is missed:
  *
@@ -22,7 +22,7 @@
  * then B1, which B2 keeps in front of B3, came before A2. So walks find the table of B1
  * from A2 on, and by A3 what the TLB had from before is gone: another device's old entry,
  * which B4 has perhaps not reached yet. What detach takes off the list has nothing left:
- * its CD terminates, and its ATC_INV is complete. devtools/spin/atc_list.pml checks this,
+ * its CD has stopped, and its ATC_INV is complete. devtools/spin/atc_list.pml checks this,
  * and fails without A1 in front, B2, or A2.
  *
  * An ATC that does not answer lets the CMD_SYNC behind its ATC_INV fail (CERROR_ATC_INV_SYNC),
@@ -85,13 +85,15 @@ smmuv3_atc_close(struct smmuv3 *s)
 static uint64_t
 load_word(const struct smmuv3 *s, unsigned int i)
 {
-	/* Acquires the release of whoever wrote it. */
+	/* Acquires the release of add_one(), del_one() or cut_off(). */
 	return atomic_load_explicit(&s->atcs[i].word, memory_order_acquire);
 }
 
+/* tables_lock is held. */
 static int
-add_one(struct smmuv3 *s, struct smmuv3_domain *domain, uint64_t word)
+add_one(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
 {
+	struct smmuv3_domain *domain = a->domain;
 	uint32_t i, k, end = atomic_load_explicit(&domain->atc_end, memory_order_relaxed);
 
 	for (i = 0; i < SMMUV3_NB_ATCS && load_word(s, i) != 0; i++)
@@ -99,56 +101,52 @@ add_one(struct smmuv3 *s, struct smmuv3_domain *domain, uint64_t word)
 	for (k = 0; k < end; k++)
 		if (atomic_load_explicit(&domain->atc[k], memory_order_relaxed) == 0)
 			break;
-	if (i == SMMUV3_NB_ATCS || k == SMMUV3_MAX_ATCS) {
-		SMMUV3_LOG(ERR, s, "StreamID %u: a domain can be attached to %u StreamIDs and "
-				"PASIDs with ATS, all domains together to %u",
-				(uint32_t)SMMUV3_GET(WORD_SID, word), SMMUV3_MAX_ATCS,
-				SMMUV3_NB_ATCS);
+	if (i == SMMUV3_NB_ATCS || k == SMMUV3_MAX_ATCS)
 		return -ENOSPC;
-	}
-	s->atcs[i].domain = domain;
 	/* The word, what points to it, what says that this is there: for look(). */
-	atomic_store_explicit(&s->atcs[i].word, word, memory_order_release);
+	atomic_store_explicit(&s->atcs[i].word, make_word(sid, a->ssid), memory_order_release);
 	atomic_store_explicit(&domain->atc[k], i + 1, memory_order_release);
 	if (k == end)
 		atomic_store_explicit(&domain->atc_end, k + 1, memory_order_release);
+	a->atcs[a->nb_atcs++] = i;
 	return 0;
 }
 
+/* tables_lock is held. */
 static void
-del_one(struct smmuv3 *s, uint64_t word)
+del_all(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
-	struct smmuv3_domain *domain;
+	struct smmuv3_domain *domain = a->domain;
 	unsigned int i, k;
 
-	for (i = 0; i < SMMUV3_NB_ATCS && (load_word(s, i) & ~WORD_CUT) != word; i++)
-		;
-	if (i == SMMUV3_NB_ATCS)
-		return;
-	domain = s->atcs[i].domain;
-	for (k = 0; k < SMMUV3_MAX_ATCS; k++)
-		if (atomic_load_explicit(&domain->atc[k], memory_order_relaxed) == i + 1)
-			atomic_store_explicit(&domain->atc[k], 0, memory_order_relaxed);
-	atomic_store_explicit(&s->atcs[i].word, 0, memory_order_release);
+	while (a->nb_atcs > 0) {
+		i = a->atcs[--a->nb_atcs];
+		for (k = 0; k < SMMUV3_MAX_ATCS; k++)
+			if (atomic_load_explicit(&domain->atc[k], memory_order_relaxed) == i + 1)
+				atomic_store_explicit(&domain->atc[k], 0, memory_order_relaxed);
+		atomic_store_explicit(&s->atcs[i].word, 0, memory_order_release);
+	}
 }
 
 bool
 smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev)
 {
 	unsigned int i, k;
+	uint64_t word;
 
-	for (i = 0; i < SMMUV3_NB_ATCS; i++)
-		for (k = 0; k < dev->nb_sids && load_word(s, i) & WORD_CUT; k++)
-			if (SMMUV3_GET(WORD_SID, load_word(s, i)) == dev->sids[k])
+	for (i = 0; i < SMMUV3_NB_ATCS; i++) {
+		word = load_word(s, i);
+		for (k = 0; k < dev->nb_sids && word & WORD_CUT; k++)
+			if (SMMUV3_GET(WORD_SID, word) == dev->sids[k])
 				return true;
+	}
 	return false;
 }
 
 int
-smmuv3_atc_add(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
-		struct smmuv3_domain *domain)
+smmuv3_atc_add(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
-	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+	const struct smmuv3_dev *dev = a->dev;
 	unsigned int i;
 	int ret = 0;
 
@@ -158,41 +156,49 @@ smmuv3_atc_add(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
 				dev->sids[0]);
 		return -EIO;
 	}
+	pthread_mutex_lock(&s->tables_lock);
 	for (i = 0; i < dev->nb_sids && ret == 0; i++)
-		ret = add_one(s, domain, make_word(dev->sids[i], ssid));
-	if (ret == 0)
-		ret = smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, NULL);
+		ret = add_one(s, a, dev->sids[i]);
 	if (ret < 0)
-		smmuv3_atc_del(s, dev, ssid);
+		del_all(s, a);
+	pthread_mutex_unlock(&s->tables_lock);
+	if (ret < 0)
+		SMMUV3_LOG(ERR, s, "StreamID %u: a domain can be attached to %u StreamIDs and "
+				"PASIDs with ATS, all domains together to %u", dev->sids[i - 1],
+				SMMUV3_MAX_ATCS, SMMUV3_NB_ATCS);
 	return ret;
 }
 
 void
-smmuv3_atc_del(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid)
+smmuv3_atc_del(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
-	unsigned int i;
-
-	for (i = 0; i < dev->nb_sids; i++)
-		del_one(s, make_word(dev->sids[i], ssid));
+	if (a->nb_atcs == 0)
+		return;
+	pthread_mutex_lock(&s->tables_lock);
+	del_all(s, a);
+	pthread_mutex_unlock(&s->tables_lock);
 }
 
-/* Issue what is for one StreamID. -EIO: cut off, and nothing of it reaches memory. */
+/*
+ * Issue what is for one StreamID. 0: its ATC has forgotten, or it is cut off and nothing of it
+ * reaches memory.
+ */
 static int
 inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, unsigned int i)
 {
 	unsigned int tries;
 	int ret = -EIO;
 
-	/* Again, if it was perhaps another's timeout. */
-	for (tries = 0; tries < 3 && ret == -EIO; tries++) {
-		if (load_word(s, i) & WORD_CUT) {
-			/* Behind the CFGI_STE of the one who cut it off. */
-			ret = smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL);
-			return ret < 0 ? ret : -EIO;
-		}
+	for (tries = 0; ret == -EIO; tries++) {
+		if (load_word(s, i) & WORD_CUT)
+			/* Behind the CFGI_STE that cut_off() gave to the queue. */
+			return smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL);
+		/* Again, if it was perhaps another's timeout. */
+		if (tries == 3)
+			break;
 		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, n, NULL);
 	}
-	return ret == -EIO && !(load_word(s, i) & WORD_CUT) ? -ETIMEDOUT : ret;
+	return ret;
 }
 
 /* Everything: of each PASID too, by the Global form where the device has that. */
@@ -212,18 +218,15 @@ inv_word(struct smmuv3 *s, unsigned int i, bool everything, bool pasids)
 }
 
 int
-smmuv3_atc_inv_dev(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid, bool everything)
+smmuv3_atc_empty(struct smmuv3 *s, const struct smmuv3_attachment *a)
 {
-	unsigned int i, k;
+	unsigned int k;
 	int ret, first = 0;
 
-	for (k = 0; k < dev->nb_sids; k++)
-		for (i = 0; i < SMMUV3_NB_ATCS; i++) {
-			if ((load_word(s, i) & ~WORD_CUT) != make_word(dev->sids[k], ssid))
-				continue;
-			ret = inv_word(s, i, everything, dev->nb_pasids > 0);
-			first = first < 0 ? first : ret;
-		}
+	for (k = 0; k < a->nb_atcs; k++) {
+		ret = inv_word(s, a->atcs[k], a->everything, a->dev->nb_pasids > 0);
+		first = first < 0 ? first : ret;
+	}
 	return first;
 }
 
@@ -237,8 +240,7 @@ smmuv3_atc_inv_all(struct smmuv3 *s)
 		if ((load_word(s, i) & (WORD_USED | WORD_CUT)) != WORD_USED)
 			continue;
 		ret = inv_word(s, i, true, s->ssid_bits > 0);
-		/* One that does not answer does not keep the others from starting. */
-		if (ret < 0 && ret != -EIO)
+		if (ret < 0)
 			return ret;
 	}
 	return 0;
@@ -408,6 +410,12 @@ rewrite(struct smmuv3_cmdq *q, uint64_t pos, uint32_t sid)
 	}
 }
 
+static bool
+is_of(uint64_t word, uint32_t sid)
+{
+	return word & WORD_USED && SMMUV3_GET(WORD_SID, word) == sid;
+}
+
 static void
 cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 {
@@ -415,10 +423,12 @@ cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 	bool found = false;
 	uint64_t before;
 	unsigned int i;
+	uint64_t word;
 
-	for (i = 0; i < SMMUV3_NB_ATCS && !found; i++)
-		found = (load_word(s, i) & (WORD_USED | WORD_CUT | WORD_SID)) ==
-			(WORD_USED | SMMUV3_PUT(WORD_SID, sid));
+	for (i = 0; i < SMMUV3_NB_ATCS && !found; i++) {
+		word = load_word(s, i);
+		found = is_of(word, sid) && !(word & WORD_CUT);
+	}
 	/* No room for it now: there will be another timeout. */
 	if (!found || !smmuv3_backlog_push(&s->cmdq.backlog, cfgi, 2))
 		return;
@@ -427,12 +437,18 @@ cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 	 * attach may make the STE live after this, but then it finds the word below, fails, and
 	 * takes that back; its device has ATS off all the while.
 	 */
-	smmuv3_ste_stop(s, sid);
-	for (i = 0; i < SMMUV3_NB_ATCS; i++)
-		if ((load_word(s, i) & (WORD_USED | WORD_SID)) ==
-				(WORD_USED | SMMUV3_PUT(WORD_SID, sid)))
-			/* Whoever sees this comes behind the CFGI_STE in the queue. */
-			atomic_fetch_or_explicit(&s->atcs[i].word, WORD_CUT, memory_order_release);
+	smmuv3_ste_cut(s, sid);
+	for (i = 0; i < SMMUV3_NB_ATCS; i++) {
+		word = load_word(s, i);
+		/*
+		 * A thread that sees WORD_CUT comes behind the CFGI_STE in the queue. The record
+		 * may be released meanwhile, and stays so.
+		 */
+		while (is_of(word, sid) && !atomic_compare_exchange_weak_explicit(
+				&s->atcs[i].word, &word, word | WORD_CUT,
+				memory_order_release, memory_order_relaxed))
+			;
+	}
 	rewrite(&s->cmdq, pos, sid);
 	smmuv3_count(&s->atc_cuts, 1);
 	if (iopf_log_take(&s->cmdq.log, &before))

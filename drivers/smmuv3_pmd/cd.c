@@ -47,7 +47,7 @@ smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev)
 	smmuv3_mem_free(s, &t->mem);
 }
 
-/* The CD, or NULL when there is no leaf for it. */
+/* smmuv3_cdtab_need() has seen to it that it exists. */
 static struct smmuv3_cd *
 cd_of(const struct smmuv3_dev *dev, uint32_t ssid)
 {
@@ -55,14 +55,12 @@ cd_of(const struct smmuv3_dev *dev, uint32_t ssid)
 
 	if (t->fmt == SMMUV3_S1FMT_LINEAR)
 		return (struct smmuv3_cd *)t->mem.va + ssid;
-	if (t->leaves[ssid >> LEAF_LOG2].va == NULL)
-		return NULL;
 	return (struct smmuv3_cd *)t->leaves[ssid >> LEAF_LOG2].va +
 			(ssid & RTE_LEN2MASK(LEAF_LOG2, uint32_t));
 }
 
-static int
-need_leaf(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
+int
+smmuv3_cdtab_need(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
 {
 	struct smmuv3_cdtab *t = &dev->cds;
 	uint32_t i = ssid >> LEAF_LOG2;
@@ -194,51 +192,38 @@ cd_make(const struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv
 }
 
 int
-smmuv3_cd_install(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
+smmuv3_cd_start(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
 		const struct smmuv3_domain *domain)
 {
 	struct cd_sync sync = { s, dev, ssid };
 	struct smmuv3_cd cd;
-	int ret;
 
-	ret = need_leaf(s, dev, ssid);
-	if (ret < 0)
-		return ret;
 	cd_make(s, dev, domain, &cd);
 	return smmuv3_entry_write(cd_of(dev, ssid)->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
 }
 
 /*
- * From here on accesses abort and are not recorded; nothing stalls. EPD0 only stops
- * walks: other devices may be attached to the domain, and fill the TLB with its ASID at
- * any time. So the CD gets the ASID that no domain has. One word changes, so it may be
- * live. Where stalls are forced S = 0 is illegal [5.4], so
- * the CD is made invalid instead: aborted too, and recorded as C_BAD_CD.
+ * Accesses abort and are recorded; nothing stalls, and nothing is walked for the ASID. One
+ * word changes, so it may be live.
+ *
+ * The CD is not valid: C_BAD_CD. Of a device with ATS it stays valid, for a Translation
+ * Request that met an invalid one would be answered with a Completer Abort, which an
+ * endpoint takes for an error of its own. EPD0 lets the request find no page instead; other
+ * accesses are recorded as F_TRANSLATION. EPD0 only stops walks: other devices may be
+ * attached to the domain, and fill the TLB with its ASID at any time. So the CD gets the ASID
+ * that no domain has.
  */
 int
-smmuv3_cd_terminate(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
+smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid)
 {
 	struct cd_sync sync = { s, dev, ssid };
 	struct smmuv3_cd *live = cd_of(dev, ssid);
-	struct smmuv3_cmd tlbi;
-	struct smmuv3_cd cd;
-	uint16_t asid;
-	int ret;
+	struct smmuv3_cd cd = *live;
 
-	if (live == NULL)
-		return 0;
-	cd = *live;
-	asid = SMMUV3_GET(SMMUV3_CD0_ASID, cd.dw[0]);
-	if (s->stall_model == SMMUV3_STALL_MODEL_FORCED)
-		cd.dw[0] &= ~SMMUV3_CD0_V;
-	else
-		cd.dw[0] = (cd.dw[0] & ~(SMMUV3_CD0_S | SMMUV3_CD0_R | SMMUV3_CD0_ASID)) |
-			SMMUV3_CD0_EPD0 | SMMUV3_CD0_A |
+	if (dev->pri)
+		cd.dw[0] = (cd.dw[0] & ~SMMUV3_CD0_ASID) | SMMUV3_CD0_EPD0 |
 			SMMUV3_PUT(SMMUV3_CD0_ASID, SMMUV3_ASID_NONE);
-	ret = smmuv3_entry_write(live->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
-	if (ret < 0)
-		return ret;
-	/* Only now: nothing fills the TLB through the old CD any more. */
-	tlbi = smmuv3_cmd_tlbi_nh_asid(0, asid);
-	return smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, NULL);
+	else
+		cd.dw[0] = 0;
+	return smmuv3_entry_write(live->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
 }

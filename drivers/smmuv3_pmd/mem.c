@@ -90,23 +90,18 @@ class_of(size_t size)
 	return rte_log2_u64(size) - SMMUV3_MEM_LOG2_MIN;
 }
 
-int
-smmuv3_mem_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem)
+static int
+piece_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem)
 {
 	struct smmuv3_mem_pool *pool = &s->pool;
 	struct smmuv3_mem_chunk *chunk = pool->chunks;
 	struct piece *piece;
-	unsigned int log2 = RTE_MAX(rte_log2_u64(size), (uint32_t)SMMUV3_MEM_LOG2_MIN);
 	size_t at;
 	int ret;
 
-	size = (size_t)1 << log2;
-	if (log2 >= SMMUV3_MEM_LOG2_BIG)
-		return zone_alloc(s, size, size, mem);
-
-	piece = pool->free[log2 - SMMUV3_MEM_LOG2_MIN];
+	piece = pool->free[class_of(size)];
 	if (piece != NULL) {
-		pool->free[log2 - SMMUV3_MEM_LOG2_MIN] = piece->next;
+		pool->free[class_of(size)] = piece->next;
 		*mem = (struct smmuv3_mem){ .va = piece, .addr = piece->addr, .size = size };
 		memset(piece, 0, size);
 		return 0;
@@ -134,7 +129,21 @@ smmuv3_mem_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem)
 	return 0;
 }
 
-/* The SMMU has no use for it any more. */
+int
+smmuv3_mem_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem)
+{
+	unsigned int log2 = RTE_MAX(rte_log2_u64(size), (uint32_t)SMMUV3_MEM_LOG2_MIN);
+	int ret;
+
+	size = (size_t)1 << log2;
+	if (log2 >= SMMUV3_MEM_LOG2_BIG)
+		return zone_alloc(s, size, size, mem);
+	pthread_mutex_lock(&s->tables_lock);
+	ret = piece_alloc(s, size, mem);
+	pthread_mutex_unlock(&s->tables_lock);
+	return ret;
+}
+
 void
 smmuv3_mem_free(struct smmuv3 *s, struct smmuv3_mem *mem)
 {
@@ -145,9 +154,11 @@ smmuv3_mem_free(struct smmuv3 *s, struct smmuv3_mem *mem)
 	if (mem->mz != NULL) {
 		zone_free(s, mem);
 	} else {
+		pthread_mutex_lock(&s->tables_lock);
 		piece->addr = mem->addr;
 		piece->next = s->pool.free[class_of(mem->size)];
 		s->pool.free[class_of(mem->size)] = piece;
+		pthread_mutex_unlock(&s->tables_lock);
 	}
 	*mem = (struct smmuv3_mem){ .va = NULL };
 }

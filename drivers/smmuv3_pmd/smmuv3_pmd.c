@@ -158,6 +158,7 @@ close_all(struct smmuv3 *s)
 	if (atomic_load_explicit(&s->wake_fd, memory_order_relaxed) >= 0)
 		close(atomic_load_explicit(&s->wake_fd, memory_order_relaxed));
 	free(s->asids);
+	pthread_mutex_destroy(&s->tables_lock);
 	free(s);
 }
 
@@ -183,6 +184,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	if (s == NULL)
 		return -ENOMEM;
 	memset(s, 0, sizeof(*s));
+	pthread_mutex_init(&s->tables_lock, NULL);
 	s->backend = backend;
 	atomic_store_explicit(&s->wake_fd, -1, memory_order_relaxed);
 	s->restore = restore;

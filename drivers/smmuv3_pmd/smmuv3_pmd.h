@@ -13,11 +13,14 @@
  *	evtq, priq	the thread that polls it; start and configure while nobody does
  *	cr0, check	whoever holds ctl: check() tries, start and stop wait for it
  *	state		see state.h
- *	tables, devices	callers that hold the library's mutex
+ *	tables		see tables.h and attach.h
  */
+
+#include <pthread.h>
 
 #include <iopf_driver.h>
 
+#include "attach.h"
 #include "backend.h"
 #include "base.h"
 #include "cmdq.h"
@@ -25,42 +28,16 @@
 #include "smmuv3_order.h"
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
+#include "tables.h"
 
 /* For tests, which call its operations themselves. */
 extern struct iopf_driver smmuv3_pmd;
-
-/* (StreamID, PASID) pairs with ATS that one domain can be attached to; all domains together. */
-#define SMMUV3_MAX_ATCS		32
-#define SMMUV3_NB_ATCS		1024
 
 /*
  * Page requests that the queue for them holds at most: answers to all, and to as many again
  * that the library has, must find room in the backlog.
  */
 #define SMMUV3_PRIQ_LOG2_CAP	12
-
-/* No domain's: the TLB has nothing of it. */
-#define SMMUV3_ASID_NONE	0
-
-/* STEs in a second-level table: SPLIT = 8. */
-#define SMMUV3_SPLIT		8
-/* First-level tables end at 1 MiB, linear ones at 4 MiB. */
-#define SMMUV3_L1_LOG2_MAX	17
-#define SMMUV3_LINEAR_LOG2_MAX	16
-
-struct smmuv3_mem_chunk {
-	struct smmuv3_mem_chunk *next;
-	struct smmuv3_mem mem;
-	size_t used;
-};
-
-#define SMMUV3_MEM_LOG2_MIN	6	/* one CD */
-#define SMMUV3_MEM_LOG2_BIG	16	/* a memzone of its own from here */
-
-struct smmuv3_mem_pool {
-	struct smmuv3_mem_chunk *chunks;
-	void *free[SMMUV3_MEM_LOG2_BIG - SMMUV3_MEM_LOG2_MIN];
-};
 
 /*
  * Words that the SMMU writes and software polls (MSIs), each in lines of its own.
@@ -128,52 +105,6 @@ struct smmuv3_priq {
 	_Atomic uint64_t aborts;	/* written by check() */
 } __rte_aligned(SMMUV3_ALIGN);
 
-struct smmuv3_strtab {
-	struct smmuv3_mem mem;
-	unsigned int log2;		/* StreamIDs */
-	bool two_level;
-	struct smmuv3_ste **l2;		/* by first-level index; NULL until needed */
-};
-
-/* A table of CDs: one device's. */
-struct smmuv3_cdtab {
-	struct smmuv3_mem mem;		/* the CDs, or the first level */
-	unsigned int fmt;		/* SMMUV3_S1FMT_* */
-	unsigned int log2;		/* S1CDMax */
-	struct smmuv3_mem *leaves;	/* by first-level index */
-};
-
-struct smmuv3_dev {
-	struct smmuv3_cdtab cds;
-	bool stall;
-	bool pri;		/* ATS while something is attached */
-	bool prg_pasid;
-	uint32_t nb_pasids;
-	unsigned int nb_attached;
-	unsigned int nb_sids;
-	uint32_t sids[];
-};
-
-/* A (device, SubstreamID) that uses a domain. */
-struct smmuv3_attachment {
-	struct smmuv3_dev *dev;
-	uint32_t ssid;
-};
-
-struct smmuv3_domain {
-	struct iopf_translation tr;
-	uint16_t asid;
-	/* Indices into smmuv3.atcs, plus one; 0: none. Written as smmuv3.atcs is. */
-	_Atomic uint32_t atc_end;
-	_Atomic uint32_t atc[SMMUV3_MAX_ATCS];
-};
-
-/* Of one (StreamID, PASID) that is attached with ATS: see ats.c. */
-struct smmuv3_atc {
-	_Atomic uint64_t word;		/* 0: none */
-	struct smmuv3_domain *domain;	/* attach and detach only */
-};
-
 /* Recovery from lost stall records, step by step in check(), while the state is RUNNING. */
 enum smmuv3_reset {
 	SMMUV3_RESET_NONE,
@@ -229,22 +160,22 @@ struct smmuv3 {
 	_Atomic bool atc_apart;		/* a CMD_SYNC for each ATC */
 	struct smmuv3_atc *atcs;	/* SMMUV3_NB_ATCS, with page requests */
 
+	/*
+	 * Of pool, strtab.l2, asids, atcs, and the domains' lists and references. Never held
+	 * across a wait for the SMMU.
+	 */
+	pthread_mutex_t tables_lock;
 	struct smmuv3_mem_pool pool;
 	struct smmuv3_mem words_mem;
 	unsigned int cmdq_log2, evtq_log2, priq_log2;	/* as configured */
 	struct smmuv3_strtab strtab;
 	uint64_t *asids;			/* bit set: in use */
-	unsigned int nb_asids;
+	unsigned int nb_asids, next_asid;
 };
 
 /* idr.c */
 int smmuv3_idr_read(struct smmuv3 *s);
 void smmuv3_idr_info(const struct smmuv3 *s, struct iopf_iommu_info *info);
-
-/* mem.c */
-int smmuv3_mem_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem);
-void smmuv3_mem_free(struct smmuv3 *s, struct smmuv3_mem *mem);
-void smmuv3_mem_fini(struct smmuv3 *s);
 
 /*
  * wait.c: bounded waits. smmuv3_wait() gives the SMMU time, looks at GERROR now
@@ -263,37 +194,6 @@ void smmuv3_ctl_drop(struct smmuv3 *s);
 int smmuv3_main_cmdq_open(struct smmuv3 *s);
 int smmuv3_main_cmdq_alloc(struct smmuv3 *s, unsigned int log2);
 void smmuv3_main_cmdq_close(struct smmuv3 *s);
-
-/* ats.c */
-int smmuv3_atc_open(struct smmuv3 *s);
-void smmuv3_atc_close(struct smmuv3 *s);
-/*
- * Before a device's CD becomes live for this domain: its ATCs are on the domain's list, and
- * the TLB has nothing of it. -ENOSPC, -EIO (cut off), or what the CMD_SYNC met.
- */
-int smmuv3_atc_add(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
-		struct smmuv3_domain *domain);
-void smmuv3_atc_del(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid);
-bool smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev);
-/*
- * Empty a device's ATCs of this PASID, or of everything, and wait for it. -EIO: one did
- * not answer, and is cut off: its accesses abort.
- */
-int smmuv3_atc_inv_dev(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
-		bool everything);
-/* ... of all; for start. */
-int smmuv3_atc_inv_all(struct smmuv3 *s);
-/* ... without waiting. */
-void smmuv3_atc_post_all(struct smmuv3 *s);
-/* Behind a TLBI and CMD_SYNC that are complete. -EIO: one did not answer. */
-int smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
-		const struct iopf_inv *inv, unsigned int n);
-/* What comes behind these, their CMD_SYNC, with its own. */
-unsigned int smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
-		const struct iopf_inv *inv, unsigned int n,
-		struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS]);
-/* The CMD_SYNC at this position failed, and nothing is executed now. Owner. */
-void smmuv3_atc_timeout(struct smmuv3 *s, uint64_t pos);
 
 /* inq.c: what the queues that the SMMU writes have in common */
 int smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned int log2);
@@ -351,48 +251,6 @@ int smmuv3_irqs_on(struct smmuv3 *s);
 int smmuv3_idle(void *priv, int fd);
 /* Something that poll() or check() has to do, and no interrupt tells. Any thread. */
 void smmuv3_wake(struct smmuv3 *s);
-
-/* entry.c: changing an STE or a CD that the SMMU may be reading */
-#define SMMUV3_STEP_SYNC	8
-#define SMMUV3_NB_STEPS		12
-struct smmuv3_step {
-	unsigned int word;	/* 0 to 7, or SMMUV3_STEP_SYNC */
-	uint64_t value;
-};
-unsigned int smmuv3_entry_plan(const uint64_t live[8], const uint64_t next[8], uint64_t v,
-		struct smmuv3_step steps[SMMUV3_NB_STEPS]);
-int smmuv3_entry_write(uint64_t live[8], const uint64_t next[8], uint64_t v,
-		int (*sync)(void *ctx), void *ctx);
-
-/* strtab.c */
-int smmuv3_strtab_open(struct smmuv3 *s);
-void smmuv3_strtab_close(struct smmuv3 *s);
-void smmuv3_strtab_setup(struct smmuv3 *s);
-/* -ENOMEM. Then the STE exists and may be written. */
-int smmuv3_strtab_need(struct smmuv3 *s, uint32_t sid);
-int smmuv3_ste_write(struct smmuv3 *s, uint32_t sid, const struct smmuv3_ste *ste);
-/* From here on it aborts, but for what is cached of it. Any thread; no other writes it now. */
-void smmuv3_ste_stop(struct smmuv3 *s, uint32_t sid);
-void smmuv3_ste_abort(const struct smmuv3 *s, const struct smmuv3_dev *dev,
-		struct smmuv3_ste *ste);
-void smmuv3_ste_s1(const struct smmuv3 *s, const struct smmuv3_dev *dev,
-		struct smmuv3_ste *ste);
-
-/* cd.c */
-int smmuv3_cdtab_create(struct smmuv3 *s, struct smmuv3_dev *dev);
-void smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev);
-int smmuv3_cd_install(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
-		const struct smmuv3_domain *domain);
-int smmuv3_cd_terminate(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid);
-int smmuv3_translation_check(const struct smmuv3 *s, const struct iopf_translation *tr);
-
-/* dev.c */
-int smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev);
-int smmuv3_dev_del(void *priv, void *dev);
-int smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **domain);
-void smmuv3_domain_del(void *priv, void *domain);
-int smmuv3_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment);
-int smmuv3_detach(void *priv, void *attachment);
 
 /* inval.c */
 /* Commands for one range into cmds[], at most max; 0 when it takes more. */

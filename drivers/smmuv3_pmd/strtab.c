@@ -53,37 +53,35 @@ smmuv3_strtab_need(struct smmuv3 *s, uint32_t sid)
 	struct smmuv3_strtab *t = &s->strtab;
 	uint32_t i = sid >> SMMUV3_SPLIT;
 	struct smmuv3_mem mem;
+	bool have;
 	int ret;
 
-	if (!t->two_level || t->l2[i] != NULL)
+	if (!t->two_level)
+		return 0;
+	pthread_mutex_lock(&s->tables_lock);
+	have = t->l2[i] != NULL;
+	pthread_mutex_unlock(&s->tables_lock);
+	if (have)
 		return 0;
 	ret = smmuv3_mem_alloc(s, sizeof(struct smmuv3_ste) << SMMUV3_SPLIT, &mem);
 	if (ret < 0)
 		return ret;
-	t->l2[i] = mem.va;
-	/*
-	 * An empty table: each of its STEs is not valid. The first-level entry may
-	 * be cached as it was; each smmuv3_ste_write() invalidates that as well.
-	 */
-	smmuv3_io_wmb();
-	smmuv3_set_dw((uint64_t *)t->mem.va + i, (mem.addr & SMMUV3_L1STD_L2PTR) |
-			SMMUV3_PUT(SMMUV3_L1STD_SPAN, SMMUV3_SPLIT + 1));
+	pthread_mutex_lock(&s->tables_lock);
+	if (t->l2[i] == NULL) {
+		t->l2[i] = mem.va;
+		/*
+		 * An empty table: each of its STEs is not valid. The first-level entry may
+		 * be cached as it was; each CFGI_STE invalidates that as well.
+		 */
+		smmuv3_io_wmb();
+		smmuv3_set_dw((uint64_t *)t->mem.va + i, (mem.addr & SMMUV3_L1STD_L2PTR) |
+				SMMUV3_PUT(SMMUV3_L1STD_SPAN, SMMUV3_SPLIT + 1));
+		mem.va = NULL;
+	}
+	pthread_mutex_unlock(&s->tables_lock);
+	/* Another thread was first. */
+	smmuv3_mem_free(s, &mem);
 	return 0;
-}
-
-struct ste_sync {
-	struct smmuv3 *s;
-	uint32_t sid;
-};
-
-static int
-sync_ste(void *ctx)
-{
-	const struct ste_sync *sync = ctx;
-	/* Leaf = 0: the first-level entry too. And all CDs cached through it. */
-	const struct smmuv3_cmd cmd = smmuv3_cmd_cfgi_ste(sync->sid, false);
-
-	return smmuv3_cmdq_sync(&sync->s->cmdq, &cmd, 1, NULL);
 }
 
 static struct smmuv3_ste *
@@ -96,63 +94,87 @@ ste_of(const struct smmuv3 *s, uint32_t sid)
 		(struct smmuv3_ste *)t->mem.va + sid;
 }
 
-int
-smmuv3_ste_write(struct smmuv3 *s, uint32_t sid, const struct smmuv3_ste *ste)
+/*
+ * One word of all STEs of a device, then a CMD_SYNC for each 64. All are stored even if a
+ * CMD_SYNC fails: fewer streams that pass is never worse.
+ */
+static int
+set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint64_t value)
 {
-	struct ste_sync sync = { s, sid };
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	unsigned int i, n;
+	int ret = 0;
 
-	return smmuv3_entry_write(ste_of(s, sid)->dw, ste->dw, SMMUV3_STE0_V, sync_ste, &sync);
-}
-
-void
-smmuv3_ste_stop(struct smmuv3 *s, uint32_t sid)
-{
-	uint64_t *dw0 = &ste_of(s, sid)->dw[0];
-
-	/* Config = abort; nothing else matters then [5.2]. */
-	smmuv3_set_dw(dw0, smmuv3_get_dw(dw0) & ~SMMUV3_STE0_CONFIG);
+	for (i = 0; i < dev->nb_sids; i++)
+		smmuv3_set_dw(&ste_of(s, dev->sids[i])->dw[word], value);
 	smmuv3_io_wmb();
+	for (i = 0; i < dev->nb_sids && ret == 0; i += n) {
+		/* Leaf = 0: the first-level entry too. And all CDs cached through it. */
+		for (n = 0; n < SMMUV3_CHUNK && i + n < dev->nb_sids; n++)
+			cmds[n] = smmuv3_cmd_cfgi_ste(dev->sids[i + n], false);
+		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, n, NULL);
+	}
+	return ret;
 }
 
 /*
- * Word 1 is the same for both, but for EATS, and ignored with Config = abort, so that
- * going from one to the other changes word 0 alone.
+ * Word 1 changes, EATS with it, while word 0 does not let the SMMU use it (entry.c); a
+ * CMD_SYNC is in between, for words of an STE that is not valid may be cached too. Words 2
+ * to 7 are of stage 2, and 0.
  */
-static void
-ste_common(const struct smmuv3 *s, const struct smmuv3_dev *dev, struct smmuv3_ste *ste)
+int
+smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
 {
-	*ste = (struct smmuv3_ste){
-		.dw[0] = SMMUV3_STE0_V,
-		.dw[1] = SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0) |
-			SMMUV3_PUT(SMMUV3_STE1_S1CIR, SMMUV3_S1C_WBRA) |
-			SMMUV3_PUT(SMMUV3_STE1_S1COR, SMMUV3_S1C_WBRA) |
-			SMMUV3_PUT(SMMUV3_STE1_S1CSH, SMMUV3_SH_ISH) |
-			SMMUV3_PUT(SMMUV3_STE1_STRW, SMMUV3_STRW_EL1) |
-			SMMUV3_PUT(SMMUV3_STE1_SHCFG, SMMUV3_SHCFG_INCOMING),
-	};
-	/* Anything else is illegal elsewhere [5.2]. */
-	if (!dev->stall && s->stall_model == SMMUV3_STALL_MODEL_BOTH)
-		ste->dw[1] |= SMMUV3_STE1_S1STALLD;
-	/* For what the SMMU answers by itself when its queue overflows [8.1]. */
-	if (dev->pri && dev->prg_pasid)
-		ste->dw[1] |= SMMUV3_STE1_PPAR;
-}
-
-void
-smmuv3_ste_abort(const struct smmuv3 *s, const struct smmuv3_dev *dev, struct smmuv3_ste *ste)
-{
-	ste_common(s, dev, ste);
-	ste->dw[0] |= SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_ABORT);
-}
-
-void
-smmuv3_ste_s1(const struct smmuv3 *s, const struct smmuv3_dev *dev, struct smmuv3_ste *ste)
-{
-	ste_common(s, dev, ste);
-	ste->dw[0] |= SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
+	uint64_t dw0 = SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
 		SMMUV3_PUT(SMMUV3_STE0_S1FMT, dev->cds.fmt) |
 		SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, dev->cds.log2) |
 		(dev->cds.mem.addr & SMMUV3_STE0_S1CONTEXTPTR);
+	uint64_t dw1 = SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0) |
+		SMMUV3_PUT(SMMUV3_STE1_S1CIR, SMMUV3_S1C_WBRA) |
+		SMMUV3_PUT(SMMUV3_STE1_S1COR, SMMUV3_S1C_WBRA) |
+		SMMUV3_PUT(SMMUV3_STE1_S1CSH, SMMUV3_SH_ISH) |
+		SMMUV3_PUT(SMMUV3_STE1_STRW, SMMUV3_STRW_EL1) |
+		SMMUV3_PUT(SMMUV3_STE1_SHCFG, SMMUV3_SHCFG_INCOMING);
+	int ret;
+
+	/* Anything else is illegal elsewhere [5.2]. */
+	if (!dev->stall && s->stall_model == SMMUV3_STALL_MODEL_BOTH)
+		dw1 |= SMMUV3_STE1_S1STALLD;
 	if (dev->pri)
-		ste->dw[1] |= SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL);
+		dw1 |= SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL);
+	/* For what the SMMU answers by itself when its queue overflows [8.1]. */
+	if (dev->pri && dev->prg_pasid)
+		dw1 |= SMMUV3_STE1_PPAR;
+	if (!dev->described) {
+		ret = set_word(s, dev, 1, dw1);
+		if (ret < 0)
+			return ret;
+		dev->described = true;
+	}
+	return set_word(s, dev, 0, dw0);
+}
+
+int
+smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev)
+{
+	return set_word(s, dev, 0, 0);
+}
+
+int
+smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev)
+{
+	return set_word(s, dev, 0, SMMUV3_STE0_V |
+			SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_ABORT));
+}
+
+void
+smmuv3_ste_cut(struct smmuv3 *s, uint32_t sid)
+{
+	/*
+	 * Config = abort; nothing else matters then [5.2]. The thread that attaches or
+	 * detaches the device may store the word at the same time: its store stays whole.
+	 */
+	atomic_fetch_and_explicit((smmuv3_reg64_t *)(void *)&ste_of(s, sid)->dw[0],
+			~SMMUV3_STE0_CONFIG, memory_order_relaxed);
+	smmuv3_io_wmb();
 }

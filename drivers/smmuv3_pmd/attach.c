@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Attaching a domain to a (device, SubstreamID), and undoing it stage by stage.
+ *
+ *	attach	ATC records, TLBI by ASID (ATS only: see ats.c); CD; STEs if the device
+ *		has none that translate; ATC_INV (ATS only)
+ *	undo	CD stops; TLBI by ASID; STEs stop if no other attachment needs them; ATC_INV
+ *		(ATS only); released
+ *
+ * Each step ends with a CMD_SYNC. One that fails (-ETIMEDOUT, -EIO) leaves the attachment in
+ * the stage before it, where the next detach goes on: each step can be repeated. The ASID for
+ * the TLBI is that of the domain, which the attachment holds, so that neither is given to
+ * another before the SMMU has forgotten them.
+ *
+ * An attach that fails half-way is undone from the first stage on, whatever it had reached: to
+ * stop what never started costs a few commands. If that fails too the caller gets the
+ * attachment, to detach it later.
+ *
+ * With ATS [9.6 of the facts] the library keeps it off at the device during the first attach
+ * and the last detach.
+ */
+
+#include <stdlib.h>
+
+#include "smmuv3_pmd.h"
+
+static int
+tlb_empty(struct smmuv3 *s, const struct smmuv3_domain *domain)
+{
+	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+
+	return smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, NULL);
+}
+
+static void
+release(struct smmuv3 *s, struct smmuv3_attachment *a)
+{
+	smmuv3_atc_del(s, a);
+	smmuv3_domain_put(s, a->domain);
+	a->dev->nb_attachments--;
+	free(a);
+}
+
+/* Go on from the stage that it is in. 0: it is released. */
+static int
+undo(struct smmuv3 *s, struct smmuv3_attachment *a)
+{
+	struct smmuv3_dev *dev = a->dev;
+	int ret;
+
+	switch (a->stage) {
+	case SMMUV3_ATTACHED:
+		ret = smmuv3_cd_stop(s, dev, a->ssid);
+		if (ret < 0)
+			return ret;
+		a->stage = SMMUV3_CD_STOPPED;
+		/* fallthrough */
+	case SMMUV3_CD_STOPPED:
+		/* Only now: nothing fills the TLB through this CD any more. */
+		ret = tlb_empty(s, a->domain);
+		if (ret < 0)
+			return ret;
+		a->stage = SMMUV3_TLB_EMPTIED;
+		/* fallthrough */
+	case SMMUV3_TLB_EMPTIED:
+		if (dev->nb_live == 1) {
+			dev->live = false;
+			a->everything = true;
+			ret = smmuv3_stes_stop(s, dev);
+			if (ret < 0)
+				return ret;
+		}
+		dev->nb_live--;
+		a->stage = SMMUV3_STES_STOPPED;
+		/* fallthrough */
+	case SMMUV3_STES_STOPPED:
+		ret = dev->pri ? smmuv3_atc_empty(s, a) : 0;
+		if (ret < 0)
+			return ret;
+		a->stage = SMMUV3_ATCS_EMPTIED;
+		/* fallthrough */
+	case SMMUV3_ATCS_EMPTIED:
+		break;
+	}
+	release(s, a);
+	return 0;
+}
+
+/* What makes it translate. */
+static int
+start(struct smmuv3 *s, struct smmuv3_attachment *a)
+{
+	struct smmuv3_dev *dev = a->dev;
+	int ret;
+
+	/* Nothing is to be undone before this. */
+	a->stage = SMMUV3_ATTACHED;
+	dev->nb_live++;
+	ret = smmuv3_cd_start(s, dev, a->ssid, a->domain);
+	if (ret == 0 && !dev->live) {
+		a->everything = true;
+		dev->may_stall = dev->stall;
+		ret = smmuv3_stes_start(s, dev);
+		dev->live = ret == 0;
+	}
+	if (ret == 0 && dev->pri) {
+		ret = smmuv3_atc_empty(s, a);
+		if (ret == 0 && smmuv3_atc_is_cut(s, dev))
+			ret = -EIO;
+	}
+	if (ret == 0)
+		a->everything = false;
+	return ret;
+}
+
+/* The index of its CD, or -ERANGE. */
+static int
+ssid_of(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
+{
+	/* Untagged traffic uses CD 0 (S1DSS = SSID0), so that PASID 0 cannot be attached. */
+	if (pasid == IOPF_NO_PASID)
+		return 0;
+	if (pasid != 0 && pasid < dev->nb_pasids)
+		return pasid;
+	SMMUV3_LOG(ERR, s, "PASID %u: 1 to %" PRId64 " are possible (0 is untagged traffic's)",
+			pasid, (int64_t)dev->nb_pasids - 1);
+	return -ERANGE;
+}
+
+int
+smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain, void **attachment)
+{
+	struct smmuv3_dev *dev = dev_handle;
+	struct smmuv3_attachment *a;
+	struct smmuv3 *s = priv;
+	int ssid, ret;
+
+	*attachment = NULL;
+	ssid = ssid_of(s, dev, pasid);
+	if (ssid < 0)
+		return ssid;
+	ret = smmuv3_cdtab_need(s, dev, ssid);
+	if (ret < 0)
+		return ret;
+	a = calloc(1, sizeof(*a));
+	if (a == NULL)
+		return -ENOMEM;
+	*a = (struct smmuv3_attachment){ .dev = dev, .domain = domain, .ssid = ssid,
+		.stage = SMMUV3_ATCS_EMPTIED };
+	smmuv3_domain_get(s, domain);
+	dev->nb_attachments++;
+	if (dev->pri) {
+		ret = smmuv3_atc_add(s, a);
+		if (ret == 0)
+			ret = tlb_empty(s, domain);
+	}
+	if (ret == 0)
+		ret = start(s, a);
+	if (ret == 0 || undo(s, a) < 0)
+		*attachment = a;
+	return ret;
+}
+
+int
+smmuv3_detach(void *priv, void *attachment)
+{
+	return undo(priv, attachment);
+}
