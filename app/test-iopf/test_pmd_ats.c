@@ -564,11 +564,16 @@ test_a_detached_device_reaches_nothing(void **state)
 	detach(&p, dev, IOPF_NO_PASID);
 	assert_false(reaches(&p, untagged, VA));
 	assert_true(reaches(&p, dma[1], VA));
-	/* The last: aborted without a record, translated or not. */
+	/* So far requests found no page, of which there is no record. */
+	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 0);
+	/* The last: each Translation Request leaves one. */
 	detach(&p, dev, 2);
-	for (unsigned int i = 0; i < 2; i++)
-		assert_false(reaches(&p, dma[i], VA));
-	assert_false(reaches(&p, untagged, VA));
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_false(reaches(&p, i < 2 ? dma[i] : untagged, VA));
+		assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 1);
+		assert_int_equal(event.raw_id, SMMUV3_C_BAD_STE);
+		assert_int_equal(event.flags, 0);
+	}
 	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 0);
 	/* And back: nothing of the time before is left in the ATC. */
 	unmap(&p, VA);

@@ -165,7 +165,9 @@ bring_up(struct smmuv3 *s)
 	if (ret < 0)
 		return ret;
 	smmuv3_write32(s->regs, SMMUV3_CR1, attrs);
-	smmuv3_write32(s->regs, SMMUV3_CR2, SMMUV3_CR2_RECINVSID | SMMUV3_CR2_PTM);
+	/* Translation Requests that are refused leave a record, where there can be one. */
+	smmuv3_write32(s->regs, SMMUV3_CR2, SMMUV3_CR2_RECINVSID | SMMUV3_CR2_PTM |
+			(s->idr0 & SMMUV3_IDR0_ATSRECERR ? SMMUV3_CR2_REC_CFG_ATS : 0));
 	smmuv3_strtab_setup(s);
 
 	ret = open_cmdq(s);
