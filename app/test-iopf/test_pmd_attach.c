@@ -23,6 +23,8 @@
 #define KEEPER	2		/* another PASID of the device */
 #define OLD	0x11
 #define NEW	0x22
+#define HARSH	(SMMUV3_MODEL_HARSH_ASIDS | SMMUV3_MODEL_HARSH_LATE | SMMUV3_MODEL_HARSH_FLIGHT | \
+		SMMUV3_MODEL_HARSH_RANDOM)
 #define MAX_SYNCS	64	/* of one attach or detach */
 
 /* How a CMD_SYNC fails. */
@@ -151,6 +153,16 @@ asid_of(void *domain)
 	return ((struct smmuv3_domain *)domain)->asid;
 }
 
+/* The oracle is told that the page is given or freed. */
+static void
+frame(struct pmd *p, const void *page, bool give)
+{
+	size_t size = (size_t)1 << p->granule_log2;
+
+	assert_int_equal(give ? smmuv3_model_frame_give(p->m, (uintptr_t)page, size, 0) :
+			smmuv3_model_frame_free(p->m, (uintptr_t)page, size), 0);
+}
+
 static void
 rig_up(struct rig *r, const struct kind *kind)
 {
@@ -170,6 +182,7 @@ rig_up(struct rig *r, const struct kind *kind)
 				SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0,
 		.no_features = SMMUV3_MODEL_NO_ASID16,
 		.choices = SMMUV3_MODEL_STICKY_TLB,
+		.harsh = HARSH,
 	});
 	p->untidy = true;	/* commands that the SMMU refuses are meant */
 	breaker_set(r);
@@ -183,6 +196,7 @@ rig_up(struct rig *r, const struct kind *kind)
 	r->asid = asid_of(r->domain);
 	r->page = pmd_alloc(p, 1 << 16, 1 << 16);
 	memset(r->page, OLD, 1 << p->granule_log2);
+	frame(p, r->page, true);
 	pmd_map(p, VA, r->page);
 	for (unsigned int i = 0; i < kind->nb_sids; i++) {
 		r->dma[i] = smmuv3_model_dma_create(p->m, &(struct smmuv3_model_dma_conf){
@@ -304,6 +318,7 @@ nothing_is_left(struct rig *r, bool with_ats)
 	struct pmd *p = &r->p;
 
 	assert_int_equal(used_atcs(p), atcs);
+	frame(p, r->page, false);
 	memset(r->page, OLD, 1 << p->granule_log2);
 	assert_int_equal(write_all(r, NEW), 0);
 	p->ops->domain_del(p->s, r->domain);
@@ -315,6 +330,7 @@ nothing_is_left(struct rig *r, bool with_ats)
 	for (size_t i = 0; i < (size_t)1 << p->granule_log2; i++)
 		assert_int_equal(r->page[i], OLD);
 	/* It can be used as always. */
+	frame(p, r->page, true);
 	pmd_map(p, VA, r->page);
 	assert_int_equal(write_all(r, NEW), r->kind->nb_sids);
 	ats(r, false);
@@ -729,7 +745,8 @@ threads_up(struct pmd *p)
 {
 	pmd_open(p, &(struct smmuv3_model_conf){
 		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
-		.choices = SMMUV3_MODEL_STICKY_TLB });
+		.choices = SMMUV3_MODEL_STICKY_TLB,
+		.harsh = HARSH });
 	p->s->timeout *= 60;
 	assert_int_equal(p->ops->start(p->s), 0);
 	p->domain = add_domain(p);
