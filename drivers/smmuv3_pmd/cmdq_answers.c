@@ -138,6 +138,13 @@ flush(struct smmuv3_cmdq *q, uint64_t end)
 	return false;
 }
 
+static __rte_noinline void
+leave(struct smmuv3_cmdq *q)
+{
+	if (smmuv3_backlog_waits(&q->backlog))
+		q->ops->left(q->ctx);
+}
+
 /*
  * The owner's duty O1 to O3. Bounded by what the backlog holds: each turn moves
  * at least one command out of it or ends.
@@ -150,8 +157,7 @@ hand_back(struct smmuv3_cmdq *q, bool room)
 			room = false;
 		smmuv3_cmdq_release(q);
 		if (unlikely(!room)) {
-			if (smmuv3_backlog_waits(&q->backlog))
-				q->ops->left(q->ctx);
+			leave(q);
 			return;
 		}
 		smmuv3_io_mb();

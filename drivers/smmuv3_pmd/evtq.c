@@ -172,9 +172,11 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	/* Acquires reset_step()'s release. */
 	stale = atomic_load_explicit(&s->evtq.stale, memory_order_acquire);
 	for (i = 0; i < n; i++) {
+		struct smmuv3_evt *evt = &ring[smmuv3_q_slot(q->log2, cons + i)];
+
 		rte_prefetch0(&ring[smmuv3_q_slot(q->log2, cons + i + 4)]);
-		decode(s, &ring[smmuv3_q_slot(q->log2, cons + i)], &events[i]);
-		ring[smmuv3_q_slot(q->log2, cons + i)].dw[0] = 0;
+		decode(s, evt, &events[i]);
+		evt->dw[0] = 0;
 		if (unlikely((int64_t)(cons + i - stale) < 0 &&
 				events[i].flags & IOPF_EVENT_STALL)) {
 			events[i].flags &= ~IOPF_EVENT_STALL;

@@ -79,9 +79,8 @@ smmuv3_inq_look(struct smmuv3_inq *q, uint64_t cons)
 
 		if (likely(!said && ++q->idle % SMMUV3_INQ_IDLE_PASSES != 0))
 			return 0;
-		if (unlikely(q->unsaid)) {
-			if (!said)
-				smmuv3_count(&q->missed_msis, 1);
+		if (!said && q->unsaid) {
+			smmuv3_count(&q->missed_msis, 1);
 			q->unsaid = false;
 		}
 		avail = smmuv3_inq_read_prod(q, cons);
