@@ -736,6 +736,28 @@ test_an_asid_comes_back_clean(void **state)
 	}
 }
 
+static void
+test_errata_are_known_by_product(void **state)
+{
+	static const struct {
+		uint32_t iidr, errata;
+	} smmus[] = {
+		{ 0x4870043b, SMMUV3_ERRATUM_SYNC_BATCHES },	/* MMU-700 r0p0 */
+		{ 0x4873143b, SMMUV3_ERRATUM_SYNC_BATCHES },	/* ... r3p1 */
+		{ 0x4870043c, 0 },				/* another implementer */
+		{ 0x4830043b, 0 },				/* MMU-600 */
+		{ 0, 0 },
+	};
+	const char *name;
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(smmus); i++) {
+		name = NULL;
+		assert_int_equal(smmuv3_errata_of(smmus[i].iidr, &name), smmus[i].errata);
+		assert_int_equal(name != NULL, smmus[i].errata != 0);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_fault_is_served_on_every_kind_of_smmu),
 	cmocka_unit_test(test_pasids_have_domains_of_their_own),
@@ -756,6 +778,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_each_domain_has_an_asid),
 	cmocka_unit_test(test_a_detached_pasid_does_not_use_the_tlb_of_others),
 	cmocka_unit_test(test_an_asid_comes_back_clean),
+	cmocka_unit_test(test_errata_are_known_by_product),
 };
 
 TEST_SUITE(pmd_bringup, tests, NULL, NULL);

@@ -478,6 +478,55 @@ test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
+/*
+ * MMU-700, 2812531: invalidations of different batches are not to be together without a
+ * CMD_SYNC between.
+ */
+static void
+test_a_batch_is_written_whole_where_an_erratum_wants_it(void **state)
+{
+	const struct smmuv3_cmd sync = smmuv3_cmd_sync();
+	const struct smmuv3_cmd answer = smmuv3_cmd_resume(PMD_SID, 0, false, true);
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	struct smmuv3_cmdq *q;
+	struct pmd p;
+	uint64_t at;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 7 });
+	p.s->cmdq.sync_batches = true;
+	p.s->cmdq.notes = true;
+	pmd_up(&p, IOPF_STALL);
+	q = &p.s->cmdq;
+	for (unsigned int i = 0; i < SMMUV3_CHUNK; i++)
+		cmds[i] = tlbi(i);
+	/* A posted invalidation without a CMD_SYNC is in front; answers are none. */
+	for (unsigned int lead = 0; lead < 2; lead++) {
+		smmuv3_cmdq_post(q, lead ? &cmds[0] : &answer, 1);
+		at = q->tail;
+		assert_int_equal(smmuv3_cmdq_sync(q, cmds, 3, NULL), 0);
+		assert_int_equal(q->tail, at + lead + 4);
+		if (lead)
+			assert_memory_equal(&q->ring[smmuv3_q_slot(q->log2, at)], &sync,
+					sizeof(sync));
+		assert_memory_equal(&q->ring[smmuv3_q_slot(q->log2, at + lead)], cmds,
+				sizeof(cmds[0]));
+	}
+	/* Not in pieces either: it waits for room. */
+	p.s->timeout /= 20;
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+	for (unsigned int i = 0; i < (1u << q->log2) - SMMUV3_CHUNK - 1; i++)
+		smmuv3_cmdq_post(q, &answer, 1);
+	at = q->tail;
+	assert_int_equal(smmuv3_cmdq_sync(q, cmds, SMMUV3_CHUNK, NULL), -ETIMEDOUT);
+	assert_int_equal(q->tail, at);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	assert_int_equal(smmuv3_cmdq_sync(q, cmds, SMMUV3_CHUNK, NULL), 0);
+	assert_int_equal(q->tail, at + SMMUV3_CHUNK + 1);
+	p.untidy = true;
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_illegal_command_is_found_and_skipped),
 	cmocka_unit_test(test_many_illegal_commands_are_all_skipped),
@@ -492,6 +541,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_callers_share_the_queue),
 	cmocka_unit_test(test_who_waits_gets_his_turn),
 	cmocka_unit_test(test_no_answer_to_an_old_stall_outlives_a_recovery),
+	cmocka_unit_test(test_a_batch_is_written_whole_where_an_erratum_wants_it),
 };
 
 TEST_SUITE(pmd_cmdq, tests, NULL, NULL);

@@ -61,6 +61,7 @@ smmuv3_cmdq_setup(struct smmuv3_cmdq *q)
 	smmuv3_cmdq_drop_held(q);
 	q->tail = restart_pos(q);
 	q->sync_sid = 0;
+	q->unsynced = false;
 	q->cons = q->tail;
 	q->retry_pos = UINT64_MAX;
 	q->divert = 0;
@@ -127,6 +128,9 @@ smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int
 	q->mem = *mem;
 	q->ring = mem->va;
 	q->log2 = log2;
+	/* A queue of one entry is anybody's. */
+	q->kept = q->sync_batches ? RTE_MIN(smmuv3_cmdq_entries(q) - 1, SMMUV3_CHUNK + UINT64_C(2)) :
+			log2 > 0;
 	smmuv3_cmdq_release(q);
 	*mem = before;
 	return 0;
@@ -144,6 +148,8 @@ smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 	q->prod_reg = conf->prod_reg;
 	q->cons_reg = conf->cons_reg;
 	q->atc = conf->atc;
+	q->sync_batches = conf->sync_batches;
+	q->notes = q->atc || q->sync_batches;
 	q->word = conf->word;
 	q->word_addr = conf->word_addr;
 	q->backlog.reserve = conf->reserve;

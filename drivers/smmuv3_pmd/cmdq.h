@@ -72,6 +72,11 @@ struct smmuv3_cmdq_conf {
 	void *regs;
 	uint32_t base_reg, prod_reg, cons_reg;
 	bool atc;			/* ATC_INVs and PRI_RESPs are sent */
+	/*
+	 * smmuv3_cmdq_sync() writes its commands at once with their CMD_SYNC, and one in front
+	 * if others' invalidations are there without: an erratum.
+	 */
+	bool sync_batches;
 	/* CMD_SYNCs that are waited for write a number here; NULL: no MSIs. */
 	smmuv3_reg32_t *word;
 	uint64_t word_addr;
@@ -127,7 +132,10 @@ struct smmuv3_cmdq {
 	const char *name;
 	const struct smmuv3_cmdq_ops *ops;
 	void *ctx;
-	bool atc;
+	bool atc, sync_batches;
+	bool notes;		/* either: what is written is looked at */
+	bool unsynced;		/* with sync_batches: invalidations without a CMD_SYNC yet */
+	unsigned int kept;	/* slots that are left to smmuv3_cmdq_sync() when it finds too few */
 
 	struct smmuv3_backlog backlog __rte_aligned(SMMUV3_ALIGN);
 

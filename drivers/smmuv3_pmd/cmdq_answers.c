@@ -26,15 +26,16 @@
 #include "cmdq_ring.h"
 
 /*
- * ... for those who wait for nothing. While somebody waits for a slot the last one is left to
- * him, or answers would take each that becomes free. No answer waits for a waiter: the others
- * are theirs. A queue of one entry is anybody's.
+ * Free slots for commands that are not waited for. While a caller of smmuv3_cmdq_sync() waits
+ * for a slot the last is left to it, or answers would take each that becomes free. No answer
+ * waits for such a caller: the others are theirs.
  */
 static inline uint64_t
 space_for_answers(struct smmuv3_cmdq *q, uint64_t want)
 {
-	uint64_t kept = unlikely(atomic_load_explicit(&q->passed_over, memory_order_relaxed) != 0 &&
-			q->log2 > 0), room = smmuv3_cmdq_space(q, want + kept);
+	uint64_t kept = unlikely(atomic_load_explicit(&q->passed_over, memory_order_relaxed) != 0) ?
+			q->kept : 0;
+	uint64_t room = smmuv3_cmdq_space(q, want + kept);
 
 	return room - RTE_MIN(room, kept);
 }

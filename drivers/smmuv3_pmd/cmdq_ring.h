@@ -80,13 +80,28 @@ smmuv3_cmdq_note_atc(struct smmuv3_cmdq *q, uint32_t slot, const struct smmuv3_c
 }
 
 static inline void
+smmuv3_cmdq_note_unsynced(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
+{
+	unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
+
+	if (op == SMMUV3_OP_SYNC)
+		q->unsynced = false;
+	else if (op != SMMUV3_OP_RESUME && op != SMMUV3_OP_PRI_RESP)
+		q->unsynced = true;
+}
+
+static inline void
 smmuv3_cmdq_put(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 {
 	uint32_t slot = smmuv3_q_slot(q->log2, q->tail++);
 
 	q->ring[slot] = *cmd;
-	if (unlikely(q->sync_sids != NULL))
+	if (likely(!q->notes))
+		return;
+	if (q->sync_sids != NULL)
 		smmuv3_cmdq_note_atc(q, slot, cmd);
+	if (q->sync_batches)
+		smmuv3_cmdq_note_unsynced(q, cmd);
 }
 
 /* Make what was written the SMMU's. */

@@ -19,6 +19,20 @@ struct batch {
 	uint64_t pos[SMMUV3_CHUNK + 1];
 };
 
+/* There is room for all of it, or as much as there can be; what is before it has a CMD_SYNC. */
+static bool
+begin_whole(struct smmuv3_cmdq *q, const struct batch *b)
+{
+	const struct smmuv3_cmd sync = smmuv3_cmd_sync();
+	uint64_t want = RTE_MIN(smmuv3_cmdq_entries(q), b->n + UINT64_C(2));
+
+	if (smmuv3_cmdq_space(q, want) < want)
+		return false;
+	if (q->unsynced && b->n > 0)
+		smmuv3_cmdq_put(q, &sync);
+	return true;
+}
+
 /* Write as many as there is room for. Owner. */
 static void
 put_batch(struct smmuv3_cmdq *q, struct batch *b)
@@ -28,6 +42,8 @@ put_batch(struct smmuv3_cmdq *q, struct batch *b)
 		return;
 	/* Answers given before go first; later ones do not keep us waiting. */
 	if (!smmuv3_cmdq_flush(q, b->before))
+		return;
+	if (unlikely(q->sync_batches) && b->put == 0 && !begin_whole(q, b))
 		return;
 	while (b->put <= b->n && smmuv3_cmdq_space(q, 1) > 0) {
 		struct smmuv3_cmd cmd;

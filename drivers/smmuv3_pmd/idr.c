@@ -13,6 +13,38 @@ refuse(const struct smmuv3 *s, const char *what)
 	return -ENOTSUP;
 }
 
+/* IIDR */
+#define ARM		0x43b
+#define MMU_700		0x487
+
+/* Faults of SMMUs, by product; @p from and @p to are variant << 4 | revision. */
+static const struct {
+	uint16_t implementer, product;
+	uint8_t from, to;
+	uint32_t errata;
+	const char *name;
+} errata[] = {
+	{ ARM, MMU_700, 0x00, 0xff, SMMUV3_ERRATUM_SYNC_BATCHES,
+		"MMU-700, 2812531" },
+};
+
+uint32_t
+smmuv3_errata_of(uint32_t iidr, const char **name)
+{
+	uint8_t version = SMMUV3_GET(SMMUV3_IIDR_VARIANT, iidr) << 4 |
+		SMMUV3_GET(SMMUV3_IIDR_REVISION, iidr);
+	unsigned int i;
+
+	for (i = 0; i < RTE_DIM(errata); i++)
+		if (SMMUV3_GET(SMMUV3_IIDR_IMPLEMENTER, iidr) == errata[i].implementer &&
+				SMMUV3_GET(SMMUV3_IIDR_PRODUCTID, iidr) == errata[i].product &&
+				version >= errata[i].from && version <= errata[i].to) {
+			*name = errata[i].name;
+			return errata[i].errata;
+		}
+	return 0;
+}
+
 static uint32_t
 granules(uint32_t idr5)
 {
@@ -25,6 +57,7 @@ int
 smmuv3_idr_read(struct smmuv3 *s)
 {
 	unsigned int ttf, endian, sid_max;
+	const char *erratum;
 
 	s->idr0 = smmuv3_read32(s->regs, SMMUV3_IDR0);
 	s->idr1 = smmuv3_read32(s->regs, SMMUV3_IDR1);
@@ -66,6 +99,10 @@ smmuv3_idr_read(struct smmuv3 *s)
 	s->pri = s->ats && s->idr0 & SMMUV3_IDR0_PRI;
 	s->priq_log2_max = s->pri ? RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_PRIQS, s->idr1),
 			(uint64_t)SMMUV3_PRIQ_LOG2_CAP) : 0;
+
+	s->errata = smmuv3_errata_of(smmuv3_read32(s->regs, SMMUV3_IIDR), &erratum);
+	if (s->errata != 0)
+		SMMUV3_LOG(NOTICE, s, "errata of %s are worked around", erratum);
 
 	/* Two levels where they save something [6.3.24]. */
 	s->sid_bits = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, s->idr1), 32u);

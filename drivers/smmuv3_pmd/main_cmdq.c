@@ -129,6 +129,7 @@ smmuv3_main_cmdq_open(struct smmuv3 *s)
 		.prod_reg = SMMUV3_CMDQ_PROD,
 		.cons_reg = SMMUV3_CMDQ_CONS,
 		.atc = s->pri,
+		.sync_batches = s->errata & SMMUV3_ERRATUM_SYNC_BATCHES,
 		.word = msi ? &s->words->sync.v : NULL,
 		.word_addr = s->words_mem.addr + offsetof(struct smmuv3_words, sync),
 		.backlog = backlog_slots(s),

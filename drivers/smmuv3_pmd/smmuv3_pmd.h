@@ -134,6 +134,7 @@ struct smmuv3 {
 	uint32_t max_stalls, granules;
 	unsigned int cmdq_log2_max, evtq_log2_max, priq_log2_max;
 	bool ats, pri;
+	uint32_t errata;		/* SMMUV3_ERRATUM_* */
 
 	/* Read everywhere, written seldom: beside what is only read. */
 	smmuv3_state_word_t state;
@@ -175,6 +176,10 @@ struct smmuv3 {
 
 /* idr.c */
 int smmuv3_idr_read(struct smmuv3 *s);
+/* Invalidations of two batches must not follow each other without a CMD_SYNC between. */
+#define SMMUV3_ERRATUM_SYNC_BATCHES	(1u << 0)
+/* Of an SMMU with this IIDR; *name: of product and errata, when there are any. */
+uint32_t smmuv3_errata_of(uint32_t iidr, const char **name);
 void smmuv3_idr_info(const struct smmuv3 *s, struct iopf_iommu_info *info);
 
 /*
