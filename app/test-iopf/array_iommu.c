@@ -2,6 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +11,82 @@
 
 struct array_iommu hw = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* The handles. A released one is kept, so that its use is seen. */
+struct array_domain {
+	_Atomic unsigned int users;	/* attachments, and invalidations under way */
+	_Atomic bool released;
+	struct array_domain *next;
+};
+
+struct array_attachment {
+	struct array_domain *domain;
+	_Atomic bool released;
+	struct array_attachment *next;
+};
+
+static struct array_domain *domains;
+static struct array_attachment *attachments;
+
+static void
+handles_free(void)
+{
+	while (domains != NULL) {
+		struct array_domain *next = domains->next;
+
+		free(domains);
+		domains = next;
+	}
+	while (attachments != NULL) {
+		struct array_attachment *next = attachments->next;
+
+		free(attachments);
+		attachments = next;
+	}
+}
+
+static void
+domain_use(struct array_domain *domain)
+{
+	if (domain->released)
+		hw.misused++;
+	domain->users++;
+}
+
+static int
+knob(enum array_call call)
+{
+	struct array_knob *k = &hw.knobs[call];
+	unsigned int n = k->hold;
+
+	k->calls++;
+	while (n != 0 && !atomic_compare_exchange_strong(&k->hold, &n, n - 1))
+		;
+	if (n != 0) {
+		k->held++;
+		while (k->held != 0)
+			usleep(100);
+	}
+	n = k->nb_fail;
+	while (n != 0 && !atomic_compare_exchange_strong(&k->nb_fail, &n, n - 1))
+		;
+	return n != 0 ? k->fail : 0;
+}
+
+void
+array_release(enum array_call call)
+{
+	hw.knobs[call].hold = 0;
+	hw.knobs[call].held = 0;
+}
+
+bool
+array_wait_held(enum array_call call, unsigned int n)
+{
+	for (unsigned int i = 0; i < 100000 && hw.knobs[call].held < n; i++)
+		usleep(100);
+	return hw.knobs[call].held >= n;
+}
+
 void
 array_iommu_reset(void)
 {
@@ -17,7 +94,13 @@ array_iommu_reset(void)
 		hw.q[i].prod = hw.q[i].cons = 0;
 	hw.nb_out = hw.check = 0;
 	hw.invalidate_fails_at = UINT32_MAX;
+	hw.invalidate_us = 0;
 	hw.fail_attach = 0;
+	hw.attach_half = false;
+	hw.misused = 0;
+	hw.sid_bits = 8;
+	memset(hw.knobs, 0, sizeof(hw.knobs));
+	handles_free();
 	hw.requests = false;
 	hw.pri_pasid = false;
 	hw.on_attach = NULL;
@@ -38,7 +121,7 @@ hw_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv
 	(void)args;
 	*info = (struct iopf_iommu_info){
 		.backend = "test",
-		.sid_bits = 8,
+		.sid_bits = hw.sid_bits,
 		.pasid_bits = 4,
 		.addr_bits = 48,
 		.va_bits = 48,
@@ -59,7 +142,7 @@ static int
 hw_close(void *priv)
 {
 	(void)priv;
-	return 0;
+	return knob(ARRAY_CLOSE);
 }
 
 static int
@@ -70,10 +153,17 @@ hw_configure(void *priv, const struct iopf_iommu_conf *conf)
 }
 
 static int
-hw_ok(void *priv)
+hw_start(void *priv)
 {
 	(void)priv;
-	return 0;
+	return knob(ARRAY_START);
+}
+
+static int
+hw_stop(void *priv)
+{
+	(void)priv;
+	return knob(ARRAY_STOP);
 }
 
 static int
@@ -108,48 +198,84 @@ hw_dev_del(void *priv, void *dev)
 {
 	(void)priv;
 	(void)dev;
-	return 0;
+	return knob(ARRAY_DEV_DEL);
 }
 
 static int
 hw_domain_add(void *priv, const struct iopf_translation *translation, void **domain)
 {
-	static char handles[16];
+	struct array_domain *d = calloc(1, sizeof(*d));
 
 	(void)priv;
 	(void)translation;
-	*domain = &handles[hw.domains++ % RTE_DIM(handles)];
+	if (d == NULL)
+		return -ENOMEM;
+	pthread_mutex_lock(&hw.lock);
+	d->next = domains;
+	domains = d;
+	pthread_mutex_unlock(&hw.lock);
+	*domain = d;
+	hw.domains++;
 	return 0;
 }
 
 static void
 hw_domain_del(void *priv, void *domain)
 {
+	struct array_domain *d = domain;
+
 	(void)priv;
-	(void)domain;
+	if (d->users != 0 || d->released)
+		hw.misused++;
+	d->released = true;
 	hw.domains--;
 }
 
 static int
 hw_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment)
 {
-	*attachment = NULL;
+	struct array_attachment *a;
+	int ret;
+
+	(void)priv;
 	(void)dev;
 	(void)pasid;
-	(void)domain;
+	*attachment = NULL;
+	ret = knob(ARRAY_ATTACH);
 	if (hw.fail_attach != 0)
-		return hw.fail_attach;
-	*attachment = priv;
+		ret = hw.fail_attach;
+	if (ret != 0 && !hw.attach_half)
+		return ret;
+	a = calloc(1, sizeof(*a));
+	if (a == NULL)
+		return -ENOMEM;
+	a->domain = domain;
+	domain_use(domain);
+	pthread_mutex_lock(&hw.lock);
+	a->next = attachments;
+	attachments = a;
+	pthread_mutex_unlock(&hw.lock);
+	*attachment = a;
 	hw.attached++;
 	if (hw.on_attach != NULL)
 		hw.on_attach(true);
-	return 0;
+	return ret;
 }
 
 static int
 hw_detach(void *priv, void *attachment)
 {
-	assert_ptr_equal(attachment, priv);
+	struct array_attachment *a = attachment;
+	int ret;
+
+	(void)priv;
+	if (a->released)
+		hw.misused++;
+	ret = knob(ARRAY_DETACH);
+	if (ret != 0)
+		return ret;
+	a->released = true;
+	a->domain->users--;
 	hw.attached--;
 	if (hw.on_attach != NULL)
 		hw.on_attach(false);
@@ -234,10 +360,19 @@ static int
 hw_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 		unsigned int *done)
 {
+	int ret;
+
 	(void)priv;
-	(void)domain;
 	(void)inv;
 	hw.invalidated++;
+	domain_use(domain);
+	ret = knob(ARRAY_INVALIDATE);
+	if (hw.invalidate_us != 0)
+		usleep(hw.invalidate_us);
+	((struct array_domain *)domain)->users--;
+	*done = 0;
+	if (ret != 0)
+		return ret;
 	if (hw.invalidate_fails_at < n) {
 		*done = hw.invalidate_fails_at;
 		return -EIO;
@@ -276,7 +411,7 @@ static struct iopf_driver test_driver = {
 	.usage = "n=NUMBER",
 	.ops = {
 		.open = hw_open, .close = hw_close, .configure = hw_configure,
-		.start = hw_ok, .stop = hw_ok,
+		.start = hw_start, .stop = hw_stop,
 		.dma_map = hw_dma_map, .dma_unmap = hw_dma_unmap,
 		.dev_add = hw_dev_add, .dev_del = hw_dev_del,
 		.domain_add = hw_domain_add, .domain_del = hw_domain_del,

@@ -31,26 +31,55 @@ struct array_queue {
 	_Atomic unsigned int cons;
 };
 
+/* Calls of the driver that can be made to wait, or to fail. */
+enum array_call {
+	ARRAY_ATTACH,
+	ARRAY_DETACH,
+	ARRAY_DEV_DEL,
+	ARRAY_INVALIDATE,
+	ARRAY_START,
+	ARRAY_STOP,
+	ARRAY_CLOSE,
+	NB_ARRAY_CALLS,
+};
+
+struct array_knob {
+	_Atomic unsigned int hold;	/* so many calls wait, until array_release() */
+	_Atomic unsigned int held;	/* that wait now */
+	_Atomic unsigned int calls;	/* that have begun */
+	_Atomic int fail;		/* what the next nb_fail calls return */
+	_Atomic unsigned int nb_fail;
+};
+
 extern struct array_iommu {
 	struct array_queue q[2];	/* by IOPF_QUEUE_* */
 	struct out out[QUEUE];
 	_Atomic unsigned int nb_out;
 	_Atomic unsigned int check;
-	unsigned int domains;
-	unsigned int attached;
+	struct array_knob knobs[NB_ARRAY_CALLS];
+	_Atomic unsigned int domains;
+	_Atomic unsigned int attached;
+	_Atomic unsigned int misused;	/* a handle was used or released that must not be */
 	unsigned int invalidate_fails_at;
-	unsigned int invalidated;
+	unsigned int invalidate_us;	/* that an invalidation takes */
+	_Atomic unsigned int invalidated;
 	unsigned int posts, posted_invs;	/* answer_after(), and what was in them */
+	unsigned int sid_bits;
 	bool stall_forced;
 	bool requests;			/* there is a request queue */
 	bool pri_pasid;
 	int fail_attach;
+	bool attach_half;		/* an attach that fails leaves its attachment */
 	void (*on_attach)(bool attached);	/* called when a device's STE changes */
 	pthread_mutex_t lock;
 } hw;
 
 /* As before the first test. */
 void array_iommu_reset(void);
+/* Calls that wait go on. */
+void array_release(enum array_call call);
+/* Until n calls wait there; false: they do not come. */
+bool array_wait_held(enum array_call call, unsigned int n);
 void array_put(unsigned int queue, const struct iopf_event *ev);
 
 #endif /* ARRAY_IOMMU_H */

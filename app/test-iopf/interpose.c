@@ -110,3 +110,22 @@ COUNT_LOCK(pthread_rwlock_rdlock, pthread_rwlock_t)
 COUNT_LOCK(pthread_rwlock_wrlock, pthread_rwlock_t)
 COUNT_LOCK(pthread_spin_lock, pthread_spinlock_t)
 #endif
+
+_Atomic unsigned int interpose_grace_periods;
+
+/* Also under the sanitizers, which leave it alone. */
+void urcu_memb_synchronize_rcu(void);
+
+void
+urcu_memb_synchronize_rcu(void)
+{
+	static _Atomic(void (*)(void)) next;
+	void (*f)(void) = atomic_load(&next);
+
+	if (f == NULL) {
+		f = (void (*)(void))dlsym(RTLD_NEXT, "urcu_memb_synchronize_rcu");
+		atomic_store(&next, f);
+	}
+	atomic_fetch_add(&interpose_grace_periods, 1);
+	f();
+}

@@ -10,6 +10,7 @@
  * same functions.
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #if defined(__has_feature)
@@ -22,6 +23,9 @@
 #endif
 
 extern unsigned int interpose_allocs, interpose_locks;
+
+/* Of liburcu, by any thread. */
+extern _Atomic unsigned int interpose_grace_periods;
 
 void interpose_watch(bool on);
 
