@@ -320,6 +320,9 @@ pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_c
 	mine.ops = pcie_fn_ops;
 	mine.ops.pasid_drained = conf != NULL ? conf->ops.pasid_drained : NULL;
 	mine.ctx = f;
+	/* Of those tests that wait for it to pass. */
+	if (mine.wait_ms == 0)
+		mine.wait_ms = 1000;
 	f->dev = iopf_dev_add(r->iommu, &mine);
 	assert_non_null(f->dev);
 	assert_true(r->nb_fns < RTE_DIM(r->fn));

@@ -189,6 +189,7 @@ add_dev(uint32_t sid, struct iopf_dev_conf conf)
 	conf.nb_sids = 1;
 	conf.nb_pasids = NB_PASIDS;
 	conf.recover = IOPF_PRI;
+	conf.wait_ms = 1000;
 	conf.ops = ops;
 	conf.ctx = &t;
 	return iopf_dev_add(t.iommu, &conf);
@@ -1033,7 +1034,7 @@ a_pasid_that_does_not_drain_stays_attached_and_cut(void **state)
 	const uint32_t sid = 40;
 	struct iopf_dev_conf conf = {
 		.sids = &sid, .nb_sids = 1, .nb_pasids = 4, .recover = IOPF_PRI, .ops = ops,
-		.pri_requests = 1, .ctx = &t,
+		.pri_requests = 1, .wait_ms = 1000, .ctx = &t,
 	};
 	struct iopf_dev *dev;
 

@@ -37,6 +37,7 @@
  *	spin -DNO_FENCE -a ...		detach does not wait for what the queue holds
  *	spin -DNO_TABLE_GRACE -a ...	nor for passes that found the attachment
  *	spin -DNO_LAST_GRACE -a ...	nor for those that claimed a fault
+ *	spin -DNO_FIRST_SECTION -a ...	a worker looks at a slot outside of a read section
  *	spin -DNO_WORKER_SECTION -a ...	a worker frees a slot outside of a read section
  *	spin -DFREE_BEFORE_ANSWER -a ...	a pass frees its slots, and ends, too early
  */
@@ -167,8 +168,8 @@ inline claim_and_answer()
 	:: else ->
 #endif
 		if
-		:: STATE(w) == TAKEN -> ours = true
-		:: STATE(w) == HANDLING || STATE(w) == QUEUED -> ours = false
+		:: STATE(w) == TAKEN || STATE(w) == QUEUED -> ours = true
+		:: STATE(w) == HANDLING -> ours = false
 		:: else -> ok = false; break
 		fi;
 		f = fault[s];
@@ -289,10 +290,10 @@ inline conclude()
 			:: full(ring) ->
 				CAS(WORD(gen, QUEUED), WORD(gen + 1, FREE));
 				if
-				:: ok -> answers[nb_answers] = fault[s]; nb_answers++
-				:: else -> store_free()
-				fi;
-				free_later()
+				:: ok -> answers[nb_answers] = fault[s]; nb_answers++;
+					free_later()
+				:: else -> skip		/* answered, and freed */
+				fi
 			fi
 		fi
 	fi
@@ -346,14 +347,27 @@ proctype Poller()
 proctype Worker()
 {
 	byte s, gen, w, f, moves, head, asked;
-	bool ok, ours, kept;
+	bool ok, ours, kept, mine;
 
 	do
 	:: ring ? s, gen ->
-		kept = false;
-		CAS(WORD(gen, QUEUED), WORD(gen, HANDLING));
+		kept = true;
+		/* What was answered meanwhile may be of an IOMMU that closes. */
+#ifndef NO_FIRST_SECTION
+		LOCK(2);
+#endif
+		ok = false;
 		if
-		:: ok ->
+		:: registered -> CAS(WORD(gen, QUEUED), WORD(gen, HANDLING))
+		:: else -> skip
+		fi;
+		mine = ok;
+#ifndef NO_FIRST_SECTION
+		UNLOCK(2);
+#endif
+		if
+		:: mine ->
+			kept = false;
 			assert(!gone);
 			if
 			:: true ->	/* the deferred handler takes it */
@@ -391,7 +405,7 @@ proctype Worker()
 #endif
 		:: else -> skip
 		fi;
-		d_step { s = 0; gen = 0; w = 0; f = 0; moves = 0; asked = 0; ok = false; ours = false }
+		d_step { s = 0; gen = 0; w = 0; f = 0; moves = 0; asked = 0; ok = false; ours = false; mine = false }
 	:: gone && empty(ring) -> break
 	od;
 	ended++

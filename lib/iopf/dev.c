@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "iopf_private.h"
+#include "iopf_trace.h"
 
-#define MAX_SIDS 65536
+#define MAX_SIDS	65536
+#define DEFAULT_WAIT_MS	10000
 
 static int
 dev_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
@@ -54,6 +56,8 @@ dev_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 static void
 dev_free(struct iopf_dev *dev)
 {
+	pthread_mutex_destroy(&dev->lock);
+	pthread_cond_destroy(&dev->settled);
 	free(dev->name);
 	free(dev->sids);
 	free(dev);
@@ -68,6 +72,9 @@ dev_new(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	if (dev == NULL)
 		return NULL;
 	snprintf(name, sizeof(name), "sid:%u", conf->sids[0]);
+	pthread_mutex_init(&dev->lock, NULL);
+	pthread_cond_init(&dev->settled, NULL);
+	dev->refs = 1;
 	dev->iommu = iommu;
 	dev->conf = *conf;
 	dev->name = strdup(conf->name != NULL ? conf->name : name);
@@ -82,11 +89,89 @@ dev_new(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	return dev;
 }
 
+static void
+sids_del(struct iopf_dev *dev, unsigned int n, struct iopf_table_trash *trash)
+{
+	while (n > 0)
+		iopf_table_del(&dev->iommu->sids, dev->sids[--n], trash);
+}
+
+/* The StreamIDs are the device's; the driver may not know it yet. */
+static int
+sids_add(struct iopf_dev *dev)
+{
+	struct iopf_iommu *iommu = dev->iommu;
+	struct iopf_table_trash trash = { NULL, NULL };
+	unsigned int added = 0;
+	int ret = 0;
+
+	pthread_mutex_lock(&iommu->lock);
+	for (; added < dev->conf.nb_sids && ret == 0; added += ret == 0) {
+		struct iopf_dev *owner = iopf_table_find(&iommu->sids, dev->sids[added]);
+
+		ret = iopf_table_add(&iommu->sids, dev->sids[added], dev, &trash);
+		if (ret == -EEXIST)
+			IOPF_LOG(ERR, "%s: StreamID %u is %s", dev->name, dev->sids[added],
+					owner == dev ? "there twice" : "another device's");
+	}
+	if (ret < 0)
+		sids_del(dev, added, &trash);
+	pthread_mutex_unlock(&iommu->lock);
+	iopf_table_empty(&trash);
+	return ret;
+}
+
+static void
+sids_forget(struct iopf_dev *dev)
+{
+	struct iopf_table_trash trash = { NULL, NULL };
+
+	pthread_mutex_lock(&dev->iommu->lock);
+	sids_del(dev, dev->conf.nb_sids, &trash);
+	pthread_mutex_unlock(&dev->iommu->lock);
+	iopf_table_empty(&trash);
+}
+
+/* With the IOMMU's lock. True: it was the last reference, and the device is to be freed. */
+static bool
+dev_put(struct iopf_dev *dev)
+{
+	if (--dev->refs != 0)
+		return false;
+	LIST_REMOVE(dev, next);
+	return true;
+}
+
+struct iopf_dev *
+iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev)
+{
+	struct iopf_dev *next;
+	bool last = false;
+
+	pthread_mutex_lock(&iommu->lock);
+	next = dev == NULL ? LIST_FIRST(&iommu->devs) : LIST_NEXT(dev, next);
+	if (next != NULL)
+		next->refs++;
+	if (dev != NULL)
+		last = dev_put(dev);
+	pthread_mutex_unlock(&iommu->lock);
+	if (last)
+		dev_free(dev);
+	return next;
+}
+
+uint64_t
+iopf_dev_wait_end(const struct iopf_dev *dev)
+{
+	uint64_t ms = dev->conf.wait_ms != 0 ? dev->conf.wait_ms : DEFAULT_WAIT_MS;
+
+	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * ms;
+}
+
 struct iopf_dev *
 iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 {
 	struct iopf_dev *dev = NULL;
-	unsigned int added = 0;
 	int ret;
 
 	if (iommu == NULL || conf == NULL)
@@ -103,35 +188,53 @@ iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 		ret = -ENOMEM;
 		goto fail;
 	}
-	pthread_mutex_lock(&iommu->lock);
-	for (ret = 0; added < conf->nb_sids && ret == 0; added += ret == 0) {
-		struct iopf_dev *owner = iopf_table_find(&iommu->sids, dev->sids[added]);
-
-		ret = iopf_table_add(&iommu->sids, dev->sids[added], dev);
-		if (ret == -EEXIST)
-			IOPF_LOG(ERR, "%s: StreamID %u is %s", dev->name, dev->sids[added],
-					owner == dev ? "there twice" : "another device's");
-	}
-	if (ret == 0)
+	ret = sids_add(dev);
+	if (ret == 0) {
 		ret = iommu->driver->ops.dev_add(iommu->priv, &dev->conf, &dev->priv);
-	if (ret == 0)
-		LIST_INSERT_HEAD(&iommu->devs, dev, next);
-	else
-		while (added > 0)
-			iopf_table_del(&iommu->sids, dev->sids[--added]);
+		if (ret < 0)
+			sids_forget(dev);
+	}
+	if (ret < 0) {
+		dev_free(dev);
+		goto fail;
+	}
+	pthread_mutex_lock(&iommu->lock);
+	LIST_INSERT_HEAD(&iommu->devs, dev, next);
 	pthread_mutex_unlock(&iommu->lock);
-	if (ret == 0)
-		return dev;
-	dev_free(dev);
+	return dev;
 fail:
 	rte_errno = -ret;
 	return NULL;
+}
+
+/* The device's lock is held. */
+static int
+detach_all(struct iopf_dev *dev)
+{
+	struct iopf_attachment *attachment;
+
+	while ((attachment = LIST_FIRST(&dev->attachments)) != NULL) {
+		uint32_t pasid = attachment->pasid;
+		int ret;
+
+		if (attachment->busy) {
+			/* Another's detach of it ends in bounded time. */
+			pthread_cond_wait(&dev->settled, &dev->lock);
+			continue;
+		}
+		ret = iopf_attachment_detach(attachment);
+		iopf_trace_detach(dev->iommu->id, dev->sids[0], pasid, ret);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
 }
 
 int
 iopf_dev_remove(struct iopf_dev *dev)
 {
 	struct iopf_iommu *iommu;
+	bool last;
 	int ret;
 
 	if (dev == NULL)
@@ -139,38 +242,25 @@ iopf_dev_remove(struct iopf_dev *dev)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	iommu = dev->iommu;
-	for (;;) {
-		struct iopf_attachment *attachment;
-		struct iopf_domain *domain = NULL;
-		uint32_t pasid = 0;
-
-		pthread_mutex_lock(&iommu->lock);
-		attachment = LIST_FIRST(&dev->attachments);
-		if (attachment != NULL) {
-			domain = attachment->domain;
-			pasid = attachment->pasid;
-		}
-		pthread_mutex_unlock(&iommu->lock);
-		if (domain == NULL)
-			break;
-		ret = iopf_domain_detach(domain, dev, pasid);
-		if (ret < 0)
-			return ret;
+	pthread_mutex_lock(&dev->lock);
+	ret = detach_all(dev);
+	if (ret == 0 && !dev->deleted) {
+		ret = iommu->driver->ops.dev_del(iommu->priv, dev->priv);
+		dev->deleted = ret == 0;
 	}
-	pthread_mutex_lock(&iommu->lock);
-	ret = iommu->driver->ops.dev_del(iommu->priv, dev->priv);
-	if (ret < 0) {
-		pthread_mutex_unlock(&iommu->lock);
+	if (ret == 0)
+		ret = iopf_iommu_fence(iommu, iopf_dev_wait_end(dev));
+	dev->removed = ret == 0;
+	pthread_mutex_unlock(&dev->lock);
+	if (ret < 0)
 		return iopf_ret(ret);
-	}
-	if (atomic_load(&iommu->started) && !atomic_load(&iommu->dead))
-		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-			iopf_queue_fence(&iommu->queues[i]);
-	for (unsigned int i = 0; i < dev->conf.nb_sids; i++)
-		iopf_table_del(&iommu->sids, dev->sids[i]);
-	LIST_REMOVE(dev, next);
+	sids_forget(dev);
+	pthread_mutex_lock(&iommu->lock);
+	last = dev_put(dev);
 	pthread_mutex_unlock(&iommu->lock);
-	dev_free(dev);
+	/* Else a start or stop looks at it just now, and frees it. */
+	if (last)
+		dev_free(dev);
 	return 0;
 }
 

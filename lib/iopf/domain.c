@@ -8,10 +8,7 @@
 #include "iopf_private.h"
 #include "iopf_trace.h"
 
-/*
- * Guards nb_attached of all domains, so that one that is being destroyed is not
- * attached; inside it no other lock is taken.
- */
+/* Guards nb_attached of all domains, so that one that is being attached is not destroyed. */
 static pthread_mutex_t domains_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct iopf_domain *
@@ -43,7 +40,7 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 		rte_errno = ENOMEM;
 		return NULL;
 	}
-	pthread_rwlock_init(&domain->lock, NULL);
+	pthread_mutex_init(&domain->lock, NULL);
 	if (conf->worker != NULL)
 		atomic_fetch_add(&conf->worker->nb_domains, 1);
 	return domain;
@@ -67,7 +64,7 @@ iopf_domain_destroy(struct iopf_domain *domain)
 	}
 	if (domain->conf.worker != NULL)
 		atomic_fetch_sub(&domain->conf.worker->nb_domains, 1);
-	pthread_rwlock_destroy(&domain->lock);
+	pthread_mutex_destroy(&domain->lock);
 	free(domain->name);
 	free(domain);
 	return 0;
@@ -75,31 +72,53 @@ iopf_domain_destroy(struct iopf_domain *domain)
 
 /* The driver's handle of the domain on this IOMMU, made at the first use. */
 static int
-hw_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **hw)
+hw_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv)
 {
+	struct iopf_hw *hw;
 	int ret = 0;
 
-	pthread_rwlock_wrlock(&domain->lock);
-	if (domain->hw[iommu->id].refs == 0)
+	pthread_mutex_lock(&domain->lock);
+	hw = atomic_load_explicit(&domain->hw[iommu->id], memory_order_relaxed);
+	if (hw == NULL) {
+		hw = calloc(1, sizeof(*hw));
+		if (hw == NULL) {
+			ret = -ENOMEM;
+			goto unlock;
+		}
+		hw->iommu = iommu;
 		ret = iommu->driver->ops.domain_add(iommu->priv, &domain->conf.translation,
-				&domain->hw[iommu->id].priv);
-	if (ret == 0) {
-		domain->hw[iommu->id].refs++;
-		*hw = domain->hw[iommu->id].priv;
+				&hw->priv);
+		if (ret < 0) {
+			free(hw);
+			goto unlock;
+		}
+		atomic_store(&domain->hw[iommu->id], hw);
 	}
-	pthread_rwlock_unlock(&domain->lock);
+	hw->refs++;
+	*priv = hw->priv;
+unlock:
+	pthread_mutex_unlock(&domain->lock);
 	return ret;
 }
 
+/* Waits for the invalidations that are under way on this handle, and no later ones. */
 static void
 hw_put(struct iopf_domain *domain, struct iopf_iommu *iommu)
 {
-	pthread_rwlock_wrlock(&domain->lock);
-	if (--domain->hw[iommu->id].refs == 0) {
-		iommu->driver->ops.domain_del(iommu->priv, domain->hw[iommu->id].priv);
-		domain->hw[iommu->id].priv = NULL;
-	}
-	pthread_rwlock_unlock(&domain->lock);
+	struct iopf_hw *hw;
+	bool last;
+
+	pthread_mutex_lock(&domain->lock);
+	hw = atomic_load_explicit(&domain->hw[iommu->id], memory_order_relaxed);
+	last = --hw->refs == 0;
+	if (last)
+		atomic_store(&domain->hw[iommu->id], NULL);
+	pthread_mutex_unlock(&domain->lock);
+	if (!last)
+		return;
+	iopf_hazard_wait(hw);
+	iommu->driver->ops.domain_del(iommu->priv, hw->priv);
+	free(hw);
 }
 
 static void
@@ -108,51 +127,6 @@ attached_count(struct iopf_domain *domain, int n)
 	pthread_mutex_lock(&domains_lock);
 	domain->nb_attached += n;
 	pthread_mutex_unlock(&domains_lock);
-}
-
-/* Each StreamID of the device leads to the attachment. */
-static int
-table_fill(struct iopf_iommu *iommu, struct iopf_attachment *attachment)
-{
-	struct iopf_dev *dev = attachment->dev;
-
-	for (unsigned int i = 0; i < dev->conf.nb_sids; i++) {
-		int ret = iopf_table_add(&iommu->attached,
-				iopf_key(dev->sids[i], attachment->pasid), attachment);
-
-		if (ret < 0) {
-			while (i-- > 0)
-				iopf_table_del(&iommu->attached,
-						iopf_key(dev->sids[i], attachment->pasid));
-			return ret;
-		}
-	}
-	return 0;
-}
-
-static void
-table_clear(struct iopf_iommu *iommu, struct iopf_attachment *attachment)
-{
-	for (unsigned int i = 0; i < attachment->dev->conf.nb_sids; i++)
-		iopf_table_del(&iommu->attached,
-				iopf_key(attachment->dev->sids[i], attachment->pasid));
-}
-
-/* What is outstanding is answered, and nobody holds any of it. */
-static void
-settle_faults(struct iopf_iommu *iommu, struct iopf_attachment *attachment)
-{
-	bool dead = atomic_load(&iommu->dead) || !atomic_load(&iommu->started);
-
-	for (unsigned int i = 0; i < iommu->info.nb_queues; i++) {
-		struct iopf_queue *q = &iommu->queues[i];
-
-		while (iopf_queue_cancel(q, attachment, dead ? IOPF_CANCEL_TERMINATED :
-				IOPF_CANCEL_DETACH) != 0)
-			iommu->driver->ops.wait(iommu->priv);
-	}
-	/* Passes and responders that had claimed one have sent its answer. */
-	iopf_rcu_synchronize();
 }
 
 static struct iopf_attachment *
@@ -166,11 +140,75 @@ find_attachment(const struct iopf_dev *dev, uint32_t pasid)
 	return attachment;
 }
 
-/* No access succeeds any more, and nobody finds the domain. */
-static int
-cut(struct iopf_iommu *iommu, struct iopf_attachment *attachment)
+/* No fault finds the attachment any more, once the trash is empty. */
+static void
+table_clear(struct iopf_attachment *attachment, unsigned int nb_sids,
+		struct iopf_table_trash *trash)
 {
 	struct iopf_dev *dev = attachment->dev;
+
+	for (unsigned int i = 0; i < nb_sids; i++)
+		iopf_table_del(&dev->iommu->attached, iopf_key(dev->sids[i], attachment->pasid),
+				trash);
+}
+
+/* Each StreamID of the device leads to the attachment, which is the device's. */
+static int
+enlist(struct iopf_attachment *attachment)
+{
+	struct iopf_dev *dev = attachment->dev;
+	struct iopf_iommu *iommu = dev->iommu;
+	struct iopf_table_trash trash = { NULL, NULL };
+	unsigned int i;
+	int ret = 0;
+
+	pthread_mutex_lock(&iommu->lock);
+	for (i = 0; i < dev->conf.nb_sids && ret == 0; i += ret == 0)
+		ret = iopf_table_add(&iommu->attached, iopf_key(dev->sids[i], attachment->pasid),
+				attachment, &trash);
+	if (ret < 0) {
+		table_clear(attachment, i, &trash);
+	} else {
+		if (LIST_EMPTY(&dev->attachments))
+			atomic_fetch_add(&iommu->nb_attached, 1);
+		LIST_INSERT_HEAD(&dev->attachments, attachment, next);
+	}
+	pthread_mutex_unlock(&iommu->lock);
+	iopf_table_empty(&trash);
+	if (ret == 0 && attachment->domain->conf.deadline_ms != 0)
+		atomic_fetch_add(&iommu->nb_deadlines, 1);
+	return ret;
+}
+
+/* No queue and no handler has anything of it any more. */
+static void
+release(struct iopf_attachment *attachment)
+{
+	struct iopf_domain *domain = attachment->domain;
+	struct iopf_dev *dev = attachment->dev;
+	struct iopf_iommu *iommu = dev->iommu;
+
+	pthread_mutex_lock(&iommu->lock);
+	LIST_REMOVE(attachment, next);
+	if (LIST_EMPTY(&dev->attachments)) {
+		iopf_pri_release(dev);
+		atomic_fetch_sub(&iommu->nb_attached, 1);
+	}
+	pthread_mutex_unlock(&iommu->lock);
+	if (domain->conf.deadline_ms != 0)
+		atomic_fetch_sub(&iommu->nb_deadlines, 1);
+	hw_put(domain, iommu);
+	attached_count(domain, -1);
+	free(attachment);
+}
+
+/* The driver lets go: no access succeeds or stalls any more. */
+static int
+cut(struct iopf_attachment *attachment, uint64_t end)
+{
+	struct iopf_dev *dev = attachment->dev;
+	struct iopf_iommu *iommu = dev->iommu;
+	uint32_t was = attachment->state;
 	int ret;
 
 	/* An IOMMU that can only stall must not be asked to end what still arrives. */
@@ -179,32 +217,176 @@ cut(struct iopf_iommu *iommu, struct iopf_attachment *attachment)
 		if (ret < 0)
 			return ret;
 	}
-	attachment->cut = true;
+	attachment->state = IOPF_CUT;
 	/* ATS is off at the device before the IOMMU forbids it. */
-	ret = iopf_dev_attached(dev) ? 0 : iopf_pri_down(dev);
-	if (ret == 0)
-		ret = iommu->driver->ops.detach(iommu->priv, attachment->priv);
+	ret = iopf_dev_attached(dev) ? 0 : iopf_pri_down(dev, end);
 	if (ret < 0) {
-		attachment->cut = false;
+		/* The driver was not asked yet: all is as before, but for PRI. */
+		attachment->state = was;
 		return ret;
 	}
-	if (atomic_load(&iommu->started) && !atomic_load(&iommu->dead))
-		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-			iopf_queue_fence(&iommu->queues[i]);
-	table_clear(iommu, attachment);
+	if (attachment->priv != NULL)
+		ret = iommu->driver->ops.detach(iommu->priv, attachment->priv);
+	if (ret < 0) {
+		IOPF_LOG(ERR, "%s: the driver could not detach PASID %d (%s); its accesses are not "
+				"served, and nothing of it is released: detach again", dev->name,
+				(int)attachment->pasid, strerror(-ret));
+		return ret;
+	}
+	attachment->priv = NULL;
+	attachment->state = IOPF_DRAINING;
 	return 0;
+}
+
+/* What the queues held of it is read, and no fault finds it any more. */
+static int
+drain(struct iopf_attachment *attachment, uint64_t end)
+{
+	struct iopf_iommu *iommu = attachment->dev->iommu;
+	struct iopf_table_trash trash = { NULL, NULL };
+	int ret;
+
+	ret = iopf_iommu_fence(iommu, end);
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&iommu->lock);
+	table_clear(attachment, attachment->dev->conf.nb_sids, &trash);
+	pthread_mutex_unlock(&iommu->lock);
+	iopf_table_empty(&trash);
+	return iopf_pri_drain_pasid(attachment, end);
+}
+
+/* What is outstanding is answered, and no handler has any of it. Without the device's lock. */
+static int
+settle(struct iopf_attachment *attachment, uint64_t end)
+{
+	struct iopf_iommu *iommu = attachment->dev->iommu;
+	unsigned int held;
+
+	for (;;) {
+		enum iopf_cancel why = iopf_iommu_serves(iommu) ? IOPF_CANCEL_DETACH :
+				IOPF_CANCEL_TERMINATED;
+
+		held = 0;
+		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+			held += iopf_queue_cancel(&iommu->queues[i], attachment, why);
+		if (held == 0)
+			break;
+		if (iopf_wait_over(end)) {
+			IOPF_LOG(ERR, "%s: handlers of %s have had %u of its faults for too long; "
+					"these are answered, its accesses abort, and it stays "
+					"attached: have the handlers return, and detach again",
+					attachment->dev->name, attachment->domain->name, held);
+			return -ETIMEDOUT;
+		}
+		iommu->driver->ops.wait(iommu->priv);
+	}
+	/* Passes and responders that had claimed one have sent its answer. */
+	iopf_rcu_synchronize();
+	return 0;
+}
+
+int
+iopf_attachment_detach(struct iopf_attachment *attachment)
+{
+	struct iopf_dev *dev = attachment->dev;
+	uint64_t end = iopf_dev_wait_end(dev);
+	int ret = 0;
+
+	if (attachment->state != IOPF_DRAINING)
+		ret = cut(attachment, end);
+	if (ret == 0)
+		ret = drain(attachment, end);
+	if (ret < 0)
+		return ret;
+	/* Handlers may be slow; the device's other PASIDs need not wait for them. */
+	attachment->busy = true;
+	pthread_mutex_unlock(&dev->lock);
+	ret = settle(attachment, end);
+	pthread_mutex_lock(&dev->lock);
+	attachment->busy = false;
+	pthread_cond_broadcast(&dev->settled);
+	if (ret == 0)
+		release(attachment);
+	return ret;
+}
+
+/* What attaches that failed have left. */
+static void
+finish_undo(struct iopf_dev *dev)
+{
+	struct iopf_attachment *attachment;
+
+again:
+	LIST_FOREACH(attachment, &dev->attachments, next) {
+		if (!attachment->undo || attachment->busy)
+			continue;
+		if (iopf_attachment_detach(attachment) < 0)
+			return;
+		/* The list may be another. */
+		goto again;
+	}
+}
+
+/* The device's lock is held. After an error the attachment is freed, or left for its undo. */
+static int
+attach(struct iopf_attachment *attachment)
+{
+	struct iopf_domain *domain = attachment->domain;
+	struct iopf_dev *dev = attachment->dev;
+	struct iopf_iommu *iommu = dev->iommu;
+	int ret;
+
+	pthread_mutex_lock(&iommu->lock);
+	ret = iopf_pri_reserve(dev);
+	pthread_mutex_unlock(&iommu->lock);
+	if (ret < 0)
+		goto fail;
+	ret = hw_get(domain, iommu, &attachment->hw);
+	if (ret < 0)
+		goto fail;
+	/* Before the IOMMU knows: its first fault must find the domain. */
+	ret = enlist(attachment);
+	if (ret < 0) {
+		hw_put(domain, iommu);
+		goto fail;
+	}
+	/*
+	 * The handle was published before the IOMMU walks the domain's tables. With the barrier
+	 * in iopf_invalidate(): either the IOMMU sees a change of the tables, or the thread that
+	 * made it sees the handle.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	ret = iommu->driver->ops.attach(iommu->priv, dev->priv, attachment->pasid, attachment->hw,
+			&attachment->priv);
+	if (ret == 0)
+		ret = iopf_pri_up(dev);
+	if (ret < 0) {
+		attachment->undo = true;
+		if (iopf_attachment_detach(attachment) < 0)
+			IOPF_LOG(ERR, "%s: attaching %s failed (%s), and so did undoing it; that is "
+					"tried again with the device's next attach, detach or "
+					"removal", dev->name, domain->name, strerror(-ret));
+	}
+	return ret;
+fail:
+	pthread_mutex_lock(&iommu->lock);
+	if (LIST_EMPTY(&dev->attachments))
+		iopf_pri_release(dev);
+	pthread_mutex_unlock(&iommu->lock);
+	attached_count(domain, -1);
+	free(attachment);
+	return ret;
 }
 
 int
 iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
-	struct iopf_iommu *iommu;
-	struct iopf_attachment *attachment;
+	struct iopf_attachment *attachment, *other;
 	int ret;
 
 	if (domain == NULL || dev == NULL)
 		return iopf_ret(-EINVAL);
-	iommu = dev->iommu;
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	if (pasid != IOPF_NO_PASID && pasid >= dev->conf.nb_pasids) {
@@ -219,82 +401,42 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	attachment->domain = domain;
 	attachment->pasid = pasid;
 
-	pthread_mutex_lock(&iommu->lock);
-	ret = find_attachment(dev, pasid) != NULL ? -EEXIST : iopf_pri_reserve(dev);
-	if (ret < 0)
-		goto unlock;
-	ret = hw_get(domain, iommu, &attachment->hw);
-	if (ret < 0)
-		goto release;
-	/* Before the IOMMU knows: its first fault must find the domain. */
-	ret = table_fill(iommu, attachment);
-	if (ret < 0)
-		goto put;
-	ret = iommu->driver->ops.attach(iommu->priv, dev->priv, pasid, attachment->hw,
-			&attachment->priv);
-	if (ret == 0) {
-		ret = iopf_pri_up(dev);
-		if (ret < 0)
-			iommu->driver->ops.detach(iommu->priv, attachment->priv);
-	}
-	if (ret < 0) {
-		table_clear(iommu, attachment);
-		settle_faults(iommu, attachment);
-		goto put;
-	}
-	LIST_INSERT_HEAD(&dev->attachments, attachment, next);
+	/* From here on the domain cannot be destroyed. */
 	attached_count(domain, 1);
-	if (domain->conf.deadline_ms != 0)
-		atomic_fetch_add(&iommu->nb_deadlines, 1);
-	goto unlock;
-put:
-	hw_put(domain, iommu);
-release:
-	if (LIST_EMPTY(&dev->attachments))
-		iopf_pri_release(dev);
-unlock:
-	pthread_mutex_unlock(&iommu->lock);
-	iopf_trace_attach(iommu->id, dev->sids[0], pasid, ret);
-	if (ret < 0)
+	pthread_mutex_lock(&dev->lock);
+	finish_undo(dev);
+	other = find_attachment(dev, pasid);
+	if (other == NULL) {
+		ret = attach(attachment);
+	} else {
+		ret = other->undo ? -EBUSY : -EEXIST;
+		attached_count(domain, -1);
 		free(attachment);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	iopf_trace_attach(dev->iommu->id, dev->sids[0], pasid, ret);
 	return iopf_ret(ret);
 }
 
 int
 iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
-	struct iopf_iommu *iommu;
 	struct iopf_attachment *attachment;
 	int ret = 0;
 
 	if (domain == NULL || dev == NULL)
 		return iopf_ret(-EINVAL);
-	iommu = dev->iommu;
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	pthread_mutex_lock(&iommu->lock);
-	attachment = find_attachment(dev, pasid);
-	if (attachment == NULL || attachment->domain != domain)
-		goto unlock;
-	if (!attachment->cut)
-		ret = cut(iommu, attachment);
-	if (ret == 0)
-		ret = iopf_pri_drain_pasid(attachment);
-	if (ret < 0)
-		goto unlock;
-	settle_faults(iommu, attachment);
-
-	LIST_REMOVE(attachment, next);
-	if (LIST_EMPTY(&dev->attachments))
-		iopf_pri_release(dev);
-	if (domain->conf.deadline_ms != 0)
-		atomic_fetch_sub(&iommu->nb_deadlines, 1);
-	hw_put(domain, iommu);
-	attached_count(domain, -1);
-	free(attachment);
-unlock:
-	pthread_mutex_unlock(&iommu->lock);
-	iopf_trace_detach(iommu->id, dev->sids[0], pasid, ret);
+	pthread_mutex_lock(&dev->lock);
+	/* Another's detach of it ends in bounded time. */
+	while ((attachment = find_attachment(dev, pasid)) != NULL && attachment->busy &&
+			attachment->domain == domain)
+		pthread_cond_wait(&dev->settled, &dev->lock);
+	if (attachment != NULL && attachment->domain == domain)
+		ret = iopf_attachment_detach(attachment);
+	pthread_mutex_unlock(&dev->lock);
+	iopf_trace_detach(dev->iommu->id, dev->sids[0], pasid, ret);
 	return iopf_ret(ret);
 }
 
@@ -319,26 +461,30 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 			return iopf_ret(-EINVAL);
 		}
 	}
-	/* The handles stay while the lock is held; attach and detach take it but briefly. */
-	pthread_rwlock_rdlock(&domain->lock);
+	/* The caller's change of the tables is visible before the handles are read: attach(). */
+	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned int i = 0; i < IOPF_MAX_IOMMUS; i++) {
-		struct iopf_iommu *iommu = iopf_iommu_get(i);
+		struct iopf_hazard *line;
 		unsigned int here = 0;
+		struct iopf_hw *hw;
 		int err;
 
+		if (atomic_load_explicit(&domain->hw[i], memory_order_relaxed) == NULL)
+			continue;
+		hw = iopf_hazard_take(&domain->hw[i], &line);
+		if (hw == NULL)
+			continue;
 		/*
 		 * Also while it starts or stops: whether it still translates is known to the
-		 * driver alone.
+		 * driver alone. It is not closed: what is attached has not gone.
 		 */
-		if (domain->hw[i].refs == 0 || iommu == NULL)
-			continue;
-		err = iommu->driver->ops.invalidate(iommu->priv, domain->hw[i].priv, inv, n, &here);
+		err = hw->iommu->driver->ops.invalidate(hw->iommu->priv, hw->priv, inv, n, &here);
+		iopf_hazard_drop(line);
 		if (err < 0) {
 			least = RTE_MIN(least, here);
 			ret = ret == 0 ? err : ret;
 		}
 	}
-	pthread_rwlock_unlock(&domain->lock);
 	if (done != NULL)
 		*done = least;
 	iopf_trace_invalidate(n, least, ret);

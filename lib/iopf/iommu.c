@@ -17,7 +17,9 @@ RTE_LOG_REGISTER(iopf_logtype, lib.iopf, INFO);
 
 static struct iopf_driver *drivers;
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
-/* Read without the lock: an entry appears whole and goes after a grace period. */
+/* All, from before the driver's open until behind its close; under the lock. */
+static struct iopf_iommu *registry[IOPF_MAX_IOMMUS];
+/* Those that are open. Read without the lock: one appears whole and goes after a grace period. */
 static _Atomic(struct iopf_iommu *) iommus[IOPF_MAX_IOMMUS];
 
 void
@@ -113,6 +115,7 @@ iommu_free(struct iopf_iommu *iommu)
 		iopf_queue_fini(&iommu->queues[i]);
 	iopf_table_fini(&iommu->sids);
 	iopf_table_fini(&iommu->attached);
+	pthread_mutex_destroy(&iommu->state_lock);
 	pthread_mutex_destroy(&iommu->lock);
 	pthread_mutex_destroy(&iommu->dma_lock);
 	free(iommu->name);
@@ -165,26 +168,63 @@ iommu_queues(struct iopf_iommu *iommu)
 }
 
 static int
-registry_find(const char *devstr)
+registry_add(struct iopf_iommu *iommu)
 {
-	int free_id = -ENOSPC;
+	int id = -ENOSPC;
 
-	for (unsigned int i = IOPF_MAX_IOMMUS; i-- > 0;) {
-		struct iopf_iommu *iommu = atomic_load(&iommus[i]);
-
-		if (iommu == NULL)
-			free_id = i;
-		else if (strcmp(iommu->name, devstr) == 0)
-			return -EBUSY;
+	pthread_mutex_lock(&registry_lock);
+	for (int i = IOPF_MAX_IOMMUS; i-- > 0 && id != -EBUSY;) {
+		if (registry[i] == NULL)
+			id = i;
+		else if (strcmp(registry[i]->name, iommu->name) == 0)
+			id = -EBUSY;
 	}
-	return free_id;
+	if (id >= 0) {
+		registry[id] = iommu;
+		iommu->id = id;
+	}
+	pthread_mutex_unlock(&registry_lock);
+	if (id < 0)
+		IOPF_LOG(ERR, "\"%s\": %s", iommu->name, id == -EBUSY ?
+				"is open already; close it first" :
+				"64 IOMMUs are open; close one first");
+	return id < 0 ? id : 0;
+}
+
+static void
+registry_del(const struct iopf_iommu *iommu)
+{
+	pthread_mutex_lock(&registry_lock);
+	registry[iommu->id] = NULL;
+	pthread_mutex_unlock(&registry_lock);
+}
+
+static struct iopf_iommu *
+iommu_new(const char *devstr)
+{
+	struct iopf_iommu *iommu = aligned_alloc(RTE_CACHE_LINE_SIZE,
+			RTE_ALIGN_CEIL(sizeof(*iommu), RTE_CACHE_LINE_SIZE));
+
+	if (iommu == NULL)
+		return NULL;
+	memset(iommu, 0, sizeof(*iommu));
+	iommu->name = strdup(devstr);
+	pthread_mutex_init(&iommu->state_lock, NULL);
+	pthread_mutex_init(&iommu->lock, NULL);
+	pthread_mutex_init(&iommu->dma_lock, NULL);
+	if (iommu->name == NULL || iopf_table_init(&iommu->sids) < 0 ||
+			iopf_table_init(&iommu->attached) < 0) {
+		iommu_free(iommu);
+		return NULL;
+	}
+	return iommu;
 }
 
 struct iopf_iommu *
 iopf_iommu_open(const char *devstr)
 {
-	struct iopf_iommu *iommu = NULL;
-	int id, ret = 0;
+	struct iopf_iommu *iommu;
+	int ret;
 
 	if (devstr == NULL)
 		return iopf_null();
@@ -193,55 +233,80 @@ iopf_iommu_open(const char *devstr)
 		rte_errno = ENOTSUP;
 		return NULL;
 	}
-	pthread_mutex_lock(&registry_lock);
-	id = registry_find(devstr);
-	if (id < 0) {
-		IOPF_LOG(ERR, "\"%s\": %s", devstr, id == -EBUSY ? "is open already; close it first" :
-				"64 IOMMUs are open; close one first");
-		ret = id;
-		goto out;
-	}
-	iommu = aligned_alloc(RTE_CACHE_LINE_SIZE,
-			RTE_ALIGN_CEIL(sizeof(*iommu), RTE_CACHE_LINE_SIZE));
+	iommu = iommu_new(devstr);
 	if (iommu == NULL) {
-		ret = -ENOMEM;
-		goto out;
+		rte_errno = ENOMEM;
+		return NULL;
 	}
-	memset(iommu, 0, sizeof(*iommu));
-	iommu->id = id;
-	iommu->name = strdup(devstr);
-	pthread_mutex_init(&iommu->lock, NULL);
-	pthread_mutex_init(&iommu->dma_lock, NULL);
-	if (iommu->name == NULL || iopf_table_init(&iommu->sids) < 0 ||
-			iopf_table_init(&iommu->attached) < 0)
-		ret = -ENOMEM;
-	if (ret == 0)
-		ret = iommu_open(iommu, devstr);
+	ret = registry_add(iommu);
 	if (ret == 0) {
-		ret = iommu_queues(iommu);
+		ret = iommu_open(iommu, devstr);
+		if (ret == 0) {
+			ret = iommu_queues(iommu);
+			if (ret < 0)
+				iommu->driver->ops.close(iommu->priv);
+		}
 		if (ret < 0)
-			iommu->driver->ops.close(iommu->priv);
+			registry_del(iommu);
 	}
+	iopf_trace_open(devstr, ret);
 	if (ret < 0) {
 		iommu_free(iommu);
-		iommu = NULL;
-		goto out;
+		rte_errno = -ret;
+		return NULL;
 	}
 	/* Release: with the acquire in iopf_iommu_get(). */
-	atomic_store_explicit(&iommus[id], iommu, memory_order_release);
-out:
-	pthread_mutex_unlock(&registry_lock);
-	iopf_trace_open(devstr, ret);
-	if (ret < 0)
-		rte_errno = -ret;
+	atomic_store_explicit(&iommus[iommu->id], iommu, memory_order_release);
 	return iommu;
+}
+
+static uint32_t
+faults_held(struct iopf_iommu *iommu)
+{
+	uint32_t held = 0;
+
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+		held += iopf_queue_held(&iommu->queues[i]);
+	return held;
+}
+
+/* Nothing is outstanding. */
+static int
+iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf, uint32_t requests)
+{
+	int ret = 0;
+
+	if (requests > IOPF_MAX_REQUESTS) {
+		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is more than %u", iommu->name,
+				requests, IOPF_MAX_REQUESTS);
+		return -EINVAL;
+	}
+	pthread_mutex_lock(&iommu->lock);
+	if (requests != iommu->info.request_queue_size &&
+			atomic_load(&iommu->granted) > request_budget(requests)) {
+		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is less than attached devices have; "
+				"detach them first", iommu->name, requests);
+		ret = -EBUSY;
+	}
+	pthread_mutex_unlock(&iommu->lock);
+	if (ret == 0)
+		ret = iommu->driver->ops.configure(iommu->priv, conf);
+	if (ret < 0)
+		return ret;
+	iommu->conf = *conf;
+	iommu->partial_cycles = rte_get_tsc_hz() / 1000 *
+		(conf->partial_ms != 0 ? conf->partial_ms : DEFAULT_PARTIAL_MS);
+	pthread_mutex_lock(&iommu->lock);
+	resize_requests(iommu, requests);
+	pthread_mutex_unlock(&iommu->lock);
+	return 0;
 }
 
 int
 iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf)
 {
 	static const struct iopf_iommu_conf defaults;
-	uint32_t requests;
+	uint32_t held;
 	int ret;
 
 	if (iommu == NULL)
@@ -258,70 +323,43 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 				conf->request_queue_size);
 		return iopf_ret(-EINVAL);
 	}
-	pthread_mutex_lock(&iommu->lock);
-	requests = conf->request_queue_size != 0 ? conf->request_queue_size :
-			iommu->default_requests;
-	if (atomic_load(&iommu->started)) {
+	pthread_mutex_lock(&iommu->state_lock);
+	held = iopf_iommu_polled(iommu) ? 0 : faults_held(iommu);
+	if (held != 0)
+		IOPF_LOG(ERR, "\"%s\": deferred handlers have %u faults from before the stop; have "
+				"them return first", iommu->name, held);
+	if (iopf_iommu_polled(iommu) || held != 0)
 		ret = -EBUSY;
-	} else if (requests > IOPF_MAX_REQUESTS) {
-		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is more than %u", iommu->name,
-				requests, IOPF_MAX_REQUESTS);
-		ret = -EINVAL;
-	} else if (requests != iommu->info.request_queue_size &&
-			atomic_load(&iommu->granted) > request_budget(requests)) {
-		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is less than attached devices have; "
-				"detach them first", iommu->name, requests);
-		ret = -EBUSY;
-	} else {
-		ret = iommu->driver->ops.configure(iommu->priv, conf);
-	}
-	if (ret == 0) {
-		iommu->conf = *conf;
-		iommu->partial_cycles = rte_get_tsc_hz() / 1000 *
-			(conf->partial_ms != 0 ? conf->partial_ms : DEFAULT_PARTIAL_MS);
-		resize_requests(iommu, requests);
-	}
-	pthread_mutex_unlock(&iommu->lock);
+	else
+		ret = iommu_configure(iommu, conf, conf->request_queue_size != 0 ?
+				conf->request_queue_size : iommu->default_requests);
+	pthread_mutex_unlock(&iommu->state_lock);
 	return iopf_ret(ret);
 }
 
-/* One that cannot does not keep the others from starting. */
-static void
-pri_all_up(struct iopf_iommu *iommu)
-{
-	struct iopf_dev *dev;
-
-	LIST_FOREACH(dev, &iommu->devs, next)
-		if (iopf_dev_attached(dev) && iopf_pri_up(dev) < 0)
-			IOPF_LOG(ERR, "%s: starts without page requests; mend or reset the device, "
-					"then call iopf_dev_pri_restart()", dev->name);
-}
-
+/* After an error too what was outstanding is forgotten: the driver has tried to end it. */
 static int
 iommu_stop(struct iopf_iommu *iommu)
 {
-	unsigned int held;
+	uint32_t running = IOPF_STATE_RUNNING;
 	int ret;
 
 	/* A page request that finds the IOMMU off is the device's last. */
-	iopf_pri_all_down(iommu);
+	if (atomic_compare_exchange_strong(&iommu->state, &running, IOPF_STATE_QUIESCING))
+		iopf_pri_all_down(iommu);
 	/* No pass begins any more, and those under way end. */
-	atomic_store(&iommu->started, false);
+	atomic_store(&iommu->state, IOPF_STATE_STOPPING);
 	iopf_rcu_synchronize();
 	ret = iommu->driver->ops.stop(iommu->priv);
-	do {
-		held = 0;
-		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-			held += iopf_queue_cancel(&iommu->queues[i], NULL,
-					IOPF_CANCEL_TERMINATED);
-		if (held != 0)
-			iommu->driver->ops.wait(iommu->priv);
-	} while (held != 0);
+	/* What a deferred handler has, it has until it returns: nothing here waits for that. */
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+		iopf_queue_cancel(&iommu->queues[i], NULL, IOPF_CANCEL_TERMINATED);
 	iopf_rcu_synchronize();
-	/* Nobody else drains: started was false before the last grace period. */
+	/* There is no other owner: no pass has begun since the state is STOPPING. */
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
 		if (iommu->queues[i].prg != NULL)
 			iopf_prg_discard_all(&iommu->queues[i]);
+	atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_OFF : IOPF_STATE_STUCK);
 	return ret;
 }
 
@@ -334,19 +372,19 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	pthread_mutex_lock(&iommu->lock);
-	if (atomic_load(&iommu->started)) {
+	pthread_mutex_lock(&iommu->state_lock);
+	if (iopf_iommu_polled(iommu)) {
 		IOPF_LOG(WARNING, "\"%s\" is started already", iommu->name);
 		ret = 0;
 	} else {
+		atomic_store(&iommu->state, IOPF_STATE_STARTING);
 		ret = iommu->driver->ops.start(iommu->priv);
-		atomic_store(&iommu->dead, false);
-		if (ret == 0) {
-			atomic_store_explicit(&iommu->started, true, memory_order_release);
-			pri_all_up(iommu);
-		}
+		/* Release: with the acquire in iopf_iommu_polled(). */
+		atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_RUNNING : IOPF_STATE_STUCK);
+		if (ret == 0)
+			iopf_pri_all_up(iommu);
 	}
-	pthread_mutex_unlock(&iommu->lock);
+	pthread_mutex_unlock(&iommu->state_lock);
 	iopf_trace_start(iommu->id, ret);
 	return iopf_ret(ret);
 }
@@ -360,50 +398,63 @@ iopf_iommu_stop(struct iopf_iommu *iommu)
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	pthread_mutex_lock(&iommu->lock);
-	if (atomic_load(&iommu->started))
+	pthread_mutex_lock(&iommu->state_lock);
+	if (atomic_load(&iommu->state) != IOPF_STATE_OFF)
 		ret = iommu_stop(iommu);
-	pthread_mutex_unlock(&iommu->lock);
+	pthread_mutex_unlock(&iommu->state_lock);
 	iopf_trace_stop(iommu->id, ret);
 	return iopf_ret(ret);
+}
+
+/* Why it cannot be closed. */
+static const char *
+busy_with(struct iopf_iommu *iommu)
+{
+	const char *busy = NULL;
+
+	if (iopf_iommu_polled(iommu))
+		return "is running; stop it first";
+	pthread_mutex_lock(&iommu->lock);
+	if (!LIST_EMPTY(&iommu->devs))
+		busy = "has devices; remove them first";
+	pthread_mutex_unlock(&iommu->lock);
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+		if (atomic_load(&iommu->queues[i].poller) != NULL)
+			busy = "is in a poller; remove it from there first";
+	pthread_mutex_lock(&iommu->dma_lock);
+	if (iommu->nb_dma != 0)
+		busy = "has memory mapped; unmap all of it, or destroy the pools it is in, first";
+	pthread_mutex_unlock(&iommu->dma_lock);
+	return busy;
 }
 
 int
 iopf_iommu_close(struct iopf_iommu *iommu)
 {
-	const char *busy = NULL;
+	const char *busy;
 	int ret;
 
 	if (iommu == NULL)
 		return 0;
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	pthread_mutex_lock(&registry_lock);
-	pthread_mutex_lock(&iommu->lock);
-	if (atomic_load(&iommu->started))
-		busy = "is running; stop it first";
-	else if (!LIST_EMPTY(&iommu->devs))
-		busy = "has devices; remove them first";
-	else if (atomic_load(&iommu->nb_dma) != 0)
-		busy = "reaches memory of the application or of a pool; unmap it or destroy the "
-				"pool first";
-	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-		if (iommu->queues[i].poller != NULL)
-			busy = "is in a poller; remove it from there first";
-	pthread_mutex_unlock(&iommu->lock);
+	pthread_mutex_lock(&iommu->state_lock);
+	busy = busy_with(iommu);
 	if (busy != NULL) {
 		IOPF_LOG(ERR, "\"%s\" %s", iommu->name, busy);
-		pthread_mutex_unlock(&registry_lock);
-		return iopf_ret(-EBUSY);
+		ret = -EBUSY;
+	} else {
+		atomic_store(&iommus[iommu->id], NULL);
+		iopf_rcu_synchronize();
+		ret = iommu->driver->ops.close(iommu->priv);
+		if (ret < 0)
+			atomic_store_explicit(&iommus[iommu->id], iommu, memory_order_release);
 	}
-	atomic_store(&iommus[iommu->id], NULL);
-	iopf_rcu_synchronize();
-	ret = iommu->driver->ops.close(iommu->priv);
-	if (ret == 0)
+	pthread_mutex_unlock(&iommu->state_lock);
+	if (ret == 0) {
+		registry_del(iommu);
 		iommu_free(iommu);
-	else
-		atomic_store_explicit(&iommus[iommu->id], iommu, memory_order_release);
-	pthread_mutex_unlock(&registry_lock);
+	}
 	return iopf_ret(ret);
 }
 
@@ -416,12 +467,12 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	pthread_mutex_lock(&iommu->lock);
+	pthread_mutex_lock(&iommu->state_lock);
 	if (iommu->driver->ops.idle == NULL)
 		ret = -ENOTSUP;
-	else if (atomic_load(&iommu->started))
+	else if (iopf_iommu_polled(iommu))
 		ret = iommu->driver->ops.idle(iommu->priv, fd);
-	pthread_mutex_unlock(&iommu->lock);
+	pthread_mutex_unlock(&iommu->state_lock);
 	return iopf_ret(ret);
 }
 
@@ -450,8 +501,7 @@ iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr)
 		return iopf_ret(-EINVAL);
 	pthread_mutex_lock(&iommu->dma_lock);
 	ret = iommu->driver->ops.dma_map(iommu->priv, ptr, len, addr);
-	if (ret == 0)
-		atomic_fetch_add(&iommu->nb_dma, 1);
+	iommu->nb_dma += ret == 0;
 	pthread_mutex_unlock(&iommu->dma_lock);
 	return iopf_ret(ret);
 }
@@ -465,8 +515,7 @@ iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t addr)
 		return iopf_ret(-EINVAL);
 	pthread_mutex_lock(&iommu->dma_lock);
 	ret = iommu->driver->ops.dma_unmap(iommu->priv, ptr, len, addr);
-	if (ret == 0)
-		atomic_fetch_sub(&iommu->nb_dma, 1);
+	iommu->nb_dma -= ret == 0;
 	pthread_mutex_unlock(&iommu->dma_lock);
 	return iopf_ret(ret);
 }

@@ -56,8 +56,16 @@
  * iopf_poll() of one poller is for one thread at a time. iopf_group_respond() and
  * iopf_invalidate() are for any thread, handlers included (but a fast handler must
  * not call iopf_invalidate(), which waits: -EDEADLK). All else is for any thread,
- * and serialises inside. Threads are made known to RCU at their first call; a thread
- * that stops polling holds nothing up.
+ * and serialises inside: the calls for one device, and configure, start, stop, idle and
+ * close of one IOMMU. What a call waits for costs that device, or that IOMMU, alone; an
+ * attach waits for no invalidation. Threads are made known to RCU at their first call; a
+ * thread that stops polling holds nothing up, but one that never returns from a fast handler
+ * does.
+ *
+ * Waits are bounded: those for a device, its handlers and its queue by iopf_dev_conf.wait_ms,
+ * those for the IOMMU by its driver. A control call that failed, with -ETIMEDOUT or what the
+ * driver or the device's operations said, can be made again and goes on from where it was;
+ * until it returns 0 nothing is released that the IOMMU or a handler may still use.
  *
  * Errors. Functions that return int return 0 or -errno and set rte_errno;
  * pointers are NULL with rte_errno. In the option structs zero means default. NULL where
@@ -254,7 +262,10 @@ struct iopf_iommu_conf {
  */
 struct iopf_iommu *iopf_iommu_open(const char *devstr);
 
-/** Before the first start, or after a stop. -EBUSY when running, -EINVAL for a size. */
+/**
+ * Before the first start, or after a stop. -EINVAL for a size; -EBUSY when running, or while
+ * a deferred handler has not returned a fault from before the stop.
+ */
 int iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf);
 
 /**
@@ -265,11 +276,21 @@ int iopf_iommu_start(struct iopf_iommu *iommu);
 
 /**
  * Block DMA, end all stalls, shut down. Everything outstanding is answered or
- * terminated when it returns. Not from a handler (-EDEADLK).
+ * terminated when it returns. It waits for devices with PRI, a second for all together, and
+ * for no deferred handler: what that answers is -ESTALE.
+ *
+ * @return 0; -EDEADLK in a handler; what the driver said, -ETIMEDOUT for one: the IOMMU may
+ *   still translate then, iopf_invalidate() fails while it does, and the stop can be called
+ *   again, or the IOMMU started.
  */
 int iopf_iommu_stop(struct iopf_iommu *iommu);
 
-/** -EBUSY while running, with devices, with memory of iopf_dma_map(), or in a poller. */
+/**
+ * @return 0; -EBUSY while running, with devices, in a poller, or with memory mapped
+ *   (iopf_dma_map(): managed memory's pools have it); -EBUSY also where the IOMMU does not
+ *   acknowledge that it is off and may use its memory: nothing is released then, and stop and
+ *   close can be called again; -EDEADLK in a handler.
+ */
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
 /**
@@ -372,6 +393,10 @@ struct iopf_dev_conf {
 					  * struct iopf_domain_conf */
 	bool prg_pasid;			/**< its answers must have the PASID: the device's "PRG
 					  * Response PASID Required" */
+	uint32_t wait_ms;		/**< what a detach, a removal or iopf_dev_pri_restart() of it
+					  * waits at most, for its handlers, for the device and for
+					  * its queue to be read: then -ETIMEDOUT, and the call can
+					  * be made again [10000] */
 	struct iopf_dev_ops ops;
 	void *ctx;
 };
@@ -384,7 +409,10 @@ struct iopf_dev_conf {
  */
 struct iopf_dev *iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
 
-/** Detaches what is attached, then forgets it. -EDEADLK in a handler. */
+/**
+ * Detaches what is attached, then forgets it. After an error, those of a detach among them,
+ * the device is there and its accesses abort; the removal can be called again.
+ */
 int iopf_dev_remove(struct iopf_dev *dev);
 
 /**
@@ -454,7 +482,12 @@ int iopf_domain_destroy(struct iopf_domain *domain);
 
 /**
  * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain.
- * @return 0, -EEXIST (something is attached there), -ERANGE (no such PASID),
+ * After an error nothing is attached. Where undoing it failed too, the domain counts as
+ * attached (-EBUSY from iopf_domain_destroy()) until the next attach, detach or removal of
+ * the device has done that, or a detach of what this has tried to attach.
+ *
+ * @return 0, -EEXIST (something is attached there, or a detach has yet to come to its end),
+ *   -EBUSY (the same of an attach that failed), -ERANGE (no such PASID),
  *   -EINVAL (a translation that the IOMMU cannot do), -EDEADLK, -ENOMEM, -ENOSPC (of
  *   address spaces, of page requests: see iopf_dev_conf.pri_overcommit, or, with SMMUv3,
  *   of places for ATCs: 32 pairs of StreamID and PASID with ATS for a domain, 1024 for an
@@ -464,14 +497,19 @@ int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_
 
 /**
  * The reverse. When it returns 0, no access of (device, PASID) succeeds any more,
- * every fault of it has been answered, and no handler is at work for it. Waits for
- * handlers on workers. Safe for what was never attached. -EDEADLK in a handler.
+ * every fault of it has been answered, and no handler is at work for it. From its begin on
+ * the handlers are not asked any more: faults are answered IOPF_INVALID. Waits for deferred
+ * handlers. Safe for what was never attached.
  *
- * Of an IOPF_PRI device the last detach switches PRI off; -ETIMEDOUT when the device does not
- * drain, for the Last of a group never came: PRI is off then, all else as before. Another
- * detach waits for groups that have begun, and for pasid_drained; -ETIMEDOUT when that does
- * not come: accesses abort then, and the PASID counts as attached. Reset the device, and
- * detach again.
+ * @return 0; -EDEADLK in a handler; or an error, after which it can be called again:
+ *   - -ETIMEDOUT: a deferred handler has not returned within wait_ms, the device's PASID has
+ *     not drained (groups that have begun, pasid_drained), or its queue is not read. Its
+ *     accesses abort, its faults are answered, and nothing else can be attached there.
+ *   - -ETIMEDOUT for the last attachment of an IOPF_PRI device that does not drain, for the
+ *     Last of a group never came: PRI is off then, all else as before. Reset the device.
+ *   - what the driver said: nothing of it is released, its faults are answered IOPF_INVALID,
+ *     and its accesses may still succeed where they need no answer.
+ *   - what quiesce or another operation of the device said: all is as before.
  */
 int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 

@@ -12,9 +12,20 @@
  *	prg.c		page requests become groups
  *	slot.c		the state of each fault, and who may answer it
  *	worker.c	deferred handlers
- *	iommu.c dev.c domain.c	control path, under the IOMMU's lock
- *	pri.c		ATS and PRI of devices, and the budget of page requests; likewise
+ *	iommu.c dev.c domain.c	control path
+ *	pri.c		ATS and PRI of devices, and the budget of page requests
+ *	hazard.c	handles of domains, kept while an invalidation waits
  *	telemetry.c stats.c	inspection
+ *
+ * Locks of the control path, in this order:
+ *	iommu->state_lock	configure, start, stop, idle, close: one at a time
+ *	dev->lock		attach, detach, PRI, removal of that device: one at a time
+ *	iommu->lock		lists, tables, the budget of page requests. Held for no wait:
+ *				not for the driver, a device, a handler, a grace period
+ *	domain->lock		handles of a domain; held for the driver's domain_add alone
+ *	domains_lock, registry_lock, pollers_lock	inside it no other lock is taken
+ * So what a device's control call waits for costs that device alone, and what an IOMMU's
+ * start or stop waits for, that IOMMU.
  */
 
 #include <inttypes.h>
@@ -24,10 +35,12 @@
 #include <sys/queue.h>
 
 #include <rte_common.h>
+#include <rte_cycles.h>
 #include <rte_errno.h>
 #include <rte_log.h>
 #include <rte_ring.h>
 
+#include "hazard.h"
 #include "hist.h"
 #include "iopf.h"
 #include "iopf_driver.h"
@@ -75,8 +88,10 @@ iopf_null(void)
  *	HANDLING -> SENDING	the same for page requests; FREE when it was sent
  *	TAKEN -> FREE		iopf_group_respond(), a detach, a deadline
  *	TAKEN -> HANDLING	a worker, behind iopf_group_defer()
- *	HANDLING, QUEUED -> DONE	the same, while the slot is still in somebody's
- *			hands; that somebody finds DONE, and frees it
+ *	QUEUED -> FREE		an answer that is not the worker's, which will find another
+ *			generation
+ *	HANDLING -> DONE	the same, while the slot is still in somebody's hands; that
+ *			somebody finds DONE, and frees it
  *	PARTIAL -> DROPPED	a detach: no answer, for there was no Last; the queue's
  *			owner finds and frees it
  *
@@ -111,11 +126,11 @@ iopf_slot_free_word(uint32_t gen)
 struct iopf_queue {
 	struct iopf_iommu *iommu;
 	uint16_t id;
-	uint32_t nb_slots;		/* in use; a power of two */
+	_Atomic uint32_t nb_slots;	/* in use; a power of two; written while nothing is held */
 	uint32_t max_slots;
 	struct iopf_fault *slots;
 	struct iopf_prg *prg;		/* page requests only */
-	struct iopf_poller *poller;	/* under the IOMMU's lock */
+	_Atomic(struct iopf_poller *) poller;	/* written under pollers_lock */
 
 	/*
 	 * Slots freed by others than the owner: a stack that anybody pushes onto and the
@@ -137,6 +152,20 @@ struct iopf_queue {
 	uint32_t scan;			/* where the deadline scan goes on */
 };
 
+/* In the order of what an IOMMU may do: see the two questions below. */
+enum iopf_state {
+	IOPF_STATE_OFF,
+	IOPF_STATE_STARTING,
+	IOPF_STATE_STOPPING,
+	/* A start or a stop failed: whether it translates the driver alone knows. */
+	IOPF_STATE_STUCK,
+	/* check() has given it up; until a stop. */
+	IOPF_STATE_FAILED,
+	IOPF_STATE_RUNNING,
+	/* The devices' PRI goes off, in front of a stop. */
+	IOPF_STATE_QUIESCING,
+};
+
 struct iopf_iommu {
 	uint16_t id;
 	char *name;
@@ -144,18 +173,19 @@ struct iopf_iommu {
 	void *priv;
 	struct iopf_iommu_info info;
 	struct iopf_iommu_conf conf;
-	_Atomic bool started;
-	_Atomic bool dead;
+	_Atomic uint32_t state;		/* enum iopf_state */
 	bool recovering;		/* check() has terminated the stalls; queue 0's owner's */
 	_Atomic uint32_t answering;	/* answers claimed and not yet sent, but the poller's */
 	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has one */
+	_Atomic uint32_t nb_attached;	/* devices with an attachment */
 	uint32_t default_requests;	/* request_queue_size as the driver said */
 	uint64_t partial_cycles;	/* a group may wait for its Last, in TSC cycles */
-	_Atomic uint32_t granted;	/* page requests given out to devices */
-	_Atomic uint32_t nb_dma;	/* ranges of iopf_dma_map() */
+	_Atomic uint32_t granted;	/* page requests given out to devices; written under lock */
 
-	pthread_mutex_t lock;		/* control */
+	pthread_mutex_t state_lock;
+	pthread_mutex_t lock;
 	pthread_mutex_t dma_lock;
+	uint32_t nb_dma;		/* areas mapped; under dma_lock */
 	LIST_HEAD(, iopf_dev) devs;
 	struct iopf_table sids;		/* StreamID -> iopf_dev */
 	struct iopf_table attached;	/* iopf_key() -> iopf_attachment */
@@ -164,17 +194,52 @@ struct iopf_iommu {
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_IOMMU_STATS];
 };
 
+/* Polled, be it that nothing comes. */
+static inline bool
+iopf_iommu_polled(const struct iopf_iommu *iommu)
+{
+	/* Acquire: with the store in iopf_iommu_start(). */
+	return atomic_load_explicit(&iommu->state, memory_order_acquire) >= IOPF_STATE_FAILED;
+}
+
+/* Polled, and faults come and are answered. */
+static inline bool
+iopf_iommu_serves(const struct iopf_iommu *iommu)
+{
+	return atomic_load_explicit(&iommu->state, memory_order_acquire) >= IOPF_STATE_RUNNING;
+}
+
 struct iopf_dev {
 	struct iopf_iommu *iommu;
 	char *name;
 	struct iopf_dev_conf conf;
 	uint32_t *sids;
-	void *priv;
+	unsigned int refs;		/* under the IOMMU's lock; the last one frees */
+
+	pthread_mutex_t lock;
+	pthread_cond_t settled;		/* an attachment is not busy any more */
+	void *priv;			/* the driver's, until deleted */
+	bool deleted;			/* at the driver; the removal goes on behind it */
+	bool removed;
 	uint32_t granted;		/* page requests, of the IOMMU's budget */
 	bool ats_on;			/* at the device */
 	bool pri_on;
+	/* Written under both locks, so read under either. */
 	LIST_HEAD(, iopf_attachment) attachments;
-	LIST_ENTRY(iopf_dev) next;
+	LIST_ENTRY(iopf_dev) next;	/* under the IOMMU's lock */
+};
+
+/*
+ * An attachment's way. Each step can fail, and is then made again by the next detach:
+ *	ATTACHED -> CUT		no handler is asked any more; ATS goes off at the device
+ *	CUT -> DRAINING		the driver has let go: no access succeeds or stalls
+ *	DRAINING -> freed	what was on its way is read and answered, and no handler has
+ *				any of it
+ */
+enum iopf_attachment_state {
+	IOPF_ATTACHED,
+	IOPF_CUT,
+	IOPF_DRAINING,
 };
 
 /* A (device, PASID) that uses a domain. In the table once per StreamID. */
@@ -182,35 +247,41 @@ struct iopf_attachment {
 	struct iopf_dev *dev;
 	struct iopf_domain *domain;
 	void *hw;			/* the driver's handle for the domain */
-	void *priv;			/* the driver's handle for the attachment; NULL: detached */
+	void *priv;			/* the driver's handle for the attachment; NULL: none */
 	uint32_t pasid;
-	_Atomic bool cut;		/* its accesses abort; a detach has yet to come to its end */
+	_Atomic uint32_t state;		/* enum iopf_attachment_state; under the device's lock */
+	bool busy;			/* a detach waits for handlers without the device's lock */
+	bool undo;			/* of an attach that failed: its caller has nothing */
 	LIST_ENTRY(iopf_attachment) next;
 };
 
-/* The device has something that is not cut. */
+/* The device has something that is not cut. Its lock is held. */
 static inline bool
 iopf_dev_attached(const struct iopf_dev *dev)
 {
 	const struct iopf_attachment *attachment;
 
 	LIST_FOREACH(attachment, &dev->attachments, next)
-		if (!attachment->cut)
+		if (attachment->state == IOPF_ATTACHED)
 			return true;
 	return false;
 }
+
+/* A domain on an IOMMU. */
+struct iopf_hw {
+	struct iopf_iommu *iommu;
+	void *priv;			/* the driver's handle */
+	unsigned int refs;		/* attachments; under the domain's lock */
+};
 
 struct iopf_domain {
 	char *name;
 	struct iopf_domain_conf conf;
 
-	/* A domain on an IOMMU: the driver's handle, and how often it is attached. */
-	pthread_rwlock_t lock;
-	struct {
-		void *priv;
-		unsigned int refs;
-	} hw[IOPF_MAX_IOMMUS];
-	unsigned int nb_attached;
+	pthread_mutex_t lock;
+	/* struct iopf_hw, by IOMMU; written under the lock, read with hazard.h. */
+	_Atomic(void *) hw[IOPF_MAX_IOMMUS];
+	unsigned int nb_attached;	/* under domains_lock; begun is counted */
 
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_STATS];
 	struct iopf_hist latency;	/* in TSC cycles */
@@ -331,6 +402,22 @@ iopf_group_make_id(const struct iopf_queue *q, uint32_t slot, uint32_t gen)
 
 /* iommu.c */
 struct iopf_iommu *iopf_iommu_get(unsigned int id);
+const char *iopf_state_name(enum iopf_state state);
+
+/* dev.c */
+/* The device behind @p dev (NULL: the first), kept; @p dev is not any more. NULL: no more. */
+struct iopf_dev *iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev);
+/* When a control call of this device has waited for long enough, in TSC cycles. */
+uint64_t iopf_dev_wait_end(const struct iopf_dev *dev);
+
+static inline bool
+iopf_wait_over(uint64_t end)
+{
+	return (int64_t)(rte_rdtsc() - end) >= 0;
+}
+
+/* domain.c: with the device's lock, which it may drop meanwhile. 0: it is freed. */
+int iopf_attachment_detach(struct iopf_attachment *attachment);
 
 /* pass.c */
 unsigned int iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
@@ -371,16 +458,19 @@ void iopf_prg_free(struct iopf_queue *q, uint32_t head);
 void iopf_prg_age(struct iopf_queue *q, uint64_t since);
 void iopf_prg_discard_all(struct iopf_queue *q);
 
-/* pri.c: under the IOMMU's lock */
+/* pri.c */
 int iopf_pri_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
+/* With the IOMMU's lock. */
 int iopf_pri_reserve(struct iopf_dev *dev);
 void iopf_pri_release(struct iopf_dev *dev);
+/* With the device's lock. */
 int iopf_pri_up(struct iopf_dev *dev);
-int iopf_pri_down(struct iopf_dev *dev);
-/* All devices, before the IOMMU goes off, which does not wait for them for good. */
-void iopf_pri_all_down(struct iopf_iommu *iommu);
+int iopf_pri_down(struct iopf_dev *dev, uint64_t end);
 /* An attachment that is cut: until the device has nothing of it any more. */
-int iopf_pri_drain_pasid(struct iopf_attachment *attachment);
+int iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end);
+/* All devices, behind a start and in front of a stop. */
+void iopf_pri_all_up(struct iopf_iommu *iommu);
+void iopf_pri_all_down(struct iopf_iommu *iommu);
 
 /* poll.c */
 /* Try to become the one who drains; never waits. */
@@ -396,8 +486,13 @@ struct iopf_stand_in {
 };
 void iopf_stand_in_begin(const struct iopf_queue *q, struct iopf_stand_in *stand_in);
 unsigned int iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in);
-/* Everything the hardware had written when this was called has been read. */
-void iopf_queue_fence(struct iopf_queue *q);
+/*
+ * Everything the hardware had written when this was called has been read, or the IOMMU does
+ * not serve any more: 0; or -ETIMEDOUT.
+ */
+int iopf_queue_fence(struct iopf_queue *q, uint64_t end);
+/* All of them. */
+int iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t end);
 
 /* slot.c */
 /*
@@ -407,6 +502,8 @@ void iopf_queue_fence(struct iopf_queue *q);
 void *iopf_zalloc(size_t size);
 int iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id,
 		uint32_t max_slots);
+/* Slots that are not free. Nobody drains. */
+uint32_t iopf_queue_held(struct iopf_queue *q);
 /* Nobody drains, and nothing is outstanding. */
 void iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots);
 void iopf_queue_fini(struct iopf_queue *q);

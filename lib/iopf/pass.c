@@ -145,12 +145,10 @@ defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slo
 		iopf_domain_count(domain, IOPF_STAT_DEFERRED, 1);
 		return;
 	}
-	/* No worker, or no place: it is still ours unless somebody answered it. */
-	if (iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
-		settle(pass, slot, IOPF_INVALID, false);
-	else
-		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
-				__ATOMIC_RELEASE);
+	/* No worker, or no place: it is still ours unless somebody answered and freed it. */
+	if (!iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
+		return;
+	settle(pass, slot, IOPF_INVALID, false);
 	pass->frees[pass->nb_frees++] = slot->slot;
 }
 
@@ -309,9 +307,12 @@ call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fau
 		pass->run_requests += n;
 	iopf_trace_fault(q->iommu->id, head->sid, head->pasid, head->addr, head->perm);
 
-	/* A detach is under way: a device that got Success would go on in the next domain. */
-	if (unlikely(atomic_load_explicit(&attachment->cut, memory_order_relaxed) &&
-			head->flags & IOPF_FAULT_PAGE_REQUEST))
+	/*
+	 * A detach is under way: an access that was tried again would abort, and a device that
+	 * got Success to its request would go on in the next domain.
+	 */
+	if (unlikely(atomic_load_explicit(&attachment->state, memory_order_relaxed) !=
+			IOPF_ATTACHED))
 		verdict = IOPF_ANSWER(IOPF_INVALID);
 	else if (domain->conf.handler != NULL)
 		verdict = domain->conf.handler(domain, &group, domain->conf.ctx);

@@ -64,6 +64,18 @@ iopf_queue_disown(struct iopf_queue *q)
 	atomic_store_explicit(&q->owned, 0, memory_order_release);
 }
 
+/* False: it has failed already, or is being stopped, which ends what is outstanding. */
+static bool
+iommu_fail(struct iopf_iommu *iommu)
+{
+	uint32_t state = atomic_load(&iommu->state);
+
+	while (state >= IOPF_STATE_RUNNING)
+		if (atomic_compare_exchange_weak(&iommu->state, &state, IOPF_STATE_FAILED))
+			return true;
+	return false;
+}
+
 /* The queue of events, whose owner alone asks the driver. */
 static void
 error_check(struct iopf_queue *q, uint64_t now)
@@ -82,7 +94,7 @@ error_check(struct iopf_queue *q, uint64_t now)
 	iommu->recovering = flags & IOPF_CHECK_TERMINATED;
 	if (likely(flags == 0))
 		return;
-	if ((flags & IOPF_CHECK_DEAD) && atomic_exchange(&iommu->dead, true))
+	if ((flags & IOPF_CHECK_DEAD) && !iommu_fail(iommu))
 		return;
 	if (flags & (IOPF_CHECK_TERMINATED | IOPF_CHECK_DEAD)) {
 		iopf_count(iommu, IOPF_IOMMU_STAT_RESETS, 1);
@@ -127,7 +139,7 @@ queue_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 	uint32_t passes;
 	unsigned int n;
 
-	if (!atomic_load_explicit(&q->iommu->started, memory_order_acquire) || !iopf_queue_own(q))
+	if (!iopf_iommu_polled(q->iommu) || !iopf_queue_own(q))
 		return 0;
 	n = iopf_queue_drain(q, burst, bursts);
 	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + 1;
@@ -165,18 +177,42 @@ iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in)
 	return n;
 }
 
-void
-iopf_queue_fence(struct iopf_queue *q)
+int
+iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 {
 	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
 	void *priv = q->iommu->priv;
-	uint64_t mark = ops->queue_mark(priv, q->id);
 	struct iopf_stand_in stand_in;
+	uint64_t mark;
 
+	if (!iopf_iommu_serves(q->iommu))
+		return 0;
+	mark = ops->queue_mark(priv, q->id);
 	iopf_stand_in_begin(q, &stand_in);
-	while (!ops->queue_passed(priv, q->id, mark))
+	while (!ops->queue_passed(priv, q->id, mark)) {
+		/* A stop ends what the queue holds. */
+		if (!iopf_iommu_serves(q->iommu))
+			return 0;
+		if (iopf_wait_over(end)) {
+			IOPF_LOG(ERR, "\"%s\": queue %u is not read to the place where it was "
+					"when a detach or removal began: a fast handler or a thread "
+					"that polls stands still; try again", q->iommu->name, q->id);
+			return -ETIMEDOUT;
+		}
 		if (iopf_stand_in(q, &stand_in) == 0)
 			ops->wait(priv);
+	}
+	return 0;
+}
+
+int
+iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t end)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < iommu->info.nb_queues && ret == 0; i++)
+		ret = iopf_queue_fence(&iommu->queues[i], end);
+	return ret;
 }
 
 /*
@@ -216,29 +252,33 @@ iopf_poller_create(const struct iopf_poller_conf *conf)
 	return poller;
 }
 
-/* The IOMMU's lock is held. */
 static int
 poller_change(struct iopf_poller *poller, struct iopf_queue *q, bool add)
 {
-	struct poller_queues *old, *new = calloc(1, sizeof(*new));
+	struct poller_queues *old = NULL, *new = calloc(1, sizeof(*new));
 	int ret = 0;
 
 	if (new == NULL)
 		return -ENOMEM;
 	pthread_mutex_lock(&pollers_lock);
+	if (atomic_load(&q->poller) != (add ? NULL : poller)) {
+		ret = add ? -EEXIST : -EINVAL;
+		goto unlock;
+	}
 	old = atomic_load(&poller->queues);
 	for (unsigned int i = 0; i < old->nb; i++)
 		if (old->queues[i] != q)
 			new->queues[new->nb++] = old->queues[i];
-	if (add && new->nb == IOPF_MAX_POLLER_QUEUES)
+	if (add && new->nb == IOPF_MAX_POLLER_QUEUES) {
 		ret = -ENOSPC;
-	else if (add)
-		new->queues[new->nb++] = q;
-	if (ret == 0) {
-		/* Release: with the acquire in iopf_poll(). */
-		atomic_store_explicit(&poller->queues, new, memory_order_release);
-		q->poller = add ? poller : NULL;
+		goto unlock;
 	}
+	if (add)
+		new->queues[new->nb++] = q;
+	/* Release: with the acquire in iopf_poll(). */
+	atomic_store_explicit(&poller->queues, new, memory_order_release);
+	atomic_store(&q->poller, add ? poller : NULL);
+unlock:
 	pthread_mutex_unlock(&pollers_lock);
 	if (ret == 0)
 		iopf_rcu_synchronize();
@@ -261,16 +301,8 @@ poller_queues_do(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t 
 		last = iommu->info.nb_queues;
 	else if (queue >= iommu->info.nb_queues)
 		return iopf_ret(-EINVAL);
-	pthread_mutex_lock(&iommu->lock);
-	for (uint32_t i = first; i < last && ret == 0; i++) {
-		struct iopf_queue *q = &iommu->queues[i];
-
-		if (q->poller != (add ? NULL : poller))
-			ret = add ? -EEXIST : -EINVAL;
-		else
-			ret = poller_change(poller, q, add);
-	}
-	pthread_mutex_unlock(&iommu->lock);
+	for (uint32_t i = first; i < last && ret == 0; i++)
+		ret = poller_change(poller, &iommu->queues[i], add);
 	return iopf_ret(ret);
 }
 

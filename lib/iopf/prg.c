@@ -61,10 +61,11 @@ void
 iopf_prg_reset(struct iopf_queue *q)
 {
 	struct iopf_prg *prg = q->prg;
+	uint32_t nb_slots = q->nb_slots;
 
-	prg->mask = q->nb_slots - 1;
+	prg->mask = nb_slots - 1;
 	prg->oldest = prg->newest = IOPF_NO_SLOT;
-	for (uint32_t i = 0; i < q->nb_slots; i++)
+	for (uint32_t i = 0; i < nb_slots; i++)
 		prg->buckets[i] = IOPF_NO_SLOT;
 }
 

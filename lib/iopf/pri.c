@@ -2,7 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * ATS and PRI of devices, and the budget of page requests. The IOMMU's lock is held.
+ * ATS and PRI of devices, and the budget of page requests. The device's lock is held, and
+ * for the budget the IOMMU's.
  *
  * On: the driver has allowed ATS (its attach), then ATS at the device, then PRI. Off:
  * PRI at the device, what it still waits for is answered, ATS, and only then the
@@ -18,8 +19,8 @@
 #include "iopf_private.h"
 
 #define DEFAULT_REQUESTS	32
-/* Until a device has drained that was told to ask for nothing more. */
-#define DRAIN_MS		1000
+/* What a start or a stop waits for devices, all together. */
+#define ALL_MS			1000
 
 static uint32_t
 wanted(const struct iopf_dev_conf *conf)
@@ -99,12 +100,6 @@ iopf_iommu_requests_granted(const struct iopf_iommu *iommu)
 	return atomic_load_explicit(&iommu->granted, memory_order_relaxed);
 }
 
-static bool
-serves(const struct iopf_iommu *iommu)
-{
-	return atomic_load(&iommu->started) && !atomic_load(&iommu->dead);
-}
-
 static int
 failed(const struct iopf_dev *dev, const char *op, int ret)
 {
@@ -140,7 +135,9 @@ iopf_pri_up(struct iopf_dev *dev)
 	void *ctx = dev->conf.ctx;
 	int ret = 0;
 
-	if (dev->conf.recover != IOPF_PRI || dev->pri_on || !serves(dev->iommu))
+	/* Not in front of a stop: what is on then was not switched off. */
+	if (dev->conf.recover != IOPF_PRI || dev->pri_on ||
+			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
 		return 0;
 	if (dev->ats_on)
 		ret = recover(dev);
@@ -169,12 +166,6 @@ struct drain {
 	bool answer;				/* what is pending is not left to handlers */
 	unsigned int partial, pending;		/* groups, as last counted */
 };
-
-static uint64_t
-drain_end(void)
-{
-	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * DRAIN_MS;
-}
 
 static void
 count(struct drain *d)
@@ -235,11 +226,10 @@ wait_drained(struct drain *d, uint64_t end)
 
 	iopf_stand_in_begin(q, &stand_in);
 	while (!drained(d)) {
-		if (!serves(iommu))
+		if (!iopf_iommu_serves(iommu))
 			return 0;
-		if ((int64_t)(rte_rdtsc() - end) >= 0)
+		if (iopf_wait_over(end) || iopf_queue_fence(q, end) < 0)
 			return -ETIMEDOUT;
-		iopf_queue_fence(q);
 		if (d->answer)
 			answer_pending(d);
 		/* Answers may wait for a recovery, which goes on in passes. */
@@ -270,16 +260,16 @@ drain(struct iopf_dev *dev, bool answer, uint64_t end)
 }
 
 int
-iopf_pri_drain_pasid(struct iopf_attachment *attachment)
+iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end)
 {
 	struct iopf_dev *dev = attachment->dev;
 	struct drain d = { .dev = dev, .attachment = attachment, .answer = true };
 
-	if (!dev->ats_on || wait_drained(&d, drain_end()) == 0 || device_drained(&d))
+	if (!dev->ats_on || wait_drained(&d, end) == 0 || device_drained(&d))
 		return 0;
-	IOPF_LOG(ERR, "%s: PASID %d is not drained after %u ms, by the device's pasid_drained: its "
+	IOPF_LOG(ERR, "%s: PASID %d is not drained in time, by the device's pasid_drained: its "
 			"accesses abort, and it stays attached; stop it at the device, or reset "
-			"that, and detach again", dev->name, (int)attachment->pasid, DRAIN_MS);
+			"that, and detach again", dev->name, (int)attachment->pasid);
 	return -ETIMEDOUT;
 }
 
@@ -314,33 +304,89 @@ ats_off(struct iopf_dev *dev, bool answer, uint64_t end)
 }
 
 static int
-pri_down(struct iopf_dev *dev, bool answer)
+pri_down(struct iopf_dev *dev, bool answer, uint64_t end)
 {
 	int ret = pri_off(dev);
 
-	return ret < 0 ? ret : ats_off(dev, answer, drain_end());
+	return ret < 0 ? ret : ats_off(dev, answer, end);
 }
 
 int
-iopf_pri_down(struct iopf_dev *dev)
+iopf_pri_down(struct iopf_dev *dev, uint64_t end)
 {
-	return pri_down(dev, true);
+	return pri_down(dev, true, end);
 }
 
+/*
+ * All devices of an IOMMU
+ */
+
+/* False: it has no PRI, was removed meanwhile, or another control call of it takes too long. */
+static bool
+lock_one(struct iopf_dev *dev, uint64_t end)
+{
+	if (dev->conf.recover != IOPF_PRI)
+		return false;
+	while (pthread_mutex_trylock(&dev->lock) != 0) {
+		if (iopf_wait_over(end)) {
+			IOPF_LOG(ERR, "%s: a control call of it is under way for too long; its PRI "
+					"stays as it is: call iopf_dev_pri_restart() behind the "
+					"next start", dev->name);
+			return false;
+		}
+		dev->iommu->driver->ops.wait(dev->iommu->priv);
+	}
+	if (!dev->removed)
+		return true;
+	pthread_mutex_unlock(&dev->lock);
+	return false;
+}
+
+static uint64_t
+all_end(void)
+{
+	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * ALL_MS;
+}
+
+/* One that cannot does not keep the others from starting. */
+void
+iopf_pri_all_up(struct iopf_iommu *iommu)
+{
+	struct iopf_dev *dev = NULL;
+	uint64_t end = all_end();
+
+	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
+		if (!lock_one(dev, end))
+			continue;
+		if (iopf_dev_attached(dev) && iopf_pri_up(dev) < 0)
+			IOPF_LOG(ERR, "%s: starts without page requests; mend or reset the device, "
+					"then call iopf_dev_pri_restart()", dev->name);
+		pthread_mutex_unlock(&dev->lock);
+	}
+}
+
+/* All are told before one is waited for. */
 void
 iopf_pri_all_down(struct iopf_iommu *iommu)
 {
-	uint64_t end = drain_end();
-	struct iopf_dev *dev;
+	struct iopf_dev *dev = NULL;
+	uint64_t end = all_end();
 
-	LIST_FOREACH(dev, &iommu->devs, next)
+	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
+		if (!lock_one(dev, end))
+			continue;
 		pri_off(dev);
-	LIST_FOREACH(dev, &iommu->devs, next) {
+		pthread_mutex_unlock(&dev->lock);
+	}
+	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
+		if (!lock_one(dev, end))
+			continue;
 		if (ats_off(dev, true, end) < 0)
 			/* The IOMMU is switched off all the same. */
 			dev->conf.ops.ats_disable(dev, dev->conf.ctx);
 		dev->ats_on = false;
 		dev->pri_on = false;
+		pthread_mutex_unlock(&dev->lock);
 	}
 }
 
@@ -353,12 +399,12 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	pthread_mutex_lock(&dev->iommu->lock);
+	pthread_mutex_lock(&dev->lock);
 	if (dev->conf.recover == IOPF_PRI)
-		ret = iopf_dev_attached(dev) && serves(dev->iommu) ? pri_down(dev, false) :
-				-ENOTCONN;
+		ret = iopf_dev_attached(dev) && iopf_iommu_serves(dev->iommu) ?
+				pri_down(dev, false, iopf_dev_wait_end(dev)) : -ENOTCONN;
 	if (ret == 0)
 		ret = iopf_pri_up(dev);
-	pthread_mutex_unlock(&dev->iommu->lock);
+	pthread_mutex_unlock(&dev->lock);
 	return iopf_ret(ret);
 }

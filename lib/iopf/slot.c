@@ -54,11 +54,12 @@ iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uin
 void
 iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots)
 {
-	q->nb_slots = rte_align32pow2(nb_slots);
+	nb_slots = rte_align32pow2(nb_slots);
+	q->nb_slots = nb_slots;
 	/* The last freed is taken first: start with slot 0. */
-	for (uint32_t i = 0; i < q->nb_slots; i++)
-		q->free[i] = q->nb_slots - 1 - i;
-	q->nb_free = q->nb_slots;
+	for (uint32_t i = 0; i < nb_slots; i++)
+		q->free[i] = nb_slots - 1 - i;
+	q->nb_free = nb_slots;
 	atomic_store(&q->freed, IOPF_NO_SLOT);
 	if (q->prg != NULL)
 		iopf_prg_reset(q);
@@ -93,6 +94,13 @@ iopf_slot_reclaim(struct iopf_queue *q)
 			q->free[q->nb_free++] = i;
 		i = next;
 	}
+}
+
+uint32_t
+iopf_queue_held(struct iopf_queue *q)
+{
+	iopf_slot_reclaim(q);
+	return q->nb_slots - q->nb_free;
 }
 
 struct iopf_fault *
@@ -169,11 +177,11 @@ slot_claim(struct iopf_fault *slot, uint32_t word, struct slot_copy *copy, bool 
 			return -ESTALE;
 		switch (IOPF_SLOT_STATE(word)) {
 		case IOPF_SLOT_TAKEN:
+		case IOPF_SLOT_QUEUED:
 			to = iopf_slot_free_word(gen);
 			*ours = true;
 			break;
 		case IOPF_SLOT_HANDLING:
-		case IOPF_SLOT_QUEUED:
 			to = IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE);
 			*ours = false;
 			break;
@@ -313,10 +321,11 @@ unsigned int
 iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment,
 		enum iopf_cancel why)
 {
+	uint32_t nb_slots = q->nb_slots;
 	unsigned int held = 0;
 
 	iopf_rcu_read_lock();
-	for (uint32_t i = 0; i < q->nb_slots; i++) {
+	for (uint32_t i = 0; i < nb_slots; i++) {
 		struct iopf_fault *slot = &q->slots[i];
 		uint32_t word = iopf_slot_load(slot);
 
@@ -349,7 +358,9 @@ void
 iopf_queue_count(const struct iopf_queue *q, const struct iopf_attachment *attachment,
 		unsigned int *partial, unsigned int *pending)
 {
-	for (uint32_t i = 0; i < q->nb_slots; i++) {
+	uint32_t nb_slots = q->nb_slots;
+
+	for (uint32_t i = 0; i < nb_slots; i++) {
 		const struct iopf_fault *slot = &q->slots[i];
 		enum iopf_slot_state state = IOPF_SLOT_STATE(iopf_slot_load(slot));
 
@@ -387,10 +398,11 @@ unsigned int
 iopf_queue_outstanding(struct iopf_queue *q, uint32_t *from, struct iopf_outstanding *list,
 		unsigned int n)
 {
+	uint32_t nb_slots = q->nb_slots;
 	unsigned int found = 0;
 	uint32_t i;
 
-	for (i = *from; i < q->nb_slots && found < n; i++) {
+	for (i = *from; i < nb_slots && found < n; i++) {
 		struct iopf_fault *slot = &q->slots[i];
 		uint32_t word = iopf_slot_load(slot);
 		struct iopf_outstanding *o = &list[found];

@@ -43,6 +43,22 @@ iopf_reason_name(enum iopf_reason reason)
 }
 
 const char *
+iopf_state_name(enum iopf_state state)
+{
+	static const char *const names[] = {
+		[IOPF_STATE_OFF] = "off",
+		[IOPF_STATE_STARTING] = "starting",
+		[IOPF_STATE_STOPPING] = "stopping",
+		[IOPF_STATE_STUCK] = "stuck",
+		[IOPF_STATE_FAILED] = "failed",
+		[IOPF_STATE_RUNNING] = "running",
+		[IOPF_STATE_QUIESCING] = "quiescing",
+	};
+
+	return (unsigned int)state < RTE_DIM(names) ? names[state] : "unknown";
+}
+
+const char *
 iopf_stat_name(enum iopf_stat stat)
 {
 	static const char *const names[IOPF_NB_STATS] = {
@@ -202,7 +218,7 @@ iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 	iopf_name_encode(name, sizeof(name), iommu->name);
 	fprintf(f, "iommu %u \"%s\" driver %s backend %s %s\n", iommu->id, name,
 			iommu->info.driver, iommu->info.backend,
-			atomic_load(&iommu->started) ? "started" : "stopped");
+			iopf_state_name(atomic_load(&iommu->state)));
 	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
 		fprintf(f, "  %s %" PRIu64 "\n", iopf_iommu_stat_name(i),
 				iopf_iommu_stat(iommu, i));
@@ -215,12 +231,7 @@ iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 	if (iommu->info.request_queue_size != 0)
 		fprintf(f, "  page requests: %u of %u given to devices\n",
 				iopf_iommu_requests_granted(iommu), iommu->info.max_requests);
-	/* A detach that waits for a handler holds it, and just then somebody will want to look. */
-	if (pthread_mutex_trylock(&locked->lock) != 0) {
-		fprintf(f, "  devices: busy\n");
-		iommu->driver->ops.dump(iommu->priv, f);
-		return;
-	}
+	pthread_mutex_lock(&locked->lock);
 	LIST_FOREACH(dev, &iommu->devs, next)
 		LIST_FOREACH(attachment, &dev->attachments, next)
 			dump_domain(dev, attachment, f);

@@ -53,7 +53,8 @@ bucket_push(struct iopf_table_buckets *b, uint64_t key, void *value)
 
 /* Nodes are made anew: a reader may be anywhere in the old chains. */
 static int
-table_grow(struct iopf_table *table, struct iopf_table_buckets *old)
+table_grow(struct iopf_table *table, struct iopf_table_buckets *old,
+		struct iopf_table_trash *trash)
 {
 	struct iopf_table_buckets *b = buckets_new((old->mask + 1) * 2);
 
@@ -72,8 +73,8 @@ table_grow(struct iopf_table *table, struct iopf_table_buckets *old)
 	}
 	/* Release: with the acquire in iopf_table_find(). */
 	atomic_store_explicit(&table->buckets, b, memory_order_release);
-	iopf_rcu_synchronize();
-	buckets_free(old);
+	old->trash = trash->buckets;
+	trash->buckets = old;
 	return 0;
 }
 
@@ -97,7 +98,8 @@ iopf_table_fini(struct iopf_table *table)
 }
 
 int
-iopf_table_add(struct iopf_table *table, uint64_t key, void *value)
+iopf_table_add(struct iopf_table *table, uint64_t key, void *value,
+		struct iopf_table_trash *trash)
 {
 	struct iopf_table_buckets *b = atomic_load(&table->buckets);
 	int ret;
@@ -105,7 +107,7 @@ iopf_table_add(struct iopf_table *table, uint64_t key, void *value)
 	if (iopf_table_find(table, key) != NULL)
 		return -EEXIST;
 	if (table->nb_entries > b->mask) {
-		ret = table_grow(table, b);
+		ret = table_grow(table, b, trash);
 		if (ret < 0)
 			return ret;
 		b = atomic_load(&table->buckets);
@@ -117,7 +119,7 @@ iopf_table_add(struct iopf_table *table, uint64_t key, void *value)
 }
 
 void
-iopf_table_del(struct iopf_table *table, uint64_t key)
+iopf_table_del(struct iopf_table *table, uint64_t key, struct iopf_table_trash *trash)
 {
 	struct iopf_table_buckets *b = atomic_load(&table->buckets);
 	_Atomic(struct iopf_table_node *) *link = &b->head[iopf_table_hash(key) & b->mask];
@@ -129,6 +131,27 @@ iopf_table_del(struct iopf_table *table, uint64_t key)
 		return;
 	atomic_store_explicit(link, atomic_load(&node->next), memory_order_release);
 	table->nb_entries--;
+	/* Its own next stays: a reader may be on it. */
+	node->trash = trash->nodes;
+	trash->nodes = node;
+}
+
+void
+iopf_table_empty(struct iopf_table_trash *trash)
+{
+	if (trash->nodes == NULL && trash->buckets == NULL)
+		return;
 	iopf_rcu_synchronize();
-	free(node);
+	while (trash->nodes != NULL) {
+		struct iopf_table_node *node = trash->nodes;
+
+		trash->nodes = node->trash;
+		free(node);
+	}
+	while (trash->buckets != NULL) {
+		struct iopf_table_buckets *b = trash->buckets;
+
+		trash->buckets = b->trash;
+		buckets_free(b);
+	}
 }

@@ -15,11 +15,13 @@
 
 struct iopf_table_node {
 	_Atomic(struct iopf_table_node *) next;
+	struct iopf_table_node *trash;	/* the next that was taken out */
 	uint64_t key;
 	void *value;
 };
 
 struct iopf_table_buckets {
+	struct iopf_table_buckets *trash;
 	uint32_t mask;
 	_Atomic(struct iopf_table_node *) head[];
 };
@@ -55,10 +57,23 @@ int iopf_table_init(struct iopf_table *table);
 /* No reader is left. */
 void iopf_table_fini(struct iopf_table *table);
 
-/* 0, -EEXIST or -ENOMEM. May wait for a grace period. */
-int iopf_table_add(struct iopf_table *table, uint64_t key, void *value);
+/*
+ * What readers may still look at: gathered under the caller's mutex, freed behind one grace
+ * period without it.
+ */
+struct iopf_table_trash {
+	struct iopf_table_node *nodes;
+	struct iopf_table_buckets *buckets;
+};
 
-/* Readers may still hold the value until a grace period, which this waits for. */
-void iopf_table_del(struct iopf_table *table, uint64_t key);
+/* 0, -EEXIST or -ENOMEM. */
+int iopf_table_add(struct iopf_table *table, uint64_t key, void *value,
+		struct iopf_table_trash *trash);
+
+/* Readers may still hold the value until iopf_table_empty(). */
+void iopf_table_del(struct iopf_table *table, uint64_t key, struct iopf_table_trash *trash);
+
+/* Waits for a grace period if there is anything in it. */
+void iopf_table_empty(struct iopf_table_trash *trash);
 
 #endif /* IOPF_TABLE_H */

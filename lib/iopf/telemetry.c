@@ -148,8 +148,9 @@ make_info(const struct query *query, struct rte_tel_data *d)
 	add_name(d, "name", iommu->name);
 	rte_tel_data_add_dict_string(d, "driver", info->driver);
 	rte_tel_data_add_dict_string(d, "backend", info->backend);
-	rte_tel_data_add_dict_int(d, "started", atomic_load(&iommu->started));
-	rte_tel_data_add_dict_int(d, "dead", atomic_load(&iommu->dead));
+	rte_tel_data_add_dict_int(d, "started", iopf_iommu_polled(iommu));
+	rte_tel_data_add_dict_int(d, "dead", atomic_load(&iommu->state) == IOPF_STATE_FAILED);
+	rte_tel_data_add_dict_string(d, "state", iopf_state_name(atomic_load(&iommu->state)));
 	rte_tel_data_add_dict_int(d, "sid_bits", info->sid_bits);
 	rte_tel_data_add_dict_int(d, "pasid_bits", info->pasid_bits);
 	rte_tel_data_add_dict_int(d, "addr_bits", info->addr_bits);

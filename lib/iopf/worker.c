@@ -51,22 +51,25 @@ call_deferred(struct iopf_domain *domain, const struct iopf_group *group)
 }
 
 /*
- * The slot of an id that iopf_group_defer() put into the ring, held by this thread, or NULL.
- * Nothing holds it before its state says so, and its IOMMU may be closed until then.
+ * The slot of an id out of the ring, held by this thread, or NULL. Nothing holds it before its
+ * state says so: what was answered meanwhile has another generation, and its IOMMU may be
+ * closed.
  */
-static __rte_noinline struct iopf_fault *
-slot_hold(struct iopf_worker *worker, uint64_t id, struct iopf_queue **q)
+static struct iopf_fault *
+slot_hold(struct iopf_worker *worker, uint64_t ring_id, struct iopf_queue **q)
 {
+	uint64_t id = ring_id & ~AGAIN;
 	uint32_t gen = IOPF_ID_GEN(id);
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	uint32_t from = IOPF_SLOT_WORD(gen, ring_id & AGAIN ? IOPF_SLOT_TAKEN : IOPF_SLOT_QUEUED);
 	struct iopf_fault *slot;
 
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, q);
-	if (slot != NULL && !iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN), handling)) {
+	if (slot != NULL && !iopf_slot_cas(slot, from, handling)) {
 		/* The handler that takes it has not returned yet: after that. */
-		if (iopf_slot_load(slot) == handling &&
-				iopf_worker_defer(worker, id | AGAIN) == 0)
+		if ((ring_id & AGAIN) && iopf_slot_load(slot) == handling &&
+				iopf_worker_defer(worker, ring_id) == 0)
 			sched_yield();
 		slot = NULL;
 	}
@@ -81,39 +84,31 @@ work(struct iopf_worker *worker, uint64_t ring_id)
 	uint32_t gen = IOPF_ID_GEN(id);
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	struct iopf_attachment *attachment;
+	const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS];
+	struct iopf_group group = { .id = id, .faults = faults };
 	struct iopf_fault *slot;
 	struct iopf_queue *q;
 	enum iopf_verdict verdict;
 
-	/* One that a fast handler deferred is held by the ring: its IOMMU is not closed. */
-	slot = ring_id & AGAIN ? slot_hold(worker, id, &q) : iopf_slot_find(id, &q);
+	slot = slot_hold(worker, ring_id, &q);
 	if (slot == NULL)
 		return;
-	if ((ring_id & AGAIN) ||
-			iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED), handling)) {
-		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS];
-		struct iopf_group group = {
-			.id = id,
-			.nb_faults = iopf_prg_faults(q, slot, faults),
-			.faults = faults,
-		};
+	attachment = slot->attachment;
+	group.nb_faults = iopf_prg_faults(q, slot, faults);
+	group.dev = attachment->dev;
+	group.pasid = attachment->pasid;
+	verdict = call_deferred(attachment->domain, &group);
+	if (verdict == IOPF_TAKEN) {
+		iopf_domain_count(attachment->domain, IOPF_STAT_TAKEN, 1);
+		if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
+			return;
+	} else {
+		enum iopf_code code = verdict & 0xff;
 
-		attachment = slot->attachment;
-		group.dev = attachment->dev;
-		group.pasid = attachment->pasid;
-		verdict = call_deferred(attachment->domain, &group);
-		if (verdict == IOPF_TAKEN) {
-			iopf_domain_count(attachment->domain, IOPF_STAT_TAKEN, 1);
-			if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
-				return;
-		} else {
-			enum iopf_code code = verdict & 0xff;
-
-			/* Only answers are left to a deferred handler. */
-			if ((verdict & ~0xff) != IOPF_VERDICT_ANSWER || code >= IOPF_NB_CODES)
-				code = IOPF_INVALID;
-			iopf_group_respond(id, code);
-		}
+		/* Only answers are left to a deferred handler. */
+		if ((verdict & ~0xff) != IOPF_VERDICT_ANSWER || code >= IOPF_NB_CODES)
+			code = IOPF_INVALID;
+		iopf_group_respond(id, code);
 	}
 	/*
 	 * Answered, by this thread or another, and left to this one to free. A detach that finds
