@@ -368,7 +368,7 @@ handle(struct iopf_pass *pass, const struct iopf_event *ev)
 	}
 	iopf_slot_fill(slot, ev, pass->now, attachment);
 	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
-	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(slot->state),
+	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(slot)),
 			IOPF_SLOT_HANDLING), __ATOMIC_RELEASE);
 	fault = slot;
 	call(pass, attachment, slot, &fault, 1);

@@ -310,7 +310,7 @@ begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 	else
 		partial_add(q->prg, head->slot);
 	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
-	__atomic_store_n(&head->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(head->state),
+	__atomic_store_n(&head->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(head)),
 			last ? IOPF_SLOT_HANDLING : IOPF_SLOT_PARTIAL), __ATOMIC_RELEASE);
 	return head;
 }
