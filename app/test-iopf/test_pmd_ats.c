@@ -719,6 +719,7 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	struct smmuv3_model_dma *dead, *alive;
 	void *dev[2], *domain, *other;
 	unsigned int done = 77;
+	uint64_t syncs;
 	struct pmd p;
 
 	(void)state;
@@ -749,7 +750,9 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	assert_false(reaches(&p, alive, VA));
 	assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
 	/* It stays so, for other PASIDs and over a restart, until all of it is detached. */
+	syncs = pmd_stat(&p, "syncs");
 	assert_int_equal(rig_attach(p.ops, p.s, dev[0], 2, other), -EIO);
+	assert_int_equal(pmd_stat(&p, "syncs"), syncs);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_false(reaches(&p, dead, VA));

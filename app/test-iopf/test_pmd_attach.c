@@ -13,8 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-#include <rte_cycles.h>
-
 #include "pmd_rig.h"
 #include "test.h"
 
@@ -61,23 +59,30 @@ struct rig {
 };
 
 /*
- * The backend's wait() of one SMMU: each wait for a CMD_SYNC calls it before the model has
- * seen the CMD_SYNC, and this is where the chosen one is made to fail.
+ * In place of the command queue's wait(): it is called for each CMD_SYNC before the model has
+ * seen it, and this is where the chosen one is made to fail. Time is over when this says so.
  */
 static struct {
 	struct rig *rig;
-	struct smmuv3_backend backend;
-	const struct smmuv3_backend *real;
+	struct smmuv3_cmdq_ops ops;
+	const struct smmuv3_cmdq_ops *real;
 	enum fault fault;
-	uint64_t at;		/* value of the counter syncs; 0: none */
+	uint64_t at;		/* value of the counter syncs, or a position; 0: none */
 	bool quiet;		/* no DMA then */
-	bool hit;
+	bool hit, stuck;
 } breaker;
 
 static unsigned int write_all(struct rig *r, uint8_t byte);
 
 static void
-break_sync(void *ctx)
+stand_still(bool on)
+{
+	smmuv3_model_knob(breaker.rig->p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, on);
+	breaker.stuck = on;
+}
+
+static bool
+break_sync(void *ctx, struct smmuv3_wait *w)
 {
 	struct pmd *p = &breaker.rig->p;
 	struct smmuv3_cmdq *q = &p->s->cmdq;
@@ -85,48 +90,44 @@ break_sync(void *ctx)
 	if (breaker.at != 0 && pmd_stat(p, "syncs") >= breaker.at) {
 		breaker.at = 0;
 		breaker.hit = true;
-		smmuv3_model_knob(p->m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+		stand_still(true);
 		/* What is live in memory is cached now, and translates if it can. */
 		if (!breaker.quiet)
 			write_all(breaker.rig, OLD);
 		if (breaker.fault == REFUSED) {
 			q->ring[(q->tail - 2) & ((1u << q->log2) - 1)] = (struct smmuv3_cmd){
 				.dw = { 0 } };
-			smmuv3_model_knob(p->m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+			stand_still(false);
 		}
 	}
-	breaker.real->wait(ctx);
+	breaker.real->wait(ctx, w);
+	return !breaker.stuck;
 }
 
 static void
 breaker_set(struct rig *r)
 {
-	struct pmd *p = &r->p;
-
 	breaker.rig = r;
-	breaker.real = p->s->backend;
-	breaker.backend = *breaker.real;
-	breaker.backend.wait = break_sync;
-	p->s->backend = &breaker.backend;
+	breaker.real = r->p.s->cmdq.ops;
+	breaker.ops = *breaker.real;
+	breaker.ops.wait = break_sync;
+	r->p.s->cmdq.ops = &breaker.ops;
 }
 
-/* The @p n-th CMD_SYNC from here on fails, and those behind it until repair(). */
+/* The @p n-th CMD_SYNC from here on fails; with STUCK those behind it too, until repair(). */
 static void
 arm(struct pmd *p, enum fault fault, unsigned int n)
 {
 	breaker.fault = fault;
 	breaker.hit = breaker.quiet = false;
 	breaker.at = pmd_stat(p, "syncs") + n;
-	/* A CMD_SYNC that is slow fails too, which is one more place to fail. */
-	p->s->timeout = rte_get_tsc_hz() / 500;
 }
 
 static void
 repair(struct pmd *p)
 {
 	breaker.at = 0;
-	smmuv3_model_knob(p->m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
-	p->s->timeout = rte_get_tsc_hz() * 60;
+	stand_still(false);
 	pmd_step(p);
 }
 
@@ -186,7 +187,6 @@ rig_up(struct rig *r, const struct kind *kind)
 	});
 	p->untidy = true;	/* commands that the SMMU refuses are meant */
 	breaker_set(r);
-	repair(p);
 	assert_int_equal(p->ops->start(p->s), 0);
 	assert_int_equal(p->ops->dev_add(p->s, &conf, &p->dev), 0);
 	r->keeper = add_domain(p);
@@ -222,7 +222,7 @@ rig_down(struct rig *r)
 	assert_int_equal(p->ops->stop(p->s), 0);
 	for (unsigned int i = 0; i < r->kind->nb_sids; i++)
 		smmuv3_model_dma_destroy(r->dma[i]);
-	p->s->backend = breaker.real;
+	p->s->cmdq.ops = breaker.real;
 	pmd_close(p);
 }
 
@@ -371,12 +371,12 @@ fail_detach(const struct kind *kind, enum fault fault, unsigned int n)
 	arm(p, fault, n);
 	ret = rig_detach(p->ops, p->s, p->dev, PASID);
 	if (fault == STUCK)
-		assert_int_equal(ret, breaker.hit ? -ETIMEDOUT : ret);
+		assert_int_equal(ret, breaker.hit ? -ETIMEDOUT : 0);
 	if (ret < 0) {
 		write_all(&r, OLD);
 		asid_is_kept(&r);
 		/* Once more, to no avail. */
-		if (fault == STUCK && breaker.hit) {
+		if (fault == STUCK) {
 			assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), -ETIMEDOUT);
 			asid_is_kept(&r);
 		}
@@ -402,7 +402,7 @@ fail_attach(const struct kind *kind, enum fault fault, unsigned int n)
 	arm(p, fault, n);
 	ret = rig_attach(p->ops, p->s, p->dev, PASID, r.domain);
 	if (fault == STUCK)
-		assert_int_equal(ret, breaker.hit ? -ETIMEDOUT : ret);
+		assert_int_equal(ret, breaker.hit ? -ETIMEDOUT : 0);
 	if (ret < 0) {
 		write_all(&r, OLD);
 		asid_is_kept(&r);
@@ -482,6 +482,105 @@ test_an_asid_is_given_out_again_as_late_as_possible(void **state)
 		p.ops->domain_del(p.s, domain);
 	}
 	pmd_close(&p);
+}
+
+/* The one event of one access. */
+static uint8_t
+trace_of(struct pmd *p, uint32_t sid, uint32_t pasid)
+{
+	struct smmuv3_model_dma *dma = smmuv3_model_dma_create(p->m,
+			&(struct smmuv3_model_dma_conf){ .sid = sid,
+				.has_ssid = pasid != IOPF_NO_PASID,
+				.ssid = pasid != IOPF_NO_PASID ? pasid : 0 });
+	struct iopf_event event;
+	uint8_t byte = NEW;
+
+	assert_non_null(dma);
+	p->dma = dma;
+	pmd_write(p, VA, &byte, 1);
+	assert_int_equal(pmd_done(p), SMMUV3_MODEL_ABORTED);
+	pmd_event(p, &event);
+	assert_int_equal(event.flags, 0);
+	assert_int_equal(event.sid, sid);
+	assert_int_equal(event.pasid, pasid);
+	assert_int_equal(p->ops->poll(p->s, IOPF_QUEUE_EVENTS, &event, 1), 0);
+	smmuv3_model_dma_destroy(dma);
+	return event.raw_id;
+}
+
+/* The one that is detached last need not be the one that is released last. */
+static void
+test_the_last_of_two_half_detached_stops_the_device(void **state)
+{
+	const struct kind *kind = &kinds[5];
+	struct rig r = { .domain = NULL };
+	struct pmd *p = &r.p;
+
+	(void)state;
+	rig_up(&r, kind);
+	assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
+	/* CD, TLBI, and its ATC_INV fails. */
+	arm(p, STUCK, 3);
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), -ETIMEDOUT);
+	repair(p);
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, KEEPER), 0);
+	assert_int_equal(trace_of(p, PMD_SID, KEEPER), SMMUV3_C_BAD_STE);
+	/* Another is attached, and detached, meanwhile. */
+	assert_int_equal(rig_attach(p->ops, p->s, p->dev, KEEPER, r.keeper), 0);
+	assert_int_equal(trace_of(p, PMD_SID, KEEPER), SMMUV3_F_TRANSLATION);
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, KEEPER), 0);
+	assert_int_equal(trace_of(p, PMD_SID, KEEPER), SMMUV3_C_BAD_STE);
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), 0);
+	assert_int_equal(rig_attach(p->ops, p->s, p->dev, KEEPER, r.keeper), 0);
+	p->ops->domain_del(p->s, r.domain);
+	rig_down(&r);
+}
+
+/* Stands still as soon as the CMD_SYNC that failed for want of an answer is complete. */
+static bool
+stop_behind_cut(void *ctx, struct smmuv3_wait *w)
+{
+	struct pmd *p = &breaker.rig->p;
+
+	if (!breaker.hit && pmd_stat(p, "atc_cuts") == 0) {
+		breaker.at = atomic_load(&p->s->cmdq.prod);
+	} else if (!breaker.hit) {
+		while (smmuv3_cmdq_cons(&p->s->cmdq) < breaker.at)
+			smmuv3_model_step(p->m, 1);
+		stand_still(true);
+		breaker.hit = true;
+		return true;
+	}
+	breaker.real->wait(ctx, w);
+	return !breaker.stuck;
+}
+
+/* The STE is not known to abort before the CFGI_STE of the cut is complete. */
+static void
+test_a_detach_of_a_dead_atc_waits_until_it_is_cut_off(void **state)
+{
+	struct kind kind = { IOPF_PRI, 1, true, SMMUV3_STALL_MODEL_BOTH };
+	struct rig r = { .domain = NULL };
+	struct pmd *p = &r.p;
+
+	(void)state;
+	rig_up(&r, &kind);
+	assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
+	ats(&r, true);
+	assert_int_equal(write_all(&r, OLD), 1);
+	smmuv3_model_dma_quirks(r.dma[0], SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
+	breaker.ops.wait = stop_behind_cut;
+	breaker.hit = false;
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), -ETIMEDOUT);
+	assert_true(breaker.hit);
+	assert_int_equal(used_atcs(p), 2);
+	repair(p);
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), 0);
+	assert_int_equal(write_all(&r, NEW), 0);
+	assert_int_equal(r.page[0], OLD);
+	smmuv3_model_dma_reset(r.dma[0]);
+	p->ops->domain_del(p->s, r.domain);
+	rig_down(&r);
 }
 
 /* A stall is outstanding, and each CMD_SYNC of the removal fails once. */
@@ -586,30 +685,6 @@ test_many_streamids_share_a_sync(void **state)
 	assert_int_equal(p.ops->stop(p.s), 0);
 	pmd_close(&p);
 	free(sids);
-}
-
-/* The one event of one access. */
-static uint8_t
-trace_of(struct pmd *p, uint32_t sid, uint32_t pasid)
-{
-	struct smmuv3_model_dma *dma = smmuv3_model_dma_create(p->m,
-			&(struct smmuv3_model_dma_conf){ .sid = sid,
-				.has_ssid = pasid != IOPF_NO_PASID,
-				.ssid = pasid != IOPF_NO_PASID ? pasid : 0 });
-	struct iopf_event event;
-	uint8_t byte = NEW;
-
-	assert_non_null(dma);
-	p->dma = dma;
-	pmd_write(p, VA, &byte, 1);
-	assert_int_equal(pmd_done(p), SMMUV3_MODEL_ABORTED);
-	pmd_event(p, &event);
-	assert_int_equal(event.flags, 0);
-	assert_int_equal(event.sid, sid);
-	assert_int_equal(event.pasid, pasid);
-	assert_int_equal(p->ops->poll(p->s, IOPF_QUEUE_EVENTS, &event, 1), 0);
-	smmuv3_model_dma_destroy(dma);
-	return event.raw_id;
 }
 
 /* Contract 16, and that nothing stalls. */
@@ -866,6 +941,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_attach_that_fails_anywhere_leaves_nothing),
 	cmocka_unit_test(test_an_attached_domain_keeps_its_asid),
 	cmocka_unit_test(test_an_asid_is_given_out_again_as_late_as_possible),
+	cmocka_unit_test(test_the_last_of_two_half_detached_stops_the_device),
+	cmocka_unit_test(test_a_detach_of_a_dead_atc_waits_until_it_is_cut_off),
 	cmocka_unit_test(test_a_removal_that_fails_anywhere_can_be_repeated),
 	cmocka_unit_test(test_many_streamids_share_a_sync),
 	cmocka_unit_test(test_an_access_that_is_not_attached_leaves_a_record),
