@@ -252,6 +252,8 @@ test_model(void **state)
 	assert_int_equal(smmuv3_model_oracle_errors(NULL), 0);
 	assert_null(smmuv3_model_oracle_error(NULL, 0));
 	smmuv3_model_oracle_errors_clear(NULL);
+	assert_int_equal(smmuv3_model_silent_reports(NULL), 0);
+	assert_null(smmuv3_model_silent_report(NULL, 0));
 	assert_int_equal(smmuv3_model_frame_give(NULL, 0, 4096, 1), -EINVAL);
 	assert_int_equal(smmuv3_model_frame_free(NULL, 0, 4096), -EINVAL);
 	smmuv3_model_irq_unmask(NULL, SMMUV3_MODEL_IRQ_EVTQ);

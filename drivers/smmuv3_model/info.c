@@ -105,12 +105,16 @@ smmuv3_model_driver_errors_clear(struct smmuv3_model *m)
 unsigned int
 smmuv3_model_silent_reports(const struct smmuv3_model *m)
 {
+	if (m == NULL)
+		return 0;
 	return atomic_load_explicit(&m->silent.nb, memory_order_relaxed);
 }
 
 const char *
 smmuv3_model_silent_report(const struct smmuv3_model *m, unsigned int i)
 {
+	if (m == NULL)
+		return NULL;
 	return smmuv3_log_text(&m->silent, i);
 }
 
