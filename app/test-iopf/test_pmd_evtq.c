@@ -611,6 +611,42 @@ test_answers_under_way_are_waited_for_before_a_restart(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
+/* The model's: the entry keeps the record of the round before, and the error comes late. */
+static void
+test_a_stall_whose_record_was_lost_is_not_taken_for_an_old_one(void **state)
+{
+	struct iopf_event e;
+	uint8_t buf[4] = { 0 };
+	unsigned int i, told = 0;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .evtq_log2 = 2 });
+	pmd_up(&p, IOPF_STALL);
+	for (i = 0; i < 4; i++)
+		pmd_serve(&p, PMD_VA + (i << 20));
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 1);
+	pmd_write(&p, PMD_VA + (i << 20), buf, sizeof(buf));
+	/* Read as soon as PROD shows it, before GERROR does. */
+	for (i = 0; i < 1000 && p.ops->poll(p.s, 0, &e, 1) == 0; i++)
+		smmuv3_model_step(p.m, 1);
+	assert_int_equal(e.flags, IOPF_EVENT_BAD);
+	for (i = 0; i < 1000 && told == 0; i++) {
+		pmd_step(&p);
+		told = p.ops->check(p.s);
+	}
+	assert_int_equal(told, IOPF_CHECK_TERMINATED);
+	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_stat(&p, "unwritten_events"), 1);
+	/* EVENTQ_ABT_ERR may be another reason to end them. */
+	for (i = 0; i < 1000; i++) {
+		pmd_step(&p);
+		assert_int_equal(p.ops->check(p.s) & ~IOPF_CHECK_TERMINATED, 0);
+	}
+	pmd_serve(&p, PMD_VA + (8 << 20));
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
 /*
  * A record of a stall that SMMUEN = 0 ended may become visible until a CMD_SYNC behind that
  * is complete [4.7.3].
@@ -703,6 +739,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_after_an_aborted_record_all_stalls_are_ended),
 	cmocka_unit_test(test_an_aborted_record_of_an_smmu_without_stalls_is_counted),
 	cmocka_unit_test(test_answers_under_way_are_waited_for_before_a_restart),
+	cmocka_unit_test(test_a_stall_whose_record_was_lost_is_not_taken_for_an_old_one),
 	cmocka_unit_test(test_a_record_that_comes_late_in_a_recovery_is_no_stall),
 	cmocka_unit_test(test_a_word_that_comes_after_prod_is_not_missed),
 };

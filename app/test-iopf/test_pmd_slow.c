@@ -180,12 +180,80 @@ test_a_queue_that_moves_is_not_given_up(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
+/* An ATC of the model's that takes eight times as long as a wait; a stall is lost meanwhile. */
+static void
+test_an_atc_that_answers_late_costs_its_callers_time_alone(void **state)
+{
+	const uint32_t sid = PMD_SID + 1;
+	const struct iopf_dev_conf conf = { .sids = &sid, .nb_sids = 1, .recover = IOPF_PRI };
+	const struct iopf_inv inv = { .addr = PMD_VA, .size = 1u << 12 };
+	struct smmuv3_model_dma *plain, *ats;
+	uint8_t buf[4] = { 0 };
+	unsigned int done, told, i;
+	struct pmd p;
+	void *dev;
+	int ret;
+
+	(void)state;
+	for (unsigned int loses = 0; loses < 2; loses++) {
+		up(&p);
+		plain = p.dma;
+		assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
+		assert_int_equal(rig_attach(p.ops, p.s, dev, IOPF_NO_PASID, p.domain), 0);
+		ats = smmuv3_model_dma_create(p.m, &(struct smmuv3_model_dma_conf){
+			.sid = sid, .kind = SMMUV3_MODEL_DMA_ATS });
+		assert_int_equal(smmuv3_model_dma_ats_enable(ats, 12), 0);
+		pmd_map(&p, PMD_VA, pmd_alloc(&p, 1 << 12, 1 << 12));
+		p.dma = ats;
+		pmd_write(&p, PMD_VA, buf, 1);
+		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+		smmuv3_model_dma_atc_delay(ats, 8 * p.s->timeout * 1000 / rte_get_tsc_hz());
+		*pmd_pte(&p, PMD_VA) = 0;
+		/* Or 0, where this thread did not run for so long. */
+		ret = p.ops->invalidate(p.s, p.domain, &inv, 1, &done);
+		assert_true(ret == -ETIMEDOUT || ret == 0);
+		smmuv3_model_dma_atc_delay(ats, 0);
+		p.dma = plain;
+		told = 0;
+		if (loses) {
+			smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+			pmd_write(&p, PMD_VA, buf, 1);
+			pmd_step(&p);
+		}
+		for (i = 0; i < 1000; i++) {
+			told |= p.ops->check(p.s);
+			ret = p.ops->invalidate(p.s, p.domain, &inv, 1, &done);
+			if (ret != -ETIMEDOUT)
+				break;
+		}
+		assert_int_equal(ret, 0);
+		if (loses) {
+			told |= told_in_the_end(&p);
+			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		}
+		assert_int_equal(told, loses ? IOPF_CHECK_TERMINATED : 0);
+		for (i = 0; i < 1000 && p.s->reset != SMMUV3_RESET_NONE; i++) {
+			pmd_step(&p);
+			assert_int_equal(p.ops->check(p.s), 0);
+		}
+		assert_int_equal(p.s->reset, SMMUV3_RESET_NONE);
+		assert_int_equal(pmd_stat(&p, "atc_cuts"), 0);
+		pmd_serve(&p, PMD_VA);
+		assert_int_equal(smmuv3_model_dma_ats_disable(ats), 0);
+		smmuv3_model_dma_destroy(ats);
+		assert_int_equal(rig_detach(p.ops, p.s, dev, IOPF_NO_PASID), 0);
+		assert_int_equal(p.ops->dev_del(p.s, dev), 0);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_slow_endpoint_does_not_make_the_smmu_dead),
 	cmocka_unit_test(test_a_recovery_waits_for_a_slow_endpoint),
 	cmocka_unit_test(test_the_end_of_a_recovery_waits_for_a_slow_endpoint),
 	cmocka_unit_test(test_a_queue_that_stands_without_an_endpoint_is_given_up),
 	cmocka_unit_test(test_a_queue_that_moves_is_not_given_up),
+	cmocka_unit_test(test_an_atc_that_answers_late_costs_its_callers_time_alone),
 };
 
 TEST_SUITE(pmd_slow, tests, NULL, NULL);
