@@ -36,6 +36,9 @@
  * count of starts in the word: the same holds then. Commands that are not waited for are
  * dropped by an owner of the queue, who releases what their caller stored before to the
  * next: to start, which owns the queue when it stores STARTING.
+ *
+ * devtools/spin/state_off.pml checks this, and fails without either barrier, without the
+ * count, and if OFF is stored before SMMUEN is seen 0.
  */
 
 #include <stdatomic.h>

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Invalidations that return without a command because the SMMU is off, against a stop and
+ * starts (drivers/smmuv3_pmd/state.h).
+ *
+ *	spin -a state_off.pml && cc -O2 -DSAFETY -o pan pan.c && ./pan
+ *
+ * Each of these must be found wrong:
+ *	spin -DNO_CALLER_BARRIER -a state_off.pml	no barrier before the state is read (C2)
+ *	spin -DNO_START_BARRIER -a state_off.pml	none behind STARTING (S2)
+ *	spin -DNO_ROUND -a state_off.pml		starts are not counted: waits for good
+ *	spin -DOFF_TOO_EARLY -a state_off.pml		OFF before SMMUEN is seen 0
+ *
+ * Two stores wait in their thread's buffer until Memory() lets them go: the caller's to the
+ * table (C1) and start's STARTING (S1). The SMMU walks while SMMUEN is 1, at any moment, and
+ * keeps what it found until a TLBI.
+ */
+
+#define OFF		0
+#define STARTING	1
+#define RUNNING		2
+#define STOPPING	3
+
+byte state = RUNNING;
+byte round;
+bool starting;			/* S1 in the buffer */
+
+bool table = true;		/* the old entry is valid */
+bool unmapping;			/* C1 in the buffer */
+bool cached;			/* ... and in the TLB */
+bool smmuen = true;
+
+byte queued;			/* 1: the caller's TLBI is in the queue */
+bool executed;
+bool promised;			/* the invalidation has returned 0 */
+
+inline set_starting()
+{
+	atomic { starting = true; round++ };
+#ifndef NO_START_BARRIER
+	(!starting);
+#endif
+}
+
+active proctype Control()
+{
+	byte turns;
+
+	do
+	:: turns < 2 ->
+		/* stop */
+		state = STOPPING;
+#ifdef OFF_TOO_EARLY
+		state = OFF;
+#endif
+		smmuen = false;
+		/* The queue is dropped by its owner, who changes the state. */
+		atomic { state = OFF; queued = 0 };
+		/* start */
+		set_starting();
+		cached = false;
+		smmuen = true;
+		(!starting);
+		state = RUNNING;
+		turns++
+	:: else -> break
+	od
+}
+
+active proctype Caller()
+{
+	byte mine;
+	bool posted;
+
+	unmapping = true;
+#ifndef NO_CALLER_BARRIER
+	(!unmapping);
+#endif
+	mine = round;
+	do
+	:: executed -> break
+#ifndef NO_ROUND
+	:: round != mine && !starting -> break
+#endif
+	:: state == OFF -> break
+	:: atomic { !posted && state != OFF -> queued = 1; posted = true }
+	od;
+	promised = true
+}
+
+active proctype SMMU()
+{
+end:	do
+	:: atomic { queued == 1 -> cached = false; executed = true; queued = 0 }
+	:: atomic { smmuen && table -> cached = true }
+	:: atomic { smmuen && promised -> assert(!cached && !table) }
+	od
+}
+
+active proctype Memory()
+{
+end:	do
+	:: atomic { unmapping -> unmapping = false; table = false }
+	:: atomic { starting -> starting = false; state = STARTING }
+	od
+}
