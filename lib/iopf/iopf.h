@@ -561,10 +561,10 @@ int iopf_group_respond(uint64_t id, enum iopf_code code);
 
 /**
  * Have the deferred handler called for a group that was taken, by the fast handler or the
- * deferred one: what the group waited for is there. From any thread, also before the handler
- * that took the group has returned. The group stays taken until then: an answer, a detach or
- * the deadline may come first.
- * @return 0, -ESTALE (answered, cancelled or never was), -EINVAL (the domain has no deferred
+ * deferred one: what the group waited for is there. From any thread but a fast handler, also
+ * before the handler that took the group has returned. The group stays taken until then: an
+ * answer, a detach or the deadline may come first.
+ * @return 0, -EDEADLK in a fast handler, -ESTALE (answered, cancelled or never was), -EINVAL (the domain has no deferred
  *   handler), -ENOSPC (the worker's size; the group is still to be answered).
  */
 int iopf_group_defer(uint64_t id);

@@ -292,6 +292,11 @@ struct iopf_worker {
 	struct rte_ring *ring;		/* group ids */
 	_Atomic uint32_t nb_asleep;	/* threads that nothing has woken yet */
 	sem_t wake;
+	pthread_mutex_t again_lock;
+	uint64_t *again;		/* groups to be deferred again */
+	_Atomic uint32_t nb_again;
+	uint32_t first_again;
+	uint32_t max_again;
 	_Atomic bool stop;
 	_Atomic unsigned int nb_domains;
 	unsigned int nb_threads;

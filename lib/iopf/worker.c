@@ -8,7 +8,7 @@
  *	poll thread			worker thread
  *	enqueue				nb_asleep++
  *	full barrier			full barrier
- *	nb_asleep != 0: take one	ring empty: wait for the semaphore
+ *	nb_asleep != 0: take one	nothing in the ring: wait for the semaphore
  *	and post the semaphore		else take one back
  *
  * One of the two sees the other's store (devtools/spin/wake.pml). Each post has taken one
@@ -18,6 +18,10 @@
  * from empty to not empty under a sleeping worker: never on the path of a fault that the fast
  * handler answers, and never while the workers are busy. A worker yields some times before it
  * sleeps, so that faults deferred in close succession cost one.
+ *
+ * Groups that are deferred again have a list of their own, with a lock: a thread that is
+ * preempted in the middle of an enqueue keeps others from the ring, and the poll thread must
+ * not wait for a thread without a core of its own.
  */
 
 #include <errno.h>
@@ -35,10 +39,6 @@
 /* Empty looks, each with a yield, before a thread sleeps. */
 #define LOOKS		32
 
-/* In an id of the ring: iopf_group_defer() put it there, and no slot is held by it. */
-#define AGAIN		(UINT64_C(1) << 63)
-static_assert(32 - IOPF_SLOT_STATE_BITS < 31, "the generation leaves bit 63 of an id free");
-
 static enum iopf_verdict
 call_deferred(struct iopf_domain *domain, const struct iopf_group *group)
 {
@@ -50,27 +50,88 @@ call_deferred(struct iopf_domain *domain, const struct iopf_group *group)
 	return verdict;
 }
 
+/* One of the sleepers, or of those about to sleep, is this caller's. */
+static bool
+take_sleeper(struct iopf_worker *worker)
+{
+	uint32_t n = atomic_load_explicit(&worker->nb_asleep, memory_order_relaxed);
+
+	while (n != 0)
+		if (atomic_compare_exchange_weak_explicit(&worker->nb_asleep, &n, n - 1,
+				memory_order_relaxed, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+/* Wake a thread, if one sleeps. What it is to find was put there before. */
+static inline void
+wake(struct iopf_worker *worker)
+{
+	/* Pairs with the fence in sleep_until_woken(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (unlikely(take_sleeper(worker)))
+		sem_post(&worker->wake);
+}
+
+/* 0, or -ENOSPC. */
+static int
+again_put(struct iopf_worker *worker, uint64_t id)
+{
+	int ret = -ENOSPC;
+
+	pthread_mutex_lock(&worker->again_lock);
+	if (worker->nb_again < worker->max_again) {
+		worker->again[(worker->first_again + worker->nb_again) % worker->max_again] = id;
+		/* Written under the lock, read without it. */
+		atomic_store_explicit(&worker->nb_again, worker->nb_again + 1,
+				memory_order_relaxed);
+		ret = 0;
+	}
+	pthread_mutex_unlock(&worker->again_lock);
+	if (ret == 0)
+		wake(worker);
+	return ret;
+}
+
+static __rte_noinline bool
+again_get(struct iopf_worker *worker, uint64_t *id)
+{
+	bool got;
+
+	pthread_mutex_lock(&worker->again_lock);
+	got = worker->nb_again != 0;
+	if (got) {
+		*id = worker->again[worker->first_again];
+		worker->first_again = (worker->first_again + 1) % worker->max_again;
+		atomic_store_explicit(&worker->nb_again, worker->nb_again - 1,
+				memory_order_relaxed);
+	}
+	pthread_mutex_unlock(&worker->again_lock);
+	return got;
+}
+
 /*
- * The slot of an id out of the ring, held by this thread, or NULL. Nothing holds it before its
- * state says so: what was answered meanwhile has another generation, and its IOMMU may be
- * closed.
+ * The slot of an id, held by this thread, or NULL. Nothing holds it before its state says so:
+ * what was answered meanwhile has another generation, and its IOMMU may be closed.
  */
 static struct iopf_fault *
-slot_hold(struct iopf_worker *worker, uint64_t ring_id, struct iopf_queue **q)
+slot_hold(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue **q)
 {
-	uint64_t id = ring_id & ~AGAIN;
 	uint32_t gen = IOPF_ID_GEN(id);
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
-	uint32_t from = IOPF_SLOT_WORD(gen, ring_id & AGAIN ? IOPF_SLOT_TAKEN : IOPF_SLOT_QUEUED);
+	uint32_t from = IOPF_SLOT_WORD(gen, again ? IOPF_SLOT_TAKEN : IOPF_SLOT_QUEUED), word;
 	struct iopf_fault *slot;
 
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, q);
 	if (slot != NULL && !iopf_slot_cas(slot, from, handling)) {
-		/* The handler that takes it has not returned yet: after that. */
-		if ((ring_id & AGAIN) && iopf_slot_load(slot) == handling &&
-				iopf_worker_defer(worker, ring_id) == 0)
+		word = iopf_slot_load(slot);
+		if (again && (word == handling || word == from)) {
+			/* The handler that takes it has not returned, or just now: once more. */
+			if (again_put(worker, id) < 0)	/* or it would wait for good */
+				iopf_group_respond(id, IOPF_INVALID);
 			sched_yield();
+		}
 		slot = NULL;
 	}
 	iopf_rcu_read_unlock();
@@ -78,9 +139,8 @@ slot_hold(struct iopf_worker *worker, uint64_t ring_id, struct iopf_queue **q)
 }
 
 static void
-work(struct iopf_worker *worker, uint64_t ring_id)
+work(struct iopf_worker *worker, uint64_t id, bool again)
 {
-	uint64_t id = ring_id & ~AGAIN;
 	uint32_t gen = IOPF_ID_GEN(id);
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	struct iopf_attachment *attachment;
@@ -90,7 +150,7 @@ work(struct iopf_worker *worker, uint64_t ring_id)
 	struct iopf_queue *q;
 	enum iopf_verdict verdict;
 
-	slot = slot_hold(worker, ring_id, &q);
+	slot = slot_hold(worker, id, again, &q);
 	if (slot == NULL)
 		return;
 	attachment = slot->attachment;
@@ -121,31 +181,35 @@ work(struct iopf_worker *worker, uint64_t ring_id)
 	iopf_rcu_read_unlock();
 }
 
-/* One of the sleepers, or of those about to sleep, is this caller's. */
+/* Something to do. */
 static bool
-take_sleeper(struct iopf_worker *worker)
+next(struct iopf_worker *worker, uint64_t *id, bool *again)
 {
-	uint32_t n = atomic_load_explicit(&worker->nb_asleep, memory_order_relaxed);
-
-	while (n != 0)
-		if (atomic_compare_exchange_weak_explicit(&worker->nb_asleep, &n, n - 1,
-				memory_order_relaxed, memory_order_relaxed))
-			return true;
-	return false;
+	*again = false;
+	if (rte_ring_dequeue_elem(worker->ring, id, sizeof(*id)) == 0)
+		return true;
+	if (likely(atomic_load_explicit(&worker->nb_again, memory_order_relaxed) == 0))
+		return false;
+	*again = true;
+	return again_get(worker, id);
 }
 
-static void
-sleep_until_woken(struct iopf_worker *worker)
+/* Until there is something to do, perhaps. True: there is, and here it is. */
+static bool
+sleep_until_woken(struct iopf_worker *worker, uint64_t *id, bool *again)
 {
+	bool found;
+
 	atomic_fetch_add_explicit(&worker->nb_asleep, 1, memory_order_relaxed);
-	/* Pairs with the fence in iopf_worker_defer(), and in iopf_worker_destroy(). */
+	/* Pairs with the fences in wake() and iopf_worker_destroy(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	if ((!rte_ring_empty(worker->ring) ||
-			atomic_load_explicit(&worker->stop, memory_order_relaxed)) &&
+	found = next(worker, id, again);
+	if ((found || atomic_load_explicit(&worker->stop, memory_order_relaxed)) &&
 			take_sleeper(worker))
-		return;
+		return found;
 	while (sem_wait(&worker->wake) < 0)
 		;	/* a signal handler ran */
+	return found;
 }
 
 static void *
@@ -153,18 +217,20 @@ worker_run(void *arg)
 {
 	struct iopf_worker *worker = arg;
 	unsigned int looks = 0;
+	bool again, found;
 	uint64_t id;
 
 	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
-		if (rte_ring_dequeue_elem(worker->ring, &id, sizeof(id)) == 0) {
-			work(worker, id);
-			looks = 0;
-		} else if (++looks < LOOKS) {
+		found = next(worker, &id, &again);
+		if (!found && ++looks < LOOKS) {
 			sched_yield();
-		} else {
-			sleep_until_woken(worker);
-			looks = 0;
+			continue;
 		}
+		if (!found)
+			found = sleep_until_woken(worker, &id, &again);
+		if (found)
+			work(worker, id, again);
+		looks = 0;
 	}
 	return NULL;
 }
@@ -174,10 +240,8 @@ iopf_worker_defer(struct iopf_worker *worker, uint64_t id)
 {
 	int ret = rte_ring_enqueue_elem(worker->ring, &id, sizeof(id));
 
-	/* Pairs with the fence in sleep_until_woken(). */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (unlikely(take_sleeper(worker)))
-		sem_post(&worker->wake);
+	if (ret == 0)
+		wake(worker);
 	return ret;
 }
 
@@ -190,6 +254,8 @@ iopf_group_defer(uint64_t id)
 	struct iopf_queue *q;
 	int ret = -ESTALE;
 
+	if (iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, &q);
 	if (slot != NULL && IOPF_SLOT_GEN(iopf_slot_load(slot)) == IOPF_ID_GEN(id)) {
@@ -203,12 +269,8 @@ iopf_group_defer(uint64_t id)
 		case IOPF_SLOT_HANDLING:
 		case IOPF_SLOT_QUEUED:
 			domain = attachment->domain;
-			if (domain->conf.deferred == NULL)
-				ret = -EINVAL;
-			else if (iopf_worker_defer(domain->conf.worker, id | AGAIN) == 0)
-				ret = 0;
-			else
-				ret = -ENOSPC;
+			ret = domain->conf.deferred == NULL ? -EINVAL :
+				again_put(domain->conf.worker, id);
 			break;
 		default:
 			break;
@@ -262,8 +324,11 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 	}
 	worker->name = strdup(conf->name != NULL ? conf->name : "worker");
 	sem_init(&worker->wake, 0, 0);
+	pthread_mutex_init(&worker->again_lock, NULL);
 	worker->ring = ring_create(size * 2);
-	if (worker->name == NULL || worker->ring == NULL) {
+	worker->max_again = size;
+	worker->again = calloc(size, sizeof(*worker->again));
+	if (worker->name == NULL || worker->ring == NULL || worker->again == NULL) {
 		IOPF_LOG(ERR, "worker: no memory for a ring of %u groups: use a smaller size", size);
 		ret = -ENOMEM;
 	}
@@ -300,6 +365,8 @@ iopf_worker_destroy(struct iopf_worker *worker)
 	for (unsigned int i = 0; i < worker->nb_threads; i++)
 		pthread_join(worker->threads[i], NULL);
 	sem_destroy(&worker->wake);
+	pthread_mutex_destroy(&worker->again_lock);
+	free(worker->again);
 	free(worker->ring);
 	free(worker->name);
 	free(worker);
