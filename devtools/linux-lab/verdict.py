@@ -16,8 +16,10 @@ import sys
 
 # What Linux's driver says when all is well, and the records of faults, which tests provoke.
 HARMLESS = re.compile(
-    r"ias \d+-bit, oas \d+-bit|allocated \d+ entries for|msi_domain absent"
-    r"|event 0x[0-9a-f]+ received:|\t0x[0-9a-f]{16}|option mask|SMMU currently enabled! Resetting")
+    r"(ias \d+-bit, )?oas \d+-bit|allocated \d+ entries for|msi_domain absent"
+    r"|event 0x[0-9a-f]+ received:|\t0x[0-9a-f]{16}|option mask"
+    r"|event: \w+ client: |(un)?priv (data|inst) (read|write) s[12] "
+    r"|SMMU currently enabled! Resetting")
 STAMP = re.compile(r"^\[ *[\d.]+\] ")
 SPLAT = re.compile(r"WARNING:|BUG:|Oops|Call trace|Kernel panic|Unable to handle|rcu: INFO"
                    r"|blocked for more than|soft lockup")
@@ -97,7 +99,13 @@ def main():
     row, tests, out, path = sys.argv[1:]
     out = pathlib.Path(out)
     tests = tests.split(",") + ["kernel", "model"]
-    console = (out / "console").read_text(errors="replace")
+    try:
+        console = (out / "console").read_text(errors="replace")
+    except FileNotFoundError:
+        print((out / "qemu").read_text() + (out / "host").read_text())
+        print(f"[  FAILED  ] {row}: the guest did not start, see above")
+        print("0 passed, 1 failed")
+        return
     linux = re.search(r"Linux version (\S+)", console)
     expected = read_expected(path, linux[1] if linux else "?", row, tests)
     failures, ended = read_console(console)

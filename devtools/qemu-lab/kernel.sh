@@ -30,7 +30,7 @@ esac
 
 dir=$cache/kernel-$suite-$(cat "$config" "$lab/kernel.sh" | cksum | cut -d ' ' -f 1)
 new=$dir.new
-exec 8>"$cache/kernel.lock"
+exec 8>"$dir.lock"
 flock 8
 if [ -d "$dir" ]; then
 	echo "$dir"

@@ -8,6 +8,7 @@
 
 #include <linux/iommu.h>
 #include <linux/module.h>
+#include <linux/sched.h>
 #include <linux/version.h>
 
 /* Of drivers/iommu/iommu-priv.h, exported to modules that import the name space. */
@@ -15,10 +16,13 @@ int iommu_attach_group_handle(struct iommu_domain *domain, struct iommu_group *g
 		struct iommu_attach_handle *handle);
 void iommu_detach_group_handle(struct iommu_domain *domain, struct iommu_group *group);
 
+/* An unmap of a part of a block splits it; later kernels take that for a mistake. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 #define LAB_IMPORT_NS()	MODULE_IMPORT_NS(IOMMUFD_INTERNAL)
+#define LAB_SPLITS_BLOCKS true
 #else
 #define LAB_IMPORT_NS()	MODULE_IMPORT_NS("IOMMUFD_INTERNAL")
+#define LAB_SPLITS_BLOCKS false
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
@@ -50,10 +54,32 @@ lab_disable_iopf(struct device *dev)
 	iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_IOPF);
 }
 #else
-/* An attach that needs them switches them on. */
-static inline int lab_enable_iopf(struct device *dev) { return 0; }
-static inline int lab_enable_sva(struct device *dev) { return 0; }
-static inline void lab_disable_iopf(struct device *dev) { }
+/*
+ * An attach that needs them switches them on. Linux 7.3 does not ask whether the SMMU is
+ * one that it serves faults of (coherent, 16-bit ASIDs): it dereferences NULL in
+ * iopf_queue_add_device(). SVA asks.
+ */
+static inline int
+lab_enable_iopf(struct device *dev)
+{
+	struct iommu_sva *sva = iommu_sva_bind_device(dev, current->mm);
+
+	if (IS_ERR(sva))
+		return PTR_ERR(sva);
+	iommu_sva_unbind_device(sva);
+	return 0;
+}
+
+static inline int
+lab_enable_sva(struct device *dev)
+{
+	return 0;
+}
+
+static inline void
+lab_disable_iopf(struct device *dev)
+{
+}
 #endif
 
 #endif /* LAB_COMPAT_H */

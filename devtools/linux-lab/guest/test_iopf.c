@@ -46,7 +46,8 @@ one_by_one(struct lab_dev *t)
 		LAB_CHECK(lab_write(t, LAB_VA + offset, 0x80, i) == 0, "write that stalls", "%u",
 			lab_mb->status);
 		LAB_CHECK(lab_mb->nb_stalls == 1, "one stall", "%u", lab_mb->nb_stalls);
-		LAB_CHECK(lab_same(page_address(iopf.pages) + offset, 0x80, i), "bytes written", "");
+		LAB_CHECK(lab_same(page_address(iopf.pages) + offset, 0x80, i),
+			"bytes written", "");
 	}
 	LAB_CHECK(lab_write(t, LAB_VA + 0x100000, 0x8000, 0x4000) == 0, "write of 8 pages", "%u",
 		lab_mb->status);

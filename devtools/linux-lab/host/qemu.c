@@ -19,7 +19,9 @@
 
 #include "host.h"
 
-/* The SPIs of machine.py. */
+#define CONNECT_SECONDS	60
+
+/* The SPIs of row.sh. */
 static const unsigned int spi[SMMUV3_MODEL_NB_IRQS] = {
 	[SMMUV3_MODEL_IRQ_EVTQ] = 0x4a,
 	[SMMUV3_MODEL_IRQ_PRIQ] = 0x4b,
@@ -35,14 +37,18 @@ static int
 connect_to(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), ret = -1;
 
 	if (strlen(path) >= sizeof(addr.sun_path)) {
 		fprintf(stderr, "host: the path of a socket is too long: %s\n", path);
 		return -1;
 	}
 	strcpy(addr.sun_path, path);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+	/* QEMU's socket has its name before it listens. */
+	while (fd >= 0 && (ret = connect(fd, (struct sockaddr *)&addr, sizeof(addr))) < 0 &&
+			errno == ECONNREFUSED && lab_now() < CONNECT_SECONDS)
+		usleep(10000);
+	if (fd < 0 || ret < 0) {
 		fprintf(stderr, "host: cannot connect to %s: %s\n", path, strerror(errno));
 		return -1;
 	}

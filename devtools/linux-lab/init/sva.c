@@ -251,9 +251,12 @@ process_ends(unsigned char *p)
 	if (!CHECK(pipe(pipes) == 0, "pipe"))
 		return;
 	child = fork();
-	if (child == 0)
-		_exit(lab_bind() && write_dma(p, 64, 1) == 0 &&
-			write(pipes[1], &lab_pasid, sizeof(lab_pasid)) == sizeof(lab_pasid) ? 0 : 1);
+	if (child == 0) {
+		bool ok = lab_bind() && write_dma(p, 64, 1) == 0 &&
+			write(pipes[1], &lab_pasid, sizeof(lab_pasid)) == sizeof(lab_pasid);
+
+		_exit(ok ? 0 : 1);
+	}
 	close(pipes[1]);
 	CHECK(read(pipes[0], &lab_pasid, sizeof(lab_pasid)) == sizeof(lab_pasid),
 		"write of the process that ends");
