@@ -9,7 +9,7 @@
 #include "internal.h"
 
 #define SLOW_MS		20	/* SMMUV3_MODEL_HARSH_SLOW_ATC */
-#define SLOW_ONE_IN	64	/* at random */
+#define SLOW_ONE_IN	512	/* at random */
 
 #define ATC_LOOKUPS 64		/* up to that many pages they are looked up one by one */
 

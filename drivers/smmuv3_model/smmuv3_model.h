@@ -135,7 +135,8 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_HARSH_REPORT	(UINT32_C(1) << 10)
 		/**< no harder, but it reports more: see smmuv3_model_silent_reports() */
 #define SMMUV3_MODEL_HARSH_SLOW_ATC	(UINT32_C(1) << 11)
-		/**< functions answer ATC_INVs after 20 ms; with RANDOM one in 64 after up to that */
+		/**< functions answer ATC_INVs after 20 ms; with RANDOM one in 512, after up to
+		  * that */
 
 /** Zero in any field means the value in brackets. */
 struct smmuv3_model_conf {
