@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
@@ -53,6 +54,18 @@ test_scale(void)
 	int n = s != NULL ? atoi(s) : 1;
 
 	return n > 0 ? n : 1;
+}
+
+uint32_t
+test_seed(const char *what)
+{
+	const char *s = getenv("IOPF_TEST_SEED");
+	uint32_t seed = s != NULL ? (uint32_t)strtoul(s, NULL, 0) : (uint32_t)rte_rdtsc();
+
+	if (seed == 0)
+		seed = 1;
+	print_message("%s: IOPF_TEST_SEED=%u\n", what, seed);
+	return seed;
 }
 
 static struct test_suite *
@@ -145,7 +158,8 @@ main(int argc, char **argv)
 		if (strcmp(argv[i], "--help") == 0) {
 			printf("Usage: test-iopf [EAL options --] [--list] [suite ...]\n"
 					"Runs the suites named, or all. IOPF_TEST_SCALE=N makes the "
-					"soak and race tests N times as long.\n");
+					"soak and race tests N times as long.\n"
+					"IOPF_TEST_SEED=N repeats their choices.\n");
 			return 0;
 		}
 		if (find_suite(argv[i]) == NULL) {

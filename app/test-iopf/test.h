@@ -48,4 +48,10 @@ void test_skip(const char *why);
 /* Multiplies the length of soak tests: IOPF_TEST_SCALE in the environment, 1 if unset. */
 unsigned int test_scale(void);
 
+/*
+ * A seed for choices at random, printed with @p what it is for: IOPF_TEST_SEED in the
+ * environment, or another one in each run. Never 0.
+ */
+uint32_t test_seed(const char *what);
+
 #endif /* TEST_H */

@@ -5,7 +5,8 @@
  * Page requests while everything happens to their devices at once: handlers answer,
  * defer, take, refuse or fail as they like, a thread answers what was taken, pages are
  * unmapped, devices are detached, the IOMMU stops and starts, the request queue overflows
- * and breaks down. Every group is answered once, by whoever it is.
+ * and breaks down. The model is harsh, and an unmapped frame is free for a moment before it can
+ * be mapped again. Every group is answered once, by whoever it is.
  */
 
 #include <errno.h>
@@ -147,6 +148,8 @@ unmap(unsigned int i)
 	struct pgt_inv inv[4];
 	struct iopf_inv iinv[4];
 	unsigned int page = any(PCIE_PAGES), n = 1 + any(PCIE_PAGES - page);
+	uintptr_t frames = (uintptr_t)c.space[i].data + (size_t)page * PCIE_PAGE;
+	size_t len = (size_t)n * PCIE_PAGE;
 
 	pgt_unmapped_init(&out, inv, RTE_DIM(inv));
 	assert_int_equal(pgt_unmap(c.space[i].pgt, PCIE_VA + page * PCIE_PAGE,
@@ -156,6 +159,10 @@ unmap(unsigned int i)
 			.leaf_log2 = 12, .leaf_only = inv[k].leaf_only };
 	if (out.nb_inv != 0)
 		assert_int_equal(iopf_invalidate(c.domain[i], iinv, out.nb_inv, NULL), 0);
+	/* No access reaches them now, and the range is closed: none can be mapped. */
+	assert_int_equal(smmuv3_model_frame_free(c.r.m, frames, len), 0);
+	usleep(any(20));
+	assert_int_equal(smmuv3_model_frame_give(c.r.m, frames, len, i + 1), 0);
 	assert_int_equal(pgt_open(c.space[i].pgt, PCIE_VA + page * PCIE_PAGE,
 			(uint64_t)n * PCIE_PAGE), 0);
 }
@@ -181,7 +188,9 @@ bring_up(void)
 {
 	memset(&c, 0, sizeof(c));
 	c.seed = c.handler_seed = 3;
-	pcie_open(&c.r, &(struct smmuv3_model_conf){ .priq_log2 = 5 }, NULL);
+	pcie_open(&c.r, &(struct smmuv3_model_conf){ .priq_log2 = 5,
+			.harsh = SMMUV3_MODEL_HARSH_ALL, .seed = test_seed("prichaos"),
+			.choices = SMMUV3_MODEL_STICKY_TLB }, NULL);
 	c.taken = rte_ring_create("prichaos", 4096, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	assert_non_null(c.taken);
 	c.worker = iopf_worker_create(NULL);
@@ -195,6 +204,9 @@ bring_up(void)
 		pcie_engine(&c.r, &c.fn[i], &(struct smmuv3_model_dma_conf){ .depth = DEPTH,
 				.group_pages = 1 + 2 * i, .prg_indices = 2 + i });
 		pcie_space(&c.r, s);
+		assert_int_equal(smmuv3_model_frame_give(c.r.m, (uintptr_t)s->data,
+				(size_t)PCIE_PAGES * PCIE_PAGE, i + 1), 0);
+		smmuv3_model_dma_owner(c.fn[i].dma[0], i + 1);
 		c.domain[i] = iopf_domain_create(&(struct iopf_domain_conf){
 			.handler = handler,
 			.deferred = deferred,

@@ -2,11 +2,12 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A million stalls in a row over several devices and PASIDs: each answered once,
- * data intact, no mistake of the driver, oracle clean. Ten million with
- * IOPF_TEST_SCALE=10.
+ * A million stalls in a row over several devices and PASIDs, with a model that is harsh:
+ * each answered once, data intact, no mistake of the driver, oracle clean, the oracle knowing
+ * whose each frame is. Ten million with IOPF_TEST_SCALE=10.
  */
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,12 +40,18 @@
 struct engine {
 	struct mmem_space *space;
 	struct smmuv3_model_dma *dma;
+	uint32_t owner;			/* of its frames */
 	uint64_t *mem;			/* managed: PAGES pages */
 	uint64_t (*local)[WORDS];	/* the device's own, one entry per page */
 	unsigned int submitted, done;
 };
 
 static struct engine engines[NB_ENGINES];
+static struct iopf_dev *devs[NB_DEVS];
+static struct mmem_pool *pool;
+static struct smmuv3_model *model;
+static uint64_t answered, probes;
+static unsigned int seed;
 
 static void *
 poll_thread(void *poller)
@@ -108,6 +115,84 @@ one_phase(enum smmuv3_model_op_type type)
 }
 
 static void
+count_answers(const struct engine *e)
+{
+	struct iopf_domain *domain = mmem_space_domain(e->space);
+	uint64_t n = iopf_domain_stat(domain, IOPF_STAT_SUCCESS) +
+		iopf_domain_stat(domain, IOPF_STAT_INVALID);
+
+	assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_FAULTS), n);
+	answered += n;
+}
+
+static void
+make_space(struct engine *e)
+{
+	unsigned int pasid = (e - engines) % NB_PASIDS;
+
+	e->space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool });
+	assert_non_null(e->space);
+	assert_int_equal(0, mmem_attach(e->space, devs[(e - engines) / NB_PASIDS],
+			pasid == 0 ? IOPF_NO_PASID : pasid));
+}
+
+static void
+give_memory(struct engine *e)
+{
+	e->mem = mmem_alloc(e->space, (size_t)PAGES * PAGE, MMEM_READ | MMEM_WRITE);
+	assert_non_null(e->mem);
+	assert_int_equal(0, smmuv3_model_frame_give(model, (uintptr_t)e->mem,
+			(size_t)PAGES * PAGE, e->owner));
+}
+
+static void
+take_memory(struct engine *e)
+{
+	uintptr_t addr = (uintptr_t)e->mem;
+
+	assert_int_equal(0, mmem_free(e->space, e->mem));
+	assert_int_equal(0, smmuv3_model_frame_free(model, addr, (size_t)PAGES * PAGE));
+}
+
+/* A page that the engine had a moment ago: what is left of it would reach the frame. */
+static void
+probe(struct engine *e, const void *page)
+{
+	assert_int_equal(-EFAULT, smmuv3_model_dma_read(e->dma, e->local, (uintptr_t)page, 8));
+	probes++;
+}
+
+/* Another address space, with the ASID of one that went. */
+static void
+change_space(struct engine *e)
+{
+	struct iopf_dev *dev = devs[(e - engines) / NB_PASIDS];
+	unsigned int pasid = (e - engines) % NB_PASIDS;
+
+	smmuv3_model_dma_owner(e->dma, 0);
+	assert_int_equal(0, mmem_detach(e->space, dev, pasid == 0 ? IOPF_NO_PASID : pasid));
+	count_answers(e);
+	assert_int_equal(0, mmem_space_destroy(e->space));
+	make_space(e);
+	smmuv3_model_dma_owner(e->dma, e->owner);
+}
+
+/* The frames of each engine become those of others. */
+static void
+change_memory(unsigned int pass)
+{
+	for (unsigned int i = 0; i < NB_ENGINES; i++) {
+		const void *page = page_of(&engines[i], rand_r(&seed) % PAGES);
+
+		take_memory(&engines[i]);
+		probe(&engines[i], page);
+		change_space(&engines[i]);
+	}
+	for (unsigned int i = 0; i < NB_ENGINES; i++)
+		give_memory(&engines[(i + pass + 1) % NB_ENGINES]);
+}
+
+static void
 one_pass(unsigned int pass)
 {
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
@@ -126,21 +211,25 @@ one_pass(unsigned int pass)
 		for (unsigned int p = 0; p < PAGES; p++)
 			for (unsigned int w = 0; w < WORDS; w++)
 				assert_int_equal(pattern(i, p, pass, w), engines[i].local[p][w]);
+	change_memory(pass);
 }
 
 static void
 every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 {
-	uint64_t target = (uint64_t)STALLS * test_scale(), stalls, answered = 0;
-	struct iopf_dev *devs[NB_DEVS];
+	uint64_t target = (uint64_t)STALLS * test_scale(), stalls;
 	struct iopf_poller *poller;
-	struct smmuv3_model *model;
 	struct iopf_iommu *iommu;
-	struct mmem_pool *pool;
 	pthread_t thread;
 
 	(void)state;
-	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "soak" });
+	answered = probes = 0;
+	seed = test_seed("soak");
+	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "soak",
+			.harsh = SMMUV3_MODEL_HARSH_ALL, .seed = seed,
+			.choices = SMMUV3_MODEL_STICKY_TLB,
+			/* ASIDs come back soon. */
+			.no_features = SMMUV3_MODEL_NO_ASID16 });
 	assert_non_null(model);
 	assert_int_equal(0, smmuv3_model_start(model, -1));
 	iommu = iopf_iommu_open("smmuv3,model=soak");
@@ -160,17 +249,15 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 			devs[i / NB_PASIDS] = iopf_dev_add(iommu, &(struct iopf_dev_conf){
 					.sids = &sid, .nb_sids = 1, .nb_pasids = NB_PASIDS });
 		assert_non_null(devs[i / NB_PASIDS]);
-		e->space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool });
-		assert_non_null(e->space);
-		e->mem = mmem_alloc(e->space, (size_t)PAGES * PAGE, MMEM_READ | MMEM_WRITE);
-		assert_non_null(e->mem);
+		make_space(e);
+		e->owner = i + 1;
+		give_memory(e);
 		e->local = calloc(PAGES, sizeof(e->local[0]));
-		assert_int_equal(0, mmem_attach(e->space, devs[i / NB_PASIDS],
-				pasid == 0 ? IOPF_NO_PASID : pasid));
 		e->dma = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){
 				.sid = sid, .has_ssid = pasid != 0, .ssid = pasid,
 				.depth = DEPTH });
 		assert_non_null(e->dma);
+		smmuv3_model_dma_owner(e->dma, e->owner);
 	}
 
 	for (unsigned int pass = 0; smmuv3_model_stat(model, SMMUV3_MODEL_STAT_STALLS) < target;
@@ -178,15 +265,11 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 		one_pass(pass);
 
 	stalls = smmuv3_model_stat(model, SMMUV3_MODEL_STAT_STALLS);
-	for (unsigned int i = 0; i < NB_ENGINES; i++) {
-		struct iopf_domain *domain = mmem_space_domain(engines[i].space);
-
-		assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_FAULTS),
-				iopf_domain_stat(domain, IOPF_STAT_SUCCESS));
-		answered += iopf_domain_stat(domain, IOPF_STAT_SUCCESS);
-	}
-	print_message("%llu stalls, %llu answered\n", (unsigned long long)stalls,
-			(unsigned long long)answered);
+	for (unsigned int i = 0; i < NB_ENGINES; i++)
+		count_answers(&engines[i]);
+	print_message("%llu stalls, %llu answered; %llu pages that were gone\n",
+			(unsigned long long)stalls, (unsigned long long)answered,
+			(unsigned long long)probes);
 	assert_int_equal(stalls, answered);
 	assert_int_equal(stalls, smmuv3_model_stat(model, SMMUV3_MODEL_STAT_RESUMES));
 	assert_int_equal(0, smmuv3_model_stat(model, SMMUV3_MODEL_STAT_RESUMES_STALE));
@@ -206,6 +289,10 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 	assert_int_equal(0, iopf_poller_destroy(poller));
 	assert_int_equal(0, iopf_iommu_stop(iommu));
 	assert_int_equal(0, iopf_iommu_close(iommu));
+	for (unsigned int i = 0; smmuv3_model_driver_error(model, i) != NULL; i++)
+		print_error("driver error: %s\n", smmuv3_model_driver_error(model, i));
+	for (unsigned int i = 0; smmuv3_model_oracle_error(model, i) != NULL; i++)
+		print_error("oracle error: %s\n", smmuv3_model_oracle_error(model, i));
 	assert_int_equal(0, smmuv3_model_driver_errors(model));
 	assert_int_equal(0, smmuv3_model_oracle_errors(model));
 	smmuv3_model_destroy(model);
