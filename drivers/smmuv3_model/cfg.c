@@ -95,10 +95,7 @@ cfg_fetch(struct smmuv3_model *m, struct smmuv3_cfg_entry *e, uint64_t addr)
 	unsigned int left = 8;
 	const uint64_t *dw;
 
-	if (smmuv3_frames_used(&m->frames))
-		smmuv3_frames_judge(&m->frames, &(struct smmuv3_frame_use){
-				.what = "a configuration fetch", .sid = e->sid }, addr,
-				nb * sizeof(*dw));
+	smmuv3_frames_own(&m->frames, "a configuration fetch", e->sid, 0, addr, nb * sizeof(*dw));
 	dw = smmuv3_win_find(&m->wins, &m->cfg_win, addr, nb * sizeof(*dw));
 	if (dw == NULL)
 		return false;

@@ -196,6 +196,16 @@ cmdq_load_prod(struct smmuv3_fe *f, bool error)
 	return true;
 }
 
+static inline bool
+cmdq_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
+{
+	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ABORT))
+		return false;
+	if (__builtin_expect(!(f->harsh & SMMUV3_MODEL_HARSH_PREFETCH), 1))
+		return smmuv3_fe_read_slot(f, f->cmdq.cons, cmd);
+	return smmuv3_fe_fetch(f, cmd);
+}
+
 /*
  * The lines of the commands to come are in another core's cache: ask for all of
  * them at once, rather than wait for one after the other.
@@ -233,7 +243,7 @@ smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max)
 	while (n < max && f->cmdq.prod != f->cmdq.cons && err == SMMUV3_CERROR_NONE) {
 		struct smmuv3_cmd cmd;
 
-		if (!smmuv3_fe_fetch(f, &cmd))
+		if (!cmdq_fetch(f, &cmd))
 			err = SMMUV3_CERROR_ABT;
 		else if (!cmd_legal(f, &cmd))
 			err = SMMUV3_CERROR_ILL;

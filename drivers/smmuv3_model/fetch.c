@@ -9,31 +9,6 @@
 
 #include "front.h"
 
-static const uint64_t *
-slot_of(struct smmuv3_fe *f, uint32_t pos)
-{
-	uint64_t addr = f->cmdq.base + sizeof(struct smmuv3_cmd) *
-			smmuv3_q_slot(f->cmdq.log2, pos);
-
-	smmuv3_frames_own(f->frames, "CMDQ", addr, sizeof(struct smmuv3_cmd));
-	return smmuv3_win_find(f->wins, &f->cmdq.win, addr, sizeof(struct smmuv3_cmd));
-}
-
-static bool
-read_slot(struct smmuv3_fe *f, uint32_t pos, struct smmuv3_cmd *cmd)
-{
-	const uint64_t *dw;
-
-	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ABORT))
-		return false;
-	dw = slot_of(f, pos);
-	if (dw == NULL)
-		return false;
-	cmd->dw[0] = smmuv3_get_dw(&dw[0]);
-	cmd->dw[1] = smmuv3_get_dw(&dw[1]);
-	return true;
-}
-
 static void
 fetch_batch(struct smmuv3_fe *f)
 {
@@ -42,14 +17,11 @@ fetch_batch(struct smmuv3_fe *f)
 
 	if (f->harsh & SMMUV3_MODEL_HARSH_RANDOM)
 		max = 1 + smmuv3_xorshift(f->rand) % max;
-	/* An abort counts when the command is the next. */
-	if (smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_CMD_ABORT) != 0)
-		max = 1;
 	if (n > max)
 		n = max;
 	f->fetch.at = 0;
 	f->fetch.nb = 0;
-	while (f->fetch.nb < n && read_slot(f, f->cmdq.cons + f->fetch.nb,
+	while (f->fetch.nb < n && smmuv3_fe_read_slot(f, f->cmdq.cons + f->fetch.nb,
 			&f->fetch.cmd[f->fetch.nb]))
 		f->fetch.nb++;
 }
@@ -58,18 +30,15 @@ fetch_batch(struct smmuv3_fe *f)
 bool
 smmuv3_fe_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 {
-	const uint64_t *dw;
+	struct smmuv3_cmd now;
 
-	if (__builtin_expect(!(f->harsh & SMMUV3_MODEL_HARSH_PREFETCH), 1))
-		return read_slot(f, f->cmdq.cons, cmd);
 	if (f->fetch.at == f->fetch.nb)
 		fetch_batch(f);
 	if (f->fetch.nb == 0)
 		return false;
 	*cmd = f->fetch.cmd[f->fetch.at];
-	dw = slot_of(f, f->cmdq.cons);
-	if (dw != NULL && (smmuv3_get_dw(&dw[0]) != cmd->dw[0] ||
-			smmuv3_get_dw(&dw[1]) != cmd->dw[1]))
+	if (smmuv3_fe_read_slot(f, f->cmdq.cons, &now) && (now.dw[0] != cmd->dw[0] ||
+			now.dw[1] != cmd->dw[1]))
 		smmuv3_log_add(f->log, "CMDQ slot %u rewritten before CONS passed it: 0x%llx was "
 				"fetched and is executed", smmuv3_q_slot(f->cmdq.log2,
 				f->cmdq.cons), (unsigned long long)cmd->dw[0]);

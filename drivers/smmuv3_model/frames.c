@@ -124,6 +124,14 @@ smmuv3_frames_judge(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use
 	}
 }
 
+void
+smmuv3_frames_judge_own(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
+		uint64_t addr, uint64_t len)
+{
+	smmuv3_frames_judge(fs, &(struct smmuv3_frame_use){ .what = what, .sid = sid, .va = va },
+			addr, len);
+}
+
 /* Change the state of each frame, if all of them are (or are not) given now. */
 static int
 change(struct smmuv3_frames *fs, uint64_t addr, uint64_t len, uint64_t was, uint64_t state)

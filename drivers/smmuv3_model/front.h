@@ -105,6 +105,8 @@ void smmuv3_frames_init(struct smmuv3_frames *fs, struct smmuv3_log *log);
 void smmuv3_frames_fini(struct smmuv3_frames *fs);
 void smmuv3_frames_judge(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use,
 		uint64_t addr, uint64_t len);
+void smmuv3_frames_judge_own(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
+		uint64_t addr, uint64_t len) __attribute__((cold));
 
 static inline bool
 smmuv3_frames_used(const struct smmuv3_frames *fs)
@@ -112,12 +114,13 @@ smmuv3_frames_used(const struct smmuv3_frames *fs)
 	return __builtin_expect(atomic_load_explicit(&fs->used, memory_order_relaxed), 0);
 }
 
-/* The SMMU itself is about to read or write [addr, addr + len). */
+/* The SMMU itself is about to read or write [addr, addr + len), perhaps for a device. */
 static inline void
-smmuv3_frames_own(struct smmuv3_frames *fs, const char *what, uint64_t addr, uint64_t len)
+smmuv3_frames_own(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
+		uint64_t addr, uint64_t len)
 {
 	if (smmuv3_frames_used(fs))
-		smmuv3_frames_judge(fs, &(struct smmuv3_frame_use){ .what = what }, addr, len);
+		smmuv3_frames_judge_own(fs, what, sid, va, addr, len);
 }
 
 /*
@@ -309,6 +312,22 @@ smmuv3_fe_knob(const struct smmuv3_fe *f, enum smmuv3_model_knob knob)
 unsigned int smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max);
 void smmuv3_fe_cmdq_on(struct smmuv3_fe *f);
 
+/* The command at a position of the queue. False: its fetch aborts. */
+static inline bool
+smmuv3_fe_read_slot(struct smmuv3_fe *f, uint32_t pos, struct smmuv3_cmd *cmd)
+{
+	uint64_t addr = f->cmdq.base + sizeof(*cmd) * smmuv3_q_slot(f->cmdq.log2, pos);
+	const uint64_t *dw;
+
+	smmuv3_frames_own(f->frames, "CMDQ", 0, 0, addr, sizeof(*cmd));
+	dw = smmuv3_win_find(f->wins, &f->cmdq.win, addr, sizeof(*cmd));
+	if (dw == NULL)
+		return false;
+	cmd->dw[0] = smmuv3_get_dw(&dw[0]);
+	cmd->dw[1] = smmuv3_get_dw(&dw[1]);
+	return true;
+}
+
 /* fetch.c */
 bool smmuv3_fe_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd);
 bool smmuv3_fe_fetch_passed(struct smmuv3_fe *f);
@@ -340,7 +359,7 @@ smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_k
 
 	if (smmuv3_fe_knob_take(f, abort))
 		return NULL;
-	smmuv3_frames_own(f->frames, q->name, addr, q->entry);
+	smmuv3_frames_own(f->frames, q->name, 0, 0, addr, q->entry);
 	return smmuv3_win_find(f->wins, &q->win, addr, q->entry);
 }
 

@@ -519,9 +519,9 @@ void smmuv3_oracle_atc_failed(struct smmuv3_oracle *o);
 void smmuv3_oracle_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid,
 		uint64_t va);
 
-/* A leaf is used in a context whose table is @p root. */
-void smmuv3_oracle_root(struct smmuv3_oracle *o, const struct smmuv3_tlb_entry *e, uint64_t root,
-		uint32_t sid, uint64_t va);
+/* Was the leaf walked from the table that the context has? */
+void smmuv3_oracle_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
+		const struct smmuv3_tlb_entry *e, uint64_t va) __attribute__((cold));
 
 /* silent.c */
 void smmuv3_silent_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv);

@@ -15,7 +15,7 @@ smmuv3_fe_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data)
 
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_MSI_ABORT))
 		return false;
-	smmuv3_frames_own(f->frames, "an MSI", addr, sizeof(*word));
+	smmuv3_frames_own(f->frames, "an MSI", 0, 0, addr, sizeof(*word));
 	word = smmuv3_win_find(f->wins, &f->msi_win, addr, sizeof(*word));
 	if (word == NULL || (uintptr_t)word % sizeof(*word) != 0)
 		return false;

@@ -130,12 +130,16 @@ smmuv3_oracle_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid,
 }
 
 void
-smmuv3_oracle_root(struct smmuv3_oracle *o, const struct smmuv3_tlb_entry *e, uint64_t root,
-		uint32_t sid, uint64_t va)
+smmuv3_oracle_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
+		const struct smmuv3_tlb_entry *e, uint64_t va)
 {
+	const struct smmuv3_half *half = &ctx->half[(va >> 55) & 1];
+
+	if (e->global || half->epd || e->root == half->ttb)
+		return;
 	smmuv3_log_add(&o->log, "SID %u, VA 0x%llx: ASID %u has table 0x%llx, but its TLB entry was "
-			"walked from 0x%llx", sid, (unsigned long long)va, e->asid,
-			(unsigned long long)root, (unsigned long long)e->root);
+			"walked from 0x%llx", ctx->sid, (unsigned long long)va, e->asid,
+			(unsigned long long)half->ttb, (unsigned long long)e->root);
 }
 
 /* The SYNC after them failed: none of the ATC invalidations is known to be done. */

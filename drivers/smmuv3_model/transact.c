@@ -171,7 +171,7 @@ move_at(struct smmuv3_model *m, const struct smmuv3_target *to, bool write, uint
 	return true;
 }
 
-static void
+static __attribute__((noinline, cold)) void
 judge(struct smmuv3_model *m, const struct smmuv3_slot *s, const struct smmuv3_target *to,
 		size_t len)
 {

@@ -67,12 +67,11 @@ in_range(const struct smmuv3_ctx *ctx, uint64_t va)
 }
 
 /* The leaf of an address in a stage 1 context; *e may be @p leaf. */
-static inline enum smmuv3_result
+static inline __attribute__((always_inline)) enum smmuv3_result
 find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 		struct smmuv3_tlb_entry *leaf, struct smmuv3_tlb_entry **e,
 		struct smmuv3_fault *fault)
 {
-	const struct smmuv3_half *half = &ctx->half[(input >> 55) & 1];
 	uint64_t va = input & SMMUV3_BITS(55, 0);
 	enum smmuv3_result r;
 
@@ -84,9 +83,8 @@ find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
 		smmuv3_oracle_leaf(&m->oracle, &(*e)->checked, ctx->asid, (*e)->global, (*e)->gran,
 				(*e)->level, (*e)->shift, va);
-		if (m->harsh & SMMUV3_MODEL_HARSH_ASIDS && !(*e)->global && !half->epd &&
-				(*e)->root != half->ttb)
-			smmuv3_oracle_root(&m->oracle, *e, half->ttb, ctx->sid, va);
+		if (__builtin_expect(m->harsh & SMMUV3_MODEL_HARSH_ASIDS, 0))
+			smmuv3_oracle_root(&m->oracle, ctx, *e, input);
 		return SMMUV3_OK;
 	}
 	r = smmuv3_walk(m, ctx, input, leaf, fault);

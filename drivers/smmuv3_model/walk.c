@@ -162,10 +162,7 @@ smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 		if (level == half->start)
 			width = 64 - half->tsz - shift;
 		addr = table + 8 * ((va >> shift) & ((UINT64_C(1) << width) - 1));
-		if (smmuv3_frames_used(&m->frames))
-			smmuv3_frames_judge(&m->frames, &(struct smmuv3_frame_use){
-					.what = "a table walk", .sid = ctx->sid, .va = va }, addr,
-					sizeof(*p));
+		smmuv3_frames_own(&m->frames, "a table walk", ctx->sid, va, addr, sizeof(*p));
 		p = smmuv3_win_find(&m->wins, &m->table_win, addr, sizeof(*p));
 		if (p == NULL)
 			return fail(fault, SMMUV3_F_WALK_EABT, addr);
