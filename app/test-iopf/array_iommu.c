@@ -422,3 +422,20 @@ static struct iopf_driver test_driver = {
 	},
 };
 IOPF_DRIVER(test_driver);
+
+/* The same without what a driver may leave out. */
+static struct iopf_driver bare_driver = {
+	.name = "bare",
+	.params = params,
+	.usage = "n=NUMBER",
+	.ops = {
+		.open = hw_open, .close = hw_close, .configure = hw_configure,
+		.start = hw_start, .stop = hw_stop,
+		.dma_map = hw_dma_map, .dma_unmap = hw_dma_unmap,
+		.dev_add = hw_dev_add, .dev_del = hw_dev_del,
+		.domain_add = hw_domain_add, .domain_del = hw_domain_del,
+		.attach = hw_attach, .detach = hw_detach,
+		.poll = hw_poll, .answer = hw_answer, .invalidate = hw_invalidate,
+	},
+};
+IOPF_DRIVER(bare_driver);

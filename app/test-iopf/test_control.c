@@ -52,6 +52,8 @@ static struct {
 	_Atomic unsigned int asked;	/* pri_drained, while it is not */
 	int fail_ats;
 	uint32_t wait_ms;
+	bool bare;
+	bool upgrade;
 	enum iopf_verdict verdict;
 } t;
 
@@ -59,8 +61,10 @@ static enum iopf_verdict
 fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	(void)domain;
-	(void)group;
 	(void)ctx;
+	if (t.upgrade)
+		assert_int_equal(0, iopf_group_invalidate(group, &(struct iopf_inv){
+				.size = 4096 }));
 	return t.verdict;
 }
 
@@ -124,7 +128,7 @@ open_iommu(bool requests, bool attach)
 	hw.sid_bits = 17;
 	rte_log_set_level_pattern("lib.iopf", RTE_LOG_EMERG);
 	t.verdict = IOPF_DEFER;
-	t.iommu = iopf_iommu_open("arrays,n=1");
+	t.iommu = iopf_iommu_open(t.bare ? "bare,n=1" : "arrays,n=1");
 	assert_non_null(t.iommu);
 	t.worker = iopf_worker_create(NULL);
 	assert_non_null(t.worker);
@@ -754,6 +758,84 @@ an_iommu_that_is_slow_to_stop_or_close_holds_up_no_other(void **state)
 	assert_int_equal(0, end(call));
 }
 
+/* Of a device whose faults are not answered, of which the IOMMU has a limited number. */
+static void
+a_device_cannot_hold_all_stalls(void **state)
+{
+	uint64_t held;
+
+	(void)state;
+	open_iommu(false, true);
+	t.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < MAX_STALLS; i++)
+		put_stall(0, i);
+	while (iopf_poll(t.poller) != 0)
+		;
+	held = iopf_domain_pending(t.domain[0]);
+	assert_int_equal(MAX_STALLS / 2, held);
+	assert_int_equal(MAX_STALLS - held, hw.nb_out);
+	for (unsigned int i = 0; i < hw.nb_out; i++)
+		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
+	assert_int_equal(MAX_STALLS - held, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_OVER_SHARE));
+	assert_int_equal(MAX_STALLS - held, iopf_dev_stat(t.dev[0], IOPF_DEV_STAT_OVER_SHARE));
+	/* What is answered at once holds nothing. */
+	t.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	for (unsigned int i = 0; i < MAX_STALLS; i++)
+		put_stall(i % 2, i);
+	while (iopf_poll(t.poller) != 0)
+		;
+	assert_int_equal(2 * MAX_STALLS - held, hw.nb_out);
+	assert_int_equal(IOPF_SUCCESS, hw.out[2 * MAX_STALLS - held - 1].answer.code);
+	/* Another has its share of what is left. */
+	t.verdict = IOPF_TAKEN;
+	put_stall(1, 1);
+	iopf_poll(t.poller);
+	assert_int_equal(1, iopf_domain_pending(t.domain[1]));
+	assert_int_equal(0, iopf_dev_stat(t.dev[1], IOPF_DEV_STAT_OVER_SHARE));
+	/* Answered, they count no more; and alone it has all. */
+	assert_int_equal(0, iopf_domain_detach(t.domain[0], t.dev[0], IOPF_NO_PASID));
+	for (unsigned int i = 1; i < NB_DEVS; i++)
+		assert_int_equal(0, iopf_domain_detach(t.domain[i], t.dev[i], IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_attach(t.domain[0], t.dev[0], IOPF_NO_PASID));
+	for (unsigned int i = 0; i < MAX_STALLS; i++)
+		put_stall(0, i);
+	while (iopf_poll(t.poller) != 0)
+		;
+	assert_int_equal(MAX_STALLS, iopf_domain_pending(t.domain[0]));
+	assert_int_equal(MAX_STALLS - held, iopf_dev_stat(t.dev[0], IOPF_DEV_STAT_OVER_SHARE));
+}
+
+/* Contract 16: an access that is refused moves a counter that names the reason and the device. */
+static void
+a_refused_access_is_counted_for_its_device(void **state)
+{
+	struct iopf_event ev = { .addr = 0x1000, .sid = SID, .pasid = 3, .raw_id = 0x0a,
+		.reason = IOPF_REASON_CONFIG };
+
+	(void)state;
+	open_iommu(false, true);
+	array_put(IOPF_QUEUE_EVENTS, &ev);		/* a PASID that is not attached */
+	ev.flags = IOPF_EVENT_STALL;
+	array_put(IOPF_QUEUE_EVENTS, &ev);
+	ev.flags = 0;
+	ev.sid = 99;
+	array_put(IOPF_QUEUE_EVENTS, &ev);		/* no known device */
+	ev.sid = SID;
+	ev.pasid = IOPF_NO_PASID;
+	array_put(IOPF_QUEUE_EVENTS, &ev);		/* attached: not for a handler */
+	iopf_poll(t.poller);
+	assert_int_equal(2, iopf_dev_stat(t.dev[0], IOPF_DEV_STAT_NO_DOMAIN));
+	assert_int_equal(1, iopf_dev_stat(t.dev[0], IOPF_DEV_STAT_REPORTS));
+	assert_int_equal(2, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_NO_DOMAIN));
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_UNKNOWN_SID));
+	assert_int_equal(3, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_REPORTS));
+	assert_int_equal(0, iopf_dev_stat(t.dev[1], IOPF_DEV_STAT_NO_DOMAIN));
+	assert_int_equal(1, hw.nb_out);
+	assert_string_equal("unknown", iopf_dev_stat_name(IOPF_NB_DEV_STATS));
+	assert_int_equal(0, iopf_dev_stat(t.dev[0], IOPF_NB_DEV_STATS));
+	assert_int_equal(0, iopf_dev_stat(NULL, IOPF_DEV_STAT_REPORTS));
+}
+
 /*
  * Stop and close
  */
@@ -808,6 +890,48 @@ an_iommu_with_mapped_memory_is_not_closed(void **state)
 }
 
 /*
+ * A driver without the operations that may be absent
+ */
+
+static void
+a_driver_may_leave_operations_out(void **state)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f;
+
+	(void)state;
+	t.bare = true;
+	open_iommu(false, true);
+	/* Invalidated, then answered; and not answered so when that failed. */
+	t.verdict = IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
+	t.upgrade = true;
+	for (unsigned int i = 0; i < 2; i++) {
+		hw.knobs[ARRAY_INVALIDATE].fail = -EIO;
+		hw.knobs[ARRAY_INVALIDATE].nb_fail = i;
+		put_stall(0, i);
+		assert_int_equal(1, iopf_poll(t.poller));
+		assert_int_equal(i + 1, hw.knobs[ARRAY_INVALIDATE].calls);
+		assert_int_equal(i + 1, hw.nb_out);
+		assert_int_equal(i == 0 ? IOPF_SUCCESS : IOPF_INVALID, hw.out[i].answer.code);
+	}
+	/* No mark: what the queue holds is read to its end, by the detach. */
+	for (unsigned int i = 0; i < 500; i++)
+		put_stall(0, i % 30);
+	assert_int_equal(0, iopf_domain_detach(t.domain[0], t.dev[0], IOPF_NO_PASID));
+	assert_int_equal(502, hw.nb_out);
+	assert_int_equal(-ENOTSUP, iopf_iommu_idle(t.iommu, -1));
+	f = open_memstream(&text, &len);
+	iopf_iommu_dump(t.iommu, f);
+	fclose(f);
+	assert_non_null(strstr(text, "running"));
+	free(text);
+	/* Passes beyond those where errors are looked at. */
+	for (unsigned int i = 0; i < 100; i++)
+		iopf_poll(t.poller);
+}
+
+/*
  * Grace periods
  */
 
@@ -850,8 +974,11 @@ static const struct CMUnitTest tests[] = {
 	T(a_device_that_does_not_drain_holds_up_no_other),
 	T(an_attach_that_the_driver_is_slow_with_holds_up_no_other),
 	T(an_iommu_that_is_slow_to_stop_or_close_holds_up_no_other),
+	T(a_device_cannot_hold_all_stalls),
+	T(a_refused_access_is_counted_for_its_device),
 	T(a_stop_that_failed_is_called_again_and_close_keeps_all),
 	T(an_iommu_with_mapped_memory_is_not_closed),
+	T(a_driver_may_leave_operations_out),
 	T(many_streamids_cost_few_grace_periods),
 };
 TEST_SUITE(control, tests, NULL, NULL);

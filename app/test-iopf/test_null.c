@@ -85,6 +85,7 @@ test_dev_and_domain(void **state)
 	IS_NOTHING(iopf_domain_ctx(NULL));
 	IS_NOTHING(iopf_domain_name(NULL));
 	IS_NOTHING(iopf_domain_stat(NULL, IOPF_STAT_FAULTS));
+	IS_NOTHING(iopf_dev_stat(NULL, IOPF_DEV_STAT_REPORTS));
 	IS_NOTHING(iopf_domain_pending(NULL));
 	memset(&latency, 0xff, sizeof(latency));
 	iopf_domain_latency(NULL, &latency);
@@ -102,6 +103,7 @@ test_dev_and_domain(void **state)
 	assert_string_equal(iopf_reason_name(IOPF_NB_REASONS), "unknown");
 	assert_string_equal(iopf_stat_name(IOPF_NB_STATS), "unknown");
 	assert_string_equal(iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS), "unknown");
+	assert_string_equal(iopf_dev_stat_name(IOPF_NB_DEV_STATS), "unknown");
 }
 
 static enum iopf_verdict

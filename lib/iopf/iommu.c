@@ -2,6 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,9 +23,50 @@ static struct iopf_iommu *registry[IOPF_MAX_IOMMUS];
 /* Those that are open. Read without the lock: one appears whole and goes after a grace period. */
 static _Atomic(struct iopf_iommu *) iommus[IOPF_MAX_IOMMUS];
 
+/*
+ * What stands for an operation that a driver does not have. Those of idle, answer_after and
+ * queue_mark are where these are called.
+ */
+
+static unsigned int
+no_check(void *priv)
+{
+	(void)priv;
+	return 0;
+}
+
+static void
+no_wait(void *priv)
+{
+	(void)priv;
+	sched_yield();
+}
+
+static uint64_t
+no_stat(const void *priv, unsigned int i, const char **name)
+{
+	(void)priv;
+	(void)i;
+	*name = "unknown";
+	return 0;
+}
+
+static void
+no_dump(const void *priv, FILE *f)
+{
+	(void)priv;
+	(void)f;
+}
+
 void
 iopf_driver_register(struct iopf_driver *driver)
 {
+	struct iopf_driver_ops *ops = &driver->ops;
+
+	ops->check = ops->check != NULL ? ops->check : no_check;
+	ops->wait = ops->wait != NULL ? ops->wait : no_wait;
+	ops->stat = ops->stat != NULL ? ops->stat : no_stat;
+	ops->dump = ops->dump != NULL ? ops->dump : no_dump;
 	driver->next = drivers;
 	drivers = driver;
 }

@@ -653,8 +653,9 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_FAULTS,		/**< that wanted an answer */
 	IOPF_IOMMU_STAT_ANSWERS,	/**< sent */
 	IOPF_IOMMU_STAT_REPORTS,	/**< that wanted none */
-	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of no known device: INVALID */
-	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults of a device or PASID not attached: INVALID */
+	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of no known device: INVALID; and accesses of
+					  * one that were aborted, which are reported too */
+	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< the same of a device or PASID that is not attached */
 	IOPF_IOMMU_STAT_NO_SLOT,	/**< more faults than the IOMMU may have: INVALID */
 	IOPF_IOMMU_STAT_BAD_RECORD,	/**< not what an IOMMU writes: counted, nothing else */
 	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() without its group */
@@ -670,10 +671,25 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_CUT,		/**< page requests beyond a group's size or without a slot:
 					  * left out, the device asks again */
 	IOPF_IOMMU_STAT_ANSWERS_LOST,	/**< answers that the driver could not give */
+	IOPF_IOMMU_STAT_OVER_SHARE,	/**< faults to be deferred or taken of a device that held its
+					  * share already: INVALID */
 };
-#define IOPF_NB_IOMMU_STATS 19
+#define IOPF_NB_IOMMU_STATS 20
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
 uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
+
+/** Counters of a device: what of it was refused, and why. Each has a name. */
+enum iopf_dev_stat {
+	IOPF_DEV_STAT_NO_DOMAIN,	/**< faults and aborted accesses of a PASID that is not
+					  * attached (or without one) */
+	IOPF_DEV_STAT_REPORTS,		/**< aborted accesses of what is attached, with no handler to
+					  * ask: given to report */
+	IOPF_DEV_STAT_OVER_SHARE,	/**< faults to be deferred or taken, when it held its share of
+					  * the IOMMU's stalls already: INVALID */
+};
+#define IOPF_NB_DEV_STATS 3
+const char *iopf_dev_stat_name(enum iopf_dev_stat stat);
+uint64_t iopf_dev_stat(const struct iopf_dev *dev, enum iopf_dev_stat stat);
 
 /** Counter @p i of the driver, below info.nb_stats; its name through @p name. */
 uint64_t iopf_iommu_driver_stat(const struct iopf_iommu *iommu, unsigned int i,

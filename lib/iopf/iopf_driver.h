@@ -46,6 +46,14 @@
  * In the same way dev_del and close keep what they could not release, and can be
  * called again.
  *
+ * Absent operations. A driver whose queues are not registers may leave out, as NULL:
+ *   - answer_after: the library calls invalidate, which then waits on the poll core, and
+ *     answer; a failed invalidation turns the answers into IOPF_INVALID.
+ *   - queue_mark and queue_passed, both: the library reads the queue until poll returns less
+ *     than it was asked for.
+ *   - check: no error state. idle: -ENOTSUP. wait: the thread yields. dump: nothing; stat: no
+ *     counters, and nb_stats is 0.
+ *
  * Threads.
  *   - poll of one queue: one thread at a time.
  *   - answer, answer_after, invalidate, queue_mark, queue_passed, wait: any thread,
@@ -180,7 +188,6 @@ struct iopf_driver_ops {
 	/**
 	 * Interrupts in place of polling: a record or an error writes to fd, an eventfd;
 	 * -1: poll again. 1: there is something already, do not sleep; 0; -ENOTSUP, ...
-	 * May be NULL.
 	 */
 	int (*idle)(void *priv, int fd);
 
@@ -196,7 +203,7 @@ struct iopf_driver {
 	const char *name;
 	const char *const *params;	/**< keys it knows, NULL at the end */
 	const char *usage;		/**< one line: "model=NAME | vfio=DEVICE ..." */
-	struct iopf_driver_ops ops;	/**< none is NULL but idle */
+	struct iopf_driver_ops ops;	/**< see "Absent operations" */
 	struct iopf_driver *next;	/**< the library's */
 };
 

@@ -224,6 +224,9 @@ struct iopf_dev {
 	uint32_t granted;		/* page requests, of the IOMMU's budget */
 	bool ats_on;			/* at the device */
 	bool pri_on;
+	/* Slots of events that outlive their pass: deferred or taken, and not yet free. */
+	_Atomic uint32_t held;
+	_Atomic uint64_t stats[IOPF_NB_DEV_STATS];
 	/* Written under both locks, so read under either. */
 	LIST_HEAD(, iopf_attachment) attachments;
 	LIST_ENTRY(iopf_dev) next;	/* under the IOMMU's lock */
@@ -366,12 +369,22 @@ iopf_domain_count(struct iopf_domain *domain, enum iopf_stat stat, uint64_t n)
 	atomic_fetch_add_explicit(&domain->stats[stat], n, memory_order_relaxed);
 }
 
-/* Why a fault has nobody to be given to. */
+static inline void
+iopf_dev_count(struct iopf_dev *dev, enum iopf_dev_stat stat, uint64_t n)
+{
+	atomic_fetch_add_explicit(&dev->stats[stat], n, memory_order_relaxed);
+}
+
+/* Why no handler is asked, counted for the device too. */
 static inline enum iopf_iommu_stat
 iopf_no_attachment(const struct iopf_iommu *iommu, uint32_t sid)
 {
-	return iopf_table_find(&iommu->sids, sid) == NULL ? IOPF_IOMMU_STAT_UNKNOWN_SID :
-			IOPF_IOMMU_STAT_NO_DOMAIN;
+	struct iopf_dev *dev = iopf_table_find(&iommu->sids, sid);
+
+	if (dev == NULL)
+		return IOPF_IOMMU_STAT_UNKNOWN_SID;
+	iopf_dev_count(dev, IOPF_DEV_STAT_NO_DOMAIN, 1);
+	return IOPF_IOMMU_STAT_NO_DOMAIN;
 }
 
 /* The PASID that the answer to a page request has. @p dev may be NULL: nobody's. */

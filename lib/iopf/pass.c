@@ -37,6 +37,27 @@ run_flush(struct iopf_pass *pass, uint64_t latency)
 	memset(pass->run_codes, 0, sizeof(pass->run_codes));
 }
 
+/*
+ * Invalidate, then answer: one batch of the driver's, or what does the same for one that cannot
+ * batch them, and waits. After an error the access would meet the old translation again: INVALID.
+ */
+static uint16_t
+answer_after(struct iopf_pass *pass)
+{
+	const struct iopf_driver_ops *ops = &pass->queue->iommu->driver->ops;
+	void *priv = pass->queue->iommu->priv;
+	unsigned int done;
+
+	if (likely(ops->answer_after != NULL))
+		return ops->answer_after(priv, pass->after_hw, pass->inv, pass->nb_inv,
+				pass->after, pass->nb_after);
+	if (pass->nb_inv != 0 && ops->invalidate(priv, pass->after_hw, pass->inv, pass->nb_inv,
+			&done) < 0)
+		for (unsigned int i = 0; i < pass->nb_after; i++)
+			pass->after[i].code = IOPF_INVALID;
+	return pass->nb_after != 0 ? ops->answer(priv, pass->after, pass->nb_after) : 0;
+}
+
 /* Send what has gathered. The slots are free only after that: a detach that finds none waits
  * for this pass, and then all is answered. */
 static void
@@ -51,8 +72,7 @@ pass_flush(struct iopf_pass *pass)
 		lost = pass->nb_answers - ops->answer(iommu->priv, pass->answers,
 				pass->nb_answers);
 	if (pass->nb_inv != 0 || pass->nb_after != 0) {
-		lost += pass->nb_after - ops->answer_after(iommu->priv, pass->after_hw, pass->inv,
-				pass->nb_inv, pass->after, pass->nb_after);
+		lost += pass->nb_after - answer_after(pass);
 		pass->nb_posts++;
 	}
 	if (unlikely(lost != 0))
@@ -127,15 +147,47 @@ settle(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, boo
 	pass->run_codes[code]++;
 }
 
+/*
+ * The slot of a fault that is to outlive its pass counts against its device. Stalls are one pool
+ * of the IOMMU: with other devices attached, what one holds is at most what it leaves free, so
+ * that a device whose handlers are slow, or are gone, has half of them at most, and two have a
+ * third each. Page requests have a budget of their own.
+ */
+static __rte_always_inline bool
+hold(struct iopf_queue *q, struct iopf_dev *dev)
+{
+	uint32_t held = atomic_fetch_add_explicit(&dev->held, 1, memory_order_relaxed);
+	struct iopf_iommu *iommu = q->iommu;
+	uint32_t stalls = iommu->info.max_stalls;
+
+	if (likely(held + (q->nb_slots - q->nb_free) <= stalls) ||
+			atomic_load_explicit(&iommu->nb_attached, memory_order_relaxed) < 2)
+		return true;
+	/* What others have freed may not be counted yet. */
+	iopf_slot_reclaim(q);
+	if (held + (q->nb_slots - q->nb_free) <= stalls)
+		return true;
+	atomic_fetch_sub_explicit(&dev->held, 1, memory_order_relaxed);
+	return false;
+}
+
+static inline void
+unhold(struct iopf_queue *q, struct iopf_dev *dev)
+{
+	if (q->prg == NULL)
+		atomic_fetch_sub_explicit(&dev->held, 1, memory_order_relaxed);
+}
+
 static void
-defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slot, uint64_t id,
-		uint32_t gen)
+defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
+		struct iopf_fault *slot, uint64_t id, uint32_t gen)
 {
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	uint32_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
 
 	if (!iopf_slot_cas(slot, handling, queued)) {
 		/* Answered meanwhile. */
+		unhold(pass->queue, dev);
 		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
 				__ATOMIC_RELEASE);
 		pass->frees[pass->nb_frees++] = slot->slot;
@@ -148,7 +200,22 @@ defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slo
 	/* No worker, or no place: it is still ours unless somebody answered and freed it. */
 	if (!iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
 		return;
+	unhold(pass->queue, dev);
 	settle(pass, slot, IOPF_INVALID, false);
+	pass->frees[pass->nb_frees++] = slot->slot;
+}
+
+static void
+take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
+		struct iopf_fault *slot, uint32_t gen)
+{
+	iopf_domain_count(domain, IOPF_STAT_TAKEN, 1);
+	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING),
+			IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
+		return;
+	/* Answered before the handler returned: the slot was left to us. */
+	unhold(pass->queue, dev);
+	__atomic_store_n(&slot->state, iopf_slot_free_word(gen), __ATOMIC_RELEASE);
 	pass->frees[pass->nb_frees++] = slot->slot;
 }
 
@@ -162,18 +229,20 @@ conclude(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *
 	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
 	bool request = slot->flags & IOPF_FAULT_PAGE_REQUEST;
 
-	if (verdict == IOPF_DEFER) {
-		defer(pass, domain, slot, id, gen);
-		return;
-	}
-	if (verdict == IOPF_TAKEN) {
-		iopf_domain_count(domain, IOPF_STAT_TAKEN, 1);
-		if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
+	if (verdict == IOPF_DEFER || verdict == IOPF_TAKEN) {
+		struct iopf_dev *dev = ((struct iopf_attachment *)slot->attachment)->dev;
+
+		if (likely(pass->queue->prg != NULL || hold(pass->queue, dev))) {
+			if (verdict == IOPF_DEFER)
+				defer(pass, domain, dev, slot, id, gen);
+			else
+				take(pass, domain, dev, slot, gen);
 			return;
-		/* Answered before the handler returned: the slot was left to us. */
-		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
-		pass->frees[pass->nb_frees++] = slot->slot;
-		return;
+		}
+		iopf_count(pass->queue->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
+		iopf_dev_count(dev, IOPF_DEV_STAT_OVER_SHARE, 1);
+		code = IOPF_INVALID;
+		verdict = IOPF_ANSWER(IOPF_INVALID);
 	}
 	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
 			code >= IOPF_NB_CODES || (code == IOPF_RAZWI &&
@@ -347,6 +416,10 @@ handle(struct iopf_pass *pass, const struct iopf_event *ev)
 	attachment = iopf_table_find(&iommu->attached, iopf_key(ev->sid, ev->pasid));
 	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
 			(attachment == NULL || !can_retry(attachment->dev, ev))) {
+		if (attachment == NULL)
+			iopf_count(iommu, iopf_no_attachment(iommu, ev->sid), 1);
+		else
+			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REPORTS, 1);
 		report(pass, ev);
 		return;
 	}

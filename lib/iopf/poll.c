@@ -177,6 +177,33 @@ iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in)
 	return n;
 }
 
+/*
+ * Where the driver cannot say how far the producer is: read, and true if there is nothing more.
+ * False also while another thread owns the queue.
+ */
+static bool
+read_all(struct iopf_queue *q)
+{
+	bool empty = false;
+
+	iopf_rcu_read_lock();
+	if (iopf_iommu_polled(q->iommu) && iopf_queue_own(q)) {
+		empty = iopf_queue_drain(q, IOPF_MAX_BURST, 4) < 4 * IOPF_MAX_BURST;
+		iopf_queue_disown(q);
+	}
+	iopf_rcu_read_unlock();
+	return empty;
+}
+
+static bool
+fence_passed(struct iopf_queue *q, uint64_t mark)
+{
+	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
+
+	return ops->queue_mark != NULL ? ops->queue_passed(q->iommu->priv, q->id, mark) :
+			read_all(q);
+}
+
 int
 iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 {
@@ -187,9 +214,9 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 
 	if (!iopf_iommu_serves(q->iommu))
 		return 0;
-	mark = ops->queue_mark(priv, q->id);
+	mark = ops->queue_mark != NULL ? ops->queue_mark(priv, q->id) : 0;
 	iopf_stand_in_begin(q, &stand_in);
-	while (!ops->queue_passed(priv, q->id, mark)) {
+	while (!fence_passed(q, mark)) {
 		/* A stop ends what the queue holds. */
 		if (!iopf_iommu_serves(q->iommu))
 			return 0;

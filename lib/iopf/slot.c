@@ -113,11 +113,15 @@ iopf_slot_alloc(struct iopf_queue *q)
 	return &q->slots[q->free[--q->nb_free]];
 }
 
+/* In a read section: the attachment, and its device, go only after a grace period. */
 void
 iopf_slot_free(struct iopf_queue *q, struct iopf_fault *slot)
 {
+	struct iopf_attachment *attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
 	uint32_t head = atomic_load_explicit(&q->freed, memory_order_relaxed);
 
+	if (q->prg == NULL)
+		atomic_fetch_sub_explicit(&attachment->dev->held, 1, memory_order_relaxed);
 	do {
 		slot->next = head;
 	} while (!atomic_compare_exchange_weak_explicit(&q->freed, &head, slot->slot,

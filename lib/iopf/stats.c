@@ -102,9 +102,33 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 		[IOPF_IOMMU_STAT_DUPLICATES] = "requests_duplicate",
 		[IOPF_IOMMU_STAT_CUT] = "requests_cut",
 		[IOPF_IOMMU_STAT_ANSWERS_LOST] = "answers_lost",
+		[IOPF_IOMMU_STAT_OVER_SHARE] = "over_share",
 	};
 
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";
+}
+
+const char *
+iopf_dev_stat_name(enum iopf_dev_stat stat)
+{
+	static const char *const names[IOPF_NB_DEV_STATS] = {
+		[IOPF_DEV_STAT_NO_DOMAIN] = "dev_no_domain",
+		[IOPF_DEV_STAT_REPORTS] = "dev_reports",
+		[IOPF_DEV_STAT_OVER_SHARE] = "dev_over_share",
+	};
+
+	return (unsigned int)stat < IOPF_NB_DEV_STATS ? names[stat] : "unknown";
+}
+
+uint64_t
+iopf_dev_stat(const struct iopf_dev *dev, enum iopf_dev_stat stat)
+{
+	if (dev == NULL) {
+		rte_errno = EINVAL;
+		return 0;
+	}
+	return (unsigned int)stat < IOPF_NB_DEV_STATS ?
+		atomic_load_explicit(&dev->stats[stat], memory_order_relaxed) : 0;
 }
 
 uint64_t
@@ -186,6 +210,18 @@ iopf_domain_latency(const struct iopf_domain *domain, struct iopf_latency *laten
 }
 
 static void
+dump_dev(const struct iopf_dev *dev, FILE *f)
+{
+	char name[MAX_NAME];
+
+	iopf_name_encode(name, sizeof(name), dev->name);
+	fprintf(f, "  device %s:", name);
+	for (unsigned int i = 0; i < IOPF_NB_DEV_STATS; i++)
+		fprintf(f, " %s %" PRIu64, iopf_dev_stat_name(i), iopf_dev_stat(dev, i));
+	fprintf(f, "\n");
+}
+
+static void
 dump_domain(const struct iopf_dev *dev, const struct iopf_attachment *attachment, FILE *f)
 {
 	const struct iopf_domain *domain = attachment->domain;
@@ -232,9 +268,11 @@ iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 		fprintf(f, "  page requests: %u of %u given to devices\n",
 				iopf_iommu_requests_granted(iommu), iommu->info.max_requests);
 	pthread_mutex_lock(&locked->lock);
-	LIST_FOREACH(dev, &iommu->devs, next)
+	LIST_FOREACH(dev, &iommu->devs, next) {
+		dump_dev(dev, f);
 		LIST_FOREACH(attachment, &dev->attachments, next)
 			dump_domain(dev, attachment, f);
+	}
 	pthread_mutex_unlock(&locked->lock);
 	iommu->driver->ops.dump(iommu->priv, f);
 }

@@ -16,7 +16,7 @@
  * word. So lists are cut into pages that fit with the longest names and numbers, and each
  * reply says how many there are, and where the next page begins.
  */
-#define PAGE_STATS 14
+#define PAGE_STATS 12
 #define PAGE_LATENCY 24
 #define PAGE_OUTSTANDING 64
 
@@ -231,6 +231,9 @@ fill_stats(struct rte_tel_data *d, const struct iopf_attachment *attachment)
 		rte_tel_data_add_dict_uint(d, iopf_stat_name(i),
 				iopf_domain_stat(attachment->domain, i));
 	rte_tel_data_add_dict_uint(d, "pending", iopf_domain_pending(attachment->domain));
+	for (unsigned int i = 0; i < IOPF_NB_DEV_STATS; i++)
+		rte_tel_data_add_dict_uint(d, iopf_dev_stat_name(i),
+				iopf_dev_stat(attachment->dev, i));
 }
 
 static int
