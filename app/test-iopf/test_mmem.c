@@ -1283,6 +1283,41 @@ test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
 	assert_int_equal(mmem_free(rig.space, b), 0);
 }
 
+/* Stuck for longer: each call says so, changes nothing more, and can be made again. */
+static void
+test_what_the_iommu_did_not_confirm_can_be_called_again(void **state)
+{
+	uint8_t *a = alloc(CHUNK, RW), *b = alloc(CHUNK, RW);
+	unsigned int i;
+
+	(void)state;
+	dev_set(a, 1, PAGE);
+	dev_set(b, 1, PAGE);
+	quiet(true);
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
+	smmuv3_model_knob(rig.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+	for (i = 0; i < 2; i++) {
+		assert_true(mmem_free(rig.space, a) < 0);
+		assert_int_equal(stat_of(MMEM_STAT_KEPT), 1);
+		assert_true(mmem_unmap(rig.space, b, PAGE) < 0);
+	}
+	/* Not the device's any more, and not given to anything else. */
+	assert_int_equal(mmem_unmap(rig.space, a, PAGE), -EINVAL);
+	assert_ptr_not_equal(alloc(CHUNK, RW), a);
+	smmuv3_model_knob(rig.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	quiet(false);
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
+	assert_int_equal(mmem_free(rig.space, a), 0);
+	assert_int_equal(stat_of(MMEM_STAT_KEPT), 0);
+	assert_int_equal(mmem_free(rig.space, a), -EINVAL);
+	assert_int_equal(dev_read(a, scratch, 8).status, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(mmem_unmap(rig.space, b, PAGE), 0);
+	assert_int_equal(dev_read(b, scratch, 8).nb_stalls, 1);
+	assert_ptr_equal(alloc(CHUNK, RW), a);
+	cpu_expect(a, 0, CHUNK);
+	dev_expect(a, 0, CHUNK);
+}
+
 /*
  * All at once: the model, the poller and the control path each in a thread.
  */
@@ -1439,6 +1474,7 @@ static const struct CMUnitTest tests[] = {
 	RIG_TEST(test_the_nth_allocation_fails),
 	RIG_TEST(test_reserved_hugepages_are_used),
 	RIG_TEST(test_memory_is_kept_when_the_iommu_does_not_confirm),
+	RIG_TEST(test_what_the_iommu_did_not_confirm_can_be_called_again),
 	RIG_TEST(test_unmap_wins_over_concurrent_faults),
 	RIG_TEST(test_regions_come_and_go_under_faults),
 };

@@ -258,6 +258,53 @@ no_fault_is_left_beside_a_sleeping_worker(void **state)
 	}
 }
 
+static enum iopf_verdict
+held(const struct iopf_group *group)
+{
+	(void)group;
+	while (atomic_load(&t.hold))
+		usleep(100);
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static int
+posts(void)
+{
+	int n;
+
+	assert_int_equal(0, sem_getvalue(&t.worker->wake, &n));
+	return n;
+}
+
+/* The system call of the poll thread is the post. */
+static void
+a_worker_that_is_awake_is_not_woken(void **state)
+{
+	(void)state;
+	atomic_store(&t.deferred, held);
+	atomic_store(&t.hold, true);
+	stall(0);
+	AWAIT(atomic_load(&t.called) == 1);
+	assert_int_equal(0, atomic_load(&t.worker->nb_asleep));
+	for (unsigned int i = 1; i < 16; i++) {
+		stall(i);
+		assert_int_equal(1, iopf_poll(t.poller));
+	}
+	assert_int_equal(0, posts());
+	atomic_store(&t.hold, false);
+	AWAIT(hw.nb_out == 16);
+	/* And one that sleeps is woken once, however much there is to do. */
+	AWAIT(atomic_load(&t.worker->nb_asleep) == 1);
+	atomic_store(&t.hold, true);
+	for (unsigned int i = 0; i < 16; i++)
+		stall(i);
+	assert_int_equal(16, iopf_poll(t.poller));
+	assert_int_equal(0, atomic_load(&t.worker->nb_asleep));
+	assert_in_range(posts(), 0, 1);
+	atomic_store(&t.hold, false);
+	AWAIT(hw.nb_out == 32);
+}
+
 /*
  * Again
  */
@@ -302,7 +349,9 @@ again_inside(const struct iopf_group *group)
 	assert_int_equal(1, atomic_fetch_add(&inside, 1) + 1);
 	if (n == 1) {
 		assert_int_equal(0, iopf_group_defer(iopf_group_id(group)));
-		usleep(2000);
+		/* Long before it returns, and at the very moment. */
+		if (IOPF_ID_GEN(iopf_group_id(group)) % 16 == 0)
+			usleep(2000);
 	}
 	atomic_fetch_sub(&inside, 1);
 	return n == 1 ? IOPF_TAKEN : IOPF_ANSWER(IOPF_SUCCESS);
@@ -313,7 +362,7 @@ a_group_is_deferred_again_before_its_handler_returns(void **state)
 {
 	(void)state;
 	atomic_store(&t.deferred, again_inside);
-	for (unsigned int i = 0; i < 20; i++) {
+	for (unsigned int i = 0; i < 1000 * test_scale(); i++) {
 		atomic_store(&t.called, 0);
 		atomic_store(&hw.nb_out, 0);
 		stall(i);
@@ -478,6 +527,7 @@ static const struct CMUnitTest tests[] = {
 	RIG_TEST(idle_spaces_sleep),
 	RIG_TEST(no_fault_is_left_beside_a_sleeping_worker),
 	THREE_TEST(no_fault_is_left_beside_a_sleeping_worker),
+	RIG_TEST(a_worker_that_is_awake_is_not_woken),
 	RIG_TEST(a_group_that_was_taken_can_be_deferred_again),
 	RIG_TEST(a_group_is_deferred_again_before_its_handler_returns),
 	THREE_TEST(a_group_is_deferred_again_before_its_handler_returns),

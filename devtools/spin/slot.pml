@@ -13,7 +13,8 @@
  *		then answers all and frees its slots (pass_flush())
  *	Worker	deferred handlers, out of a ring of one that may be full
  *	Owner	iopf_group_respond() with ids at random: early ones, late ones, both.
- *		A deadline does the same with the id that a slot has just then.
+ *		A deadline does the same with the id that a slot has just then. Or
+ *		iopf_group_defer(), which has the id looked at again.
  *	Detach	stops the device, fences the queue, clears the table, answers what is
  *		outstanding until nobody holds a slot, waits for a grace period, and
  *		frees the attachment
@@ -38,6 +39,7 @@
  *	spin -DNO_TABLE_GRACE -a ...	nor for passes that found the attachment
  *	spin -DNO_LAST_GRACE -a ...	nor for those that claimed a fault
  *	spin -DNO_FIRST_SECTION -a ...	a worker looks at a slot outside of a read section
+ *	spin -DHOLD_BLINDLY -a ...	an id out of the ring is handled in any state
  *	spin -DNO_WORKER_SECTION -a ...	a worker frees a slot outside of a read section
  *	spin -DFREE_BEFORE_ANSWER -a ...	a pass frees its slots, and ends, too early
  */
@@ -70,10 +72,10 @@ byte freed = NO_SLOT;
 byte free[SLOTS];		/* the poller's */
 byte nb_free;
 
-/* The event queue, and the workers' ring of slot and generation. */
+/* The event queue, and the workers' ring of slot and generation; true: to be deferred again. */
 byte produced;
 byte consumed;
-chan ring = [1] of { byte, byte };
+chan ring = [1] of { byte, byte, bool };
 
 bool stalling = true;		/* the device may */
 bool attached = true;		/* in the table */
@@ -286,7 +288,7 @@ inline conclude()
 		:: !ok -> store_free(); free_later()
 		:: else ->
 			if
-			:: atomic { nfull(ring) -> ring ! s, gen }
+			:: atomic { nfull(ring) -> ring ! s, gen, false }
 			:: full(ring) ->
 				CAS(WORD(gen, QUEUED), WORD(gen + 1, FREE));
 				if
@@ -347,10 +349,10 @@ proctype Poller()
 proctype Worker()
 {
 	byte s, gen, w, f, moves, head, asked;
-	bool ok, ours, kept, mine;
+	bool ok, ours, kept, mine, again;
 
 	do
-	:: ring ? s, gen ->
+	:: ring ? s, gen, again ->
 		kept = true;
 		/* What was answered meanwhile may be of an IOMMU that closes. */
 #ifndef NO_FIRST_SECTION
@@ -358,7 +360,22 @@ proctype Worker()
 #endif
 		ok = false;
 		if
-		:: registered -> CAS(WORD(gen, QUEUED), WORD(gen, HANDLING))
+		:: registered ->
+#ifdef HOLD_BLINDLY
+			ok = true;
+			word[s] = WORD(gen, HANDLING);
+#else
+			CAS((again -> WORD(gen, TAKEN) : WORD(gen, QUEUED)), WORD(gen, HANDLING));
+#endif
+			if
+			:: !ok && again && (word[s] == WORD(gen, HANDLING) ||
+					word[s] == WORD(gen, TAKEN)) ->
+				if
+				:: atomic { nfull(ring) -> ring ! s, gen, true }
+				:: full(ring) -> skip	/* the code answers: Owner does, or Detach */
+				fi
+			:: else -> skip
+			fi
 		:: else -> skip
 		fi;
 		mine = ok;
@@ -405,13 +422,29 @@ proctype Worker()
 #endif
 		:: else -> skip
 		fi;
-		d_step { s = 0; gen = 0; w = 0; f = 0; moves = 0; asked = 0; ok = false; ours = false; mine = false }
+		d_step { s = 0; gen = 0; w = 0; f = 0; moves = 0; asked = 0; ok = false; ours = false; mine = false;
+			again = false }
 	:: gone && empty(ring) -> break
 	od;
 	ended++
 }
 
-/* iopf_group_respond() */
+/* iopf_group_defer(): the same generation before and behind the look at the attachment. */
+inline group_defer()
+{
+	w = word[s];
+	if
+	:: GEN(w) == asked && (STATE(w) == TAKEN || STATE(w) == HANDLING || STATE(w) == QUEUED) ->
+		assert(!gone);
+		if
+		:: atomic { nfull(ring) -> ring ! s, asked, true }
+		:: full(ring) -> skip
+		fi
+	:: else -> skip		/* -ESTALE */
+	fi
+}
+
+/* iopf_group_respond(), or iopf_group_defer() */
 proctype Owner()
 {
 	byte s, gen, w, f, moves, head, asked, try_nb;
@@ -432,9 +465,13 @@ proctype Owner()
 		if
 		:: registered && asked != 0 ->
 			assert(!closed);
-			w = word[s];
-			w = WORD(gen, STATE(w));
-			claim_and_answer()
+			if
+			:: true ->
+				w = word[s];
+				w = WORD(gen, STATE(w));
+				claim_and_answer()
+			:: true -> group_defer()
+			fi
 		:: else -> skip
 		fi;
 		UNLOCK(1);
