@@ -671,8 +671,8 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_CUT,		/**< page requests beyond a group's size or without a slot:
 					  * left out, the device asks again */
 	IOPF_IOMMU_STAT_ANSWERS_LOST,	/**< answers that the driver could not give */
-	IOPF_IOMMU_STAT_OVER_SHARE,	/**< faults to be deferred or taken of a device that held its
-					  * share already: INVALID */
+	IOPF_IOMMU_STAT_OVER_SHARE,	/**< faults that a device over its share of the stalls had to
+					  * give up: INVALID */
 };
 #define IOPF_NB_IOMMU_STATS 20
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
@@ -684,8 +684,8 @@ enum iopf_dev_stat {
 					  * attached (or without one) */
 	IOPF_DEV_STAT_REPORTS,		/**< aborted accesses of what is attached, with no handler to
 					  * ask: given to report */
-	IOPF_DEV_STAT_OVER_SHARE,	/**< faults to be deferred or taken, when it held its share of
-					  * the IOMMU's stalls already: INVALID */
+	IOPF_DEV_STAT_OVER_SHARE,	/**< faults that it had to give up, being over its share of the
+					  * IOMMU's stalls: INVALID */
 };
 #define IOPF_NB_DEV_STATS 3
 const char *iopf_dev_stat_name(enum iopf_dev_stat stat);

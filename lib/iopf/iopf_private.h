@@ -563,6 +563,7 @@ unsigned int iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachmen
 void iopf_queue_count(const struct iopf_queue *q, const struct iopf_attachment *attachment,
 		unsigned int *partial, unsigned int *pending);
 /* INVALID to what is older than its domain's deadline, among the next n slots. */
+bool iopf_queue_pressed(struct iopf_queue *q);
 void iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n);
 
 /* worker.c */

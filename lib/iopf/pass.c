@@ -147,28 +147,12 @@ settle(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, boo
 	pass->run_codes[code]++;
 }
 
-/*
- * The slot of a fault that is to outlive its pass counts against its device. Stalls are one pool
- * of the IOMMU: with other devices attached, what one holds is at most what it leaves free, so
- * that a device whose handlers are slow, or are gone, has half of them at most, and two have a
- * third each. Page requests have a budget of their own.
- */
-static __rte_always_inline bool
+/* A slot that is to outlive its pass counts against its device: see iopf_queue_expire(). */
+static inline void
 hold(struct iopf_queue *q, struct iopf_dev *dev)
 {
-	uint32_t held = atomic_fetch_add_explicit(&dev->held, 1, memory_order_relaxed);
-	struct iopf_iommu *iommu = q->iommu;
-	uint32_t stalls = iommu->info.max_stalls;
-
-	if (likely(held + (q->nb_slots - q->nb_free) <= stalls) ||
-			atomic_load_explicit(&iommu->nb_attached, memory_order_relaxed) < 2)
-		return true;
-	/* What others have freed may not be counted yet. */
-	iopf_slot_reclaim(q);
-	if (held + (q->nb_slots - q->nb_free) <= stalls)
-		return true;
-	atomic_fetch_sub_explicit(&dev->held, 1, memory_order_relaxed);
-	return false;
+	if (q->prg == NULL)
+		atomic_fetch_add_explicit(&dev->held, 1, memory_order_relaxed);
 }
 
 static inline void
@@ -232,17 +216,12 @@ conclude(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *
 	if (verdict == IOPF_DEFER || verdict == IOPF_TAKEN) {
 		struct iopf_dev *dev = ((struct iopf_attachment *)slot->attachment)->dev;
 
-		if (likely(pass->queue->prg != NULL || hold(pass->queue, dev))) {
-			if (verdict == IOPF_DEFER)
-				defer(pass, domain, dev, slot, id, gen);
-			else
-				take(pass, domain, dev, slot, gen);
-			return;
-		}
-		iopf_count(pass->queue->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
-		iopf_dev_count(dev, IOPF_DEV_STAT_OVER_SHARE, 1);
-		code = IOPF_INVALID;
-		verdict = IOPF_ANSWER(IOPF_INVALID);
+		hold(pass->queue, dev);
+		if (verdict == IOPF_DEFER)
+			defer(pass, domain, dev, slot, id, gen);
+		else
+			take(pass, domain, dev, slot, gen);
+		return;
 	}
 	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
 			code >= IOPF_NB_CODES || (code == IOPF_RAZWI &&

@@ -116,7 +116,8 @@ queue_check(struct iopf_queue *q)
 	if (now < q->next_check)
 		return;
 	q->next_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
-	if (atomic_load_explicit(&iommu->nb_deadlines, memory_order_relaxed) != 0)
+	if (atomic_load_explicit(&iommu->nb_deadlines, memory_order_relaxed) != 0 ||
+			iopf_queue_pressed(q))
 		iopf_queue_expire(q, now, RTE_MIN(q->nb_slots, (uint32_t)EXPIRE_SLOTS));
 	if (q->prg != NULL) {
 		iopf_self.in_fast = true;

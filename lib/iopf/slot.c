@@ -14,6 +14,8 @@ static_assert(sizeof(struct iopf_fault) == 64, "a fault's state is 64 bytes");
 
 /* A slot's state word moves at most this often in one generation. */
 #define MAX_MOVES 8
+/* What a device over its share may keep, where the stalls are used up. */
+#define SHARE_MS 100
 
 void *
 iopf_zalloc(size_t size)
@@ -376,10 +378,35 @@ iopf_queue_count(const struct iopf_queue *q, const struct iopf_attachment *attac
 	}
 }
 
+/*
+ * Stalls are one pool of the IOMMU. While it is nearly used up, and other devices are attached, a
+ * device that holds more than an equal share gives up what its handlers have had for long.
+ */
+bool
+iopf_queue_pressed(struct iopf_queue *q)
+{
+	uint32_t stalls = q->iommu->info.max_stalls;
+
+	if (q->prg != NULL ||
+			atomic_load_explicit(&q->iommu->nb_attached, memory_order_relaxed) < 2 ||
+			iopf_queue_held(q) < stalls - stalls / 8)
+		return false;
+	return stalls != 0;
+}
+
+static bool
+over_share(const struct iopf_queue *q, const struct iopf_dev *dev)
+{
+	return (uint64_t)atomic_load_explicit(&dev->held, memory_order_relaxed) *
+		atomic_load_explicit(&q->iommu->nb_attached, memory_order_relaxed) >
+		q->iommu->info.max_stalls;
+}
+
 void
 iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 {
 	uint64_t hz = rte_get_tsc_hz();
+	bool pressed = iopf_queue_pressed(q);
 
 	for (; n > 0; n--) {
 		struct iopf_fault *slot = &q->slots[q->scan++ & (q->nb_slots - 1)];
@@ -393,8 +420,15 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 			continue;
 		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
 		limit = attachment->domain->conf.deadline_ms * hz / 1000;
-		if (limit != 0 && now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) > limit)
+		if (limit != 0 && now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) > limit) {
 			cancel_one(q, slot, word, IOPF_CANCEL_DEADLINE);
+		} else if (pressed && over_share(q, attachment->dev) &&
+				now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) >
+				hz / 1000 * SHARE_MS) {
+			iopf_count(q->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
+			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_OVER_SHARE, 1);
+			cancel_one(q, slot, word, IOPF_CANCEL_DEADLINE);
+		}
 	}
 }
 
