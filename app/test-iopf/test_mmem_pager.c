@@ -470,6 +470,32 @@ test_pagers_of_two_regions_run_beside_each_other(void **state)
 	assert_int_equal(await(rig.dma), SMMUV3_MODEL_OK);
 }
 
+/* One idle thread, and two regions that want it. */
+static void
+test_two_regions_that_are_ready_at_once_get_a_thread_each(void **state)
+{
+	struct test_pager *a = new_pager(&(struct mmem_pager){ .fetch_size = PAGE });
+	struct test_pager *b = new_pager(&(struct mmem_pager){ .fetch_size = PAGE });
+	uint8_t *p = alloc_paged(CHUNK, a), *q = alloc_paged(CHUNK, b);
+	unsigned int i;
+
+	(void)state;
+	/* So that memory is there, and a thread. */
+	assert_int_equal(dev_read(p, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(dev_read(q, 8), SMMUV3_MODEL_OK);
+	for (i = 1; i <= 64; i++) {
+		atomic_store(&a->hold, true);
+		atomic_store(&b->hold, true);
+		submit(rig.dma, SMMUV3_MODEL_READ, p + i * PAGE, bytes, 8);
+		submit(rig.dma, SMMUV3_MODEL_READ, q + i * PAGE, bytes, 8);
+		AWAIT(atomic_load(&a->inside) == 1 && atomic_load(&b->inside) == 1);
+		atomic_store(&a->hold, false);
+		atomic_store(&b->hold, false);
+		assert_int_equal(await(rig.dma), SMMUV3_MODEL_OK);
+		assert_int_equal(await(rig.dma), SMMUV3_MODEL_OK);
+	}
+}
+
 /*
  * One that never returns
  */
@@ -1145,6 +1171,7 @@ static const struct CMUnitTest tests[] = {
 		test_a_slow_pager_holds_up_only_what_waits_for_its_bytes, setup_four_threads,
 		teardown, NULL },
 	RIG_TEST(test_pagers_of_two_regions_run_beside_each_other),
+	RIG_TEST(test_two_regions_that_are_ready_at_once_get_a_thread_each),
 	RIG_TEST(test_a_dead_pager_stops_no_other_device),
 	RIG_TEST(test_a_region_of_a_dead_pager_can_be_given_up),
 	RIG_TEST(test_a_region_that_was_given_up_is_freed_in_passing),

@@ -236,7 +236,7 @@ idle_spaces_sleep(void **state)
 static void
 no_fault_is_left_beside_a_sleeping_worker(void **state)
 {
-	unsigned int rounds = 1000 * test_scale(), n, i;
+	unsigned int rounds = 2000 * test_scale(), n, i;
 
 	(void)state;
 	for (unsigned int round = 0; round < rounds; round++) {
@@ -250,11 +250,10 @@ no_fault_is_left_beside_a_sleeping_worker(void **state)
 		/* Only what was put is polled: the answers must come without another fault. */
 		while (iopf_poll(t.poller) != 0)
 			;
-		for (i = 0; i < round % 64; i++)
-			rte_pause();
 		AWAIT(hw.nb_out == n);
-		if (round % 16 == 0)
-			usleep(round % 300);
+		/* The next comes while the worker still looks, goes to sleep, or sleeps. */
+		for (i = 0; i < round * 7 % 2048; i++)
+			rte_pause();
 	}
 }
 
