@@ -165,6 +165,16 @@ test_power_cycle_loses_registers_and_caches(void **state)
 	assert_true(same < 3);
 	rig_run(&r);
 
+	/* No command yet: what was unmapped meanwhile is not in a cache. */
+	smmuv3_write64(r.regs, SMMUV3_STRTAB_BASE, rig_addr(&r, r.strtab));
+	smmuv3_write32(r.regs, SMMUV3_STRTAB_BASE_CFG, r.strtab_log2);
+	rig_cr0(&r, SMMUV3_CR0_SMMUEN);
+	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
+	assert_int_equal(rig_poll(&r, dma), 0);
+	rig_cr0(&r, 0);
+	assert_int_equal(rig_poll(&r, dma), 1);
+	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
+
 	/* All again: queues, stream table. */
 	r.cmd_prod = r.evt_cons = 0;
 	r.used = 0;
