@@ -812,8 +812,10 @@ a_refused_access_is_counted_for_its_device(void **state)
 	iopf_poll(t.poller);
 	assert_int_equal(2, iopf_dev_stat(t.dev[0], IOPF_DEV_STAT_NO_DOMAIN));
 	assert_int_equal(1, iopf_dev_stat(t.dev[0], IOPF_DEV_STAT_REPORTS));
-	assert_int_equal(2, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_NO_DOMAIN));
-	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_UNKNOWN_SID));
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_NO_DOMAIN));
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN));
+	assert_int_equal(0, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_UNKNOWN_SID));
+	assert_int_equal(1, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID));
 	assert_int_equal(3, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_REPORTS));
 	assert_int_equal(0, iopf_dev_stat(t.dev[1], IOPF_DEV_STAT_NO_DOMAIN));
 	assert_int_equal(1, hw.nb_out);

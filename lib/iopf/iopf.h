@@ -653,9 +653,8 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_FAULTS,		/**< that wanted an answer */
 	IOPF_IOMMU_STAT_ANSWERS,	/**< sent */
 	IOPF_IOMMU_STAT_REPORTS,	/**< that wanted none */
-	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of no known device: INVALID; and accesses of
-					  * one that were aborted, which are reported too */
-	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< the same of a device or PASID that is not attached */
+	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of no known device: INVALID */
+	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults of a device or PASID not attached: INVALID */
 	IOPF_IOMMU_STAT_NO_SLOT,	/**< more faults than the IOMMU may have: INVALID */
 	IOPF_IOMMU_STAT_BAD_RECORD,	/**< not what an IOMMU writes: counted, nothing else */
 	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() without its group */
@@ -673,8 +672,11 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_ANSWERS_LOST,	/**< answers that the driver could not give */
 	IOPF_IOMMU_STAT_OVER_SHARE,	/**< faults that a device over its share of the stalls had to
 					  * give up: INVALID */
+	IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID, /**< accesses of no known device that the IOMMU
+					  * aborted: among the reports */
+	IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, /**< the same of a device or PASID not attached */
 };
-#define IOPF_NB_IOMMU_STATS 20
+#define IOPF_NB_IOMMU_STATS 22
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
 uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
 

@@ -396,7 +396,10 @@ handle(struct iopf_pass *pass, const struct iopf_event *ev)
 	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
 			(attachment == NULL || !can_retry(attachment->dev, ev))) {
 		if (attachment == NULL)
-			iopf_count(iommu, iopf_no_attachment(iommu, ev->sid), 1);
+			iopf_count(iommu, iopf_no_attachment(iommu, ev->sid) ==
+					IOPF_IOMMU_STAT_UNKNOWN_SID ?
+					IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID :
+					IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, 1);
 		else
 			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REPORTS, 1);
 		report(pass, ev);

@@ -103,6 +103,8 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 		[IOPF_IOMMU_STAT_CUT] = "requests_cut",
 		[IOPF_IOMMU_STAT_ANSWERS_LOST] = "answers_lost",
 		[IOPF_IOMMU_STAT_OVER_SHARE] = "over_share",
+		[IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID] = "aborted_unknown_sid",
+		[IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN] = "aborted_no_domain",
 	};
 
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";
