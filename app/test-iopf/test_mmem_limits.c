@@ -339,21 +339,8 @@ child_exit(void)
 static void
 child_cleanup(void)
 {
-	struct smmuv3_model_done done[64];
-	unsigned int nb_done = 0;
-
 	busy();
-	/* The device is quiet: the tables and queues of the SMMU are EAL's memory. */
-	smmuv3_model_dma_reset(c.dma);
-	while (nb_done < nb_submitted) {
-		nb_done += smmuv3_model_dma_poll(c.dma, done, RTE_DIM(done));
-		usleep(100);
-	}
-	while (smmuv3_model_stalls_outstanding(c.model) != 0 ||
-			iopf_domain_pending(mmem_space_domain(c.space)) != 0)
-		usleep(100);
-	atomic_store(&c.quit, true);
-	pthread_join(c.thread, NULL);
+	/* Device, model, poll thread and workers go on. */
 	rte_eal_cleanup();
 	usleep(20000);
 	exit(0);

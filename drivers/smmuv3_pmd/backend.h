@@ -26,6 +26,11 @@ struct smmuv3_backend {
 	/** Also the key of the device string that chooses it. */
 	const char *name;
 	/**
+	 * Queues and tables lie in ordinary memory, not in EAL's: the SMMU reaches all of the
+	 * process, and goes on behind rte_eal_cleanup().
+	 */
+	bool ordinary_memory;
+	/**
 	 * @param[out] regs page 0 and 1, SMMUV3_REGS_SIZE bytes.
 	 * @param[out] ctx the backend's own.
 	 * @return 0, -EINVAL (a value, logged), -ENODEV, -EBUSY (open already), -ENOMEM.

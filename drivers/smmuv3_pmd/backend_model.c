@@ -265,6 +265,7 @@ model_wait(void *ctx)
 
 const struct smmuv3_backend smmuv3_backend_model = {
 	.name = "model",
+	.ordinary_memory = true,
 	.open = model_open,
 	.close = model_close,
 	.dma_map = model_dma_map,

@@ -48,7 +48,9 @@ struct smmuv3_mem {
 	void *va;
 	uint64_t addr;			/* device address */
 	size_t size;			/* a power of two; aligned to it */
-	const struct rte_memzone *mz;	/* NULL when carved out of a chunk */
+	void *block;			/* what it lies in; NULL when carved out of a chunk */
+	size_t block_size;
+	const struct rte_memzone *mz;	/* the block's; NULL: ordinary memory */
 };
 
 /* Counters with one writer at a time. */

@@ -4,8 +4,7 @@
 /* A command queue: registers, switching it on and off [3.5, 6.3.26 - 6.3.28]. */
 
 #include <stdlib.h>
-
-#include <rte_malloc.h>
+#include <string.h>
 
 #include "cmdq_ring.h"
 
@@ -136,6 +135,22 @@ smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int
 	return 0;
 }
 
+/*
+ * Zeroed and touched, so that a poll meets no page fault. Not EAL's memory: a poll thread may
+ * go on for a moment behind rte_eal_cleanup().
+ */
+static void *
+touched_alloc(size_t size)
+{
+	void *p;
+
+	size = RTE_ALIGN_CEIL(size, (size_t)SMMUV3_ALIGN);
+	p = aligned_alloc(SMMUV3_ALIGN, size);
+	if (p != NULL)
+		memset(p, 0, size);
+	return p;
+}
+
 int
 smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 {
@@ -154,11 +169,10 @@ smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 	q->word_addr = conf->word_addr;
 	q->backlog.reserve = conf->reserve;
 	q->backlog.mask = conf->backlog - 1;
-	q->backlog.slots = rte_zmalloc("smmuv3_backlog", conf->backlog * sizeof(*q->backlog.slots),
-			SMMUV3_ALIGN);
+	q->backlog.slots = touched_alloc(conf->backlog * sizeof(*q->backlog.slots));
 	if (q->backlog.slots == NULL) {
-		SMMUV3_LOG(ERR, q, "no memory for a backlog of %" PRIu64 " commands: "
-				"give EAL more (-m)", conf->backlog);
+		SMMUV3_LOG(ERR, q, "no memory for a backlog of %" PRIu64 " commands",
+				conf->backlog);
 		return -ENOMEM;
 	}
 	/*
@@ -166,10 +180,9 @@ smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 	 * even if nothing leaves it; and none are read while answers are held.
 	 */
 	q->max_held = q->atc ? conf->backlog : 0;
-	q->held = q->atc ? rte_zmalloc("smmuv3_held", q->max_held * sizeof(*q->held), 0) : NULL;
+	q->held = q->atc ? touched_alloc(q->max_held * sizeof(*q->held)) : NULL;
 	if (q->atc && q->held == NULL) {
-		SMMUV3_LOG(ERR, q, "no memory for %u answers to page requests: "
-				"give EAL more (-m)", q->max_held);
+		SMMUV3_LOG(ERR, q, "no memory for %u answers to page requests", q->max_held);
 		return -ENOMEM;
 	}
 	return 0;
@@ -179,6 +192,6 @@ void
 smmuv3_cmdq_close(struct smmuv3_cmdq *q)
 {
 	free(q->sync_sids);
-	rte_free(q->held);
-	rte_free(q->backlog.slots);
+	free(q->held);
+	free(q->backlog.slots);
 }

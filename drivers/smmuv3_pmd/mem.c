@@ -4,8 +4,9 @@
 /*
  * Memory of the queues and tables. Every piece is a power of two in size and
  * aligned to it, as queue bases, linear tables and leaves want. Large ones are
- * memzones of their own; small ones are carved out of chunks, so that a thousand
- * devices do not take a thousand memzones and mappings, and go back to a list.
+ * blocks of their own (memzones, or ordinary memory: see backend.h); small ones are
+ * carved out of chunks, so that a thousand devices do not take a thousand blocks and
+ * mappings, and go back to a list.
  */
 
 #include <stdio.h>
@@ -24,64 +25,87 @@ struct piece {
 	uint64_t addr;
 };
 
+static void
+memory_free(struct smmuv3_mem *mem)
+{
+	if (mem->mz != NULL)
+		rte_memzone_free(mem->mz);
+	else
+		free(mem->block);
+}
+
+/* Sets the block's fields. */
+static int
+memory_alloc(const struct smmuv3 *s, size_t align, size_t room, struct smmuv3_mem *mem)
+{
+	static _Atomic unsigned int serial;
+	char name[RTE_MEMZONE_NAMESIZE];
+
+	*mem = (struct smmuv3_mem){ .block_size = room };
+	if (s->backend->ordinary_memory) {
+		mem->block = aligned_alloc(align, RTE_ALIGN_CEIL(room, align));
+	} else {
+		snprintf(name, sizeof(name), "smmuv3_%u",
+				atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed));
+		mem->mz = rte_memzone_reserve_aligned(name, room, SOCKET_ID_ANY,
+				RTE_MEMZONE_IOVA_CONTIG, align);
+		mem->block = mem->mz != NULL ? mem->mz->addr : NULL;
+	}
+	if (mem->block == NULL) {
+		SMMUV3_LOG(ERR, s, "no %zu KiB of %s for queues or tables: %smake the queues "
+				"smaller", room >> 10, s->backend->ordinary_memory ? "memory" :
+				"contiguous memory", s->backend->ordinary_memory ? "" :
+				"give EAL more (-m), or ");
+		return -ENOMEM;
+	}
+	memset(mem->block, 0, room);
+	return 0;
+}
+
 /*
  * Aligned by device address too: EAL aligns the CPU's, and the two agree only within a
  * hugepage. Twice the room has an aligned place in it whatever the address.
  */
 static int
-zone_try(struct smmuv3 *s, size_t size, size_t align, size_t room, struct smmuv3_mem *mem)
+block_try(struct smmuv3 *s, size_t size, size_t align, size_t room, struct smmuv3_mem *mem)
 {
-	static _Atomic unsigned int serial;
-	char name[RTE_MEMZONE_NAMESIZE];
-	const struct rte_memzone *mz;
 	uint64_t addr;
 	int ret;
 
-	snprintf(name, sizeof(name), "smmuv3_%u",
-			atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed));
-	mz = rte_memzone_reserve_aligned(name, room, SOCKET_ID_ANY, RTE_MEMZONE_IOVA_CONTIG, align);
-	if (mz == NULL) {
-		SMMUV3_LOG(ERR, s, "no %zu KiB of contiguous memory for queues or tables: "
-				"give EAL more (-m), or make the queues smaller", room >> 10);
-		return -ENOMEM;
-	}
-	memset(mz->addr, 0, room);
-	ret = s->backend->dma_map(s->backend_ctx, mz->addr, room, UINT64_C(1) << s->oas_bits,
+	ret = memory_alloc(s, align, room, mem);
+	if (ret < 0)
+		return ret;
+	ret = s->backend->dma_map(s->backend_ctx, mem->block, room, UINT64_C(1) << s->oas_bits,
 			&addr);
 	if (ret < 0) {
 		SMMUV3_LOG(ERR, s, "cannot give %zu KiB at %p a device address below 2^%u: %s",
-				room >> 10, mz->addr, s->oas_bits, strerror(-ret));
-		rte_memzone_free(mz);
+				room >> 10, mem->block, s->oas_bits, strerror(-ret));
+		memory_free(mem);
 		return ret;
 	}
-	*mem = (struct smmuv3_mem){
-		.va = RTE_PTR_ADD(mz->addr, RTE_ALIGN_CEIL(addr, align) - addr),
-		.addr = RTE_ALIGN_CEIL(addr, align),
-		.size = size,
-		.mz = mz,
-	};
+	mem->va = RTE_PTR_ADD(mem->block, RTE_ALIGN_CEIL(addr, align) - addr);
+	mem->addr = RTE_ALIGN_CEIL(addr, align);
+	mem->size = size;
 	return 0;
 }
 
 static void
-zone_free(struct smmuv3 *s, struct smmuv3_mem *mem)
+block_free(struct smmuv3 *s, struct smmuv3_mem *mem)
 {
-	const struct rte_memzone *mz = mem->mz;
-
-	s->backend->dma_unmap(s->backend_ctx, mz->addr, mz->len,
-			mem->addr - RTE_PTR_DIFF(mem->va, mz->addr));
-	rte_memzone_free(mz);
+	s->backend->dma_unmap(s->backend_ctx, mem->block, mem->block_size,
+			mem->addr - RTE_PTR_DIFF(mem->va, mem->block));
+	memory_free(mem);
 }
 
 static int
-zone_alloc(struct smmuv3 *s, size_t size, size_t align, struct smmuv3_mem *mem)
+block_alloc(struct smmuv3 *s, size_t size, size_t align, struct smmuv3_mem *mem)
 {
-	int ret = zone_try(s, size, align, size, mem);
+	int ret = block_try(s, size, align, size, mem);
 
-	if (ret < 0 || RTE_PTR_DIFF(mem->va, mem->mz->addr) == 0)
+	if (ret < 0 || mem->va == mem->block)
 		return ret;
-	zone_free(s, mem);
-	return zone_try(s, size, align, 2 * size, mem);
+	block_free(s, mem);
+	return block_try(s, size, align, 2 * size, mem);
 }
 
 static unsigned int
@@ -111,7 +135,7 @@ piece_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem)
 		chunk = calloc(1, sizeof(*chunk));
 		if (chunk == NULL)
 			return -ENOMEM;
-		ret = zone_alloc(s, CHUNK_SIZE, (size_t)1 << SMMUV3_MEM_LOG2_BIG, &chunk->mem);
+		ret = block_alloc(s, CHUNK_SIZE, (size_t)1 << SMMUV3_MEM_LOG2_BIG, &chunk->mem);
 		if (ret < 0) {
 			free(chunk);
 			return ret;
@@ -137,7 +161,7 @@ smmuv3_mem_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem)
 
 	size = (size_t)1 << log2;
 	if (log2 >= SMMUV3_MEM_LOG2_BIG)
-		return zone_alloc(s, size, size, mem);
+		return block_alloc(s, size, size, mem);
 	pthread_mutex_lock(&s->tables_lock);
 	ret = piece_alloc(s, size, mem);
 	pthread_mutex_unlock(&s->tables_lock);
@@ -151,8 +175,8 @@ smmuv3_mem_free(struct smmuv3 *s, struct smmuv3_mem *mem)
 
 	if (piece == NULL)
 		return;
-	if (mem->mz != NULL) {
-		zone_free(s, mem);
+	if (mem->block != NULL) {
+		block_free(s, mem);
 	} else {
 		pthread_mutex_lock(&s->tables_lock);
 		piece->addr = mem->addr;
@@ -170,7 +194,7 @@ smmuv3_mem_fini(struct smmuv3 *s)
 
 	while ((chunk = s->pool.chunks) != NULL) {
 		s->pool.chunks = chunk->next;
-		zone_free(s, &chunk->mem);
+		block_free(s, &chunk->mem);
 		free(chunk);
 	}
 }
