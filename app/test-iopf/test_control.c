@@ -791,6 +791,44 @@ a_device_cannot_hold_all_stalls(void **state)
 	assert_int_equal(0, iopf_dev_stat(t.dev[1], IOPF_DEV_STAT_OVER_SHARE));
 }
 
+/*
+ * Stalls, and records that want no answer, of a device that is attached or not: whatever it
+ * puts into the queue between two polls, what another puts behind that is answered by the next
+ * polls that take as many records.
+ */
+static void
+storm_of(bool attached, uint8_t flags)
+{
+	enum { STORM = 300, PER_POLL = 32 * 4, ROUNDS = 50 };
+	struct iopf_event ev = { .addr = 0x5000, .sid = attached ? SID : 99,
+		.pasid = IOPF_NO_PASID, .flags = flags };
+
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		uint64_t before = iopf_domain_stat(t.domain[1], IOPF_STAT_SUCCESS);
+
+		for (unsigned int k = 0; k < STORM; k++) {
+			ev.token = k % MAX_STALLS;
+			array_put(IOPF_QUEUE_EVENTS, &ev);
+		}
+		put_stall(1, 1);
+		for (unsigned int polls = 0; polls < STORM / PER_POLL + 1; polls++)
+			iopf_poll(t.poller);
+		assert_int_equal(before + 1, iopf_domain_stat(t.domain[1], IOPF_STAT_SUCCESS));
+	}
+}
+
+static void
+a_storm_of_one_device_delays_another_by_its_records_alone(void **state)
+{
+	(void)state;
+	open_iommu(false, true);
+	t.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	storm_of(true, IOPF_EVENT_STALL);
+	storm_of(true, 0);
+	storm_of(false, IOPF_EVENT_STALL);
+	storm_of(false, 0);
+}
+
 /* Contract 16: an access that is refused moves a counter that names the reason and the device. */
 static void
 a_refused_access_is_counted_for_its_device(void **state)
@@ -963,6 +1001,7 @@ static const struct CMUnitTest tests[] = {
 	T(an_attach_that_the_driver_is_slow_with_holds_up_no_other),
 	T(an_iommu_that_is_slow_to_stop_or_close_holds_up_no_other),
 	T(a_device_cannot_hold_all_stalls),
+	T(a_storm_of_one_device_delays_another_by_its_records_alone),
 	T(a_refused_access_is_counted_for_its_device),
 	T(a_stop_that_failed_is_called_again_and_close_keeps_all),
 	T(an_iommu_with_mapped_memory_is_not_closed),
