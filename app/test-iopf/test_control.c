@@ -52,6 +52,8 @@ static struct {
 	_Atomic unsigned int asked;	/* pri_drained, while it is not */
 	int fail_ats;
 	uint32_t wait_ms;
+	uint32_t share_ms;
+	unsigned int nb_threads;
 	bool bare;
 	bool upgrade;
 	enum iopf_verdict verdict;
@@ -130,7 +132,9 @@ open_iommu(bool requests, bool attach)
 	t.verdict = IOPF_DEFER;
 	t.iommu = iopf_iommu_open(t.bare ? "bare,n=1" : "arrays,n=1");
 	assert_non_null(t.iommu);
-	t.worker = iopf_worker_create(NULL);
+	assert_int_equal(0, iopf_iommu_configure(t.iommu, &(struct iopf_iommu_conf){
+			.share_ms = t.share_ms }));
+	t.worker = iopf_worker_create(&(struct iopf_worker_conf){ .nb_threads = t.nb_threads });
 	assert_non_null(t.worker);
 	for (unsigned int i = 0; i < NB_DEVS; i++) {
 		const uint32_t sid = SID + i;
@@ -765,6 +769,7 @@ a_device_cannot_hold_all_stalls(void **state)
 	uint64_t held;
 
 	(void)state;
+	t.share_ms = 1;
 	open_iommu(false, true);
 	t.verdict = IOPF_TAKEN;
 	for (unsigned int i = 0; i < MAX_STALLS; i++)
@@ -789,6 +794,40 @@ a_device_cannot_hold_all_stalls(void **state)
 	iopf_poll(t.poller);
 	assert_int_equal(1, iopf_domain_pending(t.domain[1]));
 	assert_int_equal(0, iopf_dev_stat(t.dev[1], IOPF_DEV_STAT_OVER_SHARE));
+}
+
+/* Faults that were answered, and whose handlers have not returned, are no stalls. */
+static void
+handlers_that_never_return_take_no_share_of_others(void **state)
+{
+	(void)state;
+	t.share_ms = 1;
+	t.wait_ms = 1;
+	t.nb_threads = MAX_STALLS;
+	open_iommu(false, true);
+	t.hold = true;
+	for (unsigned int i = 0; i < MAX_STALLS; i++)
+		put_stall(0, i);
+	while (t.holding < MAX_STALLS) {
+		iopf_poll(t.poller);
+		usleep(10);
+	}
+	assert_int_equal(-ETIMEDOUT, iopf_domain_detach(t.domain[0], t.dev[0], IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_pending(t.domain[0]));
+	/* More than an equal share, for longer than share_ms, and all are left to it. */
+	t.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < MAX_STALLS - MAX_STALLS / 8 - 1; i++)
+		put_stall(1, i);
+	for (unsigned int i = 0; i < 500; i++) {
+		iopf_poll(t.poller);
+		usleep(10);
+	}
+	assert_int_equal(MAX_STALLS - MAX_STALLS / 8 - 1, iopf_domain_pending(t.domain[1]));
+	assert_int_equal(0, iopf_iommu_stat(t.iommu, IOPF_IOMMU_STAT_OVER_SHARE));
+	t.hold = false;
+	while (iopf_domain_detach(t.domain[0], t.dev[0], IOPF_NO_PASID) == -ETIMEDOUT)
+		;
+	t.wait_ms = 0;
 }
 
 /*
@@ -865,6 +904,20 @@ a_refused_access_is_counted_for_its_device(void **state)
 /*
  * Stop and close
  */
+
+static void
+an_iommu_that_has_failed_is_not_started_before_it_is_stopped(void **state)
+{
+	(void)state;
+	open_iommu(false, true);
+	hw.check = IOPF_CHECK_DEAD;
+	while (hw.check != 0)
+		iopf_poll(t.poller);
+	assert_int_equal(-EIO, iopf_iommu_start(t.iommu));
+	assert_int_equal(EIO, rte_errno);
+	assert_int_equal(0, iopf_iommu_stop(t.iommu));
+	assert_int_equal(0, iopf_iommu_start(t.iommu));
+}
 
 static void
 a_stop_that_failed_is_called_again_and_close_keeps_all(void **state)
@@ -1001,8 +1054,10 @@ static const struct CMUnitTest tests[] = {
 	T(an_attach_that_the_driver_is_slow_with_holds_up_no_other),
 	T(an_iommu_that_is_slow_to_stop_or_close_holds_up_no_other),
 	T(a_device_cannot_hold_all_stalls),
+	T(handlers_that_never_return_take_no_share_of_others),
 	T(a_storm_of_one_device_delays_another_by_its_records_alone),
 	T(a_refused_access_is_counted_for_its_device),
+	T(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
 	T(a_stop_that_failed_is_called_again_and_close_keeps_all),
 	T(an_iommu_with_mapped_memory_is_not_closed),
 	T(a_driver_may_leave_operations_out),

@@ -228,7 +228,9 @@ test_an_atc_that_answers_late_costs_its_callers_time_alone(void **state)
 		}
 		assert_int_equal(ret, 0);
 		if (loses) {
-			told |= told_in_the_end(&p);
+			/* Not if it was told while the ATC was slow. */
+			if (told == 0)
+				told = told_in_the_end(&p);
 			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 		}
 		assert_int_equal(told, loses ? IOPF_CHECK_TERMINATED : 0);

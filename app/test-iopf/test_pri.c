@@ -396,6 +396,47 @@ a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
 	assert_string_equal(f.log, "APpa");
 }
 
+/* A stop switches ATS off at it all the same; a start does not take it for drained. */
+static void
+a_device_that_did_not_drain_is_asked_again_behind_a_start(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 4);
+	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_LOSE_LAST, 0);
+	pcie_write(&r, dma, 8, 4);
+	pcie_run(&r);
+	quiet(true);
+	smmuv3_model_dma_quirks(dma, 0, 0);
+	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
+	assert_string_equal(f.log, "APpa");
+	/* Not switched on, and not switched off again while it waits. */
+	assert_int_equal(iopf_iommu_start(r.iommu), 0);
+	assert_string_equal(f.log, "APpa");
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), -ETIMEDOUT);
+	pcie_fn_reset(&r, &f);
+	memset(f.log, 0, sizeof(f.log));
+	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
+	/* Off at the device after its reset, which the operation takes for done. */
+	assert_string_equal(f.log, "aAP");
+	memset(f.log, 0, sizeof(f.log));
+	quiet(false);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_write(&r, dma, 8, 4);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_intact(&r, &s, 8, 4);
+	/* The stop, which does not wait for good. */
+	assert_int_equal(smmuv3_model_driver_errors(r.m), 1);
+	smmuv3_model_driver_errors_clear(r.m);
+	pcie_close(&r);
+}
+
 static void
 a_last_that_comes_twice_is_answered_once(void **state)
 {
@@ -1964,6 +2005,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(an_answer_has_the_pasid_only_where_it_is_wanted),
 	cmocka_unit_test(requests_of_an_unattached_pasid_are_invalid_and_answered_once),
 	cmocka_unit_test(a_group_without_last_is_aged_reported_and_keeps_pri_from_draining),
+	cmocka_unit_test(a_device_that_did_not_drain_is_asked_again_behind_a_start),
 	cmocka_unit_test(a_last_that_comes_twice_is_answered_once),
 	cmocka_unit_test(a_stop_marker_forgets_what_is_partial_of_its_pasid_and_wants_no_answer),
 	cmocka_unit_test(a_stop_marker_without_pasid_is_a_request_and_is_answered),

@@ -13,6 +13,7 @@
 #include "iopf_trace.h"
 
 #define DEFAULT_PARTIAL_MS 1000
+#define DEFAULT_SHARE_MS 1000
 
 RTE_LOG_REGISTER(iopf_logtype, lib.iopf, INFO);
 
@@ -197,6 +198,7 @@ iommu_queues(struct iopf_iommu *iommu)
 	int ret = 0;
 
 	iommu->partial_cycles = rte_get_tsc_hz() / 1000 * DEFAULT_PARTIAL_MS;
+	iommu->share_cycles = rte_get_tsc_hz() / 1000 * DEFAULT_SHARE_MS;
 	if (info->nb_queues > IOPF_MAX_QUEUES ||
 			(info->request_queue_size != 0) != (info->nb_queues == IOPF_MAX_QUEUES))
 		return -EINVAL;
@@ -338,6 +340,8 @@ iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf, ui
 	iommu->conf = *conf;
 	iommu->partial_cycles = rte_get_tsc_hz() / 1000 *
 		(conf->partial_ms != 0 ? conf->partial_ms : DEFAULT_PARTIAL_MS);
+	iommu->share_cycles = rte_get_tsc_hz() / 1000 *
+		(conf->share_ms != 0 ? conf->share_ms : DEFAULT_SHARE_MS);
 	pthread_mutex_lock(&iommu->lock);
 	resize_requests(iommu, requests);
 	pthread_mutex_unlock(&iommu->lock);
@@ -415,7 +419,11 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->state_lock);
-	if (iopf_iommu_polled(iommu)) {
+	if (atomic_load(&iommu->state) == IOPF_STATE_FAILED) {
+		IOPF_LOG(ERR, "\"%s\" has failed and serves no faults: stop it, then start it again",
+				iommu->name);
+		ret = -EIO;
+	} else if (iopf_iommu_polled(iommu)) {
 		IOPF_LOG(WARNING, "\"%s\" is started already", iommu->name);
 		ret = 0;
 	} else {

@@ -246,6 +246,10 @@ struct iopf_iommu_conf {
 	uint32_t request_queue_size;	/**< entries, a power of two [1024, or what there is] */
 	uint32_t partial_ms;		/**< a group without Last for longer is discarded, its
 					  * requests reported; at least 1 [1000] */
+	uint32_t share_ms;		/**< while 7/8 of max_stalls are pending and several devices
+					  * are attached, a device that holds more than an equal
+					  * share gives up stalls that are older: INVALID, counted
+					  * as over_share [1000] */
 	/** Called by the poller for each record that needs no answer, and for page requests
 	 * whose Last did not come. */
 	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
@@ -271,6 +275,8 @@ int iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf 
 /**
  * Bring it up. Started already: 0 and a warning. A device whose ATS or PRI cannot be switched
  * on is named in the log, and has none until iopf_dev_pri_restart().
+ * @return 0; -EIO (it has failed since it was started, and is to be stopped first); what the
+ *   driver met.
  */
 int iopf_iommu_start(struct iopf_iommu *iommu);
 

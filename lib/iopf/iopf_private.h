@@ -180,6 +180,7 @@ struct iopf_iommu {
 	_Atomic uint32_t nb_attached;	/* devices with an attachment */
 	uint32_t default_requests;	/* request_queue_size as the driver said */
 	uint64_t partial_cycles;	/* a group may wait for its Last, in TSC cycles */
+	uint64_t share_cycles;		/* a device over its share keeps a stall as long */
 	_Atomic uint32_t granted;	/* page requests given out to devices; written under lock */
 
 	pthread_mutex_t state_lock;
@@ -562,8 +563,12 @@ unsigned int iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachmen
 /* Add the page request groups of an attachment that are partial, and that are pending. */
 void iopf_queue_count(const struct iopf_queue *q, const struct iopf_attachment *attachment,
 		unsigned int *partial, unsigned int *pending);
-/* INVALID to what is older than its domain's deadline, among the next n slots. */
+/* So many stalls are pending that devices over their share give some up. Owner. */
 bool iopf_queue_pressed(struct iopf_queue *q);
+/*
+ * Among the next n slots: INVALID to what is older than its domain's deadline, or than a device
+ * over its share may keep.
+ */
 void iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n);
 
 /* worker.c */

@@ -381,10 +381,12 @@ iopf_pri_all_down(struct iopf_iommu *iommu)
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
 		if (!lock_one(dev, end))
 			continue;
+		/*
+		 * The IOMMU is switched off all the same. ats_on stays set of a device that did
+		 * not drain: iopf_pri_up() asks it before ATS is on again.
+		 */
 		if (ats_off(dev, true, end) < 0)
-			/* The IOMMU is switched off all the same. */
 			dev->conf.ops.ats_disable(dev, dev->conf.ctx);
-		dev->ats_on = false;
 		dev->pri_on = false;
 		pthread_mutex_unlock(&dev->lock);
 	}

@@ -14,8 +14,6 @@ static_assert(sizeof(struct iopf_fault) == 64, "a fault's state is 64 bytes");
 
 /* A slot's state word moves at most this often in one generation. */
 #define MAX_MOVES 8
-/* What a device over its share may keep, where the stalls are used up. */
-#define SHARE_MS 100
 
 void *
 iopf_zalloc(size_t size)
@@ -378,20 +376,31 @@ iopf_queue_count(const struct iopf_queue *q, const struct iopf_attachment *attac
 	}
 }
 
+/* Not answered yet; a slot whose fault was answered may still be with its handler. */
+static bool
+is_pending(enum iopf_slot_state state)
+{
+	return state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
+		state == IOPF_SLOT_TAKEN;
+}
+
 /*
- * Stalls are one pool of the IOMMU. While it is nearly used up, and other devices are attached, a
- * device that holds more than an equal share gives up what its handlers have had for long.
+ * Stalls are one pool of the IOMMU. While 7/8 of it are pending, and other devices are attached, a
+ * device that holds more than an equal share gives up what its handlers have had for longer than
+ * share_ms.
  */
 bool
 iopf_queue_pressed(struct iopf_queue *q)
 {
-	uint32_t stalls = q->iommu->info.max_stalls;
+	uint32_t stalls = q->iommu->info.max_stalls, most = stalls - stalls / 8, pending = 0;
 
-	if (q->prg != NULL ||
+	if (q->prg != NULL || stalls == 0 ||
 			atomic_load_explicit(&q->iommu->nb_attached, memory_order_relaxed) < 2 ||
-			iopf_queue_held(q) < stalls - stalls / 8)
+			iopf_queue_held(q) < most)
 		return false;
-	return stalls != 0;
+	for (uint32_t i = 0; i < q->nb_slots; i++)
+		pending += is_pending(IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i])));
+	return pending >= most;
 }
 
 static bool
@@ -414,9 +423,7 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 		struct iopf_attachment *attachment;
 		uint64_t limit;
 
-		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_HANDLING &&
-				IOPF_SLOT_STATE(word) != IOPF_SLOT_QUEUED &&
-				IOPF_SLOT_STATE(word) != IOPF_SLOT_TAKEN)
+		if (!is_pending(IOPF_SLOT_STATE(word)))
 			continue;
 		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
 		limit = attachment->domain->conf.deadline_ms * hz / 1000;
@@ -424,7 +431,7 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 			cancel_one(q, slot, word, IOPF_CANCEL_DEADLINE);
 		} else if (pressed && over_share(q, attachment->dev) &&
 				now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) >
-				hz / 1000 * SHARE_MS) {
+				q->iommu->share_cycles) {
 			iopf_count(q->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
 			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_OVER_SHARE, 1);
 			cancel_one(q, slot, word, IOPF_CANCEL_DEADLINE);
