@@ -3,14 +3,17 @@
 # Copyright(c) 2026 The iopf authors
 #
 # Every check, from a fresh clone: ends with a line "N passed, N failed". A check is a
-# test of test-iopf, or one of the steps below. --no-lab leaves the arm64 guests of
-# devtools/qemu-lab out, --fast these, the sanitizer builds, the spin models,
-# Debian 13 and the docs.
+# test of test-iopf, or one of the steps below. --no-lab leaves the guests of
+# devtools/qemu-lab and devtools/linux-lab out, --fast these, the sanitizer builds, the
+# spin models, Debian 13 and the docs. --long adds what takes hours: a hundred million
+# stalls and page requests, all rows of the Linux lab and the newest kernel of Debian's
+# archives, and mutants of the driver.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 fast=
 lab=1
+long=
 for option; do
 	case "$option" in
 	--fast)
@@ -18,8 +21,9 @@ for option; do
 		lab=
 		;;
 	--no-lab) lab= ;;
+	--long) long=1 ;;
 	*)
-		echo "usage: check.sh [--fast | --no-lab]" >&2
+		echo "usage: check.sh [--fast | --no-lab | --long]" >&2
 		exit 2
 		;;
 	esac
@@ -124,8 +128,10 @@ if [ -z "$fast" ]; then
 		step "accel $kernel, 64 MiB" accel $kernel "$out/64m"
 		step "accel --pri $kernel, 64 MiB" accel --pri $kernel "$out/64m"
 	done
-	tests "ten million page requests" env IOPF_TEST_SCALE=10 \
-		build/app/test-iopf/test-iopf prisoak prichaos
+	# Ten million stalls and ten million page requests on a harsh model: a million of each
+	# in "tests" above, eight here, and the rest with the sanitizers, whose unit is smaller.
+	tests "soaks" env IOPF_TEST_SCALE=8 build/app/test-iopf/test-iopf \
+		soak prisoak prichaos
 	for model in devtools/spin/*.pml; do
 		step "spin $(basename "$model")" devtools/check-spin.sh "$model"
 	done
@@ -134,9 +140,14 @@ if [ -z "$fast" ]; then
 		-Ddefault_library=static
 	tests "tests, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
 		build-asan/app/test-iopf/test-iopf
+	tests "soaks, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 IOPF_TEST_SCALE=20 \
+		build-asan/app/test-iopf/test-iopf soak prisoak prichaos
 	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
 		-Ddefault_library=static
-	tests "tests, TSan" env TSAN_OPTIONS="exitcode=66 suppressions=$PWD/devtools/tsan.supp" build-tsan/app/test-iopf/test-iopf
+	tsan="exitcode=66 suppressions=$PWD/devtools/tsan.supp"
+	tests "tests, TSan" env TSAN_OPTIONS="$tsan" build-tsan/app/test-iopf/test-iopf
+	tests "soaks, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=8 \
+		build-tsan/app/test-iopf/test-iopf soak prisoak prichaos
 	# The first time Debian 13 is unpacked, in a cache that debian13.sh --help names.
 	tests "tests, Debian 13" devtools/debian13.sh
 	step "guides and API reference" devtools/check-docs.sh
@@ -148,6 +159,15 @@ if [ -n "$lab" ]; then
 		tests "arm64 and QEMU $qemu's SMMUv3" devtools/qemu-lab/run.sh --qemu $qemu
 	done
 	tests "Linux 6.12's driver on the model" devtools/linux-lab/run.sh
+fi
+
+if [ -n "$long" ]; then
+	tests "a hundred million stalls and page requests" env IOPF_TEST_SCALE=100 \
+		build/app/test-iopf/test-iopf soak prisoak prichaos
+	tests "Linux 6.12's driver, all rows" devtools/linux-lab/run.sh --all
+	tests "the newest Linux's driver" devtools/linux-lab/run.sh --all \
+		--kernel-suite trixie-backports
+	tests "mutants of the driver" devtools/mutate.py
 fi
 
 for failure in "${failures[@]}"; do

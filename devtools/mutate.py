@@ -233,7 +233,7 @@ def main():
     print(f'seed {options.seed}: {len(drawn)} mutants, {caught} caught, {len(survived)} survived; '
           f'at most {options.survive} may')
     good = len(drawn) >= options.count and len(survived) <= options.survive
-    print(f'{int(good)} passed, {int(not good)} failed')
+    print(f'{int(good)} passed, {int(not good)} failed, 0 skipped')
     return 0 if good else 1
 
 
