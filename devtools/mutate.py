@@ -106,7 +106,7 @@ def draw(seed, count):
             text = f.read()
         for mutation in mutations(text):
             line = text.count('\n', 0, mutation[1]) + 1
-            rooms.setdefault((mutation[0], name), []).append((path, line) + mutation)
+            rooms.setdefault((mutation[0], name), []).append((path, line, text) + mutation)
     rng = random.Random(seed)
     order = sorted(rooms)
     for room in order:
@@ -169,10 +169,8 @@ class Tree:
         return None
 
     def try_mutant(self, mutant):
-        path, _, _, start, end, replacement = mutant
+        path, _, text, _, start, end, replacement = mutant
         mine = os.path.join(self.path, os.path.relpath(path, TOP))
-        with open(path, encoding='utf-8') as f:
-            text = f.read()
         with open(mine, 'w', encoding='utf-8') as f:
             f.write(text[:start] + replacement + text[end:])
         try:
@@ -201,7 +199,7 @@ def main():
 
     drawn = draw(options.seed, options.count)
     if options.list:
-        for path, line, kind, start, end, _ in drawn:
+        for path, line, _, kind, *_ in drawn:
             print(f'{os.path.basename(path)}:{line}: {kind}')
         return 0
     survived = []
@@ -221,9 +219,8 @@ def main():
 
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             for mutant, (noticed, seconds) in zip(drawn, pool.map(work, drawn)):
-                path, line, kind, start, end, _ = mutant
-                with open(path, encoding='utf-8') as f:
-                    text = ' '.join(f.read()[start:end].split())
+                path, line, source, kind, start, end, _ = mutant
+                text = ' '.join(source[start:end].split())
                 print(f'{"caught" if noticed else "SURVIVED":8} {os.path.basename(path)}:{line} '
                       f'{kind}: {text[:60]} -- {noticed or explanation(mutant, text) or "?"} '
                       f'({seconds:.0f} s)', flush=True)

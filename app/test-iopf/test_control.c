@@ -318,7 +318,7 @@ an_attach_whose_undo_failed_is_undone_by_the_next_attach(void **state)
 		assert_int_equal(0, iopf_domain_attach(t.domain[2], t.dev[0], pasid));
 		assert_int_equal(1, hw.attached);
 		assert_int_equal(1, hw.domains);
-		/* Nobody has it any more. */
+		/* No owner has it any more. */
 		assert_int_equal(0, iopf_domain_detach(t.domain[1], t.dev[0], 1));
 		assert_int_equal(0, iopf_domain_detach(t.domain[2], t.dev[0], pasid));
 		assert_int_equal(0, hw.attached);

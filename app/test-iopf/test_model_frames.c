@@ -219,7 +219,7 @@ test_frame_is_reached_while_the_smmu_is_off(void **state)
 	rig_run(&r);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, FRAME, buf, 8), SMMUV3_MODEL_OK);
 	rig_expect_oracle(&r, "reached frame 0x80005000 of owner 3 untranslated");
-	/* Nobody was given this one. */
+	/* This one was not given to an owner. */
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, OTHER, buf, 8), SMMUV3_MODEL_OK);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);

@@ -148,7 +148,7 @@ test_power_cycle_loses_registers_and_caches(void **state)
 	rig_cr0(&r, 0);
 	was = rig_read(&r, SMMUV3_STRTAB_BASE);
 	assert_int_equal(smmuv3_model_power_off(r.m), 0);
-	/* Nobody waits for a TLBI: the caches are empty. */
+	/* No caller waits for a TLBI: the caches are empty. */
 	rig_unmap(&r, VA);
 	assert_int_equal(smmuv3_model_power_on(r.m), 0);
 	assert_int_equal(rig_read(&r, SMMUV3_IDR0), ids[0]);

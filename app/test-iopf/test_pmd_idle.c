@@ -243,7 +243,7 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	}
-	/* One who polls is not woken. */
+	/* A thread that polls is not woken. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	fill(&p);
 	fill(&p);

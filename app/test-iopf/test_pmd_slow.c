@@ -72,7 +72,7 @@ test_a_slow_endpoint_does_not_make_the_smmu_dead(void **state)
 	up(&p);
 	stand_behind_an_endpoint(&p);
 	for (unsigned int i = 0; i < 3; i++) {
-		/* Those who wait are told, and can try again. */
+		/* Waiting callers are told, and can try again. */
 		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), -ETIMEDOUT);
 		assert_int_equal(check_for(&p, 2), 0);
 	}

@@ -6,7 +6,7 @@
  * defer, take, refuse or fail as they like, a thread answers what was taken, pages are
  * unmapped, devices are detached, the IOMMU stops and starts, the request queue overflows
  * and breaks down. The model is harsh, and an unmapped frame is free for a moment before it can
- * be mapped again. Every group is answered once, by whoever it is.
+ * be mapped again. Every group is answered once, by the library or by the SMMU.
  */
 
 #include <errno.h>

@@ -466,7 +466,7 @@ deferring_again_races_with_everything(void **state)
 		}
 		assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
 		assert_int_equal(0, iopf_domain_attach(t.domain, t.dev, IOPF_NO_PASID));
-		/* Once each, whoever it was. */
+		/* Once each, by any thread. */
 		assert_int_equal(2, hw.nb_out);
 	}
 	atomic_store(&quit, true);

@@ -89,7 +89,7 @@ struct smmuv3_frame_chunk;
 struct smmuv3_frames {
 	_Atomic(struct smmuv3_frame_chunk *) bucket[SMMUV3_FRAME_BUCKETS];
 	atomic_bool used;	/* some frame was given */
-	pthread_mutex_t lock;	/* of those who add chunks */
+	pthread_mutex_t lock;	/* of threads that add chunks */
 	struct smmuv3_log *log;	/* the oracle's */
 };
 

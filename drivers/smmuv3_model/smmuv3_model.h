@@ -112,8 +112,9 @@ struct smmuv3_model_dma;
 		/**< all that a driver can bear without its devices noticing: ASIDS, LATE, FLIGHT,
 		  * STAG_RANDOM, PREFETCH and SLOW_ATC, with RANDOM */
 #define SMMUV3_MODEL_HARSH_ASIDS	(UINT32_C(1) << 1)
-		/**< an oracle error by itself: a TLB entry used in a context with the ASID of its entry and another table: the
-		  * ASID was given to another address space without a TLBI */
+		/**< an oracle error by itself: a TLB entry used in a context with the ASID of its
+		  * entry and another table: the ASID was given to another address space without
+		  * a TLBI */
 #define SMMUV3_MODEL_HARSH_LATE		(UINT32_C(1) << 2)
 		/**< TLBI, CFGI and ATC_INV have no effect before the next CMD_SYNC completes */
 #define SMMUV3_MODEL_HARSH_FLIGHT	(UINT32_C(1) << 3)
@@ -227,7 +228,7 @@ void smmuv3_model_dma_owner(struct smmuv3_model_dma *dma, uint32_t owner);
 /**
  * Do up to @p budget units of work (a command, a transaction, a retry, an event).
  * Must not be called while the model has a thread.
- * @return the units done; 0 means that nothing will happen until somebody writes, or the
+ * @return the units done; 0 means that nothing will happen until software writes, or the
  *	time is over that an ATC takes to answer.
  */
 unsigned int smmuv3_model_step(struct smmuv3_model *m, unsigned int budget);

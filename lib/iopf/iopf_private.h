@@ -90,8 +90,8 @@ iopf_null(void)
  *	TAKEN -> HANDLING	a worker, behind iopf_group_defer()
  *	QUEUED -> FREE		an answer that is not the worker's, which will find another
  *			generation
- *	HANDLING -> DONE	the same, while the slot is still in somebody's hands; that
- *			somebody finds DONE, and frees it
+ *	HANDLING -> DONE	the same, while a thread still handles the slot; that
+ *			thread finds DONE, and frees it
  *	PARTIAL -> DROPPED	a detach: no answer, for there was no Last; the queue's
  *			owner finds and frees it
  *
@@ -521,7 +521,7 @@ int iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t end);
 void *iopf_zalloc(size_t size);
 int iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id,
 		uint32_t max_slots);
-/* Slots that are not free. Nobody drains. */
+/* Slots that are not free. No thread drains the queue. */
 uint32_t iopf_queue_held(struct iopf_queue *q);
 /* Nobody drains, and nothing is outstanding. */
 void iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots);
@@ -580,7 +580,7 @@ int iopf_worker_defer(struct iopf_worker *worker, uint64_t id);
  */
 void iopf_name_encode(char *buf, size_t size, const char *name);
 
-/* Outstanding faults, for whoever lists them. */
+/* Outstanding faults, for a list of them. */
 struct iopf_outstanding {
 	struct iopf_fault fault;
 	enum iopf_slot_state state;

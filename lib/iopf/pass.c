@@ -181,7 +181,7 @@ defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
 		iopf_domain_count(domain, IOPF_STAT_DEFERRED, 1);
 		return;
 	}
-	/* No worker, or no place: it is still ours unless somebody answered and freed it. */
+	/* No worker, or no place: it is still ours unless another thread answered and freed it. */
 	if (!iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
 		return;
 	unhold(pass->queue, dev);

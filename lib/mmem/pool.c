@@ -101,7 +101,7 @@ get_memory(struct mmem_pool *pool, bool no_hugepages)
 			atomic_init(&pool->chunks[i].state, CHUNK_POPULATED);
 		rc = 0;
 	}
-	/* A child's copy would be mapped by nobody's leave. */
+	/* A child's copy would be mapped without leave. */
 	if (rc == 0)
 		madvise(pool->mem, pool->size, MADV_DONTFORK);
 	return rc;

@@ -290,7 +290,7 @@ take_away(struct mmem_space *space, uint64_t va, size_t len)
 	return rc < 0 ? rc : rc_inv;
 }
 
-/* The region is nobody's any more: its memory goes back. Outside of all locks. */
+/* The region has no user any more: its memory goes back. Outside of all locks. */
 static void
 region_release(struct mmem_region *region)
 {
