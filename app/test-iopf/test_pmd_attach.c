@@ -936,7 +936,55 @@ test_threads_attach_devices_of_their_own(void **state)
 	pmd_close(&p);
 }
 
+static int
+no_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
+{
+	(void)ctx;
+	(void)ptr;
+	(void)len;
+	(void)limit;
+	(void)addr;
+	return -ENOSPC;
+}
+
+/* A second level of CDs is made when it is needed, and there may be no memory for it. */
+static void
+test_an_attach_without_memory_for_its_cd_leaves_nothing(void **state)
+{
+	const uint32_t sid = PMD_SID + 1;
+	const struct iopf_dev_conf conf = { .sids = &sid, .nb_sids = 1, .nb_pasids = 1u << 16 };
+	const struct smmuv3_backend *backend;
+	struct smmuv3_backend full;
+	uint32_t pasid, failed;
+	struct pmd p;
+	void *dev;
+	int ret = 0;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
+	backend = p.s->backend;
+	full = *backend;
+	full.dma_map = no_dma_map;
+	p.s->backend = &full;
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
+	for (pasid = 1; pasid < conf.nb_pasids && ret == 0; pasid += 64)
+		ret = rig_attach(p.ops, p.s, dev, pasid, p.domain);
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
+	assert_int_equal(ret, -ENOSPC);
+	failed = pasid - 64;
+	assert_int_equal(rig_detach(p.ops, p.s, dev, failed), -ENOENT);
+	p.s->backend = backend;
+	assert_int_equal(rig_attach(p.ops, p.s, dev, failed, p.domain), 0);
+	for (pasid = 1; pasid <= failed; pasid += 64)
+		assert_int_equal(rig_detach(p.ops, p.s, dev, pasid), 0);
+	assert_int_equal(p.ops->dev_del(p.s, dev), 0);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_an_attach_without_memory_for_its_cd_leaves_nothing),
 	cmocka_unit_test(test_a_detach_that_fails_anywhere_can_be_repeated),
 	cmocka_unit_test(test_an_attach_that_fails_anywhere_leaves_nothing),
 	cmocka_unit_test(test_an_attached_domain_keeps_its_asid),

@@ -215,7 +215,28 @@ test_what_is_given_up_is_not_off(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
+/* Another thread is in the middle of a recovery, or of a start, and does not come back. */
+static void
+test_control_waits_for_another_call_no_longer_than_for_the_smmu(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	p.s->timeout /= 20;
+	assert_true(smmuv3_ctl_try(p.s));
+	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
+	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
+	assert_int_equal(p.ops->idle(p.s, -1), -ETIMEDOUT);
+	assert_int_equal(p.ops->check(p.s), 0);
+	smmuv3_ctl_drop(p.s);
+	p.s->timeout *= 20;
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_control_waits_for_another_call_no_longer_than_for_the_smmu),
 	cmocka_unit_test(test_no_invalidation_succeeds_while_a_stop_is_not_acknowledged),
 	cmocka_unit_test(test_a_stop_that_failed_can_be_called_again),
 	cmocka_unit_test(test_a_start_brings_one_back_that_was_not_stopped),
