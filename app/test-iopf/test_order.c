@@ -188,7 +188,11 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 	pmd_answer(&p, &event, IOPF_INVALID);
 	pmd_done(&p);
 	assert_int_equal(smmuv3_cmdq_cons(&p.s->cmdq), p.s->cmdq.tail);
+	assert_true(smmuv3_uses_memory(p.s));
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_false(smmuv3_uses_memory(p.s));
 	end();
+	assert_int_equal(p.ops->start(p.s), 0);
 	for (i = 0; i < RTE_DIM(status); i++) {
 		seen = 0;
 		/* smmuv3_load_status() loads, then its barrier, then logs. */
@@ -304,6 +308,40 @@ test_entries_are_cleared_before_they_are_freed(void **state)
 	assert_int_equal(trail.events[must_find(1, WRITE, SMMUV3_EVENTQ_CONS) - 1].kind, WMB);
 	pmd_answer(&p, &event, IOPF_INVALID);
 	pmd_done(&p);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_page_requests_are_cleared_before_they_are_freed(void **state)
+{
+	struct smmuv3_model_dma *fn;
+	struct iopf_answer answer;
+	struct iopf_event event;
+	struct pmd p;
+	uint8_t byte;
+
+	(void)state;
+	up(&p, IOPF_PRI);
+	fn = smmuv3_model_dma_create(p.m, &(struct smmuv3_model_dma_conf){
+		.sid = PMD_SID, .kind = SMMUV3_MODEL_DMA_ATS });
+	assert_non_null(fn);
+	assert_int_equal(smmuv3_model_dma_ats_enable(fn, 12), 0);
+	assert_int_equal(smmuv3_model_dma_pri_enable(fn, 8), 0);
+	assert_int_equal(smmuv3_model_dma_submit(fn, &(struct smmuv3_model_op){
+		.type = SMMUV3_MODEL_WRITE, .addr = PMD_VA, .buf = &byte, .len = 1 }), 0);
+	pmd_step(&p);
+	begin();
+	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_REQUESTS, &event, 1), 1);
+	end();
+	assert_int_equal(trail.events[must_find(1, WRITE, SMMUV3_PRIQ_CONS) - 1].kind, WMB);
+	answer = (struct iopf_answer){ .sid = PMD_SID, .pasid = IOPF_NO_PASID,
+		.token = event.token, .code = IOPF_INVALID, .page_request = true };
+	assert_int_equal(p.ops->answer(p.s, &answer, 1), 1);
+	pmd_step(&p);
+	assert_int_equal(smmuv3_model_dma_pri_disable(fn), 0);
+	assert_true(smmuv3_model_dma_pri_drained(fn));
+	assert_int_equal(smmuv3_model_dma_ats_disable(fn), 0);
+	smmuv3_model_dma_destroy(fn);
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
@@ -450,6 +488,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_gerror_is_read_behind_a_full_barrier),
 	cmocka_unit_test(test_owner_and_poster_look_behind_a_full_barrier),
 	cmocka_unit_test(test_entries_are_cleared_before_they_are_freed),
+	cmocka_unit_test(test_page_requests_are_cleared_before_they_are_freed),
 	cmocka_unit_test(test_leaf_tables_are_there_before_they_are_linked),
 	cmocka_unit_test(test_the_list_of_atcs_is_read_behind_a_full_barrier),
 	cmocka_unit_test(test_an_invalidation_reads_the_state_behind_a_full_barrier),

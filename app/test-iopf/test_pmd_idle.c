@@ -3,6 +3,7 @@
 
 /* Sleeping until an interrupt comes: nothing that happens on the way is slept through. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -16,6 +17,19 @@ rang(int fd)
 	uint64_t n;
 
 	return read(fd, &n, sizeof(n)) == sizeof(n);
+}
+
+static unsigned int
+open_files(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
 }
 
 static void
@@ -37,6 +51,8 @@ test_an_event_wakes_the_sleeper(void **state)
 
 	(void)state;
 	for (msi = 0; msi < 2; msi++) {
+		unsigned int files = open_files();
+
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		open_kind(&p, msi);
 		for (i = 0; i < 3; i++) {
@@ -58,6 +74,8 @@ test_an_event_wakes_the_sleeper(void **state)
 		assert_int_equal(pmd_stat(&p, "missed_msis"), 0);
 		pmd_down(&p, IOPF_NO_PASID);
 		close(fd);
+		/* Nor is the driver's own copy of it open. */
+		assert_int_equal(open_files(), files);
 	}
 }
 

@@ -147,7 +147,19 @@ test_sizes_are_what_the_registers_say_within_the_drivers_own(void **state)
 	assert_int_equal(s.ssid_bits, 20);
 }
 
+/* Memory of this process lies higher than this SMMU reaches. */
+static void
+test_memory_beyond_the_output_size_is_refused(void **state)
+{
+	const struct smmuv3_model_conf conf = { .oas_bits = 32 };
+	struct pmd p;
+
+	(void)state;
+	assert_int_equal(pmd_try_open(&p, &conf, ""), -ERANGE);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_memory_beyond_the_output_size_is_refused),
 	cmocka_unit_test(test_an_smmu_that_cannot_be_driven_is_refused),
 	cmocka_unit_test(test_sizes_are_what_the_registers_say_within_the_drivers_own),
 };
