@@ -951,19 +951,23 @@ no_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
 static void
 test_an_attach_without_memory_for_its_cd_leaves_nothing(void **state)
 {
-	const uint32_t sid = PMD_SID + 1;
-	const struct iopf_dev_conf conf = { .sids = &sid, .nb_sids = 1, .nb_pasids = 1u << 16 };
+	const uint32_t sids[2] = { PMD_SID + 1, PMD_SID + 2 };
+	struct iopf_dev_conf conf = { .sids = &sids[0], .nb_sids = 1, .nb_pasids = 1u << 16 };
 	const struct smmuv3_backend *backend;
 	struct smmuv3_backend full;
 	uint32_t pasid, failed;
 	struct pmd p;
-	void *dev;
+	void *dev, *pri;
 	int ret = 0;
 
 	(void)state;
-	pmd_open(&p, NULL);
+	pmd_open(&p, &(struct smmuv3_model_conf){
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
 	pmd_up(&p, IOPF_STALL);
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
+	conf.sids = &sids[1];
+	conf.recover = IOPF_PRI;
+	assert_int_equal(p.ops->dev_add(p.s, &conf, &pri), 0);
 	backend = p.s->backend;
 	full = *backend;
 	full.dma_map = no_dma_map;
@@ -971,14 +975,17 @@ test_an_attach_without_memory_for_its_cd_leaves_nothing(void **state)
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
 	for (pasid = 1; pasid < conf.nb_pasids && ret == 0; pasid += 64)
 		ret = rig_attach(p.ops, p.s, dev, pasid, p.domain);
-	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
 	assert_int_equal(ret, -ENOSPC);
+	assert_int_equal(rig_attach(p.ops, p.s, pri, 1, p.domain), -ENOSPC);
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
+	assert_int_equal(rig_detach(p.ops, p.s, pri, 1), -ENOENT);
 	failed = pasid - 64;
 	assert_int_equal(rig_detach(p.ops, p.s, dev, failed), -ENOENT);
 	p.s->backend = backend;
 	assert_int_equal(rig_attach(p.ops, p.s, dev, failed, p.domain), 0);
 	for (pasid = 1; pasid <= failed; pasid += 64)
 		assert_int_equal(rig_detach(p.ops, p.s, dev, pasid), 0);
+	assert_int_equal(p.ops->dev_del(p.s, pri), 0);
 	assert_int_equal(p.ops->dev_del(p.s, dev), 0);
 	pmd_down(&p, IOPF_NO_PASID);
 }
