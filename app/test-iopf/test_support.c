@@ -82,6 +82,19 @@ test_log_lines_of_an_object_are_limited(void **state)
 	assert_int_equal(told, atomic_load(&limit.left_out));
 }
 
+static void
+test_a_line_says_what_was_left_out_and_nothing_of_none(void **state)
+{
+	char text[IOPF_LOG_TAIL];
+
+	(void)state;
+	assert_string_equal(iopf_log_tail(text, 0), "");
+	assert_string_equal(iopf_log_tail(text, 1), " (1 line left out before)");
+	assert_string_equal(iopf_log_tail(text, 2), " (2 lines left out before)");
+	assert_string_equal(iopf_log_tail(text, UINT64_MAX),
+			" (18446744073709551615 lines left out before)");
+}
+
 struct taker {
 	struct iopf_log_limit *limit;
 	uint64_t said, told;
@@ -126,6 +139,7 @@ test_threads_share_a_limit(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_log_lines_of_an_object_are_limited),
+	cmocka_unit_test(test_a_line_says_what_was_left_out_and_nothing_of_none),
 	cmocka_unit_test(test_threads_share_a_limit),
 	cmocka_unit_test(test_a_thread_does_not_inherit_the_affinity_of_a_poll_core),
 };

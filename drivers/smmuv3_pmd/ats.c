@@ -420,6 +420,7 @@ static void
 cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 {
 	const struct smmuv3_cmd cfgi[2] = { smmuv3_cmd_cfgi_ste(sid, false), smmuv3_cmd_sync() };
+	char tail[IOPF_LOG_TAIL];
 	bool found = false;
 	uint64_t before;
 	unsigned int i;
@@ -454,7 +455,7 @@ cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 	if (iopf_log_take(&s->cmdq.log, &before))
 		SMMUV3_LOG(ERR, s, "StreamID %u does not answer when its ATC is to be emptied: cut "
 				"off from memory; detach all of the device, reset it, and attach it "
-				"again (%" PRIu64 " lines left out before)", sid, before);
+				"again%s", sid, iopf_log_tail(tail, before));
 }
 
 void

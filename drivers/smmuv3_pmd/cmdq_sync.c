@@ -147,18 +147,19 @@ pass_over(struct smmuv3_cmdq *q, bool waits)
 static int
 timed_out(struct smmuv3_cmdq *q, const struct batch *b)
 {
+	char tail[IOPF_LOG_TAIL];
 	uint64_t before;
 
 	smmuv3_count_shared(&q->sync_timeouts, 1);
 	if (iopf_log_take(&q->log, &before))
 		SMMUV3_LOG(ERR, q, "CMD_SYNC not complete after %u ms: %u of %u commands written, "
-				"CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x "
-				"(%" PRIu64 " lines left out before)",
+				"CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x%s",
 				SMMUV3_TIMEOUT_MS, b->put, b->n + 1,
 				smmuv3_read32(q->regs, q->prod_reg),
 				smmuv3_read32(q->regs, q->cons_reg),
 				smmuv3_read32(q->regs, SMMUV3_GERROR),
-				smmuv3_read32(q->regs, SMMUV3_GERRORN), before);
+				smmuv3_read32(q->regs, SMMUV3_GERRORN),
+				iopf_log_tail(tail, before));
 	return -ETIMEDOUT;
 }
 

@@ -42,4 +42,8 @@ struct iopf_log_limit {
  */
 bool iopf_log_take(struct iopf_log_limit *limit, uint64_t *before);
 
+/* The end of such a line: " (3 lines left out before)" in @p text, or "" for none. */
+#define IOPF_LOG_TAIL 56
+const char *iopf_log_tail(char text[IOPF_LOG_TAIL], uint64_t before);
+
 #endif /* IOPF_SUPPORT_H */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include <rte_cycles.h>
 
@@ -26,4 +28,14 @@ iopf_log_take(struct iopf_log_limit *limit, uint64_t *before)
 	atomic_fetch_add_explicit(&limit->unsaid, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&limit->left_out, 1, memory_order_relaxed);
 	return false;
+}
+
+const char *
+iopf_log_tail(char text[IOPF_LOG_TAIL], uint64_t before)
+{
+	text[0] = '\0';
+	if (before != 0)
+		snprintf(text, IOPF_LOG_TAIL, " (%" PRIu64 " line%s left out before)", before,
+				before == 1 ? "" : "s");
+	return text;
 }

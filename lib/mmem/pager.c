@@ -183,13 +183,14 @@ region_ready(struct mmem_pool *pool, struct mmem_region *region)
 static void
 say_failed(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
 {
+	char tail[IOPF_LOG_TAIL];
 	uint64_t before;
 
 	if (iopf_log_take(&region->space->log, &before))
-		MMEM_LOG(ERR, "space %s: pager failed at offset 0x%" PRIx64 " of region %p: %s "
-				"(%" PRIu64 " lines left out before)", region->space->name,
+		MMEM_LOG(ERR, "space %s: pager failed at offset 0x%" PRIx64 " of region %p: %s%s",
+				region->space->name,
 				off - region_off(region), pool->mem + region_off(region),
-				rte_strerror(-error), before);
+				rte_strerror(-error), iopf_log_tail(tail, before));
 }
 
 static void
@@ -393,6 +394,7 @@ fetch_queue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	struct mmem_region *region = fetch->region;
 	bool was_ready = region->ready;
+	char tail[IOPF_LOG_TAIL];
 	uint64_t before;
 	int rc;
 
@@ -404,8 +406,8 @@ fetch_queue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 			if (iopf_log_take(&region->space->log, &before))
 				MMEM_LOG(ERR, "space %s: no thread to fetch: %s: raise "
 						"RLIMIT_NPROC (ulimit -u) or the control group's "
-						"pids.max (%" PRIu64 " lines left out before)",
-						region->space->name, rte_strerror(-rc), before);
+						"pids.max%s", region->space->name,
+						rte_strerror(-rc), iopf_log_tail(tail, before));
 			TAILQ_REMOVE(&region->queue, fetch, next);
 			region_ready(pool, region);
 			return -ENOMEM;

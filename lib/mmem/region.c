@@ -232,6 +232,7 @@ int
 mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n)
 {
 	const struct iopf_inv all = { .all = true };
+	char tail[IOPF_LOG_TAIL];
 	uint64_t before;
 	int rc;
 
@@ -247,8 +248,8 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 	if (rc < 0) {
 		if (iopf_log_take(&space->log, &before))
 			MMEM_LOG(ERR, "space %s: devices may still use pages that were taken from "
-					"them: invalidation: %s (%" PRIu64 " lines left out before)",
-					space->name, rte_strerror(-rc), before);
+					"them: invalidation: %s%s", space->name, rte_strerror(-rc),
+					iopf_log_tail(tail, before));
 		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
 	return rc;
