@@ -19,6 +19,7 @@
 #include <rte_log.h>
 
 #include "array_iommu.h"
+#include "log_lines.h"
 #include "interpose.h"
 #include "iopf.h"
 #include "test.h"
@@ -286,6 +287,44 @@ attach_fails_and_so_does_its_undo(struct iopf_domain *domain, bool in_driver, in
 	assert_int_equal(1, hw.attached);
 	assert_int_equal(0, hw.misused);
 	assert_int_equal(-EBUSY, iopf_domain_destroy(domain));
+}
+
+static void
+an_undo_that_failed_says_the_next_step(void **state)
+{
+	char *text;
+
+	(void)state;
+	open_iommu(true, false);
+	hw.attach_half = true;
+	hw.knobs[ARRAY_DETACH].fail = -ETIMEDOUT;
+	for (unsigned int i = 0; i < 2; i++) {
+		const uint32_t pasid = i == 0 ? IOPF_NO_PASID : 3;
+
+		hw.fail_attach = -ENOSPC;
+		hw.knobs[ARRAY_DETACH].nb_fail = 1;
+		log_lines_begin();
+		assert_int_equal(-ENOSPC, iopf_domain_attach(t.domain[1], t.dev[0], pasid));
+		text = log_lines_end();
+		assert_non_null(strstr(text, i == 0 ? "detach untagged traffic" :
+				"detach PASID 3"));
+		assert_non_null(strstr(text, "next attach, detach or removal"));
+		/* To an application that has attached, and does not detach. */
+		assert_null(strstr(text, "detach again"));
+		assert_null(strstr(text, "detach it"));
+		free(text);
+		hw.fail_attach = 0;
+		assert_int_equal(0, iopf_domain_attach(t.domain[1], t.dev[0], pasid));
+		SAYS(i == 0 ? "untagged traffic is attached to" : "PASID 3 is attached to",
+			assert_int_equal(-EEXIST, iopf_domain_attach(t.domain[1], t.dev[0],
+					pasid)));
+		hw.knobs[ARRAY_DETACH].nb_fail = 1;
+		SAYS("detach it, or remove the device, again",
+			assert_int_equal(-ETIMEDOUT, iopf_domain_detach(t.domain[1], t.dev[0],
+					pasid)));
+		assert_int_equal(0, iopf_domain_detach(t.domain[1], t.dev[0], pasid));
+	}
+	assert_int_equal(0, hw.attached);
 }
 
 static void
@@ -1038,6 +1077,7 @@ many_streamids_cost_few_grace_periods(void **state)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	T(a_domain_is_not_destroyed_while_it_is_being_attached),
+	T(an_undo_that_failed_says_the_next_step),
 	T(an_attach_whose_undo_failed_is_undone_by_a_detach),
 	T(an_attach_whose_undo_failed_is_undone_by_the_next_attach),
 	T(an_attach_whose_undo_failed_is_undone_with_its_device),

@@ -18,6 +18,7 @@
 #include <rte_log.h>
 
 #include "array_iommu.h"
+#include "log_lines.h"
 #include "hist.h"
 #include "iopf.h"
 #include "table.h"
@@ -704,6 +705,46 @@ attach_that_fails_in_the_driver_leaves_nothing(void **state)
  */
 
 static void
+what_is_refused_says_why_in_one_line(void **state)
+{
+	const uint32_t sid = SID;
+	struct iopf_poller *other;
+	unsigned int nb = 0;
+	char *text, *line;
+
+	(void)state;
+	SAYS("has no queue 2: 0 to 0",
+		assert_int_equal(-EINVAL, iopf_poller_add(t.poller, t.iommu, 2)));
+	SAYS("has no queue 1",
+		assert_int_equal(-EINVAL, iopf_poller_remove(t.poller, t.iommu, 1)));
+	SAYS("is in a poller already",
+		assert_int_equal(-EEXIST, iopf_poller_add(t.poller, t.iommu, 0)));
+	other = iopf_poller_create(NULL);
+	SAYS("is not in this poller",
+		assert_int_equal(-EINVAL, iopf_poller_remove(other, t.iommu, 0)));
+	assert_int_equal(0, iopf_poller_destroy(other));
+	SAYS("1 domains use it",
+		assert_int_equal(-EBUSY, iopf_worker_destroy(t.worker)));
+	SAYS("another device's: remove sid:",
+		assert_null(iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .sids = &sid,
+				.nb_sids = 1 })));
+
+	/* One line for each driver there is, and each whole. */
+	log_lines_begin();
+	assert_null(iopf_iommu_open("nodriver,x=1"));
+	text = log_lines_end();
+	for (line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		assert_non_null(strstr(line, "\"nodriver,x=1\": no such driver; there is \""));
+		assert_int_equal('"', line[strlen(line) - 1]);
+		if (strstr(line, "there is \"smmuv3,") != NULL)
+			assert_non_null(strstr(line, "[,model_seed=N]\""));
+		nb++;
+	}
+	assert_true(nb > 1);
+	free(text);
+}
+
+static void
 what_does_not_fit_is_refused(void **state)
 {
 	const uint32_t big = 256, sid = SID, other = 8;
@@ -1084,6 +1125,7 @@ static const struct CMUnitTest tests[] = {
 	T(stop_ends_everything_outstanding),
 	T(a_deadline_answers_invalid),
 	T(attach_that_fails_in_the_driver_leaves_nothing),
+	T(what_is_refused_says_why_in_one_line),
 	T(what_does_not_fit_is_refused),
 	T(invalidate_tells_the_prefix_that_is_done),
 	T(invalidate_reaches_an_iommu_that_starts_or_stops),

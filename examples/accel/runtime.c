@@ -253,8 +253,11 @@ open_device(struct accel *accel)
 		return accel_fail("cannot add the device: %s", rte_strerror(rte_errno));
 	for (i = 0; i < RTE_DIM(pasids); i++) {
 		if (mmem_attach(accel->space, accel->dev, pasids[i]) < 0)
-			return accel_fail("cannot attach PASID %d: %s", (int)pasids[i],
-					rte_strerror(rte_errno));
+			return pasids[i] == IOPF_NO_PASID ?
+				accel_fail("cannot attach untagged traffic: %s",
+						rte_strerror(rte_errno)) :
+				accel_fail("cannot attach PASID %u: %s", pasids[i],
+						rte_strerror(rte_errno));
 		accel->nb_attached++;
 	}
 	return 0;

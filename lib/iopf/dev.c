@@ -111,8 +111,10 @@ sids_add(struct iopf_dev *dev)
 
 		ret = iopf_table_add(&iommu->sids, dev->sids[added], dev, &trash);
 		if (ret == -EEXIST)
-			IOPF_LOG(ERR, "%s: StreamID %u is %s", dev->name, dev->sids[added],
-					owner == dev ? "there twice" : "another device's");
+			IOPF_LOG(ERR, "%s: StreamID %u is %s%s%s", dev->name, dev->sids[added],
+					owner == dev ? "there twice: list each once" :
+					"another device's: remove ", owner == dev ? "" : owner->name,
+					owner == dev ? "" : " first, or use another StreamID");
 	}
 	if (ret < 0)
 		sids_del(dev, added, &trash);

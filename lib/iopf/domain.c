@@ -202,6 +202,14 @@ release(struct iopf_attachment *attachment)
 	free(attachment);
 }
 
+/* The next step of the application, after an error of a detach, or of the undo of an attach. */
+static const char *
+try_again(const struct iopf_attachment *attachment)
+{
+	return attachment->undo ? "the attach failed; the device's next attach, detach or removal "
+			"tries this again" : "detach it, or remove the device, again";
+}
+
 /* The driver lets go: no access succeeds or stalls any more. */
 static int
 cut(struct iopf_attachment *attachment, uint64_t end)
@@ -209,6 +217,7 @@ cut(struct iopf_attachment *attachment, uint64_t end)
 	struct iopf_dev *dev = attachment->dev;
 	struct iopf_iommu *iommu = dev->iommu;
 	uint32_t was = attachment->state;
+	char pasid[IOPF_PASID_TEXT];
 	int ret;
 
 	/* An IOMMU that can only stall must not be asked to end what still arrives. */
@@ -228,9 +237,10 @@ cut(struct iopf_attachment *attachment, uint64_t end)
 	if (attachment->priv != NULL)
 		ret = iommu->driver->ops.detach(iommu->priv, attachment->priv);
 	if (ret < 0) {
-		IOPF_LOG(ERR, "%s: the driver could not detach PASID %d (%s); its accesses are not "
-				"served, and nothing of it is released: detach again", dev->name,
-				(int)attachment->pasid, strerror(-ret));
+		IOPF_LOG(ERR, "%s: the driver could not detach %s (%s); its accesses are not "
+				"served, and nothing of it is released: %s", dev->name,
+				iopf_pasid_text(pasid, attachment->pasid), strerror(-ret),
+				try_again(attachment));
 		return ret;
 	}
 	attachment->priv = NULL;
@@ -275,8 +285,9 @@ settle(struct iopf_attachment *attachment, uint64_t end)
 		if (iopf_wait_over(end)) {
 			IOPF_LOG(ERR, "%s: handlers of %s have had %u of its faults for too long; "
 					"these are answered, its accesses abort, and it stays "
-					"attached: have the handlers return, and detach again",
-					attachment->dev->name, attachment->domain->name, held);
+					"attached: have the handlers return; %s",
+					attachment->dev->name, attachment->domain->name, held,
+					try_again(attachment));
 			return -ETIMEDOUT;
 		}
 		iommu->driver->ops.wait(iommu->priv);
@@ -364,9 +375,9 @@ attach(struct iopf_attachment *attachment)
 	if (ret < 0) {
 		attachment->undo = true;
 		if (iopf_attachment_detach(attachment) < 0)
-			IOPF_LOG(ERR, "%s: attaching %s failed (%s), and so did undoing it; that is "
-					"tried again with the device's next attach, detach or "
-					"removal", dev->name, domain->name, strerror(-ret));
+			IOPF_LOG(ERR, "%s: attaching %s failed (%s), and so did undoing it; the "
+					"device's next attach, detach or removal tries that again",
+					dev->name, domain->name, strerror(-ret));
 	}
 	return ret;
 fail:
@@ -383,6 +394,7 @@ int
 iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
 	struct iopf_attachment *attachment, *other;
+	char text[IOPF_PASID_TEXT];
 	int ret;
 
 	if (domain == NULL || dev == NULL)
@@ -410,6 +422,10 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 		ret = attach(attachment);
 	} else {
 		ret = other->undo ? -EBUSY : -EEXIST;
+		IOPF_LOG(ERR, "%s: %s %s %s; detach that first", dev->name,
+				iopf_pasid_text(text, pasid), other->undo ?
+				"waits for the undo of a failed attach of" : "is attached to",
+				other->domain->name);
 		attached_count(domain, -1);
 		free(attachment);
 	}

@@ -83,16 +83,12 @@ iopf_iommu_get(unsigned int id)
 static void
 say_drivers(const char *devstr)
 {
-	char names[256] = "";
-	size_t len = 0;
-
-	for (struct iopf_driver *d = drivers; d != NULL && len < sizeof(names); d = d->next)
-		len += snprintf(names + len, sizeof(names) - len, " \"%s,%s\"", d->name, d->usage);
 	if (drivers == NULL)
 		IOPF_LOG(ERR, "\"%s\": no driver is loaded; link one whole or load it with -d",
 				devstr);
-	else
-		IOPF_LOG(ERR, "\"%s\": no such driver; there is%s", devstr, names);
+	for (struct iopf_driver *d = drivers; d != NULL; d = d->next)
+		IOPF_LOG(ERR, "\"%s\": no such driver; there is \"%s,%s\"", devstr, d->name,
+				d->usage);
 }
 
 static int

@@ -396,6 +396,10 @@ iopf_answer_pasid(const struct iopf_iommu *iommu, const struct iopf_dev *dev, ui
 			IOPF_NO_PASID;
 }
 
+/* "PASID 3", or "untagged traffic" for IOPF_NO_PASID: for lines of the log. */
+#define IOPF_PASID_TEXT 24
+const char *iopf_pasid_text(char text[IOPF_PASID_TEXT], uint32_t pasid);
+
 static inline void
 iopf_dev_retry(struct iopf_dev *dev, const struct iopf_retry *retry)
 {

@@ -314,6 +314,22 @@ unlock:
 	return ret;
 }
 
+static void
+say_not_changed(const struct iopf_poller *poller, const struct iopf_queue *q, int error)
+{
+	const char *name = q->iommu->name;
+
+	if (error == -EEXIST)
+		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is in a poller already; remove it from there "
+				"first", poller->name, q->id, name);
+	else if (error == -ENOSPC)
+		IOPF_LOG(ERR, "%s: has %u queues, and no room for queue %u of \"%s\": use another "
+				"poller", poller->name, IOPF_MAX_POLLER_QUEUES, q->id, name);
+	else if (error == -EINVAL)
+		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is not in this poller; remove it from its own",
+				poller->name, q->id, name);
+}
+
 static int
 poller_queues_do(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue, bool add)
 {
@@ -328,9 +344,15 @@ poller_queues_do(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t 
 	if (queue == IOPF_QUEUE_ALL)
 		last = iommu->info.nb_queues;
 	else if (queue >= iommu->info.nb_queues)
-		return iopf_ret(-EINVAL);
-	for (uint32_t i = first; i < last && ret == 0; i++)
+		ret = -EINVAL;
+	if (ret < 0)
+		IOPF_LOG(ERR, "\"%s\" has no queue %u: 0 to %u, or IOPF_QUEUE_ALL", iommu->name,
+				queue, iommu->info.nb_queues - 1);
+	for (uint32_t i = first; i < last && ret == 0; i++) {
 		ret = poller_change(poller, &iommu->queues[i], add);
+		if (ret < 0)
+			say_not_changed(poller, &iommu->queues[i], ret);
+	}
 	return iopf_ret(ret);
 }
 
@@ -355,8 +377,11 @@ iopf_poller_destroy(struct iopf_poller *poller)
 		return 0;
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	if (atomic_load(&poller->inside) != 0)
+	if (atomic_load(&poller->inside) != 0) {
+		IOPF_LOG(ERR, "%s: a thread is inside iopf_poll(): iopf_poller_stop(), and wait for "
+				"it, first", poller->name);
 		return iopf_ret(-EBUSY);
+	}
 	for (queues = atomic_load(&poller->queues); queues->nb > 0;
 			queues = atomic_load(&poller->queues)) {
 		struct iopf_queue *q = queues->queues[0];

@@ -122,6 +122,16 @@ iopf_dev_stat_name(enum iopf_dev_stat stat)
 	return (unsigned int)stat < IOPF_NB_DEV_STATS ? names[stat] : "unknown";
 }
 
+const char *
+iopf_pasid_text(char text[IOPF_PASID_TEXT], uint32_t pasid)
+{
+	if (pasid == IOPF_NO_PASID)
+		snprintf(text, IOPF_PASID_TEXT, "untagged traffic");
+	else
+		snprintf(text, IOPF_PASID_TEXT, "PASID %u", pasid);
+	return text;
+}
+
 uint64_t
 iopf_dev_stat(const struct iopf_dev *dev, enum iopf_dev_stat stat)
 {

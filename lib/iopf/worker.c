@@ -353,8 +353,11 @@ iopf_worker_destroy(struct iopf_worker *worker)
 {
 	if (worker == NULL)
 		return 0;
-	if (atomic_load(&worker->nb_domains) != 0)
+	if (atomic_load(&worker->nb_domains) != 0) {
+		IOPF_LOG(ERR, "%s: %u domains use it; destroy them first", worker->name,
+				atomic_load(&worker->nb_domains));
 		return iopf_ret(-EBUSY);
+	}
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	atomic_store_explicit(&worker->stop, true, memory_order_release);
