@@ -9,6 +9,7 @@
 #include <rte_cycles.h>
 #include <rte_kvargs.h>
 
+#include "log_lines.h"
 #include "pmd_rig.h"
 #include "test.h"
 
@@ -243,6 +244,33 @@ test_devices_can_be_attached_before_start_and_survive_a_restart(void **state)
 	}
 }
 
+/* A restart begins an empty queue at another position; what was read is what was read. */
+static void
+test_a_dump_counts_entries_and_not_positions(void **state)
+{
+	char *text = NULL;
+	struct pmd p;
+	size_t len;
+	FILE *f;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	for (unsigned int i = 0; i < 3; i++) {
+		pmd_serve(&p, PMD_VA + (2 * i << p.granule_log2));
+		assert_int_equal(p.ops->stop(p.s), 0);
+		assert_int_equal(p.ops->start(p.s), 0);
+	}
+	f = open_memstream(&text, &len);
+	assert_non_null(f);
+	p.ops->dump(p.s, f);
+	fclose(f);
+	assert_int_equal(pmd_stat(&p, "events"), 3);
+	assert_non_null(strstr(text, " entries: 3 read\n"));
+	free(text);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
 static void
 test_a_stop_ends_all_stalls(void **state)
 {
@@ -418,7 +446,8 @@ test_device_strings_are_parsed_strictly(void **state)
 	assert_true(info.stall_forced);
 	assert_int_equal(info.nb_queues, 1);
 	assert_int_equal(smmuv3_pmd.ops.start(priv), 0);
-	assert_int_equal(open_str("model=a", &info, &again), -EBUSY);
+	SAYS("model 'a' is open already; close it first",
+		assert_int_equal(open_str("model=a", &info, &again), -EBUSY));
 	assert_int_equal(smmuv3_pmd.ops.stop(priv), 0);
 	smmuv3_pmd.ops.close(priv);
 	assert_null(smmuv3_model_lookup("a"));
@@ -763,6 +792,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_pasids_have_domains_of_their_own),
 	cmocka_unit_test(test_one_device_may_have_many_streams),
 	cmocka_unit_test(test_devices_can_be_attached_before_start_and_survive_a_restart),
+	cmocka_unit_test(test_a_dump_counts_entries_and_not_positions),
 	cmocka_unit_test(test_a_stop_ends_all_stalls),
 	cmocka_unit_test(test_removing_a_device_ends_its_stalls),
 	cmocka_unit_test(test_a_running_smmu_is_taken_over),

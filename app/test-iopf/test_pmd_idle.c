@@ -5,9 +5,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "log_lines.h"
 #include "pmd_rig.h"
 #include "test.h"
 
@@ -118,6 +120,28 @@ test_what_is_there_already_forbids_sleep(void **state)
 		pmd_down(&p, IOPF_NO_PASID);
 		close(fd);
 	}
+}
+
+static void
+test_only_a_descriptor_or_minus_one_is_taken(void **state)
+{
+	static const int bad[] = { -2, INT_MIN };
+	struct pmd p;
+	int fd;
+
+	(void)state;
+	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	open_kind(&p, true);
+	assert_int_equal(p.ops->idle(p.s, fd), 0);
+	for (unsigned int i = 0; i < RTE_DIM(bad); i++)
+		SAYS("an eventfd, or -1",
+			assert_int_equal(p.ops->idle(p.s, bad[i]), -EINVAL));
+	/* It sleeps still. */
+	assert_true(atomic_load(&p.s->asleep));
+	assert_int_equal(p.ops->idle(p.s, -1), 0);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+	close(fd);
 }
 
 /* Between the change of mode's steps: the model moves in each wait for an ACK. */
@@ -275,6 +299,7 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_event_wakes_the_sleeper),
 	cmocka_unit_test(test_what_is_there_already_forbids_sleep),
+	cmocka_unit_test(test_only_a_descriptor_or_minus_one_is_taken),
 	cmocka_unit_test(test_an_event_during_the_change_is_seen),
 	cmocka_unit_test(test_an_error_wakes_the_sleeper),
 	cmocka_unit_test(test_nobody_sleeps_while_an_answer_waits),

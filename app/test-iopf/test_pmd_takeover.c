@@ -15,6 +15,7 @@
 
 #include <rte_kvargs.h>
 
+#include "log_lines.h"
 #include "pmd_rig.h"
 #include "test.h"
 
@@ -367,6 +368,41 @@ test_closing_leaves_dma_blocked_or_as_found(void **state)
 	check_close(",close=restore", true, false, true);
 }
 
+/* GBPA is stuck when it is to be put back: closed all the same, and that is said. */
+static void
+test_what_cannot_be_restored_is_said(void **state)
+{
+	uint32_t found = SMMUV3_PUT(SMMUV3_GBPA_SHCFG, 1);
+	struct smmuv3_model *m;
+	struct pmd p;
+	char *text;
+
+	(void)state;
+	for (unsigned int before = 0; before < 2; before++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){ .ack_delay = 2 });
+		m = p.m;
+		set_gbpa(&p, found);
+		reopen(&p, ",close=restore");
+		assert_int_equal(p.ops->start(p.s), 0);
+		assert_int_equal(p.ops->stop(p.s), 0);
+		p.s->timeout /= 20;
+		smmuv3_model_knob(m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 1);
+		/* Before the driver's own update, another's is under way. */
+		if (before)
+			smmuv3_write32(p.s->regs, SMMUV3_GBPA, found | GBPA_ABORT |
+					SMMUV3_GBPA_UPDATE);
+		log_lines_begin();
+		assert_int_equal(p.ops->close(p.s), 0);
+		text = log_lines_end();
+		assert_non_null(strstr(text, "does not respond"));
+		assert_non_null(strstr(text, "nothing was restored"));
+		free(text);
+		smmuv3_model_knob(m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 0);
+		smmuv3_model_destroy(m);
+		free(p.arena);
+	}
+}
+
 static void
 test_keys_of_another_backend_are_refused(void **state)
 {
@@ -447,6 +483,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_opening_touches_nothing_of_an_smmu_that_is_off),
 	cmocka_unit_test(test_opening_gives_up_on_what_does_not_stop),
 	cmocka_unit_test(test_closing_leaves_dma_blocked_or_as_found),
+	cmocka_unit_test(test_what_cannot_be_restored_is_said),
 	cmocka_unit_test(test_keys_of_another_backend_are_refused),
 	cmocka_unit_test(test_bases_are_aligned_by_device_address),
 };

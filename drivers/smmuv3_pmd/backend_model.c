@@ -160,7 +160,8 @@ open_locked(const char *name, const struct model_args *args, const char *any, st
 	}
 	for (other = models; other != NULL; other = other->next)
 		if (other->m == model->m) {
-			LOG(ERR, "model '%s' is open already", name);
+			LOG(ERR, "model '%s' is open already; close it first, or use another "
+					"name", name);
 			return -EBUSY;
 		}
 	if (any != NULL) {

@@ -272,8 +272,10 @@ smmuv3_start(void *priv)
 	if (ret == 0 && !smmuv3_state_run(&s->state))
 		ret = -EIO;
 	if (ret < 0) {
-		SMMUV3_LOG(ERR, s, "not started: %s", strerror(-ret));
 		undo(s);
+		SMMUV3_LOG(ERR, s, "not started: %s; it is %s; mend what the lines above say, and "
+				"start it again", strerror(-ret),
+				smmuv3_state_name(smmuv3_state_get(&s->state)));
 	} else {
 		/* Pairs with the acquires in poll. */
 		atomic_store_explicit(&s->evtq.q.on, true, memory_order_release);
@@ -323,7 +325,8 @@ smmuv3_take_over(struct smmuv3 *s)
 	SMMUV3_LOG(NOTICE, s, "it is running (CR0 0x%x): taken over", cr0);
 	ret = silence(s);
 	if (ret < 0)
-		SMMUV3_LOG(ERR, s, "not taken over: %s", strerror(-ret));
+		SMMUV3_LOG(ERR, s, "not taken over: %s; it may use memory that is not its own: "
+				"reset it, and open it again", strerror(-ret));
 	return ret;
 }
 
@@ -337,8 +340,13 @@ smmuv3_hand_back(struct smmuv3 *s)
 				"DMA stays blocked");
 		return;
 	}
-	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0)
+	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0) {
+		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA cannot be written; reset the SMMU");
 		return;
+	}
 	smmuv3_write32(s->regs, SMMUV3_GBPA, s->found_gbpa | SMMUV3_GBPA_UPDATE);
-	smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
+	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0)
+		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA 0x%x, as found, is not taken yet; "
+				"until then all is as the stop left it; reset the SMMU",
+				s->found_gbpa);
 }

@@ -202,6 +202,10 @@ smmuv3_idle(void *priv, int fd)
 	struct smmuv3 *s = priv;
 	int ret;
 
+	if (fd < -1) {
+		SMMUV3_LOG(ERR, s, "cannot sleep on fd %d: an eventfd, or -1 to poll again", fd);
+		return -EINVAL;
+	}
 	ret = smmuv3_ctl_take(s);
 	if (ret < 0)
 		return ret;

@@ -394,13 +394,15 @@ pmd_dump(const void *priv, FILE *f)
 	for (i = 0; i < RTE_DIM(regs); i++)
 		fprintf(f, "  %-12s 0x%08x\n", regs[i].name,
 				smmuv3_read32(s->regs, regs[i].offset));
-	fprintf(f, "  command queue of %u: written %" PRIu64 "\n", 1u << s->cmdq_log2,
-			atomic_load_explicit(&s->cmdq.prod, memory_order_relaxed));
-	fprintf(f, "  event queue of %u: read %" PRIu64 "\n", 1u << s->evtq_log2,
-			atomic_load_explicit(&s->evtq.q.cons, memory_order_relaxed));
+	/* Since it was opened. The positions behind prod and cons skip entries at each start. */
+	fprintf(f, "  command queue of %u entries: %" PRIu64 " written\n", 1u << s->cmdq_log2,
+			atomic_load_explicit(&s->cmdq.commands, memory_order_relaxed));
+	fprintf(f, "  event queue of %u entries: %" PRIu64 " read\n", 1u << s->evtq_log2,
+			atomic_load_explicit(&s->evtq.q.entries, memory_order_relaxed));
 	if (s->pri)
-		fprintf(f, "  page request queue of %u: read %" PRIu64 "\n", 1u << s->priq_log2,
-				atomic_load_explicit(&s->priq.q.cons, memory_order_relaxed));
+		fprintf(f, "  page request queue of %u entries: %" PRIu64 " read\n",
+				1u << s->priq_log2,
+				atomic_load_explicit(&s->priq.q.entries, memory_order_relaxed));
 	for (i = 0; i < RTE_DIM(stats); i++)
 		fprintf(f, "  %-19s %" PRIu64 "\n", stats[i].name, pmd_stat(priv, i, NULL));
 }

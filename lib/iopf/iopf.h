@@ -306,7 +306,8 @@ int iopf_iommu_close(struct iopf_iommu *iommu);
  * meanwhile. A stop or a start ends it and wakes nobody: sleep with a timeout.
  *
  * @return 1: there is something already, do not sleep; 0; -ENOTSUP (no such
- *   interrupt); -EINVAL (not started); -EDEADLK in a handler; -ETIMEDOUT.
+ *   interrupt); -EINVAL (not started, or @p fd below -1); -EDEADLK in a handler;
+ *   -ETIMEDOUT.
  */
 int iopf_iommu_idle(struct iopf_iommu *iommu, int fd);
 
