@@ -24,6 +24,7 @@
 #include "mmem_internal.h"
 #include "smmuv3_model.h"
 #include "interpose.h"
+#include "log_lines.h"
 #include "pieces.h"
 #include "test.h"
 
@@ -955,6 +956,38 @@ test_what_is_in_use_is_not_destroyed(void **state)
 	dev_set(alloc(CHUNK, RW), 1, PAGE);
 }
 
+/* ... with one line each. */
+static void
+test_what_is_refused_says_why_in_one_line(void **state)
+{
+	uint8_t *buf = alloc(3 * PAGE, RW);
+
+	(void)state;
+	SAYS("a region of 0 bytes", assert_null(mmem_alloc(rig.space, 0, RW)));
+	SAYS("flags 0x0 of a region", assert_null(mmem_alloc(rig.space, PAGE, 0)));
+	SAYS("flags 0x80000003", assert_null(mmem_alloc(rig.space, PAGE, RW | 1u << 31)));
+	SAYS("larger than the pool",
+		assert_null(mmem_alloc(rig.space, (NB_CHUNKS + 1) * CHUNK, RW)));
+	SAYS("free chunks of 2 MiB in a row",
+		assert_null(mmem_alloc(rig.space, NB_CHUNKS * CHUNK, RW)));
+	assert_int_equal(rte_errno, ENOMEM);
+	SAYS("a pager is needed", assert_null(mmem_alloc_paged(rig.space, PAGE, RW, NULL)));
+	/* Lines of one space are limited: another second. */
+	memset(&rig.space->log, 0, sizeof(rig.space->log));
+	SAYS("no region begins at", assert_int_equal(mmem_free(rig.space, buf + PAGE), -EINVAL));
+	SAYS("no range of a region", assert_int_equal(mmem_unmap(rig.space, buf, PAGE + 1),
+			-EINVAL));
+	SAYS("no range of a region", assert_int_equal(mmem_protect(rig.space, buf, 4 * PAGE, RW),
+			-EINVAL));
+	SAYS("no range of a region", assert_int_equal(mmem_prefetch(rig.space, buf, 0), -EINVAL));
+	SAYS("flags 0x20 to protect with", assert_int_equal(mmem_protect(rig.space, buf, PAGE,
+			MMEM_POPULATE), -EINVAL));
+	SAYS("a regular file or a block device",
+		assert_null(mmem_map_file(rig.space, "/dev/null", 0, PAGE, RW)));
+	SAYS("from offset 1", assert_null(mmem_map_file(rig.space, "/proc/self/exe", 1, PAGE, RW)));
+	assert_int_equal(mmem_free(rig.space, buf), 0);
+}
+
 static void
 test_arguments_out_of_range_are_refused(void **state)
 {
@@ -1467,6 +1500,7 @@ static const struct CMUnitTest tests[] = {
 	RIG_TEST(test_resolve_by_hand_says_what_a_fault_would),
 	RIG_TEST(test_a_full_pool_says_so_and_recovers),
 	RIG_TEST(test_what_is_in_use_is_not_destroyed),
+	RIG_TEST(test_what_is_refused_says_why_in_one_line),
 	RIG_TEST(test_arguments_out_of_range_are_refused),
 	RIG_TEST(test_counters_have_names),
 	RIG_TEST(test_free_and_protect_wait_for_running_handlers),

@@ -22,6 +22,7 @@
 #include "mmem.h"
 #include "mmem_internal.h"
 #include "smmuv3_model.h"
+#include "log_lines.h"
 #include "test.h"
 
 #define SID		8
@@ -618,8 +619,14 @@ test_a_space_with_a_dead_pager_can_be_given_up(void **state)
 	assert_int_equal(mmem_space_destroy(rig.space), -ETIMEDOUT);
 	/* Half destroyed: nothing can use it any more, and nothing crashes. */
 	assert_null(mmem_space_domain(rig.space));
-	assert_int_equal(mmem_attach(rig.space, rig.dev, IOPF_NO_PASID), -EINVAL);
-	assert_int_equal(mmem_detach(rig.space, rig.dev, IOPF_NO_PASID), -EINVAL);
+	assert_int_equal(mmem_attach(rig.space, rig.dev, IOPF_NO_PASID), -ESHUTDOWN);
+	assert_int_equal(mmem_detach(rig.space, rig.dev, IOPF_NO_PASID), -ESHUTDOWN);
+	SAYS("half destroyed", assert_null(mmem_alloc(rig.space, PAGE, RW)));
+	assert_int_equal(rte_errno, ESHUTDOWN);
+	assert_null(mmem_alloc_paged(rig.space, PAGE, RW, &pager->conf));
+	assert_int_equal(rte_errno, ESHUTDOWN);
+	assert_null(mmem_map_file(rig.space, "/proc/self/exe", 0, PAGE, RW));
+	assert_int_equal(rte_errno, ESHUTDOWN);
 	assert_int_equal(mmem_free(rig.space, p), -ETIMEDOUT);
 	assert_int_equal(mmem_pool_destroy(rig.pool), -EBUSY);
 	atomic_store(&pager->hold, false);
@@ -775,12 +782,17 @@ test_a_pager_out_of_range_is_refused(void **state)
 		{ .fill = fill, .fetch_size = 3 * PAGE },
 		{ .fill = fill, .fetch_size = 2 * CHUNK },
 	};
+	/* And no second line about the pool. */
+	static const char *const why[] = {
+		"fill or start: one of them is needed", "fill or start: only one of them",
+		"fetch_size 2048", "fetch_size 12288", "fetch_size 4194304",
+	};
 	unsigned int i;
 
 	(void)state;
 	for (i = 0; i < RTE_DIM(bad); i++) {
 		rte_errno = 0;
-		assert_null(mmem_alloc_paged(rig.space, CHUNK, RW, &bad[i]));
+		SAYS(why[i], assert_null(mmem_alloc_paged(rig.space, CHUNK, RW, &bad[i])));
 		assert_int_equal(rte_errno, EINVAL);
 	}
 }
@@ -1079,7 +1091,8 @@ test_what_release_may_do_while_its_space_goes(void **state)
 	rig.space = NULL;
 	assert_true(atomic_load(&in.called));
 	assert_int_equal(in.destroy_own, -EDEADLK);
-	assert_int_equal(in.attach, -EINVAL);
+	assert_int_equal(in.attach, -ESHUTDOWN);
+	assert_null(in.allocated);
 	assert_int_equal(mmem_space_destroy(in.victim), 0);
 }
 

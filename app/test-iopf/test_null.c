@@ -178,11 +178,11 @@ test_mmem(void **state)
 	(void)state;
 	IS_NOTHING(mmem_pool_create(NULL));
 	IS_NOTHING(mmem_pool_create(&(struct mmem_pool_conf){ .iommu = NULL }));
-	REFUSES(mmem_pool_destroy(NULL));
+	assert_int_equal(mmem_pool_destroy(NULL), 0);
 	IS_NOTHING(mmem_pool_hugepages(NULL));
 	IS_NOTHING(mmem_space_create(NULL));
 	IS_NOTHING(mmem_space_create(&(struct mmem_space_conf){ .pool = NULL }));
-	REFUSES(mmem_space_destroy(NULL));
+	assert_int_equal(mmem_space_destroy(NULL), 0);
 	IS_NOTHING(mmem_space_domain(NULL));
 	REFUSES(mmem_attach(NULL, NULL, IOPF_NO_PASID));
 	REFUSES(mmem_detach(NULL, NULL, IOPF_NO_PASID));

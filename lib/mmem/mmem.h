@@ -64,7 +64,8 @@
  * locked as it is needed.
  *
  * Errors: 0 or -errno with rte_errno; NULL with rte_errno. NULL where an object is expected
- * is EINVAL (a counter is 0 then).
+ * is EINVAL (a counter is 0 then); to destroy NULL is 0. An argument that is refused has a line
+ * in the log: at most 10 in a second for a space, with all others about it.
  *
  * Example
  * @code
@@ -109,7 +110,7 @@ struct mmem_pool_conf {
  */
 struct mmem_pool *mmem_pool_create(const struct mmem_pool_conf *conf);
 
-/** -EBUSY while a space uses it. Its IOMMU is closed after that: -EBUSY before. */
+/** -EBUSY while a space uses it. Its IOMMU is closed after that: -EBUSY before. NULL: 0. */
 int mmem_pool_destroy(struct mmem_pool *pool);
 
 /** True when its memory comes from reserved hugepages. */
@@ -131,7 +132,14 @@ bool mmem_pool_hugepages(const struct mmem_pool *pool);
 /** Populate all of it now, before the first fault. */
 #define MMEM_POPULATE		(1u << 5)
 
-/** An access that was answered IOPF_INVALID. */
+/**
+ * An access that the space refused: it was answered IOPF_INVALID. Those that lib/iopf answers so
+ * in place of the space are not reported, and not among the space's counters:
+ *   - given up because its device is over its share of the stalls (iopf_iommu_conf.share_ms):
+ *     IOPF_IOMMU_STAT_OVER_SHARE, IOPF_DEV_STAT_OVER_SHARE, and IOPF_STAT_EXPIRED of the domain;
+ *   - answered by a detach: IOPF_STAT_CANCELLED of the domain;
+ *   - without a slot, a device or an attachment: IOPF_IOMMU_STAT_NO_SLOT and those beside it.
+ */
 struct mmem_report {
 	struct iopf_dev *dev;
 	uint32_t pasid;		/**< or IOPF_NO_PASID */
@@ -156,22 +164,28 @@ struct mmem_space_conf {
 struct mmem_space *mmem_space_create(const struct mmem_space_conf *conf);
 
 /**
- * Detached everywhere: frees its regions and all else. -EBUSY while attached. -ETIMEDOUT: a
- * pager has not returned; the space has no domain any more, and this is to be called again.
+ * Detached everywhere: frees its regions and all else. NULL: 0. -EBUSY while attached.
+ * -ETIMEDOUT: a pager has not returned. The space is half destroyed then: it has no domain any
+ * more, mmem_alloc() and its like, mmem_attach() and mmem_detach() are ESHUTDOWN, and this is to
+ * be called again.
  */
 int mmem_space_destroy(struct mmem_space *space);
 
 /** The domain behind it, for statistics, latency and invalidation. NULL: half destroyed. */
 struct iopf_domain *mmem_space_domain(struct mmem_space *space);
 
-/** As iopf_domain_attach() and iopf_domain_detach(). -EXDEV: not the pool's IOMMU. */
+/**
+ * As iopf_domain_attach() and iopf_domain_detach(). -EXDEV: not the pool's IOMMU. -ESHUTDOWN: the
+ * space is half destroyed.
+ */
 int mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid);
 int mmem_detach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid);
 
 /**
  * A region of zeroes.
  * @param size bytes; rounded up to 4 KiB. It takes whole chunks of the pool.
- * @return its pointer, aligned to 2 MiB; NULL with rte_errno EINVAL, ENOMEM (pool).
+ * @return its pointer, aligned to 2 MiB; NULL with rte_errno EINVAL, ENOMEM (the pool is too
+ *   small, full, or in pieces), ESHUTDOWN (the space is half destroyed).
  */
 void *mmem_alloc(struct mmem_space *space, size_t size, unsigned int flags);
 
@@ -207,9 +221,12 @@ struct mmem_pager {
 	size_t fetch_size;	/**< bytes fetched at a time: a power of two, 4 KiB to 2 MiB [2 MiB] */
 	unsigned int nb_threads;/**< calls of fill or start at a time [1] */
 	/**
-	 * An access waits for bytes no longer than this: it is answered INVALID and counted
-	 * (MMEM_STAT_EXPIRED), and so are those that come after it until the pager is done. The
-	 * memory stays the region's, and bytes that come late are taken. [for ever]
+	 * An access waits for bytes no longer than this: it is answered INVALID, reported
+	 * (-ETIMEDOUT) and counted (MMEM_STAT_EXPIRED). Until the pager is done with these bytes
+	 * others that need them are refused at once. So are those that need other bytes of the
+	 * region, as long as nb_threads fetches or more are late and all nb_threads threads are
+	 * in callbacks: with fill and one thread, while the one call is late. The memory stays
+	 * the region's, and bytes that come late are taken. [for ever]
 	 */
 	unsigned int deadline_ms;
 };

@@ -163,7 +163,7 @@ struct mmem_space {
 	struct pgt *pgt;
 
 	struct mmem_pool *pool;
-	struct iopf_domain *domain;	/* NULL: half destroyed */
+	_Atomic(struct iopf_domain *) domain;	/* NULL: half destroyed */
 	unsigned int wait_ms;
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
@@ -180,6 +180,19 @@ struct mmem_space {
 	/* Of each lcore, and the last one of all other threads. */
 	struct mmem_lane lanes[RTE_MAX_LCORE + 1];
 };
+
+/*
+ * A line about a space. A device can cause it, also by way of a pager's callback: at most
+ * IOPF_LOG_LINES_PER_S in a second.
+ */
+#define MMEM_SAY(space, fmt, ...) do {							\
+	char tail_[IOPF_LOG_TAIL];							\
+	uint64_t before_;								\
+											\
+	if (iopf_log_take(&(space)->log, &before_))					\
+		MMEM_LOG(ERR, "space %s: " fmt "%s", (space)->name, ## __VA_ARGS__,	\
+				iopf_log_tail(tail_, before_));				\
+} while (0)
 
 /* What this thread is doing. */
 struct mmem_thread {

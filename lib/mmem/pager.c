@@ -103,10 +103,14 @@ mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager)
 {
 	size_t size = pager->fetch_size ? pager->fetch_size : MMEM_CHUNK_SIZE;
 
-	if ((pager->fill != NULL) == (pager->start != NULL) || (size & (size - 1)) ||
-			size < MMEM_PAGE_SIZE || size > MMEM_CHUNK_SIZE) {
-		MMEM_LOG(ERR, "pager: needs fill or start, and a fetch_size that is a power of two "
-				"from 4 KiB to 2 MiB");
+	if ((pager->fill != NULL) == (pager->start != NULL)) {
+		MMEM_SAY(region->space, "a pager has fill or start: %s",
+				pager->fill != NULL ? "only one of them" : "one of them is needed");
+		return -EINVAL;
+	}
+	if ((size & (size - 1)) || size < MMEM_PAGE_SIZE || size > MMEM_CHUNK_SIZE) {
+		MMEM_SAY(region->space, "fetch_size %zu of a pager: a power of two from 4 KiB to 2 "
+				"MiB is needed", size);
 		return -EINVAL;
 	}
 	region->pager = *pager;
@@ -183,14 +187,9 @@ region_ready(struct mmem_pool *pool, struct mmem_region *region)
 static void
 say_failed(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
 {
-	char tail[IOPF_LOG_TAIL];
-	uint64_t before;
-
-	if (iopf_log_take(&region->space->log, &before))
-		MMEM_LOG(ERR, "space %s: pager failed at offset 0x%" PRIx64 " of region %p: %s%s",
-				region->space->name,
-				off - region_off(region), pool->mem + region_off(region),
-				rte_strerror(-error), iopf_log_tail(tail, before));
+	MMEM_SAY(region->space, "pager failed at offset 0x%" PRIx64 " of region %p: %s",
+			off - region_off(region), pool->mem + region_off(region),
+			rte_strerror(-error));
 }
 
 static void
@@ -394,8 +393,6 @@ fetch_queue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	struct mmem_region *region = fetch->region;
 	bool was_ready = region->ready;
-	char tail[IOPF_LOG_TAIL];
-	uint64_t before;
 	int rc;
 
 	TAILQ_INSERT_TAIL(&region->queue, fetch, next);
@@ -403,11 +400,9 @@ fetch_queue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	if (region->ready && !was_ready) {
 		rc = fetcher_get(pool);
 		if (rc < 0) {
-			if (iopf_log_take(&region->space->log, &before))
-				MMEM_LOG(ERR, "space %s: no thread to fetch: %s: raise "
-						"RLIMIT_NPROC (ulimit -u) or the control group's "
-						"pids.max%s", region->space->name,
-						rte_strerror(-rc), iopf_log_tail(tail, before));
+			MMEM_SAY(region->space, "no thread to fetch: %s: raise RLIMIT_NPROC "
+					"(ulimit -u) or the control group's pids.max",
+					rte_strerror(-rc));
 			TAILQ_REMOVE(&region->queue, fetch, next);
 			region_ready(pool, region);
 			return -ENOMEM;

@@ -80,9 +80,13 @@ mmem_pager_file(const char *path, off_t offset, size_t size, struct mmem_pager *
 	off_t end;
 	int rc;
 
-	if (path == NULL || offset < 0 || offset % (off_t)MMEM_PAGE_SIZE || size == 0 ||
-	    __builtin_add_overflow(offset, RTE_ALIGN_CEIL(size, MMEM_PAGE_SIZE), &end))
+	if (offset < 0 || offset % (off_t)MMEM_PAGE_SIZE ||
+	    __builtin_add_overflow(offset, RTE_ALIGN_CEIL(size, MMEM_PAGE_SIZE), &end)) {
+		MMEM_LOG(ERR, "%s: %zu bytes from offset %jd: a multiple of 4 KiB, not below 0 and not "
+				"beyond what a file can have, is needed", path, size,
+				(intmax_t)offset);
 		return -EINVAL;
+	}
 	file = malloc(sizeof(*file));
 	if (file == NULL)
 		return -ENOMEM;
@@ -90,7 +94,8 @@ mmem_pager_file(const char *path, off_t offset, size_t size, struct mmem_pager *
 	rc = file_open(path);
 	if (rc < 0) {
 		MMEM_LOG(ERR, "%s: %s%s", path, strerror(-rc), rc == -EMFILE ?
-				": raise RLIMIT_NOFILE (ulimit -n), or map fewer files" : "");
+				": raise RLIMIT_NOFILE (ulimit -n), or map fewer files" :
+				rc == -EINVAL ? ": a regular file or a block device is needed" : "");
 		free(file);
 		return rc;
 	}

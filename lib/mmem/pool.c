@@ -215,7 +215,7 @@ mmem_pool_destroy(struct mmem_pool *pool)
 	int rc;
 
 	if (pool == NULL)
-		return mmem_ret(-EINVAL);
+		return 0;
 	rc = mmem_may_wait();
 	if (rc < 0)
 		return mmem_ret(rc);

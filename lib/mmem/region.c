@@ -78,16 +78,56 @@ region_make(struct mmem_region *region)
 	int rc;
 
 	rc = mmem_pool_take(pool, region);
-	if (rc < 0)
+	if (rc < 0) {
+		MMEM_SAY(space, "no region of %zu bytes in pool %s of %zu MiB: it has not %zu free "
+				"chunks of 2 MiB in a row: free regions, or use a larger pool",
+				region->size, pool->name, pool->size >> 20, region->nb_chunks);
 		return rc;
+	}
 	rc = pgt_prealloc(space->pgt, mmem_va(space, region_off(region)), region->size);
-	if (rc == 0 && (region->flags & MMEM_POPULATE))
+	if (rc < 0)
+		MMEM_SAY(space, "no region of %zu bytes in pool %s of %zu MiB: no chunk is "
+				"left for its page tables: free regions, or use a larger pool",
+				region->size, pool->name, pool->size >> 20);
+	if (rc == 0 && (region->flags & MMEM_POPULATE)) {
 		rc = mmem_pool_populate(pool, region);
+		if (rc < 0)
+			MMEM_SAY(space, "no memory for a region of %zu bytes: %s: use a "
+					"smaller one, or no MMEM_POPULATE",
+					region->size, rte_strerror(-rc));
+	}
 	if (rc < 0) {
 		mmem_pool_give(pool, region);
 		return rc;
 	}
 	set_pages(region);
+	return 0;
+}
+
+/* 0, or why no region can be made of it, which is logged. */
+static int
+region_check(struct mmem_space *space, size_t size, unsigned int flags)
+{
+	if (space->domain == NULL) {
+		MMEM_SAY(space, "half destroyed, no region can be made: destroy it again");
+		return -ESHUTDOWN;
+	}
+	if (size == 0) {
+		MMEM_SAY(space, "a region of 0 bytes: a size is needed");
+		return -EINVAL;
+	}
+	if (!(flags & MMEM_RIGHTS) || (flags & ~REGION_FLAGS)) {
+		MMEM_SAY(space, "flags 0x%x of a region: at least one of MMEM_READ, "
+				"MMEM_WRITE and MMEM_EXEC is needed, and none beyond 0x%x is known",
+				flags, REGION_FLAGS);
+		return -EINVAL;
+	}
+	if (size > space->size) {
+		MMEM_SAY(space, "no region of %zu bytes in pool %s of %zu MiB: it is larger than "
+				"the pool: use a larger pool", size, space->pool->name,
+				space->size >> 20);
+		return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -99,17 +139,15 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	void *ptr;
 	int rc;
 
-	if (space == NULL || size == 0 || !(flags & MMEM_RIGHTS) || (flags & ~REGION_FLAGS)) {
+	if (space == NULL) {
 		rte_errno = EINVAL;
 		return NULL;
 	}
 	rc = mmem_may_wait();
+	if (rc == 0)
+		rc = region_check(space, size, flags);
 	if (rc < 0) {
 		rte_errno = -rc;
-		return NULL;
-	}
-	if (size > space->size) {
-		rte_errno = ENOMEM;
 		return NULL;
 	}
 	region = calloc(1, sizeof(*region));
@@ -129,9 +167,6 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	if (rc == 0)
 		rc = region_make(region);
 	if (rc < 0) {
-		MMEM_LOG(ERR, "space %s: no region of %zu bytes in pool %s of %zu MiB: %s",
-				space->name, size, space->pool->name, space->size >> 20,
-				rte_strerror(-rc));
 		mmem_pager_fini(region);
 		free(region);
 		rte_errno = -rc;
@@ -155,6 +190,8 @@ mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags,
 		const struct mmem_pager *pager)
 {
 	if (pager == NULL) {
+		if (space != NULL)
+			MMEM_SAY(space, "a pager is needed; or use mmem_alloc()");
 		rte_errno = EINVAL;
 		return NULL;
 	}
@@ -170,6 +207,8 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
 	int rc;
 
 	rc = space == NULL || path == NULL ? -EINVAL : mmem_may_wait();
+	if (rc == 0)
+		rc = region_check(space, size, flags);
 	if (rc == 0)
 		rc = mmem_pager_file(path, offset, size, &pager);
 	if (rc < 0) {
@@ -211,12 +250,18 @@ region_find(struct mmem_space *space, const void *ptr, size_t len, bool dead)
 	return region;
 }
 
+/* The same for an argument; NULL is logged. */
 static struct mmem_region *
 range_find(struct mmem_space *space, const void *ptr, size_t len)
 {
-	if (len == 0 || (((uintptr_t)ptr | len) & (MMEM_PAGE_SIZE - 1)))
-		return NULL;
-	return region_find(space, ptr, len, false);
+	struct mmem_region *region = NULL;
+
+	if (len != 0 && !(((uintptr_t)ptr | len) & (MMEM_PAGE_SIZE - 1)))
+		region = region_find(space, ptr, len, false);
+	if (region == NULL)
+		MMEM_SAY(space, "%zu bytes at %p are no range of a region: multiples of 4 "
+				"KiB, not 0, within one region, are needed", len, ptr);
+	return region;
 }
 
 /* log2 of the entries of a level; 0 for any. */
@@ -232,8 +277,6 @@ int
 mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n)
 {
 	const struct iopf_inv all = { .all = true };
-	char tail[IOPF_LOG_TAIL];
-	uint64_t before;
 	int rc;
 
 	/* Pairs with the release in mmem_fault(): what it left out is covered by this. */
@@ -246,10 +289,8 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 		return 0;
 	rc = iopf_invalidate(space->domain, inv, n, NULL);
 	if (rc < 0) {
-		if (iopf_log_take(&space->log, &before))
-			MMEM_LOG(ERR, "space %s: devices may still use pages that were taken from "
-					"them: invalidation: %s%s", space->name, rte_strerror(-rc),
-					iopf_log_tail(tail, before));
+		MMEM_SAY(space, "devices may still use pages that were taken from them: "
+				"invalidation: %s", rte_strerror(-rc));
 		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
 	return rc;
@@ -446,6 +487,9 @@ mmem_free(struct mmem_space *space, void *ptr)
 		rc = -EDEADLK;
 	if (rc < 0) {
 		mmem_space_unlock(space);
+		if (rc == -EINVAL)
+			MMEM_SAY(space, "no region begins at %p: free what mmem_alloc() "
+					"returned, once", ptr);
 		return mmem_ret(rc);
 	}
 	region->freeing = true;
@@ -535,11 +579,16 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 	uint8_t rights = page_rights(flags);
 	int rc;
 
-	if (space == NULL || (flags & ~(MMEM_RIGHTS | MMEM_TRACK_WRITES)))
+	if (space == NULL)
 		return mmem_ret(-EINVAL);
 	rc = mmem_may_wait();
 	if (rc < 0)
 		return mmem_ret(rc);
+	if (flags & ~(MMEM_RIGHTS | MMEM_TRACK_WRITES)) {
+		MMEM_SAY(space, "flags 0x%x to protect with: MMEM_READ, MMEM_WRITE, MMEM_EXEC "
+				"and MMEM_TRACK_WRITES are possible", flags);
+		return mmem_ret(-EINVAL);
+	}
 	pthread_mutex_lock(&space->lock);
 	if (range_find(space, ptr, len) == NULL) {
 		rc = -EINVAL;

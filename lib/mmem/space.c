@@ -174,7 +174,7 @@ mmem_space_destroy(struct mmem_space *space)
 	int rc;
 
 	if (space == NULL)
-		return mmem_ret(-EINVAL);
+		return 0;
 	rc = mmem_may_wait();
 	if (rc == 0 && (mmem_self.releasing == space ||
 			(mmem_self.paging != NULL && mmem_self.paging->space == space)))
@@ -207,13 +207,22 @@ mmem_space_domain(struct mmem_space *space)
 	return space->domain;
 }
 
+static int
+no_domain(struct mmem_space *space)
+{
+	MMEM_SAY(space, "half destroyed, no device can use it: destroy it again");
+	return mmem_ret(-ESHUTDOWN);
+}
+
 int
 mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 {
-	if (space == NULL || dev == NULL || space->domain == NULL)
+	if (space == NULL || dev == NULL)
 		return mmem_ret(-EINVAL);
 	if (mmem_may_wait() < 0)
 		return mmem_ret(-EDEADLK);
+	if (space->domain == NULL)
+		return no_domain(space);
 	if (iopf_dev_iommu(dev) != space->pool->iommu) {
 		MMEM_LOG(ERR, "space %s: device %s is behind %s, the pool's memory behind %s",
 				space->name, iopf_dev_name(dev),
@@ -227,9 +236,11 @@ mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 int
 mmem_detach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 {
-	if (space == NULL || dev == NULL || space->domain == NULL)
+	if (space == NULL || dev == NULL)
 		return mmem_ret(-EINVAL);
 	if (mmem_may_wait() < 0)
 		return mmem_ret(-EDEADLK);
+	if (space->domain == NULL)
+		return no_domain(space);
 	return mmem_ret(iopf_domain_detach(space->domain, dev, pasid));
 }
