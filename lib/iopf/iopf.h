@@ -209,9 +209,18 @@ enum iopf_verdict {
 	IOPF_VERDICT_AFTER_INV = 0x300,
 	IOPF_VERDICT_MAX = INT32_MAX,
 };
+#ifdef __cplusplus
+#define IOPF_ANSWER(code) \
+	static_cast<enum iopf_verdict>(static_cast<int>(IOPF_VERDICT_ANSWER) | \
+			static_cast<int>(code))
+#define IOPF_ANSWER_AFTER_INV(code) \
+	static_cast<enum iopf_verdict>(static_cast<int>(IOPF_VERDICT_AFTER_INV) | \
+			static_cast<int>(code))
+#else
 #define IOPF_ANSWER(code)		((enum iopf_verdict)((int)IOPF_VERDICT_ANSWER | (int)(code)))
 #define IOPF_ANSWER_AFTER_INV(code) \
 	((enum iopf_verdict)((int)IOPF_VERDICT_AFTER_INV | (int)(code)))
+#endif
 
 typedef enum iopf_verdict (*iopf_handler_t)(struct iopf_domain *domain,
 		const struct iopf_group *group, void *ctx);
@@ -267,8 +276,9 @@ struct iopf_iommu_conf {
 struct iopf_iommu *iopf_iommu_open(const char *devstr);
 
 /**
- * Before the first start, or after a stop. -EINVAL for a size; -EBUSY when running, or while
- * a deferred handler has not returned a fault from before the stop.
+ * Before the first start, or after a stop, also one that failed: the next start that succeeds has
+ * what is configured here. -EINVAL for a size; -EBUSY when running, or while a deferred handler has
+ * not returned a fault from before the stop.
  */
 int iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf);
 
@@ -287,7 +297,8 @@ int iopf_iommu_start(struct iopf_iommu *iommu);
  *
  * @return 0; -EDEADLK in a handler; what the driver said, -ETIMEDOUT for one: the IOMMU may
  *   still translate then, iopf_invalidate() fails while it does, and the stop can be called
- *   again, or the IOMMU started.
+ *   again, or the IOMMU started. Until one of both succeeds the queues are not read: no fault
+ *   of its devices is served, and an access that stalls waits.
  */
 int iopf_iommu_stop(struct iopf_iommu *iommu);
 
@@ -351,7 +362,11 @@ struct iopf_retry {
  * iopf_dev_pri_restart(), on the thread that called these, and must not call them.
  */
 struct iopf_dev_ops {
-	/** Stop issuing; return when nothing is outstanding. May be NULL. 0 or -errno. */
+	/**
+	 * Stop issuing; return when nothing is outstanding. 0 or -errno. Called only where the
+	 * IOMMU can do nothing but stall (iopf_iommu_info.stall_forced), before a detach or
+	 * removal asks the driver to let go; elsewhere accesses simply abort. May be NULL.
+	 */
 	int (*quiesce)(struct iopf_dev *dev, void *ctx);
 	/**
 	 * For IOPF_TERMINATE: the faults of an attached (device, PASID) go to the domain's
