@@ -188,6 +188,7 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 	pmd_answer(&p, &event, IOPF_INVALID);
 	pmd_done(&p);
 	assert_int_equal(smmuv3_cmdq_cons(&p.s->cmdq), p.s->cmdq.tail);
+	p.ops->queue_mark(p.s, IOPF_QUEUE_EVENTS);
 	assert_true(smmuv3_uses_memory(p.s));
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_false(smmuv3_uses_memory(p.s));

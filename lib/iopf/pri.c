@@ -264,12 +264,14 @@ iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end)
 {
 	struct iopf_dev *dev = attachment->dev;
 	struct drain d = { .dev = dev, .attachment = attachment, .answer = true };
+	char text[IOPF_PASID_TEXT];
 
 	if (!dev->ats_on || wait_drained(&d, end) == 0 || device_drained(&d))
 		return 0;
-	IOPF_LOG(ERR, "%s: PASID %d is not drained in time, by the device's pasid_drained: its "
+	IOPF_LOG(ERR, "%s: %s is not drained in time, by the device's pasid_drained: its "
 			"accesses abort, and it stays attached; stop it at the device, or reset "
-			"that, and detach again", dev->name, (int)attachment->pasid);
+			"that, and detach again", dev->name,
+			iopf_pasid_text(text, attachment->pasid));
 	return -ETIMEDOUT;
 }
 
