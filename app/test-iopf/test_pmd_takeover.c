@@ -129,9 +129,9 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 	bool died;
 
 	for (waits = 1; ; waits++) {
-		pmd_open(&p, conf);
 		if (__lsan_disable != NULL)
 			__lsan_disable();
+		pmd_open(&p, conf);
 		died = live_and_die(&p, waits);
 		if (__lsan_enable != NULL)
 			__lsan_enable();
