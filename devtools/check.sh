@@ -69,12 +69,13 @@ tests() {
 	passed=$((passed + p))
 	failed=$((failed + f))
 	skipped=$((skipped + s))
-	printf '%-7s %-44s %4ds  %s\n' "$([ "$f" -eq 0 ] && echo ok || echo FAILED)" "$name" \
+	printf '%-7s %-44s %4ds  %s\n' "$([ "$f$status" = 00 ] && echo ok || echo FAILED)" "$name" \
 		$((SECONDS - begin)) "$counts"
 	grep -E '^skipped: ' "$out/tests" | sort | uniq -c
 	if [ "$f" -ne 0 ] || [ "$status" -ne 0 ]; then
-		grep -E '^\[  FAILED  \]|^\[  ERROR   \]|error: Failure|ERROR: (Address|Thread)' "$out/tests" |
-			head -n 60
+		grep -E '^\[  FAILED  \]|^\[  ERROR   \]|error: Failure|ERROR: |^run.sh: |SUMMARY: ' \
+			"$out/tests" | head -n 60
+		[ "$f" -ne 0 ] || echo "it ended with status $status"
 		failures+=("$name")
 		[ "$f" -ne 0 ] || failed=$((failed + 1))
 	fi
