@@ -262,6 +262,7 @@ test_gerror_is_read_behind_a_full_barrier(void **state)
 	/* The one in 16 looks that reads the register whatever the word says. */
 	assert_in_range(i, 0, 15);
 	assert_in_range(find(0, MB, 0), 0, gerror - 1);
+	assert_int_equal(trail.events[gerror - 1].kind, RMB);
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
@@ -475,8 +476,8 @@ test_a_sleeper_looks_behind_a_full_barrier(void **state)
 	for (irqs = 0; find(irqs + 1, WRITE, SMMUV3_IRQ_CTRL) < trail.n;)
 		irqs = find(irqs + 1, WRITE, SMMUV3_IRQ_CTRL);
 	mb = must_find(irqs, MB, 0);
-	must_find(mb, READ, SMMUV3_GERROR);
-	must_find(mb, READ, SMMUV3_EVENTQ_PROD);
+	assert_int_equal(trail.events[must_find(mb, READ, SMMUV3_GERROR) - 1].kind, RMB);
+	assert_int_equal(trail.events[must_find(mb, READ, SMMUV3_EVENTQ_PROD) - 1].kind, RMB);
 	assert_int_equal(p.ops->idle(p.s, -1), 0);
 	close(fd);
 	pmd_down(&p, IOPF_NO_PASID);

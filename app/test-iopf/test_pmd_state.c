@@ -235,7 +235,31 @@ test_control_waits_for_another_call_no_longer_than_for_the_smmu(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
+/* ... or has the command queue. */
+static void
+test_control_waits_for_the_owner_of_the_queue_no_longer(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	p.s->timeout /= 20;
+	assert_true(smmuv3_cmdq_own(&p.s->cmdq));
+	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
+	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
+	/* It is its owner's still. */
+	assert_false(smmuv3_cmdq_own(&p.s->cmdq));
+	smmuv3_cmdq_disown(&p.s->cmdq);
+	p.s->timeout *= 20;
+	assert_int_equal(p.ops->start(p.s), 0);
+	assert_true(smmuv3_cmdq_own(&p.s->cmdq));
+	smmuv3_cmdq_disown(&p.s->cmdq);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_control_waits_for_the_owner_of_the_queue_no_longer),
 	cmocka_unit_test(test_control_waits_for_another_call_no_longer_than_for_the_smmu),
 	cmocka_unit_test(test_no_invalidation_succeeds_while_a_stop_is_not_acknowledged),
 	cmocka_unit_test(test_a_stop_that_failed_can_be_called_again),
