@@ -97,7 +97,7 @@ must_find(unsigned int from, enum kind kind, uint32_t offset)
 {
 	unsigned int at = find(from, kind, offset);
 
-	assert_in_range(at, from, trail.n - 1);
+	assert_true(at < trail.n);
 	return at;
 }
 
@@ -172,7 +172,8 @@ static void
 test_loads_come_after_each_status_and_before_cons(void **state)
 {
 	static const uint32_t status[] = {
-		SMMUV3_CMDQ_CONS, SMMUV3_CR0ACK, SMMUV3_EVENTQ_PROD, SMMUV3_IRQ_CTRLACK,
+		SMMUV3_CMDQ_CONS, SMMUV3_CR0ACK, SMMUV3_EVENTQ_PROD, SMMUV3_GERROR,
+		SMMUV3_IRQ_CTRLACK,
 	};
 	struct iopf_event event;
 	unsigned int i, at, seen;
@@ -261,7 +262,7 @@ test_gerror_is_read_behind_a_full_barrier(void **state)
 	}
 	/* The one in 16 looks that reads the register whatever the word says. */
 	assert_in_range(i, 0, 15);
-	assert_in_range(find(0, MB, 0), 0, gerror - 1);
+	assert_true(find(0, MB, 0) < gerror);
 	assert_int_equal(trail.events[gerror - 1].kind, RMB);
 	pmd_down(&p, IOPF_NO_PASID);
 }
@@ -410,7 +411,7 @@ test_the_list_of_atcs_is_read_behind_a_full_barrier(void **state)
 	begin();
 	p.ops->answer_after(p.s, p.domain, &inv, 1, NULL, 0);
 	end();
-	assert_in_range(find(0, MB, 0), 0, must_find(0, WRITE, SMMUV3_CMDQ_PROD) - 1);
+	assert_true(find(0, MB, 0) < must_find(0, WRITE, SMMUV3_CMDQ_PROD));
 	pmd_step(&p);
 	pmd_down(&p, IOPF_NO_PASID);
 }

@@ -527,7 +527,32 @@ test_a_batch_is_written_whole_where_an_erratum_wants_it(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
+static void
+test_a_full_backlog_takes_nothing_and_loses_nothing(void **state)
+{
+	struct smmuv3_backlog_slot slots[8] = { 0 };
+	struct smmuv3_backlog b = { .mask = RTE_DIM(slots) - 1, .slots = slots };
+	struct smmuv3_cmd cmds[RTE_DIM(slots)], cmd;
+	unsigned int i, round;
+
+	(void)state;
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < RTE_DIM(cmds); i++)
+			cmds[i] = (struct smmuv3_cmd){ .dw = { 100 * round + i, 0 } };
+		assert_true(smmuv3_backlog_push(&b, cmds, 5));
+		assert_false(smmuv3_backlog_push(&b, cmds, 4));
+		assert_true(smmuv3_backlog_push(&b, &cmds[5], 3));
+		assert_false(smmuv3_backlog_push(&b, cmds, 1));
+		for (i = 0; i < RTE_DIM(cmds); i++) {
+			assert_true(smmuv3_backlog_pop(&b, &cmd));
+			assert_int_equal(cmd.dw[0], 100 * round + i);
+		}
+		assert_false(smmuv3_backlog_pop(&b, &cmd));
+	}
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_a_full_backlog_takes_nothing_and_loses_nothing),
 	cmocka_unit_test(test_an_illegal_command_is_found_and_skipped),
 	cmocka_unit_test(test_many_illegal_commands_are_all_skipped),
 	cmocka_unit_test(test_an_illegal_answer_does_not_leave_a_stall),
