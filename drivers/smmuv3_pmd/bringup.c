@@ -74,7 +74,7 @@ silence(struct smmuv3 *s)
 	ret = block_dma(s);
 	if (ret < 0)
 		return ret;
-	/* As whoever ran it left it: the fields that are on their way are waited for. */
+	/* As its last driver left it: the fields that are on their way are waited for. */
 	cr0 = smmuv3_read32(s->regs, SMMUV3_CR0);
 	ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, cr0_fields(s), cr0 & cr0_fields(s));
 	if (ret < 0)
@@ -199,7 +199,7 @@ bring_up(struct smmuv3 *s)
 
 /*
  * Commands are dropped from here on. Whether SMMUEN is seen 0 decides what that means for
- * those who wait for one: nothing to invalidate, or no promise.
+ * callers that wait for one: nothing to invalidate, or no promise.
  */
 static int
 close_cmdq(struct smmuv3 *s)

@@ -129,7 +129,7 @@ smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int
 	q->mem = *mem;
 	q->ring = mem->va;
 	q->log2 = log2;
-	/* A queue of one entry is anybody's. */
+	/* A queue of one entry is for all callers. */
 	q->kept = q->sync_batches ? RTE_MIN(smmuv3_cmdq_entries(q) - 1, SMMUV3_CHUNK + UINT64_C(2)) :
 			log2 > 0;
 	smmuv3_cmdq_release(q);

@@ -32,7 +32,7 @@
 /* Commands issued under one CMD_SYNC; also the most that one answer call batches. */
 #define SMMUV3_CHUNK	64
 
-/* The last failed commands, by position, for those who wait for them. */
+/* The last failed commands, by position, for callers that wait for them. */
 #define SMMUV3_CMD_ERRORS	64
 /* Times that a command fetch which aborts is tried again. */
 #define SMMUV3_ABT_RETRIES	16
@@ -103,7 +103,7 @@ struct smmuv3_cmdq {
 	uint64_t retry_pos;
 	uint64_t watched_at, watched_pos;	/* ... smmuv3_cmdq_is_stuck() */
 	_Atomic uint64_t prod;	/* published up to here */
-	_Atomic uint32_t passed_over;	/* callers of smmuv3_cmdq_sync() who found no slot */
+	_Atomic uint32_t passed_over;	/* callers of smmuv3_cmdq_sync() that found no slot */
 	/* counters, written by the owner */
 	_Atomic uint64_t commands;
 	_Atomic uint64_t batches;
@@ -206,7 +206,7 @@ bool smmuv3_cmdq_put_sync(struct smmuv3_cmdq *q, uint64_t *pos);
 bool smmuv3_cmdq_is_stuck(struct smmuv3_cmdq *q, uint64_t now, uint64_t timeout);
 /* GERROR.CMDQ_ERR is active. Owner; does not wait. */
 void smmuv3_cmdq_recover(struct smmuv3_cmdq *q);
-/* Those who wait are told that the command at this position failed. Owner. */
+/* Waiting callers are told that the command at this position failed. Owner. */
 void smmuv3_cmdq_failed(struct smmuv3_cmdq *q, uint64_t pos, bool atc);
 
 /* In smmuv3_cmdq.errors: no answer to an ATC_INV. */

@@ -20,7 +20,7 @@
  *
  * The queue being full ends the duty of O3, full but for a slot that is left to a
  * waiter too, and so does held[]: the next smmuv3_cmdq_kick() of poll() or check()
- * moves the rest. Where nobody polls, for the poller sleeps, conf.ops->left() wakes it.
+ * moves the rest. Where the poller sleeps, conf.ops->left() wakes it.
  */
 
 #include "cmdq_ring.h"
@@ -70,7 +70,7 @@ divert(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 		q->held[q->nb_held++] = *cmd;
 		smmuv3_count(&q->answers_held, 1);
 	} else {
-		/* Until smmuv3_cmdq_unhold(). Others, and who waits for them, go past it. */
+		/* Until smmuv3_cmdq_unhold(). Other commands, and their callers, go past it. */
 		push(q, cmd, 1);
 	}
 	return true;

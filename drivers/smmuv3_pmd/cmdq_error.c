@@ -68,7 +68,7 @@ smmuv3_cmdq_recover(struct smmuv3_cmdq *q)
 		smmuv3_count(&q->cerror_other, 1);
 		break;
 	case SMMUV3_CERROR_ATC_INV_SYNC:
-		/* Told to who waits before it is executed again: then it is complete. */
+		/* Told to waiting callers before it is executed again: then it is complete. */
 		smmuv3_count(&q->cerror_atc, 1);
 		smmuv3_cmdq_failed(q, pos, true);
 		q->ops->atc_timeout(q->ctx, pos);

@@ -9,7 +9,7 @@
 
 #include "cmdq_ring.h"
 
-/* Commands that somebody waits for, and their CMD_SYNC. */
+/* Commands that a caller waits for, and their CMD_SYNC. */
 struct batch {
 	const struct smmuv3_cmd *cmds;
 	unsigned int n, put;		/* put > n: the CMD_SYNC too */

@@ -141,7 +141,7 @@ struct smmuv3 {
 
 	/* Stall records or answers may be lost. */
 	_Atomic bool reset_wanted __rte_aligned(SMMUV3_ALIGN);
-	_Atomic bool asleep;		/* nobody polls: see irq.c */
+	_Atomic bool asleep;		/* no thread polls: see irq.c */
 	_Atomic int wake_fd;		/* a copy of the sleeper's eventfd, or -1; of the driver */
 	_Atomic uint32_t ctl;		/* holder: see above */
 	uint32_t cr0;			/* as last written */

@@ -24,7 +24,7 @@ smmuv3_state_run(smmuv3_state_word_t *word)
 {
 	uint32_t now = smmuv3_state_load(word);
 
-	/* Nobody but the owner of the queue can have changed it. */
+	/* Only the owner of the queue can have changed it. */
 	return SMMUV3_STATE_OF(now) == SMMUV3_STATE_STARTING &&
 		atomic_compare_exchange_strong_explicit(word, &now,
 				SMMUV3_STATE_ROUND(now) | SMMUV3_STATE_RUNNING,

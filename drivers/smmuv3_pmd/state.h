@@ -34,7 +34,7 @@
  * issues its commands, which are executed as soon as CMDQEN is acknowledged. A caller whose
  * commands were dropped with the queue, by a stop that a start has followed, finds another
  * count of starts in the word: the same holds then. Commands that are not waited for are
- * dropped by an owner of the queue, who releases what their caller stored before to the
+ * dropped by an owner of the queue, which releases what their caller stored before to the
  * next: to start, which owns the queue when it stores STARTING.
  *
  * devtools/spin/state_off.pml checks this, and fails without either barrier, without the
