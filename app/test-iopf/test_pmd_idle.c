@@ -218,9 +218,9 @@ fill(struct pmd *p)
 		smmuv3_cmdq_post(&p->s->cmdq, &tlbi, 1);
 }
 
-/* Nobody would move it: no interrupt comes when the queue has room again. */
+/* No thread would move it: no interrupt comes when the queue has room again. */
 static void
-test_nobody_sleeps_while_an_answer_waits(void **state)
+test_no_thread_sleeps_while_an_answer_waits(void **state)
 {
 	static uint8_t buf[4];
 	struct iopf_event event;
@@ -302,7 +302,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_only_a_descriptor_or_minus_one_is_taken),
 	cmocka_unit_test(test_an_event_during_the_change_is_seen),
 	cmocka_unit_test(test_an_error_wakes_the_sleeper),
-	cmocka_unit_test(test_nobody_sleeps_while_an_answer_waits),
+	cmocka_unit_test(test_no_thread_sleeps_while_an_answer_waits),
 	cmocka_unit_test(test_an_answer_that_does_not_fit_wakes_the_sleeper),
 };
 
