@@ -185,7 +185,8 @@ bool smmuv3_cmdq_unhold(struct smmuv3_cmdq *q);
 
 /* cmdq_sync.c */
 /*
- * Issue up to SMMUV3_CHUNK commands and a CMD_SYNC, and wait for it. -EIO when the
+ * Issue up to SMMUV3_CHUNK commands and a CMD_SYNC, and wait for it. The SMMU sees the
+ * caller's earlier stores before it sees these commands: smmuv3_store_prod(). -EIO when the
  * SMMU refused one: *failed is the first (may be NULL). -ETIMEDOUT. In a state that takes
  * no commands, what conf.ops->closed() says. If the first is an ATC_INV,
  * all must be: *failed is 0 when one of them may have got no answer, and it waits while

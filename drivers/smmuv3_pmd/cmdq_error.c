@@ -53,8 +53,11 @@ smmuv3_cmdq_recover(struct smmuv3_cmdq *q)
 
 	if (smmuv3_cmdq_closed(q))
 		return;
-	/* ERR is valid: it was written before GERROR, which was read before [7.1]. */
-	cons = smmuv3_load_status(q->regs, q->cons_reg);
+	/*
+	 * ERR is valid: it was written before GERROR, which was read before [7.1]. The slot's
+	 * address depends on CONS, so the slot is written after this.
+	 */
+	cons = smmuv3_read32(q->regs, q->cons_reg);
 	prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
 	count = smmuv3_q_count(q->log2, prod, cons);
 	if (count > smmuv3_cmdq_entries(q)) {

@@ -71,7 +71,6 @@ smmuv3_entry_write(uint64_t live[8], const uint64_t next[8], uint64_t v,
 			smmuv3_set_dw(&live[steps[i].word], steps[i].value);
 			continue;
 		}
-		smmuv3_io_wmb();
 		ret = sync(ctx);
 		if (ret < 0)
 			return ret;

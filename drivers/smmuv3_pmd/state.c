@@ -110,14 +110,11 @@ smmuv3_may_translate(struct smmuv3 *s)
 bool
 smmuv3_uses_memory(struct smmuv3 *s)
 {
-	uint32_t state = smmuv3_state_load(&s->state);
 	uint32_t on = SMMUV3_CR0_SMMUEN | SMMUV3_CR0_PRIQEN | SMMUV3_CR0_EVENTQEN |
 		SMMUV3_CR0_CMDQEN;
 
-	if (smmuv3_may_translate(s) || SMMUV3_STATE_OF(state) == SMMUV3_STATE_FAILED)
-		return true;
 	/* Never started: nothing of it is ours. */
-	if (SMMUV3_STATE_ROUND(state) == 0)
+	if (SMMUV3_STATE_ROUND(smmuv3_state_load(&s->state)) == 0)
 		return false;
 	return ((smmuv3_load_status(s->regs, SMMUV3_CR0ACK) |
 			smmuv3_read32(s->regs, SMMUV3_CR0)) & on) != 0 ||

@@ -107,7 +107,6 @@ set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint
 
 	for (i = 0; i < dev->nb_sids; i++)
 		smmuv3_set_dw(&ste_of(s, dev->sids[i])->dw[word], value);
-	smmuv3_io_wmb();
 	for (i = 0; i < dev->nb_sids && ret == 0; i += n) {
 		/* Leaf = 0: the first-level entry too. And all CDs cached through it. */
 		for (n = 0; n < SMMUV3_CHUNK && i + n < dev->nb_sids; n++)

@@ -111,7 +111,9 @@ each_failing_allocation_is_a_clean_error(void **state)
 	test_skip("the sanitizers interpose the same functions");
 #endif
 	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "nomem",
-			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
+			/* Queues that the driver's pool of small pieces has no room for. */
+			.cmdq_log2 = 14, .evtq_log2 = 13, .priq_log2 = 14 });
 	assert_non_null(model);
 	fn.dma[0] = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){
 			.sid = fn.sid, .kind = SMMUV3_MODEL_DMA_ATS });

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * When the driver leaves things alone: check() while a control call is active or without an
+ * error, and poll() while answers find no room. The model is not stepped where a test plays it.
+ */
+
+#include "cmdq_ring.h"
+#include "pmd_rig.h"
+#include "test.h"
+
+static unsigned int
+check_some(struct pmd *p)
+{
+	unsigned int i, told = 0;
+
+	for (i = 0; i < 100 && told == 0; i++) {
+		told |= p->ops->check(p->s);
+		pmd_step(p);
+	}
+	return told;
+}
+
+static void
+test_check_does_nothing_during_a_control_call(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	assert_int_equal(smmuv3_ctl_take(p.s), 0);
+	atomic_store(&p.s->reset_wanted, true);
+	assert_int_equal(check_some(&p), 0);
+	assert_int_equal(p.s->reset, SMMUV3_RESET_NONE);
+	/* It did not release the control call's ownership. */
+	assert_false(smmuv3_ctl_try(p.s));
+	smmuv3_ctl_drop(p.s);
+	assert_int_equal(check_some(&p), IOPF_CHECK_TERMINATED);
+	while (p.s->reset != SMMUV3_RESET_NONE)
+		check_some(&p);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+/* The test plays the SMMU: one entry more in the EVTQ. */
+static void
+write_event(struct pmd *p, uint64_t dw0)
+{
+	uint32_t prod = smmuv3_read32(p->s->regs, SMMUV3_EVENTQ_PROD);
+	unsigned int log2 = p->s->evtq.q.log2;
+	struct smmuv3_evt *ring = p->s->evtq.q.mem.va;
+
+	ring[smmuv3_q_slot(log2, prod)] = (struct smmuv3_evt){ .dw = { dw0, 0, 0, 0 } };
+	smmuv3_store_prod(p->s->regs, SMMUV3_EVENTQ_PROD, smmuv3_q_add(log2, prod, 1));
+	atomic_store(&p->s->words->evtq.v, 1);
+}
+
+static void
+write_request(struct pmd *p)
+{
+	uint32_t prod = smmuv3_read32(p->s->regs, SMMUV3_PRIQ_PROD);
+	unsigned int log2 = p->s->priq.q.log2;
+	struct smmuv3_ppr *ring = p->s->priq.q.mem.va;
+
+	ring[smmuv3_q_slot(log2, prod)] = (struct smmuv3_ppr){ .dw = {
+			SMMUV3_PPR0_LAST | SMMUV3_PPR0_R | 5, (PMD_VA & ~UINT64_C(0xfff)) | 1 } };
+	smmuv3_store_prod(p->s->regs, SMMUV3_PRIQ_PROD, smmuv3_q_add(log2, prod, 1));
+	atomic_store(&p->s->words->priq.v, 1);
+}
+
+/* A stall may be behind a record that was not written. Behind one of an unknown type, none is. */
+static void
+test_a_record_of_unknown_type_ends_no_stalls(void **state)
+{
+	struct iopf_event event;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	assert_int_equal(p.ops->start(p.s), 0);
+	write_event(&p, 0x7f);
+	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 1);
+	assert_int_equal(event.flags, IOPF_EVENT_BAD);
+	assert_int_equal(event.raw_id, 0x7f);
+	assert_int_equal(pmd_stat(&p, "unwritten_events"), 0);
+	assert_int_equal(check_some(&p), 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	p.untidy = true;
+	pmd_close(&p);
+}
+
+/* The CMDQ too: the driver moves commands there from the backlog. */
+static void
+fill_backlog(struct pmd *p)
+{
+	const struct smmuv3_cmd sync = smmuv3_cmd_sync();
+
+	while (smmuv3_cmdq_space(&p->s->cmdq, 1) > 0) {
+		smmuv3_backlog_push(&p->s->cmdq.backlog, &sync, 1);
+		smmuv3_cmdq_kick(&p->s->cmdq);
+	}
+	while (smmuv3_backlog_push(&p->s->cmdq.backlog, &sync, 1))
+		;
+}
+
+/* An answer that finds no room is lost: a record stays in its queue until there is some. */
+static void
+test_records_wait_while_the_backlog_is_full(void **state)
+{
+	struct iopf_event event;
+	struct smmuv3_cmd cmd;
+	unsigned int i;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 3, .stall_max = 16,
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
+	assert_int_equal(p.ops->start(p.s), 0);
+	write_event(&p, 0x7f);
+	write_request(&p);
+	fill_backlog(&p);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 0);
+		assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_REQUESTS, &event, 1), 0);
+	}
+	/* As the queue's owner: a step of the model would write PROD anew. */
+	while (smmuv3_backlog_pop(&p.s->cmdq.backlog, &cmd))
+		;
+	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 1);
+	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_REQUESTS, &event, 1), 1);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	p.untidy = true;
+	pmd_close(&p);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_check_does_nothing_during_a_control_call),
+	cmocka_unit_test(test_a_record_of_unknown_type_ends_no_stalls),
+	cmocka_unit_test(test_records_wait_while_the_backlog_is_full),
+};
+TEST_SUITE(pmd_check, tests, NULL, NULL);
