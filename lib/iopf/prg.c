@@ -82,6 +82,12 @@ bucket(struct iopf_prg *prg, uint32_t sid, uint32_t pasid, uint16_t index)
 	return &prg->buckets[rte_jhash_3words(sid, pasid, index, 0) & prg->mask];
 }
 
+static inline bool
+is_in_group(const struct iopf_fault *head, const struct iopf_event *ev)
+{
+	return head->sid == ev->sid && head->pasid == ev->pasid && head->token == ev->token;
+}
+
 /*
  * The group that a request belongs to: one that is not answered. A stale head that
  * somebody else has answered may be in the bucket too, until its slot is reclaimed.
@@ -92,7 +98,7 @@ find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i, enum iopf_sl
 	for (; i != IOPF_NO_SLOT; i = q->prg->links[i].hash_next) {
 		struct iopf_fault *head = &q->slots[i];
 
-		if (head->sid != ev->sid || head->pasid != ev->pasid || head->token != ev->token)
+		if (!is_in_group(head, ev))
 			continue;
 		*state = IOPF_SLOT_STATE(iopf_slot_load(head));
 		if (*state != IOPF_SLOT_FREE && *state != IOPF_SLOT_DONE)
@@ -340,8 +346,8 @@ call(struct iopf_pass *pass, struct iopf_fault *head)
 			iopf_prg_faults(pass->queue, head, prg->faults));
 }
 
-/* A request of no group that is known. */
-static void
+/* A request of no group that is known. Its group's head, if the group waits for Last. */
+static struct iopf_fault *
 first(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link)
 {
 	struct iopf_iommu *iommu = pass->queue->iommu;
@@ -355,55 +361,69 @@ first(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link)
 		if (last)
 			iopf_pass_refuse(pass, ev, IOPF_INVALID,
 					iopf_no_attachment(iommu, ev->sid));
-		return;
+		return NULL;
 	}
 	head = begin(pass, ev, link, attachment);
 	if (likely(head != NULL)) {
-		if (last)
-			call(pass, head);
+		if (!last)
+			return head;
+		call(pass, head);
 	} else if (last) {
 		/* As when the queue is full: the device asks again. */
 		iopf_pass_refuse(pass, ev, IOPF_SUCCESS, IOPF_IOMMU_STAT_NO_SLOT);
 	} else {
 		iopf_count(iommu, IOPF_IOMMU_STAT_CUT, 1);
 	}
+	return NULL;
 }
 
-static void
-request(struct iopf_pass *pass, const struct iopf_event *ev)
+/*
+ * @p open: the head of the group that the request before this one belongs to, if that group
+ * waits for Last; else NULL. The return value is the same for this request. The requests of a
+ * group mostly follow each other, so the hash is for the first of them.
+ */
+static struct iopf_fault *
+request(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_fault *open)
 {
 	struct iopf_queue *q = pass->queue;
 	bool last = ev->flags & IOPF_EVENT_LAST;
 	enum iopf_slot_state state;
-	uint32_t *link = bucket(q->prg, ev->sid, ev->pasid, ev->token);
-	struct iopf_fault *head = find(q, ev, *link, &state);
+	struct iopf_fault *head = open;
+	uint32_t *link;
 
-	if (head != NULL && state != IOPF_SLOT_PARTIAL && state != IOPF_SLOT_DROPPED) {
+	if (head != NULL && is_in_group(head, ev)) {
+		state = IOPF_SLOT_STATE(iopf_slot_load(head));
+	} else {
+		link = bucket(q->prg, ev->sid, ev->pasid, ev->token);
+		head = find(q, ev, *link, &state);
+		if (head == NULL) {
+			pass->nb_faults += last;
+			return first(pass, ev, link);
+		}
+	}
+	if (unlikely(state != IOPF_SLOT_PARTIAL && state != IOPF_SLOT_DROPPED)) {
 		iopf_count(q->iommu, IOPF_IOMMU_STAT_DUPLICATES, 1);
-		return;
+		return NULL;
 	}
 	pass->nb_faults += last;
-	if (head == NULL) {
-		first(pass, ev, link);
-		return;
-	}
-	if (state == IOPF_SLOT_PARTIAL) {
+	if (likely(state == IOPF_SLOT_PARTIAL)) {
 		append(pass, ev, head);
 		if (!last)
-			return;
+			return head;
 		if (likely(complete(pass, head))) {
 			call(pass, head);
-			return;
+			return NULL;
 		}
 	}
 	discard(q, head->slot, IOPF_IOMMU_STAT_DISCARDED);
-	first(pass, ev, link);
+	return first(pass, ev, bucket(q->prg, ev->sid, ev->pasid, ev->token));
 }
 
 unsigned int
 iopf_prg_burst(struct iopf_pass *pass, const struct iopf_event *events, unsigned int n)
 {
 	struct iopf_queue *q = pass->queue;
+	struct iopf_fault *open = NULL;
 	unsigned int records = n;
 
 	/* Stale heads lengthen the chains. */
@@ -413,8 +433,12 @@ iopf_prg_burst(struct iopf_pass *pass, const struct iopf_event *events, unsigned
 
 		if (likely((ev->flags & (IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_BAD)) ==
 				IOPF_EVENT_PAGE_REQUEST)) {
-			request(pass, ev);
-		} else if (ev->flags & IOPF_EVENT_LOST) {
+			open = request(pass, ev, open);
+			continue;
+		}
+		/* These may end partial groups. */
+		open = NULL;
+		if (ev->flags & IOPF_EVENT_LOST) {
 			iopf_count(q->iommu, IOPF_IOMMU_STAT_OVERFLOWS, 1);
 			lose_all(pass, n - i - 1);
 			records--;

@@ -405,11 +405,11 @@ what_was_lost_discards_partial_groups_and_no_others(void **state)
 	group(SID, 1, 1, 2);
 	poll_all();
 	pending = t.last_id;
+	put(SID2, 1, 2, 0x1000, 0);
 	put(SID, 1, 2, 0x1000, 0);
 	put(SID, 1, 2, 0x2000, 0);
-	put(SID2, 1, 2, 0x1000, 0);
 	put_mark(0, 0, IOPF_EVENT_LOST);
-	/* The indices may be used again at once, in the same burst. */
+	/* The indices may be used again at once, in the same burst and by the same device. */
 	t.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	group(SID, 1, 2, 1);
 	group(SID2, 1, 2, 4);
