@@ -51,6 +51,10 @@ all_of_it(void)
 	iommu = iopf_iommu_open("smmuv3,model=nomem");
 	if (iommu == NULL)
 		return false;
+	/* Queues that the driver's pool of small pieces has no room for. */
+	if (iopf_iommu_configure(iommu, &(struct iopf_iommu_conf){ .event_queue_size = 8192,
+			.request_queue_size = 4096, .command_queue_size = 8192 }) < 0)
+		goto out;
 	dev = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .sids = sids, .nb_sids = 3,
 			.nb_pasids = 8 });
 	if (dev == NULL)
@@ -112,8 +116,7 @@ each_failing_allocation_is_a_clean_error(void **state)
 #endif
 	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "nomem",
 			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
-			/* Queues that the driver's pool of small pieces has no room for. */
-			.cmdq_log2 = 14, .evtq_log2 = 13, .priq_log2 = 14 });
+			.cmdq_log2 = 13, .evtq_log2 = 13, .priq_log2 = 12 });
 	assert_non_null(model);
 	fn.dma[0] = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){
 			.sid = fn.sid, .kind = SMMUV3_MODEL_DMA_ATS });

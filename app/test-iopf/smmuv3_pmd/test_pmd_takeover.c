@@ -477,6 +477,20 @@ test_bases_are_aligned_by_device_address(void **state)
 	pmd_close(&p);
 }
 
+/* What its interrupts do before the first start is not this driver's. */
+static void
+test_an_smmu_that_was_never_started_can_be_closed(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	smmuv3_write32(p.s->regs, SMMUV3_IRQ_CTRL, SMMUV3_IRQ_CTRL_GERROR);
+	pmd_step(&p);
+	assert_int_equal(reg(&p, SMMUV3_IRQ_CTRLACK), SMMUV3_IRQ_CTRL_GERROR);
+	pmd_close(&p);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_run_killed_at_any_moment_can_be_followed_by_the_next),
 	cmocka_unit_test(test_opening_stops_what_runs_and_blocks_dma),
@@ -484,6 +498,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_opening_gives_up_on_what_does_not_stop),
 	cmocka_unit_test(test_closing_leaves_dma_blocked_or_as_found),
 	cmocka_unit_test(test_what_cannot_be_restored_is_said),
+	cmocka_unit_test(test_an_smmu_that_was_never_started_can_be_closed),
 	cmocka_unit_test(test_keys_of_another_backend_are_refused),
 	cmocka_unit_test(test_bases_are_aligned_by_device_address),
 };
