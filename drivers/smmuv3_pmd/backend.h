@@ -44,7 +44,12 @@ struct smmuv3_backend {
 	 */
 	int (*dma_map)(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr);
 	int (*dma_unmap)(void *ctx, void *ptr, size_t len, uint64_t addr);
-	/** Have an interrupt write to an eventfd; -1: no more. 0, -ENOTSUP (no such line). */
+	/**
+	 * Connect an interrupt to an eventfd and unmask it; -1: disconnect it. A level is
+	 * masked once it has written to its eventfd, and stays so when it is connected again.
+	 * Connected first: a level that is high when it is unmasked writes to @p fd.
+	 * @return 0, -ENOTSUP (no such line).
+	 */
 	int (*irq)(void *ctx, enum smmuv3_irq irq, int fd);
 	/** Called in every loop that waits for the SMMU. */
 	void (*wait)(void *ctx);

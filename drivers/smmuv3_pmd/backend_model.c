@@ -253,6 +253,8 @@ model_irq(void *ctx, enum smmuv3_irq irq, int fd)
 	struct model *model = ctx;
 
 	smmuv3_model_irq_fd(model->m, irqs[irq], fd);
+	if (fd >= 0)
+		smmuv3_model_irq_unmask(model->m, irqs[irq]);
 	return 0;
 }
 

@@ -209,6 +209,25 @@ irq_index(const struct vfio *v, const char *wanted)
 	return -ENOTSUP;
 }
 
+/* VFIO masks a level when it writes to its eventfd, and alone unmasks none. */
+static int
+unmask(const struct vfio *v, unsigned int index)
+{
+	struct vfio_irq_info info = { .argsz = sizeof(info), .index = index };
+	struct vfio_irq_set set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_DATA_NONE,
+		.index = index,
+		.count = 1,
+	};
+
+	if (ioctl(v->fd, VFIO_DEVICE_GET_IRQ_INFO, &info) < 0)
+		return -errno;
+	if (!(info.flags & VFIO_IRQ_INFO_AUTOMASKED))
+		return 0;
+	return ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &set) < 0 ? -errno : 0;
+}
+
 static int
 vfio_irq(void *ctx, enum smmuv3_irq irq, int fd)
 {
@@ -223,7 +242,7 @@ vfio_irq(void *ctx, enum smmuv3_irq irq, int fd)
 	} u = { .set = { .argsz = sizeof(u.bytes), .count = fd < 0 ? 0 : 1 } };
 	struct vfio *v = ctx;
 	int32_t eventfd = fd;
-	int index = irq_index(v, names[irq]);
+	int index = irq_index(v, names[irq]), ret;
 
 	if (index < 0)
 		return index;
@@ -231,8 +250,11 @@ vfio_irq(void *ctx, enum smmuv3_irq irq, int fd)
 	u.set.flags = VFIO_IRQ_SET_ACTION_TRIGGER |
 		(fd < 0 ? VFIO_IRQ_SET_DATA_NONE : VFIO_IRQ_SET_DATA_EVENTFD);
 	memcpy(u.set.data, &eventfd, sizeof(eventfd));
-	if (ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &u) < 0) {
-		LOG(ERR, v, "interrupt %s, index %d: %s", names[irq], index, strerror(errno));
+	ret = ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &u) < 0 ? -errno : 0;
+	if (ret == 0 && fd >= 0)
+		ret = unmask(v, index);
+	if (ret < 0) {
+		LOG(ERR, v, "interrupt %s, index %d: %s", names[irq], index, strerror(-ret));
 		return -ENOTSUP;
 	}
 	return 0;

@@ -311,10 +311,12 @@ int iopf_iommu_stop(struct iopf_iommu *iommu);
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
 /**
- * Sleep instead of polling: from now on each record and error writes to @p fd, an
+ * Sleep instead of polling: from now on the next record or error writes to @p fd, an
  * eventfd of the caller's, which goes into its own poll(2) or epoll. With -1 it is
- * polled again; do that first once awake. iopf_poll() may be called
- * meanwhile. A stop or a start ends it and wakes nobody: sleep with a timeout.
+ * polled again; do that first once awake. After a write to @p fd the next one may come only
+ * when this has been called again (an interrupt that is a level is masked until then).
+ * iopf_poll() may be called meanwhile. A stop or a start ends it and does not write to @p fd:
+ * sleep with a timeout.
  *
  * @return 1: there is something already, do not sleep; 0; -ENOTSUP (no such
  *   interrupt); -EINVAL (not started, or @p fd below -1); -EDEADLK in a handler;

@@ -34,11 +34,25 @@ open_files(void)
 	return n;
 }
 
-static void
-open_kind(struct pmd *p, bool msi)
+/* The kinds of SMMU: with MSIs or without, with wires that are edges or levels. */
+#define NB_KINDS	4
+#define KIND_MSI	(1u << 0)
+#define KIND_LEVEL	(1u << 1)
+
+static struct smmuv3_model_conf
+conf_of(unsigned int kind)
 {
-	pmd_open(p, &(struct smmuv3_model_conf){ .ack_delay = 2,
-			.no_features = msi ? 0 : SMMUV3_MODEL_NO_MSI });
+	return (struct smmuv3_model_conf){ .ack_delay = 2,
+		.no_features = kind & KIND_MSI ? 0 : SMMUV3_MODEL_NO_MSI,
+		.harsh = kind & KIND_LEVEL ? SMMUV3_MODEL_HARSH_LEVEL_IRQ : 0 };
+}
+
+static void
+open_kind(struct pmd *p, unsigned int kind)
+{
+	const struct smmuv3_model_conf conf = conf_of(kind);
+
+	pmd_open(p, &conf);
 	pmd_up(p, IOPF_STALL);
 }
 
@@ -47,16 +61,16 @@ test_an_event_wakes_the_sleeper(void **state)
 {
 	static uint8_t buf[4];
 	struct iopf_event event;
-	unsigned int msi, i;
+	unsigned int kind, i;
 	struct pmd p;
 	int fd;
 
 	(void)state;
-	for (msi = 0; msi < 2; msi++) {
+	for (kind = 0; kind < NB_KINDS; kind++) {
 		unsigned int files = open_files();
 
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		open_kind(&p, msi);
+		open_kind(&p, kind);
 		for (i = 0; i < 3; i++) {
 			/* Polling: nobody is woken. */
 			pmd_serve(&p, PMD_VA + (2 * i << 12));
@@ -86,14 +100,14 @@ test_what_is_there_already_forbids_sleep(void **state)
 {
 	static uint8_t buf[4];
 	struct iopf_event event;
-	unsigned int msi;
+	unsigned int kind;
 	struct pmd p;
 	int fd;
 
 	(void)state;
-	for (msi = 0; msi < 2; msi++) {
+	for (kind = 0; kind < NB_KINDS; kind++) {
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		open_kind(&p, msi);
+		open_kind(&p, kind);
 		/* In the queue, not read. */
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_step(&p);
@@ -110,6 +124,9 @@ test_what_is_there_already_forbids_sleep(void **state)
 		pmd_event(&p, &event);
 		pmd_answer(&p, &event, IOPF_INVALID);
 		pmd_done(&p);
+		/* A level that rang is masked until idle is called again. */
+		if (kind & KIND_LEVEL)
+			assert_int_equal(p.ops->idle(p.s, fd), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_step(&p);
 		assert_true(rang(fd));
@@ -131,7 +148,7 @@ test_only_a_descriptor_or_minus_one_is_taken(void **state)
 
 	(void)state;
 	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	open_kind(&p, true);
+	open_kind(&p, KIND_MSI);
 	assert_int_equal(p.ops->idle(p.s, fd), 0);
 	for (unsigned int i = 0; i < RTE_DIM(bad); i++)
 		SAYS("an eventfd, or -1",
@@ -150,14 +167,14 @@ test_an_event_during_the_change_is_seen(void **state)
 {
 	static uint8_t buf[4];
 	struct iopf_event event;
-	unsigned int msi, busy;
+	unsigned int kind, busy;
 	struct pmd p;
 	int fd, ret;
 
 	(void)state;
-	for (msi = 0; msi < 2; msi++) {
+	for (kind = 0; kind < NB_KINDS; kind++) {
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		open_kind(&p, msi);
+		open_kind(&p, kind);
 		/* Submitted, not yet looked at by the model. */
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		ret = p.ops->idle(p.s, fd);
@@ -183,26 +200,32 @@ static void
 test_an_error_wakes_the_sleeper(void **state)
 {
 	const struct smmuv3_cmd illegal = { .dw = { 0xff, 0 } };
-	unsigned int msi;
+	unsigned int kind;
 	struct pmd p;
 	int fd;
 
 	(void)state;
-	for (msi = 0; msi < 2; msi++) {
+	for (kind = 0; kind < NB_KINDS; kind++) {
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		open_kind(&p, msi);
+		open_kind(&p, kind);
 		p.untidy = true;
 		assert_int_equal(p.ops->idle(p.s, fd), 0);
-		smmuv3_cmdq_post(&p.s->cmdq, &illegal, 1);
-		pmd_step(&p);
-		assert_true(rang(fd));
-		/* Not mended: no sleep. */
-		assert_int_equal(p.ops->idle(p.s, fd), 1);
-		assert_int_equal(p.ops->idle(p.s, -1), 0);
-		assert_int_equal(p.ops->check(p.s), 0);
-		pmd_step(&p);
-		assert_int_equal(pmd_stat(&p, "cerror_ill"), 1);
-		assert_int_equal(p.ops->idle(p.s, fd), 0);
+		for (unsigned int i = 1; i <= 2; i++) {
+			smmuv3_cmdq_post(&p.s->cmdq, &illegal, 1);
+			pmd_step(&p);
+			assert_true(rang(fd));
+			/* Not mended: no sleep. */
+			assert_int_equal(p.ops->idle(p.s, fd), 1);
+			assert_int_equal(p.ops->idle(p.s, -1), 0);
+			assert_int_equal(p.ops->check(p.s), 0);
+			pmd_step(&p);
+			assert_int_equal(pmd_stat(&p, "cerror_ill"), i);
+			/* A level that is unmasked while it is high rings once more. */
+			rang(fd);
+			assert_int_equal(p.ops->idle(p.s, fd), 0);
+			pmd_step(&p);
+			assert_false(rang(fd));
+		}
 		/* A stop with the wires on. */
 		pmd_down(&p, IOPF_NO_PASID);
 		close(fd);
@@ -223,15 +246,18 @@ static void
 test_no_thread_sleeps_while_an_answer_waits(void **state)
 {
 	static uint8_t buf[4];
+	struct smmuv3_model_conf conf;
 	struct iopf_event event;
 	struct pmd p;
 	int fd;
 
 	(void)state;
-	for (unsigned int msi = 0; msi < 2; msi++) {
+	for (unsigned int kind = 0; kind < NB_KINDS; kind++) {
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 2,
-				.no_features = msi ? 0 : SMMUV3_MODEL_NO_MSI });
+		conf = conf_of(kind);
+		conf.ack_delay = 0;
+		conf.cmdq_log2 = 2;
+		pmd_open(&p, &conf);
 		pmd_up(&p, IOPF_STALL);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_event(&p, &event);

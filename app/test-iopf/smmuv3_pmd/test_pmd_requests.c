@@ -1038,10 +1038,13 @@ test_a_request_wakes_the_sleeper(void **state)
 	int fd;
 
 	(void)state;
-	for (unsigned int msi = 0; msi < 2; msi++) {
+	for (unsigned int kind = 0; kind < 4; kind++) {
+		bool level = kind & 2;
+
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		setup_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 1, .ack_delay = 2,
-			.no_features = msi ? 0 : SMMUV3_MODEL_NO_MSI }, NULL);
+			.no_features = kind & 1 ? 0 : SMMUV3_MODEL_NO_MSI,
+			.harsh = level ? SMMUV3_MODEL_HARSH_LEVEL_IRQ : 0 }, NULL);
 		for (unsigned int i = 0; i < 3; i++) {
 			ask(&r, 0, PMD_VA + (4 * i) * PAGE, 1);
 			serve_all(&r);
@@ -1056,6 +1059,9 @@ test_a_request_wakes_the_sleeper(void **state)
 			/* There is something: no sleep. */
 			assert_int_equal(r.p.ops->idle(r.p.s, fd), 1);
 			assert_int_equal(r.p.ops->idle(r.p.s, -1), 0);
+			/* A level that was unmasked while it was high has rung once more. */
+			if (level)
+				rang(fd);
 			assert_int_equal(serve(&r, 4), 1);
 			send_answers(&r, 1);
 			pmd_step(&r.p);
