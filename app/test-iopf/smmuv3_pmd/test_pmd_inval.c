@@ -382,6 +382,90 @@ test_invalidations_synchronisation_answers_are_one_batch(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
+#define MAX_CONSUMED	64
+
+/* What the model consumes while a caller waits, in order. */
+static struct {
+	struct smmuv3 *s;
+	struct smmuv3_model *m;
+	unsigned int nb;
+	unsigned int op[MAX_CONSUMED];
+} consumed;
+
+/* A step of the model consumes one command at most. */
+static void
+wait_and_record(void *ctx)
+{
+	const struct smmuv3_cmdq *q = &consumed.s->cmdq;
+	uint64_t cons = smmuv3_cmdq_cons(&consumed.s->cmdq);
+	/* Until CONS has passed it no thread may write to its slot. */
+	uint64_t cmd = q->ring[smmuv3_q_slot(q->log2, cons)].dw[0];
+
+	(void)ctx;
+	smmuv3_model_step(consumed.m, 1);
+	if (smmuv3_cmdq_cons(&consumed.s->cmdq) == cons)
+		return;
+	assert_int_equal(smmuv3_cmdq_cons(&consumed.s->cmdq), cons + 1);
+	assert_true(consumed.nb < MAX_CONSUMED);
+	consumed.op[consumed.nb++] = SMMUV3_GET(SMMUV3_CMD0_OP, cmd);
+}
+
+/*
+ * There was no room for the answers when they were given. A stall that is retried behind the
+ * invalidation could find what the caller is about to free.
+ */
+static void
+test_answers_given_before_an_invalidation_go_in_front_of_it(void **state)
+{
+	enum { ANSWERS = 5 };
+	const struct smmuv3_cmd filler = smmuv3_cmd_cfgi_all();
+	const struct iopf_inv inv = { .addr = PMD_VA, .size = 4096, .leaf_log2 = 12 };
+	struct iopf_answer answers[ANSWERS];
+	const struct smmuv3_backend *before;
+	struct smmuv3_backend backend;
+	struct iopf_event event;
+	uint8_t buf[ANSWERS] = { 0 };
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int log2 = 1; log2 <= 4; log2++) {
+		unsigned int resumes = 0, invs = 0, done;
+
+		pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = log2 });
+		pmd_up(&p, IOPF_STALL);
+		for (unsigned int i = 0; i < ANSWERS; i++) {
+			pmd_write(&p, PMD_VA + ((uint64_t)i << 12), &buf[i], 1);
+			pmd_event(&p, &event);
+			answers[i] = (struct iopf_answer){ .sid = event.sid, .pasid = event.pasid,
+				.token = event.token, .code = IOPF_INVALID };
+		}
+		for (unsigned int i = 0; i < 1u << log2; i++)
+			smmuv3_cmdq_post(&p.s->cmdq, &filler, 1);
+		p.ops->answer(p.s, answers, ANSWERS);
+		assert_int_equal(pmd_stat(&p, "backlog_pushes"), ANSWERS);
+		consumed.s = p.s;
+		consumed.m = p.m;
+		consumed.nb = 0;
+		before = p.s->backend;
+		backend = *before;
+		backend.wait = wait_and_record;
+		p.s->backend = &backend;
+		assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), 0);
+		p.s->backend = before;
+		for (unsigned int i = 0; i < consumed.nb; i++) {
+			resumes += consumed.op[i] == SMMUV3_OP_RESUME;
+			if (consumed.op[i] != SMMUV3_OP_TLBI_NH_VA)
+				continue;
+			invs++;
+			assert_int_equal(resumes, ANSWERS);
+		}
+		assert_int_equal(invs, 1);
+		for (unsigned int i = 0; i < ANSWERS; i++)
+			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
 static void
 test_every_code_has_its_effect(void **state)
 {
@@ -424,6 +508,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_the_first_range_that_was_refused_is_named),
 	cmocka_unit_test(test_an_answer_behind_an_invalidation_sees_its_effect),
 	cmocka_unit_test(test_invalidations_synchronisation_answers_are_one_batch),
+	cmocka_unit_test(test_answers_given_before_an_invalidation_go_in_front_of_it),
 	cmocka_unit_test(test_every_code_has_its_effect),
 };
 
