@@ -627,6 +627,8 @@ smmuv3_model_dma_reset(struct smmuv3_model_dma *dma)
 		return;
 	m = dma->m;
 	smmuv3_ctl_enter(m);
+	for (unsigned int i = 0; i < ep->nb_open; i++)
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_FORGOTTEN);
 	wake_all(m, ep);
 	for (struct smmuv3_model_dma *d = m->all; d != NULL; d = d->all_next)
 		if (d->ep == ep)

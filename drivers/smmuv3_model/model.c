@@ -10,9 +10,8 @@
 #include "internal.h"
 
 #define HARSH_ALL	(SMMUV3_MODEL_HARSH_ASIDS | SMMUV3_MODEL_HARSH_LATE |			\
-			SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_STAG_RANDOM |		\
-			SMMUV3_MODEL_HARSH_PREFETCH | SMMUV3_MODEL_HARSH_SLOW_ATC |		\
-			SMMUV3_MODEL_HARSH_RANDOM)
+			SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_PREFETCH |		\
+			SMMUV3_MODEL_HARSH_SLOW_ATC | SMMUV3_MODEL_HARSH_RANDOM)
 
 /* The model whose step this thread is in. */
 static _Thread_local const struct smmuv3_model *stepping;
@@ -207,6 +206,20 @@ model_free(struct smmuv3_model *m)
 	free(m);
 }
 
+static uint32_t
+harsh_bits(uint32_t harsh, uint64_t rand)
+{
+	static const uint32_t stags[] = { 0, SMMUV3_MODEL_HARSH_STAG_LIFO,
+		SMMUV3_MODEL_HARSH_STAG_RANDOM };
+	const uint32_t any = SMMUV3_MODEL_HARSH_STAG_LIFO | SMMUV3_MODEL_HARSH_STAG_RANDOM;
+
+	if (!(harsh & SMMUV3_MODEL_HARSH_ALL))
+		return harsh;
+	if (!(harsh & any))
+		harsh |= stags[(rand >> 32) % 3];
+	return harsh | HARSH_ALL;
+}
+
 struct smmuv3_model *
 smmuv3_model_create(const struct smmuv3_model_conf *conf)
 {
@@ -225,9 +238,8 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->choices = conf->choices;
 	m->no_features = conf->no_features;
 	m->features = conf->features;
-	m->harsh = conf->harsh;
-	if (m->harsh & SMMUV3_MODEL_HARSH_ALL)
-		m->harsh |= HARSH_ALL;
+	m->rand = (conf->seed == 0 ? 1 : conf->seed) * UINT64_C(0x9e3779b97f4a7c15);
+	m->harsh = harsh_bits(conf->harsh, m->rand);
 	m->atc_timeout_ms = conf->atc_timeout_ms;
 	if (!ids_make(m, conf, &m->fe.ids) || !pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
@@ -246,7 +258,6 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->fe.choices = conf->choices;
 	m->fe.harsh = m->harsh;
 	m->fe.rand = &m->rand;
-	m->rand = (conf->seed == 0 ? 1 : conf->seed) * UINT64_C(0x9e3779b97f4a7c15);
 	m->cfg_gen = 1;
 	m->wc.gen = 1;
 	m->ready.last = &m->ready.first;
@@ -333,6 +344,12 @@ smmuv3_model_mem_del(struct smmuv3_model *m, uint64_t addr)
 	ret = smmuv3_win_del(&m->wins, addr);
 	smmuv3_ctl_leave(m);
 	return ret;
+}
+
+uint32_t
+smmuv3_model_harsh(const struct smmuv3_model *m)
+{
+	return m != NULL ? m->harsh : 0;
 }
 
 void

@@ -110,7 +110,8 @@ struct smmuv3_model_dma;
 /** How the model is harder on a driver than it need be: set bits take a kindness away. */
 #define SMMUV3_MODEL_HARSH_ALL		(UINT32_C(1) << 0)
 		/**< all that a driver can bear without its devices noticing: ASIDS, LATE, FLIGHT,
-		  * STAG_RANDOM, PREFETCH and SLOW_ATC, with RANDOM */
+		  * PREFETCH and SLOW_ATC, with RANDOM; and unless the order of STAGs is given,
+		  * STAG_LIFO, STAG_RANDOM or none of them, by seed */
 #define SMMUV3_MODEL_HARSH_ASIDS	(UINT32_C(1) << 1)
 		/**< an oracle error by itself: a TLB entry used in a context with the ASID of its
 		  * entry and another table: the ASID was given to another address space without
@@ -162,6 +163,9 @@ struct smmuv3_model_conf {
 	uint32_t seed;		/**< of every choice made at random [1] */
 };
 #define SMMUV3_MODEL_NONE UINT32_MAX
+
+/** SMMUV3_MODEL_HARSH_* that are on: of ALL all that it stands for. */
+uint32_t smmuv3_model_harsh(const struct smmuv3_model *m);
 
 /**
  * Make a model. It has no thread and its registers are at reset.
@@ -520,8 +524,9 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_PRI_RESPS,		/**< PRI_RESPs that answered a group */
 	SMMUV3_MODEL_STAT_PRI_RESPS_STALE,	/**< that answered none */
 	SMMUV3_MODEL_STAT_PRI_AUTO_RESPS,	/**< groups that the SMMU answered by itself */
+	SMMUV3_MODEL_STAT_PRI_FORGOTTEN,	/**< groups not answered when their function was reset */
 };
-#define SMMUV3_MODEL_NB_STATS 34
+#define SMMUV3_MODEL_NB_STATS 35
 uint64_t smmuv3_model_stat(const struct smmuv3_model *m, enum smmuv3_model_stat stat);
 const char *smmuv3_model_stat_name(enum smmuv3_model_stat stat);
 const char *smmuv3_model_status_name(enum smmuv3_model_status status);

@@ -71,8 +71,6 @@ struct pcie {
 	uint8_t *pattern;		/* what the functions write: page n of it at page n */
 	unsigned int nb_reports;
 	struct iopf_fault report;	/* the last one */
-	/* Groups that nobody answers: of functions that were reset. */
-	unsigned int forgotten;
 };
 
 /* Either may be NULL. Started. */

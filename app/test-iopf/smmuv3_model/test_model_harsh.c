@@ -142,6 +142,44 @@ test_harsh_stags_are_unique_in_any_order(void **state)
 	assert_memory_equal(a, again, sizeof(a));
 }
 
+/* Each of the three orders, and the same one for the same seed. */
+static void
+test_harsh_all_chooses_the_order_of_stags_by_seed(void **state)
+{
+	const uint32_t stags = SMMUV3_MODEL_HARSH_STAG_LIFO | SMMUV3_MODEL_HARSH_STAG_RANDOM;
+	unsigned int nb[3] = { 0 };
+	uint32_t harsh, again;
+	struct rig r;
+
+	(void)state;
+	for (uint32_t seed = 1; seed <= 60; seed++) {
+		rig_open(&r, &(struct smmuv3_model_conf){ .harsh = SMMUV3_MODEL_HARSH_ALL,
+				.seed = seed });
+		harsh = smmuv3_model_harsh(r.m);
+		rig_close(&r);
+		rig_open(&r, &(struct smmuv3_model_conf){ .harsh = SMMUV3_MODEL_HARSH_ALL,
+				.seed = seed });
+		again = smmuv3_model_harsh(r.m);
+		rig_close(&r);
+		assert_int_equal(harsh, again);
+		assert_int_not_equal(harsh & stags, stags);
+		nb[0] += (harsh & stags) == 0;
+		nb[1] += (harsh & stags) == SMMUV3_MODEL_HARSH_STAG_LIFO;
+		nb[2] += (harsh & stags) == SMMUV3_MODEL_HARSH_STAG_RANDOM;
+		/* One that is given stays. */
+		rig_open(&r, &(struct smmuv3_model_conf){ .seed = seed, .harsh =
+				SMMUV3_MODEL_HARSH_ALL | SMMUV3_MODEL_HARSH_STAG_LIFO });
+		assert_int_equal(smmuv3_model_harsh(r.m) & stags, SMMUV3_MODEL_HARSH_STAG_LIFO);
+		rig_close(&r);
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		assert_true(nb[i] >= 5);
+	rig_open(&r, NULL);
+	assert_int_equal(smmuv3_model_harsh(r.m), 0);
+	rig_close(&r);
+	assert_int_equal(smmuv3_model_harsh(NULL), 0);
+}
+
 /*
  * The event queue
  */
@@ -454,6 +492,7 @@ test_harsh_gbpa_that_cannot_abort_lets_dma_through(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_harsh_stag_lifo_lets_a_second_resume_end_another_stall),
 	cmocka_unit_test(test_harsh_stags_are_unique_in_any_order),
+	cmocka_unit_test(test_harsh_all_chooses_the_order_of_stags_by_seed),
 	cmocka_unit_test(test_harsh_event_write_aborts_late),
 	cmocka_unit_test(test_harsh_event_abort_shows_before_the_queue_is_off),
 	cmocka_unit_test(test_harsh_prefetch_reports_a_slot_rewritten_too_early),

@@ -553,6 +553,7 @@ test_pri_reset_ends_whatever_the_function_waits_for(void **state)
 	assert_int_equal(rig_poll(&r, dma), 3);
 	for (unsigned int i = 0; i < 3; i++)
 		assert_int_equal(r.done[i].status, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_FORGOTTEN), 3);
 	assert_true(smmuv3_model_dma_pri_drained(dma));
 	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 0);
 	/* Untranslated again. */
