@@ -13,7 +13,10 @@
 
 #include <rte_bitops.h>
 
-#include "mmem_internal.h"
+#include <iopf.h>
+
+#include "mmem_dma.h"
+#include "mmem_pool.h"
 
 static size_t
 slot_of(const struct mmem_pool *pool, uint64_t addr)

@@ -9,7 +9,15 @@
 
 #include <rte_cycles.h>
 
-#include "mmem_internal.h"
+#include <pgtable.h>
+
+#include "mmem_fault.h"
+#include "mmem_groups.h"
+#include "mmem_pool.h"
+#include "mmem_populate.h"
+#include "mmem_space.h"
+#include "mmem_thread.h"
+#include "mmem_unmap.h"
 
 /* Rights are the same bits in all three headers. */
 static_assert(MMEM_READ == IOPF_PERM_READ && MMEM_WRITE == IOPF_PERM_WRITE &&

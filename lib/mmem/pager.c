@@ -14,6 +14,7 @@
  * they are made when a region is ready and no thread is idle, and end when idle for long.
  */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -21,7 +22,14 @@
 
 #include <iopf_support.h>
 
-#include "mmem_internal.h"
+#include "mmem_clock.h"
+#include "mmem_groups.h"
+#include "mmem_pager.h"
+#include "mmem_pool.h"
+#include "mmem_populate.h"
+#include "mmem_region.h"
+#include "mmem_space.h"
+#include "mmem_thread.h"
 
 /* An idle thread ends after this. */
 #define LINGER_NS	UINT64_C(2000000000)
@@ -43,56 +51,6 @@ struct mmem_fetch {
 	uint64_t deadline;		/* mmem_now_ns(), or 0 */
 	struct mmem_groups groups;
 };
-
-_Thread_local struct mmem_thread mmem_self;
-
-uint64_t
-mmem_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-struct timespec
-mmem_timespec(uint64_t ns)
-{
-	return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
-}
-
-/*
- * Groups that wait
- */
-
-int
-mmem_groups_add(struct mmem_groups *groups, uint64_t id)
-{
-	unsigned int max = groups->max ? groups->max * 2 : 8;
-	uint64_t *ids;
-
-	if (groups->nb == groups->max) {
-		ids = realloc(groups->ids, max * sizeof(*ids));
-		if (ids == NULL)
-			return -ENOMEM;
-		groups->ids = ids;
-		groups->max = max;
-	}
-	groups->ids[groups->nb++] = id;
-	return 0;
-}
-
-void
-mmem_groups_defer(struct mmem_groups *groups)
-{
-	unsigned int i;
-
-	for (i = 0; i < groups->nb; i++)	/* -ESTALE: a detach or a deadline was first */
-		if (iopf_group_defer(groups->ids[i]) == -ENOSPC)
-			iopf_group_respond(groups->ids[i], IOPF_INVALID);
-	free(groups->ids);
-	*groups = (struct mmem_groups){ 0 };
-}
 
 /*
  * Regions
@@ -133,12 +91,6 @@ mmem_pager_fini(struct mmem_region *region)
 		free(region->fetches[i]);
 	free(region->fetches);
 	region->fetches = NULL;
-}
-
-static uint64_t
-region_off(const struct mmem_region *region)
-{
-	return (uint64_t)region->first << MMEM_CHUNK_LOG2;
 }
 
 uint64_t
@@ -188,7 +140,7 @@ static void
 say_failed(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
 {
 	MMEM_SAY(region->space, "pager failed at offset 0x%" PRIx64 " of region %p: %s",
-			off - region_off(region), pool->mem + region_off(region),
+			off - mmem_region_off(region), pool->mem + mmem_region_off(region),
 			rte_strerror(-error));
 }
 
@@ -198,7 +150,7 @@ fetch_offsets(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
 	const struct mmem_region *region = fetch->region;
 	uint64_t in_region = fetch->block * region->pager.fetch_size;
 
-	*off = region_off(region) + in_region;
+	*off = mmem_region_off(region) + in_region;
 	*len = RTE_MIN(region->size - in_region, region->pager.fetch_size);
 }
 
@@ -286,9 +238,9 @@ fetch_run(struct mmem_pool *pool, struct mmem_region *region)
 		pthread_mutex_unlock(&pool->lock);
 		mmem_self.paging = region;
 		if (pager->fill != NULL)
-			rc = pager->fill(pager->ctx, off - region_off(region), pool->mem + off, len);
+			rc = pager->fill(pager->ctx, off - mmem_region_off(region), pool->mem + off, len);
 		else
-			rc = pager->start(pager->ctx, fetch, off - region_off(region),
+			rc = pager->start(pager->ctx, fetch, off - mmem_region_off(region),
 					pool->mem + off, len);
 		mmem_self.paging = NULL;
 		pthread_mutex_lock(&pool->lock);
@@ -420,7 +372,7 @@ int
 mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
 		uint64_t began, uint64_t id)
 {
-	size_t block = (off - region_off(region)) / region->pager.fetch_size;
+	size_t block = (off - mmem_region_off(region)) / region->pager.fetch_size;
 	struct mmem_fetch *fetch = region->fetches[block];
 	int rc;
 

@@ -13,7 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "mmem_internal.h"
+#include <rte_common.h>
+
+#include "mmem_chunk.h"
+#include "mmem_log.h"
+#include "mmem_pager.h"
 
 struct pager_file {
 	int fd;

@@ -6,12 +6,20 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/mman.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "mmem_internal.h"
+#include "mmem_clock.h"
+#include "mmem_dma.h"
+#include "mmem_log.h"
+#include "mmem_pager.h"
+#include "mmem_pool.h"
+#include "mmem_populate.h"
+#include "mmem_region.h"
+#include "mmem_thread.h"
 
 #define DEFAULT_SIZE	((size_t)4 << 30)
 #define DEFAULT_AHEAD	8

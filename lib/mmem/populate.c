@@ -12,7 +12,11 @@
 
 #include <iopf_support.h>
 
-#include "mmem_internal.h"
+#include "mmem_clock.h"
+#include "mmem_pager.h"
+#include "mmem_pool.h"
+#include "mmem_populate.h"
+#include "mmem_region.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23	/* Linux 5.14 */

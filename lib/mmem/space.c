@@ -4,12 +4,24 @@
 /* A space: a domain, its page table, its counters. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "mmem_internal.h"
+#include <pgtable.h>
+
+#include "mmem_dma.h"
+#include "mmem_fault.h"
+#include "mmem_groups.h"
+#include "mmem_log.h"
+#include "mmem_pool.h"
+#include "mmem_region.h"
+#include "mmem_space.h"
+#include "mmem_thread.h"
 
 #define DEFAULT_WAIT_MS 5000
+
+_Thread_local struct mmem_thread mmem_self;
 
 static const char * const stat_names[] = {
 	[MMEM_STAT_MAPPED] = "mapped",
@@ -195,6 +207,22 @@ mmem_space_destroy(struct mmem_space *space)
 	free(space);
 	pool_use(pool, -1);
 	return 0;
+}
+
+void
+mmem_space_unlock(struct mmem_space *space)
+{
+	struct mmem_pool *pool = space->pool;
+
+	pthread_mutex_unlock(&space->lock);
+	/* Pairs with the fence in lock_space(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (likely(!atomic_load_explicit(&space->is_blocked, memory_order_relaxed)))
+		return;
+	pthread_mutex_lock(&pool->lock);
+	atomic_store_explicit(&space->is_blocked, false, memory_order_relaxed);
+	mmem_groups_defer(&space->blocked);
+	pthread_mutex_unlock(&pool->lock);
 }
 
 struct iopf_domain *

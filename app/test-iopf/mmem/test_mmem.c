@@ -21,7 +21,10 @@
 #include <rte_log.h>
 
 #include "mmem.h"
-#include "mmem_internal.h"
+#include "mmem_chunk.h"
+#include "mmem_pool.h"
+#include "mmem_space.h"
+#include "pgtable.h"
 #include "smmuv3_model.h"
 #include "interpose.h"
 #include "log_lines.h"

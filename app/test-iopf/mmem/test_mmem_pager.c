@@ -20,7 +20,6 @@
 #include <rte_log.h>
 
 #include "mmem.h"
-#include "mmem_internal.h"
 #include "smmuv3_model.h"
 #include "log_lines.h"
 #include "test.h"

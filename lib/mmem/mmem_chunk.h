@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef MMEM_CHUNK_H
+#define MMEM_CHUNK_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "mmem.h"
+
+struct mmem_region;
+
+#define MMEM_PAGE_LOG2	12
+#define MMEM_PAGE_SIZE	((size_t)1 << MMEM_PAGE_LOG2)
+#define MMEM_CHUNK_LOG2	21
+#define MMEM_RIGHTS	(MMEM_READ | MMEM_WRITE | MMEM_EXEC)
+
+/*
+ * A page's byte: its rights, MMEM_TRACK_WRITES, and these. 0: in no region. Of USED and ABSENT
+ * it has one, so that the fault path tests one bit.
+ */
+#define PAGE_WANTED	(1u << 4)	/* by page requests that were lost: fetch it */
+#define PAGE_ABSENT	(1u << 5)	/* in a region; its pager has not given its bytes */
+#define PAGE_USED	(1u << 6)	/* in a region */
+#define PAGE_DIRTY	(1u << 7)	/* holds what was there before: zero it first */
+static_assert(!((MMEM_RIGHTS | MMEM_TRACK_WRITES) & (PAGE_WANTED | PAGE_ABSENT | PAGE_USED)),
+		"a bit for each");
+
+/* A chunk's state. All but TOUCHED and WANTED are changed under pool->lock. */
+#define CHUNK_TAKEN	(1u << 0)	/* by a region, or for tables */
+#define CHUNK_POPULATED	(1u << 1)	/* has memory */
+#define CHUNK_BUSY	(1u << 2)	/* is being populated; the region stays meanwhile */
+#define CHUNK_TOUCHED	(1u << 3)	/* a device was here: populate those behind it */
+#define CHUNK_DIRTY	(1u << 4)	/* has the bytes of a region before */
+#define CHUNK_WANTED	(1u << 5)	/* it, or pages of it, by page requests that were lost */
+
+struct mmem_chunk {
+	_Atomic(struct mmem_space *) space;	/* that may use it now, or NULL */
+	_Atomic uint32_t state;
+	uint32_t reserved;
+	uint64_t dma;			/* device address */
+	struct mmem_region *region;
+};
+/* The fault path touches one line of it. */
+static_assert(sizeof(struct mmem_chunk) == 32, "two chunks in a line");
+
+#endif /* MMEM_CHUNK_H */

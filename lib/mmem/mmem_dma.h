@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef MMEM_DMA_H
+#define MMEM_DMA_H
+
+#include <stdint.h>
+
+struct mmem_pool;
+
+/* Give each chunk its device address. 0 or what iopf_dma_map() said. */
+int mmem_dma_map(struct mmem_pool *pool);
+int mmem_dma_unmap(struct mmem_pool *pool);
+
+uint64_t mmem_table_addr(void *pool, const void *p);
+/* Only for a pool that is not one range. */
+void *mmem_table_at(void *pool, uint64_t addr);
+
+#endif /* MMEM_DMA_H */

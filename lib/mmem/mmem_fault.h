@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef MMEM_FAULT_H
+#define MMEM_FAULT_H
+
+#include <stdint.h>
+
+#include <iopf.h>
+
+struct mmem_space;
+
+enum iopf_verdict mmem_fault(struct iopf_domain *domain, const struct iopf_group *group,
+		void *space);
+void mmem_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
+enum iopf_verdict mmem_deferred(struct iopf_domain *domain, const struct iopf_group *group,
+		void *space);
+
+/* Map a page whose bytes are there, zeroing it if need be; as pgt_resolve(). */
+int mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t prot);
+
+#endif /* MMEM_FAULT_H */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef MMEM_UNMAP_H
+#define MMEM_UNMAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <iopf.h>
+
+struct mmem_space;
+
+/* Invalidate, and what is missing still; n may be 0. Under space->lock. */
+int mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n);
+
+/*
+ * Close a range and invalidate it. Whoever resolves a page in it now fails in the
+ * entry's compare-and-swap; the caller opens it again. Under space->lock.
+ */
+int mmem_take_away(struct mmem_space *space, uint64_t va, size_t len);
+
+#endif /* MMEM_UNMAP_H */

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Pages that are fetched and mapped ahead of the devices. */
+
+#include <errno.h>
+
+#include <rte_cycles.h>
+
+#include "mmem_fault.h"
+#include "mmem_pager.h"
+#include "mmem_pool.h"
+#include "mmem_region.h"
+#include "mmem_space.h"
+#include "mmem_thread.h"
+
+/* Pages of one chunk whose bytes are there. */
+static int
+prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
+{
+	uint64_t mapped = 0;
+	uint32_t prot;
+	uint8_t page;
+	int rc = 0;
+
+	for (; off < end && rc == 0; off += MMEM_PAGE_SIZE) {
+		page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
+				memory_order_acquire);
+		prot = page & MMEM_RIGHTS;
+		if (page & MMEM_TRACK_WRITES)
+			prot &= ~MMEM_WRITE;
+		if (prot == 0)
+			continue;
+		rc = mmem_page_map(space, off, page, prot);
+		if (rc == 0)
+			mapped++;
+		else if (rc == -EALREADY || rc == -EACCES || rc == -EBUSY)
+			rc = 0;		/* mapped by a fault, in whatever way */
+	}
+	mmem_count(space, MMEM_STAT_PREFETCHED, mapped);
+	return rc;
+}
+
+/* Begin the fetches of a range, in which some may be under way or done. */
+static int
+fetch_ahead(struct mmem_space *space, struct mmem_region *region, uint64_t off, uint64_t end,
+		uint64_t began)
+{
+	int rc = 0;
+
+	if (!mmem_region_paged(region))
+		return 0;
+	pthread_mutex_lock(&space->pool->lock);
+	for (; off < end && (rc == 0 || rc == -EINPROGRESS); off = mmem_fetch_end(region, off)) {
+		rc = 0;
+		if (atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
+				memory_order_relaxed) & PAGE_ABSENT)
+			rc = mmem_fetch_begin(space->pool, region, off, began, 0);
+	}
+	pthread_mutex_unlock(&space->pool->lock);
+	return rc == -EINPROGRESS ? 0 : rc;
+}
+
+/* Its page's memory and bytes are there. */
+static bool
+is_there(const struct mmem_space *space, uint64_t off)
+{
+	/* Pair with the releases in pages_present() and mmem_pool_populate_chunk(). */
+	return !(atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
+			memory_order_acquire) & PAGE_ABSENT) &&
+		(atomic_load_explicit(&space->chunks[off >> MMEM_CHUNK_LOG2].state,
+			memory_order_acquire) & CHUNK_POPULATED);
+}
+
+int
+mmem_prefetch(struct mmem_space *space, void *ptr, size_t len)
+{
+	uint64_t began = rte_rdtsc();
+	struct mmem_region *region;
+	uint64_t off, end, next, ahead = 0;
+	int rc;
+
+	if (space == NULL)
+		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc < 0)
+		return mmem_ret(rc);
+	off = (uintptr_t)ptr - (uintptr_t)space->mem;
+	end = off + len;
+	pthread_mutex_lock(&space->lock);
+	do {
+		/* Each time: without the lock it may have been freed, and made anew. */
+		region = mmem_range_find(space, ptr, len);
+		if (region == NULL) {
+			rc = -EINVAL;
+			break;
+		}
+		if (mmem_self.paging != NULL) {
+			rc = fetch_ahead(space, region, off, end, began);
+			break;
+		}
+		next = RTE_MIN(end, (off | (MMEM_CHUNK_SIZE - 1)) + 1);
+		if (ahead < next) {
+			rc = fetch_ahead(space, region, off, next, began);
+			ahead = next;
+			continue;
+		}
+		if (mmem_region_paged(region))
+			next = RTE_MIN(next, mmem_fetch_end(region, off));
+		if (is_there(space, off)) {
+			rc = prefetch_pages(space, off, next);
+			off = next;
+			continue;
+		}
+		mmem_space_unlock(space);
+		rc = mmem_pool_bring(space->pool, space, off, began, 0);
+		pthread_mutex_lock(&space->lock);
+	} while (rc == 0 && off < end);
+	mmem_space_unlock(space);
+	return mmem_ret(rc);
+}

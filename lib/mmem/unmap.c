@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* What takes pages or rights from the devices: unmap, protect, and the invalidation. */
+
+#include <errno.h>
+
+#include <pgtable.h>
+
+#include "mmem_region.h"
+#include "mmem_space.h"
+#include "mmem_thread.h"
+#include "mmem_unmap.h"
+
+/* Ranges of one invalidation; pgt_unmap() makes them larger when there are more. */
+#define MAX_INV 16
+
+/* log2 of the entries of a level; 0 for any. */
+static uint8_t
+leaf_log2(const struct pgt_inv *inv)
+{
+	if (inv->level == 0)
+		return 0;
+	return MMEM_PAGE_LOG2 + (3 - inv->level) * (MMEM_PAGE_LOG2 - 3);
+}
+
+int
+mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n)
+{
+	const struct iopf_inv all = { .all = true };
+	int rc;
+
+	/* Pairs with the release in mmem_fault(): what it left out is covered by this. */
+	if (atomic_exchange_explicit(&space->inv_missing, false, memory_order_acquire)) {
+		inv = &all;
+		n = 1;
+	}
+	/* A space without a domain is attached nowhere. */
+	if (n == 0 || space->domain == NULL)
+		return 0;
+	rc = iopf_invalidate(space->domain, inv, n, NULL);
+	if (rc < 0) {
+		MMEM_SAY(space, "devices may still use pages that were taken from them: "
+				"invalidation: %s", rte_strerror(-rc));
+		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
+	}
+	return rc;
+}
+
+/* What a change of the table says. */
+static int
+invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
+{
+	struct iopf_inv inv[MAX_INV];
+	unsigned int i;
+
+	for (i = 0; i < out->nb_inv; i++) {
+		inv[i] = (struct iopf_inv){
+			.addr = out->inv[i].va,
+			.size = out->inv[i].size,
+			.leaf_log2 = leaf_log2(&out->inv[i]),
+			.leaf_only = out->inv[i].leaf_only,
+		};
+	}
+	return mmem_invalidate(space, inv, out->nb_inv);
+}
+
+int
+mmem_take_away(struct mmem_space *space, uint64_t va, size_t len)
+{
+	struct pgt_inv inv[MAX_INV];
+	struct pgt_unmapped out;
+	int rc, rc_inv;
+
+	pgt_unmapped_init(&out, inv, MAX_INV);
+	rc = pgt_unmap(space->pgt, va, len, PGT_CLOSE, &out);
+	rc_inv = invalidate_unmapped(space, &out);
+	mmem_count(space, MMEM_STAT_UNMAPPED, out.bytes >> MMEM_PAGE_LOG2);
+	return rc < 0 ? rc : rc_inv;
+}
+
+int
+mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
+{
+	int rc, rc_open;
+
+	if (space == NULL)
+		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc < 0)
+		return mmem_ret(rc);
+	pthread_mutex_lock(&space->lock);
+	if (mmem_range_find(space, ptr, len) == NULL) {
+		rc = -EINVAL;
+	} else {
+		rc = mmem_take_away(space, (uintptr_t)ptr, len);
+		/* In any case: the page behind an entry stays the same. */
+		rc_open = pgt_open(space->pgt, (uintptr_t)ptr, len);
+		if (rc == 0)
+			rc = rc_open;
+	}
+	mmem_space_unlock(space);
+	if (rc == 0)
+		mmem_reap(space);
+	return mmem_ret(rc);
+}
+
+static void
+set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rights)
+{
+	_Atomic uint8_t *page = &space->pages[off >> MMEM_PAGE_LOG2];
+	_Atomic uint8_t *end = page + (len >> MMEM_PAGE_LOG2);
+	uint8_t old;
+
+	for (; page < end; page++) {
+		/* The other bits may be changed at the same time, by a handler or a fetch. */
+		old = atomic_load_explicit(page, memory_order_relaxed);
+		while (!atomic_compare_exchange_weak_explicit(page, &old,
+				(old & ~(MMEM_RIGHTS | MMEM_TRACK_WRITES)) | rights,
+				memory_order_relaxed, memory_order_relaxed))
+			;
+	}
+}
+
+/* Valid entries get the rights of their page; those that get none are taken away. */
+static int
+apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t rights)
+{
+	uint32_t prot = rights & MMEM_RIGHTS;
+	struct pgt_inv inv[MAX_INV];
+	struct pgt_unmapped out;
+	int rc, rc_open;
+
+	if (rights & MMEM_TRACK_WRITES)
+		prot &= ~MMEM_WRITE;
+	if (prot) {
+		pgt_unmapped_init(&out, inv, MAX_INV);
+		rc = pgt_protect(space->pgt, va, len, prot, &out);
+		if (rc == 0)
+			return invalidate_unmapped(space, &out);
+		/* An entry kept changing; closing it always works. All is invalidated with it. */
+		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
+	}
+	rc = mmem_take_away(space, va, len);
+	rc_open = pgt_open(space->pgt, va, len);
+	return rc < 0 ? rc : rc_open;
+}
+
+int
+mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags)
+{
+	uint8_t rights = mmem_page_rights(flags);
+	int rc;
+
+	if (space == NULL)
+		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc < 0)
+		return mmem_ret(rc);
+	if (flags & ~(MMEM_RIGHTS | MMEM_TRACK_WRITES)) {
+		MMEM_SAY(space, "flags 0x%x to protect with: MMEM_READ, MMEM_WRITE, MMEM_EXEC "
+				"and MMEM_TRACK_WRITES are possible", flags);
+		return mmem_ret(-EINVAL);
+	}
+	pthread_mutex_lock(&space->lock);
+	if (mmem_range_find(space, ptr, len) == NULL) {
+		rc = -EINVAL;
+	} else {
+		set_rights(space, (uintptr_t)ptr - (uintptr_t)space->mem, len, rights);
+		/* Handlers that read the old rights are done; what they mapped is changed now. */
+		rc = iopf_quiesce();
+		if (rc == 0)
+			rc = apply_rights(space, (uintptr_t)ptr, len, rights);
+	}
+	mmem_space_unlock(space);
+	if (rc == 0)
+		mmem_reap(space);
+	return mmem_ret(rc);
+}
