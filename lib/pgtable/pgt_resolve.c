@@ -5,7 +5,8 @@
 
 #include <errno.h>
 
-#include "pgt_priv.h"
+#include "pgt_entry.h"
+#include "pgt_walk.h"
 
 static bool
 prot_lacks(uint64_t e, uint32_t want)

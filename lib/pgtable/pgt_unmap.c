@@ -5,7 +5,8 @@
 
 #include <errno.h>
 
-#include "pgt_priv.h"
+#include "pgt_entry.h"
+#include "pgt_walk.h"
 
 /* Tries per entry of pgt_protect(); each one lost is another writer's success. */
 #define PROTECT_TRIES	16u

@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "pgt_priv.h"
+#include "pgt_entry.h"
+#include "pgt_walk.h"
 
 /* A zeroed table and its device address. 0, -ENOMEM or -EFAULT. */
 static int

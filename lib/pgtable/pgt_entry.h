@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef PGT_ENTRY_H
+#define PGT_ENTRY_H
+
+/*
+ * The format of an entry.
+ * Section numbers "D8" are of the Arm ARM (VMSAv8-64 descriptor formats).
+ *
+ * An entry is one word, and every change of it one compare-and-swap:
+ *
+ *	0		invalid
+ *	bit 0 set	valid leaf, or (levels 0-2, bits 1:0 = 11) a table
+ *	bits 1:0 = 10	closed. Bits 63:2 are 0, but in the first entry of an
+ *			unlinked table, where they link the list of those
+ *	other		resolving: the tag; at level 3 only
+ *
+ * Orders. Every successful swap is acq_rel and every load is acquire:
+ *  - the swap that publishes a table releases its contents (zeroes, or closed
+ *    entries); ent_load() in pgt_find() acquires them;
+ *  - the swap that makes a leaf valid releases what was written into the frame,
+ *    for a CPU that reads it through pgt_walk() (for the device see pgtable.h);
+ *  - pgt_open() releases what the closing thread did with the frame; the
+ *    ent_load() of the resolver that then sees *invalid* acquires it.
+ */
+
+#include <endian.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pgtable.h"
+
+#define PGT_LAST_LEVEL	3u
+
+#define ENT_VALID	(UINT64_C(1) << 0)
+#define ENT_TABLE	(UINT64_C(1) << 1)	/* at the last level: a page */
+#define ENT_AP_UNPRIV	(UINT64_C(1) << 6)	/* AP[1] */
+#define ENT_AP_RO	(UINT64_C(1) << 7)	/* AP[2] */
+#define ENT_SH_INNER	(UINT64_C(3) << 8)
+#define ENT_AF		(UINT64_C(1) << 10)
+#define ENT_NG		(UINT64_C(1) << 11)
+#define ENT_PXN		(UINT64_C(1) << 53)
+#define ENT_UXN		(UINT64_C(1) << 54)
+#define ENT_PROT	(ENT_AP_UNPRIV | ENT_AP_RO | ENT_PXN | ENT_UXN)
+
+#define ENT_CLOSED	UINT64_C(2)
+#define ENT_KIND	UINT64_C(3)
+
+#define PGT_RWX		(PGT_READ | PGT_WRITE | PGT_EXEC)
+
+static inline uint64_t
+ent_load(_Atomic uint64_t *entry)
+{
+	return le64toh(atomic_load_explicit(entry, memory_order_acquire));
+}
+
+/* On failure *expected is what stands there now. */
+static inline bool
+ent_cas(_Atomic uint64_t *entry, uint64_t *expected, uint64_t desired)
+{
+	uint64_t raw = htole64(*expected);
+	bool done = atomic_compare_exchange_strong_explicit(entry, &raw, htole64(desired),
+			memory_order_acq_rel, memory_order_acquire);
+
+	*expected = le64toh(raw);
+	return done;
+}
+
+static inline bool
+ent_is_valid(uint64_t e)
+{
+	return e & ENT_VALID;
+}
+
+static inline bool
+ent_is_table(uint64_t e, unsigned int level)
+{
+	return level < PGT_LAST_LEVEL && (e & ENT_KIND) == (ENT_VALID | ENT_TABLE);
+}
+
+static inline bool
+ent_is_closed(uint64_t e)
+{
+	return (e & ENT_KIND) == ENT_CLOSED;
+}
+
+static inline uint64_t
+ent_prot_bits(uint32_t prot)
+{
+	uint64_t e = 0;
+
+	if (!(prot & PGT_PRIV))
+		e |= ENT_AP_UNPRIV;
+	if (!(prot & PGT_WRITE))
+		e |= ENT_AP_RO;
+	if (!(prot & PGT_EXEC))
+		e |= ENT_PXN;
+	/* Without UXN a privileged page would still be unprivileged-executable [D8.4]. */
+	if (!(prot & PGT_EXEC) || (prot & PGT_PRIV))
+		e |= ENT_UXN;
+	return e;
+}
+
+static inline uint64_t
+ent_leaf(uint64_t pa, unsigned int level, uint32_t prot)
+{
+	return pa | ENT_VALID | (level == PGT_LAST_LEVEL ? ENT_TABLE : 0) | ENT_SH_INNER |
+		ENT_AF | ENT_NG | ent_prot_bits(prot);
+}
+
+static inline uint32_t
+ent_prot(uint64_t e)
+{
+	uint32_t prot = PGT_READ;
+
+	if (!(e & ENT_AP_RO))
+		prot |= PGT_WRITE;
+	if (!(e & ENT_PXN))
+		prot |= PGT_EXEC;
+	if (!(e & ENT_AP_UNPRIV))
+		prot |= PGT_PRIV;
+	return prot;
+}
+
+static inline bool
+pgt_prot_ok(uint32_t prot)
+{
+	return (prot & PGT_RWX) && !(prot & ~(PGT_RWX | PGT_PRIV));
+}
+
+#endif /* PGT_ENTRY_H */
