@@ -18,7 +18,7 @@
  *
  * Orders. Every successful swap is acq_rel and every load is acquire:
  *  - the swap that publishes a table releases its contents (zeroes, or closed
- *    entries); ent_load() in pgt_find() acquires them;
+ *    entries); ent_load() in pgt_find_entry() acquires them;
  *  - the swap that makes a leaf valid releases what was written into the frame,
  *    for a CPU that reads it through pgt_walk() (for the device see pgtable.h);
  *  - pgt_open() releases what the closing thread did with the frame; the
@@ -125,7 +125,7 @@ ent_prot(uint64_t e)
 }
 
 static inline bool
-pgt_prot_ok(uint32_t prot)
+pgt_prot_is_valid(uint32_t prot)
 {
 	return (prot & PGT_RWX) && !(prot & ~(PGT_RWX | PGT_PRIV));
 }

@@ -22,11 +22,11 @@ prot_lacks(uint64_t e, uint32_t want)
 
 /* invalid -> value, or why not. */
 static int
-enter(struct pgt *pgt, uint64_t va, uint64_t value, uint32_t prot)
+entry_swap_invalid(struct pgt *pgt, uint64_t va, uint64_t value, uint32_t prot)
 {
 	struct pgt_pos pos;
 
-	pgt_find_hint(pgt, va, 0, &pos, true);
+	pgt_find_entry_hint(pgt, va, 0, &pos, true);
 	if (pos.level == PGT_LAST_LEVEL && pos.e == 0 && ent_cas(pos.entry, &pos.e, value))
 		return 0;
 	if (ent_is_valid(pos.e))
@@ -39,9 +39,9 @@ enter(struct pgt *pgt, uint64_t va, uint64_t value, uint32_t prot)
 int
 pgt_resolve(struct pgt *pgt, uint64_t va, uint64_t pa, uint32_t prot)
 {
-	if (!pgt_va_ok(pgt, va) || !pgt_pa_ok(pgt, pa) || !pgt_prot_ok(prot))
+	if (!pgt_va_is_valid(pgt, va) || !pgt_pa_is_valid(pgt, pa) || !pgt_prot_is_valid(prot))
 		return -EINVAL;
-	return enter(pgt, va, ent_leaf(pa, PGT_LAST_LEVEL, prot), prot);
+	return entry_swap_invalid(pgt, va, ent_leaf(pa, PGT_LAST_LEVEL, prot), prot);
 }
 
 int
@@ -50,9 +50,9 @@ pgt_resolve_begin(struct pgt *pgt, uint64_t va, uint32_t prot, uint64_t tag,
 {
 	int rc;
 
-	if (!pgt_va_ok(pgt, va) || !pgt_prot_ok(prot) || tag == 0 || (tag & ENT_KIND))
+	if (!pgt_va_is_valid(pgt, va) || !pgt_prot_is_valid(prot) || tag == 0 || (tag & ENT_KIND))
 		return -EINVAL;
-	rc = enter(pgt, va, tag, prot);
+	rc = entry_swap_invalid(pgt, va, tag, prot);
 	if (rc == 0)
 		*ticket = (struct pgt_ticket){ .pgt = pgt, .va = va, .tag = tag };
 	return rc;
@@ -63,12 +63,12 @@ pgt_resolve_begin(struct pgt *pgt, uint64_t va, uint32_t prot, uint64_t tag,
  * since. A table that took its place never holds this tag.
  */
 static int
-leave(const struct pgt_ticket *ticket, uint64_t value)
+entry_swap_marker(const struct pgt_ticket *ticket, uint64_t value)
 {
 	uint64_t expected = ticket->tag;
 	struct pgt_pos pos;
 
-	pgt_find(ticket->pgt, ticket->va, 0, &pos);
+	pgt_find_entry(ticket->pgt, ticket->va, 0, &pos);
 	if (pos.level == PGT_LAST_LEVEL && ent_cas(pos.entry, &expected, value))
 		return 0;
 	return -ECANCELED;
@@ -77,13 +77,13 @@ leave(const struct pgt_ticket *ticket, uint64_t value)
 int
 pgt_resolve_commit(const struct pgt_ticket *ticket, uint64_t pa, uint32_t prot)
 {
-	if (!pgt_pa_ok(ticket->pgt, pa) || !pgt_prot_ok(prot))
+	if (!pgt_pa_is_valid(ticket->pgt, pa) || !pgt_prot_is_valid(prot))
 		return -EINVAL;
-	return leave(ticket, ent_leaf(pa, PGT_LAST_LEVEL, prot));
+	return entry_swap_marker(ticket, ent_leaf(pa, PGT_LAST_LEVEL, prot));
 }
 
 int
 pgt_resolve_cancel(const struct pgt_ticket *ticket)
 {
-	return leave(ticket, 0);
+	return entry_swap_marker(ticket, 0);
 }

@@ -12,7 +12,7 @@
 #define PROTECT_TRIES	16u
 
 static bool
-out_ok(const struct pgt_unmapped *out)
+out_is_valid(const struct pgt_unmapped *out)
 {
 	return out && out->inv && out->max_inv;
 }
@@ -82,14 +82,14 @@ unlink_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level,
  * or the last address of the range can be covered in part.
  */
 static int
-unmap_edge(struct pgt *pgt, uint64_t edge, uint64_t va, uint64_t end, bool close)
+edge_make_tables(struct pgt *pgt, uint64_t edge, uint64_t va, uint64_t end, bool close)
 {
 	struct pgt_pos pos;
 	uint64_t slot;
 	int rc;
 
 	for (;;) {
-		pgt_find(pgt, edge, 0, &pos);
+		pgt_find_entry(pgt, edge, 0, &pos);
 		slot = edge & ~(pgt_span(pgt, pos.level) - 1);
 		if (slot >= va && pgt_slot_end(pgt, pos.level, edge) <= end)
 			return 0;
@@ -114,17 +114,17 @@ pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pg
 	uint64_t e;
 	int rc;
 
-	if (pgt == NULL || !pgt_range_ok(pgt, va, size) || !out_ok(out) ||
+	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) || !out_is_valid(out) ||
 			(flags & ~(PGT_CLOSE | PGT_TABLES)))
 		return -EINVAL;
-	rc = unmap_edge(pgt, va, va, end, close);
+	rc = edge_make_tables(pgt, va, va, end, close);
 	if (rc == 0)
-		rc = unmap_edge(pgt, end - 1, va, end, close);
+		rc = edge_make_tables(pgt, end - 1, va, end, close);
 	if (rc)
 		return rc;
 
 	/* Goes round without moving on only if another writer's swap came first. */
-	pgt_find(pgt, va, whole_end, &pos);
+	pgt_find_entry(pgt, va, whole_end, &pos);
 	while (va < end) {
 		e = pos.e;
 		if (!pgt_is_whole(pgt, pos.level, va, end)) {
@@ -134,12 +134,12 @@ pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pg
 				rc = pgt_table_make(pgt, &pos);
 				if (rc)
 					return rc;
-				pgt_find(pgt, va, whole_end, &pos);
+				pgt_find_entry(pgt, va, whole_end, &pos);
 				continue;
 			}
 		} else if (!ent_is_closed(e) && e != gone) {
 			if (!ent_cas(pos.entry, &pos.e, gone)) {
-				pgt_find(pgt, va, whole_end, &pos);
+				pgt_find_entry(pgt, va, whole_end, &pos);
 				continue;
 			}
 			if (ent_is_table(e, pos.level)) {
@@ -151,7 +151,7 @@ pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pg
 			}
 		}
 		va = pgt_slot_end(pgt, pos.level, va);
-		pgt_find_next(pgt, va, whole_end, &pos);
+		pgt_find_next_entry(pgt, va, whole_end, &pos);
 	}
 	return 0;
 }
@@ -163,23 +163,23 @@ pgt_open(struct pgt *pgt, uint64_t va, uint64_t size)
 	struct pgt_pos pos;
 	int rc;
 
-	if (pgt == NULL || !pgt_range_ok(pgt, va, size))
+	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size))
 		return -EINVAL;
-	pgt_find(pgt, va, 0, &pos);
+	pgt_find_entry(pgt, va, 0, &pos);
 	while (va < end) {
 		if (ent_is_closed(pos.e)) {
 			if (!pgt_is_whole(pgt, pos.level, va, end)) {
 				rc = pgt_table_make(pgt, &pos);
 				if (rc)
 					return rc;
-				pgt_find(pgt, va, 0, &pos);
+				pgt_find_entry(pgt, va, 0, &pos);
 				continue;
 			}
 			/* Only who closed it opens it, so nothing else can change it. */
 			ent_cas(pos.entry, &pos.e, 0);
 		}
 		va = pgt_slot_end(pgt, pos.level, va);
-		pgt_find_next(pgt, va, 0, &pos);
+		pgt_find_next_entry(pgt, va, 0, &pos);
 	}
 	return 0;
 }
@@ -194,9 +194,10 @@ pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 	struct pgt_pos pos;
 	uint64_t span;
 
-	if (pgt == NULL || !pgt_range_ok(pgt, va, size) || !out_ok(out) || !pgt_prot_ok(prot))
+	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) || !out_is_valid(out) ||
+			!pgt_prot_is_valid(prot))
 		return -EINVAL;
-	pgt_find(pgt, va, 0, &pos);
+	pgt_find_entry(pgt, va, 0, &pos);
 	while (va < end) {
 		span = pgt_span(pgt, pos.level);
 		for (tries = 0; ent_is_valid(pos.e) && (pos.e & ENT_PROT) != bits; tries++) {
@@ -215,11 +216,11 @@ pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 		}
 		if (ent_is_table(pos.e, pos.level)) {
 			/* A table came where nothing or a block was: go down. */
-			pgt_find(pgt, va, 0, &pos);
+			pgt_find_entry(pgt, va, 0, &pos);
 			continue;
 		}
 		va = pgt_slot_end(pgt, pos.level, va);
-		pgt_find_next(pgt, va, 0, &pos);
+		pgt_find_next_entry(pgt, va, 0, &pos);
 	}
 	return 0;
 }

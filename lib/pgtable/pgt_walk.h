@@ -53,22 +53,22 @@ pgt_entries(const struct pgt *pgt)
 }
 
 static inline bool
-pgt_va_ok(const struct pgt *pgt, uint64_t va)
+pgt_va_is_valid(const struct pgt *pgt, uint64_t va)
 {
 	return !(va >> pgt->va_bits);
 }
 
 static inline bool
-pgt_pa_ok(const struct pgt *pgt, uint64_t pa)
+pgt_pa_is_valid(const struct pgt *pgt, uint64_t pa)
 {
 	return !(pa & (pgt_span(pgt, PGT_LAST_LEVEL) - 1)) && !(pa >> pgt->pa_bits);
 }
 
 static inline bool
-pgt_range_ok(const struct pgt *pgt, uint64_t va, uint64_t size)
+pgt_range_is_valid(const struct pgt *pgt, uint64_t va, uint64_t size)
 {
 	return size && !((va | size) & (pgt_span(pgt, PGT_LAST_LEVEL) - 1)) &&
-		pgt_va_ok(pgt, va) && size <= (UINT64_C(1) << pgt->va_bits) - va;
+		pgt_va_is_valid(pgt, va) && size <= (UINT64_C(1) << pgt->va_bits) - va;
 }
 
 static inline _Atomic uint64_t *
@@ -103,7 +103,7 @@ pgt_prefetch_write(const void *p)
  * than not: the device's walker has their lines.
  */
 static inline void
-pgt_find_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos,
+pgt_find_entry_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos,
 		bool write)
 {
 	_Atomic uint64_t *table = pgt->root;
@@ -135,21 +135,21 @@ pgt_find_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt
 }
 
 static inline void
-pgt_find(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
+pgt_find_entry(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
 {
-	pgt_find_hint(pgt, va, whole_end, pos, false);
+	pgt_find_entry_hint(pgt, va, whole_end, pos, false);
 }
 
 /* To the entry that follows, at va: a neighbour at the last level, else from the root. */
 static inline void
-pgt_find_next(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
+pgt_find_next_entry(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
 {
 	if (pos->level == PGT_LAST_LEVEL &&
 	    (va & (pgt_span(pgt, PGT_LAST_LEVEL - 1) - 1))) {
 		pos->entry++;
 		pos->e = ent_load(pos->entry);
-	} else if (pgt_va_ok(pgt, va)) {
-		pgt_find(pgt, va, whole_end, pos);
+	} else if (pgt_va_is_valid(pgt, va)) {
+		pgt_find_entry(pgt, va, whole_end, pos);
 	}
 }
 

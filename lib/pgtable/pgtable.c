@@ -20,7 +20,7 @@ table_alloc(struct pgt *pgt, _Atomic uint64_t **table, uint64_t *pa)
 	if (p == NULL)
 		return -ENOMEM;
 	*pa = pgt->mem.va_to_pa(pgt->mem.ctx, p);
-	usable = !((uintptr_t)p & (size - 1)) && pgt_pa_ok(pgt, *pa);
+	usable = !((uintptr_t)p & (size - 1)) && pgt_pa_is_valid(pgt, *pa);
 	if (pgt->root != NULL && pgt->mem.pa_to_va == NULL)
 		usable = usable && (uintptr_t)p - *pa == pgt->window;
 	if (!usable) {
@@ -61,7 +61,7 @@ pgt_table_make(struct pgt *pgt, const struct pgt_pos *pos)
 }
 
 static bool
-conf_ok(const struct pgt *pgt)
+conf_is_valid(const struct pgt *pgt)
 {
 	return (pgt->granule_log2 == 12 || pgt->granule_log2 == 14 || pgt->granule_log2 == 16) &&
 		pgt->va_bits >= 25 && pgt->va_bits <= 48 &&
@@ -86,7 +86,7 @@ pgt_create(const struct pgt_conf *conf)
 	pgt->va_bits = conf->va_bits ? conf->va_bits : 48;
 	pgt->pa_bits = conf->pa_bits ? conf->pa_bits : 48;
 	pgt->mem = conf->mem;
-	if (!conf_ok(pgt))
+	if (!conf_is_valid(pgt))
 		goto fail;
 	pgt->index_bits = pgt->granule_log2 - 3;
 	/* 4 - ceil((va_bits - granule_log2) / index_bits): as many levels as bits need. */
@@ -184,9 +184,9 @@ pgt_walk(const struct pgt *pgt, uint64_t va, struct pgt_leaf *leaf)
 {
 	struct pgt_pos pos;
 
-	if (pgt == NULL || leaf == NULL || !pgt_va_ok(pgt, va))
+	if (pgt == NULL || leaf == NULL || !pgt_va_is_valid(pgt, va))
 		return -EINVAL;
-	pgt_find(pgt, va, 0, &pos);
+	pgt_find_entry(pgt, va, 0, &pos);
 	*leaf = (struct pgt_leaf){ .level = pos.level, .size = pgt_span(pgt, pos.level) };
 	leaf->va = va & ~(leaf->size - 1);
 	if (ent_is_valid(pos.e)) {
@@ -211,10 +211,10 @@ pgt_prealloc(struct pgt *pgt, uint64_t va, uint64_t size)
 	struct pgt_pos pos;
 	int rc;
 
-	if (pgt == NULL || !pgt_range_ok(pgt, va, size))
+	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size))
 		return -EINVAL;
 	while (va < end) {
-		pgt_find(pgt, va, 0, &pos);
+		pgt_find_entry(pgt, va, 0, &pos);
 		if (pos.level == PGT_LAST_LEVEL) {
 			va = pgt_slot_end(pgt, PGT_LAST_LEVEL - 1, va);
 		} else if (ent_is_valid(pos.e)) {
@@ -250,7 +250,7 @@ map_prepare(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t pr
 	uint64_t next;
 	int rc;
 
-	pgt_find(pgt, va, 0, &pos);
+	pgt_find_entry(pgt, va, 0, &pos);
 	while (va < end) {
 		if (ent_is_closed(pos.e))
 			return -ECANCELED;
@@ -260,25 +260,25 @@ map_prepare(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t pr
 			next = pgt_slot_end(pgt, pos.level, va);
 			pa += next - va;
 			va = next;
-			pgt_find_next(pgt, va, 0, &pos);
+			pgt_find_next_entry(pgt, va, 0, &pos);
 			continue;
 		}
 		rc = pgt_table_make(pgt, &pos);
 		if (rc)
 			return rc;
-		pgt_find(pgt, va, 0, &pos);
+		pgt_find_entry(pgt, va, 0, &pos);
 	}
 	return 0;
 }
 
-/* Take back what map_fill() wrote from va up to end: only entries that still hold just that. */
+/* Take back what pgt_map() wrote from va up to end: only entries that still hold just that. */
 static void
 map_undo(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
 {
 	struct pgt_pos pos;
 	uint64_t next;
 
-	pgt_find(pgt, va, 0, &pos);
+	pgt_find_entry(pgt, va, 0, &pos);
 	while (va < end) {
 		if (pgt_is_whole(pgt, pos.level, va, end) &&
 		    pos.e == ent_leaf(pa, pos.level, prot))
@@ -286,7 +286,7 @@ map_undo(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
 		next = pgt_slot_end(pgt, pos.level, va);
 		pa += next - va;
 		va = next;
-		pgt_find_next(pgt, va, 0, &pos);
+		pgt_find_next_entry(pgt, va, 0, &pos);
 	}
 }
 
@@ -299,14 +299,14 @@ pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
 	struct pgt_pos pos;
 	int rc;
 
-	if (pgt == NULL || !pgt_range_ok(pgt, va, size) || !pgt_prot_ok(leaf_prot) ||
-	    !pgt_pa_ok(pgt, pa) || size > (UINT64_C(1) << pgt->pa_bits) - pa)
+	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) || !pgt_prot_is_valid(leaf_prot) ||
+	    !pgt_pa_is_valid(pgt, pa) || size > (UINT64_C(1) << pgt->pa_bits) - pa)
 		return -EINVAL;
 	rc = map_prepare(pgt, va, pa, end, prot);
 	if (rc)
 		return rc;
 
-	pgt_find(pgt, at, 0, &pos);
+	pgt_find_entry(pgt, at, 0, &pos);
 	while (at < end) {
 		if (pos.e || !leaf_fits(pgt, pos.level, at, pa + (at - va), end, prot)) {
 			map_undo(pgt, va, pa, at, leaf_prot);
@@ -314,11 +314,11 @@ pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
 		}
 		/* A swap that fails met a table (go down into it) or a writer (see above). */
 		if (!ent_cas(pos.entry, &pos.e, ent_leaf(pa + (at - va), pos.level, leaf_prot))) {
-			pgt_find(pgt, at, 0, &pos);
+			pgt_find_entry(pgt, at, 0, &pos);
 			continue;
 		}
 		at = pgt_slot_end(pgt, pos.level, at);
-		pgt_find_next(pgt, at, 0, &pos);
+		pgt_find_next_entry(pgt, at, 0, &pos);
 	}
 	return 0;
 }
