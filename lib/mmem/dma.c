@@ -19,13 +19,13 @@
 #include "mmem_pool.h"
 
 static size_t
-slot_of(const struct mmem_pool *pool, uint64_t addr)
+hash_addr(const struct mmem_pool *pool, uint64_t addr)
 {
 	return addr >> MMEM_CHUNK_LOG2 & pool->by_addr_mask;
 }
 
 static void
-unmap_pieces(struct mmem_pool *pool, size_t n)
+unmap_chunks(struct mmem_pool *pool, size_t n)
 {
 	size_t i;
 
@@ -37,7 +37,7 @@ unmap_pieces(struct mmem_pool *pool, size_t n)
 }
 
 static int
-map_pieces(struct mmem_pool *pool)
+map_chunks(struct mmem_pool *pool)
 {
 	size_t nb_slots = rte_align64pow2(2 * pool->nb_chunks), i, slot;
 	uint64_t addr;
@@ -53,11 +53,11 @@ map_pieces(struct mmem_pool *pool)
 		if (rc == 0 && addr & (MMEM_CHUNK_SIZE - 1))
 			rc = -ENOTSUP;
 		if (rc < 0) {
-			unmap_pieces(pool, i);
+			unmap_chunks(pool, i);
 			return rc;
 		}
 		pool->chunks[i].dma = addr;
-		for (slot = slot_of(pool, addr); pool->by_addr[slot] != 0;
+		for (slot = hash_addr(pool, addr); pool->by_addr[slot] != 0;
 				slot = (slot + 1) & pool->by_addr_mask)
 			;
 		pool->by_addr[slot] = i + 1;
@@ -74,7 +74,7 @@ mmem_dma_map(struct mmem_pool *pool)
 
 	rc = iopf_dma_map(pool->iommu, pool->mem, pool->size, &addr);
 	if (rc == -ENOTSUP)
-		return map_pieces(pool);
+		return map_chunks(pool);
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < pool->nb_chunks; i++)
@@ -87,12 +87,12 @@ mmem_dma_unmap(struct mmem_pool *pool)
 {
 	if (pool->by_addr == NULL)
 		return iopf_dma_unmap(pool->iommu, pool->mem, pool->size, pool->chunks[0].dma);
-	unmap_pieces(pool, pool->nb_chunks);
+	unmap_chunks(pool, pool->nb_chunks);
 	return 0;
 }
 
 uint64_t
-mmem_table_addr(void *ctx, const void *p)
+mmem_table_va_to_pa(void *ctx, const void *p)
 {
 	const struct mmem_pool *pool = ctx;
 	uint64_t off = (const uint8_t *)p - pool->mem;
@@ -101,12 +101,12 @@ mmem_table_addr(void *ctx, const void *p)
 }
 
 void *
-mmem_table_at(void *ctx, uint64_t addr)
+mmem_table_pa_to_va(void *ctx, uint64_t addr)
 {
 	const struct mmem_pool *pool = ctx;
-	size_t slot = slot_of(pool, addr), i;
+	size_t slot = hash_addr(pool, addr), i;
 
-	/* An address that mmem_table_addr() gave: it is there. */
+	/* An address that mmem_table_va_to_pa() gave: it is there. */
 	for (;;) {
 		i = pool->by_addr[slot] - 1;
 		if (pool->chunks[i].dma == (addr & ~(uint64_t)(MMEM_CHUNK_SIZE - 1)))

@@ -53,7 +53,7 @@ struct hull {
  * happened before its commit, and that before this begin, by the swaps of the entry.
  */
 static int
-zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
+page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
 {
 	_Atomic uint8_t *page = &space->pages[off >> MMEM_PAGE_LOG2];
 	struct pgt_ticket ticket;
@@ -65,7 +65,7 @@ zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
 		return rc;
 	if (atomic_load_explicit(page, memory_order_relaxed) & PAGE_DIRTY) {
 		memset(space->mem + off, 0, MMEM_PAGE_SIZE);
-		/* Pairs with the acquire in resolve(), which maps without looking further. */
+		/* Pairs with the acquire in access_check(). */
 		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_DIRTY, memory_order_release);
 		mmem_count(space, MMEM_STAT_ZEROED, 1);
 	}
@@ -76,13 +76,13 @@ int
 mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t prot)
 {
 	if (unlikely(page & PAGE_DIRTY))
-		return zero_and_map(space, off, prot);
+		return page_zero_and_map(space, off, prot);
 	return pgt_resolve(space->pgt, mmem_va(space, off), mmem_pa(space, off), prot);
 }
 
 /* The entry is valid and allows less than it may. */
 static int
-upgrade(struct mmem_space *space, uint64_t off, uint32_t prot)
+page_upgrade(struct mmem_space *space, uint64_t off, uint32_t prot)
 {
 	struct pgt_unmapped out;
 	struct pgt_inv inv;
@@ -99,7 +99,7 @@ upgrade(struct mmem_space *space, uint64_t off, uint32_t prot)
 }
 
 static bool
-forbidden(unsigned int perm, uint8_t page)
+is_forbidden(unsigned int perm, uint8_t page)
 {
 	if (perm & MMEM_RIGHTS & ~page)
 		return true;
@@ -109,24 +109,24 @@ forbidden(unsigned int perm, uint8_t page)
 
 /* The first access of a chunk: the control thread populates those behind it. */
 static __rte_noinline void
-touched(struct mmem_space *space, struct mmem_chunk *chunk)
+chunk_mark_touched(struct mmem_space *space, struct mmem_chunk *chunk)
 {
 	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
-	mmem_control_hint(space->pool, true);
+	mmem_control_notify(space->pool, true);
 }
 
 /* In no region, or without bytes. */
 static __rte_noinline int
-unused(const struct access *access, uint8_t page)
+check_unusable_page(const struct access *access, uint8_t page)
 {
 	if (!(page & PAGE_ABSENT))
 		return -EFAULT;
-	return forbidden(access->perm, page) ? -EACCES : -EAGAIN;
+	return is_forbidden(access->perm, page) ? -EACCES : -EAGAIN;
 }
 
 /* May it be, and are its bytes there? 0, -EAGAIN (not yet), -EFAULT, -EACCES. */
 static inline int
-look(struct mmem_space *space, const struct access *access, uint8_t *page)
+access_check(struct mmem_space *space, const struct access *access, uint8_t *page)
 {
 	uint64_t off = access->addr - (uintptr_t)space->mem;
 	struct mmem_chunk *chunk;
@@ -135,21 +135,21 @@ look(struct mmem_space *space, const struct access *access, uint8_t *page)
 	if (off >= space->size)
 		return -EFAULT;
 	chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
-	/* Pairs with the release in publish(): the pages' bytes, the tables. */
+	/* Pairs with the release in region_publish(): the pages' bytes, the tables. */
 	if (atomic_load_explicit(&chunk->space, memory_order_acquire) != space)
 		return -EFAULT;
-	/* Pairs with the releases in zero_and_map() and pages_present(). */
+	/* Pairs with the releases in page_zero_and_map() and pages_set_present(). */
 	*page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
 	if (unlikely(!(*page & PAGE_USED)))
-		return unused(access, *page);
-	if (forbidden(access->perm, *page))
+		return check_unusable_page(access, *page);
+	if (is_forbidden(access->perm, *page))
 		return -EACCES;
 	/* Pairs with the release in mmem_pool_populate_chunk(): its memory. */
 	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
 	if (!(state & CHUNK_POPULATED))
 		return -EAGAIN;
 	if (unlikely(!(state & CHUNK_TOUCHED)))
-		touched(space, chunk);
+		chunk_mark_touched(space, chunk);
 	return 0;
 }
 
@@ -158,14 +158,14 @@ look(struct mmem_space *space, const struct access *access, uint8_t *page)
  * takes more than this core may do; -EFAULT, -EACCES, -EIO.
  */
 static inline int
-resolve(struct mmem_space *space, const struct access *access)
+access_resolve(struct mmem_space *space, const struct access *access)
 {
 	uint64_t off = access->addr - (uintptr_t)space->mem;
 	uint32_t prot;
 	uint8_t page;
 	int rc;
 
-	rc = look(space, access, &page);
+	rc = access_check(space, access, &page);
 	if (rc < 0)
 		return rc;
 	prot = page & MMEM_RIGHTS;
@@ -186,7 +186,7 @@ resolve(struct mmem_space *space, const struct access *access)
 		mmem_count(space, MMEM_STAT_JOINED, 1);
 		return 0;
 	case -EACCES:
-		return upgrade(space, off, prot);
+		return page_upgrade(space, off, prot);
 	case -ECANCELED:	/* being unmapped */
 	case -ENOENT:
 		return -EAGAIN;
@@ -207,7 +207,7 @@ hull_add(struct hull *hull, uint64_t addr)
 }
 
 static struct iopf_inv
-hull_inv(const struct hull *hull)
+hull_to_inv(const struct hull *hull)
 {
 	uint64_t pages = ((hull->last - hull->first) >> MMEM_PAGE_LOG2) + 1;
 
@@ -223,7 +223,7 @@ hull_inv(const struct hull *hull)
 
 /* 0: it wants nothing. -EIO: nothing that a mapping of ours can help. */
 static inline int
-access_of(const struct iopf_fault *fault, struct access *access)
+access_decode(const struct iopf_fault *fault, struct access *access)
 {
 	access->addr = fault->addr;
 	access->perm = fault->perm;
@@ -244,8 +244,8 @@ access_of(const struct iopf_fault *fault, struct access *access)
  * -EINPROGRESS: the group @p id will be deferred again.
  */
 static int
-bring_slow(struct mmem_space *space, const struct iopf_fault *const *faults, unsigned int nb,
-		uint64_t id, unsigned int *which)
+faults_fetch_pages(struct mmem_space *space, const struct iopf_fault *const *faults,
+		unsigned int nb, uint64_t id, unsigned int *which)
 {
 	struct access access;
 	uint8_t page;
@@ -253,11 +253,11 @@ bring_slow(struct mmem_space *space, const struct iopf_fault *const *faults, uns
 	int rc, ret = 0;
 
 	for (i = 0; i < nb; i++) {
-		rc = access_of(faults[i], &access);
+		rc = access_decode(faults[i], &access);
 		if (rc > 0)
-			rc = look(space, &access, &page);
+			rc = access_check(space, &access, &page);
 		if (rc == -EAGAIN)
-			rc = mmem_pool_bring(space->pool, space,
+			rc = mmem_pool_bring_page(space->pool, space,
 					access.addr - (uintptr_t)space->mem, faults[i]->time, id);
 		/* All that is missing is fetched at a time. */
 		if (rc == -EINPROGRESS) {
@@ -272,7 +272,7 @@ bring_slow(struct mmem_space *space, const struct iopf_fault *const *faults, uns
 
 /* With a group to be deferred again, no wait: -EINPROGRESS. */
 static int
-lock_space(struct mmem_space *space, uint64_t id)
+space_lock(struct mmem_space *space, uint64_t id)
 {
 	int rc;
 
@@ -292,7 +292,8 @@ lock_space(struct mmem_space *space, uint64_t id)
 	}
 	/*
 	 * Let go meanwhile, perhaps, by a thread that did not find the list in use. Pairs with the
-	 * fence in mmem_space_unlock(): that thread finds the list in use, or this one the lock free.
+	 * fence in mmem_space_unlock(): that thread finds the list in use, or this one the lock
+	 * free.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	return pthread_mutex_trylock(&space->lock) == 0 ? 0 : -EINPROGRESS;
@@ -300,7 +301,7 @@ lock_space(struct mmem_space *space, uint64_t id)
 
 /* All of them, under the lock, where nothing is being unmapped; one invalidation. */
 static int
-resolve_locked(struct mmem_space *space, const struct iopf_fault *const *faults,
+faults_map_pages(struct mmem_space *space, const struct iopf_fault *const *faults,
 		unsigned int nb, uint64_t id, unsigned int *which)
 {
 	struct hull hull = { 0 };
@@ -309,13 +310,13 @@ resolve_locked(struct mmem_space *space, const struct iopf_fault *const *faults,
 	unsigned int i;
 	int rc, rc_inv;
 
-	rc = lock_space(space, id);
+	rc = space_lock(space, id);
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < nb && rc == 0; i++) {
-		rc = access_of(faults[i], &access);
+		rc = access_decode(faults[i], &access);
 		if (rc > 0)
-			rc = resolve(space, &access);
+			rc = access_resolve(space, &access);
 		if (rc == AFTER_INV) {
 			hull_add(&hull, access.addr);
 			rc = 0;
@@ -323,7 +324,7 @@ resolve_locked(struct mmem_space *space, const struct iopf_fault *const *faults,
 		*which = i;
 	}
 	if (hull.nb != 0)
-		inv = hull_inv(&hull);
+		inv = hull_to_inv(&hull);
 	rc_inv = mmem_invalidate(space, &inv, hull.nb != 0);
 	mmem_space_unlock(space);
 	return rc == 0 && rc_inv < 0 ? -EIO : rc;
@@ -335,16 +336,16 @@ resolve_locked(struct mmem_space *space, const struct iopf_fault *const *faults,
  * the device may try once more.
  */
 static int
-resolve_slow(struct mmem_space *space, const struct iopf_fault *const *faults, unsigned int nb,
+faults_resolve(struct mmem_space *space, const struct iopf_fault *const *faults, unsigned int nb,
 		uint64_t id, unsigned int *which)
 {
 	unsigned int i;
 	int rc = -EAGAIN;
 
 	for (i = 0; i < SLOW_TRIES && rc == -EAGAIN; i++) {
-		rc = bring_slow(space, faults, nb, id, which);
+		rc = faults_fetch_pages(space, faults, nb, id, which);
 		if (rc == 0)
-			rc = resolve_locked(space, faults, nb, id, which);
+			rc = faults_map_pages(space, faults, nb, id, which);
 	}
 	return rc;
 }
@@ -358,8 +359,8 @@ count_error(struct mmem_space *space, int error)
 }
 
 static void
-refuse(struct mmem_space *space, const struct iopf_group *group, const struct iopf_fault *fault,
-		int error)
+fault_refuse(struct mmem_space *space, const struct iopf_group *group,
+		const struct iopf_fault *fault, int error)
 {
 	struct mmem_report report;
 
@@ -379,7 +380,7 @@ refuse(struct mmem_space *space, const struct iopf_group *group, const struct io
 }
 
 enum iopf_verdict
-mmem_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	struct mmem_space *space = ctx;
 	struct hull hull = { 0 };
@@ -392,16 +393,16 @@ mmem_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx
 	RTE_SET_USED(domain);
 	/* What is mapped before one of the group defers stays, and is joined later. */
 	for (i = 0; i < group->nb_faults; i++) {
-		rc = access_of(group->faults[i], &access);
+		rc = access_decode(group->faults[i], &access);
 		if (rc > 0)
-			rc = resolve(space, &access);
+			rc = access_resolve(space, &access);
 		if (rc == AFTER_INV)
 			hull_add(&hull, access.addr);
 		else if (rc < 0)
 			break;
 	}
 	if (hull.nb != 0) {
-		inv = hull_inv(&hull);
+		inv = hull_to_inv(&hull);
 		if (rc == -EAGAIN || iopf_group_invalidate(group, &inv) < 0) {
 			/*
 			 * Whoever defers invalidates nothing here: rights that were raised are
@@ -417,31 +418,31 @@ mmem_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx
 		return IOPF_DEFER;
 	}
 	if (rc < 0)
-		refuse(space, group, group->faults[i], rc);
+		fault_refuse(space, group, group->faults[i], rc);
 	code = rc < 0 ? IOPF_INVALID : IOPF_SUCCESS;
 	return hull.nb != 0 ? IOPF_ANSWER_AFTER_INV(code) : IOPF_ANSWER(code);
 }
 
 /* Have the control thread see to it: for a lost group no worker ever may. */
 static void
-want(struct mmem_space *space, uint64_t addr)
+page_mark_wanted(struct mmem_space *space, uint64_t addr)
 {
 	uint64_t off = addr - (uintptr_t)space->mem;
 	struct mmem_chunk *chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
 
 	atomic_fetch_or_explicit(&space->pages[off >> MMEM_PAGE_LOG2], PAGE_WANTED,
 			memory_order_relaxed);
-	/* Pairs with the acquire in fetch_wanted(): the page's mark. */
+	/* Pairs with the acquire in fetch_wanted_chunks(): the page's mark. */
 	if (atomic_fetch_or_explicit(&chunk->state, CHUNK_WANTED, memory_order_release) &
 			CHUNK_WANTED)
 		return;		/* what set that mark says so, if it has not yet */
-	/* Pairs with the acquire in fetch_wanted(): the mark. */
+	/* Pairs with the acquire in fetch_wanted_chunks(): the mark. */
 	atomic_store_explicit(&space->pool->wanted, true, memory_order_release);
-	mmem_control_hint(space->pool, false);
+	mmem_control_notify(space->pool, false);
 }
 
 void
-mmem_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+mmem_handle_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	struct mmem_space *space = ctx;
 	struct hull hull = { 0 };
@@ -452,36 +453,36 @@ mmem_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 
 	RTE_SET_USED(domain);
 	for (i = 0; i < group->nb_faults; i++) {
-		rc = access_of(group->faults[i], &access);
+		rc = access_decode(group->faults[i], &access);
 		if (rc > 0)
-			rc = resolve(space, &access);
+			rc = access_resolve(space, &access);
 		if (rc == AFTER_INV)
 			hull_add(&hull, access.addr);
 		else if (rc == -EAGAIN)
-			want(space, access.addr);
+			page_mark_wanted(space, access.addr);
 	}
 	if (hull.nb == 0)
 		return;
-	inv = hull_inv(&hull);
+	inv = hull_to_inv(&hull);
 	if (iopf_group_invalidate(group, &inv) < 0)
-		/* As in mmem_fault(). */
+		/* As in mmem_handle_fault(). */
 		atomic_store_explicit(&space->inv_missing, true, memory_order_release);
 }
 
 enum iopf_verdict
-mmem_deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+mmem_handle_deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	struct mmem_space *space = ctx;
 	unsigned int which = 0;
 	int rc;
 
 	RTE_SET_USED(domain);
-	rc = resolve_slow(space, group->faults, group->nb_faults, group->id, &which);
+	rc = faults_resolve(space, group->faults, group->nb_faults, group->id, &which);
 	if (rc == -EINPROGRESS)
 		return IOPF_TAKEN;
 	if (rc == 0 || rc == -EAGAIN)
 		return IOPF_ANSWER(IOPF_SUCCESS);
-	refuse(space, group, group->faults[which], rc);
+	fault_refuse(space, group, group->faults[which], rc);
 	return IOPF_ANSWER(IOPF_INVALID);
 }
 
@@ -503,7 +504,7 @@ mmem_resolve(struct mmem_space *space, uint64_t addr, unsigned int perm)
 	rc = mmem_may_wait();
 	if (rc < 0)
 		return mmem_ret(rc);
-	rc = resolve_slow(space, faults, 1, 0, &which);
+	rc = faults_resolve(space, faults, 1, 0, &which);
 	if (rc == -EAGAIN)
 		rc = 0;
 	if (rc < 0 && rc != -EDEADLK)

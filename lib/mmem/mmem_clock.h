@@ -18,7 +18,7 @@ mmem_now_ns(void)
 }
 
 static inline struct timespec
-mmem_timespec(uint64_t ns)
+mmem_ns_to_timespec(uint64_t ns)
 {
 	return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
 }

@@ -12,8 +12,8 @@ struct mmem_pool;
 int mmem_dma_map(struct mmem_pool *pool);
 int mmem_dma_unmap(struct mmem_pool *pool);
 
-uint64_t mmem_table_addr(void *pool, const void *p);
+uint64_t mmem_table_va_to_pa(void *pool, const void *p);
 /* Only for a pool that is not one range. */
-void *mmem_table_at(void *pool, uint64_t addr);
+void *mmem_table_pa_to_va(void *pool, uint64_t addr);
 
 #endif /* MMEM_DMA_H */

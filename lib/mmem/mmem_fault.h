@@ -10,10 +10,10 @@
 
 struct mmem_space;
 
-enum iopf_verdict mmem_fault(struct iopf_domain *domain, const struct iopf_group *group,
+enum iopf_verdict mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group,
 		void *space);
-void mmem_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
-enum iopf_verdict mmem_deferred(struct iopf_domain *domain, const struct iopf_group *group,
+void mmem_handle_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
+enum iopf_verdict mmem_handle_deferred(struct iopf_domain *domain, const struct iopf_group *group,
 		void *space);
 
 /* Map a page whose bytes are there, zeroing it if need be; as pgt_resolve(). */

@@ -44,30 +44,31 @@ struct mmem_pool {
 	pthread_cond_t fetch;		/* some region is ready, or quit */
 	unsigned int nb_fetchers;
 	unsigned int nb_idle;		/* of these, waiting */
-	unsigned int nb_called;		/* of these, to be woken */
+	unsigned int nb_woken;		/* of these, to be woken */
 	TAILQ_HEAD(, mmem_fetch) timed;	/* under way, with a deadline */
 
 	/* The control thread: populates ahead, fetches what is wanted, ends what is overdue. */
 	pthread_t thread;
-	_Atomic uint32_t asleep;	/* enum control_sleep */
+	_Atomic uint32_t asleep;	/* enum control_state */
 	sem_t kick;
 	atomic_bool wanted;		/* some chunk is */
 };
 
 /* Take n free chunks in a row for a region; its first is set. 0 or -ENOMEM. */
-int mmem_pool_take(struct mmem_pool *pool, struct mmem_region *region);
+int mmem_pool_take_chunks(struct mmem_pool *pool, struct mmem_region *region);
 
 /* Give them back: no device and no fault handler can be at them any more. */
-void mmem_pool_give(struct mmem_pool *pool, struct mmem_region *region);
+void mmem_pool_return_chunks(struct mmem_pool *pool, struct mmem_region *region);
 
 /* Hide the region from what resolves faults; groups that wait for its bytes are refused. */
-void mmem_pool_hide(struct mmem_pool *pool, struct mmem_region *region);
+void mmem_pool_hide_region(struct mmem_pool *pool, struct mmem_region *region);
 
 /*
  * Wait until no chunk of a hidden region is being populated, and no pager is at it.
  * 0, or -ETIMEDOUT: a pager is, after wait_ms.
  */
-int mmem_pool_settle(struct mmem_pool *pool, struct mmem_region *region, unsigned int wait_ms);
+int mmem_pool_wait_region_idle(struct mmem_pool *pool, struct mmem_region *region,
+		unsigned int wait_ms);
 
 /*
  * Memory for one chunk of a region, which stays meanwhile. Under the lock, which is let go
@@ -81,14 +82,14 @@ int mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk);
  * (rte_rdtsc()) before a fetch failed shares the failure.
  * -EFAULT (not this space's), -EIO, -ETIMEDOUT, -ENOMEM, -EDEADLK (to wait, in a pager).
  */
-int mmem_pool_bring(struct mmem_pool *pool, struct mmem_space *space, uint64_t off,
+int mmem_pool_bring_page(struct mmem_pool *pool, struct mmem_space *space, uint64_t off,
 		uint64_t began, uint64_t id);
 
 /* The worker of spaces without one of their own, or NULL with rte_errno. */
-struct iopf_worker *mmem_pool_worker(struct mmem_pool *pool);
+struct iopf_worker *mmem_pool_get_worker(struct mmem_pool *pool);
 
 /* Memory for all of a region that is not yet anybody's. 0 or -ENOMEM. */
-int mmem_pool_populate(struct mmem_pool *pool, struct mmem_region *region);
+int mmem_pool_populate_region(struct mmem_pool *pool, struct mmem_region *region);
 
 /* Callbacks of the page table; with those of dma.c. */
 void *mmem_table_alloc(void *pool, size_t size);

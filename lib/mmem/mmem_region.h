@@ -24,9 +24,9 @@ struct mmem_region {
 	unsigned int flags;
 
 	/* On its way out: each step once, by one thread at a time; space->lock. */
-	bool dead;			/* hidden from faults */
+	bool hidden;			/* hidden from faults */
 	bool freeing;			/* a thread is at it */
-	bool taken_away;		/* from the devices, and that is confirmed */
+	bool is_closed;		/* from the devices, and that is confirmed */
 	bool kept;			/* and counted as such */
 
 	struct mmem_pager pager;	/* neither fill nor start: zeroes */
@@ -47,14 +47,14 @@ mmem_region_off(const struct mmem_region *region)
 }
 
 static inline bool
-mmem_region_paged(const struct mmem_region *region)
+mmem_region_has_pager(const struct mmem_region *region)
 {
 	return region->pager.fill != NULL || region->pager.start != NULL;
 }
 
 /* The rights in a page's byte. To write is to read; and what may be executed can be read. */
 static inline uint8_t
-mmem_page_rights(unsigned int flags)
+mmem_flags_to_rights(unsigned int flags)
 {
 	uint8_t page = flags & (MMEM_RIGHTS | MMEM_TRACK_WRITES);
 
@@ -62,15 +62,15 @@ mmem_page_rights(unsigned int flags)
 }
 
 /* For an argument: the region with this range inside. Under space->lock. NULL is logged. */
-struct mmem_region *mmem_range_find(struct mmem_space *space, const void *ptr, size_t len);
+struct mmem_region *mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len);
 
 /*
  * Free what could not be freed before. Not while an invalidation is missing: it is for a call
  * that invalidates to find out whether that works again.
  */
-void mmem_reap(struct mmem_space *space);
+void mmem_regions_free_kept(struct mmem_space *space);
 
 /* All that is left of a detached space. 0, or -ETIMEDOUT: a pager has not returned. */
-int mmem_regions_drop(struct mmem_space *space);
+int mmem_regions_free_all(struct mmem_space *space);
 
 #endif /* MMEM_REGION_H */

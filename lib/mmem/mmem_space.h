@@ -62,7 +62,7 @@ struct mmem_space {
 	pthread_mutex_t lock;
 	struct mmem_groups blocked;	/* wait for the lock; under pool->lock */
 	atomic_bool is_blocked;		/* there are some */
-	_Atomic unsigned int nb_dying;	/* regions that could not be freed; written under lock */
+	_Atomic unsigned int nb_kept;	/* regions that could not be freed; written under lock */
 	struct iopf_log_limit log;	/* of lines that a device can cause */
 	/* Raised rights, or a failed invalidation: made up for by the next one. */
 	atomic_bool inv_missing;
@@ -75,7 +75,7 @@ struct mmem_space {
  * A line about a space. A device can cause it, also by way of a pager's callback: at most
  * IOPF_LOG_LINES_PER_S in a second.
  */
-#define MMEM_SAY(space, fmt, ...) do {							\
+#define MMEM_LOG_LIMITED(space, fmt, ...) do {							\
 	char tail_[IOPF_LOG_TAIL];							\
 	uint64_t before_;								\
 											\

@@ -18,6 +18,6 @@ int mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsign
  * Close a range and invalidate it. Whoever resolves a page in it now fails in the
  * entry's compare-and-swap; the caller opens it again. Under space->lock.
  */
-int mmem_take_away(struct mmem_space *space, uint64_t va, size_t len);
+int mmem_range_close(struct mmem_space *space, uint64_t va, size_t len);
 
 #endif /* MMEM_UNMAP_H */

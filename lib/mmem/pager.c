@@ -62,12 +62,12 @@ mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager)
 	size_t size = pager->fetch_size ? pager->fetch_size : MMEM_CHUNK_SIZE;
 
 	if ((pager->fill != NULL) == (pager->start != NULL)) {
-		MMEM_SAY(region->space, "a pager has fill or start: %s",
+		MMEM_LOG_LIMITED(region->space, "a pager has fill or start: %s",
 				pager->fill != NULL ? "only one of them" : "one of them is needed");
 		return -EINVAL;
 	}
 	if ((size & (size - 1)) || size < MMEM_PAGE_SIZE || size > MMEM_CHUNK_SIZE) {
-		MMEM_SAY(region->space, "fetch_size %zu of a pager: a power of two from 4 KiB to 2 "
+		MMEM_LOG_LIMITED(region->space, "fetch_size %zu of a pager: a power of two from 4 KiB to 2 "
 				"MiB is needed", size);
 		return -EINVAL;
 	}
@@ -94,19 +94,19 @@ mmem_pager_fini(struct mmem_region *region)
 }
 
 uint64_t
-mmem_fetch_end(const struct mmem_region *region, uint64_t off)
+mmem_fetch_block_end(const struct mmem_region *region, uint64_t off)
 {
 	return (off | (region->pager.fetch_size - 1)) + 1;
 }
 
 /* The bytes of a block are there: what finds a page's bits so finds them. */
 static void
-pages_present(struct mmem_pool *pool, uint64_t off, size_t len)
+pages_set_present(struct mmem_pool *pool, uint64_t off, size_t len)
 {
 	_Atomic uint8_t *page = &pool->pages[off >> MMEM_PAGE_LOG2];
 	_Atomic uint8_t *end = page + (len >> MMEM_PAGE_LOG2);
 
-	for (; page < end; page++)	/* Pairs with the acquire in look(). */
+	for (; page < end; page++)	/* Pairs with the acquire in access_check(). */
 		atomic_fetch_xor_explicit(page, PAGE_ABSENT | PAGE_USED, memory_order_release);
 }
 
@@ -115,7 +115,7 @@ pages_present(struct mmem_pool *pool, uint64_t off, size_t len)
  */
 
 static void
-region_unready(struct mmem_pool *pool, struct mmem_region *region)
+region_clear_ready(struct mmem_pool *pool, struct mmem_region *region)
 {
 	if (region->ready)
 		TAILQ_REMOVE(&pool->ready, region, next_ready);
@@ -124,7 +124,7 @@ region_unready(struct mmem_pool *pool, struct mmem_region *region)
 
 /* On the list of those that may begin a fetch, or off it. */
 static void
-region_ready(struct mmem_pool *pool, struct mmem_region *region)
+region_update_ready(struct mmem_pool *pool, struct mmem_region *region)
 {
 	bool ready = !TAILQ_EMPTY(&region->queue) && region->nb_threads < region->pager.nb_threads;
 
@@ -133,19 +133,19 @@ region_ready(struct mmem_pool *pool, struct mmem_region *region)
 	if (ready)
 		region->ready = true;
 	else
-		region_unready(pool, region);
+		region_clear_ready(pool, region);
 }
 
 static void
-say_failed(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
+log_pager_failure(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
 {
-	MMEM_SAY(region->space, "pager failed at offset 0x%" PRIx64 " of region %p: %s",
+	MMEM_LOG_LIMITED(region->space, "pager failed at offset 0x%" PRIx64 " of region %p: %s",
 			off - mmem_region_off(region), pool->mem + mmem_region_off(region),
 			rte_strerror(-error));
 }
 
 static void
-fetch_offsets(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
+fetch_get_range(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
 {
 	const struct mmem_region *region = fetch->region;
 	uint64_t in_region = fetch->block * region->pager.fetch_size;
@@ -156,7 +156,7 @@ fetch_offsets(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
 
 /* Refused from now on; those that wait find that when they are deferred again. */
 static void
-fetch_refuse(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+fetch_wake_waiters(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 {
 	fetch->error = error;
 	if (fetch->deadline != 0)
@@ -167,55 +167,55 @@ fetch_refuse(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 }
 
 static void
-fetch_fail(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+fetch_set_failed(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 {
 	fetch->state = FETCH_FAILED;
 	fetch->failed_at = rte_rdtsc();
-	fetch_refuse(pool, fetch, error);
+	fetch_wake_waiters(pool, fetch, error);
 }
 
 /* One that was begun has ended. */
 static void
-fetch_close(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 {
 	struct mmem_region *region = fetch->region;
 	uint64_t off;
 	size_t len;
 
-	fetch_offsets(fetch, &off, &len);
+	fetch_get_range(fetch, &off, &len);
 	region->nb_open--;
 	if (fetch->error != 0)
 		region->nb_overdue--;
 	if (error != 0) {
-		fetch_fail(pool, fetch, error);
+		fetch_set_failed(pool, fetch, error);
 		return;
 	}
-	pages_present(pool, off, len);
+	pages_set_present(pool, off, len);
 	mmem_count(region->space, MMEM_STAT_FILLED, len >> MMEM_PAGE_LOG2);
 	region->fetches[fetch->block] = NULL;
-	fetch_refuse(pool, fetch, 0);
+	fetch_wake_waiters(pool, fetch, 0);
 	free(fetch);
 }
 
 /* What its pager says of it. */
 static void
-fetch_done(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc)
+fetch_apply_result(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc)
 {
 	uint64_t off;
 	size_t len;
 
 	if (rc != 0) {
-		fetch_offsets(fetch, &off, &len);
-		say_failed(pool, fetch->region, off, rc);
+		fetch_get_range(fetch, &off, &len);
+		log_pager_failure(pool, fetch->region, off, rc);
 	}
-	fetch_close(pool, fetch, rc != 0 ? -EIO : 0);
+	fetch_finish(pool, fetch, rc != 0 ? -EIO : 0);
 }
 
-static int fetcher_get(struct mmem_pool *pool);
+static int fetcher_wake_or_create(struct mmem_pool *pool);
 
 /* The first of a region's queue, with the lock let go meanwhile. */
 static void
-fetch_run(struct mmem_pool *pool, struct mmem_region *region)
+region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 {
 	struct mmem_fetch *fetch = TAILQ_FIRST(&region->queue);
 	const struct mmem_pager *pager = &region->pager;
@@ -227,18 +227,19 @@ fetch_run(struct mmem_pool *pool, struct mmem_region *region)
 	fetch->state = FETCH_OPEN;
 	region->nb_open++;
 	region->nb_threads++;
-	region_ready(pool, region);
+	region_update_ready(pool, region);
 	if (region->ready)	/* Without another thread this one comes back for it. */
-		fetcher_get(pool);
-	fetch_offsets(fetch, &off, &len);
+		fetcher_wake_or_create(pool);
+	fetch_get_range(fetch, &off, &len);
 	rc = mmem_pool_populate_chunk(pool, &pool->chunks[off >> MMEM_CHUNK_LOG2]);
 	if (rc < 0) {
-		fetch_close(pool, fetch, rc);
+		fetch_finish(pool, fetch, rc);
 	} else {
 		pthread_mutex_unlock(&pool->lock);
 		mmem_self.paging = region;
 		if (pager->fill != NULL)
-			rc = pager->fill(pager->ctx, off - mmem_region_off(region), pool->mem + off, len);
+			rc = pager->fill(pager->ctx, off - mmem_region_off(region),
+					pool->mem + off, len);
 		else
 			rc = pager->start(pager->ctx, fetch, off - mmem_region_off(region),
 					pool->mem + off, len);
@@ -246,10 +247,10 @@ fetch_run(struct mmem_pool *pool, struct mmem_region *region)
 		pthread_mutex_lock(&pool->lock);
 		/* One that was started may be done, and freed. */
 		if (pager->fill != NULL || rc != 0)
-			fetch_done(pool, fetch, rc);
+			fetch_apply_result(pool, fetch, rc);
 	}
 	region->nb_threads--;
-	region_ready(pool, region);
+	region_update_ready(pool, region);
 	/* A free waits for the last to leave. */
 	pthread_cond_broadcast(&pool->changed);
 }
@@ -267,19 +268,19 @@ fetcher_main(void *arg)
 	while (!pool->quit) {
 		region = TAILQ_FIRST(&pool->ready);
 		if (region != NULL) {
-			region_unready(pool, region);
-			fetch_run(pool, region);
+			region_clear_ready(pool, region);
+			region_run_fetch(pool, region);
 			rc = 0;
 			continue;
 		}
 		if (rc == ETIMEDOUT)
 			break;
-		until = mmem_timespec(mmem_now_ns() + LINGER_NS);
+		until = mmem_ns_to_timespec(mmem_now_ns() + LINGER_NS);
 		pool->nb_idle++;
 		rc = pthread_cond_timedwait(&pool->fetch, &pool->lock, &until);
 		pool->nb_idle--;
-		if (pool->nb_called != 0)
-			pool->nb_called--;
+		if (pool->nb_woken != 0)
+			pool->nb_woken--;
 	}
 	pool->nb_fetchers--;
 	pthread_cond_broadcast(&pool->changed);
@@ -290,14 +291,14 @@ fetcher_main(void *arg)
 
 /* A region was made ready: call an idle thread, or make one. 0, or -errno: no thread will come. */
 static int
-fetcher_get(struct mmem_pool *pool)
+fetcher_wake_or_create(struct mmem_pool *pool)
 {
 	pthread_t thread;
 	int rc;
 
 	/* One that was called is idle until it has the lock: it is not called twice. */
-	if (pool->nb_idle > pool->nb_called) {
-		pool->nb_called++;
+	if (pool->nb_idle > pool->nb_woken) {
+		pool->nb_woken++;
 		pthread_cond_signal(&pool->fetch);
 		return 0;
 	}
@@ -324,7 +325,7 @@ mmem_fetchers_stop(struct mmem_pool *pool)
  */
 
 static struct mmem_fetch *
-fetch_new(struct mmem_region *region, size_t block)
+fetch_create(struct mmem_region *region, size_t block)
 {
 	struct mmem_fetch *fetch = region->fetches[block];
 
@@ -341,29 +342,29 @@ fetch_new(struct mmem_region *region, size_t block)
 }
 
 static int
-fetch_queue(struct mmem_pool *pool, struct mmem_fetch *fetch)
+fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	struct mmem_region *region = fetch->region;
 	bool was_ready = region->ready;
 	int rc;
 
 	TAILQ_INSERT_TAIL(&region->queue, fetch, next);
-	region_ready(pool, region);
+	region_update_ready(pool, region);
 	if (region->ready && !was_ready) {
-		rc = fetcher_get(pool);
+		rc = fetcher_wake_or_create(pool);
 		if (rc < 0) {
-			MMEM_SAY(region->space, "no thread to fetch: %s: raise RLIMIT_NPROC "
+			MMEM_LOG_LIMITED(region->space, "no thread to fetch: %s: raise RLIMIT_NPROC "
 					"(ulimit -u) or the control group's pids.max",
 					rte_strerror(-rc));
 			TAILQ_REMOVE(&region->queue, fetch, next);
-			region_ready(pool, region);
+			region_update_ready(pool, region);
 			return -ENOMEM;
 		}
 	}
 	if (region->pager.deadline_ms != 0) {
 		fetch->deadline = mmem_now_ns() + region->pager.deadline_ms * UINT64_C(1000000);
 		TAILQ_INSERT_TAIL(&pool->timed, fetch, next_timed);
-		mmem_control_kick(pool);
+		mmem_control_wake(pool);
 	}
 	return 0;
 }
@@ -385,10 +386,10 @@ mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t of
 		if (region->nb_overdue >= region->pager.nb_threads && region->nb_threads >=
 				region->pager.nb_threads)
 			return -ETIMEDOUT;
-		fetch = fetch_new(region, block);
+		fetch = fetch_create(region, block);
 		if (fetch == NULL)
 			return -ENOMEM;
-		rc = fetch_queue(pool, fetch);
+		rc = fetch_enqueue(pool, fetch);
 		if (rc < 0) {
 			region->fetches[block] = NULL;
 			free(fetch);
@@ -400,16 +401,16 @@ mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t of
 }
 
 void
-mmem_fetch_cancel(struct mmem_pool *pool, struct mmem_region *region)
+mmem_region_cancel_fetches(struct mmem_pool *pool, struct mmem_region *region)
 {
 	struct mmem_fetch *fetch;
 	size_t i;
 
 	while ((fetch = TAILQ_FIRST(&region->queue)) != NULL) {
 		TAILQ_REMOVE(&region->queue, fetch, next);
-		fetch_fail(pool, fetch, -EIO);
+		fetch_set_failed(pool, fetch, -EIO);
 	}
-	region_ready(pool, region);
+	region_update_ready(pool, region);
 	for (i = 0; region->nb_open != 0 && i < (region->size + region->pager.fetch_size - 1) /
 			region->pager.fetch_size; i++)
 		if (region->fetches[i] != NULL)
@@ -418,7 +419,7 @@ mmem_fetch_cancel(struct mmem_pool *pool, struct mmem_region *region)
 }
 
 uint64_t
-mmem_fetch_expire(struct mmem_pool *pool)
+mmem_fetches_expire(struct mmem_pool *pool)
 {
 	uint64_t now = mmem_now_ns(), next = 0;
 	struct mmem_fetch *fetch, *after;
@@ -430,11 +431,11 @@ mmem_fetch_expire(struct mmem_pool *pool)
 				next = fetch->deadline;
 		} else if (fetch->state == FETCH_QUEUED) {
 			TAILQ_REMOVE(&fetch->region->queue, fetch, next);
-			region_ready(pool, fetch->region);
-			fetch_fail(pool, fetch, -ETIMEDOUT);
+			region_update_ready(pool, fetch->region);
+			fetch_set_failed(pool, fetch, -ETIMEDOUT);
 		} else {
 			fetch->region->nb_overdue++;
-			fetch_refuse(pool, fetch, -ETIMEDOUT);
+			fetch_wake_waiters(pool, fetch, -ETIMEDOUT);
 		}
 	}
 	return next;
@@ -449,6 +450,6 @@ mmem_fetch_done(struct mmem_fetch *fetch, int error)
 		return;
 	pool = fetch->region->space->pool;
 	pthread_mutex_lock(&pool->lock);
-	fetch_done(pool, fetch, error);
+	fetch_apply_result(pool, fetch, error);
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -78,7 +78,7 @@ file_open(const char *path)
 }
 
 int
-mmem_pager_file(const char *path, off_t offset, size_t size, struct mmem_pager *pager)
+mmem_pager_open_file(const char *path, off_t offset, size_t size, struct mmem_pager *pager)
 {
 	struct pager_file *file;
 	off_t end;

@@ -28,7 +28,7 @@ RTE_LOG_REGISTER(mmem_logtype, lib.mmem, NOTICE);
 
 /* The limit that kept @p what from the process, if it was one, and the way out. */
 static void
-say_no_memory(const struct mmem_pool *pool, const char *what, int error)
+log_no_memory(const struct mmem_pool *pool, const char *what, int error)
 {
 	struct rlimit limit;
 
@@ -94,14 +94,14 @@ map_hugepages(struct mmem_pool *pool)
 
 /* Hugepages if all fit, and populated once for all, so that each has its place for good. */
 static int
-get_memory(struct mmem_pool *pool, bool no_hugepages)
+pool_map_memory(struct mmem_pool *pool, bool no_hugepages)
 {
 	size_t i;
 	int rc;
 
 	if (no_hugepages || map_hugepages(pool) < 0) {
 		rc = map_ordinary(pool);
-	} else if (mmem_populate(pool, 0, pool->nb_chunks) < 0) {
+	} else if (mmem_populate_chunks(pool, 0, pool->nb_chunks) < 0) {
 		munmap(pool->mem, pool->size);
 		rc = map_ordinary(pool);
 	} else {
@@ -180,13 +180,13 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	pool->pages = calloc(pool->size >> MMEM_PAGE_LOG2, sizeof(*pool->pages));
 	if (pool->chunks == NULL || pool->pages == NULL) {
 		rc = -ENOMEM;
-		say_no_memory(pool, "kept track of", ENOMEM);
+		log_no_memory(pool, "kept track of", ENOMEM);
 		goto fail;
 	}
 	memset(pool->chunks, 0, pool->nb_chunks * sizeof(*pool->chunks));
-	rc = get_memory(pool, conf->no_hugepages);
+	rc = pool_map_memory(pool, conf->no_hugepages);
 	if (rc < 0) {
-		say_no_memory(pool, "of address space", -rc);
+		log_no_memory(pool, "of address space", -rc);
 		goto fail;
 	}
 	rc = mmem_dma_map(pool);
@@ -253,7 +253,7 @@ mmem_pool_destroy(struct mmem_pool *pool)
 }
 
 struct iopf_worker *
-mmem_pool_worker(struct mmem_pool *pool)
+mmem_pool_get_worker(struct mmem_pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
 	if (pool->worker == NULL)
@@ -273,19 +273,19 @@ mmem_pool_hugepages(const struct mmem_pool *pool)
 }
 
 static bool
-chunk_is(const struct mmem_chunk *chunk, uint32_t bits)
+chunk_has(const struct mmem_chunk *chunk, uint32_t bits)
 {
 	return atomic_load_explicit(&chunk->state, memory_order_relaxed) & bits;
 }
 
 /* First fit. Under the lock. */
 static bool
-find_run(const struct mmem_pool *pool, size_t n, size_t *first)
+find_free_run(const struct mmem_pool *pool, size_t n, size_t *first)
 {
 	size_t i, run = 0;
 
 	for (i = 0; i < pool->nb_chunks; i++) {
-		run = chunk_is(&pool->chunks[i], CHUNK_TAKEN) ? 0 : run + 1;
+		run = chunk_has(&pool->chunks[i], CHUNK_TAKEN) ? 0 : run + 1;
 		if (run == n) {
 			*first = i + 1 - n;
 			return true;
@@ -295,7 +295,7 @@ find_run(const struct mmem_pool *pool, size_t n, size_t *first)
 }
 
 int
-mmem_pool_take(struct mmem_pool *pool, struct mmem_region *region)
+mmem_pool_take_chunks(struct mmem_pool *pool, struct mmem_region *region)
 {
 	struct mmem_chunk *chunk;
 	bool zero, dirty = false;
@@ -303,7 +303,7 @@ mmem_pool_take(struct mmem_pool *pool, struct mmem_region *region)
 	size_t i;
 
 	pthread_mutex_lock(&pool->lock);
-	found = find_run(pool, region->nb_chunks, &region->first);
+	found = find_free_run(pool, region->nb_chunks, &region->first);
 	for (i = 0; found && i < region->nb_chunks; i++) {
 		chunk = &pool->chunks[region->first + i];
 		chunk->region = region;
@@ -317,21 +317,21 @@ mmem_pool_take(struct mmem_pool *pool, struct mmem_region *region)
 	zero = !(region->flags & MMEM_ZERO_INLINE);
 	for (i = 0; i < region->nb_chunks; i++) {
 		chunk = &pool->chunks[region->first + i];
-		dirty = chunk_is(chunk, CHUNK_DIRTY);
+		dirty = chunk_has(chunk, CHUNK_DIRTY);
 		if (dirty && zero) {
-			mmem_clean(pool, region->first + i, 1);
+			mmem_zero_chunks(pool, region->first + i, 1);
 			atomic_store_explicit(&chunk->state, CHUNK_TAKEN |
 					(pool->hugepages ? CHUNK_POPULATED : 0),
 					memory_order_relaxed);
 		}
-		if (!chunk_is(chunk, CHUNK_POPULATED))
+		if (!chunk_has(chunk, CHUNK_POPULATED))
 			region->nb_empty++;
 	}
 	return 0;
 }
 
 void
-mmem_pool_give(struct mmem_pool *pool, struct mmem_region *region)
+mmem_pool_return_chunks(struct mmem_pool *pool, struct mmem_region *region)
 {
 	bool keep = pool->hugepages || (region->flags & MMEM_ZERO_INLINE);
 	size_t page = region->first << (MMEM_CHUNK_LOG2 - MMEM_PAGE_LOG2);
@@ -340,14 +340,15 @@ mmem_pool_give(struct mmem_pool *pool, struct mmem_region *region)
 	size_t i;
 
 	if (!keep)
-		mmem_clean(pool, region->first, region->nb_chunks);
+		mmem_zero_chunks(pool, region->first, region->nb_chunks);
 	for (i = 0; i < region->size >> MMEM_PAGE_LOG2; i++)
 		atomic_store_explicit(&pool->pages[page + i], 0, memory_order_relaxed);
 
 	pthread_mutex_lock(&pool->lock);
 	for (i = 0; i < region->nb_chunks; i++) {
 		chunk = &pool->chunks[region->first + i];
-		left = keep && chunk_is(chunk, CHUNK_POPULATED) ? CHUNK_POPULATED | CHUNK_DIRTY : 0;
+		left = keep && chunk_has(chunk, CHUNK_POPULATED) ?
+				CHUNK_POPULATED | CHUNK_DIRTY : 0;
 		chunk->region = NULL;
 		atomic_store_explicit(&chunk->state, left, memory_order_relaxed);
 	}
@@ -355,61 +356,62 @@ mmem_pool_give(struct mmem_pool *pool, struct mmem_region *region)
 }
 
 void
-mmem_pool_hide(struct mmem_pool *pool, struct mmem_region *region)
+mmem_pool_hide_region(struct mmem_pool *pool, struct mmem_region *region)
 {
 	size_t i;
 
 	pthread_mutex_lock(&pool->lock);
-	region->dead = true;
+	region->hidden = true;
 	for (i = 0; i < region->nb_chunks; i++)
 		atomic_store_explicit(&pool->chunks[region->first + i].space, NULL,
 				memory_order_relaxed);
-	if (mmem_region_paged(region))
-		mmem_fetch_cancel(pool, region);
+	if (mmem_region_has_pager(region))
+		mmem_region_cancel_fetches(pool, region);
 	pthread_mutex_unlock(&pool->lock);
 }
 
 static bool
-region_busy(const struct mmem_pool *pool, const struct mmem_region *region)
+region_is_busy(const struct mmem_pool *pool, const struct mmem_region *region)
 {
 	size_t i;
 
 	if (region->nb_open != 0 || region->nb_threads != 0)
 		return true;
 	for (i = 0; i < region->nb_chunks; i++)
-		if (chunk_is(&pool->chunks[region->first + i], CHUNK_BUSY))
+		if (chunk_has(&pool->chunks[region->first + i], CHUNK_BUSY))
 			return true;
 	return false;
 }
 
 int
-mmem_pool_settle(struct mmem_pool *pool, struct mmem_region *region, unsigned int wait_ms)
+mmem_pool_wait_region_idle(struct mmem_pool *pool, struct mmem_region *region,
+		unsigned int wait_ms)
 {
-	struct timespec until = mmem_timespec(mmem_now_ns() + wait_ms * UINT64_C(1000000));
+	struct timespec until = mmem_ns_to_timespec(mmem_now_ns() + wait_ms * UINT64_C(1000000));
 	int rc = 0;
 
 	pthread_mutex_lock(&pool->lock);
-	while (region_busy(pool, region) && rc != ETIMEDOUT) {
+	while (region_is_busy(pool, region) && rc != ETIMEDOUT) {
 		/* Populating comes to its end by itself. */
 		if (region->nb_open != 0 || region->nb_threads != 0)
 			rc = pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
 		else
 			pthread_cond_wait(&pool->changed, &pool->lock);
 	}
-	rc = region_busy(pool, region) ? -ETIMEDOUT : 0;
+	rc = region_is_busy(pool, region) ? -ETIMEDOUT : 0;
 	pthread_mutex_unlock(&pool->lock);
 	return rc;
 }
 
 int
-mmem_pool_populate(struct mmem_pool *pool, struct mmem_region *region)
+mmem_pool_populate_region(struct mmem_pool *pool, struct mmem_region *region)
 {
 	size_t i;
 	int rc;
 
 	if (region->nb_empty == 0)
 		return 0;
-	rc = mmem_populate(pool, region->first, region->nb_chunks);
+	rc = mmem_populate_chunks(pool, region->first, region->nb_chunks);
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < region->nb_chunks; i++)
@@ -424,15 +426,15 @@ mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 {
 	int rc = 0;
 
-	while (chunk_is(chunk, CHUNK_BUSY))
+	while (chunk_has(chunk, CHUNK_BUSY))
 		pthread_cond_wait(&pool->changed, &pool->lock);
-	if (chunk_is(chunk, CHUNK_POPULATED))
+	if (chunk_has(chunk, CHUNK_POPULATED))
 		return 0;
 	atomic_fetch_or_explicit(&chunk->state, CHUNK_BUSY, memory_order_relaxed);
 	pthread_mutex_unlock(&pool->lock);
-	rc = mmem_populate(pool, chunk - pool->chunks, 1);
+	rc = mmem_populate_chunks(pool, chunk - pool->chunks, 1);
 	pthread_mutex_lock(&pool->lock);
-	if (rc == 0) {	/* Pairs with the acquire in look(). */
+	if (rc == 0) {	/* Pairs with the acquire in access_check(). */
 		atomic_fetch_or_explicit(&chunk->state, CHUNK_POPULATED, memory_order_release);
 		chunk->region->nb_empty--;
 	}
@@ -443,7 +445,8 @@ mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 
 /* One step. -EAGAIN: the lock was let go, or must be: look again. Under the lock. */
 static int
-bring(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t began, uint64_t id)
+page_bring_step(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t began,
+		uint64_t id)
 {
 	struct mmem_chunk *chunk = &pool->chunks[off >> MMEM_CHUNK_LOG2];
 	int rc;
@@ -460,24 +463,24 @@ bring(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t b
 		pthread_cond_wait(&pool->changed, &pool->lock);
 		return -EAGAIN;
 	}
-	if (chunk_is(chunk, CHUNK_POPULATED))
+	if (chunk_has(chunk, CHUNK_POPULATED))
 		return 0;
 	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
-	rc = chunk_is(chunk, CHUNK_BUSY) ? pthread_cond_wait(&pool->changed, &pool->lock) :
+	rc = chunk_has(chunk, CHUNK_BUSY) ? pthread_cond_wait(&pool->changed, &pool->lock) :
 			mmem_pool_populate_chunk(pool, chunk);
-	mmem_control_kick(pool);
+	mmem_control_wake(pool);
 	return rc < 0 ? rc : -EAGAIN;
 }
 
 int
-mmem_pool_bring(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t began,
+mmem_pool_bring_page(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t began,
 		uint64_t id)
 {
 	int rc;
 
 	pthread_mutex_lock(&pool->lock);
 	do
-		rc = bring(pool, space, off, began, id);
+		rc = page_bring_step(pool, space, off, began, id);
 	while (rc == -EAGAIN);
 	pthread_mutex_unlock(&pool->lock);
 	return rc;
@@ -485,17 +488,17 @@ mmem_pool_bring(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, 
 
 /* Pages for tables: a chunk from the far end, kept for the life of the pool. Under the lock. */
 static void
-tables_grow(struct mmem_pool *pool)
+tables_add_chunk(struct mmem_pool *pool)
 {
 	size_t i = pool->nb_chunks;
 	uint8_t *p, *end;
 
-	while (i > 0 && chunk_is(&pool->chunks[i - 1], CHUNK_TAKEN))
+	while (i > 0 && chunk_has(&pool->chunks[i - 1], CHUNK_TAKEN))
 		i--;
 	if (i == 0)
 		return;
 	i--;
-	if (!chunk_is(&pool->chunks[i], CHUNK_POPULATED) && mmem_populate(pool, i, 1) < 0)
+	if (!chunk_has(&pool->chunks[i], CHUNK_POPULATED) && mmem_populate_chunks(pool, i, 1) < 0)
 		return;
 	atomic_fetch_or_explicit(&pool->chunks[i].state, CHUNK_TAKEN | CHUNK_POPULATED,
 			memory_order_relaxed);
@@ -515,7 +518,7 @@ mmem_table_alloc(void *ctx, size_t size)
 	RTE_SET_USED(size);	/* a granule: MMEM_PAGE_SIZE */
 	pthread_mutex_lock(&pool->lock);
 	if (pool->tables == NULL)
-		tables_grow(pool);
+		tables_add_chunk(pool);
 	p = pool->tables;
 	if (p != NULL)
 		pool->tables = *(void **)p;

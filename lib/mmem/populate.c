@@ -23,8 +23,8 @@
 #endif
 
 /* Between looks at what the devices touched. */
-#define LOOK_MIN_MS	1
-#define LOOK_MAX_MS	64
+#define SCAN_MIN_MS	1
+#define SCAN_MAX_MS	64
 
 /*
  * Before Linux 5.14. The touch must not change what another CPU writes there at the
@@ -45,7 +45,7 @@ populate_by_touch(struct mmem_pool *pool, size_t off, size_t len)
 }
 
 int
-mmem_populate(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
+mmem_populate_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 {
 	size_t off = chunk << MMEM_CHUNK_LOG2;
 	size_t len = nb_chunks << MMEM_CHUNK_LOG2;
@@ -63,7 +63,7 @@ mmem_populate(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
  * looked up where they are.
  */
 void
-mmem_clean(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
+mmem_zero_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 {
 	size_t off = chunk << MMEM_CHUNK_LOG2;
 	size_t len = nb_chunks << MMEM_CHUNK_LOG2;
@@ -75,7 +75,7 @@ mmem_clean(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 
 /* A chunk of the region that a device may come to soon and that has no memory. */
 static struct mmem_chunk *
-ahead_next(struct mmem_pool *pool, const struct mmem_region *region)
+find_chunk_ahead(struct mmem_pool *pool, const struct mmem_region *region)
 {
 	struct mmem_chunk *chunk = &pool->chunks[region->first];
 	unsigned int wanted = pool->ahead;
@@ -97,17 +97,17 @@ ahead_next(struct mmem_pool *pool, const struct mmem_region *region)
 
 /* One chunk, with the lock let go meanwhile. False: nothing to do. */
 static bool
-ahead_one(struct mmem_pool *pool, bool *incomplete)
+populate_chunk_ahead(struct mmem_pool *pool, bool *incomplete)
 {
 	struct mmem_chunk *chunk = NULL;
 	struct mmem_region *region;
 
 	*incomplete = false;
 	TAILQ_FOREACH(region, &pool->regions, next) {
-		if (region->dead || region->nb_empty == 0)
+		if (region->hidden || region->nb_empty == 0)
 			continue;
 		*incomplete = true;
-		chunk = ahead_next(pool, region);
+		chunk = find_chunk_ahead(pool, region);
 		if (chunk != NULL)
 			break;
 	}
@@ -120,14 +120,14 @@ ahead_one(struct mmem_pool *pool, bool *incomplete)
  * fails is wanted again if a device still asks for it. The lock may be let go meanwhile.
  */
 static void
-fetch_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
+chunk_fetch_wanted(struct mmem_pool *pool, struct mmem_chunk *chunk)
 {
 	uint64_t off = (uint64_t)(chunk - pool->chunks) << MMEM_CHUNK_LOG2;
 	uint64_t end = off + MMEM_CHUNK_SIZE;
 	struct mmem_region *region = chunk->region;
 	_Atomic uint8_t *page;
 
-	if (!mmem_region_paged(region)) {
+	if (!mmem_region_has_pager(region)) {
 		if (!(atomic_load_explicit(&chunk->state, memory_order_relaxed) & CHUNK_BUSY))
 			mmem_pool_populate_chunk(pool, chunk);
 		return;
@@ -144,22 +144,22 @@ fetch_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 
 /* False: nothing was wanted. */
 static bool
-fetch_wanted(struct mmem_pool *pool)
+fetch_wanted_chunks(struct mmem_pool *pool)
 {
 	struct mmem_chunk *chunk;
 	size_t i;
 
-	/* Pairs with the release in want(): the chunks' marks. */
+	/* Pairs with the release in page_mark_wanted(): the chunks' marks. */
 	if (!atomic_exchange_explicit(&pool->wanted, false, memory_order_acquire))
 		return false;
 	for (i = 0; i < pool->nb_chunks && !pool->quit; i++) {
 		chunk = &pool->chunks[i];
 		if (!(atomic_load_explicit(&chunk->state, memory_order_relaxed) & CHUNK_WANTED))
 			continue;
-		/* Acquire, with the release in want(): the pages' marks. */
+		/* Acquire, with the release in page_mark_wanted(): the pages' marks. */
 		atomic_fetch_and_explicit(&chunk->state, ~CHUNK_WANTED, memory_order_acquire);
 		if (atomic_load_explicit(&chunk->space, memory_order_relaxed) != NULL)
-			fetch_chunk(pool, chunk);
+			chunk_fetch_wanted(pool, chunk);
 	}
 	return true;
 }
@@ -178,15 +178,15 @@ fetch_wanted(struct mmem_pool *pool)
  *
  * Each exchange that finds it asleep, the thread's own excepted, is followed by a post.
  */
-enum control_sleep {
+enum control_state {
 	CONTROL_AWAKE,
-	CONTROL_LOOKS,		/* soon, by itself */
+	CONTROL_SCANNING,		/* soon, by itself */
 	CONTROL_ASLEEP,
-	CONTROL_RESTS,		/* asleep, and all is populated: no touch need wake it */
+	CONTROL_IDLE,		/* asleep, and all is populated: no touch need wake it */
 };
 
 void
-mmem_control_kick(struct mmem_pool *pool)
+mmem_control_wake(struct mmem_pool *pool)
 {
 	/* Pairs with the fence in control_sleep(). */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -197,25 +197,26 @@ mmem_control_kick(struct mmem_pool *pool)
 }
 
 void
-mmem_control_hint(struct mmem_pool *pool, bool touched)
+mmem_control_notify(struct mmem_pool *pool, bool touched)
 {
 	uint32_t how;
 
 	/* Pairs with the fence in control_sleep(). */
 	atomic_thread_fence(memory_order_seq_cst);
 	how = atomic_load_explicit(&pool->asleep, memory_order_relaxed);
-	if (how == CONTROL_ASLEEP || (how == CONTROL_RESTS && !touched))
-		mmem_control_kick(pool);
+	if (how == CONTROL_ASLEEP || (how == CONTROL_IDLE && !touched))
+		mmem_control_wake(pool);
 }
 
 /* A chunk was touched behind which some are to be populated. */
 static bool
-ahead_wanted(struct mmem_pool *pool)
+has_chunk_ahead(struct mmem_pool *pool)
 {
 	struct mmem_region *region;
 
 	TAILQ_FOREACH(region, &pool->regions, next)
-		if (!region->dead && region->nb_empty != 0 && ahead_next(pool, region) != NULL)
+		if (!region->hidden && region->nb_empty != 0 &&
+				find_chunk_ahead(pool, region) != NULL)
 			return true;
 	return false;
 }
@@ -225,17 +226,17 @@ ahead_wanted(struct mmem_pool *pool)
  * meanwhile. True: kicked.
  */
 static bool
-control_sleep(struct mmem_pool *pool, enum control_sleep how, uint64_t until)
+control_sleep(struct mmem_pool *pool, enum control_state how, uint64_t until)
 {
-	struct timespec ts = mmem_timespec(until);
+	struct timespec ts = mmem_ns_to_timespec(until);
 	bool kicked = false;
 	int rc;
 
 	atomic_store_explicit(&pool->asleep, how, memory_order_relaxed);
-	/* Pairs with the fences in mmem_control_kick() and mmem_control_hint(). */
+	/* Pairs with the fences in mmem_control_wake() and mmem_control_notify(). */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!atomic_load_explicit(&pool->wanted, memory_order_relaxed) &&
-			(how != CONTROL_ASLEEP || !ahead_wanted(pool))) {
+			(how != CONTROL_ASLEEP || !has_chunk_ahead(pool))) {
 		pthread_mutex_unlock(&pool->lock);
 		do
 			rc = until != 0 ? sem_clockwait(&pool->kick, CLOCK_MONOTONIC, &ts) :
@@ -258,30 +259,30 @@ static void *
 control_main(void *arg)
 {
 	struct mmem_pool *pool = arg;
-	unsigned int look_ms = LOOK_MIN_MS;
+	unsigned int scan_ms = SCAN_MIN_MS;
 	uint64_t deadline, until;
-	enum control_sleep how;
+	enum control_state how;
 	bool incomplete;
 
 	pthread_mutex_lock(&pool->lock);
 	while (!pool->quit) {
-		if (fetch_wanted(pool) || ahead_one(pool, &incomplete)) {
-			look_ms = LOOK_MIN_MS;
+		if (fetch_wanted_chunks(pool) || populate_chunk_ahead(pool, &incomplete)) {
+			scan_ms = SCAN_MIN_MS;
 			continue;
 		}
-		deadline = until = mmem_fetch_expire(pool);
-		how = incomplete ? CONTROL_ASLEEP : CONTROL_RESTS;
+		deadline = until = mmem_fetches_expire(pool);
+		how = incomplete ? CONTROL_ASLEEP : CONTROL_IDLE;
 		/* Wanted and not done: memory is lacking, and may be there later. */
-		if (incomplete && (look_ms < LOOK_MAX_MS || ahead_wanted(pool))) {
-			how = CONTROL_LOOKS;
-			until = mmem_now_ns() + look_ms * UINT64_C(1000000);
+		if (incomplete && (scan_ms < SCAN_MAX_MS || has_chunk_ahead(pool))) {
+			how = CONTROL_SCANNING;
+			until = mmem_now_ns() + scan_ms * UINT64_C(1000000);
 			if (deadline != 0)
 				until = RTE_MIN(until, deadline);
 		}
 		if (control_sleep(pool, how, until))
-			look_ms = LOOK_MIN_MS;
+			scan_ms = SCAN_MIN_MS;
 		else
-			look_ms = RTE_MIN(look_ms * 2, (unsigned int)LOOK_MAX_MS);
+			scan_ms = RTE_MIN(scan_ms * 2, (unsigned int)SCAN_MAX_MS);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;
@@ -304,7 +305,7 @@ mmem_control_stop(struct mmem_pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
 	pool->quit = true;
-	mmem_control_kick(pool);
+	mmem_control_wake(pool);
 	pthread_mutex_unlock(&pool->lock);
 	pthread_join(pool->thread, NULL);
 	sem_destroy(&pool->kick);

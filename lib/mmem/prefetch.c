@@ -43,15 +43,16 @@ prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 
 /* Begin the fetches of a range, in which some may be under way or done. */
 static int
-fetch_ahead(struct mmem_space *space, struct mmem_region *region, uint64_t off, uint64_t end,
+begin_fetches(struct mmem_space *space, struct mmem_region *region, uint64_t off, uint64_t end,
 		uint64_t began)
 {
 	int rc = 0;
 
-	if (!mmem_region_paged(region))
+	if (!mmem_region_has_pager(region))
 		return 0;
 	pthread_mutex_lock(&space->pool->lock);
-	for (; off < end && (rc == 0 || rc == -EINPROGRESS); off = mmem_fetch_end(region, off)) {
+	for (; off < end && (rc == 0 || rc == -EINPROGRESS);
+			off = mmem_fetch_block_end(region, off)) {
 		rc = 0;
 		if (atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
 				memory_order_relaxed) & PAGE_ABSENT)
@@ -63,9 +64,9 @@ fetch_ahead(struct mmem_space *space, struct mmem_region *region, uint64_t off, 
 
 /* Its page's memory and bytes are there. */
 static bool
-is_there(const struct mmem_space *space, uint64_t off)
+page_is_present(const struct mmem_space *space, uint64_t off)
 {
-	/* Pair with the releases in pages_present() and mmem_pool_populate_chunk(). */
+	/* Pair with the releases in pages_set_present() and mmem_pool_populate_chunk(). */
 	return !(atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
 			memory_order_acquire) & PAGE_ABSENT) &&
 		(atomic_load_explicit(&space->chunks[off >> MMEM_CHUNK_LOG2].state,
@@ -90,30 +91,30 @@ mmem_prefetch(struct mmem_space *space, void *ptr, size_t len)
 	pthread_mutex_lock(&space->lock);
 	do {
 		/* Each time: without the lock it may have been freed, and made anew. */
-		region = mmem_range_find(space, ptr, len);
+		region = mmem_region_find_range(space, ptr, len);
 		if (region == NULL) {
 			rc = -EINVAL;
 			break;
 		}
 		if (mmem_self.paging != NULL) {
-			rc = fetch_ahead(space, region, off, end, began);
+			rc = begin_fetches(space, region, off, end, began);
 			break;
 		}
 		next = RTE_MIN(end, (off | (MMEM_CHUNK_SIZE - 1)) + 1);
 		if (ahead < next) {
-			rc = fetch_ahead(space, region, off, next, began);
+			rc = begin_fetches(space, region, off, next, began);
 			ahead = next;
 			continue;
 		}
-		if (mmem_region_paged(region))
-			next = RTE_MIN(next, mmem_fetch_end(region, off));
-		if (is_there(space, off)) {
+		if (mmem_region_has_pager(region))
+			next = RTE_MIN(next, mmem_fetch_block_end(region, off));
+		if (page_is_present(space, off)) {
 			rc = prefetch_pages(space, off, next);
 			off = next;
 			continue;
 		}
 		mmem_space_unlock(space);
-		rc = mmem_pool_bring(space->pool, space, off, began, 0);
+		rc = mmem_pool_bring_page(space->pool, space, off, began, 0);
 		pthread_mutex_lock(&space->lock);
 	} while (rc == 0 && off < end);
 	mmem_space_unlock(space);

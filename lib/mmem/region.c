@@ -21,7 +21,7 @@
 
 /* Let faults find it. */
 static void
-publish(struct mmem_region *region)
+region_publish(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space;
 	struct mmem_pool *pool = space->pool;
@@ -29,21 +29,21 @@ publish(struct mmem_region *region)
 
 	pthread_mutex_lock(&pool->lock);
 	TAILQ_INSERT_TAIL(&pool->regions, region, next);
-	for (i = 0; i < region->nb_chunks; i++)	/* Pairs with the acquire in look(). */
+	for (i = 0; i < region->nb_chunks; i++)	/* Pairs with the acquire in access_check(). */
 		atomic_store_explicit(&space->chunks[region->first + i].space, space,
 				memory_order_release);
 	if (region->nb_empty)
-		mmem_control_kick(pool);
+		mmem_control_wake(pool);
 	pthread_mutex_unlock(&pool->lock);
 }
 
 static void
-set_pages(struct mmem_region *region)
+region_init_pages(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space;
 	size_t first = mmem_region_off(region) >> MMEM_PAGE_LOG2;
-	uint8_t rights = mmem_page_rights(region->flags) |
-		(mmem_region_paged(region) ? PAGE_ABSENT : PAGE_USED);
+	uint8_t rights = mmem_flags_to_rights(region->flags) |
+		(mmem_region_has_pager(region) ? PAGE_ABSENT : PAGE_USED);
 	struct mmem_chunk *chunk;
 	uint8_t page;
 	size_t i;
@@ -58,59 +58,59 @@ set_pages(struct mmem_region *region)
 }
 
 static int
-region_make(struct mmem_region *region)
+region_take_memory(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space;
 	struct mmem_pool *pool = space->pool;
 	int rc;
 
-	rc = mmem_pool_take(pool, region);
+	rc = mmem_pool_take_chunks(pool, region);
 	if (rc < 0) {
-		MMEM_SAY(space, "no region of %zu bytes in pool %s of %zu MiB: it has not %zu free "
+		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: it has not %zu free "
 				"chunks of 2 MiB in a row: free regions, or use a larger pool",
 				region->size, pool->name, pool->size >> 20, region->nb_chunks);
 		return rc;
 	}
 	rc = pgt_prealloc(space->pgt, mmem_va(space, mmem_region_off(region)), region->size);
 	if (rc < 0)
-		MMEM_SAY(space, "no region of %zu bytes in pool %s of %zu MiB: no chunk is "
+		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: no chunk is "
 				"left for its page tables: free regions, or use a larger pool",
 				region->size, pool->name, pool->size >> 20);
 	if (rc == 0 && (region->flags & MMEM_POPULATE)) {
-		rc = mmem_pool_populate(pool, region);
+		rc = mmem_pool_populate_region(pool, region);
 		if (rc < 0)
-			MMEM_SAY(space, "no memory for a region of %zu bytes: %s: use a "
+			MMEM_LOG_LIMITED(space, "no memory for a region of %zu bytes: %s: use a "
 					"smaller one, or no MMEM_POPULATE",
 					region->size, rte_strerror(-rc));
 	}
 	if (rc < 0) {
-		mmem_pool_give(pool, region);
+		mmem_pool_return_chunks(pool, region);
 		return rc;
 	}
-	set_pages(region);
+	region_init_pages(region);
 	return 0;
 }
 
 /* 0, or why no region can be made of it, which is logged. */
 static int
-region_check(struct mmem_space *space, size_t size, unsigned int flags)
+region_check_args(struct mmem_space *space, size_t size, unsigned int flags)
 {
 	if (space->domain == NULL) {
-		MMEM_SAY(space, "half destroyed, no region can be made: destroy it again");
+		MMEM_LOG_LIMITED(space, "half destroyed, no region can be made: destroy it again");
 		return -ESHUTDOWN;
 	}
 	if (size == 0) {
-		MMEM_SAY(space, "a region of 0 bytes: a size is needed");
+		MMEM_LOG_LIMITED(space, "a region of 0 bytes: a size is needed");
 		return -EINVAL;
 	}
 	if (!(flags & MMEM_RIGHTS) || (flags & ~REGION_FLAGS)) {
-		MMEM_SAY(space, "flags 0x%x of a region: at least one of MMEM_READ, "
+		MMEM_LOG_LIMITED(space, "flags 0x%x of a region: at least one of MMEM_READ, "
 				"MMEM_WRITE and MMEM_EXEC is needed, and none beyond 0x%x is known",
 				flags, REGION_FLAGS);
 		return -EINVAL;
 	}
 	if (size > space->size) {
-		MMEM_SAY(space, "no region of %zu bytes in pool %s of %zu MiB: it is larger than "
+		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: it is larger than "
 				"the pool: use a larger pool", size, space->pool->name,
 				space->size >> 20);
 		return -ENOMEM;
@@ -132,7 +132,7 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	}
 	rc = mmem_may_wait();
 	if (rc == 0)
-		rc = region_check(space, size, flags);
+		rc = region_check_args(space, size, flags);
 	if (rc < 0) {
 		rte_errno = -rc;
 		return NULL;
@@ -152,7 +152,7 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 		rc = mmem_pager_init(region, pager);
 	}
 	if (rc == 0)
-		rc = region_make(region);
+		rc = region_take_memory(region);
 	if (rc < 0) {
 		mmem_pager_fini(region);
 		free(region);
@@ -161,8 +161,8 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	}
 	/* From here on it may be freed by a caller that guesses its address. */
 	ptr = space->mem + mmem_region_off(region);
-	publish(region);
-	mmem_reap(space);
+	region_publish(region);
+	mmem_regions_free_kept(space);
 	return ptr;
 }
 
@@ -178,7 +178,7 @@ mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags,
 {
 	if (pager == NULL) {
 		if (space != NULL)
-			MMEM_SAY(space, "a pager is needed; or use mmem_alloc()");
+			MMEM_LOG_LIMITED(space, "a pager is needed; or use mmem_alloc()");
 		rte_errno = EINVAL;
 		return NULL;
 	}
@@ -195,9 +195,9 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
 
 	rc = space == NULL || path == NULL ? -EINVAL : mmem_may_wait();
 	if (rc == 0)
-		rc = region_check(space, size, flags);
+		rc = region_check_args(space, size, flags);
 	if (rc == 0)
-		rc = mmem_pager_file(path, offset, size, &pager);
+		rc = mmem_pager_open_file(path, offset, size, &pager);
 	if (rc < 0) {
 		rte_errno = -rc;
 		return NULL;
@@ -213,7 +213,7 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
  * so that it stays.
  */
 static struct mmem_region *
-region_find(struct mmem_space *space, const void *ptr, size_t len, bool dead)
+region_find(struct mmem_space *space, const void *ptr, size_t len, bool hidden)
 {
 	uint64_t off = (uintptr_t)ptr - (uintptr_t)space->mem;
 	struct mmem_region *region;
@@ -222,10 +222,11 @@ region_find(struct mmem_space *space, const void *ptr, size_t len, bool dead)
 		return NULL;
 	pthread_mutex_lock(&space->pool->lock);
 	region = space->chunks[off >> MMEM_CHUNK_LOG2].region;
-	if (region != NULL && (region->space != space || region->dead != dead || region->freeing))
+	if (region != NULL && (region->space != space || region->hidden != hidden ||
+			region->freeing))
 		region = NULL;
 	/* One that is not published yet is not in use. */
-	if (region != NULL && !dead && atomic_load_explicit(&space->chunks[region->first].space,
+	if (region != NULL && !hidden && atomic_load_explicit(&space->chunks[region->first].space,
 			memory_order_relaxed) != space)
 		region = NULL;
 	pthread_mutex_unlock(&space->pool->lock);
@@ -238,25 +239,25 @@ region_find(struct mmem_space *space, const void *ptr, size_t len, bool dead)
 }
 
 struct mmem_region *
-mmem_range_find(struct mmem_space *space, const void *ptr, size_t len)
+mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len)
 {
 	struct mmem_region *region = NULL;
 
 	if (len != 0 && !(((uintptr_t)ptr | len) & (MMEM_PAGE_SIZE - 1)))
 		region = region_find(space, ptr, len, false);
 	if (region == NULL)
-		MMEM_SAY(space, "%zu bytes at %p are no range of a region: multiples of 4 "
+		MMEM_LOG_LIMITED(space, "%zu bytes at %p are no range of a region: multiples of 4 "
 				"KiB, not 0, within one region, are needed", len, ptr);
 	return region;
 }
 
 /* The region has no user any more: its memory goes back. Outside of all locks. */
 static void
-region_release(struct mmem_region *region)
+region_destroy(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space, *outer = mmem_self.releasing;
 
-	mmem_pool_give(space->pool, region);
+	mmem_pool_return_chunks(space->pool, region);
 	if (region->pager.release) {
 		mmem_self.releasing = space;
 		region->pager.release(region->pager.ctx);
@@ -268,7 +269,7 @@ region_release(struct mmem_region *region)
 
 /* Off the list, after which no other thread finds it. Under space->lock. */
 static void
-region_unlist(struct mmem_region *region)
+region_unlink(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space;
 
@@ -276,7 +277,7 @@ region_unlist(struct mmem_region *region)
 	TAILQ_REMOVE(&space->pool->regions, region, next);
 	pthread_mutex_unlock(&space->pool->lock);
 	if (region->kept) {
-		atomic_fetch_sub_explicit(&space->nb_dying, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&space->nb_kept, 1, memory_order_relaxed);
 		mmem_count(space, MMEM_STAT_KEPT, -(uint64_t)region->nb_chunks);
 	}
 }
@@ -286,21 +287,21 @@ region_unlist(struct mmem_region *region)
  * is let go while a pager is waited for. 0: it is off the list.
  */
 static int
-region_end(struct mmem_region *region, unsigned int wait_ms)
+region_try_free(struct mmem_region *region, unsigned int wait_ms)
 {
 	struct mmem_space *space = region->space;
 	uint64_t va = mmem_va(space, mmem_region_off(region));
 	int rc = 0;
 
-	if (!region->dead)
-		mmem_pool_hide(space->pool, region);
+	if (!region->hidden)
+		mmem_pool_hide_region(space->pool, region);
 	/* Without a domain there is nothing to take it from. */
 	if (space->domain == NULL)
-		region->taken_away = true;
-	if (!region->taken_away)
-		rc = mmem_take_away(space, va, region->size);
+		region->is_closed = true;
+	if (!region->is_closed)
+		rc = mmem_range_close(space, va, region->size);
 	if (rc == 0)
-		region->taken_away = true;
+		region->is_closed = true;
 	pthread_mutex_unlock(&space->lock);
 	/*
 	 * A handler that found the region before it was hidden has returned then, and met closed
@@ -308,17 +309,17 @@ region_end(struct mmem_region *region, unsigned int wait_ms)
 	 */
 	iopf_quiesce();
 	if (rc == 0)
-		rc = mmem_pool_settle(space->pool, region, wait_ms);
+		rc = mmem_pool_wait_region_idle(space->pool, region, wait_ms);
 	pthread_mutex_lock(&space->lock);
 	if (rc == 0)
 		rc = pgt_open(space->pgt, va, region->size);
 	if (rc == 0) {
-		region_unlist(region);
+		region_unlink(region);
 		return 0;
 	}
 	if (!region->kept) {
 		region->kept = true;
-		atomic_fetch_add_explicit(&space->nb_dying, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&space->nb_kept, 1, memory_order_relaxed);
 		mmem_count(space, MMEM_STAT_KEPT, region->nb_chunks);
 	}
 	region->freeing = false;
@@ -327,7 +328,7 @@ region_end(struct mmem_region *region, unsigned int wait_ms)
 
 /* A region that could not be freed, and that no thread is at. Under space->lock. */
 static struct mmem_region *
-dying_find(struct mmem_space *space)
+find_kept_region(struct mmem_space *space)
 {
 	struct mmem_region *region;
 
@@ -342,25 +343,25 @@ dying_find(struct mmem_space *space)
 }
 
 void
-mmem_reap(struct mmem_space *space)
+mmem_regions_free_kept(struct mmem_space *space)
 {
 	struct mmem_region *region;
 	int rc;
 
-	if (likely(atomic_load_explicit(&space->nb_dying, memory_order_relaxed) == 0))
+	if (likely(atomic_load_explicit(&space->nb_kept, memory_order_relaxed) == 0))
 		return;
 	do {
 		rc = -ENOENT;
 		pthread_mutex_lock(&space->lock);
 		region = atomic_load_explicit(&space->inv_missing, memory_order_relaxed) ? NULL :
-				dying_find(space);
+				find_kept_region(space);
 		if (region != NULL) {
 			region->freeing = true;
-			rc = region_end(region, 0);
+			rc = region_try_free(region, 0);
 		}
 		mmem_space_unlock(space);
 		if (rc == 0)
-			region_release(region);
+			region_destroy(region);
 	} while (rc == 0);
 }
 
@@ -386,26 +387,26 @@ mmem_free(struct mmem_space *space, void *ptr)
 	if (rc < 0) {
 		mmem_space_unlock(space);
 		if (rc == -EINVAL)
-			MMEM_SAY(space, "no region begins at %p: free what mmem_alloc() "
+			MMEM_LOG_LIMITED(space, "no region begins at %p: free what mmem_alloc() "
 					"returned, once", ptr);
 		return mmem_ret(rc);
 	}
 	region->freeing = true;
-	rc = region_end(region, space->wait_ms);
+	rc = region_try_free(region, space->wait_ms);
 	mmem_space_unlock(space);
 	if (rc < 0) {
 		MMEM_LOG(ERR, "space %s: region %p is kept: %s; free it again", space->name, ptr,
-				rc == -ETIMEDOUT && region->taken_away ? "its pager has not returned" :
+				rc == -ETIMEDOUT && region->is_closed ? "its pager has not returned" :
 				rte_strerror(-rc));
 		return mmem_ret(rc);
 	}
-	region_release(region);
-	mmem_reap(space);
+	region_destroy(region);
+	mmem_regions_free_kept(space);
 	return 0;
 }
 
 int
-mmem_regions_drop(struct mmem_space *space)
+mmem_regions_free_all(struct mmem_space *space)
 {
 	struct mmem_pool *pool = space->pool;
 	struct mmem_region *region;
@@ -422,14 +423,15 @@ mmem_regions_drop(struct mmem_space *space)
 		if (region == NULL)
 			break;
 		region->freeing = true;
-		rc = region_end(region, space->wait_ms);
+		rc = region_try_free(region, space->wait_ms);
 		pthread_mutex_unlock(&space->lock);
 		if (rc < 0) {
 			MMEM_LOG(ERR, "space %s: the pager of region %p has not returned: destroy the "
-					"space again", space->name, pool->mem + mmem_region_off(region));
+					"space again", space->name,
+					pool->mem + mmem_region_off(region));
 			return rc;
 		}
-		region_release(region);
+		region_destroy(region);
 		pthread_mutex_lock(&space->lock);
 	}
 	pthread_mutex_unlock(&space->lock);

@@ -77,8 +77,8 @@ table_create(struct mmem_space *space, unsigned int *va_bits)
 			.ctx = space->pool,
 			.alloc = mmem_table_alloc,
 			.free = mmem_table_free,
-			.va_to_pa = mmem_table_addr,
-			.pa_to_va = space->pool->by_addr ? mmem_table_at : NULL,
+			.va_to_pa = mmem_table_va_to_pa,
+			.pa_to_va = space->pool->by_addr ? mmem_table_pa_to_va : NULL,
 		},
 	};
 
@@ -97,9 +97,9 @@ domain_create(struct mmem_space *space, struct iopf_worker *worker, unsigned int
 {
 	struct iopf_domain_conf conf = {
 		.name = space->name,
-		.handler = mmem_fault,
-		.lost = mmem_lost,
-		.deferred = mmem_deferred,
+		.handler = mmem_handle_fault,
+		.lost = mmem_handle_lost,
+		.deferred = mmem_handle_deferred,
 		.ctx = space,
 		.worker = worker,
 		.translation = {
@@ -111,7 +111,7 @@ domain_create(struct mmem_space *space, struct iopf_worker *worker, unsigned int
 	};
 
 	if (worker == NULL) {
-		conf.worker = mmem_pool_worker(space->pool);
+		conf.worker = mmem_pool_get_worker(space->pool);
 		if (conf.worker == NULL)
 			return -rte_errno;
 	}
@@ -120,7 +120,7 @@ domain_create(struct mmem_space *space, struct iopf_worker *worker, unsigned int
 }
 
 static void
-pool_use(struct mmem_pool *pool, int by)
+pool_add_users(struct mmem_pool *pool, int by)
 {
 	pthread_mutex_lock(&pool->lock);
 	pool->users += by;
@@ -168,7 +168,7 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	if (rc < 0)
 		goto fail;
 	pthread_mutex_init(&space->lock, NULL);
-	pool_use(pool, 1);
+	pool_add_users(pool, 1);
 	return space;
 
 fail:
@@ -197,7 +197,7 @@ mmem_space_destroy(struct mmem_space *space)
 		return mmem_ret(rc);
 	/* No device and no handler knows it any more. */
 	space->domain = NULL;
-	rc = mmem_regions_drop(space);
+	rc = mmem_regions_free_all(space);
 	if (rc < 0)
 		return mmem_ret(rc);
 	pool = space->pool;
@@ -205,7 +205,7 @@ mmem_space_destroy(struct mmem_space *space)
 	pgt_destroy(space->pgt);
 	pthread_mutex_destroy(&space->lock);
 	free(space);
-	pool_use(pool, -1);
+	pool_add_users(pool, -1);
 	return 0;
 }
 
@@ -215,7 +215,7 @@ mmem_space_unlock(struct mmem_space *space)
 	struct mmem_pool *pool = space->pool;
 
 	pthread_mutex_unlock(&space->lock);
-	/* Pairs with the fence in lock_space(). */
+	/* Pairs with the fence in space_lock(). */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (likely(!atomic_load_explicit(&space->is_blocked, memory_order_relaxed)))
 		return;
@@ -236,9 +236,9 @@ mmem_space_domain(struct mmem_space *space)
 }
 
 static int
-no_domain(struct mmem_space *space)
+refuse_half_destroyed(struct mmem_space *space)
 {
-	MMEM_SAY(space, "half destroyed, no device can use it: destroy it again");
+	MMEM_LOG_LIMITED(space, "half destroyed, no device can use it: destroy it again");
 	return mmem_ret(-ESHUTDOWN);
 }
 
@@ -250,7 +250,7 @@ mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 	if (mmem_may_wait() < 0)
 		return mmem_ret(-EDEADLK);
 	if (space->domain == NULL)
-		return no_domain(space);
+		return refuse_half_destroyed(space);
 	if (iopf_dev_iommu(dev) != space->pool->iommu) {
 		MMEM_LOG(ERR, "space %s: device %s is behind %s, the pool's memory behind %s",
 				space->name, iopf_dev_name(dev),
@@ -269,6 +269,6 @@ mmem_detach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 	if (mmem_may_wait() < 0)
 		return mmem_ret(-EDEADLK);
 	if (space->domain == NULL)
-		return no_domain(space);
+		return refuse_half_destroyed(space);
 	return mmem_ret(iopf_domain_detach(space->domain, dev, pasid));
 }

@@ -17,7 +17,7 @@
 
 /* log2 of the entries of a level; 0 for any. */
 static uint8_t
-leaf_log2(const struct pgt_inv *inv)
+inv_get_leaf_log2(const struct pgt_inv *inv)
 {
 	if (inv->level == 0)
 		return 0;
@@ -30,7 +30,7 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 	const struct iopf_inv all = { .all = true };
 	int rc;
 
-	/* Pairs with the release in mmem_fault(): what it left out is covered by this. */
+	/* Pairs with the release in mmem_handle_fault(): what it left out is covered by this. */
 	if (atomic_exchange_explicit(&space->inv_missing, false, memory_order_acquire)) {
 		inv = &all;
 		n = 1;
@@ -40,7 +40,7 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 		return 0;
 	rc = iopf_invalidate(space->domain, inv, n, NULL);
 	if (rc < 0) {
-		MMEM_SAY(space, "devices may still use pages that were taken from them: "
+		MMEM_LOG_LIMITED(space, "devices may still use pages that were taken from them: "
 				"invalidation: %s", rte_strerror(-rc));
 		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
@@ -58,7 +58,7 @@ invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
 		inv[i] = (struct iopf_inv){
 			.addr = out->inv[i].va,
 			.size = out->inv[i].size,
-			.leaf_log2 = leaf_log2(&out->inv[i]),
+			.leaf_log2 = inv_get_leaf_log2(&out->inv[i]),
 			.leaf_only = out->inv[i].leaf_only,
 		};
 	}
@@ -66,7 +66,7 @@ invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
 }
 
 int
-mmem_take_away(struct mmem_space *space, uint64_t va, size_t len)
+mmem_range_close(struct mmem_space *space, uint64_t va, size_t len)
 {
 	struct pgt_inv inv[MAX_INV];
 	struct pgt_unmapped out;
@@ -90,10 +90,10 @@ mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 	if (rc < 0)
 		return mmem_ret(rc);
 	pthread_mutex_lock(&space->lock);
-	if (mmem_range_find(space, ptr, len) == NULL) {
+	if (mmem_region_find_range(space, ptr, len) == NULL) {
 		rc = -EINVAL;
 	} else {
-		rc = mmem_take_away(space, (uintptr_t)ptr, len);
+		rc = mmem_range_close(space, (uintptr_t)ptr, len);
 		/* In any case: the page behind an entry stays the same. */
 		rc_open = pgt_open(space->pgt, (uintptr_t)ptr, len);
 		if (rc == 0)
@@ -101,12 +101,12 @@ mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 	}
 	mmem_space_unlock(space);
 	if (rc == 0)
-		mmem_reap(space);
+		mmem_regions_free_kept(space);
 	return mmem_ret(rc);
 }
 
 static void
-set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rights)
+pages_set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rights)
 {
 	_Atomic uint8_t *page = &space->pages[off >> MMEM_PAGE_LOG2];
 	_Atomic uint8_t *end = page + (len >> MMEM_PAGE_LOG2);
@@ -124,7 +124,7 @@ set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rights)
 
 /* Valid entries get the rights of their page; those that get none are taken away. */
 static int
-apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t rights)
+entries_apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t rights)
 {
 	uint32_t prot = rights & MMEM_RIGHTS;
 	struct pgt_inv inv[MAX_INV];
@@ -141,7 +141,7 @@ apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t rights)
 		/* An entry kept changing; closing it always works. All is invalidated with it. */
 		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
-	rc = mmem_take_away(space, va, len);
+	rc = mmem_range_close(space, va, len);
 	rc_open = pgt_open(space->pgt, va, len);
 	return rc < 0 ? rc : rc_open;
 }
@@ -149,7 +149,7 @@ apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t rights)
 int
 mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags)
 {
-	uint8_t rights = mmem_page_rights(flags);
+	uint8_t rights = mmem_flags_to_rights(flags);
 	int rc;
 
 	if (space == NULL)
@@ -158,22 +158,22 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 	if (rc < 0)
 		return mmem_ret(rc);
 	if (flags & ~(MMEM_RIGHTS | MMEM_TRACK_WRITES)) {
-		MMEM_SAY(space, "flags 0x%x to protect with: MMEM_READ, MMEM_WRITE, MMEM_EXEC "
+		MMEM_LOG_LIMITED(space, "flags 0x%x to protect with: MMEM_READ, MMEM_WRITE, MMEM_EXEC "
 				"and MMEM_TRACK_WRITES are possible", flags);
 		return mmem_ret(-EINVAL);
 	}
 	pthread_mutex_lock(&space->lock);
-	if (mmem_range_find(space, ptr, len) == NULL) {
+	if (mmem_region_find_range(space, ptr, len) == NULL) {
 		rc = -EINVAL;
 	} else {
-		set_rights(space, (uintptr_t)ptr - (uintptr_t)space->mem, len, rights);
+		pages_set_rights(space, (uintptr_t)ptr - (uintptr_t)space->mem, len, rights);
 		/* Handlers that read the old rights are done; what they mapped is changed now. */
 		rc = iopf_quiesce();
 		if (rc == 0)
-			rc = apply_rights(space, (uintptr_t)ptr, len, rights);
+			rc = entries_apply_rights(space, (uintptr_t)ptr, len, rights);
 	}
 	mmem_space_unlock(space);
 	if (rc == 0)
-		mmem_reap(space);
+		mmem_regions_free_kept(space);
 	return mmem_ret(rc);
 }

@@ -259,7 +259,7 @@ fast(struct hand *h)
 
 	memset(&h->pass, 0, sizeof(h->pass));
 	iopf_self.in_fast = true;
-	verdict = mmem_fault(mmem_space_domain(rig.space), &group, rig.space);
+	verdict = mmem_handle_fault(mmem_space_domain(rig.space), &group, rig.space);
 	iopf_self.in_fast = false;
 	return verdict;
 }
@@ -271,7 +271,7 @@ deferred(struct hand *h)
 	enum iopf_verdict verdict;
 
 	/* Taken until its bytes are there, and deferred again then: here by looking again. */
-	while ((verdict = mmem_deferred(mmem_space_domain(rig.space), &group, rig.space)) ==
+	while ((verdict = mmem_handle_deferred(mmem_space_domain(rig.space), &group, rig.space)) ==
 			IOPF_TAKEN)
 		sched_yield();
 	return verdict;
@@ -576,7 +576,7 @@ test_an_invalidation_that_is_not_taken_is_made_up_for(void **state)
 	want(&hand, buf, W);
 	group = group_of(&hand);
 	/* Outside of a handler it is refused. */
-	assert_int_equal(mmem_fault(mmem_space_domain(rig.space), &group, rig.space), IOPF_DEFER);
+	assert_int_equal(mmem_handle_fault(mmem_space_domain(rig.space), &group, rig.space), IOPF_DEFER);
 	assert_int_equal(deferred(&hand), SUCCESS);
 	assert_int_equal(rig.invs, 1);
 	assert_true(rig.inv.all);
@@ -993,7 +993,7 @@ lose(struct hand *h)
 
 	memset(&h->pass, 0, sizeof(h->pass));
 	iopf_self.in_fast = true;
-	mmem_lost(mmem_space_domain(rig.space), &group, rig.space);
+	mmem_handle_lost(mmem_space_domain(rig.space), &group, rig.space);
 	iopf_self.in_fast = false;
 }
 
