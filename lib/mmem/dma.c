@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Where devices find a pool's memory: at one address, if the IOMMU has one for all of
- * it; otherwise chunk by chunk, because physical addresses follow one another only
- * within a hugepage. Then a table is found by a hash of the chunks' addresses, filled
- * here and never changed; half of it is empty, so that each look ends.
+ * The device addresses of a pool's memory. If the IOMMU maps the pool to one range, an address is a
+ * base plus an offset. Otherwise each chunk is mapped alone, because physical addresses are
+ * contiguous only within a hugepage. A hash of the chunks' addresses then finds a table; it never
+ * changes after it was filled, and half of it is empty, so that each lookup ends.
  */
 
 #include <errno.h>
@@ -106,7 +106,7 @@ mmem_table_pa_to_va(void *ctx, uint64_t addr)
 	const struct mmem_pool *pool = ctx;
 	size_t slot = hash_addr(pool, addr), i;
 
-	/* An address that mmem_table_va_to_pa() gave: it is there. */
+	/* mmem_table_va_to_pa() returned this address, so its chunk is in the hash. */
 	for (;;) {
 		i = pool->by_addr[slot] - 1;
 		if (pool->chunks[i].dma == (addr & ~(uint64_t)(MMEM_CHUNK_SIZE - 1)))

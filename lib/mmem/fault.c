@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* What a fault means. The fast half takes no lock and looks at nothing unpopulated. */
+/* The fault handlers. The fast handler takes no lock and reads populated memory only. */
 
 #include <assert.h>
 #include <errno.h>
@@ -19,38 +19,38 @@
 #include "mmem_thread.h"
 #include "mmem_unmap.h"
 
-/* Rights are the same bits in all three headers. */
+/* The three headers use the same bits for rights. */
 static_assert(MMEM_READ == IOPF_PERM_READ && MMEM_WRITE == IOPF_PERM_WRITE &&
 		MMEM_EXEC == IOPF_PERM_EXEC, "rights of mmem.h and iopf.h");
 static_assert(MMEM_READ == PGT_READ && MMEM_WRITE == PGT_WRITE && MMEM_EXEC == PGT_EXEC,
 		"rights of mmem.h and pgtable.h");
 
-/* Resolved, once the page is invalidated. Besides 0 and -errno; -EAGAIN: not here. */
+/* A return value beside 0 and -errno: resolved, but the page must be invalidated first. */
 #define AFTER_INV 1
 
-/* A region that changes under a deferred fault's eyes, so often in a row. */
+/* Attempts of a deferred fault whose region keeps changing. */
 #define SLOW_TRIES 4
 
-/* Pages that one invalidation may name for each that changed; beyond, all are fewer. */
+/* Pages in one ranged invalidation for each changed page; above this, invalidate all. */
 #define HULL_SPREAD 16
 
 struct access {
 	uint64_t addr;
 	unsigned int perm;
-	bool permission;	/* refused by a valid entry */
+	bool permission;	/* a valid entry refused it */
 };
 
-/* What a group's one invalidation must cover: addresses of pages. */
+/* The page addresses that a group's single invalidation covers. */
 struct hull {
 	uint64_t first, last;
 	unsigned int nb;
 };
 
 /*
- * Zero a page, then map it. The marker in its entry keeps others off meanwhile. The
- * byte is read again behind it: whoever had the marker before may have zeroed the page
- * and mapped it, and it may hold a device's bytes since. Its clearing of the byte
- * happened before its commit, and that before this begin, by the swaps of the entry.
+ * Zero a page, then map it. The marker in its entry keeps other threads off meanwhile. Read the
+ * byte again after the marker is set: the previous owner of the marker may have zeroed and mapped
+ * the page, and the page may hold a device's data since. That owner cleared the byte before its
+ * commit, and its commit precedes this begin through the swaps of the entry.
  */
 static int
 page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
@@ -59,7 +59,7 @@ page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
 	struct pgt_ticket ticket;
 	int rc;
 
-	/* The address is this thread's as long as the ticket is. */
+	/* No other ticket has this tag: it is the address of this thread's ticket. */
 	rc = pgt_resolve_begin(space->pgt, mmem_va(space, off), prot, (uintptr_t)&ticket, &ticket);
 	if (rc < 0)
 		return rc;
@@ -80,7 +80,7 @@ mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t pro
 	return pgt_resolve(space->pgt, mmem_va(space, off), mmem_pa(space, off), prot);
 }
 
-/* The entry is valid and allows less than it may. */
+/* Add rights to a valid entry that allows fewer than the region does. */
 static int
 page_upgrade(struct mmem_space *space, uint64_t off, uint32_t prot)
 {
@@ -103,11 +103,11 @@ is_forbidden(unsigned int perm, uint8_t page)
 {
 	if (perm & MMEM_RIGHTS & ~page)
 		return true;
-	/* Writable without privilege is not executable with it [Arm ARM D8.4]. */
+	/* A page writable without privilege is not executable with privilege [Arm ARM D8.4]. */
 	return (perm & IOPF_PERM_PRIV) && (perm & IOPF_PERM_EXEC) && (page & MMEM_WRITE);
 }
 
-/* The first access of a chunk: the control thread populates those behind it. */
+/* The first access to a chunk makes the control thread populate the chunks after it. */
 static __rte_noinline void
 chunk_mark_touched(struct mmem_space *space, struct mmem_chunk *chunk)
 {
@@ -115,7 +115,7 @@ chunk_mark_touched(struct mmem_space *space, struct mmem_chunk *chunk)
 	mmem_control_notify(space->pool, true);
 }
 
-/* In no region, or without bytes. */
+/* The reason for a page without PAGE_USED: in no region, or contents absent. */
 static __rte_noinline int
 check_unusable_page(const struct access *access, uint8_t page)
 {
@@ -124,7 +124,10 @@ check_unusable_page(const struct access *access, uint8_t page)
 	return is_forbidden(access->perm, page) ? -EACCES : -EAGAIN;
 }
 
-/* May it be, and are its bytes there? 0, -EAGAIN (not yet), -EFAULT, -EACCES. */
+/*
+ * May the access proceed, and are its contents present? Returns 0, -EAGAIN (absent), -EFAULT or
+ * -EACCES.
+ */
 static inline int
 access_check(struct mmem_space *space, const struct access *access, uint8_t *page)
 {
@@ -135,7 +138,7 @@ access_check(struct mmem_space *space, const struct access *access, uint8_t *pag
 	if (off >= space->size)
 		return -EFAULT;
 	chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
-	/* Pairs with the release in region_publish(): the pages' bytes, the tables. */
+	/* Pairs with the release in region_publish(): the pages' bytes and the tables. */
 	if (atomic_load_explicit(&chunk->space, memory_order_acquire) != space)
 		return -EFAULT;
 	/* Pairs with the releases in page_zero_and_map() and pages_set_present(). */
@@ -144,7 +147,7 @@ access_check(struct mmem_space *space, const struct access *access, uint8_t *pag
 		return check_unusable_page(access, *page);
 	if (is_forbidden(access->perm, *page))
 		return -EACCES;
-	/* Pairs with the release in mmem_pool_populate_chunk(): its memory. */
+	/* Pairs with the release in mmem_pool_populate_chunk(): the chunk's memory. */
 	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
 	if (!(state & CHUNK_POPULATED))
 		return -EAGAIN;
@@ -154,8 +157,8 @@ access_check(struct mmem_space *space, const struct access *access, uint8_t *pag
 }
 
 /*
- * One access. 0: its page is mapped; AFTER_INV: and must be invalidated; -EAGAIN: it
- * takes more than this core may do; -EFAULT, -EACCES, -EIO.
+ * Resolve one access. Returns 0: its page is mapped; AFTER_INV: mapped, and must be invalidated;
+ * -EAGAIN: needs the deferred handler; -EFAULT, -EACCES, -EIO.
  */
 static inline int
 access_resolve(struct mmem_space *space, const struct access *access)
@@ -179,15 +182,18 @@ access_resolve(struct mmem_space *space, const struct access *access)
 		return 0;
 	case -EALREADY:
 		mmem_count(space, MMEM_STAT_JOINED, 1);
-		/* Refused by what the IOMMU remembers: it must forget before it is asked again. */
+		/* A stale entry in the IOMMU refused the access: invalidate it before the retry. */
 		return access->permission ? AFTER_INV : 0;
 	case -EBUSY:
-		/* Another core is zeroing it: done before the device is back. */
+		/*
+		 * Another thread zeroes the page; the device's retry finds it mapped or faults
+		 * again.
+		 */
 		mmem_count(space, MMEM_STAT_JOINED, 1);
 		return 0;
 	case -EACCES:
 		return page_upgrade(space, off, prot);
-	case -ECANCELED:	/* being unmapped */
+	case -ECANCELED:	/* unmap in progress */
 	case -ENOENT:
 		return -EAGAIN;
 	default:
@@ -221,13 +227,13 @@ hull_to_inv(const struct hull *hull)
 	};
 }
 
-/* 0: it wants nothing. -EIO: nothing that a mapping of ours can help. */
+/* Returns 1; 0: the request needs no rights; -EIO: no mapping can resolve it. */
 static inline int
 access_decode(const struct iopf_fault *fault, struct access *access)
 {
 	access->addr = fault->addr;
 	access->perm = fault->perm;
-	/* The device asks for what it lacks, and does not say whether anything was mapped. */
+	/* A page request names the needed rights, not whether an entry refused the access. */
 	access->permission = false;
 	if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
 		return (fault->perm & MMEM_RIGHTS) != 0;
@@ -240,8 +246,8 @@ access_decode(const struct iopf_fault *fault, struct access *access)
 }
 
 /*
- * Bytes first, so that the lock is not held across a fetch. 0, or why faults[*which] fails;
- * -EINPROGRESS: the group @p id will be deferred again.
+ * Fetch contents before taking space->lock, so that the lock is not held across a fetch. Returns 0,
+ * or the error of faults[*which]; -EINPROGRESS: the group @p id will be deferred again.
  */
 static int
 faults_fetch_pages(struct mmem_space *space, const struct iopf_fault *const *faults,
@@ -259,7 +265,7 @@ faults_fetch_pages(struct mmem_space *space, const struct iopf_fault *const *fau
 		if (rc == -EAGAIN)
 			rc = mmem_pool_bring_page(space->pool, space,
 					access.addr - (uintptr_t)space->mem, faults[i]->time, id);
-		/* All that is missing is fetched at a time. */
+		/* Start all missing fetches before waiting for one. */
 		if (rc == -EINPROGRESS) {
 			ret = rc;
 		} else if (rc < 0) {
@@ -270,7 +276,7 @@ faults_fetch_pages(struct mmem_space *space, const struct iopf_fault *const *fau
 	return ret;
 }
 
-/* With a group to be deferred again, no wait: -EINPROGRESS. */
+/* Take space->lock. For a group that can be deferred again, do not wait: -EINPROGRESS. */
 static int
 space_lock(struct mmem_space *space, uint64_t id)
 {
@@ -291,15 +297,15 @@ space_lock(struct mmem_space *space, uint64_t id)
 		return 0;
 	}
 	/*
-	 * Let go meanwhile, perhaps, by a thread that did not find the list in use. Pairs with the
-	 * fence in mmem_space_unlock(): that thread finds the list in use, or this one the lock
+	 * The owner may have released the lock without seeing is_blocked. Pairs with the fence in
+	 * mmem_space_unlock(): either that thread sees is_blocked, or this thread finds the lock
 	 * free.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	return pthread_mutex_trylock(&space->lock) == 0 ? 0 : -EINPROGRESS;
 }
 
-/* All of them, under the lock, where nothing is being unmapped; one invalidation. */
+/* Map all pages of a group under the lock, where no unmap is in progress, with one invalidation. */
 static int
 faults_map_pages(struct mmem_space *space, const struct iopf_fault *const *faults,
 		unsigned int nb, uint64_t id, unsigned int *which)
@@ -331,9 +337,9 @@ faults_map_pages(struct mmem_space *space, const struct iopf_fault *const *fault
 }
 
 /*
- * The same on a thread that may wait, or with a group that can be deferred again. 0, or why
- * faults[*which] fails; -EINPROGRESS: it will be; -EAGAIN: came too late again and again, and
- * the device may try once more.
+ * Fetch and map on a thread that may wait, or for a group that can be deferred again. Returns 0, or
+ * the error of faults[*which]; -EINPROGRESS: the group will be deferred again; -EAGAIN: the region
+ * changed on each attempt, and the device may retry.
  */
 static int
 faults_resolve(struct mmem_space *space, const struct iopf_fault *const *faults, unsigned int nb,
@@ -391,7 +397,10 @@ mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, vo
 	int rc = 0;
 
 	RTE_SET_USED(domain);
-	/* What is mapped before one of the group defers stays, and is joined later. */
+	/*
+	 * Pages mapped before a later fault of the group defers stay mapped; the retry counts as
+	 * joined.
+	 */
 	for (i = 0; i < group->nb_faults; i++) {
 		rc = access_decode(group->faults[i], &access);
 		if (rc > 0)
@@ -405,8 +414,8 @@ mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, vo
 		inv = hull_to_inv(&hull);
 		if (rc == -EAGAIN || iopf_group_invalidate(group, &inv) < 0) {
 			/*
-			 * Whoever defers invalidates nothing here: rights that were raised are
-			 * left to the deferred half, or to who has the lock before it. Pairs
+			 * A deferred group invalidates nothing here. The deferred handler, or the
+			 * next thread that takes space->lock, invalidates upgraded entries. Pairs
 			 * with the acquire in mmem_invalidate(): the entries.
 			 */
 			atomic_store_explicit(&space->inv_missing, true, memory_order_release);
@@ -423,7 +432,7 @@ mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, vo
 	return hull.nb != 0 ? IOPF_ANSWER_AFTER_INV(code) : IOPF_ANSWER(code);
 }
 
-/* Have the control thread see to it: for a lost group no worker ever may. */
+/* Make the control thread fetch a page for a lost group, which cannot be deferred to a worker. */
 static void
 page_mark_wanted(struct mmem_space *space, uint64_t addr)
 {
@@ -435,7 +444,7 @@ page_mark_wanted(struct mmem_space *space, uint64_t addr)
 	/* Pairs with the acquire in fetch_wanted_chunks(): the page's mark. */
 	if (atomic_fetch_or_explicit(&chunk->state, CHUNK_WANTED, memory_order_release) &
 			CHUNK_WANTED)
-		return;		/* what set that mark says so, if it has not yet */
+		return;		/* the thread that set CHUNK_WANTED notifies */
 	/* Pairs with the acquire in fetch_wanted_chunks(): the mark. */
 	atomic_store_explicit(&space->pool->wanted, true, memory_order_release);
 	mmem_control_notify(space->pool, false);
@@ -465,7 +474,7 @@ mmem_handle_lost(struct iopf_domain *domain, const struct iopf_group *group, voi
 		return;
 	inv = hull_to_inv(&hull);
 	if (iopf_group_invalidate(group, &inv) < 0)
-		/* As in mmem_handle_fault(). */
+		/* Pairs with the acquire in mmem_invalidate(), as in mmem_handle_fault(). */
 		atomic_store_explicit(&space->inv_missing, true, memory_order_release);
 }
 

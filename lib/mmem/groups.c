@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Groups that wait. */
+/* Groups that wait for a fetch or a lock. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ mmem_groups_defer(struct mmem_groups *groups)
 {
 	unsigned int i;
 
-	for (i = 0; i < groups->nb; i++)	/* -ESTALE: a detach or a deadline was first */
+	for (i = 0; i < groups->nb; i++)	/* -ESTALE: a detach or a deadline answered it */
 		if (iopf_group_defer(groups->ids[i]) == -ENOSPC)
 			iopf_group_respond(groups->ids[i], IOPF_INVALID);
 	free(groups->ids);

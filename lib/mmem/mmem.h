@@ -6,66 +6,64 @@
 
 /**
  * @file
- * Managed memory: buffers that devices use without anybody pinning or mapping
- * them. A device's first touch of a page faults, and the fault maps it.
+ * Managed memory: buffers that a device uses without pinning or mapping them first. The device's
+ * first access to a page faults, and mmem maps the page in answer.
  *
  * @code
- *	mmem_pool    memory in 2 MiB chunks, mapped once by the CPU, reachable by
+ *	mmem_pool    memory in 2 MiB chunks, mapped once by the CPU, reachable through
  *	   |         one IOMMU; hugepages where reserved, ordinary memory otherwise
  *	mmem_space   an address space for devices: a domain and its page table
  *	   |
  *	regions      runs of chunks of the pool. A region's pointer is its device
- *	             address: CPU and device share pointer and bytes, always.
+ *	             address: CPU and device share pointer and contents, always.
  * @endcode
  *
- * A region's bytes come from one of
- *   - nowhere: they are zero (mmem_alloc());
+ * A region's contents come from one of
+ *   - no source: they are zero (mmem_alloc());
  *   - a file (mmem_map_file());
- *   - a pager of the caller's (mmem_alloc_paged()).
+ *   - a pager of the caller (mmem_alloc_paged()).
  *
- * Zero-filled memory is the CPU's and the device's from the start: what the CPU
- * writes before the device's first touch is what the device finds. Memory with a
- * pager has its contents once a page has been touched by a device or by
- * mmem_prefetch(); the CPU reads it after that.
+ * CPU and device share zero-filled memory from the start: the device finds what the CPU wrote
+ * before the device's first access. A page of a region with a pager has contents after a device has
+ * accessed it or mmem_prefetch() has fetched it; the CPU reads the page after that.
  *
- * A fault on a page whose bytes are there is resolved on the poll core: one page
- * table entry, one answer. If memory must be taken from the kernel, the fault is
- * deferred to a worker, which populates a whole 2 MiB chunk, so that its other pages
- * are resolved on the poll core. A control thread keeps the chunks ahead populated.
- * If bytes must be fetched, the worker has them fetched and does not wait: pagers run
- * on threads of their own, one for each region that fetches. A slow pager, or one that
- * never returns, holds up the faults on its own region and nothing else.
+ * A fault on a page whose contents are present is resolved on the poll thread: one page table
+ * entry, one answer. If the page has no memory yet, the fault is deferred to a worker thread, which
+ * populates a whole 2 MiB chunk, so that the poll thread resolves faults on its other pages. A
+ * control thread populates chunks ahead of the devices. If the contents must be fetched, the worker
+ * thread starts the fetch and does not wait for it: a pager runs on threads of its own. A slow
+ * pager, or a pager that never returns, delays faults on its own region only.
  *
- * An access outside every region, or one that a region forbids, is answered
- * IOPF_INVALID and reported.
+ * An access outside every region, or an access that the region forbids, is answered IOPF_INVALID
+ * and reported.
  *
  * Call order
- *   1. an IOMMU is open; mmem_pool_create(), mmem_space_create()
- *   2. mmem_alloc() ..., mmem_attach(), in any order, any time
+ *   1. open an IOMMU; mmem_pool_create(), mmem_space_create()
+ *   2. mmem_alloc() ..., mmem_attach(), in any order, at any time
  *   3. mmem_detach(), mmem_space_destroy(), mmem_pool_destroy()
  *
- * Threads. Everything may be called from any thread, and serialises per space; the
- * fault path itself takes no lock. Callbacks are the exception. A function that is
- * forbidden where it is called returns -EDEADLK before anything has changed:
- *   - in a report, and in any fast fault handler: all functions but mmem_stat(),
+ * Threads. Any thread may call any function. Calls on one space serialise; the fault path takes no
+ * lock. Callbacks are the exception. A function that is forbidden in a callback returns -EDEADLK
+ * before it changes anything:
+ *   - in a report callback, and in any fast fault handler: all functions but mmem_stat(),
  *     mmem_stat_name(), mmem_space_domain(), mmem_pool_hugepages(), mmem_fetch_done();
  *   - in fill or start of a pager: mmem_free() of its own region, mmem_space_destroy()
- *     of its own space, and mmem_resolve() of a page whose bytes are not there.
- *     mmem_prefetch() there has the bytes fetched later and returns at once. All else
- *     works: to allocate, to unmap, to free another region, to attach, to detach;
+ *     of its own space, and mmem_resolve() of a page whose contents are absent.
+ *     mmem_prefetch() starts the fetch there and returns at once. All other calls work:
+ *     allocate, unmap, free another region, attach, detach;
  *   - in release of a pager: mmem_space_destroy() of its own space.
  *
- * fork(). A child has no part of a pool's memory and none of its threads. It must not
- * call this library, and must not touch a region (SIGSEGV); devices go on in the
- * parent. A child that calls exec or _exit is what is meant to be possible.
+ * fork(). The child does not inherit a pool's memory or threads. It must not call this library and
+ * must not access a region (SIGSEGV); the devices continue in the parent. The child may call exec()
+ * or _exit().
  *
- * mlockall(). With MCL_FUTURE the kernel populates and locks a pool as a whole when it
- * is made; RLIMIT_MEMLOCK must allow that. With MCL_FUTURE | MCL_ONFAULT memory is
- * locked as it is needed.
+ * mlockall(). With MCL_FUTURE the kernel populates and locks the whole pool in mmem_pool_create();
+ * RLIMIT_MEMLOCK must allow that. With MCL_FUTURE | MCL_ONFAULT the kernel locks memory as it is
+ * populated.
  *
- * Errors: 0 or -errno with rte_errno; NULL with rte_errno. NULL where an object is expected
- * is EINVAL (a counter is 0 then); to destroy NULL is 0. An argument that is refused has a line
- * in the log: at most 10 in a second for a space, with all others about it.
+ * Errors: 0 or -errno with rte_errno; NULL with rte_errno. NULL in place of an object is EINVAL (a
+ * counter then reads 0); to destroy NULL returns 0. Each refused argument is logged: at most 10
+ * lines a second for a space, together with all other lines about the space.
  *
  * Example
  * @code
@@ -96,67 +94,70 @@ struct mmem_space;
 
 struct mmem_pool_conf {
 	const char *name;
-	struct iopf_iommu *iommu;	/**< that reaches it; must outlive the pool */
-	size_t size;			/**< a multiple of 2 MiB, also for page tables: 4 KiB for each
-					  * 2 MiB of regions and space. Hugepages are taken at once,
-					  * ordinary memory as it is needed [4 GiB] */
-	unsigned int ahead;		/**< chunks populated ahead of the last one touched [8] */
-	bool no_hugepages;		/**< ordinary memory even where hugepages are reserved */
+	struct iopf_iommu *iommu;	/**< the IOMMU of its devices; must outlive the pool */
+	size_t size;			/**< a multiple of 2 MiB, page tables included: 4 KiB for
+					 * each 2 MiB of regions and space. Hugepages are
+					 * reserved at once, ordinary memory is populated on
+					 * demand [4 GiB] */
+	unsigned int ahead;		/**< chunks to populate ahead of the last accessed chunk
+					 * [8] */
+	bool no_hugepages;		/**< use ordinary memory even where hugepages are
+					 * reserved */
 };
 
 /**
- * @return NULL with rte_errno EINVAL, ENOMEM, EAGAIN (a thread, or memory that must be
- *   locked), EDEADLK, or what iopf_dma_map() said. The log names the limit that was hit.
+ * @return NULL with rte_errno EINVAL, ENOMEM, EAGAIN (no thread, or RLIMIT_MEMLOCK), EDEADLK, or
+ *   the error of iopf_dma_map(). The log names the limit that was reached.
  */
 struct mmem_pool *mmem_pool_create(const struct mmem_pool_conf *conf);
 
-/** -EBUSY while a space uses it. Its IOMMU is closed after that: -EBUSY before. NULL: 0. */
+/** -EBUSY while a space uses the pool. Close the IOMMU after that. NULL: 0. */
 int mmem_pool_destroy(struct mmem_pool *pool);
 
-/** True when its memory comes from reserved hugepages. */
+/** True if the pool's memory comes from reserved hugepages. */
 bool mmem_pool_hugepages(const struct mmem_pool *pool);
 
 /** Access rights and options of a region. Write includes read. */
 #define MMEM_READ		(1u << 0)
 #define MMEM_WRITE		(1u << 1)
 #define MMEM_EXEC		(1u << 2)
-/** A read maps read-only, so that the first write of each page is seen (as an upgrade). */
+/** Map read-only on a read, so that the first write to each page faults (an upgrade). */
 #define MMEM_TRACK_WRITES	(1u << 3)
 /**
- * Memory used before is zeroed at a page's first fault, on the poll core, rather
- * than before mmem_alloc() returns; freed, it is kept for the next such region. For
- * buffers the device writes first: the CPU must not write a page before the device
- * touched it.
+ * Zero reused memory at a page's first fault, on the poll thread, rather than before mmem_alloc()
+ * returns; when the region is freed, keep its memory for the next such region. For buffers that the
+ * device writes first: the CPU must not write a page before the device has accessed it.
  */
 #define MMEM_ZERO_INLINE	(1u << 4)
-/** Populate all of it now, before the first fault. */
+/** Populate the whole region now, before the first fault. */
 #define MMEM_POPULATE		(1u << 5)
 
 /**
- * An access that the space refused: it was answered IOPF_INVALID. Those that lib/iopf answers so
- * in place of the space are not reported, and not among the space's counters:
- *   - given up because its device is over its share of the stalls (iopf_iommu_conf.share_ms):
+ * An access that the space refused: it was answered IOPF_INVALID. Accesses that lib/iopf refuses in
+ * place of the space are not reported and not counted by the space:
+ *   - the device is over its share of the stalls (iopf_iommu_conf.share_ms):
  *     IOPF_IOMMU_STAT_OVER_SHARE, IOPF_DEV_STAT_OVER_SHARE, and IOPF_STAT_EXPIRED of the domain;
- *   - answered by a detach: IOPF_STAT_CANCELLED of the domain;
- *   - without a slot, a device or an attachment: IOPF_IOMMU_STAT_NO_SLOT and those beside it.
+ *   - a detach answered it: IOPF_STAT_CANCELLED of the domain;
+ *   - no slot, device or attachment: IOPF_IOMMU_STAT_NO_SLOT and the counters beside it.
  */
 struct mmem_report {
 	struct iopf_dev *dev;
 	uint32_t pasid;		/**< or IOPF_NO_PASID */
 	uint64_t addr;
-	uint8_t perm;		/**< IOPF_PERM_*: what was wanted */
-	int error;		/**< -EFAULT: no region; -EACCES: the region forbids it; -EIO: the pager
-				  * failed; -ETIMEDOUT: its deadline has passed; -ENOMEM */
+	uint8_t perm;		/**< IOPF_PERM_*: the rights that the access needs */
+	int error;		/**< -EFAULT: no region; -EACCES: the region forbids it; -EIO:
+				 * the pager failed; -ETIMEDOUT: the pager's deadline passed;
+				 * -ENOMEM */
 };
 
 struct mmem_space_conf {
 	const char *name;
 	struct mmem_pool *pool;
-	struct iopf_worker *worker;	/**< for what must block: to populate memory [the pool's, one
-					  * thread for all its spaces] */
-	unsigned int wait_ms;		/**< that mmem_free() and mmem_space_destroy() wait for a
-					  * pager to return [5000] */
-	/** Called on the poll core or a worker; must not block. */
+	struct iopf_worker *worker;	/**< for faults that need memory or contents [the pool's,
+					 * one thread for all its spaces] */
+	unsigned int wait_ms;		/**< how long mmem_free() and mmem_space_destroy() wait
+					 * for a pager to return [5000] */
+	/** Called on the poll thread or a worker thread; must not block. */
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
 };
@@ -164,14 +165,16 @@ struct mmem_space_conf {
 struct mmem_space *mmem_space_create(const struct mmem_space_conf *conf);
 
 /**
- * Detached everywhere: frees its regions and all else. NULL: 0. -EBUSY while attached.
- * -ETIMEDOUT: a pager has not returned. The space is half destroyed then: it has no domain any
- * more, mmem_alloc() and its like, mmem_attach() and mmem_detach() are ESHUTDOWN, and this is to
- * be called again.
+ * Free the space and its regions. The space must be detached everywhere: -EBUSY otherwise. NULL: 0.
+ * -ETIMEDOUT: a pager has not returned. The space is then half destroyed: it has no domain;
+ * mmem_alloc(), mmem_alloc_paged(), mmem_map_file(), mmem_attach() and mmem_detach() return
+ * ESHUTDOWN; call this function again.
  */
 int mmem_space_destroy(struct mmem_space *space);
 
-/** The domain behind it, for statistics, latency and invalidation. NULL: half destroyed. */
+/**
+ * The space's domain, for statistics, latency and invalidation. NULL: the space is half destroyed.
+ */
 struct iopf_domain *mmem_space_domain(struct mmem_space *space);
 
 /**
@@ -182,100 +185,102 @@ int mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid);
 int mmem_detach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid);
 
 /**
- * A region of zeroes.
- * @param size bytes; rounded up to 4 KiB. It takes whole chunks of the pool.
- * @return its pointer, aligned to 2 MiB; NULL with rte_errno EINVAL, ENOMEM (the pool is too
- *   small, full, or in pieces), ESHUTDOWN (the space is half destroyed).
+ * Allocate a region filled with zeros.
+ * @param size bytes; rounded up to 4 KiB. The region takes whole chunks of the pool.
+ * @return its pointer, aligned to 2 MiB; NULL with rte_errno EINVAL, ENOMEM (the pool is too small,
+ *   full or fragmented), ESHUTDOWN (the space is half destroyed).
  */
 void *mmem_alloc(struct mmem_space *space, size_t size, unsigned int flags);
 
 /**
- * A region with the bytes of a file from @p offset (a multiple of 4 KiB); zero
- * beyond its end, also when that has moved since. Writes stay in memory.
+ * Allocate a region with the contents of a file from @p offset (a multiple of 4 KiB). Contents
+ * beyond the end of the file are zero, also after the file has shrunk. Writes stay in memory.
  * @return NULL with rte_errno from open(2), or as mmem_alloc().
  */
 void *mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t size,
 		unsigned int flags);
 
-/** A fetch under way, of an asynchronous pager. */
+/** A pending fetch of an asynchronous pager. */
 struct mmem_fetch;
 
-/** Where contents come from. Either fill or start is needed. */
+/** The source of a region's contents. Set either fill or start. */
 struct mmem_pager {
 	/**
-	 * Fill @p len bytes (a multiple of 4 KiB, at most fetch_size) of the region from
-	 * @p offset. On a thread of the pool's for this; may block. No two calls at a time are
-	 * for the same bytes.
-	 * @return 0 or -errno: each access that waits for these bytes is then INVALID, and the
-	 * next one asks again.
+	 * Fill @p len bytes (a multiple of 4 KiB, at most fetch_size) of the region from @p offset.
+	 * Runs on a fetch thread of the pool; may block. Two calls at the same time never have the
+	 * same bytes.
+	 * @return 0 or -errno: each access that waits for these bytes is then answered INVALID, and
+	 *   the next access asks again.
 	 */
 	int (*fill)(void *ctx, uint64_t offset, void *dst, size_t len);
 	/**
-	 * The asynchronous form, in place of fill: begins, and mmem_fetch_done() ends it. @p dst
-	 * stays until then. @return 0, or -errno: not begun, as if done with it.
+	 * The asynchronous form of fill: start the fetch; mmem_fetch_done() completes it. @p dst
+	 * stays valid until then.
+	 * @return 0, or -errno: not started, as if completed with this error.
 	 */
 	int (*start)(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len);
-	/** The region is gone. On the thread that frees it. May be NULL. */
+	/** The region is freed. Called on the thread that frees it. May be NULL. */
 	void (*release)(void *ctx);
 	void *ctx;
-	size_t fetch_size;	/**< bytes fetched at a time: a power of two, 4 KiB to 2 MiB [2 MiB] */
-	unsigned int nb_threads;/**< calls of fill or start at a time [1] */
+	size_t fetch_size;	/**< bytes of one fetch: a power of two, 4 KiB to 2 MiB [2 MiB] */
+	unsigned int nb_threads;/**< calls of fill or start at the same time [1] */
 	/**
-	 * An access waits for bytes no longer than this: it is answered INVALID, reported
-	 * (-ETIMEDOUT) and counted (MMEM_STAT_EXPIRED). Until the pager is done with these bytes
-	 * others that need them are refused at once. So are those that need other bytes of the
-	 * region, as long as nb_threads fetches or more are late and all nb_threads threads are
-	 * in callbacks: with fill and one thread, while the one call is late. The memory stays
-	 * the region's, and bytes that come late are taken. [for ever]
+	 * The longest time that an access waits for its contents. After it the access is answered
+	 * INVALID, reported (-ETIMEDOUT) and counted (MMEM_STAT_EXPIRED). Until the pager completes
+	 * the late fetch, other accesses to the same bytes are refused at once. Accesses to other
+	 * bytes of the region are refused at once while at least nb_threads fetches are late and
+	 * all nb_threads threads are in callbacks: with fill and one thread, while the one call is
+	 * late. The memory stays the region's, and contents that come late are used. [no deadline]
 	 */
 	unsigned int deadline_ms;
 };
-/** @return NULL with rte_errno EINVAL (a pager out of range), or as mmem_alloc(). */
+/** @return NULL with rte_errno EINVAL (a pager field out of range), or as mmem_alloc(). */
 void *mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags,
 		const struct mmem_pager *pager);
 
 /**
- * The bytes of a fetch are there (0), or do not come (-errno). Once for each start that returned
- * 0, from any thread, also before start has returned. @p fetch is not valid after it.
+ * Complete a fetch: its contents are present (0), or not available (-errno). Call it once for each
+ * start that returned 0, from any thread, also before start has returned. @p fetch is invalid
+ * afterwards.
  */
 void mmem_fetch_done(struct mmem_fetch *fetch, int error);
 
 /**
- * Give a region back. When it returns 0, no access to it succeeds, and its memory is free.
+ * Free a region. When this returns 0, no access to the region succeeds, and its memory is free.
  *
- * On any error but -EINVAL and -EDEADLK no fault finds the region any more, its memory is kept
- * (MMEM_STAT_KEPT) and never given to anybody else, and this can be called again; if it is not,
- * a later call for the space that succeeds frees the region.
- * @param ptr what mmem_alloc() and the others returned. -EINVAL otherwise.
- * @return 0, -EINVAL, -EDEADLK; -ETIMEDOUT, -EIO: the IOMMU does not confirm, or (-ETIMEDOUT) a
- *   pager has not returned within mmem_space_conf.wait_ms.
+ * On any error but -EINVAL and -EDEADLK no fault finds the region any more. Its memory is kept
+ * (MMEM_STAT_KEPT) and not used again until a call succeeds: call this function again, or a later
+ * successful call for the space frees the region.
+ * @param ptr the pointer that mmem_alloc(), mmem_alloc_paged() or mmem_map_file() returned. -EINVAL
+ *   otherwise.
+ * @return 0, -EINVAL, -EDEADLK; -ETIMEDOUT, -EIO: the IOMMU did not confirm the invalidation, or
+ *   (-ETIMEDOUT) a pager did not return within mmem_space_conf.wait_ms.
  */
 int mmem_free(struct mmem_space *space, void *ptr);
 
 /**
- * Take pages from the devices; contents stay, and the next access faults again.
- * When it returns 0, no access through the old mapping can succeed. Does not wait for a
- * pager. On an error of the IOMMU it can be called again.
+ * Unmap pages from the devices; the contents stay, and the next access faults again. When this
+ * returns 0, no access through the old mapping can succeed. Does not wait for a pager. After an
+ * error of the IOMMU, call it again.
  * @param ptr,len within one region, multiples of 4 KiB.
  */
 int mmem_unmap(struct mmem_space *space, void *ptr, size_t len);
 
 /**
- * Change rights. Lost rights are lost when it returns; gained ones are found by the
- * device's next access.
+ * Change rights. Removed rights are gone when this returns; the device's next access finds added
+ * rights.
  */
 int mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags);
 
 /**
- * Fetch and map ahead of the devices. In a pager's callback: have it fetched, and return.
+ * Fetch and map pages ahead of the devices. In a pager's callback: start the fetch and return.
  * @return 0, -EINVAL, -EIO, -ENOMEM, -ETIMEDOUT (the pager's deadline), -EDEADLK.
  */
 int mmem_prefetch(struct mmem_space *space, void *ptr, size_t len);
 
 /**
- * Resolve one access by hand: what the fault handler does. For devices that
- * report a fault and try again, and for servicers of one's own. May block when the
- * bytes are not there.
+ * Resolve one access as the fault handler does. For devices that report a fault and retry, and for
+ * fault servicers outside this library. May block while the contents are absent.
  * @return 0, -EFAULT, -EACCES, -EIO, -ENOMEM, -ETIMEDOUT, -EDEADLK.
  */
 int mmem_resolve(struct mmem_space *space, uint64_t addr, unsigned int perm);
@@ -284,18 +289,19 @@ int mmem_resolve(struct mmem_space *space, uint64_t addr, unsigned int perm);
 enum mmem_stat {
 	MMEM_STAT_MAPPED,	/**< pages mapped by faults */
 	MMEM_STAT_PREFETCHED,	/**< pages mapped by mmem_prefetch() */
-	MMEM_STAT_JOINED,	/**< faults on a page that was mapped meanwhile */
+	MMEM_STAT_JOINED,	/**< faults on a page that another fault had mapped */
 	MMEM_STAT_UPGRADED,	/**< pages made writable by a fault */
-	MMEM_STAT_DEFERRED,	/**< faults (groups count once) that waited for bytes or memory */
-	MMEM_STAT_ZEROED,	/**< pages zeroed on the poll core */
+	MMEM_STAT_DEFERRED,	/**< faults (a group counts once) that waited for contents or
+				 * memory */
+	MMEM_STAT_ZEROED,	/**< pages zeroed on the poll thread */
 	MMEM_STAT_FILLED,	/**< pages filled by a pager */
-	MMEM_STAT_UNMAPPED,	/**< pages taken from the devices */
+	MMEM_STAT_UNMAPPED,	/**< pages unmapped from the devices */
 	MMEM_STAT_NO_REGION,	/**< accesses outside every region */
-	MMEM_STAT_FORBIDDEN,	/**< accesses a region forbids */
-	MMEM_STAT_FAILED,	/**< no memory, or a pager failed */
-	MMEM_STAT_KEPT,		/**< chunks that mmem_free() keeps now: see there */
-	MMEM_STAT_EXPIRED,	/**< accesses refused because a pager's deadline has passed */
-	MMEM_STAT_LOG_LEFT_OUT,	/**< lines of log that were left out: at most 10 in a second */
+	MMEM_STAT_FORBIDDEN,	/**< accesses that a region forbids */
+	MMEM_STAT_FAILED,	/**< accesses refused: no memory, or a pager failed */
+	MMEM_STAT_KEPT,		/**< chunks that a failed mmem_free() keeps */
+	MMEM_STAT_EXPIRED,	/**< accesses refused because a pager's deadline passed */
+	MMEM_STAT_LOG_LEFT_OUT,	/**< log lines left out: at most 10 in a second */
 };
 #define MMEM_NB_STATS 14
 const char *mmem_stat_name(enum mmem_stat stat);

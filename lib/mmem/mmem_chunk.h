@@ -18,32 +18,32 @@ struct mmem_region;
 #define MMEM_RIGHTS	(MMEM_READ | MMEM_WRITE | MMEM_EXEC)
 
 /*
- * A page's byte: its rights, MMEM_TRACK_WRITES, and these. 0: in no region. Of USED and ABSENT
- * it has one, so that the fault path tests one bit.
+ * A page's byte holds its rights, MMEM_TRACK_WRITES and these bits. 0: in no region. A page of a
+ * region has either USED or ABSENT, so that the fault path tests one bit.
  */
-#define PAGE_WANTED	(1u << 4)	/* by page requests that were lost: fetch it */
-#define PAGE_ABSENT	(1u << 5)	/* in a region; its pager has not given its bytes */
-#define PAGE_USED	(1u << 6)	/* in a region */
-#define PAGE_DIRTY	(1u << 7)	/* holds what was there before: zero it first */
+#define PAGE_WANTED	(1u << 4)	/* a lost page request asked for it: fetch it */
+#define PAGE_ABSENT	(1u << 5)	/* in a region; its contents are not fetched */
+#define PAGE_USED	(1u << 6)	/* in a region; its contents are present */
+#define PAGE_DIRTY	(1u << 7)	/* holds contents of an earlier region: zero it first */
 static_assert(!((MMEM_RIGHTS | MMEM_TRACK_WRITES) & (PAGE_WANTED | PAGE_ABSENT | PAGE_USED)),
 		"a bit for each");
 
-/* A chunk's state. All but TOUCHED and WANTED are changed under pool->lock. */
-#define CHUNK_TAKEN	(1u << 0)	/* by a region, or for tables */
+/* A chunk's state. All bits but TOUCHED and WANTED change under pool->lock. */
+#define CHUNK_TAKEN	(1u << 0)	/* by a region, or for page tables */
 #define CHUNK_POPULATED	(1u << 1)	/* has memory */
-#define CHUNK_BUSY	(1u << 2)	/* is being populated; the region stays meanwhile */
-#define CHUNK_TOUCHED	(1u << 3)	/* a device was here: populate those behind it */
-#define CHUNK_DIRTY	(1u << 4)	/* has the bytes of a region before */
-#define CHUNK_WANTED	(1u << 5)	/* it, or pages of it, by page requests that were lost */
+#define CHUNK_BUSY	(1u << 2)	/* a thread populates it; its region must stay */
+#define CHUNK_TOUCHED	(1u << 3)	/* a device accessed it: populate the chunks after it */
+#define CHUNK_DIRTY	(1u << 4)	/* holds contents of an earlier region */
+#define CHUNK_WANTED	(1u << 5)	/* a lost page request asked for it or for pages of it */
 
 struct mmem_chunk {
-	_Atomic(struct mmem_space *) space;	/* that may use it now, or NULL */
+	_Atomic(struct mmem_space *) space;	/* the space that may use it now, or NULL */
 	_Atomic uint32_t state;
 	uint32_t reserved;
 	uint64_t dma;			/* device address */
 	struct mmem_region *region;
 };
-/* The fault path touches one line of it. */
+/* The fault path touches one cache line of it. */
 static_assert(sizeof(struct mmem_chunk) == 32, "two chunks in a line");
 
 #endif /* MMEM_CHUNK_H */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
-/* CLOCK_MONOTONIC. */
+/* Time on CLOCK_MONOTONIC. */
 static inline uint64_t
 mmem_now_ns(void)
 {

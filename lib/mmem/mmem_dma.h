@@ -8,12 +8,12 @@
 
 struct mmem_pool;
 
-/* Give each chunk its device address. 0 or what iopf_dma_map() said. */
+/* Give each chunk its device address. Returns 0 or the error of iopf_dma_map(). */
 int mmem_dma_map(struct mmem_pool *pool);
 int mmem_dma_unmap(struct mmem_pool *pool);
 
 uint64_t mmem_table_va_to_pa(void *pool, const void *p);
-/* Only for a pool that is not one range. */
+/* Only for a pool without a common device address range. */
 void *mmem_table_pa_to_va(void *pool, uint64_t addr);
 
 #endif /* MMEM_DMA_H */

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-/* Groups that wait, to be deferred again. */
+/* Groups that wait to be deferred again. The owner's lock protects them. */
 struct mmem_groups {
 	uint64_t *ids;
 	unsigned int nb;
@@ -14,7 +14,7 @@ struct mmem_groups {
 };
 
 int mmem_groups_add(struct mmem_groups *groups, uint64_t id);
-/* Defer them again, and forget them. */
+/* Defer all groups again and empty the list. */
 void mmem_groups_defer(struct mmem_groups *groups);
 
 #endif /* MMEM_GROUPS_H */

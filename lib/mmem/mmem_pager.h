@@ -4,7 +4,7 @@
 #ifndef MMEM_PAGER_H
 #define MMEM_PAGER_H
 
-/* pager.c: under the pool's lock */
+/* pager.c: call these under pool->lock. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -15,32 +15,34 @@
 struct mmem_region;
 
 /*
- * A region with a pager: 0, -EINVAL or -ENOMEM. The reverse, behind
- * mmem_pool_wait_region_idle().
+ * Set up a region with a pager: 0, -EINVAL or -ENOMEM. Undo it after mmem_pool_wait_region_idle().
  */
 int mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager);
 void mmem_pager_fini(struct mmem_region *region);
 
 /*
- * The fetch of a page that has no bytes, begun if it is not under way: -EINPROGRESS. Other
- * errors as for mmem_pool_bring_page(). @p id: of a group that waits for it, or 0.
+ * Start the fetch of a page without contents, unless it is pending: -EINPROGRESS. Other errors as
+ * for mmem_pool_bring_page(). @p id: the group that waits for it, or 0.
  */
 int mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
 		uint64_t began, uint64_t id);
 
-/* Bytes that are fetched together: the offset in the pool behind those with this one. */
+/* The end of the block (the unit of a fetch) that holds this offset, as an offset in the pool. */
 uint64_t mmem_fetch_block_end(const struct mmem_region *region, uint64_t off);
 
-/* What has not begun never will; what waits is deferred again. */
+/* Drop fetches that have not started, and defer the groups that wait for any fetch. */
 void mmem_region_cancel_fetches(struct mmem_pool *pool, struct mmem_region *region);
 
-/* Refuse what waits past a deadline. The time of the next one (mmem_now_ns()), or 0. */
+/*
+ * Refuse accesses that wait past a deadline. Returns the time of the next deadline (mmem_now_ns()),
+ * or 0.
+ */
 uint64_t mmem_fetches_expire(struct mmem_pool *pool);
 
-/* No region is left: end the threads. */
+/* End the fetch threads after the last region. */
 void mmem_fetchers_stop(struct mmem_pool *pool);
 
-/* pager_file.c: a pager for the file, or -errno. */
+/* pager_file.c: make a pager for the file. Returns 0 or -errno. */
 int mmem_pager_open_file(const char *path, off_t offset, size_t size, struct mmem_pager *pager);
 
 #endif /* MMEM_PAGER_H */

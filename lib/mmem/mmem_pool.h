@@ -22,7 +22,7 @@ struct mmem_pool {
 	uint8_t *mem;
 	size_t size;
 	struct mmem_chunk *chunks;
-	uint32_t *by_addr;		/* chunk + 1 by device address; NULL: all is one range */
+	uint32_t *by_addr;		/* chunk + 1 by device address; NULL: one address range */
 	size_t by_addr_mask;
 	_Atomic uint8_t *pages;
 	size_t nb_chunks;
@@ -32,66 +32,66 @@ struct mmem_pool {
 	char name[32];
 
 	pthread_mutex_t lock;
-	pthread_cond_t changed;		/* a chunk is no longer busy, a fetch has ended */
+	pthread_cond_t changed;		/* a chunk is no longer busy, or a fetch has ended */
 	struct mmem_region_list regions;
 	void *tables;			/* free table pages, linked through their first word */
 	unsigned int users;
-	struct iopf_worker *worker;	/* of spaces without one; made for the first */
+	struct iopf_worker *worker;	/* for spaces without their own; created on demand */
 	bool quit;
 
-	/* Threads that fetch: made when there is none for a region that is ready. */
-	struct mmem_region_list ready;	/* have fetches queued, and may begin one */
-	pthread_cond_t fetch;		/* some region is ready, or quit */
+	/* Fetch threads, created when a region is ready and no thread is idle. */
+	struct mmem_region_list ready;	/* regions with a queued fetch and a free thread */
+	pthread_cond_t fetch;		/* a region is ready, or quit */
 	unsigned int nb_fetchers;
-	unsigned int nb_idle;		/* of these, waiting */
-	unsigned int nb_woken;		/* of these, to be woken */
-	TAILQ_HEAD(, mmem_fetch) timed;	/* under way, with a deadline */
+	unsigned int nb_idle;		/* fetch threads that wait */
+	unsigned int nb_woken;		/* idle threads that were signalled */
+	TAILQ_HEAD(, mmem_fetch) timed;	/* pending fetches with a deadline */
 
-	/* The control thread: populates ahead, fetches what is wanted, ends what is overdue. */
+	/* The control thread: populates ahead, fetches wanted pages, expires late fetches. */
 	pthread_t thread;
 	_Atomic uint32_t asleep;	/* enum control_state */
 	sem_t kick;
-	atomic_bool wanted;		/* some chunk is */
+	atomic_bool wanted;		/* a chunk is CHUNK_WANTED */
 };
 
-/* Take n free chunks in a row for a region; its first is set. 0 or -ENOMEM. */
+/* Take adjacent free chunks for a region and set its first chunk. Returns 0 or -ENOMEM. */
 int mmem_pool_take_chunks(struct mmem_pool *pool, struct mmem_region *region);
 
-/* Give them back: no device and no fault handler can be at them any more. */
+/* Return a region's chunks. No device and no fault handler may reach them any more. */
 void mmem_pool_return_chunks(struct mmem_pool *pool, struct mmem_region *region);
 
-/* Hide the region from what resolves faults; groups that wait for its bytes are refused. */
+/* Hide the region from fault handlers. Groups that wait for its contents are refused. */
 void mmem_pool_hide_region(struct mmem_pool *pool, struct mmem_region *region);
 
 /*
- * Wait until no chunk of a hidden region is being populated, and no pager is at it.
- * 0, or -ETIMEDOUT: a pager is, after wait_ms.
+ * Wait until no thread populates a chunk of a hidden region and no pager callback runs for it.
+ * Returns 0, or -ETIMEDOUT: a pager has not returned within wait_ms.
  */
 int mmem_pool_wait_region_idle(struct mmem_pool *pool, struct mmem_region *region,
 		unsigned int wait_ms);
 
 /*
- * Memory for one chunk of a region, which stays meanwhile. Under the lock, which is let go
- * while another thread or this one populates. 0 or -ENOMEM.
+ * Populate one chunk of a region that stays meanwhile. Called under pool->lock, which is released
+ * while this or another thread populates. Returns 0 or -ENOMEM.
  */
 int mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk);
 
 /*
- * Make sure that the page at an offset has memory and bytes. With @p id: 0, they are there;
- * -EINPROGRESS, the group will be deferred again. Without, waits. An access that began
- * (rte_rdtsc()) before a fetch failed shares the failure.
- * -EFAULT (not this space's), -EIO, -ETIMEDOUT, -ENOMEM, -EDEADLK (to wait, in a pager).
+ * Give the page at an offset memory and contents. With @p id: 0, they are present; -EINPROGRESS,
+ * the group will be deferred again. Without @p id: wait for them. An access that began
+ * (rte_rdtsc()) before a fetch failed gets the fetch's error. Returns -EFAULT (not this space's),
+ * -EIO, -ETIMEDOUT, -ENOMEM, -EDEADLK (would wait in a pager's callback).
  */
 int mmem_pool_bring_page(struct mmem_pool *pool, struct mmem_space *space, uint64_t off,
 		uint64_t began, uint64_t id);
 
-/* The worker of spaces without one of their own, or NULL with rte_errno. */
+/* The worker for spaces without their own, or NULL with rte_errno. */
 struct iopf_worker *mmem_pool_get_worker(struct mmem_pool *pool);
 
-/* Memory for all of a region that is not yet anybody's. 0 or -ENOMEM. */
+/* Populate a whole region that is not published yet. Returns 0 or -ENOMEM. */
 int mmem_pool_populate_region(struct mmem_pool *pool, struct mmem_region *region);
 
-/* Callbacks of the page table; with those of dma.c. */
+/* Page table callbacks; see also mmem_dma.h. */
 void *mmem_table_alloc(void *pool, size_t size);
 void mmem_table_free(void *pool, void *p, size_t size);
 

@@ -9,20 +9,22 @@
 
 struct mmem_pool;
 
-/* Memory for chunks that the caller alone is at. 0 or -ENOMEM. */
+/* Populate chunks that only the caller uses. Returns 0 or -ENOMEM. */
 int mmem_populate_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks);
 
-/* The memory holds zeroes afterwards: given back to the kernel, or overwritten. */
+/* Fill chunks with zeros: return their memory to the kernel, or overwrite it. */
 void mmem_zero_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks);
 
 /* The control thread. */
 int mmem_control_start(struct mmem_pool *pool);
 void mmem_control_stop(struct mmem_pool *pool);
 
-/* There is something for it to do. Under the pool's lock. */
+/* Wake the control thread. Called under pool->lock. */
 void mmem_control_wake(struct mmem_pool *pool);
-/* The same from the poll core, where it may be seen a little later: a chunk was touched, or is
- * wanted. */
+/*
+ * Tell the control thread from the poll thread that a chunk was touched or is wanted. A thread that
+ * scans anyway is not woken.
+ */
 void mmem_control_notify(struct mmem_pool *pool, bool touched);
 
 #endif /* MMEM_POPULATE_H */

@@ -17,27 +17,27 @@ struct mmem_space;
 struct mmem_region {
 	TAILQ_ENTRY(mmem_region) next;
 	struct mmem_space *space;
-	size_t first;			/* chunk */
+	size_t first;			/* first chunk */
 	size_t nb_chunks;
-	size_t size;			/* bytes, whole pages */
+	size_t size;			/* bytes, a multiple of the page size */
 	size_t nb_empty;		/* chunks without memory */
 	unsigned int flags;
 
-	/* On its way out: each step once, by one thread at a time; space->lock. */
-	bool hidden;			/* hidden from faults */
-	bool freeing;			/* a thread is at it */
-	bool is_closed;		/* from the devices, and that is confirmed */
-	bool kept;			/* and counted as such */
+	/* Stages of a free. Each is passed once, by one thread at a time, under space->lock. */
+	bool hidden;			/* faults do not find the region */
+	bool freeing;			/* a thread frees the region now */
+	bool is_closed;			/* unmapped from the devices, invalidation confirmed */
+	bool kept;			/* a free failed; counted in MMEM_STAT_KEPT */
 
-	struct mmem_pager pager;	/* neither fill nor start: zeroes */
-	/* Fetches, of regions with a pager. Under pool->lock. */
+	struct mmem_pager pager;	/* neither fill nor start: zero-filled */
+	/* Fetches of a region with a pager. Under pool->lock. */
 	TAILQ_ENTRY(mmem_region) next_ready;
-	struct mmem_fetch **fetches;	/* by block: under way, or failed; NULL */
+	struct mmem_fetch **fetches;	/* by block: pending or failed, or NULL */
 	TAILQ_HEAD(, mmem_fetch) queue;
 	bool ready;			/* on pool->ready */
-	unsigned int nb_threads;	/* that are in fill or start */
-	unsigned int nb_open;		/* fetches that have begun and are not done */
-	unsigned int nb_overdue;	/* of these, past their deadline */
+	unsigned int nb_threads;	/* threads in fill or start */
+	unsigned int nb_open;		/* fetches started and not completed */
+	unsigned int nb_overdue;	/* open fetches past their deadline */
 };
 
 static inline uint64_t
@@ -52,7 +52,10 @@ mmem_region_has_pager(const struct mmem_region *region)
 	return region->pager.fill != NULL || region->pager.start != NULL;
 }
 
-/* The rights in a page's byte. To write is to read; and what may be executed can be read. */
+/*
+ * The rights in a page's byte. Write and execute include read: the table format has no entry
+ * without it.
+ */
 static inline uint8_t
 mmem_flags_to_rights(unsigned int flags)
 {
@@ -61,16 +64,19 @@ mmem_flags_to_rights(unsigned int flags)
 	return flags & MMEM_RIGHTS ? page | MMEM_READ : page;
 }
 
-/* For an argument: the region with this range inside. Under space->lock. NULL is logged. */
+/*
+ * Find the region that contains a range given by the caller of the library. Under space->lock. NULL
+ * is logged.
+ */
 struct mmem_region *mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len);
 
 /*
- * Free what could not be freed before. Not while an invalidation is missing: it is for a call
- * that invalidates to find out whether that works again.
+ * Free regions that a failed mmem_free() kept. Does nothing while an invalidation is missing: only
+ * a call that invalidates tests whether the IOMMU confirms again.
  */
 void mmem_regions_free_kept(struct mmem_space *space);
 
-/* All that is left of a detached space. 0, or -ETIMEDOUT: a pager has not returned. */
+/* Free all regions of a detached space. Returns 0, or -ETIMEDOUT: a pager has not returned. */
 int mmem_regions_free_all(struct mmem_space *space);
 
 #endif /* MMEM_REGION_H */

@@ -5,20 +5,20 @@
 #define MMEM_SPACE_H
 
 /*
- * Three kinds of state, three kinds of protection.
+ * Three kinds of state, each with its own protection.
  *
- * What the fault path reads: struct mmem_chunk's space and state, a byte for each
- * page, the page table. Read without a lock, inside lib/iopf's read section. What
- * takes something away changes the first two, waits with iopf_quiesce(), and only
- * then relies on no thread using what was there before.
+ * The fault path reads struct mmem_chunk's space and state, a byte for each page, and the page
+ * table, without a lock, inside lib/iopf's read section. A thread that removes a region or rights
+ * changes the chunk or the byte, calls iopf_quiesce(), and only then relies on no handler using the
+ * old value.
  *
- * pool->lock: which region has a chunk, fetches and what waits for them, the list of
- * regions, table pages. Held for moments, never across a pager's callback, across
- * populating or across an invalidation.
+ * pool->lock protects the region of each chunk, fetches and their waiting groups, the list of
+ * regions, and table pages. It is held briefly, never across a pager's callback, populating memory
+ * or an invalidation.
  *
- * space->lock: changes of a space's mappings. Held across invalidations, never across
- * a pager's callback. A deferred fault that finds it taken is put on space->blocked,
- * and deferred again when the lock is free: no worker waits here. Taken before
+ * space->lock protects changes to a space's mappings. It is held across invalidations, never across
+ * a pager's callback. A deferred fault that finds it taken goes to space->blocked and is deferred
+ * again when the lock is free: no worker thread waits for this lock. Lock order: space->lock before
  * pool->lock.
  */
 
@@ -40,13 +40,14 @@
 struct mmem_pool;
 struct pgt;
 
-/* One thread writes a lane, so that counting costs no atomic read-modify-write. */
+/* One thread writes a lane, so that counting needs no atomic read-modify-write. */
 struct mmem_lane {
 	_Atomic uint64_t stat[MMEM_NB_STATS];
 } __rte_cache_aligned;
 
 struct mmem_space {
-	uint8_t *mem;			/* the pool's, together for the fault path */
+	uint8_t *mem;			/* copies of the pool's fields, together for the fault
+					 * path */
 	size_t size;
 	struct mmem_chunk *chunks;
 	_Atomic uint8_t *pages;
@@ -60,20 +61,22 @@ struct mmem_space {
 	char name[32];
 
 	pthread_mutex_t lock;
-	struct mmem_groups blocked;	/* wait for the lock; under pool->lock */
-	atomic_bool is_blocked;		/* there are some */
-	_Atomic unsigned int nb_kept;	/* regions that could not be freed; written under lock */
-	struct iopf_log_limit log;	/* of lines that a device can cause */
-	/* Raised rights, or a failed invalidation: made up for by the next one. */
+	struct mmem_groups blocked;	/* groups that wait for lock; under pool->lock */
+	atomic_bool is_blocked;		/* blocked is not empty */
+	_Atomic unsigned int nb_kept;	/* regions that a failed free kept; written under lock */
+	struct iopf_log_limit log;	/* for log lines that a device can cause */
+	/*
+	 * An upgrade or a failed invalidation left stale entries: the next invalidation covers all.
+	 */
 	atomic_bool inv_missing;
 
-	/* Of each lcore, and the last one of all other threads. */
+	/* One lane for each lcore; the last lane for all other threads. */
 	struct mmem_lane lanes[RTE_MAX_LCORE + 1];
 };
 
 /*
- * A line about a space. A device can cause it, also by way of a pager's callback: at most
- * IOPF_LOG_LINES_PER_S in a second.
+ * Log a line about a space that a device can cause, also through a pager's callback: at most
+ * IOPF_LOG_LINES_PER_S lines a second.
  */
 #define MMEM_LOG_LIMITED(space, fmt, ...) do {							\
 	char tail_[IOPF_LOG_TAIL];							\
@@ -100,24 +103,21 @@ mmem_count(struct mmem_space *space, enum mmem_stat stat, uint64_t n)
 			memory_order_relaxed);
 }
 
-/* Input address of devices, and the CPU's, of an offset in the pool. */
+/* The address of an offset in the pool, for CPU and devices. */
 static inline uint64_t
 mmem_va(const struct mmem_space *space, uint64_t off)
 {
 	return (uintptr_t)space->mem + off;
 }
 
-/* What a page table entry points to. */
+/* The output address of a page table entry. */
 static inline uint64_t
 mmem_pa(const struct mmem_space *space, uint64_t off)
 {
 	return space->chunks[off >> MMEM_CHUNK_LOG2].dma + (off & (MMEM_CHUNK_SIZE - 1));
 }
 
-/*
- * Let space->lock go: what waits for it is deferred again, and regions that could not be freed
- * are, if they can be now.
- */
+/* Release space->lock and defer the groups that wait for it. */
 void mmem_space_unlock(struct mmem_space *space);
 
 #endif /* MMEM_SPACE_H */

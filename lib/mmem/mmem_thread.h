@@ -14,22 +14,22 @@
 struct mmem_region;
 struct mmem_space;
 
-/* What this thread is doing. */
+/* Callbacks that this thread is in. */
 struct mmem_thread {
 	bool in_report;
-	struct mmem_region *paging;	/* in fill or start of its pager */
-	struct mmem_space *releasing;	/* in release of a pager of its */
+	struct mmem_region *paging;	/* region whose fill or start runs */
+	struct mmem_space *releasing;	/* space of the pager whose release runs */
 };
 extern _Thread_local struct mmem_thread mmem_self;
 
-/* 0, or -EDEADLK where a function that may wait is forbidden. */
+/* Returns 0, or -EDEADLK in a callback where a blocking function is forbidden. */
 static inline int
 mmem_may_wait(void)
 {
 	return mmem_self.in_report ? -EDEADLK : iopf_may_wait();
 }
 
-/* An int function's way out: 0 or -errno, and rte_errno. */
+/* Return rc and set rte_errno from it. */
 static inline int
 mmem_ret(int rc)
 {

@@ -11,12 +11,12 @@
 
 struct mmem_space;
 
-/* Invalidate, and what is missing still; n may be 0. Under space->lock. */
+/* Invalidate, and all addresses if an invalidation is missing. n may be 0. Under space->lock. */
 int mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n);
 
 /*
- * Close a range and invalidate it. Whoever resolves a page in it now fails in the
- * entry's compare-and-swap; the caller opens it again. Under space->lock.
+ * Close a range and invalidate it. A handler that resolves a page in it fails in the entry's
+ * compare-and-swap from now on. The caller opens the range again. Under space->lock.
  */
 int mmem_range_close(struct mmem_space *space, uint64_t va, size_t len);
 

@@ -2,16 +2,16 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Bytes from pagers.
+ * Fetches of contents through pagers.
  *
  *	begin --> region's queue --> thread: populate, fill or start --> done
  *	                                                  '--> mmem_fetch_done()
  *
- * A fetch is of one block: pager.fetch_size bytes. What waits for it is a list of groups,
- * which are deferred again when it ends, and threads that wait for pool->changed. A pager's
- * callbacks run on threads of the pool's, outside all locks. A region has at most
- * pager.nb_threads of them, so that a pager that does not return keeps these and no others;
- * they are made when a region is ready and no thread is idle, and end when idle for long.
+ * A fetch has one block: pager.fetch_size bytes. Groups and threads wait for it: the groups are
+ * deferred again when it ends, the threads wait for pool->changed. Callbacks of a pager run on
+ * fetch threads of the pool, outside all locks. A region has at most pager.nb_threads of them, so
+ * that a pager that does not return blocks only these. A fetch thread is created when a region is
+ * ready and no thread is idle, and ends after LINGER_NS idle.
  */
 
 #include <errno.h>
@@ -31,13 +31,13 @@
 #include "mmem_space.h"
 #include "mmem_thread.h"
 
-/* An idle thread ends after this. */
+/* An idle fetch thread ends after this time. */
 #define LINGER_NS	UINT64_C(2000000000)
 
 enum fetch_state {
 	FETCH_QUEUED,
-	FETCH_OPEN,		/* begun: the pager's */
-	FETCH_FAILED,		/* kept, for accesses that began before it did */
+	FETCH_OPEN,		/* started; the pager owns it */
+	FETCH_FAILED,		/* kept for accesses that began before it failed */
 };
 
 struct mmem_fetch {
@@ -46,7 +46,7 @@ struct mmem_fetch {
 	struct mmem_region *region;
 	size_t block;
 	enum fetch_state state;
-	int error;			/* why accesses are refused, or 0: they wait */
+	int error;			/* the error for accesses, or 0: they wait */
 	uint64_t failed_at;		/* rte_rdtsc() */
 	uint64_t deadline;		/* mmem_now_ns(), or 0 */
 	struct mmem_groups groups;
@@ -99,7 +99,7 @@ mmem_fetch_block_end(const struct mmem_region *region, uint64_t off)
 	return (off | (region->pager.fetch_size - 1)) + 1;
 }
 
-/* The bytes of a block are there: what finds a page's bits so finds them. */
+/* Publish the contents of a block: a thread that reads the page's bits sees its contents. */
 static void
 pages_set_present(struct mmem_pool *pool, uint64_t off, size_t len)
 {
@@ -122,7 +122,7 @@ region_clear_ready(struct mmem_pool *pool, struct mmem_region *region)
 	region->ready = false;
 }
 
-/* On the list of those that may begin a fetch, or off it. */
+/* Put the region on the list of regions that may start a fetch, or take it off. */
 static void
 region_update_ready(struct mmem_pool *pool, struct mmem_region *region)
 {
@@ -154,7 +154,7 @@ fetch_get_range(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
 	*len = RTE_MIN(region->size - in_region, region->pager.fetch_size);
 }
 
-/* Refused from now on; those that wait find that when they are deferred again. */
+/* Wake all waiting accesses. With an error, they are refused, and so are later accesses. */
 static void
 fetch_wake_waiters(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 {
@@ -174,7 +174,7 @@ fetch_set_failed(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 	fetch_wake_waiters(pool, fetch, error);
 }
 
-/* One that was begun has ended. */
+/* Complete a started fetch. */
 static void
 fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 {
@@ -197,7 +197,7 @@ fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 	free(fetch);
 }
 
-/* What its pager says of it. */
+/* Apply the result that the pager gave. */
 static void
 fetch_apply_result(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc)
 {
@@ -213,7 +213,7 @@ fetch_apply_result(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc)
 
 static int fetcher_wake_or_create(struct mmem_pool *pool);
 
-/* The first of a region's queue, with the lock let go meanwhile. */
+/* Run the first fetch of a region's queue. Called under pool->lock, which is released meanwhile. */
 static void
 region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 {
@@ -228,7 +228,7 @@ region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 	region->nb_open++;
 	region->nb_threads++;
 	region_update_ready(pool, region);
-	if (region->ready)	/* Without another thread this one comes back for it. */
+	if (region->ready)	/* If no other thread comes, this thread returns for it. */
 		fetcher_wake_or_create(pool);
 	fetch_get_range(fetch, &off, &len);
 	rc = mmem_pool_populate_chunk(pool, &pool->chunks[off >> MMEM_CHUNK_LOG2]);
@@ -245,13 +245,13 @@ region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 					pool->mem + off, len);
 		mmem_self.paging = NULL;
 		pthread_mutex_lock(&pool->lock);
-		/* One that was started may be done, and freed. */
+		/* A started fetch may be completed and freed. */
 		if (pager->fill != NULL || rc != 0)
 			fetch_apply_result(pool, fetch, rc);
 	}
 	region->nb_threads--;
 	region_update_ready(pool, region);
-	/* A free waits for the last to leave. */
+	/* A free waits for the last thread to leave. */
 	pthread_cond_broadcast(&pool->changed);
 }
 
@@ -284,19 +284,21 @@ fetcher_main(void *arg)
 	}
 	pool->nb_fetchers--;
 	pthread_cond_broadcast(&pool->changed);
-	/* The last of it: mmem_fetchers_stop() destroys nothing before it has had the lock. */
+	/*
+	 * Last access to the pool: mmem_fetchers_stop() takes this lock before the pool is freed.
+	 */
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;
 }
 
-/* A region was made ready: call an idle thread, or make one. 0, or -errno: no thread will come. */
+/* Wake an idle thread for a ready region, or create one. Returns 0, or -errno: no thread comes. */
 static int
 fetcher_wake_or_create(struct mmem_pool *pool)
 {
 	pthread_t thread;
 	int rc;
 
-	/* One that was called is idle until it has the lock: it is not called twice. */
+	/* A signalled thread counts as idle until it has the lock; do not signal it again. */
 	if (pool->nb_idle > pool->nb_woken) {
 		pool->nb_woken++;
 		pthread_cond_signal(&pool->fetch);
@@ -305,7 +307,7 @@ fetcher_wake_or_create(struct mmem_pool *pool)
 	rc = iopf_thread_create(&thread, "mmem-fetch", fetcher_main, pool);
 	if (rc == 0)
 		pool->nb_fetchers++;
-	/* Those that are busy look at what is ready when they return. */
+	/* Busy threads look for ready regions when their callback returns. */
 	return pool->nb_fetchers != 0 ? 0 : rc;
 }
 
@@ -377,12 +379,15 @@ mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t of
 	struct mmem_fetch *fetch = region->fetches[block];
 	int rc;
 
-	/* Failed or overdue. */
+	/* The fetch failed or is past its deadline. */
 	if (fetch != NULL && fetch->error != 0 &&
 			(fetch->state == FETCH_OPEN || began <= fetch->failed_at))
 		return fetch->error;
 	if (fetch == NULL || fetch->state == FETCH_FAILED) {
-		/* All that may be in the pager stay there: do not wait for the deadline again. */
+		/*
+		 * All threads of the region are in late callbacks: do not wait for another
+		 * deadline.
+		 */
 		if (region->nb_overdue >= region->pager.nb_threads && region->nb_threads >=
 				region->pager.nb_threads)
 			return -ETIMEDOUT;

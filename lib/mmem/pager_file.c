@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Contents from a file: what it holds when a chunk is first touched. Beyond its end,
- * also one that moves while the region lives, are zeroes.
+ * Contents from a file, read when a block is first accessed. Contents beyond the end of the file
+ * are zero, also if the file shrinks while the region exists.
  */
 
 #include <errno.h>
@@ -54,14 +54,14 @@ file_release(void *ctx)
 	free(file);
 }
 
-/* Only what pread() reads the same way each time, and does not wait for. */
+/* Accept only files that pread() reads repeatably and without waiting. */
 static int
 file_open(const char *path)
 {
 	struct stat st;
 	int fd, rc;
 
-	/* O_NONBLOCK: opening a FIFO must not wait for its writer. */
+	/* O_NONBLOCK: do not wait for the writer of a FIFO. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The memory of a pool, who has which chunk of it, and what is in it. */
+/* The memory of a pool, the owners of its chunks, and page table memory. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -26,7 +26,7 @@
 
 RTE_LOG_REGISTER(mmem_logtype, lib.mmem, NOTICE);
 
-/* The limit that kept @p what from the process, if it was one, and the way out. */
+/* Log the resource limit that denied @p what, and the way out. */
 static void
 log_no_memory(const struct mmem_pool *pool, const char *what, int error)
 {
@@ -47,7 +47,7 @@ log_no_memory(const struct mmem_pool *pool, const char *what, int error)
 				pool->size >> 20, what, rte_strerror(error));
 }
 
-/* Ordinary memory, aligned to a chunk; taken from the kernel as it is populated. */
+/* Map ordinary memory, aligned to a chunk. The kernel provides it when it is populated. */
 static int
 map_ordinary(struct mmem_pool *pool)
 {
@@ -60,8 +60,8 @@ map_ordinary(struct mmem_pool *pool)
 		return -errno;
 	mem = RTE_PTR_ALIGN_CEIL(start, MMEM_CHUNK_SIZE);
 	/*
-	 * Shared, so that a child of fork() takes no copies of pages away from the devices.
-	 * Without a file: RLIMIT_FSIZE and RLIMIT_NOFILE do not apply.
+	 * Shared: after fork(), a copy-on-write would give the parent new pages that devices do not
+	 * see. Anonymous: RLIMIT_FSIZE and RLIMIT_NOFILE do not apply.
 	 */
 	if (mmap(mem, pool->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED |
 			MAP_NORESERVE, -1, 0) == MAP_FAILED) {
@@ -78,7 +78,7 @@ map_ordinary(struct mmem_pool *pool)
 	return 0;
 }
 
-/* Reserves all, or fails: no SIGBUS later. */
+/* Reserve all hugepages or fail: no SIGBUS later. */
 static int
 map_hugepages(struct mmem_pool *pool)
 {
@@ -92,7 +92,7 @@ map_hugepages(struct mmem_pool *pool)
 	return 0;
 }
 
-/* Hugepages if all fit, and populated once for all, so that each has its place for good. */
+/* Use hugepages if all fit. Populate them once, so that their physical addresses never change. */
 static int
 pool_map_memory(struct mmem_pool *pool, bool no_hugepages)
 {
@@ -109,7 +109,7 @@ pool_map_memory(struct mmem_pool *pool, bool no_hugepages)
 			atomic_init(&pool->chunks[i].state, CHUNK_POPULATED);
 		rc = 0;
 	}
-	/* A child's copy would be mapped without leave. */
+	/* A child must not get a mapping of the devices' memory. */
 	if (rc == 0)
 		madvise(pool->mem, pool->size, MADV_DONTFORK);
 	return rc;
@@ -175,7 +175,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	TAILQ_INIT(&pool->ready);
 	TAILQ_INIT(&pool->timed);
 
-	/* The fault path reads any of them: written now, so that it meets no page fault. */
+	/* Write all of them now: the fault path reads them and must not take a CPU page fault. */
 	pool->chunks = malloc(pool->nb_chunks * sizeof(*pool->chunks));
 	pool->pages = calloc(pool->size >> MMEM_PAGE_LOG2, sizeof(*pool->pages));
 	if (pool->chunks == NULL || pool->pages == NULL) {
@@ -240,7 +240,7 @@ mmem_pool_destroy(struct mmem_pool *pool)
 			return mmem_ret(rc);
 		pool->worker = NULL;
 	}
-	/* What a device might still reach is not given to another. */
+	/* Memory that a device may still reach must not be reused. */
 	rc = mmem_dma_unmap(pool);
 	if (rc < 0)
 		return mmem_ret(rc);
@@ -278,7 +278,7 @@ chunk_has(const struct mmem_chunk *chunk, uint32_t bits)
 	return atomic_load_explicit(&chunk->state, memory_order_relaxed) & bits;
 }
 
-/* First fit. Under the lock. */
+/* First fit. Under pool->lock. */
 static bool
 find_free_run(const struct mmem_pool *pool, size_t n, size_t *first)
 {
@@ -313,7 +313,7 @@ mmem_pool_take_chunks(struct mmem_pool *pool, struct mmem_region *region)
 	if (!found)
 		return -ENOMEM;
 
-	/* The caller's alone until it is published. */
+	/* Only the caller uses the region before it is published. */
 	zero = !(region->flags & MMEM_ZERO_INLINE);
 	for (i = 0; i < region->nb_chunks; i++) {
 		chunk = &pool->chunks[region->first + i];
@@ -392,7 +392,7 @@ mmem_pool_wait_region_idle(struct mmem_pool *pool, struct mmem_region *region,
 
 	pthread_mutex_lock(&pool->lock);
 	while (region_is_busy(pool, region) && rc != ETIMEDOUT) {
-		/* Populating comes to its end by itself. */
+		/* Populating always ends, so it needs no timeout. */
 		if (region->nb_open != 0 || region->nb_threads != 0)
 			rc = pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
 		else
@@ -443,7 +443,7 @@ mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 	return rc;
 }
 
-/* One step. -EAGAIN: the lock was let go, or must be: look again. Under the lock. */
+/* One step, under pool->lock. -EAGAIN: the lock was released; check again. */
 static int
 page_bring_step(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t began,
 		uint64_t id)
@@ -486,7 +486,7 @@ mmem_pool_bring_page(struct mmem_pool *pool, struct mmem_space *space, uint64_t 
 	return rc;
 }
 
-/* Pages for tables: a chunk from the far end, kept for the life of the pool. Under the lock. */
+/* Use the last free chunk for table pages until the pool is destroyed. Under pool->lock. */
 static void
 tables_add_chunk(struct mmem_pool *pool)
 {
@@ -515,7 +515,7 @@ mmem_table_alloc(void *ctx, size_t size)
 	struct mmem_pool *pool = ctx;
 	void *p;
 
-	RTE_SET_USED(size);	/* a granule: MMEM_PAGE_SIZE */
+	RTE_SET_USED(size);	/* the granule: MMEM_PAGE_SIZE */
 	pthread_mutex_lock(&pool->lock);
 	if (pool->tables == NULL)
 		tables_add_chunk(pool);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Where memory comes from and goes to, and the thread that sees to it ahead of need. */
+/* Populates and releases memory, and the control thread that populates ahead of the devices. */
 
 #include <errno.h>
 #include <string.h>
@@ -22,13 +22,13 @@
 #define MADV_POPULATE_WRITE 23	/* Linux 5.14 */
 #endif
 
-/* Between looks at what the devices touched. */
+/* The interval between scans of the chunks that devices have touched. */
 #define SCAN_MIN_MS	1
 #define SCAN_MAX_MS	64
 
 /*
- * Before Linux 5.14. The touch must not change what another CPU writes there at the
- * same time: a compare-and-swap that puts back what it found.
+ * For Linux before 5.14. The touch must not change a concurrent write of another CPU: a
+ * compare-and-swap puts back the value it found.
  */
 static void
 populate_by_touch(struct mmem_pool *pool, size_t off, size_t len)
@@ -59,8 +59,8 @@ mmem_populate_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 }
 
 /*
- * Hugepages stay: they are reserved whether used or not, and a driver may have
- * looked up where they are.
+ * Hugepages are overwritten, not released: they are reserved in any case, and a driver may have
+ * looked up their physical addresses.
  */
 void
 mmem_zero_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
@@ -68,12 +68,12 @@ mmem_zero_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 	size_t off = chunk << MMEM_CHUNK_LOG2;
 	size_t len = nb_chunks << MMEM_CHUNK_LOG2;
 
-	/* Memory that is locked is not given back: it refuses. */
+	/* madvise() refuses to release locked memory. */
 	if (pool->hugepages || madvise(pool->mem + off, len, MADV_REMOVE) < 0)
 		memset(pool->mem + off, 0, len);
 }
 
-/* A chunk of the region that a device may come to soon and that has no memory. */
+/* A chunk without memory that a device may soon access. */
 static struct mmem_chunk *
 find_chunk_ahead(struct mmem_pool *pool, const struct mmem_region *region)
 {
@@ -95,7 +95,7 @@ find_chunk_ahead(struct mmem_pool *pool, const struct mmem_region *region)
 	return NULL;
 }
 
-/* One chunk, with the lock let go meanwhile. False: nothing to do. */
+/* Populate one chunk; pool->lock is released meanwhile. False: nothing to do. */
 static bool
 populate_chunk_ahead(struct mmem_pool *pool, bool *incomplete)
 {
@@ -111,13 +111,14 @@ populate_chunk_ahead(struct mmem_pool *pool, bool *incomplete)
 		if (chunk != NULL)
 			break;
 	}
-	/* Out of memory: a fault that needs the chunk will say so. */
+	/* Without memory: the fault that needs the chunk reports it. */
 	return chunk != NULL && mmem_pool_populate_chunk(pool, chunk) == 0;
 }
 
 /*
- * What lost page requests wanted of a chunk: no group waits, so no worker fetches it. What
- * fails is wanted again if a device still asks for it. The lock may be let go meanwhile.
+ * Fetch the pages of a chunk that lost page requests asked for. No group waits for them, so no
+ * worker fetches them. After a failure the device's next request asks again. pool->lock may be
+ * released meanwhile.
  */
 static void
 chunk_fetch_wanted(struct mmem_pool *pool, struct mmem_chunk *chunk)
@@ -142,7 +143,7 @@ chunk_fetch_wanted(struct mmem_pool *pool, struct mmem_chunk *chunk)
 	}
 }
 
-/* False: nothing was wanted. */
+/* False: no chunk was wanted. */
 static bool
 fetch_wanted_chunks(struct mmem_pool *pool)
 {
@@ -156,7 +157,7 @@ fetch_wanted_chunks(struct mmem_pool *pool)
 		chunk = &pool->chunks[i];
 		if (!(atomic_load_explicit(&chunk->state, memory_order_relaxed) & CHUNK_WANTED))
 			continue;
-		/* Acquire, with the release in page_mark_wanted(): the pages' marks. */
+		/* Pairs with the release in page_mark_wanted(): the pages' marks. */
 		atomic_fetch_and_explicit(&chunk->state, ~CHUNK_WANTED, memory_order_acquire);
 		if (atomic_load_explicit(&chunk->space, memory_order_relaxed) != NULL)
 			chunk_fetch_wanted(pool, chunk);
@@ -165,24 +166,25 @@ fetch_wanted_chunks(struct mmem_pool *pool)
 }
 
 /*
- * The control thread sleeps until it is kicked. While devices move on it looks at what they
- * touched in ever longer steps, since the poll core marks chunks and wakes nothing; behind the
- * longest it is asleep, and the next mark on the poll core wakes it: one system call at the
- * first fault in a chunk after a pause, and none once all is populated.
+ * The control thread sleeps until it is woken. While devices proceed, it scans the chunks they
+ * touch at growing intervals, because the poll thread marks chunks and wakes no thread. After the
+ * longest interval it is CONTROL_ASLEEP, and the next mark of the poll thread wakes it: one system
+ * call at the first fault in a chunk after a pause, and none once all chunks are populated.
  *
- *	poll core			control thread
+ *	poll thread			control thread
  *	mark				asleep = CONTROL_ASLEEP
  *	full barrier			full barrier
  *	asleep: exchange, post		marks: none
  *					wait for the semaphore
  *
- * Each exchange that finds it asleep, the thread's own excepted, is followed by a post.
+ * Each exchange that reads a value other than CONTROL_AWAKE is followed by a post, but for the
+ * control thread's own.
  */
 enum control_state {
 	CONTROL_AWAKE,
-	CONTROL_SCANNING,		/* soon, by itself */
+	CONTROL_SCANNING,		/* sleeps for one interval */
 	CONTROL_ASLEEP,
-	CONTROL_IDLE,		/* asleep, and all is populated: no touch need wake it */
+	CONTROL_IDLE,		/* asleep, and all is populated: a touch does not wake it */
 };
 
 void
@@ -208,7 +210,7 @@ mmem_control_notify(struct mmem_pool *pool, bool touched)
 		mmem_control_wake(pool);
 }
 
-/* A chunk was touched behind which some are to be populated. */
+/* A chunk was touched, and a chunk after it needs memory. */
 static bool
 has_chunk_ahead(struct mmem_pool *pool)
 {
@@ -222,8 +224,8 @@ has_chunk_ahead(struct mmem_pool *pool)
 }
 
 /*
- * Until kicked, or until a time (mmem_now_ns(), 0: none). The lock is held, and let go
- * meanwhile. True: kicked.
+ * Sleep until woken or until a time (mmem_now_ns(), 0: none). Called under pool->lock, which is
+ * released meanwhile. Returns true if woken.
  */
 static bool
 control_sleep(struct mmem_pool *pool, enum control_state how, uint64_t until)
@@ -247,7 +249,7 @@ control_sleep(struct mmem_pool *pool, enum control_state how, uint64_t until)
 	}
 	if (!kicked && atomic_exchange_explicit(&pool->asleep, CONTROL_AWAKE,
 			memory_order_relaxed) == CONTROL_AWAKE) {
-		/* Kicked all the same: take the post. */
+		/* Woken after the timeout: consume the post. */
 		while (sem_wait(&pool->kick) < 0)
 			;
 		kicked = true;
@@ -272,7 +274,7 @@ control_main(void *arg)
 		}
 		deadline = until = mmem_fetches_expire(pool);
 		how = incomplete ? CONTROL_ASLEEP : CONTROL_IDLE;
-		/* Wanted and not done: memory is lacking, and may be there later. */
+		/* A chunk is due and was not populated: memory may be available later. */
 		if (incomplete && (scan_ms < SCAN_MAX_MS || has_chunk_ahead(pool))) {
 			how = CONTROL_SCANNING;
 			until = mmem_now_ns() + scan_ms * UINT64_C(1000000);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Pages that are fetched and mapped ahead of the devices. */
+/* Fetches and maps pages ahead of the devices. */
 
 #include <errno.h>
 
@@ -14,7 +14,7 @@
 #include "mmem_space.h"
 #include "mmem_thread.h"
 
-/* Pages of one chunk whose bytes are there. */
+/* Map pages of one chunk whose contents are present. */
 static int
 prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 {
@@ -35,13 +35,13 @@ prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 		if (rc == 0)
 			mapped++;
 		else if (rc == -EALREADY || rc == -EACCES || rc == -EBUSY)
-			rc = 0;		/* mapped by a fault, in whatever way */
+			rc = 0;		/* a fault has mapped it */
 	}
 	mmem_count(space, MMEM_STAT_PREFETCHED, mapped);
 	return rc;
 }
 
-/* Begin the fetches of a range, in which some may be under way or done. */
+/* Start the fetches of a range; some may be pending or complete. */
 static int
 begin_fetches(struct mmem_space *space, struct mmem_region *region, uint64_t off, uint64_t end,
 		uint64_t began)
@@ -62,11 +62,11 @@ begin_fetches(struct mmem_space *space, struct mmem_region *region, uint64_t off
 	return rc == -EINPROGRESS ? 0 : rc;
 }
 
-/* Its page's memory and bytes are there. */
+/* The page has memory and contents. */
 static bool
 page_is_present(const struct mmem_space *space, uint64_t off)
 {
-	/* Pair with the releases in pages_set_present() and mmem_pool_populate_chunk(). */
+	/* Pairs with the releases in pages_set_present() and mmem_pool_populate_chunk(). */
 	return !(atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
 			memory_order_acquire) & PAGE_ABSENT) &&
 		(atomic_load_explicit(&space->chunks[off >> MMEM_CHUNK_LOG2].state,
@@ -90,7 +90,10 @@ mmem_prefetch(struct mmem_space *space, void *ptr, size_t len)
 	end = off + len;
 	pthread_mutex_lock(&space->lock);
 	do {
-		/* Each time: without the lock it may have been freed, and made anew. */
+		/*
+		 * Find the region again: while the lock was released it may have been freed or
+		 * replaced.
+		 */
 		region = mmem_region_find_range(space, ptr, len);
 		if (region == NULL) {
 			rc = -EINVAL;

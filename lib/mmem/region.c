@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Regions: made, found, freed. */
+/* Allocates, finds and frees regions. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 
 #define REGION_FLAGS (MMEM_RIGHTS | MMEM_TRACK_WRITES | MMEM_ZERO_INLINE | MMEM_POPULATE)
 
-/* Let faults find it. */
+/* Let faults find the region. */
 static void
 region_publish(struct mmem_region *region)
 {
@@ -91,7 +91,7 @@ region_take_memory(struct mmem_region *region)
 	return 0;
 }
 
-/* 0, or why no region can be made of it, which is logged. */
+/* Returns 0, or the error that forbids the region, after logging it. */
 static int
 region_check_args(struct mmem_space *space, size_t size, unsigned int flags)
 {
@@ -147,7 +147,10 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	region->nb_chunks = RTE_ALIGN_CEIL(size, MMEM_CHUNK_SIZE) >> MMEM_CHUNK_LOG2;
 	region->flags = flags;
 	if (pager) {
-		/* Whatever it leaves unwritten must not show what was there before. */
+		/*
+		 * Bytes that the pager leaves unwritten must not show contents of an earlier
+		 * region.
+		 */
 		region->flags &= ~MMEM_ZERO_INLINE;
 		rc = mmem_pager_init(region, pager);
 	}
@@ -159,7 +162,7 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 		rte_errno = -rc;
 		return NULL;
 	}
-	/* From here on it may be freed by a caller that guesses its address. */
+	/* After region_publish() another thread may free the region. */
 	ptr = space->mem + mmem_region_off(region);
 	region_publish(region);
 	mmem_regions_free_kept(space);
@@ -209,8 +212,8 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
 }
 
 /*
- * The region with this range inside, or NULL; one that is being freed is none. Under space->lock,
- * so that it stays.
+ * The region that contains this range, or NULL; not a region that a thread frees. Under
+ * space->lock, so that the region stays.
  */
 static struct mmem_region *
 region_find(struct mmem_space *space, const void *ptr, size_t len, bool hidden)
@@ -225,7 +228,7 @@ region_find(struct mmem_space *space, const void *ptr, size_t len, bool hidden)
 	if (region != NULL && (region->space != space || region->hidden != hidden ||
 			region->freeing))
 		region = NULL;
-	/* One that is not published yet is not in use. */
+	/* A region that is not published yet is not in use. */
 	if (region != NULL && !hidden && atomic_load_explicit(&space->chunks[region->first].space,
 			memory_order_relaxed) != space)
 		region = NULL;
@@ -251,7 +254,7 @@ mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len)
 	return region;
 }
 
-/* The region has no user any more: its memory goes back. Outside of all locks. */
+/* Return the memory of a region without users. Outside all locks. */
 static void
 region_destroy(struct mmem_region *region)
 {
@@ -267,7 +270,7 @@ region_destroy(struct mmem_region *region)
 	free(region);
 }
 
-/* Off the list, after which no other thread finds it. Under space->lock. */
+/* Remove the region from the list, so that no other thread finds it. Under space->lock. */
 static void
 region_unlink(struct mmem_region *region)
 {
@@ -283,8 +286,8 @@ region_unlink(struct mmem_region *region)
 }
 
 /*
- * One more try to end a region that this thread alone is at (freeing). Under space->lock, which
- * is let go while a pager is waited for. 0: it is off the list.
+ * Try to free a region that only this thread frees (freeing). Under space->lock, which is released
+ * while a pager is waited for. Returns 0: the region is off the list.
  */
 static int
 region_try_free(struct mmem_region *region, unsigned int wait_ms)
@@ -295,7 +298,7 @@ region_try_free(struct mmem_region *region, unsigned int wait_ms)
 
 	if (!region->hidden)
 		mmem_pool_hide_region(space->pool, region);
-	/* Without a domain there is nothing to take it from. */
+	/* Without a domain no device has a mapping. */
 	if (space->domain == NULL)
 		region->is_closed = true;
 	if (!region->is_closed)
@@ -304,8 +307,8 @@ region_try_free(struct mmem_region *region, unsigned int wait_ms)
 		region->is_closed = true;
 	pthread_mutex_unlock(&space->lock);
 	/*
-	 * A handler that found the region before it was hidden has returned then, and met closed
-	 * entries if it was late: only now they can be opened.
+	 * Handlers that found the region before it was hidden have now returned; late ones met
+	 * closed entries. Only now the entries can be opened.
 	 */
 	iopf_quiesce();
 	if (rc == 0)
@@ -326,7 +329,7 @@ region_try_free(struct mmem_region *region, unsigned int wait_ms)
 	return rc;
 }
 
-/* A region that could not be freed, and that no thread is at. Under space->lock. */
+/* A region that a failed free kept and that no thread uses. Under space->lock. */
 static struct mmem_region *
 find_kept_region(struct mmem_space *space)
 {

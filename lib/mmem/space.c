@@ -64,7 +64,7 @@ mmem_stat(const struct mmem_space *space, enum mmem_stat stat)
 	return sum;
 }
 
-/* As many bits of input address as the IOMMU has, if that reaches the pool. */
+/* Use as many input address bits as the IOMMU has, if they reach the pool. */
 static int
 table_create(struct mmem_space *space, unsigned int *va_bits)
 {
@@ -195,7 +195,7 @@ mmem_space_destroy(struct mmem_space *space)
 		rc = iopf_domain_destroy(space->domain);
 	if (rc < 0)
 		return mmem_ret(rc);
-	/* No device and no handler knows it any more. */
+	/* No device and no handler uses the domain any more. */
 	space->domain = NULL;
 	rc = mmem_regions_free_all(space);
 	if (rc < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* What takes pages or rights from the devices: unmap, protect, and the invalidation. */
+/* Removes pages or rights from the devices: unmap, protect, and their invalidation. */
 
 #include <errno.h>
 
@@ -12,10 +12,10 @@
 #include "mmem_thread.h"
 #include "mmem_unmap.h"
 
-/* Ranges of one invalidation; pgt_unmap() makes them larger when there are more. */
+/* Ranges in one invalidation; pgt_unmap() merges ranges beyond this number. */
 #define MAX_INV 16
 
-/* log2 of the entries of a level; 0 for any. */
+/* log2 of the leaf size of a level; 0: any. */
 static uint8_t
 inv_get_leaf_log2(const struct pgt_inv *inv)
 {
@@ -30,12 +30,12 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 	const struct iopf_inv all = { .all = true };
 	int rc;
 
-	/* Pairs with the release in mmem_handle_fault(): what it left out is covered by this. */
+	/* Pairs with the release in mmem_handle_fault(): the entries that it did not invalidate. */
 	if (atomic_exchange_explicit(&space->inv_missing, false, memory_order_acquire)) {
 		inv = &all;
 		n = 1;
 	}
-	/* A space without a domain is attached nowhere. */
+	/* A space without a domain has no attachment. */
 	if (n == 0 || space->domain == NULL)
 		return 0;
 	rc = iopf_invalidate(space->domain, inv, n, NULL);
@@ -47,7 +47,7 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 	return rc;
 }
 
-/* What a change of the table says. */
+/* Invalidate the ranges that a change of the table returned. */
 static int
 invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
 {
@@ -94,7 +94,7 @@ mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 		rc = -EINVAL;
 	} else {
 		rc = mmem_range_close(space, (uintptr_t)ptr, len);
-		/* In any case: the page behind an entry stays the same. */
+		/* Open the range in any case: the page behind each entry stays the same. */
 		rc_open = pgt_open(space->pgt, (uintptr_t)ptr, len);
 		if (rc == 0)
 			rc = rc_open;
@@ -113,7 +113,7 @@ pages_set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rig
 	uint8_t old;
 
 	for (; page < end; page++) {
-		/* The other bits may be changed at the same time, by a handler or a fetch. */
+		/* A handler or a fetch may change the other bits concurrently. */
 		old = atomic_load_explicit(page, memory_order_relaxed);
 		while (!atomic_compare_exchange_weak_explicit(page, &old,
 				(old & ~(MMEM_RIGHTS | MMEM_TRACK_WRITES)) | rights,
@@ -122,7 +122,7 @@ pages_set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rig
 	}
 }
 
-/* Valid entries get the rights of their page; those that get none are taken away. */
+/* Give valid entries the rights of their pages; unmap entries without rights. */
 static int
 entries_apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t rights)
 {
@@ -138,7 +138,10 @@ entries_apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t 
 		rc = pgt_protect(space->pgt, va, len, prot, &out);
 		if (rc == 0)
 			return invalidate_unmapped(space, &out);
-		/* An entry kept changing; closing it always works. All is invalidated with it. */
+		/*
+		 * An entry kept changing. Closing it always works; the invalidation then covers
+		 * all.
+		 */
 		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
 	rc = mmem_range_close(space, va, len);
@@ -167,7 +170,9 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 		rc = -EINVAL;
 	} else {
 		pages_set_rights(space, (uintptr_t)ptr - (uintptr_t)space->mem, len, rights);
-		/* Handlers that read the old rights are done; what they mapped is changed now. */
+		/*
+		 * Handlers that read the old rights have returned; change the entries they mapped.
+		 */
 		rc = iopf_quiesce();
 		if (rc == 0)
 			rc = entries_apply_rights(space, (uintptr_t)ptr, len, rights);
