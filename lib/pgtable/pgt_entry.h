@@ -5,24 +5,23 @@
 #define PGT_ENTRY_H
 
 /*
- * The format of an entry.
- * Section numbers "D8" are of the Arm ARM (VMSAv8-64 descriptor formats).
+ * The format of an entry. Section numbers "D8" refer to the Arm ARM (VMSAv8-64 descriptor formats).
  *
- * An entry is one word, and every change of it one compare-and-swap:
+ * An entry is one word. Every change of an entry is one compare-and-swap:
  *
  *	0		invalid
  *	bit 0 set	valid leaf, or (levels 0-2, bits 1:0 = 11) a table
- *	bits 1:0 = 10	closed. Bits 63:2 are 0, but in the first entry of an
- *			unlinked table, where they link the list of those
+ *	bits 1:0 = 10	closed. Bits 63:2 are 0, except in the first entry of an
+ *			unlinked table, where they link the list of such tables
  *	other		resolving: the tag; at level 3 only
  *
- * Orders. Every successful swap is acq_rel and every load is acquire:
- *  - the swap that publishes a table releases its contents (zeroes, or closed
- *    entries); ent_load() in pgt_find_entry() acquires them;
- *  - the swap that makes a leaf valid releases what was written into the frame,
- *    for a CPU that reads it through pgt_walk() (for the device see pgtable.h);
- *  - pgt_open() releases what the closing thread did with the frame; the
- *    ent_load() of the resolver that then sees *invalid* acquires it.
+ * Memory order. Every successful swap is acq_rel and every load is acquire:
+ *   - the swap that publishes a table releases its contents (zeros, or closed
+ *     entries); ent_load() in pgt_find_entry() acquires them;
+ *   - the swap that makes a leaf valid releases the contents of the frame, for a
+ *     CPU that reads it through pgt_walk() (for the device see pgtable.h);
+ *   - pgt_open() releases the closing thread's writes to the frame; the
+ *     ent_load() of the resolver that then reads *invalid* acquires them.
  */
 
 #include <endian.h>
@@ -56,7 +55,7 @@ ent_load(_Atomic uint64_t *entry)
 	return le64toh(atomic_load_explicit(entry, memory_order_acquire));
 }
 
-/* On failure *expected is what stands there now. */
+/* On failure *expected is the current value. */
 static inline bool
 ent_cas(_Atomic uint64_t *entry, uint64_t *expected, uint64_t desired)
 {
@@ -97,7 +96,7 @@ ent_prot_bits(uint32_t prot)
 		e |= ENT_AP_RO;
 	if (!(prot & PGT_EXEC))
 		e |= ENT_PXN;
-	/* Without UXN a privileged page would still be unprivileged-executable [D8.4]. */
+	/* Without UXN a privileged page would be executable without privilege [D8.4]. */
 	if (!(prot & PGT_EXEC) || (prot & PGT_PRIV))
 		e |= ENT_UXN;
 	return e;

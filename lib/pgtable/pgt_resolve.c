@@ -15,12 +15,12 @@ prot_lacks(uint64_t e, uint32_t want)
 
 	if ((want & PGT_RWX & ~have) || ((have & PGT_PRIV) && !(want & PGT_PRIV)))
 		return true;
-	/* What unprivileged software can write is never privileged-executable [D8.4]. */
+	/* A page writable without privilege is never executable with privilege [D8.4]. */
 	return (want & PGT_PRIV) && (want & PGT_EXEC) &&
 		(have & (PGT_WRITE | PGT_PRIV)) == PGT_WRITE;
 }
 
-/* invalid -> value, or why not. */
+/* Swap an invalid entry for value. Returns 0 or the reason for not swapping. */
 static int
 entry_swap_invalid(struct pgt *pgt, uint64_t va, uint64_t value, uint32_t prot)
 {
@@ -59,8 +59,8 @@ pgt_resolve_begin(struct pgt *pgt, uint64_t va, uint32_t prot, uint64_t tag,
 }
 
 /*
- * Walks again: the table that held the marker may have been unlinked and freed
- * since. A table that took its place never holds this tag.
+ * Swap the marker for value. Walks again: the table that held the marker may have been unlinked and
+ * freed since. A table in its place never holds this tag.
  */
 static int
 entry_swap_marker(const struct pgt_ticket *ticket, uint64_t value)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* What takes something from the device: unmap, protect; and what comes after the SYNC. */
+/* Removes access from the device: unmap, protect; open and free after the SYNC. */
 
 #include <errno.h>
 
 #include "pgt_entry.h"
 #include "pgt_walk.h"
 
-/* Tries per entry of pgt_protect(); each one lost is another writer's success. */
+/* Attempts per entry in pgt_protect(). Each lost attempt is another writer's success. */
 #define PROTECT_TRIES	16u
 
 static bool
@@ -17,7 +17,7 @@ out_is_valid(const struct pgt_unmapped *out)
 	return out && out->inv && out->max_inv;
 }
 
-/* Level 0: any, and tables too. */
+/* Level 0: leaves of any level, and tables. */
 static void
 inv_add(const struct pgt *pgt, struct pgt_unmapped *out, uint64_t va, uint64_t size,
 		unsigned int level)
@@ -50,11 +50,10 @@ inv_add(const struct pgt *pgt, struct pgt_unmapped *out, uint64_t va, uint64_t s
 }
 
 /*
- * Close every entry of a table that is unlinked already, and put it and the
- * tables below on the list. A thread that walked in before may still swap an
- * entry: either that came first and is found here, or it finds *closed* and
- * fails. So nothing that this table maps outlives the call. The list goes
- * through the first entries, which a device and a late walker see as closed.
+ * Close every entry of an unlinked table, and put it and the tables below on the list. A thread
+ * that walked into the table before the unlinking may still swap an entry: either its swap came
+ * first and is found here, or it finds *closed* and fails. So no mapping of this table outlives the
+ * call. The list links through the first entries, which a device and a late walker read as closed.
  */
 static void
 unlink_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level,
@@ -78,8 +77,8 @@ unlink_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level,
 }
 
 /*
- * All that can fail, before anything is changed: only a slot that holds the first
- * or the last address of the range can be covered in part.
+ * Do all steps that can fail before the first change: only the slots of the first and the last
+ * address of the range can be covered in part.
  */
 static int
 edge_make_tables(struct pgt *pgt, uint64_t edge, uint64_t va, uint64_t end, bool close)
@@ -123,7 +122,7 @@ pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pg
 	if (rc)
 		return rc;
 
-	/* Goes round without moving on only if another writer's swap came first. */
+	/* The loop repeats an address only after another writer's swap came first. */
 	pgt_find_entry(pgt, va, whole_end, &pos);
 	while (va < end) {
 		e = pos.e;
@@ -175,7 +174,10 @@ pgt_open(struct pgt *pgt, uint64_t va, uint64_t size)
 				pgt_find_entry(pgt, va, 0, &pos);
 				continue;
 			}
-			/* Only who closed it opens it, so nothing else can change it. */
+			/*
+			 * Only the thread that closed an entry opens it, so no other thread can
+			 * change it.
+			 */
 			ent_cas(pos.entry, &pos.e, 0);
 		}
 		va = pgt_slot_end(pgt, pos.level, va);
@@ -207,7 +209,7 @@ pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 				return -EINVAL;
 			if (tries == PROTECT_TRIES)
 				return -EAGAIN;
-			/* Permissions are not under break-before-make: one swap is enough. */
+			/* Break-before-make does not apply to permissions: one swap is enough. */
 			if (ent_cas(pos.entry, &pos.e, (pos.e & ~ENT_PROT) | bits)) {
 				inv_add(pgt, out, va, span, pos.level);
 				out->bytes += span;
@@ -215,7 +217,7 @@ pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 			}
 		}
 		if (ent_is_table(pos.e, pos.level)) {
-			/* A table came where nothing or a block was: go down. */
+			/* Another thread put a table here: descend. */
 			pgt_find_entry(pgt, va, 0, &pos);
 			continue;
 		}

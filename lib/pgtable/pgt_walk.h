@@ -4,7 +4,7 @@
 #ifndef PGT_WALK_H
 #define PGT_WALK_H
 
-/* A table, its geometry, and the walk that all of pgtable shares. */
+/* A table, its geometry, and the walk that all of pgtable uses. */
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -26,7 +26,7 @@ struct pgt {
 	_Atomic unsigned int nb_tables;
 };
 
-/* Where a walk ended: an entry, its level, and the value that was read. */
+/* The end of a walk: an entry, its level, and the value that was read. */
 struct pgt_pos {
 	_Atomic uint64_t *entry;
 	uint64_t e;
@@ -84,12 +84,12 @@ pgt_next_table(const struct pgt *pgt, uint64_t e)
 /* Descriptors in a cache line of 64 bytes. */
 #define PGT_LINE_ENTRIES	8
 
-/* Ask for a line to be written: one transfer, where a load and a swap make two. */
+/* Fetch a line for writing: one transfer, where a load and a swap take two. */
 static inline void
 pgt_prefetch_write(const void *p)
 {
 #if defined(__x86_64__)
-	/* __builtin_prefetch() does not write unless told of the processor. */
+	/* __builtin_prefetch() emits a read prefetch unless -march has prefetchw. */
 	__asm__ volatile("prefetchw %0" : : "m" (*(const char *)p));
 #else
 	__builtin_prefetch(p, 1);
@@ -97,10 +97,9 @@ pgt_prefetch_write(const void *p)
 }
 
 /*
- * Down from the root to the entry of va that is not a table, or, if whole_end is
- * not 0, to the first one that lies whole in [va, whole_end). With write the entry
- * is about to be swapped, and those behind it, for faults come in order more often
- * than not: the device's walker has their lines.
+ * Walk from the root to the entry of va that is not a table, or, if whole_end is not 0, to the
+ * first entry that lies entirely in [va, whole_end). With write, prefetch the entry and the next
+ * line for writing: faults mostly come in order, and the device's walker holds these lines.
  */
 static inline void
 pgt_find_entry_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos,
@@ -140,7 +139,7 @@ pgt_find_entry(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pg
 	pgt_find_entry_hint(pgt, va, whole_end, pos, false);
 }
 
-/* To the entry that follows, at va: a neighbour at the last level, else from the root. */
+/* Move to the next entry, at va: the neighbour at the last level, else walk from the root. */
 static inline void
 pgt_find_next_entry(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
 {
@@ -153,7 +152,7 @@ pgt_find_next_entry(const struct pgt *pgt, uint64_t va, uint64_t whole_end, stru
 	}
 }
 
-/* The slot of va at this level lies whole in [va, end). */
+/* The slot of va at this level lies entirely in [va, end). */
 static inline bool
 pgt_is_whole(const struct pgt *pgt, unsigned int level, uint64_t va, uint64_t end)
 {
@@ -169,13 +168,13 @@ pgt_slot_end(const struct pgt *pgt, unsigned int level, uint64_t va)
 }
 
 /*
- * Put a table where pos->e (invalid or closed) stands, closed throughout if that
- * was closed. Who loses the race frees its own. Then walk again.
- * 0, -ENOMEM or -EFAULT.
+ * Replace pos->e (invalid or closed) by a table; all its entries are closed if pos->e was closed. A
+ * thread that loses the race frees its own table. The caller walks again. Returns 0, -ENOMEM or
+ * -EFAULT.
  */
 int pgt_table_make(struct pgt *pgt, const struct pgt_pos *pos);
 
-/* Free one table that nothing reaches any more. */
+/* Free one table that no walk reaches any more. */
 void pgt_table_free(struct pgt *pgt, _Atomic uint64_t *table);
 
 #endif /* PGT_WALK_H */

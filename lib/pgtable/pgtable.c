@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Life of a table, look-up, and what control threads do: prealloc, map. */
+/* Creates and destroys tables, looks up entries, and maps for control calls. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "pgt_entry.h"
 #include "pgt_walk.h"
 
-/* A zeroed table and its device address. 0, -ENOMEM or -EFAULT. */
+/* Allocate a zeroed table. Returns 0, -ENOMEM or -EFAULT. */
 static int
 table_alloc(struct pgt *pgt, _Atomic uint64_t **table, uint64_t *pa)
 {
@@ -89,7 +89,7 @@ pgt_create(const struct pgt_conf *conf)
 	if (!conf_is_valid(pgt))
 		goto fail;
 	pgt->index_bits = pgt->granule_log2 - 3;
-	/* 4 - ceil((va_bits - granule_log2) / index_bits): as many levels as bits need. */
+	/* 4 - ceil((va_bits - granule_log2) / index_bits): the fewest levels that hold the bits. */
 	pgt->start_level = PGT_LAST_LEVEL -
 		(pgt->va_bits - pgt->granule_log2 - 1) / pgt->index_bits;
 	pgt->addr_mask = ((UINT64_C(1) << 48) - 1) & ~(pgt_span(pgt, PGT_LAST_LEVEL) - 1);
@@ -106,7 +106,7 @@ fail:
 	return NULL;
 }
 
-/* Depth is bounded by the four levels. */
+/* The recursion has at most four levels. */
 static void
 tree_free(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level)
 {
@@ -230,7 +230,7 @@ pgt_prealloc(struct pgt *pgt, uint64_t va, uint64_t size)
 	return 0;
 }
 
-/* Levels that may hold a leaf without 52-bit addresses: 1G, 2M; 32M; 512M; pages. */
+/* Levels that may hold a leaf without 52-bit addresses: 1G, 2M; 32M; 512M; and pages. */
 static bool
 leaf_fits(const struct pgt *pgt, unsigned int level, uint64_t va, uint64_t pa, uint64_t end,
 		uint32_t prot)
@@ -242,7 +242,10 @@ leaf_fits(const struct pgt *pgt, unsigned int level, uint64_t va, uint64_t pa, u
 	return pgt_is_whole(pgt, level, va, end) && !(pa & (pgt_span(pgt, level) - 1));
 }
 
-/* Nothing in the range, and a table wherever no leaf fits: then mapping allocates nothing. */
+/*
+ * Check that the range is empty, and make tables where no leaf fits: mapping then allocates
+ * nothing.
+ */
 static int
 map_prepare(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
 {
@@ -271,7 +274,7 @@ map_prepare(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t pr
 	return 0;
 }
 
-/* Take back what pgt_map() wrote from va up to end: only entries that still hold just that. */
+/* Undo pgt_map() from va up to end: clear only entries that still hold its value. */
 static void
 map_undo(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
 {
@@ -312,7 +315,7 @@ pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
 			map_undo(pgt, va, pa, at, leaf_prot);
 			return -EAGAIN;
 		}
-		/* A swap that fails met a table (go down into it) or a writer (see above). */
+		/* The swap failed at a table (descend) or at another writer's entry (see above). */
 		if (!ent_cas(pos.entry, &pos.e, ent_leaf(pa + (at - va), pos.level, leaf_prot))) {
 			pgt_find_entry(pgt, at, 0, &pos);
 			continue;
