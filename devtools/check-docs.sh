@@ -3,13 +3,13 @@
 # Copyright(c) 2026 The iopf authors
 #
 # check-docs.sh [OUT]: build the API reference (doxygen) into OUT/api and the guides
-# (sphinx) into OUT/guides. Every warning is an error. Without OUT they are built
-# into a temporary directory and thrown away.
+# (sphinx) into OUT/guides. Every warning is an error, and so is a figure that is not what
+# its text gives. Without OUT they are built into a temporary directory and thrown away.
 set -u
 [ $# -eq 0 ] || out=$(realpath -m "$1")
 cd "$(dirname "$0")/.." || exit 1
 
-for tool in doxygen sphinx-build; do
+for tool in doxygen sphinx-build neato; do
 	command -v $tool >/dev/null || {
 		echo "check-docs.sh: $tool is missing; run devtools/deps.sh check" >&2
 		exit 1
@@ -22,6 +22,7 @@ fi
 mkdir -p "$out/api" "$out/guides" || exit 1
 
 bad=0
+doc/figures/draw.py --check || bad=1
 {
 	cat doc/api/Doxyfile
 	echo "OUTPUT_DIRECTORY = $out/api"
