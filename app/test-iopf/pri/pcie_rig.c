@@ -11,6 +11,7 @@
 
 #include <rte_common.h>
 #include <rte_cycles.h>
+#include <rte_log.h>
 #include <rte_pause.h>
 
 #include "pcie_rig.h"
@@ -363,6 +364,42 @@ pcie_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32_t si
 	pcie_space(r, s);
 	pcie_attach(s, f, IOPF_NO_PASID);
 	return f->dma[0];
+}
+
+struct smmuv3_model_dma *
+pcie_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid, unsigned int group_pages,
+		unsigned int prg_indices, bool prg_pasid)
+{
+	return pcie_engine(r, f, &(struct smmuv3_model_dma_conf){
+		.has_ssid = true,
+		.ssid = pasid,
+		.group_pages = group_pages,
+		.prg_indices = prg_indices,
+		.prg_pasid = prg_pasid,
+	});
+}
+
+struct smmuv3_model_dma *
+pcie_attached_fn(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32_t sid,
+		unsigned int group_pages, unsigned int prg_indices,
+		const struct iopf_dev_conf *conf)
+{
+	pcie_fn(r, f, sid, conf);
+	pcie_engine(r, f, &(struct smmuv3_model_dma_conf){
+		.group_pages = group_pages,
+		.prg_indices = prg_indices,
+	});
+	pcie_space(r, s);
+	pcie_attach(s, f, IOPF_NO_PASID);
+	return f->dma[0];
+}
+
+void
+pcie_quiet(bool on)
+{
+	rte_log_set_level_pattern("lib.iopf", on ? RTE_LOG_EMERG : RTE_LOG_INFO);
+	rte_log_set_level_pattern("lib.mmem", on ? RTE_LOG_EMERG : RTE_LOG_INFO);
+	rte_log_set_level_pattern("pmd.smmuv3", on ? RTE_LOG_EMERG : RTE_LOG_INFO);
 }
 
 void

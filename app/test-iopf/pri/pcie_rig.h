@@ -92,6 +92,15 @@ void pcie_attach(struct pcie_space *s, struct pcie_fn *f, uint32_t pasid);
 /* All of it: one function with one engine, attached. */
 struct smmuv3_model_dma *pcie_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
 		uint32_t sid, unsigned int group_pages);
+/* An engine of a PASID. */
+struct smmuv3_model_dma *pcie_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid,
+		unsigned int group_pages, unsigned int prg_indices, bool prg_pasid);
+/* A function with one engine, untagged, attached. */
+struct smmuv3_model_dma *pcie_attached_fn(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
+		uint32_t sid, unsigned int group_pages, unsigned int prg_indices,
+		const struct iopf_dev_conf *conf);
+/* The driver and the library say what a test does to them. */
+void pcie_quiet(bool on);
 
 /* The device's own reset. */
 void pcie_fn_reset(struct pcie *r, struct pcie_fn *f);

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Attach, detach, stop and start with page requests under way, and faults of the PRIQ.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "pcie_rig.h"
+#include "test.h"
+
+#define SID	8
+
+static struct pcie r;
+
+static void
+attach_is_undone_when_the_device_refuses(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	pcie_fn(&r, &f, SID, NULL);
+	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 4 });
+	pcie_space(&r, &s);
+	/* ATS is on already. */
+	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 12), 0);
+	pcie_quiet(true);
+	assert_int_equal(iopf_domain_attach(s.domain, f.dev, IOPF_NO_PASID), -EBUSY);
+	pcie_quiet(false);
+	assert_string_equal(f.log, "A");
+	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 0);
+	assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
+	memset(f.log, 0, sizeof(f.log));
+	pcie_write(&r, dma, 0, 4);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_attach(&s, &f, IOPF_NO_PASID);
+	pcie_write(&r, dma, 0, 4);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_close(&r);
+}
+
+static void
+detach_answers_what_was_taken_and_the_taker_comes_too_late(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 4);
+	s.verdict = IOPF_TAKEN;
+	pcie_write(&r, dma, 0, 4);
+	pcie_run(&r);
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
+	assert_string_equal(f.log, "APpa");
+	assert_true(smmuv3_model_dma_pri_drained(dma));
+	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), -ESTALE);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_CANCELLED), 1);
+	/* Nothing is asked any more, nothing succeeds. */
+	pcie_write(&r, dma, 0, 4);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(s.calls, 1);
+	pcie_close(&r);
+}
+
+/* A group of six, of which this many have been sent and polled, some more only sent. */
+static void
+detach_from_partial(unsigned int polled, unsigned int sent)
+{
+	struct smmuv3_model_done done;
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 6);
+	pcie_write(&r, dma, 0, 6);
+	pcie_sent(&r, polled);
+	pcie_poll(&r);
+	pcie_sent(&r, sent);
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
+	assert_string_equal(f.log, "APpa");
+	assert_true(smmuv3_model_dma_pri_drained(dma));
+	pcie_run(&r);
+	/* It may have been served in time. */
+	assert_int_equal(smmuv3_model_dma_poll(dma, &done, 1), 1);
+	if (done.status == SMMUV3_MODEL_OK)
+		pcie_intact(&r, &s, 0, 6);
+	else
+		assert_int_equal(done.status, SMMUV3_MODEL_ABORTED);
+	pcie_write(&r, dma, 0, 6);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_close(&r);
+}
+
+static void
+detach_drains_a_group_that_is_being_sent(void **state)
+{
+	(void)state;
+	for (unsigned int polled = 0; polled <= 5; polled++)
+		for (unsigned int sent = polled; sent <= 6; sent++)
+			detach_from_partial(polled, sent);
+}
+
+static void
+detaching_one_pasid_leaves_the_others_requests_alone(void **state)
+{
+	struct smmuv3_model_dma *dma[2];
+	struct pcie_space s[2];
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	pcie_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
+	for (unsigned int i = 0; i < 2; i++) {
+		dma[i] = pcie_pasid_engine(&r, &f, 1 + i, 3, 0, false);
+		pcie_space(&r, &s[i]);
+		pcie_attach(&s[i], &f, 1 + i);
+		s[i].verdict = IOPF_TAKEN;
+		pcie_write(&r, dma[i], 0, 3);
+	}
+	pcie_run(&r);
+	assert_int_equal(iopf_domain_detach(s[0].domain, f.dev, 1), 0);
+	assert_string_equal(f.log, "AP");
+	assert_int_equal(iopf_group_respond(s[0].group.id, IOPF_SUCCESS), -ESTALE);
+	pcie_run(&r);
+	pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);
+	assert_int_equal(iopf_group_respond(s[1].group.id, IOPF_SUCCESS), 0);
+	pcie_run(&r);
+	pcie_ended(dma[1], SMMUV3_MODEL_OK);
+	/* What the ATC had of the one that is gone was forgotten. */
+	pcie_attach(&s[0], &f, 1);
+	s[0].verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	pcie_write(&r, dma[0], 0, 3);
+	pcie_run(&r);
+	pcie_ended(dma[0], SMMUV3_MODEL_OK);
+	assert_int_equal(iopf_domain_detach(s[0].domain, f.dev, 1), 0);
+	pcie_write(&r, dma[0], 0, 3);
+	pcie_run(&r);
+	pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);
+	assert_string_equal(f.log, "AP");
+	pcie_close(&r);
+	assert_string_equal(f.log, "APpa");
+}
+
+static void
+stop_and_start_switch_ats_and_pri_off_and_on(void **state)
+{
+	struct smmuv3_model_dma *dma[2];
+	struct pcie_space s[2];
+	struct pcie_fn f[2];
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	for (unsigned int i = 0; i < 2; i++) {
+		dma[i] = pcie_simple(&r, &f[i], &s[i], SID + i, 4);
+		pcie_write(&r, dma[i], 0, 4);
+	}
+	/* One is answered, one is somebody's when it stops. */
+	s[1].verdict = IOPF_TAKEN;
+	pcie_run(&r);
+	pcie_ended(dma[0], SMMUV3_MODEL_OK);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(iopf_iommu_stop(r.iommu), 0);
+		for (unsigned int k = 0; k < 2; k++) {
+			assert_string_equal(f[k].log, "APpa");
+			memset(f[k].log, 0, sizeof(f[k].log));
+		}
+		if (i == 0) {
+			assert_int_equal(iopf_group_respond(s[1].group.id, IOPF_SUCCESS),
+					-ESTALE);
+			pcie_step(&r);
+			pcie_ended(dma[1], SMMUV3_MODEL_ABORTED);
+		}
+		/* Nothing is remembered across it. */
+		pcie_write(&r, dma[0], 0, 4);
+		pcie_step(&r);
+		pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);
+		assert_int_equal(iopf_iommu_start(r.iommu), 0);
+		for (unsigned int k = 0; k < 2; k++) {
+			assert_string_equal(f[k].log, "AP");
+			s[k].verdict = IOPF_ANSWER(IOPF_SUCCESS);
+			pcie_write(&r, dma[k], 8 * (i + 1), 4);
+		}
+		pcie_run(&r);
+		for (unsigned int k = 0; k < 2; k++) {
+			pcie_ended(dma[k], SMMUV3_MODEL_OK);
+			pcie_intact(&r, &s[k], 8 * (i + 1), 4);
+		}
+	}
+	/* Attached while stopped: on with the start. */
+	assert_int_equal(iopf_domain_detach(s[0].domain, f[0].dev, IOPF_NO_PASID), 0);
+	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
+	memset(f[0].log, 0, sizeof(f[0].log));
+	pcie_attach(&s[0], &f[0], IOPF_NO_PASID);
+	assert_string_equal(f[0].log, "");
+	assert_int_equal(iopf_iommu_start(r.iommu), 0);
+	assert_string_equal(f[0].log, "AP");
+	pcie_write(&r, dma[0], 40, 4);
+	pcie_run(&r);
+	pcie_ended(dma[0], SMMUV3_MODEL_OK);
+	pcie_close(&r);
+}
+
+/*
+ * The queue breaks down
+ */
+
+static void
+a_request_that_cannot_be_written_costs_its_device_a_restart(void **state)
+{
+	struct smmuv3_model_dma *dma, *other;
+	struct pcie_space s, so;
+	struct pcie_fn f, fo;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 4);
+	other = pcie_simple(&r, &fo, &so, SID + 1, 4);
+	pcie_write(&r, dma, 0, 4);
+	pcie_sent(&r, 3);
+	pcie_poll(&r);
+	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
+	pcie_quiet(true);
+	/* The driver looks every millisecond. */
+	pcie_run_ms(&r, 5);
+	pcie_quiet(false);
+	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	assert_true(smmuv3_model_dma_pri_failed(dma));
+	assert_int_equal(s.calls, 0);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS), 1);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DISCARDED), 3);
+	/* Others did not notice. */
+	pcie_write(&r, other, 0, 4);
+	pcie_run(&r);
+	pcie_ended(other, SMMUV3_MODEL_OK);
+	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
+	pcie_write(&r, dma, 0, 4);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_intact(&r, &s, 0, 4);
+	pcie_intact(&r, &so, 0, 4);
+	pcie_close(&r);
+}
+
+static void
+a_request_that_was_lost_on_the_way_is_nobodys_until_the_device_is_reset(void **state)
+{
+	struct smmuv3_model_dma *dma, *other;
+	struct pcie_space s, so;
+	struct pcie_fn f, fo;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 1);
+	other = pcie_simple(&r, &fo, &so, SID + 1, 4);
+	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_LOSE, 1);
+	pcie_write(&r, dma, 0, 1);
+	pcie_quiet(true);
+	/* The driver looks every millisecond. */
+	pcie_run_ms(&r, 5);
+	assert_int_equal(s.calls, 0);
+	pcie_write(&r, other, 0, 4);
+	pcie_run(&r);
+	pcie_ended(other, SMMUV3_MODEL_OK);
+	assert_int_equal(iopf_dev_pri_restart(f.dev), -ETIMEDOUT);
+	pcie_quiet(false);
+	pcie_fn_reset(&r, &f);
+	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_write(&r, dma, 0, 1);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_intact(&r, &s, 0, 1);
+	pcie_close(&r);
+}
+
+/* SMMUEN goes off and on: for page requests nobody else answers. */
+static void
+groups_stay_pending_when_lost_stalls_are_terminated(void **state)
+{
+	const uint32_t sid = SID + 1;
+	struct smmuv3_model_dma *dma, *stalling;
+	struct pcie_space s, ss;
+	struct iopf_dev *dev;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 4);
+	pcie_space(&r, &ss);
+	dev = iopf_dev_add(r.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
+	assert_non_null(dev);
+	assert_int_equal(iopf_domain_attach(ss.domain, dev, IOPF_NO_PASID), 0);
+	stalling = smmuv3_model_dma_create(r.m, &(struct smmuv3_model_dma_conf){ .sid = sid });
+	assert_non_null(stalling);
+	s.verdict = ss.verdict = IOPF_TAKEN;
+	pcie_write(&r, dma, 0, 4);
+	pcie_write(&r, stalling, 0, 1);
+	pcie_run(&r);
+	assert_int_equal(s.calls, 1);
+	assert_int_equal(ss.calls, 1);
+	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+	pcie_write(&r, stalling, 4, 1);
+	pcie_quiet(true);
+	pcie_run_ms(&r, 20);
+	pcie_quiet(false);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_RESETS), 1);
+	assert_int_equal(iopf_group_respond(ss.group.id, IOPF_SUCCESS), -ESTALE);
+	pcie_ended(stalling, SMMUV3_MODEL_ABORTED);
+	pcie_ended(stalling, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(iopf_domain_pending(s.domain), 1);
+	assert_int_equal(smmuv3_model_dma_outstanding(dma), 1);
+	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), 0);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_intact(&r, &s, 0, 4);
+	/* Both go on. */
+	s.verdict = ss.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	pcie_write(&r, dma, 8, 4);
+	pcie_write(&r, stalling, 8, 4);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_ended(stalling, SMMUV3_MODEL_OK);
+	smmuv3_model_dma_destroy(stalling);
+	assert_int_equal(iopf_dev_remove(dev), 0);
+	pcie_close(&r);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(attach_is_undone_when_the_device_refuses),
+	cmocka_unit_test(detach_answers_what_was_taken_and_the_taker_comes_too_late),
+	cmocka_unit_test(detach_drains_a_group_that_is_being_sent),
+	cmocka_unit_test(detaching_one_pasid_leaves_the_others_requests_alone),
+	cmocka_unit_test(stop_and_start_switch_ats_and_pri_off_and_on),
+	cmocka_unit_test(a_request_that_cannot_be_written_costs_its_device_a_restart),
+	cmocka_unit_test(a_request_that_was_lost_on_the_way_is_nobodys_until_the_device_is_reset),
+	cmocka_unit_test(groups_stay_pending_when_lost_stalls_are_terminated),
+};
+TEST_SUITE(pri_control, tests, NULL, NULL);

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Groups whose Last is lost or comes twice, and stop markers.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "pcie_rig.h"
+#include "test.h"
+
+#define SID	8
+#define AT(page) (PCIE_VA + (uint64_t)(page) * PCIE_PAGE)
+
+static struct pcie r;
+
+static void
+a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, &(struct iopf_iommu_conf){ .partial_ms = 1 });
+	dma = pcie_simple(&r, &f, &s, SID, 4);
+	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_LOSE_LAST, 0);
+	pcie_write(&r, dma, 8, 4);
+	pcie_run(&r);
+	pcie_quiet(true);
+	for (unsigned int i = 0; i < 2000 && pcie_stat(&r, IOPF_IOMMU_STAT_AGED) == 0; i++)
+		pcie_run_ms(&r, 5);
+	assert_int_equal(s.calls, 0);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_AGED), 3);
+	assert_int_equal(r.nb_reports, 3);
+	assert_int_equal(r.report.flags, IOPF_FAULT_PAGE_REQUEST);
+	assert_int_equal(r.report.sid, SID);
+	assert_in_range(r.report.addr, AT(8), AT(10));
+
+	/* The function waits for an answer that nobody owes it. */
+	smmuv3_model_dma_quirks(dma, 0, 0);
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), -ETIMEDOUT);
+	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 32);
+	assert_string_equal(f.log, "APp");
+	pcie_fn_reset(&r, &f);
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
+	pcie_quiet(false);
+	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 0);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+
+	memset(f.log, 0, sizeof(f.log));
+	pcie_attach(&s, &f, IOPF_NO_PASID);
+	pcie_write(&r, dma, 8, 4);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_intact(&r, &s, 8, 4);
+	pcie_close(&r);
+	assert_string_equal(f.log, "APpa");
+}
+
+/* A stop switches ATS off at it all the same; a start does not take it for drained. */
+static void
+a_device_that_did_not_drain_is_asked_again_behind_a_start(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 4);
+	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_LOSE_LAST, 0);
+	pcie_write(&r, dma, 8, 4);
+	pcie_run(&r);
+	pcie_quiet(true);
+	smmuv3_model_dma_quirks(dma, 0, 0);
+	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
+	assert_string_equal(f.log, "APpa");
+	/* Not switched on, and not switched off again while it waits. */
+	assert_int_equal(iopf_iommu_start(r.iommu), 0);
+	assert_string_equal(f.log, "APpa");
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), -ETIMEDOUT);
+	pcie_fn_reset(&r, &f);
+	memset(f.log, 0, sizeof(f.log));
+	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
+	/* Off at the device after its reset, which the operation takes for done. */
+	assert_string_equal(f.log, "aAP");
+	memset(f.log, 0, sizeof(f.log));
+	pcie_quiet(false);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_write(&r, dma, 8, 4);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_intact(&r, &s, 8, 4);
+	/* The stop, which does not wait for good. */
+	assert_int_equal(smmuv3_model_driver_errors(r.m), 1);
+	smmuv3_model_driver_errors_clear(r.m);
+	pcie_close(&r);
+}
+
+static void
+a_last_that_comes_twice_is_answered_once(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 2);
+	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DUP_LAST, 0);
+	/* In one pass. */
+	pcie_write(&r, dma, 0, 2);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	assert_int_equal(s.calls, 1);
+	assert_int_equal(s.group.nb_faults, 2);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DUPLICATES), 1);
+	/* While the group is somebody's. */
+	s.verdict = IOPF_TAKEN;
+	pcie_write(&r, dma, 4, 2);
+	pcie_run(&r);
+	assert_int_equal(s.calls, 2);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DUPLICATES), 2);
+	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), 0);
+	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), -ESTALE);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 2);
+	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE), 0);
+	pcie_close(&r);
+}
+
+/* Of three functions, one PASID each, one is left without its Last. */
+static void
+a_stop_marker_forgets_what_is_partial_of_its_pasid_and_wants_no_answer(void **state)
+{
+	struct smmuv3_model_dma *dma[2], *other;
+	struct pcie_space s[2], so;
+	struct pcie_fn f, fo;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	pcie_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
+	for (unsigned int i = 0; i < 2; i++) {
+		dma[i] = pcie_pasid_engine(&r, &f, 1 + i, 3, 0, false);
+		pcie_space(&r, &s[i]);
+		pcie_attach(&s[i], &f, 1 + i);
+	}
+	pcie_fn(&r, &fo, SID + 1, &(struct iopf_dev_conf){ .nb_pasids = 8 });
+	other = pcie_pasid_engine(&r, &fo, 1, 3, 0, false);
+	pcie_space(&r, &so);
+	pcie_attach(&so, &fo, 1);
+
+	/* PASID 1: partial, and a group that is somebody's. */
+	smmuv3_model_dma_quirks(dma[0], SMMUV3_MODEL_QUIRK_LOSE_LAST, 0);
+	pcie_write(&r, dma[0], 0, 3);
+	pcie_run(&r);
+	smmuv3_model_dma_quirks(dma[0], 0, 0);
+	s[0].verdict = IOPF_TAKEN;
+	pcie_write(&r, dma[0], 8, 3);
+	pcie_run(&r);
+	assert_int_equal(s[0].calls, 1);
+	/* Its PASID 2, and PASID 1 of another: partial. */
+	pcie_write(&r, dma[1], 0, 3);
+	pcie_write(&r, other, 0, 3);
+	smmuv3_model_step(r.m, 2);
+	assert_int_equal(pcie_poll(&r), 2);
+	assert_int_equal(s[1].calls + so.calls, 0);
+
+	assert_int_equal(smmuv3_model_dma_stop_marker(dma[0]), 0);
+	pcie_poll(&r);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_STOP_MARKERS), 1);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DISCARDED), 2);
+	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 0);
+
+	pcie_run(&r);
+	pcie_ended(dma[1], SMMUV3_MODEL_OK);
+	pcie_ended(other, SMMUV3_MODEL_OK);
+	assert_int_equal(s[1].group.nb_faults, 3);
+	assert_int_equal(so.group.nb_faults, 3);
+	assert_int_equal(iopf_group_respond(s[0].group.id, IOPF_SUCCESS), 0);
+	pcie_run(&r);
+	pcie_ended(dma[0], SMMUV3_MODEL_OK);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_ANSWERS), 3);
+	/* The one without Last. */
+	pcie_fn_reset(&r, &f);
+	pcie_run(&r);
+	pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);
+	pcie_close(&r);
+}
+
+static void
+a_stop_marker_without_pasid_is_a_request_and_is_answered(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 2);
+	assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);
+	pcie_run(&r);
+	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_STOP_MARKERS), 0);
+	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 1);
+	assert_int_equal(s.calls, 1);
+	assert_int_equal(s.fault[0].addr, 0);
+	assert_int_equal(s.fault[0].perm, 0);
+	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 0);
+	pcie_close(&r);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(a_group_without_last_is_aged_reported_and_keeps_pri_from_draining),
+	cmocka_unit_test(a_device_that_did_not_drain_is_asked_again_behind_a_start),
+	cmocka_unit_test(a_last_that_comes_twice_is_answered_once),
+	cmocka_unit_test(a_stop_marker_forgets_what_is_partial_of_its_pasid_and_wants_no_answer),
+	cmocka_unit_test(a_stop_marker_without_pasid_is_a_request_and_is_answered),
+};
+TEST_SUITE(pri_last, tests, NULL, NULL);
