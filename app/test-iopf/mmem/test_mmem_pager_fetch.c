@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * What a pager is asked for: the size and number of fetches, threads, and fetches that end
+ * asynchronously.
+ */
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include <rte_common.h>
+#include <rte_errno.h>
+
+#include "log_lines.h"
+#include "pager_rig.h"
+#include "test.h"
+
+static void
+test_a_pager_is_asked_for_its_fetch_size(void **state)
+{
+	static const size_t sizes[] = { PAGE, 16 * PAGE, CHUNK / 2, CHUNK };
+	const size_t len = 3 * CHUNK + 5 * PAGE;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < RTE_DIM(sizes); i++) {
+		struct test_pager *pager = pg_new_pager(&(struct mmem_pager){
+				.fetch_size = sizes[i] });
+		uint64_t filled = pg_stat(MMEM_STAT_FILLED);
+		uint8_t *p = pg_alloc(len, pager);
+		size_t off = CHUNK + CHUNK / 2 + 3 * PAGE, first = off & ~(sizes[i] - 1);
+
+		/* One page of it: the block around it, once. */
+		assert_int_equal(pg_dev_read(p + off, 8), SMMUV3_MODEL_OK);
+		assert_true(pg_all_are(pg_bytes, pg_byte_at(pager, off), 8));
+		assert_int_equal(atomic_load(&pager->asked), sizes[i]);
+		assert_int_equal(pg_stat(MMEM_STAT_FILLED) - filled, sizes[i] / PAGE);
+		pg_submit(pg.dma, SMMUV3_MODEL_READ, p + first, pg_bytes, sizes[i]);
+		assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
+		assert_true(pg_all_are(pg_bytes, pg_byte_at(pager, off), sizes[i]));
+		assert_int_equal(atomic_load(&pager->calls), 1);
+		/* An access over the edge of two. */
+		assert_int_equal(pg_dev_read(p + first + sizes[i] - 4, 8), SMMUV3_MODEL_OK);
+		assert_int_equal(atomic_load(&pager->calls), 2);
+		/* The last is what is left of the region. */
+		assert_int_equal(pg_dev_read(p + len - 8, 8), SMMUV3_MODEL_OK);
+		assert_int_equal(atomic_load(&pager->asked), 2 * sizes[i] +
+				RTE_MIN(sizes[i], 5 * PAGE));
+		assert_int_equal(mmem_prefetch(pg.space, p, len), 0);
+		assert_int_equal(atomic_load(&pager->asked), len);
+		assert_int_equal(pg_stat(MMEM_STAT_FILLED) - filled, len / PAGE);
+		assert_int_equal(mmem_free(pg.space, p), 0);
+	}
+	assert_int_equal(atomic_load(&pg.nb_reports), 0);
+}
+
+/* What fails is one block. */
+static void
+test_a_failure_is_of_one_block(void **state)
+{
+	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .fetch_size = PAGE });
+	uint8_t *p = pg_alloc(CHUNK, pager);
+
+	(void)state;
+	assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_OK);
+	atomic_store(&pager->error, -EREMOTEIO);
+	assert_int_equal(pg_dev_read(p + PAGE, 8), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(atomic_load(&pg.error), -EIO);
+	assert_int_equal(pg_dev_read(p + 8, 8), SMMUV3_MODEL_OK);
+	atomic_store(&pager->error, 0);
+	assert_int_equal(pg_dev_read(p + PAGE, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(atomic_load(&pager->calls), 3);
+}
+
+static void
+test_a_pager_may_have_more_threads(void **state)
+{
+	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .fetch_size = PAGE,
+			.nb_threads = 3 });
+	uint8_t *p = pg_alloc(CHUNK, pager);
+	unsigned int i;
+
+	(void)state;
+	atomic_store(&pager->hold, true);
+	for (i = 0; i < 8; i++)
+		pg_submit(pg.dma, SMMUV3_MODEL_READ, p + i * PAGE, pg_bytes, 8);
+	AWAIT(atomic_load(&pager->inside) == 3 && pg_stat(MMEM_STAT_DEFERRED) == 8);
+	atomic_store(&pager->hold, false);
+	for (i = 0; i < 8; i++)
+		assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
+	assert_int_equal(atomic_load(&pager->most), 3);
+}
+
+static void
+test_a_pager_out_of_range_is_refused(void **state)
+{
+	static const struct mmem_pager bad[] = {
+		{ 0 },
+		{ .fill = pg_fill, .start = pg_start },
+		{ .fill = pg_fill, .fetch_size = PAGE / 2 },
+		{ .fill = pg_fill, .fetch_size = 3 * PAGE },
+		{ .fill = pg_fill, .fetch_size = 2 * CHUNK },
+	};
+	/* And no second line about the pool. */
+	static const char *const why[] = {
+		"fill or start: one of them is needed", "fill or start: only one of them",
+		"fetch_size 2048", "fetch_size 12288", "fetch_size 4194304",
+	};
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < RTE_DIM(bad); i++) {
+		rte_errno = 0;
+		SAYS(why[i], assert_null(mmem_alloc_paged(pg.space, CHUNK, RW, &bad[i])));
+		assert_int_equal(rte_errno, EINVAL);
+	}
+}
+
+/*
+ * Asynchronous
+ */
+
+static void
+test_an_asynchronous_pager_has_many_under_way(void **state)
+{
+	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .start = pg_start,
+			.fetch_size = 4 * PAGE });
+	uint8_t *p = pg_alloc(4 * CHUNK, pager);
+	unsigned int i, failed = 0, aborted = 0;
+
+	(void)state;
+	for (i = 0; i < 16; i++)
+		pg_submit(pg.dma, SMMUV3_MODEL_READ, p + i * 4 * PAGE, pg_bytes + i, 1);
+	AWAIT(pg_nb_started(pager) == 16);
+	assert_int_equal(atomic_load(&pager->most), 1);
+	/* In another order; one of them fails. */
+	for (i = 0; i < 16; i++) {
+		if (i == 3)
+			failed = pager->fetches[15 - i].off / (4 * PAGE);
+		pg_finish(pager, i == 3 ? -EREMOTEIO : 0);
+	}
+	for (i = 0; i < 16; i++)
+		aborted += pg_await(pg.dma) == SMMUV3_MODEL_ABORTED;
+	assert_int_equal(aborted, 1);
+	for (i = 0; i < 16; i++)
+		assert_true(i == failed || pg_bytes[i] == 0x40 + i);
+	assert_int_equal(atomic_load(&pg.nb_reports), 1);
+	/* Asked again, and done before start returns. */
+	pager->at_once = true;
+	assert_int_equal(pg_dev_read(p + failed * 4 * PAGE, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(mmem_prefetch(pg.space, p, 4 * CHUNK), 0);
+	assert_int_equal(pg_stat(MMEM_STAT_FILLED), 4 * CHUNK / PAGE);
+	assert_int_equal(mmem_free(pg.space, p), 0);
+}
+
+static void
+test_a_start_that_fails_is_a_failure(void **state)
+{
+	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .start = pg_start });
+	uint8_t *p = pg_alloc(CHUNK, pager);
+
+	(void)state;
+	atomic_store(&pager->error, -EREMOTEIO);
+	assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(mmem_prefetch(pg.space, p, PAGE), -EIO);
+	atomic_store(&pager->error, 0);
+	pager->at_once = true;
+	assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_OK);
+}
+
+static void
+test_a_region_stays_until_its_fetch_is_done(void **state)
+{
+	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .start = pg_start,
+			.deadline_ms = 1 });
+	uint8_t *p = pg_alloc(CHUNK, pager);
+
+	(void)state;
+	pg_submit(pg.dma, SMMUV3_MODEL_READ, p, pg_bytes, 8);
+	AWAIT(pg_nb_started(pager) == 1);
+	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(mmem_free(pg.space, p), -ETIMEDOUT);
+	assert_int_equal(atomic_load(&pager->releases), 0);
+	pg_finish(pager, 0);
+	assert_int_equal(mmem_free(pg.space, p), 0);
+	assert_int_equal(atomic_load(&pager->releases), 1);
+}
+
+static const struct CMUnitTest tests[] = {
+	PG_TEST(test_a_pager_is_asked_for_its_fetch_size),
+	PG_TEST(test_a_failure_is_of_one_block),
+	PG_TEST(test_a_pager_may_have_more_threads),
+	PG_TEST(test_a_pager_out_of_range_is_refused),
+	PG_TEST(test_an_asynchronous_pager_has_many_under_way),
+	PG_TEST(test_a_start_that_fails_is_a_failure),
+	PG_TEST(test_a_region_stays_until_its_fetch_is_done),
+};
+TEST_SUITE(mmem_pager_fetch, tests, NULL, NULL);
