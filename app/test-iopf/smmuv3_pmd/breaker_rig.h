@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef BREAKER_RIG_H
+#define BREAKER_RIG_H
+
+/*
+ * Attach, detach and removal of devices that fail half-way: a chosen CMD_SYNC of the driver
+ * fails, and a device of each kind shows what is left.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pmd_rig.h"
+
+#define VA	PMD_VA
+#define PASID	1
+#define KEEPER	2		/* another PASID of the device */
+#define OLD	0x11
+#define NEW	0x22
+#define HARSH	(SMMUV3_MODEL_HARSH_ASIDS | SMMUV3_MODEL_HARSH_LATE | SMMUV3_MODEL_HARSH_FLIGHT | \
+		SMMUV3_MODEL_HARSH_RANDOM)
+#define MAX_SYNCS	64	/* of one attach or detach */
+#define NB_KINDS	6
+
+/* How a CMD_SYNC fails. */
+enum breaker_fault {
+	STUCK,		/* the command queue stands still: -ETIMEDOUT */
+	REFUSED,	/* a command in front of it is illegal: -EIO */
+	NB_FAULTS
+};
+
+/* A case: which device, and how it is attached. */
+struct breaker_kind {
+	enum iopf_recover recover;
+	unsigned int nb_sids;
+	bool keeper;		/* another PASID stays attached */
+	unsigned int stall_model;
+};
+
+extern const struct breaker_kind breaker_kinds[NB_KINDS];
+
+struct breaker_rig {
+	struct pmd p;
+	const struct breaker_kind *kind;
+	void *domain, *keeper;
+	uint16_t asid;
+	uint8_t *page;
+	struct smmuv3_model_dma *dma[3];
+};
+
+/*
+ * In place of the command queue's wait(): it is called for each CMD_SYNC before the model has
+ * seen it, and this is where the chosen one is made to fail. Time is over when this says so.
+ */
+struct breaker {
+	struct breaker_rig *rig;
+	struct smmuv3_cmdq_ops ops;
+	const struct smmuv3_cmdq_ops *real;
+	enum breaker_fault fault;
+	uint64_t at;		/* value of the counter syncs, or a position; 0: none */
+	bool quiet;		/* no DMA then */
+	bool hit, stuck;
+};
+
+extern struct breaker breaker;
+
+void breaker_stop_cmdq(bool on);
+/*
+ * The @p n-th CMD_SYNC from here on fails; with STUCK those behind it too, until
+ * breaker_repair().
+ */
+void breaker_arm(struct pmd *p, enum breaker_fault fault, unsigned int n);
+void breaker_repair(struct pmd *p);
+void *breaker_add_domain(struct pmd *p);
+uint16_t breaker_get_asid(void *domain);
+/* The oracle is told that the page is given or freed. */
+void breaker_tell_frame(struct pmd *p, const void *page, bool give);
+void breaker_open(struct breaker_rig *r, const struct breaker_kind *kind);
+void breaker_close(struct breaker_rig *r);
+/*
+ * One write by each StreamID. Each ends: stalls are answered with @p code. Returns how many
+ * succeeded.
+ */
+unsigned int breaker_write_all(struct breaker_rig *r, uint8_t byte);
+unsigned int breaker_count_atcs(const struct pmd *p);
+/* While the attachment may be in use: no other domain has its ASID. */
+void breaker_check_asid(struct breaker_rig *r);
+/* A domain without a page that has the same ASID. */
+void *breaker_add_heir(struct breaker_rig *r);
+/* The one event of one access. */
+uint8_t breaker_read_record(struct pmd *p, uint32_t sid, uint32_t pasid);
+
+#endif /* BREAKER_RIG_H */
