@@ -255,6 +255,12 @@ pmd_serve(struct pmd *p, uint64_t va)
 	assert_memory_equal(page + (va & ((1u << p->granule_log2) - 1)), text, sizeof(text));
 }
 
+enum iopf_recover
+pmd_get_recover(const struct pmd *p)
+{
+	return p->info.max_stalls > 0 ? IOPF_STALL : IOPF_TERMINATE;
+}
+
 uint64_t
 pmd_stat(const struct pmd *p, const char *wanted)
 {

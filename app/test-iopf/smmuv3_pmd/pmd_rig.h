@@ -67,6 +67,9 @@ void pmd_answer(struct pmd *p, const struct iopf_event *event, enum iopf_code co
 /* Fault on an unmapped page, map, answer, done: the whole of it, once. */
 void pmd_serve(struct pmd *p, uint64_t va);
 
+/* Stalls where the SMMU has them. */
+enum iopf_recover pmd_get_recover(const struct pmd *p);
+
 uint64_t pmd_stat(const struct pmd *p, const char *name);
 
 #endif /* PMD_RIG_H */
