@@ -1,69 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The model's walker, permissions, TLB, and what its invalidations reach. */
+/* The model's walker and permissions. */
 
 #include <string.h>
 
 #include "test.h"
-#include "model_rig.h"
-
-static uint8_t buf[64];
-
-/* RIG_SID terminates, so that each access has an end and each fault a record. */
-static struct smmuv3_model_dma *
-setup(struct rig *r, const struct smmuv3_model_conf *conf)
-{
-	rig_open(r, conf);
-	rig_up(r);
-	rig_s1(r, 0);
-	r->cd->dw[0] &= ~SMMUV3_CD0_S;
-	rig_flush(r);
-	return rig_dma(r, RIG_SID, -1);
-}
-
-static void
-done(struct rig *r, struct smmuv3_model_dma *dma)
-{
-	smmuv3_model_dma_destroy(dma);
-	rig_close(r);
-}
-
-struct how {
-	bool write, priv, instr;
-};
-
-/* The id of the event that the access makes, 0 if it succeeds. */
-static unsigned int
-touch(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va, struct how how,
-		struct smmuv3_evt *evt)
-{
-	struct smmuv3_evt e;
-
-	assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
-			.type = how.write ? SMMUV3_MODEL_WRITE : SMMUV3_MODEL_READ,
-			.privileged = how.priv, .instruction = how.instr,
-			.addr = va, .buf = buf, .len = 8 }), 0);
-	assert_int_equal(rig_poll(r, dma), 1);
-	if (!rig_evt(r, &e)) {
-		assert_int_equal(r->done[0].status, SMMUV3_MODEL_OK);
-		return 0;
-	}
-	assert_int_equal(r->done[0].status, SMMUV3_MODEL_ABORTED);
-	assert_int_equal(e.dw[2], e.dw[0] & 0x10 ? va : e.dw[2]);
-	if (evt != NULL)
-		*evt = e;
-	return e.dw[0] & 0xff;
-}
-
-static const struct how rd = { 0 }, wr = { .write = true };
-
-static void
-tlbi(struct rig *r)
-{
-	rig_cmd(r, smmuv3_cmd_tlbi_nsnh_all());
-	rig_sync(r);
-}
+#include "walk_rig.h"
 
 /* Give the CD another first word and let it take effect. */
 static void
@@ -101,7 +44,7 @@ test_translate_every_granule_level_and_half(void **state)
 			uint64_t *table, *e;
 			struct rig r;
 
-			dma = setup(&r, NULL);
+			dma = walk_open(&r, NULL);
 			/* A granule that the first level may use in full. */
 			table = rig_alloc(&r, 65536, 65536);
 			cd0(&r, SMMUV3_CD0_TG0 | SMMUV3_CD0_EPD1, SMMUV3_PUT(SMMUV3_CD0_TG0,
@@ -114,18 +57,18 @@ test_translate_every_granule_level_and_half(void **state)
 			e = rig_entry(&r, table, rows[i].gran, rows[i].start, rows[i].level, va);
 			*e = pa | RIG_RW | (rows[i].level == 3 ? 3 : 1);
 			memset(r.data, 0x10 + i, RIG_DATA_LEN);
-			memset(buf, 0, sizeof(buf));
+			memset(walk_buf, 0, sizeof(walk_buf));
 			/* Inside the data window: a block may be larger than it. */
 			va |= RIG_DATA - pa;
-			assert_int_equal(touch(&r, dma, va, rd, NULL), 0);
-			assert_int_equal(buf[0], 0x10 + i);
-			assert_int_equal(touch(&r, dma, va + 4096 - 8, rd, NULL), 0);
-			assert_int_equal(touch(&r, dma, va ^ size, rd, NULL),
+			assert_int_equal(walk_access(&r, dma, va, rd, NULL), 0);
+			assert_int_equal(walk_buf[0], 0x10 + i);
+			assert_int_equal(walk_access(&r, dma, va + 4096 - 8, rd, NULL), 0);
+			assert_int_equal(walk_access(&r, dma, va ^ size, rd, NULL),
 					SMMUV3_F_TRANSLATION);
 			/* The other half is off. */
-			assert_int_equal(touch(&r, dma, ~va & ~UINT64_C(7), rd, NULL),
+			assert_int_equal(walk_access(&r, dma, ~va & ~UINT64_C(7), rd, NULL),
 					SMMUV3_F_TRANSLATION);
-			done(&r, dma);
+			walk_close(&r, dma);
 		}
 	}
 }
@@ -143,18 +86,18 @@ test_translate_short_ranges_start_lower(void **state)
 		uint64_t *table, *e;
 		struct rig r;
 
-		dma = setup(&r, NULL);
+		dma = walk_open(&r, NULL);
 		table = rig_alloc(&r, 4096, 4096);
 		cd0(&r, SMMUV3_CD0_T0SZ, rows[i].tsz);
 		smmuv3_set_dw(&r.cd->dw[1], rig_addr(&r, table));
 		rig_flush(&r);
 		e = rig_entry(&r, table, 12, rows[i].start, 3, va);
 		*e = RIG_DATA | RIG_RW | 3;
-		assert_int_equal(touch(&r, dma, va, rd, NULL), 0);
+		assert_int_equal(walk_access(&r, dma, va, rd, NULL), 0);
 		/* One bit beyond the range. */
-		assert_int_equal(touch(&r, dma, va + (UINT64_C(1) << (64 - rows[i].tsz)), rd,
+		assert_int_equal(walk_access(&r, dma, va + (UINT64_C(1) << (64 - rows[i].tsz)), rd,
 				NULL), SMMUV3_F_TRANSLATION);
-		done(&r, dma);
+		walk_close(&r, dma);
 	}
 }
 
@@ -167,19 +110,19 @@ test_translate_top_byte_is_ignored_by_tbi_only(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = setup(&r, NULL);
+	dma = walk_open(&r, NULL);
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), 0);
-	assert_int_equal(touch(&r, dma, tag | 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
+	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), 0);
+	assert_int_equal(walk_access(&r, dma, tag | 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
 	cd0(&r, 0, SMMUV3_CD0_TBI0);
-	assert_int_equal(touch(&r, dma, tag | 0x1000, rd, NULL), 0);
+	assert_int_equal(walk_access(&r, dma, tag | 0x1000, rd, NULL), 0);
 	/* The record keeps it. */
-	assert_int_equal(touch(&r, dma, tag | 0x2000, rd, &evt), SMMUV3_F_TRANSLATION);
+	assert_int_equal(walk_access(&r, dma, tag | 0x2000, rd, &evt), SMMUV3_F_TRANSLATION);
 	assert_int_equal(evt.dw[2], tag | 0x2000);
 	/* Bits 55..48 are still looked at. */
-	assert_int_equal(touch(&r, dma, UINT64_C(1) << 48 | 0x1000, rd, NULL),
+	assert_int_equal(walk_access(&r, dma, UINT64_C(1) << 48 | 0x1000, rd, NULL),
 			SMMUV3_F_TRANSLATION);
-	done(&r, dma);
+	walk_close(&r, dma);
 }
 
 static void
@@ -189,14 +132,14 @@ test_translate_reserved_and_invalid_descriptors(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = setup(&r, NULL);
+	dma = walk_open(&r, NULL);
 	/* A "block" at level 3, a block at level 0. */
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	*rig_pte(&r, r.ttb0, 0x1000) = RIG_DATA | RIG_RW | 1;
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
+	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
 	r.ttb0[3] = RIG_RW | 1;
-	assert_int_equal(touch(&r, dma, UINT64_C(3) << 39, rd, NULL), SMMUV3_F_TRANSLATION);
-	done(&r, dma);
+	assert_int_equal(walk_access(&r, dma, UINT64_C(3) << 39, rd, NULL), SMMUV3_F_TRANSLATION);
+	walk_close(&r, dma);
 }
 
 static void
@@ -208,30 +151,30 @@ test_translate_fault_order_within_a_walk(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = setup(&r, &(struct smmuv3_model_conf){ .oas_bits = 40 });
+	dma = walk_open(&r, &(struct smmuv3_model_conf){ .oas_bits = 40 });
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	pte = rig_pte(&r, r.ttb0, 0x1000);
 	/* Too large, AF clear, read-only: first F_ADDR_SIZE, then F_ACCESS, then F_PERMISSION. */
 	*pte = UINT64_C(1) << 40 | RIG_NG | RIG_UNPRIV | RIG_RO | 3;
-	assert_int_equal(touch(&r, dma, 0x1000, wr, NULL), SMMUV3_F_ADDR_SIZE);
+	assert_int_equal(walk_access(&r, dma, 0x1000, wr, NULL), SMMUV3_F_ADDR_SIZE);
 	*pte = RIG_DATA | RIG_NG | RIG_UNPRIV | RIG_RO | 3;
-	assert_int_equal(touch(&r, dma, 0x1000, wr, NULL), SMMUV3_F_ACCESS);
+	assert_int_equal(walk_access(&r, dma, 0x1000, wr, NULL), SMMUV3_F_ACCESS);
 	*pte = RIG_DATA | RIG_AF | RIG_NG | RIG_UNPRIV | RIG_RO | 3;
-	assert_int_equal(touch(&r, dma, 0x1000, wr, &evt), SMMUV3_F_PERMISSION);
+	assert_int_equal(walk_access(&r, dma, 0x1000, wr, &evt), SMMUV3_F_PERMISSION);
 	/* A write of an unprivileged client: RnW 0, CLASS IN */
 	assert_int_equal(evt.dw[1], UINT64_C(0x0000020000000000));
 	/* AFFD = 1: AF does not matter. */
 	*pte = RIG_DATA | RIG_NG | RIG_UNPRIV | 3;
 	cd0(&r, 0, SMMUV3_CD0_AFFD);
-	assert_int_equal(touch(&r, dma, 0x1000, wr, NULL), 0);
+	assert_int_equal(walk_access(&r, dma, 0x1000, wr, NULL), 0);
 	/* A table pointer beyond IPS. */
 	r.ttb0[1] = UINT64_C(1) << 40 | 3;
-	assert_int_equal(touch(&r, dma, UINT64_C(1) << 39, rd, NULL), SMMUV3_F_ADDR_SIZE);
+	assert_int_equal(walk_access(&r, dma, UINT64_C(1) << 39, rd, NULL), SMMUV3_F_ADDR_SIZE);
 	/* CD.IPS below OAS counts; above it does not. */
 	*pte = UINT64_C(1) << 36 | RIG_RW | 3;
 	cd0(&r, SMMUV3_CD0_IPS, SMMUV3_PUT(SMMUV3_CD0_IPS, 1));
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), SMMUV3_F_ADDR_SIZE);
-	done(&r, dma);
+	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), SMMUV3_F_ADDR_SIZE);
+	walk_close(&r, dma);
 }
 
 static void
@@ -242,17 +185,17 @@ test_translate_walk_abort_names_the_descriptor(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = setup(&r, NULL);
+	dma = walk_open(&r, NULL);
 	/* Also with CD.S: such a fault never stalls. */
 	cd0(&r, 0, SMMUV3_CD0_S);
 	r.ttb0[2] = UINT64_C(0x7000000000) | 3;
-	assert_int_equal(touch(&r, dma, UINT64_C(2) << 39 | UINT64_C(5) << 30, rd, &evt),
+	assert_int_equal(walk_access(&r, dma, UINT64_C(2) << 39 | UINT64_C(5) << 30, rd, &evt),
 			SMMUV3_F_WALK_EABT);
 	/* RnW, CLASS = TT */
 	assert_int_equal(evt.dw[1], UINT64_C(0x0000010800000000));
 	assert_int_equal(evt.dw[2], UINT64_C(2) << 39 | UINT64_C(5) << 30);
 	assert_int_equal(evt.dw[3], UINT64_C(0x7000000028));
-	done(&r, dma);
+	walk_close(&r, dma);
 }
 
 /* AP, UXN, PXN, WXN, PAN: who may do what. Bits of `ok`: r w x, user then privileged. */
@@ -281,7 +224,7 @@ test_translate_permissions(void **state)
 		{ RIG_UNPRIV | RIG_RO, UINT64_C(1) << 60, 0, UR | PR | PX },
 		{ RIG_UNPRIV | RIG_RO, UINT64_C(1) << 59, 0, UR | UX | PR },
 	};
-	static const struct how hows[6] = {
+	static const struct walk_how hows[6] = {
 		{ 0 }, { .write = true }, { .instr = true },
 		{ .priv = true }, { .priv = true, .write = true }, { .priv = true, .instr = true },
 	};
@@ -291,7 +234,7 @@ test_translate_permissions(void **state)
 		struct smmuv3_model_dma *dma;
 		struct rig r;
 
-		dma = setup(&r, NULL);
+		dma = walk_open(&r, NULL);
 		rig_map(&r, 0x1000, RIG_DATA, RIG_AF | RIG_NG | rows[i].attrs);
 		*rig_entry(&r, r.ttb0, 12, 0, 1, 0x1000) |= rows[i].table;
 		cd0(&r, 0, rows[i].cd);
@@ -299,9 +242,9 @@ test_translate_permissions(void **state)
 		for (unsigned int k = 0; k < 12; k++) {
 			unsigned int want = rows[i].ok & 1 << k % 6 ? 0 : SMMUV3_F_PERMISSION;
 			struct smmuv3_evt evt = { 0 };
-			const struct how *how = &hows[k % 6];
+			const struct walk_how *how = &hows[k % 6];
 
-			if (touch(&r, dma, 0x1000, *how, &evt) != want)
+			if (walk_access(&r, dma, 0x1000, *how, &evt) != want)
 				fail_msg("row %zu access %u", i, k);
 			if (want == 0)
 				continue;
@@ -313,9 +256,9 @@ test_translate_permissions(void **state)
 		if (rows[i].table != 0) {
 			smmuv3_set_dw(&r.cd->dw[1], r.cd->dw[1] | SMMUV3_CD1_HAD0);
 			rig_flush(&r);
-			assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), 0);
+			assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), 0);
 		}
-		done(&r, dma);
+		walk_close(&r, dma);
 	}
 }
 
@@ -328,270 +271,22 @@ test_translate_ste_overrides_attributes(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = setup(&r, NULL);
+	dma = walk_open(&r, NULL);
 	rig_map(&r, 0x1000, RIG_DATA, RIG_AF | RIG_NG);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), SMMUV3_F_PERMISSION);
+	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), SMMUV3_F_PERMISSION);
 	ste = rig_ste_ptr(&r, RIG_SID);
 	ste->dw[1] = SMMUV3_PUT(SMMUV3_STE1_PRIVCFG, 3);
 	rig_flush(&r);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), 0);
+	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), 0);
 	ste->dw[1] = SMMUV3_PUT(SMMUV3_STE1_PRIVCFG, 2) | SMMUV3_PUT(SMMUV3_STE1_INSTCFG, 3);
 	rig_flush(&r);
-	assert_int_equal(touch(&r, dma, 0x1000, (struct how){ .priv = true }, &evt),
+	assert_int_equal(walk_access(&r, dma, 0x1000, (struct walk_how){ .priv = true }, &evt),
 			SMMUV3_F_PERMISSION);
 	assert_int_equal(SMMUV3_GET(SMMUV3_EVT1_PNU, evt.dw[1]), 0);
 	assert_int_equal(SMMUV3_GET(SMMUV3_EVT1_IND, evt.dw[1]), 1);
-	assert_int_equal(touch(&r, dma, 0x1000, wr, &evt), SMMUV3_F_PERMISSION);
+	assert_int_equal(walk_access(&r, dma, 0x1000, wr, &evt), SMMUV3_F_PERMISSION);
 	assert_int_equal(SMMUV3_GET(SMMUV3_EVT1_IND, evt.dw[1]), 0);
-	done(&r, dma);
-}
-
-/* Is the page of @p va, now unmapped, still in a TLB? */
-static bool
-cached(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
-{
-	return touch(r, dma, va, rd, NULL) == 0;
-}
-
-static const struct smmuv3_model_conf sticky = { .choices = SMMUV3_MODEL_STICKY_TLB };
-
-static void
-test_tlb_is_stale_until_the_right_command(void **state)
-{
-	struct smmuv3_model_dma *dma;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, &sticky);
-	for (int i = 0; i < 8; i++) {
-		rig_map(&r, 0x1000 * i, RIG_DATA, RIG_RW);
-		assert_int_equal(touch(&r, dma, 0x1000 * i, rd, NULL), 0);
-		rig_unmap(&r, 0x1000 * i);
-	}
-	assert_true(cached(&r, dma, 0));
-	/* By another ASID, another address: nothing. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID + 1));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID + 1, 0, true));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x100000, true));
-	rig_sync(&r);
-	assert_true(cached(&r, dma, 0));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0, true));
-	rig_sync(&r);
-	assert_false(cached(&r, dma, 0));
-	assert_true(cached(&r, dma, 0x1000));
-	/* Any ASID. */
-	rig_cmd(&r, (struct smmuv3_cmd){ { 0x13, 0x1000 } });
-	assert_false(cached(&r, dma, 0x1000));
-	/* A range: 2, 3, 4. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x2000, true, SMMUV3_TLBI_TG_4K,
-			2, 0, 0));
-	assert_false(cached(&r, dma, 0x2000));
-	assert_false(cached(&r, dma, 0x4000));
-	assert_true(cached(&r, dma, 0x5000));
-	/* Of another granule, of another level: not these. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_64K, 1, 0,
-			0));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 0, 9,
-			2));
-	assert_true(cached(&r, dma, 0x5000));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x5000, true, SMMUV3_TLBI_TG_4K, 0,
-			0, 3));
-	assert_false(cached(&r, dma, 0x5000));
-	assert_true(cached(&r, dma, 0x6000));
-	/* A range too long to be looked up page by page. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 31, 20,
-			0));
-	assert_false(cached(&r, dma, 0x6000));
-	rig_sync(&r);
-	done(&r, dma);
-}
-
-static void
-test_tlb_global_entries_outlive_their_asid(void **state)
-{
-	struct smmuv3_model_dma *dma;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, &sticky);
-	rig_map(&r, 0x1000, RIG_DATA, RIG_AF | RIG_UNPRIV);
-	rig_map(&r, 0x2000, RIG_DATA, RIG_RW);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), 0);
-	assert_int_equal(touch(&r, dma, 0x2000, rd, NULL), 0);
-	rig_unmap(&r, 0x1000);
-	rig_unmap(&r, 0x2000);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
-	rig_sync(&r);
-	assert_true(cached(&r, dma, 0x1000));
-	assert_false(cached(&r, dma, 0x2000));
-	/* By address they go with any ASID. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, 77, 0x1000, true));
-	rig_sync(&r);
-	assert_false(cached(&r, dma, 0x1000));
-	done(&r, dma);
-}
-
-static void
-test_tlb_permission_upgrade_needs_an_invalidation(void **state)
-{
-	struct smmuv3_model_dma *dma;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, &sticky);
-	rig_map(&r, 0x1000, RIG_DATA, RIG_RW | RIG_RO);
-	assert_int_equal(touch(&r, dma, 0x1000, wr, NULL), SMMUV3_F_PERMISSION);
-	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	assert_int_equal(touch(&r, dma, 0x1000, wr, NULL), SMMUV3_F_PERMISSION);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x1000, true));
-	rig_sync(&r);
-	assert_int_equal(touch(&r, dma, 0x1000, wr, NULL), 0);
-	done(&r, dma);
-}
-
-static void
-test_tlb_faults_are_not_cached(void **state)
-{
-	struct smmuv3_model_dma *dma;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, &sticky);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
-	rig_map(&r, 0x1000, RIG_DATA, RIG_NG | RIG_UNPRIV);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), SMMUV3_F_ACCESS);
-	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), 0);
-	done(&r, dma);
-}
-
-static void
-test_tlb_table_pointers_go_with_leaf_0_only(void **state)
-{
-	struct smmuv3_model_dma *dma;
-	uint64_t *l2, *other;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, &sticky);
-	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), 0);
-	/* Another level 3 table, where the page is not mapped and its neighbour is. */
-	l2 = rig_entry(&r, r.ttb0, 12, 0, 2, 0x1000);
-	other = rig_alloc(&r, 4096, 4096);
-	other[2] = RIG_DATA | RIG_RW | 3;
-	smmuv3_set_dw(l2, rig_addr(&r, other) | 3);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x1000, true));
-	rig_sync(&r);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), 0);
-	assert_int_equal(touch(&r, dma, 0x2000, rd, NULL), SMMUV3_F_TRANSLATION);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x1000, false));
-	rig_sync(&r);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
-	assert_int_equal(touch(&r, dma, 0x2000, rd, NULL), 0);
-	done(&r, dma);
-}
-
-static void
-test_tlb_blocks_go_with_any_address_inside(void **state)
-{
-	struct smmuv3_model_dma *dma;
-	uint64_t *l2;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, &sticky);
-	l2 = rig_entry(&r, r.ttb0, 12, 0, 2, 0x40000000);
-	smmuv3_set_dw(l2, RIG_DATA | RIG_RW | 1);
-	assert_int_equal(touch(&r, dma, 0x40000000, rd, NULL), 0);
-	assert_int_equal(touch(&r, dma, 0x401ff000, rd, NULL), 0);
-	smmuv3_set_dw(l2, 0);
-	assert_true(cached(&r, dma, 0x40100000));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x40123000, true));
-	assert_false(cached(&r, dma, 0x40100000));
-	rig_sync(&r);
-	done(&r, dma);
-}
-
-static void
-test_tlb_sticky_one_loses_nothing(void **state)
-{
-	enum { N = 2000 };
-	struct smmuv3_model_dma *dma;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_STICKY_TLB,
-			.tlb_log2 = 3 });
-	for (uint64_t i = 0; i < N; i++) {
-		rig_map(&r, i << 12, RIG_DATA, RIG_RW);
-		assert_int_equal(touch(&r, dma, i << 12, rd, NULL), 0);
-		rig_unmap(&r, i << 12);
-	}
-	for (uint64_t i = 0; i < N; i++)
-		assert_true(cached(&r, dma, i << 12));
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_TLB_HITS), N);
-	tlbi(&r);
-	assert_false(cached(&r, dma, 0));
-	assert_false(cached(&r, dma, (N - 1) << 12));
-	done(&r, dma);
-}
-
-static void
-test_tlb_over_invalidation_empties_everything(void **state)
-{
-	struct smmuv3_model_dma *dma;
-	uint64_t fetches;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_OVER_INVALIDATE });
-	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	assert_int_equal(touch(&r, dma, 0x1000, rd, NULL), 0);
-	rig_unmap(&r, 0x1000);
-	fetches = rig_stat(&r, SMMUV3_MODEL_STAT_STE_FETCHES);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, 99, 0x7000, true));
-	assert_false(cached(&r, dma, 0x1000));
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STE_FETCHES), fetches + 1);
-	done(&r, dma);
-}
-
-static void
-test_tlb_small_one_forgets_but_is_right(void **state)
-{
-	struct smmuv3_model_dma *dma;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, &(struct smmuv3_model_conf){ .tlb_log2 = 1 });
-	for (uint64_t i = 0; i < 64; i++) {
-		rig_map(&r, i << 12, RIG_DATA + (i << 12), RIG_RW);
-		r.data[i << 12] = (uint8_t)i;
-	}
-	for (uint64_t i = 0; i < 256; i++) {
-		uint64_t page = (i * 37) % 64;
-
-		assert_int_equal(touch(&r, dma, page << 12, rd, NULL), 0);
-		assert_int_equal(buf[0], page);
-	}
-	done(&r, dma);
-}
-
-static void
-test_tlb_misaligned_range_is_reported(void **state)
-{
-	struct smmuv3_model_dma *dma;
-	struct rig r;
-
-	(void)state;
-	dma = setup(&r, NULL);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x1000, true, SMMUV3_TLBI_TG_4K, 0,
-			9, 2));
-	rig_expect_error(&r, "not aligned");
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x1000, true, SMMUV3_TLBI_TG_64K,
-			1, 0, 0));
-	rig_expect_error(&r, "not aligned");
-	done(&r, dma);
+	walk_close(&r, dma);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -603,16 +298,6 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_translate_walk_abort_names_the_descriptor),
 	cmocka_unit_test(test_translate_permissions),
 	cmocka_unit_test(test_translate_ste_overrides_attributes),
-	cmocka_unit_test(test_tlb_is_stale_until_the_right_command),
-	cmocka_unit_test(test_tlb_global_entries_outlive_their_asid),
-	cmocka_unit_test(test_tlb_permission_upgrade_needs_an_invalidation),
-	cmocka_unit_test(test_tlb_faults_are_not_cached),
-	cmocka_unit_test(test_tlb_table_pointers_go_with_leaf_0_only),
-	cmocka_unit_test(test_tlb_blocks_go_with_any_address_inside),
-	cmocka_unit_test(test_tlb_sticky_one_loses_nothing),
-	cmocka_unit_test(test_tlb_over_invalidation_empties_everything),
-	cmocka_unit_test(test_tlb_small_one_forgets_but_is_right),
-	cmocka_unit_test(test_tlb_misaligned_range_is_reported),
 };
 
 TEST_SUITE(model_translate, tests, NULL, NULL);
