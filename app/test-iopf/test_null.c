@@ -16,6 +16,7 @@
 #include "mmem.h"
 #include "pgtable.h"
 #include "smmuv3_model.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 /* -EINVAL, in rte_errno too. */

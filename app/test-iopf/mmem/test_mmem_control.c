@@ -15,6 +15,7 @@
 #include "interpose.h"
 #include "log_lines.h"
 #include "mmem_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 static void

@@ -15,6 +15,7 @@
 #include <rte_pause.h>
 
 #include "pcie_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 #define MIN_TURNS 20000

@@ -19,6 +19,7 @@
 
 #include "pgtable.h"
 #include "smmuv3_model.h"
+#include "smmuv3_model_test.h"
 
 #define PCIE_PAGE	4096
 #define PCIE_PAGES	128			/* of an address space */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "pcie_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 #define SID	8

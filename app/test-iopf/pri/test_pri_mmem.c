@@ -14,6 +14,7 @@
 
 #include "mmem.h"
 #include "pcie_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 #define SID	8

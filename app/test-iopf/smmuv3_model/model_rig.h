@@ -15,6 +15,7 @@
 
 #include "smmuv3_cmd.h"
 #include "smmuv3_model.h"
+#include "smmuv3_model_test.h"
 #include "smmuv3_order.h"
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"

@@ -4,6 +4,7 @@
 /* ATCs of the model: ATC_INV, stale entries, Translated transactions. */
 
 #include "atc_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 static void

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "atc_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 #define CR0_PRI	0xfu

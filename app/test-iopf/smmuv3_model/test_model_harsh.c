@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "smmuv3_model_test.h"
 #include "test.h"
 #include "model_rig.h"
 

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "smmuv3_model_test.h"
 #include "test.h"
 #include "model_rig.h"
 

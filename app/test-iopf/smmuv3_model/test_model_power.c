@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "smmuv3_model_test.h"
 #include "test.h"
 #include "model_rig.h"
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pri_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 static void

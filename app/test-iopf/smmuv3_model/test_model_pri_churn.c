@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "pri_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 /* A driver of the queue by the rules, with one engine of pages that come and go. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "pri_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 #define NB_OFF 4

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "smmuv3_model_test.h"
 #include "test.h"
 #include "model_rig.h"
 

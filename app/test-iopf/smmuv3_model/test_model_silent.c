@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "smmuv3_model_test.h"
 #include "test.h"
 #include "model_rig.h"
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "breaker_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 const struct breaker_kind breaker_kinds[NB_KINDS] = {

@@ -17,6 +17,7 @@
 
 #include "attach_rig.h"
 #include "smmuv3_model.h"
+#include "smmuv3_model_test.h"
 #include "smmuv3_pmd.h"
 
 #define PMD_SID		8

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "pmd_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 #define MAX_EVENTS	65536

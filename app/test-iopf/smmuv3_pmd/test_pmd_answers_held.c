@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "requests_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 /* An event that cannot be written: all stalls are ended by SMMUEN 1 -> 0 -> 1. */

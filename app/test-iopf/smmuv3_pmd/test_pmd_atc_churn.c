@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "ats_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 struct churn {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ats_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 static const struct smmuv3_ste *

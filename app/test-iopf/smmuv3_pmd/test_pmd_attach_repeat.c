@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "breaker_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 /* As the library does: ATS is on behind the first attach, off before the last detach. */

@@ -11,6 +11,7 @@
 
 #include "backlog.h"
 #include "pmd_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 static const struct smmuv3_cmd illegal = { .dw = { 0xff, 0 } };

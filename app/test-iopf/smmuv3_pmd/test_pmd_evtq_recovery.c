@@ -4,6 +4,7 @@
 /* Stall records that are lost: EVENTQ_ABT_ERR and the end of all stalls. */
 
 #include "fake_evtq.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 /* Stall records may be lost: every stall ends, and none of the new ones is hit. */

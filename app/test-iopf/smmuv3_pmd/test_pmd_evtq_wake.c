@@ -4,6 +4,7 @@
 /* The MSI word of the event queue: an idle poll reads it and misses no event. */
 
 #include "fake_evtq.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 /* However long it was idle, and wherever the step fell, the next event is seen. */

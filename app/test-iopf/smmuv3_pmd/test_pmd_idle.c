@@ -11,6 +11,7 @@
 
 #include "log_lines.h"
 #include "pmd_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 static bool

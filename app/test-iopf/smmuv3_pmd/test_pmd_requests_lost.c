@@ -10,6 +10,7 @@
 #include <rte_log.h>
 
 #include "requests_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 /*

@@ -8,6 +8,7 @@
 #include <rte_cycles.h>
 
 #include "pmd_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 static const struct smmuv3_cmd sync_cmd = { .dw = { SMMUV3_OP_SYNC } };

@@ -7,6 +7,7 @@
 
 
 #include "pmd_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 static bool

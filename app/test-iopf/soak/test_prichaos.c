@@ -21,6 +21,7 @@
 #include <rte_ring.h>
 
 #include "pcie_rig.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 #define DEPTH 16

@@ -23,6 +23,7 @@
 #include "mmem.h"
 #include "pcie_rig.h"
 #include "smmuv3_model.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 #define NB_DEVS		4

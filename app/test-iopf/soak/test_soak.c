@@ -16,6 +16,7 @@
 #include "iopf.h"
 #include "mmem.h"
 #include "smmuv3_model.h"
+#include "smmuv3_model_test.h"
 #include "test.h"
 
 #define NB_DEVS		4

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "smmuv3_model_test.h"
 
 #define NB_ENGINES	64
 #define WRONG(error)	(1000u + (error))
