@@ -6,7 +6,15 @@
  * an invalidation that names it, or until another page needs its place.
  */
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_atc.h"
+#include "model_endpoint.h"
+#include "model_inval.h"
+#include "model_log.h"
+#include "model_oracle.h"
+#include "model_silent.h"
+#include "model_translate.h"
 
 #define SLOW_MS		20	/* SMMUV3_MODEL_HARSH_SLOW_ATC */
 #define SLOW_ONE_IN	512	/* at random */

@@ -6,7 +6,14 @@
  * CD.S, R and A have no say in it.
  */
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_ats.h"
+#include "model_ctx.h"
+#include "model_dma.h"
+#include "model_evtq.h"
+#include "model_transact.h"
+#include "model_translate.h"
 
 /* Unsupported Request: ATS is not to be used by this stream. */
 static enum smmuv3_result

@@ -4,6 +4,10 @@
 /* The command queue: fetch, legality, SYNC, errors [3.5.1, 4, 7.1]. */
 
 #include "front.h"
+#include "model_cmdq.h"
+#include "model_irq.h"
+#include "model_log.h"
+#include "model_win.h"
 
 /* Commands in a cache line of 64 bytes, and how far ahead lines are asked for. */
 #define LINE_CMDS	4

@@ -3,7 +3,17 @@
 
 /* What commands mean to the back end [4]. The front end found them legal. */
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_atc.h"
+#include "model_command.h"
+#include "model_flight.h"
+#include "model_inval.h"
+#include "model_log.h"
+#include "model_oracle.h"
+#include "model_pri.h"
+#include "model_silent.h"
+#include "model_stall.h"
 
 static const uint8_t tg_shift[4] = { 0, 12, 14, 16 };
 

@@ -8,7 +8,12 @@
 
 #include <string.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_cfg_cache.h"
+#include "model_ctx.h"
+#include "model_dma.h"
+#include "model_win.h"
 
 static enum smmuv3_result
 fail(struct smmuv3_fault *fault, uint8_t id, uint64_t fetch)

@@ -14,7 +14,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_dma.h"
+#include "model_endpoint.h"
+#include "model_log.h"
+#include "model_prg.h"
+#include "model_slot.h"
+#include "model_transact.h"
 
 #define DMA_DEPTH 256
 #define DMA_DEPTH_MAX 65536

@@ -17,7 +17,21 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_atc.h"
+#include "model_ats.h"
+#include "model_dma.h"
+#include "model_endpoint.h"
+#include "model_log.h"
+#include "model_oracle.h"
+#include "model_prg.h"
+#include "model_pri.h"
+#include "model_priq.h"
+#include "model_silent.h"
+#include "model_slot.h"
+#include "model_transact.h"
+#include "model_translate.h"
 
 static struct smmuv3_ep **
 ep_bucket(struct smmuv3_model *m, uint32_t sid)

@@ -7,6 +7,9 @@
  */
 
 #include "front.h"
+#include "model_evtq.h"
+#include "model_irq.h"
+#include "model_outq.h"
 
 #define EVTQ_ABORT_STEPS 2
 

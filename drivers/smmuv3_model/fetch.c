@@ -8,6 +8,8 @@
  */
 
 #include "front.h"
+#include "model_cmdq.h"
+#include "model_log.h"
 
 static void
 fetch_batch(struct smmuv3_fe *f)

@@ -8,7 +8,11 @@
  * does.
  */
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_flight.h"
+#include "model_slot.h"
+#include "model_transact.h"
 
 #define FLIGHT_STEPS 8
 

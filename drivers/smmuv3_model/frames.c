@@ -13,7 +13,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_dma.h"
+#include "model_frames.h"
+#include "model_log.h"
 
 #define CHUNK_LOG2	9	/* frames of one chunk: 2 MiB */
 #define CHUNK_FRAMES	(UINT64_C(1) << CHUNK_LOG2)

@@ -3,7 +3,8 @@
 
 /* Counters, logs, names: readable from any thread, without the lock. */
 
-#include "internal.h"
+#include "model.h"
+#include "model_log.h"
 
 static const char *const stat_names[SMMUV3_MODEL_NB_STATS] = {
 	[SMMUV3_MODEL_STAT_TRANSACTIONS] = "transactions",

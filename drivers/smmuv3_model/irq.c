@@ -6,6 +6,10 @@
 #include <unistd.h>
 
 #include "front.h"
+#include "model_frames.h"
+#include "model_irq.h"
+#include "model_outq.h"
+#include "model_win.h"
 
 /* Write an MSI. False: it aborted. */
 bool

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "front.h"
+#include "model_log.h"
 
 void
 smmuv3_log_add(struct smmuv3_log *log, const char *fmt, ...)

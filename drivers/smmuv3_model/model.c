@@ -7,7 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_cmdq.h"
+#include "model_command.h"
+#include "model_dma.h"
+#include "model_endpoint.h"
+#include "model_evtq.h"
+#include "model_flight.h"
+#include "model_frames.h"
+#include "model_irq.h"
+#include "model_power.h"
+#include "model_pri.h"
+#include "model_priq.h"
+#include "model_slot.h"
+#include "model_stall.h"
+#include "model_tlb.h"
+#include "model_transact.h"
+#include "model_win.h"
 
 #define HARSH_ALL	(SMMUV3_MODEL_HARSH_ASIDS | SMMUV3_MODEL_HARSH_LATE |			\
 			SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_PREFETCH |		\

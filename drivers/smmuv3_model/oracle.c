@@ -8,7 +8,14 @@
  * using it looks only at promises after that.
  */
 
-#include "internal.h"
+#include "model_access.h"
+#include "model_atc.h"
+#include "model_ctx.h"
+#include "model_inval.h"
+#include "model_log.h"
+#include "model_oracle.h"
+#include "model_tlb.h"
+#include "smmuv3_spec.h"
 
 void
 smmuv3_oracle_invalidated(struct smmuv3_oracle *o, const struct smmuv3_inv *inv)

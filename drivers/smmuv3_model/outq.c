@@ -4,6 +4,8 @@
 /* What the event queue and the PRIQ have in common: the SMMU writes them [3.5.1]. */
 
 #include "front.h"
+#include "model_log.h"
+#include "model_outq.h"
 
 void
 smmuv3_outq_on(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, uint64_t prod,

@@ -12,7 +12,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_cfg_cache.h"
+#include "model_endpoint.h"
+#include "model_log.h"
+#include "model_power.h"
+#include "model_tlb.h"
+#include "model_walk.h"
 
 #define REGS_ALIGN SMMUV3_PAGE_SIZE
 

@@ -7,7 +7,17 @@
  * wrong about it: as many responses are owed as records with Last were written.
  */
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_ctx.h"
+#include "model_endpoint.h"
+#include "model_evtq.h"
+#include "model_log.h"
+#include "model_prg.h"
+#include "model_pri.h"
+#include "model_priq.h"
+#include "model_slot.h"
+#include "model_transact.h"
 
 static bool
 pasid_in_response(const struct smmuv3_model *m, const struct smmuv3_ep *ep,

@@ -7,6 +7,10 @@
  */
 
 #include "front.h"
+#include "model_irq.h"
+#include "model_log.h"
+#include "model_outq.h"
+#include "model_priq.h"
 
 static void
 priq_load_cons(struct smmuv3_fe *f)

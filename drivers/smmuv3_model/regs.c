@@ -12,6 +12,11 @@
 #include <string.h>
 
 #include "front.h"
+#include "model_cmdq.h"
+#include "model_evtq.h"
+#include "model_irq.h"
+#include "model_log.h"
+#include "model_priq.h"
 
 /* When software may write a register. */
 enum guard {

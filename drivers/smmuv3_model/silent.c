@@ -8,7 +8,17 @@
  * after the TLBI and SYNC of their page and never invalidated.
  */
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_atc.h"
+#include "model_cfg_cache.h"
+#include "model_endpoint.h"
+#include "model_inval.h"
+#include "model_log.h"
+#include "model_oracle.h"
+#include "model_silent.h"
+#include "model_tlb.h"
+#include "model_win.h"
 
 /* Its hint spares those leaves that it does not name [4.4.1.1]. */
 void

@@ -13,7 +13,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_ctx.h"
+#include "model_dma.h"
+#include "model_evtq.h"
+#include "model_inval.h"
+#include "model_log.h"
+#include "model_oracle.h"
+#include "model_slot.h"
+#include "model_stall.h"
+#include "model_transact.h"
 
 int
 smmuv3_stall_init(struct smmuv3_model *m)

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <sched.h>
 
-#include "internal.h"
+#include "model.h"
 
 #define THREAD_BUDGET	256
 #define THREAD_FULL	64	/* steps from one look at all registers to the next */

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_inval.h"
+#include "model_tlb.h"
 
 #define TLB_MAX_SETS_LOG2 20	/* a sticky TLB grows so far */
 

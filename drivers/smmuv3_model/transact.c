@@ -9,7 +9,20 @@
 
 #include <string.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_ctx.h"
+#include "model_dma.h"
+#include "model_endpoint.h"
+#include "model_evtq.h"
+#include "model_flight.h"
+#include "model_frames.h"
+#include "model_log.h"
+#include "model_slot.h"
+#include "model_stall.h"
+#include "model_transact.h"
+#include "model_translate.h"
+#include "model_win.h"
 
 /* The bounce page of a COPY between its read and its write. */
 static uint8_t *

@@ -3,7 +3,14 @@
 
 /* One access of one client: context, TLB or walk, permissions. */
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_ctx.h"
+#include "model_dma.h"
+#include "model_oracle.h"
+#include "model_tlb.h"
+#include "model_translate.h"
+#include "model_walk.h"
 
 /* [VMSAv8-64: AP, PXN, UXN; CD.WXN, CD.PAN] */
 static bool

@@ -6,7 +6,15 @@
  * TLBI by address leaves alone if it has Leaf = 1 [4.4.2].
  */
 
-#include "internal.h"
+#include "model.h"
+#include "model_access.h"
+#include "model_ctx.h"
+#include "model_frames.h"
+#include "model_inval.h"
+#include "model_oracle.h"
+#include "model_tlb.h"
+#include "model_walk.h"
+#include "model_win.h"
 
 #define DESC_VALID	SMMUV3_BIT(0)
 #define DESC_TABLE	SMMUV3_BIT(1)	/* a page at level 3 */

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "front.h"
+#include "model_win.h"
 
 /* The first window that ends after addr. */
 static unsigned int

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "test.h"
-#include "../../drivers/smmuv3_model/internal.h"
+#include "../../../drivers/smmuv3_model/model_atc.h"
+#include "../../../drivers/smmuv3_model/model_ctx.h"
+#include "../../../drivers/smmuv3_model/model_oracle.h"
 
 static struct smmuv3_oracle o;
 

@@ -11,7 +11,15 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_atc.h"
+#include "model_cfg_cache.h"
+#include "model_endpoint.h"
+#include "model_inval.h"
+#include "model_oracle.h"
+#include "model_silent.h"
+#include "model_tlb.h"
+#include "model_walk.h"
 
 #define PENDING_MAX 65536	/* beyond that they are carried out at once */
 

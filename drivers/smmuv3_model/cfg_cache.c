@@ -10,7 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "model.h"
+#include "model_cfg_cache.h"
+#include "model_frames.h"
+#include "model_inval.h"
+#include "model_win.h"
 
 #define CFG_CAP_MIN 256
 #define CFG_CAP_MAX 16384	/* beyond that everything is dropped, unless sticky */

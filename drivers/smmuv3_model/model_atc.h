@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_ATC_H
+#define SMMUV3_MODEL_ATC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model_access.h"
+#include "smmuv3_spec.h"
+
+struct smmuv3_ep;
+struct smmuv3_inv;
+struct smmuv3_model;
+struct smmuv3_page;
+
+#define SMMUV3_ATC_LOG2 12
+
+struct smmuv3_atc_entry {
+	uint64_t vpn;
+	uint64_t pa;
+	uint64_t checked;	/* oracle */
+	uint32_t gen;		/* 0: not valid */
+	uint32_t ssid;
+	int32_t asid;		/* of the TLB entry it came from; < 0: none */
+	bool ssv, priv;
+	bool read, write, exec;
+	bool stale;		/* used after the TLBI and SYNC of its page */
+	uint64_t born;		/* oracle sequence when it came */
+};
+
+struct smmuv3_atc_entry *smmuv3_atc_find(struct smmuv3_ep *ep, bool ssv, uint32_t ssid,
+		const struct smmuv3_access *acc);
+void smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid,
+		const struct smmuv3_access *acc, const struct smmuv3_page *page);
+void smmuv3_atc_clear(struct smmuv3_ep *ep);
+void smmuv3_atc_forget(struct smmuv3_ep *ep, const struct smmuv3_inv *inv);
+void smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd);
+void smmuv3_atc_end(struct smmuv3_ep *ep);
+
+#endif /* SMMUV3_MODEL_ATC_H */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_ATS_H
+#define SMMUV3_MODEL_ATS_H
+
+#include "model_translate.h"
+
+/* OK with the page (perhaps without permissions); FAULT for UR and CA; BUSY. */
+enum smmuv3_result smmuv3_ats_request(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *acc, struct smmuv3_page *page,
+		struct smmuv3_fault *fault);
+enum smmuv3_result smmuv3_ats_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		uint64_t pa, bool write);
+
+#endif /* SMMUV3_MODEL_ATS_H */

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_CMDQ_H
+#define SMMUV3_MODEL_CMDQ_H
+
+#include "front.h"
+
+/* cmdq.c: consume up to @p max commands. Returns how many. */
+unsigned int smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max);
+void smmuv3_fe_cmdq_on(struct smmuv3_fe *f);
+
+/* The command at a position of the queue. False: its fetch aborts. */
+static inline bool
+smmuv3_fe_read_slot(struct smmuv3_fe *f, uint32_t pos, struct smmuv3_cmd *cmd)
+{
+	uint64_t addr = f->cmdq.base + sizeof(*cmd) * smmuv3_q_slot(f->cmdq.log2, pos);
+	const uint64_t *dw;
+
+	smmuv3_frames_own(f->frames, "CMDQ", 0, 0, addr, sizeof(*cmd));
+	dw = smmuv3_win_find(f->wins, &f->cmdq.win, addr, sizeof(*cmd));
+	if (dw == NULL)
+		return false;
+	cmd->dw[0] = smmuv3_get_dw(&dw[0]);
+	cmd->dw[1] = smmuv3_get_dw(&dw[1]);
+	return true;
+}
+
+/* fetch.c */
+bool smmuv3_fe_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd);
+bool smmuv3_fe_fetch_passed(struct smmuv3_fe *f);
+void smmuv3_fe_fetch_drop(struct smmuv3_fe *f);
+
+#endif /* SMMUV3_MODEL_CMDQ_H */

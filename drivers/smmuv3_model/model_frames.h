@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_FRAMES_H
+#define SMMUV3_MODEL_FRAMES_H
+
+/*
+ * What the oracle knows of page frames (frames.c). The front end only tells it of reads
+ * and writes of queues and MSIs.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model_log.h"
+
+#define SMMUV3_FRAME_BUCKETS 4096
+
+struct smmuv3_frame_chunk;
+
+struct smmuv3_frames {
+	_Atomic(struct smmuv3_frame_chunk *) bucket[SMMUV3_FRAME_BUCKETS];
+	atomic_bool used;	/* some frame was given */
+	pthread_mutex_t lock;	/* of threads that add chunks */
+	struct smmuv3_log *log;	/* the oracle's */
+};
+
+struct smmuv3_frame_use {
+	const char *what;
+	uint64_t va;
+	uint32_t sid;
+	uint32_t owner;		/* 0: any */
+	bool bypass;		/* not translated, because SMMUEN is 0 */
+};
+
+void smmuv3_frames_init(struct smmuv3_frames *fs, struct smmuv3_log *log);
+void smmuv3_frames_fini(struct smmuv3_frames *fs);
+void smmuv3_frames_judge(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use,
+		uint64_t addr, uint64_t len);
+void smmuv3_frames_judge_own(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
+		uint64_t addr, uint64_t len) __attribute__((cold));
+
+static inline bool
+smmuv3_frames_used(const struct smmuv3_frames *fs)
+{
+	return __builtin_expect(atomic_load_explicit(&fs->used, memory_order_relaxed), 0);
+}
+
+/* The SMMU itself is about to read or write [addr, addr + len), perhaps for a device. */
+static inline void
+smmuv3_frames_own(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
+		uint64_t addr, uint64_t len)
+{
+	if (smmuv3_frames_used(fs))
+		smmuv3_frames_judge_own(fs, what, sid, va, addr, len);
+}
+
+#endif /* SMMUV3_MODEL_FRAMES_H */

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_INVAL_H
+#define SMMUV3_MODEL_INVAL_H
+
+/*
+ * Invalidations, and those whose SYNC has not completed and that have no effect yet.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "front.h"
+
+/* The first four are of the TLB. */
+enum smmuv3_inv_kind {
+	SMMUV3_INV_TLB_ALL,
+	SMMUV3_INV_TLB_ASID,
+	SMMUV3_INV_TLB_VA,
+	SMMUV3_INV_TLB_VAA,
+	SMMUV3_INV_CFG_ALL,
+	SMMUV3_INV_CFG_SIDS,	/* STEs from sid to sid_last and all below them */
+	SMMUV3_INV_CFG_CDS,	/* all CDs of sid */
+	SMMUV3_INV_CFG_CD,
+	SMMUV3_INV_ATC,		/* sid; ssv, global, ssid; va to last */
+	SMMUV3_INV_VOID,	/* an ATC invalidation whose SYNC failed */
+};
+
+struct smmuv3_inv {
+	uint64_t seq;
+	enum smmuv3_inv_kind kind;
+	bool leaf;
+	bool ssv, global;	/* ATC only */
+	uint8_t tg;		/* granule shift, 0 for any */
+	uint8_t ttl;		/* 0 for any */
+	uint16_t asid;
+	uint32_t sid, sid_last, ssid;
+	uint64_t va, last;	/* inclusive; 56 bits but for the ATC */
+};
+
+struct smmuv3_pending {
+	struct smmuv3_inv inv;
+	bool slow, fails;	/* an ATC that answers at `due`, or does not */
+	uint64_t due;		/* ms */
+};
+
+struct smmuv3_late {
+	struct smmuv3_pending *pending;
+	unsigned int nb, cap;
+};
+
+void smmuv3_late_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
+void smmuv3_late_answer(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms,
+		bool fails);
+enum smmuv3_fe_sync smmuv3_late_sync(struct smmuv3_model *m);
+
+#endif /* SMMUV3_MODEL_INVAL_H */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_IRQ_H
+#define SMMUV3_MODEL_IRQ_H
+
+#include "front.h"
+
+bool smmuv3_fe_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data);
+void smmuv3_fe_wire(struct smmuv3_fe *f, enum smmuv3_model_irq irq);
+void smmuv3_fe_levels(struct smmuv3_fe *f);
+void smmuv3_fe_irq_evtq(struct smmuv3_fe *f);
+void smmuv3_fe_irq_priq(struct smmuv3_fe *f);
+void smmuv3_fe_irq_gerror(struct smmuv3_fe *f);
+
+#endif /* SMMUV3_MODEL_IRQ_H */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_PRG_H
+#define SMMUV3_MODEL_PRG_H
+
+/* Page request groups. */
+
+#include "model_slot.h"
+
+#define SMMUV3_PRG_MAX		512
+
+/* A page request group, one for each PRG index. */
+struct smmuv3_group {
+	struct smmuv3_slot *slot;	/* NULL for a stop message without PASID */
+	uint64_t va;			/* of the first page */
+	uint16_t idx;
+	uint16_t nb, sent;		/* pages */
+	bool open;			/* started and not answered */
+	bool responded;			/* by a PRI_RESP, last time */
+	bool ssv, priv, instr, read, write;
+	uint32_t ssid;
+	uint32_t owed;			/* records with Last that software has not answered */
+	uint64_t first_nb, last_nb;	/* number of the oldest (0: not known) and newest of them */
+};
+
+/* PRG indices: of a function, or of one of its PASIDs. */
+struct smmuv3_prgs {
+	struct smmuv3_prgs *next;
+	bool ssv;
+	uint32_t ssid;
+	unsigned int head, nb_free;
+	uint16_t fifo[SMMUV3_PRG_MAX];	/* free ones, longest free first */
+	struct smmuv3_list waiting;	/* slots that need one */
+	struct smmuv3_group group[SMMUV3_PRG_MAX];
+};
+
+#endif /* SMMUV3_MODEL_PRG_H */

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_PRI_H
+#define SMMUV3_MODEL_PRI_H
+
+#include "model_endpoint.h"
+#include "smmuv3_spec.h"
+
+void smmuv3_pri_send(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
+		const struct smmuv3_ppr *ppr);
+void smmuv3_pri_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd);
+void smmuv3_pri_publish(struct smmuv3_model *m);
+
+#endif /* SMMUV3_MODEL_PRI_H */

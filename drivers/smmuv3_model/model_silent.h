@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_SILENT_H
+#define SMMUV3_MODEL_SILENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct smmuv3_atc_entry;
+struct smmuv3_ep;
+struct smmuv3_inv;
+struct smmuv3_model;
+
+void smmuv3_silent_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv);
+void smmuv3_silent_cfg(struct smmuv3_model *m);
+void smmuv3_silent_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e);
+void smmuv3_silent_atc_end(struct smmuv3_ep *ep);
+
+#endif /* SMMUV3_MODEL_SILENT_H */

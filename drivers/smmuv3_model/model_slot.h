@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_SLOT_H
+#define SMMUV3_MODEL_SLOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model_access.h"
+#include "smmuv3_model.h"
+
+struct smmuv3_group;
+
+enum smmuv3_slot_state {
+	SMMUV3_SLOT_FREE,
+	SMMUV3_SLOT_READY,	/* running, or in the list of those to run */
+	SMMUV3_SLOT_STALLED,	/* recorded, waits for a RESUME */
+	SMMUV3_SLOT_HELD,	/* stalled, its record waits for a writable queue */
+	SMMUV3_SLOT_DUP,	/* stalled, its record suppressed */
+	SMMUV3_SLOT_ASKING,	/* in a page request group, or waits for one */
+	SMMUV3_SLOT_FLYING,	/* translated, not yet at memory */
+};
+
+/* One DMA under way; it has one transaction at a time. */
+struct smmuv3_slot {
+	struct smmuv3_slot *next;
+	struct smmuv3_model_dma *dma;
+	uint64_t off;			/* bytes done */
+	uint16_t stag;
+	uint8_t state;
+	bool open;			/* its transaction was started and not answered */
+	bool dst_phase;			/* COPY: the bytes read are in the bounce buffer */
+	bool has_stag;
+	uint8_t fault_id;		/* of the stall */
+	bool fault_priv, fault_instr;
+	bool reset;			/* abort when next run */
+	bool woken;			/* there is an index or a credit for it */
+	uint64_t held_seq;		/* oracle.seq when it was held */
+	const void *desc;		/* what it faulted on, as long as desc_gen is wins.gen */
+	uint32_t desc_gen;
+	struct smmuv3_model_done done;	/* filled on the way */
+	struct smmuv3_model_op op;
+	struct smmuv3_group *group;	/* being sent, or waited for */
+	uint64_t land_at;		/* flight.steps at which it reaches memory */
+	struct smmuv3_target target;	/* in flight only */
+};
+
+struct smmuv3_list {
+	struct smmuv3_slot *first, **last;
+};
+
+static inline void
+smmuv3_list_add(struct smmuv3_list *list, struct smmuv3_slot *s)
+{
+	s->next = NULL;
+	*list->last = s;
+	list->last = &s->next;
+}
+
+static inline struct smmuv3_slot *
+smmuv3_list_take(struct smmuv3_list *list)
+{
+	struct smmuv3_slot *s = list->first;
+
+	if (s != NULL) {
+		list->first = s->next;
+		if (s->next == NULL)
+			list->last = &list->first;
+	}
+	return s;
+}
+
+#endif /* SMMUV3_MODEL_SLOT_H */

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_TRANSLATE_H
+#define SMMUV3_MODEL_TRANSLATE_H
+
+#include "model.h"
+#include "model_dma.h"
+
+enum smmuv3_result smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault);
+
+/* The page of an address, for an ATC. */
+struct smmuv3_page {
+	uint64_t pa;
+	int32_t asid;		/* < 0: stage 1 was bypassed */
+	bool read, write, exec;
+};
+enum smmuv3_result smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *acc, struct smmuv3_page *page,
+		struct smmuv3_fault *fault);
+
+static inline enum smmuv3_result
+smmuv3_ctx_get(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smmuv3_fault *fault)
+{
+	struct smmuv3_ctx *ctx = &dma->ctx;
+	enum smmuv3_result r;
+
+	if (ctx->gen == m->cfg_gen && ctx->kind != SMMUV3_CTX_NONE)
+		return SMMUV3_OK;
+	r = smmuv3_ctx_make(m, dma, fault);
+	if (r != SMMUV3_OK)
+		ctx->kind = SMMUV3_CTX_NONE;
+	return r;
+}
+
+#endif /* SMMUV3_MODEL_TRANSLATE_H */

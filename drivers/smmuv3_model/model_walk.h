@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_WALK_H
+#define SMMUV3_MODEL_WALK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model_access.h"
+
+struct smmuv3_ctx;
+struct smmuv3_inv;
+struct smmuv3_model;
+struct smmuv3_tlb_entry;
+
+/* Pointers to last-level tables. */
+#define SMMUV3_WC_LOG2 10
+
+struct smmuv3_wc_entry {
+	uint64_t tag;		/* address bits 55.. above the table's reach */
+	uint64_t table;
+	uint64_t checked;
+	uint32_t gen;		/* 0: not valid */
+	uint16_t asid;
+	uint8_t gran;
+	uint8_t apt;		/* APTable */
+	bool uxnt, pxnt;
+};
+
+struct smmuv3_wc {
+	uint32_t gen;
+	struct smmuv3_wc_entry entry[1 << SMMUV3_WC_LOG2];
+};
+
+enum smmuv3_result smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
+		struct smmuv3_tlb_entry *leaf, struct smmuv3_fault *fault);
+void smmuv3_wc_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
+void smmuv3_wc_clear(struct smmuv3_model *m);
+
+#endif /* SMMUV3_MODEL_WALK_H */
