@@ -22,7 +22,8 @@
  *	ats.c		Translation Requests and Translated transactions
  *	pri.c		page requests: to the PRIQ or answered here; PRI_RESP
  *	atc.c		a function's cache of translations
- *	endpoint.c	functions: groups, credits, what their driver switches
+ *	endpoint.c	functions: ATS, what their driver switches
+ *	prg.c		functions: page request groups, indices, credits
  *	transact.c	one DMA's transactions: data, events, ends
  *	dma.c		engines: submission and completion rings
  *	power.c		the register pages: there or not

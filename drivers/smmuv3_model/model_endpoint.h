@@ -38,8 +38,5 @@ struct smmuv3_ep *smmuv3_ep_find(struct smmuv3_model *m, uint32_t sid);
 /* One access of a slot whose engine is a function's. */
 enum smmuv3_result smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s,
 		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault);
-/* The answer to an open group; @p code as in PRI_RESP. */
-void smmuv3_ep_answer(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
-		unsigned int code);
 
 #endif /* SMMUV3_MODEL_ENDPOINT_H */

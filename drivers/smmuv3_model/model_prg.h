@@ -8,6 +8,9 @@
 
 #include "model_slot.h"
 
+struct smmuv3_ep;
+struct smmuv3_model;
+
 #define SMMUV3_PRG_MAX		512
 
 /* A page request group, one for each PRG index. */
@@ -34,5 +37,20 @@ struct smmuv3_prgs {
 	struct smmuv3_list waiting;	/* slots that need one */
 	struct smmuv3_group group[SMMUV3_PRG_MAX];
 };
+
+/* The PRG indices of an engine: its function's, or those of its PASID. NULL: no memory. */
+struct smmuv3_prgs *smmuv3_prgs_get(struct smmuv3_ep *ep, const struct smmuv3_model_dma_conf *who);
+void smmuv3_prgs_free_all(struct smmuv3_ep *ep);
+
+enum smmuv3_result smmuv3_prg_ask(struct smmuv3_model *m, struct smmuv3_slot *s,
+		const struct smmuv3_access *acc);
+void smmuv3_prg_send_next(struct smmuv3_model *m, struct smmuv3_slot *s);
+/* The answer to an open group; @p code as in PRI_RESP. */
+void smmuv3_prg_answer(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
+		unsigned int code);
+void smmuv3_prg_wake_next(struct smmuv3_model *m, struct smmuv3_model_dma *dma);
+void smmuv3_prg_wake_all(struct smmuv3_model *m, struct smmuv3_ep *ep);
+void smmuv3_prg_reset_slots(struct smmuv3_model *m, struct smmuv3_model_dma *dma);
+void smmuv3_prg_end_all(struct smmuv3_model *m, struct smmuv3_ep *ep);
 
 #endif /* SMMUV3_MODEL_PRG_H */

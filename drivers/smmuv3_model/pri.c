@@ -34,7 +34,7 @@ respond(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g, un
 		return;
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS);
 	g->responded = false;
-	smmuv3_ep_answer(m, ep, g, code);
+	smmuv3_prg_answer(m, ep, g, code);
 }
 
 /* Overflow, and the request had Last set: the table of 2.4. */
@@ -221,5 +221,5 @@ smmuv3_pri_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		__builtin_prefetch(g->slot->desc);
 	}
 	g->responded = true;
-	smmuv3_ep_answer(m, ep, g, r.code);
+	smmuv3_prg_answer(m, ep, g, r.code);
 }
