@@ -8,7 +8,8 @@
  * The translation back end and the software devices.
  *
  *	cfg_cache.c	configuration cache: words of L1STDs, STEs, L1CDs, CDs
- *	ctx.c		StreamID and SubstreamID to a translation context: legality
+ *	ste.c cd.c	STEs and CDs: where they are, what makes them illegal
+ *	ctx.c		StreamID and SubstreamID to a translation context
  *	walk.c		stage-1 walks, and the cache of table pointers
  *	tlb.c		leaves, tagged with ASID
  *	translate.c	one address through all of them; permissions

@@ -41,4 +41,12 @@ enum smmuv3_result {
 	SMMUV3_WAIT,		/* the slot is in a list, or waits for an answer */
 };
 
+static inline enum smmuv3_result
+smmuv3_fail(struct smmuv3_fault *fault, uint8_t id, uint64_t fetch)
+{
+	fault->id = id;
+	fault->fetch = fetch;
+	return SMMUV3_FAULT;
+}
+
 #endif /* SMMUV3_MODEL_ACCESS_H */

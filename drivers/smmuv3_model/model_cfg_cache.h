@@ -53,4 +53,11 @@ const struct smmuv3_cfg_entry *smmuv3_cfg_peek(struct smmuv3_model *m, enum smmu
 void smmuv3_cfg_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
 void smmuv3_cfg_clear(struct smmuv3_model *m);
 
+/* Address bits that a table of 2^log2 bytes has below its base. */
+static inline uint64_t
+smmuv3_low_bits(unsigned int log2)
+{
+	return log2 >= 64 ? UINT64_MAX : (UINT64_C(1) << log2) - 1;
+}
+
 #endif /* SMMUV3_MODEL_CFG_CACHE_H */

@@ -52,8 +52,5 @@ struct smmuv3_ctx {
 
 enum smmuv3_result smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		struct smmuv3_fault *fault);
-/* STE.PPAR of a legal STE; false with a fault if there is none. */
-bool smmuv3_ste_ppar(struct smmuv3_model *m, uint32_t sid, bool *ppar, struct smmuv3_fault *fault);
-bool smmuv3_ste_aborts(struct smmuv3_model *m, uint32_t sid);
 
 #endif /* SMMUV3_MODEL_CTX_H */

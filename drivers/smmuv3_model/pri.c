@@ -9,7 +9,6 @@
 
 #include "model.h"
 #include "model_access.h"
-#include "model_ctx.h"
 #include "model_endpoint.h"
 #include "model_evtq.h"
 #include "model_log.h"
@@ -17,6 +16,7 @@
 #include "model_pri.h"
 #include "model_priq.h"
 #include "model_slot.h"
+#include "model_ste.h"
 #include "model_transact.h"
 
 static bool

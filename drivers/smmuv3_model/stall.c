@@ -15,7 +15,6 @@
 
 #include "model.h"
 #include "model_access.h"
-#include "model_ctx.h"
 #include "model_dma.h"
 #include "model_evtq.h"
 #include "model_inval.h"
@@ -23,6 +22,7 @@
 #include "model_oracle.h"
 #include "model_slot.h"
 #include "model_stall.h"
+#include "model_ste.h"
 #include "model_transact.h"
 
 int

@@ -85,14 +85,6 @@ smmuv3_wc_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 	}
 }
 
-static enum smmuv3_result
-fail(struct smmuv3_fault *fault, uint8_t id, uint64_t fetch)
-{
-	fault->id = id;
-	fault->fetch = fetch;
-	return SMMUV3_FAULT;
-}
-
 /* What the tables above say about the leaf. */
 struct above {
 	uint8_t apt;
@@ -109,9 +101,9 @@ leaf_make(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, const struct smm
 	unsigned int win = m->data_win;
 
 	if (pa >> ctx->out_bits != 0)
-		return fail(fault, SMMUV3_F_ADDR_SIZE, 0);
+		return smmuv3_fail(fault, SMMUV3_F_ADDR_SIZE, 0);
 	if (!(desc & DESC_AF) && !ctx->affd)
-		return fail(fault, SMMUV3_F_ACCESS, 0);
+		return smmuv3_fail(fault, SMMUV3_F_ACCESS, 0);
 	leaf->pa = pa;
 	leaf->shift = (uint8_t)shift;
 	leaf->level = (uint8_t)level;
@@ -150,7 +142,7 @@ smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 	struct above above = { 0 };
 
 	if (half->epd)
-		return fail(fault, SMMUV3_F_TRANSLATION, 0);
+		return smmuv3_fail(fault, SMMUV3_F_TRANSLATION, 0);
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_WALKS);
 	tag = (va & SMMUV3_BITS(55, 0)) >> reach(gran);
 	wc = wc_slot(m, ctx->asid, tag);
@@ -173,26 +165,26 @@ smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 		smmuv3_frames_own(&m->frames, "a table walk", ctx->sid, va, addr, sizeof(*p));
 		p = smmuv3_win_find(&m->wins, &m->table_win, addr, sizeof(*p));
 		if (p == NULL)
-			return fail(fault, SMMUV3_F_WALK_EABT, addr);
+			return smmuv3_fail(fault, SMMUV3_F_WALK_EABT, addr);
 		/* Acquire: pairs with the release that made the entry; page contents first. */
 		desc = atomic_load_explicit((const smmuv3_reg64_t *)(const void *)p,
 				memory_order_acquire);
 		fault->desc = p;
 		if (!(desc & DESC_VALID))
-			return fail(fault, SMMUV3_F_TRANSLATION, 0);
+			return smmuv3_fail(fault, SMMUV3_F_TRANSLATION, 0);
 		if (level == 3) {
 			if (!(desc & DESC_TABLE))
-				return fail(fault, SMMUV3_F_TRANSLATION, 0);
+				return smmuv3_fail(fault, SMMUV3_F_TRANSLATION, 0);
 			return leaf_make(m, ctx, half, level, desc, &above, leaf, fault);
 		}
 		if (!(desc & DESC_TABLE)) {
 			if (!block_allowed(gran, level))
-				return fail(fault, SMMUV3_F_TRANSLATION, 0);
+				return smmuv3_fail(fault, SMMUV3_F_TRANSLATION, 0);
 			return leaf_make(m, ctx, half, level, desc, &above, leaf, fault);
 		}
 		table = desc & SMMUV3_BITS(47, gran);
 		if (table >> ctx->out_bits != 0)
-			return fail(fault, SMMUV3_F_ADDR_SIZE, 0);
+			return smmuv3_fail(fault, SMMUV3_F_ADDR_SIZE, 0);
 		if (!half->had) {
 			above.apt |= (uint8_t)SMMUV3_GET(TABLE_AP, desc);
 			above.uxnt |= (desc & TABLE_UXN) != 0;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_CD_H
+#define SMMUV3_MODEL_CD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model_access.h"
+#include "smmuv3_spec.h"
+
+struct smmuv3_ctx;
+struct smmuv3_model;
+struct smmuv3_model_dma_conf;
+
+/* Which CD a transaction uses [5.2, 3.9.2.1]. @return OK with *bypass or *idx. */
+enum smmuv3_result smmuv3_cd_choose(const struct smmuv3_model *m,
+		const struct smmuv3_model_dma_conf *who, const struct smmuv3_ste *ste, bool *bypass,
+		uint32_t *idx, struct smmuv3_fault *fault);
+enum smmuv3_result smmuv3_cd_get(struct smmuv3_model *m, uint32_t sid,
+		const struct smmuv3_ste *ste, uint32_t idx, struct smmuv3_cd *cd, uint64_t *born,
+		struct smmuv3_fault *fault);
+/* Into a context. False: the CD is illegal. */
+bool smmuv3_cd_decode(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
+		const struct smmuv3_cd *cd, struct smmuv3_ctx *ctx);
+
+#endif /* SMMUV3_MODEL_CD_H */

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_MODEL_STE_H
+#define SMMUV3_MODEL_STE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model_access.h"
+#include "smmuv3_spec.h"
+
+struct smmuv3_model;
+
+enum smmuv3_result smmuv3_ste_get(struct smmuv3_model *m, uint32_t sid, struct smmuv3_ste *ste,
+		uint64_t *born, struct smmuv3_fault *fault);
+/* A valid STE with Config[2] set [5.2]. */
+bool smmuv3_ste_is_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste);
+bool smmuv3_ste_is_2lvl(const struct smmuv3_ste *ste);
+unsigned int smmuv3_ste_cdmax(const struct smmuv3_model *m, const struct smmuv3_ste *ste);
+/* STE.PPAR of a legal STE; false with a fault if there is none. */
+bool smmuv3_ste_ppar(struct smmuv3_model *m, uint32_t sid, bool *ppar, struct smmuv3_fault *fault);
+bool smmuv3_ste_aborts(struct smmuv3_model *m, uint32_t sid);
+
+#endif /* SMMUV3_MODEL_STE_H */

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Stream table entries (STE): where one is, what it says, and what makes it illegal
+ * [5.2, 7.3].
+ */
+
+#include <string.h>
+
+#include "model.h"
+#include "model_access.h"
+#include "model_cfg_cache.h"
+#include "model_ste.h"
+#include "model_win.h"
+
+static enum smmuv3_result
+bad_streamid(const struct smmuv3_model *m, struct smmuv3_fault *fault)
+{
+	return smmuv3_fail(fault, m->fe.val[SMMUV3_FE_CR2] & SMMUV3_CR2_RECINVSID ?
+			SMMUV3_C_BAD_STREAMID : 0, 0);
+}
+
+struct strtab {
+	uint64_t base;
+	unsigned int log2;		/* in use */
+	unsigned int split;		/* 0: linear */
+};
+
+static struct strtab
+strtab_get(const struct smmuv3_model *m)
+{
+	uint32_t cfg = (uint32_t)m->fe.val[SMMUV3_FE_STRTAB_BASE_CFG];
+	uint64_t base = m->fe.val[SMMUV3_FE_STRTAB_BASE] & SMMUV3_STRTAB_BASE_ADDR;
+	unsigned int log2 = SMMUV3_GET(SMMUV3_STRTAB_CFG_LOG2SIZE, cfg);
+	struct strtab t = { .log2 = log2 < m->sid_bits ? log2 : m->sid_bits };
+
+	if (SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg) == SMMUV3_STRTAB_2LVL &&
+			!(m->no_features & SMMUV3_MODEL_NO_2LVL_STRTAB)) {
+		t.split = SMMUV3_GET(SMMUV3_STRTAB_CFG_SPLIT, cfg);
+		if (t.split != 8 && t.split != 10)
+			t.split = 6;
+		/* ADDR[max(5, LOG2SIZE - SPLIT - 1 + 3):0] is 0 [6.3.23]. */
+		t.base = base & ~smmuv3_low_bits(log2 + 3 > t.split + 6 ? log2 + 3 - t.split : 6);
+	} else {
+		t.base = base & ~smmuv3_low_bits(log2 + 6);
+	}
+	return t;
+}
+
+/* Where the STE of @p sid is. */
+static enum smmuv3_result
+ste_find(struct smmuv3_model *m, uint32_t sid, uint64_t *addr, struct smmuv3_fault *fault)
+{
+	struct strtab t = strtab_get(m);
+	const struct smmuv3_cfg_entry *e;
+	uint32_t low, span;
+	uint64_t l1;
+
+	if ((uint64_t)sid >> t.log2 != 0)
+		return bad_streamid(m, fault);
+	if (t.split == 0) {
+		*addr = t.base + sizeof(struct smmuv3_ste) * sid;
+		return SMMUV3_OK;
+	}
+	low = sid & (uint32_t)smmuv3_low_bits(t.split);
+	l1 = t.base + 8 * (uint64_t)(sid >> t.split);
+	if (smmuv3_cfg_get(m, SMMUV3_CFG_L1STD, sid - low, 0, l1, &e) != SMMUV3_FETCH_OK)
+		return smmuv3_fail(fault, SMMUV3_F_STE_FETCH, l1);
+	span = SMMUV3_GET(SMMUV3_L1STD_SPAN, e->dw[0]);
+	if (span == 0 || span > 11 || span > t.split + 1 || low >> (span - 1) != 0)
+		return bad_streamid(m, fault);
+	*addr = (e->dw[0] & SMMUV3_L1STD_L2PTR & ~smmuv3_low_bits(span - 1 + 6)) +
+		sizeof(struct smmuv3_ste) * low;
+	return SMMUV3_OK;
+}
+
+enum smmuv3_result
+smmuv3_ste_get(struct smmuv3_model *m, uint32_t sid, struct smmuv3_ste *ste, uint64_t *born,
+		struct smmuv3_fault *fault)
+{
+	const struct smmuv3_cfg_entry *e;
+	enum smmuv3_result r;
+	uint64_t addr;
+
+	r = ste_find(m, sid, &addr, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	switch (smmuv3_cfg_get(m, SMMUV3_CFG_STE, sid, 0, addr, &e)) {
+	case SMMUV3_FETCH_ABORT:
+		return smmuv3_fail(fault, SMMUV3_F_STE_FETCH, addr);
+	case SMMUV3_FETCH_BUSY:
+		return SMMUV3_BUSY;
+	default:
+		memcpy(ste->dw, e->dw, sizeof(ste->dw));
+		*born = e->born;
+		return SMMUV3_OK;
+	}
+}
+
+/* Does the STE in effect end all transactions, and the one in memory too? */
+bool
+smmuv3_ste_aborts(struct smmuv3_model *m, uint32_t sid)
+{
+	const struct smmuv3_cfg_entry *e = smmuv3_cfg_peek(m, SMMUV3_CFG_STE, sid, 0);
+	struct smmuv3_fault fault = { 0 };
+	const uint64_t *dw;
+	uint64_t addr, dw0;
+
+	if (e != NULL) {
+		dw0 = e->dw[0];
+	} else {
+		if (ste_find(m, sid, &addr, &fault) != SMMUV3_OK)
+			return true;
+		dw = smmuv3_win_find(&m->wins, &m->cfg_win, addr, sizeof(struct smmuv3_ste));
+		if (dw == NULL)
+			return true;
+		dw0 = smmuv3_get_dw(dw);
+	}
+	return dw0 & SMMUV3_STE0_V && SMMUV3_GET(SMMUV3_STE0_CONFIG, dw0) < SMMUV3_STE_BYPASS;
+}
+
+unsigned int
+smmuv3_ste_cdmax(const struct smmuv3_model *m, const struct smmuv3_ste *ste)
+{
+	return m->ssid_bits == 0 ? 0 : (unsigned int)SMMUV3_GET(SMMUV3_STE0_S1CDMAX, ste->dw[0]);
+}
+
+bool
+smmuv3_ste_is_2lvl(const struct smmuv3_ste *ste)
+{
+	unsigned int fmt = SMMUV3_GET(SMMUV3_STE0_S1FMT, ste->dw[0]);
+
+	return fmt == SMMUV3_S1FMT_2LVL_4K || fmt == SMMUV3_S1FMT_2LVL_64K;
+}
+
+/* A valid STE with Config[2] set [5.2; 6.4 of the facts, by number]. */
+bool
+smmuv3_ste_is_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste)
+{
+	unsigned int config = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste->dw[0]);
+	uint64_t idr0 = m->fe.val[SMMUV3_FE_IDR0];
+	unsigned int cdmax = smmuv3_ste_cdmax(m, ste);
+
+	if (config >= SMMUV3_STE_S2)
+		return false;					/* 3: S2P = 0 */
+	if (config == SMMUV3_STE_BYPASS)
+		return true;
+	if (idr0 & SMMUV3_IDR0_ATS &&
+			SMMUV3_GET(SMMUV3_STE1_EATS, ste->dw[1]) == SMMUV3_EATS_SPLIT)
+		return false;					/* 4: not nested */
+	if (ste->dw[1] & SMMUV3_STE1_S1STALLD &&
+			SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, idr0) != SMMUV3_STALL_MODEL_BOTH)
+		return false;					/* 8 */
+	if (cdmax > m->ssid_bits)
+		return false;					/* 9 */
+	if (cdmax != 0 && !(idr0 & SMMUV3_IDR0_CD2L) && smmuv3_ste_is_2lvl(ste))
+		return false;					/* 10 */
+	if ((ste->dw[0] & SMMUV3_STE0_S1CONTEXTPTR) >> m->oas_bits != 0)
+		return false;					/* 11 */
+	return true;
+}
+
+/* For an automatic response [3.5.3, 8.3]: the STE alone, as it is cached. */
+bool
+smmuv3_ste_ppar(struct smmuv3_model *m, uint32_t sid, bool *ppar, struct smmuv3_fault *fault)
+{
+	enum smmuv3_result r;
+	struct smmuv3_ste ste;
+	uint64_t born;
+
+	*fault = (struct smmuv3_fault){ 0 };
+	/* Each try gets another word. */
+	do
+		r = smmuv3_ste_get(m, sid, &ste, &born, fault);
+	while (r == SMMUV3_BUSY);
+	if (r != SMMUV3_OK)
+		return false;
+	if (!(ste.dw[0] & SMMUV3_STE0_V) ||
+			(SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) >= SMMUV3_STE_BYPASS &&
+			 !smmuv3_ste_is_legal(m, &ste))) {
+		fault->id = SMMUV3_C_BAD_STE;
+		return false;
+	}
+	*ppar = ste.dw[1] & SMMUV3_STE1_PPAR;
+	return true;
+}
