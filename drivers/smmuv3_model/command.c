@@ -12,8 +12,8 @@
 #include "model_log.h"
 #include "model_oracle.h"
 #include "model_pri.h"
+#include "model_resume.h"
 #include "model_silent.h"
-#include "model_stall.h"
 
 static const uint8_t tg_shift[4] = { 0, 12, 14, 16 };
 
@@ -143,7 +143,7 @@ smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
 		break;
 	case SMMUV3_OP_RESUME:
 		if (sid_known(m, cmd, "RESUME"))
-			smmuv3_stall_resume(m, sid,
+			smmuv3_resume(m, sid,
 					(uint16_t)SMMUV3_GET(SMMUV3_RESUME1_STAG, cmd->dw[1]),
 					cmd->dw[0] & SMMUV3_RESUME0_AC,
 					cmd->dw[0] & SMMUV3_RESUME0_AB);

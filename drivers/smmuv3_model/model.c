@@ -19,6 +19,7 @@
 #include "model_power.h"
 #include "model_pri.h"
 #include "model_priq.h"
+#include "model_resume.h"
 #include "model_slot.h"
 #include "model_stall.h"
 #include "model_tlb.h"
@@ -47,7 +48,7 @@ be_smmu_off(void *be)
 	struct smmuv3_model *m = be;
 
 	smmuv3_flight_land_all(m);
-	smmuv3_stall_all_end(m);
+	smmuv3_stalls_end_all(m);
 }
 
 static void
@@ -459,7 +460,7 @@ smmuv3_step(struct smmuv3_model *m, unsigned int budget, bool full)
 		n = smmuv3_fe_poll_regs(&m->fe, full);
 	else if (atomic_load_explicit(&m->stalls_out, memory_order_relaxed) != 0 ||
 			m->held.first != NULL)
-		smmuv3_stall_all_end(m);
+		smmuv3_stalls_end_all(m);
 	if (m->later.first != NULL) {
 		*m->ready.last = m->later.first;
 		m->ready.last = m->later.last;

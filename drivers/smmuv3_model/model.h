@@ -19,7 +19,8 @@
  *	command.c	what commands mean here
  *	inval.c		invalidations that wait for their SYNC
  *	flight.c	transactions between translation and memory
- *	stall.c		STAGs, held records, RESUME, STALL_TERM
+ *	stall.c		stalls: STAGs, records, held records
+ *	resume.c	RESUME, STALL_TERM
  *	ats.c		Translation Requests and Translated transactions
  *	pri.c		page requests: to the PRIQ or answered here; PRI_RESP
  *	atc.c		a function's cache of translations
@@ -44,11 +45,11 @@
 #include "model_inval.h"
 #include "model_oracle.h"
 #include "model_slot.h"
-#include "model_stall.h"
 #include "model_tlb.h"
 #include "model_walk.h"
 
 struct smmuv3_ep;
+struct smmuv3_stall;
 
 #define SMMUV3_EP_BUCKETS	256
 #define SMMUV3_BATCH		32	/* transactions until records are published */

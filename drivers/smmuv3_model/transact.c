@@ -19,6 +19,7 @@
 #include "model_frames.h"
 #include "model_log.h"
 #include "model_slot.h"
+#include "model_stag.h"
 #include "model_stall.h"
 #include "model_transact.h"
 #include "model_translate.h"
