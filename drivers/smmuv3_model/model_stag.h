@@ -27,7 +27,6 @@ struct smmuv3_stall {
 	bool used;			/* the STAG is taken */
 	bool shown;			/* its record was published */
 	bool resumed;			/* last freed by a RESUME */
-	bool terminated;		/* last freed by STALL_TERM or SMMUEN */
 };
 
 static inline uint16_t *
