@@ -5,6 +5,7 @@
 
 #include "front.h"
 #include "model_cmdq.h"
+#include "model_gerror.h"
 #include "model_irq.h"
 #include "model_log.h"
 #include "model_win.h"

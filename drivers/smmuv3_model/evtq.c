@@ -8,6 +8,7 @@
 
 #include "front.h"
 #include "model_evtq.h"
+#include "model_gerror.h"
 #include "model_irq.h"
 #include "model_outq.h"
 

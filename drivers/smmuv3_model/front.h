@@ -10,7 +10,8 @@
  * back end through struct smmuv3_fe_ops; events come from it through
  * smmuv3_fe_evt_put(). This header has what its files share and the registers (regs.c).
  *
- *	front end	regs.c cmdq.c fetch.c outq.c evtq.c priq.c irq.c	needs win.c and log.c only
+ *	front end	regs.c gerror.c cmdq.c fetch.c outq.c evtq.c priq.c
+ *			irq.c; needs win.c, log.c and frames.c only
  *	back end	everything else, see model.h
  *
  * All functions run on the stepping thread, or with stepping excluded. Words
@@ -172,18 +173,11 @@ void smmuv3_fe_lose(struct smmuv3_fe *f);
 /* See what software wrote. Returns the units of work done. @p full: look at every register. */
 unsigned int smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full);
 void smmuv3_fe_own(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v);
-void smmuv3_fe_gerror(struct smmuv3_fe *f, uint32_t bit);
 
 static inline bool
 smmuv3_fe_on(const struct smmuv3_fe *f, uint32_t cr0_bit)
 {
 	return f->cr0.ack & cr0_bit;
-}
-
-static inline bool
-smmuv3_fe_gerror_active(const struct smmuv3_fe *f, uint32_t bit)
-{
-	return (f->gerror ^ f->gerrorn) & bit;
 }
 
 /* Use one of a knob's n, if there are any. */

@@ -7,6 +7,7 @@
 
 #include "front.h"
 #include "model_frames.h"
+#include "model_gerror.h"
 #include "model_irq.h"
 #include "model_outq.h"
 #include "model_win.h"

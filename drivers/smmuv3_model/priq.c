@@ -7,6 +7,7 @@
  */
 
 #include "front.h"
+#include "model_gerror.h"
 #include "model_irq.h"
 #include "model_log.h"
 #include "model_outq.h"

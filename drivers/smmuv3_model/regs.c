@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Registers: guards, CR0 and IRQ_CTRL with their acknowledgement, GBPA, GERROR.
+ * Registers: guards, CR0 and IRQ_CTRL with their acknowledgement, GBPA.
  *
  * The page is passive memory. What software may not write is compared with what
  * it should hold, put back and reported by name [6.2].
@@ -14,7 +14,7 @@
 #include "front.h"
 #include "model_cmdq.h"
 #include "model_evtq.h"
-#include "model_irq.h"
+#include "model_gerror.h"
 #include "model_log.h"
 #include "model_priq.h"
 
@@ -216,18 +216,6 @@ smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown)
 			memory_order_relaxed);
 	if (unknown)
 		set_unknown(f);
-}
-
-/* SMMU toggles a bit of GERROR only while the error is not active [6.3.18]. */
-void
-smmuv3_fe_gerror(struct smmuv3_fe *f, uint32_t bit)
-{
-	if (smmuv3_fe_gerror_active(f, bit))
-		return;
-	f->gerror ^= bit;
-	smmuv3_fe_own(f, SMMUV3_FE_GERROR, f->gerror);
-	if (bit != SMMUV3_GERROR_MSI_GERROR_ABT)
-		smmuv3_fe_irq_gerror(f);
 }
 
 /* A guard holds unless both the bit and its acknowledgement are 0. */
@@ -475,28 +463,6 @@ poll_gbpa(struct smmuv3_fe *f)
 	return 1;
 }
 
-static unsigned int
-poll_gerrorn(struct smmuv3_fe *f)
-{
-	/* Acquire: commands rewritten before the acknowledgement are fetched after it. */
-	uint32_t v = atomic_load_explicit(smmuv3_reg32(f->regs, SMMUV3_GERRORN),
-			memory_order_acquire);
-	uint32_t changed = v ^ f->gerrorn, bad;
-
-	if (changed == 0)
-		return 0;
-	bad = changed & ~(f->gerror ^ f->gerrorn);
-	if (bad != 0) {
-		smmuv3_log_add(f->log, "GERRORN bit 0x%x toggled while that error is not active",
-				bad);
-		atomic_compare_exchange_strong_explicit(smmuv3_reg32(f->regs, SMMUV3_GERRORN), &v,
-				v ^ bad, memory_order_relaxed, memory_order_relaxed);
-		changed &= ~bad;
-	}
-	f->gerrorn ^= changed;
-	return changed != 0;
-}
-
 static void
 poll_sfm(struct smmuv3_fe *f)
 {
@@ -517,7 +483,7 @@ smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full)
 {
 	unsigned int n;
 
-	n = poll_gerrorn(f);
+	n = smmuv3_fe_poll_gerrorn(f);
 	n += poll_cr0(f);
 	n += poll_irq_ctrl(f);
 	n += poll_gbpa(f);
