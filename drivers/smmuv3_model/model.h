@@ -29,7 +29,9 @@
  *	transact.c	one DMA's transactions: data, events, ends
  *	dma.c		engines: submission and completion rings
  *	power.c		the register pages: there or not
- *	model.c		creation, control calls, a step
+ *	model.c		creation, control calls
+ *	idr.c		IDR0 to IDR5 of a configuration
+ *	step.c		a step
  *	thread.c	the thread, and waiting for it
  *	info.c		counters, logs, names
  *
