@@ -35,8 +35,17 @@
 
 #include <stdlib.h>
 
+#include "atc.h"
+#include "attach.h"
 #include "backlog.h"
+#include "cmdq.h"
+#include "dev.h"
+#include "domain.h"
+#include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
+#include "strtab.h"
 
 #define WORD_SID	SMMUV3_BITS(31, 0)
 #define WORD_SSID	SMMUV3_BITS(51, 32)

@@ -24,7 +24,15 @@
 
 #include <stdlib.h>
 
+#include "atc.h"
+#include "attach.h"
+#include "cd.h"
+#include "cmdq.h"
+#include "dev.h"
+#include "domain.h"
+#include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
+#include "strtab.h"
 
 static int
 tlb_empty(struct smmuv3 *s, const struct smmuv3_domain *domain)

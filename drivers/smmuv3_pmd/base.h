@@ -6,8 +6,7 @@
 
 /**
  * @file
- * What the parts of the driver share and none owns: log, counters, memory that the
- * SMMU reaches, waiting.
+ * What the parts of the driver share and none owns: log and counters.
  */
 
 #include <errno.h>
@@ -22,7 +21,6 @@
 #include <rte_branch_prediction.h>
 #include <rte_common.h>
 #include <rte_log.h>
-#include <rte_memzone.h>
 
 extern int smmuv3_logtype;
 
@@ -33,25 +31,6 @@ extern int smmuv3_logtype;
 
 /* What neither side's false sharing may touch: two lines for the adjacent-line prefetcher. */
 #define SMMUV3_ALIGN	128
-
-/* Every wait for the SMMU ends. */
-#define SMMUV3_TIMEOUT_MS	1000
-
-/* A wait: see wait.c. */
-struct smmuv3_wait {
-	uint64_t end;
-	unsigned int n;
-};
-
-/* Memory that the SMMU reads or writes. */
-struct smmuv3_mem {
-	void *va;
-	uint64_t addr;			/* device address */
-	size_t size;			/* a power of two; aligned to it */
-	void *block;			/* what it lies in; NULL when carved out of a chunk */
-	size_t block_size;
-	const struct rte_memzone *mz;	/* the block's; NULL: ordinary memory */
-};
 
 /* Counters with one writer at a time. */
 static inline void

@@ -7,7 +7,21 @@
  * that is somebody else's now: DMA is blocked first, then all is switched off.
  */
 
+#include "atc.h"
+#include "bringup.h"
+#include "cmdq.h"
+#include "evtq.h"
+#include "gerror.h"
+#include "irq.h"
+#include "main_cmdq.h"
+#include "priq.h"
+#include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "state.h"
+#include "strtab.h"
+#include "wait.h"
 
 /* What may be set in CR0, and is acknowledged. */
 static uint32_t

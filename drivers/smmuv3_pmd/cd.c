@@ -9,7 +9,16 @@
 
 #include <stdlib.h>
 
+#include "cd.h"
+#include "cmdq.h"
+#include "dev.h"
+#include "domain.h"
+#include "entry.h"
+#include "mem.h"
+#include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
 
 #define LEAF_LOG2	SMMUV3_CD_LEAF_4K_LOG2
 

@@ -25,9 +25,12 @@
 #include <iopf_support.h>
 
 #include "backlog.h"
+#include "base.h"
+#include "mem.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
 #include "state.h"
+#include "wait.h"
 
 /* Commands issued under one CMD_SYNC; also the most that one answer call batches. */
 #define SMMUV3_CHUNK	64
@@ -174,6 +177,15 @@ uint64_t smmuv3_cmdq_cons(struct smmuv3_cmdq *q);
 void smmuv3_cmdq_post(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n);
 /* Fast: move what waits in the backlog. */
 void smmuv3_cmdq_kick(struct smmuv3_cmdq *q);
+/* Room in the backlog for the answers to what is read now. The thread that polls. */
+static inline bool
+smmuv3_cmdq_has_room_for_answers(struct smmuv3_cmdq *q)
+{
+	if (likely(!smmuv3_backlog_waits(&q->backlog)))
+		return true;
+	smmuv3_cmdq_kick(q);
+	return !smmuv3_backlog_tight(&q->backlog);
+}
 /* Give it back, after taking care of the backlog. */
 void smmuv3_cmdq_disown(struct smmuv3_cmdq *q);
 /* Move the backlog up to this position. True when all of that has left it. Owner. */

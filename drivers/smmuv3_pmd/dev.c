@@ -10,7 +10,13 @@
 
 #include <stdlib.h>
 
+#include "cd.h"
+#include "cmdq.h"
+#include "dev.h"
+#include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "strtab.h"
 
 static void
 dev_free(struct smmuv3 *s, struct smmuv3_dev *dev)

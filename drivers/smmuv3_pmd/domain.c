@@ -8,7 +8,10 @@
 
 #include <stdlib.h>
 
+#include "cd.h"
+#include "domain.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
 
 /* From the last one given out on. The lock is held. */
 static int

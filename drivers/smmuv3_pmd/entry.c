@@ -14,7 +14,8 @@
  *				becomes valid: word 0, SYNC
  */
 
-#include "smmuv3_pmd.h"
+#include "entry.h"
+#include "smmuv3_order.h"
 
 /* @p v is the bit of word 0 that makes the entry valid. */
 unsigned int

@@ -10,7 +10,15 @@
  * which is none, was not written; it may have been a stall's, and check() ends all.
  */
 
+#include <rte_prefetch.h>
+
+#include "cmdq.h"
+#include "evtq.h"
 #include "inq.h"
+#include "smmuv3_order.h"
+#include "smmuv3_pmd.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
 
 /* What the fields of a record mean, by id [7.3]. */
 #define KNOWN		(1u << 7)
@@ -146,7 +154,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	if (unlikely(!atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
 	smmuv3_inq_returned(q, cons);
-	if (unlikely(!smmuv3_inq_room(s)))
+	if (unlikely(!smmuv3_cmdq_has_room_for_answers(&s->cmdq)))
 		return 0;
 
 	avail = q->prod - cons;

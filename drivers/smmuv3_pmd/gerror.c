@@ -42,8 +42,18 @@
 
 #include <rte_cycles.h>
 
+#include "atc.h"
 #include "backlog.h"
+#include "cmdq.h"
+#include "evtq.h"
+#include "gerror.h"
+#include "inq.h"
+#include "priq.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "state.h"
+#include "wait.h"
 
 #define MSI_ABORTS	(SMMUV3_GERROR_MSI_CMDQ_ABT | SMMUV3_GERROR_MSI_EVENTQ_ABT | \
 			SMMUV3_GERROR_MSI_PRIQ_ABT | SMMUV3_GERROR_MSI_GERROR_ABT)

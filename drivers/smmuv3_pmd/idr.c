@@ -3,7 +3,12 @@
 
 /* What this SMMU is, and whether it can be driven [6.3.1 - 6.3.6]. */
 
+#include "idr.h"
+#include "priq.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "strtab.h"
 
 static int
 refuse(const struct smmuv3 *s, const char *what)

@@ -4,6 +4,11 @@
 /* Queues that the SMMU writes: setting them up, and how far they have been read. */
 
 #include "inq.h"
+#include "mem.h"
+#include "smmuv3_order.h"
+#include "smmuv3_pmd.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
 
 int
 smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned int log2)

@@ -22,10 +22,18 @@
  * such look.
  */
 
-#include <rte_prefetch.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "backlog.h"
-#include "smmuv3_pmd.h"
+#include "base.h"
+#include "mem.h"
+#include "smmuv3_order.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
+
+struct smmuv3;
 
 #define SMMUV3_INQ_IDLE_PASSES	64
 
@@ -33,6 +41,41 @@
 #define SMMUV3_INQ_OVERFLOW	(1u << 0)
 /* PROD is not within the queue; prod follows it all the same. */
 #define SMMUV3_INQ_BAD		(1u << 1)
+
+/* A queue that the SMMU writes. */
+struct smmuv3_inq {
+	_Atomic bool on;
+	bool msi;		/* its word is written on empty to non-empty */
+	bool trust;		/* ... and 0 in it means that the queue is empty */
+	bool unsaid;		/* entries came and the word did not say so, yet */
+	uint8_t odd;		/* SMMUV3_INQ_*: what PROD said beside a number of entries */
+	unsigned int log2;
+	void *ring;
+	smmuv3_reg32_t *word;
+	void *regs;
+	uint32_t prod_reg, cons_reg;
+	uint64_t prod;		/* PROD as last read, 64-bit position */
+	uint32_t ovackflg;	/* OVACKFLG as last written */
+	uint32_t idle;
+	_Atomic uint64_t cons;		/* read up to here */
+	_Atomic uint64_t returned;	/* ... by calls that have returned */
+	/* counters, written by the thread that polls */
+	_Atomic uint64_t entries;
+	_Atomic uint64_t bursts;
+	_Atomic uint64_t overflows;
+	_Atomic uint64_t bad;
+	_Atomic uint64_t bad_prod;
+	_Atomic uint64_t missed_msis;
+
+	struct smmuv3_mem mem;
+};
+
+int smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned int log2);
+/* Registers of a queue that is off. Returns where it begins. */
+uint64_t smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base,
+		smmuv3_reg32_t *word);
+uint64_t smmuv3_inq_mark(struct smmuv3_inq *q);
+bool smmuv3_inq_passed(struct smmuv3_inq *q, uint64_t mark);
 
 static inline uint64_t
 smmuv3_inq_entries(const struct smmuv3_inq *q)
@@ -109,16 +152,6 @@ smmuv3_inq_returned(struct smmuv3_inq *q, uint64_t cons)
 	/* Pairs with the acquire in smmuv3_inq_passed(). */
 	if (atomic_load_explicit(&q->returned, memory_order_relaxed) != cons)
 		atomic_store_explicit(&q->returned, cons, memory_order_release);
-}
-
-/* For the answers to what is read now. */
-static inline bool
-smmuv3_inq_room(struct smmuv3 *s)
-{
-	if (likely(!smmuv3_backlog_waits(&s->cmdq.backlog)))
-		return true;
-	smmuv3_cmdq_kick(&s->cmdq);
-	return !smmuv3_backlog_tight(&s->cmdq.backlog);
 }
 
 #endif /* SMMUV3_INQ_H */

@@ -5,7 +5,17 @@
 
 #include <rte_bitops.h>
 
+#include "atc.h"
+#include "cmdq.h"
+#include "gerror.h"
+#include "idr.h"
+#include "irq.h"
+#include "main_cmdq.h"
+#include "mem.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "state.h"
+#include "wait.h"
 
 /*
  * The backlog takes all it is given. Without ATS: a stall's answer and its part of the

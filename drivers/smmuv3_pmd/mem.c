@@ -14,7 +14,10 @@
 #include <string.h>
 
 #include <rte_bitops.h>
+#include <rte_memzone.h>
 
+#include "backend.h"
+#include "mem.h"
 #include "smmuv3_pmd.h"
 
 #define CHUNK_SIZE	(UINT64_C(4) << SMMUV3_MEM_LOG2_BIG)

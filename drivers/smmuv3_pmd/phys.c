@@ -15,8 +15,8 @@
 
 #include <rte_memory.h>
 
+#include "base.h"
 #include "phys.h"
-#include "smmuv3_pmd.h"
 
 #define LOG(level, fmt, ...)							\
 	rte_log(RTE_LOG_ ## level, smmuv3_logtype, "smmuv3: " fmt "\n", ##__VA_ARGS__)

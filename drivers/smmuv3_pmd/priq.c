@@ -26,7 +26,15 @@
  * are, a request for nothing, and not as the one that was there a round before.
  */
 
+#include <rte_prefetch.h>
+
+#include "cmdq.h"
 #include "inq.h"
+#include "priq.h"
+#include "smmuv3_order.h"
+#include "smmuv3_pmd.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
 
 static inline uint8_t
 decode_perm(uint64_t dw0)
@@ -127,7 +135,7 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	if (unlikely(n == 0 || !atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
 	smmuv3_inq_returned(q, cons);
-	if (unlikely(!smmuv3_inq_room(s)))
+	if (unlikely(!smmuv3_cmdq_has_room_for_answers(&s->cmdq)))
 		return 0;
 	/*
 	 * Answers are held back. A request that is refused needs one and has no slot in the

@@ -11,7 +11,27 @@
 #include <rte_cycles.h>
 #include <rte_kvargs.h>
 
+#include "atc.h"
+#include "attach.h"
+#include "bringup.h"
+#include "cmdq.h"
+#include "dev.h"
+#include "domain.h"
+#include "evtq.h"
+#include "gerror.h"
+#include "idr.h"
+#include "inq.h"
+#include "inval.h"
+#include "irq.h"
+#include "main_cmdq.h"
+#include "mem.h"
+#include "priq.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "state.h"
+#include "strtab.h"
+#include "wait.h"
 
 RTE_LOG_REGISTER(smmuv3_logtype, pmd.smmuv3, NOTICE);
 

@@ -3,7 +3,10 @@
 
 /* The state of an SMMU, and questions that need its registers. */
 
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "state.h"
 
 void
 smmuv3_state_set(smmuv3_state_word_t *word, enum smmuv3_state next)

@@ -45,6 +45,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct smmuv3;
+
 enum smmuv3_state {
 	SMMUV3_STATE_OFF,	/* SMMUEN was seen 0 */
 	SMMUV3_STATE_UNSAFE,	/* told to be off; it may still translate, and write its queues */
@@ -89,5 +91,17 @@ void smmuv3_state_set(smmuv3_state_word_t *word, enum smmuv3_state next);
 bool smmuv3_state_run(smmuv3_state_word_t *word);
 bool smmuv3_state_fail(smmuv3_state_word_t *word);
 const char *smmuv3_state_name(enum smmuv3_state state);
+
+/* Fields of CR0 whose last change is not acknowledged. */
+uint32_t smmuv3_cr0_moving(struct smmuv3 *s);
+/* Both CR0 and CR0ACK say so. */
+bool smmuv3_smmuen_is_off(struct smmuv3 *s);
+/*
+ * Something may be walked, or used from a cache. Any thread, behind a full barrier. Where the
+ * state does not tell it reads CR0ACK, and takes an UNSAFE SMMU that it finds off to OFF.
+ */
+bool smmuv3_may_translate(struct smmuv3 *s);
+/* ... or a queue or a word may be written. For close. */
+bool smmuv3_uses_memory(struct smmuv3 *s);
 
 #endif /* SMMUV3_STATE_H */

@@ -8,7 +8,14 @@
 
 #include <stdlib.h>
 
+#include "cmdq.h"
+#include "dev.h"
+#include "mem.h"
+#include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "strtab.h"
 
 int
 smmuv3_strtab_open(struct smmuv3 *s)

@@ -5,7 +5,11 @@
 
 #include <rte_cycles.h>
 
+#include "backend.h"
+#include "gerror.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
+#include "wait.h"
 
 void
 smmuv3_wait_begin(const struct smmuv3 *s, struct smmuv3_wait *w)

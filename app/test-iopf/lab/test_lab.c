@@ -17,6 +17,8 @@
 
 #include "attach_rig.h"
 #include "lab_rig.h"
+#include "dev.h"
+#include "domain.h"
 #include "smmuv3_pmd.h"
 #include "test.h"
 

@@ -18,6 +18,15 @@
 #include "attach_rig.h"
 #include "smmuv3_model.h"
 #include "smmuv3_model_test.h"
+
+/* Tests look into the driver. */
+#include "atc.h"
+#include "attach.h"
+#include "dev.h"
+#include "domain.h"
+#include "entry.h"
+#include "idr.h"
+#include "inval.h"
 #include "smmuv3_pmd.h"
 
 #define PMD_SID		8

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_CD_H
+#define SMMUV3_CD_H
+
+/**
+ * @file
+ * Context descriptors [5.3, 5.4]: a table of them for each device.
+ *
+ * A device's CDs are written by the one thread that adds, removes, attaches or detaches it;
+ * threads of different devices do so concurrently.
+ */
+
+#include <stdint.h>
+
+#include "mem.h"
+
+struct iopf_translation;
+struct smmuv3;
+struct smmuv3_dev;
+struct smmuv3_domain;
+
+/* A table of CDs: one device's. */
+struct smmuv3_cdtab {
+	struct smmuv3_mem mem;		/* the CDs, or the first level */
+	unsigned int fmt;		/* SMMUV3_S1FMT_* */
+	unsigned int log2;		/* S1CDMax */
+	struct smmuv3_mem *leaves;	/* by first-level index */
+};
+
+int smmuv3_cdtab_create(struct smmuv3 *s, struct smmuv3_dev *dev);
+void smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev);
+/* The CD of a SubstreamID exists, and is not valid if it is new. -ENOMEM. */
+int smmuv3_cdtab_need(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid);
+/* With CFGI_CD and CMD_SYNC; as for STEs, both can be repeated after an error. */
+int smmuv3_cd_start(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
+		const struct smmuv3_domain *domain);
+int smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid);
+int smmuv3_translation_check(const struct smmuv3 *s, const struct iopf_translation *tr);
+
+#endif /* SMMUV3_CD_H */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_IRQ_H
+#define SMMUV3_IRQ_H
+
+/**
+ * @file
+ * Interrupts: MSI words that poll threads read, and sleeping on wired ones.
+ */
+
+#include <stdint.h>
+
+#include "base.h"
+#include "smmuv3_order.h"
+
+struct smmuv3;
+
+/*
+ * Words that the SMMU writes and software polls (MSIs), each in lines of its own.
+ */
+struct smmuv3_word {
+	smmuv3_reg32_t v;
+	uint8_t pad[SMMUV3_ALIGN - sizeof(uint32_t)];
+};
+
+struct smmuv3_words {
+	struct smmuv3_word evtq;
+	struct smmuv3_word priq;
+	struct smmuv3_word gerror;
+	struct smmuv3_word sync;	/* number of the last CMD_SYNC completed */
+};
+
+int smmuv3_irqs_off(struct smmuv3 *s);
+int smmuv3_irqs_on(struct smmuv3 *s);
+int smmuv3_idle(void *priv, int fd);
+/* Something that poll() or check() has to do, and no interrupt tells. Any thread. */
+void smmuv3_wake(struct smmuv3 *s);
+
+#endif /* SMMUV3_IRQ_H */
