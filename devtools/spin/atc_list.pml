@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * No ATC keeps an old translation (drivers/smmuv3_pmd/ats.c): a device is attached to a
+ * No ATC keeps an old translation (drivers/smmuv3_pmd/atc.c): a device is attached to a
  * domain while an entry of its table changes, and another device of the domain brings
  * whatever the table has into the TLB at any time.
  *

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Who sends what was left in the backlog (drivers/smmuv3_pmd/cmdq_answers.c, backlog.h).
+ * Who sends what was left in the backlog (drivers/smmuv3_pmd/cmdq_post.c, backlog.h).
  *
  *	spin -a cmdq_owner.pml && cc -O2 -DSAFETY -o pan pan.c && ./pan
  *	spin -DPOSTERS=2 -DEACH=3 -a cmdq_owner.pml

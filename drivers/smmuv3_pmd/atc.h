@@ -7,7 +7,7 @@
 /**
  * @file
  * The ATCs that an attachment concerns. The table of them is written under
- * smmuv3.tables_lock; the fast path reads it without (ats.c).
+ * smmuv3.tables_lock; the fast path reads it without (atc.c).
  */
 
 #include <stdatomic.h>
@@ -27,7 +27,7 @@ struct smmuv3_domain;
 #define SMMUV3_MAX_ATCS		32
 #define SMMUV3_NB_ATCS		1024
 
-/* Of one (StreamID, PASID) that is attached with ATS: see ats.c. */
+/* Of one (StreamID, PASID) that is attached with ATS: see atc.c. */
 struct smmuv3_atc {
 	_Atomic uint64_t word;		/* 0: none */
 };

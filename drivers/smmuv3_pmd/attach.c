@@ -4,7 +4,7 @@
 /*
  * Attaching a domain to a (device, SubstreamID), and undoing it stage by stage.
  *
- *	attach	ATC records, TLBI by ASID (ATS only: see ats.c); CD; STEs if the device
+ *	attach	ATC records, TLBI by ASID (ATS only: see atc.c); CD; STEs if the device
  *		has none that translate; ATC_INV (ATS only)
  *	undo	CD stops; TLBI by ASID; STEs stop if no other attachment needs them; ATC_INV
  *		(ATS only); released

@@ -12,7 +12,7 @@
  * was interrupted half-way (rte_ring's multi-producer mode does); the consumer
  * stops at the first slot that is not published. The thread that publishes
  * that one asks for the queue afterwards, so nothing behind it is forgotten
- * (cmdq_answers.c).
+ * (cmdq_post.c).
  *
  * Slot p & mask holds position p when its seq is p + 1.
  */

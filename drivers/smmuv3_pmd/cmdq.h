@@ -11,7 +11,7 @@
  *
  *	cmdq.c		registers, switching it on and off
  *	cmdq_ring.h	ring and owner
- *	cmdq_answers.c	commands that are not waited for: backlog, holding back
+ *	cmdq_post.c	commands that are not waited for: backlog, holding back
  *	cmdq_sync.c	waiting for a CMD_SYNC
  *	cmdq_error.c	errors
  */
@@ -172,7 +172,7 @@ int smmuv3_cmdq_own_wait(struct smmuv3_cmdq *q);
 /* Position of CONS. Any thread. */
 uint64_t smmuv3_cmdq_cons(struct smmuv3_cmdq *q);
 
-/* cmdq_answers.c */
+/* cmdq_post.c */
 /* Fast: never waits for anybody. Order within the call is kept. */
 void smmuv3_cmdq_post(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n);
 /* Fast: move what waits in the backlog. */

@@ -7,7 +7,7 @@
 /**
  * @file
  * Domains. Their lists of ATCs and their references are written under smmuv3.tables_lock;
- * the fast path reads the lists without it (ats.c).
+ * the fast path reads the lists without it (atc.c).
  */
 
 #include <stdatomic.h>

@@ -21,7 +21,6 @@
 #include "gerror.h"
 #include "idr.h"
 #include "inq.h"
-#include "inval.h"
 #include "irq.h"
 #include "main_cmdq.h"
 #include "mem.h"
@@ -31,6 +30,7 @@
 #include "smmuv3_spec.h"
 #include "state.h"
 #include "strtab.h"
+#include "tlbi.h"
 #include "wait.h"
 
 RTE_LOG_REGISTER(smmuv3_logtype, pmd.smmuv3, NOTICE);

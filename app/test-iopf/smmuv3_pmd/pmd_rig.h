@@ -26,8 +26,8 @@
 #include "domain.h"
 #include "entry.h"
 #include "idr.h"
-#include "inval.h"
 #include "smmuv3_pmd.h"
+#include "tlbi.h"
 
 #define PMD_SID		8
 #define PMD_VA		UINT64_C(0x1234560000)

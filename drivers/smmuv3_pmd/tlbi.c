@@ -6,10 +6,10 @@
 #include "atc.h"
 #include "cmdq.h"
 #include "domain.h"
-#include "inval.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
+#include "tlbi.h"
 
 /* Level of entries of this size: 3 for pages, less for blocks; 0 unknown [3.4 of the facts]. */
 static unsigned int

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-#ifndef SMMUV3_INVAL_H
-#define SMMUV3_INVAL_H
+#ifndef SMMUV3_TLBI_H
+#define SMMUV3_TLBI_H
 
 /**
  * @file
@@ -26,4 +26,4 @@ uint16_t smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n
 uint16_t smmuv3_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
 		const struct iopf_answer *answers, uint16_t n);
 
-#endif /* SMMUV3_INVAL_H */
+#endif /* SMMUV3_TLBI_H */
