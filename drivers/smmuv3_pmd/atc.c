@@ -45,7 +45,7 @@
 #include "smmuv3_pmd.h"
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
-#include "strtab.h"
+#include "ste.h"
 
 #define WORD_SID	SMMUV3_BITS(31, 0)
 #define WORD_SSID	SMMUV3_BITS(51, 32)

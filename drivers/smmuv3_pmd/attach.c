@@ -32,7 +32,7 @@
 #include "domain.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
-#include "strtab.h"
+#include "ste.h"
 
 static int
 tlb_empty(struct smmuv3 *s, const struct smmuv3_domain *domain)

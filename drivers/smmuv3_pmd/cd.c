@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "asid.h"
 #include "cd.h"
 #include "cmdq.h"
 #include "dev.h"

@@ -16,6 +16,7 @@
 #include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
+#include "ste.h"
 #include "strtab.h"
 
 static void

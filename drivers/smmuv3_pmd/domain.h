@@ -19,9 +19,6 @@
 
 struct smmuv3;
 
-/* No domain's: the TLB has nothing of it. */
-#define SMMUV3_ASID_NONE	0
-
 struct smmuv3_domain {
 	struct iopf_translation tr;
 	uint16_t asid;

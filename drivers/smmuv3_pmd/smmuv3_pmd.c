@@ -11,6 +11,7 @@
 #include <rte_cycles.h>
 #include <rte_kvargs.h>
 
+#include "asid.h"
 #include "atc.h"
 #include "attach.h"
 #include "bringup.h"
@@ -177,7 +178,7 @@ close_all(struct smmuv3 *s)
 	s->backend->close(s->backend_ctx);
 	if (atomic_load_explicit(&s->wake_fd, memory_order_relaxed) >= 0)
 		close(atomic_load_explicit(&s->wake_fd, memory_order_relaxed));
-	free(s->asids);
+	smmuv3_asid_close(s);
 	pthread_mutex_destroy(&s->tables_lock);
 	free(s);
 }
@@ -222,12 +223,12 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	ret = smmuv3_take_over(s);
 	if (ret < 0)
 		goto fail;
-	s->nb_asids = s->idr0 & SMMUV3_IDR0_ASID16 ? 1u << 16 : 1u << 8;
-	s->asids = calloc(s->nb_asids / 64, sizeof(*s->asids));
-	ret = s->asids == NULL ? -ENOMEM : smmuv3_mem_alloc(s, sizeof(*s->words), &s->words_mem);
+	ret = smmuv3_asid_open(s);
 	if (ret < 0)
 		goto fail;
-	s->asids[0] = UINT64_C(1) << SMMUV3_ASID_NONE;
+	ret = smmuv3_mem_alloc(s, sizeof(*s->words), &s->words_mem);
+	if (ret < 0)
+		goto fail;
 	s->words = s->words_mem.va;
 	ret = smmuv3_atc_open(s);
 	if (ret < 0)

@@ -13,7 +13,7 @@
  *	evtq, priq	the thread that polls it; start and configure while nobody does
  *	cr0, check	whoever holds ctl: check() tries, start and stop wait for it
  *	state		see state.h
- *	tables		see strtab.h, cd.h, domain.h and attach.h
+ *	tables		see strtab.h, ste.h, cd.h, domain.h and attach.h
  */
 
 #include <pthread.h>

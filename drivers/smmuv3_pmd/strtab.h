@@ -6,21 +6,18 @@
 
 /**
  * @file
- * The stream table [5.1, 5.2] and the STEs of a device.
- *
- * A device's STEs are written by the one thread that adds, removes, attaches or detaches it;
- * threads of different devices do so concurrently. The first level of the table is under
- * smmuv3.tables_lock.
+ * The stream table [5.1, 5.2]. Its first level is under smmuv3.tables_lock.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <rte_common.h>
+
 #include "mem.h"
 #include "smmuv3_spec.h"
 
 struct smmuv3;
-struct smmuv3_dev;
 
 /* STEs in a second-level table: SPLIT = 8. */
 #define SMMUV3_SPLIT		8
@@ -41,17 +38,12 @@ void smmuv3_strtab_setup(struct smmuv3 *s);
 /* -ENOMEM. Then the STE exists and may be written. */
 int smmuv3_strtab_need(struct smmuv3 *s, uint32_t sid);
 
-/*
- * All STEs of a device, with CFGI_STE and CMD_SYNC. After an error each may be as before or
- * as wanted for the SMMU; the call can be repeated.
- */
-/* They point to its CDs, with EATS if it has ATS. They did not translate before. */
-int smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev);
-/* They are not valid: an access aborts and is recorded as C_BAD_STE. */
-int smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev);
-/* They are valid and abort without a record, which STALL_TERM needs [4.6.2]. */
-int smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev);
-/* The STE aborts, but for what is cached of it. Any thread. */
-void smmuv3_ste_cut(struct smmuv3 *s, uint32_t sid);
+static inline struct smmuv3_ste *
+smmuv3_strtab_ste(const struct smmuv3_strtab *t, uint32_t sid)
+{
+	return t->two_level ?
+		&t->l2[sid >> SMMUV3_SPLIT][sid & RTE_LEN2MASK(SMMUV3_SPLIT, uint32_t)] :
+		(struct smmuv3_ste *)t->mem.va + sid;
+}
 
 #endif /* SMMUV3_STRTAB_H */

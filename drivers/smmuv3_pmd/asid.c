@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * ASIDs. One is given out again as late as possible: an invalidation
+ * that was forgotten somewhere then does not meet another domain at once.
+ */
+
+#include <stdlib.h>
+
+#include "asid.h"
+#include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+
+int
+smmuv3_asid_open(struct smmuv3 *s)
+{
+	s->nb_asids = s->idr0 & SMMUV3_IDR0_ASID16 ? 1u << 16 : 1u << 8;
+	s->asids = calloc(s->nb_asids / 64, sizeof(*s->asids));
+	if (s->asids == NULL)
+		return -ENOMEM;
+	s->asids[0] = UINT64_C(1) << SMMUV3_ASID_NONE;
+	return 0;
+}
+
+void
+smmuv3_asid_close(struct smmuv3 *s)
+{
+	free(s->asids);
+}
+
+/* From the last one given out on. */
+int
+smmuv3_asid_get(struct smmuv3 *s)
+{
+	unsigned int nb = s->nb_asids / 64, n, w;
+	uint64_t unused;
+
+	/* The first word twice: its upper part, and at the end the rest. */
+	for (n = 0; n <= nb; n++) {
+		w = (s->next_asid / 64 + n) % nb;
+		unused = ~s->asids[w];
+		if (n == 0)
+			unused &= UINT64_MAX << s->next_asid % 64;
+		if (unused == 0)
+			continue;
+		s->asids[w] |= unused & -unused;
+		w = 64 * w + __builtin_ctzll(unused);
+		s->next_asid = (w + 1) % s->nb_asids;
+		return w;
+	}
+	return -ENOSPC;
+}
+
+void
+smmuv3_asid_put(struct smmuv3 *s, uint16_t asid)
+{
+	s->asids[asid / 64] &= ~(UINT64_C(1) << asid % 64);
+}

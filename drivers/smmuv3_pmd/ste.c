@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The STEs of a device [5.2]. */
+
+#include "cmdq.h"
+#include "dev.h"
+#include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
+#include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "ste.h"
+#include "strtab.h"
+
+/*
+ * One word of all STEs of a device, then a CMD_SYNC for each 64. All are stored even if a
+ * CMD_SYNC fails: fewer streams that pass is never worse.
+ */
+static int
+set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint64_t value)
+{
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	unsigned int i, n;
+	int ret = 0;
+
+	for (i = 0; i < dev->nb_sids; i++)
+		smmuv3_set_dw(&smmuv3_strtab_ste(&s->strtab, dev->sids[i])->dw[word], value);
+	for (i = 0; i < dev->nb_sids && ret == 0; i += n) {
+		/* Leaf = 0: the first-level entry too. And all CDs cached through it. */
+		for (n = 0; n < SMMUV3_CHUNK && i + n < dev->nb_sids; n++)
+			cmds[n] = smmuv3_cmd_cfgi_ste(dev->sids[i + n], false);
+		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, n, NULL);
+	}
+	return ret;
+}
+
+/*
+ * Word 1 changes, EATS with it, while word 0 does not let the SMMU use it (entry.c); a
+ * CMD_SYNC is in between, for words of an STE that is not valid may be cached too. Words 2
+ * to 7 are of stage 2, and 0.
+ */
+int
+smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
+{
+	uint64_t dw0 = SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
+		SMMUV3_PUT(SMMUV3_STE0_S1FMT, dev->cds.fmt) |
+		SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, dev->cds.log2) |
+		(dev->cds.mem.addr & SMMUV3_STE0_S1CONTEXTPTR);
+	uint64_t dw1 = SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0) |
+		SMMUV3_PUT(SMMUV3_STE1_S1CIR, SMMUV3_S1C_WBRA) |
+		SMMUV3_PUT(SMMUV3_STE1_S1COR, SMMUV3_S1C_WBRA) |
+		SMMUV3_PUT(SMMUV3_STE1_S1CSH, SMMUV3_SH_ISH) |
+		SMMUV3_PUT(SMMUV3_STE1_STRW, SMMUV3_STRW_EL1) |
+		SMMUV3_PUT(SMMUV3_STE1_SHCFG, SMMUV3_SHCFG_INCOMING);
+	int ret;
+
+	/* Anything else is illegal elsewhere [5.2]. */
+	if (!dev->stall && s->stall_model == SMMUV3_STALL_MODEL_BOTH)
+		dw1 |= SMMUV3_STE1_S1STALLD;
+	if (dev->pri)
+		dw1 |= SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL);
+	/* For what the SMMU answers by itself when its queue overflows [8.1]. */
+	if (dev->pri && dev->prg_pasid)
+		dw1 |= SMMUV3_STE1_PPAR;
+	if (!dev->described) {
+		ret = set_word(s, dev, 1, dw1);
+		if (ret < 0)
+			return ret;
+		dev->described = true;
+	}
+	return set_word(s, dev, 0, dw0);
+}
+
+int
+smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev)
+{
+	return set_word(s, dev, 0, 0);
+}
+
+int
+smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev)
+{
+	return set_word(s, dev, 0, SMMUV3_STE0_V |
+			SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_ABORT));
+}
+
+void
+smmuv3_ste_cut(struct smmuv3 *s, uint32_t sid)
+{
+	/*
+	 * Config = abort; nothing else matters then [5.2]. The thread that attaches or
+	 * detaches the device may store the word at the same time: its store stays whole.
+	 */
+	atomic_fetch_and_explicit((smmuv3_reg64_t *)(void *)&smmuv3_strtab_ste(&s->strtab, sid)->dw[0],
+			~SMMUV3_STE0_CONFIG, memory_order_relaxed);
+	smmuv3_io_wmb();
+}
