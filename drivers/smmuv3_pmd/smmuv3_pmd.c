@@ -26,6 +26,7 @@
 #include "main_cmdq.h"
 #include "mem.h"
 #include "priq.h"
+#include "resume.h"
 #include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"

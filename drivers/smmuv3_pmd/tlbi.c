@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Answers and invalidations as commands [4.4, 4.6]. */
+/* Invalidation of TLBs [4.4], and of ATCs after them. */
 
 #include "atc.h"
 #include "cmdq.h"
@@ -145,84 +145,4 @@ smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned
 		ret = ret < 0 ? ret : atc;
 	}
 	return ret;
-}
-
-/*
- * With a PASID or without, as the library has it: it knows what the endpoint wants. Success
- * makes it translate again, Invalid Request aborts the access, and Response Failure ends its
- * PRI too [4.5.2].
- */
-static inline struct smmuv3_cmd
-pri_resp_cmd(const struct iopf_answer *a)
-{
-	bool ssv = a->pasid != IOPF_NO_PASID;
-
-	return smmuv3_cmd_pri_resp(a->sid, ssv, ssv ? a->pasid : 0, a->token,
-			a->code == IOPF_SUCCESS ? SMMUV3_PRI_RESP_SUCCESS :
-			a->code == IOPF_FAILURE ? SMMUV3_PRI_RESP_FAILURE :
-			SMMUV3_PRI_RESP_INVALID);
-}
-
-static inline struct smmuv3_cmd
-answer_cmd(const struct iopf_answer *a)
-{
-	if (a->page_request)
-		return pri_resp_cmd(a);
-	/* RAZWI is neither; with TERM_MODEL = 1 the SMMU aborts it. */
-	return smmuv3_cmd_resume(a->sid, a->token, a->code == IOPF_SUCCESS,
-			a->code != IOPF_SUCCESS && a->code != IOPF_RAZWI);
-}
-
-uint16_t
-smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
-{
-	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
-	struct smmuv3 *s = priv;
-	unsigned int i, k;
-
-	for (i = 0; i < n; i += k) {
-		for (k = 0; k < SMMUV3_CHUNK && i + k < n; k++)
-			cmds[k] = answer_cmd(&answers[i + k]);
-		smmuv3_cmdq_post(&s->cmdq, cmds, k);
-	}
-	return n;
-}
-
-/*
- * TLBI ..., CMD_SYNC, ATC_INV ..., CMD_SYNC, answers ... in one batch: a SYNC keeps what
- * is behind it from starting before the invalidations are complete [4.7.3]. At most one
- * command for each range, or one for all, and at most one ATC_INV for each ATC: backlog.h
- * counts with that.
- */
-uint16_t
-smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16_t n_inv,
-		const struct iopf_answer *answers, uint16_t n)
-{
-	const struct smmuv3_domain *domain = handle;
-	struct smmuv3_cmd cmds[2 * SMMUV3_CHUNK + 1 + 2 * SMMUV3_MAX_ATCS];
-	struct smmuv3 *s = priv;
-	unsigned int used = 0, i, first;
-
-	for (i = 0; i < n_inv && domain->tr.format != IOPF_FORMAT_NONE; i++) {
-		if (n_inv <= SMMUV3_CHUNK && n_inv <= 4 * RTE_MAX(n, 1) &&
-				smmuv3_inv_cmds(s, domain, &inv[i], &cmds[used], 1) == 1) {
-			used++;
-			continue;
-		}
-		cmds[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
-		used = 1;
-		break;
-	}
-	if (used > 0) {
-		cmds[used++] = smmuv3_cmd_sync();
-		used += smmuv3_atc_cmds(s, domain, inv, n_inv, &cmds[used]);
-	}
-	first = RTE_MIN(n, SMMUV3_CHUNK);
-	for (i = 0; i < first; i++)
-		cmds[used++] = answer_cmd(&answers[i]);
-	if (used > 0)
-		smmuv3_cmdq_post(&s->cmdq, cmds, used);
-	if (n > first)
-		smmuv3_answer(s, &answers[first], n - first);
-	return n;
 }

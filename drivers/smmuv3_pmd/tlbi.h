@@ -6,7 +6,7 @@
 
 /**
  * @file
- * Answers and invalidations as commands [4.4, 4.6].
+ * Invalidation of TLBs [4.4], and of ATCs after them.
  */
 
 #include <stdint.h>
@@ -22,8 +22,5 @@ unsigned int smmuv3_inv_cmds(const struct smmuv3 *s, const struct smmuv3_domain 
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);
 int smmuv3_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 		unsigned int *done);
-uint16_t smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n);
-uint16_t smmuv3_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
-		const struct iopf_answer *answers, uint16_t n);
 
 #endif /* SMMUV3_TLBI_H */

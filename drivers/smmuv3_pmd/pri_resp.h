@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_PRI_RESP_H
+#define SMMUV3_PRI_RESP_H
+
+/**
+ * @file
+ * The answer to a page request group [4.5.2].
+ */
+
+#include <stdbool.h>
+
+#include <iopf_driver.h>
+
+#include "smmuv3_cmd.h"
+#include "smmuv3_spec.h"
+
+/*
+ * With a PASID or without, as the library has it: it knows what the endpoint wants. Success
+ * makes it translate again, Invalid Request aborts the access, and Response Failure ends its
+ * PRI too [4.5.2].
+ */
+static inline struct smmuv3_cmd
+smmuv3_pri_resp_cmd(const struct iopf_answer *a)
+{
+	bool ssv = a->pasid != IOPF_NO_PASID;
+
+	return smmuv3_cmd_pri_resp(a->sid, ssv, ssv ? a->pasid : 0, a->token,
+			a->code == IOPF_SUCCESS ? SMMUV3_PRI_RESP_SUCCESS :
+			a->code == IOPF_FAILURE ? SMMUV3_PRI_RESP_FAILURE :
+			SMMUV3_PRI_RESP_INVALID);
+}
+
+#endif /* SMMUV3_PRI_RESP_H */

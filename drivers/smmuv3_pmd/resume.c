@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Answers as commands: RESUME for a stall, PRI_RESP for a page request group [4.5.2, 4.6]. */
+
+#include "atc.h"
+#include "cmdq.h"
+#include "domain.h"
+#include "pri_resp.h"
+#include "resume.h"
+#include "smmuv3_cmd.h"
+#include "smmuv3_pmd.h"
+#include "tlbi.h"
+
+static inline struct smmuv3_cmd
+answer_cmd(const struct iopf_answer *a)
+{
+	if (a->page_request)
+		return smmuv3_pri_resp_cmd(a);
+	/* RAZWI is neither; with TERM_MODEL = 1 the SMMU aborts it. */
+	return smmuv3_cmd_resume(a->sid, a->token, a->code == IOPF_SUCCESS,
+			a->code != IOPF_SUCCESS && a->code != IOPF_RAZWI);
+}
+
+uint16_t
+smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
+{
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	struct smmuv3 *s = priv;
+	unsigned int i, k;
+
+	for (i = 0; i < n; i += k) {
+		for (k = 0; k < SMMUV3_CHUNK && i + k < n; k++)
+			cmds[k] = answer_cmd(&answers[i + k]);
+		smmuv3_cmdq_post(&s->cmdq, cmds, k);
+	}
+	return n;
+}
+
+/*
+ * TLBI ..., CMD_SYNC, ATC_INV ..., CMD_SYNC, answers ... in one batch: a SYNC keeps what
+ * is behind it from starting before the invalidations are complete [4.7.3]. At most one
+ * command for each range, or one for all, and at most one ATC_INV for each ATC: backlog.h
+ * counts with that.
+ */
+uint16_t
+smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16_t n_inv,
+		const struct iopf_answer *answers, uint16_t n)
+{
+	const struct smmuv3_domain *domain = handle;
+	struct smmuv3_cmd cmds[2 * SMMUV3_CHUNK + 1 + 2 * SMMUV3_MAX_ATCS];
+	struct smmuv3 *s = priv;
+	unsigned int used = 0, i, first;
+
+	for (i = 0; i < n_inv && domain->tr.format != IOPF_FORMAT_NONE; i++) {
+		if (n_inv <= SMMUV3_CHUNK && n_inv <= 4 * RTE_MAX(n, 1) &&
+				smmuv3_inv_cmds(s, domain, &inv[i], &cmds[used], 1) == 1) {
+			used++;
+			continue;
+		}
+		cmds[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+		used = 1;
+		break;
+	}
+	if (used > 0) {
+		cmds[used++] = smmuv3_cmd_sync();
+		used += smmuv3_atc_cmds(s, domain, inv, n_inv, &cmds[used]);
+	}
+	first = RTE_MIN(n, SMMUV3_CHUNK);
+	for (i = 0; i < first; i++)
+		cmds[used++] = answer_cmd(&answers[i]);
+	if (used > 0)
+		smmuv3_cmdq_post(&s->cmdq, cmds, used);
+	if (n > first)
+		smmuv3_answer(s, &answers[first], n - first);
+	return n;
+}
