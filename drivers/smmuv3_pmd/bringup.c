@@ -10,7 +10,9 @@
 #include "atc.h"
 #include "bringup.h"
 #include "cmdq.h"
+#include "cr0.h"
 #include "evtq.h"
+#include "gbpa.h"
 #include "gerror.h"
 #include "irq.h"
 #include "main_cmdq.h"
@@ -23,61 +25,6 @@
 #include "strtab.h"
 #include "wait.h"
 
-/* What may be set in CR0, and is acknowledged. */
-static uint32_t
-cr0_fields(const struct smmuv3 *s)
-{
-	return SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN |
-		(s->pri ? SMMUV3_CR0_PRIQEN : 0) | (s->ats ? SMMUV3_CR0_ATSCHK : 0);
-}
-
-/*
- * A field whose last change is not acknowledged must not be changed [6.3.9]: that is waited
- * for, and a field for which it does not come is left as it is.
- */
-static int
-write_cr0(struct smmuv3 *s, uint32_t cr0)
-{
-	uint32_t moving = (s->cr0 ^ cr0) & smmuv3_cr0_moving(s);
-	int ret = 0;
-
-	if (moving != 0) {
-		ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, moving, s->cr0 & moving);
-		cr0 ^= moving & smmuv3_cr0_moving(s);
-	}
-	s->cr0 = cr0;
-	/* Tables, queues and their registers are there before what enables them. */
-	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
-	if (ret < 0)
-		return ret;
-	return smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, cr0_fields(s), cr0);
-}
-
-/* With SMMUEN = 0 every access is aborted from here on. */
-static int
-block_dma(struct smmuv3 *s)
-{
-	uint32_t gbpa;
-	int ret;
-
-	ret = smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
-	if (ret < 0)
-		return ret;
-	gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
-	if (gbpa & SMMUV3_GBPA_ABORT)
-		return 0;
-	smmuv3_write32(s->regs, SMMUV3_GBPA, gbpa | SMMUV3_GBPA_ABORT | SMMUV3_GBPA_UPDATE);
-	ret = smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
-	if (ret < 0)
-		return ret;
-	if (!(smmuv3_read32(s->regs, SMMUV3_GBPA) & SMMUV3_GBPA_ABORT) && !s->gbpa_warned) {
-		s->gbpa_warned = true;
-		SMMUV3_LOG(WARNING, s, "GBPA.ABORT does not stay set: DMA is not blocked while "
-				"the SMMU is off; let devices be bus masters only while it runs");
-	}
-	return 0;
-}
-
 /* DMA blocked, everything off, no error active. */
 static int
 silence(struct smmuv3 *s)
@@ -85,16 +32,17 @@ silence(struct smmuv3 *s)
 	uint32_t cr0, gerror;
 	int ret;
 
-	ret = block_dma(s);
+	ret = smmuv3_gbpa_block(s);
 	if (ret < 0)
 		return ret;
 	/* As its last driver left it: the fields that are on their way are waited for. */
 	cr0 = smmuv3_read32(s->regs, SMMUV3_CR0);
-	ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, cr0_fields(s), cr0 & cr0_fields(s));
+	ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, smmuv3_cr0_fields(s),
+			cr0 & smmuv3_cr0_fields(s));
 	if (ret < 0)
 		return ret;
-	s->cr0 = cr0 & cr0_fields(s);
-	ret = write_cr0(s, 0);
+	s->cr0 = cr0 & smmuv3_cr0_fields(s);
+	ret = smmuv3_cr0_write(s, 0);
 	if (ret < 0)
 		return ret;
 	ret = smmuv3_irqs_off(s);
@@ -188,7 +136,7 @@ bring_up(struct smmuv3 *s)
 	if (ret < 0)
 		return ret;
 	/* Cached STEs do not follow a change of ATSCHK: before they are invalidated [6.3.9]. */
-	ret = write_cr0(s, SMMUV3_CR0_CMDQEN | (s->ats ? SMMUV3_CR0_ATSCHK : 0));
+	ret = smmuv3_cr0_write(s, SMMUV3_CR0_CMDQEN | (s->ats ? SMMUV3_CR0_ATSCHK : 0));
 	if (ret < 0)
 		return ret;
 	ret = invalidate_all(s);
@@ -198,13 +146,13 @@ bring_up(struct smmuv3 *s)
 	smmuv3_evtq_setup(s);
 	if (s->pri)
 		smmuv3_priq_setup(s);
-	ret = write_cr0(s, s->cr0 | SMMUV3_CR0_EVENTQEN | (s->pri ? SMMUV3_CR0_PRIQEN : 0));
+	ret = smmuv3_cr0_write(s, s->cr0 | SMMUV3_CR0_EVENTQEN | (s->pri ? SMMUV3_CR0_PRIQEN : 0));
 	if (ret < 0)
 		return ret;
 	ret = smmuv3_irqs_on(s);
 	if (ret < 0)
 		return ret;
-	ret = write_cr0(s, s->cr0 | SMMUV3_CR0_SMMUEN);
+	ret = smmuv3_cr0_write(s, s->cr0 | SMMUV3_CR0_SMMUEN);
 	if (ret < 0)
 		return ret;
 	/* Not before: ignored while SMMUEN is 0 [4.5.1]. */
@@ -238,12 +186,12 @@ shut_down(struct smmuv3 *s)
 
 	if (executes)
 		smmuv3_state_set(&s->state, SMMUV3_STATE_STOPPING);
-	first = block_dma(s);
+	first = smmuv3_gbpa_block(s);
 	/* A PRI_RESP that is consumed later is ignored, and its device waits for good [4.5.2]. */
 	if (s->pri && executes)
 		smmuv3_cmdq_drain(&s->cmdq);
 	/* Ends all stalls and frees their STAGs [6.3.9]. */
-	ret = write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
+	ret = smmuv3_cr0_write(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 	first = first < 0 ? first : ret;
 	if (executes) {
 		ret = smmuv3_cmdq_drop_resumes(&s->cmdq);
@@ -253,11 +201,11 @@ shut_down(struct smmuv3 *s)
 	}
 	ret = close_cmdq(s);
 	first = first < 0 ? first : ret;
-	ret = write_cr0(s, s->cr0 & ~(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_PRIQEN));
+	ret = smmuv3_cr0_write(s, s->cr0 & ~(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_PRIQEN));
 	first = first < 0 ? first : ret;
 	ret = smmuv3_irqs_off(s);
 	first = first < 0 ? first : ret;
-	ret = write_cr0(s, 0);
+	ret = smmuv3_cr0_write(s, 0);
 	return first < 0 ? first : ret;
 }
 
@@ -265,7 +213,7 @@ shut_down(struct smmuv3 *s)
 static void
 undo(struct smmuv3 *s)
 {
-	write_cr0(s, 0);
+	smmuv3_cr0_write(s, 0);
 	close_cmdq(s);
 	smmuv3_irqs_off(s);
 }
@@ -332,7 +280,7 @@ smmuv3_take_over(struct smmuv3 *s)
 	int ret;
 
 	s->found_gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
-	if (((cr0 | ack) & cr0_fields(s)) == 0)
+	if (((cr0 | ack) & smmuv3_cr0_fields(s)) == 0)
 		return 0;
 	/* Whose it was is gone, and so may be what its tables say. */
 	s->found_gbpa = UINT32_MAX;
@@ -342,25 +290,4 @@ smmuv3_take_over(struct smmuv3 *s)
 		SMMUV3_LOG(ERR, s, "not taken over: %s; it may use memory that is not its own: "
 				"reset it, and open it again", strerror(-ret));
 	return ret;
-}
-
-void
-smmuv3_hand_back(struct smmuv3 *s)
-{
-	if (!s->restore)
-		return;
-	if (s->found_gbpa == UINT32_MAX) {
-		SMMUV3_LOG(NOTICE, s, "it was running when found, which is not restored: "
-				"DMA stays blocked");
-		return;
-	}
-	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0) {
-		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA cannot be written; reset the SMMU");
-		return;
-	}
-	smmuv3_write32(s->regs, SMMUV3_GBPA, s->found_gbpa | SMMUV3_GBPA_UPDATE);
-	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0)
-		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA 0x%x, as found, is not taken yet; "
-				"until then all is as the stop left it; reset the SMMU",
-				s->found_gbpa);
 }

@@ -13,8 +13,6 @@ struct smmuv3;
 
 /* At open: one that runs is somebody's before us, who has died, and is stopped. */
 int smmuv3_take_over(struct smmuv3 *s);
-/* At close: what becomes of DMA, as the device string says. */
-void smmuv3_hand_back(struct smmuv3 *s);
 int smmuv3_start(void *priv);
 int smmuv3_stop(void *priv);
 

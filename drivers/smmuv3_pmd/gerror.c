@@ -45,6 +45,7 @@
 #include "atc.h"
 #include "backlog.h"
 #include "cmdq.h"
+#include "cr0.h"
 #include "evtq.h"
 #include "gerror.h"
 #include "inq.h"

@@ -19,6 +19,7 @@
 #include "dev.h"
 #include "domain.h"
 #include "evtq.h"
+#include "gbpa.h"
 #include "gerror.h"
 #include "idr.h"
 #include "inq.h"
@@ -265,7 +266,7 @@ pmd_close(void *priv)
 				smmuv3_read32(s->regs, SMMUV3_CR0ACK));
 		return -EBUSY;
 	}
-	smmuv3_hand_back(s);
+	smmuv3_gbpa_restore(s);
 	close_all(s);
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 /* The state of an SMMU, and questions that need its registers. */
 
+#include "cr0.h"
 #include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
@@ -60,20 +61,6 @@ smmuv3_state_name(enum smmuv3_state state)
 	};
 
 	return names[state];
-}
-
-/* As the guards of the other registers do [6.3.9]: a write may not have taken effect yet. */
-bool
-smmuv3_smmuen_is_off(struct smmuv3 *s)
-{
-	return !((smmuv3_load_status(s->regs, SMMUV3_CR0ACK) |
-			smmuv3_read32(s->regs, SMMUV3_CR0)) & SMMUV3_CR0_SMMUEN);
-}
-
-uint32_t
-smmuv3_cr0_moving(struct smmuv3 *s)
-{
-	return smmuv3_load_status(s->regs, SMMUV3_CR0ACK) ^ smmuv3_read32(s->regs, SMMUV3_CR0);
 }
 
 /* In this mode every access aborts, and nothing else is of use. */

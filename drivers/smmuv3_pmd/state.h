@@ -92,10 +92,6 @@ bool smmuv3_state_run(smmuv3_state_word_t *word);
 bool smmuv3_state_fail(smmuv3_state_word_t *word);
 const char *smmuv3_state_name(enum smmuv3_state state);
 
-/* Fields of CR0 whose last change is not acknowledged. */
-uint32_t smmuv3_cr0_moving(struct smmuv3 *s);
-/* Both CR0 and CR0ACK say so. */
-bool smmuv3_smmuen_is_off(struct smmuv3 *s);
 /*
  * Something may be walked, or used from a cache. Any thread, behind a full barrier. Where the
  * state does not tell it reads CR0ACK, and takes an UNSAFE SMMU that it finds off to OFF.

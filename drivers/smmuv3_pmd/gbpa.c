@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* GBPA: what becomes of DMA while SMMUEN is 0 [6.3.14]. */
+
+#include "gbpa.h"
+#include "smmuv3_order.h"
+#include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "wait.h"
+
+int
+smmuv3_gbpa_block(struct smmuv3 *s)
+{
+	uint32_t gbpa;
+	int ret;
+
+	ret = smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
+	if (ret < 0)
+		return ret;
+	gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
+	if (gbpa & SMMUV3_GBPA_ABORT)
+		return 0;
+	smmuv3_write32(s->regs, SMMUV3_GBPA, gbpa | SMMUV3_GBPA_ABORT | SMMUV3_GBPA_UPDATE);
+	ret = smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
+	if (ret < 0)
+		return ret;
+	if (!(smmuv3_read32(s->regs, SMMUV3_GBPA) & SMMUV3_GBPA_ABORT) && !s->gbpa_warned) {
+		s->gbpa_warned = true;
+		SMMUV3_LOG(WARNING, s, "GBPA.ABORT does not stay set: DMA is not blocked while "
+				"the SMMU is off; let devices be bus masters only while it runs");
+	}
+	return 0;
+}
+
+void
+smmuv3_gbpa_restore(struct smmuv3 *s)
+{
+	if (!s->restore)
+		return;
+	if (s->found_gbpa == UINT32_MAX) {
+		SMMUV3_LOG(NOTICE, s, "it was running when found, which is not restored: "
+				"DMA stays blocked");
+		return;
+	}
+	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0) {
+		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA cannot be written; reset the SMMU");
+		return;
+	}
+	smmuv3_write32(s->regs, SMMUV3_GBPA, s->found_gbpa | SMMUV3_GBPA_UPDATE);
+	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0)
+		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA 0x%x, as found, is not taken yet; "
+				"until then all is as the stop left it; reset the SMMU",
+				s->found_gbpa);
+}
