@@ -17,6 +17,7 @@
 #include "irq.h"
 #include "main_cmdq.h"
 #include "priq.h"
+#include "recovery.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
 #include "smmuv3_pmd.h"

@@ -177,7 +177,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		}
 	}
 	n = RTE_MIN(avail, n);
-	/* Acquires reset_step()'s release. */
+	/* Acquires smmuv3_recovery_step()'s release. */
 	stale = atomic_load_explicit(&s->evtq.stale, memory_order_acquire);
 	for (i = 0; i < n; i++) {
 		struct smmuv3_evt *evt = &ring[smmuv3_q_slot(q->log2, cons + i)];

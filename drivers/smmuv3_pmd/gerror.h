@@ -6,7 +6,7 @@
 
 /**
  * @file
- * Global errors [6.3.18, 7.1], and recovery from lost stall records.
+ * Global errors [6.3.18, 7.1].
  */
 
 #include <stdbool.h>
@@ -14,19 +14,8 @@
 
 struct smmuv3;
 
-/* Recovery from lost stall records, step by step in check(), while the state is RUNNING. */
-enum smmuv3_reset {
-	SMMUV3_RESET_NONE,
-	SMMUV3_RESET_DRAINING,	/* PRI_RESPs sent before are being consumed */
-	SMMUV3_RESET_STOPPING,	/* SMMUEN cleared, not acknowledged */
-	SMMUV3_RESET_SYNCING,	/* ... and records of stalls that this ended become visible */
-	SMMUV3_RESET_STOPPED,	/* all stalls have ended, the library has been told */
-	SMMUV3_RESET_STARTING,	/* SMMUEN set, not acknowledged */
-	SMMUV3_RESET_SENDING,	/* ... and what was held back is sent */
-	SMMUV3_RESET_GIVEN_UP,	/* the state is FAILED, SMMUEN cleared, the library told */
-};
-
-unsigned int smmuv3_check(void *priv);
+/* Returns what is active and not recovered here. The thread that checks. */
+uint32_t smmuv3_gerror_read(struct smmuv3 *s);
 /* In waits: recover the command queue if it stands still. */
 void smmuv3_gerror_look(struct smmuv3 *s, bool force);
 /* Acknowledge. Owner of the command queue. */

@@ -27,10 +27,10 @@
 #include "base.h"
 #include "cmdq.h"
 #include "evtq.h"
-#include "gerror.h"
 #include "irq.h"
 #include "mem.h"
 #include "priq.h"
+#include "recovery.h"
 #include "state.h"
 #include "strtab.h"
 

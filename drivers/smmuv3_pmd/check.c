@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The driver's check operation: what the SMMU reports beside its queues. */
+
+#include <rte_cycles.h>
+
+#include "check.h"
+#include "cmdq.h"
+#include "gerror.h"
+#include "recovery.h"
+#include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
+#include "state.h"
+#include "wait.h"
+
+static unsigned int
+check(struct smmuv3 *s)
+{
+	uint32_t active;
+
+	smmuv3_cmdq_kick(&s->cmdq);
+	if (s->reset == SMMUV3_RESET_GIVEN_UP) {
+		smmuv3_switch_off(s);
+		return IOPF_CHECK_DEAD;
+	}
+	active = smmuv3_gerror_read(s);
+	if (active == UINT32_MAX)
+		return smmuv3_give_up(s, "its registers read as all ones");
+	if (active & SMMUV3_GERROR_SFM)
+		return smmuv3_give_up(s, "Service Failure Mode");
+	if (smmuv3_state_get(&s->state) == SMMUV3_STATE_FAILED)
+		return smmuv3_give_up(s, "no command is executed any more");
+	if (smmuv3_cmdq_is_stuck(&s->cmdq, rte_get_tsc_cycles(), s->timeout))
+		return smmuv3_give_up(s, "commands are not consumed");
+	if (s->reset == SMMUV3_RESET_NONE && !(active & SMMUV3_GERROR_EVENTQ_ABT) &&
+			!atomic_load_explicit(&s->reset_wanted, memory_order_relaxed))
+		return 0;
+	return s->max_stalls > 0 ? smmuv3_recovery_step(s) : smmuv3_recovery_skip(s, active);
+}
+
+unsigned int
+smmuv3_check(void *priv)
+{
+	struct smmuv3 *s = priv;
+	enum smmuv3_state state = smmuv3_state_get(&s->state);
+	unsigned int told = 0;
+
+	if ((state != SMMUV3_STATE_RUNNING && state != SMMUV3_STATE_FAILED) || !smmuv3_ctl_try(s))
+		return 0;
+	/* As long as ctl is held it changes to FAILED at most. */
+	state = smmuv3_state_get(&s->state);
+	if (state == SMMUV3_STATE_RUNNING || state == SMMUV3_STATE_FAILED)
+		told = check(s);
+	smmuv3_ctl_drop(s);
+	return told;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef SMMUV3_CHECK_H
+#define SMMUV3_CHECK_H
+
+/**
+ * @file
+ * The driver's check operation: what the SMMU reports beside its queues.
+ */
+
+unsigned int smmuv3_check(void *priv);
+
+#endif /* SMMUV3_CHECK_H */
