@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * ATCs: which ones a domain concerns, what empties them, and what becomes of one
- * that does not answer [3.9, 4.5.1].
+ * ATCs: which ones a domain concerns, and what empties them [3.9, 4.5.1]. atc_cut.c has what
+ * becomes of one that does not answer.
  *
  * For each (StreamID, PASID) of an attachment with ATS there is a word in s->atcs, and its
  * index in the domain's list. attach and detach write them under s->tables_lock; invalidate()
@@ -24,34 +24,18 @@
  * which B4 has perhaps not reached yet. What detach takes off the list has nothing left:
  * its CD has stopped, and its ATC_INV is complete. devtools/spin/atc_list.pml checks this,
  * and fails without A1 in front, B2, or A2.
- *
- * An ATC that does not answer lets the CMD_SYNC behind its ATC_INV fail (CERROR_ATC_INV_SYNC),
- * which is told to those who wait for an ATC_INV. Where only one StreamID can be meant it
- * is cut off, while the queue stands still: its STE aborts, Translated traffic too, since
- * CR0.ATSCHK is set, and nothing is sent to it any more, until all of the device has been
- * detached and is attached anew. Where several can be meant, each gets a CMD_SYNC of its
- * own from then on, so that the next failure names one.
  */
 
 #include <stdlib.h>
 
 #include "atc.h"
 #include "attach.h"
-#include "backlog.h"
 #include "cmdq.h"
 #include "dev.h"
 #include "domain.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
-#include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
-#include "ste.h"
-
-#define WORD_SID	SMMUV3_BITS(31, 0)
-#define WORD_SSID	SMMUV3_BITS(51, 32)
-#define WORD_SSV	SMMUV3_BIT(52)
-#define WORD_USED	SMMUV3_BIT(53)
-#define WORD_CUT	SMMUV3_BIT(54)
 
 /* What one ATC_INV names. */
 struct span {
@@ -65,15 +49,15 @@ static uint64_t
 make_word(uint32_t sid, uint32_t ssid)
 {
 	/* Untagged traffic uses CD 0. */
-	return WORD_USED | (ssid != 0 ? WORD_SSV : 0) | SMMUV3_PUT(WORD_SSID, ssid) |
-		SMMUV3_PUT(WORD_SID, sid);
+	return SMMUV3_ATC_USED | (ssid != 0 ? SMMUV3_ATC_SSV : 0) |
+		SMMUV3_PUT(SMMUV3_ATC_SSID, ssid) | SMMUV3_PUT(SMMUV3_ATC_SID, sid);
 }
 
 static struct smmuv3_cmd
 inv_cmd(uint64_t word, struct span span)
 {
-	return smmuv3_cmd_atc_inv(SMMUV3_GET(WORD_SID, word), word & WORD_SSV,
-			SMMUV3_GET(WORD_SSID, word), false, span.addr, span.size);
+	return smmuv3_cmd_atc_inv(SMMUV3_GET(SMMUV3_ATC_SID, word), word & SMMUV3_ATC_SSV,
+			SMMUV3_GET(SMMUV3_ATC_SSID, word), false, span.addr, span.size);
 }
 
 int
@@ -91,13 +75,6 @@ smmuv3_atc_close(struct smmuv3 *s)
 	free(s->atcs);
 }
 
-static uint64_t
-load_word(const struct smmuv3 *s, unsigned int i)
-{
-	/* Acquires the release of add_one(), del_one() or cut_off(). */
-	return atomic_load_explicit(&s->atcs[i].word, memory_order_acquire);
-}
-
 /* tables_lock is held. */
 static int
 add_one(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
@@ -105,7 +82,7 @@ add_one(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
 	struct smmuv3_domain *domain = a->domain;
 	uint32_t i, k, end = atomic_load_explicit(&domain->atc_end, memory_order_relaxed);
 
-	for (i = 0; i < SMMUV3_NB_ATCS && load_word(s, i) != 0; i++)
+	for (i = 0; i < SMMUV3_NB_ATCS && smmuv3_atc_load(s->atcs, i) != 0; i++)
 		;
 	for (k = 0; k < end; k++)
 		if (atomic_load_explicit(&domain->atc[k], memory_order_relaxed) == 0)
@@ -135,21 +112,6 @@ del_all(struct smmuv3 *s, struct smmuv3_attachment *a)
 				atomic_store_explicit(&domain->atc[k], 0, memory_order_relaxed);
 		atomic_store_explicit(&s->atcs[i].word, 0, memory_order_release);
 	}
-}
-
-bool
-smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev)
-{
-	unsigned int i, k;
-	uint64_t word;
-
-	for (i = 0; i < SMMUV3_NB_ATCS; i++) {
-		word = load_word(s, i);
-		for (k = 0; k < dev->nb_sids && word & WORD_CUT; k++)
-			if (SMMUV3_GET(WORD_SID, word) == dev->sids[k])
-				return true;
-	}
-	return false;
 }
 
 int
@@ -199,7 +161,7 @@ inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, unsigne
 	int ret = -EIO;
 
 	for (tries = 0; ret == -EIO; tries++) {
-		if (load_word(s, i) & WORD_CUT)
+		if (smmuv3_atc_load(s->atcs, i) & SMMUV3_ATC_CUT)
 			/* Behind the CFGI_STE that cut_off() gave to the queue. */
 			return smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL);
 		/* Again, if it was perhaps another's timeout. */
@@ -214,12 +176,12 @@ inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, unsigne
 static int
 inv_word(struct smmuv3 *s, unsigned int i, bool everything, bool pasids)
 {
-	uint64_t word = load_word(s, i);
-	uint32_t sid = SMMUV3_GET(WORD_SID, word), ssid = SMMUV3_GET(WORD_SSID, word);
+	uint64_t word = smmuv3_atc_load(s->atcs, i);
+	uint32_t sid = SMMUV3_GET(SMMUV3_ATC_SID, word), ssid = SMMUV3_GET(SMMUV3_ATC_SSID, word);
 	struct smmuv3_cmd cmds[3] = { inv_cmd(word, all) };
 	unsigned int n = 1;
 
-	if (everything && word & WORD_SSV)
+	if (everything && word & SMMUV3_ATC_SSV)
 		cmds[n++] = smmuv3_cmd_atc_inv(sid, false, 0, false, all.addr, all.size);
 	if (everything && pasids)
 		cmds[n++] = smmuv3_cmd_atc_inv(sid, true, ssid, true, all.addr, all.size);
@@ -246,7 +208,7 @@ smmuv3_atc_inv_all(struct smmuv3 *s)
 	int ret;
 
 	for (i = 0; s->pri && i < SMMUV3_NB_ATCS; i++) {
-		if ((load_word(s, i) & (WORD_USED | WORD_CUT)) != WORD_USED)
+		if (!smmuv3_atc_takes_inv(smmuv3_atc_load(s->atcs, i)))
 			continue;
 		ret = inv_word(s, i, true, s->ssid_bits > 0);
 		if (ret < 0)
@@ -263,8 +225,8 @@ smmuv3_atc_post_all(struct smmuv3 *s)
 	uint64_t word;
 
 	for (i = 0; s->pri && i <= SMMUV3_NB_ATCS; i++) {
-		word = i < SMMUV3_NB_ATCS ? load_word(s, i) : 0;
-		if ((word & (WORD_USED | WORD_CUT)) == WORD_USED)
+		word = i < SMMUV3_NB_ATCS ? smmuv3_atc_load(s->atcs, i) : 0;
+		if (smmuv3_atc_takes_inv(word))
 			cmds[n++] = inv_cmd(word, all);
 		if (n == SMMUV3_CHUNK - 1 || (i == SMMUV3_NB_ATCS && n > 0)) {
 			cmds[n++] = smmuv3_cmd_sync();
@@ -288,10 +250,10 @@ look(const struct smmuv3 *s, const struct smmuv3_domain *domain, uint64_t words[
 		i = atomic_load_explicit(&domain->atc[k], memory_order_acquire);
 		if (i == 0)
 			continue;
-		words[n] = load_word(s, i - 1);
-		if (words[n] & WORD_CUT)
+		words[n] = smmuv3_atc_load(s->atcs, i - 1);
+		if (words[n] & SMMUV3_ATC_CUT)
 			*cut = true;
-		else if (words[n] & WORD_USED)
+		else if (words[n] & SMMUV3_ATC_USED)
 			n++;
 	}
 	return n;
@@ -379,106 +341,4 @@ smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain, const stru
 			cmds[used++] = smmuv3_cmd_sync();
 	}
 	return used;
-}
-
-static bool
-is_inv_of(const struct smmuv3_cmd *cmd, uint32_t sid)
-{
-	return SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]) == SMMUV3_OP_ATC_INV &&
-		SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) == sid;
-}
-
-/* What waits for it behind this position would only time out as well. */
-static void
-rewrite(struct smmuv3_cmdq *q, uint64_t pos, uint32_t sid)
-{
-	struct smmuv3_cmd *cmd;
-	bool told = false;
-	uint64_t i;
-
-	for (pos++; pos < q->tail; pos++) {
-		cmd = &q->ring[smmuv3_q_slot(q->log2, pos)];
-		if (SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]) == SMMUV3_OP_SYNC)
-			told = false;
-		if (!is_inv_of(cmd, sid))
-			continue;
-		/* Once for each that waits: its CMD_SYNC is between this one and another's. */
-		if (!told)
-			smmuv3_cmdq_failed(q, pos, true);
-		told = true;
-		*cmd = smmuv3_cmd_sync();
-		q->sync_sids[smmuv3_q_slot(q->log2, pos)] = SMMUV3_SYNC_MANY;
-	}
-	/* Nobody waits for what is in the backlog. */
-	for (i = 0; i <= q->backlog.mask; i++) {
-		cmd = smmuv3_backlog_at(&q->backlog, i);
-		if (cmd == NULL)
-			break;
-		if (is_inv_of(cmd, sid))
-			*cmd = smmuv3_cmd_sync();
-	}
-}
-
-static bool
-is_of(uint64_t word, uint32_t sid)
-{
-	return word & WORD_USED && SMMUV3_GET(WORD_SID, word) == sid;
-}
-
-static void
-cut_off(struct smmuv3 *s, uint64_t pos, uint32_t sid)
-{
-	const struct smmuv3_cmd cfgi[2] = { smmuv3_cmd_cfgi_ste(sid, false), smmuv3_cmd_sync() };
-	char tail[IOPF_LOG_TAIL];
-	bool found = false;
-	uint64_t before;
-	unsigned int i;
-	uint64_t word;
-
-	for (i = 0; i < SMMUV3_NB_ATCS && !found; i++) {
-		word = load_word(s, i);
-		found = is_of(word, sid) && !(word & WORD_CUT);
-	}
-	/* No room for it now: there will be another timeout. */
-	if (!found || !smmuv3_backlog_push(&s->cmdq.backlog, cfgi, 2))
-		return;
-	/*
-	 * No whole attach or detach can come in between: they wait for this queue. A first
-	 * attach may make the STE live after this, but then it finds the word below, fails, and
-	 * takes that back; its device has ATS off all the while.
-	 */
-	smmuv3_ste_cut(s, sid);
-	for (i = 0; i < SMMUV3_NB_ATCS; i++) {
-		word = load_word(s, i);
-		/*
-		 * A thread that sees WORD_CUT comes behind the CFGI_STE in the queue. The record
-		 * may be released meanwhile, and stays so.
-		 */
-		while (is_of(word, sid) && !atomic_compare_exchange_weak_explicit(
-				&s->atcs[i].word, &word, word | WORD_CUT,
-				memory_order_release, memory_order_relaxed))
-			;
-	}
-	rewrite(&s->cmdq, pos, sid);
-	smmuv3_count(&s->atc_cuts, 1);
-	if (iopf_log_take(&s->cmdq.log, &before))
-		SMMUV3_LOG(ERR, s, "StreamID %u does not answer when its ATC is to be emptied: cut "
-				"off from memory; detach all of the device, reset it, and attach it "
-				"again%s", sid, iopf_log_tail(tail, before));
-}
-
-void
-smmuv3_atc_timeout(struct smmuv3 *s, uint64_t pos)
-{
-	struct smmuv3_cmdq *q = &s->cmdq;
-	uint64_t sid;
-	bool known;
-
-	if (!s->pri)
-		return;
-	sid = q->sync_sids[smmuv3_q_slot(q->log2, pos)];
-	known = sid != 0 && sid != SMMUV3_SYNC_MANY;
-	if (known)
-		cut_off(s, pos, sid - 1);
-	atomic_store_explicit(&s->atc_apart, !known, memory_order_relaxed);
 }
