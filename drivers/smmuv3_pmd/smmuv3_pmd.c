@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The driver as lib/iopf sees it: opening, sizes, memory, counters, operations. */
+/* The driver as lib/iopf sees it: opening, sizes, memory, operations. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,10 +28,9 @@
 #include "mem.h"
 #include "priq.h"
 #include "resume.h"
-#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
-#include "smmuv3_spec.h"
 #include "state.h"
+#include "stats.h"
 #include "strtab.h"
 #include "tlbi.h"
 #include "wait.h"
@@ -60,50 +59,6 @@ static const char *const params[] = {
 	"model_harsh",
 	"model_seed",
 	NULL
-};
-
-/* Counters, each written by the code that owns the structure it is in. */
-static const struct {
-	const char *name;
-	size_t offset;
-} stats[] = {
-	{ "commands", offsetof(struct smmuv3, cmdq.commands) },
-	{ "batches", offsetof(struct smmuv3, cmdq.batches) },
-	{ "syncs", offsetof(struct smmuv3, cmdq.syncs) },
-	{ "sync_timeouts", offsetof(struct smmuv3, cmdq.sync_timeouts) },
-	{ "log_left_out", offsetof(struct smmuv3, cmdq.log.left_out) },
-	{ "backlog_pushes", offsetof(struct smmuv3, cmdq.backlog_pushes) },
-	{ "backlog_lost", offsetof(struct smmuv3, cmdq.backlog_lost) },
-	{ "cmdq_full", offsetof(struct smmuv3, cmdq.full) },
-	{ "answers_dropped", offsetof(struct smmuv3, cmdq.dropped) },
-	{ "answers_held", offsetof(struct smmuv3, cmdq.answers_held) },
-	{ "bad_cons", offsetof(struct smmuv3, cmdq.bad_cons) },
-	{ "cerror_ill", offsetof(struct smmuv3, cmdq.cerror_ill) },
-	{ "cerror_abt", offsetof(struct smmuv3, cmdq.cerror_abt) },
-	{ "cerror_atc", offsetof(struct smmuv3, cmdq.cerror_atc) },
-	{ "cerror_other", offsetof(struct smmuv3, cmdq.cerror_other) },
-	{ "events", offsetof(struct smmuv3, evtq.q.entries) },
-	{ "event_bursts", offsetof(struct smmuv3, evtq.q.bursts) },
-	{ "event_stalls", offsetof(struct smmuv3, evtq.stalls) },
-	{ "event_overflows", offsetof(struct smmuv3, evtq.q.overflows) },
-	{ "bad_events", offsetof(struct smmuv3, evtq.q.bad) },
-	{ "bad_prod", offsetof(struct smmuv3, evtq.q.bad_prod) },
-	{ "stale_stalls", offsetof(struct smmuv3, evtq.stale_stalls) },
-	{ "unwritten_events", offsetof(struct smmuv3, evtq.unwritten) },
-	{ "missed_msis", offsetof(struct smmuv3, evtq.q.missed_msis) },
-	{ "requests", offsetof(struct smmuv3, priq.q.entries) },
-	{ "request_bursts", offsetof(struct smmuv3, priq.q.bursts) },
-	{ "priq_stop_markers", offsetof(struct smmuv3, priq.markers) },
-	{ "priq_overflows", offsetof(struct smmuv3, priq.q.overflows) },
-	{ "priq_losses", offsetof(struct smmuv3, priq.losses) },
-	{ "bad_requests", offsetof(struct smmuv3, priq.q.bad) },
-	{ "bad_priq_prod", offsetof(struct smmuv3, priq.q.bad_prod) },
-	{ "missed_priq_msis", offsetof(struct smmuv3, priq.q.missed_msis) },
-	{ "priq_aborts", offsetof(struct smmuv3, priq.aborts) },
-	{ "evtq_aborts", offsetof(struct smmuv3, evtq_aborts) },
-	{ "msi_aborts", offsetof(struct smmuv3, msi_aborts) },
-	{ "atc_cuts", offsetof(struct smmuv3, atc_cuts) },
-	{ "resets", offsetof(struct smmuv3, resets) },
 };
 
 /* The chosen one: that whose name is a key. */
@@ -245,7 +200,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	s->evtq_log2 = evtq_log2_default(s);
 	s->priq_log2 = RTE_MIN(10u, s->priq_log2_max);
 	smmuv3_idr_info(s, info);
-	info->nb_stats = RTE_DIM(stats);
+	info->nb_stats = smmuv3_nb_stats;
 	*priv = s;
 	return 0;
 
@@ -380,56 +335,6 @@ pmd_wait(void *priv)
 	s->backend->wait(s->backend_ctx);
 }
 
-static uint64_t
-pmd_stat(const void *priv, unsigned int i, const char **name)
-{
-	const _Atomic uint64_t *counter = RTE_PTR_ADD(priv, stats[i].offset);
-
-	if (name != NULL)
-		*name = stats[i].name;
-	return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
-static void
-pmd_dump(const void *priv, FILE *f)
-{
-	static const struct {
-		const char *name;
-		uint32_t offset;
-	} regs[] = {
-		{ "IDR0", SMMUV3_IDR0 }, { "IDR1", SMMUV3_IDR1 }, { "IDR3", SMMUV3_IDR3 },
-		{ "IDR5", SMMUV3_IDR5 }, { "IIDR", SMMUV3_IIDR }, { "AIDR", SMMUV3_AIDR },
-		{ "CR0", SMMUV3_CR0 }, { "CR0ACK", SMMUV3_CR0ACK }, { "CR1", SMMUV3_CR1 },
-		{ "CR2", SMMUV3_CR2 }, { "GBPA", SMMUV3_GBPA },
-		{ "IRQ_CTRL", SMMUV3_IRQ_CTRL }, { "GERROR", SMMUV3_GERROR },
-		{ "GERRORN", SMMUV3_GERRORN }, { "CMDQ_PROD", SMMUV3_CMDQ_PROD },
-		{ "CMDQ_CONS", SMMUV3_CMDQ_CONS }, { "EVENTQ_PROD", SMMUV3_EVENTQ_PROD },
-		{ "EVENTQ_CONS", SMMUV3_EVENTQ_CONS }, { "PRIQ_PROD", SMMUV3_PRIQ_PROD },
-		{ "PRIQ_CONS", SMMUV3_PRIQ_CONS },
-	};
-	const struct smmuv3 *s = priv;
-	unsigned int i;
-
-	fprintf(f, "smmuv3 %s: %s\n", s->name, smmuv3_state_name(smmuv3_state_get(&s->state)));
-	fprintf(f, "  StreamIDs %u bits, %s; PASIDs %u bits; addresses %u bits; ASIDs %u\n",
-			s->sid_bits, s->strtab.two_level ? "two levels" : "linear", s->ssid_bits,
-			s->oas_bits, s->nb_asids);
-	for (i = 0; i < RTE_DIM(regs); i++)
-		fprintf(f, "  %-12s 0x%08x\n", regs[i].name,
-				smmuv3_read32(s->regs, regs[i].offset));
-	/* Since it was opened. The positions behind prod and cons skip entries at each start. */
-	fprintf(f, "  command queue of %u entries: %" PRIu64 " written\n", 1u << s->cmdq_log2,
-			atomic_load_explicit(&s->cmdq.commands, memory_order_relaxed));
-	fprintf(f, "  event queue of %u entries: %" PRIu64 " read\n", 1u << s->evtq_log2,
-			atomic_load_explicit(&s->evtq.q.entries, memory_order_relaxed));
-	if (s->pri)
-		fprintf(f, "  page request queue of %u entries: %" PRIu64 " read\n",
-				1u << s->priq_log2,
-				atomic_load_explicit(&s->priq.q.entries, memory_order_relaxed));
-	for (i = 0; i < RTE_DIM(stats); i++)
-		fprintf(f, "  %-19s %" PRIu64 "\n", stats[i].name, pmd_stat(priv, i, NULL));
-}
-
 struct iopf_driver smmuv3_pmd = {
 	.name = "smmuv3",
 	.params = params,
@@ -461,8 +366,8 @@ struct iopf_driver smmuv3_pmd = {
 		.invalidate = smmuv3_invalidate,
 		.idle = smmuv3_idle,
 		.wait = pmd_wait,
-		.stat = pmd_stat,
-		.dump = pmd_dump,
+		.stat = smmuv3_stat,
+		.dump = smmuv3_dump,
 	},
 };
 
