@@ -190,7 +190,7 @@ inline forget(i)
 	atomic { state[i] = FREE; members[i] = 0 }
 }
 
-/* request() of prg.c: the state is looked at once. */
+/* request_dispatch() of prg.c: the state is looked at once. */
 inline request(i, last, g)
 {
 	was = state[i];
@@ -219,7 +219,7 @@ inline begin(i, last, g)
 	if
 	:: !attached ->
 		if
-		:: last -> todo[i] = true	/* iopf_pass_refuse() */
+		:: last -> todo[i] = true	/* iopf_event_refuse() */
 		:: else -> skip
 		fi
 	:: else ->

@@ -157,7 +157,7 @@ inline slot_free()
 	head = 0
 }
 
-/* slot_claim(); then answer_one(); then the slot is freed if it is ours. */
+/* slot_claim(); then answer_send(); then the slot is freed if it is ours. */
 inline claim_and_answer()
 {
 	moves = 0;
@@ -255,14 +255,14 @@ inline handle(record)
 				word[s] = WORD(gen, HANDLING)
 			};
 			assert(!gone);
-			conclude();
+			verdict_apply();
 		fi
 	fi;
 	s = 0; gen = 0
 }
 
-/* The handler's verdict is any; then conclude() and defer(). */
-inline conclude()
+/* The handler's verdict is any; then verdict_apply() and verdict_defer(). */
+inline verdict_apply()
 {
 	if
 	:: true ->		/* IOPF_ANSWER */
@@ -345,7 +345,7 @@ proctype Poller()
 	ended++
 }
 
-/* work() */
+/* group_run_deferred() */
 proctype Worker()
 {
 	byte s, gen, w, f, moves, head, asked;

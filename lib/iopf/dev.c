@@ -12,7 +12,7 @@
 #define DEFAULT_WAIT_MS	10000
 
 static int
-dev_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
+dev_conf_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 {
 	const struct iopf_iommu_info *info = &iommu->info;
 	const char *name = conf->name != NULL ? conf->name : "device";
@@ -50,7 +50,7 @@ dev_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 		IOPF_LOG(ERR, "%s: \"%s\" can only stall; use IOPF_STALL", name, iommu->name);
 		return -ENOTSUP;
 	}
-	return iopf_pri_check(iommu, conf);
+	return iopf_pri_check_conf(iommu, conf);
 }
 
 static void
@@ -177,12 +177,12 @@ iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	int ret;
 
 	if (iommu == NULL || conf == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	if (iopf_self.in_handler || iopf_self.in_fast) {
 		rte_errno = EDEADLK;
 		return NULL;
 	}
-	ret = dev_check(iommu, conf);
+	ret = dev_conf_check(iommu, conf);
 	if (ret < 0)
 		goto fail;
 	dev = dev_new(iommu, conf);
@@ -211,7 +211,7 @@ fail:
 
 /* The device's lock is held. */
 static int
-detach_all(struct iopf_dev *dev)
+dev_detach_all(struct iopf_dev *dev)
 {
 	struct iopf_attachment *attachment;
 
@@ -245,7 +245,7 @@ iopf_dev_remove(struct iopf_dev *dev)
 		return iopf_ret(-EDEADLK);
 	iommu = dev->iommu;
 	pthread_mutex_lock(&dev->lock);
-	ret = detach_all(dev);
+	ret = dev_detach_all(dev);
 	if (ret == 0 && !dev->deleted) {
 		ret = iommu->driver->ops.dev_del(iommu->priv, dev->priv);
 		dev->deleted = ret == 0;
@@ -270,7 +270,7 @@ const char *
 iopf_dev_name(const struct iopf_dev *dev)
 {
 	if (dev == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	return dev->name;
 }
 
@@ -278,7 +278,7 @@ struct iopf_iommu *
 iopf_dev_iommu(const struct iopf_dev *dev)
 {
 	if (dev == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	return dev->iommu;
 }
 
@@ -286,6 +286,6 @@ void *
 iopf_dev_ctx(const struct iopf_dev *dev)
 {
 	if (dev == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	return dev->conf.ctx;
 }

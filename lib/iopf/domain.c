@@ -19,7 +19,7 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 	char name[32];
 
 	if (conf == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	if ((conf->deferred != NULL) != (conf->worker != NULL)) {
 		IOPF_LOG(ERR, "domain: a deferred handler and a worker go together");
 		rte_errno = EINVAL;
@@ -72,7 +72,7 @@ iopf_domain_destroy(struct iopf_domain *domain)
 
 /* The driver's handle of the domain on this IOMMU, made at the first use. */
 static int
-hw_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv)
+handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv)
 {
 	struct iopf_hw *hw;
 	int ret = 0;
@@ -103,7 +103,7 @@ unlock:
 
 /* Waits for the invalidations that are under way on this handle, and no later ones. */
 static void
-hw_put(struct iopf_domain *domain, struct iopf_iommu *iommu)
+handle_put(struct iopf_domain *domain, struct iopf_iommu *iommu)
 {
 	struct iopf_hw *hw;
 	bool last;
@@ -122,7 +122,7 @@ hw_put(struct iopf_domain *domain, struct iopf_iommu *iommu)
 }
 
 static void
-attached_count(struct iopf_domain *domain, int n)
+domain_count_attached(struct iopf_domain *domain, int n)
 {
 	pthread_mutex_lock(&domains_lock);
 	domain->nb_attached += n;
@@ -130,7 +130,7 @@ attached_count(struct iopf_domain *domain, int n)
 }
 
 static struct iopf_attachment *
-find_attachment(const struct iopf_dev *dev, uint32_t pasid)
+attachment_find(const struct iopf_dev *dev, uint32_t pasid)
 {
 	struct iopf_attachment *attachment;
 
@@ -142,19 +142,19 @@ find_attachment(const struct iopf_dev *dev, uint32_t pasid)
 
 /* No fault finds the attachment any more, once the trash is empty. */
 static void
-table_clear(struct iopf_attachment *attachment, unsigned int nb_sids,
+attachment_unpublish(struct iopf_attachment *attachment, unsigned int nb_sids,
 		struct iopf_table_trash *trash)
 {
 	struct iopf_dev *dev = attachment->dev;
 
 	for (unsigned int i = 0; i < nb_sids; i++)
-		iopf_table_del(&dev->iommu->attached, iopf_key(dev->sids[i], attachment->pasid),
-				trash);
+		iopf_table_del(&dev->iommu->attached,
+				iopf_attachment_key(dev->sids[i], attachment->pasid), trash);
 }
 
 /* Each StreamID of the device leads to the attachment, which is the device's. */
 static int
-enlist(struct iopf_attachment *attachment)
+attachment_publish(struct iopf_attachment *attachment)
 {
 	struct iopf_dev *dev = attachment->dev;
 	struct iopf_iommu *iommu = dev->iommu;
@@ -164,10 +164,11 @@ enlist(struct iopf_attachment *attachment)
 
 	pthread_mutex_lock(&iommu->lock);
 	for (i = 0; i < dev->conf.nb_sids && ret == 0; i += ret == 0)
-		ret = iopf_table_add(&iommu->attached, iopf_key(dev->sids[i], attachment->pasid),
+		ret = iopf_table_add(&iommu->attached,
+				iopf_attachment_key(dev->sids[i], attachment->pasid),
 				attachment, &trash);
 	if (ret < 0) {
-		table_clear(attachment, i, &trash);
+		attachment_unpublish(attachment, i, &trash);
 	} else {
 		if (LIST_EMPTY(&dev->attachments))
 			atomic_fetch_add(&iommu->nb_attached, 1);
@@ -182,7 +183,7 @@ enlist(struct iopf_attachment *attachment)
 
 /* No queue and no handler has anything of it any more. */
 static void
-release(struct iopf_attachment *attachment)
+attachment_release(struct iopf_attachment *attachment)
 {
 	struct iopf_domain *domain = attachment->domain;
 	struct iopf_dev *dev = attachment->dev;
@@ -197,14 +198,14 @@ release(struct iopf_attachment *attachment)
 	pthread_mutex_unlock(&iommu->lock);
 	if (domain->conf.deadline_ms != 0)
 		atomic_fetch_sub(&iommu->nb_deadlines, 1);
-	hw_put(domain, iommu);
-	attached_count(domain, -1);
+	handle_put(domain, iommu);
+	domain_count_attached(domain, -1);
 	free(attachment);
 }
 
 /* The next step of the application, after an error of a detach, or of the undo of an attach. */
 static const char *
-try_again(const struct iopf_attachment *attachment)
+next_step(const struct iopf_attachment *attachment)
 {
 	return attachment->undo ? "the attach failed; the device's next attach, detach or removal "
 			"tries this again" : "detach it, or remove the device, again";
@@ -212,7 +213,7 @@ try_again(const struct iopf_attachment *attachment)
 
 /* The driver lets go: no access succeeds or stalls any more. */
 static int
-cut(struct iopf_attachment *attachment, uint64_t end)
+attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 {
 	struct iopf_dev *dev = attachment->dev;
 	struct iopf_iommu *iommu = dev->iommu;
@@ -228,7 +229,7 @@ cut(struct iopf_attachment *attachment, uint64_t end)
 	}
 	attachment->state = IOPF_CUT;
 	/* ATS is off at the device before the IOMMU forbids it. */
-	ret = iopf_dev_attached(dev) ? 0 : iopf_pri_down(dev, end);
+	ret = iopf_dev_is_attached(dev) ? 0 : iopf_pri_switch_off(dev, end);
 	if (ret < 0) {
 		/* The driver was not asked yet: all is as before, but for PRI. */
 		attachment->state = was;
@@ -240,7 +241,7 @@ cut(struct iopf_attachment *attachment, uint64_t end)
 		IOPF_LOG(ERR, "%s: the driver could not detach %s (%s); its accesses are not "
 				"served, and nothing of it is released: %s", dev->name,
 				iopf_pasid_text(pasid, attachment->pasid), strerror(-ret),
-				try_again(attachment));
+				next_step(attachment));
 		return ret;
 	}
 	attachment->priv = NULL;
@@ -250,7 +251,7 @@ cut(struct iopf_attachment *attachment, uint64_t end)
 
 /* What the queues held of it is read, and no fault finds it any more. */
 static int
-drain(struct iopf_attachment *attachment, uint64_t end)
+attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 {
 	struct iopf_iommu *iommu = attachment->dev->iommu;
 	struct iopf_table_trash trash = { NULL, NULL };
@@ -260,7 +261,7 @@ drain(struct iopf_attachment *attachment, uint64_t end)
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&iommu->lock);
-	table_clear(attachment, attachment->dev->conf.nb_sids, &trash);
+	attachment_unpublish(attachment, attachment->dev->conf.nb_sids, &trash);
 	pthread_mutex_unlock(&iommu->lock);
 	iopf_table_empty(&trash);
 	return iopf_pri_drain_pasid(attachment, end);
@@ -268,13 +269,13 @@ drain(struct iopf_attachment *attachment, uint64_t end)
 
 /* What is outstanding is answered, and no handler has any of it. Without the device's lock. */
 static int
-settle(struct iopf_attachment *attachment, uint64_t end)
+attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
 {
 	struct iopf_iommu *iommu = attachment->dev->iommu;
 	unsigned int held;
 
 	for (;;) {
-		enum iopf_cancel why = iopf_iommu_serves(iommu) ? IOPF_CANCEL_DETACH :
+		enum iopf_cancel why = iopf_iommu_is_serving(iommu) ? IOPF_CANCEL_DETACH :
 				IOPF_CANCEL_TERMINATED;
 
 		held = 0;
@@ -282,12 +283,12 @@ settle(struct iopf_attachment *attachment, uint64_t end)
 			held += iopf_queue_cancel(&iommu->queues[i], attachment, why);
 		if (held == 0)
 			break;
-		if (iopf_wait_over(end)) {
+		if (iopf_wait_is_over(end)) {
 			IOPF_LOG(ERR, "%s: handlers of %s have had %u of its faults for too long; "
 					"these are answered, its accesses abort, and it stays "
 					"attached: have the handlers return; %s",
 					attachment->dev->name, attachment->domain->name, held,
-					try_again(attachment));
+					next_step(attachment));
 			return -ETIMEDOUT;
 		}
 		iommu->driver->ops.wait(iommu->priv);
@@ -305,26 +306,26 @@ iopf_attachment_detach(struct iopf_attachment *attachment)
 	int ret = 0;
 
 	if (attachment->state != IOPF_DRAINING)
-		ret = cut(attachment, end);
+		ret = attachment_cut(attachment, end);
 	if (ret == 0)
-		ret = drain(attachment, end);
+		ret = attachment_drain(attachment, end);
 	if (ret < 0)
 		return ret;
 	/* Handlers may be slow; the device's other PASIDs need not wait for them. */
 	attachment->busy = true;
 	pthread_mutex_unlock(&dev->lock);
-	ret = settle(attachment, end);
+	ret = attachment_answer_faults(attachment, end);
 	pthread_mutex_lock(&dev->lock);
 	attachment->busy = false;
 	pthread_cond_broadcast(&dev->settled);
 	if (ret == 0)
-		release(attachment);
+		attachment_release(attachment);
 	return ret;
 }
 
 /* What attaches that failed have left. */
 static void
-finish_undo(struct iopf_dev *dev)
+failed_attaches_undo(struct iopf_dev *dev)
 {
 	struct iopf_attachment *attachment;
 
@@ -341,7 +342,7 @@ again:
 
 /* The device's lock is held. After an error the attachment is freed, or left for its undo. */
 static int
-attach(struct iopf_attachment *attachment)
+attachment_attach(struct iopf_attachment *attachment)
 {
 	struct iopf_domain *domain = attachment->domain;
 	struct iopf_dev *dev = attachment->dev;
@@ -353,13 +354,13 @@ attach(struct iopf_attachment *attachment)
 	pthread_mutex_unlock(&iommu->lock);
 	if (ret < 0)
 		goto fail;
-	ret = hw_get(domain, iommu, &attachment->hw);
+	ret = handle_get(domain, iommu, &attachment->hw);
 	if (ret < 0)
 		goto fail;
 	/* Before the IOMMU knows: its first fault must find the domain. */
-	ret = enlist(attachment);
+	ret = attachment_publish(attachment);
 	if (ret < 0) {
-		hw_put(domain, iommu);
+		handle_put(domain, iommu);
 		goto fail;
 	}
 	/*
@@ -371,7 +372,7 @@ attach(struct iopf_attachment *attachment)
 	ret = iommu->driver->ops.attach(iommu->priv, dev->priv, attachment->pasid, attachment->hw,
 			&attachment->priv);
 	if (ret == 0)
-		ret = iopf_pri_up(dev);
+		ret = iopf_pri_switch_on(dev);
 	if (ret < 0) {
 		attachment->undo = true;
 		if (iopf_attachment_detach(attachment) < 0)
@@ -385,7 +386,7 @@ fail:
 	if (LIST_EMPTY(&dev->attachments))
 		iopf_pri_release(dev);
 	pthread_mutex_unlock(&iommu->lock);
-	attached_count(domain, -1);
+	domain_count_attached(domain, -1);
 	free(attachment);
 	return ret;
 }
@@ -414,19 +415,19 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	attachment->pasid = pasid;
 
 	/* From here on the domain cannot be destroyed. */
-	attached_count(domain, 1);
+	domain_count_attached(domain, 1);
 	pthread_mutex_lock(&dev->lock);
-	finish_undo(dev);
-	other = find_attachment(dev, pasid);
+	failed_attaches_undo(dev);
+	other = attachment_find(dev, pasid);
 	if (other == NULL) {
-		ret = attach(attachment);
+		ret = attachment_attach(attachment);
 	} else {
 		ret = other->undo ? -EBUSY : -EEXIST;
 		IOPF_LOG(ERR, "%s: %s %s %s; detach that first", dev->name,
 				iopf_pasid_text(text, pasid), other->undo ?
 				"waits for the undo of a failed attach of" : "is attached to",
 				other->domain->name);
-		attached_count(domain, -1);
+		domain_count_attached(domain, -1);
 		free(attachment);
 	}
 	pthread_mutex_unlock(&dev->lock);
@@ -446,7 +447,7 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&dev->lock);
 	/* Another's detach of it ends in bounded time. */
-	while ((attachment = find_attachment(dev, pasid)) != NULL && attachment->busy &&
+	while ((attachment = attachment_find(dev, pasid)) != NULL && attachment->busy &&
 			attachment->domain == domain)
 		pthread_cond_wait(&dev->settled, &dev->lock);
 	if (attachment != NULL && attachment->domain == domain)
@@ -470,14 +471,17 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 	if (iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	for (unsigned int i = 0; i < n; i++) {
-		if (!iopf_inv_ok(&inv[i])) {
+		if (!iopf_inv_is_valid(&inv[i])) {
 			IOPF_LOG(ERR, "%s: invalidation %u of %u, %#" PRIx64 " + %#" PRIx64
 					": addresses and sizes are multiples of 4096, not 0",
 					domain->name, i, n, inv[i].addr, inv[i].size);
 			return iopf_ret(-EINVAL);
 		}
 	}
-	/* The caller's change of the tables is visible before the handles are read: attach(). */
+	/*
+	 * The caller's change of the tables is visible before the handles are read:
+	 * attachment_attach().
+	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned int i = 0; i < IOPF_MAX_IOMMUS; i++) {
 		struct iopf_hazard *line;
@@ -520,7 +524,7 @@ void *
 iopf_domain_ctx(const struct iopf_domain *domain)
 {
 	if (domain == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	return domain->conf.ctx;
 }
 
@@ -528,6 +532,6 @@ const char *
 iopf_domain_name(const struct iopf_domain *domain)
 {
 	if (domain == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	return domain->name;
 }

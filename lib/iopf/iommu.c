@@ -30,21 +30,21 @@ static _Atomic(struct iopf_iommu *) iommus[IOPF_MAX_IOMMUS];
  */
 
 static unsigned int
-no_check(void *priv)
+absent_check(void *priv)
 {
 	(void)priv;
 	return 0;
 }
 
 static void
-no_wait(void *priv)
+absent_wait(void *priv)
 {
 	(void)priv;
 	sched_yield();
 }
 
 static uint64_t
-no_stat(const void *priv, unsigned int i, const char **name)
+absent_stat(const void *priv, unsigned int i, const char **name)
 {
 	(void)priv;
 	(void)i;
@@ -53,7 +53,7 @@ no_stat(const void *priv, unsigned int i, const char **name)
 }
 
 static void
-no_dump(const void *priv, FILE *f)
+absent_dump(const void *priv, FILE *f)
 {
 	(void)priv;
 	(void)f;
@@ -64,10 +64,10 @@ iopf_driver_register(struct iopf_driver *driver)
 {
 	struct iopf_driver_ops *ops = &driver->ops;
 
-	ops->check = ops->check != NULL ? ops->check : no_check;
-	ops->wait = ops->wait != NULL ? ops->wait : no_wait;
-	ops->stat = ops->stat != NULL ? ops->stat : no_stat;
-	ops->dump = ops->dump != NULL ? ops->dump : no_dump;
+	ops->check = ops->check != NULL ? ops->check : absent_check;
+	ops->wait = ops->wait != NULL ? ops->wait : absent_wait;
+	ops->stat = ops->stat != NULL ? ops->stat : absent_stat;
+	ops->dump = ops->dump != NULL ? ops->dump : absent_dump;
 	driver->next = drivers;
 	drivers = driver;
 }
@@ -81,7 +81,7 @@ iopf_iommu_get(unsigned int id)
 }
 
 static void
-say_drivers(const char *devstr)
+log_drivers(const char *devstr)
 {
 	if (drivers == NULL)
 		IOPF_LOG(ERR, "\"%s\": no driver is loaded; link one whole or load it with -d",
@@ -92,7 +92,7 @@ say_drivers(const char *devstr)
 }
 
 static int
-check_keys(const struct rte_kvargs *args, const struct iopf_driver *driver, const char *devstr)
+keys_check(const struct rte_kvargs *args, const struct iopf_driver *driver, const char *devstr)
 {
 	for (unsigned int i = 0; i < args->count; i++) {
 		bool known = false;
@@ -117,7 +117,7 @@ check_keys(const struct rte_kvargs *args, const struct iopf_driver *driver, cons
 }
 
 static int
-iommu_open(struct iopf_iommu *iommu, const char *devstr)
+driver_open(struct iopf_iommu *iommu, const char *devstr)
 {
 	size_t len = strcspn(devstr, ",");
 	struct iopf_driver *driver = drivers;
@@ -128,7 +128,7 @@ iommu_open(struct iopf_iommu *iommu, const char *devstr)
 			strncmp(driver->name, devstr, len) != 0))
 		driver = driver->next;
 	if (driver == NULL) {
-		say_drivers(devstr);
+		log_drivers(devstr);
 		return -ENODEV;
 	}
 	iommu->driver = driver;
@@ -139,7 +139,7 @@ iommu_open(struct iopf_iommu *iommu, const char *devstr)
 				driver->name, driver->usage);
 		return -EINVAL;
 	}
-	ret = check_keys(args, driver, devstr);
+	ret = keys_check(args, driver, devstr);
 	if (ret == 0)
 		ret = driver->ops.open(args, &iommu->info, &iommu->priv);
 	rte_kvargs_free(args);
@@ -163,24 +163,24 @@ iommu_free(struct iopf_iommu *iommu)
 
 /* An eighth is left to stop markers, for which devices need no leave. */
 static uint32_t
-request_budget(uint32_t size)
+budget_of(uint32_t size)
 {
 	return size <= 1 ? size : size - RTE_MAX(size / 8, 1u);
 }
 
 /* Nothing is outstanding, and nobody drains. */
 static void
-resize_requests(struct iopf_iommu *iommu, uint32_t size)
+requests_resize(struct iopf_iommu *iommu, uint32_t size)
 {
 	if (iommu->info.request_queue_size == 0)
 		return;
 	iommu->info.request_queue_size = size;
-	iommu->info.max_requests = request_budget(size);
+	iommu->info.max_requests = budget_of(size);
 	iopf_queue_resize(&iommu->queues[IOPF_QUEUE_REQUESTS], RTE_MAX(size * 2, 64u));
 }
 
 static int
-iommu_queues(struct iopf_iommu *iommu)
+iommu_init_queues(struct iopf_iommu *iommu)
 {
 	const struct iopf_iommu_info *info = &iommu->info;
 	/*
@@ -203,7 +203,7 @@ iommu_queues(struct iopf_iommu *iommu)
 				RTE_MAX(outstanding[i] * 2, 64u));
 	iommu->default_requests = info->request_queue_size;
 	if (ret == 0)
-		resize_requests(iommu, info->request_queue_size);
+		requests_resize(iommu, info->request_queue_size);
 	return ret;
 }
 
@@ -267,7 +267,7 @@ iopf_iommu_open(const char *devstr)
 	int ret;
 
 	if (devstr == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY) {
 		IOPF_LOG(ERR, "\"%s\": not in a secondary process; open it in the primary", devstr);
 		rte_errno = ENOTSUP;
@@ -280,9 +280,9 @@ iopf_iommu_open(const char *devstr)
 	}
 	ret = registry_add(iommu);
 	if (ret == 0) {
-		ret = iommu_open(iommu, devstr);
+		ret = driver_open(iommu, devstr);
 		if (ret == 0) {
-			ret = iommu_queues(iommu);
+			ret = iommu_init_queues(iommu);
 			if (ret < 0)
 				iommu->driver->ops.close(iommu->priv);
 		}
@@ -301,12 +301,12 @@ iopf_iommu_open(const char *devstr)
 }
 
 static uint32_t
-faults_held(struct iopf_iommu *iommu)
+iommu_nb_held(struct iopf_iommu *iommu)
 {
 	uint32_t held = 0;
 
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-		held += iopf_queue_held(&iommu->queues[i]);
+		held += iopf_queue_nb_held(&iommu->queues[i]);
 	return held;
 }
 
@@ -323,7 +323,7 @@ iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf, ui
 	}
 	pthread_mutex_lock(&iommu->lock);
 	if (requests != iommu->info.request_queue_size &&
-			atomic_load(&iommu->granted) > request_budget(requests)) {
+			atomic_load(&iommu->granted) > budget_of(requests)) {
 		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is less than attached devices have; "
 				"detach them first", iommu->name, requests);
 		ret = -EBUSY;
@@ -339,7 +339,7 @@ iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf, ui
 	iommu->share_cycles = rte_get_tsc_hz() / 1000 *
 		(conf->share_ms != 0 ? conf->share_ms : DEFAULT_SHARE_MS);
 	pthread_mutex_lock(&iommu->lock);
-	resize_requests(iommu, requests);
+	requests_resize(iommu, requests);
 	pthread_mutex_unlock(&iommu->lock);
 	return 0;
 }
@@ -366,11 +366,11 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 		return iopf_ret(-EINVAL);
 	}
 	pthread_mutex_lock(&iommu->state_lock);
-	held = iopf_iommu_polled(iommu) ? 0 : faults_held(iommu);
+	held = iopf_iommu_is_polled(iommu) ? 0 : iommu_nb_held(iommu);
 	if (held != 0)
 		IOPF_LOG(ERR, "\"%s\": deferred handlers have %u faults from before the stop; have "
 				"them return first", iommu->name, held);
-	if (iopf_iommu_polled(iommu) || held != 0)
+	if (iopf_iommu_is_polled(iommu) || held != 0)
 		ret = -EBUSY;
 	else
 		ret = iommu_configure(iommu, conf, conf->request_queue_size != 0 ?
@@ -388,7 +388,7 @@ iommu_stop(struct iopf_iommu *iommu)
 
 	/* A page request that finds the IOMMU off is the device's last. */
 	if (atomic_compare_exchange_strong(&iommu->state, &running, IOPF_STATE_QUIESCING))
-		iopf_pri_all_down(iommu);
+		iopf_pri_switch_off_all(iommu);
 	/* No pass begins any more, and those under way end. */
 	atomic_store(&iommu->state, IOPF_STATE_STOPPING);
 	iopf_rcu_synchronize();
@@ -419,16 +419,16 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 		IOPF_LOG(ERR, "\"%s\" has failed and serves no faults: stop it, then start it again",
 				iommu->name);
 		ret = -EIO;
-	} else if (iopf_iommu_polled(iommu)) {
+	} else if (iopf_iommu_is_polled(iommu)) {
 		IOPF_LOG(WARNING, "\"%s\" is started already", iommu->name);
 		ret = 0;
 	} else {
 		atomic_store(&iommu->state, IOPF_STATE_STARTING);
 		ret = iommu->driver->ops.start(iommu->priv);
-		/* Release: with the acquire in iopf_iommu_polled(). */
+		/* Release: with the acquire in iopf_iommu_is_polled(). */
 		atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_RUNNING : IOPF_STATE_STUCK);
 		if (ret == 0)
-			iopf_pri_all_up(iommu);
+			iopf_pri_switch_on_all(iommu);
 	}
 	pthread_mutex_unlock(&iommu->state_lock);
 	iopf_trace_start(iommu->id, ret);
@@ -454,11 +454,11 @@ iopf_iommu_stop(struct iopf_iommu *iommu)
 
 /* Why it cannot be closed. */
 static const char *
-busy_with(struct iopf_iommu *iommu)
+close_obstacle(struct iopf_iommu *iommu)
 {
 	const char *busy = NULL;
 
-	if (iopf_iommu_polled(iommu))
+	if (iopf_iommu_is_polled(iommu))
 		return "is running; stop it first";
 	pthread_mutex_lock(&iommu->lock);
 	if (!LIST_EMPTY(&iommu->devs))
@@ -485,7 +485,7 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->state_lock);
-	busy = busy_with(iommu);
+	busy = close_obstacle(iommu);
 	if (busy != NULL) {
 		IOPF_LOG(ERR, "\"%s\" %s", iommu->name, busy);
 		ret = -EBUSY;
@@ -516,7 +516,7 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 	pthread_mutex_lock(&iommu->state_lock);
 	if (iommu->driver->ops.idle == NULL)
 		ret = -ENOTSUP;
-	else if (iopf_iommu_polled(iommu))
+	else if (iopf_iommu_is_polled(iommu))
 		ret = iommu->driver->ops.idle(iommu->priv, fd);
 	pthread_mutex_unlock(&iommu->state_lock);
 	return iopf_ret(ret);
@@ -526,7 +526,7 @@ const struct iopf_iommu_info *
 iopf_iommu_info(const struct iopf_iommu *iommu)
 {
 	if (iommu == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	return &iommu->info;
 }
 
@@ -534,7 +534,7 @@ const char *
 iopf_iommu_name(const struct iopf_iommu *iommu)
 {
 	if (iommu == NULL)
-		return iopf_null();
+		return iopf_ret_null();
 	return iommu->name;
 }
 

@@ -69,7 +69,7 @@ iopf_ret(int ret)
 
 /* The same where a pointer is returned, and a handle is NULL. */
 static inline void *
-iopf_null(void)
+iopf_ret_null(void)
 {
 	rte_errno = EINVAL;
 	return NULL;
@@ -189,7 +189,7 @@ struct iopf_iommu {
 	uint32_t nb_dma;		/* areas mapped; under dma_lock */
 	LIST_HEAD(, iopf_dev) devs;
 	struct iopf_table sids;		/* StreamID -> iopf_dev */
-	struct iopf_table attached;	/* iopf_key() -> iopf_attachment */
+	struct iopf_table attached;	/* iopf_attachment_key() -> iopf_attachment */
 	struct iopf_queue queues[IOPF_MAX_QUEUES];
 
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_IOMMU_STATS];
@@ -197,7 +197,7 @@ struct iopf_iommu {
 
 /* Polled, be it that nothing comes. */
 static inline bool
-iopf_iommu_polled(const struct iopf_iommu *iommu)
+iopf_iommu_is_polled(const struct iopf_iommu *iommu)
 {
 	/* Acquire: with the store in iopf_iommu_start(). */
 	return atomic_load_explicit(&iommu->state, memory_order_acquire) >= IOPF_STATE_FAILED;
@@ -205,7 +205,7 @@ iopf_iommu_polled(const struct iopf_iommu *iommu)
 
 /* Polled, and faults come and are answered. */
 static inline bool
-iopf_iommu_serves(const struct iopf_iommu *iommu)
+iopf_iommu_is_serving(const struct iopf_iommu *iommu)
 {
 	return atomic_load_explicit(&iommu->state, memory_order_acquire) >= IOPF_STATE_RUNNING;
 }
@@ -261,7 +261,7 @@ struct iopf_attachment {
 
 /* The device has something that is not cut. Its lock is held. */
 static inline bool
-iopf_dev_attached(const struct iopf_dev *dev)
+iopf_dev_is_attached(const struct iopf_dev *dev)
 {
 	const struct iopf_attachment *attachment;
 
@@ -346,20 +346,20 @@ struct iopf_thread {
 extern _Thread_local struct iopf_thread iopf_self;
 
 static inline bool
-iopf_inv_ok(const struct iopf_inv *inv)
+iopf_inv_is_valid(const struct iopf_inv *inv)
 {
 	return inv->all || (inv->size != 0 && ((inv->addr | inv->size) & 0xfff) == 0 &&
 		inv->addr + inv->size - 1 >= inv->addr);
 }
 
 static inline uint64_t
-iopf_key(uint32_t sid, uint32_t pasid)
+iopf_attachment_key(uint32_t sid, uint32_t pasid)
 {
 	return (uint64_t)pasid << 32 | sid;
 }
 
 static inline void
-iopf_count(struct iopf_iommu *iommu, enum iopf_iommu_stat stat, uint64_t n)
+iopf_iommu_count(struct iopf_iommu *iommu, enum iopf_iommu_stat stat, uint64_t n)
 {
 	atomic_fetch_add_explicit(&iommu->stats[stat], n, memory_order_relaxed);
 }
@@ -378,7 +378,7 @@ iopf_dev_count(struct iopf_dev *dev, enum iopf_dev_stat stat, uint64_t n)
 
 /* Why no handler is asked, counted for the device too. */
 static inline enum iopf_iommu_stat
-iopf_no_attachment(const struct iopf_iommu *iommu, uint32_t sid)
+iopf_no_attachment_count(const struct iopf_iommu *iommu, uint32_t sid)
 {
 	struct iopf_dev *dev = iopf_table_find(&iommu->sids, sid);
 
@@ -434,7 +434,7 @@ struct iopf_dev *iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev);
 uint64_t iopf_dev_wait_end(const struct iopf_dev *dev);
 
 static inline bool
-iopf_wait_over(uint64_t end)
+iopf_wait_is_over(uint64_t end)
 {
 	return (int64_t)(rte_rdtsc() - end) >= 0;
 }
@@ -445,24 +445,24 @@ int iopf_attachment_detach(struct iopf_attachment *attachment);
 /* pass.c */
 unsigned int iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
 /* An answer to what has no slot. */
-void iopf_pass_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
+void iopf_event_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
 		enum iopf_iommu_stat why);
 /* Ask the domain's handler, and see to what it says. @p head's state is HANDLING. */
-void iopf_pass_call(struct iopf_pass *pass, struct iopf_attachment *attachment,
+void iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
 		struct iopf_fault *head, const struct iopf_fault *const *faults, uint16_t n);
 /*
  * A group may be given to lost, and invalidate. False: with @p left events to come the burst
  * could have more answer_after() than events, which is what drivers have room for.
  */
-bool iopf_pass_inv_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
+bool iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
 		unsigned int left);
 /* Fill a slot that nobody else knows. */
 void iopf_slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
 		struct iopf_attachment *attachment);
-void iopf_report(struct iopf_iommu *iommu, const struct iopf_fault *fault);
+void iopf_fault_report(struct iopf_iommu *iommu, const struct iopf_fault *fault);
 
 /*
- * prg.c: page request groups. All are the queue's owner's, but iopf_prg_faults(), which
+ * prg.c: page request groups. All are the queue's owner's, but iopf_prg_list_faults(), which
  * is also for the worker that has the group.
  */
 int iopf_prg_init(struct iopf_queue *q);
@@ -470,30 +470,30 @@ void iopf_prg_fini(struct iopf_queue *q);
 /* Nothing is partial or pending. */
 void iopf_prg_reset(struct iopf_queue *q);
 /* Returns how many of the events are records. */
-unsigned int iopf_prg_burst(struct iopf_pass *pass, const struct iopf_event *events,
+unsigned int iopf_prg_dispatch(struct iopf_pass *pass, const struct iopf_event *events,
 		unsigned int n);
 /* The requests of a group whose first is @p head. */
-uint16_t iopf_prg_faults(const struct iopf_queue *q, const struct iopf_fault *head,
+uint16_t iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_fault *head,
 		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS]);
 /* All slots of a group that was answered. */
 void iopf_prg_free(struct iopf_queue *q, uint32_t head);
 /* Discard, and report, what waits for its Last since before @p since. */
-void iopf_prg_age(struct iopf_queue *q, uint64_t since);
+void iopf_prg_discard_old(struct iopf_queue *q, uint64_t since);
 void iopf_prg_discard_all(struct iopf_queue *q);
 
 /* pri.c */
-int iopf_pri_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
+int iopf_pri_check_conf(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
 /* With the IOMMU's lock. */
 int iopf_pri_reserve(struct iopf_dev *dev);
 void iopf_pri_release(struct iopf_dev *dev);
 /* With the device's lock. */
-int iopf_pri_up(struct iopf_dev *dev);
-int iopf_pri_down(struct iopf_dev *dev, uint64_t end);
+int iopf_pri_switch_on(struct iopf_dev *dev);
+int iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end);
 /* An attachment that is cut: until the device has nothing of it any more. */
 int iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end);
 /* All devices, behind a start and in front of a stop. */
-void iopf_pri_all_up(struct iopf_iommu *iommu);
-void iopf_pri_all_down(struct iopf_iommu *iommu);
+void iopf_pri_switch_on_all(struct iopf_iommu *iommu);
+void iopf_pri_switch_off_all(struct iopf_iommu *iommu);
 
 /* poll.c */
 /* Try to become the one who drains; never waits. */
@@ -508,7 +508,7 @@ struct iopf_stand_in {
 	uint64_t since;
 };
 void iopf_stand_in_begin(const struct iopf_queue *q, struct iopf_stand_in *stand_in);
-unsigned int iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in);
+unsigned int iopf_stand_in_poll(struct iopf_queue *q, struct iopf_stand_in *stand_in);
 /*
  * Everything the hardware had written when this was called has been read, or the IOMMU does
  * not serve any more: 0; or -ETIMEDOUT.
@@ -526,7 +526,7 @@ void *iopf_zalloc(size_t size);
 int iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id,
 		uint32_t max_slots);
 /* Slots that are not free. No thread drains the queue. */
-uint32_t iopf_queue_held(struct iopf_queue *q);
+uint32_t iopf_queue_nb_held(struct iopf_queue *q);
 /* Nobody drains, and nothing is outstanding. */
 void iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots);
 void iopf_queue_fini(struct iopf_queue *q);
@@ -565,10 +565,10 @@ enum iopf_cancel {
 unsigned int iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment,
 		enum iopf_cancel why);
 /* Add the page request groups of an attachment that are partial, and that are pending. */
-void iopf_queue_count(const struct iopf_queue *q, const struct iopf_attachment *attachment,
+void iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment *attachment,
 		unsigned int *partial, unsigned int *pending);
 /* So many stalls are pending that devices over their share give some up. Owner. */
-bool iopf_queue_pressed(struct iopf_queue *q);
+bool iopf_queue_is_pressed(struct iopf_queue *q);
 /*
  * Among the next n slots: INVALID to what is older than its domain's deadline, or than a device
  * over its share may keep.
@@ -591,7 +591,7 @@ struct iopf_outstanding {
 	uint64_t id;
 };
 /* Up to n of those from slot *from, which is moved on: to nb_slots when there are no more. */
-unsigned int iopf_queue_outstanding(struct iopf_queue *q, uint32_t *from,
+unsigned int iopf_queue_list_outstanding(struct iopf_queue *q, uint32_t *from,
 		struct iopf_outstanding *list, unsigned int n);
 const char *iopf_slot_state_name(enum iopf_slot_state state);
 

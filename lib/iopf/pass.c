@@ -12,7 +12,7 @@
 #include "iopf_trace.h"
 
 static void
-run_flush(struct iopf_pass *pass, uint64_t latency)
+domain_counts_flush(struct iopf_pass *pass, uint64_t latency)
 {
 	static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
 		IOPF_STAT_SUCCESS, IOPF_STAT_INVALID, IOPF_STAT_FAILURE, IOPF_STAT_RAZWI,
@@ -42,7 +42,7 @@ run_flush(struct iopf_pass *pass, uint64_t latency)
  * batch them, and waits. After an error the access would meet the old translation again: INVALID.
  */
 static uint16_t
-answer_after(struct iopf_pass *pass)
+answers_send_after_inv(struct iopf_pass *pass)
 {
 	const struct iopf_driver_ops *ops = &pass->queue->iommu->driver->ops;
 	void *priv = pass->queue->iommu->priv;
@@ -72,16 +72,16 @@ pass_flush(struct iopf_pass *pass)
 		lost = pass->nb_answers - ops->answer(iommu->priv, pass->answers,
 				pass->nb_answers);
 	if (pass->nb_inv != 0 || pass->nb_after != 0) {
-		lost += pass->nb_after - answer_after(pass);
+		lost += pass->nb_after - answers_send_after_inv(pass);
 		pass->nb_posts++;
 	}
 	if (unlikely(lost != 0))
-		iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, lost);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, lost);
 	for (unsigned int i = 0; i < pass->nb_retries; i++)
 		iopf_dev_retry(pass->retries[i].dev, &pass->retries[i].retry);
 	if (n != 0)
-		iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS, n);
-	run_flush(pass, rte_rdtsc() - pass->now);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, n);
+	domain_counts_flush(pass, rte_rdtsc() - pass->now);
 	if (q->prg != NULL)
 		for (unsigned int i = 0; i < pass->nb_frees; i++)
 			iopf_prg_free(q, pass->frees[i]);
@@ -96,13 +96,13 @@ pass_flush(struct iopf_pass *pass)
 }
 
 void
-iopf_pass_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
+iopf_event_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
 		enum iopf_iommu_stat why)
 {
 	struct iopf_iommu *iommu = pass->queue->iommu;
 	bool request = ev->flags & IOPF_EVENT_PAGE_REQUEST;
 
-	iopf_count(iommu, why, 1);
+	iopf_iommu_count(iommu, why, 1);
 	pass->answers[pass->nb_answers++] = (struct iopf_answer){
 		.sid = ev->sid,
 		.pasid = request ? iopf_answer_pasid(iommu,
@@ -114,7 +114,7 @@ iopf_pass_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_
 }
 
 static void
-settle(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, bool after)
+answer_stage(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, bool after)
 {
 	struct iopf_dev *dev = ((struct iopf_attachment *)slot->attachment)->dev;
 	struct iopf_answer answer = {
@@ -149,21 +149,21 @@ settle(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, boo
 
 /* A slot that is to outlive its pass counts against its device: see iopf_queue_expire(). */
 static inline void
-hold(struct iopf_queue *q, struct iopf_dev *dev)
+dev_slot_hold(struct iopf_queue *q, struct iopf_dev *dev)
 {
 	if (q->prg == NULL)
 		atomic_fetch_add_explicit(&dev->held, 1, memory_order_relaxed);
 }
 
 static inline void
-unhold(struct iopf_queue *q, struct iopf_dev *dev)
+dev_slot_release(struct iopf_queue *q, struct iopf_dev *dev)
 {
 	if (q->prg == NULL)
 		atomic_fetch_sub_explicit(&dev->held, 1, memory_order_relaxed);
 }
 
 static void
-defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
+verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
 		struct iopf_fault *slot, uint64_t id, uint32_t gen)
 {
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
@@ -171,7 +171,7 @@ defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
 
 	if (!iopf_slot_cas(slot, handling, queued)) {
 		/* Answered meanwhile. */
-		unhold(pass->queue, dev);
+		dev_slot_release(pass->queue, dev);
 		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
 				__ATOMIC_RELEASE);
 		pass->frees[pass->nb_frees++] = slot->slot;
@@ -184,13 +184,13 @@ defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
 	/* No worker, or no place: it is still ours unless another thread answered and freed it. */
 	if (!iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
 		return;
-	unhold(pass->queue, dev);
-	settle(pass, slot, IOPF_INVALID, false);
+	dev_slot_release(pass->queue, dev);
+	answer_stage(pass, slot, IOPF_INVALID, false);
 	pass->frees[pass->nb_frees++] = slot->slot;
 }
 
 static void
-take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
+verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
 		struct iopf_fault *slot, uint32_t gen)
 {
 	iopf_domain_count(domain, IOPF_STAT_TAKEN, 1);
@@ -198,13 +198,13 @@ take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
 		return;
 	/* Answered before the handler returned: the slot was left to us. */
-	unhold(pass->queue, dev);
+	dev_slot_release(pass->queue, dev);
 	__atomic_store_n(&slot->state, iopf_slot_free_word(gen), __ATOMIC_RELEASE);
 	pass->frees[pass->nb_frees++] = slot->slot;
 }
 
 static void
-conclude(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slot,
+verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slot,
 		uint64_t id, uint32_t gen, enum iopf_verdict verdict)
 {
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
@@ -216,11 +216,11 @@ conclude(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *
 	if (verdict == IOPF_DEFER || verdict == IOPF_TAKEN) {
 		struct iopf_dev *dev = ((struct iopf_attachment *)slot->attachment)->dev;
 
-		hold(pass->queue, dev);
+		dev_slot_hold(pass->queue, dev);
 		if (verdict == IOPF_DEFER)
-			defer(pass, domain, dev, slot, id, gen);
+			verdict_defer(pass, domain, dev, slot, id, gen);
 		else
-			take(pass, domain, dev, slot, gen);
+			verdict_take(pass, domain, dev, slot, gen);
 		return;
 	}
 	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
@@ -230,7 +230,7 @@ conclude(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *
 	/* Until its answer is sent no request can be of another group with this key. */
 	if (likely(iopf_slot_cas(slot, handling, request ?
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_SENDING) : free_word))) {
-		settle(pass, slot, code, after);
+		answer_stage(pass, slot, code, after);
 		if (after)
 			iopf_domain_count(domain, IOPF_STAT_AFTER_INV, 1);
 	} else {
@@ -263,15 +263,15 @@ iopf_slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t no
 }
 
 void
-iopf_report(struct iopf_iommu *iommu, const struct iopf_fault *fault)
+iopf_fault_report(struct iopf_iommu *iommu, const struct iopf_fault *fault)
 {
-	iopf_count(iommu, IOPF_IOMMU_STAT_REPORTS, 1);
+	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_REPORTS, 1);
 	if (iommu->conf.report != NULL)
 		iommu->conf.report(iommu, fault, iommu->conf.report_ctx);
 }
 
 static void
-report(struct iopf_pass *pass, const struct iopf_event *ev)
+event_report(struct iopf_pass *pass, const struct iopf_event *ev)
 {
 	struct iopf_iommu *iommu = pass->queue->iommu;
 	const struct iopf_fault fault = {
@@ -287,48 +287,48 @@ report(struct iopf_pass *pass, const struct iopf_event *ev)
 		.queue = pass->queue->id,
 	};
 
-	iopf_report(iommu, &fault);
+	iopf_fault_report(iommu, &fault);
 }
 
 /* Something that a handler can mend, of a device that will try again. */
 static bool
-can_retry(const struct iopf_dev *dev, const struct iopf_event *ev)
+event_is_retryable(const struct iopf_dev *dev, const struct iopf_event *ev)
 {
 	return dev->conf.recover == IOPF_TERMINATE && dev->conf.ops.retry != NULL &&
 		ev->reason <= IOPF_REASON_PERMISSION;
 }
 
-/* The invalidations of one answer_after() are one domain's: a group's need another. */
+/* The invalidations of one answers_send_after_inv() are one domain's: a group's need another. */
 static inline bool
-inv_full(const struct iopf_pass *pass, const struct iopf_attachment *attachment)
+inv_batch_is_full(const struct iopf_pass *pass, const struct iopf_attachment *attachment)
 {
 	return pass->nb_inv != 0 && (pass->after_hw != attachment->hw ||
 			pass->nb_inv > IOPF_MAX_BURST - IOPF_MAX_GROUP_INV);
 }
 
 static inline void
-inv_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment)
+inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment)
 {
-	if (unlikely(inv_full(pass, attachment)))
+	if (unlikely(inv_batch_is_full(pass, attachment)))
 		pass_flush(pass);
 	pass->group_inv = pass->nb_inv;
 	pass->after_hw = attachment->hw;
 }
 
 bool
-iopf_pass_inv_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
+iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
 		unsigned int left)
 {
-	unsigned int posts = pass->nb_posts + inv_full(pass, attachment) + 1;
+	unsigned int posts = pass->nb_posts + inv_batch_is_full(pass, attachment) + 1;
 
 	if (posts + left > IOPF_MAX_BURST)
 		return false;
-	inv_begin(pass, attachment);
+	inv_batch_begin(pass, attachment);
 	return true;
 }
 
 static inline void
-call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fault *head,
+handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fault *head,
 		const struct iopf_fault *const *faults, uint16_t n)
 {
 	struct iopf_domain *domain = attachment->domain;
@@ -345,9 +345,9 @@ call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fau
 	};
 	enum iopf_verdict verdict;
 
-	inv_begin(pass, attachment);
+	inv_batch_begin(pass, attachment);
 	if (unlikely(pass->run_domain != domain)) {
-		run_flush(pass, rte_rdtsc() - pass->now);
+		domain_counts_flush(pass, rte_rdtsc() - pass->now);
 		pass->run_domain = domain;
 	}
 	pass->run_faults++;
@@ -368,19 +368,19 @@ call(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fau
 		verdict = IOPF_DEFER;
 	if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
 		pass->nb_inv = pass->group_inv;
-	conclude(pass, domain, head, group.id, gen, verdict);
+	verdict_apply(pass, domain, head, group.id, gen, verdict);
 }
 
 void
-iopf_pass_call(struct iopf_pass *pass, struct iopf_attachment *attachment,
+iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
 		struct iopf_fault *head, const struct iopf_fault *const *faults, uint16_t n)
 {
-	call(pass, attachment, head, faults, n);
+	handler_run(pass, attachment, head, faults, n);
 }
 
 /* A record of the event queue. */
 static void
-handle(struct iopf_pass *pass, const struct iopf_event *ev)
+event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 {
 	struct iopf_queue *q = pass->queue;
 	struct iopf_iommu *iommu = q->iommu;
@@ -389,35 +389,35 @@ handle(struct iopf_pass *pass, const struct iopf_event *ev)
 	struct iopf_fault *slot;
 
 	if (unlikely(ev->flags & IOPF_EVENT_BAD)) {
-		iopf_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
 		return;
 	}
-	attachment = iopf_table_find(&iommu->attached, iopf_key(ev->sid, ev->pasid));
+	attachment = iopf_table_find(&iommu->attached, iopf_attachment_key(ev->sid, ev->pasid));
 	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
-			(attachment == NULL || !can_retry(attachment->dev, ev))) {
+			(attachment == NULL || !event_is_retryable(attachment->dev, ev))) {
 		if (attachment == NULL)
-			iopf_count(iommu, iopf_no_attachment(iommu, ev->sid) ==
+			iopf_iommu_count(iommu, iopf_no_attachment_count(iommu, ev->sid) ==
 					IOPF_IOMMU_STAT_UNKNOWN_SID ?
 					IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID :
 					IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, 1);
 		else
 			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REPORTS, 1);
-		report(pass, ev);
+		event_report(pass, ev);
 		return;
 	}
 	pass->nb_faults++;
 	if (unlikely(attachment == NULL)) {
-		iopf_pass_refuse(pass, ev, IOPF_INVALID, iopf_no_attachment(iommu, ev->sid));
+		iopf_event_refuse(pass, ev, IOPF_INVALID, iopf_no_attachment_count(iommu, ev->sid));
 		return;
 	}
 	slot = iopf_slot_alloc(q);
 	if (unlikely(slot == NULL)) {
 		if (ev->flags & IOPF_EVENT_STALL) {
-			iopf_pass_refuse(pass, ev, IOPF_INVALID, IOPF_IOMMU_STAT_NO_SLOT);
+			iopf_event_refuse(pass, ev, IOPF_INVALID, IOPF_IOMMU_STAT_NO_SLOT);
 		} else {
 			/* Nothing waits; the access will fault again when it is tried again. */
-			iopf_count(iommu, IOPF_IOMMU_STAT_NO_SLOT, 1);
-			report(pass, ev);
+			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_NO_SLOT, 1);
+			event_report(pass, ev);
 		}
 		return;
 	}
@@ -426,7 +426,7 @@ handle(struct iopf_pass *pass, const struct iopf_event *ev)
 	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(slot)),
 			IOPF_SLOT_HANDLING), __ATOMIC_RELEASE);
 	fault = slot;
-	call(pass, attachment, slot, &fault, 1);
+	handler_run(pass, attachment, slot, &fault, 1);
 }
 
 int
@@ -439,7 +439,7 @@ iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv
 	pass = group->pass;
 	if (pass == NULL || !iopf_self.in_fast)
 		return iopf_ret(-EPERM);
-	if (!iopf_inv_ok(inv))
+	if (!iopf_inv_is_valid(inv))
 		return iopf_ret(-EINVAL);
 	if (pass->nb_inv - pass->group_inv >= IOPF_MAX_GROUP_INV)
 		return iopf_ret(-ENOSPC);
@@ -474,18 +474,18 @@ iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 		iopf_self.in_fast = true;
 		records = n;
 		if (q->prg != NULL)
-			records = iopf_prg_burst(&pass, events, n);
+			records = iopf_prg_dispatch(&pass, events, n);
 		else
 			for (unsigned int i = 0; i < n; i++)
-				handle(&pass, &events[i]);
+				event_dispatch(&pass, &events[i]);
 		iopf_self.in_fast = false;
 		pass_flush(&pass);
-		iopf_count(iommu, IOPF_IOMMU_STAT_RECORDS, records);
-		iopf_count(iommu, IOPF_IOMMU_STAT_BURSTS, 1);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_RECORDS, records);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BURSTS, 1);
 		if (pass.nb_faults != 0)
-			iopf_count(iommu, IOPF_IOMMU_STAT_FAULTS, pass.nb_faults);
+			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_FAULTS, pass.nb_faults);
 		if (q->prg != NULL && pass.nb_faults != 0)
-			iopf_count(iommu, IOPF_IOMMU_STAT_GROUPS, pass.nb_faults);
+			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_GROUPS, pass.nb_faults);
 		total += n;
 		if (n < burst)
 			break;

@@ -16,7 +16,7 @@
 #define CLOCK_PASSES	16
 #define CHECKS_PER_S	1000
 /* A poller that made no pass for 1/n s does not run. */
-#define STANDS_STILL	50
+#define STANDSTILLS_PER_S	50
 /* Idle passes until the core is offered to others: nothing to a core of one's own. */
 #define YIELD_PASSES	1024
 /* Slots looked at for their deadline, per check. */
@@ -66,7 +66,7 @@ iopf_queue_disown(struct iopf_queue *q)
 
 /* False: it has failed already, or is being stopped, which ends what is outstanding. */
 static bool
-iommu_fail(struct iopf_iommu *iommu)
+iommu_mark_failed(struct iopf_iommu *iommu)
 {
 	uint32_t state = atomic_load(&iommu->state);
 
@@ -78,7 +78,7 @@ iommu_fail(struct iopf_iommu *iommu)
 
 /* The queue of events, whose owner alone asks the driver. */
 static void
-error_check(struct iopf_queue *q, uint64_t now)
+errors_check(struct iopf_queue *q, uint64_t now)
 {
 	struct iopf_iommu *iommu = q->iommu;
 	unsigned int flags;
@@ -94,10 +94,10 @@ error_check(struct iopf_queue *q, uint64_t now)
 	iommu->recovering = flags & IOPF_CHECK_TERMINATED;
 	if (likely(flags == 0))
 		return;
-	if ((flags & IOPF_CHECK_DEAD) && !iommu_fail(iommu))
+	if ((flags & IOPF_CHECK_DEAD) && !iommu_mark_failed(iommu))
 		return;
 	if (flags & (IOPF_CHECK_TERMINATED | IOPF_CHECK_DEAD)) {
-		iopf_count(iommu, IOPF_IOMMU_STAT_RESETS, 1);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_RESETS, 1);
 		iopf_queue_cancel(q, NULL, IOPF_CANCEL_TERMINATED);
 	}
 	if ((flags & IOPF_CHECK_DEAD) && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS) {
@@ -117,30 +117,30 @@ queue_check(struct iopf_queue *q)
 		return;
 	q->next_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
 	if (atomic_load_explicit(&iommu->nb_deadlines, memory_order_relaxed) != 0 ||
-			iopf_queue_pressed(q))
+			iopf_queue_is_pressed(q))
 		iopf_queue_expire(q, now, RTE_MIN(q->nb_slots, (uint32_t)EXPIRE_SLOTS));
 	if (q->prg != NULL) {
 		iopf_self.in_fast = true;
-		iopf_prg_age(q, now - iommu->partial_cycles);
+		iopf_prg_discard_old(q, now - iommu->partial_cycles);
 		iopf_self.in_fast = false;
 		/* Its errors are looked at also when nobody polls the queue of events. */
 		q = &iommu->queues[IOPF_QUEUE_EVENTS];
 		if (!iopf_queue_own(q))
 			return;
-		error_check(q, now);
+		errors_check(q, now);
 		iopf_queue_disown(q);
 		return;
 	}
-	error_check(q, now);
+	errors_check(q, now);
 }
 
 static unsigned int
-queue_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
+queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 {
 	uint32_t passes;
 	unsigned int n;
 
-	if (!iopf_iommu_polled(q->iommu) || !iopf_queue_own(q))
+	if (!iopf_iommu_is_polled(q->iommu) || !iopf_queue_own(q))
 		return 0;
 	n = iopf_queue_drain(q, burst, bursts);
 	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + 1;
@@ -159,9 +159,9 @@ iopf_stand_in_begin(const struct iopf_queue *q, struct iopf_stand_in *stand_in)
 }
 
 unsigned int
-iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in)
+iopf_stand_in_poll(struct iopf_queue *q, struct iopf_stand_in *stand_in)
 {
-	uint64_t patience = q->poller != NULL ? rte_get_tsc_hz() / STANDS_STILL : 0;
+	uint64_t patience = q->poller != NULL ? rte_get_tsc_hz() / STANDSTILLS_PER_S : 0;
 	uint32_t passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
 	unsigned int n;
 
@@ -172,7 +172,7 @@ iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in)
 	if (rte_rdtsc() - stand_in->since < patience)
 		return 0;
 	iopf_rcu_read_lock();
-	n = queue_pass(q, IOPF_MAX_BURST, 4);
+	n = queue_run_pass(q, IOPF_MAX_BURST, 4);
 	iopf_rcu_read_unlock();
 	stand_in->passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
 	return n;
@@ -183,12 +183,12 @@ iopf_stand_in(struct iopf_queue *q, struct iopf_stand_in *stand_in)
  * False also while another thread owns the queue.
  */
 static bool
-read_all(struct iopf_queue *q)
+queue_read_all(struct iopf_queue *q)
 {
 	bool empty = false;
 
 	iopf_rcu_read_lock();
-	if (iopf_iommu_polled(q->iommu) && iopf_queue_own(q)) {
+	if (iopf_iommu_is_polled(q->iommu) && iopf_queue_own(q)) {
 		empty = iopf_queue_drain(q, IOPF_MAX_BURST, 4) < 4 * IOPF_MAX_BURST;
 		iopf_queue_disown(q);
 	}
@@ -197,12 +197,12 @@ read_all(struct iopf_queue *q)
 }
 
 static bool
-fence_passed(struct iopf_queue *q, uint64_t mark)
+fence_is_passed(struct iopf_queue *q, uint64_t mark)
 {
 	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
 
 	return ops->queue_mark != NULL ? ops->queue_passed(q->iommu->priv, q->id, mark) :
-			read_all(q);
+			queue_read_all(q);
 }
 
 int
@@ -213,21 +213,21 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 	struct iopf_stand_in stand_in;
 	uint64_t mark;
 
-	if (!iopf_iommu_serves(q->iommu))
+	if (!iopf_iommu_is_serving(q->iommu))
 		return 0;
 	mark = ops->queue_mark != NULL ? ops->queue_mark(priv, q->id) : 0;
 	iopf_stand_in_begin(q, &stand_in);
-	while (!fence_passed(q, mark)) {
+	while (!fence_is_passed(q, mark)) {
 		/* A stop ends what the queue holds. */
-		if (!iopf_iommu_serves(q->iommu))
+		if (!iopf_iommu_is_serving(q->iommu))
 			return 0;
-		if (iopf_wait_over(end)) {
+		if (iopf_wait_is_over(end)) {
 			IOPF_LOG(ERR, "\"%s\": queue %u is not read to the place where it was "
 					"when a detach or removal began: a fast handler or a thread "
 					"that polls stands still; try again", q->iommu->name, q->id);
 			return -ETIMEDOUT;
 		}
-		if (iopf_stand_in(q, &stand_in) == 0)
+		if (iopf_stand_in_poll(q, &stand_in) == 0)
 			ops->wait(priv);
 	}
 	return 0;
@@ -281,7 +281,7 @@ iopf_poller_create(const struct iopf_poller_conf *conf)
 }
 
 static int
-poller_change(struct iopf_poller *poller, struct iopf_queue *q, bool add)
+poller_change_queue(struct iopf_poller *poller, struct iopf_queue *q, bool add)
 {
 	struct poller_queues *old = NULL, *new = calloc(1, sizeof(*new));
 	int ret = 0;
@@ -315,7 +315,7 @@ unlock:
 }
 
 static void
-say_not_changed(const struct iopf_poller *poller, const struct iopf_queue *q, int error)
+log_queue_error(const struct iopf_poller *poller, const struct iopf_queue *q, int error)
 {
 	const char *name = q->iommu->name;
 
@@ -331,7 +331,7 @@ say_not_changed(const struct iopf_poller *poller, const struct iopf_queue *q, in
 }
 
 static int
-poller_queues_do(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue, bool add)
+poller_change_queues(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue, bool add)
 {
 	uint32_t first = queue == IOPF_QUEUE_ALL ? 0 : queue;
 	uint32_t last = queue + 1;
@@ -349,9 +349,9 @@ poller_queues_do(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t 
 		IOPF_LOG(ERR, "\"%s\" has no queue %u: 0 to %u, or IOPF_QUEUE_ALL", iommu->name,
 				queue, iommu->info.nb_queues - 1);
 	for (uint32_t i = first; i < last && ret == 0; i++) {
-		ret = poller_change(poller, &iommu->queues[i], add);
+		ret = poller_change_queue(poller, &iommu->queues[i], add);
 		if (ret < 0)
-			say_not_changed(poller, &iommu->queues[i], ret);
+			log_queue_error(poller, &iommu->queues[i], ret);
 	}
 	return iopf_ret(ret);
 }
@@ -359,13 +359,13 @@ poller_queues_do(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t 
 int
 iopf_poller_add(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue)
 {
-	return poller_queues_do(poller, iommu, queue, true);
+	return poller_change_queues(poller, iommu, queue, true);
 }
 
 int
 iopf_poller_remove(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue)
 {
-	return poller_queues_do(poller, iommu, queue, false);
+	return poller_change_queues(poller, iommu, queue, false);
 }
 
 int
@@ -407,10 +407,10 @@ iopf_poll(struct iopf_poller *poller)
 	}
 	atomic_store_explicit(&poller->inside, poller->inside + 1, memory_order_relaxed);
 	iopf_rcu_read_lock();
-	/* Acquire: with the release in poller_change(). */
+	/* Acquire: with the release in poller_change_queue(). */
 	queues = atomic_load_explicit(&poller->queues, memory_order_acquire);
 	for (unsigned int i = 0; i < queues->nb; i++)
-		n += queue_pass(queues->queues[i], poller->burst, poller->bursts);
+		n += queue_run_pass(queues->queues[i], poller->burst, poller->bursts);
 	iopf_rcu_read_unlock();
 	atomic_store_explicit(&poller->inside, poller->inside - 1, memory_order_relaxed);
 	return n;

@@ -77,13 +77,13 @@ iopf_prg_fini(struct iopf_queue *q)
 }
 
 static inline uint32_t *
-bucket(struct iopf_prg *prg, uint32_t sid, uint32_t pasid, uint16_t index)
+bucket_of(struct iopf_prg *prg, uint32_t sid, uint32_t pasid, uint16_t index)
 {
 	return &prg->buckets[rte_jhash_3words(sid, pasid, index, 0) & prg->mask];
 }
 
 static inline bool
-is_in_group(const struct iopf_fault *head, const struct iopf_event *ev)
+group_has_request(const struct iopf_fault *head, const struct iopf_event *ev)
 {
 	return head->sid == ev->sid && head->pasid == ev->pasid && head->token == ev->token;
 }
@@ -93,12 +93,13 @@ is_in_group(const struct iopf_fault *head, const struct iopf_event *ev)
  * somebody else has answered may be in the bucket too, until its slot is reclaimed.
  */
 static struct iopf_fault *
-find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i, enum iopf_slot_state *state)
+group_find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i,
+		enum iopf_slot_state *state)
 {
 	for (; i != IOPF_NO_SLOT; i = q->prg->links[i].hash_next) {
 		struct iopf_fault *head = &q->slots[i];
 
-		if (!is_in_group(head, ev))
+		if (!group_has_request(head, ev))
 			continue;
 		*state = IOPF_SLOT_STATE(iopf_slot_load(head));
 		if (*state != IOPF_SLOT_FREE && *state != IOPF_SLOT_DONE)
@@ -108,9 +109,9 @@ find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i, enum iopf_sl
 }
 
 static void
-unhash(struct iopf_queue *q, const struct iopf_fault *head)
+group_unhash(struct iopf_queue *q, const struct iopf_fault *head)
 {
-	uint32_t *link = bucket(q->prg, head->sid, head->pasid, head->token);
+	uint32_t *link = bucket_of(q->prg, head->sid, head->pasid, head->token);
 
 	while (*link != head->slot)
 		link = &q->prg->links[*link].hash_next;
@@ -118,7 +119,7 @@ unhash(struct iopf_queue *q, const struct iopf_fault *head)
 }
 
 static void
-partial_add(struct iopf_prg *prg, uint32_t i)
+partial_list_add(struct iopf_prg *prg, uint32_t i)
 {
 	prg->links[i].partial = true;
 	prg->links[i].newer = IOPF_NO_SLOT;
@@ -128,7 +129,7 @@ partial_add(struct iopf_prg *prg, uint32_t i)
 }
 
 static void
-partial_del(struct iopf_prg *prg, uint32_t i)
+partial_list_del(struct iopf_prg *prg, uint32_t i)
 {
 	struct iopf_prg_link *l = &prg->links[i];
 
@@ -143,7 +144,7 @@ iopf_prg_free(struct iopf_queue *q, uint32_t i)
 	struct iopf_fault *head = &q->slots[i];
 	uint32_t word = iopf_slot_load(head);
 
-	unhash(q, head);
+	group_unhash(q, head);
 	if (IOPF_SLOT_STATE(word) != IOPF_SLOT_FREE)
 		__atomic_store_n(&head->state, iopf_slot_free_word(IOPF_SLOT_GEN(word)),
 				__ATOMIC_RELEASE);
@@ -153,10 +154,10 @@ iopf_prg_free(struct iopf_queue *q, uint32_t i)
 
 /* Nobody has the group, and nobody will: it was never complete. */
 static void
-discard(struct iopf_queue *q, uint32_t i, enum iopf_iommu_stat why)
+group_discard(struct iopf_queue *q, uint32_t i, enum iopf_iommu_stat why)
 {
-	iopf_count(q->iommu, why, q->prg->links[i].nb);
-	partial_del(q->prg, i);
+	iopf_iommu_count(q->iommu, why, q->prg->links[i].nb);
+	partial_list_del(q->prg, i);
 	iopf_prg_free(q, i);
 }
 
@@ -164,7 +165,7 @@ void
 iopf_prg_discard_all(struct iopf_queue *q)
 {
 	while (q->prg->oldest != IOPF_NO_SLOT)
-		discard(q, q->prg->oldest, IOPF_IOMMU_STAT_DISCARDED);
+		group_discard(q, q->prg->oldest, IOPF_IOMMU_STAT_DISCARDED);
 }
 
 /*
@@ -175,7 +176,7 @@ iopf_prg_discard_all(struct iopf_queue *q)
  * when it is lost again: others are older then.
  */
 static void
-lose_all(struct iopf_pass *pass, unsigned int left)
+loss_handle(struct iopf_pass *pass, unsigned int left)
 {
 	struct iopf_queue *q = pass->queue;
 	struct iopf_prg *prg = q->prg;
@@ -189,13 +190,13 @@ lose_all(struct iopf_pass *pass, unsigned int left)
 
 		if (IOPF_SLOT_STATE(iopf_slot_load(head)) != IOPF_SLOT_PARTIAL ||
 				attachment->domain->conf.lost == NULL ||
-				!iopf_pass_inv_begin(pass, attachment, left))
+				!iopf_inv_batch_begin(pass, attachment, left))
 			continue;
 		domain = attachment->domain;
 		group = (struct iopf_group){
 			.dev = attachment->dev,
 			.pasid = attachment->pasid,
-			.nb_faults = iopf_prg_faults(q, head, prg->faults),
+			.nb_faults = iopf_prg_list_faults(q, head, prg->faults),
 			.faults = prg->faults,
 			.pass = pass,
 		};
@@ -205,19 +206,19 @@ lose_all(struct iopf_pass *pass, unsigned int left)
 }
 
 static void
-discard_pasid(struct iopf_queue *q, uint32_t sid, uint32_t pasid)
+pasid_discard(struct iopf_queue *q, uint32_t sid, uint32_t pasid)
 {
 	uint32_t i, newer;
 
 	for (i = q->prg->oldest; i != IOPF_NO_SLOT; i = newer) {
 		newer = q->prg->links[i].newer;
 		if (q->slots[i].sid == sid && q->slots[i].pasid == pasid)
-			discard(q, i, IOPF_IOMMU_STAT_DISCARDED);
+			group_discard(q, i, IOPF_IOMMU_STAT_DISCARDED);
 	}
 }
 
 void
-iopf_prg_age(struct iopf_queue *q, uint64_t since)
+iopf_prg_discard_old(struct iopf_queue *q, uint64_t since)
 {
 	uint32_t i;
 
@@ -239,14 +240,14 @@ iopf_prg_age(struct iopf_queue *q, uint64_t since)
 				.queue = q->id,
 			};
 
-			iopf_report(q->iommu, &fault);
+			iopf_fault_report(q->iommu, &fault);
 		}
-		discard(q, i, dropped ? IOPF_IOMMU_STAT_DISCARDED : IOPF_IOMMU_STAT_AGED);
+		group_discard(q, i, dropped ? IOPF_IOMMU_STAT_DISCARDED : IOPF_IOMMU_STAT_AGED);
 	}
 }
 
 uint16_t
-iopf_prg_faults(const struct iopf_queue *q, const struct iopf_fault *head,
+iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_fault *head,
 		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS])
 {
 	uint32_t i = head->slot;
@@ -266,7 +267,7 @@ iopf_prg_faults(const struct iopf_queue *q, const struct iopf_fault *head,
  * not more than that.
  */
 static struct iopf_fault *
-take_slot(struct iopf_queue *q, const struct iopf_attachment *attachment)
+slot_take(struct iopf_queue *q, const struct iopf_attachment *attachment)
 {
 	if (attachment->dev->conf.pri_overcommit && q->nb_free <= q->nb_slots / 2)
 		return NULL;
@@ -275,15 +276,15 @@ take_slot(struct iopf_queue *q, const struct iopf_attachment *attachment)
 
 /* One more request of a group that has a head, if there is room. */
 static void
-append(struct iopf_pass *pass, const struct iopf_event *ev, const struct iopf_fault *head)
+request_append(struct iopf_pass *pass, const struct iopf_event *ev, const struct iopf_fault *head)
 {
 	struct iopf_queue *q = pass->queue;
 	struct iopf_prg_link *l = &q->prg->links[head->slot];
 	struct iopf_fault *slot = l->nb < IOPF_MAX_GROUP_FAULTS ?
-			take_slot(q, head->attachment) : NULL;
+			slot_take(q, head->attachment) : NULL;
 
 	if (unlikely(slot == NULL)) {
-		iopf_count(q->iommu, IOPF_IOMMU_STAT_CUT, 1);
+		iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_CUT, 1);
 		return;
 	}
 	iopf_slot_fill(slot, ev, pass->now, NULL);
@@ -294,11 +295,11 @@ append(struct iopf_pass *pass, const struct iopf_event *ev, const struct iopf_fa
 }
 
 static struct iopf_fault *
-begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
+group_begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 		struct iopf_attachment *attachment)
 {
 	struct iopf_queue *q = pass->queue;
-	struct iopf_fault *head = take_slot(q, attachment);
+	struct iopf_fault *head = slot_take(q, attachment);
 	struct iopf_prg_link *l;
 	bool last = ev->flags & IOPF_EVENT_LAST;
 
@@ -314,7 +315,7 @@ begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 	if (last)
 		l->partial = false;
 	else
-		partial_add(q->prg, head->slot);
+		partial_list_add(q->prg, head->slot);
 	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
 	__atomic_store_n(&head->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(head)),
 			last ? IOPF_SLOT_HANDLING : IOPF_SLOT_PARTIAL), __ATOMIC_RELEASE);
@@ -323,7 +324,7 @@ begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 
 /* Last is here. False: a detach was faster. */
 static bool
-complete(struct iopf_pass *pass, struct iopf_fault *head)
+group_complete(struct iopf_pass *pass, struct iopf_fault *head)
 {
 	struct iopf_queue *q = pass->queue;
 	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
@@ -333,46 +334,46 @@ complete(struct iopf_pass *pass, struct iopf_fault *head)
 	if (!iopf_slot_cas(head, IOPF_SLOT_WORD(gen, IOPF_SLOT_PARTIAL),
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING)))
 		return false;
-	partial_del(q->prg, head->slot);
+	partial_list_del(q->prg, head->slot);
 	return true;
 }
 
 static void
-call(struct iopf_pass *pass, struct iopf_fault *head)
+group_run_handler(struct iopf_pass *pass, struct iopf_fault *head)
 {
 	struct iopf_prg *prg = pass->queue->prg;
 
-	iopf_pass_call(pass, head->attachment, head, prg->faults,
-			iopf_prg_faults(pass->queue, head, prg->faults));
+	iopf_handler_run(pass, head->attachment, head, prg->faults,
+			iopf_prg_list_faults(pass->queue, head, prg->faults));
 }
 
 /* A request of no group that is known. Its group's head, if the group waits for Last. */
 static struct iopf_fault *
-first(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link)
+request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link)
 {
 	struct iopf_iommu *iommu = pass->queue->iommu;
 	struct iopf_attachment *attachment = iopf_table_find(&iommu->attached,
-			iopf_key(ev->sid, ev->pasid));
+			iopf_attachment_key(ev->sid, ev->pasid));
 	bool last = ev->flags & IOPF_EVENT_LAST;
 	struct iopf_fault *head;
 
 	if (unlikely(attachment == NULL)) {
 		/* One answer for the group, when Last comes. */
 		if (last)
-			iopf_pass_refuse(pass, ev, IOPF_INVALID,
-					iopf_no_attachment(iommu, ev->sid));
+			iopf_event_refuse(pass, ev, IOPF_INVALID,
+					iopf_no_attachment_count(iommu, ev->sid));
 		return NULL;
 	}
-	head = begin(pass, ev, link, attachment);
+	head = group_begin(pass, ev, link, attachment);
 	if (likely(head != NULL)) {
 		if (!last)
 			return head;
-		call(pass, head);
+		group_run_handler(pass, head);
 	} else if (last) {
 		/* As when the queue is full: the device asks again. */
-		iopf_pass_refuse(pass, ev, IOPF_SUCCESS, IOPF_IOMMU_STAT_NO_SLOT);
+		iopf_event_refuse(pass, ev, IOPF_SUCCESS, IOPF_IOMMU_STAT_NO_SLOT);
 	} else {
-		iopf_count(iommu, IOPF_IOMMU_STAT_CUT, 1);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_CUT, 1);
 	}
 	return NULL;
 }
@@ -383,7 +384,7 @@ first(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link)
  * group mostly follow each other, so the hash is for the first of them.
  */
 static struct iopf_fault *
-request(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_fault *open)
+request_dispatch(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_fault *open)
 {
 	struct iopf_queue *q = pass->queue;
 	bool last = ev->flags & IOPF_EVENT_LAST;
@@ -391,36 +392,36 @@ request(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_fault *
 	struct iopf_fault *head = open;
 	uint32_t *link;
 
-	if (head != NULL && is_in_group(head, ev)) {
+	if (head != NULL && group_has_request(head, ev)) {
 		state = IOPF_SLOT_STATE(iopf_slot_load(head));
 	} else {
-		link = bucket(q->prg, ev->sid, ev->pasid, ev->token);
-		head = find(q, ev, *link, &state);
+		link = bucket_of(q->prg, ev->sid, ev->pasid, ev->token);
+		head = group_find(q, ev, *link, &state);
 		if (head == NULL) {
 			pass->nb_faults += last;
-			return first(pass, ev, link);
+			return request_open_group(pass, ev, link);
 		}
 	}
 	if (unlikely(state != IOPF_SLOT_PARTIAL && state != IOPF_SLOT_DROPPED)) {
-		iopf_count(q->iommu, IOPF_IOMMU_STAT_DUPLICATES, 1);
+		iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_DUPLICATES, 1);
 		return NULL;
 	}
 	pass->nb_faults += last;
 	if (likely(state == IOPF_SLOT_PARTIAL)) {
-		append(pass, ev, head);
+		request_append(pass, ev, head);
 		if (!last)
 			return head;
-		if (likely(complete(pass, head))) {
-			call(pass, head);
+		if (likely(group_complete(pass, head))) {
+			group_run_handler(pass, head);
 			return NULL;
 		}
 	}
-	discard(q, head->slot, IOPF_IOMMU_STAT_DISCARDED);
-	return first(pass, ev, bucket(q->prg, ev->sid, ev->pasid, ev->token));
+	group_discard(q, head->slot, IOPF_IOMMU_STAT_DISCARDED);
+	return request_open_group(pass, ev, bucket_of(q->prg, ev->sid, ev->pasid, ev->token));
 }
 
 unsigned int
-iopf_prg_burst(struct iopf_pass *pass, const struct iopf_event *events, unsigned int n)
+iopf_prg_dispatch(struct iopf_pass *pass, const struct iopf_event *events, unsigned int n)
 {
 	struct iopf_queue *q = pass->queue;
 	struct iopf_fault *open = NULL;
@@ -433,20 +434,20 @@ iopf_prg_burst(struct iopf_pass *pass, const struct iopf_event *events, unsigned
 
 		if (likely((ev->flags & (IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_BAD)) ==
 				IOPF_EVENT_PAGE_REQUEST)) {
-			open = request(pass, ev, open);
+			open = request_dispatch(pass, ev, open);
 			continue;
 		}
 		/* These may end partial groups. */
 		open = NULL;
 		if (ev->flags & IOPF_EVENT_LOST) {
-			iopf_count(q->iommu, IOPF_IOMMU_STAT_OVERFLOWS, 1);
-			lose_all(pass, n - i - 1);
+			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_OVERFLOWS, 1);
+			loss_handle(pass, n - i - 1);
 			records--;
 		} else if (ev->flags & IOPF_EVENT_STOP_MARKER) {
-			iopf_count(q->iommu, IOPF_IOMMU_STAT_STOP_MARKERS, 1);
-			discard_pasid(q, ev->sid, ev->pasid);
+			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_STOP_MARKERS, 1);
+			pasid_discard(q, ev->sid, ev->pasid);
 		} else {
-			iopf_count(q->iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
+			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
 		}
 	}
 	return records;

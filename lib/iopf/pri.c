@@ -23,13 +23,13 @@
 #define ALL_MS			1000
 
 static uint32_t
-wanted(const struct iopf_dev_conf *conf)
+requests_of(const struct iopf_dev_conf *conf)
 {
 	return conf->pri_requests != 0 ? conf->pri_requests : DEFAULT_REQUESTS;
 }
 
 int
-iopf_pri_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
+iopf_pri_check_conf(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 {
 	const struct iopf_dev_ops *ops = &conf->ops;
 	const char *name = conf->name != NULL ? conf->name : "device";
@@ -53,10 +53,10 @@ iopf_pri_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 				"pri_enable, pri_disable and pri_drained, and no retry", name);
 		return -EINVAL;
 	}
-	if (wanted(conf) > iommu->info.max_requests && !conf->pri_overcommit) {
+	if (requests_of(conf) > iommu->info.max_requests && !conf->pri_overcommit) {
 		IOPF_LOG(ERR, "%s: %u page requests do not fit; \"%s\" has %u for all devices: "
 				"ask for less, for a larger request_queue_size, or for pri_overcommit",
-				name, wanted(conf), iommu->name, iommu->info.max_requests);
+				name, requests_of(conf), iommu->name, iommu->info.max_requests);
 		return -ERANGE;
 	}
 	return 0;
@@ -68,7 +68,7 @@ iopf_pri_reserve(struct iopf_dev *dev)
 	struct iopf_iommu *iommu = dev->iommu;
 	uint32_t granted = atomic_load_explicit(&iommu->granted, memory_order_relaxed);
 	uint32_t left = iommu->info.max_requests - RTE_MIN(granted, iommu->info.max_requests);
-	uint32_t n = wanted(&dev->conf);
+	uint32_t n = requests_of(&dev->conf);
 
 	if (dev->conf.recover != IOPF_PRI || dev->granted != 0)
 		return 0;
@@ -101,7 +101,7 @@ iopf_iommu_requests_granted(const struct iopf_iommu *iommu)
 }
 
 static int
-failed(const struct iopf_dev *dev, const char *op, int ret)
+log_failed_op(const struct iopf_dev *dev, const char *op, int ret)
 {
 	IOPF_LOG(ERR, "%s: its operation %s returned %d", dev->name, op, ret);
 	return ret;
@@ -109,14 +109,14 @@ failed(const struct iopf_dev *dev, const char *op, int ret)
 
 /* The smallest page of the IOMMU is the smallest that is ever invalidated. */
 static unsigned int
-stu(const struct iopf_iommu *iommu)
+stu_of(const struct iopf_iommu *iommu)
 {
 	return iommu->info.granules != 0 ? rte_bsf32(iommu->info.granules) : 12;
 }
 
 /* PRI is off, and the device has not drained since. Has it now? */
 static int
-recover(struct iopf_dev *dev)
+ats_disable_drained(struct iopf_dev *dev)
 {
 	if (!dev->conf.ops.pri_drained(dev, dev->conf.ctx)) {
 		IOPF_LOG(ERR, "%s: PRI is off, since the device did not drain; reset it, and call "
@@ -129,7 +129,7 @@ recover(struct iopf_dev *dev)
 }
 
 int
-iopf_pri_up(struct iopf_dev *dev)
+iopf_pri_switch_on(struct iopf_dev *dev)
 {
 	const struct iopf_dev_ops *ops = &dev->conf.ops;
 	void *ctx = dev->conf.ctx;
@@ -140,16 +140,16 @@ iopf_pri_up(struct iopf_dev *dev)
 			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
 		return 0;
 	if (dev->ats_on)
-		ret = recover(dev);
+		ret = ats_disable_drained(dev);
 	if (ret < 0)
 		return ret;
-	ret = ops->ats_enable(dev, stu(dev->iommu), ctx);
+	ret = ops->ats_enable(dev, stu_of(dev->iommu), ctx);
 	if (ret < 0)
-		return failed(dev, "ats_enable", ret);
+		return log_failed_op(dev, "ats_enable", ret);
 	ret = ops->pri_enable(dev, dev->granted, ctx);
 	if (ret < 0) {
 		ops->ats_disable(dev, ctx);
-		return failed(dev, "pri_enable", ret);
+		return log_failed_op(dev, "pri_enable", ret);
 	}
 	dev->ats_on = true;
 	dev->pri_on = true;
@@ -168,21 +168,21 @@ struct drain {
 };
 
 static void
-count(struct drain *d)
+drain_count_groups(struct drain *d)
 {
 	const struct iopf_queue *q = &d->dev->iommu->queues[IOPF_QUEUE_REQUESTS];
 	struct iopf_attachment *attachment;
 
 	d->partial = d->pending = 0;
 	if (d->attachment != NULL)
-		iopf_queue_count(q, d->attachment, &d->partial, &d->pending);
+		iopf_queue_count_groups(q, d->attachment, &d->partial, &d->pending);
 	else
 		LIST_FOREACH(attachment, &d->dev->attachments, next)
-			iopf_queue_count(q, attachment, &d->partial, &d->pending);
+			iopf_queue_count_groups(q, attachment, &d->partial, &d->pending);
 }
 
 static bool
-device_drained(const struct drain *d)
+dev_has_drained(const struct drain *d)
 {
 	const struct iopf_dev_ops *ops = &d->dev->conf.ops;
 	void *ctx = d->dev->conf.ctx;
@@ -193,19 +193,19 @@ device_drained(const struct drain *d)
 }
 
 static bool
-drained(struct drain *d)
+drain_is_complete(struct drain *d)
 {
 	/* Of a PASID also the library's own: a Last that comes later would be somebody else's. */
 	if (d->attachment != NULL) {
-		count(d);
+		drain_count_groups(d);
 		if (d->partial != 0)
 			return false;
 	}
-	return device_drained(d);
+	return dev_has_drained(d);
 }
 
 static void
-answer_pending(const struct drain *d)
+drain_answer_pending(const struct drain *d)
 {
 	struct iopf_queue *q = &d->dev->iommu->queues[IOPF_QUEUE_REQUESTS];
 	struct iopf_attachment *attachment;
@@ -218,36 +218,36 @@ answer_pending(const struct drain *d)
 }
 
 static int
-wait_drained(struct drain *d, uint64_t end)
+drain_wait(struct drain *d, uint64_t end)
 {
 	struct iopf_iommu *iommu = d->dev->iommu;
 	struct iopf_queue *q = &iommu->queues[IOPF_QUEUE_REQUESTS];
 	struct iopf_stand_in stand_in;
 
 	iopf_stand_in_begin(q, &stand_in);
-	while (!drained(d)) {
-		if (!iopf_iommu_serves(iommu))
+	while (!drain_is_complete(d)) {
+		if (!iopf_iommu_is_serving(iommu))
 			return 0;
-		if (iopf_wait_over(end) || iopf_queue_fence(q, end) < 0)
+		if (iopf_wait_is_over(end) || iopf_queue_fence(q, end) < 0)
 			return -ETIMEDOUT;
 		if (d->answer)
-			answer_pending(d);
+			drain_answer_pending(d);
 		/* Answers may wait for a recovery, which goes on in passes. */
-		if (iopf_stand_in(q, &stand_in) == 0)
+		if (iopf_stand_in_poll(q, &stand_in) == 0)
 			iommu->driver->ops.wait(iommu->priv);
 	}
 	return 0;
 }
 
 static int
-drain(struct iopf_dev *dev, bool answer, uint64_t end)
+dev_drain(struct iopf_dev *dev, bool answer, uint64_t end)
 {
 	struct drain d = { .dev = dev, .answer = answer };
-	int ret = wait_drained(&d, end);
+	int ret = drain_wait(&d, end);
 
 	if (ret == 0)
 		return 0;
-	count(&d);
+	drain_count_groups(&d);
 	if (d.pending != 0)
 		IOPF_LOG(ERR, "%s: does not drain: %u of its page request groups wait for their "
 				"handlers; PRI is off now; answer them and try again", dev->name,
@@ -266,7 +266,7 @@ iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end)
 	struct drain d = { .dev = dev, .attachment = attachment, .answer = true };
 	char text[IOPF_PASID_TEXT];
 
-	if (!dev->ats_on || wait_drained(&d, end) == 0 || device_drained(&d))
+	if (!dev->ats_on || drain_wait(&d, end) == 0 || dev_has_drained(&d))
 		return 0;
 	IOPF_LOG(ERR, "%s: %s is not drained in time, by the device's pasid_drained: its "
 			"accesses abort, and it stays attached; stop it at the device, or reset "
@@ -276,47 +276,47 @@ iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end)
 }
 
 static int
-pri_off(struct iopf_dev *dev)
+pri_switch_off(struct iopf_dev *dev)
 {
 	int ret = 0;
 
 	if (dev->pri_on)
 		ret = dev->conf.ops.pri_disable(dev, dev->conf.ctx);
 	if (ret < 0)
-		return failed(dev, "pri_disable", ret);
+		return log_failed_op(dev, "pri_disable", ret);
 	dev->pri_on = false;
 	return 0;
 }
 
 static int
-ats_off(struct iopf_dev *dev, bool answer, uint64_t end)
+ats_switch_off(struct iopf_dev *dev, bool answer, uint64_t end)
 {
 	int ret;
 
 	if (!dev->ats_on)
 		return 0;
-	ret = drain(dev, answer, end);
+	ret = dev_drain(dev, answer, end);
 	if (ret < 0)
 		return ret;
 	ret = dev->conf.ops.ats_disable(dev, dev->conf.ctx);
 	if (ret < 0)
-		return failed(dev, "ats_disable", ret);
+		return log_failed_op(dev, "ats_disable", ret);
 	dev->ats_on = false;
 	return 0;
 }
 
 static int
-pri_down(struct iopf_dev *dev, bool answer, uint64_t end)
+pri_ats_switch_off(struct iopf_dev *dev, bool answer, uint64_t end)
 {
-	int ret = pri_off(dev);
+	int ret = pri_switch_off(dev);
 
-	return ret < 0 ? ret : ats_off(dev, answer, end);
+	return ret < 0 ? ret : ats_switch_off(dev, answer, end);
 }
 
 int
-iopf_pri_down(struct iopf_dev *dev, uint64_t end)
+iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end)
 {
-	return pri_down(dev, true, end);
+	return pri_ats_switch_off(dev, true, end);
 }
 
 /*
@@ -325,12 +325,12 @@ iopf_pri_down(struct iopf_dev *dev, uint64_t end)
 
 /* False: it has no PRI, was removed meanwhile, or another control call of it takes too long. */
 static bool
-lock_one(struct iopf_dev *dev, uint64_t end)
+dev_lock_until(struct iopf_dev *dev, uint64_t end)
 {
 	if (dev->conf.recover != IOPF_PRI)
 		return false;
 	while (pthread_mutex_trylock(&dev->lock) != 0) {
-		if (iopf_wait_over(end)) {
+		if (iopf_wait_is_over(end)) {
 			IOPF_LOG(ERR, "%s: a control call of it is under way for too long; its PRI "
 					"stays as it is: call iopf_dev_pri_restart() behind the "
 					"next start", dev->name);
@@ -345,22 +345,22 @@ lock_one(struct iopf_dev *dev, uint64_t end)
 }
 
 static uint64_t
-all_end(void)
+all_devs_wait_end(void)
 {
 	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * ALL_MS;
 }
 
 /* One that cannot does not keep the others from starting. */
 void
-iopf_pri_all_up(struct iopf_iommu *iommu)
+iopf_pri_switch_on_all(struct iopf_iommu *iommu)
 {
 	struct iopf_dev *dev = NULL;
-	uint64_t end = all_end();
+	uint64_t end = all_devs_wait_end();
 
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!lock_one(dev, end))
+		if (!dev_lock_until(dev, end))
 			continue;
-		if (iopf_dev_attached(dev) && iopf_pri_up(dev) < 0)
+		if (iopf_dev_is_attached(dev) && iopf_pri_switch_on(dev) < 0)
 			IOPF_LOG(ERR, "%s: starts without page requests; mend or reset the device, "
 					"then call iopf_dev_pri_restart()", dev->name);
 		pthread_mutex_unlock(&dev->lock);
@@ -369,25 +369,25 @@ iopf_pri_all_up(struct iopf_iommu *iommu)
 
 /* All are told before one is waited for. */
 void
-iopf_pri_all_down(struct iopf_iommu *iommu)
+iopf_pri_switch_off_all(struct iopf_iommu *iommu)
 {
 	struct iopf_dev *dev = NULL;
-	uint64_t end = all_end();
+	uint64_t end = all_devs_wait_end();
 
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!lock_one(dev, end))
+		if (!dev_lock_until(dev, end))
 			continue;
-		pri_off(dev);
+		pri_switch_off(dev);
 		pthread_mutex_unlock(&dev->lock);
 	}
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!lock_one(dev, end))
+		if (!dev_lock_until(dev, end))
 			continue;
 		/*
 		 * The IOMMU is switched off all the same. ats_on stays set of a device that did
-		 * not drain: iopf_pri_up() asks it before ATS is on again.
+		 * not drain: iopf_pri_switch_on() asks it before ATS is on again.
 		 */
-		if (ats_off(dev, true, end) < 0)
+		if (ats_switch_off(dev, true, end) < 0)
 			dev->conf.ops.ats_disable(dev, dev->conf.ctx);
 		dev->pri_on = false;
 		pthread_mutex_unlock(&dev->lock);
@@ -405,10 +405,10 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&dev->lock);
 	if (dev->conf.recover == IOPF_PRI)
-		ret = iopf_dev_attached(dev) && iopf_iommu_serves(dev->iommu) ?
-				pri_down(dev, false, iopf_dev_wait_end(dev)) : -ENOTCONN;
+		ret = iopf_dev_is_attached(dev) && iopf_iommu_is_serving(dev->iommu) ?
+				pri_ats_switch_off(dev, false, iopf_dev_wait_end(dev)) : -ENOTCONN;
 	if (ret == 0)
-		ret = iopf_pri_up(dev);
+		ret = iopf_pri_switch_on(dev);
 	pthread_mutex_unlock(&dev->lock);
 	return iopf_ret(ret);
 }

@@ -97,7 +97,7 @@ iopf_slot_reclaim(struct iopf_queue *q)
 }
 
 uint32_t
-iopf_queue_held(struct iopf_queue *q)
+iopf_queue_nb_held(struct iopf_queue *q)
 {
 	iopf_slot_reclaim(q);
 	return q->nb_slots - q->nb_free;
@@ -208,7 +208,7 @@ static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
 
 /* In a read section: the attachment goes only after a grace period. */
 static void
-answer_one(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
+answer_send(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
 {
 	struct iopf_iommu *iommu = q->iommu;
 	struct iopf_domain *domain = copy->attachment->domain;
@@ -235,8 +235,8 @@ answer_one(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
 		iopf_dev_retry(copy->attachment->dev, &retry);
 	}
 	if (unlikely(taken == 0))
-		iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, 1);
-	iopf_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, 1);
+	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
 	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
 	iopf_domain_count(domain, code_stat[code], 1);
 }
@@ -283,10 +283,10 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 		if (IOPF_SLOT_GEN(word) == IOPF_ID_GEN(id))
 			ret = slot_claim(slot, word, &copy, &ours);
 		if (ret == 0)
-			answer_one(q, &copy, code);
+			answer_send(q, &copy, code);
 		answering_end(q->iommu);
 		if (ret < 0)
-			iopf_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);
+			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);
 		else if (ours)
 			iopf_slot_free(q, slot);
 	}
@@ -295,7 +295,7 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 }
 
 static void
-cancel_one(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word, enum iopf_cancel why)
+fault_cancel(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word, enum iopf_cancel why)
 {
 	static const enum iopf_stat why_stat[] = {
 		[IOPF_CANCEL_DETACH] = IOPF_STAT_CANCELLED,
@@ -314,7 +314,7 @@ cancel_one(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word, enum io
 		/* What the IOMMU has ended needs no answer; what never waited for it does. */
 		if (why != IOPF_CANCEL_TERMINATED ||
 				!(copy.flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST)))
-			answer_one(q, &copy, IOPF_INVALID);
+			answer_send(q, &copy, IOPF_INVALID);
 	}
 	answering_end(q->iommu);
 	if (ret == 0 && ours)
@@ -350,7 +350,7 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_DROPPED)
 			continue;
 		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_DONE)
-			cancel_one(q, slot, word, why);
+			fault_cancel(q, slot, word, why);
 		if (IOPF_SLOT_STATE(iopf_slot_load(slot)) != IOPF_SLOT_FREE)
 			held++;
 	}
@@ -359,7 +359,7 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 }
 
 void
-iopf_queue_count(const struct iopf_queue *q, const struct iopf_attachment *attachment,
+iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment *attachment,
 		unsigned int *partial, unsigned int *pending)
 {
 	uint32_t nb_slots = q->nb_slots;
@@ -390,13 +390,13 @@ is_pending(enum iopf_slot_state state)
  * share_ms.
  */
 bool
-iopf_queue_pressed(struct iopf_queue *q)
+iopf_queue_is_pressed(struct iopf_queue *q)
 {
 	uint32_t stalls = q->iommu->info.max_stalls, most = stalls - stalls / 8, pending = 0;
 
 	if (q->prg != NULL || stalls == 0 ||
 			atomic_load_explicit(&q->iommu->nb_attached, memory_order_relaxed) < 2 ||
-			iopf_queue_held(q) < most)
+			iopf_queue_nb_held(q) < most)
 		return false;
 	for (uint32_t i = 0; i < q->nb_slots; i++)
 		pending += is_pending(IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i])));
@@ -404,7 +404,7 @@ iopf_queue_pressed(struct iopf_queue *q)
 }
 
 static bool
-over_share(const struct iopf_queue *q, const struct iopf_dev *dev)
+dev_is_over_share(const struct iopf_queue *q, const struct iopf_dev *dev)
 {
 	return (uint64_t)atomic_load_explicit(&dev->held, memory_order_relaxed) *
 		atomic_load_explicit(&q->iommu->nb_attached, memory_order_relaxed) >
@@ -415,7 +415,7 @@ void
 iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 {
 	uint64_t hz = rte_get_tsc_hz();
-	bool pressed = iopf_queue_pressed(q);
+	bool pressed = iopf_queue_is_pressed(q);
 
 	for (; n > 0; n--) {
 		struct iopf_fault *slot = &q->slots[q->scan++ & (q->nb_slots - 1)];
@@ -428,19 +428,19 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
 		limit = attachment->domain->conf.deadline_ms * hz / 1000;
 		if (limit != 0 && now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) > limit) {
-			cancel_one(q, slot, word, IOPF_CANCEL_DEADLINE);
-		} else if (pressed && over_share(q, attachment->dev) &&
+			fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
+		} else if (pressed && dev_is_over_share(q, attachment->dev) &&
 				now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) >
 				q->iommu->share_cycles) {
-			iopf_count(q->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
+			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
 			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_OVER_SHARE, 1);
-			cancel_one(q, slot, word, IOPF_CANCEL_DEADLINE);
+			fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
 		}
 	}
 }
 
 unsigned int
-iopf_queue_outstanding(struct iopf_queue *q, uint32_t *from, struct iopf_outstanding *list,
+iopf_queue_list_outstanding(struct iopf_queue *q, uint32_t *from, struct iopf_outstanding *list,
 		unsigned int n)
 {
 	uint32_t nb_slots = q->nb_slots;

@@ -148,7 +148,7 @@ make_info(const struct query *query, struct rte_tel_data *d)
 	add_name(d, "name", iommu->name);
 	rte_tel_data_add_dict_string(d, "driver", info->driver);
 	rte_tel_data_add_dict_string(d, "backend", info->backend);
-	rte_tel_data_add_dict_int(d, "started", iopf_iommu_polled(iommu));
+	rte_tel_data_add_dict_int(d, "started", iopf_iommu_is_polled(iommu));
 	rte_tel_data_add_dict_int(d, "dead", atomic_load(&iommu->state) == IOPF_STATE_FAILED);
 	rte_tel_data_add_dict_string(d, "state", iopf_state_name(atomic_load(&iommu->state)));
 	rte_tel_data_add_dict_int(d, "sid_bits", info->sid_bits);
@@ -332,7 +332,7 @@ make_outstanding(const struct query *query, struct rte_tel_data *d)
 		uint32_t from = 0;
 
 		while (from < q->nb_slots) {
-			unsigned int n = iopf_queue_outstanding(q, &from, list, RTE_DIM(list));
+			unsigned int n = iopf_queue_list_outstanding(q, &from, list, RTE_DIM(list));
 
 			for (unsigned int k = 0; k < n; k++, total++)
 				if (total == query->first + shown && shown < PAGE_OUTSTANDING)

@@ -19,7 +19,7 @@ RTE_INIT(iopf_thread_init)
 }
 
 static cpu_set_t
-beside_the_lcores(void)
+cpus_without_lcores(void)
 {
 	cpu_set_t cpus = at_start;
 	unsigned int lcore;
@@ -37,7 +37,7 @@ beside_the_lcores(void)
 int
 iopf_thread_create(pthread_t *thread, const char *name, void *(*run)(void *arg), void *arg)
 {
-	cpu_set_t cpus = beside_the_lcores();
+	cpu_set_t cpus = cpus_without_lcores();
 	pthread_attr_t attr;
 	int ret;
 

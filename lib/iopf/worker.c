@@ -37,10 +37,10 @@
 
 #define DEFAULT_SIZE	65536
 /* Empty looks, each with a yield, before a thread sleeps. */
-#define LOOKS		32
+#define YIELDS_BEFORE_SLEEP	32
 
 static enum iopf_verdict
-call_deferred(struct iopf_domain *domain, const struct iopf_group *group)
+deferred_run(struct iopf_domain *domain, const struct iopf_group *group)
 {
 	enum iopf_verdict verdict;
 
@@ -52,7 +52,7 @@ call_deferred(struct iopf_domain *domain, const struct iopf_group *group)
 
 /* One of the sleepers, or of those about to sleep, is this caller's. */
 static bool
-take_sleeper(struct iopf_worker *worker)
+sleeper_take(struct iopf_worker *worker)
 {
 	uint32_t n = atomic_load_explicit(&worker->nb_asleep, memory_order_relaxed);
 
@@ -65,11 +65,11 @@ take_sleeper(struct iopf_worker *worker)
 
 /* Wake a thread, if one sleeps. What it is to find was put there before. */
 static inline void
-wake(struct iopf_worker *worker)
+worker_wake(struct iopf_worker *worker)
 {
 	/* Pairs with the fence in sleep_until_woken(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (unlikely(take_sleeper(worker)))
+	if (unlikely(sleeper_take(worker)))
 		sem_post(&worker->wake);
 }
 
@@ -89,7 +89,7 @@ again_put(struct iopf_worker *worker, uint64_t id)
 	}
 	pthread_mutex_unlock(&worker->again_lock);
 	if (ret == 0)
-		wake(worker);
+		worker_wake(worker);
 	return ret;
 }
 
@@ -139,7 +139,7 @@ slot_hold(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue
 }
 
 static void
-work(struct iopf_worker *worker, uint64_t id, bool again)
+group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 {
 	uint32_t gen = IOPF_ID_GEN(id);
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
@@ -154,10 +154,10 @@ work(struct iopf_worker *worker, uint64_t id, bool again)
 	if (slot == NULL)
 		return;
 	attachment = slot->attachment;
-	group.nb_faults = iopf_prg_faults(q, slot, faults);
+	group.nb_faults = iopf_prg_list_faults(q, slot, faults);
 	group.dev = attachment->dev;
 	group.pasid = attachment->pasid;
-	verdict = call_deferred(attachment->domain, &group);
+	verdict = deferred_run(attachment->domain, &group);
 	if (verdict == IOPF_TAKEN) {
 		iopf_domain_count(attachment->domain, IOPF_STAT_TAKEN, 1);
 		if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
@@ -183,7 +183,7 @@ work(struct iopf_worker *worker, uint64_t id, bool again)
 
 /* Something to do. */
 static bool
-next(struct iopf_worker *worker, uint64_t *id, bool *again)
+work_get(struct iopf_worker *worker, uint64_t *id, bool *again)
 {
 	*again = false;
 	if (rte_ring_dequeue_elem(worker->ring, id, sizeof(*id)) == 0)
@@ -201,11 +201,11 @@ sleep_until_woken(struct iopf_worker *worker, uint64_t *id, bool *again)
 	bool found;
 
 	atomic_fetch_add_explicit(&worker->nb_asleep, 1, memory_order_relaxed);
-	/* Pairs with the fences in wake() and iopf_worker_destroy(). */
+	/* Pairs with the fences in worker_wake() and iopf_worker_destroy(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	found = next(worker, id, again);
+	found = work_get(worker, id, again);
 	if ((found || atomic_load_explicit(&worker->stop, memory_order_relaxed)) &&
-			take_sleeper(worker))
+			sleeper_take(worker))
 		return found;
 	while (sem_wait(&worker->wake) < 0)
 		;	/* a signal handler ran */
@@ -216,21 +216,21 @@ static void *
 worker_run(void *arg)
 {
 	struct iopf_worker *worker = arg;
-	unsigned int looks = 0;
+	unsigned int yields = 0;
 	bool again, found;
 	uint64_t id;
 
 	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
-		found = next(worker, &id, &again);
-		if (!found && ++looks < LOOKS) {
+		found = work_get(worker, &id, &again);
+		if (!found && ++yields < YIELDS_BEFORE_SLEEP) {
 			sched_yield();
 			continue;
 		}
 		if (!found)
 			found = sleep_until_woken(worker, &id, &again);
 		if (found)
-			work(worker, id, again);
-		looks = 0;
+			group_run_deferred(worker, id, again);
+		yields = 0;
 	}
 	return NULL;
 }
@@ -241,7 +241,7 @@ iopf_worker_defer(struct iopf_worker *worker, uint64_t id)
 	int ret = rte_ring_enqueue_elem(worker->ring, &id, sizeof(id));
 
 	if (ret == 0)
-		wake(worker);
+		worker_wake(worker);
 	return ret;
 }
 
@@ -363,7 +363,7 @@ iopf_worker_destroy(struct iopf_worker *worker)
 	atomic_store_explicit(&worker->stop, true, memory_order_release);
 	/* Pairs with the fence in sleep_until_woken(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	while (take_sleeper(worker))
+	while (sleeper_take(worker))
 		sem_post(&worker->wake);
 	for (unsigned int i = 0; i < worker->nb_threads; i++)
 		pthread_join(worker->threads[i], NULL);
