@@ -2,15 +2,15 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * lib/iopf: who answers a fault, and who frees its slot (iopf_private.h, slot.c,
- * poll.c, worker.c, domain.c).
+ * lib/iopf: who answers a fault, and who frees its slot (slot.h, answer.c, cancel.c,
+ * verdict.h, poll.c, worker.c, attachment.c).
  *
  * A slot's state and generation share one word, as in the code. Each statement
  * between two program points is one atomic access, as each is in the code.
  *
  *	Device	stalls, at most STALLS at a time, until it is detached
  *	Poller	reads a burst, publishes the consumer index, handles each record,
- *		then answers all and frees its slots (pass_flush())
+ *		then answers all and frees its slots (iopf_pass_flush())
  *	Worker	deferred handlers, out of a ring of one that may be full
  *	Owner	iopf_group_respond() with ids at random: early ones, late ones, both.
  *		A deadline does the same with the id that a slot has just then. Or
@@ -157,7 +157,7 @@ inline slot_free()
 	head = 0
 }
 
-/* slot_claim(); then answer_send(); then the slot is freed if it is ours. */
+/* iopf_slot_claim(); then iopf_answer_send(); then the slot is freed if it is ours. */
 inline claim_and_answer()
 {
 	moves = 0;

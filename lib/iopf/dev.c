@@ -2,11 +2,16 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "iopf_private.h"
+#include "attachment.h"
+#include "call.h"
+#include "dev.h"
+#include "iopf_log.h"
 #include "iopf_trace.h"
+#include "pri.h"
 
 #define MAX_SIDS	65536
 #define DEFAULT_WAIT_MS	10000

@@ -9,8 +9,15 @@
 #include <rte_cycles.h>
 #include <rte_pause.h>
 
-#include "iopf_private.h"
-#include "iopf_trace.h"
+#include "call.h"
+#include "cancel.h"
+#include "dispatch.h"
+#include "fault_queue.h"
+#include "iommu.h"
+#include "iopf_log.h"
+#include "pass.h"
+#include "prg.h"
+#include "rcu.h"
 
 /* Passes between looks at the clock: rte_rdtsc() is a good part of an idle pass. */
 #define CLOCK_PASSES	16
@@ -19,12 +26,13 @@
 #define STANDSTILLS_PER_S	50
 /* Idle passes until the core is offered to others: nothing to a core of one's own. */
 #define YIELD_PASSES	1024
+#define MAX_QUEUES	64
 /* Slots looked at for their deadline, per check. */
 #define EXPIRE_SLOTS	256
 
 struct poller_queues {
 	unsigned int nb;
-	struct iopf_queue *queues[IOPF_MAX_POLLER_QUEUES];
+	struct iopf_queue *queues[MAX_QUEUES];
 };
 
 struct iopf_poller {
@@ -297,7 +305,7 @@ poller_change_queue(struct iopf_poller *poller, struct iopf_queue *q, bool add)
 	for (unsigned int i = 0; i < old->nb; i++)
 		if (old->queues[i] != q)
 			new->queues[new->nb++] = old->queues[i];
-	if (add && new->nb == IOPF_MAX_POLLER_QUEUES) {
+	if (add && new->nb == MAX_QUEUES) {
 		ret = -ENOSPC;
 		goto unlock;
 	}
@@ -324,7 +332,7 @@ log_queue_error(const struct iopf_poller *poller, const struct iopf_queue *q, in
 				"first", poller->name, q->id, name);
 	else if (error == -ENOSPC)
 		IOPF_LOG(ERR, "%s: has %u queues, and no room for queue %u of \"%s\": use another "
-				"poller", poller->name, IOPF_MAX_POLLER_QUEUES, q->id, name);
+				"poller", poller->name, MAX_QUEUES, q->id, name);
 	else if (error == -EINVAL)
 		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is not in this poller; remove it from its own",
 				poller->name, q->id, name);

@@ -24,7 +24,10 @@
 #include <rte_jhash.h>
 #include <rte_prefetch.h>
 
-#include "iopf_private.h"
+#include "attachment.h"
+#include "domain.h"
+#include "handler.h"
+#include "prg.h"
 
 struct iopf_prg_link {
 	uint32_t hash_next;		/* the next head in the bucket */

@@ -16,7 +16,10 @@
 #include <rte_common.h>
 #include <rte_cycles.h>
 
-#include "iopf_private.h"
+#include "call.h"
+#include "cancel.h"
+#include "iopf_log.h"
+#include "pri.h"
 
 #define DEFAULT_REQUESTS	32
 /* What a start or a stop waits for devices, all together. */

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <rte_common.h>
-#include <rte_cycles.h>
 
-#include "iopf_private.h"
+#include "attachment.h"
+#include "prg.h"
+#include "slot.h"
 
 static_assert(sizeof(struct iopf_fault) == 64, "a fault's state is 64 bytes");
-
-/* A slot's state word moves at most this often in one generation. */
-#define MAX_MOVES 8
 
 void *
 iopf_zalloc(size_t size)
@@ -113,6 +112,28 @@ iopf_slot_alloc(struct iopf_queue *q)
 	return &q->slots[q->free[--q->nb_free]];
 }
 
+void
+iopf_slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
+		struct iopf_attachment *attachment)
+{
+	/* Atomic, since a cancel or a list may be reading; ordered by the state word. */
+	__atomic_store_n(&slot->addr, ev->addr, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->ipa, ev->ipa, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->time, now, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->sid, ev->sid, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->pasid, ev->pasid, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->token, ev->token, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->perm, ev->perm, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->reason, ev->reason, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->flags,
+			(ev->flags & IOPF_EVENT_STALL ? IOPF_FAULT_STALLED : 0) |
+			(ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0) |
+			(ev->flags & IOPF_EVENT_PAGE_REQUEST ? IOPF_FAULT_PAGE_REQUEST : 0),
+			__ATOMIC_RELAXED);
+	__atomic_store_n(&slot->raw_id, ev->raw_id, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
+}
+
 /* In a read section: the attachment, and its device, go only after a grace period. */
 void
 iopf_slot_free(struct iopf_queue *q, struct iopf_fault *slot)
@@ -139,304 +160,6 @@ iopf_slot_find(uint64_t id, struct iopf_queue **q)
 	if (IOPF_ID_SLOT(id) >= (*q)->max_slots)
 		return NULL;
 	return &(*q)->slots[IOPF_ID_SLOT(id)];
-}
-
-/* What an answer needs, read while the slot may still change hands. */
-struct slot_copy {
-	struct iopf_attachment *attachment;
-	struct iopf_answer answer;
-	uint64_t time;
-	uint64_t addr;
-	uint8_t perm;
-	uint8_t flags;
-};
-
-static void
-slot_copy(const struct iopf_fault *slot, struct slot_copy *copy)
-{
-	copy->attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
-	copy->time = __atomic_load_n(&slot->time, __ATOMIC_RELAXED);
-	copy->answer.sid = __atomic_load_n(&slot->sid, __ATOMIC_RELAXED);
-	copy->answer.pasid = __atomic_load_n(&slot->pasid, __ATOMIC_RELAXED);
-	copy->answer.token = __atomic_load_n(&slot->token, __ATOMIC_RELAXED);
-	copy->answer.page_request = false;
-	copy->addr = __atomic_load_n(&slot->addr, __ATOMIC_RELAXED);
-	copy->perm = __atomic_load_n(&slot->perm, __ATOMIC_RELAXED);
-	copy->flags = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED);
-}
-
-/*
- * Become the one who answers the fault that @p word was read for. The copy is
- * that fault's if this returns 0, since the generation did not move.
- */
-static int
-slot_claim(struct iopf_fault *slot, uint32_t word, struct slot_copy *copy, bool *ours)
-{
-	uint32_t gen = IOPF_SLOT_GEN(word);
-
-	for (unsigned int i = 0; i < MAX_MOVES; i++, word = iopf_slot_load(slot)) {
-		uint32_t to;
-
-		if (IOPF_SLOT_GEN(word) != gen)
-			return -ESTALE;
-		switch (IOPF_SLOT_STATE(word)) {
-		case IOPF_SLOT_TAKEN:
-		case IOPF_SLOT_QUEUED:
-			to = iopf_slot_free_word(gen);
-			*ours = true;
-			break;
-		case IOPF_SLOT_HANDLING:
-			to = IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE);
-			*ours = false;
-			break;
-		default:
-			return -ESTALE;
-		}
-		slot_copy(slot, copy);
-		if (iopf_slot_cas(slot, word, to))
-			return 0;
-	}
-	return -ESTALE;
-}
-
-static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
-	[IOPF_SUCCESS] = IOPF_STAT_SUCCESS,
-	[IOPF_INVALID] = IOPF_STAT_INVALID,
-	[IOPF_FAILURE] = IOPF_STAT_FAILURE,
-	[IOPF_RAZWI] = IOPF_STAT_RAZWI,
-};
-
-/* In a read section: the attachment goes only after a grace period. */
-static void
-answer_send(struct iopf_queue *q, struct slot_copy *copy, enum iopf_code code)
-{
-	struct iopf_iommu *iommu = q->iommu;
-	struct iopf_domain *domain = copy->attachment->domain;
-	uint16_t taken = 1;
-
-	if (copy->flags & IOPF_FAULT_PAGE_REQUEST) {
-		copy->answer.page_request = true;
-		copy->answer.pasid = iopf_answer_pasid(iommu, copy->attachment->dev,
-				copy->answer.pasid);
-		copy->answer.code = code;
-		taken = iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
-	} else if (copy->flags & IOPF_FAULT_STALLED) {
-		copy->answer.code = code;
-		taken = iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
-	} else {
-		const struct iopf_retry retry = {
-			.addr = copy->addr,
-			.sid = copy->answer.sid,
-			.pasid = copy->answer.pasid,
-			.perm = copy->perm,
-			.code = code,
-		};
-
-		iopf_dev_retry(copy->attachment->dev, &retry);
-	}
-	if (unlikely(taken == 0))
-		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, 1);
-	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
-	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
-	iopf_domain_count(domain, code_stat[code], 1);
-}
-
-/*
- * Around a claim and its answer, where these are not the poller's own. A recovery that
- * ends all stalls must not let the IOMMU make new ones, with the same tokens, before an
- * answer that was claimed earlier is out: see queue_check(). The claim's release orders
- * the increment before it, so whoever finds the slot claimed finds the count.
- */
-static void
-answering_begin(struct iopf_iommu *iommu)
-{
-	atomic_fetch_add_explicit(&iommu->answering, 1, memory_order_relaxed);
-}
-
-static void
-answering_end(struct iopf_iommu *iommu)
-{
-	/* Release: with the acquire in queue_check(). */
-	atomic_fetch_sub_explicit(&iommu->answering, 1, memory_order_release);
-}
-
-int
-iopf_group_respond(uint64_t id, enum iopf_code code)
-{
-	struct slot_copy copy;
-	struct iopf_fault *slot;
-	struct iopf_queue *q;
-	uint32_t word;
-	bool ours;
-	int ret = -ESTALE;
-
-	if ((unsigned int)code >= IOPF_NB_CODES)
-		return iopf_ret(-EINVAL);
-
-	iopf_rcu_read_lock();
-	slot = iopf_slot_find(id, &q);
-	if (slot != NULL) {
-		if (code == IOPF_RAZWI && (q->prg != NULL || !q->iommu->info.razwi))
-			code = IOPF_INVALID;
-		answering_begin(q->iommu);
-		word = iopf_slot_load(slot);
-		if (IOPF_SLOT_GEN(word) == IOPF_ID_GEN(id))
-			ret = slot_claim(slot, word, &copy, &ours);
-		if (ret == 0)
-			answer_send(q, &copy, code);
-		answering_end(q->iommu);
-		if (ret < 0)
-			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);
-		else if (ours)
-			iopf_slot_free(q, slot);
-	}
-	iopf_rcu_read_unlock();
-	return iopf_ret(ret);
-}
-
-static void
-fault_cancel(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word, enum iopf_cancel why)
-{
-	static const enum iopf_stat why_stat[] = {
-		[IOPF_CANCEL_DETACH] = IOPF_STAT_CANCELLED,
-		[IOPF_CANCEL_DRAIN] = IOPF_STAT_CANCELLED,
-		[IOPF_CANCEL_DEADLINE] = IOPF_STAT_EXPIRED,
-		[IOPF_CANCEL_TERMINATED] = IOPF_STAT_TERMINATED,
-	};
-	struct slot_copy copy;
-	bool ours;
-	int ret;
-
-	answering_begin(q->iommu);
-	ret = slot_claim(slot, word, &copy, &ours);
-	if (ret == 0) {
-		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
-		/* What the IOMMU has ended needs no answer; what never waited for it does. */
-		if (why != IOPF_CANCEL_TERMINATED ||
-				!(copy.flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST)))
-			answer_send(q, &copy, IOPF_INVALID);
-	}
-	answering_end(q->iommu);
-	if (ret == 0 && ours)
-		iopf_slot_free(q, slot);
-}
-
-unsigned int
-iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment,
-		enum iopf_cancel why)
-{
-	uint32_t nb_slots = q->nb_slots;
-	unsigned int held = 0;
-
-	iopf_rcu_read_lock();
-	for (uint32_t i = 0; i < nb_slots; i++) {
-		struct iopf_fault *slot = &q->slots[i];
-		uint32_t word = iopf_slot_load(slot);
-
-		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE)
-			continue;
-		if (attachment != NULL && attachment !=
-				__atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
-			continue;
-		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_PARTIAL && why == IOPF_CANCEL_DRAIN)
-			continue;
-		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_PARTIAL) {
-			/* With its Last it becomes a group, which is then answered like others. */
-			if (iopf_slot_cas(slot, word, IOPF_SLOT_WORD(IOPF_SLOT_GEN(word),
-					IOPF_SLOT_DROPPED)))
-				continue;
-			word = iopf_slot_load(slot);
-		}
-		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_DROPPED)
-			continue;
-		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_DONE)
-			fault_cancel(q, slot, word, why);
-		if (IOPF_SLOT_STATE(iopf_slot_load(slot)) != IOPF_SLOT_FREE)
-			held++;
-	}
-	iopf_rcu_read_unlock();
-	return held;
-}
-
-void
-iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment *attachment,
-		unsigned int *partial, unsigned int *pending)
-{
-	uint32_t nb_slots = q->nb_slots;
-
-	for (uint32_t i = 0; i < nb_slots; i++) {
-		const struct iopf_fault *slot = &q->slots[i];
-		enum iopf_slot_state state = IOPF_SLOT_STATE(iopf_slot_load(slot));
-
-		if (attachment != __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
-			continue;
-		*partial += state == IOPF_SLOT_PARTIAL;
-		*pending += state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
-				state == IOPF_SLOT_TAKEN;
-	}
-}
-
-/* Not answered yet; a slot whose fault was answered may still be with its handler. */
-static bool
-is_pending(enum iopf_slot_state state)
-{
-	return state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
-		state == IOPF_SLOT_TAKEN;
-}
-
-/*
- * Stalls are one pool of the IOMMU. While 7/8 of it are pending, and other devices are attached, a
- * device that holds more than an equal share gives up what its handlers have had for longer than
- * share_ms.
- */
-bool
-iopf_queue_is_pressed(struct iopf_queue *q)
-{
-	uint32_t stalls = q->iommu->info.max_stalls, most = stalls - stalls / 8, pending = 0;
-
-	if (q->prg != NULL || stalls == 0 ||
-			atomic_load_explicit(&q->iommu->nb_attached, memory_order_relaxed) < 2 ||
-			iopf_queue_nb_held(q) < most)
-		return false;
-	for (uint32_t i = 0; i < q->nb_slots; i++)
-		pending += is_pending(IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i])));
-	return pending >= most;
-}
-
-static bool
-dev_is_over_share(const struct iopf_queue *q, const struct iopf_dev *dev)
-{
-	return (uint64_t)atomic_load_explicit(&dev->held, memory_order_relaxed) *
-		atomic_load_explicit(&q->iommu->nb_attached, memory_order_relaxed) >
-		q->iommu->info.max_stalls;
-}
-
-void
-iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
-{
-	uint64_t hz = rte_get_tsc_hz();
-	bool pressed = iopf_queue_is_pressed(q);
-
-	for (; n > 0; n--) {
-		struct iopf_fault *slot = &q->slots[q->scan++ & (q->nb_slots - 1)];
-		uint32_t word = iopf_slot_load(slot);
-		struct iopf_attachment *attachment;
-		uint64_t limit;
-
-		if (!is_pending(IOPF_SLOT_STATE(word)))
-			continue;
-		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
-		limit = attachment->domain->conf.deadline_ms * hz / 1000;
-		if (limit != 0 && now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) > limit) {
-			fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
-		} else if (pressed && dev_is_over_share(q, attachment->dev) &&
-				now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) >
-				q->iommu->share_cycles) {
-			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
-			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_OVER_SHARE, 1);
-			fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
-		}
-	}
 }
 
 unsigned int

@@ -7,7 +7,10 @@
 
 #include <rte_cycles.h>
 
-#include "iopf_private.h"
+#include "attachment.h"
+#include "domain.h"
+#include "iopf_log.h"
+#include "stats.h"
 
 /* Of a dump: names are as in telemetry. */
 #define MAX_NAME 128

@@ -2,14 +2,18 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <rte_cycles.h>
 #include <rte_telemetry.h>
 
+#include "attachment.h"
+#include "domain.h"
 #include "iopf_compat.h"
-#include "iopf_private.h"
+#include "rcu.h"
+#include "stats.h"
 
 /*
  * A reply of DPDK's telemetry has at most 16 KiB, and what does not fit is left out without a

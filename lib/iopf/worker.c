@@ -32,8 +32,14 @@
 #include <rte_lcore.h>
 #include <rte_ring_elem.h>
 
-#include "iopf_private.h"
+#include "attachment.h"
+#include "call.h"
+#include "domain.h"
+#include "iopf_log.h"
 #include "iopf_support.h"
+#include "prg.h"
+#include "rcu.h"
+#include "worker.h"
 
 #define DEFAULT_SIZE	65536
 /* Empty looks, each with a yield, before a thread sleeps. */

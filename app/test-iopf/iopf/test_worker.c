@@ -21,8 +21,9 @@
 #include <rte_log.h>
 
 #include "array_iommu.h"
-#include "iopf_private.h"
+#include "worker.h"
 #include "mmem.h"
+#include "slot.h"
 #include "smmuv3_model.h"
 #include "test.h"
 

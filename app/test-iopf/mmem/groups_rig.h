@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "iopf_private.h"
+#include "call.h"
+#include "pass.h"
 #include "mmem.h"
 #include "mmem_chunk.h"
 #include "mmem_fault.h"

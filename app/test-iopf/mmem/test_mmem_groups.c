@@ -16,7 +16,6 @@
 
 #include "groups_rig.h"
 #include "interpose.h"
-#include "iopf_private.h"
 #include "test.h"
 
 #define R		IOPF_PERM_READ

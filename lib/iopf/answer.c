@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+
+#include <rte_cycles.h>
+
+#include "answer.h"
+#include "call.h"
+#include "domain.h"
+#include "rcu.h"
+
+/* A slot's state word moves at most this often in one generation. */
+#define MAX_MOVES 8
+
+void
+iopf_event_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
+		enum iopf_iommu_stat why)
+{
+	struct iopf_iommu *iommu = pass->queue->iommu;
+	bool request = ev->flags & IOPF_EVENT_PAGE_REQUEST;
+
+	iopf_iommu_count(iommu, why, 1);
+	pass->answers[pass->nb_answers++] = (struct iopf_answer){
+		.sid = ev->sid,
+		.pasid = request ? iopf_answer_pasid(iommu,
+				iopf_table_find(&iommu->sids, ev->sid), ev->pasid) : ev->pasid,
+		.token = ev->token,
+		.code = code,
+		.page_request = request,
+	};
+}
+
+static void
+slot_copy(const struct iopf_fault *slot, struct iopf_slot_copy *copy)
+{
+	copy->attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
+	copy->time = __atomic_load_n(&slot->time, __ATOMIC_RELAXED);
+	copy->answer.sid = __atomic_load_n(&slot->sid, __ATOMIC_RELAXED);
+	copy->answer.pasid = __atomic_load_n(&slot->pasid, __ATOMIC_RELAXED);
+	copy->answer.token = __atomic_load_n(&slot->token, __ATOMIC_RELAXED);
+	copy->answer.page_request = false;
+	copy->addr = __atomic_load_n(&slot->addr, __ATOMIC_RELAXED);
+	copy->perm = __atomic_load_n(&slot->perm, __ATOMIC_RELAXED);
+	copy->flags = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED);
+}
+
+/*
+ * Become the one who answers the fault that @p word was read for. The copy is
+ * that fault's if this returns 0, since the generation did not move.
+ */
+int
+iopf_slot_claim(struct iopf_fault *slot, uint32_t word, struct iopf_slot_copy *copy, bool *ours)
+{
+	uint32_t gen = IOPF_SLOT_GEN(word);
+
+	for (unsigned int i = 0; i < MAX_MOVES; i++, word = iopf_slot_load(slot)) {
+		uint32_t to;
+
+		if (IOPF_SLOT_GEN(word) != gen)
+			return -ESTALE;
+		switch (IOPF_SLOT_STATE(word)) {
+		case IOPF_SLOT_TAKEN:
+		case IOPF_SLOT_QUEUED:
+			to = iopf_slot_free_word(gen);
+			*ours = true;
+			break;
+		case IOPF_SLOT_HANDLING:
+			to = IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE);
+			*ours = false;
+			break;
+		default:
+			return -ESTALE;
+		}
+		slot_copy(slot, copy);
+		if (iopf_slot_cas(slot, word, to))
+			return 0;
+	}
+	return -ESTALE;
+}
+
+static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
+	[IOPF_SUCCESS] = IOPF_STAT_SUCCESS,
+	[IOPF_INVALID] = IOPF_STAT_INVALID,
+	[IOPF_FAILURE] = IOPF_STAT_FAILURE,
+	[IOPF_RAZWI] = IOPF_STAT_RAZWI,
+};
+
+/* In a read section: the attachment goes only after a grace period. */
+void
+iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code)
+{
+	struct iopf_iommu *iommu = q->iommu;
+	struct iopf_domain *domain = copy->attachment->domain;
+	uint16_t taken = 1;
+
+	if (copy->flags & IOPF_FAULT_PAGE_REQUEST) {
+		copy->answer.page_request = true;
+		copy->answer.pasid = iopf_answer_pasid(iommu, copy->attachment->dev,
+				copy->answer.pasid);
+		copy->answer.code = code;
+		taken = iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
+	} else if (copy->flags & IOPF_FAULT_STALLED) {
+		copy->answer.code = code;
+		taken = iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
+	} else {
+		const struct iopf_retry retry = {
+			.addr = copy->addr,
+			.sid = copy->answer.sid,
+			.pasid = copy->answer.pasid,
+			.perm = copy->perm,
+			.code = code,
+		};
+
+		iopf_dev_retry(copy->attachment->dev, &retry);
+	}
+	if (unlikely(taken == 0))
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, 1);
+	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
+	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
+	iopf_domain_count(domain, code_stat[code], 1);
+}
+
+int
+iopf_group_respond(uint64_t id, enum iopf_code code)
+{
+	struct iopf_slot_copy copy;
+	struct iopf_fault *slot;
+	struct iopf_queue *q;
+	uint32_t word;
+	bool ours;
+	int ret = -ESTALE;
+
+	if ((unsigned int)code >= IOPF_NB_CODES)
+		return iopf_ret(-EINVAL);
+
+	iopf_rcu_read_lock();
+	slot = iopf_slot_find(id, &q);
+	if (slot != NULL) {
+		if (code == IOPF_RAZWI && (q->prg != NULL || !q->iommu->info.razwi))
+			code = IOPF_INVALID;
+		iopf_answering_begin(q->iommu);
+		word = iopf_slot_load(slot);
+		if (IOPF_SLOT_GEN(word) == IOPF_ID_GEN(id))
+			ret = iopf_slot_claim(slot, word, &copy, &ours);
+		if (ret == 0)
+			iopf_answer_send(q, &copy, code);
+		iopf_answering_end(q->iommu);
+		if (ret < 0)
+			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);
+		else if (ours)
+			iopf_slot_free(q, slot);
+	}
+	iopf_rcu_read_unlock();
+	return iopf_ret(ret);
+}

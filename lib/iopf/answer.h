@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_ANSWER_H
+#define IOPF_ANSWER_H
+
+/* Answers: staged in a pass, or sent at once by any thread. */
+
+#include "attachment.h"
+#include "fault_queue.h"
+#include "pass.h"
+
+/* The PASID that the answer to a page request has. @p dev may be NULL: nobody's. */
+static inline uint32_t
+iopf_answer_pasid(const struct iopf_iommu *iommu, const struct iopf_dev *dev, uint32_t pasid)
+{
+	return iommu->info.pri_pasid || (dev != NULL && dev->conf.prg_pasid) ? pasid :
+			IOPF_NO_PASID;
+}
+
+static inline void
+answer_stage(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, bool after)
+{
+	struct iopf_dev *dev = ((struct iopf_attachment *)slot->attachment)->dev;
+	struct iopf_answer answer = {
+		.sid = slot->sid,
+		.pasid = slot->pasid,
+		.token = slot->token,
+		.code = code,
+	};
+
+	if (slot->flags & IOPF_FAULT_PAGE_REQUEST) {
+		answer.page_request = true;
+		answer.pasid = iopf_answer_pasid(pass->queue->iommu, dev, slot->pasid);
+	}
+	if (unlikely(!(slot->flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST))))
+		pass->retries[pass->nb_retries++] = (struct iopf_pass_retry){
+			.dev = dev,
+			.retry = {
+				.addr = slot->addr,
+				.sid = slot->sid,
+				.pasid = slot->pasid,
+				.perm = slot->perm,
+				.code = code,
+			},
+		};
+	else if (after)
+		pass->after[pass->nb_after++] = answer;
+	else
+		pass->answers[pass->nb_answers++] = answer;
+	pass->run_answers++;
+	pass->run_codes[code]++;
+}
+
+/* Stage the answer to a fault that has no slot. */
+void iopf_event_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
+		enum iopf_iommu_stat why);
+
+/* What an answer needs, copied while the slot may still change hands. */
+struct iopf_slot_copy {
+	struct iopf_attachment *attachment;
+	struct iopf_answer answer;
+	uint64_t time;
+	uint64_t addr;
+	uint8_t perm;
+	uint8_t flags;
+};
+
+/*
+ * A claim and its answer by another thread than the poller stand between these two. A recovery
+ * that ends all stalls must not let the IOMMU make new ones, with the same tokens, before an
+ * answer that was claimed earlier is out: see errors_check(). The claim's release orders the
+ * increment before it: a thread that finds the slot claimed finds the count.
+ */
+static inline void
+iopf_answering_begin(struct iopf_iommu *iommu)
+{
+	atomic_fetch_add_explicit(&iommu->answering, 1, memory_order_relaxed);
+}
+
+static inline void
+iopf_answering_end(struct iopf_iommu *iommu)
+{
+	/* Release: with the acquire in errors_check(). */
+	atomic_fetch_sub_explicit(&iommu->answering, 1, memory_order_release);
+}
+
+/*
+ * Claim the answer to the fault that @p word was read for. If this returns 0 the copy is of that
+ * fault, since the generation did not change. *ours: the caller frees the slot.
+ */
+int iopf_slot_claim(struct iopf_fault *slot, uint32_t word, struct iopf_slot_copy *copy,
+		bool *ours);
+/* In a read section: the attachment is freed only after a grace period. */
+void iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code);
+
+#endif /* IOPF_ANSWER_H */

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_ATTACHMENT_H
+#define IOPF_ATTACHMENT_H
+
+/* A (device, PASID) that uses a domain. */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "dev.h"
+
+struct iopf_domain;
+
+/*
+ * The states of an attachment. Each step can fail, and the next detach makes it again:
+ *	ATTACHED -> CUT		no handler is called any more; ATS goes off at the device
+ *	CUT -> DRAINING		the driver has detached: no access succeeds or stalls
+ *	DRAINING -> freed	the queues are read up to there, all faults are answered, and no
+ *				handler has any of them
+ */
+enum iopf_attachment_state {
+	IOPF_ATTACHED,
+	IOPF_CUT,
+	IOPF_DRAINING,
+};
+
+/* In the IOMMU's table attached once for each StreamID. */
+struct iopf_attachment {
+	struct iopf_dev *dev;
+	struct iopf_domain *domain;
+	void *hw;			/* the driver's handle for the domain */
+	void *priv;			/* the driver's handle for the attachment; NULL: none */
+	uint32_t pasid;
+	_Atomic uint32_t state;		/* enum iopf_attachment_state; under the device's lock */
+	bool busy;			/* a detach waits for handlers without the device's lock */
+	bool undo;			/* its attach failed: it is to be detached */
+	LIST_ENTRY(iopf_attachment) next;
+};
+
+/* The device has an attachment that is not cut. The caller holds its lock. */
+static inline bool
+iopf_dev_is_attached(const struct iopf_dev *dev)
+{
+	const struct iopf_attachment *attachment;
+
+	LIST_FOREACH(attachment, &dev->attachments, next)
+		if (attachment->state == IOPF_ATTACHED)
+			return true;
+	return false;
+}
+
+/* The caller holds the device's lock, which this may drop meanwhile. 0: it is freed. */
+int iopf_attachment_detach(struct iopf_attachment *attachment);
+
+#endif /* IOPF_ATTACHMENT_H */

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <rte_cycles.h>
+
+#include "answer.h"
+#include "cancel.h"
+#include "domain.h"
+#include "rcu.h"
+
+void
+iopf_fault_cancel(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word,
+		enum iopf_cancel why)
+{
+	static const enum iopf_stat why_stat[] = {
+		[IOPF_CANCEL_DETACH] = IOPF_STAT_CANCELLED,
+		[IOPF_CANCEL_DRAIN] = IOPF_STAT_CANCELLED,
+		[IOPF_CANCEL_DEADLINE] = IOPF_STAT_EXPIRED,
+		[IOPF_CANCEL_TERMINATED] = IOPF_STAT_TERMINATED,
+	};
+	struct iopf_slot_copy copy;
+	bool ours;
+	int ret;
+
+	iopf_answering_begin(q->iommu);
+	ret = iopf_slot_claim(slot, word, &copy, &ours);
+	if (ret == 0) {
+		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
+		/* What the IOMMU has ended needs no answer; what never waited for it does. */
+		if (why != IOPF_CANCEL_TERMINATED ||
+				!(copy.flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST)))
+			iopf_answer_send(q, &copy, IOPF_INVALID);
+	}
+	iopf_answering_end(q->iommu);
+	if (ret == 0 && ours)
+		iopf_slot_free(q, slot);
+}
+
+unsigned int
+iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment,
+		enum iopf_cancel why)
+{
+	uint32_t nb_slots = q->nb_slots;
+	unsigned int held = 0;
+
+	iopf_rcu_read_lock();
+	for (uint32_t i = 0; i < nb_slots; i++) {
+		struct iopf_fault *slot = &q->slots[i];
+		uint32_t word = iopf_slot_load(slot);
+
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE)
+			continue;
+		if (attachment != NULL && attachment !=
+				__atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
+			continue;
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_PARTIAL && why == IOPF_CANCEL_DRAIN)
+			continue;
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_PARTIAL) {
+			/* With its Last it becomes a group, which is then answered like others. */
+			if (iopf_slot_cas(slot, word, IOPF_SLOT_WORD(IOPF_SLOT_GEN(word),
+					IOPF_SLOT_DROPPED)))
+				continue;
+			word = iopf_slot_load(slot);
+		}
+		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_DROPPED)
+			continue;
+		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_DONE)
+			iopf_fault_cancel(q, slot, word, why);
+		if (IOPF_SLOT_STATE(iopf_slot_load(slot)) != IOPF_SLOT_FREE)
+			held++;
+	}
+	iopf_rcu_read_unlock();
+	return held;
+}
+
+void
+iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment *attachment,
+		unsigned int *partial, unsigned int *pending)
+{
+	uint32_t nb_slots = q->nb_slots;
+
+	for (uint32_t i = 0; i < nb_slots; i++) {
+		const struct iopf_fault *slot = &q->slots[i];
+		enum iopf_slot_state state = IOPF_SLOT_STATE(iopf_slot_load(slot));
+
+		if (attachment != __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
+			continue;
+		*partial += state == IOPF_SLOT_PARTIAL;
+		*pending += state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
+				state == IOPF_SLOT_TAKEN;
+	}
+}
+
+/* Not answered yet; a slot whose fault was answered may still be with its handler. */
+static bool
+is_pending(enum iopf_slot_state state)
+{
+	return state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
+		state == IOPF_SLOT_TAKEN;
+}
+
+/*
+ * Stalls are one pool of the IOMMU. While 7/8 of it are pending, and other devices are attached, a
+ * device that holds more than an equal share gives up what its handlers have had for longer than
+ * share_ms.
+ */
+bool
+iopf_queue_is_pressed(struct iopf_queue *q)
+{
+	uint32_t stalls = q->iommu->info.max_stalls, most = stalls - stalls / 8, pending = 0;
+
+	if (q->prg != NULL || stalls == 0 ||
+			atomic_load_explicit(&q->iommu->nb_attached, memory_order_relaxed) < 2 ||
+			iopf_queue_nb_held(q) < most)
+		return false;
+	for (uint32_t i = 0; i < q->nb_slots; i++)
+		pending += is_pending(IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i])));
+	return pending >= most;
+}
+
+static bool
+dev_is_over_share(const struct iopf_queue *q, const struct iopf_dev *dev)
+{
+	return (uint64_t)atomic_load_explicit(&dev->held, memory_order_relaxed) *
+		atomic_load_explicit(&q->iommu->nb_attached, memory_order_relaxed) >
+		q->iommu->info.max_stalls;
+}
+
+void
+iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
+{
+	uint64_t hz = rte_get_tsc_hz();
+	bool pressed = iopf_queue_is_pressed(q);
+
+	for (; n > 0; n--) {
+		struct iopf_fault *slot = &q->slots[q->scan++ & (q->nb_slots - 1)];
+		uint32_t word = iopf_slot_load(slot);
+		struct iopf_attachment *attachment;
+		uint64_t limit;
+
+		if (!is_pending(IOPF_SLOT_STATE(word)))
+			continue;
+		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
+		limit = attachment->domain->conf.deadline_ms * hz / 1000;
+		if (limit != 0 && now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) > limit) {
+			iopf_fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
+		} else if (pressed && dev_is_over_share(q, attachment->dev) &&
+				now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) >
+				q->iommu->share_cycles) {
+			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
+			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_OVER_SHARE, 1);
+			iopf_fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
+		}
+	}
+}

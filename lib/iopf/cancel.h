@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_CANCEL_H
+#define IOPF_CANCEL_H
+
+/* Faults that are answered without their handler: by a detach, a stop or a deadline. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fault_queue.h"
+
+enum iopf_cancel {
+	IOPF_CANCEL_DETACH,	/* INVALID */
+	IOPF_CANCEL_DRAIN,	/* INVALID; a partial group may still become complete */
+	IOPF_CANCEL_DEADLINE,	/* INVALID */
+	IOPF_CANCEL_TERMINATED,	/* no answer: the IOMMU has ended the stall */
+};
+
+/* Answer the fault of a slot whose state word was @p word, unless another thread does. */
+void iopf_fault_cancel(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word,
+		enum iopf_cancel why);
+/*
+ * Answer the outstanding faults of an attachment (NULL: all).
+ * Returns how many slots a handler still holds.
+ */
+unsigned int iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment,
+		enum iopf_cancel why);
+/* Add the partial and the pending page request groups of an attachment. */
+void iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment *attachment,
+		unsigned int *partial, unsigned int *pending);
+/* So many stalls are pending that devices over their share give some up. Owner. */
+bool iopf_queue_is_pressed(struct iopf_queue *q);
+/*
+ * Answer INVALID to those of the next n slots that are older than their domain's deadline, or
+ * than a device over its share may keep them. Owner.
+ */
+void iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n);
+
+#endif /* IOPF_CANCEL_H */

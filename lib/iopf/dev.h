@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_DEV_H
+#define IOPF_DEV_H
+
+/* A device. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "call.h"
+#include "iommu.h"
+
+struct iopf_dev {
+	struct iopf_iommu *iommu;
+	char *name;
+	struct iopf_dev_conf conf;
+	uint32_t *sids;
+	unsigned int refs;		/* under the IOMMU's lock; the last one frees */
+
+	pthread_mutex_t lock;
+	pthread_cond_t settled;		/* an attachment is not busy any more */
+	void *priv;			/* the driver's, until deleted */
+	bool deleted;			/* at the driver; the removal is not complete yet */
+	bool removed;
+	uint32_t granted;		/* page requests, of the IOMMU's budget */
+	bool ats_on;			/* at the device */
+	bool pri_on;
+	/* Slots of events that outlive their pass: deferred or taken, and not yet free. */
+	_Atomic uint32_t held;
+	_Atomic uint64_t stats[IOPF_NB_DEV_STATS];
+	/* Written under both locks, so read under either. */
+	LIST_HEAD(, iopf_attachment) attachments;
+	LIST_ENTRY(iopf_dev) next;	/* under the IOMMU's lock */
+};
+
+static inline void
+iopf_dev_count(struct iopf_dev *dev, enum iopf_dev_stat stat, uint64_t n)
+{
+	atomic_fetch_add_explicit(&dev->stats[stat], n, memory_order_relaxed);
+}
+
+/* The counter of a fault that has no attachment. The device's own is moved here. */
+static inline enum iopf_iommu_stat
+iopf_no_attachment_count(const struct iopf_iommu *iommu, uint32_t sid)
+{
+	struct iopf_dev *dev = iopf_table_find(&iommu->sids, sid);
+
+	if (dev == NULL)
+		return IOPF_IOMMU_STAT_UNKNOWN_SID;
+	iopf_dev_count(dev, IOPF_DEV_STAT_NO_DOMAIN, 1);
+	return IOPF_IOMMU_STAT_NO_DOMAIN;
+}
+
+/* Call the device's operation retry, which must not block. */
+static inline void
+iopf_dev_retry(struct iopf_dev *dev, const struct iopf_retry *retry)
+{
+	bool in_fast = iopf_self.in_fast;
+
+	iopf_self.in_fast = true;
+	dev->conf.ops.retry(dev, retry, dev->conf.ctx);
+	iopf_self.in_fast = in_fast;
+}
+
+/*
+ * The device after @p dev (NULL: the first), with a reference; the reference to @p dev is
+ * dropped. NULL: there is no other.
+ */
+struct iopf_dev *iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev);
+/* The end of the wait of a control call of this device, in TSC cycles. */
+uint64_t iopf_dev_wait_end(const struct iopf_dev *dev);
+
+#endif /* IOPF_DEV_H */

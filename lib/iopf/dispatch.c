@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* A burst of records: handlers are called, and the answers go out together. */
+
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "dispatch.h"
+#include "handler.h"
+#include "prg.h"
+
+void
+iopf_fault_report(struct iopf_iommu *iommu, const struct iopf_fault *fault)
+{
+	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_REPORTS, 1);
+	if (iommu->conf.report != NULL)
+		iommu->conf.report(iommu, fault, iommu->conf.report_ctx);
+}
+
+static void
+event_report(struct iopf_pass *pass, const struct iopf_event *ev)
+{
+	struct iopf_iommu *iommu = pass->queue->iommu;
+	const struct iopf_fault fault = {
+		.addr = ev->addr,
+		.ipa = ev->ipa,
+		.time = pass->now,
+		.sid = ev->sid,
+		.pasid = ev->pasid,
+		.perm = ev->perm,
+		.reason = ev->reason,
+		.flags = ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0,
+		.raw_id = ev->raw_id,
+		.queue = pass->queue->id,
+	};
+
+	iopf_fault_report(iommu, &fault);
+}
+
+/* Something that a handler can mend, of a device that will try again. */
+static bool
+event_is_retryable(const struct iopf_dev *dev, const struct iopf_event *ev)
+{
+	return dev->conf.recover == IOPF_TERMINATE && dev->conf.ops.retry != NULL &&
+		ev->reason <= IOPF_REASON_PERMISSION;
+}
+
+/* A record of the event queue. */
+static void
+event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
+{
+	struct iopf_queue *q = pass->queue;
+	struct iopf_iommu *iommu = q->iommu;
+	struct iopf_attachment *attachment;
+	const struct iopf_fault *fault;
+	struct iopf_fault *slot;
+
+	if (unlikely(ev->flags & IOPF_EVENT_BAD)) {
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
+		return;
+	}
+	attachment = iopf_table_find(&iommu->attached, iopf_attachment_key(ev->sid, ev->pasid));
+	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
+			(attachment == NULL || !event_is_retryable(attachment->dev, ev))) {
+		if (attachment == NULL)
+			iopf_iommu_count(iommu, iopf_no_attachment_count(iommu, ev->sid) ==
+					IOPF_IOMMU_STAT_UNKNOWN_SID ?
+					IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID :
+					IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, 1);
+		else
+			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REPORTS, 1);
+		event_report(pass, ev);
+		return;
+	}
+	pass->nb_faults++;
+	if (unlikely(attachment == NULL)) {
+		iopf_event_refuse(pass, ev, IOPF_INVALID, iopf_no_attachment_count(iommu, ev->sid));
+		return;
+	}
+	slot = iopf_slot_alloc(q);
+	if (unlikely(slot == NULL)) {
+		if (ev->flags & IOPF_EVENT_STALL) {
+			iopf_event_refuse(pass, ev, IOPF_INVALID, IOPF_IOMMU_STAT_NO_SLOT);
+		} else {
+			/* Nothing waits; the access will fault again when it is tried again. */
+			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_NO_SLOT, 1);
+			event_report(pass, ev);
+		}
+		return;
+	}
+	iopf_slot_fill(slot, ev, pass->now, attachment);
+	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
+	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(slot)),
+			IOPF_SLOT_HANDLING), __ATOMIC_RELEASE);
+	fault = slot;
+	handler_run(pass, attachment, slot, &fault, 1);
+}
+
+unsigned int
+iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
+{
+	struct iopf_iommu *iommu = q->iommu;
+	struct iopf_event events[IOPF_MAX_BURST];
+	struct iopf_pass pass;
+	unsigned int total = 0, records;
+
+	pass.queue = NULL;
+	for (unsigned int b = 0; b < bursts; b++) {
+		uint16_t n = iommu->driver->ops.poll(iommu->priv, q->id, events, burst);
+
+		if (n == 0)
+			break;
+		if (pass.queue == NULL) {
+			pass.queue = q;
+			pass.nb_answers = pass.nb_after = pass.nb_inv = pass.nb_frees = 0;
+			pass.nb_retries = 0;
+			pass.run_domain = NULL;
+			pass.run_faults = pass.run_requests = pass.run_answers = 0;
+			memset(pass.run_codes, 0, sizeof(pass.run_codes));
+		}
+		pass.now = rte_rdtsc();
+		pass.nb_faults = pass.nb_posts = 0;
+		iopf_self.in_fast = true;
+		records = n;
+		if (q->prg != NULL)
+			records = iopf_prg_dispatch(&pass, events, n);
+		else
+			for (unsigned int i = 0; i < n; i++)
+				event_dispatch(&pass, &events[i]);
+		iopf_self.in_fast = false;
+		iopf_pass_flush(&pass);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_RECORDS, records);
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BURSTS, 1);
+		if (pass.nb_faults != 0)
+			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_FAULTS, pass.nb_faults);
+		if (q->prg != NULL && pass.nb_faults != 0)
+			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_GROUPS, pass.nb_faults);
+		total += n;
+		if (n < burst)
+			break;
+	}
+	return total;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_DISPATCH_H
+#define IOPF_DISPATCH_H
+
+/* Read records of a queue and dispatch them. */
+
+#include <stdint.h>
+
+#include "fault_queue.h"
+
+/* Owner of the queue. Returns records and markers. */
+unsigned int iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
+
+#endif /* IOPF_DISPATCH_H */

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_DOMAIN_H
+#define IOPF_DOMAIN_H
+
+/* A domain, and its handles on the IOMMUs. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "hist.h"
+#include "iommu.h"
+
+/* A domain on an IOMMU. */
+struct iopf_hw {
+	struct iopf_iommu *iommu;
+	void *priv;			/* the driver's handle */
+	unsigned int refs;		/* attachments; under the domain's lock */
+};
+
+struct iopf_domain {
+	char *name;
+	struct iopf_domain_conf conf;
+
+	pthread_mutex_t lock;
+	/* struct iopf_hw, by IOMMU; written under the lock, read with hazard.h. */
+	_Atomic(void *) hw[IOPF_MAX_IOMMUS];
+	unsigned int nb_attached;	/* under domains_lock; attaches under way are counted */
+
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_STATS];
+	struct iopf_hist latency;	/* in TSC cycles */
+};
+
+static inline void
+iopf_domain_count(struct iopf_domain *domain, enum iopf_stat stat, uint64_t n)
+{
+	atomic_fetch_add_explicit(&domain->stats[stat], n, memory_order_relaxed);
+}
+
+static inline bool
+iopf_inv_is_valid(const struct iopf_inv *inv)
+{
+	return inv->all || (inv->size != 0 && ((inv->addr | inv->size) & 0xfff) == 0 &&
+		inv->addr + inv->size - 1 >= inv->addr);
+}
+
+/* The driver's handle of the domain on this IOMMU, made at the first use. */
+int iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv);
+/* Waits for the invalidations that are under way on this handle, and for no later ones. */
+void iopf_domain_handle_put(struct iopf_domain *domain, struct iopf_iommu *iommu);
+/* Add to the attachments of the domain, which cannot be destroyed while it has any. */
+void iopf_domain_count_attached(struct iopf_domain *domain, int n);
+
+#endif /* IOPF_DOMAIN_H */

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_FAULT_QUEUE_H
+#define IOPF_FAULT_QUEUE_H
+
+/*
+ * A fault queue of an IOMMU: its slots, its owner, and the threads that wait for it.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_common.h>
+
+#include "slot.h"
+
+struct iopf_iommu;
+struct iopf_poller;
+struct iopf_prg;
+
+struct iopf_queue {
+	struct iopf_iommu *iommu;
+	uint16_t id;
+	_Atomic uint32_t nb_slots;	/* in use; a power of two; written while all are free */
+	uint32_t max_slots;
+	struct iopf_fault *slots;
+	struct iopf_prg *prg;		/* page requests only */
+	_Atomic(struct iopf_poller *) poller;	/* written under pollers_lock */
+
+	/*
+	 * Slots freed by other threads than the owner: a stack onto which any thread pushes.
+	 * The owner takes all of it at once, so that there is no ABA. IOPF_NO_SLOT ends it.
+	 */
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t freed;
+
+	/*
+	 * The queue has an owner for one pass. No thread waits for the ownership: a pass that
+	 * finds the queue owned returns. iopf_queue_disown() releases it and iopf_queue_own()
+	 * acquires it: this orders the owner's fields below between one owner and the next.
+	 */
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t owned;
+	uint32_t nb_free;		/* owner */
+	uint32_t *free;			/* owner */
+	uint64_t next_check;		/* owner */
+	uint64_t next_error_check;	/* owner; event queue only */
+	_Atomic uint32_t passes;	/* read by the threads that wait for a pass */
+	uint32_t scan;			/* owner: the next slot of the deadline scan */
+};
+
+/* slot.c */
+int iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id,
+		uint32_t max_slots);
+/* No thread drains the queue, and no fault is outstanding. */
+void iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots);
+void iopf_queue_fini(struct iopf_queue *q);
+/* Slots that are not free. The caller owns the queue, or no thread drains it. */
+uint32_t iopf_queue_nb_held(struct iopf_queue *q);
+
+/* poll.c */
+/* Become the owner, or return false. Never waits. */
+bool iopf_queue_own(struct iopf_queue *q);
+void iopf_queue_disown(struct iopf_queue *q);
+/*
+ * A thread that waits for a queue drains it where no poller runs, that is where no pass is made
+ * for a while. Such a pass looks for errors of the IOMMU too. Returns records.
+ */
+struct iopf_stand_in {
+	uint32_t passes;
+	uint64_t since;
+};
+void iopf_stand_in_begin(const struct iopf_queue *q, struct iopf_stand_in *stand_in);
+unsigned int iopf_stand_in_poll(struct iopf_queue *q, struct iopf_stand_in *stand_in);
+/*
+ * Wait until every record that the hardware had written before the call has been read, or the
+ * IOMMU does not serve faults any more. Returns 0 or -ETIMEDOUT.
+ */
+int iopf_queue_fence(struct iopf_queue *q, uint64_t end);
+/* The same for all queues of an IOMMU. */
+int iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t end);
+
+#endif /* IOPF_FAULT_QUEUE_H */

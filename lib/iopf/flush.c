@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "dev.h"
+#include "domain.h"
+#include "fault_queue.h"
+#include "flush.h"
+#include "iommu.h"
+#include "prg.h"
+
+void
+iopf_pass_flush_counts(struct iopf_pass *pass, uint64_t latency)
+{
+	static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
+		IOPF_STAT_SUCCESS, IOPF_STAT_INVALID, IOPF_STAT_FAILURE, IOPF_STAT_RAZWI,
+	};
+	struct iopf_domain *domain = pass->run_domain;
+
+	if (domain == NULL)
+		return;
+	iopf_domain_count(domain, IOPF_STAT_FAULTS, pass->run_faults);
+	if (pass->run_requests != 0)
+		iopf_domain_count(domain, IOPF_STAT_REQUESTS, pass->run_requests);
+	if (pass->run_answers != 0) {
+		iopf_hist_add(&domain->latency, latency, pass->run_answers);
+		for (unsigned int i = 0; i < IOPF_NB_CODES; i++)
+			if (pass->run_codes[i] != 0)
+				iopf_domain_count(domain, code_stat[i], pass->run_codes[i]);
+	}
+	pass->run_domain = NULL;
+	pass->run_faults = 0;
+	pass->run_requests = 0;
+	pass->run_answers = 0;
+	memset(pass->run_codes, 0, sizeof(pass->run_codes));
+}
+
+/*
+ * Invalidate, then answer: one batch of the driver's, or what does the same for one that cannot
+ * batch them, and waits. After an error the access would meet the old translation again: INVALID.
+ */
+static uint16_t
+answers_send_after_inv(struct iopf_pass *pass)
+{
+	const struct iopf_driver_ops *ops = &pass->queue->iommu->driver->ops;
+	void *priv = pass->queue->iommu->priv;
+	unsigned int done;
+
+	if (likely(ops->answer_after != NULL))
+		return ops->answer_after(priv, pass->after_hw, pass->inv, pass->nb_inv,
+				pass->after, pass->nb_after);
+	if (pass->nb_inv != 0 && ops->invalidate(priv, pass->after_hw, pass->inv, pass->nb_inv,
+			&done) < 0)
+		for (unsigned int i = 0; i < pass->nb_after; i++)
+			pass->after[i].code = IOPF_INVALID;
+	return pass->nb_after != 0 ? ops->answer(priv, pass->after, pass->nb_after) : 0;
+}
+
+/* Send what has gathered. The slots are free only after that: a detach that finds none waits
+ * for this pass, and then all is answered. */
+void
+iopf_pass_flush(struct iopf_pass *pass)
+{
+	struct iopf_queue *q = pass->queue;
+	struct iopf_iommu *iommu = q->iommu;
+	const struct iopf_driver_ops *ops = &iommu->driver->ops;
+	unsigned int n = pass->nb_answers + pass->nb_after + pass->nb_retries, lost = 0;
+
+	if (pass->nb_answers != 0)
+		lost = pass->nb_answers - ops->answer(iommu->priv, pass->answers,
+				pass->nb_answers);
+	if (pass->nb_inv != 0 || pass->nb_after != 0) {
+		lost += pass->nb_after - answers_send_after_inv(pass);
+		pass->nb_posts++;
+	}
+	if (unlikely(lost != 0))
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, lost);
+	for (unsigned int i = 0; i < pass->nb_retries; i++)
+		iopf_dev_retry(pass->retries[i].dev, &pass->retries[i].retry);
+	if (n != 0)
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, n);
+	iopf_pass_flush_counts(pass, rte_rdtsc() - pass->now);
+	if (q->prg != NULL)
+		for (unsigned int i = 0; i < pass->nb_frees; i++)
+			iopf_prg_free(q, pass->frees[i]);
+	else
+		for (unsigned int i = 0; i < pass->nb_frees; i++)
+			q->free[q->nb_free++] = pass->frees[i];
+	pass->nb_answers = 0;
+	pass->nb_after = 0;
+	pass->nb_retries = 0;
+	pass->nb_inv = 0;
+	pass->nb_frees = 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+
+#include "call.h"
+#include "handler.h"
+
+bool
+iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
+		unsigned int left)
+{
+	unsigned int posts = pass->nb_posts + inv_batch_is_full(pass, attachment) + 1;
+
+	if (posts + left > IOPF_MAX_BURST)
+		return false;
+	inv_batch_begin(pass, attachment);
+	return true;
+}
+
+void
+iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
+		struct iopf_fault *head, const struct iopf_fault *const *faults, uint16_t n)
+{
+	handler_run(pass, attachment, head, faults, n);
+}
+
+int
+iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv)
+{
+	struct iopf_pass *pass;
+
+	if (group == NULL || inv == NULL)
+		return iopf_ret(-EINVAL);
+	pass = group->pass;
+	if (pass == NULL || !iopf_self.in_fast)
+		return iopf_ret(-EPERM);
+	if (!iopf_inv_is_valid(inv))
+		return iopf_ret(-EINVAL);
+	if (pass->nb_inv - pass->group_inv >= IOPF_MAX_GROUP_INV)
+		return iopf_ret(-ENOSPC);
+	pass->inv[pass->nb_inv++] = *inv;
+	return 0;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_HANDLER_H
+#define IOPF_HANDLER_H
+
+/* The domain's fast handler runs. */
+
+#include <rte_cycles.h>
+
+#include "flush.h"
+#include "iopf_trace.h"
+#include "verdict.h"
+
+/* The invalidations of one answers_send_after_inv() are one domain's: a group's need another. */
+static inline bool
+inv_batch_is_full(const struct iopf_pass *pass, const struct iopf_attachment *attachment)
+{
+	return pass->nb_inv != 0 && (pass->after_hw != attachment->hw ||
+			pass->nb_inv > IOPF_MAX_BURST - IOPF_MAX_GROUP_INV);
+}
+
+static inline void
+inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment)
+{
+	if (unlikely(inv_batch_is_full(pass, attachment)))
+		iopf_pass_flush(pass);
+	pass->group_inv = pass->nb_inv;
+	pass->after_hw = attachment->hw;
+}
+
+static inline void
+handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fault *head,
+		const struct iopf_fault *const *faults, uint16_t n)
+{
+	struct iopf_domain *domain = attachment->domain;
+	struct iopf_queue *q = pass->queue;
+	/* Somebody may be cancelling it; the generation stays. */
+	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
+	const struct iopf_group group = {
+		.id = iopf_group_make_id(q, head->slot, gen),
+		.dev = attachment->dev,
+		.pasid = attachment->pasid,
+		.nb_faults = n,
+		.faults = faults,
+		.pass = pass,
+	};
+	enum iopf_verdict verdict;
+
+	inv_batch_begin(pass, attachment);
+	if (unlikely(pass->run_domain != domain)) {
+		iopf_pass_flush_counts(pass, rte_rdtsc() - pass->now);
+		pass->run_domain = domain;
+	}
+	pass->run_faults++;
+	if (head->flags & IOPF_FAULT_PAGE_REQUEST)
+		pass->run_requests += n;
+	iopf_trace_fault(q->iommu->id, head->sid, head->pasid, head->addr, head->perm);
+
+	/*
+	 * A detach is under way: an access that was tried again would abort, and a device that
+	 * got Success to its request would go on in the next domain.
+	 */
+	if (unlikely(atomic_load_explicit(&attachment->state, memory_order_relaxed) !=
+			IOPF_ATTACHED))
+		verdict = IOPF_ANSWER(IOPF_INVALID);
+	else if (domain->conf.handler != NULL)
+		verdict = domain->conf.handler(domain, &group, domain->conf.ctx);
+	else
+		verdict = IOPF_DEFER;
+	if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
+		pass->nb_inv = pass->group_inv;
+	verdict_apply(pass, domain, head, group.id, gen, verdict);
+}
+
+/* handler_run() for prg.c. The state of @p head is HANDLING. */
+void iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
+		struct iopf_fault *head, const struct iopf_fault *const *faults, uint16_t n);
+/*
+ * Begin invalidations for a group that is given to lost. False: with @p left events to come the
+ * burst could have more answer_after() than events, which is what drivers have room for.
+ */
+bool iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
+		unsigned int left);
+
+#endif /* IOPF_HANDLER_H */

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_IOMMU_H
+#define IOPF_IOMMU_H
+
+/*
+ * An IOMMU: its state, its queues, its devices.
+ *
+ * Locks of the control path, in this order:
+ *	iommu->state_lock	configure, start, stop, idle, close: one at a time
+ *	dev->lock		attach, detach, PRI, removal of that device: one at a time
+ *	iommu->lock		lists, tables, the budget of page requests. No wait is made under
+ *				it: not for the driver, a device, a handler, a grace period
+ *	domain->lock		handles of a domain; held during the driver's domain_add only
+ *	domains_lock, registry_lock, pollers_lock	no other lock is taken under these
+ * So the wait of a device's control call costs that device alone, and the wait of an IOMMU's
+ * start or stop that IOMMU.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include <rte_cycles.h>
+
+#include "fault_queue.h"
+#include "iopf.h"
+#include "iopf_driver.h"
+#include "table.h"
+
+#define IOPF_MAX_IOMMUS		64
+#define IOPF_MAX_QUEUES		2
+#define IOPF_MAX_REQUESTS	4096
+
+struct iopf_dev;
+
+/* In order: iopf_iommu_is_polled() and iopf_iommu_is_serving() compare. */
+enum iopf_state {
+	IOPF_STATE_OFF,
+	IOPF_STATE_STARTING,
+	IOPF_STATE_STOPPING,
+	/* A start or a stop failed: only the driver knows whether the IOMMU translates. */
+	IOPF_STATE_STUCK,
+	/* The driver's check() has given the IOMMU up; until a stop. */
+	IOPF_STATE_FAILED,
+	IOPF_STATE_RUNNING,
+	/* A stop switches off the PRI of the devices. */
+	IOPF_STATE_QUIESCING,
+};
+
+struct iopf_iommu {
+	uint16_t id;
+	char *name;
+	struct iopf_driver *driver;
+	void *priv;
+	struct iopf_iommu_info info;
+	struct iopf_iommu_conf conf;
+	_Atomic uint32_t state;		/* enum iopf_state */
+	bool recovering;		/* check() has terminated the stalls; owner of queue 0 */
+	_Atomic uint32_t answering;	/* answers claimed and not yet sent, but the poller's */
+	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has a deadline */
+	_Atomic uint32_t nb_attached;	/* devices with an attachment */
+	uint32_t default_requests;	/* request_queue_size as the driver said */
+	uint64_t partial_cycles;	/* a group may wait for its Last, in TSC cycles */
+	uint64_t share_cycles;		/* a device over its share keeps a stall as long */
+	_Atomic uint32_t granted;	/* page requests granted to devices; written under lock */
+
+	pthread_mutex_t state_lock;
+	pthread_mutex_t lock;
+	pthread_mutex_t dma_lock;
+	uint32_t nb_dma;		/* areas mapped; under dma_lock */
+	LIST_HEAD(, iopf_dev) devs;
+	struct iopf_table sids;		/* StreamID -> iopf_dev */
+	struct iopf_table attached;	/* iopf_attachment_key() -> iopf_attachment */
+	struct iopf_queue queues[IOPF_MAX_QUEUES];
+
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_IOMMU_STATS];
+};
+
+/* Passes are made, also where no fault can come. */
+static inline bool
+iopf_iommu_is_polled(const struct iopf_iommu *iommu)
+{
+	/* Acquire: with the store in iopf_iommu_start(). */
+	return atomic_load_explicit(&iommu->state, memory_order_acquire) >= IOPF_STATE_FAILED;
+}
+
+/* Passes are made, and faults come and are answered. */
+static inline bool
+iopf_iommu_is_serving(const struct iopf_iommu *iommu)
+{
+	return atomic_load_explicit(&iommu->state, memory_order_acquire) >= IOPF_STATE_RUNNING;
+}
+
+static inline void
+iopf_iommu_count(struct iopf_iommu *iommu, enum iopf_iommu_stat stat, uint64_t n)
+{
+	atomic_fetch_add_explicit(&iommu->stats[stat], n, memory_order_relaxed);
+}
+
+/* The key of the table attached. */
+static inline uint64_t
+iopf_attachment_key(uint32_t sid, uint32_t pasid)
+{
+	return (uint64_t)pasid << 32 | sid;
+}
+
+/* See IOPF_ID_GEN() and the other fields of an id. */
+static inline uint64_t
+iopf_group_make_id(const struct iopf_queue *q, uint32_t slot, uint32_t gen)
+{
+	return (uint64_t)gen << 32 | (uint64_t)q->iommu->id << 24 | (uint64_t)q->id << 20 | slot;
+}
+
+/* The end of a bounded wait, in TSC cycles, is over. */
+static inline bool
+iopf_wait_is_over(uint64_t end)
+{
+	return (int64_t)(rte_rdtsc() - end) >= 0;
+}
+
+struct iopf_iommu *iopf_iommu_get(unsigned int id);
+const char *iopf_state_name(enum iopf_state state);
+/* Give a fault that needs no answer to the application's report. */
+void iopf_fault_report(struct iopf_iommu *iommu, const struct iopf_fault *fault);
+
+#endif /* IOPF_IOMMU_H */

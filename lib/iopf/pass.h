@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_PASS_H
+#define IOPF_PASS_H
+
+/*
+ * A pass: one burst of records on its way from the queue to the answers.
+ *
+ *	dispatch.c	a record is dispatched: to a slot, a report or a refusal
+ *	prg.c		page requests become groups
+ *	handler.h	the domain's fast handler runs
+ *	verdict.h	its verdict is applied: answered, deferred or taken
+ *	answer.h	the answer is staged in the pass
+ *	flush.c		the pass is flushed: all its answers go to the driver
+ */
+
+#include <stdint.h>
+
+#include "iopf.h"
+#include "iopf_driver.h"
+
+#define IOPF_MAX_BURST		64
+#define IOPF_MAX_GROUP_INV	4
+
+struct iopf_queue;
+
+struct iopf_pass {
+	struct iopf_queue *queue;
+	uint64_t now;			/* when the burst was read */
+	uint16_t nb_answers;
+	uint16_t nb_after;
+	uint16_t nb_inv;
+	uint16_t nb_frees;
+	uint16_t nb_faults;
+	uint16_t nb_posts;		/* answer_after() of this burst, at most IOPF_MAX_BURST */
+	uint16_t group_inv;		/* nb_inv when the present handler was called */
+
+	/* Faults in a row of one domain: counted, and not yet added to its counters. */
+	struct iopf_domain *run_domain;
+	uint32_t run_faults;
+	uint32_t run_requests;
+	uint32_t run_codes[IOPF_NB_CODES];
+	uint32_t run_answers;
+
+	void *after_hw;			/* the domain of inv[] and after[] */
+	uint16_t nb_retries;
+	struct iopf_pass_retry {
+		struct iopf_dev *dev;
+		struct iopf_retry retry;
+	} retries[IOPF_MAX_BURST];
+	struct iopf_answer answers[IOPF_MAX_BURST];
+	struct iopf_answer after[IOPF_MAX_BURST];
+	struct iopf_inv inv[IOPF_MAX_BURST];
+	uint32_t frees[IOPF_MAX_BURST];
+};
+
+#endif /* IOPF_PASS_H */

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_PRI_H
+#define IOPF_PRI_H
+
+/* ATS and PRI of devices, and the budget of page requests. */
+
+#include <stdint.h>
+
+#include "attachment.h"
+
+int iopf_pri_check_conf(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
+/* The caller holds the IOMMU's lock. */
+int iopf_pri_reserve(struct iopf_dev *dev);
+void iopf_pri_release(struct iopf_dev *dev);
+/* The caller holds the device's lock. */
+int iopf_pri_switch_on(struct iopf_dev *dev);
+int iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end);
+/* Wait until the device has nothing outstanding of an attachment that is cut. */
+int iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end);
+/* All devices: after a start, and before a stop. */
+void iopf_pri_switch_on_all(struct iopf_iommu *iommu);
+void iopf_pri_switch_off_all(struct iopf_iommu *iommu);
+
+#endif /* IOPF_PRI_H */

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_SLOT_H
+#define IOPF_SLOT_H
+
+/*
+ * A fault's slot
+ *
+ *	FREE ---> HANDLING ---> QUEUED (for a worker) ---> HANDLING
+ *	 |            |
+ *	 |            '-------> TAKEN (answered later, by any thread)
+ *	 '-> PARTIAL -> HANDLING	page requests, with Last
+ *
+ * The thread that answers moves the state by compare-and-swap, so there is one answer:
+ *	HANDLING -> FREE	the handler's caller, with the verdict
+ *	HANDLING -> SENDING	the same for page requests; FREE after the answer was sent
+ *	TAKEN -> FREE		iopf_group_respond(), a detach, a deadline
+ *	TAKEN -> HANDLING	a worker, after iopf_group_defer()
+ *	QUEUED -> FREE		an answer by another thread than the worker, which then finds
+ *			another generation
+ *	HANDLING -> DONE	the same, while a thread handles the slot; that thread finds
+ *			DONE and frees the slot
+ *	PARTIAL -> DROPPED	a detach: without Last there is no answer; the queue's owner
+ *			finds the slot and frees it
+ *
+ * The state shares its word with a generation that counts the slot's uses: a late answer
+ * finds another generation. A group of page requests has the state of the slot of its first
+ * request; the words of the other slots stay FREE and are not used (prg.c).
+ */
+
+#include <stdint.h>
+
+#include <rte_branch_prediction.h>
+
+#include "iopf.h"
+#include "iopf_driver.h"
+
+struct iopf_attachment;
+struct iopf_queue;
+
+enum iopf_slot_state {
+	IOPF_SLOT_FREE,
+	IOPF_SLOT_HANDLING,
+	IOPF_SLOT_QUEUED,
+	IOPF_SLOT_TAKEN,
+	IOPF_SLOT_DONE,
+	IOPF_SLOT_PARTIAL,
+	IOPF_SLOT_DROPPED,
+	IOPF_SLOT_SENDING,
+};
+#define IOPF_SLOT_STATE_BITS	3
+#define IOPF_SLOT_STATE(word)	((enum iopf_slot_state)((word) & 7))
+#define IOPF_SLOT_GEN(word)	((word) >> IOPF_SLOT_STATE_BITS)
+#define IOPF_SLOT_WORD(gen, state) ((uint32_t)(gen) << IOPF_SLOT_STATE_BITS | (state))
+
+/* A group's id: generation, IOMMU, queue, slot. */
+#define IOPF_ID_GEN(id)		((uint32_t)((id) >> 32))
+#define IOPF_ID_IOMMU(id)	((uint32_t)(id) >> 24)
+#define IOPF_ID_QUEUE(id)	((uint32_t)(id) >> 20 & 0xf)
+#define IOPF_ID_SLOT(id)	((uint32_t)(id) & 0xfffff)
+#define IOPF_MAX_SLOTS		(1u << 20)
+#define IOPF_NO_SLOT		UINT32_MAX
+
+/* The word of a free slot before its next use. Generation 0 is left out: no id is 0. */
+static inline uint32_t
+iopf_slot_free_word(uint32_t gen)
+{
+	uint32_t word = IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE);
+
+	return word >> IOPF_SLOT_STATE_BITS != 0 ? word : IOPF_SLOT_WORD(1, IOPF_SLOT_FREE);
+}
+
+static inline uint32_t
+iopf_slot_load(const struct iopf_fault *slot)
+{
+	/*
+	 * Acquire: with the release in iopf_slot_cas(), event_dispatch() and group_begin(). A
+	 * thread that finds a state finds the fault's fields.
+	 */
+	return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+}
+
+static inline bool
+iopf_slot_cas(struct iopf_fault *slot, uint32_t from, uint32_t to)
+{
+	return __atomic_compare_exchange_n(&slot->state, &from, to, false, __ATOMIC_ACQ_REL,
+			__ATOMIC_RELAXED);
+}
+
+/*
+ * Zeroed and touched, so that the poll thread meets no page fault. Not EAL's memory:
+ * rte_eal_cleanup() unmaps that while workers may still read slots.
+ */
+void *iopf_zalloc(size_t size);
+
+/* Owner of the queue. NULL: no slot is free. */
+struct iopf_fault *iopf_slot_alloc(struct iopf_queue *q);
+/* Owner of the queue: take back the slots that other threads have freed. */
+void iopf_slot_reclaim(struct iopf_queue *q);
+/* Any thread. The owner of the queue returns its own slots to free[] instead. */
+void iopf_slot_free(struct iopf_queue *q, struct iopf_fault *slot);
+struct iopf_fault *iopf_slot_find(uint64_t id, struct iopf_queue **q);
+/* Fill a slot that no other thread knows. */
+void iopf_slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
+		struct iopf_attachment *attachment);
+
+/* An outstanding fault, for lists. */
+struct iopf_outstanding {
+	struct iopf_fault fault;
+	enum iopf_slot_state state;
+	uint64_t id;
+};
+/*
+ * List up to n outstanding faults from slot *from, which moves on: to nb_slots when there are
+ * no more.
+ */
+unsigned int iopf_queue_list_outstanding(struct iopf_queue *q, uint32_t *from,
+		struct iopf_outstanding *list, unsigned int n);
+const char *iopf_slot_state_name(enum iopf_slot_state state);
+
+#endif /* IOPF_SLOT_H */

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_VERDICT_H
+#define IOPF_VERDICT_H
+
+/* A handler's verdict: answered, deferred to a worker, or taken. */
+
+#include <stdatomic.h>
+
+#include "answer.h"
+#include "attachment.h"
+#include "domain.h"
+#include "worker.h"
+
+/* A slot that is to outlive its pass counts against its device: see iopf_queue_expire(). */
+static inline void
+dev_slot_hold(struct iopf_queue *q, struct iopf_dev *dev)
+{
+	if (q->prg == NULL)
+		atomic_fetch_add_explicit(&dev->held, 1, memory_order_relaxed);
+}
+
+static inline void
+dev_slot_release(struct iopf_queue *q, struct iopf_dev *dev)
+{
+	if (q->prg == NULL)
+		atomic_fetch_sub_explicit(&dev->held, 1, memory_order_relaxed);
+}
+
+static inline void
+verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
+		struct iopf_fault *slot, uint64_t id, uint32_t gen)
+{
+	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	uint32_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
+
+	if (!iopf_slot_cas(slot, handling, queued)) {
+		/* Answered meanwhile. */
+		dev_slot_release(pass->queue, dev);
+		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
+				__ATOMIC_RELEASE);
+		pass->frees[pass->nb_frees++] = slot->slot;
+		return;
+	}
+	if (domain->conf.deferred != NULL && iopf_worker_defer(domain->conf.worker, id) == 0) {
+		iopf_domain_count(domain, IOPF_STAT_DEFERRED, 1);
+		return;
+	}
+	/* No worker, or no place: it is still ours unless another thread answered and freed it. */
+	if (!iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
+		return;
+	dev_slot_release(pass->queue, dev);
+	answer_stage(pass, slot, IOPF_INVALID, false);
+	pass->frees[pass->nb_frees++] = slot->slot;
+}
+
+static inline void
+verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
+		struct iopf_fault *slot, uint32_t gen)
+{
+	iopf_domain_count(domain, IOPF_STAT_TAKEN, 1);
+	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING),
+			IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
+		return;
+	/* Answered before the handler returned: the slot was left to us. */
+	dev_slot_release(pass->queue, dev);
+	__atomic_store_n(&slot->state, iopf_slot_free_word(gen), __ATOMIC_RELEASE);
+	pass->frees[pass->nb_frees++] = slot->slot;
+}
+
+static inline void
+verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slot,
+		uint64_t id, uint32_t gen, enum iopf_verdict verdict)
+{
+	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	uint32_t free_word = iopf_slot_free_word(gen);
+	enum iopf_code code = verdict & 0xff;
+	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
+	bool request = slot->flags & IOPF_FAULT_PAGE_REQUEST;
+
+	if (verdict == IOPF_DEFER || verdict == IOPF_TAKEN) {
+		struct iopf_dev *dev = ((struct iopf_attachment *)slot->attachment)->dev;
+
+		dev_slot_hold(pass->queue, dev);
+		if (verdict == IOPF_DEFER)
+			verdict_defer(pass, domain, dev, slot, id, gen);
+		else
+			verdict_take(pass, domain, dev, slot, gen);
+		return;
+	}
+	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
+			code >= IOPF_NB_CODES || (code == IOPF_RAZWI &&
+			(request || !pass->queue->iommu->info.razwi))))
+		code = IOPF_INVALID;
+	/* Until its answer is sent no request can be of another group with this key. */
+	if (likely(iopf_slot_cas(slot, handling, request ?
+			IOPF_SLOT_WORD(gen, IOPF_SLOT_SENDING) : free_word))) {
+		answer_stage(pass, slot, code, after);
+		if (after)
+			iopf_domain_count(domain, IOPF_STAT_AFTER_INV, 1);
+	} else {
+		/* Cancelled meanwhile: this answer goes into nothing. */
+		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
+	}
+	pass->frees[pass->nb_frees++] = slot->slot;
+}
+
+#endif /* IOPF_VERDICT_H */
