@@ -24,9 +24,11 @@ ALLOWED = {
     "lib/mmem": ["lib/iopf:iopf.h", "lib/iopf:iopf_support.h", "lib/pgtable:pgtable.h"],
     "drivers/smmuv3_pmd": ["lib/iopf:iopf.h", "lib/iopf:iopf_driver.h",
                            "lib/iopf:iopf_support.h", "drivers/common/smmuv3"],
-    "app/iopf-bench": ["lib/iopf:iopf.h", "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
+    "app/iopf-bench": ["lib/iopf:iopf.h", "lib/iopf:iopf_stats.h",
+                       "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
                        "drivers/smmuv3_model:smmuv3_model.h"],
-    "examples": ["lib/iopf:iopf.h", "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
+    "examples": ["lib/iopf:iopf.h", "lib/iopf:iopf_stats.h",
+                 "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
                  "drivers/smmuv3_model:smmuv3_model.h"],
 }
 # single files that may reach further

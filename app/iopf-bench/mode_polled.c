@@ -15,6 +15,7 @@
 #include <rte_errno.h>
 
 #include <iopf.h>
+#include <iopf_stats.h>
 #include <mmem.h>
 
 #include "bench.h"

@@ -17,6 +17,7 @@
 #include <rte_lcore.h>
 
 #include "device.h"
+#include "iopf_stats.h"
 
 #define QUEUE_DEPTH	16	/* more only lets faults wait longer behind each other */
 #define GROUP_PAGES	16	/* a tile's; one that is not aligned takes two groups */

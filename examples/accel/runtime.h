@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include <iopf.h>
+#include <iopf_stats.h>
 #include <mmem.h>
 
 struct accel;

@@ -35,6 +35,7 @@
 #include <mmem.h>
 
 #include "engine.h"
+#include "iopf_stats.h"
 
 #define SYSFS		"/sys/bus/pci/devices"
 #define WAIT_US		1000

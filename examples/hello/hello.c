@@ -17,6 +17,7 @@
 #include <rte_errno.h>
 
 #include <iopf.h>
+#include <iopf_stats.h>
 #include <mmem.h>
 #include <smmuv3_model.h>
 

@@ -27,6 +27,7 @@
 #include "fault_queue.h"
 #include "iopf.h"
 #include "iopf_driver.h"
+#include "iopf_stats.h"
 #include "table.h"
 
 #define IOPF_MAX_IOMMUS		64

@@ -65,6 +65,8 @@
  *   - configure, start, stop, idle, close: one thread at a time for each IOMMU.
  */
 
+#include <stdio.h>
+
 #include <rte_common.h>
 #include <rte_kvargs.h>
 

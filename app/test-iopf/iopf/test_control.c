@@ -19,6 +19,7 @@
 #include <rte_log.h>
 
 #include "array_iommu.h"
+#include "iopf_stats.h"
 #include "log_lines.h"
 #include "interpose.h"
 #include "iopf.h"

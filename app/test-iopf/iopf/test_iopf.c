@@ -18,6 +18,7 @@
 #include <rte_log.h>
 
 #include "array_iommu.h"
+#include "iopf_stats.h"
 #include "log_lines.h"
 #include "hist.h"
 #include "iopf.h"

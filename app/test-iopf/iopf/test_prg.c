@@ -18,6 +18,7 @@
 
 #include "array_iommu.h"
 #include "iopf.h"
+#include "iopf_stats.h"
 #include "test.h"
 
 #define SID	7

@@ -19,6 +19,7 @@
 #include <rte_io.h>
 #include <rte_vfio.h>
 
+#include "iopf_stats.h"
 #include "lab_rig.h"
 #include "phys.h"
 #include "test.h"

@@ -12,6 +12,7 @@
 
 #include <rte_common.h>
 
+#include <iopf_stats.h>
 #include <mmem.h>
 #include <pgtable.h>
 

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <iopf_stats.h>
 #include <mmem.h>
 
 #include "lab_space.h"

@@ -11,6 +11,7 @@
 
 #include "mmem_rig.h"
 #include "pieces.h"
+#include "iopf_stats.h"
 #include "test.h"
 
 #define SID		8

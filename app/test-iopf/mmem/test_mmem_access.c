@@ -16,6 +16,7 @@
 #include <rte_errno.h>
 
 #include "mmem_rig.h"
+#include "iopf_stats.h"
 #include "test.h"
 
 /*

@@ -13,6 +13,7 @@
 #include <rte_log.h>
 
 #include "groups_rig.h"
+#include "iopf_stats.h"
 #include "test.h"
 
 static int

@@ -15,6 +15,7 @@
 
 #include "log_lines.h"
 #include "pager_rig.h"
+#include "iopf_stats.h"
 #include "test.h"
 
 static void

@@ -14,6 +14,7 @@
 #include <rte_log.h>
 #include <rte_pause.h>
 
+#include "iopf_stats.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"

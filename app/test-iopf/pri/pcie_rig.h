@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include <iopf.h>
+#include <iopf_stats.h>
 
 #include "pgtable.h"
 #include "smmuv3_model.h"

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "pcie_rig.h"
+#include "iopf_stats.h"
 #include "test.h"
 
 #define SID	8

@@ -12,6 +12,7 @@
 #include <rte_common.h>
 
 #include "pcie_rig.h"
+#include "iopf_stats.h"
 #include "test.h"
 
 #define SID	8

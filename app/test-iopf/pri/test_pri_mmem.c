@@ -12,6 +12,7 @@
 
 #include <rte_common.h>
 
+#include "iopf_stats.h"
 #include "mmem.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"

@@ -20,6 +20,7 @@
 #include <rte_common.h>
 
 #include "iopf.h"
+#include "iopf_stats.h"
 #include "mmem.h"
 #include "pcie_rig.h"
 #include "smmuv3_model.h"

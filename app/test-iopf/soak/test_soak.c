@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "iopf.h"
+#include "iopf_stats.h"
 #include "mmem.h"
 #include "smmuv3_model.h"
 #include "smmuv3_model_test.h"
