@@ -24,10 +24,10 @@ ALLOWED = {
     "lib/mmem": ["lib/iopf:iopf.h", "lib/iopf:iopf_support.h", "lib/pgtable:pgtable.h"],
     "drivers/smmuv3_pmd": ["lib/iopf:iopf.h", "lib/iopf:iopf_driver.h",
                            "lib/iopf:iopf_support.h", "drivers/common/smmuv3"],
-    "app/iopf-bench": ["lib/iopf:iopf.h", "lib/iopf:iopf_stats.h",
+    "app/iopf-bench": ["lib/iopf:iopf.h", "lib/iopf:iopf_pci.h", "lib/iopf:iopf_stats.h",
                        "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
                        "drivers/smmuv3_model:smmuv3_model.h"],
-    "examples": ["lib/iopf:iopf.h", "lib/iopf:iopf_stats.h",
+    "examples": ["lib/iopf:iopf.h", "lib/iopf:iopf_pci.h", "lib/iopf:iopf_stats.h",
                  "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
                  "drivers/smmuv3_model:smmuv3_model.h"],
 }

@@ -15,6 +15,7 @@
 #include <rte_errno.h>
 
 #include <iopf.h>
+#include <iopf_pci.h>
 #include <iopf_stats.h>
 #include <mmem.h>
 
@@ -104,6 +105,14 @@ polled_memory(struct polled *p)
 	return 0;
 }
 
+static const struct iopf_pci_ops pci_ops = {
+	.ats_enable = on_ats_enable,
+	.ats_disable = on_ats_disable,
+	.pri_enable = on_pri_enable,
+	.pri_disable = on_pri_disable,
+	.pri_drained = on_pri_drained,
+};
+
 static int
 polled_device(struct mode *mode, struct polled *p)
 {
@@ -118,9 +127,7 @@ polled_device(struct mode *mode, struct polled *p)
 			return -errno;
 		conf.recover = IOPF_PRI;
 		conf.pri_requests = BENCH_MAX_DEPTH;
-		conf.ops = (struct iopf_dev_ops){ .ats_enable = on_ats_enable,
-			.ats_disable = on_ats_disable, .pri_enable = on_pri_enable,
-			.pri_disable = on_pri_disable, .pri_drained = on_pri_drained };
+		conf.pci = &pci_ops;
 		conf.ctx = p->function;
 	}
 	p->dev = iopf_dev_add(p->iommu, &conf);

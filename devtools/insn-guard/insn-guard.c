@@ -24,6 +24,7 @@
 #include <rte_errno.h>
 
 #include <iopf.h>
+#include <iopf_pci.h>
 #include <mmem.h>
 #include <smmuv3_model.h>
 
@@ -312,7 +313,7 @@ open_iommu(bool pri)
 	must(g.dma != NULL, "make an engine");
 	g.dev = iopf_dev_add(g.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
 			.recover = pri ? IOPF_PRI : IOPF_STALL,
-			.ops = {
+			.pci = &(struct iopf_pci_ops){
 				.ats_enable = ats_enable,
 				.ats_disable = ats_disable,
 				.pri_enable = pri_enable,

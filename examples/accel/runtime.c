@@ -16,8 +16,10 @@
 #include <rte_launch.h>
 #include <rte_lcore.h>
 
+#include <iopf_pci.h>
+#include <iopf_stats.h>
+
 #include "device.h"
-#include "iopf_stats.h"
 
 #define QUEUE_DEPTH	16	/* more only lets faults wait longer behind each other */
 #define GROUP_PAGES	16	/* a tile's; one that is not aligned takes two groups */
@@ -233,6 +235,15 @@ open_queues(struct accel *accel)
 	return 0;
 }
 
+static const struct iopf_pci_ops pci_ops = {
+	.ats_enable = on_ats_enable,
+	.ats_disable = on_ats_disable,
+	.pri_enable = on_pri_enable,
+	.pri_disable = on_pri_disable,
+	.pri_drained = on_pri_drained,
+	.pasid_drained = on_pasid_drained,
+};
+
 static int
 open_device(struct accel *accel)
 {
@@ -243,10 +254,7 @@ open_device(struct accel *accel)
 	if (accel->pri) {
 		conf.recover = IOPF_PRI;
 		conf.pri_requests = PRI_REQUESTS;
-		conf.ops = (struct iopf_dev_ops){ .ats_enable = on_ats_enable,
-			.ats_disable = on_ats_disable, .pri_enable = on_pri_enable,
-			.pri_disable = on_pri_disable, .pri_drained = on_pri_drained,
-			.pasid_drained = on_pasid_drained };
+		conf.pci = &pci_ops;
 		conf.ctx = accel;
 	}
 	accel->dev = iopf_dev_add(accel->smmu, &conf);

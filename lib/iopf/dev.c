@@ -92,6 +92,10 @@ dev_new(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	memcpy(dev->sids, conf->sids, conf->nb_sids * sizeof(dev->sids[0]));
 	dev->conf.sids = dev->sids;
 	dev->conf.name = dev->name;
+	if (conf->pci != NULL) {
+		dev->pci = *conf->pci;
+		dev->conf.pci = &dev->pci;
+	}
 	return dev;
 }
 

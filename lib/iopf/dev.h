@@ -12,11 +12,13 @@
 
 #include "call.h"
 #include "iommu.h"
+#include "iopf_pci.h"
 
 struct iopf_dev {
 	struct iopf_iommu *iommu;
 	char *name;
 	struct iopf_dev_conf conf;
+	struct iopf_pci_ops pci;	/* copied, if conf.pci is not NULL */
 	uint32_t *sids;
 	unsigned int refs;		/* under the IOMMU's lock; the last one frees */
 

@@ -105,6 +105,7 @@ extern "C" {
 
 struct iopf_iommu;
 struct iopf_dev;
+struct iopf_pci_ops;
 struct iopf_domain;
 struct iopf_poller;
 struct iopf_worker;
@@ -121,7 +122,7 @@ struct iopf_worker;
 enum iopf_code {
 	IOPF_SUCCESS,	/**< resolved: the access is tried again */
 	IOPF_INVALID,	/**< the access is aborted */
-	IOPF_FAILURE,	/**< aborted; PRI of the device is off until iopf_dev_pri_restart() */
+	IOPF_FAILURE,	/**< aborted; PRI of the device is off: see iopf_pci.h */
 	IOPF_RAZWI,	/**< reads as zero, writes are ignored; stalls only, where the IOMMU can */
 };
 #define IOPF_NB_CODES 4
@@ -358,9 +359,7 @@ struct iopf_retry {
 };
 
 /**
- * The device's side of things, given by whoever drives it. Those that return int return 0
- * or -errno. Those for IOPF_PRI are called by attach, detach, start, stop and
- * iopf_dev_pri_restart(), on the thread that called these, and must not call them.
+ * Operations of the device, given by its driver.
  */
 struct iopf_dev_ops {
 	/**
@@ -376,29 +375,6 @@ struct iopf_dev_ops {
 	 * must not block. NULL: its faults are only reported.
 	 */
 	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
-
-	/*
-	 * For IOPF_PRI these are needed, all but the last. Switching on: the IOMMU allows ATS,
-	 * ats_enable, pri_enable. Off: pri_disable, wait until pri_drained, ats_disable, the
-	 * IOMMU forbids ATS.
-	 */
-	/** Use ATS, with an empty ATC. @p stu is log2 of the smallest translation unit. */
-	int (*ats_enable)(struct iopf_dev *dev, unsigned int stu, void *ctx);
-	/** The reverse; the ATC is empty when it returns. Off already (a reset): 0. */
-	int (*ats_disable)(struct iopf_dev *dev, void *ctx);
-	/** Have at most @p n page requests outstanding, of all its StreamIDs together. */
-	int (*pri_enable)(struct iopf_dev *dev, uint32_t n, void *ctx);
-	/** Start no more groups. Off already: 0. */
-	int (*pri_disable)(struct iopf_dev *dev, void *ctx);
-	/** Each group has been answered. Asked again and again after pri_disable. */
-	bool (*pri_drained)(struct iopf_dev *dev, void *ctx);
-	/**
-	 * Nothing of this PASID (or IOPF_NO_PASID) is outstanding at the device. For the
-	 * detach of one PASID while others stay attached: asked again and again once its
-	 * accesses abort. NULL: whoever drives the device has stopped the PASID before the
-	 * detach.
-	 */
-	bool (*pasid_drained)(struct iopf_dev *dev, uint32_t pasid, void *ctx);
 };
 
 struct iopf_dev_conf {
@@ -421,7 +397,8 @@ struct iopf_dev_conf {
 					  * its queue to be read: then -ETIMEDOUT, and the call can
 					  * be made again [10000] */
 	struct iopf_dev_ops ops;
-	void *ctx;
+	const struct iopf_pci_ops *pci;	/**< IOPF_PRI: iopf_pci.h; copied */
+	void *ctx;			/**< of all operations */
 };
 
 /**
@@ -437,22 +414,6 @@ struct iopf_dev *iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_co
  * the device is there and its accesses abort; the removal can be called again.
  */
 int iopf_dev_remove(struct iopf_dev *dev);
-
-/**
- * After a Response Failure (IOPF_FAILURE, or the IOMMU's own when its request queue broke
- * down or it was reset) the device asks for nothing any more. This switches PRI off, waits
- * until the device has drained, and on again; ATS with it. Meanwhile an access to what is
- * not mapped aborts.
- *
- * @return 0; -EINVAL (not IOPF_PRI); -ENOTCONN (its PRI is off: not attached, or not
- *   started); -ETIMEDOUT (a group of the device is not answered: a handler has it, or its Last
- *   never came; the log says which; answer it, or reset the device, then call this again);
- *   -EDEADLK in a handler; what the operations said.
- */
-int iopf_dev_pri_restart(struct iopf_dev *dev);
-
-/** Page requests of info.max_requests that are given out, over-commitment included. */
-uint32_t iopf_iommu_requests_granted(const struct iopf_iommu *iommu);
 
 const char *iopf_dev_name(const struct iopf_dev *dev);
 struct iopf_iommu *iopf_dev_iommu(const struct iopf_dev *dev);

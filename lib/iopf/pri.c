@@ -34,7 +34,7 @@ requests_of(const struct iopf_dev_conf *conf)
 int
 iopf_pri_check_conf(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 {
-	const struct iopf_dev_ops *ops = &conf->ops;
+	const struct iopf_pci_ops *ops = conf->pci;
 	const char *name = conf->name != NULL ? conf->name : "device";
 
 	if (conf->recover != IOPF_PRI) {
@@ -49,9 +49,9 @@ iopf_pri_check_conf(const struct iopf_iommu *iommu, const struct iopf_dev_conf *
 				iommu->name);
 		return -ENOTSUP;
 	}
-	if (ops->ats_enable == NULL || ops->ats_disable == NULL || ops->pri_enable == NULL ||
-			ops->pri_disable == NULL || ops->pri_drained == NULL ||
-			ops->retry != NULL) {
+	if (ops == NULL || ops->ats_enable == NULL || ops->ats_disable == NULL ||
+			ops->pri_enable == NULL || ops->pri_disable == NULL ||
+			ops->pri_drained == NULL || conf->ops.retry != NULL) {
 		IOPF_LOG(ERR, "%s: IOPF_PRI needs the operations ats_enable, ats_disable, "
 				"pri_enable, pri_disable and pri_drained, and no retry", name);
 		return -EINVAL;
@@ -121,20 +121,20 @@ stu_of(const struct iopf_iommu *iommu)
 static int
 ats_disable_drained(struct iopf_dev *dev)
 {
-	if (!dev->conf.ops.pri_drained(dev, dev->conf.ctx)) {
+	if (!dev->pci.pri_drained(dev, dev->conf.ctx)) {
 		IOPF_LOG(ERR, "%s: PRI is off, since the device did not drain; reset it, and call "
 				"iopf_dev_pri_restart()", dev->name);
 		return -ETIMEDOUT;
 	}
 	dev->ats_on = false;
-	dev->conf.ops.ats_disable(dev, dev->conf.ctx);
+	dev->pci.ats_disable(dev, dev->conf.ctx);
 	return 0;
 }
 
 int
 iopf_pri_switch_on(struct iopf_dev *dev)
 {
-	const struct iopf_dev_ops *ops = &dev->conf.ops;
+	const struct iopf_pci_ops *ops = &dev->pci;
 	void *ctx = dev->conf.ctx;
 	int ret = 0;
 
@@ -187,7 +187,7 @@ drain_count_groups(struct drain *d)
 static bool
 dev_has_drained(const struct drain *d)
 {
-	const struct iopf_dev_ops *ops = &d->dev->conf.ops;
+	const struct iopf_pci_ops *ops = &d->dev->pci;
 	void *ctx = d->dev->conf.ctx;
 
 	if (d->attachment == NULL)
@@ -284,7 +284,7 @@ pri_switch_off(struct iopf_dev *dev)
 	int ret = 0;
 
 	if (dev->pri_on)
-		ret = dev->conf.ops.pri_disable(dev, dev->conf.ctx);
+		ret = dev->pci.pri_disable(dev, dev->conf.ctx);
 	if (ret < 0)
 		return log_failed_op(dev, "pri_disable", ret);
 	dev->pri_on = false;
@@ -301,7 +301,7 @@ ats_switch_off(struct iopf_dev *dev, bool answer, uint64_t end)
 	ret = dev_drain(dev, answer, end);
 	if (ret < 0)
 		return ret;
-	ret = dev->conf.ops.ats_disable(dev, dev->conf.ctx);
+	ret = dev->pci.ats_disable(dev, dev->conf.ctx);
 	if (ret < 0)
 		return log_failed_op(dev, "ats_disable", ret);
 	dev->ats_on = false;
@@ -391,7 +391,7 @@ iopf_pri_switch_off_all(struct iopf_iommu *iommu)
 		 * not drain: iopf_pri_switch_on() asks it before ATS is on again.
 		 */
 		if (ats_switch_off(dev, true, end) < 0)
-			dev->conf.ops.ats_disable(dev, dev->conf.ctx);
+			dev->pci.ats_disable(dev, dev->conf.ctx);
 		dev->pri_on = false;
 		pthread_mutex_unlock(&dev->lock);
 	}

@@ -11,6 +11,7 @@
 #include "attachment.h"
 #include "domain.h"
 #include "iopf_log.h"
+#include "iopf_pci.h"
 #include "stats.h"
 
 /* Of a dump: names are as in telemetry. */

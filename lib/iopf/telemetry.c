@@ -13,6 +13,7 @@
 #include "attachment.h"
 #include "domain.h"
 #include "iopf_compat.h"
+#include "iopf_pci.h"
 #include "rcu.h"
 #include "stats.h"
 

@@ -19,6 +19,7 @@
 #include <rte_log.h>
 
 #include "array_iommu.h"
+#include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
 #include "interpose.h"
@@ -120,7 +121,7 @@ pri_drained(struct iopf_dev *dev, void *ctx)
 	return false;
 }
 
-static const struct iopf_dev_ops pri_ops = {
+static const struct iopf_pci_ops pri_ops = {
 	.ats_enable = ats_enable, .ats_disable = ats_disable,
 	.pri_enable = pri_enable, .pri_disable = ats_disable, .pri_drained = pri_drained,
 };
@@ -149,7 +150,7 @@ open_iommu(bool requests, bool attach)
 		};
 
 		if (requests)
-			conf.ops = pri_ops;
+			conf.pci = &pri_ops;
 		t.dev[i] = iopf_dev_add(t.iommu, &conf);
 		assert_non_null(t.dev[i]);
 		t.domain[i] = iopf_domain_create(&(struct iopf_domain_conf){ .handler = fast,

@@ -173,7 +173,7 @@ setup_pri(unsigned int group)
 	t.fn = (struct pcie_fn){ .silent = true };
 	bring_up(&(struct smmuv3_model_conf){ .name = "hotpath",
 			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI },
-		&(struct iopf_dev_conf){ .recover = IOPF_PRI, .ops = pcie_fn_ops, .ctx = &t.fn },
+		&(struct iopf_dev_conf){ .recover = IOPF_PRI, .pci = &pcie_fn_ops, .ctx = &t.fn },
 		&(struct smmuv3_model_dma_conf){ .sid = SID, .kind = SMMUV3_MODEL_DMA_ATS,
 			.group_pages = group });
 	return 0;

@@ -15,6 +15,7 @@
 
 #include "interpose.h"
 #include "iopf.h"
+#include "iopf_pci.h"
 #include "mmem.h"
 #include "pcie_rig.h"
 #include "smmuv3_model.h"
@@ -60,7 +61,7 @@ all_of_it(void)
 	if (dev == NULL)
 		goto out;
 	asking = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .sids = &fn.sid, .nb_sids = 1,
-			.nb_pasids = 8, .recover = IOPF_PRI, .ops = pcie_fn_ops, .ctx = &fn });
+			.nb_pasids = 8, .recover = IOPF_PRI, .pci = &pcie_fn_ops, .ctx = &fn });
 	if (asking == NULL)
 		goto out;
 	worker = iopf_worker_create(&(struct iopf_worker_conf){ .size = 64 });

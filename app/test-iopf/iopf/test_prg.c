@@ -18,6 +18,7 @@
 
 #include "array_iommu.h"
 #include "iopf.h"
+#include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "test.h"
 
@@ -130,7 +131,7 @@ pasid_drained(struct iopf_dev *dev, uint32_t pasid, void *ctx)
 	return !t.not_drained;
 }
 
-static const struct iopf_dev_ops ops = {
+static const struct iopf_pci_ops ops = {
 	.ats_enable = ats_enable, .ats_disable = ats_disable,
 	.pri_enable = pri_enable, .pri_disable = pri_disable, .pri_drained = pri_drained,
 };
@@ -191,7 +192,7 @@ add_dev(uint32_t sid, struct iopf_dev_conf conf)
 	conf.nb_pasids = NB_PASIDS;
 	conf.recover = IOPF_PRI;
 	conf.wait_ms = 1000;
-	conf.ops = ops;
+	conf.pci = &ops;
 	conf.ctx = &t;
 	return iopf_dev_add(t.iommu, &conf);
 }
@@ -1032,16 +1033,17 @@ a_detach_of_one_pasid_waits_for_groups_that_have_begun(void **state)
 static void
 a_pasid_that_does_not_drain_stays_attached_and_cut(void **state)
 {
+	struct iopf_pci_ops drains = ops;
 	const uint32_t sid = 40;
 	struct iopf_dev_conf conf = {
-		.sids = &sid, .nb_sids = 1, .nb_pasids = 4, .recover = IOPF_PRI, .ops = ops,
+		.sids = &sid, .nb_sids = 1, .nb_pasids = 4, .recover = IOPF_PRI, .pci = &drains,
 		.pri_requests = 1, .wait_ms = 1000, .ctx = &t,
 	};
 	struct iopf_dev *dev;
 
 	(void)state;
 	quiet(true);
-	conf.ops.pasid_drained = pasid_drained;
+	drains.pasid_drained = pasid_drained;
 	dev = iopf_dev_add(t.iommu, &conf);
 	assert_int_equal(0, iopf_domain_attach(t.domain, dev, 1));
 	assert_int_equal(0, iopf_domain_attach(t.domain, dev, 2));
@@ -1282,17 +1284,18 @@ the_queue_is_not_made_smaller_than_what_is_given_out(void **state)
 static void
 a_device_that_cannot_be_is_refused(void **state)
 {
+	struct iopf_pci_ops lacking = ops;
 	const uint32_t sid = 30;
 	struct iopf_dev_conf conf = {
-		.sids = &sid, .nb_sids = 1, .recover = IOPF_PRI, .ops = ops, .ctx = &t,
+		.sids = &sid, .nb_sids = 1, .recover = IOPF_PRI, .pci = &lacking, .ctx = &t,
 	};
 
 	(void)state;
 	quiet(true);
-	conf.ops.pri_drained = NULL;
+	lacking.pri_drained = NULL;
 	assert_null(iopf_dev_add(t.iommu, &conf));
 	assert_int_equal(EINVAL, rte_errno);
-	conf.ops = ops;
+	conf.pci = &ops;
 	conf.pri_requests = 15;
 	assert_null(iopf_dev_add(t.iommu, &conf));
 	assert_int_equal(ERANGE, rte_errno);

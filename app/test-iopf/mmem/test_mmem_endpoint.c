@@ -13,6 +13,7 @@
 #include <rte_log.h>
 
 #include "groups_rig.h"
+#include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "test.h"
 
@@ -70,7 +71,7 @@ add_devices(void)
 	assert_non_null(gr.pri_dma);
 	assert_non_null(gr.stall_dma);
 	gr.dev = iopf_dev_add(gr.smmu, &(struct iopf_dev_conf){ .sids = &sids[0], .nb_sids = 1,
-			.recover = IOPF_PRI, .pri_requests = 64, .pri_overcommit = true, .ops = {
+			.recover = IOPF_PRI, .pri_requests = 64, .pri_overcommit = true, .pci = &(struct iopf_pci_ops){
 				.ats_enable = ats_enable, .ats_disable = ats_disable,
 				.pri_enable = pri_enable, .pri_disable = pri_disable,
 				.pri_drained = pri_drained } });

@@ -14,6 +14,7 @@
 #include <rte_log.h>
 #include <rte_pause.h>
 
+#include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
@@ -90,7 +91,7 @@ pri_drained(struct iopf_dev *dev, void *ctx)
 	return smmuv3_model_dma_pri_drained(f->dma[0]);
 }
 
-const struct iopf_dev_ops pcie_fn_ops = {
+const struct iopf_pci_ops pcie_fn_ops = {
 	.ats_enable = ats_enable,
 	.ats_disable = ats_disable,
 	.pri_enable = pri_enable,
@@ -318,6 +319,7 @@ void
 pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf)
 {
 	struct iopf_dev_conf mine = { .name = NULL };
+	struct iopf_pci_ops ops = pcie_fn_ops;
 
 	memset(f, 0, sizeof(*f));
 	if (conf != NULL)
@@ -326,8 +328,9 @@ pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_c
 	mine.sids = &f->sid;
 	mine.nb_sids = 1;
 	mine.recover = IOPF_PRI;
-	mine.ops = pcie_fn_ops;
-	mine.ops.pasid_drained = conf != NULL ? conf->ops.pasid_drained : NULL;
+	if (mine.pci != NULL)
+		ops.pasid_drained = mine.pci->pasid_drained;
+	mine.pci = &ops;
 	mine.ctx = f;
 	/* Of those tests that wait for it to pass. */
 	if (mine.wait_ms == 0)

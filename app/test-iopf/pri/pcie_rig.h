@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include <iopf.h>
+#include <iopf_pci.h>
 #include <iopf_stats.h>
 
 #include "pgtable.h"
@@ -42,7 +43,7 @@ struct pcie_fn {
 	bool silent;			/* keeps no log */
 };
 
-extern const struct iopf_dev_ops pcie_fn_ops;	/* ctx: a struct pcie_fn */
+extern const struct iopf_pci_ops pcie_fn_ops;	/* ctx: a struct pcie_fn */
 
 /* An address space of PCIE_PAGES pages from PCIE_VA. */
 struct pcie_space {

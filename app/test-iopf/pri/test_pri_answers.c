@@ -13,6 +13,7 @@
 
 #include "pcie_rig.h"
 #include "iopf_stats.h"
+#include "iopf_pci.h"
 #include "test.h"
 
 #define SID	8

@@ -13,6 +13,7 @@
 #include <rte_common.h>
 
 #include "iopf_stats.h"
+#include "iopf_pci.h"
 #include "mmem.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
@@ -304,7 +305,8 @@ mv_open(bool tells, unsigned int group_pages)
 	mv.other = mmem_space_create(&(struct mmem_space_conf){ .pool = mm.pool });
 	assert_non_null(mv.other);
 	pcie_fn(&r, &mv.f, SID, &(struct iopf_dev_conf){ .nb_pasids = 4,
-			.ops = { .pasid_drained = tells ? pasid_drained : NULL } });
+			.pci = &(struct iopf_pci_ops){
+				.pasid_drained = tells ? pasid_drained : NULL } });
 	mv.dma[0] = pcie_engine(&r, &mv.f, &(struct smmuv3_model_dma_conf){
 		.has_ssid = true,
 		.ssid = 1,

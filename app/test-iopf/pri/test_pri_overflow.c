@@ -11,6 +11,7 @@
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
 #include "iopf_stats.h"
+#include "iopf_pci.h"
 #include "test.h"
 
 #define SID	8

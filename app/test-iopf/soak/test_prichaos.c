@@ -20,6 +20,7 @@
 #include <rte_common.h>
 #include <rte_ring.h>
 
+#include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"

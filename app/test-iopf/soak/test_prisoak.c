@@ -20,6 +20,7 @@
 #include <rte_common.h>
 
 #include "iopf.h"
+#include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "mmem.h"
 #include "pcie_rig.h"
@@ -311,7 +312,7 @@ open_all(struct mmem_pool **pool, const char *name, unsigned int priq_log2)
 		conf.nb_pasids = NB_PASIDS;
 		conf.recover = IOPF_PRI;
 		conf.pri_overcommit = true;
-		conf.ops = pcie_fn_ops;
+		conf.pci = &pcie_fn_ops;
 		conf.ctx = &t.fn[i];
 		t.fn[i].dev = iopf_dev_add(t.iommu, &conf);
 		assert_non_null(t.fn[i].dev);
