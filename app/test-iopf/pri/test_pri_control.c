@@ -319,7 +319,10 @@ groups_stay_pending_when_lost_stalls_are_terminated(void **state)
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
 	pcie_write(&r, stalling, 4, 1);
 	pcie_quiet(true);
-	pcie_run_ms(&r, 20);
+	/* The driver looks for errors 1000 times a second. 20 s are for a machine that is busy. */
+	for (unsigned int i = 0; i < 1000 && (pcie_stat(&r, IOPF_IOMMU_STAT_RESETS) == 0 ||
+			smmuv3_model_dma_outstanding(stalling) > 0); i++)
+		pcie_run_ms(&r, 20);
 	pcie_quiet(false);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_RESETS), 1);
 	assert_int_equal(iopf_group_respond(ss.group.id, IOPF_SUCCESS), -ESTALE);
