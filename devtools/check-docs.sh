@@ -3,8 +3,9 @@
 # Copyright(c) 2026 The iopf authors
 #
 # check-docs.sh [OUT]: build the API reference (doxygen) into OUT/api and the guides
-# (sphinx) into OUT/guides. Every warning is an error, and so is a figure that is not what
-# its text gives. Without OUT they are built into a temporary directory and thrown away.
+# (sphinx) into OUT/guides. Every warning is an error. So is a figure that is not what its text
+# gives, and a file or function named in a guide that does not exist. Without OUT they are built
+# into a temporary directory and thrown away.
 set -u
 [ $# -eq 0 ] || out=$(realpath -m "$1")
 cd "$(dirname "$0")/.." || exit 1
@@ -23,6 +24,7 @@ mkdir -p "$out/api" "$out/guides" || exit 1
 
 bad=0
 doc/figures/draw.py --check || bad=1
+devtools/check-names.py || bad=1
 {
 	cat doc/api/Doxyfile
 	echo "OUTPUT_DIRECTORY = $out/api"

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright(c) 2026 The iopf authors
+"""Each file and each function of this tree that README.md or a guide names exists.
+
+A file is any NAME.c, .h, .py, .sh, .pml or .dot, with or without folders in front; a function is
+NAME() in literal quotes. doc/figures is checked too.
+"""
+
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FOLDERS = ["lib", "drivers", "app", "examples", "usertools", "devtools", "doc"]
+
+FILE = re.compile(r"(?<![\w/.<*$-])((?:[\w-]+/)*[\w-]+\.(?:c|h|py|sh|pml|dot))(?![\w.])")
+FUNCTION = re.compile(r"`{1,2}(\w+)\(\)`{1,2}")
+# Not of this tree: the kernel, libc, EAL; a program of the reader.
+FOREIGN_FILES = {"prog.c", "test_NAME.c", "dpdk-telemetry.py", "dpdk-hugepages.py"}
+FOREIGN = re.compile(r"^(rte_|_name$|handle_mm_fault$|fork$|exec$|exit$|_exit$)")
+
+
+def main():
+    files = [p for f in FOLDERS for p in (ROOT / f).rglob("*") if p.is_file()]
+    names = {"/" + p.relative_to(ROOT).as_posix() for p in files}
+    words = set()
+    for path in files:
+        if path.suffix in (".c", ".h", ".pml"):
+            words.update(re.findall(r"\w+", path.read_text()))
+    bad = 0
+    texts = sorted((ROOT / "doc").rglob("*.rst")) + sorted((ROOT / "doc").rglob("*.dot"))
+    for text in [ROOT / "README.md"] + texts:
+        rel = text.relative_to(ROOT)
+        for number, line in enumerate(text.read_text().splitlines(), 1):
+            for name in FILE.findall(line):
+                tail = name.replace("../", "")
+                if name not in FOREIGN_FILES and not any(n.endswith("/" + tail) for n in names):
+                    print(f"{rel}:{number}: there is no file {name}")
+                    bad = 1
+            for name in FUNCTION.findall(line):
+                if name not in words and not FOREIGN.match(name):
+                    print(f"{rel}:{number}: there is no function {name}()")
+                    bad = 1
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(main())
