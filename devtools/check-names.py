@@ -4,7 +4,8 @@
 """Each file and each function of this tree that README.md or a guide names exists.
 
 A file is any NAME.c, .h, .py, .sh, .pml or .dot, with or without folders in front; a function is
-NAME() in literal quotes. doc/figures is checked too.
+NAME() in literal quotes. doc/figures is checked too. A comment "columns: FOLDER ..." in front of a
+list-table says in which folder the files of a column are; "-" is a column without files.
 """
 
 import pathlib
@@ -21,6 +22,25 @@ FOREIGN_FILES = {"prog.c", "test_NAME.c", "dpdk-telemetry.py", "dpdk-hugepages.p
 FOREIGN = re.compile(r"^(rte_|_name$|handle_mm_fault$|fork$|exec$|exit$|_exit$)")
 
 
+def check_columns(text, rel):
+    """Files without a folder, in a table whose columns have one."""
+    bad = 0
+    for match in re.finditer(r"^\.\.  columns: (.*)\n\n(\.\. list-table::\n(?:\n?[ ]+.*\n)*)",
+                             text, re.M):
+        folders = match.group(1).split()
+        for row in re.split(r"^   \* - ", match.group(2), flags=re.M)[2:]:
+            cells = re.split(r"^     - ", row, flags=re.M)
+            if len(cells) != len(folders):
+                print(f"{rel}: a row with {len(cells)} columns: {cells[0].strip()}")
+                bad = 1
+            for folder, cell in zip(folders, cells):
+                for name in FILE.findall(cell) if folder != "-" else []:
+                    if "/" not in name and not (ROOT / folder / name).exists():
+                        print(f"{rel}: {cells[0].strip()}: there is no {folder}/{name}")
+                        bad = 1
+    return bad
+
+
 def main():
     files = [p for f in FOLDERS for p in (ROOT / f).rglob("*") if p.is_file()]
     names = {"/" + p.relative_to(ROOT).as_posix() for p in files}
@@ -32,6 +52,7 @@ def main():
     texts = sorted((ROOT / "doc").rglob("*.rst")) + sorted((ROOT / "doc").rglob("*.dot"))
     for text in [ROOT / "README.md"] + texts:
         rel = text.relative_to(ROOT)
+        bad |= check_columns(text.read_text(), rel)
         for number, line in enumerate(text.read_text().splitlines(), 1):
             for name in FILE.findall(line):
                 tail = name.replace("../", "")
