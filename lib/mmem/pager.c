@@ -62,13 +62,13 @@ mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager)
 	size_t size = pager->fetch_size ? pager->fetch_size : MMEM_CHUNK_SIZE;
 
 	if ((pager->fill != NULL) == (pager->start != NULL)) {
-		MMEM_LOG_LIMITED(region->space, "a pager has fill or start: %s",
-				pager->fill != NULL ? "only one of them" : "one of them is needed");
+		MMEM_LOG_LIMITED(region->space, "a pager needs either fill or start: %s",
+				pager->fill != NULL ? "both are set" : "neither is set");
 		return -EINVAL;
 	}
 	if ((size & (size - 1)) || size < MMEM_PAGE_SIZE || size > MMEM_CHUNK_SIZE) {
-		MMEM_LOG_LIMITED(region->space, "fetch_size %zu of a pager: a power of two from 4 KiB to 2 "
-				"MiB is needed", size);
+		MMEM_LOG_LIMITED(region->space, "fetch_size %zu of a pager: use a power of two "
+				"from 4 KiB to 2 MiB", size);
 		return -EINVAL;
 	}
 	region->pager = *pager;
@@ -355,8 +355,8 @@ fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	if (region->ready && !was_ready) {
 		rc = fetcher_wake_or_create(pool);
 		if (rc < 0) {
-			MMEM_LOG_LIMITED(region->space, "no thread to fetch: %s: raise RLIMIT_NPROC "
-					"(ulimit -u) or the control group's pids.max",
+			MMEM_LOG_LIMITED(region->space, "cannot create a fetch thread: %s: raise "
+					"RLIMIT_NPROC (ulimit -u) or the control group's pids.max",
 					rte_strerror(-rc));
 			TAILQ_REMOVE(&region->queue, fetch, next);
 			region_update_ready(pool, region);

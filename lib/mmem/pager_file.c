@@ -86,9 +86,9 @@ mmem_pager_open_file(const char *path, off_t offset, size_t size, struct mmem_pa
 
 	if (offset < 0 || offset % (off_t)MMEM_PAGE_SIZE ||
 	    __builtin_add_overflow(offset, RTE_ALIGN_CEIL(size, MMEM_PAGE_SIZE), &end)) {
-		MMEM_LOG(ERR, "%s: %zu bytes from offset %jd: a multiple of 4 KiB, not below 0 and not "
-				"beyond what a file can have, is needed", path, size,
-				(intmax_t)offset);
+		MMEM_LOG(ERR, "%s: %zu bytes from offset %jd: use an offset that is a multiple of "
+				"4 KiB, and a range between 0 and the largest file offset", path,
+				size, (intmax_t)offset);
 		return -EINVAL;
 	}
 	file = malloc(sizeof(*file));
@@ -97,9 +97,9 @@ mmem_pager_open_file(const char *path, off_t offset, size_t size, struct mmem_pa
 	file->offset = offset;
 	rc = file_open(path);
 	if (rc < 0) {
-		MMEM_LOG(ERR, "%s: %s%s", path, strerror(-rc), rc == -EMFILE ?
+		MMEM_LOG(ERR, "%s: cannot map the file: %s%s", path, strerror(-rc), rc == -EMFILE ?
 				": raise RLIMIT_NOFILE (ulimit -n), or map fewer files" :
-				rc == -EINVAL ? ": a regular file or a block device is needed" : "");
+				rc == -EINVAL ? ": use a regular file or a block device" : "");
 		free(file);
 		return rc;
 	}

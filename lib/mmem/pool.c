@@ -34,17 +34,17 @@ log_no_memory(const struct mmem_pool *pool, const char *what, int error)
 
 	if (error == EAGAIN && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
 			limit.rlim_cur != RLIM_INFINITY)
-		MMEM_LOG(ERR, "pool %s: %zu MiB %s cannot be locked, as mlockall() asks: RLIMIT_MEMLOCK "
-				"is %ju MiB: raise it (ulimit -l), use MCL_ONFAULT or a smaller size",
-				pool->name, pool->size >> 20, what, (uintmax_t)limit.rlim_cur >> 20);
+		MMEM_LOG(ERR, "pool %s: cannot lock %zu MiB after mlockall(): RLIMIT_MEMLOCK is "
+				"%ju MiB: raise it (ulimit -l), use MCL_ONFAULT or a smaller size",
+				pool->name, pool->size >> 20, (uintmax_t)limit.rlim_cur >> 20);
 	else if (error == ENOMEM && getrlimit(RLIMIT_AS, &limit) == 0 &&
 			limit.rlim_cur != RLIM_INFINITY)
-		MMEM_LOG(ERR, "pool %s: no %zu MiB %s: RLIMIT_AS is %ju MiB: raise it (ulimit -v) or "
-				"use a smaller size", pool->name, pool->size >> 20, what,
-				(uintmax_t)limit.rlim_cur >> 20);
+		MMEM_LOG(ERR, "pool %s: no %s for %zu MiB: RLIMIT_AS is %ju MiB: raise it "
+				"(ulimit -v) or use a smaller size", pool->name, what,
+				pool->size >> 20, (uintmax_t)limit.rlim_cur >> 20);
 	else
-		MMEM_LOG(ERR, "pool %s: no %zu MiB %s: %s: use a smaller size", pool->name,
-				pool->size >> 20, what, rte_strerror(error));
+		MMEM_LOG(ERR, "pool %s: no %s for %zu MiB: %s: use a smaller size", pool->name,
+				what, pool->size >> 20, rte_strerror(error));
 }
 
 /* Map ordinary memory, aligned to a chunk. The kernel provides it when it is populated. */
@@ -157,7 +157,8 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		return NULL;
 	}
 	if (conf == NULL || conf->iommu == NULL || conf->size % MMEM_CHUNK_SIZE) {
-		MMEM_LOG(ERR, "pool: needs an IOMMU and a size that is a multiple of 2 MiB");
+		MMEM_LOG(ERR, "pool: mmem_pool_conf needs an IOMMU, and a size that is a "
+				"multiple of 2 MiB");
 		rte_errno = EINVAL;
 		return NULL;
 	}
@@ -180,18 +181,18 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	pool->pages = calloc(pool->size >> MMEM_PAGE_LOG2, sizeof(*pool->pages));
 	if (pool->chunks == NULL || pool->pages == NULL) {
 		rc = -ENOMEM;
-		log_no_memory(pool, "kept track of", ENOMEM);
+		log_no_memory(pool, "bookkeeping memory", ENOMEM);
 		goto fail;
 	}
 	memset(pool->chunks, 0, pool->nb_chunks * sizeof(*pool->chunks));
 	rc = pool_map_memory(pool, conf->no_hugepages);
 	if (rc < 0) {
-		log_no_memory(pool, "of address space", -rc);
+		log_no_memory(pool, "address space", -rc);
 		goto fail;
 	}
 	rc = mmem_dma_map(pool);
 	if (rc < 0) {
-		MMEM_LOG(ERR, "pool %s: %s does not reach its memory: %s%s", pool->name,
+		MMEM_LOG(ERR, "pool %s: %s cannot reach its memory: %s%s", pool->name,
 				iopf_iommu_name(pool->iommu), rte_strerror(-rc),
 				pool->hugepages ? "" : "; reserve hugepages for it");
 		goto fail_memory;
@@ -199,8 +200,9 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	init_locks(pool);
 	rc = mmem_control_start(pool);
 	if (rc < 0) {
-		MMEM_LOG(ERR, "pool %s: no control thread: %s: raise RLIMIT_NPROC (ulimit -u) or the "
-				"control group's pids.max", pool->name, rte_strerror(-rc));
+		MMEM_LOG(ERR, "pool %s: cannot create the control thread: %s: raise "
+				"RLIMIT_NPROC (ulimit -u) or the control group's pids.max",
+				pool->name, rte_strerror(-rc));
 		goto fail_locks;
 	}
 	return pool;

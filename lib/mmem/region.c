@@ -66,9 +66,10 @@ region_take_memory(struct mmem_region *region)
 
 	rc = mmem_pool_take_chunks(pool, region);
 	if (rc < 0) {
-		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: it has not %zu free "
-				"chunks of 2 MiB in a row: free regions, or use a larger pool",
-				region->size, pool->name, pool->size >> 20, region->nb_chunks);
+		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: %zu "
+				"adjacent free chunks of 2 MiB are needed: free regions, or use a "
+				"larger pool", region->size, pool->name, pool->size >> 20,
+				region->nb_chunks);
 		return rc;
 	}
 	rc = pgt_prealloc(space->pgt, mmem_va(space, mmem_region_off(region)), region->size);
@@ -80,7 +81,7 @@ region_take_memory(struct mmem_region *region)
 		rc = mmem_pool_populate_region(pool, region);
 		if (rc < 0)
 			MMEM_LOG_LIMITED(space, "no memory for a region of %zu bytes: %s: use a "
-					"smaller one, or no MMEM_POPULATE",
+					"smaller region, or no MMEM_POPULATE",
 					region->size, rte_strerror(-rc));
 	}
 	if (rc < 0) {
@@ -96,23 +97,24 @@ static int
 region_check_args(struct mmem_space *space, size_t size, unsigned int flags)
 {
 	if (space->domain == NULL) {
-		MMEM_LOG_LIMITED(space, "half destroyed, no region can be made: destroy it again");
+		MMEM_LOG_LIMITED(space, "half destroyed, cannot allocate a region: destroy "
+				"it again");
 		return -ESHUTDOWN;
 	}
 	if (size == 0) {
-		MMEM_LOG_LIMITED(space, "a region of 0 bytes: a size is needed");
+		MMEM_LOG_LIMITED(space, "a region of 0 bytes: give a size");
 		return -EINVAL;
 	}
 	if (!(flags & MMEM_RIGHTS) || (flags & ~REGION_FLAGS)) {
-		MMEM_LOG_LIMITED(space, "flags 0x%x of a region: at least one of MMEM_READ, "
-				"MMEM_WRITE and MMEM_EXEC is needed, and none beyond 0x%x is known",
+		MMEM_LOG_LIMITED(space, "flags 0x%x of a region: set at least one of MMEM_READ, "
+				"MMEM_WRITE and MMEM_EXEC, and no bit outside 0x%x",
 				flags, REGION_FLAGS);
 		return -EINVAL;
 	}
 	if (size > space->size) {
-		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: it is larger than "
-				"the pool: use a larger pool", size, space->pool->name,
-				space->size >> 20);
+		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: it is "
+				"larger than the pool: use a larger pool", size,
+				space->pool->name, space->size >> 20);
 		return -ENOMEM;
 	}
 	return 0;
@@ -181,7 +183,8 @@ mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags,
 {
 	if (pager == NULL) {
 		if (space != NULL)
-			MMEM_LOG_LIMITED(space, "a pager is needed; or use mmem_alloc()");
+			MMEM_LOG_LIMITED(space, "mmem_alloc_paged() without a pager: give a "
+					"pager, or use mmem_alloc()");
 		rte_errno = EINVAL;
 		return NULL;
 	}
@@ -249,8 +252,8 @@ mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len)
 	if (len != 0 && !(((uintptr_t)ptr | len) & (MMEM_PAGE_SIZE - 1)))
 		region = region_find(space, ptr, len, false);
 	if (region == NULL)
-		MMEM_LOG_LIMITED(space, "%zu bytes at %p are no range of a region: multiples of 4 "
-				"KiB, not 0, within one region, are needed", len, ptr);
+		MMEM_LOG_LIMITED(space, "%zu bytes at %p are no range of a region: use multiples "
+				"of 4 KiB, not 0, within one region", len, ptr);
 	return region;
 }
 
@@ -390,17 +393,17 @@ mmem_free(struct mmem_space *space, void *ptr)
 	if (rc < 0) {
 		mmem_space_unlock(space);
 		if (rc == -EINVAL)
-			MMEM_LOG_LIMITED(space, "no region begins at %p: free what mmem_alloc() "
-					"returned, once", ptr);
+			MMEM_LOG_LIMITED(space, "no region begins at %p: pass a pointer that "
+					"mmem_alloc() returned, and free it once", ptr);
 		return mmem_ret(rc);
 	}
 	region->freeing = true;
 	rc = region_try_free(region, space->wait_ms);
 	mmem_space_unlock(space);
 	if (rc < 0) {
-		MMEM_LOG(ERR, "space %s: region %p is kept: %s; free it again", space->name, ptr,
-				rc == -ETIMEDOUT && region->is_closed ? "its pager has not returned" :
-				rte_strerror(-rc));
+		MMEM_LOG(ERR, "space %s: region %p is kept: %s: free it again", space->name, ptr,
+				rc == -ETIMEDOUT && region->is_closed ?
+				"its pager has not returned" : rte_strerror(-rc));
 		return mmem_ret(rc);
 	}
 	region_destroy(region);
@@ -429,8 +432,8 @@ mmem_regions_free_all(struct mmem_space *space)
 		rc = region_try_free(region, space->wait_ms);
 		pthread_mutex_unlock(&space->lock);
 		if (rc < 0) {
-			MMEM_LOG(ERR, "space %s: the pager of region %p has not returned: destroy the "
-					"space again", space->name,
+			MMEM_LOG(ERR, "space %s: the pager of region %p has not returned: destroy "
+					"the space again", space->name,
 					pool->mem + mmem_region_off(region));
 			return rc;
 		}

@@ -83,8 +83,9 @@ table_create(struct mmem_space *space, unsigned int *va_bits)
 	};
 
 	if (mmem_va(space, space->size - 1) >> conf.va_bits) {
-		MMEM_LOG(ERR, "space %s: pool at %p is beyond the %u address bits of %s", space->name,
-				space->mem, conf.va_bits, iopf_iommu_name(space->pool->iommu));
+		MMEM_LOG(ERR, "space %s: the pool's address %p needs more than the %u address bits "
+				"of %s", space->name, space->mem, conf.va_bits,
+				iopf_iommu_name(space->pool->iommu));
 		return -ENOTSUP;
 	}
 	space->pgt = pgt_create(&conf);
@@ -141,7 +142,7 @@ mmem_space_create(const struct mmem_space_conf *conf)
 		return NULL;
 	}
 	if (conf == NULL || conf->pool == NULL) {
-		MMEM_LOG(ERR, "space: needs a pool");
+		MMEM_LOG(ERR, "space: mmem_space_conf needs a pool");
 		rte_errno = EINVAL;
 		return NULL;
 	}
@@ -172,7 +173,7 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	return space;
 
 fail:
-	MMEM_LOG(ERR, "space %s: %s", space->name, rte_strerror(-rc));
+	MMEM_LOG(ERR, "space %s: cannot create it: %s", space->name, rte_strerror(-rc));
 	pgt_destroy(space->pgt);
 	free(space);
 	rte_errno = -rc;
@@ -238,7 +239,8 @@ mmem_space_domain(struct mmem_space *space)
 static int
 refuse_half_destroyed(struct mmem_space *space)
 {
-	MMEM_LOG_LIMITED(space, "half destroyed, no device can use it: destroy it again");
+	MMEM_LOG_LIMITED(space, "half destroyed, cannot attach or detach devices: destroy it "
+			"again");
 	return mmem_ret(-ESHUTDOWN);
 }
 
@@ -252,7 +254,8 @@ mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 	if (space->domain == NULL)
 		return refuse_half_destroyed(space);
 	if (iopf_dev_iommu(dev) != space->pool->iommu) {
-		MMEM_LOG(ERR, "space %s: device %s is behind %s, the pool's memory behind %s",
+		MMEM_LOG(ERR, "space %s: device %s is behind %s, but the pool behind %s: use a "
+				"pool of the device's IOMMU",
 				space->name, iopf_dev_name(dev),
 				iopf_iommu_name(iopf_dev_iommu(dev)),
 				iopf_iommu_name(space->pool->iommu));

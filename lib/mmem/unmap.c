@@ -40,8 +40,8 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 		return 0;
 	rc = iopf_invalidate(space->domain, inv, n, NULL);
 	if (rc < 0) {
-		MMEM_LOG_LIMITED(space, "devices may still use pages that were taken from them: "
-				"invalidation: %s", rte_strerror(-rc));
+		MMEM_LOG_LIMITED(space, "invalidation failed: %s: devices may still access "
+				"unmapped pages", rte_strerror(-rc));
 		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
 	return rc;
@@ -161,8 +161,8 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 	if (rc < 0)
 		return mmem_ret(rc);
 	if (flags & ~(MMEM_RIGHTS | MMEM_TRACK_WRITES)) {
-		MMEM_LOG_LIMITED(space, "flags 0x%x to protect with: MMEM_READ, MMEM_WRITE, MMEM_EXEC "
-				"and MMEM_TRACK_WRITES are possible", flags);
+		MMEM_LOG_LIMITED(space, "flags 0x%x of mmem_protect(): use MMEM_READ, MMEM_WRITE, "
+				"MMEM_EXEC and MMEM_TRACK_WRITES only", flags);
 		return mmem_ret(-EINVAL);
 	}
 	pthread_mutex_lock(&space->lock);

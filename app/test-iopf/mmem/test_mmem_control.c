@@ -71,10 +71,10 @@ test_what_is_refused_says_why_in_one_line(void **state)
 	SAYS("flags 0x80000003", assert_null(mmem_alloc(mm.space, PAGE, RW | 1u << 31)));
 	SAYS("larger than the pool",
 		assert_null(mmem_alloc(mm.space, (NB_CHUNKS + 1) * CHUNK, RW)));
-	SAYS("free chunks of 2 MiB in a row",
+	SAYS("adjacent free chunks of 2 MiB",
 		assert_null(mmem_alloc(mm.space, NB_CHUNKS * CHUNK, RW)));
 	assert_int_equal(rte_errno, ENOMEM);
-	SAYS("a pager is needed", assert_null(mmem_alloc_paged(mm.space, PAGE, RW, NULL)));
+	SAYS("without a pager", assert_null(mmem_alloc_paged(mm.space, PAGE, RW, NULL)));
 	/* Lines of one space are limited: another second. */
 	memset(&mm.space->log, 0, sizeof(mm.space->log));
 	SAYS("no region begins at", assert_int_equal(mmem_free(mm.space, buf + PAGE), -EINVAL));
@@ -83,9 +83,9 @@ test_what_is_refused_says_why_in_one_line(void **state)
 	SAYS("no range of a region", assert_int_equal(mmem_protect(mm.space, buf, 4 * PAGE, RW),
 			-EINVAL));
 	SAYS("no range of a region", assert_int_equal(mmem_prefetch(mm.space, buf, 0), -EINVAL));
-	SAYS("flags 0x20 to protect with", assert_int_equal(mmem_protect(mm.space, buf, PAGE,
+	SAYS("flags 0x20 of mmem_protect()", assert_int_equal(mmem_protect(mm.space, buf, PAGE,
 			MMEM_POPULATE), -EINVAL));
-	SAYS("a regular file or a block device",
+	SAYS("use a regular file or a block device",
 		assert_null(mmem_map_file(mm.space, "/dev/null", 0, PAGE, RW)));
 	SAYS("from offset 1", assert_null(mmem_map_file(mm.space, "/proc/self/exe", 1, PAGE, RW)));
 	assert_int_equal(mmem_free(mm.space, buf), 0);

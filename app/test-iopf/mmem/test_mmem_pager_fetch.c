@@ -104,7 +104,7 @@ test_a_pager_out_of_range_is_refused(void **state)
 	};
 	/* And no second line about the pool. */
 	static const char *const why[] = {
-		"fill or start: one of them is needed", "fill or start: only one of them",
+		"fill or start: neither is set", "fill or start: both are set",
 		"fetch_size 2048", "fetch_size 12288", "fetch_size 4194304",
 	};
 	unsigned int i;
