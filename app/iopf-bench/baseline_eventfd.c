@@ -88,7 +88,7 @@ table_free(void *ctx, void *p, size_t size)
 }
 
 static uint64_t
-table_addr(void *ctx, const void *p)
+table_va_to_pa(void *ctx, const void *p)
 {
 	(void)ctx;
 	return (uintptr_t)p;
@@ -122,7 +122,7 @@ evfd_create(struct mode *mode, const struct bench_conf *conf, const char *model,
 	e->pgt = pgt_create(&(struct pgt_conf){
 			.va_bits = BASELINE_VA_BITS,
 			.mem = { .ctx = &e->smmu, .alloc = table_alloc, .free = table_free,
-				 .va_to_pa = table_addr } });
+				 .va_to_pa = table_va_to_pa } });
 	if (e->pgt == NULL)
 		return -errno;
 	ret = pgt_prealloc(e->pgt, BASELINE_VA, size);
@@ -147,7 +147,7 @@ evfd_setup(struct mode *mode, const struct bench_conf *conf)
 }
 
 static void
-evfd_queue(struct evfd *e, const struct smmuv3_evt *evt)
+evfd_enqueue_record(struct evfd *e, const struct smmuv3_evt *evt)
 {
 	struct work *work = calloc(1, sizeof(*work));
 
@@ -167,7 +167,7 @@ evfd_queue(struct evfd *e, const struct smmuv3_evt *evt)
 }
 
 static void
-evfd_drain(struct evfd *e)
+evfd_drain_evtq(struct evfd *e)
 {
 	struct baseline_smmu *smmu = &e->smmu;
 	struct smmuv3_evt evt;
@@ -189,7 +189,7 @@ evfd_drain(struct evfd *e)
 			evt = smmu->evtq[smmuv3_q_slot(smmu->evtq_log2, smmu->evtq_cons)];
 			smmu->evtq_cons = smmuv3_q_add(smmu->evtq_log2, smmu->evtq_cons, 1);
 			smmuv3_store_cons(smmu->regs, SMMUV3_EVENTQ_CONS, smmu->evtq_cons);
-			evfd_queue(e, &evt);
+			evfd_enqueue_record(e, &evt);
 		} while (!smmuv3_q_empty(smmu->evtq_log2, prod, smmu->evtq_cons));
 	}
 	if (queued)
@@ -198,13 +198,13 @@ evfd_drain(struct evfd *e)
 
 /* What an interrupt controller does: tell this core that the queue is not empty. */
 static void *
-evfd_line(void *arg)
+evfd_watch_evtq(void *arg)
 {
 	struct evfd *e = arg;
 	void *regs = e->smmu.regs;
 	struct sched_param param = { 0 };
 
-	bench_thread("eventfd-line", e->cpu);
+	bench_pin_thread("eventfd-line", e->cpu);
 	pthread_setschedparam(pthread_self(), SCHED_IDLE, &param);
 	while (!atomic_load_explicit(&e->stop, memory_order_relaxed)) {
 		if (smmuv3_read32(regs, SMMUV3_EVENTQ_PROD) !=
@@ -217,20 +217,20 @@ evfd_line(void *arg)
 }
 
 static void *
-evfd_irq(void *arg)
+evfd_wait_irq(void *arg)
 {
 	struct evfd *e = arg;
 	uint64_t edges;
 
-	bench_thread("eventfd-irq", e->cpu);
+	bench_pin_thread("eventfd-irq", e->cpu);
 	while (!atomic_load_explicit(&e->stop, memory_order_relaxed))
 		if (read(e->irq_fd, &edges, sizeof(edges)) == sizeof(edges))
-			evfd_drain(e);
+			evfd_drain_evtq(e);
 	return NULL;
 }
 
 static void
-evfd_resolve(struct evfd *e, const struct work *work)
+evfd_resolve_fault(struct evfd *e, const struct work *work)
 {
 	uint64_t offset = (work->addr - BASELINE_VA) & ~(uint64_t)(BENCH_PAGE_SIZE - 1);
 	int ret = -EFAULT;
@@ -242,8 +242,9 @@ evfd_resolve(struct evfd *e, const struct work *work)
 		e->strange++;
 
 	pthread_mutex_lock(&e->answer_lock);
-	baseline_smmu_put(&e->smmu, smmuv3_cmd_resume(work->sid, work->stag, ret == 0, ret < 0));
-	baseline_smmu_publish(&e->smmu);
+	baseline_smmu_put_command(&e->smmu,
+			smmuv3_cmd_resume(work->sid, work->stag, ret == 0, ret < 0));
+	baseline_smmu_publish_prod(&e->smmu);
 	pthread_mutex_unlock(&e->answer_lock);
 
 	if (e->drain_left > 0 && --e->drain_left == 0) {
@@ -253,13 +254,13 @@ evfd_resolve(struct evfd *e, const struct work *work)
 }
 
 static void *
-evfd_worker(void *arg)
+evfd_run_worker(void *arg)
 {
 	struct evfd *e = arg;
 	struct sched_param param = { 0 };
 	struct work *work;
 
-	bench_thread("eventfd-worker", e->cpu);
+	bench_pin_thread("eventfd-worker", e->cpu);
 	pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
 	pthread_mutex_lock(&e->lock);
 	for (;;) {
@@ -272,7 +273,7 @@ evfd_worker(void *arg)
 		if (e->head == NULL)
 			e->tail = &e->head;
 		pthread_mutex_unlock(&e->lock);
-		evfd_resolve(e, work);
+		evfd_resolve_fault(e, work);
 		free(work);
 		pthread_mutex_lock(&e->lock);
 	}
@@ -281,7 +282,7 @@ evfd_worker(void *arg)
 }
 
 static void
-evfd_unserve(struct mode *mode)
+evfd_stop(struct mode *mode)
 {
 	struct evfd *e = mode->priv;
 
@@ -296,9 +297,9 @@ evfd_unserve(struct mode *mode)
 
 /* Without the third, the interrupt line, nothing happens until evfd_drain_queue(). */
 static int
-evfd_threads(struct mode *mode, unsigned int nb)
+evfd_start_threads(struct mode *mode, unsigned int nb)
 {
-	static void *(*const run[])(void *) = { evfd_worker, evfd_irq, evfd_line };
+	static void *(*const run[])(void *) = { evfd_run_worker, evfd_wait_irq, evfd_watch_evtq };
 	struct evfd *e = mode->priv;
 	int ret;
 
@@ -308,7 +309,7 @@ evfd_threads(struct mode *mode, unsigned int nb)
 		if (ret != 0) {
 			bench_error("%s: cannot create a thread: %s", mode->ops->name,
 					strerror(ret));
-			evfd_unserve(mode);
+			evfd_stop(mode);
 			return -ret;
 		}
 		e->nb_threads++;
@@ -317,17 +318,17 @@ evfd_threads(struct mode *mode, unsigned int nb)
 }
 
 static int
-evfd_serve(struct mode *mode)
+evfd_start(struct mode *mode)
 {
 	struct evfd *e = mode->priv;
 
-	return evfd_threads(mode, e->wired ? 2 : 3);
+	return evfd_start_threads(mode, e->wired ? 2 : 3);
 }
 
 static int
-evfd_serve_drain(struct mode *mode)
+evfd_start_drain(struct mode *mode)
 {
-	return evfd_threads(mode, 2);
+	return evfd_start_threads(mode, 2);
 }
 
 static uint64_t
@@ -343,7 +344,7 @@ evfd_drain_queue(struct mode *mode, unsigned int n)
 }
 
 static int
-evfd_unmap(struct mode *mode)
+evfd_unmap_pages(struct mode *mode)
 {
 	struct evfd *e = mode->priv;
 	struct pgt_inv inv[4];
@@ -356,7 +357,7 @@ evfd_unmap(struct mode *mode)
 }
 
 static bool
-evfd_check(struct mode *mode)
+evfd_check_counts(struct mode *mode)
 {
 	struct evfd *e = mode->priv;
 
@@ -389,10 +390,10 @@ const struct mode_ops mode_eventfd = {
 	.name = "eventfd",
 	.what = "as Linux does it: an interrupt wakes a thread, which queues work to another",
 	.setup = evfd_setup,
-	.serve = evfd_serve,
-	.unserve = evfd_unserve,
-	.unmap = evfd_unmap,
-	.check = evfd_check,
+	.start = evfd_start,
+	.stop = evfd_stop,
+	.unmap = evfd_unmap_pages,
+	.check = evfd_check_counts,
 	.teardown = evfd_teardown,
 };
 
@@ -400,11 +401,11 @@ const struct mode_ops mode_local = {
 	.name = "local",
 	.what = "the same, with an interrupt that costs nothing: the least it can be",
 	.setup = evfd_setup_local,
-	.serve = evfd_serve,
-	.unserve = evfd_unserve,
+	.start = evfd_start,
+	.stop = evfd_stop,
 	.drain = evfd_drain_queue,
-	.serve_drain = evfd_serve_drain,
-	.unmap = evfd_unmap,
-	.check = evfd_check,
+	.start_drain = evfd_start_drain,
+	.unmap = evfd_unmap_pages,
+	.check = evfd_check_counts,
 	.teardown = evfd_teardown,
 };

@@ -33,7 +33,7 @@ struct null {
 };
 
 static uint64_t *
-null_tables(struct null *null)
+null_make_tables(struct null *null)
 {
 	size_t nb_leaf = (null->pages + TABLE_ENTRIES - 1) / TABLE_ENTRIES, i;
 	uint64_t *level[3];
@@ -73,7 +73,7 @@ null_setup(struct mode *mode, const struct bench_conf *conf)
 			(size_t)null->pages * sizeof(uint64_t) + 8 * BENCH_PAGE_SIZE);
 	if (ret < 0)
 		return ret;
-	root = null_tables(null);
+	root = null_make_tables(null);
 	if (root == NULL)
 		return -ENOMEM;
 	mode->model = null->smmu.model;
@@ -83,7 +83,7 @@ null_setup(struct mode *mode, const struct bench_conf *conf)
 }
 
 static inline void
-null_event(struct null *null, const struct smmuv3_evt *evt)
+null_handle_event(struct null *null, const struct smmuv3_evt *evt)
 {
 	struct baseline_smmu *smmu = &null->smmu;
 	uint64_t page = (evt->dw[2] - BASELINE_VA) / BENCH_PAGE_SIZE;
@@ -94,13 +94,13 @@ null_event(struct null *null, const struct smmuv3_evt *evt)
 	}
 	smmuv3_set_dw(&null->leaf[page],
 			((uintptr_t)smmu->mem + page * BENCH_PAGE_SIZE) | DESC_PAGE);
-	baseline_smmu_put(smmu, smmuv3_cmd_resume(SMMUV3_GET(SMMUV3_EVT0_SID, evt->dw[0]),
+	baseline_smmu_put_command(smmu, smmuv3_cmd_resume(SMMUV3_GET(SMMUV3_EVT0_SID, evt->dw[0]),
 			SMMUV3_GET(SMMUV3_EVT1_STAG, evt->dw[1]), true, false));
 }
 
 /* One burst. Returns the events in it. */
 static uint32_t
-null_poll(struct null *null)
+null_poll_evtq(struct null *null)
 {
 	struct baseline_smmu *smmu = &null->smmu;
 	uint32_t prod, i, n;
@@ -113,22 +113,22 @@ null_poll(struct null *null)
 	if (n > BENCH_BURST)
 		n = BENCH_BURST;
 	for (i = 0; i < n; i++)
-		null_event(null, &smmu->evtq[smmuv3_q_slot(smmu->evtq_log2,
+		null_handle_event(null, &smmu->evtq[smmuv3_q_slot(smmu->evtq_log2,
 				smmu->evtq_cons + i)]);
 	smmu->evtq_cons = smmuv3_q_add(smmu->evtq_log2, smmu->evtq_cons, n);
 	smmuv3_store_cons(smmu->regs, SMMUV3_EVENTQ_CONS, smmu->evtq_cons);
-	baseline_smmu_publish(smmu);
+	baseline_smmu_publish_prod(smmu);
 	return n;
 }
 
 static void *
-null_serve_thread(void *arg)
+null_run_servicer(void *arg)
 {
 	struct null *null = arg;
 
-	bench_thread("null", null->cpu);
+	bench_pin_thread("null", null->cpu);
 	while (!atomic_load_explicit(&null->stop, memory_order_relaxed))
-		if (null_poll(null) == 0)
+		if (null_poll_evtq(null) == 0)
 			rte_pause();
 	return NULL;
 }
@@ -139,18 +139,18 @@ null_drain(struct mode *mode, unsigned int n)
 	unsigned int done = 0;
 
 	while (done < n)
-		done += null_poll(mode->priv);
+		done += null_poll_evtq(mode->priv);
 	return smmuv3_model_cycles();
 }
 
 static int
-null_serve(struct mode *mode)
+null_start(struct mode *mode)
 {
 	struct null *null = mode->priv;
 	int ret;
 
 	atomic_store(&null->stop, false);
-	ret = pthread_create(&null->thread, NULL, null_serve_thread, null);
+	ret = pthread_create(&null->thread, NULL, null_run_servicer, null);
 	if (ret != 0) {
 		bench_error("null: cannot create a thread: %s", strerror(ret));
 		return -ret;
@@ -159,7 +159,7 @@ null_serve(struct mode *mode)
 }
 
 static void
-null_unserve(struct mode *mode)
+null_stop(struct mode *mode)
 {
 	struct null *null = mode->priv;
 
@@ -168,7 +168,7 @@ null_unserve(struct mode *mode)
 }
 
 static int
-null_unmap(struct mode *mode)
+null_unmap_pages(struct mode *mode)
 {
 	struct null *null = mode->priv;
 	uint32_t i;
@@ -179,7 +179,7 @@ null_unmap(struct mode *mode)
 }
 
 static bool
-null_check(struct mode *mode)
+null_check_counts(struct mode *mode)
 {
 	struct null *null = mode->priv;
 
@@ -204,10 +204,10 @@ const struct mode_ops mode_null = {
 	.name = "null",
 	.what = "an echo of each event, nothing else: the floor",
 	.setup = null_setup,
-	.serve = null_serve,
-	.unserve = null_unserve,
+	.start = null_start,
+	.stop = null_stop,
 	.drain = null_drain,
-	.unmap = null_unmap,
-	.check = null_check,
+	.unmap = null_unmap_pages,
+	.check = null_check_counts,
 	.teardown = null_teardown,
 };

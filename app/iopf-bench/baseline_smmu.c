@@ -26,7 +26,7 @@ now_ms(void)
 
 /* Memory of the kind that lib/mmem's pools have without hugepages: a memfd. */
 static void *
-memory(const char *name, size_t size)
+map_memory(const char *name, size_t size)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC);
 	void *p = MAP_FAILED;
@@ -60,12 +60,12 @@ baseline_smmu_create(struct baseline_smmu *smmu, const char *name, uint32_t page
 	memset(smmu, 0, sizeof(*smmu));
 	smmu->arena_size = FIXED_BYTES + table_bytes;
 	smmu->mem_size = (size_t)pages * BENCH_PAGE_SIZE;
-	smmu->model = bench_model(name, 0);
+	smmu->model = bench_create_model(name, 0);
 	if (smmu->model == NULL)
 		return -errno;
 	smmu->regs = smmuv3_model_regs(smmu->model);
-	smmu->arena = memory(name, smmu->arena_size);
-	smmu->mem = memory(name, smmu->mem_size);
+	smmu->arena = map_memory(name, smmu->arena_size);
+	smmu->mem = map_memory(name, smmu->mem_size);
 	if (smmu->arena == NULL || smmu->mem == NULL)
 		return -ENOMEM;
 	ret = smmuv3_model_mem_add(smmu->model, (uintptr_t)smmu->arena, smmu->arena,
@@ -89,7 +89,7 @@ baseline_smmu_destroy(struct baseline_smmu *smmu)
 
 /* Write a register and wait until its acknowledge shows the same [6.3.10, 6.3.17]. */
 static int
-write_ack(struct baseline_smmu *smmu, uint32_t reg, uint32_t ack, uint32_t value)
+write_and_await_ack(struct baseline_smmu *smmu, uint32_t reg, uint32_t ack, uint32_t value)
 {
 	uint64_t end = now_ms() + WAIT_MS;
 
@@ -104,13 +104,13 @@ write_ack(struct baseline_smmu *smmu, uint32_t reg, uint32_t ack, uint32_t value
 
 /* Publish, end with a SYNC and wait until CONS has passed it. */
 static int
-sync_wait(struct baseline_smmu *smmu)
+send_sync(struct baseline_smmu *smmu)
 {
 	uint64_t end = now_ms() + WAIT_MS;
 	uint32_t pos = smmu->cmdq_prod;
 
-	baseline_smmu_put(smmu, smmuv3_cmd_sync());
-	baseline_smmu_publish(smmu);
+	baseline_smmu_put_command(smmu, smmuv3_cmd_sync());
+	baseline_smmu_publish_prod(smmu);
 	while (!smmuv3_q_consumed(smmu->cmdq_log2,
 			smmuv3_load_status(smmu->regs, SMMUV3_CMDQ_CONS), pos)) {
 		if (now_ms() > end)
@@ -168,7 +168,7 @@ baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd)
 		return -ENOMEM;
 
 	/* The order of the facts' section 9.1. */
-	ret = write_ack(smmu, SMMUV3_CR0, SMMUV3_CR0ACK, cr0);
+	ret = write_and_await_ack(smmu, SMMUV3_CR0, SMMUV3_CR0ACK, cr0);
 	if (ret < 0)
 		return ret;
 	smmuv3_write32(smmu->regs, SMMUV3_CR1,
@@ -189,12 +189,12 @@ baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd)
 	smmuv3_write32(smmu->regs, SMMUV3_CMDQ_PROD, 0);
 	smmuv3_write32(smmu->regs, SMMUV3_CMDQ_CONS, 0);
 	cr0 |= SMMUV3_CR0_CMDQEN;
-	ret = write_ack(smmu, SMMUV3_CR0, SMMUV3_CR0ACK, cr0);
+	ret = write_and_await_ack(smmu, SMMUV3_CR0, SMMUV3_CR0ACK, cr0);
 	if (ret < 0)
 		return ret;
-	baseline_smmu_put(smmu, smmuv3_cmd_cfgi_all());
-	baseline_smmu_put(smmu, smmuv3_cmd_tlbi_nsnh_all());
-	ret = sync_wait(smmu);
+	baseline_smmu_put_command(smmu, smmuv3_cmd_cfgi_all());
+	baseline_smmu_put_command(smmu, smmuv3_cmd_tlbi_nsnh_all());
+	ret = send_sync(smmu);
 	if (ret < 0)
 		return ret;
 
@@ -204,11 +204,11 @@ baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd)
 	smmuv3_write32(smmu->regs, SMMUV3_EVENTQ_PROD, 0);
 	smmuv3_write32(smmu->regs, SMMUV3_EVENTQ_CONS, 0);
 	cr0 |= SMMUV3_CR0_EVENTQEN;
-	ret = write_ack(smmu, SMMUV3_CR0, SMMUV3_CR0ACK, cr0);
+	ret = write_and_await_ack(smmu, SMMUV3_CR0, SMMUV3_CR0ACK, cr0);
 	if (ret < 0)
 		return ret;
 
-	ret = write_ack(smmu, SMMUV3_IRQ_CTRL, SMMUV3_IRQ_CTRLACK, irqs);
+	ret = write_and_await_ack(smmu, SMMUV3_IRQ_CTRL, SMMUV3_IRQ_CTRLACK, irqs);
 	if (ret == 0 && irq_fd >= 0) {
 		/* No MSI address: the wired interrupt [6.3.31]. */
 		smmuv3_write64(smmu->regs, SMMUV3_EVENTQ_IRQ_CFG0, 0);
@@ -216,18 +216,18 @@ baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd)
 		smmuv3_write32(smmu->regs, SMMUV3_EVENTQ_IRQ_CFG2, 0);
 		smmuv3_model_irq_fd(smmu->model, SMMUV3_MODEL_IRQ_EVTQ, irq_fd);
 		irqs = SMMUV3_IRQ_CTRL_EVENTQ;
-		ret = write_ack(smmu, SMMUV3_IRQ_CTRL, SMMUV3_IRQ_CTRLACK, irqs);
+		ret = write_and_await_ack(smmu, SMMUV3_IRQ_CTRL, SMMUV3_IRQ_CTRLACK, irqs);
 	}
 	if (ret < 0)
 		return ret;
-	return write_ack(smmu, SMMUV3_CR0, SMMUV3_CR0ACK, cr0 | SMMUV3_CR0_SMMUEN);
+	return write_and_await_ack(smmu, SMMUV3_CR0, SMMUV3_CR0ACK, cr0 | SMMUV3_CR0_SMMUEN);
 }
 
 int
 baseline_smmu_flush(struct baseline_smmu *smmu)
 {
-	baseline_smmu_put(smmu, smmuv3_cmd_tlbi_nh_asid(0, BASELINE_ASID));
-	return sync_wait(smmu);
+	baseline_smmu_put_command(smmu, smmuv3_cmd_tlbi_nh_asid(0, BASELINE_ASID));
+	return send_sync(smmu);
 }
 
 bool

@@ -54,14 +54,14 @@ void baseline_smmu_destroy(struct baseline_smmu *smmu);
  * holds twice as many commands as there are stalls.
  */
 static inline void
-baseline_smmu_put(struct baseline_smmu *smmu, struct smmuv3_cmd cmd)
+baseline_smmu_put_command(struct baseline_smmu *smmu, struct smmuv3_cmd cmd)
 {
 	smmu->cmdq[smmuv3_q_slot(smmu->cmdq_log2, smmu->cmdq_prod)] = cmd;
 	smmu->cmdq_prod = smmuv3_q_add(smmu->cmdq_log2, smmu->cmdq_prod, 1);
 }
 
 static inline void
-baseline_smmu_publish(struct baseline_smmu *smmu)
+baseline_smmu_publish_prod(struct baseline_smmu *smmu)
 {
 	smmuv3_store_prod(smmu->regs, SMMUV3_CMDQ_PROD, smmu->cmdq_prod);
 }

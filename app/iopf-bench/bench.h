@@ -47,7 +47,7 @@
 void bench_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Name the calling thread, for top and perf, and pin it. 0 or a positive errno. */
-int bench_thread(const char *name, int cpu);
+int bench_pin_thread(const char *name, int cpu);
 
 /*
  * Log-linear histogram: 64 buckets per power of two, so a value is known to
@@ -105,16 +105,16 @@ struct mode_ops {
 	/* Fill model, va, mem; all is up, nothing is mapped, no thread runs. 0 or -errno. */
 	int (*setup)(struct mode *mode, const struct bench_conf *conf);
 	/* The servicer's threads, for one cell. 0 or -errno. */
-	int (*serve)(struct mode *mode);
-	void (*unserve)(struct mode *mode);
+	int (*start)(struct mode *mode);
+	void (*stop)(struct mode *mode);
 	/*
 	 * Serve n faults that wait in the queue, from the calling thread, which is
 	 * pinned to the servicer's CPU. Returns smmuv3_model_cycles() after the last
 	 * CMDQ_PROD store. NULL: it cannot be kept from serving before.
 	 */
 	uint64_t (*drain)(struct mode *mode, unsigned int n);
-	/* Threads for that, if it needs others; ended by unserve. May be NULL. */
-	int (*serve_drain)(struct mode *mode);
+	/* Threads for that, if it needs others; ended by stop. May be NULL. */
+	int (*start_drain)(struct mode *mode);
 	/* Nothing runs: take all pages away, so that each faults again. 0 or -errno. */
 	int (*unmap)(struct mode *mode);
 	/* Is all well after mode->faults? Says what is not. */
@@ -143,7 +143,7 @@ extern const struct mode_ops *const bench_modes[];
 extern const unsigned int bench_nb_modes;
 
 /* All models are made alike, but for their features (SMMUV3_MODEL_PRI...). NULL with errno. */
-struct smmuv3_model *bench_model(const char *name, uint32_t features);
+struct smmuv3_model *bench_create_model(const char *name, uint32_t features);
 
 /* What one cell gave; of the servicer alone only the first, the cycles of each turn. */
 struct cell {
@@ -153,17 +153,17 @@ struct cell {
 };
 
 /*
- * The requesters of one mode. loop_reset(), then loop_fill() while nobody runs,
- * then loop_end(): verifies and unmaps. With a depth, whoever is done goes on.
+ * The requesters of one mode. loop_reset(), then loop_submit_writes() while nobody runs,
+ * then loop_finish_cell(): verifies and unmaps. With a depth, whoever is done goes on.
  */
 struct loop *loop_create(struct mode *mode, const struct bench_conf *conf);
 void loop_destroy(struct loop *loop);
 void loop_reset(struct loop *loop, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell);
-bool loop_fill(struct loop *loop, unsigned int n);
+bool loop_submit_writes(struct loop *loop, unsigned int n);
 /* Pages that wait for an answer. */
-unsigned int loop_waiting(const struct mode *mode);
-int loop_end(struct mode *mode, const struct bench_case *c);
+unsigned int loop_count_waiting(const struct mode *mode);
+int loop_finish_cell(struct mode *mode, const struct bench_case *c);
 /* One cell in a closed loop. 0, or -errno after a line that says what happened. */
 int loop_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell);
@@ -228,12 +228,12 @@ struct ratio {
 #define BENCH_MAX_RATIOS	16
 /* Those that the modes and depths of this run allow. Returns how many. */
 unsigned int ratios_make(const struct results *res, struct ratio *ratios);
-double results_metric(const struct results *res, unsigned int round, unsigned int c,
+double results_get_metric(const struct results *res, unsigned int round, unsigned int c,
 		enum metric metric);
 /* Over the rounds that count. */
-struct spread results_spread(const struct results *res, unsigned int c, enum metric metric);
+struct spread results_get_spread(const struct results *res, unsigned int c, enum metric metric);
 /* All samples of these rounds. */
-void results_sum(const struct results *res, unsigned int c, struct cell *sum);
+void results_sum_cells(const struct results *res, unsigned int c, struct cell *sum);
 static inline const char *
 results_mode(const struct results *res, unsigned int mode)
 {
@@ -242,8 +242,8 @@ results_mode(const struct results *res, unsigned int mode)
 
 void report_print(const struct results *res);
 /* Can a file be put there? Says why not. Leaves nothing. */
-bool report_json_probe(const char *path);
+bool report_probe_json(const char *path);
 /* Written beside it and renamed. 0, or -errno after a line that says what happened. */
-int report_json(const struct results *res, const char *path);
+int report_write_json(const struct results *res, const char *path);
 
 #endif /* BENCH_H */

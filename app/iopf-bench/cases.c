@@ -27,7 +27,7 @@ const struct mode_ops *const bench_modes[] = { &mode_polled, &mode_null, &mode_e
 const unsigned int bench_nb_modes = sizeof(bench_modes) / sizeof(bench_modes[0]);
 
 struct smmuv3_model *
-bench_model(const char *name, uint32_t features)
+bench_create_model(const char *name, uint32_t features)
 {
 	return smmuv3_model_create(&(struct smmuv3_model_conf){ .name = name,
 			.stall_max = BENCH_MAX_DEPTH, .features = features,
@@ -83,7 +83,7 @@ cases_make(struct bench_conf *conf)
 }
 
 static double
-seconds(void)
+get_seconds(void)
 {
 	struct timespec ts;
 
@@ -93,7 +93,7 @@ seconds(void)
 
 /* Processor time in seconds of all processes of the machine; negative: not known. */
 static double
-busy_all(void)
+read_busy_all(void)
 {
 	unsigned long long user, nice, system, idle, iowait, irq, softirq;
 	FILE *f = fopen("/proc/stat", "r");
@@ -110,7 +110,7 @@ busy_all(void)
 }
 
 static double
-busy_own(void)
+read_busy_own(void)
 {
 	struct rusage ru;
 
@@ -128,9 +128,9 @@ struct progress {
 };
 
 static void
-progress_step(struct progress *p, const char *name)
+progress_show(struct progress *p, const char *name)
 {
-	double now = seconds();
+	double now = get_seconds();
 	unsigned int i, fill = p->done * BAR_WIDTH / p->cells;
 
 	if (p->bar) {
@@ -148,7 +148,7 @@ progress_step(struct progress *p, const char *name)
 }
 
 static void
-progress_end(const struct progress *p)
+progress_clear(const struct progress *p)
 {
 	if (p->bar)
 		fprintf(stderr, "\r\033[K");
@@ -156,7 +156,7 @@ progress_end(const struct progress *p)
 
 /* The cases of a depth, the r-th of them first. */
 static int
-cases_turn(struct results *res, struct mode *modes, unsigned int r, unsigned int first,
+cases_run_depth(struct results *res, struct mode *modes, unsigned int r, unsigned int first,
 		unsigned int n, struct progress *progress)
 {
 	const struct bench_conf *conf = res->conf;
@@ -169,7 +169,7 @@ cases_turn(struct results *res, struct mode *modes, unsigned int r, unsigned int
 		at = first + (r + i) % n;
 		c = &conf->cases[at];
 		cell = results_cell(res, r, at);
-		progress_step(progress, c->name);
+		progress_show(progress, c->name);
 		ret = c->depth == 0 ? drain_run(&modes[c->mode], conf, c, cell) :
 				loop_run(&modes[c->mode], conf, c, cell);
 		if (ret < 0)
@@ -188,22 +188,22 @@ round_run(struct results *res, struct mode *modes, unsigned int r, struct progre
 	int ret;
 
 	round->pingpong_ns = pingpong_ns(conf->cpu_model, conf->cpu_servicer);
-	all = busy_all();
-	own = busy_own();
-	round->seconds = -seconds();
+	all = read_busy_all();
+	own = read_busy_own();
+	round->seconds = -get_seconds();
 	for (i = 0; i < conf->nb_cases; i += n) {
 		for (n = 1; i + n < conf->nb_cases; n++)
 			if (conf->cases[i + n].depth != conf->cases[i].depth)
 				break;
-		ret = cases_turn(res, modes, r, i, n, progress);
+		ret = cases_run_depth(res, modes, r, i, n, progress);
 		if (ret < 0)
 			return ret;
 	}
-	round->seconds += seconds();
-	all_end = busy_all();
+	round->seconds += get_seconds();
+	all_end = read_busy_all();
 	round->foreign = -1;
 	if (all >= 0 && all_end >= 0) {
-		round->foreign = (all_end - all - (busy_own() - own)) / round->seconds;
+		round->foreign = (all_end - all - (read_busy_own() - own)) / round->seconds;
 		if (round->foreign < 0)		/* the kernel counts in ticks */
 			round->foreign = 0;
 	}
@@ -230,7 +230,7 @@ rounds_select(struct results *res)
 }
 
 static bool
-mode_check(struct mode *mode)
+mode_check_counts(struct mode *mode)
 {
 	static const struct {
 		enum smmuv3_model_stat stat;
@@ -337,15 +337,15 @@ cases_run(const struct bench_conf *conf, struct results *res)
 	}
 	ret = modes_setup(conf, modes);
 	progress.cells = conf->rounds * conf->nb_cases;
-	progress.start = progress.said = seconds();
+	progress.start = progress.said = get_seconds();
 	for (i = 0; i < conf->rounds && ret == 0; i++)
 		ret = round_run(res, modes, i, &progress);
-	progress_end(&progress);
+	progress_clear(&progress);
 	/* Writes that never ended cannot be taken back: the process ends as it is. */
 	if (ret == -ETIMEDOUT)
 		return ret;
 	for (i = 0; i < conf->nb_modes && ret == 0; i++)
-		if (!mode_check(&modes[i]))
+		if (!mode_check_counts(&modes[i]))
 			ret = -EIO;
 	modes_teardown(conf, modes);
 	if (ret == 0)

@@ -29,15 +29,15 @@ struct drain {
 };
 
 static void *
-drain_servicer(void *arg)
+drain_run_servicer(void *arg)
 {
 	struct drain *d = arg;
 	uint32_t turn = 0, given;
 	uint64_t t0;
 
-	bench_thread("drain-servicer", d->conf->cpu_servicer);
+	bench_pin_thread("drain-servicer", d->conf->cpu_servicer);
 	for (;;) {
-		/* Pairs with the release in drain_model(): the queue is full. */
+		/* Pairs with the release in drain_run_model(): the queue is full. */
 		given = atomic_load_explicit(&d->given, memory_order_acquire);
 		if (given == UINT32_MAX)
 			return NULL;
@@ -53,31 +53,31 @@ drain_servicer(void *arg)
 
 /* Until nothing is left to do. */
 static void
-drain_steps(struct smmuv3_model *model)
+drain_step_model(struct smmuv3_model *model)
 {
 	while (smmuv3_model_step(model, STEP_BUDGET) > 0)
 		;
 }
 
 static void *
-drain_model(void *arg)
+drain_run_model(void *arg)
 {
 	struct drain *d = arg;
 	struct smmuv3_model *model = d->mode->model;
 	uint32_t turn, turns = d->conf->faults / DRAIN_DEPTH;
 
-	bench_thread("drain-model", d->conf->cpu_model);
+	bench_pin_thread("drain-model", d->conf->cpu_model);
 	for (turn = 1; turn <= turns && d->error == 0; turn++) {
-		if (!loop_fill(d->mode->loop, DRAIN_DEPTH))
+		if (!loop_submit_writes(d->mode->loop, DRAIN_DEPTH))
 			d->error = -EAGAIN;
-		drain_steps(model);
-		if (loop_waiting(d->mode) != DRAIN_DEPTH)
+		drain_step_model(model);
+		if (loop_count_waiting(d->mode) != DRAIN_DEPTH)
 			d->error = -EIO;
 		atomic_store_explicit(&d->given, turn, memory_order_release);
-		/* Pairs with the release in drain_servicer(): all answers are in the CMDQ. */
+		/* Pairs with the release in drain_run_servicer(): all answers are in the CMDQ. */
 		while (atomic_load_explicit(&d->taken, memory_order_acquire) != turn)
 			rte_pause();
-		drain_steps(model);
+		drain_step_model(model);
 		if (smmuv3_model_dma_outstanding(d->mode->dma) != 0)
 			d->error = -EIO;
 	}
@@ -86,15 +86,15 @@ drain_model(void *arg)
 }
 
 static int
-drain_threads(struct drain *d)
+drain_run_threads(struct drain *d)
 {
 	pthread_t servicer, model;
 	int ret;
 
-	ret = pthread_create(&servicer, NULL, drain_servicer, d);
+	ret = pthread_create(&servicer, NULL, drain_run_servicer, d);
 	if (ret != 0)
 		return -ret;
-	ret = pthread_create(&model, NULL, drain_model, d);
+	ret = pthread_create(&model, NULL, drain_run_model, d);
 	if (ret == 0)
 		pthread_join(model, NULL);
 	else
@@ -115,16 +115,16 @@ drain_run(struct mode *mode, const struct bench_conf *conf, const struct bench_c
 	d.conf = conf;
 	d.hist = &cell->service;
 	loop_reset(mode->loop, conf, c, cell);
-	ret = mode->ops->serve_drain != NULL ? mode->ops->serve_drain(mode) : 0;
+	ret = mode->ops->start_drain != NULL ? mode->ops->start_drain(mode) : 0;
 	if (ret == 0) {
-		ret = drain_threads(&d);
-		if (mode->ops->serve_drain != NULL)
-			mode->ops->unserve(mode);
+		ret = drain_run_threads(&d);
+		if (mode->ops->start_drain != NULL)
+			mode->ops->stop(mode);
 	}
 	if (ret < 0) {
 		bench_error("%s: cannot fill and drain the queue %u at a time: %s",
 				mode->ops->name, DRAIN_DEPTH, strerror(-ret));
 		return ret;
 	}
-	return loop_end(mode, c);
+	return loop_finish_cell(mode, c);
 }

@@ -61,7 +61,7 @@ loop_offset(const struct loop *loop, uint32_t page)
 }
 
 static bool
-loop_submit(struct loop *loop, uint32_t slot)
+loop_submit_write(struct loop *loop, uint32_t slot)
 {
 	size_t gap = (loop->group - 1) * PAGE_WORDS;
 	uint64_t *words = loop->buf + slot * (gap + WORDS);
@@ -88,7 +88,7 @@ loop_submit(struct loop *loop, uint32_t slot)
 
 /* On the model's thread. */
 static void
-loop_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, void *ctx)
+loop_on_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, void *ctx)
 {
 	struct loop *loop = ctx;
 	uint32_t n = atomic_load_explicit(&loop->done, memory_order_relaxed) + 1;
@@ -114,7 +114,7 @@ loop_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, vo
 			loop->pages = loop->next;
 	}
 	if (loop->next < loop->pages)
-		loop_submit(loop, done->cookie);
+		loop_submit_write(loop, done->cookie);
 
 	atomic_store_explicit(&loop->done, n, memory_order_relaxed);
 	if (n == loop->submitted)
@@ -125,7 +125,8 @@ struct loop *
 loop_create(struct mode *mode, const struct bench_conf *conf)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
-	struct smmuv3_model_dma_conf engine = { .sid = BENCH_SID, .on_done = loop_done, .ctx = loop,
+	struct smmuv3_model_dma_conf engine = { .sid = BENCH_SID, .on_done = loop_on_done,
+		.ctx = loop,
 		.kind = mode->ops->requests ? SMMUV3_MODEL_DMA_ATS : SMMUV3_MODEL_DMA_PLAIN };
 	unsigned int depth, g;
 
@@ -169,7 +170,7 @@ loop_destroy(struct loop *loop)
 
 /* Wait for the end, or for STUCK_SECONDS without any progress. */
 static int
-loop_wait(struct loop *loop)
+loop_wait_end(struct loop *loop)
 {
 	uint32_t seen = 0, now;
 	unsigned int idle = 0;
@@ -192,7 +193,7 @@ loop_wait(struct loop *loop)
 
 /* Every word of every page that was written. */
 static uint32_t
-loop_verify(const struct loop *loop)
+loop_verify_pages(const struct loop *loop)
 {
 	const uint64_t *words;
 	uint32_t page, bad = 0;
@@ -235,28 +236,28 @@ loop_reset(struct loop *loop, const struct bench_conf *conf, const struct bench_
 }
 
 unsigned int
-loop_waiting(const struct mode *mode)
+loop_count_waiting(const struct mode *mode)
 {
 	return mode->ops->requests ? smmuv3_model_dma_pri_outstanding(mode->dma) :
 			smmuv3_model_stalls_outstanding(mode->model);
 }
 
 bool
-loop_fill(struct loop *loop, unsigned int n)
+loop_submit_writes(struct loop *loop, unsigned int n)
 {
 	unsigned int i;
 
 	for (i = 0; i < n; i++)
-		if (!loop_submit(loop, i))
+		if (!loop_submit_write(loop, i))
 			return false;
 	return true;
 }
 
 int
-loop_end(struct mode *mode, const struct bench_case *c)
+loop_finish_cell(struct mode *mode, const struct bench_case *c)
 {
 	struct loop *loop = mode->loop;
-	uint32_t bad = loop_verify(loop);
+	uint32_t bad = loop_verify_pages(loop);
 
 	mode->faults += loop->submitted;
 	mode->pages += loop->next;
@@ -271,12 +272,12 @@ loop_end(struct mode *mode, const struct bench_case *c)
 }
 
 static int
-loop_stuck(struct mode *mode, const struct bench_case *c)
+loop_report_stuck(struct mode *mode, const struct bench_case *c)
 {
 	bench_error("%s: nothing was done for %d s (%u of %u writes ended, %u faults wait for an "
 			"answer, %u driver errors); this is a defect, please report it",
 			c->name, STUCK_SECONDS, atomic_load(&mode->loop->done),
-			mode->loop->submitted, loop_waiting(mode),
+			mode->loop->submitted, loop_count_waiting(mode),
 			smmuv3_model_driver_errors(mode->model));
 	return -ETIMEDOUT;
 }
@@ -289,11 +290,11 @@ loop_run(struct mode *mode, const struct bench_conf *conf, const struct bench_ca
 	int ret;
 
 	loop_reset(loop, conf, c, cell);
-	if (!loop_fill(loop, c->depth)) {
+	if (!loop_submit_writes(loop, c->depth)) {
 		bench_error("%s: a DMA engine takes only %u writes", c->name, loop->submitted);
 		return -EAGAIN;
 	}
-	ret = mode->ops->serve(mode);
+	ret = mode->ops->start(mode);
 	if (ret < 0)
 		return ret;
 	ret = smmuv3_model_start(mode->model, conf->cpu_model);
@@ -302,15 +303,15 @@ loop_run(struct mode *mode, const struct bench_conf *conf, const struct bench_ca
 				strerror(-ret));
 		return ret;
 	}
-	ret = loop_wait(loop);
+	ret = loop_wait_end(loop);
 	if (ret < 0)
-		return loop_stuck(mode, c);
+		return loop_report_stuck(mode, c);
 	smmuv3_model_stop(mode->model);
-	mode->ops->unserve(mode);
+	mode->ops->stop(mode);
 
 	if (cell->service.samples == 0) {
 		bench_error("%s: no samples", c->name);
 		return -EIO;
 	}
-	return loop_end(mode, c);
+	return loop_finish_cell(mode, c);
 }

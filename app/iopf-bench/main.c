@@ -56,7 +56,7 @@ bench_error(const char *fmt, ...)
 }
 
 int
-bench_thread(const char *name, int cpu)
+bench_pin_thread(const char *name, int cpu)
 {
 	cpu_set_t set;
 
@@ -142,7 +142,7 @@ parse_modes(char *text, struct bench_conf *conf)
 
 /* What was not given: all modes; a quick or a full set of depths and rounds. */
 static void
-conf_defaults(struct bench_conf *conf)
+conf_set_defaults(struct bench_conf *conf)
 {
 	static const unsigned int quick_depths[] = { 1, 16, 256 };
 	unsigned int i;
@@ -281,14 +281,14 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 static bool
 conf_complete(struct bench_conf *conf)
 {
-	conf_defaults(conf);
+	conf_set_defaults(conf);
 	if (conf->faults < BENCH_MIN_WRITES * conf->max_depth) {
 		bench_error("--faults: %u are too few for depth %u; give at least %u", conf->faults,
 				conf->max_depth, BENCH_MIN_WRITES * conf->max_depth);
 		return false;
 	}
 	cases_make(conf);
-	return choose_cpus(conf) && (conf->json == NULL || report_json_probe(conf->json));
+	return choose_cpus(conf) && (conf->json == NULL || report_probe_json(conf->json));
 }
 
 static int
@@ -301,7 +301,7 @@ run(const struct bench_conf *conf)
 	if (ret == 0) {
 		report_print(&res);
 		if (conf->json != NULL)
-			ret = report_json(&res, conf->json);
+			ret = report_write_json(&res, conf->json);
 		if (conf->json != NULL && ret == 0)
 			printf("\nThe same as JSON, with every round: %s\n", conf->json);
 	}

@@ -78,7 +78,7 @@ on_pri_drained(struct iopf_dev *dev, void *ctx)
 }
 
 static int
-polled_error(const char *what)
+polled_log_error(const char *what)
 {
 	bench_error("polled: %s: %s", what, rte_strerror(rte_errno));
 	return -rte_errno;
@@ -86,7 +86,7 @@ polled_error(const char *what)
 
 /* Ordinary memory, as the baselines have it. */
 static int
-polled_memory(struct polled *p)
+polled_make_memory(struct polled *p)
 {
 	size_t chunks = (p->size + MMEM_CHUNK_SIZE - 1) / MMEM_CHUNK_SIZE;
 
@@ -94,14 +94,14 @@ polled_memory(struct polled *p)
 			.iommu = p->iommu, .size = (chunks + 1) * MMEM_CHUNK_SIZE,
 			.no_hugepages = true });
 	if (p->pool == NULL)
-		return polled_error("mmem_pool_create()");
+		return polled_log_error("mmem_pool_create()");
 	p->space = mmem_space_create(&(struct mmem_space_conf){ .name = "bench",
 			.pool = p->pool });
 	if (p->space == NULL)
-		return polled_error("mmem_space_create()");
+		return polled_log_error("mmem_space_create()");
 	p->region = mmem_alloc(p->space, p->size, MMEM_READ | MMEM_WRITE | MMEM_POPULATE);
 	if (p->region == NULL)
-		return polled_error("mmem_alloc()");
+		return polled_log_error("mmem_alloc()");
 	return 0;
 }
 
@@ -114,7 +114,7 @@ static const struct iopf_pci_ops pci_ops = {
 };
 
 static int
-polled_device(struct mode *mode, struct polled *p)
+polled_add_device(struct mode *mode, struct polled *p)
 {
 	uint32_t sid = BENCH_SID;
 	struct iopf_dev_conf conf = { .name = "requesters", .sids = &sid, .nb_sids = 1,
@@ -131,7 +131,7 @@ polled_device(struct mode *mode, struct polled *p)
 		conf.ctx = p->function;
 	}
 	p->dev = iopf_dev_add(p->iommu, &conf);
-	return p->dev == NULL ? polled_error("iopf_dev_add()") : 0;
+	return p->dev == NULL ? polled_log_error("iopf_dev_add()") : 0;
 }
 
 static int
@@ -147,31 +147,31 @@ polled_setup(struct mode *mode, const struct bench_conf *conf)
 	p->cpu = conf->cpu_servicer;
 	p->size = (size_t)conf->faults * BENCH_PAGE_SIZE;
 	snprintf(name, sizeof(name), "iopf-bench-%s", mode->ops->name);
-	mode->model = bench_model(name, mode->ops->requests ?
+	mode->model = bench_create_model(name, mode->ops->requests ?
 			SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0);
 	if (mode->model == NULL)
 		return -errno;
 	snprintf(devstr, sizeof(devstr), "smmuv3,model=%s", name);
 	p->iommu = iopf_iommu_open(devstr);
 	if (p->iommu == NULL)
-		return polled_error("iopf_iommu_open()");
-	ret = polled_device(mode, p);
+		return polled_log_error("iopf_iommu_open()");
+	ret = polled_add_device(mode, p);
 	if (ret < 0)
 		return ret;
 	p->poller = iopf_poller_create(&(struct iopf_poller_conf){ .name = "bench",
 			.burst = BENCH_BURST });
 	if (p->poller == NULL)
-		return polled_error("iopf_poller_create()");
+		return polled_log_error("iopf_poller_create()");
 	if (iopf_poller_add(p->poller, p->iommu, IOPF_QUEUE_ALL) < 0)
-		return polled_error("iopf_poller_add()");
-	ret = polled_memory(p);
+		return polled_log_error("iopf_poller_add()");
+	ret = polled_make_memory(p);
 	if (ret < 0)
 		return ret;
 	if (iopf_iommu_start(p->iommu) < 0)
-		return polled_error("iopf_iommu_start()");
+		return polled_log_error("iopf_iommu_start()");
 	p->started = true;
 	if (mmem_attach(p->space, p->dev, IOPF_NO_PASID) < 0)
-		return polled_error("mmem_attach()");
+		return polled_log_error("mmem_attach()");
 	p->attached = true;
 	mode->va = (uintptr_t)p->region;
 	mode->mem = p->region;
@@ -179,31 +179,31 @@ polled_setup(struct mode *mode, const struct bench_conf *conf)
 }
 
 static void *
-polled_thread(void *arg)
+polled_run_servicer(void *arg)
 {
 	struct polled *p = arg;
 
-	bench_thread("polled", p->cpu);
+	bench_pin_thread("polled", p->cpu);
 	while (!atomic_load_explicit(&p->stop, memory_order_relaxed))
 		iopf_poll(p->poller);
 	return NULL;
 }
 
 static int
-polled_serve(struct mode *mode)
+polled_start(struct mode *mode)
 {
 	struct polled *p = mode->priv;
 	int ret;
 
 	atomic_store(&p->stop, false);
-	ret = pthread_create(&p->thread, NULL, polled_thread, p);
+	ret = pthread_create(&p->thread, NULL, polled_run_servicer, p);
 	if (ret != 0)
 		bench_error("polled: cannot create a thread: %s", strerror(ret));
 	return -ret;
 }
 
 static void
-polled_unserve(struct mode *mode)
+polled_stop(struct mode *mode)
 {
 	struct polled *p = mode->priv;
 
@@ -223,15 +223,15 @@ polled_drain(struct mode *mode, unsigned int n)
 }
 
 static int
-polled_unmap(struct mode *mode)
+polled_unmap_pages(struct mode *mode)
 {
 	struct polled *p = mode->priv;
 
-	return mmem_unmap(p->space, p->region, p->size) < 0 ? polled_error("mmem_unmap()") : 0;
+	return mmem_unmap(p->space, p->region, p->size) < 0 ? polled_log_error("mmem_unmap()") : 0;
 }
 
 static bool
-polled_check(struct mode *mode)
+polled_check_counts(struct mode *mode)
 {
 	struct polled *p = mode->priv;
 	struct iopf_domain *domain = mmem_space_domain(p->space);
@@ -278,8 +278,8 @@ polled_teardown(struct mode *mode)
 	mode->priv = NULL;
 }
 
-#define POLLED_OPS .setup = polled_setup, .serve = polled_serve, .unserve = polled_unserve, \
-	.drain = polled_drain, .unmap = polled_unmap, .check = polled_check, \
+#define POLLED_OPS .setup = polled_setup, .start = polled_start, .stop = polled_stop, \
+	.drain = polled_drain, .unmap = polled_unmap_pages, .check = polled_check_counts, \
 	.teardown = polled_teardown
 
 const struct mode_ops mode_polled = {

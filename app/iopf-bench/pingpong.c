@@ -30,12 +30,12 @@ struct pingpong {
 };
 
 static void *
-pong(void *arg)
+pingpong_answer(void *arg)
 {
 	struct pingpong *p = arg;
 	uint32_t want = 1;
 
-	bench_thread("pong", p->cpu_b);
+	bench_pin_thread("pong", p->cpu_b);
 	while (!atomic_load_explicit(&p->stop, memory_order_relaxed)) {
 		if (atomic_load_explicit(&p->ball, memory_order_relaxed) != want)
 			continue;
@@ -46,13 +46,13 @@ pong(void *arg)
 }
 
 static void *
-ping(void *arg)
+pingpong_measure(void *arg)
 {
 	struct pingpong *p = arg;
 	uint64_t end, t0, t1;
 	uint32_t i;
 
-	p->error = bench_thread("ping", p->cpu_a);
+	p->error = bench_pin_thread("ping", p->cpu_a);
 	end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * PINGPONG_MS;
 	for (i = 0; i < PINGPONG_ROUNDS; i++) {
 		t0 = rte_rdtsc();
@@ -82,9 +82,9 @@ pingpong_ns(int cpu_a, int cpu_b)
 	memset(p, 0, sizeof(*p));
 	p->cpu_a = cpu_a;
 	p->cpu_b = cpu_b;
-	if (pthread_create(&b, NULL, pong, p) != 0)
+	if (pthread_create(&b, NULL, pingpong_answer, p) != 0)
 		goto out;
-	if (pthread_create(&a, NULL, ping, p) != 0) {
+	if (pthread_create(&a, NULL, pingpong_measure, p) != 0) {
 		atomic_store(&p->stop, true);
 		pthread_join(b, NULL);
 		goto out;

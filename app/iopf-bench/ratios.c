@@ -14,7 +14,7 @@
 #include "bench.h"
 
 double
-results_metric(const struct results *res, unsigned int round, unsigned int at,
+results_get_metric(const struct results *res, unsigned int round, unsigned int at,
 		enum metric metric)
 {
 	const struct bench_case *c = &res->conf->cases[at];
@@ -24,12 +24,12 @@ results_metric(const struct results *res, unsigned int round, unsigned int at,
 	case METRIC_P50:
 		return hist_percentile(&cell->service, 0.5) / res->cycles_per_ns;
 	case METRIC_P50_PAGE:
-		return results_metric(res, round, at, METRIC_P50) / (1u << c->group_log2);
+		return results_get_metric(res, round, at, METRIC_P50) / (1u << c->group_log2);
 	case METRIC_P99:
 		return hist_percentile(&cell->service, 0.99) / res->cycles_per_ns;
 	case METRIC_RATE:
 		if (c->depth == 0)
-			return DRAIN_DEPTH * 1e3 / results_metric(res, round, at, METRIC_P50);
+			return DRAIN_DEPTH * 1e3 / results_get_metric(res, round, at, METRIC_P50);
 		return (double)(cell->service.samples << c->group_log2) * res->cycles_per_ns *
 				1e3 / (double)cell->cycles;
 	}
@@ -37,7 +37,7 @@ results_metric(const struct results *res, unsigned int round, unsigned int at,
 }
 
 static int
-compare(const void *a, const void *b)
+compare_doubles(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
 
@@ -51,7 +51,7 @@ spread_make(double *values, unsigned int n)
 
 	if (n == 0)
 		return s;
-	qsort(values, n, sizeof(*values), compare);
+	qsort(values, n, sizeof(*values), compare_doubles);
 	s.min = values[0];
 	s.max = values[n - 1];
 	s.median = (values[(n - 1) / 2] + values[n / 2]) / 2;
@@ -59,19 +59,19 @@ spread_make(double *values, unsigned int n)
 }
 
 struct spread
-results_spread(const struct results *res, unsigned int at, enum metric metric)
+results_get_spread(const struct results *res, unsigned int at, enum metric metric)
 {
 	double values[BENCH_MAX_ROUNDS];
 	unsigned int i, n = 0;
 
 	for (i = 0; i < res->conf->rounds; i++)
 		if (res->rounds[i].counted)
-			values[n++] = results_metric(res, i, at, metric);
+			values[n++] = results_get_metric(res, i, at, metric);
 	return spread_make(values, n);
 }
 
 void
-results_sum(const struct results *res, unsigned int at, struct cell *sum)
+results_sum_cells(const struct results *res, unsigned int at, struct cell *sum)
 {
 	unsigned int i;
 
@@ -86,7 +86,7 @@ results_sum(const struct results *res, unsigned int at, struct cell *sum)
 }
 
 static struct spread
-ratio_spread(const struct results *res, unsigned int num, unsigned int den, enum metric metric,
+ratio_get_spread(const struct results *res, unsigned int num, unsigned int den, enum metric metric,
 		bool fast)
 {
 	double values[BENCH_MAX_ROUNDS], below;
@@ -98,9 +98,9 @@ ratio_spread(const struct results *res, unsigned int num, unsigned int den, enum
 		if (fast && !(res->rounds[i].pingpong_ns >= 0 &&
 				res->rounds[i].pingpong_ns < BENCH_FAST_NS))
 			continue;
-		below = results_metric(res, i, den, metric);
+		below = results_get_metric(res, i, den, metric);
 		if (below > 0)
-			values[n++] = results_metric(res, i, num, metric) / below;
+			values[n++] = results_get_metric(res, i, num, metric) / below;
 	}
 	return spread_make(values, n);
 }
@@ -165,8 +165,8 @@ ratios_make(const struct results *res, struct ratio *ratios)
 		if (d == 0 || (d == 1 && want[i].metric != METRIC_RATE))
 			depth[0] = '\0';
 		snprintf(ratios[n].name, sizeof(ratios[n].name), want[i].name, depth);
-		ratios[n].all = ratio_spread(res, num, den, want[i].metric, false);
-		ratios[n].fast = ratio_spread(res, num, den, want[i].metric, true);
+		ratios[n].all = ratio_get_spread(res, num, den, want[i].metric, false);
+		ratios[n].fast = ratio_get_spread(res, num, den, want[i].metric, true);
 		n++;
 	}
 	return n;

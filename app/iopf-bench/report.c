@@ -18,9 +18,9 @@ print_cells(const struct results *res)
 			"pages", "service p50 ns [rounds]", "by page", "p99", "p99.9", "e2e p50",
 			"p99", "Mpages/s [rounds]", "samples");
 	for (i = 0; i < res->conf->nb_cases && c->depth != 0; i++, c++) {
-		results_sum(res, i, &sum);
-		p50 = results_spread(res, i, METRIC_P50);
-		rate = results_spread(res, i, METRIC_RATE);
+		results_sum_cells(res, i, &sum);
+		p50 = results_get_spread(res, i, METRIC_P50);
+		rate = results_get_spread(res, i, METRIC_RATE);
 		printf("%-5u  %-8s %5u | %9.0f [%7.0f-%8.0f] %8.0f %8.0f %8.0f | "
 				"%8.0f %8.0f | %7.3f [%6.3f-%7.3f] | %8lu\n", c->depth, results_mode(res, c->mode),
 				1u << c->group_log2,
@@ -47,7 +47,7 @@ print_drain(const struct results *res)
 	for (i = 0; i < res->conf->nb_cases; i++, c++) {
 		if (c->depth != 0)
 			continue;
-		s = results_spread(res, i, METRIC_RATE);
+		s = results_get_spread(res, i, METRIC_RATE);
 		printf("       %-8s   %6.0f ns per fault %26.3f [%6.3f-%7.3f]\n",
 				results_mode(res, c->mode), 1e3 / s.median, s.median, s.min, s.max);
 	}

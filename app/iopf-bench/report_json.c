@@ -55,11 +55,11 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 {
 	static struct cell sum;
 	const struct bench_case *c = &res->conf->cases[at];
-	struct spread p50 = results_spread(res, at, METRIC_P50);
-	struct spread rate = results_spread(res, at, METRIC_RATE);
+	struct spread p50 = results_get_spread(res, at, METRIC_P50);
+	struct spread rate = results_get_spread(res, at, METRIC_RATE);
 	cJSON *o = cJSON_CreateObject();
 
-	results_sum(res, at, &sum);
+	results_sum_cells(res, at, &sum);
 	cJSON_AddStringToObject(o, "name", c->name);
 	cJSON_AddStringToObject(o, "mode", results_mode(res, c->mode));
 	if (c->depth == 0) {
@@ -96,7 +96,7 @@ add_round(cJSON *rounds, const struct results *res, unsigned int i)
 	cJSON_AddBoolToObject(o, "counted", round->counted);
 	cells = cJSON_AddObjectToObject(o, "cases");
 	for (at = 0; at < res->conf->nb_cases; at++, bc++) {
-		double rate = results_metric(res, i, at, METRIC_RATE);
+		double rate = results_get_metric(res, i, at, METRIC_RATE);
 
 		c = cJSON_AddObjectToObject(cells, bc->name);
 		if (bc->depth == 0) {
@@ -190,7 +190,7 @@ temp_open(const char *path, char **temp)
 }
 
 bool
-report_json_probe(const char *path)
+report_probe_json(const char *path)
 {
 	struct stat st;
 	char *temp;
@@ -215,7 +215,7 @@ report_json_probe(const char *path)
 }
 
 int
-report_json(const struct results *res, const char *path)
+report_write_json(const struct results *res, const char *path)
 {
 	char *text = make_json(res), *temp;
 	mode_t mask = umask(0);
