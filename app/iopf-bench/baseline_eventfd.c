@@ -2,29 +2,27 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The way Linux serves a stall: an interrupt wakes a thread, the thread reads the
- * event queue entry by entry (CONS written for each), allocates a record and
- * queues it to a worker; the worker wakes, resolves the fault, sends one RESUME
- * with a PROD store of its own, and frees the record.
+ * The way Linux serves a stall: an interrupt wakes a thread, the thread reads the event queue entry
+ * by entry (CONS written for each), allocates a record and queues it to a worker; the worker wakes,
+ * resolves the fault, sends one RESUME with a PROD store of its own, and frees the record.
  *
- * What it resolves with is pgt_resolve(), the code that lib/mmem itself maps a
- * page with, on a table of the same shape. mmem_resolve() would be the same work
- * with the product's look-up of the region and its statistics on top, and its
- * space belongs to the product's IOMMU; so this baseline does a little less than
- * the product, and far less than handle_mm_fault().
+ * It resolves a fault with pgt_resolve(), with which lib/mmem itself maps a page, on a table of the
+ * same shape. mmem_resolve() would add the product's region lookup and statistics, and its space
+ * belongs to the product's IOMMU. This baseline therefore does a little less than the product, and
+ * far less than handle_mm_fault().
  *
- * All its threads are on the servicer's core, so that no wake-up between them
- * crosses cores, and the worker does not preempt the interrupt thread when it is
- * woken (SCHED_BATCH; in Linux the latter has a real-time priority), so that a full
- * queue is drained at once. Its interrupt comes in two kinds:
+ * All its threads run on the servicer's core, so that no wake-up between them crosses cores. A
+ * woken worker does not preempt the interrupt thread (SCHED_BATCH; in Linux the interrupt thread
+ * has a real-time priority), so that a full queue is drained at once. The interrupt comes in two
+ * kinds:
  *
  *   - "eventfd": the model's wired interrupt. The device, on its own core, writes the
  *     eventfd; the interrupt thread waits for it in read(). In a virtual machine most
  *     of its cost is the wake-up across cores.
- *   - "local": an interrupt that costs nothing. A thread that runs only when the
- *     servicer's core has nothing else to do (SCHED_IDLE, which also keeps the core
- *     from halting) watches the queue's indices and writes the eventfd there. No real
- *     interrupt is as cheap: this is the least that the pipeline can cost.
+ *   - "local": an interrupt without cost. A thread that runs only when the servicer's
+ *     core is otherwise idle (SCHED_IDLE, which also keeps the core from halting)
+ *     watches the queue's indices and writes the eventfd there. No real interrupt is
+ *     as cheap: this is the lower limit of the pipeline's cost.
  */
 
 #include <errno.h>
@@ -59,17 +57,21 @@ struct evfd {
 	atomic_bool stop;
 	pthread_t threads[3];
 	unsigned int nb_threads;
-	pthread_mutex_t lock;	/* of the list */
+	pthread_mutex_t lock;	/* protects the list */
 	pthread_cond_t wake;
 	struct work *head;
 	struct work **tail;
-	pthread_mutex_t answer_lock;	/* of the CMDQ */
-	/* For evfd_drain_queue(); the worker's, and before that the drainer's. */
+	pthread_mutex_t answer_lock;	/* protects the CMDQ */
+	/*
+	 * For evfd_drain_queue(): written by the draining thread before the worker runs, then by
+	 * the worker.
+	 */
 	uint32_t drain_left;
 	uint64_t drain_end;
 	sem_t drained;
-	uint32_t strange;	/* events that are no stall of the region; the worker's */
-	uint32_t lost;		/* no memory for the record; the interrupt thread's */
+	uint32_t strange;	/* events that are no stall of the region; written by the worker */
+	uint32_t lost;		/* events without memory for a record; written by the interrupt
+				 * thread */
 };
 
 static void *
@@ -78,7 +80,7 @@ table_alloc(void *ctx, size_t size)
 	return baseline_smmu_alloc(ctx, size);
 }
 
-/* The arena goes as a whole. */
+/* The arena is freed as a whole. */
 static void
 table_free(void *ctx, void *p, size_t size)
 {
@@ -176,9 +178,9 @@ evfd_drain_evtq(struct evfd *e)
 
 	for (;;) {
 		/*
-		 * The interrupt comes on empty to non-empty only: the CONS store before
-		 * must be visible before PROD is read, or a record is never seen. Pairs
-		 * with the same order on the model's side, PROD store then CONS load.
+		 * The interrupt comes on empty to non-empty only: the preceding CONS store must be
+		 * visible before PROD is read, or a record is missed. Pairs with the same order in
+		 * the model: PROD store, then CONS load.
 		 */
 		smmuv3_io_mb();
 		prod = smmuv3_load_prod(smmu->regs, SMMUV3_EVENTQ_PROD);
@@ -196,7 +198,7 @@ evfd_drain_evtq(struct evfd *e)
 		pthread_cond_signal(&e->wake);
 }
 
-/* What an interrupt controller does: tell this core that the queue is not empty. */
+/* Acts as an interrupt controller: tells this core that the queue is not empty. */
 static void *
 evfd_watch_evtq(void *arg)
 {
@@ -295,7 +297,9 @@ evfd_stop(struct mode *mode)
 		pthread_join(e->threads[--e->nb_threads], NULL);
 }
 
-/* Without the third, the interrupt line, nothing happens until evfd_drain_queue(). */
+/*
+ * Without the third thread, which raises the interrupt, nothing is served until evfd_drain_queue().
+ */
 static int
 evfd_start_threads(struct mode *mode, unsigned int nb)
 {

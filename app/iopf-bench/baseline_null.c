@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The floor: a bare loop over the event queue. Per event one descriptor into a
- * leaf table that is there, and one RESUME; per burst one CONS and one PROD
- * store. No domain is looked up, no state is kept, nothing is counted.
+ * The floor: a bare loop over the event queue. For each event it writes one descriptor into an
+ * existing leaf table and one RESUME; for each burst it stores CONS and PROD once. It looks up no
+ * domain, keeps no state and counts nothing.
  */
 
 #include <errno.h>
@@ -98,7 +98,7 @@ null_handle_event(struct null *null, const struct smmuv3_evt *evt)
 			SMMUV3_GET(SMMUV3_EVT1_STAG, evt->dw[1]), true, false));
 }
 
-/* One burst. Returns the events in it. */
+/* Serve one burst. Returns the number of its events. */
 static uint32_t
 null_poll_evtq(struct null *null)
 {

@@ -24,7 +24,7 @@ now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Memory of the kind that lib/mmem's pools have without hugepages: a memfd. */
+/* Map the kind of memory that lib/mmem's pools use without hugepages: a memfd. */
 static void *
 map_memory(const char *name, size_t size)
 {
@@ -87,7 +87,7 @@ baseline_smmu_destroy(struct baseline_smmu *smmu)
 	memset(smmu, 0, sizeof(*smmu));
 }
 
-/* Write a register and wait until its acknowledge shows the same [6.3.10, 6.3.17]. */
+/* Write a register and wait until its acknowledge register has the value [6.3.10, 6.3.17]. */
 static int
 write_and_await_ack(struct baseline_smmu *smmu, uint32_t reg, uint32_t ack, uint32_t value)
 {
@@ -102,7 +102,7 @@ write_and_await_ack(struct baseline_smmu *smmu, uint32_t reg, uint32_t ack, uint
 	return 0;
 }
 
-/* Publish, end with a SYNC and wait until CONS has passed it. */
+/* Publish the commands, add a SYNC and wait until CONS has passed it. */
 static int
 send_sync(struct baseline_smmu *smmu)
 {
@@ -167,7 +167,7 @@ baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd)
 	if (smmu->cmdq == NULL || smmu->evtq == NULL || strtab == NULL)
 		return -ENOMEM;
 
-	/* The order of the facts' section 9.1. */
+	/* Bring-up in the order that Linux uses. */
 	ret = write_and_await_ack(smmu, SMMUV3_CR0, SMMUV3_CR0ACK, cr0);
 	if (ret < 0)
 		return ret;

@@ -5,8 +5,8 @@
 #define BASELINE_SMMU_H
 
 /*
- * What the baselines share: a driver just large enough for one stream with
- * stalls. Device addresses of memory are its pointers.
+ * The SMMU driver of the baselines: only as large as one stream with stalls needs. The device
+ * address of memory is its CPU pointer.
  */
 
 #include <smmuv3_queue.h>
@@ -16,7 +16,7 @@
 
 #include "bench.h"
 
-/* Where the baselines' region is for the device: one table of each level leads to it. */
+/* Device address of the baselines' region: one table of each level leads to it. */
 #define BASELINE_VA		(UINT64_C(0x7f) << 40)
 #define BASELINE_VA_BITS	48
 #define BASELINE_ASID		1
@@ -24,7 +24,7 @@
 struct baseline_smmu {
 	struct smmuv3_model *model;
 	void *regs;
-	uint8_t *arena;		/* queues, stream table, CD, translation tables: one window */
+	uint8_t *arena;		/* queues, stream table, CD and translation tables: one window */
 	size_t arena_size;
 	size_t arena_used;
 	uint8_t *mem;		/* the region */
@@ -37,21 +37,26 @@ struct baseline_smmu {
 	uint32_t evtq_cons;
 };
 
-/* A model, its memory (@p table_bytes of the arena are for tables). 0 or -errno. */
+/*
+ * Create a model and its memory (@p table_bytes of the arena are for tables). Returns 0 or -errno.
+ */
 int baseline_smmu_create(struct baseline_smmu *smmu, const char *name, uint32_t pages,
 		size_t table_bytes);
-/* Zeroed, aligned to its size; NULL when the arena is used up. */
+/* Allocate zeroed memory aligned to its size; NULL if the arena is used up. */
 void *baseline_smmu_alloc(struct baseline_smmu *smmu, size_t size);
-/* Bring it up with @p root translating; the wired event interrupt on if @p irq_fd is not -1. */
+/*
+ * Start the SMMU with the tables at @p root. Enables the wired event interrupt if @p irq_fd is not
+ * -1.
+ */
 int baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd);
-/* TLBI by ASID and SYNC, while no servicer runs. */
+/* TLBI by ASID and SYNC; no servicer may run. */
 int baseline_smmu_flush(struct baseline_smmu *smmu);
 bool baseline_smmu_check(struct baseline_smmu *smmu);
 void baseline_smmu_destroy(struct baseline_smmu *smmu);
 
 /*
- * The slot is free: each stall has one RESUME under way at most, and the queue
- * holds twice as many commands as there are stalls.
+ * The CMDQ has a free slot: each stall has at most one RESUME pending, and the queue holds twice as
+ * many commands as there are stalls.
  */
 static inline void
 baseline_smmu_put_command(struct baseline_smmu *smmu, struct smmuv3_cmd cmd)

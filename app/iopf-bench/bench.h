@@ -5,16 +5,16 @@
 #define BENCH_H
 
 /*
- * iopf-bench: the same page faults served in several ways ("modes"), in turns.
+ * iopf-bench measures several ways ("modes") to serve the same page faults, in alternation.
  *
  *	main.c		options
- *	cases.c		rounds: a cell is one case, a mode at a depth, in one of them
+ *	cases.c		rounds: a cell is one case, a mode at a depth, in one round
  *	loop.c		one cell: requesters in a closed loop, their latencies
- *	mode_polled.c	the product, for devices that stall and for those that ask for pages
- *	baseline_*.c	what it is compared with
+ *	mode_polled.c	the product, for devices that stall and for devices with page requests
+ *	baseline_*.c	the baselines it is compared with
  *	report.c	table, ratios, JSON
  *
- * Two cores: the model with its requesters on one, the servicer on the other.
+ * It uses two cores: the model with its requesters on one, the servicer on the other.
  */
 
 #include <stdatomic.h>
@@ -33,25 +33,25 @@
 #define BENCH_MAX_CASES		128
 #define BENCH_NB_GROUPS		6	/* of 1, 2, 4, ... pages */
 #define BENCH_GROUP_LOG2	3	/* at all depths */
-#define BENCH_MIN_WRITES	8	/* for each that is under way */
+#define BENCH_MIN_WRITES	8	/* for each pending write */
 #define BENCH_BURST		32	/* the default of struct iopf_poller_conf */
 
-/* A round during which others used more than this share of one core is not counted. */
+/* A round is not counted if other processes used more than this share of one core. */
 #define BENCH_FOREIGN_LIMIT	0.20
-/* ... as long as so many are left. */
+/* At least this many rounds must be left. */
 #define BENCH_MIN_ROUNDS	3
-/* Below this round trip of a cache line the two cores are close. */
+/* The cores count as close below this round trip of a cache line. */
 #define BENCH_FAST_NS		200.0
 
-/* One line on standard error: "iopf-bench: ...". */
+/* Print one line on standard error: "iopf-bench: ...". */
 void bench_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Name the calling thread, for top and perf, and pin it. 0 or a positive errno. */
+/* Name the calling thread, for top and perf, and pin it. Returns 0 or a positive errno. */
 int bench_pin_thread(const char *name, int cpu);
 
 /*
- * Log-linear histogram: 64 buckets per power of two, so a value is known to
- * 1/64; its middle is reported (0.8 %).
+ * A log-linear histogram: 64 buckets per power of two, so that a value is known to 1/64. Reports
+ * use the middle of a bucket (0.8 %).
  */
 #define HIST_SUB_LOG2	6
 #define HIST_MAX_LOG2	40
@@ -65,16 +65,16 @@ struct hist {
 void hist_reset(struct hist *h);
 void hist_add(struct hist *h, uint64_t v);
 void hist_merge(struct hist *to, const struct hist *from);
-/* The value that @p share (0 to 1) of the samples do not exceed; 0 when there are none. */
+/* The value that @p share (0 to 1) of the samples do not exceed; 0 without samples. */
 double hist_percentile(const struct hist *h, double share);
 
-/* Median round trip of a cache line between two cores in nanoseconds, negative on error. */
+/* Median round trip of a cache line between two cores in nanoseconds; negative on error. */
 double pingpong_ns(int cpu_a, int cpu_b);
 
 struct bench_case {
 	unsigned int mode;		/* of this run */
-	unsigned int depth;		/* writes under way; 0: servicer alone, drain_run() */
-	unsigned int group_log2;	/* pages of a write, asked for in one group */
+	unsigned int depth;		/* pending writes; 0: servicer alone, drain_run() */
+	unsigned int group_log2;	/* pages of a write, requested in one group */
 	char name[32];
 };
 
@@ -84,7 +84,7 @@ struct bench_conf {
 	unsigned int depths[BENCH_MAX_DEPTHS];
 	unsigned int nb_depths;
 	unsigned int max_depth;
-	struct bench_case cases[BENCH_MAX_CASES]; /* those of a depth in a row */
+	struct bench_case cases[BENCH_MAX_CASES]; /* cases of one depth are adjacent */
 	unsigned int nb_cases;
 	unsigned int rounds;
 	unsigned int faults;		/* pages of each mode's region, one fault each per cell */
@@ -95,29 +95,32 @@ struct bench_conf {
 	bool quick;
 };
 
-/* A way to serve faults: a model of its own, memory of its own, a servicer. */
+/* A way to serve faults, with its own model, memory and servicer. */
 struct mode;
 
 struct mode_ops {
 	const char *name;
 	const char *what;
 	bool requests;		/* page requests instead of stalls */
-	/* Fill model, va, mem; all is up, nothing is mapped, no thread runs. 0 or -errno. */
+	/*
+	 * Fill model, va, mem and start the SMMU; map no page and start no thread. Returns 0 or
+	 * -errno.
+	 */
 	int (*setup)(struct mode *mode, const struct bench_conf *conf);
-	/* The servicer's threads, for one cell. 0 or -errno. */
+	/* Start the servicer's threads for one cell. Returns 0 or -errno. */
 	int (*start)(struct mode *mode);
 	void (*stop)(struct mode *mode);
 	/*
-	 * Serve n faults that wait in the queue, from the calling thread, which is
-	 * pinned to the servicer's CPU. Returns smmuv3_model_cycles() after the last
-	 * CMDQ_PROD store. NULL: it cannot be kept from serving before.
+	 * Serve n faults that wait in the queue, on the calling thread, which is pinned to the
+	 * servicer's CPU. Returns smmuv3_model_cycles() after the last CMDQ_PROD store. NULL: the
+	 * mode cannot be stopped from serving before.
 	 */
 	uint64_t (*drain)(struct mode *mode, unsigned int n);
-	/* Threads for that, if it needs others; ended by stop. May be NULL. */
+	/* Start the threads that drain needs; stop() ends them. May be NULL. */
 	int (*start_drain)(struct mode *mode);
-	/* Nothing runs: take all pages away, so that each faults again. 0 or -errno. */
+	/* Unmap all pages, so that each faults again. No thread may run. Returns 0 or -errno. */
 	int (*unmap)(struct mode *mode);
-	/* Is all well after mode->faults? Says what is not. */
+	/* Check the counters against mode->faults and report errors. */
 	bool (*check)(struct mode *mode);
 	void (*teardown)(struct mode *mode);
 };
@@ -129,8 +132,8 @@ struct mode {
 	struct loop *loop;
 	uint64_t va;		/* of the region, for the device */
 	uint8_t *mem;		/* of the region, for the CPU */
-	uint64_t faults;	/* of all cells so far: answers */
-	uint64_t pages;		/* ... the same without groups */
+	uint64_t faults;	/* answers of all cells so far */
+	uint64_t pages;		/* pages of all cells so far: faults without groups */
 	void *priv;
 };
 
@@ -142,43 +145,47 @@ extern const struct mode_ops mode_local;
 extern const struct mode_ops *const bench_modes[];
 extern const unsigned int bench_nb_modes;
 
-/* All models are made alike, but for their features (SMMUV3_MODEL_PRI...). NULL with errno. */
+/*
+ * Create a model. All models have the same configuration except for their features
+ * (SMMUV3_MODEL_PRI...). Returns NULL with errno on error.
+ */
 struct smmuv3_model *bench_create_model(const char *name, uint32_t features);
 
-/* What one cell gave; of the servicer alone only the first, the cycles of each turn. */
+/* The result of one cell. For the servicer alone only the first field: the cycles of each turn. */
 struct cell {
 	struct hist service;	/* cycles from the queue's PROD store to the answer consumed */
-	struct hist whole;	/* cycles from the first try to the end */
+	struct hist whole;	/* cycles from the first access to its completion */
 	uint64_t cycles;	/* of the measured part */
 };
 
 /*
- * The requesters of one mode. loop_reset(), then loop_submit_writes() while nobody runs,
- * then loop_finish_cell(): verifies and unmaps. With a depth, whoever is done goes on.
+ * The requesters of one mode. Call loop_reset(), then loop_submit_writes() while no thread runs,
+ * then loop_finish_cell(), which verifies and unmaps. With a depth, each completed write starts the
+ * next.
  */
 struct loop *loop_create(struct mode *mode, const struct bench_conf *conf);
 void loop_destroy(struct loop *loop);
 void loop_reset(struct loop *loop, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell);
 bool loop_submit_writes(struct loop *loop, unsigned int n);
-/* Pages that wait for an answer. */
+/* The number of pages that wait for an answer. */
 unsigned int loop_count_waiting(const struct mode *mode);
 int loop_finish_cell(struct mode *mode, const struct bench_case *c);
-/* One cell in a closed loop. 0, or -errno after a line that says what happened. */
+/* Run one cell in a closed loop. Returns 0, or -errno after reporting the error. */
 int loop_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell);
 
 /*
- * The servicer alone: the model fills the queue and stops, the servicer empties
- * it. 0, or -errno after a line that says what happened.
+ * Measure the servicer alone: the model fills the queue and stops, the servicer drains the queue.
+ * Returns 0, or -errno after reporting the error.
  */
 #define DRAIN_DEPTH	256
 int drain_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell);
 
 struct round {
-	double pingpong_ns;	/* the longer one of before and after */
-	double foreign;		/* cores used by other processes; negative: not known */
+	double pingpong_ns;	/* the longer of the two before and after */
+	double foreign;		/* cores used by other processes; negative: unknown */
 	double seconds;
 	bool counted;
 };
@@ -189,7 +196,7 @@ struct results {
 	struct round *rounds;
 	struct cell *cells;	/* [round][case] */
 	unsigned int nb_counted;
-	bool noisy;		/* too few quiet rounds: all are counted */
+	bool noisy;		/* too few quiet rounds: all count */
 };
 
 static inline struct cell *
@@ -198,20 +205,18 @@ results_cell(const struct results *res, unsigned int round, unsigned int c)
 	return &res->cells[(size_t)round * res->conf->nb_cases + c];
 }
 
-/* Which cases the modes and depths of a run give. */
+/* Make the list of cases from the modes and depths. */
 void cases_make(struct bench_conf *conf);
-/* Run everything. 0, or -errno after a line that says what happened. */
+/* Run all cases. Returns 0, or -errno after reporting the error. */
 int cases_run(const struct bench_conf *conf, struct results *res);
 void results_free(struct results *res);
 
-/*
- * Ratios between modes, taken round by round.
- */
+/* Ratios between modes, computed in each round. */
 enum metric {
 	METRIC_P50,	/* of the service latency */
-	METRIC_P50_PAGE, /* ... divided by the pages of a group */
+	METRIC_P50_PAGE, /* p50 divided by the pages of a group */
 	METRIC_P99,
-	METRIC_RATE,	/* pages per microsecond; in a case of the servicer alone its own */
+	METRIC_RATE,	/* pages per microsecond; for the servicer alone its rate */
 };
 
 struct spread {
@@ -221,18 +226,18 @@ struct spread {
 
 struct ratio {
 	char name[64];
-	struct spread all;	/* over the rounds that count */
-	struct spread fast;	/* over those of them with close cores */
+	struct spread all;	/* over the counted rounds */
+	struct spread fast;	/* over the counted rounds with close cores */
 };
 
 #define BENCH_MAX_RATIOS	16
-/* Those that the modes and depths of this run allow. Returns how many. */
+/* Make the ratios that the modes and depths of this run allow. Returns their number. */
 unsigned int ratios_make(const struct results *res, struct ratio *ratios);
 double results_get_metric(const struct results *res, unsigned int round, unsigned int c,
 		enum metric metric);
-/* Over the rounds that count. */
+/* Over the counted rounds. */
 struct spread results_get_spread(const struct results *res, unsigned int c, enum metric metric);
-/* All samples of these rounds. */
+/* Sum all samples of the counted rounds. */
 void results_sum_cells(const struct results *res, unsigned int c, struct cell *sum);
 static inline const char *
 results_mode(const struct results *res, unsigned int mode)
@@ -241,9 +246,12 @@ results_mode(const struct results *res, unsigned int mode)
 }
 
 void report_print(const struct results *res);
-/* Can a file be put there? Says why not. Leaves nothing. */
+/* Check that a file can be written there, and report an error. Leaves no file. */
 bool report_probe_json(const char *path);
-/* Written beside it and renamed. 0, or -errno after a line that says what happened. */
+/*
+ * Write a temporary file beside @p path and rename it. Returns 0, or -errno after reporting the
+ * error.
+ */
 int report_write_json(const struct results *res, const char *path);
 
 #endif /* BENCH_H */

@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Rounds. In each, every case is measured once, those of a depth taking turns (and
- * changing who begins), so that what changes on the machine changes for all of
- * them. Only the threads of the mode under test run.
+ * Rounds. Each round measures every case once. Cases of one depth alternate, each round starting
+ * with another one, so that a change of the machine's speed affects all of them. Only the threads
+ * of the mode under test run.
  */
 
 #include <errno.h>
@@ -31,7 +31,7 @@ bench_create_model(const char *name, uint32_t features)
 {
 	return smmuv3_model_create(&(struct smmuv3_model_conf){ .name = name,
 			.stall_max = BENCH_MAX_DEPTH, .features = features,
-			/* Each page is used once: a larger TLB would only cost the model. */
+			/* Each page is used once: a larger TLB would only slow the model down. */
 			.tlb_log2 = 6 });
 }
 
@@ -52,7 +52,7 @@ case_add(struct bench_conf *conf, unsigned int mode, unsigned int depth, unsigne
 		snprintf(c->name, sizeof(c->name), "%s_g%u_d%u", name, 1u << group_log2, depth);
 }
 
-/* Groups of all sizes at the first depth, of 8 at the others, if credits and pages allow. */
+/* Groups of all sizes at the first depth, of 8 pages at the others, if credits and pages allow. */
 static bool
 case_fits(const struct bench_conf *conf, unsigned int d, unsigned int group_log2)
 {
@@ -91,7 +91,7 @@ get_seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
-/* Processor time in seconds of all processes of the machine; negative: not known. */
+/* Processor time in seconds of all processes of the machine; negative: unknown. */
 static double
 read_busy_all(void)
 {
@@ -154,7 +154,7 @@ progress_clear(const struct progress *p)
 		fprintf(stderr, "\r\033[K");
 }
 
-/* The cases of a depth, the r-th of them first. */
+/* Run the cases of one depth, the r-th of them first. */
 static int
 cases_run_depth(struct results *res, struct mode *modes, unsigned int r, unsigned int first,
 		unsigned int n, struct progress *progress)
@@ -204,7 +204,7 @@ round_run(struct results *res, struct mode *modes, unsigned int r, struct progre
 	round->foreign = -1;
 	if (all >= 0 && all_end >= 0) {
 		round->foreign = (all_end - all - (read_busy_own() - own)) / round->seconds;
-		if (round->foreign < 0)		/* the kernel counts in ticks */
+		if (round->foreign < 0)		/* /proc/stat counts in ticks */
 			round->foreign = 0;
 	}
 	after = pingpong_ns(conf->cpu_model, conf->cpu_servicer);
@@ -213,7 +213,7 @@ round_run(struct results *res, struct mode *modes, unsigned int r, struct progre
 	return 0;
 }
 
-/* Which rounds count was decided before the first one: this only applies it. */
+/* Apply the rule for counting rounds, which is fixed before the first round. */
 static void
 rounds_select(struct results *res)
 {
@@ -234,7 +234,7 @@ mode_check_counts(struct mode *mode)
 {
 	static const struct {
 		enum smmuv3_model_stat stat;
-		enum { NONE, STALLS, GROUPS, REQUESTS } of;	/* one for each */
+		enum { NONE, STALLS, GROUPS, REQUESTS } of;	/* counted once for each */
 	} want[] = {
 		{ SMMUV3_MODEL_STAT_STALLS, STALLS },
 		{ SMMUV3_MODEL_STAT_EVENTS, STALLS },
@@ -341,7 +341,7 @@ cases_run(const struct bench_conf *conf, struct results *res)
 	for (i = 0; i < conf->rounds && ret == 0; i++)
 		ret = round_run(res, modes, i, &progress);
 	progress_clear(&progress);
-	/* Writes that never ended cannot be taken back: the process ends as it is. */
+	/* Writes that never ended cannot be undone: the process ends without clean-up. */
 	if (ret == -ETIMEDOUT)
 		return ret;
 	for (i = 0; i < conf->nb_modes && ret == 0; i++)

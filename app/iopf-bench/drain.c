@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * What one core can serve. In a closed loop the slower of the two cores sets the
- * rate, and with a model of an SMMU that is soon the model's. So here they take
- * turns: the model records DRAIN_DEPTH faults and stands still, the servicer takes
- * and answers them all, the model goes on. Only the servicer's turn is timed.
+ * Measures the capacity of one servicer core. In a closed loop the slower of the two cores sets the
+ * rate, which with a software SMMU is soon the model's. So the two take turns: the model records
+ * DRAIN_DEPTH faults and stops, the servicer answers them all, the model continues. Only the
+ * servicer's turn is timed.
  */
 
 #include <errno.h>
@@ -22,7 +22,7 @@ struct drain {
 	struct mode *mode;
 	const struct bench_conf *conf;
 	struct hist *hist;	/* cycles of each turn */
-	/* Turns given to the servicer, and turns it has taken; UINT32_MAX ends it. */
+	/* Turns given to the servicer, and turns it has completed; UINT32_MAX in given ends it. */
 	_Atomic uint32_t given;
 	_Atomic uint32_t taken;
 	int error;
@@ -51,7 +51,7 @@ drain_run_servicer(void *arg)
 	}
 }
 
-/* Until nothing is left to do. */
+/* Step the model until it has no work left. */
 static void
 drain_step_model(struct smmuv3_model *model)
 {

@@ -2,12 +2,12 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Requesters, usually in a closed loop: `depth` writes are under way, each to a page of
- * its own (or a group of pages) that is not mapped; whoever is done takes the next. All
- * of it runs on the model's thread, in the callback for finished DMAs.
+ * Requesters, usually in a closed loop: `depth` writes are pending, each to its own unmapped page
+ * (or group of pages); each completed write starts the next. All of this runs on the model's
+ * thread, in the callback for completed DMAs.
  *
- * The first sixteenth of the pages warms up. What is measured ends with the
- * submission of the last page, so that the depth is the same throughout.
+ * The first sixteenth of the pages is warm-up. The measurement ends with the submission of the last
+ * page, so that the depth is constant throughout.
  */
 
 #include <errno.h>
@@ -22,35 +22,35 @@
 
 #define WARM_SHARE	16
 #define STUCK_SECONDS	10
-/* Bytes of a write: the page and the cell it belongs to, again and again. */
+/* The contents of a write: words with its page and cell, repeated. */
 #define WORDS		(BENCH_OP_SIZE / sizeof(uint64_t))
-/* Such words in each page of a group; nobody looks at those between them. */
+/* Distance of the words that are checked in each page of a group; other words are not. */
 #define PAGE_WORDS	(BENCH_PAGE_SIZE / sizeof(uint64_t))
 
 struct loop {
 	struct mode *mode;
-	struct smmuv3_model_dma *engines[BENCH_NB_GROUPS];	/* one without groups */
+	struct smmuv3_model_dma *engines[BENCH_NB_GROUPS];	/* one for writes without groups */
 	struct cell *cell;
-	uint64_t stamp;		/* of the cell, in the upper half of each word written */
+	uint64_t stamp;		/* identifies the cell, in the upper half of each word */
 	uint32_t group;		/* pages of a write */
 	uint32_t pages;
 	uint32_t warm;		/* writes */
 	uint32_t next;		/* page */
 	uint32_t submitted;
-	_Atomic uint32_t done;	/* the main thread looks at it for progress */
+	_Atomic uint32_t done;	/* the main thread reads it for progress */
 	uint32_t bad_status;
 	uint32_t bad_faults;
 	uint32_t bad_submit;
 	bool refill;
 	uint64_t budget;	/* cycles */
 	uint64_t t_warm;
-	uint64_t *buf;		/* of each outstanding write */
+	uint64_t *buf;		/* one buffer for each pending write */
 	uint32_t stamps;
 	sem_t end;
 };
 
 /*
- * Of the line of a page that is looked at. Not always the same: they would share one set
+ * The offset of the checked line in its page. It varies by page, or all lines would share one set
  * of the CPU's cache.
  */
 static uint64_t
@@ -86,7 +86,7 @@ loop_submit_write(struct loop *loop, uint32_t slot)
 	return true;
 }
 
-/* On the model's thread. */
+/* Runs on the model's thread. */
 static void
 loop_on_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, void *ctx)
 {
@@ -137,7 +137,7 @@ loop_create(struct mode *mode, const struct bench_conf *conf)
 	depth = conf->max_depth > DRAIN_DEPTH ? conf->max_depth : DRAIN_DEPTH;
 	if (mode->ops->requests)
 		depth = BENCH_MAX_DEPTH;
-	/* No larger with groups: the pages under way are as many at the most. */
+	/* Groups need no more room: at most the same number of pages is pending. */
 	loop->buf = calloc(depth, mode->ops->requests ? BENCH_PAGE_SIZE : BENCH_OP_SIZE);
 	if (loop->buf == NULL)
 		goto fail;
@@ -191,7 +191,7 @@ loop_wait_end(struct loop *loop)
 	}
 }
 
-/* Every word of every page that was written. */
+/* Check every word of every written page. */
 static uint32_t
 loop_verify_pages(const struct loop *loop)
 {

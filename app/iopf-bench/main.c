@@ -140,7 +140,7 @@ parse_modes(char *text, struct bench_conf *conf)
 	return conf->nb_modes > 0;
 }
 
-/* What was not given: all modes; a quick or a full set of depths and rounds. */
+/* Set what the options left out: all modes; a quick or a full set of depths and rounds. */
 static void
 conf_set_defaults(struct bench_conf *conf)
 {
@@ -168,7 +168,7 @@ conf_set_defaults(struct bench_conf *conf)
 			conf->max_depth = conf->depths[i];
 }
 
-/* The two CPUs, of those that this process may use. */
+/* Choose two of the CPUs that this process may use. */
 static bool
 choose_cpus(struct bench_conf *conf)
 {
@@ -207,7 +207,7 @@ choose_cpus(struct bench_conf *conf)
 	return true;
 }
 
-/* 0: go on; -1: wrong; 1: help was wanted. */
+/* Returns 0: continue; -1: wrong option; 1: help was printed. */
 static int
 parse_options(int argc, char **argv, struct bench_conf *conf)
 {
@@ -338,7 +338,7 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 
 	sched_getaffinity(0, sizeof(allowed), &allowed);
-	/* EAL's own getopt says which option it does not know. */
+	/* EAL's own getopt reports unknown options. */
 	opterr = 1;
 	optind = 1;
 	if (rte_eal_init(eal_argc, eal_argv) < 0) {
@@ -347,13 +347,13 @@ main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	/*
-	 * EAL has pinned this thread. It only waits while others are measured: not on one
-	 * of their CPUs, if there is a third. And the model, which asks how many CPUs whoever
-	 * starts it has, would take itself for one that shares its only CPU, and yield.
+	 * EAL has pinned this thread. It only waits during the measurement, so move it off the two
+	 * measured CPUs if there is a third. Also, the model takes the CPU mask of the thread that
+	 * starts it: with one CPU it would yield as if it shared that CPU.
 	 */
 	sched_setaffinity(0, sizeof(allowed), &allowed);
 	ret = run(&conf);
-	/* With threads that wait for ever there is nothing to clean up in order. */
+	/* Threads that never end prevent an orderly clean-up. */
 	if (ret == -ETIMEDOUT) {
 		fflush(NULL);
 		_Exit(EXIT_FAILURE);

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The product as an application uses it: managed memory, one poller on one core.
- * The bytes are populated; each fault maps one page, or a group of them.
+ * The product as an application uses it: managed memory, one poller on one core. The memory is
+ * populated; each fault maps one page or a group of pages.
  */
 
 #include <errno.h>
@@ -37,7 +37,7 @@ struct polled {
 	int cpu;
 };
 
-/* With ATS and PRI the device's driver has a part in it. */
+/* With ATS and PRI the device's driver switches them in these operations. */
 static int
 on_ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
 {
@@ -49,7 +49,7 @@ static int
 on_ats_disable(struct iopf_dev *dev, void *ctx)
 {
 	(void)dev;
-	/* It only fails where ATS is off already. */
+	/* The call fails only if ATS is already off. */
 	smmuv3_model_dma_ats_disable(ctx);
 	return 0;
 }
@@ -65,7 +65,7 @@ static int
 on_pri_disable(struct iopf_dev *dev, void *ctx)
 {
 	(void)dev;
-	/* As with ATS. */
+	/* The call fails only if PRI is already off. */
 	smmuv3_model_dma_pri_disable(ctx);
 	return 0;
 }
@@ -84,7 +84,7 @@ polled_log_error(const char *what)
 	return -rte_errno;
 }
 
-/* Ordinary memory, as the baselines have it. */
+/* Use ordinary memory, as the baselines do. */
 static int
 polled_make_memory(struct polled *p)
 {

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * How far apart the two cores are just now: in a virtual machine the host moves
- * them, and each latency of the benchmark moves along.
+ * Measures how far apart the two cores are now: in a virtual machine the host moves them, and each
+ * latency of the benchmark moves with them.
  */
 
 #include <errno.h>

@@ -2,9 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Absolute times jump with the place of the two cores; what two modes took in the
- * same round jumps together. So a ratio is taken in each round, and its median
- * and range are given.
+ * Absolute times jump when the host moves the cores; times of two modes in one round jump together.
+ * So each round gives a ratio, and the report has its median and range.
  */
 
 #include <stdio.h>
@@ -124,7 +123,8 @@ ratios_make(const struct results *res, struct ratio *ratios)
 {
 	static const struct {
 		enum metric metric;
-		const char *name;	/* with the depth, if that does not go without saying */
+		const char *name;	/* the depth is part of it if a ratio exists at several
+					 * depths */
 		const char *num, *den;
 		unsigned int group_log2;	/* of num */
 		enum { LOW, HIGH, DRAIN } at;	/* smallest depth, largest, servicer alone */

@@ -13,7 +13,7 @@
 
 #include "bench.h"
 
-/* Four decimals are more than is known. */
+/* Four decimals exceed the precision of the measurement. */
 static void
 add_number(cJSON *to, const char *name, double v)
 {
@@ -170,7 +170,10 @@ make_json(const struct results *res)
 	return text;
 }
 
-/* A new file beside @p path. Its descriptor, or -errno; *temp is its name, to be freed. */
+/*
+ * Create a new file beside @p path. Returns its descriptor or -errno; the caller frees *temp, its
+ * name.
+ */
 static int
 temp_open(const char *path, char **temp)
 {
@@ -196,7 +199,7 @@ report_probe_json(const char *path)
 	char *temp;
 	int fd;
 
-	/* A rename would put a file in the place of a device or a link. */
+	/* The rename would replace a device or a link by a file. */
 	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
 		bench_error("--json: %s is not a regular file; give the name of one that may be "
 				"replaced", path);
