@@ -38,7 +38,7 @@ struct search {
 };
 
 static int
-meet(struct search *s, uint32_t n)
+visit_neighbours(struct search *s, uint32_t n)
 {
 	uint32_t i, vertex;
 
@@ -83,13 +83,13 @@ expand_batch(struct search *s, const uint32_t *vertices, uint32_t n)
 			row->begin += take;
 			used += take;
 			if (used == ROOM) {
-				if (meet(s, used) < 0)
+				if (visit_neighbours(s, used) < 0)
 					return -1;
 				used = 0;
 			}
 		}
 	}
-	return meet(s, used);
+	return visit_neighbours(s, used);
 }
 
 static int
@@ -161,7 +161,7 @@ run_device(struct search *s, struct graph *graph, struct outcome *out)
 	if (search_on_device(s, result) < 0)
 		return -1;
 	put_result(out->device, result, n);
-	accel_figures(s->accel, &out->figures);
+	accel_get_figures(s->accel, &out->figures);
 	return 0;
 }
 

@@ -29,7 +29,7 @@ digest_add(struct digest *digest, const void *data, size_t len)
 }
 
 int
-digest_end(struct digest *digest, char text[DIGEST_LEN])
+digest_finish(struct digest *digest, char text[DIGEST_LEN])
 {
 	unsigned char md[EVP_MAX_MD_SIZE];
 	unsigned int i, len;
@@ -47,10 +47,10 @@ digest_end(struct digest *digest, char text[DIGEST_LEN])
 }
 
 int
-digest_of(const void *data, size_t len, char text[DIGEST_LEN])
+digest_compute(const void *data, size_t len, char text[DIGEST_LEN])
 {
 	struct digest *digest = digest_new();
 
 	digest_add(digest, data, len);
-	return digest_end(digest, text);
+	return digest_finish(digest, text);
 }

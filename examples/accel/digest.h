@@ -16,8 +16,8 @@ struct digest *digest_new(void);
 int digest_add(struct digest *digest, const void *data, size_t len);
 
 /* Frees it too. */
-int digest_end(struct digest *digest, char text[DIGEST_LEN]);
+int digest_finish(struct digest *digest, char text[DIGEST_LEN]);
 
-int digest_of(const void *data, size_t len, char text[DIGEST_LEN]);
+int digest_compute(const void *data, size_t len, char text[DIGEST_LEN]);
 
 #endif /* DIGEST_H */

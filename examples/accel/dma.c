@@ -16,7 +16,7 @@
 
 /* Memory outside every buffer is not marked: the SMMU refuses it. */
 static void
-touch(struct accel *accel, uint64_t addr, size_t len)
+mark_touched(struct accel *accel, uint64_t addr, size_t len)
 {
 	uint64_t offset;
 	struct buf *buf;
@@ -44,7 +44,7 @@ fail_once(struct accel *accel, const char *why, const char *next)
 
 /* Take what is finished; if that is nothing, let others work. */
 static int
-progress(struct accel *accel)
+reap_completions(struct accel *accel)
 {
 	struct smmuv3_model_done done[32];
 	struct accel_req *req;
@@ -87,7 +87,7 @@ progress(struct accel *accel)
 }
 
 static int
-submit(struct accel *accel, struct smmuv3_model_op *op, struct accel_req *req)
+submit_dma(struct accel *accel, struct smmuv3_model_op *op, struct accel_req *req)
 {
 	unsigned int i;
 	int ret;
@@ -107,7 +107,7 @@ submit(struct accel *accel, struct smmuv3_model_op *op, struct accel_req *req)
 			if (ret != -EAGAIN)
 				return fail_once(accel, "cannot submit a DMA", strerror(-ret));
 		}
-		if (progress(accel) < 0)
+		if (reap_completions(accel) < 0)
 			return -1;
 	}
 }
@@ -118,8 +118,8 @@ accel_read(struct accel *accel, void *local, const void *mem, size_t len, struct
 	struct smmuv3_model_op op = { .type = SMMUV3_MODEL_READ, .addr = (uintptr_t)mem,
 			.buf = local, .len = len };
 
-	touch(accel, op.addr, len);
-	return submit(accel, &op, req);
+	mark_touched(accel, op.addr, len);
+	return submit_dma(accel, &op, req);
 }
 
 int
@@ -130,8 +130,8 @@ accel_write(struct accel *accel, void *mem, const void *local, size_t len,
 	struct smmuv3_model_op op = { .type = SMMUV3_MODEL_WRITE, .addr = (uintptr_t)mem,
 			.buf = (void *)(uintptr_t)local, .len = len };
 
-	touch(accel, op.addr, len);
-	return submit(accel, &op, req);
+	mark_touched(accel, op.addr, len);
+	return submit_dma(accel, &op, req);
 }
 
 int
@@ -140,13 +140,13 @@ accel_copy(struct accel *accel, void *dst, const void *src, size_t len, struct a
 	struct smmuv3_model_op op = { .type = SMMUV3_MODEL_COPY, .addr = (uintptr_t)src,
 			.dst = (uintptr_t)dst, .len = len };
 
-	touch(accel, op.addr, len);
-	touch(accel, op.dst, len);
-	return submit(accel, &op, req);
+	mark_touched(accel, op.addr, len);
+	mark_touched(accel, op.dst, len);
+	return submit_dma(accel, &op, req);
 }
 
 static bool
-all_idle(const struct accel *accel)
+are_queues_idle(const struct accel *accel)
 {
 	unsigned int i;
 
@@ -160,8 +160,8 @@ all_idle(const struct accel *accel)
 int
 accel_wait(struct accel *accel, const struct accel_req *req)
 {
-	while (req != NULL ? req->busy : !all_idle(accel)) {
-		if (progress(accel) < 0)
+	while (req != NULL ? req->busy : !are_queues_idle(accel)) {
+		if (reap_completions(accel) < 0)
 			return -1;
 	}
 	return accel->failed ? -1 : 0;

@@ -87,7 +87,7 @@ print_figures(const struct accel_figures *f, bool pri)
 
 /* What the example claims: right results, and every page through a fault of its own. */
 static int
-check(const struct outcome *out)
+check_outcome(const struct outcome *out)
 {
 	const struct accel_figures *f = &out->figures;
 	int ret = 0;
@@ -108,7 +108,7 @@ check(const struct outcome *out)
 }
 
 static int
-run(unsigned int kernel, const char *path, bool pri)
+run_kernel(unsigned int kernel, const char *path, bool pri)
 {
 	struct outcome out = { .pri = pri };
 
@@ -117,7 +117,7 @@ run(unsigned int kernel, const char *path, bool pri)
 	printf("device: %s\n", out.device);
 	printf("cpu: %s\n", out.cpu);
 	print_figures(&out.figures, pri);
-	return check(&out);
+	return check_outcome(&out);
 }
 
 int
@@ -160,7 +160,7 @@ main(int argc, char **argv)
 	}
 	if (init_eal(argv[0], nb_eal, argv + 1) < 0)
 		return EXIT_FAILURE;
-	ret = run(k, argv[first + 1], pri);
+	ret = run_kernel(k, argv[first + 1], pri);
 	rte_eal_cleanup();
 	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -55,7 +55,7 @@ refuse(struct reader *r, int error, const char *fmt, ...)
 
 /* 1: there is more in buf; 0: the end, and a proper one. */
 static int
-more(struct reader *r)
+fill_buffer(struct reader *r)
 {
 	int code, n;
 
@@ -86,7 +86,7 @@ more(struct reader *r)
 
 /* 1: a line is in text, without its end; 0: there are no more. */
 static int
-next_line(struct reader *r)
+read_line(struct reader *r)
 {
 	size_t n = 0;
 	int ret;
@@ -95,7 +95,7 @@ next_line(struct reader *r)
 	r->line++;
 	for (;;) {
 		if (r->pos == r->fill) {
-			ret = more(r);
+			ret = fill_buffer(r);
 			if (ret < 0)
 				return ret;
 			if (ret == 0 && n == 0)
@@ -127,13 +127,13 @@ skip_blanks(const char *p)
 }
 
 static bool
-at_end(const char *p)
+is_at_end(const char *p)
 {
 	return *skip_blanks(p) == '\0';
 }
 
 static bool
-take_u64(const char **p, uint64_t *value)
+parse_u64(const char **p, uint64_t *value)
 {
 	const char *s = skip_blanks(*p);
 	char *end;
@@ -149,7 +149,7 @@ take_u64(const char **p, uint64_t *value)
 }
 
 static bool
-take_i64(const char **p, int64_t *value)
+parse_i64(const char **p, int64_t *value)
 {
 	const char *s = skip_blanks(*p);
 	const char *digits = s + (*s == '-' || *s == '+');
@@ -171,7 +171,7 @@ read_banner(struct reader *r, struct shape *shape)
 	char word[5][LINE_LEN + 1];
 	int n, ret;
 
-	ret = next_line(r);
+	ret = read_line(r);
 	if (ret < 0)
 		return ret;
 	r->line = ret == 0 ? 0 : r->line;
@@ -206,17 +206,17 @@ read_size(struct reader *r, struct shape *shape)
 	int ret;
 
 	do {
-		ret = next_line(r);
+		ret = read_line(r);
 		if (ret < 0)
 			return ret;
 		if (ret == 0)
 			return refuse(r, -EINVAL, "the file ends before its size line: "
 					"it is truncated; fetch it again");
-	} while (r->text[0] == '%' || at_end(r->text));
+	} while (r->text[0] == '%' || is_at_end(r->text));
 
 	p = r->text;
-	if (!take_u64(&p, &shape->rows) || !take_u64(&p, &shape->cols) ||
-			!take_u64(&p, &shape->nb_entries) || !at_end(p))
+	if (!parse_u64(&p, &shape->rows) || !parse_u64(&p, &shape->cols) ||
+			!parse_u64(&p, &shape->nb_entries) || !is_at_end(p))
 		return refuse(r, -EINVAL, "the size line \"%.64s\" must be "
 				"\"ROWS COLUMNS ENTRIES\": the file is damaged", r->text);
 	if (shape->rows == 0 || shape->cols == 0)
@@ -264,8 +264,8 @@ parse_entry(struct reader *r, const struct shape *shape, struct mtx_entry *entry
 	uint64_t row, col;
 
 	entry->val = 1;
-	if (!take_u64(&p, &row) || !take_u64(&p, &col) ||
-			(shape->integer && !take_i64(&p, &entry->val)) || !at_end(p))
+	if (!parse_u64(&p, &row) || !parse_u64(&p, &col) ||
+			(shape->integer && !parse_i64(&p, &entry->val)) || !is_at_end(p))
 		return refuse(r, -EINVAL, "\"%.64s\" is not an entry \"ROW COLUMN%s\": "
 				"the file is damaged", r->text, shape->integer ? " INTEGER" : "");
 	if (row < 1 || row > shape->rows)
@@ -292,8 +292,8 @@ read_entries(struct reader *r, const struct shape *shape, struct mtx *mtx)
 	uint32_t row;
 	int ret;
 
-	while ((ret = next_line(r)) > 0) {
-		if (at_end(r->text))
+	while ((ret = read_line(r)) > 0) {
+		if (is_at_end(r->text))
 			continue;
 		if (nb_lines++ == shape->nb_entries)
 			return refuse(r, -EINVAL, "more than the %" PRIu64 " entries of the size "

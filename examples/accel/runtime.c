@@ -378,7 +378,7 @@ accel_map_file(struct accel *accel, const char *path, size_t size, unsigned int 
 }
 
 void
-accel_figures(const struct accel *accel, struct accel_figures *figures)
+accel_get_figures(const struct accel *accel, struct accel_figures *figures)
 {
 	const struct iopf_domain *domain = mmem_space_domain(accel->space);
 	unsigned int i;

@@ -13,7 +13,7 @@
  *	accel_open()			a device that stalls, or one that asks for pages
  *	accel_alloc(), accel_map_file()		buffers that CPU and device share
  *	accel_read(), accel_write(), accel_copy(), accel_wait()
- *	accel_figures()				what it cost in faults
+ *	accel_get_figures()				what it cost in faults
  *	accel_close()
  *
  * One thread. What fails has said so in one line on stderr; then it returns -1
@@ -101,7 +101,7 @@ long accel_stream_next(struct accel_stream *stream, const void **tile);
 /* After accel_close() when anything failed. */
 void accel_stream_close(struct accel_stream *stream);
 
-void accel_figures(const struct accel *accel, struct accel_figures *figures);
+void accel_get_figures(const struct accel *accel, struct accel_figures *figures);
 
 /* "accel: ..." on stderr. Returns -1. */
 int accel_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

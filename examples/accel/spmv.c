@@ -109,7 +109,7 @@ put_result(char *text, const uint64_t *y, uint32_t n)
 		word = rte_cpu_to_le_64(y[i]);
 		digest_add(digest, &word, sizeof(word));
 	}
-	if (digest_end(digest, sha) < 0)
+	if (digest_finish(digest, sha) < 0)
 		return accel_fail("libcrypto cannot compute SHA-256");
 	snprintf(text, RESULT_LEN, "%" PRIu32 " rows, sum %" PRId64 ", sha256 %s", n, (int64_t)sum,
 			sha);
@@ -139,7 +139,7 @@ run_device(struct product *p, struct graph *graph, struct outcome *out)
 	p->csr = &graph->shared;
 	if (multiply_on_device(p) < 0)
 		return -1;
-	accel_figures(p->accel, &out->figures);
+	accel_get_figures(p->accel, &out->figures);
 	return put_result(out->device, (const uint64_t *)p->y, graph->mtx.rows);
 }
 

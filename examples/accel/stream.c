@@ -58,7 +58,7 @@ hash_file(const char *path, size_t *size, char text[DIGEST_LEN])
 	if (fd >= 0)
 		close(fd);
 	free(buf);
-	if (digest_end(digest, text) < 0 && error == 0)
+	if (digest_finish(digest, text) < 0 && error == 0)
 		return accel_fail("%s: libcrypto cannot compute its SHA-256", path);
 	return error == 0 ? 0 : accel_fail("%s: cannot read: %s", path, strerror(error));
 }
@@ -110,8 +110,8 @@ kernel_copy(const char *path, struct outcome *out)
 	src = accel_map_file(accel, path, size, MMEM_READ);
 	dst = src == NULL ? NULL : accel_alloc(accel, size, MMEM_WRITE);
 	if (dst != NULL && copy_on_device(accel, dst, src, size) == 0) {
-		accel_figures(accel, &out->figures);
-		ret = digest_of(dst, size, digest) == 0 ?
+		accel_get_figures(accel, &out->figures);
+		ret = digest_compute(dst, size, digest) == 0 ?
 				put_result(out->device, size, digest) :
 				accel_fail("libcrypto cannot compute SHA-256");
 	}
@@ -131,7 +131,7 @@ hash_on_device(struct accel *accel, struct accel_stream *stream, const char *src
 		while ((n = accel_stream_next(stream, &tile)) > 0)
 			digest_add(digest, tile, n);
 	}
-	if (digest_end(digest, text) < 0 && n == 0)
+	if (digest_finish(digest, text) < 0 && n == 0)
 		return accel_fail("libcrypto cannot compute SHA-256");
 	return n == 0 ? 0 : -1;
 }
@@ -153,7 +153,7 @@ kernel_sha256(const char *path, struct outcome *out)
 		return -1;
 	src = accel_map_file(accel, path, size, MMEM_READ);
 	if (src != NULL && hash_on_device(accel, &stream, src, size, digest) == 0) {
-		accel_figures(accel, &out->figures);
+		accel_get_figures(accel, &out->figures);
 		ret = put_result(out->device, size, digest);
 	}
 	accel_close(accel);

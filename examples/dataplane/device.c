@@ -109,7 +109,7 @@ device_doorbell(struct device *device, enum device_queue queue, uint32_t tail)
 }
 
 bool
-device_broken(const struct device *device)
+device_is_broken(const struct device *device)
 {
 	return device->broken;
 }
@@ -122,21 +122,21 @@ device_stats(const struct device *device)
 
 /* The next up to BATCH of n positions from pos that are in one piece. */
 static uint32_t
-run_of(const struct device *device, uint32_t pos, uint32_t n)
+get_run(const struct device *device, uint32_t pos, uint32_t n)
 {
 	n = RTE_MIN(n, device->conf.ring_size - (pos & (device->conf.ring_size - 1)));
 	return RTE_MIN(n, (uint32_t)BATCH);
 }
 
 static struct slot *
-slot_at(struct device *device, struct queue *q, uint32_t pos)
+get_slot(struct device *device, struct queue *q, uint32_t pos)
 {
 	return &q->slots[pos & (device->conf.ring_size - 1)];
 }
 
 /* A descriptor is the driver's word: nothing in it is believed. */
 static void
-take_desc(struct device *device, enum device_queue which, const struct desc *desc,
+decode_desc(struct device *device, enum device_queue which, const struct desc *desc,
 		struct slot *slot)
 {
 	uint32_t size = device->conf.packet_size;
@@ -149,7 +149,7 @@ take_desc(struct device *device, enum device_queue which, const struct desc *des
 }
 
 static unsigned int
-fetch(struct device *device, enum device_queue which)
+fetch_descs(struct device *device, enum device_queue which)
 {
 	struct queue *q = &device->queues[which];
 	uint32_t i, n;
@@ -157,14 +157,14 @@ fetch(struct device *device, enum device_queue which)
 	if (q->fetch.state == DMA_DONE) {
 		n = q->fetch.len / sizeof(*q->descs);
 		for (i = 0; i < n; i++, q->fetched++)
-			take_desc(device, which, &q->descs[i], slot_at(device, q, q->fetched));
+			decode_desc(device, which, &q->descs[i], get_slot(device, q, q->fetched));
 		q->fetch.state = DMA_IDLE;
 	}
 	if (q->fetch.state == DMA_FAILED)
 		device->broken = true;
 	if (q->fetch.state != DMA_IDLE || q->fetched == q->tail)
 		return 0;
-	n = run_of(device, q->fetched, q->tail - q->fetched);
+	n = get_run(device, q->fetched, q->tail - q->fetched);
 	q->fetch = (struct dma_req){
 		.addr = q->desc + (q->fetched & (device->conf.ring_size - 1)) * sizeof(*q->descs),
 		.buf = q->descs, .len = n * sizeof(*q->descs) };
@@ -174,14 +174,14 @@ fetch(struct device *device, enum device_queue which)
 
 /* Each position of the RX ring is a packet of the same number. */
 static unsigned int
-start(struct device *device, enum device_queue which)
+start_accesses(struct device *device, enum device_queue which)
 {
 	struct queue *q = &device->queues[which];
 	unsigned int n = 0;
 	struct slot *slot;
 
 	for (; q->started != q->fetched; q->started++, n++) {
-		slot = slot_at(device, q, q->started);
+		slot = get_slot(device, q, q->started);
 		if (which == DEVICE_RX) {
 			if (device->stats.received == device->conf.nb_packets)
 				break;
@@ -195,12 +195,12 @@ start(struct device *device, enum device_queue which)
 
 /* What was read to be sent, in the order of the ring. */
 static void
-send(struct device *device, const struct slot *slot)
+send_packet(struct device *device, const struct slot *slot)
 {
 	struct device_stats *stats = &device->stats;
 	const struct packet *packet = slot->packet;
 
-	if (!packet_ok(packet, slot->len, 1)) {
+	if (!packet_is_valid(packet, slot->len, 1)) {
 		stats->damaged++;
 		return;
 	}
@@ -211,7 +211,7 @@ send(struct device *device, const struct slot *slot)
 }
 
 static enum comp_status
-finish(struct device *device, enum device_queue which, const struct slot *slot)
+finish_slot(struct device *device, enum device_queue which, const struct slot *slot)
 {
 	if (slot->req.state == DMA_FAILED) {
 		device->stats.dropped[which]++;
@@ -219,12 +219,12 @@ finish(struct device *device, enum device_queue which, const struct slot *slot)
 	}
 	device->stats.bytes += slot->len;
 	if (which == DEVICE_TX)
-		send(device, slot);
+		send_packet(device, slot);
 	return COMP_OK;
 }
 
 static unsigned int
-write_back(struct device *device, enum device_queue which)
+write_completions(struct device *device, enum device_queue which)
 {
 	struct queue *q = &device->queues[which];
 	const struct slot *slot;
@@ -238,12 +238,12 @@ write_back(struct device *device, enum device_queue which)
 		device->broken = true;
 	if (q->write_back.state != DMA_IDLE)
 		return 0;
-	n = run_of(device, q->head, q->started - q->head);
+	n = get_run(device, q->head, q->started - q->head);
 	for (i = 0; i < n; i++) {
-		slot = slot_at(device, q, q->head + i);
+		slot = get_slot(device, q, q->head + i);
 		if (slot->req.state != DMA_DONE && slot->req.state != DMA_FAILED)
 			break;
-		q->comps[i] = comp_make(q->head + i, slot->len, finish(device, which, slot));
+		q->comps[i] = comp_pack(q->head + i, slot->len, finish_slot(device, which, slot));
 	}
 	q->nb_comps = i;
 	if (i == 0)
@@ -261,12 +261,13 @@ device_poll(struct device *device)
 	unsigned int i, n = dma_poll(device->conf.dma);
 
 	for (i = 0; i < DEVICE_NB_QUEUES; i++)
-		n += fetch(device, i) + start(device, i) + write_back(device, i);
+		n += fetch_descs(device, i) + start_accesses(device, i) +
+				write_completions(device, i);
 	return n;
 }
 
 static int
-compare(const void *a, const void *b)
+compare_u64(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
@@ -274,10 +275,10 @@ compare(const void *a, const void *b)
 }
 
 uint64_t
-device_latency(struct device *device, unsigned int percent)
+device_get_latency(struct device *device, unsigned int percent)
 {
 	if (device->nb_samples == 0)
 		return 0;
-	qsort(device->samples, device->nb_samples, sizeof(*device->samples), compare);
+	qsort(device->samples, device->nb_samples, sizeof(*device->samples), compare_u64);
 	return device->samples[(device->nb_samples - 1) * percent / 100] * 1e9 / rte_get_tsc_hz();
 }

@@ -63,11 +63,11 @@ void device_doorbell(struct device *device, enum device_queue queue, uint32_t ta
 unsigned int device_poll(struct device *device);
 
 /* It cannot reach its rings: nothing more will happen. */
-bool device_broken(const struct device *device);
+bool device_is_broken(const struct device *device);
 
 const struct device_stats *device_stats(const struct device *device);
 
 /* From arrival until sent, in nanoseconds; 0 without a sample. Sorts them. */
-uint64_t device_latency(struct device *device, unsigned int percent);
+uint64_t device_get_latency(struct device *device, unsigned int percent);
 
 #endif /* DEVICE_H */

@@ -72,7 +72,7 @@ dma_wait(struct dma *dma)
 }
 
 bool
-dma_idle(const struct dma *dma)
+dma_is_idle(const struct dma *dma)
 {
 	return TAILQ_EMPTY(&dma->active);
 }
@@ -88,7 +88,7 @@ dma_stats(const struct dma *dma)
  * which there is no room is one that is not heard, as is one whose record got lost.
  */
 void
-dma_told(struct iopf_dev *dev __rte_unused, const struct iopf_retry *retry, void *ctx)
+dma_notify(struct iopf_dev *dev __rte_unused, const struct iopf_retry *retry, void *ctx)
 {
 	struct dma *dma = ctx;
 	uintptr_t word = RTE_ALIGN_FLOOR(retry->addr, PAGE_SIZE) | retry->code;
@@ -97,7 +97,7 @@ dma_told(struct iopf_dev *dev __rte_unused, const struct iopf_retry *retry, void
 }
 
 static int
-submit(struct dma *dma, struct dma_req *req)
+submit_req(struct dma *dma, struct dma_req *req)
 {
 	int ret;
 
@@ -115,14 +115,14 @@ dma_start(struct dma *dma, struct dma_req *req)
 
 	req->tries = 0;
 	req->unheard = 0;
-	ret = submit(dma, req);
+	ret = submit_req(dma, req);
 	if (ret == 0)
 		TAILQ_INSERT_TAIL(&dma->active, req, link);
 	return ret;
 }
 
 static void
-end(struct dma *dma, struct dma_req *req, enum dma_state state)
+end_req(struct dma *dma, struct dma_req *req, enum dma_state state)
 {
 	TAILQ_REMOVE(&dma->active, req, link);
 	req->state = state;
@@ -130,43 +130,43 @@ end(struct dma *dma, struct dma_req *req, enum dma_state state)
 
 /* Of a request that was aborted, and of whose page something is known, or nothing for long. */
 static void
-go_on(struct dma *dma, struct dma_req *req)
+retry_or_fail(struct dma *dma, struct dma_req *req)
 {
 	unsigned int pages = (req->addr % PAGE_SIZE + req->len + PAGE_SIZE - 1) / PAGE_SIZE;
 
 	dma->nb_kept--;
 	if (req->told != 0 && req->told != 1 + IOPF_SUCCESS) {
 		dma->stats.refused++;
-		end(dma, req, DMA_FAILED);
+		end_req(dma, req, DMA_FAILED);
 		return;
 	}
 	/* Its pages may be taken away again between a word and its access: bounded. */
 	if (req->tries++ == pages * dma->conf.max_retries) {
 		dma->stats.given_up++;
-		end(dma, req, DMA_FAILED);
+		end_req(dma, req, DMA_FAILED);
 		return;
 	}
 	dma->stats.retries++;
 	req->unheard = req->told == 0 ? req->unheard + 1 : 0;
 	dma->stats.unheard += req->told == 0;
-	if (submit(dma, req) < 0)
-		end(dma, req, DMA_FAILED);
+	if (submit_req(dma, req) < 0)
+		end_req(dma, req, DMA_FAILED);
 }
 
 static void
-aborted(struct dma *dma, struct dma_req *req)
+handle_abort(struct dma *dma, struct dma_req *req)
 {
 	if (!dma->conf.retry) {
 		/* Its stall was answered so. */
 		dma->stats.refused++;
-		end(dma, req, DMA_FAILED);
+		end_req(dma, req, DMA_FAILED);
 		return;
 	}
 	req->state = DMA_KEPT;
 	req->since = rte_rdtsc();
 	dma->nb_kept++;
 	if (req->told != 0)
-		go_on(dma, req);
+		retry_or_fail(dma, req);
 }
 
 /*
@@ -174,7 +174,7 @@ aborted(struct dma *dma, struct dma_req *req)
  * was not meant for them costs at most a retry too early.
  */
 static void
-hear(struct dma *dma, uint64_t word)
+handle_word(struct dma *dma, uint64_t word)
 {
 	uint64_t page = RTE_ALIGN_FLOOR(word, PAGE_SIZE);
 	struct dma_req *req, *next;
@@ -185,7 +185,7 @@ hear(struct dma *dma, uint64_t word)
 			continue;
 		req->told = 1 + word % PAGE_SIZE;
 		if (req->state == DMA_KEPT)
-			go_on(dma, req);
+			retry_or_fail(dma, req);
 	}
 }
 
@@ -206,7 +206,7 @@ retry_unheard(struct dma *dma)
 		next = TAILQ_NEXT(req, link);
 		if (req->state == DMA_KEPT && now - req->since >
 				dma->patience << RTE_MIN(req->unheard, UNHEARD_DOUBLE))
-			go_on(dma, req);
+			retry_or_fail(dma, req);
 	}
 }
 
@@ -220,15 +220,15 @@ dma_poll(struct dma *dma)
 	n = dma->ops->poll(dma->engine, done, RTE_DIM(done));
 	for (i = 0; i < n; i++) {
 		if (done[i].aborted)
-			aborted(dma, done[i].req);
+			handle_abort(dma, done[i].req);
 		else
-			end(dma, done[i].req, DMA_DONE);
+			end_req(dma, done[i].req, DMA_DONE);
 	}
 	if (!dma->conf.retry)
 		return n;
 	nb_words = rte_ring_sc_dequeue_burst(dma->words, words, RTE_DIM(words), NULL);
 	for (i = 0; i < nb_words; i++)
-		hear(dma, (uintptr_t)words[i]);
+		handle_word(dma, (uintptr_t)words[i]);
 	/* Not while there may be words that this thread did not come to. */
 	if (nb_words < RTE_DIM(words))
 		retry_unheard(dma);

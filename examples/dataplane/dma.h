@@ -9,12 +9,12 @@
  *
  *   stall	it waits in the SMMU until the fault is answered; nothing to do here
  *   retry	for a device that cannot wait: the SMMU aborts the access; it is kept
- *		here, and submitted again when dma_told() is told that it will succeed
+ *		here, and submitted again when dma_notify() is told that it will succeed
  *
  * Device and rings know only this interface. What moves the bytes is an engine (engine.h):
  * the software SMMUv3's, or `edu`, a PCI device of QEMU.
  *
- * One thread; dma_told() is for any.
+ * One thread; dma_notify() is for any.
  */
 
 #include <stdbool.h>
@@ -80,7 +80,7 @@ struct dma *dma_open(const struct dma_conf *conf);
 void dma_close(struct dma *dma);
 
 /* struct iopf_dev_ops.retry; the context is the struct dma. */
-void dma_told(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
+void dma_notify(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
 
 /* 0 or -errno. */
 int dma_start(struct dma *dma, struct dma_req *req);
@@ -92,7 +92,7 @@ unsigned int dma_poll(struct dma *dma);
 void dma_wait(struct dma *dma);
 
 /* Nothing is under way, and nothing kept. */
-bool dma_idle(const struct dma *dma);
+bool dma_is_idle(const struct dma *dma);
 
 const struct dma_stats *dma_stats(const struct dma *dma);
 

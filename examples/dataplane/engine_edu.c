@@ -63,7 +63,7 @@ struct edu {
 };
 
 static bool
-busy(const struct edu *e)
+is_busy(const struct edu *e)
 {
 	return rte_read64(e->bar + EDU_CMD) & EDU_RUN;
 }
@@ -83,7 +83,7 @@ edu_close(void *engine)
 	if (e == NULL)
 		return;
 	/* Nothing of it may reach memory that is somebody else's by then. */
-	for (i = 0; e->bar != NULL && busy(e) && i < CLOSE_WAITS; i++)
+	for (i = 0; e->bar != NULL && is_busy(e) && i < CLOSE_WAITS; i++)
 		edu_wait(e);
 	if (e->bar != NULL)
 		munmap(e->bar, e->size);
@@ -93,7 +93,7 @@ edu_close(void *engine)
 }
 
 static int
-region_of(const struct edu *e, uint32_t index, struct vfio_region_info *region)
+get_region_info(const struct edu *e, uint32_t index, struct vfio_region_info *region)
 {
 	*region = (struct vfio_region_info){ .argsz = sizeof(*region), .index = index };
 	return ioctl(e->fd, VFIO_DEVICE_GET_REGION_INFO, region) == 0 ? 0 : -errno;
@@ -114,7 +114,7 @@ take_device(struct edu *e)
 		e->fd = -1;
 		return -ENODEV;
 	}
-	ret = region_of(e, VFIO_PCI_CONFIG_REGION_INDEX, &region);
+	ret = get_region_info(e, VFIO_PCI_CONFIG_REGION_INDEX, &region);
 	if (ret < 0)
 		return ret;
 	if (pread(e->fd, &command, 2, region.offset + PCI_COMMAND) != 2)
@@ -122,7 +122,7 @@ take_device(struct edu *e)
 	command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
 	if (pwrite(e->fd, &command, 2, region.offset + PCI_COMMAND) != 2)
 		return -EIO;
-	ret = region_of(e, VFIO_PCI_BAR0_REGION_INDEX, &region);
+	ret = get_region_info(e, VFIO_PCI_BAR0_REGION_INDEX, &region);
 	if (ret < 0)
 		return ret;
 	if (region.size < EDU_BAR_MIN)
@@ -173,7 +173,7 @@ edu_submit(void *engine, struct dma_req *req)
 
 /* The next of the request's two DMAs. The accessors order memory before and after. */
 static void
-begin(struct edu *e, const struct dma_req *req)
+begin_dma(struct edu *e, const struct dma_req *req)
 {
 	bool to_memory = e->begun == 1;
 	uint64_t addr = req->write == to_memory ? req->addr : (uintptr_t)e->stage;
@@ -190,7 +190,7 @@ static unsigned int
 edu_poll(void *engine, struct engine_done *done, unsigned int n __rte_unused)
 {
 	struct edu *e = engine;
-	bool moving = busy(e);
+	bool moving = is_busy(e);
 	struct dma_req *req = STAILQ_FIRST(&e->queue);
 	bool aborted;
 
@@ -205,7 +205,7 @@ edu_poll(void *engine, struct engine_done *done, unsigned int n __rte_unused)
 			if (req->write)
 				memcpy(e->stage, req->buf, req->len);
 		}
-		begin(e, req);
+		begin_dma(e, req);
 		return 0;
 	}
 	if (!aborted && !req->write)

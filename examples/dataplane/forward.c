@@ -15,30 +15,31 @@
 #define NO_BUF		UINT32_MAX
 
 static uint32_t
-stride_of(const struct forward_conf *conf)
+get_stride(const struct forward_conf *conf)
 {
 	/* So that taking away one does not take away others. */
 	return RTE_ALIGN_CEIL(conf->packet_size, PAGE_SIZE);
 }
 
 size_t
-forward_memory(const struct forward_conf *conf)
+forward_get_memory_size(const struct forward_conf *conf)
 {
 	size_t ring = RTE_ALIGN_CEIL(conf->ring_size * sizeof(struct desc), PAGE_SIZE) +
 			conf->ring_size * sizeof(uint64_t);
 
 	return 2 * RTE_ALIGN_CEIL(ring, MMEM_CHUNK_SIZE) +
-			RTE_ALIGN_CEIL((size_t)conf->nb_buffers * stride_of(conf), MMEM_CHUNK_SIZE);
+			RTE_ALIGN_CEIL((size_t)conf->nb_buffers * get_stride(conf),
+					MMEM_CHUNK_SIZE);
 }
 
 static void
-put_free(struct forward *f, uint32_t buf)
+put_free_buffer(struct forward *f, uint32_t buf)
 {
 	f->free[(f->free_head + f->nb_free++) % f->conf.nb_buffers] = buf;
 }
 
 static uint32_t
-take_free(struct forward *f)
+take_free_buffer(struct forward *f)
 {
 	uint32_t buf = f->free[f->free_head];
 
@@ -48,7 +49,7 @@ take_free(struct forward *f)
 }
 
 static struct packet *
-packet_of(const struct forward *f, uint32_t buf)
+get_packet(const struct forward *f, uint32_t buf)
 {
 	return (struct packet *)(f->bufs + (size_t)buf * f->stride);
 }
@@ -60,7 +61,7 @@ forward_open(struct forward *f, const struct forward_conf *conf)
 	int ret;
 
 	f->conf = *conf;
-	f->stride = stride_of(conf);
+	f->stride = get_stride(conf);
 	ret = ring_open(&f->rx, conf->space, conf->ring_size);
 	if (ret == 0)
 		ret = ring_open(&f->tx, conf->space, conf->ring_size);
@@ -74,7 +75,7 @@ forward_open(struct forward *f, const struct forward_conf *conf)
 	if (f->free == NULL)
 		return -ENOMEM;
 	for (i = 0; i < conf->nb_buffers; i++)
-		put_free(f, i);
+		put_free_buffer(f, i);
 	return 0;
 }
 
@@ -98,15 +99,15 @@ fill_rx(struct forward *f)
 {
 	uint32_t buf;
 
-	while (!ring_full(&f->rx)) {
+	while (!ring_is_full(&f->rx)) {
 		if (is_bad(f, f->rx.posted)) {
 			ring_post(&f->rx, NOWHERE, f->conf.packet_size, NO_BUF);
 			continue;
 		}
 		if (f->nb_free == 0)
 			return;
-		buf = take_free(f);
-		ring_post(&f->rx, (uintptr_t)packet_of(f, buf), f->conf.packet_size, buf);
+		buf = take_free_buffer(f);
+		ring_post(&f->rx, (uintptr_t)get_packet(f, buf), f->conf.packet_size, buf);
 	}
 }
 
@@ -119,7 +120,7 @@ reap_tx(struct forward *f)
 	for (; ring_reap(&f->tx, &entry); n++) {
 		f->stats.sent += entry.status == COMP_OK;
 		f->stats.dropped += entry.status != COMP_OK;
-		put_free(f, entry.buf);
+		put_free_buffer(f, entry.buf);
 	}
 	return n;
 }
@@ -129,36 +130,36 @@ reap_tx(struct forward *f)
  * and to one that the device is about to send.
  */
 static void
-unmap_one(struct forward *f, struct packet *hot)
+unmap_buffer(struct forward *f, struct packet *hot)
 {
 	void *buf = hot;
 	int ret;
 
 	f->unmap_hot = !f->unmap_hot;
 	if (!f->unmap_hot && f->nb_free > 0)
-		buf = packet_of(f, f->free[f->free_head]);
+		buf = get_packet(f, f->free[f->free_head]);
 	ret = mmem_unmap(f->conf.space, buf, f->stride);
 	if (ret < 0)
 		f->error = ret;
 }
 
 static void
-turn(struct forward *f, const struct ring_entry *entry)
+turn_packet(struct forward *f, const struct ring_entry *entry)
 {
-	struct packet *packet = packet_of(f, entry->buf);
+	struct packet *packet = get_packet(f, entry->buf);
 
 	f->stats.received++;
-	if (entry->len != f->conf.packet_size || !packet_ok(packet, entry->len, 0)) {
+	if (entry->len != f->conf.packet_size || !packet_is_valid(packet, entry->len, 0)) {
 		f->stats.damaged++;
-		put_free(f, entry->buf);
+		put_free_buffer(f, entry->buf);
 		return;
 	}
 	/* The device numbers packets as their descriptors. */
 	f->stats.disordered += (uint32_t)packet->seq != entry->pos;
-	packet_turn(packet, entry->len);
+	packet_mark_turned(packet, entry->len);
 	ring_post(&f->tx, (uintptr_t)packet, entry->len, entry->buf);
 	if (f->conf.unmap_every != 0 && f->stats.received % f->conf.unmap_every == 0)
-		unmap_one(f, packet);
+		unmap_buffer(f, packet);
 }
 
 static unsigned int
@@ -167,15 +168,15 @@ reap_rx(struct forward *f)
 	struct ring_entry entry;
 	unsigned int n = 0;
 
-	for (; !ring_full(&f->tx) && ring_reap(&f->rx, &entry); n++) {
+	for (; !ring_is_full(&f->tx) && ring_reap(&f->rx, &entry); n++) {
 		if (entry.buf == NO_BUF) {
 			f->stats.expected += entry.status == COMP_DROPPED;
 			f->stats.damaged += entry.status != COMP_DROPPED;
 		} else if (entry.status == COMP_OK) {
-			turn(f, &entry);
+			turn_packet(f, &entry);
 		} else {
 			f->stats.dropped++;
-			put_free(f, entry.buf);
+			put_free_buffer(f, entry.buf);
 		}
 	}
 	return n;

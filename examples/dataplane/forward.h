@@ -53,7 +53,7 @@ struct forward {
 };
 
 /* Of managed memory that it will take, in regions of their own. */
-size_t forward_memory(const struct forward_conf *conf);
+size_t forward_get_memory_size(const struct forward_conf *conf);
 
 /* 0 or -errno. */
 int forward_open(struct forward *forward, const struct forward_conf *conf);

@@ -189,7 +189,7 @@ open_requester(struct plane *plane, const struct options *options)
 		return fail("cannot make a DMA engine: %s", rte_strerror(rte_errno));
 	if (options->retry) {
 		conf.recover = IOPF_TERMINATE;
-		conf.ops.retry = dma_told;
+		conf.ops.retry = dma_notify;
 		conf.ctx = plane->dma;
 	}
 	plane->dev = iopf_dev_add(plane->smmu, &conf);
@@ -210,7 +210,7 @@ open_plane(struct plane *plane, const struct options *options)
 	struct forward *forward = &plane->forward;
 	int ret;
 
-	if (open_smmu(plane, options, forward_memory(&conf)) < 0 ||
+	if (open_smmu(plane, options, forward_get_memory_size(&conf)) < 0 ||
 			open_requester(plane, options) < 0)
 		return -1;
 	conf.space = plane->space;
@@ -259,7 +259,7 @@ close_plane(struct plane *plane)
 }
 
 static unsigned int
-step(struct plane *plane)
+step_plane(struct plane *plane)
 {
 	struct forward *forward = &plane->forward;
 	unsigned int n = forward_poll(forward);
@@ -270,7 +270,7 @@ step(struct plane *plane)
 }
 
 static bool
-all_ended(const struct plane *plane, uint64_t packets)
+have_packets_ended(const struct plane *plane, uint64_t packets)
 {
 	const struct forward_stats *stats = &plane->forward.stats;
 
@@ -278,20 +278,20 @@ all_ended(const struct plane *plane, uint64_t packets)
 }
 
 static int
-run(struct plane *plane, uint64_t packets)
+run_plane(struct plane *plane, uint64_t packets)
 {
 	uint64_t begin = rte_rdtsc(), moved = begin;
 
 	/* The last completions are still on their way when the last packet has ended. */
-	while (!all_ended(plane, packets) || !dma_idle(plane->dma)) {
-		if (step(plane) > 0) {
+	while (!have_packets_ended(plane, packets) || !dma_is_idle(plane->dma)) {
+		if (step_plane(plane) > 0) {
 			moved = rte_rdtsc();
 			continue;
 		}
 		if (plane->forward.error < 0)
 			return fail("cannot take a buffer from the device: %s",
 					strerror(-plane->forward.error));
-		if (device_broken(plane->device))
+		if (device_is_broken(plane->device))
 			return fail("the device cannot reach its rings: an access was refused, "
 					"or tried --retries times");
 		if (rte_rdtsc() - moved > STUCK_SECONDS * rte_get_tsc_hz())
@@ -328,8 +328,8 @@ print_figures(struct plane *plane, const struct options *options)
 	printf("fault latency: p50 %.1f us, p99 %.1f us (record read to answer)\n",
 			latency.p50_ns / 1e3, latency.p99_ns / 1e3);
 	printf("packet latency: p50 %.1f us, p99 %.1f us (received to sent, full rings)\n",
-			device_latency(plane->device, 50) / 1e3,
-			device_latency(plane->device, 99) / 1e3);
+			device_get_latency(plane->device, 50) / 1e3,
+			device_get_latency(plane->device, 99) / 1e3);
 	printf("rate: %.3f Mpps (%.3f s)\n", device->sent / plane->seconds / 1e6,
 			plane->seconds);
 }
@@ -350,7 +350,7 @@ check_model(const struct smmuv3_model *model)
 }
 
 static int
-check(const struct plane *plane, uint64_t packets)
+check_figures(const struct plane *plane, uint64_t packets)
 {
 	const struct device_stats *device = device_stats(plane->device);
 	const struct forward_stats *stats = &plane->forward.stats;
@@ -372,16 +372,16 @@ check(const struct plane *plane, uint64_t packets)
 }
 
 static int
-run_all(const struct options *options)
+run_example(const struct options *options)
 {
 	struct plane plane = { 0 };
 	int ret = open_plane(&plane, options);
 
 	if (ret == 0) {
-		ret = run(&plane, options->packets);
+		ret = run_plane(&plane, options->packets);
 		if (ret == 0) {
 			print_figures(&plane, options);
-			ret = check(&plane, options->packets);
+			ret = check_figures(&plane, options->packets);
 		}
 		plane.failed = ret < 0;
 	}
@@ -410,7 +410,7 @@ main(int argc, char **argv)
 	}
 	if (init_eal(argv[0], nb_eal, argv + 1) < 0)
 		return WRONG_INPUT;
-	ret = run_all(&options);
+	ret = run_example(&options);
 	rte_eal_cleanup();
 	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

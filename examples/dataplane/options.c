@@ -73,7 +73,7 @@ options_print(void)
 }
 
 static uint64_t *
-value_of(struct options *options, const struct number *number)
+get_value(struct options *options, const struct number *number)
 {
 	return (uint64_t *)((char *)options + number->at);
 }
@@ -90,7 +90,7 @@ parse_number(struct options *options, const struct number *number, const char *t
 			value > number->max)
 		return fail("%s \"%s\": a number from %" PRIu64 " to %" PRIu64 " is needed",
 				number->name, text, number->min, number->max);
-	*value_of(options, number) = value;
+	*get_value(options, number) = value;
 	return 0;
 }
 
@@ -162,7 +162,7 @@ options_parse(struct options *options, int argc, char **argv)
 	memset(options, 0, sizeof(*options));
 	options->sid = MODEL_SID;
 	for (i = 0; i < RTE_DIM(numbers); i++)
-		*value_of(options, &numbers[i]) = numbers[i].value;
+		*get_value(options, &numbers[i]) = numbers[i].value;
 	for (arg = 0; arg < argc; arg += 2) {
 		if (strcmp(argv[arg], "--help") == 0 || strcmp(argv[arg], "-h") == 0) {
 			options->help = true;

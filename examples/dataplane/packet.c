@@ -10,14 +10,14 @@
 
 /* Multiplication carries each bit up, the shift brings it down again: order matters too. */
 static uint64_t
-mix(uint64_t sum, uint64_t word)
+mix_word(uint64_t sum, uint64_t word)
 {
 	sum = (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);
 	return sum ^ sum >> 32;
 }
 
 static uint64_t
-sum_of(const struct packet *packet, uint32_t len)
+compute_sum(const struct packet *packet, uint32_t len)
 {
 	const char *bytes = (const char *)packet;
 	uint64_t sum = len, word;
@@ -27,7 +27,7 @@ sum_of(const struct packet *packet, uint32_t len)
 		n = RTE_MIN(len - i, sizeof(word));
 		word = 0;
 		memcpy(&word, bytes + i, n);
-		sum = mix(sum, word);
+		sum = mix_word(sum, word);
 	}
 	return sum;
 }
@@ -41,24 +41,24 @@ packet_make(struct packet *packet, uint32_t len, uint64_t seq)
 
 	for (i = sizeof(*packet); i < len; i += n) {
 		n = RTE_MIN(len - i, sizeof(word));
-		word = mix(word, i);
+		word = mix_word(word, i);
 		memcpy(bytes + i, &word, n);
 	}
 	packet->seq = seq;
 	packet->stamp = rte_rdtsc();
 	packet->turned = 0;
-	packet->sum = sum_of(packet, len);
+	packet->sum = compute_sum(packet, len);
 }
 
 void
-packet_turn(struct packet *packet, uint32_t len)
+packet_mark_turned(struct packet *packet, uint32_t len)
 {
 	packet->turned++;
-	packet->sum = sum_of(packet, len);
+	packet->sum = compute_sum(packet, len);
 }
 
 bool
-packet_ok(const struct packet *packet, uint32_t len, uint64_t turned)
+packet_is_valid(const struct packet *packet, uint32_t len, uint64_t turned)
 {
-	return packet->turned == turned && packet->sum == sum_of(packet, len);
+	return packet->turned == turned && packet->sum == compute_sum(packet, len);
 }

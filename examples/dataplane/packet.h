@@ -19,9 +19,9 @@ struct packet {
 #define PACKET_MAX 9216
 
 void packet_make(struct packet *packet, uint32_t len, uint64_t seq);
-void packet_turn(struct packet *packet, uint32_t len);
+void packet_mark_turned(struct packet *packet, uint32_t len);
 
 /* The sum is right, and it was turned as often as it should be. */
-bool packet_ok(const struct packet *packet, uint32_t len, uint64_t turned);
+bool packet_is_valid(const struct packet *packet, uint32_t len, uint64_t turned);
 
 #endif /* PACKET_H */

@@ -34,7 +34,7 @@ enum comp_status {
  * 16 bits each of length and status.
  */
 static inline uint64_t
-comp_make(uint32_t pos, uint32_t len, enum comp_status status)
+comp_pack(uint32_t pos, uint32_t len, enum comp_status status)
 {
 	return (uint64_t)status << 48 | (uint64_t)len << 32 | (pos + 1);
 }
@@ -61,7 +61,7 @@ int ring_open(struct ring *ring, struct mmem_space *space, uint32_t size);
 void ring_close(struct ring *ring);
 
 static inline bool
-ring_full(const struct ring *ring)
+ring_is_full(const struct ring *ring)
 {
 	return ring->posted - ring->reaped == ring->size;
 }
