@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Breadth-first search from vertex 1 along the edges row -> column. The device
- * keeps depths and frontier in its local memory; what it knows of the graph it
- * reads by DMA, many small reads at a time, where the frontier happens to lead.
+ * Breadth-first search from vertex 1 along the edges row -> column. The device keeps depths and
+ * frontier in its local memory and reads the graph by DMA, with many small reads at addresses that
+ * depend on the frontier.
  */
 
 #include <inttypes.h>
@@ -17,21 +17,21 @@
 #include "graph.h"
 
 #define UNREACHED	UINT32_MAX
-#define BATCH		256	/* vertices whose rows are looked up at a time */
-#define ROOM		16384	/* neighbours read at a time */
+#define BATCH		256	/* vertices whose rows are read together */
+#define ROOM		16384	/* neighbours read together */
 
 struct row {
 	uint64_t begin;
 	uint64_t end;
 };
 
-/* Local memory of the device. */
+/* The device's local memory. */
 struct search {
 	struct accel *accel;
 	const struct csr *csr;
 	uint32_t depth;
 	uint32_t *depths;
-	uint32_t *frontier;	/* the vertices of all levels, in the order they were met */
+	uint32_t *frontier;	/* the vertices of all levels, in the order of their discovery */
 	uint32_t nb_met;
 	struct row rows[BATCH];
 	uint32_t neighbours[ROOM];

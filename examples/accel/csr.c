@@ -21,7 +21,9 @@ csr_fill(struct csr *csr, const struct mtx *mtx)
 		csr->ptr[mtx->entries[i].row + 1]++;
 	for (i = 0; i < mtx->rows; i++)
 		csr->ptr[i + 1] += csr->ptr[i];
-	/* ... then ptr[row] is where row's next entry goes, and in the end one row too far. */
+	/*
+	 * ... then ptr[row] is the position of row's next entry, and finally the start of row + 1.
+	 */
 	for (i = 0; i < mtx->nb_entries; i++) {
 		entry = &mtx->entries[i];
 		pos = csr->ptr[entry->row]++;

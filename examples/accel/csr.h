@@ -8,17 +8,17 @@
 
 #include "mtx.h"
 
-/* Compressed sparse rows: row i's entries are ptr[i] to ptr[i + 1] - 1 of col and val. */
+/* Compressed sparse rows: row i has entries ptr[i] to ptr[i + 1] - 1 of col and val. */
 struct csr {
 	uint32_t rows;
 	uint32_t cols;
 	uint64_t nb_entries;
 	uint64_t *ptr;	/* rows + 1 */
 	uint32_t *col;
-	int64_t *val;	/* NULL where only the edges count */
+	int64_t *val;	/* NULL if only the edges are needed */
 };
 
-/* Fill the arrays, which the caller has chosen: managed memory or its own. */
+/* Fill the arrays that the caller provides: managed memory or private memory. */
 void csr_fill(struct csr *csr, const struct mtx *mtx);
 
 #endif /* CSR_H */

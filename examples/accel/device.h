@@ -4,7 +4,7 @@
 #ifndef DEVICE_H
 #define DEVICE_H
 
-/* What the runtime's files share and kernels do not see. */
+/* Shared by the runtime's files and hidden from the kernels. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,7 +17,7 @@
 #define NB_QUEUES	4
 #define NB_BUFS		8
 
-/* A managed buffer, and which of its pages the device's DMAs named. */
+/* A managed buffer, and the pages of it that the device's DMAs used. */
 struct buf {
 	char *ptr;
 	size_t size;
@@ -36,13 +36,14 @@ struct accel {
 	struct smmuv3_model_dma *dma[NB_QUEUES];
 	unsigned int next;		/* queue for the next DMA */
 	unsigned int nb_attached;
-	unsigned int lcore;		/* that polls; RTE_MAX_LCORE when thread does */
+	unsigned int lcore;		/* of the poll thread; RTE_MAX_LCORE if thread polls */
 	pthread_t thread;
 	bool polling;
 	atomic_bool quit;
-	atomic_int refused;		/* why an access was: written on the poll core */
-	bool failed;			/* said so already */
-	uint64_t idle_since;		/* cycles, 0 when something moved */
+	atomic_int refused;		/* the error of a refused access; written on the poll
+					 * thread */
+	bool failed;			/* the error has been printed */
+	uint64_t idle_since;		/* cycles, 0 after progress */
 	uint64_t t_start;
 	uint64_t t_end;
 	uint64_t bytes;

@@ -7,7 +7,7 @@
 
 #include "digest.h"
 
-/* OpenSSL's context under a name that says what it is here. */
+/* Wraps OpenSSL's context. */
 struct digest *
 digest_new(void)
 {

@@ -11,11 +11,14 @@
 
 struct digest;
 
-/* NULL when libcrypto has none; the others then return -1, so that only the end is checked. */
+/*
+ * NULL without libcrypto; the other functions then return -1, so that only the last result needs a
+ * check.
+ */
 struct digest *digest_new(void);
 int digest_add(struct digest *digest, const void *data, size_t len);
 
-/* Frees it too. */
+/* Returns the digest and frees it. */
 int digest_finish(struct digest *digest, char text[DIGEST_LEN]);
 
 int digest_compute(const void *data, size_t len, char text[DIGEST_LEN]);

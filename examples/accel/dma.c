@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The device's view of memory: asynchronous DMA over its queues, and streams. */
+/* The device's access to memory: asynchronous DMA on its queues, and streams. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 #define STUCK_SECONDS	10
 
-/* Memory outside every buffer is not marked: the SMMU refuses it. */
+/* Memory outside every buffer is not marked: the SMMU refuses the access. */
 static void
 mark_touched(struct accel *accel, uint64_t addr, size_t len)
 {
@@ -42,7 +42,7 @@ fail_once(struct accel *accel, const char *why, const char *next)
 	return -1;
 }
 
-/* Take what is finished; if that is nothing, let others work. */
+/* Take completed DMAs; if there are none, yield to other threads. */
 static int
 reap_completions(struct accel *accel)
 {
@@ -209,7 +209,7 @@ accel_stream_next(struct accel_stream *stream, const void **tile)
 {
 	size_t len, slot;
 
-	/* The tile given last is free again: one slot is never under way. */
+	/* The tile that the caller had is free again, so one slot is never pending. */
 	while (stream->issued < stream->size &&
 			stream->issued - stream->taken < ACCEL_STREAM_DEPTH * ACCEL_TILE) {
 		slot = stream->issued / ACCEL_TILE % ACCEL_STREAM_DEPTH;

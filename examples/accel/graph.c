@@ -7,7 +7,7 @@
 
 #include "graph.h"
 
-/* An empty array still has a place. */
+/* An empty array still needs an address. */
 static size_t
 col_size(const struct graph *graph)
 {

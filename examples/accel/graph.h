@@ -7,10 +7,10 @@
 #include "csr.h"
 #include "kernels.h"
 
-/* A Matrix Market file on its way through both sides. */
+/* A Matrix Market file and its arrays for both sides. */
 struct graph {
 	struct mtx mtx;
-	struct csr shared;	/* in managed memory: the CPU wrote it, the device reads it */
+	struct csr shared;	/* in managed memory: the CPU writes it, the device reads it */
 	struct csr own;		/* in the CPU's private memory */
 };
 
@@ -18,7 +18,7 @@ struct graph {
 int graph_open(struct graph *graph, const char *path, bool values);
 void graph_close(struct graph *graph);
 
-/* Bytes of managed memory that the shared arrays take, each in chunks of its own. */
+/* Bytes of managed memory for the shared arrays, each in its own chunks. */
 size_t graph_shared_size(const struct graph *graph);
 
 /* Make the shared arrays. */

@@ -23,7 +23,7 @@ static const struct {
 	{ "spmv", kernel_spmv, "a Matrix Market file times the all-ones vector" },
 };
 
-/* No hugepages, no devices, no privilege, nothing left behind. */
+/* Needs no hugepages, devices or privileges and leaves no files. */
 static const char *const eal_defaults[] = {
 	"--no-huge", "-m", "64", "--no-pci", "--no-telemetry", "--no-shconf",
 	"--log-level=lib.eal:warning",
@@ -85,7 +85,7 @@ print_figures(const struct accel_figures *f, bool pri)
 			f->seconds > 0 ? f->bytes / f->seconds / 1e6 : 0, f->bytes, f->seconds);
 }
 
-/* What the example claims: right results, and every page through a fault of its own. */
+/* Check the results, and that each page was mapped by a fault of its own. */
 static int
 check_outcome(const struct outcome *out)
 {

@@ -28,7 +28,7 @@ struct reader {
 	char buf[16384];
 };
 
-/* What a size line promises, and what the entries are checked against. */
+/* The numbers of the size line, against which entries are checked. */
 struct shape {
 	bool integer;
 	bool symmetric;
@@ -53,7 +53,7 @@ refuse(struct reader *r, int error, const char *fmt, ...)
 	return error;
 }
 
-/* 1: there is more in buf; 0: the end, and a proper one. */
+/* Returns 1: buf has more text; 0: a proper end of the file. */
 static int
 fill_buffer(struct reader *r)
 {
@@ -84,7 +84,7 @@ fill_buffer(struct reader *r)
 	}
 }
 
-/* 1: a line is in text, without its end; 0: there are no more. */
+/* Returns 1: text has a line, without its end; 0: no more lines. */
 static int
 read_line(struct reader *r)
 {
@@ -244,7 +244,7 @@ add_entry(struct reader *r, struct mtx *mtx, size_t *room, const struct mtx_entr
 {
 	struct mtx_entry *entries;
 
-	/* Grown by what the file really holds, not by what it announces. */
+	/* Grow with the entries that the file holds, not with the number it announces. */
 	if (mtx->nb_entries == *room) {
 		*room = *room == 0 ? 4096 : *room * 2;
 		entries = realloc(mtx->entries, *room * sizeof(*entries));

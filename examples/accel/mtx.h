@@ -5,15 +5,14 @@
 #define MTX_H
 
 /*
- * Matrix Market files, plain or gzip: coordinate; pattern or integer; general or
- * symmetric. Everything else is refused, as is every file that is not exactly
- * what its first lines say.
+ * Matrix Market files, plain or gzip: coordinate; pattern or integer; general or symmetric. All
+ * other files are refused, and so are files that differ from their first lines.
  */
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* More than any machine this runs on should be asked for by a few bytes of a file. */
+/* Limits the memory that a few bytes of a file can make this program ask for. */
 #define MTX_MAX_SIDE	(UINT64_C(1) << 26)
 #define MTX_MAX_ENTRIES	(UINT64_C(1) << 28)
 
@@ -31,8 +30,8 @@ struct mtx {
 };
 
 /*
- * Returns 0, or -errno with one line in err that says what, where, why and what
- * to do; *mtx holds nothing then. An entry that occurs twice is kept twice.
+ * Returns 0, or -errno with one line in err that names the error, its place, the reason and the
+ * remedy; *mtx is then empty. A repeated entry is kept twice.
  */
 int mtx_read(const char *path, struct mtx *mtx, char *err, size_t len);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Opening and closing, buffers, the poller, figures. */
+/* Opening and closing the device, buffers, the poller, figures. */
 
 #include <errno.h>
 #include <sched.h>
@@ -21,11 +21,11 @@
 
 #include "device.h"
 
-#define QUEUE_DEPTH	16	/* more only lets faults wait longer behind each other */
-#define GROUP_PAGES	16	/* a tile's; one that is not aligned takes two groups */
-#define PRI_REQUESTS	256	/* of both functions together */
+#define QUEUE_DEPTH	16	/* a larger depth only lengthens the queue of faults */
+#define GROUP_PAGES	16	/* for one tile; an unaligned tile takes two groups */
+#define PRI_REQUESTS	256	/* for both functions together */
 
-/* Queues differ in StreamID and PASID; all see the same address space. */
+/* Queues differ in StreamID and PASID; all use the same address space. */
 static const uint32_t sids[] = { 8, 9 };
 static const struct {
 	uint32_t sid;
@@ -49,7 +49,7 @@ accel_fail(const char *fmt, ...)
 	return -1;
 }
 
-/* One core for everything: polling must give it away. */
+/* For a single core: the poll thread must yield it. */
 static void *
 poll_and_yield(void *arg)
 {
@@ -67,7 +67,7 @@ start_polling(struct accel *accel)
 {
 	int ret;
 
-	/* The model's thread and the device's share the first core; this one has its own. */
+	/* The model's thread and the device share the first core; the poll thread has its own. */
 	accel->lcore = rte_get_next_lcore(-1, 1, 0);
 	if (accel->lcore < RTE_MAX_LCORE)
 		ret = -rte_eal_remote_launch(iopf_poller_run, accel->poller, accel->lcore);
@@ -102,15 +102,15 @@ on_report(struct mmem_space *space __rte_unused, const struct mmem_report *repor
 }
 
 /*
- * The device's side of ATS and PRI. Its functions are its StreamIDs, and the first queues
- * have one each.
+ * The device's operations for ATS and PRI. Its functions are its StreamIDs; each of the first
+ * queues has one.
  */
 static int
 on_ats_disable(struct iopf_dev *dev __rte_unused, void *ctx)
 {
 	struct accel *accel = ctx;
 
-	/* It only fails where ATS is off already. */
+	/* The call fails only if ATS is already off. */
 	for (unsigned int i = 0; i < RTE_DIM(sids); i++)
 		smmuv3_model_dma_ats_disable(accel->dma[i]);
 	return 0;
@@ -134,7 +134,7 @@ on_pri_disable(struct iopf_dev *dev __rte_unused, void *ctx)
 {
 	struct accel *accel = ctx;
 
-	/* As with ATS. */
+	/* The call fails only if PRI is already off. */
 	for (unsigned int i = 0; i < RTE_DIM(sids); i++)
 		smmuv3_model_dma_pri_disable(accel->dma[i]);
 	return 0;
@@ -164,7 +164,7 @@ on_pri_drained(struct iopf_dev *dev __rte_unused, void *ctx)
 	return drained;
 }
 
-/* On the thread that takes what is finished: nobody else waits for it now. */
+/* Called on the thread that takes completions, which no other thread waits for now. */
 static bool
 on_pasid_drained(struct iopf_dev *dev __rte_unused, uint32_t pasid, void *ctx)
 {
@@ -297,12 +297,12 @@ accel_close(struct accel *accel)
 
 	if (accel == NULL)
 		return;
-	/* Faults that nobody answered end with the SMMU; then the queues can drain. */
+	/* Faults without an answer end with the SMMU; then the queues can drain. */
 	if (accel->failed)
 		iopf_iommu_stop(accel->smmu);
 	for (i = 0; i < accel->nb_attached; i++)
 		mmem_detach(accel->space, accel->dev, pasids[i]);
-	/* With PRI only now: the detach switched it off by them. */
+	/* With PRI only after the detach, which switches PRI off through them. */
 	for (i = 0; i < NB_QUEUES; i++)
 		smmuv3_model_dma_destroy(accel->dma[i]);
 	if (accel->dev != NULL)

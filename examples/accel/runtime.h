@@ -5,19 +5,19 @@
 #define RUNTIME_H
 
 /*
- * A small accelerator: a software device with several queues, each a DMA engine
- * behind an SMMUv3. Its kernels run on the thread that calls, and see memory only
- * through asynchronous DMA at the CPU's own pointers. Nobody pins or maps those:
- * the first touch of each page faults, and a poller on another core serves it.
+ * A small accelerator: a software device with several queues, each a DMA engine behind an SMMUv3. A
+ * kernel runs on the calling thread and accesses memory only through asynchronous DMA at the CPU's
+ * own pointers. The memory is neither pinned nor mapped in advance: the first access to each page
+ * faults, and a poller on another core serves the fault.
  *
- *	accel_open()			a device that stalls, or one that asks for pages
+ *	accel_open()			a device with stalls, or one with page requests
  *	accel_alloc(), accel_map_file()		buffers that CPU and device share
  *	accel_read(), accel_write(), accel_copy(), accel_wait()
- *	accel_get_figures()				what it cost in faults
+ *	accel_get_figures()			the number and cost of the faults
  *	accel_close()
  *
- * One thread. What fails has said so in one line on stderr; then it returns -1
- * or NULL. A device's local memory must stay until accel_close().
+ * For one thread only. A function that fails prints one line on stderr and returns -1 or NULL. A
+ * device's local memory must stay valid until accel_close().
  */
 
 #include <stdbool.h>
@@ -30,41 +30,41 @@
 
 struct accel;
 
-/* Bytes a kernel moves at a time. */
+/* Bytes that a kernel moves in one DMA. */
 #define ACCEL_TILE ((size_t)64 << 10)
 
-/* One DMA under way; the kernel's own, to wait for it. */
+/* A pending DMA; a kernel waits for it. */
 struct accel_req {
 	bool busy;
 };
 
 struct accel_figures {
-	uint64_t touched;	/* different pages that the device's DMAs named */
-	uint64_t faults;	/* that the poller was given: page requests, or stalls */
-	uint64_t groups;	/* that they came in: as many, for stalls */
+	uint64_t touched;	/* different pages that the device's DMAs used */
+	uint64_t faults;	/* faults delivered to the poller: page requests or stalls */
+	uint64_t groups;	/* their groups; equal to faults with stalls */
 	uint64_t mapped;	/* pages mapped by faults */
-	uint64_t prefetched;	/* pages mapped by anything else */
-	uint64_t deferred;	/* faults that waited for bytes of a file or for memory */
+	uint64_t prefetched;	/* pages mapped otherwise */
+	uint64_t deferred;	/* faults that waited for contents of a file or for memory */
 	uint64_t bytes;		/* moved by DMA */
-	double seconds;		/* from the first DMA to the end of the last */
-	unsigned int mistakes;	/* that the model saw, of driver or of itself */
+	double seconds;		/* from the first DMA to the end of the last one */
+	unsigned int mistakes;	/* driver errors and oracle errors of the model */
 	struct iopf_latency latency;
 };
 
 /*
- * For buffers of up to size bytes in all. EAL is up. With pri the device is two PCIe
- * functions with ATS and PRI, which ask for all pages of a DMA in groups.
+ * Open a device with buffers of up to size bytes in all. EAL must be initialised. With pri the
+ * device is two PCIe functions with ATS and PRI, which request all pages of a DMA in groups.
  */
 struct accel *accel_open(size_t size, bool pri);
 void accel_close(struct accel *accel);
 
-/* flags: MMEM_READ, MMEM_WRITE: what the device may do. The CPU may do both. */
+/* flags: MMEM_READ, MMEM_WRITE: the device's rights. The CPU may read and write. */
 void *accel_alloc(struct accel *accel, size_t size, unsigned int flags);
 void *accel_map_file(struct accel *accel, const char *path, size_t size, unsigned int flags);
 
 /*
- * Start a DMA; waits only while all queues are full. req may be NULL. Local
- * memory is the device's own and never goes through the SMMU.
+ * Start a DMA; waits only while all queues are full. req may be NULL. Local memory belongs to the
+ * device and is accessed without the SMMU.
  */
 int accel_read(struct accel *accel, void *local, const void *mem, size_t len,
 		struct accel_req *req);
@@ -73,17 +73,16 @@ int accel_write(struct accel *accel, void *mem, const void *local, size_t len,
 int accel_copy(struct accel *accel, void *dst, const void *src, size_t len,
 		struct accel_req *req);
 
-/* For one DMA, or with NULL for all. */
+/* Wait for one DMA, or with NULL for all. */
 int accel_wait(struct accel *accel, const struct accel_req *req);
 
-/* Whole arrays in tiles, all in flight; return when done. */
+/* Transfer whole arrays in tiles, all pending together; returns at the end. */
 int accel_load(struct accel *accel, void *local, const void *mem, size_t len);
 int accel_store(struct accel *accel, void *mem, const void *local, size_t len);
 
 /*
- * Managed memory as a stream of tiles in order, some of them always under way.
- * accel_stream_next() gives the bytes of the next tile, 0 at the end, or -1; they
- * are valid until the next call.
+ * Managed memory as a stream of tiles in order, with some tiles always pending. accel_stream_next()
+ * returns the bytes of the next tile, 0 at the end, or -1; the tile is valid until the next call.
  */
 #define ACCEL_STREAM_DEPTH 16
 struct accel_stream {
@@ -98,12 +97,12 @@ struct accel_stream {
 int accel_stream_open(struct accel_stream *stream, struct accel *accel, const void *mem,
 		size_t size);
 long accel_stream_next(struct accel_stream *stream, const void **tile);
-/* After accel_close() when anything failed. */
+/* Call it after accel_close() if a function failed. */
 void accel_stream_close(struct accel_stream *stream);
 
 void accel_get_figures(const struct accel *accel, struct accel_figures *figures);
 
-/* "accel: ..." on stderr. Returns -1. */
+/* Print "accel: ..." on stderr. Returns -1. */
 int accel_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif /* RUNTIME_H */

@@ -2,9 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * y = A x in 64-bit integers (modulo 2^64), x all ones. The device loads x and
- * the row pointers into its local memory, streams columns and values past them,
- * and stores y.
+ * y = A x in 64-bit integers (modulo 2^64), x all ones. The device loads x and the row pointers
+ * into its local memory, streams columns and values, and stores y.
  */
 
 #include <inttypes.h>
@@ -17,11 +16,11 @@
 #include "digest.h"
 #include "graph.h"
 
-/* Local memory of the device. */
+/* The device's local memory. */
 struct product {
 	struct accel *accel;
 	const struct csr *csr;
-	const int64_t *x;	/* shared, as is y */
+	const int64_t *x;	/* shared, like y */
 	int64_t *y;
 	int64_t *local_x;
 	uint64_t *local_ptr;
@@ -30,7 +29,7 @@ struct product {
 	struct accel_stream vals;
 };
 
-/* Entries come in order; row is the one that the last entry belonged to. */
+/* Entries come in order; row is the row of the previous entry. */
 static int
 add_entry(struct product *p, uint32_t *row, uint64_t pos, uint32_t col, int64_t val)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Kernels over the bytes of a file: copy and sha256. */
+/* Kernels on the bytes of a file: copy and sha256. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@ file_size(const char *path, size_t *size)
 	return 0;
 }
 
-/* The CPU's side: read(2), no managed memory. */
+/* The CPU's side: read(2) without managed memory. */
 static int
 hash_file(const char *path, size_t *size, char text[DIGEST_LEN])
 {

@@ -12,13 +12,14 @@
 #include "packet.h"
 #include "ring.h"
 
-#define BATCH		8	/* descriptors or completions of one DMA: completions fill a line */
+#define BATCH		8	/* descriptors or completions in one DMA: completions fill a
+				 * cache line */
 #define MAX_SAMPLES	(UINT64_C(1) << 20)
 
 struct slot {
 	struct dma_req req;
 	uint32_t len;
-	struct packet *packet;	/* the device's own memory */
+	struct packet *packet;	/* in the device's own memory */
 };
 
 /* Positions, in order: head <= started <= fetched <= tail. */
@@ -42,7 +43,7 @@ struct device {
 	struct device_conf conf;
 	struct queue queues[DEVICE_NB_QUEUES];
 	bool broken;
-	uint64_t next_seq;	/* least that may be sent next */
+	uint64_t next_seq;	/* lowest sequence number that may follow */
 	uint64_t sample_every;
 	uint64_t nb_samples;
 	uint64_t *samples;
@@ -120,7 +121,7 @@ device_stats(const struct device *device)
 	return &device->stats;
 }
 
-/* The next up to BATCH of n positions from pos that are in one piece. */
+/* The number of adjacent ring entries from pos, at most n and BATCH. */
 static uint32_t
 get_run(const struct device *device, uint32_t pos, uint32_t n)
 {
@@ -134,7 +135,7 @@ get_slot(struct device *device, struct queue *q, uint32_t pos)
 	return &q->slots[pos & (device->conf.ring_size - 1)];
 }
 
-/* A descriptor is the driver's word: nothing in it is believed. */
+/* Validate a descriptor: the device does not trust the driver. */
 static void
 decode_desc(struct device *device, enum device_queue which, const struct desc *desc,
 		struct slot *slot)
@@ -172,7 +173,7 @@ fetch_descs(struct device *device, enum device_queue which)
 	return 1;
 }
 
-/* Each position of the RX ring is a packet of the same number. */
+/* The packet at an RX position has the position as its number. */
 static unsigned int
 start_accesses(struct device *device, enum device_queue which)
 {
@@ -193,7 +194,7 @@ start_accesses(struct device *device, enum device_queue which)
 	return n;
 }
 
-/* What was read to be sent, in the order of the ring. */
+/* Send a packet that was read from memory, in the order of the ring. */
 static void
 send_packet(struct device *device, const struct slot *slot)
 {

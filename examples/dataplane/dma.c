@@ -14,13 +14,13 @@
 
 #define PAGE_SIZE	UINT64_C(4096)
 #define UNHEARD_MS	20
-#define UNHEARD_DOUBLE	7u	/* times at most: to 2.5 s */
+#define UNHEARD_DOUBLE	7u	/* doublings of the patience, at most: to 2.5 s */
 
 struct dma {
 	const struct engine_ops *ops;
 	void *engine;
 	struct dma_conf conf;
-	struct rte_ring *words;		/* page address | enum iopf_code */
+	struct rte_ring *words;		/* of page address | enum iopf_code */
 	TAILQ_HEAD(, dma_req) active;
 	unsigned int nb_kept;
 	uint64_t patience;		/* cycles */
@@ -84,8 +84,8 @@ dma_stats(const struct dma *dma)
 }
 
 /*
- * On the poll core, or on a worker, where nothing may block: only pass it on. A word for
- * which there is no room is one that is not heard, as is one whose record got lost.
+ * Called on the poll thread or a worker thread, where it must not block, so it only passes the
+ * answer on. An answer that does not fit into the ring is lost, like one whose record was lost.
  */
 void
 dma_notify(struct iopf_dev *dev __rte_unused, const struct iopf_retry *retry, void *ctx)
@@ -128,7 +128,7 @@ end_req(struct dma *dma, struct dma_req *req, enum dma_state state)
 	req->state = state;
 }
 
-/* Of a request that was aborted, and of whose page something is known, or nothing for long. */
+/* Continue an aborted request: its page has an answer, or the patience is over. */
 static void
 retry_or_fail(struct dma *dma, struct dma_req *req)
 {
@@ -140,7 +140,7 @@ retry_or_fail(struct dma *dma, struct dma_req *req)
 		end_req(dma, req, DMA_FAILED);
 		return;
 	}
-	/* Its pages may be taken away again between a word and its access: bounded. */
+	/* The page may be unmapped between an answer and the retry, so retries are bounded. */
 	if (req->tries++ == pages * dma->conf.max_retries) {
 		dma->stats.given_up++;
 		end_req(dma, req, DMA_FAILED);
@@ -157,7 +157,7 @@ static void
 handle_abort(struct dma *dma, struct dma_req *req)
 {
 	if (!dma->conf.retry) {
-		/* Its stall was answered so. */
+		/* The stall was answered with an abort. */
 		dma->stats.refused++;
 		end_req(dma, req, DMA_FAILED);
 		return;
@@ -170,8 +170,8 @@ handle_abort(struct dma *dma, struct dma_req *req)
 }
 
 /*
- * The word may be here before the abort is: it is noted for requests under way too. One that
- * was not meant for them costs at most a retry too early.
+ * The answer may come before the abort, so pending requests note it too. An answer for another
+ * request costs at most one early retry.
  */
 static void
 handle_word(struct dma *dma, uint64_t word)
@@ -190,8 +190,8 @@ handle_word(struct dma *dma, uint64_t word)
 }
 
 /*
- * Records can be lost, in a full event queue for example: trying again makes a new one. More
- * and more seldom, so that a poller that is late, not deaf, is not flooded.
+ * Records can be lost, for example in a full event queue: a retry makes a new record. The patience
+ * doubles, so that retries do not flood a slow poller.
  */
 static void
 retry_unheard(struct dma *dma)
@@ -229,7 +229,7 @@ dma_poll(struct dma *dma)
 	nb_words = rte_ring_sc_dequeue_burst(dma->words, words, RTE_DIM(words), NULL);
 	for (i = 0; i < nb_words; i++)
 		handle_word(dma, (uintptr_t)words[i]);
-	/* Not while there may be words that this thread did not come to. */
+	/* Skip this while the ring may hold answers that this thread has not read. */
 	if (nb_words < RTE_DIM(words))
 		retry_unheard(dma);
 	return n;

@@ -4,9 +4,7 @@
 #ifndef ENGINE_H
 #define ENGINE_H
 
-/*
- * What moves the bytes of a request, once: dma.c decides whether it is done again.
- */
+/* An engine moves the bytes of a request once; dma.c decides on retries. */
 
 #include <stdbool.h>
 
@@ -18,19 +16,22 @@ struct engine_done {
 };
 
 struct engine_ops {
-	/* NULL with rte_errno. */
+	/* Returns NULL with rte_errno on error. */
 	void *(*open)(const struct dma_conf *conf);
 	/* NULL is allowed. */
 	void (*close)(void *engine);
-	/* 0 or -errno. */
+	/* Returns 0 or -errno. */
 	int (*submit)(void *engine, struct dma_req *req);
-	/* Up to @n that ended. */
+	/* Returns up to @n requests that ended. */
 	unsigned int (*poll)(void *engine, struct engine_done *done, unsigned int n);
-	/* Nothing is to be done but wait, for a moment. */
+	/* Called when there is no work: waits for a moment. */
 	void (*wait)(void *engine);
 };
 
-/* Of the software SMMUv3: moves many at a time, and waits for answers if the SMMU does. */
+/*
+ * The software SMMUv3's engine: moves many requests concurrently, and waits for answers if the SMMU
+ * stalls.
+ */
 extern const struct engine_ops engine_model;
 /* QEMU's PCI device. */
 extern const struct engine_ops engine_edu;

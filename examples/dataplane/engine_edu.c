@@ -2,19 +2,18 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * `edu`, a PCI device of QEMU (its docs/specs/edu), through vfio-pci. It moves bytes between
- * memory and a buffer of its own, one DMA at a time, in 100 ms. The CPU has no way to that
- * buffer, so that each request takes two DMAs, by a page where the CPU meets the device:
+ * `edu`, a PCI device of QEMU (its docs/specs/edu), through vfio-pci. It moves bytes between memory
+ * and its own buffer, one DMA at a time, in 100 ms. The CPU cannot access that buffer, so each
+ * request takes two DMAs and a page that CPU and device share:
  *
  *	read	memory -> edu -> stage
  *	write	stage -> edu -> memory
  *
- * To edu an access that the SMMU aborted looks like one that succeeded. But the SMMU has
- * written a record by then: if a pass over the event queue after the end of a DMA finds
- * nothing, and nothing came since it began, it did succeed. So this thread polls. Nobody
- * takes the stage away, and edu is the only device here: the record is of the request.
- * QEMU's SMMU sends no MSIs, so that each pass reads PROD itself. What this cannot see
- * is a DMA of whose records not one was written.
+ * To edu an access that the SMMU aborted looks successful. But the SMMU has written a record by
+ * then: if a pass over the event queue after the end of a DMA finds no record, and none came since
+ * the DMA began, the DMA succeeded. So this thread polls. The stage is never unmapped, and edu is
+ * the only device here, so a record belongs to the request. QEMU's SMMU sends no MSIs, so each pass
+ * reads PROD itself. A DMA whose records were all lost goes undetected.
  */
 
 #include <errno.h>
@@ -57,9 +56,9 @@ struct edu {
 	uint8_t *bar;
 	size_t size;
 	uint8_t *stage;
-	STAILQ_HEAD(, dma_req) queue;	/* the first is under way */
-	unsigned int begun;	/* of its two DMAs */
-	uint64_t records;	/* when the last of these began */
+	STAILQ_HEAD(, dma_req) queue;	/* the first request is pending */
+	unsigned int begun;	/* of the request's two DMAs */
+	uint64_t records;	/* record count when the last DMA began */
 };
 
 static bool
@@ -82,7 +81,7 @@ edu_close(void *engine)
 
 	if (e == NULL)
 		return;
-	/* Nothing of it may reach memory that is somebody else's by then. */
+	/* The device must not write to memory that is reused after this. */
 	for (i = 0; e->bar != NULL && is_busy(e) && i < CLOSE_WAITS; i++)
 		edu_wait(e);
 	if (e->bar != NULL)
@@ -99,7 +98,7 @@ get_region_info(const struct edu *e, uint32_t index, struct vfio_region_info *re
 	return ioctl(e->fd, VFIO_DEVICE_GET_REGION_INFO, region) == 0 ? 0 : -errno;
 }
 
-/* 0 or -errno. The SMMU translates already: before, DMA could pass as it is. */
+/* Returns 0 or -errno. The SMMU must translate already: before that, DMA could bypass it. */
 static int
 take_device(struct edu *e)
 {
@@ -171,7 +170,9 @@ edu_submit(void *engine, struct dma_req *req)
 	return 0;
 }
 
-/* The next of the request's two DMAs. The accessors order memory before and after. */
+/*
+ * Start the next of the request's two DMAs. The register accessors order memory before and after.
+ */
 static void
 begin_dma(struct edu *e, const struct dma_req *req)
 {
@@ -194,14 +195,16 @@ edu_poll(void *engine, struct engine_done *done, unsigned int n __rte_unused)
 	struct dma_req *req = STAILQ_FIRST(&e->queue);
 	bool aborted;
 
-	/* Only after the look at the device: what it did before has its records in the queue. */
+	/*
+	 * Poll after reading the device's state: records of its finished DMA are then in the queue.
+	 */
 	if (iopf_poll(e->conf.poller) > 0 || moving || req == NULL)
 		return 0;
 	aborted = e->begun > 0 &&
 			iopf_iommu_stat(e->conf.iommu, IOPF_IOMMU_STAT_RECORDS) != e->records;
 	if (!aborted && e->begun < 2) {
 		if (e->begun == 0) {
-			req->told = 0;	/* that was of another's access */
+			req->told = 0;	/* it was for another request */
 			if (req->write)
 				memcpy(e->stage, req->buf, req->len);
 		}

@@ -11,13 +11,13 @@
 #include "packet.h"
 
 #define PAGE_SIZE	4096
-#define NOWHERE		0	/* an address that no region has */
+#define NOWHERE		0	/* an address outside every region */
 #define NO_BUF		UINT32_MAX
 
 static uint32_t
 get_stride(const struct forward_conf *conf)
 {
-	/* So that taking away one does not take away others. */
+	/* Whole pages, so that unmapping one buffer does not unmap others. */
 	return RTE_ALIGN_CEIL(conf->packet_size, PAGE_SIZE);
 }
 
@@ -93,7 +93,7 @@ is_bad(const struct forward *f, uint32_t pos)
 	return f->conf.bad_every != 0 && (pos + UINT64_C(1)) % f->conf.bad_every == 0;
 }
 
-/* A driver with a mistake now and then: its packet must be lost, and no other. */
+/* A driver that makes a mistake now and then: only its packet must be lost. */
 static void
 fill_rx(struct forward *f)
 {
@@ -126,8 +126,8 @@ reap_tx(struct forward *f)
 }
 
 /*
- * What an evictor would do, in turn to the free buffer that is next to be received into,
- * and to one that the device is about to send.
+ * Acts as an evictor: takes alternately the free buffer that is next for receiving and a buffer
+ * that the device is about to send.
  */
 static void
 unmap_buffer(struct forward *f, struct packet *hot)
@@ -154,7 +154,7 @@ turn_packet(struct forward *f, const struct ring_entry *entry)
 		put_free_buffer(f, entry->buf);
 		return;
 	}
-	/* The device numbers packets as their descriptors. */
+	/* The device numbers packets like their descriptors. */
 	f->stats.disordered += (uint32_t)packet->seq != entry->pos;
 	packet_mark_turned(packet, entry->len);
 	ring_post(&f->tx, (uintptr_t)packet, entry->len, entry->buf);

@@ -5,10 +5,9 @@
 #define FORWARD_H
 
 /*
- * The CPU's side: it owns buffers and rings, gives empty buffers to the RX ring, checks
- * what comes in them, and turns it around to the TX ring. It reads and writes at the
- * pointers that it puts into the descriptors. It never maps anything for the device; but
- * now and then it takes a buffer away from it.
+ * The CPU's side: it owns buffers and rings, gives empty buffers to the RX ring, checks received
+ * packets and moves them to the TX ring. It reads and writes at the pointers that it puts into the
+ * descriptors. It never maps a page for the device, but now and then it unmaps a buffer.
  *
  *	free buffers -> RX ring -> checked -> TX ring -> free buffers
  */
@@ -25,15 +24,15 @@ struct forward_conf {
 	uint32_t ring_size;
 	uint32_t nb_buffers;
 	uint32_t packet_size;
-	uint64_t unmap_every;	/* packets; 0: never */
-	uint64_t bad_every;	/* RX descriptors; 0: none */
+	uint64_t unmap_every;	/* in packets; 0: never */
+	uint64_t bad_every;	/* in RX descriptors; 0: never */
 };
 
 struct forward_stats {
 	uint64_t received;
 	uint64_t sent;
-	uint64_t expected;	/* dropped by the device: the descriptor pointed nowhere */
-	uint64_t dropped;	/* others */
+	uint64_t expected;	/* dropped by the device: the descriptor had a bad address */
+	uint64_t dropped;	/* dropped for other reasons */
 	uint64_t damaged;
 	uint64_t disordered;
 };
@@ -48,18 +47,20 @@ struct forward {
 	uint32_t free_head;
 	uint32_t nb_free;
 	bool unmap_hot;
-	int error;		/* of mmem_unmap() */
+	int error;		/* from mmem_unmap() */
 	struct forward_stats stats;
 };
 
-/* Of managed memory that it will take, in regions of their own. */
+/* The managed memory that it takes, in several regions. */
 size_t forward_get_memory_size(const struct forward_conf *conf);
 
-/* 0 or -errno. */
+/* Returns 0 or -errno. */
 int forward_open(struct forward *forward, const struct forward_conf *conf);
 void forward_close(struct forward *forward);
 
-/* Returns how much it did. Then ring the doorbells: rx.posted and tx.posted. */
+/*
+ * Returns the number of steps done. The caller then rings the doorbells: rx.posted and tx.posted.
+ */
 unsigned int forward_poll(struct forward *forward);
 
 #endif /* FORWARD_H */

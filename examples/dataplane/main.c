@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* A small data plane: bring-up, the loop, and what came out. */
+/* A small data plane: bring-up, the loop, and the figures. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,7 +32,7 @@
 #define STUCK_SECONDS	10
 #define WRONG_INPUT	2
 
-/* No hugepages, no devices, no privilege, nothing left behind. */
+/* Needs no hugepages, devices or privileges and leaves no files. */
 static const char *const eal_defaults[] = {
 	"--no-huge", "-m", "64", "--no-pci", "--no-telemetry", "--no-shconf",
 	"--log-level=lib.eal:warning",
@@ -52,7 +52,7 @@ struct plane {
 	bool attached;
 	bool failed;
 	bool polling;
-	unsigned int lcore;	/* that polls; RTE_MAX_LCORE when thread does */
+	unsigned int lcore;	/* of the poll thread; RTE_MAX_LCORE if thread polls */
 	pthread_t thread;
 	atomic_bool quit;
 	double seconds;
@@ -96,7 +96,7 @@ init_eal(char *name, int argc, char **argv)
 	return 0;
 }
 
-/* One core for everything: polling must give it away. */
+/* For a single core: the poll thread must yield it. */
 static void *
 poll_and_yield(void *arg)
 {
@@ -117,7 +117,9 @@ start_polling(struct plane *plane, const struct options *options)
 	if (options->edu != NULL)
 		return 0;	/* its engine polls */
 
-	/* The model's thread and the data plane share the first core; this one has its own. */
+	/*
+	 * The model's thread and the data plane share the first core; the poll thread has its own.
+	 */
 	plane->lcore = rte_get_next_lcore(-1, 1, 0);
 	if (plane->lcore < RTE_MAX_LCORE)
 		ret = -rte_eal_remote_launch(iopf_poller_run, plane->poller, plane->lcore);
@@ -153,7 +155,7 @@ open_smmu(struct plane *plane, const struct options *options, size_t memory)
 		if (plane->model == NULL)
 			return fail("%s is open, but no model has the name 1", plane->devstr);
 	}
-	/* Beside the regions, chunks for page tables and edu's stage. */
+	/* Chunks beyond the regions are for page tables and edu's stage. */
 	plane->pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = plane->smmu,
 			.size = memory + 4 * MMEM_CHUNK_SIZE });
 	if (plane->pool == NULL)
@@ -171,7 +173,7 @@ open_smmu(struct plane *plane, const struct options *options, size_t memory)
 	return 0;
 }
 
-/* All that differs between kinds of devices is here, in dma.c and in the engines. */
+/* Only this function, dma.c and the engines differ between kinds of devices. */
 static int
 open_requester(struct plane *plane, const struct options *options)
 {
@@ -234,7 +236,7 @@ open_plane(struct plane *plane, const struct options *options)
 static void
 close_plane(struct plane *plane)
 {
-	/* Stalls that nobody answered end with the SMMU; then the engine can drain. */
+	/* Stalls without an answer end with the SMMU; then the engine can drain. */
 	if (plane->failed)
 		iopf_iommu_stop(plane->smmu);
 	if (plane->attached)
@@ -282,7 +284,7 @@ run_plane(struct plane *plane, uint64_t packets)
 {
 	uint64_t begin = rte_rdtsc(), moved = begin;
 
-	/* The last completions are still on their way when the last packet has ended. */
+	/* The last completions are still pending when the last packet has ended. */
 	while (!have_packets_ended(plane, packets) || !dma_is_idle(plane->dma)) {
 		if (step_plane(plane) > 0) {
 			moved = rte_rdtsc();

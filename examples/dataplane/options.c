@@ -103,7 +103,7 @@ parse_recover(struct options *options, const char *text)
 	return 0;
 }
 
-/* A PCIe root complex gives requester ids as StreamIDs. */
+/* A PCIe root complex uses requester IDs as StreamIDs. */
 static int
 parse_edu(struct options *options, const char *text)
 {

@@ -10,7 +10,7 @@
 struct options {
 	bool help;
 	bool retry;
-	const char *iommu;	/* NULL: the software one */
+	const char *iommu;	/* NULL: the software SMMU */
 	const char *edu;	/* a PCI address; NULL: the software device */
 	uint32_t sid;
 	uint64_t packets;
@@ -22,11 +22,11 @@ struct options {
 	uint64_t retries;
 };
 
-/* 0, or -1 with one line on stderr. */
+/* Returns 0, or -1 after one line on stderr. */
 int options_parse(struct options *options, int argc, char **argv);
 void options_print(void);
 
-/* "dataplane: ..." on stderr. Returns -1. */
+/* Print "dataplane: ..." on stderr. Returns -1. */
 int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif /* OPTIONS_H */

@@ -8,7 +8,10 @@
 
 #include "packet.h"
 
-/* Multiplication carries each bit up, the shift brings it down again: order matters too. */
+/*
+ * Multiplication carries each bit up and the shift brings it down, so that the order of words
+ * matters too.
+ */
 static uint64_t
 mix_word(uint64_t sum, uint64_t word)
 {

@@ -7,12 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What the device makes, and both sides check. Bytes that follow depend on seq alone. */
+/* The device makes it, and both sides check it. The following bytes depend on seq only. */
 struct packet {
-	uint64_t sum;		/* of all that follows, header too */
+	uint64_t sum;		/* of the following fields and bytes */
 	uint64_t seq;
-	uint64_t stamp;		/* rte_rdtsc() when it reached the device */
-	uint64_t turned;	/* 1: the CPU had it, and sends it back */
+	uint64_t stamp;		/* arrival at the device: rte_rdtsc() */
+	uint64_t turned;	/* 1: the CPU received it and sends it back */
 };
 
 #define PACKET_MIN 64
@@ -21,7 +21,7 @@ struct packet {
 void packet_make(struct packet *packet, uint32_t len, uint64_t seq);
 void packet_mark_turned(struct packet *packet, uint32_t len);
 
-/* The sum is right, and it was turned as often as it should be. */
+/* The sum is right, and turned has the expected value. */
 bool packet_is_valid(const struct packet *packet, uint32_t len, uint64_t turned);
 
 #endif /* PACKET_H */

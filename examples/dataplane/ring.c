@@ -14,7 +14,7 @@
 int
 ring_open(struct ring *ring, struct mmem_space *space, uint32_t size)
 {
-	/* Pages of their own: the device only reads the one and writes the other. */
+	/* On separate pages: the device only reads descriptors and writes completions. */
 	size_t descs = RTE_ALIGN_CEIL(size * sizeof(*ring->desc), PAGE_SIZE);
 	char *mem;
 
@@ -46,9 +46,9 @@ ring_post(struct ring *ring, uint64_t addr, uint32_t len, uint32_t buf)
 }
 
 /*
- * Acquire: what the device wrote into the buffer is there when its completion is. Pairs
- * with the device, which starts the DMA of the completion when that of the buffer has
- * ended. A device's write is not known to ThreadSanitizer as an atomic one.
+ * Acquire: the device's writes to the buffer are visible with its completion. Pairs with the
+ * device, which starts the completion's DMA after the buffer's DMA has ended. ThreadSanitizer does
+ * not see a device's write as atomic.
  */
 #ifdef __clang__
 __attribute__((noinline, disable_sanitizer_instrumentation))

@@ -5,8 +5,8 @@
 #define RING_H
 
 /*
- * A descriptor ring and its completions, as the CPU sees them. Both are in managed
- * memory and reached by the device with DMA, so they too are mapped by a fault.
+ * A descriptor ring and its completions, as the CPU sees them. Both are in managed memory, and the
+ * device accesses them by DMA, so faults map them too.
  *
  *	ring_post()	the CPU writes a descriptor; the doorbell tells the device
  *	ring_reap()	the device wrote a completion, in the order of the descriptors
@@ -25,13 +25,12 @@ struct desc {
 
 enum comp_status {
 	COMP_OK,
-	COMP_DROPPED,	/* the device could not reach the buffer */
+	COMP_DROPPED,	/* the device could not access the buffer */
 };
 
 /*
- * A completion is one 64-bit word, so that it is there as a whole or not at all: its
- * position plus one in the low half (what is left from the lap before differs), then
- * 16 bits each of length and status.
+ * A completion is one 64-bit word, so that it becomes visible as a whole: its position plus one in
+ * the low half (which differs from the previous lap), then 16 bits each of length and status.
  */
 static inline uint64_t
 comp_pack(uint32_t pos, uint32_t len, enum comp_status status)
@@ -39,7 +38,7 @@ comp_pack(uint32_t pos, uint32_t len, enum comp_status status)
 	return (uint64_t)status << 48 | (uint64_t)len << 32 | (pos + 1);
 }
 
-/* What the CPU keeps of a descriptor, and learns of its end. */
+/* The CPU's copy of a descriptor, and its completion. */
 struct ring_entry {
 	uint32_t pos;
 	uint32_t buf;
@@ -51,12 +50,12 @@ struct ring {
 	struct desc *desc;
 	uint64_t *comp;
 	uint32_t size;		/* a power of two */
-	uint32_t posted;	/* positions count up and wrap at 2^32 */
+	uint32_t posted;	/* positions wrap at 2^32 */
 	uint32_t reaped;
 	uint32_t *bufs;
 };
 
-/* 0 or -errno. The space frees what the device sees. */
+/* Returns 0 or -errno. The space frees the memory that the device sees. */
 int ring_open(struct ring *ring, struct mmem_space *space, uint32_t size);
 void ring_close(struct ring *ring);
 

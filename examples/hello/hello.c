@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A device writes to memory that nobody mapped for it. The access stalls in the
- * IOMMU (here a software SMMUv3), iopf_poll() finds the fault, managed memory
- * maps the page, and the write goes through.
+ * A device writes to memory that is not mapped for it. The access stalls in the IOMMU (here a
+ * software SMMUv3), iopf_poll() finds the fault, managed memory maps the page, and the write
+ * completes.
  */
 
 #include <errno.h>
@@ -83,7 +83,7 @@ main(int argc, char **argv)
 	printf("smmuv3,model=1 is up; StreamID %d may use %p, and nothing is mapped there\n",
 			STREAM_ID, (void *)buf);
 
-	/* The device side, here a software one. */
+	/* The device side: here a software device. */
 	model = smmuv3_model_lookup("1");
 	must(model != NULL, "find the model");
 	engine = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){ .sid = sid });
@@ -92,7 +92,7 @@ main(int argc, char **argv)
 			.type = SMMUV3_MODEL_WRITE, .addr = (uintptr_t)buf,
 			.buf = text, .len = sizeof(text) }) == 0, "submit a DMA");
 
-	/* A real program does this on a core of its choice, for ever. */
+	/* A real program does this on a core of its choice, forever. */
 	while (smmuv3_model_dma_poll(engine, &done, 1) == 0) {
 		if (iopf_poll(poller) == 0)
 			smmuv3_model_wait(model);
