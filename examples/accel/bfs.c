@@ -179,7 +179,7 @@ kernel_bfs(const char *path, struct outcome *out)
 		goto out;
 	if (graph.mtx.rows != graph.mtx.cols) {
 		accel_fail("%s: bfs needs a square matrix, and this one is %" PRIu32 " x %" PRIu32
-				"; give one that is a graph", path, graph.mtx.rows, graph.mtx.cols);
+				"; give a graph", path, graph.mtx.rows, graph.mtx.cols);
 		goto out;
 	}
 	size = graph.mtx.rows * sizeof(uint32_t);

@@ -65,7 +65,7 @@ reap_completions(struct accel *accel)
 			error = atomic_load(&accel->refused);
 			fail_once(accel, "the device's access was refused",
 					error != 0 ? strerror(-error) :
-					"no handler was asked: is its PASID attached?");
+					"no handler was called; attach its PASID");
 		}
 		total += n;
 	}

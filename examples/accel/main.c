@@ -35,11 +35,12 @@ print_help(void)
 	unsigned int i;
 
 	printf("Usage: accel [EAL options --] [--pri] KERNEL FILE\n\n"
-			"Run KERNEL on a software device whose memory nobody pinned or mapped,\n"
-			"and on the CPU, and compare. Each page's first touch must fault.\n\n");
+			"Run KERNEL on a software device whose memory is neither pinned nor\n"
+			"mapped, and on the CPU, and compare. The first access to each page\n"
+			"must fault.\n\n");
 	for (i = 0; i < RTE_DIM(kernels); i++)
 		printf("  %-8s%s\n", kernels[i].name, kernels[i].text);
-	printf("\n  --pri   the device has ATS and PRI: it does not stall, but asks for the pages\n"
+	printf("\n  --pri   the device has ATS and PRI: it does not stall, but requests the pages\n"
 			"          of each DMA in groups\n");
 	printf("\nMatrix Market: coordinate, pattern or integer, general or symmetric;\n"
 			"plain or gzip. Without EAL options:");
@@ -98,12 +99,12 @@ check_outcome(const struct outcome *out)
 		ret = accel_fail("%" PRIu64 " pages touched but %" PRIu64 " mapped by faults",
 				f->touched, f->mapped);
 	if (f->faults < f->touched)
-		ret = accel_fail("fewer faults than pages: a page was reached without one");
+		ret = accel_fail("fewer faults than pages: a page was accessed without a fault");
 	if (f->prefetched != 0)
-		ret = accel_fail("%" PRIu64 " pages were mapped by something else than a fault",
+		ret = accel_fail("%" PRIu64 " pages were mapped otherwise than by a fault",
 				f->prefetched);
 	if (f->mistakes != 0)
-		ret = accel_fail("the model reports %u mistakes of the driver", f->mistakes);
+		ret = accel_fail("the model reports %u errors of the driver", f->mistakes);
 	return ret;
 }
 
@@ -154,7 +155,7 @@ main(int argc, char **argv)
 			break;
 	}
 	if (k == RTE_DIM(kernels)) {
-		accel_fail("unknown kernel \"%s\"; there are copy, sha256, bfs and spmv",
+		accel_fail("unknown kernel \"%s\"; use copy, sha256, bfs or spmv",
 				argv[first]);
 		return EXIT_FAILURE;
 	}

@@ -220,13 +220,13 @@ read_size(struct reader *r, struct shape *shape)
 		return refuse(r, -EINVAL, "the size line \"%.64s\" must be "
 				"\"ROWS COLUMNS ENTRIES\": the file is damaged", r->text);
 	if (shape->rows == 0 || shape->cols == 0)
-		return refuse(r, -EINVAL, "a matrix of %" PRIu64 " x %" PRIu64 " holds nothing; "
-				"give one with rows and columns", shape->rows, shape->cols);
+		return refuse(r, -EINVAL, "a matrix of %" PRIu64 " x %" PRIu64 " is empty; "
+				"give a matrix with rows and columns", shape->rows, shape->cols);
 	if (shape->rows > MTX_MAX_SIDE || shape->cols > MTX_MAX_SIDE ||
 			shape->nb_entries > MTX_MAX_ENTRIES)
 		return refuse(r, -EFBIG, "%" PRIu64 " x %" PRIu64 " with %" PRIu64 " entries is "
-				"too large: give one of at most %" PRIu64 " rows or columns and %"
-				PRIu64 " entries",
+				"too large: give a matrix of at most %" PRIu64 " rows or columns "
+				"and %" PRIu64 " entries",
 				shape->rows, shape->cols, shape->nb_entries, MTX_MAX_SIDE,
 				MTX_MAX_ENTRIES);
 	if (shape->nb_entries > shape->rows * shape->cols)
@@ -235,7 +235,7 @@ read_size(struct reader *r, struct shape *shape)
 				shape->cols);
 	if (shape->symmetric && shape->rows != shape->cols)
 		return refuse(r, -EINVAL, "a symmetric matrix of %" PRIu64 " x %" PRIu64
-				" cannot be: the file is damaged", shape->rows, shape->cols);
+				" must be square: the file is damaged", shape->rows, shape->cols);
 	return 0;
 }
 
@@ -276,7 +276,7 @@ parse_entry(struct reader *r, const struct shape *shape, struct mtx_entry *entry
 				": the file is damaged", col, shape->cols);
 	if (shape->symmetric && col > row)
 		return refuse(r, -EINVAL, "entry %" PRIu64 ",%" PRIu64 " is above the diagonal, "
-				"but a symmetric file holds the lower half: the file is damaged",
+				"but a symmetric file has only the lower half: the file is damaged",
 				row, col);
 	entry->row = row - 1;
 	entry->col = col - 1;

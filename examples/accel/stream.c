@@ -31,9 +31,9 @@ file_size(const char *path, size_t *size)
 	if (error != 0)
 		return accel_fail("%s: cannot stat: %s", path, strerror(error));
 	if (!S_ISREG(st.st_mode))
-		return accel_fail("%s: not a regular file; give a regular one", path);
+		return accel_fail("%s: not a regular file; give a regular file", path);
 	if (st.st_size == 0)
-		return accel_fail("%s: the file is empty; give one with something in it", path);
+		return accel_fail("%s: the file is empty; give a file with contents", path);
 	*size = st.st_size;
 	return 0;
 }

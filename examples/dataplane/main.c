@@ -64,16 +64,16 @@ print_help(void)
 	unsigned int i;
 
 	printf("Usage: dataplane [EAL options --] [options]\n\n"
-			"A software device receives packets into buffers that nobody\n"
-			"pinned or mapped; the CPU checks and turns them around; it sends them.\n"
-			"Descriptors, completions and packets are reached through an SMMUv3,\n"
-			"in software or, with --edu and --iommu, QEMU's.\n\n");
+			"A software device receives packets into buffers that are neither\n"
+			"pinned nor mapped; the CPU checks them and gives them back; the device\n"
+			"sends them. It accesses descriptors, completions and packets through an\n"
+			"SMMUv3, in software or, with --edu and --iommu, QEMU's.\n\n");
 	options_print();
 	printf("\nWithout EAL options:");
 	for (i = 0; i < RTE_DIM(eal_defaults); i++)
 		printf(" %s", eal_defaults[i]);
-	printf("\nExit status: 0 when each packet came back, whole and in order, but for those\n"
-			"that --bad-every lost; 2 for wrong input; else 1.\n");
+	printf("\nExit status: 0 when each packet came back, whole and in order, except for the\n"
+			"packets that --bad-every lost; 2 for wrong input; else 1.\n");
 }
 
 static int
@@ -159,7 +159,7 @@ open_smmu(struct plane *plane, const struct options *options, size_t memory)
 	plane->pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = plane->smmu,
 			.size = memory + 4 * MMEM_CHUNK_SIZE });
 	if (plane->pool == NULL)
-		return fail("cannot make a pool of %zu bytes: %s; ask for fewer --buffers", memory,
+		return fail("cannot make a pool of %zu bytes: %s; use fewer --buffers", memory,
 				rte_strerror(rte_errno));
 	plane->space = mmem_space_create(&(struct mmem_space_conf){ .pool = plane->pool });
 	if (plane->space == NULL)
@@ -185,7 +185,7 @@ open_requester(struct plane *plane, const struct options *options)
 			.space = plane->space, .depth = DEVICE_DEPTH(options->ring),
 			.retry = options->retry, .max_retries = options->retries });
 	if (plane->dma == NULL && options->edu != NULL)
-		return fail("cannot take edu at %s: %s; is it one, and bound to vfio-pci?",
+		return fail("cannot open edu at %s: %s; give an edu that is bound to vfio-pci",
 				options->edu, rte_strerror(rte_errno));
 	if (plane->dma == NULL)
 		return fail("cannot make a DMA engine: %s", rte_strerror(rte_errno));
@@ -218,7 +218,8 @@ open_plane(struct plane *plane, const struct options *options)
 	conf.space = plane->space;
 	ret = forward_open(forward, &conf);
 	if (ret < 0)
-		return fail("cannot make rings and buffers: %s; ask for fewer", strerror(-ret));
+		return fail("cannot make rings and buffers: %s; use a smaller --ring or fewer "
+				"--buffers", strerror(-ret));
 	plane->device = device_open(&(struct device_conf){ .dma = plane->dma,
 			.ring_size = options->ring, .packet_size = options->size,
 			.nb_packets = options->packets,
@@ -291,13 +292,13 @@ run_plane(struct plane *plane, uint64_t packets)
 			continue;
 		}
 		if (plane->forward.error < 0)
-			return fail("cannot take a buffer from the device: %s",
+			return fail("cannot unmap a buffer from the device: %s",
 					strerror(-plane->forward.error));
 		if (device_is_broken(plane->device))
-			return fail("the device cannot reach its rings: an access was refused, "
-					"or tried --retries times");
+			return fail("the device cannot access its rings: an access was refused, "
+					"or failed --retries times");
 		if (rte_rdtsc() - moved > STUCK_SECONDS * rte_get_tsc_hz())
-			return fail("nothing moved for " RTE_STR(STUCK_SECONDS) " seconds: faults "
+			return fail("no progress for " RTE_STR(STUCK_SECONDS) " seconds: faults "
 					"are not answered; try EAL option --log-level=*:debug");
 		dma_wait(plane->dma);
 	}
@@ -318,11 +319,11 @@ print_figures(struct plane *plane, const struct options *options)
 	printf("packets: %" PRIu64 " received, %" PRIu64 " came back\n", device->received,
 			device->sent);
 	printf("bytes: %" PRIu64 "\n", device->bytes);
-	printf("faults: %" PRIu64 "; pages mapped %" PRIu64 ", taken away %" PRIu64 "\n",
+	printf("faults: %" PRIu64 "; pages mapped %" PRIu64 ", unmapped %" PRIu64 "\n",
 			iopf_domain_stat(domain, IOPF_STAT_FAULTS),
 			mmem_stat(plane->space, MMEM_STAT_MAPPED),
 			mmem_stat(plane->space, MMEM_STAT_UNMAPPED));
-	printf("retries: %" PRIu64 ", of these %" PRIu64 " without a word\n", dma->retries,
+	printf("retries: %" PRIu64 ", of these %" PRIu64 " without an answer\n", dma->retries,
 			dma->unheard);
 	printf("drops: %" PRIu64 " rx, %" PRIu64 " tx; %" PRIu64 " accesses refused, %" PRIu64
 			" given up\n", device->dropped[DEVICE_RX], device->dropped[DEVICE_TX],
@@ -346,7 +347,7 @@ check_model(const struct smmuv3_model *model)
 	if (text == NULL)
 		text = smmuv3_model_oracle_error(model, 0);
 	if (mistakes != 0)
-		return fail("the model reports %u mistakes of the driver, first: %s", mistakes,
+		return fail("the model reports %u errors of the driver, first: %s", mistakes,
 				text);
 	return 0;
 }

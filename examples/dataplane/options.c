@@ -27,19 +27,19 @@ static const struct number {
 	const char *text;
 } numbers[] = {
 	{ "--packets", offsetof(struct options, packets), 100000, 1, 1000000000,
-		"that the device receives" },
+		"packets that the device receives" },
 	{ "--ring", offsetof(struct options, ring), 256, 8, 4096,
 		"descriptors of each ring, a power of two" },
 	{ "--buffers", offsetof(struct options, buffers), 1024, 8, 65536,
-		"at least as many as --ring" },
+		"packet buffers, at least as many as --ring" },
 	{ "--size", offsetof(struct options, size), 1500, PACKET_MIN, PACKET_MAX,
 		"bytes of a packet" },
 	{ "--unmap-every", offsetof(struct options, unmap_every), 16, 0, 1000000000,
-		"packets: take a buffer away from the device; 0: never" },
+		"unmap a buffer after this many packets; 0: never" },
 	{ "--bad-every", offsetof(struct options, bad_every), 0, 0, 1000000000,
-		"receive descriptors: let one point nowhere; 0: never" },
+		"give one of this many receive descriptors a bad address; 0: never" },
 	{ "--retries", offsetof(struct options, retries), 16, 1, 1000,
-		"of an access, for each page it touches; with --recover retry" },
+		"retries of an access, for each of its pages; with --recover retry" },
 };
 
 int
@@ -62,11 +62,11 @@ options_print(void)
 	unsigned int i;
 
 	printf("  %-20s%s\n", "--recover stall",
-			"an access that faults waits for the answer [this]");
-	printf("  %-20s%s\n", "--recover retry", "it is aborted, kept, and submitted again");
+			"an access that faults waits for the answer [default]");
+	printf("  %-20s%s\n", "--recover retry", "the access is aborted and submitted again");
 	printf("  %-20s%s\n", "--iommu DEVSTR", "such as smmuv3,vfio=9050000.smmuv3; with --edu");
 	printf("  %-20s%s\n", "--edu PCI-ADDRESS",
-			"QEMU's edu, of VFIO, moves the bytes; with --iommu");
+			"QEMU's edu moves the bytes, through VFIO; with --iommu");
 	for (i = 0; i < RTE_DIM(numbers); i++)
 		printf("  %-14s%-6s%s [%" PRIu64 "]\n", numbers[i].name, "N", numbers[i].text,
 				numbers[i].value);
@@ -88,7 +88,7 @@ parse_number(struct options *options, const struct number *number, const char *t
 	value = strtoull(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || value < number->min ||
 			value > number->max)
-		return fail("%s \"%s\": a number from %" PRIu64 " to %" PRIu64 " is needed",
+		return fail("%s \"%s\": use a number from %" PRIu64 " to %" PRIu64,
 				number->name, text, number->min, number->max);
 	*get_value(options, number) = value;
 	return 0;
@@ -99,7 +99,7 @@ parse_recover(struct options *options, const char *text)
 {
 	options->retry = strcmp(text, "retry") == 0;
 	if (!options->retry && strcmp(text, "stall") != 0)
-		return fail("--recover \"%s\": there are stall and retry", text);
+		return fail("--recover \"%s\": use stall or retry", text);
 	return 0;
 }
 
@@ -112,7 +112,7 @@ parse_edu(struct options *options, const char *text)
 
 	if (sscanf(text, "%*4x:%2x:%2x.%1x%n", &bus, &dev, &fn, &end) != 3 ||
 			text[end] != '\0' || dev > 31 || fn > 7)
-		return fail("--edu \"%s\": a PCI address is needed, such as 0000:00:02.0", text);
+		return fail("--edu \"%s\": use a PCI address such as 0000:00:02.0", text);
 	options->edu = text;
 	options->sid = bus << 8 | dev << 3 | fn;
 	return 0;
@@ -147,7 +147,7 @@ parse_pair(struct options *options, const char *name, const char *text)
 	if (number == numbers + RTE_DIM(numbers) && word == words + RTE_DIM(words))
 		return fail("unknown option \"%s\"; see dataplane --help", name);
 	if (text == NULL)
-		return fail("%s: a value is needed; see dataplane --help", name);
+		return fail("%s: give a value; see dataplane --help", name);
 	if (word < words + RTE_DIM(words))
 		return word->parse(options, text);
 	return parse_number(options, number, text);
@@ -172,13 +172,13 @@ options_parse(struct options *options, int argc, char **argv)
 			return -1;
 	}
 	if (!rte_is_power_of_2(options->ring))
-		return fail("--ring %" PRIu64 ": a power of two is needed, such as %" PRIu64,
+		return fail("--ring %" PRIu64 ": use a power of two such as %" PRIu64,
 				options->ring, rte_align64pow2(options->ring));
 	if (options->buffers < options->ring)
-		return fail("--buffers %" PRIu64 ": as many as --ring are needed, %" PRIu64,
+		return fail("--buffers %" PRIu64 ": use at least as many as --ring, %" PRIu64,
 				options->buffers, options->ring);
 	if ((options->edu == NULL) != (options->iommu == NULL))
-		return fail("--edu and --iommu go together: the one is behind the other");
+		return fail("give --edu and --iommu together: edu is behind that SMMU");
 	if (options->edu != NULL && !options->retry)
 		return fail("--edu %s: it cannot stall; add --recover retry", options->edu);
 	if (options->edu != NULL && options->size > DMA_EDU_MAX)

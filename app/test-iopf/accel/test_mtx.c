@@ -296,7 +296,7 @@ test_size_lines_that_cannot_be(void **state)
 	refused_text(PATTERN "-3 3 1\n", -EINVAL, ":2", "size line");
 	refused_text(PATTERN "3 3 1x\n", -EINVAL, ":2", "size line");
 	refused_text(PATTERN "3 3 99999999999999999999\n", -EINVAL, ":2", "size line");
-	refused_text(PATTERN "0 3 0\n", -EINVAL, ":2", "holds nothing");
+	refused_text(PATTERN "0 3 0\n", -EINVAL, ":2", "is empty");
 	refused_text(PATTERN "3 3 10\n", -EINVAL, ":2", "do not fit");
 	refused_text(PATTERN "67108865 1 1\n", -EFBIG, ":2", "too large");
 	refused_text(PATTERN "67108864 67108864 268435457\n", -EFBIG, ":2", "too large");
