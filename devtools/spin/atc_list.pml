@@ -2,26 +2,25 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * No ATC keeps an old translation (drivers/smmuv3_pmd/atc.c): a device is attached to a
- * domain while an entry of its table changes, and another device of the domain brings
- * whatever the table has into the TLB at any time.
+ * No ATC keeps an old translation (drivers/smmuv3_pmd/atc.c): a device is attached to a domain
+ * while an entry of its table changes, and another device of the domain may bring the entry into
+ * the TLB at any time.
  *
  *	spin -a atc_list.pml && cc -O2 -DSAFETY -o pan pan.c && ./pan	answer_after()
  *	spin -DWAITS -a atc_list.pml					invalidate()
  *	spin -DWAITS -DNO_TLBI -a atc_list.pml		... needs of A2 and A3 the release only
  *
  * Each of these must be found wrong:
- *	spin -DNO_BARRIER -a atc_list.pml	none between table and list (B2)
- *	spin -DNO_TLBI -a atc_list.pml		none before the CD is live (A2, A3)
- *	spin -DLIVE_FIRST -a atc_list.pml	on the list behind that (A1)
+ *	spin -DNO_BARRIER -a atc_list.pml	no barrier between table and list (B2)
+ *	spin -DNO_TLBI -a atc_list.pml		no TLBI before the CD is live (A2, A3)
+ *	spin -DLIVE_FIRST -a atc_list.pml	on the list after that (A1)
  *	spin -DWAITS -DLIVE_FIRST -a atc_list.pml
- *	spin -DWAITS -DNO_TLBI -DLIST_FIRST -a atc_list.pml	read in front of the SYNC (I3)
- *	spin -DATC_FIRST -a atc_list.pml	ATC_INV in front of the TLBI's SYNC
+ *	spin -DWAITS -DNO_TLBI -DLIST_FIRST -a atc_list.pml	list read before the SYNC (I3)
+ *	spin -DATC_FIRST -a atc_list.pml	ATC_INV before the TLBI's SYNC
  *
- * Stores wait in their thread's buffer until Memory() lets one go, in any order. Giving
- * commands to the queue is a release, which waits for the thread's own; so is a
- * barrier. A TLBI or ATC_INV takes effect at its SYNC, which waits for the walk under
- * way.
+ * Stores wait in their thread's buffer until Memory() takes one out, in any order. Posting commands
+ * to the queue is a release, which waits for the thread's own stores; so is a barrier. A TLBI or
+ * ATC_INV takes effect at its SYNC, which waits for the current walk.
  */
 
 #define NONE	0
@@ -36,15 +35,15 @@
 #define CHANGE	1
 
 byte pte = OLD;
-bool word, live;		/* on the list; the CD */
-bool pte_waits, word_waits, live_waits;	/* in the buffer of their thread */
+bool word, live;		/* on the list; the CD is live */
+bool pte_waits, word_waits, live_waits;	/* stores in the buffer of their thread */
 
 chan queue = [6] of { byte, byte };
-bool tlbi, atc_inv;		/* before the next SYNC */
+bool tlbi, atc_inv;		/* pending until the next SYNC */
 bool synced[2];
 
-byte tlb = OLD, atc = NONE;	/* of the entry */
-byte walk = NONE;		/* read, and not in the TLB yet */
+byte tlb = OLD, atc = NONE;	/* cached translations of the entry */
+byte walk = NONE;		/* read by the walk, not in the TLB yet */
 byte finished;
 
 inline barrier(me)
@@ -153,13 +152,13 @@ end:	do
 			}
 		fi
 #ifdef ATC_FIRST
-	/* An ATC_INV need not wait for the SYNC. */
+	/* An ATC_INV may take effect before the SYNC. */
 	:: atc_inv -> atc = NONE; atc_inv = false
 #endif
 	od
 }
 
-/* The other device, and the one that is attached, as soon as it can. */
+/* The other device, and the device that is attached, as soon as its CD is live. */
 active proctype Devices()
 {
 end:	do

@@ -2,22 +2,22 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Who sends what was left in the backlog (drivers/smmuv3_pmd/cmdq_post.c, backlog.h).
+ * Which thread sends the answers in the backlog (drivers/smmuv3_pmd/cmdq_post.c, backlog.h).
  *
  *	spin -a cmdq_owner.pml && cc -O2 -DSAFETY -o pan pan.c && ./pan
  *	spin -DPOSTERS=2 -DEACH=3 -a cmdq_owner.pml
  *
  * Each of these must be found wrong:
- *	spin -DNO_RECHECK -a cmdq_owner.pml		no second look at the backlog (O3)
- *	spin -DNO_OWNER_BARRIER -a cmdq_owner.pml	... no barrier before it (O2)
- *	spin -DNO_POSTER_BARRIER -a cmdq_owner.pml	none before a look at the flag (P2)
+ *	spin -DNO_RECHECK -a cmdq_owner.pml		backlog not checked again (O3)
+ *	spin -DNO_OWNER_BARRIER -a cmdq_owner.pml	no barrier before that check (O2)
+ *	spin -DNO_POSTER_BARRIER -a cmdq_owner.pml	no barrier before the flag is read (P2)
  *	spin -DNO_EXCHANGE -a cmdq_owner.pml		the flag is read, then written
  *
- * Memory is weaker than x86's: the two stores that matter, the release of the
- * flag (O1) and the publication of a slot (P1), wait in their thread's buffer
- * until Memory() lets one go, in any order. A barrier waits for the thread's own.
- * The exchange works on memory and does not empty the buffer, as on arm64. The
- * owner's other writes are ordered by the release and are made at once here.
+ * The memory order is weaker than x86's: the two stores that matter, the release of the flag (O1)
+ * and the publication of a slot (P1), wait in their thread's buffer until Memory() takes one out,
+ * in any order. A barrier waits for the thread's own stores. The exchange works on memory and does
+ * not empty the buffer, as on arm64. The release orders the owner's other writes, so they take
+ * effect at once here.
  */
 
 #ifndef POSTERS
@@ -28,16 +28,16 @@
 #endif
 #define SLOTS	(POSTERS * EACH)
 
-byte owner;			/* the flag */
-bool freeing[POSTERS];		/* O1 in the buffer of this thread */
+byte owner;			/* the owner flag */
+bool freeing[POSTERS];		/* O1 waits in this thread's buffer */
 
-byte head, tail;		/* positions of the backlog */
+byte head, tail;		/* of the backlog */
 byte slot[SLOTS];		/* the command in it */
 bool published[SLOTS];
-byte publishing[SLOTS];		/* P1 in the buffer of thread n - 1; 0: not */
-byte buffered[POSTERS];		/* stores in its buffer */
+byte publishing[SLOTS];		/* P1 waits in the buffer of thread n - 1; 0: in none */
+byte buffered[POSTERS];		/* number of stores in its buffer */
 
-byte sent[SLOTS];		/* times that a command went into the queue */
+byte sent[SLOTS];		/* how often a command went into the queue */
 byte owners;
 byte finished;
 
@@ -167,7 +167,7 @@ proctype Poster(byte me)
 	finished++
 }
 
-/* Buffered stores reach memory at some time, in no order. */
+/* Buffered stores reach memory at any time, in any order. */
 active proctype Memory()
 {
 	byte i;
@@ -193,7 +193,7 @@ end:	do
 	od
 }
 
-/* All have left, and all stores arrived: each command was sent, once. */
+/* All threads have ended and all stores have arrived: each command was sent once. */
 active proctype Judge()
 {
 	byte i;

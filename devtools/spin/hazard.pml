@@ -2,52 +2,51 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * lib/iopf: the handle of a domain on an IOMMU, between threads that invalidate and the
- * first attach and last detach (hazard.c, domain.c), and between these and page tables.
+ * lib/iopf: the handle of a domain on an IOMMU, between threads that invalidate and the first
+ * attach and last detach (hazard.c, domain.c), and between these and page tables.
  *
- * Memory is as on a machine with store buffers: a plain store stays in its thread's
- * buffer until a step of the buffer, or a full barrier, brings it to memory; a
- * sequentially consistent store or exchange brings the buffer and itself to memory.
+ * Memory has store buffers: a plain store stays in its thread's buffer until a step of the buffer,
+ * or a full barrier, moves it to memory; a sequentially consistent store or exchange moves the
+ * buffer and itself to memory.
  *
  *	Reader	unmaps a page: clears the entry, full barrier, then iopf_invalidate():
- *		shows the handle, looks again, invalidates, drops
- *	Control	attach: publishes a handle, full barrier, the domain is live; detach: it is
- *		not; takes the handle back, waits for the lines, frees it. ROUNDS times;
- *		a handle's memory is used again for the next
+ *		announces the handle, checks it again, invalidates, drops it
+ *	Control	attach: publishes a handle, full barrier, the domain is live; detach: the
+ *		domain is not live; retracts the handle, waits for the lines, frees it.
+ *		ROUNDS times; the next handle reuses its memory
  *	Walker	the IOMMU: while the domain is live it may walk the table and cache the
- *		entry; an invalidation forgets it
+ *		entry; an invalidation removes the cached entry
  *
- * Held (by assertions):
- *	- no handle is used after it was freed;
- *	- behind iopf_invalidate() nothing is cached of the entry that was cleared, and
- *	  nothing comes back.
- * And the detach comes to its end though readers come again and again (the ltl property).
+ * Assertions:
+ *	- no thread uses a handle after it was freed;
+ *	- after iopf_invalidate() the cleared entry is not cached and does not return.
+ * The ltl property: the detach ends although readers keep coming.
  *
  * Run, green (devtools/check-spin.sh does it all):
  *	spin -a hazard.pml
  *	spin -DLIVE -a hazard.pml	a detach is not starved
- * Each of these must be found wrong, else the model sees nothing:
- *	spin -DNO_SECOND_LOOK -a ...	a reader does not look whether it is still published
- *	spin -DWEAK_SHOW -a ...		it shows the handle by a plain store
- *	spin -DWEAK_RETIRE -a ...	the handle is taken back by a plain store
- *	spin -DNO_WAIT -a ...		the lines are not looked at
+ * Each of these must be found wrong, else the model has no value:
+ *	spin -DNO_SECOND_LOOK -a ...	a reader does not check again that the handle is published
+ *	spin -DWEAK_SHOW -a ...		it announces the handle by a plain store
+ *	spin -DWEAK_RETIRE -a ...	the handle is retracted by a plain store
+ *	spin -DNO_WAIT -a ...		Control does not read the lines
  *	spin -DNO_TABLE_BARRIER -a ...	no barrier between the entry and the handle's read
- *	spin -DNO_ATTACH_BARRIER -a ...	nor between the handle and what makes it live
+ *	spin -DNO_ATTACH_BARRIER -a ...	no barrier between the handle and the live domain
  */
 
 #define READERS	2
 #define ROUNDS	2
 
-byte published;		/* 0: no handle; the objects are 1 and 2, used in turn */
+byte published;		/* 0: no handle; the objects 1 and 2 are used alternately */
 byte line[READERS];
 bool freed[3];
 bool entry[READERS] = true;	/* of the reader's page, in memory */
 bool live;		/* the IOMMU walks the domain's table */
 bool cached[READERS];
 bool promised[READERS];	/* the reader's iopf_invalidate() has returned */
-bool over;		/* Control has come to its end */
+bool over;		/* Control has ended */
 
-/* Store buffers: what is on the way to memory. 255: nothing. */
+/* Store buffers: the values on the way to memory. 255: none. */
 byte line_way[READERS] = 255;
 byte entry_way[READERS] = 255;
 byte published_way = 255;
@@ -62,7 +61,7 @@ byte published_way = 255;
 /* A full barrier of a reader. */
 #define READER_BARRIER(r)	d_step { DRAIN_ENTRY(r); DRAIN_LINE(r) }
 
-/* The buffers' own steps. */
+/* The steps of the buffers. */
 proctype Buffers()
 {
 	byte b;
@@ -91,7 +90,7 @@ proctype Reader(byte r)
 	READER_BARRIER(r);
 #endif
 again:
-	/* A thread reads its own stores; these words it has not stored to. */
+	/* A thread reads its own stores first; it has not stored to these words. */
 	p = published;
 	if
 	:: p == 0 -> goto out
@@ -118,7 +117,7 @@ again:
 	assert(!freed[p]);
 	line_way[r] = 0;
 out:	skip;
-	/* What iopf_invalidate() promises. */
+	/* The promise of iopf_invalidate(). */
 #ifdef LIVE
 	skip
 	:: over -> break
@@ -135,7 +134,10 @@ proctype Control()
 	do
 	:: n < ROUNDS ->
 		i = 1 + n % 2;
-		/* Behind the object's own stores; a release, or seq_cst and buffered on some. */
+		/*
+		 * After the object's own stores; a release, or seq_cst and buffered on some
+		 * machines.
+		 */
 		freed[i] = false;
 		published_way = i;
 #ifndef NO_ATTACH_BARRIER
@@ -164,7 +166,7 @@ proctype Control()
 	over = true
 }
 
-/* The IOMMU walks: reads the entry, then caches it if that was valid. */
+/* The IOMMU's walk: reads the entry, then caches it if it was valid. */
 proctype Walker()
 {
 	do

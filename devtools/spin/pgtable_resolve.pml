@@ -2,12 +2,11 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * lib/pgtable: resolvers against unmap, with a device that walks all the while.
+ * lib/pgtable: resolvers against unmap, while a device keeps walking.
  *
- * One page. Its last-level entry is E[t] of the table t that the entry P of the
- * level above points to. A table is used once, so that a touch of a freed one
- * shows. Each statement between two program points is one atomic access, as each
- * is in the code.
+ * One page. Its last-level entry is E[t] of the table t that the entry P of the level above points
+ * to. A table is used once, so that an access to a freed table shows. Each statement between two
+ * program points is one atomic access, as each is in the code.
  *
  *	Fast	pgt_prealloc(), then pgt_resolve()
  *	Slow	pgt_resolve_begin(), a pause outside of any read-side section,
@@ -16,17 +15,17 @@
  *		grace period; pgt_free_tables(); pgt_open()
  *	Smmu	walks P, E and keeps both in a walk cache and a TLB
  *
- * Held (by assertions):
+ * Assertions:
  *	- from SYNC to open no valid entry is reachable and the TLB stays empty;
  *	- no entry becomes valid while the TLB holds an older translation
  *	  (break-before-make);
- *	- no freed table is touched, by a thread or by the device;
- *	- what resolvers were told they mapped is what unmap took plus what is left.
- * And nobody gets stuck (no invalid end state).
+ *	- no thread and no device accesses a freed table;
+ *	- the pages that resolvers mapped are those that unmap removed plus those left.
+ * No thread gets stuck (no invalid end state).
  *
  * Run, green:
  *	spin -a pgtable_resolve.pml && gcc -O2 -DSAFETY -o pan pan.c && ./pan -m100000
- * Each of these must be found wrong, else the model sees nothing:
+ * Each of these must be found wrong, else the model has no value:
  *	spin -DNO_CLOSE -a ...		unmap leaves the entries invalid
  *	spin -DNO_POISON -a ...		entries of an unlinked table are not closed
  *	spin -DNO_GRACE -a ...		tables are freed right after SYNC
@@ -34,12 +33,12 @@
  *	spin -DBLIND_COMMIT -a ...	commit stores instead of comparing the marker
  */
 
-#define ROUNDS		2	/* of Unmap */
-#define TRIES		2	/* of Fast and of Slow */
-#define TABLES		6	/* the first, and one per prealloc at most */
+#define ROUNDS		2	/* rounds of Unmap */
+#define TRIES		2	/* attempts of Fast and of Slow */
+#define TABLES		6	/* the first table, and at most one per prealloc */
 #define NB_READERS	2
 
-/* Values of an entry; tags and valid ones carry who wrote them. */
+/* Values of an entry; tags and valid values name their writer. */
 #define INVALID		0
 #define CLOSED		1
 #define VALID		2
@@ -63,11 +62,11 @@ bool walking;
 bool tlb;
 byte cached_table;		/* POINTER(t), or 0 */
 
-/* Read-side sections: a grace period waits for those that it found open. */
+/* Read-side sections: a grace period waits for the sections open at its start. */
 bool in_section[NB_READERS];
 byte section[NB_READERS];
 
-bool promised;			/* SYNC done, not opened yet */
+bool promised;			/* SYNC done, range not opened yet */
 byte mapped;
 byte taken;
 byte done;
@@ -90,7 +89,10 @@ proctype Fast(byte id)
 		p = P;
 		if
 		:: p == INVALID && next_table < TABLES ->
-			/* pgt_table_make(): whoever loses frees a table nobody saw. */
+			/*
+			 * pgt_table_make(): a thread that loses frees its own table, which no other
+			 * has seen.
+			 */
 			d_step {
 				t = next_table;
 				next_table++;
@@ -154,7 +156,7 @@ proctype Slow(byte id)
 		fi;
 		p = 0;
 		UNLOCK(id);
-		/* The data is fetched. */
+		/* Here Slow fetches the contents. */
 		LOCK(id);
 		if
 		:: marked ->
@@ -210,7 +212,7 @@ proctype Unmap()
 		:: tables = true
 		:: tables = false
 		fi;
-		/* Again only when another thread put a table in between: TABLES is the bound. */
+		/* Repeats only when another thread has put a table here: TABLES bounds it. */
 again:
 		p = P;
 		if
@@ -243,7 +245,7 @@ again:
 			:: else -> skip
 			fi
 		fi;
-		/* TLBI, SYNC: walks that began before it are over. */
+		/* TLBI, SYNC: walks that began before have ended. */
 #ifndef NO_SYNC
 		atomic { !walking -> tlb = false; cached_table = 0; promised = true };
 #endif
@@ -314,11 +316,11 @@ endwait:
 		d_step { p = 0; e = 0; walking = false }
 	:: done == 3 -> break
 	od;
-	/* All is quiet: the account is even. */
+	/* All threads are idle: the counts match. */
 	assert(mapped == taken + (IS_POINTER(P) && E[P - 10 * IS_POINTER(P)] == VALID))
 }
 
-/* An observer of the promise, at any moment. */
+/* Checks the promise at any moment. */
 active proctype Promise()
 {
 endwatch:

@@ -2,30 +2,30 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Page request groups over a request queue that overflows: the SMMU's half
- * [2.4 of the facts], the driver's (priq.c) and the library's (prg.c).
+ * Page request groups over a request queue that overflows: the SMMU's part, the driver's (priq.c)
+ * and the library's (prg.c).
  *
- *	Device	sends groups of two requests, the second one Last, of CREDITS requests
- *		outstanding at most; uses an index again after the answer. What the
- *		SMMU does with a request is part of its step: written; or lost, and with
- *		Last answered by the SMMU itself.
- *	Poller	reads PROD and OVFLG at once, takes what is there, writes CONS, together
- *		with OVACKFLG if it was the rest before an overflow, and only then sees to
- *		the requests in order, the marker LOST behind them; answers come last
- *	Owner	answers groups that were taken, at any time
- *	Detach	ends the domain: what is partial becomes DROPPED, what is pending is answered
+ *	Device	sends groups of two requests, the second with Last, at most CREDITS
+ *		requests outstanding; reuses an index after the answer. Its step includes
+ *		the SMMU's handling of a request: written; or lost, and with Last answered
+ *		by the SMMU itself.
+ *	Poller	reads PROD and OVFLG at once, takes the entries, writes CONS, together
+ *		with OVACKFLG if they were the last before an overflow, and only then
+ *		processes the requests in order, the marker LOST after them; answers last
+ *	Owner	answers taken groups, at any time
+ *	Detach	ends the domain: partial groups become DROPPED, pending ones are answered
  *
- * Held (by assertions):
- *	- each group is answered once, by us or by the SMMU, and never before its Last;
+ * Assertions:
+ *	- each group is answered once, by the library or by the SMMU, never before its Last;
  *	- a handler's group has requests of one group only;
  *	- with CREDITS within the queue it never overflows;
- *	- nobody looks at the domain when the detach has returned.
- * And the device is not left waiting (invalid end state), but for nothing.
+ *	- no thread uses the domain after the detach has returned.
+ * The device does not wait for a missing answer (invalid end state).
  *
  * Run, green (devtools/check-spin.sh does it all):
  *	spin -DCREDITS=4 -DQUEUE=2 -a prg.pml	over-committed: it overflows
  *	spin -DCREDITS=2 -DQUEUE=2 -DINDICES=1 -a prg.pml	within the budget
- * Each of these must be found wrong, else the model sees nothing:
+ * Each of these must be found wrong, else the model has no value:
  *	spin -DCREDITS=4 -DQUEUE=2 -DNO_DISCARD -a ...	LOST leaves partial groups
  *	spin -DCREDITS=4 -DQUEUE=2 -DLOST_LATE -a ...	LOST comes a burst too late
  *	spin -DCREDITS=4 -DQUEUE=2 -DANSWER_PARTIAL -a ...	a partial group is answered at LOST
@@ -45,44 +45,44 @@
 #define DROPPED		4
 #define DONE		5
 
-/* The request queue: index, Last, and which group it really is. */
+/* The request queue: index, Last, and the true group. */
 byte q_index[QUEUE], q_group[QUEUE];
 bool q_last[QUEUE];
-byte prod, cons;		/* counts */
-bool overflow;			/* OVFLG != OVACKFLG */
+byte prod, cons;		/* entries written and read */
+bool overflow;			/* OVFLG differs from OVACKFLG */
 
 /* The library: one slot for each index. */
 byte state[INDICES];
-byte members[INDICES];		/* group + 1 of the requests it has */
+byte members[INDICES];		/* group + 1 of its requests */
 bool attached = true;
 bool gone;
 
 /* The device. */
-byte now[INDICES];		/* the group + 1 that the index stands for; 0: none */
-byte sent[INDICES];		/* of its two requests */
+byte now[INDICES];		/* the group + 1 that uses the index; 0: none */
+byte sent[INDICES];		/* requests sent of its two */
 byte outstanding;
 byte next_group;
 
-/* An answer arrives. */
+/* The device gets an answer. */
 inline answer(i)
 {
 	d_step {
-		assert(now[i] != 0);		/* else the second answer */
-		assert(sent[i] == 2);		/* else before its Last */
+		assert(now[i] != 0);		/* otherwise a second answer */
+		assert(sent[i] == 2);		/* otherwise an answer before its Last */
 		outstanding = outstanding - 2;
 		now[i] = 0;
 		sent[i] = 0
 	}
 }
 
-/* One request and what the SMMU does with it. */
+/* One request, and the SMMU's handling of it. */
 inline send(i, last)
 {
 	sent[i]++;
 	if
 	:: overflow || prod - cons == QUEUE ->
 #if CREDITS <= QUEUE
-		assert(false);		/* within the budget there is no overflow */
+		assert(false);		/* the budget prevents an overflow */
 #endif
 		overflow = true;
 		if
@@ -105,7 +105,7 @@ proctype Device()
 	:: next_group < GROUPS ->
 		if
 		:: atomic { outstanding + 2 <= CREDITS && next_group < GROUPS ->
-			/* An index that is free. */
+			/* A free index. */
 			i = 0;
 			do
 			:: i < INDICES && now[i] != 0 -> i++
@@ -130,7 +130,7 @@ proctype Device()
 	od
 }
 
-/* The handler of a complete group; its verdict is any. */
+/* The handler of a complete group, with any verdict. */
 inline call(i)
 {
 	assert(!gone);
@@ -190,15 +190,15 @@ inline forget(i)
 	atomic { state[i] = FREE; members[i] = 0 }
 }
 
-/* request_dispatch() of prg.c: the state is looked at once. */
+/* request_dispatch() of prg.c: reads the state once. */
 inline request(i, last, g)
 {
 	was = state[i];
 	if
 	:: was == PARTIAL ->
-		/* The requests of a group are of one group. */
+		/* All requests of a group belong to one group. */
 		assert(members[i] == g);
-		assert(last);		/* groups are of two */
+		assert(last);		/* groups have two requests */
 #ifdef BLIND_LAST
 		state[i] = HANDLING;
 		call(i)
@@ -231,7 +231,7 @@ inline begin(i, last, g)
 	fi
 }
 
-bool pass;			/* a read section of the poller */
+bool pass;			/* the poller is in a read section */
 byte passes;
 
 proctype Poller()
@@ -244,7 +244,7 @@ proctype Poller()
 end:
 	do
 	:: atomic { prod != cons || overflow || late -> pass = true };
-		/* One load of PRIQ_PROD; the entries before it are whole. */
+		/* One load of PRIQ_PROD; the entries before it are complete. */
 		d_step { n = prod - cons; lost = overflow };
 		d_step {
 			k = 0;
@@ -280,7 +280,7 @@ end:
 		od;
 #ifdef LOST_LATE
 		if
-		:: lost -> late = true		/* forgotten until it is too late */
+		:: lost -> late = true		/* handled a burst too late */
 		:: else -> skip
 		fi;
 #else

@@ -2,44 +2,44 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * lib/iopf: who answers a fault, and who frees its slot (slot.h, answer.c, cancel.c,
+ * lib/iopf: which thread answers a fault, and which frees its slot (slot.h, answer.c, cancel.c,
  * verdict.h, poll.c, worker.c, attachment.c).
  *
- * A slot's state and generation share one word, as in the code. Each statement
- * between two program points is one atomic access, as each is in the code.
+ * A slot's state and generation share one word, as in the code. Each statement between two program
+ * points is one atomic access, as each is in the code.
  *
  *	Device	stalls, at most STALLS at a time, until it is detached
  *	Poller	reads a burst, publishes the consumer index, handles each record,
  *		then answers all and frees its slots (iopf_pass_flush())
- *	Worker	deferred handlers, out of a ring of one that may be full
- *	Owner	iopf_group_respond() with ids at random: early ones, late ones, both.
- *		A deadline does the same with the id that a slot has just then. Or
- *		iopf_group_defer(), which has the id looked at again.
- *	Detach	stops the device, fences the queue, clears the table, answers what is
- *		outstanding until nobody holds a slot, waits for a grace period, and
- *		frees the attachment
+ *	Worker	deferred handlers, from a ring of one entry that may be full
+ *	Owner	iopf_group_respond() with random ids: too early, too late, or both.
+ *		A deadline does the same with the current id of a slot. Or
+ *		iopf_group_defer(), which queues the id again.
+ *	Detach	stops the device, fences the queue, clears the table, answers outstanding
+ *		faults until no slot is held, waits for a grace period, and frees the
+ *		attachment
  *
- * Held (by assertions):
+ * Assertions:
  *	- each fault is answered exactly once, and never as another generation's;
- *	- a slot is freed by one, once, and used by nobody who does not own it;
- *	- when detach returns all is answered, all slots are free and none is lost;
- *	- nobody looks at the attachment after that.
- * And detach comes to its end if the others keep running (the ltl property).
+ *	- one thread frees a slot, once, and only its owner uses it;
+ *	- when detach returns all faults are answered, all slots free and none lost;
+ *	- no thread uses the attachment after that.
+ * The ltl property: detach ends if the other threads keep running.
  *
  * Run, green (devtools/check-spin.sh does it all):
  *	spin -a slot.pml
- *	spin -DFAULTS=3 -DSLOTS=1 -a slot.pml	the same slot again and again
- *	spin -DFAULTS=1 -DSLOTS=1 -DLIVE -a slot.pml	detach comes to its end
- * Each of these must be found wrong, else the model sees nothing:
+ *	spin -DFAULTS=3 -DSLOTS=1 -a slot.pml	the same slot repeatedly
+ *	spin -DFAULTS=1 -DSLOTS=1 -DLIVE -a slot.pml	detach ends
+ * Each of these must be found wrong, else the model has no value:
  *	spin -DNO_GENERATION -a ...	an answer does not compare the generation
  *	spin -DBLIND_VERDICT -a ...	a verdict stores the state instead of comparing it
- *	spin -DFREE_TWICE -a ...	who answers a slot in a handler's hands frees it
+ *	spin -DFREE_TWICE -a ...	a thread that answers a slot in a handler frees it
  *	spin -DBLIND_PUSH -a ...	the freed stack is pushed onto by a plain store
- *	spin -DNO_FENCE -a ...		detach does not wait for what the queue holds
- *	spin -DNO_TABLE_GRACE -a ...	nor for passes that found the attachment
- *	spin -DNO_LAST_GRACE -a ...	nor for those that claimed a fault
- *	spin -DNO_FIRST_SECTION -a ...	a worker looks at a slot outside of a read section
- *	spin -DHOLD_BLINDLY -a ...	an id out of the ring is handled in any state
+ *	spin -DNO_FENCE -a ...		detach does not wait for the records in the queue
+ *	spin -DNO_TABLE_GRACE -a ...	... nor for passes that found the attachment
+ *	spin -DNO_LAST_GRACE -a ...	... nor for threads that claimed a fault
+ *	spin -DNO_FIRST_SECTION -a ...	a worker reads a slot outside of a read section
+ *	spin -DHOLD_BLINDLY -a ...	an id from the ring is handled in any state
  *	spin -DNO_WORKER_SECTION -a ...	a worker frees a slot outside of a read section
  *	spin -DFREE_BEFORE_ANSWER -a ...	a pass frees its slots, and ends, too early
  */
@@ -49,7 +49,7 @@
 #define SLOTS		2
 #endif
 #define STALLS		2
-#define TRIES		1	/* of Owner */
+#define TRIES		1	/* attempts of Owner */
 #define MAX_MOVES	8
 #define NB_READERS	3
 
@@ -69,28 +69,28 @@ byte word[SLOTS] = WORD(1, FREE);
 byte fault[SLOTS];
 byte next[SLOTS];
 byte freed = NO_SLOT;
-byte free[SLOTS];		/* the poller's */
+byte free[SLOTS];		/* the poller's free list */
 byte nb_free;
 
-/* The event queue, and the workers' ring of slot and generation; true: to be deferred again. */
+/* The event queue, and the workers' ring of slot and generation; true: defer it again. */
 byte produced;
 byte consumed;
 chan ring = [1] of { byte, byte, bool };
 
-bool stalling = true;		/* the device may */
+bool stalling = true;		/* the device may stall */
 bool attached = true;		/* in the table */
 bool gone;			/* the attachment is freed */
 bool registered = true;		/* iopf_iommu_get() finds the IOMMU */
-bool closed;			/* and its memory is freed */
-byte ended;			/* threads that are through */
+bool closed;			/* the IOMMU's memory is freed */
+byte ended;			/* number of threads that ended */
 
-/* What is true, beside what the code knows. */
+/* The true state, beside the state that the code knows. */
 byte answered[FAULTS];
 byte nb_answered;
 bool is_free[SLOTS] = true;
 byte was[SLOTS * (MAX_GEN + 1)];	/* fault + 1, by slot and generation */
 
-/* Read-side sections. A grace period, of Detach alone, waits for those it found open. */
+/* Read-side sections. Detach's grace period waits for the sections open at its start. */
 bool in_section[NB_READERS];
 bool waited_for[NB_READERS];
 
@@ -118,7 +118,7 @@ inline send(which)
 	}
 }
 
-/* CAS() is the state's only way from one to the next; ok says whether it moved. */
+/* Only CAS() changes a state; ok tells whether it did. */
 #define CAS(from, to) \
 	d_step { \
 		assert(!closed); \
@@ -157,7 +157,7 @@ inline slot_free()
 	head = 0
 }
 
-/* iopf_slot_claim(); then iopf_answer_send(); then the slot is freed if it is ours. */
+/* iopf_slot_claim(), iopf_answer_send(); then free the slot if this thread owns it. */
 inline claim_and_answer()
 {
 	moves = 0;
@@ -206,7 +206,7 @@ proctype Device()
 	od
 }
 
-/* A slot that the poller still owns goes with the pass. */
+/* The pass frees a slot that the poller still owns. */
 inline free_later()
 {
 	d_step {
@@ -261,7 +261,7 @@ inline handle(record)
 	s = 0; gen = 0
 }
 
-/* The handler's verdict is any; then verdict_apply() and verdict_defer(). */
+/* Any verdict of the handler; then verdict_apply() and verdict_defer(). */
 inline verdict_apply()
 {
 	if
@@ -294,7 +294,7 @@ inline verdict_apply()
 				if
 				:: ok -> answers[nb_answers] = fault[s]; nb_answers++;
 					free_later()
-				:: else -> skip		/* answered, and freed */
+				:: else -> skip		/* answered and freed */
 				fi
 			fi
 		fi
@@ -319,7 +319,7 @@ proctype Poller()
 	do
 	:: consumed < produced ->
 		LOCK(0);
-		/* ops.poll(): the records are ours, and count as passed. */
+		/* ops.poll(): this pass owns the records, and they count as passed. */
 		d_step { first = consumed; n = produced - consumed; consumed = produced };
 		do
 		:: i < n -> handle(first + i); i++
@@ -354,7 +354,7 @@ proctype Worker()
 	do
 	:: ring ? s, gen, again ->
 		kept = true;
-		/* What was answered meanwhile may be of an IOMMU that closes. */
+		/* A slot answered meanwhile may belong to an IOMMU that closes. */
 #ifndef NO_FIRST_SECTION
 		LOCK(2);
 #endif
@@ -372,7 +372,8 @@ proctype Worker()
 					word[s] == WORD(gen, TAKEN)) ->
 				if
 				:: atomic { nfull(ring) -> ring ! s, gen, true }
-				:: full(ring) -> skip	/* the code answers: Owner does, or Detach */
+				:: full(ring) -> skip	/* the code answers: in the model Owner
+							 * or Detach does */
 				fi
 			:: else -> skip
 			fi
@@ -404,8 +405,8 @@ proctype Worker()
 		if
 		:: !kept ->
 			/*
-			 * In a section: with the state FREE a close need not wait for
-			 * this thread any more, and the push is still to come.
+			 * In a read section: after the state FREE a close need not wait for this
+			 * thread, and the push follows.
 			 */
 #ifndef NO_WORKER_SECTION
 			LOCK(2);
@@ -429,7 +430,7 @@ proctype Worker()
 	ended++
 }
 
-/* iopf_group_defer(): the same generation before and behind the look at the attachment. */
+/* iopf_group_defer(): the generation is the same before and after reading the attachment. */
 inline group_defer()
 {
 	w = word[s];
@@ -458,7 +459,7 @@ proctype Owner()
 			select(gen : 1 .. FAULTS);
 			if
 			:: was[s * (MAX_GEN + 1) + gen] != 0 -> asked = gen
-			:: else -> skip		/* no handler has seen it */
+			:: else -> skip		/* no handler has had it */
 			fi
 		};
 		LOCK(1);
@@ -495,7 +496,7 @@ proctype Detach()
 #endif
 	attached = false;
 #ifndef NO_TABLE_GRACE
-	grace();	/* in iopf_table_del() */
+	grace();	/* the grace period in iopf_table_del() */
 #endif
 again:
 	held = 0;
@@ -527,7 +528,7 @@ again:
 #ifndef NO_LAST_GRACE
 	grace();
 #endif
-	/* What detach promises. */
+	/* The promise of detach. */
 	d_step {
 		assert(nb_answered == mark);
 		do
@@ -539,9 +540,9 @@ again:
 	};
 	registered = false;
 	grace();
-	/* A worker sleeps; one that still works must not look any more. */
+	/* A worker sleeps; a worker that still runs must not read the slot any more. */
 	closed = true;
-	/* All is quiet: every slot is in the poller's list or on the stack, once. */
+	/* All threads are idle: each slot is once in the poller's list or on the stack. */
 	ended == 3;
 	d_step {
 		held = nb_free;

@@ -2,20 +2,20 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Invalidations that return without a command because the SMMU is off, against a stop and
- * starts (drivers/smmuv3_pmd/state.h).
+ * Invalidations that return without a command because the SMMU is off, against a stop and starts
+ * (drivers/smmuv3_pmd/state.h).
  *
  *	spin -a state_off.pml && cc -O2 -DSAFETY -o pan pan.c && ./pan
  *
  * Each of these must be found wrong:
  *	spin -DNO_CALLER_BARRIER -a state_off.pml	no barrier before the state is read (C2)
- *	spin -DNO_START_BARRIER -a state_off.pml	none behind STARTING (S2)
- *	spin -DNO_ROUND -a state_off.pml		starts are not counted: waits for good
- *	spin -DOFF_TOO_EARLY -a state_off.pml		OFF before SMMUEN is seen 0
+ *	spin -DNO_START_BARRIER -a state_off.pml	no barrier after STARTING (S2)
+ *	spin -DNO_ROUND -a state_off.pml		starts are not counted: waits forever
+ *	spin -DOFF_TOO_EARLY -a state_off.pml		OFF before SMMUEN reads 0
  *
- * Two stores wait in their thread's buffer until Memory() lets them go: the caller's to the
- * table (C1) and start's STARTING (S1). The SMMU walks while SMMUEN is 1, at any moment, and
- * keeps what it found until a TLBI.
+ * Two stores wait in their thread's buffer until Memory() takes them out: the caller's store to the
+ * table (C1) and start's STARTING (S1). The SMMU walks at any moment while SMMUEN is 1, and caches
+ * the entry until a TLBI.
  */
 
 #define OFF		0
@@ -25,11 +25,11 @@
 
 byte state = RUNNING;
 byte round;
-bool starting;			/* S1 in the buffer */
+bool starting;			/* S1 is in the buffer */
 
 bool table = true;		/* the old entry is valid */
-bool unmapping;			/* C1 in the buffer */
-bool cached;			/* ... and in the TLB */
+bool unmapping;			/* C1 is in the buffer */
+bool cached;			/* the old entry is in the TLB */
 bool smmuen = true;
 
 byte queued;			/* 1: the caller's TLBI is in the queue */
@@ -56,7 +56,7 @@ active proctype Control()
 		state = OFF;
 #endif
 		smmuen = false;
-		/* The queue is dropped by its owner, who changes the state. */
+		/* The queue's owner, which changes the state, drops the queue. */
 		atomic { state = OFF; queued = 0 };
 		/* start */
 		set_starting();

@@ -2,28 +2,28 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * lib/iopf/worker.c: no group is left in the ring of a worker that sleeps, and the poll thread
- * posts the semaphore only for a thread that sleeps or is about to.
+ * lib/iopf/worker.c: no group stays in the ring of a worker that sleeps, and the poll thread posts
+ * the semaphore only for a thread that sleeps or is about to sleep.
  *
- * Stores wait in their thread's buffer: that of the ring's index, and none other, since the
- * counter of sleepers is changed by atomic read-modify-writes, which act at once. A full barrier
- * waits for the thread's own buffer. Loads of a thread without a barrier may be early: here the
- * store is late, which is the same to the other thread.
+ * A store to the ring's index waits in its thread's buffer. Other stores do not: the counter of
+ * sleepers is changed by atomic read-modify-writes, which take effect at once. A full barrier waits
+ * for the thread's own buffer. Without a barrier a thread's loads may be early: here the store is
+ * late, which is the same to the other thread.
  *
  *	Poller	enqueue; barrier; take a sleeper; post
- *	Worker	dequeue, or announce; barrier; look again; take one back, or wait
+ *	Worker	dequeue, or announce; barrier; check again; retract, or wait
  *
- * Held: when the poller is through and no thread can move, the ring is empty and all workers
- * wait (else an invalid end state); posts and waits come out even; there are never more posts
- * than sleepers that were taken.
+ * Assertions: when the poller has ended and no thread can move, the ring is empty and all workers
+ * wait (else an invalid end state); posts and waits match; there are never more posts than taken
+ * sleepers.
  *
  * Run, green (devtools/check-spin.sh does it all):
  *	spin -a wake.pml
  *	spin -DWORKERS=1 -DGROUPS=4 -a wake.pml
  * Each of these must be found wrong:
- *	spin -DNO_POLLER_BARRIER -a ...	the poller looks at the counter before its enqueue is seen
- *	spin -DNO_SECOND_LOOK -a ...	a worker sleeps without another look at the ring
- *	spin -DNO_TAKE_BACK -a ...	one that found something leaves itself counted
+ *	spin -DNO_POLLER_BARRIER -a ...	the poller reads the counter before its enqueue is visible
+ *	spin -DNO_SECOND_LOOK -a ...	a worker sleeps without checking the ring again
+ *	spin -DNO_TAKE_BACK -a ...	a worker that found a group stays counted
  *	spin -DNO_TAKE -a ...		the poller posts without taking a sleeper
  */
 
@@ -32,8 +32,8 @@
 #define GROUPS	3
 #endif
 
-byte ring;			/* groups in it, as other threads see it */
-byte waiting_store;		/* enqueued, and not yet seen */
+byte ring;			/* groups in it that other threads see */
+byte waiting_store;		/* groups enqueued and not yet visible */
 byte nb_asleep;
 byte semaphore;
 byte done;
@@ -91,7 +91,7 @@ active [WORKERS] proctype Worker()
 	:: atomic { ring > 0 -> ring--; done++ }
 	:: ring == 0 ->
 		nb_asleep++;
-		/* The counter's change is a read-modify-write, and a full barrier is behind it. */
+		/* The change of the counter is a read-modify-write, followed by a full barrier. */
 		back = false;
 #ifndef NO_SECOND_LOOK
 		if
@@ -117,7 +117,7 @@ end:			atomic { semaphore > 0 -> semaphore--; waits++ }
 	od
 }
 
-/* All that was put is done when nothing moves any more. */
+/* When no thread can move, every group has been handled. */
 active proctype Judge()
 {
 	timeout;
