@@ -2,21 +2,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# Public headers compile alone and pedantically, in C and C++ and with both compilers, and
-# so does each use of their macros: an expression that C allows may be an error in C++.
+# Check that each public header, and each use of its macros, compiles alone with -pedantic,
+# in C and C++, with both compilers: an expression that C allows may be an error in C++.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 flags="$(pkg-config --cflags libdpdk) -Ilib/iopf -Ilib/pgtable -Ilib/mmem -Idrivers/smmuv3_model"
 bad=0
 
-# A program that includes a header and uses its macros.
+# Print a program that includes a header and uses its macros.
 program() {
 	printf '#include <%s>\nvoid use_macros(void);\n' "$(basename "$1")"
 	grep -q '^#define IOPF_DRIVER(' "$1" &&
 		printf 'static struct iopf_driver a_driver;\nIOPF_DRIVER(a_driver)\n'
 	echo 'void use_macros(void) {'
 	sed -n 's/^#define \([A-Z0-9_]*\)[ 	][ 	]*[^ 	].*/	(void)(\1);/p' "$1"
-	# Those with an argument: a code. IOPF_DRIVER is above.
+	# Macros with an argument take a code, except for IOPF_DRIVER above.
 	sed -n '/^#define IOPF_DRIVER(/d
 		s/^#define \([A-Z0-9_]*\)(code).*/	(void)\1(IOPF_INVALID);/p
 		t
@@ -39,7 +39,7 @@ for header in lib/iopf/iopf.h lib/iopf/iopf_driver.h lib/iopf/iopf_pci.h lib/iop
 	done
 done
 
-# Each function that a library exports, and a public header declares, has its NULL tested.
+# Check that a test calls each exported function of a public header with NULL.
 for map in lib/*/version.map drivers/smmuv3_model/version.map; do
 	for function in $(sed -n 's/^	\([a-z0-9_]*\);$/\1/p' "$map"); do
 		[ "$function" = iopf_driver_register ] ||

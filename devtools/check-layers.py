@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
-"""Who may include whom. An arrow that is not in this table does not exist.
+"""Check the layers: which folder may include headers of which other folder.
 
-Each folder lists the project folders whose headers it may include. Beside that:
-the words that must not appear in a folder's code, the rule that one file alone
-includes the model's header in the driver, and no printf, exit or abort in
-libraries and drivers.
+Each folder lists the project folders whose headers it may include; all other includes
+are errors. Further rules: words that a folder's code must not use, the one file of the
+driver that may include the model's header, and no printf, exit or abort in libraries
+and drivers.
 """
 
 import pathlib

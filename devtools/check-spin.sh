@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# check-spin.sh MODEL.pml: run a model, in a directory of its own.
+# check-spin.sh MODEL.pml: check a model, in a temporary directory.
 #
-# The model's first comment says what to run: lines that begin with "spin", with -D
-# options. Those before the line "must be found wrong" must pass; without any, the
-# model as it is. Those after it are the model with a mistake built in: each must
-# fail, or the model sees nothing. A line with an ltl property is searched for
-# acceptance cycles under weak fairness, any other for assertions and invalid end
-# states.
+# The model's first comment lists the runs: lines that begin with "spin", with -D
+# options. The runs before the line "must be found wrong" must pass; without any, the
+# model runs without options. The runs after that line have a mistake built in: each
+# must fail, or the model does not detect it. A run with an ltl property is searched
+# for acceptance cycles under weak fairness, any other run for assertions and invalid
+# end states.
 #
-# What no passing run has reached is an error too, unless the line says so by a
+# A statement that no passing run reaches is an error too, unless its line has a
 # comment with the word "unreached".
 set -u
 
@@ -46,7 +46,7 @@ lines() {
 		' part=good "$model"
 }
 
-# run OPTIONS CC-OPTIONS PAN-OPTIONS: the report is in pan.out.
+# run OPTIONS CC-OPTIONS PAN-OPTIONS: writes the report to pan.out.
 run() {
 	rm -f pan pan.* ./*.trail
 	# shellcheck disable=SC2086
@@ -85,7 +85,7 @@ while IFS= read -r options; do
 	fi
 	echo "$name$options: $(sed -n 's/^ *\([0-9]*\) states, stored.*/\1 states/p' pan.out)," \
 		"$((SECONDS - begin)) s"
-	# Lines with a statement that was reached, and those with one that was not.
+	# Record lines with a reached statement, and lines with a missed one.
 	./pan -d >table.out 2>/dev/null
 	python3 - pan.out table.out "$name" >>reached <<'PYTHON'
 import re

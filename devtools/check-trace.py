@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
-"""A build with -Dtrace_fp=true traces the fault of the hello example, once.
+"""Check that a build with -Dtrace_fp=true traces the fault of the hello example once.
 
 check-trace.py [BUILD_DIR]: configures BUILD_DIR (build-trace) and builds the example in it.
 """

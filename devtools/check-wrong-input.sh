@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# check-wrong-input.sh BUILD_DIR: give each program, and the libraries through a small
-# program of its own, input that is wrong. Expected each time:
+# check-wrong-input.sh BUILD_DIR: give wrong input to each program, and to the libraries
+# through a small program. Each run must have:
 #
-#	- an exit status that is not 0 and no signal;
-#	- exactly one line on stderr beside EAL's own, and the offending value in it;
-#	- nothing left in the working directory, in TMPDIR, or in EAL's runtime directory.
+#	- an exit status other than 0, and no signal;
+#	- exactly one line on stderr beside EAL's own lines, with the wrong value in it;
+#	- no file left in the working directory, in TMPDIR, or in EAL's runtime directory.
 #
-# The programs run as a user runs them, without EAL options: their defaults let only
-# EAL's warnings through. Lines that begin with "EAL: " or come from getopt inside EAL do not
-# count. For EAL's own options ("eal" cases) the value may be in one of EAL's lines.
+# The programs run without EAL options: their defaults show only EAL's warnings. Lines that
+# begin with "EAL: " or come from getopt inside EAL do not count. For EAL's own options
+# ("eal" cases) the value may be in one of EAL's lines.
 set -u
 
 if [ $# -ne 1 ] || [ ! -f "$1/build.ninja" ]; then
@@ -25,14 +25,14 @@ trap 'rm -rf "$dir"' EXIT
 mkdir "$dir/cwd" "$dir/tmp" "$dir/run" "$dir/in" || exit 1
 cd "$dir/cwd" || exit 1
 export TMPDIR=$dir/tmp XDG_RUNTIME_DIR=$dir/run
-# For those who are not root, below.
+# For the runs below without root.
 chmod 755 "$dir" "$dir/in"
 chmod 777 "$dir/run"
 nb=0
 failed=0
 
-# Files and sockets that a process may have left in a runtime directory. Root's is
-# everybody's: what is new there and has the process id in its name.
+# Files and sockets that a process may have left in a runtime directory. Root's directory
+# is shared: count new files with the process id in their names.
 litter() {
 	find "$dir/run" ! -type d
 	[ "$(id -u)" -ne 0 ] || find /var/run/dpdk -newer "$dir/begin" -name "*-$1*" 2>/dev/null
@@ -178,7 +178,7 @@ cp "$in/good.mtx" "$in/unreadable.mtx"
 chmod 0 "$in/unreadable.mtx"
 mkdir "$in/unwritable"
 chmod 555 "$in/unwritable"
-# Root reads and writes all: somebody else must try.
+# Root may access every file, so another user must try.
 as=
 [ ! -r "$in/unreadable.mtx" ] || as="setpriv --reuid=65534 --regid=65534 --clear-groups"
 if $as test -x "$accel" 2>/dev/null && ! $as test -r "$in/unreadable.mtx"; then
@@ -189,7 +189,7 @@ if $as test -x "$accel" 2>/dev/null && ! $as test -r "$in/unreadable.mtx"; then
 	# shellcheck disable=SC2086
 	wrong "$in/unwritable/x.json" $as "$bench" --json "$in/unwritable/x.json"
 else
-	echo "skipped: unreadable files and unwritable folders: nobody here may not read them"
+	echo "skipped: unreadable files and unwritable folders: no user without access to them"
 fi
 
 # iopf-bench
@@ -243,7 +243,7 @@ cat >"$in/wrong.c" <<'END'
 #include <iopf.h>
 #include <mmem.h>
 
-/* wrong ACTION VALUE [DEVSTR]: 1 when it was refused with an errno, 0 when not. */
+/* wrong ACTION VALUE [DEVSTR]: exits with 1 if the value was refused with an errno, else 0. */
 int
 main(int argc, char **argv)
 {
@@ -345,5 +345,5 @@ wrong "pool" "$in/wrong" pool 4097
 wrong "$in/missing" "$in/wrong" file "$in/missing"
 wrong "$in/folder" "$in/wrong" file "$in/folder"
 
-echo "$nb wrong inputs, $failed not refused as they should be"
+echo "$nb wrong inputs, $failed not refused correctly"
 [ $failed -eq 0 ]

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# Every check, from a fresh clone: ends with a line "N passed, N failed". A check is a
-# test of test-iopf, or one of the steps below. --no-lab leaves the guests of
-# devtools/qemu-lab and devtools/linux-lab out, --fast these, the sanitizer builds, the
-# spin models, Debian 13 and the docs. --long adds what takes hours: a hundred million
-# stalls and page requests, all rows of the Linux lab and the newest kernel of Debian's
-# archives, and mutants of the driver.
+# Run every check; a fresh clone is enough. The last line is "N passed, N failed". A check
+# is a test of test-iopf or one of the steps below. --no-lab leaves out the guests of
+# devtools/qemu-lab and devtools/linux-lab. --fast also leaves out the sanitizer builds,
+# the spin models, Debian 13 and the docs. --long adds checks that take hours: a hundred
+# million stalls and page requests, all rows of the Linux lab, also with the newest kernel
+# of Debian's archives, and mutants of the driver.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -36,7 +36,7 @@ failures=()
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
-# step NAME COMMAND...: one check, whose output matters only when it fails.
+# step NAME COMMAND...: run one check; print its output only if it fails.
 step() {
 	local name=$1 begin=$SECONDS
 	shift
@@ -51,7 +51,7 @@ step() {
 	fi
 }
 
-# tests NAME COMMAND...: a run of test-iopf, whose last line has the counts.
+# tests NAME COMMAND...: run test-iopf; its last line has the counts.
 tests() {
 	local name=$1 begin=$SECONDS counts status
 	shift
@@ -75,13 +75,13 @@ tests() {
 	if [ "$f" -ne 0 ] || [ "$status" -ne 0 ]; then
 		grep -E '^\[  FAILED  \]|^\[  ERROR   \]|error: Failure|ERROR: |^run.sh: |SUMMARY: ' \
 			"$out/tests" | head -n 60
-		[ "$f" -ne 0 ] || echo "it ended with status $status"
+		[ "$f" -ne 0 ] || echo "the program ended with status $status"
 		failures+=("$name")
 		[ "$f" -ne 0 ] || failed=$((failed + 1))
 	fi
 }
 
-# build DIR COMPILER [meson options]: configured once, then compiled.
+# build DIR COMPILER [meson options]: configure once, then compile.
 build() {
 	local dir=$1 compiler=$2
 	shift 2
@@ -129,8 +129,8 @@ if [ -z "$fast" ]; then
 		step "accel $kernel, 64 MiB" accel $kernel "$out/64m"
 		step "accel --pri $kernel, 64 MiB" accel --pri $kernel "$out/64m"
 	done
-	# Ten million stalls and ten million page requests on a harsh model: a million of each
-	# in "tests" above, eight here, and the rest with the sanitizers, whose unit is smaller.
+	# Ten million stalls and ten million page requests on a harsh model: "tests" above runs
+	# one million of each, this step eight, and the slower sanitizer builds the rest.
 	tests "soaks" env IOPF_TEST_SCALE=8 build/app/test-iopf/test-iopf \
 		soak prisoak prichaos
 	for model in devtools/spin/*.pml; do
@@ -149,13 +149,13 @@ if [ -z "$fast" ]; then
 	tests "tests, TSan" env TSAN_OPTIONS="$tsan" build-tsan/app/test-iopf/test-iopf
 	tests "soaks, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=8 \
 		build-tsan/app/test-iopf/test-iopf soak prisoak prichaos
-	# The first time Debian 13 is unpacked, in a cache that debian13.sh --help names.
+	# The first run unpacks Debian 13 into a cache; debian13.sh --help names it.
 	tests "tests, Debian 13" devtools/debian13.sh
 	step "guides and API reference" devtools/check-docs.sh
 fi
 
 if [ -n "$lab" ]; then
-	# The first time a kernel is built, in a cache that run.sh --help names.
+	# The first run builds a kernel in a cache; run.sh --help names it.
 	for qemu in 7.2 10.0; do
 		tests "arm64 and QEMU $qemu's SMMUv3" devtools/qemu-lab/run.sh --qemu $qemu
 	done
@@ -175,6 +175,6 @@ for failure in "${failures[@]}"; do
 	echo "failed: $failure"
 done
 [ "$skipped" -eq 0 ] || echo "$skipped skipped"
-[ -n "$lab" ] || echo "left out: the lab (arm64, and an SMMUv3 that is not ours)"
+[ -n "$lab" ] || echo "left out: the lab (arm64, and QEMU's SMMUv3)"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -3,8 +3,8 @@
 # Copyright(c) 2026 The iopf authors
 #
 # cross-arm64.sh [--cache DIR] [BUILD_DIR]: build everything for arm64 on another
-# architecture, into BUILD_DIR (build-arm64). The libraries to link with are Debian's,
-# unpacked once into DIR/sysroot-*; nothing of them is installed here.
+# architecture, into BUILD_DIR (build-arm64). It links with Debian's libraries,
+# unpacked once into DIR/sysroot-*; none of them is installed on this machine.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -18,7 +18,7 @@ build=
 
 usage() {
 	echo "usage: cross-arm64.sh [--cache DIR] [BUILD_DIR]"
-	echo "  --cache DIR  where the arm64 libraries are kept (default $cache)"
+	echo "  --cache DIR  folder of the arm64 libraries (default $cache)"
 	echo "  BUILD_DIR    default build-arm64 in the source tree"
 }
 
@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
 	--cache) cache=${2:?"--cache needs a directory"}; shift ;;
 	--help) usage; exit 0 ;;
 	-*)
-		echo "cross-arm64.sh: $1 is not an option; --help lists them" >&2
+		echo "cross-arm64.sh: unknown option $1; --help lists the options" >&2
 		exit 2
 		;;
 	*) build=$1 ;;
@@ -42,7 +42,7 @@ cache=$(cd "$cache" && pwd)
 exec 9>"$cache/sysroot.lock"
 flock 9
 
-# A change of the list is another sysroot.
+# A changed package list gets a new sysroot.
 sysroot=$cache/sysroot-$suite-$(echo "$packages" | cksum | cut -d ' ' -f 1)
 if [ ! -d "$sysroot" ]; then
 	echo "Unpacking arm64 libraries into $sysroot"
@@ -76,14 +76,14 @@ cat >"$cross.new" <<-EOF
 	cpu = 'aarch64'
 	endian = 'little'
 EOF
-# Rewritten, it would have everything configured again.
+# A rewrite of this file would make meson configure everything again.
 cmp -s "$cross.new" "$cross" || cp "$cross.new" "$cross"
 rm "$cross.new"
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if [ "$(readlink "$build/sysroot")" != "$sysroot" ] || [ ! -f "$build/build.ninja" ]; then
-	# What was built against another sysroot goes.
+	# Remove a build against another sysroot.
 	wipe=
 	[ ! -f "$build/build.ninja" ] || wipe=--wipe
 	if ! meson setup $wipe --cross-file "$cross" -Dtests=enabled "$build" "$top" >"$log" 2>&1; then
@@ -96,6 +96,6 @@ fi
 echo "Building for arm64 in $build"
 if ! ninja -C "$build" >"$log" 2>&1; then
 	grep -E 'error|undefined|warning' "$log" | cut -c 1-300 | head -n 40 >&2
-	echo "cross-arm64.sh: the build failed; to see all of it: ninja -C $build" >&2
+	echo "cross-arm64.sh: the build failed; ninja -C $build shows all errors" >&2
 	exit 1
 fi

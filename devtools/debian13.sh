@@ -3,8 +3,8 @@
 # Copyright(c) 2026 The iopf authors
 #
 # debian13.sh [--cache DIR] [SUITE...]: build with Debian 13's compiler and libraries, and
-# run test-iopf there: all of it, or the suites named. Debian 13 is unpacked once into
-# DIR/debian13-*; nothing of it is installed here. The build directory is beside it.
+# run all suites of test-iopf, or the given ones, there. Debian 13 is unpacked once into
+# DIR/debian13-*; none of it is installed on this machine. The build directory is beside it.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,7 +15,7 @@ suites=()
 
 usage() {
 	echo "usage: debian13.sh [--cache DIR] [SUITE...]"
-	echo "  --cache DIR  where Debian 13 is kept, and what is built with it (default $cache)"
+	echo "  --cache DIR  folder of Debian 13 and of the builds with it (default $cache)"
 	echo "  SUITE        suites of test-iopf (default all)"
 }
 
@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
 	--cache) cache=${2:?"--cache needs a directory"}; shift ;;
 	--help) usage; exit 0 ;;
 	-*)
-		echo "debian13.sh: $1 is not an option; --help lists them" >&2
+		echo "debian13.sh: unknown option $1; --help lists the options" >&2
 		exit 2
 		;;
 	*) suites+=("$1") ;;
@@ -38,17 +38,17 @@ cache=$(cd "$cache" && pwd)
 exec 9>"$cache/debian13.lock"
 flock 9
 
-# A change of the list is another root.
+# A changed package list gets a new root.
 root=$cache/debian13-$(echo "$packages" | cksum | cut -d ' ' -f 1)
 if [ ! -d "$root" ]; then
 	echo "Unpacking Debian 13 into $root"
 	"$top/devtools/qemu-lab/unpack.sh" "$root" --include="$packages" trixie
 fi
-# A build directory is of one source tree.
+# Each source tree has its own build directory.
 build=$root.build-$(echo "$top" | cksum | cut -d ' ' -f 1)
 mkdir -p "$build" "$root"/{source,build,proc,sys,dev,tmp,run}
 
-# In mount and, without root, user namespaces of its own: nothing is left mounted.
+# In new mount and, without root, user namespaces: no mount remains afterwards.
 namespaces=(--mount)
 [ "$(id -u)" -eq 0 ] || namespaces+=(--map-root-user)
 unshare "${namespaces[@]}" bash -s "$root" "$top" "$build" "${suites[@]}" <<'IN' 9>&-

@@ -5,8 +5,8 @@
 
 insn-guard.py [--update] [BUILD_DIR]: runs insn-guard under callgrind and compares with
 devtools/insn-guard/figures.txt. A figure that differs by more than the tolerance fails,
-also when it became smaller: --update records what is counted now, and the diff belongs
-to the commit that changed it. Figures are of one compiler; with another all is skipped.
+also if it is smaller: --update records the new figures, and their diff belongs to the
+commit that changed them. Figures belong to one compiler; with another all are skipped.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HEADER = """\
 
 
 class Trouble(Exception):
-    """What stands in the way of counting."""
+    """The reason that counting is impossible."""
 
 
 def output(*command):
@@ -39,7 +39,7 @@ def output(*command):
 
 
 def build_of(build, program):
-    """The line that says what the figures are of."""
+    """The line that names the build of the figures."""
     options = json.loads(output("meson", "introspect", "--buildoptions", str(build)))
     options = {o["name"]: o["value"] for o in options}
     sanitize = options["b_sanitize"]
@@ -73,12 +73,12 @@ def count(program, name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", nargs="?", default=ROOT / "build", type=pathlib.Path)
-    parser.add_argument("--update", action="store_true", help="record what is counted now")
+    parser.add_argument("--update", action="store_true", help="record the new figures")
     args = parser.parse_args()
 
     program = args.build / "devtools/insn-guard/insn-guard"
     if not program.exists():
-        raise Trouble(f"{program} is not there: install valgrind (devtools/deps.sh check), "
+        raise Trouble(f"no {program}: install valgrind (devtools/deps.sh check), "
                       f"then ninja -C {args.build}; a build configured without valgrind needs "
                       f"meson setup --reconfigure {args.build}")
     build = build_of(args.build, program)
@@ -108,7 +108,7 @@ def main():
                 out.write(f"{name:<12} {now[name]:.2f}\n")
     if failed:
         print(f"error: Failure: {', '.join(failed)}: more than {TOLERANCE:.0%} from "
-              f"{FIGURES.relative_to(ROOT)}; if that is meant, record it with "
+              f"{FIGURES.relative_to(ROOT)}; if that is intended, record it with "
               "insn-guard.py --update")
     print(f"{len(names) - len(failed)} passed, {len(failed)} failed, 0 skipped")
     return 1 if failed else 0

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
-"""Mutate the SMMUv3 driver and see which tests notice.
+"""Mutate the SMMUv3 driver and report the tests that fail.
 
-Each mutant is the driver with one thing removed: a barrier, a CMD_SYNC that the driver
-waits for or puts behind commands, an invalidation command, the check of a value, or the
-test of a state. A mutant that does not build or that lets a test fail, crash or hang is
-caught. One that passes every suite has survived: a test is missing, or the removed line
-has no observable effect, and EXPLAINED says why.
+Each mutant is the driver without one thing: a barrier, a CMD_SYNC that the driver waits
+for or adds after commands, an invalidation command, the check of a value, or the test of
+a state. A mutant is caught if it does not build or if a test fails, crashes or hangs. A
+mutant survives if it passes every suite: a test is missing, or the removed line has no
+observable effect, and EXPLAINED gives the reason.
 
-The choice of mutants depends on the seed and the sources alone. The draw goes round the
+The choice of mutants depends only on the seed and the sources. The draw alternates between
 files and kinds, so that each file and each kind has its share.
 """
 
@@ -27,21 +27,21 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DRIVER = 'drivers/smmuv3_pmd'
-# Suites that do not use the driver cannot notice.
+# Suites that do not use the driver cannot catch a mutant.
 OTHER_SUITES = ('model_', 'mtx', 'pgtable', 'spec', 'lab', 'iopf', 'prg', 'control', 'worker',
                 'support', 'telemetry', 'null', 'mmem_pieces', 'mmem_limits', 'vfio_')
 FIRST_SUITES = ('pmd_', 'pri')
 SUITE_SECONDS = 90
 
-# Mutants that no test can tell from the driver, by file, a word of the line, and why.
+# Mutants that behave as the driver does: file, a word of the line, and the reason.
 EXPLAINED = [
-    ('strtab.c', '(have)', 'it saves an allocation; the look under the lock decides'),
-    ('cmdq_ring.h', 'q->notes', 'it saves two tests, each of which is made again'),
+    ('strtab.c', '(have)', 'it saves an allocation; the check under the lock decides'),
+    ('cmdq_ring.h', 'q->notes', 'it saves two tests, each of which is repeated'),
 ]
 
 
 def balanced_end(text, start):
-    """Index behind the parenthesis that closes the one at start."""
+    """Index after the parenthesis that closes the one at start."""
     depth = 0
     for i in range(start, len(text)):
         if text[i] == '(':
@@ -104,7 +104,7 @@ def draw(seed, count):
     for path in sorted(glob.glob(os.path.join(TOP, DRIVER, '*.[ch]'))):
         name = os.path.basename(path)
         if name in ('backend_vfio.c', 'vfio_check.c', 'phys.c'):
-            # Runs only where VFIO is: the QEMU lab.
+            # Runs only with VFIO: in the QEMU lab.
             continue
         with open(path, encoding='utf-8') as f:
             text = f.read()
@@ -144,7 +144,7 @@ class Tree:
         subprocess.run(['meson', 'setup', self.build, '-Dwerror=false', '-Ddefault_library=static'],
                        cwd=self.path, check=True, stdout=subprocess.DEVNULL)
         if not self.compile():
-            sys.exit('mutate.py: the tree does not build as it is')
+            sys.exit('mutate.py: the unchanged tree does not build')
         self.test = os.path.join(self.build, 'app/test-iopf/test-iopf')
         self.order = os.path.join(self.build, 'app/test-iopf/test-order')
 
@@ -160,7 +160,7 @@ class Tree:
         return sorted(names, key=lambda n: (not n.startswith(FIRST_SUITES), n))
 
     def failing_suite(self):
-        """The first suite that notices, or None."""
+        """The first suite that fails, or None."""
         runs = [(self.order, 'order')] + [(self.test, name) for name in self.suites()]
         for program, suite in runs:
             try:
@@ -197,8 +197,8 @@ def main():
     parser.add_argument('--seed', type=int, default=8)
     parser.add_argument('--count', type=int, default=60)
     parser.add_argument('--jobs', type=int, default=os.cpu_count())
-    parser.add_argument('--survive', type=int, default=3, help='most mutants that may survive')
-    parser.add_argument('--list', action='store_true', help='draw, and run nothing')
+    parser.add_argument('--survive', type=int, default=3, help='largest number of mutants that may survive')
+    parser.add_argument('--list', action='store_true', help='list the mutants without running them')
     options = parser.parse_args()
 
     drawn = draw(options.seed, options.count)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# From a fresh clone to served faults: installs what is missing, builds, and runs the
-# benchmark on the software SMMUv3. Needs neither hugepages nor, once the packages
-# are there, privileges.
+# From a fresh clone to served faults: installs missing packages, builds, and runs the
+# benchmark on the software SMMUv3. Needs no hugepages, and privileges only to install
+# packages.
 set -eu
 cd "$(dirname "$0")/.."
 
