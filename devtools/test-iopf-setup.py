@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
-"""usertools/iopf-setup on a tree of files that stands for /sys, /proc and /dev.
+"""Test usertools/iopf-setup on a tree of files in place of /sys, /proc and /dev.
 
 FakeKernel does to the tree what a kernel does when its sysfs files are written.
 """
@@ -69,8 +69,8 @@ class Tree:
 class FakeKernel(tool.System):
     """Effects of the writes that iopf-setup makes."""
 
-    refuse = ()         # devices that VFIO does not take
-    pages = 1 << 20     # hugepages that there is memory for
+    refuse = ()         # devices that VFIO does not bind
+    pages = 1 << 20     # hugepages that fit into memory
 
     def write(self, path, text):
         super().write(path, text)
@@ -140,10 +140,10 @@ class Test(unittest.TestCase):
             "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"), "1")
         self.assertEqual(self.tree.text(
             "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"), "128\n")
-        # Everything that was done was said.
+        # Each step was printed.
         self.assertIn(f"echo vfio-platform > {self.dir.name}/sys/bus/platform/devices/"
                       f"{SMMU}/driver_override", out)
-        # A second time changes nothing.
+        # A second call changes nothing.
         before = self.snapshot()
         status, out, _ = self.run_tool("setup", SMMU, EDU)
         self.assertEqual(status, 0)
@@ -220,7 +220,7 @@ class Test(unittest.TestCase):
             pages = 10
         status, _, err = self.run_tool("setup", "--hugepages", "256M", kernel=Small)
         self.assertEqual(status, 1)
-        self.assertIn("10 of 128", err)
+        self.assertIn("got 10 of 128", err)
         self.assertIn("hugepages=128", err)
 
     def test_a_missing_mode_is_named(self):
@@ -240,7 +240,7 @@ class Test(unittest.TestCase):
                     "CONFIG_VFIO_PCI=y\nCONFIG_PROC_PAGE_MONITOR=y\nCONFIG_HUGETLBFS=y\n")
         status, out, _ = self.run_tool("status")
         self.assertEqual(status, 1)
-        self.assertIn(f"{SMMU} is not VFIO's: iopf-setup setup {SMMU}", out)
+        self.assertIn(f"{SMMU} is not bound to VFIO: iopf-setup setup {SMMU}", out)
         self.assertIn("the kernel lacks CONFIG_VFIO_NOIOMMU", out)
         self.assertIn("1234:11e8", out)
         self.assertIn("no hugepages are reserved", out)
