@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * insn-guard CASE COUNT: serves COUNT faults of one case on a model that is stepped, for
- * callgrind to count. The count is on in the library's calls alone: off while the model is
- * stepped, also where the driver waits for it (smmuv3_model_wait() is wrapped by the
- * linker). Prints what was served; devtools/insn-guard.py does the rest.
+ * insn-guard CASE COUNT: serves COUNT faults of one case on a stepped model, for callgrind to
+ * count. Only the library's calls are counted: counting is off while the model is stepped, also
+ * where the driver waits for it (the linker wraps smmuv3_model_wait()). Prints the number of served
+ * faults; devtools/insn-guard.py does the rest.
  */
 
 #include <errno.h>
@@ -37,10 +37,12 @@
 #else
 #define COMPILER	"gcc"
 #endif
-/* Of each case, before the count begins: functions are bound, memory was touched. */
+/* Faults of each case before counting starts: they bind functions and touch memory. */
 #define WARM_UP		64
 #define MAX_COUNT	4096
-/* The poller looks at the clock in one of so many passes: an idle one that is not counted. */
+/*
+ * The poller reads the clock in one of this many passes; that pass is an idle one and not counted.
+ */
 #define CLOCK_PASSES	16
 
 static struct {
@@ -54,7 +56,7 @@ static struct {
 	struct iopf_domain *domain;
 	struct smmuv3_model_dma *dma;
 	uint8_t *buf;
-	size_t used;			/* pages of buf that were touched */
+	size_t used;			/* pages of buf that were accessed */
 	unsigned int polls;
 	bool counting;			/* the case is past its warm-up */
 } g;
@@ -118,7 +120,7 @@ poll_counted(unsigned int n)
 {
 	unsigned int got;
 
-	/* The model has not been stepped: there are no records yet. */
+	/* The model has not been stepped, so there are no records yet. */
 	if (++g.polls % CLOCK_PASSES == 0) {
 		must(iopf_poll(g.poller) == 0, "find the queues empty");
 		g.polls++;
@@ -201,9 +203,9 @@ unmap(void)
 }
 
 /*
- * A burst of faults that are deferred and refused. The worker waits in the first until all
- * are in its ring, then goes from one to the next without looking at an empty ring: what is
- * counted of it begins in the first handler's call and ends in the last one's.
+ * A burst of faults that are deferred and refused. The worker thread waits in the first handler
+ * until all are in its ring, then handles one after the other without finding the ring empty:
+ * counting starts in the first handler's call and ends in the last handler's.
  */
 static _Atomic bool gate_open;
 static _Atomic unsigned int nb_deferred;
@@ -224,7 +226,7 @@ on_deferred(struct iopf_domain *domain, const struct iopf_group *faults, void *c
 		count_on();
 	if (n == BURST)
 		count_off();
-	/* Acquired in deferred(). */
+	/* Pairs with the acquire in deferred(). */
 	atomic_store_explicit(&nb_deferred, n, memory_order_release);
 	return IOPF_ANSWER(IOPF_INVALID);
 }
@@ -254,7 +256,7 @@ deferred(void)
 }
 
 /*
- * Around them
+ * Set-up and clean-up
  */
 
 static int
@@ -398,8 +400,8 @@ static const struct {
 	const char *name;
 	void (*open)(size_t pages);
 	void (*serve)(void);
-	unsigned int pages;	/* that it takes each time */
-	unsigned int units;	/* that are counted each time */
+	unsigned int pages;	/* pages that a run uses */
+	unsigned int units;	/* faults that a run counts */
 } cases[] = {
 	{ "stall", open_stall, stall, 1, 1 },
 	{ "stall-burst", open_stall, stall_burst, BURST, BURST },

@@ -4,19 +4,19 @@
 #ifndef LAB_COMPAT_H
 #define LAB_COMPAT_H
 
-/* What changed between 6.12 and the newest kernel that the lab was run with. */
+/* Differences between Linux 6.12 and the newest kernel that the lab ran with. */
 
 #include <linux/iommu.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/version.h>
 
-/* Of drivers/iommu/iommu-priv.h, exported to modules that import the name space. */
+/* From drivers/iommu/iommu-priv.h, exported to modules that import the name space. */
 int iommu_attach_group_handle(struct iommu_domain *domain, struct iommu_group *group,
 		struct iommu_attach_handle *handle);
 void iommu_detach_group_handle(struct iommu_domain *domain, struct iommu_group *group);
 
-/* An unmap of a part of a block splits it; later kernels take that for a mistake. */
+/* An unmap of a part of a block splits it; later kernels treat that as an error. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 #define LAB_IMPORT_NS()	MODULE_IMPORT_NS(IOMMUFD_INTERNAL)
 #define LAB_SPLITS_BLOCKS true
@@ -39,7 +39,7 @@ lab_enable_iopf(struct device *dev)
 	return ret;
 }
 
-/* SVA without page faults, where the SMMU cannot stall. */
+/* SVA without page faults, for an SMMU that cannot stall. */
 static inline int
 lab_enable_sva(struct device *dev)
 {
@@ -55,9 +55,9 @@ lab_disable_iopf(struct device *dev)
 }
 #else
 /*
- * An attach that needs them switches them on. Linux 7.3 does not ask whether the SMMU is
- * one that it serves faults of (coherent, 16-bit ASIDs): it dereferences NULL in
- * iopf_queue_add_device(). SVA asks.
+ * An attach that needs page faults enables them. Linux 7.3 does not check whether it serves faults
+ * of this SMMU (coherent, 16-bit ASIDs): it dereferences NULL in iopf_queue_add_device(). SVA
+ * checks.
  */
 static inline int
 lab_enable_iopf(struct device *dev)

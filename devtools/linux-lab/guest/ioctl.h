@@ -4,7 +4,7 @@
 #ifndef LAB_IOCTL_H
 #define LAB_IOCTL_H
 
-/* /dev/smmulab: what init asks of the test driver. */
+/* /dev/smmulab: the requests of init to the test driver. */
 
 struct lab_run {
 	char test[32];
@@ -20,7 +20,7 @@ struct lab_dma {
 	unsigned int stream;
 	unsigned long long addr;
 	unsigned long long len;
-	unsigned long long buf;		/* the endpoint's side, in the caller's memory */
+	unsigned long long buf;		/* contents of the DMA, in the caller's memory */
 	/* Answers */
 	unsigned int status;
 	unsigned int nb_stalls;

@@ -30,10 +30,10 @@ lab_init(struct lab_dev *t, enum lab_op op)
 	lab_mb->ats = t && t->function;
 }
 
-/* A DMA that takes longer hangs. */
+/* A longer DMA counts as hung. */
 static unsigned int wait_ms = 30000;
 module_param(wait_ms, uint, 0444);
-/* One hung: the host is still at it, and takes no other request. */
+/* A DMA hung: the host still waits for it and takes no other request. */
 static bool hung;
 
 int

@@ -23,10 +23,10 @@
 
 static struct lab_dev devs[LAB_NB_DEVS];
 static DEFINE_MUTEX(lock);
-/* The test that runs. */
+/* The current test. */
 static char running[40];
 static unsigned int nb_checks, nb_failed;
-/* Its failures by name: each is printed once, for there may be thousands. */
+/* Its failures by name: each is printed once, because there may be thousands. */
 static const char *failed_names[MAX_NAMES];
 static unsigned int nb_names;
 

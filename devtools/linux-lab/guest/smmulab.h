@@ -5,8 +5,8 @@
 #define LAB_SMMULAB_H
 
 /*
- * The test driver: programs the SMMU through Linux's DMA and IOMMU interfaces, has the
- * host's endpoints do DMA, and checks where the bytes went.
+ * The test driver: programs the SMMU through Linux's DMA and IOMMU interfaces, makes the host's
+ * endpoints do DMA, and checks the memory.
  */
 
 #include <linux/iommu.h>
@@ -17,7 +17,7 @@
 
 #define LAB_NB_DEVS	4
 #define LAB_PCI_DEV	3
-#define LAB_VA		0x800000000ull	/* where domains of the tests map */
+#define LAB_VA		0x800000000ull	/* base address in domains of the tests */
 #define LAB_RW		(IOMMU_READ | IOMMU_WRITE | IOMMU_CACHE)
 #define LAB_NO_PASID	(-1)
 
@@ -25,20 +25,20 @@ struct lab_dev {
 	struct device *dev;
 	u32 sid;
 	bool stall;
-	bool ats;		/* Linux has switched it on */
+	bool ats;		/* Linux has enabled ATS */
 	bool function;		/* its DMA comes from a PCIe function with an ATC */
 	struct iommu_sva *sva;
 };
 
 /*
- * A check has a name, which is all that run.sh compares with the failures that it
- * expects. What follows is for people.
+ * A check has a name. run.sh compares only the names with the expected failures; the text is for
+ * readers.
  */
 #define LAB_CHECK(cond, name, fmt, ...) \
 	lab_check(!!(cond), name, " (line %d: " fmt ")", __LINE__, ##__VA_ARGS__)
 __printf(3, 4) bool lab_check(bool ok, const char *name, const char *fmt, ...);
 
-/* mailbox.c. Calls return 0, a status of the mailbox, or -ETIMEDOUT for good. */
+/* mailbox.c. Calls return 0, a status of the mailbox, or -ETIMEDOUT from then on. */
 extern struct lab_mailbox *lab_mb;
 void lab_init(struct lab_dev *t, enum lab_op op);
 int lab_go(void);

@@ -25,7 +25,7 @@ through_the_atc(struct lab_dev *t, void *p)
 	}
 }
 
-/* Linux serves none of an SMMUv3: it denies them and says so. */
+/* Linux does not serve page requests of an SMMUv3: it denies them and logs that. */
 static void
 page_request(struct lab_dev *t)
 {

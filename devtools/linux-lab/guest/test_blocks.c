@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
 /* Copyright(c) 2026 The iopf authors */
 
-/* Page sizes, splitting of blocks, permissions, the ends of the address space. */
+/* Page sizes, splitting of blocks, permissions, the limits of the address space. */
 
 #include <linux/sizes.h>
 
@@ -52,7 +52,7 @@ split_block(struct blocks *b)
 	LAB_CHECK(reaches(b, LAB_VA + SZ_2M + 0x20000, SZ_2M + 0x20000, 64, 9), "next block", "");
 }
 
-/* Pages where a block was, then a block where a table was. */
+/* Map pages in place of a block, then a block in place of a table. */
 static void
 change_size(struct blocks *b)
 {
@@ -81,7 +81,7 @@ odd_range(struct blocks *b)
 	LAB_CHECK(refused(b, LAB_VA + last), "end of an odd range is refused", "");
 }
 
-/* All of the guest's memory as one block. */
+/* Map all of the guest's memory as one block. */
 static void
 gib(struct blocks *b)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
 /* Copyright(c) 2026 The iopf authors */
 
-/* The DMA API, and domains that come and go under DMA. */
+/* The DMA API, and domains that change under DMA. */
 
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
@@ -42,7 +42,7 @@ map_twice(struct lab_dev *t, void *p, void *q, u32 pattern, bool touch_unmapped)
 	if (touch_unmapped)
 		LAB_CHECK(lab_write(t, a + 0x1000, 64, 0xdead0000) != 0,
 			"write after unmap is refused", "");
-	/* The same IOVA comes back, for other memory. */
+	/* The same IOVA is allocated again, for other memory. */
 	b = dma_map_single(t->dev, q, BUF, DMA_BIDIRECTIONAL);
 	LAB_CHECK(lab_write(t, b, BUF, pattern + 77) == 0, "write", "%u", lab_mb->status);
 	LAB_CHECK(lab_same(q, BUF, pattern + 77), "bytes written", "");
@@ -67,7 +67,7 @@ lab_test_streaming(struct lab_dev *t)
 	kfree(q);
 }
 
-/* Pages of a domain against a table of what each should be. */
+/* Compares the pages of a domain with a table of their expected frames. */
 #define PAGES	1024
 #define FRAMES	256
 
@@ -76,7 +76,7 @@ struct stress {
 	struct iommu_domain *d;
 	void *mem;
 	u64 pa;
-	u16 frame[PAGES];	/* + 1; 0 is not mapped */
+	u16 frame[PAGES];	/* frame + 1; 0 is not mapped */
 	u32 nb_ok, nb_refused;
 };
 
@@ -161,7 +161,7 @@ lab_test_stress(struct lab_dev *t)
 	kfree(s);
 }
 
-/* Two domains by turns, and the default one between, under DMA: STE and CD updates. */
+/* Alternate two domains and the default domain under DMA: STE and CD updates. */
 void
 lab_test_switch(struct lab_dev *t)
 {

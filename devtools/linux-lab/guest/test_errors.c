@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
 /* Copyright(c) 2026 The iopf authors */
 
-/* Errors raised on purpose. What Linux must say of them is in the list "expected". */
+/* Deliberate errors. The list "expected" has Linux's messages about them. */
 
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
@@ -9,7 +9,7 @@
 
 #include "smmulab.h"
 
-/* enum smmuv3_model_knob, whose header is not for kernels. */
+/* enum smmuv3_model_knob; the kernel cannot include its header. */
 enum {
 	KNOB_CMD_ABORT,
 	KNOB_EVTQ_ABORT,
@@ -18,7 +18,7 @@ enum {
 	KNOB_SFM = 5,
 };
 
-/* Linux speaks of it in a thread of its own; nothing waits for that. */
+/* Linux logs it in a separate thread that nothing waits for. */
 static void
 let_it_print(void)
 {

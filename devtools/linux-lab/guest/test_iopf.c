@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
 /* Copyright(c) 2026 The iopf authors */
 
-/* Stalls, served through Linux's I/O page fault queue by a handler of ours. */
+/* Stalls, served through Linux's I/O page fault queue by the test driver's handler. */
 
 #include <linux/delay.h>
 #include <linux/slab.h>
@@ -15,7 +15,7 @@ static struct {
 	struct iommu_domain *d;
 	struct page *pages;
 	atomic_t nb_faults;
-	int deny;		/* one page in so many; 0 for none */
+	int deny;		/* deny one page of this many; 0: none */
 } iopf;
 
 static int
@@ -54,7 +54,7 @@ one_by_one(struct lab_dev *t)
 	LAB_CHECK(lab_mb->nb_stalls == 8, "8 stalls", "%u", lab_mb->nb_stalls);
 }
 
-/* Unmapped under DMA, and mapped again by the handler. */
+/* Unmap pages under DMA; the handler maps them again. */
 static void
 under_dma(struct lab_dev *t)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
 /* Copyright(c) 2026 The iopf authors */
 
-/* Domains of PASIDs beside that of the StreamID. */
+/* Domains of PASIDs beside the domain of the StreamID. */
 
 #include <linux/dma-mapping.h>
 
@@ -11,7 +11,7 @@ struct pasid_test {
 	struct lab_dev *t;
 	struct iommu_domain *d;
 	struct page *page;
-	dma_addr_t iova;	/* of the device's own domain */
+	dma_addr_t iova;	/* in the device's own domain */
 	void *own;
 };
 

@@ -2,11 +2,11 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The host's side of the Linux lab: the software SMMUv3 with its registers in the memory
- * of QEMU's guest, and endpoints that do DMA when the guest's test driver asks for it.
+ * The host's side of the Linux lab: the software SMMUv3 with its registers in the memory of QEMU's
+ * guest, and endpoints that do DMA on request of the guest's test driver.
  *
- * The model is not changed: the page of the guest's RAM that the device tree calls the
- * SMMU is mapped over the model's register page, and all of the RAM is one window.
+ * The model is unmodified: the page of the guest's RAM that the device tree gives to the SMMU is
+ * mapped over the model's register page, and all of the RAM is one window.
  */
 
 #include <errno.h>
@@ -89,7 +89,7 @@ map_ram(struct lab_host *h, const char *path)
 	return smmuv3_model_mem_add(h->model, LAB_RAM, h->ram, h->ram_size) == 0;
 }
 
-/* On before Linux: firmware, or a kernel that crashed. */
+/* The SMMU is on before Linux starts, as firmware or a crashed kernel may leave it. */
 static void
 switch_on(struct lab_host *h)
 {
@@ -103,7 +103,7 @@ switch_on(struct lab_host *h)
 	lab_say("the SMMU is on before Linux\n");
 }
 
-/* A read of a stream that Linux has not set up yet. */
+/* Read through a stream that Linux has not set up yet. */
 static void
 read_early(struct lab_host *h)
 {
@@ -201,6 +201,6 @@ main(int argc, char **argv)
 	lab_irqs_stop(&h);
 	print_end(&h);
 	lab_qemu_quit(&h);
-	/* Engines may be in the middle of a DMA that no longer ends: the process ends instead. */
+	/* Engines may have a DMA that never ends, so exit the process. */
 	return h.done ? 0 : 1;
 }

@@ -15,8 +15,8 @@
 
 struct lab_options {
 	struct smmuv3_model_conf conf;
-	unsigned int limit;	/* seconds until the row is given up */
-	bool trace;		/* a line for each DMA */
+	unsigned int limit;	/* seconds until the row fails */
+	bool trace;		/* log each DMA */
 	bool preon;		/* SMMUEN is set before Linux starts */
 	bool early;		/* a read of StreamID early_sid as soon as Linux sets SMMUEN */
 	uint32_t early_sid;
@@ -29,15 +29,15 @@ struct lab_host {
 	size_t ram_size;
 	uint8_t *regs;
 	int qmp;
-	atomic_bool stop;	/* QEMU has ended, or the time is over */
-	bool done;		/* LAB_END came */
+	atomic_bool stop;	/* QEMU has ended, or the limit is over */
+	bool done;		/* LAB_END was received */
 };
 
-/* A line with the time since the start. */
+/* Log a line with the time since the start. */
 __attribute__((format(printf, 1, 2))) void lab_say(const char *fmt, ...);
 double lab_now(void);
 
-/* Returns false after a message. */
+/* Returns false after logging an error. */
 bool lab_parse(struct lab_options *opt, int argc, char **argv);
 void lab_usage(void);
 
@@ -50,7 +50,7 @@ void lab_irqs_start(struct lab_host *h);
 void lab_irqs_stop(struct lab_host *h);
 void lab_irqs_print(void);
 
-/* mailbox.c: answer a request if there is one. False: there is none. */
+/* mailbox.c: answer a pending request. Returns false if there is none. */
 bool lab_mailbox_serve(struct lab_host *h);
 
 #endif /* LAB_HOST_H */

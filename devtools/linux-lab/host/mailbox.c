@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The guest's requests: DMA by endpoints, and errors of the world. */
+/* The guest's requests: DMA by endpoints, and hardware errors. */
 
 #include <errno.h>
 #include <pthread.h>
@@ -15,7 +15,7 @@
 #define WRONG(error)	(1000u + (error))
 #define BURST_BYTES	64
 
-/* One for each StreamID, PASID and kind that was asked for. */
+/* One engine for each StreamID, PASID and kind that was requested. */
 static struct {
 	struct smmuv3_model_dma_conf conf;
 	struct smmuv3_model_dma *dma;
@@ -63,7 +63,7 @@ find_engine(struct lab_host *h, const struct lab_mailbox *mb)
 	return engines[i].dma;
 }
 
-/* False: the time is over, and what is under way stays so. */
+/* False: the time is over, and the DMA stays pending. */
 static bool
 wait_done(struct lab_host *h, struct smmuv3_model_dma *dma, struct smmuv3_model_done *done)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The model's features and choices by name, as the list "rows" writes them. */
+/* The model's features and choices by the names in the list "rows". */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 #define CONF(field) offsetof(struct lab_options, conf.field)
 
-/* A number, as in evtq=4. */
+/* Options with a number, as in evtq=4. */
 static const struct {
 	const char *name;
 	size_t offset;
@@ -30,7 +30,7 @@ static const struct {
 	{ "limit", offsetof(struct lab_options, limit) },
 };
 
-/* A word. */
+/* Options without a value. */
 static const struct {
 	const char *name;
 	size_t offset;

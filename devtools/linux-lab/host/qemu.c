@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * QEMU. Its qtest socket works beside a processor that runs, and sets the GIC's input
- * lines, which is how the model's wired interrupts reach the guest; QMP says what the
- * GIC is called, starts the guest, and ends with QEMU.
+ * Controls QEMU. Its qtest socket works while a processor runs and sets the GIC's input lines,
+ * which carry the model's wired interrupts to the guest. QMP gives the GIC's name, starts the
+ * guest, and closes when QEMU ends.
  */
 
 #include <errno.h>
@@ -21,7 +21,7 @@
 
 #define CONNECT_SECONDS	60
 
-/* The SPIs of row.sh. */
+/* The SPIs of the device tree in row.sh. */
 static const unsigned int spi[SMMUV3_MODEL_NB_IRQS] = {
 	[SMMUV3_MODEL_IRQ_EVTQ] = 0x4a,
 	[SMMUV3_MODEL_IRQ_PRIQ] = 0x4b,
@@ -44,7 +44,7 @@ connect_to(const char *path)
 		return -1;
 	}
 	strcpy(addr.sun_path, path);
-	/* QEMU's socket has its name before it listens. */
+	/* QEMU's socket file exists before QEMU listens on it. */
 	while (fd >= 0 && (ret = connect(fd, (struct sockaddr *)&addr, sizeof(addr))) < 0 &&
 			errno == ECONNREFUSED && lab_now() < CONNECT_SECONDS)
 		usleep(10000);
@@ -55,7 +55,7 @@ connect_to(const char *path)
 	return fd;
 }
 
-/* Read lines until one has want in it. */
+/* Read lines until one contains want. */
 static bool
 read_until(int fd, char *buf, size_t size, const char *want)
 {
@@ -80,7 +80,7 @@ send_text(int fd, const char *text)
 	return write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
-/* The GIC has no name of its own: it is the device[N] of type arm-gicv3. */
+/* The GIC has no name: it is the device[N] of type arm-gicv3. */
 static bool
 find_gic(char *list)
 {
@@ -125,7 +125,7 @@ lab_qemu_run(struct lab_host *h)
 	return send_text(h->qmp, "{\"execute\":\"cont\"}\n");
 }
 
-/* Events of QMP are not wanted; its end is that of QEMU. */
+/* Events of QMP are ignored; its end means that QEMU has ended. */
 bool
 lab_qemu_ended(struct lab_host *h)
 {

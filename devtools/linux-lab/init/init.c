@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The first process of the Linux lab's guest: loads the test driver, runs what tests=
- * of the kernel's command line says (NAME.DEVICE or sva, by commas), and switches off.
+ * The first process of the Linux lab's guest: loads the test driver, runs the tests in tests= of
+ * the kernel's command line (NAME.DEVICE or sva, separated by commas), and powers off.
  */
 
 #include <errno.h>
@@ -29,7 +29,7 @@ unsigned char lab_buf[LAB_DATA_SIZE];
 unsigned int lab_pasid;
 static unsigned int nb_checks, nb_failed;
 
-/* Failures are printed once by name: there may be thousands. */
+/* Failures are printed once by name, because there may be thousands. */
 static bool
 first_of_name(const char *name)
 {
@@ -79,7 +79,7 @@ lab_dma(unsigned int op, void *va, size_t len, bool instruction)
 		.addr = (uintptr_t)va, .len = len, .buf = (uintptr_t)lab_buf };
 	if (ioctl(lab_fd, LAB_IOC_DMA, &lab_last) < 0) {
 		printf("lab: FAILED sva: a DMA ends (%s)\n", strerror(errno));
-		/* None after it would. */
+		/* No later test can run either. */
 		end();
 	}
 	return (int)lab_last.status;
@@ -115,14 +115,14 @@ mount_all(void)
 	mount("dev", "/dev", "devtmpfs", 0, "");
 	mount("proc", "/proc", "proc", 0, "");
 	mount("sys", "/sys", "sysfs", 0, "");
-	/* A line is a record there, and does not mix with the kernel's own. */
+	/* Each line is a record there and does not mix with the kernel's lines. */
 	log = open("/dev/kmsg", O_WRONLY);
 	dup2(log, 1);
 	dup2(log, 2);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
-/* What follows name on the kernel's command line, or "". */
+/* The text after name on the kernel's command line, or "". */
 static char *
 argument(const char *name)
 {

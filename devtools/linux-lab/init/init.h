@@ -12,18 +12,18 @@
 
 /* /dev/smmulab. */
 extern int lab_fd;
-/* The last DMA's answers. */
+/* The answers to the last DMA. */
 extern struct lab_dma lab_last;
-/* The endpoint's side of it. */
+/* The contents of the DMA. */
 extern unsigned char lab_buf[LAB_DATA_SIZE];
 
-/* Counts, and prints what failed as the test driver does. */
+/* Counts the check, and prints a failure as the test driver does. */
 #define CHECK(cond, name) lab_check(cond, name, __LINE__)
 bool lab_check(bool ok, const char *name, int line);
 void lab_mark(const char *text);
 int lab_dma(unsigned int op, void *va, size_t len, bool instruction);
 
-/* The PASID of the DMA: the process's. */
+/* The PASID of the DMA: that of the process. */
 extern unsigned int lab_pasid;
 bool lab_bind(void);
 void lab_unbind(void);

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Shared virtual addressing: an endpoint whose DMA has the process's PASID reads and
- * writes the process's memory, while the memory changes.
+ * Shared virtual addressing: an endpoint whose DMA has the process's PASID reads and writes the
+ * process's memory while the memory changes.
  */
 
 #include <stdint.h>
@@ -123,7 +123,7 @@ change(unsigned char *p)
 	CHECK(read_dma((void *)0x0001000000000000ul, 64) != 0, "read beyond the top is refused");
 }
 
-/* The child's view of the page stays as it was. */
+/* The child's copy of the page must not change. */
 static void
 copy_on_write(unsigned char *p)
 {
@@ -240,7 +240,7 @@ under_dma(void)
 	munmap(mem, 4 * PAGE);
 }
 
-/* A process that ends while it is bound, and its DMA after that. */
+/* A process that ends while it is bound, with DMA after that. */
 static void
 process_ends(unsigned char *p)
 {
