@@ -3,13 +3,13 @@
 # Copyright(c) 2026 The iopf authors
 #
 # row.sh OUT HOST TESTS [HOST-OPTIONS [MACHINE-OPTIONS [KERNEL-ARGUMENTS]]]: one boot of
-# the Linux lab. In OUT: Image and initramfs.gz are read, console, host and qemu written.
-# Machine options: no_stall (of the device tree), no_coherent, pasid=BITS, pci.
+# the Linux lab. Reads Image and initramfs.gz in OUT, writes console, host and qemu there.
+# Machine options: no_stall (in the device tree), no_coherent, pasid=BITS, pci.
 set -u
 
 out=$1 host=$2 tests=$3 machine=${5-} arguments=${6-}
 read -ra host_options <<<"${4-}"
-# A row of half a minute has failed long before; QEMU and the host end themselves.
+# Far above the half minute of a row; QEMU and the host end themselves.
 limit=240
 
 stall='dma-can-stall;' coherent='dma-coherent;' pasid=10 pci=
@@ -20,18 +20,18 @@ for option in $machine; do
 	pasid=*) pasid=${option#*=} ;;
 	pci) pci=1 ;;
 	*)
-		echo "row.sh: $option is no option of the machine" >&2
+		echo "row.sh: unknown machine option $option" >&2
 		exit 2
 		;;
 	esac
 done
 
-# Sockets have short paths.
+# Socket paths must be short.
 run=$(mktemp -d)
 ram=/dev/shm/${run##*/}
 trap 'rm -rf "$run" "$ram"' EXIT
 
-# Beside QEMU's own devices: the SMMU in reserved RAM, the mailbox, two endpoints.
+# Adds to QEMU's devices: the SMMU in reserved RAM, the mailbox, two endpoints.
 overlay() {
 	cat <<-EOF
 		/dts-v1/;
@@ -85,7 +85,7 @@ overlay() {
 	echo "};"
 }
 
-# A device that the test driver takes for its own: it has ATS and never does DMA itself.
+# A device for the test driver: it has ATS and does no DMA of its own.
 devices=()
 [ -z "$pci" ] || devices=(-device "pcie-root-port,id=lab-port,chassis=1,slot=1,romfile="
 	-device "virtio-rng-pci,bus=lab-port,ats=on,iommu_platform=on,disable-legacy=on,romfile=")
@@ -96,12 +96,12 @@ if ! { "${qemu[@]}" -machine "$virt,dumpdtb=$run/base.dtb" &&
 		overlay | dtc -q -I dts -O dtb -o "$run/lab.dtbo" - &&
 		fdtoverlay -i "$run/base.dtb" -o "$run/lab.dtb" "$run/lab.dtbo"; } >"$run/log" 2>&1; then
 	cat "$run/log" >&2
-	echo "row.sh: the device tree could not be made, see above" >&2
+	echo "row.sh: cannot make the device tree, see above" >&2
 	exit 2
 fi
 rm -f "$ram"
 
-# Not to start before the SMMU is there.
+# Start the processors only after the SMMU is mapped.
 timeout -k 5 $((limit + 30)) "${qemu[@]}" -machine "$virt" -dtb "$run/lab.dtb" -S \
 	-kernel "$out/Image" -initrd "$out/initramfs.gz" \
 	-append "console=ttyAMA0 panic=-1 printk.devkmsg=on tests=$tests $arguments" \
@@ -120,7 +120,7 @@ done
 timeout -k 5 $((limit + 20)) "$host" "$ram" "$run/qtest" "$run/qmp" "limit=$limit" \
 	"${host_options[@]}" >"$out/host" 2>&1
 status=$?
-# It is told to quit; without a host program that can say so it is ended.
+# The host program makes QEMU quit; if it failed, kill QEMU.
 [ $status -eq 0 ] || kill $qemu_pid 2>/dev/null
 wait $qemu_pid
 echo "host program ended with $status" >>"$out/host"

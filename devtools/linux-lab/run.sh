@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# run.sh [options] [row ...]: Linux's SMMUv3 driver, unmodified, on the software SMMUv3.
-# doc/guides/linux-lab.rst describes it.
+# run.sh [options] [row ...]: run Linux's unmodified SMMUv3 driver on the software SMMUv3.
+# See doc/guides/linux-lab.rst.
 set -uo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -19,15 +19,15 @@ usage() {
 	cat <<-EOF
 		usage: run.sh [options] [row ...]
 		Boots Linux on the software SMMUv3, once for each row of devtools/linux-lab/rows,
-		and once for each mutant of the model that must not pass.
-		  --all              the rows that take longer too
-		  --self-test        the mutants alone
-		  --list             the names of the rows
-		  --jobs N           so many boots at a time ($jobs)
+		and once for each mutant of the model, which must fail.
+		  --all              also run the rows that take longer
+		  --self-test        run only the mutants
+		  --list             list the names of the rows
+		  --jobs N           number of boots at the same time ($jobs)
 		  --kernel-suite SUITE  trixie (6.12), or trixie-backports: the newest kernel
 		                     of Debian's archives
-		  --cache DIR        where the kernel is kept ($cache)
-		  --keep             keep what the guests and the host programs wrote
+		  --cache DIR        folder of the kernel ($cache)
+		  --keep             keep the output of guests and host programs
 		  --help
 	EOF
 }
@@ -40,7 +40,7 @@ die() {
 while [ $# -gt 0 ]; do
 	case "$1" in
 	--jobs | --kernel-suite | --cache)
-		[ -n "${2:-}" ] || die "$1 needs a value; --help says which"
+		[ -n "${2:-}" ] || die "$1 needs a value; see --help"
 		;;&
 	--jobs) jobs=$2; shift ;;
 	--kernel-suite) suite=$2; shift ;;
@@ -50,19 +50,19 @@ while [ $# -gt 0 ]; do
 	--list) list=1 ;;
 	--keep) keep=1 ;;
 	--help) usage; exit 0 ;;
-	-*) die "$1 is not an option; --help lists them" ;;
+	-*) die "unknown option $1; --help lists the options" ;;
 	*) rows+=("$1") ;;
 	esac
 	shift
 done
 [[ $jobs =~ ^[1-9][0-9]*$ ]] || die "--jobs $jobs: not a number"
 
-# lines FILE: without comments.
+# lines FILE: print its lines without comments.
 lines() {
 	grep -v '^#' "$lab/$1"
 }
 
-# Sets model, machine, arguments and tests of a row; fails if there is none.
+# Sets model, machine, arguments and tests of a row; fails for an unknown row.
 find_row() {
 	local line
 	line=$(lines rows | grep -E "^\+?$1\|") || return
@@ -75,7 +75,7 @@ if [ -n "$list" ]; then
 	exit
 fi
 for row in "${rows[@]}"; do
-	find_row "$row" || die "there is no row $row; --list has them"
+	find_row "$row" || die "unknown row $row; --list lists the rows"
 done
 if [ ${#rows[@]} -eq 0 ] && [ -z "$self_test" ]; then
 	mapfile -t rows < <(lines rows | cut -d '|' -f 1 | if [ -n "$all" ]; then tr -d +
@@ -95,17 +95,17 @@ work=$(mktemp -d)
 kernel=$(tail -n 1 "$work/kernel")
 build=$top/build-linux-lab/${kernel##*/}
 mkdir -p "$build"
-# One at a time: it is the same folder.
+# Builds share the folder, so only one may run.
 exec 7>"$build/lock"
 flock 7
 
-# The model's file as the mutant has it.
+# Write the mutant's copy of the model's file.
 make_mutant() {
 	local name=$1 original=$top/drivers/smmuv3_model/$2 script=$3 changed=$build/mutant/$1/$2
 	mkdir -p "$build/mutant/$name"
 	sed "$script" "$original" >"$changed" || return
 	if cmp -s "$original" "$changed"; then
-		echo "run.sh: mutant $name changes nothing in $original: mend its line in mutants" >&2
+		echo "run.sh: mutant $name changes nothing in $original: fix its line in mutants" >&2
 		return 1
 	fi
 }
@@ -120,7 +120,7 @@ if ! make -f "$lab/Makefile" -C "$build" -j "$jobs" TOP="$top" KERNEL="$kernel" 
 	die "the build in $build failed, see above"
 fi
 
-# boot NAME SMMU: one boot, its files in $work/NAME.
+# boot NAME SMMU: boot once, with the files in $work/NAME.
 boot() {
 	ln -s "$kernel/Image" "$build/initramfs.gz" "$work/$1/"
 	"$lab/row.sh" "$work/$1" "$2" "$tests" "$model" "$machine" "$arguments"
@@ -131,12 +131,12 @@ run_row() {
 	if boot "$1" "$build/smmu"; then
 		"$lab/verdict.py" "$1" "$tests" "$work/$1" "$lab/expected"
 	else
-		echo "[  FAILED  ] $1: it did not start, see above"
+		echo "[  FAILED  ] $1: the row did not start, see above"
 		echo "0 passed, 1 failed"
 	fi
 }
 
-# The default row's model but for the mutation. The failure named must be seen.
+# Run the default row's model with the mutation. The named failure must occur.
 run_mutant() {
 	local test what caught
 	model='' machine='' arguments=wait_ms=5000
@@ -154,8 +154,8 @@ run_mutant() {
 	fi
 }
 
-# timed NAME TITLE COMMAND...: its output with a line before it, in one piece: several run
-# at a time.
+# timed NAME TITLE COMMAND...: run it and print a summary and its output at once, because
+# several commands run at the same time.
 timed() {
 	local name=$1 title=$2 begin=$SECONDS counts status=ok
 	shift 2
@@ -178,7 +178,7 @@ slot() {
 	done
 }
 
-echo "Linux of $suite, $jobs boots at a time"
+echo "Linux of $suite, $jobs boots at the same time"
 for row in "${rows[@]}"; do
 	slot
 	timed "$row" "$row" run_row "$row" &

@@ -3,10 +3,9 @@
 # Copyright(c) 2026 The iopf authors
 """verdict.py ROW TESTS OUT EXPECTED: judge one boot of the Linux lab.
 
-A test of a row passes if its failures are those that the list EXPECTED names for it,
-each of them. Beside the tests that the row asked for there are "kernel", unprovoked
-messages of Linux, and "model", the model's driver errors and oracle and how the boot
-ended. The last line is "N passed, N failed".
+A test of a row passes if its failures are exactly those that the list EXPECTED has for it.
+Beside the row's tests there are "kernel", unprovoked messages of Linux, and "model", the
+model's driver errors, oracle errors and the end of the boot. The last line is "N passed, N failed".
 """
 
 import fnmatch
@@ -14,7 +13,7 @@ import pathlib
 import re
 import sys
 
-# What Linux's driver says when all is well, and the records of faults, which tests provoke.
+# Normal messages of Linux's driver, and records of faults that tests provoke.
 HARMLESS = re.compile(
     r"(ias \d+-bit, )?oas \d+-bit|allocated \d+ entries for|msi_domain absent"
     r"|event 0x[0-9a-f]+ received:|\t0x[0-9a-f]{16}|option mask"
@@ -26,7 +25,7 @@ SPLAT = re.compile(r"WARNING:|BUG:|Oops|Call trace|Kernel panic|Unable to handle
 
 
 class Expected:
-    """One failure that is right, of one test."""
+    """One expected failure of one test."""
 
     def __init__(self, test, what, reason):
         self.test = test
@@ -60,7 +59,7 @@ def read_expected(path, linux, row, tests):
 
 
 def read_console(text):
-    """Failures as test -> {what: text}, and the tests that ran to their end."""
+    """Failures as test -> {what: text}, and the tests that ended."""
     failures, ended = {}, set()
     for line in text.splitlines():
         line = STAMP.sub("", line.rstrip())
@@ -75,18 +74,18 @@ def read_console(text):
             what = m[1] if m else line
             failures.setdefault("kernel", {}).setdefault(what, what)
     if not re.search(r"lab: end: ", text):
-        what = "the guest did not come to its end"
+        what = "the guest did not end"
         failures.setdefault("kernel", {})[what] = what
     return failures, ended
 
 
 def read_host(text):
-    """What the model has to complain of."""
+    """Errors that the model reports."""
     found = dict.fromkeys(re.findall(r"(?:driver|oracle) error: .*", text))
     m = re.search(r"end: (.*), CR0 0x(\w+), driver errors (\d+), oracle errors (\d+), "
                   r"stalls outstanding (\d+)", text)
     if m is None or m[1] != "the guest is done":
-        found["the host program did not come to its end"] = None
+        found["the host program did not end"] = None
     else:
         if int(m[2], 16) & 1:
             found["the SMMU is still on at the end"] = None
@@ -110,7 +109,7 @@ def main():
     expected = read_expected(path, linux[1] if linux else "?", row, tests)
     failures, ended = read_console(console)
     failures["model"] = read_host((out / "host").read_text(errors="replace"))
-    # A failure outside the tests asked for is one of the kernel's doing, or of init's.
+    # A failure outside the row's tests is counted as the kernel's.
     for test in [t for t in failures if t not in tests]:
         failures["kernel"] = failures.get("kernel", {}) | {
             f"{test}: {w}": f"{test}: {t}" for w, t in failures[test].items()}
@@ -118,14 +117,14 @@ def main():
     for test in tests:
         wrong = []
         if test not in ("kernel", "model") and test not in ended:
-            wrong.append("it did not come to its end")
+            wrong.append("the test did not end")
         for what, text in failures.get(test, {}).items():
             entries = [e for e in expected if e.matches(test, what)]
             for e in entries:
                 e.seen = True
             if not entries:
                 wrong.append(text)
-        wrong += [f"expected and not seen: {e.what} ({e.reason})" for e in expected
+        wrong += [f"expected but missing: {e.what} ({e.reason})" for e in expected
                   if e.test == test and not e.seen and not e.may]
         for text in wrong:
             print(f"[  FAILED  ] {row} {test}: {text}")

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# run.sh [options] [suite ...]: run test-iopf on arm64, in a guest whose SMMUv3 is
-# QEMU's and is driven through VFIO. doc/guides/lab.rst describes it.
+# run.sh [options] [suite ...]: run test-iopf on arm64, in a guest on QEMU's SMMUv3, driven
+# through VFIO. See doc/guides/lab.rst.
 set -uo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -21,15 +21,15 @@ suites=()
 usage() {
 	cat <<-EOF
 		usage: run.sh [options] [suite ...]
-		Runs the suites named, or all, of test-iopf in an arm64 guest on QEMU's SMMUv3.
+		Runs the given suites of test-iopf, or all, in an arm64 guest on QEMU's SMMUv3.
 		  --qemu 7.2|10.0    QEMU's version (default: the installed one)
-		  --cache DIR        where kernel, libraries and other QEMUs are kept
+		  --cache DIR        folder of the kernel, libraries and other QEMUs
 		                     ($cache)
-		  --timeout SECONDS  kill the guest after that long ($seconds)
-		  --command COMMAND  run that in the guest instead of the suites
-		  --shell            a shell in the guest instead of the suites
-		  --trace PATTERN    keep QEMU's trace events of these names, such as 'smmuv3_*'
-		  --keep             keep the guest's files and its console's output
+		  --timeout SECONDS  kill the guest after this time ($seconds)
+		  --command COMMAND  run a command in the guest instead of the suites
+		  --shell            start a shell in the guest instead of the suites
+		  --trace PATTERN    keep QEMU's trace events with these names, such as 'smmuv3_*'
+		  --keep             keep the guest's files and console output
 		  --help
 	EOF
 }
@@ -42,7 +42,7 @@ die() {
 while [ $# -gt 0 ]; do
 	case "$1" in
 	--qemu | --cache | --timeout | --command | --trace)
-		[ -n "${2:-}" ] || die "$1 needs a value; --help says which"
+		[ -n "${2:-}" ] || die "$1 needs a value; see --help"
 		;;&
 	--qemu) qemu_version=$2; shift ;;
 	--cache) cache=$2; shift ;;
@@ -52,14 +52,14 @@ while [ $# -gt 0 ]; do
 	--shell) shell=1 ;;
 	--keep) keep=1 ;;
 	--help) usage; exit 0 ;;
-	-*) die "$1 is not an option; --help lists them" ;;
+	-*) die "unknown option $1; --help lists the options" ;;
 	*) suites+=("$1") ;;
 	esac
 	shift
 done
 case "$qemu_version" in
 "" | 7.2 | 10.0) ;;
-*) die "--qemu $qemu_version: known are 7.2 and 10.0" ;;
+*) die "--qemu $qemu_version: use 7.2 or 10.0" ;;
 esac
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "--timeout $seconds: not a number of seconds"
 
@@ -94,7 +94,7 @@ find_qemu() {
 		"$lab/unpack.sh" "$root" --include=qemu-system-arm "${options[@]}" bookworm ||
 			exit 2
 	fi
-	# With its own libraries and modules: those of the installed version do not fit.
+	# Use its own libraries and modules: the installed ones belong to another version.
 	triplet=$(gcc -print-multiarch)
 	libs=$root/usr/lib/$triplet
 	export QEMU_MODULE_DIR=$libs/qemu
@@ -102,10 +102,10 @@ find_qemu() {
 		--library-path "$root/lib/$triplet:$libs:$libs/pulseaudio"
 		"$root/usr/bin/qemu-system-aarch64" -L "$root/usr/share/qemu")
 	[ "$(version_of "${qemu[@]}")" = "$qemu_version" ] ||
-		die "what was unpacked is not QEMU $qemu_version; remove $root and run again"
+		die "$root has another version than QEMU $qemu_version; remove it and run again"
 }
 
-# The shared libraries that a file needs, and those that these need.
+# Copy the shared libraries that a file needs, recursively.
 copy_needed() {
 	local name found
 	readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | while read -r name; do
@@ -114,13 +114,13 @@ copy_needed() {
 		fi
 		found=$(find "$sysroot"/{usr/,}lib/aarch64-linux-gnu "$build"/{lib,drivers} \
 			-name "$name" | head -n 1)
-		[ -n "$found" ] || die "$1 needs $name, which is neither in the sysroot nor built"
+		[ -n "$found" ] || die "$1 needs $name, which is neither in the sysroot nor in the build"
 		cp -L "$found" "$libs/"
 		copy_needed "$libs/$name" || exit
 	done
 }
 
-# The guest's file system: busybox, the programs and what these need.
+# Make the guest's file system: busybox, the programs and their libraries.
 make_initramfs() {
 	local root=$work/root program
 	local libs=$root/usr/lib/aarch64-linux-gnu python=usr/lib/python3.11
@@ -128,7 +128,7 @@ make_initramfs() {
 		cp "$lab/init" "$root/" &&
 		cp "$sysroot/bin/busybox" "$root/bin/" &&
 		cp "$sysroot/lib/ld-linux-aarch64.so.1" "$root/lib/" || return
-	# For iopf-setup: of Python what it imports.
+	# Python, and the modules that iopf-setup imports.
 	cp "$top/usertools/iopf-setup" "$root/iopf/" &&
 		ln -s /bin/busybox "$root/usr/bin/env" &&
 		cp "$sysroot/usr/bin/python3.11" "$root/usr/bin/python3" &&
@@ -140,14 +140,14 @@ make_initramfs() {
 			cp "$program" "$root/iopf/" && copy_needed "$program" || return
 		fi
 	done
-	# pthread_cancel() loads it, and no file says so.
+	# pthread_cancel() loads it at run time; no file lists it as needed.
 	cp -L "$sysroot/lib/aarch64-linux-gnu/libgcc_s.so.1" "$libs/" || return
 	printf '%s=%q\n' LAB_SUITES "${suites[*]}" LAB_COMMAND "$command" LAB_SHELL "$shell" \
 		LAB_SUITE_SECONDS "$suite_seconds" IOPF_LAB_QEMU "$qemu_version" >"$root/env"
 	(cd "$root" && find . | cpio --quiet -o -H newc -R +0:+0 | gzip -1) >"$work/initramfs.gz"
 }
 
-# Adds up the counts of test-iopf on the console, and what went wrong around it.
+# Add up the counts of test-iopf on the console, and count other errors.
 count() {
 	awk -v status="$1" -v seconds="$seconds" '
 	function wrong(what) {
@@ -197,7 +197,7 @@ build=$top/build-arm64
 sysroot=$(readlink "$build/sysroot")
 make_initramfs || exit 2
 
-# Of the kernel's parameters the guide says why.
+# The guide explains the kernel parameters.
 qemu+=(-machine "virt,iommu=smmuv3,gic-version=3" -cpu max -smp 2 -m 1G
 	-nodefaults -display none -no-reboot -device "edu,dma_mask=0xffffffffffff"
 	-kernel "$kernel/Image" -initrd "$work/initramfs.gz"

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# unpack.sh DIR MMDEBSTRAP-ARGUMENTS...: unpack Debian packages and what they depend on
-# below DIR, without installing them. DIR appears when everything is there.
+# unpack.sh DIR MMDEBSTRAP-ARGUMENTS...: unpack Debian packages and their dependencies
+# below DIR, without installing them. DIR appears when it is complete.
 set -euo pipefail
 
 dir=$1
 shift
-# mmdebstrap hands numbers of its descriptors to dash, which knows those below 10 only.
+# mmdebstrap passes descriptor numbers to dash, which accepts only numbers below 10.
 for path in "/proc/$$/fd"/*; do
 	fd=${path##*/}
 	[[ $fd -le 2 || $fd -eq 255 ]] || exec {fd}>&-
@@ -17,8 +17,8 @@ new=$dir.new
 rm -rf "$new"
 mkdir -p "$new"
 
-# Nothing of the packages is run, so this needs no root. Through tar, so that the files
-# are the caller's.
+# No program of the packages runs, so this needs no root. With tar the files belong to the
+# caller.
 mode=root
 [ "$(id -u)" -eq 0 ] || mode=chrootless
 if ! mmdebstrap --variant=extract --mode="$mode" "$@" - 2>"$new.log" |
@@ -27,7 +27,7 @@ if ! mmdebstrap --variant=extract --mode="$mode" "$@" - 2>"$new.log" |
 	echo "unpack.sh: mmdebstrap failed, see above: is the package mirror reachable?" >&2
 	exit 1
 fi
-# An absolute link would lead out of DIR.
+# An absolute link would point outside DIR.
 find "$new" -type l -lname '/*' | while read -r link; do
 	ln -snfr "$new$(readlink "$link")" "$link"
 done

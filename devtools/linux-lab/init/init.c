@@ -79,7 +79,7 @@ lab_dma(unsigned int op, void *va, size_t len, bool instruction)
 		.addr = (uintptr_t)va, .len = len, .buf = (uintptr_t)lab_buf };
 	if (ioctl(lab_fd, LAB_IOC_DMA, &lab_last) < 0) {
 		printf("lab: FAILED sva: a DMA ends (%s)\n", strerror(errno));
-		/* No later test can run either. */
+		/* No later DMA can end either. */
 		end();
 	}
 	return (int)lab_last.status;
