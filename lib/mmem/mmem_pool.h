@@ -32,7 +32,7 @@ struct mmem_pool {
 	char name[32];
 
 	pthread_mutex_t lock;
-	pthread_cond_t changed;		/* a chunk is no longer busy, or a fetch has ended */
+	pthread_cond_t changed_cond;	/* a chunk is no longer busy, or a fetch has ended */
 	struct mmem_region_list regions;
 	void *tables;			/* free table pages, linked through their first word */
 	unsigned int users;
@@ -41,7 +41,7 @@ struct mmem_pool {
 
 	/* Fetch threads, created when a region is ready and no thread is idle. */
 	struct mmem_region_list ready;	/* regions with a queued fetch and a free thread */
-	pthread_cond_t fetch;		/* a region is ready, or quit */
+	pthread_cond_t fetch_cond;	/* a region is ready, or quit */
 	unsigned int nb_fetchers;
 	unsigned int nb_idle;		/* fetch threads that wait */
 	unsigned int nb_woken;		/* idle threads that were signalled */
@@ -49,8 +49,8 @@ struct mmem_pool {
 
 	/* The control thread: populates ahead, fetches wanted pages, expires late fetches. */
 	pthread_t thread;
-	_Atomic uint32_t asleep;	/* enum control_state */
-	sem_t kick;
+	_Atomic uint32_t control_state; /* enum control_state */
+	sem_t control_sem;
 	atomic_bool wanted;		/* a chunk is CHUNK_WANTED */
 };
 

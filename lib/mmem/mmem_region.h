@@ -17,7 +17,7 @@ struct mmem_space;
 struct mmem_region {
 	TAILQ_ENTRY(mmem_region) next;
 	struct mmem_space *space;
-	size_t first;			/* first chunk */
+	size_t first_chunk;
 	size_t nb_chunks;
 	size_t size;			/* bytes, a multiple of the page size */
 	size_t nb_empty;		/* chunks without memory */
@@ -43,7 +43,7 @@ struct mmem_region {
 static inline uint64_t
 mmem_region_off(const struct mmem_region *region)
 {
-	return (uint64_t)region->first << MMEM_CHUNK_LOG2;
+	return (uint64_t)region->first_chunk << MMEM_CHUNK_LOG2;
 }
 
 static inline bool

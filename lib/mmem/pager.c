@@ -8,7 +8,7 @@
  *	                                                  '--> mmem_fetch_done()
  *
  * A fetch has one block: pager.fetch_size bytes. Groups and threads wait for it: the groups are
- * deferred again when it ends, the threads wait for pool->changed. Callbacks of a pager run on
+ * deferred again when it ends, the threads wait for pool->changed_cond. Callbacks of a pager run on
  * fetch threads of the pool, outside all locks. A region has at most pager.nb_threads of them, so
  * that a pager that does not return blocks only these. A fetch thread is created when a region is
  * ready and no thread is idle, and ends after LINGER_NS idle.
@@ -163,7 +163,7 @@ fetch_wake_waiters(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 		TAILQ_REMOVE(&pool->timed, fetch, next_timed);
 	fetch->deadline = 0;
 	mmem_groups_defer(&fetch->groups);
-	pthread_cond_broadcast(&pool->changed);
+	pthread_cond_broadcast(&pool->changed_cond);
 }
 
 static void
@@ -252,7 +252,7 @@ region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 	region->nb_threads--;
 	region_update_ready(pool, region);
 	/* A free waits for the last thread to leave. */
-	pthread_cond_broadcast(&pool->changed);
+	pthread_cond_broadcast(&pool->changed_cond);
 }
 
 static void *
@@ -277,13 +277,13 @@ fetcher_main(void *arg)
 			break;
 		until = mmem_ns_to_timespec(mmem_now_ns() + LINGER_NS);
 		pool->nb_idle++;
-		rc = pthread_cond_timedwait(&pool->fetch, &pool->lock, &until);
+		rc = pthread_cond_timedwait(&pool->fetch_cond, &pool->lock, &until);
 		pool->nb_idle--;
 		if (pool->nb_woken != 0)
 			pool->nb_woken--;
 	}
 	pool->nb_fetchers--;
-	pthread_cond_broadcast(&pool->changed);
+	pthread_cond_broadcast(&pool->changed_cond);
 	/*
 	 * Last access to the pool: mmem_fetchers_stop() takes this lock before the pool is freed.
 	 */
@@ -301,7 +301,7 @@ fetcher_wake_or_create(struct mmem_pool *pool)
 	/* A signalled thread counts as idle until it has the lock; do not signal it again. */
 	if (pool->nb_idle > pool->nb_woken) {
 		pool->nb_woken++;
-		pthread_cond_signal(&pool->fetch);
+		pthread_cond_signal(&pool->fetch_cond);
 		return 0;
 	}
 	rc = iopf_thread_create(&thread, "mmem-fetch", fetcher_main, pool);
@@ -316,9 +316,9 @@ mmem_fetchers_stop(struct mmem_pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
 	pool->quit = true;
-	pthread_cond_broadcast(&pool->fetch);
+	pthread_cond_broadcast(&pool->fetch_cond);
 	while (pool->nb_fetchers != 0)
-		pthread_cond_wait(&pool->changed, &pool->lock);
+		pthread_cond_wait(&pool->changed_cond, &pool->lock);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -420,7 +420,7 @@ mmem_region_cancel_fetches(struct mmem_pool *pool, struct mmem_region *region)
 			region->pager.fetch_size; i++)
 		if (region->fetches[i] != NULL)
 			mmem_groups_defer(&region->fetches[i]->groups);
-	pthread_cond_broadcast(&pool->changed);
+	pthread_cond_broadcast(&pool->changed_cond);
 }
 
 uint64_t

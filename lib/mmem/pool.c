@@ -123,16 +123,16 @@ init_locks(struct mmem_pool *pool)
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->changed, &attr);
-	pthread_cond_init(&pool->fetch, &attr);
+	pthread_cond_init(&pool->changed_cond, &attr);
+	pthread_cond_init(&pool->fetch_cond, &attr);
 	pthread_condattr_destroy(&attr);
 }
 
 static void
 destroy_locks(struct mmem_pool *pool)
 {
-	pthread_cond_destroy(&pool->fetch);
-	pthread_cond_destroy(&pool->changed);
+	pthread_cond_destroy(&pool->fetch_cond);
+	pthread_cond_destroy(&pool->changed_cond);
 	pthread_mutex_destroy(&pool->lock);
 }
 
@@ -305,9 +305,9 @@ mmem_pool_take_chunks(struct mmem_pool *pool, struct mmem_region *region)
 	size_t i;
 
 	pthread_mutex_lock(&pool->lock);
-	found = find_free_run(pool, region->nb_chunks, &region->first);
+	found = find_free_run(pool, region->nb_chunks, &region->first_chunk);
 	for (i = 0; found && i < region->nb_chunks; i++) {
-		chunk = &pool->chunks[region->first + i];
+		chunk = &pool->chunks[region->first_chunk + i];
 		chunk->region = region;
 		atomic_fetch_or_explicit(&chunk->state, CHUNK_TAKEN, memory_order_relaxed);
 	}
@@ -318,10 +318,10 @@ mmem_pool_take_chunks(struct mmem_pool *pool, struct mmem_region *region)
 	/* Only the caller uses the region before it is published. */
 	zero = !(region->flags & MMEM_ZERO_INLINE);
 	for (i = 0; i < region->nb_chunks; i++) {
-		chunk = &pool->chunks[region->first + i];
+		chunk = &pool->chunks[region->first_chunk + i];
 		dirty = chunk_has(chunk, CHUNK_DIRTY);
 		if (dirty && zero) {
-			mmem_zero_chunks(pool, region->first + i, 1);
+			mmem_zero_chunks(pool, region->first_chunk + i, 1);
 			atomic_store_explicit(&chunk->state, CHUNK_TAKEN |
 					(pool->hugepages ? CHUNK_POPULATED : 0),
 					memory_order_relaxed);
@@ -336,19 +336,19 @@ void
 mmem_pool_return_chunks(struct mmem_pool *pool, struct mmem_region *region)
 {
 	bool keep = pool->hugepages || (region->flags & MMEM_ZERO_INLINE);
-	size_t page = region->first << (MMEM_CHUNK_LOG2 - MMEM_PAGE_LOG2);
+	size_t page = region->first_chunk << (MMEM_CHUNK_LOG2 - MMEM_PAGE_LOG2);
 	struct mmem_chunk *chunk;
 	uint32_t left;
 	size_t i;
 
 	if (!keep)
-		mmem_zero_chunks(pool, region->first, region->nb_chunks);
+		mmem_zero_chunks(pool, region->first_chunk, region->nb_chunks);
 	for (i = 0; i < region->size >> MMEM_PAGE_LOG2; i++)
 		atomic_store_explicit(&pool->pages[page + i], 0, memory_order_relaxed);
 
 	pthread_mutex_lock(&pool->lock);
 	for (i = 0; i < region->nb_chunks; i++) {
-		chunk = &pool->chunks[region->first + i];
+		chunk = &pool->chunks[region->first_chunk + i];
 		left = keep && chunk_has(chunk, CHUNK_POPULATED) ?
 				CHUNK_POPULATED | CHUNK_DIRTY : 0;
 		chunk->region = NULL;
@@ -365,7 +365,7 @@ mmem_pool_hide_region(struct mmem_pool *pool, struct mmem_region *region)
 	pthread_mutex_lock(&pool->lock);
 	region->hidden = true;
 	for (i = 0; i < region->nb_chunks; i++)
-		atomic_store_explicit(&pool->chunks[region->first + i].space, NULL,
+		atomic_store_explicit(&pool->chunks[region->first_chunk + i].space, NULL,
 				memory_order_relaxed);
 	if (mmem_region_has_pager(region))
 		mmem_region_cancel_fetches(pool, region);
@@ -380,7 +380,7 @@ region_is_busy(const struct mmem_pool *pool, const struct mmem_region *region)
 	if (region->nb_open != 0 || region->nb_threads != 0)
 		return true;
 	for (i = 0; i < region->nb_chunks; i++)
-		if (chunk_has(&pool->chunks[region->first + i], CHUNK_BUSY))
+		if (chunk_has(&pool->chunks[region->first_chunk + i], CHUNK_BUSY))
 			return true;
 	return false;
 }
@@ -396,9 +396,9 @@ mmem_pool_wait_region_idle(struct mmem_pool *pool, struct mmem_region *region,
 	while (region_is_busy(pool, region) && rc != ETIMEDOUT) {
 		/* Populating always ends, so it needs no timeout. */
 		if (region->nb_open != 0 || region->nb_threads != 0)
-			rc = pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
+			rc = pthread_cond_timedwait(&pool->changed_cond, &pool->lock, &until);
 		else
-			pthread_cond_wait(&pool->changed, &pool->lock);
+			pthread_cond_wait(&pool->changed_cond, &pool->lock);
 	}
 	rc = region_is_busy(pool, region) ? -ETIMEDOUT : 0;
 	pthread_mutex_unlock(&pool->lock);
@@ -413,12 +413,12 @@ mmem_pool_populate_region(struct mmem_pool *pool, struct mmem_region *region)
 
 	if (region->nb_empty == 0)
 		return 0;
-	rc = mmem_populate_chunks(pool, region->first, region->nb_chunks);
+	rc = mmem_populate_chunks(pool, region->first_chunk, region->nb_chunks);
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < region->nb_chunks; i++)
-		atomic_fetch_or_explicit(&pool->chunks[region->first + i].state, CHUNK_POPULATED,
-				memory_order_relaxed);
+		atomic_fetch_or_explicit(&pool->chunks[region->first_chunk + i].state,
+				CHUNK_POPULATED, memory_order_relaxed);
 	region->nb_empty = 0;
 	return 0;
 }
@@ -429,7 +429,7 @@ mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 	int rc = 0;
 
 	while (chunk_has(chunk, CHUNK_BUSY))
-		pthread_cond_wait(&pool->changed, &pool->lock);
+		pthread_cond_wait(&pool->changed_cond, &pool->lock);
 	if (chunk_has(chunk, CHUNK_POPULATED))
 		return 0;
 	atomic_fetch_or_explicit(&chunk->state, CHUNK_BUSY, memory_order_relaxed);
@@ -441,7 +441,7 @@ mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 		chunk->region->nb_empty--;
 	}
 	atomic_fetch_and_explicit(&chunk->state, ~CHUNK_BUSY, memory_order_release);
-	pthread_cond_broadcast(&pool->changed);
+	pthread_cond_broadcast(&pool->changed_cond);
 	return rc;
 }
 
@@ -462,13 +462,13 @@ page_bring_step(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, 
 			return rc;
 		if (mmem_self.paging != NULL)
 			return -EDEADLK;
-		pthread_cond_wait(&pool->changed, &pool->lock);
+		pthread_cond_wait(&pool->changed_cond, &pool->lock);
 		return -EAGAIN;
 	}
 	if (chunk_has(chunk, CHUNK_POPULATED))
 		return 0;
 	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
-	rc = chunk_has(chunk, CHUNK_BUSY) ? pthread_cond_wait(&pool->changed, &pool->lock) :
+	rc = chunk_has(chunk, CHUNK_BUSY) ? pthread_cond_wait(&pool->changed_cond, &pool->lock) :
 			mmem_pool_populate_chunk(pool, chunk);
 	mmem_control_wake(pool);
 	return rc < 0 ? rc : -EAGAIN;

@@ -77,7 +77,7 @@ mmem_zero_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 static struct mmem_chunk *
 find_chunk_ahead(struct mmem_pool *pool, const struct mmem_region *region)
 {
-	struct mmem_chunk *chunk = &pool->chunks[region->first];
+	struct mmem_chunk *chunk = &pool->chunks[region->first_chunk];
 	unsigned int wanted = pool->ahead;
 	uint32_t state;
 	size_t i;
@@ -172,9 +172,9 @@ fetch_wanted_chunks(struct mmem_pool *pool)
  * call at the first fault in a chunk after a pause, and none once all chunks are populated.
  *
  *	poll thread			control thread
- *	mark				asleep = CONTROL_ASLEEP
+ *	mark				state = CONTROL_ASLEEP
  *	full barrier			full barrier
- *	asleep: exchange, post		marks: none
+ *	state: exchange, post		marks: none
  *					wait for the semaphore
  *
  * Each exchange that reads a value other than CONTROL_AWAKE is followed by a post, but for the
@@ -192,10 +192,10 @@ mmem_control_wake(struct mmem_pool *pool)
 {
 	/* Pairs with the fence in control_sleep(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&pool->asleep, memory_order_relaxed) != CONTROL_AWAKE &&
-			atomic_exchange_explicit(&pool->asleep, CONTROL_AWAKE,
+	if (atomic_load_explicit(&pool->control_state, memory_order_relaxed) != CONTROL_AWAKE &&
+			atomic_exchange_explicit(&pool->control_state, CONTROL_AWAKE,
 			memory_order_relaxed) != CONTROL_AWAKE)
-		sem_post(&pool->kick);
+		sem_post(&pool->control_sem);
 }
 
 void
@@ -205,7 +205,7 @@ mmem_control_notify(struct mmem_pool *pool, bool touched)
 
 	/* Pairs with the fence in control_sleep(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	how = atomic_load_explicit(&pool->asleep, memory_order_relaxed);
+	how = atomic_load_explicit(&pool->control_state, memory_order_relaxed);
 	if (how == CONTROL_ASLEEP || (how == CONTROL_IDLE && !touched))
 		mmem_control_wake(pool);
 }
@@ -231,30 +231,30 @@ static bool
 control_sleep(struct mmem_pool *pool, enum control_state how, uint64_t until)
 {
 	struct timespec ts = mmem_ns_to_timespec(until);
-	bool kicked = false;
+	bool woken = false;
 	int rc;
 
-	atomic_store_explicit(&pool->asleep, how, memory_order_relaxed);
+	atomic_store_explicit(&pool->control_state, how, memory_order_relaxed);
 	/* Pairs with the fences in mmem_control_wake() and mmem_control_notify(). */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!atomic_load_explicit(&pool->wanted, memory_order_relaxed) &&
 			(how != CONTROL_ASLEEP || !has_chunk_ahead(pool))) {
 		pthread_mutex_unlock(&pool->lock);
 		do
-			rc = until != 0 ? sem_clockwait(&pool->kick, CLOCK_MONOTONIC, &ts) :
-					sem_wait(&pool->kick);
+			rc = until != 0 ? sem_clockwait(&pool->control_sem, CLOCK_MONOTONIC, &ts) :
+					sem_wait(&pool->control_sem);
 		while (rc < 0 && errno == EINTR);
 		pthread_mutex_lock(&pool->lock);
-		kicked = rc == 0;
+		woken = rc == 0;
 	}
-	if (!kicked && atomic_exchange_explicit(&pool->asleep, CONTROL_AWAKE,
+	if (!woken && atomic_exchange_explicit(&pool->control_state, CONTROL_AWAKE,
 			memory_order_relaxed) == CONTROL_AWAKE) {
 		/* Woken after the timeout: consume the post. */
-		while (sem_wait(&pool->kick) < 0)
+		while (sem_wait(&pool->control_sem) < 0)
 			;
-		kicked = true;
+		woken = true;
 	}
-	return kicked;
+	return woken;
 }
 
 static void *
@@ -295,10 +295,10 @@ mmem_control_start(struct mmem_pool *pool)
 {
 	int rc;
 
-	sem_init(&pool->kick, 0, 0);
+	sem_init(&pool->control_sem, 0, 0);
 	rc = iopf_thread_create(&pool->thread, "mmem-ahead", control_main, pool);
 	if (rc < 0)
-		sem_destroy(&pool->kick);
+		sem_destroy(&pool->control_sem);
 	return rc;
 }
 
@@ -310,5 +310,5 @@ mmem_control_stop(struct mmem_pool *pool)
 	mmem_control_wake(pool);
 	pthread_mutex_unlock(&pool->lock);
 	pthread_join(pool->thread, NULL);
-	sem_destroy(&pool->kick);
+	sem_destroy(&pool->control_sem);
 }

@@ -30,7 +30,7 @@ region_publish(struct mmem_region *region)
 	pthread_mutex_lock(&pool->lock);
 	TAILQ_INSERT_TAIL(&pool->regions, region, next);
 	for (i = 0; i < region->nb_chunks; i++)	/* Pairs with the acquire in access_check(). */
-		atomic_store_explicit(&space->chunks[region->first + i].space, space,
+		atomic_store_explicit(&space->chunks[region->first_chunk + i].space, space,
 				memory_order_release);
 	if (region->nb_empty)
 		mmem_control_wake(pool);
@@ -232,7 +232,8 @@ region_find(struct mmem_space *space, const void *ptr, size_t len, bool hidden)
 			region->freeing))
 		region = NULL;
 	/* A region that is not published yet is not in use. */
-	if (region != NULL && !hidden && atomic_load_explicit(&space->chunks[region->first].space,
+	if (region != NULL && !hidden &&
+			atomic_load_explicit(&space->chunks[region->first_chunk].space,
 			memory_order_relaxed) != space)
 		region = NULL;
 	pthread_mutex_unlock(&space->pool->lock);
