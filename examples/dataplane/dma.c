@@ -13,18 +13,18 @@
 #include "engine.h"
 
 #define PAGE_SIZE	UINT64_C(4096)
-#define UNHEARD_MS	20
-#define UNHEARD_DOUBLE	7u	/* doublings of the patience, at most: to 2.5 s */
+#define ANSWER_MS	20
+#define ANSWER_DOUBLE	7u	/* doublings of the patience, at most: to 2.5 s */
 
 struct dma {
 	const struct engine_ops *ops;
 	void *engine;
 	struct dma_conf conf;
-	struct rte_ring *words;		/* of page address | enum iopf_code */
+	struct rte_ring *answers;		/* of page address | enum iopf_code */
 	TAILQ_HEAD(, dma_req) active;
 	unsigned int nb_kept;
 	uint64_t patience;		/* cycles */
-	uint64_t looked;
+	uint64_t checked;
 	struct dma_stats stats;
 };
 
@@ -38,14 +38,14 @@ dma_open(const struct dma_conf *conf)
 		return NULL;
 	}
 	dma->conf = *conf;
-	dma->patience = UNHEARD_MS * rte_get_tsc_hz() / 1000;
+	dma->patience = ANSWER_MS * rte_get_tsc_hz() / 1000;
 	TAILQ_INIT(&dma->active);
 	dma->ops = conf->edu != NULL ? &engine_edu : &engine_model;
 	dma->engine = dma->ops->open(conf);
 	if (dma->engine != NULL && conf->retry)
-		dma->words = rte_ring_create("dataplane_words", rte_align32pow2(conf->depth + 1),
+		dma->answers = rte_ring_create("dataplane_answers", rte_align32pow2(conf->depth + 1),
 				SOCKET_ID_ANY, RING_F_SC_DEQ);
-	if (dma->engine == NULL || (conf->retry && dma->words == NULL)) {
+	if (dma->engine == NULL || (conf->retry && dma->answers == NULL)) {
 		dma_close(dma);
 		return NULL;
 	}
@@ -60,7 +60,7 @@ dma_close(struct dma *dma)
 	if (dma == NULL)
 		return;
 	dma->ops->close(dma->engine);
-	rte_ring_free(dma->words);
+	rte_ring_free(dma->answers);
 	free(dma);
 	rte_errno = error;
 }
@@ -91,9 +91,9 @@ void
 dma_notify(struct iopf_dev *dev __rte_unused, const struct iopf_retry *retry, void *ctx)
 {
 	struct dma *dma = ctx;
-	uintptr_t word = RTE_ALIGN_FLOOR(retry->addr, PAGE_SIZE) | retry->code;
+	uintptr_t answer = RTE_ALIGN_FLOOR(retry->addr, PAGE_SIZE) | retry->code;
 
-	rte_ring_mp_enqueue(dma->words, (void *)word);
+	rte_ring_mp_enqueue(dma->answers, (void *)answer);
 }
 
 static int
@@ -101,7 +101,7 @@ submit_req(struct dma *dma, struct dma_req *req)
 {
 	int ret;
 
-	req->told = 0;
+	req->answer = 0;
 	ret = dma->ops->submit(dma->engine, req);
 	if (ret == 0)
 		req->state = DMA_BUSY;
@@ -114,7 +114,7 @@ dma_start(struct dma *dma, struct dma_req *req)
 	int ret;
 
 	req->tries = 0;
-	req->unheard = 0;
+	req->unanswered = 0;
 	ret = submit_req(dma, req);
 	if (ret == 0)
 		TAILQ_INSERT_TAIL(&dma->active, req, link);
@@ -135,7 +135,7 @@ retry_or_fail(struct dma *dma, struct dma_req *req)
 	unsigned int pages = (req->addr % PAGE_SIZE + req->len + PAGE_SIZE - 1) / PAGE_SIZE;
 
 	dma->nb_kept--;
-	if (req->told != 0 && req->told != 1 + IOPF_SUCCESS) {
+	if (req->answer != 0 && req->answer != 1 + IOPF_SUCCESS) {
 		dma->stats.refused++;
 		end_req(dma, req, DMA_FAILED);
 		return;
@@ -147,8 +147,8 @@ retry_or_fail(struct dma *dma, struct dma_req *req)
 		return;
 	}
 	dma->stats.retries++;
-	req->unheard = req->told == 0 ? req->unheard + 1 : 0;
-	dma->stats.unheard += req->told == 0;
+	req->unanswered = req->answer == 0 ? req->unanswered + 1 : 0;
+	dma->stats.unanswered += req->answer == 0;
 	if (submit_req(dma, req) < 0)
 		end_req(dma, req, DMA_FAILED);
 }
@@ -165,7 +165,7 @@ handle_abort(struct dma *dma, struct dma_req *req)
 	req->state = DMA_KEPT;
 	req->since = rte_rdtsc();
 	dma->nb_kept++;
-	if (req->told != 0)
+	if (req->answer != 0)
 		retry_or_fail(dma, req);
 }
 
@@ -174,16 +174,16 @@ handle_abort(struct dma *dma, struct dma_req *req)
  * request costs at most one early retry.
  */
 static void
-handle_word(struct dma *dma, uint64_t word)
+handle_answer(struct dma *dma, uint64_t answer)
 {
-	uint64_t page = RTE_ALIGN_FLOOR(word, PAGE_SIZE);
+	uint64_t page = RTE_ALIGN_FLOOR(answer, PAGE_SIZE);
 	struct dma_req *req, *next;
 
 	for (req = TAILQ_FIRST(&dma->active); req != NULL; req = next) {
 		next = TAILQ_NEXT(req, link);
 		if (req->addr + req->len <= page || req->addr >= page + PAGE_SIZE)
 			continue;
-		req->told = 1 + word % PAGE_SIZE;
+		req->answer = 1 + answer % PAGE_SIZE;
 		if (req->state == DMA_KEPT)
 			retry_or_fail(dma, req);
 	}
@@ -194,18 +194,18 @@ handle_word(struct dma *dma, uint64_t word)
  * doubles, so that retries do not flood a slow poller.
  */
 static void
-retry_unheard(struct dma *dma)
+retry_unanswered(struct dma *dma)
 {
 	struct dma_req *req, *next;
 	uint64_t now = rte_rdtsc();
 
-	if (dma->nb_kept == 0 || now - dma->looked < dma->patience / 4)
+	if (dma->nb_kept == 0 || now - dma->checked < dma->patience / 4)
 		return;
-	dma->looked = now;
+	dma->checked = now;
 	for (req = TAILQ_FIRST(&dma->active); req != NULL; req = next) {
 		next = TAILQ_NEXT(req, link);
 		if (req->state == DMA_KEPT && now - req->since >
-				dma->patience << RTE_MIN(req->unheard, UNHEARD_DOUBLE))
+				dma->patience << RTE_MIN(req->unanswered, ANSWER_DOUBLE))
 			retry_or_fail(dma, req);
 	}
 }
@@ -214,8 +214,8 @@ unsigned int
 dma_poll(struct dma *dma)
 {
 	struct engine_done done[32];
-	void *words[32];
-	unsigned int i, n, nb_words;
+	void *answers[32];
+	unsigned int i, n, nb_answers;
 
 	n = dma->ops->poll(dma->engine, done, RTE_DIM(done));
 	for (i = 0; i < n; i++) {
@@ -226,11 +226,11 @@ dma_poll(struct dma *dma)
 	}
 	if (!dma->conf.retry)
 		return n;
-	nb_words = rte_ring_sc_dequeue_burst(dma->words, words, RTE_DIM(words), NULL);
-	for (i = 0; i < nb_words; i++)
-		handle_word(dma, (uintptr_t)words[i]);
+	nb_answers = rte_ring_sc_dequeue_burst(dma->answers, answers, RTE_DIM(answers), NULL);
+	for (i = 0; i < nb_answers; i++)
+		handle_answer(dma, (uintptr_t)answers[i]);
 	/* Skip this while the ring may hold answers that this thread has not read. */
-	if (nb_words < RTE_DIM(words))
-		retry_unheard(dma);
+	if (nb_answers < RTE_DIM(answers))
+		retry_unanswered(dma);
 	return n;
 }

@@ -45,8 +45,8 @@ struct dma_req {
 	TAILQ_ENTRY(dma_req) link;
 	STAILQ_ENTRY(dma_req) queued;	/* for the engine */
 	unsigned int tries;
-	unsigned int unheard;	/* the number of last retries without an answer */
-	unsigned int told;	/* 0, or 1 + enum iopf_code answered since it was submitted */
+	unsigned int unanswered;	/* the number of last retries without an answer */
+	unsigned int answer;	/* 0, or 1 + enum iopf_code answered since it was submitted */
 	uint64_t since;		/* time of the abort: rte_rdtsc() */
 };
 
@@ -69,7 +69,7 @@ struct dma_conf {
 
 struct dma_stats {
 	uint64_t retries;	/* requests submitted again */
-	uint64_t unheard;	/* retries without an answer, after the patience */
+	uint64_t unanswered;	/* retries without an answer, after the patience */
 	uint64_t refused;	/* FAILED: answered IOPF_INVALID */
 	uint64_t given_up;	/* FAILED: too many retries */
 };

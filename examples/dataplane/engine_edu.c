@@ -204,7 +204,7 @@ edu_poll(void *engine, struct engine_done *done, unsigned int n __rte_unused)
 			iopf_iommu_stat(e->conf.iommu, IOPF_IOMMU_STAT_RECORDS) != e->records;
 	if (!aborted && e->begun < 2) {
 		if (e->begun == 0) {
-			req->told = 0;	/* it was for another request */
+			req->answer = 0;	/* it was for another request */
 			if (req->write)
 				memcpy(e->stage, req->buf, req->len);
 		}

@@ -324,7 +324,7 @@ print_figures(struct plane *plane, const struct options *options)
 			mmem_stat(plane->space, MMEM_STAT_MAPPED),
 			mmem_stat(plane->space, MMEM_STAT_UNMAPPED));
 	printf("retries: %" PRIu64 ", of these %" PRIu64 " without an answer\n", dma->retries,
-			dma->unheard);
+			dma->unanswered);
 	printf("drops: %" PRIu64 " rx, %" PRIu64 " tx; %" PRIu64 " accesses refused, %" PRIu64
 			" given up\n", device->dropped[DEVICE_RX], device->dropped[DEVICE_TX],
 			dma->refused, dma->given_up);
