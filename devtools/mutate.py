@@ -29,7 +29,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DRIVER = 'drivers/smmuv3_pmd'
 # Suites that do not use the driver cannot catch a mutant.
 OTHER_SUITES = ('model_', 'mtx', 'pgtable', 'spec', 'lab', 'iopf', 'prg', 'control', 'worker',
-                'support', 'telemetry', 'null', 'mmem_pieces', 'mmem_limits', 'vfio_')
+                'support', 'telemetry', 'null', 'mmem_pieces', 'mmem_limits', 'mmem_exit',
+                'vfio_')
 FIRST_SUITES = ('pmd_', 'pri')
 SUITE_SECONDS = 90
 
