@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Races of resolve, unmap and prealloc: threads on a few pages, so that they meet.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "table_rig.h"
+#include "test.h"
+
+#define RACE_PAGES	8
+#define RACE_RESOLVERS	3
+#define RACE_ROUNDS	20000u
+
+struct race {
+	struct pgt *pgt;
+	uint32_t unmap_flags;
+	_Atomic bool stop;
+	/* Passes of each resolver: one that has advanced by two holds no table it saw before. */
+	_Atomic uint64_t pass[RACE_RESOLVERS];
+	_Atomic uint64_t resolved;
+	_Atomic uint64_t odd;		/* results that cannot be */
+};
+
+struct race_arg {
+	struct race *race;
+	unsigned int id;
+};
+
+static void *
+race_resolver(void *p)
+{
+	struct race_arg *a = p;
+	struct race *race = a->race;
+	struct pgt_ticket ticket;
+	uint64_t n = 0, done = 0, odd = 0;
+	uint64_t va;
+	int rc;
+
+	while (!atomic_load_explicit(&race->stop, memory_order_relaxed)) {
+		n++;
+		va = (n * 5 + a->id) % RACE_PAGES * K4;
+		if (a->id == 0) {
+			rc = pgt_prealloc(race->pgt, 0, RACE_PAGES * K4);
+			odd += rc != 0 && rc != -ECANCELED;
+		}
+		if (n & 1) {
+			rc = pgt_resolve(race->pgt, va, va + M2, PGT_READ);
+			done += rc == 0;
+			odd += rc == -EACCES || rc == -EINVAL;
+		} else if (pgt_resolve_begin(race->pgt, va, PGT_READ, (n * 4 + a->id) * 4,
+				&ticket) == 0) {
+			if (n % 16 == 0) {
+				rc = pgt_resolve_cancel(&ticket);
+			} else {
+				if (n % 8 == 0)
+					sched_yield();
+				rc = pgt_resolve_commit(&ticket, va + M2, PGT_READ);
+				done += rc == 0;
+			}
+			odd += rc != 0 && rc != -ECANCELED;
+		}
+		/* Between two sections: pairs with the acquire in race_grace(). */
+		atomic_store_explicit(&race->pass[a->id], n, memory_order_release);
+		if (n % 64 == 0)
+			sched_yield();
+	}
+	/* A thread that left holds nothing: let a grace period see it advance. */
+	atomic_store_explicit(&race->pass[a->id], UINT64_MAX, memory_order_release);
+	atomic_fetch_add(&race->resolved, done);
+	atomic_fetch_add(&race->odd, odd);
+	return NULL;
+}
+
+static void
+race_grace(struct race *race)
+{
+	uint64_t seen;
+	unsigned int i;
+
+	for (i = 0; i < RACE_RESOLVERS; i++) {
+		seen = atomic_load_explicit(&race->pass[i], memory_order_acquire);
+		/* Two: the pass under way when we looked may have begun before the unlink. */
+		while (atomic_load_explicit(&race->pass[i], memory_order_acquire) < seen + 2)
+			sched_yield();
+	}
+}
+
+static void *
+heap_alloc(void *ctx, size_t size)
+{
+	struct mem *mem = ctx;
+	void *p = aligned_alloc(size, size);
+
+	if (p != NULL) {
+		memset(p, 0, size);
+		atomic_fetch_add(&mem->nb_alloc, 1);
+	}
+	return p;
+}
+
+static void
+heap_free(void *ctx, void *p, size_t size)
+{
+	struct mem *mem = ctx;
+
+	(void)size;
+	atomic_fetch_add(&mem->nb_free, 1);
+	free(p);
+}
+
+static uint64_t
+heap_va_to_pa(void *ctx, const void *p)
+{
+	(void)ctx;
+	return (uintptr_t)p;
+}
+
+/* What resolvers were told they mapped is what unmap took, plus what is left: no more, no less. */
+static void
+race_unmap(uint32_t flags)
+{
+	struct mem mem = { 0 };
+	struct pgt_conf conf = {
+		.mem = { &mem, heap_alloc, heap_free, heap_va_to_pa, NULL },
+	};
+	struct race race = { .pgt = pgt_create(&conf), .unmap_flags = flags };
+	struct race_arg args[RACE_RESOLVERS];
+	pthread_t threads[RACE_RESOLVERS];
+	uint64_t size = flags & PGT_TABLES ? M2 : RACE_PAGES * K4;
+	uint64_t taken = 0, broken = 0;
+	struct pgt_unmapped out;
+	struct pgt_inv inv[4];
+	unsigned int i, round;
+
+	assert_non_null(race.pgt);
+	for (i = 0; i < RACE_RESOLVERS; i++) {
+		args[i] = (struct race_arg){ &race, i };
+		assert_int_equal(pthread_create(&threads[i], NULL, race_resolver, &args[i]), 0);
+	}
+	for (round = 0; round < RACE_ROUNDS * test_scale(); round++) {
+		pgt_unmapped_init(&out, inv, 4);
+		if (pgt_unmap(race.pgt, 0, size, flags, &out))
+			broken++;
+		taken += out.bytes / K4;
+		if (flags & PGT_CLOSE) {
+			if (round % 4 == 0)
+				sched_yield();
+			for (i = 0; i < 2 * RACE_PAGES; i++)
+				broken += table_state(race.pgt, i % RACE_PAGES * K4) != PGT_CLOSED;
+		}
+		if (out.tables.nb) {
+			race_grace(&race);
+			pgt_free_tables(race.pgt, &out.tables);
+		}
+		if ((flags & PGT_CLOSE) && pgt_open(race.pgt, 0, size))
+			broken++;
+		if (round % 8 == 0)
+			sched_yield();
+	}
+	atomic_store(&race.stop, true);
+	for (i = 0; i < RACE_RESOLVERS; i++)
+		pthread_join(threads[i], NULL);
+	for (i = 0; i < RACE_PAGES; i++)
+		taken += table_state(race.pgt, i * K4) == PGT_VALID;
+	assert_int_equal(broken, 0);
+	assert_int_equal(race.odd, 0);
+	assert_int_equal(taken, race.resolved);
+	assert_true(race.resolved > 0);
+	pgt_destroy(race.pgt);
+	assert_int_equal(mem.nb_alloc, mem.nb_free);
+}
+
+static void
+race_resolve_with_close(void **arg)
+{
+	(void)arg;
+	race_unmap(PGT_CLOSE);
+}
+
+static void
+race_resolve_with_plain_unmap(void **arg)
+{
+	(void)arg;
+	race_unmap(0);
+}
+
+static void
+race_resolve_with_unlinked_tables(void **arg)
+{
+	(void)arg;
+	race_unmap(PGT_CLOSE | PGT_TABLES);
+}
+
+static void *
+race_preallocator(void *p)
+{
+	struct race_arg *a = p;
+	uint64_t i;
+
+	/* Neighbours and overlaps: each takes four 2M slots, beginning with its own. */
+	for (i = 0; i < 64; i++)
+		if (pgt_prealloc(a->race->pgt, i * G1 + a->id * M2, 4 * M2) ||
+		    pgt_resolve(a->race->pgt, i * G1 + a->id * M2 + a->id * K4, a->id * K4,
+				PGT_WRITE))
+			atomic_fetch_add(&a->race->odd, 1);
+	return NULL;
+}
+
+static void
+race_prealloc_of_neighbours(void **arg)
+{
+	struct mem mem = { 0 };
+	struct pgt_conf conf = {
+		.va_bits = 39,
+		.mem = { &mem, heap_alloc, heap_free, heap_va_to_pa, NULL },
+	};
+	struct race race = { .pgt = pgt_create(&conf) };
+	struct race_arg args[RACE_RESOLVERS];
+	pthread_t threads[RACE_RESOLVERS];
+	struct pgt_info info;
+	uint64_t i, n;
+
+	(void)arg;
+	assert_non_null(race.pgt);
+	for (i = 0; i < RACE_RESOLVERS; i++) {
+		args[i] = (struct race_arg){ &race, i };
+		assert_int_equal(pthread_create(&threads[i], NULL, race_preallocator, &args[i]), 0);
+	}
+	for (i = 0; i < RACE_RESOLVERS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(race.odd, 0);
+	for (i = 0; i < 64; i++)
+		for (n = 0; n < RACE_RESOLVERS; n++)
+			assert_int_equal(table_walk(race.pgt, i * G1 + n * M2 + n * K4).pa, n * K4);
+	pgt_info(race.pgt, &info);
+	/* The root, 64 tables of level 2, and slots 0 to 5 below each. */
+	assert_int_equal(info.nb_tables, 1 + 64 + 64 * 6);
+	assert_int_equal(mem.nb_alloc - mem.nb_free, info.nb_tables);
+	pgt_destroy(race.pgt);
+	assert_int_equal(mem.nb_alloc, mem.nb_free);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(race_resolve_with_close),
+	cmocka_unit_test(race_resolve_with_plain_unmap),
+	cmocka_unit_test(race_resolve_with_unlinked_tables),
+	cmocka_unit_test(race_prealloc_of_neighbours),
+};
+TEST_SUITE(pgtable_races, tests, NULL, NULL);
