@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Contracts 1 and 6: every fault is answered exactly once, by the handler, by the worker or by the
+ * owner that took it.
+ */
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include <rte_errno.h>
+
+#include "iopf_rig.h"
+#include "iopf_stats.h"
+#include "test.h"
+
+/*
+ * Contract 1: every fault is answered exactly once
+ */
+
+static void
+a_fault_is_answered_once_with_the_handlers_code(void **state)
+{
+	static const enum iopf_code codes[] = { IOPF_SUCCESS, IOPF_INVALID, IOPF_FAILURE };
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		one.verdict = IOPF_ANSWER(codes[i]);
+		one_put_stall(i + 100, 0x1000 * i);
+		assert_int_equal(1, iopf_poll(one.poller));
+		assert_int_equal(i + 1, hw.nb_out);
+		assert_int_equal(codes[i], hw.out[i].answer.code);
+		assert_int_equal(i + 100, hw.out[i].answer.token);
+		assert_int_equal(SID, hw.out[i].answer.sid);
+	}
+	assert_int_equal(0, iopf_poll(one.poller));
+	assert_int_equal(3, hw.nb_out);
+	assert_int_equal(3, iopf_domain_stat(one.domain, IOPF_STAT_FAULTS));
+	assert_int_equal(0, iopf_domain_pending(one.domain));
+}
+
+static void
+razwi_where_the_iommu_cannot_is_invalid(void **state)
+{
+	(void)state;
+	one.verdict = IOPF_ANSWER(IOPF_RAZWI);
+	one_put_stall(1, 0);
+	iopf_poll(one.poller);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
+static void
+a_verdict_that_is_none_is_invalid(void **state)
+{
+	(void)state;
+	one.verdict = (enum iopf_verdict)12345;
+	one_put_stall(1, 0);
+	iopf_poll(one.poller);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
+static void
+unknown_streamid_and_missing_domain_get_invalid(void **state)
+{
+	(void)state;
+	one_put((struct iopf_event){ .sid = SID + 1, .pasid = IOPF_NO_PASID, .token = 1,
+			.flags = IOPF_EVENT_STALL });
+	one_put((struct iopf_event){ .sid = SID, .pasid = 3, .token = 2,
+			.flags = IOPF_EVENT_STALL });
+	iopf_poll(one.poller);
+	assert_int_equal(2, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(IOPF_INVALID, hw.out[1].answer.code);
+	assert_int_equal(2, hw.out[1].answer.token);
+	assert_int_equal(1, iopf_iommu_stat(one.iommu, IOPF_IOMMU_STAT_UNKNOWN_SID));
+	assert_int_equal(1, iopf_iommu_stat(one.iommu, IOPF_IOMMU_STAT_NO_DOMAIN));
+	assert_int_equal(0, one.called);
+}
+
+static void
+a_record_that_is_no_stall_is_reported_never_answered(void **state)
+{
+	(void)state;
+	one_put((struct iopf_event){ .sid = SID, .pasid = 5, .addr = 0xabc000, .raw_id = 0x04,
+			.reason = IOPF_REASON_CONFIG });
+	one_put((struct iopf_event){ .sid = SID, .pasid = 5, .flags = IOPF_EVENT_BAD |
+			IOPF_EVENT_STALL });
+	iopf_poll(one.poller);
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(1, one.reported);
+	assert_int_equal(0xabc000, one.report.addr);
+	assert_int_equal(5, one.report.pasid);
+	assert_int_equal(1, iopf_iommu_stat(one.iommu, IOPF_IOMMU_STAT_REPORTS));
+	assert_int_equal(1, iopf_iommu_stat(one.iommu, IOPF_IOMMU_STAT_BAD_RECORD));
+}
+
+static void
+more_stalls_than_slots_get_invalid_and_are_counted(void **state)
+{
+	unsigned int slots = 2 * MAX_STALLS;
+
+	(void)state;
+	one.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < slots + 5; i++)
+		one_put_stall(i, 0x1000 * i);
+	while (iopf_poll(one.poller) != 0)
+		;
+	assert_int_equal(5, hw.nb_out);
+	assert_int_equal(5, iopf_iommu_stat(one.iommu, IOPF_IOMMU_STAT_NO_SLOT));
+	assert_int_equal(slots, iopf_domain_pending(one.domain));
+}
+
+/*
+ * Contract 6: fast, deferred, taken
+ */
+
+static void
+taken_is_answered_later_and_only_once(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	one.verdict = IOPF_TAKEN;
+	one_put_stall(9, 0x5000);
+	iopf_poll(one.poller);
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(1, iopf_domain_pending(one.domain));
+	id = one.last_id;
+	assert_int_not_equal(0, id);
+	assert_int_equal(-EINVAL, iopf_group_respond(id, (enum iopf_code)9));
+	assert_int_equal(0, iopf_group_respond(id, IOPF_SUCCESS));
+	assert_int_equal(-ESTALE, iopf_group_respond(id, IOPF_SUCCESS));
+	assert_int_equal(ESTALE, rte_errno);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(9, hw.out[0].answer.token);
+	assert_int_equal(1, iopf_iommu_stat(one.iommu, IOPF_IOMMU_STAT_STALE_ANSWERS));
+	assert_int_equal(0, iopf_domain_pending(one.domain));
+}
+
+static void
+a_late_answer_never_meets_the_slots_next_fault(void **state)
+{
+	uint64_t old;
+
+	(void)state;
+	one.verdict = IOPF_TAKEN;
+	one_put_stall(1, 0);
+	iopf_poll(one.poller);
+	old = one.last_id;
+	assert_int_equal(0, iopf_group_respond(old, IOPF_SUCCESS));
+	/* Every slot is used again, the old one too. */
+	for (unsigned int i = 0; i < 2 * MAX_STALLS; i++)
+		one_put_stall(i, 0);
+	while (iopf_poll(one.poller) != 0)
+		;
+	assert_int_equal(-ESTALE, iopf_group_respond(old, IOPF_SUCCESS));
+	assert_int_equal(1, hw.nb_out);
+}
+
+static enum iopf_verdict
+answer_inside(const struct iopf_group *group)
+{
+	assert_int_equal(0, iopf_group_respond(iopf_group_id(group), IOPF_SUCCESS));
+	assert_int_equal(-ESTALE, iopf_group_respond(iopf_group_id(group), IOPF_INVALID));
+	/* The fault stays readable until the callback returns. */
+	assert_int_equal(0x7000, group->faults[0]->addr);
+	return IOPF_TAKEN;
+}
+
+static void
+an_answer_may_come_before_the_handler_returns(void **state)
+{
+	(void)state;
+	one.in_handler = answer_inside;
+	one_put_stall(3, 0x7000);
+	iopf_poll(one.poller);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_SUCCESS, hw.out[0].answer.code);
+	assert_int_equal(0, iopf_domain_pending(one.domain));
+}
+
+static enum iopf_verdict
+answer_twice(const struct iopf_group *group)
+{
+	assert_int_equal(0, iopf_group_respond(iopf_group_id(group), IOPF_INVALID));
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static void
+a_verdict_after_an_answer_goes_into_nothing(void **state)
+{
+	(void)state;
+	one.in_handler = answer_twice;
+	one_put_stall(3, 0x7000);
+	iopf_poll(one.poller);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
+static void
+deferred_is_answered_by_the_worker(void **state)
+{
+	(void)state;
+	one.verdict = IOPF_DEFER;
+	for (unsigned int i = 0; i < 20; i++)
+		one_put_stall(i, 0x1000 * i);
+	one_wait_out(20);
+	assert_int_equal(20, one.called_deferred);
+	assert_int_equal(20, iopf_domain_stat(one.domain, IOPF_STAT_DEFERRED));
+	assert_int_equal(0, iopf_domain_pending(one.domain));
+}
+
+static void
+a_deferred_handler_may_take_too(void **state)
+{
+	(void)state;
+	one.verdict = IOPF_DEFER;
+	one.deferred_verdict = IOPF_TAKEN;
+	one_put_stall(4, 0);
+	iopf_poll(one.poller);
+	while (iopf_domain_stat(one.domain, IOPF_STAT_TAKEN) == 0)
+		usleep(100);
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(0, iopf_group_respond(one.last_id, IOPF_SUCCESS));
+	assert_int_equal(1, hw.nb_out);
+}
+
+static void
+a_deferred_handler_that_defers_gets_invalid(void **state)
+{
+	(void)state;
+	one.verdict = IOPF_DEFER;
+	one.deferred_verdict = IOPF_DEFER;
+	one_put_stall(4, 0);
+	one_wait_out(1);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
+static enum iopf_verdict
+upgrade(const struct iopf_group *group)
+{
+	struct iopf_inv inv = { .addr = group->faults[0]->addr & ~UINT64_C(0xfff), .size = 4096 };
+
+	assert_int_equal(-EINVAL, iopf_group_invalidate(group, &(struct iopf_inv){ .addr = 1 }));
+	assert_int_equal(0, iopf_group_invalidate(group, &inv));
+	assert_int_equal(-EDEADLK, iopf_invalidate(one.domain, &inv, 1, NULL));
+	return IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
+}
+
+static void
+an_upgrade_is_invalidated_before_it_is_answered(void **state)
+{
+	(void)state;
+	one.in_handler = upgrade;
+	for (unsigned int i = 0; i < 40; i++)
+		one_put_stall(i, 0x10000 + 0x1000 * i);
+	while (iopf_poll(one.poller) != 0)
+		;
+	assert_int_equal(40, hw.nb_out);
+	for (unsigned int i = 0; i < 40; i++)
+		assert_true(hw.out[i].nb_inv > 0);
+	assert_int_equal(0x10000, hw.out[0].inv_addr);
+	assert_int_equal(40, iopf_domain_stat(one.domain, IOPF_STAT_AFTER_INV));
+}
+
+static void
+an_answer_after_no_invalidation_is_still_an_answer(void **state)
+{
+	(void)state;
+	one.verdict = IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
+	one_put_stall(1, 0);
+	iopf_poll(one.poller);
+	one.verdict = (enum iopf_verdict)(IOPF_VERDICT_AFTER_INV | 77);
+	one_put_stall(2, 0);
+	iopf_poll(one.poller);
+	assert_int_equal(2, hw.nb_out);
+	assert_int_equal(IOPF_SUCCESS, hw.out[0].answer.code);
+	assert_int_equal(IOPF_INVALID, hw.out[1].answer.code);
+}
+
+static enum iopf_verdict
+upgrade_five(const struct iopf_group *group)
+{
+	struct iopf_inv inv = { .addr = 0x1000, .size = 4096 };
+
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(0, iopf_group_invalidate(group, &inv));
+	assert_int_equal(-ENOSPC, iopf_group_invalidate(group, &inv));
+	inv.addr = UINT64_C(0) - 4096;
+	inv.size = 8192;
+	assert_int_equal(-EINVAL, iopf_group_invalidate(group, &inv));
+	return IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
+}
+
+static void
+a_group_has_four_invalidations(void **state)
+{
+	(void)state;
+	one.in_handler = upgrade_five;
+	for (unsigned int i = 0; i < 30; i++)
+		one_put_stall(i, 0);
+	while (iopf_poll(one.poller) != 0)
+		;
+	assert_int_equal(30, hw.nb_out);
+}
+
+static void
+a_deferred_code_that_is_none_is_invalid(void **state)
+{
+	(void)state;
+	one.verdict = IOPF_DEFER;
+	one.deferred_verdict = IOPF_ANSWER(99);
+	one_put_stall(4, 0);
+	one_wait_out(1);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+}
+
+static enum iopf_verdict
+upgrade_then_change_mind(const struct iopf_group *group)
+{
+	assert_int_equal(0, iopf_group_invalidate(group, &(struct iopf_inv){ .size = 4096 }));
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static void
+an_invalidation_without_its_verdict_is_dropped(void **state)
+{
+	(void)state;
+	one.in_handler = upgrade_then_change_mind;
+	one_put_stall(1, 0);
+	iopf_poll(one.poller);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(0, hw.out[0].nb_inv);
+}
+
+/*
+ * A device that cannot stall
+ */
+
+static struct iopf_retry retried[64];
+
+static _Atomic unsigned int nb_retried;
+
+static void
+on_retry(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx)
+{
+	assert_ptr_equal(iopf_dev_ctx(dev), ctx);
+	assert_int_equal(-EDEADLK, iopf_dev_remove(dev));
+	retried[nb_retried % 64] = *retry;
+	nb_retried++;
+}
+
+static void
+a_device_that_cannot_stall_is_told_to_try_again(void **state)
+{
+	const uint32_t sid = 30;
+	struct iopf_event ev = { .addr = 0x9000, .sid = sid, .pasid = IOPF_NO_PASID,
+		.perm = IOPF_PERM_WRITE, .reason = IOPF_REASON_TRANSLATION, .raw_id = 0x10 };
+	struct iopf_dev *dev;
+
+	(void)state;
+	nb_retried = 0;
+	one_quiet(true);
+	assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.ops = { .retry = on_retry } }));
+	assert_int_equal(EINVAL, rte_errno);
+	one_quiet(false);
+	dev = iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.recover = IOPF_TERMINATE, .ops = { .retry = on_retry }, .ctx = &one });
+	assert_non_null(dev);
+	assert_int_equal(0, iopf_domain_attach(one.domain, dev, IOPF_NO_PASID));
+
+	one_put(ev);
+	iopf_poll(one.poller);
+	assert_int_equal(1, one.called);
+	assert_int_equal(1, nb_retried);
+	assert_int_equal(0x9000, retried[0].addr);
+	assert_int_equal(IOPF_PERM_WRITE, retried[0].perm);
+	assert_int_equal(IOPF_SUCCESS, retried[0].code);
+	assert_int_equal(0, hw.nb_out);
+
+	/* Behind an invalidation, from a worker, from an owner, and by detach. */
+	one.in_handler = upgrade;
+	one_put(ev);
+	iopf_poll(one.poller);
+	assert_int_equal(2, nb_retried);
+	one.in_handler = NULL;
+	one.verdict = IOPF_DEFER;
+	one_put(ev);
+	iopf_poll(one.poller);
+	while (nb_retried < 3)
+		usleep(100);
+	one.verdict = IOPF_TAKEN;
+	one_put(ev);
+	one_put(ev);
+	iopf_poll(one.poller);
+	assert_int_equal(0, iopf_group_respond(one.last_id, IOPF_INVALID));
+	assert_int_equal(4, nb_retried);
+	assert_int_equal(IOPF_INVALID, retried[3].code);
+	assert_int_equal(0, iopf_domain_detach(one.domain, dev, IOPF_NO_PASID));
+	assert_int_equal(5, nb_retried);
+
+	/* What no handler can mend, and what is not attached, is reported. */
+	assert_int_equal(0, iopf_domain_attach(one.domain, dev, IOPF_NO_PASID));
+	ev.reason = IOPF_REASON_CONFIG;
+	one_put(ev);
+	ev.reason = IOPF_REASON_TRANSLATION;
+	ev.pasid = 1;
+	one_put(ev);
+	iopf_poll(one.poller);
+	assert_int_equal(5, nb_retried);
+	assert_int_equal(2, one.reported);
+	assert_int_equal(0, hw.nb_out);
+	assert_int_equal(0, iopf_dev_remove(dev));
+}
+
+static const struct CMUnitTest tests[] = {
+	ONE_TEST(a_fault_is_answered_once_with_the_handlers_code),
+	ONE_TEST(razwi_where_the_iommu_cannot_is_invalid),
+	ONE_TEST(a_verdict_that_is_none_is_invalid),
+	ONE_TEST(unknown_streamid_and_missing_domain_get_invalid),
+	ONE_TEST(a_record_that_is_no_stall_is_reported_never_answered),
+	ONE_TEST(more_stalls_than_slots_get_invalid_and_are_counted),
+	ONE_TEST(taken_is_answered_later_and_only_once),
+	ONE_TEST(a_late_answer_never_meets_the_slots_next_fault),
+	ONE_TEST(an_answer_may_come_before_the_handler_returns),
+	ONE_TEST(a_verdict_after_an_answer_goes_into_nothing),
+	ONE_TEST(deferred_is_answered_by_the_worker),
+	ONE_TEST(a_deferred_handler_may_take_too),
+	ONE_TEST(a_deferred_handler_that_defers_gets_invalid),
+	ONE_TEST(an_upgrade_is_invalidated_before_it_is_answered),
+	ONE_TEST(an_invalidation_without_its_verdict_is_dropped),
+	ONE_TEST(an_answer_after_no_invalidation_is_still_an_answer),
+	ONE_TEST(a_group_has_four_invalidations),
+	ONE_TEST(a_deferred_code_that_is_none_is_invalid),
+	ONE_TEST(a_device_that_cannot_stall_is_told_to_try_again),
+};
+TEST_SUITE(iopf_answers, tests, NULL, NULL);

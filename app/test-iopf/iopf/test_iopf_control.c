@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Control calls: what is refused, invalidations, devices of many StreamIDs, the dump.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_errno.h>
+
+#include "iopf_rig.h"
+#include "iopf_stats.h"
+#include "log_lines.h"
+#include "test.h"
+
+static void
+what_is_refused_says_why_in_one_line(void **state)
+{
+	const uint32_t sid = SID;
+	struct iopf_poller *other;
+	unsigned int nb = 0;
+	char *text, *line;
+
+	(void)state;
+	SAYS("has no queue 2: 0 to 0",
+		assert_int_equal(-EINVAL, iopf_poller_add(one.poller, one.iommu, 2)));
+	SAYS("has no queue 1",
+		assert_int_equal(-EINVAL, iopf_poller_remove(one.poller, one.iommu, 1)));
+	SAYS("is in a poller already",
+		assert_int_equal(-EEXIST, iopf_poller_add(one.poller, one.iommu, 0)));
+	other = iopf_poller_create(NULL);
+	SAYS("is not in this poller",
+		assert_int_equal(-EINVAL, iopf_poller_remove(other, one.iommu, 0)));
+	assert_int_equal(0, iopf_poller_destroy(other));
+	SAYS("1 domains use it",
+		assert_int_equal(-EBUSY, iopf_worker_destroy(one.worker)));
+	SAYS("another device's: remove sid:",
+		assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid,
+				.nb_sids = 1 })));
+
+	/* One line for each driver there is, and each whole. */
+	log_lines_begin();
+	assert_null(iopf_iommu_open("nodriver,x=1"));
+	text = log_lines_end();
+	for (line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		assert_non_null(strstr(line, "\"nodriver,x=1\": no such driver; there is \""));
+		assert_int_equal('"', line[strlen(line) - 1]);
+		if (strstr(line, "there is \"smmuv3,") != NULL)
+			assert_non_null(strstr(line, "[,model_seed=N]\""));
+		nb++;
+	}
+	assert_true(nb > 1);
+	free(text);
+}
+
+static void
+what_does_not_fit_is_refused(void **state)
+{
+	const uint32_t big = 256, sid = SID, other = 8;
+
+	(void)state;
+	one_quiet(true);
+	assert_null(iopf_iommu_open("nodriver,x=1"));
+	assert_int_equal(ENODEV, rte_errno);
+	assert_null(iopf_iommu_open("arrays,nokey=1"));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_null(iopf_iommu_open("arrays,n=2,n=3"));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_null(iopf_worker_create(&(struct iopf_worker_conf){ .size = UINT32_MAX }));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_null(iopf_domain_create(NULL));
+	assert_null(iopf_iommu_open("arrays,,=,=="));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_null(iopf_iommu_open(NULL));
+	assert_null(iopf_iommu_open("arrays,n=1"));
+	assert_int_equal(EBUSY, rte_errno);
+	assert_int_equal(-EBUSY, iopf_iommu_close(one.iommu));
+	assert_int_equal(-EBUSY, iopf_iommu_configure(one.iommu, NULL));
+	assert_int_equal(-EBUSY, iopf_domain_destroy(one.domain));
+	assert_int_equal(-EBUSY, iopf_worker_destroy(one.worker));
+	assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &big, .nb_sids = 1 }));
+	assert_int_equal(ERANGE, rte_errno);
+	assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 }));
+	assert_int_equal(EEXIST, rte_errno);
+	assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &other, .nb_sids = 1,
+			.nb_pasids = 17 }));
+	assert_int_equal(ERANGE, rte_errno);
+	assert_int_equal(-ERANGE, iopf_domain_attach(one.domain, one.dev, NB_PASIDS));
+	assert_null(iopf_domain_create(&(struct iopf_domain_conf){ .deferred = one_deferred }));
+	assert_int_equal(EINVAL, rte_errno);
+	assert_int_equal(-EEXIST, iopf_poller_add(one.poller, one.iommu, 0));
+	assert_int_equal(-EINVAL, iopf_poller_add(one.poller, one.iommu, 5));
+	one_quiet(false);
+}
+
+static void
+invalidate_tells_the_prefix_that_is_done(void **state)
+{
+	struct iopf_inv inv[4] = {
+		{ .addr = 0x1000, .size = 4096 }, { .addr = 0x2000, .size = 4096 },
+		{ .addr = 0x3000, .size = 4096 }, { .addr = 0x4000, .size = 4096 },
+	};
+	unsigned int done;
+
+	(void)state;
+	assert_int_equal(0, iopf_invalidate(one.domain, inv, 4, &done));
+	assert_int_equal(4, done);
+	hw.invalidate_fails_at = 2;
+	assert_int_equal(-EIO, iopf_invalidate(one.domain, inv, 4, &done));
+	assert_int_equal(2, done);
+	hw.invalidate_fails_at = UINT32_MAX;
+	one_quiet(true);
+	inv[3].size = 5;
+	assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &done));
+	assert_int_equal(0, done);
+	one_quiet(false);
+}
+
+static void
+invalidate_reaches_an_iommu_that_starts_or_stops(void **state)
+{
+	struct iopf_inv inv = { .all = true };
+	unsigned int before = hw.invalidated;
+
+	(void)state;
+	/* Only the driver knows whether it still, or already, translates. */
+	assert_int_equal(0, iopf_iommu_stop(one.iommu));
+	assert_int_equal(0, iopf_invalidate(one.domain, &inv, 1, NULL));
+	assert_int_equal(before + 1, hw.invalidated);
+	assert_int_equal(0, iopf_iommu_start(one.iommu));
+}
+
+static void
+a_device_of_many_streamids_is_one_device(void **state)
+{
+	const uint32_t sids[] = { 20, 21, 22 };
+	struct iopf_dev *dev;
+
+	(void)state;
+	dev = iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = sids, .nb_sids = 3 });
+	assert_non_null(dev);
+	assert_int_equal(0, iopf_domain_attach(one.domain, dev, IOPF_NO_PASID));
+	for (unsigned int i = 0; i < 3; i++)
+		one_put((struct iopf_event){ .sid = sids[i], .pasid = IOPF_NO_PASID, .token = i,
+				.flags = IOPF_EVENT_STALL });
+	iopf_poll(one.poller);
+	assert_int_equal(3, hw.nb_out);
+	assert_int_equal(3, one.called);
+	assert_int_equal(0, iopf_dev_remove(dev));
+}
+
+static void
+dump_and_counters_name_everything(void **state)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	struct iopf_latency latency;
+
+	(void)state;
+	one_put_stall(1, 0);
+	iopf_poll(one.poller);
+	iopf_iommu_dump(one.iommu, f);
+	fclose(f);
+	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
+		assert_non_null(strstr(text, iopf_stat_name(i)));
+	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
+		assert_non_null(strstr(text, iopf_iommu_stat_name(i)));
+	assert_non_null(strstr(text, "test_counter 42"));
+	free(text);
+	iopf_domain_latency(one.domain, &latency);
+	assert_int_equal(1, latency.samples);
+	assert_true(latency.p50_ns > 0 && latency.p50_ns <= latency.max_ns);
+	assert_string_equal("unknown", iopf_stat_name(IOPF_NB_STATS));
+	assert_string_equal("unknown", iopf_code_name(IOPF_NB_CODES));
+	assert_string_equal("unknown", iopf_reason_name(IOPF_NB_REASONS));
+	assert_string_equal("unknown", iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS));
+}
+
+static const struct CMUnitTest tests[] = {
+	ONE_TEST(what_is_refused_says_why_in_one_line),
+	ONE_TEST(what_does_not_fit_is_refused),
+	ONE_TEST(invalidate_tells_the_prefix_that_is_done),
+	ONE_TEST(invalidate_reaches_an_iommu_that_starts_or_stops),
+	ONE_TEST(a_device_of_many_streamids_is_one_device),
+	ONE_TEST(dump_and_counters_name_everything),
+};
+TEST_SUITE(iopf_control, tests, NULL, NULL);
