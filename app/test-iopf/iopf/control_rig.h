@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef CONTROL_RIG_H
+#define CONTROL_RIG_H
+
+/*
+ * Control calls on an IOMMU made of two arrays: three devices with a domain each, and calls on
+ * threads of their own.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "array_iommu.h"
+#include "iopf.h"
+
+#define SID		7
+#define NB_DEVS		3
+#define NB_PASIDS	8
+#define MAX_THREADS	8
+
+/* A control call on a thread of its own. */
+struct call {
+	pthread_t thread;
+	int (*fn)(void *arg);
+	void *arg;
+	int ret;
+	_Atomic bool ended;
+};
+
+struct ctl {
+	struct iopf_iommu *iommu;
+	struct iopf_dev *dev[NB_DEVS];
+	struct iopf_domain *domain[NB_DEVS];
+	struct iopf_poller *poller;
+	struct iopf_worker *worker;
+	struct call calls[MAX_THREADS];
+	unsigned int nb_calls;
+	_Atomic bool hold;		/* the deferred handler waits while set */
+	_Atomic unsigned int holding;
+	_Atomic bool storm_stop;
+	_Atomic bool not_drained;
+	_Atomic unsigned int asked;	/* pri_drained, while it is not */
+	int fail_ats;
+	uint32_t wait_ms;
+	uint32_t share_ms;
+	unsigned int nb_threads;
+	bool bare;
+	bool upgrade;
+	enum iopf_verdict verdict;
+};
+
+extern struct ctl ctl;
+
+void ctl_open(bool requests, bool attach);
+int ctl_setup(void **state);
+int ctl_teardown(void **state);
+struct call *ctl_begin(int (*fn)(void *arg), void *arg);
+/* It ends, though others wait. */
+int ctl_end(struct call *call);
+void ctl_put_stall(unsigned int dev, uint16_t stag);
+int ctl_attach0(void *domain);
+int ctl_detach2(void *domain);
+int ctl_invalidate(void *domain);
+
+#define CTL_TEST(fn) cmocka_unit_test_setup_teardown(fn, ctl_setup, ctl_teardown)
+
+#endif /* CONTROL_RIG_H */

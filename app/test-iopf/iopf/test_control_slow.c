@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Contract 15: a party that is slow or gone costs itself alone.
+ */
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <rte_errno.h>
+
+#include "control_rig.h"
+#include "iopf_stats.h"
+#include "test.h"
+
+static int
+detach0(void *domain)
+{
+	return iopf_domain_detach(domain, ctl.dev[0], IOPF_NO_PASID);
+}
+
+/* What concerns other devices, or the IOMMU as a whole. */
+static int
+others_control(void *arg)
+{
+	const uint32_t sid = 100;
+	struct iopf_dev *dev;
+	int ret = 0;
+
+	(void)arg;
+	ret |= iopf_domain_detach(ctl.domain[1], ctl.dev[1], IOPF_NO_PASID);
+	ret |= iopf_domain_attach(ctl.domain[2], ctl.dev[1], 2);
+	ret |= iopf_domain_detach(ctl.domain[2], ctl.dev[1], 2);
+	ret |= iopf_domain_attach(ctl.domain[1], ctl.dev[1], IOPF_NO_PASID);
+	dev = iopf_dev_add(ctl.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.recover = IOPF_TERMINATE });
+	if (dev == NULL)
+		return -rte_errno;
+	ret |= iopf_domain_attach(ctl.domain[1], dev, IOPF_NO_PASID);
+	ret |= ctl_invalidate(ctl.domain[1]);
+	ret |= iopf_dev_remove(dev);
+	ret |= iopf_poller_remove(ctl.poller, ctl.iommu, IOPF_QUEUE_EVENTS);
+	ret |= iopf_poller_add(ctl.poller, ctl.iommu, IOPF_QUEUE_EVENTS);
+	return ret;
+}
+
+static int
+stop_and_start(void *arg)
+{
+	int ret = iopf_iommu_stop(ctl.iommu);
+
+	(void)arg;
+	return ret != 0 ? ret : iopf_iommu_start(ctl.iommu);
+}
+
+static int
+stop(void *arg)
+{
+	(void)arg;
+	return iopf_iommu_stop(ctl.iommu);
+}
+
+static void
+a_handler_that_never_returns_costs_its_device_alone(void **state)
+{
+	struct call *detach;
+
+	(void)state;
+	ctl_open(false, true);
+	ctl.hold = true;
+	ctl_put_stall(0, 1);
+	iopf_poll(ctl.poller);
+	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
+		usleep(100);
+	assert_int_equal(1, ctl.holding);
+	detach = ctl_begin(detach0, ctl.domain[0]);
+	/* Its fault is answered; then the detach waits. */
+	for (unsigned int i = 0; i < 100000 && hw.nb_out == 0; i++)
+		usleep(100);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(0, ctl_end(ctl_begin(others_control, NULL)));
+	assert_int_equal(0, ctl_end(ctl_begin(stop_and_start, NULL)));
+	assert_false(detach->ended);
+	ctl.hold = false;
+	assert_int_equal(0, ctl_end(detach));
+}
+
+static void
+a_detach_whose_handler_does_not_return_times_out_and_is_called_again(void **state)
+{
+	(void)state;
+	ctl.wait_ms = 20;
+	ctl_open(false, true);
+	ctl.hold = true;
+	ctl_put_stall(0, 1);
+	iopf_poll(ctl.poller);
+	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
+		usleep(100);
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(-ETIMEDOUT, iopf_domain_detach(ctl.domain[0], ctl.dev[0],
+				IOPF_NO_PASID));
+	assert_int_equal(-ETIMEDOUT, iopf_dev_remove(ctl.dev[0]));
+	/* It aborts, its fault is answered, and its place is kept. */
+	assert_int_equal(NB_DEVS - 1, hw.attached);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(-EEXIST, iopf_domain_attach(ctl.domain[1], ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(-EBUSY, iopf_domain_destroy(ctl.domain[0]));
+	/* Its other PASIDs go on. */
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[1], ctl.dev[0], 1));
+	assert_int_equal(0, iopf_domain_detach(ctl.domain[1], ctl.dev[0], 1));
+	/* A stop does not wait for it; its slot is not another's until it has returned. */
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	assert_int_equal(-EBUSY, iopf_iommu_configure(ctl.iommu, NULL));
+	assert_int_equal(-EBUSY, iopf_iommu_close(ctl.iommu));
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+	ctl.hold = false;
+	for (unsigned int i = 0; i < 1000; i++)
+		if (iopf_domain_detach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID) == 0)
+			break;
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	assert_int_equal(0, iopf_iommu_configure(ctl.iommu, NULL));
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(1, hw.nb_out);
+}
+
+static int
+detach_pasid(void *domain)
+{
+	return iopf_domain_detach(domain, ctl.dev[0], 2);
+}
+
+/* A second detach of what is being detached ends with it. */
+static void
+two_detaches_of_one_attachment_end_together(void **state)
+{
+	struct call *calls[2];
+
+	(void)state;
+	ctl_open(false, true);
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[0], ctl.dev[0], 2));
+	ctl.hold = true;
+	array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .sid = SID, .pasid = 2,
+			.flags = IOPF_EVENT_STALL });
+	iopf_poll(ctl.poller);
+	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
+		usleep(100);
+	for (unsigned int i = 0; i < 2; i++)
+		calls[i] = ctl_begin(detach_pasid, ctl.domain[0]);
+	for (unsigned int i = 0; i < 100000 && hw.nb_out == 0; i++)
+		usleep(100);
+	/* The device's other PASIDs do not wait for the handler. */
+	assert_int_equal(0, ctl_end(ctl_begin(ctl_attach0, ctl.domain[1])));
+	assert_false(calls[0]->ended || calls[1]->ended);
+	ctl.hold = false;
+	assert_int_equal(0, ctl_end(calls[0]));
+	assert_int_equal(0, ctl_end(calls[1]));
+	assert_int_equal(NB_DEVS + 1, hw.attached);
+}
+
+static void
+a_fault_behind_anothers_handler_keeps_no_detach(void **state)
+{
+	struct call *detach;
+
+	(void)state;
+	ctl_open(false, true);
+	ctl.hold = true;
+	ctl_put_stall(0, 1);
+	ctl_put_stall(2, 2);
+	iopf_poll(ctl.poller);
+	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
+		usleep(100);
+	detach = ctl_begin(ctl_detach2, ctl.domain[2]);
+	assert_int_equal(0, ctl_end(detach));
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(2, hw.out[0].answer.token);
+	ctl.hold = false;
+	for (unsigned int i = 0; i < 100000 && hw.nb_out < 2; i++)
+		usleep(100);
+	assert_int_equal(2, hw.nb_out);
+	assert_int_equal(1, ctl.holding);
+}
+
+static void
+a_device_that_does_not_drain_holds_up_no_other(void **state)
+{
+	struct call *detach;
+
+	(void)state;
+	ctl_open(true, true);
+	ctl.not_drained = true;
+	detach = ctl_begin(detach0, ctl.domain[0]);
+	for (unsigned int i = 0; i < 100000 && ctl.asked == 0; i++)
+		usleep(100);
+	assert_int_equal(0, ctl_end(ctl_begin(others_control, NULL)));
+	assert_false(detach->ended);
+	ctl.not_drained = false;
+	assert_int_equal(0, ctl_end(detach));
+}
+
+static int
+attach_other(void *arg)
+{
+	(void)arg;
+	return iopf_domain_attach(ctl.domain[1], ctl.dev[1], 3);
+}
+
+static void
+an_attach_that_the_driver_is_slow_with_holds_up_no_other(void **state)
+{
+	struct call *attach;
+
+	(void)state;
+	ctl_open(false, true);
+	hw.knobs[ARRAY_ATTACH].hold = 1;
+	attach = ctl_begin(ctl_attach0, ctl.domain[1]);
+	assert_true(array_wait_held(ARRAY_ATTACH, 1));
+	assert_int_equal(0, ctl_end(ctl_begin(attach_other, NULL)));
+	assert_int_equal(0, ctl_end(ctl_begin(others_control, NULL)));
+	assert_false(attach->ended);
+	array_release(ARRAY_ATTACH);
+	assert_int_equal(0, ctl_end(attach));
+}
+
+static int
+open_and_close_another(void *arg)
+{
+	struct iopf_iommu *iommu = iopf_iommu_open("arrays,n=2");
+
+	(void)arg;
+	return iommu == NULL ? -rte_errno : iopf_iommu_close(iommu);
+}
+
+static int
+close_third(void *iommu)
+{
+	return iopf_iommu_close(iommu);
+}
+
+static void
+an_iommu_that_is_slow_to_stop_or_close_holds_up_no_other(void **state)
+{
+	struct iopf_iommu *third;
+	struct call *call;
+
+	(void)state;
+	ctl_open(false, true);
+	hw.knobs[ARRAY_STOP].hold = 1;
+	call = ctl_begin(stop, NULL);
+	assert_true(array_wait_held(ARRAY_STOP, 1));
+	assert_int_equal(0, ctl_end(ctl_begin(others_control, NULL)));
+	assert_int_equal(0, ctl_end(ctl_begin(open_and_close_another, NULL)));
+	assert_false(call->ended);
+	array_release(ARRAY_STOP);
+	assert_int_equal(0, ctl_end(call));
+	third = iopf_iommu_open("arrays,n=3");
+	assert_non_null(third);
+	hw.knobs[ARRAY_CLOSE].hold = 1;
+	call = ctl_begin(close_third, third);
+	assert_true(array_wait_held(ARRAY_CLOSE, 1));
+	assert_int_equal(0, ctl_end(ctl_begin(open_and_close_another, NULL)));
+	/* Its place is its own until the driver has let go. */
+	assert_null(iopf_iommu_open("arrays,n=3"));
+	assert_int_equal(EBUSY, rte_errno);
+	array_release(ARRAY_CLOSE);
+	assert_int_equal(0, ctl_end(call));
+}
+
+/* Of a device whose faults are not answered, of which the IOMMU has a limited number. */
+static void
+a_device_cannot_hold_all_stalls(void **state)
+{
+	uint64_t held;
+
+	(void)state;
+	ctl.share_ms = 1;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < MAX_STALLS; i++)
+		ctl_put_stall(0, i);
+	while (iopf_poll(ctl.poller) != 0)
+		;
+	/* Taken at once, they are not refused: they may be answered soon. */
+	assert_int_equal(MAX_STALLS, iopf_domain_pending(ctl.domain[0]));
+	held = MAX_STALLS / NB_DEVS;
+	for (unsigned int i = 0; i < 200000 && iopf_domain_pending(ctl.domain[0]) > held; i++) {
+		iopf_poll(ctl.poller);
+		usleep(10);
+	}
+	assert_int_equal(held, iopf_domain_pending(ctl.domain[0]));
+	assert_int_equal(MAX_STALLS - held, hw.nb_out);
+	for (unsigned int i = 0; i < hw.nb_out; i++)
+		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
+	assert_int_equal(MAX_STALLS - held, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_OVER_SHARE));
+	assert_int_equal(MAX_STALLS - held, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_OVER_SHARE));
+	/* Another has what it gave up. */
+	ctl_put_stall(1, 1);
+	iopf_poll(ctl.poller);
+	assert_int_equal(1, iopf_domain_pending(ctl.domain[1]));
+	assert_int_equal(0, iopf_dev_stat(ctl.dev[1], IOPF_DEV_STAT_OVER_SHARE));
+}
+
+/* Faults that were answered, and whose handlers have not returned, are no stalls. */
+static void
+handlers_that_never_return_take_no_share_of_others(void **state)
+{
+	(void)state;
+	ctl.share_ms = 1;
+	ctl.wait_ms = 1;
+	ctl.nb_threads = MAX_STALLS;
+	ctl_open(false, false);
+	/* Alone, it may have all stalls, however late the worker calls the handlers. */
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+	ctl.hold = true;
+	for (unsigned int i = 0; i < MAX_STALLS; i++)
+		ctl_put_stall(0, i);
+	while (ctl.holding < MAX_STALLS) {
+		iopf_poll(ctl.poller);
+		usleep(10);
+	}
+	assert_int_equal(-ETIMEDOUT, iopf_domain_detach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_pending(ctl.domain[0]));
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[1], ctl.dev[1], IOPF_NO_PASID));
+	/* More than an equal share, for longer than share_ms, and all are left to it. */
+	ctl.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < MAX_STALLS - MAX_STALLS / 8 - 1; i++)
+		ctl_put_stall(1, i);
+	for (unsigned int i = 0; i < 500; i++) {
+		iopf_poll(ctl.poller);
+		usleep(10);
+	}
+	assert_int_equal(MAX_STALLS - MAX_STALLS / 8 - 1, iopf_domain_pending(ctl.domain[1]));
+	assert_int_equal(0, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_OVER_SHARE));
+	ctl.hold = false;
+	while (iopf_domain_detach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID) == -ETIMEDOUT)
+		;
+}
+
+/*
+ * Stalls, and records that want no answer, of a device that is attached or not: whatever it
+ * puts into the queue between two polls, what another puts behind that is answered by the next
+ * polls that take as many records.
+ */
+static void
+storm_of(bool attached, uint8_t flags)
+{
+	enum { STORM = 300, PER_POLL = 32 * 4, ROUNDS = 50 };
+	struct iopf_event ev = { .addr = 0x5000, .sid = attached ? SID : 99,
+		.pasid = IOPF_NO_PASID, .flags = flags };
+
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		uint64_t before = iopf_domain_stat(ctl.domain[1], IOPF_STAT_SUCCESS);
+
+		for (unsigned int k = 0; k < STORM; k++) {
+			ev.token = k % MAX_STALLS;
+			array_put(IOPF_QUEUE_EVENTS, &ev);
+		}
+		ctl_put_stall(1, 1);
+		for (unsigned int polls = 0; polls < STORM / PER_POLL + 1; polls++)
+			iopf_poll(ctl.poller);
+		assert_int_equal(before + 1, iopf_domain_stat(ctl.domain[1], IOPF_STAT_SUCCESS));
+	}
+}
+
+static void
+a_storm_of_one_device_delays_another_by_its_records_alone(void **state)
+{
+	(void)state;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	storm_of(true, IOPF_EVENT_STALL);
+	storm_of(true, 0);
+	storm_of(false, IOPF_EVENT_STALL);
+	storm_of(false, 0);
+}
+
+static const struct CMUnitTest tests[] = {
+	CTL_TEST(a_handler_that_never_returns_costs_its_device_alone),
+	CTL_TEST(a_detach_whose_handler_does_not_return_times_out_and_is_called_again),
+	CTL_TEST(two_detaches_of_one_attachment_end_together),
+	CTL_TEST(a_fault_behind_anothers_handler_keeps_no_detach),
+	CTL_TEST(a_device_that_does_not_drain_holds_up_no_other),
+	CTL_TEST(an_attach_that_the_driver_is_slow_with_holds_up_no_other),
+	CTL_TEST(an_iommu_that_is_slow_to_stop_or_close_holds_up_no_other),
+	CTL_TEST(a_device_cannot_hold_all_stalls),
+	CTL_TEST(handlers_that_never_return_take_no_share_of_others),
+	CTL_TEST(a_storm_of_one_device_delays_another_by_its_records_alone),
+};
+TEST_SUITE(control_slow, tests, NULL, NULL);

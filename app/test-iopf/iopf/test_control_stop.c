@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Stop and close, a driver without the operations that may be absent, and counters of refused
+ * accesses (contract 16).
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_errno.h>
+#include <rte_log.h>
+
+#include "control_rig.h"
+#include "iopf_stats.h"
+#include "test.h"
+
+static void
+an_iommu_that_has_failed_is_not_started_before_it_is_stopped(void **state)
+{
+	(void)state;
+	ctl_open(false, true);
+	hw.check = IOPF_CHECK_DEAD;
+	while (hw.check != 0)
+		iopf_poll(ctl.poller);
+	assert_int_equal(-EIO, iopf_iommu_start(ctl.iommu));
+	assert_int_equal(EIO, rte_errno);
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+}
+
+static void
+a_stop_that_failed_is_called_again_and_close_keeps_all(void **state)
+{
+	(void)state;
+	ctl_open(false, false);
+	for (unsigned int i = 0; i < NB_DEVS; i++)
+		assert_int_equal(0, iopf_dev_remove(ctl.dev[i]));
+	assert_int_equal(0, iopf_poller_destroy(ctl.poller));
+	hw.knobs[ARRAY_STOP].fail = -ETIMEDOUT;
+	hw.knobs[ARRAY_STOP].nb_fail = 2;
+	assert_int_equal(-ETIMEDOUT, iopf_iommu_stop(ctl.iommu));
+	hw.knobs[ARRAY_CLOSE].fail = -EBUSY;
+	hw.knobs[ARRAY_CLOSE].nb_fail = 1;
+	assert_int_equal(-EBUSY, iopf_iommu_close(ctl.iommu));
+	assert_null(iopf_iommu_open("arrays,n=1"));
+	assert_int_equal(-ETIMEDOUT, iopf_iommu_stop(ctl.iommu));
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	assert_int_equal(3, hw.knobs[ARRAY_STOP].calls);
+	/* Off: nothing to do. */
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	assert_int_equal(3, hw.knobs[ARRAY_STOP].calls);
+	assert_int_equal(0, iopf_iommu_close(ctl.iommu));
+	for (unsigned int i = 0; i < NB_DEVS; i++)
+		assert_int_equal(0, iopf_domain_destroy(ctl.domain[i]));
+	assert_int_equal(0, iopf_worker_destroy(ctl.worker));
+	ctl.iommu = NULL;
+}
+
+static void
+an_iommu_with_mapped_memory_is_not_closed(void **state)
+{
+	static uint8_t area[2][4096];
+	uint64_t addr[2];
+
+	(void)state;
+	ctl.iommu = iopf_iommu_open("arrays,n=1");
+	assert_non_null(ctl.iommu);
+	rte_log_set_level_pattern("lib.iopf", RTE_LOG_EMERG);
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(0, iopf_dma_map(ctl.iommu, area[i], 4096, &addr[i]));
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(-EBUSY, iopf_iommu_close(ctl.iommu));
+		assert_int_equal(0, iopf_dma_unmap(ctl.iommu, area[i], 4096, addr[i]));
+	}
+	assert_int_equal(0, iopf_iommu_close(ctl.iommu));
+	rte_log_set_level_pattern("lib.iopf", RTE_LOG_INFO);
+	ctl.iommu = NULL;
+}
+
+static void
+a_driver_may_leave_operations_out(void **state)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f;
+
+	(void)state;
+	ctl.bare = true;
+	ctl_open(false, true);
+	/* Invalidated, then answered; and not answered so when that failed. */
+	ctl.verdict = IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
+	ctl.upgrade = true;
+	for (unsigned int i = 0; i < 2; i++) {
+		hw.knobs[ARRAY_INVALIDATE].fail = -EIO;
+		hw.knobs[ARRAY_INVALIDATE].nb_fail = i;
+		ctl_put_stall(0, i);
+		assert_int_equal(1, iopf_poll(ctl.poller));
+		assert_int_equal(i + 1, hw.knobs[ARRAY_INVALIDATE].calls);
+		assert_int_equal(i + 1, hw.nb_out);
+		assert_int_equal(i == 0 ? IOPF_SUCCESS : IOPF_INVALID, hw.out[i].answer.code);
+	}
+	/* No mark: what the queue holds is read to its end, by the detach. */
+	for (unsigned int i = 0; i < 500; i++)
+		ctl_put_stall(0, i % 30);
+	assert_int_equal(0, iopf_domain_detach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(502, hw.nb_out);
+	assert_int_equal(-ENOTSUP, iopf_iommu_idle(ctl.iommu, -1));
+	f = open_memstream(&text, &len);
+	iopf_iommu_dump(ctl.iommu, f);
+	fclose(f);
+	assert_non_null(strstr(text, "running"));
+	free(text);
+	/* Passes beyond those where errors are looked at. */
+	for (unsigned int i = 0; i < 100; i++)
+		iopf_poll(ctl.poller);
+}
+
+/* Contract 16: an access that is refused moves a counter that names the reason and the device. */
+static void
+a_refused_access_is_counted_for_its_device(void **state)
+{
+	struct iopf_event ev = { .addr = 0x1000, .sid = SID, .pasid = 3, .raw_id = 0x0a,
+		.reason = IOPF_REASON_CONFIG };
+
+	(void)state;
+	ctl_open(false, true);
+	array_put(IOPF_QUEUE_EVENTS, &ev);		/* a PASID that is not attached */
+	ev.flags = IOPF_EVENT_STALL;
+	array_put(IOPF_QUEUE_EVENTS, &ev);
+	ev.flags = 0;
+	ev.sid = 99;
+	array_put(IOPF_QUEUE_EVENTS, &ev);		/* no known device */
+	ev.sid = SID;
+	ev.pasid = IOPF_NO_PASID;
+	array_put(IOPF_QUEUE_EVENTS, &ev);		/* attached: not for a handler */
+	iopf_poll(ctl.poller);
+	assert_int_equal(2, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_NO_DOMAIN));
+	assert_int_equal(1, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REPORTS));
+	assert_int_equal(1, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_NO_DOMAIN));
+	assert_int_equal(1, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN));
+	assert_int_equal(0, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_UNKNOWN_SID));
+	assert_int_equal(1, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID));
+	assert_int_equal(3, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_REPORTS));
+	assert_int_equal(0, iopf_dev_stat(ctl.dev[1], IOPF_DEV_STAT_NO_DOMAIN));
+	assert_int_equal(1, hw.nb_out);
+	assert_string_equal("unknown", iopf_dev_stat_name(IOPF_NB_DEV_STATS));
+	assert_int_equal(0, iopf_dev_stat(ctl.dev[0], IOPF_NB_DEV_STATS));
+	assert_int_equal(0, iopf_dev_stat(NULL, IOPF_DEV_STAT_REPORTS));
+}
+
+static const struct CMUnitTest tests[] = {
+	CTL_TEST(a_refused_access_is_counted_for_its_device),
+	CTL_TEST(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
+	CTL_TEST(a_stop_that_failed_is_called_again_and_close_keeps_all),
+	CTL_TEST(an_iommu_with_mapped_memory_is_not_closed),
+	CTL_TEST(a_driver_may_leave_operations_out),
+};
+TEST_SUITE(control_stop, tests, NULL, NULL);
