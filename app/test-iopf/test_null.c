@@ -41,7 +41,7 @@ static const uint32_t sid = 5;
 static char some[4096];
 
 static void
-test_iommu(void **state)
+test_null_iommu_is_refused(void **state)
 {
 	const struct iopf_iommu_conf conf = { .report = NULL };
 	const struct iopf_dev_conf dev_conf = { .sids = &sid, .nb_sids = 1 };
@@ -69,7 +69,7 @@ test_iommu(void **state)
 }
 
 static void
-test_dev_and_domain(void **state)
+test_null_dev_and_domain_are_refused(void **state)
 {
 	const struct iopf_inv inv = { .all = true };
 	struct iopf_latency latency;
@@ -120,7 +120,7 @@ refuse(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 
 /* One object is there, the other is not. */
 static void
-test_halves(void **state)
+test_one_null_of_two_objects_is_refused(void **state)
 {
 	struct iopf_domain *domain;
 	struct iopf_poller *poller;
@@ -158,7 +158,7 @@ test_halves(void **state)
 }
 
 static void
-test_poller_and_worker(void **state)
+test_null_poller_and_worker_are_refused(void **state)
 {
 	(void)state;
 	assert_int_equal(iopf_poller_destroy(NULL), 0);
@@ -174,7 +174,7 @@ test_poller_and_worker(void **state)
 }
 
 static void
-test_mmem(void **state)
+test_null_pool_and_space_are_refused(void **state)
 {
 	const struct mmem_pager pager = { .ctx = NULL };
 
@@ -205,7 +205,7 @@ test_mmem(void **state)
 
 /* pgt_resolve(), pgt_resolve_begin(), pgt_resolve_commit() and pgt_resolve_cancel() do not look. */
 static void
-test_pgtable(void **state)
+test_null_page_table_is_refused(void **state)
 {
 	struct pgt_unmapped out;
 	struct pgt_inv inv[1];
@@ -235,7 +235,7 @@ test_pgtable(void **state)
 }
 
 static void
-test_model(void **state)
+test_null_model_is_refused(void **state)
 {
 	(void)state;
 	assert_null(smmuv3_model_lookup(NULL));
@@ -271,7 +271,7 @@ test_model(void **state)
 }
 
 static void
-test_model_dma(void **state)
+test_null_engine_is_refused(void **state)
 {
 	const struct smmuv3_model_op op = { .type = SMMUV3_MODEL_WRITE, .buf = some, .len = 1 };
 	struct smmuv3_model_done done;
@@ -302,13 +302,13 @@ test_model_dma(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_iommu),
-	cmocka_unit_test(test_dev_and_domain),
-	cmocka_unit_test(test_halves),
-	cmocka_unit_test(test_poller_and_worker),
-	cmocka_unit_test(test_mmem),
-	cmocka_unit_test(test_pgtable),
-	cmocka_unit_test(test_model),
-	cmocka_unit_test(test_model_dma),
+	cmocka_unit_test(test_null_iommu_is_refused),
+	cmocka_unit_test(test_null_dev_and_domain_are_refused),
+	cmocka_unit_test(test_one_null_of_two_objects_is_refused),
+	cmocka_unit_test(test_null_poller_and_worker_are_refused),
+	cmocka_unit_test(test_null_pool_and_space_are_refused),
+	cmocka_unit_test(test_null_page_table_is_refused),
+	cmocka_unit_test(test_null_model_is_refused),
+	cmocka_unit_test(test_null_engine_is_refused),
 };
 TEST_SUITE(null, tests, NULL, NULL);

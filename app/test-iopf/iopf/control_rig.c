@@ -170,7 +170,7 @@ call_main(void *arg)
 }
 
 struct call *
-ctl_begin(int (*fn)(void *arg), void *arg)
+ctl_start_call(int (*fn)(void *arg), void *arg)
 {
 	struct call *call = &ctl.calls[ctl.nb_calls];
 
@@ -182,7 +182,7 @@ ctl_begin(int (*fn)(void *arg), void *arg)
 }
 
 int
-ctl_end(struct call *call)
+ctl_end_call(struct call *call)
 {
 	for (unsigned int i = 0; i < 200000 && !atomic_load(&call->ended); i++)
 		usleep(100);

@@ -58,9 +58,9 @@ extern struct ctl ctl;
 void ctl_open(bool requests, bool attach);
 int ctl_setup(void **state);
 int ctl_teardown(void **state);
-struct call *ctl_begin(int (*fn)(void *arg), void *arg);
+struct call *ctl_start_call(int (*fn)(void *arg), void *arg);
 /* It ends, though others wait. */
-int ctl_end(struct call *call);
+int ctl_end_call(struct call *call);
 void ctl_put_stall(unsigned int dev, uint16_t stag);
 int ctl_attach0(void *domain);
 int ctl_detach2(void *domain);

@@ -33,17 +33,17 @@ a_domain_is_not_destroyed_while_it_is_being_attached(void **state)
 	(void)state;
 	ctl_open(false, false);
 	hw.knobs[ARRAY_ATTACH].hold = 1;
-	attach = ctl_begin(ctl_attach0, ctl.domain[1]);
+	attach = ctl_start_call(ctl_attach0, ctl.domain[1]);
 	assert_true(array_wait_held(ARRAY_ATTACH, 1));
 	assert_int_equal(-EBUSY, iopf_domain_destroy(ctl.domain[1]));
 	array_release(ARRAY_ATTACH);
-	assert_int_equal(0, ctl_end(attach));
+	assert_int_equal(0, ctl_end_call(attach));
 	assert_int_equal(-EBUSY, iopf_domain_destroy(ctl.domain[1]));
 }
 
 /* An attach that fails, and whose undo fails once. */
 static void
-attach_fails_and_so_does_its_undo(struct iopf_domain *domain, bool in_driver, int ret)
+fail_attach_and_its_undo(struct iopf_domain *domain, bool in_driver, int ret)
 {
 	hw.attach_half = in_driver;
 	hw.fail_attach = in_driver ? ret : 0;
@@ -60,7 +60,7 @@ attach_fails_and_so_does_its_undo(struct iopf_domain *domain, bool in_driver, in
 }
 
 static void
-an_undo_that_failed_says_the_next_step(void **state)
+a_failed_undo_logs_the_next_step(void **state)
 {
 	char *text;
 
@@ -103,7 +103,7 @@ an_attach_whose_undo_failed_is_undone_by_a_detach(void **state)
 	(void)state;
 	ctl_open(true, false);
 	for (unsigned int i = 0; i < 2; i++) {
-		attach_fails_and_so_does_its_undo(ctl.domain[1], i == 0, -ENOSPC);
+		fail_attach_and_its_undo(ctl.domain[1], i == 0, -ENOSPC);
 		hw.knobs[ARRAY_DETACH].nb_fail = 1;
 		assert_int_equal(-ETIMEDOUT, iopf_domain_detach(ctl.domain[1], ctl.dev[0], 1));
 		assert_int_equal(1, hw.attached);
@@ -120,7 +120,7 @@ an_attach_whose_undo_failed_is_undone_by_the_next_attach(void **state)
 	(void)state;
 	ctl_open(true, false);
 	for (uint32_t pasid = 1; pasid < 3; pasid++) {
-		attach_fails_and_so_does_its_undo(ctl.domain[1], pasid == 1, -ENOSPC);
+		fail_attach_and_its_undo(ctl.domain[1], pasid == 1, -ENOSPC);
 		hw.knobs[ARRAY_DETACH].nb_fail = 1;
 		assert_int_equal(-EBUSY, iopf_domain_attach(ctl.domain[2], ctl.dev[0], 1));
 		assert_int_equal(1, hw.attached);
@@ -141,7 +141,7 @@ an_attach_whose_undo_failed_is_undone_with_its_device(void **state)
 
 	(void)state;
 	ctl_open(true, false);
-	attach_fails_and_so_does_its_undo(ctl.domain[1], false, -EIO);
+	fail_attach_and_its_undo(ctl.domain[1], false, -EIO);
 	hw.knobs[ARRAY_DETACH].nb_fail = 1;
 	assert_int_equal(-ETIMEDOUT, iopf_dev_remove(ctl.dev[0]));
 	assert_int_equal(0, iopf_dev_remove(ctl.dev[0]));
@@ -151,7 +151,7 @@ an_attach_whose_undo_failed_is_undone_with_its_device(void **state)
 }
 
 static void
-a_detach_that_failed_goes_on_where_it_was(void **state)
+a_failed_detach_continues_with_the_next_call(void **state)
 {
 	(void)state;
 	ctl_open(false, true);
@@ -201,15 +201,15 @@ attach_waits_for_no_invalidation(void **state)
 	(void)state;
 	ctl_open(false, true);
 	hw.knobs[ARRAY_INVALIDATE].hold = 1;
-	held = ctl_begin(ctl_invalidate, ctl.domain[1]);
+	held = ctl_start_call(ctl_invalidate, ctl.domain[1]);
 	assert_true(array_wait_held(ARRAY_INVALIDATE, 1));
-	attach = ctl_begin(ctl_attach0, ctl.domain[1]);
-	assert_int_equal(0, ctl_end(attach));
+	attach = ctl_start_call(ctl_attach0, ctl.domain[1]);
+	assert_int_equal(0, ctl_end_call(attach));
 	/* And a detach that is not the domain's last waits for none either. */
 	assert_int_equal(0, iopf_domain_detach(ctl.domain[1], ctl.dev[0], 1));
 	assert_false(held->ended);
 	array_release(ARRAY_INVALIDATE);
-	assert_int_equal(0, ctl_end(held));
+	assert_int_equal(0, ctl_end_call(held));
 }
 
 /*
@@ -225,9 +225,9 @@ no_invalidation_overtakes_a_detach_that_waits(void **state)
 	(void)state;
 	ctl_open(false, true);
 	hw.knobs[ARRAY_INVALIDATE].hold = 1;
-	held = ctl_begin(ctl_invalidate, ctl.domain[2]);
+	held = ctl_start_call(ctl_invalidate, ctl.domain[2]);
 	assert_true(array_wait_held(ARRAY_INVALIDATE, 1));
-	detach = ctl_begin(ctl_detach2, ctl.domain[2]);
+	detach = ctl_start_call(ctl_detach2, ctl.domain[2]);
 	/* Until one does not reach the driver: the detach has begun to wait. */
 	for (n = 0; n < 100000; n++) {
 		reached = hw.invalidated;
@@ -245,13 +245,13 @@ no_invalidation_overtakes_a_detach_that_waits(void **state)
 	assert_false(held->ended);
 	assert_int_equal(NB_DEVS, hw.domains);
 	array_release(ARRAY_INVALIDATE);
-	assert_int_equal(0, ctl_end(held));
-	assert_int_equal(0, ctl_end(detach));
+	assert_int_equal(0, ctl_end_call(held));
+	assert_int_equal(0, ctl_end_call(detach));
 	assert_int_equal(NB_DEVS - 1, hw.domains);
 }
 
 static int
-storm(void *domain)
+invalidate_until_stopped(void *domain)
 {
 	int ret = 0;
 
@@ -290,11 +290,11 @@ attach_goes_on_beside_threads_that_invalidate_without_pause(void **state)
 		hw.invalidate_us = 50;
 		ctl.nb_calls = 0;
 		for (unsigned int i = 0; i < RTE_DIM(calls); i++)
-			calls[i] = ctl_begin(storm, ctl.domain[d]);
-		attach = ctl_begin(attach_and_detach, ctl.domain[d]);
-		assert_int_equal(0, ctl_end(attach));
+			calls[i] = ctl_start_call(invalidate_until_stopped, ctl.domain[d]);
+		attach = ctl_start_call(attach_and_detach, ctl.domain[d]);
+		assert_int_equal(0, ctl_end_call(attach));
 		for (unsigned int i = 0; i < RTE_DIM(calls); i++)
-			assert_int_equal(0, ctl_end(calls[i]));
+			assert_int_equal(0, ctl_end_call(calls[i]));
 		for (unsigned int i = 0; i < ctl.nb_calls; i++)
 			pthread_join(ctl.calls[i].thread, NULL);
 		ctl.nb_calls = 0;
@@ -328,11 +328,11 @@ many_streamids_cost_few_grace_periods(void **state)
 
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_domain_is_not_destroyed_while_it_is_being_attached),
-	CTL_TEST(an_undo_that_failed_says_the_next_step),
+	CTL_TEST(a_failed_undo_logs_the_next_step),
 	CTL_TEST(an_attach_whose_undo_failed_is_undone_by_a_detach),
 	CTL_TEST(an_attach_whose_undo_failed_is_undone_by_the_next_attach),
 	CTL_TEST(an_attach_whose_undo_failed_is_undone_with_its_device),
-	CTL_TEST(a_detach_that_failed_goes_on_where_it_was),
+	CTL_TEST(a_failed_detach_continues_with_the_next_call),
 	CTL_TEST(a_removal_that_failed_can_be_called_again),
 	CTL_TEST(attach_waits_for_no_invalidation),
 	CTL_TEST(no_invalidation_overtakes_a_detach_that_waits),

@@ -22,7 +22,7 @@ detach0(void *domain)
 
 /* What concerns other devices, or the IOMMU as a whole. */
 static int
-others_control(void *arg)
+control_other_devices(void *arg)
 {
 	const uint32_t sid = 100;
 	struct iopf_dev *dev;
@@ -62,7 +62,7 @@ stop(void *arg)
 }
 
 static void
-a_handler_that_never_returns_costs_its_device_alone(void **state)
+a_handler_that_does_not_return_delays_its_device_only(void **state)
 {
 	struct call *detach;
 
@@ -74,16 +74,16 @@ a_handler_that_never_returns_costs_its_device_alone(void **state)
 	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
 		usleep(100);
 	assert_int_equal(1, ctl.holding);
-	detach = ctl_begin(detach0, ctl.domain[0]);
+	detach = ctl_start_call(detach0, ctl.domain[0]);
 	/* Its fault is answered; then the detach waits. */
 	for (unsigned int i = 0; i < 100000 && hw.nb_out == 0; i++)
 		usleep(100);
 	assert_int_equal(1, hw.nb_out);
-	assert_int_equal(0, ctl_end(ctl_begin(others_control, NULL)));
-	assert_int_equal(0, ctl_end(ctl_begin(stop_and_start, NULL)));
+	assert_int_equal(0, ctl_end_call(ctl_start_call(control_other_devices, NULL)));
+	assert_int_equal(0, ctl_end_call(ctl_start_call(stop_and_start, NULL)));
 	assert_false(detach->ended);
 	ctl.hold = false;
-	assert_int_equal(0, ctl_end(detach));
+	assert_int_equal(0, ctl_end_call(detach));
 }
 
 static void
@@ -147,20 +147,20 @@ two_detaches_of_one_attachment_end_together(void **state)
 	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
 		usleep(100);
 	for (unsigned int i = 0; i < 2; i++)
-		calls[i] = ctl_begin(detach_pasid, ctl.domain[0]);
+		calls[i] = ctl_start_call(detach_pasid, ctl.domain[0]);
 	for (unsigned int i = 0; i < 100000 && hw.nb_out == 0; i++)
 		usleep(100);
 	/* The device's other PASIDs do not wait for the handler. */
-	assert_int_equal(0, ctl_end(ctl_begin(ctl_attach0, ctl.domain[1])));
+	assert_int_equal(0, ctl_end_call(ctl_start_call(ctl_attach0, ctl.domain[1])));
 	assert_false(calls[0]->ended || calls[1]->ended);
 	ctl.hold = false;
-	assert_int_equal(0, ctl_end(calls[0]));
-	assert_int_equal(0, ctl_end(calls[1]));
+	assert_int_equal(0, ctl_end_call(calls[0]));
+	assert_int_equal(0, ctl_end_call(calls[1]));
 	assert_int_equal(NB_DEVS + 1, hw.attached);
 }
 
 static void
-a_fault_behind_anothers_handler_keeps_no_detach(void **state)
+a_fault_behind_another_handler_does_not_delay_a_detach(void **state)
 {
 	struct call *detach;
 
@@ -172,8 +172,8 @@ a_fault_behind_anothers_handler_keeps_no_detach(void **state)
 	iopf_poll(ctl.poller);
 	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
 		usleep(100);
-	detach = ctl_begin(ctl_detach2, ctl.domain[2]);
-	assert_int_equal(0, ctl_end(detach));
+	detach = ctl_start_call(ctl_detach2, ctl.domain[2]);
+	assert_int_equal(0, ctl_end_call(detach));
 	assert_int_equal(1, hw.nb_out);
 	assert_int_equal(2, hw.out[0].answer.token);
 	ctl.hold = false;
@@ -184,20 +184,20 @@ a_fault_behind_anothers_handler_keeps_no_detach(void **state)
 }
 
 static void
-a_device_that_does_not_drain_holds_up_no_other(void **state)
+a_device_that_does_not_drain_delays_no_other(void **state)
 {
 	struct call *detach;
 
 	(void)state;
 	ctl_open(true, true);
 	ctl.not_drained = true;
-	detach = ctl_begin(detach0, ctl.domain[0]);
+	detach = ctl_start_call(detach0, ctl.domain[0]);
 	for (unsigned int i = 0; i < 100000 && ctl.asked == 0; i++)
 		usleep(100);
-	assert_int_equal(0, ctl_end(ctl_begin(others_control, NULL)));
+	assert_int_equal(0, ctl_end_call(ctl_start_call(control_other_devices, NULL)));
 	assert_false(detach->ended);
 	ctl.not_drained = false;
-	assert_int_equal(0, ctl_end(detach));
+	assert_int_equal(0, ctl_end_call(detach));
 }
 
 static int
@@ -208,20 +208,20 @@ attach_other(void *arg)
 }
 
 static void
-an_attach_that_the_driver_is_slow_with_holds_up_no_other(void **state)
+a_slow_attach_delays_no_other_device(void **state)
 {
 	struct call *attach;
 
 	(void)state;
 	ctl_open(false, true);
 	hw.knobs[ARRAY_ATTACH].hold = 1;
-	attach = ctl_begin(ctl_attach0, ctl.domain[1]);
+	attach = ctl_start_call(ctl_attach0, ctl.domain[1]);
 	assert_true(array_wait_held(ARRAY_ATTACH, 1));
-	assert_int_equal(0, ctl_end(ctl_begin(attach_other, NULL)));
-	assert_int_equal(0, ctl_end(ctl_begin(others_control, NULL)));
+	assert_int_equal(0, ctl_end_call(ctl_start_call(attach_other, NULL)));
+	assert_int_equal(0, ctl_end_call(ctl_start_call(control_other_devices, NULL)));
 	assert_false(attach->ended);
 	array_release(ARRAY_ATTACH);
-	assert_int_equal(0, ctl_end(attach));
+	assert_int_equal(0, ctl_end_call(attach));
 }
 
 static int
@@ -240,7 +240,7 @@ close_third(void *iommu)
 }
 
 static void
-an_iommu_that_is_slow_to_stop_or_close_holds_up_no_other(void **state)
+a_slow_stop_or_close_delays_no_other_call(void **state)
 {
 	struct iopf_iommu *third;
 	struct call *call;
@@ -248,24 +248,24 @@ an_iommu_that_is_slow_to_stop_or_close_holds_up_no_other(void **state)
 	(void)state;
 	ctl_open(false, true);
 	hw.knobs[ARRAY_STOP].hold = 1;
-	call = ctl_begin(stop, NULL);
+	call = ctl_start_call(stop, NULL);
 	assert_true(array_wait_held(ARRAY_STOP, 1));
-	assert_int_equal(0, ctl_end(ctl_begin(others_control, NULL)));
-	assert_int_equal(0, ctl_end(ctl_begin(open_and_close_another, NULL)));
+	assert_int_equal(0, ctl_end_call(ctl_start_call(control_other_devices, NULL)));
+	assert_int_equal(0, ctl_end_call(ctl_start_call(open_and_close_another, NULL)));
 	assert_false(call->ended);
 	array_release(ARRAY_STOP);
-	assert_int_equal(0, ctl_end(call));
+	assert_int_equal(0, ctl_end_call(call));
 	third = iopf_iommu_open("arrays,n=3");
 	assert_non_null(third);
 	hw.knobs[ARRAY_CLOSE].hold = 1;
-	call = ctl_begin(close_third, third);
+	call = ctl_start_call(close_third, third);
 	assert_true(array_wait_held(ARRAY_CLOSE, 1));
-	assert_int_equal(0, ctl_end(ctl_begin(open_and_close_another, NULL)));
+	assert_int_equal(0, ctl_end_call(ctl_start_call(open_and_close_another, NULL)));
 	/* Its place is its own until the driver has let go. */
 	assert_null(iopf_iommu_open("arrays,n=3"));
 	assert_int_equal(EBUSY, rte_errno);
 	array_release(ARRAY_CLOSE);
-	assert_int_equal(0, ctl_end(call));
+	assert_int_equal(0, ctl_end_call(call));
 }
 
 /* Of a device whose faults are not answered, of which the IOMMU has a limited number. */
@@ -304,7 +304,7 @@ a_device_cannot_hold_all_stalls(void **state)
 
 /* Faults that were answered, and whose handlers have not returned, are no stalls. */
 static void
-handlers_that_never_return_take_no_share_of_others(void **state)
+handlers_that_do_not_return_take_no_share_of_others(void **state)
 {
 	(void)state;
 	ctl.share_ms = 1;
@@ -344,7 +344,7 @@ handlers_that_never_return_take_no_share_of_others(void **state)
  * polls that take as many records.
  */
 static void
-storm_of(bool attached, uint8_t flags)
+check_storm(bool attached, uint8_t flags)
 {
 	enum { STORM = 300, PER_POLL = 32 * 4, ROUNDS = 50 };
 	struct iopf_event ev = { .addr = 0x5000, .sid = attached ? SID : 99,
@@ -370,22 +370,22 @@ a_storm_of_one_device_delays_another_by_its_records_alone(void **state)
 	(void)state;
 	ctl_open(false, true);
 	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
-	storm_of(true, IOPF_EVENT_STALL);
-	storm_of(true, 0);
-	storm_of(false, IOPF_EVENT_STALL);
-	storm_of(false, 0);
+	check_storm(true, IOPF_EVENT_STALL);
+	check_storm(true, 0);
+	check_storm(false, IOPF_EVENT_STALL);
+	check_storm(false, 0);
 }
 
 static const struct CMUnitTest tests[] = {
-	CTL_TEST(a_handler_that_never_returns_costs_its_device_alone),
+	CTL_TEST(a_handler_that_does_not_return_delays_its_device_only),
 	CTL_TEST(a_detach_whose_handler_does_not_return_times_out_and_is_called_again),
 	CTL_TEST(two_detaches_of_one_attachment_end_together),
-	CTL_TEST(a_fault_behind_anothers_handler_keeps_no_detach),
-	CTL_TEST(a_device_that_does_not_drain_holds_up_no_other),
-	CTL_TEST(an_attach_that_the_driver_is_slow_with_holds_up_no_other),
-	CTL_TEST(an_iommu_that_is_slow_to_stop_or_close_holds_up_no_other),
+	CTL_TEST(a_fault_behind_another_handler_does_not_delay_a_detach),
+	CTL_TEST(a_device_that_does_not_drain_delays_no_other),
+	CTL_TEST(a_slow_attach_delays_no_other_device),
+	CTL_TEST(a_slow_stop_or_close_delays_no_other_call),
 	CTL_TEST(a_device_cannot_hold_all_stalls),
-	CTL_TEST(handlers_that_never_return_take_no_share_of_others),
+	CTL_TEST(handlers_that_do_not_return_take_no_share_of_others),
 	CTL_TEST(a_storm_of_one_device_delays_another_by_its_records_alone),
 };
 TEST_SUITE(control_slow, tests, NULL, NULL);

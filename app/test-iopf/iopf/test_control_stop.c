@@ -32,7 +32,7 @@ an_iommu_that_has_failed_is_not_started_before_it_is_stopped(void **state)
 }
 
 static void
-a_stop_that_failed_is_called_again_and_close_keeps_all(void **state)
+a_failed_stop_can_be_repeated_and_close_is_refused_before(void **state)
 {
 	(void)state;
 	ctl_open(false, false);
@@ -81,7 +81,7 @@ an_iommu_with_mapped_memory_is_not_closed(void **state)
 }
 
 static void
-a_driver_may_leave_operations_out(void **state)
+a_driver_can_omit_operations(void **state)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -154,8 +154,8 @@ a_refused_access_is_counted_for_its_device(void **state)
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_refused_access_is_counted_for_its_device),
 	CTL_TEST(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
-	CTL_TEST(a_stop_that_failed_is_called_again_and_close_keeps_all),
+	CTL_TEST(a_failed_stop_can_be_repeated_and_close_is_refused_before),
 	CTL_TEST(an_iommu_with_mapped_memory_is_not_closed),
-	CTL_TEST(a_driver_may_leave_operations_out),
+	CTL_TEST(a_driver_can_omit_operations),
 };
 TEST_SUITE(control_stop, tests, NULL, NULL);

@@ -220,7 +220,7 @@ teardown(void **state)
 
 /* n pages at once, in accesses of t.group pages or one, served by watched polls. */
 static void
-touch(unsigned int first, unsigned int n, enum smmuv3_model_op_type type)
+access_pages(unsigned int first, unsigned int n, enum smmuv3_model_op_type type)
 {
 	static char data[16 * PAGE];
 	unsigned int done = 0;
@@ -250,22 +250,22 @@ touch(unsigned int first, unsigned int n, enum smmuv3_model_op_type type)
 }
 
 static void
-run(unsigned int flags, enum smmuv3_model_op_type first, enum smmuv3_model_op_type second)
+check_path(unsigned int flags, enum smmuv3_model_op_type first, enum smmuv3_model_op_type second)
 {
 	t.buf = mmem_alloc(t.space, PAGES * PAGE, MMEM_READ | MMEM_WRITE | flags);
 	assert_non_null(t.buf);
 	/* The first use of each function binds it, and touches its own pages. */
-	touch(0, 64, first);
-	touch(0, 64, second);
+	access_pages(0, 64, first);
+	access_pages(0, 64, second);
 
 	interpose_allocs = interpose_locks = nb_syscalls = nb_page_faults = 0;
 	watch_syscalls(true);
 	for (unsigned int i = 64; i < PAGES; i += 64) {
 		/* One at a time, and many. */
 		for (unsigned int k = 0; k < 16; k++)
-			touch(i + k, 1, first);
-		touch(i + 16, 48, first);
-		touch(i, 64, second);
+			access_pages(i + k, 1, first);
+		access_pages(i + 16, 48, first);
+		access_pages(i, 64, second);
 	}
 	watch_syscalls(false);
 #ifndef INTERPOSE_OFF
@@ -281,7 +281,7 @@ run(unsigned int flags, enum smmuv3_model_op_type first, enum smmuv3_model_op_ty
 }
 
 static void
-the_counters_count(void **state)
+the_counters_see_each_call(void **state)
 {
 	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 	void *volatile p;
@@ -310,45 +310,46 @@ the_counters_count(void **state)
 }
 
 static void
-mapping_a_page_needs_no_lock_allocation_syscall_or_page_fault(void **state)
+pages_are_mapped_without_lock_or_syscall(void **state)
 {
 	(void)state;
-	run(MMEM_POPULATE, SMMUV3_MODEL_WRITE, SMMUV3_MODEL_READ);
+	check_path(MMEM_POPULATE, SMMUV3_MODEL_WRITE, SMMUV3_MODEL_READ);
 }
 
 static void
-upgrading_a_page_needs_none_either(void **state)
+pages_are_upgraded_without_lock_or_syscall(void **state)
 {
 	(void)state;
-	run(MMEM_POPULATE | MMEM_TRACK_WRITES, SMMUV3_MODEL_READ, SMMUV3_MODEL_WRITE);
+	check_path(MMEM_POPULATE | MMEM_TRACK_WRITES, SMMUV3_MODEL_READ, SMMUV3_MODEL_WRITE);
 	assert_int_equal(PAGES, mmem_stat(t.space, MMEM_STAT_UPGRADED));
 }
 
 static void
-page_requests_need_none_either(void **state)
+page_requests_are_served_without_lock_or_syscall(void **state)
 {
 	(void)state;
-	run(MMEM_POPULATE, SMMUV3_MODEL_WRITE, SMMUV3_MODEL_READ);
+	check_path(MMEM_POPULATE, SMMUV3_MODEL_WRITE, SMMUV3_MODEL_READ);
 }
 
 static void
-upgrades_by_page_requests_need_none_either(void **state)
+page_requests_upgrade_pages_without_lock_or_syscall(void **state)
 {
 	(void)state;
-	run(MMEM_POPULATE | MMEM_TRACK_WRITES, SMMUV3_MODEL_READ, SMMUV3_MODEL_WRITE);
+	check_path(MMEM_POPULATE | MMEM_TRACK_WRITES, SMMUV3_MODEL_READ, SMMUV3_MODEL_WRITE);
 	assert_int_equal(PAGES, mmem_stat(t.space, MMEM_STAT_UPGRADED));
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(the_counters_count),
-	cmocka_unit_test_setup_teardown(
-			mapping_a_page_needs_no_lock_allocation_syscall_or_page_fault,
-			setup, teardown),
-	cmocka_unit_test_setup_teardown(upgrading_a_page_needs_none_either, setup, teardown),
-	cmocka_unit_test_setup_teardown(page_requests_need_none_either, setup_requests, teardown),
-	{ "page_request_groups_need_none_either", page_requests_need_none_either, setup_groups,
-			teardown, NULL },
-	cmocka_unit_test_setup_teardown(upgrades_by_page_requests_need_none_either,
+	cmocka_unit_test(the_counters_see_each_call),
+	cmocka_unit_test_setup_teardown(pages_are_mapped_without_lock_or_syscall, setup, teardown),
+	cmocka_unit_test_setup_teardown(pages_are_upgraded_without_lock_or_syscall, setup,
+			teardown),
+	cmocka_unit_test_setup_teardown(page_requests_are_served_without_lock_or_syscall,
+			setup_requests, teardown),
+	{ "page_request_groups_are_served_without_lock_or_syscall",
+			page_requests_are_served_without_lock_or_syscall, setup_groups, teardown,
+			NULL },
+	cmocka_unit_test_setup_teardown(page_requests_upgrade_pages_without_lock_or_syscall,
 			setup_small_groups, teardown),
 };
 TEST_SUITE(hotpath, tests, NULL, NULL);

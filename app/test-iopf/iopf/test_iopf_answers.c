@@ -42,7 +42,7 @@ a_fault_is_answered_once_with_the_handlers_code(void **state)
 }
 
 static void
-razwi_where_the_iommu_cannot_is_invalid(void **state)
+razwi_without_support_is_answered_invalid(void **state)
 {
 	(void)state;
 	one.verdict = IOPF_ANSWER(IOPF_RAZWI);
@@ -52,7 +52,7 @@ razwi_where_the_iommu_cannot_is_invalid(void **state)
 }
 
 static void
-a_verdict_that_is_none_is_invalid(void **state)
+an_unknown_verdict_is_answered_invalid(void **state)
 {
 	(void)state;
 	one.verdict = (enum iopf_verdict)12345;
@@ -81,7 +81,7 @@ unknown_streamid_and_missing_domain_get_invalid(void **state)
 }
 
 static void
-a_record_that_is_no_stall_is_reported_never_answered(void **state)
+a_record_without_a_stall_is_reported_and_not_answered(void **state)
 {
 	(void)state;
 	one_put((struct iopf_event){ .sid = SID, .pasid = 5, .addr = 0xabc000, .raw_id = 0x04,
@@ -118,7 +118,7 @@ more_stalls_than_slots_get_invalid_and_are_counted(void **state)
  */
 
 static void
-taken_is_answered_later_and_only_once(void **state)
+a_taken_fault_is_answered_later_and_once(void **state)
 {
 	uint64_t id;
 
@@ -141,7 +141,7 @@ taken_is_answered_later_and_only_once(void **state)
 }
 
 static void
-a_late_answer_never_meets_the_slots_next_fault(void **state)
+a_late_answer_does_not_answer_the_next_fault_of_the_slot(void **state)
 {
 	uint64_t old;
 
@@ -190,7 +190,7 @@ answer_twice(const struct iopf_group *group)
 }
 
 static void
-a_verdict_after_an_answer_goes_into_nothing(void **state)
+a_verdict_after_an_answer_is_ignored(void **state)
 {
 	(void)state;
 	one.in_handler = answer_twice;
@@ -201,7 +201,7 @@ a_verdict_after_an_answer_goes_into_nothing(void **state)
 }
 
 static void
-deferred_is_answered_by_the_worker(void **state)
+a_deferred_fault_is_answered_by_the_worker(void **state)
 {
 	(void)state;
 	one.verdict = IOPF_DEFER;
@@ -267,7 +267,7 @@ an_upgrade_is_invalidated_before_it_is_answered(void **state)
 }
 
 static void
-an_answer_after_no_invalidation_is_still_an_answer(void **state)
+answer_after_inv_without_an_invalidation_answers(void **state)
 {
 	(void)state;
 	one.verdict = IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
@@ -308,7 +308,7 @@ a_group_has_four_invalidations(void **state)
 }
 
 static void
-a_deferred_code_that_is_none_is_invalid(void **state)
+an_unknown_deferred_verdict_is_answered_invalid(void **state)
 {
 	(void)state;
 	one.verdict = IOPF_DEFER;
@@ -319,7 +319,7 @@ a_deferred_code_that_is_none_is_invalid(void **state)
 }
 
 static enum iopf_verdict
-upgrade_then_change_mind(const struct iopf_group *group)
+invalidate_then_answer_plain(const struct iopf_group *group)
 {
 	assert_int_equal(0, iopf_group_invalidate(group, &(struct iopf_inv){ .size = 4096 }));
 	return IOPF_ANSWER(IOPF_SUCCESS);
@@ -329,7 +329,7 @@ static void
 an_invalidation_without_its_verdict_is_dropped(void **state)
 {
 	(void)state;
-	one.in_handler = upgrade_then_change_mind;
+	one.in_handler = invalidate_then_answer_plain;
 	one_put_stall(1, 0);
 	iopf_poll(one.poller);
 	assert_int_equal(1, hw.nb_out);
@@ -354,7 +354,7 @@ on_retry(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx)
 }
 
 static void
-a_device_that_cannot_stall_is_told_to_try_again(void **state)
+a_device_that_cannot_stall_gets_a_retry(void **state)
 {
 	const uint32_t sid = 30;
 	struct iopf_event ev = { .addr = 0x9000, .sid = sid, .pasid = IOPF_NO_PASID,
@@ -419,23 +419,23 @@ a_device_that_cannot_stall_is_told_to_try_again(void **state)
 
 static const struct CMUnitTest tests[] = {
 	ONE_TEST(a_fault_is_answered_once_with_the_handlers_code),
-	ONE_TEST(razwi_where_the_iommu_cannot_is_invalid),
-	ONE_TEST(a_verdict_that_is_none_is_invalid),
+	ONE_TEST(razwi_without_support_is_answered_invalid),
+	ONE_TEST(an_unknown_verdict_is_answered_invalid),
 	ONE_TEST(unknown_streamid_and_missing_domain_get_invalid),
-	ONE_TEST(a_record_that_is_no_stall_is_reported_never_answered),
+	ONE_TEST(a_record_without_a_stall_is_reported_and_not_answered),
 	ONE_TEST(more_stalls_than_slots_get_invalid_and_are_counted),
-	ONE_TEST(taken_is_answered_later_and_only_once),
-	ONE_TEST(a_late_answer_never_meets_the_slots_next_fault),
+	ONE_TEST(a_taken_fault_is_answered_later_and_once),
+	ONE_TEST(a_late_answer_does_not_answer_the_next_fault_of_the_slot),
 	ONE_TEST(an_answer_may_come_before_the_handler_returns),
-	ONE_TEST(a_verdict_after_an_answer_goes_into_nothing),
-	ONE_TEST(deferred_is_answered_by_the_worker),
+	ONE_TEST(a_verdict_after_an_answer_is_ignored),
+	ONE_TEST(a_deferred_fault_is_answered_by_the_worker),
 	ONE_TEST(a_deferred_handler_may_take_too),
 	ONE_TEST(a_deferred_handler_that_defers_gets_invalid),
 	ONE_TEST(an_upgrade_is_invalidated_before_it_is_answered),
 	ONE_TEST(an_invalidation_without_its_verdict_is_dropped),
-	ONE_TEST(an_answer_after_no_invalidation_is_still_an_answer),
+	ONE_TEST(answer_after_inv_without_an_invalidation_answers),
 	ONE_TEST(a_group_has_four_invalidations),
-	ONE_TEST(a_deferred_code_that_is_none_is_invalid),
-	ONE_TEST(a_device_that_cannot_stall_is_told_to_try_again),
+	ONE_TEST(an_unknown_deferred_verdict_is_answered_invalid),
+	ONE_TEST(a_device_that_cannot_stall_gets_a_retry),
 };
 TEST_SUITE(iopf_answers, tests, NULL, NULL);

@@ -17,7 +17,7 @@
 #include "test.h"
 
 static void
-what_is_refused_says_why_in_one_line(void **state)
+each_refusal_logs_its_reason_in_one_line(void **state)
 {
 	const uint32_t sid = SID;
 	struct iopf_poller *other;
@@ -57,7 +57,7 @@ what_is_refused_says_why_in_one_line(void **state)
 }
 
 static void
-what_does_not_fit_is_refused(void **state)
+arguments_out_of_range_are_refused(void **state)
 {
 	const uint32_t big = 256, sid = SID, other = 8;
 
@@ -97,7 +97,7 @@ what_does_not_fit_is_refused(void **state)
 }
 
 static void
-invalidate_tells_the_prefix_that_is_done(void **state)
+invalidate_returns_the_number_done(void **state)
 {
 	struct iopf_inv inv[4] = {
 		{ .addr = 0x1000, .size = 4096 }, { .addr = 0x2000, .size = 4096 },
@@ -153,7 +153,7 @@ a_device_of_many_streamids_is_one_device(void **state)
 }
 
 static void
-dump_and_counters_name_everything(void **state)
+dump_names_every_counter(void **state)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -181,11 +181,11 @@ dump_and_counters_name_everything(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	ONE_TEST(what_is_refused_says_why_in_one_line),
-	ONE_TEST(what_does_not_fit_is_refused),
-	ONE_TEST(invalidate_tells_the_prefix_that_is_done),
+	ONE_TEST(each_refusal_logs_its_reason_in_one_line),
+	ONE_TEST(arguments_out_of_range_are_refused),
+	ONE_TEST(invalidate_returns_the_number_done),
 	ONE_TEST(invalidate_reaches_an_iommu_that_starts_or_stops),
 	ONE_TEST(a_device_of_many_streamids_is_one_device),
-	ONE_TEST(dump_and_counters_name_everything),
+	ONE_TEST(dump_names_every_counter),
 };
 TEST_SUITE(iopf_control, tests, NULL, NULL);

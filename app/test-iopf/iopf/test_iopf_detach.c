@@ -15,7 +15,7 @@
 #include "test.h"
 
 static enum iopf_verdict
-detach_inside(const struct iopf_group *group)
+call_control_inside(const struct iopf_group *group)
 {
 	const uint32_t sid = 99;
 
@@ -35,10 +35,10 @@ detach_inside(const struct iopf_group *group)
 }
 
 static void
-control_calls_in_a_handler_say_edeadlk(void **state)
+control_calls_in_a_handler_return_edeadlk(void **state)
 {
 	(void)state;
-	one.in_handler = detach_inside;
+	one.in_handler = call_control_inside;
 	one_put_stall(1, 0);
 	iopf_poll(one.poller);
 	assert_int_equal(1, one.called);
@@ -46,7 +46,7 @@ control_calls_in_a_handler_say_edeadlk(void **state)
 }
 
 static void
-detach_answers_what_is_taken_and_later_answers_are_stale(void **state)
+detach_answers_taken_faults_and_later_answers_are_stale(void **state)
 {
 	(void)state;
 	one.verdict = IOPF_TAKEN;
@@ -236,8 +236,8 @@ attach_that_fails_in_the_driver_leaves_nothing(void **state)
 
 static const struct CMUnitTest tests[] = {
 	ONE_TEST(detach_leaves_handlers_to_a_poller_that_runs),
-	ONE_TEST(control_calls_in_a_handler_say_edeadlk),
-	ONE_TEST(detach_answers_what_is_taken_and_later_answers_are_stale),
+	ONE_TEST(control_calls_in_a_handler_return_edeadlk),
+	ONE_TEST(detach_answers_taken_faults_and_later_answers_are_stale),
 	ONE_TEST(detach_without_a_running_poller_drains_the_queue_itself),
 	ONE_TEST(detach_answers_at_once_but_waits_for_the_handler_on_a_worker),
 	ONE_TEST(a_termination_by_the_iommu_sends_no_answers),

@@ -52,7 +52,7 @@ race_poller(void *arg)
 }
 
 static void
-everybody_answers_and_each_fault_has_one_answer(void **state)
+concurrent_answers_give_each_fault_one_answer(void **state)
 {
 	unsigned int nb_faults = 20000 * test_scale(), outstanding_max = MAX_STALLS;
 	pthread_t responders[2], poller;
@@ -108,6 +108,6 @@ everybody_answers_and_each_fault_has_one_answer(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	ONE_TEST(everybody_answers_and_each_fault_has_one_answer),
+	ONE_TEST(concurrent_answers_give_each_fault_one_answer),
 };
 TEST_SUITE(iopf_races, tests, NULL, NULL);

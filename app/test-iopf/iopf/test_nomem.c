@@ -37,7 +37,7 @@ handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 
 /* Everything, in order; whatever fails, all that was made is undone. */
 static bool
-all_of_it(void)
+create_and_destroy_all(void)
 {
 	const uint32_t sids[] = { 4, 5, 70000 % 65536 };
 	struct iopf_iommu *iommu;
@@ -125,12 +125,12 @@ each_failing_allocation_is_a_clean_error(void **state)
 	rte_log_set_level_pattern("lib.*", RTE_LOG_EMERG);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
 	/* Once without, so that what is allocated at the first use is. */
-	assert_true(all_of_it());
+	assert_true(create_and_destroy_all());
 	for (n = 1; n < MAX_ALLOCS; n++) {
 		bool ok, failed;
 
 		interpose_fail(n);
-		ok = all_of_it();
+		ok = create_and_destroy_all();
 		failed = interpose_failed();
 		interpose_fail(0);
 		if (!failed) {
@@ -146,7 +146,7 @@ each_failing_allocation_is_a_clean_error(void **state)
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_INFO);
 	print_message("%u allocations failed in turn\n", n - 1);
 	assert_in_range(n, 20, MAX_ALLOCS - 1);
-	assert_true(all_of_it());
+	assert_true(create_and_destroy_all());
 	smmuv3_model_dma_destroy(fn.dma[0]);
 	assert_int_equal(0, smmuv3_model_driver_errors(model));
 	assert_int_equal(0, smmuv3_model_oracle_errors(model));

@@ -76,7 +76,7 @@ an_answer_behind_an_invalidation_goes_out_behind_it(void **state)
 }
 
 static void
-razwi_is_no_answer_to_a_page_request(void **state)
+razwi_for_a_page_request_is_answered_invalid(void **state)
 {
 	(void)state;
 	prg.verdict = IOPF_ANSWER(IOPF_RAZWI);
@@ -109,7 +109,7 @@ a_recovery_ends_stalls_and_not_page_requests(void **state)
 }
 
 static void
-a_dead_iommu_carries_no_answers(void **state)
+a_dead_iommu_gets_no_answers(void **state)
 {
 	(void)state;
 	prg.verdict = IOPF_TAKEN;
@@ -130,7 +130,7 @@ a_dead_iommu_carries_no_answers(void **state)
 }
 
 static void
-errors_are_seen_by_who_polls_page_requests_only(void **state)
+a_poller_of_page_requests_alone_handles_errors(void **state)
 {
 	(void)state;
 	assert_int_equal(0, iopf_poller_remove(prg.poller, prg.iommu, IOPF_QUEUE_EVENTS));
@@ -146,9 +146,9 @@ static const struct CMUnitTest tests[] = {
 	PRG_TEST(a_worker_gets_the_whole_group),
 	PRG_TEST(an_answer_during_the_handler_lets_the_index_be_used_again),
 	PRG_TEST(an_answer_behind_an_invalidation_goes_out_behind_it),
-	PRG_TEST(razwi_is_no_answer_to_a_page_request),
+	PRG_TEST(razwi_for_a_page_request_is_answered_invalid),
 	PRG_TEST(a_recovery_ends_stalls_and_not_page_requests),
-	PRG_TEST(a_dead_iommu_carries_no_answers),
-	PRG_TEST(errors_are_seen_by_who_polls_page_requests_only),
+	PRG_TEST(a_dead_iommu_gets_no_answers),
+	PRG_TEST(a_poller_of_page_requests_alone_handles_errors),
 };
 TEST_SUITE(prg_answers, tests, NULL, NULL);

@@ -99,7 +99,7 @@ sim_answer(unsigned int key)
 }
 
 static void
-any_sequence_of_records_makes_the_groups_it_has_to(void **state)
+any_sequence_of_records_makes_the_expected_groups(void **state)
 {
 	(void)state;
 	memset(&sim, 0, sizeof(sim));
@@ -145,6 +145,6 @@ any_sequence_of_records_makes_the_groups_it_has_to(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	PRG_TEST(any_sequence_of_records_makes_the_groups_it_has_to),
+	PRG_TEST(any_sequence_of_records_makes_the_expected_groups),
 };
 TEST_SUITE(prg_any, tests, NULL, NULL);

@@ -29,7 +29,7 @@ pasid_drained(struct iopf_dev *dev, uint32_t pasid, void *ctx)
 }
 
 static void
-a_detach_forgets_partials_and_answers_pending_groups(void **state)
+a_detach_discards_partial_groups_and_answers_pending_groups(void **state)
 {
 	uint64_t id;
 
@@ -76,7 +76,7 @@ a_domain_attached_anew_does_not_see_requests_from_before(void **state)
 }
 
 static void
-ats_and_pri_go_on_after_the_iommu_and_off_before_it(void **state)
+ats_and_pri_are_enabled_after_attach_and_disabled_before_detach(void **state)
 {
 	(void)state;
 	assert_int_equal(0, iopf_domain_detach(prg.domain, prg.dev2, 1));
@@ -119,7 +119,7 @@ pending_groups_are_answered_before_pri_is_drained(void **state)
 }
 
 static void
-who_waits_for_a_device_drives_a_recovery(void **state)
+a_wait_for_a_device_drives_a_recovery(void **state)
 {
 	(void)state;
 	prg.until_recovery = true;
@@ -147,7 +147,7 @@ a_device_that_does_not_drain_stays_attached(void **state)
 }
 
 static void
-a_stop_does_not_wait_for_a_device_for_good(void **state)
+a_stop_waits_a_limited_time_for_a_device(void **state)
 {
 	(void)state;
 	prg_quiet(true);
@@ -280,7 +280,7 @@ a_pasid_that_does_not_drain_stays_attached_and_cut(void **state)
 }
 
 static void
-page_requests_come_out_of_a_budget_and_go_back(void **state)
+page_requests_are_granted_from_a_budget_and_returned(void **state)
 {
 	struct iopf_dev *dev, *greedy;
 
@@ -324,7 +324,7 @@ page_requests_come_out_of_a_budget_and_go_back(void **state)
 }
 
 static void
-a_device_that_cannot_be_is_refused(void **state)
+an_invalid_device_configuration_is_refused(void **state)
 {
 	const uint32_t sid = 30;
 	struct iopf_pci_ops lacking = prg_ops;
@@ -350,21 +350,21 @@ a_device_that_cannot_be_is_refused(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	PRG_TEST(a_detach_forgets_partials_and_answers_pending_groups),
+	PRG_TEST(a_detach_discards_partial_groups_and_answers_pending_groups),
 	PRG_TEST(a_domain_attached_anew_does_not_see_requests_from_before),
-	PRG_TEST(ats_and_pri_go_on_after_the_iommu_and_off_before_it),
+	PRG_TEST(ats_and_pri_are_enabled_after_attach_and_disabled_before_detach),
 	PRG_TEST(ats_and_pri_are_off_while_the_iommu_is_stopped),
 	PRG_TEST(pending_groups_are_answered_before_pri_is_drained),
-	PRG_TEST(who_waits_for_a_device_drives_a_recovery),
+	PRG_TEST(a_wait_for_a_device_drives_a_recovery),
 	PRG_TEST(a_device_that_does_not_drain_stays_attached),
-	PRG_TEST(a_stop_does_not_wait_for_a_device_for_good),
+	PRG_TEST(a_stop_waits_a_limited_time_for_a_device),
 	PRG_TEST(after_a_response_failure_pri_is_restarted),
 	PRG_TEST(a_device_operation_that_fails_undoes_the_attach),
 	PRG_TEST(a_device_that_fails_does_not_keep_others_from_starting),
 	PRG_TEST(an_attach_does_not_hide_that_pri_is_off),
 	PRG_TEST(a_detach_of_one_pasid_waits_for_groups_that_have_begun),
 	PRG_TEST(a_pasid_that_does_not_drain_stays_attached_and_cut),
-	PRG_TEST(page_requests_come_out_of_a_budget_and_go_back),
-	PRG_TEST(a_device_that_cannot_be_is_refused),
+	PRG_TEST(page_requests_are_granted_from_a_budget_and_returned),
+	PRG_TEST(an_invalid_device_configuration_is_refused),
 };
 TEST_SUITE(prg_detach, tests, NULL, NULL);

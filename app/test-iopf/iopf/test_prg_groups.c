@@ -85,7 +85,7 @@ groups_of_devices_pasids_and_indices_interleave(void **state)
 
 /* PRG Response PASID Required, or IDR3.PPS; never where the request had none. */
 static void
-the_answer_has_the_pasid_that_the_device_wants(void **state)
+the_answer_carries_the_pasid_if_the_device_requires_it(void **state)
 {
 	(void)state;
 	prg_put_group(SID, 1, 5, 1);
@@ -100,7 +100,7 @@ the_answer_has_the_pasid_that_the_device_wants(void **state)
 }
 
 static void
-with_pps_the_answer_has_the_pasid_of_its_request(void **state)
+with_pps_the_answer_carries_the_pasid_of_its_request(void **state)
 {
 	(void)state;
 	prg.verdict = IOPF_TAKEN;
@@ -115,7 +115,7 @@ with_pps_the_answer_has_the_pasid_of_its_request(void **state)
 }
 
 static void
-what_was_lost_discards_partial_groups_and_no_others(void **state)
+a_loss_discards_partial_groups_only(void **state)
 {
 	uint64_t pending;
 
@@ -166,7 +166,7 @@ put_turns(unsigned int n)
 }
 
 static void
-what_is_done_for_lost_requests_is_invalidated_a_domain_at_a_time(void **state)
+invalidations_for_lost_requests_are_made_per_domain(void **state)
 {
 	unsigned int lost[2] = { 0 };
 	struct iopf_domain *domain[2];
@@ -272,7 +272,7 @@ an_index_is_free_for_another_group_after_its_answer(void **state)
 }
 
 static void
-a_stop_marker_ends_the_partials_of_its_pasid_without_answer(void **state)
+a_stop_marker_discards_the_partial_groups_of_its_pasid(void **state)
 {
 	(void)state;
 	prg_put(SID, 1, 1, 0x1000, 0);
@@ -296,7 +296,7 @@ a_stop_marker_ends_the_partials_of_its_pasid_without_answer(void **state)
 }
 
 static void
-nobodys_group_is_answered_once_invalid(void **state)
+a_group_without_a_domain_is_answered_invalid_once(void **state)
 {
 	(void)state;
 	prg_put_group(SID, 9, 1, 3);
@@ -311,7 +311,7 @@ nobodys_group_is_answered_once_invalid(void **state)
 }
 
 static void
-a_record_that_cannot_be_is_counted_and_nothing_else(void **state)
+a_malformed_record_is_only_counted(void **state)
 {
 	(void)state;
 	prg_put(SID, 1, 1, 0x1000, LAST | IOPF_EVENT_BAD);
@@ -322,7 +322,7 @@ a_record_that_cannot_be_is_counted_and_nothing_else(void **state)
 }
 
 static void
-without_slots_the_device_is_told_to_ask_again(void **state)
+a_group_without_a_slot_is_answered_success(void **state)
 {
 	uint64_t first;
 
@@ -406,7 +406,7 @@ a_group_without_last_is_reported_when_it_is_too_old(void **state)
 }
 
 static void
-the_queue_is_not_made_smaller_than_what_is_given_out(void **state)
+the_request_queue_is_not_made_smaller_than_the_granted_requests(void **state)
 {
 	(void)state;
 	prg_quiet(true);
@@ -431,19 +431,19 @@ static const struct CMUnitTest tests[] = {
 	PRG_TEST(a_group_is_answered_once_after_last),
 	PRG_TEST(a_group_may_come_in_many_bursts),
 	PRG_TEST(groups_of_devices_pasids_and_indices_interleave),
-	PRG_TEST(the_answer_has_the_pasid_that_the_device_wants),
-	PRG_TEST_PPS(with_pps_the_answer_has_the_pasid_of_its_request),
-	PRG_TEST(what_was_lost_discards_partial_groups_and_no_others),
-	PRG_TEST(what_is_done_for_lost_requests_is_invalidated_a_domain_at_a_time),
+	PRG_TEST(the_answer_carries_the_pasid_if_the_device_requires_it),
+	PRG_TEST_PPS(with_pps_the_answer_carries_the_pasid_of_its_request),
+	PRG_TEST(a_loss_discards_partial_groups_only),
+	PRG_TEST(invalidations_for_lost_requests_are_made_per_domain),
 	PRG_TEST(each_request_of_a_pending_group_is_a_duplicate),
 	PRG_TEST(a_last_twice_in_a_burst_is_answered_once),
 	PRG_TEST(an_index_is_free_for_another_group_after_its_answer),
-	PRG_TEST(a_stop_marker_ends_the_partials_of_its_pasid_without_answer),
-	PRG_TEST(nobodys_group_is_answered_once_invalid),
-	PRG_TEST(a_record_that_cannot_be_is_counted_and_nothing_else),
-	PRG_TEST(without_slots_the_device_is_told_to_ask_again),
+	PRG_TEST(a_stop_marker_discards_the_partial_groups_of_its_pasid),
+	PRG_TEST(a_group_without_a_domain_is_answered_invalid_once),
+	PRG_TEST(a_malformed_record_is_only_counted),
+	PRG_TEST(a_group_without_a_slot_is_answered_success),
 	PRG_TEST(a_group_beyond_its_limit_is_cut_and_answered),
 	PRG_TEST(a_group_without_last_is_reported_when_it_is_too_old),
-	PRG_TEST(the_queue_is_not_made_smaller_than_what_is_given_out),
+	PRG_TEST(the_request_queue_is_not_made_smaller_than_the_granted_requests),
 };
 TEST_SUITE(prg_groups, tests, NULL, NULL);

@@ -19,7 +19,7 @@ struct thread_seen {
 };
 
 static void *
-look_around(void *arg)
+read_affinity(void *arg)
 {
 	struct thread_seen *seen = arg;
 
@@ -42,7 +42,7 @@ test_a_thread_does_not_inherit_the_affinity_of_a_poll_core(void **state)
 	poll_core = rte_lcore_cpuset(lcore);
 	assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof(before), &before), 0);
 	assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof(poll_core), &poll_core), 0);
-	assert_int_equal(iopf_thread_create(&thread, "look-around", look_around, &seen), 0);
+	assert_int_equal(iopf_thread_create(&thread, "look-around", read_affinity, &seen), 0);
 	assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof(before), &before), 0);
 	assert_int_equal(pthread_join(thread, &result), 0);
 	assert_ptr_equal(result, &seen);
@@ -83,7 +83,7 @@ test_log_lines_of_an_object_are_limited(void **state)
 }
 
 static void
-test_a_line_says_what_was_left_out_and_nothing_of_none(void **state)
+test_a_line_names_the_number_left_out_unless_it_is_zero(void **state)
 {
 	char text[IOPF_LOG_TAIL];
 
@@ -139,7 +139,7 @@ test_threads_share_a_limit(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_log_lines_of_an_object_are_limited),
-	cmocka_unit_test(test_a_line_says_what_was_left_out_and_nothing_of_none),
+	cmocka_unit_test(test_a_line_names_the_number_left_out_unless_it_is_zero),
 	cmocka_unit_test(test_threads_share_a_limit),
 	cmocka_unit_test(test_a_thread_does_not_inherit_the_affinity_of_a_poll_core),
 };

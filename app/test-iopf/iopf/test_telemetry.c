@@ -35,7 +35,7 @@ static char answer[1 << 18];
 static cJSON *json;			/* the answer, parsed */
 
 static const char *
-ask(const char *what)
+send_command(const char *what)
 {
 	ssize_t n;
 
@@ -142,17 +142,17 @@ every_command_is_listed_and_has_a_help(void **state)
 	(void)state;
 	if (sock < 0)
 		test_skip("telemetry is off");
-	ask("/");
+	send_command("/");
 	for (unsigned int i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		assert_non_null(strstr(answer, commands[i]));
 	for (unsigned int i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		snprintf(help, sizeof(help), "/help,%s", commands[i]);
-		assert_non_null(strstr(ask(help), "."));
+		assert_non_null(strstr(send_command(help), "."));
 	}
 }
 
 static void
-junk_arguments_get_null_and_harm_nothing(void **state)
+invalid_arguments_get_null(void **state)
 {
 	static const char *const junk[] = {
 		"", ",", ",z", ",-1", ",64", ",99999999999999999999", ",0x0", ",0,1,2", ",0 ",
@@ -168,17 +168,17 @@ junk_arguments_get_null_and_harm_nothing(void **state)
 	for (unsigned int i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		for (unsigned int k = 0; k < sizeof(junk) / sizeof(junk[0]); k++) {
 			snprintf(cmd, sizeof(cmd), "%s%s", commands[i], junk[k]);
-			ask(cmd);
+			send_command(cmd);
 			if (strcmp(commands[i], "/iopf/list") != 0)
 				assert_non_null(strstr(answer, "null"));
 		}
 	}
-	assert_non_null(strstr(ask("/iopf/info,0,1"), "null"));
+	assert_non_null(strstr(send_command("/iopf/info,0,1"), "null"));
 	/* An id that nobody has, and the one that somebody has. */
-	assert_non_null(strstr(ask("/iopf/info,63"), "null"));
+	assert_non_null(strstr(send_command("/iopf/info,63"), "null"));
 	snprintf(id, sizeof(id), "[%d]", 0);
-	assert_non_null(strstr(ask("/iopf/list"), id));
-	assert_non_null(strstr(ask("/iopf/info,0"), "smmuv3,model=telemetry"));
+	assert_non_null(strstr(send_command("/iopf/list"), id));
+	assert_non_null(strstr(send_command("/iopf/info,0"), "smmuv3,model=telemetry"));
 }
 
 static void
@@ -195,11 +195,11 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	while (iopf_poll(poller) == 0)
 		smmuv3_model_step(model, 16);
 	snprintf(id, sizeof(id), "%016llx", (unsigned long long)taken);
-	ask("/iopf/outstanding,0");
+	send_command("/iopf/outstanding,0");
 	assert_non_null(strstr(answer, id));
 	assert_non_null(strstr(answer, "\"taken\""));
 	assert_non_null(strstr(answer, "180146176"));	/* 0xabcd000 */
-	ask("/iopf/stats,0");
+	send_command("/iopf/stats,0");
 	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
 		assert_non_null(strstr(answer, iopf_iommu_stat_name(i)));
 	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
@@ -211,12 +211,12 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	while (smmuv3_model_dma_poll(dma, &done, 1) == 0)
 		smmuv3_model_step(model, 16);
 	assert_int_equal(SMMUV3_MODEL_ABORTED, done.status);
-	assert_null(strstr(ask("/iopf/outstanding,0"), id));
-	assert_non_null(strstr(ask("/iopf/latency,0"), "\"samples\":1"));
-	assert_non_null(strstr(ask("/iopf/stats,0"), "\"pending\":0"));
+	assert_null(strstr(send_command("/iopf/outstanding,0"), id));
+	assert_non_null(strstr(send_command("/iopf/latency,0"), "\"samples\":1"));
+	assert_non_null(strstr(send_command("/iopf/stats,0"), "\"pending\":0"));
 }
 
-/* Whatever the parameters are, the answer is JSON: ask() parses it. */
+/* Whatever the parameters are, the answer is JSON: send_command() parses it. */
 static void
 random_arguments_get_json(void **state)
 {
@@ -235,7 +235,7 @@ random_arguments_get_json(void **state)
 		for (unsigned int k = 0; k < len; k++)
 			cmd[at++] = alphabet[rand_r(&seed) % (sizeof(alphabet) - 1)];
 		cmd[at] = '\0';
-		ask(cmd);
+		send_command(cmd);
 	}
 }
 
@@ -293,7 +293,7 @@ walk_pages(const char *command, unsigned int id)
 		const cJSON *item;
 
 		snprintf(cmd, sizeof(cmd), "%s,%u,%llu", command, id, (unsigned long long)next);
-		ask(cmd);
+		send_command(cmd);
 		pages++;
 		assert_int_equal(number(value(), "attachments"), NB_DEVS);
 		cJSON_ArrayForEach(item, value()) {
@@ -318,7 +318,7 @@ walk_pages(const char *command, unsigned int id)
 	assert_true(pages > 1);
 	/* Beyond the end there is nothing, and it says so. */
 	snprintf(cmd, sizeof(cmd), "%s,%u,18446744073709551615", command, id);
-	ask(cmd);
+	send_command(cmd);
 	assert_int_equal(number(value(), "attachments"), NB_DEVS);
 	assert_null(cJSON_GetObjectItem(value(), "next"));
 }
@@ -341,7 +341,7 @@ every_device_is_listed_whatever_its_name(void **state)
 	assert_non_null(other);
 	smmu = iopf_iommu_open("smmuv3,model=sm\"\xc3\xa9");
 	assert_non_null(smmu);
-	ask("/iopf/list");
+	send_command("/iopf/list");
 	last = cJSON_GetArrayItem(value(), cJSON_GetArraySize(value()) - 1);
 	id = (unsigned int)last->valuedouble;
 	shared = iopf_domain_create(&(struct iopf_domain_conf){ .name = name_of(31),
@@ -358,7 +358,7 @@ every_device_is_listed_whatever_its_name(void **state)
 	walk_pages("/iopf/stats", id);
 	walk_pages("/iopf/latency", id);
 	snprintf(cmd, sizeof(cmd), "/iopf/info,%u", id);
-	ask(cmd);
+	send_command(cmd);
 	check_name(cJSON_GetObjectItem(value(), "name")->valuestring,
 			"smmuv3,model=sm\"\xc3\xa9");
 
@@ -396,7 +396,7 @@ every_outstanding_fault_is_listed(void **state)
 		const cJSON *item;
 
 		snprintf(cmd, sizeof(cmd), "/iopf/outstanding,0,%llu", (unsigned long long)next);
-		ask(cmd);
+		send_command(cmd);
 		assert_int_equal(number(value(), "outstanding"), NB);
 		cJSON_ArrayForEach(item, value())
 			listed += cJSON_IsObject(item);
@@ -412,13 +412,13 @@ every_outstanding_fault_is_listed(void **state)
 		smmuv3_model_step(model, 16);
 		n += smmuv3_model_dma_poll(dma, &done, 1);
 	}
-	ask("/iopf/outstanding,0");
+	send_command("/iopf/outstanding,0");
 	assert_int_equal(number(value(), "outstanding"), 0);
 }
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(every_command_is_listed_and_has_a_help),
-	cmocka_unit_test(junk_arguments_get_null_and_harm_nothing),
+	cmocka_unit_test(invalid_arguments_get_null),
 	cmocka_unit_test(random_arguments_get_json),
 	cmocka_unit_test(stats_latency_and_outstanding_show_a_fault_that_waits),
 	cmocka_unit_test(every_device_is_listed_whatever_its_name),

@@ -120,7 +120,7 @@ teardown(void **state)
 }
 
 static void
-stall(uint16_t stag)
+put_stall(uint16_t stag)
 {
 	array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .addr = 0x1000, .sid = SID,
 			.pasid = IOPF_NO_PASID, .token = stag, .perm = IOPF_PERM_READ,
@@ -143,7 +143,7 @@ stall(uint16_t stag)
 
 /* Context switches of the threads with this name so far; UINT64_MAX without one. */
 static uint64_t
-switches(const char *name)
+count_switches(const char *name)
 {
 	char path[300], line[128], comm[32];
 	DIR *dir = opendir("/proc/self/task");
@@ -178,13 +178,14 @@ switches(const char *name)
 static void
 expect_rest(const char *name)
 {
-	uint64_t end = rte_rdtsc() + PATIENCE_S * rte_get_tsc_hz(), before, now = switches(name);
+	uint64_t end = rte_rdtsc() + PATIENCE_S * rte_get_tsc_hz();
+	uint64_t before, now = count_switches(name);
 
 	do {
 		assert_true(rte_rdtsc() < end);
 		before = now;
 		usleep(100000);
-		now = switches(name);
+		now = count_switches(name);
 	} while (now != before);
 	assert_true(now != UINT64_MAX);
 }
@@ -196,7 +197,7 @@ idle_workers_sleep(void **state)
 	expect_rest("iopf-worker");
 	/* Also when they have worked, each thread. */
 	for (unsigned int i = 0; i < 16; i++)
-		stall(i);
+		put_stall(i);
 	AWAIT(hw.nb_out == 16);
 	expect_rest("iopf-worker");
 }
@@ -245,7 +246,7 @@ no_fault_is_left_beside_a_sleeping_worker(void **state)
 		atomic_store(&hw.nb_out, 0);
 		n = 1 + round % 5;
 		for (i = 0; i < n; i++) {
-			stall(i);
+			put_stall(i);
 			if (round % 2)
 				iopf_poll(t.poller);
 		}
@@ -260,7 +261,7 @@ no_fault_is_left_beside_a_sleeping_worker(void **state)
 }
 
 static enum iopf_verdict
-held(const struct iopf_group *group)
+wait_for_release(const struct iopf_group *group)
 {
 	(void)group;
 	while (atomic_load(&t.hold))
@@ -269,7 +270,7 @@ held(const struct iopf_group *group)
 }
 
 static int
-posts(void)
+count_posts(void)
 {
 	int n;
 
@@ -282,26 +283,26 @@ static void
 a_worker_that_is_awake_is_not_woken(void **state)
 {
 	(void)state;
-	atomic_store(&t.deferred, held);
+	atomic_store(&t.deferred, wait_for_release);
 	atomic_store(&t.hold, true);
-	stall(0);
+	put_stall(0);
 	AWAIT(atomic_load(&t.called) == 1);
 	assert_int_equal(0, atomic_load(&t.worker->nb_asleep));
 	for (unsigned int i = 1; i < 16; i++) {
-		stall(i);
+		put_stall(i);
 		assert_int_equal(1, iopf_poll(t.poller));
 	}
-	assert_int_equal(0, posts());
+	assert_int_equal(0, count_posts());
 	atomic_store(&t.hold, false);
 	AWAIT(hw.nb_out == 16);
 	/* And one that sleeps is woken once, however much there is to do. */
 	AWAIT(atomic_load(&t.worker->nb_asleep) == 1);
 	atomic_store(&t.hold, true);
 	for (unsigned int i = 0; i < 16; i++)
-		stall(i);
+		put_stall(i);
 	assert_int_equal(16, iopf_poll(t.poller));
 	assert_int_equal(0, atomic_load(&t.worker->nb_asleep));
-	assert_in_range(posts(), 0, 1);
+	assert_in_range(count_posts(), 0, 1);
 	atomic_store(&t.hold, false);
 	AWAIT(hw.nb_out == 32);
 }
@@ -318,12 +319,12 @@ take(const struct iopf_group *group)
 }
 
 static void
-a_group_that_was_taken_can_be_deferred_again(void **state)
+a_taken_group_can_be_deferred_again(void **state)
 {
 	(void)state;
 	atomic_store(&t.deferred, take);
 	t.verdict = IOPF_TAKEN;
-	stall(7);
+	put_stall(7);
 	AWAIT(atomic_load(&t.id) != 0);
 	for (unsigned int i = 1; i <= 3; i++) {
 		assert_int_equal(1, iopf_domain_pending(t.domain));
@@ -342,7 +343,7 @@ a_group_that_was_taken_can_be_deferred_again(void **state)
 
 /* The handler that takes it has not returned: it is called again when it has. */
 static enum iopf_verdict
-again_inside(const struct iopf_group *group)
+defer_inside(const struct iopf_group *group)
 {
 	static _Atomic unsigned int inside;
 	unsigned int n = atomic_load(&t.called);
@@ -362,11 +363,11 @@ static void
 a_group_is_deferred_again_before_its_handler_returns(void **state)
 {
 	(void)state;
-	atomic_store(&t.deferred, again_inside);
+	atomic_store(&t.deferred, defer_inside);
 	for (unsigned int i = 0; i < 1000 * test_scale(); i++) {
 		atomic_store(&t.called, 0);
 		atomic_store(&hw.nb_out, 0);
-		stall(i);
+		put_stall(i);
 		AWAIT(hw.nb_out == 1);
 		assert_int_equal(2, atomic_load(&t.called));
 	}
@@ -389,7 +390,7 @@ a_group_that_is_deferred_again_ends_with_a_detach(void **state)
 
 	(void)state;
 	atomic_store(&t.deferred, take_always);
-	stall(1);
+	put_stall(1);
 	AWAIT(atomic_load(&t.called) == 1);
 	id = atomic_load(&t.id);
 	for (unsigned int i = 0; i < 100; i++)
@@ -401,12 +402,12 @@ a_group_that_is_deferred_again_ends_with_a_detach(void **state)
 	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev, IOPF_NO_PASID));
 	/* The worker is at work as before. */
 	atomic_store(&t.deferred, NULL);
-	stall(2);
+	put_stall(2);
 	AWAIT(hw.nb_out == 2);
 }
 
 static void
-without_a_deferred_handler_there_is_nothing_to_call(void **state)
+group_defer_without_a_deferred_handler_is_refused(void **state)
 {
 	struct iopf_domain *plain = iopf_domain_create(&(struct iopf_domain_conf){
 			.handler = fast });
@@ -416,7 +417,7 @@ without_a_deferred_handler_there_is_nothing_to_call(void **state)
 	t.verdict = IOPF_TAKEN;
 	assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
 	assert_int_equal(0, iopf_domain_attach(plain, t.dev, IOPF_NO_PASID));
-	stall(1);
+	put_stall(1);
 	AWAIT(atomic_load(&t.id) != 0);
 	assert_int_equal(-EINVAL, iopf_group_defer(atomic_load(&t.id)));
 	assert_int_equal(0, iopf_group_respond(atomic_load(&t.id), IOPF_SUCCESS));
@@ -428,7 +429,7 @@ without_a_deferred_handler_there_is_nothing_to_call(void **state)
 static _Atomic bool quit;
 
 static void *
-again_main(void *arg)
+defer_main(void *arg)
 {
 	(void)arg;
 	while (!atomic_load(&quit))
@@ -443,7 +444,7 @@ take_sometimes(const struct iopf_group *group)
 }
 
 static void
-deferring_again_races_with_everything(void **state)
+repeated_deferral_races_with_answer_and_detach(void **state)
 {
 	unsigned int rounds = 500 * test_scale();
 	pthread_t thread[2];
@@ -452,11 +453,11 @@ deferring_again_races_with_everything(void **state)
 	atomic_store(&quit, false);
 	atomic_store(&t.deferred, take_sometimes);
 	for (unsigned int i = 0; i < RTE_DIM(thread); i++)
-		assert_int_equal(0, pthread_create(&thread[i], NULL, again_main, NULL));
+		assert_int_equal(0, pthread_create(&thread[i], NULL, defer_main, NULL));
 	for (unsigned int round = 0; round < rounds; round++) {
 		atomic_store(&hw.nb_out, 0);
-		stall(round);
-		stall(round + 1);
+		put_stall(round);
+		put_stall(round + 1);
 		while (iopf_poll(t.poller) != 0)
 			;
 		if (round % 3 == 0)
@@ -529,13 +530,13 @@ static const struct CMUnitTest tests[] = {
 	RIG_TEST(no_fault_is_left_beside_a_sleeping_worker),
 	THREE_TEST(no_fault_is_left_beside_a_sleeping_worker),
 	RIG_TEST(a_worker_that_is_awake_is_not_woken),
-	RIG_TEST(a_group_that_was_taken_can_be_deferred_again),
+	RIG_TEST(a_taken_group_can_be_deferred_again),
 	RIG_TEST(a_group_is_deferred_again_before_its_handler_returns),
 	THREE_TEST(a_group_is_deferred_again_before_its_handler_returns),
 	RIG_TEST(a_group_that_is_deferred_again_ends_with_a_detach),
-	RIG_TEST(without_a_deferred_handler_there_is_nothing_to_call),
-	RIG_TEST(deferring_again_races_with_everything),
-	THREE_TEST(deferring_again_races_with_everything),
+	RIG_TEST(group_defer_without_a_deferred_handler_is_refused),
+	RIG_TEST(repeated_deferral_races_with_answer_and_detach),
+	THREE_TEST(repeated_deferral_races_with_answer_and_detach),
 	RIG_TEST(an_iommu_that_reaches_memory_is_not_closed),
 };
 TEST_SUITE(worker, tests, NULL, NULL);

@@ -164,7 +164,7 @@ hand_clear(struct hand *h)
 }
 
 struct iopf_fault *
-hand_want(struct hand *h, const void *addr, uint8_t perm)
+hand_add(struct hand *h, const void *addr, uint8_t perm)
 {
 	struct iopf_fault *f = &h->fault[h->nb];
 
@@ -176,19 +176,19 @@ hand_want(struct hand *h, const void *addr, uint8_t perm)
 }
 
 void
-hand_want_pages(struct hand *h, uint8_t *addr, unsigned int n, uint8_t perm)
+hand_add_pages(struct hand *h, uint8_t *addr, unsigned int n, uint8_t perm)
 {
 	for (unsigned int i = 0; i < n; i++)
-		hand_want(h, addr + i * PAGE, perm);
+		hand_add(h, addr + i * PAGE, perm);
 }
 
 void
-hand_stall(struct hand *h, const void *addr, uint8_t perm, enum iopf_reason reason)
+hand_make_stall(struct hand *h, const void *addr, uint8_t perm, enum iopf_reason reason)
 {
 	struct iopf_fault *f;
 
 	hand_clear(h);
-	f = hand_want(h, addr, perm);
+	f = hand_add(h, addr, perm);
 	f->flags = IOPF_FAULT_STALLED;
 	f->reason = reason;
 }

@@ -72,10 +72,10 @@ struct hand {
 };
 
 void hand_clear(struct hand *h);
-struct iopf_fault *hand_want(struct hand *h, const void *addr, uint8_t perm);
-void hand_want_pages(struct hand *h, uint8_t *addr, unsigned int n, uint8_t perm);
+struct iopf_fault *hand_add(struct hand *h, const void *addr, uint8_t perm);
+void hand_add_pages(struct hand *h, uint8_t *addr, unsigned int n, uint8_t perm);
 /* Not a page request, but a stall. */
-void hand_stall(struct hand *h, const void *addr, uint8_t perm, enum iopf_reason reason);
+void hand_make_stall(struct hand *h, const void *addr, uint8_t perm, enum iopf_reason reason);
 struct iopf_group hand_group(struct hand *h);
 enum iopf_verdict hand_fast(struct hand *h);
 enum iopf_verdict hand_deferred(struct hand *h);

@@ -291,7 +291,7 @@ pg_nb_started(struct test_pager *pager)
 }
 
 void
-pg_finish(struct test_pager *pager, int error)
+pg_finish_fetch(struct test_pager *pager, int error)
 {
 	unsigned int i = pg_nb_started(pager);
 

@@ -104,7 +104,7 @@ int pg_fill(void *ctx, uint64_t offset, void *dst, size_t len);
 int pg_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len);
 unsigned int pg_nb_started(struct test_pager *pager);
 /* The last one that was started. */
-void pg_finish(struct test_pager *pager, int error);
+void pg_finish_fetch(struct test_pager *pager, int error);
 struct test_pager *pg_new_pager(const struct mmem_pager *conf);
 uint8_t *pg_alloc(size_t size, struct test_pager *pager);
 uint64_t pg_stat(enum mmem_stat stat);

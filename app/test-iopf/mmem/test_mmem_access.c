@@ -139,7 +139,7 @@ test_file_backed_bytes_equal_the_file_and_zero_beyond_it(void **state)
 }
 
 static void
-test_a_file_that_cannot_be_mapped_says_why(void **state)
+test_a_file_that_cannot_be_mapped_sets_rte_errno(void **state)
 {
 	(void)state;
 	mm_quiet(true);
@@ -163,7 +163,7 @@ test_a_file_that_cannot_be_mapped_says_why(void **state)
  */
 
 static void
-test_unmap_is_a_promise(void **state)
+test_a_device_has_no_access_after_unmap(void **state)
 {
 	uint8_t *buf = mm_alloc(CHUNK, RW);
 	struct smmuv3_model_done done;
@@ -196,7 +196,7 @@ test_unmap_is_a_promise(void **state)
 }
 
 static void
-test_protect_takes_and_gives(void **state)
+test_protect_removes_and_restores_rights(void **state)
 {
 	uint8_t *buf = mm_alloc(CHUNK, RW);
 
@@ -340,7 +340,7 @@ test_a_space_does_not_reach_the_regions_of_another(void **state)
  */
 
 static void
-test_resolve_by_hand_says_what_a_fault_would(void **state)
+test_resolve_returns_the_result_of_a_fault(void **state)
 {
 	uint8_t *buf = mm_alloc(CHUNK, MMEM_READ), *rw = mm_alloc(CHUNK, RW | MMEM_TRACK_WRITES);
 
@@ -365,15 +365,15 @@ static const struct CMUnitTest tests[] = {
 	MM_TEST(test_memory_is_zero_after_reuse),
 	MM_TEST(test_memory_is_zeroed_inline_at_the_first_fault_only),
 	MM_TEST(test_file_backed_bytes_equal_the_file_and_zero_beyond_it),
-	MM_TEST(test_a_file_that_cannot_be_mapped_says_why),
-	MM_TEST(test_unmap_is_a_promise),
-	MM_TEST(test_protect_takes_and_gives),
+	MM_TEST(test_a_file_that_cannot_be_mapped_sets_rte_errno),
+	MM_TEST(test_a_device_has_no_access_after_unmap),
+	MM_TEST(test_protect_removes_and_restores_rights),
 	MM_TEST(test_permission_upgrade_is_one_batch),
 	MM_TEST(test_tracked_writes_are_seen_page_by_page),
 	MM_TEST(test_access_outside_every_region_is_invalid_and_reported),
 	MM_TEST(test_write_to_a_read_only_region_is_invalid),
 	MM_TEST(test_a_space_does_not_reach_the_regions_of_another),
-	MM_TEST(test_resolve_by_hand_says_what_a_fault_would),
+	MM_TEST(test_resolve_returns_the_result_of_a_fault),
 };
 TEST_SUITE(mmem_access, tests, NULL, NULL);
 

@@ -19,7 +19,7 @@
 #include "test.h"
 
 static void
-test_a_full_pool_says_so_and_recovers(void **state)
+test_a_full_pool_returns_enomem_and_recovers(void **state)
 {
 	uint8_t *p[NB_CHUNKS] = { NULL };
 	unsigned int i, n;
@@ -49,7 +49,7 @@ test_a_full_pool_says_so_and_recovers(void **state)
 }
 
 static void
-test_what_is_in_use_is_not_destroyed(void **state)
+test_a_pool_or_space_in_use_is_not_destroyed(void **state)
 {
 	(void)state;
 	mm_quiet(true);
@@ -61,7 +61,7 @@ test_what_is_in_use_is_not_destroyed(void **state)
 
 /* ... with one line each. */
 static void
-test_what_is_refused_says_why_in_one_line(void **state)
+test_each_refusal_logs_its_reason_in_one_line(void **state)
 {
 	uint8_t *buf = mm_alloc(3 * PAGE, RW);
 
@@ -153,7 +153,7 @@ test_counters_have_names(void **state)
 
 /* Each allocation of a call fails in turn; then it says so, and nothing is left behind. */
 static bool
-make_all(void)
+create_all(void)
 {
 	struct mmem_space *space = NULL;
 	struct mmem_pool *pool;
@@ -179,7 +179,7 @@ make_all(void)
 }
 
 static void
-test_the_nth_allocation_fails(void **state)
+test_each_failed_allocation_is_a_clean_error(void **state)
 {
 	unsigned int n, failures = 0;
 	bool failed;
@@ -191,7 +191,7 @@ test_the_nth_allocation_fails(void **state)
 	mm_quiet(true);
 	for (n = 1; n < 1000; n++) {
 		interpose_fail(n);
-		if (!make_all())
+		if (!create_all())
 			failures++;
 		failed = interpose_failed();
 		if (!failed)
@@ -273,7 +273,7 @@ test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
 
 /* Stuck for longer: each call says so, changes nothing more, and can be made again. */
 static void
-test_what_the_iommu_did_not_confirm_can_be_called_again(void **state)
+test_calls_that_the_iommu_did_not_confirm_can_be_repeated(void **state)
 {
 	uint8_t *a = mm_alloc(CHUNK, RW), *b = mm_alloc(CHUNK, RW);
 	unsigned int i;
@@ -307,15 +307,15 @@ test_what_the_iommu_did_not_confirm_can_be_called_again(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	MM_TEST(test_a_full_pool_says_so_and_recovers),
-	MM_TEST(test_what_is_in_use_is_not_destroyed),
-	MM_TEST(test_what_is_refused_says_why_in_one_line),
+	MM_TEST(test_a_full_pool_returns_enomem_and_recovers),
+	MM_TEST(test_a_pool_or_space_in_use_is_not_destroyed),
+	MM_TEST(test_each_refusal_logs_its_reason_in_one_line),
 	MM_TEST(test_arguments_out_of_range_are_refused),
 	MM_TEST(test_counters_have_names),
-	MM_TEST(test_the_nth_allocation_fails),
+	MM_TEST(test_each_failed_allocation_is_a_clean_error),
 	MM_TEST(test_reserved_hugepages_are_used),
 	MM_TEST(test_memory_is_kept_when_the_iommu_does_not_confirm),
-	MM_TEST(test_what_the_iommu_did_not_confirm_can_be_called_again),
+	MM_TEST(test_calls_that_the_iommu_did_not_confirm_can_be_repeated),
 };
 TEST_SUITE(mmem_control, tests, NULL, NULL);
 

@@ -125,7 +125,7 @@ submit(struct smmuv3_model_dma *dma, enum smmuv3_model_op_type type, uint8_t *ad
 
 /* Everything that the SMMU does without the poller. */
 static void
-settle(void)
+run_model(void)
 {
 	while (smmuv3_model_step(gr.model, 64) != 0)
 		;
@@ -139,7 +139,7 @@ await(struct smmuv3_model_dma *dma)
 
 	for (i = 0; smmuv3_model_dma_poll(dma, &done, 1) == 0; i++) {
 		assert_true(i < 1000);
-		settle();
+		run_model();
 		iopf_poll(gr.poller);
 	}
 	assert_int_equal(done.status, SMMUV3_MODEL_OK);
@@ -147,7 +147,7 @@ await(struct smmuv3_model_dma *dma)
 }
 
 static void
-test_a_device_asks_once_and_is_answered_once(void **state)
+test_an_endpoint_requests_once_and_is_answered_once(void **state)
 {
 	uint8_t *buf = gr_alloc(CHUNK, TRACKED);
 	struct iopf_domain *domain = mmem_space_domain(gr.space);
@@ -176,7 +176,7 @@ test_a_device_asks_once_and_is_answered_once(void **state)
 
 /* The deferred half, on its worker. */
 static void
-test_a_device_waits_for_bytes(void **state)
+test_an_endpoint_waits_for_the_pager(void **state)
 {
 	uint8_t *buf = gr_alloc_paged(2 * CHUNK);
 	struct smmuv3_model_done done;
@@ -186,7 +186,7 @@ test_a_device_waits_for_bytes(void **state)
 	submit(gr.pri_dma, SMMUV3_MODEL_READ, buf + CHUNK - 4 * PAGE, 8 * PAGE);
 	for (i = 0; smmuv3_model_dma_poll(gr.pri_dma, &done, 1) == 0; i++) {
 		assert_true(i < 20000);
-		settle();
+		run_model();
 		if (iopf_poll(gr.poller) == 0)
 			usleep(1000);
 	}
@@ -199,7 +199,7 @@ test_a_device_waits_for_bytes(void **state)
 }
 
 static void
-test_a_device_that_stalls_and_one_that_asks_share_a_map(void **state)
+test_a_stalling_device_and_an_endpoint_share_a_map(void **state)
 {
 	struct iopf_domain *domain = mmem_space_domain(gr.space);
 	uint8_t *buf = gr_alloc(CHUNK, TRACKED);
@@ -209,7 +209,7 @@ test_a_device_that_stalls_and_one_that_asks_share_a_map(void **state)
 		/* Both have faulted on the page before either is looked at. */
 		submit(gr.pri_dma, i ? SMMUV3_MODEL_WRITE : SMMUV3_MODEL_READ, buf, 8);
 		submit(gr.stall_dma, i ? SMMUV3_MODEL_WRITE : SMMUV3_MODEL_READ, buf + 64, 8);
-		settle();
+		run_model();
 		assert_int_equal(smmuv3_model_stalls_outstanding(gr.model), 1);
 		assert_int_equal(smmuv3_model_dma_pri_outstanding(gr.pri_dma), 1);
 		assert_int_equal(await(gr.pri_dma).nb_groups, 1);
@@ -223,7 +223,7 @@ test_a_device_that_stalls_and_one_that_asks_share_a_map(void **state)
 
 /* The SMMU, until it has told a group itself to ask again or rests, and the poller, by turns. */
 static bool
-turns(unsigned int n, struct smmuv3_model_done *done)
+run_turns(unsigned int n, struct smmuv3_model_done *done)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		uint64_t told = smmuv3_model_stat(gr.model, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS);
@@ -248,12 +248,12 @@ test_a_group_too_large_for_the_queue_gets_its_rights_raised(void **state)
 
 	(void)state;
 	submit(gr.pri_dma, SMMUV3_MODEL_READ, buf, 64 * PAGE);
-	assert_true(turns(1000, &done));
+	assert_true(run_turns(1000, &done));
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 64);
 	assert_int_equal(gr.answers_after, 0);
 	memset(bytes, 0xa5, sizeof(bytes));
 	submit(gr.pri_dma, SMMUV3_MODEL_WRITE, buf, 64 * PAGE);
-	assert_true(turns(1000, &done));
+	assert_true(run_turns(1000, &done));
 	assert_memory_equal(buf, bytes, sizeof(bytes));
 	assert_int_equal(gr_stat(MMEM_STAT_UPGRADED), 64);
 	assert_in_range(gr.answers_after, 2, 64);
@@ -279,12 +279,12 @@ test_a_group_too_large_for_the_queue_gets_its_bytes(void **state)
 	gr.fill_result = -EIO;
 	submit(gr.pri_dma, SMMUV3_MODEL_READ, buf + CHUNK - 32 * PAGE, 64 * PAGE);
 	for (i = 0; atomic_load(&gr.fills) < 3 && i < 20000; i++) {
-		assert_false(turns(1, &done));
+		assert_false(run_turns(1, &done));
 		usleep(100);
 	}
 	assert_in_range(i, 1, 19999);
 	gr.fill_result = 0;
-	for (i = 0; !turns(1, &done) && i < 20000; i++)
+	for (i = 0; !run_turns(1, &done) && i < 20000; i++)
 		usleep(100);
 	rte_log_set_level_pattern("lib.mmem", RTE_LOG_NOTICE);
 	assert_in_range(i, 0, 19999);
@@ -300,9 +300,9 @@ test_a_group_too_large_for_the_queue_gets_its_bytes(void **state)
 #define DEVICE_TEST(f) cmocka_unit_test_setup_teardown(f, setup_devices, teardown_devices)
 
 static const struct CMUnitTest tests[] = {
-	DEVICE_TEST(test_a_device_asks_once_and_is_answered_once),
-	DEVICE_TEST(test_a_device_waits_for_bytes),
-	DEVICE_TEST(test_a_device_that_stalls_and_one_that_asks_share_a_map),
+	DEVICE_TEST(test_an_endpoint_requests_once_and_is_answered_once),
+	DEVICE_TEST(test_an_endpoint_waits_for_the_pager),
+	DEVICE_TEST(test_a_stalling_device_and_an_endpoint_share_a_map),
 	LARGE_TEST(test_a_group_too_large_for_the_queue_gets_its_rights_raised),
 	LARGE_TEST(test_a_group_too_large_for_the_queue_gets_its_bytes),
 };

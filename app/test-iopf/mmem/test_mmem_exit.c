@@ -83,7 +83,7 @@ fill(void *ctx, uint64_t offset, void *dst, size_t len)
 static unsigned int nb_submitted;
 
 static void
-dma(enum smmuv3_model_op_type type, uint8_t *addr, size_t len)
+submit_dma(enum smmuv3_model_op_type type, uint8_t *addr, size_t len)
 {
 	CHECK(smmuv3_model_dma_submit(child.dma, &(struct smmuv3_model_op){ .type = type,
 			.addr = (uintptr_t)addr, .buf = child_data[nb_submitted % 64],
@@ -92,7 +92,7 @@ dma(enum smmuv3_model_op_type type, uint8_t *addr, size_t len)
 }
 
 static void
-busy(void)
+start_load(void)
 {
 	uint8_t *paged;
 
@@ -104,9 +104,9 @@ busy(void)
 			&(struct mmem_pager){ .fill = fill });
 	CHECK(paged != NULL);
 	for (size_t i = 0; i < 2000; i++) {
-		dma(SMMUV3_MODEL_WRITE, child.buf + i * 16384, 4096);
+		submit_dma(SMMUV3_MODEL_WRITE, child.buf + i * 16384, 4096);
 		if (i % 100 == 0)
-			dma(SMMUV3_MODEL_READ, paged + i * 8192, 64);
+			submit_dma(SMMUV3_MODEL_READ, paged + i * 8192, 64);
 	}
 	usleep(2000);
 }
@@ -114,7 +114,7 @@ busy(void)
 static void
 child_exit(void)
 {
-	busy();
+	start_load();
 	exit(0);
 }
 
@@ -122,7 +122,7 @@ child_exit(void)
 static void
 child_cleanup(void)
 {
-	busy();
+	start_load();
 	/* Device, model, poll thread and workers go on. */
 	rte_eal_cleanup();
 	usleep(20000);
@@ -139,7 +139,7 @@ on_signal(int sig)
 static void
 child_signal(void)
 {
-	busy();
+	start_load();
 	signal(SIGUSR1, on_signal);
 	pthread_kill(child.thread, SIGUSR1);
 	for (;;)
@@ -159,7 +159,7 @@ child_thread(void)
 {
 	pthread_t thread;
 
-	busy();
+	start_load();
 	CHECK(pthread_create(&thread, NULL, exit_main, NULL) == 0);
 	pthread_exit(NULL);
 }
@@ -167,7 +167,7 @@ child_thread(void)
 static void
 child_kill(void)
 {
-	busy();
+	start_load();
 	raise(SIGTERM);
 }
 

@@ -115,7 +115,7 @@ test_pager_failure_is_invalid_and_tried_again(void **state)
 
 /* Faults that came before the pager failed share its answer: it is asked once. */
 static void
-test_pager_failure_answers_all_that_wait(void **state)
+test_a_pager_failure_answers_all_waiting_faults(void **state)
 {
 	struct test_pager pager = { .error = -EREMOTEIO, .block = true };
 	uint8_t *buf = alloc_paged(&pager, CHUNK);
@@ -279,7 +279,7 @@ test_chunks_ahead_are_populated_before_they_are_touched(void **state)
 static const struct CMUnitTest tests[] = {
 	MM_TEST(test_pager_fills_a_chunk_once),
 	MM_TEST(test_pager_failure_is_invalid_and_tried_again),
-	MM_TEST(test_pager_failure_answers_all_that_wait),
+	MM_TEST(test_a_pager_failure_answers_all_waiting_faults),
 	MM_TEST(test_pager_failures_do_not_fill_the_log),
 	MM_TEST(test_free_waits_for_the_pager_and_wins),
 	MM_TEST(test_prefetch_makes_no_faults),

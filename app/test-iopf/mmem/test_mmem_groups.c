@@ -29,12 +29,12 @@ static struct hand hand;
 
 /* Mapped to be read; a write raises the rights. */
 static uint8_t *
-tracked(unsigned int pages)
+map_tracked(unsigned int pages)
 {
 	uint8_t *buf = gr_alloc(CHUNK, TRACKED);
 
 	hand_clear(&hand);
-	hand_want_pages(&hand, buf, pages, R);
+	hand_add_pages(&hand, buf, pages, R);
 	assert_int_equal(hand_fast(&hand), SUCCESS);
 	hand_clear(&hand);
 	return buf;
@@ -47,7 +47,7 @@ test_pages_of_a_group_are_mapped_without_invalidation(void **state)
 
 	(void)state;
 	hand_clear(&hand);
-	hand_want_pages(&hand, buf + CHUNK - 5 * PAGE, IOPF_MAX_GROUP_FAULTS, W);
+	hand_add_pages(&hand, buf + CHUNK - 5 * PAGE, IOPF_MAX_GROUP_FAULTS, W);
 	assert_int_equal(hand_fast(&hand), SUCCESS);
 	assert_int_equal(hand.pass.nb_inv, 0);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), IOPF_MAX_GROUP_FAULTS);
@@ -64,13 +64,13 @@ test_pages_of_a_group_are_mapped_without_invalidation(void **state)
 static void
 test_raised_rights_of_a_group_are_one_invalidation(void **state)
 {
-	uint8_t *buf = tracked(100);
+	uint8_t *buf = map_tracked(100);
 
 	(void)state;
 	/* In any order, with pages between that do not change and some that were not mapped. */
 	for (unsigned int i = 0; i < 40; i++)
-		hand_want(&hand, buf + (80 - i) * PAGE + 8, i % 2 ? W : R);
-	hand_want_pages(&hand, buf + 100 * PAGE, 10, W);
+		hand_add(&hand, buf + (80 - i) * PAGE + 8, i % 2 ? W : R);
+	hand_add_pages(&hand, buf + 100 * PAGE, 10, W);
 	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	gr_expect_inv(&hand.pass.inv[0], buf + 41 * PAGE, 39);
@@ -84,17 +84,17 @@ test_raised_rights_of_a_group_are_one_invalidation(void **state)
 static void
 test_pages_far_apart_are_one_invalidation_of_all(void **state)
 {
-	uint8_t *buf = tracked(512);
+	uint8_t *buf = map_tracked(512);
 
 	(void)state;
-	hand_want(&hand, buf, W);
-	hand_want(&hand, buf + 31 * PAGE, W);
+	hand_add(&hand, buf, W);
+	hand_add(&hand, buf + 31 * PAGE, W);
 	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	gr_expect_inv(&hand.pass.inv[0], buf, 32);
 	hand_clear(&hand);
-	hand_want(&hand, buf + 500 * PAGE, W);
-	hand_want(&hand, buf + 468 * PAGE, W);
+	hand_add(&hand, buf + 500 * PAGE, W);
+	hand_add(&hand, buf + 468 * PAGE, W);
 	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	assert_true(hand.pass.inv[0].all);
@@ -103,21 +103,21 @@ test_pages_far_apart_are_one_invalidation_of_all(void **state)
 static void
 test_a_page_may_be_in_a_group_twice(void **state)
 {
-	uint8_t *buf = tracked(4);
+	uint8_t *buf = map_tracked(4);
 
 	(void)state;
-	hand_want(&hand, buf + 9 * PAGE, R);
-	hand_want(&hand, buf + 9 * PAGE + 100, R);
+	hand_add(&hand, buf + 9 * PAGE, R);
+	hand_add(&hand, buf + 9 * PAGE + 100, R);
 	assert_int_equal(hand_fast(&hand), SUCCESS);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 5);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 1);
 	hand_clear(&hand);
 	/* To read and to write, in either order. */
-	hand_want(&hand, buf + PAGE, W);
-	hand_want(&hand, buf + PAGE, R);
-	hand_want(&hand, buf + PAGE, W);
-	hand_want(&hand, buf + 10 * PAGE, R);
-	hand_want(&hand, buf + 10 * PAGE, W);
+	hand_add(&hand, buf + PAGE, W);
+	hand_add(&hand, buf + PAGE, R);
+	hand_add(&hand, buf + PAGE, W);
+	hand_add(&hand, buf + 10 * PAGE, R);
+	hand_add(&hand, buf + 10 * PAGE, W);
 	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	gr_expect_inv(&hand.pass.inv[0], buf + PAGE, 10);
@@ -127,25 +127,25 @@ test_a_page_may_be_in_a_group_twice(void **state)
 }
 
 static void
-test_a_request_that_wants_nothing_gets_it(void **state)
+test_a_request_without_rights_succeeds(void **state)
 {
 	uint8_t *buf = gr_alloc(CHUNK, RW | MMEM_POPULATE);
 
 	(void)state;
 	hand_clear(&hand);
 	/* What a stop marker without PASID is; and an address that is in no region. */
-	hand_want(&hand, NULL, 0);
+	hand_add(&hand, NULL, 0);
 	assert_int_equal(hand_fast(&hand), SUCCESS);
 	assert_int_equal(hand_deferred(&hand), SUCCESS);
-	hand_want(&hand, buf, IOPF_PERM_PRIV);
-	hand_want(&hand, buf + PAGE, R);
+	hand_add(&hand, buf, IOPF_PERM_PRIV);
+	hand_add(&hand, buf + PAGE, R);
 	assert_int_equal(hand_fast(&hand), SUCCESS);
 	assert_int_equal(gr_rights_at(buf), 0);
 	assert_int_equal(gr_rights_at(buf + PAGE), RW);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 1);
 	assert_int_equal(gr.reports, 0);
 	/* A stall wants something: at least to read. */
-	hand_stall(&hand, NULL, 0, IOPF_REASON_TRANSLATION);
+	hand_make_stall(&hand, NULL, 0, IOPF_REASON_TRANSLATION);
 	assert_int_equal(hand_fast(&hand), INVALID);
 	assert_int_equal(gr.reports, 1);
 }
@@ -153,13 +153,13 @@ test_a_request_that_wants_nothing_gets_it(void **state)
 static void
 test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 {
-	uint8_t *buf = tracked(4), *ro = gr_alloc(CHUNK, MMEM_READ | MMEM_POPULATE);
+	uint8_t *buf = map_tracked(4), *ro = gr_alloc(CHUNK, MMEM_READ | MMEM_POPULATE);
 
 	(void)state;
-	hand_want(&hand, buf + 8 * PAGE, R);
-	hand_want(&hand, ro, W);
-	hand_want(&hand, ro + PAGE, W);
-	hand_want(&hand, NULL, R);
+	hand_add(&hand, buf + 8 * PAGE, R);
+	hand_add(&hand, ro, W);
+	hand_add(&hand, ro + PAGE, W);
+	hand_add(&hand, NULL, R);
 	assert_int_equal(hand_fast(&hand), INVALID);
 	assert_int_equal(hand.pass.nb_inv, 0);
 	assert_int_equal(gr.reports, 1);
@@ -171,8 +171,8 @@ test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 	assert_int_equal(gr_rights_at(buf + 8 * PAGE), MMEM_READ);
 	/* Rights were raised before it was found: that is invalidated all the same. */
 	hand_clear(&hand);
-	hand_want(&hand, buf, W);
-	hand_want(&hand, NULL, R);
+	hand_add(&hand, buf, W);
+	hand_add(&hand, NULL, R);
 	assert_int_equal(hand_fast(&hand), INVALID_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	gr_expect_inv(&hand.pass.inv[0], buf, 1);
@@ -180,9 +180,9 @@ test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 	assert_int_equal(gr.report.error, -EFAULT);
 	/* The deferred half looks at all of them before it changes anything. */
 	hand_clear(&hand);
-	hand_want(&hand, buf + PAGE, W);
-	hand_want(&hand, ro, R);
-	hand_want(&hand, ro, W);
+	hand_add(&hand, buf + PAGE, W);
+	hand_add(&hand, ro, R);
+	hand_add(&hand, ro, W);
 	assert_int_equal(hand_deferred(&hand), INVALID);
 	assert_int_equal(gr.invs, 0);
 	assert_int_equal(gr_rights_at(buf + PAGE), MMEM_READ);
@@ -192,15 +192,15 @@ test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 }
 
 static void
-test_a_group_that_defers_keeps_what_is_mapped(void **state)
+test_a_deferred_group_keeps_its_mapped_pages(void **state)
 {
 	uint8_t *buf = gr_alloc(CHUNK, RW | MMEM_POPULATE), *paged = gr_alloc_paged(2 * CHUNK);
 
 	(void)state;
 	hand_clear(&hand);
-	hand_want_pages(&hand, buf, 3, W);
-	hand_want_pages(&hand, paged + CHUNK - 2 * PAGE, 4, W);
-	hand_want_pages(&hand, buf + 3 * PAGE, 1, R);
+	hand_add_pages(&hand, buf, 3, W);
+	hand_add_pages(&hand, paged + CHUNK - 2 * PAGE, 4, W);
+	hand_add_pages(&hand, buf + 3 * PAGE, 1, R);
 	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
 	assert_int_equal(gr_stat(MMEM_STAT_DEFERRED), 1);
 	assert_int_equal(gr_rights_at(buf + 2 * PAGE), RW);
@@ -225,7 +225,7 @@ test_a_pager_that_fails_refuses_the_group(void **state)
 	rte_log_set_level_pattern("lib.mmem", RTE_LOG_EMERG);
 	gr.fill_result = -EIO;
 	hand_clear(&hand);
-	hand_want_pages(&hand, paged, 4, R);
+	hand_add_pages(&hand, paged, 4, R);
 	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
 	assert_int_equal(hand_deferred(&hand), INVALID);
 	assert_int_equal(gr.reports, 1);
@@ -238,11 +238,11 @@ test_a_pager_that_fails_refuses_the_group(void **state)
 static void
 test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void **state)
 {
-	uint8_t *buf = tracked(4), *paged = gr_alloc_paged(3 * CHUNK);
+	uint8_t *buf = map_tracked(4), *paged = gr_alloc_paged(3 * CHUNK);
 
 	(void)state;
-	hand_want(&hand, buf, W);
-	hand_want(&hand, paged, R);
+	hand_add(&hand, buf, W);
+	hand_add(&hand, paged, R);
 	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
 	assert_int_equal(hand.pass.nb_inv, 0);
 	assert_int_equal(gr.invs, 0);
@@ -251,8 +251,8 @@ test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void *
 	assert_true(gr.inv.all);
 	/* Somebody else's invalidation in between did it too. */
 	hand_clear(&hand);
-	hand_want(&hand, buf + PAGE, W);
-	hand_want(&hand, paged + CHUNK, R);
+	hand_add(&hand, buf + PAGE, W);
+	hand_add(&hand, paged + CHUNK, R);
 	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
 	assert_int_equal(mmem_unmap(gr.space, buf + 3 * PAGE, PAGE), 0);
 	assert_int_equal(gr.invs, 2);
@@ -261,7 +261,7 @@ test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void *
 	assert_int_equal(gr.invs, 2);
 	/* And once it is done it is not done again. */
 	hand_clear(&hand);
-	hand_want(&hand, paged + 2 * CHUNK, R);
+	hand_add(&hand, paged + 2 * CHUNK, R);
 	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
 	assert_int_equal(hand_deferred(&hand), SUCCESS);
 	assert_int_equal(gr.invs, 2);
@@ -269,7 +269,7 @@ test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void *
 
 /* Locks that the deferred half takes for this group. */
 static unsigned int
-locks(void)
+count_locks(void)
 {
 	interpose_locks = 0;
 	interpose_watch(true);
@@ -281,39 +281,39 @@ locks(void)
 static void
 test_the_deferred_half_takes_its_lock_once_and_invalidates_once(void **state)
 {
-	uint8_t *buf = tracked(200);
+	uint8_t *buf = map_tracked(200);
 	unsigned int one;
 
 	(void)state;
-	hand_want(&hand, buf, W);
-	one = locks();
+	hand_add(&hand, buf, W);
+	one = count_locks();
 	assert_int_equal(gr.invs, 1);
 	gr_expect_inv(&gr.inv, buf, 1);
 	hand_clear(&hand);
-	hand_want_pages(&hand, buf + PAGE, 100, W);
-	hand_want_pages(&hand, buf + 200 * PAGE, 100, W);
-	assert_int_equal(locks(), one);
+	hand_add_pages(&hand, buf + PAGE, 100, W);
+	hand_add_pages(&hand, buf + 200 * PAGE, 100, W);
+	assert_int_equal(count_locks(), one);
 	assert_int_equal(gr.invs, 2);
 	gr_expect_inv(&gr.inv, buf + PAGE, 100);
 	assert_int_equal(gr_stat(MMEM_STAT_UPGRADED), 101);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 300);
 	hand_clear(&hand);
-	hand_want(&hand, buf + 101 * PAGE, W);
-	hand_want(&hand, buf + 199 * PAGE, W);
-	assert_int_equal(locks(), one);
+	hand_add(&hand, buf + 101 * PAGE, W);
+	hand_add(&hand, buf + 199 * PAGE, W);
+	assert_int_equal(count_locks(), one);
 	assert_int_equal(gr.invs, 3);
 	assert_true(gr.inv.all);
 }
 
 /* More than a handler may ask for: left to the deferred half, and nothing is forgotten. */
 static void
-test_an_invalidation_that_is_not_taken_is_made_up_for(void **state)
+test_the_deferred_half_makes_an_invalidation_that_was_refused(void **state)
 {
-	uint8_t *buf = tracked(4);
+	uint8_t *buf = map_tracked(4);
 	struct iopf_group group;
 
 	(void)state;
-	hand_want(&hand, buf, W);
+	hand_add(&hand, buf, W);
 	group = hand_group(&hand);
 	/* Outside of a handler it is refused. */
 	assert_int_equal(mmem_handle_fault(mmem_space_domain(gr.space), &group, gr.space), IOPF_DEFER);
@@ -330,24 +330,24 @@ test_stalls_and_page_requests_of_a_page_join(void **state)
 
 	(void)state;
 	hand_clear(&hand);
-	hand_want_pages(&hand, buf, 2, R);
+	hand_add_pages(&hand, buf, 2, R);
 	hand_clear(&again);
-	hand_want_pages(&again, buf + PAGE, 2, R);
-	hand_stall(&stalled, buf, R, IOPF_REASON_TRANSLATION);
+	hand_add_pages(&again, buf + PAGE, 2, R);
+	hand_make_stall(&stalled, buf, R, IOPF_REASON_TRANSLATION);
 	assert_int_equal(hand_fast(&stalled), SUCCESS);
 	assert_int_equal(hand_fast(&hand), SUCCESS);
 	assert_int_equal(hand_fast(&again), SUCCESS);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 3);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 2);
 	/* The other way round: a group maps, a stall joins. */
-	hand_stall(&stalled, buf + 2 * PAGE, R, IOPF_REASON_TRANSLATION);
+	hand_make_stall(&stalled, buf + 2 * PAGE, R, IOPF_REASON_TRANSLATION);
 	assert_int_equal(hand_fast(&stalled), SUCCESS);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 3);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 3);
 	/* Rights raised for a group: a stall refused by the old ones waits for the same. */
 	hand_clear(&hand);
-	hand_want(&hand, buf, W);
-	hand_stall(&stalled, buf, W, IOPF_REASON_PERMISSION);
+	hand_add(&hand, buf, W);
+	hand_make_stall(&stalled, buf, W, IOPF_REASON_PERMISSION);
 	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
 	assert_int_equal(hand_fast(&stalled), SUCCESS_AFTER);
 	gr_expect_inv(&stalled.pass.inv[0], buf, 1);
@@ -383,9 +383,9 @@ race(void *arg)
 				break;
 			hand_clear(&r->hand);
 			if (r->pri)
-				hand_want_pages(&r->hand, r->buf + i * 8 * PAGE, 8, W);
+				hand_add_pages(&r->hand, r->buf + i * 8 * PAGE, 8, W);
 			else
-				hand_stall(&r->hand, r->buf + (i * 8 + k) * PAGE, W,
+				hand_make_stall(&r->hand, r->buf + (i * 8 + k) * PAGE, W,
 						IOPF_REASON_TRANSLATION);
 			r->bad += hand_fast(&r->hand) != SUCCESS;
 		}
@@ -394,7 +394,7 @@ race(void *arg)
 }
 
 static void
-test_a_page_wanted_at_once_by_a_stall_and_a_group_is_mapped_once(void **state)
+test_a_concurrent_stall_and_group_map_a_page_once(void **state)
 {
 	static struct racer racer[RACERS];
 	uint8_t *buf;
@@ -446,7 +446,7 @@ release(void *ctx)
 }
 
 static void
-lose(struct hand *h)
+report_lost(struct hand *h)
 {
 	struct iopf_group group = hand_group(h);
 
@@ -457,7 +457,7 @@ lose(struct hand *h)
 }
 
 static void
-test_what_is_freed_while_it_is_wanted_is_not_fetched_afterwards(void **state)
+test_a_freed_region_is_not_fetched_for_lost_requests(void **state)
 {
 	const struct mmem_pager pager = { .fill = fill_while_there, .release = release };
 	uint8_t *buf;
@@ -470,15 +470,15 @@ test_what_is_freed_while_it_is_wanted_is_not_fetched_afterwards(void **state)
 		buf = mmem_alloc_paged(gr.space, 2 * CHUNK, RW, &pager);
 		assert_non_null(buf);
 		hand_clear(&hand);
-		hand_want_pages(&hand, buf + CHUNK - 2 * PAGE, 4, R);
-		lose(&hand);
+		hand_add_pages(&hand, buf + CHUNK - 2 * PAGE, 4, R);
+		report_lost(&hand);
 		usleep(i % 16 * 100);
 		if (i % 2 == 0)
-			lose(&hand);
+			report_lost(&hand);
 		assert_int_equal(mmem_free(gr.space, buf), 0);
 		assert_true(atomic_load(&gone));
 		/* In no region any more: nothing to want. */
-		lose(&hand);
+		report_lost(&hand);
 		assert_false(atomic_load(&gr.space->chunks[(buf - gr.pool->mem) /
 				CHUNK].state) & CHUNK_WANTED);
 		assert_int_equal(atomic_load(&filled_late), 0);
@@ -487,7 +487,7 @@ test_what_is_freed_while_it_is_wanted_is_not_fetched_afterwards(void **state)
 	/* Wanted still when the space goes. */
 	atomic_store(&gone, false);
 	assert_non_null(mmem_alloc_paged(gr.space, 2 * CHUNK, RW, &pager));
-	lose(&hand);
+	report_lost(&hand);
 }
 
 #define GROUP_TEST(f) cmocka_unit_test_setup_teardown(f, gr_setup, gr_teardown)
@@ -497,15 +497,15 @@ static const struct CMUnitTest tests[] = {
 	GROUP_TEST(test_raised_rights_of_a_group_are_one_invalidation),
 	GROUP_TEST(test_pages_far_apart_are_one_invalidation_of_all),
 	GROUP_TEST(test_a_page_may_be_in_a_group_twice),
-	GROUP_TEST(test_a_request_that_wants_nothing_gets_it),
+	GROUP_TEST(test_a_request_without_rights_succeeds),
 	GROUP_TEST(test_one_refused_page_refuses_the_group_and_is_reported_once),
-	GROUP_TEST(test_a_group_that_defers_keeps_what_is_mapped),
+	GROUP_TEST(test_a_deferred_group_keeps_its_mapped_pages),
 	GROUP_TEST(test_a_pager_that_fails_refuses_the_group),
 	GROUP_TEST(test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half),
 	GROUP_TEST(test_the_deferred_half_takes_its_lock_once_and_invalidates_once),
-	GROUP_TEST(test_an_invalidation_that_is_not_taken_is_made_up_for),
+	GROUP_TEST(test_the_deferred_half_makes_an_invalidation_that_was_refused),
 	GROUP_TEST(test_stalls_and_page_requests_of_a_page_join),
-	GROUP_TEST(test_a_page_wanted_at_once_by_a_stall_and_a_group_is_mapped_once),
-	GROUP_TEST(test_what_is_freed_while_it_is_wanted_is_not_fetched_afterwards),
+	GROUP_TEST(test_a_concurrent_stall_and_group_map_a_page_once),
+	GROUP_TEST(test_a_freed_region_is_not_fetched_for_lost_requests),
 };
 TEST_SUITE(mmem_groups, tests, NULL, NULL);

@@ -24,7 +24,7 @@
 
 /* A pool that is there works. */
 static void
-works(void)
+check_pool(void)
 {
 	child_attach();
 	memset(child_data[0], 0x5a, sizeof(child_data[0]));
@@ -39,7 +39,7 @@ works(void)
 }
 
 static void
-limit(int resource, rlim_t n)
+set_limit(int resource, rlim_t n)
 {
 	struct rlimit r;
 
@@ -51,7 +51,7 @@ limit(int resource, rlim_t n)
 
 /* Root is above some of them. */
 static void
-be_nobody(void)
+drop_root(void)
 {
 	if (geteuid() == 0)
 		CHECK(setuid(NOBODY) == 0);
@@ -60,11 +60,11 @@ be_nobody(void)
 static void
 child_fsize(void)
 {
-	limit(RLIMIT_FSIZE, 1 << 20);
+	set_limit(RLIMIT_FSIZE, 1 << 20);
 	child_up();
 	child.pool = child_make_pool((size_t)64 << 20);
 	CHECK(child.pool != NULL);
-	works();
+	check_pool();
 }
 
 static void
@@ -91,20 +91,20 @@ child_as(void)
 
 	child_up();
 	CHECK(f != NULL && fscanf(f, "%lu", &pages) == 1);
-	limit(RLIMIT_AS, pages * sysconf(_SC_PAGESIZE) + ((rlim_t)512 << 20));
+	set_limit(RLIMIT_AS, pages * sysconf(_SC_PAGESIZE) + ((rlim_t)512 << 20));
 	CHECK(child_make_pool((size_t)4 << 30) == NULL);
 	CHECK(rte_errno == ENOMEM);
 	child.pool = child_make_pool((size_t)64 << 20);
 	CHECK(child.pool != NULL);
-	works();
+	check_pool();
 }
 
 static void
 child_memlock(void)
 {
 	child_up();
-	limit(RLIMIT_MEMLOCK, 16 << 20);
-	be_nobody();
+	set_limit(RLIMIT_MEMLOCK, 16 << 20);
+	drop_root();
 	if (mlockall(MCL_FUTURE) < 0)
 		_exit(77);
 	CHECK(child_make_pool((size_t)64 << 20) == NULL);
@@ -120,15 +120,15 @@ child_onfault(void)
 	child.pool = child_make_pool((size_t)64 << 20);
 	if (child.pool == NULL)
 		_exit(77);
-	works();
+	check_pool();
 }
 
 static void
 child_nproc(void)
 {
 	child_up();
-	be_nobody();
-	limit(RLIMIT_NPROC, 1);
+	drop_root();
+	set_limit(RLIMIT_NPROC, 1);
 	CHECK(child_make_pool((size_t)64 << 20) == NULL);
 	CHECK(rte_errno == EAGAIN);
 }

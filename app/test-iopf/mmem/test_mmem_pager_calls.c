@@ -64,7 +64,7 @@ call_everything(void)
 }
 
 static void
-regions_to_be_called(struct test_pager *own, struct test_pager *paged)
+alloc_regions(struct test_pager *own, struct test_pager *paged)
 {
 	memset(&in, 0, sizeof(in));
 	in.own = pg_alloc(2 * CHUNK, own);
@@ -78,7 +78,7 @@ regions_to_be_called(struct test_pager *own, struct test_pager *paged)
 
 /* What was refused has changed nothing, and works now. */
 static void
-everything_works_now(bool freed_other)
+check_all_calls_work(bool freed_other)
 {
 	assert_int_equal(pg_stat(MMEM_STAT_KEPT), 0);
 	assert_int_equal(mmem_space_destroy(in.victim), 0);
@@ -98,7 +98,7 @@ everything_works_now(bool freed_other)
 }
 
 static void
-nothing_is_allowed(void)
+check_all_calls_refused(void)
 {
 	const int *rc = &in.alloc;
 
@@ -108,27 +108,27 @@ nothing_is_allowed(void)
 }
 
 static void
-test_a_report_on_the_poll_core_may_do_nothing(void **state)
+test_a_report_on_the_poll_thread_allows_no_call(void **state)
 {
 	struct test_pager *own = pg_new_pager(&(struct mmem_pager){ 0 });
 	struct test_pager *paged = pg_new_pager(&(struct mmem_pager){ 0 });
 
 	(void)state;
-	regions_to_be_called(own, paged);
+	alloc_regions(own, paged);
 	atomic_store(&pg_in_callback, call_everything);
 	assert_int_equal(pg_dev_read((void *)PAGE, 8), SMMUV3_MODEL_ABORTED);
-	nothing_is_allowed();
-	everything_works_now(false);
+	check_all_calls_refused();
+	check_all_calls_work(false);
 }
 
 static void
-test_a_report_on_a_worker_may_do_nothing(void **state)
+test_a_report_on_a_worker_allows_no_call(void **state)
 {
 	struct test_pager *own = pg_new_pager(&(struct mmem_pager){ 0 });
 	struct test_pager *paged = pg_new_pager(&(struct mmem_pager){ 0 });
 
 	(void)state;
-	regions_to_be_called(own, paged);
+	alloc_regions(own, paged);
 	atomic_store(&own->error, -EREMOTEIO);
 	atomic_store(&own->hold, true);
 	pg_submit(pg.dma, SMMUV3_MODEL_READ, in.own, pg_bytes, 8);
@@ -136,19 +136,19 @@ test_a_report_on_a_worker_may_do_nothing(void **state)
 	atomic_store(&pg_in_callback, call_everything);
 	atomic_store(&own->hold, false);
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_ABORTED);
-	nothing_is_allowed();
+	check_all_calls_refused();
 	atomic_store(&own->error, 0);
-	everything_works_now(false);
+	check_all_calls_work(false);
 }
 
 /* In fill and start: all but what would wait for its own return. */
 static void
-what_a_pager_may_do(struct test_pager *own)
+check_calls_in_pager(struct test_pager *own)
 {
 	struct test_pager *paged = pg_new_pager(&(struct mmem_pager){ 0 });
 
 	own->at_once = true;
-	regions_to_be_called(own, paged);
+	alloc_regions(own, paged);
 	atomic_store(&pg_in_callback, call_everything);
 	pg_submit(pg.dma, SMMUV3_MODEL_READ, in.own, pg_bytes, 8);
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
@@ -172,32 +172,32 @@ what_a_pager_may_do(struct test_pager *own)
 	assert_int_equal(in.free_other, 0);
 	/* What was read ahead is fetched. */
 	AWAIT(pg_stat(MMEM_STAT_FILLED) >= 2 * CHUNK / PAGE);
-	everything_works_now(true);
+	check_all_calls_work(true);
 }
 
 static void
-test_what_fill_may_do(void **state)
+test_calls_that_fill_allows(void **state)
 {
 	(void)state;
-	what_a_pager_may_do(pg_new_pager(&(struct mmem_pager){ 0 }));
+	check_calls_in_pager(pg_new_pager(&(struct mmem_pager){ 0 }));
 }
 
 static void
-test_what_start_may_do(void **state)
+test_calls_that_start_allows(void **state)
 {
 	(void)state;
-	what_a_pager_may_do(pg_new_pager(&(struct mmem_pager){ .start = pg_start }));
+	check_calls_in_pager(pg_new_pager(&(struct mmem_pager){ .start = pg_start }));
 }
 
 /* In release its own region is gone: it cannot be freed. The space cannot be destroyed. */
 static void
-test_what_release_may_do(void **state)
+test_calls_that_release_allows(void **state)
 {
 	struct test_pager *own = pg_new_pager(&(struct mmem_pager){ 0 });
 	struct test_pager *paged = pg_new_pager(&(struct mmem_pager){ 0 });
 
 	(void)state;
-	regions_to_be_called(own, paged);
+	alloc_regions(own, paged);
 	atomic_store(&pg_in_callback, call_everything);
 	assert_int_equal(mmem_free(pg.space, in.own), 0);
 	assert_true(atomic_load(&in.called));
@@ -223,13 +223,13 @@ test_what_release_may_do(void **state)
 
 /* While a space is destroyed, too. */
 static void
-test_what_release_may_do_while_its_space_goes(void **state)
+test_calls_that_release_allows_while_its_space_is_destroyed(void **state)
 {
 	struct test_pager *own = pg_new_pager(&(struct mmem_pager){ 0 });
 	struct test_pager *paged = pg_new_pager(&(struct mmem_pager){ 0 });
 
 	(void)state;
-	regions_to_be_called(own, paged);
+	alloc_regions(own, paged);
 	assert_int_equal(mmem_detach(pg.space, pg.dev, IOPF_NO_PASID), 0);
 	atomic_store(&pg_in_callback, call_everything);
 	assert_int_equal(mmem_space_destroy(pg.space), 0);
@@ -242,11 +242,11 @@ test_what_release_may_do_while_its_space_goes(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	PG_TEST(test_a_report_on_the_poll_core_may_do_nothing),
-	PG_TEST(test_a_report_on_a_worker_may_do_nothing),
-	PG_TEST(test_what_fill_may_do),
-	PG_TEST(test_what_start_may_do),
-	PG_TEST(test_what_release_may_do),
-	PG_TEST(test_what_release_may_do_while_its_space_goes),
+	PG_TEST(test_a_report_on_the_poll_thread_allows_no_call),
+	PG_TEST(test_a_report_on_a_worker_allows_no_call),
+	PG_TEST(test_calls_that_fill_allows),
+	PG_TEST(test_calls_that_start_allows),
+	PG_TEST(test_calls_that_release_allows),
+	PG_TEST(test_calls_that_release_allows_while_its_space_is_destroyed),
 };
 TEST_SUITE(mmem_pager_calls, tests, NULL, NULL);

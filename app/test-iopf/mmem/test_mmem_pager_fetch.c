@@ -57,7 +57,7 @@ test_a_pager_is_asked_for_its_fetch_size(void **state)
 
 /* What fails is one block. */
 static void
-test_a_failure_is_of_one_block(void **state)
+test_a_failure_applies_to_one_block(void **state)
 {
 	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .fetch_size = PAGE });
 	uint8_t *p = pg_alloc(CHUNK, pager);
@@ -122,7 +122,7 @@ test_a_pager_out_of_range_is_refused(void **state)
  */
 
 static void
-test_an_asynchronous_pager_has_many_under_way(void **state)
+test_an_asynchronous_pager_runs_many_fetches(void **state)
 {
 	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .start = pg_start,
 			.fetch_size = 4 * PAGE });
@@ -138,7 +138,7 @@ test_an_asynchronous_pager_has_many_under_way(void **state)
 	for (i = 0; i < 16; i++) {
 		if (i == 3)
 			failed = pager->fetches[15 - i].off / (4 * PAGE);
-		pg_finish(pager, i == 3 ? -EREMOTEIO : 0);
+		pg_finish_fetch(pager, i == 3 ? -EREMOTEIO : 0);
 	}
 	for (i = 0; i < 16; i++)
 		aborted += pg_await(pg.dma) == SMMUV3_MODEL_ABORTED;
@@ -182,17 +182,17 @@ test_a_region_stays_until_its_fetch_is_done(void **state)
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(mmem_free(pg.space, p), -ETIMEDOUT);
 	assert_int_equal(atomic_load(&pager->releases), 0);
-	pg_finish(pager, 0);
+	pg_finish_fetch(pager, 0);
 	assert_int_equal(mmem_free(pg.space, p), 0);
 	assert_int_equal(atomic_load(&pager->releases), 1);
 }
 
 static const struct CMUnitTest tests[] = {
 	PG_TEST(test_a_pager_is_asked_for_its_fetch_size),
-	PG_TEST(test_a_failure_is_of_one_block),
+	PG_TEST(test_a_failure_applies_to_one_block),
 	PG_TEST(test_a_pager_may_have_more_threads),
 	PG_TEST(test_a_pager_out_of_range_is_refused),
-	PG_TEST(test_an_asynchronous_pager_has_many_under_way),
+	PG_TEST(test_an_asynchronous_pager_runs_many_fetches),
 	PG_TEST(test_a_start_that_fails_is_a_failure),
 	PG_TEST(test_a_region_stays_until_its_fetch_is_done),
 };

@@ -197,7 +197,7 @@ test_a_region_of_a_dead_pager_can_be_given_up(void **state)
 
 /* A free that gave up is completed by a later call, if it is not called again. */
 static void
-test_a_region_that_was_given_up_is_freed_in_passing(void **state)
+test_a_region_that_was_given_up_is_freed_by_a_later_call(void **state)
 {
 	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ 0 });
 	uint8_t *p = pg_alloc(CHUNK, pager), *b = mmem_alloc(pg.space, CHUNK, RW);
@@ -289,7 +289,7 @@ test_an_access_waits_no_longer_than_the_deadline(void **state)
 
 /* A pager that keeps its deadline is not disturbed by one that does not. */
 static void
-test_a_deadline_is_of_one_region(void **state)
+test_a_deadline_applies_to_one_region(void **state)
 {
 	struct test_pager *late = pg_new_pager(&(struct mmem_pager){ .deadline_ms = 1 });
 	struct test_pager *good = pg_new_pager(&(struct mmem_pager){ .deadline_ms = 1000000 });
@@ -396,10 +396,10 @@ static const struct CMUnitTest tests[] = {
 	PG_TEST(test_two_regions_that_are_ready_at_once_get_a_thread_each),
 	PG_TEST(test_a_dead_pager_stops_no_other_device),
 	PG_TEST(test_a_region_of_a_dead_pager_can_be_given_up),
-	PG_TEST(test_a_region_that_was_given_up_is_freed_in_passing),
+	PG_TEST(test_a_region_that_was_given_up_is_freed_by_a_later_call),
 	PG_TEST(test_a_space_with_a_dead_pager_can_be_given_up),
 	PG_TEST(test_an_access_waits_no_longer_than_the_deadline),
-	PG_TEST(test_a_deadline_is_of_one_region),
+	PG_TEST(test_a_deadline_applies_to_one_region),
 	PG_TEST(test_regions_with_pagers_come_and_go_under_faults),
 };
 TEST_SUITE(mmem_pager_slow, tests, NULL, NULL);

@@ -92,7 +92,7 @@ hook_map_a_block(struct mem *mem)
 }
 
 static void
-table_race_lost_to_a_block(void **arg)
+a_block_wins_a_race_against_a_table(void **arg)
 {
 	struct mem mem;
 	struct pgt *pgt = table_open(&mem, 12, 48);
@@ -118,7 +118,7 @@ table_race_lost_to_a_block(void **arg)
 }
 
 static void
-resolve_tells_why_not(void **arg)
+resolve_returns_the_reason_of_a_refusal(void **arg)
 {
 	struct mem mem;
 	struct pgt *pgt = table_open(&mem, 12, 39);
@@ -238,8 +238,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(map_that_fails_leaves_nothing),
 	cmocka_unit_test(map_that_meets_a_writer_is_taken_back),
 	cmocka_unit_test(loser_of_a_table_race_frees_its_own),
-	cmocka_unit_test(table_race_lost_to_a_block),
-	cmocka_unit_test(resolve_tells_why_not),
+	cmocka_unit_test(a_block_wins_a_race_against_a_table),
+	cmocka_unit_test(resolve_returns_the_reason_of_a_refusal),
 	cmocka_unit_test(two_phases_of_a_resolution),
 	cmocka_unit_test(unmap_wins_over_a_resolver),
 };

@@ -22,7 +22,7 @@
 static struct pcie r;
 
 static void
-an_invalid_group_aborts_and_the_device_goes_on_asking(void **state)
+an_invalid_group_aborts_its_dma_and_leaves_pri_enabled(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
@@ -48,7 +48,7 @@ an_invalid_group_aborts_and_the_device_goes_on_asking(void **state)
 }
 
 static void
-a_success_that_maps_nothing_is_asked_again(void **state)
+a_group_answered_success_without_a_map_is_requested_again(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
@@ -71,7 +71,7 @@ a_success_that_maps_nothing_is_asked_again(void **state)
 }
 
 static void
-a_response_failure_ends_pri_until_it_is_restarted(void **state)
+a_response_failure_disables_pri_until_its_restart(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
@@ -115,7 +115,7 @@ a_response_failure_ends_pri_until_it_is_restarted(void **state)
 }
 
 static void
-a_taken_group_is_answered_once_by_whoever_took_it(void **state)
+a_taken_group_is_answered_once_by_its_owner(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
@@ -148,7 +148,7 @@ a_taken_group_is_answered_once_by_whoever_took_it(void **state)
 
 /* A domain that writes need: reads map read-only. */
 static enum iopf_verdict
-upgrades(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+upgrade_on_write(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	const struct iopf_fault *fault = group->faults[0];
 	struct pcie_space *s = ctx;
@@ -173,7 +173,7 @@ upgrades(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 }
 
 static void
-an_upgrade_is_answered_behind_its_invalidation_of_the_atc(void **state)
+an_upgrade_is_answered_after_the_invalidation_of_the_atc(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct iopf_domain *domain;
@@ -188,7 +188,7 @@ an_upgrade_is_answered_behind_its_invalidation_of_the_atc(void **state)
 	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 1 });
 	pcie_space(&r, &s);
 	domain = iopf_domain_create(&(struct iopf_domain_conf){
-		.handler = upgrades,
+		.handler = upgrade_on_write,
 		.ctx = &s,
 		.translation = { .format = IOPF_FORMAT_ARM64_S1, .root = pgt_root(s.pgt),
 			.va_bits = pgt_va_bits(s.pgt), .granule_log2 = pgt_granule_log2(s.pgt) },
@@ -225,7 +225,7 @@ static struct {
 } deferred;
 
 static enum iopf_verdict
-defers(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+defer_group(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	(void)domain;
 	(void)group;
@@ -234,7 +234,7 @@ defers(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 }
 
 static enum iopf_verdict
-on_worker(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+resolve_on_worker(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	struct pcie_space *s = ctx;
 
@@ -270,8 +270,8 @@ deferring_open(struct deferring *d)
 	d->dma = pcie_engine(&r, &d->f, &(struct smmuv3_model_dma_conf){ .group_pages = 16 });
 	pcie_space(&r, &d->s);
 	d->domain = iopf_domain_create(&(struct iopf_domain_conf){
-		.handler = defers,
-		.deferred = on_worker,
+		.handler = defer_group,
+		.deferred = resolve_on_worker,
 		.worker = d->worker,
 		.ctx = &d->s,
 		.translation = { .format = IOPF_FORMAT_ARM64_S1, .root = pgt_root(d->s.pgt),
@@ -324,7 +324,7 @@ detach_thread(void *arg)
 }
 
 static void
-detach_answers_what_a_worker_has_and_waits_for_it(void **state)
+detach_answers_a_group_on_a_worker_and_waits_for_its_handler(void **state)
 {
 	struct deferring d = { .rc = 0 };
 	struct smmuv3_model_done done;
@@ -352,12 +352,12 @@ detach_answers_what_a_worker_has_and_waits_for_it(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(an_invalid_group_aborts_and_the_device_goes_on_asking),
-	cmocka_unit_test(a_success_that_maps_nothing_is_asked_again),
-	cmocka_unit_test(a_response_failure_ends_pri_until_it_is_restarted),
-	cmocka_unit_test(a_taken_group_is_answered_once_by_whoever_took_it),
-	cmocka_unit_test(an_upgrade_is_answered_behind_its_invalidation_of_the_atc),
+	cmocka_unit_test(an_invalid_group_aborts_its_dma_and_leaves_pri_enabled),
+	cmocka_unit_test(a_group_answered_success_without_a_map_is_requested_again),
+	cmocka_unit_test(a_response_failure_disables_pri_until_its_restart),
+	cmocka_unit_test(a_taken_group_is_answered_once_by_its_owner),
+	cmocka_unit_test(an_upgrade_is_answered_after_the_invalidation_of_the_atc),
 	cmocka_unit_test(a_deferred_group_is_whole_on_the_worker_and_answered_once),
-	cmocka_unit_test(detach_answers_what_a_worker_has_and_waits_for_it),
+	cmocka_unit_test(detach_answers_a_group_on_a_worker_and_waits_for_its_handler),
 };
 TEST_SUITE(pri_answers, tests, NULL, NULL);

@@ -19,7 +19,7 @@
 static struct pcie r;
 
 static void
-attach_is_undone_when_the_device_refuses(void **state)
+attach_is_undone_if_ats_enable_fails(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
@@ -50,7 +50,7 @@ attach_is_undone_when_the_device_refuses(void **state)
 }
 
 static void
-detach_answers_what_was_taken_and_the_taker_comes_too_late(void **state)
+detach_answers_a_taken_group_and_a_later_answer_is_stale(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
@@ -79,7 +79,7 @@ detach_answers_what_was_taken_and_the_taker_comes_too_late(void **state)
 
 /* A group of six, of which this many have been sent and polled, some more only sent. */
 static void
-detach_from_partial(unsigned int polled, unsigned int sent)
+check_detach_of_partial(unsigned int polled, unsigned int sent)
 {
 	struct smmuv3_model_done done;
 	struct smmuv3_model_dma *dma;
@@ -114,11 +114,11 @@ detach_drains_a_group_that_is_being_sent(void **state)
 	(void)state;
 	for (unsigned int polled = 0; polled <= 5; polled++)
 		for (unsigned int sent = polled; sent <= 6; sent++)
-			detach_from_partial(polled, sent);
+			check_detach_of_partial(polled, sent);
 }
 
 static void
-detaching_one_pasid_leaves_the_others_requests_alone(void **state)
+detach_of_one_pasid_keeps_the_requests_of_others(void **state)
 {
 	struct smmuv3_model_dma *dma[2];
 	struct pcie_space s[2];
@@ -222,7 +222,7 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
  */
 
 static void
-a_request_that_cannot_be_written_costs_its_device_a_restart(void **state)
+a_priq_write_abort_disables_pri_of_its_device_until_a_restart(void **state)
 {
 	struct smmuv3_model_dma *dma, *other;
 	struct pcie_space s, so;
@@ -259,7 +259,7 @@ a_request_that_cannot_be_written_costs_its_device_a_restart(void **state)
 }
 
 static void
-a_request_that_was_lost_on_the_way_is_nobodys_until_the_device_is_reset(void **state)
+a_lost_request_keeps_pri_from_restarting_until_a_reset(void **state)
 {
 	struct smmuv3_model_dma *dma, *other;
 	struct pcie_space s, so;
@@ -293,7 +293,7 @@ a_request_that_was_lost_on_the_way_is_nobodys_until_the_device_is_reset(void **s
 
 /* SMMUEN goes off and on: for page requests nobody else answers. */
 static void
-groups_stay_pending_when_lost_stalls_are_terminated(void **state)
+groups_stay_pending_if_recovery_terminates_stalls(void **state)
 {
 	const uint32_t sid = SID + 1;
 	struct smmuv3_model_dma *dma, *stalling;
@@ -347,13 +347,13 @@ groups_stay_pending_when_lost_stalls_are_terminated(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(attach_is_undone_when_the_device_refuses),
-	cmocka_unit_test(detach_answers_what_was_taken_and_the_taker_comes_too_late),
+	cmocka_unit_test(attach_is_undone_if_ats_enable_fails),
+	cmocka_unit_test(detach_answers_a_taken_group_and_a_later_answer_is_stale),
 	cmocka_unit_test(detach_drains_a_group_that_is_being_sent),
-	cmocka_unit_test(detaching_one_pasid_leaves_the_others_requests_alone),
+	cmocka_unit_test(detach_of_one_pasid_keeps_the_requests_of_others),
 	cmocka_unit_test(stop_and_start_switch_ats_and_pri_off_and_on),
-	cmocka_unit_test(a_request_that_cannot_be_written_costs_its_device_a_restart),
-	cmocka_unit_test(a_request_that_was_lost_on_the_way_is_nobodys_until_the_device_is_reset),
-	cmocka_unit_test(groups_stay_pending_when_lost_stalls_are_terminated),
+	cmocka_unit_test(a_priq_write_abort_disables_pri_of_its_device_until_a_restart),
+	cmocka_unit_test(a_lost_request_keeps_pri_from_restarting_until_a_reset),
+	cmocka_unit_test(groups_stay_pending_if_recovery_terminates_stalls),
 };
 TEST_SUITE(pri_control, tests, NULL, NULL);

@@ -74,7 +74,7 @@ a_group_of_any_size_is_handled_at_once_and_answered_once(void **state)
 }
 
 static void
-what_an_access_wants_is_what_the_handler_sees(void **state)
+the_handler_sees_the_permissions_of_the_access(void **state)
 {
 	static const struct {
 		struct smmuv3_model_op op;
@@ -177,7 +177,7 @@ groups_of_several_devices_may_interleave_in_any_order(void **state)
 }
 
 static void
-a_prg_index_can_be_used_again_at_once(void **state)
+a_prg_index_can_be_reused_at_once(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
@@ -201,7 +201,7 @@ a_prg_index_can_be_used_again_at_once(void **state)
 
 /* Both with index 0, pending at the same time, answered in the other order. */
 static void
-same_index(bool prg_pasid, const struct smmuv3_model_conf *conf)
+check_same_index(bool prg_pasid, const struct smmuv3_model_conf *conf)
 {
 	struct smmuv3_model_dma *dma[2];
 	struct pcie_space s[2];
@@ -254,24 +254,24 @@ same_index(bool prg_pasid, const struct smmuv3_model_conf *conf)
 }
 
 static void
-two_pasids_may_use_the_same_index_where_answers_have_the_pasid(void **state)
+two_pasids_can_share_an_index_if_answers_carry_the_pasid(void **state)
 {
 	(void)state;
-	same_index(true, NULL);
-	same_index(true, &with_pps);
+	check_same_index(true, NULL);
+	check_same_index(true, &with_pps);
 }
 
 static void
-an_answer_has_the_pasid_only_where_it_is_wanted(void **state)
+an_answer_carries_the_pasid_only_if_the_function_requires_it(void **state)
 {
 	(void)state;
 	/* The model knows what the function wants. */
-	same_index(false, NULL);
-	same_index(false, &with_pps);
+	check_same_index(false, NULL);
+	check_same_index(false, &with_pps);
 }
 
 static void
-requests_of_an_unattached_pasid_are_invalid_and_answered_once(void **state)
+requests_of_an_unattached_pasid_are_answered_invalid_once(void **state)
 {
 	struct smmuv3_model_dma *stray;
 	struct pcie_space s;
@@ -298,11 +298,11 @@ requests_of_an_unattached_pasid_are_invalid_and_answered_once(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_group_of_any_size_is_handled_at_once_and_answered_once),
-	cmocka_unit_test(what_an_access_wants_is_what_the_handler_sees),
+	cmocka_unit_test(the_handler_sees_the_permissions_of_the_access),
 	cmocka_unit_test(groups_of_several_devices_may_interleave_in_any_order),
-	cmocka_unit_test(a_prg_index_can_be_used_again_at_once),
-	cmocka_unit_test(two_pasids_may_use_the_same_index_where_answers_have_the_pasid),
-	cmocka_unit_test(an_answer_has_the_pasid_only_where_it_is_wanted),
-	cmocka_unit_test(requests_of_an_unattached_pasid_are_invalid_and_answered_once),
+	cmocka_unit_test(a_prg_index_can_be_reused_at_once),
+	cmocka_unit_test(two_pasids_can_share_an_index_if_answers_carry_the_pasid),
+	cmocka_unit_test(an_answer_carries_the_pasid_only_if_the_function_requires_it),
+	cmocka_unit_test(requests_of_an_unattached_pasid_are_answered_invalid_once),
 };
 TEST_SUITE(pri_groups, tests, NULL, NULL);

@@ -66,7 +66,7 @@ a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
 
 /* A stop switches ATS off at it all the same; a start does not take it for drained. */
 static void
-a_device_that_did_not_drain_is_asked_again_behind_a_start(void **state)
+a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
@@ -106,7 +106,7 @@ a_device_that_did_not_drain_is_asked_again_behind_a_start(void **state)
 }
 
 static void
-a_last_that_comes_twice_is_answered_once(void **state)
+a_repeated_last_is_answered_once(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
@@ -140,7 +140,7 @@ a_last_that_comes_twice_is_answered_once(void **state)
 
 /* Of three functions, one PASID each, one is left without its Last. */
 static void
-a_stop_marker_forgets_what_is_partial_of_its_pasid_and_wants_no_answer(void **state)
+a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer(void **state)
 {
 	struct smmuv3_model_dma *dma[2], *other;
 	struct pcie_space s[2], so;
@@ -220,9 +220,9 @@ a_stop_marker_without_pasid_is_a_request_and_is_answered(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_group_without_last_is_aged_reported_and_keeps_pri_from_draining),
-	cmocka_unit_test(a_device_that_did_not_drain_is_asked_again_behind_a_start),
-	cmocka_unit_test(a_last_that_comes_twice_is_answered_once),
-	cmocka_unit_test(a_stop_marker_forgets_what_is_partial_of_its_pasid_and_wants_no_answer),
+	cmocka_unit_test(a_start_does_not_enable_pri_on_a_device_that_did_not_drain),
+	cmocka_unit_test(a_repeated_last_is_answered_once),
+	cmocka_unit_test(a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer),
 	cmocka_unit_test(a_stop_marker_without_pasid_is_a_request_and_is_answered),
 };
 TEST_SUITE(pri_last, tests, NULL, NULL);

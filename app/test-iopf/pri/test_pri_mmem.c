@@ -61,7 +61,7 @@ mm_write(struct smmuv3_model_dma *dma, unsigned int page, unsigned int pages)
 }
 
 static void
-no_access_after_unmap_though_the_atc_held_the_page(void **state)
+the_atc_makes_no_access_after_unmap(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	uint64_t hits, bytes, asked;
@@ -135,7 +135,7 @@ no_access_after_unmap_though_the_atc_held_the_page(void **state)
 
 /* Contract 11: the memory is kept where it is not known that the device let go of it. */
 static void
-memory_that_a_dead_atc_may_still_use_is_kept(void **state)
+memory_is_kept_while_a_dead_atc_may_use_it(void **state)
 {
 	struct smmuv3_model_dma *dma, *other;
 	struct pcie_space s;
@@ -173,7 +173,7 @@ memory_that_a_dead_atc_may_still_use_is_kept(void **state)
 
 /* The storm of design 4.7, over both queues. */
 static void
-a_page_that_a_stall_and_a_request_want_is_mapped_once(void **state)
+a_stall_and_a_request_for_a_page_map_it_once(void **state)
 {
 	const uint32_t sid = SID + 1;
 	struct smmuv3_model_dma *dma, *stalling;
@@ -278,7 +278,7 @@ static struct {
 } mv;
 
 static void
-on_end(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, void *ctx)
+note_end_of_dma(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, void *ctx)
 {
 	RTE_SET_USED(dma);
 	RTE_SET_USED(ctx);
@@ -311,7 +311,7 @@ mv_open(bool tells, unsigned int group_pages)
 		.has_ssid = true,
 		.ssid = 1,
 		.group_pages = group_pages,
-		.on_done = on_end,
+		.on_done = note_end_of_dma,
 	});
 	mv.dma[1] = pcie_pasid_engine(&r, &mv.f, 2, group_pages, 0, false);
 	assert_int_equal(mmem_attach(mm.space, mv.f.dev, 1), 0);
@@ -330,7 +330,7 @@ mv_close(void)
 
 /* PASID 2's, which never notices. */
 static void
-other_goes_on(void)
+check_other_pasid(void)
 {
 	uint8_t *buf = mmem_alloc(mv.other, 4 * PCIE_PAGE, MMEM_READ | MMEM_WRITE |
 			MMEM_POPULATE);
@@ -347,7 +347,7 @@ other_goes_on(void)
 
 /* The PASID gets a new space, where the old one was. */
 static void
-mv_next(void)
+mv_replace_space(void)
 {
 	uint8_t *was = mm.buf;
 
@@ -362,7 +362,7 @@ mv_next(void)
 }
 
 static void
-nothing_of_the_old_dma_is_in_the_new_space(void)
+check_new_space(void)
 {
 	for (size_t i = 0; i < LONG_DMA * PCIE_PAGE; i++)
 		assert_int_equal(mm.buf[i], 0);
@@ -373,13 +373,13 @@ nothing_of_the_old_dma_is_in_the_new_space(void)
 	assert_int_equal(mv.ended, 2);
 	assert_int_equal(mv.status, SMMUV3_MODEL_OK);
 	assert_memory_equal(mm.buf, r.pattern, LONG_DMA * PCIE_PAGE);
-	other_goes_on();
+	check_other_pasid();
 	assert_string_equal(mv.f.log, "AP");
 }
 
 /* Until this many requests of the long DMA have come. */
 static void
-long_dma_until(unsigned int n)
+start_long_dma(unsigned int n)
 {
 	mm_write(mv.dma[0], 0, LONG_DMA);
 	for (unsigned int i = 8; i < n; i += 8) {
@@ -392,7 +392,7 @@ long_dma_until(unsigned int n)
 
 /* Wherever it was: translated, asking, answered, writing. */
 static void
-a_pasid_that_moves_takes_no_dma_along(void **state)
+no_dma_of_a_moved_pasid_reaches_its_new_space(void **state)
 {
 	unsigned int steps = 0, aborted = 0;
 
@@ -411,15 +411,15 @@ a_pasid_that_moves_takes_no_dma_along(void **state)
 		assert_int_equal(mv.status, over ? SMMUV3_MODEL_OK : SMMUV3_MODEL_ABORTED);
 		assert_int_equal(smmuv3_model_dma_pri_outstanding(mv.dma[0]), 0);
 		aborted += !over;
-		mv_next();
-		nothing_of_the_old_dma_is_in_the_new_space();
+		mv_replace_space();
+		check_new_space();
 		mv_close();
 	}
 	assert_true(aborted >= 8);
 }
 
 static void
-groups_that_are_partial_when_their_pasid_moves_are_answered(void **state)
+partial_groups_of_a_moved_pasid_are_answered(void **state)
 {
 	static const unsigned int sent[] = { 1, 4, 7, 9, 12, 15, 29 };
 
@@ -428,7 +428,7 @@ groups_that_are_partial_when_their_pasid_moves_are_answered(void **state)
 		bool tells = i % 2 == 0;
 
 		mv_open(tells, 8);
-		long_dma_until(sent[i / 2]);
+		start_long_dma(sent[i / 2]);
 		assert_int_equal(mv.ended, 0);
 		assert_int_equal(smmuv3_model_dma_pri_outstanding(mv.dma[0]), 8);
 		assert_int_equal(mmem_detach(mm.space, mv.f.dev, 1), 0);
@@ -438,17 +438,17 @@ groups_that_are_partial_when_their_pasid_moves_are_answered(void **state)
 		/* Without pasid_drained the answer may still be on its way until the attach. */
 		if (tells)
 			assert_int_equal(mv.ended, 1);
-		mv_next();
+		mv_replace_space();
 		assert_int_equal(mv.ended, 1);
 		assert_int_equal(mv.status, SMMUV3_MODEL_ABORTED);
 		assert_int_equal(smmuv3_model_dma_pri_outstanding(mv.dma[0]), 0);
-		nothing_of_the_old_dma_is_in_the_new_space();
+		check_new_space();
 		mv_close();
 	}
 }
 
 static void
-a_pasid_that_lost_its_last_moves_after_a_reset(void **state)
+a_pasid_with_a_lost_last_can_move_after_a_reset(void **state)
 {
 	(void)state;
 	mv_open(true, 4);
@@ -463,7 +463,7 @@ a_pasid_that_lost_its_last_moves_after_a_reset(void **state)
 	assert_int_equal(mmem_attach(mv.other, mv.f.dev, 1), -EEXIST);
 	pcie_quiet(false);
 	assert_string_equal(mv.f.log, "AP");
-	other_goes_on();
+	check_other_pasid();
 
 	pcie_fn_reset(&r, &mv.f);
 	assert_int_equal(mmem_detach(mm.space, mv.f.dev, 1), 0);
@@ -472,18 +472,18 @@ a_pasid_that_lost_its_last_moves_after_a_reset(void **state)
 	/* The reset took ATS and PRI from the other too. */
 	assert_int_equal(iopf_dev_pri_restart(mv.f.dev), 0);
 	memset(mv.f.log + 2, 0, sizeof(mv.f.log) - 2);
-	mv_next();
-	nothing_of_the_old_dma_is_in_the_new_space();
+	mv_replace_space();
+	check_new_space();
 	mv_close();
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(no_access_after_unmap_though_the_atc_held_the_page),
-	cmocka_unit_test(memory_that_a_dead_atc_may_still_use_is_kept),
-	cmocka_unit_test(a_pasid_that_moves_takes_no_dma_along),
-	cmocka_unit_test(groups_that_are_partial_when_their_pasid_moves_are_answered),
-	cmocka_unit_test(a_pasid_that_lost_its_last_moves_after_a_reset),
-	cmocka_unit_test(a_page_that_a_stall_and_a_request_want_is_mapped_once),
+	cmocka_unit_test(the_atc_makes_no_access_after_unmap),
+	cmocka_unit_test(memory_is_kept_while_a_dead_atc_may_use_it),
+	cmocka_unit_test(no_dma_of_a_moved_pasid_reaches_its_new_space),
+	cmocka_unit_test(partial_groups_of_a_moved_pasid_are_answered),
+	cmocka_unit_test(a_pasid_with_a_lost_last_can_move_after_a_reset),
+	cmocka_unit_test(a_stall_and_a_request_for_a_page_map_it_once),
 	cmocka_unit_test(a_group_is_upgraded_with_one_answer),
 };
 TEST_SUITE(pri_mmem, tests, NULL, NULL);

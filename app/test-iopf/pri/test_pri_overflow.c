@@ -27,7 +27,7 @@ static struct pcie r;
  * requests and the first k of a group of three fit; the next message does not.
  */
 static void
-overflow_at(unsigned int k)
+check_overflow_at(unsigned int k)
 {
 	struct smmuv3_model_dma *victim, *filler, *partial, *taken;
 	struct pcie_space sv, sf, sp, st;
@@ -105,33 +105,33 @@ static void
 overflow_at_the_first_request_of_a_group(void **state)
 {
 	(void)state;
-	overflow_at(0);
+	check_overflow_at(0);
 }
 
 static void
 overflow_in_the_middle_of_a_group(void **state)
 {
 	(void)state;
-	overflow_at(1);
+	check_overflow_at(1);
 }
 
 static void
 overflow_at_the_last_request_of_a_group(void **state)
 {
 	(void)state;
-	overflow_at(2);
+	check_overflow_at(2);
 }
 
 static void
 overflow_between_two_groups(void **state)
 {
 	(void)state;
-	overflow_at(3);
+	check_overflow_at(3);
 }
 
 /* Groups begun before an overflow and ended behind it among them. */
 static void
-overflow_anywhere_and_again_loses_nothing(void **state)
+repeated_overflows_lose_no_group(void **state)
 {
 	enum { FNS = 3, DMAS = 8 };
 	uint64_t overflows = 0, discarded = 0;
@@ -189,7 +189,7 @@ overflow_anywhere_and_again_loses_nothing(void **state)
 
 /* Groups so large that none fits in before the queue is full of others' again. */
 static void
-overflow_every_time_still_lets_devices_get_on(void **state)
+devices_progress_although_every_pass_overflows(void **state)
 {
 	struct smmuv3_model_dma *dma[2];
 	struct pcie_space s[2];
@@ -226,7 +226,7 @@ overflow_every_time_still_lets_devices_get_on(void **state)
  */
 
 static void
-credits_are_given_at_attach_and_come_back_at_detach(void **state)
+credits_are_granted_at_attach_and_returned_at_detach(void **state)
 {
 	static const struct iopf_dev_conf five = { .pri_requests = 5 };
 	struct smmuv3_model_dma *dma;
@@ -276,7 +276,7 @@ credits_are_given_at_attach_and_come_back_at_detach(void **state)
 }
 
 static void
-a_device_that_ignores_its_credits_loses_nothing(void **state)
+no_group_is_lost_if_a_device_ignores_its_credits(void **state)
 {
 	struct smmuv3_model_dma *dma, *good;
 	struct pcie_space s, sg;
@@ -303,7 +303,7 @@ a_device_that_ignores_its_credits_loses_nothing(void **state)
 
 /* Slots are twice the queue's entries, at least 64. */
 static void
-more_groups_than_slots_are_asked_for_again(void **state)
+groups_without_a_slot_are_requested_again(void **state)
 {
 	/* An over-committed device has half of the 64 there are. */
 	enum { DMAS = 80, SLOTS = 32 };
@@ -355,10 +355,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(overflow_in_the_middle_of_a_group),
 	cmocka_unit_test(overflow_at_the_last_request_of_a_group),
 	cmocka_unit_test(overflow_between_two_groups),
-	cmocka_unit_test(overflow_anywhere_and_again_loses_nothing),
-	cmocka_unit_test(overflow_every_time_still_lets_devices_get_on),
-	cmocka_unit_test(credits_are_given_at_attach_and_come_back_at_detach),
-	cmocka_unit_test(a_device_that_ignores_its_credits_loses_nothing),
-	cmocka_unit_test(more_groups_than_slots_are_asked_for_again),
+	cmocka_unit_test(repeated_overflows_lose_no_group),
+	cmocka_unit_test(devices_progress_although_every_pass_overflows),
+	cmocka_unit_test(credits_are_granted_at_attach_and_returned_at_detach),
+	cmocka_unit_test(no_group_is_lost_if_a_device_ignores_its_credits),
+	cmocka_unit_test(groups_without_a_slot_are_requested_again),
 };
 TEST_SUITE(pri_overflow, tests, NULL, NULL);
