@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The result of a create or an open that failed, used without a look: every function of
- * the public headers is called with NULL where an object is expected, and says EINVAL.
- * devtools/check-headers.sh sees to it that each of them is here.
+ * An application uses the result of a failed create or open without a check: every function of the
+ * public headers returns EINVAL if an object is NULL. devtools/check-headers.sh checks that each
+ * function is called here.
  */
 
 #include <errno.h>
@@ -97,7 +97,7 @@ test_null_dev_and_domain_are_refused(void **state)
 	REFUSES(iopf_invalidate(NULL, &inv, 1, &done));
 	assert_int_equal(done, 0);
 	REFUSES(iopf_group_invalidate(NULL, &inv));
-	/* These have no object. */
+	/* These functions take no object. */
 	assert_int_equal(iopf_quiesce(), 0);
 	assert_int_equal(iopf_may_wait(), 0);
 	assert_int_equal(iopf_group_respond(0, IOPF_SUCCESS), -ESTALE);
@@ -118,7 +118,7 @@ refuse(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	return IOPF_ANSWER(IOPF_INVALID);
 }
 
-/* One object is there, the other is not. */
+/* One object is valid, the other is NULL. */
 static void
 test_one_null_of_two_objects_is_refused(void **state)
 {
@@ -203,7 +203,7 @@ test_null_pool_and_space_are_refused(void **state)
 	mmem_fetch_done(NULL, 0);
 }
 
-/* pgt_resolve(), pgt_resolve_begin(), pgt_resolve_commit() and pgt_resolve_cancel() do not look. */
+/* pgt_resolve(), pgt_resolve_begin(), _commit() and _cancel() do not check for NULL. */
 static void
 test_null_page_table_is_refused(void **state)
 {

@@ -11,7 +11,7 @@
 
 struct array_iommu hw = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* The handles. A released one is kept, so that its use is seen. */
+/* The handles. A released handle is kept, so that its use is seen. */
 struct array_domain {
 	_Atomic unsigned int users;	/* attachments, and invalidations under way */
 	_Atomic bool released;
@@ -423,7 +423,7 @@ static struct iopf_driver test_driver = {
 };
 IOPF_DRIVER(test_driver);
 
-/* The same without what a driver may leave out. */
+/* The same driver without the optional operations. */
 static struct iopf_driver bare_driver = {
 	.name = "bare",
 	.params = params,

@@ -5,8 +5,8 @@
 #define ARRAY_IOMMU_H
 
 /*
- * An IOMMU made of arrays, the driver "arrays": what the test puts into its queues,
- * and the answers that came out, in order.
+ * The driver "arrays", an IOMMU made of arrays: the test puts records into its queues, and finds
+ * the answers in order.
  */
 
 #include <pthread.h>
@@ -17,11 +17,11 @@
 
 #define QUEUE		1024
 #define MAX_STALLS	32
-#define REQUESTS	16	/* the request queue, when there is one */
+#define REQUESTS	16	/* entries of the request queue */
 
 struct out {
 	struct iopf_answer answer;
-	unsigned int nb_inv;	/* invalidations in front of it in the same batch */
+	unsigned int nb_inv;	/* invalidations in front of it, in the same batch */
 	uint64_t inv_addr;
 };
 
@@ -31,7 +31,7 @@ struct array_queue {
 	_Atomic unsigned int cons;
 };
 
-/* Calls of the driver that can be made to wait, or to fail. */
+/* Driver operations that a test can make wait or fail. */
 enum array_call {
 	ARRAY_ATTACH,
 	ARRAY_DETACH,
@@ -44,10 +44,10 @@ enum array_call {
 };
 
 struct array_knob {
-	_Atomic unsigned int hold;	/* so many calls wait, until array_release() */
-	_Atomic unsigned int held;	/* that wait now */
-	_Atomic unsigned int calls;	/* that have begun */
-	_Atomic int fail;		/* what the next nb_fail calls return */
+	_Atomic unsigned int hold;	/* this many calls wait until array_release() */
+	_Atomic unsigned int held;	/* calls that wait now */
+	_Atomic unsigned int calls;	/* calls that have begun */
+	_Atomic int fail;		/* the result of the next nb_fail calls */
 	_Atomic unsigned int nb_fail;
 };
 
@@ -59,11 +59,11 @@ extern struct array_iommu {
 	struct array_knob knobs[NB_ARRAY_CALLS];
 	_Atomic unsigned int domains;
 	_Atomic unsigned int attached;
-	_Atomic unsigned int misused;	/* a handle was used or released that must not be */
+	_Atomic unsigned int misused;	/* late uses and early releases of a handle */
 	unsigned int invalidate_fails_at;
-	unsigned int invalidate_us;	/* that an invalidation takes */
+	unsigned int invalidate_us;	/* duration of an invalidation */
 	_Atomic unsigned int invalidated;
-	unsigned int posts, posted_invs;	/* answer_after(), and what was in them */
+	unsigned int posts, posted_invs;	/* answer_after() calls, their invalidations */
 	unsigned int sid_bits;
 	bool stall_forced;
 	bool requests;			/* there is a request queue */
@@ -74,11 +74,11 @@ extern struct array_iommu {
 	pthread_mutex_t lock;
 } hw;
 
-/* As before the first test. */
+/* Reset to the state before the first test. */
 void array_iommu_reset(void);
-/* Calls that wait go on. */
+/* Let waiting calls go on. */
 void array_release(enum array_call call);
-/* Until n calls wait there; false: they do not come. */
+/* Wait until n calls wait there. False on a timeout. */
 bool array_wait_held(enum array_call call, unsigned int n);
 void array_put(unsigned int queue, const struct iopf_event *ev);
 

@@ -97,7 +97,7 @@ ctl_open(bool requests, bool attach)
 			.sids = &sid, .nb_sids = 1, .nb_pasids = NB_PASIDS,
 			.recover = requests ? IOPF_PRI : IOPF_STALL,
 			.pri_requests = requests ? 4 : 0,
-			/* What a test lets wait is let go, or has a time of its own. */
+			/* Longer than any test: a test releases its waits, or sets wait_ms. */
 			.wait_ms = ctl.wait_ms != 0 ? ctl.wait_ms : 600000,
 		};
 
@@ -131,7 +131,7 @@ int
 ctl_teardown(void **state)
 {
 	(void)state;
-	/* Whatever a failed test has left waiting. */
+	/* Release all waits that a failed test has left. */
 	ctl.hold = false;
 	ctl.storm_stop = true;
 	ctl.not_drained = false;

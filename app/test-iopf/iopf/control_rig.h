@@ -5,8 +5,8 @@
 #define CONTROL_RIG_H
 
 /*
- * Control calls on an IOMMU made of two arrays: three devices with a domain each, and calls on
- * threads of their own.
+ * Control calls on an IOMMU made of arrays: three devices with a domain each, and calls on threads
+ * of their own.
  */
 
 #include <pthread.h>
@@ -43,7 +43,7 @@ struct ctl {
 	_Atomic unsigned int holding;
 	_Atomic bool storm_stop;
 	_Atomic bool not_drained;
-	_Atomic unsigned int asked;	/* pri_drained, while it is not */
+	_Atomic unsigned int asked;	/* calls of pri_drained that returned false */
 	int fail_ats;
 	uint32_t wait_ms;
 	uint32_t share_ms;
@@ -59,7 +59,7 @@ void ctl_open(bool requests, bool attach);
 int ctl_setup(void **state);
 int ctl_teardown(void **state);
 struct call *ctl_start_call(int (*fn)(void *arg), void *arg);
-/* It ends, though others wait. */
+/* Wait for the end of a call and return its result. */
 int ctl_end_call(struct call *call);
 void ctl_put_stall(unsigned int dev, uint16_t stag);
 int ctl_attach0(void *domain);

@@ -5,8 +5,7 @@
 #define IOPF_RIG_H
 
 /*
- * One IOMMU made of two arrays, one device, domain and poller for each test: what the test puts
- * into the event queue, and the answers that came out, in order.
+ * One IOMMU made of arrays, with one device, domain, worker and poller for each test.
  */
 
 #include <stdatomic.h>
@@ -46,7 +45,7 @@ int one_setup(void **state);
 int one_teardown(void **state);
 void one_put(struct iopf_event ev);
 void one_put_stall(uint16_t stag, uint64_t addr);
-/* The driver's queue and the workers come to rest with n answers. */
+/* Poll until there are n answers. */
 void one_wait_out(unsigned int n);
 void one_quiet(bool on);
 

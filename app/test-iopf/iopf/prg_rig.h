@@ -5,8 +5,8 @@
 #define PRG_RIG_H
 
 /*
- * Groups of page requests on an IOMMU made of arrays, with devices whose operations only write down
- * that they were called.
+ * Groups of page requests on an IOMMU made of arrays, with devices whose operations only log their
+ * calls.
  */
 
 #include <stdatomic.h>
@@ -20,7 +20,7 @@
 
 #define SID	7
 #define SID2	9
-#define SLOTS	64	/* the least there are */
+#define SLOTS	64	/* minimum number of slots */
 #define LAST	IOPF_EVENT_LAST
 
 struct prg {
@@ -46,12 +46,15 @@ struct prg {
 	unsigned int reported;
 	struct iopf_fault report;
 
-	/* A attach, a detach at the IOMMU; T t ATS on and off, P p PRI, d asked if drained */
+	/*
+	 * A a: attach and detach at the IOMMU; T t: ATS on and off; P p: PRI on and off; d:
+	 * pri_drained
+	 */
 	char log[64];
 	uint32_t credits;
 	bool not_drained;
-	bool until_recovery;	/* not drained before one */
-	int fail;		/* what the operation fail_op returns */
+	bool until_recovery;	/* not drained before a recovery */
+	int fail;		/* result of the operation fail_op */
 	char fail_op;
 };
 

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Contract 14: nothing is released that the IOMMU may still use, each attach, detach or removal
- * that failed can be called again, and invalidations do not starve attach and detach.
+ * Contract 14: no handle is released that the IOMMU may still use, a failed attach, detach or
+ * removal can be repeated, and invalidations do not starve attach and detach.
  */
 
 #include <errno.h>
@@ -79,7 +79,7 @@ a_failed_undo_logs_the_next_step(void **state)
 		assert_non_null(strstr(text, i == 0 ? "detach untagged traffic" :
 				"detach PASID 3"));
 		assert_non_null(strstr(text, "next attach, detach or removal"));
-		/* To an application that has attached, and does not detach. */
+		/* The application called attach: the log must not tell it to repeat a detach. */
 		assert_null(strstr(text, "detach again"));
 		assert_null(strstr(text, "detach it"));
 		free(text);
@@ -127,7 +127,7 @@ an_attach_whose_undo_failed_is_undone_by_the_next_attach(void **state)
 		assert_int_equal(0, iopf_domain_attach(ctl.domain[2], ctl.dev[0], pasid));
 		assert_int_equal(1, hw.attached);
 		assert_int_equal(1, hw.domains);
-		/* No owner has it any more. */
+		/* No owner holds the attachment. */
 		assert_int_equal(0, iopf_domain_detach(ctl.domain[1], ctl.dev[0], 1));
 		assert_int_equal(0, iopf_domain_detach(ctl.domain[2], ctl.dev[0], pasid));
 		assert_int_equal(0, hw.attached);
@@ -158,7 +158,7 @@ a_failed_detach_continues_with_the_next_call(void **state)
 	hw.knobs[ARRAY_DETACH].fail = -ETIMEDOUT;
 	hw.knobs[ARRAY_DETACH].nb_fail = 2;
 	assert_int_equal(-ETIMEDOUT, iopf_domain_detach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
-	/* What still comes is answered, and not as if it were attached. */
+	/* A later fault is answered Invalid, as if the device were not attached. */
 	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	ctl_put_stall(0, 1);
 	iopf_poll(ctl.poller);
@@ -205,7 +205,7 @@ attach_waits_for_no_invalidation(void **state)
 	assert_true(array_wait_held(ARRAY_INVALIDATE, 1));
 	attach = ctl_start_call(ctl_attach0, ctl.domain[1]);
 	assert_int_equal(0, ctl_end_call(attach));
-	/* And a detach that is not the domain's last waits for none either. */
+	/* A detach that is not the last of the domain does not wait either. */
 	assert_int_equal(0, iopf_domain_detach(ctl.domain[1], ctl.dev[0], 1));
 	assert_false(held->ended);
 	array_release(ARRAY_INVALIDATE);
@@ -213,8 +213,8 @@ attach_waits_for_no_invalidation(void **state)
 }
 
 /*
- * The domain's last detach waits for the invalidations under way, and none that begins
- * once it waits overtakes it: their number is 0, whatever the scheduler does.
+ * The last detach of a domain waits for the invalidations under way. No invalidation that begins
+ * later reaches the driver, whatever the scheduler does.
  */
 static void
 no_invalidation_overtakes_a_detach_that_waits(void **state)
@@ -228,7 +228,7 @@ no_invalidation_overtakes_a_detach_that_waits(void **state)
 	held = ctl_start_call(ctl_invalidate, ctl.domain[2]);
 	assert_true(array_wait_held(ARRAY_INVALIDATE, 1));
 	detach = ctl_start_call(ctl_detach2, ctl.domain[2]);
-	/* Until one does not reach the driver: the detach has begun to wait. */
+	/* The detach waits as soon as an invalidation does not reach the driver. */
 	for (n = 0; n < 100000; n++) {
 		reached = hw.invalidated;
 		assert_int_equal(0, ctl_invalidate(ctl.domain[2]));
@@ -240,7 +240,7 @@ no_invalidation_overtakes_a_detach_that_waits(void **state)
 	for (n = 0; n < 100; n++)
 		assert_int_equal(0, ctl_invalidate(ctl.domain[2]));
 	assert_int_equal(reached, hw.invalidated);
-	/* The one under way holds the handle, so the detach has not released it. */
+	/* The invalidation under way holds the handle, so the detach has not released it. */
 	assert_false(detach->ended);
 	assert_false(held->ended);
 	assert_int_equal(NB_DEVS, hw.domains);
@@ -277,7 +277,7 @@ attach_and_detach(void *domain)
 static void
 attach_goes_on_beside_threads_that_invalidate_without_pause(void **state)
 {
-	/* Of a domain that stays attached elsewhere, and of one that does not. */
+	/* A domain that stays attached to another device, and one that does not. */
 	for (unsigned int d = 1; d < 3; d++) {
 		struct call *calls[4], *attach;
 

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Contract 15: a party that is slow or gone costs itself alone.
+ * Contract 15: a handler, device or driver that is slow or gone delays itself only.
  */
 
 #include <errno.h>
@@ -20,7 +20,7 @@ detach0(void *domain)
 	return iopf_domain_detach(domain, ctl.dev[0], IOPF_NO_PASID);
 }
 
-/* What concerns other devices, or the IOMMU as a whole. */
+/* Control calls for other devices and for the IOMMU. */
 static int
 control_other_devices(void *arg)
 {
@@ -75,7 +75,7 @@ a_handler_that_does_not_return_delays_its_device_only(void **state)
 		usleep(100);
 	assert_int_equal(1, ctl.holding);
 	detach = ctl_start_call(detach0, ctl.domain[0]);
-	/* Its fault is answered; then the detach waits. */
+	/* The detach answers the fault, then waits for the handler. */
 	for (unsigned int i = 0; i < 100000 && hw.nb_out == 0; i++)
 		usleep(100);
 	assert_int_equal(1, hw.nb_out);
@@ -101,16 +101,16 @@ a_detach_whose_handler_does_not_return_times_out_and_is_called_again(void **stat
 		assert_int_equal(-ETIMEDOUT, iopf_domain_detach(ctl.domain[0], ctl.dev[0],
 				IOPF_NO_PASID));
 	assert_int_equal(-ETIMEDOUT, iopf_dev_remove(ctl.dev[0]));
-	/* It aborts, its fault is answered, and its place is kept. */
+	/* The device is cut off, its fault is answered, and its attachment is kept. */
 	assert_int_equal(NB_DEVS - 1, hw.attached);
 	assert_int_equal(1, hw.nb_out);
 	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
 	assert_int_equal(-EEXIST, iopf_domain_attach(ctl.domain[1], ctl.dev[0], IOPF_NO_PASID));
 	assert_int_equal(-EBUSY, iopf_domain_destroy(ctl.domain[0]));
-	/* Its other PASIDs go on. */
+	/* Other PASIDs of the device can be attached. */
 	assert_int_equal(0, iopf_domain_attach(ctl.domain[1], ctl.dev[0], 1));
 	assert_int_equal(0, iopf_domain_detach(ctl.domain[1], ctl.dev[0], 1));
-	/* A stop does not wait for it; its slot is not another's until it has returned. */
+	/* A stop does not wait for the handler. The slot stays in use until the handler returns. */
 	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
 	assert_int_equal(-EBUSY, iopf_iommu_configure(ctl.iommu, NULL));
 	assert_int_equal(-EBUSY, iopf_iommu_close(ctl.iommu));
@@ -131,7 +131,7 @@ detach_pasid(void *domain)
 	return iopf_domain_detach(domain, ctl.dev[0], 2);
 }
 
-/* A second detach of what is being detached ends with it. */
+/* A second detach of the same attachment ends with the first. */
 static void
 two_detaches_of_one_attachment_end_together(void **state)
 {
@@ -261,14 +261,14 @@ a_slow_stop_or_close_delays_no_other_call(void **state)
 	call = ctl_start_call(close_third, third);
 	assert_true(array_wait_held(ARRAY_CLOSE, 1));
 	assert_int_equal(0, ctl_end_call(ctl_start_call(open_and_close_another, NULL)));
-	/* Its place is its own until the driver has let go. */
+	/* The name stays in use until the driver has closed. */
 	assert_null(iopf_iommu_open("arrays,n=3"));
 	assert_int_equal(EBUSY, rte_errno);
 	array_release(ARRAY_CLOSE);
 	assert_int_equal(0, ctl_end_call(call));
 }
 
-/* Of a device whose faults are not answered, of which the IOMMU has a limited number. */
+/* A device whose faults are not answered, on an IOMMU with a limited number of stalls. */
 static void
 a_device_cannot_hold_all_stalls(void **state)
 {
@@ -282,7 +282,7 @@ a_device_cannot_hold_all_stalls(void **state)
 		ctl_put_stall(0, i);
 	while (iopf_poll(ctl.poller) != 0)
 		;
-	/* Taken at once, they are not refused: they may be answered soon. */
+	/* The first faults are not refused: they may be answered soon. */
 	assert_int_equal(MAX_STALLS, iopf_domain_pending(ctl.domain[0]));
 	held = MAX_STALLS / NB_DEVS;
 	for (unsigned int i = 0; i < 200000 && iopf_domain_pending(ctl.domain[0]) > held; i++) {
@@ -295,14 +295,14 @@ a_device_cannot_hold_all_stalls(void **state)
 		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
 	assert_int_equal(MAX_STALLS - held, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_OVER_SHARE));
 	assert_int_equal(MAX_STALLS - held, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_OVER_SHARE));
-	/* Another has what it gave up. */
+	/* Another device can use the freed stalls. */
 	ctl_put_stall(1, 1);
 	iopf_poll(ctl.poller);
 	assert_int_equal(1, iopf_domain_pending(ctl.domain[1]));
 	assert_int_equal(0, iopf_dev_stat(ctl.dev[1], IOPF_DEV_STAT_OVER_SHARE));
 }
 
-/* Faults that were answered, and whose handlers have not returned, are no stalls. */
+/* Answered faults whose handlers have not returned do not count as stalls. */
 static void
 handlers_that_do_not_return_take_no_share_of_others(void **state)
 {
@@ -311,7 +311,7 @@ handlers_that_do_not_return_take_no_share_of_others(void **state)
 	ctl.wait_ms = 1;
 	ctl.nb_threads = MAX_STALLS;
 	ctl_open(false, false);
-	/* Alone, it may have all stalls, however late the worker calls the handlers. */
+	/* A single device can use all stalls, however late the worker calls the handlers. */
 	assert_int_equal(0, iopf_domain_attach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
 	ctl.hold = true;
 	for (unsigned int i = 0; i < MAX_STALLS; i++)
@@ -323,7 +323,7 @@ handlers_that_do_not_return_take_no_share_of_others(void **state)
 	assert_int_equal(-ETIMEDOUT, iopf_domain_detach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
 	assert_int_equal(0, iopf_domain_pending(ctl.domain[0]));
 	assert_int_equal(0, iopf_domain_attach(ctl.domain[1], ctl.dev[1], IOPF_NO_PASID));
-	/* More than an equal share, for longer than share_ms, and all are left to it. */
+	/* Device 1 keeps more than an equal share for longer than share_ms. */
 	ctl.verdict = IOPF_TAKEN;
 	for (unsigned int i = 0; i < MAX_STALLS - MAX_STALLS / 8 - 1; i++)
 		ctl_put_stall(1, i);
@@ -339,9 +339,8 @@ handlers_that_do_not_return_take_no_share_of_others(void **state)
 }
 
 /*
- * Stalls, and records that want no answer, of a device that is attached or not: whatever it
- * puts into the queue between two polls, what another puts behind that is answered by the next
- * polls that take as many records.
+ * Stalls and records without an answer, of an attached device or an unknown one. A stall of another
+ * device behind them is answered by as many polls as these records take.
  */
 static void
 check_storm(bool attached, uint8_t flags)

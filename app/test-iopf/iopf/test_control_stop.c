@@ -49,7 +49,7 @@ a_failed_stop_can_be_repeated_and_close_is_refused_before(void **state)
 	assert_int_equal(-ETIMEDOUT, iopf_iommu_stop(ctl.iommu));
 	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
 	assert_int_equal(3, hw.knobs[ARRAY_STOP].calls);
-	/* Off: nothing to do. */
+	/* The IOMMU is off already. */
 	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
 	assert_int_equal(3, hw.knobs[ARRAY_STOP].calls);
 	assert_int_equal(0, iopf_iommu_close(ctl.iommu));
@@ -90,7 +90,7 @@ a_driver_can_omit_operations(void **state)
 	(void)state;
 	ctl.bare = true;
 	ctl_open(false, true);
-	/* Invalidated, then answered; and not answered so when that failed. */
+	/* The invalidation comes before the answer. If it fails the answer is Invalid. */
 	ctl.verdict = IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
 	ctl.upgrade = true;
 	for (unsigned int i = 0; i < 2; i++) {
@@ -102,7 +102,7 @@ a_driver_can_omit_operations(void **state)
 		assert_int_equal(i + 1, hw.nb_out);
 		assert_int_equal(i == 0 ? IOPF_SUCCESS : IOPF_INVALID, hw.out[i].answer.code);
 	}
-	/* No mark: what the queue holds is read to its end, by the detach. */
+	/* Without a mark the detach reads the queue to its end. */
 	for (unsigned int i = 0; i < 500; i++)
 		ctl_put_stall(0, i % 30);
 	assert_int_equal(0, iopf_domain_detach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
@@ -113,12 +113,12 @@ a_driver_can_omit_operations(void **state)
 	fclose(f);
 	assert_non_null(strstr(text, "running"));
 	free(text);
-	/* Passes beyond those where errors are looked at. */
+	/* Enough passes to reach the check for errors. */
 	for (unsigned int i = 0; i < 100; i++)
 		iopf_poll(ctl.poller);
 }
 
-/* Contract 16: an access that is refused moves a counter that names the reason and the device. */
+/* Contract 16: a refused access increments a counter for its reason and its device. */
 static void
 a_refused_access_is_counted_for_its_device(void **state)
 {
@@ -135,7 +135,7 @@ a_refused_access_is_counted_for_its_device(void **state)
 	array_put(IOPF_QUEUE_EVENTS, &ev);		/* no known device */
 	ev.sid = SID;
 	ev.pasid = IOPF_NO_PASID;
-	array_put(IOPF_QUEUE_EVENTS, &ev);		/* attached: not for a handler */
+	array_put(IOPF_QUEUE_EVENTS, &ev);		/* attached, but not for a handler */
 	iopf_poll(ctl.poller);
 	assert_int_equal(2, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_NO_DOMAIN));
 	assert_int_equal(1, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REPORTS));

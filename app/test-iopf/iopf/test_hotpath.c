@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Contract 2: no lock, no allocation, no system call and no CPU page fault between
- * the event queue and the answer. Counted, not trusted: allocation and locking
- * functions of libc are interposed in this program, system calls are caught by the
- * kernel's syscall user dispatch, page faults are the kernel's own count.
+ * Contract 2: no lock, no allocation, no system call and no CPU page fault between the event queue
+ * and the answer. The test counts them: it interposes the allocation and locking functions of libc,
+ * catches system calls by the syscall user dispatch of the kernel, and reads the page fault count
+ * of the kernel.
  */
 
 #include <errno.h>
@@ -58,7 +58,7 @@ on_syscall(int sig, siginfo_t *info, void *arg)
 	(void)sig;
 	(void)info;
 	nb_syscalls++;
-	/* Let it be made after all, and stop watching: one is enough to fail. */
+	/* Make the call and stop watching: one call fails the test. */
 	selector = 0;
 	uc->uc_mcontext.gregs[REG_RIP] -= SYSCALL_INSN_SIZE;
 }
@@ -197,7 +197,7 @@ static int
 setup_small_groups(void **state)
 {
 	(void)state;
-	/* As many as one answer may invalidate in front of it. */
+	/* A handler can queue four invalidations in front of its answer. */
 	return setup_pri(4);
 }
 
@@ -218,7 +218,7 @@ teardown(void **state)
 	return 0;
 }
 
-/* n pages at once, in accesses of t.group pages or one, served by watched polls. */
+/* Access n pages, t.group pages at a time, served by watched polls. */
 static void
 access_pages(unsigned int first, unsigned int n, enum smmuv3_model_op_type type)
 {
@@ -254,14 +254,14 @@ check_path(unsigned int flags, enum smmuv3_model_op_type first, enum smmuv3_mode
 {
 	t.buf = mmem_alloc(t.space, PAGES * PAGE, MMEM_READ | MMEM_WRITE | flags);
 	assert_non_null(t.buf);
-	/* The first use of each function binds it, and touches its own pages. */
+	/* The first use of each function binds its symbol and faults in its pages. */
 	access_pages(0, 64, first);
 	access_pages(0, 64, second);
 
 	interpose_allocs = interpose_locks = nb_syscalls = nb_page_faults = 0;
 	watch_syscalls(true);
 	for (unsigned int i = 64; i < PAGES; i += 64) {
-		/* One at a time, and many. */
+		/* Single pages, then many at once. */
 		for (unsigned int k = 0; k < 16; k++)
 			access_pages(i + k, 1, first);
 		access_pages(i + 16, 48, first);
@@ -269,7 +269,7 @@ check_path(unsigned int flags, enum smmuv3_model_op_type first, enum smmuv3_mode
 	}
 	watch_syscalls(false);
 #ifndef INTERPOSE_OFF
-	/* A sanitizer allocates, locks and faults on its own account. */
+	/* A sanitizer allocates, locks and faults itself. */
 	assert_int_equal(0, interpose_allocs);
 	assert_int_equal(0, interpose_locks);
 	assert_int_equal(0, nb_syscalls);

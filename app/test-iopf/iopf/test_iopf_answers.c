@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Contracts 1 and 6: every fault is answered exactly once, by the handler, by the worker or by the
- * owner that took it.
+ * Contracts 1 and 6: every fault is answered exactly once, by the handler, the worker or the owner
+ * that took it.
  */
 
 #include <errno.h>
@@ -151,7 +151,7 @@ a_late_answer_does_not_answer_the_next_fault_of_the_slot(void **state)
 	iopf_poll(one.poller);
 	old = one.last_id;
 	assert_int_equal(0, iopf_group_respond(old, IOPF_SUCCESS));
-	/* Every slot is used again, the old one too. */
+	/* Use every slot again, with the old one. */
 	for (unsigned int i = 0; i < 2 * MAX_STALLS; i++)
 		one_put_stall(i, 0);
 	while (iopf_poll(one.poller) != 0)
@@ -382,7 +382,7 @@ a_device_that_cannot_stall_gets_a_retry(void **state)
 	assert_int_equal(IOPF_SUCCESS, retried[0].code);
 	assert_int_equal(0, hw.nb_out);
 
-	/* Behind an invalidation, from a worker, from an owner, and by detach. */
+	/* After an invalidation, from a worker, from the owner, and by detach. */
 	one.in_handler = upgrade;
 	one_put(ev);
 	iopf_poll(one.poller);
@@ -403,7 +403,10 @@ a_device_that_cannot_stall_gets_a_retry(void **state)
 	assert_int_equal(0, iopf_domain_detach(one.domain, dev, IOPF_NO_PASID));
 	assert_int_equal(5, nb_retried);
 
-	/* What no handler can mend, and what is not attached, is reported. */
+	/*
+	 * A fault that no handler can resolve and a fault of a PASID that is not attached are
+	 * reported.
+	 */
 	assert_int_equal(0, iopf_domain_attach(one.domain, dev, IOPF_NO_PASID));
 	ev.reason = IOPF_REASON_CONFIG;
 	one_put(ev);

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Control calls: what is refused, invalidations, devices of many StreamIDs, the dump.
+ * Control calls: refusals, invalidations, devices with several StreamIDs, and the dump.
  */
 
 #include <errno.h>
@@ -41,7 +41,7 @@ each_refusal_logs_its_reason_in_one_line(void **state)
 		assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid,
 				.nb_sids = 1 })));
 
-	/* One line for each driver there is, and each whole. */
+	/* One whole line for each driver. */
 	log_lines_begin();
 	assert_null(iopf_iommu_open("nodriver,x=1"));
 	text = log_lines_end();
@@ -126,7 +126,7 @@ invalidate_reaches_an_iommu_that_starts_or_stops(void **state)
 	unsigned int before = hw.invalidated;
 
 	(void)state;
-	/* Only the driver knows whether it still, or already, translates. */
+	/* Only the driver knows whether the IOMMU translates at this time. */
 	assert_int_equal(0, iopf_iommu_stop(one.iommu));
 	assert_int_equal(0, iopf_invalidate(one.domain, &inv, 1, NULL));
 	assert_int_equal(before + 1, hw.invalidated);

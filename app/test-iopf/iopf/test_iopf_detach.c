@@ -60,7 +60,7 @@ detach_answers_taken_faults_and_later_answers_are_stale(void **state)
 	assert_int_equal(-ESTALE, iopf_group_respond(one.last_id, IOPF_SUCCESS));
 	assert_int_equal(10, iopf_domain_stat(one.domain, IOPF_STAT_CANCELLED));
 	assert_int_equal(0, iopf_domain_pending(one.domain));
-	/* What was never attached, and what no longer is. */
+	/* A detach without an attachment returns 0. */
 	assert_int_equal(0, iopf_domain_detach(one.domain, one.dev, IOPF_NO_PASID));
 	assert_int_equal(0, iopf_domain_detach(one.domain, one.dev, 3));
 }
@@ -73,7 +73,7 @@ detach_without_a_running_poller_drains_the_queue_itself(void **state)
 		one_put_stall(i % 30, 0x1000 * i);
 	assert_int_equal(0, iopf_domain_detach(one.domain, one.dev, IOPF_NO_PASID));
 	assert_int_equal(200, hw.nb_out);
-	/* What is tried again would abort: no handler is asked. */
+	/* A repeated access would abort, so no handler is called. */
 	assert_int_equal(0, one.called);
 	for (unsigned int i = 0; i < 200; i++)
 		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
@@ -125,9 +125,9 @@ detach_leaves_handlers_to_a_poller_that_runs(void **state)
 	iopf_poller_stop(one.poller);
 	pthread_join(thread, NULL);
 	assert_int_equal(-EBUSY, busy);
-	/* Each has an answer, be it of the detach that came between. */
+	/* Each fault has one answer, by a handler or by a detach. */
 	assert_int_equal(200, hw.nb_out);
-	/* Some may be, where the machine kept the poller from running for a while. */
+	/* The detach may have called some handlers while the poll thread did not run. */
 	assert_in_range(by_detacher, 0, 199);
 }
 
@@ -155,7 +155,7 @@ detach_answers_at_once_but_waits_for_the_handler_on_a_worker(void **state)
 		usleep(100);
 	pthread_create(&thread, NULL, release_later, NULL);
 	assert_int_equal(0, iopf_domain_detach(one.domain, one.dev, IOPF_NO_PASID));
-	/* The handler was let go before detach returned, and its answer went into nothing. */
+	/* The handler returned before the detach did, and its answer was ignored. */
 	assert_false(one.hold);
 	assert_int_equal(2, hw.nb_out);
 	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The histogram and the table of StreamIDs, alone.
+ * Unit tests of the histogram and the hash table.
  */
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Many faults, answered by all parties at once.
+ * Many faults, answered by the handler, a worker, owners and detaches at the same time.
  */
 
 #include <pthread.h>
@@ -68,7 +68,7 @@ concurrent_answers_give_each_fault_one_answer(void **state)
 	for (unsigned int i = 0; i < nb_faults;) {
 		unsigned int out;
 
-		/* Take the answers: each must be for a token that is outstanding. */
+		/* Check the answers: each must be for an outstanding token. */
 		pthread_mutex_lock(&hw.lock);
 		for (out = hw.nb_out; seen < out; seen++) {
 			const struct iopf_answer *a = &hw.out[seen % QUEUE].answer;
@@ -78,7 +78,7 @@ concurrent_answers_give_each_fault_one_answer(void **state)
 		}
 		pthread_mutex_unlock(&hw.lock);
 		if (i - seen == outstanding_max) {
-			/* Detach answers what nobody took up; then go on. */
+			/* A detach answers the faults that no thread has answered. */
 			if (i % 7 == 0) {
 				assert_int_equal(0, iopf_domain_detach(one.domain, one.dev,
 						IOPF_NO_PASID));

@@ -2,9 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Every allocation of the control path fails once, the first, the second, ... until
- * none does: each time there is a clean error, what was made is taken back, and the
- * same calls work afterwards.
+ * Each allocation of the control calls fails in turn: the call returns an error, all objects made
+ * before can be removed, and the same calls succeed afterwards.
  */
 
 #include <errno.h>
@@ -35,7 +34,7 @@ handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	return IOPF_ANSWER(IOPF_INVALID);
 }
 
-/* Everything, in order; whatever fails, all that was made is undone. */
+/* Create all objects in order, then remove them, also after a failure. */
 static bool
 create_and_destroy_all(void)
 {
@@ -52,7 +51,7 @@ create_and_destroy_all(void)
 	iommu = iopf_iommu_open("smmuv3,model=nomem");
 	if (iommu == NULL)
 		return false;
-	/* Queues that the driver's pool of small pieces has no room for. */
+	/* Queues too large for the small pieces of the driver's memory pool. */
 	if (iopf_iommu_configure(iommu, &(struct iopf_iommu_conf){ .event_queue_size = 8192,
 			.request_queue_size = 4096, .command_queue_size = 8192 }) < 0)
 		goto out;
@@ -86,7 +85,7 @@ create_and_destroy_all(void)
 		goto out;
 	ok = mmem_alloc(space, 3 << 20, MMEM_READ) != NULL;
 out:
-	/* Taking back needs no memory. */
+	/* Removal needs no allocation. */
 	interpose_fail(0);
 	if (dev != NULL)
 		assert_int_equal(0, iopf_dev_remove(dev));
@@ -124,7 +123,7 @@ each_failing_allocation_is_a_clean_error(void **state)
 	assert_non_null(fn.dma[0]);
 	rte_log_set_level_pattern("lib.*", RTE_LOG_EMERG);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
-	/* Once without, so that what is allocated at the first use is. */
+	/* Once without a failure, for allocations that are made at the first use only. */
 	assert_true(create_and_destroy_all());
 	for (n = 1; n < MAX_ALLOCS; n++) {
 		bool ok, failed;
@@ -137,7 +136,7 @@ each_failing_allocation_is_a_clean_error(void **state)
 			assert_true(ok);
 			break;
 		}
-		/* An allocation that can be done without may fail unnoticed. */
+		/* The failure of an optional allocation may go unnoticed. */
 		if (!ok)
 			assert_true(rte_errno == ENOMEM || rte_errno == EAGAIN ||
 					rte_errno == ENODEV || rte_errno == EINVAL);

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Contract 6 with groups: verdicts, the worker, and answers that a recovery or a dead IOMMU ends.
+ * Contract 6 with groups: verdicts, the worker, and answers after a recovery or an IOMMU failure.
  */
 
 #include <errno.h>
@@ -24,7 +24,7 @@ a_worker_gets_the_whole_group(void **state)
 	assert_int_equal(1, hw.nb_out);
 	assert_int_equal(7, prg.deferred_faults);
 	assert_int_equal(IOPF_SUCCESS, hw.out[0].answer.code);
-	/* All its slots come back. */
+	/* All slots of the group are free again. */
 	prg.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	for (unsigned int i = 0; i < SLOTS; i++) {
 		prg_put_group(SID, 1, 1, 5);
@@ -123,7 +123,7 @@ a_dead_iommu_gets_no_answers(void **state)
 	assert_int_equal(-ESTALE, iopf_group_respond(prg.last_id, IOPF_SUCCESS));
 	assert_int_equal(0, hw.nb_out);
 	assert_int_equal(1, iopf_domain_stat(prg.domain, IOPF_STAT_TERMINATED));
-	/* Nor is anybody waited for. */
+	/* The detach does not wait for the device. */
 	prg.not_drained = true;
 	assert_int_equal(0, iopf_domain_detach(prg.domain, prg.dev2, 1));
 	assert_string_equal("pdta", prg.log);

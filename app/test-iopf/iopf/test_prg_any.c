@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Any sequence of records makes the groups that a simulation of the rules makes.
+ * A random sequence of records makes the groups that a simulation of the rules makes.
  */
 
 #include <errno.h>
@@ -22,7 +22,7 @@ static struct {
 	unsigned int size[KEYS];	/* of that */
 	unsigned int open;
 	unsigned int calls, answers, duplicates, discarded;
-	unsigned int expected;		/* requests of the group that comes next */
+	unsigned int expected;		/* requests of the next group */
 } sim;
 
 static uint32_t

@@ -45,17 +45,17 @@ a_detach_discards_partial_groups_and_answers_pending_groups(void **state)
 	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
 	assert_int_equal(1, hw.out[0].answer.token);
 	assert_int_equal(-ESTALE, iopf_group_respond(id, IOPF_SUCCESS));
-	/* The Last of what was partial: nobody's, and answered all the same. */
+	/* The Last of the partial group has no domain and is answered. */
 	prg_put(SID, 1, 2, 0x2000, LAST);
 	prg_poll_all();
 	assert_int_equal(2, hw.nb_out);
 	assert_int_equal(IOPF_INVALID, hw.out[1].answer.code);
-	/* Another PASID's goes on. */
+	/* The group of PASID 2 goes on. */
 	prg.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	prg_put(SID, 2, 2, 0x2000, LAST);
 	prg_poll_all();
 	assert_int_equal(2, prg.nb_faults);
-	/* PRI stays on while anything is attached. */
+	/* PRI stays on while a PASID is attached. */
 	assert_string_equal("a", prg.log);
 }
 
@@ -235,7 +235,7 @@ a_detach_of_one_pasid_waits_for_groups_that_have_begun(void **state)
 	prg_put(SID, 1, 1, 0x1000, 0);
 	prg_poll_all();
 	assert_int_equal(0, pthread_create(&thread, NULL, detach_one, &ret));
-	/* The device's accesses abort; now its Last comes. */
+	/* Accesses of the device abort. Now its Last comes. */
 	usleep(20000);
 	assert_int_equal(0, hw.nb_out);
 	prg_put(SID, 1, 1, 0x2000, LAST);
@@ -266,7 +266,7 @@ a_pasid_that_does_not_drain_stays_attached_and_cut(void **state)
 	memset(prg.log, 0, sizeof(prg.log));
 	assert_int_equal(-ETIMEDOUT, iopf_domain_detach(prg.domain, dev, 1));
 	assert_string_equal("aD", prg.log);
-	/* Nobody's: and nobody else's either. */
+	/* The group has no domain, and the PASID cannot be attached to another. */
 	prg_put_group(40, 1, 1, 1);
 	prg_poll_all();
 	assert_int_equal(0, prg.called);
@@ -286,7 +286,7 @@ page_requests_are_granted_from_a_budget_and_returned(void **state)
 
 	(void)state;
 	prg_quiet(true);
-	/* Of 16 two are left to stop markers, and ten are given out. */
+	/* Of 16 entries two are reserved for stop markers, and ten are granted. */
 	assert_int_equal(14, iopf_iommu_info(prg.iommu)->max_requests);
 	assert_int_equal(10, iopf_iommu_requests_granted(prg.iommu));
 	dev = prg_add_dev(20, (struct iopf_dev_conf){ .pri_requests = 5 });
@@ -298,7 +298,10 @@ page_requests_are_granted_from_a_budget_and_returned(void **state)
 	assert_int_equal(0, iopf_domain_attach(prg.domain, dev, 1));
 	assert_int_equal(13, iopf_iommu_requests_granted(prg.iommu));
 	assert_int_equal(-ENOSPC, iopf_domain_attach(prg.domain, prg.dev2, 1));
-	/* Over-committed when asked: of slots others keep their half. */
+	/*
+	 * With pri_overcommit the device can use half of the slots; the other devices keep the
+	 * rest.
+	 */
 	greedy = prg_add_dev(21, (struct iopf_dev_conf){ .pri_requests = 100,
 			.pri_overcommit = true });
 	assert_non_null(greedy);
@@ -313,7 +316,7 @@ page_requests_are_granted_from_a_budget_and_returned(void **state)
 	prg_poll_all();
 	assert_int_equal(SLOTS / 2 + 16, prg.called);
 	assert_int_equal(SLOTS / 2, prg_stat(IOPF_IOMMU_STAT_NO_SLOT));
-	/* The size stays, so it may be configured. */
+	/* The queue keeps its size, so the configuration is accepted. */
 	assert_int_equal(0, iopf_iommu_stop(prg.iommu));
 	assert_int_equal(0, iopf_iommu_configure(prg.iommu, NULL));
 	assert_int_equal(0, iopf_iommu_start(prg.iommu));

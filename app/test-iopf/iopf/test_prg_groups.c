@@ -12,7 +12,7 @@
 #include "prg_rig.h"
 #include "test.h"
 
-#define BURST	64	/* the most there may be */
+#define BURST	64	/* maximum burst */
 
 static void
 a_group_is_answered_once_after_last(void **state)
@@ -83,7 +83,7 @@ groups_of_devices_pasids_and_indices_interleave(void **state)
 	assert_int_equal(5, prg.called);
 }
 
-/* PRG Response PASID Required, or IDR3.PPS; never where the request had none. */
+/* With PRG Response PASID Required or IDR3.PPS, and never if the request had no PASID. */
 static void
 the_answer_carries_the_pasid_if_the_device_requires_it(void **state)
 {
@@ -128,7 +128,7 @@ a_loss_discards_partial_groups_only(void **state)
 	prg_put(SID, 1, 2, 0x1000, 0);
 	prg_put(SID, 1, 2, 0x2000, 0);
 	prg_put_mark(0, 0, IOPF_EVENT_LOST);
-	/* The indices may be used again at once, in the same burst and by the same device. */
+	/* The device can reuse the indices at once, in the same burst. */
 	prg.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	prg_put_group(SID, 1, 2, 1);
 	prg_put_group(SID2, 1, 2, 4);
@@ -138,7 +138,7 @@ a_loss_discards_partial_groups_only(void **state)
 	assert_int_equal(2, hw.nb_out);
 	assert_int_equal(3, prg_stat(IOPF_IOMMU_STAT_DISCARDED));
 	assert_int_equal(1, prg_stat(IOPF_IOMMU_STAT_OVERFLOWS));
-	/* A marker is no record. */
+	/* A marker does not count as a record. */
 	assert_int_equal(10, prg_stat(IOPF_IOMMU_STAT_RECORDS));
 	assert_int_equal(0, iopf_group_respond(pending, IOPF_SUCCESS));
 	assert_int_equal(1, hw.out[2].answer.token);
@@ -155,7 +155,7 @@ invalidate_lost(struct iopf_domain *domain, const struct iopf_group *group, void
 	++*(unsigned int *)ctx;
 }
 
-/* Partial groups of two domains by turns, oldest first. */
+/* Put partial groups of two domains by turns, oldest first. */
 static void
 put_turns(unsigned int n)
 {
@@ -192,7 +192,9 @@ invalidations_for_lost_requests_are_made_per_domain(void **state)
 	assert_int_equal(SLOTS / 2, lost[1]);
 	assert_int_equal(0, hw.nb_out);
 
-	/* Each event that is still to come may need one, and all have room in the driver. */
+	/*
+	 * Each later event of the burst may need an invalidation, for which the driver needs room.
+	 */
 	put_turns(SLOTS);
 	prg_put_mark(0, 0, IOPF_EVENT_LOST);
 	for (unsigned int i = 1; i < BURST; i++)
@@ -206,7 +208,7 @@ invalidations_for_lost_requests_are_made_per_domain(void **state)
 	assert_int_equal(1, hw.nb_out);
 	assert_int_equal(SLOTS / 2, hw.out[0].nb_inv);
 
-	/* Told when it is lost again. */
+	/* The rest is reported with the next loss. */
 	put_turns(2);
 	prg_put_mark(0, 0, IOPF_EVENT_LOST);
 	prg_poll_all();
@@ -235,7 +237,7 @@ each_request_of_a_pending_group_is_a_duplicate(void **state)
 	assert_int_equal(2, prg_stat(IOPF_IOMMU_STAT_DUPLICATES));
 	assert_int_equal(0, iopf_group_respond(prg.last_id, IOPF_SUCCESS));
 	assert_int_equal(1, hw.nb_out);
-	/* Answered: the next with this index is another group. */
+	/* After the answer the next request with this index begins another group. */
 	prg_put_group(SID, 1, 1, 3);
 	prg_poll_all();
 	assert_int_equal(2, prg.called);
@@ -335,7 +337,7 @@ a_group_without_a_slot_is_answered_success(void **state)
 		prg_put_group(SID, 1, i, 1);
 		prg_poll_all();
 	}
-	/* The last slot; its group is cut, and answered for all of it. */
+	/* The last slot: its group is cut, and its answer is for the whole group. */
 	prg_put(SID, 1, 100, 0x1000, 0);
 	prg_put(SID, 1, 100, 0x2000, 0);
 	prg_put(SID, 1, 100, 0x3000, LAST);

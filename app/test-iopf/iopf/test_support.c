@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* lib/iopf/iopf_support.h: what the libraries and drivers have in common. */
+/* lib/iopf/iopf_support.h: helpers that the libraries and drivers share. */
 
 #include <pthread.h>
 #include <sched.h>
@@ -59,7 +59,7 @@ test_log_lines_of_an_object_are_limited(void **state)
 	uint64_t began = rte_rdtsc(), said = 0, told = 0, before = 1, seconds;
 
 	(void)state;
-	/* The first lines are all written, and none was left out before them. */
+	/* All of the first lines are written, with none left out before them. */
 	for (unsigned int i = 0; i < IOPF_LOG_LINES_PER_S; i++) {
 		assert_true(iopf_log_take(&limit, &before));
 		assert_int_equal(before, 0);
@@ -73,9 +73,9 @@ test_log_lines_of_an_object_are_limited(void **state)
 	seconds = (rte_rdtsc() - began) / rte_get_tsc_hz() + 1;
 	assert_true(said <= seconds * IOPF_LOG_LINES_PER_S);
 	assert_int_equal(said + atomic_load(&limit.left_out), LINES);
-	/* Another's are not touched. */
+	/* The lines of another object are not limited. */
 	assert_true(iopf_log_take(&other, &before));
-	/* The next second has lines again, and they say what was left out. */
+	/* Lines are written again in the next second, with the number left out. */
 	while (!iopf_log_take(&limit, &before))
 		sched_yield();
 	told += before;

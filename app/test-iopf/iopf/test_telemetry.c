@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Every telemetry command, through DPDK's own socket, with arguments good and bad. */
+/* Every telemetry command, through the socket of DPDK, with valid and invalid arguments. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ send_command(const char *what)
 	n = recv(sock, answer, sizeof(answer) - 1, 0);
 	assert_true(n > 0);
 	answer[n] = '\0';
-	/* What DPDK would have left out of it did not fit. */
+	/* DPDK cuts longer answers. */
 	assert_true(n < 15 * 1024);
 	for (ssize_t i = 0; i < n; i++)
 		assert_true(answer[i] >= 0x20 && answer[i] < 0x7f);
@@ -174,7 +174,7 @@ invalid_arguments_get_null(void **state)
 		}
 	}
 	assert_non_null(strstr(send_command("/iopf/info,0,1"), "null"));
-	/* An id that nobody has, and the one that somebody has. */
+	/* An unused id, then a used one. */
 	assert_non_null(strstr(send_command("/iopf/info,63"), "null"));
 	snprintf(id, sizeof(id), "[%d]", 0);
 	assert_non_null(strstr(send_command("/iopf/list"), id));
@@ -216,7 +216,7 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	assert_non_null(strstr(send_command("/iopf/stats,0"), "\"pending\":0"));
 }
 
-/* Whatever the parameters are, the answer is JSON: send_command() parses it. */
+/* The answer to any arguments is JSON: send_command() parses it. */
 static void
 random_arguments_get_json(void **state)
 {
@@ -261,7 +261,7 @@ name_of(unsigned int i)
 	return name;
 }
 
-/* @p encoded, decoded as a URL is, equals @p name, or says that it was cut. */
+/* Check that @p encoded, decoded as a URL, equals @p name or ends with "..." if it was cut. */
 static void
 check_name(const char *encoded, const char *name)
 {
@@ -316,7 +316,7 @@ walk_pages(const char *command, unsigned int id)
 	}
 	assert_int_equal(nb_seen, NB_DEVS);
 	assert_true(pages > 1);
-	/* Beyond the end there is nothing, and it says so. */
+	/* A page beyond the end has no entries and no next page. */
 	snprintf(cmd, sizeof(cmd), "%s,%u,18446744073709551615", command, id);
 	send_command(cmd);
 	assert_int_equal(number(value(), "attachments"), NB_DEVS);

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Workers: they sleep when idle, no deferred fault is left lying beside a sleeping one, and a
- * group that was taken can be deferred again. On the IOMMU made of arrays.
+ * Workers on an IOMMU made of arrays: idle workers sleep, no deferred fault waits while a worker
+ * sleeps, and a taken group can be deferred again.
  */
 
 #include <dirent.h>
@@ -174,7 +174,7 @@ count_switches(const char *name)
 	return found != 0 ? sum : UINT64_MAX;
 }
 
-/* It comes to rest: nothing runs for a while, whenever that is. */
+/* Wait until the threads with this name do not run for a while. */
 static void
 expect_rest(const char *name)
 {
@@ -195,7 +195,7 @@ idle_workers_sleep(void **state)
 {
 	(void)state;
 	expect_rest("iopf-worker");
-	/* Also when they have worked, each thread. */
+	/* Also after each thread has worked. */
 	for (unsigned int i = 0; i < 16; i++)
 		put_stall(i);
 	AWAIT(hw.nb_out == 16);
@@ -223,7 +223,7 @@ idle_spaces_sleep(void **state)
 		assert_non_null(space[i]);
 	}
 	expect_rest("iopf-worker");
-	/* With a region of which a part is populated, too. */
+	/* Also with a region that is populated in part. */
 	p = mmem_alloc(space[0], 32 << 20, MMEM_READ);
 	assert_non_null(p);
 	assert_int_equal(0, mmem_resolve(space[0], (uintptr_t)p, IOPF_PERM_READ));
@@ -235,7 +235,7 @@ idle_spaces_sleep(void **state)
 	smmuv3_model_destroy(model);
 }
 
-/* Each fault may come at any time of a worker's way to sleep: none is left lying. */
+/* A fault can come at any point while a worker goes to sleep: the worker handles it. */
 static void
 no_fault_is_left_beside_a_sleeping_worker(void **state)
 {
@@ -250,11 +250,14 @@ no_fault_is_left_beside_a_sleeping_worker(void **state)
 			if (round % 2)
 				iopf_poll(t.poller);
 		}
-		/* Only what was put is polled: the answers must come without another fault. */
+		/* Poll only the faults put here: the answers must come without another fault. */
 		while (iopf_poll(t.poller) != 0)
 			;
 		AWAIT(hw.nb_out == n);
-		/* The next comes while the worker still looks, goes to sleep, or sleeps. */
+		/*
+		 * Vary the delay, so that the next fault finds the worker looking, going to sleep
+		 * or asleep.
+		 */
 		for (i = 0; i < round * 7 % 2048; i++)
 			rte_pause();
 	}
@@ -278,7 +281,7 @@ count_posts(void)
 	return n;
 }
 
-/* The system call of the poll thread is the post. */
+/* sem_post() is the only system call of the poll thread. */
 static void
 a_worker_that_is_awake_is_not_woken(void **state)
 {
@@ -295,7 +298,7 @@ a_worker_that_is_awake_is_not_woken(void **state)
 	assert_int_equal(0, count_posts());
 	atomic_store(&t.hold, false);
 	AWAIT(hw.nb_out == 16);
-	/* And one that sleeps is woken once, however much there is to do. */
+	/* A sleeping worker is woken once for any number of faults. */
 	AWAIT(atomic_load(&t.worker->nb_asleep) == 1);
 	atomic_store(&t.hold, true);
 	for (unsigned int i = 0; i < 16; i++)
@@ -308,7 +311,7 @@ a_worker_that_is_awake_is_not_woken(void **state)
 }
 
 /*
- * Again
+ * Repeated deferral
  */
 
 static enum iopf_verdict
@@ -341,7 +344,7 @@ a_taken_group_can_be_deferred_again(void **state)
 	assert_int_equal(-ESTALE, iopf_group_defer(UINT64_MAX));
 }
 
-/* The handler that takes it has not returned: it is called again when it has. */
+/* Defer the group before its handler returns: the handler is called again afterwards. */
 static enum iopf_verdict
 defer_inside(const struct iopf_group *group)
 {
@@ -351,7 +354,7 @@ defer_inside(const struct iopf_group *group)
 	assert_int_equal(1, atomic_fetch_add(&inside, 1) + 1);
 	if (n == 1) {
 		assert_int_equal(0, iopf_group_defer(iopf_group_id(group)));
-		/* Long before it returns, and at the very moment. */
+		/* Some time before the return, or right before it. */
 		if (IOPF_ID_GEN(iopf_group_id(group)) % 16 == 0)
 			usleep(2000);
 	}
@@ -382,7 +385,7 @@ take_always(const struct iopf_group *group)
 	return IOPF_TAKEN;
 }
 
-/* A detach ends it in any of these states, and its id means nothing after that. */
+/* A detach ends a group in any of these states, and its id is stale afterwards. */
 static void
 a_group_that_is_deferred_again_ends_with_a_detach(void **state)
 {
@@ -400,7 +403,7 @@ a_group_that_is_deferred_again_ends_with_a_detach(void **state)
 	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
 	assert_int_equal(-ESTALE, iopf_group_defer(id));
 	assert_int_equal(0, iopf_domain_attach(t.domain, t.dev, IOPF_NO_PASID));
-	/* The worker is at work as before. */
+	/* The worker works as before. */
 	atomic_store(&t.deferred, NULL);
 	put_stall(2);
 	AWAIT(hw.nb_out == 2);
@@ -425,7 +428,7 @@ group_defer_without_a_deferred_handler_is_refused(void **state)
 	assert_int_equal(0, iopf_domain_destroy(plain));
 }
 
-/* Deferred again and again by other threads, while it is answered, detached, used anew. */
+/* Other threads defer the group repeatedly while it is answered or detached and its slot reused. */
 static _Atomic bool quit;
 
 static void *
@@ -469,7 +472,7 @@ repeated_deferral_races_with_answer_and_detach(void **state)
 		}
 		assert_int_equal(0, iopf_domain_detach(t.domain, t.dev, IOPF_NO_PASID));
 		assert_int_equal(0, iopf_domain_attach(t.domain, t.dev, IOPF_NO_PASID));
-		/* Once each, by any thread. */
+		/* One answer each. */
 		assert_int_equal(2, hw.nb_out);
 	}
 	atomic_store(&quit, true);
@@ -513,7 +516,7 @@ an_iommu_that_reaches_memory_is_not_closed(void **state)
 	rte_log_set_level_pattern("lib.*", RTE_LOG_INFO);
 	assert_int_equal(0, iopf_iommu_close(smmu));
 	smmuv3_model_destroy(model);
-	/* A worker and a domain that are in use, likewise. */
+	/* A worker and a domain in use are not destroyed either. */
 	assert_int_equal(-EBUSY, iopf_worker_destroy(t.worker));
 	rte_log_set_level_pattern("lib.*", RTE_LOG_EMERG);
 	assert_int_equal(-EBUSY, iopf_domain_destroy(t.domain));

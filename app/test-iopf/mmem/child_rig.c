@@ -37,7 +37,7 @@ poller_main(void *arg)
 void
 child_up(void)
 {
-	/* With a thread of its own. */
+	/* The model has a thread of its own. */
 	child.smmu = iopf_iommu_open("smmuv3,model=limits");
 	CHECK(child.smmu != NULL);
 	child.model = smmuv3_model_lookup("limits");
@@ -105,7 +105,7 @@ child_setup(const char *name, const struct child_case *cases, unsigned int n)
 	suite = name;
 	if (wanted == NULL)
 		return 0;
-	/* cmocka's are for the test's own thread. */
+	/* The handlers of cmocka are for the thread of the test only. */
 	for (i = 0; i < RTE_DIM(crashes); i++)
 		signal(crashes[i], SIG_DFL);
 	alarm(PATIENCE_S);
@@ -139,12 +139,12 @@ child_run(const char *name)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		setenv(CHILD, name, 1);
-		/* Nothing is torn down: that is the case. */
+		/* The child tears nothing down: that is what it tests. */
 		append_option("ASAN_OPTIONS", "detect_leaks=0");
 		append_option("TSAN_OPTIONS", "report_thread_leaks=0:report_signal_unsafe=0");
 		dup2(fds[1], 1);
 		dup2(fds[1], 2);
-		/* No files that it would leave behind. */
+		/* Options that leave no files behind. */
 		execl("/proc/self/exe", "test-iopf", "--no-huge", "-m", "256", "--no-pci",
 				"--no-shconf", "--no-telemetry", "--log-level=7", "--",
 				suite, (char *)NULL);

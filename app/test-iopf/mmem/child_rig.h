@@ -23,11 +23,11 @@
 
 #define RW		(MMEM_READ | MMEM_WRITE)
 
-/* A child that takes longer hangs. */
+/* A child that takes longer is taken to hang. */
 #define PATIENCE_S	120
 
 /*
- * In the child. Exit codes: 0, as it must be; 2, not so; 77, this machine cannot show it.
+ * In the child. Exit codes: 0: passed, 2: failed, 77: not possible on this machine.
  */
 
 #define CHECK(condition) do {							\
@@ -70,9 +70,9 @@ struct child_case {
 	void (*run)(void);
 };
 
-/* Set-up of a suite: in the child it runs the case that is asked for, and does not return. */
+/* Set-up of a suite. In the child it runs the case and does not return. */
 int child_setup(const char *suite, const struct child_case *cases, unsigned int n);
-/* Run a case; what it logs is in child_log. */
+/* Run a case in a child; its log is in child_log. */
 int child_run(const char *name);
 void child_expect_exit(const char *name);
 void child_expect_log(const char *text);

@@ -14,7 +14,7 @@
 
 struct gr gr;
 
-/* The driver for the SMMUv3, overheard. */
+/* The driver for the SMMUv3, with its invalidations counted. */
 static struct iopf_driver overheard;
 
 static int
@@ -219,7 +219,10 @@ hand_deferred(struct hand *h)
 	struct iopf_group group = hand_group(h);
 	enum iopf_verdict verdict;
 
-	/* Taken until its bytes are there, and deferred again then: here by looking again. */
+	/*
+	 * The handler takes the group until its bytes are there. The library would defer it again;
+	 * here the loop calls the handler again.
+	 */
 	while ((verdict = mmem_handle_deferred(mmem_space_domain(gr.space), &group, gr.space)) ==
 			IOPF_TAKEN)
 		sched_yield();

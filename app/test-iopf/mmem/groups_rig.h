@@ -46,7 +46,7 @@ struct gr {
 	struct iopf_poller *poller;
 	struct iopf_dev *stalls;
 	struct smmuv3_model_dma *pri_dma, *stall_dma;
-	unsigned int answers_after;		/* batches behind invalidations */
+	unsigned int answers_after;		/* batches with invalidations in front */
 	struct iopf_inv after;			/* the last of these */
 };
 
@@ -59,11 +59,11 @@ int gr_fill(void *ctx, uint64_t offset, void *dst, size_t len);
 uint8_t *gr_alloc(size_t size, unsigned int flags);
 uint8_t *gr_alloc_paged(size_t size);
 uint64_t gr_stat(enum mmem_stat stat);
-/* What the page table lets devices do. */
+/* The rights that devices have in the page table. */
 uint32_t gr_rights_at(const void *p);
 void gr_expect_inv(const struct iopf_inv *inv, const uint8_t *addr, size_t pages);
 
-/* A group as lib/iopf hands it to a handler, and what came of it. */
+/* A group as lib/iopf hands it to a handler, and the state of the pass. */
 struct hand {
 	unsigned int nb;
 	struct iopf_fault fault[IOPF_MAX_GROUP_FAULTS];
@@ -74,7 +74,7 @@ struct hand {
 void hand_clear(struct hand *h);
 struct iopf_fault *hand_add(struct hand *h, const void *addr, uint8_t perm);
 void hand_add_pages(struct hand *h, uint8_t *addr, unsigned int n, uint8_t perm);
-/* Not a page request, but a stall. */
+/* Make the group one stall. */
 void hand_make_stall(struct hand *h, const void *addr, uint8_t perm, enum iopf_reason reason);
 struct iopf_group hand_group(struct hand *h);
 enum iopf_verdict hand_fast(struct hand *h);

@@ -18,7 +18,7 @@
 
 struct mm mm;
 
-/* How memory is reached: at one address, or by pieces. */
+/* The driver: memory has one device address, or one for each piece. */
 static const char *driver = "smmuv3";
 
 uint8_t mm_scratch[2 * MMEM_CHUNK_SIZE];
@@ -64,7 +64,7 @@ mm_setup(void **state)
 	(void)state;
 	memset(&mm, 0, sizeof(mm));
 	mm_in_handler = NULL;
-	/* A test that failed leaves its model behind: the next has another. */
+	/* A failed test leaves its model behind: the next test uses another name. */
 	snprintf(devstr, sizeof(devstr), "%s,model=mmem%u", driver, serial++);
 	mm.model = smmuv3_model_create(&(struct smmuv3_model_conf){
 			.name = strchr(devstr, '=') + 1, .choices = SMMUV3_MODEL_STICKY_TLB });

@@ -5,9 +5,8 @@
 #define MMEM_RIG_H
 
 /*
- * Managed memory, seen from both ends: by the CPU through its pointers and by a device of the
- * software SMMU, with and without a PASID. The thread of the test is the SMMU and the poll thread
- * by turns.
+ * Managed memory, seen by the CPU through its pointers and by a device of the model, with and
+ * without a PASID. The thread of the test runs the model and polls by turns.
  */
 
 #include <stdatomic.h>
@@ -28,7 +27,7 @@
 #define NB_CHUNKS	16
 #define RW		(MMEM_READ | MMEM_WRITE)
 #define MAX_REPORTS	64
-/* Nothing here takes a hundredth of it; a machine with much else to do may. */
+/* Far more than any test needs, for a machine under load. */
 #define PATIENCE_S	20
 
 struct mm {
@@ -48,13 +47,13 @@ extern struct mm mm;
 
 extern uint8_t mm_scratch[2 * MMEM_CHUNK_SIZE];
 
-/* The report of a fault calls it: on the poll thread, inside the handler. */
+/* The report of a fault calls this on the poll thread, inside the handler. */
 extern void (*mm_in_handler)(void);
 
 int mm_setup(void **state);
 int mm_teardown(void **state);
 
-/* How a device reaches memory: at one address, or by pieces (pieces.h). Set-up of a suite. */
+/* Set-up of a suite: memory has one device address, or one for each piece (pieces.h). */
 int mm_by_pieces(void **state);
 int mm_by_address(void **state);
 
@@ -67,15 +66,15 @@ struct smmuv3_model_done mm_await(struct smmuv3_model_dma *dma);
 struct smmuv3_model_done mm_dev_read(const void *addr, void *buf, size_t len);
 struct smmuv3_model_done mm_dev_write(const void *addr, const void *buf, size_t len);
 void mm_dev_set(const void *addr, uint8_t byte, size_t len);
-/* What the device reads is this byte throughout. */
+/* Check that the device reads this byte throughout. */
 void mm_dev_expect(const void *addr, uint8_t byte, size_t len);
 void mm_cpu_expect(const uint8_t *p, uint8_t byte, size_t len);
 uint64_t mm_stat(enum mmem_stat stat);
 uint64_t mm_faults(void);
-/* The last report says this. */
+/* Check the last report. */
 void mm_expect_report(const void *addr, uint32_t pasid, uint8_t perm, int error);
 uint8_t *mm_alloc(size_t size, unsigned int flags);
-/* Errors made on purpose need not be read by people. */
+/* Mute or unmute the log of the libraries. */
 void mm_quiet(bool on);
 
 #define MM_TEST(f) cmocka_unit_test_setup_teardown(f, mm_setup, mm_teardown)

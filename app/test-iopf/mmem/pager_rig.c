@@ -18,7 +18,7 @@
 #define SID		8
 #define OTHER_SID	9
 
-/* For what must not come: the pager is not asked to be fast. */
+/* The time to wait for an event that must not come. */
 #define WAIT_MS		20
 
 struct pg pg;
@@ -141,7 +141,7 @@ pg_teardown(void **state)
 	smmuv3_model_dma_destroy(pg.dma);
 	smmuv3_model_dma_destroy(pg.other_dma);
 	assert_int_equal(smmuv3_model_stalls_outstanding(pg.model), 0);
-	/* A pager that was held may need a while to return. */
+	/* A pager that was held may not have returned yet. */
 	if (pg.space != NULL)
 		while (mmem_space_destroy(pg.space) == -ETIMEDOUT)
 			;
@@ -213,7 +213,7 @@ pg_all_are(const uint8_t *p, uint8_t byte, size_t len)
 }
 
 /*
- * The pagers: byte 0x40 + the index of the fetch in the region
+ * The pagers fill with byte 0x40 + the index of the fetch in the region
  */
 
 uint8_t

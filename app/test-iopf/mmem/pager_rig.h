@@ -5,7 +5,7 @@
 #define PAGER_RIG_H
 
 /*
- * Managed memory with pagers of a test: two devices, a thread each for the SMMU and the poller, and
+ * Managed memory with pagers of the test: two devices, a thread for the model, a poll thread, and
  * two address spaces.
  */
 
@@ -31,7 +31,7 @@
 #define NB_CHUNKS	64
 #define RW		(MMEM_READ | MMEM_WRITE)
 #define PATIENCE_S	30
-/* For what must not come: the pager is not asked to be fast. */
+/* The time to wait for an event that must not come. */
 #define WAIT_MS		20
 #define MAX_PAGERS	8
 #define MAX_FETCHES	64
@@ -75,7 +75,7 @@ extern struct pg pg;
 
 extern uint8_t pg_bytes[2 * MMEM_CHUNK_SIZE];
 
-/* Called once in a callback, with what the callback is told. */
+/* The next callback calls this once. */
 extern void (*_Atomic pg_in_callback)(void);
 
 int pg_setup(void **state);
@@ -103,7 +103,7 @@ uint8_t pg_byte_at(const struct test_pager *pager, uint64_t off);
 int pg_fill(void *ctx, uint64_t offset, void *dst, size_t len);
 int pg_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len);
 unsigned int pg_nb_started(struct test_pager *pager);
-/* The last one that was started. */
+/* Finish the fetch that was started last. */
 void pg_finish_fetch(struct test_pager *pager, int error);
 struct test_pager *pg_new_pager(const struct mmem_pager *conf);
 uint8_t *pg_alloc(size_t size, struct test_pager *pager);

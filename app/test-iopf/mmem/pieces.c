@@ -9,7 +9,7 @@
 #include "smmuv3_pmd.h"
 
 #define PIECE		(UINT64_C(2) << 20)
-/* Far from what the driver itself maps, and eight neighbours change places. */
+/* Far from the memory that the driver maps, with neighbouring pieces in another order. */
 #define SCRAMBLE	(UINT64_C(1) << 40 | 5 * PIECE)
 
 static struct iopf_driver pieces;

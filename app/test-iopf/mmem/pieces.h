@@ -5,9 +5,9 @@
 #define PIECES_H
 
 /*
- * The driver "pieces": that for the SMMUv3, on a model, but with memory as physical
- * memory is. An application's memory has device addresses by pieces of 2 MiB, in
- * another order than the CPU's.
+ * The driver "pieces": the driver for the SMMUv3, on a model, with memory as physical memory is.
+ * The memory of an application has a device address for each piece of 2 MiB, in another order than
+ * the addresses of the CPU.
  */
 void pieces_register(void);
 

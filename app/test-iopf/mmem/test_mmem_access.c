@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * What a device of the software SMMU reads and writes, and what it may not. The TLB of that SMMU
- * forgets nothing by itself, so each missing invalidation shows.
+ * Accesses of a device, allowed and refused. The TLB of the model evicts nothing by itself, so that
+ * a missing invalidation shows.
  */
 
 #include <errno.h>
@@ -71,11 +71,11 @@ test_memory_is_zeroed_inline_at_the_first_fault_only(void **state)
 	mm_dev_expect(again, 0, 7);
 	mm_dev_expect(again + 8, 0, PAGE - 8);
 	assert_int_equal(mm_stat(MMEM_STAT_ZEROED), 1);
-	/* A second first fault of the page must not take the device's byte. */
+	/* A fault after an unmap must not zero the page again. */
 	assert_int_equal(mmem_unmap(mm.space, again, PAGE), 0);
 	mm_dev_expect(again + 7, 0x77, 1);
 	assert_int_equal(mm_stat(MMEM_STAT_ZEROED), 1);
-	/* The other ways to a page. */
+	/* A prefetch and a resolve zero their page too. */
 	assert_int_equal(mmem_prefetch(mm.space, again + PAGE, PAGE), 0);
 	mm_cpu_expect(again + PAGE, 0, PAGE);
 	assert_int_equal(mmem_resolve(mm.space, (uintptr_t)again + 2 * PAGE, IOPF_PERM_READ), 0);
@@ -83,7 +83,7 @@ test_memory_is_zeroed_inline_at_the_first_fault_only(void **state)
 	assert_int_equal(mm_stat(MMEM_STAT_ZEROED), 3);
 	assert_int_equal(mmem_free(mm.space, again), 0);
 
-	/* Who did not ask for it gets zeroes from the start. */
+	/* A region without MMEM_ZERO_INLINE is zero from the start. */
 	again = mm_alloc(CHUNK, RW);
 	assert_ptr_equal(again, first);
 	mm_cpu_expect(again, 0, CHUNK);
@@ -128,7 +128,7 @@ test_file_backed_bytes_equal_the_file_and_zero_beyond_it(void **state)
 	assert_memory_equal(p, bytes + offset, len);
 	mm_dev_expect(p + len, 0, 2 * CHUNK + 6 * PAGE - len);
 	assert_int_equal(mm_stat(MMEM_STAT_FILLED), (2 * CHUNK + 6 * PAGE) / PAGE);
-	/* Writes stay in memory. */
+	/* Writes do not reach the file. */
 	mm_dev_set(p, bytes[offset] ^ 0xff, 1);
 	assert_int_equal(pread(fd, &byte, 1, offset), 1);
 	assert_int_equal(byte, bytes[offset]);
@@ -159,7 +159,7 @@ test_a_file_that_cannot_be_mapped_sets_rte_errno(void **state)
 }
 
 /*
- * What is taken from a device
+ * Unmap and protect
  */
 
 static void
@@ -182,7 +182,7 @@ test_a_device_has_no_access_after_unmap(void **state)
 	assert_int_equal(done.nb_stalls, 1);
 	assert_int_equal(mm_faults(), before + 1);
 	mm_dev_expect(buf, 0x42, 3 * PAGE);
-	/* What was not unmapped did not fault. */
+	/* The page that stayed mapped did not fault. */
 	assert_int_equal(mm_faults(), before + 2);
 
 	assert_int_equal(mmem_free(mm.space, buf), 0);
@@ -258,9 +258,9 @@ test_tracked_writes_are_seen_page_by_page(void **state)
 		mm_dev_set(buf, round, 4 * PAGE);
 		mm_dev_set(buf, round, 4 * PAGE);
 		mm_dev_set(buf + 8 * PAGE, 0, PAGE);
-		/* Again from the start: reads stay mapped, each first write is seen. */
+		/* Start again: pages stay mapped for reads, and the first write to each is seen. */
 		assert_int_equal(mmem_protect(mm.space, buf, CHUNK, RW | MMEM_TRACK_WRITES), 0);
-		if (round == 1)	/* of unmapped pages the first access is a write */
+		if (round == 1)	/* the first access to an unmapped page is a write */
 			assert_int_equal(mm_stat(MMEM_STAT_UPGRADED), 1);
 		else
 			assert_int_equal(mm_stat(MMEM_STAT_UPGRADED), 1 + (round - 1) * 5);
@@ -269,7 +269,7 @@ test_tracked_writes_are_seen_page_by_page(void **state)
 }
 
 /*
- * What is refused
+ * Refused accesses
  */
 
 static void
@@ -278,8 +278,8 @@ test_access_outside_every_region_is_invalid_and_reported(void **state)
 	uint8_t *buf = mm_alloc(CHUNK + PAGE, RW);
 	uint8_t *where[] = {
 		(uint8_t *)0x1000,		/* far from the pool */
-		buf - PAGE,			/* before it, or another's */
-		buf + CHUNK + PAGE,		/* behind the end, in the same chunk */
+		buf - PAGE,			/* in front of it */
+		buf + CHUNK + PAGE,		/* after the end, in the same chunk */
 		buf + 2 * CHUNK,		/* a free chunk */
 		buf + NB_CHUNKS * CHUNK,
 	};
@@ -304,9 +304,9 @@ test_write_to_a_read_only_region_is_invalid(void **state)
 	(void)state;
 	assert_int_equal(mm_dev_write(buf, "x", 1).status, SMMUV3_MODEL_ABORTED);
 	mm_expect_report(buf, IOPF_NO_PASID, IOPF_PERM_WRITE, -EACCES);
-	buf[1] = 0x99;		/* the CPU may */
+	buf[1] = 0x99;		/* the CPU can write */
 	mm_dev_expect(buf + 1, 0x99, 1);
-	/* Mapped now; refused by the entry, not by its absence. */
+	/* The page is mapped now: the entry refuses the write. */
 	assert_int_equal(mm_dev_write(buf, "x", 1).status, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(mm_stat(MMEM_STAT_FORBIDDEN), 2);
 	assert_int_equal(buf[0], 0);
@@ -330,13 +330,13 @@ test_a_space_does_not_reach_the_regions_of_another(void **state)
 	assert_int_equal(mmem_unmap(mm.space, theirs, PAGE), -EINVAL);
 	assert_int_equal(mmem_resolve(mm.space, (uintptr_t)theirs, IOPF_PERM_READ), -EFAULT);
 	assert_int_equal(mmem_resolve(other, (uintptr_t)theirs, IOPF_PERM_READ), 0);
-	/* With its region. */
+	/* The destroy frees the region too. */
 	assert_int_equal(mmem_space_destroy(other), 0);
 	assert_ptr_equal(mmem_alloc(mm.space, CHUNK, RW), theirs);
 }
 
 /*
- * By hand
+ * mmem_resolve()
  */
 
 static void

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Control calls: what a full pool, a call out of range and memory that runs out return, and what
- * becomes of memory while the SMMU does not confirm an invalidation.
+ * Control calls with a full pool, arguments out of range and failed allocations, and memory that is
+ * kept while the SMMU does not confirm an invalidation.
  */
 
 #include <errno.h>
@@ -33,7 +33,7 @@ test_a_full_pool_returns_enomem_and_recovers(void **state)
 		if (p[n] == NULL)
 			break;
 	}
-	/* The tables took one. */
+	/* The page tables use one chunk. */
 	assert_int_equal(rte_errno, ENOMEM);
 	assert_int_equal(n, NB_CHUNKS - 1);
 	for (i = 0; i < n; i++)
@@ -59,7 +59,7 @@ test_a_pool_or_space_in_use_is_not_destroyed(void **state)
 	mm_dev_set(mm_alloc(CHUNK, RW), 1, PAGE);
 }
 
-/* ... with one line each. */
+/* Each call logs one line. */
 static void
 test_each_refusal_logs_its_reason_in_one_line(void **state)
 {
@@ -75,7 +75,7 @@ test_each_refusal_logs_its_reason_in_one_line(void **state)
 		assert_null(mmem_alloc(mm.space, NB_CHUNKS * CHUNK, RW)));
 	assert_int_equal(rte_errno, ENOMEM);
 	SAYS("without a pager", assert_null(mmem_alloc_paged(mm.space, PAGE, RW, NULL)));
-	/* Lines of one space are limited: another second. */
+	/* Reset the limit of log lines of the space. */
 	memset(&mm.space->log, 0, sizeof(mm.space->log));
 	SAYS("no region begins at", assert_int_equal(mmem_free(mm.space, buf + PAGE), -EINVAL));
 	SAYS("no range of a region", assert_int_equal(mmem_unmap(mm.space, buf, PAGE + 1),
@@ -151,7 +151,7 @@ test_counters_have_names(void **state)
 	assert_int_equal(mmem_stat(mm.space, MMEM_NB_STATS), 0);
 }
 
-/* Each allocation of a call fails in turn; then it says so, and nothing is left behind. */
+/* Each allocation of a call fails in turn: the call returns an error and leaves nothing behind. */
 static bool
 create_all(void)
 {
@@ -199,7 +199,7 @@ test_each_failed_allocation_is_a_clean_error(void **state)
 	}
 	mm_quiet(false);
 	assert_false(failed);
-	/* Pool: 4; space: 2; file and region: 2; and the library's own. */
+	/* Pool: 4, space: 2, file and region: 2, and the allocations of lib/iopf. */
 	assert_true(failures >= 8);
 }
 
@@ -237,8 +237,8 @@ test_reserved_hugepages_are_used(void **state)
 }
 
 /*
- * An IOMMU that does not answer for a while: what a device may still use is not
- * given to anybody, and what was left out is made up for.
+ * The IOMMU does not answer for a while. Memory that a device may still use is not given out, and a
+ * later call makes the missing invalidation.
  */
 static void
 test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
@@ -259,19 +259,21 @@ test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
 	assert_int_equal(mm_stat(MMEM_STAT_KEPT), 1);
 
-	/* Nothing is mapped there any more, and yet it is not done with. */
+	/* The page is unmapped already, but its invalidation is still missing. */
 	syncs = smmuv3_model_stat(mm.model, SMMUV3_MODEL_STAT_SYNCS);
 	assert_int_equal(mmem_unmap(mm.space, b, PAGE), 0);
 	assert_true(smmuv3_model_stat(mm.model, SMMUV3_MODEL_STAT_SYNCS) > syncs);
 	assert_int_equal(mm_dev_read(b, mm_scratch, 8).nb_stalls, 1);
 	assert_int_equal(mm_dev_read(a, mm_scratch, 8).status, SMMUV3_MODEL_ABORTED);
-	/* The invalidation that succeeded was for it too. */
+	/* The successful invalidation released the kept chunk too. */
 	assert_int_equal(mm_stat(MMEM_STAT_KEPT), 0);
 	assert_ptr_equal(mm_alloc(CHUNK, RW), a);
 	assert_int_equal(mmem_free(mm.space, b), 0);
 }
 
-/* Stuck for longer: each call says so, changes nothing more, and can be made again. */
+/*
+ * The IOMMU is stuck for longer: each call returns an error, changes nothing, and can be repeated.
+ */
 static void
 test_calls_that_the_iommu_did_not_confirm_can_be_repeated(void **state)
 {
@@ -289,7 +291,7 @@ test_calls_that_the_iommu_did_not_confirm_can_be_repeated(void **state)
 		assert_int_equal(mm_stat(MMEM_STAT_KEPT), 1);
 		assert_true(mmem_unmap(mm.space, b, PAGE) < 0);
 	}
-	/* Not the device's any more, and not given to anything else. */
+	/* The region is gone, and its chunk is not given out. */
 	assert_int_equal(mmem_unmap(mm.space, a, PAGE), -EINVAL);
 	assert_ptr_not_equal(mm_alloc(CHUNK, RW), a);
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);

@@ -91,7 +91,7 @@ setup_devices(void **state)
 	return add_devices();
 }
 
-/* None of their groups fits the queue. */
+/* No group of the endpoint fits into the queue. */
 static int
 setup_too_large(void **state)
 {
@@ -123,7 +123,7 @@ submit(struct smmuv3_model_dma *dma, enum smmuv3_model_op_type type, uint8_t *ad
 			.type = type, .addr = (uintptr_t)addr, .buf = bytes, .len = len }), 0);
 }
 
-/* Everything that the SMMU does without the poller. */
+/* Run the model until it needs the poller. */
 static void
 run_model(void)
 {
@@ -159,7 +159,7 @@ test_an_endpoint_requests_once_and_is_answered_once(void **state)
 	assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_FAULTS), 1);
 	assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_REQUESTS), 64);
 	assert_int_equal(gr.answers_after, 0);
-	/* 64 pages made writable: one invalidation, and the device goes on at once. */
+	/* 64 pages become writable with one invalidation and one answer. */
 	memset(bytes, 0xa5, sizeof(bytes));
 	submit(gr.pri_dma, SMMUV3_MODEL_WRITE, buf, 64 * PAGE);
 	assert_int_equal(await(gr.pri_dma).nb_groups, 1);
@@ -168,13 +168,13 @@ test_an_endpoint_requests_once_and_is_answered_once(void **state)
 	gr_expect_inv(&gr.after, buf, 64);
 	assert_int_equal(gr.invs, 0);
 	assert_memory_equal(buf, bytes, sizeof(bytes));
-	/* Taken away: its ATC forgets, and it asks again. */
+	/* The unmap invalidates the ATC, so the endpoint requests again. */
 	assert_int_equal(mmem_unmap(gr.space, buf, CHUNK), 0);
 	submit(gr.pri_dma, SMMUV3_MODEL_READ, buf, PAGE);
 	assert_int_equal(await(gr.pri_dma).nb_groups, 1);
 }
 
-/* The deferred half, on its worker. */
+/* The deferred handler runs on the worker. */
 static void
 test_an_endpoint_waits_for_the_pager(void **state)
 {
@@ -206,7 +206,7 @@ test_a_stalling_device_and_an_endpoint_share_a_map(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 2; i++) {
-		/* Both have faulted on the page before either is looked at. */
+		/* Both devices fault on the page before the first poll. */
 		submit(gr.pri_dma, i ? SMMUV3_MODEL_WRITE : SMMUV3_MODEL_READ, buf, 8);
 		submit(gr.stall_dma, i ? SMMUV3_MODEL_WRITE : SMMUV3_MODEL_READ, buf + 64, 8);
 		run_model();
@@ -221,7 +221,7 @@ test_a_stalling_device_and_an_endpoint_share_a_map(void **state)
 	}
 }
 
-/* The SMMU, until it has told a group itself to ask again or rests, and the poller, by turns. */
+/* By turns run the model, until it answers a group itself or rests, and poll. */
 static bool
 run_turns(unsigned int n, struct smmuv3_model_done *done)
 {
@@ -257,17 +257,17 @@ test_a_group_too_large_for_the_queue_gets_its_rights_raised(void **state)
 	assert_memory_equal(buf, bytes, sizeof(bytes));
 	assert_int_equal(gr_stat(MMEM_STAT_UPGRADED), 64);
 	assert_in_range(gr.answers_after, 2, 64);
-	/* Nobody waited, and nothing is left to be made up for. */
+	/* No thread waited, and no invalidation is missing. */
 	assert_int_equal(gr.invs, 0);
 	assert_false(atomic_load(&gr.space->inv_missing));
 	assert_in_range(iopf_iommu_stat(gr.smmu, IOPF_IOMMU_STAT_OVERFLOWS), 2, 1000);
 }
 
-/* The control thread fetches: each chunk once, and again if that failed. */
+/* The control thread fetches each chunk once, and again after a failure. */
 static void
 test_a_group_too_large_for_the_queue_gets_its_bytes(void **state)
 {
-	/* With memory there is nothing to populate ahead, and the thread sleeps. */
+	/* MMEM_POPULATE: the thread has nothing to populate ahead, and sleeps. */
 	uint8_t *buf = mmem_alloc_paged(gr.space, 2 * CHUNK, RW | MMEM_POPULATE,
 			&(struct mmem_pager){ .fill = gr_fill });
 	struct smmuv3_model_done done;

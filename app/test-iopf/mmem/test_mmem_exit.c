@@ -18,7 +18,7 @@
 #include "child_rig.h"
 #include "test.h"
 
-/* The child of a fork ends, in whatever way; the parent's devices go on. */
+/* A child of fork ends in each way; the devices of the parent go on. */
 static void
 child_fork(void)
 {
@@ -44,7 +44,7 @@ child_fork(void)
 				_exit(0);
 			if (how == 2)
 				execl("/bin/true", "true", (char *)NULL);
-			/* What it must not do, and what comes of it. */
+			/* A child must not access the memory: it gets a signal. */
 			child.buf[0] = 1;
 			_exit(1);
 		}
@@ -68,7 +68,7 @@ child_fork(void)
 }
 
 /*
- * Ends: DMA is under way, faults are deferred, a pager is at work.
+ * The process ends while DMA is under way, faults are deferred and a pager runs
  */
 
 static int
@@ -118,12 +118,12 @@ child_exit(void)
 	exit(0);
 }
 
-/* Some DPDK applications do this and nothing else. */
+/* Some DPDK applications call only this at their end. */
 static void
 child_cleanup(void)
 {
 	start_load();
-	/* Device, model, poll thread and workers go on. */
+	/* The device, the model, the poll thread and the workers go on. */
 	rte_eal_cleanup();
 	usleep(20000);
 	exit(0);

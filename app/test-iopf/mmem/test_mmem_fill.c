@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Bytes of a region: from its pager, by a prefetch, and populated ahead of the device.
+ * Content of a region: filled by its pager, by a prefetch, and ahead of the device.
  */
 
 #include <errno.h>
@@ -83,7 +83,7 @@ test_pager_fills_a_chunk_once(void **state)
 	assert_int_equal(atomic_load(&pager.fills), 2);
 	assert_int_equal(atomic_load(&pager.len), 3 * PAGE);
 	assert_int_equal(mm_stat(MMEM_STAT_DEFERRED), 2);
-	/* Unmapping takes pages, not bytes. */
+	/* An unmap keeps the content. */
 	mm_dev_set(buf, 0x33, 1);
 	assert_int_equal(mmem_unmap(mm.space, buf, CHUNK), 0);
 	mm_dev_expect(buf, 0x33, 1);
@@ -113,7 +113,7 @@ test_pager_failure_is_invalid_and_tried_again(void **state)
 	assert_int_equal(mmem_free(mm.space, buf), 0);
 }
 
-/* Faults that came before the pager failed share its answer: it is asked once. */
+/* Faults that came before the pager failed share one call and its error. */
 static void
 test_a_pager_failure_answers_all_waiting_faults(void **state)
 {
@@ -136,7 +136,7 @@ test_a_pager_failure_answers_all_waiting_faults(void **state)
 	assert_int_equal(mmem_free(mm.space, buf), 0);
 }
 
-/* A device that tries again and again does not fill the log with its pager's failures. */
+/* A device that repeats its access does not fill the log with failures of the pager. */
 static void
 test_pager_failures_do_not_fill_the_log(void **state)
 {
@@ -156,7 +156,7 @@ test_pager_failures_do_not_fill_the_log(void **state)
 	rte_openlog_stream(log);
 	for (unsigned int i = 0; i < TIMES; i++)
 		assert_int_equal(mm_dev_read(buf, mm_scratch, 8).status, SMMUV3_MODEL_ABORTED);
-	/* The region's last thread has written its line when it is free. */
+	/* After mmem_free() no thread of the region writes to the log. */
 	assert_int_equal(mmem_free(mm.space, buf), 0);
 	rte_openlog_stream(before == stderr ? NULL : before);
 	fclose(log);
@@ -178,7 +178,7 @@ free_main(void *buf)
 	return (void *)(intptr_t)mmem_free(mm.space, buf);
 }
 
-/* A fault is waiting for its bytes when its region goes: unmap wins. */
+/* A fault waits for its bytes while its region is freed: the free wins. */
 static void
 test_free_waits_for_the_pager_and_wins(void **state)
 {
@@ -193,7 +193,7 @@ test_free_waits_for_the_pager_and_wins(void **state)
 	while (!atomic_load(&pager.inside))
 		mm_turn();
 	assert_int_equal(pthread_create(&thread, NULL, free_main, buf), 0);
-	/* The thread has begun when the region is hidden. */
+	/* The free has begun when the region is hidden. */
 	while (atomic_load(&mm.space->chunks[(buf - (uint8_t *)mm.space->mem) /
 			CHUNK].space) != NULL)
 		mm_turn();
@@ -227,7 +227,7 @@ test_prefetch_makes_no_faults(void **state)
 	mm_dev_expect(buf + CHUNK, 0x11, CHUNK);
 	mm_dev_set(zeroes, 5, CHUNK);
 	assert_int_equal(mm_faults(), 0);
-	/* Once more costs nothing and changes nothing. */
+	/* A second prefetch changes nothing. */
 	assert_int_equal(mmem_prefetch(mm.space, zeroes, CHUNK), 0);
 	assert_int_equal(mm_stat(MMEM_STAT_PREFETCHED), 3 * CHUNK / PAGE - 1);
 	assert_int_equal(mmem_prefetch(mm.space, buf + PAGE, 2 * CHUNK), -EINVAL);
@@ -247,7 +247,7 @@ test_populated_memory_defers_nothing(void **state)
 	assert_int_equal(mm_stat(MMEM_STAT_MAPPED), 8);
 }
 
-/* It has memory, without any access to it. */
+/* Wait until the chunk has memory, without an access to it. */
 static void
 await_chunk(const uint8_t *p)
 {
@@ -267,7 +267,7 @@ test_chunks_ahead_are_populated_before_they_are_touched(void **state)
 	unsigned int i;
 
 	(void)state;
-	/* However slow the control thread, it is one chunk ahead some day. */
+	/* Wait for the control thread, so that it is always one chunk ahead. */
 	for (i = 0; i < 8; i++) {
 		await_chunk(buf + i * CHUNK);
 		mm_dev_set(buf + i * CHUNK, 1, 8);

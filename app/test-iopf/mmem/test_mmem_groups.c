@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Groups of page requests made by hand: what the two handlers of a space return, what they map, and
- * that a group costs one invalidation at most.
+ * Groups of page requests made by the test: the verdicts of the two handlers of a space, the pages
+ * they map, and at most one invalidation for each group.
  */
 
 #include <errno.h>
@@ -27,7 +27,7 @@
 
 static struct hand hand;
 
-/* Mapped to be read; a write raises the rights. */
+/* Allocate tracked memory and map its first pages for reads. */
 static uint8_t *
 map_tracked(unsigned int pages)
 {
@@ -53,7 +53,7 @@ test_pages_of_a_group_are_mapped_without_invalidation(void **state)
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), IOPF_MAX_GROUP_FAULTS);
 	for (unsigned int i = 0; i < IOPF_MAX_GROUP_FAULTS; i++)
 		assert_int_equal(gr_rights_at(buf + CHUNK - 5 * PAGE + i * PAGE), RW);
-	/* Asked for again: joined, and nothing to invalidate. */
+	/* The same group again: its faults join, without an invalidation. */
 	assert_int_equal(hand_fast(&hand), SUCCESS);
 	assert_int_equal(hand.pass.nb_inv, 0);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), IOPF_MAX_GROUP_FAULTS);
@@ -67,7 +67,7 @@ test_raised_rights_of_a_group_are_one_invalidation(void **state)
 	uint8_t *buf = map_tracked(100);
 
 	(void)state;
-	/* In any order, with pages between that do not change and some that were not mapped. */
+	/* Pages in any order; some do not change, and some were not mapped. */
 	for (unsigned int i = 0; i < 40; i++)
 		hand_add(&hand, buf + (80 - i) * PAGE + 8, i % 2 ? W : R);
 	hand_add_pages(&hand, buf + 100 * PAGE, 10, W);
@@ -112,7 +112,7 @@ test_a_page_may_be_in_a_group_twice(void **state)
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 5);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 1);
 	hand_clear(&hand);
-	/* To read and to write, in either order. */
+	/* Reads and writes of a page, in either order. */
 	hand_add(&hand, buf + PAGE, W);
 	hand_add(&hand, buf + PAGE, R);
 	hand_add(&hand, buf + PAGE, W);
@@ -133,7 +133,7 @@ test_a_request_without_rights_succeeds(void **state)
 
 	(void)state;
 	hand_clear(&hand);
-	/* What a stop marker without PASID is; and an address that is in no region. */
+	/* A stop marker without PASID is a request like this. Its address is in no region. */
 	hand_add(&hand, NULL, 0);
 	assert_int_equal(hand_fast(&hand), SUCCESS);
 	assert_int_equal(hand_deferred(&hand), SUCCESS);
@@ -144,7 +144,7 @@ test_a_request_without_rights_succeeds(void **state)
 	assert_int_equal(gr_rights_at(buf + PAGE), RW);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 1);
 	assert_int_equal(gr.reports, 0);
-	/* A stall wants something: at least to read. */
+	/* A stall needs at least the read right. */
 	hand_make_stall(&hand, NULL, 0, IOPF_REASON_TRANSLATION);
 	assert_int_equal(hand_fast(&hand), INVALID);
 	assert_int_equal(gr.reports, 1);
@@ -169,7 +169,7 @@ test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 	assert_int_equal(gr_stat(MMEM_STAT_FORBIDDEN), 1);
 	assert_int_equal(gr_stat(MMEM_STAT_NO_REGION), 0);
 	assert_int_equal(gr_rights_at(buf + 8 * PAGE), MMEM_READ);
-	/* Rights were raised before it was found: that is invalidated all the same. */
+	/* The first page was upgraded before the refusal: the upgrade is invalidated. */
 	hand_clear(&hand);
 	hand_add(&hand, buf, W);
 	hand_add(&hand, NULL, R);
@@ -178,7 +178,7 @@ test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 	gr_expect_inv(&hand.pass.inv[0], buf, 1);
 	assert_int_equal(gr.reports, 2);
 	assert_int_equal(gr.report.error, -EFAULT);
-	/* The deferred half looks at all of them before it changes anything. */
+	/* The deferred handler checks all pages before it changes one. */
 	hand_clear(&hand);
 	hand_add(&hand, buf + PAGE, W);
 	hand_add(&hand, ro, R);
@@ -212,7 +212,7 @@ test_a_deferred_group_keeps_its_mapped_pages(void **state)
 	assert_int_equal(atomic_load(&gr.fills), 2);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 8);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 3);
-	/* Nothing was mapped otherwise before. */
+	/* No mapped page changed, so there is no invalidation. */
 	assert_int_equal(gr.invs, 0);
 }
 
@@ -234,7 +234,7 @@ test_a_pager_that_fails_refuses_the_group(void **state)
 	rte_log_set_level_pattern("lib.mmem", RTE_LOG_NOTICE);
 }
 
-/* The fast half raised rights and found that it had to defer: it invalidated nothing. */
+/* The fast handler upgraded a page before it deferred, without an invalidation. */
 static void
 test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void **state)
 {
@@ -249,7 +249,7 @@ test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void *
 	assert_int_equal(hand_deferred(&hand), SUCCESS);
 	assert_int_equal(gr.invs, 1);
 	assert_true(gr.inv.all);
-	/* Somebody else's invalidation in between did it too. */
+	/* The invalidation of an unmap in between covers the upgrade. */
 	hand_clear(&hand);
 	hand_add(&hand, buf + PAGE, W);
 	hand_add(&hand, paged + CHUNK, R);
@@ -259,7 +259,7 @@ test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void *
 	assert_true(gr.inv.all);
 	assert_int_equal(hand_deferred(&hand), SUCCESS);
 	assert_int_equal(gr.invs, 2);
-	/* And once it is done it is not done again. */
+	/* The invalidation is not repeated. */
 	hand_clear(&hand);
 	hand_add(&hand, paged + 2 * CHUNK, R);
 	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
@@ -267,7 +267,7 @@ test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void *
 	assert_int_equal(gr.invs, 2);
 }
 
-/* Locks that the deferred half takes for this group. */
+/* Count the locks that the deferred handler takes for this group. */
 static unsigned int
 count_locks(void)
 {
@@ -305,7 +305,7 @@ test_the_deferred_half_takes_its_lock_once_and_invalidates_once(void **state)
 	assert_true(gr.inv.all);
 }
 
-/* More than a handler may ask for: left to the deferred half, and nothing is forgotten. */
+/* An invalidation that the library refuses is left to the deferred handler. */
 static void
 test_the_deferred_half_makes_an_invalidation_that_was_refused(void **state)
 {
@@ -315,7 +315,7 @@ test_the_deferred_half_makes_an_invalidation_that_was_refused(void **state)
 	(void)state;
 	hand_add(&hand, buf, W);
 	group = hand_group(&hand);
-	/* Outside of a handler it is refused. */
+	/* The library refuses an invalidation outside of a handler. */
 	assert_int_equal(mmem_handle_fault(mmem_space_domain(gr.space), &group, gr.space), IOPF_DEFER);
 	assert_int_equal(hand_deferred(&hand), SUCCESS);
 	assert_int_equal(gr.invs, 1);
@@ -339,12 +339,15 @@ test_stalls_and_page_requests_of_a_page_join(void **state)
 	assert_int_equal(hand_fast(&again), SUCCESS);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 3);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 2);
-	/* The other way round: a group maps, a stall joins. */
+	/* A group maps a page, a stall joins. */
 	hand_make_stall(&stalled, buf + 2 * PAGE, R, IOPF_REASON_TRANSLATION);
 	assert_int_equal(hand_fast(&stalled), SUCCESS);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 3);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 3);
-	/* Rights raised for a group: a stall refused by the old ones waits for the same. */
+	/*
+	 * A group upgrades a page. A stall that the old rights refused is answered after the same
+	 * invalidation.
+	 */
 	hand_clear(&hand);
 	hand_add(&hand, buf, W);
 	hand_make_stall(&stalled, buf, W, IOPF_REASON_PERMISSION);
@@ -356,7 +359,7 @@ test_stalls_and_page_requests_of_a_page_join(void **state)
 	assert_int_equal(hand_fast(&hand), SUCCESS);
 }
 
-/* Poll cores of stalls and of page requests at the same pages. */
+/* Poll threads of stalls and of page requests, on the same pages. */
 #define RACERS 2
 
 #define ROUNDS 200
@@ -477,14 +480,14 @@ test_a_freed_region_is_not_fetched_for_lost_requests(void **state)
 			report_lost(&hand);
 		assert_int_equal(mmem_free(gr.space, buf), 0);
 		assert_true(atomic_load(&gone));
-		/* In no region any more: nothing to want. */
+		/* The pages are in no region: the report is ignored. */
 		report_lost(&hand);
 		assert_false(atomic_load(&gr.space->chunks[(buf - gr.pool->mem) /
 				CHUNK].state) & CHUNK_WANTED);
 		assert_int_equal(atomic_load(&filled_late), 0);
 	}
 	assert_int_equal(gr.reports, 0);
-	/* Wanted still when the space goes. */
+	/* The space is destroyed while a fetch is wanted. */
 	atomic_store(&gone, false);
 	assert_non_null(mmem_alloc_paged(gr.space, 2 * CHUNK, RW, &pager));
 	report_lost(&hand);

@@ -22,7 +22,7 @@
 
 #define NOBODY		65534
 
-/* A pool that is there works. */
+/* Check that the pool works. */
 static void
 check_pool(void)
 {
@@ -31,7 +31,7 @@ check_pool(void)
 	CHECK(smmuv3_model_dma_write(child.dma, (uintptr_t)child.buf, child_data[0],
 			sizeof(child_data[0])) == 0);
 	CHECK(memcmp(child.buf, child_data[0], sizeof(child_data[0])) == 0);
-	/* Used again it is zero. */
+	/* A reused chunk is zero. */
 	CHECK(mmem_free(child.space, child.buf) == 0);
 	CHECK(mmem_alloc(child.space, child.len, RW) == child.buf);
 	CHECK(child.buf[0] == 0 && child.buf[4095] == 0);
@@ -43,13 +43,13 @@ set_limit(int resource, rlim_t n)
 {
 	struct rlimit r;
 
-	/* Not raised: that may be forbidden. */
+	/* The limit is not raised, as this may be forbidden. */
 	CHECK(getrlimit(resource, &r) == 0);
 	n = RTE_MIN(n, r.rlim_max);
 	CHECK(setrlimit(resource, &(struct rlimit){ n, n }) == 0);
 }
 
-/* Root is above some of them. */
+/* Some limits do not apply to root. */
 static void
 drop_root(void)
 {

@@ -76,7 +76,7 @@ alloc_regions(struct test_pager *own, struct test_pager *paged)
 	assert_non_null(in.victim);
 }
 
-/* What was refused has changed nothing, and works now. */
+/* The refused calls have changed nothing, and work now. */
 static void
 check_all_calls_work(bool freed_other)
 {
@@ -141,7 +141,7 @@ test_a_report_on_a_worker_allows_no_call(void **state)
 	check_all_calls_work(false);
 }
 
-/* In fill and start: all but what would wait for its own return. */
+/* fill and start can make each call that does not wait for their own return. */
 static void
 check_calls_in_pager(struct test_pager *own)
 {
@@ -170,7 +170,7 @@ check_calls_in_pager(struct test_pager *own)
 	assert_int_equal(in.pool_destroy, 0);
 	assert_int_equal(in.free_own, -EDEADLK);
 	assert_int_equal(in.free_other, 0);
-	/* What was read ahead is fetched. */
+	/* The prefetch is completed. */
 	AWAIT(pg_stat(MMEM_STAT_FILLED) >= 2 * CHUNK / PAGE);
 	check_all_calls_work(true);
 }
@@ -189,7 +189,7 @@ test_calls_that_start_allows(void **state)
 	check_calls_in_pager(pg_new_pager(&(struct mmem_pager){ .start = pg_start }));
 }
 
-/* In release its own region is gone: it cannot be freed. The space cannot be destroyed. */
+/* In release the own region is gone and cannot be freed. The space cannot be destroyed. */
 static void
 test_calls_that_release_allows(void **state)
 {
@@ -215,13 +215,13 @@ test_calls_that_release_allows(void **state)
 	assert_int_equal(in.pool, 0);
 	assert_int_equal(in.pool_destroy, 0);
 	assert_int_equal(in.free_other, 0);
-	/* The chunk may be the one that was allocated: freed with it. */
+	/* The new region may have the chunk of the old one; then the free succeeds. */
 	if (in.allocated != in.own)
 		assert_int_equal(in.free_own, -EINVAL);
 	assert_int_equal(mmem_space_destroy(in.victim), 0);
 }
 
-/* While a space is destroyed, too. */
+/* release is also called while a space is destroyed. */
 static void
 test_calls_that_release_allows_while_its_space_is_destroyed(void **state)
 {

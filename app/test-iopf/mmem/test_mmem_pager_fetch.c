@@ -2,8 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * What a pager is asked for: the size and number of fetches, threads, and fetches that end
- * asynchronously.
+ * Fetches of a pager: their size and number, threads, and asynchronous fetches.
  */
 
 #include <errno.h>
@@ -31,7 +30,7 @@ test_a_pager_is_asked_for_its_fetch_size(void **state)
 		uint8_t *p = pg_alloc(len, pager);
 		size_t off = CHUNK + CHUNK / 2 + 3 * PAGE, first = off & ~(sizes[i] - 1);
 
-		/* One page of it: the block around it, once. */
+		/* An access to one page fetches the block around it, once. */
 		assert_int_equal(pg_dev_read(p + off, 8), SMMUV3_MODEL_OK);
 		assert_true(pg_all_are(pg_bytes, pg_byte_at(pager, off), 8));
 		assert_int_equal(atomic_load(&pager->asked), sizes[i]);
@@ -40,10 +39,10 @@ test_a_pager_is_asked_for_its_fetch_size(void **state)
 		assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
 		assert_true(pg_all_are(pg_bytes, pg_byte_at(pager, off), sizes[i]));
 		assert_int_equal(atomic_load(&pager->calls), 1);
-		/* An access over the edge of two. */
+		/* An access across two blocks. */
 		assert_int_equal(pg_dev_read(p + first + sizes[i] - 4, 8), SMMUV3_MODEL_OK);
 		assert_int_equal(atomic_load(&pager->calls), 2);
-		/* The last is what is left of the region. */
+		/* The last block is the rest of the region. */
 		assert_int_equal(pg_dev_read(p + len - 8, 8), SMMUV3_MODEL_OK);
 		assert_int_equal(atomic_load(&pager->asked), 2 * sizes[i] +
 				RTE_MIN(sizes[i], 5 * PAGE));
@@ -55,7 +54,6 @@ test_a_pager_is_asked_for_its_fetch_size(void **state)
 	assert_int_equal(atomic_load(&pg.nb_reports), 0);
 }
 
-/* What fails is one block. */
 static void
 test_a_failure_applies_to_one_block(void **state)
 {
@@ -102,7 +100,7 @@ test_a_pager_out_of_range_is_refused(void **state)
 		{ .fill = pg_fill, .fetch_size = 3 * PAGE },
 		{ .fill = pg_fill, .fetch_size = 2 * CHUNK },
 	};
-	/* And no second line about the pool. */
+	/* One line each: no second line about the pool. */
 	static const char *const why[] = {
 		"fill or start: neither is set", "fill or start: both are set",
 		"fetch_size 2048", "fetch_size 12288", "fetch_size 4194304",
@@ -134,7 +132,7 @@ test_an_asynchronous_pager_runs_many_fetches(void **state)
 		pg_submit(pg.dma, SMMUV3_MODEL_READ, p + i * 4 * PAGE, pg_bytes + i, 1);
 	AWAIT(pg_nb_started(pager) == 16);
 	assert_int_equal(atomic_load(&pager->most), 1);
-	/* In another order; one of them fails. */
+	/* The fetches end in another order; one of them fails. */
 	for (i = 0; i < 16; i++) {
 		if (i == 3)
 			failed = pager->fetches[15 - i].off / (4 * PAGE);
@@ -146,7 +144,7 @@ test_an_asynchronous_pager_runs_many_fetches(void **state)
 	for (i = 0; i < 16; i++)
 		assert_true(i == failed || pg_bytes[i] == 0x40 + i);
 	assert_int_equal(atomic_load(&pg.nb_reports), 1);
-	/* Asked again, and done before start returns. */
+	/* The next fetch ends before start returns. */
 	pager->at_once = true;
 	assert_int_equal(pg_dev_read(p + failed * 4 * PAGE, 8), SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_prefetch(pg.space, p, 4 * CHUNK), 0);

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A pager that is slow, dead or late costs its own region and nothing else.
+ * A pager that is slow, does not return or misses its deadline delays its own region only.
  */
 
 #include <errno.h>
@@ -35,21 +35,21 @@ test_a_slow_pager_holds_up_only_what_waits_for_its_bytes(void **state)
 		pg_submit(pg.dma, SMMUV3_MODEL_READ, paged + i * CHUNK, pg_bytes, 8);
 	AWAIT(pg_stat(MMEM_STAT_DEFERRED) == 8 && atomic_load(&pager->inside) != 0);
 
-	/* Another device, of the same space: memory that nothing has populated. */
+	/* Another device of the same space accesses memory without content. */
 	assert_int_equal(mmem_attach(pg.space, pg.other_dev, IOPF_NO_PASID), 0);
 	pg_submit(pg.other_dma, SMMUV3_MODEL_WRITE, plain + 15 * CHUNK, pg_bytes, 8);
 	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
 	assert_int_equal(pg_stat(MMEM_STAT_DEFERRED), 9);
-	/* The same device. */
+	/* The same device accesses another region. */
 	pg_submit(pg.dma, SMMUV3_MODEL_WRITE, plain + 10 * CHUNK, pg_bytes, 8);
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
-	/* Control. */
+	/* Control calls. */
 	assert_int_equal(mmem_unmap(pg.space, paged, 8 * CHUNK), 0);
 	assert_int_equal(mmem_protect(pg.space, paged, 8 * CHUNK, MMEM_READ), 0);
 	assert_int_equal(mmem_prefetch(pg.space, plain, CHUNK), 0);
 	assert_int_equal(mmem_detach(pg.space, pg.other_dev, IOPF_NO_PASID), 0);
 	assert_int_equal(mmem_free(pg.space, plain), 0);
-	/* Another space. */
+	/* A device of another space. */
 	assert_int_equal(mmem_attach(pg.other, pg.other_dev, IOPF_NO_PASID), 0);
 	pg_submit(pg.other_dma, SMMUV3_MODEL_WRITE, theirs + 15 * CHUNK, pg_bytes, 8);
 	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
@@ -85,7 +85,7 @@ test_pagers_of_two_regions_run_beside_each_other(void **state)
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
 }
 
-/* One idle thread, and two regions that want it. */
+/* One idle thread, and two regions that need it. */
 static void
 test_two_regions_that_are_ready_at_once_get_a_thread_each(void **state)
 {
@@ -95,7 +95,7 @@ test_two_regions_that_are_ready_at_once_get_a_thread_each(void **state)
 	unsigned int i;
 
 	(void)state;
-	/* So that memory is there, and a thread. */
+	/* Populate both chunks and start a thread. */
 	assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_OK);
 	assert_int_equal(pg_dev_read(q, 8), SMMUV3_MODEL_OK);
 	for (i = 1; i <= 64; i++) {
@@ -112,7 +112,7 @@ test_two_regions_that_are_ready_at_once_get_a_thread_each(void **state)
 }
 
 /*
- * One that never returns
+ * A pager that does not return
  */
 
 static void
@@ -130,7 +130,7 @@ test_a_dead_pager_stops_no_other_device(void **state)
 	pg_submit(pg.dma, SMMUV3_MODEL_READ, p + CHUNK, pg_bytes, 8);
 	AWAIT(atomic_load(&pager->inside) != 0 && pg_stat(MMEM_STAT_DEFERRED) == 2);
 
-	/* Its own device can leave: what waits is given up. */
+	/* Its own device can be detached: its faults are answered. */
 	assert_int_equal(mmem_detach(pg.space, pg.dev, IOPF_NO_PASID), 0);
 	assert_int_not_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
 	assert_int_not_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
@@ -151,7 +151,7 @@ test_a_dead_pager_stops_no_other_device(void **state)
 	assert_int_equal(iopf_iommu_start(pg.smmu), 0);
 }
 
-/* Its faults are answered, its memory is kept, and the free can be called again. */
+/* The faults are answered, the memory is kept, and the free can be repeated. */
 static void
 test_a_region_of_a_dead_pager_can_be_given_up(void **state)
 {
@@ -164,7 +164,7 @@ test_a_region_of_a_dead_pager_can_be_given_up(void **state)
 	atomic_store(&pager->hold, true);
 	pg_submit(pg.dma, SMMUV3_MODEL_READ, p, pg_bytes, 8);
 	AWAIT(atomic_load(&pager->inside) != 0);
-	/* No wait is needed to take pages away. */
+	/* An unmap does not wait for the pager. */
 	assert_int_equal(mmem_unmap(pg.space, p, 2 * CHUNK), 0);
 	assert_int_equal(mmem_free(pg.space, p), -ETIMEDOUT);
 	assert_int_equal(rte_errno, ETIMEDOUT);
@@ -176,7 +176,7 @@ test_a_region_of_a_dead_pager_can_be_given_up(void **state)
 	assert_int_equal(pg_stat(MMEM_STAT_KEPT), 2);
 	assert_int_equal(mmem_unmap(pg.space, p, PAGE), -EINVAL);
 	assert_int_equal(mmem_prefetch(pg.space, p, PAGE), -EINVAL);
-	/* The pager may write there whenever it likes. */
+	/* The pager may still write to the chunks, so they are not given out. */
 	while ((q = mmem_alloc(pg.other, CHUNK, RW)) != NULL) {
 		assert_true(q != p && q != p + CHUNK);
 		all[n++] = q;
@@ -195,7 +195,7 @@ test_a_region_of_a_dead_pager_can_be_given_up(void **state)
 	assert_true(pg_all_are(q, 0, 2 * CHUNK));
 }
 
-/* A free that gave up is completed by a later call, if it is not called again. */
+/* A later call of another kind completes a free that gave up. */
 static void
 test_a_region_that_was_given_up_is_freed_by_a_later_call(void **state)
 {
@@ -231,7 +231,7 @@ test_a_space_with_a_dead_pager_can_be_given_up(void **state)
 	assert_int_not_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_space_destroy(pg.space), -ETIMEDOUT);
 	assert_int_equal(mmem_space_destroy(pg.space), -ETIMEDOUT);
-	/* Half destroyed: nothing can use it any more, and nothing crashes. */
+	/* The space is half destroyed: each call refuses it. */
 	assert_null(mmem_space_domain(pg.space));
 	assert_int_equal(mmem_attach(pg.space, pg.dev, IOPF_NO_PASID), -ESHUTDOWN);
 	assert_int_equal(mmem_detach(pg.space, pg.dev, IOPF_NO_PASID), -ESHUTDOWN);
@@ -261,7 +261,7 @@ test_an_access_waits_no_longer_than_the_deadline(void **state)
 
 	(void)state;
 	atomic_store(&pager->hold, true);
-	/* The second is behind it, and never begins. */
+	/* The second fetch waits for the first and does not begin. */
 	pg_submit(pg.dma, SMMUV3_MODEL_READ, p, pg_bytes, 8);
 	AWAIT(atomic_load(&pager->inside) != 0);
 	pg_submit(pg.dma, SMMUV3_MODEL_READ, p + CHUNK, pg_bytes, 8);
@@ -269,7 +269,7 @@ test_an_access_waits_no_longer_than_the_deadline(void **state)
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(atomic_load(&pg.error), -ETIMEDOUT);
 	assert_int_equal(pg_stat(MMEM_STAT_EXPIRED), 2);
-	/* Those that come after it do not wait again. */
+	/* Later faults do not wait again. */
 	assert_int_equal(pg_dev_read(p + 8, 8), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(pg_dev_read(p + 2 * CHUNK, 8), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(mmem_resolve(pg.space, (uintptr_t)p, IOPF_PERM_READ), -ETIMEDOUT);
@@ -278,7 +278,7 @@ test_an_access_waits_no_longer_than_the_deadline(void **state)
 	assert_int_equal(atomic_load(&pg.nb_reports), 4);
 	assert_int_equal(atomic_load(&pager->calls), 1);
 	assert_int_equal(pg_stat(MMEM_STAT_FAILED), 0);
-	/* Bytes that come late are taken. */
+	/* Late bytes are accepted. */
 	atomic_store(&pager->hold, false);
 	AWAIT(pg_stat(MMEM_STAT_FILLED) == CHUNK / PAGE);
 	assert_int_equal(pg_dev_read(p, CHUNK), SMMUV3_MODEL_OK);
@@ -287,7 +287,7 @@ test_an_access_waits_no_longer_than_the_deadline(void **state)
 	assert_int_equal(mmem_free(pg.space, p), 0);
 }
 
-/* A pager that keeps its deadline is not disturbed by one that does not. */
+/* A pager with a later deadline is not affected. */
 static void
 test_a_deadline_applies_to_one_region(void **state)
 {
@@ -307,7 +307,7 @@ test_a_deadline_applies_to_one_region(void **state)
 }
 
 /*
- * All at once
+ * Concurrent calls
  */
 
 static _Atomic bool storm_quit;
@@ -344,7 +344,7 @@ storm_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 	return 0;
 }
 
-/* Regions with pagers come and go under faults, detaches, unmaps and deadlines. */
+/* Regions with pagers are allocated and freed during faults, detaches, unmaps and deadlines. */
 static void
 test_regions_with_pagers_come_and_go_under_faults(void **state)
 {

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Faults at the same time as each other, and as unmap, protect and free.
+ * Concurrent faults, and faults concurrent with unmap, protect and free.
  */
 
 #include <pthread.h>
@@ -36,7 +36,9 @@ test_a_storm_on_a_page_maps_it_once(void **state)
 	for (i = 0; i < 64; i++) {
 		done = mm_await(mm.dma);
 		assert_int_equal(done.status, SMMUV3_MODEL_OK);
-		/* Not sent back to an entry that the SMMU still remembers. */
+		/*
+		 * The answer comes after the invalidation, so that the device does not fault again.
+		 */
 		assert_in_range(done.nb_stalls, 0, 1);
 	}
 	assert_int_equal(mm_stat(MMEM_STAT_UPGRADED), 1);
@@ -96,7 +98,7 @@ changer_join(void)
 	assert_int_equal(pthread_join(changer.thread, NULL), 0);
 }
 
-/* A handler may have seen the old rights: until it has returned, the change has not. */
+/* A handler may have seen the old rights: the change does not return before the handler. */
 static void
 change_in_handler(void)
 {
@@ -140,8 +142,8 @@ state_of(const void *p)
 }
 
 /*
- * Another core has raised the rights of the entry, and its invalidation is not out
- * yet. To send the device back would be to send it back in vain.
+ * Another thread has upgraded the entry and has not invalidated it yet. An answer without an
+ * invalidation would make the device fault again.
  */
 static void
 test_a_fault_behind_an_upgrade_is_answered_after_an_invalidation(void **state)
@@ -164,8 +166,8 @@ test_a_fault_behind_an_upgrade_is_answered_after_an_invalidation(void **state)
 }
 
 /*
- * A fault on a page that is being unmapped, between its entry's end and the end of
- * the invalidation: it waits on a worker, and nothing is mapped before.
+ * A fault on a page between the removal of its entry and the end of the invalidation: it waits on a
+ * worker, and maps nothing before the end.
  */
 static void
 test_a_fault_during_unmap_waits_for_its_end(void **state)
@@ -174,7 +176,7 @@ test_a_fault_during_unmap_waits_for_its_end(void **state)
 
 	(void)state;
 	mm_dev_set(buf, 1, PAGE);
-	/* So that the event is read while the unmap waits for the SMMU. */
+	/* The event is queued now, so that it is polled while the unmap waits for the SMMU. */
 	mm_submit(mm.dma, SMMUV3_MODEL_READ, buf + PAGE, mm_scratch, 8);
 	while (smmuv3_model_stalls_outstanding(mm.model) == 0)
 		smmuv3_model_wait(mm.model);
@@ -194,7 +196,7 @@ test_a_fault_during_unmap_waits_for_its_end(void **state)
 }
 
 /*
- * All at once: the model, the poller and the control path each in a thread.
+ * The model, the poll thread and control calls at the same time
  */
 
 static _Atomic bool poller_quit;
@@ -235,8 +237,8 @@ writer_main(void *arg)
 }
 
 /*
- * While rights are gone, nothing the device does arrives; whatever was being
- * resolved when they went loses. The model's oracle watches each translation.
+ * Without rights no access of the device succeeds, and a resolution under way at the unmap loses.
+ * The oracle of the model checks each translation.
  */
 static void
 test_unmap_wins_over_concurrent_faults(void **state)
@@ -279,7 +281,7 @@ test_unmap_wins_over_concurrent_faults(void **state)
 	free(copy);
 }
 
-/* Regions come and go under a device that does not care. */
+/* Regions are allocated and freed while a device accesses them. */
 static void
 test_regions_come_and_go_under_faults(void **state)
 {

@@ -25,7 +25,7 @@ mem_alloc(void *ctx, size_t size)
 		atomic_fetch_sub(&mem->nb_alloc, 1);
 		return NULL;
 	}
-	/* Freed granules are not reused, so that a stale one keeps its place. */
+	/* Freed granules are not reused, so that a stale pointer to one is seen. */
 	n = atomic_fetch_add(&mem->next, 1);
 	assert_true(n < NB_TABLES);
 	return mem->base + n * size + mem->skew;

@@ -32,8 +32,8 @@ struct mem {
 	_Atomic unsigned int next;
 	_Atomic unsigned int nb_alloc;
 	_Atomic unsigned int nb_free;
-	unsigned int fail_from;		/* allocations from this one on fail; 0 = none */
-	unsigned int skew;		/* hand out memory that is off by this many bytes */
+	unsigned int fail_from;		/* first allocation that fails; 0: none */
+	unsigned int skew;		/* allocations are misaligned by this many bytes */
 	void (*hook)(struct mem *mem);	/* called once, inside the next allocation */
 	struct pgt *pgt;
 	int hook_rc;

@@ -26,7 +26,7 @@ descriptors_4k_48_bits(void **arg)
 	assert_int_equal(table_desc(&mem, 0x40003000, 0x189), 0x0060000876543f43);
 	assert_int_equal(table_desc(&mem, 0x40003000, 0x188), 0);
 	assert_int_equal(table_desc(&mem, 0x40003000, 0x18a), 0);
-	/* The last page there is: index 511 four times. */
+	/* The last page of the address space: index 511 at each level. */
 	assert_int_equal(pgt_map(pgt, 0xfffffffff000, 0xfffffffff000, K4, PGT_READ), 0);
 	assert_int_equal(table_desc(&mem, 0x40000000, 0x1ff), 0x40004003);
 	assert_int_equal(table_desc(&mem, 0x40006000, 0x1ff), 0x0060ffffffffffc3);
@@ -107,7 +107,7 @@ attributes_follow_the_permissions(void **arg)
 		assert_int_equal(table_walk(pgt, i * K4).prot, rows[i].back);
 		assert_int_equal(pgt_resolve(pgt, (64 + i) * K4, 0, rows[i].prot), 0);
 		assert_int_equal(table_desc(&mem, 0x40002000, 64 + i), rows[i].bits);
-		/* and from any other by pgt_protect() */
+		/* Change it to the same permissions by pgt_protect(). */
 		pgt_unmapped_init(&out, inv, 1);
 		assert_int_equal(pgt_protect(pgt, 64 * K4, K4, rows[i].prot, &out), 0);
 		assert_int_equal(table_desc(&mem, 0x40002000, 64), rows[i].bits);
@@ -183,14 +183,14 @@ blocks_where_both_addresses_are_aligned(void **arg)
 	assert_int_equal(table_walk(pgt, 2 * G1 + M2).size, K4);
 	assert_int_equal(table_state(pgt, 2 * G1 + M2 + K4), PGT_INVALID);
 
-	/* Output not aligned: pages. */
+	/* The output address is not aligned: pages. */
 	assert_int_equal(pgt_map(pgt, 8 * G1, 8 * G1 + K4, M2, PGT_READ), 0);
 	assert_int_equal(table_walk(pgt, 8 * G1).size, K4);
 	assert_int_equal(table_walk(pgt, 8 * G1 + M2 - 1).pa, 8 * G1 + M2);
-	/* Asked for: pages. */
+	/* PGT_PAGES_ONLY: pages. */
 	assert_int_equal(pgt_map(pgt, 9 * G1, 9 * G1, M2, PGT_READ | PGT_PAGES_ONLY), 0);
 	assert_int_equal(table_walk(pgt, 9 * G1).size, K4);
-	/* A table stands there: pages, for a block would need break-before-make. */
+	/* A table exists there: pages, as a block would need break-before-make. */
 	assert_int_equal(pgt_prealloc(pgt, 10 * G1, K4), 0);
 	assert_int_equal(pgt_map(pgt, 10 * G1, 10 * G1, 2 * M2, PGT_READ), 0);
 	assert_int_equal(table_walk(pgt, 10 * G1).size, K4);
@@ -262,7 +262,7 @@ crooked_va_to_pa(void *ctx, const void *p)
 	struct mem *mem = ctx;
 	uint64_t pa = mem_va_to_pa(ctx, p);
 
-	/* From the third granule on the window has a hole. */
+	/* The window has a hole after the second granule. */
 	return pa < TABLE_PA + 2 * mem->granule ? pa : pa + 0x100000;
 }
 

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Races of resolve, unmap and prealloc: threads on a few pages, so that they meet.
+ * Races of resolve, unmap and prealloc: threads on a few pages.
  */
 
 #include <errno.h>
@@ -26,7 +26,7 @@ struct race {
 	/* Passes of each resolver: one that has advanced by two holds no table it saw before. */
 	_Atomic uint64_t pass[RACE_RESOLVERS];
 	_Atomic uint64_t resolved;
-	_Atomic uint64_t odd;		/* results that cannot be */
+	_Atomic uint64_t odd;		/* results that are not possible */
 };
 
 struct race_arg {
@@ -72,7 +72,7 @@ race_resolver(void *p)
 		if (n % 64 == 0)
 			sched_yield();
 	}
-	/* A thread that left holds nothing: let a grace period see it advance. */
+	/* A thread that has ended holds no table: let the grace period end. */
 	atomic_store_explicit(&race->pass[a->id], UINT64_MAX, memory_order_release);
 	atomic_fetch_add(&race->resolved, done);
 	atomic_fetch_add(&race->odd, odd);
@@ -87,7 +87,7 @@ race_grace(struct race *race)
 
 	for (i = 0; i < RACE_RESOLVERS; i++) {
 		seen = atomic_load_explicit(&race->pass[i], memory_order_acquire);
-		/* Two: the pass under way when we looked may have begun before the unlink. */
+		/* Two passes: the current one may have begun before the unlink. */
 		while (atomic_load_explicit(&race->pass[i], memory_order_acquire) < seen + 2)
 			sched_yield();
 	}
@@ -123,7 +123,7 @@ heap_va_to_pa(void *ctx, const void *p)
 	return (uintptr_t)p;
 }
 
-/* What resolvers were told they mapped is what unmap took, plus what is left: no more, no less. */
+/* The number of pages resolved equals the number unmapped plus the number still valid. */
 static void
 race_unmap(uint32_t flags)
 {

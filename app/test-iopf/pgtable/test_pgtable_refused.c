@@ -111,7 +111,7 @@ configuration_is_checked(void **arg)
 	mem.fail_from = 0;
 #undef REFUSED
 
-	/* Memory that turns bad later. */
+	/* Memory becomes misaligned after pgt_create(). */
 	mem.pgt = pgt_create(&good);
 	assert_non_null(mem.pgt);
 	mem.skew = 8;
@@ -161,7 +161,7 @@ nth_allocation_failure_leaves_a_consistent_table(void **arg)
 	static int (* const steps[])(struct pgt *pgt, struct pgt_unmapped *out) = {
 		step_map, step_prealloc, step_close, step_open_in_part,
 	};
-	/* Where a map that failed would have left something. */
+	/* Addresses where a failed map could leave an entry. */
 	static const uint64_t probes[] = { G1 - 2 * M2 - K4, G1 - M2, G1, G1 + 2 * M2 };
 	struct pgt_unmapped out;
 	struct pgt_inv inv[4];
@@ -200,7 +200,7 @@ nth_allocation_failure_leaves_a_consistent_table(void **arg)
 			pgt_info(pgt, &info);
 			assert_int_equal(info.nb_tables, mem.nb_alloc);
 			assert_int_equal(out.nb_inv, 0);
-			/* And again, with memory. */
+			/* The same step succeeds with memory. */
 			assert_int_equal(steps[s](pgt, &out), 0);
 		}
 		assert_int_equal(table_walk(pgt, G1 + M2).pa, G1 + M2);

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Map and resolve: what each returns, and what a writer of the same entry changes for it.
+ * Map and resolve: the results, and the effect of a concurrent writer of the same entry.
  */
 
 #include <errno.h>
@@ -50,7 +50,10 @@ map_that_meets_a_writer_is_taken_back(void **arg)
 
 	(void)arg;
 	assert_int_equal(pgt_prealloc(pgt, 0, K4), 0);
-	/* The range was looked at up to M2 when the second table is made; then a fault comes. */
+	/*
+	 * A fault is resolved while the map, which has checked the range up to M2, makes its second
+	 * table.
+	 */
 	mem.hook = hook_resolve_in_the_middle;
 	assert_int_equal(pgt_map(pgt, M2 - 16 * K4, G1, 32 * K4, PGT_READ), -EAGAIN);
 	assert_int_equal(mem.hook_rc, 0);
@@ -109,7 +112,7 @@ a_block_wins_a_race_against_a_table(void **arg)
 	pgt_unmapped_init(&out, inv, 1);
 	assert_int_equal(pgt_unmap(pgt, 0, M2, 0, &out), 0);
 
-	/* The same while an edge of an unmap makes its table. */
+	/* The same race while an unmap makes a table for an edge of its range. */
 	mem.hook = hook_map_a_block;
 	assert_int_equal(pgt_unmap(pgt, 0, K4, PGT_CLOSE, &out), -EINVAL);
 	assert_int_equal(mem.hook_rc, 0);
@@ -182,7 +185,7 @@ two_phases_of_a_resolution(void **arg)
 	assert_int_equal(table_state(pgt, 0x1000), PGT_RESOLVING);
 	assert_int_equal(pgt_resolve_commit(&ticket, 0x7000, PGT_WRITE), 0);
 	assert_int_equal(table_desc(&mem, 0x40002000, 1), 0x0060000000007f43);
-	/* A ticket works once. */
+	/* A ticket can be committed once. */
 	assert_int_equal(pgt_resolve_commit(&ticket, 0x8000, PGT_WRITE), -ECANCELED);
 	assert_int_equal(pgt_resolve_cancel(&ticket), -ECANCELED);
 	assert_int_equal(table_walk(pgt, 0x1000).pa, 0x7000);
@@ -210,22 +213,22 @@ unmap_wins_over_a_resolver(void **arg)
 	assert_int_equal(pgt_unmap(pgt, 0, K4, PGT_CLOSE, &out), 0);
 	assert_int_equal(pgt_resolve_commit(&first, K4, PGT_READ), -ECANCELED);
 	assert_int_equal(table_state(pgt, 0), PGT_CLOSED);
-	/* Unmapping once more without PGT_CLOSE does not open. */
+	/* A second unmap without PGT_CLOSE does not open the entry. */
 	assert_int_equal(pgt_unmap(pgt, 0, K4, 0, &out), 0);
 	assert_int_equal(table_state(pgt, 0), PGT_CLOSED);
 	assert_int_equal(pgt_open(pgt, 0, K4), 0);
 	assert_int_equal(table_state(pgt, 0), PGT_INVALID);
-	/* Opened and being resolved again: the first ticket is not the second. */
+	/* The entry is open and has a second ticket: the first ticket stays cancelled. */
 	assert_int_equal(pgt_resolve_begin(pgt, 0, PGT_READ, 0x14, &second), 0);
 	assert_int_equal(pgt_resolve_commit(&first, K4, PGT_READ), -ECANCELED);
 	assert_int_equal(pgt_resolve_cancel(&first), -ECANCELED);
-	/* Opening leaves what is not closed: resolving, then valid. */
+	/* pgt_open() leaves an entry that is resolving or valid. */
 	assert_int_equal(pgt_open(pgt, 0, K4), 0);
 	assert_int_equal(pgt_resolve_commit(&second, K4, PGT_READ), 0);
 	assert_int_equal(pgt_open(pgt, 0, K4), 0);
 	assert_int_equal(table_state(pgt, 0), PGT_VALID);
 
-	/* Without PGT_CLOSE the marker goes as well. */
+	/* An unmap without PGT_CLOSE removes the marker of a resolution too. */
 	assert_int_equal(pgt_resolve_begin(pgt, K4, PGT_READ, 0x18, &first), 0);
 	assert_int_equal(pgt_unmap(pgt, K4, K4, 0, &out), 0);
 	assert_int_equal(table_state(pgt, K4), PGT_INVALID);

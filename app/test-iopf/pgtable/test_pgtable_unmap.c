@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Unmap, protect and close: entries, invalidations and tables that are taken out.
+ * Unmap, protect and close: entries, invalidations and unlinked tables.
  */
 
 #include <errno.h>
@@ -36,7 +36,7 @@ close_where_no_table_is(void **arg)
 	assert_int_equal(pgt_map(pgt, G1, 0, G1, PGT_READ), -ECANCELED);
 	assert_int_equal(pgt_resolve(pgt, G1 + 5 * K4, 0, PGT_READ), -ECANCELED);
 
-	/* Opened in part: the rest stays closed. */
+	/* Open a part: the rest stays closed. */
 	assert_int_equal(pgt_open(pgt, G1 - K4, K4 + M2 + K4), 0);
 	assert_int_equal(table_state(pgt, G1 - K4), PGT_INVALID);
 	assert_int_equal(table_state(pgt, G1), PGT_ABSENT);
@@ -81,7 +81,7 @@ protect_changes_valid_leaves_only(void **arg)
 	assert_int_equal(table_desc(&mem, 0x40002000, 1), 0x0060000001001f43);
 	assert_int_equal(table_state(pgt, 2 * K4), PGT_RESOLVING);
 	assert_int_equal(table_state(pgt, 3 * K4), PGT_INVALID);
-	/* Down again. */
+	/* Remove the write permission again. */
 	assert_int_equal(pgt_protect(pgt, 0, K4, PGT_READ, &out), 0);
 	assert_int_equal(table_desc(&mem, 0x40002000, 0), 0x0060000001000fc3);
 	assert_int_equal(out.nb_inv, 4);
@@ -107,7 +107,9 @@ invalidation_list_merges_and_never_says_too_little(void **arg)
 	assert_int_equal(inv[0].level, 3);
 	assert_int_equal(out.bytes, 2 * M2 - 2 * K4);
 
-	/* Accumulates over calls; what no longer fits is covered by the last. */
+	/*
+	 * The list accumulates over calls. The last entry grows to cover ranges that find no room.
+	 */
 	assert_int_equal(pgt_map(pgt, 10 * M2, 0, K4, PGT_READ), 0);
 	assert_int_equal(pgt_map(pgt, 8 * M2, 0, M2, PGT_READ), 0);
 	assert_int_equal(pgt_unmap(pgt, 10 * M2, K4, 0, &out), 0);
@@ -118,14 +120,14 @@ invalidation_list_merges_and_never_says_too_little(void **arg)
 	assert_int_equal(inv[1].size, 2 * M2 + K4);
 	assert_int_equal(inv[1].level, 0);
 	assert_true(inv[1].leaf_only);
-	/* A table among them: leaves alone are not enough any more. */
+	/* A table was unlinked: the invalidation must not be leaf-only. */
 	assert_int_equal(pgt_unmap(pgt, 10 * M2, M2, PGT_TABLES, &out), 0);
 	assert_int_equal(inv[1].va, 8 * M2);
 	assert_int_equal(inv[1].size, 3 * M2);
 	assert_false(inv[1].leaf_only);
 	pgt_free_tables(pgt, &out.tables);
 
-	/* A page and the block behind it: neighbours, but of two levels. */
+	/* A page and the block after it are adjacent, but of two levels. */
 	assert_int_equal(pgt_map(pgt, 4 * M2 - K4, 0, K4, PGT_READ), 0);
 	assert_int_equal(pgt_map(pgt, 4 * M2, 0, M2, PGT_READ), 0);
 	pgt_unmapped_init(&out, inv, 2);
@@ -155,7 +157,7 @@ unlinked_tables_stay_closed_until_freed(void **arg)
 	assert_int_equal(pgt_map(pgt, G1 + 2 * M2, 0, M2, PGT_READ), 0);
 	assert_int_equal(pgt_resolve_begin(pgt, G1 + K4, PGT_READ, 4, &ticket), 0);
 	pgt_unmapped_init(&out, inv, 4);
-	/* The page at 0 goes, its table is not covered whole. */
+	/* The page at 0 is unmapped; the range does not cover its whole table. */
 	assert_int_equal(pgt_unmap(pgt, 0, 2 * G1 - 2 * K4, PGT_TABLES, &out), 0);
 	assert_int_equal(table_state(pgt, 2 * G1 - K4), PGT_VALID);
 	assert_int_equal(out.tables.nb, 3);
@@ -163,7 +165,7 @@ unlinked_tables_stay_closed_until_freed(void **arg)
 	assert_int_equal(table_state(pgt, 0), PGT_ABSENT);
 	assert_int_equal(pgt_resolve_commit(&ticket, 0, PGT_READ), -ECANCELED);
 
-	/* Rest of the second 1G, closed. */
+	/* Close the rest of the second 1G. */
 	assert_int_equal(pgt_unmap(pgt, G1, G1, PGT_CLOSE | PGT_TABLES, &out), 0);
 	assert_int_equal(table_state(pgt, G1), PGT_CLOSED);
 	assert_int_equal(table_walk(pgt, G1).size, G1);
@@ -171,7 +173,7 @@ unlinked_tables_stay_closed_until_freed(void **arg)
 	assert_int_equal(mem.nb_free, 0);
 	assert_false(inv[0].leaf_only);
 	assert_int_equal(inv[0].va, 0);
-	/* A device with a cached walk and a late thread see nothing but closed. */
+	/* A device with a cached walk and a late thread see closed entries only. */
 	for (i = 0; i < 5 * 512; i++)
 		assert_int_equal(table_desc(&mem, 0x40001000, i) & 3, 2);
 

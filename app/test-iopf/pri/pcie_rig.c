@@ -119,7 +119,7 @@ table_alloc(void *ctx, size_t size)
 	struct pcie *r = ctx;
 	void *p = take(r, size, size);
 
-	/* A walk that meets it after it was freed is an oracle error. */
+	/* A walk through a freed table is an oracle error. */
 	assert_int_equal(smmuv3_model_frame_give(r->m, (uintptr_t)p, size, 0), 0);
 	return p;
 }
@@ -129,7 +129,7 @@ table_free(void *ctx, void *p, size_t size)
 {
 	struct pcie *r = ctx;
 
-	/* Its memory stays the arena's. */
+	/* The arena keeps the memory. */
 	assert_int_equal(smmuv3_model_frame_free(r->m, (uintptr_t)p, size), 0);
 }
 
@@ -162,7 +162,7 @@ handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 		const struct iopf_fault *fault = group->faults[i];
 
 		s->fault[i] = *fault;
-		/* Of a page request group all are of one kind, and a function asks in order. */
+		/* All requests of a group have one StreamID, PASID and index, in address order. */
 		assert_int_equal(fault->pasid, group->pasid);
 		assert_int_equal(fault->sid, group->faults[0]->sid);
 		assert_int_equal(fault->token, group->faults[0]->token);
@@ -222,7 +222,7 @@ pcie_space(struct pcie *r, struct pcie_space *s)
 }
 
 /*
- * The rig
+ * Set-up and teardown
  */
 
 static void
@@ -282,7 +282,7 @@ pcie_close(struct pcie *r)
 
 	for (unsigned int i = 0; i < r->nb_fns; i++) {
 		assert_int_equal(iopf_dev_remove(r->fn[i]->dev), 0);
-		/* Each on is followed by an off. */
+		/* Each enable has its disable. */
 		assert_int_equal(strlen(r->fn[i]->log) % 2, 0);
 		for (unsigned int k = 0; k < r->fn[i]->nb_engines; k++)
 			smmuv3_model_dma_destroy(r->fn[i]->dma[k]);
@@ -332,7 +332,7 @@ pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_c
 		ops.pasid_drained = mine.pci->pasid_drained;
 	mine.pci = &ops;
 	mine.ctx = f;
-	/* Of those tests that wait for it to pass. */
+	/* Some tests wait until this time has passed. */
 	if (mine.wait_ms == 0)
 		mine.wait_ms = 1000;
 	f->dev = iopf_dev_add(r->iommu, &mine);
@@ -416,7 +416,7 @@ pcie_fn_reset(struct pcie *r, struct pcie_fn *f)
 }
 
 /*
- * What goes on
+ * Traffic
  */
 
 void
@@ -434,7 +434,10 @@ pcie_write(struct pcie *r, struct smmuv3_model_dma *dma, unsigned int page, unsi
 void
 pcie_step(struct pcie *r)
 {
-	/* Does not rest while the queue overflows: functions ask again and again. */
+	/*
+	 * The model does not come to rest while the PRIQ overflows: functions repeat their
+	 * requests.
+	 */
 	for (unsigned int i = 0; i < 64 && smmuv3_model_step(r->m, 64) > 0; i++)
 		;
 }
@@ -481,7 +484,7 @@ pcie_run_ms(struct pcie *r, unsigned int ms)
 	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * ms;
 	unsigned int turn;
 
-	/* Time alone can pass while this thread does not run. */
+	/* A minimum of turns: this thread may not run for some of the time. */
 	for (turn = 0; turn < MIN_TURNS || rte_rdtsc() < end; turn++) {
 		smmuv3_model_step(r->m, 64);
 		iopf_poll(r->poller);

@@ -5,9 +5,9 @@
 #define PCIE_RIG_H
 
 /*
- * Page requests through the public interface, on a model that has ATS and PRI: PCIe
- * functions, and address spaces whose handlers do what the test says. The model has no
- * thread: it moves in pcie_step(), pcie_run() and where the library waits for it.
+ * Page requests through the public interface, on a model with ATS and PRI: PCIe functions, and
+ * address spaces whose handlers the test controls. The model has no thread: it runs in pcie_step(),
+ * pcie_run() and while the library waits for it.
  */
 
 #include <pthread.h>
@@ -34,11 +34,11 @@ struct pcie_fn {
 	uint32_t sid;
 	unsigned int nb_engines;
 	struct smmuv3_model_dma *dma[PCIE_MAX_ENGINES];
-	/* What the library asked for: A, P, p, a: ATS on, PRI on, off, off. */
+	/* Calls of the library: A and a: ATS on and off, P and p: PRI on and off. */
 	char log[64];
 	uint32_t credits;		/* of the last P */
 	unsigned int stu;		/* of the last A */
-	/* ATS and PRI are off already, or will be. */
+	/* a reset has disabled ATS and PRI */
 	bool was_reset;
 	bool silent;			/* keeps no log */
 };
@@ -50,13 +50,13 @@ struct pcie_space {
 	struct iopf_domain *domain;
 	struct pgt *pgt;
 	uint8_t *data;
-	/* The handler maps what is asked for, unless leave_unmapped, then says this [SUCCESS]. */
+	/* The handler maps the pages unless leave_unmapped is set, then returns this [SUCCESS]. */
 	enum iopf_verdict verdict;
 	bool leave_unmapped;
 	uint32_t prot;			/* [read and write] */
-	/* What was lost is mapped too. */
+	/* The lost callback maps its pages too. */
 	bool map_lost;
-	/* What it saw. */
+	/* Seen by the handler. */
 	unsigned int calls, lost;
 	struct iopf_group group;	/* the last one; without faults */
 	struct iopf_fault fault[IOPF_MAX_GROUP_FAULTS];
@@ -71,63 +71,65 @@ struct pcie {
 	unsigned int nb_fns, nb_spaces;
 	uint8_t *arena;
 	size_t used;
-	uint8_t *pattern;		/* what the functions write: page n of it at page n */
+	uint8_t *pattern;		/* functions write page n of it to page n */
 	unsigned int nb_reports;
 	struct iopf_fault report;	/* the last one */
 };
 
-/* Either may be NULL. Started. */
+/* Both configurations may be NULL. The IOMMU is started. */
 void pcie_open(struct pcie *r, const struct smmuv3_model_conf *conf,
 		const struct iopf_iommu_conf *iommu_conf);
-/* Removes and frees all; fails the test unless each group was answered once. */
+/* Remove and free all; fail the test unless each group was answered once. */
 void pcie_close(struct pcie *r);
 
 /*
- * Not attached. @p conf: pri_requests, prg_pasid, pri_overcommit, nb_pasids, and of the
- * operations pasid_drained; may be NULL.
+ * Add a function, not attached. @p conf may be NULL; used are pri_requests, prg_pasid,
+ * pri_overcommit, nb_pasids and the operation pasid_drained.
  */
 void pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf);
-/* @p conf without kind and StreamID. The first one comes before the function is attached. */
+/*
+ * Create an engine. @p conf without kind and StreamID. Create the first engine before the attach.
+ */
 struct smmuv3_model_dma *pcie_engine(struct pcie *r, struct pcie_fn *f,
 		const struct smmuv3_model_dma_conf *conf);
 void pcie_space(struct pcie *r, struct pcie_space *s);
 void pcie_attach(struct pcie_space *s, struct pcie_fn *f, uint32_t pasid);
-/* All of it: one function with one engine, attached. */
+/* One function with one engine, and a space it is attached to. */
 struct smmuv3_model_dma *pcie_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
 		uint32_t sid, unsigned int group_pages);
-/* An engine of a PASID. */
+/* Create an engine of a PASID. */
 struct smmuv3_model_dma *pcie_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid,
 		unsigned int group_pages, unsigned int prg_indices, bool prg_pasid);
-/* A function with one engine, untagged, attached. */
+/* As pcie_simple(), with a number of PRG indices and a configuration. */
 struct smmuv3_model_dma *pcie_attached_fn(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
 		uint32_t sid, unsigned int group_pages, unsigned int prg_indices,
 		const struct iopf_dev_conf *conf);
-/* The driver and the library say what a test does to them. */
+/* Mute or unmute the log of the driver and the libraries. */
 void pcie_quiet(bool on);
 
-/* The device's own reset. */
+/* Reset the function, as its own driver does. */
 void pcie_fn_reset(struct pcie *r, struct pcie_fn *f);
 
-/* Write pages of the pattern. */
+/* Start a DMA that writes pages of the pattern. */
 void pcie_write(struct pcie *r, struct smmuv3_model_dma *dma, unsigned int page,
 		unsigned int pages);
-/* The model alone, until it rests (or for a while, when it does not). */
+/* Run the model alone until it rests, for a limited number of steps. */
 void pcie_step(struct pcie *r);
-/* The model, until this many page requests in all were written or lost. */
+/* Run the model until it has sent this number of page requests in all, written or lost. */
 void pcie_sent(struct pcie *r, uint64_t n);
-/* Poll until there is nothing. Returns records. */
+/* Poll until the queues are empty. Returns the number of records. */
 unsigned int pcie_poll(struct pcie *r);
-/* Both, until both rest. */
+/* Run the model and poll, until both rest. */
 void pcie_run(struct pcie *r);
-/* Both for some milliseconds: what the poller does by the clock is done. */
+/* Run the model and poll for some milliseconds, for the timed work of the poller. */
 void pcie_run_ms(struct pcie *r, unsigned int ms);
-/* Take one finished DMA, which ended so. */
+/* Take one finished DMA and check its status. */
 struct smmuv3_model_done pcie_ended(struct smmuv3_model_dma *dma, enum smmuv3_model_status status);
-/* These pages hold the pattern. */
+/* Check that these pages hold the pattern. */
 void pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page,
 		unsigned int pages);
 
-/* A thread that polls, and pauses at random so that queues fill. */
+/* A poll thread that pauses at random, so that queues fill. */
 struct pcie_poller {
 	struct iopf_poller *poller;
 	pthread_t thread;

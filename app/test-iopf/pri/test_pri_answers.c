@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Verdicts of handlers and the answers that come of them, with and without a worker.
+ * Verdicts of handlers and their answers, with and without a worker.
  */
 
 #include <errno.h>
@@ -105,7 +105,7 @@ a_response_failure_disables_pri_until_its_restart(void **state)
 	pcie_ended(dma, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 0, 4);
 
-	/* Where there is nothing to restart. */
+	/* Without an attachment there is no PRI to restart. */
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
 	pcie_quiet(true);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), -ENOTCONN);
@@ -137,7 +137,7 @@ a_taken_group_is_answered_once_by_its_owner(void **state)
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_OK);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 1);
-	/* RAZ/WI is nothing that a page request can have: it is Invalid. */
+	/* PRI_RESP has no RAZ/WI: the answer is Invalid. */
 	pcie_write(&r, dma, 16, 1);
 	pcie_run(&r);
 	assert_int_equal(iopf_group_respond(s.group.id, IOPF_RAZWI), 0);
@@ -146,7 +146,7 @@ a_taken_group_is_answered_once_by_its_owner(void **state)
 	pcie_close(&r);
 }
 
-/* A domain that writes need: reads map read-only. */
+/* The handler maps reads read-only, so that writes need an upgrade. */
 static enum iopf_verdict
 upgrade_on_write(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
@@ -203,7 +203,7 @@ an_upgrade_is_answered_after_the_invalidation_of_the_atc(void **state)
 		invs = pcie_model_stat(&r, SMMUV3_MODEL_STAT_ATC_INVS);
 		pcie_write(&r, dma, i, 1);
 		pcie_run(&r);
-		/* Not asked twice: the ATC and the TLB had forgotten before the answer. */
+		/* One group: the ATC and the TLB were invalidated before the answer. */
 		assert_int_equal(pcie_ended(dma, SMMUV3_MODEL_OK).nb_groups, 1);
 		assert_true(pcie_model_stat(&r, SMMUV3_MODEL_STAT_ATC_INVS) > invs);
 	}
@@ -336,7 +336,7 @@ detach_answers_a_group_on_a_worker_and_waits_for_its_handler(void **state)
 	pcie_run(&r);
 	sem_wait(&deferred.in);
 	assert_int_equal(pthread_create(&thread, NULL, detach_thread, &d), 0);
-	/* Answered while the handler is still at it. */
+	/* The detach answers while the handler runs. */
 	while (smmuv3_model_dma_poll(d.dma, &done, 1) == 0)
 		usleep(100);
 	assert_int_equal(done.status, SMMUV3_MODEL_ABORTED);

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Attach, detach, stop and start with page requests under way, and faults of the PRIQ.
+ * Attach, detach, stop and start with page requests under way, and errors of the PRIQ.
  */
 
 #include <errno.h>
@@ -30,7 +30,7 @@ attach_is_undone_if_ats_enable_fails(void **state)
 	pcie_fn(&r, &f, SID, NULL);
 	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 4 });
 	pcie_space(&r, &s);
-	/* ATS is on already. */
+	/* ats_enable fails: ATS is on already. */
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 12), 0);
 	pcie_quiet(true);
 	assert_int_equal(iopf_domain_attach(s.domain, f.dev, IOPF_NO_PASID), -EBUSY);
@@ -69,7 +69,7 @@ detach_answers_a_taken_group_and_a_later_answer_is_stale(void **state)
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_CANCELLED), 1);
-	/* Nothing is asked any more, nothing succeeds. */
+	/* The function sends no request and its DMA aborts. */
 	pcie_write(&r, dma, 0, 4);
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
@@ -77,7 +77,7 @@ detach_answers_a_taken_group_and_a_later_answer_is_stale(void **state)
 	pcie_close(&r);
 }
 
-/* A group of six, of which this many have been sent and polled, some more only sent. */
+/* A group of six requests: the first are sent and polled, up to sent are only sent. */
 static void
 check_detach_of_partial(unsigned int polled, unsigned int sent)
 {
@@ -96,7 +96,7 @@ check_detach_of_partial(unsigned int polled, unsigned int sent)
 	assert_string_equal(f.log, "APpa");
 	assert_true(smmuv3_model_dma_pri_drained(dma));
 	pcie_run(&r);
-	/* It may have been served in time. */
+	/* The handler may have served the group before the detach. */
 	assert_int_equal(smmuv3_model_dma_poll(dma, &done, 1), 1);
 	if (done.status == SMMUV3_MODEL_OK)
 		pcie_intact(&r, &s, 0, 6);
@@ -143,7 +143,7 @@ detach_of_one_pasid_keeps_the_requests_of_others(void **state)
 	assert_int_equal(iopf_group_respond(s[1].group.id, IOPF_SUCCESS), 0);
 	pcie_run(&r);
 	pcie_ended(dma[1], SMMUV3_MODEL_OK);
-	/* What the ATC had of the one that is gone was forgotten. */
+	/* The detach invalidated the entries of PASID 1 in the ATC. */
 	pcie_attach(&s[0], &f, 1);
 	s[0].verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	pcie_write(&r, dma[0], 0, 3);
@@ -171,7 +171,7 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
 		dma[i] = pcie_simple(&r, &f[i], &s[i], SID + i, 4);
 		pcie_write(&r, dma[i], 0, 4);
 	}
-	/* One is answered, one is somebody's when it stops. */
+	/* At the stop one group is answered, the other is taken. */
 	s[1].verdict = IOPF_TAKEN;
 	pcie_run(&r);
 	pcie_ended(dma[0], SMMUV3_MODEL_OK);
@@ -187,7 +187,7 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
 			pcie_step(&r);
 			pcie_ended(dma[1], SMMUV3_MODEL_ABORTED);
 		}
-		/* Nothing is remembered across it. */
+		/* No translation survives the stop. */
 		pcie_write(&r, dma[0], 0, 4);
 		pcie_step(&r);
 		pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);
@@ -203,7 +203,7 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
 			pcie_intact(&r, &s[k], 8 * (i + 1), 4);
 		}
 	}
-	/* Attached while stopped: on with the start. */
+	/* A function attached while the IOMMU is stopped is enabled by the start. */
 	assert_int_equal(iopf_domain_detach(s[0].domain, f[0].dev, IOPF_NO_PASID), 0);
 	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
 	memset(f[0].log, 0, sizeof(f[0].log));
@@ -218,7 +218,7 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
 }
 
 /*
- * The queue breaks down
+ * Errors of the PRIQ
  */
 
 static void
@@ -237,7 +237,7 @@ a_priq_write_abort_disables_pri_of_its_device_until_a_restart(void **state)
 	pcie_poll(&r);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
 	pcie_quiet(true);
-	/* The driver looks every millisecond. */
+	/* The driver checks for errors every millisecond. */
 	pcie_run_ms(&r, 5);
 	pcie_quiet(false);
 	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
@@ -245,7 +245,7 @@ a_priq_write_abort_disables_pri_of_its_device_until_a_restart(void **state)
 	assert_int_equal(s.calls, 0);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS), 1);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DISCARDED), 3);
-	/* Others did not notice. */
+	/* The other function goes on. */
 	pcie_write(&r, other, 0, 4);
 	pcie_run(&r);
 	pcie_ended(other, SMMUV3_MODEL_OK);
@@ -272,7 +272,7 @@ a_lost_request_keeps_pri_from_restarting_until_a_reset(void **state)
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_LOSE, 1);
 	pcie_write(&r, dma, 0, 1);
 	pcie_quiet(true);
-	/* The driver looks every millisecond. */
+	/* The driver checks for errors every millisecond. */
 	pcie_run_ms(&r, 5);
 	assert_int_equal(s.calls, 0);
 	pcie_write(&r, other, 0, 4);
@@ -291,7 +291,7 @@ a_lost_request_keeps_pri_from_restarting_until_a_reset(void **state)
 	pcie_close(&r);
 }
 
-/* SMMUEN goes off and on: for page requests nobody else answers. */
+/* Recovery cycles SMMUEN. This terminates stalls; page requests still need an answer. */
 static void
 groups_stay_pending_if_recovery_terminates_stalls(void **state)
 {
@@ -334,7 +334,7 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 0, 4);
-	/* Both go on. */
+	/* Both functions go on. */
 	s.verdict = ss.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	pcie_write(&r, dma, 8, 4);
 	pcie_write(&r, stalling, 8, 4);

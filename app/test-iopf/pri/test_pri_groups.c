@@ -3,8 +3,7 @@
 
 /*
  * Page request groups through the public interface: groups as the handler sees them, PRG indices,
- * and the PASID of an answer (contract 8 of the design). Nothing happens between two calls of a
- * test.
+ * and the PASID of an answer (contract 8 of the design).
  */
 
 #include <stdlib.h>
@@ -135,7 +134,7 @@ groups_of_several_devices_may_interleave_in_any_order(void **state)
 		}
 		for (unsigned int i = 0; i < FNS; i++)
 			pcie_write(&r, f[i].dma[0], 10 * used[i]++, 2 * (2 + i));
-		/* The first request of each, before the second of one. */
+		/* One request of each function, before the second of any. */
 		smmuv3_model_step(r.m, FNS);
 		assert_int_equal(pcie_poll(&r), FNS);
 		assert_int_equal(s[0].calls + s[1].calls + s[2].calls, 0);
@@ -165,7 +164,7 @@ groups_of_several_devices_may_interleave_in_any_order(void **state)
 			}
 		}
 		for (unsigned int i = 0; i < FNS; i++) {
-			/* Each group whole: the handler looked at its addresses. */
+			/* Each group is whole: the handler of the rig checks the addresses. */
 			assert_int_equal(s[i].calls, 2 * DMAS);
 			assert_int_equal(iopf_domain_stat(s[i].domain, IOPF_STAT_REQUESTS),
 					2 * DMAS * (2 + i));
@@ -199,7 +198,7 @@ a_prg_index_can_be_reused_at_once(void **state)
 	pcie_close(&r);
 }
 
-/* Both with index 0, pending at the same time, answered in the other order. */
+/* Two groups with index 0, pending at the same time, answered in reverse order. */
 static void
 check_same_index(bool prg_pasid, const struct smmuv3_model_conf *conf)
 {
@@ -220,7 +219,7 @@ check_same_index(bool prg_pasid, const struct smmuv3_model_conf *conf)
 		pcie_write(&r, dma[i], 4 * i, 2);
 	pcie_run(&r);
 	if (!prg_pasid) {
-		/* One index, and no PASID to tell them apart by: one after the other. */
+		/* Without a PASID in the answer one index serves one group at a time. */
 		unsigned int first = s[1].calls;
 
 		assert_int_equal(s[0].calls + s[1].calls, 1);
@@ -265,7 +264,7 @@ static void
 an_answer_carries_the_pasid_only_if_the_function_requires_it(void **state)
 {
 	(void)state;
-	/* The model knows what the function wants. */
+	/* The model checks that the answer has the form that the function requires. */
 	check_same_index(false, NULL);
 	check_same_index(false, &with_pps);
 }

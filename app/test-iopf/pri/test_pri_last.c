@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Groups whose Last is lost or comes twice, and stop markers.
+ * Groups whose Last is lost or repeated, and stop markers.
  */
 
 #include <errno.h>
@@ -42,7 +42,7 @@ a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
 	assert_int_equal(r.report.sid, SID);
 	assert_in_range(r.report.addr, AT(8), AT(10));
 
-	/* The function waits for an answer that nobody owes it. */
+	/* The function waits for an answer that will not come. */
 	smmuv3_model_dma_quirks(dma, 0, 0);
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), -ETIMEDOUT);
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 32);
@@ -64,7 +64,7 @@ a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
 	assert_string_equal(f.log, "APpa");
 }
 
-/* A stop switches ATS off at it all the same; a start does not take it for drained. */
+/* A stop disables ATS although PRI has not drained. A start does not enable them again. */
 static void
 a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 {
@@ -82,14 +82,14 @@ a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 	smmuv3_model_dma_quirks(dma, 0, 0);
 	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
 	assert_string_equal(f.log, "APpa");
-	/* Not switched on, and not switched off again while it waits. */
+	/* The start enables nothing, and the detach disables nothing while it waits. */
 	assert_int_equal(iopf_iommu_start(r.iommu), 0);
 	assert_string_equal(f.log, "APpa");
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), -ETIMEDOUT);
 	pcie_fn_reset(&r, &f);
 	memset(f.log, 0, sizeof(f.log));
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
-	/* Off at the device after its reset, which the operation takes for done. */
+	/* After the reset ats_disable returns 0 without a call to the model. */
 	assert_string_equal(f.log, "aAP");
 	memset(f.log, 0, sizeof(f.log));
 	pcie_quiet(false);
@@ -99,7 +99,7 @@ a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 8, 4);
-	/* The stop, which does not wait for good. */
+	/* The driver error is of the stop, which waits for a limited time. */
 	assert_int_equal(smmuv3_model_driver_errors(r.m), 1);
 	smmuv3_model_driver_errors_clear(r.m);
 	pcie_close(&r);
@@ -116,14 +116,14 @@ a_repeated_last_is_answered_once(void **state)
 	pcie_open(&r, NULL, NULL);
 	dma = pcie_simple(&r, &f, &s, SID, 2);
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DUP_LAST, 0);
-	/* In one pass. */
+	/* Both in one pass. */
 	pcie_write(&r, dma, 0, 2);
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_OK);
 	assert_int_equal(s.calls, 1);
 	assert_int_equal(s.group.nb_faults, 2);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DUPLICATES), 1);
-	/* While the group is somebody's. */
+	/* The repeated Last comes while the group is taken. */
 	s.verdict = IOPF_TAKEN;
 	pcie_write(&r, dma, 4, 2);
 	pcie_run(&r);
@@ -138,7 +138,10 @@ a_repeated_last_is_answered_once(void **state)
 	pcie_close(&r);
 }
 
-/* Of three functions, one PASID each, one is left without its Last. */
+/*
+ * PASIDs 1 and 2 of one function and PASID 1 of another; PASID 1 of the first has a group without
+ * Last.
+ */
 static void
 a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer(void **state)
 {
@@ -159,7 +162,7 @@ a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer(void **stat
 	pcie_space(&r, &so);
 	pcie_attach(&so, &fo, 1);
 
-	/* PASID 1: partial, and a group that is somebody's. */
+	/* PASID 1: a partial group and a taken one. */
 	smmuv3_model_dma_quirks(dma[0], SMMUV3_MODEL_QUIRK_LOSE_LAST, 0);
 	pcie_write(&r, dma[0], 0, 3);
 	pcie_run(&r);
@@ -168,7 +171,7 @@ a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer(void **stat
 	pcie_write(&r, dma[0], 8, 3);
 	pcie_run(&r);
 	assert_int_equal(s[0].calls, 1);
-	/* Its PASID 2, and PASID 1 of another: partial. */
+	/* PASID 2, and PASID 1 of the other function: partial groups. */
 	pcie_write(&r, dma[1], 0, 3);
 	pcie_write(&r, other, 0, 3);
 	smmuv3_model_step(r.m, 2);
@@ -190,7 +193,7 @@ a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer(void **stat
 	pcie_run(&r);
 	pcie_ended(dma[0], SMMUV3_MODEL_OK);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_ANSWERS), 3);
-	/* The one without Last. */
+	/* Only a reset ends the DMA without Last. */
 	pcie_fn_reset(&r, &f);
 	pcie_run(&r);
 	pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);

@@ -77,7 +77,7 @@ the_atc_makes_no_access_after_unmap(void **state)
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_stat(mm.space, MMEM_STAT_MAPPED), 32);
-	/* The ATC has them. */
+	/* The ATC holds the translations. */
 	asked = pcie_model_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS);
 	mm_write(dma, 0, 32);
 	pcie_run(&r);
@@ -98,7 +98,7 @@ the_atc_makes_no_access_after_unmap(void **state)
 	assert_int_equal(pcie_ended(dma, SMMUV3_MODEL_OK).nb_groups, 1);
 	assert_memory_equal(mm.buf + 8 * PCIE_PAGE, r.pattern + 8 * PCIE_PAGE, 8 * PCIE_PAGE);
 
-	/* With DMA under way. */
+	/* Unmap while a DMA is under way. */
 	for (unsigned int round = 0; round < 20; round++) {
 		mm_write(dma, 0, 64);
 		for (unsigned int i = 0; i < round * 3; i++) {
@@ -109,7 +109,7 @@ the_atc_makes_no_access_after_unmap(void **state)
 		assert_int_equal(mmem_unmap(mm.space, mm.buf, 64 * PCIE_PAGE), 0);
 		bytes = pcie_model_stat(&r, SMMUV3_MODEL_STAT_BYTES);
 		memset(mm.buf, round, 64 * PCIE_PAGE);
-		/* A group under way may be answered now: polled by nobody, it is not. */
+		/* No thread polls here, so no answer lets the DMA continue. */
 		pcie_step(&r);
 		assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_BYTES), bytes);
 		for (unsigned int i = 0; i < 64 * PCIE_PAGE; i += 64)
@@ -118,7 +118,7 @@ the_atc_makes_no_access_after_unmap(void **state)
 		pcie_ended(dma, SMMUV3_MODEL_OK);
 	}
 
-	/* The region goes altogether. */
+	/* Free the region. */
 	mm_write(dma, 0, 64);
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_OK);
@@ -133,7 +133,7 @@ the_atc_makes_no_access_after_unmap(void **state)
 	pcie_close(&r);
 }
 
-/* Contract 11: the memory is kept where it is not known that the device let go of it. */
+/* Contract 11: memory is kept until it is certain that the device cannot use it. */
 static void
 memory_is_kept_while_a_dead_atc_may_use_it(void **state)
 {
@@ -156,12 +156,12 @@ memory_is_kept_while_a_dead_atc_may_use_it(void **state)
 	pcie_quiet(true);
 	assert_int_equal(mmem_free(mm.space, mm.buf), -EIO);
 	assert_int_not_equal(mmem_stat(mm.space, MMEM_STAT_KEPT), 0);
-	/* Others go on. */
+	/* The other function goes on. */
 	pcie_write(&r, other, 0, 16);
 	pcie_run(&r);
 	pcie_ended(other, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 0, 16);
-	/* Its driver resets it. */
+	/* The driver of the function resets it. */
 	pcie_fn_reset(&r, &f);
 	smmuv3_model_dma_quirks(dma, 0, 0);
 	assert_int_equal(mmem_detach(mm.space, f.dev, IOPF_NO_PASID), 0);
@@ -171,7 +171,7 @@ memory_is_kept_while_a_dead_atc_may_use_it(void **state)
 	pcie_close(&r);
 }
 
-/* The storm of design 4.7, over both queues. */
+/* The storm of design 4.7, through both queues. */
 static void
 a_stall_and_a_request_for_a_page_map_it_once(void **state)
 {
@@ -198,7 +198,7 @@ a_stall_and_a_request_for_a_page_map_it_once(void **state)
 	pcie_step(&r);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 4);
 	pcie_poll(&r);
-	/* The group of eight and four stalls: eight pages, the rest joined. */
+	/* A group of eight requests and four stalls: eight pages are mapped, four faults join. */
 	assert_int_equal(mmem_stat(mm.space, MMEM_STAT_MAPPED), 8);
 	assert_int_equal(mmem_stat(mm.space, MMEM_STAT_JOINED), 4);
 	assert_int_equal(iopf_domain_stat(mmem_space_domain(mm.space), IOPF_STAT_FAULTS), 5);
@@ -217,7 +217,7 @@ a_stall_and_a_request_for_a_page_map_it_once(void **state)
 	pcie_close(&r);
 }
 
-/* A group of reads of tracked memory becomes one of writes: one invalidation, one answer. */
+/* Writes to tracked pages that were mapped for reads: one invalidation, one answer. */
 static void
 a_group_is_upgraded_with_one_answer(void **state)
 {
@@ -243,7 +243,7 @@ a_group_is_upgraded_with_one_answer(void **state)
 		pcie_run(&r);
 		pcie_ended(dma, SMMUV3_MODEL_OK);
 		mm_write(dma, 0, n);
-		/* More than four pages need the worker. */
+		/* The worker upgrades more than four pages. */
 		while (smmuv3_model_dma_outstanding(dma) == 1) {
 			struct smmuv3_model_done d;
 
@@ -264,7 +264,7 @@ a_group_is_upgraded_with_one_answer(void **state)
 }
 
 /*
- * One PASID of a function goes to another address space
+ * One PASID of a function moves to another address space
  */
 
 #define LONG_DMA	96	/* pages, in groups of 8 */
@@ -286,7 +286,7 @@ note_end_of_dma(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *do
 	mv.status = done->status;
 }
 
-/* An engine with a callback has outstanding what has not ended. */
+/* The engine has a callback, so outstanding counts the DMAs that have not ended. */
 static bool
 pasid_drained(struct iopf_dev *dev, uint32_t pasid, void *ctx)
 {
@@ -328,7 +328,7 @@ mv_close(void)
 	pcie_close(&r);
 }
 
-/* PASID 2's, which never notices. */
+/* PASID 2 is not disturbed. */
 static void
 check_other_pasid(void)
 {
@@ -345,7 +345,7 @@ check_other_pasid(void)
 	assert_int_equal(mmem_free(mv.other, buf), 0);
 }
 
-/* The PASID gets a new space, where the old one was. */
+/* Attach PASID 1 to a new space with a region at the same address. */
 static void
 mv_replace_space(void)
 {
@@ -367,7 +367,7 @@ check_new_space(void)
 	for (size_t i = 0; i < LONG_DMA * PCIE_PAGE; i++)
 		assert_int_equal(mm.buf[i], 0);
 	assert_int_equal(mmem_stat(mm.space, MMEM_STAT_MAPPED), 0);
-	/* Which is the device's at once. */
+	/* The device can use the new space at once. */
 	mm_write(mv.dma[0], 0, LONG_DMA);
 	pcie_run(&r);
 	assert_int_equal(mv.ended, 2);
@@ -377,7 +377,7 @@ check_new_space(void)
 	assert_string_equal(mv.f.log, "AP");
 }
 
-/* Until this many requests of the long DMA have come. */
+/* Start a long DMA and poll until n requests have come. */
 static void
 start_long_dma(unsigned int n)
 {
@@ -390,7 +390,7 @@ start_long_dma(unsigned int n)
 	pcie_poll(&r);
 }
 
-/* Wherever it was: translated, asking, answered, writing. */
+/* The detach comes at any step of the DMA: translation, request, answer, write. */
 static void
 no_dma_of_a_moved_pasid_reaches_its_new_space(void **state)
 {
@@ -459,7 +459,7 @@ a_pasid_with_a_lost_last_can_move_after_a_reset(void **state)
 	pcie_quiet(true);
 	assert_int_equal(mmem_detach(mm.space, mv.f.dev, 1), -ETIMEDOUT);
 	assert_int_equal(mv.ended, 0);
-	/* It is not free for another. */
+	/* The PASID cannot be attached to another space. */
 	assert_int_equal(mmem_attach(mv.other, mv.f.dev, 1), -EEXIST);
 	pcie_quiet(false);
 	assert_string_equal(mv.f.log, "AP");
@@ -469,7 +469,7 @@ a_pasid_with_a_lost_last_can_move_after_a_reset(void **state)
 	assert_int_equal(mmem_detach(mm.space, mv.f.dev, 1), 0);
 	assert_int_equal(mv.ended, 1);
 	assert_int_equal(mv.status, SMMUV3_MODEL_ABORTED);
-	/* The reset took ATS and PRI from the other too. */
+	/* The reset disabled ATS and PRI for PASID 2 too. */
 	assert_int_equal(iopf_dev_pri_restart(mv.f.dev), 0);
 	memset(mv.f.log + 2, 0, sizeof(mv.f.log) - 2);
 	mv_replace_space();

@@ -16,15 +16,17 @@
 
 #define SID	8
 
-static const struct smmuv3_model_conf small_queue = { .priq_log2 = 3 };	/* 8, of which 7 */
+/* 8 entries, 7 of them for requests. */
+static const struct smmuv3_model_conf small_queue = { .priq_log2 = 3 };
 
 static const struct iopf_dev_conf over_committed = { .pri_requests = 32, .pri_overcommit = true };
 
 static struct pcie r;
 
 /*
- * A queue of eight. One group is somebody's, one is partial in the library, fill single
- * requests and the first k of a group of three fit; the next message does not.
+ * A PRIQ of eight entries. One group is taken and one is partial in the library. Single requests of
+ * the filler and the first k requests of a group of three fill the queue; the next request
+ * overflows.
  */
 static void
 check_overflow_at(unsigned int k)
@@ -64,14 +66,17 @@ check_overflow_at(unsigned int k)
 	pcie_sent(&r, before + 9);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PPRS), before + 8);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
-	/* They ask again and again, and the SMMU answers: nothing is let in. */
+	/*
+	 * The functions repeat their requests and the SMMU answers them itself: no request enters
+	 * the queue.
+	 */
 	pcie_step(&r);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PPRS), before + 8);
 	assert_int_not_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 
 	pcie_poll(&r);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS), 1);
-	/* What is partial is forgotten; what was complete is not. */
+	/* Partial groups are discarded, complete ones are not. */
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DISCARDED), 1 + (k < 3 ? k : 0));
 	assert_int_equal(sp.lost, 1);
 	assert_int_equal(sv.lost, k < 3 ? k : 0);
@@ -129,7 +134,7 @@ overflow_between_two_groups(void **state)
 	check_overflow_at(3);
 }
 
-/* Groups begun before an overflow and ended behind it among them. */
+/* Some groups begin before an overflow and end after it. */
 static void
 repeated_overflows_lose_no_group(void **state)
 {
@@ -182,12 +187,12 @@ repeated_overflows_lose_no_group(void **state)
 		assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DUPLICATES), 0);
 		pcie_close(&r);
 	}
-	/* It happened. */
+	/* Overflows happened. */
 	assert_true(overflows > 100);
 	assert_true(discarded > 100);
 }
 
-/* Groups so large that none fits in before the queue is full of others' again. */
+/* Each group is larger than the queue, so that every pass overflows. */
 static void
 devices_progress_although_every_pass_overflows(void **state)
 {
@@ -205,7 +210,7 @@ devices_progress_although_every_pass_overflows(void **state)
 		for (unsigned int k = 0; k < 4; k++)
 			pcie_write(&r, dma[i], 32 * k, 32);
 	}
-	/* Polled at any moment: what is in the queue then is not always the same. */
+	/* Poll at random times, so that the content of the queue varies. */
 	for (passes = 0; passes < 4096; passes++) {
 		smmuv3_model_step(r.m, 256 + (unsigned int)rand_r(&seed) % 256);
 		if (pcie_poll(&r) == 0)
@@ -245,7 +250,7 @@ credits_are_granted_at_attach_and_returned_at_detach(void **state)
 	pcie_attach(&s[0], &f[0], IOPF_NO_PASID);
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 5);
 	assert_int_equal(f[0].credits, 5);
-	/* Too little is left: nothing was touched. */
+	/* Too few credits are left: the attach changes nothing. */
 	pcie_quiet(true);
 	assert_int_equal(iopf_domain_attach(s[1].domain, f[1].dev, IOPF_NO_PASID), -ENOSPC);
 	pcie_quiet(false);
@@ -255,12 +260,12 @@ credits_are_granted_at_attach_and_returned_at_detach(void **state)
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 0);
 	pcie_attach(&s[1], &f[1], IOPF_NO_PASID);
 	assert_string_equal(f[1].log, "AP");
-	/* Asked for, it is given although it is not there. */
+	/* pri_overcommit grants credits beyond the size of the queue. */
 	pcie_attach(&s[2], &f[2], IOPF_NO_PASID);
 	assert_int_equal(f[2].credits, 32);
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 37);
 
-	/* Nobody has more outstanding than was given. */
+	/* No function has more requests outstanding than it has credits. */
 	dma = f[1].dma[0];
 	pcie_write(&r, dma, 0, 8);
 	pcie_step(&r);
@@ -301,11 +306,11 @@ no_group_is_lost_if_a_device_ignores_its_credits(void **state)
 	pcie_close(&r);
 }
 
-/* Slots are twice the queue's entries, at least 64. */
+/* The library has two slots for each entry of the queue, at least 64. */
 static void
 groups_without_a_slot_are_requested_again(void **state)
 {
-	/* An over-committed device has half of the 64 there are. */
+	/* An over-committed device can use half of the 64 slots. */
 	enum { DMAS = 80, SLOTS = 32 };
 	struct smmuv3_model_dma *dma;
 	struct smmuv3_model_done d;
@@ -326,10 +331,10 @@ groups_without_a_slot_are_requested_again(void **state)
 	}
 	assert_int_equal(s.calls, SLOTS);
 	assert_int_equal(iopf_domain_pending(s.domain), SLOTS);
-	/* Answered Success, and asked again, and again. */
+	/* Answered Success without a map, and requested again. */
 	assert_true(pcie_stat(&r, IOPF_IOMMU_STAT_NO_SLOT) > DMAS - SLOTS);
 	assert_int_equal(smmuv3_model_dma_outstanding(dma), DMAS);
-	/* Once there is room they are served. */
+	/* They are served as soon as slots are free. */
 	s.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), 0);
 	for (unsigned int i = 0; i < 1000; i++) {
@@ -341,7 +346,7 @@ groups_without_a_slot_are_requested_again(void **state)
 		}
 	}
 	assert_int_equal(answered, DMAS - SLOTS + 1);
-	/* The rest is the detach's. */
+	/* The detach answers the rest. */
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
 	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_CANCELLED), SLOTS - 1);
 	pcie_run(&r);
