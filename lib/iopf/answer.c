@@ -32,17 +32,17 @@ iopf_event_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf
 }
 
 static void
-slot_copy(const struct iopf_fault *slot, struct iopf_slot_copy *copy)
+slot_copy(const struct iopf_slot *slot, struct iopf_slot_copy *copy)
 {
 	copy->attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
-	copy->time = __atomic_load_n(&slot->time, __ATOMIC_RELAXED);
-	copy->answer.sid = __atomic_load_n(&slot->sid, __ATOMIC_RELAXED);
-	copy->answer.pasid = __atomic_load_n(&slot->pasid, __ATOMIC_RELAXED);
-	copy->answer.token = __atomic_load_n(&slot->token, __ATOMIC_RELAXED);
+	copy->time = __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED);
+	copy->answer.sid = __atomic_load_n(&slot->fault.sid, __ATOMIC_RELAXED);
+	copy->answer.pasid = __atomic_load_n(&slot->fault.pasid, __ATOMIC_RELAXED);
+	copy->answer.token = __atomic_load_n(&slot->fault.token, __ATOMIC_RELAXED);
 	copy->answer.page_request = false;
-	copy->addr = __atomic_load_n(&slot->addr, __ATOMIC_RELAXED);
-	copy->perm = __atomic_load_n(&slot->perm, __ATOMIC_RELAXED);
-	copy->flags = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED);
+	copy->addr = __atomic_load_n(&slot->fault.addr, __ATOMIC_RELAXED);
+	copy->perm = __atomic_load_n(&slot->fault.perm, __ATOMIC_RELAXED);
+	copy->flags = __atomic_load_n(&slot->fault.flags, __ATOMIC_RELAXED);
 }
 
 /*
@@ -50,7 +50,7 @@ slot_copy(const struct iopf_fault *slot, struct iopf_slot_copy *copy)
  * that fault's if this returns 0, since the generation did not move.
  */
 int
-iopf_slot_claim(struct iopf_fault *slot, uint32_t word, struct iopf_slot_copy *copy, bool *ours)
+iopf_slot_claim(struct iopf_slot *slot, uint32_t word, struct iopf_slot_copy *copy, bool *ours)
 {
 	uint32_t gen = IOPF_SLOT_GEN(word);
 
@@ -125,7 +125,7 @@ int
 iopf_group_respond(uint64_t id, enum iopf_code code)
 {
 	struct iopf_slot_copy copy;
-	struct iopf_fault *slot;
+	struct iopf_slot *slot;
 	struct iopf_queue *q;
 	uint32_t word;
 	bool ours;

@@ -19,28 +19,28 @@ iopf_answer_pasid(const struct iopf_iommu *iommu, const struct iopf_dev *dev, ui
 }
 
 static inline void
-answer_stage(struct iopf_pass *pass, struct iopf_fault *slot, enum iopf_code code, bool after)
+answer_stage(struct iopf_pass *pass, struct iopf_slot *slot, enum iopf_code code, bool after)
 {
-	struct iopf_dev *dev = ((struct iopf_attachment *)slot->attachment)->dev;
+	struct iopf_dev *dev = slot->attachment->dev;
 	struct iopf_answer answer = {
-		.sid = slot->sid,
-		.pasid = slot->pasid,
-		.token = slot->token,
+		.sid = slot->fault.sid,
+		.pasid = slot->fault.pasid,
+		.token = slot->fault.token,
 		.code = code,
 	};
 
-	if (slot->flags & IOPF_FAULT_PAGE_REQUEST) {
+	if (slot->fault.flags & IOPF_FAULT_PAGE_REQUEST) {
 		answer.page_request = true;
-		answer.pasid = iopf_answer_pasid(pass->queue->iommu, dev, slot->pasid);
+		answer.pasid = iopf_answer_pasid(pass->queue->iommu, dev, slot->fault.pasid);
 	}
-	if (unlikely(!(slot->flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST))))
+	if (unlikely(!(slot->fault.flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST))))
 		pass->retries[pass->nb_retries++] = (struct iopf_pass_retry){
 			.dev = dev,
 			.retry = {
-				.addr = slot->addr,
-				.sid = slot->sid,
-				.pasid = slot->pasid,
-				.perm = slot->perm,
+				.addr = slot->fault.addr,
+				.sid = slot->fault.sid,
+				.pasid = slot->fault.pasid,
+				.perm = slot->fault.perm,
 				.code = code,
 			},
 		};
@@ -89,7 +89,7 @@ iopf_answering_end(struct iopf_iommu *iommu)
  * Claim the answer to the fault that @p word was read for. If this returns 0 the copy is of that
  * fault, since the generation did not change. *ours: the caller frees the slot.
  */
-int iopf_slot_claim(struct iopf_fault *slot, uint32_t word, struct iopf_slot_copy *copy,
+int iopf_slot_claim(struct iopf_slot *slot, uint32_t word, struct iopf_slot_copy *copy,
 		bool *ours);
 /* In a read section: the attachment is freed only after a grace period. */
 void iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code);

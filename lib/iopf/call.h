@@ -12,10 +12,13 @@
 
 #include <rte_errno.h>
 
+struct iopf_pass;
+
 /* The calling thread's state. A control call in a handler returns -EDEADLK. */
 struct iopf_thread {
 	bool in_handler;		/* inside a deferred handler */
 	bool in_fast;			/* inside a fast handler, a report or a retry */
+	struct iopf_pass *pass;		/* that calls handlers; NULL: none */
 };
 extern _Thread_local struct iopf_thread iopf_self;
 

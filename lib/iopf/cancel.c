@@ -9,7 +9,7 @@
 #include "rcu.h"
 
 void
-iopf_fault_cancel(struct iopf_queue *q, struct iopf_fault *slot, uint32_t word,
+iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint32_t word,
 		enum iopf_cancel why)
 {
 	static const enum iopf_stat why_stat[] = {
@@ -45,7 +45,7 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 
 	iopf_rcu_read_lock();
 	for (uint32_t i = 0; i < nb_slots; i++) {
-		struct iopf_fault *slot = &q->slots[i];
+		struct iopf_slot *slot = &q->slots[i];
 		uint32_t word = iopf_slot_load(slot);
 
 		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE)
@@ -80,7 +80,7 @@ iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment
 	uint32_t nb_slots = q->nb_slots;
 
 	for (uint32_t i = 0; i < nb_slots; i++) {
-		const struct iopf_fault *slot = &q->slots[i];
+		const struct iopf_slot *slot = &q->slots[i];
 		enum iopf_slot_state state = IOPF_SLOT_STATE(iopf_slot_load(slot));
 
 		if (attachment != __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
@@ -133,7 +133,7 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 	bool pressed = iopf_queue_is_pressed(q);
 
 	for (; n > 0; n--) {
-		struct iopf_fault *slot = &q->slots[q->scan++ & (q->nb_slots - 1)];
+		struct iopf_slot *slot = &q->slots[q->scan++ & (q->nb_slots - 1)];
 		uint32_t word = iopf_slot_load(slot);
 		struct iopf_attachment *attachment;
 		uint64_t limit;
@@ -142,10 +142,11 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 			continue;
 		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
 		limit = attachment->domain->conf.deadline_ms * hz / 1000;
-		if (limit != 0 && now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) > limit) {
+		if (limit != 0 &&
+				now - __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED) > limit) {
 			iopf_fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
 		} else if (pressed && dev_is_over_share(q, attachment->dev) &&
-				now - __atomic_load_n(&slot->time, __ATOMIC_RELAXED) >
+				now - __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED) >
 				q->iommu->share_cycles) {
 			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
 			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_OVER_SHARE, 1);

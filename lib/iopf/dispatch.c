@@ -7,6 +7,7 @@
 
 #include <rte_cycles.h>
 
+#include "call.h"
 #include "dispatch.h"
 #include "handler.h"
 #include "prg.h"
@@ -55,7 +56,7 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 	struct iopf_iommu *iommu = q->iommu;
 	struct iopf_attachment *attachment;
 	const struct iopf_fault *fault;
-	struct iopf_fault *slot;
+	struct iopf_slot *slot;
 
 	if (unlikely(ev->flags & IOPF_EVENT_BAD)) {
 		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
@@ -94,7 +95,7 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
 	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(slot)),
 			IOPF_SLOT_HANDLING), __ATOMIC_RELEASE);
-	fault = slot;
+	fault = &slot->fault;
 	handler_run(pass, attachment, slot, &fault, 1);
 }
 
@@ -123,6 +124,7 @@ iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 		pass.now = rte_rdtsc();
 		pass.nb_faults = pass.nb_posts = 0;
 		iopf_self.in_fast = true;
+		iopf_self.pass = &pass;
 		records = n;
 		if (q->prg != NULL)
 			records = iopf_prg_dispatch(&pass, events, n);
@@ -130,6 +132,7 @@ iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 			for (unsigned int i = 0; i < n; i++)
 				event_dispatch(&pass, &events[i]);
 		iopf_self.in_fast = false;
+		iopf_self.pass = NULL;
 		iopf_pass_flush(&pass);
 		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_RECORDS, records);
 		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BURSTS, 1);

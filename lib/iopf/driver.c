@@ -3,13 +3,20 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "driver.h"
 #include "iommu.h"
 #include "iopf_log.h"
 
-static struct iopf_driver *drivers;
+struct entry {
+	struct iopf_driver *driver;
+	struct entry *next;
+};
+
+/* The last that was registered is first. */
+static struct entry *drivers;
 
 /*
  * What stands for an operation that a driver does not have. Those of idle, answer_after and
@@ -50,13 +57,19 @@ void
 iopf_driver_register(struct iopf_driver *driver)
 {
 	struct iopf_driver_ops *ops = &driver->ops;
+	struct entry *entry = malloc(sizeof(*entry));
 
 	ops->check = ops->check != NULL ? ops->check : absent_check;
 	ops->wait = ops->wait != NULL ? ops->wait : absent_wait;
 	ops->stat = ops->stat != NULL ? ops->stat : absent_stat;
 	ops->dump = ops->dump != NULL ? ops->dump : absent_dump;
-	driver->next = drivers;
-	drivers = driver;
+	if (entry == NULL) {
+		IOPF_LOG(ERR, "driver %s: no memory to register it", driver->name);
+		return;
+	}
+	entry->driver = driver;
+	entry->next = drivers;
+	drivers = entry;
 }
 
 static void
@@ -65,9 +78,9 @@ log_drivers(const char *devstr)
 	if (drivers == NULL)
 		IOPF_LOG(ERR, "\"%s\": no driver is loaded; link one whole or load it with -d",
 				devstr);
-	for (struct iopf_driver *d = drivers; d != NULL; d = d->next)
-		IOPF_LOG(ERR, "\"%s\": no such driver; there is \"%s,%s\"", devstr, d->name,
-				d->usage);
+	for (struct entry *e = drivers; e != NULL; e = e->next)
+		IOPF_LOG(ERR, "\"%s\": no such driver; there is \"%s,%s\"", devstr,
+				e->driver->name, e->driver->usage);
 }
 
 static int
@@ -99,17 +112,19 @@ int
 iopf_driver_open(struct iopf_iommu *iommu, const char *devstr)
 {
 	size_t len = strcspn(devstr, ",");
-	struct iopf_driver *driver = drivers;
+	const struct entry *entry = drivers;
+	struct iopf_driver *driver;
 	struct rte_kvargs *args;
 	int ret;
 
-	while (driver != NULL && (strlen(driver->name) != len ||
-			strncmp(driver->name, devstr, len) != 0))
-		driver = driver->next;
-	if (driver == NULL) {
+	while (entry != NULL && (strlen(entry->driver->name) != len ||
+			strncmp(entry->driver->name, devstr, len) != 0))
+		entry = entry->next;
+	if (entry == NULL) {
 		log_drivers(devstr);
 		return -ENODEV;
 	}
+	driver = entry->driver;
 	iommu->driver = driver;
 
 	args = rte_kvargs_parse(devstr[len] == ',' ? devstr + len + 1 : "", NULL);

@@ -25,7 +25,7 @@ struct iopf_queue {
 	uint16_t id;
 	_Atomic uint32_t nb_slots;	/* in use; a power of two; written while all are free */
 	uint32_t max_slots;
-	struct iopf_fault *slots;
+	struct iopf_slot *slots;
 	struct iopf_prg *prg;		/* page requests only */
 	_Atomic(struct iopf_poller *) poller;	/* written under pollers_lock */
 

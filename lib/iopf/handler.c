@@ -20,7 +20,7 @@ iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attac
 
 void
 iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
-		struct iopf_fault *head, const struct iopf_fault *const *faults, uint16_t n)
+		struct iopf_slot *head, const struct iopf_fault *const *faults, uint16_t n)
 {
 	handler_run(pass, attachment, head, faults, n);
 }
@@ -32,8 +32,8 @@ iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv
 
 	if (group == NULL || inv == NULL)
 		return iopf_ret(-EINVAL);
-	pass = group->pass;
-	if (pass == NULL || !iopf_self.in_fast)
+	pass = iopf_self.pass;
+	if (pass == NULL)
 		return iopf_ret(-EPERM);
 	if (!iopf_inv_is_valid(inv))
 		return iopf_ret(-EINVAL);

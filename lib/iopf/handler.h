@@ -30,7 +30,7 @@ inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment
 }
 
 static inline void
-handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_fault *head,
+handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_slot *head,
 		const struct iopf_fault *const *faults, uint16_t n)
 {
 	struct iopf_domain *domain = attachment->domain;
@@ -38,12 +38,11 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 	/* Somebody may be cancelling it; the generation stays. */
 	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
 	const struct iopf_group group = {
-		.id = iopf_group_make_id(q, head->slot, gen),
+		.id = iopf_group_make_id(q, head->index, gen),
 		.dev = attachment->dev,
 		.pasid = attachment->pasid,
 		.nb_faults = n,
 		.faults = faults,
-		.pass = pass,
 	};
 	enum iopf_verdict verdict;
 
@@ -53,9 +52,10 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 		pass->run_domain = domain;
 	}
 	pass->run_faults++;
-	if (head->flags & IOPF_FAULT_PAGE_REQUEST)
+	if (head->fault.flags & IOPF_FAULT_PAGE_REQUEST)
 		pass->run_requests += n;
-	iopf_trace_fault(q->iommu->id, head->sid, head->pasid, head->addr, head->perm);
+	iopf_trace_fault(q->iommu->id, head->fault.sid, head->fault.pasid, head->fault.addr,
+			head->fault.perm);
 
 	/*
 	 * A detach is under way: an access that was tried again would abort, and a device that
@@ -75,7 +75,7 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 
 /* handler_run() for prg.c. The state of @p head is HANDLING. */
 void iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
-		struct iopf_fault *head, const struct iopf_fault *const *faults, uint16_t n);
+		struct iopf_slot *head, const struct iopf_fault *const *faults, uint16_t n);
 /*
  * Begin invalidations for a group that is given to lost. False: with @p left events to come the
  * burst could have more answer_after() than events, which is what drivers have room for.

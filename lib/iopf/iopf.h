@@ -154,8 +154,8 @@ const char *iopf_reason_name(enum iopf_reason reason);
 #define IOPF_FAULT_PAGE_REQUEST	(1u << 2)
 
 /**
- * One outstanding fault: 64 bytes on every architecture, preallocated, read-only
- * for handlers and valid only inside their callback.
+ * One outstanding fault: preallocated, read-only for handlers and valid only inside their
+ * callback.
  */
 struct iopf_fault {
 	uint64_t addr;		/**< input address, as the device sent it */
@@ -169,12 +169,6 @@ struct iopf_fault {
 	uint8_t flags;		/**< IOPF_FAULT_* */
 	uint8_t raw_id;		/**< the record's own number */
 	uint16_t queue;		/**< that it came from */
-	/* The library's: not for handlers. */
-	void *attachment;
-	uint32_t state;
-	uint32_t slot;
-	uint32_t next;
-	uint32_t reserved;
 };
 
 /** Page requests of a group that a handler sees; it answers for the rest too, which are
@@ -192,7 +186,6 @@ struct iopf_group {
 	uint32_t pasid;
 	uint16_t nb_faults;
 	const struct iopf_fault *const *faults;
-	void *pass;		/**< the library's */
 };
 
 static inline uint64_t

@@ -206,9 +206,9 @@ struct iopf_driver {
 	const char *const *params;	/**< keys it knows, NULL at the end */
 	const char *usage;		/**< one line: "model=NAME | vfio=DEVICE ..." */
 	struct iopf_driver_ops ops;	/**< see "Absent operations" */
-	struct iopf_driver *next;	/**< the library's */
 };
 
+/** Any time; a constructor calls it. @p driver stays the caller's and must stay valid. */
 void iopf_driver_register(struct iopf_driver *driver);
 
 #define IOPF_DRIVER(driver)					\

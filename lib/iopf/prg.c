@@ -86,21 +86,21 @@ bucket_of(struct iopf_prg *prg, uint32_t sid, uint32_t pasid, uint16_t index)
 }
 
 static inline bool
-group_has_request(const struct iopf_fault *head, const struct iopf_event *ev)
+group_has_request(const struct iopf_slot *head, const struct iopf_event *ev)
 {
-	return head->sid == ev->sid && head->pasid == ev->pasid && head->token == ev->token;
+	return head->fault.sid == ev->sid && head->fault.pasid == ev->pasid && head->fault.token == ev->token;
 }
 
 /*
  * The group that a request belongs to: one that is not answered. A stale head that
  * somebody else has answered may be in the bucket too, until its slot is reclaimed.
  */
-static struct iopf_fault *
+static struct iopf_slot *
 group_find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i,
 		enum iopf_slot_state *state)
 {
 	for (; i != IOPF_NO_SLOT; i = q->prg->links[i].hash_next) {
-		struct iopf_fault *head = &q->slots[i];
+		struct iopf_slot *head = &q->slots[i];
 
 		if (!group_has_request(head, ev))
 			continue;
@@ -112,13 +112,13 @@ group_find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i,
 }
 
 static void
-group_unhash(struct iopf_queue *q, const struct iopf_fault *head)
+group_unhash(struct iopf_queue *q, const struct iopf_slot *head)
 {
-	uint32_t *link = bucket_of(q->prg, head->sid, head->pasid, head->token);
+	uint32_t *link = bucket_of(q->prg, head->fault.sid, head->fault.pasid, head->fault.token);
 
-	while (*link != head->slot)
+	while (*link != head->index)
 		link = &q->prg->links[*link].hash_next;
-	*link = q->prg->links[head->slot].hash_next;
+	*link = q->prg->links[head->index].hash_next;
 }
 
 static void
@@ -144,7 +144,7 @@ partial_list_del(struct iopf_prg *prg, uint32_t i)
 void
 iopf_prg_free(struct iopf_queue *q, uint32_t i)
 {
-	struct iopf_fault *head = &q->slots[i];
+	struct iopf_slot *head = &q->slots[i];
 	uint32_t word = iopf_slot_load(head);
 
 	group_unhash(q, head);
@@ -186,7 +186,7 @@ loss_handle(struct iopf_pass *pass, unsigned int left)
 	uint32_t i;
 
 	for (i = prg->oldest; i != IOPF_NO_SLOT; i = prg->links[i].newer) {
-		const struct iopf_fault *head = &q->slots[i];
+		const struct iopf_slot *head = &q->slots[i];
 		const struct iopf_attachment *attachment = head->attachment;
 		struct iopf_domain *domain;
 		struct iopf_group group;
@@ -201,7 +201,6 @@ loss_handle(struct iopf_pass *pass, unsigned int left)
 			.pasid = attachment->pasid,
 			.nb_faults = iopf_prg_list_faults(q, head, prg->faults),
 			.faults = prg->faults,
-			.pass = pass,
 		};
 		domain->conf.lost(domain, &group, domain->conf.ctx);
 	}
@@ -215,7 +214,7 @@ pasid_discard(struct iopf_queue *q, uint32_t sid, uint32_t pasid)
 
 	for (i = q->prg->oldest; i != IOPF_NO_SLOT; i = newer) {
 		newer = q->prg->links[i].newer;
-		if (q->slots[i].sid == sid && q->slots[i].pasid == pasid)
+		if (q->slots[i].fault.sid == sid && q->slots[i].fault.pasid == pasid)
 			group_discard(q, i, IOPF_IOMMU_STAT_DISCARDED);
 	}
 }
@@ -225,21 +224,21 @@ iopf_prg_discard_old(struct iopf_queue *q, uint64_t since)
 {
 	uint32_t i;
 
-	while ((i = q->prg->oldest) != IOPF_NO_SLOT && (int64_t)(q->slots[i].time - since) < 0) {
+	while ((i = q->prg->oldest) != IOPF_NO_SLOT && (int64_t)(q->slots[i].fault.time - since) < 0) {
 		bool dropped = IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i])) == IOPF_SLOT_DROPPED;
 		uint32_t m;
 
 		for (m = i; m != IOPF_NO_SLOT && !dropped; m = q->prg->links[m].member) {
-			const struct iopf_fault *slot = &q->slots[m];
+			const struct iopf_slot *slot = &q->slots[m];
 			const struct iopf_fault fault = {
-				.addr = slot->addr,
-				.time = slot->time,
-				.sid = slot->sid,
-				.pasid = slot->pasid,
-				.token = slot->token,
-				.perm = slot->perm,
-				.reason = slot->reason,
-				.flags = slot->flags,
+				.addr = slot->fault.addr,
+				.time = slot->fault.time,
+				.sid = slot->fault.sid,
+				.pasid = slot->fault.pasid,
+				.token = slot->fault.token,
+				.perm = slot->fault.perm,
+				.reason = slot->fault.reason,
+				.flags = slot->fault.flags,
 				.queue = q->id,
 			};
 
@@ -250,18 +249,18 @@ iopf_prg_discard_old(struct iopf_queue *q, uint64_t since)
 }
 
 uint16_t
-iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_fault *head,
+iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_slot *head,
 		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS])
 {
-	uint32_t i = head->slot;
+	uint32_t i = head->index;
 	uint16_t n = 0;
 
 	if (q->prg == NULL) {
-		faults[0] = head;
+		faults[0] = &head->fault;
 		return 1;
 	}
 	for (; i != IOPF_NO_SLOT && n < IOPF_MAX_GROUP_FAULTS; i = q->prg->links[i].member)
-		faults[n++] = &q->slots[i];
+		faults[n++] = &q->slots[i].fault;
 	return n;
 }
 
@@ -269,7 +268,7 @@ iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_fault *head,
  * Over-committed devices leave half of the slots to the others, whose share of the budget is
  * not more than that.
  */
-static struct iopf_fault *
+static struct iopf_slot *
 slot_take(struct iopf_queue *q, const struct iopf_attachment *attachment)
 {
 	if (attachment->dev->conf.pri_overcommit && q->nb_free <= q->nb_slots / 2)
@@ -279,11 +278,11 @@ slot_take(struct iopf_queue *q, const struct iopf_attachment *attachment)
 
 /* One more request of a group that has a head, if there is room. */
 static void
-request_append(struct iopf_pass *pass, const struct iopf_event *ev, const struct iopf_fault *head)
+request_append(struct iopf_pass *pass, const struct iopf_event *ev, const struct iopf_slot *head)
 {
 	struct iopf_queue *q = pass->queue;
-	struct iopf_prg_link *l = &q->prg->links[head->slot];
-	struct iopf_fault *slot = l->nb < IOPF_MAX_GROUP_FAULTS ?
+	struct iopf_prg_link *l = &q->prg->links[head->index];
+	struct iopf_slot *slot = l->nb < IOPF_MAX_GROUP_FAULTS ?
 			slot_take(q, head->attachment) : NULL;
 
 	if (unlikely(slot == NULL)) {
@@ -291,34 +290,34 @@ request_append(struct iopf_pass *pass, const struct iopf_event *ev, const struct
 		return;
 	}
 	iopf_slot_fill(slot, ev, pass->now, NULL);
-	q->prg->links[slot->slot].member = IOPF_NO_SLOT;
-	q->prg->links[l->tail].member = slot->slot;
-	l->tail = slot->slot;
+	q->prg->links[slot->index].member = IOPF_NO_SLOT;
+	q->prg->links[l->tail].member = slot->index;
+	l->tail = slot->index;
 	l->nb++;
 }
 
-static struct iopf_fault *
+static struct iopf_slot *
 group_begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 		struct iopf_attachment *attachment)
 {
 	struct iopf_queue *q = pass->queue;
-	struct iopf_fault *head = slot_take(q, attachment);
+	struct iopf_slot *head = slot_take(q, attachment);
 	struct iopf_prg_link *l;
 	bool last = ev->flags & IOPF_EVENT_LAST;
 
 	if (unlikely(head == NULL))
 		return NULL;
 	iopf_slot_fill(head, ev, pass->now, attachment);
-	l = &q->prg->links[head->slot];
+	l = &q->prg->links[head->index];
 	l->member = IOPF_NO_SLOT;
-	l->tail = head->slot;
+	l->tail = head->index;
 	l->nb = 1;
 	l->hash_next = *link;
-	*link = head->slot;
+	*link = head->index;
 	if (last)
 		l->partial = false;
 	else
-		partial_list_add(q->prg, head->slot);
+		partial_list_add(q->prg, head->index);
 	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
 	__atomic_store_n(&head->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(head)),
 			last ? IOPF_SLOT_HANDLING : IOPF_SLOT_PARTIAL), __ATOMIC_RELEASE);
@@ -327,22 +326,22 @@ group_begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 
 /* Last is here. False: a detach was faster. */
 static bool
-group_complete(struct iopf_pass *pass, struct iopf_fault *head)
+group_complete(struct iopf_pass *pass, struct iopf_slot *head)
 {
 	struct iopf_queue *q = pass->queue;
 	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
 
 	/* Latency is from Last on: before it nobody can answer. */
-	__atomic_store_n(&head->time, pass->now, __ATOMIC_RELAXED);
+	__atomic_store_n(&head->fault.time, pass->now, __ATOMIC_RELAXED);
 	if (!iopf_slot_cas(head, IOPF_SLOT_WORD(gen, IOPF_SLOT_PARTIAL),
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING)))
 		return false;
-	partial_list_del(q->prg, head->slot);
+	partial_list_del(q->prg, head->index);
 	return true;
 }
 
 static void
-group_run_handler(struct iopf_pass *pass, struct iopf_fault *head)
+group_run_handler(struct iopf_pass *pass, struct iopf_slot *head)
 {
 	struct iopf_prg *prg = pass->queue->prg;
 
@@ -351,14 +350,14 @@ group_run_handler(struct iopf_pass *pass, struct iopf_fault *head)
 }
 
 /* A request of no group that is known. Its group's head, if the group waits for Last. */
-static struct iopf_fault *
+static struct iopf_slot *
 request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link)
 {
 	struct iopf_iommu *iommu = pass->queue->iommu;
 	struct iopf_attachment *attachment = iopf_table_find(&iommu->attached,
 			iopf_attachment_key(ev->sid, ev->pasid));
 	bool last = ev->flags & IOPF_EVENT_LAST;
-	struct iopf_fault *head;
+	struct iopf_slot *head;
 
 	if (unlikely(attachment == NULL)) {
 		/* One answer for the group, when Last comes. */
@@ -386,13 +385,13 @@ request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t
  * waits for Last; else NULL. The return value is the same for this request. The requests of a
  * group mostly follow each other, so the hash is for the first of them.
  */
-static struct iopf_fault *
-request_dispatch(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_fault *open)
+static struct iopf_slot *
+request_dispatch(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_slot *open)
 {
 	struct iopf_queue *q = pass->queue;
 	bool last = ev->flags & IOPF_EVENT_LAST;
 	enum iopf_slot_state state;
-	struct iopf_fault *head = open;
+	struct iopf_slot *head = open;
 	uint32_t *link;
 
 	if (head != NULL && group_has_request(head, ev)) {
@@ -419,7 +418,7 @@ request_dispatch(struct iopf_pass *pass, const struct iopf_event *ev, struct iop
 			return NULL;
 		}
 	}
-	group_discard(q, head->slot, IOPF_IOMMU_STAT_DISCARDED);
+	group_discard(q, head->index, IOPF_IOMMU_STAT_DISCARDED);
 	return request_open_group(pass, ev, bucket_of(q->prg, ev->sid, ev->pasid, ev->token));
 }
 
@@ -427,7 +426,7 @@ unsigned int
 iopf_prg_dispatch(struct iopf_pass *pass, const struct iopf_event *events, unsigned int n)
 {
 	struct iopf_queue *q = pass->queue;
-	struct iopf_fault *open = NULL;
+	struct iopf_slot *open = NULL;
 	unsigned int records = n;
 
 	/* Stale heads lengthen the chains. */

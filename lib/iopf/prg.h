@@ -23,7 +23,7 @@ void iopf_prg_reset(struct iopf_queue *q);
 unsigned int iopf_prg_dispatch(struct iopf_pass *pass, const struct iopf_event *events,
 		unsigned int n);
 /* List the requests of the group whose first is @p head. */
-uint16_t iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_fault *head,
+uint16_t iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_slot *head,
 		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS]);
 /* Free all slots of a group that was answered. */
 void iopf_prg_free(struct iopf_queue *q, uint32_t head);

@@ -12,7 +12,7 @@
 #include "prg.h"
 #include "slot.h"
 
-static_assert(sizeof(struct iopf_fault) == 64, "a fault's state is 64 bytes");
+static_assert(sizeof(struct iopf_slot) == 64, "a fault's state is 64 bytes");
 
 void *
 iopf_zalloc(size_t size)
@@ -42,8 +42,8 @@ iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uin
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i < q->max_slots; i++) {
-		q->slots[i].slot = i;
-		q->slots[i].queue = id;
+		q->slots[i].index = i;
+		q->slots[i].fault.queue = id;
 		q->slots[i].state = IOPF_SLOT_WORD(1, IOPF_SLOT_FREE);
 	}
 	iopf_queue_resize(q, q->max_slots);
@@ -102,7 +102,7 @@ iopf_queue_nb_held(struct iopf_queue *q)
 	return q->nb_slots - q->nb_free;
 }
 
-struct iopf_fault *
+struct iopf_slot *
 iopf_slot_alloc(struct iopf_queue *q)
 {
 	if (unlikely(q->nb_free == 0))
@@ -113,30 +113,30 @@ iopf_slot_alloc(struct iopf_queue *q)
 }
 
 void
-iopf_slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
+iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now,
 		struct iopf_attachment *attachment)
 {
 	/* Atomic, since a cancel or a list may be reading; ordered by the state word. */
-	__atomic_store_n(&slot->addr, ev->addr, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->ipa, ev->ipa, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->time, now, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->sid, ev->sid, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->pasid, ev->pasid, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->token, ev->token, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->perm, ev->perm, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->reason, ev->reason, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->flags,
+	__atomic_store_n(&slot->fault.addr, ev->addr, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.ipa, ev->ipa, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.time, now, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.sid, ev->sid, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.pasid, ev->pasid, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.token, ev->token, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.perm, ev->perm, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.reason, ev->reason, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.flags,
 			(ev->flags & IOPF_EVENT_STALL ? IOPF_FAULT_STALLED : 0) |
 			(ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0) |
 			(ev->flags & IOPF_EVENT_PAGE_REQUEST ? IOPF_FAULT_PAGE_REQUEST : 0),
 			__ATOMIC_RELAXED);
-	__atomic_store_n(&slot->raw_id, ev->raw_id, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.raw_id, ev->raw_id, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
 }
 
 /* In a read section: the attachment, and its device, go only after a grace period. */
 void
-iopf_slot_free(struct iopf_queue *q, struct iopf_fault *slot)
+iopf_slot_free(struct iopf_queue *q, struct iopf_slot *slot)
 {
 	struct iopf_attachment *attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
 	uint32_t head = atomic_load_explicit(&q->freed, memory_order_relaxed);
@@ -145,11 +145,11 @@ iopf_slot_free(struct iopf_queue *q, struct iopf_fault *slot)
 		atomic_fetch_sub_explicit(&attachment->dev->held, 1, memory_order_relaxed);
 	do {
 		slot->next = head;
-	} while (!atomic_compare_exchange_weak_explicit(&q->freed, &head, slot->slot,
+	} while (!atomic_compare_exchange_weak_explicit(&q->freed, &head, slot->index,
 			memory_order_release, memory_order_relaxed));
 }
 
-struct iopf_fault *
+struct iopf_slot *
 iopf_slot_find(uint64_t id, struct iopf_queue **q)
 {
 	struct iopf_iommu *iommu = iopf_iommu_get(IOPF_ID_IOMMU(id));
@@ -171,7 +171,7 @@ iopf_queue_list_outstanding(struct iopf_queue *q, uint32_t *from, struct iopf_ou
 	uint32_t i;
 
 	for (i = *from; i < nb_slots && found < n; i++) {
-		struct iopf_fault *slot = &q->slots[i];
+		struct iopf_slot *slot = &q->slots[i];
 		uint32_t word = iopf_slot_load(slot);
 		struct iopf_outstanding *o = &list[found];
 
@@ -180,13 +180,13 @@ iopf_queue_list_outstanding(struct iopf_queue *q, uint32_t *from, struct iopf_ou
 		memset(o, 0, sizeof(*o));
 		o->state = IOPF_SLOT_STATE(word);
 		o->id = iopf_group_make_id(q, i, IOPF_SLOT_GEN(word));
-		o->fault.addr = __atomic_load_n(&slot->addr, __ATOMIC_RELAXED);
-		o->fault.time = __atomic_load_n(&slot->time, __ATOMIC_RELAXED);
-		o->fault.sid = __atomic_load_n(&slot->sid, __ATOMIC_RELAXED);
-		o->fault.pasid = __atomic_load_n(&slot->pasid, __ATOMIC_RELAXED);
-		o->fault.token = __atomic_load_n(&slot->token, __ATOMIC_RELAXED);
-		o->fault.perm = __atomic_load_n(&slot->perm, __ATOMIC_RELAXED);
-		o->fault.reason = __atomic_load_n(&slot->reason, __ATOMIC_RELAXED);
+		o->fault.addr = __atomic_load_n(&slot->fault.addr, __ATOMIC_RELAXED);
+		o->fault.time = __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED);
+		o->fault.sid = __atomic_load_n(&slot->fault.sid, __ATOMIC_RELAXED);
+		o->fault.pasid = __atomic_load_n(&slot->fault.pasid, __ATOMIC_RELAXED);
+		o->fault.token = __atomic_load_n(&slot->fault.token, __ATOMIC_RELAXED);
+		o->fault.perm = __atomic_load_n(&slot->fault.perm, __ATOMIC_RELAXED);
+		o->fault.reason = __atomic_load_n(&slot->fault.reason, __ATOMIC_RELAXED);
 		/* The same generation still: what was read belongs together. */
 		if (IOPF_SLOT_GEN(iopf_slot_load(slot)) == IOPF_SLOT_GEN(word))
 			found++;

@@ -54,6 +54,15 @@ enum iopf_slot_state {
 #define IOPF_SLOT_GEN(word)	((word) >> IOPF_SLOT_STATE_BITS)
 #define IOPF_SLOT_WORD(gen, state) ((uint32_t)(gen) << IOPF_SLOT_STATE_BITS | (state))
 
+struct iopf_slot {
+	struct iopf_fault fault;
+	struct iopf_attachment *attachment;
+	uint32_t state;			/* a generation and an enum iopf_slot_state */
+	uint32_t index;			/* in the queue's slots[] */
+	uint32_t next;			/* in the stack of freed slots */
+	uint32_t reserved;
+};
+
 /* A group's id: generation, IOMMU, queue, slot. */
 #define IOPF_ID_GEN(id)		((uint32_t)((id) >> 32))
 #define IOPF_ID_IOMMU(id)	((uint32_t)(id) >> 24)
@@ -72,7 +81,7 @@ iopf_slot_free_word(uint32_t gen)
 }
 
 static inline uint32_t
-iopf_slot_load(const struct iopf_fault *slot)
+iopf_slot_load(const struct iopf_slot *slot)
 {
 	/*
 	 * Acquire: with the release in iopf_slot_cas(), event_dispatch() and group_begin(). A
@@ -82,7 +91,7 @@ iopf_slot_load(const struct iopf_fault *slot)
 }
 
 static inline bool
-iopf_slot_cas(struct iopf_fault *slot, uint32_t from, uint32_t to)
+iopf_slot_cas(struct iopf_slot *slot, uint32_t from, uint32_t to)
 {
 	return __atomic_compare_exchange_n(&slot->state, &from, to, false, __ATOMIC_ACQ_REL,
 			__ATOMIC_RELAXED);
@@ -95,14 +104,14 @@ iopf_slot_cas(struct iopf_fault *slot, uint32_t from, uint32_t to)
 void *iopf_zalloc(size_t size);
 
 /* Owner of the queue. NULL: no slot is free. */
-struct iopf_fault *iopf_slot_alloc(struct iopf_queue *q);
+struct iopf_slot *iopf_slot_alloc(struct iopf_queue *q);
 /* Owner of the queue: take back the slots that other threads have freed. */
 void iopf_slot_reclaim(struct iopf_queue *q);
 /* Any thread. The owner of the queue returns its own slots to free[] instead. */
-void iopf_slot_free(struct iopf_queue *q, struct iopf_fault *slot);
-struct iopf_fault *iopf_slot_find(uint64_t id, struct iopf_queue **q);
+void iopf_slot_free(struct iopf_queue *q, struct iopf_slot *slot);
+struct iopf_slot *iopf_slot_find(uint64_t id, struct iopf_queue **q);
 /* Fill a slot that no other thread knows. */
-void iopf_slot_fill(struct iopf_fault *slot, const struct iopf_event *ev, uint64_t now,
+void iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now,
 		struct iopf_attachment *attachment);
 
 /* An outstanding fault, for lists. */

@@ -30,7 +30,7 @@ dev_slot_release(struct iopf_queue *q, struct iopf_dev *dev)
 
 static inline void
 verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
-		struct iopf_fault *slot, uint64_t id, uint32_t gen)
+		struct iopf_slot *slot, uint64_t id, uint32_t gen)
 {
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	uint32_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
@@ -40,7 +40,7 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 		dev_slot_release(pass->queue, dev);
 		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
 				__ATOMIC_RELEASE);
-		pass->frees[pass->nb_frees++] = slot->slot;
+		pass->frees[pass->nb_frees++] = slot->index;
 		return;
 	}
 	if (domain->conf.deferred != NULL && iopf_worker_defer(domain->conf.worker, id) == 0) {
@@ -52,12 +52,12 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 		return;
 	dev_slot_release(pass->queue, dev);
 	answer_stage(pass, slot, IOPF_INVALID, false);
-	pass->frees[pass->nb_frees++] = slot->slot;
+	pass->frees[pass->nb_frees++] = slot->index;
 }
 
 static inline void
 verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
-		struct iopf_fault *slot, uint32_t gen)
+		struct iopf_slot *slot, uint32_t gen)
 {
 	iopf_domain_count(domain, IOPF_STAT_TAKEN, 1);
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING),
@@ -66,21 +66,21 @@ verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev
 	/* Answered before the handler returned: the slot was left to us. */
 	dev_slot_release(pass->queue, dev);
 	__atomic_store_n(&slot->state, iopf_slot_free_word(gen), __ATOMIC_RELEASE);
-	pass->frees[pass->nb_frees++] = slot->slot;
+	pass->frees[pass->nb_frees++] = slot->index;
 }
 
 static inline void
-verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fault *slot,
+verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
 		uint64_t id, uint32_t gen, enum iopf_verdict verdict)
 {
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	uint32_t free_word = iopf_slot_free_word(gen);
 	enum iopf_code code = verdict & 0xff;
 	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
-	bool request = slot->flags & IOPF_FAULT_PAGE_REQUEST;
+	bool request = slot->fault.flags & IOPF_FAULT_PAGE_REQUEST;
 
 	if (verdict == IOPF_DEFER || verdict == IOPF_TAKEN) {
-		struct iopf_dev *dev = ((struct iopf_attachment *)slot->attachment)->dev;
+		struct iopf_dev *dev = slot->attachment->dev;
 
 		dev_slot_hold(pass->queue, dev);
 		if (verdict == IOPF_DEFER)
@@ -103,7 +103,7 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_fa
 		/* Cancelled meanwhile: this answer goes into nothing. */
 		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
 	}
-	pass->frees[pass->nb_frees++] = slot->slot;
+	pass->frees[pass->nb_frees++] = slot->index;
 }
 
 #endif /* IOPF_VERDICT_H */

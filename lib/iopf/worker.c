@@ -120,13 +120,13 @@ again_get(struct iopf_worker *worker, uint64_t *id)
  * The slot of an id, held by this thread, or NULL. Nothing holds it before its state says so:
  * what was answered meanwhile has another generation, and its IOMMU may be closed.
  */
-static struct iopf_fault *
+static struct iopf_slot *
 slot_hold(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue **q)
 {
 	uint32_t gen = IOPF_ID_GEN(id);
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	uint32_t from = IOPF_SLOT_WORD(gen, again ? IOPF_SLOT_TAKEN : IOPF_SLOT_QUEUED), word;
-	struct iopf_fault *slot;
+	struct iopf_slot *slot;
 
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, q);
@@ -152,7 +152,7 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 	struct iopf_attachment *attachment;
 	const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS];
 	struct iopf_group group = { .id = id, .faults = faults };
-	struct iopf_fault *slot;
+	struct iopf_slot *slot;
 	struct iopf_queue *q;
 	enum iopf_verdict verdict;
 
@@ -256,7 +256,7 @@ iopf_group_defer(uint64_t id)
 {
 	struct iopf_attachment *attachment;
 	struct iopf_domain *domain;
-	struct iopf_fault *slot;
+	struct iopf_slot *slot;
 	struct iopf_queue *q;
 	int ret = -ESTALE;
 

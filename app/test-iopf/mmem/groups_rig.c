@@ -197,7 +197,7 @@ struct iopf_group
 hand_group(struct hand *h)
 {
 	return (struct iopf_group){ .id = 1, .dev = gr.dev, .pasid = IOPF_NO_PASID,
-		.nb_faults = (uint16_t)h->nb, .faults = h->faults, .pass = &h->pass };
+		.nb_faults = (uint16_t)h->nb, .faults = h->faults };
 }
 
 enum iopf_verdict
@@ -208,8 +208,10 @@ hand_fast(struct hand *h)
 
 	memset(&h->pass, 0, sizeof(h->pass));
 	iopf_self.in_fast = true;
+	iopf_self.pass = &h->pass;
 	verdict = mmem_handle_fault(mmem_space_domain(gr.space), &group, gr.space);
 	iopf_self.in_fast = false;
+	iopf_self.pass = NULL;
 	return verdict;
 }
 

@@ -455,8 +455,10 @@ report_lost(struct hand *h)
 
 	memset(&h->pass, 0, sizeof(h->pass));
 	iopf_self.in_fast = true;
+	iopf_self.pass = &h->pass;
 	mmem_handle_lost(mmem_space_domain(gr.space), &group, gr.space);
 	iopf_self.in_fast = false;
+	iopf_self.pass = NULL;
 }
 
 static void
