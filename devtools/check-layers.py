@@ -25,10 +25,10 @@ ALLOWED = {
     "drivers/smmuv3_pmd": ["lib/iopf:iopf.h", "lib/iopf:iopf_driver.h",
                            "lib/iopf:iopf_support.h", "drivers/common/smmuv3"],
     "app/iopf-bench": ["lib/iopf:iopf.h", "lib/iopf:iopf_pci.h", "lib/iopf:iopf_stats.h",
-                       "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
+                       "lib/mmem:iopf_pgtable.h", "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
                        "drivers/smmuv3_model:smmuv3_model.h"],
     "examples": ["lib/iopf:iopf.h", "lib/iopf:iopf_pci.h", "lib/iopf:iopf_stats.h",
-                 "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
+                 "lib/mmem:iopf_pgtable.h", "lib/mmem:mmem.h", "lib/pgtable:pgtable.h",
                  "drivers/smmuv3_model:smmuv3_model.h"],
 }
 # single files that may reach further

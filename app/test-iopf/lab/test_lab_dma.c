@@ -16,6 +16,7 @@
 #include <mmem.h>
 #include <pgtable.h>
 
+#include "iopf_pgtable.h"
 #include "lab_space.h"
 #include "smmuv3_spec.h"
 #include "test.h"
@@ -138,6 +139,7 @@ check_table(unsigned int granule_log2, uint64_t unit)
 	struct pgt_unmapped out;
 	struct pgt_leaf leaf;
 	struct pgt_inv inv[4];
+	struct iopf_inv iinv;
 	struct iopf_domain *domain;
 	uint64_t at = unit == PAGE ? 0 : unit - 3 * PAGE;
 	unsigned int i;
@@ -166,9 +168,8 @@ check_table(unsigned int granule_log2, uint64_t unit)
 	pgt_unmapped_init(&out, inv, RTE_DIM(inv));
 	assert_int_equal(pgt_unmap(t.table.pgt, VA, unit, 0, &out), 0);
 	assert_int_equal(out.nb_inv, 1);
-	assert_int_equal(iopf_invalidate(domain, &(struct iopf_inv){ .addr = inv[0].va,
-			.size = inv[0].size, .leaf_log2 = rte_log2_u64(unit), .leaf_only = true },
-			1, NULL), 0);
+	iinv = iopf_inv_from_pgt(&inv[0]);
+	assert_int_equal(iopf_invalidate(domain, &iinv, 1, NULL), 0);
 	memset(t.data.va, 0xee, 512);
 	lab_clear();
 	lab_try(true, VA, 64);

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "iopf_pgtable.h"
 #include "pcie_rig.h"
 #include "iopf_stats.h"
 #include "iopf_pci.h"
@@ -153,6 +154,7 @@ upgrade_on_write(struct iopf_domain *domain, const struct iopf_group *group, voi
 	const struct iopf_fault *fault = group->faults[0];
 	struct pcie_space *s = ctx;
 	struct pgt_unmapped out;
+	struct iopf_inv iinv;
 	struct pgt_inv inv;
 	int rc;
 
@@ -167,8 +169,8 @@ upgrade_on_write(struct iopf_domain *domain, const struct iopf_group *group, voi
 	pgt_unmapped_init(&out, &inv, 1);
 	assert_int_equal(pgt_protect(s->pgt, fault->addr, (uint64_t)group->nb_faults * PCIE_PAGE,
 			PGT_READ | PGT_WRITE, &out), 0);
-	assert_int_equal(iopf_group_invalidate(group, &(struct iopf_inv){
-			.addr = inv.va, .size = inv.size, .leaf_log2 = 12, .leaf_only = true }), 0);
+	iinv = iopf_inv_from_pgt(&inv);
+	assert_int_equal(iopf_group_invalidate(group, &iinv), 0);
 	return IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
 }
 

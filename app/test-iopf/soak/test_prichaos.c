@@ -21,6 +21,7 @@
 #include <rte_ring.h>
 
 #include "iopf_pci.h"
+#include "iopf_pgtable.h"
 #include "iopf_stats.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
@@ -158,8 +159,7 @@ unmap(unsigned int i)
 	assert_int_equal(pgt_unmap(c.space[i].pgt, PCIE_VA + page * PCIE_PAGE,
 			(uint64_t)n * PCIE_PAGE, PGT_CLOSE, &out), 0);
 	for (unsigned int k = 0; k < out.nb_inv; k++)
-		iinv[k] = (struct iopf_inv){ .addr = inv[k].va, .size = inv[k].size,
-			.leaf_log2 = 12, .leaf_only = inv[k].leaf_only };
+		iinv[k] = iopf_inv_from_pgt(&inv[k]);
 	if (out.nb_inv != 0)
 		assert_int_equal(iopf_invalidate(c.domain[i], iinv, out.nb_inv, NULL), 0);
 	/* No access reaches them now, and the range is closed: none can be mapped. */

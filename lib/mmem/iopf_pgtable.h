@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_PGTABLE_H
+#define IOPF_PGTABLE_H
+
+/**
+ * @file
+ * For a domain whose page tables are lib/pgtable's: what iopf.h and pgtable.h, which do not know
+ * each other, need of each other.
+ */
+
+#include "iopf.h"
+#include "pgtable.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The invalidation for iopf_invalidate() that a change of the page tables asks for. */
+static inline struct iopf_inv
+iopf_inv_from_pgt(const struct pgt_inv *pgt)
+{
+	struct iopf_inv inv;
+
+	inv.addr = pgt->va;
+	inv.size = pgt->size;
+	/* An entry of the last level maps a granule, one of a level above all of its table. */
+	inv.leaf_log2 = pgt->level == 0 ? 0 : (uint8_t)(pgt->granule_log2 +
+			(3 - pgt->level) * (pgt->granule_log2 - 3));
+	inv.leaf_only = pgt->leaf_only;
+	inv.all = false;
+	return inv;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* IOPF_PGTABLE_H */
