@@ -7,6 +7,7 @@
 
 #include <pgtable.h>
 
+#include "iopf_pgtable.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
@@ -14,15 +15,6 @@
 
 /* Ranges in one invalidation; pgt_unmap() merges ranges beyond this number. */
 #define MAX_INV 16
-
-/* log2 of the leaf size of a level; 0: any. */
-static uint8_t
-inv_get_leaf_log2(const struct pgt_inv *inv)
-{
-	if (inv->level == 0)
-		return 0;
-	return MMEM_PAGE_LOG2 + (3 - inv->level) * (MMEM_PAGE_LOG2 - 3);
-}
 
 int
 mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n)
@@ -54,14 +46,8 @@ invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
 	struct iopf_inv inv[MAX_INV];
 	unsigned int i;
 
-	for (i = 0; i < out->nb_inv; i++) {
-		inv[i] = (struct iopf_inv){
-			.addr = out->inv[i].va,
-			.size = out->inv[i].size,
-			.leaf_log2 = inv_get_leaf_log2(&out->inv[i]),
-			.leaf_only = out->inv[i].leaf_only,
-		};
-	}
+	for (i = 0; i < out->nb_inv; i++)
+		inv[i] = iopf_inv_from_pgt(&out->inv[i]);
 	return mmem_invalidate(space, inv, out->nb_inv);
 }
 
