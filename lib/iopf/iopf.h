@@ -8,72 +8,17 @@
  * @file
  * I/O page faults, served by polling.
  *
- * A device behind an IOMMU touches memory that is not mapped. The IOMMU stalls
- * the access, or the device asks for the pages itself (PCIe page requests), and a
- * record appears in a queue. A poller, on a core of the application's choice,
- * reads the record, finds the domain that the device and PASID are attached to,
- * asks the domain's handler, and sends the answer.
+ * A device behind an IOMMU accesses memory that is not mapped. The IOMMU stalls the access, or
+ * the device requests the pages (PCIe page requests), and a record appears in a queue. The poll
+ * thread reads the record, finds the domain that the device and PASID are attached to, calls the
+ * domain's handler, and sends the answer. Each fault is answered exactly once; without a device
+ * or a domain the answer is IOPF_INVALID.
  *
  * @code
- *	iommu --- dev --- (PASID) --- domain --- handler, on the poll core
- *	  |                              '------ deferred handler, on a worker
+ *	iommu --- dev --- (PASID) --- domain --- handler, on the poll thread
+ *	  |                              '------ deferred handler, on a worker thread
  *	  '--- poller: iopf_poll()
- * @endcode
  *
- * Call order
- *   1. rte_eal_init()
- *   2. iopf_iommu_open(), optionally iopf_iommu_configure()
- *   3. iopf_iommu_start(); iopf_poller_create(), iopf_poller_add()
- *   4. iopf_dev_add(), iopf_domain_create(), iopf_domain_attach(), at any time
- *      between open and close
- *   5. iopf_poll() again and again, from one thread per poller
- *   6. iopf_domain_detach(), iopf_domain_destroy(), iopf_dev_remove()
- *   7. iopf_poller_destroy(), iopf_iommu_stop(), iopf_iommu_close()
- *
- * What a handler says (enum iopf_verdict)
- *   - IOPF_ANSWER(code): answered in this burst.
- *   - IOPF_ANSWER_AFTER_INV(code): the same, once the invalidations given to
- *     iopf_group_invalidate() are complete. Nothing waits on the core for it.
- *   - IOPF_DEFER: the domain's deferred handler is to be called on a worker.
- *   - IOPF_TAKEN: somebody will call iopf_group_respond() with the group's id.
- *
- * Each fault is answered exactly once, whatever happens: without a device or a
- * domain to ask, the answer is IOPF_INVALID.
- *
- * Page requests (IOPF_PRI) come in groups, named by StreamID, PASID and PRG index
- * and closed by a request that says Last. A handler is called once for a group,
- * with all its requests, and there is one answer. Until Last a group is partial;
- * when the queue overflows, the IOMMU answers for what it could not write, and all
- * partial groups are discarded: their devices ask again. A request queue has room
- * for a number of requests, given out to devices while their PRI is on
- * (iopf_dev_conf.pri_requests). ATS and PRI of a device are on while it is attached
- * and the IOMMU started, switched by the device's own operations.
- *
- * Threads. A handler runs on the thread that polls, inside an RCU read section,
- * and must not block; a deferred handler runs on a worker and may. Where no poller
- * runs, a fast handler is called by the thread that detaches. Neither may attach,
- * detach, add, remove, destroy, configure, start, stop or close (-EDEADLK).
- * iopf_poll() of one poller is for one thread at a time. iopf_group_respond() and
- * iopf_invalidate() are for any thread, handlers included (but a fast handler must
- * not call iopf_invalidate(), which waits: -EDEADLK). All else is for any thread,
- * and serialises inside: the calls for one device, and configure, start, stop, idle and
- * close of one IOMMU. What a call waits for costs that device, or that IOMMU, alone; an
- * attach waits for no invalidation. Threads are made known to RCU at their first call; a
- * thread that stops polling holds nothing up, but one that never returns from a fast handler
- * does.
- *
- * Waits are bounded: those for a device, its handlers and its queue by iopf_dev_conf.wait_ms,
- * those for the IOMMU by its driver. A control call that failed, with -ETIMEDOUT or what the
- * driver or the device's operations said, can be made again and goes on from where it was;
- * until it returns 0 nothing is released that the IOMMU or a handler may still use.
- *
- * Errors. Functions that return int return 0 or -errno and set rte_errno;
- * pointers are NULL with rte_errno. In the option structs zero means default. NULL where
- * an object is expected is EINVAL (a counter is 0 then, and what returns nothing does
- * nothing); to destroy, remove or close NULL is 0.
- *
- * Example: a domain that maps what is missing.
- * @code
  *	static enum iopf_verdict
  *	on_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
  *	{
@@ -93,6 +38,35 @@
  *	while (!quit)
  *		iopf_poll(poller);
  * @endcode
+ *
+ * Call order
+ *   1. rte_eal_init()
+ *   2. iopf_iommu_open(), optionally iopf_iommu_configure()
+ *   3. iopf_iommu_start(); iopf_poller_create(), iopf_poller_add()
+ *   4. iopf_dev_add(), iopf_domain_create(), iopf_domain_attach(), any time between open and close
+ *   5. iopf_poll() repeatedly, from one thread per poller
+ *   6. iopf_domain_detach(), iopf_domain_destroy(), iopf_dev_remove()
+ *   7. iopf_poller_destroy(), iopf_iommu_stop(), iopf_iommu_close()
+ *
+ * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not
+ * block; a deferred handler runs on a worker thread and may. Where no poller runs, the thread
+ * that detaches calls the fast handler. Neither handler may attach, detach, add, remove, destroy,
+ * configure, start, stop or close (-EDEADLK). One thread at a time calls iopf_poll() of a poller.
+ * Any thread calls the other functions, handlers included for iopf_group_respond() and
+ * iopf_invalidate() (a fast handler must not call the latter, which waits). Control calls are
+ * serialised for each device, and configure, start, stop, idle and close for each IOMMU.
+ *
+ * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers and its queue,
+ * the driver those for the IOMMU. A control call that failed can be made again and goes on from
+ * where it was. Until it returns 0 nothing is released that the IOMMU or a handler may still use.
+ *
+ * Errors. Functions that return int return 0 or -errno and set rte_errno; pointers are NULL with
+ * rte_errno. In the option structs zero means the default, in [brackets]. NULL where an object is
+ * expected is EINVAL (a counter is 0, void functions do nothing); to destroy, remove or close NULL
+ * is 0.
+ *
+ * Other headers: iopf_pci.h (ATS and PRI of a PCIe function), iopf_stats.h (counters and the
+ * dump), iopf_driver.h (drivers), iopf_pgtable.h (page tables of lib/pgtable).
  */
 
 #include <stdbool.h>
@@ -110,7 +84,7 @@ struct iopf_domain;
 struct iopf_poller;
 struct iopf_worker;
 
-/** For a fault without PASID, and for attaching a device's untagged traffic. */
+/** The PASID of a fault without one, and of the untagged traffic of a device. */
 #define IOPF_NO_PASID UINT32_MAX
 
 /** The fault queues of an IOMMU: events, stalls among them, and page requests. */
@@ -120,7 +94,7 @@ struct iopf_worker;
 
 /** Answers. */
 enum iopf_code {
-	IOPF_SUCCESS,	/**< resolved: the access is tried again */
+	IOPF_SUCCESS,	/**< resolved: the device or IOMMU repeats the access */
 	IOPF_INVALID,	/**< the access is aborted */
 	IOPF_FAILURE,	/**< aborted; PRI of the device is off: see iopf_pci.h */
 	IOPF_RAZWI,	/**< reads as zero, writes are ignored; stalls only, where the IOMMU can */
@@ -128,35 +102,32 @@ enum iopf_code {
 #define IOPF_NB_CODES 4
 const char *iopf_code_name(enum iopf_code code);
 
-/** What was wanted. */
+/** Permissions that the access needs. */
 #define IOPF_PERM_READ	(1u << 0)
 #define IOPF_PERM_WRITE	(1u << 1)
 #define IOPF_PERM_EXEC	(1u << 2)
 #define IOPF_PERM_PRIV	(1u << 3)
 
-/** Why it faulted. */
+/** Why the access faulted. */
 enum iopf_reason {
-	IOPF_REASON_TRANSLATION,	/**< nothing is mapped there */
+	IOPF_REASON_TRANSLATION,	/**< the address is not mapped */
 	IOPF_REASON_ADDR_SIZE,		/**< an address in the tables is too large */
 	IOPF_REASON_ACCESS,		/**< the access flag is clear */
-	IOPF_REASON_PERMISSION,		/**< mapped, but not for this */
+	IOPF_REASON_PERMISSION,		/**< mapped without this permission */
 	IOPF_REASON_CONFIG,		/**< the IOMMU's own tables forbid or lack the device */
 	IOPF_REASON_OTHER,		/**< see the raw id */
 };
 #define IOPF_NB_REASONS 6
 const char *iopf_reason_name(enum iopf_reason reason);
 
-/** The fault concerns a second stage: ipa is valid. */
+/** The fault is of a second stage: ipa is valid. */
 #define IOPF_FAULT_STAGE2	(1u << 0)
 /** The access waits for an answer. */
 #define IOPF_FAULT_STALLED	(1u << 1)
-/** A page request of a group. One without any of IOPF_PERM_* wants nothing but the answer. */
+/** A page request of a group. A request without any of IOPF_PERM_* needs only the answer. */
 #define IOPF_FAULT_PAGE_REQUEST	(1u << 2)
 
-/**
- * One outstanding fault: preallocated, read-only for handlers and valid only inside their
- * callback.
- */
+/** One outstanding fault: read-only for handlers, and valid only during their call. */
 struct iopf_fault {
 	uint64_t addr;		/**< input address, as the device sent it */
 	uint64_t ipa;		/**< with IOPF_FAULT_STAGE2 */
@@ -171,17 +142,17 @@ struct iopf_fault {
 	uint16_t queue;		/**< that it came from */
 };
 
-/** Page requests of a group that a handler sees; it answers for the rest too, which are
- * counted (IOPF_IOMMU_STAT_CUT), and the device asks for them again. */
+/** Page requests of a group that a handler sees. Its answer is for the rest too, which are
+ * counted (IOPF_IOMMU_STAT_CUT); the device requests them again. */
 #define IOPF_MAX_GROUP_FAULTS 512
 
 /**
- * Faults that are answered together: one stall, or the page requests of a group in
- * the order they came, all of one StreamID and PASID. Valid only inside a callback;
- * its id is valid until the answer.
+ * Faults that are answered together: one stall, or the page requests of a group in the order
+ * they came, all of one StreamID and PASID. Valid only during the handler's call; the id is valid
+ * until the answer.
  */
 struct iopf_group {
-	uint64_t id;		/**< slot and generation; 0 only where nothing is to be answered */
+	uint64_t id;		/**< slot and generation; 0 only if no answer is needed */
 	struct iopf_dev *dev;
 	uint32_t pasid;
 	uint16_t nb_faults;
@@ -194,10 +165,17 @@ iopf_group_id(const struct iopf_group *group)
 	return group->id;
 }
 
-/** What a handler says; made with the macros below. */
+/**
+ * What a handler returns:
+ *   - IOPF_ANSWER(code): answered in this burst.
+ *   - IOPF_ANSWER_AFTER_INV(code): the same, after the invalidations given to
+ *     iopf_group_invalidate() are complete. The poll thread does not wait for them.
+ *   - IOPF_DEFER: the domain's deferred handler is called on a worker thread.
+ *   - IOPF_TAKEN: any thread calls iopf_group_respond() with the group's id, or has called it.
+ */
 enum iopf_verdict {
-	IOPF_DEFER = 0x100,	/**< call the deferred handler on a worker; fast handlers only */
-	IOPF_TAKEN = 0x101,	/**< iopf_group_respond() will be called, or has been */
+	IOPF_DEFER = 0x100,	/**< fast handlers only */
+	IOPF_TAKEN = 0x101,
 	IOPF_VERDICT_ANSWER = 0x200,
 	IOPF_VERDICT_AFTER_INV = 0x300,
 	IOPF_VERDICT_MAX = INT32_MAX,
@@ -222,7 +200,7 @@ typedef enum iopf_verdict (*iopf_handler_t)(struct iopf_domain *domain,
  * IOMMUs
  */
 
-/** What one can do. */
+/** Capabilities of an IOMMU. */
 struct iopf_iommu_info {
 	const char *driver;
 	const char *backend;	/**< how the registers are reached */
@@ -232,88 +210,79 @@ struct iopf_iommu_info {
 	uint8_t va_bits;
 	uint32_t granules;	/**< bit n: pages of 2^n bytes */
 	uint32_t max_stalls;	/**< outstanding; 0: it cannot stall */
-	bool stall_forced;	/**< it cannot do anything else */
+	bool stall_forced;	/**< it can only stall */
 	bool razwi;		/**< IOPF_RAZWI is possible */
 	uint32_t request_queue_size; /**< page requests that it can hold; 0: no page requests */
-	uint32_t max_requests;	/**< of these, what devices may have outstanding together; the
-				  * rest is for stop markers */
-	bool pri_pasid;		/**< answers have the PASID of their request in any case */
+	uint32_t max_requests;	/**< page requests that all devices together may have
+				  * outstanding; the rest of the queue is for stop markers */
+	bool pri_pasid;		/**< each answer has the PASID of its request */
 	uint16_t nb_queues;	/**< of faults; 2 with page requests */
 	uint16_t nb_stats;	/**< counters of the driver */
 };
 
 struct iopf_iommu_conf {
 	uint32_t event_queue_size;	/**< entries, a power of two [holds all stalls twice] */
-	uint32_t command_queue_size;	/**< entries, a power of two [1024, or what there is] */
-	uint32_t request_queue_size;	/**< entries, a power of two [1024, or what there is] */
+	uint32_t command_queue_size;	/**< entries, a power of two [1024, or the maximum] */
+	uint32_t request_queue_size;	/**< entries, a power of two [1024, or the maximum] */
 	uint32_t partial_ms;		/**< a group without Last for longer is discarded, its
 					  * requests reported; at least 1 [1000] */
 	uint32_t share_ms;		/**< while 7/8 of max_stalls are pending and several devices
 					  * are attached, a device that holds more than an equal
-					  * share gives up stalls that are older: INVALID, counted
-					  * as over_share [1000] */
-	/** Called by the poller for each record that needs no answer, and for page requests
-	 * whose Last did not come. */
+					  * share gives up older stalls: INVALID, counted as
+					  * over_share [1000] */
+	/** The poll thread calls it for each record that needs no answer, and for page requests
+	 * without Last. */
 	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
 	void *report_ctx;
 };
 
 /**
  * Open an IOMMU through the driver that the string names: "smmuv3,model=1".
- *
- * @param devstr "driver,key=value,...". An unknown driver or key is an error that
- *   names those there are.
+ * @param devstr "driver,key=value,...". The log lists the drivers or keys if one is unknown.
  * @return NULL with rte_errno: ENODEV (no such driver or device), EINVAL (string),
- *   EBUSY (open already), ENOTSUP (an SMMU that cannot be driven), ENOSPC (64 are open).
+ *   EBUSY (open already), ENOTSUP (the driver cannot use this IOMMU), ENOSPC (64 are open).
  */
 struct iopf_iommu *iopf_iommu_open(const char *devstr);
 
 /**
- * Before the first start, or after a stop, also one that failed: the next start that succeeds has
- * what is configured here. -EINVAL for a size; -EBUSY when running, or while a deferred handler has
- * not returned a fault from before the stop.
+ * Set options for the next start that succeeds. Before the first start, or after a stop, also a
+ * failed stop.
+ * @return 0; -EINVAL (a size); -EBUSY (started, or a deferred handler still has a fault from
+ *   before the stop).
  */
 int iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf);
 
 /**
- * Bring it up. Started already: 0 and a warning. A device whose ATS or PRI cannot be switched
- * on is named in the log, and has none until iopf_dev_pri_restart().
- * @return 0; -EIO (it has failed since it was started, and is to be stopped first); what the
- *   driver met.
+ * Start translation and fault queues. Started already: 0 and a warning. If ATS or PRI of a device
+ * cannot be switched on, the log names the device, which has none until iopf_dev_pri_restart().
+ * @return 0; -EIO (it has failed since it was started: stop it first); or the driver's error.
  */
 int iopf_iommu_start(struct iopf_iommu *iommu);
 
 /**
- * Block DMA, end all stalls, shut down. Everything outstanding is answered or
- * terminated when it returns. It waits for devices with PRI, a second for all together, and
- * for no deferred handler: what that answers is -ESTALE.
- *
- * @return 0; -EDEADLK in a handler; what the driver said, -ETIMEDOUT for one: the IOMMU may
- *   still translate then, iopf_invalidate() fails while it does, and the stop can be called
- *   again, or the IOMMU started. Until one of both succeeds the queues are not read: no fault
- *   of its devices is served, and an access that stalls waits.
+ * Block DMA, end all stalls, shut down. When it returns, all outstanding faults are answered or
+ * terminated. It waits for devices with PRI, one second for all together, and for no deferred
+ * handler: the answer of that is -ESTALE.
+ * @return 0; -EDEADLK in a handler; or the driver's error, such as -ETIMEDOUT. After an error the
+ *   IOMMU may still translate, iopf_invalidate() fails while it does, and the queues are not read:
+ *   faults are not served. Stop or start it again.
  */
 int iopf_iommu_stop(struct iopf_iommu *iommu);
 
 /**
- * @return 0; -EBUSY while running, with devices, in a poller, or with memory mapped
- *   (iopf_dma_map(): managed memory's pools have it); -EBUSY also where the IOMMU does not
- *   acknowledge that it is off and may use its memory: nothing is released then, and stop and
- *   close can be called again; -EDEADLK in a handler.
+ * @return 0; -EBUSY (started, has devices, is in a poller, or has memory mapped by
+ *   iopf_dma_map(), as pools of managed memory have); -EBUSY also if the IOMMU does not
+ *   acknowledge that it is off: nothing is released, and stop and close can be called again;
+ *   -EDEADLK in a handler.
  */
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
 /**
- * Sleep instead of polling: from now on the next record or error writes to @p fd, an
- * eventfd of the caller's, which goes into its own poll(2) or epoll. With -1 it is
- * polled again; do that first once awake. After a write to @p fd the next one may come only
- * when this has been called again (an interrupt that is a level is masked until then).
- * iopf_poll() may be called meanwhile. A stop or a start ends it and does not write to @p fd:
- * sleep with a timeout.
- *
- * @return 1: there is something already, do not sleep; 0; -ENOTSUP (no such
- *   interrupt); -EINVAL (not started, or @p fd below -1); -EDEADLK in a handler;
- *   -ETIMEDOUT.
+ * Sleep instead of polling: each record and each error writes to @p fd, an eventfd of the
+ * caller's, for its poll(2) or epoll. -1 ends it; call that first after the wake-up. iopf_poll()
+ * may be called meanwhile. A stop or a start ends it without a wake-up: sleep with a timeout.
+ * @return 0; 1 (a record is there already: do not sleep); -ENOTSUP (no such interrupt); -EINVAL
+ *   (not started, or @p fd below -1); -EDEADLK in a handler; -ETIMEDOUT.
  */
 int iopf_iommu_idle(struct iopf_iommu *iommu, int fd);
 
@@ -323,9 +292,9 @@ const struct iopf_iommu_info *iopf_iommu_info(const struct iopf_iommu *iommu);
 const char *iopf_iommu_name(const struct iopf_iommu *iommu);
 
 /**
- * Let the IOMMU and the devices behind it reach [@p ptr, @p ptr + @p len).
+ * Let the IOMMU and its devices reach [@p ptr, @p ptr + @p len).
  * @param[out] addr its device address; contiguous.
- * @return 0, -EINVAL, -ENOSPC, -ENOMEM, or -ENOTSUP for memory without one.
+ * @return 0, -EINVAL, -ENOSPC, -ENOMEM, or -ENOTSUP (the memory has no device address).
  */
 int iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr);
 int iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t addr);
@@ -337,35 +306,32 @@ int iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t add
 /** What happens to an access that faults. */
 enum iopf_recover {
 	IOPF_STALL,	/**< it waits for the answer */
-	IOPF_TERMINATE,	/**< it is aborted; with the operation retry, resolved and told */
-	IOPF_PRI,	/**< the device has ATS and PRI, and asks for pages */
+	IOPF_TERMINATE,	/**< it is aborted; see the operation retry */
+	IOPF_PRI,	/**< the device has ATS and PRI, and requests pages: iopf_pci.h */
 };
 
-/** An access that was aborted, and what became of its fault. */
+/** An access that was aborted, and the answer to its fault. */
 struct iopf_retry {
 	uint64_t addr;
 	uint32_t sid;
 	uint32_t pasid;		/**< or IOPF_NO_PASID */
-	uint8_t perm;		/**< IOPF_PERM_*: what was wanted */
-	enum iopf_code code;	/**< IOPF_SUCCESS: resolved. Behind IOPF_ANSWER_AFTER_INV the
-				  * invalidation is under way, and the access may fail once more */
+	uint8_t perm;		/**< IOPF_PERM_* that the access needs */
+	enum iopf_code code;	/**< IOPF_SUCCESS: resolved. After IOPF_ANSWER_AFTER_INV the
+				  * invalidation is under way, and the access may fail again */
 };
 
-/**
- * Operations of the device, given by its driver.
- */
+/** Operations of the device, given by its driver. */
 struct iopf_dev_ops {
 	/**
-	 * Stop issuing; return when nothing is outstanding. 0 or -errno. Called only where the
-	 * IOMMU can do nothing but stall (iopf_iommu_info.stall_forced), before a detach or
-	 * removal asks the driver to let go; elsewhere accesses simply abort. May be NULL.
+	 * Issue no more accesses, and return when none is outstanding. 0 or -errno. Called before
+	 * a detach or removal where the IOMMU can only stall (iopf_iommu_info.stall_forced). May be
+	 * NULL.
 	 */
 	int (*quiesce)(struct iopf_dev *dev, void *ctx);
 	/**
-	 * For IOPF_TERMINATE: the faults of an attached (device, PASID) go to the domain's
-	 * handler like stalls, and this takes the place of the answer: once for each record,
-	 * of which one access may leave many. On the poll core or whatever thread answers;
-	 * must not block. NULL: its faults are only reported.
+	 * For IOPF_TERMINATE: the domain's handler is called as for stalls, and retry takes the
+	 * place of the answer, once for each record; one access may leave many. On the thread that
+	 * answers; must not block. NULL: the faults are only reported.
 	 */
 	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
 };
@@ -374,37 +340,35 @@ struct iopf_dev_conf {
 	const char *name;		/**< for lists ["sid:N"] */
 	const uint32_t *sids;		/**< copied */
 	unsigned int nb_sids;
-	uint32_t nb_pasids;		/**< PASIDs below it can be attached, but for 0 where the
+	uint32_t nb_pasids;		/**< PASIDs below it can be attached, except 0 where the
 					  * IOMMU keeps that for untagged traffic [0] */
 	enum iopf_recover recover;
-	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; this much of
-					  * the IOMMU's max_requests is the device's while
-					  * it is attached */
-	bool pri_overcommit;		/**< ... also where less is left: the queue may overflow
-					  * then, which costs time and loses nothing; see lost in
+	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; taken from
+					  * the IOMMU's max_requests while the device is attached */
+	bool pri_overcommit;		/**< attach even if fewer are left: the queue may overflow,
+					  * which costs time and loses nothing; see lost in
 					  * struct iopf_domain_conf */
 	bool prg_pasid;			/**< its answers must have the PASID: the device's "PRG
 					  * Response PASID Required" */
-	uint32_t wait_ms;		/**< what a detach, a removal or iopf_dev_pri_restart() of it
-					  * waits at most, for its handlers, for the device and for
-					  * its queue to be read: then -ETIMEDOUT, and the call can
-					  * be made again [10000] */
+	uint32_t wait_ms;		/**< bounds the wait of a detach, a removal or
+					  * iopf_dev_pri_restart() for the handlers, the device and
+					  * the queue; then -ETIMEDOUT [10000] */
 	struct iopf_dev_ops ops;
 	const struct iopf_pci_ops *pci;	/**< IOPF_PRI: iopf_pci.h; copied */
 	void *ctx;			/**< of all operations */
 };
 
 /**
- * Make a requester known. Until it is attached, its accesses are aborted.
+ * Add a device. Until it is attached, its accesses are aborted.
  * @return NULL with rte_errno: EINVAL, ERANGE (a StreamID, the PASIDs or pri_requests do
- *   not fit the IOMMU), EEXIST (a StreamID is another device's), ENOTSUP (the recovery),
+ *   not fit the IOMMU), EEXIST (another device has a StreamID), ENOTSUP (the recovery),
  *   ENOMEM.
  */
 struct iopf_dev *iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
 
 /**
- * Detaches what is attached, then forgets it. After an error, those of a detach among them,
- * the device is there and its accesses abort; the removal can be called again.
+ * Detach the device from all domains and remove it. After an error, those of a detach included,
+ * its accesses abort, and the removal can be called again.
  */
 int iopf_dev_remove(struct iopf_dev *dev);
 
@@ -418,31 +382,31 @@ void *iopf_dev_ctx(const struct iopf_dev *dev);
 
 /** Formats of address translation that drivers may know. */
 enum iopf_format {
-	IOPF_FORMAT_NONE,	/**< nothing is ever mapped: each access faults */
+	IOPF_FORMAT_NONE,	/**< no address is mapped: each access faults */
 	IOPF_FORMAT_ARM64_S1,	/**< VMSAv8-64 stage 1, lower half */
 };
 
-/** Passed on to the driver, which alone understands it. */
+/** For the driver; the library does not read it. */
 struct iopf_translation {
 	enum iopf_format format;
 	uint64_t root;		/**< device address of the first table */
 	uint64_t mair;		/**< memory attributes by index [index 0: normal write-back] */
 	uint8_t va_bits;
 	uint8_t granule_log2;
-	uint8_t pa_bits;	/**< [what the IOMMU has] */
+	uint8_t pa_bits;	/**< [the IOMMU's] */
 };
 
 struct iopf_domain_conf {
 	const char *name;		/**< for lists ["domain:N"] */
-	iopf_handler_t handler;		/**< on the poll core; must not block */
-	iopf_handler_t deferred;	/**< on a worker; may block */
+	iopf_handler_t handler;		/**< on the poll thread; must not block */
+	iopf_handler_t deferred;	/**< on a worker thread; may block */
 	/**
-	 * Called like handler with page requests whose group is discarded because requests
-	 * were lost. Nobody waits for an answer (the group's id is 0), but the device will ask
-	 * for these pages again, and who maps them now sees to it that devices get on however
-	 * often the queue overflows. Where a right is raised it calls iopf_group_invalidate().
-	 * What cannot be done here, have done elsewhere: a group that is too large for the
-	 * queue may never get to the handlers. May be NULL.
+	 * Called like handler for page requests whose group is discarded because requests were
+	 * lost. No answer is needed (the id is 0), but the device requests these pages again: a
+	 * domain that maps them here lets devices progress however often the queue overflows. It
+	 * calls iopf_group_invalidate() if it raises a permission. Pages that it cannot map here
+	 * must be mapped elsewhere: a group too large for the queue may never reach the handlers.
+	 * May be NULL.
 	 */
 	void (*lost)(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 	void *ctx;			/**< of all three */
@@ -458,35 +422,30 @@ struct iopf_domain *iopf_domain_create(const struct iopf_domain_conf *conf);
 int iopf_domain_destroy(struct iopf_domain *domain);
 
 /**
- * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain.
- * After an error nothing is attached. Where undoing it failed too, the domain counts as
- * attached (-EBUSY from iopf_domain_destroy()) until the next attach, detach or removal of
- * the device has done that, or a detach of what this has tried to attach.
- *
- * @return 0, -EEXIST (something is attached there, or a detach has yet to come to its end),
- *   -EBUSY (the same of an attach that failed), -ERANGE (no such PASID),
- *   -EINVAL (a translation that the IOMMU cannot do), -EDEADLK, -ENOMEM, -ENOSPC (of
- *   address spaces, of page requests: see iopf_dev_conf.pri_overcommit, or, with SMMUv3,
- *   of places for ATCs: 32 pairs of StreamID and PASID with ATS for a domain, 1024 for an
- *   SMMU), or what the driver or the device's operations met.
+ * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain. After an error
+ * nothing is attached. If the undo of a failed attach failed too, the domain counts as attached
+ * until the next attach, detach or removal of the device completes the undo.
+ * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the same
+ *   of a failed attach), -ERANGE (no such PASID), -EINVAL (a translation that the IOMMU cannot do),
+ *   -EDEADLK, -ENOMEM, -ENOSPC (of address spaces, of page requests: see
+ *   iopf_dev_conf.pri_overcommit, or of a limit of the driver), or the error of the driver or of
+ *   an operation of the device.
  */
 int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
 /**
- * The reverse. When it returns 0, no access of (device, PASID) succeeds any more,
- * every fault of it has been answered, and no handler is at work for it. From its begin on
- * the handlers are not asked any more: faults are answered IOPF_INVALID. Waits for deferred
- * handlers. Safe for what was never attached.
- *
+ * The reverse. When it returns 0, no access of (device, PASID) succeeds any more, each fault of it
+ * has been answered, and no handler has any of them. From its begin on faults are answered
+ * IOPF_INVALID without the handlers. It waits for deferred handlers. Nothing attached: 0.
  * @return 0; -EDEADLK in a handler; or an error, after which it can be called again:
- *   - -ETIMEDOUT: a deferred handler has not returned within wait_ms, the device's PASID has
- *     not drained (groups that have begun, pasid_drained), or its queue is not read. Its
- *     accesses abort, its faults are answered, and nothing else can be attached there.
- *   - -ETIMEDOUT for the last attachment of an IOPF_PRI device that does not drain, for the
- *     Last of a group never came: PRI is off then, all else as before. Reset the device.
- *   - what the driver said: nothing of it is released, its faults are answered IOPF_INVALID,
- *     and its accesses may still succeed where they need no answer.
- *   - what quiesce or another operation of the device said: all is as before.
+ *   - -ETIMEDOUT: within wait_ms a deferred handler has not returned, the device's PASID has not
+ *     drained (groups that have begun, pasid_drained), or its queue was not read. Its accesses
+ *     abort, its faults are answered, and no other domain can be attached there.
+ *   - -ETIMEDOUT for the last attachment of an IOPF_PRI device that does not drain, since the
+ *     Last of a group never came: PRI is off, everything else as before. Reset the device.
+ *   - the driver's error: nothing is released, faults are answered IOPF_INVALID, and accesses
+ *     that need no answer may still succeed.
+ *   - the error of quiesce or another operation of the device: everything is as before.
  */
 int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
@@ -503,46 +462,42 @@ struct iopf_inv {
 };
 
 /**
- * Make the IOMMUs that the domain is attached to forget. All are checked before
- * anything is issued. Nobody uses a translation covered by the prefix when it
- * returns.
- *
+ * Invalidate in all IOMMUs that the domain is attached to. All ranges are checked before a command
+ * is issued. When it returns, no device uses a translation covered by the prefix.
  * @param[out] done length of the prefix that a completed synchronisation covers;
- *   may be NULL. On error, inv[*done] is the first that is not known to be done.
+ *   may be NULL. On error, inv[*done] is the first that is not known to be complete.
  * @return 0, -EINVAL, -ETIMEDOUT, -EIO, -EDEADLK (in a fast handler).
  */
 int iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned int n,
 		unsigned int *done);
 
 /**
- * Wait until every fast handler that is running now has returned and its answers
- * are sent: what they may have looked at can be freed. 0, or -EDEADLK in one.
+ * Wait until every fast handler that runs now has returned and its answers are sent: memory that
+ * they may have read can then be freed. 0, or -EDEADLK in a fast handler.
  */
 int iopf_quiesce(void);
 
-/** 0, or -EDEADLK in a fast handler or a report: the caller must not wait for anything. */
+/** 0, or -EDEADLK in a fast handler or a report: the caller must not wait. */
 int iopf_may_wait(void);
 
 /**
- * In a fast handler that returns IOPF_ANSWER_AFTER_INV: what to invalidate first. In lost:
- * what to invalidate.
+ * Invalidate before the answer: in a fast handler that returns IOPF_ANSWER_AFTER_INV, or in lost.
  * @return 0, -EINVAL, -ENOSPC (more than 4 for one group), -EPERM (not in a fast handler).
  */
 int iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv);
 
 /**
  * Answer a group that was taken. From any thread, the handler included.
- * @return 0, -ESTALE (answered, cancelled or never was; counted), -EINVAL (code).
+ * @return 0, -ESTALE (answered, cancelled or unknown; counted), -EINVAL (code).
  */
 int iopf_group_respond(uint64_t id, enum iopf_code code);
 
 /**
- * Have the deferred handler called for a group that was taken, by the fast handler or the
- * deferred one: what the group waited for is there. From any thread but a fast handler, also
- * before the handler that took the group has returned. The group stays taken until then: an
- * answer, a detach or the deadline may come first.
- * @return 0, -EDEADLK in a fast handler, -ESTALE (answered, cancelled or never was), -EINVAL (the domain has no deferred
- *   handler), -ENOSPC (the worker's size; the group is still to be answered).
+ * Have the deferred handler called for a group that the fast or the deferred handler took. From
+ * any thread but a fast handler, also before the handler that took the group has returned. The
+ * group stays taken until then: an answer, a detach or the deadline may come first.
+ * @return 0, -EDEADLK in a fast handler, -ESTALE (answered, cancelled or unknown), -EINVAL (the
+ *   domain has no deferred handler), -ENOSPC (the worker's size; the group still needs an answer).
  */
 int iopf_group_defer(uint64_t id);
 
@@ -558,7 +513,7 @@ struct iopf_poller_conf {
 
 struct iopf_poller *iopf_poller_create(const struct iopf_poller_conf *conf);
 
-/** Its queues have no poller then. -EBUSY while a thread is inside iopf_poll(). */
+/** Removes its queues. -EBUSY while a thread is inside iopf_poll(). */
 int iopf_poller_destroy(struct iopf_poller *poller);
 
 /**
@@ -575,8 +530,8 @@ int iopf_poller_remove(struct iopf_poller *poller, struct iopf_iommu *iommu, uin
 unsigned int iopf_poll(struct iopf_poller *poller);
 
 /**
- * iopf_poll() until iopf_poller_stop(); pauses when idle, and offers the core to others now
- * and then. Returns 0, for rte_eal_remote_launch().
+ * Call iopf_poll() until iopf_poller_stop(); pause when idle, and yield the core now and then.
+ * Returns 0, for rte_eal_remote_launch().
  */
 int iopf_poller_run(void *poller);
 void iopf_poller_stop(struct iopf_poller *poller);
@@ -588,8 +543,8 @@ struct iopf_worker_conf {
 };
 
 /**
- * Threads that run deferred handlers. They sleep until there is something to do. The poll
- * thread makes a system call, to wake one, only when a fault is deferred while one sleeps.
+ * Threads that run deferred handlers. They sleep when idle. The poll thread makes a system call,
+ * to wake one, only if it defers a fault while one sleeps.
  */
 struct iopf_worker *iopf_worker_create(const struct iopf_worker_conf *conf);
 
