@@ -102,6 +102,7 @@ devtools/deps.sh check || exit 1
 [ -z "$lab" ] || devtools/deps.sh lab || exit 1
 
 step "layers" python3 devtools/check-layers.py
+step "names in comments" python3 devtools/check-comments.py
 step "headers compile alone in C11, C++11 and C++20" devtools/check-headers.sh
 step "build, gcc" build build gcc
 tests "tests" build/app/test-iopf/test-iopf

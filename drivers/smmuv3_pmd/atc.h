@@ -42,7 +42,7 @@ struct smmuv3_atc {
 static inline uint64_t
 smmuv3_atc_load(const struct smmuv3_atc *atcs, unsigned int i)
 {
-	/* Acquires the release of add_one(), del_one() or cut_off(). */
+	/* Acquires the release of add_one(), del_all() or cut_off(). */
 	return atomic_load_explicit(&atcs[i].word, memory_order_acquire);
 }
 

@@ -95,7 +95,7 @@ errors_check(struct iopf_queue *q, uint64_t now)
 	if (now < q->next_error_check)
 		return;
 	q->next_error_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
-	/* Acquire: with the release in answering_end(). The next check may bring it up again. */
+	/* Acquire: with the release in iopf_answering_end(). The next check may bring it up again. */
 	if (iommu->recovering &&
 			atomic_load_explicit(&iommu->answering, memory_order_acquire) != 0)
 		return;

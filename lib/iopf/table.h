@@ -40,7 +40,7 @@ iopf_table_hash(uint64_t key)
 static inline void *
 iopf_table_find(const struct iopf_table *table, uint64_t key)
 {
-	/* Acquire: with the release in table_publish() and iopf_table_add(). */
+	/* Acquire: with the releases in bucket_push(), table_grow() and iopf_table_del(). */
 	struct iopf_table_buckets *b =
 		atomic_load_explicit(&table->buckets, memory_order_acquire);
 	struct iopf_table_node *node;
