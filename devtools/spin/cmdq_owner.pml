@@ -47,7 +47,7 @@ inline barrier(me)
 }
 
 /* Same location: a thread's exchange comes after its own store. */
-inline own(me, got)
+inline try_own(me, got)
 {
 	atomic {
 		if
@@ -73,7 +73,7 @@ inline own(me, got)
 	fi
 }
 
-inline release(me)
+inline clear_owner(me)
 {
 	atomic {
 		owners--;
@@ -82,12 +82,12 @@ inline release(me)
 	}
 }
 
-inline waits(yes)
+inline has_cmd(yes)
 {
 	yes = (tail < SLOTS && published[tail])
 }
 
-inline flush()
+inline flush_backlog()
 {
 	do
 	:: tail < SLOTS && published[tail] ->
@@ -97,32 +97,32 @@ inline flush()
 	od
 }
 
-inline hand_back(me, flag)
+inline release_and_recheck(me, flag)
 {
 	do
 	:: true ->
-		release(me);
+		clear_owner(me);
 #ifdef NO_RECHECK
 		break;
 #endif
 #ifndef NO_OWNER_BARRIER
 		barrier(me);
 #endif
-		waits(flag);
+		has_cmd(flag);
 		if
 		:: !flag -> break
 		:: else
 		fi;
-		own(me, flag);
+		try_own(me, flag);
 		if
 		:: !flag -> break
 		:: else
 		fi;
-		flush()
+		flush_backlog()
 	od
 }
 
-inline push(me, command)
+inline push_to_backlog(me, command)
 {
 	atomic {
 		slot[head] = command;
@@ -139,23 +139,23 @@ proctype Poster(byte me)
 
 	do
 	:: n < EACH ->
-		own(me, flag);
+		try_own(me, flag);
 		if
 		:: flag ->
-			flush();
+			flush_backlog();
 			sent[me * EACH + n]++;
-			hand_back(me, flag)
+			release_and_recheck(me, flag)
 		:: else ->
-			push(me, me * EACH + n);
+			push_to_backlog(me, me * EACH + n);
 #ifndef NO_POSTER_BARRIER
 			barrier(me);
 #endif
-			waits(flag);
+			has_cmd(flag);
 			if
 			:: flag ->
-				own(me, flag);
+				try_own(me, flag);
 				if
-				:: flag -> flush(); hand_back(me, flag)
+				:: flag -> flush_backlog(); release_and_recheck(me, flag)
 				:: else
 				fi
 			:: else

@@ -10,7 +10,7 @@
  * Each of these must be found wrong:
  *	spin -DNO_CALLER_BARRIER -a state_off.pml	no barrier before the state is read (C2)
  *	spin -DNO_START_BARRIER -a state_off.pml	no barrier after STARTING (S2)
- *	spin -DNO_ROUND -a state_off.pml		starts are not counted: waits forever
+ *	spin -DNO_EPOCH -a state_off.pml		starts are not counted: waits forever
  *	spin -DOFF_TOO_EARLY -a state_off.pml		OFF before SMMUEN reads 0
  *
  * Two stores wait in their thread's buffer until Memory() takes them out: the caller's store to the
@@ -24,7 +24,7 @@
 #define STOPPING	3
 
 byte state = RUNNING;
-byte round;
+byte epoch;
 bool starting;			/* S1 is in the buffer */
 
 bool table = true;		/* the old entry is valid */
@@ -38,7 +38,7 @@ bool promised;			/* the invalidation has returned 0 */
 
 inline set_starting()
 {
-	atomic { starting = true; round++ };
+	atomic { starting = true; epoch++ };
 #ifndef NO_START_BARRIER
 	(!starting);
 #endif
@@ -78,11 +78,11 @@ active proctype Caller()
 #ifndef NO_CALLER_BARRIER
 	(!unmapping);
 #endif
-	mine = round;
+	mine = epoch;
 	do
 	:: executed -> break
-#ifndef NO_ROUND
-	:: round != mine && !starting -> break
+#ifndef NO_EPOCH
+	:: epoch != mine && !starting -> break
 #endif
 	:: state == OFF -> break
 	:: atomic { !posted && state != OFF -> queued = 1; posted = true }

@@ -43,7 +43,7 @@ struct span {
 	unsigned int size;
 };
 
-static const struct span all = { 0, SMMUV3_ATC_SIZE_ALL };
+static const struct span whole_space = { 0, SMMUV3_ATC_SIZE_ALL };
 
 static uint64_t
 make_word(uint32_t sid, uint32_t ssid)
@@ -54,7 +54,7 @@ make_word(uint32_t sid, uint32_t ssid)
 }
 
 static struct smmuv3_cmd
-inv_cmd(uint64_t word, struct span span)
+make_inv_cmd(uint64_t word, struct span span)
 {
 	return smmuv3_cmd_atc_inv(SMMUV3_GET(SMMUV3_ATC_SID, word), word & SMMUV3_ATC_SSV,
 			SMMUV3_GET(SMMUV3_ATC_SSID, word), false, span.addr, span.size);
@@ -77,7 +77,7 @@ smmuv3_atc_close(struct smmuv3 *s)
 
 /* tables_lock is held. */
 static int
-add_one(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
+add_atc(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
 {
 	struct smmuv3_domain *domain = a->domain;
 	uint32_t i, k, end = atomic_load_explicit(&domain->atc_end, memory_order_relaxed);
@@ -89,7 +89,7 @@ add_one(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
 			break;
 	if (i == SMMUV3_NB_ATCS || k == SMMUV3_MAX_ATCS)
 		return -ENOSPC;
-	/* The word, what points to it, what says that this is there: for look(). */
+	/* The word, what points to it, what says that this is there: for collect_words(). */
 	atomic_store_explicit(&s->atcs[i].word, make_word(sid, a->ssid), memory_order_release);
 	atomic_store_explicit(&domain->atc[k], i + 1, memory_order_release);
 	if (k == end)
@@ -100,7 +100,7 @@ add_one(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
 
 /* tables_lock is held. */
 static void
-del_all(struct smmuv3 *s, struct smmuv3_attachment *a)
+del_atcs(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
 	struct smmuv3_domain *domain = a->domain;
 	unsigned int i, k;
@@ -129,9 +129,9 @@ smmuv3_atc_add(struct smmuv3 *s, struct smmuv3_attachment *a)
 	}
 	pthread_mutex_lock(&s->tables_lock);
 	for (i = 0; i < dev->nb_sids && ret == 0; i++)
-		ret = add_one(s, a, dev->sids[i]);
+		ret = add_atc(s, a, dev->sids[i]);
 	if (ret < 0)
-		del_all(s, a);
+		del_atcs(s, a);
 	pthread_mutex_unlock(&s->tables_lock);
 	if (ret < 0)
 		SMMUV3_LOG(ERR, s, "StreamID %u: a domain can be attached to %u StreamIDs and "
@@ -146,7 +146,7 @@ smmuv3_atc_del(struct smmuv3 *s, struct smmuv3_attachment *a)
 	if (a->nb_atcs == 0)
 		return;
 	pthread_mutex_lock(&s->tables_lock);
-	del_all(s, a);
+	del_atcs(s, a);
 	pthread_mutex_unlock(&s->tables_lock);
 }
 
@@ -174,28 +174,30 @@ inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, unsigne
 
 /* Everything: of each PASID too, by the Global form where the device has that. */
 static int
-inv_word(struct smmuv3 *s, unsigned int i, bool everything, bool pasids)
+inv_atc(struct smmuv3 *s, unsigned int i, bool everything, bool pasids)
 {
 	uint64_t word = smmuv3_atc_load(s->atcs, i);
 	uint32_t sid = SMMUV3_GET(SMMUV3_ATC_SID, word), ssid = SMMUV3_GET(SMMUV3_ATC_SSID, word);
-	struct smmuv3_cmd cmds[3] = { inv_cmd(word, all) };
+	struct smmuv3_cmd cmds[3] = { make_inv_cmd(word, whole_space) };
 	unsigned int n = 1;
 
 	if (everything && word & SMMUV3_ATC_SSV)
-		cmds[n++] = smmuv3_cmd_atc_inv(sid, false, 0, false, all.addr, all.size);
+		cmds[n++] = smmuv3_cmd_atc_inv(sid, false, 0, false, whole_space.addr,
+				whole_space.size);
 	if (everything && pasids)
-		cmds[n++] = smmuv3_cmd_atc_inv(sid, true, ssid, true, all.addr, all.size);
+		cmds[n++] = smmuv3_cmd_atc_inv(sid, true, ssid, true, whole_space.addr,
+				whole_space.size);
 	return inv_sid(s, cmds, n, i);
 }
 
 int
-smmuv3_atc_empty(struct smmuv3 *s, const struct smmuv3_attachment *a)
+smmuv3_atc_inv_attachment(struct smmuv3 *s, const struct smmuv3_attachment *a)
 {
 	unsigned int k;
 	int ret, first = 0;
 
 	for (k = 0; k < a->nb_atcs; k++) {
-		ret = inv_word(s, a->atcs[k], a->everything, a->dev->nb_pasids > 0);
+		ret = inv_atc(s, a->atcs[k], a->inv_all_pasids, a->dev->nb_pasids > 0);
 		first = first < 0 ? first : ret;
 	}
 	return first;
@@ -210,7 +212,7 @@ smmuv3_atc_inv_all(struct smmuv3 *s)
 	for (i = 0; s->pri && i < SMMUV3_NB_ATCS; i++) {
 		if (!smmuv3_atc_takes_inv(smmuv3_atc_load(s->atcs, i)))
 			continue;
-		ret = inv_word(s, i, true, s->ssid_bits > 0);
+		ret = inv_atc(s, i, true, s->ssid_bits > 0);
 		if (ret < 0)
 			return ret;
 	}
@@ -218,7 +220,7 @@ smmuv3_atc_inv_all(struct smmuv3 *s)
 }
 
 void
-smmuv3_atc_post_all(struct smmuv3 *s)
+smmuv3_atc_post_inv_all(struct smmuv3 *s)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
 	unsigned int i, n = 0;
@@ -227,7 +229,7 @@ smmuv3_atc_post_all(struct smmuv3 *s)
 	for (i = 0; s->pri && i <= SMMUV3_NB_ATCS; i++) {
 		word = i < SMMUV3_NB_ATCS ? smmuv3_atc_load(s->atcs, i) : 0;
 		if (smmuv3_atc_takes_inv(word))
-			cmds[n++] = inv_cmd(word, all);
+			cmds[n++] = make_inv_cmd(word, whole_space);
 		if (n == SMMUV3_CHUNK - 1 || (i == SMMUV3_NB_ATCS && n > 0)) {
 			cmds[n++] = smmuv3_cmd_sync();
 			smmuv3_cmdq_post(&s->cmdq, cmds, n);
@@ -238,10 +240,10 @@ smmuv3_atc_post_all(struct smmuv3 *s)
 
 /* The words of those that are to be sent to. */
 static unsigned int
-look(const struct smmuv3 *s, const struct smmuv3_domain *domain, uint64_t words[SMMUV3_MAX_ATCS],
-		bool *cut)
+collect_words(const struct smmuv3 *s, const struct smmuv3_domain *domain,
+		uint64_t words[SMMUV3_MAX_ATCS], bool *cut)
 {
-	/* Acquires in the reverse order of add_one()'s releases. */
+	/* Acquires in the reverse order of add_atc()'s releases. */
 	uint32_t k, end = atomic_load_explicit(&domain->atc_end, memory_order_acquire), i;
 	unsigned int n = 0;
 
@@ -264,24 +266,24 @@ look(const struct smmuv3 *s, const struct smmuv3_domain *domain, uint64_t words[
  * than the unit that ATS was switched on with, the smallest granule.
  */
 static struct span
-span_of(const struct smmuv3 *s, const struct iopf_inv *inv, unsigned int n)
+find_span(const struct smmuv3 *s, const struct iopf_inv *inv, unsigned int n)
 {
 	unsigned int log2 = __builtin_ctz(s->granules), i;
 	uint64_t from = UINT64_MAX, to = 0;
 
 	for (i = 0; i < n; i++) {
 		if (inv[i].all)
-			return all;
+			return whole_space;
 		from = RTE_MIN(from, inv[i].addr);
 		to = RTE_MAX(to, inv[i].addr + inv[i].size - 1);
 	}
 	if (from >> log2 != to >> log2)
 		log2 = 64 - __builtin_clzll(from ^ to);
-	return log2 == 64 ? all : (struct span){ from >> log2 << log2, log2 - 12 };
+	return log2 == 64 ? whole_space : (struct span){ from >> log2 << log2, log2 - 12 };
 }
 
 int
-smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
+smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, unsigned int n)
 {
 	unsigned int nb, nb_spans, used = 0, w, i;
@@ -293,7 +295,7 @@ smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
 
 	if (!s->pri || n == 0)
 		return 0;
-	nb = look(s, domain, words, &cut);
+	nb = collect_words(s, domain, words, &cut);
 	if (nb == 0)
 		/* Behind the CFGI_STE that cuts it off. */
 		return cut ? smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL) : 0;
@@ -302,12 +304,12 @@ smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
 	for (i = 0; i < nb_spans; i++) {
 		uint64_t from = (uint64_t)i * n / nb_spans, to = ((uint64_t)i + 1) * n / nb_spans;
 
-		spans[i] = span_of(s, &inv[from], to - from);
+		spans[i] = find_span(s, &inv[from], to - from);
 	}
-	apart = atomic_load_explicit(&s->atc_apart, memory_order_relaxed);
+	apart = atomic_load_explicit(&s->atc_sync_each, memory_order_relaxed);
 	for (w = 0; w < nb; w++) {
 		for (i = 0; i < nb_spans; i++)
-			cmds[used++] = inv_cmd(words[w], spans[i]);
+			cmds[used++] = make_inv_cmd(words[w], spans[i]);
 		if (!apart && w + 1 < nb)
 			continue;
 		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, used, NULL);
@@ -318,8 +320,9 @@ smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
 }
 
 unsigned int
-smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain, const struct iopf_inv *inv,
-		unsigned int n, struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS])
+smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
+		const struct iopf_inv *inv, unsigned int n,
+		struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS])
 {
 	uint64_t words[SMMUV3_MAX_ATCS];
 	unsigned int nb, used = 0, w;
@@ -330,13 +333,13 @@ smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain, const stru
 		return 0;
 	/* B2 */
 	smmuv3_io_mb();
-	nb = look(s, domain, words, &cut);
+	nb = collect_words(s, domain, words, &cut);
 	if (nb == 0)
 		return 0;
-	span = span_of(s, inv, n);
-	apart = atomic_load_explicit(&s->atc_apart, memory_order_relaxed);
+	span = find_span(s, inv, n);
+	apart = atomic_load_explicit(&s->atc_sync_each, memory_order_relaxed);
 	for (w = 0; w < nb; w++) {
-		cmds[used++] = inv_cmd(words[w], span);
+		cmds[used++] = make_inv_cmd(words[w], span);
 		if (apart || w + 1 == nb)
 			cmds[used++] = smmuv3_cmd_sync();
 	}

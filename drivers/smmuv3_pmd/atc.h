@@ -62,16 +62,16 @@ void smmuv3_atc_del(struct smmuv3 *s, struct smmuv3_attachment *a);
  * Empty the device's ATCs of this PASID, or of everything, and wait for it. 0: they are
  * empty, or cut off, which the SMMU has been told.
  */
-int smmuv3_atc_empty(struct smmuv3 *s, const struct smmuv3_attachment *a);
+int smmuv3_atc_inv_attachment(struct smmuv3 *s, const struct smmuv3_attachment *a);
 /* ... of all; for start. */
 int smmuv3_atc_inv_all(struct smmuv3 *s);
 /* ... without waiting. */
-void smmuv3_atc_post_all(struct smmuv3 *s);
+void smmuv3_atc_post_inv_all(struct smmuv3 *s);
 /* Behind a TLBI and CMD_SYNC that are complete. -EIO: one did not answer. */
-int smmuv3_atc_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain,
+int smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, unsigned int n);
 /* What comes behind these, their CMD_SYNC, with its own. */
-unsigned int smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
+unsigned int smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, unsigned int n,
 		struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS]);
 
@@ -79,6 +79,6 @@ unsigned int smmuv3_atc_cmds(struct smmuv3 *s, const struct smmuv3_domain *domai
 /* One of the device's ATCs did not answer: its accesses abort until all of it was detached. */
 bool smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev);
 /* The CMD_SYNC at this position failed, and nothing is executed now. Owner of the queue. */
-void smmuv3_atc_timeout(struct smmuv3 *s, uint64_t pos);
+void smmuv3_atc_handle_timeout(struct smmuv3 *s, uint64_t pos);
 
 #endif /* SMMUV3_ATC_H */

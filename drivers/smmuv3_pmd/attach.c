@@ -35,7 +35,7 @@
 #include "ste.h"
 
 static int
-tlb_empty(struct smmuv3 *s, const struct smmuv3_domain *domain)
+tlb_inv_asid(struct smmuv3 *s, const struct smmuv3_domain *domain)
 {
 	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
 
@@ -43,7 +43,7 @@ tlb_empty(struct smmuv3 *s, const struct smmuv3_domain *domain)
 }
 
 static void
-release(struct smmuv3 *s, struct smmuv3_attachment *a)
+release_attachment(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
 	smmuv3_atc_del(s, a);
 	smmuv3_domain_put(s, a->domain);
@@ -53,7 +53,7 @@ release(struct smmuv3 *s, struct smmuv3_attachment *a)
 
 /* Go on from the stage that it is in. 0: it is released. */
 static int
-undo(struct smmuv3 *s, struct smmuv3_attachment *a)
+undo_stages(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
 	struct smmuv3_dev *dev = a->dev;
 	int ret;
@@ -67,7 +67,7 @@ undo(struct smmuv3 *s, struct smmuv3_attachment *a)
 		/* fallthrough */
 	case SMMUV3_CD_STOPPED:
 		/* Only now: nothing fills the TLB through this CD any more. */
-		ret = tlb_empty(s, a->domain);
+		ret = tlb_inv_asid(s, a->domain);
 		if (ret < 0)
 			return ret;
 		a->stage = SMMUV3_TLB_EMPTIED;
@@ -75,7 +75,7 @@ undo(struct smmuv3 *s, struct smmuv3_attachment *a)
 	case SMMUV3_TLB_EMPTIED:
 		if (dev->nb_live == 1) {
 			dev->live = false;
-			a->everything = true;
+			a->inv_all_pasids = true;
 			ret = smmuv3_stes_stop(s, dev);
 			if (ret < 0)
 				return ret;
@@ -84,7 +84,7 @@ undo(struct smmuv3 *s, struct smmuv3_attachment *a)
 		a->stage = SMMUV3_STES_STOPPED;
 		/* fallthrough */
 	case SMMUV3_STES_STOPPED:
-		ret = dev->pri ? smmuv3_atc_empty(s, a) : 0;
+		ret = dev->pri ? smmuv3_atc_inv_attachment(s, a) : 0;
 		if (ret < 0)
 			return ret;
 		a->stage = SMMUV3_ATCS_EMPTIED;
@@ -92,13 +92,13 @@ undo(struct smmuv3 *s, struct smmuv3_attachment *a)
 	case SMMUV3_ATCS_EMPTIED:
 		break;
 	}
-	release(s, a);
+	release_attachment(s, a);
 	return 0;
 }
 
 /* What makes it translate. */
 static int
-start(struct smmuv3 *s, struct smmuv3_attachment *a)
+start_translation(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
 	struct smmuv3_dev *dev = a->dev;
 	int ret;
@@ -108,24 +108,24 @@ start(struct smmuv3 *s, struct smmuv3_attachment *a)
 	dev->nb_live++;
 	ret = smmuv3_cd_start(s, dev, a->ssid, a->domain);
 	if (ret == 0 && !dev->live) {
-		a->everything = true;
+		a->inv_all_pasids = true;
 		dev->may_stall = dev->stall;
 		ret = smmuv3_stes_start(s, dev);
 		dev->live = ret == 0;
 	}
 	if (ret == 0 && dev->pri) {
-		ret = smmuv3_atc_empty(s, a);
+		ret = smmuv3_atc_inv_attachment(s, a);
 		if (ret == 0 && smmuv3_atc_is_cut(s, dev))
 			ret = -EIO;
 	}
 	if (ret == 0)
-		a->everything = false;
+		a->inv_all_pasids = false;
 	return ret;
 }
 
 /* The index of its CD, or -ERANGE. */
 static int
-ssid_of(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
+find_ssid(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
 {
 	/* Untagged traffic uses CD 0 (S1DSS = SSID0), so that PASID 0 cannot be attached. */
 	if (pasid == IOPF_NO_PASID)
@@ -146,10 +146,10 @@ smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain, void *
 	int ssid, ret;
 
 	*attachment = NULL;
-	ssid = ssid_of(s, dev, pasid);
+	ssid = find_ssid(s, dev, pasid);
 	if (ssid < 0)
 		return ssid;
-	ret = smmuv3_cdtab_need(s, dev, ssid);
+	ret = smmuv3_cdtab_ensure_cd(s, dev, ssid);
 	if (ret < 0)
 		return ret;
 	a = calloc(1, sizeof(*a));
@@ -162,11 +162,11 @@ smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain, void *
 	if (dev->pri) {
 		ret = smmuv3_atc_add(s, a);
 		if (ret == 0)
-			ret = tlb_empty(s, domain);
+			ret = tlb_inv_asid(s, domain);
 	}
 	if (ret == 0)
-		ret = start(s, a);
-	if (ret == 0 || undo(s, a) < 0)
+		ret = start_translation(s, a);
+	if (ret == 0 || undo_stages(s, a) < 0)
 		*attachment = a;
 	return ret;
 }
@@ -174,5 +174,5 @@ smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain, void *
 int
 smmuv3_detach(void *priv, void *attachment)
 {
-	return undo(priv, attachment);
+	return undo_stages(priv, attachment);
 }

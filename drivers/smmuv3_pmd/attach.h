@@ -35,7 +35,7 @@ struct smmuv3_attachment {
 	struct smmuv3_domain *domain;
 	uint32_t ssid;
 	enum smmuv3_stage stage;
-	bool everything;	/* all that the device's ATCs have is to go */
+	bool inv_all_pasids;	/* all that the device's ATCs have is to go */
 	unsigned int nb_atcs;
 	uint16_t atcs[SMMUV3_MAX_ATCS];	/* indices into smmuv3.atcs: one for each StreamID */
 };

@@ -40,7 +40,7 @@ struct smmuv3_backlog {
 
 /* Leave records where they are until there is room for their answers. */
 static inline bool
-smmuv3_backlog_tight(const struct smmuv3_backlog *b)
+smmuv3_backlog_is_tight(const struct smmuv3_backlog *b)
 {
 	/* tail first, so that it is not beyond head */
 	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
@@ -79,7 +79,7 @@ smmuv3_backlog_push(struct smmuv3_backlog *b, const struct smmuv3_cmd *cmds, uns
 
 /* Any thread; for others than the owner it may be true for what is gone already. */
 static inline bool
-smmuv3_backlog_waits(const struct smmuv3_backlog *b)
+smmuv3_backlog_has_cmd(const struct smmuv3_backlog *b)
 {
 	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_relaxed);
 
@@ -89,14 +89,14 @@ smmuv3_backlog_waits(const struct smmuv3_backlog *b)
 
 /* Where the next command will be. Any thread. */
 static inline uint64_t
-smmuv3_backlog_end(const struct smmuv3_backlog *b)
+smmuv3_backlog_load_end(const struct smmuv3_backlog *b)
 {
 	return atomic_load_explicit(&b->head, memory_order_relaxed);
 }
 
 /* Is the next one to take before this position? Owner. */
 static inline bool
-smmuv3_backlog_before(const struct smmuv3_backlog *b, uint64_t end)
+smmuv3_backlog_is_before(const struct smmuv3_backlog *b, uint64_t end)
 {
 	return atomic_load_explicit(&b->tail, memory_order_relaxed) < end;
 }
@@ -118,7 +118,7 @@ smmuv3_backlog_pop(struct smmuv3_backlog *b, struct smmuv3_cmd *cmd)
 
 /* The n-th command from the next one on, if it is there; to be changed in place. Owner. */
 static inline struct smmuv3_cmd *
-smmuv3_backlog_at(struct smmuv3_backlog *b, uint64_t n)
+smmuv3_backlog_peek(struct smmuv3_backlog *b, uint64_t n)
 {
 	uint64_t pos = atomic_load_explicit(&b->tail, memory_order_relaxed) + n;
 	struct smmuv3_backlog_slot *slot = &b->slots[pos & b->mask];

@@ -34,14 +34,14 @@ extern int smmuv3_logtype;
 
 /* Counters with one writer at a time. */
 static inline void
-smmuv3_count(_Atomic uint64_t *c, uint64_t n)
+smmuv3_counter_add(_Atomic uint64_t *c, uint64_t n)
 {
 	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
 			memory_order_relaxed);
 }
 
 static inline void
-smmuv3_count_shared(_Atomic uint64_t *c, uint64_t n)
+smmuv3_counter_add_shared(_Atomic uint64_t *c, uint64_t n)
 {
 	atomic_fetch_add_explicit(c, n, memory_order_relaxed);
 }

@@ -28,7 +28,7 @@
 
 /* DMA blocked, everything off, no error active. */
 static int
-silence(struct smmuv3 *s)
+disable_smmu(struct smmuv3 *s)
 {
 	uint32_t cr0, gerror;
 	int ret;
@@ -69,11 +69,11 @@ silence(struct smmuv3 *s)
 static int
 open_cmdq(struct smmuv3 *s)
 {
-	int ret = smmuv3_cmdq_own_wait(&s->cmdq);
+	int ret = smmuv3_cmdq_wait_own(&s->cmdq);
 
 	if (ret < 0)
 		return ret;
-	/* silence() has seen SMMUEN = 0: commands left from before have no purpose. */
+	/* disable_smmu() has seen SMMUEN = 0: commands left from before have no purpose. */
 	smmuv3_state_set(&s->state, SMMUV3_STATE_OFF);
 	smmuv3_cmdq_setup(&s->cmdq);
 	/* S1 and S2 of state.h. The next owner acquires the queue's positions. */
@@ -121,7 +121,7 @@ bring_up(struct smmuv3 *s)
 		SMMUV3_PUT(SMMUV3_CR1_TABLE_SH, SMMUV3_SH_ISH);
 	int ret;
 
-	ret = silence(s);
+	ret = disable_smmu(s);
 	if (ret < 0)
 		return ret;
 	ret = alloc_queues(s);
@@ -167,7 +167,7 @@ bring_up(struct smmuv3 *s)
 static int
 close_cmdq(struct smmuv3 *s)
 {
-	int ret = smmuv3_cmdq_own_wait(&s->cmdq);
+	int ret = smmuv3_cmdq_wait_own(&s->cmdq);
 
 	smmuv3_state_set(&s->state, smmuv3_smmuen_is_off(s) ? SMMUV3_STATE_OFF :
 			SMMUV3_STATE_UNSAFE);
@@ -182,7 +182,7 @@ close_cmdq(struct smmuv3 *s)
 static int
 shut_down(struct smmuv3 *s)
 {
-	bool executes = smmuv3_takes_commands(&s->state);
+	bool executes = smmuv3_state_takes_cmds(&s->state);
 	int ret, first;
 
 	if (executes)
@@ -212,7 +212,7 @@ shut_down(struct smmuv3 *s)
 
 /* A start that failed: nothing may be written any more, and nothing translated. */
 static void
-undo(struct smmuv3 *s)
+undo_start(struct smmuv3 *s)
 {
 	smmuv3_cr0_write(s, 0);
 	close_cmdq(s);
@@ -225,17 +225,17 @@ smmuv3_start(void *priv)
 	struct smmuv3 *s = priv;
 	int ret;
 
-	ret = smmuv3_ctl_take(s);
+	ret = smmuv3_ctl_lock(s);
 	if (ret < 0)
 		return ret;
-	s->reset = SMMUV3_RESET_NONE;
-	s->priq_abort_said = false;
-	atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
+	s->recovery = SMMUV3_RECOVERY_NONE;
+	s->priq_abort_logged = false;
+	atomic_store_explicit(&s->recovery_wanted, false, memory_order_relaxed);
 	ret = bring_up(s);
-	if (ret == 0 && !smmuv3_state_run(&s->state))
+	if (ret == 0 && !smmuv3_state_set_running(&s->state))
 		ret = -EIO;
 	if (ret < 0) {
-		undo(s);
+		undo_start(s);
 		SMMUV3_LOG(ERR, s, "not started: %s; it is %s; mend what the lines above say, and "
 				"start it again", strerror(-ret),
 				smmuv3_state_name(smmuv3_state_get(&s->state)));
@@ -244,7 +244,7 @@ smmuv3_start(void *priv)
 		atomic_store_explicit(&s->evtq.q.on, true, memory_order_release);
 		atomic_store_explicit(&s->priq.q.on, s->pri, memory_order_release);
 	}
-	smmuv3_ctl_drop(s);
+	smmuv3_ctl_unlock(s);
 	return ret;
 }
 
@@ -254,7 +254,7 @@ smmuv3_stop(void *priv)
 	struct smmuv3 *s = priv;
 	int ret;
 
-	ret = smmuv3_ctl_take(s);
+	ret = smmuv3_ctl_lock(s);
 	if (ret < 0)
 		return ret;
 	ret = shut_down(s);
@@ -264,7 +264,7 @@ smmuv3_stop(void *priv)
 		SMMUV3_LOG(ERR, s, "not stopped in order: %s; it is %s, and DMA may not be blocked; "
 				"stop it again", strerror(-ret),
 				smmuv3_state_name(smmuv3_state_get(&s->state)));
-	smmuv3_ctl_drop(s);
+	smmuv3_ctl_unlock(s);
 	return ret;
 }
 
@@ -280,13 +280,13 @@ smmuv3_take_over(struct smmuv3 *s)
 	uint32_t ack = smmuv3_load_status(s->regs, SMMUV3_CR0ACK);
 	int ret;
 
-	s->found_gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
+	s->initial_gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
 	if (((cr0 | ack) & smmuv3_cr0_fields(s)) == 0)
 		return 0;
 	/* Whose it was is gone, and so may be what its tables say. */
-	s->found_gbpa = UINT32_MAX;
+	s->initial_gbpa = UINT32_MAX;
 	SMMUV3_LOG(NOTICE, s, "it is running (CR0 0x%x): taken over", cr0);
-	ret = silence(s);
+	ret = disable_smmu(s);
 	if (ret < 0)
 		SMMUV3_LOG(ERR, s, "not taken over: %s; it may use memory that is not its own: "
 				"reset it, and open it again", strerror(-ret));

@@ -57,9 +57,9 @@ smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev)
 	smmuv3_mem_free(s, &t->mem);
 }
 
-/* smmuv3_cdtab_need() has seen to it that it exists. */
+/* smmuv3_cdtab_ensure_cd() has seen to it that it exists. */
 static struct smmuv3_cd *
-cd_of(const struct smmuv3_dev *dev, uint32_t ssid)
+find_cd(const struct smmuv3_dev *dev, uint32_t ssid)
 {
 	const struct smmuv3_cdtab *t = &dev->cds;
 
@@ -70,7 +70,7 @@ cd_of(const struct smmuv3_dev *dev, uint32_t ssid)
 }
 
 int
-smmuv3_cdtab_need(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
+smmuv3_cdtab_ensure_cd(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
 {
 	struct smmuv3_cdtab *t = &dev->cds;
 	uint32_t i = ssid >> LEAF_LOG2;
@@ -114,7 +114,7 @@ sync_cd(void *ctx)
 }
 
 static unsigned int
-tg0(unsigned int granule_log2)
+encode_tg0(unsigned int granule_log2)
 {
 	return granule_log2 == 12 ? SMMUV3_TG0_4K :
 		granule_log2 == 14 ? SMMUV3_TG0_16K : SMMUV3_TG0_64K;
@@ -122,7 +122,7 @@ tg0(unsigned int granule_log2)
 
 /* The smallest size that holds the addresses of the tables. */
 static unsigned int
-ips(const struct smmuv3 *s, const struct iopf_translation *tr)
+encode_ips(const struct smmuv3 *s, const struct iopf_translation *tr)
 {
 	unsigned int oas = SMMUV3_GET(SMMUV3_IDR5_OAS, s->idr5), enc = 0;
 
@@ -132,7 +132,7 @@ ips(const struct smmuv3 *s, const struct iopf_translation *tr)
 }
 
 static unsigned int
-table_log2(const struct iopf_translation *tr)
+get_table_log2(const struct iopf_translation *tr)
 {
 	unsigned int bits = tr->granule_log2 - 3;
 	unsigned int levels = (tr->va_bits - tr->granule_log2 + bits - 1) / bits;
@@ -141,7 +141,7 @@ table_log2(const struct iopf_translation *tr)
 }
 
 int
-smmuv3_translation_check(const struct smmuv3 *s, const struct iopf_translation *tr)
+smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translation *tr)
 {
 	uint64_t align;
 
@@ -162,18 +162,18 @@ smmuv3_translation_check(const struct smmuv3 *s, const struct iopf_translation *
 		return -EINVAL;
 	}
 	/* The SMMU ignores lower bits, and finds a larger address illegal [5.4]. */
-	align = UINT64_C(1) << RTE_MAX(table_log2(tr), 6u);
-	if (tr->root & (align - 1) || tr->root >> smmuv3_oas_bits(ips(s, tr)) != 0) {
+	align = UINT64_C(1) << RTE_MAX(get_table_log2(tr), 6u);
+	if (tr->root & (align - 1) || tr->root >> smmuv3_oas_bits(encode_ips(s, tr)) != 0) {
 		SMMUV3_LOG(ERR, s, "root table at 0x%" PRIx64 ": a multiple of 0x%" PRIx64
 				" below 2^%u is needed", tr->root, align,
-				smmuv3_oas_bits(ips(s, tr)));
+				smmuv3_oas_bits(encode_ips(s, tr)));
 		return -EINVAL;
 	}
 	return 0;
 }
 
 static void
-cd_make(const struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv3_domain *domain,
+make_cd(const struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv3_domain *domain,
 		struct smmuv3_cd *cd)
 {
 	const struct iopf_translation *tr = &domain->tr;
@@ -192,11 +192,11 @@ cd_make(const struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv
 		return;
 	}
 	cd->dw[0] |= SMMUV3_PUT(SMMUV3_CD0_T0SZ, 64 - tr->va_bits) |
-		SMMUV3_PUT(SMMUV3_CD0_TG0, tg0(tr->granule_log2)) |
+		SMMUV3_PUT(SMMUV3_CD0_TG0, encode_tg0(tr->granule_log2)) |
 		SMMUV3_PUT(SMMUV3_CD0_IR0, SMMUV3_CD_RGN_WBWA) |
 		SMMUV3_PUT(SMMUV3_CD0_OR0, SMMUV3_CD_RGN_WBWA) |
 		SMMUV3_PUT(SMMUV3_CD0_SH0, SMMUV3_SH_ISH) |
-		SMMUV3_PUT(SMMUV3_CD0_IPS, ips(s, tr));
+		SMMUV3_PUT(SMMUV3_CD0_IPS, encode_ips(s, tr));
 	cd->dw[1] = tr->root & SMMUV3_CD1_TTB0;
 	cd->dw[3] = tr->mair != 0 ? tr->mair : 0xff;
 }
@@ -208,8 +208,8 @@ smmuv3_cd_start(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
 	struct cd_sync sync = { s, dev, ssid };
 	struct smmuv3_cd cd;
 
-	cd_make(s, dev, domain, &cd);
-	return smmuv3_entry_write(cd_of(dev, ssid)->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
+	make_cd(s, dev, domain, &cd);
+	return smmuv3_entry_write(find_cd(dev, ssid)->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
 }
 
 /*
@@ -227,7 +227,7 @@ int
 smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid)
 {
 	struct cd_sync sync = { s, dev, ssid };
-	struct smmuv3_cd *live = cd_of(dev, ssid);
+	struct smmuv3_cd *live = find_cd(dev, ssid);
 	struct smmuv3_cd cd = *live;
 
 	if (dev->pri)

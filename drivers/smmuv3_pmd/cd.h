@@ -32,11 +32,11 @@ struct smmuv3_cdtab {
 int smmuv3_cdtab_create(struct smmuv3 *s, struct smmuv3_dev *dev);
 void smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev);
 /* The CD of a SubstreamID exists, and is not valid if it is new. -ENOMEM. */
-int smmuv3_cdtab_need(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid);
+int smmuv3_cdtab_ensure_cd(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid);
 /* With CFGI_CD and CMD_SYNC; as for STEs, both can be repeated after an error. */
 int smmuv3_cd_start(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
 		const struct smmuv3_domain *domain);
 int smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid);
-int smmuv3_translation_check(const struct smmuv3 *s, const struct iopf_translation *tr);
+int smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translation *tr);
 
 #endif /* SMMUV3_CD_H */

@@ -19,12 +19,12 @@ check(struct smmuv3 *s)
 {
 	uint32_t active;
 
-	smmuv3_cmdq_kick(&s->cmdq);
-	if (s->reset == SMMUV3_RESET_GIVEN_UP) {
-		smmuv3_switch_off(s);
+	smmuv3_cmdq_try_flush(&s->cmdq);
+	if (s->recovery == SMMUV3_RECOVERY_GIVEN_UP) {
+		smmuv3_clear_smmuen(s);
 		return IOPF_CHECK_DEAD;
 	}
-	active = smmuv3_gerror_read(s);
+	active = smmuv3_gerror_handle(s);
 	if (active == UINT32_MAX)
 		return smmuv3_give_up(s, "its registers read as all ones");
 	if (active & SMMUV3_GERROR_SFM)
@@ -33,10 +33,10 @@ check(struct smmuv3 *s)
 		return smmuv3_give_up(s, "no command is executed any more");
 	if (smmuv3_cmdq_is_stuck(&s->cmdq, rte_get_tsc_cycles(), s->timeout))
 		return smmuv3_give_up(s, "commands are not consumed");
-	if (s->reset == SMMUV3_RESET_NONE && !(active & SMMUV3_GERROR_EVENTQ_ABT) &&
-			!atomic_load_explicit(&s->reset_wanted, memory_order_relaxed))
+	if (s->recovery == SMMUV3_RECOVERY_NONE && !(active & SMMUV3_GERROR_EVENTQ_ABT) &&
+			!atomic_load_explicit(&s->recovery_wanted, memory_order_relaxed))
 		return 0;
-	return s->max_stalls > 0 ? smmuv3_recovery_step(s) : smmuv3_recovery_skip(s, active);
+	return s->max_stalls > 0 ? smmuv3_recovery_step(s) : smmuv3_recovery_ack_only(s, active);
 }
 
 unsigned int
@@ -44,14 +44,15 @@ smmuv3_check(void *priv)
 {
 	struct smmuv3 *s = priv;
 	enum smmuv3_state state = smmuv3_state_get(&s->state);
-	unsigned int told = 0;
+	unsigned int result = 0;
 
-	if ((state != SMMUV3_STATE_RUNNING && state != SMMUV3_STATE_FAILED) || !smmuv3_ctl_try(s))
+	if ((state != SMMUV3_STATE_RUNNING && state != SMMUV3_STATE_FAILED) ||
+			!smmuv3_ctl_trylock(s))
 		return 0;
 	/* As long as ctl is held it changes to FAILED at most. */
 	state = smmuv3_state_get(&s->state);
 	if (state == SMMUV3_STATE_RUNNING || state == SMMUV3_STATE_FAILED)
-		told = check(s);
-	smmuv3_ctl_drop(s);
-	return told;
+		result = check(s);
+	smmuv3_ctl_unlock(s);
+	return result;
 }

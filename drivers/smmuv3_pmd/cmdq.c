@@ -9,12 +9,12 @@
 #include "cmdq_ring.h"
 
 int
-smmuv3_cmdq_own_wait(struct smmuv3_cmdq *q)
+smmuv3_cmdq_wait_own(struct smmuv3_cmdq *q)
 {
 	struct smmuv3_wait w;
 
 	q->ops->wait_begin(q->ctx, &w);
-	while (!smmuv3_cmdq_own(q))
+	while (!smmuv3_cmdq_try_own(q))
 		if (!q->ops->wait(q->ctx, &w))
 			return -ETIMEDOUT;
 	return 0;
@@ -31,7 +31,7 @@ smmuv3_cmdq_own_wait(struct smmuv3_cmdq *q)
  * other, so p2 - p1 < entries makes it unique.
  */
 uint64_t
-smmuv3_cmdq_cons(struct smmuv3_cmdq *q)
+smmuv3_cmdq_load_cons(struct smmuv3_cmdq *q)
 {
 	uint64_t p1, p2, lowest;
 	uint32_t cons;
@@ -47,7 +47,7 @@ smmuv3_cmdq_cons(struct smmuv3_cmdq *q)
 
 /* A position that the registers, both 0, stand for. */
 static uint64_t
-restart_pos(const struct smmuv3_cmdq *q)
+find_restart_pos(const struct smmuv3_cmdq *q)
 {
 	return RTE_ALIGN_CEIL(q->tail + 1, 2 * smmuv3_cmdq_entries(q));
 }
@@ -56,9 +56,9 @@ void
 smmuv3_cmdq_setup(struct smmuv3_cmdq *q)
 {
 	/* What came since it was off. */
-	smmuv3_cmdq_flush(q, UINT64_MAX);
+	smmuv3_cmdq_flush_backlog(q, UINT64_MAX);
 	smmuv3_cmdq_drop_held(q);
-	q->tail = restart_pos(q);
+	q->tail = find_restart_pos(q);
 	q->sync_sid = 0;
 	q->unsynced = false;
 	q->cons = q->tail;
@@ -78,10 +78,10 @@ smmuv3_cmdq_drain(struct smmuv3_cmdq *q)
 	struct smmuv3_wait w;
 
 	q->ops->wait_begin(q->ctx, &w);
-	while (smmuv3_takes_commands(q->state) &&
-			(smmuv3_backlog_waits(&q->backlog) || smmuv3_cmdq_cons(q) <
+	while (smmuv3_state_takes_cmds(q->state) &&
+			(smmuv3_backlog_has_cmd(&q->backlog) || smmuv3_cmdq_load_cons(q) <
 			atomic_load_explicit(&q->prod, memory_order_relaxed))) {
-		smmuv3_cmdq_kick(q);
+		smmuv3_cmdq_try_flush(q);
 		if (!q->ops->wait(q->ctx, &w)) {
 			SMMUV3_LOG(ERR, q, "commands left in the queue after %u ms: CMDQ_PROD 0x%x, "
 					"CMDQ_CONS 0x%x; stop it again, or reset the SMMU",
@@ -96,11 +96,11 @@ smmuv3_cmdq_drain(struct smmuv3_cmdq *q)
 int
 smmuv3_cmdq_drop_resumes(struct smmuv3_cmdq *q)
 {
-	int ret = smmuv3_cmdq_own_wait(q);
+	int ret = smmuv3_cmdq_wait_own(q);
 
 	if (ret < 0)
 		return ret;
-	smmuv3_cmdq_flush(q, UINT64_MAX);
+	smmuv3_cmdq_flush_backlog(q, UINT64_MAX);
 	q->divert = SMMUV3_DIVERT_RESUME;
 	smmuv3_cmdq_disown(q);
 	return 0;
@@ -118,7 +118,7 @@ smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int
 		if (sync_sids == NULL)
 			return -ENOMEM;
 	}
-	ret = smmuv3_cmdq_own_wait(q);
+	ret = smmuv3_cmdq_wait_own(q);
 	if (ret < 0) {
 		free(sync_sids);
 		return ret;
@@ -130,9 +130,9 @@ smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int
 	q->ring = mem->va;
 	q->log2 = log2;
 	/* A queue of one entry is for all callers. */
-	q->kept = q->sync_batches ? RTE_MIN(smmuv3_cmdq_entries(q) - 1, SMMUV3_CHUNK + UINT64_C(2)) :
-			log2 > 0;
-	smmuv3_cmdq_release(q);
+	q->sync_slots = !q->sync_batches ? log2 > 0 :
+			RTE_MIN(smmuv3_cmdq_entries(q) - 1, SMMUV3_CHUNK + UINT64_C(2));
+	smmuv3_cmdq_clear_owner(q);
 	*mem = before;
 	return 0;
 }
@@ -142,7 +142,7 @@ smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int
  * go on for a moment behind rte_eal_cleanup().
  */
 static void *
-touched_alloc(size_t size)
+alloc_touched(size_t size)
 {
 	void *p;
 
@@ -166,12 +166,12 @@ smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 	q->cons_reg = conf->cons_reg;
 	q->atc = conf->atc;
 	q->sync_batches = conf->sync_batches;
-	q->notes = q->atc || q->sync_batches;
+	q->records_cmds = q->atc || q->sync_batches;
 	q->word = conf->word;
 	q->word_addr = conf->word_addr;
 	q->backlog.reserve = conf->reserve;
 	q->backlog.mask = conf->backlog - 1;
-	q->backlog.slots = touched_alloc(conf->backlog * sizeof(*q->backlog.slots));
+	q->backlog.slots = alloc_touched(conf->backlog * sizeof(*q->backlog.slots));
 	if (q->backlog.slots == NULL) {
 		SMMUV3_LOG(ERR, q, "no memory for a backlog of %" PRIu64 " commands",
 				conf->backlog);
@@ -182,7 +182,7 @@ smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 	 * even if nothing leaves it; and none are read while answers are held.
 	 */
 	q->max_held = q->atc ? conf->backlog : 0;
-	q->held = q->atc ? touched_alloc(q->max_held * sizeof(*q->held)) : NULL;
+	q->held = q->atc ? alloc_touched(q->max_held * sizeof(*q->held)) : NULL;
 	if (q->atc && q->held == NULL) {
 		SMMUV3_LOG(ERR, q, "no memory for %u answers to page requests", q->max_held);
 		return -ENOMEM;

@@ -54,15 +54,15 @@ struct smmuv3_cmdq_ops {
 	bool (*wait)(void *ctx, struct smmuv3_wait *w);
 	/* Commands are not executed: what a call that waits for them returns, 0 when they have
 	 * no purpose. */
-	int (*closed)(void *ctx);
+	int (*closed_error)(void *ctx);
 	/* Owner: nothing will be executed any more. */
-	void (*failed)(void *ctx);
-	/* Commands are left in the backlog; smmuv3_cmdq_kick() has to come. */
-	void (*left)(void *ctx);
+	void (*on_failed)(void *ctx);
+	/* Commands are left in the backlog; smmuv3_cmdq_try_flush() has to come. */
+	void (*on_left)(void *ctx);
 	/* An answer to a stall was not executed, and never will be. */
-	void (*answer_lost)(void *ctx);
+	void (*on_answer_lost)(void *ctx);
 	/* Owner: the CMD_SYNC at this position got no answer to ATC_INVs, and stands. */
-	void (*atc_timeout)(void *ctx, uint64_t pos);
+	void (*on_atc_timeout)(void *ctx, uint64_t pos);
 	/* Owner: the error was taken care of; execute commands again. */
 	void (*ack_error)(void *ctx);
 };
@@ -102,11 +102,11 @@ struct smmuv3_cmdq {
 	smmuv3_reg32_t *word;	/* number of the last CMD_SYNC completed; NULL: no MSIs */
 	uint64_t word_addr;
 	uint32_t retries;
-	unsigned int watched;	/* looks that found CONS at watched_pos, for the caller of ... */
+	unsigned int stuck_checks;	/* that found CONS at stuck_pos, for the caller of ... */
 	uint64_t retry_pos;
-	uint64_t watched_at, watched_pos;	/* ... smmuv3_cmdq_is_stuck() */
+	uint64_t stuck_checked_at, stuck_pos;	/* ... smmuv3_cmdq_is_stuck() */
 	_Atomic uint64_t prod;	/* published up to here */
-	_Atomic uint32_t passed_over;	/* callers of smmuv3_cmdq_sync() that found no slot */
+	_Atomic uint32_t sync_waiters;	/* callers of smmuv3_cmdq_sync() that found no slot */
 	/* counters, written by the owner */
 	_Atomic uint64_t commands;
 	_Atomic uint64_t batches;
@@ -136,20 +136,20 @@ struct smmuv3_cmdq {
 	const struct smmuv3_cmdq_ops *ops;
 	void *ctx;
 	bool atc, sync_batches;
-	bool notes;		/* either: what is written is looked at */
-	bool unsynced;		/* with sync_batches: invalidations without a CMD_SYNC yet */
-	unsigned int kept;	/* slots that are left to smmuv3_cmdq_sync() when it finds too few */
+	bool records_cmds;		/* either: what is written is looked at */
+	bool unsynced;			/* with sync_batches: invalidations without a CMD_SYNC yet */
+	unsigned int sync_slots;	/* left to smmuv3_cmdq_sync() when it finds too few */
 
 	struct smmuv3_backlog backlog __rte_aligned(SMMUV3_ALIGN);
 
 	_Atomic uint64_t nb_errors;
 	_Atomic uint64_t errors[SMMUV3_CMD_ERRORS];
-	struct smmuv3_cmd ill;	/* the last illegal command */
+	struct smmuv3_cmd last_illegal;	/* the last illegal command */
 	struct smmuv3_mem mem;
 } __rte_aligned(SMMUV3_ALIGN);
 
 static inline bool
-smmuv3_cmdq_own(struct smmuv3_cmdq *q)
+smmuv3_cmdq_try_own(struct smmuv3_cmdq *q)
 {
 	/* Acquires what the last owner released with smmuv3_cmdq_disown(). */
 	return atomic_load_explicit(&q->owner, memory_order_relaxed) == 0 &&
@@ -168,39 +168,39 @@ void smmuv3_cmdq_setup(struct smmuv3_cmdq *q);
 int smmuv3_cmdq_drop_resumes(struct smmuv3_cmdq *q);
 /* Consume what there is, while commands are executed. -ETIMEDOUT, after a second. */
 int smmuv3_cmdq_drain(struct smmuv3_cmdq *q);
-int smmuv3_cmdq_own_wait(struct smmuv3_cmdq *q);
+int smmuv3_cmdq_wait_own(struct smmuv3_cmdq *q);
 /* Position of CONS. Any thread. */
-uint64_t smmuv3_cmdq_cons(struct smmuv3_cmdq *q);
+uint64_t smmuv3_cmdq_load_cons(struct smmuv3_cmdq *q);
 
 /* cmdq_post.c */
 /* Fast: never waits for anybody. Order within the call is kept. */
 void smmuv3_cmdq_post(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n);
 /* Fast: move what waits in the backlog. */
-void smmuv3_cmdq_kick(struct smmuv3_cmdq *q);
+void smmuv3_cmdq_try_flush(struct smmuv3_cmdq *q);
 /* Room in the backlog for the answers to what is read now. The thread that polls. */
 static inline bool
 smmuv3_cmdq_has_room_for_answers(struct smmuv3_cmdq *q)
 {
-	if (likely(!smmuv3_backlog_waits(&q->backlog)))
+	if (likely(!smmuv3_backlog_has_cmd(&q->backlog)))
 		return true;
-	smmuv3_cmdq_kick(q);
-	return !smmuv3_backlog_tight(&q->backlog);
+	smmuv3_cmdq_try_flush(q);
+	return !smmuv3_backlog_is_tight(&q->backlog);
 }
 /* Give it back, after taking care of the backlog. */
 void smmuv3_cmdq_disown(struct smmuv3_cmdq *q);
 /* Move the backlog up to this position. True when all of that has left it. Owner. */
-bool smmuv3_cmdq_flush(struct smmuv3_cmdq *q, uint64_t end);
+bool smmuv3_cmdq_flush_backlog(struct smmuv3_cmdq *q, uint64_t end);
 /* They have no purpose any more. Owner. */
 void smmuv3_cmdq_drop_held(struct smmuv3_cmdq *q);
 /* Send the PRI_RESPs that were held back, and hold no more. False when some still are. Owner. */
-bool smmuv3_cmdq_unhold(struct smmuv3_cmdq *q);
+bool smmuv3_cmdq_release_held(struct smmuv3_cmdq *q);
 
 /* cmdq_sync.c */
 /*
  * Issue up to SMMUV3_CHUNK commands and a CMD_SYNC, and wait for it. The SMMU sees the
  * caller's earlier stores before it sees these commands: smmuv3_store_prod(). -EIO when the
  * SMMU refused one: *failed is the first (may be NULL). -ETIMEDOUT. In a state that takes
- * no commands, what conf.ops->closed() says. If the first is an ATC_INV,
+ * no commands, what conf.ops->closed_error() says. If the first is an ATC_INV,
  * all must be: *failed is 0 when one of them may have got no answer, and it waits while
  * SMMUEN is 0 during a recovery, for then they are ignored [4.5.1].
  */
@@ -218,9 +218,9 @@ bool smmuv3_cmdq_put_sync(struct smmuv3_cmdq *q, uint64_t *pos);
  */
 bool smmuv3_cmdq_is_stuck(struct smmuv3_cmdq *q, uint64_t now, uint64_t timeout);
 /* GERROR.CMDQ_ERR is active. Owner; does not wait. */
-void smmuv3_cmdq_recover(struct smmuv3_cmdq *q);
+void smmuv3_cmdq_handle_error(struct smmuv3_cmdq *q);
 /* Waiting callers are told that the command at this position failed. Owner. */
-void smmuv3_cmdq_failed(struct smmuv3_cmdq *q, uint64_t pos, bool atc);
+void smmuv3_cmdq_record_error(struct smmuv3_cmdq *q, uint64_t pos, bool atc);
 
 /* In smmuv3_cmdq.errors: no answer to an ATC_INV. */
 #define SMMUV3_CMD_ERROR_ATC	(UINT64_C(1) << 63)

@@ -7,25 +7,25 @@
 
 /* The commands behind this one will not be executed, whatever is tried. */
 static void
-die(struct smmuv3_cmdq *q, const char *why)
+give_up_queue(struct smmuv3_cmdq *q, const char *why)
 {
 	SMMUV3_LOG(ERR, q, "command queue given up: %s; CMDQ_PROD 0x%x, CMDQ_CONS 0x%x", why,
 			smmuv3_read32(q->regs, q->prod_reg), smmuv3_read32(q->regs, q->cons_reg));
-	q->ops->failed(q->ctx);
+	q->ops->on_failed(q->ctx);
 }
 
 void
-smmuv3_cmdq_failed(struct smmuv3_cmdq *q, uint64_t pos, bool atc)
+smmuv3_cmdq_record_error(struct smmuv3_cmdq *q, uint64_t pos, bool atc)
 {
 	uint64_t nb = atomic_load_explicit(&q->nb_errors, memory_order_relaxed);
 
-	atomic_store_explicit(&q->errors[nb % SMMUV3_CMD_ERRORS], atc ? pos | SMMUV3_CMD_ERROR_ATC : pos,
-			memory_order_release);
+	atomic_store_explicit(&q->errors[nb % SMMUV3_CMD_ERRORS],
+			atc ? pos | SMMUV3_CMD_ERROR_ATC : pos, memory_order_release);
 	atomic_store_explicit(&q->nb_errors, nb + 1, memory_order_release);
 }
 
 static void
-skip_illegal(struct smmuv3_cmdq *q, uint64_t pos)
+replace_illegal_cmd(struct smmuv3_cmdq *q, uint64_t pos)
 {
 	struct smmuv3_cmd *slot = &q->ring[smmuv3_q_slot(q->log2, pos)];
 
@@ -34,24 +34,24 @@ skip_illegal(struct smmuv3_cmdq *q, uint64_t pos)
 				" at %u of the command queue: replaced by a CMD_SYNC "
 				"(said once; see the counter cerror_ill)", slot->dw[0],
 				slot->dw[1], smmuv3_q_slot(q->log2, pos));
-	smmuv3_count(&q->cerror_ill, 1);
-	q->ill = *slot;
+	smmuv3_counter_add(&q->cerror_ill, 1);
+	q->last_illegal = *slot;
 	/* A stall whose answer was refused would wait for good. */
 	if (SMMUV3_GET(SMMUV3_CMD0_OP, slot->dw[0]) == SMMUV3_OP_RESUME)
-		q->ops->answer_lost(q->ctx);
-	smmuv3_cmdq_failed(q, pos, false);
+		q->ops->on_answer_lost(q->ctx);
+	smmuv3_cmdq_record_error(q, pos, false);
 	*slot = smmuv3_cmd_sync();
 	if (q->sync_sids != NULL)
 		q->sync_sids[smmuv3_q_slot(q->log2, pos)] = SMMUV3_SYNC_MANY;
 }
 
 void
-smmuv3_cmdq_recover(struct smmuv3_cmdq *q)
+smmuv3_cmdq_handle_error(struct smmuv3_cmdq *q)
 {
 	uint32_t cons, count;
 	uint64_t prod, pos;
 
-	if (smmuv3_cmdq_closed(q))
+	if (smmuv3_cmdq_is_closed(q))
 		return;
 	/*
 	 * ERR is valid: it was written before GERROR, which was read before [7.1]. The slot's
@@ -61,32 +61,32 @@ smmuv3_cmdq_recover(struct smmuv3_cmdq *q)
 	prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
 	count = smmuv3_q_count(q->log2, prod, cons);
 	if (count > smmuv3_cmdq_entries(q)) {
-		smmuv3_count(&q->bad_cons, 1);
-		die(q, "CMDQ_CONS is not within the queue");
+		smmuv3_counter_add(&q->bad_cons, 1);
+		give_up_queue(q, "CMDQ_CONS is not within the queue");
 		return;
 	}
 	pos = prod - count;
 	switch (SMMUV3_GET(SMMUV3_CMDQ_CONS_ERR, cons)) {
 	case SMMUV3_CERROR_NONE:
-		smmuv3_count(&q->cerror_other, 1);
+		smmuv3_counter_add(&q->cerror_other, 1);
 		break;
 	case SMMUV3_CERROR_ATC_INV_SYNC:
 		/* Told to waiting callers before it is executed again: then it is complete. */
-		smmuv3_count(&q->cerror_atc, 1);
-		smmuv3_cmdq_failed(q, pos, true);
-		q->ops->atc_timeout(q->ctx, pos);
+		smmuv3_counter_add(&q->cerror_atc, 1);
+		smmuv3_cmdq_record_error(q, pos, true);
+		q->ops->on_atc_timeout(q->ctx, pos);
 		q->ops->ack_error(q->ctx);
 		return;
 	case SMMUV3_CERROR_ABT:
-		smmuv3_count(&q->cerror_abt, 1);
+		smmuv3_counter_add(&q->cerror_abt, 1);
 		break;
 	default:
 		if (count > 0) {
-			skip_illegal(q, pos);
+			replace_illegal_cmd(q, pos);
 			q->ops->ack_error(q->ctx);
 			return;
 		}
-		smmuv3_count(&q->cerror_other, 1);
+		smmuv3_counter_add(&q->cerror_other, 1);
 		break;
 	}
 	/* To acknowledge is to try again. */
@@ -95,7 +95,7 @@ smmuv3_cmdq_recover(struct smmuv3_cmdq *q)
 		q->retries = 0;
 	}
 	if (q->retries++ == SMMUV3_ABT_RETRIES)
-		die(q, "it cannot be read (CERROR_ABT)");
+		give_up_queue(q, "it cannot be read (CERROR_ABT)");
 	else
 		q->ops->ack_error(q->ctx);
 }
@@ -127,16 +127,16 @@ smmuv3_cmdq_is_stuck(struct smmuv3_cmdq *q, uint64_t now, uint64_t timeout)
 	uint64_t pos;
 	bool stuck;
 
-	if (likely(now - q->watched_at < timeout / LOOKS))
+	if (likely(now - q->stuck_checked_at < timeout / LOOKS))
 		return false;
-	q->watched_at = now;
-	pos = smmuv3_cmdq_cons(q);
-	if (pos != q->watched_pos || pos == atomic_load_explicit(&q->prod, memory_order_relaxed)) {
-		q->watched_pos = pos;
-		q->watched = 0;
+	q->stuck_checked_at = now;
+	pos = smmuv3_cmdq_load_cons(q);
+	if (pos != q->stuck_pos || pos == atomic_load_explicit(&q->prod, memory_order_relaxed)) {
+		q->stuck_pos = pos;
+		q->stuck_checks = 0;
 		return false;
 	}
-	if (++q->watched <= LOOKS || !smmuv3_cmdq_own(q))
+	if (++q->stuck_checks <= LOOKS || !smmuv3_cmdq_try_own(q))
 		return false;
 	stuck = !waits_for_endpoints(q, pos);
 	smmuv3_cmdq_disown(q);

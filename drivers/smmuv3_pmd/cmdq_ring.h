@@ -30,14 +30,14 @@ smmuv3_cmdq_entries(const struct smmuv3_cmdq *q)
 }
 
 static inline void
-smmuv3_cmdq_release(struct smmuv3_cmdq *q)
+smmuv3_cmdq_clear_owner(struct smmuv3_cmdq *q)
 {
 	atomic_store_explicit(&q->owner, 0, memory_order_release);
 }
 
 /* Free slots; CONS shares its line with PROD and is read only when they run out. */
 static inline uint64_t
-smmuv3_cmdq_space(struct smmuv3_cmdq *q, uint64_t want)
+smmuv3_cmdq_count_free(struct smmuv3_cmdq *q, uint64_t want)
 {
 	uint64_t room = smmuv3_cmdq_entries(q) - (q->tail - q->cons);
 	uint64_t prod;
@@ -50,7 +50,7 @@ smmuv3_cmdq_space(struct smmuv3_cmdq *q, uint64_t want)
 	prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
 	count = smmuv3_q_count(q->log2, prod, cons);
 	if (unlikely(count > smmuv3_cmdq_entries(q)))
-		smmuv3_count(&q->bad_cons, 1);
+		smmuv3_counter_add(&q->bad_cons, 1);
 	else
 		q->cons = prod - count;
 	return smmuv3_cmdq_entries(q) - (q->tail - q->cons);
@@ -58,14 +58,14 @@ smmuv3_cmdq_space(struct smmuv3_cmdq *q, uint64_t want)
 
 /* Off or given up: no command has a purpose. */
 static inline bool
-smmuv3_cmdq_closed(const struct smmuv3_cmdq *q)
+smmuv3_cmdq_is_closed(const struct smmuv3_cmdq *q)
 {
-	return !smmuv3_takes_commands(q->state);
+	return !smmuv3_state_takes_cmds(q->state);
 }
 
 /* The ring does not tell: what is before CONS may be written over when the CMD_SYNC fails. */
 static inline void
-smmuv3_cmdq_note_atc(struct smmuv3_cmdq *q, uint32_t slot, const struct smmuv3_cmd *cmd)
+smmuv3_cmdq_record_atc_inv(struct smmuv3_cmdq *q, uint32_t slot, const struct smmuv3_cmd *cmd)
 {
 	unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
 
@@ -80,7 +80,7 @@ smmuv3_cmdq_note_atc(struct smmuv3_cmdq *q, uint32_t slot, const struct smmuv3_c
 }
 
 static inline void
-smmuv3_cmdq_note_unsynced(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
+smmuv3_cmdq_record_unsynced(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 {
 	unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
 
@@ -91,30 +91,30 @@ smmuv3_cmdq_note_unsynced(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 }
 
 static inline void
-smmuv3_cmdq_put(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
+smmuv3_cmdq_put_cmd(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 {
 	uint32_t slot = smmuv3_q_slot(q->log2, q->tail++);
 
 	q->ring[slot] = *cmd;
-	if (likely(!q->notes))
+	if (likely(!q->records_cmds))
 		return;
 	if (q->sync_sids != NULL)
-		smmuv3_cmdq_note_atc(q, slot, cmd);
+		smmuv3_cmdq_record_atc_inv(q, slot, cmd);
 	if (q->sync_batches)
-		smmuv3_cmdq_note_unsynced(q, cmd);
+		smmuv3_cmdq_record_unsynced(q, cmd);
 }
 
 /* Make what was written the SMMU's. */
 static inline void
-smmuv3_cmdq_doorbell(struct smmuv3_cmdq *q)
+smmuv3_cmdq_publish_prod(struct smmuv3_cmdq *q)
 {
 	uint64_t prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
 
 	if (q->tail == prod)
 		return;
-	smmuv3_count(&q->commands, q->tail - prod);
-	smmuv3_count(&q->batches, 1);
-	/* Before the register: see smmuv3_cmdq_cons(). */
+	smmuv3_counter_add(&q->commands, q->tail - prod);
+	smmuv3_counter_add(&q->batches, 1);
+	/* Before the register: see smmuv3_cmdq_load_cons(). */
 	atomic_store_explicit(&q->prod, q->tail, memory_order_release);
 	smmuv3_store_prod(q->regs, q->prod_reg, smmuv3_q_pos(q->log2, q->tail));
 }

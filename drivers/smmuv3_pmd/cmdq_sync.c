@@ -14,22 +14,22 @@ struct batch {
 	const struct smmuv3_cmd *cmds;
 	unsigned int n, put;		/* put > n: the CMD_SYNC too */
 	bool atc;			/* ATC_INVs */
-	uint32_t seq, round;		/* round: of the SMMU's state */
-	uint64_t before, errors;
+	uint32_t seq, epoch;		/* epoch: of the SMMU's state */
+	uint64_t backlog_end, errors;
 	uint64_t pos[SMMUV3_CHUNK + 1];
 };
 
 /* There is room for all of it, or as much as there can be; what is before it has a CMD_SYNC. */
 static bool
-begin_whole(struct smmuv3_cmdq *q, const struct batch *b)
+make_room_for_batch(struct smmuv3_cmdq *q, const struct batch *b)
 {
 	const struct smmuv3_cmd sync = smmuv3_cmd_sync();
 	uint64_t want = RTE_MIN(smmuv3_cmdq_entries(q), b->n + UINT64_C(2));
 
-	if (smmuv3_cmdq_space(q, want) < want)
+	if (smmuv3_cmdq_count_free(q, want) < want)
 		return false;
 	if (q->unsynced && b->n > 0)
-		smmuv3_cmdq_put(q, &sync);
+		smmuv3_cmdq_put_cmd(q, &sync);
 	return true;
 }
 
@@ -41,11 +41,11 @@ put_batch(struct smmuv3_cmdq *q, struct batch *b)
 	if (b->atc && q->divert & SMMUV3_DIVERT_PRI_RESP)
 		return;
 	/* Answers given before go first; later ones do not keep us waiting. */
-	if (!smmuv3_cmdq_flush(q, b->before))
+	if (!smmuv3_cmdq_flush_backlog(q, b->backlog_end))
 		return;
-	if (unlikely(q->sync_batches) && b->put == 0 && !begin_whole(q, b))
+	if (unlikely(q->sync_batches) && b->put == 0 && !make_room_for_batch(q, b))
 		return;
-	while (b->put <= b->n && smmuv3_cmdq_space(q, 1) > 0) {
+	while (b->put <= b->n && smmuv3_cmdq_count_free(q, 1) > 0) {
 		struct smmuv3_cmd cmd;
 
 		if (b->put < b->n) {
@@ -57,10 +57,10 @@ put_batch(struct smmuv3_cmdq *q, struct batch *b)
 			cmd = smmuv3_cmd_sync();
 		}
 		b->pos[b->put++] = q->tail;
-		smmuv3_cmdq_put(q, &cmd);
+		smmuv3_cmdq_put_cmd(q, &cmd);
 	}
 	if (b->put > b->n)
-		smmuv3_count(&q->syncs, 1);
+		smmuv3_counter_add(&q->syncs, 1);
 }
 
 bool
@@ -68,16 +68,16 @@ smmuv3_cmdq_put_sync(struct smmuv3_cmdq *q, uint64_t *pos)
 {
 	const struct smmuv3_cmd cmd = smmuv3_cmd_sync();
 
-	if (smmuv3_cmdq_space(q, 1) == 0)
+	if (smmuv3_cmdq_count_free(q, 1) == 0)
 		return false;
-	smmuv3_cmdq_put(q, &cmd);
-	smmuv3_count(&q->syncs, 1);
+	smmuv3_cmdq_put_cmd(q, &cmd);
+	smmuv3_counter_add(&q->syncs, 1);
 	*pos = q->tail;
 	return true;
 }
 
 static bool
-batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int turn)
+is_batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int turn)
 {
 	if (b->put <= b->n)
 		return false;
@@ -87,20 +87,20 @@ batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int turn)
 	/* A word can be lost: its write aborted, or the CMD_SYNC was rewritten. */
 	if (q->word != NULL && turn % 64 != 0)
 		return false;
-	return smmuv3_cmdq_cons(q) > b->pos[b->n];
+	return smmuv3_cmdq_load_cons(q) > b->pos[b->n];
 }
 
 /* It will not be done by the queue any more. */
 static bool
-batch_moot(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
+is_batch_void(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
 {
 	uint32_t state = smmuv3_state_load(q->state);
 
-	if (SMMUV3_STATE_ROUND(state) != b->round)
+	if (SMMUV3_STATE_EPOCH(state) != b->epoch)
 		/* It was off meanwhile, and start invalidates everything: see state.h. */
 		*ret = 0;
 	else if (SMMUV3_STATE_OF(state) < SMMUV3_STATE_STARTING)
-		*ret = q->ops->closed(q->ctx);
+		*ret = q->ops->closed_error(q->ctx);
 	else
 		return false;
 	return true;
@@ -112,9 +112,9 @@ batch_moot(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
  * first one and our own CMD_SYNC.
  */
 static unsigned int
-first_failed(struct smmuv3_cmdq *q, const struct batch *b)
+find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 {
-	/* Acquires nb_errors from smmuv3_cmdq_recover(): the positions before it. */
+	/* Acquires nb_errors from smmuv3_cmdq_handle_error(): the positions before it. */
 	uint64_t now = atomic_load_explicit(&q->nb_errors, memory_order_acquire), e;
 	unsigned int first = b->n, i;
 
@@ -139,18 +139,18 @@ first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 
 /* One more or less for whom space_for_answers() leaves a slot. */
 static void
-pass_over(struct smmuv3_cmdq *q, bool waits)
+count_sync_waiter(struct smmuv3_cmdq *q, bool counted)
 {
-	atomic_fetch_add_explicit(&q->passed_over, waits ? 1 : -1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&q->sync_waiters, counted ? 1 : -1, memory_order_relaxed);
 }
 
 static int
-timed_out(struct smmuv3_cmdq *q, const struct batch *b)
+report_timeout(struct smmuv3_cmdq *q, const struct batch *b)
 {
 	char tail[IOPF_LOG_TAIL];
 	uint64_t before;
 
-	smmuv3_count_shared(&q->sync_timeouts, 1);
+	smmuv3_counter_add_shared(&q->sync_timeouts, 1);
 	if (iopf_log_take(&q->log, &before))
 		SMMUV3_LOG(ERR, q, "CMD_SYNC not complete after %u ms: %u of %u commands written, "
 				"CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x%s",
@@ -169,7 +169,7 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 {
 	struct smmuv3_wait w;
 	unsigned int first;
-	bool over = false, waits = false;
+	bool expired = false, counted = false;
 	struct batch b;
 	int ret;
 
@@ -178,38 +178,38 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	b.atc = n > 0 && SMMUV3_GET(SMMUV3_CMD0_OP, cmds[0].dw[0]) == SMMUV3_OP_ATC_INV;
 	b.put = 0;
 	b.seq = 0;
-	b.before = smmuv3_backlog_end(&q->backlog);
+	b.backlog_end = smmuv3_backlog_load_end(&q->backlog);
 	/* C2 of state.h. */
 	smmuv3_io_mb();
-	b.round = SMMUV3_STATE_ROUND(smmuv3_state_load(q->state));
+	b.epoch = SMMUV3_STATE_EPOCH(smmuv3_state_load(q->state));
 	b.errors = atomic_load_explicit(&q->nb_errors, memory_order_acquire);
 	if (failed != NULL)
 		*failed = 0;
 	q->ops->wait_begin(q->ctx, &w);
-	while (!batch_done(q, &b, over ? 0 : w.n)) {
-		if (batch_moot(q, &b, &ret))
+	while (!is_batch_done(q, &b, expired ? 0 : w.n)) {
+		if (is_batch_void(q, &b, &ret))
 			goto out;
-		if (over) {
-			ret = timed_out(q, &b);
+		if (expired) {
+			ret = report_timeout(q, &b);
 			goto out;
 		}
-		if (b.put <= n && smmuv3_cmdq_own(q)) {
-			if (!smmuv3_cmdq_closed(q))
+		if (b.put <= n && smmuv3_cmdq_try_own(q)) {
+			if (!smmuv3_cmdq_is_closed(q))
 				put_batch(q, &b);
-			if (waits != (b.put <= n)) {
-				waits = !waits;
-				pass_over(q, waits);
+			if (counted != (b.put <= n)) {
+				counted = !counted;
+				count_sync_waiter(q, counted);
 			}
 			smmuv3_cmdq_disown(q);
 		}
-		over = !q->ops->wait(q->ctx, &w);
+		expired = !q->ops->wait(q->ctx, &w);
 	}
-	first = n > 0 ? first_failed(q, &b) : 0;
+	first = n > 0 ? find_first_failed(q, &b) : 0;
 	ret = first == n ? 0 : -EIO;
 	if (ret < 0 && failed != NULL)
 		*failed = first;
 out:
-	if (waits)
-		pass_over(q, false);
+	if (counted)
+		count_sync_waiter(q, false);
 	return ret;
 }

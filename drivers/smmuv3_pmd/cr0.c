@@ -17,7 +17,7 @@ smmuv3_cr0_fields(const struct smmuv3 *s)
 }
 
 uint32_t
-smmuv3_cr0_moving(struct smmuv3 *s)
+smmuv3_cr0_get_unacked(struct smmuv3 *s)
 {
 	return smmuv3_load_status(s->regs, SMMUV3_CR0ACK) ^ smmuv3_read32(s->regs, SMMUV3_CR0);
 }
@@ -33,12 +33,12 @@ smmuv3_smmuen_is_off(struct smmuv3 *s)
 int
 smmuv3_cr0_write(struct smmuv3 *s, uint32_t cr0)
 {
-	uint32_t moving = (s->cr0 ^ cr0) & smmuv3_cr0_moving(s);
+	uint32_t moving = (s->cr0 ^ cr0) & smmuv3_cr0_get_unacked(s);
 	int ret = 0;
 
 	if (moving != 0) {
 		ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, moving, s->cr0 & moving);
-		cr0 ^= moving & smmuv3_cr0_moving(s);
+		cr0 ^= moving & smmuv3_cr0_get_unacked(s);
 	}
 	s->cr0 = cr0;
 	/* Tables, queues and their registers are there before what enables them. */

@@ -17,7 +17,7 @@ struct smmuv3;
 /* What may be set in CR0, and is acknowledged. */
 uint32_t smmuv3_cr0_fields(const struct smmuv3 *s);
 /* Fields of CR0 whose last change is not acknowledged. */
-uint32_t smmuv3_cr0_moving(struct smmuv3 *s);
+uint32_t smmuv3_cr0_get_unacked(struct smmuv3 *s);
 /* Both CR0 and CR0ACK say so. */
 bool smmuv3_smmuen_is_off(struct smmuv3 *s);
 /*

@@ -71,7 +71,7 @@ smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
 	memcpy(dev->sids, conf->sids, conf->nb_sids * sizeof(dev->sids[0]));
 	ret = smmuv3_cdtab_create(s, dev);
 	for (i = 0; ret == 0 && i < dev->nb_sids; i++)
-		ret = smmuv3_strtab_need(s, dev->sids[i]);
+		ret = smmuv3_strtab_ensure_ste(s, dev->sids[i]);
 	if (ret < 0) {
 		dev_free(s, dev);
 		return ret;
@@ -82,7 +82,7 @@ smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
 
 /* End the stalls that the device has. */
 static int
-stall_term(struct smmuv3 *s, const struct smmuv3_dev *dev)
+terminate_stalls(struct smmuv3 *s, const struct smmuv3_dev *dev)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
 	unsigned int i, n;
@@ -114,7 +114,7 @@ smmuv3_dev_del(void *priv, void *handle)
 		/* Aborting STEs, synchronised: the one moment for STALL_TERM [4.6.2]. */
 		ret = smmuv3_stes_abort(s, dev);
 		if (ret == 0)
-			ret = stall_term(s, dev);
+			ret = terminate_stalls(s, dev);
 		if (ret == 0)
 			ret = smmuv3_stes_stop(s, dev);
 	}

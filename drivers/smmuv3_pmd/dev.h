@@ -22,7 +22,7 @@ struct smmuv3_dev {
 	bool stall;
 	bool pri;			/* ATS while something is attached */
 	bool prg_pasid;
-	bool described;			/* word 1 of its STEs is right; the SMMU was told */
+	bool word1_written;		/* word 1 of its STEs is right; the SMMU was told */
 	bool live;			/* its STEs translate; the SMMU was told */
 	bool may_stall;			/* they did since the last STALL_TERM */
 	uint32_t nb_pasids;

@@ -18,7 +18,7 @@ smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **out)
 	int asid;
 	int ret;
 
-	ret = smmuv3_translation_check(s, tr);
+	ret = smmuv3_cd_check_translation(s, tr);
 	if (ret < 0)
 		return ret;
 	domain = calloc(1, sizeof(*domain));

@@ -67,7 +67,7 @@ decode_perm(uint64_t dw1)
 }
 
 static inline void
-decode(const struct smmuv3 *s, const struct smmuv3_evt *evt, struct iopf_event *event)
+decode_event(const struct smmuv3 *s, const struct smmuv3_evt *evt, struct iopf_event *event)
 {
 	uint64_t dw0 = evt->dw[0], dw1 = evt->dw[1];
 	uint8_t id = SMMUV3_GET(SMMUV3_EVT0_ID, dw0);
@@ -101,31 +101,31 @@ decode(const struct smmuv3 *s, const struct smmuv3_evt *evt, struct iopf_event *
 
 /* PROD said more than a number of entries. */
 static void
-odd(struct smmuv3 *s, uint64_t cons, uint64_t avail)
+handle_prod_flags(struct smmuv3 *s, uint64_t cons, uint64_t avail)
 {
 	struct smmuv3_inq *q = &s->evtq.q;
 
-	if (q->odd & SMMUV3_INQ_OVERFLOW) {
+	if (q->prod_flags & SMMUV3_INQ_OVERFLOW) {
 		/* Acknowledged with the next CONS [7.4]. */
 		q->ovackflg ^= SMMUV3_Q_OVFLG;
-		smmuv3_count(&q->overflows, 1);
+		smmuv3_counter_add(&q->overflows, 1);
 	}
-	if (q->odd & SMMUV3_INQ_BAD) {
+	if (q->prod_flags & SMMUV3_INQ_BAD) {
 		/* Nothing in it can be believed; stalls among it are ended by check(). */
-		smmuv3_count(&q->bad_prod, 1);
+		smmuv3_counter_add(&q->bad_prod, 1);
 		memset(q->ring, 0, sizeof(struct smmuv3_evt) << q->log2);
 		/* Before CONS, which orders loads only. */
 		smmuv3_io_wmb();
-		atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
+		atomic_store_explicit(&s->recovery_wanted, true, memory_order_relaxed);
 		cons = q->prod;
 	}
-	q->odd = 0;
+	q->prod_flags = 0;
 	if (avail == 0)
 		smmuv3_inq_store_cons(q, cons);
 }
 
 static void
-count_bad(struct smmuv3 *s, const struct iopf_event *events, uint16_t n)
+count_bad_events(struct smmuv3 *s, const struct iopf_event *events, uint16_t n)
 {
 	uint16_t i, bad = 0, unwritten = 0;
 
@@ -133,11 +133,11 @@ count_bad(struct smmuv3 *s, const struct iopf_event *events, uint16_t n)
 		bad += (events[i].flags & IOPF_EVENT_BAD) != 0;
 		unwritten += events[i].raw_id == 0;
 	}
-	smmuv3_count(&s->evtq.q.bad, bad);
+	smmuv3_counter_add(&s->evtq.q.bad, bad);
 	if (unwritten == 0)
 		return;
-	smmuv3_count(&s->evtq.unwritten, unwritten);
-	atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
+	smmuv3_counter_add(&s->evtq.unwritten, unwritten);
+	atomic_store_explicit(&s->recovery_wanted, true, memory_order_relaxed);
 }
 
 uint16_t
@@ -153,7 +153,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	/* Acquires start's release: the ring and its positions. */
 	if (unlikely(!atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
-	smmuv3_inq_returned(q, cons);
+	smmuv3_inq_store_returned(q, cons);
 	if (unlikely(!smmuv3_cmdq_has_room_for_answers(&s->cmdq)))
 		return 0;
 
@@ -166,29 +166,29 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		 */
 		rte_prefetch0(&ring[smmuv3_q_slot(q->log2, cons)]);
 		rte_prefetch0(smmuv3_reg32(q->regs, SMMUV3_EVENTQ_PROD));
-		avail = smmuv3_inq_look(q, cons);
-		if (unlikely(q->odd != 0))
-			odd(s, cons, avail);
+		avail = smmuv3_inq_find_entries(q, cons);
+		if (unlikely(q->prod_flags != 0))
+			handle_prod_flags(s, cons, avail);
 		if (avail == 0) {
 			/* It may have moved past what cannot be believed. */
-			smmuv3_inq_returned(q, atomic_load_explicit(&q->cons,
+			smmuv3_inq_store_returned(q, atomic_load_explicit(&q->cons,
 					memory_order_relaxed));
 			return 0;
 		}
 	}
 	n = RTE_MIN(avail, n);
 	/* Acquires smmuv3_recovery_step()'s release. */
-	stale = atomic_load_explicit(&s->evtq.stale, memory_order_acquire);
+	stale = atomic_load_explicit(&s->evtq.stale_end, memory_order_acquire);
 	for (i = 0; i < n; i++) {
 		struct smmuv3_evt *evt = &ring[smmuv3_q_slot(q->log2, cons + i)];
 
 		rte_prefetch0(&ring[smmuv3_q_slot(q->log2, cons + i + 4)]);
-		decode(s, evt, &events[i]);
+		decode_event(s, evt, &events[i]);
 		evt->dw[0] = 0;
 		if (unlikely((int64_t)(cons + i - stale) < 0 &&
 				events[i].flags & IOPF_EVENT_STALL)) {
 			events[i].flags &= ~IOPF_EVENT_STALL;
-			smmuv3_count(&s->evtq.stale_stalls, 1);
+			smmuv3_counter_add(&s->evtq.stale_stalls, 1);
 		}
 		stalls += (events[i].flags & IOPF_EVENT_STALL) != 0;
 		flags |= events[i].flags;
@@ -196,11 +196,11 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	/* Cleared before CONS, which orders loads only. */
 	smmuv3_io_wmb();
 	smmuv3_inq_store_cons(q, cons + n);
-	smmuv3_count(&q->entries, n);
-	smmuv3_count(&q->bursts, 1);
-	smmuv3_count(&s->evtq.stalls, stalls);
+	smmuv3_counter_add(&q->entries, n);
+	smmuv3_counter_add(&q->bursts, 1);
+	smmuv3_counter_add(&s->evtq.stalls, stalls);
 	if (unlikely(flags & IOPF_EVENT_BAD))
-		count_bad(s, events, n);
+		count_bad_events(s, events, n);
 	return n;
 }
 
@@ -217,5 +217,5 @@ smmuv3_evtq_setup(struct smmuv3 *s)
 
 	memset(s->evtq.q.ring, 0, sizeof(struct smmuv3_evt) << s->evtq.q.log2);
 	pos = smmuv3_inq_setup(s, &s->evtq.q, SMMUV3_EVENTQ_BASE, &s->words->evtq.v);
-	atomic_store_explicit(&s->evtq.stale, pos, memory_order_relaxed);
+	atomic_store_explicit(&s->evtq.stale_end, pos, memory_order_relaxed);
 }

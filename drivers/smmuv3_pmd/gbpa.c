@@ -25,8 +25,8 @@ smmuv3_gbpa_block(struct smmuv3 *s)
 	ret = smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
 	if (ret < 0)
 		return ret;
-	if (!(smmuv3_read32(s->regs, SMMUV3_GBPA) & SMMUV3_GBPA_ABORT) && !s->gbpa_warned) {
-		s->gbpa_warned = true;
+	if (!(smmuv3_read32(s->regs, SMMUV3_GBPA) & SMMUV3_GBPA_ABORT) && !s->gbpa_logged) {
+		s->gbpa_logged = true;
 		SMMUV3_LOG(WARNING, s, "GBPA.ABORT does not stay set: DMA is not blocked while "
 				"the SMMU is off; let devices be bus masters only while it runs");
 	}
@@ -36,9 +36,9 @@ smmuv3_gbpa_block(struct smmuv3 *s)
 void
 smmuv3_gbpa_restore(struct smmuv3 *s)
 {
-	if (!s->restore)
+	if (!s->restore_gbpa)
 		return;
-	if (s->found_gbpa == UINT32_MAX) {
+	if (s->initial_gbpa == UINT32_MAX) {
 		SMMUV3_LOG(NOTICE, s, "it was running when found, which is not restored: "
 				"DMA stays blocked");
 		return;
@@ -47,9 +47,9 @@ smmuv3_gbpa_restore(struct smmuv3 *s)
 		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA cannot be written; reset the SMMU");
 		return;
 	}
-	smmuv3_write32(s->regs, SMMUV3_GBPA, s->found_gbpa | SMMUV3_GBPA_UPDATE);
+	smmuv3_write32(s->regs, SMMUV3_GBPA, s->initial_gbpa | SMMUV3_GBPA_UPDATE);
 	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0)
 		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA 0x%x, as found, is not taken yet; "
 				"until then all is as the stop left it; reset the SMMU",
-				s->found_gbpa);
+				s->initial_gbpa);
 }

@@ -32,7 +32,7 @@ smmuv3_gerror_ack(struct smmuv3 *s, uint32_t bits)
 }
 
 void
-smmuv3_gerror_look(struct smmuv3 *s, bool force)
+smmuv3_gerror_check_cmdq(struct smmuv3 *s, bool force)
 {
 	uint32_t gerror;
 
@@ -40,30 +40,30 @@ smmuv3_gerror_look(struct smmuv3 *s, bool force)
 		return;
 	if (!force && (s->cmdq.word == NULL || smmuv3_load_word(&s->words->gerror.v) == 0))
 		return;
-	if (!smmuv3_cmdq_own(&s->cmdq))
+	if (!smmuv3_cmdq_try_own(&s->cmdq))
 		return;
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 	if (gerror != UINT32_MAX && (gerror ^ s->gerrorn) & SMMUV3_GERROR_CMDQ_ERR)
-		smmuv3_cmdq_recover(&s->cmdq);
+		smmuv3_cmdq_handle_error(&s->cmdq);
 	smmuv3_cmdq_disown(&s->cmdq);
 }
 
 uint32_t
-smmuv3_gerror_read(struct smmuv3 *s)
+smmuv3_gerror_handle(struct smmuv3 *s)
 {
 	uint32_t active;
 
 	/* Acquires the SMMU's GERROR through its word, if it has one. */
 	if (s->cmdq.word != NULL) {
-		if (smmuv3_load_word(&s->words->gerror.v) == 0 && ++s->checks % 16 != 0)
+		if (smmuv3_load_word(&s->words->gerror.v) == 0 && ++s->gerror_checks % 16 != 0)
 			return 0;
 		atomic_store_explicit(&s->words->gerror.v, 0, memory_order_relaxed);
 		/* An error after the read below sets the word again. */
 		smmuv3_io_mb();
 	}
-	if (!smmuv3_cmdq_own(&s->cmdq)) {
+	if (!smmuv3_cmdq_try_own(&s->cmdq)) {
 		/* Somebody has it: look again next time. */
-		s->checks |= 15;
+		s->gerror_checks |= 15;
 		return 0;
 	}
 	active = smmuv3_load_status(s->regs, SMMUV3_GERROR);
@@ -73,30 +73,30 @@ smmuv3_gerror_read(struct smmuv3 *s)
 	}
 	active = (active ^ s->gerrorn) & SMMUV3_GERROR_ALL;
 	if (active & SMMUV3_GERROR_CMDQ_ERR)
-		smmuv3_cmdq_recover(&s->cmdq);
+		smmuv3_cmdq_handle_error(&s->cmdq);
 	if (active & MSI_ABORTS) {
-		smmuv3_count(&s->msi_aborts, __builtin_popcountll(active & MSI_ABORTS));
+		smmuv3_counter_add(&s->msi_aborts, __builtin_popcountll(active & MSI_ABORTS));
 		smmuv3_gerror_ack(s, active & MSI_ABORTS);
 	}
 	if (active & SMMUV3_GERROR_EVENTQ_ABT && s->max_stalls == 0) {
 		/* No stall can be lost with its record: go on. */
-		smmuv3_count(&s->evtq_aborts, 1);
+		smmuv3_counter_add(&s->evtq_aborts, 1);
 		smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
 		active &= ~SMMUV3_GERROR_EVENTQ_ABT;
 	}
 	if (active & SMMUV3_GERROR_PRIQ_ABT && s->pri) {
-		if (smmuv3_priq_losing(s)) {
-			s->checks |= 15;
+		if (smmuv3_priq_has_unreported_loss(s)) {
+			s->gerror_checks |= 15;
 		} else {
-			smmuv3_count(&s->priq.aborts, 1);
-			if (!s->priq_abort_said)
+			smmuv3_counter_add(&s->priq.aborts, 1);
+			if (!s->priq_abort_logged)
 				SMMUV3_LOG(WARNING, s, "page requests could not be written "
 						"(PRIQ_ABT_ERR): their devices got a Response "
 						"Failure and ask no more: iopf_dev_pri_restart() "
 						"(said once per start; see the counter priq_aborts)");
-			s->priq_abort_said = true;
+			s->priq_abort_logged = true;
 			/* Before entries can come: they are behind the loss. */
-			smmuv3_priq_lost(s);
+			smmuv3_priq_record_loss(s);
 			smmuv3_gerror_ack(s, SMMUV3_GERROR_PRIQ_ABT);
 		}
 	}

@@ -15,9 +15,9 @@
 struct smmuv3;
 
 /* Returns what is active and not recovered here. The thread that checks. */
-uint32_t smmuv3_gerror_read(struct smmuv3 *s);
+uint32_t smmuv3_gerror_handle(struct smmuv3 *s);
 /* In waits: recover the command queue if it stands still. */
-void smmuv3_gerror_look(struct smmuv3 *s, bool force);
+void smmuv3_gerror_check_cmdq(struct smmuv3 *s, bool force);
 /* Acknowledge. Owner of the command queue. */
 void smmuv3_gerror_ack(struct smmuv3 *s, uint32_t bits);
 

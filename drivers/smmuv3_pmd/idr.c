@@ -34,7 +34,7 @@ static const struct {
 };
 
 uint32_t
-smmuv3_errata_of(uint32_t iidr, const char **name)
+smmuv3_errata_lookup(uint32_t iidr, const char **name)
 {
 	uint8_t version = SMMUV3_GET(SMMUV3_IIDR_VARIANT, iidr) << 4 |
 		SMMUV3_GET(SMMUV3_IIDR_REVISION, iidr);
@@ -51,7 +51,7 @@ smmuv3_errata_of(uint32_t iidr, const char **name)
 }
 
 static uint32_t
-granules(uint32_t idr5)
+decode_granules(uint32_t idr5)
 {
 	return (idr5 & SMMUV3_IDR5_GRAN4K ? 1u << 12 : 0) |
 		(idr5 & SMMUV3_IDR5_GRAN16K ? 1u << 14 : 0) |
@@ -83,7 +83,7 @@ smmuv3_idr_read(struct smmuv3 *s)
 		return refuse(s, "its accesses to queues and tables are not coherent");
 	if (s->idr1 & (SMMUV3_IDR1_TABLES_PRESET | SMMUV3_IDR1_QUEUES_PRESET))
 		return refuse(s, "its tables or queues are at preset addresses");
-	s->granules = granules(s->idr5);
+	s->granules = decode_granules(s->idr5);
 	if (s->granules == 0)
 		return refuse(s, "no translation granule");
 	s->stall_model = SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, s->idr0);
@@ -105,7 +105,7 @@ smmuv3_idr_read(struct smmuv3 *s)
 	s->priq_log2_max = s->pri ? RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_PRIQS, s->idr1),
 			(uint64_t)SMMUV3_PRIQ_LOG2_CAP) : 0;
 
-	s->errata = smmuv3_errata_of(smmuv3_read32(s->regs, SMMUV3_IIDR), &erratum);
+	s->errata = smmuv3_errata_lookup(smmuv3_read32(s->regs, SMMUV3_IIDR), &erratum);
 	if (s->errata != 0)
 		SMMUV3_LOG(NOTICE, s, "errata of %s are worked around", erratum);
 
@@ -124,7 +124,7 @@ smmuv3_idr_read(struct smmuv3 *s)
 }
 
 void
-smmuv3_idr_info(const struct smmuv3 *s, struct iopf_iommu_info *info)
+smmuv3_idr_fill_info(const struct smmuv3 *s, struct iopf_iommu_info *info)
 {
 	info->backend = s->backend->name;
 	info->sid_bits = s->sid_bits;

@@ -20,7 +20,7 @@ struct smmuv3;
 
 int smmuv3_idr_read(struct smmuv3 *s);
 /* Of an SMMU with this IIDR; *name: of product and errata, when there are any. */
-uint32_t smmuv3_errata_of(uint32_t iidr, const char **name);
-void smmuv3_idr_info(const struct smmuv3 *s, struct iopf_iommu_info *info);
+uint32_t smmuv3_errata_lookup(uint32_t iidr, const char **name);
+void smmuv3_idr_fill_info(const struct smmuv3 *s, struct iopf_iommu_info *info);
 
 #endif /* SMMUV3_IDR_H */

@@ -44,9 +44,9 @@ smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base, smmuv3_r
 	q->cons_reg = base + SMMUV3_EVENTQ_CONS - SMMUV3_EVENTQ_BASE;
 	q->msi = (s->idr0 & SMMUV3_IDR0_MSI) != 0;
 	q->word = word;
-	q->trust = false;
-	q->unsaid = false;
-	q->odd = 0;
+	q->empty_trusted = false;
+	q->msi_late = false;
+	q->prod_flags = 0;
 	q->ovackflg = 0;
 	q->prod = pos;
 	atomic_store_explicit(&q->cons, pos, memory_order_relaxed);
@@ -65,7 +65,7 @@ smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base, smmuv3_r
  * register tells positions apart that are less than 2 * entries from each other.
  */
 uint64_t
-smmuv3_inq_mark(struct smmuv3_inq *q)
+smmuv3_inq_take_mark(struct smmuv3_inq *q)
 {
 	uint64_t c1, c2;
 	uint32_t prod;
@@ -82,9 +82,9 @@ smmuv3_inq_mark(struct smmuv3_inq *q)
 }
 
 bool
-smmuv3_inq_passed(struct smmuv3_inq *q, uint64_t mark)
+smmuv3_inq_has_passed(struct smmuv3_inq *q, uint64_t mark)
 {
-	/* Off: what is left in it is never read. Acquires smmuv3_inq_returned()'s release. */
+	/* Off: what is left in it is never read. Acquires smmuv3_inq_store_returned()'s release. */
 	return !atomic_load_explicit(&q->on, memory_order_acquire) ||
 		(int64_t)(atomic_load_explicit(&q->returned, memory_order_acquire) - mark) >= 0;
 }

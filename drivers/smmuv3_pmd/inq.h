@@ -46,9 +46,9 @@ struct smmuv3;
 struct smmuv3_inq {
 	_Atomic bool on;
 	bool msi;		/* its word is written on empty to non-empty */
-	bool trust;		/* ... and 0 in it means that the queue is empty */
-	bool unsaid;		/* entries came and the word did not say so, yet */
-	uint8_t odd;		/* SMMUV3_INQ_*: what PROD said beside a number of entries */
+	bool empty_trusted;	/* ... and 0 in it means that the queue is empty */
+	bool msi_late;		/* entries came and the word did not say so, yet */
+	uint8_t prod_flags;	/* SMMUV3_INQ_*: what PROD msi_seen beside a number of entries */
 	unsigned int log2;
 	void *ring;
 	smmuv3_reg32_t *word;
@@ -74,8 +74,8 @@ int smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsig
 /* Registers of a queue that is off. Returns where it begins. */
 uint64_t smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base,
 		smmuv3_reg32_t *word);
-uint64_t smmuv3_inq_mark(struct smmuv3_inq *q);
-bool smmuv3_inq_passed(struct smmuv3_inq *q, uint64_t mark);
+uint64_t smmuv3_inq_take_mark(struct smmuv3_inq *q);
+bool smmuv3_inq_has_passed(struct smmuv3_inq *q, uint64_t mark);
 
 static inline uint64_t
 smmuv3_inq_entries(const struct smmuv3_inq *q)
@@ -86,12 +86,12 @@ smmuv3_inq_entries(const struct smmuv3_inq *q)
 static inline void
 smmuv3_inq_store_cons(struct smmuv3_inq *q, uint64_t cons)
 {
-	/* Before the register: see smmuv3_inq_mark(). */
+	/* Before the register: see smmuv3_inq_take_mark(). */
 	atomic_store_explicit(&q->cons, cons, memory_order_release);
 	smmuv3_store_cons(q->regs, q->cons_reg, smmuv3_q_pos(q->log2, cons) | q->ovackflg);
 }
 
-/* Entries that may be read, from the register. The rest of what it says is left in odd. */
+/* Entries that may be read, from the register. The rest of what it says is left in prod_flags. */
 static inline uint64_t
 smmuv3_inq_read_prod(struct smmuv3_inq *q, uint64_t cons)
 {
@@ -101,55 +101,55 @@ smmuv3_inq_read_prod(struct smmuv3_inq *q, uint64_t cons)
 
 	q->prod = cons + count;
 	if (unlikely((reg ^ q->ovackflg) & SMMUV3_Q_OVFLG))
-		q->odd |= SMMUV3_INQ_OVERFLOW;
+		q->prod_flags |= SMMUV3_INQ_OVERFLOW;
 	if (unlikely(count > smmuv3_inq_entries(q))) {
-		q->odd |= SMMUV3_INQ_BAD;
+		q->prod_flags |= SMMUV3_INQ_BAD;
 		return 0;
 	}
 	return count;
 }
 
-/* Entries, if there are any: all that were known have been read. odd was 0. */
+/* Entries, if there are any: all that were known have been read. prod_flags was 0. */
 static inline uint64_t
-smmuv3_inq_look(struct smmuv3_inq *q, uint64_t cons)
+smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
 {
 	uint64_t avail;
 
 	if (!q->msi)
 		return smmuv3_inq_read_prod(q, cons);
-	if (q->trust) {
-		bool said = smmuv3_load_word(q->word) != 0;
+	if (q->empty_trusted) {
+		bool msi_seen = smmuv3_load_word(q->word) != 0;
 
-		if (likely(!said && ++q->idle % SMMUV3_INQ_IDLE_PASSES != 0))
+		if (likely(!msi_seen && ++q->idle % SMMUV3_INQ_IDLE_PASSES != 0))
 			return 0;
-		if (!said && q->unsaid) {
-			smmuv3_count(&q->missed_msis, 1);
-			q->unsaid = false;
+		if (!msi_seen && q->msi_late) {
+			smmuv3_counter_add(&q->missed_msis, 1);
+			q->msi_late = false;
 		}
 		avail = smmuv3_inq_read_prod(q, cons);
-		if (avail == 0 && !said)
+		if (avail == 0 && !msi_seen)
 			return 0;
-		q->unsaid = !said;
-		q->trust = false;
+		q->msi_late = !msi_seen;
+		q->empty_trusted = false;
 	} else {
 		avail = smmuv3_inq_read_prod(q, cons);
 	}
-	if (avail > 0 || unlikely(q->odd != 0))
+	if (avail > 0 || unlikely(q->prod_flags != 0))
 		return avail;
-	if (unlikely(q->unsaid) && smmuv3_load_word(q->word) != 0)
-		q->unsaid = false;
+	if (unlikely(q->msi_late) && smmuv3_load_word(q->word) != 0)
+		q->msi_late = false;
 	atomic_store_explicit(q->word, 0, memory_order_relaxed);
 	smmuv3_io_mb();
 	avail = smmuv3_inq_read_prod(q, cons);
-	q->trust = avail == 0;
+	q->empty_trusted = avail == 0;
 	return avail;
 }
 
 /* The caller is here again: it has seen all that it was given. */
 static inline void
-smmuv3_inq_returned(struct smmuv3_inq *q, uint64_t cons)
+smmuv3_inq_store_returned(struct smmuv3_inq *q, uint64_t cons)
 {
-	/* Pairs with the acquire in smmuv3_inq_passed(). */
+	/* Pairs with the acquire in smmuv3_inq_has_passed(). */
 	if (atomic_load_explicit(&q->returned, memory_order_relaxed) != cons)
 		atomic_store_explicit(&q->returned, cons, memory_order_release);
 }

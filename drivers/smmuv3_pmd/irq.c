@@ -17,7 +17,7 @@
  * already is woken by the thread that leaves them:
  *
  *	sleeper				caller of answer
- *	store asleep			publish in the backlog, or reset_wanted
+ *	store asleep			publish in the backlog, or recovery_wanted
  *	full barrier			full barrier
  *	load the backlog		load asleep
  *
@@ -114,7 +114,7 @@ inq_pending(struct smmuv3_inq *q)
 static bool
 priq_pending(struct smmuv3 *s)
 {
-	return inq_pending(&s->priq.q) || smmuv3_priq_losing(s) ||
+	return inq_pending(&s->priq.q) || smmuv3_priq_has_unreported_loss(s) ||
 		((smmuv3_read32(s->regs, SMMUV3_PRIQ_PROD) ^
 		smmuv3_read32(s->regs, SMMUV3_PRIQ_CONS)) & SMMUV3_Q_OVFLG) != 0;
 }
@@ -127,14 +127,14 @@ pending(struct smmuv3 *s)
 
 	/*
 	 * CONS, stored by poll, before PROD is read: an event after it finds the queue empty.
-	 * And asleep before the backlog and reset_wanted.
+	 * And asleep before the backlog and recovery_wanted.
 	 */
 	smmuv3_io_mb();
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 	return inq_pending(&s->evtq.q) || (s->pri && priq_pending(s)) ||
 		((gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) & SMMUV3_GERROR_ALL) != 0 ||
-		s->reset != SMMUV3_RESET_NONE || smmuv3_backlog_waits(&s->cmdq.backlog) ||
-		atomic_load_explicit(&s->reset_wanted, memory_order_relaxed);
+		s->recovery != SMMUV3_RECOVERY_NONE || smmuv3_backlog_has_cmd(&s->cmdq.backlog) ||
+		atomic_load_explicit(&s->recovery_wanted, memory_order_relaxed);
 }
 
 void
@@ -206,10 +206,10 @@ smmuv3_idle(void *priv, int fd)
 		SMMUV3_LOG(ERR, s, "cannot sleep on fd %d: an eventfd, or -1 to poll again", fd);
 		return -EINVAL;
 	}
-	ret = smmuv3_ctl_take(s);
+	ret = smmuv3_ctl_lock(s);
 	if (ret < 0)
 		return ret;
 	ret = fd >= 0 ? sleep_begin(s, fd) : sleep_end(s);
-	smmuv3_ctl_drop(s);
+	smmuv3_ctl_unlock(s);
 	return ret;
 }

@@ -22,11 +22,11 @@
  * invalidations before it are at most 6 commands (see smmuv3_answer_after()), and no
  * stall comes again before its RESUME was consumed. With page requests there is an ATC_INV for each
  * function of the domain in it, and a function may ask for more than it was allowed. So
- * poll takes nothing while less is free (smmuv3_backlog_tight()) than
+ * poll takes nothing while less is free (smmuv3_backlog_is_tight()) than
  *	- what two pollers may add for the burst that they have taken, and
  *	- a RESUME for each stall, a PRI_RESP for each page request that the library may
  *	  have, and
- *	- an ATC_INV for all that there are (smmuv3_atc_post_all()), and two commands to cut
+ *	- an ATC_INV for all that there are (smmuv3_atc_post_inv_all()), and two commands to cut
  *	  one off.
  */
 
@@ -40,7 +40,7 @@
 #define MIN_REQUESTS	UINT64_C(64)
 
 static uint64_t
-backlog_reserve(const struct smmuv3 *s)
+get_backlog_reserve(const struct smmuv3 *s)
 {
 	return 2 * BURST + s->max_stalls +
 		RTE_MAX(UINT64_C(2) << s->priq_log2_max, MIN_REQUESTS) +
@@ -48,15 +48,15 @@ backlog_reserve(const struct smmuv3 *s)
 }
 
 static uint64_t
-backlog_slots(const struct smmuv3 *s)
+get_backlog_slots(const struct smmuv3 *s)
 {
 	uint64_t slots = RTE_MAX(6 * (uint64_t)s->max_stalls, (uint64_t)SMMUV3_CHUNK);
 
-	return rte_align64pow2(s->pri ? RTE_MAX(slots, backlog_reserve(s) * 5 / 4) : slots);
+	return rte_align64pow2(s->pri ? RTE_MAX(slots, get_backlog_reserve(s) * 5 / 4) : slots);
 }
 
 static int
-closed(void *ctx)
+get_closed_error(void *ctx)
 {
 	struct smmuv3 *s = ctx;
 
@@ -66,62 +66,62 @@ closed(void *ctx)
 }
 
 static void
-failed(void *ctx)
+handle_failure(void *ctx)
 {
 	struct smmuv3 *s = ctx;
 
 	/* check() does the rest. */
-	smmuv3_state_fail(&s->state);
+	smmuv3_state_set_failed(&s->state);
 }
 
 static void
-answer_lost(void *ctx)
+request_recovery(void *ctx)
 {
 	struct smmuv3 *s = ctx;
 
-	atomic_store_explicit(&s->reset_wanted, true, memory_order_relaxed);
+	atomic_store_explicit(&s->recovery_wanted, true, memory_order_relaxed);
 	smmuv3_wake(s);
 }
 
 static void
-left(void *ctx)
+wake_for_backlog(void *ctx)
 {
 	smmuv3_wake(ctx);
 }
 
 static void
-atc_timeout(void *ctx, uint64_t pos)
+handle_atc_timeout(void *ctx, uint64_t pos)
 {
-	smmuv3_atc_timeout(ctx, pos);
+	smmuv3_atc_handle_timeout(ctx, pos);
 }
 
 static void
-ack_error(void *ctx)
+ack_cmdq_err(void *ctx)
 {
 	smmuv3_gerror_ack(ctx, SMMUV3_GERROR_CMDQ_ERR);
 }
 
 static void
-wait_begin(void *ctx, struct smmuv3_wait *w)
+begin_wait(void *ctx, struct smmuv3_wait *w)
 {
 	smmuv3_wait_begin(ctx, w);
 }
 
 static bool
-wait(void *ctx, struct smmuv3_wait *w)
+continue_wait(void *ctx, struct smmuv3_wait *w)
 {
 	return smmuv3_wait(ctx, w);
 }
 
 static const struct smmuv3_cmdq_ops ops = {
-	.wait_begin = wait_begin,
-	.wait = wait,
-	.closed = closed,
-	.failed = failed,
-	.left = left,
-	.answer_lost = answer_lost,
-	.atc_timeout = atc_timeout,
-	.ack_error = ack_error,
+	.wait_begin = begin_wait,
+	.wait = continue_wait,
+	.closed_error = get_closed_error,
+	.on_failed = handle_failure,
+	.on_left = wake_for_backlog,
+	.on_answer_lost = request_recovery,
+	.on_atc_timeout = handle_atc_timeout,
+	.ack_error = ack_cmdq_err,
 };
 
 int
@@ -142,8 +142,8 @@ smmuv3_main_cmdq_open(struct smmuv3 *s)
 		.sync_batches = s->errata & SMMUV3_ERRATUM_SYNC_BATCHES,
 		.word = msi ? &s->words->sync.v : NULL,
 		.word_addr = s->words_mem.addr + offsetof(struct smmuv3_words, sync),
-		.backlog = backlog_slots(s),
-		.reserve = s->pri ? backlog_reserve(s) : 0,
+		.backlog = get_backlog_slots(s),
+		.reserve = s->pri ? get_backlog_reserve(s) : 0,
 	});
 }
 

@@ -112,7 +112,7 @@ block_alloc(struct smmuv3 *s, size_t size, size_t align, struct smmuv3_mem *mem)
 }
 
 static unsigned int
-class_of(size_t size)
+get_class(size_t size)
 {
 	return rte_log2_u64(size) - SMMUV3_MEM_LOG2_MIN;
 }
@@ -126,9 +126,9 @@ piece_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem)
 	size_t at;
 	int ret;
 
-	piece = pool->free[class_of(size)];
+	piece = pool->free[get_class(size)];
 	if (piece != NULL) {
-		pool->free[class_of(size)] = piece->next;
+		pool->free[get_class(size)] = piece->next;
 		*mem = (struct smmuv3_mem){ .va = piece, .addr = piece->addr, .size = size };
 		memset(piece, 0, size);
 		return 0;
@@ -183,8 +183,8 @@ smmuv3_mem_free(struct smmuv3 *s, struct smmuv3_mem *mem)
 	} else {
 		pthread_mutex_lock(&s->tables_lock);
 		piece->addr = mem->addr;
-		piece->next = s->pool.free[class_of(mem->size)];
-		s->pool.free[class_of(mem->size)] = piece;
+		piece->next = s->pool.free[get_class(mem->size)];
+		s->pool.free[get_class(mem->size)] = piece;
 		pthread_mutex_unlock(&s->tables_lock);
 	}
 	*mem = (struct smmuv3_mem){ .va = NULL };

@@ -29,7 +29,7 @@
 #define BATCH		512
 
 static int
-eal_addr(const void *ptr, size_t len, uint64_t *addr)
+find_eal_addr(const void *ptr, size_t len, uint64_t *addr)
 {
 	const uint8_t *at = ptr, *end = at + len;
 	const struct rte_memseg *ms;
@@ -78,7 +78,8 @@ check_pages(const uint64_t *entries, unsigned int n, uint64_t *pfn)
 }
 
 static int
-own_addr(int pagemap, int flags, const void *ptr, size_t len, uint64_t *addr, const char **why)
+find_hugepage_addr(int pagemap, int flags, const void *ptr, size_t len, uint64_t *addr,
+		const char **why)
 {
 	uint64_t page_size = sysconf(_SC_PAGESIZE), entries[BATCH], pfn, first_pfn = 0;
 	uint64_t first = (uintptr_t)ptr / page_size;
@@ -118,11 +119,11 @@ smmuv3_phys(const void *ptr, size_t len, uint64_t *addr)
 	if (len == 0 || len > UINTPTR_MAX - (uintptr_t)ptr)
 		return -EINVAL;
 	if (rte_mem_virt2memseg(ptr, NULL) != NULL)
-		return eal_addr(ptr, len, addr);
+		return find_eal_addr(ptr, len, addr);
 	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	flags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	ret = pagemap < 0 || flags < 0 ? -EPERM :
-			own_addr(pagemap, flags, ptr, len, addr, &why);
+			find_hugepage_addr(pagemap, flags, ptr, len, addr, &why);
 	if (flags >= 0)
 		close(flags);
 	if (pagemap >= 0)

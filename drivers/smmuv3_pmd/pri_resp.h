@@ -22,7 +22,7 @@
  * PRI too [4.5.2].
  */
 static inline struct smmuv3_cmd
-smmuv3_pri_resp_cmd(const struct iopf_answer *a)
+smmuv3_pri_resp_make_cmd(const struct iopf_answer *a)
 {
 	bool ssv = a->pasid != IOPF_NO_PASID;
 

@@ -13,7 +13,7 @@
  *     behind the last entry, in the same burst; and the CONS store that frees that entry
  *     has the acknowledgement. A burst that would be full without it is one shorter.
  *   - PRIQ_ABT_ERR, or SMMUEN = 0. Nothing is written until check() goes on, which
- *     first puts the PROD of that time into lost_pos, then counts in "lost". The acquire
+ *     first puts the PROD of that time into loss_pos, then counts in losses_seen. The acquire
  *     of that below comes after PROD was read: a PROD that shows a later entry shows the
  *     loss too.
  *   - PROD is not within the queue: all of it is dropped.
@@ -50,7 +50,7 @@ decode_perm(uint64_t dw0)
 }
 
 static inline void
-decode(const struct smmuv3 *s, uint64_t dw0, uint64_t dw1, struct iopf_event *event)
+decode_request(const struct smmuv3 *s, uint64_t dw0, uint64_t dw1, struct iopf_event *event)
 {
 	bool ssv = dw0 & SMMUV3_PPR0_SSV, last = dw0 & SMMUV3_PPR0_LAST;
 	bool nothing = !(dw0 & (SMMUV3_PPR0_R | SMMUV3_PPR0_W));
@@ -82,14 +82,14 @@ decode(const struct smmuv3 *s, uint64_t dw0, uint64_t dw1, struct iopf_event *ev
 }
 
 static inline void
-say_lost(struct smmuv3_priq *p, struct iopf_event *event)
+write_lost_event(struct smmuv3_priq *p, struct iopf_event *event)
 {
 	*event = (struct iopf_event){
 		.pasid = IOPF_NO_PASID,
 		.reason = IOPF_REASON_OTHER,
 		.flags = IOPF_EVENT_LOST,
 	};
-	smmuv3_count(&p->losses, 1);
+	smmuv3_counter_add(&p->losses, 1);
 }
 
 /* Clear what was read, then free it, and acknowledge what there is to. */
@@ -103,18 +103,18 @@ free_entries(struct smmuv3_inq *q, uint64_t cons)
 
 /* Nothing in it can be believed. */
 static uint16_t
-drop_all(struct smmuv3_priq *p, struct iopf_event *events)
+drop_all_entries(struct smmuv3_priq *p, struct iopf_event *events)
 {
 	struct smmuv3_inq *q = &p->q;
 
-	if (q->odd & SMMUV3_INQ_OVERFLOW) {
+	if (q->prod_flags & SMMUV3_INQ_OVERFLOW) {
 		q->ovackflg ^= SMMUV3_Q_OVFLG;
-		smmuv3_count(&q->overflows, 1);
+		smmuv3_counter_add(&q->overflows, 1);
 	}
-	q->odd = 0;
-	smmuv3_count(&q->bad_prod, 1);
+	q->prod_flags = 0;
+	smmuv3_counter_add(&q->bad_prod, 1);
 	memset(q->ring, 0, sizeof(struct smmuv3_ppr) << q->log2);
-	say_lost(p, events);
+	write_lost_event(p, events);
 	free_entries(q, q->prod);
 	return 1;
 }
@@ -126,15 +126,15 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	struct smmuv3_inq *q = &p->q;
 	uint64_t cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
 	uint64_t avail, before, pos = 0;
-	uint32_t lost, told;
+	uint32_t losses, reported;
 	uint16_t i, bad = 0, markers = 0;
 	struct smmuv3_ppr *ring = q->ring;
-	bool marker = false;
+	bool lost_event = false;
 
 	/* Acquires start's release: the ring and its positions. */
 	if (unlikely(n == 0 || !atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
-	smmuv3_inq_returned(q, cons);
+	smmuv3_inq_store_returned(q, cons);
 	if (unlikely(!smmuv3_cmdq_has_room_for_answers(&s->cmdq)))
 		return 0;
 	/*
@@ -144,29 +144,29 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	 * for most of the time, and nothing written [8]. A caller who saw the old value takes one
 	 * burst more.
 	 */
-	if (unlikely(atomic_load_explicit(&p->pause, memory_order_relaxed)))
+	if (unlikely(atomic_load_explicit(&p->paused, memory_order_relaxed)))
 		return 0;
 
 	avail = q->prod - cons;
-	if (avail == 0 && !p->overflow) {
+	if (avail == 0 && !p->overflow_seen) {
 		rte_prefetch0(&ring[smmuv3_q_slot(q->log2, cons)]);
 		rte_prefetch0(smmuv3_reg32(q->regs, SMMUV3_PRIQ_PROD));
-		avail = smmuv3_inq_look(q, cons);
-		if (unlikely(q->odd & SMMUV3_INQ_BAD))
-			return drop_all(p, events);
-		if (unlikely(q->odd != 0)) {
-			p->overflow = true;
-			q->odd = 0;
-			smmuv3_count(&q->overflows, 1);
+		avail = smmuv3_inq_find_entries(q, cons);
+		if (unlikely(q->prod_flags & SMMUV3_INQ_BAD))
+			return drop_all_entries(p, events);
+		if (unlikely(q->prod_flags != 0)) {
+			p->overflow_seen = true;
+			q->prod_flags = 0;
+			smmuv3_counter_add(&q->overflows, 1);
 		}
 	}
-	/* Acquires smmuv3_priq_lost()'s release. */
-	lost = atomic_load_explicit(&p->lost, memory_order_acquire);
-	told = atomic_load_explicit(&p->told, memory_order_relaxed);
-	if (unlikely(p->overflow || lost != told)) {
-		before = p->overflow ? avail : UINT64_MAX;
-		if (lost != told) {
-			pos = atomic_load_explicit(&p->lost_pos, memory_order_relaxed);
+	/* Acquires smmuv3_priq_record_loss()'s release. */
+	losses = atomic_load_explicit(&p->losses_seen, memory_order_acquire);
+	reported = atomic_load_explicit(&p->losses_reported, memory_order_relaxed);
+	if (unlikely(p->overflow_seen || losses != reported)) {
+		before = p->overflow_seen ? avail : UINT64_MAX;
+		if (losses != reported) {
+			pos = atomic_load_explicit(&p->loss_pos, memory_order_relaxed);
 			before = RTE_MIN(before, (uint64_t)RTE_MAX((int64_t)(pos - cons), 0));
 		}
 		/* A place for the marker: now if all before it fits too, else next time. */
@@ -174,52 +174,52 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		if (avail == n && n > 1 && avail == before)
 			n--;
 		else
-			marker = avail == before && avail < n;
+			lost_event = avail == before && avail < n;
 	}
 	n = RTE_MIN(avail, n);
 	for (i = 0; i < n; i++) {
 		struct smmuv3_ppr *ppr = &ring[smmuv3_q_slot(q->log2, cons + i)];
 
-		decode(s, ppr->dw[0], ppr->dw[1], &events[i]);
+		decode_request(s, ppr->dw[0], ppr->dw[1], &events[i]);
 		ppr->dw[0] = 0;
 		markers += (events[i].flags & IOPF_EVENT_STOP_MARKER) != 0;
 		bad += (events[i].flags & IOPF_EVENT_BAD) != 0;
 	}
-	if (n == 0 && !marker)
+	if (n == 0 && !lost_event)
 		return 0;
 	cons += n;
-	if (unlikely(marker)) {
-		say_lost(p, &events[n]);
-		if (p->overflow && cons == q->prod) {
-			p->overflow = false;
+	if (unlikely(lost_event)) {
+		write_lost_event(p, &events[n]);
+		if (p->overflow_seen && cons == q->prod) {
+			p->overflow_seen = false;
 			q->ovackflg ^= SMMUV3_Q_OVFLG;
 		}
-		if (lost != told && (int64_t)(cons - pos) >= 0)
-			atomic_store_explicit(&p->told, lost, memory_order_relaxed);
+		if (losses != reported && (int64_t)(cons - pos) >= 0)
+			atomic_store_explicit(&p->losses_reported, losses, memory_order_relaxed);
 	}
 	free_entries(q, cons);
-	smmuv3_count(&q->entries, n);
-	smmuv3_count(&q->bursts, 1);
-	smmuv3_count(&p->markers, markers);
+	smmuv3_counter_add(&q->entries, n);
+	smmuv3_counter_add(&q->bursts, 1);
+	smmuv3_counter_add(&p->markers, markers);
 	if (unlikely(bad > 0))
-		smmuv3_count(&q->bad, bad);
-	return n + marker;
+		smmuv3_counter_add(&q->bad, bad);
+	return n + lost_event;
 }
 
 void
-smmuv3_priq_lost(struct smmuv3 *s)
+smmuv3_priq_record_loss(struct smmuv3 *s)
 {
-	atomic_store_explicit(&s->priq.lost_pos, smmuv3_inq_mark(&s->priq.q),
+	atomic_store_explicit(&s->priq.loss_pos, smmuv3_inq_take_mark(&s->priq.q),
 			memory_order_relaxed);
 	/* Pairs with the acquire in poll. */
-	atomic_fetch_add_explicit(&s->priq.lost, 1, memory_order_release);
+	atomic_fetch_add_explicit(&s->priq.losses_seen, 1, memory_order_release);
 }
 
 bool
-smmuv3_priq_losing(const struct smmuv3 *s)
+smmuv3_priq_has_unreported_loss(const struct smmuv3 *s)
 {
-	return atomic_load_explicit(&s->priq.lost, memory_order_relaxed) !=
-		atomic_load_explicit(&s->priq.told, memory_order_relaxed);
+	return atomic_load_explicit(&s->priq.losses_seen, memory_order_relaxed) !=
+		atomic_load_explicit(&s->priq.losses_reported, memory_order_relaxed);
 }
 
 int
@@ -235,8 +235,9 @@ smmuv3_priq_setup(struct smmuv3 *s)
 
 	memset(p->q.ring, 0, sizeof(struct smmuv3_ppr) << p->q.log2);
 	smmuv3_inq_setup(s, &p->q, SMMUV3_PRIQ_BASE, &s->words->priq.v);
-	p->overflow = false;
-	atomic_store_explicit(&p->pause, false, memory_order_relaxed);
-	atomic_store_explicit(&p->told, atomic_load_explicit(&p->lost, memory_order_relaxed),
+	p->overflow_seen = false;
+	atomic_store_explicit(&p->paused, false, memory_order_relaxed);
+	atomic_store_explicit(&p->losses_reported,
+			atomic_load_explicit(&p->losses_seen, memory_order_relaxed),
 			memory_order_relaxed);
 }

@@ -26,12 +26,12 @@
 
 struct smmuv3_priq {
 	struct smmuv3_inq q;
-	bool overflow;			/* seen, to be acknowledged behind q.prod */
-	_Atomic bool pause;		/* recovery: poll takes nothing. Written by check() */
+	bool overflow_seen;		/* seen, to be acknowledged behind q.prod */
+	_Atomic bool paused;		/* recovery: poll takes nothing. Written by check() */
 	/* Requests were lost otherwise, the last time before this position: see priq.c. */
-	_Atomic uint64_t lost_pos;
-	_Atomic uint32_t lost;		/* so many times */
-	_Atomic uint32_t told;		/* ... which poll has said */
+	_Atomic uint64_t loss_pos;
+	_Atomic uint32_t losses_seen;	/* so many times */
+	_Atomic uint32_t losses_reported; /* ... which poll has said */
 	/* counters, written by the thread that polls */
 	_Atomic uint64_t markers;
 	_Atomic uint64_t losses;
@@ -42,8 +42,8 @@ int smmuv3_priq_alloc(struct smmuv3 *s, unsigned int log2);
 void smmuv3_priq_setup(struct smmuv3 *s);
 uint16_t smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n);
 /* Requests that are not in the queue were lost. Nothing is written into it now. */
-void smmuv3_priq_lost(struct smmuv3 *s);
+void smmuv3_priq_record_loss(struct smmuv3 *s);
 /* ... and poll has not said so yet. */
-bool smmuv3_priq_losing(const struct smmuv3 *s);
+bool smmuv3_priq_has_unreported_loss(const struct smmuv3 *s);
 
 #endif /* SMMUV3_PRIQ_H */

@@ -15,7 +15,7 @@
  *			SMMUEN = 0
  *	STOPPING	acknowledged, and CONS passed every answer sent before: a CMD_SYNC
  *	SYNCING		consumed: what has not become visible of the stalls that SMMUEN = 0
- *			ended never will [4.7.3], and what has is marked (evtq.stale).
+ *			ended never will [4.7.3], and what has is marked (evtq.stale_end).
  *			GERROR is acknowledged, the library told (TERMINATED)
  *	STOPPED		the next check(): the library has forgotten the stalls,
  *			so answers are for new ones again; page requests since
@@ -26,7 +26,7 @@
  *
  * No answer to an old stall is thus in the queue when its STAG can be given to a
  * new one. Records of old stalls that are still in the event queue lose their
- * STALL flag (evtq.stale). GBPA.ABORT is set since start: DMA aborts meanwhile.
+ * STALL flag (evtq.stale_end). GBPA.ABORT is set since start: DMA aborts meanwhile.
  *
  * Steps that wait for commands wait as long as the queue is slow or moves: check() gives an
  * SMMU up whose queue stands otherwise (smmuv3_cmdq_is_stuck()), in recovery or not.
@@ -52,50 +52,50 @@
 #include "state.h"
 
 static void
-write_cr0(struct smmuv3 *s, uint32_t cr0)
+store_cr0(struct smmuv3 *s, uint32_t cr0)
 {
 	s->cr0 = cr0;
 	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
 }
 
 void
-smmuv3_switch_off(struct smmuv3 *s)
+smmuv3_clear_smmuen(struct smmuv3 *s)
 {
 	/* Not while it is being switched on [6.3.9]: then the next check() does it. */
-	if (s->cr0 & SMMUV3_CR0_SMMUEN && !(smmuv3_cr0_moving(s) & SMMUV3_CR0_SMMUEN))
-		write_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
+	if (s->cr0 & SMMUV3_CR0_SMMUEN && !(smmuv3_cr0_get_unacked(s) & SMMUV3_CR0_SMMUEN))
+		store_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 }
 
 unsigned int
 smmuv3_give_up(struct smmuv3 *s, const char *why)
 {
-	smmuv3_state_fail(&s->state);
+	smmuv3_state_set_failed(&s->state);
 	SMMUV3_LOG(ERR, s, "given up: %s; stop it and start it again, or reset the SMMU", why);
 	/* A detach waits until what is in the queue was read. */
-	atomic_store_explicit(&s->priq.pause, false, memory_order_relaxed);
-	s->reset = SMMUV3_RESET_GIVEN_UP;
-	smmuv3_switch_off(s);
+	atomic_store_explicit(&s->priq.paused, false, memory_order_relaxed);
+	s->recovery = SMMUV3_RECOVERY_GIVEN_UP;
+	smmuv3_clear_smmuen(s);
 	return IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED;
 }
 
 static bool
-smmuen_is(struct smmuv3 *s, uint32_t want)
+is_smmuen_acked(struct smmuv3 *s, uint32_t want)
 {
 	return (smmuv3_load_status(s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN) == want;
 }
 
 static void
-switch_smmuen(struct smmuv3 *s, uint32_t smmuen)
+set_smmuen(struct smmuv3 *s, uint32_t smmuen)
 {
-	s->reset_start = rte_get_tsc_cycles();
-	write_cr0(s, (s->cr0 & ~SMMUV3_CR0_SMMUEN) | smmuen);
+	s->recovery_start = rte_get_tsc_cycles();
+	store_cr0(s, (s->cr0 & ~SMMUV3_CR0_SMMUEN) | smmuen);
 }
 
 /* Not acknowledged, yet or ever. */
 static unsigned int
-later(struct smmuv3 *s, const char *what)
+give_up_if_late(struct smmuv3 *s, const char *what)
 {
-	return rte_get_tsc_cycles() - s->reset_start < s->timeout ? 0 : smmuv3_give_up(s, what);
+	return rte_get_tsc_cycles() - s->recovery_start < s->timeout ? 0 : smmuv3_give_up(s, what);
 }
 
 unsigned int
@@ -104,58 +104,58 @@ smmuv3_recovery_step(struct smmuv3 *s)
 	struct smmuv3_cmdq *q = &s->cmdq;
 	bool sent;
 
-	switch (s->reset) {
-	case SMMUV3_RESET_NONE:
-		if (!smmuv3_cmdq_own(q))
+	switch (s->recovery) {
+	case SMMUV3_RECOVERY_NONE:
+		if (!smmuv3_cmdq_try_own(q))
 			return 0;
-		atomic_store_explicit(&s->priq.pause, true, memory_order_relaxed);
-		smmuv3_cmdq_flush(q, UINT64_MAX);
+		atomic_store_explicit(&s->priq.paused, true, memory_order_relaxed);
+		smmuv3_cmdq_flush_backlog(q, UINT64_MAX);
 		q->divert = SMMUV3_DIVERT_RESUME | SMMUV3_DIVERT_PRI_RESP;
-		s->reset_pos = q->tail;
+		s->recovery_pos = q->tail;
 		smmuv3_cmdq_disown(q);
-		atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
-		s->reset = SMMUV3_RESET_DRAINING;
+		atomic_store_explicit(&s->recovery_wanted, false, memory_order_relaxed);
+		s->recovery = SMMUV3_RECOVERY_DRAINING;
 		/* fallthrough */
-	case SMMUV3_RESET_DRAINING:
-		if (s->pri && smmuv3_cmdq_cons(q) < s->reset_pos)
+	case SMMUV3_RECOVERY_DRAINING:
+		if (s->pri && smmuv3_cmdq_load_cons(q) < s->recovery_pos)
 			return 0;
-		s->reset = SMMUV3_RESET_STOPPING;
-		switch_smmuen(s, 0);
+		s->recovery = SMMUV3_RECOVERY_STOPPING;
+		set_smmuen(s, 0);
 		/* fallthrough */
-	case SMMUV3_RESET_STOPPING:
-		if (!smmuen_is(s, 0))
-			return later(s, "CR0.SMMUEN = 0 is not acknowledged");
-		if (smmuv3_cmdq_cons(q) < s->reset_pos || !smmuv3_cmdq_own(q))
+	case SMMUV3_RECOVERY_STOPPING:
+		if (!is_smmuen_acked(s, 0))
+			return give_up_if_late(s, "CR0.SMMUEN = 0 is not acknowledged");
+		if (smmuv3_cmdq_load_cons(q) < s->recovery_pos || !smmuv3_cmdq_try_own(q))
 			return 0;
-		sent = smmuv3_cmdq_put_sync(q, &s->reset_pos);
+		sent = smmuv3_cmdq_put_sync(q, &s->recovery_pos);
 		smmuv3_cmdq_disown(q);
 		if (!sent)
 			return 0;
-		s->reset = SMMUV3_RESET_SYNCING;
+		s->recovery = SMMUV3_RECOVERY_SYNCING;
 		/* fallthrough */
-	case SMMUV3_RESET_SYNCING:
+	case SMMUV3_RECOVERY_SYNCING:
 		/* Acquires CONS: records of stalls that have ended are visible. */
-		if (smmuv3_cmdq_cons(q) < s->reset_pos || !smmuv3_cmdq_own(q))
+		if (smmuv3_cmdq_load_cons(q) < s->recovery_pos || !smmuv3_cmdq_try_own(q))
 			return 0;
-		atomic_store_explicit(&s->evtq.stale, smmuv3_inq_mark(&s->evtq.q),
+		atomic_store_explicit(&s->evtq.stale_end, smmuv3_inq_take_mark(&s->evtq.q),
 				memory_order_release);
 		if ((smmuv3_load_status(s->regs, SMMUV3_GERROR) ^ s->gerrorn) &
 				SMMUV3_GERROR_EVENTQ_ABT) {
-			smmuv3_count(&s->evtq_aborts, 1);
+			smmuv3_counter_add(&s->evtq_aborts, 1);
 			smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
 		}
 		smmuv3_cmdq_disown(q);
-		smmuv3_count(&s->resets, 1);
-		s->reset_pos = UINT64_MAX;
-		s->reset = SMMUV3_RESET_STOPPED;
+		smmuv3_counter_add(&s->resets, 1);
+		s->recovery_pos = UINT64_MAX;
+		s->recovery = SMMUV3_RECOVERY_STOPPED;
 		return IOPF_CHECK_TERMINATED;
-	case SMMUV3_RESET_STOPPED:
-		if (!smmuv3_cmdq_own(q))
+	case SMMUV3_RECOVERY_STOPPED:
+		if (!smmuv3_cmdq_try_own(q))
 			return 0;
 		/* The last answers to old stalls are in the backlog, and dropped as they leave it. */
-		if (s->reset_pos == UINT64_MAX)
-			s->reset_pos = smmuv3_backlog_end(&q->backlog);
-		sent = smmuv3_cmdq_flush(q, s->reset_pos);
+		if (s->recovery_pos == UINT64_MAX)
+			s->recovery_pos = smmuv3_backlog_load_end(&q->backlog);
+		sent = smmuv3_cmdq_flush_backlog(q, s->recovery_pos);
 		if (sent)
 			q->divert = SMMUV3_DIVERT_PRI_RESP;
 		smmuv3_cmdq_disown(q);
@@ -163,38 +163,38 @@ smmuv3_recovery_step(struct smmuv3 *s)
 			return 0;
 		/* PRIQEN has no effect since SMMUEN is 0: behind what is there now. */
 		if (s->pri)
-			smmuv3_priq_lost(s);
-		s->reset = SMMUV3_RESET_STARTING;
-		switch_smmuen(s, SMMUV3_CR0_SMMUEN);
+			smmuv3_priq_record_loss(s);
+		s->recovery = SMMUV3_RECOVERY_STARTING;
+		set_smmuen(s, SMMUV3_CR0_SMMUEN);
 		/* fallthrough */
-	case SMMUV3_RESET_STARTING:
-		if (!smmuen_is(s, SMMUV3_CR0_SMMUEN))
-			return later(s, "CR0.SMMUEN = 1 is not acknowledged");
-		smmuv3_atc_post_all(s);
-		s->reset = SMMUV3_RESET_SENDING;
+	case SMMUV3_RECOVERY_STARTING:
+		if (!is_smmuen_acked(s, SMMUV3_CR0_SMMUEN))
+			return give_up_if_late(s, "CR0.SMMUEN = 1 is not acknowledged");
+		smmuv3_atc_post_inv_all(s);
+		s->recovery = SMMUV3_RECOVERY_SENDING;
 		/* fallthrough */
-	case SMMUV3_RESET_SENDING:
-		if (!smmuv3_cmdq_own(q))
+	case SMMUV3_RECOVERY_SENDING:
+		if (!smmuv3_cmdq_try_own(q))
 			return 0;
-		sent = smmuv3_cmdq_unhold(q);
+		sent = smmuv3_cmdq_release_held(q);
 		smmuv3_cmdq_disown(q);
 		if (!sent)
 			return 0;
-		atomic_store_explicit(&s->priq.pause, false, memory_order_relaxed);
-		s->reset = SMMUV3_RESET_NONE;
+		atomic_store_explicit(&s->priq.paused, false, memory_order_relaxed);
+		s->recovery = SMMUV3_RECOVERY_NONE;
 		return 0;
-	case SMMUV3_RESET_GIVEN_UP:
+	case SMMUV3_RECOVERY_GIVEN_UP:
 		break;
 	}
 	return 0;
 }
 
 unsigned int
-smmuv3_recovery_skip(struct smmuv3 *s, uint32_t active)
+smmuv3_recovery_ack_only(struct smmuv3 *s, uint32_t active)
 {
-	atomic_store_explicit(&s->reset_wanted, false, memory_order_relaxed);
-	if (active & SMMUV3_GERROR_EVENTQ_ABT && smmuv3_cmdq_own(&s->cmdq)) {
-		smmuv3_count(&s->evtq_aborts, 1);
+	atomic_store_explicit(&s->recovery_wanted, false, memory_order_relaxed);
+	if (active & SMMUV3_GERROR_EVENTQ_ABT && smmuv3_cmdq_try_own(&s->cmdq)) {
+		smmuv3_counter_add(&s->evtq_aborts, 1);
 		smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
 		smmuv3_cmdq_disown(&s->cmdq);
 	}

@@ -13,10 +13,10 @@
 #include "tlbi.h"
 
 static inline struct smmuv3_cmd
-answer_cmd(const struct iopf_answer *a)
+make_answer_cmd(const struct iopf_answer *a)
 {
 	if (a->page_request)
-		return smmuv3_pri_resp_cmd(a);
+		return smmuv3_pri_resp_make_cmd(a);
 	/* RAZWI is neither; with TERM_MODEL = 1 the SMMU aborts it. */
 	return smmuv3_cmd_resume(a->sid, a->token, a->code == IOPF_SUCCESS,
 			a->code != IOPF_SUCCESS && a->code != IOPF_RAZWI);
@@ -31,7 +31,7 @@ smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 
 	for (i = 0; i < n; i += k) {
 		for (k = 0; k < SMMUV3_CHUNK && i + k < n; k++)
-			cmds[k] = answer_cmd(&answers[i + k]);
+			cmds[k] = make_answer_cmd(&answers[i + k]);
 		smmuv3_cmdq_post(&s->cmdq, cmds, k);
 	}
 	return n;
@@ -54,7 +54,7 @@ smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16
 
 	for (i = 0; i < n_inv && domain->tr.format != IOPF_FORMAT_NONE; i++) {
 		if (n_inv <= SMMUV3_CHUNK && n_inv <= 4 * RTE_MAX(n, 1) &&
-				smmuv3_inv_cmds(s, domain, &inv[i], &cmds[used], 1) == 1) {
+				smmuv3_tlbi_make_cmds(s, domain, &inv[i], &cmds[used], 1) == 1) {
 			used++;
 			continue;
 		}
@@ -64,11 +64,11 @@ smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16
 	}
 	if (used > 0) {
 		cmds[used++] = smmuv3_cmd_sync();
-		used += smmuv3_atc_cmds(s, domain, inv, n_inv, &cmds[used]);
+		used += smmuv3_atc_make_cmds(s, domain, inv, n_inv, &cmds[used]);
 	}
 	first = RTE_MIN(n, SMMUV3_CHUNK);
 	for (i = 0; i < first; i++)
-		cmds[used++] = answer_cmd(&answers[i]);
+		cmds[used++] = make_answer_cmd(&answers[i]);
 	if (used > 0)
 		smmuv3_cmdq_post(&s->cmdq, cmds, used);
 	if (n > first)

@@ -115,7 +115,7 @@ parse_close(const struct rte_kvargs *args, bool *restore)
 
 /* What holds all stalls twice: their records, and other events meanwhile. */
 static unsigned int
-evtq_log2_default(const struct smmuv3 *s)
+get_evtq_log2_default(const struct smmuv3 *s)
 {
 	unsigned int log2 = s->max_stalls == 0 ? 9 : rte_log2_u32(2 * s->max_stalls);
 
@@ -165,7 +165,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	pthread_mutex_init(&s->tables_lock, NULL);
 	s->backend = backend;
 	atomic_store_explicit(&s->wake_fd, -1, memory_order_relaxed);
-	s->restore = restore;
+	s->restore_gbpa = restore;
 	s->timeout = rte_get_tsc_hz() * SMMUV3_TIMEOUT_MS / 1000;
 	snprintf(s->name, sizeof(s->name), "%s=%s", backend->name,
 			rte_kvargs_get(args, backend->name));
@@ -197,9 +197,9 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	if (ret < 0)
 		goto fail;
 	s->cmdq_log2 = RTE_MIN(10u, s->cmdq_log2_max);
-	s->evtq_log2 = evtq_log2_default(s);
+	s->evtq_log2 = get_evtq_log2_default(s);
 	s->priq_log2 = RTE_MIN(10u, s->priq_log2_max);
-	smmuv3_idr_info(s, info);
+	smmuv3_idr_fill_info(s, info);
 	info->nb_stats = smmuv3_nb_stats;
 	*priv = s;
 	return 0;
@@ -227,7 +227,7 @@ pmd_close(void *priv)
 }
 
 static int
-queue_log2(const struct smmuv3 *s, const char *name, uint32_t size, unsigned int log2_max,
+parse_queue_size(const struct smmuv3 *s, const char *name, uint32_t size, unsigned int log2_max,
 		unsigned int log2_default, unsigned int *log2)
 {
 	*log2 = log2_default;
@@ -249,12 +249,12 @@ pmd_configure(void *priv, const struct iopf_iommu_conf *conf)
 	struct smmuv3 *s = priv;
 	int ret;
 
-	ret = queue_log2(s, "command queue", conf->command_queue_size, s->cmdq_log2_max,
+	ret = parse_queue_size(s, "command queue", conf->command_queue_size, s->cmdq_log2_max,
 			RTE_MIN(10u, s->cmdq_log2_max), &cmdq_log2);
 	if (ret < 0)
 		return ret;
-	ret = queue_log2(s, "event queue", conf->event_queue_size, s->evtq_log2_max,
-			evtq_log2_default(s), &evtq_log2);
+	ret = parse_queue_size(s, "event queue", conf->event_queue_size, s->evtq_log2_max,
+			get_evtq_log2_default(s), &evtq_log2);
 	if (ret < 0)
 		return ret;
 	if (!s->pri && conf->request_queue_size != 0) {
@@ -262,7 +262,7 @@ pmd_configure(void *priv, const struct iopf_iommu_conf *conf)
 				conf->request_queue_size);
 		return -EINVAL;
 	}
-	ret = queue_log2(s, "page request queue", conf->request_queue_size, s->priq_log2_max,
+	ret = parse_queue_size(s, "page request queue", conf->request_queue_size, s->priq_log2_max,
 			RTE_MIN(10u, s->priq_log2_max), &priq_log2);
 	if (ret < 0)
 		return ret;
@@ -310,7 +310,7 @@ pmd_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
 }
 
 static struct smmuv3_inq *
-inq(struct smmuv3 *s, uint16_t queue)
+get_inq(struct smmuv3 *s, uint16_t queue)
 {
 	return queue == IOPF_QUEUE_EVENTS ? &s->evtq.q : &s->priq.q;
 }
@@ -318,13 +318,13 @@ inq(struct smmuv3 *s, uint16_t queue)
 static uint64_t
 pmd_queue_mark(void *priv, uint16_t queue)
 {
-	return smmuv3_inq_mark(inq(priv, queue));
+	return smmuv3_inq_take_mark(get_inq(priv, queue));
 }
 
 static bool
 pmd_queue_passed(void *priv, uint16_t queue, uint64_t mark)
 {
-	return smmuv3_inq_passed(inq(priv, queue), mark);
+	return smmuv3_inq_has_passed(get_inq(priv, queue), mark);
 }
 
 static void

@@ -9,7 +9,7 @@
  * Inside the driver: one struct smmuv3 for each open SMMU.
  *
  * Who writes what
- *	cmdq, gerrorn	whoever holds cmdq.owner (smmuv3_cmdq_own())
+ *	cmdq, gerrorn	whoever holds cmdq.owner (smmuv3_cmdq_try_own())
  *	evtq, priq	the thread that polls it; start and configure while nobody does
  *	cr0, check	whoever holds ctl: check() tries, start and stop wait for it
  *	state		see state.h
@@ -62,25 +62,25 @@ struct smmuv3 {
 	smmuv3_state_word_t state;
 
 	/* Stall records or answers may be lost. */
-	_Atomic bool reset_wanted __rte_aligned(SMMUV3_ALIGN);
+	_Atomic bool recovery_wanted __rte_aligned(SMMUV3_ALIGN);
 	_Atomic bool asleep;		/* no thread polls: see irq.c */
 	_Atomic int wake_fd;		/* a copy of the sleeper's eventfd, or -1; of the driver */
 	_Atomic uint32_t ctl;		/* holder: see above */
 	uint32_t cr0;			/* as last written */
 	uint32_t gerrorn;		/* as last written */
-	uint32_t found_gbpa;		/* at open; all ones when it is not to be restored */
-	bool restore;			/* at close */
-	bool gbpa_warned;
-	enum smmuv3_reset reset;
-	uint64_t reset_start;		/* SMMUEN changed, TSC */
-	uint64_t reset_pos;
-	uint32_t checks;
-	bool priq_abort_said;
+	uint32_t initial_gbpa;		/* at open; all ones when it is not to be restored */
+	bool restore_gbpa;		/* at close */
+	bool gbpa_logged;
+	enum smmuv3_recovery recovery;
+	uint64_t recovery_start;	/* SMMUEN changed, TSC */
+	uint64_t recovery_pos;
+	uint32_t gerror_checks;
+	bool priq_abort_logged;
 	_Atomic uint64_t resets;
 	_Atomic uint64_t evtq_aborts;
 	_Atomic uint64_t msi_aborts;
 	_Atomic uint64_t atc_cuts;
-	_Atomic bool atc_apart;		/* a CMD_SYNC for each ATC */
+	_Atomic bool atc_sync_each;		/* a CMD_SYNC for each ATC */
 	struct smmuv3_atc *atcs;	/* SMMUV3_NB_ATCS, with page requests */
 
 	/*

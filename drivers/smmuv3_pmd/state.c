@@ -15,34 +15,34 @@ smmuv3_state_set(smmuv3_state_word_t *word, enum smmuv3_state next)
 	uint32_t now = smmuv3_state_load(word), to;
 
 	do {
-		to = SMMUV3_STATE_ROUND(now) | next;
+		to = SMMUV3_STATE_EPOCH(now) | next;
 		if (next == SMMUV3_STATE_STARTING)
-			to += SMMUV3_STATE_ONE_ROUND;
+			to += SMMUV3_STATE_ONE_EPOCH;
 	} while (!atomic_compare_exchange_weak_explicit(word, &now, to, memory_order_release,
 			memory_order_relaxed));
 	smmuv3_io_mb();
 }
 
 bool
-smmuv3_state_run(smmuv3_state_word_t *word)
+smmuv3_state_set_running(smmuv3_state_word_t *word)
 {
 	uint32_t now = smmuv3_state_load(word);
 
 	/* Only the owner of the queue can have changed it. */
 	return SMMUV3_STATE_OF(now) == SMMUV3_STATE_STARTING &&
 		atomic_compare_exchange_strong_explicit(word, &now,
-				SMMUV3_STATE_ROUND(now) | SMMUV3_STATE_RUNNING,
+				SMMUV3_STATE_EPOCH(now) | SMMUV3_STATE_RUNNING,
 				memory_order_release, memory_order_relaxed);
 }
 
 bool
-smmuv3_state_fail(smmuv3_state_word_t *word)
+smmuv3_state_set_failed(smmuv3_state_word_t *word)
 {
 	uint32_t now = smmuv3_state_load(word);
 
 	while (SMMUV3_STATE_OF(now) >= SMMUV3_STATE_STARTING)
 		if (atomic_compare_exchange_weak_explicit(word, &now,
-				SMMUV3_STATE_ROUND(now) | SMMUV3_STATE_FAILED,
+				SMMUV3_STATE_EPOCH(now) | SMMUV3_STATE_FAILED,
 				memory_order_release, memory_order_relaxed))
 			return true;
 	return false;
@@ -86,7 +86,7 @@ smmuv3_may_translate(struct smmuv3 *s)
 			return true;
 		/* Fails if a stop or a start has begun: the state is theirs. */
 		atomic_compare_exchange_strong_explicit(&s->state, &now,
-				SMMUV3_STATE_ROUND(now) | SMMUV3_STATE_OFF, memory_order_release,
+				SMMUV3_STATE_EPOCH(now) | SMMUV3_STATE_OFF, memory_order_release,
 				memory_order_relaxed);
 		return false;
 	case SMMUV3_STATE_FAILED:
@@ -104,7 +104,7 @@ smmuv3_uses_memory(struct smmuv3 *s)
 		SMMUV3_CR0_CMDQEN;
 
 	/* Never started: nothing of it is ours. */
-	if (SMMUV3_STATE_ROUND(smmuv3_state_load(&s->state)) == 0)
+	if (SMMUV3_STATE_EPOCH(smmuv3_state_load(&s->state)) == 0)
 		return false;
 	return ((smmuv3_load_status(s->regs, SMMUV3_CR0ACK) |
 			smmuv3_read32(s->regs, SMMUV3_CR0)) & on) != 0 ||

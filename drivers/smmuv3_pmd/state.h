@@ -61,8 +61,8 @@ enum smmuv3_state {
 typedef _Atomic uint32_t smmuv3_state_word_t;
 
 #define SMMUV3_STATE_OF(word)	((enum smmuv3_state)((word) & 0xff))
-#define SMMUV3_STATE_ROUND(word) ((word) & ~UINT32_C(0xff))
-#define SMMUV3_STATE_ONE_ROUND	UINT32_C(0x100)
+#define SMMUV3_STATE_EPOCH(word) ((word) & ~UINT32_C(0xff))
+#define SMMUV3_STATE_ONE_EPOCH	UINT32_C(0x100)
 
 static inline uint32_t
 smmuv3_state_load(const smmuv3_state_word_t *word)
@@ -79,7 +79,7 @@ smmuv3_state_get(const smmuv3_state_word_t *word)
 
 /* If not, commands have no purpose. In the owner of the queue nothing but FAILED comes between. */
 static inline bool
-smmuv3_takes_commands(const smmuv3_state_word_t *word)
+smmuv3_state_takes_cmds(const smmuv3_state_word_t *word)
 {
 	return SMMUV3_STATE_OF(atomic_load_explicit(word, memory_order_relaxed)) >=
 		SMMUV3_STATE_STARTING;
@@ -88,8 +88,8 @@ smmuv3_takes_commands(const smmuv3_state_word_t *word)
 /* By the holder of ctl; whatever it is now. STARTING counts, and is a full barrier (S1, S2). */
 void smmuv3_state_set(smmuv3_state_word_t *word, enum smmuv3_state next);
 /* STARTING to RUNNING, or any that takes commands to FAILED. False: it was another. */
-bool smmuv3_state_run(smmuv3_state_word_t *word);
-bool smmuv3_state_fail(smmuv3_state_word_t *word);
+bool smmuv3_state_set_running(smmuv3_state_word_t *word);
+bool smmuv3_state_set_failed(smmuv3_state_word_t *word);
 const char *smmuv3_state_name(enum smmuv3_state state);
 
 /*

@@ -62,11 +62,11 @@ smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
 	/* For what the SMMU answers by itself when its queue overflows [8.1]. */
 	if (dev->pri && dev->prg_pasid)
 		dw1 |= SMMUV3_STE1_PPAR;
-	if (!dev->described) {
+	if (!dev->word1_written) {
 		ret = set_word(s, dev, 1, dw1);
 		if (ret < 0)
 			return ret;
-		dev->described = true;
+		dev->word1_written = true;
 	}
 	return set_word(s, dev, 0, dw0);
 }
@@ -85,7 +85,7 @@ smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev)
 }
 
 void
-smmuv3_ste_cut(struct smmuv3 *s, uint32_t sid)
+smmuv3_ste_set_abort(struct smmuv3 *s, uint32_t sid)
 {
 	/*
 	 * Config = abort; nothing else matters then [5.2]. The thread that attaches or

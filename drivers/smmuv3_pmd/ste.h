@@ -26,6 +26,6 @@ int smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev);
 /* They are valid and abort without a record, which STALL_TERM needs [4.6.2]. */
 int smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev);
 /* The STE aborts, but for what is cached of it. Any thread. */
-void smmuv3_ste_cut(struct smmuv3 *s, uint32_t sid);
+void smmuv3_ste_set_abort(struct smmuv3 *s, uint32_t sid);
 
 #endif /* SMMUV3_STE_H */

@@ -52,7 +52,7 @@ smmuv3_strtab_setup(struct smmuv3 *s)
 }
 
 int
-smmuv3_strtab_need(struct smmuv3 *s, uint32_t sid)
+smmuv3_strtab_ensure_ste(struct smmuv3 *s, uint32_t sid)
 {
 	struct smmuv3_strtab *t = &s->strtab;
 	uint32_t i = sid >> SMMUV3_SPLIT;

@@ -36,7 +36,7 @@ int smmuv3_strtab_open(struct smmuv3 *s);
 void smmuv3_strtab_close(struct smmuv3 *s);
 void smmuv3_strtab_setup(struct smmuv3 *s);
 /* -ENOMEM. Then the STE exists and may be written. */
-int smmuv3_strtab_need(struct smmuv3 *s, uint32_t sid);
+int smmuv3_strtab_ensure_ste(struct smmuv3 *s, uint32_t sid);
 
 static inline struct smmuv3_ste *
 smmuv3_strtab_ste(const struct smmuv3_strtab *t, uint32_t sid)

@@ -13,7 +13,7 @@
 
 /* Level of entries of this size: 3 for pages, less for blocks; 0 unknown [3.4 of the facts]. */
 static unsigned int
-level_of(unsigned int granule_log2, unsigned int leaf_log2)
+get_level(unsigned int granule_log2, unsigned int leaf_log2)
 {
 	unsigned int bits = granule_log2 - 3;
 	unsigned int up = (leaf_log2 - granule_log2) / bits;
@@ -31,11 +31,11 @@ level_of(unsigned int granule_log2, unsigned int leaf_log2)
  * illegal, so one granule without a level is sent without a range.
  */
 static unsigned int
-range_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
+make_range_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 		struct smmuv3_cmd *cmds, unsigned int max)
 {
 	unsigned int g = domain->tr.granule_log2, tg = (g - 10) / 2, n = 0;
-	unsigned int ttl = inv->leaf_only ? level_of(g, inv->leaf_log2) : 0;
+	unsigned int ttl = inv->leaf_only ? get_level(g, inv->leaf_log2) : 0;
 	unsigned int unit = ttl != 0 ? inv->leaf_log2 : g;
 	uint64_t start = inv->addr >> unit, end = (inv->addr + inv->size - 1) >> unit;
 	uint64_t va = start << unit, left = (end - start + 1) << (unit - g);
@@ -60,7 +60,7 @@ range_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 
 /* One command for each entry. */
 static unsigned int
-page_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
+make_page_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 		struct smmuv3_cmd *cmds, unsigned int max)
 {
 	unsigned int g = domain->tr.granule_log2, n = 0;
@@ -75,15 +75,15 @@ page_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 }
 
 unsigned int
-smmuv3_inv_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
+smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max)
 {
 	if (inv->all) {
 		cmds[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
 		return 1;
 	}
-	return s->idr3 & SMMUV3_IDR3_RIL ? range_cmds(domain, inv, cmds, max) :
-			page_cmds(domain, inv, cmds, max);
+	return s->idr3 & SMMUV3_IDR3_RIL ? make_range_cmds(domain, inv, cmds, max) :
+			make_page_cmds(domain, inv, cmds, max);
 }
 
 static int
@@ -97,7 +97,7 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 
 	*done = 0;
 	for (i = 0; i <= n; i++) {
-		got = i < n ? smmuv3_inv_cmds(s, domain, &inv[i], more, SMMUV3_CHUNK) : 0;
+		got = i < n ? smmuv3_tlbi_make_cmds(s, domain, &inv[i], more, SMMUV3_CHUNK) : 0;
 		if (got == 0 && i < n) {
 			/* Too many: everything of the domain is fewer. */
 			more[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
@@ -138,7 +138,7 @@ smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned
 		return 0;
 	}
 	ret = tlb_invalidate(s, domain, inv, n, done);
-	atc = smmuv3_atc_invalidate(s, domain, inv, *done);
+	atc = smmuv3_atc_inv_ranges(s, domain, inv, *done);
 	if (atc < 0) {
 		/* Which of its ranges an ATC has forgotten nobody knows. */
 		*done = 0;

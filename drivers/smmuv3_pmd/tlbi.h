@@ -18,7 +18,7 @@ struct smmuv3_cmd;
 struct smmuv3_domain;
 
 /* Commands for one range into cmds[], at most max; 0 when it takes more. */
-unsigned int smmuv3_inv_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
+unsigned int smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);
 int smmuv3_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 		unsigned int *done);

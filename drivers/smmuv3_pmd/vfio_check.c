@@ -38,7 +38,7 @@ refuse(const struct check *c, int ret, const char *fmt, ...)
 }
 
 static bool
-path_of(const struct check *c, char path[PATH_MAX], const char *fmt, const char *arg)
+make_path(const struct check *c, char path[PATH_MAX], const char *fmt, const char *arg)
 {
 	char rel[PATH_MAX];
 	int n = snprintf(rel, sizeof(rel), fmt, arg);
@@ -50,22 +50,22 @@ path_of(const struct check *c, char path[PATH_MAX], const char *fmt, const char 
 }
 
 static bool
-there(const struct check *c, const char *fmt, const char *arg)
+path_exists(const struct check *c, const char *fmt, const char *arg)
 {
 	char path[PATH_MAX];
 
-	return path_of(c, path, fmt, arg) && access(path, F_OK) == 0;
+	return make_path(c, path, fmt, arg) && access(path, F_OK) == 0;
 }
 
 /* The last part of what a link points to; empty when there is none. */
 static void
-link_name(const struct check *c, const char *fmt, char name[NAME_MAX + 1])
+read_link_name(const struct check *c, const char *fmt, char name[NAME_MAX + 1])
 {
 	char path[PATH_MAX], target[PATH_MAX];
 	const char *slash;
 	ssize_t n = -1;
 
-	if (path_of(c, path, fmt, c->name))
+	if (make_path(c, path, fmt, c->name))
 		n = readlink(path, target, sizeof(target) - 1);
 	target[n < 0 ? 0 : n] = '\0';
 	slash = strrchr(target, '/');
@@ -74,13 +74,13 @@ link_name(const struct check *c, const char *fmt, char name[NAME_MAX + 1])
 
 /* The first line of a file; empty when there is none. */
 static void
-line_of(const struct check *c, const char *fmt, const char *arg, char *line, size_t len)
+read_line(const struct check *c, const char *fmt, const char *arg, char *line, size_t len)
 {
 	char path[PATH_MAX];
 	FILE *f;
 
 	line[0] = '\0';
-	if (!path_of(c, path, fmt, arg))
+	if (!make_path(c, path, fmt, arg))
 		return;
 	f = fopen(path, "re");
 	if (f == NULL)
@@ -96,7 +96,7 @@ check_owner(const struct check *c, const char *driver)
 {
 	if (strcmp(driver, "arm-smmu-v3") != 0)
 		return 0;
-	if (there(c, DEVICES "%s/driver/unbind", c->name))
+	if (path_exists(c, DEVICES "%s/driver/unbind", c->name))
 		return refuse(c, -EBUSY, "the kernel's arm-smmu-v3 owns it: "
 				"iopf-setup setup %s", c->name);
 	/* Mainline suppresses unbind: devices behind the SMMU would lose their mappings. */
@@ -109,9 +109,9 @@ check_owner(const struct check *c, const char *driver)
 static int
 check_kernel(const struct check *c)
 {
-	if (!there(c, "/sys/module/vfio%s", ""))
+	if (!path_exists(c, "/sys/module/vfio%s", ""))
 		return refuse(c, -ENODEV, "the kernel has no VFIO (CONFIG_VFIO): modprobe vfio");
-	if (!there(c, "/sys/bus/platform/drivers/vfio-platform%s", ""))
+	if (!path_exists(c, "/sys/bus/platform/drivers/vfio-platform%s", ""))
 		return refuse(c, -ENODEV, "the kernel has no vfio-platform (CONFIG_VFIO_PLATFORM): "
 				"modprobe vfio-platform reset_required=0");
 	return 0;
@@ -123,10 +123,10 @@ check_noiommu(const struct check *c)
 {
 	char mode[8];
 
-	if (!there(c, NOIOMMU "%s", ""))
+	if (!path_exists(c, NOIOMMU "%s", ""))
 		return refuse(c, -ENODEV, "no IOMMU is in front of it, and the kernel has no "
 				"mode for that: it needs CONFIG_VFIO_NOIOMMU");
-	line_of(c, NOIOMMU "%s", "", mode, sizeof(mode));
+	read_line(c, NOIOMMU "%s", "", mode, sizeof(mode));
 	if (mode[0] != 'Y' && mode[0] != '1')
 		return refuse(c, -ENODEV, "no IOMMU is in front of it, and the mode for that is "
 				"off: echo 1 > " NOIOMMU);
@@ -138,7 +138,7 @@ check_node(const struct check *c, const char *node, const char *mend)
 {
 	char path[PATH_MAX];
 
-	if (!path_of(c, path, "/dev/vfio/%s", node) ||
+	if (!make_path(c, path, "/dev/vfio/%s", node) ||
 			faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0)
 		return refuse(c, errno == ENOENT ? -ENODEV : -EACCES, "/dev/vfio/%s: %s: %s",
 				node, strerror(errno), mend);
@@ -156,17 +156,17 @@ smmuv3_vfio_check(const char *root, const char *name, char *why, size_t len)
 	if (name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL)
 		return refuse(&c, -EINVAL, "not a name of a platform device: "
 				"iopf-setup status lists the SMMUs");
-	if (!there(&c, DEVICES "%s", name))
+	if (!path_exists(&c, DEVICES "%s", name))
 		return refuse(&c, -ENODEV, "there is no such platform device: "
 				"iopf-setup status lists the SMMUs");
-	link_name(&c, DEVICES "%s/driver", driver);
+	read_link_name(&c, DEVICES "%s/driver", driver);
 	ret = check_owner(&c, driver);
 	if (ret == 0)
 		ret = check_kernel(&c);
 	if (ret < 0)
 		return ret;
-	link_name(&c, DEVICES "%s/iommu_group", group);
-	line_of(&c, "/sys/kernel/iommu_groups/%s/name", group, kind, sizeof(kind));
+	read_link_name(&c, DEVICES "%s/iommu_group", group);
+	read_line(&c, "/sys/kernel/iommu_groups/%s/name", group, kind, sizeof(kind));
 	noiommu = group[0] == '\0' || strcmp(kind, "vfio-noiommu") == 0;
 	if (noiommu) {
 		ret = check_noiommu(&c);

@@ -23,7 +23,7 @@ smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w)
 {
 	s->backend->wait(s->backend_ctx);
 	/* The register now and then; the word that says so each time. */
-	smmuv3_gerror_look(s, ++w->n % 64 == 0);
+	smmuv3_gerror_check_cmdq(s, ++w->n % 64 == 0);
 	return (int64_t)(rte_get_tsc_cycles() - w->end) < 0;
 }
 
@@ -50,26 +50,26 @@ smmuv3_wait_reg(struct smmuv3 *s, const char *name, uint32_t offset, uint32_t ma
 }
 
 bool
-smmuv3_ctl_try(struct smmuv3 *s)
+smmuv3_ctl_trylock(struct smmuv3 *s)
 {
-	/* Acquires what smmuv3_ctl_drop() released. */
+	/* Acquires what smmuv3_ctl_unlock() released. */
 	return atomic_exchange_explicit(&s->ctl, 1, memory_order_acquire) == 0;
 }
 
 int
-smmuv3_ctl_take(struct smmuv3 *s)
+smmuv3_ctl_lock(struct smmuv3 *s)
 {
 	struct smmuv3_wait w;
 
 	smmuv3_wait_begin(s, &w);
-	while (!smmuv3_ctl_try(s))
+	while (!smmuv3_ctl_trylock(s))
 		if (!smmuv3_wait(s, &w))
 			return -ETIMEDOUT;
 	return 0;
 }
 
 void
-smmuv3_ctl_drop(struct smmuv3 *s)
+smmuv3_ctl_unlock(struct smmuv3 *s)
 {
 	atomic_store_explicit(&s->ctl, 0, memory_order_release);
 }

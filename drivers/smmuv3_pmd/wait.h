@@ -31,8 +31,8 @@ bool smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w);
 /* Until (register & mask) == want. */
 int smmuv3_wait_reg(struct smmuv3 *s, const char *name, uint32_t offset, uint32_t mask,
 		uint32_t want);
-int smmuv3_ctl_take(struct smmuv3 *s);
-bool smmuv3_ctl_try(struct smmuv3 *s);
-void smmuv3_ctl_drop(struct smmuv3 *s);
+int smmuv3_ctl_lock(struct smmuv3 *s);
+bool smmuv3_ctl_trylock(struct smmuv3 *s);
+void smmuv3_ctl_unlock(struct smmuv3 *s);
 
 #endif /* SMMUV3_WAIT_H */

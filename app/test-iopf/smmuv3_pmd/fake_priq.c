@@ -10,8 +10,8 @@
 #include "test.h"
 
 #define smmuv3_priq_poll	seen_poll
-#define smmuv3_priq_lost	seen_lost
-#define smmuv3_priq_losing	seen_losing
+#define smmuv3_priq_record_loss	seen_lost
+#define smmuv3_priq_has_unreported_loss	seen_losing
 #define smmuv3_priq_alloc	seen_alloc
 #define smmuv3_priq_setup	seen_setup
 #include "../../drivers/smmuv3_pmd/priq.c"

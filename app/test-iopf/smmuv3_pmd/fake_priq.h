@@ -68,7 +68,7 @@ uint16_t fq_poll(struct iopf_event *events, uint16_t n);
 /* All in order, and the acknowledgement with the marker. */
 uint16_t fq_poll_stream(uint16_t n);
 
-/* smmuv3_priq_lost() and smmuv3_priq_losing() of the priq.c that is compiled in here. */
+/* smmuv3_priq_record_loss() and smmuv3_priq_has_unreported_loss() of the priq.c that is compiled in here. */
 void seen_lost(struct smmuv3 *s);
 bool seen_losing(const struct smmuv3 *s);
 

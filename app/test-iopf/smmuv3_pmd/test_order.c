@@ -189,7 +189,7 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 	pmd_event(&p, &event);
 	pmd_answer(&p, &event, IOPF_INVALID);
 	pmd_done(&p);
-	assert_int_equal(smmuv3_cmdq_cons(&p.s->cmdq), p.s->cmdq.tail);
+	assert_int_equal(smmuv3_cmdq_load_cons(&p.s->cmdq), p.s->cmdq.tail);
 	p.ops->queue_mark(p.s, IOPF_QUEUE_EVENTS);
 	assert_true(smmuv3_uses_memory(p.s));
 	assert_int_equal(p.ops->stop(p.s), 0);
@@ -283,14 +283,14 @@ test_owner_and_poster_look_behind_a_full_barrier(void **state)
 	prod = must_find(0, WRITE, SMMUV3_CMDQ_PROD);
 	must_find(prod, MB, 0);
 
-	assert_true(smmuv3_cmdq_own(&p.s->cmdq));
+	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 	begin();
 	answer_one(&p);
 	end();
 	assert_int_equal(find(0, WRITE, SMMUV3_CMDQ_PROD), trail.n);
 	must_find(0, MB, 0);
 	smmuv3_cmdq_disown(&p.s->cmdq);
-	assert_false(smmuv3_backlog_waits(&p.s->cmdq.backlog));
+	assert_false(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
 	pmd_down(&p, IOPF_NO_PASID);
 }
 

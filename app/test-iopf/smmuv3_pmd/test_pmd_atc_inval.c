@@ -111,7 +111,7 @@ test_spans_cover_their_ranges(void **state)
 		for (unsigned int i = 0; i < RTE_DIM(rows); i++) {
 			unsigned int size = k ? RTE_MAX(rows[i].size, 4u) : rows[i].size;
 
-			assert_int_equal(smmuv3_atc_cmds(p.s, domain, rows[i].inv, rows[i].n,
+			assert_int_equal(smmuv3_atc_make_cmds(p.s, domain, rows[i].inv, rows[i].n,
 					cmds), 2);
 			assert_int_equal(cmds[0].dw[0], UINT64_C(0x0000000800000040));
 			assert_int_equal(cmds[0].dw[1] & 0x3f, size);

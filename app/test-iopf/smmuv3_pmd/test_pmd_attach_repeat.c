@@ -195,7 +195,7 @@ stop_behind_cut(void *ctx, struct smmuv3_wait *w)
 	if (!breaker.hit && pmd_stat(p, "atc_cuts") == 0) {
 		breaker.at = atomic_load(&p->s->cmdq.prod);
 	} else if (!breaker.hit) {
-		while (smmuv3_cmdq_cons(&p->s->cmdq) < breaker.at)
+		while (smmuv3_cmdq_load_cons(&p->s->cmdq) < breaker.at)
 			smmuv3_model_step(p->m, 1);
 		breaker_stop_cmdq(true);
 		breaker.hit = true;

@@ -307,7 +307,7 @@ test_errata_are_known_by_product(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < RTE_DIM(smmus); i++) {
 		name = NULL;
-		assert_int_equal(smmuv3_errata_of(smmus[i].iidr, &name), smmus[i].errata);
+		assert_int_equal(smmuv3_errata_lookup(smmus[i].iidr, &name), smmus[i].errata);
 		assert_int_equal(name != NULL, smmus[i].errata != 0);
 	}
 }

@@ -30,15 +30,15 @@ test_check_does_nothing_during_a_control_call(void **state)
 	(void)state;
 	pmd_open(&p, NULL);
 	pmd_up(&p, IOPF_STALL);
-	assert_int_equal(smmuv3_ctl_take(p.s), 0);
-	atomic_store(&p.s->reset_wanted, true);
+	assert_int_equal(smmuv3_ctl_lock(p.s), 0);
+	atomic_store(&p.s->recovery_wanted, true);
 	assert_int_equal(check_some(&p), 0);
-	assert_int_equal(p.s->reset, SMMUV3_RESET_NONE);
+	assert_int_equal(p.s->recovery, SMMUV3_RECOVERY_NONE);
 	/* It did not release the control call's ownership. */
-	assert_false(smmuv3_ctl_try(p.s));
-	smmuv3_ctl_drop(p.s);
+	assert_false(smmuv3_ctl_trylock(p.s));
+	smmuv3_ctl_unlock(p.s);
 	assert_int_equal(check_some(&p), IOPF_CHECK_TERMINATED);
-	while (p.s->reset != SMMUV3_RESET_NONE)
+	while (p.s->recovery != SMMUV3_RECOVERY_NONE)
 		check_some(&p);
 	pmd_serve(&p, PMD_VA);
 	pmd_down(&p, IOPF_NO_PASID);
@@ -97,9 +97,9 @@ fill_backlog(struct pmd *p)
 {
 	const struct smmuv3_cmd sync = smmuv3_cmd_sync();
 
-	while (smmuv3_cmdq_space(&p->s->cmdq, 1) > 0) {
+	while (smmuv3_cmdq_count_free(&p->s->cmdq, 1) > 0) {
 		smmuv3_backlog_push(&p->s->cmdq.backlog, &sync, 1);
-		smmuv3_cmdq_kick(&p->s->cmdq);
+		smmuv3_cmdq_try_flush(&p->s->cmdq);
 	}
 	while (smmuv3_backlog_push(&p->s->cmdq.backlog, &sync, 1))
 		;

@@ -176,7 +176,7 @@ check_order(struct pmd *p, uint64_t first)
 {
 	const struct smmuv3_cmdq *q = &p->s->cmdq;
 
-	for (uint64_t pos = smmuv3_cmdq_cons(&p->s->cmdq); pos != q->tail; pos++) {
+	for (uint64_t pos = smmuv3_cmdq_load_cons(&p->s->cmdq); pos != q->tail; pos++) {
 		struct smmuv3_cmd cmd = tlbi((pos - first) % SMMUV3_CHUNK);
 
 		assert_memory_equal(&q->ring[pos & ((1u << q->log2) - 1)], &cmd, sizeof(cmd));
@@ -291,7 +291,7 @@ test_positions_outlive_the_registers(void **state)
 		pmd_up(&p, IOPF_STALL);
 		for (unsigned int i = 0; i < 100; i++) {
 			assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, NULL), 0);
-			pos = smmuv3_cmdq_cons(&p.s->cmdq);
+			pos = smmuv3_cmdq_load_cons(&p.s->cmdq);
 			assert_int_equal(pos, p.s->cmdq.tail);
 			if (last != 0 && i % 10 != 0)
 				assert_int_equal(pos, last + 2);
@@ -299,7 +299,7 @@ test_positions_outlive_the_registers(void **state)
 			if (i % 10 == 9) {
 				assert_int_equal(p.ops->stop(p.s), 0);
 				assert_int_equal(p.ops->start(p.s), 0);
-				assert_true(smmuv3_cmdq_cons(&p.s->cmdq) > last);
+				assert_true(smmuv3_cmdq_load_cons(&p.s->cmdq) > last);
 			}
 		}
 		pmd_down(&p, IOPF_NO_PASID);
@@ -378,9 +378,9 @@ test_callers_share_the_queue(void **state)
 					k < POSTERS ? poster : syncer, &crowd), 0);
 		for (k = 0; k < POSTERS + SYNCERS; k++)
 			pthread_join(threads[k], NULL);
-		smmuv3_cmdq_kick(&p.s->cmdq);
-		while (smmuv3_backlog_waits(&p.s->cmdq.backlog)) {
-			smmuv3_cmdq_kick(&p.s->cmdq);
+		smmuv3_cmdq_try_flush(&p.s->cmdq);
+		while (smmuv3_backlog_has_cmd(&p.s->cmdq.backlog)) {
+			smmuv3_cmdq_try_flush(&p.s->cmdq);
 			sched_yield();
 		}
 		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
@@ -407,10 +407,10 @@ wait_in_a_flood(void *ctx)
 	struct smmuv3_cmd cmds[5] = { tlbi(1), tlbi(2), tlbi(3), tlbi(4), tlbi(5) };
 
 	flood.wait(ctx);
-	if (smmuv3_backlog_end(&flood.s->cmdq.backlog) -
+	if (smmuv3_backlog_load_end(&flood.s->cmdq.backlog) -
 			atomic_load(&flood.s->cmdq.backlog.tail) < SMMUV3_CHUNK)
 		smmuv3_cmdq_post(&flood.s->cmdq, cmds, 5);
-	smmuv3_cmdq_kick(&flood.s->cmdq);
+	smmuv3_cmdq_try_flush(&flood.s->cmdq);
 }
 
 static void
@@ -435,7 +435,7 @@ test_who_waits_gets_his_turn(void **state)
 			assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, i % 4, NULL), 0);
 		p.s->backend = before;
 		assert_int_equal(smmuv3_cmdq_drain(&p.s->cmdq), 0);
-		assert_int_equal(atomic_load(&p.s->cmdq.passed_over), 0);
+		assert_int_equal(atomic_load(&p.s->cmdq.sync_waiters), 0);
 		pmd_down(&p, IOPF_NO_PASID);
 	}
 }
@@ -496,7 +496,7 @@ test_a_batch_is_written_whole_where_an_erratum_wants_it(void **state)
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 7 });
 	p.s->cmdq.sync_batches = true;
-	p.s->cmdq.notes = true;
+	p.s->cmdq.records_cmds = true;
 	pmd_up(&p, IOPF_STALL);
 	q = &p.s->cmdq;
 	for (unsigned int i = 0; i < SMMUV3_CHUNK; i++)

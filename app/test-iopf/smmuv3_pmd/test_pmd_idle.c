@@ -265,7 +265,7 @@ test_no_thread_sleeps_while_an_answer_waits(void **state)
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 		fill(&p);
 		pmd_answer(&p, &event, IOPF_INVALID);
-		assert_true(smmuv3_backlog_waits(&p.s->cmdq.backlog));
+		assert_true(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
 		assert_int_equal(p.ops->idle(p.s, fd), 1);
 		assert_int_equal(p.ops->idle(p.s, -1), 0);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
@@ -301,7 +301,7 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 		assert_false(rang(fd));
 		/* Another thread has the queue, and leaves it full. */
 		if (owned)
-			assert_true(smmuv3_cmdq_own(&p.s->cmdq));
+			assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 		pmd_answer(&p, &event, IOPF_INVALID);
 		if (owned)
 			smmuv3_cmdq_disown(&p.s->cmdq);

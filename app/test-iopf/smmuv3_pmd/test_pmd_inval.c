@@ -90,7 +90,7 @@ test_ranges_are_covered_by_legal_commands(void **state)
 			}
 			if (up == 3 && !ril)
 				inv.leaf_log2 = 0;
-			n = smmuv3_inv_cmds(p.s, &domain, &inv, cmds, max);
+			n = smmuv3_tlbi_make_cmds(p.s, &domain, &inv, cmds, max);
 			assert_in_range(n, 0, max);
 			if (n == 0) {
 				whole++;
@@ -113,7 +113,7 @@ test_ranges_are_covered_by_legal_commands(void **state)
 			}
 			assert_true(at >= inv.addr + inv.size);
 		}
-		n = smmuv3_inv_cmds(p.s, &domain, &(struct iopf_inv){ .all = true }, cmds, 1);
+		n = smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){ .all = true }, cmds, 1);
 		assert_int_equal(n, 1);
 		assert_int_equal(cmds[0].dw[0], SMMUV3_OP_TLBI_NH_ASID | UINT64_C(0x1234) << 48);
 		assert_int_equal(cmds[0].dw[1], 0);
@@ -134,29 +134,29 @@ test_commands_are_what_the_architecture_says(void **state)
 	(void)state;
 	pmd_open(&p, NULL);
 	/* Table entries too: no TTL, and a range of one would be illegal. */
-	assert_int_equal(smmuv3_inv_cmds(p.s, &domain, &(struct iopf_inv){
+	assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){
 		.addr = 0x5000, .size = 0x1000 }, cmds, 4), 1);
 	assert_int_equal(cmds[0].dw[0], 0x12 | UINT64_C(7) << 48);
 	assert_int_equal(cmds[0].dw[1], 0x5000);
 	/* A leaf: TG 1, TTL 3, Leaf. */
-	assert_int_equal(smmuv3_inv_cmds(p.s, &domain, &(struct iopf_inv){
+	assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){
 		.addr = 0x5000, .size = 0x1000, .leaf_only = true, .leaf_log2 = 12 }, cmds, 4), 1);
 	assert_int_equal(cmds[0].dw[0], 0x12 | UINT64_C(7) << 48);
 	assert_int_equal(cmds[0].dw[1], 0x5000 | 1 << 10 | 3 << 8 | 1);
 	/* 1 MiB: 256 pages, SCALE 8, NUM 0. */
-	assert_int_equal(smmuv3_inv_cmds(p.s, &domain, &(struct iopf_inv){
+	assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){
 		.addr = 0x100000, .size = 0x100000, .leaf_only = true,
 		.leaf_log2 = 12 }, cmds, 4), 1);
 	assert_int_equal(cmds[0].dw[0], 0x12 | 8 << 20 | UINT64_C(7) << 48);
 	/* 33 pages: one, then 1 << 5. */
-	assert_int_equal(smmuv3_inv_cmds(p.s, &domain, &(struct iopf_inv){
+	assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){
 		.addr = 0x10000, .size = 33 << 12, .leaf_only = true,
 		.leaf_log2 = 12 }, cmds, 4), 2);
 	assert_int_equal(cmds[0].dw[0], 0x12 | UINT64_C(7) << 48);
 	assert_int_equal(cmds[1].dw[0], 0x12 | 5 << 20 | UINT64_C(7) << 48);
 	assert_int_equal(cmds[1].dw[1] & ~UINT64_C(0xfff), 0x11000);
 	/* A 2 MiB block: TTL 2, whole though only a part is named. */
-	assert_int_equal(smmuv3_inv_cmds(p.s, &domain, &(struct iopf_inv){
+	assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){
 		.addr = 0x201000, .size = 0x1000, .leaf_only = true,
 		.leaf_log2 = 21 }, cmds, 4), 1);
 	assert_int_equal(cmds[0].dw[0], 0x12 | 9 << 20 | UINT64_C(7) << 48);
@@ -240,7 +240,7 @@ test_the_covered_prefix_is_exact(void **state)
 	/* Two commands each: 32 ranges to a SYNC. */
 	for (i = 0; i < RTE_DIM(inv); i++)
 		inv[i] = (struct iopf_inv){ .addr = PMD_VA, .size = 33 << 12 };
-	chunk = SMMUV3_CHUNK / smmuv3_inv_cmds(p.s, p.domain, &inv[0], cmds, SMMUV3_CHUNK);
+	chunk = SMMUV3_CHUNK / smmuv3_tlbi_make_cmds(p.s, p.domain, &inv[0], cmds, SMMUV3_CHUNK);
 	assert_int_equal(chunk, 32);
 	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &done), 0);
 	assert_int_equal(done, RTE_DIM(inv));
@@ -398,15 +398,15 @@ static void
 wait_and_record(void *ctx)
 {
 	const struct smmuv3_cmdq *q = &consumed.s->cmdq;
-	uint64_t cons = smmuv3_cmdq_cons(&consumed.s->cmdq);
+	uint64_t cons = smmuv3_cmdq_load_cons(&consumed.s->cmdq);
 	/* Until CONS has passed it no thread may write to its slot. */
 	uint64_t cmd = q->ring[smmuv3_q_slot(q->log2, cons)].dw[0];
 
 	(void)ctx;
 	smmuv3_model_step(consumed.m, 1);
-	if (smmuv3_cmdq_cons(&consumed.s->cmdq) == cons)
+	if (smmuv3_cmdq_load_cons(&consumed.s->cmdq) == cons)
 		return;
-	assert_int_equal(smmuv3_cmdq_cons(&consumed.s->cmdq), cons + 1);
+	assert_int_equal(smmuv3_cmdq_load_cons(&consumed.s->cmdq), cons + 1);
 	assert_true(consumed.nb < MAX_CONSUMED);
 	consumed.op[consumed.nb++] = SMMUV3_GET(SMMUV3_CMD0_OP, cmd);
 }

@@ -226,12 +226,12 @@ test_control_waits_for_another_call_no_longer_than_for_the_smmu(void **state)
 	pmd_open(&p, NULL);
 	pmd_up(&p, IOPF_STALL);
 	p.s->timeout /= 20;
-	assert_true(smmuv3_ctl_try(p.s));
+	assert_true(smmuv3_ctl_trylock(p.s));
 	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
 	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
 	assert_int_equal(p.ops->idle(p.s, -1), -ETIMEDOUT);
 	assert_int_equal(p.ops->check(p.s), 0);
-	smmuv3_ctl_drop(p.s);
+	smmuv3_ctl_unlock(p.s);
 	p.s->timeout *= 20;
 	pmd_down(&p, IOPF_NO_PASID);
 }
@@ -246,15 +246,15 @@ test_control_waits_for_the_owner_of_the_queue_no_longer(void **state)
 	pmd_open(&p, NULL);
 	pmd_up(&p, IOPF_STALL);
 	p.s->timeout /= 20;
-	assert_true(smmuv3_cmdq_own(&p.s->cmdq));
+	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
 	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
 	/* It is its owner's still. */
-	assert_false(smmuv3_cmdq_own(&p.s->cmdq));
+	assert_false(smmuv3_cmdq_try_own(&p.s->cmdq));
 	smmuv3_cmdq_disown(&p.s->cmdq);
 	p.s->timeout *= 20;
 	assert_int_equal(p.ops->start(p.s), 0);
-	assert_true(smmuv3_cmdq_own(&p.s->cmdq));
+	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 	smmuv3_cmdq_disown(&p.s->cmdq);
 	pmd_down(&p, IOPF_NO_PASID);
 }
