@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * ASIDs. One is given out again as late as possible: an invalidation
- * that was forgotten somewhere then does not meet another domain at once.
+ * An ASID is given out again as late as possible: if an invalidation was missing, the stale TLB
+ * entries are not used by the next domain at once.
  */
 
 #include <stdlib.h>
@@ -29,14 +29,14 @@ smmuv3_asid_close(struct smmuv3 *s)
 	free(s->asids);
 }
 
-/* From the last one given out on. */
+/* Search from the ASID after the last one given out. */
 int
 smmuv3_asid_get(struct smmuv3 *s)
 {
 	unsigned int nb = s->nb_asids / 64, n, w;
 	uint64_t unused;
 
-	/* The first word twice: its upper part, and at the end the rest. */
+	/* Look at the first word twice: its upper bits first, its lower bits at the end. */
 	for (n = 0; n <= nb; n++) {
 		w = (s->next_asid / 64 + n) % nb;
 		unused = ~s->asids[w];

@@ -6,21 +6,21 @@
 
 /**
  * @file
- * ASIDs: one for each domain.
+ * ASIDs, one for each domain. The caller holds tables_lock for get and put.
  */
 
 #include <stdint.h>
 
 struct smmuv3;
 
-/* No domain's: the TLB has nothing of it. */
+/* No domain has this ASID: the TLB has no entry of it. */
 #define SMMUV3_ASID_NONE	0
 
 int smmuv3_asid_open(struct smmuv3 *s);
 void smmuv3_asid_close(struct smmuv3 *s);
-/* tables_lock is held. -ENOSPC. */
+/* -ENOSPC: all are in use. */
 int smmuv3_asid_get(struct smmuv3 *s);
-/* The TLB has nothing of it. tables_lock is held. */
+/* The TLB must have no entry of it. */
 void smmuv3_asid_put(struct smmuv3 *s, uint16_t asid);
 
 #endif /* SMMUV3_ASID_H */

@@ -6,13 +6,12 @@
 
 /**
  * @file
- * A ring of commands with many producers and one consumer: the owner of the
- * command queue. A producer claims a run of slots with one compare-and-swap and
- * publishes each by its sequence number, so that it never waits for another that
- * was interrupted half-way (rte_ring's multi-producer mode does); the consumer
- * stops at the first slot that is not published. The thread that publishes
- * that one asks for the queue afterwards, so nothing behind it is forgotten
- * (cmdq_post.c).
+ * The backlog: a ring of commands with many producers and one consumer, the owner of the
+ * command queue. A producer claims a run of slots with one compare-and-swap and publishes each
+ * slot by its sequence number. So it never waits for another producer that was interrupted
+ * half-way (rte_ring's multi-producer mode does). The consumer stops at the first slot that is
+ * not published. The thread that publishes this slot then tries to become the owner, so no
+ * command behind it is forgotten (cmdq_post.c).
  *
  * Slot p & mask holds position p when its seq is p + 1.
  */
@@ -24,7 +23,7 @@
 #include "base.h"
 #include "smmuv3_cmd.h"
 
-/* Commands that found the queue owned by another thread, or full. */
+/* A command that found the queue owned by another thread, or full. */
 struct smmuv3_backlog_slot {
 	_Atomic uint64_t seq;
 	struct smmuv3_cmd cmd;
@@ -34,22 +33,22 @@ struct smmuv3_backlog {
 	_Atomic uint64_t tail;
 	uint64_t mask;
 	struct smmuv3_backlog_slot *slots;
-	uint64_t reserve;	/* less than this free: tight; 0: never */
+	uint64_t reserve;	/* the backlog is tight when fewer slots are free; 0: it never is */
 	_Atomic uint64_t head __rte_aligned(SMMUV3_ALIGN);
 };
 
-/* Leave records where they are until there is room for their answers. */
+/* Records stay in their queue until there is room for their answers. */
 static inline bool
 smmuv3_backlog_is_tight(const struct smmuv3_backlog *b)
 {
-	/* tail first, so that it is not beyond head */
+	/* Load tail first, so that it is not beyond head. */
 	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
 	uint64_t used = atomic_load_explicit(&b->head, memory_order_relaxed) - tail;
 
 	return b->reserve > 0 && used + b->reserve > b->mask + 1;
 }
 
-/* Any thread. False when there is no room for all n: none are taken. */
+/* Any thread. False when there is no room for all n commands: it takes none. */
 static inline bool
 smmuv3_backlog_push(struct smmuv3_backlog *b, const struct smmuv3_cmd *cmds, unsigned int n)
 {
@@ -58,8 +57,8 @@ smmuv3_backlog_push(struct smmuv3_backlog *b, const struct smmuv3_cmd *cmds, uns
 
 	do {
 		/*
-		 * Acquires tail from smmuv3_backlog_pop(): the slots were read. An
-		 * old head may be behind tail; the exchange fails then.
+		 * Acquires tail from smmuv3_backlog_pop(): the slots have been read. If head is
+		 * old it may be behind tail; then the compare-and-swap fails.
 		 */
 		uint64_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
 
@@ -77,7 +76,7 @@ smmuv3_backlog_push(struct smmuv3_backlog *b, const struct smmuv3_cmd *cmds, uns
 	return true;
 }
 
-/* Any thread; for others than the owner it may be true for what is gone already. */
+/* Any thread. A thread other than the owner may read true although the command is gone. */
 static inline bool
 smmuv3_backlog_has_cmd(const struct smmuv3_backlog *b)
 {
@@ -87,28 +86,28 @@ smmuv3_backlog_has_cmd(const struct smmuv3_backlog *b)
 			tail + 1;
 }
 
-/* Where the next command will be. Any thread. */
+/* Position of the next command that a producer adds. Any thread. */
 static inline uint64_t
 smmuv3_backlog_load_end(const struct smmuv3_backlog *b)
 {
 	return atomic_load_explicit(&b->head, memory_order_relaxed);
 }
 
-/* Is the next one to take before this position? Owner. */
+/* The next command to take is before this position. Owner. */
 static inline bool
 smmuv3_backlog_is_before(const struct smmuv3_backlog *b, uint64_t end)
 {
 	return atomic_load_explicit(&b->tail, memory_order_relaxed) < end;
 }
 
-/* Owner. */
+/* Take the next command. False: it is not published. Owner. */
 static inline bool
 smmuv3_backlog_pop(struct smmuv3_backlog *b, struct smmuv3_cmd *cmd)
 {
 	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_relaxed);
 	const struct smmuv3_backlog_slot *slot = &b->slots[tail & b->mask];
 
-	/* Acquires the seq that smmuv3_backlog_push() released: the command is there. */
+	/* Acquires the seq that smmuv3_backlog_push() released: the command is complete. */
 	if (atomic_load_explicit(&slot->seq, memory_order_acquire) != tail + 1)
 		return false;
 	*cmd = slot->cmd;
@@ -116,14 +115,14 @@ smmuv3_backlog_pop(struct smmuv3_backlog *b, struct smmuv3_cmd *cmd)
 	return true;
 }
 
-/* The n-th command from the next one on, if it is there; to be changed in place. Owner. */
+/* The n-th command from the next one to take, or NULL; the owner may change it in place. */
 static inline struct smmuv3_cmd *
 smmuv3_backlog_peek(struct smmuv3_backlog *b, uint64_t n)
 {
 	uint64_t pos = atomic_load_explicit(&b->tail, memory_order_relaxed) + n;
 	struct smmuv3_backlog_slot *slot = &b->slots[pos & b->mask];
 
-	/* Acquires the seq that smmuv3_backlog_push() released: the command is there. */
+	/* Acquires the seq that smmuv3_backlog_push() released: the command is complete. */
 	return atomic_load_explicit(&slot->seq, memory_order_acquire) == pos + 1 ?
 			&slot->cmd : NULL;
 }

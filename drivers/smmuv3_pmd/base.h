@@ -6,7 +6,7 @@
 
 /**
  * @file
- * What the parts of the driver share and none owns: log and counters.
+ * The log and the counters of the driver.
  */
 
 #include <errno.h>
@@ -24,15 +24,15 @@
 
 extern int smmuv3_logtype;
 
-/* "smmuv3 model=1: text" */
+/* Log line: "smmuv3 model=1: text". */
 #define SMMUV3_LOG(level, s, fmt, ...)						\
 	rte_log(RTE_LOG_ ## level, smmuv3_logtype, "smmuv3 %s: " fmt "\n",	\
 		(s)->name, ##__VA_ARGS__)
 
-/* What neither side's false sharing may touch: two lines for the adjacent-line prefetcher. */
+/* Two cache lines, because processors prefetch the adjacent line: no false sharing. */
 #define SMMUV3_ALIGN	128
 
-/* Counters with one writer at a time. */
+/* A counter with one writer at a time. */
 static inline void
 smmuv3_counter_add(_Atomic uint64_t *c, uint64_t n)
 {
@@ -40,6 +40,7 @@ smmuv3_counter_add(_Atomic uint64_t *c, uint64_t n)
 			memory_order_relaxed);
 }
 
+/* A counter with several writers. */
 static inline void
 smmuv3_counter_add_shared(_Atomic uint64_t *c, uint64_t n)
 {

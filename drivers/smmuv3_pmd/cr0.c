@@ -22,7 +22,7 @@ smmuv3_cr0_get_unacked(struct smmuv3 *s)
 	return smmuv3_load_status(s->regs, SMMUV3_CR0ACK) ^ smmuv3_read32(s->regs, SMMUV3_CR0);
 }
 
-/* As the guards of the other registers do [6.3.9]: a write may not have taken effect yet. */
+/* A write to CR0 may not have taken effect yet: read both [6.3.9]. */
 bool
 smmuv3_smmuen_is_off(struct smmuv3 *s)
 {
@@ -41,7 +41,7 @@ smmuv3_cr0_write(struct smmuv3 *s, uint32_t cr0)
 		cr0 ^= moving & smmuv3_cr0_get_unacked(s);
 	}
 	s->cr0 = cr0;
-	/* Tables, queues and their registers are there before what enables them. */
+	/* Tables, queues and their registers are visible before CR0 enables them. */
 	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
 	if (ret < 0)
 		return ret;

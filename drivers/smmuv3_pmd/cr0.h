@@ -14,15 +14,15 @@
 
 struct smmuv3;
 
-/* What may be set in CR0, and is acknowledged. */
+/* The fields of CR0 that this driver may set; the SMMU acknowledges each. */
 uint32_t smmuv3_cr0_fields(const struct smmuv3 *s);
 /* Fields of CR0 whose last change is not acknowledged. */
 uint32_t smmuv3_cr0_get_unacked(struct smmuv3 *s);
-/* Both CR0 and CR0ACK say so. */
+/* SMMUEN is 0 in both CR0 and CR0ACK. */
 bool smmuv3_smmuen_is_off(struct smmuv3 *s);
 /*
- * A field whose last change is not acknowledged must not be changed [6.3.9]: that is waited
- * for, and a field for which it does not come is left as it is.
+ * Write CR0 and wait for the acknowledgement. A field must not change again before its last change
+ * is acknowledged [6.3.9]: wait for that first, and leave a field unchanged if it does not come.
  */
 int smmuv3_cr0_write(struct smmuv3 *s, uint32_t cr0);
 

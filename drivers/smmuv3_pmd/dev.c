@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Devices. The STEs of one that has nothing attached are not valid, so that its accesses abort
- * and are recorded (C_BAD_STE; C_BAD_STREAMID before the first device near it). Untagged
- * traffic uses CD 0 (S1DSS = SSID0): an access with PASID 0 is aborted by the SMMU
+ * Devices. While no domain is attached to a device its STEs are not valid: its accesses abort
+ * and are recorded (C_BAD_STE; C_BAD_STREAMID if the second-level table does not exist yet).
+ * Untagged traffic uses CD 0 (S1DSS = SSID0): the SMMU aborts an access with PASID 0
  * (F_STREAM_DISABLED) [5.2].
  */
 
@@ -80,7 +80,7 @@ smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
 	return 0;
 }
 
-/* End the stalls that the device has. */
+/* End all stalls of the device. */
 static int
 terminate_stalls(struct smmuv3 *s, const struct smmuv3_dev *dev)
 {
@@ -97,9 +97,9 @@ terminate_stalls(struct smmuv3 *s, const struct smmuv3_dev *dev)
 }
 
 /*
- * Nothing of a device that was never attached is known to the SMMU. All steps of another can
- * be repeated; if it is attached in between its STEs translate only after a CMD_SYNC, so
- * behind each STALL_TERM that was given to the queue.
+ * If the device was never attached the SMMU has no state of it. Otherwise each step can be
+ * repeated. If the device is attached between two calls, its STEs translate only after a CMD_SYNC,
+ * so after each STALL_TERM that was given to the queue.
  */
 int
 smmuv3_dev_del(void *priv, void *handle)
@@ -111,7 +111,7 @@ smmuv3_dev_del(void *priv, void *handle)
 	if (dev->nb_attachments != 0)
 		return -EBUSY;
 	if (dev->may_stall) {
-		/* Aborting STEs, synchronised: the one moment for STALL_TERM [4.6.2]. */
+		/* STALL_TERM needs STEs that abort, CMD_SYNC complete [4.6.2]. */
 		ret = smmuv3_stes_abort(s, dev);
 		if (ret == 0)
 			ret = terminate_stalls(s, dev);

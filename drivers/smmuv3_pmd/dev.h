@@ -6,8 +6,7 @@
 
 /**
  * @file
- * Devices. A device's counts are written by the one thread that adds, removes, attaches or
- * detaches it.
+ * Devices. One thread at a time adds, removes, attaches or detaches a device and writes its fields.
  */
 
 #include <stdbool.h>
@@ -20,14 +19,14 @@ struct iopf_dev_conf;
 struct smmuv3_dev {
 	struct smmuv3_cdtab cds;
 	bool stall;
-	bool pri;			/* ATS while something is attached */
+	bool pri;			/* ATS is on while a domain is attached */
 	bool prg_pasid;
-	bool word1_written;		/* word 1 of its STEs is right; the SMMU was told */
-	bool live;			/* its STEs translate; the SMMU was told */
-	bool may_stall;			/* they did since the last STALL_TERM */
+	bool word1_written;		/* word 1 of its STEs is written, CMD_SYNC complete */
+	bool live;			/* its STEs translate, CMD_SYNC complete */
+	bool may_stall;			/* its STEs have translated since the last STALL_TERM */
 	uint32_t nb_pasids;
-	unsigned int nb_attachments;	/* not released */
-	unsigned int nb_live;		/* ... for which the STEs are to translate */
+	unsigned int nb_attachments;	/* attachments that are not released */
+	unsigned int nb_live;		/* ... that need translating STEs */
 	unsigned int nb_sids;
 	uint32_t sids[];
 };

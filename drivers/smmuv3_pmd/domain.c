@@ -55,7 +55,7 @@ smmuv3_domain_put(struct smmuv3 *s, struct smmuv3_domain *domain)
 
 	pthread_mutex_lock(&s->tables_lock);
 	last = --domain->refs == 0;
-	/* The TLB has nothing of it: each attachment saw to that before it was released. */
+	/* The TLB has no entry of this ASID: each attachment invalidated it before release. */
 	if (last)
 		smmuv3_asid_put(s, domain->asid);
 	pthread_mutex_unlock(&s->tables_lock);

@@ -6,8 +6,8 @@
 
 /**
  * @file
- * Domains. Their lists of ATCs and their references are written under smmuv3.tables_lock;
- * the fast path reads the lists without it (atc.c).
+ * Domains. tables_lock protects writes of their lists of ATCs and of their references. The fast
+ * path reads the lists without it (atc.c).
  */
 
 #include <stdatomic.h>
@@ -22,14 +22,14 @@ struct smmuv3;
 struct smmuv3_domain {
 	struct iopf_translation tr;
 	uint16_t asid;
-	uint32_t refs;			/* the library's, and one for each attachment */
-	/* Indices into smmuv3.atcs, plus one; 0: none. */
+	uint32_t refs;			/* one of the library, one for each attachment */
+	/* Indices into smmuv3.atcs, plus one; 0: unused. */
 	_Atomic uint32_t atc_end;
 	_Atomic uint32_t atc[SMMUV3_MAX_ATCS];
 };
 
 int smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **domain);
-/* Its ASID can be given to another once the last attachment is released. */
+/* Its ASID is free once the last attachment is released. */
 void smmuv3_domain_del(void *priv, void *domain);
 void smmuv3_domain_get(struct smmuv3 *s, struct smmuv3_domain *domain);
 void smmuv3_domain_put(struct smmuv3 *s, struct smmuv3_domain *domain);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* GBPA: what becomes of DMA while SMMUEN is 0 [6.3.14]. */
+/* GBPA: DMA while SMMUEN is 0 [6.3.14]. */
 
 #include "gbpa.h"
 #include "smmuv3_order.h"

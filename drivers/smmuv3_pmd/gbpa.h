@@ -6,14 +6,14 @@
 
 /**
  * @file
- * GBPA: what becomes of DMA while SMMUEN is 0 [6.3.14].
+ * GBPA: DMA while SMMUEN is 0 [6.3.14].
  */
 
 struct smmuv3;
 
-/* With SMMUEN = 0 every access is aborted from here on. */
+/* From here on every access aborts while SMMUEN is 0. */
 int smmuv3_gbpa_block(struct smmuv3 *s);
-/* At close: what becomes of DMA, as the device string says. */
+/* At close: block or restore DMA, as the device string says. */
 void smmuv3_gbpa_restore(struct smmuv3 *s);
 
 #endif /* SMMUV3_GBPA_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* What this SMMU is, and whether it can be driven [6.3.1 - 6.3.6]. */
+/* ID registers: what this SMMU has, and whether the driver can use it [6.3.1 - 6.3.6]. */
 
 #include "idr.h"
 #include "priq.h"
@@ -22,7 +22,7 @@ refuse(const struct smmuv3 *s, const char *what)
 #define ARM		0x43b
 #define MMU_700		0x487
 
-/* Faults of SMMUs, by product; @p from and @p to are variant << 4 | revision. */
+/* Errata by product; @p from and @p to are variant << 4 | revision. */
 static const struct {
 	uint16_t implementer, product;
 	uint8_t from, to;
@@ -99,7 +99,7 @@ smmuv3_idr_read(struct smmuv3 *s)
 	s->evtq_log2_max = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_EVENTQS, s->idr1),
 			(uint64_t)SMMUV3_QUEUE_LOG2_MAX);
 
-	/* PRI without ATS is RES0: nothing could ask. */
+	/* PRI without ATS is RES0: no endpoint could send a page request. */
 	s->ats = (s->idr0 & SMMUV3_IDR0_ATS) != 0;
 	s->pri = s->ats && s->idr0 & SMMUV3_IDR0_PRI;
 	s->priq_log2_max = s->pri ? RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_PRIQS, s->idr1),
@@ -109,7 +109,7 @@ smmuv3_idr_read(struct smmuv3 *s)
 	if (s->errata != 0)
 		SMMUV3_LOG(NOTICE, s, "errata of %s are worked around", erratum);
 
-	/* Two levels where they save something [6.3.24]. */
+	/* Two levels only if that saves memory [6.3.24]. */
 	s->sid_bits = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, s->idr1), 32u);
 	s->strtab.two_level = s->sid_bits > SMMUV3_SPLIT &&
 		SMMUV3_GET(SMMUV3_IDR0_ST_LEVEL, s->idr0) == SMMUV3_ST_LEVEL_2LVL;
@@ -136,7 +136,7 @@ smmuv3_idr_fill_info(const struct smmuv3 *s, struct iopf_iommu_info *info)
 	info->stall_forced = s->stall_model == SMMUV3_STALL_MODEL_FORCED;
 	info->razwi = !(s->idr0 & SMMUV3_IDR0_TERM_MODEL);
 	info->request_queue_size = s->pri ? 1u << s->priq_log2 : 0;
-	/* The rest is for stop markers, which need no credit. */
+	/* The rest of the queue is for stop markers, which use no credit. */
 	info->max_requests = s->pri ? RTE_MAX(info->request_queue_size -
 			RTE_MAX(info->request_queue_size / 8, 1u), 1u) : 0;
 	info->pri_pasid = s->pri && s->idr3 & SMMUV3_IDR3_PPS;

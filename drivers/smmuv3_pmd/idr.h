@@ -15,11 +15,11 @@
 
 struct smmuv3;
 
-/* Invalidations of two batches must not follow each other without a CMD_SYNC between. */
+/* Invalidations of two batches need a CMD_SYNC between them. */
 #define SMMUV3_ERRATUM_SYNC_BATCHES	(1u << 0)
 
 int smmuv3_idr_read(struct smmuv3 *s);
-/* Of an SMMU with this IIDR; *name: of product and errata, when there are any. */
+/* Errata of the SMMU with this IIDR; *name: product and errata, if there are any. */
 uint32_t smmuv3_errata_lookup(uint32_t iidr, const char **name);
 void smmuv3_idr_fill_info(const struct smmuv3 *s, struct iopf_iommu_info *info);
 

@@ -19,9 +19,9 @@ struct smmuv3_mem {
 	void *va;
 	uint64_t addr;			/* device address */
 	size_t size;			/* a power of two; aligned to it */
-	void *block;			/* what it lies in; NULL when carved out of a chunk */
+	void *block;			/* that holds it; NULL when it is a piece of a chunk */
 	size_t block_size;
-	const struct rte_memzone *mz;	/* the block's; NULL: ordinary memory */
+	const struct rte_memzone *mz;	/* of the block; NULL: ordinary memory */
 };
 
 struct smmuv3_mem_chunk {
@@ -31,16 +31,16 @@ struct smmuv3_mem_chunk {
 };
 
 #define SMMUV3_MEM_LOG2_MIN	6	/* one CD */
-#define SMMUV3_MEM_LOG2_BIG	16	/* a memzone of its own from here */
+#define SMMUV3_MEM_LOG2_BIG	16	/* from this size on: a block of its own */
 
 struct smmuv3_mem_pool {
 	struct smmuv3_mem_chunk *chunks;
 	void *free[SMMUV3_MEM_LOG2_BIG - SMMUV3_MEM_LOG2_MIN];
 };
 
-/* Any thread. -ENOMEM, or what the backend says. */
+/* Any thread. -ENOMEM, or an error of the backend. */
 int smmuv3_mem_alloc(struct smmuv3 *s, size_t size, struct smmuv3_mem *mem);
-/* The SMMU has no use for it any more. Any thread. */
+/* The SMMU must not use it any more. Any thread. */
 void smmuv3_mem_free(struct smmuv3 *s, struct smmuv3_mem *mem);
 void smmuv3_mem_fini(struct smmuv3 *s);
 

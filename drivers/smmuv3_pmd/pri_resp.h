@@ -17,9 +17,9 @@
 #include "smmuv3_spec.h"
 
 /*
- * With a PASID or without, as the library has it: it knows what the endpoint wants. Success
- * makes it translate again, Invalid Request aborts the access, and Response Failure ends its
- * PRI too [4.5.2].
+ * The library decides whether the response has a PASID: it knows what the endpoint expects. After
+ * Success the endpoint translates again, after Invalid Request its access aborts, and Response
+ * Failure also ends its PRI [4.5.2].
  */
 static inline struct smmuv3_cmd
 smmuv3_pri_resp_make_cmd(const struct iopf_answer *a)

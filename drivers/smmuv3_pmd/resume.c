@@ -17,7 +17,7 @@ make_answer_cmd(const struct iopf_answer *a)
 {
 	if (a->page_request)
 		return smmuv3_pri_resp_make_cmd(a);
-	/* RAZWI is neither; with TERM_MODEL = 1 the SMMU aborts it. */
+	/* RAZ/WI is neither retry nor abort; with TERM_MODEL = 1 the SMMU aborts the access. */
 	return smmuv3_cmd_resume(a->sid, a->token, a->code == IOPF_SUCCESS,
 			a->code != IOPF_SUCCESS && a->code != IOPF_RAZWI);
 }
@@ -38,10 +38,10 @@ smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 }
 
 /*
- * TLBI ..., CMD_SYNC, ATC_INV ..., CMD_SYNC, answers ... in one batch: a SYNC keeps what
- * is behind it from starting before the invalidations are complete [4.7.3]. At most one
- * command for each range, or one for all, and at most one ATC_INV for each ATC: backlog.h
- * counts with that.
+ * TLBI ..., CMD_SYNC, ATC_INV ..., CMD_SYNC, answers ... in one batch: no command after a CMD_SYNC
+ * starts before the invalidations in front of it are complete [4.7.3]. At most one TLBI for each
+ * range, or one for all, and at most one ATC_INV for each ATC: get_backlog_reserve() relies on
+ * this.
  */
 uint16_t
 smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16_t n_inv,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The state of an SMMU, and questions that need its registers. */
+/* The state of an SMMU, and queries that read its registers. */
 
 #include "cr0.h"
 #include "smmuv3_order.h"
@@ -28,7 +28,7 @@ smmuv3_state_set_running(smmuv3_state_word_t *word)
 {
 	uint32_t now = smmuv3_state_load(word);
 
-	/* Only the owner of the queue can have changed it. */
+	/* Only the owner of the queue can have changed it meanwhile. */
 	return SMMUV3_STATE_OF(now) == SMMUV3_STATE_STARTING &&
 		atomic_compare_exchange_strong_explicit(word, &now,
 				SMMUV3_STATE_EPOCH(now) | SMMUV3_STATE_RUNNING,
@@ -63,7 +63,7 @@ smmuv3_state_name(enum smmuv3_state state)
 	return names[state];
 }
 
-/* In this mode every access aborts, and nothing else is of use. */
+/* In Service Failure Mode every access aborts. */
 static bool
 is_in_sfm(struct smmuv3 *s)
 {
@@ -84,13 +84,13 @@ smmuv3_may_translate(struct smmuv3 *s)
 	case SMMUV3_STATE_UNSAFE:
 		if (!smmuv3_smmuen_is_off(s))
 			return true;
-		/* Fails if a stop or a start has begun: the state is theirs. */
+		/* Fails if a stop or a start has begun, which then sets the state. */
 		atomic_compare_exchange_strong_explicit(&s->state, &now,
 				SMMUV3_STATE_EPOCH(now) | SMMUV3_STATE_OFF, memory_order_release,
 				memory_order_relaxed);
 		return false;
 	case SMMUV3_STATE_FAILED:
-		/* GBPA.ABORT is set since start: off means aborted. */
+		/* GBPA.ABORT is set since start: with SMMUEN = 0 accesses abort. */
 		return !smmuv3_smmuen_is_off(s) && !is_in_sfm(s);
 	default:
 		return true;
@@ -103,7 +103,7 @@ smmuv3_uses_memory(struct smmuv3 *s)
 	uint32_t on = SMMUV3_CR0_SMMUEN | SMMUV3_CR0_PRIQEN | SMMUV3_CR0_EVENTQEN |
 		SMMUV3_CR0_CMDQEN;
 
-	/* Never started: nothing of it is ours. */
+	/* Never started: the SMMU uses no memory of this driver. */
 	if (SMMUV3_STATE_EPOCH(smmuv3_state_load(&s->state)) == 0)
 		return false;
 	return ((smmuv3_load_status(s->regs, SMMUV3_CR0ACK) |

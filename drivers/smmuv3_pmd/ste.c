@@ -13,8 +13,8 @@
 #include "strtab.h"
 
 /*
- * One word of all STEs of a device, then a CMD_SYNC for each 64. All are stored even if a
- * CMD_SYNC fails: fewer streams that pass is never worse.
+ * Store one word of all STEs of a device, then issue a CMD_SYNC for each 64. All words are stored
+ * even if a CMD_SYNC fails: to pass fewer streams is never worse.
  */
 static int
 set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint64_t value)
@@ -26,7 +26,10 @@ set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint
 	for (i = 0; i < dev->nb_sids; i++)
 		smmuv3_set_dw(&smmuv3_strtab_ste(&s->strtab, dev->sids[i])->dw[word], value);
 	for (i = 0; i < dev->nb_sids && ret == 0; i += n) {
-		/* Leaf = 0: the first-level entry too. And all CDs cached through it. */
+		/*
+		 * Leaf = 0 invalidates the first-level entry too, and all CDs cached through the
+		 * STE.
+		 */
 		for (n = 0; n < SMMUV3_CHUNK && i + n < dev->nb_sids; n++)
 			cmds[n] = smmuv3_cmd_cfgi_ste(dev->sids[i + n], false);
 		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, n, NULL);
@@ -35,9 +38,9 @@ set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint
 }
 
 /*
- * Word 1 changes, EATS with it, while word 0 does not let the SMMU use it (entry.c); a
- * CMD_SYNC is in between, for words of an STE that is not valid may be cached too. Words 2
- * to 7 are of stage 2, and 0.
+ * Word 1 (with EATS) changes while word 0 does not let the SMMU use it (entry.c). A CMD_SYNC
+ * follows, because the SMMU may cache words of an STE that is not valid. Words 2 to 7 are for
+ * stage 2, and 0.
  */
 int
 smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
@@ -54,12 +57,12 @@ smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
 		SMMUV3_PUT(SMMUV3_STE1_SHCFG, SMMUV3_SHCFG_INCOMING);
 	int ret;
 
-	/* Anything else is illegal elsewhere [5.2]. */
+	/* With another STALL_MODEL this is illegal [5.2]. */
 	if (!dev->stall && s->stall_model == SMMUV3_STALL_MODEL_BOTH)
 		dw1 |= SMMUV3_STE1_S1STALLD;
 	if (dev->pri)
 		dw1 |= SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL);
-	/* For what the SMMU answers by itself when its queue overflows [8.1]. */
+	/* For the SMMU's own responses when the PRIQ overflows [8.1]. */
 	if (dev->pri && dev->prg_pasid)
 		dw1 |= SMMUV3_STE1_PPAR;
 	if (!dev->word1_written) {
@@ -88,8 +91,9 @@ void
 smmuv3_ste_set_abort(struct smmuv3 *s, uint32_t sid)
 {
 	/*
-	 * Config = abort; nothing else matters then [5.2]. The thread that attaches or
-	 * detaches the device may store the word at the same time: its store stays whole.
+	 * Config = abort; the SMMU ignores the other fields then [5.2]. The thread that attaches
+	 * or detaches the device may store the word at the same time: this atomic AND keeps its
+	 * store.
 	 */
 	atomic_fetch_and_explicit((smmuv3_reg64_t *)(void *)&smmuv3_strtab_ste(&s->strtab, sid)->dw[0],
 			~SMMUV3_STE0_CONFIG, memory_order_relaxed);

@@ -6,8 +6,8 @@
 
 /**
  * @file
- * The STEs of a device [5.2]. They are written by the one thread that adds, removes, attaches
- * or detaches it; threads of different devices do so concurrently.
+ * The STEs of a device [5.2]. One thread at a time adds, removes, attaches or detaches a device
+ * and writes its STEs; threads of different devices do so concurrently.
  */
 
 #include <stdint.h>
@@ -16,16 +16,16 @@ struct smmuv3;
 struct smmuv3_dev;
 
 /*
- * All STEs of a device, with CFGI_STE and CMD_SYNC. After an error each may be as before or
- * as wanted for the SMMU; the call can be repeated.
+ * These write all STEs of a device and issue CFGI_STE and CMD_SYNC. After an error the SMMU may
+ * use the old or the new value of each STE; the call can be repeated.
  */
-/* They point to its CDs, with EATS if it has ATS. They did not translate before. */
+/* The STEs point to the CDs, with EATS if the device has ATS. They did not translate before. */
 int smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev);
-/* They are not valid: an access aborts and is recorded as C_BAD_STE. */
+/* The STEs are not valid: an access aborts and is recorded as C_BAD_STE. */
 int smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev);
-/* They are valid and abort without a record, which STALL_TERM needs [4.6.2]. */
+/* The STEs are valid and abort accesses without a record, as STALL_TERM needs [4.6.2]. */
 int smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev);
-/* The STE aborts, but for what is cached of it. Any thread. */
+/* Set the STE to abort. No CFGI_STE: the SMMU may use a cached copy. Any thread. */
 void smmuv3_ste_set_abort(struct smmuv3 *s, uint32_t sid);
 
 #endif /* SMMUV3_STE_H */

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The stream table [5.1, 5.2]: linear, or two levels whose second is made when
- * the first of its 256 StreamIDs is needed, and then stays.
+ * The stream table [5.1, 5.2]: linear, or two levels. A second-level table is allocated with the
+ * first of its 256 StreamIDs and then stays.
  */
 
 #include <stdlib.h>
@@ -32,7 +32,7 @@ smmuv3_strtab_open(struct smmuv3 *s)
 void
 smmuv3_strtab_close(struct smmuv3 *s)
 {
-	/* Second levels are pieces of chunks, which go as a whole. */
+	/* Second-level tables are pieces of chunks; smmuv3_mem_fini() frees the chunks. */
 	smmuv3_mem_free(s, &s->strtab.mem);
 	free(s->strtab.l2);
 }
@@ -74,8 +74,8 @@ smmuv3_strtab_ensure_ste(struct smmuv3 *s, uint32_t sid)
 	if (t->l2[i] == NULL) {
 		t->l2[i] = mem.va;
 		/*
-		 * An empty table: each of its STEs is not valid. The first-level entry may
-		 * be cached as it was; each CFGI_STE invalidates that as well.
+		 * Each STE of the empty table is not valid. The SMMU may have cached the
+		 * first-level entry as it was; each CFGI_STE invalidates that as well.
 		 */
 		smmuv3_io_wmb();
 		smmuv3_set_dw((uint64_t *)t->mem.va + i, (mem.addr & SMMUV3_L1STD_L2PTR) |
@@ -83,7 +83,7 @@ smmuv3_strtab_ensure_ste(struct smmuv3 *s, uint32_t sid)
 		mem.va = NULL;
 	}
 	pthread_mutex_unlock(&s->tables_lock);
-	/* Another thread was first. */
+	/* Free it if another thread was first. */
 	smmuv3_mem_free(s, &mem);
 	return 0;
 }

@@ -6,7 +6,7 @@
 
 /**
  * @file
- * The stream table [5.1, 5.2]. Its first level is under smmuv3.tables_lock.
+ * The stream table [5.1, 5.2]. tables_lock protects its first level.
  */
 
 #include <stdbool.h>
@@ -21,13 +21,13 @@ struct smmuv3;
 
 /* STEs in a second-level table: SPLIT = 8. */
 #define SMMUV3_SPLIT		8
-/* First-level tables end at 1 MiB, linear ones at 4 MiB. */
+/* Limits: a first-level table of 1 MiB, a linear one of 4 MiB. */
 #define SMMUV3_L1_LOG2_MAX	17
 #define SMMUV3_LINEAR_LOG2_MAX	16
 
 struct smmuv3_strtab {
 	struct smmuv3_mem mem;
-	unsigned int log2;		/* StreamIDs */
+	unsigned int log2;		/* of the number of StreamIDs */
 	bool two_level;
 	struct smmuv3_ste **l2;		/* by first-level index; NULL until needed */
 };
@@ -35,7 +35,7 @@ struct smmuv3_strtab {
 int smmuv3_strtab_open(struct smmuv3 *s);
 void smmuv3_strtab_close(struct smmuv3 *s);
 void smmuv3_strtab_setup(struct smmuv3 *s);
-/* -ENOMEM. Then the STE exists and may be written. */
+/* After this the STE exists and may be written. -ENOMEM. */
 int smmuv3_strtab_ensure_ste(struct smmuv3 *s, uint32_t sid);
 
 static inline struct smmuv3_ste *

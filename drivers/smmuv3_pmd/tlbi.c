@@ -11,7 +11,7 @@
 #include "smmuv3_spec.h"
 #include "tlbi.h"
 
-/* Level of entries of this size: 3 for pages, less for blocks; 0 unknown [3.4 of the facts]. */
+/* Level of entries of this size: 3 for pages, less for blocks; 0: unknown. */
 static unsigned int
 get_level(unsigned int granule_log2, unsigned int leaf_log2)
 {
@@ -20,15 +20,15 @@ get_level(unsigned int granule_log2, unsigned int leaf_log2)
 
 	if (leaf_log2 < granule_log2 || (leaf_log2 - granule_log2) % bits != 0 || up > 2)
 		return 0;
-	/* Reserved with 16 KiB granules [4.4.1]. */
+	/* TTL 1 is reserved with 16 KiB granules [4.4.1]. */
 	return granule_log2 == 14 && up == 2 ? 0 : 3 - up;
 }
 
 /*
- * Ranges of (NUM + 1) << SCALE granules, from the lowest set bit of the length up,
- * five bits at a time. With a level given, start and end must be multiples of its
- * entries, or what is invalidated is unpredictable; NUM, SCALE and TTL all 0 is
- * illegal, so one granule without a level is sent without a range.
+ * Ranges of (NUM + 1) << SCALE granules, from the lowest set bit of the length up, five bits at a
+ * time. With a level given, start and end must be multiples of the size of its entries, or the
+ * result is unpredictable. NUM, SCALE and TTL all 0 is illegal, so one granule without a level is
+ * sent without a range.
  */
 static unsigned int
 make_range_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
@@ -44,7 +44,7 @@ make_range_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 		unsigned int scale = __builtin_ctzll(left);
 		uint64_t num = left >> scale & 31;
 
-		/* SCALE has five bits, and 2^48 bytes are no range. */
+		/* SCALE has five bits; 2^48 bytes cannot be encoded as a range. */
 		if (n == max || scale > 31)
 			return 0;
 		if (num == 1 && scale == 0 && ttl == 0)
@@ -58,7 +58,7 @@ make_range_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 	return n;
 }
 
-/* One command for each entry. */
+/* One TLBI for each entry. */
 static unsigned int
 make_page_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 		struct smmuv3_cmd *cmds, unsigned int max)
@@ -91,7 +91,7 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 		unsigned int n, unsigned int *done)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK], more[SMMUV3_CHUNK];
-	unsigned int of[SMMUV3_CHUNK];	/* which range a command is of */
+	unsigned int of[SMMUV3_CHUNK];	/* index of the range of each command */
 	unsigned int used = 0, failed, got, i, k;
 	int ret;
 
@@ -99,7 +99,7 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 	for (i = 0; i <= n; i++) {
 		got = i < n ? smmuv3_tlbi_make_cmds(s, domain, &inv[i], more, SMMUV3_CHUNK) : 0;
 		if (got == 0 && i < n) {
-			/* Too many: everything of the domain is fewer. */
+			/* Too many commands: invalidate the whole ASID. */
 			more[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
 			got = 1;
 		}
@@ -121,8 +121,8 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 }
 
 /*
- * TLBs, then ATCs: a device whose ATC was emptied first could fill it from the TLB again
- * [3.9.1].
+ * TLBs first, then ATCs: an endpoint whose ATC is invalidated first could fill it from the TLB
+ * again [3.9.1].
  */
 int
 smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned int n,
@@ -133,14 +133,14 @@ smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned
 	int ret, atc;
 
 	if (domain->tr.format == IOPF_FORMAT_NONE) {
-		/* Nothing was ever translated. */
+		/* This domain never translates. */
 		*done = n;
 		return 0;
 	}
 	ret = tlb_invalidate(s, domain, inv, n, done);
 	atc = smmuv3_atc_inv_ranges(s, domain, inv, *done);
 	if (atc < 0) {
-		/* Which of its ranges an ATC has forgotten nobody knows. */
+		/* The failed CMD_SYNC does not tell which ranges the ATC has invalidated. */
 		*done = 0;
 		ret = ret < 0 ? ret : atc;
 	}

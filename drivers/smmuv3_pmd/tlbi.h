@@ -17,9 +17,10 @@ struct smmuv3;
 struct smmuv3_cmd;
 struct smmuv3_domain;
 
-/* Commands for one range into cmds[], at most max; 0 when it takes more. */
+/* Write the commands for one range to cmds[], at most max. 0: it takes more. */
 unsigned int smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);
+/* TLBI, CMD_SYNC, ATC_INV, CMD_SYNC; *done: ranges that are invalidated everywhere. */
 int smmuv3_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 		unsigned int *done);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Waiting for the SMMU, never for longer than SMMUV3_TIMEOUT_MS. */
+/* Waits for the SMMU, at most SMMUV3_TIMEOUT_MS. */
 
 #include <rte_cycles.h>
 
@@ -22,7 +22,7 @@ bool
 smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w)
 {
 	s->backend->wait(s->backend_ctx);
-	/* The register now and then; the word that says so each time. */
+	/* Every turn tests the MSI word; every 64th turn reads the register GERROR. */
 	smmuv3_gerror_check_cmdq(s, ++w->n % 64 == 0);
 	return (int64_t)(rte_get_tsc_cycles() - w->end) < 0;
 }
@@ -52,7 +52,7 @@ smmuv3_wait_reg(struct smmuv3 *s, const char *name, uint32_t offset, uint32_t ma
 bool
 smmuv3_ctl_trylock(struct smmuv3 *s)
 {
-	/* Acquires what smmuv3_ctl_unlock() released. */
+	/* Pairs with the release in smmuv3_ctl_unlock(). */
 	return atomic_exchange_explicit(&s->ctl, 1, memory_order_acquire) == 0;
 }
 

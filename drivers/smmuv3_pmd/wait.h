@@ -6,7 +6,7 @@
 
 /**
  * @file
- * Bounded waits, for the SMMU and for other control calls.
+ * Bounded waits for the SMMU, and the lock of control calls.
  */
 
 #include <stdbool.h>
@@ -14,7 +14,7 @@
 
 struct smmuv3;
 
-/* Every wait for the SMMU ends. */
+/* No wait for the SMMU is longer than this. */
 #define SMMUV3_TIMEOUT_MS	1000
 
 struct smmuv3_wait {
@@ -22,15 +22,13 @@ struct smmuv3_wait {
 	unsigned int n;
 };
 
-/*
- * smmuv3_wait() gives the SMMU time, looks at GERROR now and then, and returns false once
- * the time is over.
- */
+/* smmuv3_wait() lets the SMMU run and checks GERROR. It returns false when the time is over. */
 void smmuv3_wait_begin(const struct smmuv3 *s, struct smmuv3_wait *w);
 bool smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w);
-/* Until (register & mask) == want. */
+/* Wait until (register & mask) == want. -ETIMEDOUT, logged. */
 int smmuv3_wait_reg(struct smmuv3 *s, const char *name, uint32_t offset, uint32_t mask,
 		uint32_t want);
+/* One control call at a time. Waits at most SMMUV3_TIMEOUT_MS, else -ETIMEDOUT. */
 int smmuv3_ctl_lock(struct smmuv3 *s);
 bool smmuv3_ctl_trylock(struct smmuv3 *s);
 void smmuv3_ctl_unlock(struct smmuv3 *s);
