@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* A command queue: registers, switching it on and off [3.5, 6.3.26 - 6.3.28]. */
+/* A command queue: registers, enable and disable [3.5, 6.3.26 - 6.3.28]. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,14 +21,14 @@ smmuv3_cmdq_wait_own(struct smmuv3_cmdq *q)
 }
 
 /*
- * CONS as a position, without owning the queue. With p1 and p2 read from prod
- * before and after CONS, the position lies in [p1 - entries, p2]:
- *   - p1 was stored after its writer had read a CONS of at least p1 - entries, and
- *     our read of CONS comes after (acquires prod), so it is no older;
- *   - CONS never passes CMDQ_PROD, which is stored after prod; so p2, read after
- *     CONS (an acquire of what the SMMU released), is no smaller.
- * The register tells positions apart that are less than 2 * entries from each
- * other, so p2 - p1 < entries makes it unique.
+ * CONS as a position, without owning the queue. Let p1 and p2 be prod, read before and after
+ * CONS. Then the position lies in [p1 - entries, p2]:
+ *   - p1 was stored after its writer had read a CONS of at least p1 - entries, and our read of
+ *     CONS comes after it (acquires prod), so it is no older;
+ *   - CONS never passes CMDQ_PROD, which is stored after prod; so p2, read after CONS (an
+ *     acquire of the SMMU's release), is no smaller.
+ * The register distinguishes positions that are less than 2 * entries apart, so
+ * p2 - p1 < entries makes the position unique.
  */
 uint64_t
 smmuv3_cmdq_load_cons(struct smmuv3_cmdq *q)
@@ -45,7 +45,7 @@ smmuv3_cmdq_load_cons(struct smmuv3_cmdq *q)
 	return lowest + smmuv3_q_pos(q->log2, cons - (uint32_t)lowest);
 }
 
-/* A position that the registers, both 0, stand for. */
+/* The registers restart at 0: a position that 0 stands for, beyond all before. */
 static uint64_t
 find_restart_pos(const struct smmuv3_cmdq *q)
 {
@@ -55,7 +55,7 @@ find_restart_pos(const struct smmuv3_cmdq *q)
 void
 smmuv3_cmdq_setup(struct smmuv3_cmdq *q)
 {
-	/* What came since it was off. */
+	/* Drop the answers that came while the queue was off. */
 	smmuv3_cmdq_flush_backlog(q, UINT64_MAX);
 	smmuv3_cmdq_drop_held(q);
 	q->tail = find_restart_pos(q);
@@ -129,7 +129,7 @@ smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int
 	q->mem = *mem;
 	q->ring = mem->va;
 	q->log2 = log2;
-	/* A queue of one entry is for all callers. */
+	/* In a queue of one entry, answers and waiting callers share the slot. */
 	q->sync_slots = !q->sync_batches ? log2 > 0 :
 			RTE_MIN(smmuv3_cmdq_entries(q) - 1, SMMUV3_CHUNK + UINT64_C(2));
 	smmuv3_cmdq_clear_owner(q);
@@ -138,8 +138,8 @@ smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int
 }
 
 /*
- * Zeroed and touched, so that a poll meets no page fault. Not EAL's memory: a poll thread may
- * go on for a moment behind rte_eal_cleanup().
+ * Zeroed and populated, so that a poll meets no page fault. Not EAL's memory: a poll thread may go
+ * on for a moment after rte_eal_cleanup().
  */
 static void *
 alloc_touched(size_t size)
@@ -178,8 +178,8 @@ smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 		return -ENOMEM;
 	}
 	/*
-	 * As many as the backlog, which takes the answers to all requests that have been read
-	 * even if nothing leaves it; and none are read while answers are held.
+	 * As many as the backlog, which has room for the answers to all requests that have been
+	 * read even if none leaves it; and poll reads no requests while answers are held.
 	 */
 	q->max_held = q->atc ? conf->backlog : 0;
 	q->held = q->atc ? alloc_touched(q->max_held * sizeof(*q->held)) : NULL;

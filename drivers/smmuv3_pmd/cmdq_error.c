@@ -5,7 +5,7 @@
 
 #include "cmdq_ring.h"
 
-/* The commands behind this one will not be executed, whatever is tried. */
+/* The commands behind this one will never be executed. */
 static void
 give_up_queue(struct smmuv3_cmdq *q, const char *why)
 {
@@ -54,7 +54,7 @@ smmuv3_cmdq_handle_error(struct smmuv3_cmdq *q)
 	if (smmuv3_cmdq_is_closed(q))
 		return;
 	/*
-	 * ERR is valid: it was written before GERROR, which was read before [7.1]. The slot's
+	 * ERR is valid: the SMMU wrote it before GERROR, which was read before [7.1]. The slot's
 	 * address depends on CONS, so the slot is written after this.
 	 */
 	cons = smmuv3_read32(q->regs, q->cons_reg);
@@ -71,7 +71,10 @@ smmuv3_cmdq_handle_error(struct smmuv3_cmdq *q)
 		smmuv3_counter_add(&q->cerror_other, 1);
 		break;
 	case SMMUV3_CERROR_ATC_INV_SYNC:
-		/* Told to waiting callers before it is executed again: then it is complete. */
+		/*
+		 * Record the error for waiting callers before the CMD_SYNC is executed again: then
+		 * it completes.
+		 */
 		smmuv3_counter_add(&q->cerror_atc, 1);
 		smmuv3_cmdq_record_error(q, pos, true);
 		q->ops->on_atc_timeout(q->ctx, pos);
@@ -89,7 +92,7 @@ smmuv3_cmdq_handle_error(struct smmuv3_cmdq *q)
 		smmuv3_counter_add(&q->cerror_other, 1);
 		break;
 	}
-	/* To acknowledge is to try again. */
+	/* The acknowledgement makes the SMMU try again. */
 	if (q->retry_pos != pos) {
 		q->retry_pos = pos;
 		q->retries = 0;
@@ -100,7 +103,7 @@ smmuv3_cmdq_handle_error(struct smmuv3_cmdq *q)
 		q->ops->ack_error(q->ctx);
 }
 
-/* Of what stands at this position: there are ATC_INVs up to the next CMD_SYNC. Owner. */
+/* The commands from this position to the next CMD_SYNC include an ATC_INV. Owner. */
 static bool
 waits_for_endpoints(const struct smmuv3_cmdq *q, uint64_t pos)
 {
@@ -118,7 +121,10 @@ waits_for_endpoints(const struct smmuv3_cmdq *q, uint64_t pos)
 	return q->sync_sid != 0;
 }
 
-/* So many looks in a row, evenly: a caller that did not run for a second has seen nothing. */
+/*
+ * So many checks in a row, evenly spaced: a caller that was not scheduled for a second has checked
+ * nothing.
+ */
 #define LOOKS	16
 
 bool

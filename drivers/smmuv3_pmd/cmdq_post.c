@@ -2,33 +2,33 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Commands that are not waited for: answers. Callers that need none from the SMMU
- * never wait for the owner: when the flag is taken they leave their commands in the
- * backlog, which the owner must look at again after it gave the flag back.
+ * Commands without a wait: answers. A caller that needs no result from the SMMU never waits
+ * for the owner: when the flag is taken it leaves its commands in the backlog, and the owner
+ * must look there again after it cleared the flag.
  *
  *	poster				owner
  *	P1 publish in the backlog	O1 owner = 0
  *	P2 full barrier			O2 full barrier
  *	P3 owner taken? then leave	O3 backlog empty? then leave
  *
- * Were both to leave, P3 would have read the flag before O1 changed it and O3 the
- * backlog before P1 changed it: the store buffering pattern, which a full barrier
- * between store and load on both sides forbids. O1 is a release, which does not
- * order the later load O3 on any architecture, and P3's exchange is an acquire,
- * which on arm64 does not order the earlier store P1: so both barriers are needed.
- * devtools/spin/cmdq_owner.pml checks this, and fails without either.
+ * Both may leave only if P3 reads the flag before O1 changes it and O3 reads the backlog
+ * before P1 changes it: the store buffering pattern, which a full barrier between store and
+ * load on both sides forbids. O1 is a release, which does not order the later load O3 on any
+ * architecture. P3's exchange is an acquire, which on arm64 does not order the earlier store
+ * P1. So both barriers are needed. devtools/spin/cmdq_owner.pml checks this, and fails
+ * without either.
  *
- * The queue being full ends the duty of O3, full but for a slot that is left to a
- * waiter too, and so does held[]: the next smmuv3_cmdq_try_flush() of poll() or check()
- * moves the rest. Where the poller sleeps, conf.ops->on_left() wakes it.
+ * The owner's duty in O3 ends when the queue is full (but for slots left to waiting callers)
+ * or held[] is full: the next smmuv3_cmdq_try_flush() of poll() or check() moves the rest. If
+ * the poll thread sleeps, conf.ops->on_left() wakes it.
  */
 
 #include "cmdq_ring.h"
 
 /*
- * Free slots for commands that are not waited for. While a caller of smmuv3_cmdq_sync() waits
- * for a slot the last is left to it, or answers would take each that becomes free. No answer
- * waits for such a caller: the others are theirs.
+ * Free slots for answers. While a caller of smmuv3_cmdq_sync() waits for a slot the last slots are
+ * left to it, or answers would take each slot that becomes free. No answer waits for such a
+ * caller, which leaves all other slots to answers.
  */
 static inline uint64_t
 count_free_for_answers(struct smmuv3_cmdq *q, uint64_t want)
@@ -46,7 +46,7 @@ push_to_backlog(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned i
 	smmuv3_counter_add_shared(&q->backlog_pushes, n);
 	if (likely(smmuv3_backlog_push(&q->backlog, cmds, n)))
 		return;
-	/* More answers than there can be requests: see backlog.h. Stalls are ended another way. */
+	/* More answers than there can be requests: see main_cmdq.c. Recovery ends the stalls. */
 	if (atomic_fetch_add_explicit(&q->backlog_lost, n, memory_order_relaxed) == 0)
 		SMMUV3_LOG(ERR, q, "more answers than there can be faults: lost; a device whose "
 				"page request had one waits for good: reset it "
@@ -54,7 +54,7 @@ push_to_backlog(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned i
 	q->ops->on_answer_lost(q->ctx);
 }
 
-/* Not into the queue: see SMMUV3_DIVERT_*. */
+/* Handle a command that must not go into the queue: see SMMUV3_DIVERT_*. False: it may. */
 static bool
 divert_cmd(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 {
@@ -70,13 +70,13 @@ divert_cmd(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 		q->held[q->nb_held++] = *cmd;
 		smmuv3_counter_add(&q->answers_held, 1);
 	} else {
-		/* Until smmuv3_cmdq_release_held(). Other commands and callers go past it. */
+		/* It stays until smmuv3_cmdq_release_held(). Other commands go past it. */
 		push_to_backlog(q, cmd, 1);
 	}
 	return true;
 }
 
-/* What divert_cmd() puts into the backlog again is to stay there. */
+/* held[] is full: the commands that divert_cmd() puts back stay in the backlog. */
 static inline bool
 is_held_full(const struct smmuv3_cmdq *q)
 {
@@ -89,7 +89,7 @@ try_divert(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 	return unlikely(q->divert != 0) && divert_cmd(q, cmd);
 }
 
-/* Write as many as there is room for. */
+/* Write as many commands as there is room for. Returns their number. */
 static inline unsigned int
 put_answers(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
 {
@@ -107,10 +107,7 @@ put_answers(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n
 	return n;
 }
 
-/*
- * Move the backlog into the queue, up to the position @p end. True when there is
- * room for more.
- */
+/* Move the backlog up to the position @p end into the queue. True when there is room for more. */
 static bool
 flush_backlog(struct smmuv3_cmdq *q, uint64_t end)
 {
@@ -121,7 +118,7 @@ flush_backlog(struct smmuv3_cmdq *q, uint64_t end)
 		return true;
 	room = smmuv3_cmdq_is_closed(q) ? UINT64_MAX :
 			count_free_for_answers(q, smmuv3_cmdq_entries(q));
-	/* What divert_cmd() puts back is behind this. */
+	/* Commands that divert_cmd() puts back are behind this. */
 	end = RTE_MIN(end, smmuv3_backlog_load_end(&q->backlog));
 	while (room > 0 && smmuv3_backlog_is_before(&q->backlog, end) &&
 			smmuv3_backlog_pop(&q->backlog, &cmd)) {
@@ -148,8 +145,8 @@ report_leftover(struct smmuv3_cmdq *q)
 }
 
 /*
- * The owner's duty O1 to O3. Bounded by what the backlog holds: each turn moves
- * at least one command out of it or ends.
+ * The owner's steps O1 to O3. Bounded by the commands in the backlog: each turn moves at least one
+ * command out of it or ends.
  */
 static inline void
 release_and_recheck(struct smmuv3_cmdq *q, bool room)
@@ -238,7 +235,10 @@ smmuv3_cmdq_release_held(struct smmuv3_cmdq *q)
 {
 	unsigned int n;
 
-	/* Behind the ATC_INVs of smmuv3_atc_post_inv_all(), some of which may be there still. */
+	/*
+	 * Behind the ATC_INVs of smmuv3_atc_post_inv_all(), some of which may still be in the
+	 * backlog.
+	 */
 	for (; q->nb_held > 0; q->nb_held -= n) {
 		n = RTE_MIN(q->nb_held, (unsigned int)SMMUV3_CHUNK);
 		if (!smmuv3_backlog_push(&q->backlog, &q->held[q->nb_held - n], n))

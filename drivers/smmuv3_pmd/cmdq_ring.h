@@ -8,13 +8,13 @@
  * @file
  * Ring and owner of a command queue; for cmdq*.c.
  *
- * One thread at a time owns the queue: it took the flag "owner" by an exchange and
- * alone writes slots, tail, prod and CMDQ_PROD, and acknowledges errors. The next
- * owner acquires (the exchange) what the last released: slots, tail and the order of
- * two PROD stores, which never moves back.
+ * One thread at a time owns the queue: it has set the flag "owner" by an exchange. It alone
+ * writes slots, tail, prod and CMDQ_PROD, and acknowledges errors. The next owner acquires
+ * (by the exchange) the stores that the last one released: slots, tail, and the order of two
+ * PROD stores. So PROD never moves back.
  *
- * Positions are 64-bit counts of commands ever written; the low bits are the
- * register's. So a waiter that slept while the queue went round is not misled.
+ * Positions are 64-bit counts of commands ever written; the low bits are the register's. So a
+ * caller that slept while the queue wrapped does not mistake one round for another.
  */
 
 #include <rte_branch_prediction.h>
@@ -35,7 +35,10 @@ smmuv3_cmdq_clear_owner(struct smmuv3_cmdq *q)
 	atomic_store_explicit(&q->owner, 0, memory_order_release);
 }
 
-/* Free slots; CONS shares its line with PROD and is read only when they run out. */
+/*
+ * Number of free slots. CONS shares its cache line with PROD, so it is read only when the known
+ * slots are fewer than @p want.
+ */
 static inline uint64_t
 smmuv3_cmdq_count_free(struct smmuv3_cmdq *q, uint64_t want)
 {
@@ -45,7 +48,7 @@ smmuv3_cmdq_count_free(struct smmuv3_cmdq *q, uint64_t want)
 
 	if (likely(room >= want))
 		return room;
-	/* Acquires the SMMU's release of CONS: the slots behind it were read. */
+	/* Pairs with the SMMU's release of CONS: it has read the slots before CONS. */
 	cons = smmuv3_load_status(q->regs, q->cons_reg);
 	prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
 	count = smmuv3_q_count(q->log2, prod, cons);
@@ -56,14 +59,17 @@ smmuv3_cmdq_count_free(struct smmuv3_cmdq *q, uint64_t want)
 	return smmuv3_cmdq_entries(q) - (q->tail - q->cons);
 }
 
-/* Off or given up: no command has a purpose. */
+/* The SMMU is off or given up: no command has a purpose. */
 static inline bool
 smmuv3_cmdq_is_closed(const struct smmuv3_cmdq *q)
 {
 	return !smmuv3_state_takes_cmds(q->state);
 }
 
-/* The ring does not tell: what is before CONS may be written over when the CMD_SYNC fails. */
+/*
+ * Record the StreamID of ATC_INVs beside the ring: commands before CONS may be overwritten when
+ * the CMD_SYNC fails.
+ */
 static inline void
 smmuv3_cmdq_record_atc_inv(struct smmuv3_cmdq *q, uint32_t slot, const struct smmuv3_cmd *cmd)
 {
@@ -104,7 +110,7 @@ smmuv3_cmdq_put_cmd(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 		smmuv3_cmdq_record_unsynced(q, cmd);
 }
 
-/* Make what was written the SMMU's. */
+/* Make the written commands visible to the SMMU: store CMDQ_PROD. */
 static inline void
 smmuv3_cmdq_publish_prod(struct smmuv3_cmdq *q)
 {
@@ -114,7 +120,7 @@ smmuv3_cmdq_publish_prod(struct smmuv3_cmdq *q)
 		return;
 	smmuv3_counter_add(&q->commands, q->tail - prod);
 	smmuv3_counter_add(&q->batches, 1);
-	/* Before the register: see smmuv3_cmdq_load_cons(). */
+	/* Stored before the register: see smmuv3_cmdq_load_cons(). */
 	atomic_store_explicit(&q->prod, q->tail, memory_order_release);
 	smmuv3_store_prod(q->regs, q->prod_reg, smmuv3_q_pos(q->log2, q->tail));
 }

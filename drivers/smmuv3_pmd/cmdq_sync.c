@@ -2,24 +2,27 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Waiting for commands. Completion of a CMD_SYNC is the number that it writes into one
- * word shared by all waiters: they complete in order [4.7.3], each number before the
- * next, so the word only grows. CONS is the net under it, and all there is without MSIs.
+ * Commands with a wait. A CMD_SYNC is complete when it has written its number into one word that
+ * all waiting callers share. CMD_SYNCs complete in order [4.7.3], each number before the next, so
+ * the word only grows. CONS is read too: seldom, in case a word is lost, or always, without MSIs.
  */
 
 #include "cmdq_ring.h"
 
-/* Commands that a caller waits for, and their CMD_SYNC. */
+/* The commands of a waiting caller, and their CMD_SYNC. */
 struct batch {
 	const struct smmuv3_cmd *cmds;
-	unsigned int n, put;		/* put > n: the CMD_SYNC too */
-	bool atc;			/* ATC_INVs */
-	uint32_t seq, epoch;		/* epoch: of the SMMU's state */
+	unsigned int n, put;		/* written so far; put > n: with the CMD_SYNC */
+	bool atc;			/* its commands are ATC_INVs */
+	uint32_t seq, epoch;		/* of the last CMD_SYNC; of the SMMU's state */
 	uint64_t backlog_end, errors;
 	uint64_t pos[SMMUV3_CHUNK + 1];
 };
 
-/* There is room for all of it, or as much as there can be; what is before it has a CMD_SYNC. */
+/*
+ * There is room for the whole batch, or as much room as the queue can have. Commands before it get
+ * a CMD_SYNC.
+ */
 static bool
 make_room_for_batch(struct smmuv3_cmdq *q, const struct batch *b)
 {
@@ -33,14 +36,14 @@ make_room_for_batch(struct smmuv3_cmdq *q, const struct batch *b)
 	return true;
 }
 
-/* Write as many as there is room for. Owner. */
+/* Write as many commands as there is room for. Owner. */
 static void
 put_batch(struct smmuv3_cmdq *q, struct batch *b)
 {
-	/* It would be ignored. */
+	/* The SMMU would ignore ATC_INVs now. */
 	if (b->atc && q->divert & SMMUV3_DIVERT_PRI_RESP)
 		return;
-	/* Answers given before go first; later ones do not keep us waiting. */
+	/* Answers that were posted before go first. Later ones do not delay this batch. */
 	if (!smmuv3_cmdq_flush_backlog(q, b->backlog_end))
 		return;
 	if (unlikely(q->sync_batches) && b->put == 0 && !make_room_for_batch(q, b))
@@ -81,23 +84,23 @@ is_batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int turn)
 {
 	if (b->put <= b->n)
 		return false;
-	/* Acquires the SMMU's write of the word: what the CMD_SYNC promises is true. */
+	/* Pairs with the SMMU's write of the word: the effects of the CMD_SYNC are visible. */
 	if (q->word != NULL && (int32_t)(smmuv3_load_word(q->word) - b->seq) >= 0)
 		return true;
-	/* A word can be lost: its write aborted, or the CMD_SYNC was rewritten. */
+	/* A word can be lost: its write was aborted, or the CMD_SYNC was rewritten. */
 	if (q->word != NULL && turn % 64 != 0)
 		return false;
 	return smmuv3_cmdq_load_cons(q) > b->pos[b->n];
 }
 
-/* It will not be done by the queue any more. */
+/* The queue will not execute the rest of the batch; *ret is the result of the call. */
 static bool
 is_batch_void(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
 {
 	uint32_t state = smmuv3_state_load(q->state);
 
 	if (SMMUV3_STATE_EPOCH(state) != b->epoch)
-		/* It was off meanwhile, and start invalidates everything: see state.h. */
+		/* The SMMU was off meanwhile, and start invalidates everything: see state.h. */
 		*ret = 0;
 	else if (SMMUV3_STATE_OF(state) < SMMUV3_STATE_STARTING)
 		*ret = q->ops->closed_error(q->ctx);
@@ -107,14 +110,14 @@ is_batch_void(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
 }
 
 /*
- * The smallest index of a command that failed; n: none. A CMD_SYNC that fails for want of an
- * answer to ATC_INVs means those before it, perhaps another's: ours too if it is between our
- * first one and our own CMD_SYNC.
+ * The smallest index of a command that failed; n: none. A CMD_SYNC that fails for an ATC_INV
+ * covers all ATC_INVs before it, perhaps another caller's. It covers ours too if it lies between
+ * our first command and our own CMD_SYNC.
  */
 static unsigned int
 find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 {
-	/* Acquires nb_errors from smmuv3_cmdq_handle_error(): the positions before it. */
+	/* Pairs with the release in smmuv3_cmdq_record_error(): the positions before nb_errors. */
 	uint64_t now = atomic_load_explicit(&q->nb_errors, memory_order_acquire), e;
 	unsigned int first = b->n, i;
 
@@ -132,12 +135,15 @@ find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 			if (b->pos[i] == failed)
 				first = i;
 	}
-	/* More than are remembered, perhaps while we read: any of ours may be among them. */
+	/*
+	 * More errors than the array holds, perhaps while this read it: any of ours may be among
+	 * them.
+	 */
 	now = atomic_load_explicit(&q->nb_errors, memory_order_relaxed);
 	return now - b->errors <= SMMUV3_CMD_ERRORS ? first : 0;
 }
 
-/* One more or less for whom space_for_answers() leaves a slot. */
+/* Count this caller among those that wait for a slot, or no more. */
 static void
 count_sync_waiter(struct smmuv3_cmdq *q, bool counted)
 {

@@ -4,10 +4,11 @@
 /*
  * The event queue [3.5, 7.2, 7.3].
  *
- * Behind an asynchronous abort PROD may have passed records that were never written [7.2],
- * and what lies there is last round's: a stall that was answered, and whose STAG may be
- * another's by now. So each record is cleared before it is freed. One that reads as event 0,
- * which is none, was not written; it may have been a stall's, and check() ends all.
+ * After an asynchronous abort PROD may have passed records that the SMMU never wrote [7.2].
+ * Such a slot holds the record of the round before: a stall that was answered, and whose STAG
+ * may belong to another stall by now. So poll clears each record before it frees it. A record
+ * that reads as event 0 (no such event) was not written. It may have been the record of a
+ * stall, so check() ends all stalls.
  */
 
 #include <rte_prefetch.h>
@@ -20,7 +21,7 @@
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
 
-/* What the fields of a record mean, by id [7.3]. */
+/* Fields of a record, by event id [7.3]. */
 #define KNOWN		(1u << 7)
 #define STALLS		(1u << 6)	/* bit 31 of dw1 is STALL */
 #define ACCESS		(1u << 5)	/* RnW, InD, PnU */
@@ -89,7 +90,7 @@ decode_event(const struct smmuv3 *s, const struct smmuv3_evt *evt, struct iopf_e
 	}
 	if (!(dw1 & SMMUV3_EVT1_STALL) || kind & BIT31)
 		return;
-	/* A stall where none can be, or of a stream that the SMMU does not have. */
+	/* No stall is possible here, or the SMMU does not have this StreamID. */
 	if (unlikely(!(kind & STALLS) || s->max_stalls == 0 ||
 			(uint64_t)event->sid >> s->sid_bits != 0)) {
 		event->flags |= IOPF_EVENT_BAD;
@@ -99,7 +100,7 @@ decode_event(const struct smmuv3 *s, const struct smmuv3_evt *evt, struct iopf_e
 	event->token = SMMUV3_GET(SMMUV3_EVT1_STAG, dw1);
 }
 
-/* PROD said more than a number of entries. */
+/* PROD showed an overflow, or is not within the queue. */
 static void
 handle_prod_flags(struct smmuv3 *s, uint64_t cons, uint64_t avail)
 {
@@ -111,10 +112,10 @@ handle_prod_flags(struct smmuv3 *s, uint64_t cons, uint64_t avail)
 		smmuv3_counter_add(&q->overflows, 1);
 	}
 	if (q->prod_flags & SMMUV3_INQ_BAD) {
-		/* Nothing in it can be believed; stalls among it are ended by check(). */
+		/* The entries cannot be trusted. check() ends the stalls among them. */
 		smmuv3_counter_add(&q->bad_prod, 1);
 		memset(q->ring, 0, sizeof(struct smmuv3_evt) << q->log2);
-		/* Before CONS, which orders loads only. */
+		/* Stores before the CONS store, which orders loads only. */
 		smmuv3_io_wmb();
 		atomic_store_explicit(&s->recovery_wanted, true, memory_order_relaxed);
 		cons = q->prod;
@@ -150,7 +151,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	uint16_t i, stalls = 0;
 	uint8_t flags = 0;
 
-	/* Acquires start's release: the ring and its positions. */
+	/* Pairs with the release in smmuv3_start(): the ring and its positions are visible. */
 	if (unlikely(!atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
 	smmuv3_inq_store_returned(q, cons);
@@ -160,9 +161,9 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	avail = q->prod - cons;
 	if (avail == 0) {
 		/*
-		 * The entry, PROD and the word change together and come one after the other
-		 * if they are only asked for as each is needed. To a register in Device
-		 * memory a prefetch does nothing.
+		 * The entry, PROD and the word change together. Without prefetches their cache
+		 * misses would follow one another. To a register in Device memory a prefetch does
+		 * nothing.
 		 */
 		rte_prefetch0(&ring[smmuv3_q_slot(q->log2, cons)]);
 		rte_prefetch0(smmuv3_reg32(q->regs, SMMUV3_EVENTQ_PROD));
@@ -170,14 +171,17 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		if (unlikely(q->prod_flags != 0))
 			handle_prod_flags(s, cons, avail);
 		if (avail == 0) {
-			/* It may have moved past what cannot be believed. */
+			/*
+			 * handle_prod_flags() may have moved CONS past entries that cannot be
+			 * trusted.
+			 */
 			smmuv3_inq_store_returned(q, atomic_load_explicit(&q->cons,
 					memory_order_relaxed));
 			return 0;
 		}
 	}
 	n = RTE_MIN(avail, n);
-	/* Acquires smmuv3_recovery_step()'s release. */
+	/* Pairs with the release in smmuv3_recovery_step(). */
 	stale = atomic_load_explicit(&s->evtq.stale_end, memory_order_acquire);
 	for (i = 0; i < n; i++) {
 		struct smmuv3_evt *evt = &ring[smmuv3_q_slot(q->log2, cons + i)];
@@ -193,7 +197,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		stalls += (events[i].flags & IOPF_EVENT_STALL) != 0;
 		flags |= events[i].flags;
 	}
-	/* Cleared before CONS, which orders loads only. */
+	/* The records are cleared before the CONS store, which orders loads only. */
 	smmuv3_io_wmb();
 	smmuv3_inq_store_cons(q, cons + n);
 	smmuv3_counter_add(&q->entries, n);

@@ -19,8 +19,8 @@
 
 struct smmuv3_evtq {
 	struct smmuv3_inq q;
-	_Atomic uint64_t stale_end;	/* stalls before this position have ended already */
-	/* counters, written by the thread that polls */
+	_Atomic uint64_t stale_end;	/* stalls before this position have been terminated */
+	/* counters, written by the poll thread */
 	_Atomic uint64_t stalls;
 	_Atomic uint64_t stale_stalls;
 	_Atomic uint64_t unwritten;

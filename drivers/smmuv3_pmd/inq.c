@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Queues that the SMMU writes: setting them up, and how far they have been read. */
+/* Queues that the SMMU writes: set-up, and marks for other threads than the poll thread. */
 
 #include "inq.h"
 #include "mem.h"
@@ -32,14 +32,14 @@ smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned 
 uint64_t
 smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base, smmuv3_reg32_t *word)
 {
-	/* A position that the registers, both 0, stand for; beyond all marks. */
+	/* The registers restart at 0: a position that 0 stands for, beyond all marks. */
 	uint64_t entries = smmuv3_inq_entries(q);
 	uint64_t pos = RTE_ALIGN_CEIL(RTE_MAX(q->prod,
 			atomic_load_explicit(&q->cons, memory_order_relaxed)) + entries,
 			2 * entries);
 
 	q->regs = s->regs;
-	/* Indices are on page 1, at the offsets of page 0's aliases [6.3.29, 6.3.35]. */
+	/* The indices are on page 1, at the offsets of their aliases on page 0 [6.3.29, 6.3.35]. */
 	q->prod_reg = base + SMMUV3_EVENTQ_PROD - SMMUV3_EVENTQ_BASE;
 	q->cons_reg = base + SMMUV3_EVENTQ_CONS - SMMUV3_EVENTQ_BASE;
 	q->msi = (s->idr0 & SMMUV3_IDR0_MSI) != 0;
@@ -59,10 +59,10 @@ smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base, smmuv3_r
 }
 
 /*
- * PROD as a position, in a thread that does not poll. With c1 and c2 read from
- * cons before and after PROD, it lies in [c1, c2 + entries]: PROD was at c1 before
- * c1 was stored, and the SMMU had read a CONS that was stored after cons. The
- * register tells positions apart that are less than 2 * entries from each other.
+ * PROD as a position, for a thread that does not poll. Let c1 and c2 be cons, read before and
+ * after PROD. Then PROD lies in [c1, c2 + entries]: PROD was at c1 before c1 was stored, and the
+ * SMMU had read a CONS that was stored after cons. The register distinguishes positions that are
+ * less than 2 * entries apart, so c2 - c1 < entries makes the position unique.
  */
 uint64_t
 smmuv3_inq_take_mark(struct smmuv3_inq *q)
@@ -70,7 +70,7 @@ smmuv3_inq_take_mark(struct smmuv3_inq *q)
 	uint64_t c1, c2;
 	uint32_t prod;
 
-	/* Acquires start's release. */
+	/* Pairs with the release in smmuv3_start(). */
 	if (!atomic_load_explicit(&q->on, memory_order_acquire))
 		return atomic_load_explicit(&q->cons, memory_order_acquire);
 	do {
@@ -84,7 +84,10 @@ smmuv3_inq_take_mark(struct smmuv3_inq *q)
 bool
 smmuv3_inq_has_passed(struct smmuv3_inq *q, uint64_t mark)
 {
-	/* Off: what is left in it is never read. Acquires smmuv3_inq_store_returned()'s release. */
+	/*
+	 * While the queue is off, no entry left in it is ever read. Pairs with the release in
+	 * smmuv3_inq_store_returned().
+	 */
 	return !atomic_load_explicit(&q->on, memory_order_acquire) ||
 		(int64_t)(atomic_load_explicit(&q->returned, memory_order_acquire) - mark) >= 0;
 }

@@ -6,20 +6,19 @@
 
 /**
  * @file
- * What the event queue and the page request queue have in common: positions, PROD,
- * CONS and idling [3.5]. The thread that polls.
+ * Queues that the SMMU writes (event queue and page request queue): positions, PROD, CONS
+ * and idling [3.5]. For the poll thread.
  *
  * Positions are 64-bit counts of entries; the low bits are the register's.
  *
- * Idle. With MSIs the queue's interrupt is a word in memory, written when the
- * queue turns from empty to not empty. It may be trusted once this has happened
- * in this order: CONS written for all that was read, the word cleared, a full
- * barrier, PROD read and found equal to CONS. The barrier orders the CONS store
- * before the PROD read, so an entry that this PROD does not show finds the queue
- * empty and writes the word after it was cleared (the interrupt comes after the
- * PROD that caused it [3.18]). Every 64th idle pass looks at PROD all the same. It may see
- * PROD in front of the word; so the word is missed only if it has not come by the next
- * such look.
+ * Idling. With MSIs the queue's interrupt is a word in memory, which the SMMU writes when the
+ * queue turns from empty to not empty. A word of 0 means an empty queue once these steps have
+ * happened in this order: CONS is stored for all entries read, the word is cleared, a full
+ * barrier, PROD is read and equals CONS. The barrier orders the CONS store before the PROD
+ * read. So the SMMU finds the queue empty when it adds an entry that this PROD does not show,
+ * and it writes the word after it was cleared (the interrupt follows the PROD that caused it
+ * [3.18]). Every 64th idle pass reads PROD all the same. It may see PROD before the word; so
+ * the word counts as missed only if it is still 0 at the next such read.
  */
 
 #include <stdatomic.h>
@@ -37,18 +36,18 @@ struct smmuv3;
 
 #define SMMUV3_INQ_IDLE_PASSES	64
 
-/* PROD.OVFLG differs from CONS.OVACKFLG. */
+/* PROD.OVFLG differs from CONS.OVACKFLG: an overflow. */
 #define SMMUV3_INQ_OVERFLOW	(1u << 0)
-/* PROD is not within the queue; prod follows it all the same. */
+/* PROD is not within the queue; q->prod is set to it all the same. */
 #define SMMUV3_INQ_BAD		(1u << 1)
 
 /* A queue that the SMMU writes. */
 struct smmuv3_inq {
 	_Atomic bool on;
-	bool msi;		/* its word is written on empty to non-empty */
-	bool empty_trusted;	/* ... and 0 in it means that the queue is empty */
-	bool msi_late;		/* entries came and the word did not say so, yet */
-	uint8_t prod_flags;	/* SMMUV3_INQ_*: what PROD msi_seen beside a number of entries */
+	bool msi;		/* the SMMU writes the word on empty to not empty */
+	bool empty_trusted;	/* a word of 0 means that the queue is empty */
+	bool msi_late;		/* PROD has shown entries before the word was written */
+	uint8_t prod_flags;	/* SMMUV3_INQ_*, set by smmuv3_inq_read_prod() */
 	unsigned int log2;
 	void *ring;
 	smmuv3_reg32_t *word;
@@ -58,8 +57,8 @@ struct smmuv3_inq {
 	uint32_t ovackflg;	/* OVACKFLG as last written */
 	uint32_t idle;
 	_Atomic uint64_t cons;		/* read up to here */
-	_Atomic uint64_t returned;	/* ... by calls that have returned */
-	/* counters, written by the thread that polls */
+	_Atomic uint64_t returned;	/* read up to here by poll calls that have returned */
+	/* counters, written by the poll thread */
 	_Atomic uint64_t entries;
 	_Atomic uint64_t bursts;
 	_Atomic uint64_t overflows;
@@ -71,10 +70,12 @@ struct smmuv3_inq {
 };
 
 int smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned int log2);
-/* Registers of a queue that is off. Returns where it begins. */
+/* Write the registers of a queue that is off. Returns the position of its first entry. */
 uint64_t smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base,
 		smmuv3_reg32_t *word);
+/* PROD as a position. Any thread. */
 uint64_t smmuv3_inq_take_mark(struct smmuv3_inq *q);
+/* The poll thread has processed all entries before this mark. Any thread. */
 bool smmuv3_inq_has_passed(struct smmuv3_inq *q, uint64_t mark);
 
 static inline uint64_t
@@ -86,16 +87,16 @@ smmuv3_inq_entries(const struct smmuv3_inq *q)
 static inline void
 smmuv3_inq_store_cons(struct smmuv3_inq *q, uint64_t cons)
 {
-	/* Before the register: see smmuv3_inq_take_mark(). */
+	/* Stored before the register: see smmuv3_inq_take_mark(). */
 	atomic_store_explicit(&q->cons, cons, memory_order_release);
 	smmuv3_store_cons(q->regs, q->cons_reg, smmuv3_q_pos(q->log2, cons) | q->ovackflg);
 }
 
-/* Entries that may be read, from the register. The rest of what it says is left in prod_flags. */
+/* Read PROD. Returns the number of entries that may be read, and sets q->prod_flags. */
 static inline uint64_t
 smmuv3_inq_read_prod(struct smmuv3_inq *q, uint64_t cons)
 {
-	/* Acquires the SMMU's release of PROD: the entries are there. */
+	/* Pairs with the SMMU's release of PROD: the entries are visible. */
 	uint32_t reg = smmuv3_load_prod(q->regs, q->prod_reg);
 	uint32_t count = smmuv3_q_count(q->log2, reg, cons);
 
@@ -109,7 +110,10 @@ smmuv3_inq_read_prod(struct smmuv3_inq *q, uint64_t cons)
 	return count;
 }
 
-/* Entries, if there are any: all that were known have been read. prod_flags was 0. */
+/*
+ * Look for entries when all known ones have been read, and q->prod_flags is 0. Returns their
+ * number.
+ */
 static inline uint64_t
 smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
 {
@@ -145,7 +149,7 @@ smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
 	return avail;
 }
 
-/* The caller is here again: it has seen all that it was given. */
+/* The caller polls again: it has processed all entries that the last call returned. */
 static inline void
 smmuv3_inq_store_returned(struct smmuv3_inq *q, uint64_t cons)
 {

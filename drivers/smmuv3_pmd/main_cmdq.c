@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The command queue of CMDQ_BASE: sizes, and what it asks of its SMMU. */
+/* The command queue of CMDQ_BASE: its sizes and its callbacks to the SMMU. */
 
 #include <rte_bitops.h>
 
@@ -18,25 +18,24 @@
 #include "wait.h"
 
 /*
- * The backlog takes all it is given. Without ATS: a stall's answer and its part of the
- * invalidations before it are at most 6 commands (see smmuv3_answer_after()), and no
- * stall comes again before its RESUME was consumed. With page requests there is an ATC_INV for each
- * function of the domain in it, and a function may ask for more than it was allowed. So
- * poll takes nothing while less is free (smmuv3_backlog_is_tight()) than
- *	- what two pollers may add for the burst that they have taken, and
- *	- a RESUME for each stall, a PRI_RESP for each page request that the library may
- *	  have, and
- *	- an ATC_INV for all that there are (smmuv3_atc_post_inv_all()), and two commands to cut
- *	  one off.
+ * The backlog must have room for all answers. Without ATS: a stall's answer and its part of
+ * the invalidations before it are at most 6 commands (see smmuv3_answer_after()), and a stall
+ * does not come again before its RESUME was consumed. With page requests an answer may also
+ * need an ATC_INV for each function of the domain, and a function may send more requests than
+ * it has credits. So poll takes no record while fewer slots are free
+ * (smmuv3_backlog_is_tight()) than the sum of
+ *	- the commands that two poll threads may add for a burst that they have taken,
+ *	- a RESUME for each stall and a PRI_RESP for each page request in the library,
+ *	- an ATC_INV for each ATC (smmuv3_atc_post_inv_all()), and two commands to cut one off.
  */
 
 /*
- * Commands of one burst: each answer alone behind 4 TLBIs, a SYNC, and ATC_INVs with a SYNC
- * each.
+ * Commands of one burst: each answer alone behind 4 TLBIs, a CMD_SYNC, and ATC_INVs with a
+ * CMD_SYNC each.
  */
 #define BURST	(SMMUV3_CHUNK * (4 + 1 + 2 * SMMUV3_MAX_ATCS + 1))
 
-/* The library's slots for page requests: twice the queue's size, and no fewer than these. */
+/* The library's slots for page requests: twice the size of the queue, and at least this many. */
 #define MIN_REQUESTS	UINT64_C(64)
 
 static uint64_t

@@ -4,26 +4,27 @@
 /*
  * The page request queue [3.5, 8].
  *
- * Requests are lost in three ways, and each becomes one IOPF_EVENT_LOST, behind what
- * was in the queue before and in front of what came after:
+ * Page requests are lost in three ways. For each loss poll returns one IOPF_EVENT_LOST, after
+ * the entries that were in the queue before the loss, and before those that came after it:
  *
- *   - Overflow. From the request that found the queue full until OVACKFLG equals
- *     OVFLG the SMMU writes nothing, whatever is free [8.2]: so the PROD that is read
- *     together with a new OVFLG is the last one before it. The marker stands there,
- *     behind the last entry, in the same burst; and the CONS store that frees that entry
- *     has the acknowledgement. A burst that would be full without it is one shorter.
- *   - PRIQ_ABT_ERR, or SMMUEN = 0. Nothing is written until check() goes on, which
- *     first puts the PROD of that time into loss_pos, then counts in losses_seen. The acquire
- *     of that below comes after PROD was read: a PROD that shows a later entry shows the
+ *   - Overflow. From the request that found the queue full until OVACKFLG equals OVFLG the
+ *     SMMU writes no entry, whatever is free [8.2]. So the PROD that is read together with a
+ *     new OVFLG is the last one before the loss. The LOST event follows the last entry in the
+ *     same burst, and the CONS store that frees this entry acknowledges the overflow. A burst
+ *     that the entries would fill is one entry shorter.
+ *   - PRIQ_ABT_ERR, or SMMUEN = 0. The SMMU writes no entry until check() goes on. check()
+ *     first stores the PROD of that time in loss_pos, then increments losses_seen. Poll reads
+ *     PROD first and then acquires losses_seen: a PROD that shows a later entry shows the
  *     loss too.
- *   - PROD is not within the queue: all of it is dropped.
+ *   - PROD is not within the queue: all entries are dropped.
  *
- * One of the first kind and one of the second can wait at a time. Two of the second
- * cannot but by a reset while nobody polls: then the later place is taken for both.
+ * One loss of the first kind and one of the second can be pending at a time. Two of the
+ * second can be pending only after a recovery while no thread polls: then poll reports both
+ * at the later position.
  *
- * Behind an asynchronous abort PROD may have passed entries that were never written
- * [8.2]. Each entry read is cleared before it is freed, so these are seen as what they
- * are, a request for nothing, and not as the one that was there a round before.
+ * After an asynchronous abort PROD may have passed entries that the SMMU never wrote [8.2].
+ * Poll clears each entry before it frees it. So it sees such an entry as a request for
+ * nothing, and not as the request of the round before.
  */
 
 #include <rte_prefetch.h>
@@ -42,7 +43,7 @@ decode_perm(uint64_t dw0)
 	uint8_t perm = (dw0 & SMMUV3_PPR0_R ? IOPF_PERM_READ : 0) |
 		(dw0 & SMMUV3_PPR0_W ? IOPF_PERM_WRITE : 0);
 
-	/* Without a PASID they do not exist [8.1]. */
+	/* Execute and Privileged exist only with a PASID [8.1]. */
 	if (!(dw0 & SMMUV3_PPR0_SSV))
 		return perm;
 	return perm | (dw0 & SMMUV3_PPR0_X ? IOPF_PERM_EXEC : 0) |
@@ -65,15 +66,18 @@ decode_request(const struct smmuv3 *s, uint64_t dw0, uint64_t dw1, struct iopf_e
 		.flags = IOPF_EVENT_PAGE_REQUEST | (last ? IOPF_EVENT_LAST : 0),
 	};
 	/*
-	 * All StreamIDs that the SMMU has, not only those that its table has here: a request
-	 * asks for no STE [8.1], and wants an answer.
+	 * Any StreamID that the SMMU has, not only those in the stream table: the SMMU reads no
+	 * STE for a page request [8.1], and the endpoint expects an answer.
 	 */
 	if (unlikely((uint64_t)event->sid >> SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, s->idr1) != 0 ||
 			(nothing && !last))) {
 		event->reason = IOPF_REASON_OTHER;
 		event->flags = IOPF_EVENT_BAD;
 	} else if (unlikely(nothing && ssv)) {
-		/* The rest of it means nothing [8.1]; without a PASID it is a request. */
+		/*
+		 * A stop marker: its other fields have no meaning [8.1]. Without a PASID it is a
+		 * request.
+		 */
 		event->addr = 0;
 		event->token = 0;
 		event->perm = 0;
@@ -92,7 +96,7 @@ write_lost_event(struct smmuv3_priq *p, struct iopf_event *event)
 	smmuv3_counter_add(&p->losses, 1);
 }
 
-/* Clear what was read, then free it, and acknowledge what there is to. */
+/* Free the entries that were read and cleared, and acknowledge an overflow. */
 static inline void
 free_entries(struct smmuv3_inq *q, uint64_t cons)
 {
@@ -101,7 +105,7 @@ free_entries(struct smmuv3_inq *q, uint64_t cons)
 	smmuv3_inq_store_cons(q, cons);
 }
 
-/* Nothing in it can be believed. */
+/* The entries cannot be trusted. */
 static uint16_t
 drop_all_entries(struct smmuv3_priq *p, struct iopf_event *events)
 {
@@ -131,18 +135,18 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	struct smmuv3_ppr *ring = q->ring;
 	bool lost_event = false;
 
-	/* Acquires start's release: the ring and its positions. */
+	/* Pairs with the release in smmuv3_start(): the ring and its positions are visible. */
 	if (unlikely(n == 0 || !atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
 	smmuv3_inq_store_returned(q, cons);
 	if (unlikely(!smmuv3_cmdq_has_room_for_answers(&s->cmdq)))
 		return 0;
 	/*
-	 * Answers are held back. A request that is refused needs one and has no slot in the
-	 * library, and one that was answered leaves its slot to the next: only as long as none
-	 * are taken is there an end to what must be held. Little is lost by that: SMMUEN is 0
-	 * for most of the time, and nothing written [8]. A caller who saw the old value takes one
-	 * burst more.
+	 * Recovery holds answers back. A refused request needs an answer and has no slot in the
+	 * library, and an answered request leaves its slot to the next one. So the number of held
+	 * answers is bounded only while poll takes no requests. Few requests are lost by that:
+	 * SMMUEN is 0 most of the time, and the SMMU writes no entry then [8]. A poll thread that
+	 * read the old value takes one burst more.
 	 */
 	if (unlikely(atomic_load_explicit(&p->paused, memory_order_relaxed)))
 		return 0;
@@ -160,7 +164,7 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 			smmuv3_counter_add(&q->overflows, 1);
 		}
 	}
-	/* Acquires smmuv3_priq_record_loss()'s release. */
+	/* Pairs with the release in smmuv3_priq_record_loss(). */
 	losses = atomic_load_explicit(&p->losses_seen, memory_order_acquire);
 	reported = atomic_load_explicit(&p->losses_reported, memory_order_relaxed);
 	if (unlikely(p->overflow_seen || losses != reported)) {
@@ -169,7 +173,7 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 			pos = atomic_load_explicit(&p->loss_pos, memory_order_relaxed);
 			before = RTE_MIN(before, (uint64_t)RTE_MAX((int64_t)(pos - cons), 0));
 		}
-		/* A place for the marker: now if all before it fits too, else next time. */
+		/* Return the LOST event now if all entries before it fit too, else next time. */
 		avail = RTE_MIN(avail, before);
 		if (avail == n && n > 1 && avail == before)
 			n--;
@@ -211,7 +215,7 @@ smmuv3_priq_record_loss(struct smmuv3 *s)
 {
 	atomic_store_explicit(&s->priq.loss_pos, smmuv3_inq_take_mark(&s->priq.q),
 			memory_order_relaxed);
-	/* Pairs with the acquire in poll. */
+	/* Pairs with the acquire in smmuv3_priq_poll(). */
 	atomic_fetch_add_explicit(&s->priq.losses_seen, 1, memory_order_release);
 }
 

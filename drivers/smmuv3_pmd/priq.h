@@ -19,20 +19,20 @@
 #include "inq.h"
 
 /*
- * Page requests that the queue for them holds at most: answers to all, and to as many again
- * that the library has, must find room in the backlog.
+ * Limit of the queue's size: the backlog must have room for the answers to all page requests in
+ * the queue, and to as many again in the library.
  */
 #define SMMUV3_PRIQ_LOG2_CAP	12
 
 struct smmuv3_priq {
 	struct smmuv3_inq q;
-	bool overflow_seen;		/* seen, to be acknowledged behind q.prod */
-	_Atomic bool paused;		/* recovery: poll takes nothing. Written by check() */
-	/* Requests were lost otherwise, the last time before this position: see priq.c. */
+	bool overflow_seen;		/* an overflow to acknowledge behind q.prod */
+	_Atomic bool paused;		/* recovery: poll takes no entries. Written by check() */
+	/* Losses without overflow, the last before this position: see priq.c. */
 	_Atomic uint64_t loss_pos;
-	_Atomic uint32_t losses_seen;	/* so many times */
-	_Atomic uint32_t losses_reported; /* ... which poll has said */
-	/* counters, written by the thread that polls */
+	_Atomic uint32_t losses_seen;	/* their number */
+	_Atomic uint32_t losses_reported; /* ... that poll has reported */
+	/* counters, written by the poll thread */
 	_Atomic uint64_t markers;
 	_Atomic uint64_t losses;
 	_Atomic uint64_t aborts;	/* written by check() */
@@ -41,9 +41,12 @@ struct smmuv3_priq {
 int smmuv3_priq_alloc(struct smmuv3 *s, unsigned int log2);
 void smmuv3_priq_setup(struct smmuv3 *s);
 uint16_t smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n);
-/* Requests that are not in the queue were lost. Nothing is written into it now. */
+/*
+ * Record that page requests were lost which are not in the queue. The SMMU must not write the
+ * queue now.
+ */
 void smmuv3_priq_record_loss(struct smmuv3 *s);
-/* ... and poll has not said so yet. */
+/* Poll has not reported the last such loss yet. */
 bool smmuv3_priq_has_unreported_loss(const struct smmuv3 *s);
 
 #endif /* SMMUV3_PRIQ_H */
