@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * ATCs: which ones a domain concerns, and what empties them [3.9, 4.5.1]. atc_cut.c has what
- * becomes of one that does not answer.
+ * ATCs: the list of them for each domain, and their invalidation [3.9, 4.5.1]. atc_cut.c
+ * handles an ATC that does not respond.
  *
  * For each (StreamID, PASID) of an attachment with ATS there is a word in s->atcs, and its
  * index in the domain's list. attach and detach write them under s->tables_lock; invalidate()
@@ -11,19 +11,19 @@
  *
  * No ATC that may have an old translation is missed:
  *
- *   attach		A1 word and index; A2 TLBI by ASID given to the queue, a release of A1;
- *			A3 its CMD_SYNC complete; A4 the CD and STE become live
- *   invalidate		I1 the table was changed; I2 TLBI, CMD_SYNC complete; I3 list read
+ *   attach	A1 word and index; A2 TLBI by ASID given to the queue, a release of A1;
+ *		A3 its CMD_SYNC complete; A4 the CD and STE become live
+ *   invalidate	I1 the table was changed; I2 TLBI, CMD_SYNC complete; I3 list read
  *   answer_after	B1 the table was changed; B2 full barrier; B3 list read; B4 TLBI,
- *			CMD_SYNC, ATC_INV, CMD_SYNC are given to the queue
+ *		CMD_SYNC, ATC_INV, CMD_SYNC are given to the queue
  *
- * invalidate(): who got an old translation got it before I2 was complete, through what
- * became live in A4: so A1 came before I3. answer_after() does not wait: if B3 misses A1
- * then B1, which B2 keeps in front of B3, came before A2. So walks find the table of B1
- * from A2 on, and by A3 what the TLB had from before is gone: another device's old entry,
- * which B4 has perhaps not reached yet. What detach takes off the list has nothing left:
- * its CD has stopped, and its ATC_INV is complete. devtools/spin/atc_list.pml checks this,
- * and fails without A1 in front, B2, or A2.
+ * invalidate(): an endpoint that got an old translation got it before I2 was complete,
+ * through a CD and STE that became live in A4: so A1 came before I3. answer_after() does not
+ * wait. If B3 misses A1 then B1, which B2 keeps before B3, came before A2. So walks find the
+ * table of B1 from A2 on, and after A3 the TLB has no entry from before: for example another
+ * device's old entry, which B4 may not have reached yet. An ATC that detach removes from the
+ * list is empty: its CD has stopped, and its ATC_INV is complete.
+ * devtools/spin/atc_list.pml checks this, and fails if A1 is not first, and without B2 or A2.
  */
 
 #include <stdlib.h>
@@ -37,7 +37,7 @@
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
 
-/* What one ATC_INV names. */
+/* The range of one ATC_INV. */
 struct span {
 	uint64_t addr;
 	unsigned int size;
@@ -89,7 +89,7 @@ add_atc(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
 			break;
 	if (i == SMMUV3_NB_ATCS || k == SMMUV3_MAX_ATCS)
 		return -ENOSPC;
-	/* The word, what points to it, what says that this is there: for collect_words(). */
+	/* In this order for collect_words(): the word, its index, the end of the list. */
 	atomic_store_explicit(&s->atcs[i].word, make_word(sid, a->ssid), memory_order_release);
 	atomic_store_explicit(&domain->atc[k], i + 1, memory_order_release);
 	if (k == end)
@@ -151,7 +151,7 @@ smmuv3_atc_del(struct smmuv3 *s, struct smmuv3_attachment *a)
 }
 
 /*
- * Issue what is for one StreamID. 0: its ATC has forgotten, or it is cut off and nothing of it
+ * Issue commands for one StreamID. 0: the ATC is invalidated, or cut off and none of its accesses
  * reaches memory.
  */
 static int
@@ -162,9 +162,9 @@ inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, unsigne
 
 	for (tries = 0; ret == -EIO; tries++) {
 		if (smmuv3_atc_load(s->atcs, i) & SMMUV3_ATC_CUT)
-			/* Behind the CFGI_STE that cut_off() gave to the queue. */
+			/* After the CFGI_STE that cut_off_sid() gave to the queue. */
 			return smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL);
-		/* Again, if it was perhaps another's timeout. */
+		/* Try again: perhaps another endpoint's ATC timed out. */
 		if (tries == 3)
 			break;
 		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, n, NULL);
@@ -172,7 +172,7 @@ inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, unsigne
 	return ret;
 }
 
-/* Everything: of each PASID too, by the Global form where the device has that. */
+/* Everything includes each PASID, by the Global form if the device has PASIDs. */
 static int
 inv_atc(struct smmuv3 *s, unsigned int i, bool everything, bool pasids)
 {
@@ -238,12 +238,12 @@ smmuv3_atc_post_inv_all(struct smmuv3 *s)
 	}
 }
 
-/* The words of those that are to be sent to. */
+/* The words of the domain's ATCs that take ATC_INVs. Returns their number. */
 static unsigned int
 collect_words(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		uint64_t words[SMMUV3_MAX_ATCS], bool *cut)
 {
-	/* Acquires in the reverse order of add_atc()'s releases. */
+	/* Acquires in the reverse order of the releases in add_atc(). */
 	uint32_t k, end = atomic_load_explicit(&domain->atc_end, memory_order_acquire), i;
 	unsigned int n = 0;
 
@@ -262,8 +262,8 @@ collect_words(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 }
 
 /*
- * The smallest power of two, aligned, that has all of these ranges in it; no less
- * than the unit that ATS was switched on with, the smallest granule.
+ * The smallest aligned power of two that covers these ranges; no less than the STU that ATS was
+ * enabled with, the smallest granule.
  */
 static struct span
 find_span(const struct smmuv3 *s, const struct iopf_inv *inv, unsigned int n)
@@ -297,9 +297,9 @@ smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
 		return 0;
 	nb = collect_words(s, domain, words, &cut);
 	if (nb == 0)
-		/* Behind the CFGI_STE that cuts it off. */
+		/* After the CFGI_STE that cuts it off. */
 		return cut ? smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL) : 0;
-	/* Neighbours share a span, so that all are one batch. */
+	/* Adjacent ranges share a span, so that all ATC_INVs fit in one batch. */
 	nb_spans = RTE_MIN(n, SMMUV3_CHUNK / nb);
 	for (i = 0; i < nb_spans; i++) {
 		uint64_t from = (uint64_t)i * n / nb_spans, to = ((uint64_t)i + 1) * n / nb_spans;

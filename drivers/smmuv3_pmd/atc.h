@@ -6,8 +6,8 @@
 
 /**
  * @file
- * The ATCs that an attachment concerns. The table of them is written under
- * smmuv3.tables_lock; the fast path reads it without (atc.c).
+ * The ATCs of attachments. tables_lock protects writes of their table; the fast path reads it
+ * without the lock (atc.c).
  */
 
 #include <stdatomic.h>
@@ -24,13 +24,13 @@ struct smmuv3_attachment;
 struct smmuv3_dev;
 struct smmuv3_domain;
 
-/* (StreamID, PASID) pairs with ATS that one domain can be attached to; all domains together. */
+/* (StreamID, PASID) pairs with ATS: limit of one domain, and of all domains together. */
 #define SMMUV3_MAX_ATCS		32
 #define SMMUV3_NB_ATCS		1024
 
-/* Of one (StreamID, PASID) that is attached with ATS: see atc.c. */
+/* One (StreamID, PASID) that is attached with ATS: see atc.c. */
 struct smmuv3_atc {
-	_Atomic uint64_t word;		/* 0: none */
+	_Atomic uint64_t word;		/* SMMUV3_ATC_*; 0: unused */
 };
 
 #define SMMUV3_ATC_SID	SMMUV3_BITS(31, 0)
@@ -42,11 +42,11 @@ struct smmuv3_atc {
 static inline uint64_t
 smmuv3_atc_load(const struct smmuv3_atc *atcs, unsigned int i)
 {
-	/* Acquires the release of add_one(), del_all() or cut_off(). */
+	/* Pairs with the releases in add_atc(), del_atcs() and cut_off_sid(). */
 	return atomic_load_explicit(&atcs[i].word, memory_order_acquire);
 }
 
-/* ATC_INVs are sent to it. */
+/* The driver sends ATC_INVs to it. */
 static inline bool
 smmuv3_atc_takes_inv(uint64_t word)
 {
@@ -55,30 +55,42 @@ smmuv3_atc_takes_inv(uint64_t word)
 
 int smmuv3_atc_open(struct smmuv3 *s);
 void smmuv3_atc_close(struct smmuv3 *s);
-/* Put the device's ATCs on the domain's list. -ENOSPC, -EIO (cut off). */
+/* Add the device's ATCs to the domain's list. -ENOSPC, -EIO (cut off). */
 int smmuv3_atc_add(struct smmuv3 *s, struct smmuv3_attachment *a);
 void smmuv3_atc_del(struct smmuv3 *s, struct smmuv3_attachment *a);
 /*
- * Empty the device's ATCs of this PASID, or of everything, and wait for it. 0: they are
- * empty, or cut off, which the SMMU has been told.
+ * Invalidate this PASID, or everything, in the device's ATCs, and wait. 0: they are invalidated,
+ * or cut off and the SMMU has been told.
  */
 int smmuv3_atc_inv_attachment(struct smmuv3 *s, const struct smmuv3_attachment *a);
-/* ... of all; for start. */
+/* Invalidate everything in all ATCs, and wait. For start. */
 int smmuv3_atc_inv_all(struct smmuv3 *s);
-/* ... without waiting. */
+/* The same without a wait. For recovery. */
 void smmuv3_atc_post_inv_all(struct smmuv3 *s);
-/* Behind a TLBI and CMD_SYNC that are complete. -EIO: one did not answer. */
+/*
+ * Invalidate these ranges in the domain's ATCs, and wait. After a TLBI and CMD_SYNC that are
+ * complete. -EIO: an ATC did not respond.
+ */
 int smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, unsigned int n);
-/* What comes behind these, their CMD_SYNC, with its own. */
+/*
+ * The ATC_INVs and CMD_SYNCs that must follow the TLBIs of these ranges and their CMD_SYNC.
+ * Returns their number.
+ */
 unsigned int smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, unsigned int n,
 		struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS]);
 
 /* atc_cut.c */
-/* One of the device's ATCs did not answer: its accesses abort until all of it was detached. */
+/*
+ * One of the device's ATCs did not respond: its accesses abort until the whole device was
+ * detached.
+ */
 bool smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev);
-/* The CMD_SYNC at this position failed, and nothing is executed now. Owner of the queue. */
+/*
+ * The CMD_SYNC at this position failed for an ATC_INV, and the queue has stopped. Owner of the
+ * queue.
+ */
 void smmuv3_atc_handle_timeout(struct smmuv3 *s, uint64_t pos);
 
 #endif /* SMMUV3_ATC_H */

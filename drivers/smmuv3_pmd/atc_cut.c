@@ -2,12 +2,13 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * An ATC that does not answer lets the CMD_SYNC behind its ATC_INV fail (CERROR_ATC_INV_SYNC),
- * which is reported to those who wait for an ATC_INV. Where only one StreamID can be meant it
- * is cut off, while the queue stands still: its STE aborts, Translated traffic too, since
- * CR0.ATSCHK is set, and nothing is sent to it any more, until all of the device has been
- * detached and is attached anew. Where several can be meant, each gets a CMD_SYNC of its
- * own from then on, so that the next failure names one.
+ * When an ATC does not respond to its ATC_INV, the next CMD_SYNC fails
+ * (CERROR_ATC_INV_SYNC), and each caller that waits for an ATC_INV gets an error. If the
+ * ATC_INVs before this CMD_SYNC name one StreamID only, this StreamID is cut off while the
+ * queue stands still. Its STE aborts, Translated traffic too, since CR0.ATSCHK is set, and no
+ * ATC_INV is sent to it any more, until the whole device has been detached and is attached
+ * again. If they name several StreamIDs, each ATC gets a CMD_SYNC of its own from then on, so
+ * that the next failure names one.
  */
 
 #include "atc.h"
@@ -42,7 +43,7 @@ is_atc_inv_of(const struct smmuv3_cmd *cmd, uint32_t sid)
 		SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) == sid;
 }
 
-/* What waits for it behind this position would only time out as well. */
+/* Rewrite the ATC_INVs for this StreamID behind this position: they would time out too. */
 static void
 rewrite_atc_invs(struct smmuv3_cmdq *q, uint64_t pos, uint32_t sid)
 {
@@ -56,14 +57,17 @@ rewrite_atc_invs(struct smmuv3_cmdq *q, uint64_t pos, uint32_t sid)
 			reported = false;
 		if (!is_atc_inv_of(cmd, sid))
 			continue;
-		/* Once for each that waits: its CMD_SYNC is between this one and another's. */
+		/*
+		 * Record one error for each waiting caller: callers are separated by their
+		 * CMD_SYNCs.
+		 */
 		if (!reported)
 			smmuv3_cmdq_record_error(q, pos, true);
 		reported = true;
 		*cmd = smmuv3_cmd_sync();
 		q->sync_sids[smmuv3_q_slot(q->log2, pos)] = SMMUV3_SYNC_MANY;
 	}
-	/* Nobody waits for what is in the backlog. */
+	/* No caller waits for a command in the backlog. */
 	for (i = 0; i <= q->backlog.mask; i++) {
 		cmd = smmuv3_backlog_peek(&q->backlog, i);
 		if (cmd == NULL)
@@ -93,20 +97,20 @@ cut_off_sid(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 		word = smmuv3_atc_load(s->atcs, i);
 		found = is_word_of(word, sid) && !(word & SMMUV3_ATC_CUT);
 	}
-	/* No room for it now: there will be another timeout. */
+	/* Without room in the backlog, wait for the next timeout. */
 	if (!found || !smmuv3_backlog_push(&s->cmdq.backlog, cfgi, 2))
 		return;
 	/*
-	 * No whole attach or detach can come in between: they wait for this queue. A first
-	 * attach may make the STE live after this, but then it finds the word below, fails, and
-	 * takes that back; its device has ATS off all the while.
+	 * No attach or detach can complete in between: they wait for this queue. A first attach
+	 * may make the STE live after this. Then it finds the word below, fails and undoes it; ATS
+	 * of its device is off all the while.
 	 */
 	smmuv3_ste_set_abort(s, sid);
 	for (i = 0; i < SMMUV3_NB_ATCS; i++) {
 		word = smmuv3_atc_load(s->atcs, i);
 		/*
-		 * A thread that sees SMMUV3_ATC_CUT comes behind the CFGI_STE in the queue. The
-		 * record may be released meanwhile, and stays so.
+		 * A thread that reads SMMUV3_ATC_CUT issues its commands behind the CFGI_STE in
+		 * the queue. If the word is released meanwhile, it stays released.
 		 */
 		while (is_word_of(word, sid) && !atomic_compare_exchange_weak_explicit(
 				&s->atcs[i].word, &word, word | SMMUV3_ATC_CUT,

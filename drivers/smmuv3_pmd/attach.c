@@ -2,24 +2,24 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Attaching a domain to a (device, SubstreamID), and undoing it stage by stage.
+ * Attach a domain to a (device, SubstreamID), and detach it stage by stage.
  *
- *	attach	ATC records, TLBI by ASID (ATS only: see atc.c); CD; STEs if the device
+ *	attach	ATC words, TLBI by ASID (ATS only: see atc.c); CD; STEs if the device
  *		has none that translate; ATC_INV (ATS only)
- *	undo	CD stops; TLBI by ASID; STEs stop if no other attachment needs them; ATC_INV
- *		(ATS only); released
+ *	detach	CD stops; TLBI by ASID; STEs stop if no other attachment needs them; ATC_INV
+ *		(ATS only); release
  *
- * Each step ends with a CMD_SYNC. One that fails (-ETIMEDOUT, -EIO) leaves the attachment in
- * the stage before it, where the next detach goes on: each step can be repeated. The ASID for
- * the TLBI is that of the domain, which the attachment holds, so that neither is given to
- * another before the SMMU has forgotten them.
+ * Each step ends with a CMD_SYNC. If a step fails (-ETIMEDOUT, -EIO) the attachment stays in
+ * the stage before it, and the next detach continues there: each step can be repeated. The
+ * TLBI uses the ASID of the domain. The attachment holds the domain, so that neither is given
+ * to another user before the SMMU has forgotten them.
  *
- * An attach that fails half-way is undone from the first stage on, whatever it had reached: to
- * stop what never started costs a few commands. If that fails too the caller gets the
- * attachment, to detach it later.
+ * An attach that fails half-way is undone from the first stage on, whatever stage it had
+ * reached: to stop a CD that never started costs a few commands. If the undoing fails too the
+ * caller gets the attachment, to detach it later.
  *
- * With ATS [9.6 of the facts] the library keeps it off at the device during the first attach
- * and the last detach.
+ * With ATS the library keeps ATS off at the endpoint during the first attach and the last
+ * detach.
  */
 
 #include <stdlib.h>
@@ -51,7 +51,7 @@ release_attachment(struct smmuv3 *s, struct smmuv3_attachment *a)
 	free(a);
 }
 
-/* Go on from the stage that it is in. 0: it is released. */
+/* Continue the detach from its stage. 0: the attachment is released. */
 static int
 undo_stages(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
@@ -66,7 +66,7 @@ undo_stages(struct smmuv3 *s, struct smmuv3_attachment *a)
 		a->stage = SMMUV3_CD_STOPPED;
 		/* fallthrough */
 	case SMMUV3_CD_STOPPED:
-		/* Only now: nothing fills the TLB through this CD any more. */
+		/* The CD has stopped, so no walk through it fills the TLB again. */
 		ret = tlb_inv_asid(s, a->domain);
 		if (ret < 0)
 			return ret;
@@ -96,14 +96,14 @@ undo_stages(struct smmuv3 *s, struct smmuv3_attachment *a)
 	return 0;
 }
 
-/* What makes it translate. */
+/* Make the CD and the STEs translate. */
 static int
 start_translation(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
 	struct smmuv3_dev *dev = a->dev;
 	int ret;
 
-	/* Nothing is to be undone before this. */
+	/* From here on a failure is undone from the first stage. */
 	a->stage = SMMUV3_ATTACHED;
 	dev->nb_live++;
 	ret = smmuv3_cd_start(s, dev, a->ssid, a->domain);
@@ -123,7 +123,7 @@ start_translation(struct smmuv3 *s, struct smmuv3_attachment *a)
 	return ret;
 }
 
-/* The index of its CD, or -ERANGE. */
+/* The index of the CD of this PASID, or -ERANGE. */
 static int
 find_ssid(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
 {

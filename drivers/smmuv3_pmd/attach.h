@@ -6,7 +6,7 @@
 
 /**
  * @file
- * Attachments. One is written by the one thread that attaches or detaches its device.
+ * Attachments. One thread at a time attaches or detaches a device and writes its attachments.
  */
 
 #include <stdbool.h>
@@ -18,26 +18,26 @@ struct smmuv3_dev;
 struct smmuv3_domain;
 
 /*
- * How far an attachment is undone; each stage has been synchronised. All before the last hold
- * the ASID, the CD, the ATC records and the domain.
+ * Stages of a detach; each is complete with its CMD_SYNC. In all but the last stage the attachment
+ * holds the ASID, the CD, the ATC words and the domain.
  */
 enum smmuv3_stage {
-	SMMUV3_ATTACHED,	/* it may translate */
-	SMMUV3_CD_STOPPED,	/* nothing walks through its CD any more */
-	SMMUV3_TLB_EMPTIED,	/* ... nor is anything of it in the TLB */
-	SMMUV3_STES_STOPPED,	/* if it was the device's last one */
-	SMMUV3_ATCS_EMPTIED,	/* nothing of it is left: to be released */
+	SMMUV3_ATTACHED,	/* the CD may translate */
+	SMMUV3_CD_STOPPED,	/* the SMMU walks no table through its CD */
+	SMMUV3_TLB_EMPTIED,	/* and the TLB has no entry of its ASID from this CD */
+	SMMUV3_STES_STOPPED,	/* and, for the device's last attachment, its STEs have stopped */
+	SMMUV3_ATCS_EMPTIED,	/* and the ATCs are invalidated: to be released */
 };
 
-/* A (device, SubstreamID) that uses a domain. */
+/* A (device, SubstreamID) attached to a domain. */
 struct smmuv3_attachment {
 	struct smmuv3_dev *dev;
 	struct smmuv3_domain *domain;
 	uint32_t ssid;
 	enum smmuv3_stage stage;
-	bool inv_all_pasids;	/* all that the device's ATCs have is to go */
+	bool inv_all_pasids;	/* invalidate everything in the device's ATCs */
 	unsigned int nb_atcs;
-	uint16_t atcs[SMMUV3_MAX_ATCS];	/* indices into smmuv3.atcs: one for each StreamID */
+	uint16_t atcs[SMMUV3_MAX_ATCS];	/* indices into smmuv3.atcs, one for each StreamID */
 };
 
 int smmuv3_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment);

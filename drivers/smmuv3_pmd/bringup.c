@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Start and stop [6.3.9, 6.3.14, 9.1 and 9.2 of the facts]. Whoever ran this SMMU
- * before may have left it on, with errors not acknowledged and queues in memory
- * that is somebody else's now: DMA is blocked first, then all is switched off.
+ * Start and stop [6.3.9, 6.3.14]. The driver that ran this SMMU before may have left it on, with
+ * errors not acknowledged and queues in memory that now belongs to another process. So DMA is
+ * blocked first, then everything is switched off.
  */
 
 #include "atc.h"
@@ -26,7 +26,7 @@
 #include "strtab.h"
 #include "wait.h"
 
-/* DMA blocked, everything off, no error active. */
+/* Block DMA, switch everything off, acknowledge all errors. */
 static int
 disable_smmu(struct smmuv3 *s)
 {
@@ -36,7 +36,7 @@ disable_smmu(struct smmuv3 *s)
 	ret = smmuv3_gbpa_block(s);
 	if (ret < 0)
 		return ret;
-	/* As its last driver left it: the fields that are on their way are waited for. */
+	/* The last driver may have left CR0 fields not acknowledged: wait for them. */
 	cr0 = smmuv3_read32(s->regs, SMMUV3_CR0);
 	ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, smmuv3_cr0_fields(s),
 			cr0 & smmuv3_cr0_fields(s));
@@ -65,7 +65,7 @@ disable_smmu(struct smmuv3 *s)
 	return 0;
 }
 
-/* From here on commands are executed, as soon as CMDQEN is acknowledged. It is off. */
+/* CMDQEN is 0. From here on commands are accepted, and executed once CMDQEN is acknowledged. */
 static int
 open_cmdq(struct smmuv3 *s)
 {
@@ -73,7 +73,7 @@ open_cmdq(struct smmuv3 *s)
 
 	if (ret < 0)
 		return ret;
-	/* disable_smmu() has seen SMMUEN = 0: commands left from before have no purpose. */
+	/* disable_smmu() has read SMMUEN = 0: older commands have no purpose. */
 	smmuv3_state_set(&s->state, SMMUV3_STATE_OFF);
 	smmuv3_cmdq_setup(&s->cmdq);
 	/* S1 and S2 of state.h. The next owner acquires the queue's positions. */
@@ -90,7 +90,7 @@ invalidate_all(struct smmuv3 *s)
 	unsigned int n = 1;
 	int ret;
 
-	/* The TLB could be filled again from an old configuration: that goes first. */
+	/* Configuration first: an old one could fill the TLB again. */
 	ret = smmuv3_cmdq_sync(&s->cmdq, &cfgi, 1, NULL);
 	if (ret < 0)
 		return ret;
@@ -99,7 +99,7 @@ invalidate_all(struct smmuv3 *s)
 	return smmuv3_cmdq_sync(&s->cmdq, tlbi, n, NULL);
 }
 
-/* The SMMU is off, and uses none of what these replace. */
+/* The SMMU is off: it uses none of the rings that these replace. */
 static int
 alloc_queues(struct smmuv3 *s)
 {
@@ -128,7 +128,7 @@ bring_up(struct smmuv3 *s)
 	if (ret < 0)
 		return ret;
 	smmuv3_write32(s->regs, SMMUV3_CR1, attrs);
-	/* Translation Requests that are refused leave a record, where there can be one. */
+	/* Record refused Translation Requests if the SMMU can. */
 	smmuv3_write32(s->regs, SMMUV3_CR2, SMMUV3_CR2_RECINVSID | SMMUV3_CR2_PTM |
 			(s->idr0 & SMMUV3_IDR0_ATSRECERR ? SMMUV3_CR2_REC_CFG_ATS : 0));
 	smmuv3_strtab_setup(s);
@@ -136,7 +136,10 @@ bring_up(struct smmuv3 *s)
 	ret = open_cmdq(s);
 	if (ret < 0)
 		return ret;
-	/* Cached STEs do not follow a change of ATSCHK: before they are invalidated [6.3.9]. */
+	/*
+	 * Cached STEs do not follow a change of ATSCHK: set it before they are invalidated
+	 * [6.3.9].
+	 */
 	ret = smmuv3_cr0_write(s, SMMUV3_CR0_CMDQEN | (s->ats ? SMMUV3_CR0_ATSCHK : 0));
 	if (ret < 0)
 		return ret;
@@ -156,13 +159,13 @@ bring_up(struct smmuv3 *s)
 	ret = smmuv3_cr0_write(s, s->cr0 | SMMUV3_CR0_SMMUEN);
 	if (ret < 0)
 		return ret;
-	/* Not before: ignored while SMMUEN is 0 [4.5.1]. */
+	/* After SMMUEN: an ATC_INV is ignored while SMMUEN is 0 [4.5.1]. */
 	return smmuv3_atc_inv_all(s);
 }
 
 /*
- * Commands are dropped from here on. Whether SMMUEN is seen 0 decides what that means for
- * callers that wait for one: nothing to invalidate, or no promise.
+ * Commands are dropped from here on. A caller that waits for one gets 0 if SMMUEN is 0 (no
+ * invalidation is needed), else an error.
  */
 static int
 close_cmdq(struct smmuv3 *s)
@@ -178,7 +181,7 @@ close_cmdq(struct smmuv3 *s)
 	return 0;
 }
 
-/* All of it, whatever fails on the way; the first error. In any state. */
+/* Every step, whatever fails on the way; returns the first error. In any state. */
 static int
 shut_down(struct smmuv3 *s)
 {
@@ -188,10 +191,13 @@ shut_down(struct smmuv3 *s)
 	if (executes)
 		smmuv3_state_set(&s->state, SMMUV3_STATE_STOPPING);
 	first = smmuv3_gbpa_block(s);
-	/* A PRI_RESP that is consumed later is ignored, and its device waits for good [4.5.2]. */
+	/*
+	 * A PRI_RESP that is consumed after SMMUEN = 0 is ignored, and its endpoint waits for good
+	 * [4.5.2].
+	 */
 	if (s->pri && executes)
 		smmuv3_cmdq_drain(&s->cmdq);
-	/* Ends all stalls and frees their STAGs [6.3.9]. */
+	/* This ends all stalls and frees their STAGs [6.3.9]. */
 	ret = smmuv3_cr0_write(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 	first = first < 0 ? first : ret;
 	if (executes) {
@@ -210,7 +216,7 @@ shut_down(struct smmuv3 *s)
 	return first < 0 ? first : ret;
 }
 
-/* A start that failed: nothing may be written any more, and nothing translated. */
+/* After a failed start the SMMU must not write memory or translate. */
 static void
 undo_start(struct smmuv3 *s)
 {
@@ -240,7 +246,7 @@ smmuv3_start(void *priv)
 				"start it again", strerror(-ret),
 				smmuv3_state_name(smmuv3_state_get(&s->state)));
 	} else {
-		/* Pairs with the acquires in poll. */
+		/* Pairs with the acquires in smmuv3_evtq_poll() and smmuv3_priq_poll(). */
 		atomic_store_explicit(&s->evtq.q.on, true, memory_order_release);
 		atomic_store_explicit(&s->priq.q.on, s->pri, memory_order_release);
 	}
@@ -269,9 +275,8 @@ smmuv3_stop(void *priv)
 }
 
 /*
- * At open already: the tables and queues that it uses may be somebody else's memory
- * by now, and whoever opens it may take its time until the start. One that is off is
- * left as it is.
+ * At open, not at start: the tables and queues that the SMMU uses may be memory of another process
+ * by now, and the start may come much later. An SMMU that is off is left as it is.
  */
 int
 smmuv3_take_over(struct smmuv3 *s)
@@ -283,7 +288,7 @@ smmuv3_take_over(struct smmuv3 *s)
 	s->initial_gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
 	if (((cr0 | ack) & smmuv3_cr0_fields(s)) == 0)
 		return 0;
-	/* Whose it was is gone, and so may be what its tables say. */
+	/* Its driver is gone: GBPA as found may not be safe to restore. */
 	s->initial_gbpa = UINT32_MAX;
 	SMMUV3_LOG(NOTICE, s, "it is running (CR0 0x%x): taken over", cr0);
 	ret = disable_smmu(s);

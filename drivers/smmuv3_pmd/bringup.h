@@ -6,12 +6,12 @@
 
 /**
  * @file
- * Start and stop.
+ * Start, stop, and taking over an SMMU that runs.
  */
 
 struct smmuv3;
 
-/* At open: one that runs is somebody's before us, who has died, and is stopped. */
+/* At open: stop an SMMU that an earlier driver has left running. */
 int smmuv3_take_over(struct smmuv3 *s);
 int smmuv3_start(void *priv);
 int smmuv3_stop(void *priv);

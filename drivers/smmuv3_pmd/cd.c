@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Context descriptors [5.3, 5.4]: one table for each device, used by all its
- * StreamIDs. Up to 64 CDs, or without IDR0.CD2L, it is linear; else two levels
- * with leaves of 64 CDs, made when one is needed.
+ * Context descriptors [5.3, 5.4]: one table for each device, used by all its StreamIDs. It is
+ * linear for up to 64 CDs, or without IDR0.CD2L; else it has two levels, with leaves of 64 CDs
+ * that are allocated when needed.
  */
 
 #include <stdlib.h>
@@ -30,7 +30,7 @@ smmuv3_cdtab_create(struct smmuv3 *s, struct smmuv3_dev *dev)
 	size_t size;
 
 	t->fmt = SMMUV3_S1FMT_LINEAR;
-	/* S1CDMax = 0 is a device without PASIDs. */
+	/* S1CDMax = 0: a device without PASIDs. */
 	t->log2 = dev->nb_pasids == 0 ? 0 : RTE_MAX(rte_log2_u32(dev->nb_pasids), 1u);
 	size = sizeof(struct smmuv3_cd) << t->log2;
 	if (t->log2 > LEAF_LOG2 && s->idr0 & SMMUV3_IDR0_CD2L) {
@@ -57,7 +57,7 @@ smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev)
 	smmuv3_mem_free(s, &t->mem);
 }
 
-/* smmuv3_cdtab_ensure_cd() has seen to it that it exists. */
+/* smmuv3_cdtab_ensure_cd() has made it. */
 static struct smmuv3_cd *
 find_cd(const struct smmuv3_dev *dev, uint32_t ssid)
 {
@@ -81,7 +81,10 @@ smmuv3_cdtab_ensure_cd(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
 	ret = smmuv3_mem_alloc(s, sizeof(struct smmuv3_cd) << LEAF_LOG2, &t->leaves[i]);
 	if (ret < 0)
 		return ret;
-	/* All CDs in it are not valid. What is written next invalidates this entry too. */
+	/*
+	 * No CD of the leaf is valid. The next write of one invalidates this first-level entry
+	 * too.
+	 */
 	smmuv3_io_wmb();
 	smmuv3_set_dw((uint64_t *)t->mem.va + i, SMMUV3_L1CD_V |
 			(t->leaves[i].addr & SMMUV3_L1CD_L2PTR));
@@ -94,7 +97,7 @@ struct cd_sync {
 	uint32_t ssid;
 };
 
-/* CDs are cached per StreamID [4.3.3]; Leaf = 0: the first-level entry too. */
+/* CDs are cached per StreamID [4.3.3]. Leaf = 0 invalidates the first-level entry too. */
 static int
 sync_cd(void *ctx)
 {
@@ -120,7 +123,7 @@ encode_tg0(unsigned int granule_log2)
 		granule_log2 == 14 ? SMMUV3_TG0_16K : SMMUV3_TG0_64K;
 }
 
-/* The smallest size that holds the addresses of the tables. */
+/* The smallest IPS that covers the addresses of the tables. */
 static unsigned int
 encode_ips(const struct smmuv3 *s, const struct iopf_translation *tr)
 {
@@ -161,7 +164,7 @@ smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translatio
 				tr->va_bits);
 		return -EINVAL;
 	}
-	/* The SMMU ignores lower bits, and finds a larger address illegal [5.4]. */
+	/* The SMMU ignores lower bits, and a larger address is illegal [5.4]. */
 	align = UINT64_C(1) << RTE_MAX(get_table_log2(tr), 6u);
 	if (tr->root & (align - 1) || tr->root >> smmuv3_oas_bits(encode_ips(s, tr)) != 0) {
 		SMMUV3_LOG(ERR, s, "root table at 0x%" PRIx64 ": a multiple of 0x%" PRIx64
@@ -179,8 +182,8 @@ make_cd(const struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv
 	const struct iopf_translation *tr = &domain->tr;
 
 	/*
-	 * A fault stalls, or aborts and is recorded. A is set always: TERM_MODEL = 1
-	 * wants it, and RAZ/WI happens by an answer only.
+	 * A fault stalls, or aborts and is recorded. A is always set: TERM_MODEL = 1 needs it, and
+	 * RAZ/WI is possible by an answer only.
 	 */
 	*cd = (struct smmuv3_cd){
 		.dw[0] = SMMUV3_CD0_V | SMMUV3_CD0_AA64 | SMMUV3_CD0_EPD1 | SMMUV3_CD0_R |
@@ -213,15 +216,14 @@ smmuv3_cd_start(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
 }
 
 /*
- * Accesses abort and are recorded; nothing stalls, and nothing is walked for the ASID. One
- * word changes, so it may be live.
+ * After this accesses abort and are recorded, none stalls, and the SMMU walks no table for the
+ * ASID. One word changes, so the CD may be live.
  *
- * The CD is not valid: C_BAD_CD. Of a device with ATS it stays valid, for a Translation
- * Request that met an invalid one would be answered with a Completer Abort, which an
- * endpoint takes for an error of its own. EPD0 lets the request find no page instead; other
- * accesses are recorded as F_TRANSLATION. EPD0 only stops walks: other devices may be
- * attached to the domain, and fill the TLB with its ASID at any time. So the CD gets the ASID
- * that no domain has.
+ * Without ATS the CD becomes not valid: C_BAD_CD. With ATS it stays valid: the SMMU would
+ * answer a Translation Request that finds an invalid CD with a Completer Abort, which an
+ * endpoint treats as an error. With EPD0 the request finds no page; other accesses are recorded
+ * as F_TRANSLATION. EPD0 only stops walks: other devices may be attached to the domain, and
+ * fill the TLB with its ASID at any time. So the CD gets the ASID that no domain has.
  */
 int
 smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid)

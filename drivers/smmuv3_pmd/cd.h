@@ -6,10 +6,9 @@
 
 /**
  * @file
- * Context descriptors [5.3, 5.4]: a table of them for each device.
- *
- * A device's CDs are written by the one thread that adds, removes, attaches or detaches it;
- * threads of different devices do so concurrently.
+ * Context descriptors [5.3, 5.4]: a table of them for each device. One thread at a time adds,
+ * removes, attaches or detaches a device and writes its CDs; threads of different devices do so
+ * concurrently.
  */
 
 #include <stdint.h>
@@ -21,7 +20,7 @@ struct smmuv3;
 struct smmuv3_dev;
 struct smmuv3_domain;
 
-/* A table of CDs: one device's. */
+/* The CD table of a device. */
 struct smmuv3_cdtab {
 	struct smmuv3_mem mem;		/* the CDs, or the first level */
 	unsigned int fmt;		/* SMMUV3_S1FMT_* */
@@ -31,9 +30,9 @@ struct smmuv3_cdtab {
 
 int smmuv3_cdtab_create(struct smmuv3 *s, struct smmuv3_dev *dev);
 void smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev);
-/* The CD of a SubstreamID exists, and is not valid if it is new. -ENOMEM. */
+/* After this the CD of the SubstreamID exists; a new one is not valid. -ENOMEM. */
 int smmuv3_cdtab_ensure_cd(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid);
-/* With CFGI_CD and CMD_SYNC; as for STEs, both can be repeated after an error. */
+/* These issue CFGI_CD and CMD_SYNC; both can be repeated after an error, as for STEs. */
 int smmuv3_cd_start(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
 		const struct smmuv3_domain *domain);
 int smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid);

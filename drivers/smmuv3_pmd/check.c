@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The driver's check operation: what the SMMU reports beside its queues. */
+/* The driver's check operation: errors, recovery and a stuck command queue. */
 
 #include <rte_cycles.h>
 
@@ -49,7 +49,7 @@ smmuv3_check(void *priv)
 	if ((state != SMMUV3_STATE_RUNNING && state != SMMUV3_STATE_FAILED) ||
 			!smmuv3_ctl_trylock(s))
 		return 0;
-	/* As long as ctl is held it changes to FAILED at most. */
+	/* While this thread holds ctl, the state changes to FAILED at most. */
 	state = smmuv3_state_get(&s->state);
 	if (state == SMMUV3_STATE_RUNNING || state == SMMUV3_STATE_FAILED)
 		result = check(s);

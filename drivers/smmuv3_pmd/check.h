@@ -6,7 +6,7 @@
 
 /**
  * @file
- * The driver's check operation: what the SMMU reports beside its queues.
+ * The driver's check operation: errors, recovery and a stuck command queue.
  */
 
 unsigned int smmuv3_check(void *priv);

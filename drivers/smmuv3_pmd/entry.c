@@ -2,11 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Changing an STE or a CD that the SMMU may fetch at any moment [3.21.3, 9.5 of
- * the facts]. It reads the eight words separately and in any order, and may keep
- * what it read until a CFGI and CMD_SYNC, an invalid entry too. So what it may put
- * together from all states between two SYNCs must be the old entry, the new one,
- * or not valid:
+ * Change an STE or a CD that the SMMU may fetch at any moment [3.21.3]. The SMMU reads the
+ * eight words separately and in any order, and may cache them, also of an invalid entry, until
+ * a CFGI and CMD_SYNC. So any mix of words from all states between two SYNCs must be the old
+ * entry, the new one, or an invalid one:
  *
  *	valid, one word differs	store it, SYNC
  *	all else		if valid: word 0 to 0 (or to its new value, if that is
@@ -17,7 +16,6 @@
 #include "entry.h"
 #include "smmuv3_order.h"
 
-/* @p v is the bit of word 0 that makes the entry valid. */
 unsigned int
 smmuv3_entry_plan(const uint64_t live[8], const uint64_t next[8], uint64_t v,
 		struct smmuv3_step steps[SMMUV3_NB_STEPS])
@@ -30,7 +28,7 @@ smmuv3_entry_plan(const uint64_t live[8], const uint64_t next[8], uint64_t v,
 			which = i;
 			differ++;
 		}
-	/* A SYNC in any case: the one that followed an earlier change may have failed. */
+	/* SYNC in any case: the one after an earlier change may have failed. */
 	if (live[0] & v && differ <= 1) {
 		if (differ == 1)
 			steps[n++] = (struct smmuv3_step){ which, next[which] };
@@ -46,7 +44,7 @@ smmuv3_entry_plan(const uint64_t live[8], const uint64_t next[8], uint64_t v,
 	for (i = 1; i < 8; i++)
 		if (live[i] != next[i])
 			steps[n++] = (struct smmuv3_step){ i, next[i] };
-	/* Words of an entry that is not valid may be cached as well. */
+	/* The SMMU may cache words of an invalid entry too. */
 	steps[n++] = sync;
 	if (next[0] & v) {
 		steps[n++] = (struct smmuv3_step){ 0, next[0] };

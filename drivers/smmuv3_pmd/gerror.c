@@ -2,13 +2,12 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Global errors [6.3.18, 7.1]. recovery.c has what is done about EVENTQ_ABT_ERR where there
- * are stalls.
+ * Global errors [6.3.18, 7.1]. recovery.c handles EVENTQ_ABT_ERR of an SMMU that can stall.
  *
- * A PRIQ_ABT_ERR means that page requests may be lost, and devices get a Response
- * Failure for each until it is acknowledged. Nothing can be repaired here: poll says
- * that requests were lost (priq.c). It has to have said so before there can be a second
- * such error, so that no two losses are told as one.
+ * PRIQ_ABT_ERR means that page requests may be lost, and endpoints get a Response Failure for
+ * each until it is acknowledged. The driver cannot repair this: poll reports that requests were
+ * lost (priq.c). Poll must have reported it before the error is acknowledged again, so that two
+ * losses are not reported as one.
  */
 
 #include "cmdq.h"
@@ -27,7 +26,7 @@ void
 smmuv3_gerror_ack(struct smmuv3 *s, uint32_t bits)
 {
 	s->gerrorn ^= bits;
-	/* What was repaired is visible before: a rewritten command. */
+	/* The repair (a rewritten command) is visible before the acknowledgement. */
 	smmuv3_store_prod(s->regs, SMMUV3_GERRORN, s->gerrorn);
 }
 
@@ -53,16 +52,16 @@ smmuv3_gerror_handle(struct smmuv3 *s)
 {
 	uint32_t active;
 
-	/* Acquires the SMMU's GERROR through its word, if it has one. */
+	/* If there is a word, pairs with the SMMU's write of it after GERROR. */
 	if (s->cmdq.word != NULL) {
 		if (smmuv3_load_word(&s->words->gerror.v) == 0 && ++s->gerror_checks % 16 != 0)
 			return 0;
 		atomic_store_explicit(&s->words->gerror.v, 0, memory_order_relaxed);
-		/* An error after the read below sets the word again. */
+		/* The SMMU sets the word again for an error after the read below. */
 		smmuv3_io_mb();
 	}
 	if (!smmuv3_cmdq_try_own(&s->cmdq)) {
-		/* Somebody has it: look again next time. */
+		/* Another thread owns the queue: read GERROR again next time. */
 		s->gerror_checks |= 15;
 		return 0;
 	}
@@ -79,7 +78,7 @@ smmuv3_gerror_handle(struct smmuv3 *s)
 		smmuv3_gerror_ack(s, active & MSI_ABORTS);
 	}
 	if (active & SMMUV3_GERROR_EVENTQ_ABT && s->max_stalls == 0) {
-		/* No stall can be lost with its record: go on. */
+		/* No stall can be lost with a record. */
 		smmuv3_counter_add(&s->evtq_aborts, 1);
 		smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
 		active &= ~SMMUV3_GERROR_EVENTQ_ABT;
@@ -95,7 +94,7 @@ smmuv3_gerror_handle(struct smmuv3 *s)
 						"Failure and ask no more: iopf_dev_pri_restart() "
 						"(said once per start; see the counter priq_aborts)");
 			s->priq_abort_logged = true;
-			/* Before entries can come: they are behind the loss. */
+			/* Before the SMMU can write entries again, which are behind the loss. */
 			smmuv3_priq_record_loss(s);
 			smmuv3_gerror_ack(s, SMMUV3_GERROR_PRIQ_ABT);
 		}

@@ -14,11 +14,17 @@
 
 struct smmuv3;
 
-/* Returns what is active and not recovered here. The thread that checks. */
+/*
+ * Read GERROR and handle its errors. Returns the errors that recovery has to handle. The thread
+ * that checks.
+ */
 uint32_t smmuv3_gerror_handle(struct smmuv3 *s);
-/* In waits: recover the command queue if it stands still. */
+/*
+ * In waits: repair the command queue if an error has stopped it. @p force: read the register even
+ * if the MSI word is 0.
+ */
 void smmuv3_gerror_check_cmdq(struct smmuv3 *s, bool force);
-/* Acknowledge. Owner of the command queue. */
+/* Acknowledge errors. Owner of the command queue. */
 void smmuv3_gerror_ack(struct smmuv3 *s, uint32_t bits);
 
 #endif /* SMMUV3_GERROR_H */

@@ -6,7 +6,7 @@
 
 /**
  * @file
- * Interrupts: MSI words that poll threads read, and sleeping on wired ones.
+ * Interrupts: MSI words that the poll thread reads, and wired ones for a sleeping poll thread.
  */
 
 #include <stdint.h>
@@ -16,9 +16,7 @@
 
 struct smmuv3;
 
-/*
- * Words that the SMMU writes and software polls (MSIs), each in lines of its own.
- */
+/* Words that the SMMU writes (MSIs) and software polls, each in cache lines of its own. */
 struct smmuv3_word {
 	smmuv3_reg32_t v;
 	uint8_t pad[SMMUV3_ALIGN - sizeof(uint32_t)];
@@ -34,7 +32,7 @@ struct smmuv3_words {
 int smmuv3_irqs_off(struct smmuv3 *s);
 int smmuv3_irqs_on(struct smmuv3 *s);
 int smmuv3_idle(void *priv, int fd);
-/* Something that poll() or check() has to do, and no interrupt tells. Any thread. */
+/* Wake a sleeping poll thread: poll() or check() has work that no interrupt reports. Any thread. */
 void smmuv3_wake(struct smmuv3 *s);
 
 #endif /* SMMUV3_IRQ_H */

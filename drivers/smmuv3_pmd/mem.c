@@ -2,11 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Memory of the queues and tables. Every piece is a power of two in size and
- * aligned to it, as queue bases, linear tables and leaves want. Large ones are
- * blocks of their own (memzones, or ordinary memory: see backend.h); small ones are
- * carved out of chunks, so that a thousand devices do not take a thousand blocks and
- * mappings, and go back to a list.
+ * Memory of the queues and tables. Each piece is a power of two in size and aligned to it, as
+ * queue bases, linear tables and leaves need. Large ones are blocks of their own (memzones, or
+ * ordinary memory: see backend.h). Small ones are pieces of chunks and return to a free list, so
+ * that a thousand devices do not take a thousand blocks and mappings.
  */
 
 #include <stdio.h>
@@ -22,7 +21,7 @@
 
 #define CHUNK_SIZE	(UINT64_C(4) << SMMUV3_MEM_LOG2_BIG)
 
-/* What a free piece holds. */
+/* The contents of a free piece. */
 struct piece {
 	struct piece *next;
 	uint64_t addr;
@@ -37,7 +36,7 @@ memory_free(struct smmuv3_mem *mem)
 		free(mem->block);
 }
 
-/* Sets the block's fields. */
+/* Allocate a block and set its fields in @p mem. */
 static int
 memory_alloc(const struct smmuv3 *s, size_t align, size_t room, struct smmuv3_mem *mem)
 {
@@ -66,8 +65,8 @@ memory_alloc(const struct smmuv3 *s, size_t align, size_t room, struct smmuv3_me
 }
 
 /*
- * Aligned by device address too: EAL aligns the CPU's, and the two agree only within a
- * hugepage. Twice the room has an aligned place in it whatever the address.
+ * Align the device address too: EAL aligns the CPU address, and the two agree only within a
+ * hugepage. A block of twice the size always contains an aligned piece.
  */
 static int
 block_try(struct smmuv3 *s, size_t size, size_t align, size_t room, struct smmuv3_mem *mem)

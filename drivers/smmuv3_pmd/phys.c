@@ -2,11 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Physical addresses. Nothing translates what an SMMU itself reads and writes, so
- * that its queues and tables, and the frames that tables point to, are where the
- * kernel says they are, and must stay there: EAL's memory does (with its IOVAs
- * physical), and hugepages do, which the kernel neither swaps nor compacts. Anything
- * else may be moved under the device at any time and is refused.
+ * Physical addresses. No IOMMU translates the accesses of an SMMU itself, so its queues and
+ * tables, and the frames that tables point to, need physical addresses that do not change. EAL's
+ * memory has them (with physical IOVAs), and hugepages, which the kernel neither swaps nor
+ * compacts. The kernel may move any other memory at any time, so it is refused.
  */
 
 #include <errno.h>
@@ -49,7 +48,7 @@ find_eal_addr(const void *ptr, size_t len, uint64_t *addr)
 	return 0;
 }
 
-/* n entries from a file with 8 bytes for each page. */
+/* Read n entries of a file with 8 bytes for each page. */
 static int
 read_entries(int fd, uint64_t first, uint64_t *entries, unsigned int n)
 {
@@ -58,7 +57,7 @@ read_entries(int fd, uint64_t first, uint64_t *entries, unsigned int n)
 	return pread(fd, entries, size, first * sizeof(*entries)) == (ssize_t)size ? 0 : -EPERM;
 }
 
-/* Pages that follow one another, the first at *pfn unless that is 0. */
+/* Check that the pages are contiguous; the first is at *pfn unless that is 0. */
 static int
 check_pages(const uint64_t *entries, unsigned int n, uint64_t *pfn)
 {

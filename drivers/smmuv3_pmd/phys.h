@@ -8,10 +8,9 @@
 #include <stdint.h>
 
 /*
- * The physical address of memory that stays where it is: EAL's, or hugepages of the
- * caller's own that are populated.
- * 0; -ENOTSUP (not contiguous, or not in hugepages: logged unless it may be mapped in
- * pieces), -EPERM (the kernel does not say), -EFAULT (not populated).
+ * The physical address of memory that the kernel does not move: EAL's, or populated hugepages of
+ * the caller. 0; -ENOTSUP (not contiguous, or not in hugepages: logged unless it may be mapped in
+ * pieces), -EPERM (the kernel does not tell), -EFAULT (not populated).
  */
 int smmuv3_phys(const void *ptr, size_t len, uint64_t *addr);
 

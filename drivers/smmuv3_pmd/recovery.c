@@ -4,35 +4,35 @@
 /*
  * Recovery from lost stall records.
  *
- * An EVENTQ_ABT_ERR means that stall records may be lost, and a stall without a
- * record waits for good. So, where there are stalls, all are ended by SMMUEN
- * 1 -> 0 -> 1, one step per check(), without waiting:
+ * EVENTQ_ABT_ERR means that stall records may be lost, and a stall without a record waits for
+ * good. So, if the SMMU can stall, all stalls are ended by SMMUEN 1 -> 0 -> 1, one step in each
+ * check(), without a wait:
  *
- *	NONE		answers to stalls are dropped from here on, those to page
+ *	NONE		from here on answers to stalls are dropped, and answers to page
  *			requests held back, for with SMMUEN = 0 they are ignored; poll
  *			takes no page requests
  *	DRAINING	with page requests: CONS passed every answer sent before.
  *			SMMUEN = 0
  *	STOPPING	acknowledged, and CONS passed every answer sent before: a CMD_SYNC
- *	SYNCING		consumed: what has not become visible of the stalls that SMMUEN = 0
- *			ended never will [4.7.3], and what has is marked (evtq.stale_end).
+ *	SYNCING		consumed: records of the stalls that SMMUEN = 0 ended are either
+ *			visible, and marked (evtq.stale_end), or never will be [4.7.3].
  *			GERROR is acknowledged, the library told (TERMINATED)
  *	STOPPED		the next check(): the library has forgotten the stalls,
  *			so answers are for new ones again; page requests since
- *			SMMUEN = 0 are lost, which poll will say; SMMUEN = 1
- *	STARTING	acknowledged: all ATCs are emptied, for ATC_INVs since SMMUEN = 0
- *			were ignored
- *	SENDING		what was held back is sent, poll goes on: NONE
+ *			SMMUEN = 0 are lost, which poll will report; SMMUEN = 1
+ *	STARTING	acknowledged: all ATCs are invalidated, for ATC_INVs since
+ *			SMMUEN = 0 were ignored
+ *	SENDING		the answers held back are sent, poll goes on: NONE
  *
- * No answer to an old stall is thus in the queue when its STAG can be given to a
- * new one. Records of old stalls that are still in the event queue lose their
- * STALL flag (evtq.stale_end). GBPA.ABORT is set since start: DMA aborts meanwhile.
+ * So no answer to an old stall is in the queue when its STAG can be given to a new one.
+ * Records of old stalls that are still in the event queue lose their STALL flag
+ * (evtq.stale_end). GBPA.ABORT is set since start: DMA aborts meanwhile.
  *
- * Steps that wait for commands wait as long as the queue is slow or moves: check() gives an
- * SMMU up whose queue stands otherwise (smmuv3_cmdq_is_stuck()), in recovery or not.
+ * Steps that wait for commands wait as long as the queue is slow or moves. If it is stuck
+ * (smmuv3_cmdq_is_stuck()) check() gives the SMMU up, in recovery or not.
  *
- * An SMMU that cannot stall loses reports only, and is not switched off for that:
- * without GBPA its devices would reach all of memory meanwhile.
+ * An SMMU that cannot stall loses reports only, and is not switched off for that: without
+ * GBPA its devices would reach all of memory meanwhile.
  */
 
 #include <rte_cycles.h>
@@ -61,7 +61,7 @@ store_cr0(struct smmuv3 *s, uint32_t cr0)
 void
 smmuv3_clear_smmuen(struct smmuv3 *s)
 {
-	/* Not while it is being switched on [6.3.9]: then the next check() does it. */
+	/* Not while SMMUEN = 1 is not acknowledged [6.3.9]: then the next check() does it. */
 	if (s->cr0 & SMMUV3_CR0_SMMUEN && !(smmuv3_cr0_get_unacked(s) & SMMUV3_CR0_SMMUEN))
 		store_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 }
@@ -71,7 +71,7 @@ smmuv3_give_up(struct smmuv3 *s, const char *why)
 {
 	smmuv3_state_set_failed(&s->state);
 	SMMUV3_LOG(ERR, s, "given up: %s; stop it and start it again, or reset the SMMU", why);
-	/* A detach waits until what is in the queue was read. */
+	/* Poll goes on: a detach waits until the entries in the queue were read. */
 	atomic_store_explicit(&s->priq.paused, false, memory_order_relaxed);
 	s->recovery = SMMUV3_RECOVERY_GIVEN_UP;
 	smmuv3_clear_smmuen(s);
@@ -91,7 +91,7 @@ set_smmuen(struct smmuv3 *s, uint32_t smmuen)
 	store_cr0(s, (s->cr0 & ~SMMUV3_CR0_SMMUEN) | smmuen);
 }
 
-/* Not acknowledged, yet or ever. */
+/* CR0 is not acknowledged yet; give up after the timeout. */
 static unsigned int
 give_up_if_late(struct smmuv3 *s, const char *what)
 {
@@ -134,7 +134,7 @@ smmuv3_recovery_step(struct smmuv3 *s)
 		s->recovery = SMMUV3_RECOVERY_SYNCING;
 		/* fallthrough */
 	case SMMUV3_RECOVERY_SYNCING:
-		/* Acquires CONS: records of stalls that have ended are visible. */
+		/* Acquires CONS: records of the stalls that have ended are visible. */
 		if (smmuv3_cmdq_load_cons(q) < s->recovery_pos || !smmuv3_cmdq_try_own(q))
 			return 0;
 		atomic_store_explicit(&s->evtq.stale_end, smmuv3_inq_take_mark(&s->evtq.q),
@@ -152,7 +152,9 @@ smmuv3_recovery_step(struct smmuv3 *s)
 	case SMMUV3_RECOVERY_STOPPED:
 		if (!smmuv3_cmdq_try_own(q))
 			return 0;
-		/* The last answers to old stalls are in the backlog, and dropped as they leave it. */
+		/*
+		 * The last answers to old stalls are in the backlog, and dropped as they leave it.
+		 */
 		if (s->recovery_pos == UINT64_MAX)
 			s->recovery_pos = smmuv3_backlog_load_end(&q->backlog);
 		sent = smmuv3_cmdq_flush_backlog(q, s->recovery_pos);
@@ -161,7 +163,9 @@ smmuv3_recovery_step(struct smmuv3 *s)
 		smmuv3_cmdq_disown(q);
 		if (!sent)
 			return 0;
-		/* PRIQEN has no effect since SMMUEN is 0: behind what is there now. */
+		/*
+		 * With SMMUEN = 0 PRIQEN has no effect: the loss is behind the entries there now.
+		 */
 		if (s->pri)
 			smmuv3_priq_record_loss(s);
 		s->recovery = SMMUV3_RECOVERY_STARTING;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The driver as lib/iopf sees it: opening, sizes, memory, operations. */
+/* The driver's operations for lib/iopf: open, configure, DMA memory, poll. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +61,7 @@ static const char *const params[] = {
 	NULL
 };
 
-/* The chosen one: that whose name is a key. */
+/* The backend whose name is a key of the device string; NULL: none, or several. */
 static const struct smmuv3_backend *
 choose_backend(const struct rte_kvargs *args)
 {
@@ -78,7 +78,7 @@ choose_backend(const struct rte_kvargs *args)
 	return chosen;
 }
 
-/* Keys are a backend's name, begin with it, or are for all. */
+/* A key is a backend's name, begins with it, or is for all backends. */
 static int
 check_keys(const struct rte_kvargs *args, const struct smmuv3_backend *chosen)
 {
@@ -113,7 +113,7 @@ parse_close(const struct rte_kvargs *args, bool *restore)
 	return -EINVAL;
 }
 
-/* What holds all stalls twice: their records, and other events meanwhile. */
+/* Room for twice all stalls: their records, and other events meanwhile. */
 static unsigned int
 get_evtq_log2_default(const struct smmuv3 *s)
 {

@@ -6,12 +6,12 @@
 
 /**
  * @file
- * Inside the driver: one struct smmuv3 for each open SMMU.
+ * struct smmuv3: one for each open SMMU.
  *
- * Who writes what
- *	cmdq, gerrorn	whoever holds cmdq.owner (smmuv3_cmdq_try_own())
- *	evtq, priq	the thread that polls it; start and configure while nobody does
- *	cr0, check	whoever holds ctl: check() tries, start and stop wait for it
+ * Writers:
+ *	cmdq, gerrorn	the owner of the command queue (cmdq.owner)
+ *	evtq, priq	the poll thread; start and configure while no thread polls
+ *	cr0, recovery	the holder of ctl: check() tries to take it, start and stop wait
  *	state		see state.h
  *	tables		see strtab.h, ste.h, cd.h, domain.h and attach.h
  */
@@ -36,7 +36,7 @@
 
 struct smmuv3_atc;
 
-/* For tests, which call its operations themselves. */
+/* For tests, which call its operations directly. */
 extern struct iopf_driver smmuv3_pmd;
 
 struct smmuv3 {
@@ -58,21 +58,21 @@ struct smmuv3 {
 	bool ats, pri;
 	uint32_t errata;		/* SMMUV3_ERRATUM_* */
 
-	/* Read everywhere, written seldom: beside what is only read. */
+	/* Read by all threads, written seldom: beside the read-only fields. */
 	smmuv3_state_word_t state;
 
-	/* Stall records or answers may be lost. */
+	/* Set when stall records or answers may be lost. */
 	_Atomic bool recovery_wanted __rte_aligned(SMMUV3_ALIGN);
-	_Atomic bool asleep;		/* no thread polls: see irq.c */
-	_Atomic int wake_fd;		/* a copy of the sleeper's eventfd, or -1; of the driver */
-	_Atomic uint32_t ctl;		/* holder: see above */
+	_Atomic bool asleep;		/* the poll thread sleeps: see irq.c */
+	_Atomic int wake_fd;		/* copy of the sleeping thread's eventfd; -1: none */
+	_Atomic uint32_t ctl;		/* 1: a thread holds the lock of control calls */
 	uint32_t cr0;			/* as last written */
 	uint32_t gerrorn;		/* as last written */
-	uint32_t initial_gbpa;		/* at open; all ones when it is not to be restored */
+	uint32_t initial_gbpa;		/* GBPA at open; all ones: not to be restored */
 	bool restore_gbpa;		/* at close */
 	bool gbpa_logged;
 	enum smmuv3_recovery recovery;
-	uint64_t recovery_start;	/* SMMUEN changed, TSC */
+	uint64_t recovery_start;	/* TSC when SMMUEN was written */
 	uint64_t recovery_pos;
 	uint32_t gerror_checks;
 	bool priq_abort_logged;
@@ -80,12 +80,12 @@ struct smmuv3 {
 	_Atomic uint64_t evtq_aborts;
 	_Atomic uint64_t msi_aborts;
 	_Atomic uint64_t atc_cuts;
-	_Atomic bool atc_sync_each;		/* a CMD_SYNC for each ATC */
+	_Atomic bool atc_sync_each;	/* each ATC gets a CMD_SYNC of its own */
 	struct smmuv3_atc *atcs;	/* SMMUV3_NB_ATCS, with page requests */
 
 	/*
-	 * Of pool, strtab.l2, asids, atcs, and the domains' lists and references. Never held
-	 * across a wait for the SMMU.
+	 * Protects pool, strtab.l2, asids, atcs, and the domains' lists and references. Never held
+	 * during a wait for the SMMU.
 	 */
 	pthread_mutex_t tables_lock;
 	struct smmuv3_mem_pool pool;

@@ -15,7 +15,7 @@
 #include "stats.h"
 #include "strtab.h"
 
-/* Counters, each written by the code that owns the structure it is in. */
+/* Counters; the code that owns a structure writes the counters in it. */
 static const struct {
 	const char *name;
 	size_t offset;
@@ -98,7 +98,7 @@ smmuv3_dump(const void *priv, FILE *f)
 	for (i = 0; i < RTE_DIM(regs); i++)
 		fprintf(f, "  %-12s 0x%08x\n", regs[i].name,
 				smmuv3_read32(s->regs, regs[i].offset));
-	/* Since it was opened. The positions behind prod and cons skip entries at each start. */
+	/* Counted since open. The positions prod and cons skip entries at each start. */
 	fprintf(f, "  command queue of %u entries: %" PRIu64 " written\n", 1u << s->cmdq_log2,
 			atomic_load_explicit(&s->cmdq.commands, memory_order_relaxed));
 	fprintf(f, "  event queue of %u entries: %" PRIu64 " read\n", 1u << s->evtq_log2,

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Why VFIO would not give an SMMU to this process, found in sysfs before anything
- * is tried, so that each refusal names its cause and the command that mends it.
+ * The reason why VFIO would not open an SMMU, found in sysfs before anything is tried, so that
+ * each refusal names its cause and the command that helps.
  */
 
 #include <errno.h>
@@ -57,7 +57,7 @@ path_exists(const struct check *c, const char *fmt, const char *arg)
 	return make_path(c, path, fmt, arg) && access(path, F_OK) == 0;
 }
 
-/* The last part of what a link points to; empty when there is none. */
+/* The last component of a link's target; empty when there is none. */
 static void
 read_link_name(const struct check *c, const char *fmt, char name[NAME_MAX + 1])
 {
@@ -117,7 +117,7 @@ check_kernel(const struct check *c)
 	return 0;
 }
 
-/* A device that no IOMMU is in front of needs the mode that says so. */
+/* A device without an IOMMU in front of it needs VFIO's no-IOMMU mode. */
 static int
 check_noiommu(const struct check *c)
 {

@@ -8,10 +8,9 @@
 #include <stddef.h>
 
 /*
- * Can the platform device be opened through VFIO? @p root is "" or, for tests, the
- * root of another tree of /sys and /dev.
- * 0, or with the reason and what mends it in @p why: -EINVAL (name), -ENODEV,
- * -EBUSY (the kernel's driver has it), -EACCES.
+ * Check whether the platform device can be opened through VFIO. @p root is "", or the root of
+ * another tree of /sys and /dev for tests. 0, or with the reason and its remedy in @p why: -EINVAL
+ * (name), -ENODEV, -EBUSY (the kernel's driver owns it), -EACCES.
  */
 int smmuv3_vfio_check(const char *root, const char *name, char *why, size_t len);
 
