@@ -122,9 +122,9 @@ smmuv3_atc_add(struct smmuv3 *s, struct smmuv3_attachment *a)
 	int ret = 0;
 
 	if (smmuv3_atc_is_cut(s, dev)) {
-		SMMUV3_LOG(ERR, s, "StreamID %u and those with it: cut off since an ATC did not "
-				"answer; detach all of the device, reset it, and attach it again",
-				dev->sids[0]);
+		SMMUV3_LOG(ERR, s, "StreamID %u and the device's others are cut off, because an "
+				"ATC did not respond; detach the whole device, reset it, and "
+				"attach it again", dev->sids[0]);
 		return -EIO;
 	}
 	pthread_mutex_lock(&s->tables_lock);
@@ -134,8 +134,9 @@ smmuv3_atc_add(struct smmuv3 *s, struct smmuv3_attachment *a)
 		del_atcs(s, a);
 	pthread_mutex_unlock(&s->tables_lock);
 	if (ret < 0)
-		SMMUV3_LOG(ERR, s, "StreamID %u: a domain can be attached to %u StreamIDs and "
-				"PASIDs with ATS, all domains together to %u", dev->sids[i - 1],
+		SMMUV3_LOG(ERR, s, "StreamID %u: too many ATCs: a domain can have %u pairs of "
+				"StreamID and PASID with ATS, all domains together %u; detach "
+				"others first", dev->sids[i - 1],
 				SMMUV3_MAX_ATCS, SMMUV3_NB_ATCS);
 	return ret;
 }

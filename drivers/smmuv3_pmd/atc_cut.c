@@ -120,9 +120,9 @@ cut_off_sid(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 	rewrite_atc_invs(&s->cmdq, pos, sid);
 	smmuv3_counter_add(&s->atc_cuts, 1);
 	if (iopf_log_take(&s->cmdq.log, &before))
-		SMMUV3_LOG(ERR, s, "StreamID %u does not answer when its ATC is to be emptied: cut "
-				"off from memory; detach all of the device, reset it, and attach it "
-				"again%s", sid, iopf_log_tail(tail, before));
+		SMMUV3_LOG(ERR, s, "StreamID %u is cut off from memory: its ATC did not respond to "
+				"ATC_INV; detach the whole device, reset it, and attach it again%s",
+				sid, iopf_log_tail(tail, before));
 }
 
 void

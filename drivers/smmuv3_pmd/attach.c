@@ -132,8 +132,8 @@ find_ssid(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
 		return 0;
 	if (pasid != 0 && pasid < dev->nb_pasids)
 		return pasid;
-	SMMUV3_LOG(ERR, s, "PASID %u: 1 to %" PRId64 " are possible (0 is untagged traffic's)",
-			pasid, (int64_t)dev->nb_pasids - 1);
+	SMMUV3_LOG(ERR, s, "PASID %u is out of range: use 1 to %" PRId64
+			" (untagged traffic uses CD 0)", pasid, (int64_t)dev->nb_pasids - 1);
 	return -ERANGE;
 }
 

@@ -52,13 +52,13 @@ disable_smmu(struct smmuv3 *s)
 
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 	if (gerror == UINT32_MAX) {
-		SMMUV3_LOG(ERR, s, "its registers read as all ones: not there, or without power");
+		SMMUV3_LOG(ERR, s, "registers read as all ones: the SMMU is absent or has no power");
 		return -ENODEV;
 	}
 	s->gerrorn = smmuv3_read32(s->regs, SMMUV3_GERRORN);
 	if ((gerror ^ s->gerrorn) & SMMUV3_GERROR_SFM) {
-		SMMUV3_LOG(ERR, s, "it is in Service Failure Mode (GERROR 0x%x): "
-				"only a reset of the SMMU helps", gerror);
+		SMMUV3_LOG(ERR, s, "the SMMU is in Service Failure Mode (GERROR 0x%x): "
+				"reset it", gerror);
 		return -EIO;
 	}
 	smmuv3_gerror_ack(s, gerror ^ s->gerrorn);
@@ -242,8 +242,8 @@ smmuv3_start(void *priv)
 		ret = -EIO;
 	if (ret < 0) {
 		undo_start(s);
-		SMMUV3_LOG(ERR, s, "not started: %s; it is %s; mend what the lines above say, and "
-				"start it again", strerror(-ret),
+		SMMUV3_LOG(ERR, s, "not started: %s; the SMMU is %s; correct the cause in the "
+				"lines above, and start it again", strerror(-ret),
 				smmuv3_state_name(smmuv3_state_get(&s->state)));
 	} else {
 		/* Pairs with the acquires in smmuv3_evtq_poll() and smmuv3_priq_poll(). */
@@ -267,8 +267,8 @@ smmuv3_stop(void *priv)
 	atomic_store_explicit(&s->evtq.q.on, false, memory_order_release);
 	atomic_store_explicit(&s->priq.q.on, false, memory_order_release);
 	if (ret < 0)
-		SMMUV3_LOG(ERR, s, "not stopped in order: %s; it is %s, and DMA may not be blocked; "
-				"stop it again", strerror(-ret),
+		SMMUV3_LOG(ERR, s, "not stopped in order: %s; the SMMU is %s, and DMA may not "
+				"be blocked; stop it again", strerror(-ret),
 				smmuv3_state_name(smmuv3_state_get(&s->state)));
 	smmuv3_ctl_unlock(s);
 	return ret;
@@ -290,10 +290,10 @@ smmuv3_take_over(struct smmuv3 *s)
 		return 0;
 	/* Its driver is gone: GBPA as found may not be safe to restore. */
 	s->initial_gbpa = UINT32_MAX;
-	SMMUV3_LOG(NOTICE, s, "it is running (CR0 0x%x): taken over", cr0);
+	SMMUV3_LOG(NOTICE, s, "the SMMU is running (CR0 0x%x): the driver takes it over", cr0);
 	ret = disable_smmu(s);
 	if (ret < 0)
-		SMMUV3_LOG(ERR, s, "not taken over: %s; it may use memory that is not its own: "
+		SMMUV3_LOG(ERR, s, "not taken over: %s; the SMMU may use memory of other programs: "
 				"reset it, and open it again", strerror(-ret));
 	return ret;
 }

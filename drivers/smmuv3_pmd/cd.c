@@ -151,16 +151,17 @@ smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translatio
 	if (tr->format == IOPF_FORMAT_NONE)
 		return 0;
 	if (tr->format != IOPF_FORMAT_ARM64_S1) {
-		SMMUV3_LOG(ERR, s, "translation format %d is not one of an SMMUv3", tr->format);
+		SMMUV3_LOG(ERR, s, "translation format %d is unknown: use IOPF_FORMAT_ARM64_S1",
+				tr->format);
 		return -EINVAL;
 	}
 	if (tr->granule_log2 > 16 || !(s->granules & 1u << tr->granule_log2)) {
-		SMMUV3_LOG(ERR, s, "translation granule 2^%u: the SMMU has 0x%x (bit n: 2^n)",
+		SMMUV3_LOG(ERR, s, "translation granule 2^%u: the SMMU has only 0x%x (bit n: 2^n)",
 				tr->granule_log2, s->granules);
 		return -EINVAL;
 	}
 	if (tr->va_bits < 25 || tr->va_bits > 48) {
-		SMMUV3_LOG(ERR, s, "translation of %u address bits: 25 to 48 are possible",
+		SMMUV3_LOG(ERR, s, "translation of %u address bits: use 25 to 48",
 				tr->va_bits);
 		return -EINVAL;
 	}

@@ -26,7 +26,7 @@ check(struct smmuv3 *s)
 	}
 	active = smmuv3_gerror_handle(s);
 	if (active == UINT32_MAX)
-		return smmuv3_give_up(s, "its registers read as all ones");
+		return smmuv3_give_up(s, "registers read as all ones");
 	if (active & SMMUV3_GERROR_SFM)
 		return smmuv3_give_up(s, "Service Failure Mode");
 	if (smmuv3_state_get(&s->state) == SMMUV3_STATE_FAILED)

@@ -83,8 +83,8 @@ smmuv3_cmdq_drain(struct smmuv3_cmdq *q)
 			atomic_load_explicit(&q->prod, memory_order_relaxed))) {
 		smmuv3_cmdq_try_flush(q);
 		if (!q->ops->wait(q->ctx, &w)) {
-			SMMUV3_LOG(ERR, q, "commands left in the queue after %u ms: CMDQ_PROD 0x%x, "
-					"CMDQ_CONS 0x%x; stop it again, or reset the SMMU",
+			SMMUV3_LOG(ERR, q, "commands left in the queue after %u ms: CMDQ_PROD "
+					"0x%x, CMDQ_CONS 0x%x; stop it again, or reset the SMMU",
 					SMMUV3_TIMEOUT_MS, smmuv3_read32(q->regs, q->prod_reg),
 					smmuv3_read32(q->regs, q->cons_reg));
 			return -ETIMEDOUT;

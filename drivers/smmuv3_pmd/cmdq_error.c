@@ -30,9 +30,9 @@ replace_illegal_cmd(struct smmuv3_cmdq *q, uint64_t pos)
 	struct smmuv3_cmd *slot = &q->ring[smmuv3_q_slot(q->log2, pos)];
 
 	if (atomic_load_explicit(&q->cerror_ill, memory_order_relaxed) == 0)
-		SMMUV3_LOG(ERR, q, "the SMMU refuses command 0x%016" PRIx64 " 0x%016" PRIx64
-				" at %u of the command queue: replaced by a CMD_SYNC "
-				"(said once; see the counter cerror_ill)", slot->dw[0],
+		SMMUV3_LOG(ERR, q, "the SMMU refused command 0x%016" PRIx64 " 0x%016" PRIx64
+				" in slot %u of the command queue (CERROR_ILL): replaced by a "
+				"CMD_SYNC (logged once; see the counter cerror_ill)", slot->dw[0],
 				slot->dw[1], smmuv3_q_slot(q->log2, pos));
 	smmuv3_counter_add(&q->cerror_ill, 1);
 	q->last_illegal = *slot;
@@ -98,7 +98,7 @@ smmuv3_cmdq_handle_error(struct smmuv3_cmdq *q)
 		q->retries = 0;
 	}
 	if (q->retries++ == SMMUV3_ABT_RETRIES)
-		give_up_queue(q, "it cannot be read (CERROR_ABT)");
+		give_up_queue(q, "the SMMU cannot read it (CERROR_ABT)");
 	else
 		q->ops->ack_error(q->ctx);
 }

@@ -36,27 +36,27 @@ smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
 
 	for (i = 0; i < conf->nb_sids; i++)
 		if ((uint64_t)conf->sids[i] >> s->sid_bits != 0) {
-			SMMUV3_LOG(ERR, s, "StreamID %u: it has %u bits", conf->sids[i],
-					s->sid_bits);
+			SMMUV3_LOG(ERR, s, "StreamID %u is out of range: the SMMU has %u bits of "
+					"them", conf->sids[i], s->sid_bits);
 			return -ERANGE;
 		}
 	if (conf->nb_pasids > (s->ssid_bits == 0 ? 0 : 1u << s->ssid_bits)) {
-		SMMUV3_LOG(ERR, s, "%u PASIDs: it has %u bits of them", conf->nb_pasids,
-				s->ssid_bits);
+		SMMUV3_LOG(ERR, s, "%u PASIDs are too many: the SMMU has %u bits of them",
+				conf->nb_pasids, s->ssid_bits);
 		return -ERANGE;
 	}
 	if (conf->recover == IOPF_PRI &&
 			(!s->pri || s->stall_model == SMMUV3_STALL_MODEL_FORCED)) {
 		SMMUV3_LOG(ERR, s, "%s", s->pri ?
-				"it can only stall, which PCIe devices must not" :
-				"it has no page requests (IDR0.ATS and IDR0.PRI)");
+				"the SMMU forces stalls, which PCIe devices must not get" :
+				"the SMMU has no page requests (IDR0.ATS and IDR0.PRI)");
 		return -ENOTSUP;
 	}
 	if (conf->recover == IOPF_STALL ? s->max_stalls == 0 :
 			s->stall_model == SMMUV3_STALL_MODEL_FORCED) {
 		SMMUV3_LOG(ERR, s, "%s", conf->recover == IOPF_STALL ?
-				"it cannot stall: use IOPF_TERMINATE" :
-				"it can only stall: use IOPF_STALL");
+				"the SMMU cannot stall: use IOPF_TERMINATE" :
+				"the SMMU forces stalls: use IOPF_STALL");
 		return -ENOTSUP;
 	}
 
@@ -119,8 +119,9 @@ smmuv3_dev_del(void *priv, void *handle)
 			ret = smmuv3_stes_stop(s, dev);
 	}
 	if (ret < 0) {
-		SMMUV3_LOG(ERR, s, "StreamID %u and those with it: not removed, their stalls may "
-				"not have ended (%s); their accesses abort, try again",
+		SMMUV3_LOG(ERR, s, "StreamID %u and the device's others are not removed: their "
+				"stalls may not have ended (%s); their accesses abort; remove the "
+				"device again",
 				dev->sids[0], strerror(-ret));
 		return ret;
 	}

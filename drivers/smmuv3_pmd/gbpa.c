@@ -39,17 +39,17 @@ smmuv3_gbpa_restore(struct smmuv3 *s)
 	if (!s->restore_gbpa)
 		return;
 	if (s->initial_gbpa == UINT32_MAX) {
-		SMMUV3_LOG(NOTICE, s, "it was running when found, which is not restored: "
+		SMMUV3_LOG(NOTICE, s, "the SMMU was running at open, which close does not restore: "
 				"DMA stays blocked");
 		return;
 	}
 	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0) {
-		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA cannot be written; reset the SMMU");
+		SMMUV3_LOG(ERR, s, "GBPA is not restored: it cannot be written; reset the SMMU");
 		return;
 	}
 	smmuv3_write32(s->regs, SMMUV3_GBPA, s->initial_gbpa | SMMUV3_GBPA_UPDATE);
 	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0)
-		SMMUV3_LOG(ERR, s, "nothing was restored: GBPA 0x%x, as found, is not taken yet; "
-				"until then all is as the stop left it; reset the SMMU",
+		SMMUV3_LOG(ERR, s, "GBPA is not restored: the SMMU has not accepted 0x%x, the "
+				"value at open, and keeps that of the stop until it does; reset the SMMU",
 				s->initial_gbpa);
 }

@@ -89,10 +89,10 @@ smmuv3_gerror_handle(struct smmuv3 *s)
 		} else {
 			smmuv3_counter_add(&s->priq.aborts, 1);
 			if (!s->priq_abort_logged)
-				SMMUV3_LOG(WARNING, s, "page requests could not be written "
+				SMMUV3_LOG(WARNING, s, "the SMMU could not write page requests "
 						"(PRIQ_ABT_ERR): their devices got a Response "
-						"Failure and ask no more: iopf_dev_pri_restart() "
-						"(said once per start; see the counter priq_aborts)");
+						"Failure and send no more: iopf_dev_pri_restart() "
+						"(logged once per start; see priq_aborts)");
 			s->priq_abort_logged = true;
 			/* Before the SMMU can write entries again, which are behind the loss. */
 			smmuv3_priq_record_loss(s);

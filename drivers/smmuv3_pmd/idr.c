@@ -13,8 +13,8 @@
 static int
 refuse(const struct smmuv3 *s, const char *what)
 {
-	SMMUV3_LOG(ERR, s, "cannot be driven: %s (IDR0 0x%08x, IDR1 0x%08x, IDR3 0x%08x, "
-			"IDR5 0x%08x)", what, s->idr0, s->idr1, s->idr3, s->idr5);
+	SMMUV3_LOG(ERR, s, "the driver cannot use this SMMU: %s (IDR0 0x%08x, IDR1 0x%08x, "
+			"IDR3 0x%08x, IDR5 0x%08x)", what, s->idr0, s->idr1, s->idr3, s->idr5);
 	return -ENOTSUP;
 }
 
@@ -70,7 +70,7 @@ smmuv3_idr_read(struct smmuv3 *s)
 	s->idr5 = smmuv3_read32(s->regs, SMMUV3_IDR5);
 
 	if (s->idr0 == UINT32_MAX && s->idr1 == UINT32_MAX)
-		return refuse(s, "its registers read as all ones: not there, or without power");
+		return refuse(s, "registers read as all ones: the SMMU is absent or has no power");
 	if (!(s->idr0 & SMMUV3_IDR0_S1P))
 		return refuse(s, "no stage 1");
 	ttf = SMMUV3_GET(SMMUV3_IDR0_TTF, s->idr0);
@@ -107,7 +107,7 @@ smmuv3_idr_read(struct smmuv3 *s)
 
 	s->errata = smmuv3_errata_lookup(smmuv3_read32(s->regs, SMMUV3_IIDR), &erratum);
 	if (s->errata != 0)
-		SMMUV3_LOG(NOTICE, s, "errata of %s are worked around", erratum);
+		SMMUV3_LOG(NOTICE, s, "the driver works around errata of %s", erratum);
 
 	/* Two levels only if that saves memory [6.3.24]. */
 	s->sid_bits = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, s->idr1), 32u);
@@ -115,7 +115,7 @@ smmuv3_idr_read(struct smmuv3 *s)
 		SMMUV3_GET(SMMUV3_IDR0_ST_LEVEL, s->idr0) == SMMUV3_ST_LEVEL_2LVL;
 	sid_max = s->strtab.two_level ? SMMUV3_SPLIT + SMMUV3_L1_LOG2_MAX : SMMUV3_LINEAR_LOG2_MAX;
 	if (s->sid_bits > sid_max) {
-		SMMUV3_LOG(NOTICE, s, "StreamIDs of %u bits of the SMMU's %u are used: "
+		SMMUV3_LOG(NOTICE, s, "only %u of the SMMU's %u StreamID bits are used: "
 				"the stream table would be too large", sid_max, s->sid_bits);
 		s->sid_bits = sid_max;
 	}

@@ -128,8 +128,8 @@ smmuv3_phys(const void *ptr, size_t len, uint64_t *addr)
 	if (pagemap >= 0)
 		close(pagemap);
 	if (ret == -EPERM)
-		why = "the kernel does not say where it is (/proc/self/pagemap, /proc/kpageflags): "
-			"run as root, on a kernel with CONFIG_PROC_PAGE_MONITOR";
+		why = "the kernel hides its physical address (/proc/self/pagemap, "
+			"/proc/kpageflags): run as root, on a kernel with CONFIG_PROC_PAGE_MONITOR";
 	else if (ret == -EFAULT)
 		why = "not all of it is populated";
 	if (why != NULL)

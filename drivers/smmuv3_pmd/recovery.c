@@ -70,7 +70,8 @@ unsigned int
 smmuv3_give_up(struct smmuv3 *s, const char *why)
 {
 	smmuv3_state_set_failed(&s->state);
-	SMMUV3_LOG(ERR, s, "given up: %s; stop it and start it again, or reset the SMMU", why);
+	SMMUV3_LOG(ERR, s, "the SMMU is given up: %s; stop it and start it again, or reset it",
+			why);
 	/* Poll goes on: a detach waits until the entries in the queue were read. */
 	atomic_store_explicit(&s->priq.paused, false, memory_order_relaxed);
 	s->recovery = SMMUV3_RECOVERY_GIVEN_UP;

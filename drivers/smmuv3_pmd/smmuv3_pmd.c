@@ -215,8 +215,8 @@ pmd_close(void *priv)
 	struct smmuv3 *s = priv;
 
 	if (smmuv3_uses_memory(s)) {
-		SMMUV3_LOG(ERR, s, "not closed: it is %s, CR0ACK 0x%x; its memory is kept; stop it "
-				"first, again if it failed, or reset the SMMU",
+		SMMUV3_LOG(ERR, s, "not closed: the SMMU is %s, CR0ACK 0x%x; its memory is kept; "
+				"stop it (again if the stop failed), or reset it",
 				smmuv3_state_name(smmuv3_state_get(&s->state)),
 				smmuv3_read32(s->regs, SMMUV3_CR0ACK));
 		return -EBUSY;
@@ -285,7 +285,7 @@ pmd_dma_map(void *priv, void *ptr, size_t len, uint64_t *addr)
 
 	if (ret == -ERANGE)
 		SMMUV3_LOG(ERR, s, "memory at %p, %zu bytes, has no device address below 2^%u, "
-				"all that the SMMU can reach: allocate it lower", ptr, len,
+				"the SMMU's limit: allocate it at a lower address", ptr, len,
 				s->oas_bits);
 	else if (ret < 0 && ret != -ENOTSUP)
 		SMMUV3_LOG(ERR, s, "cannot map memory at %p, %zu bytes, for DMA: %s", ptr, len,

@@ -53,7 +53,7 @@ smmuv3_state_name(enum smmuv3_state state)
 {
 	static const char *const names[] = {
 		[SMMUV3_STATE_OFF] = "off",
-		[SMMUV3_STATE_UNSAFE] = "unsafe: told to stop, not acknowledged",
+		[SMMUV3_STATE_UNSAFE] = "unsafe: it did not acknowledge SMMUEN = 0",
 		[SMMUV3_STATE_FAILED] = "failed",
 		[SMMUV3_STATE_STARTING] = "starting",
 		[SMMUV3_STATE_RUNNING] = "running",

@@ -100,8 +100,8 @@ check_owner(const struct check *c, const char *driver)
 		return refuse(c, -EBUSY, "the kernel's arm-smmu-v3 owns it: "
 				"iopf-setup setup %s", c->name);
 	/* Mainline suppresses unbind: devices behind the SMMU would lose their mappings. */
-	return refuse(c, -EBUSY, "the kernel's arm-smmu-v3 owns it and does not let it go while it "
-			"runs: boot with module_blacklist=arm_smmu_v3, or with "
+	return refuse(c, -EBUSY, "the kernel's arm-smmu-v3 owns it and cannot release it at run "
+			"time: boot with module_blacklist=arm_smmu_v3, or with "
 			"initcall_blacklist=arm_smmu_driver_init where it is built in, "
 			"then: iopf-setup setup %s", c->name);
 }
@@ -125,10 +125,10 @@ check_noiommu(const struct check *c)
 
 	if (!path_exists(c, NOIOMMU "%s", ""))
 		return refuse(c, -ENODEV, "no IOMMU is in front of it, and the kernel has no "
-				"mode for that: it needs CONFIG_VFIO_NOIOMMU");
+				"no-IOMMU mode: it needs CONFIG_VFIO_NOIOMMU");
 	read_line(c, NOIOMMU "%s", "", mode, sizeof(mode));
 	if (mode[0] != 'Y' && mode[0] != '1')
-		return refuse(c, -ENODEV, "no IOMMU is in front of it, and the mode for that is "
+		return refuse(c, -ENODEV, "no IOMMU is in front of it, and VFIO's no-IOMMU mode is "
 				"off: echo 1 > " NOIOMMU);
 	return 0;
 }
@@ -175,14 +175,16 @@ smmuv3_vfio_check(const char *root, const char *name, char *why, size_t len)
 	}
 	if (strcmp(driver, "vfio-platform") != 0)
 		return refuse(&c, -ENODEV, "it is bound to %s, not to vfio-platform: "
-				"iopf-setup setup %s", driver[0] == '\0' ? "no driver" : driver, name);
+				"iopf-setup setup %s",
+				driver[0] == '\0' ? "no driver" : driver, name);
 	if (group[0] == '\0')
 		return refuse(&c, -ENODEV, "it has no IOMMU group although it is bound to "
-				"vfio-platform: iopf-setup reset %s, then iopf-setup setup %s", name, name);
-	ret = check_node(&c, "vfio", "is the devtmpfs mounted, and do you have the right?");
+				"vfio-platform: iopf-setup reset %s, then iopf-setup setup %s",
+				name, name);
+	ret = check_node(&c, "vfio", "check that devtmpfs is mounted, and your permission");
 	if (ret < 0)
 		return ret;
 	snprintf(node, sizeof(node), "%s%s", noiommu ? "noiommu-" : "", group);
-	return check_node(&c, node, noiommu ? "without an IOMMU it takes root (CAP_SYS_RAWIO)" :
-			"give yourself the right: chown");
+	return check_node(&c, node, noiommu ? "without an IOMMU this needs root (CAP_SYS_RAWIO)" :
+			"chown it to your user");
 }

@@ -42,8 +42,8 @@ smmuv3_wait_reg(struct smmuv3 *s, const char *name, uint32_t offset, uint32_t ma
 		if ((v & mask) == want)
 			break;
 		SMMUV3_LOG(ERR, s, "%s is 0x%x after %u ms, waiting for 0x%x in 0x%x: "
-				"the SMMU does not respond; see that it has clock and power, and "
-				"try again, or reset it", name, v, SMMUV3_TIMEOUT_MS, want, mask);
+				"the SMMU does not respond; check its clock and power and try "
+				"again, or reset it", name, v, SMMUV3_TIMEOUT_MS, want, mask);
 		return -ETIMEDOUT;
 	}
 	return 0;

@@ -396,7 +396,7 @@ test_what_cannot_be_restored_is_said(void **state)
 		assert_int_equal(p.ops->close(p.s), 0);
 		text = log_lines_end();
 		assert_non_null(strstr(text, "does not respond"));
-		assert_non_null(strstr(text, "nothing was restored"));
+		assert_non_null(strstr(text, "GBPA is not restored"));
 		free(text);
 		smmuv3_model_knob(m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 0);
 		smmuv3_model_destroy(m);
