@@ -63,7 +63,7 @@ smmuv3_atc_clear(struct smmuv3_ep *ep)
 }
 
 static bool
-atc_covered(const struct smmuv3_atc_entry *e, const struct smmuv3_inv *inv)
+is_covered(const struct smmuv3_atc_entry *e, const struct smmuv3_inv *inv)
 {
 	uint64_t va = e->vpn << SMMUV3_PAGE_SHIFT;
 
@@ -73,7 +73,7 @@ atc_covered(const struct smmuv3_atc_entry *e, const struct smmuv3_inv *inv)
 }
 
 void
-smmuv3_atc_forget(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
+smmuv3_atc_drop_pages(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 {
 	if (!inv->global && (inv->last - inv->va) >> SMMUV3_PAGE_SHIFT < ATC_LOOKUPS) {
 		for (uint64_t vpn = inv->va >> SMMUV3_PAGE_SHIFT;
@@ -82,19 +82,19 @@ smmuv3_atc_forget(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 				struct smmuv3_atc_entry *e = atc_slot(ep, inv->ssv, inv->ssid,
 						priv, vpn);
 
-				if (atc_covered(e, inv))
+				if (is_covered(e, inv))
 					e->gen = 0;
 			}
 		return;
 	}
 	for (size_t i = 0; i < sizeof(ep->atc) / sizeof(ep->atc[0]); i++)
-		if (atc_covered(&ep->atc[i], inv))
+		if (is_covered(&ep->atc[i], inv))
 			ep->atc[i].gen = 0;
 }
 
 /* The newest TLBI of what an entry came from that no SYNC covers yet; 0 for none. */
 static uint64_t
-tlbi_under_way(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *e)
+find_pending_tlbi(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *e)
 {
 	uint64_t va = (e->vpn << SMMUV3_PAGE_SHIFT) & SMMUV3_BITS(55, 0);
 	uint64_t seq;
@@ -113,27 +113,27 @@ tlbi_under_way(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *e)
  * comes behind the SYNC: the TLBI may be somebody else's, with an ATC_INV to come.
  */
 static void
-atc_order(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
+check_order(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 {
 	const struct smmuv3_oracle *o = &ep->m->oracle;
 
-	if (ep->early_seq != 0 && ep->early_seq <= o->completed && atc_covered(&ep->early, inv))
+	if (ep->early_seq != 0 && ep->early_seq <= o->completed && is_covered(&ep->early, inv))
 		ep->early_seq = 0;
 	if (o->tlb_seq <= o->completed)
 		return;
 	for (size_t i = 0; ep->early_seq == 0 && i < sizeof(ep->atc) / sizeof(ep->atc[0]); i++)
-		if (ep->atc[i].gen == ep->atc_gen && atc_covered(&ep->atc[i], inv)) {
+		if (ep->atc[i].gen == ep->atc_gen && is_covered(&ep->atc[i], inv)) {
 			ep->early = ep->atc[i];
-			ep->early_seq = tlbi_under_way(o, &ep->early);
+			ep->early_seq = find_pending_tlbi(o, &ep->early);
 		}
 }
 
 /* No ATC_INV will come any more to make up for one that came early. */
 void
-smmuv3_atc_end(struct smmuv3_ep *ep)
+smmuv3_atc_check_end(struct smmuv3_ep *ep)
 {
 	if (ep->m->harsh & SMMUV3_MODEL_HARSH_REPORT)
-		smmuv3_silent_atc_end(ep);
+		smmuv3_silent_check_atc_end(ep);
 	if (ep->early_seq != 0)
 		smmuv3_log_add(&ep->m->driver_log, "ATC_INV for SID %u, VA 0x%llx before the SYNC "
 				"behind its TLBI, and none after it", ep->sid,
@@ -143,7 +143,7 @@ smmuv3_atc_end(struct smmuv3_ep *ep)
 
 /* ms until it answers. */
 static uint32_t
-atc_delay(struct smmuv3_model *m, const struct smmuv3_ep *ep)
+choose_delay(struct smmuv3_model *m, const struct smmuv3_ep *ep)
 {
 	if (ep->atc_delay != 0 || !(m->harsh & SMMUV3_MODEL_HARSH_SLOW_ATC))
 		return ep->atc_delay;
@@ -154,7 +154,7 @@ atc_delay(struct smmuv3_model *m, const struct smmuv3_ep *ep)
 
 /* CMD_ATC_INV [4.5.1] */
 void
-smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
+smmuv3_execute_atc_inv(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 {
 	unsigned int size = SMMUV3_GET(SMMUV3_ATC1_SIZE, cmd->dw[1]);
 	uint32_t sid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
@@ -167,11 +167,11 @@ smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 	uint64_t low;
 
 	/* Ignored while the SMMU is off [6.3.9]; a StreamID of nobody answers UR. */
-	if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN) || ep == NULL)
+	if (!smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_SMMUEN) || ep == NULL)
 		return;
 	if (ep->quirks & SMMUV3_MODEL_QUIRK_DEAD_ATC) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATC_TIMEOUTS);
-		smmuv3_late_answer(m, &inv, m->atc_timeout_ms, true);
+		smmuv3_inv_issue_slow(m, &inv, m->atc_timeout_ms, true);
 		return;
 	}
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATC_INVS);
@@ -190,10 +190,10 @@ smmuv3_atc_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		return;
 	}
 	if (ep->ats)
-		atc_order(ep, &inv);
-	delay = atc_delay(m, ep);
+		check_order(ep, &inv);
+	delay = choose_delay(m, ep);
 	if (delay != 0)
-		smmuv3_late_answer(m, &inv, delay, false);
+		smmuv3_inv_issue_slow(m, &inv, delay, false);
 	else
-		smmuv3_late_invalidate(m, &inv);
+		smmuv3_inv_issue(m, &inv);
 }

@@ -17,7 +17,7 @@
 
 /* Unsupported Request: ATS is not to be used by this stream. */
 static enum smmuv3_result
-unsupported(struct smmuv3_model *m, const struct smmuv3_model_dma *dma,
+answer_unsupported_request(struct smmuv3_model *m, const struct smmuv3_model_dma *dma,
 		const struct smmuv3_access *acc, bool record)
 {
 	struct smmuv3_fault fault = { .id = SMMUV3_F_BAD_ATS_TREQ };
@@ -32,7 +32,7 @@ unsupported(struct smmuv3_model *m, const struct smmuv3_model_dma *dma,
 
 /* Completer Abort: the configuration is bad, or could not be read. */
 static enum smmuv3_result
-completer_abort(struct smmuv3_model *m, const struct smmuv3_model_dma *dma,
+answer_completer_abort(struct smmuv3_model *m, const struct smmuv3_model_dma *dma,
 		const struct smmuv3_access *acc, const struct smmuv3_fault *fault)
 {
 	struct smmuv3_evt evt;
@@ -54,16 +54,16 @@ smmuv3_ats_request(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 
 	*page = (struct smmuv3_page){ 0 };
 	if (m->fe.sfm)
-		return unsupported(m, dma, acc, false);
-	if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN))
-		return unsupported(m, dma, acc, true);
+		return answer_unsupported_request(m, dma, acc, false);
+	if (!smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_SMMUEN))
+		return answer_unsupported_request(m, dma, acc, true);
 	r = smmuv3_ctx_get(m, dma, fault);
 	if (r == SMMUV3_BUSY)
 		return r;
-	if (ctx->ste == SMMUV3_STE_SAYS_ABORT)
-		return unsupported(m, dma, acc, false);
-	if (ctx->ste == SMMUV3_STE_SAYS_GO && !ctx->ats)
-		return unsupported(m, dma, acc, true);
+	if (ctx->ste == SMMUV3_CTX_STE_ABORTS)
+		return answer_unsupported_request(m, dma, acc, false);
+	if (ctx->ste == SMMUV3_CTX_STE_LEGAL && !ctx->ats)
+		return answer_unsupported_request(m, dma, acc, true);
 	if (r == SMMUV3_OK)
 		r = smmuv3_translate_page(m, dma, acc, page, fault);
 	if (r == SMMUV3_OK)
@@ -71,12 +71,12 @@ smmuv3_ats_request(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	if (r == SMMUV3_FAULT && fault->id >= SMMUV3_F_TRANSLATION &&
 			fault->id <= SMMUV3_F_PERMISSION)
 		return SMMUV3_OK;	/* Success without permissions */
-	return completer_abort(m, dma, acc, fault);
+	return answer_completer_abort(m, dma, acc, fault);
 }
 
 /* A transaction with an address that an ATC translated. OK: it goes there. */
 enum smmuv3_result
-smmuv3_ats_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma, uint64_t pa,
+smmuv3_ats_check_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma, uint64_t pa,
 		bool write)
 {
 	struct smmuv3_access acc = { .va = pa, .write = write };
@@ -86,12 +86,12 @@ smmuv3_ats_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma, uint
 
 	if (m->fe.sfm)
 		return SMMUV3_FAULT;
-	if (smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
-		if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_ATSCHK))
+	if (smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
+		if (!smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_ATSCHK))
 			return SMMUV3_OK;
 		if (smmuv3_ctx_get(m, dma, &fault) == SMMUV3_BUSY)
 			return SMMUV3_BUSY;
-		if (ctx->ste != SMMUV3_STE_SAYS_GO)
+		if (ctx->ste != SMMUV3_CTX_STE_LEGAL)
 			return SMMUV3_FAULT;
 		if (ctx->ats)
 			return SMMUV3_OK;

@@ -16,17 +16,17 @@
 #include "model_ste.h"
 
 static enum smmuv3_result
-bad_substreamid(struct smmuv3_fault *fault)
+fault_bad_substreamid(struct smmuv3_fault *fault)
 {
 	fault->ssid_no_ssv = true;
-	return smmuv3_fail(fault, SMMUV3_C_BAD_SUBSTREAMID, 0);
+	return smmuv3_fault_set(fault, SMMUV3_C_BAD_SUBSTREAMID, 0);
 }
 
 static enum smmuv3_result
-stream_disabled(struct smmuv3_fault *fault)
+fault_stream_disabled(struct smmuv3_fault *fault)
 {
 	fault->no_ssid = true;
-	return smmuv3_fail(fault, SMMUV3_F_STREAM_DISABLED, 0);
+	return smmuv3_fault_set(fault, SMMUV3_F_STREAM_DISABLED, 0);
 }
 
 /* Which CD a transaction uses [5.2, 3.9.2.1]. @return OK with *bypass or *idx. */
@@ -41,12 +41,12 @@ smmuv3_cd_choose(const struct smmuv3_model *m, const struct smmuv3_model_dma_con
 	*bypass = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste->dw[0]) == SMMUV3_STE_BYPASS;
 	*idx = 0;
 	if (*bypass || cdmax == 0)
-		return who->has_ssid ? bad_substreamid(fault) : SMMUV3_OK;
+		return who->has_ssid ? fault_bad_substreamid(fault) : SMMUV3_OK;
 	if (who->has_ssid) {
 		if ((uint64_t)who->ssid >> cdmax != 0)
-			return bad_substreamid(fault);
+			return fault_bad_substreamid(fault);
 		if (dss == SMMUV3_S1DSS_SSID0 && who->ssid == 0)
-			return stream_disabled(fault);
+			return fault_stream_disabled(fault);
 		*idx = who->ssid;
 		return SMMUV3_OK;
 	}
@@ -57,12 +57,12 @@ smmuv3_cd_choose(const struct smmuv3_model *m, const struct smmuv3_model_dma_con
 	case SMMUV3_S1DSS_SSID0:
 		return SMMUV3_OK;
 	default:
-		return stream_disabled(fault);
+		return fault_stream_disabled(fault);
 	}
 }
 
 enum smmuv3_result
-smmuv3_cd_get(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *ste, uint32_t idx,
+smmuv3_cd_fetch(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *ste, uint32_t idx,
 		struct smmuv3_cd *cd, uint64_t *born, struct smmuv3_fault *fault)
 {
 	uint64_t addr = ste->dw[0] & SMMUV3_STE0_S1CONTEXTPTR;
@@ -76,10 +76,10 @@ smmuv3_cd_get(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *ste
 		addr += 8 * (uint64_t)(idx >> shift);
 		if (smmuv3_cfg_get(m, SMMUV3_CFG_L1CD, sid, idx - low, addr, &e) !=
 				SMMUV3_FETCH_OK)
-			return smmuv3_fail(fault, SMMUV3_F_CD_FETCH, addr);
+			return smmuv3_fault_set(fault, SMMUV3_F_CD_FETCH, addr);
 		addr = e->dw[0] & SMMUV3_L1CD_L2PTR & ~smmuv3_low_bits(shift + 6);
 		if (!(e->dw[0] & SMMUV3_L1CD_V) || addr >> m->oas_bits != 0)
-			return bad_substreamid(fault);
+			return fault_bad_substreamid(fault);
 		idx = low;
 		addr += sizeof(*cd) * idx;
 		idx += (uint32_t)e->idx;
@@ -88,7 +88,7 @@ smmuv3_cd_get(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *ste
 	}
 	switch (smmuv3_cfg_get(m, SMMUV3_CFG_CD, sid, idx, addr, &e)) {
 	case SMMUV3_FETCH_ABORT:
-		return smmuv3_fail(fault, SMMUV3_F_CD_FETCH, addr);
+		return smmuv3_fault_set(fault, SMMUV3_F_CD_FETCH, addr);
 	case SMMUV3_FETCH_BUSY:
 		return SMMUV3_BUSY;
 	default:
@@ -100,7 +100,7 @@ smmuv3_cd_get(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *ste
 
 /* log2 of the granule, 0 if reserved or not in IDR5. */
 static unsigned int
-granule(const struct smmuv3_model *m, unsigned int tg, bool ttb1)
+granule_log2(const struct smmuv3_model *m, unsigned int tg, bool ttb1)
 {
 	static const uint8_t bits[2][4] = {
 		{ [SMMUV3_TG0_4K] = 12, [SMMUV3_TG0_64K] = 16, [SMMUV3_TG0_16K] = 14 },
@@ -122,7 +122,7 @@ half_make(const struct smmuv3_model *m, unsigned int out_bits, unsigned int tsz,
 
 	if (half->epd)
 		return true;
-	half->gran = (uint8_t)granule(m, tg, ttb1);
+	half->gran = (uint8_t)granule_log2(m, tg, ttb1);
 	if (tsz < 16 || tsz > 39 || half->gran == 0 || ttb >> out_bits != 0)
 		return false;						/* 10, 11, 12 */
 	bits = 64 - tsz;

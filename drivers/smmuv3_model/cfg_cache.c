@@ -99,7 +99,8 @@ cfg_fetch(struct smmuv3_model *m, struct smmuv3_cfg_entry *e, uint64_t addr)
 	unsigned int left = 8;
 	const uint64_t *dw;
 
-	smmuv3_frames_own(&m->frames, "a configuration fetch", e->sid, 0, addr, nb * sizeof(*dw));
+	smmuv3_frames_check_smmu(&m->frames, "a configuration fetch", e->sid, 0, addr,
+			nb * sizeof(*dw));
 	dw = smmuv3_win_find(&m->wins, &m->cfg_win, addr, nb * sizeof(*dw));
 	if (dw == NULL)
 		return false;
@@ -164,7 +165,7 @@ smmuv3_cfg_peek(struct smmuv3_model *m, enum smmuv3_cfg_kind kind, uint32_t sid,
 #define L1_SPAN 1024
 
 static bool
-cfg_covered(const struct smmuv3_cfg_entry *e, const struct smmuv3_inv *inv)
+cfg_is_covered(const struct smmuv3_cfg_entry *e, const struct smmuv3_inv *inv)
 {
 	switch (inv->kind) {
 	case SMMUV3_INV_CFG_SIDS:
@@ -203,6 +204,6 @@ smmuv3_cfg_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 		return;
 	}
 	for (uint32_t i = 0; i < c->nb; i++)
-		if (c->entry[i].used && cfg_covered(&c->entry[i], inv))
+		if (c->entry[i].used && cfg_is_covered(&c->entry[i], inv))
 			cfg_remove(c, &c->entry[i]);
 }

@@ -50,7 +50,7 @@ static const struct cmd_info {
 };
 
 void
-smmuv3_fe_cmdq_on(struct smmuv3_fe *f)
+smmuv3_fe_cmdq_enable(struct smmuv3_fe *f)
 {
 	uint32_t max = SMMUV3_GET(SMMUV3_IDR1_CMDQS, f->val[SMMUV3_FE_IDR1]);
 	uint64_t base = f->val[SMMUV3_FE_CMDQ_BASE];
@@ -71,7 +71,7 @@ smmuv3_fe_cmdq_on(struct smmuv3_fe *f)
 
 /* TLBI by address: the range fields [4.4.1.1]. */
 static bool
-tlbi_range_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
+is_tlbi_range_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 {
 	unsigned int tg = SMMUV3_GET(SMMUV3_TLBI1_TG, cmd->dw[1]);
 	unsigned int ttl = SMMUV3_GET(SMMUV3_TLBI1_TTL, cmd->dw[1]);
@@ -89,7 +89,7 @@ tlbi_range_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 }
 
 static bool
-cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
+is_cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 {
 	uint8_t op = (uint8_t)SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
 	const struct cmd_info *info = &cmd_info[op];
@@ -119,7 +119,7 @@ cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 		break;
 	case SMMUV3_OP_TLBI_NH_VA:
 	case SMMUV3_OP_TLBI_NH_VAA:
-		if (!tlbi_range_legal(f, cmd))
+		if (!is_tlbi_range_legal(f, cmd))
 			return false;
 		/* fall through */
 	case SMMUV3_OP_TLBI_NH_ASID:
@@ -134,7 +134,7 @@ cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 
 /* False: it waits. */
 static bool
-cmd_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd, enum smmuv3_cerror *err)
+execute_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd, enum smmuv3_cerror *err)
 {
 	uint64_t addr = cmd->dw[1] & SMMUV3_SYNC1_MSIADDR;
 
@@ -152,22 +152,22 @@ cmd_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd, enum smmuv3_cerror *
 	if (SMMUV3_GET(SMMUV3_SYNC0_CS, cmd->dw[0]) != SMMUV3_SYNC_CS_IRQ)
 		return true;
 	if (f->val[SMMUV3_FE_IDR0] & SMMUV3_IDR0_MSI && addr != 0 &&
-			!smmuv3_fe_msi(f, addr, (uint32_t)SMMUV3_GET(SMMUV3_SYNC0_MSIDATA,
+			!smmuv3_fe_write_msi(f, addr, (uint32_t)SMMUV3_GET(SMMUV3_SYNC0_MSIDATA,
 					cmd->dw[0])))
-		smmuv3_fe_gerror(f, SMMUV3_GERROR_MSI_CMDQ_ABT);
-	smmuv3_fe_wire(f, SMMUV3_MODEL_IRQ_CMD_SYNC);
+		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_MSI_CMDQ_ABT);
+	smmuv3_fe_signal_edge(f, SMMUV3_MODEL_IRQ_CMD_SYNC);
 	return true;
 }
 
 /* CONS at the offender, ERR, and only then GERROR [7.1]. */
 static void
-cmdq_error(struct smmuv3_fe *f, enum smmuv3_cerror err)
+raise_cmdq_error(struct smmuv3_fe *f, enum smmuv3_cerror err)
 {
 	smmuv3_fe_fetch_drop(f);
-	smmuv3_fe_own(f, SMMUV3_FE_CMDQ_CONS,
+	smmuv3_fe_store_reg(f, SMMUV3_FE_CMDQ_CONS,
 			f->cmdq.cons | (uint32_t)SMMUV3_PUT(SMMUV3_CMDQ_CONS_ERR, err));
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_CERRORS);
-	smmuv3_fe_gerror(f, SMMUV3_GERROR_CMDQ_ERR);
+	smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_CMDQ_ERR);
 }
 
 /*
@@ -207,8 +207,8 @@ cmdq_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ABORT))
 		return false;
 	if (__builtin_expect(!(f->harsh & SMMUV3_MODEL_HARSH_PREFETCH), 1))
-		return smmuv3_fe_read_slot(f, f->cmdq.cons, cmd);
-	return smmuv3_fe_fetch(f, cmd);
+		return smmuv3_fe_read_command(f, f->cmdq.cons, cmd);
+	return smmuv3_fe_fetch_command(f, cmd);
 }
 
 /*
@@ -233,13 +233,13 @@ cmdq_prefetch(struct smmuv3_fe *f, unsigned int max)
 }
 
 unsigned int
-smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max)
+smmuv3_fe_consume_commands(struct smmuv3_fe *f, unsigned int max)
 {
-	bool error = smmuv3_fe_gerror_active(f, SMMUV3_GERROR_CMDQ_ERR);
+	bool error = smmuv3_fe_is_gerror_active(f, SMMUV3_GERROR_CMDQ_ERR);
 	enum smmuv3_cerror err = SMMUV3_CERROR_NONE;
 	unsigned int n = 0;
 
-	if (!smmuv3_fe_on(f, SMMUV3_CR0_CMDQEN) || f->cmdq.stopped)
+	if (!smmuv3_fe_is_on(f, SMMUV3_CR0_CMDQEN) || f->cmdq.stopped)
 		return 0;
 	if (!cmdq_load_prod(f, error) || f->cmdq.prod == f->cmdq.cons || error || f->sfm ||
 			smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_CMDQ_STUCK))
@@ -250,25 +250,25 @@ smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max)
 
 		if (!cmdq_fetch(f, &cmd))
 			err = SMMUV3_CERROR_ABT;
-		else if (!cmd_legal(f, &cmd))
+		else if (!is_cmd_legal(f, &cmd))
 			err = SMMUV3_CERROR_ILL;
 		else if ((cmd.dw[0] & SMMUV3_CMD0_OP) != SMMUV3_OP_SYNC)
 			f->ops->command(f->be, &cmd);
-		else if (!cmd_sync(f, &cmd, &err))
+		else if (!execute_sync(f, &cmd, &err))
 			break;
 		if (err == SMMUV3_CERROR_NONE) {
 			f->cmdq.cons = smmuv3_q_add(f->cmdq.log2, f->cmdq.cons, 1);
 			n++;
-			if (f->harsh & SMMUV3_MODEL_HARSH_PREFETCH && !smmuv3_fe_fetch_passed(f))
+			if (f->harsh & SMMUV3_MODEL_HARSH_PREFETCH && !smmuv3_fe_fetch_advance(f))
 				break;
 		}
 	}
 	smmuv3_count_add(f->stats, SMMUV3_MODEL_STAT_COMMANDS, n);
 	if (err != SMMUV3_CERROR_NONE) {
-		cmdq_error(f, err);
+		raise_cmdq_error(f, err);
 		return n + 1;
 	}
 	/* Pairs with the producer's smmuv3_load_status(): what it passed is consumed. */
-	smmuv3_fe_own(f, SMMUV3_FE_CMDQ_CONS, f->cmdq.cons);
+	smmuv3_fe_store_reg(f, SMMUV3_FE_CMDQ_CONS, f->cmdq.cons);
 	return n;
 }

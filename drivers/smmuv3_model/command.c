@@ -18,7 +18,7 @@
 static const uint8_t tg_shift[4] = { 0, 12, 14, 16 };
 
 static bool
-sid_known(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, const char *name)
+is_sid_known(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, const char *name)
 {
 	uint64_t sid = SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
 
@@ -31,7 +31,7 @@ sid_known(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, const char *name
 
 /* The addresses a TLBI by address covers [4.4.1.1]. */
 static void
-tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct smmuv3_inv *inv)
+decode_tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct smmuv3_inv *inv)
 {
 	unsigned int tg = SMMUV3_GET(SMMUV3_TLBI1_TG, cmd->dw[1]);
 	unsigned int ttl = SMMUV3_GET(SMMUV3_TLBI1_TTL, cmd->dw[1]);
@@ -63,7 +63,7 @@ tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct smmuv3_i
 }
 
 static void
-cfgi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
+invalidate_ste_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 {
 	struct smmuv3_inv inv = { .kind = SMMUV3_INV_CFG_SIDS };
 	unsigned int range = SMMUV3_GET(SMMUV3_CFGI1_RANGE, cmd->dw[1]);
@@ -72,16 +72,16 @@ cfgi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 	if (range == SMMUV3_CFGI_RANGE_ALL) {
 		inv.kind = SMMUV3_INV_CFG_ALL;
 	} else {
-		if (!sid_known(m, cmd, "CFGI_STE_RANGE"))
+		if (!is_sid_known(m, cmd, "CFGI_STE_RANGE"))
 			return;
 		inv.sid = (uint32_t)(SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]) & ~low);
 		inv.sid_last = inv.sid | (uint32_t)low;
 	}
-	smmuv3_late_invalidate(m, &inv);
+	smmuv3_inv_issue(m, &inv);
 }
 
 void
-smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
+smmuv3_be_execute(void *be, const struct smmuv3_cmd *cmd)
 {
 	uint32_t sid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
 	struct smmuv3_inv inv = { .sid = sid, .sid_last = sid };
@@ -91,11 +91,11 @@ smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
 	case SMMUV3_OP_CFGI_STE:
 		inv.kind = SMMUV3_INV_CFG_SIDS;
 		inv.leaf = cmd->dw[1] & SMMUV3_CFGI1_LEAF;
-		if (sid_known(m, cmd, "CFGI_STE"))
-			smmuv3_late_invalidate(m, &inv);
+		if (is_sid_known(m, cmd, "CFGI_STE"))
+			smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_CFGI_STE_RANGE:
-		cfgi_range(m, cmd);
+		invalidate_ste_range(m, cmd);
 		break;
 	case SMMUV3_OP_CFGI_CD:
 		inv.kind = SMMUV3_INV_CFG_CD;
@@ -104,53 +104,53 @@ smmuv3_be_command(void *be, const struct smmuv3_cmd *cmd)
 		if (inv.ssid >> m->ssid_bits != 0)
 			smmuv3_log_add(&m->driver_log, "CFGI_CD for SSID %u, beyond IDR1.SSIDSIZE "
 					"%u", inv.ssid, m->ssid_bits);
-		else if (sid_known(m, cmd, "CFGI_CD"))
-			smmuv3_late_invalidate(m, &inv);
+		else if (is_sid_known(m, cmd, "CFGI_CD"))
+			smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_CFGI_CD_ALL:
 		inv.kind = SMMUV3_INV_CFG_CDS;
-		if (sid_known(m, cmd, "CFGI_CD_ALL"))
-			smmuv3_late_invalidate(m, &inv);
+		if (is_sid_known(m, cmd, "CFGI_CD_ALL"))
+			smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_ALL:
 	case SMMUV3_OP_TLBI_NSNH_ALL:
 		inv.kind = SMMUV3_INV_TLB_ALL;
-		smmuv3_late_invalidate(m, &inv);
+		smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_ASID:
 		inv.kind = SMMUV3_INV_TLB_ASID;
 		inv.asid = (uint16_t)SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]);
-		smmuv3_late_invalidate(m, &inv);
+		smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_VA:
 		inv.kind = SMMUV3_INV_TLB_VA;
 		inv.asid = (uint16_t)SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]);
-		tlbi_range(m, cmd, &inv);
-		smmuv3_late_invalidate(m, &inv);
+		decode_tlbi_range(m, cmd, &inv);
+		smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_VAA:
 		inv.kind = SMMUV3_INV_TLB_VAA;
-		tlbi_range(m, cmd, &inv);
-		smmuv3_late_invalidate(m, &inv);
+		decode_tlbi_range(m, cmd, &inv);
+		smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_ATC_INV:
-		if (sid_known(m, cmd, "ATC_INV"))
-			smmuv3_atc_command(m, cmd);
+		if (is_sid_known(m, cmd, "ATC_INV"))
+			smmuv3_execute_atc_inv(m, cmd);
 		break;
 	case SMMUV3_OP_PRI_RESP:
-		if (sid_known(m, cmd, "PRI_RESP"))
-			smmuv3_pri_command(m, cmd);
+		if (is_sid_known(m, cmd, "PRI_RESP"))
+			smmuv3_execute_pri_resp(m, cmd);
 		break;
 	case SMMUV3_OP_RESUME:
-		if (sid_known(m, cmd, "RESUME"))
-			smmuv3_resume(m, sid,
+		if (is_sid_known(m, cmd, "RESUME"))
+			smmuv3_execute_resume(m, sid,
 					(uint16_t)SMMUV3_GET(SMMUV3_RESUME1_STAG, cmd->dw[1]),
 					cmd->dw[0] & SMMUV3_RESUME0_AC,
 					cmd->dw[0] & SMMUV3_RESUME0_AB);
 		break;
 	case SMMUV3_OP_STALL_TERM:
-		if (sid_known(m, cmd, "STALL_TERM"))
-			smmuv3_stall_term(m, sid);
+		if (is_sid_known(m, cmd, "STALL_TERM"))
+			smmuv3_execute_stall_term(m, sid);
 		break;
 	default:
 		/* Prefetches are hints, and not taken [4.2]. */
@@ -165,17 +165,17 @@ smmuv3_be_sync(void *be)
 	enum smmuv3_fe_sync r = SMMUV3_FE_SYNC_DONE;
 	struct smmuv3_model *m = be;
 
-	if (m->late.nb != 0)
-		r = smmuv3_late_sync(m);
+	if (m->inval.nb != 0)
+		r = smmuv3_inv_complete(m);
 	if (r == SMMUV3_FE_SYNC_WAIT)
 		return r;
 	if (r == SMMUV3_FE_SYNC_FAILED) {
-		smmuv3_oracle_atc_failed(&m->oracle);
+		smmuv3_oracle_void_atc_invs(&m->oracle);
 		return r;
 	}
 	smmuv3_flight_land_all(m);
-	smmuv3_oracle_synced(&m->oracle);
+	smmuv3_oracle_note_sync(&m->oracle);
 	if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
-		smmuv3_silent_cfg(m);
+		smmuv3_silent_check_cfg(m);
 	return r;
 }

@@ -28,18 +28,18 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 
 	memset(ctx, 0, sizeof(*ctx));
 	ctx->sid = who->sid;
-	r = smmuv3_ste_get(m, who->sid, &ste, &ctx->ste_born, fault);
+	r = smmuv3_ste_fetch(m, who->sid, &ste, &ctx->ste_born, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	if (!(ste.dw[0] & SMMUV3_STE0_V))
-		return smmuv3_fail(fault, SMMUV3_C_BAD_STE, 0);
+		return smmuv3_fault_set(fault, SMMUV3_C_BAD_STE, 0);
 	if (SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) < SMMUV3_STE_BYPASS) {
-		ctx->ste = SMMUV3_STE_SAYS_ABORT;
-		return smmuv3_fail(fault, 0, 0);
+		ctx->ste = SMMUV3_CTX_STE_ABORTS;
+		return smmuv3_fault_set(fault, 0, 0);
 	}
 	if (!smmuv3_ste_is_legal(m, &ste))
-		return smmuv3_fail(fault, SMMUV3_C_BAD_STE, 0);
-	ctx->ste = SMMUV3_STE_SAYS_GO;
+		return smmuv3_fault_set(fault, SMMUV3_C_BAD_STE, 0);
+	ctx->ste = SMMUV3_CTX_STE_LEGAL;
 	/* EATS has no effect with Config = 100; 2 is not legal here and 3 is reserved. */
 	ctx->ats = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) != SMMUV3_STE_BYPASS &&
 		SMMUV3_GET(SMMUV3_STE1_EATS, ste.dw[1]) == SMMUV3_EATS_FULL;
@@ -51,11 +51,11 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 	if (bypass) {
 		ctx->kind = SMMUV3_CTX_BYPASS;
 	} else {
-		r = smmuv3_cd_get(m, who->sid, &ste, idx, &cd, &ctx->cd_born, fault);
+		r = smmuv3_cd_fetch(m, who->sid, &ste, idx, &cd, &ctx->cd_born, fault);
 		if (r != SMMUV3_OK)
 			return r;
 		if (!smmuv3_cd_decode(m, &ste, &cd, ctx))
-			return smmuv3_fail(fault, SMMUV3_C_BAD_CD, 0);
+			return smmuv3_fault_set(fault, SMMUV3_C_BAD_CD, 0);
 		ctx->kind = SMMUV3_CTX_S1;
 	}
 	ctx->checked = ctx->ste_born;

@@ -159,14 +159,14 @@ smmuv3_model_dma_create(struct smmuv3_model *m, const struct smmuv3_model_dma_co
 
 /* DMAs handed in, by whichever thread. */
 static uint32_t
-submitted(const struct smmuv3_model_dma *dma)
+count_submitted(const struct smmuv3_model_dma *dma)
 {
 	return atomic_load_explicit(&dma->ring.tail, memory_order_relaxed) +
 		atomic_load_explicit(&dma->own.tail, memory_order_relaxed);
 }
 
 static uint32_t
-completed(const struct smmuv3_model_dma *dma)
+count_completed(const struct smmuv3_model_dma *dma)
 {
 	/* Pairs with the release in smmuv3_dma_finish(): what was read is there. */
 	return atomic_load_explicit(&dma->done_tail, memory_order_acquire);
@@ -180,9 +180,9 @@ smmuv3_model_dma_outstanding(const struct smmuv3_model_dma *dma)
 	if (dma == NULL)
 		return 0;
 	/* What is retired is read first: it never passes what was submitted. */
-	out = dma->conf.on_done != NULL ? completed(dma) :
+	out = dma->conf.on_done != NULL ? count_completed(dma) :
 		atomic_load_explicit(&dma->done_head, memory_order_acquire);
-	return submitted(dma) - out;
+	return count_submitted(dma) - out;
 }
 
 static void
@@ -198,18 +198,18 @@ list_engine(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 
 /* Take in the engines that other threads gave work to. */
 static void
-collect(struct smmuv3_model *m)
+collect_engines(struct smmuv3_model *m)
 {
 	struct smmuv3_model_dma *dma, *next;
 
 	if (atomic_load_explicit(&m->work, memory_order_relaxed) == NULL)
 		return;
-	/* Pairs with the release in announce(). */
+	/* Pairs with the release in announce_engine(). */
 	dma = atomic_exchange_explicit(&m->work, NULL, memory_order_acquire);
 	for (; dma != NULL; dma = next) {
 		next = atomic_load_explicit(&dma->work_next, memory_order_relaxed);
 		/*
-		 * Acquire: pairs with the exchange in announce(). A submitter that finds
+		 * Acquire: pairs with the exchange in announce_engine(). A submitter that finds
 		 * the flag set did so before this, and its operation is seen below.
 		 */
 		atomic_exchange_explicit(&dma->queued, false, memory_order_acq_rel);
@@ -218,7 +218,7 @@ collect(struct smmuv3_model *m)
 }
 
 static void
-announce(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
+announce_engine(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 {
 	struct smmuv3_model_dma *head;
 
@@ -252,7 +252,7 @@ smmuv3_model_dma_submit(struct smmuv3_model_dma *dma, const struct smmuv3_model_
 		list_engine(dma->m, dma);
 	} else {
 		ring_put(&dma->ring, op);
-		announce(dma->m, dma);
+		announce_engine(dma->m, dma);
 	}
 	return 0;
 }
@@ -266,7 +266,7 @@ smmuv3_model_dma_poll(struct smmuv3_model_dma *dma, struct smmuv3_model_done *do
 	if (dma == NULL || done == NULL || dma->done == NULL)
 		return 0;
 	head = atomic_load_explicit(&dma->done_head, memory_order_relaxed);
-	nb = completed(dma) - head;
+	nb = count_completed(dma) - head;
 	if (nb > n)
 		nb = n;
 	for (uint32_t i = 0; i < nb; i++)
@@ -296,7 +296,7 @@ smmuv3_dma_finish(struct smmuv3_model *m, struct smmuv3_slot *s)
 	}
 	if (dma->done != NULL)
 		dma->done[tail & dma->done_mask] = s->done;
-	/* Pairs with completed(). */
+	/* Pairs with count_completed(). */
 	atomic_store_explicit(&dma->done_tail, tail + 1, memory_order_release);
 	if (dma->conf.on_done != NULL)
 		dma->conf.on_done(dma, &s->done, dma->conf.ctx);
@@ -339,7 +339,7 @@ smmuv3_dma_run(struct smmuv3_model *m, unsigned int max)
 {
 	unsigned int n = 0;
 
-	collect(m);
+	collect_engines(m);
 	if (m->run == NULL || max == 0)
 		return 0;
 	/* One look at the clock for a batch: a good part of an operation otherwise. */
@@ -369,11 +369,11 @@ smmuv3_dma_run(struct smmuv3_model *m, unsigned int max)
 
 /* With stepping excluded: nothing refers to the engine any more. */
 static void
-unlist(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
+unlist_engine(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 {
 	struct smmuv3_model_dma **link;
 
-	collect(m);
+	collect_engines(m);
 	for (link = &m->run; *link != NULL && *link != dma; link = &(*link)->run_next)
 		;
 	if (*link == dma) {
@@ -396,12 +396,12 @@ smmuv3_model_dma_destroy(struct smmuv3_model_dma *dma)
 	m = dma->m;
 	smmuv3_ctl_enter(m);
 	/* Looked at with the lock: an on_done under way may submit another. */
-	while (submitted(dma) != completed(dma)) {
+	while (count_submitted(dma) != count_completed(dma)) {
 		smmuv3_ctl_leave(m);
 		smmuv3_model_wait(m);
 		smmuv3_ctl_enter(m);
 	}
-	unlist(m, dma);
+	unlist_engine(m, dma);
 	if (dma->started != dma->answered)
 		smmuv3_log_add(&m->oracle.log, "SID %u: %llu transactions, %llu answers",
 				dma->conf.sid, (unsigned long long)dma->started,
@@ -414,7 +414,7 @@ smmuv3_model_dma_destroy(struct smmuv3_model_dma *dma)
 
 /* One DMA from start to end. */
 static int
-dma_sync(struct smmuv3_model_dma *dma, const struct smmuv3_model_op *op)
+run_dma(struct smmuv3_model_dma *dma, const struct smmuv3_model_op *op)
 {
 	struct smmuv3_model_done done;
 	int ret;
@@ -434,14 +434,14 @@ dma_sync(struct smmuv3_model_dma *dma, const struct smmuv3_model_op *op)
 int
 smmuv3_model_dma_read(struct smmuv3_model_dma *dma, void *buf, uint64_t addr, size_t len)
 {
-	return dma_sync(dma, &(struct smmuv3_model_op){
+	return run_dma(dma, &(struct smmuv3_model_op){
 		.type = SMMUV3_MODEL_READ, .addr = addr, .buf = buf, .len = len });
 }
 
 int
 smmuv3_model_dma_write(struct smmuv3_model_dma *dma, uint64_t addr, const void *buf, size_t len)
 {
-	return dma_sync(dma, &(struct smmuv3_model_op){
+	return run_dma(dma, &(struct smmuv3_model_op){
 		.type = SMMUV3_MODEL_WRITE, .addr = addr, .buf = (void *)(uintptr_t)buf,
 		.len = len });
 }
@@ -449,6 +449,6 @@ smmuv3_model_dma_write(struct smmuv3_model_dma *dma, uint64_t addr, const void *
 int
 smmuv3_model_dma_copy(struct smmuv3_model_dma *dma, uint64_t dst, uint64_t src, size_t len)
 {
-	return dma_sync(dma, &(struct smmuv3_model_op){
+	return run_dma(dma, &(struct smmuv3_model_op){
 		.type = SMMUV3_MODEL_COPY, .addr = src, .dst = dst, .len = len });
 }

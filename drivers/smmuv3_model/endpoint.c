@@ -105,7 +105,7 @@ smmuv3_ep_leave(struct smmuv3_model_dma *dma)
 
 	if (--ep->refs != 0)
 		return;
-	smmuv3_atc_end(ep);
+	smmuv3_atc_check_end(ep);
 	if (ep->started != ep->ended)
 		smmuv3_log_add(&m->oracle.log, "SID %u: %llu page request groups, %llu answers",
 				ep->sid, (unsigned long long)ep->started,
@@ -117,7 +117,7 @@ smmuv3_ep_leave(struct smmuv3_model_dma *dma)
 }
 
 static enum smmuv3_result
-do_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *acc,
+translate_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *acc,
 		struct smmuv3_target *to, struct smmuv3_fault *fault)
 {
 	const struct smmuv3_model_dma_conf *who = &s->dma->conf;
@@ -144,9 +144,9 @@ do_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *a
 	e = smmuv3_atc_find(ep, who->has_ssid, who->ssid, acc);
 	if (e != NULL) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATC_HITS);
-		smmuv3_oracle_atc(&m->oracle, e, ep->sid, acc->va);
+		smmuv3_oracle_check_atc(&m->oracle, e, ep->sid, acc->va);
 		if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
-			smmuv3_silent_atc(m, e);
+			smmuv3_silent_note_atc(m, e);
 		page.pa = e->pa;
 	} else {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATS_REQUESTS);
@@ -159,19 +159,19 @@ do_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *a
 		if (page.read || page.write)
 			smmuv3_atc_insert(ep, who->has_ssid, who->ssid, acc, &page);
 		if (!(acc->write ? page.write : acc->instr ? page.exec : page.read))
-			return smmuv3_prg_ask(m, s, acc);
+			return smmuv3_prg_request(m, s, acc);
 	}
 	to->host = NULL;
 	to->bypass = false;
 	to->pa = page.pa + (acc->va & SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0));
-	return smmuv3_ats_translated(m, s->dma, to->pa, acc->write);
+	return smmuv3_ats_check_translated(m, s->dma, to->pa, acc->write);
 }
 
 enum smmuv3_result
 smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *acc,
 		struct smmuv3_target *to, struct smmuv3_fault *fault)
 {
-	enum smmuv3_result r = do_access(m, s, acc, to, fault);
+	enum smmuv3_result r = translate_access(m, s, acc, to, fault);
 
 	if (s->woken && r != SMMUV3_BUSY) {
 		s->woken = false;
@@ -220,7 +220,7 @@ smmuv3_model_dma_ats_disable(struct smmuv3_model_dma *dma)
 		if (ep->pri || ep->nb_open != 0)
 			smmuv3_log_add(&dma->m->driver_log, "ATS of SID %u switched off while its "
 					"PRI is %s", ep->sid, ep->pri ? "on" : "not drained");
-		smmuv3_atc_end(ep);
+		smmuv3_atc_check_end(ep);
 		ep->ats = false;
 		ret = 0;
 	}

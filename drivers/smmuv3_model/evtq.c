@@ -15,44 +15,45 @@
 #define EVTQ_ABORT_STEPS 2
 
 void
-smmuv3_fe_evtq_on(struct smmuv3_fe *f)
+smmuv3_fe_evtq_enable(struct smmuv3_fe *f)
 {
 	f->evtq.name = "EVENTQ";
 	f->evtq.entry = sizeof(struct smmuv3_evt);
 	f->evtq.prod_reg = SMMUV3_FE_EVENTQ_PROD;
 	f->evtq.cons_offset = SMMUV3_EVENTQ_CONS;
-	smmuv3_outq_on(f, &f->evtq, f->val[SMMUV3_FE_EVENTQ_BASE], f->val[SMMUV3_FE_EVENTQ_PROD],
+	smmuv3_outq_enable(f, &f->evtq, f->val[SMMUV3_FE_EVENTQ_BASE],
+			f->val[SMMUV3_FE_EVENTQ_PROD],
 			SMMUV3_GET(SMMUV3_IDR1_EVENTQS, f->val[SMMUV3_FE_IDR1]));
 }
 
 static bool
-evtq_full(struct smmuv3_fe *f)
+is_evtq_full(struct smmuv3_fe *f)
 {
-	if (!smmuv3_outq_full(&f->evtq))
+	if (!smmuv3_outq_is_full(&f->evtq))
 		return false;
 	smmuv3_outq_load_cons(f, &f->evtq);
-	return smmuv3_outq_full(&f->evtq);
+	return smmuv3_outq_is_full(&f->evtq);
 }
 
 static bool
-evtq_running(const struct smmuv3_fe *f)
+is_evtq_running(const struct smmuv3_fe *f)
 {
-	return smmuv3_fe_on(f, SMMUV3_CR0_EVENTQEN) && !f->sfm &&
-		!smmuv3_fe_gerror_active(f, SMMUV3_GERROR_EVENTQ_ABT);
+	return smmuv3_fe_is_on(f, SMMUV3_CR0_EVENTQEN) && !f->sfm &&
+		!smmuv3_fe_is_gerror_active(f, SMMUV3_GERROR_EVENTQ_ABT);
 }
 
 /* One that was not seen in time: PROD has passed the entry [7.2]. */
 void
-smmuv3_fe_evt_abort(struct smmuv3_fe *f)
+smmuv3_fe_evtq_abort(struct smmuv3_fe *f)
 {
 	f->evtq_abort = 0;
-	smmuv3_fe_gerror(f, SMMUV3_GERROR_EVENTQ_ABT);
+	smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_EVENTQ_ABT);
 }
 
 bool
-smmuv3_fe_evt_writable(struct smmuv3_fe *f)
+smmuv3_fe_evtq_is_writable(struct smmuv3_fe *f)
 {
-	return evtq_running(f) && !evtq_full(f);
+	return is_evtq_running(f) && !is_evtq_full(f);
 }
 
 enum smmuv3_fe_put
@@ -60,14 +61,14 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 {
 	struct smmuv3_evt *slot;
 
-	if (!smmuv3_fe_evt_writable(f))
+	if (!smmuv3_fe_evtq_is_writable(f))
 		return SMMUV3_FE_PUT_UNWRITABLE;
 	slot = smmuv3_outq_slot(f, &f->evtq, SMMUV3_MODEL_KNOB_EVTQ_ABORT);
 	if (slot == NULL) {
 		/* Entries below PROD stay valid [7.2]. */
-		smmuv3_fe_evt_publish(f);
+		smmuv3_fe_evtq_publish(f);
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);
-		smmuv3_fe_gerror(f, SMMUV3_GERROR_EVENTQ_ABT);
+		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_EVENTQ_ABT);
 		return SMMUV3_FE_PUT_ABORTED;
 	}
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_EVTQ_LOSE)) {
@@ -94,21 +95,21 @@ smmuv3_fe_evt_report(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 	 * Overflow is a record lost to a full queue and to nothing else, and is
 	 * not shown before the fullness that caused it [7.4].
 	 */
-	if (!evtq_running(f) || f->evtq.ovflg != (f->evtq.cons & SMMUV3_Q_OVFLG))
+	if (!is_evtq_running(f) || f->evtq.ovflg != (f->evtq.cons & SMMUV3_Q_OVFLG))
 		return;
-	smmuv3_fe_evt_publish(f);
+	smmuv3_fe_evtq_publish(f);
 	smmuv3_outq_overflow(f, &f->evtq);
 }
 
 void
-smmuv3_fe_evt_publish(struct smmuv3_fe *f)
+smmuv3_fe_evtq_publish(struct smmuv3_fe *f)
 {
 	uint32_t before;
 
 	if (f->evtq.prod == f->evtq.shown)
 		return;
 	f->ops->publish(f->be);
-	before = smmuv3_outq_show(f, &f->evtq);
+	before = smmuv3_outq_store_prod(f, &f->evtq);
 	if (f->irq_ctrl.ack & SMMUV3_IRQ_CTRL_EVENTQ && smmuv3_outq_was_empty(f, &f->evtq, before))
-		smmuv3_fe_irq_evtq(f);
+		smmuv3_fe_signal_evtq(f);
 }

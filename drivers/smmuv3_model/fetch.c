@@ -23,14 +23,14 @@ fetch_batch(struct smmuv3_fe *f)
 		n = max;
 	f->fetch.at = 0;
 	f->fetch.nb = 0;
-	while (f->fetch.nb < n && smmuv3_fe_read_slot(f, f->cmdq.cons + f->fetch.nb,
+	while (f->fetch.nb < n && smmuv3_fe_read_command(f, f->cmdq.cons + f->fetch.nb,
 			&f->fetch.cmd[f->fetch.nb]))
 		f->fetch.nb++;
 }
 
 /* The command at CONS. False: its fetch aborts. */
 bool
-smmuv3_fe_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
+smmuv3_fe_fetch_command(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 {
 	struct smmuv3_cmd now;
 
@@ -39,7 +39,7 @@ smmuv3_fe_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 	if (f->fetch.nb == 0)
 		return false;
 	*cmd = f->fetch.cmd[f->fetch.at];
-	if (smmuv3_fe_read_slot(f, f->cmdq.cons, &now) && (now.dw[0] != cmd->dw[0] ||
+	if (smmuv3_fe_read_command(f, f->cmdq.cons, &now) && (now.dw[0] != cmd->dw[0] ||
 			now.dw[1] != cmd->dw[1]))
 		smmuv3_log_add(f->log, "CMDQ slot %u rewritten before CONS passed it: 0x%llx was "
 				"fetched and is executed", smmuv3_q_slot(f->cmdq.log2,
@@ -49,7 +49,7 @@ smmuv3_fe_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 
 /* CONS passed the command. False: the SMMU does something else now, with copies in hand. */
 bool
-smmuv3_fe_fetch_passed(struct smmuv3_fe *f)
+smmuv3_fe_fetch_advance(struct smmuv3_fe *f)
 {
 	f->fetch.at++;
 	return !(f->harsh & SMMUV3_MODEL_HARSH_RANDOM) || smmuv3_xorshift(f->rand) % 8 != 0;

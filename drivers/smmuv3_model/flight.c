@@ -18,7 +18,7 @@
 
 /* False: it goes to memory at once. */
 bool
-smmuv3_flight_begin(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_target *to)
+smmuv3_flight_start(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_target *to)
 {
 	uint32_t steps = FLIGHT_STEPS;
 
@@ -36,7 +36,7 @@ smmuv3_flight_begin(struct smmuv3_model *m, struct smmuv3_slot *s, const struct 
 }
 
 static unsigned int
-land(struct smmuv3_model *m, bool all)
+land_transactions(struct smmuv3_model *m, bool all)
 {
 	struct smmuv3_list list = m->flight.list;
 	struct smmuv3_slot *s;
@@ -61,11 +61,11 @@ unsigned int
 smmuv3_flight_step(struct smmuv3_model *m)
 {
 	m->flight.steps++;
-	return land(m, false);
+	return land_transactions(m, false);
 }
 
 void
 smmuv3_flight_land_all(struct smmuv3_model *m)
 {
-	land(m, true);
+	land_transactions(m, true);
 }

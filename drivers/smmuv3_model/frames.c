@@ -96,7 +96,7 @@ smmuv3_frames_fini(struct smmuv3_frames *fs)
 }
 
 void
-smmuv3_frames_judge(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use, uint64_t addr,
+smmuv3_frames_check(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use, uint64_t addr,
 		uint64_t len)
 {
 	uint64_t last = (addr + len - 1) >> SMMUV3_PAGE_SHIFT;
@@ -129,16 +129,16 @@ smmuv3_frames_judge(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use
 }
 
 void
-smmuv3_frames_judge_own(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
+smmuv3_frames_check_smmu_slow(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
 		uint64_t addr, uint64_t len)
 {
-	smmuv3_frames_judge(fs, &(struct smmuv3_frame_use){ .what = what, .sid = sid, .va = va },
+	smmuv3_frames_check(fs, &(struct smmuv3_frame_use){ .what = what, .sid = sid, .va = va },
 			addr, len);
 }
 
 /* Change the state of each frame, if all of them are (or are not) given now. */
 static int
-change(struct smmuv3_frames *fs, uint64_t addr, uint64_t len, uint64_t was, uint64_t state)
+change_frames(struct smmuv3_frames *fs, uint64_t addr, uint64_t len, uint64_t was, uint64_t state)
 {
 	uint64_t first = addr >> SMMUV3_PAGE_SHIFT, end = (addr + len) >> SMMUV3_PAGE_SHIFT;
 
@@ -165,7 +165,7 @@ change(struct smmuv3_frames *fs, uint64_t addr, uint64_t len, uint64_t was, uint
 }
 
 static bool
-whole_frames(uint64_t addr, size_t len)
+are_whole_frames(uint64_t addr, size_t len)
 {
 	return len != 0 && ((addr | len) & SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)) == 0 &&
 		addr + len > addr;
@@ -174,17 +174,18 @@ whole_frames(uint64_t addr, size_t len)
 int
 smmuv3_model_frame_give(struct smmuv3_model *m, uint64_t addr, size_t len, uint32_t owner)
 {
-	if (m == NULL || !whole_frames(addr, len))
+	if (m == NULL || !are_whole_frames(addr, len))
 		return -EINVAL;
-	return change(&m->frames, addr, len, 0, FRAME_GIVEN | (uint64_t)owner << FRAME_OWNER);
+	return change_frames(&m->frames, addr, len, 0,
+			FRAME_GIVEN | (uint64_t)owner << FRAME_OWNER);
 }
 
 int
 smmuv3_model_frame_free(struct smmuv3_model *m, uint64_t addr, size_t len)
 {
-	if (m == NULL || !whole_frames(addr, len))
+	if (m == NULL || !are_whole_frames(addr, len))
 		return -EINVAL;
-	return change(&m->frames, addr, len, FRAME_GIVEN, FRAME_FREED);
+	return change_frames(&m->frames, addr, len, FRAME_GIVEN, FRAME_FREED);
 }
 
 void

@@ -169,13 +169,13 @@ struct smmuv3_fe {
 /* Registers at reset; @p unknown: with anything in those whose reset is UNKNOWN. */
 void smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown);
 /* No power: all is forgotten, and transactions abort. */
-void smmuv3_fe_lose(struct smmuv3_fe *f);
+void smmuv3_fe_forget(struct smmuv3_fe *f);
 /* See what software wrote. Returns the units of work done. @p full: look at every register. */
 unsigned int smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full);
-void smmuv3_fe_own(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v);
+void smmuv3_fe_store_reg(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v);
 
 static inline bool
-smmuv3_fe_on(const struct smmuv3_fe *f, uint32_t cr0_bit)
+smmuv3_fe_is_on(const struct smmuv3_fe *f, uint32_t cr0_bit)
 {
 	return f->cr0.ack & cr0_bit;
 }

@@ -10,14 +10,14 @@
 
 /* SMMU toggles a bit of GERROR only while the error is not active [6.3.18]. */
 void
-smmuv3_fe_gerror(struct smmuv3_fe *f, uint32_t bit)
+smmuv3_fe_raise_gerror(struct smmuv3_fe *f, uint32_t bit)
 {
-	if (smmuv3_fe_gerror_active(f, bit))
+	if (smmuv3_fe_is_gerror_active(f, bit))
 		return;
 	f->gerror ^= bit;
-	smmuv3_fe_own(f, SMMUV3_FE_GERROR, f->gerror);
+	smmuv3_fe_store_reg(f, SMMUV3_FE_GERROR, f->gerror);
 	if (bit != SMMUV3_GERROR_MSI_GERROR_ABT)
-		smmuv3_fe_irq_gerror(f);
+		smmuv3_fe_signal_gerror(f);
 }
 
 /* Software wrote @p v into GERRORN. Returns the units of work done. */

@@ -24,7 +24,7 @@
 #define PENDING_MAX 65536	/* beyond that they are carried out at once */
 
 static void
-forget_all(struct smmuv3_model *m)
+clear_caches(struct smmuv3_model *m)
 {
 	smmuv3_cfg_clear(m);
 	smmuv3_tlb_clear(m);
@@ -32,7 +32,7 @@ forget_all(struct smmuv3_model *m)
 }
 
 static void
-carry_out(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+carry_out_invalidation(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 {
 	struct smmuv3_ep *ep;
 
@@ -44,7 +44,7 @@ carry_out(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 		if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE)
 			smmuv3_atc_clear(ep);
 		else
-			smmuv3_atc_forget(ep, inv);
+			smmuv3_atc_drop_pages(ep, inv);
 		return;
 	case SMMUV3_INV_CFG_ALL:
 	case SMMUV3_INV_CFG_SIDS:
@@ -58,11 +58,11 @@ carry_out(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 		break;
 	}
 	if (m->choices & SMMUV3_MODEL_OVER_INVALIDATE)
-		forget_all(m);
+		clear_caches(m);
 }
 
 static struct smmuv3_pending *
-pending_add(struct smmuv3_late *l)
+pending_add(struct smmuv3_inval_list *l)
 {
 	if (l->nb == l->cap) {
 		unsigned int cap = l->cap == 0 ? 64 : 2 * l->cap;
@@ -89,40 +89,41 @@ now_ms(void)
 
 /* A command asks for it; the oracle counts from here. */
 void
-smmuv3_late_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+smmuv3_inv_issue(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 {
 	struct smmuv3_pending *p = NULL;
 
 	if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
-		smmuv3_silent_tlbi(m, inv);
-	smmuv3_oracle_invalidated(&m->oracle, inv);
+		smmuv3_silent_check_tlbi(m, inv);
+	smmuv3_oracle_note_invalidation(&m->oracle, inv);
 	if (smmuv3_harsh(m, SMMUV3_MODEL_HARSH_LATE))
-		p = pending_add(&m->late);
+		p = pending_add(&m->inval);
 	if (p == NULL)
-		carry_out(m, inv);
+		carry_out_invalidation(m, inv);
 	else
 		*p = (struct smmuv3_pending){ .inv = *inv };
 }
 
 /* The same of an ATC that answers after some time, or (@p fails) never. */
 void
-smmuv3_late_answer(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms, bool fails)
+smmuv3_inv_issue_slow(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms,
+		bool fails)
 {
 	struct smmuv3_pending *p;
 
 	if (!fails)
-		smmuv3_oracle_invalidated(&m->oracle, inv);
-	p = pending_add(&m->late);
+		smmuv3_oracle_note_invalidation(&m->oracle, inv);
+	p = pending_add(&m->inval);
 	if (p != NULL)
 		*p = (struct smmuv3_pending){ .inv = *inv, .slow = true, .fails = fails,
 			.due = now_ms() + ms };
 	else if (!fails)
-		carry_out(m, inv);
+		carry_out_invalidation(m, inv);
 }
 
 /* Has this one still to answer? Not if the function works again, or is gone. */
 static bool
-waits(struct smmuv3_model *m, const struct smmuv3_pending *p)
+is_answer_awaited(struct smmuv3_model *m, const struct smmuv3_pending *p)
 {
 	const struct smmuv3_ep *ep = smmuv3_ep_find(m, p->inv.sid);
 
@@ -133,9 +134,9 @@ waits(struct smmuv3_model *m, const struct smmuv3_pending *p)
 
 /* All that is pending takes effect, unless an ATC has not answered. */
 enum smmuv3_fe_sync
-smmuv3_late_sync(struct smmuv3_model *m)
+smmuv3_inv_complete(struct smmuv3_model *m)
 {
-	struct smmuv3_late *l = &m->late;
+	struct smmuv3_inval_list *l = &m->inval;
 	unsigned int kept = 0;
 	bool failed = false;
 
@@ -144,13 +145,13 @@ smmuv3_late_sync(struct smmuv3_model *m)
 
 		if (!p->slow)
 			continue;
-		if (waits(m, p))
+		if (is_answer_awaited(m, p))
 			return SMMUV3_FE_SYNC_WAIT;
 		failed |= p->fails && now_ms() >= p->due;
 	}
 	if (!failed) {
 		for (unsigned int i = 0; i < l->nb; i++)
-			carry_out(m, &l->pending[i].inv);
+			carry_out_invalidation(m, &l->pending[i].inv);
 		l->nb = 0;
 		return SMMUV3_FE_SYNC_DONE;
 	}

@@ -14,13 +14,13 @@
 
 /* Write an MSI. False: it aborted. */
 bool
-smmuv3_fe_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data)
+smmuv3_fe_write_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data)
 {
 	smmuv3_reg32_t *word;
 
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_MSI_ABORT))
 		return false;
-	smmuv3_frames_own(f->frames, "an MSI", 0, 0, addr, sizeof(*word));
+	smmuv3_frames_check_smmu(f->frames, "an MSI", 0, 0, addr, sizeof(*word));
 	word = smmuv3_win_find(f->wins, &f->msi_win, addr, sizeof(*word));
 	if (word == NULL || (uintptr_t)word % sizeof(*word) != 0)
 		return false;
@@ -45,23 +45,23 @@ signal_fd(struct smmuv3_fe *f, enum smmuv3_model_irq irq)
 
 /* An edge of a wire. A level is looked at later. */
 void
-smmuv3_fe_wire(struct smmuv3_fe *f, enum smmuv3_model_irq irq)
+smmuv3_fe_signal_edge(struct smmuv3_fe *f, enum smmuv3_model_irq irq)
 {
 	if (!(f->harsh & SMMUV3_MODEL_HARSH_LEVEL_IRQ) || irq == SMMUV3_MODEL_IRQ_CMD_SYNC)
 		signal_fd(f, irq);
 }
 
 static bool
-wired(const struct smmuv3_fe *f, uint32_t enable, enum smmuv3_fe_reg cfg0)
+is_wired(const struct smmuv3_fe *f, uint32_t enable, enum smmuv3_fe_reg cfg0)
 {
 	return f->irq_ctrl.ack & enable && (!(f->val[SMMUV3_FE_IDR0] & SMMUV3_IDR0_MSI) ||
 			!(f->val[cfg0] & SMMUV3_IRQ_CFG0_ADDR));
 }
 
 static bool
-queue_level(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t cr0_bit)
+is_queue_high(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t cr0_bit)
 {
-	if (!smmuv3_fe_on(f, cr0_bit))
+	if (!smmuv3_fe_is_on(f, cr0_bit))
 		return false;
 	smmuv3_outq_load_cons(f, q);
 	return !smmuv3_q_empty(q->log2, q->shown, q->cons);
@@ -69,7 +69,7 @@ queue_level(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t cr0_bit)
 
 /* A line that is high signals once, and again when it was unmasked and is still high. */
 static void
-level(struct smmuv3_fe *f, enum smmuv3_model_irq irq, bool high)
+update_level(struct smmuv3_fe *f, enum smmuv3_model_irq irq, bool high)
 {
 	if (!high || atomic_load_explicit(&f->irq_masked[irq], memory_order_relaxed))
 		return;
@@ -78,52 +78,54 @@ level(struct smmuv3_fe *f, enum smmuv3_model_irq irq, bool high)
 }
 
 void
-smmuv3_fe_levels(struct smmuv3_fe *f)
+smmuv3_fe_update_levels(struct smmuv3_fe *f)
 {
-	level(f, SMMUV3_MODEL_IRQ_EVTQ, wired(f, SMMUV3_IRQ_CTRL_EVENTQ,
-			SMMUV3_FE_EVENTQ_IRQ_CFG0) && queue_level(f, &f->evtq, SMMUV3_CR0_EVENTQEN));
-	level(f, SMMUV3_MODEL_IRQ_PRIQ, wired(f, SMMUV3_IRQ_CTRL_PRIQ,
-			SMMUV3_FE_PRIQ_IRQ_CFG0) && queue_level(f, &f->priq, SMMUV3_CR0_PRIQEN));
-	level(f, SMMUV3_MODEL_IRQ_GERROR, wired(f, SMMUV3_IRQ_CTRL_GERROR,
+	update_level(f, SMMUV3_MODEL_IRQ_EVTQ, is_wired(f, SMMUV3_IRQ_CTRL_EVENTQ,
+			SMMUV3_FE_EVENTQ_IRQ_CFG0) &&
+			is_queue_high(f, &f->evtq, SMMUV3_CR0_EVENTQEN));
+	update_level(f, SMMUV3_MODEL_IRQ_PRIQ, is_wired(f, SMMUV3_IRQ_CTRL_PRIQ,
+			SMMUV3_FE_PRIQ_IRQ_CFG0) &&
+			is_queue_high(f, &f->priq, SMMUV3_CR0_PRIQEN));
+	update_level(f, SMMUV3_MODEL_IRQ_GERROR, is_wired(f, SMMUV3_IRQ_CTRL_GERROR,
 			SMMUV3_FE_GERROR_IRQ_CFG0) && f->gerror != f->gerrorn);
 }
 
 /* An MSI address switches the wire off [6.3.20]. */
 static bool
-irq_send(struct smmuv3_fe *f, enum smmuv3_fe_reg cfg0, enum smmuv3_model_irq wire)
+send_irq(struct smmuv3_fe *f, enum smmuv3_fe_reg cfg0, enum smmuv3_model_irq wire)
 {
 	uint64_t addr = f->val[cfg0] & SMMUV3_IRQ_CFG0_ADDR;
 
 	if (!(f->val[SMMUV3_FE_IDR0] & SMMUV3_IDR0_MSI) || addr == 0) {
-		smmuv3_fe_wire(f, wire);
+		smmuv3_fe_signal_edge(f, wire);
 		return true;
 	}
-	return smmuv3_fe_msi(f, addr, (uint32_t)f->val[cfg0 + 1]);
+	return smmuv3_fe_write_msi(f, addr, (uint32_t)f->val[cfg0 + 1]);
 }
 
 void
-smmuv3_fe_irq_evtq(struct smmuv3_fe *f)
+smmuv3_fe_signal_evtq(struct smmuv3_fe *f)
 {
 	if (!(f->irq_ctrl.ack & SMMUV3_IRQ_CTRL_EVENTQ))
 		return;
-	if (!irq_send(f, SMMUV3_FE_EVENTQ_IRQ_CFG0, SMMUV3_MODEL_IRQ_EVTQ))
-		smmuv3_fe_gerror(f, SMMUV3_GERROR_MSI_EVENTQ_ABT);
+	if (!send_irq(f, SMMUV3_FE_EVENTQ_IRQ_CFG0, SMMUV3_MODEL_IRQ_EVTQ))
+		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_MSI_EVENTQ_ABT);
 }
 
 void
-smmuv3_fe_irq_priq(struct smmuv3_fe *f)
+smmuv3_fe_signal_priq(struct smmuv3_fe *f)
 {
 	if (!(f->irq_ctrl.ack & SMMUV3_IRQ_CTRL_PRIQ))
 		return;
-	if (!irq_send(f, SMMUV3_FE_PRIQ_IRQ_CFG0, SMMUV3_MODEL_IRQ_PRIQ))
-		smmuv3_fe_gerror(f, SMMUV3_GERROR_MSI_PRIQ_ABT);
+	if (!send_irq(f, SMMUV3_FE_PRIQ_IRQ_CFG0, SMMUV3_MODEL_IRQ_PRIQ))
+		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_MSI_PRIQ_ABT);
 }
 
 void
-smmuv3_fe_irq_gerror(struct smmuv3_fe *f)
+smmuv3_fe_signal_gerror(struct smmuv3_fe *f)
 {
 	if (!(f->irq_ctrl.ack & SMMUV3_IRQ_CTRL_GERROR))
 		return;
-	if (!irq_send(f, SMMUV3_FE_GERROR_IRQ_CFG0, SMMUV3_MODEL_IRQ_GERROR))
-		smmuv3_fe_gerror(f, SMMUV3_GERROR_MSI_GERROR_ABT);
+	if (!send_irq(f, SMMUV3_FE_GERROR_IRQ_CFG0, SMMUV3_MODEL_IRQ_GERROR))
+		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_MSI_GERROR_ABT);
 }

@@ -59,7 +59,7 @@ be_publish_pri(void *be)
 }
 
 static const struct smmuv3_fe_ops be_ops = {
-	.command = smmuv3_be_command,
+	.command = smmuv3_be_execute,
 	.sync = smmuv3_be_sync,
 	.smmu_off = be_smmu_off,
 	.smmu_on = be_smmu_on,
@@ -130,7 +130,7 @@ model_free(struct smmuv3_model *m)
 	smmuv3_tlb_fini(&m->tlb);
 	smmuv3_frames_fini(&m->frames);
 	free(m->cfg.entry);
-	free(m->late.pending);
+	free(m->inval.pending);
 	free(m->stall);
 	free(m->stag_fifo);
 	smmuv3_regs_free(m->fe.regs);
@@ -174,7 +174,8 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->rand = (conf->seed == 0 ? 1 : conf->seed) * UINT64_C(0x9e3779b97f4a7c15);
 	m->harsh = harsh_bits(conf->harsh, m->rand);
 	m->atc_timeout_ms = conf->atc_timeout_ms;
-	if (!smmuv3_ids_make(m, conf, &m->fe.ids) || !smmuv3_conf_pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
+	if (!smmuv3_ids_make(m, conf, &m->fe.ids) ||
+			!smmuv3_conf_pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
 	err = ENOMEM;
 	m->fe.regs = smmuv3_regs_alloc();

@@ -87,7 +87,7 @@ struct smmuv3_model {
 	struct smmuv3_ep *ep[SMMUV3_EP_BUCKETS];	/* by StreamID */
 	struct smmuv3_slot *asked[2 * SMMUV3_BATCH];	/* Last put, PROD not yet stored */
 	unsigned int nb_asked;
-	struct smmuv3_late late;
+	struct smmuv3_inval_list inval;
 	struct smmuv3_flight flight;
 	uint32_t atc_timeout_ms;
 	uint64_t now;			/* time of this batch of commands, 0: not taken yet */

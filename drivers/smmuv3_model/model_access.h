@@ -42,7 +42,7 @@ enum smmuv3_result {
 };
 
 static inline enum smmuv3_result
-smmuv3_fail(struct smmuv3_fault *fault, uint8_t id, uint64_t fetch)
+smmuv3_fault_set(struct smmuv3_fault *fault, uint8_t id, uint64_t fetch)
 {
 	fault->id = id;
 	fault->fetch = fetch;

@@ -10,7 +10,7 @@
 enum smmuv3_result smmuv3_ats_request(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		const struct smmuv3_access *acc, struct smmuv3_page *page,
 		struct smmuv3_fault *fault);
-enum smmuv3_result smmuv3_ats_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+enum smmuv3_result smmuv3_ats_check_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		uint64_t pa, bool write);
 
 #endif /* SMMUV3_MODEL_ATS_H */

@@ -7,17 +7,17 @@
 #include "front.h"
 
 /* cmdq.c: consume up to @p max commands. Returns how many. */
-unsigned int smmuv3_fe_commands(struct smmuv3_fe *f, unsigned int max);
-void smmuv3_fe_cmdq_on(struct smmuv3_fe *f);
+unsigned int smmuv3_fe_consume_commands(struct smmuv3_fe *f, unsigned int max);
+void smmuv3_fe_cmdq_enable(struct smmuv3_fe *f);
 
 /* The command at a position of the queue. False: its fetch aborts. */
 static inline bool
-smmuv3_fe_read_slot(struct smmuv3_fe *f, uint32_t pos, struct smmuv3_cmd *cmd)
+smmuv3_fe_read_command(struct smmuv3_fe *f, uint32_t pos, struct smmuv3_cmd *cmd)
 {
 	uint64_t addr = f->cmdq.base + sizeof(*cmd) * smmuv3_q_slot(f->cmdq.log2, pos);
 	const uint64_t *dw;
 
-	smmuv3_frames_own(f->frames, "CMDQ", 0, 0, addr, sizeof(*cmd));
+	smmuv3_frames_check_smmu(f->frames, "CMDQ", 0, 0, addr, sizeof(*cmd));
 	dw = smmuv3_win_find(f->wins, &f->cmdq.win, addr, sizeof(*cmd));
 	if (dw == NULL)
 		return false;
@@ -27,8 +27,8 @@ smmuv3_fe_read_slot(struct smmuv3_fe *f, uint32_t pos, struct smmuv3_cmd *cmd)
 }
 
 /* fetch.c */
-bool smmuv3_fe_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd);
-bool smmuv3_fe_fetch_passed(struct smmuv3_fe *f);
+bool smmuv3_fe_fetch_command(struct smmuv3_fe *f, struct smmuv3_cmd *cmd);
+bool smmuv3_fe_fetch_advance(struct smmuv3_fe *f);
 void smmuv3_fe_fetch_drop(struct smmuv3_fe *f);
 
 #endif /* SMMUV3_MODEL_CMDQ_H */

@@ -28,16 +28,16 @@ enum smmuv3_ctx_kind {
 };
 
 /* What matters of the STE alone. */
-enum smmuv3_ste_says {
-	SMMUV3_STE_SAYS_NOTHING,	/* none, or not a legal one */
-	SMMUV3_STE_SAYS_ABORT,
-	SMMUV3_STE_SAYS_GO,
+enum smmuv3_ctx_ste {
+	SMMUV3_CTX_STE_NONE,	/* none, or not a legal one */
+	SMMUV3_CTX_STE_ABORTS,
+	SMMUV3_CTX_STE_LEGAL,
 };
 
 struct smmuv3_ctx {
 	uint32_t gen;		/* of the configuration this was made from */
 	uint8_t kind;
-	uint8_t ste;		/* enum smmuv3_ste_says, also if there is no context */
+	uint8_t ste;		/* enum smmuv3_ctx_ste, also if there is no context */
 	bool ats;		/* effective EATS is 1 */
 	uint8_t privcfg, instcfg;
 	bool stall, record, abort;

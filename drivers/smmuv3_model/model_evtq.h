@@ -11,12 +11,12 @@ enum smmuv3_fe_put {
 	SMMUV3_FE_PUT_UNWRITABLE,	/* not taken: try again when writable */
 	SMMUV3_FE_PUT_ABORTED,		/* the write aborted: the record is lost */
 };
-bool smmuv3_fe_evt_writable(struct smmuv3_fe *f);
+bool smmuv3_fe_evtq_is_writable(struct smmuv3_fe *f);
 enum smmuv3_fe_put smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt);
 /* A record that is lost if it cannot be written. */
 void smmuv3_fe_evt_report(struct smmuv3_fe *f, const struct smmuv3_evt *evt);
-void smmuv3_fe_evt_publish(struct smmuv3_fe *f);
-void smmuv3_fe_evt_abort(struct smmuv3_fe *f);
-void smmuv3_fe_evtq_on(struct smmuv3_fe *f);
+void smmuv3_fe_evtq_publish(struct smmuv3_fe *f);
+void smmuv3_fe_evtq_abort(struct smmuv3_fe *f);
+void smmuv3_fe_evtq_enable(struct smmuv3_fe *f);
 
 #endif /* SMMUV3_MODEL_EVTQ_H */

@@ -13,7 +13,7 @@ struct smmuv3_flight {
 	uint64_t steps;
 };
 
-bool smmuv3_flight_begin(struct smmuv3_model *m, struct smmuv3_slot *s,
+bool smmuv3_flight_start(struct smmuv3_model *m, struct smmuv3_slot *s,
 		const struct smmuv3_target *to);
 unsigned int smmuv3_flight_step(struct smmuv3_model *m);
 void smmuv3_flight_land_all(struct smmuv3_model *m);

@@ -37,24 +37,24 @@ struct smmuv3_frame_use {
 
 void smmuv3_frames_init(struct smmuv3_frames *fs, struct smmuv3_log *log);
 void smmuv3_frames_fini(struct smmuv3_frames *fs);
-void smmuv3_frames_judge(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use,
+void smmuv3_frames_check(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use,
 		uint64_t addr, uint64_t len);
-void smmuv3_frames_judge_own(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
-		uint64_t addr, uint64_t len) __attribute__((cold));
+void smmuv3_frames_check_smmu_slow(struct smmuv3_frames *fs, const char *what, uint32_t sid,
+		uint64_t va, uint64_t addr, uint64_t len) __attribute__((cold));
 
 static inline bool
-smmuv3_frames_used(const struct smmuv3_frames *fs)
+smmuv3_frames_are_used(const struct smmuv3_frames *fs)
 {
 	return __builtin_expect(atomic_load_explicit(&fs->used, memory_order_relaxed), 0);
 }
 
 /* The SMMU itself is about to read or write [addr, addr + len), perhaps for a device. */
 static inline void
-smmuv3_frames_own(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
+smmuv3_frames_check_smmu(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
 		uint64_t addr, uint64_t len)
 {
-	if (smmuv3_frames_used(fs))
-		smmuv3_frames_judge_own(fs, what, sid, va, addr, len);
+	if (smmuv3_frames_are_used(fs))
+		smmuv3_frames_check_smmu_slow(fs, what, sid, va, addr, len);
 }
 
 #endif /* SMMUV3_MODEL_FRAMES_H */

@@ -6,11 +6,11 @@
 
 #include "front.h"
 
-void smmuv3_fe_gerror(struct smmuv3_fe *f, uint32_t bit);
+void smmuv3_fe_raise_gerror(struct smmuv3_fe *f, uint32_t bit);
 unsigned int smmuv3_fe_gerrorn_written(struct smmuv3_fe *f, uint32_t v);
 
 static inline bool
-smmuv3_fe_gerror_active(const struct smmuv3_fe *f, uint32_t bit)
+smmuv3_fe_is_gerror_active(const struct smmuv3_fe *f, uint32_t bit)
 {
 	return (f->gerror ^ f->gerrorn) & bit;
 }

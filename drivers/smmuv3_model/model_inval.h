@@ -45,14 +45,14 @@ struct smmuv3_pending {
 	uint64_t due;		/* ms */
 };
 
-struct smmuv3_late {
+struct smmuv3_inval_list {
 	struct smmuv3_pending *pending;
 	unsigned int nb, cap;
 };
 
-void smmuv3_late_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
-void smmuv3_late_answer(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms,
+void smmuv3_inv_issue(struct smmuv3_model *m, const struct smmuv3_inv *inv);
+void smmuv3_inv_issue_slow(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms,
 		bool fails);
-enum smmuv3_fe_sync smmuv3_late_sync(struct smmuv3_model *m);
+enum smmuv3_fe_sync smmuv3_inv_complete(struct smmuv3_model *m);
 
 #endif /* SMMUV3_MODEL_INVAL_H */

@@ -6,11 +6,11 @@
 
 #include "front.h"
 
-bool smmuv3_fe_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data);
-void smmuv3_fe_wire(struct smmuv3_fe *f, enum smmuv3_model_irq irq);
-void smmuv3_fe_levels(struct smmuv3_fe *f);
-void smmuv3_fe_irq_evtq(struct smmuv3_fe *f);
-void smmuv3_fe_irq_priq(struct smmuv3_fe *f);
-void smmuv3_fe_irq_gerror(struct smmuv3_fe *f);
+bool smmuv3_fe_write_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data);
+void smmuv3_fe_signal_edge(struct smmuv3_fe *f, enum smmuv3_model_irq irq);
+void smmuv3_fe_update_levels(struct smmuv3_fe *f);
+void smmuv3_fe_signal_evtq(struct smmuv3_fe *f);
+void smmuv3_fe_signal_priq(struct smmuv3_fe *f);
+void smmuv3_fe_signal_gerror(struct smmuv3_fe *f);
 
 #endif /* SMMUV3_MODEL_IRQ_H */

@@ -26,23 +26,24 @@ struct smmuv3_oracle {
 	struct smmuv3_log log;
 };
 
-void smmuv3_oracle_invalidated(struct smmuv3_oracle *o, const struct smmuv3_inv *inv);
-void smmuv3_oracle_synced(struct smmuv3_oracle *o);
+void smmuv3_oracle_note_invalidation(struct smmuv3_oracle *o, const struct smmuv3_inv *inv);
+void smmuv3_oracle_note_sync(struct smmuv3_oracle *o);
 /* Is this invalidation one of a leaf's addresses, as far as the ASID says? */
 bool smmuv3_inv_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint64_t first,
 		uint64_t last);
-void smmuv3_oracle_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, bool global,
-		unsigned int gran, unsigned int level, unsigned int shift, uint64_t va);
-void smmuv3_oracle_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid,
+void smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid,
+		bool global, unsigned int gran, unsigned int level, unsigned int shift,
+		uint64_t va);
+void smmuv3_oracle_check_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid,
 		unsigned int gran, unsigned int shift, uint64_t va);
-void smmuv3_oracle_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid,
+void smmuv3_oracle_check_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid,
 		uint32_t ssid);
-void smmuv3_oracle_atc_failed(struct smmuv3_oracle *o);
-void smmuv3_oracle_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid,
+void smmuv3_oracle_void_atc_invs(struct smmuv3_oracle *o);
+void smmuv3_oracle_check_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid,
 		uint64_t va);
 
 /* Was the leaf walked from the table that the context has? */
-void smmuv3_oracle_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
+void smmuv3_oracle_check_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
 		const struct smmuv3_tlb_entry *e, uint64_t va) __attribute__((cold));
 
 #endif /* SMMUV3_MODEL_ORACLE_H */

@@ -9,18 +9,18 @@
 #include "front.h"
 
 /* It is switched on: what its registers say. */
-void smmuv3_outq_on(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, uint64_t prod,
+void smmuv3_outq_enable(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, uint64_t prod,
 		unsigned int max_log2);
 void smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q);
 /* Toggle OVFLG; what filled the queue is shown already. */
 void smmuv3_outq_overflow(struct smmuv3_fe *f, struct smmuv3_outq *q);
 /* Store PROD. Returns the position that software saw before. */
-uint32_t smmuv3_outq_show(struct smmuv3_fe *f, struct smmuv3_outq *q);
+uint32_t smmuv3_outq_store_prod(struct smmuv3_fe *f, struct smmuv3_outq *q);
 /* Had software taken all that was before @p before? For interrupts. */
 bool smmuv3_outq_was_empty(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t before);
 
 static inline bool
-smmuv3_outq_full(const struct smmuv3_outq *q)
+smmuv3_outq_is_full(const struct smmuv3_outq *q)
 {
 	return smmuv3_q_full(q->log2, q->prod, q->cons);
 }
@@ -33,7 +33,7 @@ smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_k
 
 	if (smmuv3_fe_knob_take(f, abort))
 		return NULL;
-	smmuv3_frames_own(f->frames, q->name, 0, 0, addr, q->entry);
+	smmuv3_frames_check_smmu(f->frames, q->name, 0, 0, addr, q->entry);
 	return smmuv3_win_find(f->wins, &q->win, addr, q->entry);
 }
 

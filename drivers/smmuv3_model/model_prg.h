@@ -42,7 +42,7 @@ struct smmuv3_prgs {
 struct smmuv3_prgs *smmuv3_prgs_get(struct smmuv3_ep *ep, const struct smmuv3_model_dma_conf *who);
 void smmuv3_prgs_free_all(struct smmuv3_ep *ep);
 
-enum smmuv3_result smmuv3_prg_ask(struct smmuv3_model *m, struct smmuv3_slot *s,
+enum smmuv3_result smmuv3_prg_request(struct smmuv3_model *m, struct smmuv3_slot *s,
 		const struct smmuv3_access *acc);
 void smmuv3_prg_send_next(struct smmuv3_model *m, struct smmuv3_slot *s);
 /* The answer to an open group; @p code as in PRI_RESP. */

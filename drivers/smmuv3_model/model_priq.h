@@ -15,15 +15,15 @@ enum smmuv3_fe_ppr {
 };
 enum smmuv3_fe_ppr smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr);
 /* Did software free the entry of record number @p nb (as f->nb_pprs counts) by CONS? */
-bool smmuv3_fe_ppr_freed(struct smmuv3_fe *f, uint64_t nb);
-void smmuv3_fe_priq_show(struct smmuv3_fe *f);
-void smmuv3_fe_priq_on(struct smmuv3_fe *f);
+bool smmuv3_fe_is_ppr_freed(struct smmuv3_fe *f, uint64_t nb);
+void smmuv3_fe_priq_store_prod(struct smmuv3_fe *f);
+void smmuv3_fe_priq_enable(struct smmuv3_fe *f);
 
 static inline void
 smmuv3_fe_priq_publish(struct smmuv3_fe *f)
 {
 	if (f->priq.prod != f->priq.shown)
-		smmuv3_fe_priq_show(f);
+		smmuv3_fe_priq_store_prod(f);
 }
 
 #endif /* SMMUV3_MODEL_PRIQ_H */

@@ -9,8 +9,9 @@
 
 struct smmuv3_model;
 
-void smmuv3_resume(struct smmuv3_model *m, uint32_t sid, uint16_t stag, bool retry, bool abort);
-void smmuv3_stall_term(struct smmuv3_model *m, uint32_t sid);
+void smmuv3_execute_resume(struct smmuv3_model *m, uint32_t sid, uint16_t stag, bool retry,
+		bool abort);
+void smmuv3_execute_stall_term(struct smmuv3_model *m, uint32_t sid);
 void smmuv3_stalls_end_all(struct smmuv3_model *m);
 
 #endif /* SMMUV3_MODEL_RESUME_H */

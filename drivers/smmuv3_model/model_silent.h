@@ -12,9 +12,9 @@ struct smmuv3_ep;
 struct smmuv3_inv;
 struct smmuv3_model;
 
-void smmuv3_silent_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv);
-void smmuv3_silent_cfg(struct smmuv3_model *m);
-void smmuv3_silent_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e);
-void smmuv3_silent_atc_end(struct smmuv3_ep *ep);
+void smmuv3_silent_check_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv);
+void smmuv3_silent_check_cfg(struct smmuv3_model *m);
+void smmuv3_silent_note_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e);
+void smmuv3_silent_check_atc_end(struct smmuv3_ep *ep);
 
 #endif /* SMMUV3_MODEL_SILENT_H */

@@ -17,8 +17,8 @@ struct smmuv3_slot;
 int smmuv3_stall_init(struct smmuv3_model *m);
 void smmuv3_stall_begin(struct smmuv3_model *m, struct smmuv3_slot *s,
 		const struct smmuv3_access *acc, const struct smmuv3_fault *fault);
-unsigned int smmuv3_stall_held(struct smmuv3_model *m, unsigned int max);
+unsigned int smmuv3_stall_record_held(struct smmuv3_model *m, unsigned int max);
 void smmuv3_stall_publish(struct smmuv3_model *m);
-unsigned int smmuv3_stall_early(struct smmuv3_model *m);
+unsigned int smmuv3_stall_retry_early(struct smmuv3_model *m);
 
 #endif /* SMMUV3_MODEL_STALL_H */

@@ -12,7 +12,7 @@
 
 struct smmuv3_model;
 
-enum smmuv3_result smmuv3_ste_get(struct smmuv3_model *m, uint32_t sid, struct smmuv3_ste *ste,
+enum smmuv3_result smmuv3_ste_fetch(struct smmuv3_model *m, uint32_t sid, struct smmuv3_ste *ste,
 		uint64_t *born, struct smmuv3_fault *fault);
 /* A valid STE with Config[2] set [5.2]. */
 bool smmuv3_ste_is_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste);

@@ -18,7 +18,7 @@
 #include "smmuv3_spec.h"
 
 void
-smmuv3_oracle_invalidated(struct smmuv3_oracle *o, const struct smmuv3_inv *inv)
+smmuv3_oracle_note_invalidation(struct smmuv3_oracle *o, const struct smmuv3_inv *inv)
 {
 	o->seq++;
 	o->inv[o->seq % SMMUV3_PROMISES] = *inv;
@@ -28,7 +28,7 @@ smmuv3_oracle_invalidated(struct smmuv3_oracle *o, const struct smmuv3_inv *inv)
 }
 
 void
-smmuv3_oracle_synced(struct smmuv3_oracle *o)
+smmuv3_oracle_note_sync(struct smmuv3_oracle *o)
 {
 	o->completed = o->seq;
 }
@@ -58,7 +58,7 @@ smmuv3_inv_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint6
 }
 
 void
-smmuv3_oracle_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, bool global,
+smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, bool global,
 		unsigned int gran, unsigned int level, unsigned int shift, uint64_t va)
 {
 	uint64_t first = va >> shift << shift;
@@ -80,8 +80,8 @@ smmuv3_oracle_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, bo
 }
 
 void
-smmuv3_oracle_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, unsigned int gran,
-		unsigned int shift, uint64_t va)
+smmuv3_oracle_check_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid,
+		unsigned int gran, unsigned int shift, uint64_t va)
 {
 	uint64_t first = (va & SMMUV3_BITS(55, 0)) >> shift << shift;
 	const struct smmuv3_inv *p;
@@ -101,7 +101,8 @@ smmuv3_oracle_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, u
 }
 
 void
-smmuv3_oracle_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid, uint32_t ssid)
+smmuv3_oracle_check_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid,
+		uint32_t ssid)
 {
 	const struct smmuv3_inv *p;
 
@@ -137,7 +138,7 @@ smmuv3_oracle_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid,
 }
 
 void
-smmuv3_oracle_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
+smmuv3_oracle_check_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
 		const struct smmuv3_tlb_entry *e, uint64_t va)
 {
 	const struct smmuv3_half *half = &ctx->half[(va >> 55) & 1];
@@ -151,7 +152,7 @@ smmuv3_oracle_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
 
 /* The SYNC after them failed: none of the ATC invalidations is known to be done. */
 void
-smmuv3_oracle_atc_failed(struct smmuv3_oracle *o)
+smmuv3_oracle_void_atc_invs(struct smmuv3_oracle *o)
 {
 	for (uint64_t seq = o->seq; seq > o->completed && seq + SMMUV3_PROMISES > o->seq; seq--) {
 		struct smmuv3_inv *p = &o->inv[seq % SMMUV3_PROMISES];
@@ -162,7 +163,8 @@ smmuv3_oracle_atc_failed(struct smmuv3_oracle *o)
 }
 
 void
-smmuv3_oracle_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid, uint64_t va)
+smmuv3_oracle_check_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid,
+		uint64_t va)
 {
 	uint64_t page = va & ~SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0);
 	const struct smmuv3_inv *p;

@@ -8,7 +8,7 @@
 #include "model_outq.h"
 
 void
-smmuv3_outq_on(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, uint64_t prod,
+smmuv3_outq_enable(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, uint64_t prod,
 		unsigned int max_log2)
 {
 	q->log2 = SMMUV3_GET(SMMUV3_Q_BASE_LOG2SIZE, base);
@@ -44,25 +44,25 @@ smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q)
 
 /* Release: records before PROD. Pairs with smmuv3_load_prod(). */
 static void
-outq_own(struct smmuv3_fe *f, const struct smmuv3_outq *q)
+outq_store_prod(struct smmuv3_fe *f, const struct smmuv3_outq *q)
 {
-	smmuv3_fe_own(f, q->prod_reg, q->prod | q->ovflg);
+	smmuv3_fe_store_reg(f, q->prod_reg, q->prod | q->ovflg);
 }
 
 void
 smmuv3_outq_overflow(struct smmuv3_fe *f, struct smmuv3_outq *q)
 {
 	q->ovflg ^= SMMUV3_Q_OVFLG;
-	outq_own(f, q);
+	outq_store_prod(f, q);
 }
 
 uint32_t
-smmuv3_outq_show(struct smmuv3_fe *f, struct smmuv3_outq *q)
+smmuv3_outq_store_prod(struct smmuv3_fe *f, struct smmuv3_outq *q)
 {
 	uint32_t before = q->shown;
 
 	q->shown = q->prod;
-	outq_own(f, q);
+	outq_store_prod(f, q);
 	return before;
 }
 

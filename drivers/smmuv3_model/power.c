@@ -47,15 +47,15 @@ smmuv3_regs_free(uint8_t *regs)
 
 /* What a driver has to end before. */
 static void
-power_off_check(struct smmuv3_model *m)
+check_power_off(struct smmuv3_model *m)
 {
 	const struct smmuv3_fe *f = &m->fe;
 
 	if ((f->cr0.value | f->cr0.ack) & SMMUV3_CR0_SMMUEN)
 		smmuv3_log_add(&m->driver_log, "power switched off while SMMUEN is set");
-	if (smmuv3_fe_on(f, SMMUV3_CR0_CMDQEN) && smmuv3_q_pos(f->cmdq.log2, atomic_load_explicit(
-			smmuv3_reg32(f->regs, SMMUV3_CMDQ_PROD), memory_order_acquire)) !=
-			f->cmdq.cons)
+	if (smmuv3_fe_is_on(f, SMMUV3_CR0_CMDQEN) && smmuv3_q_pos(f->cmdq.log2,
+			atomic_load_explicit(smmuv3_reg32(f->regs, SMMUV3_CMDQ_PROD),
+				memory_order_acquire)) != f->cmdq.cons)
 		smmuv3_log_add(&m->driver_log, "power switched off with commands that were not "
 				"consumed");
 	for (unsigned int i = 0; i < SMMUV3_EP_BUCKETS; i++)
@@ -77,17 +77,17 @@ smmuv3_model_power_off(struct smmuv3_model *m)
 	if (m->off) {
 		ret = -EALREADY;
 	} else {
-		power_off_check(m);
+		check_power_off(m);
 		if (mprotect(m->fe.regs, SMMUV3_REGS_SIZE, PROT_NONE) < 0)
 			ret = -errno;
 	}
 	if (ret == 0) {
 		m->off = true;
-		smmuv3_fe_lose(&m->fe);
+		smmuv3_fe_forget(&m->fe);
 		smmuv3_cfg_clear(m);
 		smmuv3_tlb_clear(m);
 		smmuv3_wc_clear(m);
-		m->late.nb = 0;
+		m->inval.nb = 0;
 	}
 	smmuv3_ctl_leave(m);
 	return ret;

@@ -65,7 +65,7 @@ smmuv3_prgs_get(struct smmuv3_ep *ep, const struct smmuv3_model_dma_conf *who)
 
 /* Let up to @p n of those who wait try again. */
 static void
-wake(struct smmuv3_model *m, struct smmuv3_list *waiting, unsigned int n)
+wake_slots(struct smmuv3_model *m, struct smmuv3_list *waiting, unsigned int n)
 {
 	struct smmuv3_slot *s;
 
@@ -79,22 +79,22 @@ wake(struct smmuv3_model *m, struct smmuv3_list *waiting, unsigned int n)
 void
 smmuv3_prg_wake_all(struct smmuv3_model *m, struct smmuv3_ep *ep)
 {
-	wake(m, &ep->waiting, UINT32_MAX);
+	wake_slots(m, &ep->waiting, UINT32_MAX);
 	for (struct smmuv3_prgs *p = ep->prgs; p != NULL; p = p->next)
-		wake(m, &p->waiting, UINT32_MAX);
+		wake_slots(m, &p->waiting, UINT32_MAX);
 }
 
 /* A slot that was woken has no need of its index or credit: the next one has its turn. */
 void
 smmuv3_prg_wake_next(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 {
-	wake(m, &dma->prgs->waiting, 1);
-	wake(m, &dma->ep->waiting, 1);
+	wake_slots(m, &dma->prgs->waiting, 1);
+	wake_slots(m, &dma->ep->waiting, 1);
 }
 
 /* The PRG indices that a group's is one of. */
 static struct smmuv3_prgs *
-prgs_of(const struct smmuv3_group *g)
+prgs_of_group(const struct smmuv3_group *g)
 {
 	return (struct smmuv3_prgs *)(uintptr_t)((const uint8_t *)(g - g->idx) -
 			offsetof(struct smmuv3_prgs, group));
@@ -104,7 +104,7 @@ prgs_of(const struct smmuv3_group *g)
 static void
 group_end(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g)
 {
-	struct smmuv3_prgs *p = prgs_of(g);
+	struct smmuv3_prgs *p = prgs_of_group(g);
 
 	if (!g->open) {
 		smmuv3_log_add(&m->oracle.log, "SID %u: PRG %u answered twice", ep->sid, g->idx);
@@ -118,8 +118,8 @@ group_end(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g)
 	ep->nb_open--;
 	ep->used -= g->nb;
 	p->fifo[(p->head + p->nb_free++) % ep->nb_prgs] = g->idx;
-	wake(m, &p->waiting, 1);
-	wake(m, &ep->waiting, g->nb);
+	wake_slots(m, &p->waiting, 1);
+	wake_slots(m, &ep->waiting, g->nb);
 }
 
 void
@@ -165,7 +165,7 @@ group_start(struct smmuv3_model *m, struct smmuv3_model_dma *dma, unsigned int p
 }
 
 static uint32_t
-credits(const struct smmuv3_ep *ep)
+count_credits(const struct smmuv3_ep *ep)
 {
 	if (ep->quirks & SMMUV3_MODEL_QUIRK_CREDITS)
 		return SMMUV3_PRG_MAX;
@@ -173,7 +173,7 @@ credits(const struct smmuv3_ep *ep)
 }
 
 static bool
-quirk(struct smmuv3_model *m, const struct smmuv3_ep *ep, uint32_t which)
+is_quirk_due(struct smmuv3_model *m, const struct smmuv3_ep *ep, uint32_t which)
 {
 	return ep->quirks & which && (ep->one_in <= 1 || smmuv3_rand(m) % ep->one_in == 0);
 }
@@ -200,9 +200,9 @@ smmuv3_prg_send_next(struct smmuv3_model *m, struct smmuv3_slot *s)
 	struct smmuv3_ppr ppr = ppr_make(ep, g, last);
 
 	g->sent++;
-	if (!last || !quirk(m, ep, SMMUV3_MODEL_QUIRK_LOSE_LAST))
+	if (!last || !is_quirk_due(m, ep, SMMUV3_MODEL_QUIRK_LOSE_LAST))
 		smmuv3_pri_send(m, ep, g, &ppr);
-	if (last && quirk(m, ep, SMMUV3_MODEL_QUIRK_DUP_LAST))
+	if (last && is_quirk_due(m, ep, SMMUV3_MODEL_QUIRK_DUP_LAST))
 		smmuv3_pri_send(m, ep, g, &ppr);
 	if (g->open && !last)
 		smmuv3_ready_add(m, s);
@@ -210,7 +210,7 @@ smmuv3_prg_send_next(struct smmuv3_model *m, struct smmuv3_slot *s)
 
 /* Ask for the page of an access and, with group_pages, for those that the DMA has behind it. */
 enum smmuv3_result
-smmuv3_prg_ask(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_access *acc)
+smmuv3_prg_request(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_access *acc)
 {
 	uint64_t first = acc->va >> SMMUV3_PAGE_SHIFT;
 	uint64_t end = acc->va + (s->op.len - s->off) - 1;
@@ -222,15 +222,15 @@ smmuv3_prg_ask(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv
 	if (!ep->pri || ep->failed)
 		return SMMUV3_FAULT;
 	s->state = SMMUV3_SLOT_ASKING;
-	if (credits(ep) == 0 || dma->prgs->nb_free == 0) {
+	if (count_credits(ep) == 0 || dma->prgs->nb_free == 0) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_WAITS);
-		smmuv3_list_add(credits(ep) == 0 ? &ep->waiting : &dma->prgs->waiting, s);
+		smmuv3_list_add(count_credits(ep) == 0 ? &ep->waiting : &dma->prgs->waiting, s);
 		return SMMUV3_WAIT;
 	}
 	if (pages > dma->conf.group_pages)
 		pages = dma->conf.group_pages;
-	if (pages > credits(ep))
-		pages = credits(ep);
+	if (pages > count_credits(ep))
+		pages = count_credits(ep);
 	g = group_start(m, dma, (unsigned int)pages);
 	g->slot = s;
 	g->va = first << SMMUV3_PAGE_SHIFT;
@@ -335,7 +335,7 @@ smmuv3_model_dma_pri_outstanding(const struct smmuv3_model_dma *dma)
 
 /* Is a group of this PASID under way to the SMMU? */
 static bool
-sending(const struct smmuv3_model_dma *dma)
+is_pasid_sending(const struct smmuv3_model_dma *dma)
 {
 	for (unsigned int i = 0; i < dma->ep->nb_prgs; i++) {
 		const struct smmuv3_group *g = &dma->prgs->group[i];
@@ -348,7 +348,7 @@ sending(const struct smmuv3_model_dma *dma)
 }
 
 static int
-stop_marker(struct smmuv3_model_dma *dma)
+send_stop_marker(struct smmuv3_model_dma *dma)
 {
 	struct smmuv3_model *m = dma->m;
 	struct smmuv3_ep *ep = dma->ep;
@@ -357,7 +357,7 @@ stop_marker(struct smmuv3_model_dma *dma)
 
 	if (!ep->pri || ep->failed)
 		return -EINVAL;
-	if (sending(dma))
+	if (is_pasid_sending(dma))
 		return -EAGAIN;
 	if (dma->conf.has_ssid) {
 		ppr = ppr_make(ep, &marker, true);
@@ -365,7 +365,7 @@ stop_marker(struct smmuv3_model_dma *dma)
 		if (smmuv3_fe_ppr_put(&m->fe, &ppr) != SMMUV3_FE_PPR_PUT)
 			smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PPRS_LOST);
 	} else {
-		if (credits(ep) == 0 || dma->prgs->nb_free == 0)
+		if (count_credits(ep) == 0 || dma->prgs->nb_free == 0)
 			return -EAGAIN;
 		g = group_start(m, dma, 1);
 		g->va = 0;
@@ -386,7 +386,7 @@ smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma)
 	if (dma == NULL || dma->ep == NULL)
 		return -EINVAL;
 	smmuv3_ctl_enter(dma->m);
-	ret = stop_marker(dma);
+	ret = send_stop_marker(dma);
 	smmuv3_ctl_leave(dma->m);
 	return ret;
 }

@@ -20,7 +20,7 @@
 #include "model_transact.h"
 
 static bool
-pasid_in_response(const struct smmuv3_model *m, const struct smmuv3_ep *ep,
+has_pasid_in_response(const struct smmuv3_model *m, const struct smmuv3_ep *ep,
 		const struct smmuv3_group *g)
 {
 	return g->ssv && (ep->prg_pasid || m->features & SMMUV3_MODEL_PPS);
@@ -28,7 +28,8 @@ pasid_in_response(const struct smmuv3_model *m, const struct smmuv3_ep *ep,
 
 /* A response made here: the group may have had one, if its Last came twice. */
 static void
-respond(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g, unsigned int code)
+respond_automatically(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
+		unsigned int code)
 {
 	if (!g->open)
 		return;
@@ -56,15 +57,15 @@ respond_overflow(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_gro
 				smmuv3_evt_make(&who, NULL, &fault, &evt);
 				smmuv3_fe_evt_report(&m->fe, &evt);
 			}
-			respond(m, ep, g, SMMUV3_PRI_RESP_FAILURE);
+			respond_automatically(m, ep, g, SMMUV3_PRI_RESP_FAILURE);
 			return;
 		}
-		if (pasid != pasid_in_response(m, ep, g))
+		if (pasid != has_pasid_in_response(m, ep, g))
 			smmuv3_log_add(&m->driver_log, "SID %u: an automatic response %s PASID "
 					"is not what the function wants: see STE.PPAR", ep->sid,
 					pasid ? "with" : "without");
 	}
-	respond(m, ep, g, SMMUV3_PRI_RESP_SUCCESS);
+	respond_automatically(m, ep, g, SMMUV3_PRI_RESP_SUCCESS);
 }
 
 void
@@ -97,7 +98,7 @@ smmuv3_pri_send(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_grou
 	default:
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PPRS_LOST);
 		if (last || m->choices & SMMUV3_MODEL_FAIL_EACH_PPR)
-			respond(m, ep, g, SMMUV3_PRI_RESP_FAILURE);
+			respond_automatically(m, ep, g, SMMUV3_PRI_RESP_FAILURE);
 		return;
 	}
 }
@@ -124,7 +125,7 @@ struct response {
 };
 
 static void
-mistake(struct smmuv3_model *m, const struct response *r, const char *what)
+report_mistake(struct smmuv3_model *m, const struct response *r, const char *what)
 {
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
 	smmuv3_log_add(&m->driver_log, "PRI_RESP for SID %u%s PRG %u %s", r->sid,
@@ -132,30 +133,30 @@ mistake(struct smmuv3_model *m, const struct response *r, const char *what)
 }
 
 static bool
-form_fits(const struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct smmuv3_group *g,
-		const struct response *r)
+has_right_form(const struct smmuv3_model *m, const struct smmuv3_ep *ep,
+		const struct smmuv3_group *g, const struct response *r)
 {
-	return r->ssv == pasid_in_response(m, ep, g) && (!r->ssv || r->ssid == g->ssid);
+	return r->ssv == has_pasid_in_response(m, ep, g) && (!r->ssv || r->ssid == g->ssid);
 }
 
 /* No group is owed this response: why? */
 static void
-not_owed(struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct smmuv3_group *g,
+report_not_owed(struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct smmuv3_group *g,
 		const struct response *r)
 {
 	const struct smmuv3_prgs *p;
 
 	for (p = ep->prgs; p != NULL; p = p->next)
-		if (p->group[r->idx].open && !form_fits(m, ep, &p->group[r->idx], r)) {
-			mistake(m, r, "has the PASID form wrong for this function");
+		if (p->group[r->idx].open && !has_right_form(m, ep, &p->group[r->idx], r)) {
+			report_mistake(m, r, "has the PASID form wrong for this function");
 			return;
 		}
 	if (g != NULL && g->open)
-		mistake(m, r, "came before the group's Last");
+		report_mistake(m, r, "came before the group's Last");
 	else if (g != NULL && g->responded)
-		mistake(m, r, "came twice");
+		report_mistake(m, r, "came twice");
 	else
-		mistake(m, r, "names a group that is not outstanding");
+		report_mistake(m, r, "names a group that is not outstanding");
 }
 
 /* The group a response can be meant for. */
@@ -172,7 +173,7 @@ group_find(struct smmuv3_ep *ep, const struct response *r)
 
 /* CMD_PRI_RESP [4.5.2] */
 void
-smmuv3_pri_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
+smmuv3_execute_pri_resp(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 {
 	struct response r = {
 		.sid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]),
@@ -185,25 +186,25 @@ smmuv3_pri_command(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 	struct smmuv3_group *g;
 
 	/* Ignored while the SMMU is off [6.3.9]. */
-	if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
+	if (!smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
 		return;
 	}
 	if (ep == NULL) {
-		mistake(m, &r, "names a function that does not exist");
+		report_mistake(m, &r, "names a function that does not exist");
 		return;
 	}
 	g = group_find(ep, &r);
-	if (g == NULL || !form_fits(m, ep, g, &r) || (g->owed == 0 &&
+	if (g == NULL || !has_right_form(m, ep, g, &r) || (g->owed == 0 &&
 			!(g->open && g->sent == g->nb))) {
-		not_owed(m, ep, g, &r);
+		report_not_owed(m, ep, g, &r);
 		return;
 	}
 	/* Consumed. To look at PRIQ_CONS is the check's time, not the answer's. */
 	if (m->now == 0)
 		m->now = smmuv3_model_cycles();
 	if (g->owed != 0) {
-		if (g->first_nb != 0 && !smmuv3_fe_ppr_freed(&m->fe, g->first_nb))
+		if (g->first_nb != 0 && !smmuv3_fe_is_ppr_freed(&m->fe, g->first_nb))
 			smmuv3_log_add(&m->driver_log, "PRI_RESP for SID %u, PRG %u before "
 					"PRIQ_CONS passed its request", r.sid, r.idx);
 		g->owed--;

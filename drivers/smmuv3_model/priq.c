@@ -26,20 +26,20 @@ priq_load_cons(struct smmuv3_fe *f)
 }
 
 void
-smmuv3_fe_priq_on(struct smmuv3_fe *f)
+smmuv3_fe_priq_enable(struct smmuv3_fe *f)
 {
 	f->priq.name = "PRIQ";
 	f->priq.entry = sizeof(struct smmuv3_ppr);
 	f->priq.prod_reg = SMMUV3_FE_PRIQ_PROD;
 	f->priq.cons_offset = SMMUV3_PRIQ_CONS;
-	smmuv3_outq_on(f, &f->priq, f->val[SMMUV3_FE_PRIQ_BASE], f->val[SMMUV3_FE_PRIQ_PROD],
+	smmuv3_outq_enable(f, &f->priq, f->val[SMMUV3_FE_PRIQ_BASE], f->val[SMMUV3_FE_PRIQ_PROD],
 			SMMUV3_GET(SMMUV3_IDR1_PRIQS, f->val[SMMUV3_FE_IDR1]));
 	/* It may have been switched off with an overflow that nobody acknowledged. */
 	f->pri_over = (f->priq.cons & SMMUV3_Q_OVFLG) != f->priq.ovflg;
 }
 
 bool
-smmuv3_fe_ppr_freed(struct smmuv3_fe *f, uint64_t nb)
+smmuv3_fe_is_ppr_freed(struct smmuv3_fe *f, uint64_t nb)
 {
 	if (nb + smmuv3_q_count(f->priq.log2, f->priq.prod, f->priq.cons) <= f->nb_pprs)
 		return true;
@@ -49,11 +49,11 @@ smmuv3_fe_ppr_freed(struct smmuv3_fe *f, uint64_t nb)
 
 /* Discarded, by an overflow: with LO its Last is told of all the same [6.3.39]. */
 static enum smmuv3_fe_ppr
-priq_overflow(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
+discard_ppr(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 {
 	if (f->val[SMMUV3_FE_PRIQ_IRQ_CFG2] & SMMUV3_PRIQ_IRQ_CFG2_LO &&
 			ppr->dw[0] & SMMUV3_PPR0_LAST)
-		smmuv3_fe_irq_priq(f);
+		smmuv3_fe_signal_priq(f);
 	return SMMUV3_FE_PPR_OVERFLOW;
 }
 
@@ -62,27 +62,27 @@ smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 {
 	struct smmuv3_ppr *slot;
 
-	if (!smmuv3_fe_on(f, SMMUV3_CR0_PRIQEN) || !smmuv3_fe_on(f, SMMUV3_CR0_SMMUEN) ||
-			f->sfm || smmuv3_fe_gerror_active(f, SMMUV3_GERROR_PRIQ_ABT))
+	if (!smmuv3_fe_is_on(f, SMMUV3_CR0_PRIQEN) || !smmuv3_fe_is_on(f, SMMUV3_CR0_SMMUEN) ||
+			f->sfm || smmuv3_fe_is_gerror_active(f, SMMUV3_GERROR_PRIQ_ABT))
 		return SMMUV3_FE_PPR_OFF;
-	if (f->pri_over || smmuv3_outq_full(&f->priq)) {
+	if (f->pri_over || smmuv3_outq_is_full(&f->priq)) {
 		priq_load_cons(f);
 		if (f->pri_over)
-			return priq_overflow(f, ppr);
+			return discard_ppr(f, ppr);
 	}
-	if (smmuv3_outq_full(&f->priq)) {
+	if (smmuv3_outq_is_full(&f->priq)) {
 		/* Not shown before the fullness that caused it. */
 		smmuv3_fe_priq_publish(f);
 		f->pri_over = true;
 		smmuv3_outq_overflow(f, &f->priq);
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS);
-		return priq_overflow(f, ppr);
+		return discard_ppr(f, ppr);
 	}
 	slot = smmuv3_outq_slot(f, &f->priq, SMMUV3_MODEL_KNOB_PRIQ_ABORT);
 	if (slot == NULL) {
 		/* Entries below PROD stay valid. */
 		smmuv3_fe_priq_publish(f);
-		smmuv3_fe_gerror(f, SMMUV3_GERROR_PRIQ_ABT);
+		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_PRIQ_ABT);
 		return SMMUV3_FE_PPR_ABORTED;
 	}
 	smmuv3_outq_prefetch(f, &f->priq, slot, SMMUV3_PRIQ_PROD);
@@ -90,7 +90,7 @@ smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 	f->nb_pprs++;
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_PRIQ_LOSE)) {
 		smmuv3_fe_priq_publish(f);
-		smmuv3_fe_gerror(f, SMMUV3_GERROR_PRIQ_ABT);
+		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_PRIQ_ABT);
 		return SMMUV3_FE_PPR_LOST;
 	}
 	*slot = *ppr;
@@ -100,17 +100,17 @@ smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 }
 
 void
-smmuv3_fe_priq_show(struct smmuv3_fe *f)
+smmuv3_fe_priq_store_prod(struct smmuv3_fe *f)
 {
 	bool last = f->pri_last;
 	uint32_t before;
 
 	f->ops->publish_pri(f->be);
 	f->pri_last = false;
-	before = smmuv3_outq_show(f, &f->priq);
+	before = smmuv3_outq_store_prod(f, &f->priq);
 	if (!(f->irq_ctrl.ack & SMMUV3_IRQ_CTRL_PRIQ))
 		return;
 	if (f->val[SMMUV3_FE_PRIQ_IRQ_CFG2] & SMMUV3_PRIQ_IRQ_CFG2_LO ? last :
 			smmuv3_outq_was_empty(f, &f->priq, before))
-		smmuv3_fe_irq_priq(f);
+		smmuv3_fe_signal_priq(f);
 }

@@ -114,7 +114,7 @@ irq_bit_name(uint32_t bit)
 }
 
 static bool
-has(const struct smmuv3_fe *f, uint64_t idr0_bit)
+has_feature(const struct smmuv3_fe *f, uint64_t idr0_bit)
 {
 	return f->val[SMMUV3_FE_IDR0] & idr0_bit;
 }
@@ -146,7 +146,7 @@ reg_restore(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint64_t seen, ui
 
 /* Store a register that the SMMU owns; what it speaks of was done before. */
 void
-smmuv3_fe_own(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v)
+smmuv3_fe_store_reg(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v)
 {
 	f->val[reg] = v;
 	/* Pairs with smmuv3_load_status() and smmuv3_load_prod(). */
@@ -174,7 +174,8 @@ set_unknown(struct smmuv3_fe *f)
 		uint64_t v = (uint64_t)smmuv3_xorshift(f->rand) << 32 | smmuv3_xorshift(f->rand);
 
 		if (reg_info[i].guard == GUARD_RO || reg_info[i].guard == GUARD_RES0 ||
-				(reg_info[i].guard >= GUARD_PRIQEN && !has(f, SMMUV3_IDR0_PRI)))
+				(reg_info[i].guard >= GUARD_PRIQEN &&
+				 !has_feature(f, SMMUV3_IDR0_PRI)))
 			continue;
 		f->val[i] = v & reg_info[i].mask;
 		/* OVFLG of the PRIQ is 0. */
@@ -190,7 +191,7 @@ set_unknown(struct smmuv3_fe *f)
 }
 
 void
-smmuv3_fe_lose(struct smmuv3_fe *f)
+smmuv3_fe_forget(struct smmuv3_fe *f)
 {
 	size_t kept = offsetof(struct smmuv3_fe, val);
 
@@ -210,7 +211,7 @@ smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown)
 	f->val[SMMUV3_FE_AIDR] = 2;		/* SMMUv3.2 */
 	for (unsigned int i = 0; i < SMMUV3_FE_NB_REGS; i++)
 		if (f->val[i] != 0)
-			smmuv3_fe_own(f, i, (uint32_t)f->val[i]);
+			smmuv3_fe_store_reg(f, i, (uint32_t)f->val[i]);
 	f->gbpa = GBPA_RESET;
 	atomic_store_explicit(smmuv3_reg32(f->regs, SMMUV3_GBPA), f->gbpa,
 			memory_order_relaxed);
@@ -220,14 +221,14 @@ smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown)
 
 /* A guard holds unless both the bit and its acknowledgement are 0. */
 static bool
-ctrl_held(const struct smmuv3_fe_ctrl *ctrl, uint32_t bits)
+is_ctrl_held(const struct smmuv3_fe_ctrl *ctrl, uint32_t bits)
 {
 	return (ctrl->value | ctrl->ack) & bits;
 }
 
 /* Bits of a register that software may not write now, and what forbids it. */
 static uint64_t
-reg_locked(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **why)
+reg_locked_bits(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **why)
 {
 	uint64_t locked = 0;
 
@@ -235,38 +236,38 @@ reg_locked(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **why)
 	switch (reg_info[reg].guard) {
 	case GUARD_SMMUEN:
 		*why = "while SMMUEN is set";
-		return ctrl_held(&f->cr0, SMMUV3_CR0_SMMUEN) ? UINT64_MAX : 0;
+		return is_ctrl_held(&f->cr0, SMMUV3_CR0_SMMUEN) ? UINT64_MAX : 0;
 	case GUARD_CMDQEN:
 		*why = "while CMDQEN is set";
-		return ctrl_held(&f->cr0, SMMUV3_CR0_CMDQEN) ? UINT64_MAX : 0;
+		return is_ctrl_held(&f->cr0, SMMUV3_CR0_CMDQEN) ? UINT64_MAX : 0;
 	case GUARD_EVENTQEN:
 		*why = "while EVENTQEN is set";
-		return ctrl_held(&f->cr0, SMMUV3_CR0_EVENTQEN) ? UINT64_MAX : 0;
+		return is_ctrl_held(&f->cr0, SMMUV3_CR0_EVENTQEN) ? UINT64_MAX : 0;
 	case GUARD_IRQ_GERROR:
 		*why = "while GERROR_IRQEN is set";
-		return ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_GERROR) ? UINT64_MAX : 0;
+		return is_ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_GERROR) ? UINT64_MAX : 0;
 	case GUARD_IRQ_EVENTQ:
 		*why = "while EVENTQ_IRQEN is set";
-		return ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_EVENTQ) ? UINT64_MAX : 0;
+		return is_ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_EVENTQ) ? UINT64_MAX : 0;
 	case GUARD_CR1:
 		*why = "while SMMUEN (TABLE_*) or a queue enable (QUEUE_*) is set";
-		if (ctrl_held(&f->cr0, SMMUV3_CR0_SMMUEN))
+		if (is_ctrl_held(&f->cr0, SMMUV3_CR0_SMMUEN))
 			locked |= CR1_TABLE;
-		if (ctrl_held(&f->cr0, CR0_QUEUES))
+		if (is_ctrl_held(&f->cr0, CR0_QUEUES))
 			locked |= CR1_QUEUE;
 		return locked;
 	case GUARD_PRIQEN:
-		if (!has(f, SMMUV3_IDR0_PRI))
+		if (!has_feature(f, SMMUV3_IDR0_PRI))
 			break;
 		*why = "while PRIQEN is set";
-		return ctrl_held(&f->cr0, SMMUV3_CR0_PRIQEN) ? UINT64_MAX : 0;
+		return is_ctrl_held(&f->cr0, SMMUV3_CR0_PRIQEN) ? UINT64_MAX : 0;
 	case GUARD_IRQ_PRIQ:
-		if (!has(f, SMMUV3_IDR0_PRI))
+		if (!has_feature(f, SMMUV3_IDR0_PRI))
 			break;
 		*why = "while PRIQ_IRQEN is set";
-		return ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_PRIQ) ? UINT64_MAX : 0;
+		return is_ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_PRIQ) ? UINT64_MAX : 0;
 	case GUARD_PRI:
-		if (!has(f, SMMUV3_IDR0_PRI))
+		if (!has_feature(f, SMMUV3_IDR0_PRI))
 			break;
 		return 0;
 	case GUARD_RES0:
@@ -288,7 +289,7 @@ poll_guards(struct smmuv3_fe *f)
 
 		if (v == f->val[i])
 			continue;
-		locked = reg_locked(f, i, &why);
+		locked = reg_locked_bits(f, i, &why);
 		if ((v ^ f->val[i]) & locked)
 			smmuv3_log_add(f->log, "%s written %s", reg_info[i].name, why);
 		want = (f->val[i] & locked) | (v & reg_info[i].mask & ~locked);
@@ -351,7 +352,7 @@ ctrl_tick(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t *bits)
 }
 
 static void
-strtab_check(struct smmuv3_fe *f)
+check_strtab(struct smmuv3_fe *f)
 {
 	uint32_t cfg = (uint32_t)f->val[SMMUV3_FE_STRTAB_BASE_CFG];
 	uint32_t fmt = SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg);
@@ -370,9 +371,9 @@ poll_cr0(struct smmuv3_fe *f)
 {
 	uint32_t implemented = CR0_ALWAYS, bits;
 
-	if (has(f, SMMUV3_IDR0_ATS))
+	if (has_feature(f, SMMUV3_IDR0_ATS))
 		implemented |= SMMUV3_CR0_ATSCHK;
-	if (has(f, SMMUV3_IDR0_PRI))
+	if (has_feature(f, SMMUV3_IDR0_PRI))
 		implemented |= SMMUV3_CR0_PRIQEN;
 	ctrl_write(f, &f->cr0, SMMUV3_CR0, implemented, "CR0", cr0_bit_name);
 	if (!ctrl_tick(f, &f->cr0, &bits))
@@ -380,27 +381,27 @@ poll_cr0(struct smmuv3_fe *f)
 	if (bits == 0)
 		return 1;
 	/* Committed records are visible when EVENTQEN went to 0 [6.3.9]. */
-	smmuv3_fe_evt_publish(f);
+	smmuv3_fe_evtq_publish(f);
 	smmuv3_fe_priq_publish(f);
 	/* And aborts of their writes in GERROR. */
 	if (bits & SMMUV3_CR0_EVENTQEN && f->evtq_abort != 0)
-		smmuv3_fe_evt_abort(f);
+		smmuv3_fe_evtq_abort(f);
 	f->cr0.ack ^= bits;
-	if (bits & SMMUV3_CR0_CMDQEN && smmuv3_fe_on(f, SMMUV3_CR0_CMDQEN))
-		smmuv3_fe_cmdq_on(f);
-	if (bits & SMMUV3_CR0_EVENTQEN && smmuv3_fe_on(f, SMMUV3_CR0_EVENTQEN))
-		smmuv3_fe_evtq_on(f);
-	if (bits & SMMUV3_CR0_PRIQEN && smmuv3_fe_on(f, SMMUV3_CR0_PRIQEN))
-		smmuv3_fe_priq_on(f);
+	if (bits & SMMUV3_CR0_CMDQEN && smmuv3_fe_is_on(f, SMMUV3_CR0_CMDQEN))
+		smmuv3_fe_cmdq_enable(f);
+	if (bits & SMMUV3_CR0_EVENTQEN && smmuv3_fe_is_on(f, SMMUV3_CR0_EVENTQEN))
+		smmuv3_fe_evtq_enable(f);
+	if (bits & SMMUV3_CR0_PRIQEN && smmuv3_fe_is_on(f, SMMUV3_CR0_PRIQEN))
+		smmuv3_fe_priq_enable(f);
 	if (bits & SMMUV3_CR0_SMMUEN) {
-		if (smmuv3_fe_on(f, SMMUV3_CR0_SMMUEN)) {
-			strtab_check(f);
+		if (smmuv3_fe_is_on(f, SMMUV3_CR0_SMMUEN)) {
+			check_strtab(f);
 			f->ops->smmu_on(f->be);
 		} else {
 			f->ops->smmu_off(f->be);
 		}
 	}
-	smmuv3_fe_own(f, SMMUV3_FE_CR0ACK, f->cr0.ack);
+	smmuv3_fe_store_reg(f, SMMUV3_FE_CR0ACK, f->cr0.ack);
 	return 1;
 }
 
@@ -409,14 +410,14 @@ poll_irq_ctrl(struct smmuv3_fe *f)
 {
 	uint32_t implemented = IRQ_ALWAYS, bits;
 
-	if (has(f, SMMUV3_IDR0_PRI))
+	if (has_feature(f, SMMUV3_IDR0_PRI))
 		implemented |= SMMUV3_IRQ_CTRL_PRIQ;
 	ctrl_write(f, &f->irq_ctrl, SMMUV3_IRQ_CTRL, implemented, "IRQ_CTRL", irq_bit_name);
 	if (!ctrl_tick(f, &f->irq_ctrl, &bits))
 		return 0;
 	if (bits != 0) {
 		f->irq_ctrl.ack ^= bits;
-		smmuv3_fe_own(f, SMMUV3_FE_IRQ_CTRLACK, f->irq_ctrl.ack);
+		smmuv3_fe_store_reg(f, SMMUV3_FE_IRQ_CTRLACK, f->irq_ctrl.ack);
 	}
 	return 1;
 }
@@ -469,10 +470,10 @@ poll_sfm(struct smmuv3_fe *f)
 	bool on = smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_SFM) != 0;
 
 	if (on && !f->sfm) {
-		smmuv3_fe_evt_publish(f);
+		smmuv3_fe_evtq_publish(f);
 		smmuv3_fe_priq_publish(f);
 		f->sfm = true;
-		smmuv3_fe_gerror(f, SMMUV3_GERROR_SFM);
+		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_SFM);
 	} else if (!on) {
 		f->sfm = false;
 	}
@@ -490,7 +491,7 @@ smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full)
 	if (f->evtq_abort != 0) {
 		n++;
 		if (--f->evtq_abort == 0)
-			smmuv3_fe_evt_abort(f);
+			smmuv3_fe_evtq_abort(f);
 	}
 	poll_sfm(f);
 	if (full)

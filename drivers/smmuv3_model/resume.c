@@ -16,7 +16,7 @@
 #include "model_transact.h"
 
 static void
-retry(struct smmuv3_model *m, struct smmuv3_slot *s)
+retry_slot(struct smmuv3_model *m, struct smmuv3_slot *s)
 {
 	s->state = SMMUV3_SLOT_READY;
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_RETRIES);
@@ -24,7 +24,7 @@ retry(struct smmuv3_model *m, struct smmuv3_slot *s)
 }
 
 void
-smmuv3_resume(struct smmuv3_model *m, uint32_t sid, uint16_t stag, bool again, bool abort)
+smmuv3_execute_resume(struct smmuv3_model *m, uint32_t sid, uint16_t stag, bool again, bool abort)
 {
 	struct smmuv3_stall *st = stag < m->stall_max ? &m->stall[stag] : NULL;
 	struct smmuv3_slot *s, *dups;
@@ -53,7 +53,7 @@ smmuv3_resume(struct smmuv3_model *m, uint32_t sid, uint16_t stag, bool again, b
 		/* Software has just written it; the retries of a batch wait for it at once. */
 		__builtin_prefetch(s->desc);
 		if (again)
-			retry(m, s);
+			retry_slot(m, s);
 		else
 			smmuv3_slot_end(m, s, abort || m->no_features &
 					SMMUV3_MODEL_TERM_ABORT_ONLY ? SMMUV3_MODEL_ABORTED :
@@ -62,12 +62,12 @@ smmuv3_resume(struct smmuv3_model *m, uint32_t sid, uint16_t stag, bool again, b
 	while (dups != NULL) {
 		s = dups;
 		dups = s->next;
-		retry(m, s);
+		retry_slot(m, s);
 	}
 }
 
 static void
-terminate(struct smmuv3_model *m, struct smmuv3_slot *s)
+terminate_slot(struct smmuv3_model *m, struct smmuv3_slot *s)
 {
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TERMINATED);
 	smmuv3_slot_end(m, s, SMMUV3_MODEL_ABORTED);
@@ -75,7 +75,7 @@ terminate(struct smmuv3_model *m, struct smmuv3_slot *s)
 
 /* End the stalls of one StreamID, or of all. */
 static void
-stall_end(struct smmuv3_model *m, bool all, uint32_t sid)
+end_stalls(struct smmuv3_model *m, bool all, uint32_t sid)
 {
 	struct smmuv3_list held = m->held;
 	struct smmuv3_slot *s, *dups;
@@ -91,7 +91,7 @@ stall_end(struct smmuv3_model *m, bool all, uint32_t sid)
 		}
 		if (s->has_stag)
 			smmuv3_stag_put(m, s->stag);
-		terminate(m, s);
+		terminate_slot(m, s);
 	}
 	for (unsigned int i = 0; i < m->stall_max; i++) {
 		struct smmuv3_stall *st = &m->stall[i];
@@ -102,18 +102,18 @@ stall_end(struct smmuv3_model *m, bool all, uint32_t sid)
 		dups = st->dups;
 		smmuv3_stag_put(m, (uint16_t)i);
 		if (s != NULL)
-			terminate(m, s);
+			terminate_slot(m, s);
 		while (dups != NULL) {
 			s = dups;
 			dups = s->next;
-			terminate(m, s);
+			terminate_slot(m, s);
 		}
 	}
 }
 
 /* Was there a SYNC after the last invalidation of this STE? */
 static bool
-ste_synced(const struct smmuv3_model *m, uint32_t sid)
+is_ste_synced(const struct smmuv3_model *m, uint32_t sid)
 {
 	const struct smmuv3_oracle *o = &m->oracle;
 
@@ -128,23 +128,23 @@ ste_synced(const struct smmuv3_model *m, uint32_t sid)
 }
 
 void
-smmuv3_stall_term(struct smmuv3_model *m, uint32_t sid)
+smmuv3_execute_stall_term(struct smmuv3_model *m, uint32_t sid)
 {
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_STALL_TERMS);
-	if (smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
+	if (smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
 		if (!smmuv3_ste_aborts(m, sid))
 			smmuv3_log_add(&m->driver_log, "STALL_TERM for SID %u, whose STE does not "
 					"abort (Config = 0)", sid);
-		else if (!ste_synced(m, sid))
+		else if (!is_ste_synced(m, sid))
 			smmuv3_log_add(&m->driver_log, "STALL_TERM for SID %u before the SYNC "
 					"after its CFGI_STE", sid);
 	}
-	stall_end(m, false, sid);
+	end_stalls(m, false, sid);
 }
 
 /* SMMUEN went to 0 [6.3.9.1]. */
 void
 smmuv3_stalls_end_all(struct smmuv3_model *m)
 {
-	stall_end(m, true, 0);
+	end_stalls(m, true, 0);
 }

@@ -22,7 +22,7 @@
 
 /* Its hint spares those leaves that it does not name [4.4.1.1]. */
 void
-smmuv3_silent_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv)
+smmuv3_silent_check_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 {
 	const struct smmuv3_tlb_entry *e;
 
@@ -50,7 +50,7 @@ smmuv3_silent_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 
 /* A SYNC is complete: is what is cached what is in memory? Each entry is named once. */
 void
-smmuv3_silent_cfg(struct smmuv3_model *m)
+smmuv3_silent_check_cfg(struct smmuv3_model *m)
 {
 	static const char *const names[] = {
 		[SMMUV3_CFG_L1STD] = "L1STD", [SMMUV3_CFG_STE] = "STE",
@@ -74,13 +74,14 @@ smmuv3_silent_cfg(struct smmuv3_model *m)
 		smmuv3_log_add(&m->silent, "%s of SID %u, SSID %u: word %u is cached as 0x%llx and "
 				"is 0x%llx in memory, at a SYNC", names[e->kind], e->sid, e->idx,
 				differs, (unsigned long long)e->dw[differs],
-				dw == NULL ? 0ull : (unsigned long long)smmuv3_get_dw(&dw[differs]));
+				dw == NULL ? 0ull :
+				(unsigned long long)smmuv3_get_dw(&dw[differs]));
 	}
 }
 
 /* An entry is used. Its ATC_INV may be on its way: whether it came is seen at the end. */
 void
-smmuv3_silent_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
+smmuv3_silent_note_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
 {
 	const struct smmuv3_oracle *o = &m->oracle;
 	uint64_t va = (e->vpn << SMMUV3_PAGE_SHIFT) & SMMUV3_BITS(55, 0);
@@ -95,7 +96,7 @@ smmuv3_silent_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
 
 /* No ATC_INV comes any more. */
 void
-smmuv3_silent_atc_end(struct smmuv3_ep *ep)
+smmuv3_silent_check_atc_end(struct smmuv3_ep *ep)
 {
 	for (size_t i = 0; i < sizeof(ep->atc) / sizeof(ep->atc[0]); i++) {
 		struct smmuv3_atc_entry *e = &ep->atc[i];

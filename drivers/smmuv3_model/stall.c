@@ -76,14 +76,14 @@ stall_record(struct smmuv3_model *m, struct smmuv3_slot *s)
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_STALLS);
 		m->unshown[m->nb_unshown++] = s;
 		if (m->nb_unshown == 2 * SMMUV3_BATCH)
-			smmuv3_fe_evt_publish(&m->fe);
+			smmuv3_fe_evtq_publish(&m->fe);
 		return true;
 	}
 }
 
 /* Same stream, page and kind of access as one that is stalled [3.12.2.1]? */
 static bool
-same_stall(const struct smmuv3_slot *a, const struct smmuv3_slot *b)
+is_same_stall(const struct smmuv3_slot *a, const struct smmuv3_slot *b)
 {
 	const struct smmuv3_model_dma_conf *x = &a->dma->conf, *y = &b->dma->conf;
 	bool aw = a->op.type == SMMUV3_MODEL_WRITE || a->dst_phase;
@@ -96,12 +96,12 @@ same_stall(const struct smmuv3_slot *a, const struct smmuv3_slot *b)
 }
 
 static bool
-stall_suppressed(struct smmuv3_model *m, struct smmuv3_slot *s)
+suppress_stall(struct smmuv3_model *m, struct smmuv3_slot *s)
 {
 	for (unsigned int i = 0; i < m->stall_max; i++) {
 		struct smmuv3_stall *st = &m->stall[i];
 
-		if (!st->shown || st->slot == NULL || !same_stall(st->slot, s))
+		if (!st->shown || st->slot == NULL || !is_same_stall(st->slot, s))
 			continue;
 		s->state = SMMUV3_SLOT_DUP;
 		s->next = st->dups;
@@ -122,17 +122,18 @@ smmuv3_stall_begin(struct smmuv3_model *m, struct smmuv3_slot *s,
 	s->fault_priv = acc->priv;
 	s->fault_instr = acc->instr;
 	if (m->choices & SMMUV3_MODEL_SUPPRESS_DUP) {
-		smmuv3_fe_evt_publish(&m->fe);
-		if (stall_suppressed(m, s))
+		smmuv3_fe_evtq_publish(&m->fe);
+		if (suppress_stall(m, s))
 			return;
 	}
-	if ((m->held.first == NULL || m->held_first) && smmuv3_stag_take(m, s) && stall_record(m, s))
+	if ((m->held.first == NULL || m->held_first) && smmuv3_stag_take(m, s) &&
+			stall_record(m, s))
 		return;
-	if (!smmuv3_fe_evt_writable(&m->fe))
+	if (!smmuv3_fe_evtq_is_writable(&m->fe))
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_STALLS_HELD);
 	s->state = SMMUV3_SLOT_HELD;
 	/* What it faulted on may be stale: a pending invalidation reaches it when done. */
-	s->held_seq = m->late.nb != 0 ? UINT64_MAX : m->oracle.seq;
+	s->held_seq = m->inval.nb != 0 ? UINT64_MAX : m->oracle.seq;
 	smmuv3_list_add(&m->held, s);
 }
 
@@ -141,11 +142,11 @@ smmuv3_stall_begin(struct smmuv3_model *m, struct smmuv3_slot *s,
  * record might be stale. For the others replay and retry are both allowed [3.12.2].
  */
 unsigned int
-smmuv3_stall_held(struct smmuv3_model *m, unsigned int max)
+smmuv3_stall_record_held(struct smmuv3_model *m, unsigned int max)
 {
 	unsigned int n = 0;
 
-	while (m->held.first != NULL && n < max && smmuv3_fe_evt_writable(&m->fe)) {
+	while (m->held.first != NULL && n < max && smmuv3_fe_evtq_is_writable(&m->fe)) {
 		struct smmuv3_slot *s = m->held.first;
 
 		if (!s->has_stag && !smmuv3_stag_take(m, s))
@@ -169,7 +170,7 @@ smmuv3_stall_held(struct smmuv3_model *m, unsigned int max)
 
 /* Now and then one stalled transaction is tried again without being told to. */
 unsigned int
-smmuv3_stall_early(struct smmuv3_model *m)
+smmuv3_stall_retry_early(struct smmuv3_model *m)
 {
 	struct smmuv3_stall *st;
 	struct smmuv3_slot *s;

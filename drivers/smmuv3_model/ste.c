@@ -15,9 +15,9 @@
 #include "model_win.h"
 
 static enum smmuv3_result
-bad_streamid(const struct smmuv3_model *m, struct smmuv3_fault *fault)
+fault_bad_streamid(const struct smmuv3_model *m, struct smmuv3_fault *fault)
 {
-	return smmuv3_fail(fault, m->fe.val[SMMUV3_FE_CR2] & SMMUV3_CR2_RECINVSID ?
+	return smmuv3_fault_set(fault, m->fe.val[SMMUV3_FE_CR2] & SMMUV3_CR2_RECINVSID ?
 			SMMUV3_C_BAD_STREAMID : 0, 0);
 }
 
@@ -58,7 +58,7 @@ ste_find(struct smmuv3_model *m, uint32_t sid, uint64_t *addr, struct smmuv3_fau
 	uint64_t l1;
 
 	if ((uint64_t)sid >> t.log2 != 0)
-		return bad_streamid(m, fault);
+		return fault_bad_streamid(m, fault);
 	if (t.split == 0) {
 		*addr = t.base + sizeof(struct smmuv3_ste) * sid;
 		return SMMUV3_OK;
@@ -66,17 +66,17 @@ ste_find(struct smmuv3_model *m, uint32_t sid, uint64_t *addr, struct smmuv3_fau
 	low = sid & (uint32_t)smmuv3_low_bits(t.split);
 	l1 = t.base + 8 * (uint64_t)(sid >> t.split);
 	if (smmuv3_cfg_get(m, SMMUV3_CFG_L1STD, sid - low, 0, l1, &e) != SMMUV3_FETCH_OK)
-		return smmuv3_fail(fault, SMMUV3_F_STE_FETCH, l1);
+		return smmuv3_fault_set(fault, SMMUV3_F_STE_FETCH, l1);
 	span = SMMUV3_GET(SMMUV3_L1STD_SPAN, e->dw[0]);
 	if (span == 0 || span > 11 || span > t.split + 1 || low >> (span - 1) != 0)
-		return bad_streamid(m, fault);
+		return fault_bad_streamid(m, fault);
 	*addr = (e->dw[0] & SMMUV3_L1STD_L2PTR & ~smmuv3_low_bits(span - 1 + 6)) +
 		sizeof(struct smmuv3_ste) * low;
 	return SMMUV3_OK;
 }
 
 enum smmuv3_result
-smmuv3_ste_get(struct smmuv3_model *m, uint32_t sid, struct smmuv3_ste *ste, uint64_t *born,
+smmuv3_ste_fetch(struct smmuv3_model *m, uint32_t sid, struct smmuv3_ste *ste, uint64_t *born,
 		struct smmuv3_fault *fault)
 {
 	const struct smmuv3_cfg_entry *e;
@@ -88,7 +88,7 @@ smmuv3_ste_get(struct smmuv3_model *m, uint32_t sid, struct smmuv3_ste *ste, uin
 		return r;
 	switch (smmuv3_cfg_get(m, SMMUV3_CFG_STE, sid, 0, addr, &e)) {
 	case SMMUV3_FETCH_ABORT:
-		return smmuv3_fail(fault, SMMUV3_F_STE_FETCH, addr);
+		return smmuv3_fault_set(fault, SMMUV3_F_STE_FETCH, addr);
 	case SMMUV3_FETCH_BUSY:
 		return SMMUV3_BUSY;
 	default:
@@ -172,7 +172,7 @@ smmuv3_ste_ppar(struct smmuv3_model *m, uint32_t sid, bool *ppar, struct smmuv3_
 	*fault = (struct smmuv3_fault){ 0 };
 	/* Each try gets another word. */
 	do
-		r = smmuv3_ste_get(m, sid, &ste, &born, fault);
+		r = smmuv3_ste_fetch(m, sid, &ste, &born, fault);
 	while (r == SMMUV3_BUSY);
 	if (r != SMMUV3_OK)
 		return false;

@@ -27,7 +27,7 @@ smmuv3_inside_step(const struct smmuv3_model *m)
 
 /* Units that the next kind of work may take: none of them starves the others. */
 static unsigned int
-share(unsigned int budget, unsigned int n)
+budget_share(unsigned int budget, unsigned int n)
 {
 	if (n >= budget)
 		return 0;
@@ -104,20 +104,20 @@ smmuv3_step(struct smmuv3_model *m, unsigned int budget, bool full)
 		before = n;
 		m->now = 0;
 		if (n < budget)
-			n += smmuv3_fe_commands(&m->fe, share(budget, n));
+			n += smmuv3_fe_consume_commands(&m->fe, budget_share(budget, n));
 		if (m->held.first != NULL)
-			n += smmuv3_stall_held(m, share(budget, n));
-		n += run_ready(m, share(budget, n));
-		smmuv3_fe_evt_publish(&m->fe);
+			n += smmuv3_stall_record_held(m, budget_share(budget, n));
+		n += run_ready(m, budget_share(budget, n));
+		smmuv3_fe_evtq_publish(&m->fe);
 		smmuv3_fe_priq_publish(&m->fe);
-		n += smmuv3_dma_run(m, share(budget, n));
-		smmuv3_fe_evt_publish(&m->fe);
+		n += smmuv3_dma_run(m, budget_share(budget, n));
+		smmuv3_fe_evtq_publish(&m->fe);
 		smmuv3_fe_priq_publish(&m->fe);
 	} while (n != before);
 	if (m->choices & SMMUV3_MODEL_EARLY_RETRY)
-		n += smmuv3_stall_early(m);
+		n += smmuv3_stall_retry_early(m);
 	if (m->harsh & SMMUV3_MODEL_HARSH_LEVEL_IRQ)
-		smmuv3_fe_levels(&m->fe);
+		smmuv3_fe_update_levels(&m->fe);
 	stepping = NULL;
 	return n;
 }

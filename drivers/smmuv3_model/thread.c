@@ -19,7 +19,7 @@
 #define WAIT_SPIN	64
 
 static inline void
-relax(void)
+cpu_relax(void)
 {
 #if defined(__x86_64__)
 	__asm__ volatile("pause");
@@ -29,7 +29,7 @@ relax(void)
 }
 
 static void
-let_others_in(struct smmuv3_model *m)
+yield_lock(struct smmuv3_model *m)
 {
 	pthread_mutex_unlock(&m->lock);
 	while (atomic_load_explicit(&m->waiting, memory_order_relaxed) != 0)
@@ -61,10 +61,10 @@ thread_main(void *arg)
 			sched_yield();
 			pthread_mutex_lock(&m->lock);
 		} else {
-			relax();
+			cpu_relax();
 		}
 		if (atomic_load_explicit(&m->waiting, memory_order_relaxed) != 0)
-			let_others_in(m);
+			yield_lock(m);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return NULL;
@@ -143,5 +143,5 @@ smmuv3_model_wait(struct smmuv3_model *m)
 	if ((cpu >= 0 && sched_getcpu() == cpu) || ++waits % WAIT_SPIN == 0)
 		sched_yield();
 	else
-		relax();
+		cpu_relax();
 }

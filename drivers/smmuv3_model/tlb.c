@@ -44,7 +44,7 @@ tlb_set(const struct smmuv3_tlb *tlb, uint16_t asid, bool global, uint8_t shift,
 }
 
 static inline bool
-tlb_alive(const struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
+tlb_is_alive(const struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
 {
 	return e->valid && (e->global || e->asid_gen == tlb->asid_gen[e->asid]);
 }
@@ -58,7 +58,7 @@ smmuv3_tlb_size(const struct smmuv3_tlb *tlb)
 const struct smmuv3_tlb_entry *
 smmuv3_tlb_at(const struct smmuv3_tlb *tlb, size_t i)
 {
-	return tlb_alive(tlb, &tlb->entry[i]) ? &tlb->entry[i] : NULL;
+	return tlb_is_alive(tlb, &tlb->entry[i]) ? &tlb->entry[i] : NULL;
 }
 
 struct smmuv3_tlb_entry *
@@ -71,7 +71,7 @@ smmuv3_tlb_find(struct smmuv3_tlb *tlb, uint16_t asid, uint64_t va)
 
 		for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++, e++)
 			if (e->vpn == va >> shift && e->shift == shift && e->global == global &&
-					(global || e->asid == asid) && tlb_alive(tlb, e))
+					(global || e->asid == asid) && tlb_is_alive(tlb, e))
 				return e;
 	}
 	return NULL;
@@ -104,12 +104,12 @@ tlb_drop(struct smmuv3_tlb *tlb, struct smmuv3_tlb_entry *e)
 
 /* A way that nobody would miss, or NULL. */
 static struct smmuv3_tlb_entry *
-tlb_room(struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
+tlb_find_room(struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
 {
 	struct smmuv3_tlb_entry *way = tlb_set(tlb, e->asid, e->global, e->shift, e->vpn);
 
 	for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++)
-		if (!tlb_alive(tlb, &way[i]))
+		if (!tlb_is_alive(tlb, &way[i]))
 			return &way[i];
 	return NULL;
 }
@@ -129,9 +129,9 @@ tlb_grow(struct smmuv3_tlb *tlb)
 		if (tlb->entry == NULL)
 			break;
 		for (size_t i = 0; i < nb && fits; i++) {
-			if (!tlb_alive(tlb, &old[i]))
+			if (!tlb_is_alive(tlb, &old[i]))
 				continue;
-			to = tlb_room(tlb, &old[i]);
+			to = tlb_find_room(tlb, &old[i]);
 			fits = to != NULL;
 			if (fits)
 				*to = old[i];
@@ -161,9 +161,9 @@ smmuv3_tlb_insert(struct smmuv3_model *m, struct smmuv3_tlb_entry *e, uint64_t v
 	e->vpn = va >> e->shift;
 	e->asid_gen = tlb->asid_gen[e->asid];
 	e->valid = 1;
-	to = tlb_room(tlb, e);
+	to = tlb_find_room(tlb, e);
 	while (to == NULL && m->choices & SMMUV3_MODEL_STICKY_TLB && tlb_grow(tlb))
-		to = tlb_room(tlb, e);
+		to = tlb_find_room(tlb, e);
 	if (to == NULL)
 		to = tlb_set(tlb, e->asid, e->global, e->shift, e->vpn) +
 			smmuv3_rand(m) % SMMUV3_TLB_WAYS;
@@ -186,7 +186,7 @@ smmuv3_tlb_clear(struct smmuv3_model *m)
 }
 
 static bool
-tlb_covered(const struct smmuv3_tlb_entry *e, const struct smmuv3_inv *inv)
+tlb_is_covered(const struct smmuv3_tlb_entry *e, const struct smmuv3_inv *inv)
 {
 	if (!e->global && inv->kind == SMMUV3_INV_TLB_VA && e->asid != inv->asid)
 		return false;
@@ -210,7 +210,7 @@ tlb_invalidate_va(struct smmuv3_tlb *tlb, const struct smmuv3_inv *inv)
 
 			for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++, e++)
 				if (e->valid && e->vpn == vpn && e->shift == shift &&
-						e->global == global && tlb_covered(e, inv))
+						e->global == global && tlb_is_covered(e, inv))
 					tlb_drop(tlb, e);
 		}
 	}
@@ -240,6 +240,6 @@ smmuv3_tlb_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 		return;
 	}
 	for (size_t i = 0; i < (size_t)SMMUV3_TLB_WAYS << tlb->sets_log2; i++)
-		if (tlb->entry[i].valid && tlb_covered(&tlb->entry[i], inv))
+		if (tlb->entry[i].valid && tlb_is_covered(&tlb->entry[i], inv))
 			tlb_drop(tlb, &tlb->entry[i]);
 }

@@ -27,7 +27,7 @@
 
 /* The bounce page of a COPY between its read and its write. */
 static uint8_t *
-bounce(const struct smmuv3_slot *s)
+bounce_page(const struct smmuv3_slot *s)
 {
 	return s->dma->bounce + ((size_t)(s - s->dma->slot) << SMMUV3_PAGE_SHIFT);
 }
@@ -39,7 +39,7 @@ smmuv3_slot_addr(const struct smmuv3_slot *s)
 }
 
 static size_t
-to_boundary(uint64_t addr)
+bytes_to_boundary(uint64_t addr)
 {
 	return (size_t)((UINT64_C(1) << SMMUV3_PAGE_SHIFT) -
 			(addr & SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)));
@@ -50,11 +50,11 @@ slot_len(const struct smmuv3_slot *s)
 {
 	size_t len = s->op.len - s->off, n;
 
-	n = to_boundary(s->op.addr + s->off);
+	n = bytes_to_boundary(s->op.addr + s->off);
 	if (n < len)
 		len = n;
 	if (s->op.type == SMMUV3_MODEL_COPY) {
-		n = to_boundary(s->op.dst + s->off);
+		n = bytes_to_boundary(s->op.dst + s->off);
 		if (n < len)
 			len = n;
 	}
@@ -120,7 +120,7 @@ open_transaction(struct smmuv3_model *m, struct smmuv3_slot *s)
 
 /* The client has its answer. */
 static void
-answer(struct smmuv3_model *m, struct smmuv3_slot *s)
+answer_transaction(struct smmuv3_model *m, struct smmuv3_slot *s)
 {
 	if (!s->open)
 		smmuv3_log_add(&m->oracle.log, "SID %u: a transaction answered twice (address "
@@ -138,9 +138,9 @@ smmuv3_ready_add(struct smmuv3_model *m, struct smmuv3_slot *s)
 
 /* Go on to the next transaction. True: there is one. */
 static bool
-advance(struct smmuv3_model *m, struct smmuv3_slot *s, size_t len)
+advance_dma(struct smmuv3_model *m, struct smmuv3_slot *s, size_t len)
 {
-	answer(m, s);
+	answer_transaction(m, s);
 	if (s->op.type == SMMUV3_MODEL_COPY) {
 		s->dst_phase = !s->dst_phase;
 		if (s->dst_phase)
@@ -155,7 +155,7 @@ advance(struct smmuv3_model *m, struct smmuv3_slot *s, size_t len)
 
 /* Move bytes at one place. False: an external abort. */
 static bool
-move_at(struct smmuv3_model *m, const struct smmuv3_target *to, bool write, uint8_t *dev,
+move_bytes_at(struct smmuv3_model *m, const struct smmuv3_target *to, bool write, uint8_t *dev,
 		size_t len)
 {
 	uint8_t *mem = to->host;
@@ -186,7 +186,7 @@ move_at(struct smmuv3_model *m, const struct smmuv3_target *to, bool write, uint
 }
 
 static __attribute__((noinline, cold)) void
-judge(struct smmuv3_model *m, const struct smmuv3_slot *s, const struct smmuv3_target *to,
+check_frames(struct smmuv3_model *m, const struct smmuv3_slot *s, const struct smmuv3_target *to,
 		size_t len)
 {
 	bool write = s->op.type == SMMUV3_MODEL_WRITE || s->dst_phase;
@@ -196,25 +196,26 @@ judge(struct smmuv3_model *m, const struct smmuv3_slot *s, const struct smmuv3_t
 		.owner = atomic_load_explicit(&s->dma->owner, memory_order_acquire),
 	};
 
-	smmuv3_frames_judge(&m->frames, &use, to->pa, len);
+	smmuv3_frames_check(&m->frames, &use, to->pa, len);
 }
 
 static bool
-move(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_target *to, size_t len)
+move_bytes(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_target *to,
+		size_t len)
 {
 	bool ok;
 
-	if (smmuv3_frames_used(&m->frames))
-		judge(m, s, to, len);
+	if (smmuv3_frames_are_used(&m->frames))
+		check_frames(m, s, to, len);
 	switch (s->op.type) {
 	case SMMUV3_MODEL_READ:
-		ok = move_at(m, to, false, (uint8_t *)s->op.buf + s->off, len);
+		ok = move_bytes_at(m, to, false, (uint8_t *)s->op.buf + s->off, len);
 		break;
 	case SMMUV3_MODEL_WRITE:
-		ok = move_at(m, to, true, (uint8_t *)s->op.buf + s->off, len);
+		ok = move_bytes_at(m, to, true, (uint8_t *)s->op.buf + s->off, len);
 		break;
 	default:
-		ok = move_at(m, to, s->dst_phase, bounce(s), len);
+		ok = move_bytes_at(m, to, s->dst_phase, bounce_page(s), len);
 		if (!s->dst_phase)
 			return ok;
 	}
@@ -233,20 +234,20 @@ answer_fault(struct smmuv3_model *m, struct smmuv3_slot *s, enum smmuv3_model_st
 
 	s->done.status = status;
 	if (status == SMMUV3_MODEL_ABORTED) {
-		answer(m, s);
+		answer_transaction(m, s);
 		smmuv3_dma_finish(m, s);
 		return false;
 	}
 	if (s->op.type == SMMUV3_MODEL_READ)
 		memset((uint8_t *)s->op.buf + s->off, 0, len);
 	else if (s->op.type == SMMUV3_MODEL_COPY && !s->dst_phase)
-		memset(bounce(s), 0, len);
-	return advance(m, s, len);
+		memset(bounce_page(s), 0, len);
+	return advance_dma(m, s, len);
 }
 
 /* Stall or terminate [5.5; 7.4 of the facts]. True: the DMA goes on. */
 static bool
-take_fault(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_access *acc,
+stall_or_terminate(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_access *acc,
 		const struct smmuv3_fault *fault)
 {
 	const struct smmuv3_ctx *ctx = &s->dma->ctx;
@@ -300,10 +301,10 @@ smmuv3_slot_run(struct smmuv3_model *m, struct smmuv3_slot *s, unsigned int max)
 			return n;
 		case SMMUV3_OK:
 			if (__builtin_expect(m->harsh & SMMUV3_MODEL_HARSH_FLIGHT, 0) &&
-					smmuv3_flight_begin(m, s, &to))
+					smmuv3_flight_start(m, s, &to))
 				return n;
-			if (move(m, s, &to, len))
-				more = advance(m, s, len);
+			if (move_bytes(m, s, &to, len))
+				more = advance_dma(m, s, len);
 			else
 				more = answer_fault(m, s, SMMUV3_MODEL_ABORTED);
 			break;
@@ -311,7 +312,7 @@ smmuv3_slot_run(struct smmuv3_model *m, struct smmuv3_slot *s, unsigned int max)
 			smmuv3_list_add(&m->later, s);
 			return n;
 		default:
-			more = take_fault(m, s, &acc, &fault);
+			more = stall_or_terminate(m, s, &acc, &fault);
 			break;
 		}
 	}
@@ -329,8 +330,8 @@ smmuv3_slot_land(struct smmuv3_model *m, struct smmuv3_slot *s)
 	/* If this was its last transaction, the next DMA of the slot is not meant. */
 	s->reset = false;
 	s->state = SMMUV3_SLOT_READY;
-	if (move(m, s, &s->target, len))
-		more = advance(m, s, len);
+	if (move_bytes(m, s, &s->target, len))
+		more = advance_dma(m, s, len);
 	else
 		more = answer_fault(m, s, SMMUV3_MODEL_ABORTED);
 	if (!more)
@@ -354,8 +355,8 @@ smmuv3_slot_try(struct smmuv3_model *m, struct smmuv3_slot *s)
 		st->slot = NULL;
 		s->has_stag = false;
 		s->state = SMMUV3_SLOT_READY;
-		if (move(m, s, &to, len))
-			more = advance(m, s, len);
+		if (move_bytes(m, s, &to, len))
+			more = advance_dma(m, s, len);
 		else
 			more = answer_fault(m, s, SMMUV3_MODEL_ABORTED);
 		break;

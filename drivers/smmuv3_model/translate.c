@@ -14,7 +14,7 @@
 
 /* [VMSAv8-64: AP, PXN, UXN; CD.WXN, CD.PAN] */
 static bool
-permitted(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
+is_permitted(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
 		const struct smmuv3_access *acc)
 {
 	bool read, write, exec;
@@ -35,7 +35,7 @@ permitted(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
 }
 
 static enum smmuv3_result
-fail(struct smmuv3_fault *fault, uint8_t id)
+set_fault(struct smmuv3_fault *fault, uint8_t id)
 {
 	fault->id = id;
 	return SMMUV3_FAULT;
@@ -43,17 +43,17 @@ fail(struct smmuv3_fault *fault, uint8_t id)
 
 /* Stage 1 is not used: the address goes through as it is. */
 static enum smmuv3_result
-bypass(const struct smmuv3_model *m, uint64_t va, uint8_t too_large,
+translate_bypass(const struct smmuv3_model *m, uint64_t va, uint8_t too_large,
 		struct smmuv3_target *to, struct smmuv3_fault *fault)
 {
 	if (va >> m->oas_bits != 0)
-		return fail(fault, too_large);
+		return set_fault(fault, too_large);
 	*to = (struct smmuv3_target){ .pa = va };
 	return SMMUV3_OK;
 }
 
 static void
-overrides(const struct smmuv3_ctx *ctx, struct smmuv3_access *acc)
+apply_overrides(const struct smmuv3_ctx *ctx, struct smmuv3_access *acc)
 {
 	if (ctx->privcfg >= 2)
 		acc->priv = ctx->privcfg == 3;
@@ -62,7 +62,7 @@ overrides(const struct smmuv3_ctx *ctx, struct smmuv3_access *acc)
 }
 
 static bool
-in_range(const struct smmuv3_ctx *ctx, uint64_t va)
+is_in_range(const struct smmuv3_ctx *ctx, uint64_t va)
 {
 	const struct smmuv3_half *half = &ctx->half[(va >> 55) & 1];
 	uint64_t bits;
@@ -83,15 +83,15 @@ find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 	enum smmuv3_result r;
 
 	/* A TLB entry is found by 56 bits: the others are looked at first. */
-	if (!in_range(ctx, input))
-		return fail(fault, SMMUV3_F_TRANSLATION);
+	if (!is_in_range(ctx, input))
+		return set_fault(fault, SMMUV3_F_TRANSLATION);
 	*e = smmuv3_tlb_find(&m->tlb, ctx->asid, va);
 	if (*e != NULL) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
-		smmuv3_oracle_leaf(&m->oracle, &(*e)->checked, ctx->asid, (*e)->global, (*e)->gran,
-				(*e)->level, (*e)->shift, va);
+		smmuv3_oracle_check_leaf(&m->oracle, &(*e)->checked, ctx->asid, (*e)->global,
+				(*e)->gran, (*e)->level, (*e)->shift, va);
 		if (__builtin_expect(m->harsh & SMMUV3_MODEL_HARSH_ASIDS, 0))
-			smmuv3_oracle_root(&m->oracle, ctx, *e, input);
+			smmuv3_oracle_check_root(&m->oracle, ctx, *e, input);
 		return SMMUV3_OK;
 	}
 	r = smmuv3_walk(m, ctx, input, leaf, fault);
@@ -111,29 +111,30 @@ smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 
 	*fault = (struct smmuv3_fault){ 0 };
 	if (m->fe.sfm)
-		return fail(fault, 0);
-	if (!smmuv3_fe_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
+		return set_fault(fault, 0);
+	if (!smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
 		if (m->fe.gbpa & SMMUV3_GBPA_ABORT)
-			return fail(fault, 0);
-		r = bypass(m, acc->va, 0, to, fault);
+			return set_fault(fault, 0);
+		r = translate_bypass(m, acc->va, 0, to, fault);
 		to->bypass = true;
 		return r;
 	}
 	r = smmuv3_ctx_get(m, dma, fault);
 	if (r != SMMUV3_OK)
 		return r;
-	overrides(ctx, acc);
+	apply_overrides(ctx, acc);
 	if (ctx->kind == SMMUV3_CTX_BYPASS) {
-		smmuv3_oracle_cfg(&m->oracle, ctx, dma->conf.sid, UINT32_MAX);
-		return bypass(m, acc->va, SMMUV3_F_ADDR_SIZE, to, fault);
+		smmuv3_oracle_check_cfg(&m->oracle, ctx, dma->conf.sid, UINT32_MAX);
+		return translate_bypass(m, acc->va, SMMUV3_F_ADDR_SIZE, to, fault);
 	}
 	r = find_leaf(m, ctx, acc->va, &leaf, &e, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	va = acc->va & SMMUV3_BITS(55, 0);
-	if (!permitted(ctx, e, acc))
-		return fail(fault, SMMUV3_F_PERMISSION);
-	smmuv3_oracle_cfg(&m->oracle, ctx, dma->conf.sid, dma->conf.has_ssid ? dma->conf.ssid : 0);
+	if (!is_permitted(ctx, e, acc))
+		return set_fault(fault, SMMUV3_F_PERMISSION);
+	smmuv3_oracle_check_cfg(&m->oracle, ctx, dma->conf.sid,
+			dma->conf.has_ssid ? dma->conf.ssid : 0);
 	off = va & ((UINT64_C(1) << e->shift) - 1);
 	to->bypass = false;
 	to->pa = e->pa + off;
@@ -153,8 +154,8 @@ smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	enum smmuv3_result r;
 
 	if (ctx->kind == SMMUV3_CTX_BYPASS) {
-		smmuv3_oracle_cfg(&m->oracle, &dma->ctx, dma->conf.sid, UINT32_MAX);
-		r = bypass(m, acc.va, SMMUV3_F_ADDR_SIZE, &to, fault);
+		smmuv3_oracle_check_cfg(&m->oracle, &dma->ctx, dma->conf.sid, UINT32_MAX);
+		r = translate_bypass(m, acc.va, SMMUV3_F_ADDR_SIZE, &to, fault);
 		*page = (struct smmuv3_page){ .pa = acc.va & ~SMMUV3_BITS(11, 0), .asid = -1,
 			.read = true, .write = true, .exec = true };
 		return r;
@@ -162,16 +163,16 @@ smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	r = find_leaf(m, ctx, acc.va, &leaf, &e, fault);
 	if (r != SMMUV3_OK)
 		return r;
-	smmuv3_oracle_cfg(&m->oracle, &dma->ctx, dma->conf.sid,
+	smmuv3_oracle_check_cfg(&m->oracle, &dma->ctx, dma->conf.sid,
 			dma->conf.has_ssid ? dma->conf.ssid : 0);
-	overrides(ctx, &acc);
+	apply_overrides(ctx, &acc);
 	page->asid = ctx->asid;
 	page->pa = e->pa + (acc.va & SMMUV3_BITS(55, 12) & ((UINT64_C(1) << e->shift) - 1));
-	page->read = permitted(ctx, e, &acc);
+	page->read = is_permitted(ctx, e, &acc);
 	acc.instr = ctx->instcfg != 2;
-	page->exec = permitted(ctx, e, &acc);
+	page->exec = is_permitted(ctx, e, &acc);
 	acc.instr = false;
 	acc.write = true;
-	page->write = permitted(ctx, e, &acc);
+	page->write = is_permitted(ctx, e, &acc);
 	return SMMUV3_OK;
 }

@@ -32,7 +32,7 @@
 
 /* Address bits that a table of level 2 gives its tables of level 3. */
 static unsigned int
-reach(unsigned int gran)
+table_reach(unsigned int gran)
 {
 	return gran + gran - 3;
 }
@@ -46,7 +46,7 @@ wc_slot(struct smmuv3_model *m, uint16_t asid, uint64_t tag)
 }
 
 static bool
-wc_match(const struct smmuv3_model *m, const struct smmuv3_wc_entry *e, uint16_t asid,
+wc_is_match(const struct smmuv3_model *m, const struct smmuv3_wc_entry *e, uint16_t asid,
 		unsigned int gran, uint64_t tag)
 {
 	return e->tag == tag && e->asid == asid && e->gran == gran && e->gen == m->wc.gen;
@@ -68,18 +68,19 @@ smmuv3_wc_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 		return;
 	if (inv->kind == SMMUV3_INV_TLB_VAA && inv->leaf)
 		return;
-	if (inv->kind != SMMUV3_INV_TLB_VA || (inv->last - inv->va) >> reach(12) >= WC_LOOKUPS) {
+	if (inv->kind != SMMUV3_INV_TLB_VA ||
+			(inv->last - inv->va) >> table_reach(12) >= WC_LOOKUPS) {
 		smmuv3_wc_clear(m);
 		return;
 	}
 	for (unsigned int gran = 12; gran <= 16; gran += 2) {
 		if (inv->tg != 0 && inv->tg != gran)
 			continue;
-		for (uint64_t tag = inv->va >> reach(gran); tag <= inv->last >> reach(gran);
-				tag++) {
+		for (uint64_t tag = inv->va >> table_reach(gran);
+				tag <= inv->last >> table_reach(gran); tag++) {
 			struct smmuv3_wc_entry *e = wc_slot(m, inv->asid, tag);
 
-			if (wc_match(m, e, inv->asid, gran, tag))
+			if (wc_is_match(m, e, inv->asid, gran, tag))
 				e->gen = 0;
 		}
 	}
@@ -101,9 +102,9 @@ leaf_make(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, const struct smm
 	unsigned int win = m->data_win;
 
 	if (pa >> ctx->out_bits != 0)
-		return smmuv3_fail(fault, SMMUV3_F_ADDR_SIZE, 0);
+		return smmuv3_fault_set(fault, SMMUV3_F_ADDR_SIZE, 0);
 	if (!(desc & DESC_AF) && !ctx->affd)
-		return smmuv3_fail(fault, SMMUV3_F_ACCESS, 0);
+		return smmuv3_fault_set(fault, SMMUV3_F_ACCESS, 0);
 	leaf->pa = pa;
 	leaf->shift = (uint8_t)shift;
 	leaf->level = (uint8_t)level;
@@ -124,7 +125,7 @@ leaf_make(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, const struct smm
 
 /* Blocks exist at levels 1 and 2 with 4K, at level 2 with the others. */
 static bool
-block_allowed(unsigned int gran, unsigned int level)
+is_block_allowed(unsigned int gran, unsigned int level)
 {
 	return level == 2 || (level == 1 && gran == 12);
 }
@@ -142,12 +143,13 @@ smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 	struct above above = { 0 };
 
 	if (half->epd)
-		return smmuv3_fail(fault, SMMUV3_F_TRANSLATION, 0);
+		return smmuv3_fault_set(fault, SMMUV3_F_TRANSLATION, 0);
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_WALKS);
-	tag = (va & SMMUV3_BITS(55, 0)) >> reach(gran);
+	tag = (va & SMMUV3_BITS(55, 0)) >> table_reach(gran);
 	wc = wc_slot(m, ctx->asid, tag);
-	if (wc_match(m, wc, ctx->asid, gran, tag)) {
-		smmuv3_oracle_table(&m->oracle, &wc->checked, ctx->asid, gran, reach(gran), va);
+	if (wc_is_match(m, wc, ctx->asid, gran, tag)) {
+		smmuv3_oracle_check_table(&m->oracle, &wc->checked, ctx->asid, gran,
+				table_reach(gran), va);
 		level = 3;
 		table = wc->table;
 		above = (struct above){ wc->apt, wc->uxnt, wc->pxnt };
@@ -162,29 +164,30 @@ smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 		if (level == half->start)
 			width = 64 - half->tsz - shift;
 		addr = table + 8 * ((va >> shift) & ((UINT64_C(1) << width) - 1));
-		smmuv3_frames_own(&m->frames, "a table walk", ctx->sid, va, addr, sizeof(*p));
+		smmuv3_frames_check_smmu(&m->frames, "a table walk", ctx->sid, va, addr,
+				sizeof(*p));
 		p = smmuv3_win_find(&m->wins, &m->table_win, addr, sizeof(*p));
 		if (p == NULL)
-			return smmuv3_fail(fault, SMMUV3_F_WALK_EABT, addr);
+			return smmuv3_fault_set(fault, SMMUV3_F_WALK_EABT, addr);
 		/* Acquire: pairs with the release that made the entry; page contents first. */
 		desc = atomic_load_explicit((const smmuv3_reg64_t *)(const void *)p,
 				memory_order_acquire);
 		fault->desc = p;
 		if (!(desc & DESC_VALID))
-			return smmuv3_fail(fault, SMMUV3_F_TRANSLATION, 0);
+			return smmuv3_fault_set(fault, SMMUV3_F_TRANSLATION, 0);
 		if (level == 3) {
 			if (!(desc & DESC_TABLE))
-				return smmuv3_fail(fault, SMMUV3_F_TRANSLATION, 0);
+				return smmuv3_fault_set(fault, SMMUV3_F_TRANSLATION, 0);
 			return leaf_make(m, ctx, half, level, desc, &above, leaf, fault);
 		}
 		if (!(desc & DESC_TABLE)) {
-			if (!block_allowed(gran, level))
-				return smmuv3_fail(fault, SMMUV3_F_TRANSLATION, 0);
+			if (!is_block_allowed(gran, level))
+				return smmuv3_fault_set(fault, SMMUV3_F_TRANSLATION, 0);
 			return leaf_make(m, ctx, half, level, desc, &above, leaf, fault);
 		}
 		table = desc & SMMUV3_BITS(47, gran);
 		if (table >> ctx->out_bits != 0)
-			return smmuv3_fail(fault, SMMUV3_F_ADDR_SIZE, 0);
+			return smmuv3_fault_set(fault, SMMUV3_F_ADDR_SIZE, 0);
 		if (!half->had) {
 			above.apt |= (uint8_t)SMMUV3_GET(TABLE_AP, desc);
 			above.uxnt |= (desc & TABLE_UXN) != 0;

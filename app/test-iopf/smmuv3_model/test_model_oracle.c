@@ -32,7 +32,7 @@ use_leaf(uint64_t born, uint64_t va)
 {
 	uint64_t checked = born;
 
-	smmuv3_oracle_leaf(&o, &checked, 5, false, 12, 3, 12, va);
+	smmuv3_oracle_check_leaf(&o, &checked, 5, false, 12, 3, 12, va);
 }
 
 static const struct smmuv3_inv page = { .kind = SMMUV3_INV_TLB_VA, .asid = 5, .leaf = true,
@@ -42,10 +42,10 @@ static void
 test_oracle_stale_use_is_legal_before_the_sync_only(void **state)
 {
 	reset(state);
-	smmuv3_oracle_invalidated(&o, &page);
+	smmuv3_oracle_note_invalidation(&o, &page);
 	use_leaf(0, 0x1234);
 	assert_int_equal(errors(), 0);
-	smmuv3_oracle_synced(&o);
+	smmuv3_oracle_note_sync(&o);
 	use_leaf(0, 0x1234);
 	assert_int_equal(errors(), 1);
 	assert_non_null(strstr(smmuv3_log_text(&o.log, 0), "VA 0x1234, ASID 5"));
@@ -75,8 +75,8 @@ test_oracle_knows_what_an_invalidation_reaches(void **state)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		reset(state);
-		smmuv3_oracle_invalidated(&o, &rows[i].inv);
-		smmuv3_oracle_synced(&o);
+		smmuv3_oracle_note_invalidation(&o, &rows[i].inv);
+		smmuv3_oracle_note_sync(&o);
 		use_leaf(0, 0x1000);
 		if (errors() != rows[i].errors)
 			fail_msg("row %zu", i);
@@ -89,15 +89,15 @@ test_oracle_looks_at_each_promise_once(void **state)
 	uint64_t checked = 0;
 
 	reset(state);
-	smmuv3_oracle_invalidated(&o, &page);
-	smmuv3_oracle_synced(&o);
-	smmuv3_oracle_leaf(&o, &checked, 5, false, 12, 3, 12, 0x9000);
+	smmuv3_oracle_note_invalidation(&o, &page);
+	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_check_leaf(&o, &checked, 5, false, 12, 3, 12, 0x9000);
 	assert_int_equal(checked, 1);
 	/* More than it keeps: the newest are still there. */
 	for (int i = 0; i < 5000; i++)
-		smmuv3_oracle_invalidated(&o, &page);
-	smmuv3_oracle_synced(&o);
-	smmuv3_oracle_leaf(&o, &checked, 5, false, 12, 3, 12, 0x1000);
+		smmuv3_oracle_note_invalidation(&o, &page);
+	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_check_leaf(&o, &checked, 5, false, 12, 3, 12, 0x1000);
 	assert_int_equal(errors(), 1);
 }
 
@@ -110,34 +110,34 @@ test_oracle_tables_and_configuration(void **state)
 
 	reset(state);
 	/* Leaf = 1 promises nothing about tables. */
-	smmuv3_oracle_invalidated(&o, &inv);
-	smmuv3_oracle_synced(&o);
-	smmuv3_oracle_table(&o, &checked, 5, 12, 21, 0x5000);
+	smmuv3_oracle_note_invalidation(&o, &inv);
+	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_check_table(&o, &checked, 5, 12, 21, 0x5000);
 	assert_int_equal(errors(), 0);
 	inv.leaf = false;
-	smmuv3_oracle_invalidated(&o, &inv);
-	smmuv3_oracle_synced(&o);
-	smmuv3_oracle_table(&o, &checked, 5, 12, 21, 0x5000);
+	smmuv3_oracle_note_invalidation(&o, &inv);
+	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_check_table(&o, &checked, 5, 12, 21, 0x5000);
 	assert_int_equal(errors(), 1);
 
 	inv = (struct smmuv3_inv){ .kind = SMMUV3_INV_CFG_CD, .sid = 8, .ssid = 3 };
-	smmuv3_oracle_invalidated(&o, &inv);
-	smmuv3_oracle_synced(&o);
+	smmuv3_oracle_note_invalidation(&o, &inv);
+	smmuv3_oracle_note_sync(&o);
 	ctx.checked = o.seq - 1;
-	smmuv3_oracle_cfg(&o, &ctx, 8, 4);
+	smmuv3_oracle_check_cfg(&o, &ctx, 8, 4);
 	assert_int_equal(errors(), 1);
 	ctx.checked = o.seq - 1;
-	smmuv3_oracle_cfg(&o, &ctx, 8, 3);
+	smmuv3_oracle_check_cfg(&o, &ctx, 8, 3);
 	assert_int_equal(errors(), 2);
 	/* Fetched after it. */
 	ctx.checked = o.seq - 1;
 	ctx.cd_born = o.seq;
-	smmuv3_oracle_cfg(&o, &ctx, 8, 3);
+	smmuv3_oracle_check_cfg(&o, &ctx, 8, 3);
 	assert_int_equal(errors(), 2);
 	inv = (struct smmuv3_inv){ .kind = SMMUV3_INV_CFG_SIDS, .sid = 8, .sid_last = 15 };
-	smmuv3_oracle_invalidated(&o, &inv);
-	smmuv3_oracle_synced(&o);
-	smmuv3_oracle_cfg(&o, &ctx, 15, 3);
+	smmuv3_oracle_note_invalidation(&o, &inv);
+	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_check_cfg(&o, &ctx, 15, 3);
 	assert_int_equal(errors(), 3);
 }
 
@@ -162,23 +162,23 @@ test_oracle_atc_entries_and_failed_syncs(void **state)
 
 		inv.kind = SMMUV3_INV_ATC;
 		reset(state);
-		smmuv3_oracle_invalidated(&o, &inv);
+		smmuv3_oracle_note_invalidation(&o, &inv);
 		e.checked = 0;
-		smmuv3_oracle_atc(&o, &e, 8, 0x1234);
+		smmuv3_oracle_check_atc(&o, &e, 8, 0x1234);
 		assert_int_equal(errors(), 0);
-		smmuv3_oracle_synced(&o);
-		smmuv3_oracle_atc(&o, &e, 8, 0x1234);
+		smmuv3_oracle_note_sync(&o);
+		smmuv3_oracle_check_atc(&o, &e, 8, 0x1234);
 		if (errors() != rows[i].errors)
 			fail_msg("row %zu", i);
 	}
 	/* A SYNC that failed promises nothing, nor does the next for what was before it. */
 	reset(state);
-	smmuv3_oracle_invalidated(&o, &(struct smmuv3_inv){ .kind = SMMUV3_INV_ATC, .sid = 8,
+	smmuv3_oracle_note_invalidation(&o, &(struct smmuv3_inv){ .kind = SMMUV3_INV_ATC, .sid = 8,
 			.ssv = true, .ssid = 3, .last = UINT64_MAX });
-	smmuv3_oracle_atc_failed(&o);
-	smmuv3_oracle_synced(&o);
+	smmuv3_oracle_void_atc_invs(&o);
+	smmuv3_oracle_note_sync(&o);
 	e.checked = 0;
-	smmuv3_oracle_atc(&o, &e, 8, 0x1234);
+	smmuv3_oracle_check_atc(&o, &e, 8, 0x1234);
 	assert_int_equal(errors(), 0);
 }
 
