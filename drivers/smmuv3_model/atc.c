@@ -135,8 +135,8 @@ smmuv3_atc_check_end(struct smmuv3_ep *ep)
 	if (ep->m->harsh & SMMUV3_MODEL_HARSH_REPORT)
 		smmuv3_silent_check_atc_end(ep);
 	if (ep->early_seq != 0)
-		smmuv3_log_add(&ep->m->driver_log, "ATC_INV for SID %u, VA 0x%llx before the SYNC "
-				"behind its TLBI, and none after it", ep->sid,
+		smmuv3_log_add(&ep->m->driver_log, "ATC_INV for SID %u, VA 0x%llx was sent before "
+				"the SYNC of its TLBI completed, and no other followed", ep->sid,
 				(unsigned long long)(ep->early.vpn << SMMUV3_PAGE_SHIFT));
 	ep->early_seq = 0;
 }
@@ -185,8 +185,8 @@ smmuv3_execute_atc_inv(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		inv.last = inv.va | low;
 	}
 	if (ep->ats && inv.last - inv.va < (UINT64_C(1) << ep->stu) - 1) {
-		smmuv3_log_add(&m->driver_log, "ATC_INV for SID %u of less than its smallest "
-				"translation unit (2^%u)", sid, ep->stu);
+		smmuv3_log_add(&m->driver_log, "ATC_INV for SID %u covers less than its "
+				"smallest translation unit (2^%u bytes)", sid, ep->stu);
 		return;
 	}
 	if (ep->ats)

@@ -184,7 +184,7 @@ cmdq_load_prod(struct smmuv3_fe *f, bool error)
 	if (prod == f->cmdq.prod)
 		return true;
 	if (!smmuv3_q_legal(f->cmdq.log2, prod, f->cmdq.cons)) {
-		smmuv3_log_add(f->log, "CMDQ_PROD 0x%x is no legal partner of CONS 0x%x", prod,
+		smmuv3_log_add(f->log, "CMDQ_PROD 0x%x is out of range for CONS 0x%x", prod,
 				f->cmdq.cons);
 		f->cmdq.stopped = true;
 		return false;

@@ -24,7 +24,7 @@ is_sid_known(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, const char *n
 
 	if (sid >> m->sid_bits == 0)
 		return true;
-	smmuv3_log_add(&m->driver_log, "%s for SID %llu, beyond IDR1.SIDSIZE %u", name,
+	smmuv3_log_add(&m->driver_log, "%s for SID %llu, which exceeds IDR1.SIDSIZE %u", name,
 			(unsigned long long)sid, m->sid_bits);
 	return false;
 }
@@ -52,8 +52,9 @@ decode_tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct s
 				SMMUV3_GET(SMMUV3_TLBI0_SCALE, cmd->dw[0])) << gran;
 		align = UINT64_C(1) << (ttl == 0 ? gran : gran + (3 - ttl) * (gran - 3));
 		if (inv->va & (align - 1))
-			smmuv3_log_add(&m->driver_log, "TLBI of VA 0x%llx, not aligned to what TG "
-					"and TTL name (0x%llx)", (unsigned long long)inv->va,
+			smmuv3_log_add(&m->driver_log, "TLBI of VA 0x%llx, which is not aligned "
+					"to the 0x%llx bytes that TG and TTL select",
+					(unsigned long long)inv->va,
 					(unsigned long long)align);
 	}
 	inv->last = inv->va + bytes - 1;
@@ -102,8 +103,8 @@ smmuv3_be_execute(void *be, const struct smmuv3_cmd *cmd)
 		inv.ssid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SSID, cmd->dw[0]);
 		inv.leaf = cmd->dw[1] & SMMUV3_CFGI1_LEAF;
 		if (inv.ssid >> m->ssid_bits != 0)
-			smmuv3_log_add(&m->driver_log, "CFGI_CD for SSID %u, beyond IDR1.SSIDSIZE "
-					"%u", inv.ssid, m->ssid_bits);
+			smmuv3_log_add(&m->driver_log, "CFGI_CD for SSID %u, which exceeds "
+					"IDR1.SSIDSIZE %u", inv.ssid, m->ssid_bits);
 		else if (is_sid_known(m, cmd, "CFGI_CD"))
 			smmuv3_inv_issue(m, &inv);
 		break;

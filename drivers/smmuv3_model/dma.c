@@ -403,7 +403,7 @@ smmuv3_model_dma_destroy(struct smmuv3_model_dma *dma)
 	}
 	unlist_engine(m, dma);
 	if (dma->started != dma->answered)
-		smmuv3_log_add(&m->oracle.log, "SID %u: %llu transactions, %llu answers",
+		smmuv3_log_add(&m->oracle.log, "SID %u: %llu transactions started, %llu answered",
 				dma->conf.sid, (unsigned long long)dma->started,
 				(unsigned long long)dma->answered);
 	if (dma->ep != NULL)

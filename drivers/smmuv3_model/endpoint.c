@@ -107,8 +107,8 @@ smmuv3_ep_leave(struct smmuv3_model_dma *dma)
 		return;
 	smmuv3_atc_check_end(ep);
 	if (ep->started != ep->ended)
-		smmuv3_log_add(&m->oracle.log, "SID %u: %llu page request groups, %llu answers",
-				ep->sid, (unsigned long long)ep->started,
+		smmuv3_log_add(&m->oracle.log, "SID %u: %llu page request groups started, %llu "
+				"answered", ep->sid, (unsigned long long)ep->started,
 				(unsigned long long)ep->ended);
 	while (*link != ep)
 		link = &(*link)->next;
@@ -218,7 +218,7 @@ smmuv3_model_dma_ats_disable(struct smmuv3_model_dma *dma)
 	smmuv3_ctl_enter(dma->m);
 	if (ep->ats) {
 		if (ep->pri || ep->nb_open != 0)
-			smmuv3_log_add(&dma->m->driver_log, "ATS of SID %u switched off while its "
+			smmuv3_log_add(&dma->m->driver_log, "ATS of SID %u was disabled while its "
 					"PRI is %s", ep->sid, ep->pri ? "on" : "not drained");
 		smmuv3_atc_check_end(ep);
 		ep->ats = false;

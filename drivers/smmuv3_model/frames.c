@@ -112,12 +112,12 @@ smmuv3_frames_check(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use
 		owner = (uint32_t)(state >> FRAME_OWNER);
 		if (state & FRAME_FREED)
 			smmuv3_log_add(fs->log, "%s of SID %u at VA 0x%llx reached frame 0x%llx, "
-					"which owner %u had freed", use->what, use->sid,
+					"which owner %u freed before", use->what, use->sid,
 					(unsigned long long)use->va,
 					(unsigned long long)(n << SMMUV3_PAGE_SHIFT), owner);
 		else if (state & FRAME_GIVEN && use->bypass)
 			smmuv3_log_add(fs->log, "%s of SID %u reached frame 0x%llx of owner %u "
-					"untranslated, because the SMMU is off", use->what, use->sid,
+					"untranslated, while SMMUEN is 0", use->what, use->sid,
 					(unsigned long long)(n << SMMUV3_PAGE_SHIFT), owner);
 		else if (state & FRAME_GIVEN && use->owner != 0 && owner != 0 &&
 				use->owner != owner)

@@ -72,8 +72,9 @@ smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t as
 				(p->tg != 0 && p->tg != gran) ||
 				(p->ttl != 0 && p->ttl != level))
 			continue;
-		smmuv3_log_add(&o->log, "VA 0x%llx, ASID %u: translated by a TLB entry after its "
-				"invalidation had completed", (unsigned long long)va, asid);
+		smmuv3_log_add(&o->log, "VA 0x%llx, ASID %u: a TLB entry translated an access "
+				"after the invalidation of the entry completed",
+				(unsigned long long)va, asid);
 		break;
 	}
 	*checked = o->completed;
@@ -93,8 +94,9 @@ smmuv3_oracle_check_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t a
 				!smmuv3_inv_reaches(p, asid, false, first,
 					first + (UINT64_C(1) << shift) - 1))
 			continue;
-		smmuv3_log_add(&o->log, "VA 0x%llx, ASID %u: walked through a table after its "
-				"invalidation had completed", (unsigned long long)va, asid);
+		smmuv3_log_add(&o->log, "VA 0x%llx, ASID %u: a walk used a cached table pointer "
+				"after the invalidation of the pointer completed",
+				(unsigned long long)va, asid);
 		break;
 	}
 	*checked = o->completed;
@@ -129,8 +131,8 @@ smmuv3_oracle_check_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_
 		}
 		if ((ste && p->seq > ctx->ste_born) ||
 				(cd && ctx->kind == SMMUV3_CTX_S1 && p->seq > ctx->cd_born)) {
-			smmuv3_log_add(&o->log, "SID %u SSID %u: used a configuration after its "
-					"invalidation had completed", sid, ssid);
+			smmuv3_log_add(&o->log, "SID %u SSID %u: an access used a cached STE or CD "
+					"after its invalidation completed", sid, ssid);
 			break;
 		}
 	}
@@ -145,8 +147,8 @@ smmuv3_oracle_check_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
 
 	if (e->global || half->epd || e->root == half->ttb)
 		return;
-	smmuv3_log_add(&o->log, "SID %u, VA 0x%llx: ASID %u has table 0x%llx, but its TLB entry was "
-			"walked from 0x%llx", ctx->sid, (unsigned long long)va, e->asid,
+	smmuv3_log_add(&o->log, "SID %u, VA 0x%llx: ASID %u has table 0x%llx, but the TLB entry "
+			"comes from table 0x%llx", ctx->sid, (unsigned long long)va, e->asid,
 			(unsigned long long)half->ttb, (unsigned long long)e->root);
 }
 
@@ -176,8 +178,9 @@ smmuv3_oracle_check_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uin
 				(p->ssv && !p->global && p->ssid != e->ssid) ||
 				page < p->va || page > p->last)
 			continue;
-		smmuv3_log_add(&o->log, "SID %u, VA 0x%llx: translated by an ATC entry after its "
-				"invalidation had completed", sid, (unsigned long long)va);
+		smmuv3_log_add(&o->log, "SID %u, VA 0x%llx: an ATC entry translated an access "
+				"after the invalidation of the entry completed", sid,
+				(unsigned long long)va);
 		break;
 	}
 	e->checked = o->completed;

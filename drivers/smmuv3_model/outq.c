@@ -32,7 +32,7 @@ smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q)
 
 	if (!smmuv3_q_legal(q->log2, q->shown, cons)) {
 		if (!q->bad_cons)
-			smmuv3_log_add(f->log, "%s_CONS 0x%x is no legal partner of PROD 0x%x",
+			smmuv3_log_add(f->log, "%s_CONS 0x%x is out of range for PROD 0x%x",
 					q->name, cons, q->shown);
 		q->bad_cons = true;
 		/* CONSTRAINED UNPREDICTABLE [3.5.1]: a queue that is full. */

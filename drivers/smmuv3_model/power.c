@@ -52,18 +52,18 @@ check_power_off(struct smmuv3_model *m)
 	const struct smmuv3_fe *f = &m->fe;
 
 	if ((f->cr0.value | f->cr0.ack) & SMMUV3_CR0_SMMUEN)
-		smmuv3_log_add(&m->driver_log, "power switched off while SMMUEN is set");
+		smmuv3_log_add(&m->driver_log, "the power was switched off while SMMUEN is set");
 	if (smmuv3_fe_is_on(f, SMMUV3_CR0_CMDQEN) && smmuv3_q_pos(f->cmdq.log2,
 			atomic_load_explicit(smmuv3_reg32(f->regs, SMMUV3_CMDQ_PROD),
 				memory_order_acquire)) != f->cmdq.cons)
-		smmuv3_log_add(&m->driver_log, "power switched off with commands that were not "
-				"consumed");
+		smmuv3_log_add(&m->driver_log, "the power was switched off with commands that "
+				"are not consumed");
 	for (unsigned int i = 0; i < SMMUV3_EP_BUCKETS; i++)
 		for (struct smmuv3_ep *ep = m->ep[i]; ep != NULL; ep = ep->next)
 			if (ep->nb_open != 0)
-				smmuv3_log_add(&m->driver_log, "power switched off while SID %u has "
-						"%u page request groups outstanding", ep->sid,
-						ep->nb_open);
+				smmuv3_log_add(&m->driver_log, "the power was switched off while "
+						"SID %u has %u page request groups outstanding",
+						ep->sid, ep->nb_open);
 }
 
 int

@@ -107,7 +107,8 @@ group_end(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g)
 	struct smmuv3_prgs *p = prgs_of_group(g);
 
 	if (!g->open) {
-		smmuv3_log_add(&m->oracle.log, "SID %u: PRG %u answered twice", ep->sid, g->idx);
+		smmuv3_log_add(&m->oracle.log, "SID %u: PRG %u was answered twice", ep->sid,
+				g->idx);
 		return;
 	}
 	g->open = false;

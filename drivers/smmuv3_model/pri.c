@@ -61,8 +61,9 @@ respond_overflow(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_gro
 			return;
 		}
 		if (pasid != has_pasid_in_response(m, ep, g))
-			smmuv3_log_add(&m->driver_log, "SID %u: an automatic response %s PASID "
-					"is not what the function wants: see STE.PPAR", ep->sid,
+			smmuv3_log_add(&m->driver_log, "SID %u: the SMMU sent an automatic "
+					"response %s PASID, but the function expects the other "
+					"form: check STE.PPAR", ep->sid,
 					pasid ? "with" : "without");
 	}
 	respond_automatically(m, ep, g, SMMUV3_PRI_RESP_SUCCESS);
@@ -148,13 +149,13 @@ report_not_owed(struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct
 
 	for (p = ep->prgs; p != NULL; p = p->next)
 		if (p->group[r->idx].open && !has_right_form(m, ep, &p->group[r->idx], r)) {
-			report_mistake(m, r, "has the PASID form wrong for this function");
+			report_mistake(m, r, "has the wrong PASID form for this function");
 			return;
 		}
 	if (g != NULL && g->open)
-		report_mistake(m, r, "came before the group's Last");
+		report_mistake(m, r, "was sent before the group's Last");
 	else if (g != NULL && g->responded)
-		report_mistake(m, r, "came twice");
+		report_mistake(m, r, "was sent twice");
 	else
 		report_mistake(m, r, "names a group that is not outstanding");
 }
@@ -205,8 +206,8 @@ smmuv3_execute_pri_resp(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		m->now = smmuv3_model_cycles();
 	if (g->owed != 0) {
 		if (g->first_nb != 0 && !smmuv3_fe_is_ppr_freed(&m->fe, g->first_nb))
-			smmuv3_log_add(&m->driver_log, "PRI_RESP for SID %u, PRG %u before "
-					"PRIQ_CONS passed its request", r.sid, r.idx);
+			smmuv3_log_add(&m->driver_log, "PRI_RESP for SID %u, PRG %u was sent "
+					"before PRIQ_CONS passed its request", r.sid, r.idx);
 		g->owed--;
 		g->first_nb = g->owed == 1 ? g->last_nb : 0;
 	}

@@ -20,7 +20,7 @@ priq_load_cons(struct smmuv3_fe *f)
 	if ((f->priq.cons & SMMUV3_Q_OVFLG) == f->priq.ovflg) {
 		f->pri_over = false;
 	} else if (!f->pri_over) {
-		smmuv3_log_add(f->log, "PRIQ_CONS.OVACKFLG toggled while there is no overflow");
+		smmuv3_log_add(f->log, "PRIQ_CONS.OVACKFLG toggled while no overflow is active");
 		f->pri_over = true;
 	}
 }

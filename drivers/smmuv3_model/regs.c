@@ -276,7 +276,7 @@ reg_locked_bits(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **
 		*why = "although it is read-only";
 		return UINT64_MAX;
 	}
-	*why = "although this SMMU does not have it";
+	*why = "although it is not implemented";
 	return UINT64_MAX;
 }
 
@@ -318,7 +318,7 @@ ctrl_write(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t offset,
 	poll_guards(f);
 	bad = v & ~implemented;
 	if (bad != 0)
-		smmuv3_log_add(f->log, "%s: %s set, but this SMMU does not have it", name,
+		smmuv3_log_add(f->log, "%s: %s set, but this SMMU does not implement it", name,
 				bit_name(bad & -bad));
 	want = v & implemented;
 	bad = (want ^ ctrl->value) & moving;
@@ -363,7 +363,7 @@ check_strtab(struct smmuv3_fe *f)
 			(two && SMMUV3_GET(SMMUV3_IDR0_ST_LEVEL, f->val[SMMUV3_FE_IDR0]) == 0))
 		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.FMT %u is reserved", fmt);
 	if (two && split != 6 && split != 8 && split != 10)
-		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.SPLIT %u is none of 6, 8, 10", split);
+		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.SPLIT %u is not 6, 8 or 10", split);
 }
 
 static unsigned int

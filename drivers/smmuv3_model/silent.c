@@ -41,8 +41,8 @@ smmuv3_silent_check_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 				!smmuv3_inv_reaches(inv, e->asid, e->global, first,
 					first + (UINT64_C(1) << e->shift) - 1))
 			continue;
-		smmuv3_log_add(&m->silent, "TLBI of VA 0x%llx to 0x%llx with TG 2^%u, TTL %u misses "
-				"a leaf of level %u, granule 2^%u at VA 0x%llx, ASID %u",
+		smmuv3_log_add(&m->silent, "TLBI of VA 0x%llx to 0x%llx with TG 2^%u, TTL %u "
+				"misses a leaf of level %u, granule 2^%u at VA 0x%llx, ASID %u",
 				(unsigned long long)inv->va, (unsigned long long)inv->last, inv->tg,
 				inv->ttl, e->level, e->gran, (unsigned long long)first, e->asid);
 	}
@@ -71,8 +71,8 @@ smmuv3_silent_check_cfg(struct smmuv3_model *m)
 		if (differs == nb)
 			continue;
 		e->reported = true;
-		smmuv3_log_add(&m->silent, "%s of SID %u, SSID %u: word %u is cached as 0x%llx and "
-				"is 0x%llx in memory, at a SYNC", names[e->kind], e->sid, e->idx,
+		smmuv3_log_add(&m->silent, "%s of SID %u, SSID %u: at a SYNC, word %u is 0x%llx in "
+				"the cache and 0x%llx in memory", names[e->kind], e->sid, e->idx,
 				differs, (unsigned long long)e->dw[differs],
 				dw == NULL ? 0ull :
 				(unsigned long long)smmuv3_get_dw(&dw[differs]));
@@ -103,7 +103,8 @@ smmuv3_silent_check_atc_end(struct smmuv3_ep *ep)
 
 		if (e->gen == ep->atc_gen && e->stale)
 			smmuv3_log_add(&ep->m->silent, "SID %u, VA 0x%llx: an ATC entry was used "
-					"after the TLBI and SYNC of its page, and no ATC_INV came",
+					"after the TLBI and SYNC of its page, and no ATC_INV "
+					"followed",
 					ep->sid, (unsigned long long)(e->vpn << SMMUV3_PAGE_SHIFT));
 		e->stale = false;
 	}

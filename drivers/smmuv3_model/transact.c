@@ -123,8 +123,8 @@ static void
 answer_transaction(struct smmuv3_model *m, struct smmuv3_slot *s)
 {
 	if (!s->open)
-		smmuv3_log_add(&m->oracle.log, "SID %u: a transaction answered twice (address "
-				"0x%llx)", s->dma->conf.sid,
+		smmuv3_log_add(&m->oracle.log, "SID %u: a transaction was answered twice "
+				"(address 0x%llx)", s->dma->conf.sid,
 				(unsigned long long)smmuv3_slot_addr(s));
 	s->open = false;
 	s->dma->answered++;
@@ -258,7 +258,8 @@ stall_or_terminate(struct smmuv3_model *m, struct smmuv3_slot *s, const struct s
 	if (by_cd && ctx->stall) {
 		if (s->dma->ep != NULL)
 			smmuv3_log_add(&m->driver_log, "SID %u is a PCIe function and its CD has S "
-					"set: it may not stall", s->dma->conf.sid);
+					"set, but PCIe transactions must not stall",
+					s->dma->conf.sid);
 		smmuv3_stall_begin(m, s, acc, fault);
 		return false;
 	}

@@ -124,7 +124,7 @@ test_ats_invalidation_below_the_smallest_unit_does_nothing(void **state)
 	rig_unmap(&r, VA);
 	rig_flush(&r);
 	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 3));
-	rig_expect_error(&r, "ATC_INV for SID 8 of less than its smallest translation unit");
+	rig_expect_error(&r, "ATC_INV for SID 8 covers less than its smallest translation unit");
 	rig_sync(&r);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 4));
@@ -299,8 +299,8 @@ order(const struct order *o, bool disable, size_t row)
 	if (smmuv3_model_driver_errors(r.m) != o->wrong)
 		fail_msg("row %zu", row);
 	if (o->wrong)
-		rig_expect_error(&r, "ATC_INV for SID 8, VA 0x10000000 before the SYNC behind "
-				"its TLBI, and none after it");
+		rig_expect_error(&r, "ATC_INV for SID 8, VA 0x10000000 was sent before "
+				"the SYNC of its TLBI completed, and no other followed");
 	if (disable)
 		smmuv3_model_dma_destroy(dma);
 	rig_close(&r);

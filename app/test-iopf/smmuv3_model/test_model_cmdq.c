@@ -262,7 +262,7 @@ test_cmdq_stops_at_a_prod_that_makes_no_sense(void **state)
 	rig_up(&r);
 	rig_write(&r, SMMUV3_CMDQ_PROD, smmuv3_q_add(8, r.cmd_prod, 257));
 	rig_run(&r);
-	rig_expect_error(&r, "is no legal partner of CONS");
+	rig_expect_error(&r, "is out of range for CONS");
 	rig_write(&r, SMMUV3_CMDQ_PROD, r.cmd_prod);
 	rig_put(&r, smmuv3_cmd_sync());
 	rig_ring(&r);

@@ -138,7 +138,7 @@ test_evtq_bad_cons_is_reported_and_blocks(void **state)
 		fault(&r, dma, 0x1000 * i);
 	rig_write(&r, SMMUV3_EVENTQ_CONS, 6);
 	fault(&r, dma, 0x1000);
-	rig_expect_error(&r, "EVENTQ_CONS 0x6 is no legal partner of PROD 0x4");
+	rig_expect_error(&r, "EVENTQ_CONS 0x6 is out of range for PROD 0x4");
 	assert_int_equal(smmuv3_q_pos(2, rig_read(&r, SMMUV3_EVENTQ_PROD)), 4);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);

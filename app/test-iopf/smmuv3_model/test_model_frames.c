@@ -64,7 +64,7 @@ test_frame_is_reached_after_it_was_freed_without_an_invalidation(void **state)
 	take_back(&r, FRAME);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8), SMMUV3_MODEL_OK);
 	rig_expect_oracle(&r, "a write of SID 8 at VA 0x100000000 reached frame 0x80005000, which "
-			"owner 1 had freed");
+			"owner 1 freed before");
 	/* Given again, and right: the access stalls. */
 	tlbi(&r, VA);
 	rig_sync(&r);

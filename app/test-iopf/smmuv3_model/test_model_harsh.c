@@ -278,7 +278,7 @@ test_harsh_prefetch_reports_a_slot_rewritten_too_early(void **state)
 	syncs = rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS);
 	r.cmdq[smmuv3_q_slot(r.cmdq_log2, at)] = smmuv3_cmd_sync();
 	rig_run(&r);
-	rig_expect_error(&r, "rewritten before CONS passed it");
+	rig_expect_error(&r, "was rewritten before CONS passed it");
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS), syncs);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -479,7 +479,7 @@ test_harsh_gbpa_that_cannot_abort_lets_dma_through(void **state)
 	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, RIG_DATA, buf, 8),
 			SMMUV3_MODEL_OK);
-	rig_expect_oracle(&r, "untranslated, because the SMMU is off");
+	rig_expect_oracle(&r, "untranslated, while SMMUEN is 0");
 	/* Right: SMMUEN stays, and the STE aborts. */
 	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
 	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);

@@ -74,7 +74,7 @@ unmap_and_free(uint32_t harsh, bool sync)
 			SMMUV3_MODEL_ABORTED);
 	errors = smmuv3_model_oracle_errors(r.m);
 	if (errors != 0)
-		rig_expect_oracle(&r, "which owner 1 had freed");
+		rig_expect_oracle(&r, "which owner 1 freed before");
 	rig_sync(&r);
 	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_ABORTED);
 	smmuv3_model_dma_destroy(dma);
@@ -235,7 +235,7 @@ unmap_in_flight(bool sync)
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_OK);
 	assert_int_equal(r.data[0x5000], 0x5a);
 	if (!sync)
-		rig_expect_oracle(&r, "which owner 1 had freed");
+		rig_expect_oracle(&r, "which owner 1 freed before");
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }

@@ -276,7 +276,7 @@ test_pri_disable_drains(void **state)
 	dma = pri_up(&r, 1, 1);
 	assert_int_equal(smmuv3_model_dma_pri_enable(dma, 1), -EBUSY);
 	assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
-	rig_expect_error(&r, "ATS of SID 8 switched off while its PRI is on");
+	rig_expect_error(&r, "ATS of SID 8 was disabled while its PRI is on");
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), 0);
 	pri_start(&r, dma, PRI_VA, 1);
 	pri_start(&r, dma, PRI_VA + 0x1000, 1);
@@ -288,7 +288,7 @@ test_pri_disable_drains(void **state)
 	assert_int_equal(r.done[0].cookie, PRI_VA + 0x1000);
 	assert_false(smmuv3_model_dma_pri_drained(dma));
 	assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
-	rig_expect_error(&r, "ATS of SID 8 switched off while its PRI is not drained");
+	rig_expect_error(&r, "ATS of SID 8 was disabled while its PRI is not drained");
 	ppr = pri_take(&r);
 	rig_pri_resp(&r, &ppr, false, INVALID);
 	assert_true(smmuv3_model_dma_pri_drained(dma));

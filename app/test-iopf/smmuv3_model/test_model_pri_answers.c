@@ -83,7 +83,7 @@ test_pri_pasids_have_the_same_index_when_responses_carry_pasid(void **state)
 	assert_int_equal(rig_poll(&r, one), 0);
 	/* Without the PASID it is nobody's. */
 	rig_pri_resp(&r, &a, false, INVALID);
-	rig_expect_error(&r, "PRI_RESP for SID 8, PRG 0 has the PASID form wrong");
+	rig_expect_error(&r, "PRI_RESP for SID 8, PRG 0 has the wrong PASID form");
 	assert_int_equal(rig_poll(&r, one), 0);
 	rig_pri_resp(&r, &a, true, INVALID);
 	pri_ended(&r, one, SMMUV3_MODEL_ABORTED);
@@ -129,7 +129,7 @@ test_pri_form_of_the_response(void **state)
 			answer.dw[0] += SMMUV3_PUT(SMMUV3_PPR0_SSID, 1);
 		rig_pri_resp(&r, &answer, rows[i].pasid, INVALID);
 		if (!rows[i].right) {
-			rig_expect_error(&r, "PASID form wrong");
+			rig_expect_error(&r, "wrong PASID form");
 			rig_pri_resp(&r, &ppr, rows[i].pasid == rows[i].other, INVALID);
 		}
 		pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
@@ -150,11 +150,11 @@ test_pri_misuse_of_responses_is_reported(void **state)
 	/* Before CONS: the entry is freed first, then answered. */
 	ppr = r.priq[0];
 	rig_pri_resp(&r, &ppr, false, INVALID);
-	rig_expect_error(&r, "PRG 0 before PRIQ_CONS passed its request");
+	rig_expect_error(&r, "PRG 0 was sent before PRIQ_CONS passed its request");
 	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	ppr = pri_take(&r);
 	rig_pri_resp(&r, &ppr, false, INVALID);
-	rig_expect_error(&r, "PRI_RESP for SID 8, PRG 0 came twice");
+	rig_expect_error(&r, "PRI_RESP for SID 8, PRG 0 was sent twice");
 	other = ppr;
 	other.dw[1] += 7;
 	rig_pri_resp(&r, &other, false, SUCCESS);
@@ -167,7 +167,7 @@ test_pri_misuse_of_responses_is_reported(void **state)
 	ppr = pri_take(&r);
 	assert_false(ppr.dw[0] & SMMUV3_PPR0_LAST);
 	rig_pri_resp(&r, &ppr, false, SUCCESS);
-	rig_expect_error(&r, "came before the group's Last");
+	rig_expect_error(&r, "was sent before the group's Last");
 	ppr = pri_take(&r);
 	pri_refuse(&r, dma, &ppr);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE), 4);
@@ -245,7 +245,7 @@ test_pri_last_sent_twice_may_be_answered_twice_and_not_more(void **state)
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 1);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE), 1);
 	rig_pri_resp(&r, &dup, false, INVALID);
-	rig_expect_error(&r, "came twice");
+	rig_expect_error(&r, "was sent twice");
 	pri_close(&r, dma);
 }
 

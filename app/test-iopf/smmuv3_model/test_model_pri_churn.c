@@ -111,7 +111,7 @@ churn(bool threaded, unsigned int ops)
 		smmuv3_model_wait(r.m);
 	if (threaded)
 		assert_int_equal(smmuv3_model_stop(r.m), 0);
-	/* Answers to a Last that came twice may be under way still. */
+	/* Answers to a Last that was sent twice may be under way still. */
 	rig_run(&r);
 	assert_true(c.discarded > 0);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS),

@@ -106,7 +106,7 @@ test_priq_ovackflg_without_overflow_is_reported(void **state)
 	rig_write(&r, SMMUV3_PRIQ_CONS, (uint32_t)SMMUV3_Q_OVFLG);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, PRI_VA, pri_buf[0], 8);
 	smmuv3_model_step(r.m, 1);
-	rig_expect_error(&r, "PRIQ_CONS.OVACKFLG toggled while there is no overflow");
+	rig_expect_error(&r, "PRIQ_CONS.OVACKFLG toggled while no overflow is active");
 	rig_write(&r, SMMUV3_PRIQ_CONS, 0);
 	pri_map(&r, PRI_VA, 1);
 	pri_ended(&r, dma, SMMUV3_MODEL_OK);

@@ -126,7 +126,7 @@ test_regs_unsupported_bits_are_never_acknowledged(void **state)
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_CR0), (uint32_t)SMMUV3_CR0_CMDQEN);
 	assert_int_equal(rig_read(&r, SMMUV3_CR0ACK), (uint32_t)SMMUV3_CR0_CMDQEN);
-	rig_expect_error(&r, "CR0: PRIQEN set, but this SMMU does not have it");
+	rig_expect_error(&r, "CR0: PRIQEN set, but this SMMU does not implement it");
 	rig_write(&r, SMMUV3_IRQ_CTRL, (uint32_t)SMMUV3_IRQ_CTRL_PRIQ);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_IRQ_CTRLACK), 0);
@@ -194,8 +194,8 @@ test_regs_guarded_registers_keep_their_value_while_enabled(void **state)
 		{ SMMUV3_EVENTQ_PROD, 4, "EVENTQ_PROD written while EVENTQEN is set" },
 		{ SMMUV3_GERROR_IRQ_CFG0, 8, "GERROR_IRQ_CFG0 written while GERROR_IRQEN is set" },
 		{ SMMUV3_EVENTQ_IRQ_CFG1, 4, "EVENTQ_IRQ_CFG1 written while EVENTQ_IRQEN is set" },
-		{ SMMUV3_PRIQ_BASE, 8, "PRIQ_BASE written although this SMMU does not have it" },
-		{ 0xac, 4, "EVENTQ_CONS of page 0 written although this SMMU does not have it" },
+		{ SMMUV3_PRIQ_BASE, 8, "PRIQ_BASE written although it is not implemented" },
+		{ 0xac, 4, "EVENTQ_CONS of page 0 written although it is not implemented" },
 	};
 	struct rig r;
 

@@ -97,7 +97,7 @@ test_silent_configuration_that_differs_at_a_sync(void **state)
 	keep = *ste;
 	smmuv3_set_dw(&ste->dw[1], keep.dw[1] | SMMUV3_STE1_MEV);
 	rig_sync(&r);
-	expect(&r, &seen, 1, "STE of SID 8, SSID 0: word 1");
+	expect(&r, &seen, 1, "STE of SID 8, SSID 0: at a SYNC, word 1");
 	rig_sync(&r);
 	expect(&r, &seen, 0, "");
 	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
@@ -106,7 +106,8 @@ test_silent_configuration_that_differs_at_a_sync(void **state)
 	expect(&r, &seen, 0, "");
 	smmuv3_set_dw(&r.cd->dw[3], 0xff);
 	rig_sync(&r);
-	expect(&r, &seen, 1, "CD of SID 8, SSID 0: word 3 is cached as 0x0 and is 0xff in memory");
+	expect(&r, &seen, 1, "CD of SID 8, SSID 0: at a SYNC, word 3 is 0x0 in "
+			"the cache and 0xff in memory");
 	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	rig_sync(&r);
 	expect(&r, &seen, 0, "");
