@@ -19,35 +19,36 @@
  * @endcode
  *
  * The model is a passive register page, a set of memory windows and a step
- * function. A driver writes registers and queue memory as it would a device's;
- * smmuv3_model_step() looks at what changed, does a bounded amount of work and
- * returns. Either somebody calls it (deterministic: nothing happens between two
- * calls), or smmuv3_model_start() gives it a thread. Everything a driver must not
- * do is not tolerated but reported, by name, in the error log; everything that
- * the devices see is checked by an oracle (see smmuv3_model_oracle_errors()).
+ * function. A driver writes registers and queue memory as it would those of a
+ * device; smmuv3_model_step() reads the changes, does a bounded amount of work and
+ * returns. Either the application calls smmuv3_model_step() (deterministic: nothing
+ * happens between two calls), or smmuv3_model_start() starts a thread that does.
+ * The model reports each error of the driver by name in a log
+ * (smmuv3_model_driver_error()). An oracle checks each access of the devices
+ * (smmuv3_model_oracle_errors()). What only tests need is in smmuv3_model_test.h.
  *
  * Call order
  *   1. smmuv3_model_create()
- *   2. smmuv3_model_mem_add() for each piece of memory the SMMU may reach
+ *   2. smmuv3_model_mem_add() for each piece of memory the SMMU may access
  *      (tables, queues, MSI words, data). An access elsewhere is an external
- *      abort: nothing is ever dereferenced outside a window.
- *   3. a driver brings the SMMU up through smmuv3_model_regs()
+ *      abort: the model never dereferences an address outside a window.
+ *   3. a driver configures and enables the SMMU through smmuv3_model_regs()
  *   4. smmuv3_model_dma_create() and its submissions
  *   5. smmuv3_model_dma_destroy(), smmuv3_model_destroy()
  *
- * Threads. One thread at a time steps. All other functions may be called from
- * any thread at any time, except that an engine has one submitting and one
- * completing thread (which may be the same), and destroy excludes all others.
- * An engine's on_done callback runs on the stepping thread and may submit to
- * its own engine; it must not call anything else of the model.
+ * Threads. One thread at a time steps the model. All other functions may be called
+ * from any thread at any time, with two exceptions: an engine has one submitting and
+ * one completing thread (which may be the same), and no other call may run during
+ * smmuv3_model_destroy(). An engine's on_done callback runs on the stepping thread. It
+ * may submit to its own engine and must call no other function of the model.
  *
- * NULL where a model or an engine is expected is -EINVAL, or NULL, 0 and nothing done where
- * there is no error code.
+ * With NULL for a model or an engine a function returns -EINVAL. A function without an
+ * error code returns NULL or 0, or does nothing.
  *
  * Example: one write through a stepped model.
  * @code
  *	struct smmuv3_model *m = smmuv3_model_create(NULL);
- *	... driver maps memory, brings the SMMU up, attaches StreamID 8 ...
+ *	... the driver maps memory, enables the SMMU, attaches StreamID 8 ...
  *	struct smmuv3_model_dma *e = smmuv3_model_dma_create(m,
  *			&(struct smmuv3_model_dma_conf){ .sid = 8 });
  *	smmuv3_model_dma_submit(e, &(struct smmuv3_model_op){
@@ -69,7 +70,7 @@ extern "C" {
 struct smmuv3_model;
 struct smmuv3_model_dma;
 
-/** Features an SMMU may lack: set bits take the feature away. */
+/** Features an SMMU may lack: each bit removes its feature. */
 #define SMMUV3_MODEL_NO_MSI		(UINT32_C(1) << 0)
 #define SMMUV3_MODEL_NO_2LVL_STRTAB	(UINT32_C(1) << 1)
 #define SMMUV3_MODEL_NO_2LVL_CD		(UINT32_C(1) << 2)
@@ -81,66 +82,65 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_NO_COHACC		(UINT32_C(1) << 8)
 #define SMMUV3_MODEL_TERM_ABORT_ONLY	(UINT32_C(1) << 9)	/**< TERM_MODEL = 1 */
 
-/** Features an SMMU has only when asked for. */
+/** Features the SMMU has only if the bit is set. */
 #define SMMUV3_MODEL_ATS		(UINT32_C(1) << 0)	/**< IDR0.ATS and ATSRECERR */
 #define SMMUV3_MODEL_PRI		(UINT32_C(1) << 1)	/**< IDR0.PRI; needs ATS */
 #define SMMUV3_MODEL_PPS		(UINT32_C(1) << 2)
-		/**< IDR3.PPS: responses have the PASID of their request; needs PRI */
+		/**< IDR3.PPS: automatic responses carry the PASID of the request; needs PRI */
 
-/** Choices the architecture leaves open: set bits change the default. */
+/** Choices that the architecture leaves open: each bit changes the default. */
 #define SMMUV3_MODEL_RETRY_HELD		(UINT32_C(1) << 0)
-		/**< a stall held back by a full EVTQ is retried, not replayed [3.5.4, 7.2] */
+		/**< a stall held back by a full EVTQ is retried instead of recorded [3.5.4, 7.2] */
 #define SMMUV3_MODEL_EARLY_RETRY	(UINT32_C(1) << 1)
-		/**< stalled transactions are retried now and then without a RESUME */
+		/**< a stalled transaction is sometimes retried without a RESUME */
 #define SMMUV3_MODEL_SUPPRESS_DUP	(UINT32_C(1) << 2)
-		/**< no record for a stall that equals one outstanding */
+		/**< no record for a stall that equals an outstanding stall */
 #define SMMUV3_MODEL_OVER_INVALIDATE	(UINT32_C(1) << 3)
-		/**< each invalidation empties everything */
+		/**< each invalidation empties all caches */
 #define SMMUV3_MODEL_STICKY_TLB		(UINT32_C(1) << 4)
-		/**< no TLB or configuration cache entry is lost but by invalidation: strictest */
+		/**< only invalidations remove TLB and configuration cache entries: the strictest */
 #define SMMUV3_MODEL_LAX_RES0		(UINT32_C(1) << 5)
-		/**< RES0 bits of commands are ignored; by default CERROR_ILL */
+		/**< RES0 bits of commands are ignored; default: CERROR_ILL */
 #define SMMUV3_MODEL_TORN_FETCH		(UINT32_C(1) << 6)
-		/**< words of an STE or CD are fetched in several steps, in varying order */
+		/**< the words of an STE or CD are fetched in several steps, in random order */
 #define SMMUV3_MODEL_NO_STALL_SUPPORT	(UINT32_C(1) << 7)
-		/**< transactions terminate although CD.S is set [7.4 of the facts: STALL=0] */
+		/**< transactions terminate although CD.S is set: the client cannot stall [5.5] */
 #define SMMUV3_MODEL_FAIL_EACH_PPR	(UINT32_C(1) << 8)
-		/**< with the PRIQ off or aborted requests without Last are answered too */
+		/**< while the PRIQ is disabled or aborts, requests without Last are answered too */
 
-/** How the model is harder on a driver than it need be: set bits take a kindness away. */
+/** Strictness: each bit removes a behaviour of the SMMU on which no driver may rely. */
 #define SMMUV3_MODEL_HARSH_ALL		(UINT32_C(1) << 0)
-		/**< all that a driver can bear without its devices noticing: ASIDS, LATE, FLIGHT,
-		  * PREFETCH and SLOW_ATC, with RANDOM; and unless the order of STAGs is given,
-		  * STAG_LIFO, STAG_RANDOM or none of them, by seed */
+		/**< all bits that change nothing for the devices of a correct driver: ASIDS, LATE,
+		  * FLIGHT, PREFETCH and SLOW_ATC, with RANDOM; and, unless an order of STAGs is
+		  * given, STAG_LIFO, STAG_RANDOM or neither, by seed */
 #define SMMUV3_MODEL_HARSH_ASIDS	(UINT32_C(1) << 1)
-		/**< an oracle error by itself: a TLB entry used in a context with the ASID of its
-		  * entry and another table: the ASID was given to another address space without
-		  * a TLBI */
+		/**< one more oracle error: an access used a TLB entry with the ASID of its CD, but
+		  * from another table: the driver reused the ASID without a TLBI */
 #define SMMUV3_MODEL_HARSH_LATE		(UINT32_C(1) << 2)
 		/**< TLBI, CFGI and ATC_INV have no effect before the next CMD_SYNC completes */
 #define SMMUV3_MODEL_HARSH_FLIGHT	(UINT32_C(1) << 3)
-		/**< a transaction reaches memory 8 steps after its translation, but before a SYNC
-		  * completes meanwhile, or SMMUEN = 0 */
+		/**< a transaction accesses memory 8 steps after its translation, but before a SYNC
+		  * completes and before CR0ACK shows SMMUEN = 0 */
 #define SMMUV3_MODEL_HARSH_STAG_LIFO	(UINT32_C(1) << 4)
-		/**< the STAG freed last is used first, not the one free longest */
+		/**< the STAG freed last is used first; default: the one that is free longest */
 #define SMMUV3_MODEL_HARSH_STAG_RANDOM	(UINT32_C(1) << 5)
-		/**< any free STAG is used next */
+		/**< a random free STAG is used next */
 #define SMMUV3_MODEL_HARSH_PREFETCH	(UINT32_C(1) << 6)
-		/**< up to 16 commands are fetched at a time, and executed as fetched; a slot that
-		  * was rewritten meanwhile is a driver error */
+		/**< up to 16 commands are fetched at a time and executed as fetched; a slot that
+		  * is rewritten after its fetch is a driver error */
 #define SMMUV3_MODEL_HARSH_RANDOM	(UINT32_C(1) << 7)
-		/**< LATE, FLIGHT, PREFETCH and SLOW_ATC as it happens, by seed */
+		/**< LATE, FLIGHT, PREFETCH and SLOW_ATC take effect at random, by seed */
 #define SMMUV3_MODEL_HARSH_LEVEL_IRQ	(UINT32_C(1) << 8)
-		/**< wired interrupts are levels: see smmuv3_model_irq_unmask() */
+		/**< wired interrupts are level-triggered: see smmuv3_model_irq_unmask() */
 #define SMMUV3_MODEL_HARSH_GBPA		(UINT32_C(1) << 9)
 		/**< GBPA.ABORT is RAZ/WI: with SMMUEN = 0 all transactions bypass the SMMU */
 #define SMMUV3_MODEL_HARSH_REPORT	(UINT32_C(1) << 10)
-		/**< no harder, but it reports more: see smmuv3_model_silent_reports() */
+		/**< not stricter, but more reports: see smmuv3_model_silent_reports() */
 #define SMMUV3_MODEL_HARSH_SLOW_ATC	(UINT32_C(1) << 11)
-		/**< functions answer ATC_INVs after 20 ms; with RANDOM one in 512, after up to
-		  * that */
+		/**< functions answer ATC_INVs after 20 ms; with RANDOM, one ATC_INV in 512 is
+		  * answered after up to 20 ms */
 
-/** Zero in any field means the value in brackets. */
+/** Zero in a field selects the default in brackets. */
 struct smmuv3_model_conf {
 	const char *name;	/**< for smmuv3_model_lookup(), unique [none] */
 	unsigned int sid_bits;	/**< IDR1.SIDSIZE, 1..32 [16] */
@@ -154,38 +154,38 @@ struct smmuv3_model_conf {
 	uint32_t no_features;	/**< SMMUV3_MODEL_NO_* [0: everything] */
 	uint32_t features;	/**< SMMUV3_MODEL_ATS ... [0: none of them] */
 	uint32_t choices;	/**< SMMUV3_MODEL_RETRY_HELD ... [0] */
-	uint32_t harsh;		/**< SMMUV3_MODEL_HARSH_ALL ... [0: kind] */
-	unsigned int ack_delay;	/**< steps until a CR0 or IRQ_CTRL bit is acknowledged, each bit
-				  * one step after the one before; 0 acknowledges in the next step */
-	unsigned int atc_timeout_ms; /**< from an ATC_INV to CERROR_ATC_INV_SYNC, if the function
-				  * does not answer; the SYNC waits meanwhile [0] */
+	uint32_t harsh;		/**< SMMUV3_MODEL_HARSH_ALL ... [0] */
+	unsigned int ack_delay;	/**< steps until a CR0 or IRQ_CTRL bit is acknowledged, one bit a
+				  * step; 0 acknowledges all bits in the next step */
+	unsigned int atc_timeout_ms; /**< from an ATC_INV to CERROR_ATC_INV_SYNC if the function
+				  * does not answer; the SYNC waits until then [0] */
 	unsigned int tlb_log2;	/**< TLB entries, 1..20 [12] */
-	uint32_t seed;		/**< of every choice made at random [1] */
+	uint32_t seed;		/**< of all random choices [1] */
 };
 #define SMMUV3_MODEL_NONE UINT32_MAX
 
-/** SMMUV3_MODEL_HARSH_* that are on: of ALL all that it stands for. */
+/** The SMMUV3_MODEL_HARSH_* bits in effect; ALL is expanded. */
 uint32_t smmuv3_model_harsh(const struct smmuv3_model *m);
 
 /**
- * Make a model. It has no thread and its registers are at reset.
+ * Create a model. It has no thread and its registers have their reset values.
  *
  * @param conf NULL for all defaults.
  * @return NULL with errno EINVAL (a value out of range), EEXIST (the name) or ENOMEM.
  */
 struct smmuv3_model *smmuv3_model_create(const struct smmuv3_model_conf *conf);
 
-/** Stop the thread if there is one and free all, engines too. NULL is allowed. */
+/** Stop the model's thread, if it has one, and free the model with its engines. NULL is allowed. */
 void smmuv3_model_destroy(struct smmuv3_model *m);
 
-/** The model made with this name, or NULL. It stays the creator's. */
+/** The model created with this name, or NULL. The creator keeps its ownership. */
 struct smmuv3_model *smmuv3_model_lookup(const char *name);
 
 /** The two register pages: 128 KiB, aligned to 64 KiB. */
 void *smmuv3_model_regs(struct smmuv3_model *m);
 
 /**
- * Let the SMMU reach [@p ptr, @p ptr + @p len) at device addresses from @p addr.
+ * Let the SMMU access [@p ptr, @p ptr + @p len) at device addresses from @p addr.
  * Windows must not overlap and must lie below the output address size. At most
  * 1024 at a time.
  *
@@ -194,8 +194,8 @@ void *smmuv3_model_regs(struct smmuv3_model *m);
 int smmuv3_model_mem_add(struct smmuv3_model *m, uint64_t addr, void *ptr, size_t len);
 
 /**
- * Take the window that starts at @p addr away. When this returns, the model will
- * not touch its memory again.
+ * Remove the window that starts at @p addr. After the return the model does not
+ * access its memory again.
  * @return 0 or -ENOENT.
  */
 int smmuv3_model_mem_del(struct smmuv3_model *m, uint64_t addr);
@@ -203,28 +203,28 @@ int smmuv3_model_mem_del(struct smmuv3_model *m, uint64_t addr);
 /**
  * Do up to @p budget units of work (a command, a transaction, a retry, an event).
  * Must not be called while the model has a thread.
- * @return the units done; 0 means that nothing will happen until software writes, or the
- *	time is over that an ATC takes to answer.
+ * @return the units done; after 0 nothing happens until software writes a register or
+ *	queue, or until the delay of an ATC ends.
  */
 unsigned int smmuv3_model_step(struct smmuv3_model *m, unsigned int budget);
 
 /**
- * Give the model a thread, pinned to @p cpu (or -1).
- * @return 0, -EBUSY if it has one, or what pthread_create said, negative.
+ * Start the model's thread, pinned to @p cpu (-1: not pinned).
+ * @return 0, -EBUSY if the model has a thread, or the negated error of pthread_create().
  */
 int smmuv3_model_start(struct smmuv3_model *m, int cpu);
 
-/** End the thread. 0, or -EINVAL when there is none. */
+/** Stop the model's thread. @return 0, or -EINVAL if the model has none. */
 int smmuv3_model_stop(struct smmuv3_model *m);
 
 /**
- * What whoever waits for the SMMU calls in its loop: steps a model that has no
- * thread (unless this thread is inside a step already), gives the processor away
- * when a thread shares it, pauses otherwise.
+ * To be called in each loop that waits for the SMMU. Steps a model that has no thread,
+ * unless the caller is inside a step. Otherwise yields the processor if the model's
+ * thread shares it, or pauses.
  */
 void smmuv3_model_wait(struct smmuv3_model *m);
 
-/** Wired interrupts: an eventfd that the model writes on each edge; -1 to have none. */
+/** Wired interrupts: the model writes the eventfd on each edge; -1 removes it. */
 enum smmuv3_model_irq {
 	SMMUV3_MODEL_IRQ_EVTQ,
 	SMMUV3_MODEL_IRQ_GERROR,
@@ -235,11 +235,11 @@ enum smmuv3_model_irq {
 void smmuv3_model_irq_fd(struct smmuv3_model *m, enum smmuv3_model_irq irq, int fd);
 
 /**
- * Levels instead of edges (SMMUV3_MODEL_HARSH_LEVEL_IRQ): a line is high while its queue
- * has an entry, or an error of GERROR is active. The eventfd is written once when it goes
- * high and the line is masked then, as VFIO does with a level; this unmasks it. If it is
- * still high (or high again), the eventfd is written again. CMD_SYNC stays an edge. Any
- * thread.
+ * Unmask a level-triggered line (SMMUV3_MODEL_HARSH_LEVEL_IRQ). A line is high while its
+ * queue has an entry, or while an error of GERROR is active. When the line goes high, the
+ * model writes the eventfd once and masks the line, as VFIO does. If the line is high
+ * after this call, the model writes the eventfd again. CMD_SYNC stays edge-triggered.
+ * Any thread.
  */
 void smmuv3_model_irq_unmask(struct smmuv3_model *m, enum smmuv3_model_irq irq);
 
@@ -256,18 +256,18 @@ enum smmuv3_model_op_type {
 /** How a DMA ended. Each has a name: smmuv3_model_status_name(). */
 enum smmuv3_model_status {
 	SMMUV3_MODEL_OK,
-	SMMUV3_MODEL_ABORTED,	/**< the client saw an abort; bytes before may have moved */
-	SMMUV3_MODEL_RAZWI,	/**< some part read as zero or was not written */
+	SMMUV3_MODEL_ABORTED,	/**< the client received an abort; earlier bytes may have moved */
+	SMMUV3_MODEL_RAZWI,	/**< a part was read as zero or not written */
 };
 
-/** One DMA: any length; it is cut into transactions that do not cross 4 KiB. */
+/** One DMA of any length. The engine cuts it into transactions that do not cross 4 KiB. */
 struct smmuv3_model_op {
 	enum smmuv3_model_op_type type;
 	bool privileged;
 	bool instruction;	/**< READ only */
 	uint64_t addr;		/**< virtual address */
 	uint64_t dst;		/**< COPY only */
-	void *buf;		/**< READ and WRITE: the device's side; yours until it is done */
+	void *buf;		/**< READ and WRITE: the device's side; must stay until done */
 	size_t len;
 	uint64_t cookie;
 };
@@ -276,33 +276,33 @@ struct smmuv3_model_op {
 struct smmuv3_model_done {
 	uint64_t cookie;
 	enum smmuv3_model_status status;
-	uint32_t nb_stalls;	/**< recorded stalls this DMA went through */
+	uint32_t nb_stalls;	/**< recorded stalls of this DMA */
 	uint64_t bytes;		/**< moved */
 	uint64_t t_start;	/**< first transaction tried */
-	uint64_t t_event;	/**< its last stall record's EVTQ PROD store, or that of the
-				  * PRIQ for the Last of its last group */
-	uint64_t t_resume;	/**< that stall's RESUME, or that group's PRI_RESP, consumed */
-	uint64_t t_end;		/**< now */
+	uint64_t t_event;	/**< EVTQ PROD store of its last stall record, or PRIQ PROD
+				  * store of the Last request of its last group */
+	uint64_t t_resume;	/**< the SMMU consumed that stall's RESUME or group's PRI_RESP */
+	uint64_t t_end;		/**< the DMA ended */
 	uint32_t nb_groups;	/**< page request groups this DMA waited for */
 };
 
-/** What an engine is. */
+/** The kind of an engine. */
 enum smmuv3_model_dma_kind {
 	SMMUV3_MODEL_DMA_PLAIN,	/**< sends untranslated addresses; faults stall or terminate */
-	SMMUV3_MODEL_DMA_ATS,	/**< a PCIe function with an ATC, which asks for pages (PRI) */
+	SMMUV3_MODEL_DMA_ATS,	/**< a PCIe function with an ATC that sends page requests (PRI) */
 };
 
 struct smmuv3_model_dma_conf {
-	uint32_t sid;		/**< StreamID; one the SMMU does not know is a test, not an error */
+	uint32_t sid;		/**< StreamID; may be one that the SMMU does not know */
 	bool has_ssid;
 	uint32_t ssid;		/**< SubstreamID/PASID */
 	unsigned int depth;	/**< DMAs outstanding, 1..65536 [256] */
 	enum smmuv3_model_dma_kind kind; /**< [plain]; an ATS one needs SMMUV3_MODEL_ATS */
-	unsigned int group_pages; /**< ATS: pages of a DMA asked for in one group, 1..512 [1] */
+	unsigned int group_pages; /**< ATS: pages of a DMA requested in one group, 1..512 [1] */
 	unsigned int prg_indices; /**< ATS: PRG indices of the function, 1..512 [512] */
-	bool prg_pasid;		/**< ATS: PRG Response PASID Required; each PASID then has PRG
-				  * indices of its own */
-	/** Called on the stepping thread for each finished DMA; then poll returns none. */
+	bool prg_pasid;		/**< ATS: PRG Response PASID Required; each PASID then has its
+				  * own PRG indices */
+	/** Called on the stepping thread for each finished DMA; poll then returns none. */
 	void (*on_done)(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done,
 			void *ctx);
 	void *ctx;
@@ -313,82 +313,87 @@ struct smmuv3_model_dma *smmuv3_model_dma_create(struct smmuv3_model *m,
 		const struct smmuv3_model_dma_conf *conf);
 
 /*
- * PCIe functions: engines of kind ATS with one StreamID are one function, with one
- * ATC, one allocation of page requests, and the same prg_indices and prg_pasid.
- * Its DMA is translated by the ATC, else by a Translation Request; what is not
- * mapped is asked for in page request groups (if PRI is on), and translated again
- * when the group was answered. On Success it goes on, on Invalid the DMA aborts, a
- * Response Failure stops the function from asking until PRI was disabled and
- * enabled again. These are the operations of the device's driver.
+ * PCIe functions: the engines of kind ATS with one StreamID form one function, with one
+ * ATC, one allocation of page requests, and the same prg_indices and prg_pasid. The ATC
+ * translates the DMA of the function, or else a Translation Request does. If PRI is
+ * enabled, the function requests a page that is not mapped in a page request group. On
+ * Success it translates again. On Invalid the DMA aborts. After a Response Failure the
+ * function sends no page request until PRI is disabled and enabled again. The functions
+ * below are operations of the device's driver.
  */
 
 /**
- * Switch ATS on, with an empty ATC. Until then the function sends untranslated addresses.
- * @param stu log2 of the smallest translation unit, 12 to 30; 0 for 12. Invalidations of less
- *	do nothing.
- * @return 0, -EINVAL (not a function with ATS; stu), -EBUSY (on already).
+ * Enable ATS, with an empty ATC. While ATS is off the function sends untranslated addresses.
+ * @param stu log2 of the smallest translation unit, 12 to 30; 0 for 12. A smaller
+ *	invalidation has no effect.
+ * @return 0, -EINVAL (not a function with ATS; stu), -EBUSY (ATS is on).
  */
 int smmuv3_model_dma_ats_enable(struct smmuv3_model_dma *dma, unsigned int stu);
 
-/** 0, or -EINVAL when it is not on. With PRI on, or not drained, that is a driver error. */
+/**
+ * Disable ATS. This is a driver error while PRI is on or not drained.
+ * @return 0, or -EINVAL if ATS is off.
+ */
 int smmuv3_model_dma_ats_disable(struct smmuv3_model_dma *dma);
 
 /**
- * Let the function have @p n page requests outstanding.
- * @return 0, -EINVAL (0; ATS is off; no SMMUV3_MODEL_PRI), -EBUSY (on, or not drained).
+ * Enable PRI. The function may have @p n page requests outstanding.
+ * @return 0, -EINVAL (n is 0; ATS is off; no SMMUV3_MODEL_PRI), -EBUSY (PRI is on or not
+ *	drained).
  */
 int smmuv3_model_dma_pri_enable(struct smmuv3_model_dma *dma, uint32_t n);
 
 /**
- * Start no more groups: what needs one aborts. Those under way are sent to their end.
- * @return 0, or -EINVAL when it is not on.
+ * Disable PRI. A transaction that needs a new group aborts. The function still sends the
+ * remaining requests of the groups it has started.
+ * @return 0, or -EINVAL if PRI is off.
  */
 int smmuv3_model_dma_pri_disable(struct smmuv3_model_dma *dma);
 
-/** PRI is off and each group of the function has been answered. */
+/** Is PRI off, and is each group of the function answered? */
 bool smmuv3_model_dma_pri_drained(const struct smmuv3_model_dma *dma);
 
-/** A Response Failure arrived since PRI was enabled. */
+/** Has the function received a Response Failure since PRI was enabled? */
 bool smmuv3_model_dma_pri_failed(const struct smmuv3_model_dma *dma);
 
-/** Page requests of the function that are outstanding: credits in use. */
+/** Outstanding page requests of the function: credits in use. */
 uint32_t smmuv3_model_dma_pri_outstanding(const struct smmuv3_model_dma *dma);
 
 /**
  * Send a stop marker for the engine's PASID. Without a PASID the same message is a page
- * request like another, for address 0 with no permission, and wants an answer.
- * @return 0, -EINVAL (PRI is off), -EAGAIN (a group of the PASID is being sent; no index or
- *	no credit for a page request).
+ * request for address 0 without permissions, and the SMMU must answer it.
+ * @return 0, -EINVAL (PRI is off), -EAGAIN (the function is sending a group of the PASID; it
+ *	has no PRG index or no credit for a page request).
  */
 int smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma);
 
 /**
- * Reset the function: its DMAs abort, groups are forgotten, the ATC is empty, ATS and PRI
- * are off.
+ * Reset the function: its DMAs abort, its groups end without an answer, its ATC is empty,
+ * ATS and PRI are off.
  */
 void smmuv3_model_dma_reset(struct smmuv3_model_dma *dma);
 
-/** Waits for what is outstanding (it must be able to end), then frees. NULL is allowed. */
+/** Wait for the outstanding DMAs, which must be able to end, then free. NULL is allowed. */
 void smmuv3_model_dma_destroy(struct smmuv3_model_dma *dma);
 
 /**
- * Hand one DMA to the engine. Outstanding DMAs proceed independently: one that
- * is stalled does not hold up the next.
- * @return 0, -EAGAIN when depth are outstanding, -EINVAL.
+ * Submit one DMA to the engine. Outstanding DMAs proceed independently: a stalled DMA
+ * does not delay the next.
+ * @return 0, -EAGAIN (conf.depth DMAs are outstanding), -EINVAL.
  */
 int smmuv3_model_dma_submit(struct smmuv3_model_dma *dma, const struct smmuv3_model_op *op);
 
-/** Take up to @p n finished DMAs. Returns how many. */
+/** Take up to @p n finished DMAs. @return their number. */
 unsigned int smmuv3_model_dma_poll(struct smmuv3_model_dma *dma, struct smmuv3_model_done *done,
 		unsigned int n);
 
-/** DMAs submitted and not yet polled (or given to on_done). */
+/** DMAs submitted and not yet taken by poll or passed to on_done. */
 unsigned int smmuv3_model_dma_outstanding(const struct smmuv3_model_dma *dma);
 
 /**
  * One DMA from start to end: submit, wait, poll. For engines without on_done and
- * without other DMAs under way. With a model that is stepped by hand somebody
- * else must serve its faults meanwhile, so these are for a model with a thread.
+ * without other outstanding DMAs. If the DMA can fault, another thread must answer its
+ * faults while this call waits.
  * @return 0, -EFAULT (aborted), -EIO (RAZ/WI), -EINVAL.
  */
 int smmuv3_model_dma_read(struct smmuv3_model_dma *dma, void *buf, uint64_t addr, size_t len);
@@ -397,7 +402,7 @@ int smmuv3_model_dma_write(struct smmuv3_model_dma *dma, uint64_t addr, const vo
 int smmuv3_model_dma_copy(struct smmuv3_model_dma *dma, uint64_t dst, uint64_t src, size_t len);
 
 /*
- * What went on
+ * Counters and logs
  */
 
 /** Counters, each with a name: smmuv3_model_stat_name(). */
@@ -415,12 +420,12 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_STALLS_SUPPRESSED,
 	SMMUV3_MODEL_STAT_RETRIES,
 	SMMUV3_MODEL_STAT_COMMANDS,
-	SMMUV3_MODEL_STAT_CMDQ_BATCHES,		/**< PROD movements seen */
+	SMMUV3_MODEL_STAT_CMDQ_BATCHES,		/**< changes of CMDQ_PROD */
 	SMMUV3_MODEL_STAT_SYNCS,
 	SMMUV3_MODEL_STAT_RESUMES,		/**< that named an outstanding stall */
-	SMMUV3_MODEL_STAT_RESUMES_STALE,	/**< that named none */
+	SMMUV3_MODEL_STAT_RESUMES_STALE,	/**< that named no outstanding stall */
 	SMMUV3_MODEL_STAT_STALL_TERMS,
-	SMMUV3_MODEL_STAT_TERMINATED,		/**< stalled transactions ended by STALL_TERM or SMMUEN */
+	SMMUV3_MODEL_STAT_TERMINATED,		/**< stalls ended by STALL_TERM or SMMUEN */
 	SMMUV3_MODEL_STAT_MSIS,
 	SMMUV3_MODEL_STAT_IRQS,
 	SMMUV3_MODEL_STAT_CERRORS,
@@ -434,41 +439,42 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_PPRS_LOST,		/**< discarded: overflow, disabled or aborted */
 	SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS,
 	SMMUV3_MODEL_STAT_PRI_RESPS,		/**< PRI_RESPs that answered a group */
-	SMMUV3_MODEL_STAT_PRI_RESPS_STALE,	/**< that answered none */
-	SMMUV3_MODEL_STAT_PRI_AUTO_RESPS,	/**< groups that the SMMU answered by itself */
-	SMMUV3_MODEL_STAT_PRI_FORGOTTEN,	/**< groups not answered when their function was reset */
+	SMMUV3_MODEL_STAT_PRI_RESPS_STALE,	/**< that answered no group */
+	SMMUV3_MODEL_STAT_PRI_AUTO_RESPS,	/**< automatic responses of the SMMU */
+	SMMUV3_MODEL_STAT_PRI_FORGOTTEN,	/**< groups that a reset ended without an answer */
 };
 #define SMMUV3_MODEL_NB_STATS 35
 uint64_t smmuv3_model_stat(const struct smmuv3_model *m, enum smmuv3_model_stat stat);
 const char *smmuv3_model_stat_name(enum smmuv3_model_stat stat);
 const char *smmuv3_model_status_name(enum smmuv3_model_status status);
 
-/** Stalls recorded and not yet answered. */
+/** Recorded stalls that are not answered. */
 unsigned int smmuv3_model_stalls_outstanding(const struct smmuv3_model *m);
 
 /**
- * Mistakes of the driver, by name: "CMDQ_BASE written while CMDQEN is set",
- * "RESUME twice for SID 8 STAG 3", ... The log keeps the first 64 texts and counts
- * all.
+ * Errors of the driver, by name: "CMDQ_BASE written while CMDQEN is set",
+ * "RESUME twice for SID 8 STAG 3", ... The log counts all errors and keeps the texts of
+ * the first 64.
  */
 unsigned int smmuv3_model_driver_errors(const struct smmuv3_model *m);
 
-/** Text @p i of the log, or NULL. Lives as long as the model. */
+/** Text @p i of the log, or NULL. Valid as long as the model. */
 const char *smmuv3_model_driver_error(const struct smmuv3_model *m, unsigned int i);
 
 /**
- * The oracle keeps, beside the TLB, what each completed SYNC promised: it counts
- * and logs transactions that were answered twice or never (an engine destroyed,
- * the model destroyed), page request groups likewise, and accesses through a
- * translation (in the TLB or an ATC) or a configuration whose invalidation had
- * completed. Accesses to frames that are free or of another owner count as well (see
- * smmuv3_model_frame_give()). Its texts follow the driver's in a log of
- * their own. Zero at the end of each test.
+ * The oracle records, apart from the caches, which invalidations a completed SYNC covers.
+ * Its errors are:
+ *   - a transaction or a page request group that is answered twice, or not at all when its
+ *     engine is destroyed;
+ *   - an access through a translation (in the TLB or an ATC), an STE or a CD after its
+ *     invalidation completed;
+ *   - an access to a frame that is free or has another owner (smmuv3_model_frame_give()).
+ * They have their own log of the same form. A test expects 0 at its end.
  */
 unsigned int smmuv3_model_oracle_errors(const struct smmuv3_model *m);
 const char *smmuv3_model_oracle_error(const struct smmuv3_model *m, unsigned int i);
 
-/** The clock of struct smmuv3_model_done: TSC or CNTVCT. */
+/** The clock of the times in struct smmuv3_model_done: TSC or CNTVCT. */
 static inline uint64_t
 smmuv3_model_cycles(void)
 {
