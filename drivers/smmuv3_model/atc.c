@@ -24,8 +24,8 @@
 static struct smmuv3_atc_entry *
 atc_slot(struct smmuv3_ep *ep, bool ssv, uint32_t ssid, bool priv, uint64_t vpn)
 {
-	uint64_t who = ssv ? (uint64_t)ssid << 1 | 1 : 0;
-	uint64_t h = (vpn ^ who << 40 ^ (uint64_t)priv << 62) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t pasid = ssv ? (uint64_t)ssid << 1 | 1 : 0;
+	uint64_t h = (vpn ^ pasid << 40 ^ (uint64_t)priv << 62) * UINT64_C(0x9e3779b97f4a7c15);
 
 	return &ep->atc[h >> (64 - SMMUV3_ATC_LOG2)];
 }
@@ -99,8 +99,8 @@ find_pending_tlbi(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *
 	uint64_t va = (e->vpn << SMMUV3_PAGE_SHIFT) & SMMUV3_BITS(55, 0);
 	uint64_t seq;
 
-	for (seq = o->tlb_seq; seq > o->completed && seq + SMMUV3_PROMISES > o->seq; seq--)
-		if (e->asid >= 0 && smmuv3_inv_reaches(&o->inv[seq % SMMUV3_PROMISES],
+	for (seq = o->tlb_seq; seq > o->completed && seq + SMMUV3_ORACLE_MAX > o->seq; seq--)
+		if (e->asid >= 0 && smmuv3_inv_reaches(&o->inv[seq % SMMUV3_ORACLE_MAX],
 				(uint16_t)e->asid, false, va,
 				va + SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)))
 			return seq;

@@ -31,7 +31,7 @@ fault_stream_disabled(struct smmuv3_fault *fault)
 
 /* Which CD a transaction uses [5.2, 3.9.2.1]. @return OK with *bypass or *idx. */
 enum smmuv3_result
-smmuv3_cd_choose(const struct smmuv3_model *m, const struct smmuv3_model_dma_conf *who,
+smmuv3_cd_choose(const struct smmuv3_model *m, const struct smmuv3_model_dma_conf *client,
 		const struct smmuv3_ste *ste, bool *bypass, uint32_t *idx,
 		struct smmuv3_fault *fault)
 {
@@ -41,13 +41,13 @@ smmuv3_cd_choose(const struct smmuv3_model *m, const struct smmuv3_model_dma_con
 	*bypass = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste->dw[0]) == SMMUV3_STE_BYPASS;
 	*idx = 0;
 	if (*bypass || cdmax == 0)
-		return who->has_ssid ? fault_bad_substreamid(fault) : SMMUV3_OK;
-	if (who->has_ssid) {
-		if ((uint64_t)who->ssid >> cdmax != 0)
+		return client->has_ssid ? fault_bad_substreamid(fault) : SMMUV3_OK;
+	if (client->has_ssid) {
+		if ((uint64_t)client->ssid >> cdmax != 0)
 			return fault_bad_substreamid(fault);
-		if (dss == SMMUV3_S1DSS_SSID0 && who->ssid == 0)
+		if (dss == SMMUV3_S1DSS_SSID0 && client->ssid == 0)
 			return fault_stream_disabled(fault);
-		*idx = who->ssid;
+		*idx = client->ssid;
 		return SMMUV3_OK;
 	}
 	switch (dss) {

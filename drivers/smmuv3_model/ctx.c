@@ -18,7 +18,7 @@
 enum smmuv3_result
 smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smmuv3_fault *fault)
 {
-	const struct smmuv3_model_dma_conf *who = &dma->conf;
+	const struct smmuv3_model_dma_conf *client = &dma->conf;
 	struct smmuv3_ctx *ctx = &dma->ctx;
 	struct smmuv3_ste ste;
 	struct smmuv3_cd cd;
@@ -27,8 +27,8 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 	uint32_t idx;
 
 	memset(ctx, 0, sizeof(*ctx));
-	ctx->sid = who->sid;
-	r = smmuv3_ste_fetch(m, who->sid, &ste, &ctx->ste_born, fault);
+	ctx->sid = client->sid;
+	r = smmuv3_ste_fetch(m, client->sid, &ste, &ctx->ste_born, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	if (!(ste.dw[0] & SMMUV3_STE0_V))
@@ -45,13 +45,13 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 		SMMUV3_GET(SMMUV3_STE1_EATS, ste.dw[1]) == SMMUV3_EATS_FULL;
 	ctx->privcfg = (uint8_t)SMMUV3_GET(SMMUV3_STE1_PRIVCFG, ste.dw[1]);
 	ctx->instcfg = (uint8_t)SMMUV3_GET(SMMUV3_STE1_INSTCFG, ste.dw[1]);
-	r = smmuv3_cd_choose(m, who, &ste, &bypass, &idx, fault);
+	r = smmuv3_cd_choose(m, client, &ste, &bypass, &idx, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	if (bypass) {
 		ctx->kind = SMMUV3_CTX_BYPASS;
 	} else {
-		r = smmuv3_cd_fetch(m, who->sid, &ste, idx, &cd, &ctx->cd_born, fault);
+		r = smmuv3_cd_fetch(m, client->sid, &ste, idx, &cd, &ctx->cd_born, fault);
 		if (r != SMMUV3_OK)
 			return r;
 		if (!smmuv3_cd_decode(m, &ste, &cd, ctx))

@@ -120,7 +120,7 @@ static enum smmuv3_result
 translate_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_access *acc,
 		struct smmuv3_target *to, struct smmuv3_fault *fault)
 {
-	const struct smmuv3_model_dma_conf *who = &s->dma->conf;
+	const struct smmuv3_model_dma_conf *client = &s->dma->conf;
 	struct smmuv3_ep *ep = s->dma->ep;
 	struct smmuv3_atc_entry *e;
 	struct smmuv3_page page;
@@ -139,9 +139,9 @@ translate_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 	if (!ep->ats)
 		return smmuv3_translate(m, s->dma, acc, to, fault);
 	/* Neither exists without a PASID. */
-	acc->priv &= who->has_ssid;
-	acc->instr &= who->has_ssid;
-	e = smmuv3_atc_find(ep, who->has_ssid, who->ssid, acc);
+	acc->priv &= client->has_ssid;
+	acc->instr &= client->has_ssid;
+	e = smmuv3_atc_find(ep, client->has_ssid, client->ssid, acc);
 	if (e != NULL) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATC_HITS);
 		smmuv3_oracle_check_atc(&m->oracle, e, ep->sid, acc->va);
@@ -157,7 +157,7 @@ translate_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 		if (r != SMMUV3_OK)
 			return r;
 		if (page.read || page.write)
-			smmuv3_atc_insert(ep, who->has_ssid, who->ssid, acc, &page);
+			smmuv3_atc_insert(ep, client->has_ssid, client->ssid, acc, &page);
 		if (!(acc->write ? page.write : acc->instr ? page.exec : page.read))
 			return smmuv3_prg_request(m, s, acc);
 	}
@@ -176,7 +176,7 @@ smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 	if (s->woken && r != SMMUV3_BUSY) {
 		s->woken = false;
 		/* Its page was mapped meanwhile, for another. */
-		if (s->state != SMMUV3_SLOT_ASKING)
+		if (s->state != SMMUV3_SLOT_REQUESTING)
 			smmuv3_prg_wake_next(m, s->dma);
 	}
 	return r;

@@ -27,7 +27,7 @@ smmuv3_flight_start(struct smmuv3_model *m, struct smmuv3_slot *s, const struct 
 		if (steps == 0)
 			return false;
 	}
-	s->state = SMMUV3_SLOT_FLYING;
+	s->state = SMMUV3_SLOT_IN_FLIGHT;
 	s->land_at = m->flight.steps + steps;
 	/* Its window may go away before it lands. */
 	s->target = (struct smmuv3_target){ .pa = to->pa, .bypass = to->bypass };

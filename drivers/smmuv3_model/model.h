@@ -85,8 +85,8 @@ struct smmuv3_model {
 	struct smmuv3_slot *unshown[2 * SMMUV3_BATCH];	/* put, PROD not yet stored */
 	unsigned int nb_unshown;
 	struct smmuv3_ep *ep[SMMUV3_EP_BUCKETS];	/* by StreamID */
-	struct smmuv3_slot *asked[2 * SMMUV3_BATCH];	/* Last put, PROD not yet stored */
-	unsigned int nb_asked;
+	struct smmuv3_slot *pri_unshown[2 * SMMUV3_BATCH];	/* Last put, PROD not yet stored */
+	unsigned int nb_pri_unshown;
 	struct smmuv3_inval_list inval;
 	struct smmuv3_flight flight;
 	uint32_t atc_timeout_ms;

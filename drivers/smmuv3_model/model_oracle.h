@@ -12,14 +12,14 @@
 #include "model_inval.h"
 #include "model_log.h"
 
-#define SMMUV3_PROMISES 1024
+#define SMMUV3_ORACLE_MAX 1024
 
 struct smmuv3_atc_entry;
 struct smmuv3_ctx;
 struct smmuv3_tlb_entry;
 
 struct smmuv3_oracle {
-	struct smmuv3_inv inv[SMMUV3_PROMISES];
+	struct smmuv3_inv inv[SMMUV3_ORACLE_MAX];
 	uint64_t seq;		/* of the newest invalidation */
 	uint64_t tlb_seq;	/* of the newest of the TLB */
 	uint64_t completed;	/* of the newest that a SYNC covers */

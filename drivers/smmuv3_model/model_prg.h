@@ -39,7 +39,8 @@ struct smmuv3_prgs {
 };
 
 /* The PRG indices of an engine: its function's, or those of its PASID. NULL: no memory. */
-struct smmuv3_prgs *smmuv3_prgs_get(struct smmuv3_ep *ep, const struct smmuv3_model_dma_conf *who);
+struct smmuv3_prgs *smmuv3_prgs_get(struct smmuv3_ep *ep,
+		const struct smmuv3_model_dma_conf *client);
 void smmuv3_prgs_free_all(struct smmuv3_ep *ep);
 
 enum smmuv3_result smmuv3_prg_request(struct smmuv3_model *m, struct smmuv3_slot *s,

@@ -19,8 +19,8 @@ enum smmuv3_slot_state {
 	SMMUV3_SLOT_STALLED,	/* recorded, waits for a RESUME */
 	SMMUV3_SLOT_HELD,	/* stalled, its record waits for a writable queue */
 	SMMUV3_SLOT_DUP,	/* stalled, its record suppressed */
-	SMMUV3_SLOT_ASKING,	/* in a page request group, or waits for one */
-	SMMUV3_SLOT_FLYING,	/* translated, not yet at memory */
+	SMMUV3_SLOT_REQUESTING,	/* in a page request group, or waits for one */
+	SMMUV3_SLOT_IN_FLIGHT,	/* translated, not yet at memory */
 };
 
 /* One DMA under way; it has one transaction at a time. */

@@ -7,7 +7,7 @@
 #include "model_slot.h"
 #include "smmuv3_spec.h"
 
-void smmuv3_evt_make(const struct smmuv3_model_dma_conf *who, const struct smmuv3_access *acc,
+void smmuv3_evt_make(const struct smmuv3_model_dma_conf *client, const struct smmuv3_access *acc,
 		const struct smmuv3_fault *fault, struct smmuv3_evt *evt);
 /* The address a DMA is at, and how many bytes from there its transaction has. */
 uint64_t smmuv3_slot_addr(const struct smmuv3_slot *s);

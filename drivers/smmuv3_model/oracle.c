@@ -21,8 +21,8 @@ void
 smmuv3_oracle_note_invalidation(struct smmuv3_oracle *o, const struct smmuv3_inv *inv)
 {
 	o->seq++;
-	o->inv[o->seq % SMMUV3_PROMISES] = *inv;
-	o->inv[o->seq % SMMUV3_PROMISES].seq = o->seq;
+	o->inv[o->seq % SMMUV3_ORACLE_MAX] = *inv;
+	o->inv[o->seq % SMMUV3_ORACLE_MAX].seq = o->seq;
 	if (inv->kind <= SMMUV3_INV_TLB_VAA)
 		o->tlb_seq = o->seq;
 }
@@ -34,10 +34,10 @@ smmuv3_oracle_note_sync(struct smmuv3_oracle *o)
 }
 
 /* From the newest promise kept back to @p after: those not looked at yet. */
-#define FOREACH_PROMISE(o, p, after)							\
+#define FOREACH_COMPLETED(o, p, after)							\
 	for (uint64_t seq_ = (o)->completed;						\
-			seq_ > (after) && seq_ + SMMUV3_PROMISES > (o)->seq &&		\
-			((p) = &(o)->inv[seq_ % SMMUV3_PROMISES], true); seq_--)
+			seq_ > (after) && seq_ + SMMUV3_ORACLE_MAX > (o)->seq &&		\
+			((p) = &(o)->inv[seq_ % SMMUV3_ORACLE_MAX], true); seq_--)
 
 bool
 smmuv3_inv_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint64_t first,
@@ -66,7 +66,7 @@ smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t as
 
 	if (*checked >= o->completed)
 		return;
-	FOREACH_PROMISE(o, p, *checked) {
+	FOREACH_COMPLETED(o, p, *checked) {
 		if (!smmuv3_inv_reaches(p, asid, global, first,
 					first + (UINT64_C(1) << shift) - 1) ||
 				(p->tg != 0 && p->tg != gran) ||
@@ -89,7 +89,7 @@ smmuv3_oracle_check_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t a
 
 	if (*checked >= o->completed)
 		return;
-	FOREACH_PROMISE(o, p, *checked) {
+	FOREACH_COMPLETED(o, p, *checked) {
 		if (p->leaf || (p->tg != 0 && p->tg != gran) ||
 				!smmuv3_inv_reaches(p, asid, false, first,
 					first + (UINT64_C(1) << shift) - 1))
@@ -110,7 +110,7 @@ smmuv3_oracle_check_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_
 
 	if (ctx->checked >= o->completed)
 		return;
-	FOREACH_PROMISE(o, p, ctx->checked) {
+	FOREACH_COMPLETED(o, p, ctx->checked) {
 		bool ste = false, cd = false;
 
 		switch (p->kind) {
@@ -156,8 +156,8 @@ smmuv3_oracle_check_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
 void
 smmuv3_oracle_void_atc_invs(struct smmuv3_oracle *o)
 {
-	for (uint64_t seq = o->seq; seq > o->completed && seq + SMMUV3_PROMISES > o->seq; seq--) {
-		struct smmuv3_inv *p = &o->inv[seq % SMMUV3_PROMISES];
+	for (uint64_t seq = o->seq; seq > o->completed && seq + SMMUV3_ORACLE_MAX > o->seq; seq--) {
+		struct smmuv3_inv *p = &o->inv[seq % SMMUV3_ORACLE_MAX];
 
 		if (p->kind == SMMUV3_INV_ATC)
 			p->kind = SMMUV3_INV_VOID;
@@ -173,7 +173,7 @@ smmuv3_oracle_check_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uin
 
 	if (e->checked >= o->completed)
 		return;
-	FOREACH_PROMISE(o, p, e->checked) {
+	FOREACH_COMPLETED(o, p, e->checked) {
 		if (p->kind != SMMUV3_INV_ATC || p->sid != sid || p->ssv != e->ssv ||
 				(p->ssv && !p->global && p->ssid != e->ssid) ||
 				page < p->va || page > p->last)

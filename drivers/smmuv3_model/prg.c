@@ -39,19 +39,20 @@ smmuv3_prgs_free_all(struct smmuv3_ep *ep)
 }
 
 struct smmuv3_prgs *
-smmuv3_prgs_get(struct smmuv3_ep *ep, const struct smmuv3_model_dma_conf *who)
+smmuv3_prgs_get(struct smmuv3_ep *ep, const struct smmuv3_model_dma_conf *client)
 {
 	struct smmuv3_prgs *p = ep->prgs;
 
-	while (p != NULL && ep->prg_pasid && (p->ssv != who->has_ssid || p->ssid != who->ssid))
+	while (p != NULL && ep->prg_pasid &&
+			(p->ssv != client->has_ssid || p->ssid != client->ssid))
 		p = p->next;
 	if (p != NULL)
 		return p;
 	p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		return NULL;
-	p->ssv = who->has_ssid;
-	p->ssid = who->ssid;
+	p->ssv = client->has_ssid;
+	p->ssid = client->ssid;
 	p->waiting.last = &p->waiting.first;
 	p->nb_free = ep->nb_prgs;
 	for (unsigned int i = 0; i < SMMUV3_PRG_MAX; i++) {
@@ -222,7 +223,7 @@ smmuv3_prg_request(struct smmuv3_model *m, struct smmuv3_slot *s, const struct s
 
 	if (!ep->pri || ep->failed)
 		return SMMUV3_FAULT;
-	s->state = SMMUV3_SLOT_ASKING;
+	s->state = SMMUV3_SLOT_REQUESTING;
 	if (count_credits(ep) == 0 || dma->prgs->nb_free == 0) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_WAITS);
 		smmuv3_list_add(count_credits(ep) == 0 ? &ep->waiting : &dma->prgs->waiting, s);
@@ -400,8 +401,8 @@ smmuv3_prg_reset_slots(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 		struct smmuv3_slot *s = &dma->slot[i];
 		struct smmuv3_group *g = s->group;
 
-		if (s->state != SMMUV3_SLOT_READY && s->state != SMMUV3_SLOT_ASKING &&
-				s->state != SMMUV3_SLOT_FLYING)
+		if (s->state != SMMUV3_SLOT_READY && s->state != SMMUV3_SLOT_REQUESTING &&
+				s->state != SMMUV3_SLOT_IN_FLIGHT)
 			continue;
 		s->reset = true;
 		if (g == NULL)

@@ -49,12 +49,12 @@ respond_overflow(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_gro
 		if (m->features & SMMUV3_MODEL_PPS) {
 			pasid = true;
 		} else if (!smmuv3_ste_ppar(m, ep->sid, &pasid, &fault)) {
-			struct smmuv3_model_dma_conf who = { .sid = ep->sid,
+			struct smmuv3_model_dma_conf client = { .sid = ep->sid,
 				.has_ssid = g->ssv, .ssid = g->ssid };
 			struct smmuv3_evt evt;
 
 			if (fault.id != 0 && m->fe.val[SMMUV3_FE_CR2] & SMMUV3_CR2_REC_CFG_ATS) {
-				smmuv3_evt_make(&who, NULL, &fault, &evt);
+				smmuv3_evt_make(&client, NULL, &fault, &evt);
 				smmuv3_fe_evt_report(&m->fe, &evt);
 			}
 			respond_automatically(m, ep, g, SMMUV3_PRI_RESP_FAILURE);
@@ -84,8 +84,8 @@ smmuv3_pri_send(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_grou
 			g->first_nb = g->last_nb;
 		if (g->slot == NULL)
 			return;
-		m->asked[m->nb_asked++] = g->slot;
-		if (m->nb_asked == 2 * SMMUV3_BATCH)
+		m->pri_unshown[m->nb_pri_unshown++] = g->slot;
+		if (m->nb_pri_unshown == 2 * SMMUV3_BATCH)
 			smmuv3_fe_priq_publish(&m->fe);
 		return;
 	case SMMUV3_FE_PPR_OVERFLOW:
@@ -110,12 +110,12 @@ smmuv3_pri_publish(struct smmuv3_model *m)
 {
 	uint64_t now;
 
-	if (m->nb_asked == 0)
+	if (m->nb_pri_unshown == 0)
 		return;
 	now = smmuv3_model_cycles();
-	for (unsigned int i = 0; i < m->nb_asked; i++)
-		m->asked[i]->done.t_event = now;
-	m->nb_asked = 0;
+	for (unsigned int i = 0; i < m->nb_pri_unshown; i++)
+		m->pri_unshown[i]->done.t_event = now;
+	m->nb_pri_unshown = 0;
 }
 
 struct response {

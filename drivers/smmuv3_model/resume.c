@@ -117,8 +117,8 @@ is_ste_synced(const struct smmuv3_model *m, uint32_t sid)
 {
 	const struct smmuv3_oracle *o = &m->oracle;
 
-	for (uint64_t seq = o->seq; seq > o->completed && seq + SMMUV3_PROMISES > o->seq; seq--) {
-		const struct smmuv3_inv *p = &o->inv[seq % SMMUV3_PROMISES];
+	for (uint64_t seq = o->seq; seq > o->completed && seq + SMMUV3_ORACLE_MAX > o->seq; seq--) {
+		const struct smmuv3_inv *p = &o->inv[seq % SMMUV3_ORACLE_MAX];
 
 		if (p->kind == SMMUV3_INV_CFG_ALL || (p->kind == SMMUV3_INV_CFG_SIDS &&
 				sid >= p->sid && sid <= p->sid_last))

@@ -88,9 +88,9 @@ smmuv3_silent_note_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
 
 	if (e->stale || e->asid < 0)
 		return;
-	for (uint64_t seq = o->completed; seq > e->born && seq + SMMUV3_PROMISES > o->seq; seq--)
-		if (smmuv3_inv_reaches(&o->inv[seq % SMMUV3_PROMISES], (uint16_t)e->asid, false, va,
-				va + SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)))
+	for (uint64_t seq = o->completed; seq > e->born && seq + SMMUV3_ORACLE_MAX > o->seq; seq--)
+		if (smmuv3_inv_reaches(&o->inv[seq % SMMUV3_ORACLE_MAX], (uint16_t)e->asid, false,
+				va, va + SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)))
 			e->stale = true;
 }
 

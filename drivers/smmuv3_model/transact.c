@@ -63,13 +63,14 @@ slot_len(const struct smmuv3_slot *s)
 
 /* The record of a fault: which fields are valid [7.3; 4.2 of the facts]. */
 void
-smmuv3_evt_make(const struct smmuv3_model_dma_conf *who, const struct smmuv3_access *acc,
+smmuv3_evt_make(const struct smmuv3_model_dma_conf *client, const struct smmuv3_access *acc,
 		const struct smmuv3_fault *fault, struct smmuv3_evt *evt)
 {
 	*evt = (struct smmuv3_evt){ .dw = {
-		SMMUV3_PUT(SMMUV3_EVT0_ID, fault->id) | SMMUV3_PUT(SMMUV3_EVT0_SID, who->sid) } };
-	if (who->has_ssid && !fault->no_ssid) {
-		evt->dw[0] |= SMMUV3_PUT(SMMUV3_EVT0_SSID, who->ssid);
+		SMMUV3_PUT(SMMUV3_EVT0_ID, fault->id) |
+		SMMUV3_PUT(SMMUV3_EVT0_SID, client->sid) } };
+	if (client->has_ssid && !fault->no_ssid) {
+		evt->dw[0] |= SMMUV3_PUT(SMMUV3_EVT0_SSID, client->ssid);
 		if (!fault->ssid_no_ssv)
 			evt->dw[0] |= SMMUV3_EVT0_SSV;
 	}
