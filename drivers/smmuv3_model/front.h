@@ -5,19 +5,21 @@
 #define SMMUV3_MODEL_FRONT_H
 
 /*
- * The register and queue front end: registers with their guards, CMDQ, EVTQ, PRIQ,
- * GERROR, interrupts. It knows no translation. What commands mean is asked of a
- * back end through struct smmuv3_fe_ops; events come from it through
- * smmuv3_fe_evt_put(). This header has what its files share and the registers (regs.c).
+ * The front end: registers and queues. It does not translate. It passes commands to a back
+ * end through struct smmuv3_fe_ops, and the back end passes event records to
+ * smmuv3_fe_evt_put(). Beside these files it needs win.c, log.c and frames.c only.
  *
- *	front end	regs.c gerror.c cmdq.c fetch.c outq.c evtq.c priq.c
- *			irq.c; needs win.c, log.c and frames.c only
- *	back end	everything else, see model.h
+ *	regs.c		registers and their guards, CR0, IRQ_CTRL, GBPA
+ *	gerror.c	GERROR and GERRORN
+ *	cmdq.c fetch.c	the CMDQ: legality, SYNC, errors; fetches ahead
+ *	outq.c		what the EVTQ and the PRIQ have in common
+ *	evtq.c priq.c	the EVTQ and the PRIQ
+ *	irq.c		MSIs and wired interrupts
  *
- * All functions run on the stepping thread, or with stepping excluded. Words
- * that the SMMU owns (ACKs, CONS, PROD, GERROR) are stored with release and
- * software's words (CR0, PROD, CONS, GERRORN) loaded with acquire. The logging
- * accessors of smmuv3_order.h are for drivers and not used here.
+ * All functions run on the stepping thread, or with stepping excluded. Words that the SMMU
+ * writes (ACKs, CONS, PROD, GERROR) are stored with release. Words that software writes
+ * (CR0, PROD, CONS, GERRORN) are loaded with acquire. The logging accessors of
+ * smmuv3_order.h are for drivers and not used here.
  */
 
 #include <stdatomic.h>
@@ -35,11 +37,11 @@
 
 enum smmuv3_fe_sync {
 	SMMUV3_FE_SYNC_DONE,
-	SMMUV3_FE_SYNC_WAIT,
-	SMMUV3_FE_SYNC_FAILED,
+	SMMUV3_FE_SYNC_WAIT,	/* an ATC has not answered */
+	SMMUV3_FE_SYNC_FAILED,	/* an ATC timed out: CERROR_ATC_INV_SYNC */
 };
 
-/* By seed. */
+/* The next random number. */
 static inline uint32_t
 smmuv3_xorshift(uint64_t *state)
 {
@@ -49,26 +51,23 @@ smmuv3_xorshift(uint64_t *state)
 	return (uint32_t)(*state >> 16);
 }
 
-/* What the front end asks of the back end. */
+/* The operations of the back end. */
 struct smmuv3_fe_ops {
-	/* A legal command other than SYNC. Cannot fail: what is illegal was found before. */
+	/* Execute a command other than SYNC. The front end has checked that it is legal. */
 	void (*command)(void *be, const struct smmuv3_cmd *cmd);
-	/*
-	 * All commands so far take full effect now: a SYNC is about to complete. It waits
-	 * while an ATC has not answered, and fails when that takes too long.
-	 */
+	/* A SYNC completes if the result is DONE: all earlier commands have full effect. */
 	enum smmuv3_fe_sync (*sync)(void *be);
-	/* SMMUEN went to 0: stalled transactions end. */
+	/* SMMUEN changed to 0: end stalled transactions. */
 	void (*smmu_off)(void *be);
-	/* SMMUEN went to 1: CR2 and STRTAB_BASE are in effect. */
+	/* SMMUEN changed to 1: CR2 and STRTAB_BASE take effect. */
 	void (*smmu_on)(void *be);
-	/* PROD is about to pass the records put since the last time. */
+	/* Before the store of EVTQ PROD that makes the records put so far visible. */
 	void (*publish)(void *be);
-	/* The same of the PRIQ. */
+	/* The same for the PRIQ. */
 	void (*publish_pri)(void *be);
 };
 
-/* Registers that a driver may not write always, and those the SMMU owns: regs.c. */
+/* Registers of the SMMU, and those that a driver may write only at times. */
 enum smmuv3_fe_reg {
 	SMMUV3_FE_IDR0, SMMUV3_FE_IDR1, SMMUV3_FE_IDR2, SMMUV3_FE_IDR3, SMMUV3_FE_IDR4,
 	SMMUV3_FE_IDR5, SMMUV3_FE_IIDR, SMMUV3_FE_AIDR,
@@ -85,14 +84,14 @@ enum smmuv3_fe_reg {
 	SMMUV3_FE_NB_REGS,
 };
 
-/* One register that is changed by writing and complete when acknowledged. */
+/* A control register with an acknowledge register: CR0, IRQ_CTRL. */
 struct smmuv3_fe_ctrl {
-	uint32_t value;		/* last value accepted */
+	uint32_t value;		/* last accepted value */
 	uint32_t ack;
 	uint32_t wait;		/* steps until the next bit is acknowledged */
 };
 
-/* A queue that the SMMU writes: outq.c. */
+/* A queue that the SMMU writes. */
 struct smmuv3_outq {
 	const char *name;
 	uint32_t entry;		/* bytes */
@@ -103,9 +102,9 @@ struct smmuv3_outq {
 	uint32_t prod;		/* position of the next record */
 	uint32_t shown;		/* position that software sees */
 	uint32_t ovflg;
-	uint32_t cons;		/* last seen, with OVACKFLG */
+	uint32_t cons;		/* last value read, with OVACKFLG */
 	unsigned int win;	/* hint */
-	bool bad_cons;		/* reported already */
+	bool bad_cons;		/* a CONS out of range is reported */
 };
 
 #define SMMUV3_FETCH_AHEAD 16
@@ -130,14 +129,14 @@ struct smmuv3_fe {
 	atomic_bool irq_masked[SMMUV3_MODEL_NB_IRQS];	/* levels: signalled, not unmasked */
 
 	struct smmuv3_fe_ids ids;
-	uint64_t nb_pprs;	/* records put into the PRIQ, ever */
+	uint64_t nb_pprs;	/* records put into the PRIQ since creation */
 
-	/* From here on all is lost with the power. What the registers hold for the SMMU: */
+	/* The fields from here on are lost with the power. */
 	uint64_t val[SMMUV3_FE_NB_REGS];
 	struct smmuv3_fe_ctrl cr0;
 	struct smmuv3_fe_ctrl irq_ctrl;
 	uint32_t gbpa;
-	uint32_t gbpa_next;	/* with UPDATE set while one is under way, or 0 */
+	uint32_t gbpa_next;	/* the value of an update in progress, with UPDATE set, or 0 */
 	uint32_t gbpa_wait;
 	uint32_t gerror;
 	uint32_t gerrorn;
@@ -146,32 +145,32 @@ struct smmuv3_fe {
 	struct {
 		uint64_t base;
 		uint32_t log2;
-		uint32_t prod;		/* last seen */
+		uint32_t prod;		/* last value read */
 		uint32_t cons;
 		unsigned int win;	/* hint */
-		bool stopped;		/* PROD made no sense: until CMDQEN is toggled */
+		bool stopped;		/* PROD was out of range: until CMDQEN is toggled */
 	} cmdq;
 
 	struct {
-		struct smmuv3_cmd cmd[SMMUV3_FETCH_AHEAD];	/* from CONS on: copies */
+		struct smmuv3_cmd cmd[SMMUV3_FETCH_AHEAD];	/* the slots from CONS on */
 		unsigned int at, nb;
 	} fetch;
 
 	struct smmuv3_outq evtq;
 	struct smmuv3_outq priq;
-	unsigned int evtq_abort;	/* steps until an abort of an event write is seen */
-	bool pri_over;		/* overflow: nothing is written until it is acknowledged */
-	bool pri_last;		/* one put since its PROD was stored has Last set */
+	unsigned int evtq_abort;	/* steps until EVENTQ_ABT_ERR of a late abort; 0: none */
+	bool pri_over;		/* an overflow is not acknowledged: no record is written */
+	bool pri_last;		/* a record put since the last store of PROD has Last set */
 	unsigned int msi_win;
 };
 
-/* regs.c */
-/* Registers at reset; @p unknown: with anything in those whose reset is UNKNOWN. */
+/* Reset all registers. @p unknown: those with an UNKNOWN reset value get a random one. */
 void smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown);
-/* No power: all is forgotten, and transactions abort. */
+/* The power is off: clear the registers. Transactions abort. */
 void smmuv3_fe_forget(struct smmuv3_fe *f);
-/* See what software wrote. Returns the units of work done. @p full: look at every register. */
+/* Process writes of software. Returns the units of work done. @p full: check all registers. */
 unsigned int smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full);
+/* Store a register that the SMMU writes, with release. */
 void smmuv3_fe_store_reg(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v);
 
 static inline bool
@@ -180,7 +179,7 @@ smmuv3_fe_is_on(const struct smmuv3_fe *f, uint32_t cr0_bit)
 	return f->cr0.ack & cr0_bit;
 }
 
-/* Use one of a knob's n, if there are any. */
+/* Use up one of the n errors of a knob. False: there is none. */
 bool smmuv3_fe_knob_take(struct smmuv3_fe *f, enum smmuv3_model_knob knob);
 
 static inline uint32_t

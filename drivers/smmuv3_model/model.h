@@ -5,37 +5,43 @@
 #define SMMUV3_MODEL_MODEL_H
 
 /*
- * The translation back end and the software devices.
+ * The state of the model, and the files of the back end and of the software devices. The
+ * front end (registers, queues, interrupts) is listed in front.h.
  *
- *	cfg_cache.c	configuration cache: words of L1STDs, STEs, L1CDs, CDs
- *	ste.c cd.c	STEs and CDs: where they are, what makes them illegal
+ * Configuration and translation
+ *	cfg_cache.c	cached words of L1STDs, STEs, L1CDs and CDs
+ *	ste.c cd.c	STEs and CDs: their place, their fields, illegal values
  *	ctx.c		StreamID and SubstreamID to a translation context
- *	walk.c		stage-1 walks, and the cache of table pointers
- *	tlb.c		leaves, tagged with ASID
- *	translate.c	one address through all of them; permissions
- *	oracle.c	what completed SYNCs promised
- *	silent.c	reports of what is no mistake by itself
- *	frames.c	page frames: given to an owner, or freed
- *	command.c	what commands mean here
- *	inval.c		invalidations that wait for their SYNC
- *	flight.c	transactions between translation and memory
- *	stall.c		stalls: STAGs, records, held records
- *	resume.c	RESUME, STALL_TERM
- *	ats.c		Translation Requests and Translated transactions
- *	pri.c		page requests: to the PRIQ or answered here; PRI_RESP
- *	atc.c		a function's cache of translations
- *	endpoint.c	functions: ATS, what their driver switches
- *	prg.c		functions: page request groups, indices, credits
- *	transact.c	one DMA's transactions: data, events, ends
- *	dma.c		engines: submission and completion rings
- *	power.c		the register pages: there or not
- *	model.c		creation, control calls
- *	idr.c		IDR0 to IDR5 of a configuration
- *	step.c		a step
- *	thread.c	the thread, and waiting for it
+ *	walk.c		stage-1 walks, and the cache of pointers to last-level tables
+ *	tlb.c		TLB entries, tagged with the ASID
+ *	translate.c	translation and permissions of one access
+ * Commands
+ *	command.c	executes the commands that the front end found legal
+ *	inval.c		invalidations between their command and their SYNC
+ *	resume.c	RESUME and STALL_TERM
+ * Stalls, ATS, PRI
+ *	stall.c		records of stalled transactions; model_stag.h: STAGs
+ *	ats.c		Translation Requests and translated transactions at the SMMU
+ *	pri.c		page requests and PRI_RESPs at the SMMU
+ *	atc.c		the ATC of a PCIe function, and ATC_INV
+ *	endpoint.c	PCIe functions: their ATS, delays, errors, reset
+ *	prg.c		page request groups of PCIe functions, with PRG indices and credits
+ * Engines
+ *	dma.c		submission and completion of DMAs
+ *	transact.c	the transactions of a DMA: data, faults, events
+ *	flight.c	transactions between their translation and their memory access
+ * Oracle
+ *	oracle.c	invalidations that completed SYNCs cover
+ *	frames.c	page frames that are given to an owner, or freed
+ *	silent.c	reports that are no errors
+ * Control
+ *	model.c idr.c	creation and control calls; IDR0 to IDR5
+ *	step.c		one step
+ *	thread.c	the model's thread, and waits for it
+ *	power.c		power off and on
  *	info.c		counters, logs, names
  *
- * Everything here runs on the stepping thread unless it says otherwise.
+ * All functions run on the stepping thread unless their comment says otherwise.
  */
 
 #include <pthread.h>
@@ -60,12 +66,12 @@ struct smmuv3_model {
 	struct smmuv3_fe fe;
 	struct smmuv3_wins wins;
 	struct smmuv3_log driver_log;
-	struct smmuv3_log silent;	/* reports that are no errors */
+	struct smmuv3_log silent;	/* reports, not errors */
 	struct smmuv3_frames frames;
 	struct smmuv3_stats stats;
 	uint32_t choices, no_features, features, harsh;
 	unsigned int sid_bits, ssid_bits, oas_bits, stall_max;
-	unsigned int table_win, cfg_win, data_win;	/* hints */
+	unsigned int table_win, cfg_win, data_win;	/* hints for smmuv3_win_find() */
 	uint64_t rand;
 
 	struct smmuv3_cfg cfg;
@@ -79,25 +85,25 @@ struct smmuv3_model {
 	uint32_t stag_head, stag_nb;
 	_Atomic uint32_t stalls_out;
 	struct smmuv3_list held;
-	bool held_first;		/* one of them is being retried: its record goes first */
+	bool held_first;		/* a held stall is retried: its record goes first */
 	struct smmuv3_list ready;
-	struct smmuv3_list later;	/* ready in the next step */
-	struct smmuv3_slot *unshown[2 * SMMUV3_BATCH];	/* put, PROD not yet stored */
+	struct smmuv3_list later;	/* move to ready in the next step */
+	struct smmuv3_slot *unshown[2 * SMMUV3_BATCH];	/* records put, EVTQ PROD not yet stored */
 	unsigned int nb_unshown;
 	struct smmuv3_ep *ep[SMMUV3_EP_BUCKETS];	/* by StreamID */
-	struct smmuv3_slot *pri_unshown[2 * SMMUV3_BATCH];	/* Last put, PROD not yet stored */
+	struct smmuv3_slot *pri_unshown[2 * SMMUV3_BATCH];	/* the same for the PRIQ: Last put */
 	unsigned int nb_pri_unshown;
 	struct smmuv3_inval_list inval;
 	struct smmuv3_flight flight;
 	uint32_t atc_timeout_ms;
-	uint64_t now;			/* time of this batch of commands, 0: not taken yet */
-	uint64_t run_now;		/* time at which this batch of operations was begun */
+	uint64_t now;			/* time of this batch of commands; 0: not read yet */
+	uint64_t run_now;		/* time at the start of this batch of operations */
 
 	struct smmuv3_model_dma *all;
 	struct smmuv3_model_dma *run, **run_last;
 	_Atomic(struct smmuv3_model_dma *) work;	/* engines with new work */
 
-	bool off;			/* no power */
+	bool off;			/* the power is off */
 
 	/* control */
 	pthread_mutex_t lock;
@@ -110,10 +116,15 @@ struct smmuv3_model {
 	struct smmuv3_model *reg_next;
 };
 
-/* With the lock held. @p full: look at every register, not only at those that start something. */
+/*
+ * One step, with the lock held. @p full: check all registers, not only those that start an
+ * operation.
+ */
 unsigned int smmuv3_step(struct smmuv3_model *m, unsigned int budget, bool full);
+/* A control call excludes stepping. Any thread. */
 void smmuv3_ctl_enter(struct smmuv3_model *m);
 void smmuv3_ctl_leave(struct smmuv3_model *m);
+/* Is the caller inside a step of this model? Any thread. */
 bool smmuv3_inside_step(const struct smmuv3_model *m);
 
 static inline uint32_t
@@ -122,7 +133,7 @@ smmuv3_rand(struct smmuv3_model *m)
 	return smmuv3_xorshift(&m->rand);
 }
 
-/* A harsh behaviour is chosen now: always, or by chance. */
+/* Does the behaviour of this HARSH bit occur now? With RANDOM by chance. */
 static inline bool
 smmuv3_harsh(struct smmuv3_model *m, uint32_t bit)
 {

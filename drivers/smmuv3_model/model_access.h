@@ -4,7 +4,7 @@
 #ifndef SMMUV3_MODEL_ACCESS_H
 #define SMMUV3_MODEL_ACCESS_H
 
-/* One access of a client: its address and permissions, its fault, where it goes. */
+/* One access of a client: its address and permissions, its fault, its target. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,24 +12,24 @@
 #define SMMUV3_PAGE_SHIFT	12	/* transactions do not cross this */
 
 struct smmuv3_fault {
-	uint8_t id;		/* enum smmuv3_evt_id, 0 for an abort without event */
+	uint8_t id;		/* enum smmuv3_evt_id; 0: an abort without an event */
 	bool no_ssid;		/* F_STREAM_DISABLED: SID only */
 	bool ssid_no_ssv;	/* C_BAD_SUBSTREAMID */
 	uint64_t fetch;		/* FetchAddr */
-	const void *desc;	/* the descriptor that faulted, for prefetches only */
+	const void *desc;	/* the descriptor that faulted; for prefetches only */
 };
 
 /* One access of a client. */
 struct smmuv3_access {
 	uint64_t va;
 	bool write;
-	bool priv;		/* after STE overrides, as is instr */
+	bool priv;		/* priv and instr: after STE.PRIVCFG and INSTCFG */
 	bool instr;
 };
 
-/* Where a transaction goes. */
+/* The memory of a transaction. */
 struct smmuv3_target {
-	uint8_t *host;		/* NULL: see pa */
+	uint8_t *host;		/* NULL: not known, use pa */
 	uint64_t pa;
 	bool bypass;		/* SMMUEN is 0 */
 };
@@ -37,8 +37,8 @@ struct smmuv3_target {
 enum smmuv3_result {
 	SMMUV3_OK,
 	SMMUV3_FAULT,		/* see struct smmuv3_fault */
-	SMMUV3_BUSY,
-	SMMUV3_WAIT,		/* the slot is in a list, or waits for an answer */
+	SMMUV3_BUSY,		/* a fetch is incomplete: try again in the next step */
+	SMMUV3_WAIT,		/* the slot is in a list, or waits for a response */
 };
 
 static inline enum smmuv3_result

@@ -20,14 +20,14 @@ struct smmuv3_page;
 struct smmuv3_atc_entry {
 	uint64_t vpn;
 	uint64_t pa;
-	uint64_t checked;	/* oracle */
+	uint64_t checked;	/* the oracle has checked invalidations up to this number */
 	uint32_t gen;		/* 0: not valid */
 	uint32_t ssid;
-	int32_t asid;		/* of the TLB entry it came from; < 0: none */
+	int32_t asid;		/* of the TLB entry; < 0: stage 1 was bypassed */
 	bool ssv, priv;
 	bool read, write, exec;
 	bool stale;		/* used after the TLBI and SYNC of its page */
-	uint64_t born;		/* oracle sequence when it came */
+	uint64_t born;		/* oracle.seq when it was inserted */
 };
 
 struct smmuv3_atc_entry *smmuv3_atc_find(struct smmuv3_ep *ep, bool ssv, uint32_t ssid,
@@ -37,6 +37,7 @@ void smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid,
 void smmuv3_atc_clear(struct smmuv3_ep *ep);
 void smmuv3_atc_drop_pages(struct smmuv3_ep *ep, const struct smmuv3_inv *inv);
 void smmuv3_execute_atc_inv(struct smmuv3_model *m, const struct smmuv3_cmd *cmd);
+/* No ATC_INV follows for this function: report what is missing. */
 void smmuv3_atc_check_end(struct smmuv3_ep *ep);
 
 #endif /* SMMUV3_MODEL_ATC_H */

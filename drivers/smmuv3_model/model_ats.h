@@ -6,10 +6,14 @@
 
 #include "model_translate.h"
 
-/* OK with the page (perhaps without permissions); FAULT for UR and CA; BUSY. */
+/*
+ * A Translation Request. OK: *page, perhaps without permissions. FAULT: Unsupported Request
+ * or Completer Abort.
+ */
 enum smmuv3_result smmuv3_ats_request(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		const struct smmuv3_access *acc, struct smmuv3_page *page,
 		struct smmuv3_fault *fault);
+/* A translated transaction. OK: it accesses memory at @p pa. */
 enum smmuv3_result smmuv3_ats_check_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		uint64_t pa, bool write);
 

@@ -14,14 +14,14 @@ struct smmuv3_ctx;
 struct smmuv3_model;
 struct smmuv3_model_dma_conf;
 
-/* Which CD a transaction uses [5.2, 3.9.2.1]. @return OK with *bypass or *idx. */
+/* Choose the CD of a transaction [5.2, 3.9.2.1]: OK with *idx, or with *bypass. */
 enum smmuv3_result smmuv3_cd_choose(const struct smmuv3_model *m,
 		const struct smmuv3_model_dma_conf *client, const struct smmuv3_ste *ste,
 		bool *bypass, uint32_t *idx, struct smmuv3_fault *fault);
 enum smmuv3_result smmuv3_cd_fetch(struct smmuv3_model *m, uint32_t sid,
 		const struct smmuv3_ste *ste, uint32_t idx, struct smmuv3_cd *cd, uint64_t *born,
 		struct smmuv3_fault *fault);
-/* Into a context. False: the CD is illegal. */
+/* Decode a CD into a context. False: the CD is illegal. */
 bool smmuv3_cd_decode(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
 		const struct smmuv3_cd *cd, struct smmuv3_ctx *ctx);
 

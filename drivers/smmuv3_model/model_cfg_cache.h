@@ -4,7 +4,7 @@
 #ifndef SMMUV3_MODEL_CFG_CACHE_H
 #define SMMUV3_MODEL_CFG_CACHE_H
 
-/* The configuration cache. */
+/* The configuration cache: L1STDs, STEs, L1CDs and CDs. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,16 +20,16 @@ enum smmuv3_cfg_kind {
 };
 
 struct smmuv3_cfg_entry {
-	uint32_t next;		/* in its bucket, + 1; 0 ends */
+	uint32_t next;		/* index of the next in the bucket, plus 1; 0: none */
 	uint8_t kind;
 	bool used;
-	uint8_t have;		/* words fetched, one bit each; whole when == want */
+	uint8_t have;		/* one bit for each fetched word; complete when equal to want */
 	uint8_t want;
-	uint32_t sid;		/* of an L1STD: the first SID it serves */
-	uint32_t idx;		/* SSID, or the first SSID an L1CD serves */
-	uint64_t born;		/* oracle sequence of the first word fetched */
+	uint32_t sid;		/* of an L1STD: its first SID */
+	uint32_t idx;		/* SSID; of an L1CD: its first SSID */
+	uint64_t born;		/* oracle.seq when its first word was fetched */
 	uint64_t addr;
-	bool reported;		/* as differing from memory */
+	bool reported;		/* its difference from memory is reported */
 	uint64_t dw[8];
 };
 
@@ -38,22 +38,24 @@ struct smmuv3_cfg_entry {
 struct smmuv3_cfg {
 	uint32_t bucket[SMMUV3_CFG_BUCKETS];
 	struct smmuv3_cfg_entry *entry;
-	uint32_t nb, cap, free;		/* free: index + 1 */
+	uint32_t nb, cap, free;		/* free: index of the first free entry, plus 1 */
 };
 
 enum smmuv3_fetch {
 	SMMUV3_FETCH_OK,
-	SMMUV3_FETCH_BUSY,	/* some words are still to come: ask again in the next step */
+	SMMUV3_FETCH_BUSY,	/* incomplete: call again in the next step */
 	SMMUV3_FETCH_ABORT,
 };
+/* Find an entry, or fetch it from @p addr. */
 enum smmuv3_fetch smmuv3_cfg_get(struct smmuv3_model *m, enum smmuv3_cfg_kind kind, uint32_t sid,
 		uint32_t idx, uint64_t addr, const struct smmuv3_cfg_entry **entry);
+/* The complete cached entry, or NULL. */
 const struct smmuv3_cfg_entry *smmuv3_cfg_peek(struct smmuv3_model *m, enum smmuv3_cfg_kind kind,
 		uint32_t sid, uint32_t idx);
 void smmuv3_cfg_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
 void smmuv3_cfg_clear(struct smmuv3_model *m);
 
-/* Address bits that a table of 2^log2 bytes has below its base. */
+/* The address bits inside a table of 2^log2 bytes. */
 static inline uint64_t
 smmuv3_low_bits(unsigned int log2)
 {

@@ -6,11 +6,11 @@
 
 #include "front.h"
 
-/* cmdq.c: consume up to @p max commands. Returns how many. */
+/* Consume up to @p max commands. Returns their number. */
 unsigned int smmuv3_fe_consume_commands(struct smmuv3_fe *f, unsigned int max);
 void smmuv3_fe_cmdq_enable(struct smmuv3_fe *f);
 
-/* The command at a position of the queue. False: its fetch aborts. */
+/* Read the command at a position of the queue. False: the fetch aborts. */
 static inline bool
 smmuv3_fe_read_command(struct smmuv3_fe *f, uint32_t pos, struct smmuv3_cmd *cmd)
 {
@@ -26,9 +26,11 @@ smmuv3_fe_read_command(struct smmuv3_fe *f, uint32_t pos, struct smmuv3_cmd *cmd
 	return true;
 }
 
-/* fetch.c */
+/* The command at CONS, with SMMUV3_MODEL_HARSH_PREFETCH. False: the fetch aborts. */
 bool smmuv3_fe_fetch_command(struct smmuv3_fe *f, struct smmuv3_cmd *cmd);
+/* CONS passed the command. False: the SMMU processes no more commands in this step. */
 bool smmuv3_fe_fetch_advance(struct smmuv3_fe *f);
+/* Drop the copies of commands that are fetched and not executed. */
 void smmuv3_fe_fetch_drop(struct smmuv3_fe *f);
 
 #endif /* SMMUV3_MODEL_CMDQ_H */

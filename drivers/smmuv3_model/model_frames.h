@@ -5,8 +5,8 @@
 #define SMMUV3_MODEL_FRAMES_H
 
 /*
- * What the oracle knows of page frames (frames.c). The front end only tells it of reads
- * and writes of queues and MSIs.
+ * Page frames as the oracle knows them. The front end only reports its accesses to queues
+ * and its MSI writes.
  */
 
 #include <pthread.h>
@@ -22,8 +22,8 @@ struct smmuv3_frame_chunk;
 
 struct smmuv3_frames {
 	_Atomic(struct smmuv3_frame_chunk *) bucket[SMMUV3_FRAME_BUCKETS];
-	atomic_bool used;	/* some frame was given */
-	pthread_mutex_t lock;	/* of threads that add chunks */
+	atomic_bool used;	/* a frame was given */
+	pthread_mutex_t lock;	/* taken to add a chunk */
 	struct smmuv3_log *log;	/* the oracle's */
 };
 
@@ -31,8 +31,8 @@ struct smmuv3_frame_use {
 	const char *what;
 	uint64_t va;
 	uint32_t sid;
-	uint32_t owner;		/* 0: any */
-	bool bypass;		/* not translated, because SMMUEN is 0 */
+	uint32_t owner;		/* 0: not known */
+	bool bypass;		/* not translated: SMMUEN is 0 */
 };
 
 void smmuv3_frames_init(struct smmuv3_frames *fs, struct smmuv3_log *log);
@@ -48,7 +48,7 @@ smmuv3_frames_are_used(const struct smmuv3_frames *fs)
 	return __builtin_expect(atomic_load_explicit(&fs->used, memory_order_relaxed), 0);
 }
 
-/* The SMMU itself is about to read or write [addr, addr + len), perhaps for a device. */
+/* Check an access of the SMMU itself to [addr, addr + len), before the access. */
 static inline void
 smmuv3_frames_check_smmu(struct smmuv3_frames *fs, const char *what, uint32_t sid, uint64_t va,
 		uint64_t addr, uint64_t len)

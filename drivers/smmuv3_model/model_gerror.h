@@ -15,7 +15,7 @@ smmuv3_fe_is_gerror_active(const struct smmuv3_fe *f, uint32_t bit)
 	return (f->gerror ^ f->gerrorn) & bit;
 }
 
-/* Each step looks at GERRORN; it is seldom written. */
+/* Process a write of GERRORN. Each step calls this, and writes are rare. */
 static inline unsigned int
 smmuv3_fe_poll_gerrorn(struct smmuv3_fe *f)
 {

@@ -8,10 +8,13 @@
 
 #include "front.h"
 
-/* False: above @p max. */
+/*
+ * A value of a configuration: 0 selects @p dflt, and with @p none SMMUV3_MODEL_NONE selects 0.
+ * False: the value is above @p max.
+ */
 bool smmuv3_conf_pick(unsigned int v, unsigned int dflt, unsigned int max, bool none,
 		unsigned int *out);
-/* False: the configuration has a value that is out of range. */
+/* The ID registers of a configuration. False: a value is out of range. */
 bool smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 		struct smmuv3_fe_ids *ids);
 

@@ -5,7 +5,7 @@
 #define SMMUV3_MODEL_INVAL_H
 
 /*
- * Invalidations, and those whose SYNC has not completed and that have no effect yet.
+ * Invalidations, and the list of those that have no effect before their SYNC completes.
  */
 
 #include <stdbool.h>
@@ -13,14 +13,14 @@
 
 #include "front.h"
 
-/* The first four are of the TLB. */
+/* The first four concern the TLB. */
 enum smmuv3_inv_kind {
 	SMMUV3_INV_TLB_ALL,
 	SMMUV3_INV_TLB_ASID,
 	SMMUV3_INV_TLB_VA,
 	SMMUV3_INV_TLB_VAA,
 	SMMUV3_INV_CFG_ALL,
-	SMMUV3_INV_CFG_SIDS,	/* STEs from sid to sid_last and all below them */
+	SMMUV3_INV_CFG_SIDS,	/* STEs from sid to sid_last, and their CDs */
 	SMMUV3_INV_CFG_CDS,	/* all CDs of sid */
 	SMMUV3_INV_CFG_CD,
 	SMMUV3_INV_ATC,		/* sid; ssv, global, ssid; va to last */
@@ -36,12 +36,12 @@ struct smmuv3_inv {
 	uint8_t ttl;		/* 0 for any */
 	uint16_t asid;
 	uint32_t sid, sid_last, ssid;
-	uint64_t va, last;	/* inclusive; 56 bits but for the ATC */
+	uint64_t va, last;	/* inclusive; 56 bits, 64 for an ATC */
 };
 
 struct smmuv3_pending {
 	struct smmuv3_inv inv;
-	bool slow, fails;	/* an ATC that answers at `due`, or does not */
+	bool slow, fails;	/* an ATC that answers at `due`, or never */
 	uint64_t due;		/* ms */
 };
 
@@ -50,9 +50,12 @@ struct smmuv3_inval_list {
 	unsigned int nb, cap;
 };
 
+/* Execute an invalidation, or defer it to its SYNC. */
 void smmuv3_inv_issue(struct smmuv3_model *m, const struct smmuv3_inv *inv);
+/* An ATC answers after @p ms, or (@p fails) never. */
 void smmuv3_inv_issue_slow(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms,
 		bool fails);
+/* Before a SYNC completes: execute what is deferred, unless an ATC has not answered. */
 enum smmuv3_fe_sync smmuv3_inv_complete(struct smmuv3_model *m);
 
 #endif /* SMMUV3_MODEL_INVAL_H */

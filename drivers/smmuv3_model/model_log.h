@@ -5,7 +5,7 @@
 #define SMMUV3_MODEL_LOG_H
 
 /*
- * A log of mistakes: written by the stepping thread, read by any.
+ * A log of errors. The stepping thread writes it, any thread reads it.
  */
 
 #include <stdatomic.h>
@@ -14,7 +14,7 @@
 #define SMMUV3_LOG_LEN 160
 
 struct smmuv3_log {
-	_Atomic unsigned int nb;	/* all, also those whose text was not kept */
+	_Atomic unsigned int nb;	/* all errors, also those without a text */
 	char text[SMMUV3_LOG_TEXTS][SMMUV3_LOG_LEN];
 };
 

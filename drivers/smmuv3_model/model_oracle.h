@@ -5,8 +5,8 @@
 #define SMMUV3_MODEL_ORACLE_H
 
 /*
- * Oracle: invalidations executed are numbered from 1; a completed SYNC covers
- * all up to `completed`.
+ * The oracle numbers the invalidations from 1. A completed SYNC covers all up to
+ * `completed`. It keeps the newest SMMUV3_ORACLE_MAX.
  */
 
 #include "model_inval.h"
@@ -21,16 +21,20 @@ struct smmuv3_tlb_entry;
 struct smmuv3_oracle {
 	struct smmuv3_inv inv[SMMUV3_ORACLE_MAX];
 	uint64_t seq;		/* of the newest invalidation */
-	uint64_t tlb_seq;	/* of the newest of the TLB */
+	uint64_t tlb_seq;	/* of the newest TLB invalidation */
 	uint64_t completed;	/* of the newest that a SYNC covers */
 	struct smmuv3_log log;
 };
 
 void smmuv3_oracle_note_invalidation(struct smmuv3_oracle *o, const struct smmuv3_inv *inv);
 void smmuv3_oracle_note_sync(struct smmuv3_oracle *o);
-/* Is this invalidation one of a leaf's addresses, as far as the ASID says? */
+/* Does a TLB invalidation cover an address in [first, last] of this ASID? */
 bool smmuv3_inv_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint64_t first,
 		uint64_t last);
+/*
+ * An access used a cached entry. *checked is the number up to which the entry is known not
+ * to be covered; only later invalidations are checked.
+ */
 void smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid,
 		bool global, unsigned int gran, unsigned int level, unsigned int shift,
 		uint64_t va);
@@ -38,11 +42,12 @@ void smmuv3_oracle_check_table(struct smmuv3_oracle *o, uint64_t *checked, uint1
 		unsigned int gran, unsigned int shift, uint64_t va);
 void smmuv3_oracle_check_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid,
 		uint32_t ssid);
+/* A SYNC failed: its ATC_INVs are not known to have completed. */
 void smmuv3_oracle_void_atc_invs(struct smmuv3_oracle *o);
 void smmuv3_oracle_check_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid,
 		uint64_t va);
 
-/* Was the leaf walked from the table that the context has? */
+/* Does the TLB entry come from the table of the CD? */
 void smmuv3_oracle_check_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
 		const struct smmuv3_tlb_entry *e, uint64_t va) __attribute__((cold));
 

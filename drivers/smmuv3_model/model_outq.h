@@ -4,19 +4,19 @@
 #ifndef SMMUV3_MODEL_OUTQ_H
 #define SMMUV3_MODEL_OUTQ_H
 
-/* What the event queue and the PRIQ have in common. */
+/* What the EVTQ and the PRIQ have in common. */
 
 #include "front.h"
 
-/* It is switched on: what its registers say. */
+/* The queue is enabled: take the values of its registers. */
 void smmuv3_outq_enable(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, uint64_t prod,
 		unsigned int max_log2);
 void smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q);
-/* Toggle OVFLG; what filled the queue is shown already. */
+/* Toggle OVFLG. PROD must cover the records that fill the queue. */
 void smmuv3_outq_overflow(struct smmuv3_fe *f, struct smmuv3_outq *q);
-/* Store PROD. Returns the position that software saw before. */
+/* Store PROD. Returns its previous position. */
 uint32_t smmuv3_outq_store_prod(struct smmuv3_fe *f, struct smmuv3_outq *q);
-/* Had software taken all that was before @p before? For interrupts. */
+/* Was the queue empty before PROD moved on from @p before? For interrupts. */
 bool smmuv3_outq_was_empty(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t before);
 
 static inline bool
@@ -25,7 +25,7 @@ smmuv3_outq_is_full(const struct smmuv3_outq *q)
 	return smmuv3_q_full(q->log2, q->prod, q->cons);
 }
 
-/* Where the next record goes, or NULL: its write aborts. */
+/* The slot of the next record, or NULL: its write aborts. */
 static inline void *
 smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_knob abort)
 {
@@ -38,10 +38,10 @@ smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_k
 }
 
 /*
- * Software has the lines of PROD and of the entries: they will be wanted soon, the
- * line of the record so far ahead at the first record of a line. That of PROD is not
- * asked for to be written: software that polls would have it back before the store, and
- * the store would wait for it again.
+ * The cache lines of PROD and of the entries are in the cache of the software's core.
+ * Prefetch the line of PROD, and at the first record of a line the line of the entries
+ * SMMUV3_OUTQ_AHEAD records ahead. The prefetch of PROD is for reading: software that polls
+ * PROD takes an exclusive line back before the store, and the store waits again.
  */
 #define SMMUV3_OUTQ_AHEAD	16
 #define SMMUV3_OUTQ_AHEAD_LOG2	6

@@ -15,40 +15,42 @@ struct smmuv3_model;
 
 /* A page request group, one for each PRG index. */
 struct smmuv3_group {
-	struct smmuv3_slot *slot;	/* NULL for a stop message without PASID */
+	struct smmuv3_slot *slot;	/* NULL: a stop message without PASID */
 	uint64_t va;			/* of the first page */
 	uint16_t idx;
-	uint16_t nb, sent;		/* pages */
+	uint16_t nb, sent;		/* page requests: all, and those sent */
 	bool open;			/* started and not answered */
-	bool responded;			/* by a PRI_RESP, last time */
+	bool responded;			/* a PRI_RESP ended the last group of this index */
 	bool ssv, priv, instr, read, write;
 	uint32_t ssid;
 	uint32_t owed;			/* records with Last that software has not answered */
-	uint64_t first_nb, last_nb;	/* number of the oldest (0: not known) and newest of them */
+	uint64_t first_nb, last_nb;	/* numbers of the oldest (0: unknown) and newest one */
 };
 
-/* PRG indices: of a function, or of one of its PASIDs. */
+/* The PRG indices of a function, or of one of its PASIDs. */
 struct smmuv3_prgs {
 	struct smmuv3_prgs *next;
 	bool ssv;
 	uint32_t ssid;
 	unsigned int head, nb_free;
-	uint16_t fifo[SMMUV3_PRG_MAX];	/* free ones, longest free first */
-	struct smmuv3_list waiting;	/* slots that need one */
+	uint16_t fifo[SMMUV3_PRG_MAX];	/* free indices, the longest free first */
+	struct smmuv3_list waiting;	/* slots that wait for an index */
 	struct smmuv3_group group[SMMUV3_PRG_MAX];
 };
 
-/* The PRG indices of an engine: its function's, or those of its PASID. NULL: no memory. */
+/* Find or create the PRG indices of an engine. NULL: no memory. */
 struct smmuv3_prgs *smmuv3_prgs_get(struct smmuv3_ep *ep,
 		const struct smmuv3_model_dma_conf *client);
 void smmuv3_prgs_free_all(struct smmuv3_ep *ep);
 
+/* Start a group for the page of an access. WAIT: started, or waiting for an index or credit. */
 enum smmuv3_result smmuv3_prg_request(struct smmuv3_model *m, struct smmuv3_slot *s,
 		const struct smmuv3_access *acc);
 void smmuv3_prg_send_next(struct smmuv3_model *m, struct smmuv3_slot *s);
-/* The answer to an open group; @p code as in PRI_RESP. */
+/* Answer an open group; @p code as in PRI_RESP. */
 void smmuv3_prg_answer(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
 		unsigned int code);
+/* A woken slot does not need its index or credit: wake the next slot. */
 void smmuv3_prg_wake_next(struct smmuv3_model *m, struct smmuv3_model_dma *dma);
 void smmuv3_prg_wake_all(struct smmuv3_model *m, struct smmuv3_ep *ep);
 void smmuv3_prg_reset_slots(struct smmuv3_model *m, struct smmuv3_model_dma *dma);

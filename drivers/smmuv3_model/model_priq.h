@@ -8,13 +8,13 @@
 
 enum smmuv3_fe_ppr {
 	SMMUV3_FE_PPR_PUT,
-	SMMUV3_FE_PPR_OVERFLOW,	/* discarded: overflow is active, perhaps from now on */
-	SMMUV3_FE_PPR_OFF,	/* discarded: disabled, or PRIQ_ABT_ERR is active */
+	SMMUV3_FE_PPR_OVERFLOW,	/* discarded: an overflow is active or starts */
+	SMMUV3_FE_PPR_OFF,	/* discarded: PRIQEN or SMMUEN is 0, SFM, or PRIQ_ABT_ERR */
 	SMMUV3_FE_PPR_ABORTED,	/* the write aborted */
-	SMMUV3_FE_PPR_LOST,	/* the same, but found out when the record counted as written */
+	SMMUV3_FE_PPR_LOST,	/* the write aborted late: PROD passes the entry */
 };
 enum smmuv3_fe_ppr smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr);
-/* Did software free the entry of record number @p nb (as f->nb_pprs counts) by CONS? */
+/* Has CONS passed record number @p nb (as f->nb_pprs counts)? */
 bool smmuv3_fe_is_ppr_freed(struct smmuv3_fe *f, uint64_t nb);
 void smmuv3_fe_priq_store_prod(struct smmuv3_fe *f);
 void smmuv3_fe_priq_enable(struct smmuv3_fe *f);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Reports of SMMUV3_MODEL_HARSH_REPORT. */
 struct smmuv3_atc_entry;
 struct smmuv3_ep;
 struct smmuv3_inv;

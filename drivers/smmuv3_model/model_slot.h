@@ -15,36 +15,36 @@ struct smmuv3_group;
 
 enum smmuv3_slot_state {
 	SMMUV3_SLOT_FREE,
-	SMMUV3_SLOT_READY,	/* running, or in the list of those to run */
-	SMMUV3_SLOT_STALLED,	/* recorded, waits for a RESUME */
-	SMMUV3_SLOT_HELD,	/* stalled, its record waits for a writable queue */
-	SMMUV3_SLOT_DUP,	/* stalled, its record suppressed */
-	SMMUV3_SLOT_REQUESTING,	/* in a page request group, or waits for one */
+	SMMUV3_SLOT_READY,	/* running, or in the ready list */
+	SMMUV3_SLOT_STALLED,	/* recorded; waits for a RESUME */
+	SMMUV3_SLOT_HELD,	/* stalled; its record waits for a writable queue */
+	SMMUV3_SLOT_DUP,	/* stalled; its record is suppressed */
+	SMMUV3_SLOT_REQUESTING,	/* in a page request group, or waits for an index or credit */
 	SMMUV3_SLOT_IN_FLIGHT,	/* translated, not yet at memory */
 };
 
-/* One DMA under way; it has one transaction at a time. */
+/* One DMA in progress; it has one transaction at a time. */
 struct smmuv3_slot {
 	struct smmuv3_slot *next;
 	struct smmuv3_model_dma *dma;
 	uint64_t off;			/* bytes done */
 	uint16_t stag;
 	uint8_t state;
-	bool open;			/* its transaction was started and not answered */
-	bool dst_phase;			/* COPY: the bytes read are in the bounce buffer */
+	bool open;			/* its transaction is started and not answered */
+	bool dst_phase;			/* COPY: the data is in the bounce buffer */
 	bool has_stag;
 	uint8_t fault_id;		/* of the stall */
 	bool fault_priv, fault_instr;
-	bool reset;			/* abort when next run */
-	bool woken;			/* there is an index or a credit for it */
-	uint64_t held_seq;		/* oracle.seq when it was held */
-	const void *desc;		/* what it faulted on, as long as desc_gen is wins.gen */
+	bool reset;			/* abort at the next run */
+	bool woken;			/* an index or a credit became free for it */
+	uint64_t held_seq;		/* oracle.seq when its record was held back */
+	const void *desc;		/* it faulted on this; valid while desc_gen == wins.gen */
 	uint32_t desc_gen;
-	struct smmuv3_model_done done;	/* filled on the way */
+	struct smmuv3_model_done done;	/* completed step by step */
 	struct smmuv3_model_op op;
-	struct smmuv3_group *group;	/* being sent, or waited for */
-	uint64_t land_at;		/* flight.steps at which it reaches memory */
-	struct smmuv3_target target;	/* in flight only */
+	struct smmuv3_group *group;	/* that it sends, or whose answer it waits for */
+	uint64_t land_at;		/* flight.steps at which it accesses memory */
+	struct smmuv3_target target;	/* used in flight only */
 };
 
 struct smmuv3_list {

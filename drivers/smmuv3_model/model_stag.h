@@ -5,11 +5,9 @@
 #define SMMUV3_MODEL_STAG_H
 
 /*
- * STAGs: one stall for each.
- *
- * A STAG is free, or taken by a transaction whose record is shown, or by one
- * whose record is not (held back, or lost to an aborted write). Unless told otherwise
- * free STAGs are used in turn, so that a RESUME too many meets a free one and is seen.
+ * STAGs. A STAG is free, or belongs to a stalled transaction. The record of that transaction
+ * is visible, or it is not: held back, or lost to an aborted write. By default the STAG that
+ * is free longest is used next, so that an extra RESUME names a free STAG and is reported.
  */
 
 #include <stdatomic.h>
@@ -21,12 +19,12 @@
 #include "model_slot.h"
 
 struct smmuv3_stall {
-	struct smmuv3_slot *slot;	/* NULL when free, or gone by an early retry */
-	struct smmuv3_slot *dups;
+	struct smmuv3_slot *slot;	/* NULL: free, or the transaction ended by an early retry */
+	struct smmuv3_slot *dups;	/* stalls whose records were suppressed */
 	uint32_t sid;
 	bool used;			/* the STAG is taken */
-	bool shown;			/* its record was published */
-	bool resumed;			/* last freed by a RESUME */
+	bool shown;			/* its record is visible */
+	bool resumed;			/* a RESUME freed it */
 };
 
 static inline uint16_t *
@@ -37,7 +35,7 @@ smmuv3_stag_at(struct smmuv3_model *m, uint32_t i)
 	return &m->stag_fifo[at >= m->stall_max ? at - m->stall_max : at];
 }
 
-/* One of those that are free. */
+/* Remove a STAG from the free ones. */
 static inline uint16_t
 smmuv3_stag_choose(struct smmuv3_model *m)
 {
@@ -57,6 +55,7 @@ smmuv3_stag_choose(struct smmuv3_model *m)
 	return stag;
 }
 
+/* False: no STAG is free. */
 static inline bool
 smmuv3_stag_take(struct smmuv3_model *m, struct smmuv3_slot *s)
 {

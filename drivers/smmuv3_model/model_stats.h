@@ -5,7 +5,7 @@
 #define SMMUV3_MODEL_STATS_H
 
 /*
- * Counters: the stepping thread writes, any thread reads.
+ * Counters. The stepping thread writes them, any thread reads them.
  */
 
 #include <stdatomic.h>

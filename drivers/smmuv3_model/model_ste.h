@@ -14,12 +14,13 @@ struct smmuv3_model;
 
 enum smmuv3_result smmuv3_ste_fetch(struct smmuv3_model *m, uint32_t sid, struct smmuv3_ste *ste,
 		uint64_t *born, struct smmuv3_fault *fault);
-/* A valid STE with Config[2] set [5.2]. */
+/* For a valid STE with Config[2] set [5.2]. */
 bool smmuv3_ste_is_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste);
 bool smmuv3_ste_is_2lvl(const struct smmuv3_ste *ste);
 unsigned int smmuv3_ste_cdmax(const struct smmuv3_model *m, const struct smmuv3_ste *ste);
-/* STE.PPAR of a legal STE; false with a fault if there is none. */
+/* STE.PPAR of a legal STE. False: a fault; there is no legal STE. */
 bool smmuv3_ste_ppar(struct smmuv3_model *m, uint32_t sid, bool *ppar, struct smmuv3_fault *fault);
+/* Does the STE terminate all transactions? It is cached, or read from memory. */
 bool smmuv3_ste_aborts(struct smmuv3_model *m, uint32_t sid);
 
 #endif /* SMMUV3_MODEL_STE_H */

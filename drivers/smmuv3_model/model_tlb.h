@@ -16,9 +16,9 @@ struct smmuv3_model;
 struct smmuv3_tlb_entry {
 	uint64_t vpn;		/* address bits 55..shift */
 	uint64_t pa;
-	uint8_t *host;		/* NULL if not inside one window */
-	uint64_t root;		/* the table that it was walked from */
-	uint64_t checked;	/* oracle */
+	uint8_t *host;		/* NULL: not inside one window */
+	uint64_t root;		/* the table where the walk started */
+	uint64_t checked;	/* the oracle has checked invalidations up to this number */
 	uint32_t asid_gen;
 	uint32_t win_gen;
 	uint16_t asid;
@@ -34,14 +34,14 @@ struct smmuv3_tlb_entry {
 struct smmuv3_tlb_kind {
 	uint8_t shift;
 	bool global;
-	uint32_t nb;		/* entries of this kind, some perhaps dead */
+	uint32_t nb;		/* entries of this kind, also those of an invalidated ASID */
 };
 #define SMMUV3_TLB_KINDS 16
 
 struct smmuv3_tlb {
 	struct smmuv3_tlb_entry *entry;
 	uint32_t sets_log2;
-	uint32_t *asid_gen;	/* [65536] */
+	uint32_t *asid_gen;	/* [65536], incremented by TLBI_NH_ASID */
 	struct smmuv3_tlb_kind kind[SMMUV3_TLB_KINDS];
 	unsigned int nb_kinds;
 };
@@ -49,13 +49,13 @@ struct smmuv3_tlb {
 int smmuv3_tlb_init(struct smmuv3_tlb *tlb, unsigned int log2);
 void smmuv3_tlb_fini(struct smmuv3_tlb *tlb);
 struct smmuv3_tlb_entry *smmuv3_tlb_find(struct smmuv3_tlb *tlb, uint16_t asid, uint64_t va);
-/* Put it in; the copy in the TLB, or @p e itself if there is no room. */
+/* Insert a copy of @p e. Returns the copy. */
 struct smmuv3_tlb_entry *smmuv3_tlb_insert(struct smmuv3_model *m, struct smmuv3_tlb_entry *e,
 		uint64_t va);
 void smmuv3_tlb_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
 void smmuv3_tlb_clear(struct smmuv3_model *m);
 size_t smmuv3_tlb_size(const struct smmuv3_tlb *tlb);
-/* Entry @p i, or NULL if it is not alive. */
+/* Entry @p i, or NULL if it is not valid. */
 const struct smmuv3_tlb_entry *smmuv3_tlb_at(const struct smmuv3_tlb *tlb, size_t i);
 
 #endif /* SMMUV3_MODEL_TLB_H */

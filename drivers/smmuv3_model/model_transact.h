@@ -7,17 +7,18 @@
 #include "model_slot.h"
 #include "smmuv3_spec.h"
 
+/* The event record of a fault. */
 void smmuv3_evt_make(const struct smmuv3_model_dma_conf *client, const struct smmuv3_access *acc,
 		const struct smmuv3_fault *fault, struct smmuv3_evt *evt);
-/* The address a DMA is at, and how many bytes from there its transaction has. */
+/* The address of the current transaction of a DMA. */
 uint64_t smmuv3_slot_addr(const struct smmuv3_slot *s);
-/* Run a READY slot: up to @p max transactions. Returns how many it used. */
+/* Run up to @p max transactions of a READY slot. Returns their number. */
 unsigned int smmuv3_slot_run(struct smmuv3_model *m, struct smmuv3_slot *s, unsigned int max);
-/* One try without consequences if it faults. True: the DMA went on. */
+/* Try a stalled transaction again; a fault changes nothing. True: the transaction ended. */
 bool smmuv3_slot_try(struct smmuv3_model *m, struct smmuv3_slot *s);
-/* One that was in flight reaches memory. */
+/* A transaction in flight accesses memory. */
 void smmuv3_slot_land(struct smmuv3_model *m, struct smmuv3_slot *s);
-/* End a stalled transaction without a retry. */
+/* End a transaction without a retry. */
 void smmuv3_slot_end(struct smmuv3_model *m, struct smmuv3_slot *s,
 		enum smmuv3_model_status status);
 void smmuv3_ready_add(struct smmuv3_model *m, struct smmuv3_slot *s);

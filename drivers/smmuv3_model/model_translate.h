@@ -10,7 +10,7 @@
 enum smmuv3_result smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault);
 
-/* The page of an address, for an ATC. */
+/* The translation of one page, for an ATC. */
 struct smmuv3_page {
 	uint64_t pa;
 	int32_t asid;		/* < 0: stage 1 was bypassed */

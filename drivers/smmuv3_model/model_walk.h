@@ -14,13 +14,13 @@ struct smmuv3_inv;
 struct smmuv3_model;
 struct smmuv3_tlb_entry;
 
-/* Pointers to last-level tables. */
+/* A cache of pointers to last-level tables. */
 #define SMMUV3_WC_LOG2 10
 
 struct smmuv3_wc_entry {
-	uint64_t tag;		/* address bits 55.. above the table's reach */
+	uint64_t tag;		/* address bits 55.. above those that the table translates */
 	uint64_t table;
-	uint64_t checked;
+	uint64_t checked;	/* the oracle has checked invalidations up to this number */
 	uint32_t gen;		/* 0: not valid */
 	uint16_t asid;
 	uint8_t gran;

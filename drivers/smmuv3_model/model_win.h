@@ -5,7 +5,8 @@
 #define SMMUV3_MODEL_WIN_H
 
 /*
- * Memory windows: win.c. Only control calls change them, with stepping excluded.
+ * Memory windows. The model accesses memory through them only. Only control calls change
+ * them, with stepping excluded.
  */
 
 #include <stdint.h>
@@ -21,7 +22,7 @@ struct smmuv3_win {
 struct smmuv3_wins {
 	struct smmuv3_win win[SMMUV3_WIN_MAX];	/* sorted; len is 0 from nb on */
 	unsigned int nb;
-	uint32_t gen;				/* moves when a window goes away */
+	uint32_t gen;				/* changes when a window is removed */
 };
 
 int smmuv3_win_add(struct smmuv3_wins *ws, uint64_t addr, void *ptr, uint64_t len);
@@ -29,7 +30,10 @@ int smmuv3_win_del(struct smmuv3_wins *ws, uint64_t addr);
 void *smmuv3_win_search(const struct smmuv3_wins *ws, unsigned int *hint, uint64_t addr,
 		uint64_t len);
 
-/* Where [addr, addr + len) is, or NULL: an external abort. *hint: the window of last time. */
+/*
+ * The memory of [addr, addr + len), or NULL: an external abort. *hint is the window that the
+ * last call found.
+ */
 static inline void *
 smmuv3_win_find(const struct smmuv3_wins *ws, unsigned int *hint, uint64_t addr, uint64_t len)
 {
