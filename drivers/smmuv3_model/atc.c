@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A function's ATC: pages of 4 KiB, with and without PASID. What is in it stays until
- * an invalidation that names it, or until another page needs its place.
+ * The ATC of a function: pages of 4 KiB, with and without PASID. An entry stays until an
+ * ATC_INV covers it, or until another page takes its place.
  */
 
 #include "model.h"
@@ -17,9 +17,9 @@
 #include "model_translate.h"
 
 #define SLOW_MS		20	/* SMMUV3_MODEL_HARSH_SLOW_ATC */
-#define SLOW_ONE_IN	512	/* at random */
+#define SLOW_ONE_IN	512	/* with SMMUV3_MODEL_HARSH_RANDOM */
 
-#define ATC_LOOKUPS 64		/* up to that many pages they are looked up one by one */
+#define ATC_LOOKUPS 64		/* an ATC_INV of fewer pages looks each of them up */
 
 static struct smmuv3_atc_entry *
 atc_slot(struct smmuv3_ep *ep, bool ssv, uint32_t ssid, bool priv, uint64_t vpn)
@@ -67,7 +67,7 @@ is_covered(const struct smmuv3_atc_entry *e, const struct smmuv3_inv *inv)
 {
 	uint64_t va = e->vpn << SMMUV3_PAGE_SHIFT;
 
-	/* Without SSV: what was asked for without PASID, and no more than that. */
+	/* Without SSV only entries of requests without a PASID. */
 	return e->ssv == inv->ssv && (!e->ssv || inv->global || e->ssid == inv->ssid) &&
 		va >= inv->va && va <= inv->last;
 }
@@ -92,7 +92,7 @@ smmuv3_atc_drop_pages(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 			ep->atc[i].gen = 0;
 }
 
-/* The newest TLBI of what an entry came from that no SYNC covers yet; 0 for none. */
+/* The newest TLBI of the entry's page that no completed SYNC covers; 0: none. */
 static uint64_t
 find_pending_tlbi(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *e)
 {
@@ -108,9 +108,9 @@ find_pending_tlbi(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *
 }
 
 /*
- * A function asked to forget while a TLBI of the same page waits for its SYNC can
- * get the stale translation again [3.9.1]. That is right only if another ATC_INV
- * comes behind the SYNC: the TLBI may be somebody else's, with an ATC_INV to come.
+ * If an ATC_INV comes before the SYNC of the TLBI of the same page, the function can get the
+ * stale translation again [3.9.1]. This is correct only if another ATC_INV follows the SYNC:
+ * the TLBI may be another thread's, whose ATC_INV is still to come.
  */
 static void
 check_order(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
@@ -128,7 +128,6 @@ check_order(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 		}
 }
 
-/* No ATC_INV will come any more to make up for one that came early. */
 void
 smmuv3_atc_check_end(struct smmuv3_ep *ep)
 {
@@ -141,7 +140,7 @@ smmuv3_atc_check_end(struct smmuv3_ep *ep)
 	ep->early_seq = 0;
 }
 
-/* ms until it answers. */
+/* The time in ms until the ATC answers. */
 static uint32_t
 choose_delay(struct smmuv3_model *m, const struct smmuv3_ep *ep)
 {
@@ -166,7 +165,7 @@ smmuv3_execute_atc_inv(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 	uint32_t delay;
 	uint64_t low;
 
-	/* Ignored while the SMMU is off [6.3.9]; a StreamID of nobody answers UR. */
+	/* Ignored while SMMUEN is 0 [6.3.9]. A StreamID without a function answers UR. */
 	if (!smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_SMMUEN) || ep == NULL)
 		return;
 	if (ep->quirks & SMMUV3_MODEL_QUIRK_DEAD_ATC) {

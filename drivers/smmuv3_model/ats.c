@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The SMMU's side of ATS [3.9.1, 7.3.6; 4.5 of the facts]. Nothing here stalls, and
- * CD.S, R and A have no say in it.
+ * ATS at the SMMU [3.9.1, 7.3.6]. Translation Requests and translated transactions never
+ * stall, and CD.S, R and A have no effect on them.
  */
 
 #include "model.h"
@@ -15,7 +15,7 @@
 #include "model_transact.h"
 #include "model_translate.h"
 
-/* Unsupported Request: ATS is not to be used by this stream. */
+/* Unsupported Request: the stream may not use ATS. */
 static enum smmuv3_result
 answer_unsupported_request(struct smmuv3_model *m, const struct smmuv3_model_dma *dma,
 		const struct smmuv3_access *acc, bool record)
@@ -30,7 +30,7 @@ answer_unsupported_request(struct smmuv3_model *m, const struct smmuv3_model_dma
 	return SMMUV3_FAULT;
 }
 
-/* Completer Abort: the configuration is bad, or could not be read. */
+/* Completer Abort: the configuration is illegal, or its fetch aborted. */
 static enum smmuv3_result
 answer_completer_abort(struct smmuv3_model *m, const struct smmuv3_model_dma *dma,
 		const struct smmuv3_access *acc, const struct smmuv3_fault *fault)
@@ -70,11 +70,10 @@ smmuv3_ats_request(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		return r;
 	if (r == SMMUV3_FAULT && fault->id >= SMMUV3_F_TRANSLATION &&
 			fault->id <= SMMUV3_F_PERMISSION)
-		return SMMUV3_OK;	/* Success without permissions */
+		return SMMUV3_OK;	/* a Success response without permissions */
 	return answer_completer_abort(m, dma, acc, fault);
 }
 
-/* A transaction with an address that an ATC translated. OK: it goes there. */
 enum smmuv3_result
 smmuv3_ats_check_translated(struct smmuv3_model *m, struct smmuv3_model_dma *dma, uint64_t pa,
 		bool write)

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Context descriptors (CD): which one a transaction uses, where it is, and what makes it
- * illegal [5.4, 7.3].
+ * Context descriptors (CD): the choice of a CD, its place in the CD table, its fields,
+ * illegal values [5.4, 7.3].
  */
 
 #include <string.h>
@@ -29,7 +29,6 @@ fault_stream_disabled(struct smmuv3_fault *fault)
 	return smmuv3_fault_set(fault, SMMUV3_F_STREAM_DISABLED, 0);
 }
 
-/* Which CD a transaction uses [5.2, 3.9.2.1]. @return OK with *bypass or *idx. */
 enum smmuv3_result
 smmuv3_cd_choose(const struct smmuv3_model *m, const struct smmuv3_model_dma_conf *client,
 		const struct smmuv3_ste *ste, bool *bypass, uint32_t *idx,
@@ -98,7 +97,7 @@ smmuv3_cd_fetch(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *s
 	}
 }
 
-/* log2 of the granule, 0 if reserved or not in IDR5. */
+/* log2 of the granule; 0 if TG is reserved or IDR5 does not have the granule. */
 static unsigned int
 granule_log2(const struct smmuv3_model *m, unsigned int tg, bool ttb1)
 {
@@ -113,7 +112,7 @@ granule_log2(const struct smmuv3_model *m, unsigned int tg, bool ttb1)
 	return g != 0 && m->fe.val[SMMUV3_FE_IDR5] & have ? g : 0;
 }
 
-/* One half of the address range; its fields matter only with EPDx = 0. */
+/* Decode one half of the address range. Its fields are used only with EPDx = 0. */
 static bool
 half_make(const struct smmuv3_model *m, unsigned int out_bits, unsigned int tsz, unsigned int tg,
 		uint64_t ttb, bool ttb1, struct smmuv3_half *half)
@@ -124,7 +123,7 @@ half_make(const struct smmuv3_model *m, unsigned int out_bits, unsigned int tsz,
 		return true;
 	half->gran = (uint8_t)granule_log2(m, tg, ttb1);
 	if (tsz < 16 || tsz > 39 || half->gran == 0 || ttb >> out_bits != 0)
-		return false;						/* 10, 11, 12 */
+		return false;						/* TxSZ, TGx, TTBx */
 	bits = 64 - tsz;
 	half->tsz = (uint8_t)tsz;
 	/* 4 - ceil((bits - gran) / (gran - 3)) */
@@ -134,7 +133,6 @@ half_make(const struct smmuv3_model *m, unsigned int out_bits, unsigned int tsz,
 	return true;
 }
 
-/* [5.4; 7.3 of the facts, by number] */
 bool
 smmuv3_cd_decode(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
 		const struct smmuv3_cd *cd, struct smmuv3_ctx *ctx)
@@ -145,23 +143,23 @@ smmuv3_cd_decode(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
 	bool s = dw0 & SMMUV3_CD0_S;
 
 	if (!(dw0 & SMMUV3_CD0_V))
-		return false;						/* 1 */
+		return false;						/* V */
 	if (s && ste->dw[1] & SMMUV3_STE1_S1STALLD)
-		return false;						/* 2 */
+		return false;						/* S, STE.S1STALLD */
 	if (!(dw0 & SMMUV3_CD0_A) && idr0 & SMMUV3_IDR0_TERM_MODEL)
-		return false;						/* 3 */
+		return false;						/* A, TERM_MODEL */
 	if ((s && stall_model == SMMUV3_STALL_MODEL_TERM) ||
 			(!s && stall_model == SMMUV3_STALL_MODEL_FORCED))
-		return false;						/* 4, 5 */
+		return false;						/* S, STALL_MODEL */
 	if (dw0 & SMMUV3_CD0_ENDI && (~dw0 & (SMMUV3_CD0_EPD0 | SMMUV3_CD0_EPD1)))
-		return false;						/* 6: little-endian only */
+		return false;						/* ENDI: LE only */
 	if (!(dw0 & SMMUV3_CD0_AA64))
-		return false;						/* 7 */
+		return false;						/* AA64 */
 	if (dw0 & (SMMUV3_CD0_HA | SMMUV3_CD0_HD))
-		return false;						/* 8: HTTU = 0 */
+		return false;						/* HA, HD: HTTU = 0 */
 	ctx->asid = (uint16_t)SMMUV3_GET(SMMUV3_CD0_ASID, dw0);
 	if (ctx->asid > 0xff && !(idr0 & SMMUV3_IDR0_ASID16))
-		return false;						/* 9 */
+		return false;						/* ASID */
 
 	ctx->stall = s;
 	ctx->record = dw0 & SMMUV3_CD0_R;

@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The configuration cache: L1STDs, STEs, L1CDs and CDs, as they were fetched,
- * valid or not [3.21]. A failed fetch is not kept. An entry goes when a command
- * says so, or (unless SMMUV3_MODEL_STICKY_TLB) when the cache is full.
+ * The configuration cache: L1STDs, STEs, L1CDs and CDs as they were fetched, valid or not
+ * [3.21]. A failed fetch is not cached. A command removes entries, and so does a full cache
+ * (unless SMMUV3_MODEL_STICKY_TLB is set).
  */
 
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #include "model_win.h"
 
 #define CFG_CAP_MIN 256
-#define CFG_CAP_MAX 16384	/* beyond that everything is dropped, unless sticky */
+#define CFG_CAP_MAX 16384	/* a full cache of this size is cleared, unless sticky */
 
 static uint32_t
 cfg_hash(enum smmuv3_cfg_kind kind, uint32_t sid, uint32_t idx)
@@ -91,7 +91,7 @@ cfg_new(struct smmuv3_model *m)
 	return &c->entry[c->nb++];
 }
 
-/* Fetch missing words: all, or a few in no order [3.21.3]. */
+/* Fetch missing words: all, or some in random order [3.21.3]. */
 static bool
 cfg_fetch(struct smmuv3_model *m, struct smmuv3_cfg_entry *e, uint64_t addr)
 {
@@ -113,7 +113,7 @@ cfg_fetch(struct smmuv3_model *m, struct smmuv3_cfg_entry *e, uint64_t addr)
 			i = smmuv3_rand(m) % nb;
 		while (e->have & 1 << i)
 			i = (i + 1) % nb;
-		/* Acquire: a structure that a new word points at was written before it. */
+		/* Acquire: software wrote the structure that a new word points at before it. */
 		e->dw[i] = atomic_load_explicit((const smmuv3_reg64_t *)(const void *)&dw[i],
 				memory_order_acquire);
 		e->have |= (uint8_t)(1 << i);
@@ -152,7 +152,6 @@ smmuv3_cfg_get(struct smmuv3_model *m, enum smmuv3_cfg_kind kind, uint32_t sid, 
 	return e->have == e->want ? SMMUV3_FETCH_OK : SMMUV3_FETCH_BUSY;
 }
 
-/* What is cached, or NULL. */
 const struct smmuv3_cfg_entry *
 smmuv3_cfg_peek(struct smmuv3_model *m, enum smmuv3_cfg_kind kind, uint32_t sid, uint32_t idx)
 {
@@ -161,7 +160,7 @@ smmuv3_cfg_peek(struct smmuv3_model *m, enum smmuv3_cfg_kind kind, uint32_t sid,
 	return e != NULL && e->have == e->want ? e : NULL;
 }
 
-/* The largest number of SIDs an L1STD serves, and of SSIDs an L1CD. */
+/* The largest number of SIDs of an L1STD, and of SSIDs of an L1CD. */
 #define L1_SPAN 1024
 
 static bool

@@ -10,7 +10,7 @@
 #include "model_log.h"
 #include "model_win.h"
 
-/* Commands in a cache line of 64 bytes, and how far ahead lines are asked for. */
+/* Commands in a cache line of 64 bytes, and commands that are prefetched at most. */
 #define LINE_CMDS	4
 #define MAX_PREFETCH	64
 
@@ -20,7 +20,7 @@
 #define C1_RANGE	(SMMUV3_TLBI1_TTL | SMMUV3_TLBI1_TG)
 #define C1_VA		(SMMUV3_TLBI1_LEAF | C1_RANGE | SMMUV3_TLBI1_VA)
 
-/* The bits a command has; all others are RES0. Commands not listed are illegal here. */
+/* The bits of each command; all others are RES0. A command that is not listed is illegal. */
 static const struct cmd_info {
 	bool known;
 	uint64_t dw0, dw1;
@@ -69,7 +69,7 @@ smmuv3_fe_cmdq_enable(struct smmuv3_fe *f)
 	smmuv3_fe_fetch_drop(f);
 }
 
-/* TLBI by address: the range fields [4.4.1.1]. */
+/* The range fields of a TLBI by address [4.4.1.1]. */
 static bool
 is_tlbi_range_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 {
@@ -132,13 +132,13 @@ is_cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 	return !(cmd->dw[0] & ~dw0) && !(cmd->dw[1] & ~info->dw1);
 }
 
-/* False: it waits. */
+/* False: the SYNC waits. */
 static bool
 execute_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd, enum smmuv3_cerror *err)
 {
 	uint64_t addr = cmd->dw[1] & SMMUV3_SYNC1_MSIADDR;
 
-	/* Effects are observable before the signal, the signal before CONS [4.7.3]. */
+	/* Effects are observable before the signal, and the signal before CONS [4.7.3]. */
 	switch (f->ops->sync(f->be)) {
 	case SMMUV3_FE_SYNC_WAIT:
 		return false;
@@ -159,7 +159,7 @@ execute_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd, enum smmuv3_cerr
 	return true;
 }
 
-/* CONS at the offender, ERR, and only then GERROR [7.1]. */
+/* CONS points to the command in error and has ERR before GERROR changes [7.1]. */
 static void
 raise_cmdq_error(struct smmuv3_fe *f, enum smmuv3_cerror err)
 {
@@ -171,13 +171,13 @@ raise_cmdq_error(struct smmuv3_fe *f, enum smmuv3_cerror err)
 }
 
 /*
- * Software's PROD. It moves forward only, except down to CONS while CMDQ_ERR is
- * active [3.5.1].
+ * Load PROD. Software moves it forward only; while CMDQ_ERR is active it may move it back as
+ * far as CONS [3.5.1].
  */
 static bool
 cmdq_load_prod(struct smmuv3_fe *f, bool error)
 {
-	/* Pairs with smmuv3_store_prod(): the commands below it are there. */
+	/* Pairs with smmuv3_store_prod(): the commands before PROD are visible. */
 	uint32_t prod = smmuv3_q_pos(f->cmdq.log2, atomic_load_explicit(
 			smmuv3_reg32(f->regs, SMMUV3_CMDQ_PROD), memory_order_acquire));
 
@@ -212,8 +212,8 @@ cmdq_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 }
 
 /*
- * The lines of the commands to come are in another core's cache: ask for all of
- * them at once, rather than wait for one after the other.
+ * The cache lines of the commands are in the cache of the software's core. Prefetch all of
+ * them at once instead of waiting for each.
  */
 static void
 cmdq_prefetch(struct smmuv3_fe *f, unsigned int max)
@@ -268,7 +268,7 @@ smmuv3_fe_consume_commands(struct smmuv3_fe *f, unsigned int max)
 		raise_cmdq_error(f, err);
 		return n + 1;
 	}
-	/* Pairs with the producer's smmuv3_load_status(): what it passed is consumed. */
+	/* Pairs with the producer's smmuv3_load_status(): commands before CONS are consumed. */
 	smmuv3_fe_store_reg(f, SMMUV3_FE_CMDQ_CONS, f->cmdq.cons);
 	return n;
 }

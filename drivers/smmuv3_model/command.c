@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* What commands mean to the back end [4]. The front end found them legal. */
+/* The execution of commands [4]. The front end has checked that they are legal. */
 
 #include "model.h"
 #include "model_access.h"
@@ -29,7 +29,7 @@ is_sid_known(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, const char *n
 	return false;
 }
 
-/* The addresses a TLBI by address covers [4.4.1.1]. */
+/* The addresses of a TLBI by address [4.4.1.1]. */
 static void
 decode_tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct smmuv3_inv *inv)
 {
@@ -154,12 +154,12 @@ smmuv3_be_execute(void *be, const struct smmuv3_cmd *cmd)
 			smmuv3_execute_stall_term(m, sid);
 		break;
 	default:
-		/* Prefetches are hints, and not taken [4.2]. */
+		/* Prefetch commands are hints and have no effect here [4.2]. */
 		break;
 	}
 }
 
-/* Most commands are complete when they were executed; a SYNC is for the others. */
+/* Most commands complete when they are executed. The SYNC waits for the others. */
 enum smmuv3_fe_sync
 smmuv3_be_sync(void *be)
 {

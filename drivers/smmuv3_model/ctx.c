@@ -2,7 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * From StreamID and SubstreamID to a translation context, by the STE (ste.c) and the CD (cd.c).
+ * From StreamID and SubstreamID to a translation context, through the STE (ste.c) and the CD
+ * (cd.c).
  */
 
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "model_dma.h"
 #include "model_ste.h"
 
-/* Make dma->ctx. The order of the checks is that of 4.4 of the facts. */
+/* The order of the checks is that of the events' priorities [7.3]. */
 enum smmuv3_result
 smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smmuv3_fault *fault)
 {
@@ -40,7 +41,7 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 	if (!smmuv3_ste_is_legal(m, &ste))
 		return smmuv3_fault_set(fault, SMMUV3_C_BAD_STE, 0);
 	ctx->ste = SMMUV3_CTX_STE_LEGAL;
-	/* EATS has no effect with Config = 100; 2 is not legal here and 3 is reserved. */
+	/* EATS has no effect with Config = 0b100; 2 is not legal here and 3 is reserved. */
 	ctx->ats = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) != SMMUV3_STE_BYPASS &&
 		SMMUV3_GET(SMMUV3_STE1_EATS, ste.dw[1]) == SMMUV3_EATS_FULL;
 	ctx->privcfg = (uint8_t)SMMUV3_GET(SMMUV3_STE1_PRIVCFG, ste.dw[1]);
@@ -61,7 +62,7 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 	ctx->checked = ctx->ste_born;
 	if (ctx->kind == SMMUV3_CTX_S1 && ctx->cd_born < ctx->checked)
 		ctx->checked = ctx->cd_born;
-	/* Taken last: making room for the CD may have moved it. */
+	/* Read last: the fetch of the CD may have cleared a full cache and changed it. */
 	ctx->gen = m->cfg_gen;
 	return SMMUV3_OK;
 }

@@ -2,11 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Engines. Submissions go through a ring with one producer and one consumer to
- * the stepping thread, which is told of engines with new work through a list, so
- * that it never looks at engines that have none. Completions come back through a
- * second ring, or on_done. What on_done submits has a ring of its own: another
- * thread may be submitting at the same time.
+ * Engines. A submission goes to the stepping thread through a ring with one producer and one
+ * consumer. A list passes the engines with new work to the stepping thread, so that it never
+ * polls an idle engine. Completions come back through a second ring or on_done. Submissions
+ * of on_done have their own ring, because another thread may submit at the same time.
  */
 
 #include <errno.h>
@@ -25,7 +24,7 @@
 
 #define DMA_DEPTH 256
 #define DMA_DEPTH_MAX 65536
-#define DMA_RUN 16		/* transactions until the next engine has its turn */
+#define DMA_RUN 16		/* transactions of an engine before the next engine runs */
 
 static uint32_t
 ring_size(uint32_t depth)
@@ -55,9 +54,8 @@ ring_put(struct smmuv3_ring *ring, const struct smmuv3_model_op *op)
 	void *buf = op->buf;
 
 	/*
-	 * One by one and only what is used: the caller has just stored these fields,
-	 * and a load over the edge of two stores waits for both (it was a sixth of a
-	 * fault's cost).
+	 * Copy single fields, and only those in use. The caller has just stored them, and a
+	 * load that overlaps two stores waits for both (a sixth of the cost of a fault).
 	 */
 	__asm__("" : "+r"(addr), "+r"(cookie), "+r"(len), "+r"(buf));
 	to->type = op->type;
@@ -69,7 +67,7 @@ ring_put(struct smmuv3_ring *ring, const struct smmuv3_model_op *op)
 	to->buf = buf;
 	to->len = len;
 	to->cookie = cookie;
-	/* Pairs with the acquire in ring_first(): the operation and its buffer. */
+	/* Pairs with the acquire in ring_first(): the operation and its buffer are visible. */
 	atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
 }
 
@@ -122,7 +120,7 @@ smmuv3_model_dma_create(struct smmuv3_model *m, const struct smmuv3_model_dma_co
 	size = ring_size(depth);
 	dma->done_mask = size - 1;
 	dma->slot = calloc(depth, sizeof(*dma->slot));
-	/* Only COPY touches it. */
+	/* Only COPY uses these pages. */
 	mem = mmap(NULL, (size_t)depth << SMMUV3_PAGE_SHIFT, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (mem != MAP_FAILED)
@@ -157,7 +155,7 @@ smmuv3_model_dma_create(struct smmuv3_model *m, const struct smmuv3_model_dma_co
 	return dma;
 }
 
-/* DMAs handed in, by whichever thread. */
+/* DMAs submitted by all threads. */
 static uint32_t
 count_submitted(const struct smmuv3_model_dma *dma)
 {
@@ -168,7 +166,7 @@ count_submitted(const struct smmuv3_model_dma *dma)
 static uint32_t
 count_completed(const struct smmuv3_model_dma *dma)
 {
-	/* Pairs with the release in smmuv3_dma_finish(): what was read is there. */
+	/* Pairs with the release in smmuv3_dma_finish(): the data of reads is visible. */
 	return atomic_load_explicit(&dma->done_tail, memory_order_acquire);
 }
 
@@ -179,7 +177,7 @@ smmuv3_model_dma_outstanding(const struct smmuv3_model_dma *dma)
 
 	if (dma == NULL)
 		return 0;
-	/* What is retired is read first: it never passes what was submitted. */
+	/* Load the number of retired DMAs first, so that it never exceeds the submitted. */
 	out = dma->conf.on_done != NULL ? count_completed(dma) :
 		atomic_load_explicit(&dma->done_head, memory_order_acquire);
 	return count_submitted(dma) - out;
@@ -196,7 +194,7 @@ list_engine(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 	m->run_last = &dma->run_next;
 }
 
-/* Take in the engines that other threads gave work to. */
+/* Put the engines with new submissions of other threads into the run list. */
 static void
 collect_engines(struct smmuv3_model *m)
 {
@@ -209,8 +207,8 @@ collect_engines(struct smmuv3_model *m)
 	for (; dma != NULL; dma = next) {
 		next = atomic_load_explicit(&dma->work_next, memory_order_relaxed);
 		/*
-		 * Acquire: pairs with the exchange in announce_engine(). A submitter that finds
-		 * the flag set did so before this, and its operation is seen below.
+		 * Acquire: pairs with the exchange in announce_engine(). A submitter that
+		 * found the flag set did so before this, so its operation is visible below.
 		 */
 		atomic_exchange_explicit(&dma->queued, false, memory_order_acq_rel);
 		list_engine(m, dma);
@@ -271,14 +269,14 @@ smmuv3_model_dma_poll(struct smmuv3_model_dma *dma, struct smmuv3_model_done *do
 		nb = n;
 	for (uint32_t i = 0; i < nb; i++)
 		done[i] = dma->done[(head + i) & dma->done_mask];
-	/* Release: the entries were read before they may be written again. */
+	/* Release: the entries are read before the stepping thread may overwrite them. */
 	atomic_store_explicit(&dma->done_head, head + nb, memory_order_release);
 	return nb;
 }
 
 /*
- * A DMA ended. Its slot is free before on_done, which may submit the next; it is
- * not used again before on_done returned.
+ * Complete a DMA. Its slot is free before the call of on_done, which may submit the next DMA.
+ * No DMA uses the slot before on_done returns.
  */
 void
 smmuv3_dma_finish(struct smmuv3_model *m, struct smmuv3_slot *s)
@@ -333,7 +331,6 @@ slot_start(struct smmuv3_model_dma *dma, struct smmuv3_ring *ring)
 	return s;
 }
 
-/* New operations. Returns the transactions tried. */
 unsigned int
 smmuv3_dma_run(struct smmuv3_model *m, unsigned int max)
 {
@@ -342,7 +339,7 @@ smmuv3_dma_run(struct smmuv3_model *m, unsigned int max)
 	collect_engines(m);
 	if (m->run == NULL || max == 0)
 		return 0;
-	/* One look at the clock for a batch: a good part of an operation otherwise. */
+	/* Read the clock once for a batch: it costs a good part of an operation. */
 	m->run_now = smmuv3_model_cycles();
 	while (m->run != NULL && n < max) {
 		struct smmuv3_model_dma *dma = m->run;
@@ -367,7 +364,7 @@ smmuv3_dma_run(struct smmuv3_model *m, unsigned int max)
 	return n;
 }
 
-/* With stepping excluded: nothing refers to the engine any more. */
+/* Remove an engine from all lists, with stepping excluded. */
 static void
 unlist_engine(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 {
@@ -395,7 +392,7 @@ smmuv3_model_dma_destroy(struct smmuv3_model_dma *dma)
 		return;
 	m = dma->m;
 	smmuv3_ctl_enter(m);
-	/* Looked at with the lock: an on_done under way may submit another. */
+	/* Compare with the lock held: a running on_done may submit another DMA. */
 	while (count_submitted(dma) != count_completed(dma)) {
 		smmuv3_ctl_leave(m);
 		smmuv3_model_wait(m);

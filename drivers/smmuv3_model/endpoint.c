@@ -2,8 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * PCIe functions: the engines of one StreamID. A slot translates by the ATC, by a
- * Translation Request, and else starts a page request group (prg.c).
+ * PCIe functions (endpoints): the engines of one StreamID. An access is translated by the
+ * ATC, or by a Translation Request. If the page is not mapped, the function starts a page
+ * request group (prg.c).
  */
 
 #include <errno.h>
@@ -57,7 +58,7 @@ smmuv3_ep_free_all(struct smmuv3_model *m)
 		}
 }
 
-/* With stepping excluded, as is leaving. Returns an errno. */
+/* Join and leave run with stepping excluded. */
 int
 smmuv3_ep_join(struct smmuv3_model_dma *dma)
 {
@@ -138,7 +139,7 @@ translate_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 	s->state = SMMUV3_SLOT_READY;
 	if (!ep->ats)
 		return smmuv3_translate(m, s->dma, acc, to, fault);
-	/* Neither exists without a PASID. */
+	/* Requests without a PASID have neither. */
 	acc->priv &= client->has_ssid;
 	acc->instr &= client->has_ssid;
 	e = smmuv3_atc_find(ep, client->has_ssid, client->ssid, acc);
@@ -175,7 +176,7 @@ smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 
 	if (s->woken && r != SMMUV3_BUSY) {
 		s->woken = false;
-		/* Its page was mapped meanwhile, for another. */
+		/* Its page is mapped now: it needs no index and no credit. */
 		if (s->state != SMMUV3_SLOT_REQUESTING)
 			smmuv3_prg_wake_next(m, s->dma);
 	}
@@ -183,7 +184,7 @@ smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 }
 
 /*
- * What the device's driver does.
+ * Operations of the device's driver.
  */
 int
 smmuv3_model_dma_ats_enable(struct smmuv3_model_dma *dma, unsigned int stu)

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The event queue [3.5.2, 7.2]. Records are put one by one and become visible
- * together when PROD is stored, once per batch.
+ * The event queue (EVTQ) [3.5.2, 7.2]. The back end puts records one by one. They become
+ * visible together when PROD is stored, once per batch.
  */
 
 #include "front.h"
@@ -42,7 +42,7 @@ is_evtq_running(const struct smmuv3_fe *f)
 		!smmuv3_fe_is_gerror_active(f, SMMUV3_GERROR_EVENTQ_ABT);
 }
 
-/* One that was not seen in time: PROD has passed the entry [7.2]. */
+/* The abort of a record that PROD has passed [7.2]. */
 void
 smmuv3_fe_evtq_abort(struct smmuv3_fe *f)
 {
@@ -65,14 +65,14 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 		return SMMUV3_FE_PUT_UNWRITABLE;
 	slot = smmuv3_outq_slot(f, &f->evtq, SMMUV3_MODEL_KNOB_EVTQ_ABORT);
 	if (slot == NULL) {
-		/* Entries below PROD stay valid [7.2]. */
+		/* Entries before PROD stay valid [7.2]. */
 		smmuv3_fe_evtq_publish(f);
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);
 		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_EVENTQ_ABT);
 		return SMMUV3_FE_PUT_ABORTED;
 	}
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_EVTQ_LOSE)) {
-		/* The record of the round before stays there. */
+		/* The slot keeps its old record. */
 		f->evtq.prod = smmuv3_q_add(f->evtq.log2, f->evtq.prod, 1);
 		f->evtq_abort = EVTQ_ABORT_STEPS;
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);
@@ -92,8 +92,8 @@ smmuv3_fe_evt_report(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 		return;
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);
 	/*
-	 * Overflow is a record lost to a full queue and to nothing else, and is
-	 * not shown before the fullness that caused it [7.4].
+	 * Only a record that is lost to a full queue is an overflow. OVFLG becomes visible
+	 * after the records that fill the queue [7.4].
 	 */
 	if (!is_evtq_running(f) || f->evtq.ovflg != (f->evtq.cons & SMMUV3_Q_OVFLG))
 		return;

@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Commands fetched several at a time, with SMMUV3_MODEL_HARSH_PREFETCH [3.5.1]: the SMMU
- * may hold copies of all slots between CONS and PROD. They are dropped when the queue
- * stops with an error or is switched off; until then software may not write these slots.
+ * Fetches of several commands at a time, with SMMUV3_MODEL_HARSH_PREFETCH [3.5.1]. The SMMU
+ * may hold copies of all slots between CONS and PROD. It drops them when the queue stops
+ * with an error or is disabled. Until then software may not write these slots.
  */
 
 #include "front.h"
@@ -28,7 +28,6 @@ fetch_batch(struct smmuv3_fe *f)
 		f->fetch.nb++;
 }
 
-/* The command at CONS. False: its fetch aborts. */
 bool
 smmuv3_fe_fetch_command(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 {
@@ -48,7 +47,6 @@ smmuv3_fe_fetch_command(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 	return true;
 }
 
-/* CONS passed the command. False: the SMMU does something else now, with copies in hand. */
 bool
 smmuv3_fe_fetch_advance(struct smmuv3_fe *f)
 {

@@ -2,10 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Transactions in flight, with SMMUV3_MODEL_HARSH_FLIGHT: translated, and not yet at
- * memory. Commands are processed meanwhile. A SYNC waits for those that may have used
- * what was invalidated before it [3.21.1], and so does SMMUEN going to 0; nothing else
- * does.
+ * Transactions in flight, with SMMUV3_MODEL_HARSH_FLIGHT: translated, and not yet at memory.
+ * The SMMU processes commands meanwhile. Only a SYNC and the change of SMMUEN to 0 wait for
+ * transactions in flight, which may have used an invalidated translation [3.21.1].
  */
 
 #include "model.h"
@@ -16,7 +15,6 @@
 
 #define FLIGHT_STEPS 8
 
-/* False: it goes to memory at once. */
 bool
 smmuv3_flight_start(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_target *to)
 {
@@ -29,7 +27,7 @@ smmuv3_flight_start(struct smmuv3_model *m, struct smmuv3_slot *s, const struct 
 	}
 	s->state = SMMUV3_SLOT_IN_FLIGHT;
 	s->land_at = m->flight.steps + steps;
-	/* Its window may go away before it lands. */
+	/* No host pointer: the window may be removed before the access. */
 	s->target = (struct smmuv3_target){ .pa = to->pa, .bypass = to->bypass };
 	smmuv3_list_add(&m->flight.list, s);
 	return true;
@@ -56,7 +54,6 @@ land_transactions(struct smmuv3_model *m, bool all)
 	return n;
 }
 
-/* One step of time. Returns how many were in flight. */
 unsigned int
 smmuv3_flight_step(struct smmuv3_model *m)
 {

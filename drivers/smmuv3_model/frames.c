@@ -2,12 +2,12 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * What the oracle knows of page frames: given to an owner, or freed. A frame that was
- * never given is not judged.
+ * Page frames as the oracle knows them: given to an owner, or freed. A frame that was never
+ * given is not checked.
  *
- * Allocators write (any thread), the stepping thread reads. An allocator gives a frame
- * before a descriptor points at it and frees it after a SYNC completed, so the releases
- * and acquires of descriptors and CONS order the words here as well.
+ * Allocators write the states (any thread), the stepping thread reads them. An allocator
+ * gives a frame before a descriptor points at it and frees it after a SYNC completed. The
+ * releases and acquires of descriptors and CONS therefore order the states as well.
  */
 
 #include <errno.h>
@@ -25,7 +25,7 @@
 /* The state of a frame. 0: never given. */
 #define FRAME_FREED	UINT64_C(1)
 #define FRAME_GIVEN	UINT64_C(2)
-#define FRAME_OWNER	32	/* shift: the owner, kept when the frame is freed */
+#define FRAME_OWNER	32	/* shift of the owner, which a freed frame keeps */
 
 struct smmuv3_frame_chunk {
 	struct smmuv3_frame_chunk *next;
@@ -42,7 +42,7 @@ bucket_of(struct smmuv3_frames *fs, uint64_t number)
 static struct smmuv3_frame_chunk *
 chunk_find(struct smmuv3_frames *fs, uint64_t number)
 {
-	/* Pairs with the release in chunk_get(): the chunk is whole. */
+	/* Pairs with the release in chunk_get(): the chunk is initialized. */
 	struct smmuv3_frame_chunk *c = atomic_load_explicit(bucket_of(fs, number),
 			memory_order_acquire);
 
@@ -136,7 +136,7 @@ smmuv3_frames_check_smmu_slow(struct smmuv3_frames *fs, const char *what, uint32
 			addr, len);
 }
 
-/* Change the state of each frame, if all of them are (or are not) given now. */
+/* Change the state of all frames if each is (@p was) given, or each is not (0). */
 static int
 change_frames(struct smmuv3_frames *fs, uint64_t addr, uint64_t len, uint64_t was, uint64_t state)
 {

@@ -12,7 +12,7 @@
  *	regs.c		registers and their guards, CR0, IRQ_CTRL, GBPA
  *	gerror.c	GERROR and GERRORN
  *	cmdq.c fetch.c	the CMDQ: legality, SYNC, errors; fetches ahead
- *	outq.c		what the EVTQ and the PRIQ have in common
+ *	outq.c		common to the EVTQ and the PRIQ
  *	evtq.c priq.c	the EVTQ and the PRIQ
  *	irq.c		MSIs and wired interrupts
  *

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* GERROR: errors become active, and software acknowledges them in GERRORN [6.3.18, 6.3.19]. */
+/* GERROR: the SMMU reports errors, and software acknowledges them in GERRORN [6.3.18, 6.3.19]. */
 
 #include "front.h"
 #include "model_gerror.h"
 #include "model_irq.h"
 #include "model_log.h"
 
-/* SMMU toggles a bit of GERROR only while the error is not active [6.3.18]. */
+/* The SMMU toggles a bit of GERROR only while that error is not active [6.3.18]. */
 void
 smmuv3_fe_raise_gerror(struct smmuv3_fe *f, uint32_t bit)
 {

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The identification registers: what an SMMU of this configuration has [6.3.1 to 6.3.6]. */
+/* The ID registers of a configuration [6.3.1 to 6.3.6]. */
 
 #include "model.h"
 #include "model_idr.h"
 
-/* A value of a configuration, where 0 is a default and MAX may mean 0. */
 bool
 smmuv3_conf_pick(unsigned int v, unsigned int dflt, unsigned int max, bool none, unsigned int *out)
 {

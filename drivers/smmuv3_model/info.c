@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Counters, logs, names: readable from any thread, without the lock. */
+/* Counters, logs, names. Any thread may read them, without the lock. */
 
 #include "model.h"
 #include "model_log.h"

@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Invalidations between their command and their SYNC. A command that was consumed
- * promises nothing; its SYNC does [4.7.3]. With SMMUV3_MODEL_HARSH_LATE what was cached
- * stays in use until a SYNC completes, for ever if there is none. An ATC that does not
- * answer keeps the SYNC waiting.
+ * Invalidations between their command and their SYNC. Only a completed SYNC guarantees that
+ * an invalidation has taken effect, not the consumption of its command [4.7.3]. With
+ * SMMUV3_MODEL_HARSH_LATE cached entries stay in use until a SYNC completes. An ATC that
+ * does not answer delays the SYNC.
  */
 
 #include <stdlib.h>
@@ -21,7 +21,7 @@
 #include "model_tlb.h"
 #include "model_walk.h"
 
-#define PENDING_MAX 65536	/* beyond that they are carried out at once */
+#define PENDING_MAX 65536	/* with a full list invalidations are executed at once */
 
 static void
 clear_caches(struct smmuv3_model *m)
@@ -87,7 +87,6 @@ now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* A command asks for it; the oracle counts from here. */
 void
 smmuv3_inv_issue(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 {
@@ -104,7 +103,6 @@ smmuv3_inv_issue(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 		*p = (struct smmuv3_pending){ .inv = *inv };
 }
 
-/* The same of an ATC that answers after some time, or (@p fails) never. */
 void
 smmuv3_inv_issue_slow(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms,
 		bool fails)
@@ -121,7 +119,7 @@ smmuv3_inv_issue_slow(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint
 		carry_out_invalidation(m, inv);
 }
 
-/* Has this one still to answer? Not if the function works again, or is gone. */
+/* Must the SYNC wait for this answer? Not if the function answers again, or is destroyed. */
 static bool
 is_answer_awaited(struct smmuv3_model *m, const struct smmuv3_pending *p)
 {
@@ -132,7 +130,6 @@ is_answer_awaited(struct smmuv3_model *m, const struct smmuv3_pending *p)
 		now_ms() < p->due;
 }
 
-/* All that is pending takes effect, unless an ATC has not answered. */
 enum smmuv3_fe_sync
 smmuv3_inv_complete(struct smmuv3_model *m)
 {
@@ -155,7 +152,7 @@ smmuv3_inv_complete(struct smmuv3_model *m)
 		l->nb = 0;
 		return SMMUV3_FE_SYNC_DONE;
 	}
-	/* Which of the ATC_INVs failed is not known [4.7.3]: here, all that were pending. */
+	/* Software does not learn which ATC_INV failed [4.7.3]: here, all pending ones fail. */
 	for (unsigned int i = 0; i < l->nb; i++)
 		if (l->pending[i].inv.kind != SMMUV3_INV_ATC)
 			l->pending[kept++] = l->pending[i];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Interrupts: MSI writes, wired edges, and wired levels if the wire is one [3.18]. */
+/* Interrupts: MSIs, and wires, which are edge-triggered or level-triggered [3.18]. */
 
 #include <unistd.h>
 
@@ -12,7 +12,6 @@
 #include "model_outq.h"
 #include "model_win.h"
 
-/* Write an MSI. False: it aborted. */
 bool
 smmuv3_fe_write_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data)
 {
@@ -24,7 +23,7 @@ smmuv3_fe_write_msi(struct smmuv3_fe *f, uint64_t addr, uint32_t data)
 	word = smmuv3_win_find(f->wins, &f->msi_win, addr, sizeof(*word));
 	if (word == NULL || (uintptr_t)word % sizeof(*word) != 0)
 		return false;
-	/* Pairs with smmuv3_load_word(): what the MSI speaks of is visible first. */
+	/* Release, pairs with smmuv3_load_word(): what the MSI reports is visible before it. */
 	atomic_store_explicit(word, data, memory_order_release);
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_MSIS);
 	return true;
@@ -38,12 +37,12 @@ signal_fd(struct smmuv3_fe *f, enum smmuv3_model_irq irq)
 
 	if (fd < 0)
 		return;
-	/* An eventfd that is full has its edge already. */
+	/* If the eventfd is full, the edge is pending anyway. */
 	if (write(fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_IRQS);
 }
 
-/* An edge of a wire. A level is looked at later. */
+/* Signal an edge. smmuv3_fe_update_levels() handles level-triggered lines. */
 void
 smmuv3_fe_signal_edge(struct smmuv3_fe *f, enum smmuv3_model_irq irq)
 {
@@ -67,7 +66,7 @@ is_queue_high(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t cr0_bit)
 	return !smmuv3_q_empty(q->log2, q->shown, q->cons);
 }
 
-/* A line that is high signals once, and again when it was unmasked and is still high. */
+/* Signal a line that is high, once until it is unmasked. */
 static void
 update_level(struct smmuv3_fe *f, enum smmuv3_model_irq irq, bool high)
 {
@@ -90,7 +89,7 @@ smmuv3_fe_update_levels(struct smmuv3_fe *f)
 			SMMUV3_FE_GERROR_IRQ_CFG0) && f->gerror != f->gerrorn);
 }
 
-/* An MSI address switches the wire off [6.3.20]. */
+/* An MSI address disables the wire [6.3.20]. */
 static bool
 send_irq(struct smmuv3_fe *f, enum smmuv3_fe_reg cfg0, enum smmuv3_model_irq wire)
 {

@@ -17,7 +17,7 @@ smmuv3_log_add(struct smmuv3_log *log, const char *fmt, ...)
 		vsnprintf(log->text[n], sizeof(log->text[n]), fmt, ap);
 		va_end(ap);
 	}
-	/* Pairs with the acquire in smmuv3_log_text(): the text is whole. */
+	/* Pairs with the acquire in smmuv3_log_text(): the text is complete. */
 	atomic_store_explicit(&log->nb, n + 1, memory_order_release);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Making a model, its control calls. */
+/* Creation of a model, and its control calls. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -42,7 +42,7 @@ be_smmu_on(void *be)
 {
 	struct smmuv3_model *m = be;
 
-	/* Contexts depend on STRTAB_BASE and CR2; what is cached survives [3.21]. */
+	/* Contexts depend on STRTAB_BASE and CR2. The caches keep their contents [3.21]. */
 	m->cfg_gen++;
 }
 
@@ -233,8 +233,8 @@ smmuv3_model_regs(struct smmuv3_model *m)
 }
 
 /*
- * Control calls exclude stepping. A stepping thread gives the lock away when
- * somebody waits and does not take it back before all who waited had it.
+ * Control calls exclude stepping. If a call waits, the model's thread releases the lock and
+ * takes it back after all waiting calls have held it.
  */
 void
 smmuv3_ctl_enter(struct smmuv3_model *m)

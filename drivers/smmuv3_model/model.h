@@ -91,7 +91,7 @@ struct smmuv3_model {
 	struct smmuv3_slot *unshown[2 * SMMUV3_BATCH];	/* records put, EVTQ PROD not yet stored */
 	unsigned int nb_unshown;
 	struct smmuv3_ep *ep[SMMUV3_EP_BUCKETS];	/* by StreamID */
-	struct smmuv3_slot *pri_unshown[2 * SMMUV3_BATCH];	/* the same for the PRIQ: Last put */
+	struct smmuv3_slot *pri_unshown[2 * SMMUV3_BATCH];	/* the same of the PRIQ: Last */
 	unsigned int nb_pri_unshown;
 	struct smmuv3_inval_list inval;
 	struct smmuv3_flight flight;

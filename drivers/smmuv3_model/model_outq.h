@@ -4,7 +4,7 @@
 #ifndef SMMUV3_MODEL_OUTQ_H
 #define SMMUV3_MODEL_OUTQ_H
 
-/* What the EVTQ and the PRIQ have in common. */
+/* Common to the EVTQ and the PRIQ. */
 
 #include "front.h"
 

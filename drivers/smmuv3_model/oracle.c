@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The oracle remembers each invalidation and which of them completed SYNCs
- * cover, apart from the caches and with its own idea of what an invalidation
- * reaches. A cache entry carries the number up to which it was found innocent;
- * using it looks only at promises after that.
+ * The oracle records each invalidation and whether a completed SYNC covers it. It is
+ * independent of the caches and has its own rules for what an invalidation covers. A cache
+ * entry has the number of the last invalidation that was checked against it; an access
+ * through the entry checks only later ones.
  */
 
 #include "model_access.h"
@@ -33,7 +33,7 @@ smmuv3_oracle_note_sync(struct smmuv3_oracle *o)
 	o->completed = o->seq;
 }
 
-/* From the newest promise kept back to @p after: those not looked at yet. */
+/* Invalidations that a completed SYNC covers, from the newest back to @p after. */
 #define FOREACH_COMPLETED(o, p, after)							\
 	for (uint64_t seq_ = (o)->completed;						\
 			seq_ > (after) && seq_ + SMMUV3_ORACLE_MAX > (o)->seq &&		\
@@ -152,7 +152,6 @@ smmuv3_oracle_check_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
 			(unsigned long long)half->ttb, (unsigned long long)e->root);
 }
 
-/* The SYNC after them failed: none of the ATC invalidations is known to be done. */
 void
 smmuv3_oracle_void_atc_invs(struct smmuv3_oracle *o)
 {

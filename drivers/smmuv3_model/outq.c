@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* What the event queue and the PRIQ have in common: the SMMU writes them [3.5.1]. */
+/* The queues that the SMMU writes: the EVTQ and the PRIQ [3.5.1]. */
 
 #include "front.h"
 #include "model_log.h"
@@ -14,7 +14,7 @@ smmuv3_outq_enable(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, ui
 	q->log2 = SMMUV3_GET(SMMUV3_Q_BASE_LOG2SIZE, base);
 	if (q->log2 > max_log2)
 		q->log2 = max_log2;
-	/* Aligned to its size, and to 32 bytes [6.3.25]. */
+	/* The base is aligned to the size, and to 32 bytes [6.3.25]. */
 	q->base = base & SMMUV3_Q_BASE_ADDR & ~(((uint64_t)q->entry << q->log2) - 1);
 	q->prod = smmuv3_q_pos(q->log2, (uint32_t)prod);
 	q->shown = q->prod;
@@ -23,7 +23,7 @@ smmuv3_outq_enable(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, ui
 	smmuv3_outq_load_cons(f, q);
 }
 
-/* Pairs with smmuv3_store_cons(): the slots it freed have been read. */
+/* Acquire, pairs with smmuv3_store_cons(): software has read the slots that it freed. */
 void
 smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q)
 {
@@ -35,14 +35,14 @@ smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q)
 			smmuv3_log_add(f->log, "%s_CONS 0x%x is out of range for PROD 0x%x",
 					q->name, cons, q->shown);
 		q->bad_cons = true;
-		/* CONSTRAINED UNPREDICTABLE [3.5.1]: a queue that is full. */
+		/* CONSTRAINED UNPREDICTABLE [3.5.1]; here the queue counts as full. */
 		cons = (uint32_t)(q->shown ^ (UINT32_C(1) << q->log2)) |
 			(cons & SMMUV3_Q_OVFLG);
 	}
 	q->cons = cons;
 }
 
-/* Release: records before PROD. Pairs with smmuv3_load_prod(). */
+/* Release: records are visible before PROD. Pairs with smmuv3_load_prod(). */
 static void
 outq_store_prod(struct smmuv3_fe *f, const struct smmuv3_outq *q)
 {
@@ -67,8 +67,9 @@ smmuv3_outq_store_prod(struct smmuv3_fe *f, struct smmuv3_outq *q)
 }
 
 /*
- * PROD is stored, then CONS is read: software that goes to sleep stores CONS, then
- * reads PROD, both with a full barrier between, so that one of the two sees the other.
+ * The SMMU stores PROD and then reads CONS. Software that is about to sleep stores CONS and
+ * then reads PROD. Both have a full barrier between, so that one of them sees the other's
+ * store.
  */
 bool
 smmuv3_outq_was_empty(struct smmuv3_fe *f, struct smmuv3_outq *q, uint32_t before)

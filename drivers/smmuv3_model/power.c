@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Power off and on. Without power the register pages cannot be accessed at all, reads
- * included, and what the SMMU held is lost. Afterwards registers are at reset, and hold
- * anything where their reset value is UNKNOWN [6.3].
+ * Power off and on. Without power an access to the register pages faults, also a read, and
+ * the SMMU loses its state. With the power back registers have their reset values; UNKNOWN
+ * ones are random [6.3].
  */
 
 #include <errno.h>
@@ -22,7 +22,7 @@
 
 #define REGS_ALIGN SMMUV3_PAGE_SIZE
 
-/* Pages of their own, so that they can be closed. */
+/* The registers have their own pages, so that mprotect() can close them. */
 uint8_t *
 smmuv3_regs_alloc(void)
 {
@@ -45,7 +45,7 @@ smmuv3_regs_free(uint8_t *regs)
 		munmap(regs, SMMUV3_REGS_SIZE);
 }
 
-/* What a driver has to end before. */
+/* Report work that the driver had to end before. */
 static void
 check_power_off(struct smmuv3_model *m)
 {

@@ -2,14 +2,14 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Page request groups of a function (PRGs), their indices and credits. A slot
+ * Page request groups (PRG) of a function, with their PRG indices and credits. A slot
  *
- *	waits for a PRG index or a credit -> sends, one request in a turn -> waits for
- *	the answer -> translates again, or aborts
+ *	waits for an index or a credit -> sends its requests, one in each turn -> waits for
+ *	the response -> translates again, or aborts
  *
- * Whoever returns an index or a credit wakes one who waits for such, and one who was woken
- * and has no need of it any more wakes the next; there is always a group outstanding that
- * will return another.
+ * The end of a group returns its index and its credits and wakes slots that wait for them. A
+ * woken slot that needs neither any more wakes the next. While a slot waits, a group is
+ * outstanding that will return an index or a credit.
  */
 
 #include <errno.h>
@@ -64,7 +64,7 @@ smmuv3_prgs_get(struct smmuv3_ep *ep, const struct smmuv3_model_dma_conf *client
 	return p;
 }
 
-/* Let up to @p n of those who wait try again. */
+/* Let up to @p n waiting slots try again. */
 static void
 wake_slots(struct smmuv3_model *m, struct smmuv3_list *waiting, unsigned int n)
 {
@@ -85,7 +85,6 @@ smmuv3_prg_wake_all(struct smmuv3_model *m, struct smmuv3_ep *ep)
 		wake_slots(m, &p->waiting, UINT32_MAX);
 }
 
-/* A slot that was woken has no need of its index or credit: the next one has its turn. */
 void
 smmuv3_prg_wake_next(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 {
@@ -93,7 +92,7 @@ smmuv3_prg_wake_next(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 	wake_slots(m, &dma->ep->waiting, 1);
 }
 
-/* The PRG indices that a group's is one of. */
+/* The PRG indices that the index of a group belongs to. */
 static struct smmuv3_prgs *
 prgs_of_group(const struct smmuv3_group *g)
 {
@@ -101,7 +100,7 @@ prgs_of_group(const struct smmuv3_group *g)
 			offsetof(struct smmuv3_prgs, group));
 }
 
-/* The group is over: its index and its credits can be used again. */
+/* End a group: its index and its credits are free again. */
 static void
 group_end(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g)
 {
@@ -192,7 +191,7 @@ ppr_make(const struct smmuv3_ep *ep, const struct smmuv3_group *g, bool last)
 		(g->va + ((uint64_t)g->sent << SMMUV3_PAGE_SHIFT)) } };
 }
 
-/* The next request of a group. Answers made by the SMMU may end the group inside. */
+/* Send the next request of a group. An automatic response may end the group inside. */
 void
 smmuv3_prg_send_next(struct smmuv3_model *m, struct smmuv3_slot *s)
 {
@@ -210,7 +209,7 @@ smmuv3_prg_send_next(struct smmuv3_model *m, struct smmuv3_slot *s)
 		smmuv3_ready_add(m, s);
 }
 
-/* Ask for the page of an access and, with group_pages, for those that the DMA has behind it. */
+/* Request the page of an access and, with group_pages, the following pages of the DMA. */
 enum smmuv3_result
 smmuv3_prg_request(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_access *acc)
 {
@@ -247,7 +246,7 @@ smmuv3_prg_request(struct smmuv3_model *m, struct smmuv3_slot *s, const struct s
 }
 
 /*
- * What the device's driver does.
+ * Operations of the device's driver.
  */
 int
 smmuv3_model_dma_pri_enable(struct smmuv3_model_dma *dma, uint32_t n)
@@ -289,7 +288,7 @@ smmuv3_model_dma_pri_disable(struct smmuv3_model_dma *dma)
 	return ret;
 }
 
-/* The functions below only read, but a step may be under way: the lock is not const. */
+/* The functions below only read, but they take the lock, which is not const. */
 static struct smmuv3_model *
 model_of(const struct smmuv3_model_dma *dma)
 {
@@ -335,7 +334,7 @@ smmuv3_model_dma_pri_outstanding(const struct smmuv3_model_dma *dma)
 	return used;
 }
 
-/* Is a group of this PASID under way to the SMMU? */
+/* Is a group of this PASID not sent completely? */
 static bool
 is_pasid_sending(const struct smmuv3_model_dma *dma)
 {
@@ -363,7 +362,7 @@ send_stop_marker(struct smmuv3_model_dma *dma)
 		return -EAGAIN;
 	if (dma->conf.has_ssid) {
 		ppr = ppr_make(ep, &marker, true);
-		/* Lost or not, nobody answers it [8.1]. */
+		/* A stop marker has no response, also if it is lost [8.1]. */
 		if (smmuv3_fe_ppr_put(&m->fe, &ppr) != SMMUV3_FE_PPR_PUT)
 			smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PPRS_LOST);
 	} else {
@@ -393,7 +392,7 @@ smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma)
 	return ret;
 }
 
-/* Slots abort in the next step: on_done belongs to the stepping thread. */
+/* The slots abort in the next step, because on_done runs on the stepping thread only. */
 void
 smmuv3_prg_reset_slots(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 {
@@ -407,7 +406,7 @@ smmuv3_prg_reset_slots(struct smmuv3_model *m, struct smmuv3_model_dma *dma)
 		s->reset = true;
 		if (g == NULL)
 			continue;
-		/* One that is being sent is in a list already. */
+		/* A slot that sends its group is in the ready list already. */
 		if (g->sent == g->nb)
 			smmuv3_ready_add(m, s);
 		s->state = SMMUV3_SLOT_READY;

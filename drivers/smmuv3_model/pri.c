@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The SMMU's side of PRI [3.5.3, 4.5.2, 8; 2.4 of the facts]: a page request goes to
- * the PRIQ, or is discarded and perhaps answered here. And PRI_RESP, with what is
- * wrong about it: as many responses are owed as records with Last were written.
+ * PRI at the SMMU [3.5.3, 4.5.2, 8]. A page request is written to the PRIQ, or discarded; the
+ * SMMU answers some of the discarded ones. PRI_RESP is checked: software owes one for each
+ * record with Last.
  */
 
 #include "model.h"
@@ -26,7 +26,7 @@ has_pasid_in_response(const struct smmuv3_model *m, const struct smmuv3_ep *ep,
 	return g->ssv && (ep->prg_pasid || m->features & SMMUV3_MODEL_PPS);
 }
 
-/* A response made here: the group may have had one, if its Last came twice. */
+/* An automatic response. If Last was sent twice, the group may be answered already. */
 static void
 respond_automatically(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
 		unsigned int code)
@@ -38,7 +38,7 @@ respond_automatically(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv
 	smmuv3_prg_answer(m, ep, g, code);
 }
 
-/* Overflow, and the request had Last set: the table of 2.4. */
+/* The automatic response to a request with Last that an overflow discards [3.5.3, 8.3]. */
 static void
 respond_overflow(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g)
 {
@@ -104,7 +104,6 @@ smmuv3_pri_send(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_grou
 	}
 }
 
-/* PRIQ PROD is about to be stored. */
 void
 smmuv3_pri_publish(struct smmuv3_model *m)
 {
@@ -140,7 +139,7 @@ has_right_form(const struct smmuv3_model *m, const struct smmuv3_ep *ep,
 	return r->ssv == has_pasid_in_response(m, ep, g) && (!r->ssv || r->ssid == g->ssid);
 }
 
-/* No group is owed this response: why? */
+/* No record waits for this response: report the reason. */
 static void
 report_not_owed(struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct smmuv3_group *g,
 		const struct response *r)
@@ -160,7 +159,7 @@ report_not_owed(struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct
 		report_mistake(m, r, "names a group that is not outstanding");
 }
 
-/* The group a response can be meant for. */
+/* The group that a response names, or NULL. */
 static struct smmuv3_group *
 group_find(struct smmuv3_ep *ep, const struct response *r)
 {
@@ -186,7 +185,7 @@ smmuv3_execute_pri_resp(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 	struct smmuv3_ep *ep = smmuv3_ep_find(m, r.sid);
 	struct smmuv3_group *g;
 
-	/* Ignored while the SMMU is off [6.3.9]. */
+	/* Ignored while SMMUEN is 0 [6.3.9]. */
 	if (!smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_SMMUEN)) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
 		return;
@@ -201,7 +200,7 @@ smmuv3_execute_pri_resp(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		report_not_owed(m, ep, g, &r);
 		return;
 	}
-	/* Consumed. To look at PRIQ_CONS is the check's time, not the answer's. */
+	/* Read the clock before PRIQ_CONS: that load belongs to the check, not to the answer. */
 	if (m->now == 0)
 		m->now = smmuv3_model_cycles();
 	if (g->owed != 0) {
@@ -212,14 +211,14 @@ smmuv3_execute_pri_resp(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		g->first_nb = g->owed == 1 ? g->last_nb : 0;
 	}
 	if (!g->open || g->sent != g->nb) {
-		/* The second answer to a Last that came twice. */
+		/* The second answer to a Last that was sent twice. */
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
 		return;
 	}
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PRI_RESPS);
 	if (g->slot != NULL) {
 		g->slot->done.t_resume = m->now;
-		/* As with RESUME: software has just written it. */
+		/* As with RESUME: software has just written the descriptor. */
 		__builtin_prefetch(g->slot->desc);
 	}
 	g->responded = true;

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The page request queue [3.5.3, 8]. Unlike the event queue, an overflow stops it
- * until software acknowledges: space alone does not help.
+ * The page request queue (PRIQ) [3.5.3, 8]. Unlike in the EVTQ, no record is written after an
+ * overflow until software acknowledges it, also if there is space.
  */
 
 #include "front.h"
@@ -34,7 +34,7 @@ smmuv3_fe_priq_enable(struct smmuv3_fe *f)
 	f->priq.cons_offset = SMMUV3_PRIQ_CONS;
 	smmuv3_outq_enable(f, &f->priq, f->val[SMMUV3_FE_PRIQ_BASE], f->val[SMMUV3_FE_PRIQ_PROD],
 			SMMUV3_GET(SMMUV3_IDR1_PRIQS, f->val[SMMUV3_FE_IDR1]));
-	/* It may have been switched off with an overflow that nobody acknowledged. */
+	/* The PRIQ may have been disabled with an overflow that software had not acknowledged. */
 	f->pri_over = (f->priq.cons & SMMUV3_Q_OVFLG) != f->priq.ovflg;
 }
 
@@ -47,7 +47,7 @@ smmuv3_fe_is_ppr_freed(struct smmuv3_fe *f, uint64_t nb)
 	return nb + smmuv3_q_count(f->priq.log2, f->priq.prod, f->priq.cons) <= f->nb_pprs;
 }
 
-/* Discarded, by an overflow: with LO its Last is told of all the same [6.3.39]. */
+/* An overflow discards a request. With LO its Last raises an interrupt all the same [6.3.39]. */
 static enum smmuv3_fe_ppr
 discard_ppr(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 {
@@ -71,7 +71,7 @@ smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 			return discard_ppr(f, ppr);
 	}
 	if (smmuv3_outq_is_full(&f->priq)) {
-		/* Not shown before the fullness that caused it. */
+		/* OVFLG becomes visible after the records that fill the queue. */
 		smmuv3_fe_priq_publish(f);
 		f->pri_over = true;
 		smmuv3_outq_overflow(f, &f->priq);
@@ -80,7 +80,7 @@ smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 	}
 	slot = smmuv3_outq_slot(f, &f->priq, SMMUV3_MODEL_KNOB_PRIQ_ABORT);
 	if (slot == NULL) {
-		/* Entries below PROD stay valid. */
+		/* Entries before PROD stay valid. */
 		smmuv3_fe_priq_publish(f);
 		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_PRIQ_ABT);
 		return SMMUV3_FE_PPR_ABORTED;

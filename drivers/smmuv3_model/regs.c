@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Registers: guards, CR0 and IRQ_CTRL with their acknowledgement, GBPA.
+ * Registers: their guards, CR0 and IRQ_CTRL with their acknowledgement, GBPA.
  *
- * The page is passive memory. What software may not write is compared with what
- * it should hold, put back and reported by name [6.2].
+ * The register page is passive memory. The front end compares each register that software
+ * may not write with its expected value, restores it and reports the write by name [6.2].
  */
 
 #include <stddef.h>
@@ -18,19 +18,19 @@
 #include "model_log.h"
 #include "model_priq.h"
 
-/* When software may write a register. */
+/* The condition under which software may write a register. */
 enum guard {
 	GUARD_RO,	/* never */
-	GUARD_RES0,	/* a feature this SMMU does not have */
+	GUARD_RES0,	/* never: not implemented */
 	GUARD_SMMUEN,
 	GUARD_CMDQEN,
 	GUARD_EVENTQEN,
 	GUARD_IRQ_GERROR,
 	GUARD_IRQ_EVENTQ,
-	GUARD_CR1,	/* by field */
-	GUARD_PRIQEN,	/* these three: RES0 without PRI */
+	GUARD_CR1,	/* each field has its own condition */
+	GUARD_PRIQEN,	/* this and the next two: RES0 without PRI */
 	GUARD_IRQ_PRIQ,
-	GUARD_PRI,	/* always writable */
+	GUARD_PRI,	/* always */
 };
 
 static const struct {
@@ -73,7 +73,7 @@ static const struct {
 	REG(PRIQ_IRQ_CFG1, 4, GUARD_IRQ_PRIQ, UINT32_MAX),
 	REG(PRIQ_IRQ_CFG2, 4, GUARD_IRQ_PRIQ, SMMUV3_PRIQ_IRQ_CFG2_LO | 0x3f),
 #undef REG
-	/* The indices are on page 1; this SMMU has no aliases of them on page 0. */
+	/* The indices are on page 1. This SMMU has no aliases of them on page 0. */
 	[SMMUV3_FE_ALIAS_EVENTQ_PROD] = { "EVENTQ_PROD of page 0",
 		SMMUV3_EVENTQ_PROD - SMMUV3_PAGE_SIZE, 4, GUARD_RES0, 0 },
 	[SMMUV3_FE_ALIAS_EVENTQ_CONS] = { "EVENTQ_CONS of page 0",
@@ -129,7 +129,7 @@ reg_load(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg)
 	return atomic_load_explicit(smmuv3_reg32(f->regs, offset), memory_order_relaxed);
 }
 
-/* Put @p want where software wrote @p seen, unless it wrote again since. */
+/* Replace the value @p seen with @p want, unless software has written another value since. */
 static void
 reg_restore(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint64_t seen, uint64_t want)
 {
@@ -144,12 +144,14 @@ reg_restore(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint64_t seen, ui
 				(uint32_t)want, memory_order_relaxed, memory_order_relaxed);
 }
 
-/* Store a register that the SMMU owns; what it speaks of was done before. */
 void
 smmuv3_fe_store_reg(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v)
 {
 	f->val[reg] = v;
-	/* Pairs with smmuv3_load_status() and smmuv3_load_prod(). */
+	/*
+	 * Release: what the register reports is visible before it. Pairs with
+	 * smmuv3_load_status() and smmuv3_load_prod().
+	 */
 	atomic_store_explicit(smmuv3_reg32(f->regs, reg_info[reg].offset), v,
 			memory_order_release);
 }
@@ -166,7 +168,7 @@ smmuv3_fe_knob_take(struct smmuv3_fe *f, enum smmuv3_model_knob knob)
 	return false;
 }
 
-/* Reset is UNKNOWN of all that software configures [6.3]. */
+/* Registers that software configures have an UNKNOWN reset value [6.3]. */
 static void
 set_unknown(struct smmuv3_fe *f)
 {
@@ -178,7 +180,7 @@ set_unknown(struct smmuv3_fe *f)
 				 !has_feature(f, SMMUV3_IDR0_PRI)))
 			continue;
 		f->val[i] = v & reg_info[i].mask;
-		/* OVFLG of the PRIQ is 0. */
+		/* OVFLG of the PRIQ resets to 0. */
 		if (i == SMMUV3_FE_PRIQ_PROD)
 			f->val[i] &= SMMUV3_Q_IDX;
 		reg_restore(f, i, 0, f->val[i]);
@@ -219,14 +221,14 @@ smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown)
 		set_unknown(f);
 }
 
-/* A guard holds unless both the bit and its acknowledgement are 0. */
+/* A guard is lifted when both the bit and its acknowledgement are 0. */
 static bool
 is_ctrl_held(const struct smmuv3_fe_ctrl *ctrl, uint32_t bits)
 {
 	return (ctrl->value | ctrl->ack) & bits;
 }
 
-/* Bits of a register that software may not write now, and what forbids it. */
+/* The bits of a register that software may not write now, and the reason for the log. */
 static uint64_t
 reg_locked_bits(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **why)
 {
@@ -300,21 +302,21 @@ poll_guards(struct smmuv3_fe *f)
 }
 
 /*
- * Take in a write of CR0 or IRQ_CTRL. Bits that this SMMU does not have stay 0, and
- * those under way may not be written again [6.3.9].
+ * Process a write of CR0 or IRQ_CTRL. Bits that are not implemented stay 0. Software may not
+ * write a bit whose last change is not acknowledged [6.3.9].
  */
 static void
 ctrl_write(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t offset,
 		uint32_t implemented, const char *name, const char *(*bit_name)(uint32_t))
 {
-	/* Acquire: what was configured before the enable. */
+	/* Acquire: the configuration that software wrote before the enable is visible. */
 	uint32_t v = atomic_load_explicit(smmuv3_reg32(f->regs, offset), memory_order_acquire);
 	uint32_t moving = ctrl->value ^ ctrl->ack;
 	uint32_t want, bad;
 
 	if (v == ctrl->value)
 		return;
-	/* What software wrote before this write was written under the old guards. */
+	/* The old guards apply to earlier writes of software. */
 	poll_guards(f);
 	bad = v & ~implemented;
 	if (bad != 0)
@@ -335,7 +337,7 @@ ctrl_write(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t offset,
 	ctrl->value = want;
 }
 
-/* The bits that complete in this step. @return false if nothing is under way. */
+/* The bits that are acknowledged in this step. False: no bit waits for it. */
 static bool
 ctrl_tick(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t *bits)
 {
@@ -380,10 +382,10 @@ poll_cr0(struct smmuv3_fe *f)
 		return 0;
 	if (bits == 0)
 		return 1;
-	/* Committed records are visible when EVENTQEN went to 0 [6.3.9]. */
+	/* Committed records are visible before EVENTQEN = 0 is acknowledged [6.3.9]. */
 	smmuv3_fe_evtq_publish(f);
 	smmuv3_fe_priq_publish(f);
-	/* And aborts of their writes in GERROR. */
+	/* So are aborts of their writes, in GERROR. */
 	if (bits & SMMUV3_CR0_EVENTQEN && f->evtq_abort != 0)
 		smmuv3_fe_evtq_abort(f);
 	f->cr0.ack ^= bits;
@@ -455,7 +457,7 @@ poll_gbpa(struct smmuv3_fe *f)
 	want = f->gbpa_next & (uint32_t)GBPA_WRITABLE;
 	if (f->harsh & SMMUV3_MODEL_HARSH_GBPA)
 		want &= ~(uint32_t)SMMUV3_GBPA_ABORT;
-	/* If software wrote in between, the next look reports it. */
+	/* If software wrote the register since the load, the next call reports it. */
 	if (atomic_compare_exchange_strong_explicit(reg, &v, want, memory_order_release,
 			memory_order_relaxed)) {
 		f->gbpa = want;

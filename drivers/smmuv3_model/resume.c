@@ -50,7 +50,7 @@ smmuv3_execute_resume(struct smmuv3_model *m, uint32_t sid, uint16_t stag, bool 
 	st->resumed = true;
 	if (s != NULL) {
 		s->done.t_resume = m->now;
-		/* Software has just written it; the retries of a batch wait for it at once. */
+		/* Software has just written the descriptor: prefetch it for the retry. */
 		__builtin_prefetch(s->desc);
 		if (again)
 			retry_slot(m, s);
@@ -73,7 +73,7 @@ terminate_slot(struct smmuv3_model *m, struct smmuv3_slot *s)
 	smmuv3_slot_end(m, s, SMMUV3_MODEL_ABORTED);
 }
 
-/* End the stalls of one StreamID, or of all. */
+/* End the stalls of one StreamID, or all stalls. */
 static void
 end_stalls(struct smmuv3_model *m, bool all, uint32_t sid)
 {
@@ -111,7 +111,7 @@ end_stalls(struct smmuv3_model *m, bool all, uint32_t sid)
 	}
 }
 
-/* Was there a SYNC after the last invalidation of this STE? */
+/* Has a SYNC completed after the last invalidation of this STE? */
 static bool
 is_ste_synced(const struct smmuv3_model *m, uint32_t sid)
 {
@@ -142,7 +142,6 @@ smmuv3_execute_stall_term(struct smmuv3_model *m, uint32_t sid)
 	end_stalls(m, false, sid);
 }
 
-/* SMMUEN went to 0 [6.3.9.1]. */
 void
 smmuv3_stalls_end_all(struct smmuv3_model *m)
 {

@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Reports on what is no mistake by itself, or cannot be told from one, with
- * SMMUV3_MODEL_HARSH_REPORT: cached leaves that a TLBI's TTL or TG missed, cached
- * configuration that differs from memory when a SYNC completes, translations of an ATC used
- * after the TLBI and SYNC of their page and never invalidated.
+ * Reports of SMMUV3_MODEL_HARSH_REPORT, on behaviour that is allowed but often comes from an
+ * error: cached leaves that do not match the TTL or TG of a TLBI, cached configuration that
+ * differs from memory when a SYNC completes, ATC entries that are used after the TLBI and
+ * SYNC of their page and are never invalidated.
  */
 
 #include "model.h"
@@ -20,7 +20,7 @@
 #include "model_tlb.h"
 #include "model_win.h"
 
-/* Its hint spares those leaves that it does not name [4.4.1.1]. */
+/* A TLBI need not invalidate leaves that do not match its TTL and TG [4.4.1.1]. */
 void
 smmuv3_silent_check_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 {
@@ -48,7 +48,7 @@ smmuv3_silent_check_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 	}
 }
 
-/* A SYNC is complete: is what is cached what is in memory? Each entry is named once. */
+/* At a SYNC: does the cached configuration equal memory? Each entry is reported once. */
 void
 smmuv3_silent_check_cfg(struct smmuv3_model *m)
 {
@@ -79,7 +79,7 @@ smmuv3_silent_check_cfg(struct smmuv3_model *m)
 	}
 }
 
-/* An entry is used. Its ATC_INV may be on its way: whether it came is seen at the end. */
+/* An access uses an ATC entry. Its ATC_INV may follow: smmuv3_silent_check_atc_end() reports. */
 void
 smmuv3_silent_note_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
 {
@@ -94,7 +94,7 @@ smmuv3_silent_note_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
 			e->stale = true;
 }
 
-/* No ATC_INV comes any more. */
+/* No ATC_INV follows for this function. */
 void
 smmuv3_silent_check_atc_end(struct smmuv3_ep *ep)
 {

@@ -25,7 +25,7 @@
  * happens between two calls), or smmuv3_model_start() starts a thread that does.
  * The model reports each error of the driver by name in a log
  * (smmuv3_model_driver_error()). An oracle checks each access of the devices
- * (smmuv3_model_oracle_errors()). What only tests need is in smmuv3_model_test.h.
+ * (smmuv3_model_oracle_errors()). Functions for tests only are in smmuv3_model_test.h.
  *
  * Call order
  *   1. smmuv3_model_create()

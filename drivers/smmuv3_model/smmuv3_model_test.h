@@ -111,8 +111,8 @@ void smmuv3_model_driver_errors_clear(struct smmuv3_model *m);
 void smmuv3_model_oracle_errors_clear(struct smmuv3_model *m);
 
 /**
- * With SMMUV3_MODEL_HARSH_REPORT the model reports what is allowed, or may be allowed, but
- * often comes from an error. A report is not counted as an error of the driver.
+ * With SMMUV3_MODEL_HARSH_REPORT the model reports behaviour that is allowed, or may be
+ * allowed, but often comes from an error. A report does not count as a driver error.
  *   - a TLBI by address whose TG or TTL does not match a cached leaf in its range;
  *   - a cached L1STD, STE, L1CD or CD that differs from memory when a SYNC completes (once
  *     for each entry; correct if another thread sends the CFGI later);

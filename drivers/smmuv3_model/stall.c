@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Stalled transactions [3.12.2, 7.2]: their records, those held back by a queue that cannot
- * be written, early retries, duplicates.
+ * Stalled transactions [3.12.2, 7.2]: their records, records that wait for a writable EVTQ,
+ * early retries, suppressed duplicates.
  */
 
 #include <errno.h>
@@ -32,7 +32,6 @@ smmuv3_stall_init(struct smmuv3_model *m)
 	return 0;
 }
 
-/* PROD is about to be stored: these records become visible. */
 void
 smmuv3_stall_publish(struct smmuv3_model *m)
 {
@@ -50,7 +49,7 @@ smmuv3_stall_publish(struct smmuv3_model *m)
 	m->nb_unshown = 0;
 }
 
-/* Write the record. False: the queue cannot be written now. */
+/* Write the record of a stall. False: the queue is not writable. */
 static bool
 stall_record(struct smmuv3_model *m, struct smmuv3_slot *s)
 {
@@ -67,7 +66,7 @@ stall_record(struct smmuv3_model *m, struct smmuv3_slot *s)
 	case SMMUV3_FE_PUT_UNWRITABLE:
 		return false;
 	case SMMUV3_FE_PUT_ABORTED:
-		/* Lost for good: only STALL_TERM or SMMUEN ends it [7.2]. */
+		/* The record is lost: only STALL_TERM or SMMUEN = 0 ends the stall [7.2]. */
 		s->state = SMMUV3_SLOT_STALLED;
 		return true;
 	default:
@@ -81,7 +80,7 @@ stall_record(struct smmuv3_model *m, struct smmuv3_slot *s)
 	}
 }
 
-/* Same stream, page and kind of access as one that is stalled [3.12.2.1]? */
+/* Have two stalls the same stream, page and kind of access [3.12.2.1]? */
 static bool
 is_same_stall(const struct smmuv3_slot *a, const struct smmuv3_slot *b)
 {
@@ -132,14 +131,14 @@ smmuv3_stall_begin(struct smmuv3_model *m, struct smmuv3_slot *s,
 	if (!smmuv3_fe_evtq_is_writable(&m->fe))
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_STALLS_HELD);
 	s->state = SMMUV3_SLOT_HELD;
-	/* What it faulted on may be stale: a pending invalidation reaches it when done. */
+	/* A deferred invalidation may make the fault stale: retry in any case. */
 	s->held_seq = m->inval.nb != 0 ? UINT64_MAX : m->oracle.seq;
 	smmuv3_list_add(&m->held, s);
 }
 
 /*
- * Records that were held back. One that an invalidation came after is retried: its
- * record might be stale. For the others replay and retry are both allowed [3.12.2].
+ * Held records. A stall is retried if an invalidation came after it, because its record may
+ * be stale. For others the SMMU may write the record or retry [3.12.2].
  */
 unsigned int
 smmuv3_stall_record_held(struct smmuv3_model *m, unsigned int max)
@@ -154,7 +153,7 @@ smmuv3_stall_record_held(struct smmuv3_model *m, unsigned int max)
 		n++;
 		smmuv3_list_take(&m->held);
 		if (!(m->choices & SMMUV3_MODEL_RETRY_HELD) && s->held_seq == m->oracle.seq) {
-			/* The queue was seen to be writable. */
+			/* The queue is writable: see the loop condition. */
 			stall_record(m, s);
 			continue;
 		}
@@ -168,7 +167,7 @@ smmuv3_stall_record_held(struct smmuv3_model *m, unsigned int max)
 	return n;
 }
 
-/* Now and then one stalled transaction is tried again without being told to. */
+/* Sometimes try a random stalled transaction again without a RESUME. */
 unsigned int
 smmuv3_stall_retry_early(struct smmuv3_model *m)
 {

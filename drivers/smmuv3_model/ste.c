@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Stream table entries (STE): where one is, what it says, and what makes it illegal
+ * Stream table entries (STE): their place in the stream table, their fields, illegal values
  * [5.2, 7.3].
  */
 
@@ -48,7 +48,7 @@ strtab_get(const struct smmuv3_model *m)
 	return t;
 }
 
-/* Where the STE of @p sid is. */
+/* The address of the STE of @p sid. */
 static enum smmuv3_result
 ste_find(struct smmuv3_model *m, uint32_t sid, uint64_t *addr, struct smmuv3_fault *fault)
 {
@@ -98,7 +98,6 @@ smmuv3_ste_fetch(struct smmuv3_model *m, uint32_t sid, struct smmuv3_ste *ste, u
 	}
 }
 
-/* Does the STE in effect end all transactions, and the one in memory too? */
 bool
 smmuv3_ste_aborts(struct smmuv3_model *m, uint32_t sid)
 {
@@ -134,7 +133,7 @@ smmuv3_ste_is_2lvl(const struct smmuv3_ste *ste)
 	return fmt == SMMUV3_S1FMT_2LVL_4K || fmt == SMMUV3_S1FMT_2LVL_64K;
 }
 
-/* A valid STE with Config[2] set [5.2; 6.4 of the facts, by number]. */
+/* Illegal values of a valid STE with Config[2] set [5.2]. */
 bool
 smmuv3_ste_is_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste)
 {
@@ -143,25 +142,25 @@ smmuv3_ste_is_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste)
 	unsigned int cdmax = smmuv3_ste_cdmax(m, ste);
 
 	if (config >= SMMUV3_STE_S2)
-		return false;					/* 3: S2P = 0 */
+		return false;					/* S2P = 0 */
 	if (config == SMMUV3_STE_BYPASS)
 		return true;
 	if (idr0 & SMMUV3_IDR0_ATS &&
 			SMMUV3_GET(SMMUV3_STE1_EATS, ste->dw[1]) == SMMUV3_EATS_SPLIT)
-		return false;					/* 4: not nested */
+		return false;					/* not nested */
 	if (ste->dw[1] & SMMUV3_STE1_S1STALLD &&
 			SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, idr0) != SMMUV3_STALL_MODEL_BOTH)
-		return false;					/* 8 */
+		return false;					/* S1STALLD */
 	if (cdmax > m->ssid_bits)
-		return false;					/* 9 */
+		return false;					/* S1CDMax */
 	if (cdmax != 0 && !(idr0 & SMMUV3_IDR0_CD2L) && smmuv3_ste_is_2lvl(ste))
-		return false;					/* 10 */
+		return false;					/* S1Fmt */
 	if ((ste->dw[0] & SMMUV3_STE0_S1CONTEXTPTR) >> m->oas_bits != 0)
-		return false;					/* 11 */
+		return false;					/* S1ContextPtr */
 	return true;
 }
 
-/* For an automatic response [3.5.3, 8.3]: the STE alone, as it is cached. */
+/* For an automatic response the SMMU reads the STE alone, through the cache [3.5.3, 8.3]. */
 bool
 smmuv3_ste_ppar(struct smmuv3_model *m, uint32_t sid, bool *ppar, struct smmuv3_fault *fault)
 {
@@ -170,7 +169,7 @@ smmuv3_ste_ppar(struct smmuv3_model *m, uint32_t sid, bool *ppar, struct smmuv3_
 	uint64_t born;
 
 	*fault = (struct smmuv3_fault){ 0 };
-	/* Each try gets another word. */
+	/* Each call fetches at least one more word. */
 	do
 		r = smmuv3_ste_fetch(m, sid, &ste, &born, fault);
 	while (r == SMMUV3_BUSY);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* A step: registers, commands, what they resumed, new work. */
+/* A step: registers, commands, resumed transactions, new DMAs. */
 
 #include "model.h"
 #include "model_cmdq.h"
@@ -16,7 +16,7 @@
 #include "model_transact.h"
 #include "model_win.h"
 
-/* The model whose step this thread is in. */
+/* The model that this thread steps, or NULL. */
 static _Thread_local const struct smmuv3_model *stepping;
 
 bool
@@ -25,7 +25,7 @@ smmuv3_inside_step(const struct smmuv3_model *m)
 	return stepping == m;
 }
 
-/* Units that the next kind of work may take: none of them starves the others. */
+/* The units that the next kind of work may use: no kind starves the others. */
 static unsigned int
 budget_share(unsigned int budget, unsigned int n)
 {
@@ -34,12 +34,12 @@ budget_share(unsigned int budget, unsigned int n)
 	return budget - n < SMMUV3_BATCH ? budget - n : SMMUV3_BATCH;
 }
 
-/* How far ahead of the retry that runs memory is asked for. */
+/* The number of retries between a prefetch and its use. */
 #define READY_AHEAD 6
 
 /*
- * Where a retry will read or write, if its page has been mapped meanwhile. A guess,
- * used for a prefetch and nothing else: the retry walks by itself.
+ * Prefetch the memory that a retry will access if its page is mapped now. The address is a
+ * guess; the retry walks the tables itself.
  */
 static void
 prefetch_data(struct smmuv3_model *m, const struct smmuv3_slot *s)
@@ -78,7 +78,7 @@ run_ready(struct smmuv3_model *m, unsigned int max)
 }
 
 /*
- * One step. Commands first, then what they resumed, then new work; records become
+ * Commands come first, then the transactions that they resumed, then new DMAs. Records become
  * visible after at most SMMUV3_BATCH transactions.
  */
 unsigned int

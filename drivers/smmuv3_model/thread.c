@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The model's thread, and what those do who wait for it. */
+/* The model's thread, and waits for the model. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE	/* sched_getcpu(), CPU_SET() */
@@ -13,8 +13,8 @@
 #include "model.h"
 
 #define THREAD_BUDGET	256
-#define THREAD_FULL	64	/* steps from one look at all registers to the next */
-#define THREAD_SPIN	4	/* idle steps until the processor is given away */
+#define THREAD_FULL	64	/* steps between two checks of all registers */
+#define THREAD_SPIN	4	/* idle steps before the thread yields the processor */
 #define THREAD_SPIN_PINNED	256
 #define WAIT_SPIN	64
 
@@ -41,7 +41,7 @@ static void *
 thread_main(void *arg)
 {
 	struct smmuv3_model *m = arg;
-	/* On a processor of its own nobody else waits for it; else somebody may. */
+	/* No other thread needs the processor of a pinned thread. */
 	unsigned int spin = atomic_load_explicit(&m->cpu, memory_order_relaxed) >= 0 ?
 		THREAD_SPIN_PINNED : THREAD_SPIN;
 	unsigned int idle = 0, steps = 0;
@@ -50,7 +50,7 @@ thread_main(void *arg)
 	while (!atomic_load_explicit(&m->stop, memory_order_relaxed)) {
 		if (smmuv3_step(m, THREAD_BUDGET, steps++ % THREAD_FULL == 0) != 0) {
 			idle = 0;
-			/* Functions ask again and again until software acknowledges: let it. */
+			/* Functions repeat requests until software acknowledges: let it run. */
 			if (m->fe.pri_over) {
 				pthread_mutex_unlock(&m->lock);
 				sched_yield();
@@ -95,7 +95,7 @@ smmuv3_model_start(struct smmuv3_model *m, int cpu)
 	}
 	atomic_store_explicit(&m->cpu, cpu, memory_order_relaxed);
 	atomic_store_explicit(&m->stop, false, memory_order_relaxed);
-	/* Those who wait for a model without a thread step it: no more from here on. */
+	/* Waiting threads step a model without a thread: exclude them from here on. */
 	smmuv3_ctl_enter(m);
 	atomic_store_explicit(&m->threaded, true, memory_order_release);
 	ret = pthread_create(&m->thread, &attr, thread_main, m);

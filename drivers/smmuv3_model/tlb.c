@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The TLB: leaves of any size, tagged with ASID unless global, in sets found by
- * a hash. ASIDs have a generation, so that TLBI_NH_ASID costs nothing.
+ * The TLB: leaves of any size, tagged with the ASID unless global, in sets that a hash
+ * selects. Each ASID has a generation, so that TLBI_NH_ASID visits no entry.
  */
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include "model_inval.h"
 #include "model_tlb.h"
 
-#define TLB_MAX_SETS_LOG2 20	/* a sticky TLB grows so far */
+#define TLB_MAX_SETS_LOG2 20	/* the largest size of a sticky TLB */
 
 int
 smmuv3_tlb_init(struct smmuv3_tlb *tlb, unsigned int log2)
@@ -102,7 +102,7 @@ tlb_drop(struct smmuv3_tlb *tlb, struct smmuv3_tlb_entry *e)
 	e->valid = 0;
 }
 
-/* A way that nobody would miss, or NULL. */
+/* A way of the set without a valid entry, or NULL. */
 static struct smmuv3_tlb_entry *
 tlb_find_room(struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
 {
@@ -195,7 +195,7 @@ tlb_is_covered(const struct smmuv3_tlb_entry *e, const struct smmuv3_inv *inv)
 	return e->vpn >= inv->va >> e->shift && e->vpn <= inv->last >> e->shift;
 }
 
-/* Below this many pages they are looked up, above all entries are looked at. */
+/* A TLBI of fewer pages looks each of them up; otherwise it checks all entries. */
 #define TLB_LOOKUPS 64
 
 static void

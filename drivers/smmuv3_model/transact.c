@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Transactions. A DMA is cut at page boundaries and has one transaction at a
- * time: translated, then moved, stalled, or answered with an abort or RAZ/WI.
- * Each is opened once and answered once.
+ * Transactions. A DMA is cut at page boundaries and has one transaction at a time. The
+ * transaction is translated, and then its data moves, or it stalls, or it ends with an abort
+ * or RAZ/WI. The oracle checks that each one is answered exactly once.
  */
 
 #include <string.h>
@@ -61,7 +61,7 @@ slot_len(const struct smmuv3_slot *s)
 	return len;
 }
 
-/* The record of a fault: which fields are valid [7.3; 4.2 of the facts]. */
+/* The valid fields of each record [7.3]. */
 void
 smmuv3_evt_make(const struct smmuv3_model_dma_conf *client, const struct smmuv3_access *acc,
 		const struct smmuv3_fault *fault, struct smmuv3_evt *evt)
@@ -84,7 +84,7 @@ smmuv3_evt_make(const struct smmuv3_model_dma_conf *client, const struct smmuv3_
 		evt->dw[3] = fault->fetch & SMMUV3_EVT3_FETCHADDR;
 		break;
 	case SMMUV3_F_BAD_ATS_TREQ:
-		/* A PCIe request always asks to read; one STU. */
+		/* A PCIe request always requests read permission, for one STU. */
 		evt->dw[1] = SMMUV3_PUT(SMMUV3_EVT1_TREQ_SPAN, 1) | SMMUV3_EVT1_TREQ_R |
 			SMMUV3_PUT(SMMUV3_EVT1_TREQ_P, acc->priv) |
 			SMMUV3_PUT(SMMUV3_EVT1_TREQ_X, acc->instr) |
@@ -119,7 +119,7 @@ open_transaction(struct smmuv3_model *m, struct smmuv3_slot *s)
 	smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TRANSACTIONS);
 }
 
-/* The client has its answer. */
+/* The client receives the response of its transaction. */
 static void
 answer_transaction(struct smmuv3_model *m, struct smmuv3_slot *s)
 {
@@ -137,7 +137,7 @@ smmuv3_ready_add(struct smmuv3_model *m, struct smmuv3_slot *s)
 	smmuv3_list_add(&m->ready, s);
 }
 
-/* Go on to the next transaction. True: there is one. */
+/* Answer a transaction and go on to the next. False: the DMA is done. */
 static bool
 advance_dma(struct smmuv3_model *m, struct smmuv3_slot *s, size_t len)
 {
@@ -154,7 +154,7 @@ advance_dma(struct smmuv3_model *m, struct smmuv3_slot *s, size_t len)
 	return false;
 }
 
-/* Move bytes at one place. False: an external abort. */
+/* Copy between the device and one target. False: an external abort. */
 static bool
 move_bytes_at(struct smmuv3_model *m, const struct smmuv3_target *to, bool write, uint8_t *dev,
 		size_t len)
@@ -168,7 +168,7 @@ move_bytes_at(struct smmuv3_model *m, const struct smmuv3_target *to, bool write
 		if (mem == NULL)
 			mem = smmuv3_win_find(&m->wins, &m->data_win, pa, n);
 		if (mem == NULL) {
-			/* Windows may meet inside a page. */
+			/* A page may lie in adjacent windows. */
 			n = 1;
 			mem = smmuv3_win_find(&m->wins, &m->data_win, pa, n);
 			if (mem == NULL)
@@ -227,7 +227,7 @@ move_bytes(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_ta
 	return ok;
 }
 
-/* Answer without moving anything. True: the DMA goes on. */
+/* Answer a transaction without its data. True: the DMA goes on. */
 static bool
 answer_fault(struct smmuv3_model *m, struct smmuv3_slot *s, enum smmuv3_model_status status)
 {
@@ -246,7 +246,7 @@ answer_fault(struct smmuv3_model *m, struct smmuv3_slot *s, enum smmuv3_model_st
 	return advance_dma(m, s, len);
 }
 
-/* Stall or terminate [5.5; 7.4 of the facts]. True: the DMA goes on. */
+/* Stall or terminate a transaction [5.5]. True: the DMA goes on. */
 static bool
 stall_or_terminate(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_access *acc,
 		const struct smmuv3_fault *fault)
@@ -329,7 +329,7 @@ smmuv3_slot_land(struct smmuv3_model *m, struct smmuv3_slot *s)
 	size_t len = slot_len(s);
 	bool reset = s->reset, more;
 
-	/* If this was its last transaction, the next DMA of the slot is not meant. */
+	/* If this is the last transaction, a reset must not abort the next DMA of the slot. */
 	s->reset = false;
 	s->state = SMMUV3_SLOT_READY;
 	if (move_bytes(m, s, &s->target, len))
@@ -365,7 +365,7 @@ smmuv3_slot_try(struct smmuv3_model *m, struct smmuv3_slot *s)
 	case SMMUV3_BUSY:
 		return false;
 	default:
-		/* A second stall has no second record. */
+		/* It stalls again: the first record remains. */
 		if (fault.id >= SMMUV3_F_TRANSLATION && fault.id <= SMMUV3_F_PERMISSION &&
 				s->dma->ctx.kind == SMMUV3_CTX_S1 && s->dma->ctx.stall)
 			return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* One access of one client: context, TLB or walk, permissions. */
+/* Translation of one access: context, TLB or walk, permissions. */
 
 #include "model.h"
 #include "model_access.h"
@@ -22,7 +22,7 @@ is_permitted(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
 	if (acc->priv) {
 		read = !ctx->pan || !e->unpriv || acc->instr;
 		write = read && !e->ro;
-		/* What the unprivileged can write, the privileged do not execute. */
+		/* Privileged code does not execute from a page that unprivileged code can write. */
 		exec = !e->pxn && !(e->unpriv && !e->ro) && !(ctx->wxn && !e->ro);
 	} else {
 		read = e->unpriv;
@@ -41,7 +41,7 @@ set_fault(struct smmuv3_fault *fault, uint8_t id)
 	return SMMUV3_FAULT;
 }
 
-/* Stage 1 is not used: the address goes through as it is. */
+/* Without stage 1 the output address is the input address. */
 static enum smmuv3_result
 translate_bypass(const struct smmuv3_model *m, uint64_t va, uint8_t too_large,
 		struct smmuv3_target *to, struct smmuv3_fault *fault)
@@ -73,7 +73,7 @@ is_in_range(const struct smmuv3_ctx *ctx, uint64_t va)
 	return (va & bits) == ((va & SMMUV3_BIT(55)) ? bits : 0);
 }
 
-/* The leaf of an address in a stage 1 context; *e may be @p leaf. */
+/* The TLB entry of an address in a stage 1 context. @p leaf is room for a walk. */
 static inline __attribute__((always_inline)) enum smmuv3_result
 find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 		struct smmuv3_tlb_entry *leaf, struct smmuv3_tlb_entry **e,
@@ -82,7 +82,7 @@ find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 	uint64_t va = input & SMMUV3_BITS(55, 0);
 	enum smmuv3_result r;
 
-	/* A TLB entry is found by 56 bits: the others are looked at first. */
+	/* The TLB compares 56 bits: check the others first. */
 	if (!is_in_range(ctx, input))
 		return set_fault(fault, SMMUV3_F_TRANSLATION);
 	*e = smmuv3_tlb_find(&m->tlb, ctx->asid, va);

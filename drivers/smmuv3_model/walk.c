@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * VMSAv8-64 stage-1 walks, and a cache of pointers to last-level tables, which a
- * TLBI by address leaves alone if it has Leaf = 1 [4.4.2].
+ * VMSAv8-64 stage-1 walks, and a cache of pointers to last-level tables. A TLBI by address
+ * with Leaf = 1 does not invalidate these pointers [4.4.2].
  */
 
 #include "model.h"
@@ -30,7 +30,7 @@
 #define   APT_NO_UNPRIV	1
 #define   APT_NO_WRITE	2
 
-/* Address bits that a table of level 2 gives its tables of level 3. */
+/* Address bits that a level 3 table and its pages translate. */
 static unsigned int
 table_reach(unsigned int gran)
 {
@@ -58,7 +58,7 @@ smmuv3_wc_clear(struct smmuv3_model *m)
 	m->wc.gen++;
 }
 
-/* Ranges beyond this empty the cache. */
+/* A TLBI of more tables clears the cache. */
 #define WC_LOOKUPS 64
 
 void
@@ -86,7 +86,7 @@ smmuv3_wc_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 	}
 }
 
-/* What the tables above say about the leaf. */
+/* The attributes that the table descriptors give the leaf. */
 struct above {
 	uint8_t apt;
 	bool uxnt, pxnt;
@@ -123,14 +123,14 @@ leaf_make(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, const struct smm
 	return SMMUV3_OK;
 }
 
-/* Blocks exist at levels 1 and 2 with 4K, at level 2 with the others. */
+/* Blocks exist at levels 1 and 2 with a 4 KiB granule, at level 2 with the others. */
 static bool
 is_block_allowed(unsigned int gran, unsigned int level)
 {
 	return level == 2 || (level == 1 && gran == 12);
 }
 
-/* The address is known to be in its half's range. */
+/* The caller has checked that the address is in the range of its half. */
 enum smmuv3_result
 smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 		struct smmuv3_tlb_entry *leaf, struct smmuv3_fault *fault)
@@ -160,7 +160,7 @@ smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 		const uint64_t *p;
 		uint64_t desc, addr;
 
-		/* The first table may be smaller. */
+		/* The first table may have fewer entries. */
 		if (level == half->start)
 			width = 64 - half->tsz - shift;
 		addr = table + 8 * ((va >> shift) & ((UINT64_C(1) << width) - 1));
@@ -169,7 +169,7 @@ smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 		p = smmuv3_win_find(&m->wins, &m->table_win, addr, sizeof(*p));
 		if (p == NULL)
 			return smmuv3_fault_set(fault, SMMUV3_F_WALK_EABT, addr);
-		/* Acquire: pairs with the release that made the entry; page contents first. */
+		/* Acquire: pairs with the release of the entry; the page contents are visible. */
 		desc = atomic_load_explicit((const smmuv3_reg64_t *)(const void *)p,
 				memory_order_acquire);
 		fault->desc = p;

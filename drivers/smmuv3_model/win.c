@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Memory windows: the only way to a byte that is not the model's own. */
+/* Memory windows: the memory that the SMMU and the devices may access. */
 
 #include <errno.h>
 #include <string.h>
 
 #include "model_win.h"
 
-/* The first window that ends after addr. */
+/* The index of the first window that ends after addr. */
 static unsigned int
 win_index(const struct smmuv3_wins *ws, uint64_t addr)
 {
