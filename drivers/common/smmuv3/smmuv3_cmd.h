@@ -6,8 +6,8 @@
 
 /**
  * @file
- * Commands, one maker each [4]. Arguments are the architecture's fields; what
- * does not fit a field is cut off, so callers check ranges.
+ * One function for each command [4]. Arguments are the architecture's fields. Bits that
+ * do not fit a field are lost, so the caller checks ranges.
  */
 
 #include <stdbool.h>
@@ -134,14 +134,14 @@ smmuv3_cmd_pri_resp(uint32_t sid, bool ssv, uint32_t ssid, unsigned int prg_inde
 			SMMUV3_PUT(SMMUV3_PRI1_RESP, resp));
 }
 
-/* Completion seen in CMDQ_CONS only. */
+/* The completion is visible in CMDQ_CONS only. */
 static inline struct smmuv3_cmd
 smmuv3_cmd_sync(void)
 {
 	return smmuv3_cmd(SMMUV3_OP_SYNC, SMMUV3_PUT(SMMUV3_SYNC0_CS, SMMUV3_SYNC_CS_NONE), 0);
 }
 
-/* Completion written as @p data to the device address @p addr; needs IDR0.MSI. */
+/* On completion the SMMU writes @p data to the device address @p addr; needs IDR0.MSI. */
 static inline struct smmuv3_cmd
 smmuv3_cmd_sync_msi(uint64_t addr, uint32_t data)
 {

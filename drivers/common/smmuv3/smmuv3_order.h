@@ -6,27 +6,26 @@
 
 /**
  * @file
- * Registers, and the order between a register and the memory it speaks of.
+ * Registers, and the order between a register and the memory that it describes.
  *
- * Four accesses carry the whole queue protocol [3.5.2, 3.5.3]. Each side uses
- * the one that names what it needs; the other side's pairs with it.
+ * Four accesses make up the queue protocol [3.5.2, 3.5.3]:
  *
  *	smmuv3_load_prod()	consumer: entries are read after PROD
  *	smmuv3_store_cons()	consumer: CONS is written after the entries were read
  *	smmuv3_store_prod()	producer: entries are visible before PROD
  *	smmuv3_load_status()	either: a status word (CONS, GERROR, an ACK, an MSI
- *				word) is read before what it covers
+ *				word) is read before the memory that it covers
  *
- * load_prod acquires what store_prod released; a producer's load_status of CONS
- * acquires what store_cons released (the slot may be written again).
+ * load_prod acquires what store_prod released. A producer's load_status of CONS
+ * acquires what store_cons released: the slot may be written again.
  *
- * The same code runs against a mapped device and against a software SMMU in
- * another thread. For the thread, C11 acquire and release are the argument. A
- * device is an observer in the outer shareable domain, and its registers are
- * Device memory: there arm64 needs DMB OSHLD after a load (it orders loads and
- * later stores too, which is what the CONS write needs and a store barrier does
- * not give) and DMB OSHST before a PROD store. x86 orders all of these by
- * itself, so only the compiler is held back.
+ * The same code runs against a mapped device and against a software SMMU in another
+ * thread. For the thread, C11 acquire and release give the order. A device is an
+ * observer in the outer shareable domain, and its registers are Device memory. For a
+ * device arm64 needs DMB OSHLD after a load, which also orders later stores: the CONS
+ * write needs this, and a store barrier does not give it. Before a PROD store arm64
+ * needs DMB OSHST. x86 orders all of these accesses, so the macros only restrict the
+ * compiler.
  */
 
 #include <stdatomic.h>
@@ -51,8 +50,8 @@ typedef _Atomic uint64_t smmuv3_reg64_t;
 #endif
 
 /*
- * A test build is told of barriers and of structure words too, for x86 never shows that one
- * is missing.
+ * A test build also logs barriers and words of structures, because a missing barrier has no
+ * effect on x86.
  */
 #ifdef SMMUV3_ORDER_LOG
 #define SMMUV3_ACCESS_LOG
@@ -77,12 +76,12 @@ void smmuv3_order_log(enum smmuv3_order_event event, const uint64_t *dw);
 #define smmuv3_order_log(event, dw)	((void)(dw))
 #endif
 
-/* A hint: the line is about to be written. */
+/* A hint: the caller will write the cache line soon. */
 static inline void
 smmuv3_prefetch_write(const void *p)
 {
 #if defined(__x86_64__)
-	/* __builtin_prefetch() does not write unless told of the processor. */
+	/* __builtin_prefetch() ignores the write hint unless -march names a processor with it. */
 	__asm__ volatile("prefetchw %0" : : "m" (*(const char *)p));
 #else
 	__builtin_prefetch(p, 1);
@@ -90,8 +89,8 @@ smmuv3_prefetch_write(const void *p)
 }
 
 /*
- * A test build is told of each register access of the driver: a page of passive
- * memory cannot see the size of an access or a value that stood only briefly.
+ * A test build logs each register access of the driver. The passive register page of the model
+ * does not show the size of an access or a value that was overwritten soon.
  */
 #ifdef SMMUV3_ACCESS_LOG
 void smmuv3_access_log(const void *regs, uint32_t offset, unsigned int size, int write,
@@ -120,7 +119,7 @@ smmuv3_reg64(void *regs, uint32_t offset)
 	return (smmuv3_reg64_t *)(void *)((uint8_t *)regs + offset);
 }
 
-/* Plain accesses, for what needs no order: configuration while the SMMU is off. */
+/* Accesses without order, for configuration while the SMMU is disabled. */
 static inline uint32_t
 smmuv3_read32(void *regs, uint32_t offset)
 {
@@ -144,7 +143,7 @@ smmuv3_write64(void *regs, uint32_t offset, uint64_t v)
 	atomic_store_explicit(smmuv3_reg64(regs, offset), v, memory_order_relaxed);
 }
 
-/* Entries up to the value returned may be read. */
+/* The caller may read the entries before the returned PROD. */
 static inline uint32_t
 smmuv3_load_prod(void *regs, uint32_t offset)
 {
@@ -155,7 +154,7 @@ smmuv3_load_prod(void *regs, uint32_t offset)
 	return v;
 }
 
-/* The producer may overwrite what was read before this. */
+/* The producer may overwrite the entries that the caller has read. */
 static inline void
 smmuv3_store_cons(void *regs, uint32_t offset, uint32_t v)
 {
@@ -164,7 +163,7 @@ smmuv3_store_cons(void *regs, uint32_t offset, uint32_t v)
 	atomic_store_explicit(smmuv3_reg32(regs, offset), v, memory_order_release);
 }
 
-/* All that was written before is visible to whoever sees this value. */
+/* Earlier writes are visible to a consumer that reads this value. */
 static inline void
 smmuv3_store_prod(void *regs, uint32_t offset, uint32_t v)
 {
@@ -173,7 +172,7 @@ smmuv3_store_prod(void *regs, uint32_t offset, uint32_t v)
 	atomic_store_explicit(smmuv3_reg32(regs, offset), v, memory_order_release);
 }
 
-/* What the status speaks of is read after it. */
+/* Later reads come after the read of the status. */
 static inline uint32_t
 smmuv3_load_status(void *regs, uint32_t offset)
 {
@@ -184,7 +183,7 @@ smmuv3_load_status(void *regs, uint32_t offset)
 	return v;
 }
 
-/* The same for a word in memory that the other side writes: an MSI word. */
+/* The same for a word in memory that the SMMU writes: an MSI word. */
 static inline uint32_t
 smmuv3_load_word(const smmuv3_reg32_t *word)
 {
@@ -195,9 +194,9 @@ smmuv3_load_word(const smmuv3_reg32_t *word)
 }
 
 /*
- * Words of a structure that the SMMU may fetch at any time: an STE, a CD, a
- * table pointer. One aligned 64-bit store each; order between them is made with
- * smmuv3_io_wmb() or a CFGI and SYNC.
+ * Words of a structure that the SMMU may fetch at any time: an STE, a CD, a table pointer.
+ * Each access is one aligned 64-bit access. smmuv3_io_wmb(), or a CFGI and SYNC, orders
+ * stores of different words.
  */
 static inline uint64_t
 smmuv3_get_dw(const uint64_t *dw)

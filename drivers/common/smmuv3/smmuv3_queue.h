@@ -10,12 +10,11 @@
  *
  * A queue of 2^n entries is named by n ("log2"). PROD and CONS hold n index
  * bits and, above them, one wrap bit that flips each time the index passes
- * the end: bits [n:0] together count modulo 2^(n+1). Bits above the wrap bit
- * (OVFLG, ERR) are no part of it and are ignored here, so a register value can
- * be passed as it was read.
+ * the end: bits [n:0] together count modulo 2^(n+1). The functions ignore the bits
+ * above the wrap bit (OVFLG, ERR), so the caller passes a register value as read.
  *
  *	empty	PROD == CONS
- *	full	same index, other wrap bit
+ *	full	same index, different wrap bit
  *
  * Example, n = 2: PROD 0b101 (index 1, wrapped), CONS 0b010 (index 2):
  * smmuv3_q_count() is 3, smmuv3_q_space() is 1.
@@ -24,14 +23,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Index and wrap bit of a register value. */
+/* The index and the wrap bit of a register value. */
 static inline uint32_t
 smmuv3_q_pos(unsigned int log2, uint32_t reg)
 {
 	return reg & ((UINT32_C(2) << log2) - 1);
 }
 
-/* Slot in the queue's memory. */
+/* The slot in the memory of the queue. */
 static inline uint32_t
 smmuv3_q_slot(unsigned int log2, uint32_t reg)
 {
@@ -44,7 +43,7 @@ smmuv3_q_add(unsigned int log2, uint32_t reg, uint32_t n)
 	return smmuv3_q_pos(log2, reg + n);
 }
 
-/* Entries between CONS and PROD: more than 2^log2 if the pair is not a legal one. */
+/* Entries between CONS and PROD; more than 2^log2 if the pair is illegal. */
 static inline uint32_t
 smmuv3_q_count(unsigned int log2, uint32_t prod, uint32_t cons)
 {
@@ -77,9 +76,8 @@ smmuv3_q_space(unsigned int log2, uint32_t prod, uint32_t cons)
 }
 
 /*
- * Has CONS passed the entry that was written at position @p pos? True from the
- * moment CONS is beyond it until the queue has gone round once more: ask while
- * at most one queue length was produced since.
+ * Has CONS passed the entry that was written at position @p pos? The answer is valid while
+ * at most one queue length of entries was produced since.
  */
 static inline bool
 smmuv3_q_consumed(unsigned int log2, uint32_t cons, uint32_t pos)

@@ -10,9 +10,9 @@
  * requests, stream table entries and context descriptors (Arm IHI 0070).
  *
  * A field is a mask in the word that holds it. SMMUV3_GET(SMMUV3_EVT1_STAG,
- * evt.dw[1]) reads one, SMMUV3_PUT(SMMUV3_EVT1_STAG, 7) makes one. The digit
- * in a name such as STE1 or EVT2 is the 64-bit word. "[6.3.9]" beside a name
- * is the section of the manual. Everything in memory is little-endian.
+ * evt.dw[1]) reads a field, SMMUV3_PUT(SMMUV3_EVT1_STAG, 7) makes a field. The
+ * digit in a name such as STE1 or EVT2 is the number of the 64-bit word. "[6.3.9]"
+ * beside a name is the section of the manual. All structures are little-endian.
  */
 
 #include <stdint.h>
@@ -388,7 +388,7 @@ enum smmuv3_evt_id {
 #define   SMMUV3_CLASS_TT		1
 #define   SMMUV3_CLASS_IN		2
 #define SMMUV3_EVT1_TTRNW		SMMUV3_BIT(44)
-/* F_BAD_ATS_TREQ only: what the Translation Request asked for [7.3.6] */
+/* F_BAD_ATS_TREQ only: fields of the Translation Request [7.3.6] */
 #define SMMUV3_EVT1_TREQ_SPAN		SMMUV3_BITS(3, 0)
 #define SMMUV3_EVT1_TREQ_P		SMMUV3_BIT(28)
 #define SMMUV3_EVT1_TREQ_X		SMMUV3_BIT(29)
