@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The ATC of a function: pages of 4 KiB, with and without PASID. An entry stays until an
+ * The ATC of an endpoint: pages of 4 KiB, with and without PASID. An entry stays until an
  * ATC_INV covers it, or until another page takes its place.
  */
 
@@ -108,7 +108,7 @@ find_pending_tlbi(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *
 }
 
 /*
- * If an ATC_INV comes before the SYNC of the TLBI of the same page, the function can get the
+ * If an ATC_INV comes before the SYNC of the TLBI of the same page, the endpoint can get the
  * stale translation again [3.9.1]. This is correct only if another ATC_INV follows the SYNC:
  * the TLBI may be another thread's, whose ATC_INV is still to come.
  */
@@ -165,7 +165,7 @@ smmuv3_execute_atc_inv(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 	uint32_t delay;
 	uint64_t low;
 
-	/* Ignored while SMMUEN is 0 [6.3.9]. A StreamID without a function answers UR. */
+	/* Ignored while SMMUEN is 0 [6.3.9]. A StreamID without an endpoint answers UR. */
 	if (!smmuv3_fe_is_on(&m->fe, SMMUV3_CR0_SMMUEN) || ep == NULL)
 		return;
 	if (ep->quirks & SMMUV3_MODEL_QUIRK_DEAD_ATC) {

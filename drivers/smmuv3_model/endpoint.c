@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * PCIe functions (endpoints): the engines of one StreamID. An access is translated by the
- * ATC, or by a Translation Request. If the page is not mapped, the function starts a page
- * request group (prg.c).
+ * Endpoints: PCIe functions with an ATC. The engines of one StreamID form an endpoint. The ATC
+ * translates an access, or a Translation Request does. If the page is not mapped, the
+ * endpoint starts a page request group (prg.c).
  */
 
 #include <errno.h>

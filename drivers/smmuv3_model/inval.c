@@ -119,7 +119,7 @@ smmuv3_inv_issue_slow(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint
 		carry_out_invalidation(m, inv);
 }
 
-/* Must the SYNC wait for this answer? Not if the function answers again, or is destroyed. */
+/* Must the SYNC wait for this answer? Not if the endpoint answers again, or is destroyed. */
 static bool
 is_answer_awaited(struct smmuv3_model *m, const struct smmuv3_pending *p)
 {

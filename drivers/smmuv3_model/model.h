@@ -23,9 +23,9 @@
  *	stall.c		records of stalled transactions; model_stag.h: STAGs
  *	ats.c		Translation Requests and translated transactions at the SMMU
  *	pri.c		page requests and PRI_RESPs at the SMMU
- *	atc.c		the ATC of a PCIe function, and ATC_INV
- *	endpoint.c	PCIe functions: their ATS, delays, errors, reset
- *	prg.c		page request groups of PCIe functions, with PRG indices and credits
+ *	atc.c		the ATC of an endpoint, and ATC_INV
+ *	endpoint.c	endpoints: their ATS, delays, errors, reset
+ *	prg.c		page request groups of endpoints, with PRG indices and credits
  * Engines
  *	dma.c		submission and completion of DMAs
  *	transact.c	the transactions of a DMA: data, faults, events

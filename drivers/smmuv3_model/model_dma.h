@@ -25,7 +25,7 @@ struct smmuv3_model_dma {
 	struct smmuv3_model *m;
 	struct smmuv3_model_dma_conf conf;
 	struct smmuv3_model_dma *all_next;
-	struct smmuv3_ep *ep;		/* its function, or NULL */
+	struct smmuv3_ep *ep;		/* its endpoint, or NULL */
 	struct smmuv3_prgs *prgs;	/* its PRG indices */
 	_Atomic uint32_t owner;		/* of its address space; 0: not known */
 

@@ -4,7 +4,7 @@
 #ifndef SMMUV3_MODEL_ENDPOINT_H
 #define SMMUV3_MODEL_ENDPOINT_H
 
-/* PCIe functions. */
+/* Endpoints. */
 
 #include "model_atc.h"
 #include "model_prg.h"
@@ -31,13 +31,13 @@ struct smmuv3_ep {
 	struct smmuv3_atc_entry atc[1 << SMMUV3_ATC_LOG2];
 };
 
-/* Add an engine to its function, or create the function. Returns an errno. */
+/* Add an engine to its endpoint, or create the endpoint. Returns an errno. */
 int smmuv3_ep_join(struct smmuv3_model_dma *dma);
 void smmuv3_ep_leave(struct smmuv3_model_dma *dma);
 void smmuv3_ep_free_all(struct smmuv3_model *m);
-/* NULL: no function has this StreamID. */
+/* NULL: no endpoint has this StreamID. */
 struct smmuv3_ep *smmuv3_ep_find(struct smmuv3_model *m, uint32_t sid);
-/* Translate the access of a slot whose engine belongs to a function. */
+/* Translate the access of a slot whose engine belongs to an endpoint. */
 enum smmuv3_result smmuv3_ep_access(struct smmuv3_model *m, struct smmuv3_slot *s,
 		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault);
 

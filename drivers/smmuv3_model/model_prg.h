@@ -27,7 +27,7 @@ struct smmuv3_group {
 	uint64_t first_nb, last_nb;	/* numbers of the oldest (0: unknown) and newest one */
 };
 
-/* The PRG indices of a function, or of one of its PASIDs. */
+/* The PRG indices of an endpoint, or of one of its PASIDs. */
 struct smmuv3_prgs {
 	struct smmuv3_prgs *next;
 	bool ssv;

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Page request groups (PRG) of a function, with their PRG indices and credits. A slot
+ * Page request groups (PRG) of an endpoint, with their PRG indices and credits. A slot
  *
  *	waits for an index or a credit -> sends its requests, one in each turn -> waits for
  *	the response -> translates again, or aborts

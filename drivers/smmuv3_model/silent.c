@@ -94,7 +94,7 @@ smmuv3_silent_note_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
 			e->stale = true;
 }
 
-/* No ATC_INV follows for this function. */
+/* No ATC_INV follows for this endpoint. */
 void
 smmuv3_silent_check_atc_end(struct smmuv3_ep *ep)
 {

@@ -14,8 +14,8 @@
  *	  smmuv3_model: front end (registers, CMDQ, EVTQ, PRIQ) -- back end (STE, CD, walk, TLB)
  *	                     |
  *	  smmuv3_model_dma: engines, one StreamID and PASID each, that read, write
- *	                    and copy real bytes at virtual addresses; as PCIe
- *	                    functions they have an ATC and ask for pages
+ *	                    and copy real bytes at virtual addresses; engines of an
+ *	                    endpoint have an ATC and send page requests
  * @endcode
  *
  * The model is a passive register page, a set of memory windows and a step
@@ -137,7 +137,7 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_HARSH_REPORT	(UINT32_C(1) << 10)
 		/**< not stricter, but more reports: see smmuv3_model_silent_reports() */
 #define SMMUV3_MODEL_HARSH_SLOW_ATC	(UINT32_C(1) << 11)
-		/**< functions answer ATC_INVs after 20 ms; with RANDOM, one ATC_INV in 512 is
+		/**< endpoints answer ATC_INVs after 20 ms; with RANDOM, one ATC_INV in 512 is
 		  * answered after up to 20 ms */
 
 /** Zero in a field selects the default in brackets. */
@@ -157,7 +157,7 @@ struct smmuv3_model_conf {
 	uint32_t harsh;		/**< SMMUV3_MODEL_HARSH_ALL ... [0] */
 	unsigned int ack_delay;	/**< steps until a CR0 or IRQ_CTRL bit is acknowledged, one bit a
 				  * step; 0 acknowledges all bits in the next step */
-	unsigned int atc_timeout_ms; /**< from an ATC_INV to CERROR_ATC_INV_SYNC if the function
+	unsigned int atc_timeout_ms; /**< from an ATC_INV to CERROR_ATC_INV_SYNC if the endpoint
 				  * does not answer; the SYNC waits until then [0] */
 	unsigned int tlb_log2;	/**< TLB entries, 1..20 [12] */
 	uint32_t seed;		/**< of all random choices [1] */
@@ -289,7 +289,7 @@ struct smmuv3_model_done {
 /** The kind of an engine. */
 enum smmuv3_model_dma_kind {
 	SMMUV3_MODEL_DMA_PLAIN,	/**< sends untranslated addresses; faults stall or terminate */
-	SMMUV3_MODEL_DMA_ATS,	/**< a PCIe function with an ATC that sends page requests (PRI) */
+	SMMUV3_MODEL_DMA_ATS,	/**< an endpoint: a PCIe function with an ATC and page requests */
 };
 
 struct smmuv3_model_dma_conf {
@@ -299,7 +299,7 @@ struct smmuv3_model_dma_conf {
 	unsigned int depth;	/**< DMAs outstanding, 1..65536 [256] */
 	enum smmuv3_model_dma_kind kind; /**< [plain]; an ATS one needs SMMUV3_MODEL_ATS */
 	unsigned int group_pages; /**< ATS: pages of a DMA requested in one group, 1..512 [1] */
-	unsigned int prg_indices; /**< ATS: PRG indices of the function, 1..512 [512] */
+	unsigned int prg_indices; /**< ATS: PRG indices of the endpoint, 1..512 [512] */
 	bool prg_pasid;		/**< ATS: PRG Response PASID Required; each PASID then has its
 				  * own PRG indices */
 	/** Called on the stepping thread for each finished DMA; poll then returns none. */
@@ -313,20 +313,20 @@ struct smmuv3_model_dma *smmuv3_model_dma_create(struct smmuv3_model *m,
 		const struct smmuv3_model_dma_conf *conf);
 
 /*
- * PCIe functions: the engines of kind ATS with one StreamID form one function, with one
- * ATC, one allocation of page requests, and the same prg_indices and prg_pasid. The ATC
- * translates the DMA of the function, or else a Translation Request does. If PRI is
- * enabled, the function requests a page that is not mapped in a page request group. On
+ * Endpoints: the engines of kind ATS with one StreamID form one endpoint (a PCIe function),
+ * with one ATC, one allocation of page requests, one prg_indices and one prg_pasid. The ATC
+ * translates the DMA of the endpoint, or else a Translation Request does. If PRI is
+ * enabled, the endpoint requests a page that is not mapped in a page request group. On
  * Success it translates again. On Invalid the DMA aborts. After a Response Failure the
- * function sends no page request until PRI is disabled and enabled again. The functions
+ * endpoint sends no page request until PRI is disabled and enabled again. The functions
  * below are operations of the device's driver.
  */
 
 /**
- * Enable ATS, with an empty ATC. While ATS is off the function sends untranslated addresses.
+ * Enable ATS, with an empty ATC. While ATS is off the endpoint sends untranslated addresses.
  * @param stu log2 of the smallest translation unit, 12 to 30; 0 for 12. A smaller
  *	invalidation has no effect.
- * @return 0, -EINVAL (not a function with ATS; stu), -EBUSY (ATS is on).
+ * @return 0, -EINVAL (not an endpoint with ATS; stu), -EBUSY (ATS is on).
  */
 int smmuv3_model_dma_ats_enable(struct smmuv3_model_dma *dma, unsigned int stu);
 
@@ -337,38 +337,38 @@ int smmuv3_model_dma_ats_enable(struct smmuv3_model_dma *dma, unsigned int stu);
 int smmuv3_model_dma_ats_disable(struct smmuv3_model_dma *dma);
 
 /**
- * Enable PRI. The function may have @p n page requests outstanding.
+ * Enable PRI. The endpoint may have @p n page requests outstanding.
  * @return 0, -EINVAL (n is 0; ATS is off; no SMMUV3_MODEL_PRI), -EBUSY (PRI is on or not
  *	drained).
  */
 int smmuv3_model_dma_pri_enable(struct smmuv3_model_dma *dma, uint32_t n);
 
 /**
- * Disable PRI. A transaction that needs a new group aborts. The function still sends the
+ * Disable PRI. A transaction that needs a new group aborts. The endpoint still sends the
  * remaining requests of the groups it has started.
  * @return 0, or -EINVAL if PRI is off.
  */
 int smmuv3_model_dma_pri_disable(struct smmuv3_model_dma *dma);
 
-/** Is PRI off, and is each group of the function answered? */
+/** Is PRI off, and is each group of the endpoint answered? */
 bool smmuv3_model_dma_pri_drained(const struct smmuv3_model_dma *dma);
 
-/** Has the function received a Response Failure since PRI was enabled? */
+/** Has the endpoint received a Response Failure since PRI was enabled? */
 bool smmuv3_model_dma_pri_failed(const struct smmuv3_model_dma *dma);
 
-/** Outstanding page requests of the function: credits in use. */
+/** Outstanding page requests of the endpoint: credits in use. */
 uint32_t smmuv3_model_dma_pri_outstanding(const struct smmuv3_model_dma *dma);
 
 /**
  * Send a stop marker for the engine's PASID. Without a PASID the same message is a page
  * request for address 0 without permissions, and the SMMU must answer it.
- * @return 0, -EINVAL (PRI is off), -EAGAIN (the function is sending a group of the PASID; it
+ * @return 0, -EINVAL (PRI is off), -EAGAIN (the endpoint is sending a group of the PASID; it
  *	has no PRG index or no credit for a page request).
  */
 int smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma);
 
 /**
- * Reset the function: its DMAs abort, its groups end without an answer, its ATC is empty,
+ * Reset the endpoint: its DMAs abort, its groups end without an answer, its ATC is empty,
  * ATS and PRI are off.
  */
 void smmuv3_model_dma_reset(struct smmuv3_model_dma *dma);
@@ -431,8 +431,8 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_CERRORS,
 	SMMUV3_MODEL_STAT_ATS_REQUESTS,		/**< Translation Requests */
 	SMMUV3_MODEL_STAT_ATC_HITS,
-	SMMUV3_MODEL_STAT_ATC_INVS,		/**< that reached a function */
-	SMMUV3_MODEL_STAT_ATC_TIMEOUTS,		/**< that a function did not answer */
+	SMMUV3_MODEL_STAT_ATC_INVS,		/**< that reached an endpoint */
+	SMMUV3_MODEL_STAT_ATC_TIMEOUTS,		/**< that an endpoint did not answer */
 	SMMUV3_MODEL_STAT_PRI_GROUPS,		/**< page request groups started */
 	SMMUV3_MODEL_STAT_PRI_WAITS,		/**< for a credit or a PRG index */
 	SMMUV3_MODEL_STAT_PPRS,			/**< page requests and stop markers written */

@@ -7,7 +7,7 @@
 /**
  * @file
  * The part of the software SMMUv3 that is for tests of a driver: page frames, power,
- * misbehaving functions, injected errors, and reports beside the two logs of smmuv3_model.h.
+ * misbehaving endpoints, injected errors, and reports beside the two logs of smmuv3_model.h.
  */
 
 #include "smmuv3_model.h"
@@ -61,19 +61,19 @@ int smmuv3_model_power_off(struct smmuv3_model *m);
  */
 int smmuv3_model_power_on(struct smmuv3_model *m);
 
-/** Errors of a function, for smmuv3_model_dma_quirks(). */
+/** Errors of an endpoint, for smmuv3_model_dma_quirks(). */
 #define SMMUV3_MODEL_QUIRK_LOSE_LAST	(UINT32_C(1) << 0)
 		/**< the page request with Last is lost */
 #define SMMUV3_MODEL_QUIRK_DUP_LAST	(UINT32_C(1) << 1)
 		/**< the page request with Last is sent twice */
 #define SMMUV3_MODEL_QUIRK_CREDITS	(UINT32_C(1) << 2)
-		/**< the function sends more page requests than it has credits */
+		/**< the endpoint sends more page requests than it has credits */
 #define SMMUV3_MODEL_QUIRK_DEAD_ATC	(UINT32_C(1) << 3)
-		/**< the function answers no ATC_INV: the next SYNC ends with CERROR_ATC_INV_SYNC
+		/**< the endpoint answers no ATC_INV: the next SYNC ends with CERROR_ATC_INV_SYNC
 		  * after conf.atc_timeout_ms */
 
 /**
- * Select the errors that the function makes, until the next call.
+ * Select the errors that the endpoint makes, until the next call.
  * @param quirks SMMUV3_MODEL_QUIRK_*, 0 for none.
  * @param one_in LOSE_LAST and DUP_LAST occur for one request in @p one_in, at random; 0 and 1
  *	for each.
@@ -81,7 +81,7 @@ int smmuv3_model_power_on(struct smmuv3_model *m);
 void smmuv3_model_dma_quirks(struct smmuv3_model_dma *dma, uint32_t quirks, uint32_t one_in);
 
 /**
- * Let the function answer each ATC_INV @p ms milliseconds after the SMMU sent it. With 0 it
+ * Let the endpoint answer each ATC_INV @p ms milliseconds after the SMMU sent it. With 0 it
  * answers at once, also those that it has received. CMD_SYNC waits for the answer.
  */
 void smmuv3_model_dma_atc_delay(struct smmuv3_model_dma *dma, uint32_t ms);
@@ -117,7 +117,7 @@ void smmuv3_model_oracle_errors_clear(struct smmuv3_model *m);
  *   - a cached L1STD, STE, L1CD or CD that differs from memory when a SYNC completes (once
  *     for each entry; correct if another thread sends the CFGI later);
  *   - an ATC entry that is used after the TLBI and SYNC of its page, if no ATC_INV follows
- *     before ATS is disabled or the function is destroyed.
+ *     before ATS is disabled or the endpoint is destroyed.
  * The list counts all reports and keeps the texts of the first 64.
  */
 unsigned int smmuv3_model_silent_reports(const struct smmuv3_model *m);

@@ -50,7 +50,7 @@ thread_main(void *arg)
 	while (!atomic_load_explicit(&m->stop, memory_order_relaxed)) {
 		if (smmuv3_step(m, THREAD_BUDGET, steps++ % THREAD_FULL == 0) != 0) {
 			idle = 0;
-			/* Functions repeat requests until software acknowledges: let it run. */
+			/* Endpoints repeat requests until software acknowledges: let it run. */
 			if (m->fe.pri_over) {
 				pthread_mutex_unlock(&m->lock);
 				sched_yield();
