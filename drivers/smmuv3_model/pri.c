@@ -62,7 +62,7 @@ respond_overflow(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_gro
 		}
 		if (pasid != has_pasid_in_response(m, ep, g))
 			smmuv3_log_add(&m->driver_log, "SID %u: the SMMU sent an automatic "
-					"response %s PASID, but the function expects the other "
+					"response %s PASID, but the endpoint expects the other "
 					"form: check STE.PPAR", ep->sid,
 					pasid ? "with" : "without");
 	}
@@ -148,7 +148,7 @@ report_not_owed(struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct
 
 	for (p = ep->prgs; p != NULL; p = p->next)
 		if (p->group[r->idx].open && !has_right_form(m, ep, &p->group[r->idx], r)) {
-			report_mistake(m, r, "has the wrong PASID form for this function");
+			report_mistake(m, r, "has the wrong PASID form for this endpoint");
 			return;
 		}
 	if (g != NULL && g->open)
@@ -191,7 +191,7 @@ smmuv3_execute_pri_resp(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		return;
 	}
 	if (ep == NULL) {
-		report_mistake(m, &r, "names a function that does not exist");
+		report_mistake(m, &r, "names an endpoint that does not exist");
 		return;
 	}
 	g = group_find(ep, &r);

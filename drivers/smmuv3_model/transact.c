@@ -258,8 +258,8 @@ stall_or_terminate(struct smmuv3_model *m, struct smmuv3_slot *s, const struct s
 
 	if (by_cd && ctx->stall) {
 		if (s->dma->ep != NULL)
-			smmuv3_log_add(&m->driver_log, "SID %u is a PCIe function and its CD has S "
-					"set, but PCIe transactions must not stall",
+			smmuv3_log_add(&m->driver_log, "SID %u is an endpoint and its CD has S "
+					"set, but its transactions must not stall",
 					s->dma->conf.sid);
 		smmuv3_stall_begin(m, s, acc, fault);
 		return false;

@@ -392,7 +392,7 @@ test_ats_untranslated_stall_of_a_function_is_reported(void **state)
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 0x1000, buf, 8);
 	rig_run(&r);
-	rig_expect_error(&r, "SID 8 is a PCIe function and its CD has S set");
+	rig_expect_error(&r, "SID 8 is an endpoint and its CD has S set");
 	assert_true(rig_evt(&r, &evt));
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 	assert_int_equal(rig_poll(&r, dma), 1);

@@ -161,7 +161,7 @@ test_pri_misuse_of_responses_is_reported(void **state)
 	rig_expect_error(&r, "PRG 7 names a group that is not outstanding");
 	other.dw[0]++;
 	rig_pri_resp(&r, &other, false, SUCCESS);
-	rig_expect_error(&r, "names a function that does not exist");
+	rig_expect_error(&r, "names an endpoint that does not exist");
 	/* Before Last was sent: one request a step. */
 	pri_begin(&r, dma, PRI_VA, 2);
 	ppr = pri_take(&r);
