@@ -38,7 +38,7 @@ rig_attach(const struct iopf_driver_ops *ops, void *s, void *dev, uint32_t pasid
 }
 
 static struct rig_attachment **
-find(void *s, void *dev, uint32_t pasid)
+find_link(void *s, void *dev, uint32_t pasid)
 {
 	struct rig_attachment **link = &attachments;
 
@@ -54,7 +54,7 @@ rig_detach(const struct iopf_driver_ops *ops, void *s, void *dev, uint32_t pasid
 	int ret;
 
 	pthread_mutex_lock(&lock);
-	a = *find(s, dev, pasid);
+	a = *find_link(s, dev, pasid);
 	pthread_mutex_unlock(&lock);
 	if (a == NULL)
 		return -ENOENT;
@@ -62,7 +62,7 @@ rig_detach(const struct iopf_driver_ops *ops, void *s, void *dev, uint32_t pasid
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&lock);
-	link = find(s, dev, pasid);
+	link = find_link(s, dev, pasid);
 	*link = a->next;
 	pthread_mutex_unlock(&lock);
 	free(a);

@@ -94,7 +94,7 @@ pmd_alloc(struct pmd *p, size_t len, size_t align)
 
 /* 48 bits: four levels of 4 KiB or 16 KiB granules, three of 64 KiB. */
 static unsigned int
-levels(const struct pmd *p)
+count_levels(const struct pmd *p)
 {
 	unsigned int bits = p->granule_log2 - 3;
 
@@ -107,7 +107,7 @@ pmd_pte(struct pmd *p, uint64_t va)
 	unsigned int g = p->granule_log2, left;
 	uint64_t *table = p->root, *entry;
 
-	for (left = levels(p) - 1;; left--) {
+	for (left = count_levels(p) - 1;; left--) {
 		entry = &table[va >> (g + left * (g - 3)) & ((UINT64_C(1) << (g - 3)) - 1)];
 		if (left == 0)
 			return entry;

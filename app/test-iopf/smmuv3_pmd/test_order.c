@@ -40,7 +40,7 @@ static struct {
 } trail;
 
 static void
-add(struct event event)
+add_event(struct event event)
 {
 	if (!trail.on)
 		return;
@@ -53,7 +53,7 @@ smmuv3_access_log(const void *regs, uint32_t offset, unsigned int size, int writ
 {
 	(void)regs;
 	(void)size;
-	add((struct event){ .kind = write ? WRITE : READ, .offset = offset, .value = value });
+	add_event((struct event){ .kind = write ? WRITE : READ, .offset = offset, .value = value });
 }
 
 void
@@ -66,25 +66,25 @@ smmuv3_order_log(enum smmuv3_order_event event, const uint64_t *dw)
 		[SMMUV3_ORDER_DW] = DW,
 	};
 
-	add((struct event){ .kind = kinds[event], .dw = dw });
+	add_event((struct event){ .kind = kinds[event], .dw = dw });
 }
 
 static void
-begin(void)
+start_trail(void)
 {
 	trail.n = 0;
 	trail.on = true;
 }
 
 static void
-end(void)
+stop_trail(void)
 {
 	trail.on = false;
 }
 
 /* The first event like this one from @p from on; the number of events: none. */
 static unsigned int
-find(unsigned int from, enum kind kind, uint32_t offset)
+find_event(unsigned int from, enum kind kind, uint32_t offset)
 {
 	for (; from < trail.n; from++)
 		if (trail.events[from].kind == kind &&
@@ -94,9 +94,9 @@ find(unsigned int from, enum kind kind, uint32_t offset)
 }
 
 static unsigned int
-must_find(unsigned int from, enum kind kind, uint32_t offset)
+expect_event(unsigned int from, enum kind kind, uint32_t offset)
 {
-	unsigned int at = find(from, kind, offset);
+	unsigned int at = find_event(from, kind, offset);
 
 	assert_true(at < trail.n);
 	return at;
@@ -114,7 +114,7 @@ assert_stores_come_before(unsigned int at)
 }
 
 static void
-up(struct pmd *p, enum iopf_recover recover)
+open_smmu(struct pmd *p, enum iopf_recover recover)
 {
 	const struct smmuv3_model_conf conf = {
 		.features = recover == IOPF_PRI ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0,
@@ -125,7 +125,7 @@ up(struct pmd *p, enum iopf_recover recover)
 }
 
 static void
-answer_one(struct pmd *p)
+send_answer(struct pmd *p)
 {
 	const struct iopf_answer answer = { .sid = PMD_SID, .pasid = IOPF_NO_PASID, .token = 1 };
 
@@ -144,19 +144,19 @@ test_stores_come_before_each_doorbell(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	begin();
+	start_trail();
 	pmd_up(&p, IOPF_STALL);
 	/* A fetch that aborts is acknowledged, which makes the SMMU fetch again. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
-	answer_one(&p);
+	send_answer(&p);
 	pmd_step(&p);
 	for (i = 0; i < 32; i++)
 		p.ops->check(p.s);
-	end();
+	stop_trail();
 	for (i = 0; i < RTE_DIM(doorbells); i++) {
 		seen = 0;
-		for (at = find(0, WRITE, doorbells[i]); at < trail.n;
-				at = find(at + 1, WRITE, doorbells[i])) {
+		for (at = find_event(0, WRITE, doorbells[i]); at < trail.n;
+				at = find_event(at + 1, WRITE, doorbells[i])) {
 			/* 0 into a queue that is off enables nothing. */
 			if (trail.events[at].value == 0 && doorbells[i] == SMMUV3_CMDQ_PROD)
 				continue;
@@ -183,7 +183,7 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	begin();
+	start_trail();
 	pmd_up(&p, IOPF_STALL);
 	pmd_write(&p, PMD_VA, &byte, 1);
 	pmd_event(&p, &event);
@@ -194,13 +194,13 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 	assert_true(smmuv3_uses_memory(p.s));
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_false(smmuv3_uses_memory(p.s));
-	end();
+	stop_trail();
 	assert_int_equal(p.ops->start(p.s), 0);
 	for (i = 0; i < RTE_DIM(status); i++) {
 		seen = 0;
 		/* smmuv3_load_status() loads, then its barrier, then logs. */
-		for (at = find(0, READ, status[i]); at < trail.n;
-				at = find(at + 1, READ, status[i])) {
+		for (at = find_event(0, READ, status[i]); at < trail.n;
+				at = find_event(at + 1, READ, status[i])) {
 			assert_true(at > 0);
 			assert_int_equal(trail.events[at - 1].kind, RMB);
 			seen++;
@@ -208,29 +208,30 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 		assert_true(seen > 0);
 	}
 	/* Behind the write that sets it up comes the one that frees the entry. */
-	at = must_find(must_find(0, WRITE, SMMUV3_EVENTQ_CONS) + 1, WRITE, SMMUV3_EVENTQ_CONS);
+	at = expect_event(0, WRITE, SMMUV3_EVENTQ_CONS);
+	at = expect_event(at + 1, WRITE, SMMUV3_EVENTQ_CONS);
 	assert_int_equal(trail.events[at + 1].kind, RMB);
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
 /* inq.h: CONS stored, word cleared, full barrier, PROD read; only then the word is trusted. */
 static void
-idle_twice(struct pmd *p, uint16_t queue, uint32_t prod)
+check_idle_poll(struct pmd *p, uint16_t queue, uint32_t prod)
 {
 	struct iopf_event events[4];
 	unsigned int first, mb;
 
-	begin();
+	start_trail();
 	assert_int_equal(p->ops->poll(p->s, queue, events, 4), 0);
-	end();
-	first = must_find(0, READ, prod);
-	mb = must_find(first, MB, 0);
-	must_find(mb, READ, prod);
+	stop_trail();
+	first = expect_event(0, READ, prod);
+	mb = expect_event(first, MB, 0);
+	expect_event(mb, READ, prod);
 	/* It is trusted now. */
-	begin();
+	start_trail();
 	assert_int_equal(p->ops->poll(p->s, queue, events, 4), 0);
-	end();
-	assert_int_equal(find(0, READ, prod), trail.n);
+	stop_trail();
+	assert_int_equal(find_event(0, READ, prod), trail.n);
 }
 
 static void
@@ -239,9 +240,9 @@ test_prod_is_read_behind_a_full_barrier_before_the_word_is_trusted(void **state)
 	struct pmd p;
 
 	(void)state;
-	up(&p, IOPF_PRI);
-	idle_twice(&p, IOPF_QUEUE_EVENTS, SMMUV3_EVENTQ_PROD);
-	idle_twice(&p, IOPF_QUEUE_REQUESTS, SMMUV3_PRIQ_PROD);
+	open_smmu(&p, IOPF_PRI);
+	check_idle_poll(&p, IOPF_QUEUE_EVENTS, SMMUV3_EVENTQ_PROD);
+	check_idle_poll(&p, IOPF_QUEUE_REQUESTS, SMMUV3_PRIQ_PROD);
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
@@ -252,43 +253,43 @@ test_gerror_is_read_behind_a_full_barrier(void **state)
 	struct pmd p;
 
 	(void)state;
-	up(&p, IOPF_STALL);
+	open_smmu(&p, IOPF_STALL);
 	for (i = 0; i < 16; i++) {
-		begin();
+		start_trail();
 		assert_int_equal(p.ops->check(p.s), 0);
-		end();
-		gerror = find(0, READ, SMMUV3_GERROR);
+		stop_trail();
+		gerror = find_event(0, READ, SMMUV3_GERROR);
 		if (gerror < trail.n)
 			break;
 	}
 	/* The one in 16 looks that reads the register whatever the word says. */
 	assert_in_range(i, 0, 15);
-	assert_true(find(0, MB, 0) < gerror);
+	assert_true(find_event(0, MB, 0) < gerror);
 	assert_int_equal(trail.events[gerror - 1].kind, RMB);
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
 /* cmdq.c, O2 and P2. */
 static void
-test_owner_and_poster_look_behind_a_full_barrier(void **state)
+test_owner_and_poster_read_behind_a_full_barrier(void **state)
 {
 	unsigned int prod;
 	struct pmd p;
 
 	(void)state;
-	up(&p, IOPF_STALL);
-	begin();
-	answer_one(&p);
-	end();
-	prod = must_find(0, WRITE, SMMUV3_CMDQ_PROD);
-	must_find(prod, MB, 0);
+	open_smmu(&p, IOPF_STALL);
+	start_trail();
+	send_answer(&p);
+	stop_trail();
+	prod = expect_event(0, WRITE, SMMUV3_CMDQ_PROD);
+	expect_event(prod, MB, 0);
 
 	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
-	begin();
-	answer_one(&p);
-	end();
-	assert_int_equal(find(0, WRITE, SMMUV3_CMDQ_PROD), trail.n);
-	must_find(0, MB, 0);
+	start_trail();
+	send_answer(&p);
+	stop_trail();
+	assert_int_equal(find_event(0, WRITE, SMMUV3_CMDQ_PROD), trail.n);
+	expect_event(0, MB, 0);
 	smmuv3_cmdq_disown(&p.s->cmdq);
 	assert_false(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
 	pmd_down(&p, IOPF_NO_PASID);
@@ -303,13 +304,13 @@ test_entries_are_cleared_before_they_are_freed(void **state)
 	uint8_t byte;
 
 	(void)state;
-	up(&p, IOPF_STALL);
+	open_smmu(&p, IOPF_STALL);
 	pmd_write(&p, PMD_VA, &byte, 1);
 	pmd_step(&p);
-	begin();
+	start_trail();
 	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 1);
-	end();
-	assert_int_equal(trail.events[must_find(1, WRITE, SMMUV3_EVENTQ_CONS) - 1].kind, WMB);
+	stop_trail();
+	assert_int_equal(trail.events[expect_event(1, WRITE, SMMUV3_EVENTQ_CONS) - 1].kind, WMB);
 	pmd_answer(&p, &event, IOPF_INVALID);
 	pmd_done(&p);
 	pmd_down(&p, IOPF_NO_PASID);
@@ -325,7 +326,7 @@ test_page_requests_are_cleared_before_they_are_freed(void **state)
 	uint8_t byte;
 
 	(void)state;
-	up(&p, IOPF_PRI);
+	open_smmu(&p, IOPF_PRI);
 	fn = smmuv3_model_dma_create(p.m, &(struct smmuv3_model_dma_conf){
 		.sid = PMD_SID, .kind = SMMUV3_MODEL_DMA_ATS });
 	assert_non_null(fn);
@@ -334,10 +335,10 @@ test_page_requests_are_cleared_before_they_are_freed(void **state)
 	assert_int_equal(smmuv3_model_dma_submit(fn, &(struct smmuv3_model_op){
 		.type = SMMUV3_MODEL_WRITE, .addr = PMD_VA, .buf = &byte, .len = 1 }), 0);
 	pmd_step(&p);
-	begin();
+	start_trail();
 	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_REQUESTS, &event, 1), 1);
-	end();
-	assert_int_equal(trail.events[must_find(1, WRITE, SMMUV3_PRIQ_CONS) - 1].kind, WMB);
+	stop_trail();
+	assert_int_equal(trail.events[expect_event(1, WRITE, SMMUV3_PRIQ_CONS) - 1].kind, WMB);
 	answer = (struct iopf_answer){ .sid = PMD_SID, .pasid = IOPF_NO_PASID,
 		.token = event.token, .code = IOPF_INVALID, .page_request = true };
 	assert_int_equal(p.ops->answer(p.s, &answer, 1), 1);
@@ -362,7 +363,7 @@ assert_leaf_comes_first(const struct smmuv3_mem *first_level)
 {
 	unsigned int at;
 
-	for (at = find(0, DW, 0); at < trail.n; at = find(at + 1, DW, 0)) {
+	for (at = find_event(0, DW, 0); at < trail.n; at = find_event(at + 1, DW, 0)) {
 		if (!is_within(trail.events[at].dw, first_level))
 			continue;
 		assert_true(at > 0);
@@ -373,7 +374,7 @@ assert_leaf_comes_first(const struct smmuv3_mem *first_level)
 }
 
 static void
-test_leaf_tables_are_there_before_they_are_linked(void **state)
+test_leaf_tables_are_written_before_they_are_linked(void **state)
 {
 	const uint32_t sid = 0x4321;
 	const struct iopf_dev_conf conf = { .sids = &sid, .nb_sids = 1, .nb_pasids = 1024 };
@@ -382,17 +383,17 @@ test_leaf_tables_are_there_before_they_are_linked(void **state)
 	void *handle;
 
 	(void)state;
-	up(&p, IOPF_STALL);
+	open_smmu(&p, IOPF_STALL);
 	assert_true(p.s->strtab.two_level);
-	begin();
+	start_trail();
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &handle), 0);
-	end();
+	stop_trail();
 	assert_leaf_comes_first(&p.s->strtab.mem);
 	dev = handle;
 	assert_int_not_equal(dev->cds.fmt, SMMUV3_S1FMT_LINEAR);
-	begin();
+	start_trail();
 	assert_int_equal(rig_attach(p.ops, p.s, handle, 700, p.domain), 0);
-	end();
+	stop_trail();
 	assert_leaf_comes_first(&dev->cds.mem);
 	assert_int_equal(rig_detach(p.ops, p.s, handle, 700), 0);
 	assert_int_equal(p.ops->dev_del(p.s, handle), 0);
@@ -408,11 +409,11 @@ test_the_list_of_atcs_is_read_behind_a_full_barrier(void **state)
 	struct pmd p;
 
 	(void)state;
-	up(&p, IOPF_PRI);
-	begin();
+	open_smmu(&p, IOPF_PRI);
+	start_trail();
 	p.ops->answer_after(p.s, p.domain, &inv, 1, NULL, 0);
-	end();
-	assert_true(find(0, MB, 0) < must_find(0, WRITE, SMMUV3_CMDQ_PROD));
+	stop_trail();
+	assert_true(find_event(0, MB, 0) < expect_event(0, WRITE, SMMUV3_CMDQ_PROD));
 	pmd_step(&p);
 	pmd_down(&p, IOPF_NO_PASID);
 }
@@ -426,43 +427,43 @@ test_an_invalidation_reads_the_state_behind_a_full_barrier(void **state)
 	struct pmd p;
 
 	(void)state;
-	up(&p, IOPF_STALL);
+	open_smmu(&p, IOPF_STALL);
 	assert_int_equal(p.ops->stop(p.s), 0);
-	begin();
+	start_trail();
 	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), 0);
-	end();
+	stop_trail();
 	assert_int_equal(done, 1);
-	assert_int_equal(find(0, WRITE, SMMUV3_CMDQ_PROD), trail.n);
-	must_find(0, MB, 0);
+	assert_int_equal(find_event(0, WRITE, SMMUV3_CMDQ_PROD), trail.n);
+	expect_event(0, MB, 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
 /* ... S2: STARTING before the commands that empty the caches. */
 static void
-test_a_start_is_told_behind_a_full_barrier(void **state)
+test_a_start_is_published_behind_a_full_barrier(void **state)
 {
 	unsigned int at, last_cr0;
 	struct pmd p;
 
 	(void)state;
 	pmd_open(&p, NULL);
-	begin();
+	start_trail();
 	assert_int_equal(p.ops->start(p.s), 0);
-	end();
-	at = must_find(0, WRITE, SMMUV3_CMDQ_PROD);
+	stop_trail();
+	at = expect_event(0, WRITE, SMMUV3_CMDQ_PROD);
 	while (trail.events[at].value == 0)
-		at = must_find(at + 1, WRITE, SMMUV3_CMDQ_PROD);
+		at = expect_event(at + 1, WRITE, SMMUV3_CMDQ_PROD);
 	/* Between the queue's registers and its first commands. */
-	last_cr0 = must_find(0, WRITE, SMMUV3_CMDQ_BASE);
-	assert_in_range(find(last_cr0, MB, 0), last_cr0, at - 1);
+	last_cr0 = expect_event(0, WRITE, SMMUV3_CMDQ_BASE);
+	assert_in_range(find_event(last_cr0, MB, 0), last_cr0, at - 1);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	pmd_close(&p);
 }
 
 /* irq.c: CONS and the sleeper's flag are stored before PROD, GERROR and the backlog are read. */
 static void
-test_a_sleeper_looks_behind_a_full_barrier(void **state)
+test_a_sleeper_reads_behind_a_full_barrier(void **state)
 {
 	unsigned int irqs, mb;
 	struct pmd p;
@@ -471,15 +472,15 @@ test_a_sleeper_looks_behind_a_full_barrier(void **state)
 	(void)state;
 	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	assert_true(fd >= 0);
-	up(&p, IOPF_STALL);
-	begin();
+	open_smmu(&p, IOPF_STALL);
+	start_trail();
 	assert_int_equal(p.ops->idle(p.s, fd), 0);
-	end();
-	for (irqs = 0; find(irqs + 1, WRITE, SMMUV3_IRQ_CTRL) < trail.n;)
-		irqs = find(irqs + 1, WRITE, SMMUV3_IRQ_CTRL);
-	mb = must_find(irqs, MB, 0);
-	assert_int_equal(trail.events[must_find(mb, READ, SMMUV3_GERROR) - 1].kind, RMB);
-	assert_int_equal(trail.events[must_find(mb, READ, SMMUV3_EVENTQ_PROD) - 1].kind, RMB);
+	stop_trail();
+	for (irqs = 0; find_event(irqs + 1, WRITE, SMMUV3_IRQ_CTRL) < trail.n;)
+		irqs = find_event(irqs + 1, WRITE, SMMUV3_IRQ_CTRL);
+	mb = expect_event(irqs, MB, 0);
+	assert_int_equal(trail.events[expect_event(mb, READ, SMMUV3_GERROR) - 1].kind, RMB);
+	assert_int_equal(trail.events[expect_event(mb, READ, SMMUV3_EVENTQ_PROD) - 1].kind, RMB);
 	assert_int_equal(p.ops->idle(p.s, -1), 0);
 	close(fd);
 	pmd_down(&p, IOPF_NO_PASID);
@@ -490,14 +491,14 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_loads_come_after_each_status_and_before_cons),
 	cmocka_unit_test(test_prod_is_read_behind_a_full_barrier_before_the_word_is_trusted),
 	cmocka_unit_test(test_gerror_is_read_behind_a_full_barrier),
-	cmocka_unit_test(test_owner_and_poster_look_behind_a_full_barrier),
+	cmocka_unit_test(test_owner_and_poster_read_behind_a_full_barrier),
 	cmocka_unit_test(test_entries_are_cleared_before_they_are_freed),
 	cmocka_unit_test(test_page_requests_are_cleared_before_they_are_freed),
-	cmocka_unit_test(test_leaf_tables_are_there_before_they_are_linked),
+	cmocka_unit_test(test_leaf_tables_are_written_before_they_are_linked),
 	cmocka_unit_test(test_the_list_of_atcs_is_read_behind_a_full_barrier),
 	cmocka_unit_test(test_an_invalidation_reads_the_state_behind_a_full_barrier),
-	cmocka_unit_test(test_a_start_is_told_behind_a_full_barrier),
-	cmocka_unit_test(test_a_sleeper_looks_behind_a_full_barrier),
+	cmocka_unit_test(test_a_start_is_published_behind_a_full_barrier),
+	cmocka_unit_test(test_a_sleeper_reads_behind_a_full_barrier),
 };
 
 TEST_SUITE(order, tests, NULL, NULL);

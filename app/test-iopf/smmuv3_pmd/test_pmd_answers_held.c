@@ -15,7 +15,7 @@
 
 /* An event that cannot be written: all stalls are ended by SMMUEN 1 -> 0 -> 1. */
 static void
-abort_an_event(struct requests *r)
+abort_event(struct requests *r)
 {
 	static uint8_t buf[4];
 
@@ -25,7 +25,7 @@ abort_an_event(struct requests *r)
 }
 
 static bool
-smmuen(struct requests *r)
+is_smmu_on(struct requests *r)
 {
 	return smmuv3_read32(r->p.s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN;
 }
@@ -50,17 +50,17 @@ test_answers_are_held_back_while_the_smmu_is_off(void **state)
 			while (requests_serve(&r, 4) > 0)
 				;
 			assert_int_equal(r.nb_waiting, 9);
-			abort_an_event(&r);
+			abort_event(&r);
 			requests_send_answers(&r, 2);
 			for (i = 0; i < 100; i++) {
 				if (i == when)
 					requests_send_answers(&r, r.nb_waiting);
 				told |= r.p.ops->check(r.p.s);
 				smmuv3_model_step(r.p.m, 1);
-				was_off |= !smmuen(&r);
+				was_off |= !is_smmu_on(&r);
 			}
 			assert_true(was_off);
-			assert_true(smmuen(&r));
+			assert_true(is_smmu_on(&r));
 			assert_int_equal(told, IOPF_CHECK_TERMINATED);
 			assert_int_equal(pmd_stat(&r.p, "resets"), 1);
 			pmd_step(&r.p);
@@ -95,14 +95,14 @@ test_the_smmu_stays_on_until_answers_are_consumed(void **state)
 	pmd_step(&r.p);
 	requests_serve(&r, 32);
 	assert_int_equal(r.nb_waiting, 9);
-	abort_an_event(&r);
+	abort_event(&r);
 	smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	/* Four fit, five are in the backlog: these are held back when they leave it. */
 	requests_send_answers(&r, 9);
 	for (i = 0; i < 50; i++) {
 		assert_int_equal(r.p.ops->check(r.p.s), 0);
 		smmuv3_model_step(r.p.m, 1);
-		assert_true(smmuen(&r));
+		assert_true(is_smmu_on(&r));
 	}
 	smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 	for (i = 0; i < 50; i++) {
@@ -110,7 +110,7 @@ test_the_smmu_stays_on_until_answers_are_consumed(void **state)
 		smmuv3_model_step(r.p.m, 1);
 	}
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
-	assert_true(smmuen(&r));
+	assert_true(is_smmu_on(&r));
 	pmd_step(&r.p);
 	assert_int_equal(requests_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 9);
 	assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 9);
@@ -134,23 +134,23 @@ take_groups(struct requests *r, unsigned int n)
 
 /* Until answers are held back, SMMUEN = 0 is acknowledged, and the library is told. */
 static void
-recovery_begins(struct requests *r)
+begin_recovery(struct requests *r)
 {
 	unsigned int i;
 
-	abort_an_event(r);
+	abort_event(r);
 	for (i = 0; i < 100 && r->p.ops->check(r->p.s) != IOPF_CHECK_TERMINATED; i++)
 		smmuv3_model_step(r->p.m, 1);
 	assert_true(i < 100);
-	assert_false(smmuen(r));
+	assert_false(is_smmu_on(r));
 }
 
 /* All were answered, once, and it works. */
 static void
-recovery_ends(struct requests *r, unsigned int answers)
+finish_recovery(struct requests *r, unsigned int answers)
 {
 	requests_check(r, 40);
-	assert_true(smmuen(r));
+	assert_true(is_smmu_on(r));
 	for (unsigned int i = 0; i < 20000; i++) {
 		smmuv3_model_step(r->p.m, 1);
 		r->p.ops->poll(r->p.s, IOPF_QUEUE_EVENTS, &(struct iopf_event){ 0 }, 1);
@@ -180,13 +180,13 @@ test_all_answers_that_there_can_be_are_held_back(void **state)
 				.cmdq_log2 = k }, &(struct requests_fns){ .prg_indices = 512,
 				.credits = slots });
 			take_groups(&r, slots);
-			recovery_begins(&r);
+			begin_recovery(&r);
 			for (i = 0; i < slots; i += 8)
 				requests_send_answers(&r, 8);
 			assert_int_equal(r.nb_waiting, 0);
 			if (k == 0)
 				assert_int_equal(pmd_stat(&r.p, "answers_held"), slots);
-			recovery_ends(&r, slots);
+			finish_recovery(&r, slots);
 			requests_close(&r);
 		}
 }
@@ -203,7 +203,7 @@ test_no_requests_are_taken_while_answers_are_held_back(void **state)
 	requests_open(&r);
 	requests_ask(&r, 0, PMD_VA, 1);
 	pmd_step(&r.p);
-	recovery_begins(&r);
+	begin_recovery(&r);
 	mark = r.p.ops->queue_mark(r.p.s, IOPF_QUEUE_REQUESTS);
 	for (i = 0; i < 10; i++) {
 		assert_int_equal(requests_serve(&r, 4), 0);
@@ -218,7 +218,7 @@ test_no_requests_are_taken_while_answers_are_held_back(void **state)
 	assert_int_equal(r.nb_waiting, 1);
 	requests_send_answers(&r, 1);
 	pmd_step(&r.p);
-	recovery_ends(&r, 1);
+	finish_recovery(&r, 1);
 	requests_close(&r);
 }
 
@@ -234,7 +234,7 @@ test_requests_are_taken_when_a_recovery_fails(void **state)
 	requests_open(&r);
 	requests_ask(&r, 0, PMD_VA, 1);
 	pmd_step(&r.p);
-	abort_an_event(&r);
+	abort_event(&r);
 	smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	smmuv3_cmdq_post(&r.p.s->cmdq, &(struct smmuv3_cmd){ .dw = { SMMUV3_OP_SYNC } }, 1);
 	r.p.s->timeout /= 100;
@@ -273,7 +273,7 @@ test_an_answer_that_cannot_be_held_is_not_lost(void **state)
 			&(struct requests_fns){ .prg_indices = 512, .credits = 40 });
 		r.p.s->cmdq.max_held = 3;
 		take_groups(&r, 40);
-		recovery_begins(&r);
+		begin_recovery(&r);
 		requests_send_answers(&r, 20);
 		assert_int_equal(smmuv3_cmdq_sync(&r.p.s->cmdq, &(struct smmuv3_cmd){
 			.dw = { SMMUV3_OP_SYNC } }, 1, NULL), 0);
@@ -283,7 +283,7 @@ test_an_answer_that_cannot_be_held_is_not_lost(void **state)
 		r.p.s->timeout /= 100;
 		assert_int_equal(smmuv3_cmdq_sync(&r.p.s->cmdq, &atc, 1, NULL), -ETIMEDOUT);
 		r.p.s->timeout *= 100;
-		recovery_ends(&r, 40);
+		finish_recovery(&r, 40);
 		assert_int_equal(smmuv3_cmdq_sync(&r.p.s->cmdq, &atc, 1, NULL), 0);
 		requests_close(&r);
 	}
@@ -360,7 +360,7 @@ struct crew {
 };
 
 static void *
-poller(void *arg)
+run_poller(void *arg)
 {
 	struct crew *c = arg;
 	struct iopf_event events[8];
@@ -387,7 +387,7 @@ poller(void *arg)
 }
 
 static void *
-answerer(void *arg)
+run_answerer(void *arg)
 {
 	struct iopf_answer mine[1024];
 	struct crew *c = arg;
@@ -408,7 +408,7 @@ answerer(void *arg)
 
 /* Ends are taken; false after ten seconds without one. */
 static bool
-all_end(struct crew *c, unsigned int left)
+wait_for_ends(struct crew *c, unsigned int left)
 {
 	struct smmuv3_model_dma *of[] = { c->r.fns[0], c->r.fns[1], c->r.fns[2], c->r.p.dma };
 	struct smmuv3_model_done done;
@@ -440,8 +440,8 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 	requests_open_conf(r, &(struct smmuv3_model_conf){ .priq_log2 = 3, .cmdq_log2 = 3,
 		.ack_delay = 5 }, &(struct requests_fns){ .group_pages = 3, .credits = 6 });
 	assert_int_equal(smmuv3_model_start(r->p.m, -1), 0);
-	assert_int_equal(pthread_create(&threads[0], NULL, poller, &c), 0);
-	assert_int_equal(pthread_create(&threads[1], NULL, answerer, &c), 0);
+	assert_int_equal(pthread_create(&threads[0], NULL, run_poller, &c), 0);
+	assert_int_equal(pthread_create(&threads[1], NULL, run_answerer, &c), 0);
 	for (unsigned int round = 0; round < rounds; round++) {
 		unsigned int n = 0, kind = (unsigned int)rand_r(&seed) % 4;
 		const char *counter = kind == 0 ? "resets" : "priq_aborts";
@@ -458,9 +458,9 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 			pmd_write(&r->p, PMD_VA + (UINT64_C(1) << 40), buf, sizeof(buf));
 			n++;
 		}
-		assert_true(all_end(&c, n));
+		assert_true(wait_for_ends(&c, n));
 		/* The next ones would be refused while the SMMU is off: none would be aborted. */
-		while (kind < 2 && (pmd_stat(&r->p, counter) == count || !smmuen(r))) {
+		while (kind < 2 && (pmd_stat(&r->p, counter) == count || !is_smmu_on(r))) {
 			assert_true(time(NULL) < end);
 			sched_yield();
 		}

@@ -25,7 +25,7 @@ struct churn {
 
 /* Contract 11: once it has returned 0, nobody writes the page. The oracle looks as well. */
 static void *
-invalidate_again_and_again(void *arg)
+keep_invalidating(void *arg)
 {
 	struct churn *c = arg;
 	uint64_t *pte = pmd_pte(&c->p, VA), value = *pte;
@@ -61,7 +61,7 @@ invalidate_again_and_again(void *arg)
 }
 
 static void *
-touch_again_and_again(void *arg)
+keep_writing(void *arg)
 {
 	struct churn *c = arg;
 	uint8_t byte = 3;
@@ -75,7 +75,7 @@ touch_again_and_again(void *arg)
 }
 
 static void
-churn(bool deaths)
+run_churn(bool deaths)
 {
 	static struct churn c;
 	pthread_t inv, traffic;
@@ -95,8 +95,8 @@ churn(bool deaths)
 	c.dma[0] = ats_add_engine(p, SID + 1, 2, false);
 	c.dma[1] = ats_add_engine(p, SID + 2, IOPF_NO_PASID, false);
 	ats_run_model(p);
-	assert_int_equal(pthread_create(&inv, NULL, invalidate_again_and_again, &c), 0);
-	assert_int_equal(pthread_create(&traffic, NULL, touch_again_and_again, &c), 0);
+	assert_int_equal(pthread_create(&inv, NULL, keep_invalidating, &c), 0);
+	assert_int_equal(pthread_create(&traffic, NULL, keep_writing, &c), 0);
 	for (i = 0; i < 150; i++) {
 		ats_attach(p, dev, 2, c.domain);
 		ats_attach(p, other, IOPF_NO_PASID, c.domain);
@@ -139,14 +139,14 @@ static void
 test_devices_come_and_go_under_invalidations(void **state)
 {
 	(void)state;
-	churn(false);
+	run_churn(false);
 }
 
 static void
 test_atcs_die_and_come_back_under_invalidations(void **state)
 {
 	(void)state;
-	churn(true);
+	run_churn(true);
 }
 
 static const struct CMUnitTest tests[] = {

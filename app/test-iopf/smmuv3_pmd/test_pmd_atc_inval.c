@@ -8,7 +8,7 @@
 
 /* The TLB forgets, the ATC does not; after ats_invalidate() both have. */
 static void
-test_an_unmapped_page_is_out_of_reach_of_its_atc(void **state)
+test_no_atc_reaches_an_unmapped_page(void **state)
 {
 	static const uint32_t without[] = { 0, SMMUV3_MODEL_NO_RIL, SMMUV3_MODEL_NO_MSI,
 		SMMUV3_MODEL_NO_4K | SMMUV3_MODEL_NO_16K,
@@ -74,7 +74,7 @@ test_an_unmapped_page_is_out_of_reach_of_its_atc(void **state)
 
 /* ATC_INVs name an aligned power of two that has the range in it, and no less than a page. */
 static void
-test_spans_cover_their_ranges(void **state)
+test_atc_invs_cover_their_ranges(void **state)
 {
 	static const struct {
 		struct iopf_inv inv[3];
@@ -171,7 +171,7 @@ test_many_ranges_take_one_batch(void **state)
 }
 
 static void
-test_all_atcs_of_a_domain_forget_and_no_others(void **state)
+test_an_invalidation_reaches_all_atcs_of_its_domain_alone(void **state)
 {
 	const uint32_t sids[2] = { SID + 1, SID + 2 };
 	struct smmuv3_model_dma *dma[5];
@@ -222,10 +222,10 @@ test_all_atcs_of_a_domain_forget_and_no_others(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_an_unmapped_page_is_out_of_reach_of_its_atc),
-	cmocka_unit_test(test_spans_cover_their_ranges),
+	cmocka_unit_test(test_no_atc_reaches_an_unmapped_page),
+	cmocka_unit_test(test_atc_invs_cover_their_ranges),
 	cmocka_unit_test(test_many_ranges_take_one_batch),
-	cmocka_unit_test(test_all_atcs_of_a_domain_forget_and_no_others),
+	cmocka_unit_test(test_an_invalidation_reaches_all_atcs_of_its_domain_alone),
 };
 
 TEST_SUITE(pmd_atc_inval, tests, NULL, NULL);

@@ -13,7 +13,7 @@
 #include "test.h"
 
 static void
-test_what_was_invalidated_while_off_is_gone_after_the_start(void **state)
+test_a_start_invalidates_atcs(void **state)
 {
 	struct smmuv3_model_dma *dma[2];
 	void *dev, *domain;
@@ -190,7 +190,7 @@ test_an_invalidation_during_a_recovery_is_not_ignored(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_what_was_invalidated_while_off_is_gone_after_the_start),
+	cmocka_unit_test(test_a_start_invalidates_atcs),
 	cmocka_unit_test(test_a_recovery_empties_all_atcs),
 	cmocka_unit_test(test_an_invalidation_during_a_recovery_is_not_ignored),
 };

@@ -12,7 +12,7 @@
 #include "test.h"
 
 static const struct smmuv3_ste *
-ste_of(const struct pmd *p, uint32_t sid)
+get_ste(const struct pmd *p, uint32_t sid)
 {
 	const struct smmuv3_strtab *t = &p->s->strtab;
 
@@ -45,7 +45,7 @@ test_a_pri_device_needs_page_requests_and_no_forced_stalls(void **state)
 
 /* Bit by bit: EATS 29:28 of word 1, S1STALLD 27, PPAR 18; S 44 of CD word 0. */
 static void
-test_ats_is_allowed_while_something_is_attached(void **state)
+test_ats_is_allowed_while_a_domain_is_attached(void **state)
 {
 	const uint32_t sids[3] = { SID, SID + 1, 0x345 };
 	const struct smmuv3_cd *cds;
@@ -66,19 +66,19 @@ test_ats_is_allowed_while_something_is_attached(void **state)
 		cds = ((struct smmuv3_dev *)dev)->cds.mem.va;
 		for (unsigned int round = 0; round < 2; round++) {
 			for (unsigned int i = 0; i < 3; i++)
-				assert_int_equal(ste_of(&p, sids[i])->dw[0], 0);
+				assert_int_equal(get_ste(&p, sids[i])->dw[0], 0);
 			ats_attach(&p, dev, 1, domain);
 			ats_attach(&p, dev, IOPF_NO_PASID, domain);
 			for (unsigned int i = 0; i < 3; i++) {
-				assert_int_equal(ste_of(&p, sids[i])->dw[0] & 0xf, 0xb);
-				assert_int_equal(ste_of(&p, sids[i])->dw[1] & 0x380c0000,
+				assert_int_equal(get_ste(&p, sids[i])->dw[0] & 0xf, 0xb);
+				assert_int_equal(get_ste(&p, sids[i])->dw[1] & 0x380c0000,
 						word1 | eats);
 				assert_int_equal(cds[0].dw[0] & UINT64_C(1) << 44, 0);
 				assert_int_equal(cds[1].dw[0] & UINT64_C(1) << 44, 0);
 			}
 			ats_detach(&p, dev, 1);
 			for (unsigned int i = 0; i < 3; i++)
-				assert_int_equal(ste_of(&p, sids[i])->dw[1] & eats, eats);
+				assert_int_equal(get_ste(&p, sids[i])->dw[1] & eats, eats);
 			ats_detach(&p, dev, IOPF_NO_PASID);
 		}
 		p.ops->domain_del(p.s, domain);
@@ -284,7 +284,7 @@ test_a_domain_has_at_most_32_atcs(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_pri_device_needs_page_requests_and_no_forced_stalls),
-	cmocka_unit_test(test_ats_is_allowed_while_something_is_attached),
+	cmocka_unit_test(test_ats_is_allowed_while_a_domain_is_attached),
 	cmocka_unit_test(test_attach_and_detach_issue_their_commands_in_order),
 	cmocka_unit_test(test_a_detached_device_reaches_nothing),
 	cmocka_unit_test(test_translated_traffic_is_checked),

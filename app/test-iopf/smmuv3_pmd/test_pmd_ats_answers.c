@@ -7,13 +7,13 @@
 #include "test.h"
 
 static void
-pri_enable(struct smmuv3_model_dma *dma)
+enable_pri(struct smmuv3_model_dma *dma)
 {
 	assert_int_equal(smmuv3_model_dma_pri_enable(dma, 8), 0);
 }
 
 static void
-pri_disable(struct pmd *p, struct smmuv3_model_dma *dma)
+disable_pri(struct pmd *p, struct smmuv3_model_dma *dma)
 {
 	assert_int_equal(smmuv3_model_dma_pri_disable(dma), 0);
 	pmd_step(p);
@@ -22,7 +22,7 @@ pri_disable(struct pmd *p, struct smmuv3_model_dma *dma)
 }
 
 static void
-next_request(struct pmd *p, struct iopf_event *event)
+wait_for_request(struct pmd *p, struct iopf_event *event)
 {
 	for (unsigned int i = 0; i < 10000; i++) {
 		if (p->ops->poll(p->s, IOPF_QUEUE_REQUESTS, event, 1) == 1) {
@@ -36,7 +36,7 @@ next_request(struct pmd *p, struct iopf_event *event)
 
 /* The retry finds the new page, and other pages of the range are forgotten too. */
 static void
-test_an_answer_behind_an_invalidation_comes_behind_the_atc(void **state)
+test_an_answer_follows_the_atc_invs_of_its_batch(void **state)
 {
 	const struct iopf_inv inv[2] = { { .addr = VA, .size = PAGE },
 		{ .addr = VA + PAGE, .size = PAGE } };
@@ -55,7 +55,7 @@ test_an_answer_behind_an_invalidation_comes_behind_the_atc(void **state)
 		dev[i] = ats_add_dev(&p, SID + i, 4);
 		ats_attach(&p, dev[i], 3, domain);
 		dma[i] = ats_add_engine(&p, SID + i, 3, false);
-		pri_enable(dma[i]);
+		enable_pri(dma[i]);
 	}
 	/* VA is read-only: it is asked for with write. VA + PAGE moves. */
 	pmd_map(&p, VA, pmd_alloc(&p, PAGE, PAGE));
@@ -70,7 +70,7 @@ test_an_answer_behind_an_invalidation_comes_behind_the_atc(void **state)
 	p.dma = dma[0];
 	byte = 9;
 	pmd_write(&p, VA, &byte, 1);
-	next_request(&p, &event);
+	wait_for_request(&p, &event);
 	assert_int_equal(event.addr, VA);
 	page = ats_map(&p, VA);
 	pmd_map(&p, VA + PAGE, page);
@@ -87,7 +87,7 @@ test_an_answer_behind_an_invalidation_comes_behind_the_atc(void **state)
 		assert_int_equal(page[0], 0x5a);
 	}
 	for (unsigned int i = 0; i < 2; i++) {
-		pri_disable(&p, dma[i]);
+		disable_pri(&p, dma[i]);
 		ats_detach(&p, dev[i], 3);
 		smmuv3_model_dma_destroy(dma[i]);
 		p.ops->dev_del(p.s, dev[i]);
@@ -152,7 +152,7 @@ test_the_batch_of_an_answer_behind_an_invalidation(void **state)
  * that is not as they want it is a driver error of the model's.
  */
 static void
-test_answers_have_a_pasid_where_it_is_wanted(void **state)
+test_answers_carry_a_pasid_where_it_is_required(void **state)
 {
 	static const struct {
 		enum iopf_code code;
@@ -181,7 +181,7 @@ test_answers_have_a_pasid_where_it_is_wanted(void **state)
 		domain = ats_add_domain(&p);
 		ats_attach(&p, dev, pasid, domain);
 		dma = ats_add_engine(&p, SID, pasid, prg_pasid);
-		pri_enable(dma);
+		enable_pri(dma);
 		for (unsigned int i = 0; i < RTE_DIM(codes); i++) {
 			uint64_t va = VA + i * PAGE;
 			struct iopf_answer answer = { .sid = SID, .code = codes[i].code,
@@ -190,7 +190,7 @@ test_answers_have_a_pasid_where_it_is_wanted(void **state)
 
 			p.dma = dma;
 			pmd_write(&p, va, &byte, 1);
-			next_request(&p, &event);
+			wait_for_request(&p, &event);
 			assert_int_equal(event.addr, va);
 			assert_int_equal(event.pasid, pasid);
 			if (codes[i].code == IOPF_SUCCESS)
@@ -203,7 +203,7 @@ test_answers_have_a_pasid_where_it_is_wanted(void **state)
 		}
 		assert_true(smmuv3_model_dma_pri_failed(dma));
 		assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_PRI_RESPS), 4);
-		pri_disable(&p, dma);
+		disable_pri(&p, dma);
 		ats_detach(&p, dev, pasid);
 		smmuv3_model_dma_destroy(dma);
 		p.ops->domain_del(p.s, domain);
@@ -213,9 +213,9 @@ test_answers_have_a_pasid_where_it_is_wanted(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_an_answer_behind_an_invalidation_comes_behind_the_atc),
+	cmocka_unit_test(test_an_answer_follows_the_atc_invs_of_its_batch),
 	cmocka_unit_test(test_the_batch_of_an_answer_behind_an_invalidation),
-	cmocka_unit_test(test_answers_have_a_pasid_where_it_is_wanted),
+	cmocka_unit_test(test_answers_carry_a_pasid_where_it_is_required),
 };
 
 TEST_SUITE(pmd_ats_answers, tests, NULL, NULL);

@@ -31,7 +31,7 @@ test_an_attached_domain_keeps_its_asid(void **state)
 }
 
 static void
-test_an_asid_is_given_out_again_as_late_as_possible(void **state)
+test_an_asid_is_reused_as_late_as_possible(void **state)
 {
 	struct iopf_translation none = { .format = IOPF_FORMAT_NONE };
 	bool seen[256] = { false };
@@ -93,7 +93,7 @@ test_many_streamids_share_a_sync(void **state)
 
 /* Contract 16, and that nothing stalls. */
 static void
-test_an_access_that_is_not_attached_leaves_a_record(void **state)
+test_an_access_without_an_attachment_leaves_a_record(void **state)
 {
 	const uint32_t sids[2] = { PMD_SID, 0x345 }, sid = PMD_SID;
 	struct pmd p;
@@ -141,7 +141,7 @@ test_an_access_that_is_not_attached_leaves_a_record(void **state)
 }
 
 static int
-no_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
+fail_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
 {
 	(void)ctx;
 	(void)ptr;
@@ -174,7 +174,7 @@ test_an_attach_without_memory_for_its_cd_leaves_nothing(void **state)
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &pri), 0);
 	backend = p.s->backend;
 	full = *backend;
-	full.dma_map = no_dma_map;
+	full.dma_map = fail_dma_map;
 	p.s->backend = &full;
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
 	for (pasid = 1; pasid < conf.nb_pasids && ret == 0; pasid += 64)
@@ -197,9 +197,9 @@ test_an_attach_without_memory_for_its_cd_leaves_nothing(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_attach_without_memory_for_its_cd_leaves_nothing),
 	cmocka_unit_test(test_an_attached_domain_keeps_its_asid),
-	cmocka_unit_test(test_an_asid_is_given_out_again_as_late_as_possible),
+	cmocka_unit_test(test_an_asid_is_reused_as_late_as_possible),
 	cmocka_unit_test(test_many_streamids_share_a_sync),
-	cmocka_unit_test(test_an_access_that_is_not_attached_leaves_a_record),
+	cmocka_unit_test(test_an_access_without_an_attachment_leaves_a_record),
 };
 
 TEST_SUITE(pmd_attach, tests, NULL, NULL);

@@ -160,7 +160,7 @@ test_an_attach_that_fails_anywhere_leaves_nothing(void **state)
 
 /* The one that is detached last need not be the one that is released last. */
 static void
-test_the_last_of_two_half_detached_stops_the_device(void **state)
+test_the_last_of_two_failed_detaches_stops_the_device(void **state)
 {
 	const struct breaker_kind *kind = &breaker_kinds[5];
 	struct breaker_rig r = { .domain = NULL };
@@ -188,7 +188,7 @@ test_the_last_of_two_half_detached_stops_the_device(void **state)
 
 /* Stands still as soon as the CMD_SYNC that failed for want of an answer is complete. */
 static bool
-stop_behind_cut(void *ctx, struct smmuv3_wait *w)
+stop_cmdq_behind_cut(void *ctx, struct smmuv3_wait *w)
 {
 	struct pmd *p = &breaker.rig->p;
 
@@ -219,7 +219,7 @@ test_a_detach_of_a_dead_atc_waits_until_it_is_cut_off(void **state)
 	breaker_set_ats(&r, true);
 	assert_int_equal(breaker_write_all(&r, OLD), 1);
 	smmuv3_model_dma_quirks(r.dma[0], SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
-	breaker.ops.wait = stop_behind_cut;
+	breaker.ops.wait = stop_cmdq_behind_cut;
 	breaker.hit = false;
 	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), -ETIMEDOUT);
 	assert_true(breaker.hit);
@@ -300,7 +300,7 @@ test_a_removal_that_fails_anywhere_can_be_repeated(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_detach_that_fails_anywhere_can_be_repeated),
 	cmocka_unit_test(test_an_attach_that_fails_anywhere_leaves_nothing),
-	cmocka_unit_test(test_the_last_of_two_half_detached_stops_the_device),
+	cmocka_unit_test(test_the_last_of_two_failed_detaches_stops_the_device),
 	cmocka_unit_test(test_a_detach_of_a_dead_atc_waits_until_it_is_cut_off),
 	cmocka_unit_test(test_a_removal_that_fails_anywhere_can_be_repeated),
 };

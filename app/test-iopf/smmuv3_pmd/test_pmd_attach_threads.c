@@ -67,7 +67,7 @@ struct other {
 };
 
 static void *
-come_and_go(void *arg)
+cycle_devices(void *arg)
 {
 	const struct other *o = arg;
 	const struct iopf_translation none = { .format = IOPF_FORMAT_NONE };
@@ -106,7 +106,7 @@ open_for_threads(struct pmd *p)
 
 /* Contract 15: the ATC of one device does not answer. */
 static void
-test_others_do_not_wait_for_a_slow_device(void **state)
+test_control_calls_do_not_wait_for_a_slow_device(void **state)
 {
 	const uint32_t sid = PMD_SID;
 	const struct iopf_dev_conf conf = { .sids = &sid, .nb_sids = 1, .nb_pasids = 8,
@@ -149,7 +149,7 @@ test_others_do_not_wait_for_a_slow_device(void **state)
 		held = atomic_load(&slow.held);
 		smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
 
-		assert_int_equal(pthread_create(&thread, NULL, come_and_go, &other), 0);
+		assert_int_equal(pthread_create(&thread, NULL, cycle_devices, &other), 0);
 		assert_int_equal(clock_gettime(CLOCK_REALTIME, &until), 0);
 		until.tv_sec += 120;
 		if (pthread_timedjoin_np(thread, &bad, &until) != 0)
@@ -194,7 +194,7 @@ test_threads_attach_devices_of_their_own(void **state)
 	for (unsigned int i = 0; i < RTE_DIM(threads); i++) {
 		others[i] = (struct other){ &p, p.domain, 0x10 + i,
 			i == 0 ? IOPF_STALL : IOPF_PRI, 50 };
-		assert_int_equal(pthread_create(&threads[i], NULL, come_and_go, &others[i]), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, cycle_devices, &others[i]), 0);
 	}
 	for (unsigned int i = 0; i < 200; i++) {
 		assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), 0);
@@ -213,7 +213,7 @@ test_threads_attach_devices_of_their_own(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_others_do_not_wait_for_a_slow_device),
+	cmocka_unit_test(test_control_calls_do_not_wait_for_a_slow_device),
 	cmocka_unit_test(test_threads_attach_devices_of_their_own),
 };
 

@@ -232,7 +232,7 @@ test_a_running_smmu_is_taken_over(void **state)
 }
 
 static void
-test_what_cannot_be_driven_is_refused(void **state)
+test_an_smmu_without_coherence_or_granules_is_refused(void **state)
 {
 	struct pmd p;
 
@@ -318,7 +318,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_dump_counts_entries_and_not_positions),
 	cmocka_unit_test(test_a_stop_ends_all_stalls),
 	cmocka_unit_test(test_a_running_smmu_is_taken_over),
-	cmocka_unit_test(test_what_cannot_be_driven_is_refused),
+	cmocka_unit_test(test_an_smmu_without_coherence_or_granules_is_refused),
 	cmocka_unit_test(test_waits_for_a_dead_smmu_end),
 	cmocka_unit_test(test_service_failure_mode_is_reported),
 	cmocka_unit_test(test_errata_are_known_by_product),

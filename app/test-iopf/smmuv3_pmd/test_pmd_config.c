@@ -12,7 +12,7 @@
 #include "test.h"
 
 static int
-open_str(const char *str, struct iopf_iommu_info *info, void **priv)
+open_string(const char *str, struct iopf_iommu_info *info, void **priv)
 {
 	struct rte_kvargs *args = rte_kvargs_parse(str, smmuv3_pmd.params);
 	int ret;
@@ -44,11 +44,11 @@ test_device_strings_are_parsed_strictly(void **state)
 
 	(void)state;
 	for (i = 0; i < RTE_DIM(bad); i++) {
-		assert_int_equal(open_str(bad[i], &info, &priv), -EINVAL);
+		assert_int_equal(open_string(bad[i], &info, &priv), -EINVAL);
 		assert_null(smmuv3_model_lookup("a"));
 	}
 	memset(&info, 0, sizeof(info));
-	assert_int_equal(open_str("model=a,model_sid_bits=9,model_ssid_bits=0,model_stall_max=3,"
+	assert_int_equal(open_string("model=a,model_sid_bits=9,model_ssid_bits=0,model_stall_max=3,"
 			"model_stall_model=2,model_evtq=0,model_cmdq=0x2", &info, &priv), 0);
 	assert_non_null(smmuv3_model_lookup("a"));
 	assert_string_equal(info.backend, "model");
@@ -59,7 +59,7 @@ test_device_strings_are_parsed_strictly(void **state)
 	assert_int_equal(info.nb_queues, 1);
 	assert_int_equal(smmuv3_pmd.ops.start(priv), 0);
 	SAYS("model 'a' is open already; close it first",
-		assert_int_equal(open_str("model=a", &info, &again), -EBUSY));
+		assert_int_equal(open_string("model=a", &info, &again), -EBUSY));
 	assert_int_equal(smmuv3_pmd.ops.stop(priv), 0);
 	smmuv3_pmd.ops.close(priv);
 	assert_null(smmuv3_model_lookup("a"));
@@ -74,7 +74,7 @@ test_device_string_makes_a_harsh_model(void **state)
 
 	(void)state;
 	for (unsigned int harsh = 0; harsh < 2; harsh++) {
-		assert_int_equal(open_str(harsh ? "model=a,model_harsh=0x200,model_seed=7" :
+		assert_int_equal(open_string(harsh ? "model=a,model_harsh=0x200,model_seed=7" :
 				"model=a", &info, &priv), 0);
 		assert_int_equal(smmuv3_pmd.ops.start(priv), 0);
 		assert_int_equal(!!(smmuv3_read32(smmuv3_model_regs(smmuv3_model_lookup("a")),
@@ -109,7 +109,7 @@ test_page_requests_are_there_only_when_asked_for(void **state)
 	for (unsigned int i = 0; i < RTE_DIM(models); i++) {
 		memset(&info, 0xff, sizeof(info));
 		snprintf(str, sizeof(str), "model=a%s", models[i].keys);
-		assert_int_equal(open_str(str, &info, &priv), 0);
+		assert_int_equal(open_string(str, &info, &priv), 0);
 		assert_int_equal(info.request_queue_size, models[i].size);
 		assert_int_equal(info.max_requests, models[i].max);
 		assert_int_equal(info.pri_pasid, models[i].pasid);

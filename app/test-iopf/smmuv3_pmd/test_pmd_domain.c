@@ -266,7 +266,7 @@ test_a_detached_pasid_does_not_use_the_tlb_of_others(void **state)
 
 /* A domain gets the ASID of an earlier one: nothing of that may be in the TLB. */
 static void
-test_an_asid_comes_back_clean(void **state)
+test_a_reused_asid_has_no_tlb_entries(void **state)
 {
 	struct iopf_translation tr;
 	struct iopf_event event;
@@ -312,7 +312,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_translations_are_checked),
 	cmocka_unit_test(test_each_domain_has_an_asid),
 	cmocka_unit_test(test_a_detached_pasid_does_not_use_the_tlb_of_others),
-	cmocka_unit_test(test_an_asid_comes_back_clean),
+	cmocka_unit_test(test_a_reused_asid_has_no_tlb_entries),
 };
 
 TEST_SUITE(pmd_domain, tests, NULL, NULL);

@@ -138,7 +138,7 @@ test_a_burst_has_one_consumer_store(void **state)
 }
 
 static void
-test_a_producer_index_that_cannot_be_is_never_followed(void **state)
+test_an_impossible_prod_is_never_followed(void **state)
 {
 	struct iopf_event events[64];
 	unsigned int told = 0, i;
@@ -201,7 +201,7 @@ test_a_record_that_was_not_written_is_no_stall(void **state)
 }
 
 static void
-test_nothing_of_what_a_bad_producer_index_skipped_comes_back(void **state)
+test_records_that_a_bad_prod_skipped_are_never_decoded(void **state)
 {
 	struct iopf_event e;
 	uint32_t prod;
@@ -316,7 +316,7 @@ test_a_storm_larger_than_the_queue_is_served(void **state)
 }
 
 static void
-test_a_mark_is_passed_when_what_is_before_it_was_returned(void **state)
+test_a_mark_is_passed_when_the_records_before_it_were_returned(void **state)
 {
 	struct iopf_event events[8];
 	uint64_t mark, empty;
@@ -362,13 +362,13 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_records_are_decoded),
 	cmocka_unit_test(test_only_four_events_are_stalls),
 	cmocka_unit_test(test_a_burst_has_one_consumer_store),
-	cmocka_unit_test(test_a_producer_index_that_cannot_be_is_never_followed),
+	cmocka_unit_test(test_an_impossible_prod_is_never_followed),
 	cmocka_unit_test(test_a_record_that_was_not_written_is_no_stall),
-	cmocka_unit_test(test_nothing_of_what_a_bad_producer_index_skipped_comes_back),
+	cmocka_unit_test(test_records_that_a_bad_prod_skipped_are_never_decoded),
 	cmocka_unit_test(test_overflow_is_acknowledged_with_the_next_consumer_store),
 	cmocka_unit_test(test_overflow_is_acknowledged_though_the_queue_is_empty),
 	cmocka_unit_test(test_a_storm_larger_than_the_queue_is_served),
-	cmocka_unit_test(test_a_mark_is_passed_when_what_is_before_it_was_returned),
+	cmocka_unit_test(test_a_mark_is_passed_when_the_records_before_it_were_returned),
 };
 
 TEST_SUITE(pmd_evtq, tests, NULL, NULL);

@@ -42,7 +42,7 @@ test_an_idle_queue_wakes_up(void **state)
 }
 
 static void
-test_an_interrupt_that_is_lost_is_made_up_for(void **state)
+test_an_event_without_its_interrupt_is_found(void **state)
 {
 	struct iopf_event event;
 	uint8_t buf[4] = { 0 };
@@ -74,7 +74,7 @@ test_an_interrupt_that_is_lost_is_made_up_for(void **state)
 
 /* PROD may be seen before the word that says so: that is not an interrupt lost. */
 static void
-test_a_word_that_comes_after_prod_is_not_missed(void **state)
+test_an_msi_word_that_follows_prod_is_no_lost_interrupt(void **state)
 {
 	struct iopf_event e;
 	struct pmd p;
@@ -109,8 +109,8 @@ test_a_word_that_comes_after_prod_is_not_missed(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_idle_queue_wakes_up),
-	cmocka_unit_test(test_an_interrupt_that_is_lost_is_made_up_for),
-	cmocka_unit_test(test_a_word_that_comes_after_prod_is_not_missed),
+	cmocka_unit_test(test_an_event_without_its_interrupt_is_found),
+	cmocka_unit_test(test_an_msi_word_that_follows_prod_is_no_lost_interrupt),
 };
 
 TEST_SUITE(pmd_evtq_wake, tests, NULL, NULL);

@@ -102,7 +102,7 @@ test_an_smmu_that_cannot_be_driven_is_refused(void **state)
 }
 
 static void
-test_sizes_are_what_the_registers_say_within_the_drivers_own(void **state)
+test_sizes_follow_the_registers_within_the_drivers_limits(void **state)
 {
 	static struct smmuv3 s;
 	struct idrs idrs = good;
@@ -161,7 +161,7 @@ test_memory_beyond_the_output_size_is_refused(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_memory_beyond_the_output_size_is_refused),
 	cmocka_unit_test(test_an_smmu_that_cannot_be_driven_is_refused),
-	cmocka_unit_test(test_sizes_are_what_the_registers_say_within_the_drivers_own),
+	cmocka_unit_test(test_sizes_follow_the_registers_within_the_drivers_limits),
 };
 
 TEST_SUITE(pmd_idr, tests, setup, teardown);

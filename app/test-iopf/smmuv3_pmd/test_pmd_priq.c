@@ -90,7 +90,7 @@ test_a_stop_marker_has_a_pasid(void **state)
 }
 
 static void
-test_entries_that_cannot_be_are_bad(void **state)
+test_impossible_entries_are_bad(void **state)
 {
 	static const uint64_t bad[] = {
 		0,				/* was never written */
@@ -126,7 +126,7 @@ test_entries_that_cannot_be_are_bad(void **state)
 
 /* Its stream table has fewer [6.3.24], but a request asks for no STE, and wants an answer. */
 static void
-test_all_streams_of_the_smmu_may_ask(void **state)
+test_requests_of_all_streams_are_accepted(void **state)
 {
 	struct iopf_event e;
 	struct fake_priq fake;
@@ -142,7 +142,7 @@ test_all_streams_of_the_smmu_may_ask(void **state)
 }
 
 static void
-test_whatever_is_written_is_decoded_within_bounds(void **state)
+test_random_entries_are_decoded_within_bounds(void **state)
 {
 	struct iopf_event e;
 	struct fake_priq fake;
@@ -210,9 +210,9 @@ test_a_burst_has_one_consumer_store(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_requests_are_decoded),
 	cmocka_unit_test(test_a_stop_marker_has_a_pasid),
-	cmocka_unit_test(test_entries_that_cannot_be_are_bad),
-	cmocka_unit_test(test_all_streams_of_the_smmu_may_ask),
-	cmocka_unit_test(test_whatever_is_written_is_decoded_within_bounds),
+	cmocka_unit_test(test_impossible_entries_are_bad),
+	cmocka_unit_test(test_requests_of_all_streams_are_accepted),
+	cmocka_unit_test(test_random_entries_are_decoded_within_bounds),
 	cmocka_unit_test(test_a_burst_has_one_consumer_store),
 };
 

@@ -13,7 +13,7 @@
  * comes last, and its burst frees what is before it and acknowledges in one store.
  */
 static void
-test_an_overflow_is_acknowledged_where_it_is_told(void **state)
+test_an_overflow_is_acknowledged_where_it_is_reported(void **state)
 {
 	struct iopf_event e[16];
 	struct fake_priq fake;
@@ -67,7 +67,7 @@ test_an_overflow_is_acknowledged_where_it_is_told(void **state)
 
 /* Entered after PROD was read, so that no entry is left to be freed with it. */
 static void
-test_an_overflow_behind_an_empty_queue_is_told(void **state)
+test_an_overflow_behind_an_empty_queue_is_reported(void **state)
 {
 	struct iopf_event e[4];
 	struct fake_priq fake;
@@ -98,7 +98,7 @@ test_an_overflow_behind_an_empty_queue_is_told(void **state)
 }
 
 static void
-test_a_producer_index_that_cannot_be_drops_all(void **state)
+test_an_impossible_prod_drops_all_requests(void **state)
 {
 	struct iopf_event e[4];
 	struct fake_priq fake;
@@ -161,7 +161,7 @@ test_an_entry_that_was_never_written_is_no_old_request(void **state)
 
 /* A loss that check() found, at each place among the entries. */
 static void
-test_a_loss_is_told_at_its_place(void **state)
+test_a_loss_is_reported_at_its_place(void **state)
 {
 	struct iopf_event e[16];
 	struct fake_priq fake;
@@ -212,7 +212,7 @@ test_a_loss_is_told_at_its_place(void **state)
  * happened, in that order.
  */
 static void
-test_the_stream_is_what_happened(void **state)
+test_requests_and_losses_are_reported_in_order(void **state)
 {
 	struct fake_priq fake;
 	unsigned int overflows = 0, lost = 0;
@@ -248,12 +248,12 @@ test_the_stream_is_what_happened(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_an_overflow_is_acknowledged_where_it_is_told),
-	cmocka_unit_test(test_an_overflow_behind_an_empty_queue_is_told),
-	cmocka_unit_test(test_a_producer_index_that_cannot_be_drops_all),
+	cmocka_unit_test(test_an_overflow_is_acknowledged_where_it_is_reported),
+	cmocka_unit_test(test_an_overflow_behind_an_empty_queue_is_reported),
+	cmocka_unit_test(test_an_impossible_prod_drops_all_requests),
 	cmocka_unit_test(test_an_entry_that_was_never_written_is_no_old_request),
-	cmocka_unit_test(test_a_loss_is_told_at_its_place),
-	cmocka_unit_test(test_the_stream_is_what_happened),
+	cmocka_unit_test(test_a_loss_is_reported_at_its_place),
+	cmocka_unit_test(test_requests_and_losses_are_reported_in_order),
 };
 
 TEST_SUITE(pmd_priq_lost, tests, NULL, NULL);

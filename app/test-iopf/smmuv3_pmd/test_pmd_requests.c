@@ -11,7 +11,7 @@
 #include "test.h"
 
 static void
-test_a_group_is_asked_for_and_answered(void **state)
+test_a_group_is_requested_and_answered(void **state)
 {
 	struct requests r;
 
@@ -36,7 +36,7 @@ test_a_group_is_asked_for_and_answered(void **state)
 
 /* Registers, before the first request. */
 static void
-test_the_queue_is_there_when_the_smmu_has_one(void **state)
+test_the_priq_is_enabled_when_the_smmu_has_one(void **state)
 {
 	static const struct {
 		uint32_t features, cr0, irqs;
@@ -74,7 +74,7 @@ test_the_queue_is_there_when_the_smmu_has_one(void **state)
 }
 
 static void
-test_the_queue_has_the_size_that_was_asked_for(void **state)
+test_the_priq_has_the_configured_size(void **state)
 {
 	struct pmd p;
 
@@ -101,7 +101,7 @@ test_the_queue_has_the_size_that_was_asked_for(void **state)
 
 /* [8.1]: one has no answer, the other needs one. */
 static void
-test_stop_marker_and_request_for_nothing(void **state)
+test_a_stop_marker_needs_no_answer_and_an_empty_request_does(void **state)
 {
 	struct requests r;
 
@@ -167,7 +167,7 @@ test_an_idle_queue_wakes_up(void **state)
 }
 
 static bool
-rang(int fd)
+has_rung(int fd)
 {
 	uint64_t n;
 
@@ -192,19 +192,19 @@ test_a_request_wakes_the_sleeper(void **state)
 			requests_ask(&r, 0, PMD_VA + (4 * i) * PAGE, 1);
 			requests_serve_all(&r);
 			assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 1);
-			assert_false(rang(fd));
+			assert_false(has_rung(fd));
 			assert_int_equal(r.p.ops->idle(r.p.s, fd), 0);
 			pmd_step(&r.p);
-			assert_false(rang(fd));
+			assert_false(has_rung(fd));
 			requests_ask(&r, 0, PMD_VA + (4 * i + 1) * PAGE, 1);
 			pmd_step(&r.p);
-			assert_true(rang(fd));
+			assert_true(has_rung(fd));
 			/* There is something: no sleep. */
 			assert_int_equal(r.p.ops->idle(r.p.s, fd), 1);
 			assert_int_equal(r.p.ops->idle(r.p.s, -1), 0);
 			/* A level that was unmasked while it was high has rung once more. */
 			if (level)
-				rang(fd);
+				has_rung(fd);
 			assert_int_equal(requests_serve(&r, 4), 1);
 			requests_send_answers(&r, 1);
 			pmd_step(&r.p);
@@ -244,7 +244,7 @@ test_a_request_wakes_the_sleeper(void **state)
 }
 
 static void
-test_a_mark_is_passed_when_what_is_before_it_was_returned(void **state)
+test_a_mark_is_passed_when_the_records_before_it_were_returned(void **state)
 {
 	struct iopf_event e[8];
 	uint64_t mark, empty;
@@ -282,13 +282,13 @@ test_a_mark_is_passed_when_what_is_before_it_was_returned(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_a_group_is_asked_for_and_answered),
-	cmocka_unit_test(test_the_queue_is_there_when_the_smmu_has_one),
-	cmocka_unit_test(test_the_queue_has_the_size_that_was_asked_for),
-	cmocka_unit_test(test_stop_marker_and_request_for_nothing),
+	cmocka_unit_test(test_a_group_is_requested_and_answered),
+	cmocka_unit_test(test_the_priq_is_enabled_when_the_smmu_has_one),
+	cmocka_unit_test(test_the_priq_has_the_configured_size),
+	cmocka_unit_test(test_a_stop_marker_needs_no_answer_and_an_empty_request_does),
 	cmocka_unit_test(test_an_idle_queue_wakes_up),
 	cmocka_unit_test(test_a_request_wakes_the_sleeper),
-	cmocka_unit_test(test_a_mark_is_passed_when_what_is_before_it_was_returned),
+	cmocka_unit_test(test_a_mark_is_passed_when_the_records_before_it_were_returned),
 };
 
 TEST_SUITE(pmd_requests, tests, NULL, NULL);

@@ -19,7 +19,7 @@
  * each group one answer, from us or from the SMMU.
  */
 static void
-test_every_group_is_answered_once_whatever_overflows(void **state)
+test_every_group_is_answered_once_under_overflow(void **state)
 {
 	unsigned int seed = 7, overflows = 0, discarded = 0;
 	struct requests r;
@@ -76,7 +76,7 @@ test_every_group_is_answered_once_whatever_overflows(void **state)
 
 /* Space alone does not help the SMMU: it writes nothing until it is acknowledged. */
 static void
-test_nothing_is_accepted_before_the_marker_is_told(void **state)
+test_no_request_is_accepted_before_the_loss_is_reported(void **state)
 {
 	struct iopf_event e[8];
 	struct requests r;
@@ -170,7 +170,7 @@ test_an_aborted_write_loses_requests_and_the_queue_goes_on(void **state)
 
 /* Not acknowledged before the loss before it was told: no two become one. */
 static void
-test_a_second_abort_waits_for_the_first_to_be_told(void **state)
+test_a_second_abort_waits_for_the_report_of_the_first(void **state)
 {
 	struct requests r;
 
@@ -200,7 +200,7 @@ test_a_second_abort_waits_for_the_first_to_be_told(void **state)
 }
 
 static unsigned int
-times_in(const char *text, const char *what)
+count_matches(const char *text, const char *what)
 {
 	unsigned int n = 0;
 
@@ -212,7 +212,7 @@ times_in(const char *text, const char *what)
 }
 
 static void
-test_aborts_are_said_once_per_start(void **state)
+test_aborts_are_logged_once_per_start(void **state)
 {
 	FILE *before = rte_log_get_stream();
 	char *text = NULL;
@@ -233,15 +233,15 @@ test_aborts_are_said_once_per_start(void **state)
 		requests_serve_all(&r);
 		requests_restart_pri(&r);
 		fflush(log);
-		assert_int_equal(times_in(text, "PRIQ_ABT_ERR"), i < 2 ? 1 : 2);
+		assert_int_equal(count_matches(text, "PRIQ_ABT_ERR"), i < 2 ? 1 : 2);
 		if (i == 1) {
 			assert_int_equal(r.p.ops->stop(r.p.s), 0);
 			assert_int_equal(r.p.ops->start(r.p.s), 0);
 		}
 	}
 	rte_openlog_stream(before == stderr ? NULL : before);
-	assert_int_equal(times_in(text, "iopf_dev_pri_restart()"), 2);
-	assert_int_equal(times_in(text, "priq_aborts"), 2);
+	assert_int_equal(count_matches(text, "iopf_dev_pri_restart()"), 2);
+	assert_int_equal(count_matches(text, "priq_aborts"), 2);
 	assert_int_equal(pmd_stat(&r.p, "priq_aborts"), 4);
 	requests_close(&r);
 	fclose(log);
@@ -294,11 +294,11 @@ test_a_request_lost_in_the_middle_of_a_burst(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_every_group_is_answered_once_whatever_overflows),
-	cmocka_unit_test(test_nothing_is_accepted_before_the_marker_is_told),
+	cmocka_unit_test(test_every_group_is_answered_once_under_overflow),
+	cmocka_unit_test(test_no_request_is_accepted_before_the_loss_is_reported),
 	cmocka_unit_test(test_an_aborted_write_loses_requests_and_the_queue_goes_on),
-	cmocka_unit_test(test_a_second_abort_waits_for_the_first_to_be_told),
-	cmocka_unit_test(test_aborts_are_said_once_per_start),
+	cmocka_unit_test(test_a_second_abort_waits_for_the_report_of_the_first),
+	cmocka_unit_test(test_aborts_are_logged_once_per_start),
 	cmocka_unit_test(test_a_request_lost_in_the_middle_of_a_burst),
 };
 

@@ -14,7 +14,7 @@
 static const struct smmuv3_cmd sync_cmd = { .dw = { SMMUV3_OP_SYNC } };
 
 static void
-up(struct pmd *p)
+open_smmu(struct pmd *p)
 {
 	pmd_open(p, &(struct smmuv3_model_conf){
 		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
@@ -24,7 +24,7 @@ up(struct pmd *p)
 
 /* CONS is at the CMD_SYNC behind an ATC_INV, and stays there. */
 static void
-stand_behind_an_endpoint(struct pmd *p)
+stop_cmdq_behind_endpoint(struct pmd *p)
 {
 	const struct smmuv3_cmd inv = smmuv3_cmd_atc_inv(PMD_SID, false, 0, false, 0,
 			SMMUV3_ATC_SIZE_ALL);
@@ -39,7 +39,7 @@ stand_behind_an_endpoint(struct pmd *p)
 
 /* check() for this many times as long as a wait is, and not fewer than 100 times. */
 static unsigned int
-check_for(struct pmd *p, unsigned int times)
+check_repeatedly(struct pmd *p, unsigned int times)
 {
 	uint64_t end = rte_get_tsc_cycles() + times * p->s->timeout;
 	unsigned int told = 0, i;
@@ -52,7 +52,7 @@ check_for(struct pmd *p, unsigned int times)
 }
 
 static unsigned int
-told_in_the_end(struct pmd *p)
+wait_for_report(struct pmd *p)
 {
 	uint64_t end = rte_get_tsc_cycles() + 60 * rte_get_tsc_hz();
 	unsigned int told = 0;
@@ -70,12 +70,12 @@ test_a_slow_endpoint_does_not_make_the_smmu_dead(void **state)
 	struct pmd p;
 
 	(void)state;
-	up(&p);
-	stand_behind_an_endpoint(&p);
+	open_smmu(&p);
+	stop_cmdq_behind_endpoint(&p);
 	for (unsigned int i = 0; i < 3; i++) {
 		/* Waiting callers are told, and can try again. */
 		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), -ETIMEDOUT);
-		assert_int_equal(check_for(&p, 2), 0);
+		assert_int_equal(check_repeatedly(&p, 2), 0);
 	}
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
@@ -90,16 +90,16 @@ test_a_recovery_waits_for_a_slow_endpoint(void **state)
 	struct pmd p;
 
 	(void)state;
-	up(&p);
+	open_smmu(&p);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
 	pmd_step(&p);
-	stand_behind_an_endpoint(&p);
-	assert_int_equal(check_for(&p, 4), 0);
+	stop_cmdq_behind_endpoint(&p);
+	assert_int_equal(check_repeatedly(&p, 4), 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 	/* Each step has a time of its own: that of the first is over long since. */
-	assert_int_equal(told_in_the_end(&p), IOPF_CHECK_TERMINATED);
-	assert_int_equal(check_for(&p, 1), 0);
+	assert_int_equal(wait_for_report(&p), IOPF_CHECK_TERMINATED);
+	assert_int_equal(check_repeatedly(&p, 1), 0);
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	pmd_serve(&p, PMD_VA);
 	pmd_down(&p, IOPF_NO_PASID);
@@ -113,12 +113,12 @@ test_the_end_of_a_recovery_waits_for_a_slow_endpoint(void **state)
 	struct pmd p;
 
 	(void)state;
-	up(&p);
+	open_smmu(&p);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
-	assert_int_equal(told_in_the_end(&p), IOPF_CHECK_TERMINATED);
-	stand_behind_an_endpoint(&p);
-	assert_int_equal(check_for(&p, 4), 0);
+	assert_int_equal(wait_for_report(&p), IOPF_CHECK_TERMINATED);
+	stop_cmdq_behind_endpoint(&p);
+	assert_int_equal(check_repeatedly(&p, 4), 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 	for (unsigned int i = 0; i < 1000 && p.s->recovery != SMMUV3_RECOVERY_NONE; i++) {
 		pmd_step(&p);
@@ -131,7 +131,7 @@ test_the_end_of_a_recovery_waits_for_a_slow_endpoint(void **state)
 }
 
 static void
-test_a_queue_that_stands_without_an_endpoint_is_given_up(void **state)
+test_a_stuck_queue_without_an_endpoint_is_given_up(void **state)
 {
 	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, 1);
 	struct iopf_event event;
@@ -140,14 +140,14 @@ test_a_queue_that_stands_without_an_endpoint_is_given_up(void **state)
 
 	(void)state;
 	for (unsigned int recovers = 0; recovers < 2; recovers++) {
-		up(&p);
+		open_smmu(&p);
 		if (recovers)
 			smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_step(&p);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 		smmuv3_cmdq_post(&p.s->cmdq, &tlbi, 1);
-		assert_int_equal(told_in_the_end(&p), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
+		assert_int_equal(wait_for_report(&p), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 		assert_int_equal(p.ops->stop(p.s), 0);
@@ -166,7 +166,7 @@ test_a_queue_that_moves_is_not_given_up(void **state)
 	struct pmd p;
 
 	(void)state;
-	up(&p);
+	open_smmu(&p);
 	for (unsigned int i = 0; i < RTE_DIM(tlbi); i++)
 		tlbi[i] = smmuv3_cmd_tlbi_nh_asid(0, 1);
 	smmuv3_cmdq_post(&p.s->cmdq, tlbi, RTE_DIM(tlbi));
@@ -183,7 +183,7 @@ test_a_queue_that_moves_is_not_given_up(void **state)
 
 /* An ATC of the model's that takes eight times as long as a wait; a stall is lost meanwhile. */
 static void
-test_an_atc_that_answers_late_costs_its_callers_time_alone(void **state)
+test_a_slow_atc_delays_its_own_callers_alone(void **state)
 {
 	const uint32_t sid = PMD_SID + 1;
 	const struct iopf_dev_conf conf = { .sids = &sid, .nb_sids = 1, .recover = IOPF_PRI };
@@ -197,7 +197,7 @@ test_an_atc_that_answers_late_costs_its_callers_time_alone(void **state)
 
 	(void)state;
 	for (unsigned int loses = 0; loses < 2; loses++) {
-		up(&p);
+		open_smmu(&p);
 		plain = p.dma;
 		assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
 		assert_int_equal(rig_attach(p.ops, p.s, dev, IOPF_NO_PASID, p.domain), 0);
@@ -231,7 +231,7 @@ test_an_atc_that_answers_late_costs_its_callers_time_alone(void **state)
 		if (loses) {
 			/* Not if it was told while the ATC was slow. */
 			if (told == 0)
-				told = told_in_the_end(&p);
+				told = wait_for_report(&p);
 			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 		}
 		assert_int_equal(told, loses ? IOPF_CHECK_TERMINATED : 0);
@@ -254,9 +254,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_slow_endpoint_does_not_make_the_smmu_dead),
 	cmocka_unit_test(test_a_recovery_waits_for_a_slow_endpoint),
 	cmocka_unit_test(test_the_end_of_a_recovery_waits_for_a_slow_endpoint),
-	cmocka_unit_test(test_a_queue_that_stands_without_an_endpoint_is_given_up),
+	cmocka_unit_test(test_a_stuck_queue_without_an_endpoint_is_given_up),
 	cmocka_unit_test(test_a_queue_that_moves_is_not_given_up),
-	cmocka_unit_test(test_an_atc_that_answers_late_costs_its_callers_time_alone),
+	cmocka_unit_test(test_a_slow_atc_delays_its_own_callers_alone),
 };
 
 TEST_SUITE(pmd_slow, tests, NULL, NULL);

@@ -11,7 +11,7 @@
 #include "test.h"
 
 static bool
-translates(struct pmd *p)
+can_translate(struct pmd *p)
 {
 	uint8_t byte = 1;
 
@@ -20,7 +20,7 @@ translates(struct pmd *p)
 }
 
 static int
-invalidate(struct pmd *p)
+invalidate_page(struct pmd *p)
 {
 	const struct iopf_inv inv = { .addr = PMD_VA, .size = 1u << p->granule_log2 };
 	unsigned int done;
@@ -30,13 +30,13 @@ invalidate(struct pmd *p)
 
 /* Translates one page, and is told to stop; nothing of that is acknowledged. */
 static void
-stop_unheard(struct pmd *p)
+stop_without_ack(struct pmd *p)
 {
 	pmd_open(p, NULL);
 	pmd_up(p, IOPF_STALL);
 	p->s->timeout /= 20;
 	pmd_map(p, PMD_VA, pmd_alloc(p, 1u << p->granule_log2, 1u << p->granule_log2));
-	assert_true(translates(p));
+	assert_true(can_translate(p));
 	smmuv3_model_knob(p->m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
 	assert_int_equal(p->ops->stop(p->s), -ETIMEDOUT);
 	assert_true(smmuv3_read32(p->s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN);
@@ -49,20 +49,20 @@ test_no_invalidation_succeeds_while_a_stop_is_not_acknowledged(void **state)
 	struct pmd p;
 
 	(void)state;
-	stop_unheard(&p);
-	assert_true(translates(&p));
+	stop_without_ack(&p);
+	assert_true(can_translate(&p));
 	*pmd_pte(&p, PMD_VA) = 0;
-	assert_true(invalidate(&p) < 0);
+	assert_true(invalidate_page(&p) < 0);
 	/* It is true, too: the old page is still reached. */
-	assert_true(translates(&p));
+	assert_true(can_translate(&p));
 	assert_true(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL) < 0);
 	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 	assert_int_equal(p.ops->check(p.s), 0);
 	/* Acknowledged, seen by the next that asks. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	pmd_step(&p);
-	assert_int_equal(invalidate(&p), 0);
-	assert_false(translates(&p));
+	assert_int_equal(invalidate_page(&p), 0);
+	assert_false(can_translate(&p));
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	pmd_serve(&p, PMD_VA);
@@ -75,32 +75,32 @@ test_a_stop_that_failed_can_be_called_again(void **state)
 	struct pmd p;
 
 	(void)state;
-	stop_unheard(&p);
+	stop_without_ack(&p);
 	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
-	assert_true(invalidate(&p) < 0);
+	assert_true(invalidate_page(&p) < 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	assert_int_equal(p.ops->stop(p.s), 0);
-	assert_int_equal(invalidate(&p), 0);
-	assert_false(translates(&p));
+	assert_int_equal(invalidate_page(&p), 0);
+	assert_false(can_translate(&p));
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
-	assert_true(translates(&p));
+	assert_true(can_translate(&p));
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
 static void
-test_a_start_brings_one_back_that_was_not_stopped(void **state)
+test_a_start_recovers_an_smmu_that_did_not_stop(void **state)
 {
 	struct pmd p;
 
 	(void)state;
-	stop_unheard(&p);
+	stop_without_ack(&p);
 	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
-	assert_true(invalidate(&p) < 0);
+	assert_true(invalidate_page(&p) < 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	*pmd_pte(&p, PMD_VA) = 0;
-	assert_int_equal(invalidate(&p), 0);
+	assert_int_equal(invalidate_page(&p), 0);
 	pmd_serve(&p, PMD_VA);
 	pmd_down(&p, IOPF_NO_PASID);
 }
@@ -112,21 +112,21 @@ test_close_keeps_what_the_smmu_may_use(void **state)
 	struct pmd p;
 
 	(void)state;
-	stop_unheard(&p);
+	stop_without_ack(&p);
 	assert_int_equal(p.ops->close(p.s), -EBUSY);
 	assert_int_equal(p.ops->close(p.s), -EBUSY);
-	assert_true(translates(&p));
+	assert_true(can_translate(&p));
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	assert_int_equal(p.ops->stop(p.s), 0);
-	assert_false(translates(&p));
+	assert_false(can_translate(&p));
 	assert_int_equal(p.ops->start(p.s), 0);
-	assert_true(translates(&p));
+	assert_true(can_translate(&p));
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
 /* Running is not off either. */
 static void
-test_close_refuses_while_it_runs(void **state)
+test_close_is_refused_while_the_smmu_runs(void **state)
 {
 	struct pmd p;
 
@@ -145,7 +145,7 @@ static struct {
 
 /* It does not acknowledge SMMUEN, nor that it is cleared again. */
 static void
-wait_for_the_deaf(void *ctx)
+wait_without_ack(void *ctx)
 {
 	if (smmuv3_read32(deaf.p->s->regs, SMMUV3_CR0) & SMMUV3_CR0_SMMUEN)
 		smmuv3_model_knob(deaf.p->m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
@@ -165,7 +165,7 @@ test_a_start_that_failed_half_way_is_undone_or_unsafe(void **state)
 	p.s->timeout /= 20;
 	before = p.s->backend;
 	backend = *before;
-	backend.wait = wait_for_the_deaf;
+	backend.wait = wait_without_ack;
 	deaf.p = &p;
 	deaf.wait = before->wait;
 	p.s->backend = &backend;
@@ -174,14 +174,14 @@ test_a_start_that_failed_half_way_is_undone_or_unsafe(void **state)
 	assert_int_equal(p.ops->close(p.s), -EBUSY);
 	p.s->backend = before;
 	/* CR0ACK.SMMUEN reads 0, and may become 1 at any time. */
-	assert_true(invalidate(&p) < 0);
+	assert_true(invalidate_page(&p) < 0);
 	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	pmd_step(&p);
 	assert_true(smmuv3_read32(p.s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN);
-	assert_true(invalidate(&p) < 0);
+	assert_true(invalidate_page(&p) < 0);
 	assert_int_equal(p.ops->stop(p.s), 0);
-	assert_int_equal(invalidate(&p), 0);
+	assert_int_equal(invalidate_page(&p), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	pmd_serve(&p, PMD_VA);
 	pmd_down(&p, IOPF_NO_PASID);
@@ -189,7 +189,7 @@ test_a_start_that_failed_half_way_is_undone_or_unsafe(void **state)
 
 /* Given up, and deaf: what the TLB has is used until SMMUEN reads 0. */
 static void
-test_what_is_given_up_is_not_off(void **state)
+test_an_smmu_that_is_given_up_is_not_off(void **state)
 {
 	struct pmd p;
 
@@ -198,16 +198,16 @@ test_what_is_given_up_is_not_off(void **state)
 	pmd_up(&p, IOPF_STALL);
 	p.s->timeout /= 20;
 	pmd_map(&p, PMD_VA, pmd_alloc(&p, 1u << p.granule_log2, 1u << p.granule_log2));
-	assert_true(translates(&p));
+	assert_true(can_translate(&p));
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
 	*pmd_pte(&p, PMD_VA) = 0;
-	assert_int_equal(invalidate(&p), -EIO);
+	assert_int_equal(invalidate_page(&p), -EIO);
 	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
-	assert_int_equal(invalidate(&p), -EIO);
+	assert_int_equal(invalidate_page(&p), -EIO);
 	assert_int_equal(p.ops->close(p.s), -EBUSY);
 	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
-	assert_true(invalidate(&p) < 0);
+	assert_true(invalidate_page(&p) < 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
 	assert_int_equal(p.ops->stop(p.s), 0);
@@ -238,7 +238,7 @@ test_control_waits_for_another_call_no_longer_than_for_the_smmu(void **state)
 
 /* ... or has the command queue. */
 static void
-test_control_waits_for_the_owner_of_the_queue_no_longer(void **state)
+test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu(void **state)
 {
 	struct pmd p;
 
@@ -260,15 +260,15 @@ test_control_waits_for_the_owner_of_the_queue_no_longer(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_control_waits_for_the_owner_of_the_queue_no_longer),
+	cmocka_unit_test(test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu),
 	cmocka_unit_test(test_control_waits_for_another_call_no_longer_than_for_the_smmu),
 	cmocka_unit_test(test_no_invalidation_succeeds_while_a_stop_is_not_acknowledged),
 	cmocka_unit_test(test_a_stop_that_failed_can_be_called_again),
-	cmocka_unit_test(test_a_start_brings_one_back_that_was_not_stopped),
+	cmocka_unit_test(test_a_start_recovers_an_smmu_that_did_not_stop),
 	cmocka_unit_test(test_close_keeps_what_the_smmu_may_use),
-	cmocka_unit_test(test_close_refuses_while_it_runs),
+	cmocka_unit_test(test_close_is_refused_while_the_smmu_runs),
 	cmocka_unit_test(test_a_start_that_failed_half_way_is_undone_or_unsafe),
-	cmocka_unit_test(test_what_is_given_up_is_not_off),
+	cmocka_unit_test(test_an_smmu_that_is_given_up_is_not_off),
 };
 
 TEST_SUITE(pmd_state, tests, NULL, NULL);

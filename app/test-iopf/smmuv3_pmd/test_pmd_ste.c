@@ -27,7 +27,7 @@ struct seen {
 };
 
 static void
-see(struct seen *seen, unsigned int word, uint64_t value)
+add_value(struct seen *seen, unsigned int word, uint64_t value)
 {
 	assert_in_range(seen->nb[word], 0, 3);
 	seen->values[word][seen->nb[word]++] = value;
@@ -35,7 +35,7 @@ see(struct seen *seen, unsigned int word, uint64_t value)
 }
 
 static bool
-all_equal(const struct seen *seen, const uint64_t *entry, uint64_t word0)
+is_entry_seen(const struct seen *seen, const uint64_t *entry, uint64_t word0)
 {
 	if (entry[0] != word0)
 		return false;
@@ -48,7 +48,7 @@ all_equal(const struct seen *seen, const uint64_t *entry, uint64_t word0)
 
 /* Every mix of what was seen. */
 static void
-judge(const struct seen *seen)
+check_mixes(const struct seen *seen)
 {
 	unsigned int mixed = 0, w;
 
@@ -68,13 +68,13 @@ judge(const struct seen *seen)
 			assert_true(seen->old[0] == word0 && seen->next[0] == word0);
 			continue;
 		}
-		assert_true(all_equal(seen, seen->old, word0) ||
-				all_equal(seen, seen->next, word0));
+		assert_true(is_entry_seen(seen, seen->old, word0) ||
+				is_entry_seen(seen, seen->next, word0));
 	}
 }
 
 static void
-start(struct seen *seen)
+restart_values(struct seen *seen)
 {
 	for (unsigned int w = 0; w < 8; w++) {
 		seen->nb[w] = 1;
@@ -92,15 +92,15 @@ check_plan(const uint64_t old[8], const uint64_t next[8])
 	memcpy(seen.now, old, sizeof(seen.now));
 	n = smmuv3_entry_plan(old, next, V, steps);
 	assert_in_range(n, 1, SMMUV3_NB_STEPS);
-	start(&seen);
+	restart_values(&seen);
 	for (i = 0; i < n; i++) {
 		assert_in_range(steps[i].word, 0, SMMUV3_STEP_SYNC);
 		if (steps[i].word == SMMUV3_STEP_SYNC) {
-			judge(&seen);
-			start(&seen);
+			check_mixes(&seen);
+			restart_values(&seen);
 			seen.syncs++;
 		} else {
-			see(&seen, steps[i].word, steps[i].value);
+			add_value(&seen, steps[i].word, steps[i].value);
 		}
 	}
 	/* Nothing is left that the SMMU may still see otherwise. */
@@ -150,7 +150,7 @@ test_a_change_of_one_word_keeps_the_entry_valid(void **state)
 
 /* A SYNC that failed is made up for by trying again. */
 static int
-failing_sync(void *ctx)
+fail_sync(void *ctx)
 {
 	unsigned int *left = ctx;
 
@@ -169,14 +169,14 @@ test_a_failed_change_can_be_tried_again(void **state)
 	for (fail_at = 0; fail_at < 3; fail_at++) {
 		memcpy(live, old, sizeof(live));
 		left = fail_at;
-		assert_int_equal(smmuv3_entry_write(live, next, V, failing_sync, &left),
+		assert_int_equal(smmuv3_entry_write(live, next, V, fail_sync, &left),
 				-ETIMEDOUT);
 		/* Never half of each while valid; and what is left to do needs a SYNC. */
 		if (live[0] & V)
 			assert_memory_equal(live, next, sizeof(live));
 		check_plan(live, next);
 		left = 100;
-		assert_int_equal(smmuv3_entry_write(live, next, V, failing_sync, &left), 0);
+		assert_int_equal(smmuv3_entry_write(live, next, V, fail_sync, &left), 0);
 		assert_true(left < 100);
 		assert_memory_equal(live, next, sizeof(live));
 	}
@@ -184,7 +184,7 @@ test_a_failed_change_can_be_tried_again(void **state)
 
 /* Domain after domain while the device goes on: only whole entries are used. */
 static void
-test_attach_and_detach_under_dma_are_whole(void **state)
+test_attach_and_detach_are_atomic_for_dma(void **state)
 {
 	uint8_t buf[4] = { 1, 2, 3, 4 };
 	struct iopf_event event;
@@ -231,7 +231,7 @@ static struct {
 } spy;
 
 static bool
-translates(uint64_t dw0)
+can_translate(uint64_t dw0)
 {
 	return dw0 & V && dw0 & 1 << 3;
 }
@@ -247,8 +247,8 @@ look_at_ste(void *ctx)
 		other += spy.ste[w] != spy.before[w];
 	spy.changes += other > 0;
 	if (other > 0) {
-		assert_false(translates(spy.before[0]));
-		assert_false(translates(spy.ste[0]));
+		assert_false(can_translate(spy.before[0]));
+		assert_false(can_translate(spy.ste[0]));
 	}
 	memcpy(spy.before, spy.ste, sizeof(spy.before));
 	spy.real->wait(ctx);
@@ -339,7 +339,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_no_mix_of_old_and_new_is_ever_valid),
 	cmocka_unit_test(test_a_change_of_one_word_keeps_the_entry_valid),
 	cmocka_unit_test(test_a_failed_change_can_be_tried_again),
-	cmocka_unit_test(test_attach_and_detach_under_dma_are_whole),
+	cmocka_unit_test(test_attach_and_detach_are_atomic_for_dma),
 	cmocka_unit_test(test_an_ste_changes_while_it_does_not_translate),
 	cmocka_unit_test(test_entries_are_what_the_architecture_says),
 };

@@ -38,21 +38,21 @@ victim_wait(void *ctx)
 }
 
 static void
-no_close(void *ctx)
+keep_open(void *ctx)
 {
 	(void)ctx;
 }
 
 static uint32_t
-reg(const struct pmd *p, uint32_t offset)
+read_reg(const struct pmd *p, uint32_t offset)
 {
 	return smmuv3_read32(smmuv3_model_regs(p->m), offset);
 }
 
 static bool
-running(const struct pmd *p)
+is_running(const struct pmd *p)
 {
-	return reg(p, SMMUV3_CR0) != 0 || reg(p, SMMUV3_CR0ACK) != 0;
+	return read_reg(p, SMMUV3_CR0) != 0 || read_reg(p, SMMUV3_CR0ACK) != 0;
 }
 
 static struct smmuv3 *
@@ -72,7 +72,7 @@ open_again(struct pmd *p, const char *keys)
 
 /* From open to the end of one fault and another outstanding; ends at the given wait, or not. */
 static bool
-live_and_die(struct pmd *p, unsigned int waits)
+run_until_killed(struct pmd *p, unsigned int waits)
 {
 	static uint8_t buf[8];
 	struct iopf_event event;
@@ -133,7 +133,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 		if (__lsan_disable != NULL)
 			__lsan_disable();
 		pmd_open(&p, conf);
-		died = live_and_die(&p, waits);
+		died = run_until_killed(&p, waits);
 		if (__lsan_enable != NULL)
 			__lsan_enable();
 		dead = p.s;
@@ -146,7 +146,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 			pmd_close(&p);
 			break;
 		}
-		busy += running(&p);
+		busy += is_running(&p);
 		/* The kernel closes what the dead process had open; its memory goes elsewhere. */
 		victim.real->close(dead->backend_ctx);
 		reuse_memory(dead);
@@ -154,7 +154,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 		p.untidy = true;
 
 		p.s = open_again(&p, "");
-		assert_false(running(&p));
+		assert_false(is_running(&p));
 		if (p.dma == NULL)
 			p.dma = smmuv3_model_dma_create(p.m,
 					&(struct smmuv3_model_dma_conf){ .sid = PMD_SID });
@@ -177,7 +177,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 
 		/* Give back what the dead one had; the windows are still the model's. */
 		gone = *victim.real;
-		gone.close = no_close;
+		gone.close = keep_open;
 		dead->backend = &gone;
 		dead->backend_ctx = p.s->backend_ctx;
 		p.ops->close(dead);
@@ -221,7 +221,7 @@ leave_running(struct pmd *p)
 	smmuv3_write32(regs, SMMUV3_CR0, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN |
 			SMMUV3_CR0_SMMUEN);
 	pmd_step(p);
-	assert_int_equal(reg(p, SMMUV3_CR0ACK), SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN |
+	assert_int_equal(read_reg(p, SMMUV3_CR0ACK), SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN |
 			SMMUV3_CR0_SMMUEN);
 }
 
@@ -230,7 +230,7 @@ set_gbpa(struct pmd *p, uint32_t value)
 {
 	smmuv3_write32(smmuv3_model_regs(p->m), SMMUV3_GBPA, value | SMMUV3_GBPA_UPDATE);
 	pmd_step(p);
-	assert_int_equal(reg(p, SMMUV3_GBPA), value);
+	assert_int_equal(read_reg(p, SMMUV3_GBPA), value);
 }
 
 /* The model is the test's: the driver's hold on it ends, its registers stay. */
@@ -245,14 +245,14 @@ reopen(struct pmd *p, const char *keys)
 	victim.backend.close(s->backend_ctx);
 	p->s = open_again(p, keys);
 	assert_int_equal(p->ops->dma_map(p->s, p->arena, PMD_ARENA, &(uint64_t){ 0 }), 0);
-	victim.backend.close = no_close;
+	victim.backend.close = keep_open;
 	s->backend = &victim.backend;
 	s->backend_ctx = p->s->backend_ctx;
 	p->ops->close(s);
 }
 
 static void
-test_opening_stops_what_runs_and_blocks_dma(void **state)
+test_opening_stops_a_running_smmu_and_blocks_dma(void **state)
 {
 	uint8_t buf[4] = { 0 };
 	struct pmd p;
@@ -262,9 +262,9 @@ test_opening_stops_what_runs_and_blocks_dma(void **state)
 	set_gbpa(&p, SMMUV3_PUT(SMMUV3_GBPA_SHCFG, 1));
 	leave_running(&p);
 	reopen(&p, "");
-	assert_false(running(&p));
-	assert_true(reg(&p, SMMUV3_GBPA) & GBPA_ABORT);
-	assert_int_equal(reg(&p, SMMUV3_IRQ_CTRL), 0);
+	assert_false(is_running(&p));
+	assert_true(read_reg(&p, SMMUV3_GBPA) & GBPA_ABORT);
+	assert_int_equal(read_reg(&p, SMMUV3_IRQ_CTRL), 0);
 	/* Before any start. */
 	p.dma = smmuv3_model_dma_create(p.m, &(struct smmuv3_model_dma_conf){ .sid = PMD_SID });
 	pmd_write(&p, (uintptr_t)p.arena, buf, sizeof(buf));
@@ -286,13 +286,13 @@ test_opening_touches_nothing_of_an_smmu_that_is_off(void **state)
 	gbpa = SMMUV3_PUT(SMMUV3_GBPA_SHCFG, 1);
 	set_gbpa(&p, gbpa);
 	reopen(&p, "");
-	assert_int_equal(reg(&p, SMMUV3_GBPA), gbpa);
-	assert_int_equal(reg(&p, SMMUV3_CR1), 0);
+	assert_int_equal(read_reg(&p, SMMUV3_GBPA), gbpa);
+	assert_int_equal(read_reg(&p, SMMUV3_CR1), 0);
 	pmd_close(&p);
 }
 
 static void
-test_opening_gives_up_on_what_does_not_stop(void **state)
+test_opening_gives_up_on_an_smmu_that_does_not_stop(void **state)
 {
 	struct rte_kvargs *args;
 	struct smmuv3 *s;
@@ -312,7 +312,7 @@ test_opening_gives_up_on_what_does_not_stop(void **state)
 	/* It has come back, and the next one gets it. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	p.s = open_again(&p, "");
-	victim.backend.close = no_close;
+	victim.backend.close = keep_open;
 	s->backend = &victim.backend;
 	s->backend_ctx = p.s->backend_ctx;
 	p.ops->close(s);
@@ -347,8 +347,8 @@ check_close(const char *keys, bool was_running, bool was_blocked, bool blocked)
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	p.ops->close(p.s);
 
-	assert_false(running(&p));
-	assert_int_equal(reg(&p, SMMUV3_GBPA), blocked ? found | GBPA_ABORT : found);
+	assert_false(is_running(&p));
+	assert_int_equal(read_reg(&p, SMMUV3_GBPA), blocked ? found | GBPA_ABORT : found);
 	pmd_write(&p, (uintptr_t)p.arena, buf, sizeof(buf));
 	assert_int_equal(pmd_done(&p), blocked ? SMMUV3_MODEL_ABORTED : SMMUV3_MODEL_OK);
 	assert_int_equal(smmuv3_model_driver_errors(m), 0);
@@ -371,7 +371,7 @@ test_closing_leaves_dma_blocked_or_as_found(void **state)
 
 /* GBPA is stuck when it is to be put back: closed all the same, and that is said. */
 static void
-test_what_cannot_be_restored_is_said(void **state)
+test_state_that_cannot_be_restored_is_logged(void **state)
 {
 	uint32_t found = SMMUV3_PUT(SMMUV3_GBPA_SHCFG, 1);
 	struct smmuv3_model *m;
@@ -488,17 +488,17 @@ test_an_smmu_that_was_never_started_can_be_closed(void **state)
 	pmd_open(&p, NULL);
 	smmuv3_write32(p.s->regs, SMMUV3_IRQ_CTRL, SMMUV3_IRQ_CTRL_GERROR);
 	pmd_step(&p);
-	assert_int_equal(reg(&p, SMMUV3_IRQ_CTRLACK), SMMUV3_IRQ_CTRL_GERROR);
+	assert_int_equal(read_reg(&p, SMMUV3_IRQ_CTRLACK), SMMUV3_IRQ_CTRL_GERROR);
 	pmd_close(&p);
 }
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_run_killed_at_any_moment_can_be_followed_by_the_next),
-	cmocka_unit_test(test_opening_stops_what_runs_and_blocks_dma),
+	cmocka_unit_test(test_opening_stops_a_running_smmu_and_blocks_dma),
 	cmocka_unit_test(test_opening_touches_nothing_of_an_smmu_that_is_off),
-	cmocka_unit_test(test_opening_gives_up_on_what_does_not_stop),
+	cmocka_unit_test(test_opening_gives_up_on_an_smmu_that_does_not_stop),
 	cmocka_unit_test(test_closing_leaves_dma_blocked_or_as_found),
-	cmocka_unit_test(test_what_cannot_be_restored_is_said),
+	cmocka_unit_test(test_state_that_cannot_be_restored_is_logged),
 	cmocka_unit_test(test_an_smmu_that_was_never_started_can_be_closed),
 	cmocka_unit_test(test_keys_of_another_backend_are_refused),
 	cmocka_unit_test(test_bases_are_aligned_by_device_address),

@@ -30,7 +30,7 @@ static char root[64];
 static char why[512];
 
 static const char *
-at(const char *path)
+make_path(const char *path)
 {
 	static char full[PATH_MAX];
 
@@ -43,7 +43,7 @@ make_dirs(const char *path)
 {
 	char full[PATH_MAX], *slash;
 
-	snprintf(full, sizeof(full), "%s", at(path));
+	snprintf(full, sizeof(full), "%s", make_path(path));
 	for (slash = strchr(full + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		mkdir(full, 0755);
@@ -52,23 +52,23 @@ make_dirs(const char *path)
 }
 
 static void
-put(const char *path, const char *text)
+write_file(const char *path, const char *text)
 {
 	FILE *f;
 
 	make_dirs(path);
-	f = fopen(at(path), "we");
+	f = fopen(make_path(path), "we");
 	assert_non_null(f);
 	fputs(text, f);
 	fclose(f);
 }
 
 static void
-put_link(const char *path, const char *target)
+write_link(const char *path, const char *target)
 {
 	make_dirs(path);
-	unlink(at(path));
-	assert_int_equal(symlink(target, at(path)), 0);
+	unlink(make_path(path));
+	assert_int_equal(symlink(target, make_path(path)), 0);
 }
 
 static int
@@ -79,7 +79,7 @@ check(void)
 }
 
 static void
-refused(int ret, const char *text)
+check_refusal(int ret, const char *text)
 {
 	assert_int_equal(check(), ret);
 	if (strstr(why, text) == NULL)
@@ -87,21 +87,21 @@ refused(int ret, const char *text)
 }
 
 static int
-tree_up(void **state)
+make_tree(void **state)
 {
 	(void)state;
 	snprintf(root, sizeof(root), P_tmpdir "/test-vfio-XXXXXX");
 	if (mkdtemp(root) == NULL || chmod(root, 0755) < 0)
 		return -1;
-	put(DRIVERS "/vfio-platform/bind", "");
-	put(DRIVERS "/vfio-platform/unbind", "");
-	put(MODE, "Y\n");
-	put(DEVICE "/driver_override", "vfio-platform\n");
-	put_link(DEVICE "/driver", "../../drivers/vfio-platform");
-	put_link(DEVICE "/iommu_group", "../../../../kernel/iommu_groups/7");
-	put("/sys/kernel/iommu_groups/7/name", "vfio-noiommu\n");
-	put("/dev/vfio/vfio", "");
-	put("/dev/vfio/noiommu-7", "");
+	write_file(DRIVERS "/vfio-platform/bind", "");
+	write_file(DRIVERS "/vfio-platform/unbind", "");
+	write_file(MODE, "Y\n");
+	write_file(DEVICE "/driver_override", "vfio-platform\n");
+	write_link(DEVICE "/driver", "../../drivers/vfio-platform");
+	write_link(DEVICE "/iommu_group", "../../../../kernel/iommu_groups/7");
+	write_file("/sys/kernel/iommu_groups/7/name", "vfio-noiommu\n");
+	write_file("/dev/vfio/vfio", "");
+	write_file("/dev/vfio/noiommu-7", "");
 	return 0;
 }
 
@@ -115,22 +115,22 @@ remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 }
 
 static int
-tree_down(void **state)
+remove_tree(void **state)
 {
 	(void)state;
 	return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static void
-test_what_is_ready_is_not_refused(void **state)
+test_a_device_that_is_ready_is_accepted(void **state)
 {
 	(void)state;
 	assert_int_equal(check(), 0);
 	/* An ordinary group, of an SMMU that an IOMMU is in front of. */
-	put("/sys/kernel/iommu_groups/7/name", "\n");
-	unlink(at("/dev/vfio/noiommu-7"));
-	put("/dev/vfio/7", "");
-	put(MODE, "N\n");
+	write_file("/sys/kernel/iommu_groups/7/name", "\n");
+	unlink(make_path("/dev/vfio/noiommu-7"));
+	write_file("/dev/vfio/7", "");
+	write_file(MODE, "N\n");
 	assert_int_equal(check(), 0);
 }
 
@@ -154,49 +154,49 @@ static void
 test_the_kernels_driver_is_named_first(void **state)
 {
 	(void)state;
-	put(DRIVERS "/arm-smmu-v3/bind", "");
-	put_link(DEVICE "/driver", "../../drivers/arm-smmu-v3");
+	write_file(DRIVERS "/arm-smmu-v3/bind", "");
+	write_link(DEVICE "/driver", "../../drivers/arm-smmu-v3");
 	/* Whatever else is missing. */
-	unlink(at(MODE));
-	refused(-EBUSY, "initcall_blacklist=arm_smmu_driver_init");
+	unlink(make_path(MODE));
+	check_refusal(-EBUSY, "initcall_blacklist=arm_smmu_driver_init");
 	/* A kernel that lets it be unbound. */
-	put(DRIVERS "/arm-smmu-v3/unbind", "");
-	refused(-EBUSY, "iopf-setup setup " NAME);
+	write_file(DRIVERS "/arm-smmu-v3/unbind", "");
+	check_refusal(-EBUSY, "iopf-setup setup " NAME);
 	assert_null(strstr(why, "boot"));
 }
 
 static void
-test_what_the_kernel_lacks_is_named(void **state)
+test_a_missing_kernel_feature_is_named(void **state)
 {
 	(void)state;
-	unlink(at(MODE));
-	refused(-ENODEV, "CONFIG_VFIO_NOIOMMU");
-	put(MODE, "N\n");
-	refused(-ENODEV, "echo 1 > " MODE);
-	put(MODE, "1\n");
+	unlink(make_path(MODE));
+	check_refusal(-ENODEV, "CONFIG_VFIO_NOIOMMU");
+	write_file(MODE, "N\n");
+	check_refusal(-ENODEV, "echo 1 > " MODE);
+	write_file(MODE, "1\n");
 	assert_int_equal(check(), 0);
-	unlink(at(DRIVERS "/vfio-platform/bind"));
-	unlink(at(DRIVERS "/vfio-platform/unbind"));
-	assert_int_equal(rmdir(at(DRIVERS "/vfio-platform")), 0);
-	refused(-ENODEV, "modprobe vfio-platform reset_required=0");
-	unlink(at(MODE));
-	rmdir(at("/sys/module/vfio/parameters"));
-	rmdir(at("/sys/module/vfio"));
-	refused(-ENODEV, "modprobe vfio");
+	unlink(make_path(DRIVERS "/vfio-platform/bind"));
+	unlink(make_path(DRIVERS "/vfio-platform/unbind"));
+	assert_int_equal(rmdir(make_path(DRIVERS "/vfio-platform")), 0);
+	check_refusal(-ENODEV, "modprobe vfio-platform reset_required=0");
+	unlink(make_path(MODE));
+	rmdir(make_path("/sys/module/vfio/parameters"));
+	rmdir(make_path("/sys/module/vfio"));
+	check_refusal(-ENODEV, "modprobe vfio");
 }
 
 static void
 test_a_device_that_is_not_bound_is_named(void **state)
 {
 	(void)state;
-	unlink(at(DEVICE "/driver"));
-	refused(-ENODEV, "bound to no driver");
-	put(DRIVERS "/other/bind", "");
-	put_link(DEVICE "/driver", "../../drivers/other");
-	refused(-ENODEV, "bound to other");
-	put_link(DEVICE "/driver", "../../drivers/vfio-platform");
-	unlink(at(DEVICE "/iommu_group"));
-	refused(-ENODEV, "no IOMMU group");
+	unlink(make_path(DEVICE "/driver"));
+	check_refusal(-ENODEV, "bound to no driver");
+	write_file(DRIVERS "/other/bind", "");
+	write_link(DEVICE "/driver", "../../drivers/other");
+	check_refusal(-ENODEV, "bound to other");
+	write_link(DEVICE "/driver", "../../drivers/vfio-platform");
+	unlink(make_path(DEVICE "/iommu_group"));
+	check_refusal(-ENODEV, "no IOMMU group");
 }
 
 static void
@@ -207,16 +207,16 @@ test_a_missing_right_is_named(void **state)
 	int noiommu, ordinary;
 
 	(void)state;
-	unlink(at("/dev/vfio/noiommu-7"));
-	refused(-ENODEV, "/dev/vfio/noiommu-7");
-	put("/dev/vfio/noiommu-7", "");
-	unlink(at("/dev/vfio/vfio"));
-	refused(-ENODEV, "/dev/vfio/vfio");
-	put("/dev/vfio/vfio", "");
-	chmod(at("/dev/vfio/vfio"), 0666);
-	put("/dev/vfio/7", "");
-	chmod(at("/dev/vfio/7"), 0);
-	chmod(at("/dev/vfio/noiommu-7"), 0);
+	unlink(make_path("/dev/vfio/noiommu-7"));
+	check_refusal(-ENODEV, "/dev/vfio/noiommu-7");
+	write_file("/dev/vfio/noiommu-7", "");
+	unlink(make_path("/dev/vfio/vfio"));
+	check_refusal(-ENODEV, "/dev/vfio/vfio");
+	write_file("/dev/vfio/vfio", "");
+	chmod(make_path("/dev/vfio/vfio"), 0666);
+	write_file("/dev/vfio/7", "");
+	chmod(make_path("/dev/vfio/7"), 0);
+	chmod(make_path("/dev/vfio/noiommu-7"), 0);
 	/* Root has every right. */
 	if (me == 0)
 		assert_int_equal(seteuid(NOBODY), 0);
@@ -224,7 +224,7 @@ test_a_missing_right_is_named(void **state)
 	snprintf(noiommu_why, sizeof(noiommu_why), "%s", why);
 	if (me == 0)
 		assert_int_equal(seteuid(me), 0);
-	put("/sys/kernel/iommu_groups/7/name", "\n");
+	write_file("/sys/kernel/iommu_groups/7/name", "\n");
 	if (me == 0)
 		assert_int_equal(seteuid(NOBODY), 0);
 	ordinary = check();
@@ -237,13 +237,16 @@ test_a_missing_right_is_named(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test_setup_teardown(test_what_is_ready_is_not_refused, tree_up, tree_down),
-	cmocka_unit_test_setup_teardown(test_names_are_checked, tree_up, tree_down),
-	cmocka_unit_test_setup_teardown(test_the_kernels_driver_is_named_first, tree_up, tree_down),
-	cmocka_unit_test_setup_teardown(test_what_the_kernel_lacks_is_named, tree_up, tree_down),
-	cmocka_unit_test_setup_teardown(test_a_device_that_is_not_bound_is_named, tree_up,
-			tree_down),
-	cmocka_unit_test_setup_teardown(test_a_missing_right_is_named, tree_up, tree_down),
+	cmocka_unit_test_setup_teardown(test_a_device_that_is_ready_is_accepted, make_tree,
+			remove_tree),
+	cmocka_unit_test_setup_teardown(test_names_are_checked, make_tree, remove_tree),
+	cmocka_unit_test_setup_teardown(test_the_kernels_driver_is_named_first, make_tree,
+			remove_tree),
+	cmocka_unit_test_setup_teardown(test_a_missing_kernel_feature_is_named, make_tree,
+			remove_tree),
+	cmocka_unit_test_setup_teardown(test_a_device_that_is_not_bound_is_named, make_tree,
+			remove_tree),
+	cmocka_unit_test_setup_teardown(test_a_missing_right_is_named, make_tree, remove_tree),
 };
 
 TEST_SUITE(vfio_check, tests, NULL, NULL);
