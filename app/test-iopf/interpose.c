@@ -113,7 +113,7 @@ COUNT_LOCK(pthread_spin_lock, pthread_spinlock_t)
 
 _Atomic unsigned int interpose_grace_periods;
 
-/* Also under the sanitizers, which leave it alone. */
+/* Enabled under the sanitizers too, which do not interpose it. */
 void urcu_memb_synchronize_rcu(void);
 
 void

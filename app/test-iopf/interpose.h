@@ -5,9 +5,8 @@
 #define INTERPOSE_H
 
 /*
- * libc's allocation and locking functions, counted while the calling thread watches,
- * and allocations that fail on request. Off under the sanitizers, which interpose the
- * same functions.
+ * Counts the calls of libc's allocation and locking functions while the calling thread watches, and
+ * makes chosen allocations fail. Disabled under the sanitizers, which interpose the same functions.
  */
 
 #include <stdatomic.h>
@@ -24,15 +23,15 @@
 
 extern unsigned int interpose_allocs, interpose_locks;
 
-/* Of liburcu, by any thread. */
+/* Grace periods of liburcu, started by any thread. */
 extern _Atomic unsigned int interpose_grace_periods;
 
 void interpose_watch(bool on);
 
-/* The n-th allocation of this thread from now fails, once; 0: none does. */
+/* Make the n-th allocation of this thread from now on fail, once. 0: none fails. */
 void interpose_fail(unsigned int n);
 
-/* Whether it has. */
+/* True when that allocation has failed. */
 bool interpose_failed(void);
 
 #endif /* INTERPOSE_H */

@@ -26,7 +26,7 @@ log_lines_begin(void)
 	log = open_memstream(&text, &len);
 	assert_non_null(log);
 	for (i = 0; i < RTE_DIM(types); i++) {
-		/* That which is registered already. */
+		/* This call looks up a type that is registered already. */
 		type = rte_log_register(types[i]);
 		levels[i] = rte_log_get_level(type);
 		rte_log_set_level(type, RTE_LOG_NOTICE);

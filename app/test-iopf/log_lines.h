@@ -5,18 +5,18 @@
 #define LOG_LINES_H
 
 /*
- * The lines of the log that one call writes, at the level that an application has, whatever
- * the suite has set. For calls during which no other thread writes one.
+ * Capture the lines that one call logs, at an application's log level, whatever level the suite has
+ * set. No other thread may log during the call.
  */
 void log_lines_begin(void);
 
-/* All of them, to be freed; ended by log_lines_one() or this. */
+/* Returns all captured lines, to be freed. log_lines_one() or this function ends a capture. */
 char *log_lines_end(void);
 
-/* There was exactly one, with @p part in it. */
+/* End the capture. The call logged exactly one line, and it contains @p part. */
 void log_lines_one(const char *part);
 
-/* A call of which that is so. */
+/* Make @p call and check that it logs one line that contains @p part. */
 #define SAYS(part, call)		\
 	do {				\
 		log_lines_begin();	\

@@ -92,14 +92,14 @@ start_eal(const char *program, int argc, char **argv)
 		memcpy(&args[1], argv, argc * sizeof(args[0]));
 		return rte_eal_init(argc + 1, args);
 	}
-	/* Several runs at a time must not meet in the runtime directory. */
+	/* Two runs at the same time need runtime directories of their own. */
 	snprintf(prefix, sizeof(prefix), "--file-prefix=test-iopf-%d", getpid());
 	return rte_eal_init(7, defaults);
 }
 
 /*
- * EAL keeps this thread on one processor, and those that it makes after that: races would
- * be run on one.
+ * EAL pins this thread, and the threads that it makes later, to one processor. Races would then run
+ * on one processor.
  */
 static int
 init_eal(const char *program, int argc, char **argv)
@@ -179,7 +179,7 @@ main(int argc, char **argv)
 		run(find_suite(argv[i]), &passed, &failed);
 	snprintf(runtime_dir, sizeof(runtime_dir), "%s", rte_eal_get_runtime_dir());
 	rte_eal_cleanup();
-	/* EAL leaves it behind, empty, and each run has one of its own. */
+	/* EAL leaves its runtime directory behind, empty. Each run has a directory of its own. */
 	if (nb_eal == 0)
 		(void)rmdir(runtime_dir);
 	printf("%zu passed, %zu failed, %u skipped\n", passed, failed, nb_skipped);

@@ -5,8 +5,8 @@
 #define TEST_H
 
 /*
- * A suite is a file that ends with TEST_SUITE(name, tests, setup, teardown).
- * main.c runs those named on the command line, or all.
+ * A suite is a file that ends with TEST_SUITE(name, tests, setup, teardown). main.c runs the suites
+ * that the command line names, or all.
  */
 
 #include <setjmp.h>
@@ -42,15 +42,15 @@ void test_suite_register(struct test_suite *suite);
 	}									\
 	struct test_suite /* takes the semicolon */
 
-/* Count it, say why, and leave the test. */
+/* Count the test as skipped, print the reason, and leave the test. */
 void test_skip(const char *why);
 
-/* Multiplies the length of soak tests: IOPF_TEST_SCALE in the environment, 1 if unset. */
+/* A factor for the length of soak tests: IOPF_TEST_SCALE in the environment, 1 if unset. */
 unsigned int test_scale(void);
 
 /*
- * A seed for choices at random, printed with @p what it is for: IOPF_TEST_SEED in the
- * environment, or another one in each run. Never 0.
+ * A seed for random choices, printed with its purpose @p what: IOPF_TEST_SEED in the environment,
+ * or a new seed in each run. Never 0.
  */
 uint32_t test_seed(const char *what);
 

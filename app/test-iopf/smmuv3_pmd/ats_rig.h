@@ -5,9 +5,9 @@
 #define ATS_RIG_H
 
 /*
- * ATS in the driver: devices of the model that have ATCs. Its oracle reports an access
- * through an ATC entry whose invalidation is complete, and its log what a driver must
- * not do; both are empty at the end of each test (pmd_close()).
+ * ATS in the driver: devices of the model that have ATCs. The model's oracle reports an access
+ * through an ATC entry after the invalidation of that entry is complete. The model's log reports
+ * what a driver must not do. pmd_close() checks at the end of each test that both are empty.
  */
 
 #include <stdbool.h>
@@ -21,14 +21,14 @@
 
 extern const struct smmuv3_model_conf ats_conf;
 
-/* Opened and started. */
+/* Opens and starts the driver. */
 void ats_open(struct pmd *p, const struct smmuv3_model_conf *conf);
-/* The model gets a thread, and machines are busy: waits are not to end before a minute. */
+/* Gives the model a thread. Each wait gets a minute, because the machine may be busy. */
 void ats_run_model(struct pmd *p);
 void *ats_add_dev_sids(struct pmd *p, const uint32_t *sids, unsigned int n, uint32_t nb_pasids,
 		bool prg_pasid);
 void *ats_add_dev(struct pmd *p, uint32_t sid, uint32_t nb_pasids);
-/* With a table of its own, which is that of pmd_map() and pmd_pte() from here on. */
+/* Adds a domain with a table of its own. From here on pmd_map() and pmd_pte() use that table. */
 void *ats_add_domain(struct pmd *p);
 void ats_attach(struct pmd *p, void *dev, uint32_t pasid, void *domain);
 void ats_detach(struct pmd *p, void *dev, uint32_t pasid);
@@ -40,7 +40,7 @@ void *ats_map(struct pmd *p, uint64_t va);
 void ats_unmap(struct pmd *p, uint64_t va);
 int ats_invalidate(struct pmd *p, void *domain, uint64_t va, unsigned int *done);
 void ats_invalidate_page(struct pmd *p, void *domain, uint64_t va);
-/* Steps and checks until the driver has recovered from what there was. */
+/* Steps the model and calls check() until the driver has recovered. */
 void ats_finish_recovery(struct pmd *p);
 void ats_close(struct pmd *p);
 

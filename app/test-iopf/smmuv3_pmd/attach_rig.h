@@ -5,8 +5,8 @@
 #define ATTACH_RIG_H
 
 /*
- * The driver's attach and detach by (device, PASID), for tests that call its operations
- * themselves: the handles are kept here. Threads of different devices may call them
+ * The driver's attach and detach by (device, PASID), for tests that call the driver's operations
+ * themselves. The rig keeps the handles. Threads of different devices may call these functions
  * concurrently.
  */
 
@@ -15,7 +15,7 @@
 #include <iopf_driver.h>
 
 int rig_attach(const struct iopf_driver_ops *ops, void *s, void *dev, uint32_t pasid, void *domain);
-/* -ENOENT: not attached. After another error the handle is kept for the next call. */
+/* -ENOENT: not attached. After another error the rig keeps the handle for the next call. */
 int rig_detach(const struct iopf_driver_ops *ops, void *s, void *dev, uint32_t pasid);
 
 #endif /* ATTACH_RIG_H */

@@ -35,7 +35,10 @@ break_sync(void *ctx, struct smmuv3_wait *w)
 		breaker.at = 0;
 		breaker.hit = true;
 		breaker_stop_cmdq(true);
-		/* What is live in memory is cached now, and translates if it can. */
+		/*
+		 * The model caches entries that are valid in memory now, and translates through
+		 * them if it can.
+		 */
 		if (!breaker.quiet)
 			breaker_write_all(breaker.rig, OLD);
 		if (breaker.fault == REFUSED) {
@@ -127,7 +130,7 @@ breaker_open(struct breaker_rig *r, const struct breaker_kind *kind)
 		.choices = SMMUV3_MODEL_STICKY_TLB,
 		.harsh = HARSH,
 	});
-	p->untidy = true;	/* commands that the SMMU refuses are meant */
+	p->untidy = true;	/* the test causes commands that the SMMU refuses */
 	set_breaker(r);
 	assert_int_equal(p->ops->start(p->s), 0);
 	assert_int_equal(p->ops->dev_add(p->s, &conf, &p->dev), 0);

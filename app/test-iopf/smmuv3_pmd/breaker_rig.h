@@ -5,8 +5,8 @@
 #define BREAKER_RIG_H
 
 /*
- * Attach, detach and removal of devices that fail half-way: a chosen CMD_SYNC of the driver
- * fails, and a device of each kind shows what is left.
+ * Attach, detach and removal of devices that fail half-way: a chosen CMD_SYNC of the driver fails.
+ * A device of each kind shows what remains.
  */
 
 #include <stdbool.h>
@@ -26,12 +26,12 @@
 
 /* How a CMD_SYNC fails. */
 enum breaker_fault {
-	STUCK,		/* the command queue stands still: -ETIMEDOUT */
-	REFUSED,	/* a command in front of it is illegal: -EIO */
+	STUCK,		/* the command queue stops: -ETIMEDOUT */
+	REFUSED,	/* a command before it is illegal: -EIO */
 	NB_FAULTS
 };
 
-/* A case: which device, and how it is attached. */
+/* A case: the kind of device and how it is attached. */
 struct breaker_kind {
 	enum iopf_recover recover;
 	unsigned int nb_sids;
@@ -51,8 +51,9 @@ struct breaker_rig {
 };
 
 /*
- * In place of the command queue's wait(): it is called for each CMD_SYNC before the model has
- * seen it, and this is where the chosen one is made to fail. Time is over when this says so.
+ * Replaces the wait() of the command queue. The driver calls it for each CMD_SYNC before the model
+ * has fetched the command: here the chosen CMD_SYNC is made to fail. wait() returning false ends
+ * the driver's wait.
  */
 struct breaker {
 	struct breaker_rig *rig;
@@ -60,7 +61,7 @@ struct breaker {
 	const struct smmuv3_cmdq_ops *real;
 	enum breaker_fault fault;
 	uint64_t at;		/* value of the counter syncs, or a position; 0: none */
-	bool quiet;		/* no DMA then */
+	bool quiet;		/* the device does no DMA meanwhile */
 	bool hit, stuck;
 };
 
@@ -68,28 +69,28 @@ extern struct breaker breaker;
 
 void breaker_stop_cmdq(bool on);
 /*
- * The @p n-th CMD_SYNC from here on fails; with STUCK those behind it too, until
+ * The @p n-th CMD_SYNC from here on fails. With STUCK all later ones fail too, until
  * breaker_repair().
  */
 void breaker_arm(struct pmd *p, enum breaker_fault fault, unsigned int n);
 void breaker_repair(struct pmd *p);
 void *breaker_add_domain(struct pmd *p);
 uint16_t breaker_get_asid(void *domain);
-/* The oracle is told that the page is given or freed. */
+/* Tells the oracle that the page is given or freed. */
 void breaker_tell_frame(struct pmd *p, const void *page, bool give);
 void breaker_open(struct breaker_rig *r, const struct breaker_kind *kind);
 void breaker_close(struct breaker_rig *r);
 /*
- * One write by each StreamID. Each ends: stalls are answered with @p code. Returns how many
+ * One write by each StreamID. Each write ends: stalls are answered with INVALID. Returns how many
  * succeeded.
  */
 unsigned int breaker_write_all(struct breaker_rig *r, uint8_t byte);
 unsigned int breaker_count_atcs(const struct pmd *p);
-/* While the attachment may be in use: no other domain has its ASID. */
+/* Checks that no other domain gets the ASID while the attachment may be in use. */
 void breaker_check_asid(struct breaker_rig *r);
-/* A domain without a page that has the same ASID. */
+/* Adds a domain without a page that has the same ASID. */
 void *breaker_add_heir(struct breaker_rig *r);
-/* The one event of one access. */
+/* Makes one access that aborts and returns the id of its one event. */
 uint8_t breaker_read_record(struct pmd *p, uint32_t sid, uint32_t pasid);
 
 #endif /* BREAKER_RIG_H */

@@ -5,8 +5,8 @@
 #define FAKE_EVTQ_H
 
 /*
- * An event queue whose SMMU is played by the test: the model never steps, the test writes
- * records and PROD itself. So without MSIs, and not closed in order.
+ * An event queue whose SMMU is the test: the model never steps, and the test writes records and
+ * PROD. So there are no MSIs, and the model's log is not checked.
  */
 
 #include <stdint.h>

@@ -27,7 +27,7 @@ fq_chance(unsigned int one_in)
 static void
 fq_expect(enum fq_item item, uint32_t serial)
 {
-	/* Two losses at one place are one. */
+	/* Two losses at one place count as one. */
 	if (item == LOST && (fq->tail == fq->head ? fq->told :
 			fq->stream[(fq->tail - 1) % RTE_DIM(fq->stream)].item == LOST))
 		return;
@@ -40,7 +40,7 @@ fq_expect(enum fq_item item, uint32_t serial)
 uint32_t
 fq_read(uint32_t offset)
 {
-	/* Not the driver's accesses. */
+	/* The log contains the driver's accesses alone. */
 	return atomic_load(smmuv3_reg32(fq->p.s->regs, offset));
 }
 
@@ -88,7 +88,7 @@ fq_block(void)
 {
 	if (fq->blocked)
 		return;
-	/* ... perhaps with an entry that was not written. */
+	/* Perhaps PROD passes an entry that was not written. */
 	if (fq_chance(2))
 		fq_add(UNWRITTEN, 0, 0);
 	fq->blocked = true;
@@ -123,7 +123,7 @@ smmuv3_access_log(const void *regs, uint32_t offset, unsigned int size, int writ
 		return;
 	if (offset == SMMUV3_PRIQ_PROD || offset == SMMUV3_PRIQ_CONS)
 		assert_int_equal(size, 4);
-	/* After a load, before a store. */
+	/* The log is called after a load and before a store. */
 	if (fq_chance(fq->meanwhile))
 		fq_act_randomly();
 	if (write) {
@@ -146,7 +146,7 @@ fq_open_sids(struct fake_priq *fake, unsigned int log2, bool msi, unsigned int s
 		.priq_log2 = log2 == 0 ? SMMUV3_MODEL_NONE : log2 });
 	assert_int_equal(fake->p.ops->start(fake->p.s), 0);
 	assert_int_equal(fake->p.s->priq.q.log2, log2);
-	/* The model never steps from here on. */
+	/* The model does not step from here on. */
 	fake->p.untidy = true;
 	fq = fake;
 }
@@ -178,7 +178,7 @@ fq_poll(struct iopf_event *events, uint16_t n)
 	fq->cons_before = fq_read(SMMUV3_PRIQ_CONS);
 	got = seen_poll(fq->p.s, events, n);
 	assert_true(got <= n);
-	/* One store for a burst, none for nothing. */
+	/* One store for a burst, no store for an empty poll. */
 	assert_int_equal(fq->cons_stores, got > 0);
 	if (got > 0)
 		assert_int_equal(fq_read(SMMUV3_PRIQ_CONS), fq->cons);
@@ -207,7 +207,7 @@ fq_poll_stream(uint16_t n)
 			break;
 		case LOST:
 			assert_int_equal(events[i].flags, IOPF_EVENT_LOST);
-			/* The last of its burst. */
+			/* LOST is the last item of its burst. */
 			assert_int_equal(i, got - 1);
 			break;
 		}
@@ -218,7 +218,7 @@ fq_poll_stream(uint16_t n)
 		records--;
 	if (got > 0)
 		assert_int_equal(smmuv3_q_count(fq->log2, fq->cons, fq->cons_before), records);
-	/* Acknowledged with a marker, and then only. */
+	/* An overflow is acknowledged together with LOST, and never without. */
 	if (got > 0 && (fq->cons ^ fq->cons_before) & SMMUV3_Q_OVFLG)
 		assert_int_equal(events[got - 1].flags, IOPF_EVENT_LOST);
 	return got;

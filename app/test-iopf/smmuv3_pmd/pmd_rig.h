@@ -5,9 +5,8 @@
 #define PMD_RIG_H
 
 /*
- * The SMMUv3 driver on a model of its own, its operations called directly. The
- * model has no thread unless the test starts one: it moves in pmd_step() and in
- * the driver's waits.
+ * The SMMUv3 driver on a model of its own. Tests call the driver's operations directly. The model
+ * has no thread unless the test starts one: it steps in pmd_step() and in the driver's waits.
  */
 
 #include <stdbool.h>
@@ -44,41 +43,41 @@ struct pmd {
 	unsigned int granule_log2;
 	uint64_t *root;
 	void *dev, *domain;
-	bool prg_pasid;			/* of the device; set before it is up */
+	bool prg_pasid;			/* of the device; set before the device is added */
 	struct smmuv3_model_dma *dma;
-	bool untidy;			/* errors in the model's logs are meant */
+	bool untidy;			/* the test causes errors in the model's log */
 };
 
-/* A model, opened by the driver; not started. */
+/* Make a model and open the driver on it, without starting it. */
 void pmd_open(struct pmd *p, const struct smmuv3_model_conf *conf);
-/* ... with this result. Nothing else is left behind when it is not 0. */
+/* The same, and return the result of open. After an error nothing else remains. */
 int pmd_try_open(struct pmd *p, const struct smmuv3_model_conf *conf, const char *more_keys);
-/* Start, one device at PMD_SID, a domain with an empty table, attached; an engine. */
+/* Start, add one device at PMD_SID and a domain with an empty table, attach, add an engine. */
 void pmd_up(struct pmd *p, enum iopf_recover recover);
 void pmd_dev_up(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_t pasid);
-/* Undo it and close; fails the test if the model or its oracle found an error. */
+/* Undo that and close. Fails the test if the model or its oracle found an error. */
 void pmd_down(struct pmd *p, uint32_t pasid);
 void pmd_close(struct pmd *p);
 
 void pmd_step(struct pmd *p);
 
-/* Memory from the arena, zeroed, aligned to @p align. Device address = CPU address. */
+/* Memory from the arena, zeroed, aligned to @p align. Its device address is its CPU address. */
 void *pmd_alloc(struct pmd *p, size_t len, size_t align);
-/* The leaf entry of @p va in the table; made with the levels above it. */
+/* The leaf entry of @p va in the table. Missing levels above it are added. */
 uint64_t *pmd_pte(struct pmd *p, uint64_t va);
 void pmd_map(struct pmd *p, uint64_t va, void *page);
 
-/* One DMA write of @p len bytes of @p byte. */
+/* Submit one DMA write of @p len bytes of @p buf. */
 void pmd_write(struct pmd *p, uint64_t va, uint8_t *buf, size_t len);
-/* Steps until it is done; takes no event from the queue. */
+/* Step until the DMA has ended. Takes no event from the queue. */
 enum smmuv3_model_status pmd_done(struct pmd *p);
-/* Steps and polls until there is an event. */
+/* Step and poll until there is an event. */
 void pmd_event(struct pmd *p, struct iopf_event *event);
 void pmd_answer(struct pmd *p, const struct iopf_event *event, enum iopf_code code);
-/* Fault on an unmapped page, map, answer, done: the whole of it, once. */
+/* One fault from start to end: access an unmapped page, map it, answer, complete. */
 void pmd_serve(struct pmd *p, uint64_t va);
 
-/* Stalls where the SMMU has them. */
+/* IOPF_STALL where the SMMU supports stalls, else IOPF_TERMINATE. */
 enum iopf_recover pmd_get_recover(const struct pmd *p);
 
 uint64_t pmd_stat(const struct pmd *p, const char *name);

@@ -61,7 +61,7 @@ requests_open(struct requests *r)
 void
 requests_close(struct requests *r)
 {
-	/* Response Failure or not, it is on. */
+	/* PRI stays enabled after a Response Failure too. */
 	smmuv3_model_dma_pri_disable(r->fns[0]);
 	for (unsigned int i = 0; i < 1000 && !smmuv3_model_dma_pri_drained(r->fns[0]); i++) {
 		pmd_step(&r->p);
@@ -126,7 +126,7 @@ requests_take(struct requests *r, const struct iopf_event *e)
 		*g = (struct requests_group){ .pasid = e->pasid, .index = e->token,
 			.first = e->addr };
 	}
-	/* Nothing of an older group with this index. */
+	/* The group has no page of an older group with this index. */
 	assert_int_equal(e->addr, g->first + g->nb_pages * PAGE);
 	g->nb_pages++;
 	if (!(e->flags & IOPF_EVENT_LAST))

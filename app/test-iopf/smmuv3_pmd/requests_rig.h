@@ -5,9 +5,9 @@
 #define REQUESTS_RIG_H
 
 /*
- * Page requests through the driver, from functions of the model, with what the library
- * does of them in a few lines: groups, answers, what is forgotten when requests were lost.
- * The model says when a group was answered twice, or too early, or never.
+ * Page requests through the driver, from functions of the model. The rig does what the library
+ * does, in a few lines: it forms groups, answers them, and discards partial groups when requests
+ * were lost. The model reports a group that is answered twice, too early or never.
  */
 
 #include <stdbool.h>
@@ -27,20 +27,20 @@ struct requests_group {
 
 struct requests {
 	struct pmd p;
-	/* One function: engines of PASID 1, PASID 2 and none. */
+	/* One function with three engines: PASID 1, PASID 2 and no PASID. */
 	struct smmuv3_model_dma *fns[NB_FNS];
 	bool prg_pasid;
 	uint32_t credits;
 	uint8_t *data;
 	struct requests_group partial[64];
 	unsigned int nb_partial;
-	/* complete, not answered */
+	/* complete groups without an answer */
 	struct iopf_answer waiting[1024];
 	unsigned int nb_waiting;
 	unsigned int groups, lost, markers, bad, discarded;
 };
 
-/* What the functions are, zero for the model's defaults. */
+/* Properties of the functions. Zero selects the model's default. */
 struct requests_fns {
 	unsigned int group_pages, prg_indices;
 	bool prg_pasid;
@@ -51,17 +51,17 @@ void requests_enable_pri(struct requests *r);
 void requests_open_conf(struct requests *r, const struct smmuv3_model_conf *conf,
 		const struct requests_fns *fns);
 void requests_open(struct requests *r);
-/* PRI off, drained, ATS off, then the driver. */
+/* Disable PRI, drain it, disable ATS, then close the driver. */
 void requests_close(struct requests *r);
-/* A DMA that needs @p pages pages. */
+/* Submit a DMA that needs @p pages pages. */
 void requests_ask(struct requests *r, unsigned int fn, uint64_t va, unsigned int pages);
-/* DMAs that ended; all with this status. */
+/* Count the DMAs that ended, and check that all have this status. */
 unsigned int requests_count_ended(struct requests *r, enum smmuv3_model_status status);
 void requests_send_answers(struct requests *r, unsigned int n);
 void requests_take(struct requests *r, const struct iopf_event *e);
-/* One burst. Answers wait. */
+/* Poll one burst. The answers wait for requests_send_answers(). */
 unsigned int requests_serve(struct requests *r, uint16_t n);
-/* All there is, with answers. */
+/* Serve all requests and send the answers. */
 void requests_serve_all(struct requests *r);
 void requests_check(struct requests *r, unsigned int times);
 bool requests_has_overflow(struct requests *r);

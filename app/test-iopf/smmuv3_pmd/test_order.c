@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Contract 4: each barrier of the driver stands where its argument says. x86 orders most
- * of it by itself and a model in the same process is coherent, so no other test notices a
- * barrier that is gone. Here the driver is built with SMMUV3_ORDER_LOG, and the order of its
- * register accesses, barriers and structure words is looked at.
+ * Contract 4: each barrier of the driver stands where its argument says. x86 orders most accesses
+ * without barriers, and a model in the same process is coherent, so no other test notices a missing
+ * barrier. This driver is built with SMMUV3_ORDER_LOG, and the tests check the order of its
+ * register accesses, barriers and structure words.
  */
 
 #include <stdlib.h>
@@ -82,7 +82,7 @@ stop_trail(void)
 	trail.on = false;
 }
 
-/* The first event like this one from @p from on; the number of events: none. */
+/* The first such event from @p from on, or the number of events if there is none. */
 static unsigned int
 find_event(unsigned int from, enum kind kind, uint32_t offset)
 {
@@ -102,11 +102,11 @@ expect_event(unsigned int from, enum kind kind, uint32_t offset)
 	return at;
 }
 
-/* The memory that was written is visible before the store of this register at @p at. */
+/* Memory written earlier is visible before the register store at @p at. */
 static void
 assert_stores_come_before(unsigned int at)
 {
-	/* smmuv3_store_prod() logs the access, then its barrier, then stores. */
+	/* smmuv3_store_prod() logs the access, executes and logs its barrier, and then stores. */
 	if (at + 1 < trail.n && trail.events[at + 1].kind == WMB)
 		return;
 	assert_true(at > 0);
@@ -132,7 +132,7 @@ send_answer(struct pmd *p)
 	assert_int_equal(p->ops->answer(p->s, &answer, 1), 1);
 }
 
-/* Words that the SMMU may fetch are in memory before the command that makes it look. */
+/* Words that the SMMU may fetch are in memory before the command that makes it fetch them. */
 static void
 test_stores_come_before_each_doorbell(void **state)
 {
@@ -146,7 +146,7 @@ test_stores_come_before_each_doorbell(void **state)
 	pmd_open(&p, NULL);
 	start_trail();
 	pmd_up(&p, IOPF_STALL);
-	/* A fetch that aborts is acknowledged, which makes the SMMU fetch again. */
+	/* The driver acknowledges a fetch that aborted, and the SMMU fetches again. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
 	send_answer(&p);
 	pmd_step(&p);
@@ -157,7 +157,7 @@ test_stores_come_before_each_doorbell(void **state)
 		seen = 0;
 		for (at = find_event(0, WRITE, doorbells[i]); at < trail.n;
 				at = find_event(at + 1, WRITE, doorbells[i])) {
-			/* 0 into a queue that is off enables nothing. */
+			/* The store of 0 to PROD of a disabled queue enables nothing. */
 			if (trail.events[at].value == 0 && doorbells[i] == SMMUV3_CMDQ_PROD)
 				continue;
 			assert_stores_come_before(at);
@@ -168,7 +168,7 @@ test_stores_come_before_each_doorbell(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* What a status word covers is read after it, and entries are read before CONS frees them. */
+/* Data that a status word covers are read after it. Entries are read before CONS frees them. */
 static void
 test_loads_come_after_each_status_and_before_cons(void **state)
 {
@@ -198,7 +198,10 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 	assert_int_equal(p.ops->start(p.s), 0);
 	for (i = 0; i < RTE_DIM(status); i++) {
 		seen = 0;
-		/* smmuv3_load_status() loads, then its barrier, then logs. */
+		/*
+		 * smmuv3_load_status() loads, executes and logs its barrier, and then logs the
+		 * access.
+		 */
 		for (at = find_event(0, READ, status[i]); at < trail.n;
 				at = find_event(at + 1, READ, status[i])) {
 			assert_true(at > 0);
@@ -207,14 +210,16 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 		}
 		assert_true(seen > 0);
 	}
-	/* Behind the write that sets it up comes the one that frees the entry. */
+	/* The first store of CONS sets the queue up, the second one frees the entry. */
 	at = expect_event(0, WRITE, SMMUV3_EVENTQ_CONS);
 	at = expect_event(at + 1, WRITE, SMMUV3_EVENTQ_CONS);
 	assert_int_equal(trail.events[at + 1].kind, RMB);
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* inq.h: CONS stored, word cleared, full barrier, PROD read; only then the word is trusted. */
+/*
+ * inq.h: store CONS, clear the word, full barrier, read PROD. Only then the poll trusts the word.
+ */
 static void
 check_idle_poll(struct pmd *p, uint16_t queue, uint32_t prod)
 {
@@ -227,7 +232,7 @@ check_idle_poll(struct pmd *p, uint16_t queue, uint32_t prod)
 	first = expect_event(0, READ, prod);
 	mb = expect_event(first, MB, 0);
 	expect_event(mb, READ, prod);
-	/* It is trusted now. */
+	/* The poll trusts the word now, and does not read PROD. */
 	start_trail();
 	assert_int_equal(p->ops->poll(p->s, queue, events, 4), 0);
 	stop_trail();
@@ -262,14 +267,14 @@ test_gerror_is_read_behind_a_full_barrier(void **state)
 		if (gerror < trail.n)
 			break;
 	}
-	/* The one in 16 looks that reads the register whatever the word says. */
+	/* One check() in 16 reads the register whatever the word says. */
 	assert_in_range(i, 0, 15);
 	assert_true(find_event(0, MB, 0) < gerror);
 	assert_int_equal(trail.events[gerror - 1].kind, RMB);
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* cmdq.c, O2 and P2. */
+/* cmdq_answers.c, O2 and P2. */
 static void
 test_owner_and_poster_read_behind_a_full_barrier(void **state)
 {
@@ -295,7 +300,7 @@ test_owner_and_poster_read_behind_a_full_barrier(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* Behind an asynchronous abort an entry that is not written again must be empty. */
+/* After an asynchronous abort an entry that was not written again must be empty. */
 static void
 test_entries_are_cleared_before_they_are_freed(void **state)
 {
@@ -400,7 +405,7 @@ test_leaf_tables_are_written_before_they_are_linked(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* ats.c, B2: the table was changed before the list of ATCs is read. */
+/* ats.c, B2: the table is changed before the list of ATCs is read. */
 static void
 test_the_list_of_atcs_is_read_behind_a_full_barrier(void **state)
 {
@@ -418,7 +423,7 @@ test_the_list_of_atcs_is_read_behind_a_full_barrier(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* state.h, C2: the caller's table before the state. */
+/* state.h, C2: the caller changes its table before it reads the state. */
 static void
 test_an_invalidation_reads_the_state_behind_a_full_barrier(void **state)
 {
@@ -439,7 +444,7 @@ test_an_invalidation_reads_the_state_behind_a_full_barrier(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* ... S2: STARTING before the commands that empty the caches. */
+/* state.h, S2: STARTING is stored before the commands that empty the caches. */
 static void
 test_a_start_is_published_behind_a_full_barrier(void **state)
 {
@@ -454,7 +459,7 @@ test_a_start_is_published_behind_a_full_barrier(void **state)
 	at = expect_event(0, WRITE, SMMUV3_CMDQ_PROD);
 	while (trail.events[at].value == 0)
 		at = expect_event(at + 1, WRITE, SMMUV3_CMDQ_PROD);
-	/* Between the queue's registers and its first commands. */
+	/* The barrier is between the stores of the queue's registers and the first commands. */
 	last_cr0 = expect_event(0, WRITE, SMMUV3_CMDQ_BASE);
 	assert_in_range(find_event(last_cr0, MB, 0), last_cr0, at - 1);
 	assert_int_equal(p.ops->stop(p.s), 0);

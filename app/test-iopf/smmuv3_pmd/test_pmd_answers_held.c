@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Answers to page requests around SMMUEN 0: the driver holds them back, and loses none. */
+/* Answers to page requests around SMMUEN 0: the driver holds them back and loses none. */
 
 #include <pthread.h>
 #include <sched.h>
@@ -13,7 +13,7 @@
 #include "smmuv3_model_test.h"
 #include "test.h"
 
-/* An event that cannot be written: all stalls are ended by SMMUEN 1 -> 0 -> 1. */
+/* An event that cannot be written: SMMUEN 1 -> 0 -> 1 ends all stalls. */
 static void
 abort_event(struct requests *r)
 {
@@ -30,7 +30,7 @@ is_smmu_on(struct requests *r)
 	return smmuv3_read32(r->p.s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN;
 }
 
-/* Answers given at each moment of a recovery arrive, once. */
+/* Answers given at any moment of a recovery arrive once. */
 static void
 test_answers_are_held_back_while_the_smmu_is_off(void **state)
 {
@@ -64,14 +64,14 @@ test_answers_are_held_back_while_the_smmu_is_off(void **state)
 			assert_int_equal(told, IOPF_CHECK_TERMINATED);
 			assert_int_equal(pmd_stat(&r.p, "resets"), 1);
 			pmd_step(&r.p);
-			/* All of them, and none was sent in vain. */
+			/* All answers arrived, and the SMMU ignored none. */
 			assert_int_equal(requests_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 9);
 			assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 9);
 			if (when == 5)
 				assert_int_equal(pmd_stat(&r.p, "answers_held"), 7);
 			assert_int_equal(pmd_stat(&r.p, "answers_dropped"), 0);
 			assert_int_equal(pmd_stat(&r.p, "backlog_lost"), 0);
-			/* What came meanwhile was told Response Failure. */
+			/* Requests that came meanwhile got a Response Failure. */
 			requests_serve_all(&r);
 			assert_int_equal(r.lost, 1);
 			requests_ask(&r, 0, PMD_VA + 20 * PAGE, 1);
@@ -81,7 +81,7 @@ test_answers_are_held_back_while_the_smmu_is_off(void **state)
 		}
 }
 
-/* Answers that were sent before are consumed while the SMMU is still on. */
+/* The SMMU consumes the answers that were sent earlier before SMMUEN becomes 0. */
 static void
 test_the_smmu_stays_on_until_answers_are_consumed(void **state)
 {
@@ -97,7 +97,10 @@ test_the_smmu_stays_on_until_answers_are_consumed(void **state)
 	assert_int_equal(r.nb_waiting, 9);
 	abort_event(&r);
 	smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
-	/* Four fit, five are in the backlog: these are held back when they leave it. */
+	/*
+	 * Four fit into the CMDQ, five are in the backlog. The driver holds these back when they
+	 * leave the backlog.
+	 */
 	requests_send_answers(&r, 9);
 	for (i = 0; i < 50; i++) {
 		assert_int_equal(r.p.ops->check(r.p.s), 0);
@@ -119,7 +122,7 @@ test_the_smmu_stays_on_until_answers_are_consumed(void **state)
 	requests_close(&r);
 }
 
-/* Groups of one page, one request at a time: however small the queue, all are taken. */
+/* Groups of one page, one request at a time, so that even a small queue holds each request. */
 static void
 take_groups(struct requests *r, unsigned int n)
 {
@@ -132,7 +135,9 @@ take_groups(struct requests *r, unsigned int n)
 	assert_int_equal(r->nb_waiting, n);
 }
 
-/* Until answers are held back, SMMUEN = 0 is acknowledged, and the library is told. */
+/*
+ * Check until the driver holds answers back, SMMUEN = 0 is acknowledged, and the library was told.
+ */
 static void
 begin_recovery(struct requests *r)
 {
@@ -145,7 +150,7 @@ begin_recovery(struct requests *r)
 	assert_false(is_smmu_on(r));
 }
 
-/* All were answered, once, and it works. */
+/* All groups were answered once, and the queue works. */
 static void
 finish_recovery(struct requests *r, unsigned int answers)
 {
@@ -165,7 +170,10 @@ finish_recovery(struct requests *r, unsigned int answers)
 	assert_int_equal(requests_count_ended(r, SMMUV3_MODEL_OK), 1);
 }
 
-/* The library has 64 slots for a queue of two, and twice as many as entries for any other. */
+/*
+ * The library has 64 slots for a queue of two entries, and twice the number of entries for any
+ * other queue.
+ */
 static void
 test_all_answers_that_there_can_be_are_held_back(void **state)
 {
@@ -191,7 +199,7 @@ test_all_answers_that_there_can_be_are_held_back(void **state)
 		}
 }
 
-/* A request that is refused needs an answer without having a slot. */
+/* A request that the library refuses needs an answer, although it has no slot. */
 static void
 test_no_requests_are_taken_while_answers_are_held_back(void **state)
 {
@@ -209,7 +217,7 @@ test_no_requests_are_taken_while_answers_are_held_back(void **state)
 		assert_int_equal(requests_serve(&r, 4), 0);
 		assert_false(r.p.ops->queue_passed(r.p.s, IOPF_QUEUE_REQUESTS, mark));
 	}
-	/* Who waits for that polls and checks. */
+	/* A caller that waits for the mark polls and checks. */
 	for (i = 0; i < 100 && !r.p.ops->queue_passed(r.p.s, IOPF_QUEUE_REQUESTS, mark); i++) {
 		requests_serve(&r, 4);
 		requests_check(&r, 1);
@@ -222,7 +230,7 @@ test_no_requests_are_taken_while_answers_are_held_back(void **state)
 	requests_close(&r);
 }
 
-/* It dies on the way: a detach waits for the queue all the same. */
+/* The recovery fails half-way. A detach waits for the queue nevertheless. */
 static void
 test_requests_are_taken_when_a_recovery_fails(void **state)
 {
@@ -258,7 +266,7 @@ test_requests_are_taken_when_a_recovery_fails(void **state)
 	requests_close(&r);
 }
 
-/* What cannot be held waits in the backlog, and nobody behind it for that. */
+/* An answer that cannot be held stays in the backlog and delays no command behind it. */
 static void
 test_an_answer_that_cannot_be_held_is_not_lost(void **state)
 {
@@ -279,7 +287,10 @@ test_an_answer_that_cannot_be_held_is_not_lost(void **state)
 			.dw = { SMMUV3_OP_SYNC } }, 1, NULL), 0);
 		requests_send_answers(&r, 20);
 		assert_int_equal(pmd_stat(&r.p, "answers_held"), 3);
-		/* Ignored now, so it waits; for us, who do not check: but not for ever. */
+		/*
+		 * The SMMU would ignore the ATC_INV now, so it waits. This thread does not call
+		 * check(), so the wait times out.
+		 */
 		r.p.s->timeout /= 100;
 		assert_int_equal(smmuv3_cmdq_sync(&r.p.s->cmdq, &atc, 1, NULL), -ETIMEDOUT);
 		r.p.s->timeout *= 100;
@@ -310,7 +321,7 @@ test_a_refused_answer_ends_no_stalls(void **state)
 	requests_close(&r);
 }
 
-/* Sent before the stop, which would make the SMMU ignore them. */
+/* The driver sends the answers before the stop, after which the SMMU would ignore them. */
 static void
 test_answers_are_consumed_before_a_stop(void **state)
 {
@@ -323,7 +334,7 @@ test_answers_are_consumed_before_a_stop(void **state)
 		requests_ask(&r, i % NB_FNS, PMD_VA + i * PAGE, 1);
 	pmd_step(&r.p);
 	requests_serve(&r, 32);
-	/* One that nobody reads. */
+	/* A request that is not polled. */
 	requests_ask(&r, 0, PMD_VA + 30 * PAGE, 1);
 	pmd_step(&r.p);
 	assert_int_equal(smmuv3_read32(r.p.s->regs, SMMUV3_PRIQ_PROD), 10);
@@ -331,7 +342,7 @@ test_answers_are_consumed_before_a_stop(void **state)
 	assert_int_equal(r.p.ops->stop(r.p.s), 0);
 	assert_int_equal(requests_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 9);
 	assert_int_equal(pmd_stat(&r.p, "answers_dropped"), 0);
-	/* Translation Requests were refused since; what it asked is over. */
+	/* Translation Requests were refused since then; the request has ended. */
 	pmd_step(&r.p);
 	smmuv3_model_dma_reset(r.fns[0]);
 	assert_int_equal(r.p.ops->start(r.p.s), 0);
@@ -339,7 +350,7 @@ test_answers_are_consumed_before_a_stop(void **state)
 	for (i = 0; i < NB_FNS; i++)
 		while (smmuv3_model_dma_poll(r.fns[i], &(struct smmuv3_model_done){ 0 }, 1) > 0)
 			;
-	/* Nothing of before is in the queue, and it works. */
+	/* The queue holds nothing from before the stop, and it works. */
 	for (i = 0; i < 16; i++)
 		assert_int_equal(((struct smmuv3_ppr *)r.p.s->priq.q.ring)[i].dw[0], 0);
 	requests_enable_pri(&r);
@@ -350,7 +361,10 @@ test_answers_are_consumed_before_a_stop(void **state)
 	requests_close(&r);
 }
 
-/* A poller that also checks, somebody else who answers, the model's thread, and us. */
+/*
+ * A poll thread that also calls check(), a thread that answers, the model's thread, and the test's
+ * thread.
+ */
 struct crew {
 	struct requests r;
 	pthread_mutex_t lock;
@@ -406,7 +420,7 @@ run_answerer(void *arg)
 	return NULL;
 }
 
-/* Ends are taken; false after ten seconds without one. */
+/* Take the ends of @p left DMAs. False after ten seconds without all of them. */
 static bool
 wait_for_ends(struct crew *c, unsigned int left)
 {
@@ -459,7 +473,7 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 			n++;
 		}
 		assert_true(wait_for_ends(&c, n));
-		/* The next ones would be refused while the SMMU is off: none would be aborted. */
+		/* While the SMMU is off it refuses requests, so no write would abort. */
 		while (kind < 2 && (pmd_stat(&r->p, counter) == count || !is_smmu_on(r))) {
 			assert_true(time(NULL) < end);
 			sched_yield();
@@ -485,7 +499,7 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 	print_message("  %u groups, %u resets, %u answers held\n", (unsigned int)groups,
 			(unsigned int)pmd_stat(&r->p, "resets"),
 			(unsigned int)pmd_stat(&r->p, "answers_held"));
-	/* A recovery may be half-way. */
+	/* A recovery may be under way. */
 	for (unsigned int i = 0; i < 100; i++) {
 		r->p.ops->check(r->p.s);
 		pmd_step(&r->p);

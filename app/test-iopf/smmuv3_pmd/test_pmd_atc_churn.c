@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Threads: endpoints come, go and die while others invalidate and access memory. */
+/* Threads: endpoints come, go and stop answering while others invalidate and access memory. */
 
 #include <errno.h>
 #include <pthread.h>
@@ -18,12 +18,15 @@ struct churn {
 	void *domain;
 	uint8_t *page;
 	_Atomic bool stop;
-	bool deaths;			/* an ATC may not answer: ats_invalidate() says so */
+	bool deaths;			/* ATCs may not answer: ats_invalidate() fails */
 	uint64_t kept, broken, errors;	/* promises */
 	struct smmuv3_model_dma *dma[2];
 };
 
-/* Contract 11: once it has returned 0, nobody writes the page. The oracle looks as well. */
+/*
+ * Contract 11: after invalidate() has returned 0 the device does not write the page. The oracle
+ * checks this too.
+ */
 static void *
 keep_invalidating(void *arg)
 {

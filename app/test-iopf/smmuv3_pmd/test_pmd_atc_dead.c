@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Contract 10 with ATS: an ATC that does not answer an ATC_INV is cut off. */
+/* Contract 10 with ATS: the driver cuts off an ATC that does not answer an ATC_INV. */
 
 #include <errno.h>
 
@@ -10,7 +10,7 @@
 #include "test.h"
 
 /*
- * Contract 10: its error is told once, it is cut off, and others do not wait for it
+ * Contract 10: the driver reports the error once and cuts the ATC off. Others do not wait for it
  * again.
  */
 static void
@@ -41,7 +41,7 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	assert_int_equal(done, 0);
 	assert_int_equal(pmd_stat(&p, "cerror_atc"), 1);
 	assert_int_equal(pmd_stat(&p, "atc_cuts"), 1);
-	/* Its ATC has the page; it cannot use it. So the promise is kept now. */
+	/* The ATC still holds the page and cannot use it. So the promise holds now. */
 	ats_invalidate_page(&p, domain, VA);
 	assert_false(ats_can_reach(&p, dead, VA));
 	assert_false(ats_can_reach(&p, dead, VA + PAGE));
@@ -49,7 +49,9 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	ats_invalidate_page(&p, other, VA);
 	assert_false(ats_can_reach(&p, alive, VA));
 	assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
-	/* It stays so, for other PASIDs and over a restart, until all of it is detached. */
+	/*
+	 * It stays cut off, for other PASIDs and over a restart, until all its PASIDs are detached.
+	 */
 	syncs = pmd_stat(&p, "syncs");
 	assert_int_equal(rig_attach(p.ops, p.s, dev[0], 2, other), -EIO);
 	assert_int_equal(pmd_stat(&p, "syncs"), syncs);
@@ -57,7 +59,7 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_false(ats_can_reach(&p, dead, VA));
 	ats_detach(&p, dev[0], 1);
-	/* Still dead: not attached. */
+	/* The ATC does not answer: not attached. */
 	assert_int_equal(rig_attach(p.ops, p.s, dev[0], 1, other), -EIO);
 	smmuv3_model_dma_quirks(dead, 0, 0);
 	smmuv3_model_dma_reset(dead);
@@ -79,7 +81,7 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	ats_close(&p);
 }
 
-/* Who of several it was shows once each has a CMD_SYNC of its own. */
+/* Once each ATC_INV has a CMD_SYNC of its own, the driver knows which ATC failed. */
 static void
 test_the_dead_atc_among_several_is_found(void **state)
 {
@@ -112,7 +114,7 @@ test_the_dead_atc_among_several_is_found(void **state)
 		assert_int_equal(pmd_stat(&p, "atc_cuts"), nb_bad);
 		for (unsigned int i = 0; i < 4; i++)
 			assert_false(ats_can_reach(&p, dma[i], VA));
-		/* Those that answer go on. */
+		/* ATCs that answer stay in use. */
 		ats_map(&p, VA + PAGE);
 		for (unsigned int i = 0; i < 4; i++)
 			assert_int_equal(ats_can_reach(&p, dma[i], VA + PAGE), !(bad & 1 << i));
@@ -145,7 +147,7 @@ test_a_pasid_of_a_dead_atc_can_be_detached(void **state)
 	assert_true(ats_can_reach(&p, dma[0], VA));
 	assert_true(ats_can_reach(&p, dma[1], VA));
 	smmuv3_model_dma_quirks(dma[0], SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
-	/* No access of it succeeds: not of this PASID, and of no other of the function. */
+	/* No access of the function succeeds, by this PASID or another. */
 	ats_detach(&p, dev, 1);
 	assert_false(ats_can_reach(&p, dma[0], VA));
 	assert_false(ats_can_reach(&p, dma[1], VA));
@@ -159,7 +161,7 @@ test_a_pasid_of_a_dead_atc_can_be_detached(void **state)
 	ats_close(&p);
 }
 
-/* Answers that nobody waits for: found by whoever looks at GERROR next. */
+/* No caller waits for these answers: the next read of GERROR finds the error. */
 static void
 test_a_dead_atc_does_not_hold_up_answers_for_good(void **state)
 {
@@ -172,7 +174,7 @@ test_a_dead_atc_does_not_hold_up_answers_for_good(void **state)
 	for (unsigned int k = 0; k < 2; k++) {
 		struct smmuv3_model_conf conf = ats_conf;
 
-		/* All in the queue, or most in the backlog. */
+		/* All commands are in the queue, or most are in the backlog. */
 		conf.cmdq_log2 = k == 0 ? 10 : 3;
 		ats_open(&p, &conf);
 		dev = ats_add_dev(&p, SID, 0);
@@ -188,7 +190,7 @@ test_a_dead_atc_does_not_hold_up_answers_for_good(void **state)
 		assert_int_equal(pmd_stat(&p, "backlog_pushes") > 0, k);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 		ats_finish_recovery(&p);
-		/* What waited for it was rewritten. */
+		/* ATC_INVs behind the failed one were rewritten. */
 		assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
 		assert_int_equal(pmd_stat(&p, "atc_cuts"), 1);
 		assert_false(ats_can_reach(&p, dma, VA));

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Invalidation of ATCs: an unmapped page cannot be reached through an ATC. */
+/* Invalidation of ATCs: a device cannot reach an unmapped page through its ATC. */
 
 #include "ats_rig.h"
 #include "test.h"
 
-/* The TLB forgets, the ATC does not; after ats_invalidate() both have. */
+/* A TLBI alone leaves the ATC entry. After ats_invalidate() both are invalid. */
 static void
 test_no_atc_reaches_an_unmapped_page(void **state)
 {
@@ -72,7 +72,7 @@ test_no_atc_reaches_an_unmapped_page(void **state)
 	}
 }
 
-/* ATC_INVs name an aligned power of two that has the range in it, and no less than a page. */
+/* An ATC_INV covers an aligned power of two that contains the range, and at least a page. */
 static void
 test_atc_invs_cover_their_ranges(void **state)
 {
@@ -102,7 +102,7 @@ test_atc_invs_cover_their_ranges(void **state)
 	for (unsigned int k = 0; k < 2; k++) {
 		struct smmuv3_model_conf conf = ats_conf;
 
-		/* Where the smallest page is 64 KiB, no ATC_INV is of less. */
+		/* Where the smallest page is 64 KiB, no ATC_INV covers less. */
 		conf.no_features = k ? SMMUV3_MODEL_NO_4K | SMMUV3_MODEL_NO_16K : 0;
 		ats_open(&p, &conf);
 		dev = ats_add_dev(&p, SID, 0);
@@ -126,7 +126,7 @@ test_atc_invs_cover_their_ranges(void **state)
 	}
 }
 
-/* Each ATC gets a share of the 64 commands of a batch: neighbours are forgotten together. */
+/* Each ATC gets a share of the 64 commands of a batch: one ATC_INV covers neighbouring ranges. */
 static void
 test_many_ranges_take_one_batch(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* ATCs while SMMUEN is 0: the SMMU ignores ATC_INVs, and no entry may survive. */
+/* ATCs while SMMUEN is 0: the SMMU ignores ATC_INVs, and no stale entry may survive. */
 
 #include <errno.h>
 #include <pthread.h>
@@ -37,7 +37,7 @@ test_a_start_invalidates_atcs(void **state)
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_false(ats_can_reach(&p, dma[0], VA));
 	assert_false(ats_can_reach(&p, dma[1], VA));
-	/* Attached while it is off. */
+	/* The attach happens while SMMUEN is 0. */
 	ats_map(&p, VA);
 	assert_true(ats_can_reach(&p, dma[1], VA));
 	assert_int_equal(p.ops->stop(p.s), 0);
@@ -55,7 +55,7 @@ test_a_start_invalidates_atcs(void **state)
 	ats_close(&p);
 }
 
-/* Stalls were lost: SMMUEN is 0 for a while, and ATC_INVs are ignored meanwhile. */
+/* Stalls were lost: SMMUEN is 0 for a while, and the SMMU ignores ATC_INVs meanwhile. */
 static void
 test_a_recovery_empties_all_atcs(void **state)
 {
@@ -88,7 +88,7 @@ test_a_recovery_empties_all_atcs(void **state)
 		told = p.ops->check(p.s);
 	}
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
-	/* Here it is off. */
+	/* SMMUEN is 0 here. */
 	assert_int_equal(p.s->recovery, SMMUV3_RECOVERY_STOPPED);
 	ats_unmap(&p, VA);
 	p.ops->answer_after(p.s, domain, &inv, 1, NULL, 0);
@@ -130,7 +130,7 @@ wait_for_invalidation(void *arg)
 	return NULL;
 }
 
-/* ... so an invalidation waits for its end. */
+/* An invalidation waits for the end of a recovery. */
 static void
 test_an_invalidation_during_a_recovery_is_not_ignored(void **state)
 {

@@ -43,7 +43,7 @@ test_a_pri_device_needs_page_requests_and_no_forced_stalls(void **state)
 	pmd_close(&p);
 }
 
-/* Bit by bit: EATS 29:28 of word 1, S1STALLD 27, PPAR 18; S 44 of CD word 0. */
+/* Fields: EATS 29:28 of STE word 1, S1STALLD 27, PPAR 18; S 44 of CD word 0. */
 static void
 test_ats_is_allowed_while_a_domain_is_attached(void **state)
 {
@@ -88,21 +88,21 @@ test_ats_is_allowed_while_a_domain_is_attached(void **state)
 }
 
 /*
- * What is in the queue when a device comes and goes: 9.6 of the facts. A structure that
- * takes several steps is invalidated after each; one is shown here.
+ * The commands when a device comes and goes (9.6). A structure that changes in several steps is
+ * invalidated after each step; the table shows one of these.
  */
 static void
 test_attach_and_detach_issue_their_commands_in_order(void **state)
 {
 	static const struct {
 		const char *ops;	/* opcodes */
-		uint64_t inv[3];	/* the ATC_INVs, all of the whole space; StreamID 8 */
+		uint64_t inv[3];	/* the ATC_INVs, each of the whole space; StreamID 8 */
 	} steps[] = {
-		/* TLBI by ASID, CD, STE, PASID 5 and untagged and Global */
+		/* TLBI by ASID, CD, STE; ATC_INV of PASID 5, without PASID, and Global */
 		{ "\x11\x46\x05\x46\x03\x46\x40\x40\x40\x46", { UINT64_C(0x0000000800005840),
 			UINT64_C(0x0000000800000040), UINT64_C(0x0000000800005a40) } },
 		{ "\x11\x46\x05\x46\x40\x46", { UINT64_C(0x0000000800000040) } },
-		/* Not the last: CD, TLBI, this PASID. */
+		/* Another PASID stays attached: CD, TLBI, ATC_INV of this PASID. */
 		{ "\x05\x46\x11\x46\x40\x46", { UINT64_C(0x0000000800005840) } },
 		{ "\x05\x46\x11\x46\x03\x46\x40\x40\x46", { UINT64_C(0x0000000800000040),
 			UINT64_C(0x0000000800000a40) } },
@@ -147,7 +147,7 @@ test_attach_and_detach_issue_their_commands_in_order(void **state)
 	ats_close(&p);
 }
 
-/* A function that keeps ATS on, and its ATC: what the driver alone sees to. */
+/* The function keeps ATS on, and its ATC: the driver alone stops it. */
 static void
 test_a_detached_device_reaches_nothing(void **state)
 {
@@ -171,7 +171,7 @@ test_a_detached_device_reaches_nothing(void **state)
 	for (unsigned int i = 0; i < 2; i++)
 		assert_true(ats_can_reach(&p, dma[i], VA));
 	assert_true(ats_can_reach(&p, untagged, VA));
-	/* One PASID: the others go on. */
+	/* One PASID is detached: the others stay in use. */
 	ats_detach(&p, dev, 1);
 	assert_false(ats_can_reach(&p, dma[0], VA));
 	assert_false(ats_can_reach(&p, dma[0], VA + PAGE));
@@ -180,9 +180,9 @@ test_a_detached_device_reaches_nothing(void **state)
 	ats_detach(&p, dev, IOPF_NO_PASID);
 	assert_false(ats_can_reach(&p, untagged, VA));
 	assert_true(ats_can_reach(&p, dma[1], VA));
-	/* So far requests found no page, of which there is no record. */
+	/* These Translation Requests found no page, which leaves no record. */
 	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 0);
-	/* The last: each Translation Request leaves one. */
+	/* The last PASID is detached: each Translation Request leaves a record. */
 	ats_detach(&p, dev, 2);
 	for (unsigned int i = 0; i < 3; i++) {
 		assert_false(ats_can_reach(&p, i < 2 ? dma[i] : untagged, VA));
@@ -191,7 +191,7 @@ test_a_detached_device_reaches_nothing(void **state)
 		assert_int_equal(event.flags, 0);
 	}
 	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 0);
-	/* And back: nothing of the time before is left in the ATC. */
+	/* Attached again: no entry from before is left in the ATC. */
 	ats_unmap(&p, VA);
 	ats_attach(&p, dev, 2, domain);
 	ats_attach(&p, dev, 1, domain);
@@ -209,7 +209,7 @@ test_a_detached_device_reaches_nothing(void **state)
 	ats_close(&p);
 }
 
-/* A Translated transaction whose STE aborts needs CR0.ATSCHK to be stopped. */
+/* The SMMU stops a Translated transaction of an STE that aborts only if CR0.ATSCHK is 1. */
 static void
 test_translated_traffic_is_checked(void **state)
 {
@@ -225,7 +225,7 @@ test_translated_traffic_is_checked(void **state)
 	ats_attach(&p, dev, IOPF_NO_PASID, domain);
 	dma = ats_add_engine(&p, SID, IOPF_NO_PASID, false);
 	assert_true(ats_can_reach(&p, dma, VA));
-	/* It keeps what it has, and is stopped all the same. */
+	/* The ATC keeps its entry. The access is stopped nevertheless. */
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
 	ats_detach(&p, dev, IOPF_NO_PASID);
 	assert_false(ats_can_reach(&p, dma, VA));
@@ -265,7 +265,7 @@ test_a_domain_has_at_most_32_atcs(void **state)
 		ats_detach(&p, one, 4);
 		ats_detach(&p, many, 2);
 	}
-	/* And 1024 of all domains. */
+	/* At most 1024 ATCs of all domains. */
 	for (unsigned int i = 0; i < SMMUV3_NB_ATCS - 1; i++)
 		atomic_store(&p.s->atcs[i].word, UINT64_MAX >> 8);
 	assert_int_equal(rig_attach(p.ops, p.s, many, 1, domain), -ENOSPC);

@@ -34,7 +34,7 @@ wait_for_request(struct pmd *p, struct iopf_event *event)
 	fail_msg("no page request");
 }
 
-/* The retry finds the new page, and other pages of the range are forgotten too. */
+/* The retry finds the new page, and the ATC lost the other pages of the range too. */
 static void
 test_an_answer_follows_the_atc_invs_of_its_batch(void **state)
 {
@@ -57,7 +57,7 @@ test_an_answer_follows_the_atc_invs_of_its_batch(void **state)
 		dma[i] = ats_add_engine(&p, SID + i, 3, false);
 		enable_pri(dma[i]);
 	}
-	/* VA is read-only: it is asked for with write. VA + PAGE moves. */
+	/* VA is read-only, so a write requests it. VA + PAGE moves. */
 	pmd_map(&p, VA, pmd_alloc(&p, PAGE, PAGE));
 	*pmd_pte(&p, VA) |= 1 << 7;
 	ats_map(&p, VA + PAGE);
@@ -96,7 +96,7 @@ test_an_answer_follows_the_atc_invs_of_its_batch(void **state)
 	ats_close(&p);
 }
 
-/* TLBI, SYNC, ATC_INV for each, SYNC, answers: one batch, bit by bit. */
+/* One batch: TLBI, SYNC, an ATC_INV for each ATC, SYNC, answers. */
 static void
 test_the_batch_of_an_answer_behind_an_invalidation(void **state)
 {
@@ -136,7 +136,7 @@ test_the_batch_of_an_answer_behind_an_invalidation(void **state)
 		assert_int_equal(ring[at + 1 + i].dw[0], want[i][0]);
 		assert_int_equal(ring[at + 1 + i].dw[1], want[i][1]);
 	}
-	/* Nobody had asked. */
+	/* The function had requested nothing. */
 	pmd_step(&p);
 	p.untidy = true;
 	ats_detach(&p, dev[0], 3);
@@ -148,8 +148,8 @@ test_the_batch_of_an_answer_behind_an_invalidation(void **state)
 }
 
 /*
- * With IDR3.PPS the SMMU's, with "PRG Response PASID Required" the function's: a PRI_RESP
- * that is not as they want it is a driver error of the model's.
+ * IDR3.PPS of the SMMU and "PRG Response PASID Required" of the function decide. The model reports
+ * a PRI_RESP of the wrong form as a driver error.
  */
 static void
 test_answers_carry_a_pasid_where_it_is_required(void **state)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Attach and detach: ASIDs, records of accesses that are not attached, memory, SYNCs. */
+/* Attach and detach: ASIDs, records of accesses without an attachment, memory, SYNCs. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "breaker_rig.h"
 #include "test.h"
 
-/* The library never does this; the ASID is the attachment's too. */
+/* The library never deletes an attached domain. The attachment holds the ASID too. */
 static void
 test_an_attached_domain_keeps_its_asid(void **state)
 {
@@ -22,7 +22,7 @@ test_an_attached_domain_keeps_its_asid(void **state)
 	p->ops->domain_del(p->s, r.domain);
 	breaker_check_asid(&r);
 	assert_int_equal(breaker_write_all(&r, OLD), 1);
-	/* Nor is a device removed before its attachments are. */
+	/* The driver does not remove a device that has attachments. */
 	assert_int_equal(p->ops->dev_del(p->s, p->dev), -EBUSY);
 	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), 0);
 	r.domain = breaker_add_heir(&r);
@@ -71,11 +71,11 @@ test_many_streamids_share_a_sync(void **state)
 	assert_int_equal(p.ops->start(p.s), 0);
 	syncs = pmd_stat(&p, "syncs");
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
-	/* Its STEs are not valid, as they were. */
+	/* Its STEs were not valid before and are not valid now. */
 	assert_int_equal(pmd_stat(&p, "syncs"), syncs);
 	assert_int_equal(p.ops->domain_add(p.s, &none, &domain), 0);
 	assert_int_equal(rig_attach(p.ops, p.s, dev, IOPF_NO_PASID, domain), 0);
-	/* Twice the CD, twice the STEs. */
+	/* The CD twice, the STEs twice. */
 	assert_in_range(pmd_stat(&p, "syncs") - syncs, 1, 4 * NB / SMMUV3_CHUNK);
 	syncs = pmd_stat(&p, "syncs");
 	assert_int_equal(rig_detach(p.ops, p.s, dev, IOPF_NO_PASID), 0);
@@ -91,7 +91,7 @@ test_many_streamids_share_a_sync(void **state)
 	free(sids);
 }
 
-/* Contract 16, and that nothing stalls. */
+/* Contract 16: the access leaves a record, and it does not stall. */
 static void
 test_an_access_without_an_attachment_leaves_a_record(void **state)
 {
@@ -116,13 +116,13 @@ test_an_access_without_an_attachment_leaves_a_record(void **state)
 				SMMUV3_C_BAD_STREAMID);
 		assert_int_equal(breaker_read_record(&p, 0x12345678, 3), SMMUV3_C_BAD_STREAMID);
 		assert_int_equal(p.ops->dev_add(p.s, &conf, &p.dev), 0);
-		/* What is cached of a first-level entry may be used until one is attached. */
+		/* Until an attach the SMMU may use a cached first-level entry. */
 		assert_int_equal(breaker_read_record(&p, sid, 1), SMMUV3_C_BAD_STREAMID);
 		assert_int_equal(breaker_read_record(&p, 0x345, 1), SMMUV3_C_BAD_STE);
 		p.domain = breaker_add_domain(&p);
 		assert_int_equal(rig_attach(p.ops, p.s, p.dev, 1, p.domain), 0);
 		assert_int_equal(rig_attach(p.ops, p.s, p.dev, 2, p.domain), 0);
-		/* Untagged; another PASID, of this leaf and of none; PASID 0; too large a PASID. */
+		/* No PASID; another PASID, with a leaf table and without; too large a PASID. */
 		assert_int_equal(breaker_read_record(&p, sid, IOPF_NO_PASID), SMMUV3_C_BAD_CD);
 		assert_int_equal(breaker_read_record(&p, sid, 3), SMMUV3_C_BAD_CD);
 		assert_int_equal(breaker_read_record(&p, sid, 100), SMMUV3_C_BAD_SUBSTREAMID);
@@ -151,7 +151,7 @@ fail_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
 	return -ENOSPC;
 }
 
-/* A second level of CDs is made when it is needed, and there may be no memory for it. */
+/* An attach allocates a second level of CDs when it needs one, and the allocation may fail. */
 static void
 test_an_attach_without_memory_for_its_cd_leaves_nothing(void **state)
 {

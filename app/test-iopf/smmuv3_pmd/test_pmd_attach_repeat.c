@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Contract 14: an attach, detach or removal that fails half-way can be repeated until it
- * succeeds, and gives nothing away that the SMMU may still use.
+ * Contract 14: an attach, detach or removal that fails half-way can be repeated until it succeeds.
+ * Nothing that the SMMU may still use is given to another owner.
  */
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include "smmuv3_model_test.h"
 #include "test.h"
 
-/* As the library does: ATS is on behind the first attach, off before the last detach. */
+/* Like the library: enables ATS after the first attach, disables it before the last detach. */
 static void
 breaker_set_ats(struct breaker_rig *r, bool on)
 {
@@ -23,8 +23,8 @@ breaker_set_ats(struct breaker_rig *r, bool on)
 }
 
 /*
- * It was detached, or not attached, with success: nothing of it is left, in memory, in the
- * TLB, in an ATC. Its page is freed, which an access would show.
+ * After a successful detach, or without an attach, nothing remains in memory, in the TLB or in an
+ * ATC. The page is freed, so the oracle would report an access.
  */
 static void
 check_nothing_left(struct breaker_rig *r, bool with_ats)
@@ -44,7 +44,7 @@ check_nothing_left(struct breaker_rig *r, bool with_ats)
 	assert_int_equal(breaker_write_all(r, NEW), 0);
 	for (size_t i = 0; i < (size_t)1 << p->granule_log2; i++)
 		assert_int_equal(r->page[i], OLD);
-	/* It can be used as always. */
+	/* The PASID can be used again. */
 	breaker_tell_frame(p, r->page, true);
 	pmd_map(p, VA, r->page);
 	assert_int_equal(breaker_write_all(r, NEW), r->kind->nb_sids);
@@ -60,14 +60,14 @@ detach_until_done(struct breaker_rig *r)
 	struct pmd *p = &r->p;
 	int ret;
 
-	/* An attach may have left nothing. */
+	/* An attach that failed may have left nothing to detach. */
 	do
 		ret = rig_detach(p->ops, p->s, p->dev, PASID);
 	while (ret == -ETIMEDOUT || ret == -EIO);
 	assert_true(ret == 0 || ret == -ENOENT);
 }
 
-/* @return whether its n-th CMD_SYNC was reached. */
+/* @return true if the call reached its n-th CMD_SYNC. */
 static bool
 fail_detach(const struct breaker_kind *kind, enum breaker_fault fault, unsigned int n)
 {
@@ -90,7 +90,7 @@ fail_detach(const struct breaker_kind *kind, enum breaker_fault fault, unsigned 
 	if (ret < 0) {
 		breaker_write_all(&r, OLD);
 		breaker_check_asid(&r);
-		/* Once more, to no avail. */
+		/* Another try fails too. */
 		if (fault == STUCK) {
 			assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), -ETIMEDOUT);
 			breaker_check_asid(&r);
@@ -139,7 +139,7 @@ fail_every_sync(bool (*fail_one)(const struct breaker_kind *kind, enum breaker_f
 
 			while (fail_one(&breaker_kinds[k], fault, n))
 				assert_in_range(++n, 2, MAX_SYNCS);
-			/* It has some. */
+			/* The call has several CMD_SYNCs. */
 			assert_in_range(n, 3, MAX_SYNCS);
 		}
 }
@@ -158,7 +158,7 @@ test_an_attach_that_fails_anywhere_leaves_nothing(void **state)
 	fail_every_sync(fail_attach);
 }
 
-/* The one that is detached last need not be the one that is released last. */
+/* The attachment whose detach begins last may not be the one that is released last. */
 static void
 test_the_last_of_two_failed_detaches_stops_the_device(void **state)
 {
@@ -169,13 +169,13 @@ test_the_last_of_two_failed_detaches_stops_the_device(void **state)
 	(void)state;
 	breaker_open(&r, kind);
 	assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
-	/* CD, TLBI, and its ATC_INV fails. */
+	/* CD, TLBI; the SYNC of its ATC_INV fails. */
 	breaker_arm(p, STUCK, 3);
 	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), -ETIMEDOUT);
 	breaker_repair(p);
 	assert_int_equal(rig_detach(p->ops, p->s, p->dev, KEEPER), 0);
 	assert_int_equal(breaker_read_record(p, PMD_SID, KEEPER), SMMUV3_C_BAD_STE);
-	/* Another is attached, and detached, meanwhile. */
+	/* Another domain is attached and detached meanwhile. */
 	assert_int_equal(rig_attach(p->ops, p->s, p->dev, KEEPER, r.keeper), 0);
 	assert_int_equal(breaker_read_record(p, PMD_SID, KEEPER), SMMUV3_F_TRANSLATION);
 	assert_int_equal(rig_detach(p->ops, p->s, p->dev, KEEPER), 0);
@@ -186,7 +186,7 @@ test_the_last_of_two_failed_detaches_stops_the_device(void **state)
 	breaker_close(&r);
 }
 
-/* Stands still as soon as the CMD_SYNC that failed for want of an answer is complete. */
+/* Stops the CMDQ as soon as the CMD_SYNC that timed out is complete. */
 static bool
 stop_cmdq_behind_cut(void *ctx, struct smmuv3_wait *w)
 {
@@ -205,7 +205,7 @@ stop_cmdq_behind_cut(void *ctx, struct smmuv3_wait *w)
 	return !breaker.stuck;
 }
 
-/* The STE is not known to abort before the CFGI_STE of the cut is complete. */
+/* Before the CFGI_STE of the cut is complete, the SMMU may use the old STE. */
 static void
 test_a_detach_of_a_dead_atc_waits_until_it_is_cut_off(void **state)
 {
@@ -261,14 +261,14 @@ fail_dev_del(enum breaker_fault fault, unsigned int n)
 	hit = breaker.hit;
 	assert_int_equal(ret < 0, hit || ret < 0);
 	breaker_repair(p);
-	/* It is as before: it can be attached, and removed. */
+	/* The device is as before: it can be attached, and removed. */
 	if (ret < 0 && n % 2 == 0) {
 		assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
 		assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), 0);
 	}
 	if (ret < 0)
 		assert_int_equal(p->ops->dev_del(p->s, p->dev), 0);
-	/* Its stall has ended. */
+	/* The removal ended the stall. */
 	assert_int_equal(smmuv3_model_stalls_outstanding(p->m), 0);
 	for (i = 0; smmuv3_model_dma_poll(p->dma, &done, 1) == 0; i++) {
 		assert_in_range(i, 0, 1000);
@@ -292,7 +292,7 @@ test_a_removal_that_fails_anywhere_can_be_repeated(void **state)
 
 		while (fail_dev_del(fault, n))
 			assert_in_range(++n, 2, MAX_SYNCS);
-		/* The STE, STALL_TERM, the STE again. */
+		/* CMD_SYNCs of the STE, of STALL_TERM, and of the STE again. */
 		assert_int_equal(n, 4);
 	}
 }

@@ -12,8 +12,8 @@
 #include "test.h"
 
 /*
- * A thread that is kept inside the driver, where it waits for its at-th CMD_SYNC, while others
- * come and go: they must not wait for it. Until then it is alone, so that commands are its own.
+ * A thread stays inside the driver at its at-th CMD_SYNC while others attach and detach: they must
+ * not wait for it. No other thread runs before that, so all commands are its own.
  */
 static struct {
 	struct pmd *p;
@@ -57,7 +57,7 @@ attach_and_detach_slowly(void *arg)
 	return (void *)bad;
 }
 
-/* A thread's own devices, and a domain that all threads use. */
+/* Devices of one thread, and a domain that all threads use. */
 struct other {
 	struct pmd *p;
 	void *domain;
@@ -177,7 +177,7 @@ test_control_calls_do_not_wait_for_a_slow_device(void **state)
 	}
 }
 
-/* For TSan and the model's logs above all. */
+/* TSan and the model's logs find the errors here. */
 static void
 test_threads_attach_devices_of_their_own(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The driver from open to close, on every kind of SMMU that the model can be. */
+/* The driver from open to close, on each kind of SMMU that the model offers. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +67,7 @@ test_a_fault_is_served_on_every_kind_of_smmu(void **state)
 		pmd_serve(&p, PMD_VA);
 		pmd_serve(&p, PMD_VA + (1 << 20) + 16);
 
-		/* Detached: aborted and recorded, and nothing stalls. */
+		/* Detached: an access aborts, leaves a record, and does not stall. */
 		assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
@@ -76,7 +76,7 @@ test_a_fault_is_served_on_every_kind_of_smmu(void **state)
 		assert_int_equal(event.raw_id, SMMUV3_C_BAD_STE);
 		assert_int_equal(event.flags, 0);
 
-		/* And attached again. */
+		/* Attached again. */
 		assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
@@ -99,14 +99,16 @@ test_devices_can_be_attached_before_start_and_survive_a_restart(void **state)
 			.choices = SMMUV3_MODEL_STICKY_TLB });
 		pmd_dev_up(&p, IOPF_STALL, 0, IOPF_NO_PASID);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
-		/* Off: the reset value of GBPA decides; the driver has not touched it. */
+		/*
+		 * SMMUEN is 0: the reset value of GBPA decides, which the driver has not changed.
+		 */
 		pmd_done(&p);
 		assert_int_equal(p.ops->start(p.s), 0);
 		pmd_serve(&p, PMD_VA);
 		assert_int_equal(p.ops->stop(p.s), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-		/* What changes while it is off is found after the start. */
+		/* The start invalidates the entry that changed while SMMUEN was 0. */
 		*pmd_pte(&p, PMD_VA) = 0;
 		assert_int_equal(p.ops->start(p.s), 0);
 		pmd_serve(&p, PMD_VA);
@@ -120,7 +122,7 @@ test_devices_can_be_attached_before_start_and_survive_a_restart(void **state)
 	}
 }
 
-/* A restart begins an empty queue at another position; what was read is what was read. */
+/* A restart begins an empty queue at another position. The number of entries read goes on. */
 static void
 test_a_dump_counts_entries_and_not_positions(void **state)
 {
@@ -166,7 +168,7 @@ test_a_stop_ends_all_stalls(void **state)
 	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 10);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
-	/* An answer that comes too late goes nowhere. */
+	/* The driver drops an answer that comes too late. */
 	pmd_answer(&p, &event, IOPF_SUCCESS);
 	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 	for (i = 0; i < 10; i++)
@@ -176,7 +178,7 @@ test_a_stop_ends_all_stalls(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* What a driver that died leaves: queues on, in memory that is somebody else's now. */
+/* State of a driver that died: enabled queues in memory that now has another owner. */
 static void
 test_a_running_smmu_is_taken_over(void **state)
 {
@@ -200,7 +202,7 @@ test_a_running_smmu_is_taken_over(void **state)
 	smmuv3_write32(regs, SMMUV3_CR0, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN |
 			SMMUV3_CR0_SMMUEN);
 	pmd_step(&p);
-	/* Errors of every kind, that nobody acknowledged. */
+	/* Errors that were not acknowledged. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
 	smmuv3_store_prod(regs, SMMUV3_CMDQ_PROD, 3);
 	pmd_step(&p);
@@ -242,7 +244,7 @@ test_an_smmu_without_coherence_or_granules_is_refused(void **state)
 	assert_int_equal(pmd_try_open(&p, &(struct smmuv3_model_conf){
 		.no_features = SMMUV3_MODEL_NO_4K | SMMUV3_MODEL_NO_16K |
 			SMMUV3_MODEL_NO_64K }, ""), -ENOTSUP);
-	/* The keys make a model, and there is one. */
+	/* The model_ keys make a model, but a model of this name exists already. */
 	assert_int_equal(pmd_try_open(&p, NULL, ",model_sid_bits=8"), -EINVAL);
 }
 
@@ -260,9 +262,9 @@ test_waits_for_a_dead_smmu_end(void **state)
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
 	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
-	/* Bounded: each wait is a second, and a failed start waits for its own end too. */
+	/* Bounded: each wait takes a second, and a failed start waits for its own end too. */
 	assert_true(rte_get_tsc_cycles() - start < 30 * rte_get_tsc_hz());
-	/* It has come back. */
+	/* The SMMU answers again. */
 	pmd_up(&p, IOPF_STALL);
 	pmd_serve(&p, PMD_VA);
 	pmd_down(&p, IOPF_NO_PASID);

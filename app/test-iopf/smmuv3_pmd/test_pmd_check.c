@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * When the driver leaves things alone: check() while a control call is active or without an
- * error, and poll() while answers find no room. The model is not stepped where a test plays it.
+ * Calls that leave the SMMU alone: check() during a control call or without an error, and poll()
+ * while the backlog has no room. Where the test plays the SMMU, the model does not step.
  */
 
 #include "cmdq_ring.h"
@@ -34,7 +34,7 @@ test_check_does_nothing_during_a_control_call(void **state)
 	atomic_store(&p.s->recovery_wanted, true);
 	assert_int_equal(check_some(&p), 0);
 	assert_int_equal(p.s->recovery, SMMUV3_RECOVERY_NONE);
-	/* It did not release the control call's ownership. */
+	/* check() did not release the control call's ownership. */
 	assert_false(smmuv3_ctl_trylock(p.s));
 	smmuv3_ctl_unlock(p.s);
 	assert_int_equal(check_some(&p), IOPF_CHECK_TERMINATED);
@@ -44,7 +44,7 @@ test_check_does_nothing_during_a_control_call(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* The test plays the SMMU: one entry more in the EVTQ. */
+/* The test plays the SMMU: it adds one entry to the EVTQ. */
 static void
 write_event(struct pmd *p, uint64_t dw0)
 {
@@ -70,7 +70,7 @@ write_request(struct pmd *p)
 	atomic_store(&p->s->words->priq.v, 1);
 }
 
-/* A stall may be behind a record that was not written. Behind one of an unknown type, none is. */
+/* A record that was not written may have been a stall. A record of an unknown type was none. */
 static void
 test_a_record_of_unknown_type_ends_no_stalls(void **state)
 {
@@ -91,7 +91,7 @@ test_a_record_of_unknown_type_ends_no_stalls(void **state)
 	pmd_close(&p);
 }
 
-/* The CMDQ too: the driver moves commands there from the backlog. */
+/* The CMDQ is full too: the driver moves commands there from the backlog. */
 static void
 fill_backlog(struct pmd *p)
 {
@@ -105,7 +105,7 @@ fill_backlog(struct pmd *p)
 		;
 }
 
-/* An answer that finds no room is lost: a record stays in its queue until there is some. */
+/* An answer without room would be lost: records stay in the queue until there is room. */
 static void
 test_records_wait_while_the_backlog_is_full(void **state)
 {
@@ -125,7 +125,7 @@ test_records_wait_while_the_backlog_is_full(void **state)
 		assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 0);
 		assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_REQUESTS, &event, 1), 0);
 	}
-	/* As the queue's owner: a step of the model would write PROD anew. */
+	/* This thread owns the queue. A step of the model would write PROD anew. */
 	while (smmuv3_backlog_pop(&p.s->cmdq.backlog, &cmd))
 		;
 	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 1);

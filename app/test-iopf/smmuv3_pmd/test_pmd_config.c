@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Device strings and the sizes of queues: what the driver accepts, and what it refuses. */
+/* Device strings and the sizes of queues: which ones the driver accepts, and which it refuses. */
 
 #include <string.h>
 
@@ -65,7 +65,7 @@ test_device_strings_are_parsed_strictly(void **state)
 	assert_null(smmuv3_model_lookup("a"));
 }
 
-/* GBPA.ABORT is RAZ/WI: the model that was made is harsh. */
+/* GBPA.ABORT is RAZ/WI: the model is harsh. */
 static void
 test_device_string_makes_a_harsh_model(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Domains, PASIDs and StreamIDs: translations, ASIDs, what the TLB may keep. */
+/* Domains, PASIDs and StreamIDs: translations, ASIDs, and which TLB entries may remain. */
 
 #include "pmd_rig.h"
 #include "test.h"
@@ -34,7 +34,10 @@ test_pasids_have_domains_of_their_own(void **state)
 					-ERANGE);
 			pmd_serve(&p, PMD_VA);
 
-			/* Nothing for untagged traffic, then a domain that maps nothing. */
+			/*
+			 * First no domain for traffic without PASID, then a domain that maps
+			 * nothing.
+			 */
 			other = smmuv3_model_dma_create(p.m,
 					&(struct smmuv3_model_dma_conf){ .sid = PMD_SID });
 			assert_non_null(other);
@@ -49,7 +52,10 @@ test_pasids_have_domains_of_their_own(void **state)
 							.buf = buf, .len = 1 }), 0);
 				pmd_event(&p, &event);
 				if (event.raw_id == SMMUV3_C_BAD_SUBSTREAMID) {
-					/* No leaf of CDs yet: CD 0 is said to be missing. */
+					/*
+					 * There is no leaf of CDs yet: the record says that CD 0 is
+					 * missing.
+					 */
 					assert_int_equal(round, 0);
 					assert_int_equal(event.pasid, 0);
 				} else {
@@ -71,7 +77,7 @@ test_pasids_have_domains_of_their_own(void **state)
 			assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 			p.ops->domain_del(p.s, domain);
 
-			/* The other PASID is not touched by that. */
+			/* The other PASID still works. */
 			pmd_write(&p, PMD_VA, buf, sizeof(buf));
 			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
 			smmuv3_model_dma_destroy(other);
@@ -98,7 +104,7 @@ test_one_device_may_have_many_streams(void **state)
 		sids[i] = 1000 + 37 * i;
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
 	assert_int_equal(rig_attach(p.ops, p.s, dev, 3, p.domain), 0);
-	/* This one stays, so that the STEs do. */
+	/* This attachment stays, and so do the STEs. */
 	assert_int_equal(rig_attach(p.ops, p.s, dev, 2, p.domain), 0);
 	for (unsigned int round = 0; round < 2; round++) {
 		for (i = 0; i < RTE_DIM(sids); i++) {
@@ -141,7 +147,7 @@ test_removing_a_device_ends_its_stalls(void **state)
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
 
-	/* Nobody knows this StreamID now, and its accesses are reported. */
+	/* The StreamID has no device now. Its accesses leave records. */
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
 	pmd_event(&p, &event);
 	assert_int_equal(event.reason, IOPF_REASON_CONFIG);
@@ -180,7 +186,7 @@ test_translations_are_checked(void **state)
 	BAD(bad.root = 0x10800);
 	BAD(bad.root = UINT64_C(1) << 50);
 	BAD(bad.root = UINT64_C(1) << 36, bad.pa_bits = 36);
-	/* A smaller table is aligned to less: 25 bits of 4 KiB pages start with 16 entries. */
+	/* A smaller table needs less alignment: 25 bits of 4 KiB pages begin with 16 entries. */
 	tr.va_bits = 25;
 	tr.root = 0x10080;
 	assert_int_equal(p.ops->domain_add(p.s, &tr, &domain), 0);
@@ -198,7 +204,7 @@ test_each_domain_has_an_asid(void **state)
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .no_features = SMMUV3_MODEL_NO_ASID16 });
-	/* One is for CDs that terminate. */
+	/* One ASID is reserved for CDs that terminate. */
 	for (i = 0; i < 255; i++) {
 		assert_int_equal(p.ops->domain_add(p.s, &none, &domains[i]), 0);
 		assert_int_not_equal(((struct smmuv3_domain *)domains[i])->asid,
@@ -217,8 +223,8 @@ test_each_domain_has_an_asid(void **state)
 }
 
 /*
- * A PASID is detached from a domain that another device goes on with: what that one's
- * accesses bring into the TLB is not for the first.
+ * A PASID is detached from a domain that another device still uses. It must not use TLB entries
+ * that the accesses of that device fill.
  */
 static void
 test_a_detached_pasid_does_not_use_the_tlb_of_others(void **state)
@@ -264,7 +270,7 @@ test_a_detached_pasid_does_not_use_the_tlb_of_others(void **state)
 	}
 }
 
-/* A domain gets the ASID of an earlier one: nothing of that may be in the TLB. */
+/* A domain gets the ASID of an earlier domain. The TLB must hold no entry of the earlier one. */
 static void
 test_a_reused_asid_has_no_tlb_entries(void **state)
 {

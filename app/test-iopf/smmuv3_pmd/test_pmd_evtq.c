@@ -46,7 +46,7 @@ test_records_are_decoded(void **state)
 	assert_int_equal(e.flags, IOPF_EVENT_STAGE2);
 	assert_int_equal(e.ipa, UINT64_C(0x00abcdef12345000));
 
-	/* A write is never of an instruction. */
+	/* A write is never an instruction fetch. */
 	e = fake_decode(&p, 0x12 | SID, UINT64_C(1) << 34, 0, 0);
 	assert_int_equal(e.perm, IOPF_PERM_WRITE);
 	assert_int_equal(e.reason, IOPF_REASON_ACCESS);
@@ -63,11 +63,11 @@ test_records_are_decoded(void **state)
 	fake_close(&p);
 }
 
-/* Each of the 256 ids with STALL set: a stall, nothing, or not an SMMU's. */
+/* Each of the 256 event ids with STALL set: a stall, another event, or an unknown id. */
 static void
 test_only_four_events_are_stalls(void **state)
 {
-	/* Known ids, and those that use bit 31 for something else. */
+	/* Known ids, and those that use bit 31 for another field. */
 	static const uint8_t known[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 32,
 		33, 36, 37 };
 	static const uint8_t bit31[] = { 5, 32, 33 };
@@ -94,7 +94,7 @@ test_only_four_events_are_stalls(void **state)
 		e = fake_decode(&p, id | SID, 7, 0, 0);
 		assert_int_equal(e.flags, is_known ? 0 : IOPF_EVENT_BAD);
 	}
-	/* A stream that it does not have cannot be resumed. */
+	/* A StreamID that the SMMU does not have cannot be resumed. */
 	e = fake_decode(&p, 0x10 | UINT64_C(0x10000) << 32, 7 | UINT64_C(1) << 31, 0, 0);
 	assert_int_equal(e.flags, IOPF_EVENT_BAD);
 	assert_int_equal(pmd_stat(&p, "bad_events"), 256 - 4 - 3 - 16 + 256 - 19 - 16 + 1);
@@ -146,18 +146,18 @@ test_an_impossible_prod_is_never_followed(void **state)
 
 	(void)state;
 	fake_open(&p, 3);
-	/* 8 entries, empty at 0: 1 to 8 are possible, 9 to 15 are not. */
+	/* 8 entries, empty at 0: PROD 1 to 8 is possible, 9 to 15 is not. */
 	for (i = 9; i < 16; i++) {
 		uint32_t at = fake_read_cons(&p);
 
 		fake_write_prod(&p, smmuv3_q_add(3, at, i));
 		assert_int_equal(p.ops->poll(p.s, 0, events, 64), 0);
-		/* In step again, and nothing was read. */
+		/* CONS equals PROD again, and no entry was read. */
 		assert_int_equal(fake_read_cons(&p), smmuv3_q_add(3, at, i));
 		assert_int_equal(p.ops->poll(p.s, 0, events, 64), 0);
 		assert_int_equal(pmd_stat(&p, "bad_prod"), i - 8);
 	}
-	/* Stalls may have been among what was not read. */
+	/* The entries that were not read may have been stalls. */
 	for (i = 0; i < 10; i++) {
 		told |= p.ops->check(p.s);
 		pmd_step(&p);
@@ -177,7 +177,7 @@ test_a_record_that_was_not_written_is_no_stall(void **state)
 
 	(void)state;
 	fake_open(&p, 3);
-	/* From the start on: the ring had another use before. */
+	/* At the start as well: the ring had another use before. */
 	for (unsigned int round = 0; round < 3; round++) {
 		prod = smmuv3_read32(p.s->regs, SMMUV3_EVENTQ_PROD);
 		fake_write_prod(&p, smmuv3_q_add(3, prod, 1));
@@ -191,7 +191,7 @@ test_a_record_that_was_not_written_is_no_stall(void **state)
 			assert_int_equal(e.flags, IOPF_EVENT_STALL);
 		}
 	}
-	/* It may have been a stall, which waits for good now. */
+	/* The entry may have been a stall, which would wait for ever now. */
 	for (i = 0; i < 100 && told == 0; i++) {
 		told |= p.ops->check(p.s);
 		pmd_step(&p);
@@ -266,13 +266,13 @@ test_overflow_is_acknowledged_though_the_queue_is_empty(void **state)
 	fake_write_prod(&p, SMMUV3_Q_OVFLG);
 	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 	assert_int_equal(fake_read_cons(&p), SMMUV3_Q_OVFLG);
-	/* Once: it is no overflow any more. */
+	/* The overflow is acknowledged once. The next record is no overflow. */
 	fake_decode(&p, 0x10 | SID, 0, 0, 0);
 	assert_int_equal(pmd_stat(&p, "event_overflows"), 1);
 	fake_close(&p);
 }
 
-/* Stalls that the queue has no room for are held back, not lost. */
+/* The SMMU holds back stalls that find the queue full; it does not lose them. */
 static void
 test_a_storm_larger_than_the_queue_is_served(void **state)
 {
@@ -339,14 +339,14 @@ test_a_mark_is_passed_when_the_records_before_it_were_returned(void **state)
 		assert_int_equal(p.ops->poll(p.s, 0, events, 3), 3);
 		assert_false(p.ops->queue_passed(p.s, 0, mark));
 		assert_int_equal(p.ops->poll(p.s, 0, events, 8), 2);
-		/* Returned to the caller, who may not have looked at it yet. */
+		/* The caller has the records, but may not have handled them yet. */
 		assert_false(p.ops->queue_passed(p.s, 0, mark));
 		assert_int_equal(p.ops->poll(p.s, 0, events, 8), 0);
 		assert_true(p.ops->queue_passed(p.s, 0, mark));
 		for (i = 0; i < 5; i++)
 			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	}
-	/* A stop leaves nothing to wait for, and nor does the next start. */
+	/* After a stop, and after the next start, every mark is passed. */
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
 	pmd_step(&p);
 	mark = p.ops->queue_mark(p.s, 0);

@@ -7,7 +7,7 @@
 #include "smmuv3_model_test.h"
 #include "test.h"
 
-/* Stall records may be lost: every stall ends, and none of the new ones is hit. */
+/* Stall records may be lost: the recovery ends every stall, and no stall of later accesses. */
 static void
 test_after_an_aborted_record_all_stalls_are_ended(void **state)
 {
@@ -24,7 +24,7 @@ test_after_an_aborted_record_all_stalls_are_ended(void **state)
 			.ack_delay = k & 2 ? 5 : 0,
 			.stall_max = 16 });
 		pmd_up(&p, IOPF_STALL);
-		/* Two read and not answered, three not read, one lost. */
+		/* Two stalls read and not answered, three not read, one record lost. */
 		for (i = 0; i < 2; i++)
 			pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
 		for (i = 0; i < 2; i++)
@@ -44,10 +44,10 @@ test_after_an_aborted_record_all_stalls_are_ended(void **state)
 		assert_int_equal(pmd_stat(&p, "evtq_aborts"), 1);
 		for (i = 0; i < 6; i++)
 			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-		/* A late answer to one of them is dropped. */
+		/* The driver drops a late answer to one of them. */
 		pmd_answer(&p, &events[0], IOPF_SUCCESS);
 		assert_int_equal(pmd_stat(&p, "answers_dropped"), 1);
-		/* The records left over are no stalls any more. */
+		/* The records left in the queue are no stalls any more. */
 		n = p.ops->poll(p.s, 0, events, 16);
 		assert_int_equal(n, 3);
 		for (i = 0; i < n; i++)
@@ -57,7 +57,7 @@ test_after_an_aborted_record_all_stalls_are_ended(void **state)
 			assert_int_equal(p.ops->check(p.s), 0);
 			smmuv3_model_step(p.m, 1);
 		}
-		/* It goes on. */
+		/* New stalls are answered as usual. */
 		for (i = 0; i < 16; i++)
 			pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
 		for (i = 0; i < 16; i++) {
@@ -72,7 +72,7 @@ test_after_an_aborted_record_all_stalls_are_ended(void **state)
 	}
 }
 
-/* Without stalls an aborted record is only that: nothing is switched off for it. */
+/* Without stalls an aborted record is counted. SMMUEN stays 1. */
 static void
 test_an_aborted_record_of_an_smmu_without_stalls_is_counted(void **state)
 {
@@ -96,7 +96,7 @@ test_an_aborted_record_of_an_smmu_without_stalls_is_counted(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* RESUMEs on their way when the error comes are consumed before new stalls exist. */
+/* The SMMU consumes RESUMEs that were sent before the error before new stalls exist. */
 static void
 test_answers_under_way_are_waited_for_before_a_restart(void **state)
 {
@@ -115,7 +115,7 @@ test_answers_under_way_are_waited_for_before_a_restart(void **state)
 	pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
 	pmd_step(&p);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
-	/* Four fit, four are in the backlog. */
+	/* Four fit into the CMDQ, four are in the backlog. */
 	for (i = 0; i < 8; i++) {
 		pmd_event(&p, &event);
 		pmd_answer(&p, &event, IOPF_INVALID);
@@ -140,7 +140,7 @@ test_answers_under_way_are_waited_for_before_a_restart(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* The model's: the entry keeps the record of the round before, and the error comes late. */
+/* The entry keeps the record of the round before, and the error comes late. */
 static void
 test_a_stall_whose_record_was_lost_is_not_taken_for_an_old_one(void **state)
 {
@@ -156,7 +156,7 @@ test_a_stall_whose_record_was_lost_is_not_taken_for_an_old_one(void **state)
 		pmd_serve(&p, PMD_VA + (i << 20));
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 1);
 	pmd_write(&p, PMD_VA + (i << 20), buf, sizeof(buf));
-	/* Read as soon as PROD shows it, before GERROR does. */
+	/* The record is read as soon as PROD shows it, before GERROR shows the error. */
 	for (i = 0; i < 1000 && p.ops->poll(p.s, 0, &e, 1) == 0; i++)
 		smmuv3_model_step(p.m, 1);
 	assert_int_equal(e.flags, IOPF_EVENT_BAD);
@@ -167,7 +167,7 @@ test_a_stall_whose_record_was_lost_is_not_taken_for_an_old_one(void **state)
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(pmd_stat(&p, "unwritten_events"), 1);
-	/* EVENTQ_ABT_ERR may be another reason to end them. */
+	/* EVENTQ_ABT_ERR may end the stalls a second time. */
 	for (i = 0; i < 1000; i++) {
 		pmd_step(&p);
 		assert_int_equal(p.ops->check(p.s) & ~IOPF_CHECK_TERMINATED, 0);
@@ -177,8 +177,8 @@ test_a_stall_whose_record_was_lost_is_not_taken_for_an_old_one(void **state)
 }
 
 /*
- * A record of a stall that SMMUEN = 0 ended may become visible until a CMD_SYNC behind that
- * is complete [4.7.3].
+ * The record of a stall that SMMUEN = 0 ended may become visible until a later CMD_SYNC is complete
+ * [4.7.3].
  */
 static void
 test_a_record_that_comes_late_in_a_recovery_is_no_stall(void **state)
@@ -195,7 +195,7 @@ test_a_record_that_comes_late_in_a_recovery_is_no_stall(void **state)
 	assert_int_equal(p.ops->check(p.s), 0);
 	assert_int_equal(smmuv3_read32(p.s->regs, SMMUV3_CR0) & SMMUV3_CR0_SMMUEN, 0);
 	smmuv3_write32(p.s->regs, SMMUV3_CR0ACK, smmuv3_read32(p.s->regs, SMMUV3_CR0));
-	/* The CMD_SYNC is not consumed. */
+	/* The SMMU does not consume the CMD_SYNC. */
 	for (i = 0; i < 20; i++)
 		assert_int_equal(p.ops->check(p.s), 0);
 	assert_int_equal(smmuv3_read32(p.s->regs, SMMUV3_CMDQ_PROD), prod + 1);
@@ -207,7 +207,7 @@ test_a_record_that_comes_late_in_a_recovery_is_no_stall(void **state)
 	assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 1);
 	assert_int_equal(e.flags, 0);
 	assert_int_equal(pmd_stat(&p, "stale_stalls"), 1);
-	/* On again. */
+	/* SMMUEN becomes 1 again. */
 	for (i = 0; i < 20; i++) {
 		assert_int_equal(p.ops->check(p.s), 0);
 		smmuv3_write32(p.s->regs, SMMUV3_CR0ACK, smmuv3_read32(p.s->regs, SMMUV3_CR0));

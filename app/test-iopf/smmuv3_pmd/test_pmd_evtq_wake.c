@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The MSI word of the event queue: an idle poll reads it and misses no event. */
+/* The MSI word of the event queue: an idle poll reads the word and misses no event. */
 
 #include "fake_evtq.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
 
-/* However long it was idle, and wherever the step fell, the next event is seen. */
+/* The poll finds the next event after any idle time and wherever the model's step ended. */
 static void
 test_an_idle_queue_wakes_up(void **state)
 {
@@ -22,7 +22,7 @@ test_an_idle_queue_wakes_up(void **state)
 	for (i = 0; i < 300; i++) {
 		for (k = 0; k < i; k++)
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
-		/* Idling is a look at a word that says no. */
+		/* An idle poll reads the word, which is 0. */
 		if (i > 0)
 			assert_int_equal(smmuv3_load_word(&p.s->words->evtq.v), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
@@ -36,7 +36,7 @@ test_an_idle_queue_wakes_up(void **state)
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	}
-	/* Each time by the word, not by the net under it. */
+	/* The word showed each event. The slow PROD poll found none. */
 	assert_int_equal(pmd_stat(&p, "missed_msis"), 0);
 	pmd_down(&p, IOPF_NO_PASID);
 }
@@ -72,7 +72,7 @@ test_an_event_without_its_interrupt_is_found(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* PROD may be seen before the word that says so: that is not an interrupt lost. */
+/* The poll may see PROD before it sees the word. That is no lost interrupt. */
 static void
 test_an_msi_word_that_follows_prod_is_no_lost_interrupt(void **state)
 {
@@ -93,7 +93,7 @@ test_an_msi_word_that_follows_prod_is_no_lost_interrupt(void **state)
 			for (i = 0; i < 64 && p.ops->poll(p.s, 0, &e, 1) == 0; i++)
 				;
 			assert_true(i < 64);
-			/* Polls come one upon the other, and find the queue empty. */
+			/* Further polls follow at once and find the queue empty. */
 			if (round & 1)
 				for (i = 0; i < 3; i++)
 					assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* What ID registers say, on a page of memory: which SMMUs are refused, and what is read. */
+/* ID registers on a page of memory: which SMMUs the driver refuses, and which values it reads. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -117,7 +117,7 @@ test_sizes_follow_the_registers_within_the_drivers_limits(void **state)
 	assert_int_equal(s.granules, 1 << 12);
 	assert_int_equal(s.oas_bits, 48);
 	assert_true(s.strtab.two_level);
-	/* PRI is RES0 without ATS, and its queue is none then. */
+	/* Without ATS, PRI is RES0 and there is no PRIQ. */
 	idrs.idr0 |= SMMUV3_IDR0_PRI;
 	assert_int_equal(read_idrs(&idrs, &s), 0);
 	assert_false(s.pri);
@@ -126,7 +126,7 @@ test_sizes_follow_the_registers_within_the_drivers_limits(void **state)
 	assert_int_equal(read_idrs(&idrs, &s), 0);
 	assert_true(s.pri && s.ats);
 	assert_int_equal(s.priq_log2_max, 9);
-	/* Terminate only: STALL_MAX means nothing. */
+	/* The SMMU terminates only: STALL_MAX has no meaning. */
 	idrs.idr0 |= SMMUV3_PUT(SMMUV3_IDR0_STALL_MODEL, SMMUV3_STALL_MODEL_TERM);
 	assert_int_equal(read_idrs(&idrs, &s), 0);
 	assert_int_equal(s.max_stalls, 0);
@@ -139,7 +139,7 @@ test_sizes_follow_the_registers_within_the_drivers_limits(void **state)
 	assert_int_equal(read_idrs(&idrs, &s), 0);
 	assert_false(s.strtab.two_level);
 	assert_int_equal(s.sid_bits, SMMUV3_LINEAR_LOG2_MAX);
-	/* Sizes beyond what the architecture has. */
+	/* Sizes above the architecture's limits. */
 	idrs.idr1 |= SMMUV3_IDR1_CMDQS | SMMUV3_IDR1_EVENTQS | SMMUV3_IDR1_SSIDSIZE;
 	assert_int_equal(read_idrs(&idrs, &s), 0);
 	assert_int_equal(s.cmdq_log2_max, SMMUV3_QUEUE_LOG2_MAX);
@@ -147,7 +147,7 @@ test_sizes_follow_the_registers_within_the_drivers_limits(void **state)
 	assert_int_equal(s.ssid_bits, 20);
 }
 
-/* Memory of this process lies higher than this SMMU reaches. */
+/* Memory of this process has higher addresses than this SMMU can output. */
 static void
 test_memory_beyond_the_output_size_is_refused(void **state)
 {

@@ -40,7 +40,7 @@ test_requests_are_decoded(void **state)
 	assert_int_equal(e.addr, 0);
 	assert_int_equal(e.perm, IOPF_PERM_READ | IOPF_PERM_EXEC | IOPF_PERM_PRIV);
 
-	/* Without SSV there is no SSID, and neither X nor Priv. */
+	/* Without SSV the SSID, X and Priv fields have no meaning. */
 	fq_add(REQUEST, UINT64_C(0x7c00012300000008), 0x1000);
 	assert_int_equal(fq_poll(&e, 1), 1);
 	assert_int_equal(e.flags, IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST);
@@ -49,7 +49,7 @@ test_requests_are_decoded(void **state)
 	fq_close();
 }
 
-/* [8.1]: without SSV the same bits are a request for nothing, and want an answer. */
+/* [8.1]: without SSV the same bits are a request without access rights, which needs an answer. */
 static void
 test_a_stop_marker_has_a_pasid(void **state)
 {
@@ -58,7 +58,7 @@ test_a_stop_marker_has_a_pasid(void **state)
 
 	(void)state;
 	fq_open(&fake, 3, false);
-	/* X, Priv, index and address mean nothing in it. */
+	/* X, Priv, index and address have no meaning in a stop marker. */
 	fq_add(REQUEST, SSV | LAST | SMMUV3_PPR0_X | SMMUV3_PPR0_PRIV | UINT64_C(7) << 32 | SID,
 			0xabcd1ff);
 	assert_int_equal(fq_poll(&e, 1), 1);
@@ -78,7 +78,7 @@ test_a_stop_marker_has_a_pasid(void **state)
 	assert_int_equal(e.token, 3);
 	assert_int_equal(e.addr, 0x1000);
 
-	/* Read or write, and it is a request. */
+	/* With R or W it is a request. */
 	fq_add(REQUEST, SSV | LAST | R | SID, 0);
 	assert_int_equal(fq_poll(&e, 1), 1);
 	assert_int_equal(e.flags, IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST);
@@ -94,12 +94,12 @@ test_impossible_entries_are_bad(void **state)
 {
 	static const uint64_t bad[] = {
 		0,				/* was never written */
-		SID,				/* asks for nothing, and closes nothing */
+		SID,				/* neither a request nor the end of a group */
 		SSV | SID,
 		SSV | SMMUV3_PPR0_X | SID,
 		LAST | W | UINT64_C(0x10000),	/* a StreamID that the SMMU does not have */
 		SSV | LAST | UINT64_C(0xffffffff),
-		UINT64_C(0x03f0000000000000) | SID,	/* nothing but RES0 bits */
+		UINT64_C(0x03f0000000000000) | SID,	/* RES0 bits alone */
 	};
 	struct iopf_event e;
 	struct fake_priq fake;
@@ -114,7 +114,7 @@ test_impossible_entries_are_bad(void **state)
 		assert_in_range(e.reason, 0, IOPF_NB_REASONS - 1);
 		assert_int_equal(pmd_stat(&fake.p, "bad_requests"), i + 1);
 	}
-	/* RES0 bits say nothing. */
+	/* RES0 bits have no meaning. */
 	fq_add(REQUEST, UINT64_C(0x03f0000000000000) | W | SID, 0xe00);
 	assert_int_equal(fq_poll(&e, 1), 1);
 	assert_int_equal(e.flags, IOPF_EVENT_PAGE_REQUEST);
@@ -124,7 +124,10 @@ test_impossible_entries_are_bad(void **state)
 	fq_close();
 }
 
-/* Its stream table has fewer [6.3.24], but a request asks for no STE, and wants an answer. */
+/*
+ * The stream table has fewer StreamIDs [6.3.24], but a page request uses no STE and needs an
+ * answer.
+ */
 static void
 test_requests_of_all_streams_are_accepted(void **state)
 {

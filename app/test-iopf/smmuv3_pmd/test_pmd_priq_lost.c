@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The page request queue: overflows and losses are told where they happened. */
+/* The page request queue: the driver reports overflows and losses where they happened. */
 
 #include <stdlib.h>
 
@@ -9,8 +9,8 @@
 #include "test.h"
 
 /*
- * The request that finds the queue full at each position, every size of a burst: the marker
- * comes last, and its burst frees what is before it and acknowledges in one store.
+ * The overflow happens at each position, with each burst size. LOST comes last. Its burst frees the
+ * entries before it and acknowledges the overflow in one store.
  */
 static void
 test_an_overflow_is_acknowledged_where_it_is_reported(void **state)
@@ -36,7 +36,10 @@ test_an_overflow_is_acknowledged_where_it_is_reported(void **state)
 
 					got = fq_poll(e, n);
 					assert_true(got > 0);
-					/* Not before: nothing may be accepted yet. */
+					/*
+					 * The overflow is not acknowledged earlier: the SMMU must
+					 * not accept requests yet.
+					 */
 					if (got < left + 1)
 						assert_int_equal(fq->cons & SMMUV3_Q_OVFLG, ack);
 					for (i = 0; i < RTE_MIN(got, left); i++)
@@ -54,7 +57,7 @@ test_an_overflow_is_acknowledged_where_it_is_reported(void **state)
 				}
 				assert_int_equal(e[got - 1].flags, IOPF_EVENT_LOST);
 				assert_int_equal(fq->cons, fq->prod);
-				/* Once, and the next is an ordinary one. */
+				/* LOST is reported once, and the next item is a request. */
 				assert_int_equal(fq_poll(e, n), 0);
 				fq->head = fq->tail;
 				fq_add_request();
@@ -65,7 +68,7 @@ test_an_overflow_is_acknowledged_where_it_is_reported(void **state)
 			}
 }
 
-/* Entered after PROD was read, so that no entry is left to be freed with it. */
+/* The overflow begins after PROD was read, so no entry is left that could be freed with it. */
 static void
 test_an_overflow_behind_an_empty_queue_is_reported(void **state)
 {
@@ -77,9 +80,9 @@ test_an_overflow_behind_an_empty_queue_is_reported(void **state)
 		fq_open(&fake, 1, msi);
 		fq_add_request();
 		fq_add_request();
-		/* Two are known, one is read. */
+		/* The driver knows of two entries and has read one. */
 		assert_int_equal(fq_poll(e, 1), 1);
-		/* A request that came in between found the queue full. */
+		/* A request that came after that found the queue full. */
 		fq_write_prod(fq->prod ^ SMMUV3_Q_OVFLG);
 		assert_int_equal(fq_poll(e, 4), 1);
 		assert_int_equal(e[0].flags & IOPF_EVENT_LOST, 0);
@@ -112,7 +115,7 @@ test_an_impossible_prod_drops_all_requests(void **state)
 				uint64_t was = pmd_stat(&fake.p, "bad_priq_prod");
 				uint32_t prod;
 
-				/* What was left behind is not seen again. */
+				/* Items skipped earlier are not expected. */
 				fq->head = fq->tail;
 				fq->told = false;
 				fq_add_request();
@@ -137,7 +140,7 @@ test_an_impossible_prod_drops_all_requests(void **state)
 	}
 }
 
-/* PROD passed entries that an abort kept from being written. */
+/* PROD passed entries that were not written because of an abort. */
 static void
 test_an_entry_that_was_never_written_is_no_old_request(void **state)
 {
@@ -159,7 +162,7 @@ test_an_entry_that_was_never_written_is_no_old_request(void **state)
 	fq_close();
 }
 
-/* A loss that check() found, at each place among the entries. */
+/* A loss found by check(), at each position among the entries. */
 static void
 test_a_loss_is_reported_at_its_place(void **state)
 {
@@ -190,7 +193,10 @@ test_a_loss_is_reported_at_its_place(void **state)
 				assert_int_equal(pmd_stat(&fake.p, "priq_losses"), 1);
 				fq_close();
 			}
-	/* Two while nobody polls: the later place, and everything is told. */
+	/*
+	 * Two losses without a poll between them: LOST has the later place, and all entries are
+	 * reported.
+	 */
 	fq_open(&fake, 3, false);
 	fq_add_request();
 	seen_lost(fq->p.s);
@@ -208,8 +214,8 @@ test_a_loss_is_reported_at_its_place(void **state)
 }
 
 /*
- * Anything at any moment, between two accesses of the driver too: what it says is what
- * happened, in that order.
+ * Random events at any moment, between two accesses of the driver too. The driver reports requests
+ * and losses in their order.
  */
 static void
 test_requests_and_losses_are_reported_in_order(void **state)
@@ -242,7 +248,7 @@ test_requests_and_losses_are_reported_in_order(void **state)
 		lost += fq->nb_lost;
 		fq_close();
 	}
-	/* It was worth it. */
+	/* The runs had enough overflows and losses. */
 	assert_true(overflows > 1000);
 	assert_true(lost > 1000);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Page requests: the PRIQ is set up, polled, slept on and fenced; groups are answered. */
+/* Page requests: the PRIQ is set up, polled, waited on and marked; groups are answered. */
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -34,7 +34,7 @@ test_a_group_is_requested_and_answered(void **state)
 	}
 }
 
-/* Registers, before the first request. */
+/* The registers before the first request. */
 static void
 test_the_priq_is_enabled_when_the_smmu_has_one(void **state)
 {
@@ -99,7 +99,7 @@ test_the_priq_has_the_configured_size(void **state)
 	}
 }
 
-/* [8.1]: one has no answer, the other needs one. */
+/* [8.1]: a stop marker has no answer, the request needs one. */
 static void
 test_a_stop_marker_needs_no_answer_and_an_empty_request_does(void **state)
 {
@@ -147,7 +147,7 @@ test_an_idle_queue_wakes_up(void **state)
 		assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 1);
 	}
 	assert_int_equal(pmd_stat(&r.p, "missed_priq_msis"), 0);
-	/* One that is lost is made up for. */
+	/* A poll finds a request whose interrupt was lost. */
 	requests_serve(&r, 4);
 	requests_serve(&r, 4);
 	smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
@@ -199,10 +199,12 @@ test_a_request_wakes_the_sleeper(void **state)
 			requests_ask(&r, 0, PMD_VA + (4 * i + 1) * PAGE, 1);
 			pmd_step(&r.p);
 			assert_true(has_rung(fd));
-			/* There is something: no sleep. */
+			/* A request is in the queue: idle() forbids sleep. */
 			assert_int_equal(r.p.ops->idle(r.p.s, fd), 1);
 			assert_int_equal(r.p.ops->idle(r.p.s, -1), 0);
-			/* A level that was unmasked while it was high has rung once more. */
+			/*
+			 * A level interrupt that was unmasked while it was high has rung once more.
+			 */
 			if (level)
 				has_rung(fd);
 			assert_int_equal(requests_serve(&r, 4), 1);
@@ -210,7 +212,7 @@ test_a_request_wakes_the_sleeper(void **state)
 			pmd_step(&r.p);
 			assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 1);
 		}
-		/* An overflow that is not acknowledged rings no more: it forbids to sleep. */
+		/* An unacknowledged overflow raises no further interrupt, so it forbids sleep. */
 		for (unsigned int i = 0; i < 3; i++)
 			requests_ask(&r, 0, PMD_VA + (32 + i) * PAGE, 1);
 		for (unsigned int i = 0; i < 20; i++)
@@ -225,7 +227,7 @@ test_a_request_wakes_the_sleeper(void **state)
 		assert_int_equal(r.p.ops->idle(r.p.s, -1), 0);
 		requests_serve_all(&r);
 		assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 3);
-		/* And so does a loss that was not told. */
+		/* A loss that was not reported forbids sleep too. */
 		smmuv3_model_knob(r.p.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
 		requests_ask(&r, 0, PMD_VA + 40 * PAGE, 1);
 		pmd_step(&r.p);
@@ -265,7 +267,7 @@ test_a_mark_is_passed_when_the_records_before_it_were_returned(void **state)
 		assert_int_equal(r.p.ops->poll(r.p.s, 1, e, 3), 3);
 		assert_false(r.p.ops->queue_passed(r.p.s, 1, mark));
 		assert_int_equal(r.p.ops->poll(r.p.s, 1, e + 3, 5), 2);
-		/* Returned to the caller, who may not have looked at it yet. */
+		/* The caller has the requests, but may not have handled them yet. */
 		assert_false(r.p.ops->queue_passed(r.p.s, 1, mark));
 		assert_int_equal(r.p.ops->poll(r.p.s, 1, e + 5, 3), 0);
 		assert_true(r.p.ops->queue_passed(r.p.s, 1, mark));
@@ -275,7 +277,7 @@ test_a_mark_is_passed_when_the_records_before_it_were_returned(void **state)
 		pmd_step(&r.p);
 		assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 5);
 	}
-	/* The event queue's are its own. */
+	/* The event queue has marks of its own. */
 	mark = r.p.ops->queue_mark(r.p.s, 0);
 	assert_true(r.p.ops->queue_passed(r.p.s, 0, mark));
 	requests_close(&r);

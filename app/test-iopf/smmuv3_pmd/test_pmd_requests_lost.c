@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Page requests that the PRIQ loses: overflows, writes that abort, entries that are not there. */
+/*
+ * Page requests that the PRIQ loses: overflows, writes that abort, entries that were not written.
+ */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +16,9 @@
 #include "test.h"
 
 /*
- * Functions that ask for more than the queue holds, groups of every size: the overflow is at
- * each position of a group, and two PASIDs have the same indices. Every DMA gets its pages,
- * each group one answer, from us or from the SMMU.
+ * The functions request more than the queue holds, in groups of each size. The overflow happens at
+ * each position of a group, and two PASIDs use the same indices. Every DMA gets its pages. Each
+ * group gets one answer, from the test or from the SMMU.
  */
 static void
 test_every_group_is_answered_once_under_overflow(void **state)
@@ -37,7 +39,10 @@ test_every_group_is_answered_once_under_overflow(void **state)
 				.prg_indices = k % 3 == 0 ? 1 : 4,
 				.prg_pasid = k & 4, .credits = 1u << log2 });
 		for (unsigned int i = 0; i < 200000 && done < nb; i++) {
-			/* What is larger than the queue never gets through while others ask too. */
+			/*
+			 * A group larger than the queue succeeds only while the others do not
+			 * request.
+			 */
 			if (i % 1000 == 900)
 				smmuv3_model_dma_quirks(r.fns[0], 0, 1);
 			if (i % 1000 == 0)
@@ -58,7 +63,7 @@ test_every_group_is_answered_once_under_overflow(void **state)
 		}
 		assert_int_equal(done, nb);
 		requests_serve_all(&r);
-		/* Lost partial groups were all forgotten: their indices came back. */
+		/* All partial groups were discarded, and their indices were used again. */
 		assert_int_equal(r.nb_partial, 0);
 		assert_false(requests_has_overflow(&r));
 		assert_int_equal(r.lost, requests_model_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS));
@@ -74,7 +79,7 @@ test_every_group_is_answered_once_under_overflow(void **state)
 	assert_true(discarded > 100);
 }
 
-/* Space alone does not help the SMMU: it writes nothing until it is acknowledged. */
+/* Free entries are not enough: the SMMU writes nothing until the overflow is acknowledged. */
 static void
 test_no_request_is_accepted_before_the_loss_is_reported(void **state)
 {
@@ -86,7 +91,10 @@ test_no_request_is_accepted_before_the_loss_is_reported(void **state)
 	requests_open_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 2 }, NULL);
 	for (i = 0; i < 6; i++)
 		requests_ask(&r, 0, PMD_VA + i * PAGE, 1);
-	/* Those over the queue's size are told Success, and ask again and again. */
+	/*
+	 * The SMMU answers requests that find the queue full with Success, and the function
+	 * requests again.
+	 */
 	for (i = 0; i < 50; i++)
 		smmuv3_model_step(r.p.m, 4);
 	assert_true(requests_has_overflow(&r));
@@ -95,7 +103,7 @@ test_no_request_is_accepted_before_the_loss_is_reported(void **state)
 	for (i = 0; i < 50; i++)
 		smmuv3_model_step(r.p.m, 4);
 	assert_int_equal(smmuv3_read32(r.p.s->regs, SMMUV3_PRIQ_PROD) & ~SMMUV3_Q_OVFLG, 4);
-	/* The fourth and the marker, one store. */
+	/* One store frees the fourth request and acknowledges the overflow. */
 	assert_int_equal(r.p.ops->poll(r.p.s, 1, e + 3, 3), 2);
 	assert_int_equal(e[3].flags, IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST);
 	assert_int_equal(e[4].flags, IOPF_EVENT_LOST);
@@ -110,7 +118,7 @@ test_no_request_is_accepted_before_the_loss_is_reported(void **state)
 	requests_close(&r);
 }
 
-/* The function lost PRI, and its driver switches it off and on. */
+/* The function lost PRI. Its driver disables and enables PRI. */
 static void
 requests_restart_pri(struct requests *r)
 {
@@ -131,7 +139,7 @@ test_an_aborted_write_loses_requests_and_the_queue_goes_on(void **state)
 			.no_features = k & 1 ? SMMUV3_MODEL_NO_MSI : 0 },
 			&(struct requests_fns){ .group_pages = 3 });
 		for (unsigned int round = 1; round <= 20; round++) {
-			/* In the queue before, half of a group too. */
+			/* Requests and half a group are in the queue before the abort. */
 			requests_ask(&r, 0, PMD_VA + round * 64 * PAGE, 1);
 			pmd_step(&r.p);
 			requests_ask(&r, 1, PMD_VA + (round * 64 + 16) * PAGE, 3);
@@ -168,7 +176,10 @@ test_an_aborted_write_loses_requests_and_the_queue_goes_on(void **state)
 	}
 }
 
-/* Not acknowledged before the loss before it was told: no two become one. */
+/*
+ * The second error is acknowledged only after the first loss was reported: two losses do not become
+ * one.
+ */
 static void
 test_a_second_abort_waits_for_the_report_of_the_first(void **state)
 {
@@ -248,7 +259,10 @@ test_aborts_are_logged_once_per_start(void **state)
 	free(text);
 }
 
-/* Seen too late: PROD passed an entry that is not there, and nobody answers for it. */
+/*
+ * The abort shows too late: PROD passed an entry that was not written, and the request gets no
+ * answer.
+ */
 static void
 test_a_request_lost_in_the_middle_of_a_burst(void **state)
 {
@@ -257,7 +271,7 @@ test_a_request_lost_in_the_middle_of_a_burst(void **state)
 	(void)state;
 	for (unsigned int at = 0; at < 4; at++) {
 		requests_open_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 2 }, NULL);
-		/* Go round: there are old requests where the lost one would be. */
+		/* A full round first: the slot of the lost request holds an old request. */
 		for (unsigned int i = 0; i < 8; i++)
 			requests_ask(&r, i % NB_FNS, PMD_VA + i * PAGE, 1);
 		requests_serve_all(&r);
@@ -279,7 +293,7 @@ test_a_request_lost_in_the_middle_of_a_burst(void **state)
 		assert_int_equal(r.lost, 1);
 		assert_int_equal(pmd_stat(&r.p, "bad_requests"), 1);
 		assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), at);
-		/* Its group is not answered by anybody: the function has to be reset. */
+		/* The group gets no answer: the function must be reset. */
 		assert_int_equal(smmuv3_model_dma_pri_disable(r.fns[0]), 0);
 		assert_false(smmuv3_model_dma_pri_drained(r.fns[0]));
 		smmuv3_model_dma_reset(r.fns[0]);

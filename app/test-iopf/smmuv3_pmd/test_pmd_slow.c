@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* A command queue that stands: behind an endpoint that takes its time, or for good. */
+/* A command queue that stops: behind a slow endpoint, or for good. */
 
 #include <string.h>
 
@@ -22,7 +22,7 @@ open_smmu(struct pmd *p)
 	p->s->timeout /= 20;
 }
 
-/* CONS is at the CMD_SYNC behind an ATC_INV, and stays there. */
+/* CONS stays at the CMD_SYNC behind an ATC_INV. */
 static void
 stop_cmdq_behind_endpoint(struct pmd *p)
 {
@@ -37,7 +37,7 @@ stop_cmdq_behind_endpoint(struct pmd *p)
 	assert_int_equal(smmuv3_cmdq_load_cons(&p->s->cmdq), p->s->cmdq.tail - 1);
 }
 
-/* check() for this many times as long as a wait is, and not fewer than 100 times. */
+/* Call check() for @p times the length of a wait, and at least 100 times. */
 static unsigned int
 check_repeatedly(struct pmd *p, unsigned int times)
 {
@@ -73,7 +73,7 @@ test_a_slow_endpoint_does_not_make_the_smmu_dead(void **state)
 	open_smmu(&p);
 	stop_cmdq_behind_endpoint(&p);
 	for (unsigned int i = 0; i < 3; i++) {
-		/* Waiting callers are told, and can try again. */
+		/* Waiting callers get an error and can try again. */
 		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), -ETIMEDOUT);
 		assert_int_equal(check_repeatedly(&p, 2), 0);
 	}
@@ -97,7 +97,7 @@ test_a_recovery_waits_for_a_slow_endpoint(void **state)
 	stop_cmdq_behind_endpoint(&p);
 	assert_int_equal(check_repeatedly(&p, 4), 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
-	/* Each step has a time of its own: that of the first is over long since. */
+	/* Each step has its own time limit. That of the first step has passed long ago. */
 	assert_int_equal(wait_for_report(&p), IOPF_CHECK_TERMINATED);
 	assert_int_equal(check_repeatedly(&p, 1), 0);
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
@@ -105,7 +105,7 @@ test_a_recovery_waits_for_a_slow_endpoint(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* The last steps of a recovery wait for the queue as well. */
+/* The last steps of a recovery wait for the queue too. */
 static void
 test_the_end_of_a_recovery_waits_for_a_slow_endpoint(void **state)
 {
@@ -158,7 +158,7 @@ test_a_stuck_queue_without_an_endpoint_is_given_up(void **state)
 	}
 }
 
-/* However slowly: it moves. */
+/* The queue moves, slowly. */
 static void
 test_a_queue_that_moves_is_not_given_up(void **state)
 {
@@ -181,7 +181,7 @@ test_a_queue_that_moves_is_not_given_up(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* An ATC of the model's that takes eight times as long as a wait; a stall is lost meanwhile. */
+/* The model's ATC takes eight times the length of a wait. Meanwhile a stall is lost. */
 static void
 test_a_slow_atc_delays_its_own_callers_alone(void **state)
 {
@@ -210,7 +210,7 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
 		smmuv3_model_dma_atc_delay(ats, 8 * p.s->timeout * 1000 / rte_get_tsc_hz());
 		*pmd_pte(&p, PMD_VA) = 0;
-		/* Or 0, where this thread did not run for so long. */
+		/* 0 if this thread did not run for that time. */
 		ret = p.ops->invalidate(p.s, p.domain, &inv, 1, &done);
 		assert_true(ret == -ETIMEDOUT || ret == 0);
 		smmuv3_model_dma_atc_delay(ats, 0);
@@ -229,7 +229,7 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 		}
 		assert_int_equal(ret, 0);
 		if (loses) {
-			/* Not if it was told while the ATC was slow. */
+			/* Not if check() reported it while the ATC was slow. */
 			if (told == 0)
 				told = wait_for_report(&p);
 			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);

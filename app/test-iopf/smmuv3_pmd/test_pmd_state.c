@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The state of an SMMU: whether it may translate, and what is true of its commands then. */
+/* The state of an SMMU: whether it may translate, and which calls succeed then. */
 
 #include <string.h>
 
@@ -28,7 +28,7 @@ invalidate_page(struct pmd *p)
 	return p->ops->invalidate(p->s, p->domain, &inv, 1, &done);
 }
 
-/* Translates one page, and is told to stop; nothing of that is acknowledged. */
+/* The SMMU translates one page and does not acknowledge the stop. */
 static void
 stop_without_ack(struct pmd *p)
 {
@@ -53,12 +53,12 @@ test_no_invalidation_succeeds_while_a_stop_is_not_acknowledged(void **state)
 	assert_true(can_translate(&p));
 	*pmd_pte(&p, PMD_VA) = 0;
 	assert_true(invalidate_page(&p) < 0);
-	/* It is true, too: the old page is still reached. */
+	/* The error is correct: the device still reaches the old page. */
 	assert_true(can_translate(&p));
 	assert_true(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL) < 0);
 	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 	assert_int_equal(p.ops->check(p.s), 0);
-	/* Acknowledged, seen by the next that asks. */
+	/* The SMMU acknowledges. The next caller sees that. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	pmd_step(&p);
 	assert_int_equal(invalidate_page(&p), 0);
@@ -105,7 +105,7 @@ test_a_start_recovers_an_smmu_that_did_not_stop(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* Its memory is the SMMU's as long as that may use it. */
+/* The driver keeps its memory while the SMMU may use it. */
 static void
 test_close_keeps_what_the_smmu_may_use(void **state)
 {
@@ -124,7 +124,7 @@ test_close_keeps_what_the_smmu_may_use(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* Running is not off either. */
+/* A running SMMU is not off. */
 static void
 test_close_is_refused_while_the_smmu_runs(void **state)
 {
@@ -143,7 +143,7 @@ static struct {
 	void (*wait)(void *ctx);
 } deaf;
 
-/* It does not acknowledge SMMUEN, nor that it is cleared again. */
+/* The SMMU acknowledges neither SMMUEN = 1 nor SMMUEN = 0. */
 static void
 wait_without_ack(void *ctx)
 {
@@ -170,10 +170,10 @@ test_a_start_that_failed_half_way_is_undone_or_unsafe(void **state)
 	deaf.wait = before->wait;
 	p.s->backend = &backend;
 	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
-	/* CR0ACK has CMDQEN and EVENTQEN: its queues are in use. */
+	/* CR0ACK has CMDQEN and EVENTQEN: the SMMU uses its queues. */
 	assert_int_equal(p.ops->close(p.s), -EBUSY);
 	p.s->backend = before;
-	/* CR0ACK.SMMUEN reads 0, and may become 1 at any time. */
+	/* CR0ACK.SMMUEN reads 0 and may become 1 at any time. */
 	assert_true(invalidate_page(&p) < 0);
 	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
@@ -187,7 +187,7 @@ test_a_start_that_failed_half_way_is_undone_or_unsafe(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* Given up, and deaf: what the TLB has is used until SMMUEN reads 0. */
+/* The SMMU is given up and does not answer. It uses its TLB until SMMUEN reads 0. */
 static void
 test_an_smmu_that_is_given_up_is_not_off(void **state)
 {
@@ -216,7 +216,7 @@ test_an_smmu_that_is_given_up_is_not_off(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* Another thread is in the middle of a recovery, or of a start, and does not come back. */
+/* Another thread stopped in the middle of a recovery, or of a start, and does not go on. */
 static void
 test_control_waits_for_another_call_no_longer_than_for_the_smmu(void **state)
 {
@@ -236,7 +236,7 @@ test_control_waits_for_another_call_no_longer_than_for_the_smmu(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* ... or has the command queue. */
+/* Another thread owns the command queue and does not release it. */
 static void
 test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu(void **state)
 {
@@ -249,7 +249,7 @@ test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu(void **
 	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
 	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
-	/* It is its owner's still. */
+	/* That thread still owns the queue. */
 	assert_false(smmuv3_cmdq_try_own(&p.s->cmdq));
 	smmuv3_cmdq_disown(&p.s->cmdq);
 	p.s->timeout *= 20;

@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Changing an STE or a CD under the eyes of the SMMU: it may put an entry together
- * from words read at any time between two SYNCs, and keep them until the next.
- * Each such entry must be the old one, the new one, or not valid.
+ * Changes of an STE or CD that the SMMU may fetch at any time. The SMMU may assemble an entry from
+ * words read at any time between two SYNCs, and keep it until the next SYNC. Each such entry must
+ * be the old one, the new one, or not valid.
  */
 
 #include <string.h>
@@ -15,8 +15,8 @@
 #define V	UINT64_C(1)
 
 /*
- * The values each word had since the last SYNC. What the SMMU keeps of an invalid
- * entry until then may be any of them too.
+ * The values of each word since the last SYNC. Until then the SMMU may also keep any of these from
+ * an invalid entry.
  */
 struct seen {
 	uint64_t values[8][4];
@@ -46,7 +46,7 @@ is_entry_seen(const struct seen *seen, const uint64_t *entry, uint64_t word0)
 	return true;
 }
 
-/* Every mix of what was seen. */
+/* Check every mixture of these values. */
 static void
 check_mixes(const struct seen *seen)
 {
@@ -59,7 +59,7 @@ check_mixes(const struct seen *seen)
 
 		if (!(word0 & V))
 			continue;
-		/* Valid: one word may have two values, when word 0 has one. */
+		/* Valid: one word may have two values if word 0 has one value. */
 		if (mixed == 1 && seen->nb[0] == 1) {
 			for (w = 1; w < 8; w++)
 				for (unsigned int k = 0; k < seen->nb[w]; k++)
@@ -103,7 +103,7 @@ check_plan(const uint64_t old[8], const uint64_t next[8])
 			add_value(&seen, steps[i].word, steps[i].value);
 		}
 	}
-	/* Nothing is left that the SMMU may still see otherwise. */
+	/* After the last step the SMMU can see the new entry only. */
 	assert_int_equal(steps[n - 1].word, SMMUV3_STEP_SYNC);
 	assert_memory_equal(seen.now, next, sizeof(seen.now));
 }
@@ -119,7 +119,7 @@ test_no_mix_of_old_and_new_is_ever_valid(void **state)
 		for (w = 0; w < 8; w++) {
 			seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
 			old[w] = seed >> 40;
-			/* Often the same, so that plans of each length are seen. */
+			/* Many words stay the same, so that there are plans of each length. */
 			next[w] = seed >> 33 & 3 ? old[w] : seed >> 20;
 		}
 		old[0] = (old[0] & ~V) | (seed >> 50 & 1);
@@ -148,7 +148,7 @@ test_a_change_of_one_word_keeps_the_entry_valid(void **state)
 	}
 }
 
-/* A SYNC that failed is made up for by trying again. */
+/* After a failed SYNC the change is tried again. */
 static int
 fail_sync(void *ctx)
 {
@@ -171,7 +171,10 @@ test_a_failed_change_can_be_tried_again(void **state)
 		left = fail_at;
 		assert_int_equal(smmuv3_entry_write(live, next, V, fail_sync, &left),
 				-ETIMEDOUT);
-		/* Never half of each while valid; and what is left to do needs a SYNC. */
+		/*
+		 * A valid entry is never half old and half new. The rest of the change needs a
+		 * SYNC.
+		 */
 		if (live[0] & V)
 			assert_memory_equal(live, next, sizeof(live));
 		check_plan(live, next);
@@ -182,7 +185,10 @@ test_a_failed_change_can_be_tried_again(void **state)
 	}
 }
 
-/* Domain after domain while the device goes on: only whole entries are used. */
+/*
+ * Other domains are attached and detached while the device does DMA: the SMMU uses complete entries
+ * only.
+ */
 static void
 test_attach_and_detach_are_atomic_for_dma(void **state)
 {
@@ -208,11 +214,11 @@ test_attach_and_detach_are_atomic_for_dma(void **state)
 			assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 			pmd_done(&p);
 			pmd_done(&p);
-			/* The page is there: the entries were valid and right, or not valid. */
+			/* The page is mapped: the entries were valid and complete, or not valid. */
 			while (p.ops->poll(p.s, 0, &event, 1) == 1)
 				assert_true(event.raw_id == SMMUV3_C_BAD_STE ||
 						event.raw_id == SMMUV3_C_BAD_CD);
-			/* Nothing torn is left in a cache. */
+			/* No mixture is left in a cache. */
 			pmd_write(&p, PMD_VA, buf, sizeof(buf));
 			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
@@ -221,7 +227,7 @@ test_attach_and_detach_are_atomic_for_dma(void **state)
 	}
 }
 
-/* What the STE had at each wait for the SMMU. */
+/* The STE at each wait for the SMMU. */
 static struct {
 	const struct smmuv3_backend *real;
 	const uint64_t *ste;
@@ -236,7 +242,10 @@ can_translate(uint64_t dw0)
 	return dw0 & V && dw0 & 1 << 3;
 }
 
-/* Other words change only between two SYNCs at which word 0 let none of them be used. */
+/*
+ * Other words than word 0 change only while the STE does not translate, at this wait and the one
+ * before.
+ */
 static void
 look_at_ste(void *ctx)
 {
@@ -275,7 +284,7 @@ test_an_ste_changes_while_it_does_not_translate(void **state)
 	backend.wait = look_at_ste;
 	p.s->backend = &backend;
 	for (unsigned int i = 0; i < 6; i++) {
-		/* Another kind of device at the same place: word 1 differs. */
+		/* Another kind of device with the same StreamID: word 1 differs. */
 		assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 		assert_int_equal(p.ops->dev_del(p.s, p.dev), 0);
 		conf.recover = i % 2 ? IOPF_STALL : IOPF_PRI;
@@ -322,7 +331,7 @@ test_entries_are_what_the_architecture_says(void **state)
 	assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 	pmd_down(&p, IOPF_NO_PASID);
 
-	/* S1STALLD where nothing shall stall, unless it is illegal there; CD.S clear. */
+	/* S1STALLD for devices without stalls, unless the SMMU makes it illegal; CD.S clear. */
 	for (unsigned int kind = 0; kind < 2; kind++) {
 		pmd_open(&p, &(struct smmuv3_model_conf){ .stall_model = kind,
 			.no_features = SMMUV3_MODEL_NO_2LVL_STRTAB });

@@ -2,11 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Taking over an SMMU from whoever had it before, and handing it back.
+ * Taking over an SMMU from an earlier owner, and releasing it.
  *
- * A run that is killed is one whose driver is left in the middle of a wait for the
- * SMMU, by longjmp(), and never used again. Its queues and tables are memory of
- * somebody else from then on: they are overwritten.
+ * A killed run is a driver that longjmp() leaves in the middle of a wait for the SMMU, and that is
+ * never used again. Its queues and tables then belong to another owner, who overwrites them.
  */
 
 #include <setjmp.h>
@@ -26,7 +25,7 @@ static struct {
 	struct smmuv3_backend backend;
 	const struct smmuv3_backend *real;
 	jmp_buf at_death;
-	unsigned int left;		/* waits until death; 0: none */
+	unsigned int left;		/* waits until the kill; 0: none */
 } victim;
 
 static void
@@ -70,7 +69,10 @@ open_again(struct pmd *p, const char *keys)
 	return priv;
 }
 
-/* From open to the end of one fault and another outstanding; ends at the given wait, or not. */
+/*
+ * A run from open to the end of one fault with another one outstanding. True if it was killed at
+ * the given wait.
+ */
 static bool
 run_until_killed(struct pmd *p, unsigned int waits)
 {
@@ -83,7 +85,7 @@ run_until_killed(struct pmd *p, unsigned int waits)
 	p->s->backend = &victim.backend;
 	victim.left = waits;
 	if (setjmp(victim.at_death) != 0) {
-		/* The thread that died held what it held. */
+		/* The killed thread releases nothing. */
 		return true;
 	}
 	assert_int_equal(p->ops->start(p->s), 0);
@@ -98,11 +100,11 @@ run_until_killed(struct pmd *p, unsigned int waits)
 	return false;
 }
 
-/* A process that is killed frees nothing. */
+/* A killed process frees nothing. */
 void __lsan_disable(void) __attribute__((weak));
 void __lsan_enable(void) __attribute__((weak));
 
-/* What the next owner of the memory does with it. */
+/* The next owner of the memory overwrites it. */
 static void
 reuse_memory(struct smmuv3 *dead)
 {
@@ -147,7 +149,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 			break;
 		}
 		busy += is_running(&p);
-		/* The kernel closes what the dead process had open; its memory goes elsewhere. */
+		/* The kernel closes the files of the killed process and frees its memory. */
 		victim.real->close(dead->backend_ctx);
 		reuse_memory(dead);
 		pmd_step(&p);
@@ -158,7 +160,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 		if (p.dma == NULL)
 			p.dma = smmuv3_model_dma_create(p.m,
 					&(struct smmuv3_model_dma_conf){ .sid = PMD_SID });
-		/* Blocked, and nothing of the dead one's is outstanding. */
+		/* DMA is blocked, and no stall of the killed run is outstanding. */
 		pmd_step(&p);
 		assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
 		while (smmuv3_model_dma_outstanding(p.dma) > 0)
@@ -175,7 +177,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
 		assert_int_equal(pmd_stat(&p, "cerror_ill"), 0);
 
-		/* Give back what the dead one had; the windows are still the model's. */
+		/* Free the memory of the killed run. The windows still belong to the model. */
 		gone = *victim.real;
 		gone.close = keep_open;
 		dead->backend = &gone;
@@ -202,7 +204,7 @@ test_a_run_killed_at_any_moment_can_be_followed_by_the_next(void **state)
 			.stall_model = SMMUV3_STALL_MODEL_TERM });
 }
 
-/* Queues and tables that are on, of somebody who does not come back. */
+/* Enable queues and tables of an owner that does not return. */
 static void
 leave_running(struct pmd *p)
 {
@@ -233,14 +235,16 @@ set_gbpa(struct pmd *p, uint32_t value)
 	assert_int_equal(read_reg(p, SMMUV3_GBPA), value);
 }
 
-/* The model is the test's: the driver's hold on it ends, its registers stay. */
+/* The test owns the model: the driver releases it, and the registers keep their values. */
 static void
 reopen(struct pmd *p, const char *keys)
 {
 	struct smmuv3 *s = p->s;
 
 	assert_int_equal(p->ops->dma_unmap(s, p->arena, PMD_ARENA, (uintptr_t)p->arena), 0);
-	/* A name to open it by, which goes with the old one. */
+	/*
+	 * The old backend holds the model's name until it is closed; the next open needs the name.
+	 */
 	victim.backend = *s->backend;
 	victim.backend.close(s->backend_ctx);
 	p->s = open_again(p, keys);
@@ -309,7 +313,7 @@ test_opening_gives_up_on_an_smmu_that_does_not_stop(void **state)
 	args = rte_kvargs_parse(s->name, smmuv3_pmd.params);
 	assert_int_equal(p.ops->open(args, &p.info, &priv), -ETIMEDOUT);
 	rte_kvargs_free(args);
-	/* It has come back, and the next one gets it. */
+	/* The SMMU answers again, and the next open succeeds. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	p.s = open_again(&p, "");
 	victim.backend.close = keep_open;
@@ -321,7 +325,7 @@ test_opening_gives_up_on_an_smmu_that_does_not_stop(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* DMA after close: 0 blocked, 1 as found. */
+/* DMA after close: 0 for blocked, 1 for as found. */
 static void
 check_close(const char *keys, bool was_running, bool was_blocked, bool blocked)
 {
@@ -342,7 +346,7 @@ check_close(const char *keys, bool was_running, bool was_blocked, bool blocked)
 	p.ops->domain_del(p.s, p.domain);
 	p.ops->dev_del(p.s, p.dev);
 	assert_int_equal(p.ops->stop(p.s), 0);
-	/* Whatever comes later, stopped is blocked. */
+	/* A stopped SMMU blocks DMA, whatever close restores. */
 	pmd_write(&p, (uintptr_t)p.arena, buf, sizeof(buf));
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	p.ops->close(p.s);
@@ -365,11 +369,11 @@ test_closing_leaves_dma_blocked_or_as_found(void **state)
 	check_close(",close=block", false, false, true);
 	check_close(",close=restore", false, false, false);
 	check_close(",close=restore", false, true, true);
-	/* What ran belonged to somebody who is gone: it is not brought back. */
+	/* The owner of the running SMMU is gone: close does not restore its state. */
 	check_close(",close=restore", true, false, true);
 }
 
-/* GBPA is stuck when it is to be put back: closed all the same, and that is said. */
+/* GBPA does not accept the old value: close succeeds and logs that. */
 static void
 test_state_that_cannot_be_restored_is_logged(void **state)
 {
@@ -388,7 +392,7 @@ test_state_that_cannot_be_restored_is_logged(void **state)
 		assert_int_equal(p.ops->stop(p.s), 0);
 		p.s->timeout /= 20;
 		smmuv3_model_knob(m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 1);
-		/* Before the driver's own update, another's is under way. */
+		/* Another update is under way before the driver's own. */
 		if (before)
 			smmuv3_write32(p.s->regs, SMMUV3_GBPA, found | GBPA_ABORT |
 					SMMUV3_GBPA_UPDATE);
@@ -425,13 +429,15 @@ test_keys_of_another_backend_are_refused(void **state)
 	}
 }
 
-/* Queue and table bases are aligned by device address, which need not be the CPU's. */
+/*
+ * Bases of queues and tables are aligned by device address, which may differ from the CPU address.
+ */
 static int
 shifted_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
 {
 	int ret = victim.real->dma_map(ctx, ptr, len, limit, addr);
 
-	/* As physical memory does: the lower 20 bits only are the CPU's. */
+	/* As with physical memory, only the lower 20 bits equal those of the CPU address. */
 	*addr += 3 << 20;
 	return ret;
 }
@@ -461,7 +467,7 @@ test_bases_are_aligned_by_device_address(void **state)
 	shifted = *real;
 	shifted.dma_map = shifted_map;
 	shifted.dma_unmap = shifted_unmap;
-	/* An SMMU of its own, so that the real one's memory is not mixed with this. */
+	/* A separate SMMU, so that the memory of the first one does not mix with this. */
 	memset(&s, 0, sizeof(s));
 	s.backend = &shifted;
 	s.backend_ctx = p.s->backend_ctx;
@@ -478,7 +484,7 @@ test_bases_are_aligned_by_device_address(void **state)
 	pmd_close(&p);
 }
 
-/* What its interrupts do before the first start is not this driver's. */
+/* Before the first start the driver does not change the SMMU's interrupts. */
 static void
 test_an_smmu_that_was_never_started_can_be_closed(void **state)
 {

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Each reason for which VFIO would not give an SMMU, on a tree of files that stands
- * for /sys and /dev: named, with the command that mends it.
+ * Each reason for which VFIO refuses an SMMU, on a tree of files that replaces /sys and /dev. The
+ * message names the reason and the command that removes it.
  */
 
 #include <errno.h>
@@ -126,7 +126,7 @@ test_a_device_that_is_ready_is_accepted(void **state)
 {
 	(void)state;
 	assert_int_equal(check(), 0);
-	/* An ordinary group, of an SMMU that an IOMMU is in front of. */
+	/* An ordinary group: an IOMMU translates for this SMMU. */
 	write_file("/sys/kernel/iommu_groups/7/name", "\n");
 	unlink(make_path("/dev/vfio/noiommu-7"));
 	write_file("/dev/vfio/7", "");
@@ -145,7 +145,7 @@ test_names_are_checked(void **state)
 		assert_int_equal(smmuv3_vfio_check(root, bad[i], why, sizeof(why)), -EINVAL);
 	assert_int_equal(smmuv3_vfio_check(root, "other.smmuv3", why, sizeof(why)), -ENODEV);
 	assert_non_null(strstr(why, "iopf-setup status"));
-	/* However little room there is for the reason. */
+	/* The buffer for the reason may be of any size. */
 	assert_int_equal(smmuv3_vfio_check(root, "other.smmuv3", why, 4), -ENODEV);
 	assert_int_equal(strlen(why), 3);
 }
@@ -156,10 +156,10 @@ test_the_kernels_driver_is_named_first(void **state)
 	(void)state;
 	write_file(DRIVERS "/arm-smmu-v3/bind", "");
 	write_link(DEVICE "/driver", "../../drivers/arm-smmu-v3");
-	/* Whatever else is missing. */
+	/* The driver of the kernel is named first, whatever else is missing. */
 	unlink(make_path(MODE));
 	check_refusal(-EBUSY, "initcall_blacklist=arm_smmu_driver_init");
-	/* A kernel that lets it be unbound. */
+	/* This kernel allows unbind. */
 	write_file(DRIVERS "/arm-smmu-v3/unbind", "");
 	check_refusal(-EBUSY, "iopf-setup setup " NAME);
 	assert_null(strstr(why, "boot"));
