@@ -59,7 +59,7 @@ test_ats_more_permission_needs_no_invalidation(void **state)
 
 /* Which of three engines (untagged, PASID 1, PASID 2) keep VA and VA + 0x3000. */
 static void
-reach(struct smmuv3_cmd inv, unsigned int stale)
+check_reach(struct smmuv3_cmd inv, unsigned int stale)
 {
 	static const uint64_t off[2] = { 0, 0x3000 };
 	struct smmuv3_model_dma *dma[3];
@@ -90,24 +90,24 @@ reach(struct smmuv3_cmd inv, unsigned int stale)
 }
 
 static void
-test_ats_invalidation_reaches_what_it_names(void **state)
+test_ats_invalidation_reaches_its_range_and_pasid(void **state)
 {
 	(void)state;
 	/* Bits: untagged 0 and 1, PASID 1 2 and 3, PASID 2 4 and 5. */
-	reach(rig_atc_inv(RIG_SID, -1, 0, VA, 0), 0x3e);
-	reach(rig_atc_inv(RIG_SID, 1, 0, VA, 0), 0x3b);
-	reach(rig_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 0), 0x3f);
+	check_reach(rig_atc_inv(RIG_SID, -1, 0, VA, 0), 0x3e);
+	check_reach(rig_atc_inv(RIG_SID, 1, 0, VA, 0), 0x3b);
+	check_reach(rig_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 0), 0x3f);
 	/* Low bits of the address are taken as 0. */
-	reach(rig_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 1), 0x3b);
-	reach(rig_atc_inv(RIG_SID, 2, 0, VA + 0x2000, 2), 0x0f);
-	reach(rig_atc_inv(RIG_SID, 2, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x0f);
-	reach(rig_atc_inv(RIG_SID, 2, 0, VA, 20), 0x0f);
-	reach(rig_atc_inv(RIG_SID, 1, SMMUV3_ATC0_GLOBAL, VA, 0), 0x2b);
-	reach(rig_atc_inv(RIG_SID, 1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL), 0x03);
+	check_reach(rig_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 1), 0x3b);
+	check_reach(rig_atc_inv(RIG_SID, 2, 0, VA + 0x2000, 2), 0x0f);
+	check_reach(rig_atc_inv(RIG_SID, 2, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x0f);
+	check_reach(rig_atc_inv(RIG_SID, 2, 0, VA, 20), 0x0f);
+	check_reach(rig_atc_inv(RIG_SID, 1, SMMUV3_ATC0_GLOBAL, VA, 0), 0x2b);
+	check_reach(rig_atc_inv(RIG_SID, 1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL), 0x03);
 	/* Global has no meaning without SSV. */
-	reach(rig_atc_inv(RIG_SID, -1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL), 0x3c);
+	check_reach(rig_atc_inv(RIG_SID, -1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL), 0x3c);
 	/* Of another stream. */
-	reach(rig_atc_inv(RIG_SID + 1, -1, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x3f);
+	check_reach(rig_atc_inv(RIG_SID + 1, -1, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x3f);
 }
 
 static void
@@ -205,7 +205,7 @@ test_ats_invalidation_is_ignored_while_the_smmu_is_off(void **state)
 
 /* A translated write after the STE became @p ste0/@p eats; ATSCHK on or off. */
 static void
-translated(bool atschk, bool smmuen, uint64_t dw0, bool eats, enum smmuv3_model_status status,
+check_translated(bool atschk, bool smmuen, uint64_t dw0, bool eats, enum smmuv3_model_status status,
 		bool event)
 {
 	uint32_t cr0 = 0xc | (atschk ? (uint32_t)SMMUV3_CR0_ATSCHK : 0);
@@ -245,16 +245,16 @@ test_ats_translated_traffic_is_checked_with_atschk(void **state)
 	const uint64_t bypass = v | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_BYPASS);
 
 	(void)state;
-	translated(false, true, s1, true, SMMUV3_MODEL_OK, false);
-	translated(false, true, s1, false, SMMUV3_MODEL_OK, false);
-	translated(false, true, v, false, SMMUV3_MODEL_OK, false);
-	translated(false, false, s1, true, SMMUV3_MODEL_ABORTED, true);
-	translated(true, true, s1, true, SMMUV3_MODEL_OK, false);
-	translated(true, true, s1, false, SMMUV3_MODEL_ABORTED, true);
-	translated(true, true, bypass, true, SMMUV3_MODEL_ABORTED, true);
-	translated(true, true, v, true, SMMUV3_MODEL_ABORTED, false);		/* Config = 000 */
-	translated(true, true, s1 & ~v, true, SMMUV3_MODEL_ABORTED, false);	/* bad STE */
-	translated(true, false, s1, true, SMMUV3_MODEL_ABORTED, true);
+	check_translated(false, true, s1, true, SMMUV3_MODEL_OK, false);
+	check_translated(false, true, s1, false, SMMUV3_MODEL_OK, false);
+	check_translated(false, true, v, false, SMMUV3_MODEL_OK, false);
+	check_translated(false, false, s1, true, SMMUV3_MODEL_ABORTED, true);
+	check_translated(true, true, s1, true, SMMUV3_MODEL_OK, false);
+	check_translated(true, true, s1, false, SMMUV3_MODEL_ABORTED, true);
+	check_translated(true, true, bypass, true, SMMUV3_MODEL_ABORTED, true);
+	check_translated(true, true, v, true, SMMUV3_MODEL_ABORTED, false);	/* Config = 000 */
+	check_translated(true, true, s1 & ~v, true, SMMUV3_MODEL_ABORTED, false); /* bad STE */
+	check_translated(true, false, s1, true, SMMUV3_MODEL_ABORTED, true);
 }
 
 /* A TLBI, an ATC_INV without the SYNC between them, and what comes then. */
@@ -268,7 +268,7 @@ struct order {
 };
 
 static void
-order(const struct order *o, bool disable, size_t row)
+check_order(const struct order *o, bool disable, size_t row)
 {
 	struct smmuv3_model_dma *dma;
 	struct rig r;
@@ -336,7 +336,7 @@ test_ats_invalidation_before_the_sync_is_reported(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++)
-		order(&rows[i / 2], i & 1, i / 2);
+		check_order(&rows[i / 2], i & 1, i / 2);
 	/* While ATS is off, and when a reset has emptied the ATC. */
 	atc_open(&r);
 	dma = atc_add_engine(&r, -1);
@@ -359,7 +359,7 @@ test_ats_invalidation_before_the_sync_is_reported(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_ats_atc_is_stale_until_it_is_invalidated),
 	cmocka_unit_test(test_ats_more_permission_needs_no_invalidation),
-	cmocka_unit_test(test_ats_invalidation_reaches_what_it_names),
+	cmocka_unit_test(test_ats_invalidation_reaches_its_range_and_pasid),
 	cmocka_unit_test(test_ats_invalidation_below_the_smallest_unit_does_nothing),
 	cmocka_unit_test(test_ats_size_above_52_is_illegal),
 	cmocka_unit_test(test_ats_dead_atc_fails_the_sync_and_only_that),

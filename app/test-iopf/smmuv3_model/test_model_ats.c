@@ -15,7 +15,7 @@ static const struct smmuv3_model_conf with_pri = {
 	.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI };
 
 static void
-test_ats_is_there_only_when_asked_for(void **state)
+test_ats_exists_only_when_configured(void **state)
 {
 	const struct smmuv3_model_conf bad[] = {
 		{ .features = SMMUV3_MODEL_PRI },
@@ -84,7 +84,7 @@ test_ats_control_calls_are_checked(void **state)
 
 /* A row of 4.5: what the STE and CD say, and what comes of a Translation Request. */
 static void
-treq(uint64_t dw0_clear, uint64_t dw0_set, uint64_t dw1, uint32_t cr2, bool smmuen,
+check_request(uint64_t dw0_clear, uint64_t dw0_set, uint64_t dw1, uint32_t cr2, bool smmuen,
 		enum smmuv3_model_status status, uint8_t event)
 {
 	struct smmuv3_model_dma *dma;
@@ -118,7 +118,7 @@ treq(uint64_t dw0_clear, uint64_t dw0_set, uint64_t dw1, uint32_t cr2, bool smmu
 }
 
 static void
-test_ats_request_answers(void **state)
+test_ats_request_answers_follow_the_ste(void **state)
 {
 	const uint64_t config = SMMUV3_STE0_CONFIG, dss = SMMUV3_S1DSS_SSID0;
 	const uint64_t off = dss, split = dss | SMMUV3_PUT(SMMUV3_STE1_EATS, 2),
@@ -127,21 +127,24 @@ test_ats_request_answers(void **state)
 	const uint32_t rec = SMMUV3_CR2_REC_CFG_ATS;
 
 	(void)state;
-	treq(0, 0, dss | EATS, 0, true, SMMUV3_MODEL_OK, 0);
+	check_request(0, 0, dss | EATS, 0, true, SMMUV3_MODEL_OK, 0);
 	/* UR */
-	treq(0, 0, off, 0, true, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
-	treq(0, 0, reserved, 0, true, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
-	treq(config, bypass, dss | EATS, 0, true, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
-	treq(0, 0, dss | EATS, 0, false, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
-	treq(config, 0, dss | EATS, rec, true, SMMUV3_MODEL_ABORTED, 0);
+	check_request(0, 0, off, 0, true, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
+	check_request(0, 0, reserved, 0, true, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
+	check_request(config, bypass, dss | EATS, 0, true, SMMUV3_MODEL_ABORTED,
+			SMMUV3_F_BAD_ATS_TREQ);
+	check_request(0, 0, dss | EATS, 0, false, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
+	check_request(config, 0, dss | EATS, rec, true, SMMUV3_MODEL_ABORTED, 0);
 	/* Split-stage ATS is for two stages: without translation it is as EATS = 0. */
-	treq(config, bypass, split, rec, true, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
-	treq(config, 0, split, rec, true, SMMUV3_MODEL_ABORTED, 0);
+	check_request(config, bypass, split, rec, true, SMMUV3_MODEL_ABORTED,
+			SMMUV3_F_BAD_ATS_TREQ);
+	check_request(config, 0, split, rec, true, SMMUV3_MODEL_ABORTED, 0);
 	/* CA, recorded only with REC_CFG_ATS: EATS = 2 is illegal without stage 2, V = 0 */
-	treq(0, 0, split, 0, true, SMMUV3_MODEL_ABORTED, 0);
-	treq(0, 0, split, rec, true, SMMUV3_MODEL_ABORTED, SMMUV3_C_BAD_STE);
-	treq(SMMUV3_STE0_V, 0, dss | EATS, 0, true, SMMUV3_MODEL_ABORTED, 0);
-	treq(SMMUV3_STE0_V, 0, dss | EATS, rec, true, SMMUV3_MODEL_ABORTED, SMMUV3_C_BAD_STE);
+	check_request(0, 0, split, 0, true, SMMUV3_MODEL_ABORTED, 0);
+	check_request(0, 0, split, rec, true, SMMUV3_MODEL_ABORTED, SMMUV3_C_BAD_STE);
+	check_request(SMMUV3_STE0_V, 0, dss | EATS, 0, true, SMMUV3_MODEL_ABORTED, 0);
+	check_request(SMMUV3_STE0_V, 0, dss | EATS, rec, true, SMMUV3_MODEL_ABORTED,
+			SMMUV3_C_BAD_STE);
 }
 
 static void
@@ -232,7 +235,7 @@ test_ats_request_whose_fetches_abort_is_a_completer_abort(void **state)
 
 /* Success without permissions, or with fewer: the function may ask for the page. */
 static void
-test_ats_faults_of_the_tables_are_asked_for(void **state)
+test_ats_faults_of_the_tables_take_permissions_away(void **state)
 {
 	static const struct {
 		uint64_t va, pa, attrs;		/* 0: not mapped */
@@ -461,12 +464,12 @@ test_ats_execution_is_a_permission_of_its_own(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_ats_is_there_only_when_asked_for),
+	cmocka_unit_test(test_ats_exists_only_when_configured),
 	cmocka_unit_test(test_ats_control_calls_are_checked),
-	cmocka_unit_test(test_ats_request_answers),
+	cmocka_unit_test(test_ats_request_answers_follow_the_ste),
 	cmocka_unit_test(test_ats_record_of_a_request_that_is_not_allowed),
 	cmocka_unit_test(test_ats_request_whose_fetches_abort_is_a_completer_abort),
-	cmocka_unit_test(test_ats_faults_of_the_tables_are_asked_for),
+	cmocka_unit_test(test_ats_faults_of_the_tables_take_permissions_away),
 	cmocka_unit_test(test_ats_ends_with_service_failure),
 	cmocka_unit_test(test_ats_works_with_s1dss_bypass),
 	cmocka_unit_test(test_ats_request_of_an_unknown_stream_or_cd_is_a_completer_abort),

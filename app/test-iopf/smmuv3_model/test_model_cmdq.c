@@ -14,20 +14,20 @@
 #define ERR(cons) SMMUV3_GET(SMMUV3_CMDQ_CONS_ERR, cons)
 
 static bool
-active(const struct rig *r, uint64_t bit)
+read_active(const struct rig *r, uint64_t bit)
 {
 	return (rig_read(r, SMMUV3_GERROR) ^ rig_read(r, SMMUV3_GERRORN)) & bit;
 }
 
 static void
-ack(const struct rig *r)
+acknowledge_error(const struct rig *r)
 {
 	rig_write(r, SMMUV3_GERRORN, rig_read(r, SMMUV3_GERROR));
 }
 
 /* An error at the @p at-th of @p nb commands: CONS there, ERR set, the rest untouched. */
 static void
-error_at(struct rig *r, unsigned int nb, unsigned int at)
+check_error_at(struct rig *r, unsigned int nb, unsigned int at)
 {
 	uint32_t first = r->cmd_prod, bad = 0;
 	uint64_t before = rig_stat(r, SMMUV3_MODEL_STAT_SYNCS);
@@ -39,15 +39,15 @@ error_at(struct rig *r, unsigned int nb, unsigned int at)
 	}
 	rig_ring(r);
 	rig_run(r);
-	assert_true(active(r, SMMUV3_GERROR_CMDQ_ERR));
+	assert_true(read_active(r, SMMUV3_GERROR_CMDQ_ERR));
 	assert_int_equal(ERR(rig_read(r, SMMUV3_CMDQ_CONS)), SMMUV3_CERROR_ILL);
 	assert_int_equal(smmuv3_q_pos(r->cmdq_log2, rig_read(r, SMMUV3_CMDQ_CONS)), bad);
 	assert_int_equal(rig_stat(r, SMMUV3_MODEL_STAT_SYNCS) - before, at);
 	/* Rewritten and acknowledged; PROD is not written. */
 	r->cmdq[smmuv3_q_slot(r->cmdq_log2, first + at)] = smmuv3_cmd_sync();
-	ack(r);
+	acknowledge_error(r);
 	rig_run(r);
-	assert_false(active(r, SMMUV3_GERROR_CMDQ_ERR));
+	assert_false(read_active(r, SMMUV3_GERROR_CMDQ_ERR));
 	assert_int_equal(rig_read(r, SMMUV3_CMDQ_CONS), r->cmd_prod);
 	assert_int_equal(rig_stat(r, SMMUV3_MODEL_STAT_SYNCS) - before, nb);
 }
@@ -63,10 +63,10 @@ test_cmdq_illegal_at_first_middle_last_and_wrapped_entry(void **state)
 	rig_up(&r);
 	/* Enough rounds for each position to meet each index and both wraps. */
 	for (unsigned int round = 0; round < 16; round++) {
-		error_at(&r, 5, 0);
-		error_at(&r, 5, 2);
-		error_at(&r, 5, 4);
-		error_at(&r, 8, 7);
+		check_error_at(&r, 5, 0);
+		check_error_at(&r, 5, 2);
+		check_error_at(&r, 5, 4);
+		check_error_at(&r, 8, 7);
 	}
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_CERRORS), 64);
 	rig_close(&r);
@@ -100,11 +100,11 @@ test_cmdq_illegal_commands(void **state)
 		rig_put(&r, bad[i]);
 		rig_ring(&r);
 		rig_run(&r);
-		if (!active(&r, SMMUV3_GERROR_CMDQ_ERR))
+		if (!read_active(&r, SMMUV3_GERROR_CMDQ_ERR))
 			fail_msg("command %zu was legal", i);
 		assert_int_equal(ERR(rig_read(&r, SMMUV3_CMDQ_CONS)), SMMUV3_CERROR_ILL);
 		r.cmdq[smmuv3_q_slot(r.cmdq_log2, r.cmd_prod - 1)] = smmuv3_cmd_sync();
-		ack(&r);
+		acknowledge_error(&r);
 		rig_run(&r);
 	}
 	rig_close(&r);
@@ -156,9 +156,9 @@ test_cmdq_features_taken_away_make_commands_illegal(void **state)
 		rig_put(&r, bad[i]);
 		rig_ring(&r);
 		rig_run(&r);
-		assert_true(active(&r, SMMUV3_GERROR_CMDQ_ERR));
+		assert_true(read_active(&r, SMMUV3_GERROR_CMDQ_ERR));
 		r.cmdq[smmuv3_q_slot(r.cmdq_log2, r.cmd_prod - 1)] = smmuv3_cmd_sync();
-		ack(&r);
+		acknowledge_error(&r);
 		rig_run(&r);
 	}
 	rig_close(&r);
@@ -192,11 +192,11 @@ test_cmdq_fetch_abort_leaves_the_command_to_be_fetched_again(void **state)
 	rig_put(&r, smmuv3_cmd_sync());
 	rig_ring(&r);
 	rig_run(&r);
-	assert_true(active(&r, SMMUV3_GERROR_CMDQ_ERR));
+	assert_true(read_active(&r, SMMUV3_GERROR_CMDQ_ERR));
 	assert_int_equal(ERR(rig_read(&r, SMMUV3_CMDQ_CONS)), SMMUV3_CERROR_ABT);
 	assert_int_equal(smmuv3_q_pos(r.cmdq_log2, rig_read(&r, SMMUV3_CMDQ_CONS)),
 			r.cmd_prod - 2);
-	ack(&r);
+	acknowledge_error(&r);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS), r.cmd_prod);
 	rig_close(&r);
@@ -213,7 +213,7 @@ test_cmdq_queue_outside_memory_aborts(void **state)
 	rig_cr0(&r, SMMUV3_CR0_CMDQEN);
 	rig_write(&r, SMMUV3_CMDQ_PROD, 1);
 	rig_run(&r);
-	assert_true(active(&r, SMMUV3_GERROR_CMDQ_ERR));
+	assert_true(read_active(&r, SMMUV3_GERROR_CMDQ_ERR));
 	assert_int_equal(ERR(rig_read(&r, SMMUV3_CMDQ_CONS)), SMMUV3_CERROR_ABT);
 	rig_close(&r);
 }
@@ -231,11 +231,11 @@ test_cmdq_prod_may_move_back_while_the_error_is_active_only(void **state)
 	rig_put(&r, smmuv3_cmd_sync());
 	rig_ring(&r);
 	rig_run(&r);
-	assert_true(active(&r, SMMUV3_GERROR_CMDQ_ERR));
+	assert_true(read_active(&r, SMMUV3_GERROR_CMDQ_ERR));
 	r.cmd_prod -= 3;
 	rig_ring(&r);
 	rig_run(&r);
-	ack(&r);
+	acknowledge_error(&r);
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_driver_errors(r.m), 0);
 	rig_sync(&r);
@@ -253,7 +253,7 @@ test_cmdq_prod_may_move_back_while_the_error_is_active_only(void **state)
 }
 
 static void
-test_cmdq_stops_at_a_prod_that_makes_no_sense(void **state)
+test_cmdq_stops_at_an_impossible_prod(void **state)
 {
 	struct rig r;
 
@@ -292,12 +292,12 @@ test_cmdq_error_outlives_cmdqen_and_gerror_toggles_once(void **state)
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 1);
-	assert_true(active(&r, SMMUV3_GERROR_CMDQ_ERR));
+	assert_true(read_active(&r, SMMUV3_GERROR_CMDQ_ERR));
 	/* Acknowledged without mending: the same again, toggled back to 0. */
-	ack(&r);
+	acknowledge_error(&r);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
-	assert_true(active(&r, SMMUV3_GERROR_CMDQ_ERR));
+	assert_true(read_active(&r, SMMUV3_GERROR_CMDQ_ERR));
 	rig_close(&r);
 }
 
@@ -322,10 +322,10 @@ test_cmdq_sync_msi_comes_before_cons_and_onto_its_own_slot(void **state)
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
 	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
 	assert_int_equal(smmuv3_load_word(word), 0xdeadbeef);
-	assert_true(active(&r, SMMUV3_GERROR_MSI_CMDQ_ABT));
-	ack(&r);
+	assert_true(read_active(&r, SMMUV3_GERROR_MSI_CMDQ_ABT));
+	acknowledge_error(&r);
 	rig_cmd(&r, smmuv3_cmd_sync_msi(UINT64_C(0x7000000000), 1));
-	assert_true(active(&r, SMMUV3_GERROR_MSI_CMDQ_ABT));
+	assert_true(read_active(&r, SMMUV3_GERROR_MSI_CMDQ_ABT));
 	rig_close(&r);
 }
 
@@ -408,7 +408,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_cmdq_fetch_abort_leaves_the_command_to_be_fetched_again),
 	cmocka_unit_test(test_cmdq_queue_outside_memory_aborts),
 	cmocka_unit_test(test_cmdq_prod_may_move_back_while_the_error_is_active_only),
-	cmocka_unit_test(test_cmdq_stops_at_a_prod_that_makes_no_sense),
+	cmocka_unit_test(test_cmdq_stops_at_an_impossible_prod),
 	cmocka_unit_test(test_cmdq_error_outlives_cmdqen_and_gerror_toggles_once),
 	cmocka_unit_test(test_cmdq_sync_msi_comes_before_cons_and_onto_its_own_slot),
 	cmocka_unit_test(test_cmdq_sync_irq_pulses_the_wire),

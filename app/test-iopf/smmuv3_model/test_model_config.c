@@ -27,7 +27,7 @@ access_as(struct rig *r, uint32_t sid, int32_t ssid, struct smmuv3_evt *evt)
 
 /* RIG_SID with 16 substreams in a linear CD table; SSID i has ASID i. Terminates. */
 static struct smmuv3_cd *
-substreams(struct rig *r, unsigned int dss)
+set_up_substreams(struct rig *r, unsigned int dss)
 {
 	struct smmuv3_cd *cds = rig_alloc(r, 16 * sizeof(*cds), 16 * sizeof(*cds));
 	struct smmuv3_ste ste = { .dw = {
@@ -44,7 +44,7 @@ substreams(struct rig *r, unsigned int dss)
 }
 
 static void
-test_config_who_uses_which_cd(void **state)
+test_config_s1dss_and_substream_select_the_cd(void **state)
 {
 	/* 6.3 of the facts. -1: untagged. Event id with its dw0 beyond ID and SID. */
 	static const struct {
@@ -66,7 +66,7 @@ test_config_who_uses_which_cd(void **state)
 	rig_open(&r, NULL);
 	rig_up(&r);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		substreams(&r, rows[i].dss);
+		set_up_substreams(&r, rows[i].dss);
 		if (access_as(&r, RIG_SID, rows[i].ssid, &evt) !=
 				(rows[i].evt == 0 ? SMMUV3_MODEL_OK : SMMUV3_MODEL_ABORTED) ||
 				evt.dw[0] != (rows[i].evt == 0 ? 0 :
@@ -74,7 +74,7 @@ test_config_who_uses_which_cd(void **state)
 			fail_msg("row %zu: event 0x%llx", i, (unsigned long long)evt.dw[0]);
 	}
 	/* S1DSS = 1: untagged traffic bypasses; nothing is at 0x1000. */
-	substreams(&r, 1);
+	set_up_substreams(&r, 1);
 	assert_int_equal(access_as(&r, RIG_SID, -1, &evt), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(evt.dw[0], 0);
 	/* One CD only: SSIDs are not known. */
@@ -93,7 +93,7 @@ test_config_substream_is_in_the_record(void **state)
 	(void)state;
 	rig_open(&r, NULL);
 	rig_up(&r);
-	substreams(&r, 0);
+	set_up_substreams(&r, 0);
 	rig_unmap(&r, 0x1000);
 	access_as(&r, RIG_SID, 9, &evt);
 	/* F_TRANSLATION, SSV, SSID 9, SID 8 */
@@ -384,7 +384,7 @@ test_config_is_cached_also_when_invalid(void **state)
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_STICKY_TLB });
 	rig_up(&r);
-	cds = substreams(&r, 0);
+	cds = set_up_substreams(&r, 0);
 	/* SID 20 has no STE: C_BAD_STE, and so it stays. */
 	access_as(&r, 20, 3, &evt);
 	assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_STE);
@@ -520,7 +520,7 @@ test_config_commands_beyond_the_id_space_are_reported(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_config_who_uses_which_cd),
+	cmocka_unit_test(test_config_s1dss_and_substream_select_the_cd),
 	cmocka_unit_test(test_config_substream_is_in_the_record),
 	cmocka_unit_test(test_config_two_level_cd_tables),
 	cmocka_unit_test(test_config_bad_streamid),

@@ -72,7 +72,7 @@ test_dma_copies_between_unaligned_places(void **state)
 }
 
 static void
-test_dma_stalled_ones_do_not_hold_up_others(void **state)
+test_dma_of_others_goes_on_behind_a_stall(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct smmuv3_evt evt;
@@ -326,7 +326,7 @@ test_dma_many_engines_each_own_stream(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_dma_moves_bytes_across_pages),
 	cmocka_unit_test(test_dma_copies_between_unaligned_places),
-	cmocka_unit_test(test_dma_stalled_ones_do_not_hold_up_others),
+	cmocka_unit_test(test_dma_of_others_goes_on_behind_a_stall),
 	cmocka_unit_test(test_dma_depth_bounds_what_is_outstanding),
 	cmocka_unit_test(test_dma_rejects_bad_operations),
 	cmocka_unit_test(test_dma_on_done_may_submit_at_full_depth),

@@ -32,14 +32,14 @@ setup(struct rig *r, bool stall, uint32_t choices)
 static uint8_t buf[64];
 
 static void
-fault(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
+make_fault(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 {
 	rig_submit(r, dma, SMMUV3_MODEL_READ, va, buf, 4);
 	rig_run(r);
 }
 
 static unsigned int
-drain(struct rig *r)
+drain_events(struct rig *r)
 {
 	struct smmuv3_evt evt;
 	unsigned int n = 0;
@@ -59,25 +59,25 @@ test_evtq_overflow_is_flagged_once_and_does_not_block(void **state)
 	(void)state;
 	dma = setup(&r, false, 0);
 	for (int i = 0; i < 4; i++)
-		fault(&r, dma, 0x1000 * i);
+		make_fault(&r, dma, 0x1000 * i);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 4);
-	fault(&r, dma, 0x5000);
+	make_fault(&r, dma, 0x5000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000004);
 	/* A second loss is not seen before the first is acknowledged. */
-	fault(&r, dma, 0x6000);
+	make_fault(&r, dma, 0x6000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000004);
 	/* Space is enough for delivery to go on, without an acknowledgement. */
 	assert_true(rig_evt(&r, &evt));
 	assert_int_equal(evt.dw[2], 0);
-	fault(&r, dma, 0x7000);
+	make_fault(&r, dma, 0x7000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000005);
-	fault(&r, dma, 0x8000);
+	make_fault(&r, dma, 0x8000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000005);
 	/* Acknowledge; the next loss toggles OVFLG back. */
 	rig_write(&r, SMMUV3_EVENTQ_CONS, r.evt_cons | (uint32_t)SMMUV3_Q_OVFLG);
-	fault(&r, dma, 0x9000);
+	make_fault(&r, dma, 0x9000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x00000005);
-	assert_int_equal(drain(&r), 4);
+	assert_int_equal(drain_events(&r), 4);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_EVENTS), 5);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_EVENTS_LOST), 4);
 	smmuv3_model_dma_destroy(dma);
@@ -93,7 +93,7 @@ test_evtq_disabled_loses_events_without_overflow(void **state)
 	(void)state;
 	dma = setup(&r, false, 0);
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN);
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_EVENTS_LOST), 1);
 	smmuv3_model_dma_destroy(dma);
@@ -114,12 +114,12 @@ test_evtq_records_beyond_prod_are_not_written_early(void **state)
 	rig_write(&r, SMMUV3_EVENTQ_CONS, 2);
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	memset(r.evtq, 0xee, 4 * sizeof(*r.evtq));
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000006);
 	assert_int_equal(r.evtq[2].dw[0], UINT64_C(0xeeeeeeeeeeeeeeee));
 	r.evt_cons = 3;
 	rig_write(&r, SMMUV3_EVENTQ_CONS, 0x80000003);
-	fault(&r, dma, 0x2000);
+	make_fault(&r, dma, 0x2000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000007);
 	assert_int_equal(r.evtq[2].dw[2], 0x2000);
 	smmuv3_model_dma_destroy(dma);
@@ -135,9 +135,9 @@ test_evtq_bad_cons_is_reported_and_blocks(void **state)
 	(void)state;
 	dma = setup(&r, false, 0);
 	for (int i = 0; i < 4; i++)
-		fault(&r, dma, 0x1000 * i);
+		make_fault(&r, dma, 0x1000 * i);
 	rig_write(&r, SMMUV3_EVENTQ_CONS, 6);
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	rig_expect_error(&r, "EVENTQ_CONS 0x6 is out of range for PROD 0x4");
 	assert_int_equal(smmuv3_q_pos(2, rig_read(&r, SMMUV3_EVENTQ_PROD)), 4);
 	smmuv3_model_dma_destroy(dma);
@@ -146,11 +146,11 @@ test_evtq_bad_cons_is_reported_and_blocks(void **state)
 
 /* Fill the queue with 4 stalls and hold back a fifth at @p va. */
 static void
-hold(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
+hold_back_stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 {
 	for (int i = 0; i < 4; i++)
-		fault(r, dma, 0x100000 + 0x1000 * i);
-	fault(r, dma, va);
+		make_fault(r, dma, 0x100000 + 0x1000 * i);
+	make_fault(r, dma, va);
 	/* Neither lost nor an overflow. */
 	assert_int_equal(rig_read(r, SMMUV3_EVENTQ_PROD), 4);
 	assert_int_equal(rig_stat(r, SMMUV3_MODEL_STAT_STALLS_HELD), 1);
@@ -159,7 +159,7 @@ hold(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 
 /* Abort what is outstanding so that the engine can go. */
 static void
-end(struct rig *r, struct smmuv3_model_dma *dma)
+abort_stalls(struct rig *r, struct smmuv3_model_dma *dma)
 {
 	struct smmuv3_evt evt;
 
@@ -184,7 +184,7 @@ test_evtq_held_stall_is_replayed_when_there_is_space(void **state)
 
 	(void)state;
 	dma = setup(&r, true, 0);
-	hold(&r, dma, 0x7000);
+	hold_back_stall(&r, dma, 0x7000);
 	/* The page appears meanwhile: a replayed record is allowed to come all the same. */
 	rig_map(&r, 0x7000, RIG_DATA, RIG_RW);
 	assert_true(rig_evt(&r, &evt));
@@ -192,7 +192,7 @@ test_evtq_held_stall_is_replayed_when_there_is_space(void **state)
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 5);
 	assert_int_equal(r.evtq[0].dw[2], 0x7000);
-	end(&r, dma);
+	abort_stalls(&r, dma);
 }
 
 static void
@@ -204,8 +204,8 @@ test_evtq_held_stall_is_retried_by_choice(void **state)
 
 	(void)state;
 	dma = setup(&r, true, SMMUV3_MODEL_RETRY_HELD);
-	hold(&r, dma, 0x7000);
-	fault(&r, dma, 0x8000);
+	hold_back_stall(&r, dma, 0x7000);
+	make_fault(&r, dma, 0x8000);
 	rig_map(&r, 0x7000, RIG_DATA, RIG_RW);
 	assert_true(rig_evt(&r, &evt));
 	rig_run(&r);
@@ -216,7 +216,7 @@ test_evtq_held_stall_is_retried_by_choice(void **state)
 	assert_int_equal(r.done[0].cookie, 0x7000);
 	assert_int_equal(r.done[0].nb_stalls, 0);
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
-	end(&r, dma);
+	abort_stalls(&r, dma);
 }
 
 static void
@@ -230,7 +230,7 @@ test_evtq_several_held_stalls_that_fault_again_are_all_recorded(void **state)
 	(void)state;
 	dma = setup(&r, true, SMMUV3_MODEL_RETRY_HELD);
 	for (int i = 0; i < 20; i++)
-		fault(&r, dma, 0x1000 * i);
+		make_fault(&r, dma, 0x1000 * i);
 	while (rig_evt(&r, &evt)) {
 		assert_int_equal(evt.dw[2], 0x1000 * n);
 		n++;
@@ -238,7 +238,7 @@ test_evtq_several_held_stalls_that_fault_again_are_all_recorded(void **state)
 		rig_run(&r);
 	}
 	assert_int_equal(n, 20);
-	end(&r, dma);
+	abort_stalls(&r, dma);
 }
 
 static void
@@ -250,7 +250,7 @@ test_evtq_held_stall_that_an_invalidation_came_after_is_retried(void **state)
 
 	(void)state;
 	dma = setup(&r, true, 0);
-	hold(&r, dma, 0x7000);
+	hold_back_stall(&r, dma, 0x7000);
 	rig_map(&r, 0x7000, RIG_DATA, RIG_RW);
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
 	rig_sync(&r);
@@ -258,7 +258,7 @@ test_evtq_held_stall_that_an_invalidation_came_after_is_retried(void **state)
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 	assert_int_equal(rig_poll(&r, dma), 2);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 4);
-	end(&r, dma);
+	abort_stalls(&r, dma);
 }
 
 static void
@@ -270,11 +270,11 @@ test_evtq_stalls_wait_for_eventqen(void **state)
 	(void)state;
 	dma = setup(&r, true, 0);
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN);
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	assert_int_equal(smmuv3_model_dma_outstanding(dma), 1);
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 1);
-	end(&r, dma);
+	abort_stalls(&r, dma);
 }
 
 static void
@@ -285,16 +285,16 @@ test_evtq_write_abort_stops_delivery_until_acknowledged(void **state)
 
 	(void)state;
 	dma = setup(&r, false, 0);
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
-	fault(&r, dma, 0x2000);
+	make_fault(&r, dma, 0x2000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 1);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), (uint32_t)SMMUV3_GERROR_EVENTQ_ABT);
-	fault(&r, dma, 0x3000);
+	make_fault(&r, dma, 0x3000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 1);
 	rig_write(&r, SMMUV3_GERRORN, (uint32_t)SMMUV3_GERROR_EVENTQ_ABT);
 	rig_run(&r);
-	fault(&r, dma, 0x4000);
+	make_fault(&r, dma, 0x4000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 2);
 	assert_int_equal(r.evtq[1].dw[2], 0x4000);
 	smmuv3_model_dma_destroy(dma);
@@ -310,8 +310,8 @@ test_evtq_stall_record_lost_to_an_abort_ends_with_smmuen(void **state)
 	(void)state;
 	dma = setup(&r, true, 0);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
-	fault(&r, dma, 0x2000);
-	fault(&r, dma, 0x3000);
+	make_fault(&r, dma, 0x2000);
+	make_fault(&r, dma, 0x3000);
 	rig_write(&r, SMMUV3_GERRORN, (uint32_t)SMMUV3_GERROR_EVENTQ_ABT);
 	rig_run(&r);
 	/* The second was held back and comes, the first never will. */
@@ -342,21 +342,21 @@ test_evtq_msi_on_empty_to_non_empty_only(void **state)
 	smmuv3_write32(r.regs, SMMUV3_EVENTQ_IRQ_CFG1, 7);
 	rig_write(&r, SMMUV3_IRQ_CTRL, (uint32_t)SMMUV3_IRQ_CTRL_EVENTQ);
 	rig_run(&r);
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	assert_int_equal(smmuv3_load_word(word), 7);
 	atomic_store(word, 0);
-	fault(&r, dma, 0x2000);
+	make_fault(&r, dma, 0x2000);
 	assert_int_equal(smmuv3_load_word(word), 0);
 	assert_true(rig_evt(&r, &evt));
-	fault(&r, dma, 0x3000);
+	make_fault(&r, dma, 0x3000);
 	assert_int_equal(smmuv3_load_word(word), 0);
-	assert_int_equal(drain(&r), 2);
-	fault(&r, dma, 0x4000);
+	assert_int_equal(drain_events(&r), 2);
+	make_fault(&r, dma, 0x4000);
 	assert_int_equal(smmuv3_load_word(word), 7);
 	/* One that aborts. */
-	assert_int_equal(drain(&r), 1);
+	assert_int_equal(drain_events(&r), 1);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
-	fault(&r, dma, 0x5000);
+	make_fault(&r, dma, 0x5000);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), (uint32_t)SMMUV3_GERROR_MSI_EVENTQ_ABT);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -374,18 +374,18 @@ test_evtq_wired_interrupt_without_an_msi_address(void **state)
 	dma = setup(&r, false, 0);
 	smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_EVTQ, evt_fd);
 	smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_GERROR, err_fd);
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	assert_int_equal(read(evt_fd, &n, sizeof(n)), -1);
-	assert_int_equal(drain(&r), 1);
+	assert_int_equal(drain_events(&r), 1);
 	rig_write(&r, SMMUV3_IRQ_CTRL, 5);
 	rig_run(&r);
-	fault(&r, dma, 0x1000);
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	assert_int_equal(read(evt_fd, &n, sizeof(n)), sizeof(n));
 	assert_int_equal(n, 1);
 	assert_int_equal(read(err_fd, &n, sizeof(n)), -1);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	assert_int_equal(read(err_fd, &n, sizeof(n)), sizeof(n));
 	assert_int_equal(n, 1);
 	smmuv3_model_dma_destroy(dma);
@@ -395,7 +395,7 @@ test_evtq_wired_interrupt_without_an_msi_address(void **state)
 }
 
 static void
-test_evtq_gerror_msi_that_aborts_is_told_once(void **state)
+test_evtq_gerror_msi_that_aborts_is_reported_once(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct rig r;
@@ -406,7 +406,7 @@ test_evtq_gerror_msi_that_aborts_is_told_once(void **state)
 	rig_write(&r, SMMUV3_IRQ_CTRL, 1);
 	rig_run(&r);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
-	fault(&r, dma, 0x1000);
+	make_fault(&r, dma, 0x1000);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), (uint32_t)(SMMUV3_GERROR_EVENTQ_ABT |
 			SMMUV3_GERROR_MSI_GERROR_ABT));
 	smmuv3_model_dma_destroy(dma);
@@ -428,14 +428,14 @@ test_evtq_of_one_entry(void **state)
 	rig_s1(&r, 0);
 	dma = rig_dma(&r, RIG_SID, -1);
 	for (int i = 0; i < 7; i++)
-		fault(&r, dma, 0x1000 * i);
+		make_fault(&r, dma, 0x1000 * i);
 	for (int i = 0; i < 7; i++) {
 		assert_true(rig_evt(&r, &evt));
 		assert_int_equal(evt.dw[2], 0x1000 * i);
 		rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 		rig_run(&r);
 	}
-	end(&r, dma);
+	abort_stalls(&r, dma);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -452,7 +452,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_evtq_stall_record_lost_to_an_abort_ends_with_smmuen),
 	cmocka_unit_test(test_evtq_msi_on_empty_to_non_empty_only),
 	cmocka_unit_test(test_evtq_wired_interrupt_without_an_msi_address),
-	cmocka_unit_test(test_evtq_gerror_msi_that_aborts_is_told_once),
+	cmocka_unit_test(test_evtq_gerror_msi_that_aborts_is_reported_once),
 	cmocka_unit_test(test_evtq_of_one_entry),
 };
 

@@ -30,13 +30,13 @@ setup(struct rig *r, const struct smmuv3_model_conf *conf)
 }
 
 static void
-give(struct rig *r, uint64_t addr, uint32_t owner)
+give_frame(struct rig *r, uint64_t addr, uint32_t owner)
 {
 	assert_int_equal(smmuv3_model_frame_give(r->m, addr, 4096, owner), 0);
 }
 
 static void
-take_back(struct rig *r, uint64_t addr)
+free_frame(struct rig *r, uint64_t addr)
 {
 	assert_int_equal(smmuv3_model_frame_free(r->m, addr, 4096), 0);
 }
@@ -56,19 +56,19 @@ test_frame_is_reached_after_it_was_freed_without_an_invalidation(void **state)
 
 	(void)state;
 	dma = setup(&r, NULL);
-	give(&r, FRAME, 1);
+	give_frame(&r, FRAME, 1);
 	rig_map(&r, VA, FRAME, RIG_RW);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8), SMMUV3_MODEL_OK);
 	/* Wrong: no TLBI. */
 	rig_unmap(&r, VA);
-	take_back(&r, FRAME);
+	free_frame(&r, FRAME);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8), SMMUV3_MODEL_OK);
 	rig_expect_oracle(&r, "a write of SID 8 at VA 0x100000000 reached frame 0x80005000, which "
 			"owner 1 freed before");
 	/* Given again, and right: the access stalls. */
 	tlbi(&r, VA);
 	rig_sync(&r);
-	give(&r, FRAME, 2);
+	give_frame(&r, FRAME, 2);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_run(&r);
 	assert_true(rig_evt(&r, &evt));
@@ -88,9 +88,9 @@ test_frame_of_another_owner_is_reached(void **state)
 
 	(void)state;
 	dma = setup(&r, NULL);
-	give(&r, FRAME, 1);
-	give(&r, OTHER, 2);
-	give(&r, OTHER + 4096, 0);
+	give_frame(&r, FRAME, 1);
+	give_frame(&r, OTHER, 2);
+	give_frame(&r, OTHER + 4096, 0);
 	rig_map(&r, VA, FRAME, RIG_RW);
 	rig_map(&r, VA + 4096, OTHER, RIG_RW);
 	rig_map(&r, VA + 8192, OTHER + 4096, RIG_RW);
@@ -124,12 +124,12 @@ test_frame_of_a_table_is_reached_by_a_walk(void **state)
 	rig_map(&r, VA, FRAME, RIG_RW);
 	rig_map(&r, VA + 4096, FRAME, RIG_RW);
 	table = rig_addr(&r, rig_pte(&r, r.ttb0, VA)) & ~UINT64_C(0xfff);
-	give(&r, table, 1);
+	give_frame(&r, table, 1);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	/* Wrong: Leaf = 1 leaves the pointer to the table where it is. */
 	tlbi(&r, VA);
 	rig_sync(&r);
-	take_back(&r, table);
+	free_frame(&r, table);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 4096, buf, 8);
 	rig_expect_oracle(&r, "a table walk of SID 8 at VA 0x100001000 reached frame");
 	smmuv3_model_dma_destroy(dma);
@@ -145,9 +145,9 @@ test_frame_of_a_cd_is_fetched_from(void **state)
 	(void)state;
 	dma = setup(&r, NULL);
 	rig_map(&r, VA, FRAME, RIG_RW);
-	give(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff), 1);
+	give_frame(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff), 1);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
-	take_back(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff));
+	free_frame(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff));
 	/* It is cached. */
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
@@ -179,21 +179,21 @@ test_frame_of_a_queue_is_used(void **state)
 	cmdq = rig_addr(&r, r.cmdq);
 	evtq = rig_addr(&r, r.evtq);
 	word = rig_alloc(&r, 4096, 4096);
-	give(&r, cmdq, 7);
-	give(&r, evtq, 7);
-	give(&r, rig_addr(&r, word), 7);
+	give_frame(&r, cmdq, 7);
+	give_frame(&r, evtq, 7);
+	give_frame(&r, rig_addr(&r, word), 7);
 	/* C_BAD_STE: an event. */
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
 	assert_int_equal(*word, 1);
 	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
-	take_back(&r, evtq);
+	free_frame(&r, evtq);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_expect_oracle(&r, "EVENTQ of SID 0");
-	take_back(&r, rig_addr(&r, word));
+	free_frame(&r, rig_addr(&r, word));
 	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
 	rig_expect_oracle(&r, "an MSI of SID 0");
-	take_back(&r, cmdq);
+	free_frame(&r, cmdq);
 	rig_sync(&r);
 	rig_expect_oracle(&r, "CMDQ of SID 0");
 	smmuv3_model_dma_destroy(dma);
@@ -209,7 +209,7 @@ test_frame_is_reached_while_the_smmu_is_off(void **state)
 
 	(void)state;
 	dma = setup(&r, NULL);
-	give(&r, FRAME, 3);
+	give_frame(&r, FRAME, 3);
 	rig_write(&r, SMMUV3_GBPA, (uint32_t)(SMMUV3_GBPA_UPDATE | SMMUV3_GBPA_ABORT));
 	rig_run(&r);
 	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
@@ -228,7 +228,7 @@ test_frame_is_reached_while_the_smmu_is_off(void **state)
 
 /* The ASID goes to another address space; @p invalidate: as it should. */
 static void
-asid_is_used_again(bool invalidate)
+reuse_asid(bool invalidate)
 {
 	struct smmuv3_model_dma *dma;
 	struct smmuv3_evt evt;
@@ -268,14 +268,14 @@ static void
 test_frame_oracle_sees_an_asid_used_again_without_tlbi(void **state)
 {
 	(void)state;
-	asid_is_used_again(false);
+	reuse_asid(false);
 }
 
 static void
 test_frame_oracle_accepts_an_asid_used_again_after_tlbi(void **state)
 {
 	(void)state;
-	asid_is_used_again(true);
+	reuse_asid(true);
 }
 
 /* A table that was taken away (EPD0) is not another one: the TLB may serve until a TLBI. */

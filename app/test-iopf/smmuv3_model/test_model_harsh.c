@@ -30,7 +30,7 @@ setup(struct rig *r, const struct smmuv3_model_conf *conf)
 
 /* A write that stalls. Returns its STAG. */
 static uint16_t
-stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
+make_stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 {
 	struct smmuv3_evt evt;
 
@@ -64,10 +64,10 @@ test_harsh_stag_lifo_lets_a_second_resume_end_another_stall(void **state)
 	for (int lifo = 0; lifo < 2; lifo++) {
 		dma = setup(&r, &(struct smmuv3_model_conf){
 			.harsh = lifo ? SMMUV3_MODEL_HARSH_STAG_LIFO : 0 });
-		first = stall(&r, dma, VA);
+		first = make_stall(&r, dma, VA);
 		resume_abort(&r, first);
 		assert_int_equal(rig_poll(&r, dma), 1);
-		second = stall(&r, dma, VA + 4096);
+		second = make_stall(&r, dma, VA + 4096);
 		assert_int_equal(first == second, lifo);
 		/* Wrong: it has been answered. */
 		resume_abort(&r, first);
@@ -84,7 +84,7 @@ test_harsh_stag_lifo_lets_a_second_resume_end_another_stall(void **state)
 
 /* Whatever the order: unique, all of them used, each free again after its RESUME. */
 static void
-stags_of(uint32_t harsh, uint32_t seed, uint16_t out[3 * 8])
+collect_stags(uint32_t harsh, uint32_t seed, uint16_t out[3 * 8])
 {
 	struct smmuv3_model_dma *dma;
 	uint32_t used, all = 0;
@@ -97,7 +97,7 @@ stags_of(uint32_t harsh, uint32_t seed, uint16_t out[3 * 8])
 
 		used = 0;
 		for (unsigned int i = 0; i < 8; i++) {
-			stag[i] = stall(&r, dma, VA + 4096 * i);
+			stag[i] = make_stall(&r, dma, VA + 4096 * i);
 			assert_true(stag[i] < 8);
 			assert_false(used & 1u << stag[i]);
 			used |= 1u << stag[i];
@@ -128,11 +128,11 @@ test_harsh_stags_are_unique_in_any_order(void **state)
 	uint16_t fifo[24], lifo[24], a[24], b[24], again[24];
 
 	(void)state;
-	stags_of(0, 1, fifo);
-	stags_of(SMMUV3_MODEL_HARSH_STAG_LIFO, 1, lifo);
-	stags_of(SMMUV3_MODEL_HARSH_STAG_RANDOM, 1, a);
-	stags_of(SMMUV3_MODEL_HARSH_STAG_RANDOM, 2, b);
-	stags_of(SMMUV3_MODEL_HARSH_STAG_RANDOM, 1, again);
+	collect_stags(0, 1, fifo);
+	collect_stags(SMMUV3_MODEL_HARSH_STAG_LIFO, 1, lifo);
+	collect_stags(SMMUV3_MODEL_HARSH_STAG_RANDOM, 1, a);
+	collect_stags(SMMUV3_MODEL_HARSH_STAG_RANDOM, 2, b);
+	collect_stags(SMMUV3_MODEL_HARSH_STAG_RANDOM, 1, again);
 	for (unsigned int i = 0; i < 8; i++)
 		assert_int_equal(fifo[i], i);
 	/* The one of i % 3 == 0 comes at once again. */
@@ -198,8 +198,8 @@ test_harsh_event_write_aborts_late(void **state)
 	rig_s1(&r, 0);
 	dma = rig_dma(&r, RIG_SID, -1);
 	/* One round. */
-	resume_abort(&r, stall(&r, dma, VA));
-	resume_abort(&r, stall(&r, dma, VA + 4096));
+	resume_abort(&r, make_stall(&r, dma, VA));
+	resume_abort(&r, make_stall(&r, dma, VA + 4096));
 	assert_int_equal(rig_poll(&r, dma), 2);
 	old = r.evtq[0];
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 1);
@@ -374,7 +374,7 @@ test_harsh_prefetch_executes_each_command_once(void **state)
  * Wires that are levels
  */
 static uint64_t
-signals(int fd)
+read_signals(int fd)
 {
 	uint64_t n = 0;
 
@@ -382,7 +382,7 @@ signals(int fd)
 }
 
 static void
-test_harsh_level_is_heard_again_only_when_it_was_unmasked(void **state)
+test_harsh_level_interrupts_again_only_after_an_unmask(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct rig r;
@@ -397,29 +397,29 @@ test_harsh_level_is_heard_again_only_when_it_was_unmasked(void **state)
 		smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_EVTQ, fd);
 		rig_write(&r, SMMUV3_IRQ_CTRL, SMMUV3_IRQ_CTRL_EVENTQ);
 		rig_run(&r);
-		stall(&r, dma, VA);
+		make_stall(&r, dma, VA);
 		rig_run(&r);
-		assert_int_equal(signals(fd), 1);
+		assert_int_equal(read_signals(fd), 1);
 		/* Wrong with a level: the driver sleeps, and does not unmask first. */
-		stall(&r, dma, VA + 4096);
+		make_stall(&r, dma, VA + 4096);
 		rig_run(&r);
-		assert_int_equal(signals(fd), levels ? 0 : 1);
+		assert_int_equal(read_signals(fd), levels ? 0 : 1);
 		/* Right: unmasked. Nothing is there, then something is, until it is taken. */
 		smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_EVTQ);
 		rig_run(&r);
-		assert_int_equal(signals(fd), 0);
+		assert_int_equal(read_signals(fd), 0);
 		rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 8192, buf, 8);
 		rig_run(&r);
-		assert_int_equal(signals(fd), 1);
+		assert_int_equal(read_signals(fd), 1);
 		smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_EVTQ);
 		rig_run(&r);
-		assert_int_equal(signals(fd), levels);
+		assert_int_equal(read_signals(fd), levels);
 		/* The wire is off: silence. */
 		rig_write(&r, SMMUV3_IRQ_CTRL, 0);
 		rig_run(&r);
 		smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_EVTQ);
 		rig_run(&r);
-		assert_int_equal(signals(fd), 0);
+		assert_int_equal(read_signals(fd), 0);
 		for (uint16_t stag = 0; stag < 3; stag++)
 			resume_abort(&r, stag);
 		assert_int_equal(rig_poll(&r, dma), 3);
@@ -447,14 +447,14 @@ test_harsh_level_of_gerror_ends_with_its_acknowledgement(void **state)
 	rig_put(&r, smmuv3_cmd_cfgi_all());
 	rig_ring(&r);
 	rig_run(&r);
-	assert_int_equal(signals(fd), 1);
+	assert_int_equal(read_signals(fd), 1);
 	smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_GERROR);
 	rig_run(&r);
-	assert_int_equal(signals(fd), 1);
+	assert_int_equal(read_signals(fd), 1);
 	rig_write(&r, SMMUV3_GERRORN, rig_read(&r, SMMUV3_GERROR));
 	smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_GERROR);
 	rig_run(&r);
-	assert_int_equal(signals(fd), 0);
+	assert_int_equal(read_signals(fd), 0);
 	rig_close(&r);
 	close(fd);
 }
@@ -499,7 +499,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_harsh_prefetch_reports_a_slot_rewritten_too_early),
 	cmocka_unit_test(test_harsh_prefetch_drops_its_copies_on_an_error),
 	cmocka_unit_test(test_harsh_prefetch_executes_each_command_once),
-	cmocka_unit_test(test_harsh_level_is_heard_again_only_when_it_was_unmasked),
+	cmocka_unit_test(test_harsh_level_interrupts_again_only_after_an_unmask),
 	cmocka_unit_test(test_harsh_level_of_gerror_ends_with_its_acknowledgement),
 	cmocka_unit_test(test_harsh_gbpa_that_cannot_abort_lets_dma_through),
 };

@@ -35,14 +35,14 @@ setup(struct rig *r, uint32_t harsh, uint32_t seed)
 }
 
 static void
-give_back(struct rig *r)
+free_frame(struct rig *r)
 {
 	assert_int_equal(smmuv3_model_frame_free(r->m, FRAME, 4096), 0);
 }
 
 /* One write of 8 bytes; a stall is answered with an abort. */
 static enum smmuv3_model_status
-touch(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
+write_page(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 {
 	struct smmuv3_evt evt;
 
@@ -64,19 +64,19 @@ unmap_and_free(uint32_t harsh, bool sync)
 	struct rig r;
 
 	dma = setup(&r, harsh, 0);
-	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_OK);
+	assert_int_equal(write_page(&r, dma, VA), SMMUV3_MODEL_OK);
 	rig_unmap(&r, VA);
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
 	if (sync)
 		rig_sync(&r);
-	give_back(&r);
-	assert_int_equal(touch(&r, dma, VA), harsh != 0 && !sync ? SMMUV3_MODEL_OK :
+	free_frame(&r);
+	assert_int_equal(write_page(&r, dma, VA), harsh != 0 && !sync ? SMMUV3_MODEL_OK :
 			SMMUV3_MODEL_ABORTED);
 	errors = smmuv3_model_oracle_errors(r.m);
 	if (errors != 0)
 		rig_expect_oracle(&r, "which owner 1 freed before");
 	rig_sync(&r);
-	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(write_page(&r, dma, VA), SMMUV3_MODEL_ABORTED);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 	return errors;
@@ -100,13 +100,13 @@ test_late_cfgi_without_a_sync_leaves_the_old_ste(void **state)
 
 	(void)state;
 	dma = setup(&r, SMMUV3_MODEL_HARSH_LATE, 0);
-	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_OK);
+	assert_int_equal(write_page(&r, dma, VA), SMMUV3_MODEL_OK);
 	/* Config = 0: abort. */
 	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
 	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
-	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_OK);
+	assert_int_equal(write_page(&r, dma, VA), SMMUV3_MODEL_OK);
 	rig_sync(&r);
-	assert_int_equal(touch(&r, dma, VA), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(write_page(&r, dma, VA), SMMUV3_MODEL_ABORTED);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -156,7 +156,7 @@ test_late_invalidation_makes_a_held_stall_retry(void **state)
  * be done first and the TLB filled again through the CD that is still cached.
  */
 static unsigned int
-asid_changes_hands(uint32_t seed, bool sync_between)
+move_asid(uint32_t seed, bool sync_between)
 {
 	struct smmuv3_model_dma *dma;
 	unsigned int errors;
@@ -164,7 +164,7 @@ asid_changes_hands(uint32_t seed, bool sync_between)
 
 	dma = setup(&r, SMMUV3_MODEL_HARSH_LATE | SMMUV3_MODEL_HARSH_RANDOM |
 			SMMUV3_MODEL_HARSH_ASIDS, seed);
-	touch(&r, dma, VA);
+	write_page(&r, dma, VA);
 	smmuv3_set_dw(&r.cd->dw[0], r.cd->dw[0] & ~(uint64_t)SMMUV3_CD0_V);
 	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	if (sync_between)
@@ -173,12 +173,12 @@ asid_changes_hands(uint32_t seed, bool sync_between)
 	/* The device does not know. */
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	rig_sync(&r);
-	give_back(&r);
+	free_frame(&r);
 	r.ttb0 = rig_alloc(&r, 4096, 4096);
 	*r.cd = rig_cd_make(&r, RIG_ASID);
 	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	rig_sync(&r);
-	touch(&r, dma, VA);
+	write_page(&r, dma, VA);
 	errors = smmuv3_model_oracle_errors(r.m);
 	smmuv3_model_oracle_errors_clear(r.m);
 	smmuv3_model_dma_destroy(dma);
@@ -193,8 +193,8 @@ test_late_cfgi_and_tlbi_of_one_sync_have_no_order(void **state)
 
 	(void)state;
 	for (uint32_t seed = 1; seed <= 64; seed++) {
-		wrong += asid_changes_hands(seed, false);
-		assert_int_equal(asid_changes_hands(seed, true), 0);
+		wrong += move_asid(seed, false);
+		assert_int_equal(move_asid(seed, true), 0);
 	}
 	/* Each is of the ASID and of the frame. */
 	assert_true(wrong >= 2);
@@ -230,7 +230,7 @@ unmap_in_flight(bool sync)
 	step(&r);
 	assert_int_equal(smmuv3_q_pos(r.cmdq_log2, rig_read(&r, SMMUV3_CMDQ_CONS)), r.cmd_prod);
 	assert_int_equal(r.data[0x5000], sync ? 0x5a : 0);
-	give_back(&r);
+	free_frame(&r);
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_OK);
 	assert_int_equal(r.data[0x5000], 0x5a);
@@ -351,7 +351,7 @@ pci_setup(struct rig *r, uint32_t harsh, unsigned int timeout_ms)
 }
 
 static enum smmuv3_model_status
-pci_touch(struct rig *r, struct smmuv3_model_dma *dma)
+write_through_atc(struct rig *r, struct smmuv3_model_dma *dma)
 {
 	return rig_access(r, dma, SMMUV3_MODEL_WRITE, PCI_VA, buf, 8);
 }
@@ -372,7 +372,7 @@ put_atc_inv(struct rig *r)
 }
 
 static uint32_t
-cons(const struct rig *r)
+read_cons(const struct rig *r)
 {
 	return smmuv3_q_pos(r->cmdq_log2, rig_read(r, SMMUV3_CMDQ_CONS));
 }
@@ -386,9 +386,9 @@ test_late_atc_inv_without_a_sync_leaves_the_entry(void **state)
 	(void)state;
 	dma = pci_setup(&r, SMMUV3_MODEL_HARSH_LATE, 0);
 	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, PCI_VA, 0));
-	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_OK);
+	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_OK);
 	rig_sync(&r);
-	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_ABORTED);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -407,18 +407,18 @@ test_atc_that_is_slow_keeps_the_sync_waiting(void **state)
 	for (int i = 0; i < 1000; i++)
 		step(&r);
 	/* Not failed, not complete, and the queue behind it waits as well. */
-	assert_int_equal(cons(&r), at);
+	assert_int_equal(read_cons(&r), at);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
-	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_OK);
+	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_OK);
 	/* The other side goes on. */
 	smmuv3_model_dma_atc_delay(dma, 0);
 	rig_run(&r);
-	assert_int_equal(cons(&r), r.cmd_prod);
-	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(read_cons(&r), r.cmd_prod);
+	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_ABORTED);
 	/* By itself. */
 	smmuv3_model_dma_atc_delay(dma, 1);
 	put_atc_inv(&r);
-	while (cons(&r) != r.cmd_prod)
+	while (read_cons(&r) != r.cmd_prod)
 		step(&r);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -442,9 +442,9 @@ test_atc_that_is_dead_blocks_the_queue_until_it_times_out(void **state)
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS), at | SMMUV3_CERROR_ATC_INV_SYNC << 24);
 	rig_write(&r, SMMUV3_GERRORN, rig_read(&r, SMMUV3_GERROR));
 	rig_run(&r);
-	assert_int_equal(cons(&r), r.cmd_prod);
+	assert_int_equal(read_cons(&r), r.cmd_prod);
 	/* Nothing was invalidated and nothing was promised. */
-	assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_OK);
+	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_OK);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -462,14 +462,14 @@ test_atc_that_is_dead_may_answer_in_time(void **state)
 		dma = pci_setup(&r, 0, HOUR);
 		smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
 		at = put_atc_inv(&r);
-		assert_int_equal(cons(&r), at);
+		assert_int_equal(read_cons(&r), at);
 		if (gone)
 			smmuv3_model_dma_destroy(dma);
 		else
 			smmuv3_model_dma_quirks(dma, 0, 0);
 		rig_run(&r);
 		assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
-		assert_int_equal(cons(&r), r.cmd_prod);
+		assert_int_equal(read_cons(&r), r.cmd_prod);
 		if (!gone)
 			smmuv3_model_dma_destroy(dma);
 		rig_close(&r);
@@ -488,10 +488,10 @@ test_atc_of_a_harsh_model_is_slow(void **state)
 	dma = pci_setup(&r, SMMUV3_MODEL_HARSH_SLOW_ATC | SMMUV3_MODEL_HARSH_RANDOM, 0);
 	for (int i = 0; i < 5000; i++) {
 		at = put_atc_inv(&r);
-		waited += cons(&r) == at;
-		while (cons(&r) != r.cmd_prod)
+		waited += read_cons(&r) == at;
+		while (read_cons(&r) != r.cmd_prod)
 			step(&r);
-		assert_int_equal(pci_touch(&r, dma), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_ABORTED);
 	}
 	assert_true(waited > 0 && waited < 5000);
 	smmuv3_model_dma_destroy(dma);

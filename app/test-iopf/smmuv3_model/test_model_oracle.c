@@ -21,7 +21,7 @@ reset(void **state)
 }
 
 static unsigned int
-errors(void)
+count_errors(void)
 {
 	return atomic_load(&o.log.nb);
 }
@@ -44,19 +44,19 @@ test_oracle_stale_use_is_legal_before_the_sync_only(void **state)
 	reset(state);
 	smmuv3_oracle_note_invalidation(&o, &page);
 	use_leaf(0, 0x1234);
-	assert_int_equal(errors(), 0);
+	assert_int_equal(count_errors(), 0);
 	smmuv3_oracle_note_sync(&o);
 	use_leaf(0, 0x1234);
-	assert_int_equal(errors(), 1);
+	assert_int_equal(count_errors(), 1);
 	assert_non_null(strstr(smmuv3_log_text(&o.log, 0), "VA 0x1234, ASID 5"));
 	/* Put in after the invalidation; another page. */
 	use_leaf(1, 0x1234);
 	use_leaf(0, 0x2000);
-	assert_int_equal(errors(), 1);
+	assert_int_equal(count_errors(), 1);
 }
 
 static void
-test_oracle_knows_what_an_invalidation_reaches(void **state)
+test_oracle_knows_the_reach_of_an_invalidation(void **state)
 {
 	static const struct {
 		struct smmuv3_inv inv;
@@ -78,7 +78,7 @@ test_oracle_knows_what_an_invalidation_reaches(void **state)
 		smmuv3_oracle_note_invalidation(&o, &rows[i].inv);
 		smmuv3_oracle_note_sync(&o);
 		use_leaf(0, 0x1000);
-		if (errors() != rows[i].errors)
+		if (count_errors() != rows[i].errors)
 			fail_msg("row %zu", i);
 	}
 }
@@ -98,7 +98,7 @@ test_oracle_looks_at_each_promise_once(void **state)
 		smmuv3_oracle_note_invalidation(&o, &page);
 	smmuv3_oracle_note_sync(&o);
 	smmuv3_oracle_check_leaf(&o, &checked, 5, false, 12, 3, 12, 0x1000);
-	assert_int_equal(errors(), 1);
+	assert_int_equal(count_errors(), 1);
 }
 
 static void
@@ -113,32 +113,32 @@ test_oracle_tables_and_configuration(void **state)
 	smmuv3_oracle_note_invalidation(&o, &inv);
 	smmuv3_oracle_note_sync(&o);
 	smmuv3_oracle_check_table(&o, &checked, 5, 12, 21, 0x5000);
-	assert_int_equal(errors(), 0);
+	assert_int_equal(count_errors(), 0);
 	inv.leaf = false;
 	smmuv3_oracle_note_invalidation(&o, &inv);
 	smmuv3_oracle_note_sync(&o);
 	smmuv3_oracle_check_table(&o, &checked, 5, 12, 21, 0x5000);
-	assert_int_equal(errors(), 1);
+	assert_int_equal(count_errors(), 1);
 
 	inv = (struct smmuv3_inv){ .kind = SMMUV3_INV_CFG_CD, .sid = 8, .ssid = 3 };
 	smmuv3_oracle_note_invalidation(&o, &inv);
 	smmuv3_oracle_note_sync(&o);
 	ctx.checked = o.seq - 1;
 	smmuv3_oracle_check_cfg(&o, &ctx, 8, 4);
-	assert_int_equal(errors(), 1);
+	assert_int_equal(count_errors(), 1);
 	ctx.checked = o.seq - 1;
 	smmuv3_oracle_check_cfg(&o, &ctx, 8, 3);
-	assert_int_equal(errors(), 2);
+	assert_int_equal(count_errors(), 2);
 	/* Fetched after it. */
 	ctx.checked = o.seq - 1;
 	ctx.cd_born = o.seq;
 	smmuv3_oracle_check_cfg(&o, &ctx, 8, 3);
-	assert_int_equal(errors(), 2);
+	assert_int_equal(count_errors(), 2);
 	inv = (struct smmuv3_inv){ .kind = SMMUV3_INV_CFG_SIDS, .sid = 8, .sid_last = 15 };
 	smmuv3_oracle_note_invalidation(&o, &inv);
 	smmuv3_oracle_note_sync(&o);
 	smmuv3_oracle_check_cfg(&o, &ctx, 15, 3);
-	assert_int_equal(errors(), 3);
+	assert_int_equal(count_errors(), 3);
 }
 
 static void
@@ -165,10 +165,10 @@ test_oracle_atc_entries_and_failed_syncs(void **state)
 		smmuv3_oracle_note_invalidation(&o, &inv);
 		e.checked = 0;
 		smmuv3_oracle_check_atc(&o, &e, 8, 0x1234);
-		assert_int_equal(errors(), 0);
+		assert_int_equal(count_errors(), 0);
 		smmuv3_oracle_note_sync(&o);
 		smmuv3_oracle_check_atc(&o, &e, 8, 0x1234);
-		if (errors() != rows[i].errors)
+		if (count_errors() != rows[i].errors)
 			fail_msg("row %zu", i);
 	}
 	/* A SYNC that failed promises nothing, nor does the next for what was before it. */
@@ -179,12 +179,12 @@ test_oracle_atc_entries_and_failed_syncs(void **state)
 	smmuv3_oracle_note_sync(&o);
 	e.checked = 0;
 	smmuv3_oracle_check_atc(&o, &e, 8, 0x1234);
-	assert_int_equal(errors(), 0);
+	assert_int_equal(count_errors(), 0);
 }
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_oracle_stale_use_is_legal_before_the_sync_only),
-	cmocka_unit_test(test_oracle_knows_what_an_invalidation_reaches),
+	cmocka_unit_test(test_oracle_knows_the_reach_of_an_invalidation),
 	cmocka_unit_test(test_oracle_looks_at_each_promise_once),
 	cmocka_unit_test(test_oracle_tables_and_configuration),
 	cmocka_unit_test(test_oracle_atc_entries_and_failed_syncs),

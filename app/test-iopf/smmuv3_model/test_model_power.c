@@ -21,7 +21,7 @@ static uint8_t buf[64];
 
 /* Does an access in a child end by SIGSEGV? */
 static bool
-faults(const struct rig *r, uint32_t offset, bool write)
+is_caught(const struct rig *r, uint32_t offset, bool write)
 {
 	int status;
 	pid_t pid;
@@ -65,14 +65,14 @@ test_power_off_catches_each_access(void **state)
 	assert_int_equal(smmuv3_model_power_off(r.m), 0);
 	assert_int_equal(smmuv3_model_power_off(r.m), -EALREADY);
 	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
-		assert_true(faults(&r, offsets[i], false));
-		assert_true(faults(&r, offsets[i], true));
+		assert_true(is_caught(&r, offsets[i], false));
+		assert_true(is_caught(&r, offsets[i], true));
 	}
 	/* The model itself does not look. */
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_power_on(r.m), 0);
 	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++)
-		assert_false(faults(&r, offsets[i], false));
+		assert_false(is_caught(&r, offsets[i], false));
 	rig_close(&r);
 }
 

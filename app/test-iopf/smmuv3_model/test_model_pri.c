@@ -11,7 +11,7 @@
 #include "test.h"
 
 static void
-test_pri_page_is_asked_for_and_the_dma_goes_on(void **state)
+test_pri_page_is_requested_and_the_dma_goes_on(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct smmuv3_ppr ppr;
@@ -116,7 +116,7 @@ test_pri_group_has_several_pages_and_last_on_the_final_one(void **state)
 }
 
 static void
-test_pri_credits_bound_what_is_outstanding_and_come_back(void **state)
+test_pri_credits_bound_the_requests_and_come_back(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct smmuv3_ppr ppr[3];
@@ -188,7 +188,7 @@ test_pri_index_is_reused_and_bounds_the_groups(void **state)
 
 /* Who was woken for an index or a credit and needs none hands it on. */
 static void
-test_pri_accesses_to_one_page_do_not_hold_up_those_behind_them(void **state)
+test_pri_accesses_to_one_page_do_not_delay_later_ones(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct smmuv3_ppr ppr;
@@ -298,7 +298,7 @@ test_pri_disable_drains(void **state)
 }
 
 static void
-test_pri_reset_ends_whatever_the_function_waits_for(void **state)
+test_pri_reset_ends_all_dma_of_the_function(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct rig r;
@@ -351,16 +351,16 @@ test_pri_groups_of_two_engines_interleave(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_pri_page_is_asked_for_and_the_dma_goes_on),
+	cmocka_unit_test(test_pri_page_is_requested_and_the_dma_goes_on),
 	cmocka_unit_test(test_pri_request_fields_follow_the_access),
 	cmocka_unit_test(test_pri_group_has_several_pages_and_last_on_the_final_one),
-	cmocka_unit_test(test_pri_credits_bound_what_is_outstanding_and_come_back),
+	cmocka_unit_test(test_pri_credits_bound_the_requests_and_come_back),
 	cmocka_unit_test(test_pri_index_is_reused_and_bounds_the_groups),
-	cmocka_unit_test(test_pri_accesses_to_one_page_do_not_hold_up_those_behind_them),
+	cmocka_unit_test(test_pri_accesses_to_one_page_do_not_delay_later_ones),
 	cmocka_unit_test(test_pri_stop_marker_with_pasid_has_no_answer),
 	cmocka_unit_test(test_pri_stop_marker_without_pasid_is_a_request),
 	cmocka_unit_test(test_pri_disable_drains),
-	cmocka_unit_test(test_pri_reset_ends_whatever_the_function_waits_for),
+	cmocka_unit_test(test_pri_reset_ends_all_dma_of_the_function),
 	cmocka_unit_test(test_pri_groups_of_two_engines_interleave),
 };
 

@@ -10,7 +10,7 @@
 #include "test.h"
 
 static void
-test_pri_invalid_aborts_and_success_without_mapping_asks_again(void **state)
+test_pri_invalid_aborts_and_success_without_mapping_repeats(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct smmuv3_ppr ppr;
@@ -250,7 +250,7 @@ test_pri_last_sent_twice_may_be_answered_twice_and_not_more(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_pri_invalid_aborts_and_success_without_mapping_asks_again),
+	cmocka_unit_test(test_pri_invalid_aborts_and_success_without_mapping_repeats),
 	cmocka_unit_test(test_pri_response_failure_ends_pri_until_it_is_enabled_again),
 	cmocka_unit_test(test_pri_pasids_have_the_same_index_when_responses_carry_pasid),
 	cmocka_unit_test(test_pri_form_of_the_response),

@@ -68,7 +68,7 @@ churn_serve(struct churn *c, unsigned int n, bool pasid)
 }
 
 static void
-churn(bool threaded, unsigned int ops)
+run_churn(bool threaded, unsigned int ops)
 {
 	struct smmuv3_model_dma *dma[3];
 	struct churn c = { .seed = 7 };
@@ -128,19 +128,19 @@ static void
 test_pri_each_group_is_answered_once_under_overflow(void **state)
 {
 	(void)state;
-	churn(false, 4000 * test_scale());
+	run_churn(false, 4000 * test_scale());
 }
 
 static void
-test_pri_with_a_thread(void **state)
+test_pri_each_group_is_answered_once_with_a_thread(void **state)
 {
 	(void)state;
-	churn(true, 400 * test_scale());
+	run_churn(true, 400 * test_scale());
 }
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_pri_each_group_is_answered_once_under_overflow),
-	cmocka_unit_test(test_pri_with_a_thread),
+	cmocka_unit_test(test_pri_each_group_is_answered_once_with_a_thread),
 };
 
 TEST_SUITE(model_pri_churn, tests, NULL, NULL);

@@ -120,7 +120,7 @@ test_priq_requests_do_not_depend_on_eats_and_atschk(void **state)
  * without Last and one with it lost to overflow.
  */
 static void
-interrupts(bool lo, bool msi)
+check_interrupts(bool lo, bool msi)
 {
 	int fd = eventfd(0, EFD_NONBLOCK);
 	struct smmuv3_model_dma *dma;
@@ -176,10 +176,10 @@ static void
 test_priq_interrupts(void **state)
 {
 	(void)state;
-	interrupts(false, false);
-	interrupts(false, true);
-	interrupts(true, false);
-	interrupts(true, true);
+	check_interrupts(false, false);
+	check_interrupts(false, true);
+	check_interrupts(true, false);
+	check_interrupts(true, true);
 }
 
 static void

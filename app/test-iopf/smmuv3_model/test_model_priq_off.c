@@ -23,7 +23,7 @@ enum off {
 
 /* Each of them, with and without a response to requests that have no Last. */
 static void
-off_setup(struct rig *r, bool each)
+set_up_off(struct rig *r, bool each)
 {
 	struct smmuv3_model_conf conf = pri_conf;
 
@@ -32,7 +32,7 @@ off_setup(struct rig *r, bool each)
 }
 
 static void
-off(struct rig *r, struct smmuv3_model_dma *any, enum off how)
+switch_off(struct rig *r, struct smmuv3_model_dma *any, enum off how)
 {
 	struct smmuv3_ppr ppr;
 
@@ -57,18 +57,18 @@ off(struct rig *r, struct smmuv3_model_dma *any, enum off how)
 }
 
 static void
-off_in_a_group(enum off how, bool each, bool prg_pasid)
+check_off_in_a_group(enum off how, bool each, bool prg_pasid)
 {
 	struct smmuv3_model_dma *dma, *other;
 	struct rig r;
 
-	off_setup(&r, each);
+	set_up_off(&r, each);
 	other = pri_function(&r, 2, 1, 0, prg_pasid, 64);
 	dma = pri_function(&r, 1, 3, 0, prg_pasid, 64);
 	/* The first request is written, the second and Last come too late. */
 	pri_begin(&r, dma, PRI_VA, 3);
 	pri_take(&r);
-	off(&r, other, how);
+	switch_off(&r, other, how);
 	/* Failure, without PASID, whatever the function wants on others. */
 	assert_true(smmuv3_model_dma_pri_failed(dma));
 	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
@@ -86,7 +86,7 @@ test_priq_requests_fail_while_the_queue_is_off(void **state)
 {
 	(void)state;
 	for (unsigned int i = 0; i < 4 * NB_OFF; i++)
-		off_in_a_group(i / 4, i & 1, i & 2);
+		check_off_in_a_group(i / 4, i & 1, i & 2);
 }
 
 static void
@@ -97,9 +97,9 @@ test_priq_stop_marker_has_no_response_while_the_queue_is_off(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 2 * NB_OFF; i++) {
-		off_setup(&r, i & 1);
+		set_up_off(&r, i & 1);
 		dma = pri_function(&r, 1, 1, 0, false, 8);
-		off(&r, dma, i / 2);
+		switch_off(&r, dma, i / 2);
 		assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);
 		pri_none(&r);
 		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST),
@@ -121,7 +121,7 @@ test_priq_aborted_write_at_each_position_of_a_group(void **state)
 	for (unsigned int i = 0; i < 4; i++) {
 		bool last = i & 2, each = i & 1;
 
-		off_setup(&r, each);
+		set_up_off(&r, each);
 		dma = pri_function(&r, 1, 2, 0, false, 8);
 		if (last) {
 			pri_begin(&r, dma, PRI_VA, 2);
@@ -180,7 +180,7 @@ test_priq_aborted_write_fails_and_stops_the_queue(void **state)
 
 /* Seen too late: nobody answers for what was lost; a Last behind it fails. */
 static void
-test_priq_late_abort_of_what_has_no_last(void **state)
+test_priq_late_abort_loses_a_request_without_last(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct rig r;
@@ -209,7 +209,7 @@ test_priq_late_abort_of_what_has_no_last(void **state)
 
 /* With LO: a Last discarded by an overflow interrupts, by anything else it does not. */
 static void
-test_priq_no_interrupt_for_what_is_discarded_otherwise(void **state)
+test_priq_only_an_overflow_interrupts_for_a_discarded_last(void **state)
 {
 	int fd = eventfd(0, EFD_NONBLOCK);
 	struct smmuv3_model_dma *dma, *other;
@@ -218,7 +218,7 @@ test_priq_no_interrupt_for_what_is_discarded_otherwise(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < NB_OFF; i++) {
-		off_setup(&r, false);
+		set_up_off(&r, false);
 		smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_PRIQ, fd);
 		smmuv3_write32(r.regs, SMMUV3_PRIQ_IRQ_CFG2, (uint32_t)SMMUV3_PRIQ_IRQ_CFG2_LO);
 		rig_write(&r, SMMUV3_IRQ_CTRL, (uint32_t)SMMUV3_IRQ_CTRL_PRIQ);
@@ -226,7 +226,7 @@ test_priq_no_interrupt_for_what_is_discarded_otherwise(void **state)
 		dma = pri_half_sent(&r, 1, false);
 		other = pri_function(&r, 2, 1, 0, false, 8);
 		pri_take(&r);
-		off(&r, other, i);
+		switch_off(&r, other, i);
 		pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 		assert_int_equal(read(fd, &n, sizeof(n)), -1);
 		smmuv3_model_dma_destroy(other);
@@ -265,8 +265,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_priq_stop_marker_has_no_response_while_the_queue_is_off),
 	cmocka_unit_test(test_priq_aborted_write_at_each_position_of_a_group),
 	cmocka_unit_test(test_priq_aborted_write_fails_and_stops_the_queue),
-	cmocka_unit_test(test_priq_late_abort_of_what_has_no_last),
-	cmocka_unit_test(test_priq_no_interrupt_for_what_is_discarded_otherwise),
+	cmocka_unit_test(test_priq_late_abort_loses_a_request_without_last),
+	cmocka_unit_test(test_priq_only_an_overflow_interrupts_for_a_discarded_last),
 	cmocka_unit_test(test_priq_late_abort_leaves_a_group_that_a_reset_ends),
 };
 

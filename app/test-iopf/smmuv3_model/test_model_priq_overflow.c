@@ -206,7 +206,7 @@ struct auto_row {
 };
 
 static void
-auto_response(const struct auto_row *row)
+check_auto_response(const struct auto_row *row)
 {
 	struct smmuv3_model_conf conf = pri_conf;
 	struct smmuv3_model_dma *dma;
@@ -250,7 +250,7 @@ test_priq_auto_responses_to_an_overflow(void **state)
 		if (row.pasid && !row.substreams)
 			continue;
 		row.given = row.pasid && (row.pps || row.ppar);
-		auto_response(&row);
+		check_auto_response(&row);
 	}
 }
 
@@ -274,7 +274,7 @@ struct ste_row {
 };
 
 static void
-ste_change(struct rig *r, enum ste_change change)
+change_ste(struct rig *r, enum ste_change change)
 {
 	struct smmuv3_ste *ste = rig_ste_ptr(r, RIG_SID);
 
@@ -302,7 +302,7 @@ ste_change(struct rig *r, enum ste_change change)
 
 /* The table of automatic responses, where the STE is read. */
 static void
-auto_response_and_ste(const struct ste_row *row)
+check_auto_response_and_ste(const struct ste_row *row)
 {
 	struct smmuv3_model_conf conf = pri_conf;
 	struct smmuv3_model_dma *dma;
@@ -327,7 +327,7 @@ auto_response_and_ste(const struct ste_row *row)
 			smmuv3_model_step(r.m, 1);
 	assert_true(rig_priq_over(&r));
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
-	ste_change(&r, row->change);
+	change_ste(&r, row->change);
 	rig_put(&r, smmuv3_cmd_cfgi_ste(RIG_SID, false));
 	rig_ring(&r);
 	assert_int_equal(smmuv3_model_step(r.m, 2), 2);
@@ -366,7 +366,7 @@ test_priq_auto_response_where_the_ste_is_read(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		auto_response_and_ste(&rows[i]);
+		check_auto_response_and_ste(&rows[i]);
 }
 
 static void

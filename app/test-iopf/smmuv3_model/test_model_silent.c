@@ -16,7 +16,7 @@ static uint8_t buf[64];
 
 /* So many reports since the last time; the newest says so. */
 static void
-expect(const struct rig *r, unsigned int *seen, unsigned int more, const char *text)
+expect_reports(const struct rig *r, unsigned int *seen, unsigned int more, const char *text)
 {
 	const char *got;
 
@@ -55,20 +55,21 @@ test_silent_ttl_that_misses_a_leaf(void **state)
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + (4 << 20), buf, 8);
 	/* Right: level 2, any level, another address, another ASID. */
 	rig_cmd(&r, tlbi(VA, SMMUV3_TLBI_TG_4K, 2));
-	expect(&r, &seen, 0, "");
+	expect_reports(&r, &seen, 0, "");
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_cmd(&r, tlbi(VA + (8 << 20), SMMUV3_TLBI_TG_4K, 3));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID + 1, VA, true, SMMUV3_TLBI_TG_4K, 0,
 			0, 3));
-	expect(&r, &seen, 0, "");
+	expect_reports(&r, &seen, 0, "");
 	/* Wrong: it was a block. */
 	rig_cmd(&r, tlbi(VA, SMMUV3_TLBI_TG_4K, 3));
-	expect(&r, &seen, 1, "misses a leaf of level 2, granule 2^12 at VA 0x100000000, ASID 5");
+	expect_reports(&r, &seen, 1,
+			"misses a leaf of level 2, granule 2^12 at VA 0x100000000, ASID 5");
 	/* Wrong: another granule. */
 	rig_cmd(&r, tlbi(VA + (4 << 20), SMMUV3_TLBI_TG_64K, 3));
-	expect(&r, &seen, 1, "misses a leaf of level 3, granule 2^12");
+	expect_reports(&r, &seen, 1, "misses a leaf of level 3, granule 2^12");
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -91,42 +92,42 @@ test_silent_configuration_that_differs_at_a_sync(void **state)
 	rig_map(&r, VA, RIG_DATA, RIG_RW);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_sync(&r);
-	expect(&r, &seen, 0, "");
+	expect_reports(&r, &seen, 0, "");
 	/* Each of them, changed without its CFGI; with it nothing is said. */
 	ste = rig_ste_ptr(&r, RIG_SID);
 	keep = *ste;
 	smmuv3_set_dw(&ste->dw[1], keep.dw[1] | SMMUV3_STE1_MEV);
 	rig_sync(&r);
-	expect(&r, &seen, 1, "STE of SID 8, SSID 0: at a SYNC, word 1");
+	expect_reports(&r, &seen, 1, "STE of SID 8, SSID 0: at a SYNC, word 1");
 	rig_sync(&r);
-	expect(&r, &seen, 0, "");
+	expect_reports(&r, &seen, 0, "");
 	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_sync(&r);
-	expect(&r, &seen, 0, "");
+	expect_reports(&r, &seen, 0, "");
 	smmuv3_set_dw(&r.cd->dw[3], 0xff);
 	rig_sync(&r);
-	expect(&r, &seen, 1, "CD of SID 8, SSID 0: at a SYNC, word 3 is 0x0 in "
+	expect_reports(&r, &seen, 1, "CD of SID 8, SSID 0: at a SYNC, word 3 is 0x0 in "
 			"the cache and 0xff in memory");
 	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	rig_sync(&r);
-	expect(&r, &seen, 0, "");
+	expect_reports(&r, &seen, 0, "");
 	/* An L2 table that grows: Leaf = 1 does not reach the L1STD. */
 	l1 = *r.l1strtab;
 	smmuv3_set_dw(r.l1strtab, (l1 & ~UINT64_C(0x1f)) | 8);
 	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
 	rig_sync(&r);
-	expect(&r, &seen, 1, "L1STD of SID 0");
+	expect_reports(&r, &seen, 1, "L1STD of SID 0");
 	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, false));
 	rig_sync(&r);
-	expect(&r, &seen, 0, "");
+	expect_reports(&r, &seen, 0, "");
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
 
 /* The ATC has a page that was invalidated in the TLB; @p inv: and then in the ATC. */
 static void
-atc_is_used(bool inv, bool touched)
+use_atc(bool inv, bool touched)
 {
 	struct smmuv3_model_dma *dma;
 	unsigned int seen = 0;
@@ -153,9 +154,9 @@ atc_is_used(bool inv, bool touched)
 		rig_sync(&r);
 	}
 	assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
-	expect(&r, &seen, touched && !inv, "SID 8, VA 0x100000000: an ATC entry was used");
+	expect_reports(&r, &seen, touched && !inv, "SID 8, VA 0x100000000: an ATC entry was used");
 	smmuv3_model_dma_destroy(dma);
-	expect(&r, &seen, 0, "");
+	expect_reports(&r, &seen, 0, "");
 	rig_close(&r);
 }
 
@@ -163,13 +164,13 @@ static void
 test_silent_atc_entry_used_and_never_invalidated(void **state)
 {
 	(void)state;
-	atc_is_used(false, true);
-	atc_is_used(true, true);
-	atc_is_used(false, false);
+	use_atc(false, true);
+	use_atc(true, true);
+	use_atc(false, false);
 }
 
 static void
-test_silent_unless_asked(void **state)
+test_silent_reports_are_off_by_default(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct rig r;
@@ -194,7 +195,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_silent_ttl_that_misses_a_leaf),
 	cmocka_unit_test(test_silent_configuration_that_differs_at_a_sync),
 	cmocka_unit_test(test_silent_atc_entry_used_and_never_invalidated),
-	cmocka_unit_test(test_silent_unless_asked),
+	cmocka_unit_test(test_silent_reports_are_off_by_default),
 };
 
 TEST_SUITE(model_silent, tests, NULL, NULL);

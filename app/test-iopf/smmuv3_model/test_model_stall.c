@@ -20,7 +20,7 @@ setup(struct rig *r, const struct smmuv3_model_conf *conf)
 }
 
 static uint16_t
-stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
+make_stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 {
 	struct smmuv3_evt evt;
 
@@ -58,7 +58,7 @@ test_stall_record_fields(void **state)
 }
 
 static void
-test_stall_retry_uses_what_is_there_now(void **state)
+test_stall_retry_uses_the_current_tables(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct smmuv3_evt evt;
@@ -68,7 +68,7 @@ test_stall_retry_uses_what_is_there_now(void **state)
 	(void)state;
 	dma = setup(&r, NULL);
 	memset(buf, 0x77, sizeof(buf));
-	stag = stall(&r, dma, 0x1000);
+	stag = make_stall(&r, dma, 0x1000);
 	/* Nothing mapped: it stalls again, with a record of its own. */
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, true, false));
 	rig_run(&r);
@@ -120,16 +120,16 @@ test_stall_terminate_with_and_without_abort(void **state)
 
 	(void)state;
 	dma = setup(&r, NULL);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stall(&r, dma, 0x1000), false, true));
+	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), false, true));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stall(&r, dma, 0x1000), false, false));
+	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), false, false));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_RAZWI);
 	assert_int_equal(r.done[0].bytes, 0);
 	/* Ab does not matter with Ac = 1. */
 	rig_map(&r, 0x9000, RIG_DATA, RIG_RW);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stall(&r, dma, 0x1000), true, true));
+	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), true, true));
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
 	rig_cr0(&r, 0);
@@ -139,7 +139,7 @@ test_stall_terminate_with_and_without_abort(void **state)
 
 	dma = setup(&r, &(struct smmuv3_model_conf){
 			.no_features = SMMUV3_MODEL_TERM_ABORT_ONLY });
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stall(&r, dma, 0x1000), false, false));
+	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), false, false));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
 	smmuv3_model_dma_destroy(dma);
@@ -174,7 +174,7 @@ test_stall_razwi_reads_zero_and_goes_on(void **state)
 }
 
 static void
-test_stall_resume_of_something_else_does_nothing(void **state)
+test_stall_resume_that_names_no_stall_does_nothing(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	uint16_t stag;
@@ -182,7 +182,7 @@ test_stall_resume_of_something_else_does_nothing(void **state)
 
 	(void)state;
 	dma = setup(&r, NULL);
-	stag = stall(&r, dma, 0x1000);
+	stag = make_stall(&r, dma, 0x1000);
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID + 1, stag, false, true));
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag + 1, false, true));
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, 0xffff, false, true));
@@ -205,7 +205,7 @@ test_stall_resume_twice_is_reported(void **state)
 
 	(void)state;
 	dma = setup(&r, NULL);
-	stag = stall(&r, dma, 0x1000);
+	stag = make_stall(&r, dma, 0x1000);
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
 	assert_int_equal(smmuv3_model_driver_errors(r.m), 0);
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
@@ -423,7 +423,7 @@ test_stall_early_retry_leaves_the_stag_to_be_resumed(void **state)
 	(void)state;
 	dma = setup(&r, &(struct smmuv3_model_conf){ .stall_max = 2,
 			.choices = SMMUV3_MODEL_EARLY_RETRY });
-	stag = stall(&r, dma, 0x1000);
+	stag = make_stall(&r, dma, 0x1000);
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	for (int i = 0; i < 1000 && rig_poll(&r, dma) == 0; i++)
 		;
@@ -533,11 +533,11 @@ test_stall_model_table(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stall_record_fields),
-	cmocka_unit_test(test_stall_retry_uses_what_is_there_now),
+	cmocka_unit_test(test_stall_retry_uses_the_current_tables),
 	cmocka_unit_test(test_stall_each_page_of_a_dma_faults_by_itself),
 	cmocka_unit_test(test_stall_terminate_with_and_without_abort),
 	cmocka_unit_test(test_stall_razwi_reads_zero_and_goes_on),
-	cmocka_unit_test(test_stall_resume_of_something_else_does_nothing),
+	cmocka_unit_test(test_stall_resume_that_names_no_stall_does_nothing),
 	cmocka_unit_test(test_stall_resume_twice_is_reported),
 	cmocka_unit_test(test_stall_resume_of_an_unseen_record_is_reported),
 	cmocka_unit_test(test_stall_max_bounds_records_and_stags_are_unique),

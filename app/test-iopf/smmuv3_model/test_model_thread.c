@@ -106,7 +106,7 @@ test_thread_starts_and_stops(void **state)
 }
 
 static void
-faults_are_served(uint32_t choices, uint32_t harsh)
+check_faults_are_served(uint32_t choices, uint32_t harsh)
 {
 	static struct served s;
 	static uint8_t out[PAGES * 4096], in[PAGES * 4096];
@@ -140,14 +140,14 @@ static void
 test_thread_faults_are_served(void **state)
 {
 	(void)state;
-	faults_are_served(0, 0);
+	check_faults_are_served(0, 0);
 }
 
 static void
 test_thread_faults_are_served_whatever_the_choices(void **state)
 {
 	(void)state;
-	faults_are_served(SMMUV3_MODEL_RETRY_HELD | SMMUV3_MODEL_EARLY_RETRY |
+	check_faults_are_served(SMMUV3_MODEL_RETRY_HELD | SMMUV3_MODEL_EARLY_RETRY |
 			SMMUV3_MODEL_SUPPRESS_DUP | SMMUV3_MODEL_TORN_FETCH |
 			SMMUV3_MODEL_STICKY_TLB, 0);
 }
@@ -156,7 +156,7 @@ static void
 test_thread_faults_are_served_by_a_harsh_model(void **state)
 {
 	(void)state;
-	faults_are_served(SMMUV3_MODEL_RETRY_HELD | SMMUV3_MODEL_STICKY_TLB,
+	check_faults_are_served(SMMUV3_MODEL_RETRY_HELD | SMMUV3_MODEL_STICKY_TLB,
 			SMMUV3_MODEL_HARSH_ALL);
 }
 
@@ -251,7 +251,7 @@ test_thread_control_calls_while_it_is_busy(void **state)
 }
 
 static void
-test_thread_wait_steps_a_model_without_one(void **state)
+test_thread_wait_steps_a_model_without_a_thread(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	uint8_t in[8];
@@ -277,7 +277,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_thread_faults_are_served_by_a_harsh_model),
 	cmocka_unit_test(test_thread_on_done_and_a_submitter_at_once),
 	cmocka_unit_test(test_thread_control_calls_while_it_is_busy),
-	cmocka_unit_test(test_thread_wait_steps_a_model_without_one),
+	cmocka_unit_test(test_thread_wait_steps_a_model_without_a_thread),
 };
 
 TEST_SUITE(model_thread, tests, NULL, NULL);

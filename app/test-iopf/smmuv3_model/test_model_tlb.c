@@ -15,7 +15,7 @@ walk_invalidate_tlb(struct rig *r)
 
 /* Is the page of @p va, now unmapped, still in a TLB? */
 static bool
-cached(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
+is_cached(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 {
 	return walk_access(r, dma, va, rd, NULL) == 0;
 }
@@ -35,40 +35,40 @@ test_tlb_is_stale_until_the_right_command(void **state)
 		assert_int_equal(walk_access(&r, dma, 0x1000 * i, rd, NULL), 0);
 		rig_unmap(&r, 0x1000 * i);
 	}
-	assert_true(cached(&r, dma, 0));
+	assert_true(is_cached(&r, dma, 0));
 	/* By another ASID, another address: nothing. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID + 1));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID + 1, 0, true));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x100000, true));
 	rig_sync(&r);
-	assert_true(cached(&r, dma, 0));
+	assert_true(is_cached(&r, dma, 0));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0, true));
 	rig_sync(&r);
-	assert_false(cached(&r, dma, 0));
-	assert_true(cached(&r, dma, 0x1000));
+	assert_false(is_cached(&r, dma, 0));
+	assert_true(is_cached(&r, dma, 0x1000));
 	/* Any ASID. */
 	rig_cmd(&r, (struct smmuv3_cmd){ { 0x13, 0x1000 } });
-	assert_false(cached(&r, dma, 0x1000));
+	assert_false(is_cached(&r, dma, 0x1000));
 	/* A range: 2, 3, 4. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x2000, true, SMMUV3_TLBI_TG_4K,
 			2, 0, 0));
-	assert_false(cached(&r, dma, 0x2000));
-	assert_false(cached(&r, dma, 0x4000));
-	assert_true(cached(&r, dma, 0x5000));
+	assert_false(is_cached(&r, dma, 0x2000));
+	assert_false(is_cached(&r, dma, 0x4000));
+	assert_true(is_cached(&r, dma, 0x5000));
 	/* Of another granule, of another level: not these. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_64K, 1, 0,
 			0));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 0, 9,
 			2));
-	assert_true(cached(&r, dma, 0x5000));
+	assert_true(is_cached(&r, dma, 0x5000));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x5000, true, SMMUV3_TLBI_TG_4K, 0,
 			0, 3));
-	assert_false(cached(&r, dma, 0x5000));
-	assert_true(cached(&r, dma, 0x6000));
+	assert_false(is_cached(&r, dma, 0x5000));
+	assert_true(is_cached(&r, dma, 0x6000));
 	/* A range too long to be looked up page by page. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 31, 20,
 			0));
-	assert_false(cached(&r, dma, 0x6000));
+	assert_false(is_cached(&r, dma, 0x6000));
 	rig_sync(&r);
 	walk_close(&r, dma);
 }
@@ -89,12 +89,12 @@ test_tlb_global_entries_outlive_their_asid(void **state)
 	rig_unmap(&r, 0x2000);
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
 	rig_sync(&r);
-	assert_true(cached(&r, dma, 0x1000));
-	assert_false(cached(&r, dma, 0x2000));
+	assert_true(is_cached(&r, dma, 0x1000));
+	assert_false(is_cached(&r, dma, 0x2000));
 	/* By address they go with any ASID. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, 77, 0x1000, true));
 	rig_sync(&r);
-	assert_false(cached(&r, dma, 0x1000));
+	assert_false(is_cached(&r, dma, 0x1000));
 	walk_close(&r, dma);
 }
 
@@ -173,15 +173,15 @@ test_tlb_blocks_go_with_any_address_inside(void **state)
 	assert_int_equal(walk_access(&r, dma, 0x40000000, rd, NULL), 0);
 	assert_int_equal(walk_access(&r, dma, 0x401ff000, rd, NULL), 0);
 	smmuv3_set_dw(l2, 0);
-	assert_true(cached(&r, dma, 0x40100000));
+	assert_true(is_cached(&r, dma, 0x40100000));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x40123000, true));
-	assert_false(cached(&r, dma, 0x40100000));
+	assert_false(is_cached(&r, dma, 0x40100000));
 	rig_sync(&r);
 	walk_close(&r, dma);
 }
 
 static void
-test_tlb_sticky_one_loses_nothing(void **state)
+test_tlb_sticky_keeps_every_entry(void **state)
 {
 	enum { N = 2000 };
 	struct smmuv3_model_dma *dma;
@@ -196,11 +196,11 @@ test_tlb_sticky_one_loses_nothing(void **state)
 		rig_unmap(&r, i << 12);
 	}
 	for (uint64_t i = 0; i < N; i++)
-		assert_true(cached(&r, dma, i << 12));
+		assert_true(is_cached(&r, dma, i << 12));
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_TLB_HITS), N);
 	walk_invalidate_tlb(&r);
-	assert_false(cached(&r, dma, 0));
-	assert_false(cached(&r, dma, (N - 1) << 12));
+	assert_false(is_cached(&r, dma, 0));
+	assert_false(is_cached(&r, dma, (N - 1) << 12));
 	walk_close(&r, dma);
 }
 
@@ -218,13 +218,13 @@ test_tlb_over_invalidation_empties_everything(void **state)
 	rig_unmap(&r, 0x1000);
 	fetches = rig_stat(&r, SMMUV3_MODEL_STAT_STE_FETCHES);
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, 99, 0x7000, true));
-	assert_false(cached(&r, dma, 0x1000));
+	assert_false(is_cached(&r, dma, 0x1000));
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STE_FETCHES), fetches + 1);
 	walk_close(&r, dma);
 }
 
 static void
-test_tlb_small_one_forgets_but_is_right(void **state)
+test_tlb_small_evicts_and_translates_correctly(void **state)
 {
 	struct smmuv3_model_dma *dma;
 	struct rig r;
@@ -268,9 +268,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_tlb_faults_are_not_cached),
 	cmocka_unit_test(test_tlb_table_pointers_go_with_leaf_0_only),
 	cmocka_unit_test(test_tlb_blocks_go_with_any_address_inside),
-	cmocka_unit_test(test_tlb_sticky_one_loses_nothing),
+	cmocka_unit_test(test_tlb_sticky_keeps_every_entry),
 	cmocka_unit_test(test_tlb_over_invalidation_empties_everything),
-	cmocka_unit_test(test_tlb_small_one_forgets_but_is_right),
+	cmocka_unit_test(test_tlb_small_evicts_and_translates_correctly),
 	cmocka_unit_test(test_tlb_misaligned_range_is_reported),
 };
 

@@ -10,7 +10,7 @@
 
 /* Give the CD another first word and let it take effect. */
 static void
-cd0(struct rig *r, uint64_t clear, uint64_t set)
+change_cd0(struct rig *r, uint64_t clear, uint64_t set)
 {
 	smmuv3_set_dw(&r->cd->dw[0], (r->cd->dw[0] & ~clear) | set);
 	rig_flush(r);
@@ -47,7 +47,7 @@ test_translate_every_granule_level_and_half(void **state)
 			dma = walk_open(&r, NULL);
 			/* A granule that the first level may use in full. */
 			table = rig_alloc(&r, 65536, 65536);
-			cd0(&r, SMMUV3_CD0_TG0 | SMMUV3_CD0_EPD1, SMMUV3_PUT(SMMUV3_CD0_TG0,
+			change_cd0(&r, SMMUV3_CD0_TG0 | SMMUV3_CD0_EPD1, SMMUV3_PUT(SMMUV3_CD0_TG0,
 					rows[i].tg0) | SMMUV3_PUT(SMMUV3_CD0_TG1, rows[i].tg1) |
 					SMMUV3_PUT(SMMUV3_CD0_T1SZ, 16) |
 					SMMUV3_PUT(SMMUV3_CD0_EPD0, half) |
@@ -88,7 +88,7 @@ test_translate_short_ranges_start_lower(void **state)
 
 		dma = walk_open(&r, NULL);
 		table = rig_alloc(&r, 4096, 4096);
-		cd0(&r, SMMUV3_CD0_T0SZ, rows[i].tsz);
+		change_cd0(&r, SMMUV3_CD0_T0SZ, rows[i].tsz);
 		smmuv3_set_dw(&r.cd->dw[1], rig_addr(&r, table));
 		rig_flush(&r);
 		e = rig_entry(&r, table, 12, rows[i].start, 3, va);
@@ -114,7 +114,7 @@ test_translate_top_byte_is_ignored_by_tbi_only(void **state)
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), 0);
 	assert_int_equal(walk_access(&r, dma, tag | 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
-	cd0(&r, 0, SMMUV3_CD0_TBI0);
+	change_cd0(&r, 0, SMMUV3_CD0_TBI0);
 	assert_int_equal(walk_access(&r, dma, tag | 0x1000, rd, NULL), 0);
 	/* The record keeps it. */
 	assert_int_equal(walk_access(&r, dma, tag | 0x2000, rd, &evt), SMMUV3_F_TRANSLATION);
@@ -165,14 +165,14 @@ test_translate_fault_order_within_a_walk(void **state)
 	assert_int_equal(evt.dw[1], UINT64_C(0x0000020000000000));
 	/* AFFD = 1: AF does not matter. */
 	*pte = RIG_DATA | RIG_NG | RIG_UNPRIV | 3;
-	cd0(&r, 0, SMMUV3_CD0_AFFD);
+	change_cd0(&r, 0, SMMUV3_CD0_AFFD);
 	assert_int_equal(walk_access(&r, dma, 0x1000, wr, NULL), 0);
 	/* A table pointer beyond IPS. */
 	r.ttb0[1] = UINT64_C(1) << 40 | 3;
 	assert_int_equal(walk_access(&r, dma, UINT64_C(1) << 39, rd, NULL), SMMUV3_F_ADDR_SIZE);
 	/* CD.IPS below OAS counts; above it does not. */
 	*pte = UINT64_C(1) << 36 | RIG_RW | 3;
-	cd0(&r, SMMUV3_CD0_IPS, SMMUV3_PUT(SMMUV3_CD0_IPS, 1));
+	change_cd0(&r, SMMUV3_CD0_IPS, SMMUV3_PUT(SMMUV3_CD0_IPS, 1));
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), SMMUV3_F_ADDR_SIZE);
 	walk_close(&r, dma);
 }
@@ -187,7 +187,7 @@ test_translate_walk_abort_names_the_descriptor(void **state)
 	(void)state;
 	dma = walk_open(&r, NULL);
 	/* Also with CD.S: such a fault never stalls. */
-	cd0(&r, 0, SMMUV3_CD0_S);
+	change_cd0(&r, 0, SMMUV3_CD0_S);
 	r.ttb0[2] = UINT64_C(0x7000000000) | 3;
 	assert_int_equal(walk_access(&r, dma, UINT64_C(2) << 39 | UINT64_C(5) << 30, rd, &evt),
 			SMMUV3_F_WALK_EABT);
@@ -237,7 +237,7 @@ test_translate_permissions(void **state)
 		dma = walk_open(&r, NULL);
 		rig_map(&r, 0x1000, RIG_DATA, RIG_AF | RIG_NG | rows[i].attrs);
 		*rig_entry(&r, r.ttb0, 12, 0, 1, 0x1000) |= rows[i].table;
-		cd0(&r, 0, rows[i].cd);
+		change_cd0(&r, 0, rows[i].cd);
 		/* Twice: from the walk and from the TLB. */
 		for (unsigned int k = 0; k < 12; k++) {
 			unsigned int want = rows[i].ok & 1 << k % 6 ? 0 : SMMUV3_F_PERMISSION;
