@@ -5,8 +5,8 @@
 #define PRI_RIG_H
 
 /*
- * The rig with a PCIe function that has ATS and PRI, of StreamID RIG_SID: what the
- * tests of groups and those of the PRIQ have in common. The PRIQ has 4 entries.
+ * The rig with a PCIe function of StreamID RIG_SID that has ATS and PRI, shared by the tests of
+ * groups and those of the PRIQ. The PRIQ has 4 entries.
  */
 
 #include "model_rig.h"
@@ -19,43 +19,43 @@
 #define SUCCESS		SMMUV3_PRI_RESP_SUCCESS
 
 extern const struct smmuv3_model_conf pri_conf;
-/* Of the function's DMA; what is in it matters to no test but its own. */
+/* Data of the function's DMA. Only the test that wrote it reads it. */
 extern uint8_t pri_buf[64][8 * 4096];
 
-/* Open, PRIQ on, RIG_SID with 16 PASIDs and ATS; @p ste1: more bits for the STE. */
+/* Open, enable the PRIQ, give RIG_SID 16 PASIDs and ATS. @p ste1: more bits for the STE. */
 void pri_setup_conf(struct rig *r, const struct smmuv3_model_conf *conf, uint64_t ste1);
 void pri_setup(struct rig *r);
 
-/* An engine of the function; the first one switches ATS and PRI on. ssid < 0: none. */
+/* Add an engine of the function. The first engine enables ATS and PRI. ssid < 0: no PASID. */
 struct smmuv3_model_dma *pri_function(struct rig *r, int32_t ssid, unsigned int pages,
 		unsigned int indices, bool prg_pasid, uint32_t credits);
-/* Set up, and one with PASID 1. */
+/* Set up, and add an engine with PASID 1. */
 struct smmuv3_model_dma *pri_up(struct rig *r, unsigned int pages, uint32_t credits);
-/* PRI off and on again. */
+/* Disable and enable PRI. */
 void pri_restart(struct smmuv3_model_dma *dma, uint32_t credits);
 void pri_close(struct rig *r, struct smmuv3_model_dma *dma);
 
-/* A write of so many pages begins. */
+/* Start a write of @p pages pages. */
 void pri_start(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va, unsigned int pages);
-/* The same up to one unit of work of the model. */
+/* The same, but run only one unit of work of the model. */
 void pri_begin(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va, unsigned int pages);
-/* The next request, consumed: there is one. */
+/* Take the next request from the queue, which must have one. */
 struct smmuv3_ppr pri_take(struct rig *r);
-/* A write of one page begins, and this is its request. */
+/* Start a write of one page and take its request. */
 struct smmuv3_ppr pri_ask(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va);
 void pri_none(struct rig *r);
 void pri_map(struct rig *r, uint64_t va, unsigned int pages);
-/* One DMA ended so. */
+/* One DMA ended with @p status. */
 void pri_ended(struct rig *r, struct smmuv3_model_dma *dma, enum smmuv3_model_status status);
-/* Answer INVALID, without PASID; a DMA aborts. */
+/* Answer INVALID, without PASID: the DMA aborts. */
 void pri_refuse(struct rig *r, struct smmuv3_model_dma *dma, const struct smmuv3_ppr *ppr);
-/* INVALID to all that is in the queue and has Last. */
+/* Answer INVALID to each request in the queue that has Last. */
 void pri_refuse_all(struct rig *r);
 unsigned int pri_index(const struct smmuv3_ppr *ppr);
 
-/* So many groups of one page, which fill the queue; no overflow yet. */
+/* Fill the queue with @p n groups of one page, without an overflow. */
 void pri_fill(struct rig *r, struct smmuv3_model_dma *dma, unsigned int n);
-/* A group of two of which the first was sent; into a full queue, or one that is empty. */
+/* A group of two requests of which the first was sent, into a full queue or an empty one. */
 struct smmuv3_model_dma *pri_half_sent(struct rig *r, int32_t ssid, bool full);
 
 #endif /* PRI_RIG_H */

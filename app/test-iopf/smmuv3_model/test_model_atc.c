@@ -28,7 +28,7 @@ test_ats_atc_is_stale_until_it_is_invalidated(void **state)
 	rig_sync(&r);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATC_INVS), 1);
-	/* Switching ATS on starts with an empty ATC. */
+	/* When ATS is enabled the ATC is empty. */
 	rig_map(&r, VA, RIG_DATA, RIG_RW);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	rig_unmap(&r, VA);
@@ -57,7 +57,7 @@ test_ats_more_permission_needs_no_invalidation(void **state)
 	atc_close(&r, dma);
 }
 
-/* Which of three engines (untagged, PASID 1, PASID 2) keep VA and VA + 0x3000. */
+/* Which of three engines (no PASID, PASID 1, PASID 2) keep VA and VA + 0x3000. */
 static void
 check_reach(struct smmuv3_cmd inv, unsigned int stale)
 {
@@ -93,11 +93,11 @@ static void
 test_ats_invalidation_reaches_its_range_and_pasid(void **state)
 {
 	(void)state;
-	/* Bits: untagged 0 and 1, PASID 1 2 and 3, PASID 2 4 and 5. */
+	/* Bits: no PASID 0 and 1, PASID 1 2 and 3, PASID 2 4 and 5. */
 	check_reach(rig_atc_inv(RIG_SID, -1, 0, VA, 0), 0x3e);
 	check_reach(rig_atc_inv(RIG_SID, 1, 0, VA, 0), 0x3b);
 	check_reach(rig_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 0), 0x3f);
-	/* Low bits of the address are taken as 0. */
+	/* The ATC ignores low bits of the address. */
 	check_reach(rig_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 1), 0x3b);
 	check_reach(rig_atc_inv(RIG_SID, 2, 0, VA + 0x2000, 2), 0x0f);
 	check_reach(rig_atc_inv(RIG_SID, 2, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x0f);
@@ -106,7 +106,7 @@ test_ats_invalidation_reaches_its_range_and_pasid(void **state)
 	check_reach(rig_atc_inv(RIG_SID, 1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL), 0x03);
 	/* Global has no meaning without SSV. */
 	check_reach(rig_atc_inv(RIG_SID, -1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL), 0x3c);
-	/* Of another stream. */
+	/* An ATC_INV of another stream. */
 	check_reach(rig_atc_inv(RIG_SID + 1, -1, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x3f);
 }
 
@@ -166,15 +166,15 @@ test_ats_dead_atc_fails_the_sync_and_only_that(void **state)
 	rig_put(&r, smmuv3_cmd_sync());
 	rig_ring(&r);
 	rig_run(&r);
-	/* RD stays on the SYNC, which gave no signal. */
+	/* CONS stays at the SYNC, which sent no completion signal. */
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS), cons | SMMUV3_CERROR_ATC_INV_SYNC << 24);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_CMDQ_ERR);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
-	/* Acknowledged, it is executed again and there is nothing it waits for. */
+	/* After the acknowledgement the SYNC is executed again and has nothing to wait for. */
 	rig_write(&r, SMMUV3_GERRORN, rig_read(&r, SMMUV3_GERROR));
 	rig_run(&r);
 	assert_int_equal(smmuv3_q_pos(r.cmdq_log2, rig_read(&r, SMMUV3_CMDQ_CONS)), r.cmd_prod);
-	/* The entry is stale and nothing was promised: no word of the oracle. */
+	/* The entry is stale, but its invalidation is not complete: the oracle reports nothing. */
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	smmuv3_model_dma_quirks(dma, 0, 0);
 	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 0));
@@ -203,7 +203,7 @@ test_ats_invalidation_is_ignored_while_the_smmu_is_off(void **state)
 	atc_close(&r, dma);
 }
 
-/* A translated write after the STE became @p ste0/@p eats; ATSCHK on or off. */
+/* A translated write after the STE became @p dw0 and @p eats, with ATSCHK 1 or 0. */
 static void
 check_translated(bool atschk, bool smmuen, uint64_t dw0, bool eats, enum smmuv3_model_status status,
 		bool event)
@@ -228,7 +228,10 @@ check_translated(bool atschk, bool smmuen, uint64_t dw0, bool eats, enum smmuv3_
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS), 1);
 	if (event) {
 		assert_true(rig_evt(&r, &evt));
-		/* No SSV, no SSID: the StreamID alone; the address is the translated one. */
+		/*
+		 * The record has the StreamID alone, without SSV and SSID. Its address is the
+		 * translated one.
+		 */
 		assert_int_equal(evt.dw[0], (uint64_t)RIG_SID << 32 | SMMUV3_F_TRANSL_FORBIDDEN);
 		assert_int_equal(evt.dw[1], 0);
 		assert_int_equal(evt.dw[2], RIG_DATA + 8);
@@ -257,11 +260,11 @@ test_ats_translated_traffic_is_checked_with_atschk(void **state)
 	check_translated(true, false, s1, true, SMMUV3_MODEL_ABORTED, true);
 }
 
-/* A TLBI, an ATC_INV without the SYNC between them, and what comes then. */
+/* A TLBI, and an ATC_INV without the SYNC between them, and the effect. */
 struct order {
 	struct smmuv3_cmd tlbi, inv;
 	bool sync;		/* the SYNC is between them */
-	bool again;		/* and another ATC_INV behind it, of this page */
+	bool again;		/* another ATC_INV of this page follows */
 	uint64_t page;
 	bool untouched;		/* the function has translated nothing */
 	bool wrong;
@@ -290,7 +293,7 @@ check_order(const struct order *o, bool disable, size_t row)
 		rig_put(&r, smmuv3_cmd_sync());
 	}
 	rig_sync(&r);
-	/* It may be somebody else's TLBI, whose ATC_INV is still to come. */
+	/* The TLBI may belong to another caller whose ATC_INV follows later. */
 	assert_int_equal(smmuv3_model_driver_errors(r.m), 0);
 	if (disable)
 		assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
@@ -317,17 +320,20 @@ test_ats_invalidation_before_the_sync_is_reported(void **state)
 		{ .tlbi = page, .inv = all, .wrong = true },
 		{ .tlbi = smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID), .inv = inv, .wrong = true },
 		{ .tlbi = smmuv3_cmd_tlbi_nsnh_all(), .inv = inv, .wrong = true },
-		/* In order. */
+		/* In the right order. */
 		{ .tlbi = page, .inv = inv, .sync = true },
 		{ .tlbi = smmuv3_cmd_tlbi_nsnh_all(), .inv = all, .sync = true },
-		/* Early, and made up for; of another page it is not. */
+		/*
+		 * Too early, and a second ATC_INV of the page repairs that. An ATC_INV of another
+		 * page does not.
+		 */
 		{ .tlbi = page, .inv = inv, .again = true, .page = VA },
 		{ .tlbi = page, .inv = inv, .again = true, .page = VA + 0x1000, .wrong = true },
-		/* What nobody took away: another page, another address space. */
+		/* No TLBI reached this: another page, another address space. */
 		{ .tlbi = page, .inv = rig_atc_inv(RIG_SID, -1, 0, VA + 0x1000, 0) },
 		{ .tlbi = smmuv3_cmd_tlbi_nh_va(0, RIG_ASID + 1, VA, true), .inv = inv },
 		{ .tlbi = smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID + 1), .inv = all },
-		/* What the function has not: of another PASID, or nothing at all. */
+		/* The ATC has no such entry: another PASID, or an empty ATC. */
 		{ .tlbi = page, .inv = rig_atc_inv(RIG_SID, 1, 0, VA, 0) },
 		{ .tlbi = page, .inv = inv, .untouched = true },
 	};
@@ -337,7 +343,7 @@ test_ats_invalidation_before_the_sync_is_reported(void **state)
 	(void)state;
 	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++)
 		check_order(&rows[i / 2], i & 1, i / 2);
-	/* While ATS is off, and when a reset has emptied the ATC. */
+	/* While ATS is disabled, and after a reset has emptied the ATC. */
 	atc_open(&r);
 	dma = atc_add_engine(&r, -1);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);

@@ -68,11 +68,11 @@ test_ats_control_calls_are_checked(void **state)
 	assert_int_equal(smmuv3_model_dma_ats_enable(plain, 0), -EINVAL);
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), 0);
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), -EBUSY);
-	/* No PRI in this SMMU. */
+	/* This SMMU has no PRI. */
 	assert_int_equal(smmuv3_model_dma_pri_enable(dma, 4), -EINVAL);
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), -EINVAL);
 	assert_true(smmuv3_model_dma_pri_drained(dma));
-	/* Engines of one function agree about it. */
+	/* All engines of a function have the same setting. */
 	errno = 0;
 	assert_null(smmuv3_model_dma_create(r.m, &(struct smmuv3_model_dma_conf){ .sid = RIG_SID,
 			.kind = SMMUV3_MODEL_DMA_ATS, .prg_indices = 5 }));
@@ -82,7 +82,7 @@ test_ats_control_calls_are_checked(void **state)
 	atc_close(&r, dma);
 }
 
-/* A row of 4.5: what the STE and CD say, and what comes of a Translation Request. */
+/* A row of 4.5: STE and CD, and the answer to a Translation Request. */
 static void
 check_request(uint64_t dw0_clear, uint64_t dw0_set, uint64_t dw1, uint32_t cr2, bool smmuen,
 		enum smmuv3_model_status status, uint8_t event)
@@ -135,11 +135,11 @@ test_ats_request_answers_follow_the_ste(void **state)
 			SMMUV3_F_BAD_ATS_TREQ);
 	check_request(0, 0, dss | EATS, 0, false, SMMUV3_MODEL_ABORTED, SMMUV3_F_BAD_ATS_TREQ);
 	check_request(config, 0, dss | EATS, rec, true, SMMUV3_MODEL_ABORTED, 0);
-	/* Split-stage ATS is for two stages: without translation it is as EATS = 0. */
+	/* Split-stage ATS needs two stages. Without translation it behaves as EATS = 0. */
 	check_request(config, bypass, split, rec, true, SMMUV3_MODEL_ABORTED,
 			SMMUV3_F_BAD_ATS_TREQ);
 	check_request(config, 0, split, rec, true, SMMUV3_MODEL_ABORTED, 0);
-	/* CA, recorded only with REC_CFG_ATS: EATS = 2 is illegal without stage 2, V = 0 */
+	/* CA: EATS = 2 is illegal without stage 2, or V = 0. Recorded only with REC_CFG_ATS. */
 	check_request(0, 0, split, 0, true, SMMUV3_MODEL_ABORTED, 0);
 	check_request(0, 0, split, rec, true, SMMUV3_MODEL_ABORTED, SMMUV3_C_BAD_STE);
 	check_request(SMMUV3_STE0_V, 0, dss | EATS, 0, true, SMMUV3_MODEL_ABORTED, 0);
@@ -155,7 +155,7 @@ test_ats_record_of_a_request_that_is_not_allowed(void **state)
 		struct smmuv3_model_op op;
 		uint64_t dw0, dw1;
 	} rows[] = {
-		/* One STU; R is always set, W, X and P are what was asked for. */
+		/* One STU. R is always set; W, X and P show the requested permissions. */
 		{ -1, { .type = SMMUV3_MODEL_READ }, 0x0000000800000005, 0x80000001 },
 		{ -1, { .type = SMMUV3_MODEL_WRITE }, 0x0000000800000005, 0xc0000001 },
 		{ 3, { .type = SMMUV3_MODEL_READ, .instruction = true }, 0x0000000800003805,
@@ -191,7 +191,7 @@ test_ats_record_of_a_request_that_is_not_allowed(void **state)
 	}
 }
 
-/* Fetches that abort are CA like bad configuration. */
+/* A fetch that aborts leads to CA, as bad configuration does. */
 static void
 test_ats_request_whose_fetches_abort_is_a_completer_abort(void **state)
 {
@@ -222,7 +222,7 @@ test_ats_request_whose_fetches_abort_is_a_completer_abort(void **state)
 		rig_cr0(&r, CR0_PRI);
 		dma = atc_add_engine(&r, -1);
 		assert_int_equal(smmuv3_model_dma_pri_enable(dma, 8), 0);
-		/* And nothing is asked for. */
+		/* The function sends no page request. */
 		assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
 		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS), 0);
 		assert_int_equal(rig_evt(&r, &evt), i & 1);
@@ -233,7 +233,7 @@ test_ats_request_whose_fetches_abort_is_a_completer_abort(void **state)
 	}
 }
 
-/* Success without permissions, or with fewer: the function may ask for the page. */
+/* Success without permissions, or with fewer. The function may send a page request. */
 static void
 test_ats_faults_of_the_tables_take_permissions_away(void **state)
 {
@@ -276,7 +276,7 @@ test_ats_faults_of_the_tables_take_permissions_away(void **state)
 	}
 }
 
-/* Service Failure Mode: neither requests nor translated traffic, and no records. */
+/* Service Failure Mode: Translation Requests and translated traffic fail, without records. */
 static void
 test_ats_ends_with_service_failure(void **state)
 {
@@ -295,7 +295,7 @@ test_ats_ends_with_service_failure(void **state)
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 2);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_SFM, 0);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
-	/* That request had no answer that an ATC could keep. */
+	/* That request got no answer, so the ATC has no entry. */
 	assert_int_equal(atc_access(&r, dma, true, VA + 0x1000), SMMUV3_MODEL_OK);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 3);
 	atc_check_no_event(&r);
@@ -363,7 +363,7 @@ test_ats_faults_are_answered_without_event_and_never_stall(void **state)
 
 	(void)state;
 	atc_open(&r);
-	/* S and R: no say in it. */
+	/* S and R have no effect. */
 	r.cd[0].dw[0] |= SMMUV3_CD0_S;
 	rig_flush(&r);
 	dma = atc_add_engine(&r, -1);
@@ -427,7 +427,7 @@ test_ats_privilege_is_kept_apart_and_needs_a_pasid(void **state)
 	atc_close(&r, dma);
 }
 
-/* X in the answer is the page's, and the ATC keeps to it. */
+/* X in the answer is the page's, and the ATC applies it. */
 static void
 test_ats_execution_is_a_permission_of_its_own(void **state)
 {

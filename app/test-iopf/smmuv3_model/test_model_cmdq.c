@@ -25,7 +25,7 @@ acknowledge_error(const struct rig *r)
 	rig_write(r, SMMUV3_GERRORN, rig_read(r, SMMUV3_GERROR));
 }
 
-/* An error at the @p at-th of @p nb commands: CONS there, ERR set, the rest untouched. */
+/* An error at the @p at-th of @p nb commands: CONS stops there, ERR is set, later commands wait. */
 static void
 check_error_at(struct rig *r, unsigned int nb, unsigned int at)
 {
@@ -43,7 +43,7 @@ check_error_at(struct rig *r, unsigned int nb, unsigned int at)
 	assert_int_equal(ERR(rig_read(r, SMMUV3_CMDQ_CONS)), SMMUV3_CERROR_ILL);
 	assert_int_equal(smmuv3_q_pos(r->cmdq_log2, rig_read(r, SMMUV3_CMDQ_CONS)), bad);
 	assert_int_equal(rig_stat(r, SMMUV3_MODEL_STAT_SYNCS) - before, at);
-	/* Rewritten and acknowledged; PROD is not written. */
+	/* The command is rewritten and the error acknowledged. PROD is not written. */
 	r->cmdq[smmuv3_q_slot(r->cmdq_log2, first + at)] = smmuv3_cmd_sync();
 	acknowledge_error(r);
 	rig_run(r);
@@ -61,7 +61,7 @@ test_cmdq_illegal_at_first_middle_last_and_wrapped_entry(void **state)
 	rig_open(&r, NULL);
 	r.cmdq_log2 = 3;
 	rig_up(&r);
-	/* Enough rounds for each position to meet each index and both wraps. */
+	/* Enough rounds that each position meets each index and both wraps. */
 	for (unsigned int round = 0; round < 16; round++) {
 		check_error_at(&r, 5, 0);
 		check_error_at(&r, 5, 2);
@@ -268,7 +268,7 @@ test_cmdq_stops_at_an_impossible_prod(void **state)
 	rig_ring(&r);
 	rig_run(&r);
 	assert_int_not_equal(rig_read(&r, SMMUV3_CMDQ_CONS), r.cmd_prod);
-	/* Toggling CMDQEN starts it again. */
+	/* CMDQEN 0 and 1 starts the queue again. */
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN);
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN);
 	rig_run(&r);
@@ -293,7 +293,7 @@ test_cmdq_error_outlives_cmdqen_and_gerror_toggles_once(void **state)
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 1);
 	assert_true(read_active(&r, SMMUV3_GERROR_CMDQ_ERR));
-	/* Acknowledged without mending: the same again, toggled back to 0. */
+	/* Acknowledged without a repair: the same error again, whose bit toggles back to 0. */
 	acknowledge_error(&r);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
@@ -318,7 +318,7 @@ test_cmdq_sync_msi_comes_before_cons_and_onto_its_own_slot(void **state)
 	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, &r.cmdq[slot]), 0));
 	assert_int_equal((uint32_t)r.cmdq[slot].dw[0], 0);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_MSIS), 2);
-	/* An MSI that aborts is told in GERROR, and the SYNC is consumed. */
+	/* GERROR reports an MSI that aborts, and the SYNC is consumed. */
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
 	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
 	assert_int_equal(smmuv3_load_word(word), 0xdeadbeef);
@@ -342,7 +342,7 @@ test_cmdq_sync_irq_pulses_the_wire(void **state)
 	smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_CMD_SYNC, fd);
 	rig_sync(&r);
 	assert_int_equal(read(fd, &n, sizeof(n)), -1);
-	/* Without IDR0.MSI the address means nothing. */
+	/* Without IDR0.MSI the address has no meaning. */
 	rig_cmd(&r, smmuv3_cmd_sync_msi(0x1000, 1));
 	assert_int_equal(read(fd, &n, sizeof(n)), sizeof(n));
 	assert_int_equal(n, 1);

@@ -10,7 +10,7 @@
 
 static uint8_t buf[64];
 
-/* An access of (sid, ssid) that must end; the first two words of its event, or 0. */
+/* An access of (sid, ssid) that must end. Returns the first two words of its event, or 0. */
 static enum smmuv3_model_status
 access_as(struct rig *r, uint32_t sid, int32_t ssid, struct smmuv3_evt *evt)
 {
@@ -25,7 +25,7 @@ access_as(struct rig *r, uint32_t sid, int32_t ssid, struct smmuv3_evt *evt)
 	return status;
 }
 
-/* RIG_SID with 16 substreams in a linear CD table; SSID i has ASID i. Terminates. */
+/* RIG_SID with 16 substreams in a linear CD table. SSID i has ASID i. All terminate. */
 static struct smmuv3_cd *
 set_up_substreams(struct rig *r, unsigned int dss)
 {
@@ -46,7 +46,7 @@ set_up_substreams(struct rig *r, unsigned int dss)
 static void
 test_config_s1dss_and_substream_select_the_cd(void **state)
 {
-	/* 6.3 of the facts. -1: untagged. Event id with its dw0 beyond ID and SID. */
+	/* Section 6.3. -1: no substream. The event id with dw0 beyond ID and SID. */
 	static const struct {
 		unsigned int dss;
 		int32_t ssid;
@@ -73,11 +73,11 @@ test_config_s1dss_and_substream_select_the_cd(void **state)
 				(UINT64_C(8) << 32 | rows[i].evt)) || evt.dw[1] != 0)
 			fail_msg("row %zu: event 0x%llx", i, (unsigned long long)evt.dw[0]);
 	}
-	/* S1DSS = 1: untagged traffic bypasses; nothing is at 0x1000. */
+	/* S1DSS = 1: traffic without substream bypasses. No window has 0x1000. */
 	set_up_substreams(&r, 1);
 	assert_int_equal(access_as(&r, RIG_SID, -1, &evt), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(evt.dw[0], 0);
-	/* One CD only: SSIDs are not known. */
+	/* One CD only: SSIDs have no CD. */
 	rig_s1(&r, 0);
 	assert_int_equal(access_as(&r, RIG_SID, 2, &evt), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(evt.dw[0], UINT64_C(8) << 32 | 2 << 12 | SMMUV3_C_BAD_SUBSTREAMID);
@@ -175,7 +175,7 @@ test_config_bad_streamid(void **state)
 	access_as(&r, 0x300, 1, &evt);
 	assert_int_equal(evt.dw[0], UINT64_C(0x300) << 32 | 1 << 12 | SMMUV3_EVT0_SSV |
 			SMMUV3_C_BAD_STREAMID);
-	/* Span 4: eight STEs. Cached L1STD: only a CFGI_STE without Leaf tells. */
+	/* Span 4: eight STEs. The cached L1STD is invalidated only by a CFGI_STE without Leaf. */
 	smmuv3_set_dw(&r.l1strtab[0], (r.l1strtab[0] & SMMUV3_L1STD_L2PTR) | 4);
 	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
 	rig_sync(&r);
@@ -186,7 +186,7 @@ test_config_bad_streamid(void **state)
 	assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_STREAMID);
 	access_as(&r, 7, -1, &evt);
 	assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_STE);
-	/* Spans above SPLIT + 1, and reserved */
+	/* Spans above SPLIT + 1, and reserved spans */
 	for (unsigned int span = 10; span < 32; span++) {
 		smmuv3_set_dw(&r.l1strtab[0], (r.l1strtab[0] & SMMUV3_L1STD_L2PTR) | span);
 		rig_flush(&r);
@@ -220,7 +220,7 @@ test_config_fetch_aborts_name_the_address_and_are_not_cached(void **state)
 	assert_int_equal(evt.dw[0], UINT64_C(0x123) << 32 | SMMUV3_F_STE_FETCH);
 	assert_int_equal(evt.dw[1], 0);
 	assert_int_equal(evt.dw[3], UINT64_C(0x7000000000) + 0x23 * 64);
-	/* The memory appears: no command is needed. */
+	/* The memory is added. The SMMU needs no command. */
 	assert_int_equal(smmuv3_model_mem_add(r.m, UINT64_C(0x7000000000), r.data, 16384), 0);
 	memcpy(r.data + 0x23 * 64, rig_ste_ptr(&r, RIG_SID), 64);
 	assert_int_equal(access_as(&r, 0x123, -1, &evt), SMMUV3_MODEL_OK);
@@ -245,17 +245,17 @@ test_config_ste_legality(void **state)
 	} rows[] = {
 		{ 0, 0, 0, 0, true },
 		{ SMMUV3_STE0_V, 0, 0, SMMUV3_C_BAD_STE, false },
-		/* Config 0xx: silent, however odd the rest */
+		/* Config 0xx: aborts without an event, whatever the other fields */
 		{ SMMUV3_STE0_CONFIG, 0, ~UINT64_C(0), 0, false },
 		{ SMMUV3_STE0_CONFIG, 3 << 1, 0, 0, false },
-		/* stage 2 is not there */
+		/* this SMMU has no stage 2 */
 		{ SMMUV3_STE0_CONFIG, 6 << 1, 0, SMMUV3_C_BAD_STE, false },
 		{ SMMUV3_STE0_CONFIG, 7 << 1, 0, SMMUV3_C_BAD_STE, false },
 		/* S1CDMax above SSIDSIZE */
 		{ 0, UINT64_C(9) << 59, 0, SMMUV3_C_BAD_STE, false },
 		/* S1ContextPtr beyond OAS */
 		{ 0, UINT64_C(1) << 40, 0, SMMUV3_C_BAD_STE, false },
-		/* two levels without CD2L; with one CD the format does not matter */
+		/* two levels without CD2L; with one CD the format has no effect */
 		{ 0, UINT64_C(8) << 59 | 1 << 4, 2, SMMUV3_C_BAD_STE, false },
 		{ 0, 2 << 4, 0, 0, true },
 		/* S1Fmt 3 behaves as 0; S1DSS 2 takes CD 0 */
@@ -362,7 +362,7 @@ test_config_bypass(void **state)
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, RIG_DATA, buf, 8),
 			SMMUV3_MODEL_OK);
 	assert_int_equal(buf[3], 99);
-	/* Too large: F_ADDR_SIZE, S2 = 0, CLASS = IN, always terminated. */
+	/* Too large an address: F_ADDR_SIZE, S2 = 0, CLASS = IN, always terminated. */
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, UINT64_C(1) << 40, buf, 8),
 			SMMUV3_MODEL_ABORTED);
 	assert_true(rig_evt(&r, &evt));
@@ -385,7 +385,7 @@ test_config_is_cached_also_when_invalid(void **state)
 	rig_open(&r, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_STICKY_TLB });
 	rig_up(&r);
 	cds = set_up_substreams(&r, 0);
-	/* SID 20 has no STE: C_BAD_STE, and so it stays. */
+	/* SID 20 has no STE: C_BAD_STE, which stays cached. */
 	access_as(&r, 20, 3, &evt);
 	assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_STE);
 	*rig_ste_ptr(&r, 20) = *rig_ste_ptr(&r, RIG_SID);
@@ -395,7 +395,7 @@ test_config_is_cached_also_when_invalid(void **state)
 	rig_sync(&r);
 	access_as(&r, 20, 3, &evt);
 	assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_STE);
-	/* A range that ends below, one that holds it: 16..31. */
+	/* A range that ends below SID 20, and the range 16..31, which contains it. */
 	rig_cmd(&r, (struct smmuv3_cmd){ { 0x04 | UINT64_C(15) << 32, 3 } });
 	access_as(&r, 20, 3, &evt);
 	assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_STE);
@@ -420,14 +420,14 @@ test_config_is_cached_also_when_invalid(void **state)
 	rig_sync(&r);
 	access_as(&r, 20, 3, &evt);
 	assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_CD);
-	/* CFGI_STE takes the CDs of its stream along. */
+	/* CFGI_STE invalidates the CDs of its stream too. */
 	cds[3] = good;
 	access_as(&r, RIG_SID, 3, &evt);
 	assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_CD);
 	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
 	rig_sync(&r);
 	assert_int_equal(access_as(&r, RIG_SID, 3, &evt), SMMUV3_MODEL_OK);
-	/* SMMUEN off and on: what is cached survives. */
+	/* SMMUEN 0 and 1: cached entries survive. */
 	*rig_ste_ptr(&r, RIG_SID) = (struct smmuv3_ste){ 0 };
 	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
@@ -435,7 +435,7 @@ test_config_is_cached_also_when_invalid(void **state)
 	rig_close(&r);
 }
 
-/* A CD whose two words are changed without taking it down in between. */
+/* Both words of a CD change without an invalid CD in between. */
 static void
 test_config_torn_fetch_caches_a_mixture(void **state)
 {
@@ -459,7 +459,7 @@ test_config_torn_fetch_caches_a_mixture(void **state)
 		rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x1000, buf, 8);
 		for (uint32_t i = 0; i < 3 + seed % 6; i++)
 			smmuv3_model_step(r.m, 4);
-		/* Word 0 switches walks off, word 1 names an empty table. */
+		/* Word 0 disables walks, word 1 names an empty table. */
 		other = *r.cd;
 		other.dw[0] |= SMMUV3_CD0_EPD0;
 		other.dw[1] = rig_addr(&r, rig_alloc(&r, 4096, 4096));
@@ -469,11 +469,11 @@ test_config_torn_fetch_caches_a_mixture(void **state)
 		assert_true(r.done[0].status != SMMUV3_MODEL_RAZWI);
 		if (rig_evt(&r, &evt))
 			assert_int_equal(evt.dw[0] & 0xff, SMMUV3_F_TRANSLATION);
-		/* Old word 0 with new word 1: a walk that finds nothing. */
+		/* The old word 0 with the new word 1: a walk that finds no entry. */
 		if (r.done[0].status == SMMUV3_MODEL_ABORTED &&
 				rig_stat(&r, SMMUV3_MODEL_STAT_WALKS) != 0)
 			mixed++;
-		/* With CFGI and SYNC it is the new one for good. */
+		/* After CFGI and SYNC the model uses the new CD only. */
 		rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 		rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
 		rig_sync(&r);

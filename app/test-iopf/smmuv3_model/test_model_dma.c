@@ -121,7 +121,7 @@ test_dma_depth_bounds_what_is_outstanding(void **state)
 		assert_int_equal(smmuv3_model_dma_submit(dma, &op), 0);
 	assert_int_equal(smmuv3_model_dma_submit(dma, &op), -EAGAIN);
 	rig_run(&r);
-	/* Done but not polled still counts. */
+	/* A DMA that has ended counts until it is polled. */
 	assert_int_equal(smmuv3_model_dma_submit(dma, &op), -EAGAIN);
 	assert_int_equal(smmuv3_model_dma_poll(dma, done, 2), 2);
 	assert_int_equal(smmuv3_model_dma_outstanding(dma), 1);
@@ -219,7 +219,7 @@ test_dma_outside_windows_is_an_external_abort(void **state)
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 0x90000, buf, 64),
 			SMMUV3_MODEL_ABORTED);
 	assert_false(rig_evt(&r, &evt));
-	/* A window that goes away while the TLB still has the page. */
+	/* The window is removed while the TLB still has the page. */
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 64), SMMUV3_MODEL_OK);
 	assert_int_equal(smmuv3_model_mem_del(r.m, RIG_DATA), 0);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 64),
@@ -275,7 +275,7 @@ test_dma_without_smmuen_follows_gbpa(void **state)
 	rig_open(&r, &(struct smmuv3_model_conf){ .oas_bits = 40 });
 	dma = rig_dma(&r, RIG_SID, 3);
 	memset(r.data, 0x42, 16);
-	/* Reset: bypass. */
+	/* After reset: bypass. */
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, RIG_DATA, buf, 16),
 			SMMUV3_MODEL_OK);
 	assert_int_equal(buf[15], 0x42);

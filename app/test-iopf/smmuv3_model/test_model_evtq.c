@@ -11,7 +11,7 @@
 #include "test.h"
 #include "model_rig.h"
 
-#define TERM (SMMUV3_CD0_S)	/* taken away from the CD: terminate */
+#define TERM (SMMUV3_CD0_S)	/* removed from the CD: terminate */
 
 /* A rig whose RIG_SID terminates or stalls, with an EVTQ of four. */
 static struct smmuv3_model_dma *
@@ -63,17 +63,17 @@ test_evtq_overflow_is_flagged_once_and_does_not_block(void **state)
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 4);
 	make_fault(&r, dma, 0x5000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000004);
-	/* A second loss is not seen before the first is acknowledged. */
+	/* A second loss is not reported before the first is acknowledged. */
 	make_fault(&r, dma, 0x6000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000004);
-	/* Space is enough for delivery to go on, without an acknowledgement. */
+	/* Free entries are enough: delivery continues without an acknowledgement. */
 	assert_true(rig_evt(&r, &evt));
 	assert_int_equal(evt.dw[2], 0);
 	make_fault(&r, dma, 0x7000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000005);
 	make_fault(&r, dma, 0x8000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000005);
-	/* Acknowledge; the next loss toggles OVFLG back. */
+	/* Acknowledge. The next loss toggles OVFLG back. */
 	rig_write(&r, SMMUV3_EVENTQ_CONS, r.evt_cons | (uint32_t)SMMUV3_Q_OVFLG);
 	make_fault(&r, dma, 0x9000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x00000005);
@@ -108,7 +108,7 @@ test_evtq_records_beyond_prod_are_not_written_early(void **state)
 
 	(void)state;
 	dma = setup(&r, false, 0);
-	/* The queue starts anywhere, also wrapped, also full. */
+	/* The queue may start at any index, wrapped or full. */
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN);
 	rig_write(&r, SMMUV3_EVENTQ_PROD, 6);
 	rig_write(&r, SMMUV3_EVENTQ_CONS, 2);
@@ -144,20 +144,20 @@ test_evtq_bad_cons_is_reported_and_blocks(void **state)
 	rig_close(&r);
 }
 
-/* Fill the queue with 4 stalls and hold back a fifth at @p va. */
+/* Fill the queue with 4 stalls, so that a fifth at @p va is held back. */
 static void
 hold_back_stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 {
 	for (int i = 0; i < 4; i++)
 		make_fault(r, dma, 0x100000 + 0x1000 * i);
 	make_fault(r, dma, va);
-	/* Neither lost nor an overflow. */
+	/* The fifth is neither lost nor an overflow. */
 	assert_int_equal(rig_read(r, SMMUV3_EVENTQ_PROD), 4);
 	assert_int_equal(rig_stat(r, SMMUV3_MODEL_STAT_STALLS_HELD), 1);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r->m), 4);
 }
 
-/* Abort what is outstanding so that the engine can go. */
+/* Abort all outstanding stalls, so that the engine can be destroyed. */
 static void
 abort_stalls(struct rig *r, struct smmuv3_model_dma *dma)
 {
@@ -185,7 +185,7 @@ test_evtq_held_stall_is_replayed_when_there_is_space(void **state)
 	(void)state;
 	dma = setup(&r, true, 0);
 	hold_back_stall(&r, dma, 0x7000);
-	/* The page appears meanwhile: a replayed record is allowed to come all the same. */
+	/* The page is mapped meanwhile. A replayed record may come nevertheless. */
 	rig_map(&r, 0x7000, RIG_DATA, RIG_RW);
 	assert_true(rig_evt(&r, &evt));
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
@@ -209,7 +209,7 @@ test_evtq_held_stall_is_retried_by_choice(void **state)
 	rig_map(&r, 0x7000, RIG_DATA, RIG_RW);
 	assert_true(rig_evt(&r, &evt));
 	rig_run(&r);
-	/* 0x7000 succeeded without a record, so 0x8000 got the place. */
+	/* 0x7000 succeeded without a record, so 0x8000 got the entry. */
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 5);
 	assert_int_equal(r.evtq[0].dw[2], 0x8000);
 	assert_int_equal(rig_poll(&r, dma), 1);
@@ -314,7 +314,7 @@ test_evtq_stall_record_lost_to_an_abort_ends_with_smmuen(void **state)
 	make_fault(&r, dma, 0x3000);
 	rig_write(&r, SMMUV3_GERRORN, (uint32_t)SMMUV3_GERROR_EVENTQ_ABT);
 	rig_run(&r);
-	/* The second was held back and comes, the first never will. */
+	/* The second stall was held back and is recorded. The first one is never recorded. */
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 1);
 	assert_int_equal(r.evtq[0].dw[2], 0x3000);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
@@ -353,7 +353,7 @@ test_evtq_msi_on_empty_to_non_empty_only(void **state)
 	assert_int_equal(drain_events(&r), 2);
 	make_fault(&r, dma, 0x4000);
 	assert_int_equal(smmuv3_load_word(word), 7);
-	/* One that aborts. */
+	/* An MSI that aborts. */
 	assert_int_equal(drain_events(&r), 1);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
 	make_fault(&r, dma, 0x5000);

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The oracle and page frames: what a driver does wrong reaches a frame that is free, or
- * another owner's; what it does right does not.
+ * The oracle and page frames: a driver's mistake reaches a frame that is free, or that belongs to
+ * another owner. A correct driver does not.
  */
 
 #include <errno.h>
@@ -65,7 +65,7 @@ test_frame_is_reached_after_it_was_freed_without_an_invalidation(void **state)
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8), SMMUV3_MODEL_OK);
 	rig_expect_oracle(&r, "a write of SID 8 at VA 0x100000000 reached frame 0x80005000, which "
 			"owner 1 freed before");
-	/* Given again, and right: the access stalls. */
+	/* The frame is given again, and the driver is correct: the access stalls. */
 	tlbi(&r, VA);
 	rig_sync(&r);
 	give_frame(&r, FRAME, 2);
@@ -79,7 +79,7 @@ test_frame_is_reached_after_it_was_freed_without_an_invalidation(void **state)
 	rig_close(&r);
 }
 
-/* A COPY reads one frame and writes another: both count. */
+/* A COPY reads one frame and writes another: the oracle checks both. */
 static void
 test_frame_of_another_owner_is_reached(void **state)
 {
@@ -94,7 +94,7 @@ test_frame_of_another_owner_is_reached(void **state)
 	rig_map(&r, VA, FRAME, RIG_RW);
 	rig_map(&r, VA + 4096, OTHER, RIG_RW);
 	rig_map(&r, VA + 8192, OTHER + 4096, RIG_RW);
-	/* Nothing is known of the engine. */
+	/* The engine has no owner. */
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 4096, buf, 8);
 	smmuv3_model_dma_owner(dma, 1);
@@ -111,7 +111,7 @@ test_frame_of_another_owner_is_reached(void **state)
 	rig_close(&r);
 }
 
-/* What the SMMU itself reads: a table through its cached pointer, a CD, an STE. */
+/* Frames that the SMMU itself reads: a table through its cached pointer, a CD, an STE. */
 static void
 test_frame_of_a_table_is_reached_by_a_walk(void **state)
 {
@@ -126,7 +126,7 @@ test_frame_of_a_table_is_reached_by_a_walk(void **state)
 	table = rig_addr(&r, rig_pte(&r, r.ttb0, VA)) & ~UINT64_C(0xfff);
 	give_frame(&r, table, 1);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
-	/* Wrong: Leaf = 1 leaves the pointer to the table where it is. */
+	/* Wrong: Leaf = 1 leaves the cached pointer to the table. */
 	tlbi(&r, VA);
 	rig_sync(&r);
 	free_frame(&r, table);
@@ -148,7 +148,7 @@ test_frame_of_a_cd_is_fetched_from(void **state)
 	give_frame(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff), 1);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	free_frame(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff));
-	/* It is cached. */
+	/* The model caches the CD. */
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
 	rig_cmd(&r, smmuv3_cmd_cfgi_all());
@@ -159,7 +159,7 @@ test_frame_of_a_cd_is_fetched_from(void **state)
 	rig_close(&r);
 }
 
-/* A driver frees its queues although the SMMU still uses them. */
+/* A driver frees its queues while the SMMU still uses them. */
 static void
 test_frame_of_a_queue_is_used(void **state)
 {
@@ -170,7 +170,7 @@ test_frame_of_a_queue_is_used(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	/* Each in frames of its own. */
+	/* Each queue is in frames of its own. */
 	rig_alloc(&r, 4096, 4096);
 	r.evtq_log2 = 7;
 	r.cmdq_log2 = 8;
@@ -182,7 +182,7 @@ test_frame_of_a_queue_is_used(void **state)
 	give_frame(&r, cmdq, 7);
 	give_frame(&r, evtq, 7);
 	give_frame(&r, rig_addr(&r, word), 7);
-	/* C_BAD_STE: an event. */
+	/* C_BAD_STE, which writes an event. */
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
 	assert_int_equal(*word, 1);
@@ -200,7 +200,7 @@ test_frame_of_a_queue_is_used(void **state)
 	rig_close(&r);
 }
 
-/* A driver relies on GBPA.ABORT, or on SMMUEN, where it should not. */
+/* A driver relies on GBPA.ABORT, or on SMMUEN, where it must not. */
 static void
 test_frame_is_reached_while_the_smmu_is_off(void **state)
 {
@@ -220,13 +220,13 @@ test_frame_is_reached_while_the_smmu_is_off(void **state)
 	rig_run(&r);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, FRAME, buf, 8), SMMUV3_MODEL_OK);
 	rig_expect_oracle(&r, "reached frame 0x80005000 of owner 3 untranslated");
-	/* This one was not given to an owner. */
+	/* This frame was not given to an owner. */
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, OTHER, buf, 8), SMMUV3_MODEL_OK);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
 
-/* The ASID goes to another address space; @p invalidate: as it should. */
+/* The ASID goes to another address space. @p invalidate: with the TLBI that this needs. */
 static void
 reuse_asid(bool invalidate)
 {
@@ -257,7 +257,7 @@ reuse_asid(bool invalidate)
 		rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 		assert_int_equal(rig_poll(&r, dma), 1);
 	}
-	/* A global entry is everybody's. */
+	/* A global entry belongs to all ASIDs. */
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 4096, buf, 8),
 			SMMUV3_MODEL_OK);
 	smmuv3_model_dma_destroy(dma);
@@ -278,7 +278,7 @@ test_frame_oracle_accepts_an_asid_used_again_after_tlbi(void **state)
 	reuse_asid(true);
 }
 
-/* A table that was taken away (EPD0) is not another one: the TLB may serve until a TLBI. */
+/* A disabled table (EPD0) is not another table: the TLB may serve until a TLBI. */
 static void
 test_frame_oracle_accepts_a_tlb_entry_whose_walks_ended(void **state)
 {
@@ -308,10 +308,10 @@ test_frame_calls_check_their_arguments(void **state)
 	assert_int_equal(smmuv3_model_frame_give(m, 0x1000, 100, 1), -EINVAL);
 	assert_int_equal(smmuv3_model_frame_give(m, UINT64_MAX - 4095, 4096, 1), -EINVAL);
 	assert_int_equal(smmuv3_model_frame_free(m, 0x1000, 4096), -ENOENT);
-	/* More than one chunk of the oracle's. */
+	/* More than one chunk of the oracle. */
 	assert_int_equal(smmuv3_model_frame_give(m, 0x1000, 8 << 20, 1), 0);
 	assert_int_equal(smmuv3_model_frame_give(m, 0x800000, 4096, 1), -EEXIST);
-	/* All or none. */
+	/* All frames or none. */
 	assert_int_equal(smmuv3_model_frame_give(m, 0, 0x2000, 1), -EEXIST);
 	assert_int_equal(smmuv3_model_frame_free(m, 0, 0x2000), -ENOENT);
 	assert_int_equal(smmuv3_model_frame_give(m, 0, 0x1000, 1), 0);

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A model that is harsh in other ways than test_model_late.c looks at: what a driver does
- * wrong shows, what it does right does not.
+ * The harsh modes that test_model_late.c does not cover: a driver's mistake shows, and a correct
+ * driver sees no difference.
  */
 
 #include <errno.h>
@@ -48,11 +48,11 @@ resume_abort(struct rig *r, uint16_t stag)
 	rig_cmd(r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
 }
 
-/*
- * STAGs
- */
+/* STAGs */
 
-/* A second RESUME for a STAG: reported in turn, another stall's end if last in first out. */
+/*
+ * A second RESUME for a STAG is reported, and with STAGs last in, first out it ends another stall.
+ */
 static void
 test_harsh_stag_lifo_lets_a_second_resume_end_another_stall(void **state)
 {
@@ -69,7 +69,7 @@ test_harsh_stag_lifo_lets_a_second_resume_end_another_stall(void **state)
 		assert_int_equal(rig_poll(&r, dma), 1);
 		second = make_stall(&r, dma, VA + 4096);
 		assert_int_equal(first == second, lifo);
-		/* Wrong: it has been answered. */
+		/* Wrong: the stall was answered before. */
 		resume_abort(&r, first);
 		assert_int_equal(rig_poll(&r, dma), lifo);
 		if (!lifo) {
@@ -82,7 +82,7 @@ test_harsh_stag_lifo_lets_a_second_resume_end_another_stall(void **state)
 	}
 }
 
-/* Whatever the order: unique, all of them used, each free again after its RESUME. */
+/* In any order the STAGs are unique, all of them are used, and a RESUME frees its STAG. */
 static void
 collect_stags(uint32_t harsh, uint32_t seed, uint16_t out[3 * 8])
 {
@@ -101,7 +101,7 @@ collect_stags(uint32_t harsh, uint32_t seed, uint16_t out[3 * 8])
 			assert_true(stag[i] < 8);
 			assert_false(used & 1u << stag[i]);
 			used |= 1u << stag[i];
-			/* Some come back at once. */
+			/* Every third STAG is freed at once. */
 			if (i % 3 == 0) {
 				resume_abort(&r, stag[i]);
 				assert_int_equal(rig_poll(&r, dma), 1);
@@ -135,7 +135,7 @@ test_harsh_stags_are_unique_in_any_order(void **state)
 	collect_stags(SMMUV3_MODEL_HARSH_STAG_RANDOM, 1, again);
 	for (unsigned int i = 0; i < 8; i++)
 		assert_int_equal(fifo[i], i);
-	/* The one of i % 3 == 0 comes at once again. */
+	/* The STAG that was freed at once is used again at once. */
 	assert_int_equal(lifo[0], lifo[1]);
 	assert_int_equal(lifo[3], lifo[4]);
 	assert_memory_not_equal(a, fifo, sizeof(a));
@@ -143,7 +143,7 @@ test_harsh_stags_are_unique_in_any_order(void **state)
 	assert_memory_equal(a, again, sizeof(a));
 }
 
-/* Each of the three orders, and the same one for the same seed. */
+/* The seeds select all three orders, and each seed always the same one. */
 static void
 test_harsh_all_chooses_the_order_of_stags_by_seed(void **state)
 {
@@ -167,7 +167,7 @@ test_harsh_all_chooses_the_order_of_stags_by_seed(void **state)
 		nb[0] += (harsh & stags) == 0;
 		nb[1] += (harsh & stags) == SMMUV3_MODEL_HARSH_STAG_LIFO;
 		nb[2] += (harsh & stags) == SMMUV3_MODEL_HARSH_STAG_RANDOM;
-		/* One that is given stays. */
+		/* An order that the test selects stays. */
 		rig_open(&r, &(struct smmuv3_model_conf){ .seed = seed, .harsh =
 				SMMUV3_MODEL_HARSH_ALL | SMMUV3_MODEL_HARSH_STAG_LIFO });
 		assert_int_equal(smmuv3_model_harsh(r.m) & stags, SMMUV3_MODEL_HARSH_STAG_LIFO);
@@ -205,7 +205,7 @@ test_harsh_event_write_aborts_late(void **state)
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 1);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 8192, buf, 8);
 	smmuv3_model_step(r.m, 64);
-	/* PROD moved, no error: the record is last round's. */
+	/* PROD moved and there is no error: the entry holds the record of the round before. */
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
 	assert_true(rig_evt(&r, &evt));
 	assert_memory_equal(&evt, &old, sizeof(evt));
@@ -228,7 +228,7 @@ test_harsh_event_write_aborts_late(void **state)
 	rig_close(&r);
 }
 
-/* EVENTQEN = 0 is not acknowledged before it is seen. */
+/* EVENTQEN = 0 is acknowledged only after the error is visible. */
 static void
 test_harsh_event_abort_shows_before_the_queue_is_off(void **state)
 {
@@ -274,7 +274,7 @@ test_harsh_prefetch_reports_a_slot_rewritten_too_early(void **state)
 	rig_ring(&r);
 	smmuv3_model_step(r.m, 1);
 	assert_int_equal(smmuv3_q_pos(r.cmdq_log2, rig_read(&r, SMMUV3_CMDQ_CONS)), at);
-	/* Wrong: CONS has not passed it. */
+	/* Wrong: CONS has not passed the slot. */
 	syncs = rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS);
 	r.cmdq[smmuv3_q_slot(r.cmdq_log2, at)] = smmuv3_cmd_sync();
 	rig_run(&r);
@@ -300,14 +300,14 @@ test_harsh_prefetch_drops_its_copies_on_an_error(void **state)
 	rig_ring(&r);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS), at | SMMUV3_CERROR_ILL << 24);
-	/* Right: the queue stands still. */
+	/* Right: the queue is idle. */
 	syncs = rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS);
 	r.cmdq[smmuv3_q_slot(r.cmdq_log2, at)] = smmuv3_cmd_sync();
 	r.cmdq[smmuv3_q_slot(r.cmdq_log2, at + 1)] = smmuv3_cmd_sync();
 	rig_write(&r, SMMUV3_GERRORN, SMMUV3_GERROR_CMDQ_ERR);
 	rig_run(&r);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS), syncs + 2);
-	/* Off and on again, in the middle of a batch: another queue, other commands. */
+	/* CMDQEN 0 and 1 in the middle of a batch: another queue, other commands. */
 	rig_put(&r, smmuv3_cmd_cfgi_all());
 	rig_put(&r, smmuv3_cmd_cfgi_all());
 	rig_ring(&r);
@@ -325,7 +325,7 @@ test_harsh_prefetch_drops_its_copies_on_an_error(void **state)
 	rig_close(&r);
 }
 
-/* Batches of any size, fetches that abort among them: each command once, in order. */
+/* Batches of any size, with fetches that abort: each command is executed once, in order. */
 static void
 test_harsh_prefetch_executes_each_command_once(void **state)
 {
@@ -370,9 +370,7 @@ test_harsh_prefetch_executes_each_command_once(void **state)
 	}
 }
 
-/*
- * Wires that are levels
- */
+/* Level-triggered wires */
 static uint64_t
 read_signals(int fd)
 {
@@ -400,11 +398,11 @@ test_harsh_level_interrupts_again_only_after_an_unmask(void **state)
 		make_stall(&r, dma, VA);
 		rig_run(&r);
 		assert_int_equal(read_signals(fd), 1);
-		/* Wrong with a level: the driver sleeps, and does not unmask first. */
+		/* Wrong with a level: the driver sleeps without unmasking first. */
 		make_stall(&r, dma, VA + 4096);
 		rig_run(&r);
 		assert_int_equal(read_signals(fd), levels ? 0 : 1);
-		/* Right: unmasked. Nothing is there, then something is, until it is taken. */
+		/* Right: unmasked. First no event is there, then one is, until it is consumed. */
 		smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_EVTQ);
 		rig_run(&r);
 		assert_int_equal(read_signals(fd), 0);
@@ -414,7 +412,7 @@ test_harsh_level_interrupts_again_only_after_an_unmask(void **state)
 		smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_EVTQ);
 		rig_run(&r);
 		assert_int_equal(read_signals(fd), levels);
-		/* The wire is off: silence. */
+		/* The interrupt is disabled: the wire stays quiet. */
 		rig_write(&r, SMMUV3_IRQ_CTRL, 0);
 		rig_run(&r);
 		smmuv3_model_irq_unmask(r.m, SMMUV3_MODEL_IRQ_EVTQ);
@@ -473,14 +471,14 @@ test_harsh_gbpa_that_cannot_abort_lets_dma_through(void **state)
 	assert_int_equal(smmuv3_model_frame_give(r.m, RIG_DATA, 4096, 1), 0);
 	rig_write(&r, SMMUV3_GBPA, (uint32_t)(SMMUV3_GBPA_UPDATE | SMMUV3_GBPA_ABORT));
 	rig_run(&r);
-	/* A driver that looks can see it. */
+	/* A driver that reads GBPA can see it. */
 	assert_int_equal(rig_read(&r, SMMUV3_GBPA), 0);
-	/* Wrong: SMMUEN = 0 to keep devices out. */
+	/* Wrong: SMMUEN = 0 to stop devices. */
 	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, RIG_DATA, buf, 8),
 			SMMUV3_MODEL_OK);
 	rig_expect_oracle(&r, "untranslated, while SMMUEN is 0");
-	/* Right: SMMUEN stays, and the STE aborts. */
+	/* Right: SMMUEN stays 1, and the STE aborts. */
 	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
 	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
 	rig_flush(&r);

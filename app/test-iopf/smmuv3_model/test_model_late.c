@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Invalidations that take effect late, transactions in flight, ATCs that take their time:
- * what a driver does wrong shows, what it does right does not.
+ * Late invalidations, transactions in flight and slow ATCs: a driver's mistake shows, and a correct
+ * driver sees no difference.
  */
 
 #include <errno.h>
@@ -88,7 +88,7 @@ test_late_tlbi_without_a_sync_leaves_the_page_in_reach(void **state)
 	(void)state;
 	assert_int_equal(unmap_and_free(SMMUV3_MODEL_HARSH_LATE, false), 1);
 	assert_int_equal(unmap_and_free(SMMUV3_MODEL_HARSH_LATE, true), 0);
-	/* A kind model does not see the mistake. */
+	/* A model that is not harsh does not show the mistake. */
 	assert_int_equal(unmap_and_free(0, false), 0);
 }
 
@@ -111,7 +111,7 @@ test_late_cfgi_without_a_sync_leaves_the_old_ste(void **state)
 	rig_close(&r);
 }
 
-/* What an invalidation that is pending reaches is not given to software as new. */
+/* A translation that a pending invalidation covers is not reported to software as a new fault. */
 static void
 test_late_invalidation_makes_a_held_stall_retry(void **state)
 {
@@ -128,9 +128,9 @@ test_late_invalidation_makes_a_held_stall_retry(void **state)
 	rig_s1(&r, 0);
 	dma = rig_dma(&r, RIG_SID, -1);
 	rig_map(&r, VA, FRAME, RIG_RW | RIG_RO);
-	/* Read: in the TLB, read-only. */
+	/* A read fills the TLB with a read-only entry. */
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
-	/* The queue is full; VA is mapped for writing and its TLBI pending. */
+	/* The queue is full. VA is mapped for writing, and its TLBI is pending. */
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 4096, buf, 8);
 	rig_run(&r);
 	rig_map(&r, VA, FRAME, RIG_RW);
@@ -139,7 +139,7 @@ test_late_invalidation_makes_a_held_stall_retry(void **state)
 	rig_run(&r);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STALLS_HELD), 1);
 	rig_sync(&r);
-	/* F_PERMISSION was right before the SYNC only: it must not appear [3.12.2]. */
+	/* F_PERMISSION was correct before the SYNC only: it must not appear now [3.12.2]. */
 	assert_true(rig_evt(&r, &evt));
 	assert_int_equal(evt.dw[2], VA + 4096);
 	assert_int_equal(rig_poll(&r, dma), 1);
@@ -152,8 +152,9 @@ test_late_invalidation_makes_a_held_stall_retry(void **state)
 }
 
 /*
- * A domain leaves and its ASID goes to the next. CFGI and TLBI before one SYNC: the TLBI may
- * be done first and the TLB filled again through the CD that is still cached.
+ * A domain is deleted and its ASID goes to the next one. With CFGI and TLBI before one SYNC the
+ * TLBI may take effect first. An access then fills the TLB again through the CD that is still
+ * cached.
  */
 static unsigned int
 move_asid(uint32_t seed, bool sync_between)
@@ -170,7 +171,7 @@ move_asid(uint32_t seed, bool sync_between)
 	if (sync_between)
 		rig_sync(&r);
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
-	/* The device does not know. */
+	/* The device still does DMA. */
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	rig_sync(&r);
 	free_frame(&r);
@@ -196,7 +197,7 @@ test_late_cfgi_and_tlbi_of_one_sync_have_no_order(void **state)
 		wrong += move_asid(seed, false);
 		assert_int_equal(move_asid(seed, true), 0);
 	}
-	/* Each is of the ASID and of the frame. */
+	/* A mistake is reported twice: for the ASID and for the frame. */
 	assert_true(wrong >= 2);
 }
 
@@ -219,7 +220,7 @@ unmap_in_flight(bool sync)
 	memset(buf, 0x5a, 8);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	step(&r);
-	/* Translated, and nothing is there yet. */
+	/* The access is translated and has not reached memory yet. */
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_WALKS), 1);
 	assert_int_equal(r.data[0x5000], 0);
 	rig_unmap(&r, VA);
@@ -295,7 +296,7 @@ test_flight_to_a_window_that_went_away_aborts(void **state)
 	rig_close(&r);
 }
 
-/* DMAs of many transactions, COPY among them, are whole. */
+/* DMAs of many transactions, COPY among them, move all bytes. */
 static void
 test_flight_moves_all_bytes(void **state)
 {
@@ -326,9 +327,7 @@ test_flight_moves_all_bytes(void **state)
 	}
 }
 
-/*
- * ATCs that take their time
- */
+/* Slow ATCs */
 #define PCI_VA	UINT64_C(0x10000000)
 
 static struct smmuv3_model_dma *
@@ -356,7 +355,7 @@ write_through_atc(struct rig *r, struct smmuv3_model_dma *dma)
 	return rig_access(r, dma, SMMUV3_MODEL_WRITE, PCI_VA, buf, 8);
 }
 
-/* ATC_INV, SYNC, and something behind it. Returns where CONS is if the SYNC waits. */
+/* ATC_INV, SYNC, and a command behind it. Returns CONS while the SYNC waits. */
 static uint32_t
 put_atc_inv(struct rig *r)
 {
@@ -406,16 +405,16 @@ test_atc_that_is_slow_keeps_the_sync_waiting(void **state)
 	at = put_atc_inv(&r);
 	for (int i = 0; i < 1000; i++)
 		step(&r);
-	/* Not failed, not complete, and the queue behind it waits as well. */
+	/* The SYNC neither failed nor completed, and the queue behind it waits too. */
 	assert_int_equal(read_cons(&r), at);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
 	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_OK);
-	/* The other side goes on. */
+	/* The ATC answers now. */
 	smmuv3_model_dma_atc_delay(dma, 0);
 	rig_run(&r);
 	assert_int_equal(read_cons(&r), r.cmd_prod);
 	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_ABORTED);
-	/* By itself. */
+	/* The ATC answers after its delay. */
 	smmuv3_model_dma_atc_delay(dma, 1);
 	put_atc_inv(&r);
 	while (read_cons(&r) != r.cmd_prod)
@@ -443,13 +442,13 @@ test_atc_that_is_dead_blocks_the_queue_until_it_times_out(void **state)
 	rig_write(&r, SMMUV3_GERRORN, rig_read(&r, SMMUV3_GERROR));
 	rig_run(&r);
 	assert_int_equal(read_cons(&r), r.cmd_prod);
-	/* Nothing was invalidated and nothing was promised. */
+	/* The entry was not invalidated, and no invalidation was complete. */
 	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_OK);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
 
-/* It comes back before its time is over, or is taken away. */
+/* The ATC answers before its time is over, or the function is removed. */
 static void
 test_atc_that_is_dead_may_answer_in_time(void **state)
 {

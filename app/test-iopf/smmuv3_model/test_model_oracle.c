@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The oracle beside the caches, asked directly: it must see what the caches never do. */
+/* The oracle alone, called directly: it must report uses that the caches never make. */
 
 #include <string.h>
 
@@ -26,7 +26,7 @@ count_errors(void)
 	return atomic_load(&o.log.nb);
 }
 
-/* A 4K leaf of ASID 5 at @p va that was put into a TLB after promise @p born. */
+/* Use a 4K leaf of ASID 5 at @p va that the TLB filled after promise @p born. */
 static void
 use_leaf(uint64_t born, uint64_t va)
 {
@@ -49,7 +49,7 @@ test_oracle_stale_use_is_legal_before_the_sync_only(void **state)
 	use_leaf(0, 0x1234);
 	assert_int_equal(count_errors(), 1);
 	assert_non_null(strstr(smmuv3_log_text(&o.log, 0), "VA 0x1234, ASID 5"));
-	/* Put in after the invalidation; another page. */
+	/* Filled after the invalidation; another page. */
 	use_leaf(1, 0x1234);
 	use_leaf(0, 0x2000);
 	assert_int_equal(count_errors(), 1);
@@ -93,7 +93,7 @@ test_oracle_looks_at_each_promise_once(void **state)
 	smmuv3_oracle_note_sync(&o);
 	smmuv3_oracle_check_leaf(&o, &checked, 5, false, 12, 3, 12, 0x9000);
 	assert_int_equal(checked, 1);
-	/* More than it keeps: the newest are still there. */
+	/* More invalidations than the oracle keeps: it still has the newest. */
 	for (int i = 0; i < 5000; i++)
 		smmuv3_oracle_note_invalidation(&o, &page);
 	smmuv3_oracle_note_sync(&o);
@@ -109,7 +109,7 @@ test_oracle_tables_and_configuration(void **state)
 	struct smmuv3_inv inv = page;
 
 	reset(state);
-	/* Leaf = 1 promises nothing about tables. */
+	/* Leaf = 1 does not cover tables. */
 	smmuv3_oracle_note_invalidation(&o, &inv);
 	smmuv3_oracle_note_sync(&o);
 	smmuv3_oracle_check_table(&o, &checked, 5, 12, 21, 0x5000);
@@ -129,7 +129,7 @@ test_oracle_tables_and_configuration(void **state)
 	ctx.checked = o.seq - 1;
 	smmuv3_oracle_check_cfg(&o, &ctx, 8, 3);
 	assert_int_equal(count_errors(), 2);
-	/* Fetched after it. */
+	/* Fetched after the invalidation. */
 	ctx.checked = o.seq - 1;
 	ctx.cd_born = o.seq;
 	smmuv3_oracle_check_cfg(&o, &ctx, 8, 3);
@@ -171,7 +171,10 @@ test_oracle_atc_entries_and_failed_syncs(void **state)
 		if (count_errors() != rows[i].errors)
 			fail_msg("row %zu", i);
 	}
-	/* A SYNC that failed promises nothing, nor does the next for what was before it. */
+	/*
+	 * A SYNC that failed completes no invalidation, and the next SYNC does not complete the
+	 * earlier ones.
+	 */
 	reset(state);
 	smmuv3_oracle_note_invalidation(&o, &(struct smmuv3_inv){ .kind = SMMUV3_INV_ATC, .sid = 8,
 			.ssv = true, .ssid = 3, .last = UINT64_MAX });

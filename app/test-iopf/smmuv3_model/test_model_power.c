@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Power off and on: accesses that are caught, state that is lost. */
+/* Power off and on: accesses are caught, state is lost. */
 
 #include <errno.h>
 #include <signal.h>
@@ -19,7 +19,7 @@
 
 static uint8_t buf[64];
 
-/* Does an access in a child end by SIGSEGV? */
+/* True if the access, in a child, ends by SIGSEGV. */
 static bool
 is_caught(const struct rig *r, uint32_t offset, bool write)
 {
@@ -29,7 +29,7 @@ is_caught(const struct rig *r, uint32_t offset, bool write)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		/* Not cmocka's handler, nor a sanitizer's. */
+		/* Neither cmocka's handler nor a sanitizer's. */
 		signal(SIGSEGV, SIG_DFL);
 		if (write)
 			smmuv3_write32(r->regs, offset, 0);
@@ -68,7 +68,7 @@ test_power_off_catches_each_access(void **state)
 		assert_true(is_caught(&r, offsets[i], false));
 		assert_true(is_caught(&r, offsets[i], true));
 	}
-	/* The model itself does not look. */
+	/* The model itself does not access the page. */
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_power_on(r.m), 0);
 	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++)
@@ -76,7 +76,7 @@ test_power_off_catches_each_access(void **state)
 	rig_close(&r);
 }
 
-/* The switch is the driver's last act: what it should have ended is reported. */
+/* The power-off must be the driver's last act: work left to do is reported. */
 static void
 test_power_off_with_work_left_is_reported(void **state)
 {
@@ -127,7 +127,7 @@ test_power_off_with_work_left_is_reported(void **state)
 	rig_close(&r);
 }
 
-/* A driver that trusts what it wrote before, and one that writes all again. */
+/* A driver that relies on the registers it wrote before, and one that writes them all again. */
 static void
 test_power_cycle_loses_registers_and_caches(void **state)
 {
@@ -159,14 +159,14 @@ test_power_cycle_loses_registers_and_caches(void **state)
 			rig_read(&r, SMMUV3_IRQ_CTRL) | rig_read(&r, SMMUV3_GERROR) |
 			rig_read(&r, SMMUV3_GERRORN), 0);
 	assert_int_equal(rig_read(&r, SMMUV3_GBPA), 0x1000);
-	/* Garbage, not zeroes and not what was there. */
+	/* Random values: neither zero nor the old value. */
 	assert_int_not_equal(rig_read(&r, SMMUV3_STRTAB_BASE), was);
 	for (size_t i = 0; i < sizeof(configured) / sizeof(configured[0]); i++)
 		same += rig_read(&r, configured[i]) == 0;
 	assert_true(same < 3);
 	rig_run(&r);
 
-	/* No command yet: what was unmapped meanwhile is not in a cache. */
+	/* Without any command: a page that was unmapped meanwhile is in no cache. */
 	smmuv3_write64(r.regs, SMMUV3_STRTAB_BASE, rig_addr(&r, r.strtab));
 	smmuv3_write32(r.regs, SMMUV3_STRTAB_BASE_CFG, r.strtab_log2);
 	rig_cr0(&r, SMMUV3_CR0_SMMUEN);
@@ -176,7 +176,7 @@ test_power_cycle_loses_registers_and_caches(void **state)
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
 
-	/* All again: queues, stream table. */
+	/* Set up queues and stream table again. */
 	r.cmd_prod = r.evt_cons = 0;
 	r.used = 0;
 	rig_up(&r);
@@ -187,7 +187,7 @@ test_power_cycle_loses_registers_and_caches(void **state)
 	rig_close(&r);
 }
 
-/* The queue is switched on with what is there: the SMMU does not take it for a queue. */
+/* The driver enables a queue without writing its registers: the SMMU does not use the old queue. */
 static void
 test_power_cycle_and_a_queue_that_was_not_written_again(void **state)
 {
@@ -201,7 +201,7 @@ test_power_cycle_and_a_queue_that_was_not_written_again(void **state)
 	assert_int_equal(smmuv3_model_power_on(r.m), 0);
 	rig_cr0(&r, SMMUV3_CR0_CMDQEN);
 	rig_run(&r);
-	/* Illegal indices, or commands fetched from nowhere. */
+	/* Illegal indices, or commands fetched outside all windows. */
 	assert_true(smmuv3_model_driver_errors(r.m) != 0 || rig_read(&r, SMMUV3_GERROR) != 0);
 	smmuv3_model_driver_errors_clear(r.m);
 	rig_close(&r);
@@ -222,7 +222,7 @@ test_power_cycles_while_the_model_has_a_thread(void **state)
 		assert_int_equal(smmuv3_model_dma_write(dma, RIG_DATA, buf, 8), -EFAULT);
 		assert_int_equal(smmuv3_model_power_on(r.m), 0);
 		assert_int_equal(rig_read(&r, SMMUV3_CR0ACK), 0);
-		/* At reset GBPA lets it through. */
+		/* At reset GBPA does not abort. */
 		assert_int_equal(smmuv3_model_dma_write(dma, RIG_DATA, buf, 8), 0);
 	}
 	assert_int_equal(smmuv3_model_stop(r.m), 0);

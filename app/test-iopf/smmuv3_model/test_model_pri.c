@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* PRI of the model: what a function asks for, in groups, by credits. */
+/* PRI of the model: requests of a function, in groups, with credits. */
 
 #include <errno.h>
 #include <string.h>
@@ -56,7 +56,7 @@ test_pri_request_fields_follow_the_access(void **state)
 		{ 1, { .type = SMMUV3_MODEL_READ, .privileged = true }, 0xd400000100000008 },
 		{ 1, { .type = SMMUV3_MODEL_READ, .instruction = true }, 0xd800000100000008 },
 		{ 1, { .type = SMMUV3_MODEL_WRITE, .privileged = true }, 0xe400000100000008 },
-		/* Without SSV neither X nor Priv exists. */
+		/* Without SSV there is neither X nor Priv. */
 		{ -1, { .type = SMMUV3_MODEL_READ, .privileged = true, .instruction = true },
 			0x5000000000000008 },
 	};
@@ -128,7 +128,7 @@ test_pri_credits_bound_the_requests_and_come_back(void **state)
 	r.priq_log2 = 4;
 	rig_priq_up(&r);
 	rig_s1_pasids(&r, PRI_EATS);
-	/* Three credits: a group of two, one cut to one page, one that waits. */
+	/* Three credits: a group of two, a group cut to one page, one that waits. */
 	dma = pri_function(&r, 1, 2, 0, false, 3);
 	for (unsigned int i = 0; i < 3; i++)
 		pri_start(&r, dma, PRI_VA + i * 0x10000, 2);
@@ -140,7 +140,7 @@ test_pri_credits_bound_the_requests_and_come_back(void **state)
 	assert_int_equal(ppr[2].dw[1] & SMMUV3_PPR1_ADDR, PRI_VA + 0x10000);
 	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 3);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_WAITS), 1);
-	/* A returned group lets the one that waits send as much. */
+	/* The credits of an answered group go to the group that waits. */
 	pri_refuse(&r, dma, &ppr[1]);
 	ppr[0] = pri_take(&r);
 	ppr[1] = pri_take(&r);
@@ -186,7 +186,7 @@ test_pri_index_is_reused_and_bounds_the_groups(void **state)
 	pri_close(&r, dma);
 }
 
-/* Who was woken for an index or a credit and needs none hands it on. */
+/* A transaction that was woken for an index or a credit and needs none passes it on. */
 static void
 test_pri_accesses_to_one_page_do_not_delay_later_ones(void **state)
 {
@@ -225,13 +225,13 @@ test_pri_stop_marker_with_pasid_has_no_answer(void **state)
 	dma = pri_function(&r, 7, 1, 0, false, 8);
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);
 	ppr = pri_take(&r);
-	/* SSV, Last, nothing else */
+	/* SSV and Last alone */
 	assert_int_equal(ppr.dw[0], 0xc000000700000008);
-	/* No credit is used, and an answer is a mistake. */
+	/* The marker uses no credit, and an answer to it is a mistake. */
 	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 0);
 	rig_pri_resp(&r, &ppr, false, INVALID);
 	rig_expect_error(&r, "names a group that is not outstanding");
-	/* Not in the middle of a group of its PASID. */
+	/* The marker must not be in the middle of a group of its PASID. */
 	smmuv3_model_dma_destroy(dma);
 	dma = pri_half_sent(&r, 7, false);
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), -EAGAIN);
@@ -283,7 +283,7 @@ test_pri_disable_drains(void **state)
 	assert_false(smmuv3_model_dma_pri_drained(dma));
 	assert_int_equal(smmuv3_model_dma_pri_disable(dma), 0);
 	assert_int_equal(smmuv3_model_dma_pri_disable(dma), -EINVAL);
-	/* The one that had not asked yet never will. */
+	/* The DMA that had not sent its request never sends it. */
 	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(r.done[0].cookie, PRI_VA + 0x1000);
 	assert_false(smmuv3_model_dma_pri_drained(dma));
@@ -317,7 +317,7 @@ test_pri_reset_ends_all_dma_of_the_function(void **state)
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_FORGOTTEN), 3);
 	assert_true(smmuv3_model_dma_pri_drained(dma));
 	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 0);
-	/* Untranslated again. */
+	/* ATS is off: the function's accesses are untranslated again. */
 	pri_map(&r, PRI_VA, 1);
 	pri_start(&r, dma, PRI_VA, 1);
 	pri_ended(&r, dma, SMMUV3_MODEL_OK);

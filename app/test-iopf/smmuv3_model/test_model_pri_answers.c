@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* PRI of the model: what answers do, and which answers are driver errors. */
+/* PRI of the model: the effect of answers, and which answers are driver errors. */
 
 #include <errno.h>
 
@@ -25,7 +25,7 @@ test_pri_invalid_aborts_and_success_without_mapping_repeats(void **state)
 	pri_refuse(&r, dma, &ppr);
 	assert_int_equal(r.done[0].nb_groups, 2);
 	assert_false(smmuv3_model_dma_pri_failed(dma));
-	/* PRI goes on. */
+	/* PRI stays enabled. */
 	ppr = pri_ask(&r, dma, PRI_VA);
 	pri_refuse(&r, dma, &ppr);
 	pri_close(&r, dma);
@@ -47,7 +47,10 @@ test_pri_response_failure_ends_pri_until_it_is_enabled_again(void **state)
 	b = pri_take(&r);
 	rig_pri_resp(&r, &a, false, FAILURE);
 	assert_true(smmuv3_model_dma_pri_failed(dma));
-	/* The first, and the one that waited; the second still has its answer to come. */
+	/*
+	 * The first DMA and the one that waited have ended. The second one still waits for its
+	 * answer.
+	 */
 	assert_int_equal(rig_poll(&r, dma), 2);
 	assert_int_equal(r.done[1].status, SMMUV3_MODEL_ABORTED);
 	pri_start(&r, dma, PRI_VA, 1);
@@ -81,7 +84,7 @@ test_pri_pasids_have_the_same_index_when_responses_carry_pasid(void **state)
 	rig_pri_resp(&r, &b, true, INVALID);
 	pri_ended(&r, two, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(rig_poll(&r, one), 0);
-	/* Without the PASID it is nobody's. */
+	/* Without the PASID the answer belongs to no group. */
 	rig_pri_resp(&r, &a, false, INVALID);
 	rig_expect_error(&r, "PRI_RESP for SID 8, PRG 0 has the wrong PASID form");
 	assert_int_equal(rig_poll(&r, one), 0);
@@ -147,7 +150,7 @@ test_pri_misuse_of_responses_is_reported(void **state)
 	(void)state;
 	dma = pri_up(&r, 2, 8);
 	pri_start(&r, dma, PRI_VA, 1);
-	/* Before CONS: the entry is freed first, then answered. */
+	/* Wrong: before CONS. The entry must be freed first, then answered. */
 	ppr = r.priq[0];
 	rig_pri_resp(&r, &ppr, false, INVALID);
 	rig_expect_error(&r, "PRG 0 was sent before PRIQ_CONS passed its request");
@@ -162,7 +165,7 @@ test_pri_misuse_of_responses_is_reported(void **state)
 	other.dw[0]++;
 	rig_pri_resp(&r, &other, false, SUCCESS);
 	rig_expect_error(&r, "names an endpoint that does not exist");
-	/* Before Last was sent: one request a step. */
+	/* Wrong: before Last was sent. The model sends one request a step. */
 	pri_begin(&r, dma, PRI_VA, 2);
 	ppr = pri_take(&r);
 	assert_false(ppr.dw[0] & SMMUV3_PPR0_LAST);

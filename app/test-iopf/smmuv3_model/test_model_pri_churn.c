@@ -9,7 +9,7 @@
 #include "smmuv3_model_test.h"
 #include "test.h"
 
-/* A driver of the queue by the rules, with one engine of pages that come and go. */
+/* A correct driver of the queue, and engines whose pages come and go. */
 struct churn {
 	struct rig *r;
 	uint64_t seed;
@@ -34,7 +34,7 @@ churn_cmd(struct churn *c, struct smmuv3_cmd cmd)
 	rig_ring(r);
 }
 
-/* Take @p n requests; answer groups that are whole. Partial ones need no memory here. */
+/* Take @p n requests and answer complete groups. Partial groups need no memory here. */
 static void
 churn_serve(struct churn *c, unsigned int n, bool pasid)
 {
@@ -79,12 +79,12 @@ run_churn(bool threaded, unsigned int ops)
 	c.r = &r;
 	rig_open(&r, &pri_conf);
 	rig_up(&r);
-	/* Between threads an overflow costs a time slice or two: fewer of them. */
+	/* Between threads an overflow costs a time slice or two, so there are fewer. */
 	r.priq_log2 = threaded ? 4 : 2;
 	rig_priq_up(&r);
 	rig_s1_pasids(&r, PRI_EATS | SMMUV3_STE1_PPAR);
 	for (int i = 0; i < 3; i++) {
-		/* More credits than entries: overflows come. */
+		/* More credits than entries cause overflows. */
 		dma[i] = pri_function(&r, i + 1, 4, 8, true, 32);
 		smmuv3_model_dma_quirks(dma[i], SMMUV3_MODEL_QUIRK_DUP_LAST, 16);
 	}
@@ -111,7 +111,7 @@ run_churn(bool threaded, unsigned int ops)
 		smmuv3_model_wait(r.m);
 	if (threaded)
 		assert_int_equal(smmuv3_model_stop(r.m), 0);
-	/* Answers to a Last that was sent twice may be under way still. */
+	/* Answers to a second Last may be under way. */
 	rig_run(&r);
 	assert_true(c.discarded > 0);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS),

@@ -29,7 +29,7 @@ test_priq_registers_are_guarded(void **state)
 	rig_write(&r, SMMUV3_PRIQ_IRQ_CFG1, 5);
 	rig_run(&r);
 	rig_expect_error(&r, "PRIQ_IRQ_CFG1 written while PRIQ_IRQEN is set");
-	/* The guards use the raw bit: PRIQEN without SMMUEN holds. */
+	/* The guards use the bit itself: PRIQEN holds without SMMUEN. */
 	rig_cr0(&r, PRI_CR0_ON & ~1u);
 	rig_write(&r, SMMUV3_PRIQ_PROD, 1);
 	rig_run(&r);
@@ -41,7 +41,7 @@ test_priq_registers_are_guarded(void **state)
 	rig_close(&r);
 }
 
-/* One entry, whose wrap is bit 0; and a LOG2SIZE above what IDR1 allows. */
+/* One entry, whose wrap is bit 0; and a LOG2SIZE above the limit of IDR1. */
 static void
 test_priq_sizes_at_the_ends(void **state)
 {
@@ -83,7 +83,7 @@ test_priq_sizes_at_the_ends(void **state)
 	}
 }
 
-/* CR0.ATSCHK and STE.EATS say what is translated, not what is asked for. */
+/* CR0.ATSCHK and STE.EATS decide about translation, not about page requests. */
 static void
 test_priq_requests_do_not_depend_on_eats_and_atschk(void **state)
 {
@@ -107,7 +107,7 @@ test_priq_requests_do_not_depend_on_eats_and_atschk(void **state)
 		assert_true(ppr.dw[0] & SMMUV3_PPR0_LAST);
 		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 		rig_pri_resp(&r, &ppr, false, SUCCESS);
-		/* What it asked for is not translated. */
+		/* The function cannot translate the page that it requested. */
 		pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 		assert_true(rig_evt(&r, &evt));
 		assert_int_equal(evt.dw[0] & 0xff, SMMUV3_F_BAD_ATS_TREQ);
@@ -116,8 +116,8 @@ test_priq_requests_do_not_depend_on_eats_and_atschk(void **state)
 }
 
 /*
- * Interrupts at: the first request, its Last, a third in a queue that is not empty, one
- * without Last and one with it lost to overflow.
+ * Interrupts for: the first request, its Last, a third one in a queue that is not empty, and two
+ * lost to an overflow, without Last and with it.
  */
 static void
 check_interrupts(bool lo, bool msi)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The PRIQ of the model: requests while it is off, or its writes abort. */
+/* The PRIQ of the model: requests while it is disabled, or while its writes abort. */
 
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,7 +13,7 @@
 
 #define NB_OFF 4
 
-/* The rows "effective PRIQEN = 0" and "PRIQ_ABT_ERR is active": the same of both. */
+/* The rows "effective PRIQEN = 0" and "PRIQ_ABT_ERR is active", which behave the same. */
 enum off {
 	OFF_PRIQEN,
 	OFF_SMMUEN,
@@ -21,7 +21,7 @@ enum off {
 	OFF_SFM,
 };
 
-/* Each of them, with and without a response to requests that have no Last. */
+/* Each of them, with and without a response to requests without Last. */
 static void
 set_up_off(struct rig *r, bool each)
 {
@@ -65,11 +65,11 @@ check_off_in_a_group(enum off how, bool each, bool prg_pasid)
 	set_up_off(&r, each);
 	other = pri_function(&r, 2, 1, 0, prg_pasid, 64);
 	dma = pri_function(&r, 1, 3, 0, prg_pasid, 64);
-	/* The first request is written, the second and Last come too late. */
+	/* The first request is written; the second and Last come too late. */
 	pri_begin(&r, dma, PRI_VA, 3);
 	pri_take(&r);
 	switch_off(&r, other, how);
-	/* Failure, without PASID, whatever the function wants on others. */
+	/* Failure, without PASID, whatever form of response the function requires. */
 	assert_true(smmuv3_model_dma_pri_failed(dma));
 	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
@@ -135,7 +135,7 @@ test_priq_aborted_write_at_each_position_of_a_group(void **state)
 		assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_PRIQ_ABT);
 		assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), last);
 		assert_int_equal(smmuv3_model_dma_pri_failed(dma), last || each);
-		/* Without Last it is the Last behind it that fails. */
+		/* Without Last the request is lost, and the Last behind it fails. */
 		pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 		assert_true(smmuv3_model_dma_pri_failed(dma));
 		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
@@ -158,7 +158,7 @@ test_priq_aborted_write_fails_and_stops_the_queue(void **state)
 	pri_start(&r, dma, PRI_VA + 0x1000, 1);
 	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_PRIQ_ABT);
-	/* Entries below PROD are valid; the next is as with PRIQEN off. */
+	/* Entries below PROD are valid. The next request behaves as with PRIQEN = 0. */
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
 	ppr = pri_take(&r);
 	pri_refuse(&r, dma, &ppr);
@@ -167,7 +167,7 @@ test_priq_aborted_write_fails_and_stops_the_queue(void **state)
 	pri_restart(dma, 8);
 	ppr = pri_ask(&r, dma, PRI_VA);
 	pri_refuse(&r, dma, &ppr);
-	/* A queue outside the windows aborts by itself. */
+	/* The write to a queue outside the windows aborts. */
 	rig_cr0(&r, 0xd);
 	smmuv3_write64(r.regs, SMMUV3_PRIQ_BASE, UINT64_C(0x700000000) | 2);
 	rig_cr0(&r, PRI_CR0_ON);
@@ -178,7 +178,7 @@ test_priq_aborted_write_fails_and_stops_the_queue(void **state)
 	pri_close(&r, dma);
 }
 
-/* Seen too late: nobody answers for what was lost; a Last behind it fails. */
+/* The error comes too late: a lost request gets no answer, and a Last behind it fails. */
 static void
 test_priq_late_abort_loses_a_request_without_last(void **state)
 {
@@ -207,7 +207,10 @@ test_priq_late_abort_loses_a_request_without_last(void **state)
 	pri_close(&r, dma);
 }
 
-/* With LO: a Last discarded by an overflow interrupts, by anything else it does not. */
+/*
+ * With LO: a Last that an overflow discards raises an interrupt, a Last discarded for another
+ * reason does not.
+ */
 static void
 test_priq_only_an_overflow_interrupts_for_a_discarded_last(void **state)
 {
@@ -247,7 +250,7 @@ test_priq_late_abort_leaves_a_group_that_a_reset_ends(void **state)
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_LOSE, 1);
 	pri_start(&r, dma, PRI_VA, 1);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_PRIQ_ABT);
-	/* PROD moved over what was there before: the queue is not to be trusted. */
+	/* PROD passed an old entry: the queue's contents are not valid. */
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
 	assert_int_equal(r.priq[0].dw[0], 0xeeeeeeeeeeeeeeee);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);

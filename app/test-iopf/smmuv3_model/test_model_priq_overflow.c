@@ -14,7 +14,7 @@ test_priq_overflow_at_each_position_of_a_group(void **state)
 	struct rig r;
 
 	(void)state;
-	/* Room for n of the three requests of the group. */
+	/* Free entries for @p room of the three requests of the group. */
 	for (unsigned int room = 0; room < 4; room++) {
 		unsigned int partial = 0;
 
@@ -22,19 +22,25 @@ test_priq_overflow_at_each_position_of_a_group(void **state)
 		filler = pri_function(&r, 2, 1, 0, false, 64);
 		dma = pri_function(&r, 1, 3, 0, false, 64);
 		pri_fill(&r, filler, 4 - room);
-		/* Step by step: an answer to the overflow makes it ask again, endlessly. */
+		/*
+		 * Step by step, because the function repeats its request after each automatic
+		 * answer.
+		 */
 		pri_begin(&r, dma, PRI_VA, 3);
 		for (unsigned int i = 1; i < 3; i++)
 			assert_int_equal(smmuv3_model_step(r.m, 1), 1);
 		assert_int_equal(rig_priq_over(&r), room < 3);
 		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), room < 3);
 		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST), 3 - room);
-		/* Last was lost: Success from the SMMU. Else nothing from it. */
+		/* If Last was lost the SMMU answers Success, else it does not answer. */
 		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), room < 3);
 		assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 4 - room +
 				(room < 3 ? 0 : 3));
 		pri_map(&r, PRI_VA, 3);
-		/* Software: drain, answer what had its Last, drop the rest, acknowledge. */
+		/*
+		 * Software drains the queue, answers groups with Last, discards the others, and
+		 * acknowledges.
+		 */
 		while (r.pri_cons != smmuv3_q_pos(2, rig_read(&r, SMMUV3_PRIQ_PROD))) {
 			ppr = r.priq[smmuv3_q_slot(2, r.pri_cons)];
 			r.pri_cons = smmuv3_q_add(2, r.pri_cons, 1);
@@ -70,7 +76,7 @@ test_priq_overflow_blocks_until_it_is_acknowledged(void **state)
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, PRI_VA, pri_buf[0], 8);
 	assert_int_equal(smmuv3_model_step(r.m, 1), 1);
 	assert_true(rig_priq_over(&r));
-	/* Empty it all: still blocked, and the flag does not move again. */
+	/* All entries are free: the SMMU still writes nothing, and OVFLG does not change again. */
 	for (unsigned int i = 0; i < 4; i++)
 		ppr = pri_take(&r);
 	for (unsigned int i = 0; i < 10; i++)
@@ -79,13 +85,13 @@ test_priq_overflow_blocks_until_it_is_acknowledged(void **state)
 	pri_none(&r);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
 	assert_true(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS) > 4);
-	/* Acknowledged, the function's next try arrives. */
+	/* After the acknowledgement the function's next request arrives. */
 	rig_priq_ack(&r);
 	rig_run(&r);
 	ppr = pri_take(&r);
 	assert_int_equal(ppr.dw[1] & SMMUV3_PPR1_ADDR, PRI_VA);
 	pri_refuse(&r, dma, &ppr);
-	/* What was in the queue before is answered by software as ever. */
+	/* Software answers the requests that were in the queue before the overflow. */
 	for (unsigned int i = 0; i < 4; i++) {
 		ppr.dw[1] = i;
 		rig_pri_resp(&r, &ppr, false, INVALID);
@@ -115,7 +121,10 @@ test_priq_ovackflg_without_overflow_is_reported(void **state)
 	pri_close(&r, dma);
 }
 
-/* PRIQEN does not end an overflow; the acknowledgement does, and the next toggles back. */
+/*
+ * PRIQEN does not end an overflow. The acknowledgement does, and the next overflow toggles OVFLG
+ * back.
+ */
 static void
 test_priq_overflow_comes_again_after_the_acknowledgement(void **state)
 {
@@ -145,7 +154,7 @@ test_priq_overflow_comes_again_after_the_acknowledgement(void **state)
 	pri_begin(&r, dma, PRI_VA, 1);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
 	assert_true(rig_priq_over(&r));
-	/* Nothing freed: full as before. */
+	/* No entry was freed: the queue is full as before. */
 	rig_priq_ack(&r);
 	assert_int_equal(smmuv3_model_step(r.m, 1), 1);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1 | SMMUV3_Q_OVFLG);
@@ -156,7 +165,7 @@ test_priq_overflow_comes_again_after_the_acknowledgement(void **state)
 	pri_close(&r, dma);
 }
 
-/* A function with one index: the group that software drops leaves it to the next. */
+/* A function with one index: when software discards the group, the next group uses the index. */
 static void
 test_priq_index_of_a_dropped_group_is_used_again(void **state)
 {
@@ -171,7 +180,7 @@ test_priq_index_of_a_dropped_group_is_used_again(void **state)
 	ppr = pri_ask(&r, filler, PRI_VA);
 	rig_pri_resp(&r, &ppr, true, INVALID);
 	pri_ended(&r, filler, SMMUV3_MODEL_ABORTED);
-	/* One entry is left: its first request is written, its Last is not. */
+	/* One entry is free: the first request is written, its Last is lost. */
 	for (unsigned int i = 0; i < 3; i++)
 		assert_int_equal(smmuv3_model_dma_stop_marker(filler), 0);
 	pri_begin(&r, dma, PRI_VA, 2);
@@ -184,7 +193,7 @@ test_priq_index_of_a_dropped_group_is_used_again(void **state)
 	assert_int_equal(pri_index(&ppr), 0);
 	rig_priq_ack(&r);
 	rig_run(&r);
-	/* The same index, from its first page. */
+	/* The same index, from the group's first page. */
 	for (unsigned int i = 0; i < 2; i++) {
 		ppr = pri_take(&r);
 		assert_int_equal(pri_index(&ppr), 0);
@@ -197,11 +206,11 @@ test_priq_index_of_a_dropped_group_is_used_again(void **state)
 	pri_close(&r, dma);
 }
 
-/* One cell of the matrix of automatic responses [2.4 of the facts]. */
+/* One cell of the matrix of automatic responses (2.4). */
 struct auto_row {
 	bool substreams, pasid;		/* of the SMMU, of the request */
 	bool pps, ppar;
-	bool prg_pasid;			/* the function wants PASID on responses */
+	bool prg_pasid;			/* the function requires a PASID on responses */
 	bool given;			/* and the response has it */
 };
 
@@ -220,9 +229,9 @@ check_auto_response(const struct auto_row *row)
 	pri_fill(&r, dma, 4);
 	pri_begin(&r, dma, PRI_VA, 1);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
-	/* Success: it translates again. */
+	/* Success: the function translates again. */
 	assert_false(smmuv3_model_dma_pri_failed(dma));
-	/* With IDR3.PPS a function gets the PASID whether it wants it or not. */
+	/* With IDR3.PPS the response has the PASID, required or not. */
 	if (row->given != (row->pasid && (row->prg_pasid || row->pps)))
 		rig_expect_error(&r, row->given ? "an automatic response with PASID" :
 				"an automatic response without PASID");
@@ -254,14 +263,14 @@ test_priq_auto_responses_to_an_overflow(void **state)
 	}
 }
 
-/* What becomes of the STE between the two requests of a group, of which Last is lost. */
+/* The STE changes between the two requests of a group whose Last is lost. */
 enum ste_change {
 	STE_INVALID,
 	STE_ILLEGAL,		/* EATS = 2 without stage 2 */
 	STE_ABORT,		/* Config = 000 is valid */
 	STE_BEYOND,		/* L1STD.Span = 0: no such StreamID */
 	STE_UNREADABLE,		/* L1STD.L2Ptr is outside of all windows */
-	STE_TORN,		/* as it was, and read word by word */
+	STE_TORN,		/* unchanged, and fetched word by word */
 };
 
 struct ste_row {
@@ -359,7 +368,7 @@ test_priq_auto_response_where_the_ste_is_read(void **state)
 		{ STE_BEYOND, ats | sid, SMMUV3_C_BAD_STREAMID, true, false, false },
 		{ STE_ABORT, ats, 0, false, false, false },
 		{ STE_TORN, ats, 0, false, false, false },
-		/* not read: no PASID in the request, IDR3.PPS */
+		/* not fetched: no PASID in the request, or IDR3.PPS */
 		{ STE_INVALID, ats, 0, false, true, false },
 		{ STE_UNREADABLE, ats, 0, false, false, true },
 	};
@@ -383,7 +392,7 @@ test_priq_stop_marker_lost_to_an_overflow_has_no_response(void **state)
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST), 1);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 	pri_refuse_all(&r);
-	/* Overflow, then off: the same. */
+	/* After an overflow, and with the queue off: no response. */
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);
 	rig_cr0(&r, 0xd);
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);

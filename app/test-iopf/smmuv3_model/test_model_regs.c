@@ -160,7 +160,7 @@ test_regs_rewriting_a_bit_in_transition_is_reported(void **state)
 	rig_open(&r, &(struct smmuv3_model_conf){ .ack_delay = 4 });
 	rig_write(&r, SMMUV3_CR0, (uint32_t)SMMUV3_CR0_CMDQEN);
 	smmuv3_model_step(r.m, 1);
-	/* The same value again is allowed. */
+	/* Writing the same value again is allowed. */
 	rig_write(&r, SMMUV3_CR0, (uint32_t)SMMUV3_CR0_CMDQEN);
 	smmuv3_model_step(r.m, 1);
 	assert_int_equal(smmuv3_model_driver_errors(r.m), 0);

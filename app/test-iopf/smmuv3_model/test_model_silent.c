@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Reports of what the model is silent about otherwise. */
+/* Reports of mistakes about which the model is silent by default. */
 
 #include <string.h>
 
@@ -14,7 +14,7 @@
 
 static uint8_t buf[64];
 
-/* So many reports since the last time; the newest says so. */
+/* There are @p more new reports, and the newest contains @p text. */
 static void
 expect_reports(const struct rig *r, unsigned int *seen, unsigned int more, const char *text)
 {
@@ -63,7 +63,7 @@ test_silent_ttl_that_misses_a_leaf(void **state)
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID + 1, VA, true, SMMUV3_TLBI_TG_4K, 0,
 			0, 3));
 	expect_reports(&r, &seen, 0, "");
-	/* Wrong: it was a block. */
+	/* Wrong: the leaf was a block. */
 	rig_cmd(&r, tlbi(VA, SMMUV3_TLBI_TG_4K, 3));
 	expect_reports(&r, &seen, 1,
 			"misses a leaf of level 2, granule 2^12 at VA 0x100000000, ASID 5");
@@ -93,7 +93,7 @@ test_silent_configuration_that_differs_at_a_sync(void **state)
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_sync(&r);
 	expect_reports(&r, &seen, 0, "");
-	/* Each of them, changed without its CFGI; with it nothing is said. */
+	/* Each structure, changed without its CFGI. With the CFGI there is no report. */
 	ste = rig_ste_ptr(&r, RIG_SID);
 	keep = *ste;
 	smmuv3_set_dw(&ste->dw[1], keep.dw[1] | SMMUV3_STE1_MEV);
@@ -112,7 +112,7 @@ test_silent_configuration_that_differs_at_a_sync(void **state)
 	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	rig_sync(&r);
 	expect_reports(&r, &seen, 0, "");
-	/* An L2 table that grows: Leaf = 1 does not reach the L1STD. */
+	/* An L2 table that grows: Leaf = 1 does not invalidate the L1STD. */
 	l1 = *r.l1strtab;
 	smmuv3_set_dw(r.l1strtab, (l1 & ~UINT64_C(0x1f)) | 8);
 	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
@@ -125,7 +125,7 @@ test_silent_configuration_that_differs_at_a_sync(void **state)
 	rig_close(&r);
 }
 
-/* The ATC has a page that was invalidated in the TLB; @p inv: and then in the ATC. */
+/* The ATC has a page whose TLB entry was invalidated. @p inv: an ATC_INV follows. */
 static void
 use_atc(bool inv, bool touched)
 {
@@ -143,7 +143,7 @@ use_atc(bool inv, bool touched)
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA + 4096, buf, 8);
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
-	/* Before the SYNC it is right. */
+	/* Before the SYNC the access is legal. */
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	rig_sync(&r);
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA + 4096, buf, 8);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Stalled transactions of the model: STAGs, RESUME, STALL_TERM, SMMUEN, the switches. */
+/* Stalled transactions of the model: STAGs, RESUME, STALL_TERM, SMMUEN, the choices. */
 
 #include <string.h>
 
@@ -69,7 +69,7 @@ test_stall_retry_uses_the_current_tables(void **state)
 	dma = setup(&r, NULL);
 	memset(buf, 0x77, sizeof(buf));
 	stag = make_stall(&r, dma, 0x1000);
-	/* Nothing mapped: it stalls again, with a record of its own. */
+	/* The page is not mapped: the access stalls again, with a new record. */
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, true, false));
 	rig_run(&r);
 	assert_int_equal(rig_poll(&r, dma), 0);
@@ -127,7 +127,7 @@ test_stall_terminate_with_and_without_abort(void **state)
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_RAZWI);
 	assert_int_equal(r.done[0].bytes, 0);
-	/* Ab does not matter with Ac = 1. */
+	/* Ab has no effect with Ac = 1. */
 	rig_map(&r, 0x9000, RIG_DATA, RIG_RW);
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), true, true));
 	rig_run(&r);
@@ -233,7 +233,7 @@ test_stall_resume_of_an_unseen_record_is_reported(void **state)
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x2000, buf, 8);
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
-	/* The second will be STAG 1, but nobody was told. */
+	/* The second stall will get STAG 1, but its record is not visible yet. */
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, 1, false, true));
 	rig_expect_error(&r, "RESUME for SID 8 STAG 1, whose record is not visible yet");
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_RESUMES), 0);
@@ -268,7 +268,7 @@ test_stall_max_bounds_records_and_stags_are_unique(void **state)
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), MAX);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), MAX);
-	/* Answered out of order, in pairs. */
+	/* The stalls are answered in pairs and out of order. */
 	while (ended < N) {
 		uint16_t pair[2];
 
@@ -287,7 +287,7 @@ test_stall_max_bounds_records_and_stags_are_unique(void **state)
 		ended += rig_poll(&r, dma);
 	}
 	assert_int_equal(n, N);
-	/* Waiting for a STAG is not waiting for a writable queue. */
+	/* A stall that waits for a STAG is not held back by the queue. */
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STALLS_HELD), 0);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -314,7 +314,7 @@ test_stall_smmuen_off_ends_all_and_frees_stags(void **state)
 	assert_int_equal(rig_poll(&r, dma), 5);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(r.done[i].status, SMMUV3_MODEL_ABORTED);
-	/* No record of the three that were held back, and a late RESUME is harmless. */
+	/* The three stalls that were held back leave no record, and a late RESUME has no effect. */
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 2);
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, 0, true, false));
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_TERMINATED), 5);
@@ -348,7 +348,7 @@ test_stall_term_after_an_abort_ste(void **state)
 	rig_cmd(&r, smmuv3_cmd_stall_term(RIG_SID));
 	assert_int_equal(rig_poll(&r, dma), 2);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
-	/* The other stream's stall is untouched. */
+	/* The stall of the other stream remains. */
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
 	rig_ste(&r, 9, &aborting);
 	rig_cmd(&r, smmuv3_cmd_stall_term(9));
@@ -370,7 +370,7 @@ test_stall_term_without_an_abort_ste_is_reported(void **state)
 	dma = setup(&r, NULL);
 	rig_cmd(&r, smmuv3_cmd_stall_term(RIG_SID));
 	rig_expect_error(&r, "STALL_TERM for SID 8, whose STE does not abort");
-	/* Changed in memory, not invalidated: what is cached still translates. */
+	/* The STE changed in memory without a CFGI: the cached STE still translates. */
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, 0x1000, in, 8), SMMUV3_MODEL_OK);
 	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
@@ -396,7 +396,7 @@ test_stall_suppressed_duplicates_are_retried_with_the_first(void **state)
 	dma = setup(&r, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_SUPPRESS_DUP });
 	for (int i = 0; i < 5; i++)
 		rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x1000 + 8 * i, buf, 8);
-	/* Neither a write nor another page is the same. */
+	/* Neither a write nor another page is a duplicate. */
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, 0x1000, buf, 8);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x2000, buf, 8);
 	rig_run(&r);
@@ -429,7 +429,7 @@ test_stall_early_retry_leaves_the_stag_to_be_resumed(void **state)
 		;
 	assert_int_equal(r.nb_done, 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_OK);
-	/* The STAG is still taken, and a RESUME of a transaction that is gone is fine. */
+	/* The STAG is still in use, and a RESUME of a transaction that has ended is legal. */
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
 	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, true, false));
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 0);
@@ -457,7 +457,7 @@ test_stall_may_be_refused_by_the_smmu(void **state)
 	rig_close(&r);
 }
 
-/* Rows of the table of 7.4 of the facts, stage 1, terminate. */
+/* Rows of the table of 7.4: stage 1, terminate. */
 static void
 test_stall_terminate_follows_r_and_a(void **state)
 {
@@ -483,7 +483,7 @@ test_stall_terminate_follows_r_and_a(void **state)
 	}
 }
 
-/* stall_model, S1STALLD, CD.S: 7.4 of the facts. */
+/* stall_model, S1STALLD, CD.S (7.4). */
 static void
 test_stall_model_table(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The model with a thread: faults served from another, control calls meanwhile. */
+/* The model with a thread: another thread serves faults, a third one makes control calls. */
 
 #include <errno.h>
 #include <pthread.h>
@@ -30,7 +30,7 @@ ring(struct rig *r)
 		smmuv3_model_wait(r->m);
 }
 
-/* Map what faults, one page of data for each. */
+/* Map each page that faults. */
 static void *
 serve(void *arg)
 {
@@ -128,7 +128,7 @@ check_faults_are_served(uint32_t choices, uint32_t harsh)
 	assert_memory_equal(in, out, sizeof(in));
 	assert_int_equal(smmuv3_model_dma_copy(dma, VA + 5, VA + 100 * 4096, 50 * 4096), 0);
 	assert_memory_equal(s.r.data + 5, out + 100 * 4096, 50 * 4096);
-	/* Beyond what the servicer knows. */
+	/* Beyond the pages that the servicer maps. */
 	assert_int_equal(smmuv3_model_dma_write(dma, VA + PAGES * 4096, out, 8), -EFAULT);
 	if (!(choices & SMMUV3_MODEL_SUPPRESS_DUP))
 		assert_true(smmuv3_model_stat(s.r.m, SMMUV3_MODEL_STAT_STALLS) >= PAGES);
@@ -181,7 +181,7 @@ echo_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, vo
 			.addr = VA + c->next++ % PAGES * 4096, .buf = c->buf, .len = 64 });
 }
 
-/* The submitting thread and on_done both submit. */
+/* The submitting thread and on_done() both submit. */
 static void
 test_thread_on_done_and_a_submitter_at_once(void **state)
 {
@@ -234,11 +234,11 @@ test_thread_control_calls_while_it_is_busy(void **state)
 		dma = rig_dma(&s.r, RIG_SID, -1);
 		assert_int_equal(smmuv3_model_dma_read(dma, in, VA + 4096 * (i % 16), 8), 0);
 		smmuv3_model_dma_destroy(dma);
-		/* Nobody looks at it any more. */
+		/* No thread uses the window any more. */
 		assert_int_equal(smmuv3_model_mem_del(s.r.m, 0x1000), 0);
 		memset(more, i, sizeof(more));
 	}
-	/* The chain ends by SMMUEN: with on_done's next DMA answered at once by GBPA. */
+	/* SMMUEN = 0 ends the chain: GBPA decides the next DMA of on_done() at once. */
 	atomic_store(&s.quit, true);
 	pthread_join(thread, NULL);
 	assert_int_equal(smmuv3_model_stop(s.r.m), 0);

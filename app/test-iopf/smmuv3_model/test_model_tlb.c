@@ -13,7 +13,7 @@ walk_invalidate_tlb(struct rig *r)
 	rig_sync(r);
 }
 
-/* Is the page of @p va, now unmapped, still in a TLB? */
+/* True if a TLB still has the page of @p va, which is unmapped. */
 static bool
 is_cached(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 {
@@ -36,7 +36,7 @@ test_tlb_is_stale_until_the_right_command(void **state)
 		rig_unmap(&r, 0x1000 * i);
 	}
 	assert_true(is_cached(&r, dma, 0));
-	/* By another ASID, another address: nothing. */
+	/* A TLBI of another ASID or another address has no effect. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID + 1));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID + 1, 0, true));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x100000, true));
@@ -49,13 +49,13 @@ test_tlb_is_stale_until_the_right_command(void **state)
 	/* Any ASID. */
 	rig_cmd(&r, (struct smmuv3_cmd){ { 0x13, 0x1000 } });
 	assert_false(is_cached(&r, dma, 0x1000));
-	/* A range: 2, 3, 4. */
+	/* A range of pages 2, 3 and 4. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x2000, true, SMMUV3_TLBI_TG_4K,
 			2, 0, 0));
 	assert_false(is_cached(&r, dma, 0x2000));
 	assert_false(is_cached(&r, dma, 0x4000));
 	assert_true(is_cached(&r, dma, 0x5000));
-	/* Of another granule, of another level: not these. */
+	/* A range of another granule or another level does not cover these. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_64K, 1, 0,
 			0));
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 0, 9,
@@ -65,7 +65,7 @@ test_tlb_is_stale_until_the_right_command(void **state)
 			0, 3));
 	assert_false(is_cached(&r, dma, 0x5000));
 	assert_true(is_cached(&r, dma, 0x6000));
-	/* A range too long to be looked up page by page. */
+	/* A range too long for a search page by page. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 31, 20,
 			0));
 	assert_false(is_cached(&r, dma, 0x6000));
@@ -91,7 +91,7 @@ test_tlb_global_entries_outlive_their_asid(void **state)
 	rig_sync(&r);
 	assert_true(is_cached(&r, dma, 0x1000));
 	assert_false(is_cached(&r, dma, 0x2000));
-	/* By address they go with any ASID. */
+	/* Global entries are invalidated by address with any ASID. */
 	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, 77, 0x1000, true));
 	rig_sync(&r);
 	assert_false(is_cached(&r, dma, 0x1000));
@@ -143,7 +143,7 @@ test_tlb_table_pointers_go_with_leaf_0_only(void **state)
 	dma = walk_open(&r, &sticky);
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), 0);
-	/* Another level 3 table, where the page is not mapped and its neighbour is. */
+	/* Another level 3 table, which does not map the page but maps its neighbour. */
 	l2 = rig_entry(&r, r.ttb0, 12, 0, 2, 0x1000);
 	other = rig_alloc(&r, 4096, 4096);
 	other[2] = RIG_DATA | RIG_RW | 3;

@@ -8,7 +8,7 @@
 #include "test.h"
 #include "walk_rig.h"
 
-/* Give the CD another first word and let it take effect. */
+/* Change the first word of the CD and let the change take effect. */
 static void
 change_cd0(struct rig *r, uint64_t clear, uint64_t set)
 {
@@ -58,14 +58,17 @@ test_translate_every_granule_level_and_half(void **state)
 			*e = pa | RIG_RW | (rows[i].level == 3 ? 3 : 1);
 			memset(r.data, 0x10 + i, RIG_DATA_LEN);
 			memset(walk_buf, 0, sizeof(walk_buf));
-			/* Inside the data window: a block may be larger than it. */
+			/*
+			 * An address inside the data window, because a block may be larger than the
+			 * window.
+			 */
 			va |= RIG_DATA - pa;
 			assert_int_equal(walk_access(&r, dma, va, rd, NULL), 0);
 			assert_int_equal(walk_buf[0], 0x10 + i);
 			assert_int_equal(walk_access(&r, dma, va + 4096 - 8, rd, NULL), 0);
 			assert_int_equal(walk_access(&r, dma, va ^ size, rd, NULL),
 					SMMUV3_F_TRANSLATION);
-			/* The other half is off. */
+			/* The other half is disabled. */
 			assert_int_equal(walk_access(&r, dma, ~va & ~UINT64_C(7), rd, NULL),
 					SMMUV3_F_TRANSLATION);
 			walk_close(&r, dma);
@@ -116,10 +119,10 @@ test_translate_top_byte_is_ignored_by_tbi_only(void **state)
 	assert_int_equal(walk_access(&r, dma, tag | 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
 	change_cd0(&r, 0, SMMUV3_CD0_TBI0);
 	assert_int_equal(walk_access(&r, dma, tag | 0x1000, rd, NULL), 0);
-	/* The record keeps it. */
+	/* The record has the top byte. */
 	assert_int_equal(walk_access(&r, dma, tag | 0x2000, rd, &evt), SMMUV3_F_TRANSLATION);
 	assert_int_equal(evt.dw[2], tag | 0x2000);
-	/* Bits 55..48 are still looked at. */
+	/* Bits 55..48 are not ignored. */
 	assert_int_equal(walk_access(&r, dma, UINT64_C(1) << 48 | 0x1000, rd, NULL),
 			SMMUV3_F_TRANSLATION);
 	walk_close(&r, dma);
@@ -163,14 +166,14 @@ test_translate_fault_order_within_a_walk(void **state)
 	assert_int_equal(walk_access(&r, dma, 0x1000, wr, &evt), SMMUV3_F_PERMISSION);
 	/* A write of an unprivileged client: RnW 0, CLASS IN */
 	assert_int_equal(evt.dw[1], UINT64_C(0x0000020000000000));
-	/* AFFD = 1: AF does not matter. */
+	/* AFFD = 1: AF has no effect. */
 	*pte = RIG_DATA | RIG_NG | RIG_UNPRIV | 3;
 	change_cd0(&r, 0, SMMUV3_CD0_AFFD);
 	assert_int_equal(walk_access(&r, dma, 0x1000, wr, NULL), 0);
 	/* A table pointer beyond IPS. */
 	r.ttb0[1] = UINT64_C(1) << 40 | 3;
 	assert_int_equal(walk_access(&r, dma, UINT64_C(1) << 39, rd, NULL), SMMUV3_F_ADDR_SIZE);
-	/* CD.IPS below OAS counts; above it does not. */
+	/* CD.IPS below OAS is the limit; above OAS it has no effect. */
 	*pte = UINT64_C(1) << 36 | RIG_RW | 3;
 	change_cd0(&r, SMMUV3_CD0_IPS, SMMUV3_PUT(SMMUV3_CD0_IPS, 1));
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), SMMUV3_F_ADDR_SIZE);
@@ -186,7 +189,7 @@ test_translate_walk_abort_names_the_descriptor(void **state)
 
 	(void)state;
 	dma = walk_open(&r, NULL);
-	/* Also with CD.S: such a fault never stalls. */
+	/* With CD.S too: such a fault never stalls. */
 	change_cd0(&r, 0, SMMUV3_CD0_S);
 	r.ttb0[2] = UINT64_C(0x7000000000) | 3;
 	assert_int_equal(walk_access(&r, dma, UINT64_C(2) << 39 | UINT64_C(5) << 30, rd, &evt),
@@ -198,7 +201,7 @@ test_translate_walk_abort_names_the_descriptor(void **state)
 	walk_close(&r, dma);
 }
 
-/* AP, UXN, PXN, WXN, PAN: who may do what. Bits of `ok`: r w x, user then privileged. */
+/* AP, UXN, PXN, WXN, PAN. Bits of `ok`: r w x, unprivileged then privileged. */
 static void
 test_translate_permissions(void **state)
 {
@@ -207,7 +210,9 @@ test_translate_permissions(void **state)
 		uint64_t attrs, table, cd;
 		unsigned int ok;
 	} rows[] = {
-		/* What the unprivileged may write, the privileged do not execute. */
+		/*
+		 * Privileged code does not execute from a page that is writable without privilege.
+		 */
 		{ RIG_UNPRIV, 0, 0, UR | UW | UX | PR | PW },
 		{ RIG_UNPRIV | RIG_RO, 0, 0, UR | UX | PR | PX },
 		{ 0, 0, 0, PR | PW | PX },
@@ -238,7 +243,7 @@ test_translate_permissions(void **state)
 		rig_map(&r, 0x1000, RIG_DATA, RIG_AF | RIG_NG | rows[i].attrs);
 		*rig_entry(&r, r.ttb0, 12, 0, 1, 0x1000) |= rows[i].table;
 		change_cd0(&r, 0, rows[i].cd);
-		/* Twice: from the walk and from the TLB. */
+		/* Each twice: by a walk and from the TLB. */
 		for (unsigned int k = 0; k < 12; k++) {
 			unsigned int want = rows[i].ok & 1 << k % 6 ? 0 : SMMUV3_F_PERMISSION;
 			struct smmuv3_evt evt = { 0 };
@@ -252,7 +257,7 @@ test_translate_permissions(void **state)
 			assert_int_equal(SMMUV3_GET(SMMUV3_EVT1_IND, evt.dw[1]), how->instr);
 			assert_int_equal(SMMUV3_GET(SMMUV3_EVT1_RNW, evt.dw[1]), !how->write);
 		}
-		/* HAD0: the table's attributes do not count. */
+		/* HAD0: attributes of the table have no effect. */
 		if (rows[i].table != 0) {
 			smmuv3_set_dw(&r.cd->dw[1], r.cd->dw[1] | SMMUV3_CD1_HAD0);
 			rig_flush(&r);

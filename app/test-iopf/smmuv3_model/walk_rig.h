@@ -4,7 +4,7 @@
 #ifndef WALK_RIG_H
 #define WALK_RIG_H
 
-/* The rig with an engine whose accesses terminate: each has an end, each fault a record. */
+/* The rig with an engine whose accesses terminate: each access ends, each fault leaves a record. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,10 +19,10 @@ extern const struct walk_how rd, wr;
 /* The data of each access. */
 extern uint8_t walk_buf[64];
 
-/* RIG_SID terminates, so that each access has an end and each fault a record. */
+/* RIG_SID terminates: each access ends, each fault leaves a record. */
 struct smmuv3_model_dma *walk_open(struct rig *r, const struct smmuv3_model_conf *conf);
 void walk_close(struct rig *r, struct smmuv3_model_dma *dma);
-/* The id of the event that the access makes, 0 if it succeeds. */
+/* Returns the id of the access's event, or 0 if the access succeeds. */
 unsigned int walk_access(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va,
 		struct walk_how how, struct smmuv3_evt *evt);
 

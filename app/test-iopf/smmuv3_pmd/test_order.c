@@ -274,7 +274,7 @@ test_gerror_is_read_behind_a_full_barrier(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* cmdq_answers.c, O2 and P2. */
+/* cmdq_post.c, O2 and P2. */
 static void
 test_owner_and_poster_read_behind_a_full_barrier(void **state)
 {
@@ -405,7 +405,7 @@ test_leaf_tables_are_written_before_they_are_linked(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* ats.c, B2: the table is changed before the list of ATCs is read. */
+/* atc.c, B2: the table is changed before the list of ATCs is read. */
 static void
 test_the_list_of_atcs_is_read_behind_a_full_barrier(void **state)
 {
