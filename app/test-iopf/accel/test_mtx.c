@@ -41,7 +41,7 @@ teardown(void **state)
 }
 
 static void
-put(const void *data, size_t len)
+write_file(const void *data, size_t len)
 {
 	FILE *f = fopen(path, "w");
 
@@ -51,7 +51,7 @@ put(const void *data, size_t len)
 }
 
 static size_t
-squeeze(const char *text, unsigned char *out, size_t room)
+compress_text(const char *text, unsigned char *out, size_t room)
 {
 	z_stream z = { 0 };
 	size_t len;
@@ -70,7 +70,7 @@ squeeze(const char *text, unsigned char *out, size_t room)
 
 /* Refused with this error and a single line that names the place and says this. */
 static void
-refused(int error, const char *where, const char *says)
+refuse_file(int error, const char *where, const char *says)
 {
 	char err[512] = "", place[sizeof(path) + 16];
 	struct mtx mtx;
@@ -85,14 +85,14 @@ refused(int error, const char *where, const char *says)
 }
 
 static void
-refused_text(const char *text, int error, const char *where, const char *says)
+refuse_text(const char *text, int error, const char *where, const char *says)
 {
-	put(text, strlen(text));
-	refused(error, where, says);
+	write_file(text, strlen(text));
+	refuse_file(error, where, says);
 }
 
 static void
-taken(struct mtx *mtx)
+accept_file(struct mtx *mtx)
 {
 	char err[512] = "";
 
@@ -114,14 +114,14 @@ check_entry(const struct mtx *mtx, uint64_t i, uint32_t row, uint32_t col, int64
 #define SYMMETRIC "%%MatrixMarket matrix coordinate integer symmetric\n"
 
 static void
-test_pattern_general(void **state)
+test_a_general_pattern_is_parsed(void **state)
 {
 	const char *text = PATTERN "% a comment\n%\n\n3 4 2\n1 4\n3 1\n";
 	struct mtx mtx;
 
 	(void)state;
-	put(text, strlen(text));
-	taken(&mtx);
+	write_file(text, strlen(text));
+	accept_file(&mtx);
 	assert_int_equal(mtx.rows, 3);
 	assert_int_equal(mtx.cols, 4);
 	assert_int_equal(mtx.nb_entries, 2);
@@ -132,15 +132,15 @@ test_pattern_general(void **state)
 }
 
 static void
-test_integer_values_over_the_whole_range(void **state)
+test_integers_of_the_whole_range_are_parsed(void **state)
 {
 	const char *text = INTEGER "2 2 3\n1 1 -9223372036854775808\n2 2 9223372036854775807\n"
 			"2 1 +5\n";
 	struct mtx mtx;
 
 	(void)state;
-	put(text, strlen(text));
-	taken(&mtx);
+	write_file(text, strlen(text));
+	accept_file(&mtx);
 	check_entry(&mtx, 0, 0, 0, INT64_MIN);
 	check_entry(&mtx, 1, 1, 1, INT64_MAX);
 	check_entry(&mtx, 2, 1, 0, 5);
@@ -154,8 +154,8 @@ test_symmetric_gives_both_halves_and_one_diagonal(void **state)
 	struct mtx mtx;
 
 	(void)state;
-	put(text, strlen(text));
-	taken(&mtx);
+	write_file(text, strlen(text));
+	accept_file(&mtx);
 	assert_int_equal(mtx.nb_entries, 3);
 	check_entry(&mtx, 0, 1, 1, 7);
 	check_entry(&mtx, 1, 2, 0, 9);
@@ -164,15 +164,15 @@ test_symmetric_gives_both_halves_and_one_diagonal(void **state)
 }
 
 static void
-test_line_ends_and_blanks_do_not_matter(void **state)
+test_line_ends_and_blanks_have_no_meaning(void **state)
 {
 	const char *text = "%%MatrixMarket MATRIX Coordinate  Pattern\tGENERAL\r\n"
 			"\t2  2 2 \r\n\r\n 1\t2 \r\n2 1";
 	struct mtx mtx;
 
 	(void)state;
-	put(text, strlen(text));
-	taken(&mtx);
+	write_file(text, strlen(text));
+	accept_file(&mtx);
 	assert_int_equal(mtx.nb_entries, 2);
 	check_entry(&mtx, 0, 0, 1, 1);
 	check_entry(&mtx, 1, 1, 0, 1);
@@ -180,13 +180,13 @@ test_line_ends_and_blanks_do_not_matter(void **state)
 }
 
 static void
-test_no_entries_is_a_matrix(void **state)
+test_a_matrix_may_have_no_entries(void **state)
 {
 	struct mtx mtx;
 
 	(void)state;
-	put(PATTERN "5 5 0\n", strlen(PATTERN "5 5 0\n"));
-	taken(&mtx);
+	write_file(PATTERN "5 5 0\n", strlen(PATTERN "5 5 0\n"));
+	accept_file(&mtx);
 	assert_int_equal(mtx.rows, 5);
 	assert_int_equal(mtx.nb_entries, 0);
 	mtx_free(&mtx);
@@ -202,20 +202,20 @@ test_every_truncation_of_a_gzip_is_refused(void **state)
 	size_t len, n;
 
 	(void)state;
-	len = squeeze(text, gz, sizeof(gz));
-	put(gz, len);
-	taken(&mtx);
+	len = compress_text(text, gz, sizeof(gz));
+	write_file(gz, len);
+	accept_file(&mtx);
 	assert_int_equal(mtx.nb_entries, 4);
 	mtx_free(&mtx);
 	for (n = 0; n < len; n++) {
-		put(gz, n);
+		write_file(gz, n);
 		err[0] = '\0';
 		assert_true(mtx_read(path, &mtx, err, sizeof(err)) < 0);
 		assert_null(mtx.entries);
 		assert_int_equal(strncmp(err, path, strlen(path)), 0);
 	}
-	put(gz, len - 1);
-	refused(-EINVAL, ":7", "truncated");
+	write_file(gz, len - 1);
+	refuse_file(-EINVAL, ":7", "truncated");
 }
 
 static void
@@ -228,11 +228,11 @@ test_every_flipped_byte_of_a_gzip_body_is_refused(void **state)
 	size_t len, n;
 
 	(void)state;
-	len = squeeze(text, gz, sizeof(gz));
+	len = compress_text(text, gz, sizeof(gz));
 	/* The first ten bytes hold a time and a system that do not matter. */
 	for (n = 10; n < len; n++) {
 		gz[n] ^= 0x55;
-		put(gz, len);
+		write_file(gz, len);
 		assert_true(mtx_read(path, &mtx, err, sizeof(err)) < 0);
 		assert_null(mtx.entries);
 		gz[n] ^= 0x55;
@@ -250,105 +250,105 @@ test_every_truncation_of_a_text_is_refused(void **state)
 	(void)state;
 	/* Without its last line end it is whole. */
 	for (n = 0; n < strlen(text) - 1; n++) {
-		put(text, n);
+		write_file(text, n);
 		assert_true(mtx_read(path, &mtx, err, sizeof(err)) < 0);
 		assert_null(mtx.entries);
 	}
-	put(text, n);
-	taken(&mtx);
+	write_file(text, n);
+	accept_file(&mtx);
 	mtx_free(&mtx);
 }
 
 static void
-test_what_is_not_a_matrix_market_file(void **state)
+test_other_files_are_refused(void **state)
 {
 	char line[1200];
 
 	(void)state;
-	refused_text("", -EINVAL, "", "empty");
-	refused_text("1 2 3\n", -EINVAL, ":1", "not a Matrix Market file");
-	refused_text("%%MatrixMarket matrix coordinate pattern\n1 1 0\n", -EINVAL, ":1",
+	refuse_text("", -EINVAL, "", "empty");
+	refuse_text("1 2 3\n", -EINVAL, ":1", "not a Matrix Market file");
+	refuse_text("%%MatrixMarket matrix coordinate pattern\n1 1 0\n", -EINVAL, ":1",
 			"first line");
-	refused_text("%%MatrixMarket vector coordinate pattern general\n", -EINVAL, ":1",
+	refuse_text("%%MatrixMarket vector coordinate pattern general\n", -EINVAL, ":1",
 			"first line");
-	refused_text("%%MatrixMarket matrix array integer general\n", -ENOTSUP, ":1", "array");
-	refused_text("%%MatrixMarket matrix coordinate real general\n", -ENOTSUP, ":1", "real");
-	refused_text("%%MatrixMarket matrix coordinate complex general\n", -ENOTSUP, ":1",
+	refuse_text("%%MatrixMarket matrix array integer general\n", -ENOTSUP, ":1", "array");
+	refuse_text("%%MatrixMarket matrix coordinate real general\n", -ENOTSUP, ":1", "real");
+	refuse_text("%%MatrixMarket matrix coordinate complex general\n", -ENOTSUP, ":1",
 			"complex");
-	refused_text("%%MatrixMarket matrix coordinate integer hermitian\n", -ENOTSUP, ":1",
+	refuse_text("%%MatrixMarket matrix coordinate integer hermitian\n", -ENOTSUP, ":1",
 			"hermitian");
-	refused_text("%%MatrixMarket matrix coordinate integer skew-symmetric\n", -ENOTSUP, ":1",
+	refuse_text("%%MatrixMarket matrix coordinate integer skew-symmetric\n", -ENOTSUP, ":1",
 			"skew-symmetric");
-	put(PATTERN "1 1\0 1\n1 1\n", sizeof(PATTERN "1 1\0 1\n1 1\n") - 1);
-	refused(-EINVAL, ":2", "byte 0x00");
+	write_file(PATTERN "1 1\0 1\n1 1\n", sizeof(PATTERN "1 1\0 1\n1 1\n") - 1);
+	refuse_file(-EINVAL, ":2", "byte 0x00");
 	memset(line, '%', sizeof(line));
-	put(line, sizeof(line));
-	refused(-EINVAL, ":1", "longer than");
+	write_file(line, sizeof(line));
+	refuse_file(-EINVAL, ":1", "longer than");
 }
 
 static void
-test_size_lines_that_cannot_be(void **state)
+test_impossible_size_lines_are_refused(void **state)
 {
 	(void)state;
-	refused_text(PATTERN "% only comments\n", -EINVAL, ":3", "truncated");
-	refused_text(PATTERN "3 3\n", -EINVAL, ":2", "size line");
-	refused_text(PATTERN "3 3 1 1\n", -EINVAL, ":2", "size line");
-	refused_text(PATTERN "-3 3 1\n", -EINVAL, ":2", "size line");
-	refused_text(PATTERN "3 3 1x\n", -EINVAL, ":2", "size line");
-	refused_text(PATTERN "3 3 99999999999999999999\n", -EINVAL, ":2", "size line");
-	refused_text(PATTERN "0 3 0\n", -EINVAL, ":2", "is empty");
-	refused_text(PATTERN "3 3 10\n", -EINVAL, ":2", "do not fit");
-	refused_text(PATTERN "67108865 1 1\n", -EFBIG, ":2", "too large");
-	refused_text(PATTERN "67108864 67108864 268435457\n", -EFBIG, ":2", "too large");
-	refused_text(PATTERN "18446744073709551615 18446744073709551615 1\n", -EFBIG, ":2",
+	refuse_text(PATTERN "% only comments\n", -EINVAL, ":3", "truncated");
+	refuse_text(PATTERN "3 3\n", -EINVAL, ":2", "size line");
+	refuse_text(PATTERN "3 3 1 1\n", -EINVAL, ":2", "size line");
+	refuse_text(PATTERN "-3 3 1\n", -EINVAL, ":2", "size line");
+	refuse_text(PATTERN "3 3 1x\n", -EINVAL, ":2", "size line");
+	refuse_text(PATTERN "3 3 99999999999999999999\n", -EINVAL, ":2", "size line");
+	refuse_text(PATTERN "0 3 0\n", -EINVAL, ":2", "is empty");
+	refuse_text(PATTERN "3 3 10\n", -EINVAL, ":2", "do not fit");
+	refuse_text(PATTERN "67108865 1 1\n", -EFBIG, ":2", "too large");
+	refuse_text(PATTERN "67108864 67108864 268435457\n", -EFBIG, ":2", "too large");
+	refuse_text(PATTERN "18446744073709551615 18446744073709551615 1\n", -EFBIG, ":2",
 			"too large");
-	refused_text(SYMMETRIC "3 4 1\n1 1 1\n", -EINVAL, ":2", "symmetric");
+	refuse_text(SYMMETRIC "3 4 1\n1 1 1\n", -EINVAL, ":2", "symmetric");
 }
 
 static void
-test_a_huge_promise_costs_no_memory(void **state)
+test_a_huge_count_costs_no_memory(void **state)
 {
 	(void)state;
-	refused_text(PATTERN "67108864 67108864 268435456\n1 1\n", -EINVAL, ":4",
+	refuse_text(PATTERN "67108864 67108864 268435456\n1 1\n", -EINVAL, ":4",
 			"after 1 of 268435456 entries");
 }
 
 static void
-test_entries_that_cannot_be(void **state)
+test_impossible_entries_are_refused(void **state)
 {
 	(void)state;
-	refused_text(PATTERN "3 3 1\n0 1\n", -ERANGE, ":3", "row 0 is outside 1 to 3");
-	refused_text(PATTERN "3 3 2\n1 1\n4 1\n", -ERANGE, ":4", "row 4 is outside 1 to 3");
-	refused_text(PATTERN "3 2 1\n1 3\n", -ERANGE, ":3", "column 3 is outside 1 to 2");
-	refused_text(PATTERN "3 3 1\n1 4294967297\n", -ERANGE, ":3", "column 4294967297");
-	refused_text(PATTERN "3 3 1\n1 1 1\n", -EINVAL, ":3", "not an entry");
-	refused_text(PATTERN "3 3 1\n1\n", -EINVAL, ":3", "not an entry");
-	refused_text(PATTERN "3 3 1\n1 -1\n", -EINVAL, ":3", "not an entry");
-	refused_text(PATTERN "3 3 1\n% late comment\n", -EINVAL, ":3", "not an entry");
-	refused_text(INTEGER "3 3 1\n1 1\n", -EINVAL, ":3", "not an entry");
-	refused_text(INTEGER "3 3 1\n1 1 2.5\n", -EINVAL, ":3", "not an entry");
-	refused_text(INTEGER "3 3 1\n1 1 9223372036854775808\n", -EINVAL, ":3", "not an entry");
-	refused_text(SYMMETRIC "3 3 1\n1 2 5\n", -EINVAL, ":3", "above the diagonal");
+	refuse_text(PATTERN "3 3 1\n0 1\n", -ERANGE, ":3", "row 0 is outside 1 to 3");
+	refuse_text(PATTERN "3 3 2\n1 1\n4 1\n", -ERANGE, ":4", "row 4 is outside 1 to 3");
+	refuse_text(PATTERN "3 2 1\n1 3\n", -ERANGE, ":3", "column 3 is outside 1 to 2");
+	refuse_text(PATTERN "3 3 1\n1 4294967297\n", -ERANGE, ":3", "column 4294967297");
+	refuse_text(PATTERN "3 3 1\n1 1 1\n", -EINVAL, ":3", "not an entry");
+	refuse_text(PATTERN "3 3 1\n1\n", -EINVAL, ":3", "not an entry");
+	refuse_text(PATTERN "3 3 1\n1 -1\n", -EINVAL, ":3", "not an entry");
+	refuse_text(PATTERN "3 3 1\n% late comment\n", -EINVAL, ":3", "not an entry");
+	refuse_text(INTEGER "3 3 1\n1 1\n", -EINVAL, ":3", "not an entry");
+	refuse_text(INTEGER "3 3 1\n1 1 2.5\n", -EINVAL, ":3", "not an entry");
+	refuse_text(INTEGER "3 3 1\n1 1 9223372036854775808\n", -EINVAL, ":3", "not an entry");
+	refuse_text(SYMMETRIC "3 3 1\n1 2 5\n", -EINVAL, ":3", "above the diagonal");
 }
 
 static void
-test_counts_that_do_not_match(void **state)
+test_wrong_counts_are_refused(void **state)
 {
 	(void)state;
-	refused_text(PATTERN "3 3 2\n1 1\n", -EINVAL, ":4", "after 1 of 2 entries");
-	refused_text(PATTERN "3 3 1\n1 1\n2 2\n", -EINVAL, ":4", "more than the 1 entries");
-	refused_text(PATTERN "3 3 0\n1 1\n", -EINVAL, ":3", "more than the 0 entries");
+	refuse_text(PATTERN "3 3 2\n1 1\n", -EINVAL, ":4", "after 1 of 2 entries");
+	refuse_text(PATTERN "3 3 1\n1 1\n2 2\n", -EINVAL, ":4", "more than the 1 entries");
+	refuse_text(PATTERN "3 3 0\n1 1\n", -EINVAL, ":3", "more than the 0 entries");
 }
 
 static void
-test_files_that_cannot_be_read(void **state)
+test_unreadable_files_are_refused(void **state)
 {
 	char err[512];
 	struct mtx mtx;
 
 	(void)state;
 	unlink(path);
-	refused(-ENOENT, "", "cannot open");
+	refuse_file(-ENOENT, "", "cannot open");
 	assert_int_equal(mtx_read(dir, &mtx, err, sizeof(err)), -EISDIR);
 	assert_non_null(strstr(err, "cannot read"));
 }
@@ -357,13 +357,13 @@ static void
 test_a_file_without_permission_is_refused(void **state)
 {
 	(void)state;
-	put(PATTERN "1 1 0\n", strlen(PATTERN "1 1 0\n"));
+	write_file(PATTERN "1 1 0\n", strlen(PATTERN "1 1 0\n"));
 	assert_int_equal(chmod(path, 0), 0);
 	if (access(path, R_OK) == 0) {
 		unlink(path);
 		test_skip("this user may read every file");
 	}
-	refused(-EACCES, "", "cannot open");
+	refuse_file(-EACCES, "", "cannot open");
 	unlink(path);
 }
 
@@ -374,7 +374,7 @@ test_the_error_never_outgrows_its_buffer(void **state)
 	struct mtx mtx;
 
 	(void)state;
-	put("x", 1);
+	write_file("x", 1);
 	memset(err, 'x', sizeof(err));
 	assert_true(mtx_read(path, &mtx, err, 8) < 0);
 	assert_int_equal(strnlen(err, sizeof(err)), 7);
@@ -382,20 +382,20 @@ test_the_error_never_outgrows_its_buffer(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_pattern_general),
-	cmocka_unit_test(test_integer_values_over_the_whole_range),
+	cmocka_unit_test(test_a_general_pattern_is_parsed),
+	cmocka_unit_test(test_integers_of_the_whole_range_are_parsed),
 	cmocka_unit_test(test_symmetric_gives_both_halves_and_one_diagonal),
-	cmocka_unit_test(test_line_ends_and_blanks_do_not_matter),
-	cmocka_unit_test(test_no_entries_is_a_matrix),
+	cmocka_unit_test(test_line_ends_and_blanks_have_no_meaning),
+	cmocka_unit_test(test_a_matrix_may_have_no_entries),
 	cmocka_unit_test(test_every_truncation_of_a_gzip_is_refused),
 	cmocka_unit_test(test_every_flipped_byte_of_a_gzip_body_is_refused),
 	cmocka_unit_test(test_every_truncation_of_a_text_is_refused),
-	cmocka_unit_test(test_what_is_not_a_matrix_market_file),
-	cmocka_unit_test(test_size_lines_that_cannot_be),
-	cmocka_unit_test(test_a_huge_promise_costs_no_memory),
-	cmocka_unit_test(test_entries_that_cannot_be),
-	cmocka_unit_test(test_counts_that_do_not_match),
-	cmocka_unit_test(test_files_that_cannot_be_read),
+	cmocka_unit_test(test_other_files_are_refused),
+	cmocka_unit_test(test_impossible_size_lines_are_refused),
+	cmocka_unit_test(test_a_huge_count_costs_no_memory),
+	cmocka_unit_test(test_impossible_entries_are_refused),
+	cmocka_unit_test(test_wrong_counts_are_refused),
+	cmocka_unit_test(test_unreadable_files_are_refused),
 	cmocka_unit_test(test_a_file_without_permission_is_refused),
 	cmocka_unit_test(test_the_error_never_outgrows_its_buffer),
 };

@@ -109,7 +109,7 @@ test_spec_register_fields(void **state)
 }
 
 static void
-cmd_is(struct smmuv3_cmd cmd, uint64_t dw0, uint64_t dw1)
+check_cmd(struct smmuv3_cmd cmd, uint64_t dw0, uint64_t dw1)
 {
 	assert_int_equal(cmd.dw[0], dw0);
 	assert_int_equal(cmd.dw[1], dw1);
@@ -119,29 +119,29 @@ static void
 test_spec_commands(void **state)
 {
 	(void)state;
-	cmd_is(smmuv3_cmd_cfgi_ste(0x12345678, true), UINT64_C(0x1234567800000003), 1);
-	cmd_is(smmuv3_cmd_cfgi_ste(8, false), UINT64_C(0x0000000800000003), 0);
-	cmd_is(smmuv3_cmd_cfgi_all(), 0x04, 31);
-	cmd_is(smmuv3_cmd_cfgi_cd(8, 0xfffff, true), UINT64_C(0x00000008fffff005), 1);
-	cmd_is(smmuv3_cmd_cfgi_cd_all(0xffffffff), UINT64_C(0xffffffff00000006), 0);
-	cmd_is(smmuv3_cmd_tlbi_nsnh_all(), 0x30, 0);
-	cmd_is(smmuv3_cmd_tlbi_el2_all(), 0x20, 0);
-	cmd_is(smmuv3_cmd_tlbi_nh_asid(0x1234, 0xabcd), UINT64_C(0xabcd123400000011), 0);
-	cmd_is(smmuv3_cmd_tlbi_nh_va(0, 5, UINT64_C(0xffff800012345678), true),
+	check_cmd(smmuv3_cmd_cfgi_ste(0x12345678, true), UINT64_C(0x1234567800000003), 1);
+	check_cmd(smmuv3_cmd_cfgi_ste(8, false), UINT64_C(0x0000000800000003), 0);
+	check_cmd(smmuv3_cmd_cfgi_all(), 0x04, 31);
+	check_cmd(smmuv3_cmd_cfgi_cd(8, 0xfffff, true), UINT64_C(0x00000008fffff005), 1);
+	check_cmd(smmuv3_cmd_cfgi_cd_all(0xffffffff), UINT64_C(0xffffffff00000006), 0);
+	check_cmd(smmuv3_cmd_tlbi_nsnh_all(), 0x30, 0);
+	check_cmd(smmuv3_cmd_tlbi_el2_all(), 0x20, 0);
+	check_cmd(smmuv3_cmd_tlbi_nh_asid(0x1234, 0xabcd), UINT64_C(0xabcd123400000011), 0);
+	check_cmd(smmuv3_cmd_tlbi_nh_va(0, 5, UINT64_C(0xffff800012345678), true),
 			UINT64_C(0x0005000000000012), UINT64_C(0xffff800012345001));
 	/* NUM 31, SCALE 31, TTL 3, TG 64K */
-	cmd_is(smmuv3_cmd_tlbi_nh_va_range(0, 5, 0x40000000, false, 3, 31, 31, 3),
+	check_cmd(smmuv3_cmd_tlbi_nh_va_range(0, 5, 0x40000000, false, 3, 31, 31, 3),
 			UINT64_C(0x0005000001f1f012), UINT64_C(0x0000000040000f00));
 	/* NUM 3, SCALE 9, TTL 2, TG 4K, Leaf */
-	cmd_is(smmuv3_cmd_tlbi_nh_va_range(7, 5, 0x40000000, true, 1, 3, 9, 2),
+	check_cmd(smmuv3_cmd_tlbi_nh_va_range(7, 5, 0x40000000, true, 1, 3, 9, 2),
 			UINT64_C(0x0005000700903012), UINT64_C(0x0000000040000601));
-	cmd_is(smmuv3_cmd_resume(8, 0xbeef, true, false), UINT64_C(0x0000000800001044), 0xbeef);
-	cmd_is(smmuv3_cmd_resume(8, 1, false, true), UINT64_C(0x0000000800002044), 1);
-	cmd_is(smmuv3_cmd_resume(8, 1, false, false), UINT64_C(0x0000000800000044), 1);
-	cmd_is(smmuv3_cmd_stall_term(9), UINT64_C(0x0000000900000045), 0);
-	cmd_is(smmuv3_cmd_sync(), 0x46, 0);
+	check_cmd(smmuv3_cmd_resume(8, 0xbeef, true, false), UINT64_C(0x0000000800001044), 0xbeef);
+	check_cmd(smmuv3_cmd_resume(8, 1, false, true), UINT64_C(0x0000000800002044), 1);
+	check_cmd(smmuv3_cmd_resume(8, 1, false, false), UINT64_C(0x0000000800000044), 1);
+	check_cmd(smmuv3_cmd_stall_term(9), UINT64_C(0x0000000900000045), 0);
+	check_cmd(smmuv3_cmd_sync(), 0x46, 0);
 	/* CS 1, MSH inner, MSIAttr 0xf */
-	cmd_is(smmuv3_cmd_sync_msi(UINT64_C(0x0000123456789abc), 0xdeadbeef),
+	check_cmd(smmuv3_cmd_sync_msi(UINT64_C(0x0000123456789abc), 0xdeadbeef),
 			UINT64_C(0xdeadbeef0fc01046), UINT64_C(0x0000123456789abc));
 }
 
@@ -159,19 +159,19 @@ test_spec_commands_of_pci(void **state)
 	assert_int_equal(SMMUV3_PUT(SMMUV3_PRI1_RESP, SMMUV3_PRI_RESP_SUCCESS), 0x2000);
 
 	/* Everything that untagged requests left: SSV 0, Size 52; the SSID is not looked at */
-	cmd_is(smmuv3_cmd_atc_inv(0x12345678, false, 0xfffff, true, 0, 52),
+	check_cmd(smmuv3_cmd_atc_inv(0x12345678, false, 0xfffff, true, 0, 52),
 			UINT64_C(0x1234567800000040), 0x34);
 	/* 64 KiB of PASID 0xabcde: SSV */
-	cmd_is(smmuv3_cmd_atc_inv(8, true, 0xabcde, false, UINT64_C(0xffff800012340abc), 4),
+	check_cmd(smmuv3_cmd_atc_inv(8, true, 0xabcde, false, UINT64_C(0xffff800012340abc), 4),
 			UINT64_C(0x00000008abcde840), UINT64_C(0xffff800012340004));
 	/* ... of any: SSV, Global */
-	cmd_is(smmuv3_cmd_atc_inv(8, true, 1, true, 0x1000, 0),
+	check_cmd(smmuv3_cmd_atc_inv(8, true, 1, true, 0x1000, 0),
 			UINT64_C(0x0000000800001a40), 0x1000);
-	cmd_is(smmuv3_cmd_pri_resp(8, false, 0x12345, 0x1a5, SMMUV3_PRI_RESP_SUCCESS),
+	check_cmd(smmuv3_cmd_pri_resp(8, false, 0x12345, 0x1a5, SMMUV3_PRI_RESP_SUCCESS),
 			UINT64_C(0x0000000800000041), 0x21a5);
-	cmd_is(smmuv3_cmd_pri_resp(0xa0b0c0d0, true, 0x12345, 0x1ff, SMMUV3_PRI_RESP_INVALID),
+	check_cmd(smmuv3_cmd_pri_resp(0xa0b0c0d0, true, 0x12345, 0x1ff, SMMUV3_PRI_RESP_INVALID),
 			UINT64_C(0xa0b0c0d012345841), 0x11ff);
-	cmd_is(smmuv3_cmd_pri_resp(8, true, 0xfffff, 0, SMMUV3_PRI_RESP_FAILURE),
+	check_cmd(smmuv3_cmd_pri_resp(8, true, 0xfffff, 0, SMMUV3_PRI_RESP_FAILURE),
 			UINT64_C(0x00000008fffff841), 0);
 }
 

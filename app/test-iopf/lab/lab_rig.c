@@ -115,7 +115,7 @@ find_edu(struct lab_edu *edu)
 }
 
 static void
-region_of(const struct lab_edu *edu, uint32_t index, struct vfio_region_info *region)
+find_region(const struct lab_edu *edu, uint32_t index, struct vfio_region_info *region)
 {
 	*region = (struct vfio_region_info){ .argsz = sizeof(*region), .index = index };
 	assert_int_equal(ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, region), 0);
@@ -132,11 +132,11 @@ lab_edu_open(struct lab_edu *edu)
 	find_edu(edu);
 	if (rte_vfio_setup_device(PCI, edu->bdf, &edu->fd, &info) != 0)
 		fail_msg("%s: VFIO does not give it: is it bound to vfio-pci?", edu->bdf);
-	region_of(edu, VFIO_PCI_CONFIG_REGION_INDEX, &region);
+	find_region(edu, VFIO_PCI_CONFIG_REGION_INDEX, &region);
 	assert_int_equal(pread(edu->fd, &command, 2, region.offset + PCI_COMMAND), 2);
 	command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
 	assert_int_equal(pwrite(edu->fd, &command, 2, region.offset + PCI_COMMAND), 2);
-	region_of(edu, VFIO_PCI_BAR0_REGION_INDEX, &region);
+	find_region(edu, VFIO_PCI_BAR0_REGION_INDEX, &region);
 	edu->size = region.size;
 	edu->bar = mmap(NULL, edu->size, PROT_READ | PROT_WRITE, MAP_SHARED, edu->fd,
 			region.offset);
@@ -158,7 +158,7 @@ lab_edu_close(struct lab_edu *edu)
 }
 
 static unsigned int
-poll_some(void)
+poll_passes(void)
 {
 	unsigned int i, n = 0;
 
@@ -176,7 +176,7 @@ lab_edu_wait(struct lab_edu *edu)
 		if (ms == DMA_TIMEOUT_MS)
 			fail_msg("a DMA has not ended after %u ms", ms);
 		if (lab.poller != NULL)
-			poll_some();
+			poll_passes();
 		/* Time may pass only while the processors sleep. */
 		usleep(1000);
 	}
@@ -280,7 +280,7 @@ lab_drain(void)
 	unsigned int quiet;
 
 	for (quiet = 0; quiet < QUIET_MS; quiet++) {
-		if (poll_some() > 0)
+		if (poll_passes() > 0)
 			quiet = 0;
 		usleep(1000);
 	}

@@ -55,7 +55,7 @@ lab_space_down(void **state)
 }
 
 static uint8_t
-byte_of(unsigned int seed, size_t i)
+make_byte(unsigned int seed, size_t i)
 {
 	return (seed * 2654435761u + i * 40503u) >> 7;
 }
@@ -66,7 +66,7 @@ lab_fill(uint8_t *p, size_t len, unsigned int seed)
 	size_t i;
 
 	for (i = 0; i < len; i++)
-		p[i] = byte_of(seed, i);
+		p[i] = make_byte(seed, i);
 }
 
 void
@@ -75,9 +75,9 @@ lab_check_bytes(const uint8_t *p, size_t len, unsigned int seed)
 	size_t i;
 
 	for (i = 0; i < len; i++)
-		if (p[i] != byte_of(seed, i))
+		if (p[i] != make_byte(seed, i))
 			fail_msg("byte %zu of %zu is 0x%02x, not 0x%02x", i, len, p[i],
-					byte_of(seed, i));
+					make_byte(seed, i));
 }
 
 void

@@ -107,7 +107,7 @@ read64(void *regs, uint32_t offset)
 }
 
 static uint64_t
-counter(const char *wanted)
+read_counter(const char *wanted)
 {
 	const char *name;
 	unsigned int i;
@@ -121,14 +121,14 @@ counter(const char *wanted)
 }
 
 static void
-map(void)
+map_page(void)
 {
 	assert_int_equal(pgt_map(r.table.pgt, VA, r.data.addr, PAGE, PGT_READ | PGT_WRITE), 0);
 }
 
 /* From the table alone: the SMMU may remember. */
 static void
-unmap(void)
+unmap_page(void)
 {
 	struct pgt_unmapped out;
 	struct pgt_inv inv;
@@ -166,7 +166,7 @@ write_zero(void)
 
 /* Fault, map, again: twice. */
 static void
-serve(void)
+serve_fault(void)
 {
 	const struct iopf_inv inv = { .addr = VA, .size = PAGE, .leaf_log2 = 12,
 		.leaf_only = true };
@@ -174,9 +174,9 @@ serve(void)
 
 	for (i = 0; i < 2; i++) {
 		assert_int_equal(write_zero(), SMMUV3_F_TRANSLATION);
-		map();
+		map_page();
 		assert_int_equal(write_zero(), 0);
-		unmap();
+		unmap_page();
 		assert_int_equal(r.ops->invalidate(r.s, r.domain, &inv, 1, &done), 0);
 		assert_int_equal(done, 1);
 	}
@@ -209,9 +209,9 @@ test_a_linear_stream_table_is_used(void **state)
 	cfg = smmuv3_read32(r.s->regs, SMMUV3_STRTAB_BASE_CFG);
 	assert_int_equal(SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg), 0);
 	assert_int_equal(SMMUV3_GET(SMMUV3_STRTAB_CFG_LOG2SIZE, cfg), 8);
-	serve();
+	serve_fault();
 	assert_int_equal(rig_detach(r.ops, r.s, r.dev, IOPF_NO_PASID), 0);
-	map();
+	map_page();
 	assert_int_equal(rig_attach(r.ops, r.s, r.dev, IOPF_NO_PASID, r.domain), 0);
 	assert_int_equal(write_zero(), 0);
 }
@@ -228,7 +228,7 @@ test_a_two_level_stream_table_is_used(void **state)
 	smmu_start();
 	cfg = smmuv3_read32(r.s->regs, SMMUV3_STRTAB_BASE_CFG);
 	assert_int_equal(SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg), SMMUV3_STRTAB_2LVL);
-	serve();
+	serve_fault();
 }
 
 static void
@@ -295,13 +295,13 @@ test_every_invalidation_of_translations_is_obeyed(void **state)
 			print_message("  no range invalidation in IDR3\n");
 			break;
 		}
-		map();
+		map_page();
 		assert_int_equal(write_zero(), 0);
-		unmap();
+		unmap_page();
 		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, &failed), 0);
 		assert_int_equal(write_zero(), SMMUV3_F_TRANSLATION);
 	}
-	assert_int_equal(counter("cerror_ill"), 0);
+	assert_int_equal(read_counter("cerror_ill"), 0);
 }
 
 static void
@@ -315,7 +315,7 @@ test_every_invalidation_of_configurations_is_obeyed(void **state)
 	lab_need();
 	smmu_open();
 	smmu_start();
-	map();
+	map_page();
 	dev = r.dev;
 	cd = dev->cds.mem.va;
 	for (i = 0; i < 6; i++) {
@@ -342,7 +342,7 @@ test_every_invalidation_of_configurations_is_obeyed(void **state)
 		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, &failed), 0);
 	}
 	assert_int_equal(write_zero(), 0);
-	assert_int_equal(counter("cerror_ill"), 0);
+	assert_int_equal(read_counter("cerror_ill"), 0);
 }
 
 /* Hints, and what this SMMU's ID registers allow beside the above. */
@@ -368,8 +368,8 @@ test_other_legal_commands_are_consumed(void **state)
 		cmds[n++] = smmuv3_cmd_tlbi_el2_all();
 	cmds[n++] = smmuv3_cmd_sync();
 	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, n, &failed), 0);
-	assert_int_equal(counter("cerror_ill"), 0);
-	serve();
+	assert_int_equal(read_counter("cerror_ill"), 0);
+	serve_fault();
 }
 
 static void
@@ -390,26 +390,27 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 			for (k = 0; k < RTE_DIM(cmds); k++)
 				cmds[k] = k == at[i] ? illegal : smmuv3_cmd_tlbi_nh_asid(0, ASID);
 			failed = 77;
-			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, RTE_DIM(cmds), &failed), -EIO);
+			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, RTE_DIM(cmds), &failed),
+					-EIO);
 			assert_int_equal(failed, at[i]);
 			cmds[at[i]] = smmuv3_cmd_tlbi_nsnh_all();
 			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, 1 + i * 3, &failed), 0);
 		}
-	assert_int_equal(counter("cerror_ill"), 3 * RTE_DIM(at));
+	assert_int_equal(read_counter("cerror_ill"), 3 * RTE_DIM(at));
 	assert_int_equal(r.ops->check(r.s), 0);
-	serve();
+	serve_fault();
 }
 
 /* No memory is there, and CMDQ_BASE may hold it: at the top of the output range. */
 static uint64_t
-nowhere(void)
+get_hole_address(void)
 {
 	return (UINT64_C(1) << (r.info.addr_bits - 1)) |
 		SMMUV3_PUT(SMMUV3_Q_BASE_LOG2SIZE, r.s->cmdq_log2);
 }
 
 static uint32_t
-active_errors(void)
+read_active_errors(void)
 {
 	return smmuv3_read32(r.s->regs, SMMUV3_GERROR) ^ smmuv3_read32(r.s->regs, SMMUV3_GERRORN);
 }
@@ -427,10 +428,10 @@ test_a_command_fetch_that_aborts_is_tried_again(void **state)
 	smmu_open();
 	smmu_start();
 	base = read64(r.s->regs, SMMUV3_CMDQ_BASE);
-	smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, nowhere());
+	smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, get_hole_address());
 	smmuv3_cmdq_post(&r.s->cmdq, &tlbi, 1);
 	rte_delay_us_sleep(1000);
-	if (!(active_errors() & SMMUV3_GERROR_CMDQ_ERR)) {
+	if (!(read_active_errors() & SMMUV3_GERROR_CMDQ_ERR)) {
 		smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, base);
 		test_skip("this SMMU does not take a CMDQ_BASE while its queue is on");
 	}
@@ -439,10 +440,10 @@ test_a_command_fetch_that_aborts_is_tried_again(void **state)
 	smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, base);
 	assert_int_equal(r.ops->check(r.s), 0);
 	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, NULL), 0);
-	assert_int_equal(active_errors(), 0);
-	assert_int_equal(counter("cerror_abt"), 1);
-	assert_int_equal(counter("cerror_ill"), 0);
-	serve();
+	assert_int_equal(read_active_errors(), 0);
+	assert_int_equal(read_counter("cerror_abt"), 1);
+	assert_int_equal(read_counter("cerror_ill"), 0);
+	serve_fault();
 }
 
 static void
@@ -455,22 +456,22 @@ test_a_command_queue_out_of_reach_is_given_up_and_comes_back(void **state)
 	lab_need();
 	smmu_open();
 	smmu_start();
-	serve();
-	smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, nowhere());
+	serve_fault();
+	smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, get_hole_address());
 	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &failed), -EIO);
-	assert_true(counter("cerror_abt") > 1);
+	assert_true(read_counter("cerror_abt") > 1);
 	assert_true(r.ops->check(r.s) & IOPF_CHECK_DEAD);
 	/* The device reaches nothing of it any more. */
 	r.ops->stop(r.s);
 	assert_int_equal(smmuv3_read32(r.s->regs, SMMUV3_CR0ACK), 0);
 	assert_int_equal(r.ops->start(r.s), 0);
-	assert_int_equal(active_errors(), 0);
+	assert_int_equal(read_active_errors(), 0);
 	assert_int_equal(r.ops->check(r.s), 0);
-	serve();
+	serve_fault();
 }
 
 static void
-test_queues_of_every_size_go_round(void **state)
+test_queues_of_every_size_wrap(void **state)
 {
 	static const uint32_t sizes[] = { 1, 2, 8, 256, 4096 };
 	unsigned int i, k, failed;
@@ -488,15 +489,15 @@ test_queues_of_every_size_go_round(void **state)
 
 			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &failed), 0);
 		}
-		serve();
-		assert_int_equal(counter("bad_prod"), 0);
-		assert_int_equal(counter("bad_cons"), 0);
+		serve_fault();
+		assert_int_equal(read_counter("bad_prod"), 0);
+		assert_int_equal(read_counter("bad_cons"), 0);
 		assert_int_equal(smmu_down(NULL), 0);
 	}
 }
 
 static void
-test_it_cannot_stall_and_says_so(void **state)
+test_an_smmu_without_stalls_reports_none(void **state)
 {
 	struct iopf_dev_conf conf = { .nb_sids = 1, .recover = IOPF_STALL };
 	uint32_t sid = 0x77;
@@ -523,8 +524,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_teardown(test_a_command_fetch_that_aborts_is_tried_again, smmu_down),
 	cmocka_unit_test_teardown(test_a_command_queue_out_of_reach_is_given_up_and_comes_back,
 			smmu_down),
-	cmocka_unit_test_teardown(test_queues_of_every_size_go_round, smmu_down),
-	cmocka_unit_test_teardown(test_it_cannot_stall_and_says_so, smmu_down),
+	cmocka_unit_test_teardown(test_queues_of_every_size_wrap, smmu_down),
+	cmocka_unit_test_teardown(test_an_smmu_without_stalls_reports_none, smmu_down),
 };
 
 TEST_SUITE(lab, tests, NULL, NULL);

@@ -77,7 +77,7 @@ test_dma_into_unmapped_memory_lands_after_a_retry(void **state)
 }
 
 static void
-test_each_fault_is_told_with_what_was_wanted(void **state)
+test_each_fault_is_reported_with_its_access(void **state)
 {
 	uint8_t *buf;
 
@@ -358,7 +358,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_teardown(test_the_smmu_found_is_described, lab_space_down),
 	cmocka_unit_test_teardown(test_dma_into_unmapped_memory_lands_after_a_retry,
 			lab_space_down),
-	cmocka_unit_test_teardown(test_each_fault_is_told_with_what_was_wanted, lab_space_down),
+	cmocka_unit_test_teardown(test_each_fault_is_reported_with_its_access, lab_space_down),
 	cmocka_unit_test_teardown(test_pages_and_blocks_of_every_granule_translate, lab_space_down),
 	cmocka_unit_test_teardown(test_a_forbidden_write_is_refused_and_reported, lab_space_down),
 	cmocka_unit_test_teardown(test_the_first_write_of_a_read_page_raises_its_rights,

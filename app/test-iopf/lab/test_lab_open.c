@@ -23,7 +23,7 @@
 #define MAX_ARGS 64
 
 static void
-test_it_can_be_closed_and_opened_again(void **state)
+test_the_smmu_can_be_closed_and_opened_again(void **state)
 {
 	uint8_t *buf;
 	unsigned int i;
@@ -86,7 +86,7 @@ test_another_device_name_is_refused_with_a_reason(void **state)
 
 /* The victim: this program again, with the suite lab_victim, which never ends. */
 static pid_t
-victim_start(int *ready)
+start_victim(int *ready)
 {
 	static char line[8192];
 	char *args[MAX_ARGS], fd[16];
@@ -137,7 +137,7 @@ test_a_killed_run_can_be_followed_by_the_next(void **state)
 	(void)state;
 	lab_need();
 	for (i = 0; i < RTE_DIM(moments); i++) {
-		pid = victim_start(&ready);
+		pid = start_victim(&ready);
 		if (moments[i] == 0) {
 			assert_int_equal(read(ready, &c, 1), 1);
 			usleep(30000 * i);
@@ -161,7 +161,7 @@ test_a_killed_run_can_be_followed_by_the_next(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test_teardown(test_it_can_be_closed_and_opened_again, lab_space_down),
+	cmocka_unit_test_teardown(test_the_smmu_can_be_closed_and_opened_again, lab_space_down),
 	cmocka_unit_test_teardown(test_memory_that_may_move_is_refused, lab_space_down),
 	cmocka_unit_test_teardown(test_another_device_name_is_refused_with_a_reason,
 			lab_space_down),

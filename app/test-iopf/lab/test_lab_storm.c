@@ -16,7 +16,7 @@
 
 /* One record for each 4 bytes: a page of them. */
 static void
-test_a_storm_of_records_maps_once_and_tells_each(void **state)
+test_a_storm_maps_once_and_reports_each_record(void **state)
 {
 	uint64_t records;
 	uint8_t *buf;
@@ -71,7 +71,7 @@ test_a_queue_too_small_for_a_storm_recovers(void **state)
 
 /* Sleeps until the interrupt. False: none came. */
 static bool
-wakes(int fd)
+wait_for_interrupt(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	uint64_t n;
@@ -98,7 +98,7 @@ test_an_interrupt_wakes_a_sleeper(void **state)
 		assert_int_equal(iopf_iommu_idle(lab.smmu, fd), 0);
 		/* One record; then so many that there is an error too. */
 		lab_edu_start(&lab.edu, true, (uintptr_t)buf + i * PAGE, 0, i == 2 ? 4088 : 4);
-		assert_true(wakes(fd));
+		assert_true(wait_for_interrupt(fd));
 		lab_edu_wait(&lab.edu);
 		assert_int_equal(iopf_iommu_idle(lab.smmu, -1), 0);
 		lab_drain();
@@ -117,7 +117,7 @@ test_an_interrupt_wakes_a_sleeper(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test_teardown(test_a_storm_of_records_maps_once_and_tells_each, lab_space_down),
+	cmocka_unit_test_teardown(test_a_storm_maps_once_and_reports_each_record, lab_space_down),
 	cmocka_unit_test_teardown(test_a_queue_too_small_for_a_storm_recovers, lab_space_down),
 	cmocka_unit_test_teardown(test_an_interrupt_wakes_a_sleeper, lab_space_down),
 };
