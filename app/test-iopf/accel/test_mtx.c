@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The Matrix Market parser of examples/accel: what it takes, and what it says of the rest. */
+/*
+ * The Matrix Market parser of examples/accel: files that it accepts, and its errors for the others.
+ */
 
 #include <errno.h>
 #include <stdio.h>
@@ -68,7 +70,10 @@ compress_text(const char *text, unsigned char *out, size_t room)
 	return len;
 }
 
-/* Refused with this error and a single line that names the place and says this. */
+/*
+ * The parser refuses the file with this error and one line, which names the place and contains @p
+ * says.
+ */
 static void
 refuse_file(int error, const char *where, const char *says)
 {
@@ -229,7 +234,7 @@ test_every_flipped_byte_of_a_gzip_body_is_refused(void **state)
 
 	(void)state;
 	len = compress_text(text, gz, sizeof(gz));
-	/* The first ten bytes hold a time and a system that do not matter. */
+	/* The first ten bytes hold a time and a system, which have no meaning here. */
 	for (n = 10; n < len; n++) {
 		gz[n] ^= 0x55;
 		write_file(gz, len);
@@ -248,7 +253,7 @@ test_every_truncation_of_a_text_is_refused(void **state)
 	size_t n;
 
 	(void)state;
-	/* Without its last line end it is whole. */
+	/* Without its last line end the file is still complete. */
 	for (n = 0; n < strlen(text) - 1; n++) {
 		write_file(text, n);
 		assert_true(mtx_read(path, &mtx, err, sizeof(err)) < 0);

@@ -2,9 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The SMMUv3 headers that driver and model share, against hexadecimal worked out
- * by hand from the architecture: an error in them would be one that both sides
- * agree on.
+ * The SMMUv3 headers that driver and model share, compared with hexadecimal values that were worked
+ * out by hand from the architecture. Driver and model would share an error in these headers.
  */
 
 #include <string.h>
@@ -158,13 +157,13 @@ test_spec_commands_of_pci(void **state)
 	assert_int_equal(SMMUV3_PRI1_RESP, 0x3000);
 	assert_int_equal(SMMUV3_PUT(SMMUV3_PRI1_RESP, SMMUV3_PRI_RESP_SUCCESS), 0x2000);
 
-	/* Everything that untagged requests left: SSV 0, Size 52; the SSID is not looked at */
+	/* ATC_INV of everything without PASID: SSV 0, Size 52; the SSID has no meaning */
 	check_cmd(smmuv3_cmd_atc_inv(0x12345678, false, 0xfffff, true, 0, 52),
 			UINT64_C(0x1234567800000040), 0x34);
 	/* 64 KiB of PASID 0xabcde: SSV */
 	check_cmd(smmuv3_cmd_atc_inv(8, true, 0xabcde, false, UINT64_C(0xffff800012340abc), 4),
 			UINT64_C(0x00000008abcde840), UINT64_C(0xffff800012340004));
-	/* ... of any: SSV, Global */
+	/* The same of any PASID: SSV, Global */
 	check_cmd(smmuv3_cmd_atc_inv(8, true, 1, true, 0x1000, 0),
 			UINT64_C(0x0000000800001a40), 0x1000);
 	check_cmd(smmuv3_cmd_pri_resp(8, false, 0x12345, 0x1a5, SMMUV3_PRI_RESP_SUCCESS),
@@ -338,14 +337,14 @@ test_spec_context_descriptors(void **state)
 	assert_int_equal(SMMUV3_CD1_HAD0, 2);
 	assert_int_equal(SMMUV3_L1CD_V, 1);
 	assert_int_equal(SMMUV3_L1CD_L2PTR, UINT64_C(0x00fffffffffff000));
-	/* TG0 and TG1 do not count alike. */
+	/* TG0 and TG1 have different encodings. */
 	assert_int_equal(SMMUV3_TG0_4K, 0);
 	assert_int_equal(SMMUV3_TG0_16K, 2);
 	assert_int_equal(SMMUV3_TG1_16K, 1);
 	assert_int_equal(SMMUV3_TG1_64K, 3);
 }
 
-/* Every legal pair and the illegal ones, of a small queue against counting. */
+/* Every legal and illegal pair of indices of a small queue, compared with counting. */
 static void
 test_queue_arithmetic(void **state)
 {
@@ -360,7 +359,7 @@ test_queue_arithmetic(void **state)
 			for (uint32_t cons = 0; cons < 2 * n; cons++) {
 				uint32_t pi = prod & (n - 1), ci = cons & (n - 1);
 				bool same = (prod & wrap) == (cons & wrap);
-				/* 2.1 of the facts, word by word */
+				/* Section 2.1 */
 				bool legal = pi == ci || (pi > ci && same) || (pi < ci && !same);
 				uint32_t count = same ? pi - ci : n + pi - ci;
 
@@ -398,7 +397,7 @@ test_queue_arithmetic_of_the_largest(void **state)
 	assert_int_equal(smmuv3_q_space(log2, 0x00001, 0xfffff), 0x7fffe);
 	assert_false(smmuv3_q_legal(log2, 0x00000, 0x00001));
 	assert_false(smmuv3_q_legal(log2, 0x80001, 0x00000));
-	/* OVFLG and ERR are no part of it. */
+	/* OVFLG and ERR have no effect. */
 	assert_true(smmuv3_q_empty(log2, 0x80000005, 0x00000005));
 	assert_int_equal(smmuv3_q_count(3, 0x80000009, 0x7f000004), 5);
 	assert_int_equal(smmuv3_q_pos(3, 0x8000001f), 0xf);

@@ -36,11 +36,13 @@
 #define EDU_TO_MEMORY	2u
 #define EDU_BUFFER	0x40000
 
-/* Of its time, which stands still while nobody sleeps and may be far from ours. */
+/*
+ * In the device's time, which stops while no processor sleeps and may differ much from the host's.
+ */
 #define DMA_TIMEOUT_MS	5000
 #define QUIET_MS	5
 
-/* Passes after which the poller has looked at the SMMU's errors. */
+/* After so many passes the poller has read the SMMU's errors. */
 #define PASSES		128
 
 struct lab lab = { .edu.fd = -1 };
@@ -109,7 +111,7 @@ find_edu(struct lab_edu *edu)
 	closedir(dir);
 	if (edu->bdf[0] == '\0')
 		fail_msg("there is no edu device: QEMU needs -device edu,dma_mask=0xffffffffffff");
-	/* The root complex gives its requesters' ids as StreamIDs. */
+	/* The root complex uses requester ids as StreamIDs. */
 	assert_int_equal(sscanf(edu->bdf, "%*x:%x:%x.%x", &bus, &dev, &fn), 3);
 	edu->sid = bus << 8 | dev << 3 | fn;
 }
@@ -141,9 +143,9 @@ lab_edu_open(struct lab_edu *edu)
 	edu->bar = mmap(NULL, edu->size, PROT_READ | PROT_WRITE, MAP_SHARED, edu->fd,
 			region.offset);
 	assert_true(edu->bar != MAP_FAILED);
-	/* Its identification register. */
+	/* The device's identification register. */
 	assert_int_equal(rte_read32(edu->bar) & 0xffff, 0xed);
-	/* What somebody before us began ends: nothing resets the device. */
+	/* A DMA of an earlier run ends by itself: nothing resets the device. */
 	lab_edu_wait(edu);
 }
 
@@ -177,7 +179,7 @@ lab_edu_wait(struct lab_edu *edu)
 			fail_msg("a DMA has not ended after %u ms", ms);
 		if (lab.poller != NULL)
 			poll_passes();
-		/* Time may pass only while the processors sleep. */
+		/* The guest's time may advance only while the processors sleep. */
 		usleep(1000);
 	}
 }
@@ -233,7 +235,7 @@ lab_up(const struct iopf_iommu_conf *conf, bool no_dev)
 	if (lab.smmu == NULL)
 		fail_msg("%s: %s", lab_devstr(), rte_strerror(rte_errno));
 	assert_int_equal(iopf_iommu_configure(lab.smmu, &mine), 0);
-	/* Only now may the device be a bus master: before, DMA could pass untranslated. */
+	/* The device may become a bus master only now: before this, DMA could pass untranslated. */
 	assert_int_equal(iopf_iommu_start(lab.smmu), 0);
 	lab_edu_open(&lab.edu);
 	lab.poller = iopf_poller_create(NULL);
@@ -289,7 +291,7 @@ lab_drain(void)
 void
 lab_try(bool write, uint64_t addr, uint32_t len)
 {
-	/* What the CPU wrote is there before the device is told. */
+	/* The CPU's stores are visible before the device starts. */
 	rte_mb();
 	lab_edu_start(&lab.edu, write, addr, 0, len);
 	lab_edu_wait(&lab.edu);

@@ -5,12 +5,12 @@
 #define LAB_RIG_H
 
 /*
- * An SMMUv3 that this project did not write, and the `edu` PCI device behind it,
- * both through VFIO: in the guest that devtools/qemu-lab/run.sh makes.
+ * An SMMUv3 that this project did not write, and the `edu` PCI device behind it, both through VFIO:
+ * in the guest that devtools/qemu-lab/run.sh makes.
  *
- * The device has a buffer of 4 KiB and moves at most LAB_DMA_MAX bytes between it and
- * memory, in 100 ms. An access that the SMMU refuses looks to it like one that
- * succeeded; only the events say otherwise.
+ * The device has a buffer of 4 KiB and moves at most LAB_DMA_MAX bytes between it and memory, in
+ * 100 ms. To the device an access that the SMMU refuses looks like one that succeeded; only the
+ * events show the difference.
  */
 
 #include <stdbool.h>
@@ -22,16 +22,14 @@
 
 #define LAB_DMA_MAX	4095
 
-/* Skips the test outside of the lab. */
+/* Skip the test outside the lab. */
 void lab_need(void);
 
-/* "smmuv3,vfio=..." of the lab's SMMU; IOPF_LAB_SMMU names another. */
+/* "smmuv3,vfio=..." of the lab's SMMU. IOPF_LAB_SMMU names another one. */
 const char *lab_devstr(void);
 const char *lab_smmu_name(void);
 
-/*
- * The device.
- */
+/* The device. */
 struct lab_edu {
 	int fd;
 	uint8_t *bar;
@@ -42,43 +40,44 @@ struct lab_edu {
 
 void lab_edu_open(struct lab_edu *edu);
 void lab_edu_close(struct lab_edu *edu);
-/* Begin to move; the direction is the device's: it reads or writes memory at @p addr. */
+/* Start a DMA. The direction is the device's: it reads or writes memory at @p addr. */
 void lab_edu_start(struct lab_edu *edu, bool write, uint64_t addr, uint32_t at, uint32_t len);
 bool lab_edu_busy(struct lab_edu *edu);
-/* Until it is not, polling. */
+/* Poll until the device is not busy. */
 void lab_edu_wait(struct lab_edu *edu);
 
-/*
- * The SMMU through lib/iopf, with the device and a poller. One at a time.
- */
+/* The SMMU through lib/iopf, with the device and a poller. One at a time. */
 struct lab {
 	struct iopf_iommu *smmu;
 	struct iopf_dev *dev;
 	struct iopf_poller *poller;
 	struct lab_edu edu;
-	/* What the device was told, since lab_clear(). */
+	/* Notifications of the device since lab_clear(). */
 	unsigned int nb_retries;
-	unsigned int nb_refused;	/* ... of them with a code other than SUCCESS */
-	struct iopf_retry retry;	/* the last */
+	unsigned int nb_refused;	/* those with a code other than SUCCESS */
+	struct iopf_retry retry;	/* the last one */
 	unsigned int nb_reports;
-	struct iopf_fault report;	/* the last */
+	struct iopf_fault report;	/* the last one */
 };
 extern struct lab lab;
 
-/* Open, with the device known unless @p no_dev, and started. */
+/* Open and start. Adds the device unless @p no_dev. */
 void lab_up(const struct iopf_iommu_conf *conf, bool no_dev);
-/* Undo all that is there; for teardown, whatever happened before. */
+/* Undo everything that exists; for teardown after any failure. */
 int lab_down(void **state);
 
 void lab_clear(void);
 /* Poll until nothing has come for a while. */
 void lab_drain(void);
-/* One DMA, served but not tried again. The device's buffer is used from its start. */
+/*
+ * One DMA. Its faults are served, but it is not repeated. It uses the device's buffer from the
+ * start.
+ */
 void lab_try(bool write, uint64_t addr, uint32_t len);
-/* The same, tried again as long as the device is told to. 0; -EFAULT (refused), -ELOOP. */
+/* The same, repeated as long as the device gets a retry. 0; -EFAULT (refused), -ELOOP. */
 int lab_move(bool write, uint64_t addr, uint32_t len);
 
-/* A hugepage for data of a test's own, with its physical address. */
+/* A hugepage for a test's own data, with its physical address. */
 #define LAB_ZONE_SIZE ((size_t)2 << 20)
 struct lab_zone {
 	uint8_t *va;
@@ -88,7 +87,7 @@ struct lab_zone {
 void lab_zone_make(struct lab_zone *zone);
 void lab_zone_free(struct lab_zone *zone);
 
-/* A page table in one. */
+/* A page table in such a page. */
 struct lab_table {
 	struct pgt *pgt;
 	struct lab_zone zone;

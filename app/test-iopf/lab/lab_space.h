@@ -16,7 +16,7 @@
 #define PAGE		4096
 
 extern struct mmem_space *lab_space;
-/* The last report of a refusal since lab_space_up(), and how many there were. */
+/* The last report of a refusal since lab_space_up(), and the number of reports. */
 extern struct mmem_report lab_refusal;
 extern unsigned int lab_nb_refusals;
 

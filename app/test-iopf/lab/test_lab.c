@@ -57,7 +57,7 @@ smmu_open(void)
 	r.s = priv;
 }
 
-/* Started, with a page of data at VA, and the device attached to the table it is in. */
+/* Start, map a page of data at VA, and attach the device to that table. */
 static void
 smmu_start(void)
 {
@@ -126,7 +126,7 @@ map_page(void)
 	assert_int_equal(pgt_map(r.table.pgt, VA, r.data.addr, PAGE, PGT_READ | PGT_WRITE), 0);
 }
 
-/* From the table alone: the SMMU may remember. */
+/* Change the table alone: the SMMU may keep its TLB entry. */
 static void
 unmap_page(void)
 {
@@ -137,7 +137,10 @@ unmap_page(void)
 	assert_int_equal(pgt_unmap(r.table.pgt, VA, PAGE, 0, &out), 0);
 }
 
-/* The device writes 4 bytes of zero at VA, over others. @return what the SMMU says, or 0. */
+/*
+ * The device writes 4 bytes of zero at VA, where other bytes were. @return the id of the SMMU's
+ * event, or 0.
+ */
 static uint8_t
 write_zero(void)
 {
@@ -151,7 +154,7 @@ write_zero(void)
 	for (tries = 0; tries < 5; tries++) {
 		n = r.ops->poll(r.s, 0, events, RTE_DIM(events));
 		if (n > 0) {
-			/* What was refused did not land. */
+			/* A refused write changed no byte. */
 			assert_int_equal(r.data.va[0], 0x55);
 			assert_int_equal(events[0].sid, r.edu.sid);
 			return events[0].raw_id;
@@ -164,7 +167,7 @@ write_zero(void)
 	return 0;
 }
 
-/* Fault, map, again: twice. */
+/* Twice: fault, map, access again. */
 static void
 serve_fault(void)
 {
@@ -183,8 +186,8 @@ serve_fault(void)
 }
 
 /*
- * First of all: QEMU keeps to two levels once STRTAB_BASE_CFG has said so, whatever it
- * says later, for as long as the guest lives.
+ * This test runs first: once STRTAB_BASE_CFG has selected two levels, QEMU uses two levels until
+ * the guest ends.
  */
 static void
 test_a_linear_stream_table_is_used(void **state)
@@ -199,7 +202,7 @@ test_a_linear_stream_table_is_used(void **state)
 		smmu_down(NULL);
 		test_skip("the SMMU has had a two-level table, and QEMU stays with that");
 	}
-	/* As on one that has no others: 256 StreamIDs. */
+	/* As on an SMMU that has no more than 256 StreamIDs. */
 	smmuv3_strtab_close(r.s);
 	r.s->strtab = (struct smmuv3_strtab){ .log2 = 8 };
 	r.s->sid_bits = 8;
@@ -265,7 +268,7 @@ test_bring_up_matches_the_id_registers(void **state)
 	assert_int_equal(smmuv3_read32(s->regs, SMMUV3_CR0ACK), 0);
 }
 
-/* Each that a legal command may be, and what must be true once its SYNC is complete. */
+/* Each form of a legal command, and its effect once its SYNC is complete. */
 static void
 test_every_invalidation_of_translations_is_obeyed(void **state)
 {
@@ -283,7 +286,7 @@ test_every_invalidation_of_translations_is_obeyed(void **state)
 			smmuv3_cmd_tlbi_nh_asid(0, ASID),
 			smmuv3_cmd(SMMUV3_OP_TLBI_NH_ALL, 0, 0),
 			smmuv3_cmd_tlbi_nsnh_all(),
-			/* 16 pages around it; 16 of 2 MiB, as pages. */
+			/* 16 pages around VA; 16 of 2 MiB, as pages. */
 			smmuv3_cmd_tlbi_nh_va_range(0, ASID, VA & ~UINT64_C(0xffff), true, 1,
 					15, 0, 3),
 			smmuv3_cmd_tlbi_nh_va_range(0, ASID, VA & ~UINT64_C(0x1ffffff), true, 1,
@@ -324,7 +327,7 @@ test_every_invalidation_of_configurations_is_obeyed(void **state)
 			smmuv3_cmd_cfgi_cd_all(r.edu.sid),
 			smmuv3_cmd_cfgi_ste(r.edu.sid, true),
 			smmuv3_cmd_cfgi_ste(r.edu.sid, false),
-			/* 2^4 StreamIDs around it. */
+			/* 2^4 StreamIDs around the device's. */
 			smmuv3_cmd(SMMUV3_OP_CFGI_STE_RANGE, SMMUV3_PUT(SMMUV3_CMD0_SID,
 					r.edu.sid & ~15u), 3),
 			smmuv3_cmd_cfgi_all(),
@@ -345,7 +348,7 @@ test_every_invalidation_of_configurations_is_obeyed(void **state)
 	assert_int_equal(read_counter("cerror_ill"), 0);
 }
 
-/* Hints, and what this SMMU's ID registers allow beside the above. */
+/* Hints, and further commands that the ID registers of this SMMU allow. */
 static void
 test_other_legal_commands_are_consumed(void **state)
 {
@@ -401,7 +404,7 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 	serve_fault();
 }
 
-/* No memory is there, and CMDQ_BASE may hold it: at the top of the output range. */
+/* An address without memory that CMDQ_BASE can hold: at the top of the output range. */
 static uint64_t
 get_hole_address(void)
 {
@@ -415,7 +418,10 @@ read_active_errors(void)
 	return smmuv3_read32(r.s->regs, SMMUV3_GERROR) ^ smmuv3_read32(r.s->regs, SMMUV3_GERRORN);
 }
 
-/* QEMU lets CMDQ_BASE be changed while the queue is on, so that a fetch can be made to fail. */
+/*
+ * QEMU allows a change of CMDQ_BASE while the queue is enabled, so that a fetch can be made to
+ * fail.
+ */
 static void
 test_a_command_fetch_that_aborts_is_tried_again(void **state)
 {
@@ -461,7 +467,7 @@ test_a_command_queue_out_of_reach_is_given_up_and_comes_back(void **state)
 	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &failed), -EIO);
 	assert_true(read_counter("cerror_abt") > 1);
 	assert_true(r.ops->check(r.s) & IOPF_CHECK_DEAD);
-	/* The device reaches nothing of it any more. */
+	/* The device can reach no page of the old run. */
 	r.ops->stop(r.s);
 	assert_int_equal(smmuv3_read32(r.s->regs, SMMUV3_CR0ACK), 0);
 	assert_int_equal(r.ops->start(r.s), 0);

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The whole of it on QEMU's SMMUv3, through VFIO, on arm64: a device whose DMA into
- * memory that is not mapped faults, is recorded, resolved, started again and lands.
+ * The complete path on QEMU's SMMUv3, through VFIO, on arm64: DMA into unmapped memory faults, the
+ * SMMU records the fault, the handler resolves it, and the repeated DMA succeeds.
  */
 
 #include <errno.h>
@@ -21,7 +21,7 @@
 #include "smmuv3_spec.h"
 #include "test.h"
 
-/* A device address of a test's own tables; a multiple of 2 MiB. */
+/* A device address for a test's own tables; a multiple of 2 MiB. */
 #define VA		UINT64_C(0x1234600000)
 
 static void
@@ -40,7 +40,7 @@ test_the_smmu_found_is_described(void **state)
 	assert_int_equal(info->pasid_bits, 0);
 	assert_true(info->addr_bits >= 40 && info->addr_bits <= 48);
 	assert_true(info->granules & 1u << 12);
-	/* It only terminates, and only with an abort. */
+	/* This SMMU only terminates, and only with an abort. */
 	assert_int_equal(info->max_stalls, 0);
 	assert_false(info->stall_forced);
 	assert_false(info->razwi);
@@ -63,14 +63,14 @@ test_dma_into_unmapped_memory_lands_after_a_retry(void **state)
 	for (i = 0; i < RTE_DIM(sizes); i++) {
 		uint64_t mapped = mmem_stat(lab_space, MMEM_STAT_MAPPED);
 
-		/* A page of its own for each, and for the last two a second. */
+		/* Each DMA has a page of its own, and the last two cross into a second page. */
 		lab_copy(src + i * 2 * PAGE + (i >= 3 ? PAGE / 2 : 0),
 				dst + i * 2 * PAGE + (i >= 3 ? PAGE - 10 : 0), sizes[i], i);
 		assert_true(mmem_stat(lab_space, MMEM_STAT_MAPPED) >= mapped + 2);
 	}
 	assert_int_equal(lab_nb_refusals, 0);
 	assert_int_equal(iopf_domain_pending(mmem_space_domain(lab_space)), 0);
-	/* Mapped now: no fault. */
+	/* The page is mapped now: no fault. */
 	lab_clear();
 	lab_try(false, (uintptr_t)src, 64);
 	assert_int_equal(lab.nb_retries, 0);
@@ -102,11 +102,11 @@ test_each_fault_is_reported_with_its_access(void **state)
 	assert_int_equal(lab.nb_retries, 1);
 	assert_true(lab.retry.perm & IOPF_PERM_WRITE);
 	assert_int_equal(lab.retry.addr, (uintptr_t)buf + 2 * PAGE);
-	/* What faulted did not land. */
+	/* The write that faulted changed no byte. */
 	assert_int_equal(buf[2 * PAGE], 0);
 }
 
-/* Tables of a test's own: pages of one granule, or blocks. */
+/* A test's own tables: pages of one granule, or blocks. */
 struct table {
 	struct lab_table table;
 	struct lab_zone data;
@@ -164,7 +164,7 @@ check_table(unsigned int granule_log2, uint64_t unit)
 	assert_int_equal(leaf.state, PGT_VALID);
 	assert_int_equal(leaf.size, unit);
 
-	/* Taken away: the next access faults, and does not land. */
+	/* Unmapped: the next access faults and changes no byte. */
 	pgt_unmapped_init(&out, inv, RTE_DIM(inv));
 	assert_int_equal(pgt_unmap(t.table.pgt, VA, unit, 0, &out), 0);
 	assert_int_equal(out.nb_inv, 1);
@@ -219,18 +219,18 @@ test_a_forbidden_write_is_refused_and_reported(void **state)
 	assert_non_null(buf);
 	lab_fill(buf, 64, 5);
 	assert_int_equal(lab_move(false, (uintptr_t)buf, 64), 0);
-	/* The page is there, read-only: a permission fault. */
+	/* The page is mapped read-only: a permission fault. */
 	assert_int_equal(lab_move(true, (uintptr_t)buf + 128, 64), -EFAULT);
 	assert_true(lab_nb_refusals > 0);
 	assert_int_equal(lab_refusal.error, -EACCES);
 	assert_ptr_equal(lab_refusal.dev, lab.dev);
 	assert_true(lab_refusal.perm & IOPF_PERM_WRITE);
 	assert_int_equal(buf[128], 0);
-	/* Allowed from now on: the next fault raises the entry's rights. */
+	/* Writes are allowed now: the next fault raises the entry's rights. */
 	assert_int_equal(mmem_protect(lab_space, buf, 1 << 20, MMEM_READ | MMEM_WRITE), 0);
 	assert_int_equal(lab_move(true, (uintptr_t)buf + 128, 64), 0);
 	lab_check_bytes(buf + 128, 64, 5);
-	/* And forbidden again. */
+	/* Writes are forbidden again. */
 	assert_int_equal(mmem_protect(lab_space, buf, 1 << 20, MMEM_READ), 0);
 	memset(buf + 128, 0, 64);
 	assert_int_equal(lab_move(true, (uintptr_t)buf + 128, 64), -EFAULT);
@@ -273,13 +273,13 @@ test_memory_that_was_unmapped_faults_again(void **state)
 		lab_clear();
 		lab_try(true, (uintptr_t)buf + PAGE, 64);
 		assert_true(lab.nb_retries > 0);
-		/* Not even a byte of it. */
+		/* No byte changed. */
 		for (unsigned int k = 0; k < 64; k++)
 			assert_int_equal(buf[PAGE + k], 0xdd);
 		assert_int_equal(lab_move(true, (uintptr_t)buf + PAGE, 64), 0);
 		lab_check_bytes(buf + PAGE, 64, 7);
 	}
-	/* Freed: for good. */
+	/* The region is freed: every access is refused. */
 	assert_int_equal(mmem_free(lab_space, buf), 0);
 	assert_int_equal(lab_move(true, (uintptr_t)buf + PAGE, 64), -EFAULT);
 	assert_int_equal(lab_refusal.error, -EFAULT);
@@ -314,7 +314,7 @@ test_a_detached_device_reaches_nothing(void **state)
 	lab_clear();
 	lab_try(true, (uintptr_t)buf + PAGE, 64);
 	assert_int_equal(buf[PAGE], 0xcc);
-	/* Its STE is not valid: reported (C_BAD_STE), and nothing that a retry would mend. */
+	/* Its STE is not valid: a report (C_BAD_STE), and no retry. */
 	assert_int_equal(lab.nb_retries, 0);
 	assert_true(lab.nb_reports > 0);
 	assert_int_equal(mmem_attach(lab_space, lab.dev, IOPF_NO_PASID), 0);
@@ -335,7 +335,7 @@ test_an_unknown_stream_is_reported(void **state)
 	dev = iopf_dev_add(lab.smmu, &(struct iopf_dev_conf){ .sids = &far_away, .nb_sids = 1,
 			.recover = IOPF_TERMINATE });
 	assert_non_null(dev);
-	/* First no table has it; then one that was made for a neighbour. */
+	/* First no table has the StreamID; then a table has it that was made for a neighbour. */
 	for (round = 0; round < 2; round++) {
 		lab_clear();
 		lab_try(true, VA, 4);

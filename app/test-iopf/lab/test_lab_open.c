@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* On QEMU's SMMUv3: opened again and again, after a process that was killed too. */
+/* On QEMU's SMMUv3: open and close repeatedly, also after a process that was killed. */
 
 #include <errno.h>
 #include <signal.h>
@@ -36,11 +36,11 @@ test_the_smmu_can_be_closed_and_opened_again(void **state)
 		buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 		assert_non_null(buf);
 		lab_copy(buf, buf + PAGE, 64, i);
-		/* Stopped and started with all in place. */
+		/* Stop and start with everything attached. */
 		assert_int_equal(iopf_iommu_stop(lab.smmu), 0);
 		assert_int_equal(iopf_iommu_start(lab.smmu), 0);
 		lab_copy(buf, buf + 2 * PAGE, 64, i + 10);
-		/* A second opening of what is open is refused. */
+		/* A second open of the same SMMU is refused. */
 		assert_null(iopf_iommu_open(lab_devstr()));
 		assert_int_equal(rte_errno, EBUSY);
 		assert_int_equal(lab_space_down(NULL), 0);
@@ -84,7 +84,7 @@ test_another_device_name_is_refused_with_a_reason(void **state)
 	assert_int_equal(rte_errno, EINVAL);
 }
 
-/* The victim: this program again, with the suite lab_victim, which never ends. */
+/* The victim: this program in another process, with the suite lab_victim, which never ends. */
 static pid_t
 start_victim(int *ready)
 {
@@ -100,7 +100,7 @@ start_victim(int *ready)
 	assert_non_null(f);
 	len = fread(line, 1, sizeof(line) - 1, f);
 	fclose(f);
-	/* As this one was called, up to "--". */
+	/* With the same arguments up to "--". */
 	for (char *p = line; p < line + len && n < MAX_ARGS - 3; p += strlen(p) + 1) {
 		if (strcmp(p, "--") == 0)
 			break;
@@ -126,7 +126,7 @@ start_victim(int *ready)
 static void
 test_a_killed_run_can_be_followed_by_the_next(void **state)
 {
-	/* Milliseconds after it began; 0: when it has begun to move data. */
+	/* Milliseconds after its start; 0: when it has started to move data. */
 	static const unsigned int moments[] = { 0, 60, 0, 120, 200, 0, 300 };
 	unsigned int i, running = 0;
 	uint8_t *buf;
@@ -170,7 +170,7 @@ static const struct CMUnitTest tests[] = {
 
 TEST_SUITE(lab_open, tests, NULL, NULL);
 
-/* Opens, starts, moves data, says so, and goes on until it is killed. */
+/* Opens, starts, moves data, writes a byte to the pipe, and continues until it is killed. */
 static void
 test_victim_runs_until_it_is_killed(void **state)
 {

@@ -14,7 +14,7 @@
 #include "lab_space.h"
 #include "test.h"
 
-/* One record for each 4 bytes: a page of them. */
+/* One record for each 4 bytes of a page. */
 static void
 test_a_storm_maps_once_and_reports_each_record(void **state)
 {
@@ -58,18 +58,18 @@ test_a_queue_too_small_for_a_storm_recovers(void **state)
 
 		lab_clear();
 		lab_try(true, (uintptr_t)buf + i * PAGE, 4088);
-		/* Some were told, others lost, and it was noticed. */
+		/* Some records were reported and others lost, and the driver counted that. */
 		assert_true(lab.nb_retries > 0);
 		assert_true(lab.nb_retries < 1022);
 		assert_true(lab_stat("evtq_aborts") + lab_stat("event_overflows") > lost);
-		/* Nothing is stuck: the same again, and another page. */
+		/* The SMMU still works: the same page again, and another one. */
 		lab_copy(buf + (16 + 2 * i) * PAGE, buf + i * PAGE, 512, i);
 	}
-	/* Nothing stalls, so nothing had to be ended. */
+	/* Nothing stalls, so the driver needed no recovery. */
 	assert_int_equal(iopf_iommu_stat(lab.smmu, IOPF_IOMMU_STAT_RESETS), resets);
 }
 
-/* Sleeps until the interrupt. False: none came. */
+/* Sleep until the interrupt. False: no interrupt within 5 s. */
 static bool
 wait_for_interrupt(int fd)
 {
@@ -96,7 +96,7 @@ test_an_interrupt_wakes_a_sleeper(void **state)
 	for (i = 0; i < 3; i++) {
 		lab_clear();
 		assert_int_equal(iopf_iommu_idle(lab.smmu, fd), 0);
-		/* One record; then so many that there is an error too. */
+		/* One record; in the last round so many that there is an error too. */
 		lab_edu_start(&lab.edu, true, (uintptr_t)buf + i * PAGE, 0, i == 2 ? 4088 : 4);
 		assert_true(wait_for_interrupt(fd));
 		lab_edu_wait(&lab.edu);
@@ -106,7 +106,7 @@ test_an_interrupt_wakes_a_sleeper(void **state)
 		assert_int_equal(lab_stat("evtq_aborts") + lab_stat("event_overflows"), i == 2);
 		assert_int_equal(lab_move(true, (uintptr_t)buf + i * PAGE, 4), 0);
 	}
-	/* Something is there already. */
+	/* A record is in the queue: idle() forbids sleep. */
 	lab_edu_start(&lab.edu, true, (uintptr_t)buf + 8 * PAGE, 0, 4);
 	while (lab_edu_busy(&lab.edu))
 		usleep(1000);
