@@ -54,6 +54,6 @@ log_lines_one(const char *part)
 	char *end = strchr(lines, '\n');
 
 	if (end == NULL || end[1] != '\0' || strstr(lines, part) == NULL)
-		fail_msg("one line with \"%s\" is wanted, not: %s", part, lines);
+		fail_msg("expected one line with \"%s\", not: %s", part, lines);
 	free(lines);
 }

@@ -133,7 +133,7 @@ lab_edu_open(struct lab_edu *edu)
 	*edu = (struct lab_edu){ .fd = -1 };
 	find_edu(edu);
 	if (rte_vfio_setup_device(PCI, edu->bdf, &edu->fd, &info) != 0)
-		fail_msg("%s: VFIO does not give it: is it bound to vfio-pci?", edu->bdf);
+		fail_msg("%s: VFIO refuses the device: bind it to vfio-pci", edu->bdf);
 	find_region(edu, VFIO_PCI_CONFIG_REGION_INDEX, &region);
 	assert_int_equal(pread(edu->fd, &command, 2, region.offset + PCI_COMMAND), 2);
 	command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;

@@ -200,7 +200,7 @@ test_a_linear_stream_table_is_used(void **state)
 	cfg = smmuv3_read32(r.s->regs, SMMUV3_STRTAB_BASE_CFG);
 	if (SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg) == SMMUV3_STRTAB_2LVL) {
 		smmu_down(NULL);
-		test_skip("the SMMU has had a two-level table, and QEMU stays with that");
+		test_skip("QEMU keeps the two-level stream table that this SMMU had before");
 	}
 	/* As on an SMMU that has no more than 256 StreamIDs. */
 	smmuv3_strtab_close(r.s);
@@ -439,7 +439,7 @@ test_a_command_fetch_that_aborts_is_tried_again(void **state)
 	rte_delay_us_sleep(1000);
 	if (!(read_active_errors() & SMMUV3_GERROR_CMDQ_ERR)) {
 		smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, base);
-		test_skip("this SMMU does not take a CMDQ_BASE while its queue is on");
+		test_skip("this SMMU ignores a store to CMDQ_BASE while CMDQEN is 1");
 	}
 	cons = smmuv3_read32(r.s->regs, SMMUV3_CMDQ_CONS);
 	assert_int_equal(SMMUV3_GET(SMMUV3_CMDQ_CONS_ERR, cons), SMMUV3_CERROR_ABT);

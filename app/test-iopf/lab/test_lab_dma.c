@@ -197,7 +197,7 @@ test_pages_and_blocks_of_every_granule_translate(void **state)
 	lab_up(NULL, false);
 	for (i = 0; i < RTE_DIM(granules); i++) {
 		if (!(iopf_iommu_info(lab.smmu)->granules & 1u << granules[i])) {
-			print_message("  granule 2^%u: this SMMU does not have it\n", granules[i]);
+			print_message("  granule 2^%u: not in IDR5 of this SMMU\n", granules[i]);
 			continue;
 		}
 		check_table(granules[i], UINT64_C(1) << granules[i]);

@@ -180,7 +180,7 @@ test_victim_runs_until_it_is_killed(void **state)
 
 	(void)state;
 	if (fd == NULL)
-		test_skip("IOPF_LAB_VICTIM is not set: the suite lab_open runs this to kill it");
+		test_skip("IOPF_LAB_VICTIM is not set: lab_open starts and kills this suite");
 	lab_space_up(NULL);
 	buf = mmem_alloc(lab_space, 8 << 20, MMEM_READ | MMEM_WRITE);
 	assert_non_null(buf);

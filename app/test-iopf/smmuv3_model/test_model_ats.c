@@ -267,7 +267,7 @@ test_ats_faults_of_the_tables_take_permissions_away(void **state)
 		rig_submit(&r, dma, SMMUV3_MODEL_WRITE, rows[i].va, buf, 8);
 		rig_run(&r);
 		if (!rig_ppr(&r, &ppr))
-			fail_msg("row %zu: nothing was asked for", i);
+			fail_msg("row %zu: no page request", i);
 		assert_int_equal(ppr.dw[1] & SMMUV3_PPR1_ADDR, rows[i].va);
 		atc_check_no_event(&r);
 		rig_pri_resp(&r, &ppr, false, SMMUV3_PRI_RESP_INVALID);

@@ -233,7 +233,7 @@ breaker_add_heir(struct breaker_rig *r)
 			return domain;
 		p->ops->domain_del(p->s, domain);
 	}
-	fail_msg("the ASID is not given out again");
+	fail_msg("no new domain gets the ASID");
 	return NULL;
 }
 

@@ -197,7 +197,7 @@ pmd_done(struct pmd *p)
 			return done.status;
 		smmuv3_model_step(p->m, 64);
 	}
-	fail_msg("the DMA does not end");
+	fail_msg("the DMA has not ended after 10000 steps");
 	return SMMUV3_MODEL_OK;
 }
 

@@ -153,7 +153,7 @@ test_control_calls_do_not_wait_for_a_slow_device(void **state)
 		assert_int_equal(clock_gettime(CLOCK_REALTIME, &until), 0);
 		until.tv_sec += 120;
 		if (pthread_timedjoin_np(thread, &bad, &until) != 0)
-			fail_msg("held in wait %u, and others wait for it", at);
+			fail_msg("a thread is held at wait %u, and other threads wait for it", at);
 		assert_null(bad);
 		assert_int_equal(atomic_load(&slow.ended), !held);
 

@@ -185,7 +185,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 		p.ops->close(dead);
 		pmd_down(&p, IOPF_NO_PASID);
 	}
-	print_message("  killed at each of %u waits, %u times running\n", waits - 1, busy);
+	print_message("  killed at each of %u waits, %u times with the SMMU on\n", waits - 1, busy);
 	assert_true(waits > 10);
 	assert_true(busy > 3);
 }
