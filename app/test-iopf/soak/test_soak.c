@@ -2,9 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A million stalls in a row over several devices and PASIDs, with a model that is harsh:
- * each answered once, data intact, no mistake of the driver, oracle clean, the oracle knowing
- * whose each frame is. Ten million with IOPF_TEST_SCALE=10.
+ * A million stalls in a row over several devices and PASIDs, with a model that is harsh and a
+ * poll thread that sleeps: each stall answered once, data intact, no mistake of the driver,
+ * oracle clean, the oracle knowing whose each frame is. Now and then the power goes. Ten
+ * million with IOPF_TEST_SCALE=10. A tenth of that again while event records are lost.
  */
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include "mmem.h"
 #include "smmuv3_model.h"
 #include "smmuv3_model_test.h"
+#include "soak.h"
 #include "test.h"
 
 #define NB_DEVS		4
@@ -27,6 +29,9 @@
 #define PAGES		1024	/* of each engine, per pass */
 #define DEPTH		32
 #define WORDS		8	/* moved per page */
+#define LOSE_ONE_IN	2000	/* DMAs: event records abort */
+#define SLEEP_ONE_IN	200	/* passes that found nothing */
+#define CYCLE_ONE_IN	4	/* passes: the power goes */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define STALLS 40000
@@ -52,15 +57,12 @@ static struct engine engines[NB_ENGINES];
 static struct iopf_dev *devs[NB_DEVS];
 static struct mmem_pool *pool;
 static struct smmuv3_model *model;
-static uint64_t answered, probes;
+static struct soak_poller poller;
+/* aborted: DMAs, by a recovery. lost: records of stalls, on purpose. */
+static uint64_t answered, terminated, probes, cycles, aborted, lost;
+/* An access may abort: it is tried again. */
+static bool losing;
 static unsigned int seed;
-
-static void *
-poll_thread(void *poller)
-{
-	iopf_poller_run(poller);
-	return NULL;
-}
 
 static uint64_t
 pattern(unsigned int engine, unsigned int page, unsigned int pass, unsigned int word)
@@ -77,6 +79,44 @@ page_of(struct engine *e, unsigned int page)
 }
 
 static void
+submit(struct engine *e, enum smmuv3_model_op_type type, unsigned int page)
+{
+	assert_int_equal(0, smmuv3_model_dma_submit(e->dma, &(struct smmuv3_model_op){
+		.type = type,
+		.addr = (uintptr_t)page_of(e, page),
+		.buf = e->local[page],
+		.len = WORDS * 8,
+		.cookie = page,
+	}));
+}
+
+/* False: all is done. */
+static bool
+one_engine(struct engine *e, enum smmuv3_model_op_type type)
+{
+	struct smmuv3_model_done d[DEPTH];
+	unsigned int n = smmuv3_model_dma_poll(e->dma, d, DEPTH);
+
+	for (unsigned int k = 0; k < n; k++) {
+		if (losing && d[k].status == SMMUV3_MODEL_ABORTED) {
+			aborted++;
+			submit(e, type, d[k].cookie);
+			continue;
+		}
+		assert_int_equal(SMMUV3_MODEL_OK, d[k].status);
+		assert_int_equal(WORDS * 8, d[k].bytes);
+		e->done++;
+	}
+	while (e->submitted < PAGES && e->submitted - e->done < DEPTH) {
+		submit(e, type, e->submitted++);
+		if (losing && rand_r(&seed) % LOSE_ONE_IN == 0)
+			smmuv3_model_knob(model, SMMUV3_MODEL_KNOB_EVTQ_LOSE,
+					1 + rand_r(&seed) % 3);
+	}
+	return e->done < PAGES;
+}
+
+static void
 one_phase(enum smmuv3_model_op_type type)
 {
 	unsigned int running = NB_ENGINES;
@@ -85,29 +125,8 @@ one_phase(enum smmuv3_model_op_type type)
 		engines[i].submitted = engines[i].done = 0;
 	while (running > 0) {
 		running = 0;
-		for (unsigned int i = 0; i < NB_ENGINES; i++) {
-			struct engine *e = &engines[i];
-			struct smmuv3_model_done d[DEPTH];
-			unsigned int n = smmuv3_model_dma_poll(e->dma, d, DEPTH);
-
-			for (unsigned int k = 0; k < n; k++) {
-				assert_int_equal(SMMUV3_MODEL_OK, d[k].status);
-				assert_int_equal(WORDS * 8, d[k].bytes);
-			}
-			e->done += n;
-			while (e->submitted < PAGES && e->submitted - e->done < DEPTH) {
-				struct smmuv3_model_op op = {
-					.type = type,
-					.addr = (uintptr_t)page_of(e, e->submitted),
-					.buf = e->local[e->submitted],
-					.len = WORDS * 8,
-				};
-
-				assert_int_equal(0, smmuv3_model_dma_submit(e->dma, &op));
-				e->submitted++;
-			}
-			running += e->done < PAGES;
-		}
+		for (unsigned int i = 0; i < NB_ENGINES; i++)
+			running += one_engine(&engines[i], type);
 		sched_yield();
 	}
 	/* Each page faults again in the next phase. */
@@ -122,9 +141,11 @@ count_answers(const struct engine *e)
 	struct iopf_domain *domain = mmem_space_domain(e->space);
 	uint64_t n = iopf_domain_stat(domain, IOPF_STAT_SUCCESS) +
 		iopf_domain_stat(domain, IOPF_STAT_INVALID);
+	uint64_t ended = iopf_domain_stat(domain, IOPF_STAT_TERMINATED);
 
-	assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_FAULTS), n);
+	assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_FAULTS), n + ended);
 	answered += n;
+	terminated += ended;
 }
 
 static void
@@ -217,31 +238,31 @@ one_pass(unsigned int pass)
 }
 
 static void
-every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
+open_all(const char *name, uint32_t may)
 {
-	uint64_t target = (uint64_t)STALLS * test_scale(), stalls;
-	struct iopf_poller *poller;
+	struct smmuv3_model_conf conf = { .name = name, .choices = SMMUV3_MODEL_STICKY_TLB,
+		/* ASIDs come back soon. */
+		.no_features = SMMUV3_MODEL_NO_ASID16 };
 	struct iopf_iommu *iommu;
-	pthread_t thread;
+	char str[64];
 
-	(void)state;
-	answered = probes = 0;
-	seed = test_seed("soak");
-	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "soak",
-			.harsh = SMMUV3_MODEL_HARSH_ALL, .seed = seed,
-			.choices = SMMUV3_MODEL_STICKY_TLB,
-			/* ASIDs come back soon. */
-			.no_features = SMMUV3_MODEL_NO_ASID16 });
+	answered = terminated = probes = cycles = aborted = lost = 0;
+	soak_choose(name, may, &conf);
+	seed = conf.seed;
+	model = smmuv3_model_create(&conf);
 	assert_non_null(model);
+	soak_say(name, model, &conf);
 	assert_int_equal(0, smmuv3_model_start(model, -1));
-	iommu = iopf_iommu_open("smmuv3,model=soak");
+	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
+	iommu = iopf_iommu_open(str);
 	assert_non_null(iommu);
 	pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = iommu, .size = 256 << 20 });
 	assert_non_null(pool);
-	poller = iopf_poller_create(NULL);
-	assert_int_equal(0, iopf_poller_add(poller, iommu, IOPF_QUEUE_ALL));
+	poller = (struct soak_poller){ .poller = iopf_poller_create(NULL), .iommu = iommu,
+		.sleep_one_in = SLEEP_ONE_IN, .seed = conf.seed };
+	assert_int_equal(0, iopf_poller_add(poller.poller, iommu, IOPF_QUEUE_ALL));
 	assert_int_equal(0, iopf_iommu_start(iommu));
-	assert_int_equal(0, pthread_create(&thread, NULL, poll_thread, poller));
+	soak_poller_start(&poller);
 
 	for (unsigned int i = 0; i < NB_ENGINES; i++) {
 		uint32_t sid = 16 + i / NB_PASIDS, pasid = i % NB_PASIDS;
@@ -261,22 +282,11 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 		assert_non_null(e->dma);
 		smmuv3_model_dma_owner(e->dma, e->owner);
 	}
+}
 
-	for (unsigned int pass = 0; smmuv3_model_stat(model, SMMUV3_MODEL_STAT_STALLS) < target;
-			pass++)
-		one_pass(pass);
-
-	stalls = smmuv3_model_stat(model, SMMUV3_MODEL_STAT_STALLS);
-	for (unsigned int i = 0; i < NB_ENGINES; i++)
-		count_answers(&engines[i]);
-	print_message("%llu stalls, %llu answered; %llu pages that were gone\n",
-			(unsigned long long)stalls, (unsigned long long)answered,
-			(unsigned long long)probes);
-	assert_int_equal(stalls, answered);
-	assert_int_equal(stalls, smmuv3_model_stat(model, SMMUV3_MODEL_STAT_RESUMES));
-	assert_int_equal(0, smmuv3_model_stat(model, SMMUV3_MODEL_STAT_RESUMES_STALE));
-	assert_int_equal(0, smmuv3_model_stalls_outstanding(model));
-
+static void
+close_all(void)
+{
 	for (unsigned int i = 0; i < NB_ENGINES; i++) {
 		smmuv3_model_dma_destroy(engines[i].dma);
 		free(engines[i].local);
@@ -286,11 +296,10 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
 		assert_int_equal(0, mmem_space_destroy(engines[i].space));
 	assert_int_equal(0, mmem_pool_destroy(pool));
-	iopf_poller_stop(poller);
-	pthread_join(thread, NULL);
-	assert_int_equal(0, iopf_poller_destroy(poller));
-	assert_int_equal(0, iopf_iommu_stop(iommu));
-	assert_int_equal(0, iopf_iommu_close(iommu));
+	soak_poller_stop(&poller);
+	assert_int_equal(0, iopf_poller_destroy(poller.poller));
+	assert_int_equal(0, iopf_iommu_stop(poller.iommu));
+	assert_int_equal(0, iopf_iommu_close(poller.iommu));
 	for (unsigned int i = 0; smmuv3_model_driver_error(model, i) != NULL; i++)
 		print_error("driver error: %s\n", smmuv3_model_driver_error(model, i));
 	for (unsigned int i = 0; smmuv3_model_oracle_error(model, i) != NULL; i++)
@@ -300,7 +309,83 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 	smmuv3_model_destroy(model);
 }
 
+static uint64_t
+stat(enum smmuv3_model_stat which)
+{
+	return smmuv3_model_stat(model, which);
+}
+
+static void
+soak(uint64_t target)
+{
+	for (unsigned int pass = 0; stat(SMMUV3_MODEL_STAT_STALLS) < target; pass++) {
+		one_pass(pass);
+		/* No device is at work. Its frames are known: none may be reached meanwhile. */
+		if (rand_r(&seed) % CYCLE_ONE_IN == 0) {
+			soak_power_cycle(&poller, model);
+			cycles++;
+		}
+	}
+	for (unsigned int i = 0; i < NB_ENGINES; i++)
+		count_answers(&engines[i]);
+	print_message("%llu stalls, %llu answered; %llu pages that were gone; %llu power cycles\n",
+			(unsigned long long)stat(SMMUV3_MODEL_STAT_STALLS),
+			(unsigned long long)answered, (unsigned long long)probes,
+			(unsigned long long)cycles);
+	assert_int_equal(0, smmuv3_model_stalls_outstanding(model));
+}
+
+static void
+every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
+{
+	(void)state;
+	losing = false;
+	/* GBPA: no device is at work while SMMUEN is 0. */
+	open_all("soak", SMMUV3_MODEL_HARSH_LEVEL_IRQ | SMMUV3_MODEL_HARSH_GBPA);
+	soak((uint64_t)STALLS * test_scale());
+	assert_int_equal(stat(SMMUV3_MODEL_STAT_STALLS), answered);
+	assert_int_equal(stat(SMMUV3_MODEL_STAT_STALLS), stat(SMMUV3_MODEL_STAT_RESUMES));
+	assert_int_equal(0, stat(SMMUV3_MODEL_STAT_RESUMES_STALE));
+	close_all();
+}
+
+/*
+ * Records of stalls are lost (EVENTQ_ABT_ERR, behind PROD): the driver ends all stalls by
+ * SMMUEN 1 -> 0 -> 1, and devices see aborts. GBPA has to abort: accesses that come while
+ * SMMUEN is 0 would bypass the SMMU, whatever a driver does.
+ */
+static void
+every_stall_ends_once_while_event_records_are_lost(void **state)
+{
+	(void)state;
+	losing = true;
+	open_all("soak2", SMMUV3_MODEL_HARSH_LEVEL_IRQ);
+	soak((uint64_t)STALLS / 10 * test_scale());
+	smmuv3_model_knob(model, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 0);
+	lost = stat(SMMUV3_MODEL_STAT_EVENTS_LOST);
+	print_message("%llu records lost, %llu recoveries; %llu stalls terminated, %llu of them "
+			"known; %llu DMAs aborted\n", (unsigned long long)lost,
+			(unsigned long long)iopf_iommu_stat(poller.iommu, IOPF_IOMMU_STAT_RESETS),
+			(unsigned long long)stat(SMMUV3_MODEL_STAT_TERMINATED),
+			(unsigned long long)terminated, (unsigned long long)aborted);
+	/*
+	 * Each stall ended once: by an answer or with SMMUEN = 0, also one whose record was lost
+	 * or found no room. What is answered had a record; answers that were on their way when
+	 * SMMUEN was cleared are ignored.
+	 */
+	assert_true(stat(SMMUV3_MODEL_STAT_RESUMES) + stat(SMMUV3_MODEL_STAT_TERMINATED) >=
+			stat(SMMUV3_MODEL_STAT_STALLS) + lost);
+	assert_true(answered + terminated <= stat(SMMUV3_MODEL_STAT_STALLS));
+	assert_true(stat(SMMUV3_MODEL_STAT_RESUMES) <= answered);
+	assert_true(answered - stat(SMMUV3_MODEL_STAT_RESUMES) >=
+			stat(SMMUV3_MODEL_STAT_RESUMES_STALE));
+	/* It was what it is meant to be. */
+	assert_true(lost > 0 && aborted > 0);
+	close_all();
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(every_stall_of_many_is_answered_once_and_data_is_intact),
+	cmocka_unit_test(every_stall_ends_once_while_event_records_are_lost),
 };
 TEST_SUITE(soak, tests, NULL, NULL);

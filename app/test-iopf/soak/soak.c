@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <rte_pause.h>
+
+#include "soak.h"
+#include "smmuv3_model_test.h"
+#include "test.h"
+
+#define MAX_SLEEP_MS 30000
+/* Idle passes until the core is offered to other threads. */
+#define YIELD_PASSES 16
+
+/*
+ * Severities
+ */
+
+static bool
+coin(uint64_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	*x ^= *x << 17;
+	return *x >> 63;
+}
+
+void
+soak_choose(const char *name, uint32_t may, struct smmuv3_model_conf *conf)
+{
+	uint64_t x;
+
+	conf->seed = test_seed(name);
+	x = conf->seed * UINT64_C(0xd1342543de82ef95) + 1;
+	/* The first turns of a small seed depend on it too little. */
+	for (unsigned int i = 0; i < 8; i++)
+		coin(&x);
+	conf->harsh |= SMMUV3_MODEL_HARSH_ALL;
+	for (uint32_t bit = 1; bit <= may && bit != 0; bit <<= 1)
+		if (may & bit && coin(&x))
+			conf->harsh |= bit;
+	if (coin(&x))
+		conf->no_features |= SMMUV3_MODEL_NO_MSI;
+}
+
+void
+soak_say(const char *name, const struct smmuv3_model *m, const struct smmuv3_model_conf *conf)
+{
+	uint32_t harsh = smmuv3_model_harsh(m);
+
+	print_message("%s: STAGs %s, interrupts %s%s%s\n", name,
+			harsh & SMMUV3_MODEL_HARSH_STAG_LIFO ? "last in first out" :
+			harsh & SMMUV3_MODEL_HARSH_STAG_RANDOM ? "at random" : "in order",
+			conf->no_features & SMMUV3_MODEL_NO_MSI ? "wired alone" : "MSIs or wired",
+			harsh & SMMUV3_MODEL_HARSH_LEVEL_IRQ ? ", levels" : ", edges",
+			harsh & SMMUV3_MODEL_HARSH_GBPA ? ", GBPA cannot abort" : "");
+}
+
+/*
+ * The poll thread
+ */
+
+static void
+leave_sleep(struct soak_poller *p)
+{
+	int ret = iopf_iommu_idle(p->iommu, -1);
+	uint64_t n;
+
+	/* -EINVAL: stopped meanwhile. */
+	p->errors += ret < 0 && ret != -EINVAL;
+	/* Perhaps it did not write. */
+	if (read(p->fd, &n, sizeof(n)) < 0)
+		return;
+}
+
+static void
+sleep_once(struct soak_poller *p)
+{
+	struct pollfd pfd = { .fd = p->fd, .events = POLLIN };
+	int ret = iopf_iommu_idle(p->iommu, p->fd);
+
+	if (ret == 0) {
+		p->sleeps++;
+		p->missed += poll(&pfd, 1, MAX_SLEEP_MS) != 1;
+	}
+	p->refused += ret == 1;
+	p->errors += ret < 0 && ret != -EINVAL;
+	leave_sleep(p);
+}
+
+static bool
+one_in(struct soak_poller *p, unsigned int n)
+{
+	return n != 0 && (unsigned int)rand_r(&p->seed) % n == 0;
+}
+
+static void *
+poll_thread(void *arg)
+{
+	struct soak_poller *p = arg;
+	unsigned int idle = 0;
+
+	while (!atomic_load_explicit(&p->stop, memory_order_relaxed)) {
+		if (iopf_poll(p->poller) != 0)
+			idle = 0;
+		else if (one_in(p, p->sleep_one_in))
+			sleep_once(p);
+		else if (++idle % YIELD_PASSES == 0)
+			sched_yield();
+		else
+			rte_pause();
+		if (one_in(p, p->pause_one_in))
+			usleep((unsigned int)rand_r(&p->seed) % 200);
+	}
+	return NULL;
+}
+
+void
+soak_poller_start(struct soak_poller *p)
+{
+	p->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	assert_true(p->fd >= 0);
+	atomic_init(&p->stop, false);
+	assert_int_equal(pthread_create(&p->thread, NULL, poll_thread, p), 0);
+}
+
+void
+soak_poller_wake(struct soak_poller *p)
+{
+	const uint64_t one = 1;
+
+	assert_int_equal(write(p->fd, &one, sizeof(one)), sizeof(one));
+}
+
+void
+soak_poller_stop(struct soak_poller *p)
+{
+	atomic_store(&p->stop, true);
+	soak_poller_wake(p);
+	pthread_join(p->thread, NULL);
+	close(p->fd);
+	print_message("%llu sleeps, %llu refused\n", (unsigned long long)p->sleeps,
+			(unsigned long long)p->refused);
+	assert_int_equal(0, p->missed);
+	assert_int_equal(0, p->errors);
+}
+
+void
+soak_power_cycle(struct soak_poller *p, struct smmuv3_model *m)
+{
+	assert_int_equal(iopf_iommu_stop(p->iommu), 0);
+	assert_int_equal(smmuv3_model_power_off(m), 0);
+	/* Time for other threads to touch a register. */
+	usleep((unsigned int)rand() % 200);
+	assert_int_equal(smmuv3_model_power_on(m), 0);
+	assert_int_equal(iopf_iommu_start(p->iommu), 0);
+	soak_poller_wake(p);
+}
