@@ -109,7 +109,7 @@ poll_thread(void *arg)
 	while (!atomic_load_explicit(&p->stop, memory_order_relaxed)) {
 		if (iopf_poll(p->poller) != 0)
 			idle = 0;
-		else if (one_in(p, p->sleep_one_in))
+		else if (p->missed == 0 && one_in(p, p->sleep_one_in))
 			sleep_once(p);
 		else if (++idle % YIELD_PASSES == 0)
 			sched_yield();
