@@ -2,17 +2,14 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <rte_common.h>
 #include <rte_cycles.h>
 #include <rte_log.h>
-#include <rte_pause.h>
 
 #include "iopf_pci.h"
 #include "iopf_stats.h"
@@ -508,40 +505,6 @@ pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page,
 {
 	assert_memory_equal(s->data + (size_t)page * PCIE_PAGE,
 			r->pattern + (size_t)page * PCIE_PAGE, (size_t)pages * PCIE_PAGE);
-}
-
-static void *
-poll_thread(void *arg)
-{
-	struct pcie_poller *p = arg;
-	unsigned int seed = 99, idle = 0;
-
-	while (!atomic_load_explicit(&p->stop, memory_order_relaxed)) {
-		if (iopf_poll(p->poller) != 0)
-			idle = 0;
-		else if (++idle % 16 == 0)
-			sched_yield();
-		else
-			rte_pause();
-		if (rand_r(&seed) % 8192 == 0)
-			usleep((unsigned int)rand_r(&seed) % 200);
-	}
-	return NULL;
-}
-
-void
-pcie_poller_start(struct pcie_poller *p, struct iopf_poller *poller)
-{
-	p->poller = poller;
-	atomic_init(&p->stop, false);
-	assert_int_equal(pthread_create(&p->thread, NULL, poll_thread, p), 0);
-}
-
-void
-pcie_poller_stop(struct pcie_poller *p)
-{
-	atomic_store(&p->stop, true);
-	pthread_join(p->thread, NULL);
 }
 
 uint64_t

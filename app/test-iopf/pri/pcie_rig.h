@@ -10,8 +10,6 @@
  * pcie_run() and while the library waits for it.
  */
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -128,15 +126,6 @@ struct smmuv3_model_done pcie_ended(struct smmuv3_model_dma *dma, enum smmuv3_mo
 /* Check that these pages hold the pattern. */
 void pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page,
 		unsigned int pages);
-
-/* A poll thread that pauses at random, so that queues fill. */
-struct pcie_poller {
-	struct iopf_poller *poller;
-	pthread_t thread;
-	_Atomic bool stop;
-};
-void pcie_poller_start(struct pcie_poller *p, struct iopf_poller *poller);
-void pcie_poller_stop(struct pcie_poller *p);
 
 uint64_t pcie_model_stat(const struct pcie *r, enum smmuv3_model_stat stat);
 uint64_t pcie_stat(const struct pcie *r, enum iopf_iommu_stat stat);

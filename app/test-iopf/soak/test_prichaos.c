@@ -4,8 +4,9 @@
 /*
  * Page requests while everything happens to their devices at once: handlers answer,
  * defer, take, refuse or fail as they like, a thread answers what was taken, pages are
- * unmapped, devices are detached, the IOMMU stops and starts, the request queue overflows
- * and breaks down. The model is harsh, and an unmapped frame is free for a moment before it can
+ * unmapped, devices are detached, the IOMMU stops and starts, its power goes in between, ATCs
+ * do not answer and their functions are reset, the request queue overflows and breaks down,
+ * the poll thread sleeps. The model is harsh, and an unmapped frame is free for a moment before it can
  * be mapped again. Every group is answered once, by the library or by the SMMU.
  */
 
@@ -25,9 +26,11 @@
 #include "iopf_stats.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
+#include "soak.h"
 #include "test.h"
 
 #define DEPTH 16
+#define SLEEP_ONE_IN 200	/* passes that found nothing */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define REQUESTS 20000
@@ -54,7 +57,9 @@ static struct {
 	_Atomic bool stop;
 	_Atomic bool gentle;		/* everything is mapped and answered now */
 	_Atomic uint64_t late, stale;
+	struct soak_poller poller;
 	uint64_t ok, aborted, failed, restarts;
+	unsigned int cycles, cuts;
 } c;
 
 static unsigned int
@@ -145,10 +150,12 @@ respond_thread(void *arg)
 	return NULL;
 }
 
-static void
+/* False: an ATC did not answer. */
+static bool
 unmap(unsigned int i)
 {
 	struct pgt_unmapped out;
+	bool answered = true;
 	struct pgt_inv inv[4];
 	struct iopf_inv iinv[4];
 	unsigned int page = any(PCIE_PAGES), n = 1 + any(PCIE_PAGES - page);
@@ -160,14 +167,49 @@ unmap(unsigned int i)
 			(uint64_t)n * PCIE_PAGE, PGT_CLOSE, &out), 0);
 	for (unsigned int k = 0; k < out.nb_inv; k++)
 		iinv[k] = iopf_inv_from_pgt(&inv[k]);
-	if (out.nb_inv != 0)
-		assert_int_equal(iopf_invalidate(c.domain[i], iinv, out.nb_inv, NULL), 0);
+	if (out.nb_inv != 0) {
+		int rc = iopf_invalidate(c.domain[i], iinv, out.nb_inv, NULL);
+
+		answered = rc == 0;
+		assert_true(rc == 0 || rc == -EIO);
+		/* It is cut off now, so that the next one promises. */
+		if (rc < 0)
+			assert_int_equal(iopf_invalidate(c.domain[i], iinv, out.nb_inv, NULL), 0);
+	}
 	/* No access reaches them now, and the range is closed: none can be mapped. */
 	assert_int_equal(smmuv3_model_frame_free(c.r.m, frames, len), 0);
 	usleep(any(20));
 	assert_int_equal(smmuv3_model_frame_give(c.r.m, frames, len, i + 1), 0);
 	assert_int_equal(pgt_open(c.space[i].pgt, PCIE_VA + page * PCIE_PAGE,
 			(uint64_t)n * PCIE_PAGE), 0);
+	return answered;
+}
+
+/*
+ * The driver cuts a function off whose ATC does not answer. It is reset, detached altogether
+ * and attached again.
+ */
+static void
+atc_dies(unsigned int i)
+{
+	bool answered = true;
+
+	smmuv3_model_dma_quirks(c.fn[i].dma[0], SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
+	/* What is not mapped is not invalidated. */
+	for (unsigned int k = 0; k < 8 && answered; k++)
+		answered = unmap(i);
+	c.cuts += !answered;
+	pcie_fn_reset(&c.r, &c.fn[i]);
+	smmuv3_model_dma_quirks(c.fn[i].dma[0], 0, 0);
+	assert_int_equal(iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
+	assert_int_equal(iopf_domain_attach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
+}
+
+static void
+power_goes(void)
+{
+	soak_power_cycle(&c.poller, c.r.m);
+	c.cycles++;
 }
 
 static void
@@ -175,25 +217,41 @@ something_happens(void)
 {
 	unsigned int i = any(NB_FNS), what = any(100);
 
-	if (what < 75) {
+	if (what < 60) {
 		assert_int_equal(iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
 		assert_int_equal(iopf_domain_attach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
-	} else if (what < 90) {
+	} else if (what < 72) {
 		smmuv3_model_knob(c.r.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
+	} else if (what < 82) {
+		atc_dies(i);
+	} else if (what < 92) {
+		power_goes();
 	} else {
 		assert_int_equal(iopf_iommu_stop(c.r.iommu), 0);
 		assert_int_equal(iopf_iommu_start(c.r.iommu), 0);
+		soak_poller_wake(&c.poller);
 	}
 }
 
 static void
 bring_up(void)
 {
+	struct smmuv3_model_conf conf = { .priq_log2 = 5, .choices = SMMUV3_MODEL_STICKY_TLB,
+		.atc_timeout_ms = 2 };
+
 	memset(&c, 0, sizeof(c));
-	c.seed = c.handler_seed = 3;
-	pcie_open(&c.r, &(struct smmuv3_model_conf){ .priq_log2 = 5,
-			.harsh = SMMUV3_MODEL_HARSH_ALL, .seed = test_seed("prichaos"),
-			.choices = SMMUV3_MODEL_STICKY_TLB }, NULL);
+	/*
+	 * GBPA aborts: devices are at work while the SMMU stops and starts. Where it cannot,
+	 * their accesses bypass the SMMU meanwhile, whatever a driver does, and the oracle says
+	 * so. Behind a power cycle too they bypass it until the start has set GBPA.ABORT: no
+	 * frame is given at the addresses that they use.
+	 */
+	soak_choose("prichaos", SMMUV3_MODEL_HARSH_LEVEL_IRQ, &conf);
+	c.seed = c.handler_seed = conf.seed;
+	pcie_open(&c.r, &conf, NULL);
+	soak_say("prichaos", c.r.m, &conf);
+	c.poller = (struct soak_poller){ .poller = c.r.poller, .iommu = c.r.iommu,
+		.pause_one_in = 8192, .sleep_one_in = SLEEP_ONE_IN, .seed = conf.seed };
 	c.taken = rte_ring_create("prichaos", 4096, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	assert_non_null(c.taken);
 	c.worker = iopf_worker_create(NULL);
@@ -265,13 +323,12 @@ static void
 every_group_is_answered_once_whoever_answers(void **state)
 {
 	uint64_t target = (uint64_t)REQUESTS * test_scale();
-	struct pcie_poller poller;
 	pthread_t responder;
 	unsigned int running = 1;
 
 	(void)state;
 	bring_up();
-	pcie_poller_start(&poller, c.r.poller);
+	soak_poller_start(&c.poller);
 	assert_int_equal(0, pthread_create(&responder, NULL, respond_thread, NULL));
 	while (pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PPRS) < target) {
 		for (unsigned int i = 0; i < NB_FNS; i++)
@@ -279,6 +336,11 @@ every_group_is_answered_once_whoever_answers(void **state)
 		unmap(any(NB_FNS));
 		if (any(32) == 0)
 			something_happens();
+		/* The rare ones at least once. */
+		if (c.cycles == 0)
+			power_goes();
+		if (c.cuts == 0)
+			atc_dies(any(NB_FNS));
 		sched_yield();
 	}
 	atomic_store(&c.gentle, true);
@@ -291,10 +353,10 @@ every_group_is_answered_once_whoever_answers(void **state)
 	}
 	atomic_store(&c.stop, true);
 	pthread_join(responder, NULL);
-	pcie_poller_stop(&poller);
+	soak_poller_stop(&c.poller);
 	print_message("%llu requests, %llu overflows, %llu groups answered by us (%llu late, %llu "
 			"too late), %llu by the SMMU; DMAs: %llu ok, %llu aborted; PRI failed "
-			"%llu times\n",
+			"%llu times; %u ATCs died; %u power cycles\n",
 			(unsigned long long)pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PPRS),
 			(unsigned long long)pcie_stat(&c.r, IOPF_IOMMU_STAT_OVERFLOWS),
 			(unsigned long long)pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS),
@@ -302,13 +364,16 @@ every_group_is_answered_once_whoever_answers(void **state)
 			(unsigned long long)pcie_model_stat(&c.r,
 				SMMUV3_MODEL_STAT_PRI_AUTO_RESPS),
 			(unsigned long long)c.ok, (unsigned long long)c.aborted,
-			(unsigned long long)c.failed);
+			(unsigned long long)c.failed, c.cuts, c.cycles);
 	assert_int_equal(0, smmuv3_model_stop(c.r.m));
 	for (unsigned int i = 0; i < NB_FNS; i++)
 		assert_int_equal(0, iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID));
+	/* Stale: of functions that were reset, before they were attached again. */
 	assert_int_equal(pcie_stat(&c.r, IOPF_IOMMU_STAT_FAULTS),
-			pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS));
-	assert_int_equal(0, pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE));
+			pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS) +
+			pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE));
+	assert_true(pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE) <=
+			pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_FORGOTTEN));
 	for (unsigned int i = 0; i < NB_FNS; i++) {
 		assert_int_equal(0, iopf_domain_pending(c.domain[i]));
 		assert_int_equal(0, iopf_domain_destroy(c.domain[i]));
@@ -317,6 +382,7 @@ every_group_is_answered_once_whoever_answers(void **state)
 	rte_ring_free(c.taken);
 	/* Each kind of thing did happen. */
 	assert_true(c.ok > 0 && c.late > 0 && c.failed > 0 && c.restarts > 0);
+	assert_true(c.cycles > 0 && c.cuts > 0);
 	pcie_close(&c.r);
 }
 

@@ -3,8 +3,8 @@
 
 /*
  * Eight hundred thousand page requests over several functions and PASIDs, in groups of
- * random size, with a request queue that is far too small and a poller that pauses at
- * random: it overflows again and again. One function ignores its credits, one sends Last
+ * random size, with a request queue that is far too small and a poll thread that pauses and
+ * sleeps at random: it overflows again and again. One function ignores its credits, one sends Last
  * twice now and then. The model is harsh and its oracle knows whose each frame is. Every
  * group is answered once, by the library or by the SMMU; data intact, no mistake of the
  * driver, oracle clean. Ten million, with those of the suite prichaos, with
@@ -26,6 +26,7 @@
 #include "pcie_rig.h"
 #include "smmuv3_model.h"
 #include "smmuv3_model_test.h"
+#include "soak.h"
 #include "test.h"
 
 #define NB_DEVS		4
@@ -36,6 +37,7 @@
 #define DEPTH		16
 #define MAX_PAGES	24	/* of one DMA */
 #define WORDS		8	/* of a page that are looked at */
+#define SLEEP_ONE_IN	200	/* passes that found nothing */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define REQUESTS 40000
@@ -82,7 +84,7 @@ struct engine {
 static struct {
 	struct smmuv3_model *model;
 	struct iopf_iommu *iommu;
-	struct iopf_poller *poller;
+	struct soak_poller poller;
 	struct pcie_fn fn[NB_DEVS];
 	struct engine engine[NB_ENGINES];
 	unsigned int seed;
@@ -283,23 +285,27 @@ one_pass(unsigned int pass, bool detaches)
 static void
 open_all(struct mmem_pool **pool, const char *name, unsigned int priq_log2)
 {
+	struct smmuv3_model_conf conf = { .name = name, .priq_log2 = priq_log2,
+		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
+		.choices = SMMUV3_MODEL_STICKY_TLB };
 	char str[64];
 
 	memset(&t, 0, sizeof(t));
-	t.seed = 1;
-	t.model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = name,
-			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI, .priq_log2 = priq_log2,
-			.harsh = SMMUV3_MODEL_HARSH_ALL, .seed = test_seed(name),
-			.choices = SMMUV3_MODEL_STICKY_TLB });
+	/* GBPA: no device is at work while SMMUEN is 0. */
+	soak_choose(name, SMMUV3_MODEL_HARSH_LEVEL_IRQ | SMMUV3_MODEL_HARSH_GBPA, &conf);
+	t.seed = conf.seed;
+	t.model = smmuv3_model_create(&conf);
 	assert_non_null(t.model);
+	soak_say(name, t.model, &conf);
 	assert_int_equal(0, smmuv3_model_start(t.model, -1));
 	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
 	t.iommu = iopf_iommu_open(str);
 	assert_non_null(t.iommu);
 	*pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = t.iommu, .size = 256 << 20 });
 	assert_non_null(*pool);
-	t.poller = iopf_poller_create(NULL);
-	assert_int_equal(0, iopf_poller_add(t.poller, t.iommu, IOPF_QUEUE_ALL));
+	t.poller = (struct soak_poller){ .poller = iopf_poller_create(NULL), .iommu = t.iommu,
+		.pause_one_in = 8192, .sleep_one_in = SLEEP_ONE_IN, .seed = conf.seed };
+	assert_int_equal(0, iopf_poller_add(t.poller.poller, t.iommu, IOPF_QUEUE_ALL));
 	assert_int_equal(0, iopf_iommu_start(t.iommu));
 
 	for (unsigned int i = 0; i < NB_DEVS; i++) {
@@ -372,7 +378,7 @@ close_all(struct mmem_pool *pool)
 		assert_int_equal(0, mmem_space_destroy(t.engine[i].space));
 	assert_int_equal(0, mmem_pool_destroy(pool));
 	assert_int_equal(0, iopf_iommu_requests_granted(t.iommu));
-	assert_int_equal(0, iopf_poller_destroy(t.poller));
+	assert_int_equal(0, iopf_poller_destroy(t.poller.poller));
 	assert_int_equal(0, iopf_iommu_stop(t.iommu));
 	assert_int_equal(0, iopf_iommu_close(t.iommu));
 	for (unsigned int i = 0; smmuv3_model_driver_error(t.model, i) != NULL; i++)
@@ -389,15 +395,14 @@ soak(const char *name, uint64_t target, unsigned int priq_log2, bool detaches)
 {
 	uint64_t answers, requests, faults = 0, said = 0, given = 0, invalid = 0;
 	struct mmem_pool *pool;
-	struct pcie_poller poller;
 
 	open_all(&pool, name, priq_log2);
-	pcie_poller_start(&poller, t.poller);
+	soak_poller_start(&t.poller);
 	for (unsigned int pass = 0; model(SMMUV3_MODEL_STAT_PPRS) < target; pass++)
 		one_pass(pass, detaches);
-	pcie_poller_stop(&poller);
+	soak_poller_stop(&t.poller);
 	/* A Last that was sent twice may still be in the queue, answered by nobody yet. */
-	while (iopf_poll(t.poller) != 0)
+	while (iopf_poll(t.poller.poller) != 0)
 		;
 	while (model(SMMUV3_MODEL_STAT_PRI_RESPS) + model(SMMUV3_MODEL_STAT_PRI_RESPS_STALE) <
 			stat(IOPF_IOMMU_STAT_ANSWERS))
