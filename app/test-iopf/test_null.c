@@ -249,6 +249,7 @@ test_null_model_is_refused(void **state)
 	smmuv3_model_wait(NULL);
 	smmuv3_model_irq_fd(NULL, SMMUV3_MODEL_IRQ_EVTQ, -1);
 	smmuv3_model_knob(NULL, 0, 0);
+	assert_int_equal(smmuv3_model_harsh(NULL), 0);
 	assert_int_equal(smmuv3_model_stat(NULL, 0), 0);
 	assert_int_equal(smmuv3_model_stalls_outstanding(NULL), 0);
 	assert_int_equal(smmuv3_model_harsh(NULL), 0);

@@ -6,8 +6,8 @@
  * defer, take, refuse or fail as they like, a thread answers what was taken, pages are
  * unmapped, devices are detached, the IOMMU stops and starts, its power goes in between, ATCs
  * do not answer and their functions are reset, the request queue overflows and breaks down,
- * the poll thread sleeps. The model is harsh, and an unmapped frame is free for a moment before it can
- * be mapped again. Every group is answered once, by the library or by the SMMU.
+ * the poll thread sleeps. The model is harsh, and an unmapped frame is free for a moment before
+ * it can be mapped again. Every group is answered once, by the library or by the SMMU.
  */
 
 #include <errno.h>
