@@ -252,7 +252,6 @@ test_null_model_is_refused(void **state)
 	assert_int_equal(smmuv3_model_harsh(NULL), 0);
 	assert_int_equal(smmuv3_model_stat(NULL, 0), 0);
 	assert_int_equal(smmuv3_model_stalls_outstanding(NULL), 0);
-	assert_int_equal(smmuv3_model_harsh(NULL), 0);
 	assert_int_equal(smmuv3_model_driver_errors(NULL), 0);
 	assert_null(smmuv3_model_driver_error(NULL, 0));
 	smmuv3_model_driver_errors_clear(NULL);
