@@ -184,7 +184,7 @@ null_check_counts(struct mode *mode)
 	struct null *null = mode->priv;
 
 	if (null->strange != 0)
-		bench_error("null: %u events were no stalls of the region", null->strange);
+		bench_error("null: %u events were not stalls of the region", null->strange);
 	return baseline_smmu_check(&null->smmu) && null->strange == 0;
 }
 

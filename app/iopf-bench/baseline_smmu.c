@@ -237,6 +237,6 @@ baseline_smmu_check(struct baseline_smmu *smmu)
 
 	if (gerror == smmuv3_read32(smmu->regs, SMMUV3_GERRORN))
 		return true;
-	bench_error("the model shows errors: GERROR 0x%x", gerror);
+	bench_error("the model reports errors: GERROR 0x%x", gerror);
 	return false;
 }

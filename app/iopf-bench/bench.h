@@ -9,12 +9,12 @@
  *
  *	main.c		options
  *	cases.c		rounds: a cell is one case, a mode at a depth, in one round
- *	loop.c		one cell: requesters in a closed loop, their latencies
+ *	loop.c		one cell: engines in a closed loop, their latencies
  *	mode_polled.c	the product, for devices that stall and for devices with page requests
  *	baseline_*.c	the baselines it is compared with
  *	report.c	table, ratios, JSON
  *
- * It uses two cores: the model with its requesters on one, the servicer on the other.
+ * It uses two cores: the model with its engines on one, the servicer on the other.
  */
 
 #include <stdatomic.h>
@@ -159,7 +159,7 @@ struct cell {
 };
 
 /*
- * The requesters of one mode. Call loop_reset(), then loop_submit_writes() while no thread runs,
+ * The engines of one mode. Call loop_reset(), then loop_submit_writes() while no thread runs,
  * then loop_finish_cell(), which verifies and unmaps. With a depth, each completed write starts the
  * next.
  */

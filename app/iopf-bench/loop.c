@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Requesters, usually in a closed loop: `depth` writes are pending, each to its own unmapped page
+ * Engines, usually in a closed loop: `depth` writes are pending, each to its own unmapped page
  * (or group of pages); each completed write starts the next. All of this runs on the model's
  * thread, in the callback for completed DMAs.
  *
@@ -274,7 +274,7 @@ loop_finish_cell(struct mode *mode, const struct bench_case *c)
 static int
 loop_report_stuck(struct mode *mode, const struct bench_case *c)
 {
-	bench_error("%s: nothing was done for %d s (%u of %u writes ended, %u faults wait for an "
+	bench_error("%s: no progress for %d s (%u of %u writes ended, %u faults wait for an "
 			"answer, %u driver errors); this is a defect, please report it",
 			c->name, STUCK_SECONDS, atomic_load(&mode->loop->done),
 			mode->loop->submitted, loop_count_waiting(mode),
@@ -291,7 +291,7 @@ loop_run(struct mode *mode, const struct bench_conf *conf, const struct bench_ca
 
 	loop_reset(loop, conf, c, cell);
 	if (!loop_submit_writes(loop, c->depth)) {
-		bench_error("%s: a DMA engine takes only %u writes", c->name, loop->submitted);
+		bench_error("%s: a DMA engine accepts only %u writes", c->name, loop->submitted);
 		return -EAGAIN;
 	}
 	ret = mode->ops->start(mode);

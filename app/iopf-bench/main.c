@@ -22,22 +22,22 @@
 static const char usage[] =
 "Usage: iopf-bench [EAL options --] [options]\n"
 "\n"
-"Serves the same page faults of a software SMMUv3 in several ways, in turns, and\n"
-"compares them. Two CPUs are needed: one for the model and its requesters, one for\n"
+"Serves the same page faults of a software SMMUv3 in several ways, alternately, and\n"
+"compares them. Two CPUs are needed: one for the model and its engines, one for\n"
 "the servicer.\n"
 "\n"
 "  --quick             depths 1, 16 and 256; 9 rounds of 16384 faults (under 40 s)\n"
-"  --modes LIST        of polled, null, eventfd, local, pri [all]\n"
-"  --depths LIST       writes under way, each from 1 to 512 [1,2,4,...,256]\n"
+"  --modes LIST        from polled, null, eventfd, local, pri [all]\n"
+"  --depths LIST       pending writes, each from 1 to 512 [1,2,4,...,256]\n"
 "  --rounds N          1 to 200 [15]\n"
 "  --faults N          pages per round and case; 256 to 262144 [32768]\n"
-"  --json FILE         write the results there, too\n"
+"  --json FILE         also write the results to FILE\n"
 "  --cpu-model N       CPU of the model [the first one allowed]\n"
 "  --cpu-servicer N    CPU of the servicer [the next one allowed]\n"
-"  --help              this text\n"
+"  --help              print this text\n"
 "\n"
 "Without EAL options: --no-huge -m 64 --no-pci --no-telemetry --no-shconf\n"
-"Exit status: 0; 1 when something failed or a fault was not answered exactly once;\n"
+"Exit status: 0; 1 if a step failed or a fault was not answered exactly once;\n"
 "2 for wrong options.\n";
 
 static char *eal_default[] = { "iopf-bench", "--no-huge", "-m", "64", "--no-pci",
@@ -100,7 +100,7 @@ parse_depths(char *text, struct bench_conf *conf)
 			return false;
 		for (i = 0; i < conf->nb_depths; i++) {
 			if (conf->depths[i] == conf->depths[conf->nb_depths]) {
-				bench_error("--depths: %s is there twice", word);
+				bench_error("--depths: %s is given twice", word);
 				return false;
 			}
 		}
@@ -123,13 +123,13 @@ parse_modes(char *text, struct bench_conf *conf)
 			if (strcmp(word, bench_modes[i]->name) == 0)
 				break;
 		if (i == bench_nb_modes) {
-			bench_error("--modes: there is no mode '%s'; there are polled, null, "
-					"eventfd, local and pri", word);
+			bench_error("--modes: unknown mode '%s'; use polled, null, eventfd, "
+					"local or pri", word);
 			return false;
 		}
 		for (k = 0; k < conf->nb_modes; k++) {
 			if (conf->modes[k] == i) {
-				bench_error("--modes: %s is there twice", word);
+				bench_error("--modes: %s is given twice", word);
 				return false;
 			}
 		}
@@ -199,7 +199,7 @@ choose_cpus(struct bench_conf *conf)
 		return false;
 	}
 	if (!CPU_ISSET(conf->cpu_model, &set) || !CPU_ISSET(conf->cpu_servicer, &set)) {
-		bench_error("CPU %d is not one that this process may use; see `taskset -cp $$`",
+		bench_error("this process may not use CPU %d; see `taskset -cp $$`",
 				CPU_ISSET(conf->cpu_model, &set) ? conf->cpu_servicer :
 				conf->cpu_model);
 		return false;
@@ -271,7 +271,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		}
 	}
 	if (ok && optind < argc) {
-		bench_error("'%s' is no option; EAL options go first and end with --",
+		bench_error("unknown argument '%s'; EAL options go first and end with --",
 				argv[optind]);
 		ok = false;
 	}
@@ -342,8 +342,8 @@ main(int argc, char **argv)
 	opterr = 1;
 	optind = 1;
 	if (rte_eal_init(eal_argc, eal_argv) < 0) {
-		bench_error("DPDK's EAL cannot start with these options: %s; the default ones "
-				"need no privilege", rte_strerror(rte_errno));
+		bench_error("DPDK's EAL cannot start with these options: %s; the default "
+				"options need no privilege", rte_strerror(rte_errno));
 		return EXIT_FAILURE;
 	}
 	/*

@@ -117,7 +117,7 @@ report_print(const struct results *res)
 	unsigned int m;
 
 	printf("Closed loop of %d-byte writes, each to pages of its own that are not mapped.\n"
-			"Model and requesters on CPU %d, servicer on CPU %d.\n\n", BENCH_OP_SIZE,
+			"Model and engines on CPU %d, servicer on CPU %d.\n\n", BENCH_OP_SIZE,
 			conf->cpu_model, conf->cpu_servicer);
 	for (m = 0; m < conf->nb_modes; m++)
 		printf("  %-8s %s\n", results_mode(res, m), bench_modes[conf->modes[m]]->what);

@@ -201,7 +201,7 @@ report_probe_json(const char *path)
 
 	/* The rename would replace a device or a link by a file. */
 	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-		bench_error("--json: %s is not a regular file; give the name of one that may be "
+		bench_error("--json: %s is not a regular file; give a file that may be "
 				"replaced", path);
 		return false;
 	}
