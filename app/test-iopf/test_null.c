@@ -203,7 +203,10 @@ test_null_pool_and_space_are_refused(void **state)
 	mmem_fetch_done(NULL, 0);
 }
 
-/* pgt_resolve(), pgt_resolve_begin(), _commit() and _cancel() do not check for NULL. */
+/*
+ * pgt_resolve(), pgt_resolve_begin(), pgt_resolve_commit() and pgt_resolve_cancel() do not check
+ * for NULL. devtools/check-headers.sh looks for their names here.
+ */
 static void
 test_null_page_table_is_refused(void **state)
 {
