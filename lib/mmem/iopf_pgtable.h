@@ -6,8 +6,8 @@
 
 /**
  * @file
- * For a domain whose page tables are lib/pgtable's: what iopf.h and pgtable.h, which do not know
- * each other, need of each other.
+ * Conversions between pgtable.h and iopf.h, for a domain with page tables of lib/pgtable. Neither
+ * header includes the other.
  */
 
 #include "iopf.h"
@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-/** The invalidation for iopf_invalidate() that a change of the page tables asks for. */
+/** The invalidation for iopf_invalidate() after a change of the page tables. */
 static inline struct iopf_inv
 iopf_inv_from_pgt(const struct pgt_inv *pgt)
 {
@@ -25,7 +25,7 @@ iopf_inv_from_pgt(const struct pgt_inv *pgt)
 
 	inv.addr = pgt->va;
 	inv.size = pgt->size;
-	/* An entry of the last level maps a granule, one of a level above all of its table. */
+	/* A last-level entry maps a granule; an entry above it maps as much as a whole table. */
 	inv.leaf_log2 = pgt->level == 0 ? 0 : (uint8_t)(pgt->granule_log2 +
 			(3 - pgt->level) * (pgt->granule_log2 - 3));
 	inv.leaf_only = pgt->leaf_only;
