@@ -134,7 +134,7 @@ null_run_servicer(void *arg)
 }
 
 static uint64_t
-null_drain(struct mode *mode, unsigned int n)
+null_drain_queue(struct mode *mode, unsigned int n)
 {
 	unsigned int done = 0;
 
@@ -206,7 +206,7 @@ const struct mode_ops mode_null = {
 	.setup = null_setup,
 	.start = null_start,
 	.stop = null_stop,
-	.drain = null_drain,
+	.drain = null_drain_queue,
 	.unmap = null_unmap_pages,
 	.check = null_check_counts,
 	.teardown = null_teardown,

@@ -66,10 +66,10 @@ void hist_reset(struct hist *h);
 void hist_add(struct hist *h, uint64_t v);
 void hist_merge(struct hist *to, const struct hist *from);
 /* The value that @p share (0 to 1) of the samples do not exceed; 0 without samples. */
-double hist_percentile(const struct hist *h, double share);
+double hist_get_percentile(const struct hist *h, double share);
 
 /* Median round trip of a cache line between two cores in nanoseconds; negative on error. */
-double pingpong_ns(int cpu_a, int cpu_b);
+double pingpong_measure_ns(int cpu_a, int cpu_b);
 
 struct bench_case {
 	unsigned int mode;		/* of this run */
@@ -200,7 +200,7 @@ struct results {
 };
 
 static inline struct cell *
-results_cell(const struct results *res, unsigned int round, unsigned int c)
+results_get_cell(const struct results *res, unsigned int round, unsigned int c)
 {
 	return &res->cells[(size_t)round * res->conf->nb_cases + c];
 }
@@ -240,7 +240,7 @@ struct spread results_get_spread(const struct results *res, unsigned int c, enum
 /* Sum all samples of the counted rounds. */
 void results_sum_cells(const struct results *res, unsigned int c, struct cell *sum);
 static inline const char *
-results_mode(const struct results *res, unsigned int mode)
+results_get_mode(const struct results *res, unsigned int mode)
 {
 	return bench_modes[res->conf->modes[mode]]->name;
 }

@@ -168,7 +168,7 @@ cases_run_depth(struct results *res, struct mode *modes, unsigned int r, unsigne
 	for (i = 0; i < n; i++) {
 		at = first + (r + i) % n;
 		c = &conf->cases[at];
-		cell = results_cell(res, r, at);
+		cell = results_get_cell(res, r, at);
 		progress_show(progress, c->name);
 		ret = c->depth == 0 ? drain_run(&modes[c->mode], conf, c, cell) :
 				loop_run(&modes[c->mode], conf, c, cell);
@@ -179,7 +179,7 @@ cases_run_depth(struct results *res, struct mode *modes, unsigned int r, unsigne
 }
 
 static int
-round_run(struct results *res, struct mode *modes, unsigned int r, struct progress *progress)
+round_run_cases(struct results *res, struct mode *modes, unsigned int r, struct progress *progress)
 {
 	const struct bench_conf *conf = res->conf;
 	struct round *round = &res->rounds[r];
@@ -187,7 +187,7 @@ round_run(struct results *res, struct mode *modes, unsigned int r, struct progre
 	double all, own, all_end, after;
 	int ret;
 
-	round->pingpong_ns = pingpong_ns(conf->cpu_model, conf->cpu_servicer);
+	round->pingpong_ns = pingpong_measure_ns(conf->cpu_model, conf->cpu_servicer);
 	all = read_busy_all();
 	own = read_busy_own();
 	round->seconds = -get_seconds();
@@ -207,7 +207,7 @@ round_run(struct results *res, struct mode *modes, unsigned int r, struct progre
 		if (round->foreign < 0)		/* /proc/stat counts in ticks */
 			round->foreign = 0;
 	}
-	after = pingpong_ns(conf->cpu_model, conf->cpu_servicer);
+	after = pingpong_measure_ns(conf->cpu_model, conf->cpu_servicer);
 	if (after > round->pingpong_ns)
 		round->pingpong_ns = after;
 	return 0;
@@ -339,7 +339,7 @@ cases_run(const struct bench_conf *conf, struct results *res)
 	progress.cells = conf->rounds * conf->nb_cases;
 	progress.start = progress.said = get_seconds();
 	for (i = 0; i < conf->rounds && ret == 0; i++)
-		ret = round_run(res, modes, i, &progress);
+		ret = round_run_cases(res, modes, i, &progress);
 	progress_clear(&progress);
 	/* Writes that never ended cannot be undone: the process ends without clean-up. */
 	if (ret == -ETIMEDOUT)

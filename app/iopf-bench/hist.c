@@ -7,7 +7,7 @@
 
 /* Buckets 0 to 127 hold one value each, the next 64 two each, then four, ... */
 static unsigned int
-hist_bucket(uint64_t v)
+hist_get_bucket(uint64_t v)
 {
 	unsigned int shift;
 
@@ -20,7 +20,7 @@ hist_bucket(uint64_t v)
 }
 
 static double
-hist_middle(unsigned int bucket)
+hist_get_middle(unsigned int bucket)
 {
 	unsigned int shift;
 
@@ -40,7 +40,7 @@ void
 hist_add(struct hist *h, uint64_t v)
 {
 	h->samples++;
-	h->count[hist_bucket(v)]++;
+	h->count[hist_get_bucket(v)]++;
 }
 
 void
@@ -54,7 +54,7 @@ hist_merge(struct hist *to, const struct hist *from)
 }
 
 double
-hist_percentile(const struct hist *h, double share)
+hist_get_percentile(const struct hist *h, double share)
 {
 	uint64_t rank, seen = 0;
 	unsigned int i;
@@ -67,7 +67,7 @@ hist_percentile(const struct hist *h, double share)
 	for (i = 0; i < HIST_BUCKETS; i++) {
 		seen += h->count[i];
 		if (seen > rank)
-			return hist_middle(i);
+			return hist_get_middle(i);
 	}
-	return hist_middle(HIST_BUCKETS - 1);
+	return hist_get_middle(HIST_BUCKETS - 1);
 }

@@ -54,7 +54,7 @@ struct loop {
  * of the CPU's cache.
  */
 static uint64_t
-loop_offset(const struct loop *loop, uint32_t page)
+loop_get_offset(const struct loop *loop, uint32_t page)
 {
 	return (uint64_t)page * BENCH_PAGE_SIZE +
 			page / loop->group % (BENCH_PAGE_SIZE / BENCH_OP_SIZE) * BENCH_OP_SIZE;
@@ -67,7 +67,7 @@ loop_submit_write(struct loop *loop, uint32_t slot)
 	uint64_t *words = loop->buf + slot * (gap + WORDS);
 	struct smmuv3_model_op op = {
 		.type = SMMUV3_MODEL_WRITE,
-		.addr = loop->mode->va + loop_offset(loop, loop->next),
+		.addr = loop->mode->va + loop_get_offset(loop, loop->next),
 		.buf = words,
 		.len = gap * sizeof(*words) + BENCH_OP_SIZE,
 		.cookie = slot,
@@ -201,7 +201,7 @@ loop_verify_pages(const struct loop *loop)
 
 	for (page = 0; page < loop->next; page++) {
 		words = (const uint64_t *)(const void *)(loop->mode->mem +
-				loop_offset(loop, page));
+				loop_get_offset(loop, page));
 		for (i = 0; i < WORDS; i++) {
 			if (words[i] != (loop->stamp | page)) {
 				bad++;

@@ -279,7 +279,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 }
 
 static bool
-conf_complete(struct bench_conf *conf)
+conf_fill_in(struct bench_conf *conf)
 {
 	conf_set_defaults(conf);
 	if (conf->faults < BENCH_MIN_WRITES * conf->max_depth) {
@@ -334,7 +334,7 @@ main(int argc, char **argv)
 		fputs(usage, stdout);
 		return EXIT_SUCCESS;
 	}
-	if (ret < 0 || !conf_complete(&conf))
+	if (ret < 0 || !conf_fill_in(&conf))
 		return EXIT_USAGE;
 
 	sched_getaffinity(0, sizeof(allowed), &allowed);

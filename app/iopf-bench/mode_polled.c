@@ -212,7 +212,7 @@ polled_stop(struct mode *mode)
 }
 
 static uint64_t
-polled_drain(struct mode *mode, unsigned int n)
+polled_drain_queue(struct mode *mode, unsigned int n)
 {
 	struct polled *p = mode->priv;
 	unsigned int done = 0;
@@ -279,7 +279,7 @@ polled_teardown(struct mode *mode)
 }
 
 #define POLLED_OPS .setup = polled_setup, .start = polled_start, .stop = polled_stop, \
-	.drain = polled_drain, .unmap = polled_unmap_pages, .check = polled_check_counts, \
+	.drain = polled_drain_queue, .unmap = polled_unmap_pages, .check = polled_check_counts, \
 	.teardown = polled_teardown
 
 const struct mode_ops mode_polled = {

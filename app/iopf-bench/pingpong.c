@@ -66,12 +66,12 @@ pingpong_measure(void *arg)
 	}
 out:
 	atomic_store_explicit(&p->stop, true, memory_order_relaxed);
-	p->ns = hist_percentile(&p->hist, 0.5) * 1e9 / (double)rte_get_tsc_hz();
+	p->ns = hist_get_percentile(&p->hist, 0.5) * 1e9 / (double)rte_get_tsc_hz();
 	return NULL;
 }
 
 double
-pingpong_ns(int cpu_a, int cpu_b)
+pingpong_measure_ns(int cpu_a, int cpu_b)
 {
 	struct pingpong *p = NULL;
 	pthread_t a, b;

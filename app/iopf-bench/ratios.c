@@ -17,15 +17,15 @@ results_get_metric(const struct results *res, unsigned int round, unsigned int a
 		enum metric metric)
 {
 	const struct bench_case *c = &res->conf->cases[at];
-	const struct cell *cell = results_cell(res, round, at);
+	const struct cell *cell = results_get_cell(res, round, at);
 
 	switch (metric) {
 	case METRIC_P50:
-		return hist_percentile(&cell->service, 0.5) / res->cycles_per_ns;
+		return hist_get_percentile(&cell->service, 0.5) / res->cycles_per_ns;
 	case METRIC_P50_PAGE:
 		return results_get_metric(res, round, at, METRIC_P50) / (1u << c->group_log2);
 	case METRIC_P99:
-		return hist_percentile(&cell->service, 0.99) / res->cycles_per_ns;
+		return hist_get_percentile(&cell->service, 0.99) / res->cycles_per_ns;
 	case METRIC_RATE:
 		if (c->depth == 0)
 			return DRAIN_DEPTH * 1e3 / results_get_metric(res, round, at, METRIC_P50);
@@ -79,8 +79,8 @@ results_sum_cells(const struct results *res, unsigned int at, struct cell *sum)
 	for (i = 0; i < res->conf->rounds; i++) {
 		if (!res->rounds[i].counted)
 			continue;
-		hist_merge(&sum->service, &results_cell(res, i, at)->service);
-		hist_merge(&sum->whole, &results_cell(res, i, at)->whole);
+		hist_merge(&sum->service, &results_get_cell(res, i, at)->service);
+		hist_merge(&sum->whole, &results_get_cell(res, i, at)->whole);
 	}
 }
 
@@ -113,7 +113,7 @@ find_case(const struct results *res, const char *mode, unsigned int depth,
 
 	for (i = 0; i < res->conf->nb_cases; i++, c++)
 		if (c->depth == depth && c->group_log2 == group_log2 &&
-				strcmp(results_mode(res, c->mode), mode) == 0)
+				strcmp(results_get_mode(res, c->mode), mode) == 0)
 			return i;
 	return -1;
 }

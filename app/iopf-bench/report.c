@@ -22,14 +22,15 @@ print_cells(const struct results *res)
 		p50 = results_get_spread(res, i, METRIC_P50);
 		rate = results_get_spread(res, i, METRIC_RATE);
 		printf("%-5u  %-8s %5u | %9.0f [%7.0f-%8.0f] %8.0f %8.0f %8.0f | "
-				"%8.0f %8.0f | %7.3f [%6.3f-%7.3f] | %8lu\n", c->depth, results_mode(res, c->mode),
+				"%8.0f %8.0f | %7.3f [%6.3f-%7.3f] | %8lu\n", c->depth,
+				results_get_mode(res, c->mode),
 				1u << c->group_log2,
-				hist_percentile(&sum.service, 0.5) / ns, p50.min, p50.max,
-				hist_percentile(&sum.service, 0.5) / ns / (1u << c->group_log2),
-				hist_percentile(&sum.service, 0.99) / ns,
-				hist_percentile(&sum.service, 0.999) / ns,
-				hist_percentile(&sum.whole, 0.5) / ns,
-				hist_percentile(&sum.whole, 0.99) / ns,
+				hist_get_percentile(&sum.service, 0.5) / ns, p50.min, p50.max,
+				hist_get_percentile(&sum.service, 0.5) / ns / (1u << c->group_log2),
+				hist_get_percentile(&sum.service, 0.99) / ns,
+				hist_get_percentile(&sum.service, 0.999) / ns,
+				hist_get_percentile(&sum.whole, 0.5) / ns,
+				hist_get_percentile(&sum.whole, 0.99) / ns,
 				rate.median, rate.min, rate.max,
 				(unsigned long)sum.service.samples);
 	}
@@ -49,7 +50,8 @@ print_drain(const struct results *res)
 			continue;
 		s = results_get_spread(res, i, METRIC_RATE);
 		printf("       %-8s   %6.0f ns per fault %26.3f [%6.3f-%7.3f]\n",
-				results_mode(res, c->mode), 1e3 / s.median, s.median, s.min, s.max);
+				results_get_mode(res, c->mode), 1e3 / s.median, s.median,
+				s.min, s.max);
 	}
 }
 
@@ -120,7 +122,7 @@ report_print(const struct results *res)
 			"Model and engines on CPU %d, servicer on CPU %d.\n\n", BENCH_OP_SIZE,
 			conf->cpu_model, conf->cpu_servicer);
 	for (m = 0; m < conf->nb_modes; m++)
-		printf("  %-8s %s\n", results_mode(res, m), bench_modes[conf->modes[m]]->what);
+		printf("  %-8s %s\n", results_get_mode(res, m), bench_modes[conf->modes[m]]->what);
 	printf("\n");
 	print_cells(res);
 	print_drain(res);

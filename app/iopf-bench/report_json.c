@@ -46,7 +46,7 @@ add_percentiles(cJSON *to, const char *prefix, const struct hist *h, double cycl
 
 	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
 		snprintf(name, sizeof(name), "%s%s", prefix, points[i].name);
-		add_number(to, name, hist_percentile(h, points[i].share) / cycles_per_ns);
+		add_number(to, name, hist_get_percentile(h, points[i].share) / cycles_per_ns);
 	}
 }
 
@@ -61,7 +61,7 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 
 	results_sum_cells(res, at, &sum);
 	cJSON_AddStringToObject(o, "name", c->name);
-	cJSON_AddStringToObject(o, "mode", results_mode(res, c->mode));
+	cJSON_AddStringToObject(o, "mode", results_get_mode(res, c->mode));
 	if (c->depth == 0) {
 		add_number(o, "waiting", DRAIN_DEPTH);
 		add_number(o, "ns_per_fault", 1e3 / rate.median);
@@ -69,7 +69,7 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 		add_number(o, "depth", c->depth);
 		add_number(o, "pages", 1u << c->group_log2);
 		add_percentiles(o, "", &sum.service, res->cycles_per_ns);
-		add_number(o, "p50_ns_by_page", hist_percentile(&sum.service, 0.5) /
+		add_number(o, "p50_ns_by_page", hist_get_percentile(&sum.service, 0.5) /
 				res->cycles_per_ns / (1u << c->group_log2));
 		add_percentiles(o, "end_to_end_", &sum.whole, res->cycles_per_ns);
 		add_number(o, "samples", (double)sum.service.samples);
@@ -103,9 +103,9 @@ add_round(cJSON *rounds, const struct results *res, unsigned int i)
 			add_number(c, "ns_per_fault", 1e3 / rate);
 			continue;
 		}
-		add_percentiles(c, "", &results_cell(res, i, at)->service, res->cycles_per_ns);
+		add_percentiles(c, "", &results_get_cell(res, i, at)->service, res->cycles_per_ns);
 		add_number(c, "mfaults_per_s", rate);
-		add_number(c, "samples", (double)results_cell(res, i, at)->service.samples);
+		add_number(c, "samples", (double)results_get_cell(res, i, at)->service.samples);
 	}
 	cJSON_AddItemToArray(rounds, o);
 }

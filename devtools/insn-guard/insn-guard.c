@@ -108,7 +108,7 @@ __wrap_smmuv3_model_wait(struct smmuv3_model *m)
  */
 
 static void
-step(void)
+step_model(void)
 {
 	while (smmuv3_model_step(g.model, 64) != 0)
 		;
@@ -125,16 +125,16 @@ poll_counted(unsigned int n)
 		must(iopf_poll(g.poller) == 0, "find the queues empty");
 		g.polls++;
 	}
-	step();
+	step_model();
 	count_on();
 	got = iopf_poll(g.poller);
 	count_off();
 	must(got == n, "find the records of this case in one poll");
-	step();
+	step_model();
 }
 
 static void
-submit(void *addr, size_t len)
+submit_write(void *addr, size_t len)
 {
 	static uint8_t data[GROUP * PAGE];
 
@@ -154,7 +154,7 @@ expect_done(unsigned int n, enum smmuv3_model_status status)
 }
 
 static void *
-fresh(size_t pages)
+take_fresh_pages(size_t pages)
 {
 	uint8_t *p = g.buf + g.used * PAGE;
 
@@ -167,37 +167,37 @@ fresh(size_t pages)
  */
 
 static void
-stall(void)
+serve_stall(void)
 {
-	submit(fresh(1), 64);
+	submit_write(take_fresh_pages(1), 64);
 	poll_counted(1);
 	expect_done(1, SMMUV3_MODEL_OK);
 }
 
 static void
-stall_burst(void)
+serve_stall_burst(void)
 {
 	for (unsigned int i = 0; i < BURST; i++)
-		submit(fresh(1), 64);
+		submit_write(take_fresh_pages(1), 64);
 	poll_counted(BURST);
 	expect_done(BURST, SMMUV3_MODEL_OK);
 }
 
 static void
-group(void)
+serve_group(void)
 {
-	submit(fresh(GROUP), GROUP * PAGE);
+	submit_write(take_fresh_pages(GROUP), GROUP * PAGE);
 	poll_counted(GROUP);
 	expect_done(1, SMMUV3_MODEL_OK);
 }
 
 static void
-unmap(void)
+unmap_page(void)
 {
 	int rc;
 
 	count_on();
-	rc = mmem_unmap(g.space, fresh(1), PAGE);
+	rc = mmem_unmap(g.space, take_fresh_pages(1), PAGE);
 	count_off();
 	must(rc == 0, "unmap a page");
 }
@@ -212,7 +212,7 @@ static _Atomic unsigned int nb_deferred;
 static bool count_worker;
 
 static enum iopf_verdict
-on_deferred(struct iopf_domain *domain, const struct iopf_group *faults, void *ctx)
+handle_deferred(struct iopf_domain *domain, const struct iopf_group *faults, void *ctx)
 {
 	unsigned int n;
 
@@ -226,13 +226,13 @@ on_deferred(struct iopf_domain *domain, const struct iopf_group *faults, void *c
 		count_on();
 	if (n == BURST)
 		count_off();
-	/* Pairs with the acquire in deferred(). */
+	/* Pairs with the acquire in serve_deferred(). */
 	atomic_store_explicit(&nb_deferred, n, memory_order_release);
 	return IOPF_ANSWER(IOPF_INVALID);
 }
 
 static void
-deferred(void)
+serve_deferred(void)
 {
 	struct smmuv3_model_done done[BURST];
 	unsigned int n = 0;
@@ -241,7 +241,7 @@ deferred(void)
 	atomic_store(&nb_deferred, 0);
 	atomic_store(&gate_open, false);
 	for (unsigned int i = 0; i < BURST; i++)
-		submit(g.buf + i * PAGE, 64);
+		submit_write(g.buf + i * PAGE, 64);
 	g.counting = counting && !count_worker;
 	poll_counted(BURST);
 	g.counting = counting;
@@ -249,7 +249,7 @@ deferred(void)
 	while (atomic_load_explicit(&nb_deferred, memory_order_acquire) != BURST)
 		usleep(100);
 	while (n < BURST) {
-		step();
+		step_model();
 		n += smmuv3_model_dma_poll(g.dma, done + n, BURST - n);
 		usleep(100);
 	}
@@ -379,7 +379,7 @@ open_deferred(size_t pages)
 	g.worker = iopf_worker_create(&(struct iopf_worker_conf){ .size = 2 * BURST });
 	must(g.worker != NULL, "make a worker");
 	g.domain = iopf_domain_create(&(struct iopf_domain_conf){
-		.deferred = on_deferred,
+		.deferred = handle_deferred,
 		.worker = g.worker,
 		.translation = { .format = IOPF_FORMAT_ARM64_S1, .root = root, .va_bits = 48,
 				.granule_log2 = 12 },
@@ -403,12 +403,12 @@ static const struct {
 	unsigned int pages;	/* pages that a run uses */
 	unsigned int units;	/* faults that a run counts */
 } cases[] = {
-	{ "stall", open_stall, stall, 1, 1 },
-	{ "stall-burst", open_stall, stall_burst, BURST, BURST },
-	{ "group", open_group, group, GROUP, 1 },
-	{ "deferred", open_deferred, deferred, 0, BURST },
-	{ "worker", open_worker, deferred, 0, BURST - 1 },
-	{ "unmap", open_unmap, unmap, 1, 1 },
+	{ "stall", open_stall, serve_stall, 1, 1 },
+	{ "stall-burst", open_stall, serve_stall_burst, BURST, BURST },
+	{ "group", open_group, serve_group, GROUP, 1 },
+	{ "deferred", open_deferred, serve_deferred, 0, BURST },
+	{ "worker", open_worker, serve_deferred, 0, BURST - 1 },
+	{ "unmap", open_unmap, unmap_page, 1, 1 },
 };
 
 static void

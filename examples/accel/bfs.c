@@ -151,7 +151,7 @@ run_device(struct search *s, struct graph *graph, struct outcome *out)
 	uint32_t n = graph->mtx.rows;
 	uint32_t *result;
 
-	s->accel = accel_open(graph_shared_size(graph) + n * sizeof(*result), out->pri);
+	s->accel = accel_open(graph_get_shared_size(graph) + n * sizeof(*result), out->pri);
 	if (s->accel == NULL || graph_share(graph, s->accel) < 0)
 		return -1;
 	result = accel_alloc(s->accel, n * sizeof(*result), MMEM_WRITE);

@@ -9,19 +9,19 @@
 
 /* An empty array still needs an address. */
 static size_t
-col_size(const struct graph *graph)
+get_col_size(const struct graph *graph)
 {
 	return RTE_MAX(graph->mtx.nb_entries, UINT64_C(1)) * sizeof(uint32_t);
 }
 
 static size_t
-val_size(const struct graph *graph)
+get_val_size(const struct graph *graph)
 {
 	return RTE_MAX(graph->mtx.nb_entries, UINT64_C(1)) * sizeof(int64_t);
 }
 
 static size_t
-ptr_size(const struct graph *graph)
+get_ptr_size(const struct graph *graph)
 {
 	return (graph->mtx.rows + UINT64_C(1)) * sizeof(uint64_t);
 }
@@ -33,9 +33,9 @@ graph_open(struct graph *graph, const char *path, bool values)
 
 	if (mtx_read(path, &graph->mtx, err, sizeof(err)) < 0)
 		return accel_fail("%s", err);
-	graph->own.ptr = malloc(ptr_size(graph));
-	graph->own.col = malloc(col_size(graph));
-	graph->own.val = values ? malloc(val_size(graph)) : NULL;
+	graph->own.ptr = malloc(get_ptr_size(graph));
+	graph->own.col = malloc(get_col_size(graph));
+	graph->own.val = values ? malloc(get_val_size(graph)) : NULL;
 	if (graph->own.ptr == NULL || graph->own.col == NULL ||
 			(values && graph->own.val == NULL))
 		return accel_fail("%s: out of memory for its arrays; give a smaller file", path);
@@ -53,22 +53,23 @@ graph_close(struct graph *graph)
 }
 
 size_t
-graph_shared_size(const struct graph *graph)
+graph_get_shared_size(const struct graph *graph)
 {
-	return ptr_size(graph) + col_size(graph) + (graph->own.val != NULL ? val_size(graph) : 0);
+	return get_ptr_size(graph) + get_col_size(graph) +
+			(graph->own.val != NULL ? get_val_size(graph) : 0);
 }
 
 int
 graph_share(struct graph *graph, struct accel *accel)
 {
-	graph->shared.ptr = accel_alloc(accel, ptr_size(graph), MMEM_READ);
+	graph->shared.ptr = accel_alloc(accel, get_ptr_size(graph), MMEM_READ);
 	if (graph->shared.ptr == NULL)
 		return -1;
-	graph->shared.col = accel_alloc(accel, col_size(graph), MMEM_READ);
+	graph->shared.col = accel_alloc(accel, get_col_size(graph), MMEM_READ);
 	if (graph->shared.col == NULL)
 		return -1;
 	if (graph->own.val != NULL) {
-		graph->shared.val = accel_alloc(accel, val_size(graph), MMEM_READ);
+		graph->shared.val = accel_alloc(accel, get_val_size(graph), MMEM_READ);
 		if (graph->shared.val == NULL)
 			return -1;
 	}

@@ -19,7 +19,7 @@ int graph_open(struct graph *graph, const char *path, bool values);
 void graph_close(struct graph *graph);
 
 /* Bytes of managed memory for the shared arrays, each in its own chunks. */
-size_t graph_shared_size(const struct graph *graph);
+size_t graph_get_shared_size(const struct graph *graph);
 
 /* Make the shared arrays. */
 int graph_share(struct graph *graph, struct accel *accel);

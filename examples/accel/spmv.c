@@ -123,7 +123,7 @@ run_device(struct product *p, struct graph *graph, struct outcome *out)
 	int64_t *x;
 	uint32_t i;
 
-	p->accel = accel_open(graph_shared_size(graph) + x_size + y_size, out->pri);
+	p->accel = accel_open(graph_get_shared_size(graph) + x_size + y_size, out->pri);
 	if (p->accel == NULL || graph_share(graph, p->accel) < 0)
 		return -1;
 	x = accel_alloc(p->accel, x_size, MMEM_READ);

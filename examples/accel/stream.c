@@ -17,7 +17,7 @@
 #include "kernels.h"
 
 static int
-file_size(const char *path, size_t *size)
+get_file_size(const char *path, size_t *size)
 {
 	struct stat st;
 	int error, fd;
@@ -71,7 +71,7 @@ put_result(char *text, size_t size, const char *digest)
 }
 
 static int
-cpu_result(const char *path, struct outcome *out)
+hash_on_cpu(const char *path, struct outcome *out)
 {
 	char digest[DIGEST_LEN];
 	size_t size;
@@ -102,7 +102,7 @@ kernel_copy(const char *path, struct outcome *out)
 	size_t size;
 	int ret = -1;
 
-	if (file_size(path, &size) < 0)
+	if (get_file_size(path, &size) < 0)
 		return -1;
 	accel = accel_open(2 * size, out->pri);
 	if (accel == NULL)
@@ -116,7 +116,7 @@ kernel_copy(const char *path, struct outcome *out)
 				accel_fail("libcrypto cannot compute SHA-256");
 	}
 	accel_close(accel);
-	return ret == 0 ? cpu_result(path, out) : -1;
+	return ret == 0 ? hash_on_cpu(path, out) : -1;
 }
 
 static int
@@ -146,7 +146,7 @@ kernel_sha256(const char *path, struct outcome *out)
 	size_t size;
 	int ret = -1;
 
-	if (file_size(path, &size) < 0)
+	if (get_file_size(path, &size) < 0)
 		return -1;
 	accel = accel_open(size, out->pri);
 	if (accel == NULL)
@@ -158,5 +158,5 @@ kernel_sha256(const char *path, struct outcome *out)
 	}
 	accel_close(accel);
 	accel_stream_close(&stream);
-	return ret == 0 ? cpu_result(path, out) : -1;
+	return ret == 0 ? hash_on_cpu(path, out) : -1;
 }
