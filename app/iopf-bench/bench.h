@@ -38,7 +38,7 @@
 
 /* A round is not counted if other processes used more than this share of one core. */
 #define BENCH_FOREIGN_LIMIT	0.20
-/* At least this many rounds must be left. */
+/* If fewer rounds are left, all rounds count. */
 #define BENCH_MIN_ROUNDS	3
 /* The cores count as close below this round trip of a cache line. */
 #define BENCH_FAST_NS		200.0
