@@ -154,5 +154,5 @@ lab_stream_off(struct lab_dev *t)
 {
 	lab_init(t, LAB_STREAM_OFF);
 	LAB_CHECK(lab_go() == 0, "stream ends", "");
-	pr_info("lab: stream: %u DMAs ended well, %u did not\n", lab_mb->nb_ok, lab_mb->nb_bad);
+	pr_info("lab: stream: %u DMAs succeeded, %u failed\n", lab_mb->nb_ok, lab_mb->nb_bad);
 }

@@ -151,7 +151,7 @@ lab_test_stress(struct lab_dev *t)
 				stress_access(s, v, i * 0x1000);
 			}
 		}
-		pr_info("lab: stress: %u accesses went through, %u were refused\n", s->nb_ok,
+		pr_info("lab: stress: %u accesses succeeded, %u were refused\n", s->nb_ok,
 			s->nb_refused);
 		lab_detach(s->d, t);
 	}

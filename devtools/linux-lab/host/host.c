@@ -71,7 +71,7 @@ map_ram(struct lab_host *h, const char *path)
 	}
 	h->ram_size = (size_t)st.st_size;
 	if (h->ram_size < LAB_REGS + LAB_REGS_SIZE - LAB_RAM) {
-		fprintf(stderr, "host: %s is no memory of a guest of 1 GiB\n", path);
+		fprintf(stderr, "host: %s is not the memory of a 1 GiB guest\n", path);
 		return false;
 	}
 	h->ram = mmap(NULL, h->ram_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -146,7 +146,7 @@ serve_guest(struct lab_host *h)
 		if (lab_qemu_ended(h))
 			break;
 		if (lab_now() > h->opt.limit) {
-			lab_say("time is over\n");
+			lab_say("the time limit is over\n");
 			break;
 		}
 		if (!lab_mailbox_serve(h))
@@ -186,7 +186,7 @@ main(int argc, char **argv)
 		return 2;
 	h.model = smmuv3_model_create(&h.opt.conf);
 	if (h.model == NULL) {
-		fprintf(stderr, "host: there is no such SMMU: %s\n", strerror(errno));
+		fprintf(stderr, "host: cannot create the SMMU: %s\n", strerror(errno));
 		return 2;
 	}
 	if (!map_ram(&h, argv[1]) || !lab_qemu_connect(&h, argv[2], argv[3]))

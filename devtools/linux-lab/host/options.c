@@ -146,8 +146,8 @@ lab_parse(struct lab_options *opt, int argc, char **argv)
 	*opt = (struct lab_options){ .limit = 300 };
 	for (i = 0; i < argc; i++) {
 		if (!parse(opt, argv[i])) {
-			fprintf(stderr, "host: %s is not an option, or not a number; "
-				"--help lists them\n", argv[i]);
+			fprintf(stderr, "host: %s: unknown option, or not a number; "
+				"--help lists the options\n", argv[i]);
 			return false;
 		}
 	}

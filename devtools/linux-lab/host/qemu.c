@@ -113,7 +113,7 @@ lab_qemu_connect(struct lab_host *h, const char *qtest_path, const char *qmp_pat
 			!send_text(h->qmp, "{\"execute\":\"qom-list\","
 				"\"arguments\":{\"path\":\"/machine/unattached\"}}\n") ||
 			!read_until(h->qmp, buf, sizeof(buf), "return") || !find_gic(buf)) {
-		fprintf(stderr, "host: QEMU does not say where its GIC is\n");
+		fprintf(stderr, "host: QEMU reports no GIC\n");
 		return false;
 	}
 	return true;
@@ -138,7 +138,7 @@ void
 lab_qemu_quit(struct lab_host *h)
 {
 	if (!send_text(h->qmp, "{\"execute\":\"quit\"}\n"))
-		lab_say("QEMU is gone already\n");
+		lab_say("QEMU has ended already\n");
 }
 
 static bool

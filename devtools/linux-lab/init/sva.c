@@ -235,7 +235,7 @@ under_dma(void)
 	for (i = 0; i < 3; i++) {
 		stream = (struct lab_dma){ .op = LAB_STREAM_OFF, .stream = i };
 		CHECK(ioctl(lab_fd, LAB_IOC_DMA, &stream) == 0, "stream ends");
-		printf("lab: stream %u: %u DMAs did not end well\n", i, stream.nb_bad);
+		printf("lab: stream %u: %u DMAs failed\n", i, stream.nb_bad);
 	}
 	munmap(mem, 4 * PAGE);
 }
