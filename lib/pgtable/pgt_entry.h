@@ -86,7 +86,7 @@ ent_is_closed(uint64_t e)
 }
 
 static inline uint64_t
-ent_prot_bits(uint32_t prot)
+ent_make_prot_bits(uint32_t prot)
 {
 	uint64_t e = 0;
 
@@ -103,14 +103,14 @@ ent_prot_bits(uint32_t prot)
 }
 
 static inline uint64_t
-ent_leaf(uint64_t pa, unsigned int level, uint32_t prot)
+ent_make_leaf(uint64_t pa, unsigned int level, uint32_t prot)
 {
 	return pa | ENT_VALID | (level == PGT_LAST_LEVEL ? ENT_TABLE : 0) | ENT_SH_INNER |
-		ENT_AF | ENT_NG | ent_prot_bits(prot);
+		ENT_AF | ENT_NG | ent_make_prot_bits(prot);
 }
 
 static inline uint32_t
-ent_prot(uint64_t e)
+ent_get_prot(uint64_t e)
 {
 	uint32_t prot = PGT_READ;
 

@@ -9,9 +9,9 @@
 #include "pgt_walk.h"
 
 static bool
-prot_lacks(uint64_t e, uint32_t want)
+ent_lacks_prot(uint64_t e, uint32_t want)
 {
-	uint32_t have = ent_prot(e);
+	uint32_t have = ent_get_prot(e);
 
 	if ((want & PGT_RWX & ~have) || ((have & PGT_PRIV) && !(want & PGT_PRIV)))
 		return true;
@@ -30,7 +30,7 @@ entry_swap_invalid(struct pgt *pgt, uint64_t va, uint64_t value, uint32_t prot)
 	if (pos.level == PGT_LAST_LEVEL && pos.e == 0 && ent_cas(pos.entry, &pos.e, value))
 		return 0;
 	if (ent_is_valid(pos.e))
-		return prot_lacks(pos.e, prot) ? -EACCES : -EALREADY;
+		return ent_lacks_prot(pos.e, prot) ? -EACCES : -EALREADY;
 	if (ent_is_closed(pos.e))
 		return -ECANCELED;
 	return pos.e ? -EBUSY : -ENOENT;
@@ -41,7 +41,7 @@ pgt_resolve(struct pgt *pgt, uint64_t va, uint64_t pa, uint32_t prot)
 {
 	if (!pgt_va_is_valid(pgt, va) || !pgt_pa_is_valid(pgt, pa) || !pgt_prot_is_valid(prot))
 		return -EINVAL;
-	return entry_swap_invalid(pgt, va, ent_leaf(pa, PGT_LAST_LEVEL, prot), prot);
+	return entry_swap_invalid(pgt, va, ent_make_leaf(pa, PGT_LAST_LEVEL, prot), prot);
 }
 
 int
@@ -79,7 +79,7 @@ pgt_resolve_commit(const struct pgt_ticket *ticket, uint64_t pa, uint32_t prot)
 {
 	if (!pgt_pa_is_valid(ticket->pgt, pa) || !pgt_prot_is_valid(prot))
 		return -EINVAL;
-	return entry_swap_marker(ticket, ent_leaf(pa, PGT_LAST_LEVEL, prot));
+	return entry_swap_marker(ticket, ent_make_leaf(pa, PGT_LAST_LEVEL, prot));
 }
 
 int

@@ -19,7 +19,7 @@ out_is_valid(const struct pgt_unmapped *out)
 
 /* Level 0: leaves of any level, and tables. */
 static void
-inv_add(const struct pgt *pgt, struct pgt_unmapped *out, uint64_t va, uint64_t size,
+unmapped_add_inv(const struct pgt *pgt, struct pgt_unmapped *out, uint64_t va, uint64_t size,
 		unsigned int level)
 {
 	struct pgt_inv *last = out->nb_inv ? &out->inv[out->nb_inv - 1] : NULL;
@@ -61,7 +61,7 @@ unlink_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level,
 {
 	uint64_t e, i;
 
-	for (i = 0; i < pgt_entries(pgt); i++) {
+	for (i = 0; i < pgt_nb_entries(pgt); i++) {
 		e = le64toh(atomic_exchange_explicit(&table[i], htole64(ENT_CLOSED),
 				memory_order_acq_rel));
 		if (ent_is_table(e, level))
@@ -142,10 +142,10 @@ pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pg
 				continue;
 			}
 			if (ent_is_table(e, pos.level)) {
-				inv_add(pgt, out, va, pgt_span(pgt, pos.level), 0);
+				unmapped_add_inv(pgt, out, va, pgt_span(pgt, pos.level), 0);
 				unlink_tree(pgt, pgt_next_table(pgt, e), pos.level + 1, out);
 			} else if (ent_is_valid(e)) {
-				inv_add(pgt, out, va, pgt_span(pgt, pos.level), pos.level);
+				unmapped_add_inv(pgt, out, va, pgt_span(pgt, pos.level), pos.level);
 				out->bytes += pgt_span(pgt, pos.level);
 			}
 		}
@@ -190,7 +190,7 @@ int
 pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 		struct pgt_unmapped *out)
 {
-	uint64_t bits = ent_prot_bits(prot);
+	uint64_t bits = ent_make_prot_bits(prot);
 	uint64_t end = va + size;
 	unsigned int tries;
 	struct pgt_pos pos;
@@ -211,7 +211,7 @@ pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 				return -EAGAIN;
 			/* Break-before-make does not apply to permissions: one swap is enough. */
 			if (ent_cas(pos.entry, &pos.e, (pos.e & ~ENT_PROT) | bits)) {
-				inv_add(pgt, out, va, span, pos.level);
+				unmapped_add_inv(pgt, out, va, span, pos.level);
 				out->bytes += span;
 				break;
 			}

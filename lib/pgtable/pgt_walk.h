@@ -47,7 +47,7 @@ pgt_span(const struct pgt *pgt, unsigned int level)
 }
 
 static inline uint64_t
-pgt_entries(const struct pgt *pgt)
+pgt_nb_entries(const struct pgt *pgt)
 {
 	return UINT64_C(1) << pgt->index_bits;
 }
@@ -108,7 +108,7 @@ pgt_find_entry_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, stru
 	_Atomic uint64_t *table = pgt->root;
 	unsigned int level = pgt->start_level;
 	unsigned int shift = pgt_shift(pgt, level);
-	uint64_t mask = pgt_entries(pgt) - 1;
+	uint64_t mask = pgt_nb_entries(pgt) - 1;
 	_Atomic uint64_t *entry;
 	uint64_t e;
 

@@ -51,7 +51,7 @@ pgt_table_make(struct pgt *pgt, const struct pgt_pos *pos)
 	if (rc)
 		return rc;
 	if (ent_is_closed(pos->e)) {
-		for (i = 0; i < pgt_entries(pgt); i++)
+		for (i = 0; i < pgt_nb_entries(pgt); i++)
 			atomic_store_explicit(&table[i], htole64(ENT_CLOSED),
 					memory_order_relaxed);
 	}
@@ -108,14 +108,14 @@ fail:
 
 /* The recursion has at most four levels. */
 static void
-tree_free(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level)
+table_free_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level)
 {
 	uint64_t e, i;
 
-	for (i = 0; level < PGT_LAST_LEVEL && i < pgt_entries(pgt); i++) {
+	for (i = 0; level < PGT_LAST_LEVEL && i < pgt_nb_entries(pgt); i++) {
 		e = ent_load(&table[i]);
 		if (ent_is_table(e, level))
-			tree_free(pgt, pgt_next_table(pgt, e), level + 1);
+			table_free_tree(pgt, pgt_next_table(pgt, e), level + 1);
 	}
 	pgt_table_free(pgt, table);
 }
@@ -125,7 +125,7 @@ pgt_destroy(struct pgt *pgt)
 {
 	if (pgt == NULL)
 		return;
-	tree_free(pgt, pgt->root, pgt->start_level);
+	table_free_tree(pgt, pgt->root, pgt->start_level);
 	free(pgt);
 }
 
@@ -192,7 +192,7 @@ pgt_walk(const struct pgt *pgt, uint64_t va, struct pgt_leaf *leaf)
 	if (ent_is_valid(pos.e)) {
 		leaf->state = PGT_VALID;
 		leaf->pa = pos.e & pgt->addr_mask;
-		leaf->prot = ent_prot(pos.e);
+		leaf->prot = ent_get_prot(pos.e);
 	} else if (ent_is_closed(pos.e)) {
 		leaf->state = PGT_CLOSED;
 	} else if (pos.e) {
@@ -284,7 +284,7 @@ map_undo(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
 	pgt_find_entry(pgt, va, 0, &pos);
 	while (va < end) {
 		if (pgt_is_whole(pgt, pos.level, va, end) &&
-		    pos.e == ent_leaf(pa, pos.level, prot))
+		    pos.e == ent_make_leaf(pa, pos.level, prot))
 			ent_cas(pos.entry, &pos.e, 0);
 		next = pgt_slot_end(pgt, pos.level, va);
 		pa += next - va;
@@ -316,7 +316,8 @@ pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
 			return -EAGAIN;
 		}
 		/* The swap failed at a table (descend) or at another writer's entry (see above). */
-		if (!ent_cas(pos.entry, &pos.e, ent_leaf(pa + (at - va), pos.level, leaf_prot))) {
+		if (!ent_cas(pos.entry, &pos.e,
+				ent_make_leaf(pa + (at - va), pos.level, leaf_prot))) {
 			pgt_find_entry(pgt, at, 0, &pos);
 			continue;
 		}
