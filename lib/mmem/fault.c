@@ -60,16 +60,17 @@ page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
 	int rc;
 
 	/* No other ticket has this tag: it is the address of this thread's ticket. */
-	rc = pgt_resolve_begin(space->pgt, mmem_va(space, off), prot, (uintptr_t)&ticket, &ticket);
+	rc = pgt_resolve_begin(space->pgt, mmem_off_to_va(space, off), prot, (uintptr_t)&ticket,
+			&ticket);
 	if (rc < 0)
 		return rc;
 	if (atomic_load_explicit(page, memory_order_relaxed) & PAGE_DIRTY) {
 		memset(space->mem + off, 0, MMEM_PAGE_SIZE);
 		/* Pairs with the acquire in access_check(). */
 		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_DIRTY, memory_order_release);
-		mmem_count(space, MMEM_STAT_ZEROED, 1);
+		mmem_stat_add(space, MMEM_STAT_ZEROED, 1);
 	}
-	return pgt_resolve_commit(&ticket, mmem_pa(space, off), prot);
+	return pgt_resolve_commit(&ticket, mmem_off_to_pa(space, off), prot);
 }
 
 int
@@ -77,7 +78,8 @@ mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t pro
 {
 	if (unlikely(page & PAGE_DIRTY))
 		return page_zero_and_map(space, off, prot);
-	return pgt_resolve(space->pgt, mmem_va(space, off), mmem_pa(space, off), prot);
+	return pgt_resolve(space->pgt, mmem_off_to_va(space, off), mmem_off_to_pa(space, off),
+			prot);
 }
 
 /* Add rights to a valid entry that allows fewer than the region does. */
@@ -89,12 +91,12 @@ page_upgrade(struct mmem_space *space, uint64_t off, uint32_t prot)
 	int rc;
 
 	pgt_unmapped_init(&out, &inv, 1);
-	rc = pgt_protect(space->pgt, mmem_va(space, off), MMEM_PAGE_SIZE, prot, &out);
+	rc = pgt_protect(space->pgt, mmem_off_to_va(space, off), MMEM_PAGE_SIZE, prot, &out);
 	if (rc == -EAGAIN)
 		return rc;
 	if (rc < 0)
 		return -EIO;
-	mmem_count(space, out.nb_inv ? MMEM_STAT_UPGRADED : MMEM_STAT_JOINED, 1);
+	mmem_stat_add(space, out.nb_inv ? MMEM_STAT_UPGRADED : MMEM_STAT_JOINED, 1);
 	return AFTER_INV;
 }
 
@@ -178,10 +180,10 @@ access_resolve(struct mmem_space *space, const struct access *access)
 	rc = mmem_page_map(space, off, page, prot);
 	switch (rc) {
 	case 0:
-		mmem_count(space, MMEM_STAT_MAPPED, 1);
+		mmem_stat_add(space, MMEM_STAT_MAPPED, 1);
 		return 0;
 	case -EALREADY:
-		mmem_count(space, MMEM_STAT_JOINED, 1);
+		mmem_stat_add(space, MMEM_STAT_JOINED, 1);
 		/* A stale entry in the IOMMU refused the access: invalidate it before the retry. */
 		return access->permission ? AFTER_INV : 0;
 	case -EBUSY:
@@ -189,7 +191,7 @@ access_resolve(struct mmem_space *space, const struct access *access)
 		 * Another thread zeroes the page; the device's retry finds it mapped or faults
 		 * again.
 		 */
-		mmem_count(space, MMEM_STAT_JOINED, 1);
+		mmem_stat_add(space, MMEM_STAT_JOINED, 1);
 		return 0;
 	case -EACCES:
 		return page_upgrade(space, off, prot);
@@ -359,7 +361,7 @@ faults_resolve(struct mmem_space *space, const struct iopf_fault *const *faults,
 static void
 count_error(struct mmem_space *space, int error)
 {
-	mmem_count(space, error == -EFAULT ? MMEM_STAT_NO_REGION :
+	mmem_stat_add(space, error == -EFAULT ? MMEM_STAT_NO_REGION :
 			error == -EACCES ? MMEM_STAT_FORBIDDEN :
 			error == -ETIMEDOUT ? MMEM_STAT_EXPIRED : MMEM_STAT_FAILED, 1);
 }
@@ -423,7 +425,7 @@ mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, vo
 		}
 	}
 	if (rc == -EAGAIN) {
-		mmem_count(space, MMEM_STAT_DEFERRED, 1);
+		mmem_stat_add(space, MMEM_STAT_DEFERRED, 1);
 		return IOPF_DEFER;
 	}
 	if (rc < 0)

@@ -88,7 +88,7 @@ struct mmem_space {
 } while (0)
 
 static inline void
-mmem_count(struct mmem_space *space, enum mmem_stat stat, uint64_t n)
+mmem_stat_add(struct mmem_space *space, enum mmem_stat stat, uint64_t n)
 {
 	unsigned int lcore = rte_lcore_id();
 	_Atomic uint64_t *count;
@@ -105,14 +105,14 @@ mmem_count(struct mmem_space *space, enum mmem_stat stat, uint64_t n)
 
 /* The address of an offset in the pool, for CPU and devices. */
 static inline uint64_t
-mmem_va(const struct mmem_space *space, uint64_t off)
+mmem_off_to_va(const struct mmem_space *space, uint64_t off)
 {
 	return (uintptr_t)space->mem + off;
 }
 
 /* The output address of a page table entry. */
 static inline uint64_t
-mmem_pa(const struct mmem_space *space, uint64_t off)
+mmem_off_to_pa(const struct mmem_space *space, uint64_t off)
 {
 	return space->chunks[off >> MMEM_CHUNK_LOG2].dma + (off & (MMEM_CHUNK_SIZE - 1));
 }

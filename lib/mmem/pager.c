@@ -191,7 +191,7 @@ fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 		return;
 	}
 	pages_set_present(pool, off, len);
-	mmem_count(region->space, MMEM_STAT_FILLED, len >> MMEM_PAGE_LOG2);
+	mmem_stat_add(region->space, MMEM_STAT_FILLED, len >> MMEM_PAGE_LOG2);
 	region->fetches[fetch->block] = NULL;
 	fetch_wake_waiters(pool, fetch, 0);
 	free(fetch);

@@ -275,7 +275,7 @@ mmem_pool_hugepages(const struct mmem_pool *pool)
 }
 
 static bool
-chunk_has(const struct mmem_chunk *chunk, uint32_t bits)
+chunk_has_state(const struct mmem_chunk *chunk, uint32_t bits)
 {
 	return atomic_load_explicit(&chunk->state, memory_order_relaxed) & bits;
 }
@@ -287,7 +287,7 @@ find_free_run(const struct mmem_pool *pool, size_t n, size_t *first)
 	size_t i, run = 0;
 
 	for (i = 0; i < pool->nb_chunks; i++) {
-		run = chunk_has(&pool->chunks[i], CHUNK_TAKEN) ? 0 : run + 1;
+		run = chunk_has_state(&pool->chunks[i], CHUNK_TAKEN) ? 0 : run + 1;
 		if (run == n) {
 			*first = i + 1 - n;
 			return true;
@@ -319,14 +319,14 @@ mmem_pool_take_chunks(struct mmem_pool *pool, struct mmem_region *region)
 	zero = !(region->flags & MMEM_ZERO_INLINE);
 	for (i = 0; i < region->nb_chunks; i++) {
 		chunk = &pool->chunks[region->first_chunk + i];
-		dirty = chunk_has(chunk, CHUNK_DIRTY);
+		dirty = chunk_has_state(chunk, CHUNK_DIRTY);
 		if (dirty && zero) {
 			mmem_zero_chunks(pool, region->first_chunk + i, 1);
 			atomic_store_explicit(&chunk->state, CHUNK_TAKEN |
 					(pool->hugepages ? CHUNK_POPULATED : 0),
 					memory_order_relaxed);
 		}
-		if (!chunk_has(chunk, CHUNK_POPULATED))
+		if (!chunk_has_state(chunk, CHUNK_POPULATED))
 			region->nb_empty++;
 	}
 	return 0;
@@ -349,7 +349,7 @@ mmem_pool_return_chunks(struct mmem_pool *pool, struct mmem_region *region)
 	pthread_mutex_lock(&pool->lock);
 	for (i = 0; i < region->nb_chunks; i++) {
 		chunk = &pool->chunks[region->first_chunk + i];
-		left = keep && chunk_has(chunk, CHUNK_POPULATED) ?
+		left = keep && chunk_has_state(chunk, CHUNK_POPULATED) ?
 				CHUNK_POPULATED | CHUNK_DIRTY : 0;
 		chunk->region = NULL;
 		atomic_store_explicit(&chunk->state, left, memory_order_relaxed);
@@ -380,7 +380,7 @@ region_is_busy(const struct mmem_pool *pool, const struct mmem_region *region)
 	if (region->nb_open != 0 || region->nb_threads != 0)
 		return true;
 	for (i = 0; i < region->nb_chunks; i++)
-		if (chunk_has(&pool->chunks[region->first_chunk + i], CHUNK_BUSY))
+		if (chunk_has_state(&pool->chunks[region->first_chunk + i], CHUNK_BUSY))
 			return true;
 	return false;
 }
@@ -428,9 +428,9 @@ mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 {
 	int rc = 0;
 
-	while (chunk_has(chunk, CHUNK_BUSY))
+	while (chunk_has_state(chunk, CHUNK_BUSY))
 		pthread_cond_wait(&pool->changed_cond, &pool->lock);
-	if (chunk_has(chunk, CHUNK_POPULATED))
+	if (chunk_has_state(chunk, CHUNK_POPULATED))
 		return 0;
 	atomic_fetch_or_explicit(&chunk->state, CHUNK_BUSY, memory_order_relaxed);
 	pthread_mutex_unlock(&pool->lock);
@@ -465,10 +465,11 @@ page_bring_step(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, 
 		pthread_cond_wait(&pool->changed_cond, &pool->lock);
 		return -EAGAIN;
 	}
-	if (chunk_has(chunk, CHUNK_POPULATED))
+	if (chunk_has_state(chunk, CHUNK_POPULATED))
 		return 0;
 	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
-	rc = chunk_has(chunk, CHUNK_BUSY) ? pthread_cond_wait(&pool->changed_cond, &pool->lock) :
+	rc = chunk_has_state(chunk, CHUNK_BUSY) ?
+			pthread_cond_wait(&pool->changed_cond, &pool->lock) :
 			mmem_pool_populate_chunk(pool, chunk);
 	mmem_control_wake(pool);
 	return rc < 0 ? rc : -EAGAIN;
@@ -495,12 +496,13 @@ tables_add_chunk(struct mmem_pool *pool)
 	size_t i = pool->nb_chunks;
 	uint8_t *p, *end;
 
-	while (i > 0 && chunk_has(&pool->chunks[i - 1], CHUNK_TAKEN))
+	while (i > 0 && chunk_has_state(&pool->chunks[i - 1], CHUNK_TAKEN))
 		i--;
 	if (i == 0)
 		return;
 	i--;
-	if (!chunk_has(&pool->chunks[i], CHUNK_POPULATED) && mmem_populate_chunks(pool, i, 1) < 0)
+	if (!chunk_has_state(&pool->chunks[i], CHUNK_POPULATED) &&
+			mmem_populate_chunks(pool, i, 1) < 0)
 		return;
 	atomic_fetch_or_explicit(&pool->chunks[i].state, CHUNK_TAKEN | CHUNK_POPULATED,
 			memory_order_relaxed);

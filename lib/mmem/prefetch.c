@@ -37,7 +37,7 @@ prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 		else if (rc == -EALREADY || rc == -EACCES || rc == -EBUSY)
 			rc = 0;		/* a fault has mapped it */
 	}
-	mmem_count(space, MMEM_STAT_PREFETCHED, mapped);
+	mmem_stat_add(space, MMEM_STAT_PREFETCHED, mapped);
 	return rc;
 }
 

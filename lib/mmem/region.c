@@ -72,7 +72,7 @@ region_take_memory(struct mmem_region *region)
 				region->nb_chunks);
 		return rc;
 	}
-	rc = pgt_prealloc(space->pgt, mmem_va(space, mmem_region_off(region)), region->size);
+	rc = pgt_prealloc(space->pgt, mmem_off_to_va(space, mmem_region_off(region)), region->size);
 	if (rc < 0)
 		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: no chunk is "
 				"left for its page tables: free regions, or use a larger pool",
@@ -285,7 +285,7 @@ region_unlink(struct mmem_region *region)
 	pthread_mutex_unlock(&space->pool->lock);
 	if (region->kept) {
 		atomic_fetch_sub_explicit(&space->nb_kept, 1, memory_order_relaxed);
-		mmem_count(space, MMEM_STAT_KEPT, -(uint64_t)region->nb_chunks);
+		mmem_stat_add(space, MMEM_STAT_KEPT, -(uint64_t)region->nb_chunks);
 	}
 }
 
@@ -297,7 +297,7 @@ static int
 region_try_free(struct mmem_region *region, unsigned int wait_ms)
 {
 	struct mmem_space *space = region->space;
-	uint64_t va = mmem_va(space, mmem_region_off(region));
+	uint64_t va = mmem_off_to_va(space, mmem_region_off(region));
 	int rc = 0;
 
 	if (!region->hidden)
@@ -327,7 +327,7 @@ region_try_free(struct mmem_region *region, unsigned int wait_ms)
 	if (!region->kept) {
 		region->kept = true;
 		atomic_fetch_add_explicit(&space->nb_kept, 1, memory_order_relaxed);
-		mmem_count(space, MMEM_STAT_KEPT, region->nb_chunks);
+		mmem_stat_add(space, MMEM_STAT_KEPT, region->nb_chunks);
 	}
 	region->freeing = false;
 	return rc;

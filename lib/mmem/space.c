@@ -82,7 +82,7 @@ table_create(struct mmem_space *space, unsigned int *va_bits)
 		},
 	};
 
-	if (mmem_va(space, space->size - 1) >> conf.va_bits) {
+	if (mmem_off_to_va(space, space->size - 1) >> conf.va_bits) {
 		MMEM_LOG(ERR, "space %s: the pool's address %p needs more than the %u address bits "
 				"of %s", space->name, space->mem, conf.va_bits,
 				iopf_iommu_name(space->pool->iommu));

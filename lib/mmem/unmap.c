@@ -61,7 +61,7 @@ mmem_range_close(struct mmem_space *space, uint64_t va, size_t len)
 	pgt_unmapped_init(&out, inv, MAX_INV);
 	rc = pgt_unmap(space->pgt, va, len, PGT_CLOSE, &out);
 	rc_inv = invalidate_unmapped(space, &out);
-	mmem_count(space, MMEM_STAT_UNMAPPED, out.bytes >> MMEM_PAGE_LOG2);
+	mmem_stat_add(space, MMEM_STAT_UNMAPPED, out.bytes >> MMEM_PAGE_LOG2);
 	return rc < 0 ? rc : rc_inv;
 }
 
