@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * DMA and page requests of the functions of pcie_rig.h.
+ */
+
+#include <rte_cycles.h>
+
+#include "pcie_rig.h"
+#include "test.h"
+
+#define MIN_TURNS 20000
+
+void
+pcie_write(struct pcie *r, struct smmuv3_model_dma *dma, unsigned int page, unsigned int pages)
+{
+	assert_true(page + pages <= PCIE_PAGES);
+	assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+		.type = SMMUV3_MODEL_WRITE,
+		.addr = PCIE_VA + (uint64_t)page * PCIE_PAGE,
+		.buf = r->pattern + (size_t)page * PCIE_PAGE,
+		.len = (size_t)pages * PCIE_PAGE,
+	}), 0);
+}
+
+void
+pcie_step(struct pcie *r)
+{
+	/*
+	 * The model does not come to rest while the PRIQ overflows: functions repeat their
+	 * requests.
+	 */
+	for (unsigned int i = 0; i < 64 && smmuv3_model_step(r->m, 64) > 0; i++)
+		;
+}
+
+void
+pcie_sent(struct pcie *r, uint64_t n)
+{
+	for (unsigned int i = 0; i < 100000; i++) {
+		if (pcie_model_stat(r, SMMUV3_MODEL_STAT_PPRS) +
+				pcie_model_stat(r, SMMUV3_MODEL_STAT_PPRS_LOST) >= n)
+			return;
+		smmuv3_model_step(r->m, 1);
+	}
+	fail_msg("there are no more page requests");
+}
+
+unsigned int
+pcie_poll(struct pcie *r)
+{
+	unsigned int all = 0, n;
+
+	while ((n = iopf_poll(r->poller)) > 0)
+		all += n;
+	return all;
+}
+
+void
+pcie_run(struct pcie *r)
+{
+	for (unsigned int i = 0; i < 1000; i++) {
+		bool rests;
+
+		pcie_step(r);
+		rests = pcie_poll(r) == 0;
+		if (smmuv3_model_step(r->m, 64) == 0 && rests)
+			return;
+	}
+	fail_msg("it does not come to rest");
+}
+
+void
+pcie_run_ms(struct pcie *r, unsigned int ms)
+{
+	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * ms;
+	unsigned int turn;
+
+	/* A minimum of turns: this thread may not run for some of the time. */
+	for (turn = 0; turn < MIN_TURNS || rte_rdtsc() < end; turn++) {
+		smmuv3_model_step(r->m, 64);
+		iopf_poll(r->poller);
+	}
+	pcie_run(r);
+}
+
+struct smmuv3_model_done
+pcie_ended(struct smmuv3_model_dma *dma, enum smmuv3_model_status status)
+{
+	struct smmuv3_model_done done;
+
+	assert_int_equal(smmuv3_model_dma_poll(dma, &done, 1), 1);
+	assert_string_equal(smmuv3_model_status_name(done.status),
+			smmuv3_model_status_name(status));
+	return done;
+}
+
+void
+pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page, unsigned int pages)
+{
+	assert_memory_equal(s->data + (size_t)page * PCIE_PAGE,
+			r->pattern + (size_t)page * PCIE_PAGE, (size_t)pages * PCIE_PAGE);
+}
