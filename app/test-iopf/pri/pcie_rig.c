@@ -366,6 +366,14 @@ pcie_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32_t si
 }
 
 struct smmuv3_model_dma *
+pcie_open_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32_t sid,
+		unsigned int group_pages)
+{
+	pcie_open(r, NULL, NULL);
+	return pcie_simple(r, f, s, sid, group_pages);
+}
+
+struct smmuv3_model_dma *
 pcie_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid, unsigned int group_pages,
 		unsigned int prg_indices, bool prg_pasid)
 {

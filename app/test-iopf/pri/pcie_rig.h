@@ -95,6 +95,9 @@ void pcie_attach(struct pcie_space *s, struct pcie_fn *f, uint32_t pasid);
 /* One function with one engine, and a space it is attached to. */
 struct smmuv3_model_dma *pcie_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
 		uint32_t sid, unsigned int group_pages);
+/* pcie_open() with defaults, and pcie_simple(). */
+struct smmuv3_model_dma *pcie_open_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
+		uint32_t sid, unsigned int group_pages);
 /* Create an engine of a PASID. */
 struct smmuv3_model_dma *pcie_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid,
 		unsigned int group_pages, unsigned int prg_indices, bool prg_pasid);
@@ -123,6 +126,9 @@ void pcie_run(struct pcie *r);
 void pcie_run_ms(struct pcie *r, unsigned int ms);
 /* Take one finished DMA and check its status. */
 struct smmuv3_model_done pcie_ended(struct smmuv3_model_dma *dma, enum smmuv3_model_status status);
+/* pcie_write(), pcie_run() and pcie_ended(). */
+struct smmuv3_model_done pcie_write_and_wait(struct pcie *r, struct smmuv3_model_dma *dma,
+		unsigned int page, unsigned int pages, enum smmuv3_model_status status);
 /* Check that these pages hold the pattern. */
 void pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page,
 		unsigned int pages);

@@ -96,6 +96,15 @@ pcie_ended(struct smmuv3_model_dma *dma, enum smmuv3_model_status status)
 	return done;
 }
 
+struct smmuv3_model_done
+pcie_write_and_wait(struct pcie *r, struct smmuv3_model_dma *dma, unsigned int page,
+		unsigned int pages, enum smmuv3_model_status status)
+{
+	pcie_write(r, dma, page, pages);
+	pcie_run(r);
+	return pcie_ended(dma, status);
+}
+
 void
 pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page, unsigned int pages)
 {

@@ -30,8 +30,7 @@ an_invalid_group_aborts_its_dma_and_leaves_pri_enabled(void **state)
 	struct pcie_fn f;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 4);
+	dma = pcie_open_simple(&r, &f, &s, SID, 4);
 	s.verdict = IOPF_ANSWER(IOPF_INVALID);
 	s.leave_unmapped = true;
 	pcie_write(&r, dma, 0, 4);
@@ -40,9 +39,7 @@ an_invalid_group_aborts_its_dma_and_leaves_pri_enabled(void **state)
 	assert_false(smmuv3_model_dma_pri_failed(dma));
 	s.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	s.leave_unmapped = false;
-	pcie_write(&r, dma, 0, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_OK);
 	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_INVALID), 1);
 	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_SUCCESS), 1);
 	pcie_close(&r);
@@ -56,8 +53,7 @@ a_group_answered_success_without_a_map_is_requested_again(void **state)
 	struct pcie_fn f;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 4);
+	dma = pcie_open_simple(&r, &f, &s, SID, 4);
 	s.leave_unmapped = true;
 	pcie_write(&r, dma, 0, 4);
 	for (unsigned int i = 0; i < 5; i++) {
@@ -80,30 +76,23 @@ a_response_failure_disables_pri_until_its_restart(void **state)
 	uint64_t groups;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 4);
+	dma = pcie_open_simple(&r, &f, &s, SID, 4);
 	s.verdict = IOPF_ANSWER(IOPF_FAILURE);
 	s.leave_unmapped = true;
-	pcie_write(&r, dma, 0, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_ABORTED);
 	assert_true(smmuv3_model_dma_pri_failed(dma));
 	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_FAILURE), 1);
 	s.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	s.leave_unmapped = false;
 	groups = pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS);
-	pcie_write(&r, dma, 0, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS), groups);
 
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
 	assert_string_equal(f.log, "APpaAP");
 	assert_int_equal(f.credits, 32);
 	assert_false(smmuv3_model_dma_pri_failed(dma));
-	pcie_write(&r, dma, 0, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 0, 4);
 
 	/* Without an attachment there is no PRI to restart. */
@@ -123,8 +112,7 @@ a_taken_group_is_answered_once_by_its_owner(void **state)
 	struct pcie_fn f;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 8);
+	dma = pcie_open_simple(&r, &f, &s, SID, 8);
 	s.verdict = IOPF_TAKEN;
 	pcie_write(&r, dma, 0, 8);
 	pcie_run(&r);

@@ -39,13 +39,9 @@ attach_is_undone_if_ats_enable_fails(void **state)
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 0);
 	assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
 	memset(f.log, 0, sizeof(f.log));
-	pcie_write(&r, dma, 0, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_ABORTED);
 	pcie_attach(&s, &f, IOPF_NO_PASID);
-	pcie_write(&r, dma, 0, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_OK);
 	pcie_close(&r);
 }
 
@@ -57,8 +53,7 @@ detach_answers_a_taken_group_and_a_later_answer_is_stale(void **state)
 	struct pcie_fn f;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 4);
+	dma = pcie_open_simple(&r, &f, &s, SID, 4);
 	s.verdict = IOPF_TAKEN;
 	pcie_write(&r, dma, 0, 4);
 	pcie_run(&r);
@@ -70,9 +65,7 @@ detach_answers_a_taken_group_and_a_later_answer_is_stale(void **state)
 	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_CANCELLED), 1);
 	/* The function sends no request and its DMA aborts. */
-	pcie_write(&r, dma, 0, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(s.calls, 1);
 	pcie_close(&r);
 }
@@ -86,8 +79,7 @@ check_detach_of_partial(unsigned int polled, unsigned int sent)
 	struct pcie_space s;
 	struct pcie_fn f;
 
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 6);
+	dma = pcie_open_simple(&r, &f, &s, SID, 6);
 	pcie_write(&r, dma, 0, 6);
 	pcie_sent(&r, polled);
 	pcie_poll(&r);
@@ -102,9 +94,7 @@ check_detach_of_partial(unsigned int polled, unsigned int sent)
 		pcie_intact(&r, &s, 0, 6);
 	else
 		assert_int_equal(done.status, SMMUV3_MODEL_ABORTED);
-	pcie_write(&r, dma, 0, 6);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_write_and_wait(&r, dma, 0, 6, SMMUV3_MODEL_ABORTED);
 	pcie_close(&r);
 }
 
@@ -146,13 +136,9 @@ detach_of_one_pasid_keeps_the_requests_of_others(void **state)
 	/* The detach invalidated the entries of PASID 1 in the ATC. */
 	pcie_attach(&s[0], &f, 1);
 	s[0].verdict = IOPF_ANSWER(IOPF_SUCCESS);
-	pcie_write(&r, dma[0], 0, 3);
-	pcie_run(&r);
-	pcie_ended(dma[0], SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma[0], 0, 3, SMMUV3_MODEL_OK);
 	assert_int_equal(iopf_domain_detach(s[0].domain, f.dev, 1), 0);
-	pcie_write(&r, dma[0], 0, 3);
-	pcie_run(&r);
-	pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);
+	pcie_write_and_wait(&r, dma[0], 0, 3, SMMUV3_MODEL_ABORTED);
 	assert_string_equal(f.log, "AP");
 	pcie_close(&r);
 	assert_string_equal(f.log, "APpa");
@@ -211,9 +197,7 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
 	assert_string_equal(f[0].log, "");
 	assert_int_equal(iopf_iommu_start(r.iommu), 0);
 	assert_string_equal(f[0].log, "AP");
-	pcie_write(&r, dma[0], 40, 4);
-	pcie_run(&r);
-	pcie_ended(dma[0], SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma[0], 40, 4, SMMUV3_MODEL_OK);
 	pcie_close(&r);
 }
 
@@ -229,8 +213,7 @@ a_priq_write_abort_disables_pri_of_its_device_until_a_restart(void **state)
 	struct pcie_fn f, fo;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 4);
+	dma = pcie_open_simple(&r, &f, &s, SID, 4);
 	other = pcie_simple(&r, &fo, &so, SID + 1, 4);
 	pcie_write(&r, dma, 0, 4);
 	pcie_sent(&r, 3);
@@ -246,13 +229,9 @@ a_priq_write_abort_disables_pri_of_its_device_until_a_restart(void **state)
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS), 1);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DISCARDED), 3);
 	/* The other function goes on. */
-	pcie_write(&r, other, 0, 4);
-	pcie_run(&r);
-	pcie_ended(other, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, other, 0, 4, SMMUV3_MODEL_OK);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
-	pcie_write(&r, dma, 0, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 0, 4);
 	pcie_intact(&r, &so, 0, 4);
 	pcie_close(&r);
@@ -266,8 +245,7 @@ a_lost_request_keeps_pri_from_restarting_until_a_reset(void **state)
 	struct pcie_fn f, fo;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 1);
+	dma = pcie_open_simple(&r, &f, &s, SID, 1);
 	other = pcie_simple(&r, &fo, &so, SID + 1, 4);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_LOSE, 1);
 	pcie_write(&r, dma, 0, 1);
@@ -275,18 +253,14 @@ a_lost_request_keeps_pri_from_restarting_until_a_reset(void **state)
 	/* The driver checks for errors every millisecond. */
 	pcie_run_ms(&r, 5);
 	assert_int_equal(s.calls, 0);
-	pcie_write(&r, other, 0, 4);
-	pcie_run(&r);
-	pcie_ended(other, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, other, 0, 4, SMMUV3_MODEL_OK);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), -ETIMEDOUT);
 	pcie_quiet(false);
 	pcie_fn_reset(&r, &f);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
-	pcie_write(&r, dma, 0, 1);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma, 0, 1, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 0, 1);
 	pcie_close(&r);
 }
@@ -302,8 +276,7 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 	struct pcie_fn f;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 4);
+	dma = pcie_open_simple(&r, &f, &s, SID, 4);
 	pcie_space(&r, &ss);
 	dev = iopf_dev_add(r.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
 	assert_non_null(dev);

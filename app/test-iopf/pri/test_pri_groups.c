@@ -32,17 +32,14 @@ a_group_of_any_size_is_handled_at_once_and_answered_once(void **state)
 	unsigned int page = 0;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 32);
+	dma = pcie_open_simple(&r, &f, &s, SID, 32);
 	assert_string_equal(f.log, "AP");
 	assert_int_equal(f.stu, 12);
 	assert_int_equal(f.credits, 32);
 	for (unsigned int i = 0; i < RTE_DIM(sizes); i++) {
 		unsigned int n = sizes[i];
 
-		pcie_write(&r, dma, page, n);
-		pcie_run(&r);
-		done = pcie_ended(dma, SMMUV3_MODEL_OK);
+		done = pcie_write_and_wait(&r, dma, page, n, SMMUV3_MODEL_OK);
 		assert_int_equal(done.nb_groups, 1);
 		assert_int_equal(done.nb_stalls, 0);
 		assert_int_equal(s.calls, i + 1);
@@ -282,9 +279,7 @@ requests_of_an_unattached_pasid_are_answered_invalid_once(void **state)
 	pcie_space(&r, &s);
 	stray = pcie_pasid_engine(&r, &f, 5, 4, 0, false);
 	pcie_attach(&s, &f, 1);
-	pcie_write(&r, stray, 0, 4);
-	pcie_run(&r);
-	pcie_ended(stray, SMMUV3_MODEL_ABORTED);
+	pcie_write_and_wait(&r, stray, 0, 4, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(s.calls, 0);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS),
 			pcie_stat(&r, IOPF_IOMMU_STAT_NO_DOMAIN));

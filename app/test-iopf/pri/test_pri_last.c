@@ -56,9 +56,7 @@ a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
 
 	memset(f.log, 0, sizeof(f.log));
 	pcie_attach(&s, &f, IOPF_NO_PASID);
-	pcie_write(&r, dma, 8, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma, 8, 4, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 8, 4);
 	pcie_close(&r);
 	assert_string_equal(f.log, "APpa");
@@ -73,8 +71,7 @@ a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 	struct pcie_fn f;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 4);
+	dma = pcie_open_simple(&r, &f, &s, SID, 4);
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_LOSE_LAST, 0);
 	pcie_write(&r, dma, 8, 4);
 	pcie_run(&r);
@@ -95,9 +92,7 @@ a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 	pcie_quiet(false);
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
-	pcie_write(&r, dma, 8, 4);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma, 8, 4, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 8, 4);
 	/* The driver error is of the stop, which waits for a limited time. */
 	assert_int_equal(smmuv3_model_driver_errors(r.m), 1);
@@ -113,13 +108,10 @@ a_repeated_last_is_answered_once(void **state)
 	struct pcie_fn f;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 2);
+	dma = pcie_open_simple(&r, &f, &s, SID, 2);
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DUP_LAST, 0);
 	/* Both in one pass. */
-	pcie_write(&r, dma, 0, 2);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, dma, 0, 2, SMMUV3_MODEL_OK);
 	assert_int_equal(s.calls, 1);
 	assert_int_equal(s.group.nb_faults, 2);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DUPLICATES), 1);
@@ -208,8 +200,7 @@ a_stop_marker_without_pasid_is_a_request_and_is_answered(void **state)
 	struct pcie_fn f;
 
 	(void)state;
-	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 2);
+	dma = pcie_open_simple(&r, &f, &s, SID, 2);
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);
 	pcie_run(&r);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_STOP_MARKERS), 0);

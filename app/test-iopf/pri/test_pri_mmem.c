@@ -61,6 +61,15 @@ mm_write(struct smmuv3_model_dma *dma, unsigned int page, unsigned int pages)
 }
 
 static void
+mm_write_and_wait(struct smmuv3_model_dma *dma, unsigned int page, unsigned int pages,
+		enum smmuv3_model_status status)
+{
+	mm_write(dma, page, pages);
+	pcie_run(&r);
+	pcie_ended(dma, status);
+}
+
+static void
 the_atc_makes_no_access_after_unmap(void **state)
 {
 	struct smmuv3_model_dma *dma;
@@ -73,15 +82,11 @@ the_atc_makes_no_access_after_unmap(void **state)
 	pcie_fn(&r, &f, SID, NULL);
 	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 32 });
 	assert_int_equal(mmem_attach(mm.space, f.dev, IOPF_NO_PASID), 0);
-	mm_write(dma, 0, 32);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	mm_write_and_wait(dma, 0, 32, SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_stat(mm.space, MMEM_STAT_MAPPED), 32);
 	/* The ATC holds the translations. */
 	asked = pcie_model_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS);
-	mm_write(dma, 0, 32);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	mm_write_and_wait(dma, 0, 32, SMMUV3_MODEL_OK);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), asked);
 
 	assert_int_equal(mmem_unmap(mm.space, mm.buf + 8 * PCIE_PAGE, 8 * PCIE_PAGE), 0);
@@ -119,14 +124,10 @@ the_atc_makes_no_access_after_unmap(void **state)
 	}
 
 	/* Free the region. */
-	mm_write(dma, 0, 64);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	mm_write_and_wait(dma, 0, 64, SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_free(mm.space, mm.buf), 0);
 	bytes = pcie_model_stat(&r, SMMUV3_MODEL_STAT_BYTES);
-	mm_write(dma, 0, 64);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	mm_write_and_wait(dma, 0, 64, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_BYTES), bytes);
 	assert_int_equal(mmem_detach(mm.space, f.dev, IOPF_NO_PASID), 0);
 	mm_close();
@@ -148,18 +149,14 @@ memory_is_kept_while_a_dead_atc_may_use_it(void **state)
 	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 32 });
 	assert_int_equal(mmem_attach(mm.space, f.dev, IOPF_NO_PASID), 0);
 	other = pcie_simple(&r, &fo, &s, SID + 1, 8);
-	mm_write(dma, 0, 32);
-	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	mm_write_and_wait(dma, 0, 32, SMMUV3_MODEL_OK);
 
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
 	pcie_quiet(true);
 	assert_int_equal(mmem_free(mm.space, mm.buf), -EIO);
 	assert_int_not_equal(mmem_stat(mm.space, MMEM_STAT_KEPT), 0);
 	/* The other function goes on. */
-	pcie_write(&r, other, 0, 16);
-	pcie_run(&r);
-	pcie_ended(other, SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, other, 0, 16, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s, 0, 16);
 	/* The driver of the function resets it. */
 	pcie_fn_reset(&r, &f);

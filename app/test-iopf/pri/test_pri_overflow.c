@@ -273,9 +273,7 @@ credits_are_granted_at_attach_and_returned_at_detach(void **state)
 	pcie_run(&r);
 	pcie_ended(dma, SMMUV3_MODEL_OK);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 0);
-	pcie_write(&r, f[2].dma[0], 0, 32);
-	pcie_run(&r);
-	pcie_ended(f[2].dma[0], SMMUV3_MODEL_OK);
+	pcie_write_and_wait(&r, f[2].dma[0], 0, 32, SMMUV3_MODEL_OK);
 	pcie_intact(&r, &s[2], 0, 32);
 	pcie_close(&r);
 }
