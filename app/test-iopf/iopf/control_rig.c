@@ -190,12 +190,43 @@ ctl_end_call(struct call *call)
 	return call->ret;
 }
 
+int
+ctl_run_call(int (*fn)(void *arg), void *arg)
+{
+	return ctl_end_call(ctl_start_call(fn, arg));
+}
+
 void
 ctl_put_stall(unsigned int dev, uint16_t stag)
 {
 	array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .addr = 0x1000, .sid = SID + dev,
 			.pasid = IOPF_NO_PASID, .token = stag, .perm = IOPF_PERM_READ,
 			.flags = IOPF_EVENT_STALL, .raw_id = 0x10 });
+}
+
+void
+ctl_await_handler(void)
+{
+	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
+		usleep(100);
+	assert_true(ctl.holding != 0);
+}
+
+void
+ctl_hold_handler(unsigned int dev)
+{
+	ctl.hold = true;
+	ctl_put_stall(dev, 1);
+	iopf_poll(ctl.poller);
+	ctl_await_handler();
+}
+
+void
+ctl_await_answers(unsigned int n)
+{
+	for (unsigned int i = 0; i < 100000 && hw.nb_out < n; i++)
+		usleep(100);
+	assert_int_equal(n, hw.nb_out);
 }
 
 int

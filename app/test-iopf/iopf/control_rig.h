@@ -61,7 +61,15 @@ int ctl_teardown(void **state);
 struct call *ctl_start_call(int (*fn)(void *arg), void *arg);
 /* Wait for the end of a call and return its result. */
 int ctl_end_call(struct call *call);
+/* ctl_start_call() and ctl_end_call(). */
+int ctl_run_call(int (*fn)(void *arg), void *arg);
 void ctl_put_stall(unsigned int dev, uint16_t stag);
+/* Wait until a deferred handler runs, which waits while ctl.hold is set. */
+void ctl_await_handler(void);
+/* Put a stall of this device whose deferred handler does not return. */
+void ctl_hold_handler(unsigned int dev);
+/* Wait until the IOMMU has n answers. */
+void ctl_await_answers(unsigned int n);
 int ctl_attach0(void *domain);
 int ctl_detach2(void *domain);
 int ctl_invalidate(void *domain);

@@ -68,19 +68,13 @@ a_handler_that_does_not_return_delays_its_device_only(void **state)
 
 	(void)state;
 	ctl_open(false, true);
-	ctl.hold = true;
-	ctl_put_stall(0, 1);
-	iopf_poll(ctl.poller);
-	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
-		usleep(100);
+	ctl_hold_handler(0);
 	assert_int_equal(1, ctl.holding);
 	detach = ctl_start_call(detach0, ctl.domain[0]);
 	/* The detach answers the fault, then waits for the handler. */
-	for (unsigned int i = 0; i < 100000 && hw.nb_out == 0; i++)
-		usleep(100);
-	assert_int_equal(1, hw.nb_out);
-	assert_int_equal(0, ctl_end_call(ctl_start_call(control_other_devices, NULL)));
-	assert_int_equal(0, ctl_end_call(ctl_start_call(stop_and_start, NULL)));
+	ctl_await_answers(1);
+	assert_int_equal(0, ctl_run_call(control_other_devices, NULL));
+	assert_int_equal(0, ctl_run_call(stop_and_start, NULL));
 	assert_false(detach->ended);
 	ctl.hold = false;
 	assert_int_equal(0, ctl_end_call(detach));
@@ -92,11 +86,7 @@ a_detach_whose_handler_does_not_return_times_out_and_is_called_again(void **stat
 	(void)state;
 	ctl.wait_ms = 20;
 	ctl_open(false, true);
-	ctl.hold = true;
-	ctl_put_stall(0, 1);
-	iopf_poll(ctl.poller);
-	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
-		usleep(100);
+	ctl_hold_handler(0);
 	for (unsigned int i = 0; i < 2; i++)
 		assert_int_equal(-ETIMEDOUT, iopf_domain_detach(ctl.domain[0], ctl.dev[0],
 				IOPF_NO_PASID));
@@ -144,14 +134,12 @@ two_detaches_of_one_attachment_end_together(void **state)
 	array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .sid = SID, .pasid = 2,
 			.flags = IOPF_EVENT_STALL });
 	iopf_poll(ctl.poller);
-	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
-		usleep(100);
+	ctl_await_handler();
 	for (unsigned int i = 0; i < 2; i++)
 		calls[i] = ctl_start_call(detach_pasid, ctl.domain[0]);
-	for (unsigned int i = 0; i < 100000 && hw.nb_out == 0; i++)
-		usleep(100);
+	ctl_await_answers(1);
 	/* The device's other PASIDs do not wait for the handler. */
-	assert_int_equal(0, ctl_end_call(ctl_start_call(ctl_attach0, ctl.domain[1])));
+	assert_int_equal(0, ctl_run_call(ctl_attach0, ctl.domain[1]));
 	assert_false(calls[0]->ended || calls[1]->ended);
 	ctl.hold = false;
 	assert_int_equal(0, ctl_end_call(calls[0]));
@@ -170,16 +158,13 @@ a_fault_behind_another_handler_does_not_delay_a_detach(void **state)
 	ctl_put_stall(0, 1);
 	ctl_put_stall(2, 2);
 	iopf_poll(ctl.poller);
-	for (unsigned int i = 0; i < 100000 && ctl.holding == 0; i++)
-		usleep(100);
+	ctl_await_handler();
 	detach = ctl_start_call(ctl_detach2, ctl.domain[2]);
 	assert_int_equal(0, ctl_end_call(detach));
 	assert_int_equal(1, hw.nb_out);
 	assert_int_equal(2, hw.out[0].answer.token);
 	ctl.hold = false;
-	for (unsigned int i = 0; i < 100000 && hw.nb_out < 2; i++)
-		usleep(100);
-	assert_int_equal(2, hw.nb_out);
+	ctl_await_answers(2);
 	assert_int_equal(1, ctl.holding);
 }
 
@@ -194,7 +179,7 @@ a_device_that_does_not_drain_delays_no_other(void **state)
 	detach = ctl_start_call(detach0, ctl.domain[0]);
 	for (unsigned int i = 0; i < 100000 && ctl.asked == 0; i++)
 		usleep(100);
-	assert_int_equal(0, ctl_end_call(ctl_start_call(control_other_devices, NULL)));
+	assert_int_equal(0, ctl_run_call(control_other_devices, NULL));
 	assert_false(detach->ended);
 	ctl.not_drained = false;
 	assert_int_equal(0, ctl_end_call(detach));
@@ -217,8 +202,8 @@ a_slow_attach_delays_no_other_device(void **state)
 	hw.knobs[ARRAY_ATTACH].hold = 1;
 	attach = ctl_start_call(ctl_attach0, ctl.domain[1]);
 	assert_true(array_wait_held(ARRAY_ATTACH, 1));
-	assert_int_equal(0, ctl_end_call(ctl_start_call(attach_other, NULL)));
-	assert_int_equal(0, ctl_end_call(ctl_start_call(control_other_devices, NULL)));
+	assert_int_equal(0, ctl_run_call(attach_other, NULL));
+	assert_int_equal(0, ctl_run_call(control_other_devices, NULL));
 	assert_false(attach->ended);
 	array_release(ARRAY_ATTACH);
 	assert_int_equal(0, ctl_end_call(attach));
@@ -250,8 +235,8 @@ a_slow_stop_or_close_delays_no_other_call(void **state)
 	hw.knobs[ARRAY_STOP].hold = 1;
 	call = ctl_start_call(stop, NULL);
 	assert_true(array_wait_held(ARRAY_STOP, 1));
-	assert_int_equal(0, ctl_end_call(ctl_start_call(control_other_devices, NULL)));
-	assert_int_equal(0, ctl_end_call(ctl_start_call(open_and_close_another, NULL)));
+	assert_int_equal(0, ctl_run_call(control_other_devices, NULL));
+	assert_int_equal(0, ctl_run_call(open_and_close_another, NULL));
 	assert_false(call->ended);
 	array_release(ARRAY_STOP);
 	assert_int_equal(0, ctl_end_call(call));
@@ -260,7 +245,7 @@ a_slow_stop_or_close_delays_no_other_call(void **state)
 	hw.knobs[ARRAY_CLOSE].hold = 1;
 	call = ctl_start_call(close_third, third);
 	assert_true(array_wait_held(ARRAY_CLOSE, 1));
-	assert_int_equal(0, ctl_end_call(ctl_start_call(open_and_close_another, NULL)));
+	assert_int_equal(0, ctl_run_call(open_and_close_another, NULL));
 	/* The name stays in use until the driver has closed. */
 	assert_null(iopf_iommu_open("arrays,n=3"));
 	assert_int_equal(EBUSY, rte_errno);

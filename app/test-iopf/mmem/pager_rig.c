@@ -16,10 +16,6 @@
 #include "test.h"
 
 #define SID		8
-#define OTHER_SID	9
-
-/* The time to wait for an event that must not come. */
-#define WAIT_MS		20
 
 struct pg pg;
 
@@ -203,6 +199,13 @@ pg_dev_read(const void *addr, size_t len)
 	return pg_await(pg.dma);
 }
 
+enum smmuv3_model_status
+pg_dev_write(struct smmuv3_model_dma *dma, const void *addr)
+{
+	pg_submit(dma, SMMUV3_MODEL_WRITE, addr, pg_bytes, 8);
+	return pg_await(dma);
+}
+
 bool
 pg_all_are(const uint8_t *p, uint8_t byte, size_t len)
 {
@@ -277,6 +280,14 @@ pg_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t
 	}
 	atomic_fetch_sub(&pager->inside, 1);
 	return error;
+}
+
+void
+pg_hold_fetch(struct test_pager *pager, const void *addr)
+{
+	atomic_store(&pager->hold, true);
+	pg_submit(pg.dma, SMMUV3_MODEL_READ, addr, pg_bytes, 8);
+	AWAIT(atomic_load(&pager->inside) != 0);
 }
 
 unsigned int

@@ -98,11 +98,15 @@ uint64_t pg_deadline(void);
 
 enum smmuv3_model_status pg_await(struct smmuv3_model_dma *dma);
 enum smmuv3_model_status pg_dev_read(const void *addr, size_t len);
+/* Write 8 bytes. */
+enum smmuv3_model_status pg_dev_write(struct smmuv3_model_dma *dma, const void *addr);
 bool pg_all_are(const uint8_t *p, uint8_t byte, size_t len);
 uint8_t pg_byte_at(const struct test_pager *pager, uint64_t off);
 int pg_fill(void *ctx, uint64_t offset, void *dst, size_t len);
 int pg_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len);
 unsigned int pg_nb_started(struct test_pager *pager);
+/* Hold the pager and start a read of its region: the pager is called and does not return. */
+void pg_hold_fetch(struct test_pager *pager, const void *addr);
 /* Finish the fetch that was started last. */
 void pg_finish_fetch(struct test_pager *pager, int error);
 struct test_pager *pg_new_pager(const struct mmem_pager *conf);

@@ -83,8 +83,7 @@ check_all_calls_work(bool freed_other)
 	assert_int_equal(pg_stat(MMEM_STAT_KEPT), 0);
 	assert_int_equal(mmem_space_destroy(in.victim), 0);
 	if (!freed_other) {
-		pg_submit(pg.dma, SMMUV3_MODEL_READ, in.plain, pg_bytes, PAGE);
-		assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_dev_read(in.plain, PAGE), SMMUV3_MODEL_OK);
 		assert_true(pg_all_are(pg_bytes, 0x77, PAGE));
 		assert_int_equal(mmem_free(pg.space, in.plain), 0);
 	}
@@ -130,9 +129,7 @@ test_a_report_on_a_worker_allows_no_call(void **state)
 	(void)state;
 	alloc_regions(own, paged);
 	atomic_store(&own->error, -EREMOTEIO);
-	atomic_store(&own->hold, true);
-	pg_submit(pg.dma, SMMUV3_MODEL_READ, in.own, pg_bytes, 8);
-	AWAIT(atomic_load(&own->inside) != 0);
+	pg_hold_fetch(own, in.own);
 	atomic_store(&pg_in_callback, call_everything);
 	atomic_store(&own->hold, false);
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_ABORTED);
@@ -150,8 +147,7 @@ check_calls_in_pager(struct test_pager *own)
 	own->at_once = true;
 	alloc_regions(own, paged);
 	atomic_store(&pg_in_callback, call_everything);
-	pg_submit(pg.dma, SMMUV3_MODEL_READ, in.own, pg_bytes, 8);
-	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
+	assert_int_equal(pg_dev_read(in.own, 8), SMMUV3_MODEL_OK);
 	assert_true(atomic_load(&in.called));
 	assert_int_equal(in.alloc, 0);
 	assert_int_equal(in.unmap, 0);

@@ -35,8 +35,7 @@ test_a_pager_is_asked_for_its_fetch_size(void **state)
 		assert_true(pg_all_are(pg_bytes, pg_byte_at(pager, off), 8));
 		assert_int_equal(atomic_load(&pager->asked), sizes[i]);
 		assert_int_equal(pg_stat(MMEM_STAT_FILLED) - filled, sizes[i] / PAGE);
-		pg_submit(pg.dma, SMMUV3_MODEL_READ, p + first, pg_bytes, sizes[i]);
-		assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_dev_read(p + first, sizes[i]), SMMUV3_MODEL_OK);
 		assert_true(pg_all_are(pg_bytes, pg_byte_at(pager, off), sizes[i]));
 		assert_int_equal(atomic_load(&pager->calls), 1);
 		/* An access across two blocks. */

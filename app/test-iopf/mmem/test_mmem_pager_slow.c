@@ -37,12 +37,10 @@ test_a_slow_pager_holds_up_only_what_waits_for_its_bytes(void **state)
 
 	/* Another device of the same space accesses memory without content. */
 	assert_int_equal(mmem_attach(pg.space, pg.other_dev, IOPF_NO_PASID), 0);
-	pg_submit(pg.other_dma, SMMUV3_MODEL_WRITE, plain + 15 * CHUNK, pg_bytes, 8);
-	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+	assert_int_equal(pg_dev_write(pg.other_dma, plain + 15 * CHUNK), SMMUV3_MODEL_OK);
 	assert_int_equal(pg_stat(MMEM_STAT_DEFERRED), 9);
 	/* The same device accesses another region. */
-	pg_submit(pg.dma, SMMUV3_MODEL_WRITE, plain + 10 * CHUNK, pg_bytes, 8);
-	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
+	assert_int_equal(pg_dev_write(pg.dma, plain + 10 * CHUNK), SMMUV3_MODEL_OK);
 	/* Control calls. */
 	assert_int_equal(mmem_unmap(pg.space, paged, 8 * CHUNK), 0);
 	assert_int_equal(mmem_protect(pg.space, paged, 8 * CHUNK, MMEM_READ), 0);
@@ -51,8 +49,7 @@ test_a_slow_pager_holds_up_only_what_waits_for_its_bytes(void **state)
 	assert_int_equal(mmem_free(pg.space, plain), 0);
 	/* A device of another space. */
 	assert_int_equal(mmem_attach(pg.other, pg.other_dev, IOPF_NO_PASID), 0);
-	pg_submit(pg.other_dma, SMMUV3_MODEL_WRITE, theirs + 15 * CHUNK, pg_bytes, 8);
-	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+	assert_int_equal(pg_dev_write(pg.other_dma, theirs + 15 * CHUNK), SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_free(pg.other, theirs), 0);
 
 	assert_int_equal(atomic_load(&pager->calls), 1);
@@ -73,11 +70,8 @@ test_pagers_of_two_regions_run_beside_each_other(void **state)
 	uint8_t *p = pg_alloc(CHUNK, slow), *q = pg_alloc(2 * CHUNK, quick);
 
 	(void)state;
-	atomic_store(&slow->hold, true);
-	pg_submit(pg.dma, SMMUV3_MODEL_READ, p, pg_bytes, 8);
-	AWAIT(atomic_load(&slow->inside) != 0);
-	pg_submit(pg.dma, SMMUV3_MODEL_READ, q, pg_bytes, 8);
-	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
+	pg_hold_fetch(slow, p);
+	assert_int_equal(pg_dev_read(q, 8), SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_prefetch(pg.space, q, 2 * CHUNK), 0);
 	assert_true(pg_all_are(q + CHUNK, 0x41, CHUNK));
 	assert_int_equal(mmem_free(pg.space, q), 0);
@@ -138,8 +132,7 @@ test_a_dead_pager_stops_no_other_device(void **state)
 	assert_int_equal(mmem_attach(pg.space, pg.dev, IOPF_NO_PASID), 0);
 
 	assert_int_equal(mmem_attach(pg.other, pg.other_dev, IOPF_NO_PASID), 0);
-	pg_submit(pg.other_dma, SMMUV3_MODEL_WRITE, b, pg_bytes, 8);
-	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+	assert_int_equal(pg_dev_write(pg.other_dma, b), SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_unmap(pg.other, b, CHUNK), 0);
 	assert_int_equal(mmem_free(pg.other, b), 0);
 	assert_int_equal(mmem_detach(pg.other, pg.other_dev, IOPF_NO_PASID), 0);
@@ -161,9 +154,7 @@ test_a_region_of_a_dead_pager_can_be_given_up(void **state)
 	uint8_t *all[NB_CHUNKS];
 
 	(void)state;
-	atomic_store(&pager->hold, true);
-	pg_submit(pg.dma, SMMUV3_MODEL_READ, p, pg_bytes, 8);
-	AWAIT(atomic_load(&pager->inside) != 0);
+	pg_hold_fetch(pager, p);
 	/* An unmap does not wait for the pager. */
 	assert_int_equal(mmem_unmap(pg.space, p, 2 * CHUNK), 0);
 	assert_int_equal(mmem_free(pg.space, p), -ETIMEDOUT);
@@ -203,9 +194,7 @@ test_a_region_that_was_given_up_is_freed_by_a_later_call(void **state)
 	uint8_t *p = pg_alloc(CHUNK, pager), *b = mmem_alloc(pg.space, CHUNK, RW);
 
 	(void)state;
-	atomic_store(&pager->hold, true);
-	pg_submit(pg.dma, SMMUV3_MODEL_READ, p, pg_bytes, 8);
-	AWAIT(atomic_load(&pager->inside) != 0);
+	pg_hold_fetch(pager, p);
 	assert_int_equal(mmem_free(pg.space, p), -ETIMEDOUT);
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(mmem_unmap(pg.space, b, PAGE), 0);
@@ -223,9 +212,7 @@ test_a_space_with_a_dead_pager_can_be_given_up(void **state)
 	uint8_t *p = pg_alloc(CHUNK, pager);
 
 	(void)state;
-	atomic_store(&pager->hold, true);
-	pg_submit(pg.dma, SMMUV3_MODEL_READ, p, pg_bytes, 8);
-	AWAIT(atomic_load(&pager->inside) != 0);
+	pg_hold_fetch(pager, p);
 	assert_int_equal(mmem_space_destroy(pg.space), -EBUSY);
 	assert_int_equal(mmem_detach(pg.space, pg.dev, IOPF_NO_PASID), 0);
 	assert_int_not_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
@@ -297,9 +284,7 @@ test_a_deadline_applies_to_one_region(void **state)
 
 	(void)state;
 	atomic_store(&late->hold, true);
-	atomic_store(&good->hold, true);
-	pg_submit(pg.dma, SMMUV3_MODEL_READ, q, pg_bytes, 8);
-	AWAIT(atomic_load(&good->inside) != 0);
+	pg_hold_fetch(good, q);
 	assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_ABORTED);
 	atomic_store(&good->hold, false);
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
