@@ -106,7 +106,7 @@ one_put_stall(uint16_t stag, uint64_t addr)
 }
 
 void
-one_wait_out(unsigned int n)
+one_await_answers(unsigned int n)
 {
 	for (unsigned int i = 0; i < 20000 && hw.nb_out < n; i++) {
 		iopf_poll(one.poller);
@@ -116,7 +116,7 @@ one_wait_out(unsigned int n)
 }
 
 void
-one_quiet(bool on)
+one_mute_log(bool on)
 {
 	rte_log_set_level_pattern("lib.iopf", on ? RTE_LOG_EMERG : RTE_LOG_INFO);
 }

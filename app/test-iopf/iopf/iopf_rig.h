@@ -46,8 +46,8 @@ int one_teardown(void **state);
 void one_put(struct iopf_event ev);
 void one_put_stall(uint16_t stag, uint64_t addr);
 /* Poll until there are n answers. */
-void one_wait_out(unsigned int n);
-void one_quiet(bool on);
+void one_await_answers(unsigned int n);
+void one_mute_log(bool on);
 
 #define ONE_TEST(fn) cmocka_unit_test_setup_teardown(fn, one_setup, one_teardown)
 

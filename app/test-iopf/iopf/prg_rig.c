@@ -17,7 +17,7 @@
 struct prg prg;
 
 int
-prg_note(char what)
+prg_log_call(char what)
 {
 	size_t len = strlen(prg.log);
 
@@ -29,7 +29,7 @@ prg_note(char what)
 static void
 on_attach(bool attached)
 {
-	prg_note(attached ? 'A' : 'a');
+	prg_log_call(attached ? 'A' : 'a');
 }
 
 static int
@@ -38,7 +38,7 @@ ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
 	(void)dev;
 	assert_ptr_equal(ctx, &prg);
 	assert_int_equal(12, stu);
-	return prg_note('T');
+	return prg_log_call('T');
 }
 
 static int
@@ -46,7 +46,7 @@ ats_disable(struct iopf_dev *dev, void *ctx)
 {
 	(void)dev;
 	(void)ctx;
-	return prg_note('t');
+	return prg_log_call('t');
 }
 
 static int
@@ -55,7 +55,7 @@ pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
 	(void)dev;
 	(void)ctx;
 	prg.credits = n;
-	return prg_note('P');
+	return prg_log_call('P');
 }
 
 static int
@@ -63,7 +63,7 @@ pri_disable(struct iopf_dev *dev, void *ctx)
 {
 	(void)dev;
 	(void)ctx;
-	return prg_note('p');
+	return prg_log_call('p');
 }
 
 static bool
@@ -71,7 +71,7 @@ pri_drained(struct iopf_dev *dev, void *ctx)
 {
 	(void)dev;
 	(void)ctx;
-	prg_note('d');
+	prg_log_call('d');
 	return !prg.not_drained && iopf_domain_pending(prg.domain) == 0 &&
 		(!prg.until_recovery || iopf_iommu_stat(prg.iommu, IOPF_IOMMU_STAT_RESETS) != 0);
 }
@@ -124,7 +124,7 @@ prg_report(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx)
 }
 
 void
-prg_quiet(bool on)
+prg_mute_log(bool on)
 {
 	rte_log_set_level_pattern("lib.iopf", on ? RTE_LOG_EMERG : RTE_LOG_INFO);
 }
@@ -202,7 +202,7 @@ prg_teardown(void **state)
 	assert_int_equal(0, iopf_domain_destroy(prg.domain));
 	assert_int_equal(0, iopf_worker_destroy(prg.worker));
 	assert_int_equal(0, iopf_iommu_close(prg.iommu));
-	prg_quiet(false);
+	prg_mute_log(false);
 	return 0;
 }
 

@@ -62,10 +62,10 @@ extern struct prg prg;
 
 extern const struct iopf_pci_ops prg_ops;
 
-int prg_note(char what);
+int prg_log_call(char what);
 enum iopf_verdict prg_fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 void prg_report(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
-void prg_quiet(bool on);
+void prg_mute_log(bool on);
 struct iopf_dev *prg_add_dev(uint32_t sid, struct iopf_dev_conf conf);
 int prg_setup(void **state);
 int prg_setup_pps(void **state);

@@ -207,7 +207,7 @@ a_deferred_fault_is_answered_by_the_worker(void **state)
 	one.verdict = IOPF_DEFER;
 	for (unsigned int i = 0; i < 20; i++)
 		one_put_stall(i, 0x1000 * i);
-	one_wait_out(20);
+	one_await_answers(20);
 	assert_int_equal(20, one.called_deferred);
 	assert_int_equal(20, iopf_domain_stat(one.domain, IOPF_STAT_DEFERRED));
 	assert_int_equal(0, iopf_domain_pending(one.domain));
@@ -235,7 +235,7 @@ a_deferred_handler_that_defers_gets_invalid(void **state)
 	one.verdict = IOPF_DEFER;
 	one.deferred_verdict = IOPF_DEFER;
 	one_put_stall(4, 0);
-	one_wait_out(1);
+	one_await_answers(1);
 	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
 }
 
@@ -314,7 +314,7 @@ an_unknown_deferred_verdict_is_answered_invalid(void **state)
 	one.verdict = IOPF_DEFER;
 	one.deferred_verdict = IOPF_ANSWER(99);
 	one_put_stall(4, 0);
-	one_wait_out(1);
+	one_await_answers(1);
 	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
 }
 
@@ -363,11 +363,11 @@ a_device_that_cannot_stall_gets_a_retry(void **state)
 
 	(void)state;
 	nb_retried = 0;
-	one_quiet(true);
+	one_mute_log(true);
 	assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
 			.ops = { .retry = on_retry } }));
 	assert_int_equal(EINVAL, rte_errno);
-	one_quiet(false);
+	one_mute_log(false);
 	dev = iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
 			.recover = IOPF_TERMINATE, .ops = { .retry = on_retry }, .ctx = &one });
 	assert_non_null(dev);

@@ -62,7 +62,7 @@ arguments_out_of_range_are_refused(void **state)
 	const uint32_t big = 256, sid = SID, other = 8;
 
 	(void)state;
-	one_quiet(true);
+	one_mute_log(true);
 	assert_null(iopf_iommu_open("nodriver,x=1"));
 	assert_int_equal(ENODEV, rte_errno);
 	assert_null(iopf_iommu_open("arrays,nokey=1"));
@@ -93,7 +93,7 @@ arguments_out_of_range_are_refused(void **state)
 	assert_int_equal(EINVAL, rte_errno);
 	assert_int_equal(-EEXIST, iopf_poller_add(one.poller, one.iommu, 0));
 	assert_int_equal(-EINVAL, iopf_poller_add(one.poller, one.iommu, 5));
-	one_quiet(false);
+	one_mute_log(false);
 }
 
 static void
@@ -112,11 +112,11 @@ invalidate_returns_the_number_done(void **state)
 	assert_int_equal(-EIO, iopf_invalidate(one.domain, inv, 4, &done));
 	assert_int_equal(2, done);
 	hw.invalidate_fails_at = UINT32_MAX;
-	one_quiet(true);
+	one_mute_log(true);
 	inv[3].size = 5;
 	assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &done));
 	assert_int_equal(0, done);
-	one_quiet(false);
+	one_mute_log(false);
 }
 
 static void

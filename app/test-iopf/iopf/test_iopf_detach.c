@@ -216,7 +216,7 @@ a_deadline_answers_invalid(void **state)
 	one_put_stall(1, 0);
 	iopf_poll(one.poller);
 	assert_int_equal(0, hw.nb_out);
-	one_wait_out(1);
+	one_await_answers(1);
 	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
 	assert_int_equal(1, iopf_domain_stat(one.domain, IOPF_STAT_EXPIRED));
 	assert_int_equal(0, iopf_domain_destroy(domain));

@@ -104,7 +104,7 @@ any_sequence_of_records_makes_the_expected_groups(void **state)
 	(void)state;
 	memset(&sim, 0, sizeof(sim));
 	srand(4);
-	prg_quiet(true);
+	prg_mute_log(true);
 	assert_int_equal(0, iopf_domain_attach(prg.domain, prg.dev2, IOPF_NO_PASID));
 	assert_int_equal(0, iopf_domain_attach(prg.domain, prg.dev2, 2));
 	prg.in_handler = sim_handler;

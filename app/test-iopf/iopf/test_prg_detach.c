@@ -24,7 +24,7 @@ pasid_drained(struct iopf_dev *dev, uint32_t pasid, void *ctx)
 	(void)pasid;
 	(void)ctx;
 	if (strchr(prg.log, 'D') == NULL)
-		prg_note('D');
+		prg_log_call('D');
 	return !prg.not_drained;
 }
 
@@ -132,7 +132,7 @@ static void
 a_device_that_does_not_drain_stays_attached(void **state)
 {
 	(void)state;
-	prg_quiet(true);
+	prg_mute_log(true);
 	prg.not_drained = true;
 	prg_put(SID2, 1, 1, 0x1000, 0);
 	prg_poll_all();
@@ -150,7 +150,7 @@ static void
 a_stop_waits_a_limited_time_for_a_device(void **state)
 {
 	(void)state;
-	prg_quiet(true);
+	prg_mute_log(true);
 	prg.not_drained = true;
 	assert_int_equal(0, iopf_domain_detach(prg.domain, prg.dev, 1));
 	memset(prg.log, 0, sizeof(prg.log));
@@ -173,7 +173,7 @@ static void
 a_device_operation_that_fails_undoes_the_attach(void **state)
 {
 	(void)state;
-	prg_quiet(true);
+	prg_mute_log(true);
 	assert_int_equal(0, iopf_domain_detach(prg.domain, prg.dev2, 1));
 	for (unsigned int i = 0; i < 2; i++) {
 		memset(prg.log, 0, sizeof(prg.log));
@@ -191,7 +191,7 @@ static void
 a_device_that_fails_does_not_keep_others_from_starting(void **state)
 {
 	(void)state;
-	prg_quiet(true);
+	prg_mute_log(true);
 	assert_int_equal(0, iopf_iommu_stop(prg.iommu));
 	prg.fail_op = 'P';
 	prg.fail = -EIO;
@@ -208,7 +208,7 @@ static void
 an_attach_does_not_hide_that_pri_is_off(void **state)
 {
 	(void)state;
-	prg_quiet(true);
+	prg_mute_log(true);
 	prg.not_drained = true;
 	assert_int_equal(-ETIMEDOUT, iopf_dev_pri_restart(prg.dev2));
 	assert_int_equal(-ETIMEDOUT, iopf_domain_attach(prg.domain, prg.dev2, 2));
@@ -257,7 +257,7 @@ a_pasid_that_does_not_drain_stays_attached_and_cut(void **state)
 	struct iopf_dev *dev;
 
 	(void)state;
-	prg_quiet(true);
+	prg_mute_log(true);
 	drains.pasid_drained = pasid_drained;
 	dev = iopf_dev_add(prg.iommu, &conf);
 	assert_int_equal(0, iopf_domain_attach(prg.domain, dev, 1));
@@ -285,7 +285,7 @@ page_requests_are_granted_from_a_budget_and_returned(void **state)
 	struct iopf_dev *dev, *greedy;
 
 	(void)state;
-	prg_quiet(true);
+	prg_mute_log(true);
 	/* Of 16 entries two are reserved for stop markers, and ten are granted. */
 	assert_int_equal(14, iopf_iommu_info(prg.iommu)->max_requests);
 	assert_int_equal(10, iopf_iommu_requests_granted(prg.iommu));
@@ -336,7 +336,7 @@ an_invalid_device_configuration_is_refused(void **state)
 	};
 
 	(void)state;
-	prg_quiet(true);
+	prg_mute_log(true);
 	lacking.pri_drained = NULL;
 	assert_null(iopf_dev_add(prg.iommu, &conf));
 	assert_int_equal(EINVAL, rte_errno);

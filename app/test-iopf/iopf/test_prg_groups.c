@@ -411,7 +411,7 @@ static void
 the_request_queue_is_not_made_smaller_than_the_granted_requests(void **state)
 {
 	(void)state;
-	prg_quiet(true);
+	prg_mute_log(true);
 	assert_int_equal(-EBUSY, iopf_iommu_configure(prg.iommu, NULL));
 	assert_int_equal(0, iopf_iommu_stop(prg.iommu));
 	assert_int_equal(-EBUSY, iopf_iommu_configure(prg.iommu,

@@ -194,16 +194,16 @@ hand_make_stall(struct hand *h, const void *addr, uint8_t perm, enum iopf_reason
 }
 
 struct iopf_group
-hand_group(struct hand *h)
+hand_make_group(struct hand *h)
 {
 	return (struct iopf_group){ .id = 1, .dev = gr.dev, .pasid = IOPF_NO_PASID,
 		.nb_faults = (uint16_t)h->nb, .faults = h->faults };
 }
 
 enum iopf_verdict
-hand_fast(struct hand *h)
+hand_run_fast(struct hand *h)
 {
-	struct iopf_group group = hand_group(h);
+	struct iopf_group group = hand_make_group(h);
 	enum iopf_verdict verdict;
 
 	memset(&h->pass, 0, sizeof(h->pass));
@@ -216,9 +216,9 @@ hand_fast(struct hand *h)
 }
 
 enum iopf_verdict
-hand_deferred(struct hand *h)
+hand_run_deferred(struct hand *h)
 {
-	struct iopf_group group = hand_group(h);
+	struct iopf_group group = hand_make_group(h);
 	enum iopf_verdict verdict;
 
 	/*

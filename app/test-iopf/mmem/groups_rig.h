@@ -76,8 +76,8 @@ struct iopf_fault *hand_add(struct hand *h, const void *addr, uint8_t perm);
 void hand_add_pages(struct hand *h, uint8_t *addr, unsigned int n, uint8_t perm);
 /* Make the group one stall. */
 void hand_make_stall(struct hand *h, const void *addr, uint8_t perm, enum iopf_reason reason);
-struct iopf_group hand_group(struct hand *h);
-enum iopf_verdict hand_fast(struct hand *h);
-enum iopf_verdict hand_deferred(struct hand *h);
+struct iopf_group hand_make_group(struct hand *h);
+enum iopf_verdict hand_run_fast(struct hand *h);
+enum iopf_verdict hand_run_deferred(struct hand *h);
 
 #endif /* GROUPS_RIG_H */

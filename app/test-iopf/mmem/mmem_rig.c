@@ -124,7 +124,7 @@ mm_teardown(void **state)
 }
 
 void
-mm_turn(void)
+mm_run_turn(void)
 {
 	smmuv3_model_wait(mm.model);
 	if (iopf_poll(mm.poller) == 0)
@@ -147,7 +147,7 @@ mm_await(struct smmuv3_model_dma *dma)
 
 	while (smmuv3_model_dma_poll(dma, &done, 1) == 0) {
 		assert_true(rte_rdtsc() < end);
-		mm_turn();
+		mm_run_turn();
 	}
 	return done;
 }
@@ -212,7 +212,7 @@ mm_stat(enum mmem_stat stat)
 }
 
 uint64_t
-mm_faults(void)
+mm_count_faults(void)
 {
 	return iopf_domain_stat(mmem_space_domain(mm.space), IOPF_STAT_FAULTS);
 }
@@ -242,14 +242,14 @@ mm_alloc(size_t size, unsigned int flags)
 }
 
 void
-mm_quiet(bool on)
+mm_mute_log(bool on)
 {
 	rte_log_set_level_pattern("lib.mmem", on ? RTE_LOG_EMERG : RTE_LOG_NOTICE);
 	rte_log_set_level_pattern("lib.iopf", on ? RTE_LOG_EMERG : RTE_LOG_NOTICE);
 }
 
 int
-mm_by_pieces(void **state)
+mm_set_pieces(void **state)
 {
 	(void)state;
 	pieces_register();
@@ -258,7 +258,7 @@ mm_by_pieces(void **state)
 }
 
 int
-mm_by_address(void **state)
+mm_set_address(void **state)
 {
 	(void)state;
 	driver = "smmuv3";

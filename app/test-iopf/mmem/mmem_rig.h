@@ -54,12 +54,12 @@ int mm_setup(void **state);
 int mm_teardown(void **state);
 
 /* Set-up of a suite: memory has one device address, or one for each piece (pieces.h). */
-int mm_by_pieces(void **state);
-int mm_by_address(void **state);
+int mm_set_pieces(void **state);
+int mm_set_address(void **state);
 
 struct mmem_pool *mm_make_pool(void);
 struct mmem_space *mm_make_space(void);
-void mm_turn(void);
+void mm_run_turn(void);
 void mm_submit(struct smmuv3_model_dma *dma, enum smmuv3_model_op_type type, const void *addr,
 		void *buf, size_t len);
 struct smmuv3_model_done mm_await(struct smmuv3_model_dma *dma);
@@ -70,12 +70,12 @@ void mm_dev_set(const void *addr, uint8_t byte, size_t len);
 void mm_dev_expect(const void *addr, uint8_t byte, size_t len);
 void mm_cpu_expect(const uint8_t *p, uint8_t byte, size_t len);
 uint64_t mm_stat(enum mmem_stat stat);
-uint64_t mm_faults(void);
+uint64_t mm_count_faults(void);
 /* Check the last report. */
 void mm_expect_report(const void *addr, uint32_t pasid, uint8_t perm, int error);
 uint8_t *mm_alloc(size_t size, unsigned int flags);
 /* Mute or unmute the log of the libraries. */
-void mm_quiet(bool on);
+void mm_mute_log(bool on);
 
 #define MM_TEST(f) cmocka_unit_test_setup_teardown(f, mm_setup, mm_teardown)
 

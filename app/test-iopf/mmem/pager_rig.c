@@ -207,7 +207,7 @@ pg_dev_write(struct smmuv3_model_dma *dma, const void *addr)
 }
 
 bool
-pg_all_are(const uint8_t *p, uint8_t byte, size_t len)
+pg_is_filled_with(const uint8_t *p, uint8_t byte, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		if (p[i] != byte)

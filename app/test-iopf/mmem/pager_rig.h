@@ -100,7 +100,7 @@ enum smmuv3_model_status pg_await(struct smmuv3_model_dma *dma);
 enum smmuv3_model_status pg_dev_read(const void *addr, size_t len);
 /* Write 8 bytes. */
 enum smmuv3_model_status pg_dev_write(struct smmuv3_model_dma *dma, const void *addr);
-bool pg_all_are(const uint8_t *p, uint8_t byte, size_t len);
+bool pg_is_filled_with(const uint8_t *p, uint8_t byte, size_t len);
 uint8_t pg_byte_at(const struct test_pager *pager, uint64_t off);
 int pg_fill(void *ctx, uint64_t offset, void *dst, size_t len);
 int pg_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len);

@@ -142,7 +142,7 @@ static void
 test_a_file_that_cannot_be_mapped_sets_rte_errno(void **state)
 {
 	(void)state;
-	mm_quiet(true);
+	mm_mute_log(true);
 	assert_null(mmem_map_file(mm.space, "test-iopf-no-such-file", 0, PAGE, RW));
 	assert_int_equal(rte_errno, ENOENT);
 	assert_null(mmem_map_file(mm.space, ".", 0, PAGE, RW));
@@ -155,7 +155,7 @@ test_a_file_that_cannot_be_mapped_sets_rte_errno(void **state)
 	assert_int_equal(rte_errno, EINVAL);
 	assert_null(mmem_map_file(mm.space, NULL, 0, PAGE, RW));
 	assert_int_equal(rte_errno, EINVAL);
-	mm_quiet(false);
+	mm_mute_log(false);
 }
 
 /*
@@ -171,19 +171,19 @@ test_a_device_has_no_access_after_unmap(void **state)
 
 	(void)state;
 	mm_dev_set(buf, 0x42, 3 * PAGE);
-	before = mm_faults();
+	before = mm_count_faults();
 	assert_int_equal(mm_dev_read(buf, mm_scratch, PAGE).nb_stalls, 0);
 	assert_int_equal(mmem_unmap(mm.space, buf, 2 * PAGE), 0);
 	assert_int_equal(mm_stat(MMEM_STAT_UNMAPPED), 2);
-	assert_int_equal(mm_faults(), before);
+	assert_int_equal(mm_count_faults(), before);
 
 	done = mm_dev_read(buf, mm_scratch, PAGE);
 	assert_int_equal(done.status, SMMUV3_MODEL_OK);
 	assert_int_equal(done.nb_stalls, 1);
-	assert_int_equal(mm_faults(), before + 1);
+	assert_int_equal(mm_count_faults(), before + 1);
 	mm_dev_expect(buf, 0x42, 3 * PAGE);
 	/* The page that stayed mapped did not fault. */
-	assert_int_equal(mm_faults(), before + 2);
+	assert_int_equal(mm_count_faults(), before + 2);
 
 	assert_int_equal(mmem_free(mm.space, buf), 0);
 	done = mm_dev_read(buf + PAGE + 8, mm_scratch, 4);
@@ -356,7 +356,7 @@ test_resolve_returns_the_result_of_a_fault(void **state)
 	assert_int_equal(mm_stat(MMEM_STAT_UPGRADED), 1);
 	mm_dev_expect(buf, 0, PAGE);
 	mm_dev_set(rw, 1, PAGE);
-	assert_int_equal(mm_faults(), 0);
+	assert_int_equal(mm_count_faults(), 0);
 	assert_int_equal(atomic_load(&mm.nb_reports), 0);
 }
 
@@ -377,4 +377,4 @@ static const struct CMUnitTest tests[] = {
 };
 TEST_SUITE(mmem_access, tests, NULL, NULL);
 
-TEST_SUITE(mmem_pieces_access, tests, mm_by_pieces, mm_by_address);
+TEST_SUITE(mmem_pieces_access, tests, mm_set_pieces, mm_set_address);

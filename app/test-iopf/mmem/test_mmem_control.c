@@ -25,7 +25,7 @@ test_a_full_pool_returns_enomem_and_recovers(void **state)
 	unsigned int i, n;
 
 	(void)state;
-	mm_quiet(true);
+	mm_mute_log(true);
 	assert_null(mmem_alloc(mm.space, (NB_CHUNKS + 1) * CHUNK, RW));
 	assert_int_equal(rte_errno, ENOMEM);
 	for (n = 0; n < NB_CHUNKS; n++) {
@@ -45,17 +45,17 @@ test_a_full_pool_returns_enomem_and_recovers(void **state)
 	assert_int_equal(mmem_free(mm.space, p[4]), 0);
 	assert_ptr_equal(mmem_alloc(mm.space, 2 * CHUNK, RW), p[3]);
 	mm_dev_expect(p[3], 0, 2 * CHUNK);
-	mm_quiet(false);
+	mm_mute_log(false);
 }
 
 static void
 test_a_pool_or_space_in_use_is_not_destroyed(void **state)
 {
 	(void)state;
-	mm_quiet(true);
+	mm_mute_log(true);
 	assert_int_equal(mmem_pool_destroy(mm.pool), -EBUSY);
 	assert_int_equal(mmem_space_destroy(mm.space), -EBUSY);
-	mm_quiet(false);
+	mm_mute_log(false);
 	mm_dev_set(mm_alloc(CHUNK, RW), 1, PAGE);
 }
 
@@ -98,7 +98,7 @@ test_arguments_out_of_range_are_refused(void **state)
 	int inside;
 
 	(void)state;
-	mm_quiet(true);
+	mm_mute_log(true);
 	assert_null(mmem_pool_create(NULL));
 	assert_int_equal(rte_errno, EINVAL);
 	assert_null(mmem_pool_create(&(struct mmem_pool_conf){ .size = CHUNK }));
@@ -133,7 +133,7 @@ test_arguments_out_of_range_are_refused(void **state)
 	assert_int_equal(mmem_prefetch(mm.space, buf + CHUNK, PAGE), -EINVAL);
 	assert_int_equal(mmem_free(mm.space, buf), 0);
 	assert_int_equal(mmem_free(mm.space, buf), -EINVAL);
-	mm_quiet(false);
+	mm_mute_log(false);
 }
 
 static void
@@ -188,7 +188,7 @@ test_each_failed_allocation_is_a_clean_error(void **state)
 #ifdef INTERPOSE_OFF
 	test_skip("the sanitizer interposes malloc itself");
 #endif
-	mm_quiet(true);
+	mm_mute_log(true);
 	for (n = 1; n < 1000; n++) {
 		interpose_fail(n);
 		if (!create_all())
@@ -197,7 +197,7 @@ test_each_failed_allocation_is_a_clean_error(void **state)
 		if (!failed)
 			break;
 	}
-	mm_quiet(false);
+	mm_mute_log(false);
 	assert_false(failed);
 	/* Pool: 4, space: 2, file and region: 2, and the allocations of lib/iopf. */
 	assert_true(failures >= 8);
@@ -249,13 +249,13 @@ test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
 	(void)state;
 	mm_dev_set(a, 1, PAGE);
 	mm_dev_set(b, 1, PAGE);
-	mm_quiet(true);
+	mm_mute_log(true);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	assert_true(mmem_unmap(mm.space, b, PAGE) < 0);
 	assert_true(mmem_free(mm.space, a) < 0);
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
-	mm_quiet(false);
+	mm_mute_log(false);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
 	assert_int_equal(mm_stat(MMEM_STAT_KEPT), 1);
 
@@ -283,7 +283,7 @@ test_calls_that_the_iommu_did_not_confirm_can_be_repeated(void **state)
 	(void)state;
 	mm_dev_set(a, 1, PAGE);
 	mm_dev_set(b, 1, PAGE);
-	mm_quiet(true);
+	mm_mute_log(true);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	for (i = 0; i < 2; i++) {
@@ -295,7 +295,7 @@ test_calls_that_the_iommu_did_not_confirm_can_be_repeated(void **state)
 	assert_int_equal(mmem_unmap(mm.space, a, PAGE), -EINVAL);
 	assert_ptr_not_equal(mm_alloc(CHUNK, RW), a);
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
-	mm_quiet(false);
+	mm_mute_log(false);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
 	assert_int_equal(mmem_free(mm.space, a), 0);
 	assert_int_equal(mm_stat(MMEM_STAT_KEPT), 0);
@@ -321,4 +321,4 @@ static const struct CMUnitTest tests[] = {
 };
 TEST_SUITE(mmem_control, tests, NULL, NULL);
 
-TEST_SUITE(mmem_pieces_control, tests, mm_by_pieces, mm_by_address);
+TEST_SUITE(mmem_pieces_control, tests, mm_set_pieces, mm_set_address);

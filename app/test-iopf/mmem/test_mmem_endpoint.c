@@ -71,7 +71,8 @@ add_devices(void)
 	assert_non_null(gr.pri_dma);
 	assert_non_null(gr.stall_dma);
 	gr.dev = iopf_dev_add(gr.smmu, &(struct iopf_dev_conf){ .sids = &sids[0], .nb_sids = 1,
-			.recover = IOPF_PRI, .pri_requests = 64, .pri_overcommit = true, .pci = &(struct iopf_pci_ops){
+			.recover = IOPF_PRI, .pri_requests = 64, .pri_overcommit = true,
+			.pci = &(struct iopf_pci_ops){
 				.ats_enable = ats_enable, .ats_disable = ats_disable,
 				.pri_enable = pri_enable, .pri_disable = pri_disable,
 				.pri_drained = pri_drained } });

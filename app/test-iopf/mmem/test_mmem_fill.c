@@ -99,14 +99,14 @@ test_pager_failure_is_invalid_and_tried_again(void **state)
 	uint8_t *buf = alloc_paged(&pager, CHUNK);
 
 	(void)state;
-	mm_quiet(true);
+	mm_mute_log(true);
 	assert_int_equal(mm_dev_read(buf + 16, mm_scratch, 8).status, SMMUV3_MODEL_ABORTED);
 	mm_expect_report(buf + 16, IOPF_NO_PASID, IOPF_PERM_READ, -EIO);
 	assert_int_equal(mmem_prefetch(mm.space, buf, PAGE), -EIO);
 	assert_int_equal(mmem_resolve(mm.space, (uintptr_t)buf, IOPF_PERM_READ), -EIO);
 	assert_int_equal(atomic_load(&pager.fills), 3);
 	assert_int_equal(mm_stat(MMEM_STAT_FAILED), 2);
-	mm_quiet(false);
+	mm_mute_log(false);
 	atomic_store(&pager.error, 0);
 	mm_dev_expect(buf, 0x10, CHUNK);
 	assert_int_equal(atomic_load(&pager.fills), 4);
@@ -122,17 +122,17 @@ test_a_pager_failure_answers_all_waiting_faults(void **state)
 	unsigned int i;
 
 	(void)state;
-	mm_quiet(true);
+	mm_mute_log(true);
 	for (i = 0; i < 32; i++)
 		mm_submit(mm.dma, SMMUV3_MODEL_READ, buf + i * PAGE, mm_scratch, 8);
 	while (mm_stat(MMEM_STAT_DEFERRED) < 32)
-		mm_turn();
+		mm_run_turn();
 	atomic_store(&pager.block, false);
 	for (i = 0; i < 32; i++)
 		assert_int_equal(mm_await(mm.dma).status, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(atomic_load(&pager.fills), 1);
 	assert_int_equal(atomic_load(&mm.nb_reports), 32);
-	mm_quiet(false);
+	mm_mute_log(false);
 	assert_int_equal(mmem_free(mm.space, buf), 0);
 }
 
@@ -191,14 +191,14 @@ test_free_waits_for_the_pager_and_wins(void **state)
 	(void)state;
 	mm_submit(mm.dma, SMMUV3_MODEL_READ, buf, mm_scratch, 8);
 	while (!atomic_load(&pager.inside))
-		mm_turn();
+		mm_run_turn();
 	assert_int_equal(pthread_create(&thread, NULL, free_main, buf), 0);
 	/* The free has begun when the region is hidden. */
 	while (atomic_load(&mm.space->chunks[(buf - (uint8_t *)mm.space->mem) /
 			CHUNK].space) != NULL)
-		mm_turn();
+		mm_run_turn();
 	for (i = 0; i < 1000; i++)
-		mm_turn();
+		mm_run_turn();
 	assert_int_equal(atomic_load(&pager.releases), 0);
 	atomic_store(&pager.block, false);
 	assert_int_equal(mm_await(mm.dma).status, SMMUV3_MODEL_ABORTED);
@@ -226,7 +226,7 @@ test_prefetch_makes_no_faults(void **state)
 	mm_dev_expect(buf + PAGE, 0x10, CHUNK - PAGE);
 	mm_dev_expect(buf + CHUNK, 0x11, CHUNK);
 	mm_dev_set(zeroes, 5, CHUNK);
-	assert_int_equal(mm_faults(), 0);
+	assert_int_equal(mm_count_faults(), 0);
 	/* A second prefetch changes nothing. */
 	assert_int_equal(mmem_prefetch(mm.space, zeroes, CHUNK), 0);
 	assert_int_equal(mm_stat(MMEM_STAT_PREFETCHED), 3 * CHUNK / PAGE - 1);
@@ -288,4 +288,4 @@ static const struct CMUnitTest tests[] = {
 };
 TEST_SUITE(mmem_fill, tests, NULL, NULL);
 
-TEST_SUITE(mmem_pieces_fill, tests, mm_by_pieces, mm_by_address);
+TEST_SUITE(mmem_pieces_fill, tests, mm_set_pieces, mm_set_address);

@@ -35,7 +35,7 @@ map_tracked(unsigned int pages)
 
 	hand_clear(&hand);
 	hand_add_pages(&hand, buf, pages, R);
-	assert_int_equal(hand_fast(&hand), SUCCESS);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS);
 	hand_clear(&hand);
 	return buf;
 }
@@ -48,13 +48,13 @@ test_pages_of_a_group_are_mapped_without_invalidation(void **state)
 	(void)state;
 	hand_clear(&hand);
 	hand_add_pages(&hand, buf + CHUNK - 5 * PAGE, IOPF_MAX_GROUP_FAULTS, W);
-	assert_int_equal(hand_fast(&hand), SUCCESS);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS);
 	assert_int_equal(hand.pass.nb_inv, 0);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), IOPF_MAX_GROUP_FAULTS);
 	for (unsigned int i = 0; i < IOPF_MAX_GROUP_FAULTS; i++)
 		assert_int_equal(gr_rights_at(buf + CHUNK - 5 * PAGE + i * PAGE), RW);
 	/* The same group again: its faults join, without an invalidation. */
-	assert_int_equal(hand_fast(&hand), SUCCESS);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS);
 	assert_int_equal(hand.pass.nb_inv, 0);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), IOPF_MAX_GROUP_FAULTS);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), IOPF_MAX_GROUP_FAULTS);
@@ -71,7 +71,7 @@ test_raised_rights_of_a_group_are_one_invalidation(void **state)
 	for (unsigned int i = 0; i < 40; i++)
 		hand_add(&hand, buf + (80 - i) * PAGE + 8, i % 2 ? W : R);
 	hand_add_pages(&hand, buf + 100 * PAGE, 10, W);
-	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	gr_expect_inv(&hand.pass.inv[0], buf + 41 * PAGE, 39);
 	assert_int_equal(gr_stat(MMEM_STAT_UPGRADED), 20);
@@ -89,13 +89,13 @@ test_pages_far_apart_are_one_invalidation_of_all(void **state)
 	(void)state;
 	hand_add(&hand, buf, W);
 	hand_add(&hand, buf + 31 * PAGE, W);
-	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	gr_expect_inv(&hand.pass.inv[0], buf, 32);
 	hand_clear(&hand);
 	hand_add(&hand, buf + 500 * PAGE, W);
 	hand_add(&hand, buf + 468 * PAGE, W);
-	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	assert_true(hand.pass.inv[0].all);
 }
@@ -108,7 +108,7 @@ test_a_page_may_be_in_a_group_twice(void **state)
 	(void)state;
 	hand_add(&hand, buf + 9 * PAGE, R);
 	hand_add(&hand, buf + 9 * PAGE + 100, R);
-	assert_int_equal(hand_fast(&hand), SUCCESS);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 5);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 1);
 	hand_clear(&hand);
@@ -118,7 +118,7 @@ test_a_page_may_be_in_a_group_twice(void **state)
 	hand_add(&hand, buf + PAGE, W);
 	hand_add(&hand, buf + 10 * PAGE, R);
 	hand_add(&hand, buf + 10 * PAGE, W);
-	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	gr_expect_inv(&hand.pass.inv[0], buf + PAGE, 10);
 	assert_int_equal(gr_stat(MMEM_STAT_UPGRADED), 2);
@@ -135,18 +135,18 @@ test_a_request_without_rights_succeeds(void **state)
 	hand_clear(&hand);
 	/* A stop marker without PASID is a request like this. Its address is in no region. */
 	hand_add(&hand, NULL, 0);
-	assert_int_equal(hand_fast(&hand), SUCCESS);
-	assert_int_equal(hand_deferred(&hand), SUCCESS);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS);
+	assert_int_equal(hand_run_deferred(&hand), SUCCESS);
 	hand_add(&hand, buf, IOPF_PERM_PRIV);
 	hand_add(&hand, buf + PAGE, R);
-	assert_int_equal(hand_fast(&hand), SUCCESS);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS);
 	assert_int_equal(gr_rights_at(buf), 0);
 	assert_int_equal(gr_rights_at(buf + PAGE), RW);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 1);
 	assert_int_equal(gr.reports, 0);
 	/* A stall needs at least the read right. */
 	hand_make_stall(&hand, NULL, 0, IOPF_REASON_TRANSLATION);
-	assert_int_equal(hand_fast(&hand), INVALID);
+	assert_int_equal(hand_run_fast(&hand), INVALID);
 	assert_int_equal(gr.reports, 1);
 }
 
@@ -160,7 +160,7 @@ test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 	hand_add(&hand, ro, W);
 	hand_add(&hand, ro + PAGE, W);
 	hand_add(&hand, NULL, R);
-	assert_int_equal(hand_fast(&hand), INVALID);
+	assert_int_equal(hand_run_fast(&hand), INVALID);
 	assert_int_equal(hand.pass.nb_inv, 0);
 	assert_int_equal(gr.reports, 1);
 	assert_int_equal(gr.report.addr, (uintptr_t)ro);
@@ -173,7 +173,7 @@ test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 	hand_clear(&hand);
 	hand_add(&hand, buf, W);
 	hand_add(&hand, NULL, R);
-	assert_int_equal(hand_fast(&hand), INVALID_AFTER);
+	assert_int_equal(hand_run_fast(&hand), INVALID_AFTER);
 	assert_int_equal(hand.pass.nb_inv, 1);
 	gr_expect_inv(&hand.pass.inv[0], buf, 1);
 	assert_int_equal(gr.reports, 2);
@@ -183,7 +183,7 @@ test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 	hand_add(&hand, buf + PAGE, W);
 	hand_add(&hand, ro, R);
 	hand_add(&hand, ro, W);
-	assert_int_equal(hand_deferred(&hand), INVALID);
+	assert_int_equal(hand_run_deferred(&hand), INVALID);
 	assert_int_equal(gr.invs, 0);
 	assert_int_equal(gr_rights_at(buf + PAGE), MMEM_READ);
 	assert_int_equal(gr.reports, 3);
@@ -201,11 +201,11 @@ test_a_deferred_group_keeps_its_mapped_pages(void **state)
 	hand_add_pages(&hand, buf, 3, W);
 	hand_add_pages(&hand, paged + CHUNK - 2 * PAGE, 4, W);
 	hand_add_pages(&hand, buf + 3 * PAGE, 1, R);
-	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
+	assert_int_equal(hand_run_fast(&hand), IOPF_DEFER);
 	assert_int_equal(gr_stat(MMEM_STAT_DEFERRED), 1);
 	assert_int_equal(gr_rights_at(buf + 2 * PAGE), RW);
 	assert_int_equal(gr_rights_at(paged + CHUNK - 2 * PAGE), 0);
-	assert_int_equal(hand_deferred(&hand), SUCCESS);
+	assert_int_equal(hand_run_deferred(&hand), SUCCESS);
 	for (unsigned int i = 0; i < hand.nb; i++)
 		assert_int_equal(gr_rights_at((void *)(uintptr_t)hand.fault[i].addr), RW);
 	assert_int_equal(paged[CHUNK], 0x5a);
@@ -226,8 +226,8 @@ test_a_pager_that_fails_refuses_the_group(void **state)
 	gr.fill_result = -EIO;
 	hand_clear(&hand);
 	hand_add_pages(&hand, paged, 4, R);
-	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
-	assert_int_equal(hand_deferred(&hand), INVALID);
+	assert_int_equal(hand_run_fast(&hand), IOPF_DEFER);
+	assert_int_equal(hand_run_deferred(&hand), INVALID);
 	assert_int_equal(gr.reports, 1);
 	assert_int_equal(gr.report.error, -EIO);
 	assert_int_equal(atomic_load(&gr.fills), 1);
@@ -243,27 +243,27 @@ test_rights_raised_before_a_deferral_are_invalidated_by_the_deferred_half(void *
 	(void)state;
 	hand_add(&hand, buf, W);
 	hand_add(&hand, paged, R);
-	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
+	assert_int_equal(hand_run_fast(&hand), IOPF_DEFER);
 	assert_int_equal(hand.pass.nb_inv, 0);
 	assert_int_equal(gr.invs, 0);
-	assert_int_equal(hand_deferred(&hand), SUCCESS);
+	assert_int_equal(hand_run_deferred(&hand), SUCCESS);
 	assert_int_equal(gr.invs, 1);
 	assert_true(gr.inv.all);
 	/* The invalidation of an unmap in between covers the upgrade. */
 	hand_clear(&hand);
 	hand_add(&hand, buf + PAGE, W);
 	hand_add(&hand, paged + CHUNK, R);
-	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
+	assert_int_equal(hand_run_fast(&hand), IOPF_DEFER);
 	assert_int_equal(mmem_unmap(gr.space, buf + 3 * PAGE, PAGE), 0);
 	assert_int_equal(gr.invs, 2);
 	assert_true(gr.inv.all);
-	assert_int_equal(hand_deferred(&hand), SUCCESS);
+	assert_int_equal(hand_run_deferred(&hand), SUCCESS);
 	assert_int_equal(gr.invs, 2);
 	/* The invalidation is not repeated. */
 	hand_clear(&hand);
 	hand_add(&hand, paged + 2 * CHUNK, R);
-	assert_int_equal(hand_fast(&hand), IOPF_DEFER);
-	assert_int_equal(hand_deferred(&hand), SUCCESS);
+	assert_int_equal(hand_run_fast(&hand), IOPF_DEFER);
+	assert_int_equal(hand_run_deferred(&hand), SUCCESS);
 	assert_int_equal(gr.invs, 2);
 }
 
@@ -273,7 +273,7 @@ count_locks(void)
 {
 	interpose_locks = 0;
 	interpose_watch(true);
-	assert_int_equal(hand_deferred(&hand), SUCCESS);
+	assert_int_equal(hand_run_deferred(&hand), SUCCESS);
 	interpose_watch(false);
 	return interpose_locks;
 }
@@ -314,10 +314,11 @@ test_the_deferred_half_makes_an_invalidation_that_was_refused(void **state)
 
 	(void)state;
 	hand_add(&hand, buf, W);
-	group = hand_group(&hand);
+	group = hand_make_group(&hand);
 	/* The library refuses an invalidation outside of a handler. */
-	assert_int_equal(mmem_handle_fault(mmem_space_domain(gr.space), &group, gr.space), IOPF_DEFER);
-	assert_int_equal(hand_deferred(&hand), SUCCESS);
+	assert_int_equal(mmem_handle_fault(mmem_space_domain(gr.space), &group, gr.space),
+			IOPF_DEFER);
+	assert_int_equal(hand_run_deferred(&hand), SUCCESS);
 	assert_int_equal(gr.invs, 1);
 	assert_true(gr.inv.all);
 }
@@ -334,14 +335,14 @@ test_stalls_and_page_requests_of_a_page_join(void **state)
 	hand_clear(&again);
 	hand_add_pages(&again, buf + PAGE, 2, R);
 	hand_make_stall(&stalled, buf, R, IOPF_REASON_TRANSLATION);
-	assert_int_equal(hand_fast(&stalled), SUCCESS);
-	assert_int_equal(hand_fast(&hand), SUCCESS);
-	assert_int_equal(hand_fast(&again), SUCCESS);
+	assert_int_equal(hand_run_fast(&stalled), SUCCESS);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS);
+	assert_int_equal(hand_run_fast(&again), SUCCESS);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 3);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 2);
 	/* A group maps a page, a stall joins. */
 	hand_make_stall(&stalled, buf + 2 * PAGE, R, IOPF_REASON_TRANSLATION);
-	assert_int_equal(hand_fast(&stalled), SUCCESS);
+	assert_int_equal(hand_run_fast(&stalled), SUCCESS);
 	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 3);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 3);
 	/*
@@ -351,12 +352,12 @@ test_stalls_and_page_requests_of_a_page_join(void **state)
 	hand_clear(&hand);
 	hand_add(&hand, buf, W);
 	hand_make_stall(&stalled, buf, W, IOPF_REASON_PERMISSION);
-	assert_int_equal(hand_fast(&hand), SUCCESS_AFTER);
-	assert_int_equal(hand_fast(&stalled), SUCCESS_AFTER);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS_AFTER);
+	assert_int_equal(hand_run_fast(&stalled), SUCCESS_AFTER);
 	gr_expect_inv(&stalled.pass.inv[0], buf, 1);
 	assert_int_equal(gr_stat(MMEM_STAT_UPGRADED), 1);
 	assert_int_equal(gr_stat(MMEM_STAT_JOINED), 4);
-	assert_int_equal(hand_fast(&hand), SUCCESS);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS);
 }
 
 /* Poll threads of stalls and of page requests, on the same pages. */
@@ -390,7 +391,7 @@ race(void *arg)
 			else
 				hand_make_stall(&r->hand, r->buf + (i * 8 + k) * PAGE, W,
 						IOPF_REASON_TRANSLATION);
-			r->bad += hand_fast(&r->hand) != SUCCESS;
+			r->bad += hand_run_fast(&r->hand) != SUCCESS;
 		}
 	}
 	return NULL;
@@ -451,7 +452,7 @@ release(void *ctx)
 static void
 report_lost(struct hand *h)
 {
-	struct iopf_group group = hand_group(h);
+	struct iopf_group group = hand_make_group(h);
 
 	memset(&h->pass, 0, sizeof(h->pass));
 	iopf_self.in_fast = true;

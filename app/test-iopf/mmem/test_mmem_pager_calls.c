@@ -84,7 +84,7 @@ check_all_calls_work(bool freed_other)
 	assert_int_equal(mmem_space_destroy(in.victim), 0);
 	if (!freed_other) {
 		assert_int_equal(pg_dev_read(in.plain, PAGE), SMMUV3_MODEL_OK);
-		assert_true(pg_all_are(pg_bytes, 0x77, PAGE));
+		assert_true(pg_is_filled_with(pg_bytes, 0x77, PAGE));
 		assert_int_equal(mmem_free(pg.space, in.plain), 0);
 	}
 	if (in.allocated != NULL)

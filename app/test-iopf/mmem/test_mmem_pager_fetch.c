@@ -32,11 +32,11 @@ test_a_pager_is_asked_for_its_fetch_size(void **state)
 
 		/* An access to one page fetches the block around it, once. */
 		assert_int_equal(pg_dev_read(p + off, 8), SMMUV3_MODEL_OK);
-		assert_true(pg_all_are(pg_bytes, pg_byte_at(pager, off), 8));
+		assert_true(pg_is_filled_with(pg_bytes, pg_byte_at(pager, off), 8));
 		assert_int_equal(atomic_load(&pager->asked), sizes[i]);
 		assert_int_equal(pg_stat(MMEM_STAT_FILLED) - filled, sizes[i] / PAGE);
 		assert_int_equal(pg_dev_read(p + first, sizes[i]), SMMUV3_MODEL_OK);
-		assert_true(pg_all_are(pg_bytes, pg_byte_at(pager, off), sizes[i]));
+		assert_true(pg_is_filled_with(pg_bytes, pg_byte_at(pager, off), sizes[i]));
 		assert_int_equal(atomic_load(&pager->calls), 1);
 		/* An access across two blocks. */
 		assert_int_equal(pg_dev_read(p + first + sizes[i] - 4, 8), SMMUV3_MODEL_OK);

@@ -73,7 +73,7 @@ test_pagers_of_two_regions_run_beside_each_other(void **state)
 	pg_hold_fetch(slow, p);
 	assert_int_equal(pg_dev_read(q, 8), SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_prefetch(pg.space, q, 2 * CHUNK), 0);
-	assert_true(pg_all_are(q + CHUNK, 0x41, CHUNK));
+	assert_true(pg_is_filled_with(q + CHUNK, 0x41, CHUNK));
 	assert_int_equal(mmem_free(pg.space, q), 0);
 	atomic_store(&slow->hold, false);
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
@@ -183,7 +183,7 @@ test_a_region_of_a_dead_pager_can_be_given_up(void **state)
 	assert_int_equal(pg_stat(MMEM_STAT_KEPT), 0);
 	q = mmem_alloc(pg.space, 2 * CHUNK, RW);
 	assert_ptr_equal(q, p);
-	assert_true(pg_all_are(q, 0, 2 * CHUNK));
+	assert_true(pg_is_filled_with(q, 0, 2 * CHUNK));
 }
 
 /* A later call of another kind completes a free that gave up. */
@@ -269,7 +269,7 @@ test_an_access_waits_no_longer_than_the_deadline(void **state)
 	atomic_store(&pager->hold, false);
 	AWAIT(pg_stat(MMEM_STAT_FILLED) == CHUNK / PAGE);
 	assert_int_equal(pg_dev_read(p, CHUNK), SMMUV3_MODEL_OK);
-	assert_true(pg_all_are(pg_bytes, 0x40, CHUNK));
+	assert_true(pg_is_filled_with(pg_bytes, 0x40, CHUNK));
 	assert_int_equal(atomic_load(&pager->calls), 1);
 	assert_int_equal(mmem_free(pg.space, p), 0);
 }

@@ -94,7 +94,7 @@ static void
 changer_join(void)
 {
 	while (!atomic_load(&changer.done))
-		mm_turn();
+		mm_run_turn();
 	assert_int_equal(pthread_join(changer.thread, NULL), 0);
 }
 
@@ -185,7 +185,7 @@ test_a_fault_during_unmap_waits_for_its_end(void **state)
 	while (state_of(buf + PAGE) != PGT_CLOSED)
 		sched_yield();
 	while (mm_stat(MMEM_STAT_DEFERRED) == 0)
-		mm_turn();
+		mm_run_turn();
 	assert_int_equal(mm_stat(MMEM_STAT_MAPPED), 1);
 	assert_false(atomic_load(&changer.done));
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
@@ -326,4 +326,4 @@ static const struct CMUnitTest tests[] = {
 };
 TEST_SUITE(mmem_races, tests, NULL, NULL);
 
-TEST_SUITE(mmem_pieces_races, tests, mm_by_pieces, mm_by_address);
+TEST_SUITE(mmem_pieces_races, tests, mm_set_pieces, mm_set_address);
