@@ -205,7 +205,7 @@ test_null_pool_and_space_are_refused(void **state)
 
 /*
  * pgt_resolve(), pgt_resolve_begin(), pgt_resolve_commit() and pgt_resolve_cancel() do not check
- * for NULL. devtools/check-headers.sh looks for their names here.
+ * for NULL.
  */
 static void
 test_null_page_table_is_refused(void **state)
