@@ -38,7 +38,7 @@ test_a_thread_does_not_inherit_the_affinity_of_a_poll_core(void **state)
 
 	(void)state;
 	if (lcore >= RTE_MAX_LCORE)
-		test_skip("one processor is no choice");
+		test_skip("two processors are needed");
 	poll_core = rte_lcore_cpuset(lcore);
 	assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof(before), &before), 0);
 	assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof(poll_core), &poll_core), 0);

@@ -32,7 +32,7 @@
 
 #define CHECK(condition) do {							\
 	if (!(condition)) {							\
-		fprintf(stderr, "%s:%d: not so: %s (rte_errno %d)\n", __FILE__,	\
+		fprintf(stderr, "%s:%d: failed: %s (rte_errno %d)\n", __FILE__,	\
 				__LINE__, #condition, rte_errno);		\
 		_exit(2);							\
 	}									\

@@ -173,7 +173,7 @@ a_limit_of_address_space_is_named(void **state)
 {
 	(void)state;
 #ifdef __SANITIZE_THREAD__
-	test_skip("ThreadSanitizer takes address space as it likes");
+	test_skip("ThreadSanitizer reserves address space");
 #endif
 	child_expect_exit("as");
 	child_expect_log("RLIMIT_AS");
@@ -184,7 +184,7 @@ a_limit_of_locked_memory_is_named(void **state)
 {
 	(void)state;
 #ifdef INTERPOSE_OFF
-	test_skip("the sanitizers make mlockall() do nothing");
+	test_skip("the sanitizers disable mlockall()");
 #endif
 	child_expect_exit("memlock");
 	child_expect_log("RLIMIT_MEMLOCK");

@@ -44,7 +44,7 @@ pcie_sent(struct pcie *r, uint64_t n)
 			return;
 		smmuv3_model_step(r->m, 1);
 	}
-	fail_msg("there are no more page requests");
+	fail_msg("the model sends no more page requests");
 }
 
 unsigned int
@@ -68,7 +68,7 @@ pcie_run(struct pcie *r)
 		if (smmuv3_model_step(r->m, 64) == 0 && rests)
 			return;
 	}
-	fail_msg("it does not come to rest");
+	fail_msg("the model and the poller do not come to rest");
 }
 
 void
