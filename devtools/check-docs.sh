@@ -4,8 +4,8 @@
 #
 # check-docs.sh [OUT]: build the API reference (doxygen) into OUT/api and the guides
 # (sphinx) into OUT/guides. Every warning is an error. So is a figure that is not what its text
-# gives, and a file or function named in a guide that does not exist. Without OUT they are built
-# into a temporary directory and thrown away.
+# gives, and a file, function or message named in a guide that does not exist. Without OUT they
+# are built into a temporary directory and thrown away.
 set -u
 [ $# -eq 0 ] || out=$(realpath -m "$1")
 cd "$(dirname "$0")/.." || exit 1

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
-"""Each file and each function of this tree that README.md or a guide names exists.
+"""Each file, function and message of this tree that README.md or a guide names exists.
 
 A file is any NAME.c, .h, .py, .sh, .pml or .dot, with or without folders in front; a function is
 NAME() in literal quotes. doc/figures is checked too. A comment "columns: FOLDER ..." in front of a
-list-table says in which folder the files of a column are; "-" is a column without files.
+list-table says in which folder the files of a column are; "-" is a column without files. A
+message is in the first column of a table of messages.rst.
 """
 
 import pathlib
@@ -20,6 +21,40 @@ FUNCTION = re.compile(r"`{1,2}(\w+)\(\)`{1,2}")
 # Not of this tree: the kernel, libc, EAL; a program of the reader.
 FOREIGN_FILES = {"prog.c", "test_NAME.c", "dpdk-telemetry.py", "dpdk-hugepages.py"}
 FOREIGN = re.compile(r"^(rte_|_name$|handle_mm_fault$|fork$|exec$|exit$|_exit$)")
+
+
+# A string of C, of several pieces and with macros such as PRIu64.
+STRING = re.compile(r'"(?:\\.|[^"\\])*"(?:\s*(?:PRI\w+\s*)?"(?:\\.|[^"\\])*")*')
+PIECE = re.compile(r'"((?:\\.|[^"\\])*)"')
+CONVERSION = re.compile(r"%[-0-9.*#]*[hlzj]*[a-zA-Z]?")
+# In a message of the guide: what differs from one line to the next, and prefixes of log lines.
+VARIES = re.compile(r'\.\.\.|\bPASID N\b|\b(?:NAME|FILE|LINE|DOMAIN|CR0ACK|[MNP])\b|\b\d+\b'
+                    r'|0x|"|^(?:smmuv3|iopf-bench|iopf|mmem)\b')
+
+
+def check_messages(guide):
+    """The constant parts of each message are in a string of a source."""
+    strings = []
+    for folder in ["lib", "drivers", "app/iopf-bench", "examples"]:
+        for path in (ROOT / folder).rglob("*.[ch]"):
+            for match in STRING.finditer(path.read_text()):
+                text = "".join(PIECE.findall(match.group(0))).replace('\\"', '"')
+                strings.append(CONVERSION.sub("\0", text.replace("%%", "\1"))
+                               .replace("\1", "%"))
+    strings = "\n".join(strings)
+    bad = 0
+    for cell in re.findall(r"^   \* - (.*?)^     - ", guide.read_text(), re.S | re.M):
+        for message in re.findall(r"``(.*?)``", cell, re.S):
+            message = " ".join(message.split())
+            if message.startswith(("EAL: ", "Cannot create runtime")):
+                continue
+            for part in VARIES.split(message):
+                part = part.strip(" :;,.()=")
+                if len(part) > 4 and part not in strings:
+                    print(f"{guide.relative_to(ROOT)}: no source has the message "
+                          f"\"{message}\": \"{part}\"")
+                    bad = 1
+    return bad
 
 
 def check_columns(text, rel):
@@ -63,7 +98,7 @@ def main():
                 if name not in words and not FOREIGN.match(name):
                     print(f"{rel}:{number}: there is no function {name}()")
                     bad = 1
-    return bad
+    return bad | check_messages(ROOT / "doc/guides/messages.rst")
 
 
 if __name__ == "__main__":
