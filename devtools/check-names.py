@@ -64,7 +64,7 @@ def check_columns(text, rel):
                              text, re.M):
         folders = match.group(1).split()
         for row in re.split(r"^   \* - ", match.group(2), flags=re.M)[2:]:
-            cells = re.split(r"^     - ", row, flags=re.M)
+            cells = re.split(r"^     -", row, flags=re.M)
             if len(cells) != len(folders):
                 print(f"{rel}: a row with {len(cells)} columns: {cells[0].strip()}")
                 bad = 1
