@@ -10,7 +10,7 @@
 #include "domain.h"
 #include "rcu.h"
 
-/* A slot's state word moves at most this often in one generation. */
+/* The state of a slot changes at most this often in one generation. */
 #define MAX_MOVES 8
 
 void
@@ -45,10 +45,6 @@ slot_copy(const struct iopf_slot *slot, struct iopf_slot_copy *copy)
 	copy->flags = __atomic_load_n(&slot->fault.flags, __ATOMIC_RELAXED);
 }
 
-/*
- * Become the one who answers the fault that @p word was read for. The copy is
- * that fault's if this returns 0, since the generation did not move.
- */
 int
 iopf_slot_claim(struct iopf_slot *slot, uint32_t word, struct iopf_slot_copy *copy, bool *ours)
 {
@@ -86,7 +82,6 @@ static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
 	[IOPF_RAZWI] = IOPF_STAT_RAZWI,
 };
 
-/* In a read section: the attachment goes only after a grace period. */
 void
 iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code)
 {

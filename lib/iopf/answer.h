@@ -10,7 +10,7 @@
 #include "fault_queue.h"
 #include "pass.h"
 
-/* The PASID that the answer to a page request has. @p dev may be NULL: nobody's. */
+/* The PASID in the answer to a page request. @p dev is NULL if the StreamID is unknown. */
 static inline uint32_t
 iopf_answer_pasid(const struct iopf_iommu *iommu, const struct iopf_dev *dev, uint32_t pasid)
 {

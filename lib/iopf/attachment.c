@@ -24,7 +24,7 @@ attachment_find(const struct iopf_dev *dev, uint32_t pasid)
 	return attachment;
 }
 
-/* No fault finds the attachment any more, once the trash is empty. */
+/* No fault finds the attachment after the caller has emptied the trash. */
 static void
 attachment_unpublish(struct iopf_attachment *attachment, unsigned int nb_sids,
 		struct iopf_table_trash *trash)
@@ -36,7 +36,7 @@ attachment_unpublish(struct iopf_attachment *attachment, unsigned int nb_sids,
 				iopf_attachment_key(dev->sids[i], attachment->pasid), trash);
 }
 
-/* Each StreamID of the device leads to the attachment, which is the device's. */
+/* Add the attachment to the device, and to the table for each StreamID. */
 static int
 attachment_publish(struct iopf_attachment *attachment)
 {
@@ -65,7 +65,7 @@ attachment_publish(struct iopf_attachment *attachment)
 	return ret;
 }
 
-/* No queue and no handler has anything of it any more. */
+/* No queue and no handler has a fault of the attachment. */
 static void
 attachment_release(struct iopf_attachment *attachment)
 {
@@ -87,7 +87,7 @@ attachment_release(struct iopf_attachment *attachment)
 	free(attachment);
 }
 
-/* The next step of the application, after an error of a detach, or of the undo of an attach. */
+/* For log lines: what the application does after a failed detach or a failed undo. */
 static const char *
 next_step(const struct iopf_attachment *attachment)
 {
@@ -95,7 +95,7 @@ next_step(const struct iopf_attachment *attachment)
 			"tries this again" : "detach it, or remove the device, again";
 }
 
-/* The driver lets go: no access succeeds or stalls any more. */
+/* The driver detaches: no access succeeds or stalls any more. */
 static int
 attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 {
@@ -105,7 +105,7 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 	char pasid[IOPF_PASID_TEXT];
 	int ret;
 
-	/* An IOMMU that can only stall must not be asked to end what still arrives. */
+	/* An IOMMU that can only stall cannot end accesses that still arrive: the device stops. */
 	if (iommu->info.stall_forced && dev->conf.ops.quiesce != NULL) {
 		ret = dev->conf.ops.quiesce(dev, dev->conf.ctx);
 		if (ret < 0)
@@ -115,7 +115,7 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 	/* ATS is off at the device before the IOMMU forbids it. */
 	ret = iopf_dev_is_attached(dev) ? 0 : iopf_pri_switch_off(dev, end);
 	if (ret < 0) {
-		/* The driver was not asked yet: all is as before, but for PRI. */
+		/* The driver's detach was not called: everything is as before, except PRI. */
 		attachment->state = was;
 		return ret;
 	}
@@ -133,7 +133,7 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 	return 0;
 }
 
-/* What the queues held of it is read, and no fault finds it any more. */
+/* Read the queues up to here, and unpublish: no new fault finds the attachment. */
 static int
 attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 {
@@ -151,7 +151,7 @@ attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 	return iopf_pri_drain_pasid(attachment, end);
 }
 
-/* What is outstanding is answered, and no handler has any of it. Without the device's lock. */
+/* Answer the outstanding faults until no handler has one. Without the device's lock. */
 static int
 attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
 {
@@ -177,7 +177,7 @@ attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
 		}
 		iommu->driver->ops.wait(iommu->priv);
 	}
-	/* Passes and responders that had claimed one have sent its answer. */
+	/* A thread that claimed a fault has sent its answer when its read section ends. */
 	iopf_rcu_synchronize();
 	return 0;
 }
@@ -195,7 +195,7 @@ iopf_attachment_detach(struct iopf_attachment *attachment)
 		ret = attachment_drain(attachment, end);
 	if (ret < 0)
 		return ret;
-	/* Handlers may be slow; the device's other PASIDs need not wait for them. */
+	/* A slow handler of this PASID must not delay control calls for the others. */
 	attachment->busy = true;
 	pthread_mutex_unlock(&dev->lock);
 	ret = attachment_answer_faults(attachment, end);
@@ -207,7 +207,7 @@ iopf_attachment_detach(struct iopf_attachment *attachment)
 	return ret;
 }
 
-/* What attaches that failed have left. */
+/* Detach the attachments whose attach failed. */
 static void
 failed_attaches_undo(struct iopf_dev *dev)
 {
@@ -219,12 +219,15 @@ again:
 			continue;
 		if (iopf_attachment_detach(attachment) < 0)
 			return;
-		/* The list may be another. */
+		/* The device's lock was dropped: the list may have changed. */
 		goto again;
 	}
 }
 
-/* The device's lock is held. After an error the attachment is freed, or left for its undo. */
+/*
+ * The caller holds the device's lock. After an error the attachment is freed, or is marked for its
+ * undo.
+ */
 static int
 attachment_attach(struct iopf_attachment *attachment)
 {
@@ -241,16 +244,16 @@ attachment_attach(struct iopf_attachment *attachment)
 	ret = iopf_domain_handle_get(domain, iommu, &attachment->hw);
 	if (ret < 0)
 		goto fail;
-	/* Before the IOMMU knows: its first fault must find the domain. */
+	/* Before the driver attaches: the first fault must find the domain. */
 	ret = attachment_publish(attachment);
 	if (ret < 0) {
 		iopf_domain_handle_put(domain, iommu);
 		goto fail;
 	}
 	/*
-	 * The handle was published before the IOMMU walks the domain's tables. With the barrier
-	 * in iopf_invalidate(): either the IOMMU sees a change of the tables, or the thread that
-	 * made it sees the handle.
+	 * The handle is published before the IOMMU walks the domain's tables. Pairs with the
+	 * fence in iopf_invalidate(): either the IOMMU sees a change of the tables, or the thread
+	 * that made the change sees the handle.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	ret = iommu->driver->ops.attach(iommu->priv, dev->priv, attachment->pasid, attachment->hw,
@@ -298,7 +301,7 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	attachment->domain = domain;
 	attachment->pasid = pasid;
 
-	/* From here on the domain cannot be destroyed. */
+	/* iopf_domain_destroy() fails from here on. */
 	iopf_domain_count_attached(domain, 1);
 	pthread_mutex_lock(&dev->lock);
 	failed_attaches_undo(dev);
@@ -330,7 +333,7 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&dev->lock);
-	/* Another's detach of it ends in bounded time. */
+	/* Another thread detaches it, in bounded time. */
 	while ((attachment = attachment_find(dev, pasid)) != NULL && attachment->busy &&
 			attachment->domain == domain)
 		pthread_cond_wait(&dev->settled, &dev->lock);

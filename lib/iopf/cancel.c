@@ -26,7 +26,7 @@ iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint32_t word,
 	ret = iopf_slot_claim(slot, word, &copy, &ours);
 	if (ret == 0) {
 		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
-		/* What the IOMMU has ended needs no answer; what never waited for it does. */
+		/* The IOMMU has ended stalls: they need no answer. Retries do. */
 		if (why != IOPF_CANCEL_TERMINATED ||
 				!(copy.flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST)))
 			iopf_answer_send(q, &copy, IOPF_INVALID);
@@ -56,7 +56,7 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_PARTIAL && why == IOPF_CANCEL_DRAIN)
 			continue;
 		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_PARTIAL) {
-			/* With its Last it becomes a group, which is then answered like others. */
+			/* If Last comes first, the group is answered like a complete one. */
 			if (iopf_slot_cas(slot, word, IOPF_SLOT_WORD(IOPF_SLOT_GEN(word),
 					IOPF_SLOT_DROPPED)))
 				continue;
@@ -91,7 +91,7 @@ iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment
 	}
 }
 
-/* Not answered yet; a slot whose fault was answered may still be with its handler. */
+/* Not answered yet. (In state DONE a handler has the slot, and the fault is answered.) */
 static bool
 is_pending(enum iopf_slot_state state)
 {
@@ -100,9 +100,9 @@ is_pending(enum iopf_slot_state state)
 }
 
 /*
- * Stalls are one pool of the IOMMU. While 7/8 of it are pending, and other devices are attached, a
- * device that holds more than an equal share gives up what its handlers have had for longer than
- * share_ms.
+ * All devices of an IOMMU share its stalls. While 7/8 of them are pending and several devices are
+ * attached, a device that holds more than an equal share gives up the stalls that its handlers have
+ * had for longer than share_ms.
  */
 bool
 iopf_queue_is_pressed(struct iopf_queue *q)

@@ -106,7 +106,7 @@ sids_del(struct iopf_dev *dev, unsigned int n, struct iopf_table_trash *trash)
 		iopf_table_del(&dev->iommu->sids, dev->sids[--n], trash);
 }
 
-/* The StreamIDs are the device's; the driver may not know it yet. */
+/* Before the driver's dev_add: no other device can take the StreamIDs meanwhile. */
 static int
 sids_add(struct iopf_dev *dev)
 {
@@ -144,7 +144,7 @@ sids_forget(struct iopf_dev *dev)
 	iopf_table_empty(&trash);
 }
 
-/* With the IOMMU's lock. True: it was the last reference, and the device is to be freed. */
+/* The caller holds the IOMMU's lock. True: it was the last reference; free the device. */
 static bool
 dev_put(struct iopf_dev *dev)
 {
@@ -219,7 +219,7 @@ fail:
 	return NULL;
 }
 
-/* The device's lock is held. */
+/* The caller holds the device's lock. */
 static int
 dev_detach_all(struct iopf_dev *dev)
 {
@@ -230,7 +230,7 @@ dev_detach_all(struct iopf_dev *dev)
 		int ret;
 
 		if (attachment->busy) {
-			/* Another's detach of it ends in bounded time. */
+			/* Another thread detaches it, in bounded time. */
 			pthread_cond_wait(&dev->settled, &dev->lock);
 			continue;
 		}
@@ -270,7 +270,7 @@ iopf_dev_remove(struct iopf_dev *dev)
 	pthread_mutex_lock(&iommu->lock);
 	last = dev_put(dev);
 	pthread_mutex_unlock(&iommu->lock);
-	/* Else a start or stop looks at it just now, and frees it. */
+	/* Otherwise a start or stop has a reference, and frees the device in iopf_dev_next(). */
 	if (last)
 		dev_free(dev);
 	return 0;

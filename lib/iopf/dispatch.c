@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* A burst of records: handlers are called, and the answers go out together. */
+/* Reads bursts of records and dispatches each: see pass.h. */
 
 #include <string.h>
 
@@ -40,7 +40,7 @@ event_report(struct iopf_pass *pass, const struct iopf_event *ev)
 	iopf_fault_report(iommu, &fault);
 }
 
-/* Something that a handler can mend, of a device that will try again. */
+/* A handler may resolve the fault, and the device repeats the access. */
 static bool
 event_is_retryable(const struct iopf_dev *dev, const struct iopf_event *ev)
 {
@@ -48,7 +48,7 @@ event_is_retryable(const struct iopf_dev *dev, const struct iopf_event *ev)
 		ev->reason <= IOPF_REASON_PERMISSION;
 }
 
-/* A record of the event queue. */
+/* Dispatch a record of the event queue. */
 static void
 event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 {
@@ -85,14 +85,14 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 		if (ev->flags & IOPF_EVENT_STALL) {
 			iopf_event_refuse(pass, ev, IOPF_INVALID, IOPF_IOMMU_STAT_NO_SLOT);
 		} else {
-			/* Nothing waits; the access will fault again when it is tried again. */
+			/* No access waits. The device faults again when it repeats this one. */
 			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_NO_SLOT, 1);
 			event_report(pass, ev);
 		}
 		return;
 	}
 	iopf_slot_fill(slot, ev, pass->now, attachment);
-	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
+	/* Release: with the acquire in iopf_slot_load(). */
 	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(slot)),
 			IOPF_SLOT_HANDLING), __ATOMIC_RELEASE);
 	fault = &slot->fault;

@@ -15,7 +15,7 @@
 #include "rcu.h"
 #include "worker.h"
 
-/* Guards nb_attached of all domains, so that one that is being attached is not destroyed. */
+/* Guards nb_attached of all domains: no domain is destroyed while it is being attached. */
 static pthread_mutex_t domains_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct iopf_domain *
@@ -77,7 +77,6 @@ iopf_domain_destroy(struct iopf_domain *domain)
 	return 0;
 }
 
-/* The driver's handle of the domain on this IOMMU, made at the first use. */
 int
 iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv)
 {
@@ -108,7 +107,6 @@ unlock:
 	return ret;
 }
 
-/* Waits for the invalidations that are under way on this handle, and no later ones. */
 void
 iopf_domain_handle_put(struct iopf_domain *domain, struct iopf_iommu *iommu)
 {
@@ -158,8 +156,8 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 		}
 	}
 	/*
-	 * The caller's change of the tables is visible before the handles are read:
-	 * attachment_attach().
+	 * The caller's change of the tables is visible before the handles are read. Pairs with
+	 * the fence in attachment_attach().
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned int i = 0; i < IOPF_MAX_IOMMUS; i++) {
@@ -174,8 +172,8 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 		if (hw == NULL)
 			continue;
 		/*
-		 * Also while it starts or stops: whether it still translates is known to the
-		 * driver alone. It is not closed: what is attached has not gone.
+		 * Also while the IOMMU starts or stops: only the driver knows whether it
+		 * translates. It is not closed, since the domain is attached.
 		 */
 		err = hw->iommu->driver->ops.invalidate(hw->iommu->priv, hw->priv, inv, n, &here);
 		iopf_hazard_drop(line);

@@ -15,12 +15,12 @@ struct entry {
 	struct entry *next;
 };
 
-/* The last that was registered is first. */
+/* The driver that was registered last is first. */
 static struct entry *drivers;
 
 /*
- * What stands for an operation that a driver does not have. Those of idle, answer_after and
- * queue_mark are where these are called.
+ * Replacements for operations that a driver does not have. The callers of idle, answer_after and
+ * queue_mark check for NULL instead.
  */
 
 static unsigned int

@@ -39,8 +39,8 @@ iopf_pass_flush_counts(struct iopf_pass *pass, uint64_t latency)
 }
 
 /*
- * Invalidate, then answer: one batch of the driver's, or what does the same for one that cannot
- * batch them, and waits. After an error the access would meet the old translation again: INVALID.
+ * Invalidate, then answer, in one batch. Without the operation answer_after the invalidation waits;
+ * after an error the answers are INVALID, since an access could use the old translation again.
  */
 static uint16_t
 answers_send_after_inv(struct iopf_pass *pass)
@@ -59,8 +59,6 @@ answers_send_after_inv(struct iopf_pass *pass)
 	return pass->nb_after != 0 ? ops->answer(priv, pass->after, pass->nb_after) : 0;
 }
 
-/* Send what has gathered. The slots are free only after that: a detach that finds none waits
- * for this pass, and then all is answered. */
 void
 iopf_pass_flush(struct iopf_pass *pass)
 {

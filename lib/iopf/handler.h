@@ -4,7 +4,7 @@
 #ifndef IOPF_HANDLER_H
 #define IOPF_HANDLER_H
 
-/* The domain's fast handler runs. */
+/* Runs the domain's fast handler and applies its verdict. */
 
 #include <rte_cycles.h>
 
@@ -12,7 +12,7 @@
 #include "iopf_trace.h"
 #include "verdict.h"
 
-/* The invalidations of one answers_send_after_inv() are one domain's: a group's need another. */
+/* One answers_send_after_inv() has invalidations of one domain, at most IOPF_MAX_BURST. */
 static inline bool
 inv_batch_is_full(const struct iopf_pass *pass, const struct iopf_attachment *attachment)
 {
@@ -35,7 +35,7 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 {
 	struct iopf_domain *domain = attachment->domain;
 	struct iopf_queue *q = pass->queue;
-	/* Somebody may be cancelling it; the generation stays. */
+	/* A cancel may change the state meanwhile, but not the generation. */
 	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
 	const struct iopf_group group = {
 		.id = iopf_group_make_id(q, head->index, gen),
@@ -58,8 +58,8 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 			head->fault.perm);
 
 	/*
-	 * A detach is under way: an access that was tried again would abort, and a device that
-	 * got Success to its request would go on in the next domain.
+	 * During a detach no fault is resolved: a repeated access would abort, and a device that
+	 * gets Success for its request would continue in the next domain.
 	 */
 	if (unlikely(atomic_load_explicit(&attachment->state, memory_order_relaxed) !=
 			IOPF_ATTACHED))

@@ -14,7 +14,7 @@ static struct iopf_hazard *
 line_show(void *object)
 {
 	static _Atomic unsigned int threads;
-	static _Thread_local unsigned int mine;	/* and 1; 0: none yet */
+	static _Thread_local unsigned int mine;	/* index + 1; 0: not chosen yet */
 
 	if (mine == 0)
 		mine = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) % NB_LINES + 1;
@@ -48,7 +48,7 @@ iopf_hazard_take(_Atomic(void *) *at, struct iopf_hazard **line)
 void
 iopf_hazard_drop(struct iopf_hazard *line)
 {
-	/* Release: with the load in iopf_hazard_wait(), behind which the object is freed. */
+	/* Release: with the load in iopf_hazard_wait(), after which the object is freed. */
 	atomic_store_explicit(&line->shown, NULL, memory_order_release);
 }
 

@@ -5,25 +5,24 @@
 #define IOPF_HAZARD_H
 
 /*
- * Hazard pointers: a reader keeps an object from being freed while it waits for a device,
- * without a lock, and without a grace period of the process waiting for that device too.
+ * Hazard pointers: a reader that waits for a device keeps an object from being freed. It takes no
+ * lock, and no grace period of the process waits for that device.
  *
- * A reader shows the object's address on a line, then looks whether the object is still
- * published. A writer takes it back, then waits until no line shows it:
+ * A reader stores the object's address in a line, then reads whether the object is still published.
+ * A writer unpublishes the object, then waits until no line has its address:
  *
  *	reader			writer
  *	line = p		published = NULL
  *	p == published ?	line == p ?
  *
- * All four are sequentially consistent, so not both find the other's old value: either
- * the reader does without, or the writer waits for it. (These are operations and no
- * fences, for ThreadSanitizer does not see fences.) A reader that comes later finds
- * nothing published, so a writer waits for those under way and is not starved. The model
- * is devtools/spin/hazard.pml.
+ * All four are sequentially consistent: at least one of the two sees the other's store. Either
+ * the reader does not use the object, or the writer waits for the reader. (They are operations and
+ * not fences, since ThreadSanitizer does not see fences.) A later reader finds no object, so the
+ * writer waits only for the readers under way. The model is devtools/spin/hazard.pml.
  *
- * The lines are a fixed array, so that nothing is allocated or registered and a thread can
- * end at any time. A thread begins to look for a free line at one of its own: with fewer
- * threads than lines no line is written by two.
+ * The lines are a fixed array: no thread allocates or registers a line, and a thread can end at any
+ * time. Each thread starts its search for a free line at another line: with fewer threads than
+ * lines no two threads write the same line.
  */
 
 #include <stdatomic.h>
@@ -35,13 +34,13 @@ struct iopf_hazard {
 };
 
 /*
- * What is published at @p at, kept until iopf_hazard_drop(); or NULL, and nothing to drop.
- * With more threads at it than there are lines it waits for one of them.
+ * The object that is published at @p at, kept until iopf_hazard_drop(); or NULL, without a line.
+ * Waits for a line if more threads use lines than there are.
  */
 void *iopf_hazard_take(_Atomic(void *) *at, struct iopf_hazard **line);
 void iopf_hazard_drop(struct iopf_hazard *line);
 
-/* No reader has @p object, which is not published any more. */
+/* Wait until no reader uses @p object, which the caller has unpublished. */
 void iopf_hazard_wait(const void *object);
 
 #endif /* IOPF_HAZARD_H */

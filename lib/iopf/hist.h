@@ -5,10 +5,9 @@
 #define IOPF_HIST_H
 
 /*
- * A log-linear histogram: 32 equal steps in each power of two, so a value read
- * back is at most 1/32 too large. Values of 2^40 and more share the last step.
- * Adding is one relaxed atomic addition: several threads may, and readers see
- * counts that are at most a moment old.
+ * A log-linear histogram: 32 equal steps in each power of two, so that a value read back is at
+ * most 1/32 too large. Values of 2^40 and more share the last step. iopf_hist_add() is one relaxed
+ * atomic addition: any thread may call it, and readers may miss the latest additions.
  */
 
 #include <stdatomic.h>
@@ -33,7 +32,7 @@ iopf_hist_step(uint64_t v)
 	if (v >> IOPF_HIST_MAX_LOG2)
 		return IOPF_HIST_STEPS - 1;
 	e = 63 - __builtin_clzll(v) - IOPF_HIST_SUB_LOG2;
-	/* v >> e is between 32 and 63: its top bit counts as one more power. */
+	/* v >> e is between 32 and 63: its top bit adds one to the power. */
 	return (e << IOPF_HIST_SUB_LOG2) + (unsigned int)(v >> e);
 }
 

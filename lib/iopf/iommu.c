@@ -25,9 +25,9 @@
 RTE_LOG_REGISTER(iopf_logtype, lib.iopf, INFO);
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
-/* All, from before the driver's open until behind its close; under the lock. */
+/* All IOMMUs, from before the driver's open until after its close; under the lock. */
 static struct iopf_iommu *registry[IOPF_MAX_IOMMUS];
-/* Those that are open. Read without the lock: one appears whole and goes after a grace period. */
+/* The open ones, read without the lock: each is complete, and is freed after a grace period. */
 static _Atomic(struct iopf_iommu *) iommus[IOPF_MAX_IOMMUS];
 
 struct iopf_iommu *
@@ -52,14 +52,14 @@ iommu_free(struct iopf_iommu *iommu)
 	free(iommu);
 }
 
-/* An eighth is left to stop markers, for which devices need no leave. */
+/* An eighth of the queue is for stop markers, which are not counted against the budget. */
 static uint32_t
 budget_of(uint32_t size)
 {
 	return size <= 1 ? size : size - RTE_MAX(size / 8, 1u);
 }
 
-/* Nothing is outstanding, and nobody drains. */
+/* No fault is outstanding, and no thread drains the queue. */
 static void
 requests_resize(struct iopf_iommu *iommu, uint32_t size)
 {
@@ -75,8 +75,8 @@ iommu_init_queues(struct iopf_iommu *iommu)
 {
 	const struct iopf_iommu_info *info = &iommu->info;
 	/*
-	 * Each outstanding stall or page request has a slot, and one that was cancelled
-	 * keeps its slot while a handler holds it: twice as many.
+	 * Each outstanding stall or page request has a slot. A cancelled fault keeps its slot
+	 * while a handler holds it, and its token may be used again: twice as many slots.
 	 */
 	const uint32_t outstanding[IOPF_MAX_QUEUES] = {
 		[IOPF_QUEUE_EVENTS] = info->max_stalls,
@@ -201,7 +201,7 @@ iommu_nb_held(struct iopf_iommu *iommu)
 	return held;
 }
 
-/* Nothing is outstanding. */
+/* No fault is outstanding. */
 static int
 iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf, uint32_t requests)
 {
@@ -270,25 +270,25 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 	return iopf_ret(ret);
 }
 
-/* After an error too what was outstanding is forgotten: the driver has tried to end it. */
+/* Outstanding faults are cancelled also after an error: the driver has tried to end them. */
 static int
 iommu_stop(struct iopf_iommu *iommu)
 {
 	uint32_t running = IOPF_STATE_RUNNING;
 	int ret;
 
-	/* A page request that finds the IOMMU off is the device's last. */
+	/* A page request to an IOMMU that is off ends the device's PRI: switch PRI off first. */
 	if (atomic_compare_exchange_strong(&iommu->state, &running, IOPF_STATE_QUIESCING))
 		iopf_pri_switch_off_all(iommu);
-	/* No pass begins any more, and those under way end. */
+	/* No new pass begins; the passes under way end. */
 	atomic_store(&iommu->state, IOPF_STATE_STOPPING);
 	iopf_rcu_synchronize();
 	ret = iommu->driver->ops.stop(iommu->priv);
-	/* What a deferred handler has, it has until it returns: nothing here waits for that. */
+	/* Deferred handlers may keep their slots: the stop does not wait for them. */
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
 		iopf_queue_cancel(&iommu->queues[i], NULL, IOPF_CANCEL_TERMINATED);
 	iopf_rcu_synchronize();
-	/* There is no other owner: no pass has begun since the state is STOPPING. */
+	/* This thread is the only owner: no pass begins in state STOPPING. */
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
 		if (iommu->queues[i].prg != NULL)
 			iopf_prg_discard_all(&iommu->queues[i]);
@@ -343,7 +343,7 @@ iopf_iommu_stop(struct iopf_iommu *iommu)
 	return iopf_ret(ret);
 }
 
-/* Why it cannot be closed. */
+/* For the log: why the IOMMU cannot be closed. NULL: it can. */
 static const char *
 close_obstacle(struct iopf_iommu *iommu)
 {

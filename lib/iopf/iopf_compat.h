@@ -4,7 +4,7 @@
 #ifndef IOPF_COMPAT_H
 #define IOPF_COMPAT_H
 
-/* DPDK's newer names on its 22.11. The only place that asks for its version. */
+/* Newer names of DPDK, for 22.11. No other file checks DPDK's version. */
 
 #include <rte_version.h>
 

@@ -6,52 +6,50 @@
 
 /**
  * @file
- * For authors of drivers: what the library asks of one.
+ * For authors of drivers: the operations that the library calls.
  *
- * A driver is a struct iopf_driver given to iopf_driver_register() by a
- * constructor (IOPF_DRIVER), linked whole or loaded with EAL's -d. The library
- * has checked arguments, states and capabilities before it calls. The four fast
- * operations poll, answer, answer_after and check must take no lock, allocate
- * nothing, make no system call and loop only within bounds. (A driver whose queues
- * are file descriptors cannot avoid the system call; its guide says so.)
+ * A driver is a struct iopf_driver that a constructor (IOPF_DRIVER) gives to
+ * iopf_driver_register(). It is linked whole or loaded with EAL's -d. The library checks arguments,
+ * states and capabilities before it calls an operation. The four fast operations poll, answer,
+ * answer_after and check must take no lock, allocate nothing, make no system call and have only
+ * bounded loops. (A driver whose queues are file descriptors cannot avoid the system call; its
+ * guide says so.)
  *
- * A driver turns what its queues hold into struct iopf_event, and struct
- * iopf_answer into commands. It owns the device tables and address space ids.
+ * A driver converts the records of its queues to struct iopf_event, and struct iopf_answer to
+ * commands. It owns the device tables and the address space ids.
  *
  *	poll	 reads up to n records, publishes the consumer index once, and only
  *		 then returns: the entries are free before any answer is sent.
  *	answer	 returns how many it took. A driver with a command queue takes all: its
  *		 backlog is as large as max_stalls and request_queue_size need, and it
  *		 stores the producer index once per call. An answer that was not taken
- *		 cannot be given any more (the device is gone); the library counts it.
- *	check	 is called at least every millisecond by the poller: error state.
+ *		 cannot be delivered any more (the device is gone); the library counts it.
+ *	check	 checks for errors; the poll thread calls it at least every millisecond.
  *
- * Page requests are events of queue IOPF_QUEUE_REQUESTS. When requests were lost
- * (the queue overflowed, an entry could not be written, the IOMMU was reset), poll
- * returns IOPF_EVENT_LOST behind all requests that came before and in front of all
- * that came after; what acknowledges the overflow is the consumer index store that
- * frees those before. The library then forgets all partial groups.
+ * Page requests are events of queue IOPF_QUEUE_REQUESTS. After a loss of requests (the queue
+ * overflowed, an entry could not be written, the IOMMU was reset) poll returns IOPF_EVENT_LOST
+ * between the requests that came before the loss and those that came after. The store of the
+ * consumer index that frees the former acknowledges the overflow. The library discards all partial
+ * groups.
  *
- * Of a device with IOPF_PRI, attach allows ATS and empties what the IOMMU and the
- * device may remember, before the library switches ATS on at the device; detach
- * finds ATS off at the device when it takes the last one. invalidate and answer_after
- * include the ATCs of the devices that the domain is attached to.
+ * For a device with IOPF_PRI, attach allows ATS, and invalidates the entries of the IOMMU and of the
+ * device's ATC, before the library switches ATS on at the device. When detach is called for the last
+ * attachment, ATS is off at the device. invalidate and answer_after include the ATCs of the devices
+ * that the domain is attached to.
  *
- * An attachment is an object of the driver's, made by attach and released by the
- * detach that returns 0. A detach that fails has stopped somewhere between "still
- * translates" and "released"; it can be called again and goes on from there. An
- * attach that fails half-way may leave an attachment too: the library then detaches
- * it until that succeeds. Until then the attachment holds all that the IOMMU may
- * still use: the domain with its address space id, the device's tables, its ATCs.
- * In the same way dev_del and close keep what they could not release, and can be
- * called again.
+ * An attachment is an object of the driver: attach makes it, and a detach that returns 0 releases
+ * it. A detach that fails has stopped at a stage between "still translates" and "released"; the next
+ * detach goes on from there. An attach that fails may leave an attachment too: the library detaches
+ * it until that succeeds. Until then the attachment keeps everything that the IOMMU may still use:
+ * the domain with its address space id, the device's tables, its ATCs. In the same way dev_del and
+ * close keep the objects that they could not release, and can be called again.
  *
- * Absent operations. A driver whose queues are not registers may leave out, as NULL:
- *   - answer_after: the library calls invalidate, which then waits on the poll core, and
- *     answer; a failed invalidation turns the answers into IOPF_INVALID.
- *   - queue_mark and queue_passed, both: the library reads the queue until poll returns less
- *     than it was asked for.
- *   - check: no error state. idle: -ENOTSUP. wait: the thread yields. dump: nothing; stat: no
+ * Absent operations. A driver whose queues are not registers may set these to NULL:
+ *   - answer_after: the library calls invalidate, which then waits on the poll thread, and
+ *     answer; after a failed invalidation the answers are IOPF_INVALID.
+ *   - queue_mark and queue_passed, both: the library reads the queue until poll returns fewer
+ *     records than the library asked for.
+ *   - check: no error state. idle: -ENOTSUP. wait: the thread yields. dump: no text; stat: no
  *     counters, and nb_stats is 0.
  *
  * Threads.
@@ -59,8 +57,8 @@
  *   - answer, answer_after, invalidate, queue_mark, queue_passed, wait: any thread,
  *     concurrently.
  *   - dev_del, attach, detach: one thread at a time for each device; threads of
- *     different devices call them concurrently, also while the IOMMU starts or stops.
- *     No such call may wait for another device's.
+ *     different devices call them concurrently, also while the IOMMU starts or stops. A call
+ *     must not wait for a call of another device.
  *   - dev_add, domain_add, domain_del, dma_map, dma_unmap: any thread, concurrently.
  *   - configure, start, stop, idle, close: one thread at a time for each IOMMU.
  */
@@ -79,15 +77,15 @@ extern "C" {
 /** The event waits for an answer. */
 #define IOPF_EVENT_STALL	(1u << 0)
 #define IOPF_EVENT_STAGE2	(1u << 1)
-/** Not something an IOMMU writes (a reserved id, a stall where none can be). */
+/** A record that no IOMMU writes (a reserved id, a stall of an event that cannot stall). */
 #define IOPF_EVENT_BAD		(1u << 2)
 /** A page request; token is its PRG index. */
 #define IOPF_EVENT_PAGE_REQUEST	(1u << 3)
-/** ... that closes its group. */
+/** With IOPF_EVENT_PAGE_REQUEST: the last request of its group. */
 #define IOPF_EVENT_LAST		(1u << 4)
-/** The PASID of this StreamID will ask no more. Not a request: wants no answer. */
+/** The PASID of this StreamID sends no more requests. Not a request: it needs no answer. */
 #define IOPF_EVENT_STOP_MARKER	(1u << 5)
-/** No record: page requests were lost here. */
+/** Not a record: page requests were lost here. */
 #define IOPF_EVENT_LOST		(1u << 6)
 
 /** One record, decoded and range-checked. */
@@ -117,19 +115,19 @@ struct iopf_answer {
  * requests still wait for theirs.
  */
 #define IOPF_CHECK_TERMINATED	(1u << 0)
-/** check(): it has failed for good; nothing will come or be answered any more. */
+/** check(): the IOMMU has failed for good: no records come, and no answers are delivered. */
 #define IOPF_CHECK_DEAD		(1u << 1)
 
 struct iopf_driver_ops {
 	/**
 	 * @param args the device string's pairs, already checked against params.
-	 * @param[out] priv the driver's own, handed back in each call.
-	 * @param[out] info filled, except driver.
+	 * @param[out] priv the driver's object; the other operations get it.
+	 * @param[out] info all fields but driver.
 	 */
 	int (*open)(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv);
 	/**
-	 * Release all. -EBUSY: the IOMMU has not acknowledged that it is off and may use its
-	 * memory; nothing was released, and stop() followed by close() can be tried again.
+	 * Release everything. -EBUSY: the IOMMU has not acknowledged that it is off and may use
+	 * its memory; nothing was released, and stop() followed by close() can be tried again.
 	 */
 	int (*close)(void *priv);
 	int (*configure)(void *priv, const struct iopf_iommu_conf *conf);
@@ -144,11 +142,11 @@ struct iopf_driver_ops {
 	int (*dma_map)(void *priv, void *ptr, size_t len, uint64_t *addr);
 	int (*dma_unmap)(void *priv, void *ptr, size_t len, uint64_t addr);
 
-	/** A device's streams abort until something is attached. */
+	/** The device's streams abort until a domain is attached. */
 	int (*dev_add)(void *priv, const struct iopf_dev_conf *conf, void **dev);
 	/**
-	 * Nothing is attached. Its stalls have ended when it returns 0. After an error the device
-	 * is as before, its accesses abort, and dev_del can be called again.
+	 * The device has no attachment. Its stalls have ended when this returns 0. After an error
+	 * the device is as before, its accesses abort, and dev_del can be called again.
 	 */
 	int (*dev_del)(void *priv, void *dev);
 
@@ -156,8 +154,8 @@ struct iopf_driver_ops {
 	void (*domain_del)(void *priv, void *domain);
 
 	/**
-	 * @param[out] attachment its handle. After an error NULL, or what detach has to be called
-	 *   for until it succeeds.
+	 * @param[out] attachment its handle. After an error NULL, or a handle for which detach has
+	 *   to be called until it succeeds.
 	 */
 	int (*attach)(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment);
 	/**
@@ -171,29 +169,30 @@ struct iopf_driver_ops {
 	/** Returns how many of the answers it took, from the first on. */
 	uint16_t (*answer)(void *priv, const struct iopf_answer *answers, uint16_t n);
 	/**
-	 * Behind a completed synchronisation of n_inv (at most 64) invalidations, without
-	 * waiting. n may be 0. At most one for each event of the burst. Returns as answer does.
+	 * Answer after a completed synchronisation of n_inv (at most 64) invalidations, without
+	 * waiting for it. n may be 0. At most one call for each event of the burst. Returns as
+	 * answer does.
 	 */
 	uint16_t (*answer_after)(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
 			const struct iopf_answer *answers, uint16_t n);
-	/** Returns IOPF_CHECK_*; recovers what it can. */
+	/** Recovers from errors where possible. Returns IOPF_CHECK_*. */
 	unsigned int (*check)(void *priv);
 
-	/** The producer's position; passed when poll has returned everything before it. */
+	/** The producer's position; passed when poll has returned all records before it. */
 	uint64_t (*queue_mark)(void *priv, uint16_t queue);
 	bool (*queue_passed)(void *priv, uint16_t queue, uint64_t mark);
 
-	/** Waits until done. *done as in iopf_invalidate(). */
+	/** Returns after completion. *done as in iopf_invalidate(). */
 	int (*invalidate)(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 			unsigned int *done);
 
 	/**
-	 * Interrupts in place of polling: a record or an error writes to fd, an eventfd;
-	 * -1: poll again. 1: there is something already, do not sleep; 0; -ENOTSUP, ...
+	 * Interrupts instead of polling: a record or an error writes to fd, an eventfd; -1 ends it.
+	 * Returns 1 if there is a record or an error already (do not sleep), 0, or -errno.
 	 */
 	int (*idle)(void *priv, int fd);
 
-	/** Called in loops that wait for the IOMMU: give it time. */
+	/** Called in loops that wait for the IOMMU, to give it time. */
 	void (*wait)(void *priv);
 
 	/** Counter i below info.nb_stats. */
@@ -203,12 +202,12 @@ struct iopf_driver_ops {
 
 struct iopf_driver {
 	const char *name;
-	const char *const *params;	/**< keys it knows, NULL at the end */
+	const char *const *params;	/**< keys that it knows, NULL at the end */
 	const char *usage;		/**< one line: "model=NAME | vfio=DEVICE ..." */
 	struct iopf_driver_ops ops;	/**< see "Absent operations" */
 };
 
-/** Any time; a constructor calls it. @p driver stays the caller's and must stay valid. */
+/** Constructors call it: see IOPF_DRIVER. @p driver must stay valid. */
 void iopf_driver_register(struct iopf_driver *driver);
 
 #define IOPF_DRIVER(driver)					\

@@ -5,8 +5,7 @@
 #define IOPF_SUPPORT_H
 
 /*
- * For the libraries and drivers of this project: what each would write again. Not
- * installed.
+ * Helpers for the libraries and drivers of this project. Not installed.
  */
 
 #include <pthread.h>
@@ -15,34 +14,34 @@
 #include <stdint.h>
 
 /*
- * A thread for work beside the fault path. It may run on the processors that the process
- * had when it was loaded, without those of the lcores, or on the main lcore's if none is
- * left: it does not inherit the affinity of its creator, which may be pinned to a poll core.
+ * Create a thread for work that is not on the fault path. It may run on the processors that the
+ * process had when it was loaded, except those of lcores, or on the main lcore's if none is left. It
+ * does not inherit the affinity of its creator, which may be pinned to a poll core.
  *
  * name: at most 15 characters. Returns 0 or -errno.
  */
 int iopf_thread_create(pthread_t *thread, const char *name, void *(*run)(void *arg), void *arg);
 
 /*
- * For log lines that a device or a guest can cause: at most so many in a second. Each object
- * has its own, zeroed at first, so that the lines of one do not displace another's.
+ * The limit for log lines that a device or a guest can cause. Each object has its own, zeroed at
+ * first: the lines of one object do not suppress those of another.
  */
 #define IOPF_LOG_LINES_PER_S 10
 
 struct iopf_log_limit {
-	_Atomic uint64_t begin;		/* of this second, in TSC cycles */
-	_Atomic uint32_t lines;		/* in it, those left out included */
-	_Atomic uint64_t unsaid;	/* left out since the last line that was not */
-	_Atomic uint64_t left_out;	/* in all; for a counter of the object */
+	_Atomic uint64_t begin;		/* of the current second, in TSC cycles */
+	_Atomic uint32_t lines;		/* in this second, including suppressed lines */
+	_Atomic uint64_t unsaid;	/* suppressed since the last line that was written */
+	_Atomic uint64_t left_out;	/* suppressed in all; for a counter of the object */
 };
 
 /*
- * Whether a line may be written now; *before is then how many were left out before it, for
- * the line to say. Any thread; does not wait and calls nothing.
+ * True: the caller may write a line now, and *before lines were suppressed before it, which the
+ * line reports. Any thread; does not wait and makes no system call.
  */
 bool iopf_log_take(struct iopf_log_limit *limit, uint64_t *before);
 
-/* The end of such a line: " (3 lines left out before)" in @p text, or "" for none. */
+/* The end of such a line in @p text: " (3 lines left out before)", or "" if *before was 0. */
 #define IOPF_LOG_TAIL 56
 const char *iopf_log_tail(char text[IOPF_LOG_TAIL], uint64_t before);
 

@@ -5,10 +5,9 @@
 #define IOPF_TRACE_H
 
 /*
- * Trace points, written as CTF with --trace=lib.iopf.*. Those of the control path
- * are always there; the fault path's is compiled in with IOPF_TRACE_FP (meson option
- * trace_fp) only. DPDK's own switch for that is undefined again by the configuration
- * header that it was built with.
+ * Trace points, written as CTF with --trace=lib.iopf.*. Those of the control path are always
+ * compiled in; that of the fault path only with IOPF_TRACE_FP (meson option trace_fp). DPDK's own
+ * switch cannot be used: the configuration header of DPDK's build undefines it.
  */
 
 #include <rte_trace_point.h>

@@ -15,7 +15,7 @@ iopf_log_take(struct iopf_log_limit *limit, uint64_t *before)
 	uint64_t begin = atomic_load_explicit(&limit->begin, memory_order_relaxed);
 	uint64_t now = rte_rdtsc();
 
-	/* One thread begins the next second. Lines of others meanwhile count in either. */
+	/* One thread begins the next second. Lines of other threads count in either second. */
 	if ((begin == 0 || now - begin >= rte_get_tsc_hz()) &&
 			atomic_compare_exchange_strong_explicit(&limit->begin, &begin, now,
 				memory_order_relaxed, memory_order_relaxed))

@@ -20,15 +20,15 @@
 #include "prg.h"
 #include "rcu.h"
 
-/* Passes between looks at the clock: rte_rdtsc() is a good part of an idle pass. */
+/* Passes between reads of the clock: rte_rdtsc() is a large part of an idle pass. */
 #define CLOCK_PASSES	16
 #define CHECKS_PER_S	1000
-/* A poller that made no pass for 1/n s does not run. */
+/* A poller that has made no pass for 1/n s does not run. */
 #define STANDSTILLS_PER_S	50
-/* Idle passes until the core is offered to others: nothing to a core of one's own. */
+/* Idle passes between yields: without effect on a core that has no other thread. */
 #define YIELD_PASSES	1024
 #define MAX_QUEUES	64
-/* Slots looked at for their deadline, per check. */
+/* Slots whose deadline is checked at a time. */
 #define EXPIRE_SLOTS	256
 
 struct poller_queues {
@@ -42,7 +42,7 @@ struct iopf_poller {
 	uint16_t bursts;
 	_Atomic(struct poller_queues *) queues;
 	_Atomic bool stop;
-	_Atomic unsigned int inside;	/* calls under way: run, poll, and a handler's poll */
+	_Atomic unsigned int inside;	/* calls under way of iopf_poller_run() and iopf_poll() */
 };
 
 _Thread_local struct iopf_thread iopf_self;
@@ -73,7 +73,7 @@ iopf_queue_disown(struct iopf_queue *q)
 	atomic_store_explicit(&q->owned, 0, memory_order_release);
 }
 
-/* False: it has failed already, or is being stopped, which ends what is outstanding. */
+/* False: it has failed already, or a stop is under way, which ends all outstanding faults. */
 static bool
 iommu_mark_failed(struct iopf_iommu *iommu)
 {
@@ -85,7 +85,7 @@ iommu_mark_failed(struct iopf_iommu *iommu)
 	return false;
 }
 
-/* The queue of events, whose owner alone asks the driver. */
+/* @p q is the event queue: only its owner calls the driver's check(). */
 static void
 errors_check(struct iopf_queue *q, uint64_t now)
 {
@@ -95,7 +95,10 @@ errors_check(struct iopf_queue *q, uint64_t now)
 	if (now < q->next_error_check)
 		return;
 	q->next_error_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
-	/* Acquire: with the release in iopf_answering_end(). The next check may bring it up again. */
+	/*
+	 * Acquire: with the release in iopf_answering_end(). This check may enable the IOMMU
+	 * again: answers that were claimed before its recovery must be out.
+	 */
 	if (iommu->recovering &&
 			atomic_load_explicit(&iommu->answering, memory_order_acquire) != 0)
 		return;
@@ -110,7 +113,7 @@ errors_check(struct iopf_queue *q, uint64_t now)
 		iopf_queue_cancel(q, NULL, IOPF_CANCEL_TERMINATED);
 	}
 	if ((flags & IOPF_CHECK_DEAD) && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS) {
-		/* Page requests outlive a recovery; a dead IOMMU carries no answer. */
+		/* Page requests survive a recovery. A dead IOMMU delivers no answers. */
 		iopf_queue_cancel(&iommu->queues[IOPF_QUEUE_REQUESTS], NULL,
 				IOPF_CANCEL_TERMINATED);
 	}
@@ -132,7 +135,7 @@ queue_check(struct iopf_queue *q)
 		iopf_self.in_fast = true;
 		iopf_prg_discard_old(q, now - iommu->partial_cycles);
 		iopf_self.in_fast = false;
-		/* Its errors are looked at also when nobody polls the queue of events. */
+		/* Check for errors also if no thread polls the event queue. */
 		q = &iommu->queues[IOPF_QUEUE_EVENTS];
 		if (!iopf_queue_own(q))
 			return;
@@ -188,8 +191,8 @@ iopf_stand_in_poll(struct iopf_queue *q, struct iopf_stand_in *stand_in)
 }
 
 /*
- * Where the driver cannot say how far the producer is: read, and true if there is nothing more.
- * False also while another thread owns the queue.
+ * For a driver without queue_mark: drain the queue. True: it is empty. False: records may be left,
+ * or another thread owns the queue.
  */
 static bool
 queue_read_all(struct iopf_queue *q)
@@ -227,7 +230,7 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 	mark = ops->queue_mark != NULL ? ops->queue_mark(priv, q->id) : 0;
 	iopf_stand_in_begin(q, &stand_in);
 	while (!fence_is_passed(q, mark)) {
-		/* A stop ends what the queue holds. */
+		/* A stop ends the faults in the queue. */
 		if (!iopf_iommu_is_serving(q->iommu))
 			return 0;
 		if (iopf_wait_is_over(end)) {
@@ -439,7 +442,7 @@ iopf_poller_run(void *arg)
 			idle = 0;
 			continue;
 		}
-		/* Whoever makes the faults may need this core. */
+		/* Another thread, such as one of the model, may need this core. */
 		if (++idle % YIELD_PASSES == 0)
 			sched_yield();
 		else

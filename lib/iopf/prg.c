@@ -4,18 +4,17 @@
 /*
  * Page requests become groups.
  *
- * A group is named by StreamID, PASID and PRG index. Each of its requests has a slot;
- * that of the first, the head, is the group's: it has the state and the id. Heads are
- * found by a hash of the name from their first request until their slot is free
- * again, so that a request of a group that still waits for its answer is known for a
- * duplicate: a device uses an index again only after the answer.
+ * StreamID, PASID and PRG index name a group. Each of its requests has a slot. The slot of the
+ * first request, the head, has the state and the id of the group. A hash of the name finds a head
+ * from the first request until its slot is free again. So a request of a group that still waits for
+ * its answer is a duplicate: a device uses an index again only after the answer.
  *
- * What waits for its Last is also in a list, oldest first. It is discarded without an
- * answer, for there is one answer to a group and it comes after Last: the IOMMU may
- * have answered in our place a Last that it could not write. So a lost request makes
- * every partial group doubtful, and all are discarded (IOPF_EVENT_LOST).
+ * Groups that wait for Last are also in a list, oldest first. They are discarded without an answer:
+ * a group has one answer, after Last, and the IOMMU may already have answered a Last that it could
+ * not write. So every partial group is in doubt when a request was lost, and all are discarded
+ * (IOPF_EVENT_LOST).
  *
- * All here is the queue's owner's, indices of slots in arrays beside them. A cancel on
+ * The queue's owner uses all of this: indices of slots, in arrays beside the slots. A cancel on
  * another thread only changes the state of a head, from PARTIAL to DROPPED.
  */
 
@@ -30,10 +29,10 @@
 #include "prg.h"
 
 struct iopf_prg_link {
-	uint32_t hash_next;		/* the next head in the bucket */
-	uint32_t older, newer;		/* partial groups */
-	uint32_t member;		/* the group's next request */
-	/* a head's */
+	uint32_t hash_next;		/* next head in the bucket */
+	uint32_t older, newer;		/* in the list of partial groups */
+	uint32_t member;		/* next request of the group */
+	/* of heads only */
 	uint32_t tail;
 	uint16_t nb;
 	bool partial;			/* in the list */
@@ -92,8 +91,8 @@ group_has_request(const struct iopf_slot *head, const struct iopf_event *ev)
 }
 
 /*
- * The group that a request belongs to: one that is not answered. A stale head that
- * somebody else has answered may be in the bucket too, until its slot is reclaimed.
+ * The group of a request that is not answered yet. The bucket may also have a stale head, which
+ * another thread has answered and whose slot is not reclaimed yet.
  */
 static struct iopf_slot *
 group_find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i,
@@ -155,7 +154,7 @@ iopf_prg_free(struct iopf_queue *q, uint32_t i)
 		q->free[q->nb_free++] = i;
 }
 
-/* Nobody has the group, and nobody will: it was never complete. */
+/* No handler has the group, since it was never complete. */
 static void
 group_discard(struct iopf_queue *q, uint32_t i, enum iopf_iommu_stat why)
 {
@@ -172,11 +171,11 @@ iopf_prg_discard_all(struct iopf_queue *q)
 }
 
 /*
- * Requests were lost. Without a word about those that were read, functions whose groups
- * take turns in a queue too small for them would overflow it for ever: none of them would
- * see its Last. A group that a detach has not reached keeps its attachment alive, for it
- * ends behind a grace period. A group for whose invalidations there is no room is told
- * when it is lost again: others are older then.
+ * Requests were lost. Domains see the requests that were read (lost): otherwise endpoints whose
+ * groups interleave in a queue too small for them could overflow it for ever, and no group would
+ * get its Last. The attachment of a group in state PARTIAL is valid: a detach frees it after a
+ * grace period. A group without room for its invalidations is left out. It is given to lost when
+ * it is lost again: then other groups are older.
  */
 static void
 loss_handle(struct iopf_pass *pass, unsigned int left)
@@ -265,8 +264,8 @@ iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_slot *head,
 }
 
 /*
- * Over-committed devices leave half of the slots to the others, whose share of the budget is
- * not more than that.
+ * Devices with pri_overcommit leave half of the slots to the other devices, whose budget is not
+ * larger than that.
  */
 static struct iopf_slot *
 slot_take(struct iopf_queue *q, const struct iopf_attachment *attachment)
@@ -276,7 +275,7 @@ slot_take(struct iopf_queue *q, const struct iopf_attachment *attachment)
 	return iopf_slot_alloc(q);
 }
 
-/* One more request of a group that has a head, if there is room. */
+/* Append a request to a group, if there is room. */
 static void
 request_append(struct iopf_pass *pass, const struct iopf_event *ev, const struct iopf_slot *head)
 {
@@ -318,20 +317,20 @@ group_begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 		l->partial = false;
 	else
 		partial_list_add(q->prg, head->index);
-	/* Release: who finds this state (iopf_slot_load()) finds the fault's fields. */
+	/* Release: with the acquire in iopf_slot_load(). */
 	__atomic_store_n(&head->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(head)),
 			last ? IOPF_SLOT_HANDLING : IOPF_SLOT_PARTIAL), __ATOMIC_RELEASE);
 	return head;
 }
 
-/* Last is here. False: a detach was faster. */
+/* Last has come. False: a detach has dropped the group. */
 static bool
 group_complete(struct iopf_pass *pass, struct iopf_slot *head)
 {
 	struct iopf_queue *q = pass->queue;
 	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
 
-	/* Latency is from Last on: before it nobody can answer. */
+	/* Latency counts from Last: before it the group cannot be answered. */
 	__atomic_store_n(&head->fault.time, pass->now, __ATOMIC_RELAXED);
 	if (!iopf_slot_cas(head, IOPF_SLOT_WORD(gen, IOPF_SLOT_PARTIAL),
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING)))
@@ -349,7 +348,7 @@ group_run_handler(struct iopf_pass *pass, struct iopf_slot *head)
 			iopf_prg_list_faults(pass->queue, head, prg->faults));
 }
 
-/* A request of no group that is known. Its group's head, if the group waits for Last. */
+/* The first request of a group. Returns the head, if the group waits for Last. */
 static struct iopf_slot *
 request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link)
 {
@@ -360,7 +359,7 @@ request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t
 	struct iopf_slot *head;
 
 	if (unlikely(attachment == NULL)) {
-		/* One answer for the group, when Last comes. */
+		/* The group's one answer is for its Last. */
 		if (last)
 			iopf_event_refuse(pass, ev, IOPF_INVALID,
 					iopf_no_attachment_count(iommu, ev->sid));
@@ -372,7 +371,7 @@ request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t
 			return head;
 		group_run_handler(pass, head);
 	} else if (last) {
-		/* As when the queue is full: the device asks again. */
+		/* As for a full queue: the device requests the page again. */
 		iopf_event_refuse(pass, ev, IOPF_SUCCESS, IOPF_IOMMU_STAT_NO_SLOT);
 	} else {
 		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_CUT, 1);
@@ -381,9 +380,9 @@ request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t
 }
 
 /*
- * @p open: the head of the group that the request before this one belongs to, if that group
- * waits for Last; else NULL. The return value is the same for this request. The requests of a
- * group mostly follow each other, so the hash is for the first of them.
+ * @p open: the head of the previous request's group, if that waits for Last; otherwise NULL. The
+ * return value is the same for this request. The requests of a group mostly follow each other:
+ * mostly only the first of them needs the hash.
  */
 static struct iopf_slot *
 request_dispatch(struct iopf_pass *pass, const struct iopf_event *ev, struct iopf_slot *open)
@@ -429,7 +428,7 @@ iopf_prg_dispatch(struct iopf_pass *pass, const struct iopf_event *events, unsig
 	struct iopf_slot *open = NULL;
 	unsigned int records = n;
 
-	/* Stale heads lengthen the chains. */
+	/* Stale heads make the chains longer. */
 	iopf_slot_reclaim(q);
 	for (unsigned int i = 0; i < n; i++) {
 		const struct iopf_event *ev = &events[i];
@@ -439,7 +438,7 @@ iopf_prg_dispatch(struct iopf_pass *pass, const struct iopf_event *events, unsig
 			open = request_dispatch(pass, ev, open);
 			continue;
 		}
-		/* These may end partial groups. */
+		/* These records may end partial groups. */
 		open = NULL;
 		if (ev->flags & IOPF_EVENT_LOST) {
 			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_OVERFLOWS, 1);

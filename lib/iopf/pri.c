@@ -2,13 +2,12 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * ATS and PRI of devices, and the budget of page requests. The device's lock is held, and
- * for the budget the IOMMU's.
+ * ATS and PRI of devices, and the budget of page requests. The caller holds the device's lock, and
+ * for the budget the IOMMU's lock.
  *
- * On: the driver has allowed ATS (its attach), then ATS at the device, then PRI. Off:
- * PRI at the device, what it still waits for is answered, ATS, and only then the
- * driver forbids it. A device's share of the budget is its own from the first attach
- * to the last detach, so that a stop and a start do not lose it.
+ * On: the driver allows ATS (its attach), then ATS at the device, then PRI. Off: PRI at the device,
+ * all pending groups are answered, ATS, and then the driver forbids ATS. A device has its part of
+ * the budget from the first attach to the last detach: a stop and a start do not change it.
  */
 
 #include <errno.h>
@@ -22,7 +21,7 @@
 #include "pri.h"
 
 #define DEFAULT_REQUESTS	32
-/* What a start or a stop waits for devices, all together. */
+/* The wait of a start or a stop for all devices together. */
 #define ALL_MS			1000
 
 static uint32_t
@@ -110,14 +109,14 @@ log_failed_op(const struct iopf_dev *dev, const char *op, int ret)
 	return ret;
 }
 
-/* The smallest page of the IOMMU is the smallest that is ever invalidated. */
+/* The smallest translation unit: no invalidation is smaller than the IOMMU's smallest page. */
 static unsigned int
 stu_of(const struct iopf_iommu *iommu)
 {
 	return iommu->info.granules != 0 ? rte_bsf32(iommu->info.granules) : 12;
 }
 
-/* PRI is off, and the device has not drained since. Has it now? */
+/* PRI went off, and the device had not drained then: ATS goes off if it has drained now. */
 static int
 ats_disable_drained(struct iopf_dev *dev)
 {
@@ -138,7 +137,7 @@ iopf_pri_switch_on(struct iopf_dev *dev)
 	void *ctx = dev->conf.ctx;
 	int ret = 0;
 
-	/* Not in front of a stop: what is on then was not switched off. */
+	/* Not in state QUIESCING: the stop has switched PRI off, or does so next. */
 	if (dev->conf.recover != IOPF_PRI || dev->pri_on ||
 			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
 		return 0;
@@ -160,14 +159,14 @@ iopf_pri_switch_on(struct iopf_dev *dev)
 }
 
 /*
- * Waiting for a device
+ * The wait for a device
  */
 
 struct drain {
 	struct iopf_dev *dev;
-	struct iopf_attachment *attachment;	/* its PASID alone; NULL: all of the device */
-	bool answer;				/* what is pending is not left to handlers */
-	unsigned int partial, pending;		/* groups, as last counted */
+	struct iopf_attachment *attachment;	/* only its PASID; NULL: the whole device */
+	bool answer;				/* pending groups are answered without handlers */
+	unsigned int partial, pending;		/* groups, at the last count */
 };
 
 static void
@@ -198,7 +197,7 @@ dev_has_drained(const struct drain *d)
 static bool
 drain_is_complete(struct drain *d)
 {
-	/* Of a PASID also the library's own: a Last that comes later would be somebody else's. */
+	/* A Last that comes later would be of the next domain that uses this PASID. */
 	if (d->attachment != NULL) {
 		drain_count_groups(d);
 		if (d->partial != 0)
@@ -235,7 +234,7 @@ drain_wait(struct drain *d, uint64_t end)
 			return -ETIMEDOUT;
 		if (d->answer)
 			drain_answer_pending(d);
-		/* Answers may wait for a recovery, which goes on in passes. */
+		/* Answers may wait for a recovery, which needs passes to continue. */
 		if (iopf_stand_in_poll(q, &stand_in) == 0)
 			iommu->driver->ops.wait(iommu->priv);
 	}
@@ -326,7 +325,7 @@ iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end)
  * All devices of an IOMMU
  */
 
-/* False: it has no PRI, was removed meanwhile, or another control call of it takes too long. */
+/* False: no PRI, removed meanwhile, or another control call has its lock for too long. */
 static bool
 dev_lock_until(struct iopf_dev *dev, uint64_t end)
 {
@@ -353,7 +352,7 @@ all_devs_wait_end(void)
 	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * ALL_MS;
 }
 
-/* One that cannot does not keep the others from starting. */
+/* A device that fails does not prevent the start of the others. */
 void
 iopf_pri_switch_on_all(struct iopf_iommu *iommu)
 {
@@ -370,7 +369,7 @@ iopf_pri_switch_on_all(struct iopf_iommu *iommu)
 	}
 }
 
-/* All are told before one is waited for. */
+/* PRI goes off at all devices before the wait for the first of them. */
 void
 iopf_pri_switch_off_all(struct iopf_iommu *iommu)
 {
@@ -387,8 +386,8 @@ iopf_pri_switch_off_all(struct iopf_iommu *iommu)
 		if (!dev_lock_until(dev, end))
 			continue;
 		/*
-		 * The IOMMU is switched off all the same. ats_on stays set of a device that did
-		 * not drain: iopf_pri_switch_on() asks it before ATS is on again.
+		 * The IOMMU stops even if a device does not drain. ats_on stays set then:
+		 * iopf_pri_switch_on() checks that it has drained before ATS is on again.
 		 */
 		if (ats_switch_off(dev, true, end) < 0)
 			dev->pci.ats_disable(dev, dev->conf.ctx);

@@ -16,9 +16,9 @@ static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 static _Thread_local bool registered;
 
 /*
- * memb's readers run without barriers, which membarrier(2) makes up for out of
- * ThreadSanitizer's sight: what it is told here is that a read section's end
- * comes before the end of the grace period that waited for it.
+ * Readers of the memb flavour use no barriers: membarrier(2) in the writer replaces them, which
+ * ThreadSanitizer does not see. This tells it that the end of a read section comes before the end
+ * of the grace period that waited for it.
  */
 #if defined(__SANITIZE_THREAD__)
 #define IOPF_RCU_TSAN

@@ -5,15 +5,15 @@
 #define IOPF_RCU_H
 
 /*
- * liburcu's memb flavour, behind this file alone. A thread is registered at its
- * first read section and unregistered when it ends. memb and not qsbr: a thread
- * that stops polling must not hang a detach.
+ * liburcu's memb flavour; only rcu.c includes it. A thread is registered at its first read section
+ * and unregistered when it ends. memb and not qsbr: a thread that stops polling must not block a
+ * detach.
  */
 
 void iopf_rcu_read_lock(void);
 void iopf_rcu_read_unlock(void);
 
-/* Every read section that had begun has ended. Not inside one. */
+/* Wait for the end of every read section that has begun. Not from inside one. */
 void iopf_rcu_synchronize(void);
 
 #endif /* IOPF_RCU_H */

@@ -55,7 +55,7 @@ iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots)
 {
 	nb_slots = rte_align32pow2(nb_slots);
 	q->nb_slots = nb_slots;
-	/* The last freed is taken first: start with slot 0. */
+	/* The slot that was freed last is used first: start with slot 0. */
 	for (uint32_t i = 0; i < nb_slots; i++)
 		q->free[i] = nb_slots - 1 - i;
 	q->nb_free = nb_slots;
@@ -74,7 +74,7 @@ iopf_queue_fini(struct iopf_queue *q)
 	q->free = NULL;
 }
 
-/* The chain is at most all slots long. */
+/* Bounded: the stack has at most all slots. */
 void
 iopf_slot_reclaim(struct iopf_queue *q)
 {
@@ -116,7 +116,7 @@ void
 iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now,
 		struct iopf_attachment *attachment)
 {
-	/* Atomic, since a cancel or a list may be reading; ordered by the state word. */
+	/* Atomic: a cancel or a list may read meanwhile. The store to state orders these. */
 	__atomic_store_n(&slot->fault.addr, ev->addr, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.ipa, ev->ipa, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.time, now, __ATOMIC_RELAXED);
@@ -134,7 +134,7 @@ iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now
 	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
 }
 
-/* In a read section: the attachment, and its device, go only after a grace period. */
+/* In a read section: the attachment and its device are freed after a grace period. */
 void
 iopf_slot_free(struct iopf_queue *q, struct iopf_slot *slot)
 {
@@ -187,7 +187,7 @@ iopf_queue_list_outstanding(struct iopf_queue *q, uint32_t *from, struct iopf_ou
 		o->fault.token = __atomic_load_n(&slot->fault.token, __ATOMIC_RELAXED);
 		o->fault.perm = __atomic_load_n(&slot->fault.perm, __ATOMIC_RELAXED);
 		o->fault.reason = __atomic_load_n(&slot->fault.reason, __ATOMIC_RELAXED);
-		/* The same generation still: what was read belongs together. */
+		/* If the generation has not changed, all fields are of one fault. */
 		if (IOPF_SLOT_GEN(iopf_slot_load(slot)) == IOPF_SLOT_GEN(word))
 			found++;
 	}

@@ -14,10 +14,10 @@
 #include "iopf_pci.h"
 #include "stats.h"
 
-/* Of a dump: names are as in telemetry. */
+/* Length of a name in the dump; encoded as in telemetry. */
 #define MAX_NAME 128
 
-/* The tables that dump, telemetry and the guides are made from. */
+/* The dump, telemetry and the guides use these tables. */
 
 const char *
 iopf_code_name(enum iopf_code code)
@@ -162,7 +162,7 @@ iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat)
 uint64_t
 iopf_domain_pending(const struct iopf_domain *domain)
 {
-	/* Answers first: the difference is then never negative. */
+	/* Read the answers first: so the difference is not negative. */
 	uint64_t ended = iopf_domain_stat(domain, IOPF_STAT_SUCCESS) +
 		iopf_domain_stat(domain, IOPF_STAT_INVALID) +
 		iopf_domain_stat(domain, IOPF_STAT_FAILURE) +

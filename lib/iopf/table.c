@@ -46,12 +46,12 @@ bucket_push(struct iopf_table_buckets *b, uint64_t key, void *value)
 	node->key = key;
 	node->value = value;
 	atomic_init(&node->next, atomic_load_explicit(head, memory_order_relaxed));
-	/* Release: the node is whole before iopf_table_find() can acquire it. */
+	/* Release: with the acquire in iopf_table_find(), which sees a complete node. */
 	atomic_store_explicit(head, node, memory_order_release);
 	return 0;
 }
 
-/* Nodes are made anew: a reader may be anywhere in the old chains. */
+/* All nodes are new: readers may still walk the old chains. */
 static int
 table_grow(struct iopf_table *table, struct iopf_table_buckets *old,
 		struct iopf_table_trash *trash)
@@ -131,7 +131,7 @@ iopf_table_del(struct iopf_table *table, uint64_t key, struct iopf_table_trash *
 		return;
 	atomic_store_explicit(link, atomic_load(&node->next), memory_order_release);
 	table->nb_entries--;
-	/* Its own next stays: a reader may be on it. */
+	/* node->next stays: a reader may be at this node. */
 	node->trash = trash->nodes;
 	trash->nodes = node;
 }

@@ -5,9 +5,9 @@
 #define IOPF_TABLE_H
 
 /*
- * A hash table of 64-bit keys to pointers, read without a lock inside an RCU read
- * section, written under a mutex of the caller's. It doubles when there are more
- * entries than buckets, so a chain is short whatever was put in.
+ * A hash table from 64-bit keys to pointers. Readers are in an RCU read section and take no lock;
+ * writers hold a mutex of the caller's. The table doubles when it has more entries than buckets, so
+ * that chains stay short.
  */
 
 #include <stdatomic.h>
@@ -15,7 +15,7 @@
 
 struct iopf_table_node {
 	_Atomic(struct iopf_table_node *) next;
-	struct iopf_table_node *trash;	/* the next that was taken out */
+	struct iopf_table_node *trash;	/* next in the trash */
 	uint64_t key;
 	void *value;
 };
@@ -54,12 +54,12 @@ iopf_table_find(const struct iopf_table *table, uint64_t key)
 
 int iopf_table_init(struct iopf_table *table);
 
-/* No reader is left. */
+/* No thread reads the table any more. */
 void iopf_table_fini(struct iopf_table *table);
 
 /*
- * What readers may still look at: gathered under the caller's mutex, freed behind one grace
- * period without it.
+ * Memory that readers may still use: collected under the caller's mutex, freed after one grace
+ * period without the mutex.
  */
 struct iopf_table_trash {
 	struct iopf_table_node *nodes;
@@ -73,7 +73,7 @@ int iopf_table_add(struct iopf_table *table, uint64_t key, void *value,
 /* Readers may still hold the value until iopf_table_empty(). */
 void iopf_table_del(struct iopf_table *table, uint64_t key, struct iopf_table_trash *trash);
 
-/* Waits for a grace period if there is anything in it. */
+/* Free the trash. Waits for a grace period if it is not empty. */
 void iopf_table_empty(struct iopf_table_trash *trash);
 
 #endif /* IOPF_TABLE_H */

@@ -18,18 +18,18 @@
 #include "stats.h"
 
 /*
- * A reply of DPDK's telemetry has at most 16 KiB, and what does not fit is left out without a
- * word. So lists are cut into pages that fit with the longest names and numbers, and each
- * reply says how many there are, and where the next page begins.
+ * A reply of DPDK's telemetry has at most 16 KiB; DPDK silently omits the rest. So lists come in
+ * pages that fit with the longest names and numbers, and each reply has the number of entries and
+ * the start of the next page.
  */
 #define PAGE_STATS 12
 #define PAGE_LATENCY 24
 #define PAGE_OUTSTANDING 64
 
-/* Of a name, encoded: what a string of DPDK's holds. */
+/* Length of an encoded name: DPDK's limit for strings. */
 #define NAME_LEN RTE_TEL_MAX_STRING_LEN
 
-/* What a command asks for: "ID" or "ID,FIRST". */
+/* The parameters of a command: "ID" or "ID,FIRST". */
 struct query {
 	struct iopf_iommu *iommu;
 	uint64_t first;
@@ -45,7 +45,7 @@ iopf_name_encode(char *buf, size_t size, const char *name)
 		unsigned char c = *name;
 		bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\' && c != '%';
 
-		/* Room for this, "..." and the end. */
+		/* Room for this character, "..." and the final NUL. */
 		if (at + (plain ? 1 : 3) + 4 > size) {
 			memcpy(&buf[at], "...", 3);
 			at += 3;
@@ -71,7 +71,7 @@ add_name(struct rte_tel_data *d, const char *key, const char *name)
 	rte_tel_data_add_dict_string(d, key, encoded);
 }
 
-/* Digits alone. */
+/* Only digits: no sign, no space. */
 static const char *
 parse_number(const char *s, uint64_t *v)
 {
@@ -85,9 +85,9 @@ parse_number(const char *s, uint64_t *v)
 }
 
 /*
- * Handlers run on telemetry's thread. An IOMMU is found and used inside a read
- * section, and its lock is only tried: a detach that waits for a handler holds it,
- * and just then somebody will want to look.
+ * Commands run on telemetry's thread. An IOMMU is found and used inside one read section: a close
+ * waits for its end. This thread only tries the IOMMU's lock: a read section that waits for a lock
+ * would delay every grace period.
  */
 static bool
 parse_query(const char *params, bool pages, struct query *query)
@@ -121,7 +121,7 @@ reply(const char *params, struct rte_tel_data *d, bool pages, reply_t make)
 	return ret;
 }
 
-/* How many there are, and the parameter that lists those after the @p shown ones. */
+/* Add the total, and the parameter for the entries after the @p shown ones. */
 static void
 add_page(struct rte_tel_data *d, const char *what, uint64_t total, uint64_t first, uint64_t shown)
 {
@@ -196,7 +196,7 @@ add_attachment(struct rte_tel_data *d, uint64_t n, const struct iopf_attachment 
 		rte_tel_data_add_dict_uint(entry, "pasid", attachment->pasid);
 	add_name(entry, "domain", attachment->domain->name);
 	fill(entry, attachment);
-	/* Names of DPDK's dictionaries are letters and digits: a device's name is none. */
+	/* DPDK allows only letters, digits and few others in keys: not each device name is one. */
 	snprintf(key, sizeof(key), "attachment_%" PRIu64, n);
 	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
 		rte_tel_data_free(entry);
@@ -205,7 +205,7 @@ add_attachment(struct rte_tel_data *d, uint64_t n, const struct iopf_attachment 
 	return true;
 }
 
-/* A page of entries, one for each (device, PASID). */
+/* Add a page of entries, one for each (device, PASID). */
 static void
 add_attachments(const struct query *query, struct rte_tel_data *d, uint64_t page, each_t fill)
 {
@@ -220,7 +220,7 @@ add_attachments(const struct query *query, struct rte_tel_data *d, uint64_t page
 	}
 	LIST_FOREACH(dev, &iommu->devs, next) {
 		LIST_FOREACH(attachment, &dev->attachments, next) {
-			/* In a row: what found no memory begins the next page. */
+			/* Consecutive entries: one without memory begins the next page. */
 			if (total == query->first + shown && shown < page)
 				shown += add_attachment(d, total, attachment, fill);
 			total++;

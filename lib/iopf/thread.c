@@ -9,7 +9,7 @@
 
 #include "iopf_support.h"
 
-/* Of the process, before EAL pins its threads. */
+/* The processors of the process before EAL pins its threads. */
 static cpu_set_t at_start;
 
 RTE_INIT(iopf_thread_init)
@@ -27,7 +27,7 @@ cpus_without_lcores(void)
 	RTE_LCORE_FOREACH(lcore) {
 		cpu_set_t taken = rte_lcore_cpuset(lcore);
 
-		/* Those of both, out of those. */
+		/* Remove from cpus the processors of this lcore. */
 		CPU_AND(&taken, &taken, &cpus);
 		CPU_XOR(&cpus, &cpus, &taken);
 	}

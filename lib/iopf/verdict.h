@@ -13,7 +13,7 @@
 #include "domain.h"
 #include "worker.h"
 
-/* A slot that is to outlive its pass counts against its device: see iopf_queue_expire(). */
+/* A slot that outlives its pass counts against its device's share: see iopf_queue_expire(). */
 static inline void
 dev_slot_hold(struct iopf_queue *q, struct iopf_dev *dev)
 {
@@ -36,7 +36,7 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 	uint32_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
 
 	if (!iopf_slot_cas(slot, handling, queued)) {
-		/* Answered meanwhile. */
+		/* Another thread has answered. */
 		dev_slot_release(pass->queue, dev);
 		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
 				__ATOMIC_RELEASE);
@@ -47,7 +47,7 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 		iopf_domain_count(domain, IOPF_STAT_DEFERRED, 1);
 		return;
 	}
-	/* No worker, or no place: it is still ours unless another thread answered and freed it. */
+	/* No worker, or its ring is full: answer here, unless another thread has answered. */
 	if (!iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
 		return;
 	dev_slot_release(pass->queue, dev);
@@ -63,7 +63,7 @@ verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING),
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
 		return;
-	/* Answered before the handler returned: the slot was left to us. */
+	/* Another thread answered before the handler returned: this pass frees the slot. */
 	dev_slot_release(pass->queue, dev);
 	__atomic_store_n(&slot->state, iopf_slot_free_word(gen), __ATOMIC_RELEASE);
 	pass->frees[pass->nb_frees++] = slot->index;
@@ -93,14 +93,14 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 			code >= IOPF_NB_CODES || (code == IOPF_RAZWI &&
 			(request || !pass->queue->iommu->info.razwi))))
 		code = IOPF_INVALID;
-	/* Until its answer is sent no request can be of another group with this key. */
+	/* SENDING: until the answer is sent, a request with the group's name is a duplicate. */
 	if (likely(iopf_slot_cas(slot, handling, request ?
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_SENDING) : free_word))) {
 		answer_stage(pass, slot, code, after);
 		if (after)
 			iopf_domain_count(domain, IOPF_STAT_AFTER_INV, 1);
 	} else {
-		/* Cancelled meanwhile: this answer goes into nothing. */
+		/* Cancelled during the handler: the fault is answered. */
 		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
 	}
 	pass->frees[pass->nb_frees++] = slot->index;

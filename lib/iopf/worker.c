@@ -2,26 +2,27 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Workers sleep until woken. The poll thread puts an id into the ring, and wakes a worker
+ * Worker threads sleep until woken. The poll thread puts an id into the ring, and wakes a worker
  * thread only if one sleeps:
  *
  *	poll thread			worker thread
  *	enqueue				nb_asleep++
  *	full barrier			full barrier
- *	nb_asleep != 0: take one	nothing in the ring: wait for the semaphore
- *	and post the semaphore		else take one back
+ *	nb_asleep != 0: nb_asleep--	ring empty: wait for the semaphore
+ *	and post the semaphore		otherwise: nb_asleep--
  *
- * One of the two sees the other's store (devtools/spin/wake.pml). Each post has taken one
- * from nb_asleep, so a worker that finds none to take back has a post to wait for.
+ * At least one of the two sees the other's store (devtools/spin/wake.pml). Each post is preceded by
+ * a decrement of nb_asleep. So a worker thread that cannot decrement nb_asleep, which is 0,
+ * waits for the post that is due to it.
  *
- * The post is the one system call of the poll thread, and it is made only when the ring goes
- * from empty to not empty under a sleeping worker: never on the path of a fault that the fast
- * handler answers, and never while the workers are busy. A worker yields some times before it
- * sleeps, so that faults deferred in close succession cost one.
+ * The post is the only system call of the poll thread. It is made only if a worker thread sleeps:
+ * never for a fault that the fast handler answers, and never while the workers are busy. A worker
+ * thread yields several times before it sleeps, so that faults deferred in close succession cost
+ * one wake-up.
  *
- * Groups that are deferred again have a list of their own, with a lock: a thread that is
- * preempted in the middle of an enqueue keeps others from the ring, and the poll thread must
- * not wait for a thread without a core of its own.
+ * Groups that are deferred again have a list of their own, with a lock, and do not use the ring: a
+ * thread that is preempted in the middle of an enqueue blocks the other producers, and the poll
+ * thread must not wait for a thread that has no core of its own.
  */
 
 #include <errno.h>
@@ -42,7 +43,7 @@
 #include "worker.h"
 
 #define DEFAULT_SIZE	65536
-/* Empty looks, each with a yield, before a thread sleeps. */
+/* A thread finds no group so often, and yields each time, before it sleeps. */
 #define YIELDS_BEFORE_SLEEP	32
 
 static enum iopf_verdict
@@ -56,7 +57,7 @@ deferred_run(struct iopf_domain *domain, const struct iopf_group *group)
 	return verdict;
 }
 
-/* One of the sleepers, or of those about to sleep, is this caller's. */
+/* True: the caller must post once, for a thread that sleeps or is about to sleep. */
 static bool
 sleeper_take(struct iopf_worker *worker)
 {
@@ -69,7 +70,7 @@ sleeper_take(struct iopf_worker *worker)
 	return false;
 }
 
-/* Wake a thread, if one sleeps. What it is to find was put there before. */
+/* Wake a thread, if one sleeps. The caller has enqueued the group before. */
 static inline void
 worker_wake(struct iopf_worker *worker)
 {
@@ -79,7 +80,7 @@ worker_wake(struct iopf_worker *worker)
 		sem_post(&worker->wake);
 }
 
-/* 0, or -ENOSPC. */
+/* Returns 0 or -ENOSPC. */
 static int
 again_put(struct iopf_worker *worker, uint64_t id)
 {
@@ -117,8 +118,8 @@ again_get(struct iopf_worker *worker, uint64_t *id)
 }
 
 /*
- * The slot of an id, held by this thread, or NULL. Nothing holds it before its state says so:
- * what was answered meanwhile has another generation, and its IOMMU may be closed.
+ * Hold the slot of an id: its state becomes HANDLING. NULL: the group was answered meanwhile, and
+ * the slot has another generation; its IOMMU may be closed.
  */
 static struct iopf_slot *
 slot_hold(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue **q)
@@ -133,8 +134,8 @@ slot_hold(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue
 	if (slot != NULL && !iopf_slot_cas(slot, from, handling)) {
 		word = iopf_slot_load(slot);
 		if (again && (word == handling || word == from)) {
-			/* The handler that takes it has not returned, or just now: once more. */
-			if (again_put(worker, id) < 0)	/* or it would wait for good */
+			/* The handler that takes the group has not returned yet: try again later. */
+			if (again_put(worker, id) < 0)	/* or it would never be answered */
 				iopf_group_respond(id, IOPF_INVALID);
 			sched_yield();
 		}
@@ -171,14 +172,14 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 	} else {
 		enum iopf_code code = verdict & 0xff;
 
-		/* Only answers are left to a deferred handler. */
+		/* A deferred handler can only answer or take. */
 		if ((verdict & ~0xff) != IOPF_VERDICT_ANSWER || code >= IOPF_NB_CODES)
 			code = IOPF_INVALID;
 		iopf_group_respond(id, code);
 	}
 	/*
-	 * Answered, by this thread or another, and left to this one to free. A detach that finds
-	 * the slot free waits for a grace period before it lets the queue go.
+	 * If a thread answered the group during the handler, this thread frees the slot. A detach
+	 * that finds the slot free waits for a grace period before it returns.
 	 */
 	iopf_rcu_read_lock();
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE),
@@ -187,7 +188,7 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 	iopf_rcu_read_unlock();
 }
 
-/* Something to do. */
+/* Get a group to handle. */
 static bool
 work_get(struct iopf_worker *worker, uint64_t *id, bool *again)
 {
@@ -200,7 +201,7 @@ work_get(struct iopf_worker *worker, uint64_t *id, bool *again)
 	return again_get(worker, id);
 }
 
-/* Until there is something to do, perhaps. True: there is, and here it is. */
+/* Sleep until woken. True: a group came before the sleep; see *id. */
 static bool
 sleep_until_woken(struct iopf_worker *worker, uint64_t *id, bool *again)
 {
@@ -214,7 +215,7 @@ sleep_until_woken(struct iopf_worker *worker, uint64_t *id, bool *again)
 			sleeper_take(worker))
 		return found;
 	while (sem_wait(&worker->wake) < 0)
-		;	/* a signal handler ran */
+		;	/* EINTR */
 	return found;
 }
 
@@ -267,8 +268,8 @@ iopf_group_defer(uint64_t id)
 	if (slot != NULL && IOPF_SLOT_GEN(iopf_slot_load(slot)) == IOPF_ID_GEN(id)) {
 		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_ACQUIRE);
 		/*
-		 * The same generation still: it is the group's attachment, and a detach frees it
-		 * after this section.
+		 * If the generation has not changed, this is the group's attachment. A detach
+		 * frees it after this read section.
 		 */
 		switch (iopf_slot_load(slot) ^ IOPF_SLOT_WORD(IOPF_ID_GEN(id), 0)) {
 		case IOPF_SLOT_TAKEN:
