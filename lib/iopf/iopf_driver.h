@@ -32,15 +32,15 @@
  * consumer index that frees the former acknowledges the overflow. The library discards all partial
  * groups.
  *
- * For a device with IOPF_PRI, attach allows ATS, and invalidates the entries of the IOMMU and of the
- * device's ATC, before the library switches ATS on at the device. When detach is called for the last
- * attachment, ATS is off at the device. invalidate and answer_after include the ATCs of the devices
- * that the domain is attached to.
+ * For a device with IOPF_PRI, attach allows ATS, and invalidates the entries of the IOMMU and of
+ * the device's ATC, before the library switches ATS on at the device. When detach is called for the
+ * last attachment, ATS is off at the device. invalidate and answer_after include the ATCs of the
+ * devices that the domain is attached to.
  *
  * An attachment is an object of the driver: attach makes it, and a detach that returns 0 releases
- * it. A detach that fails has stopped at a stage between "still translates" and "released"; the next
- * detach goes on from there. An attach that fails may leave an attachment too: the library detaches
- * it until that succeeds. Until then the attachment keeps everything that the IOMMU may still use:
+ * it. A detach that fails has stopped at a stage between "still translates" and "released"; the
+ * next detach goes on from there. An attach that fails may leave an attachment too: the library
+ * detaches it until that succeeds. Until then the attachment keeps everything that the IOMMU may still use:
  * the domain with its address space id, the device's tables, its ATCs. In the same way dev_del and
  * close keep the objects that they could not release, and can be called again.
  *

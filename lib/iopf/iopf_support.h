@@ -15,8 +15,8 @@
 
 /*
  * Create a thread for work that is not on the fault path. It may run on the processors that the
- * process had when it was loaded, except those of lcores, or on the main lcore's if none is left. It
- * does not inherit the affinity of its creator, which may be pinned to a poll core.
+ * process had when it was loaded, except those of lcores, or on the main lcore's if none is left.
+ * It does not inherit the affinity of its creator, which may be pinned to a poll core.
  *
  * name: at most 15 characters. Returns 0 or -errno.
  */
