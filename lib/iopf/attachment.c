@@ -122,8 +122,8 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 	if (attachment->priv != NULL)
 		ret = iommu->driver->ops.detach(iommu->priv, attachment->priv);
 	if (ret < 0) {
-		IOPF_LOG(ERR, "%s: the driver could not detach %s (%s); its accesses are not "
-				"served, and nothing of it is released: %s", dev->name,
+		IOPF_LOG(ERR, "%s: the driver could not detach %s (%s): its faults are answered "
+				"INVALID, and nothing is released; %s", dev->name,
 				iopf_pasid_text(pasid, attachment->pasid), strerror(-ret),
 				next_step(attachment));
 		return ret;
@@ -168,9 +168,9 @@ attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
 		if (held == 0)
 			break;
 		if (iopf_wait_is_over(end)) {
-			IOPF_LOG(ERR, "%s: handlers of %s have had %u of its faults for too long; "
-					"these are answered, its accesses abort, and it stays "
-					"attached: have the handlers return; %s",
+			IOPF_LOG(ERR, "%s: handlers of %s still have %u of its faults after "
+					"wait_ms: the faults are answered, the accesses abort, and "
+					"the device stays attached; have the handlers return; %s",
 					attachment->dev->name, attachment->domain->name, held,
 					next_step(attachment));
 			return -ETIMEDOUT;
@@ -263,8 +263,9 @@ attachment_attach(struct iopf_attachment *attachment)
 	if (ret < 0) {
 		attachment->undo = true;
 		if (iopf_attachment_detach(attachment) < 0)
-			IOPF_LOG(ERR, "%s: attaching %s failed (%s), and so did undoing it; the "
-					"device's next attach, detach or removal tries that again",
+			IOPF_LOG(ERR, "%s: attaching %s failed (%s), and the undo failed too; the "
+					"next attach, detach or removal of the device tries the "
+					"undo again",
 					dev->name, domain->name, strerror(-ret));
 	}
 	return ret;
@@ -290,7 +291,8 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	if (pasid != IOPF_NO_PASID && pasid >= dev->conf.nb_pasids) {
-		IOPF_LOG(ERR, "%s: PASID %u is out of range; the device was added with %u PASIDs",
+		IOPF_LOG(ERR, "%s: PASID %u is out of range; the device was added with %u PASIDs: "
+				"raise nb_pasids",
 				dev->name, pasid, dev->conf.nb_pasids);
 		return iopf_ret(-ERANGE);
 	}

@@ -39,7 +39,8 @@ dev_conf_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	}
 	if (conf->nb_pasids != 0 && (info->pasid_bits == 0 ||
 			conf->nb_pasids > (UINT32_C(1) << info->pasid_bits))) {
-		IOPF_LOG(ERR, "%s: %u PASIDs do not fit; \"%s\" has %u PASID bits", name,
+		IOPF_LOG(ERR, "%s: %u PASIDs are too many; \"%s\" has %u PASID bits: use "
+				"fewer", name,
 				conf->nb_pasids, iommu->name, info->pasid_bits);
 		return -ERANGE;
 	}
@@ -48,8 +49,8 @@ dev_conf_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 		return -ENOTSUP;
 	}
 	if (conf->recover == IOPF_STALL && conf->ops.retry != NULL) {
-		IOPF_LOG(ERR, "%s: its accesses stall, so there is nothing to retry; use "
-				"IOPF_TERMINATE or no retry", name);
+		IOPF_LOG(ERR, "%s: the operation retry is for IOPF_TERMINATE; use that, or no "
+				"retry", name);
 		return -EINVAL;
 	}
 	if (conf->recover != IOPF_STALL && info->stall_forced) {
@@ -122,7 +123,7 @@ sids_add(struct iopf_dev *dev)
 		ret = iopf_table_add(&iommu->sids, dev->sids[added], dev, &trash);
 		if (ret == -EEXIST)
 			IOPF_LOG(ERR, "%s: StreamID %u is %s%s%s", dev->name, dev->sids[added],
-					owner == dev ? "there twice: list each once" :
+					owner == dev ? "listed twice: list each StreamID once" :
 					"another device's: remove ", owner == dev ? "" : owner->name,
 					owner == dev ? "" : " first, or use another StreamID");
 	}

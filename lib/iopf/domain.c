@@ -28,7 +28,8 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 	if (conf == NULL)
 		return iopf_ret_null();
 	if ((conf->deferred != NULL) != (conf->worker != NULL)) {
-		IOPF_LOG(ERR, "domain: a deferred handler and a worker go together");
+		IOPF_LOG(ERR, "domain: a deferred handler needs a worker, and a worker a deferred "
+				"handler; set both");
 		rte_errno = EINVAL;
 		return NULL;
 	}

@@ -91,7 +91,8 @@ keys_check(const struct rte_kvargs *args, const struct iopf_driver *driver, cons
 
 		for (unsigned int k = 0; k < i; k++) {
 			if (strcmp(args->pairs[i].key, args->pairs[k].key) == 0) {
-				IOPF_LOG(ERR, "\"%s\": \"%s\" is there twice", devstr,
+				IOPF_LOG(ERR, "\"%s\": key \"%s\" is there twice; give it "
+						"once", devstr,
 						args->pairs[i].key);
 				return -EINVAL;
 			}

@@ -208,15 +208,17 @@ iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf, ui
 	int ret = 0;
 
 	if (requests > IOPF_MAX_REQUESTS) {
-		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is more than %u", iommu->name,
+		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is too large; use at most "
+				"%u", iommu->name,
 				requests, IOPF_MAX_REQUESTS);
 		return -EINVAL;
 	}
 	pthread_mutex_lock(&iommu->lock);
 	if (requests != iommu->info.request_queue_size &&
 			atomic_load(&iommu->granted) > budget_of(requests)) {
-		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is less than attached devices have; "
-				"detach them first", iommu->name, requests);
+		IOPF_LOG(ERR, "\"%s\": request_queue_size %u is too small for the page requests of "
+				"attached devices; detach them first, or use a larger "
+				"size", iommu->name, requests);
 		ret = -EBUSY;
 	}
 	pthread_mutex_unlock(&iommu->lock);
@@ -259,8 +261,8 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 	pthread_mutex_lock(&iommu->state_lock);
 	held = iopf_iommu_is_polled(iommu) ? 0 : iommu_nb_held(iommu);
 	if (held != 0)
-		IOPF_LOG(ERR, "\"%s\": deferred handlers have %u faults from before the stop; have "
-				"them return first", iommu->name, held);
+		IOPF_LOG(ERR, "\"%s\": deferred handlers still have %u faults from before the "
+				"stop; configure it after they have returned", iommu->name, held);
 	if (iopf_iommu_is_polled(iommu) || held != 0)
 		ret = -EBUSY;
 	else

@@ -234,9 +234,9 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 		if (!iopf_iommu_is_serving(q->iommu))
 			return 0;
 		if (iopf_wait_is_over(end)) {
-			IOPF_LOG(ERR, "\"%s\": queue %u is not read to the place where it was "
-					"when a detach or removal began: a fast handler or a thread "
-					"that polls stands still; try again", q->iommu->name, q->id);
+			IOPF_LOG(ERR, "\"%s\": queue %u was not read within wait_ms, since a fast "
+					"handler or a poll thread does not return; detach or "
+					"remove the device again", q->iommu->name, q->id);
 			return -ETIMEDOUT;
 		}
 		if (iopf_stand_in_poll(q, &stand_in) == 0)
@@ -269,7 +269,7 @@ iopf_poller_create(const struct iopf_poller_conf *conf)
 	if (conf == NULL)
 		conf = &defaults;
 	if (conf->burst > IOPF_MAX_BURST) {
-		IOPF_LOG(ERR, "poller: a burst of %u is more than %u", conf->burst,
+		IOPF_LOG(ERR, "poller: a burst of %u is too large; use at most %u", conf->burst,
 				IOPF_MAX_BURST);
 		rte_errno = EINVAL;
 		return NULL;
@@ -335,8 +335,8 @@ log_queue_error(const struct iopf_poller *poller, const struct iopf_queue *q, in
 		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is in a poller already; remove it from there "
 				"first", poller->name, q->id, name);
 	else if (error == -ENOSPC)
-		IOPF_LOG(ERR, "%s: has %u queues, and no room for queue %u of \"%s\": use another "
-				"poller", poller->name, MAX_QUEUES, q->id, name);
+		IOPF_LOG(ERR, "%s: has the maximum of %u queues, so queue %u of \"%s\" cannot be "
+				"added; use another poller", poller->name, MAX_QUEUES, q->id, name);
 	else if (error == -EINVAL)
 		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is not in this poller; remove it from its own",
 				poller->name, q->id, name);
@@ -390,8 +390,8 @@ iopf_poller_destroy(struct iopf_poller *poller)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	if (atomic_load(&poller->inside) != 0) {
-		IOPF_LOG(ERR, "%s: a thread is inside iopf_poll(): iopf_poller_stop(), and wait for "
-				"it, first", poller->name);
+		IOPF_LOG(ERR, "%s: a thread is inside iopf_poll(); call iopf_poller_stop() and "
+				"wait for the thread first", poller->name);
 		return iopf_ret(-EBUSY);
 	}
 	for (queues = atomic_load(&poller->queues); queues->nb > 0;

@@ -39,8 +39,8 @@ iopf_pri_check_conf(const struct iopf_iommu *iommu, const struct iopf_dev_conf *
 	if (conf->recover != IOPF_PRI) {
 		if (conf->pri_requests == 0 && !conf->pri_overcommit && !conf->prg_pasid)
 			return 0;
-		IOPF_LOG(ERR, "%s: page requests are configured, but it recovers another way; use "
-				"IOPF_PRI", name);
+		IOPF_LOG(ERR, "%s: pri_requests, pri_overcommit and prg_pasid are for IOPF_PRI; "
+				"set recover to that", name);
 		return -EINVAL;
 	}
 	if (iommu->info.request_queue_size == 0) {
@@ -56,8 +56,9 @@ iopf_pri_check_conf(const struct iopf_iommu *iommu, const struct iopf_dev_conf *
 		return -EINVAL;
 	}
 	if (requests_of(conf) > iommu->info.max_requests && !conf->pri_overcommit) {
-		IOPF_LOG(ERR, "%s: %u page requests do not fit; \"%s\" has %u for all devices: "
-				"ask for less, for a larger request_queue_size, or for pri_overcommit",
+		IOPF_LOG(ERR, "%s: %u page requests are too many; \"%s\" has %u for all devices: "
+				"use fewer pri_requests, a larger request_queue_size, or "
+				"pri_overcommit",
 				name, requests_of(conf), iommu->name, iommu->info.max_requests);
 		return -ERANGE;
 	}
@@ -75,9 +76,10 @@ iopf_pri_reserve(struct iopf_dev *dev)
 	if (dev->conf.recover != IOPF_PRI || dev->granted != 0)
 		return 0;
 	if ((n > left && !dev->conf.pri_overcommit) || n > UINT32_MAX - granted) {
-		IOPF_LOG(ERR, "%s: %u page requests are more than the %u left of \"%s\"'s %u: ask "
-				"for less, for a larger request_queue_size, or for pri_overcommit",
-				dev->name, n, left, iommu->name, iommu->info.max_requests);
+		IOPF_LOG(ERR, "%s: %u page requests are more than the %u left of the %u of \"%s\": "
+				"use fewer pri_requests, a larger request_queue_size, or "
+				"pri_overcommit",
+				dev->name, n, left, iommu->info.max_requests, iommu->name);
 		return -ENOSPC;
 	}
 	dev->granted = n;
@@ -105,7 +107,8 @@ iopf_iommu_requests_granted(const struct iopf_iommu *iommu)
 static int
 log_failed_op(const struct iopf_dev *dev, const char *op, int ret)
 {
-	IOPF_LOG(ERR, "%s: its operation %s returned %d", dev->name, op, ret);
+	IOPF_LOG(ERR, "%s: its operation %s returned %d; check the driver of the "
+			"device", dev->name, op, ret);
 	return ret;
 }
 
@@ -121,8 +124,8 @@ static int
 ats_disable_drained(struct iopf_dev *dev)
 {
 	if (!dev->pci.pri_drained(dev, dev->conf.ctx)) {
-		IOPF_LOG(ERR, "%s: PRI is off, since the device did not drain; reset it, and call "
-				"iopf_dev_pri_restart()", dev->name);
+		IOPF_LOG(ERR, "%s: PRI is off, since the device did not drain; reset the device, "
+				"then call iopf_dev_pri_restart()", dev->name);
 		return -ETIMEDOUT;
 	}
 	dev->ats_on = false;
@@ -270,9 +273,9 @@ iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end)
 
 	if (!dev->ats_on || drain_wait(&d, end) == 0 || dev_has_drained(&d))
 		return 0;
-	IOPF_LOG(ERR, "%s: %s is not drained in time, by the device's pasid_drained: its "
-			"accesses abort, and it stays attached; stop it at the device, or reset "
-			"that, and detach again", dev->name,
+	IOPF_LOG(ERR, "%s: %s has not drained within wait_ms (pasid_drained): its accesses abort, "
+			"and it stays attached; stop it at the device, or reset the device, and "
+			"detach again", dev->name,
 			iopf_pasid_text(text, attachment->pasid));
 	return -ETIMEDOUT;
 }
@@ -333,9 +336,9 @@ dev_lock_until(struct iopf_dev *dev, uint64_t end)
 		return false;
 	while (pthread_mutex_trylock(&dev->lock) != 0) {
 		if (iopf_wait_is_over(end)) {
-			IOPF_LOG(ERR, "%s: a control call of it is under way for too long; its PRI "
-					"stays as it is: call iopf_dev_pri_restart() behind the "
-					"next start", dev->name);
+			IOPF_LOG(ERR, "%s: another control call of the device takes too long, so "
+					"its PRI stays as it is; call iopf_dev_pri_restart() after "
+					"the next start", dev->name);
 			return false;
 		}
 		dev->iommu->driver->ops.wait(dev->iommu->priv);
@@ -363,8 +366,8 @@ iopf_pri_switch_on_all(struct iopf_iommu *iommu)
 		if (!dev_lock_until(dev, end))
 			continue;
 		if (iopf_dev_is_attached(dev) && iopf_pri_switch_on(dev) < 0)
-			IOPF_LOG(ERR, "%s: starts without page requests; mend or reset the device, "
-					"then call iopf_dev_pri_restart()", dev->name);
+			IOPF_LOG(ERR, "%s: starts without page requests; repair or reset the "
+					"device, then call iopf_dev_pri_restart()", dev->name);
 		pthread_mutex_unlock(&dev->lock);
 	}
 }

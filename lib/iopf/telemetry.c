@@ -361,13 +361,13 @@ RTE_INIT(iopf_telemetry)
 	rte_telemetry_register_cmd("/iopf/list", handle_list,
 			"Ids of the open IOMMUs. No parameter.");
 	rte_telemetry_register_cmd("/iopf/info", handle_info,
-			"What an IOMMU is and can do. Parameter: id.");
+			"State and capabilities of an IOMMU. Parameter: id.");
 	rte_telemetry_register_cmd("/iopf/stats", handle_stats,
 			"Counters of an IOMMU, its driver and its devices' domains. "
 			"Parameters: id[,first attachment].");
 	rte_telemetry_register_cmd("/iopf/latency", handle_latency,
-			"From record read to answer sent, per device. "
-			"Parameters: id[,first attachment].");
+			"Latency from record read to answer sent, per "
+			"device. Parameters: id[,first attachment].");
 	rte_telemetry_register_cmd("/iopf/outstanding", handle_outstanding,
 			"Faults not answered yet. Parameters: id[,first fault].");
 }

@@ -318,7 +318,8 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 	nb_threads = conf->nb_threads != 0 ? conf->nb_threads : 1;
 	size = conf->size != 0 ? conf->size : DEFAULT_SIZE;
 	if (nb_threads > 64 || size > IOPF_MAX_SLOTS) {
-		IOPF_LOG(ERR, "worker: %u threads and %u groups; at most 64 and %u", nb_threads,
+		IOPF_LOG(ERR, "worker: %u threads or a size of %u are too many; use at most 64 and "
+				"%u", nb_threads,
 				size, IOPF_MAX_SLOTS);
 		rte_errno = EINVAL;
 		return NULL;
