@@ -59,7 +59,7 @@ active proctype Poller()
 #ifndef NO_POLLER_BARRIER
 		(waiting_store == 0);
 #endif
-		/* take_sleeper() */
+		/* sleeper_take() */
 		atomic {
 			found = nb_asleep != 0;
 #ifndef NO_TAKE

@@ -11,6 +11,7 @@
  */
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct iopf_table_node {
