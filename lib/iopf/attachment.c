@@ -89,7 +89,7 @@ attachment_release(struct iopf_attachment *attachment)
 
 /* For log lines: what the application does after a failed detach or a failed undo. */
 static const char *
-next_step(const struct iopf_attachment *attachment)
+next_step_text(const struct iopf_attachment *attachment)
 {
 	return attachment->undo ? "the attach failed; the device's next attach, detach or removal "
 			"tries this again" : "detach it, or remove the device, again";
@@ -125,7 +125,7 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 		IOPF_LOG(ERR, "%s: the driver could not detach %s (%s): its faults are answered "
 				"INVALID, and nothing is released; %s", dev->name,
 				iopf_pasid_text(pasid, attachment->pasid), strerror(-ret),
-				next_step(attachment));
+				next_step_text(attachment));
 		return ret;
 	}
 	attachment->priv = NULL;
@@ -172,7 +172,7 @@ attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
 					"wait_ms: the faults are answered, the accesses abort, and "
 					"the device stays attached; have the handlers return; %s",
 					attachment->dev->name, attachment->domain->name, held,
-					next_step(attachment));
+					next_step_text(attachment));
 			return -ETIMEDOUT;
 		}
 		iommu->driver->ops.wait(iommu->priv);

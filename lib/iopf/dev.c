@@ -135,7 +135,7 @@ sids_add(struct iopf_dev *dev)
 }
 
 static void
-sids_forget(struct iopf_dev *dev)
+sids_remove(struct iopf_dev *dev)
 {
 	struct iopf_table_trash trash = { NULL, NULL };
 
@@ -205,7 +205,7 @@ iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	if (ret == 0) {
 		ret = iommu->driver->ops.dev_add(iommu->priv, &dev->conf, &dev->priv);
 		if (ret < 0)
-			sids_forget(dev);
+			sids_remove(dev);
 	}
 	if (ret < 0) {
 		dev_free(dev);
@@ -267,7 +267,7 @@ iopf_dev_remove(struct iopf_dev *dev)
 	pthread_mutex_unlock(&dev->lock);
 	if (ret < 0)
 		return iopf_ret(ret);
-	sids_forget(dev);
+	sids_remove(dev);
 	pthread_mutex_lock(&iommu->lock);
 	last = dev_put(dev);
 	pthread_mutex_unlock(&iommu->lock);

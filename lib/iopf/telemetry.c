@@ -109,7 +109,7 @@ parse_query(const char *params, bool pages, struct query *query)
 typedef int (*reply_t)(const struct query *query, struct rte_tel_data *d);
 
 static int
-reply(const char *params, struct rte_tel_data *d, bool pages, reply_t make)
+query_reply(const char *params, struct rte_tel_data *d, bool pages, reply_t make)
 {
 	struct query query;
 	int ret = -EINVAL;
@@ -174,7 +174,7 @@ static int
 handle_info(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return reply(params, d, false, make_info);
+	return query_reply(params, d, false, make_info);
 }
 
 typedef void (*each_t)(struct rte_tel_data *d, const struct iopf_attachment *attachment);
@@ -264,7 +264,7 @@ static int
 handle_stats(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return reply(params, d, true, make_stats);
+	return query_reply(params, d, true, make_stats);
 }
 
 static void
@@ -294,7 +294,7 @@ static int
 handle_latency(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return reply(params, d, true, make_latency);
+	return query_reply(params, d, true, make_latency);
 }
 
 static bool
@@ -353,7 +353,7 @@ static int
 handle_outstanding(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return reply(params, d, true, make_outstanding);
+	return query_reply(params, d, true, make_outstanding);
 }
 
 RTE_INIT(iopf_telemetry)
