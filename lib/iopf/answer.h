@@ -56,7 +56,7 @@ answer_stage(struct iopf_pass *pass, struct iopf_slot *slot, enum iopf_code code
 void iopf_event_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
 		enum iopf_iommu_stat why);
 
-/* What an answer needs, copied while the slot may still change hands. */
+/* The fields that an answer needs, copied before the claim of the slot. */
 struct iopf_slot_copy {
 	struct iopf_attachment *attachment;
 	struct iopf_answer answer;

@@ -78,7 +78,7 @@ void iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment
 		struct iopf_slot *head, const struct iopf_fault *const *faults, uint16_t n);
 /*
  * Begin invalidations for a group that is given to lost. False: with @p left events to come the
- * burst could have more answer_after() than events, which is what drivers have room for.
+ * burst could have more answer_after() than events, and drivers have room for no more.
  */
 bool iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
 		unsigned int left);

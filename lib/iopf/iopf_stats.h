@@ -19,70 +19,69 @@
 extern "C" {
 #endif
 
-/** Counters of a domain; each has a name. */
+/** Counters of a domain. */
 enum iopf_stat {
-	IOPF_STAT_FAULTS,	/**< given to a handler; a group of page requests counts as one */
-	IOPF_STAT_SUCCESS,	/**< answered so */
+	IOPF_STAT_FAULTS,	/**< given to a handler; a page request group counts as one */
+	IOPF_STAT_SUCCESS,	/**< answered with this code */
 	IOPF_STAT_INVALID,
 	IOPF_STAT_FAILURE,
 	IOPF_STAT_RAZWI,
 	IOPF_STAT_DEFERRED,
 	IOPF_STAT_TAKEN,
-	IOPF_STAT_AFTER_INV,	/**< answered behind an invalidation */
-	IOPF_STAT_CANCELLED,	/**< answered by a detach or a stop in place of the handler */
+	IOPF_STAT_AFTER_INV,	/**< answered after an invalidation */
+	IOPF_STAT_CANCELLED,	/**< answered by a detach or a stop instead of the handler */
 	IOPF_STAT_EXPIRED,	/**< answered by the deadline */
-	IOPF_STAT_TERMINATED,	/**< ended by the IOMMU itself */
-	IOPF_STAT_REQUESTS,	/**< page requests of the groups among the faults */
+	IOPF_STAT_TERMINATED,	/**< ended by the IOMMU */
+	IOPF_STAT_REQUESTS,	/**< page requests in the groups among the faults */
 };
 #define IOPF_NB_STATS 12
 const char *iopf_stat_name(enum iopf_stat stat);
 uint64_t iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat);
 
-/** Faults of the domain that are not answered yet. */
+/** Faults of the domain that wait for an answer. */
 uint64_t iopf_domain_pending(const struct iopf_domain *domain);
 
-/** Counters of an IOMMU; each has a name. */
+/** Counters of an IOMMU. */
 enum iopf_iommu_stat {
-	IOPF_IOMMU_STAT_RECORDS,	/**< read from its queues */
-	IOPF_IOMMU_STAT_BURSTS,		/**< reads that found any */
-	IOPF_IOMMU_STAT_FAULTS,		/**< that wanted an answer */
-	IOPF_IOMMU_STAT_ANSWERS,	/**< sent */
-	IOPF_IOMMU_STAT_REPORTS,	/**< that wanted none */
-	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of no known device: INVALID */
-	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults of a device or PASID not attached: INVALID */
-	IOPF_IOMMU_STAT_NO_SLOT,	/**< more faults than the IOMMU may have: INVALID */
-	IOPF_IOMMU_STAT_BAD_RECORD,	/**< not what an IOMMU writes: counted, nothing else */
-	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() without its group */
-	IOPF_IOMMU_STAT_RESETS,		/**< recoveries that ended all stalls */
-	IOPF_IOMMU_STAT_GROUPS,		/**< page request groups that were complete */
+	IOPF_IOMMU_STAT_RECORDS,	/**< records read from its queues */
+	IOPF_IOMMU_STAT_BURSTS,		/**< reads that found records */
+	IOPF_IOMMU_STAT_FAULTS,		/**< faults that need an answer */
+	IOPF_IOMMU_STAT_ANSWERS,	/**< answers sent */
+	IOPF_IOMMU_STAT_REPORTS,	/**< records that need no answer, given to report */
+	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of an unknown StreamID: INVALID */
+	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults of a device or PASID without a domain: INVALID */
+	IOPF_IOMMU_STAT_NO_SLOT,	/**< faults without a free slot: INVALID */
+	IOPF_IOMMU_STAT_BAD_RECORD,	/**< records that no IOMMU writes: only counted */
+	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() with the id of no group */
+	IOPF_IOMMU_STAT_RESETS,		/**< recoveries, which end all stalls */
+	IOPF_IOMMU_STAT_GROUPS,		/**< complete page request groups */
 	IOPF_IOMMU_STAT_STOP_MARKERS,
-	IOPF_IOMMU_STAT_OVERFLOWS,	/**< of the request queue, or requests lost otherwise */
+	IOPF_IOMMU_STAT_OVERFLOWS,	/**< losses of page requests, by an overflow or otherwise */
 	IOPF_IOMMU_STAT_DISCARDED,	/**< page requests of partial groups: overflow, stop marker,
 					  * detach */
-	IOPF_IOMMU_STAT_AGED,		/**< ... whose Last did not come in time */
+	IOPF_IOMMU_STAT_AGED,		/**< page requests of groups whose Last did not come in
+					  * time (partial_ms) */
 	IOPF_IOMMU_STAT_DUPLICATES,	/**< page requests of a group that waits for its answer:
 					  * dropped */
 	IOPF_IOMMU_STAT_CUT,		/**< page requests beyond a group's size or without a slot:
-					  * left out, the device asks again */
-	IOPF_IOMMU_STAT_ANSWERS_LOST,	/**< answers that the driver could not give */
-	IOPF_IOMMU_STAT_OVER_SHARE,	/**< faults that a device over its share of the stalls had to
-					  * give up: INVALID */
-	IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID, /**< accesses of no known device that the IOMMU
-					  * aborted: among the reports */
-	IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, /**< the same of a device or PASID not attached */
+					  * dropped, the device requests them again */
+	IOPF_IOMMU_STAT_ANSWERS_LOST,	/**< answers that the driver could not deliver */
+	IOPF_IOMMU_STAT_OVER_SHARE,	/**< stalls that a device over its share gave up: INVALID */
+	IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID, /**< aborted accesses of an unknown StreamID: among
+					  * the reports */
+	IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, /**< the same of a device or PASID without a domain */
 };
 #define IOPF_NB_IOMMU_STATS 22
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
 uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
 
-/** Counters of a device: what of it was refused, and why. Each has a name. */
+/** Counters of a device: refused faults and accesses, by reason. */
 enum iopf_dev_stat {
-	IOPF_DEV_STAT_NO_DOMAIN,	/**< faults and aborted accesses of a PASID that is not
-					  * attached (or without one) */
-	IOPF_DEV_STAT_REPORTS,		/**< aborted accesses of what is attached, with no handler to
-					  * ask: given to report */
-	IOPF_DEV_STAT_OVER_SHARE,	/**< faults that it had to give up, being over its share of the
-					  * IOMMU's stalls: INVALID */
+	IOPF_DEV_STAT_NO_DOMAIN,	/**< faults and aborted accesses without a domain */
+	IOPF_DEV_STAT_REPORTS,		/**< aborted accesses that no handler gets, though a domain is
+					  * attached: given to report */
+	IOPF_DEV_STAT_OVER_SHARE,	/**< stalls that it gave up, since it was over its share:
+					  * INVALID */
 };
 #define IOPF_NB_DEV_STATS 3
 const char *iopf_dev_stat_name(enum iopf_dev_stat stat);
@@ -99,7 +98,7 @@ struct iopf_latency {
 };
 void iopf_domain_latency(const struct iopf_domain *domain, struct iopf_latency *latency);
 
-/** Write all that is known of an IOMMU, for people. */
+/** Write the state and all counters of an IOMMU as text. */
 void iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f);
 
 #ifdef __cplusplus
