@@ -40,9 +40,9 @@
  * An attachment is an object of the driver: attach makes it, and a detach that returns 0 releases
  * it. A detach that fails has stopped at a stage between "still translates" and "released"; the
  * next detach goes on from there. An attach that fails may leave an attachment too: the library
- * detaches it until that succeeds. Until then the attachment keeps everything that the IOMMU may still use:
- * the domain with its address space id, the device's tables, its ATCs. In the same way dev_del and
- * close keep the objects that they could not release, and can be called again.
+ * detaches it until that succeeds. Until then the attachment keeps everything that the IOMMU may
+ * still use: the domain with its address space id, the device's tables, its ATCs. In the same way
+ * dev_del and close keep the objects that they could not release, and can be called again.
  *
  * Absent operations. A driver whose queues are not registers may set these to NULL:
  *   - answer_after: the library calls invalidate, which then waits on the poll thread, and

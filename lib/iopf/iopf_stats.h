@@ -49,7 +49,7 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_ANSWERS,	/**< answers sent */
 	IOPF_IOMMU_STAT_REPORTS,	/**< records that need no answer, given to report */
 	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of an unknown StreamID: INVALID */
-	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults of a device or PASID without a domain: INVALID */
+	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults without a domain: INVALID */
 	IOPF_IOMMU_STAT_NO_SLOT,	/**< faults without a free slot: INVALID */
 	IOPF_IOMMU_STAT_BAD_RECORD,	/**< records that no IOMMU writes: only counted */
 	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() with the id of no group */
@@ -69,7 +69,7 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_OVER_SHARE,	/**< stalls that a device over its share gave up: INVALID */
 	IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID, /**< aborted accesses of an unknown StreamID: among
 					  * the reports */
-	IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, /**< the same of a device or PASID without a domain */
+	IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, /**< aborted accesses without a domain */
 };
 #define IOPF_NB_IOMMU_STATS 22
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
@@ -78,8 +78,8 @@ uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat st
 /** Counters of a device: refused faults and accesses, by reason. */
 enum iopf_dev_stat {
 	IOPF_DEV_STAT_NO_DOMAIN,	/**< faults and aborted accesses without a domain */
-	IOPF_DEV_STAT_REPORTS,		/**< aborted accesses that no handler gets, though a domain is
-					  * attached: given to report */
+	IOPF_DEV_STAT_REPORTS,		/**< aborted accesses with a domain, which no handler gets:
+					  * given to report */
 	IOPF_DEV_STAT_OVER_SHARE,	/**< stalls that it gave up, since it was over its share:
 					  * INVALID */
 };
