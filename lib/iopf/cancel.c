@@ -26,7 +26,7 @@ iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint32_t word,
 	ret = iopf_slot_claim(slot, word, &copy, &ours);
 	if (ret == 0) {
 		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
-		/* The IOMMU has ended stalls: they need no answer. Retries do. */
+		/* The IOMMU has ended the access: no answer is needed. A retry still is. */
 		if (why != IOPF_CANCEL_TERMINATED ||
 				!(copy.flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST)))
 			iopf_answer_send(q, &copy, IOPF_INVALID);

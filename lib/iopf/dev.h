@@ -44,7 +44,7 @@ iopf_dev_count(struct iopf_dev *dev, enum iopf_dev_stat stat, uint64_t n)
 	atomic_fetch_add_explicit(&dev->stats[stat], n, memory_order_relaxed);
 }
 
-/* The counter of a fault that has no attachment. The device's own is moved here. */
+/* Count a fault without an attachment for its device, and return the IOMMU's counter for it. */
 static inline enum iopf_iommu_stat
 iopf_no_attachment_count(const struct iopf_iommu *iommu, uint32_t sid)
 {
@@ -69,7 +69,7 @@ iopf_dev_retry(struct iopf_dev *dev, const struct iopf_retry *retry)
 
 /*
  * The device after @p dev (NULL: the first), with a reference; the reference to @p dev is
- * dropped. NULL: there is no other.
+ * dropped. NULL: no more devices.
  */
 struct iopf_dev *iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev);
 /* The end of the wait of a control call of this device, in TSC cycles. */

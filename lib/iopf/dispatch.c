@@ -85,7 +85,7 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 		if (ev->flags & IOPF_EVENT_STALL) {
 			iopf_event_refuse(pass, ev, IOPF_INVALID, IOPF_IOMMU_STAT_NO_SLOT);
 		} else {
-			/* No access waits. The device faults again when it repeats this one. */
+			/* The access does not wait: it faults again when the device repeats it. */
 			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_NO_SLOT, 1);
 			event_report(pass, ev);
 		}

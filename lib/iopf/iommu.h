@@ -63,8 +63,8 @@ struct iopf_iommu {
 	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has a deadline */
 	_Atomic uint32_t nb_attached;	/* devices with an attachment */
 	uint32_t default_requests;	/* request_queue_size as the driver said */
-	uint64_t partial_cycles;	/* a group may wait for its Last, in TSC cycles */
-	uint64_t share_cycles;		/* a device over its share keeps a stall as long */
+	uint64_t partial_cycles;	/* limit for a group without Last, in TSC cycles */
+	uint64_t share_cycles;		/* limit for a stall of a device over its share */
 	_Atomic uint32_t granted;	/* page requests granted to devices; written under lock */
 
 	pthread_mutex_t state_lock;

@@ -116,7 +116,7 @@ void
 iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now,
 		struct iopf_attachment *attachment)
 {
-	/* Atomic: a cancel or a list may read meanwhile. The store to state orders these. */
+	/* Atomic: a cancel or a list may read these meanwhile. The state word orders them. */
 	__atomic_store_n(&slot->fault.addr, ev->addr, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.ipa, ev->ipa, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.time, now, __ATOMIC_RELAXED);

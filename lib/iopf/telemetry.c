@@ -196,7 +196,7 @@ add_attachment(struct rte_tel_data *d, uint64_t n, const struct iopf_attachment 
 		rte_tel_data_add_dict_uint(entry, "pasid", attachment->pasid);
 	add_name(entry, "domain", attachment->domain->name);
 	fill(entry, attachment);
-	/* DPDK allows only letters, digits and few others in keys: not each device name is one. */
+	/* A device's name cannot be a key: DPDK allows only letters, digits and few others. */
 	snprintf(key, sizeof(key), "attachment_%" PRIu64, n);
 	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
 		rte_tel_data_free(entry);

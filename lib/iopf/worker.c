@@ -43,7 +43,7 @@
 #include "worker.h"
 
 #define DEFAULT_SIZE	65536
-/* A thread finds no group so often, and yields each time, before it sleeps. */
+/* Looks that find no group, each followed by a yield, before a thread sleeps. */
 #define YIELDS_BEFORE_SLEEP	32
 
 static enum iopf_verdict
