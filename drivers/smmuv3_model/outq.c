@@ -44,7 +44,7 @@ smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q)
 
 /* Release: records are visible before PROD. Pairs with smmuv3_load_prod(). */
 static void
-outq_store_prod(struct smmuv3_fe *f, const struct smmuv3_outq *q)
+store_prod_reg(struct smmuv3_fe *f, const struct smmuv3_outq *q)
 {
 	smmuv3_fe_store_reg(f, q->prod_reg, q->prod | q->ovflg);
 }
@@ -53,7 +53,7 @@ void
 smmuv3_outq_overflow(struct smmuv3_fe *f, struct smmuv3_outq *q)
 {
 	q->ovflg ^= SMMUV3_Q_OVFLG;
-	outq_store_prod(f, q);
+	store_prod_reg(f, q);
 }
 
 uint32_t
@@ -62,7 +62,7 @@ smmuv3_outq_store_prod(struct smmuv3_fe *f, struct smmuv3_outq *q)
 	uint32_t before = q->shown;
 
 	q->shown = q->prod;
-	outq_store_prod(f, q);
+	store_prod_reg(f, q);
 	return before;
 }
 
