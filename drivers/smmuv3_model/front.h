@@ -9,7 +9,8 @@
  * end through struct smmuv3_fe_ops, and the back end passes event records to
  * smmuv3_fe_evt_put(). Beside these files it needs win.c, log.c and frames.c only.
  *
- *	regs.c		registers and their guards, CR0, IRQ_CTRL, GBPA
+ *	regs.c		registers: reset values and guards
+ *	cr0.c gbpa.c	CR0, IRQ_CTRL and their acknowledgement; GBPA
  *	gerror.c	GERROR and GERRORN
  *	cmdq.c fetch.c	the CMDQ: legality, SYNC, errors; fetches ahead
  *	outq.c		common to the EVTQ and the PRIQ
@@ -172,6 +173,15 @@ void smmuv3_fe_forget(struct smmuv3_fe *f);
 unsigned int smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full);
 /* Store a register that the SMMU writes, with release. */
 void smmuv3_fe_store_reg(struct smmuv3_fe *f, enum smmuv3_fe_reg reg, uint32_t v);
+
+/* Report and undo writes of registers that software may not write now. */
+void smmuv3_fe_check_guards(struct smmuv3_fe *f);
+
+static inline bool
+smmuv3_fe_has_feature(const struct smmuv3_fe *f, uint64_t idr0_bit)
+{
+	return f->val[SMMUV3_FE_IDR0] & idr0_bit;
+}
 
 static inline bool
 smmuv3_fe_is_on(const struct smmuv3_fe *f, uint32_t cr0_bit)

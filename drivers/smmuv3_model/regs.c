@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Registers: their guards, CR0 and IRQ_CTRL with their acknowledgement, GBPA.
+ * Registers: their values at reset, their guards, and the poll of each step.
  *
  * The register page is passive memory. The front end compares each register that software
  * may not write with its expected value, restores it and reports the write by name [6.2].
@@ -12,8 +12,9 @@
 #include <string.h>
 
 #include "front.h"
-#include "model_cmdq.h"
+#include "model_cr0.h"
 #include "model_evtq.h"
+#include "model_gbpa.h"
 #include "model_gerror.h"
 #include "model_log.h"
 #include "model_priq.h"
@@ -80,44 +81,9 @@ static const struct {
 		SMMUV3_EVENTQ_CONS - SMMUV3_PAGE_SIZE, 4, GUARD_RES0, 0 },
 };
 
-#define CR0_ALWAYS	(SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN)
 #define CR0_QUEUES	(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN | SMMUV3_CR0_PRIQEN)
 #define CR1_TABLE	(SMMUV3_CR1_TABLE_IC | SMMUV3_CR1_TABLE_OC | SMMUV3_CR1_TABLE_SH)
 #define CR1_QUEUE	(SMMUV3_CR1_QUEUE_IC | SMMUV3_CR1_QUEUE_OC | SMMUV3_CR1_QUEUE_SH)
-#define IRQ_ALWAYS	(SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ)
-#define GBPA_WRITABLE	(SMMUV3_BITS(3, 0) | SMMUV3_BIT(4) | SMMUV3_BITS(13, 8) |	\
-			SMMUV3_BITS(20, 16))
-#define GBPA_RESET	((uint32_t)SMMUV3_PUT(SMMUV3_GBPA_SHCFG, SMMUV3_SHCFG_INCOMING))
-
-static const char *
-cr0_bit_name(uint32_t bit)
-{
-	switch (bit) {
-	case SMMUV3_CR0_SMMUEN: return "SMMUEN";
-	case SMMUV3_CR0_PRIQEN: return "PRIQEN";
-	case SMMUV3_CR0_EVENTQEN: return "EVENTQEN";
-	case SMMUV3_CR0_CMDQEN: return "CMDQEN";
-	case SMMUV3_CR0_ATSCHK: return "ATSCHK";
-	default: return "a reserved bit";
-	}
-}
-
-static const char *
-irq_bit_name(uint32_t bit)
-{
-	switch (bit) {
-	case SMMUV3_IRQ_CTRL_GERROR: return "GERROR_IRQEN";
-	case SMMUV3_IRQ_CTRL_PRIQ: return "PRIQ_IRQEN";
-	case SMMUV3_IRQ_CTRL_EVENTQ: return "EVENTQ_IRQEN";
-	default: return "a reserved bit";
-	}
-}
-
-static bool
-has_feature(const struct smmuv3_fe *f, uint64_t idr0_bit)
-{
-	return f->val[SMMUV3_FE_IDR0] & idr0_bit;
-}
 
 static uint64_t
 reg_load(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg)
@@ -177,7 +143,7 @@ set_unknown(struct smmuv3_fe *f)
 
 		if (reg_info[i].guard == GUARD_RO || reg_info[i].guard == GUARD_RES0 ||
 				(reg_info[i].guard >= GUARD_PRIQEN &&
-				 !has_feature(f, SMMUV3_IDR0_PRI)))
+				 !smmuv3_fe_has_feature(f, SMMUV3_IDR0_PRI)))
 			continue;
 		f->val[i] = v & reg_info[i].mask;
 		/* OVFLG of the PRIQ resets to 0. */
@@ -214,9 +180,7 @@ smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown)
 	for (unsigned int i = 0; i < SMMUV3_FE_NB_REGS; i++)
 		if (f->val[i] != 0)
 			smmuv3_fe_store_reg(f, i, (uint32_t)f->val[i]);
-	f->gbpa = GBPA_RESET;
-	atomic_store_explicit(smmuv3_reg32(f->regs, SMMUV3_GBPA), f->gbpa,
-			memory_order_relaxed);
+	smmuv3_fe_reset_gbpa(f);
 	if (unknown)
 		set_unknown(f);
 }
@@ -259,17 +223,17 @@ reg_locked_bits(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **
 			locked |= CR1_QUEUE;
 		return locked;
 	case GUARD_PRIQEN:
-		if (!has_feature(f, SMMUV3_IDR0_PRI))
+		if (!smmuv3_fe_has_feature(f, SMMUV3_IDR0_PRI))
 			break;
 		*why = "while PRIQEN is set";
 		return is_ctrl_held(&f->cr0, SMMUV3_CR0_PRIQEN) ? UINT64_MAX : 0;
 	case GUARD_IRQ_PRIQ:
-		if (!has_feature(f, SMMUV3_IDR0_PRI))
+		if (!smmuv3_fe_has_feature(f, SMMUV3_IDR0_PRI))
 			break;
 		*why = "while PRIQ_IRQEN is set";
 		return is_ctrl_held(&f->irq_ctrl, SMMUV3_IRQ_CTRL_PRIQ) ? UINT64_MAX : 0;
 	case GUARD_PRI:
-		if (!has_feature(f, SMMUV3_IDR0_PRI))
+		if (!smmuv3_fe_has_feature(f, SMMUV3_IDR0_PRI))
 			break;
 		return 0;
 	case GUARD_RES0:
@@ -282,8 +246,8 @@ reg_locked_bits(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **
 	return UINT64_MAX;
 }
 
-static void
-poll_guards(struct smmuv3_fe *f)
+void
+smmuv3_fe_check_guards(struct smmuv3_fe *f)
 {
 	for (unsigned int i = 0; i < SMMUV3_FE_NB_REGS; i++) {
 		uint64_t v = reg_load(f, i), locked, want;
@@ -299,171 +263,6 @@ poll_guards(struct smmuv3_fe *f)
 		if (v != want)
 			reg_restore(f, i, v, want);
 	}
-}
-
-/*
- * Process a write of CR0 or IRQ_CTRL. Bits that are not implemented stay 0. Software may not
- * write a bit whose last change is not acknowledged [6.3.9].
- */
-static void
-ctrl_write(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t offset,
-		uint32_t implemented, const char *name, const char *(*bit_name)(uint32_t))
-{
-	/* Acquire: the configuration that software wrote before the enable is visible. */
-	uint32_t v = atomic_load_explicit(smmuv3_reg32(f->regs, offset), memory_order_acquire);
-	uint32_t moving = ctrl->value ^ ctrl->ack;
-	uint32_t want, bad;
-
-	if (v == ctrl->value)
-		return;
-	/* The old guards apply to earlier writes of software. */
-	poll_guards(f);
-	bad = v & ~implemented;
-	if (bad != 0)
-		smmuv3_log_add(f->log, "%s: %s set, but this SMMU does not implement it", name,
-				bit_name(bad & -bad));
-	want = v & implemented;
-	bad = (want ^ ctrl->value) & moving;
-	if (bad != 0) {
-		smmuv3_log_add(f->log, "%s.%s written again before it was acknowledged", name,
-				bit_name(bad & -bad));
-		want ^= bad;
-	}
-	if (want != v)
-		atomic_compare_exchange_strong_explicit(smmuv3_reg32(f->regs, offset), &v, want,
-				memory_order_relaxed, memory_order_relaxed);
-	if (moving == 0)
-		ctrl->wait = f->ack_delay;
-	ctrl->value = want;
-}
-
-/* The bits that are acknowledged in this step. False: no bit waits for it. */
-static bool
-ctrl_tick(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t *bits)
-{
-	uint32_t moving = ctrl->value ^ ctrl->ack;
-
-	*bits = 0;
-	if (moving == 0 || smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_NO_ACK))
-		return false;
-	if (ctrl->wait > 0)
-		ctrl->wait--;
-	else
-		*bits = f->ack_delay == 0 ? moving : moving & -moving;
-	return true;
-}
-
-static void
-check_strtab(struct smmuv3_fe *f)
-{
-	uint32_t cfg = (uint32_t)f->val[SMMUV3_FE_STRTAB_BASE_CFG];
-	uint32_t fmt = SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg);
-	uint32_t split = SMMUV3_GET(SMMUV3_STRTAB_CFG_SPLIT, cfg);
-	bool two = fmt == SMMUV3_STRTAB_2LVL;
-
-	if (fmt > SMMUV3_STRTAB_2LVL ||
-			(two && SMMUV3_GET(SMMUV3_IDR0_ST_LEVEL, f->val[SMMUV3_FE_IDR0]) == 0))
-		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.FMT %u is reserved", fmt);
-	if (two && split != 6 && split != 8 && split != 10)
-		smmuv3_log_add(f->log, "STRTAB_BASE_CFG.SPLIT %u is not 6, 8 or 10", split);
-}
-
-static unsigned int
-poll_cr0(struct smmuv3_fe *f)
-{
-	uint32_t implemented = CR0_ALWAYS, bits;
-
-	if (has_feature(f, SMMUV3_IDR0_ATS))
-		implemented |= SMMUV3_CR0_ATSCHK;
-	if (has_feature(f, SMMUV3_IDR0_PRI))
-		implemented |= SMMUV3_CR0_PRIQEN;
-	ctrl_write(f, &f->cr0, SMMUV3_CR0, implemented, "CR0", cr0_bit_name);
-	if (!ctrl_tick(f, &f->cr0, &bits))
-		return 0;
-	if (bits == 0)
-		return 1;
-	/* Committed records are visible before EVENTQEN = 0 is acknowledged [6.3.9]. */
-	smmuv3_fe_evtq_publish(f);
-	smmuv3_fe_priq_publish(f);
-	/* So are aborts of their writes, in GERROR. */
-	if (bits & SMMUV3_CR0_EVENTQEN && f->evtq_abort != 0)
-		smmuv3_fe_evtq_abort(f);
-	f->cr0.ack ^= bits;
-	if (bits & SMMUV3_CR0_CMDQEN && smmuv3_fe_is_on(f, SMMUV3_CR0_CMDQEN))
-		smmuv3_fe_cmdq_enable(f);
-	if (bits & SMMUV3_CR0_EVENTQEN && smmuv3_fe_is_on(f, SMMUV3_CR0_EVENTQEN))
-		smmuv3_fe_evtq_enable(f);
-	if (bits & SMMUV3_CR0_PRIQEN && smmuv3_fe_is_on(f, SMMUV3_CR0_PRIQEN))
-		smmuv3_fe_priq_enable(f);
-	if (bits & SMMUV3_CR0_SMMUEN) {
-		if (smmuv3_fe_is_on(f, SMMUV3_CR0_SMMUEN)) {
-			check_strtab(f);
-			f->ops->smmu_on(f->be);
-		} else {
-			f->ops->smmu_off(f->be);
-		}
-	}
-	smmuv3_fe_store_reg(f, SMMUV3_FE_CR0ACK, f->cr0.ack);
-	return 1;
-}
-
-static unsigned int
-poll_irq_ctrl(struct smmuv3_fe *f)
-{
-	uint32_t implemented = IRQ_ALWAYS, bits;
-
-	if (has_feature(f, SMMUV3_IDR0_PRI))
-		implemented |= SMMUV3_IRQ_CTRL_PRIQ;
-	ctrl_write(f, &f->irq_ctrl, SMMUV3_IRQ_CTRL, implemented, "IRQ_CTRL", irq_bit_name);
-	if (!ctrl_tick(f, &f->irq_ctrl, &bits))
-		return 0;
-	if (bits != 0) {
-		f->irq_ctrl.ack ^= bits;
-		smmuv3_fe_store_reg(f, SMMUV3_FE_IRQ_CTRLACK, f->irq_ctrl.ack);
-	}
-	return 1;
-}
-
-static unsigned int
-poll_gbpa(struct smmuv3_fe *f)
-{
-	smmuv3_reg32_t *reg = smmuv3_reg32(f->regs, SMMUV3_GBPA);
-	uint32_t v = atomic_load_explicit(reg, memory_order_acquire);
-	uint32_t want;
-
-	if (f->gbpa_next == 0) {
-		if (v == f->gbpa)
-			return 0;
-		if (!(v & SMMUV3_GBPA_UPDATE)) {
-			smmuv3_log_add(f->log, "GBPA written without UPDATE");
-			atomic_compare_exchange_strong_explicit(reg, &v, f->gbpa,
-					memory_order_relaxed, memory_order_relaxed);
-			return 0;
-		}
-		f->gbpa_next = v;
-		f->gbpa_wait = f->ack_delay;
-	} else if (v != f->gbpa_next) {
-		smmuv3_log_add(f->log, "GBPA written while UPDATE is set");
-		atomic_compare_exchange_strong_explicit(reg, &v, f->gbpa_next,
-				memory_order_relaxed, memory_order_relaxed);
-		return 0;
-	}
-	if (smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_GBPA_STUCK))
-		return 0;
-	if (f->gbpa_wait > 0) {
-		f->gbpa_wait--;
-		return 1;
-	}
-	want = f->gbpa_next & (uint32_t)GBPA_WRITABLE;
-	if (f->harsh & SMMUV3_MODEL_HARSH_GBPA)
-		want &= ~(uint32_t)SMMUV3_GBPA_ABORT;
-	/* If software wrote the register since the load, the next call reports it. */
-	if (atomic_compare_exchange_strong_explicit(reg, &v, want, memory_order_release,
-			memory_order_relaxed)) {
-		f->gbpa = want;
-		f->gbpa_next = 0;
-	}
-	return 1;
 }
 
 static void
@@ -487,9 +286,9 @@ smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full)
 	unsigned int n;
 
 	n = smmuv3_fe_poll_gerrorn(f);
-	n += poll_cr0(f);
-	n += poll_irq_ctrl(f);
-	n += poll_gbpa(f);
+	n += smmuv3_fe_poll_cr0(f);
+	n += smmuv3_fe_poll_irq_ctrl(f);
+	n += smmuv3_fe_poll_gbpa(f);
 	if (f->evtq_abort != 0) {
 		n++;
 		if (--f->evtq_abort == 0)
@@ -497,6 +296,6 @@ smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full)
 	}
 	poll_sfm(f);
 	if (full)
-		poll_guards(f);
+		smmuv3_fe_check_guards(f);
 	return n;
 }
