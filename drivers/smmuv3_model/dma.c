@@ -177,7 +177,7 @@ smmuv3_model_dma_outstanding(const struct smmuv3_model_dma *dma)
 
 	if (dma == NULL)
 		return 0;
-	/* Load the number of retired DMAs first, so that it never exceeds the submitted. */
+	/* Load the retired DMAs before the submitted ones: never more than these. */
 	out = dma->conf.on_done != NULL ? count_completed(dma) :
 		atomic_load_explicit(&dma->done_head, memory_order_acquire);
 	return count_submitted(dma) - out;

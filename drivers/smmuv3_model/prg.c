@@ -4,7 +4,7 @@
 /*
  * Page request groups (PRG) of an endpoint, with their PRG indices and credits. A slot
  *
- *	waits for an index or a credit -> sends its requests, one in each turn -> waits for
+ *	waits for an index or a credit -> sends its requests, one in each run -> waits for
  *	the response -> translates again, or aborts
  *
  * The end of a group returns its index and its credits and wakes slots that wait for them. A

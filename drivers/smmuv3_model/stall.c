@@ -180,6 +180,6 @@ smmuv3_stall_retry_early(struct smmuv3_model *m)
 	s = st->slot;
 	if (!st->used || !st->shown || s == NULL || !smmuv3_slot_try(m, s))
 		return 0;
-	/* The transaction is gone; its STAG still waits for a RESUME. */
+	/* The transaction has ended. Its STAG still waits for a RESUME. */
 	return 1;
 }
