@@ -10,6 +10,7 @@
  * driver is the same for every backend: after open() the registers are memory.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,7 +51,7 @@ struct smmuv3_backend {
 	 * Connected first: a level that is high when it is unmasked writes to @p fd.
 	 * @return 0, -ENOTSUP (no such line).
 	 */
-	int (*irq)(void *ctx, enum smmuv3_irq irq, int fd);
+	int (*connect_irq)(void *ctx, enum smmuv3_irq irq, int fd);
 	/** Called in every loop that waits for the SMMU. */
 	void (*wait)(void *ctx);
 };

@@ -19,14 +19,14 @@
 #include <smmuv3_model.h>
 
 #include "backend.h"
-#include "smmuv3_pmd.h"
+#include "base.h"
 
 #define LOG(level, fmt, ...)							\
 	rte_log(RTE_LOG_ ## level, smmuv3_logtype, "smmuv3: " fmt "\n", ##__VA_ARGS__)
 
 struct model {
 	struct smmuv3_model *m;
-	bool ours;
+	bool created;
 	struct model *next;
 };
 
@@ -62,7 +62,7 @@ static const struct {
 #define UNSET (UINT_MAX - 1)
 
 static int
-parse_args(const struct rte_kvargs *args, struct model_args *out, const char **any)
+parse_args(const struct rte_kvargs *args, struct model_args *out, const char **key)
 {
 	unsigned int i;
 
@@ -75,7 +75,7 @@ parse_args(const struct rte_kvargs *args, struct model_args *out, const char **a
 		*v = UNSET;
 		if (rte_kvargs_count(args, keys[i].key) == 0)
 			continue;
-		*any = keys[i].key;
+		*key = keys[i].key;
 		if (value == NULL)
 			value = "";
 		errno = 0;
@@ -97,13 +97,13 @@ parse_args(const struct rte_kvargs *args, struct model_args *out, const char **a
 
 /* 0 is the model's default, SMMUV3_MODEL_NONE its zero. */
 static unsigned int
-conf_of(unsigned int v)
+make_conf_value(unsigned int v)
 {
 	return v == UNSET ? 0 : v == 0 ? SMMUV3_MODEL_NONE : v;
 }
 
 static uint32_t
-features(const struct model_args *args)
+make_features(const struct model_args *args)
 {
 	if (args->pri != 1)
 		return 0;
@@ -115,14 +115,14 @@ make_model(const char *name, const struct model_args *args)
 {
 	const struct smmuv3_model_conf conf = {
 		.name = name,
-		.sid_bits = conf_of(args->sid_bits),
-		.ssid_bits = conf_of(args->ssid_bits),
-		.stall_max = conf_of(args->stall_max),
+		.sid_bits = make_conf_value(args->sid_bits),
+		.ssid_bits = make_conf_value(args->ssid_bits),
+		.stall_max = make_conf_value(args->stall_max),
 		.stall_model = args->stall_model == UNSET ? 0 : args->stall_model,
-		.evtq_log2 = conf_of(args->evtq),
-		.cmdq_log2 = conf_of(args->cmdq),
-		.priq_log2 = conf_of(args->priq),
-		.features = features(args),
+		.evtq_log2 = make_conf_value(args->evtq),
+		.cmdq_log2 = make_conf_value(args->cmdq),
+		.priq_log2 = make_conf_value(args->priq),
+		.features = make_features(args),
 		.harsh = args->harsh == UNSET ? 0 : args->harsh,
 		.seed = args->seed == UNSET ? 0 : args->seed,
 	};
@@ -148,14 +148,14 @@ make_model(const char *name, const struct model_args *args)
 }
 
 static int
-open_locked(const char *name, const struct model_args *args, const char *any, struct model *model)
+open_locked(const char *name, const struct model_args *args, const char *key, struct model *model)
 {
 	const struct model *other;
 
 	model->m = smmuv3_model_lookup(name);
 	if (model->m == NULL) {
 		model->m = make_model(name, args);
-		model->ours = true;
+		model->created = true;
 		return model->m == NULL ? -errno : 0;
 	}
 	for (other = models; other != NULL; other = other->next)
@@ -164,8 +164,8 @@ open_locked(const char *name, const struct model_args *args, const char *any, st
 					"name", name);
 			return -EBUSY;
 		}
-	if (any != NULL) {
-		LOG(ERR, "%s: model '%s' exists, and the key is for making one", any, name);
+	if (key != NULL) {
+		LOG(ERR, "%s: model '%s' exists, and the key is for making one", key, name);
 		return -EINVAL;
 	}
 	return 0;
@@ -176,7 +176,7 @@ model_open(const struct rte_kvargs *args, void **regs, void **ctx)
 {
 	const char *name = rte_kvargs_get(args, smmuv3_backend_model.name);
 	struct model_args conf;
-	const char *any = NULL;
+	const char *key = NULL;
 	struct model *model;
 	int ret;
 
@@ -184,14 +184,14 @@ model_open(const struct rte_kvargs *args, void **regs, void **ctx)
 		LOG(ERR, "model=: a name is needed");
 		return -EINVAL;
 	}
-	ret = parse_args(args, &conf, &any);
+	ret = parse_args(args, &conf, &key);
 	if (ret < 0)
 		return ret;
 	model = calloc(1, sizeof(*model));
 	if (model == NULL)
 		return -ENOMEM;
 	pthread_mutex_lock(&models_lock);
-	ret = open_locked(name, &conf, any, model);
+	ret = open_locked(name, &conf, key, model);
 	if (ret == 0) {
 		model->next = models;
 		models = model;
@@ -215,7 +215,7 @@ model_close(void *ctx)
 	for (at = &models; *at != model; at = &(*at)->next)
 		;
 	*at = model->next;
-	if (model->ours)
+	if (model->created)
 		smmuv3_model_destroy(model->m);
 	pthread_mutex_unlock(&models_lock);
 	free(model);
@@ -243,7 +243,7 @@ model_dma_unmap(void *ctx, void *ptr, size_t len, uint64_t addr)
 }
 
 static int
-model_irq(void *ctx, enum smmuv3_irq irq, int fd)
+model_connect_irq(void *ctx, enum smmuv3_irq irq, int fd)
 {
 	static const enum smmuv3_model_irq irqs[] = {
 		[SMMUV3_IRQ_EVTQ] = SMMUV3_MODEL_IRQ_EVTQ,
@@ -273,6 +273,6 @@ const struct smmuv3_backend smmuv3_backend_model = {
 	.close = model_close,
 	.dma_map = model_dma_map,
 	.dma_unmap = model_dma_unmap,
-	.irq = model_irq,
+	.connect_irq = model_connect_irq,
 	.wait = model_wait,
 };

@@ -22,8 +22,9 @@
 #include <rte_vfio.h>
 
 #include "backend.h"
+#include "base.h"
 #include "phys.h"
-#include "smmuv3_pmd.h"
+#include "smmuv3_spec.h"
 #include "vfio_check.h"
 
 #define SYSFS	"/sys/bus/platform/devices"
@@ -42,7 +43,6 @@ struct vfio {
 
 /* Opened and closed under the library's lock of its registry. */
 static struct vfio *opened;
-
 
 /* What the queues and tables will need, before anything is touched. */
 static int
@@ -166,7 +166,7 @@ vfio_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
 	int ret;
 
 	RTE_SET_USED(ctx);
-	ret = smmuv3_phys(ptr, len, addr);
+	ret = smmuv3_phys_lookup(ptr, len, addr);
 	if (ret < 0)
 		return ret;
 	return *addr >= limit || len > limit - *addr ? -ERANGE : 0;
@@ -188,7 +188,7 @@ vfio_dma_unmap(void *ctx, void *ptr, size_t len, uint64_t addr)
  * leaves the order open. One line for all is called "combined".
  */
 static int
-irq_index(const struct vfio *v, const char *wanted)
+find_irq_index(const struct vfio *v, const char *wanted)
 {
 	char path[128], names[256];
 	const char *name;
@@ -211,7 +211,7 @@ irq_index(const struct vfio *v, const char *wanted)
 
 /* VFIO masks a level when it writes to its eventfd, and alone unmasks none. */
 static int
-unmask(const struct vfio *v, unsigned int index)
+unmask_irq(const struct vfio *v, unsigned int index)
 {
 	struct vfio_irq_info info = { .argsz = sizeof(info), .index = index };
 	struct vfio_irq_set set = {
@@ -229,7 +229,7 @@ unmask(const struct vfio *v, unsigned int index)
 }
 
 static int
-vfio_irq(void *ctx, enum smmuv3_irq irq, int fd)
+vfio_connect_irq(void *ctx, enum smmuv3_irq irq, int fd)
 {
 	static const char *const names[] = {
 		[SMMUV3_IRQ_EVTQ] = "eventq",
@@ -242,7 +242,7 @@ vfio_irq(void *ctx, enum smmuv3_irq irq, int fd)
 	} u = { .set = { .argsz = sizeof(u.bytes), .count = fd < 0 ? 0 : 1 } };
 	struct vfio *v = ctx;
 	int32_t eventfd = fd;
-	int index = irq_index(v, names[irq]), ret;
+	int index = find_irq_index(v, names[irq]), ret;
 
 	if (index < 0)
 		return index;
@@ -252,7 +252,7 @@ vfio_irq(void *ctx, enum smmuv3_irq irq, int fd)
 	memcpy(u.set.data, &eventfd, sizeof(eventfd));
 	ret = ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &u) < 0 ? -errno : 0;
 	if (ret == 0 && fd >= 0)
-		ret = unmask(v, index);
+		ret = unmask_irq(v, index);
 	if (ret < 0) {
 		LOG(ERR, v, "interrupt %s, index %d: %s", names[irq], index, strerror(-ret));
 		return -ENOTSUP;
@@ -273,6 +273,6 @@ const struct smmuv3_backend smmuv3_backend_vfio = {
 	.close = vfio_close,
 	.dma_map = vfio_dma_map,
 	.dma_unmap = vfio_dma_unmap,
-	.irq = vfio_irq,
+	.connect_irq = vfio_connect_irq,
 	.wait = vfio_wait,
 };

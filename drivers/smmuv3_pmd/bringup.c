@@ -46,7 +46,7 @@ disable_smmu(struct smmuv3 *s)
 	ret = smmuv3_cr0_write(s, 0);
 	if (ret < 0)
 		return ret;
-	ret = smmuv3_irqs_off(s);
+	ret = smmuv3_irqs_disable(s);
 	if (ret < 0)
 		return ret;
 
@@ -153,7 +153,7 @@ bring_up(struct smmuv3 *s)
 	ret = smmuv3_cr0_write(s, s->cr0 | SMMUV3_CR0_EVENTQEN | (s->pri ? SMMUV3_CR0_PRIQEN : 0));
 	if (ret < 0)
 		return ret;
-	ret = smmuv3_irqs_on(s);
+	ret = smmuv3_irqs_enable(s);
 	if (ret < 0)
 		return ret;
 	ret = smmuv3_cr0_write(s, s->cr0 | SMMUV3_CR0_SMMUEN);
@@ -210,7 +210,7 @@ shut_down(struct smmuv3 *s)
 	first = first < 0 ? first : ret;
 	ret = smmuv3_cr0_write(s, s->cr0 & ~(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_PRIQEN));
 	first = first < 0 ? first : ret;
-	ret = smmuv3_irqs_off(s);
+	ret = smmuv3_irqs_disable(s);
 	first = first < 0 ? first : ret;
 	ret = smmuv3_cr0_write(s, 0);
 	return first < 0 ? first : ret;
@@ -222,7 +222,7 @@ undo_start(struct smmuv3 *s)
 {
 	smmuv3_cr0_write(s, 0);
 	close_cmdq(s);
-	smmuv3_irqs_off(s);
+	smmuv3_irqs_disable(s);
 }
 
 int

@@ -125,7 +125,7 @@ waits_for_endpoints(const struct smmuv3_cmdq *q, uint64_t pos)
  * So many checks in a row, evenly spaced: a caller that was not scheduled for a second has checked
  * nothing.
  */
-#define LOOKS	16
+#define STUCK_CHECKS	16
 
 bool
 smmuv3_cmdq_is_stuck(struct smmuv3_cmdq *q, uint64_t now, uint64_t timeout)
@@ -133,7 +133,7 @@ smmuv3_cmdq_is_stuck(struct smmuv3_cmdq *q, uint64_t now, uint64_t timeout)
 	uint64_t pos;
 	bool stuck;
 
-	if (likely(now - q->stuck_checked_at < timeout / LOOKS))
+	if (likely(now - q->stuck_checked_at < timeout / STUCK_CHECKS))
 		return false;
 	q->stuck_checked_at = now;
 	pos = smmuv3_cmdq_load_cons(q);
@@ -142,7 +142,7 @@ smmuv3_cmdq_is_stuck(struct smmuv3_cmdq *q, uint64_t now, uint64_t timeout)
 		q->stuck_checks = 0;
 		return false;
 	}
-	if (++q->stuck_checks <= LOOKS || !smmuv3_cmdq_try_own(q))
+	if (++q->stuck_checks <= STUCK_CHECKS || !smmuv3_cmdq_try_own(q))
 		return false;
 	stuck = !waits_for_endpoints(q, pos);
 	smmuv3_cmdq_disown(q);

@@ -27,7 +27,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "backend.h"
+#include "backlog.h"
+#include "inq.h"
+#include "irq.h"
+#include "priq.h"
+#include "recovery.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
+#include "wait.h"
 
 #define IRQS	(SMMUV3_IRQ_CTRL_GERROR | SMMUV3_IRQ_CTRL_EVENTQ | SMMUV3_IRQ_CTRL_PRIQ)
 
@@ -41,13 +51,13 @@ write_irq_ctrl(struct smmuv3 *s, bool on)
 }
 
 int
-smmuv3_irqs_off(struct smmuv3 *s)
+smmuv3_irqs_disable(struct smmuv3 *s)
 {
 	return write_irq_ctrl(s, false);
 }
 
 static void
-write_msi(struct smmuv3 *s, uint32_t cfg0, uint32_t cfg1, uint32_t cfg2, size_t word)
+configure_msi(struct smmuv3 *s, uint32_t cfg0, uint32_t cfg1, uint32_t cfg2, size_t word)
 {
 	smmuv3_write64(s->regs, cfg0, (s->words_mem.addr + word) & SMMUV3_IRQ_CFG0_ADDR);
 	smmuv3_write32(s->regs, cfg1, 1);
@@ -56,26 +66,26 @@ write_msi(struct smmuv3 *s, uint32_t cfg0, uint32_t cfg1, uint32_t cfg2, size_t 
 }
 
 int
-smmuv3_irqs_on(struct smmuv3 *s)
+smmuv3_irqs_enable(struct smmuv3 *s)
 {
 	if (!(s->idr0 & SMMUV3_IDR0_MSI))
 		return 0;
 	atomic_store_explicit(&s->words->evtq.v, 0, memory_order_relaxed);
 	atomic_store_explicit(&s->words->priq.v, 0, memory_order_relaxed);
 	atomic_store_explicit(&s->words->gerror.v, 0, memory_order_relaxed);
-	write_msi(s, SMMUV3_GERROR_IRQ_CFG0, SMMUV3_GERROR_IRQ_CFG1, SMMUV3_GERROR_IRQ_CFG2,
+	configure_msi(s, SMMUV3_GERROR_IRQ_CFG0, SMMUV3_GERROR_IRQ_CFG1, SMMUV3_GERROR_IRQ_CFG2,
 			offsetof(struct smmuv3_words, gerror));
-	write_msi(s, SMMUV3_EVENTQ_IRQ_CFG0, SMMUV3_EVENTQ_IRQ_CFG1, SMMUV3_EVENTQ_IRQ_CFG2,
+	configure_msi(s, SMMUV3_EVENTQ_IRQ_CFG0, SMMUV3_EVENTQ_IRQ_CFG1, SMMUV3_EVENTQ_IRQ_CFG2,
 			offsetof(struct smmuv3_words, evtq));
 	/* LO = 0: on empty to not empty, not on each Last [6.3.39]. */
 	if (s->pri)
-		write_msi(s, SMMUV3_PRIQ_IRQ_CFG0, SMMUV3_PRIQ_IRQ_CFG1, SMMUV3_PRIQ_IRQ_CFG2,
+		configure_msi(s, SMMUV3_PRIQ_IRQ_CFG0, SMMUV3_PRIQ_IRQ_CFG1, SMMUV3_PRIQ_IRQ_CFG2,
 				offsetof(struct smmuv3_words, priq));
 	return write_irq_ctrl(s, true);
 }
 
 static int
-wires_on(struct smmuv3 *s)
+enable_wires(struct smmuv3 *s)
 {
 	int ret = write_irq_ctrl(s, false);
 
@@ -91,18 +101,18 @@ wires_on(struct smmuv3 *s)
 }
 
 static int
-connect(struct smmuv3 *s, int fd)
+connect_wires(struct smmuv3 *s, int fd)
 {
-	int ret = s->backend->irq(s->backend_ctx, SMMUV3_IRQ_EVTQ, fd);
+	int ret = s->backend->connect_irq(s->backend_ctx, SMMUV3_IRQ_EVTQ, fd);
 
 	if (ret == 0 && s->pri)
-		ret = s->backend->irq(s->backend_ctx, SMMUV3_IRQ_PRIQ, fd);
-	return ret < 0 ? ret : s->backend->irq(s->backend_ctx, SMMUV3_IRQ_GERROR, fd);
+		ret = s->backend->connect_irq(s->backend_ctx, SMMUV3_IRQ_PRIQ, fd);
+	return ret < 0 ? ret : s->backend->connect_irq(s->backend_ctx, SMMUV3_IRQ_GERROR, fd);
 }
 
 /* More entries than poll has read. */
 static bool
-inq_pending(struct smmuv3_inq *q)
+inq_has_entries(struct smmuv3_inq *q)
 {
 	uint64_t cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
 	uint32_t prod = smmuv3_load_status(q->regs, q->prod_reg);
@@ -112,16 +122,16 @@ inq_pending(struct smmuv3_inq *q)
 
 /* An overflow that is not acknowledged too: nothing is written then, and no edge comes. */
 static bool
-priq_pending(struct smmuv3 *s)
+priq_has_work(struct smmuv3 *s)
 {
-	return inq_pending(&s->priq.q) || smmuv3_priq_has_unreported_loss(s) ||
+	return inq_has_entries(&s->priq.q) || smmuv3_priq_has_unreported_loss(s) ||
 		((smmuv3_read32(s->regs, SMMUV3_PRIQ_PROD) ^
 		smmuv3_read32(s->regs, SMMUV3_PRIQ_CONS)) & SMMUV3_Q_OVFLG) != 0;
 }
 
 /* Something that no edge will come for. */
 static bool
-pending(struct smmuv3 *s)
+has_unreported_work(struct smmuv3 *s)
 {
 	uint32_t gerror;
 
@@ -131,14 +141,14 @@ pending(struct smmuv3 *s)
 	 */
 	smmuv3_io_mb();
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
-	return inq_pending(&s->evtq.q) || (s->pri && priq_pending(s)) ||
+	return inq_has_entries(&s->evtq.q) || (s->pri && priq_has_work(s)) ||
 		((gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) & SMMUV3_GERROR_ALL) != 0 ||
 		s->recovery != SMMUV3_RECOVERY_NONE || smmuv3_backlog_has_cmd(&s->cmdq.backlog) ||
 		atomic_load_explicit(&s->recovery_wanted, memory_order_relaxed);
 }
 
 void
-smmuv3_wake(struct smmuv3 *s)
+smmuv3_wake_poll_thread(struct smmuv3 *s)
 {
 	const uint64_t one = 1;
 
@@ -164,32 +174,32 @@ copy_fd(struct smmuv3 *s, int fd)
 }
 
 static int
-sleep_begin(struct smmuv3 *s, int fd)
+begin_sleep(struct smmuv3 *s, int fd)
 {
 	int ret = copy_fd(s, fd);
 
 	if (ret == 0)
-		ret = connect(s, fd);
+		ret = connect_wires(s, fd);
 	if (ret == 0)
-		ret = wires_on(s);
+		ret = enable_wires(s);
 	if (ret < 0) {
-		connect(s, -1);
+		connect_wires(s, -1);
 		return ret;
 	}
-	/* Releases wake_fd, for smmuv3_wake(). */
+	/* Releases wake_fd, for smmuv3_wake_poll_thread(). */
 	atomic_store_explicit(&s->asleep, true, memory_order_release);
-	return pending(s);
+	return has_unreported_work(s);
 }
 
 static int
-sleep_end(struct smmuv3 *s)
+end_sleep(struct smmuv3 *s)
 {
 	int ret = write_irq_ctrl(s, false);
 
 	atomic_store_explicit(&s->asleep, false, memory_order_relaxed);
-	connect(s, -1);
+	connect_wires(s, -1);
 	if (ret == 0)
-		ret = smmuv3_irqs_on(s);
+		ret = smmuv3_irqs_enable(s);
 	atomic_store_explicit(&s->words->evtq.v, 1, memory_order_relaxed);
 	atomic_store_explicit(&s->words->priq.v, 1, memory_order_relaxed);
 	atomic_store_explicit(&s->words->gerror.v, 1, memory_order_relaxed);
@@ -209,7 +219,7 @@ smmuv3_idle(void *priv, int fd)
 	ret = smmuv3_ctl_lock(s);
 	if (ret < 0)
 		return ret;
-	ret = fd >= 0 ? sleep_begin(s, fd) : sleep_end(s);
+	ret = fd >= 0 ? begin_sleep(s, fd) : end_sleep(s);
 	smmuv3_ctl_unlock(s);
 	return ret;
 }

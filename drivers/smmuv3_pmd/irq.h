@@ -29,10 +29,10 @@ struct smmuv3_words {
 	struct smmuv3_word sync;	/* number of the last CMD_SYNC completed */
 };
 
-int smmuv3_irqs_off(struct smmuv3 *s);
-int smmuv3_irqs_on(struct smmuv3 *s);
+int smmuv3_irqs_disable(struct smmuv3 *s);
+int smmuv3_irqs_enable(struct smmuv3 *s);
 int smmuv3_idle(void *priv, int fd);
 /* Wake a sleeping poll thread: poll() or check() has work that no interrupt reports. Any thread. */
-void smmuv3_wake(struct smmuv3 *s);
+void smmuv3_wake_poll_thread(struct smmuv3 *s);
 
 #endif /* SMMUV3_IRQ_H */

@@ -79,13 +79,13 @@ request_recovery(void *ctx)
 	struct smmuv3 *s = ctx;
 
 	atomic_store_explicit(&s->recovery_wanted, true, memory_order_relaxed);
-	smmuv3_wake(s);
+	smmuv3_wake_poll_thread(s);
 }
 
 static void
 wake_for_backlog(void *ctx)
 {
-	smmuv3_wake(ctx);
+	smmuv3_wake_poll_thread(ctx);
 }
 
 static void

@@ -110,7 +110,7 @@ find_hugepage_addr(int pagemap, int flags, const void *ptr, size_t len, uint64_t
 }
 
 int
-smmuv3_phys(const void *ptr, size_t len, uint64_t *addr)
+smmuv3_phys_lookup(const void *ptr, size_t len, uint64_t *addr)
 {
 	const char *why = NULL;
 	int pagemap, flags, ret;

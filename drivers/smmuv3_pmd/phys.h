@@ -12,6 +12,6 @@
  * the caller. 0; -ENOTSUP (not contiguous, or not in hugepages: logged unless it may be mapped in
  * pieces), -EPERM (the kernel does not tell), -EFAULT (not populated).
  */
-int smmuv3_phys(const void *ptr, size_t len, uint64_t *addr);
+int smmuv3_phys_lookup(const void *ptr, size_t len, uint64_t *addr);
 
 #endif /* SMMUV3_PHYS_H */

@@ -322,7 +322,7 @@ lab_zone_make(struct lab_zone *zone)
 			MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
 	assert_true(zone->va != MAP_FAILED);
 	zone->used = 0;
-	assert_int_equal(smmuv3_phys(zone->va, LAB_ZONE_SIZE, &zone->addr), 0);
+	assert_int_equal(smmuv3_phys_lookup(zone->va, LAB_ZONE_SIZE, &zone->addr), 0);
 	assert_int_equal(zone->addr & (LAB_ZONE_SIZE - 1), 0);
 }
 
