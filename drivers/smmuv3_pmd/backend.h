@@ -6,8 +6,8 @@
 
 /**
  * @file
- * How the registers are reached and what a device address is. All else in this
- * driver is the same for every backend: after open() the registers are memory.
+ * A backend maps the registers and gives memory device addresses. All other code is the same for
+ * every backend: after open() the registers are memory.
  */
 
 #include <stdbool.h>
@@ -24,17 +24,17 @@ enum smmuv3_irq {
 };
 
 struct smmuv3_backend {
-	/** Also the key of the device string that chooses it. */
+	/** Also the key of the device string that selects it. */
 	const char *name;
 	/**
-	 * Queues and tables lie in ordinary memory, not in EAL's: the SMMU reaches all of the
-	 * process, and goes on behind rte_eal_cleanup().
+	 * Queues and tables are in ordinary memory, not in EAL's: the SMMU accesses all memory of
+	 * the process, and goes on after rte_eal_cleanup().
 	 */
 	bool ordinary_memory;
 	/**
 	 * @param[out] regs page 0 and 1, SMMUV3_REGS_SIZE bytes.
-	 * @param[out] ctx the backend's own.
-	 * @return 0, -EINVAL (a value, logged), -ENODEV, -EBUSY (open already), -ENOMEM.
+	 * @param[out] ctx context for the other calls.
+	 * @return 0, -EINVAL (a wrong value, logged), -ENODEV, -EBUSY (open already), -ENOMEM.
 	 */
 	int (*open)(const struct rte_kvargs *args, void **regs, void **ctx);
 	void (*close)(void *ctx);
@@ -46,10 +46,10 @@ struct smmuv3_backend {
 	int (*dma_map)(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr);
 	int (*dma_unmap)(void *ctx, void *ptr, size_t len, uint64_t addr);
 	/**
-	 * Connect an interrupt to an eventfd and unmask it; -1: disconnect it. A level is
-	 * masked once it has written to its eventfd, and stays so when it is connected again.
-	 * Connected first: a level that is high when it is unmasked writes to @p fd.
-	 * @return 0, -ENOTSUP (no such line).
+	 * Connect an interrupt to an eventfd and then unmask it; -1: disconnect it. A
+	 * level-triggered interrupt is masked when it writes to its eventfd, and stays masked when
+	 * it is connected again. In this order a level that is already high writes to @p fd.
+	 * @return 0, -ENOTSUP (no such interrupt).
 	 */
 	int (*connect_irq)(void *ctx, enum smmuv3_irq irq, int fd);
 	/** Called in every loop that waits for the SMMU. */

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * "model=NAME": the software SMMUv3 of that name in this process, made and given
- * a thread when there is none. Device addresses are CPU addresses.
+ * "model=NAME": the software SMMUv3 of that name in this process. If there is none, open creates
+ * it with a thread. Device addresses are CPU addresses.
  */
 
 #include <errno.h>
@@ -30,11 +30,11 @@ struct model {
 	struct model *next;
 };
 
-/* Those open in this process. */
+/* The open ones in this process. */
 static struct model *models;
 static pthread_mutex_t models_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* How a new model is made. */
+/* The configuration of a new model. */
 struct model_args {
 	unsigned int sid_bits, ssid_bits, stall_max, stall_model, evtq, cmdq, pri, pps, priq, cpu;
 	unsigned int harsh, seed;
@@ -95,7 +95,7 @@ parse_args(const struct rte_kvargs *args, struct model_args *out, const char **k
 	return 0;
 }
 
-/* 0 is the model's default, SMMUV3_MODEL_NONE its zero. */
+/* 0 means the model's default; SMMUV3_MODEL_NONE means 0. */
 static unsigned int
 make_conf_value(unsigned int v)
 {

@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * "vfio=NAME": the SMMUv3 that is this platform device, mapped through VFIO. An SMMU
- * is usually behind no IOMMU, so its group is a no-IOMMU one; one in an ordinary group
- * is opened the same way. Device addresses are physical addresses: nothing translates
- * what an SMMU itself reads.
+ * "vfio=NAME": the platform device of that name, mapped through VFIO. An SMMU usually has no IOMMU
+ * in front of it, so its group is a no-IOMMU one; an SMMU in an ordinary group is opened the same
+ * way. Device addresses are physical addresses, because no IOMMU translates the accesses of the
+ * SMMU itself.
  */
 
 #include <errno.h>
@@ -41,10 +41,10 @@ struct vfio {
 	struct vfio *next;
 };
 
-/* Opened and closed under the library's lock of its registry. */
+/* Protected by the lock of lib/iopf's driver registry. */
 static struct vfio *opened;
 
-/* What the queues and tables will need, before anything is touched. */
+/* Check that EAL can provide memory for queues and tables, before the device is touched. */
 static int
 check_memory(const struct vfio *v)
 {
@@ -114,7 +114,7 @@ vfio_open(const struct rte_kvargs *args, void **regs, void **ctx)
 
 	if (v == NULL)
 		return -ENOMEM;
-	/* VFIO itself would let one process have it twice. */
+	/* VFIO itself would let one process open it twice. */
 	for (const struct vfio *other = opened; other != NULL; other = other->next) {
 		if (name != NULL && strcmp(other->name, name) == 0) {
 			LOG(ERR, other, "is open already; close it first");
@@ -172,7 +172,7 @@ vfio_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
 	return *addr >= limit || len > limit - *addr ? -ERANGE : 0;
 }
 
-/* All of memory is the SMMU's anyway. */
+/* The SMMU reaches all memory in any case. */
 static int
 vfio_dma_unmap(void *ctx, void *ptr, size_t len, uint64_t addr)
 {
@@ -184,8 +184,8 @@ vfio_dma_unmap(void *ctx, void *ptr, size_t len, uint64_t addr)
 }
 
 /*
- * The place of a name in the device tree's list is the interrupt's index: the binding
- * leaves the order open. One line for all is called "combined".
+ * The index of an interrupt is the position of its name in the device tree's list, because the
+ * binding does not fix the order. A single line for all is named "combined".
  */
 static int
 find_irq_index(const struct vfio *v, const char *wanted)
@@ -209,7 +209,10 @@ find_irq_index(const struct vfio *v, const char *wanted)
 	return -ENOTSUP;
 }
 
-/* VFIO masks a level when it writes to its eventfd, and alone unmasks none. */
+/*
+ * VFIO masks a level-triggered interrupt when it writes to its eventfd, and never unmasks it by
+ * itself.
+ */
 static int
 unmask_irq(const struct vfio *v, unsigned int index)
 {

@@ -2,26 +2,26 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Interrupts [3.18, 6.3.15 - 6.3.24]: words in memory that the poll looks at, where the
- * SMMU has MSIs, and otherwise none, for nobody would hear a wired one. Somebody who
- * wants to sleep changes to wired ones: an MSI address switches the wire off, and
- * may be changed only with IRQ_CTRL off and acknowledged.
+ * Interrupts [3.18, 6.3.15 - 6.3.24]. While a thread polls: MSIs to words in memory, which poll
+ * reads, if the SMMU has MSIs; otherwise none, for no thread would wait for a wired one. A
+ * poll thread that sleeps uses wired interrupts. An MSI address disables the wire, and may be
+ * changed only while IRQ_CTRL is 0 and acknowledged.
  *
- * Nothing is lost on the way. To sleep: the wires are on, then PROD and GERROR are
- * read, which show whatever came before; what comes after finds an empty queue and
- * pulls the wire. Back: the words are set as if an MSI had come, so that the next
- * passes read the registers.
+ * No event is lost when the mode changes. To sleep: the wires are enabled, then PROD and GERROR
+ * are read, which show all events before; a later event finds an empty queue and asserts the
+ * wire. To poll again: the words are set as if an MSI had come, so that the next passes read
+ * the registers.
  *
- * No interrupt comes for what other threads leave to poll() and check(): answers that found
- * the command queue full. One that goes to sleep with such is refused, and one that sleeps
- * already is woken by the thread that leaves them:
+ * No interrupt reports answers in the backlog, or a wanted recovery. A poll thread that tries
+ * to sleep while there is such work is refused. If it sleeps already, the thread that adds the
+ * work wakes it:
  *
  *	sleeper				caller of answer
  *	store asleep			publish in the backlog, or recovery_wanted
  *	full barrier			full barrier
  *	load the backlog		load asleep
  *
- * Not both loads miss the other's store.
+ * At least one of the two loads sees the other thread's store.
  */
 
 #include <fcntl.h>
@@ -77,7 +77,7 @@ smmuv3_irqs_enable(struct smmuv3 *s)
 			offsetof(struct smmuv3_words, gerror));
 	configure_msi(s, SMMUV3_EVENTQ_IRQ_CFG0, SMMUV3_EVENTQ_IRQ_CFG1, SMMUV3_EVENTQ_IRQ_CFG2,
 			offsetof(struct smmuv3_words, evtq));
-	/* LO = 0: on empty to not empty, not on each Last [6.3.39]. */
+	/* LO = 0: an MSI on empty to not empty, not on each Last [6.3.39]. */
 	if (s->pri)
 		configure_msi(s, SMMUV3_PRIQ_IRQ_CFG0, SMMUV3_PRIQ_IRQ_CFG1, SMMUV3_PRIQ_IRQ_CFG2,
 				offsetof(struct smmuv3_words, priq));
@@ -110,7 +110,7 @@ connect_wires(struct smmuv3 *s, int fd)
 	return ret < 0 ? ret : s->backend->connect_irq(s->backend_ctx, SMMUV3_IRQ_GERROR, fd);
 }
 
-/* More entries than poll has read. */
+/* The queue has entries that poll has not read. */
 static bool
 inq_has_entries(struct smmuv3_inq *q)
 {
@@ -120,7 +120,10 @@ inq_has_entries(struct smmuv3_inq *q)
 	return smmuv3_q_pos(q->log2, prod) != smmuv3_q_pos(q->log2, cons);
 }
 
-/* An overflow that is not acknowledged too: nothing is written then, and no edge comes. */
+/*
+ * An overflow that is not acknowledged counts too: the SMMU writes no entry then, so no interrupt
+ * comes.
+ */
 static bool
 priq_has_work(struct smmuv3 *s)
 {
@@ -129,15 +132,16 @@ priq_has_work(struct smmuv3 *s)
 		smmuv3_read32(s->regs, SMMUV3_PRIQ_CONS)) & SMMUV3_Q_OVFLG) != 0;
 }
 
-/* Something that no edge will come for. */
+/* There is work that no interrupt reports. */
 static bool
 has_unreported_work(struct smmuv3 *s)
 {
 	uint32_t gerror;
 
 	/*
-	 * CONS, stored by poll, before PROD is read: an event after it finds the queue empty.
-	 * And asleep before the backlog and recovery_wanted.
+	 * Full barrier. Poll's store of CONS comes before the read of PROD: the SMMU finds an
+	 * empty queue for a later event. And the store of asleep comes before the loads of the
+	 * backlog and of recovery_wanted.
 	 */
 	smmuv3_io_mb();
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
@@ -155,12 +159,15 @@ smmuv3_wake_poll_thread(struct smmuv3 *s)
 	smmuv3_io_mb();
 	if (likely(!atomic_load_explicit(&s->asleep, memory_order_acquire)))
 		return;
-	/* EAGAIN: it is woken. */
+	/* EAGAIN: the eventfd is set already. */
 	if (write(atomic_load_explicit(&s->wake_fd, memory_order_relaxed), &one, sizeof(one)) < 0)
 		return;
 }
 
-/* The sleeper may close its own while another thread is about to write to it. */
+/*
+ * Copy the eventfd: the sleeping thread may close its own while another thread is about to write
+ * to it.
+ */
 static int
 copy_fd(struct smmuv3 *s, int fd)
 {
@@ -186,7 +193,7 @@ begin_sleep(struct smmuv3 *s, int fd)
 		connect_wires(s, -1);
 		return ret;
 	}
-	/* Releases wake_fd, for smmuv3_wake_poll_thread(). */
+	/* Release wake_fd, for smmuv3_wake_poll_thread(). */
 	atomic_store_explicit(&s->asleep, true, memory_order_release);
 	return has_unreported_work(s);
 }
