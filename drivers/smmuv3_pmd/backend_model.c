@@ -89,7 +89,7 @@ parse_args(const struct rte_kvargs *args, struct model_args *out, const char **k
 		*v = ul;
 	}
 	if (out->pri != 1 && (out->pps == 1 || out->priq != UNSET)) {
-		LOG(ERR, "%s: only with model_pri=1", out->pps == 1 ? "model_pps=1" : "model_priq");
+		LOG(ERR, "%s needs model_pri=1", out->pps == 1 ? "model_pps=1" : "model_priq");
 		return -EINVAL;
 	}
 	return 0;
@@ -130,7 +130,7 @@ make_model(const char *name, const struct model_args *args)
 	int ret;
 
 	if (m == NULL) {
-		LOG(ERR, "cannot make model '%s': %s", name, strerror(errno));
+		LOG(ERR, "cannot create model '%s': %s", name, strerror(errno));
 		return NULL;
 	}
 	ret = smmuv3_model_start(m, args->cpu == UNSET ? -1 : (int)args->cpu);
@@ -165,7 +165,7 @@ open_locked(const char *name, const struct model_args *args, const char *key, st
 			return -EBUSY;
 		}
 	if (key != NULL) {
-		LOG(ERR, "%s: model '%s' exists, and the key is for making one", key, name);
+		LOG(ERR, "%s: model '%s' exists, and this key configures a new one", key, name);
 		return -EINVAL;
 	}
 	return 0;

@@ -67,7 +67,7 @@ map_regs(struct vfio *v)
 	struct vfio_region_info region = { .argsz = sizeof(region), .index = 0 };
 
 	if (ioctl(v->fd, VFIO_DEVICE_GET_REGION_INFO, &region) < 0) {
-		LOG(ERR, v, "no registers: %s", strerror(errno));
+		LOG(ERR, v, "VFIO reports no registers: %s", strerror(errno));
 		return -ENODEV;
 	}
 	if (!(region.flags & VFIO_REGION_INFO_FLAG_MMAP) || region.size < SMMUV3_REGS_SIZE) {
@@ -94,8 +94,8 @@ open_device(struct vfio *v)
 
 	ret = rte_vfio_setup_device(SYSFS, v->name, &v->fd, &info);
 	if (ret != 0) {
-		LOG(ERR, v, "VFIO does not give it (%d; EAL's log above says why): "
-				"is another process using it?", ret);
+		LOG(ERR, v, "VFIO cannot open it (%d; see EAL's log above): "
+				"check that no other process uses it", ret);
 		return ret > 0 ? -ENODEV : -EBUSY;
 	}
 	ret = map_regs(v);
@@ -125,7 +125,7 @@ vfio_open(const struct rte_kvargs *args, void **regs, void **ctx)
 	snprintf(v->name, sizeof(v->name), "%s", name == NULL ? "" : name);
 	ret = name == NULL || strlen(name) >= sizeof(v->name) ? -EINVAL : 0;
 	if (ret < 0)
-		LOG(ERR, v, "a name of a platform device is needed, of less than %zu characters",
+		LOG(ERR, v, "the name of a platform device is needed, of less than %zu characters",
 				sizeof(v->name));
 	if (ret == 0) {
 		ret = smmuv3_vfio_check("", v->name, why, sizeof(why));

@@ -52,7 +52,7 @@ disable_smmu(struct smmuv3 *s)
 
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 	if (gerror == UINT32_MAX) {
-		SMMUV3_LOG(ERR, s, "registers read as all ones: the SMMU is absent or has no power");
+		SMMUV3_LOG(ERR, s, "registers read as all ones: the SMMU is absent or unpowered");
 		return -ENODEV;
 	}
 	s->gerrorn = smmuv3_read32(s->regs, SMMUV3_GERRORN);

@@ -70,7 +70,7 @@ smmuv3_idr_read(struct smmuv3 *s)
 	s->idr5 = smmuv3_read32(s->regs, SMMUV3_IDR5);
 
 	if (s->idr0 == UINT32_MAX && s->idr1 == UINT32_MAX)
-		return refuse(s, "registers read as all ones: the SMMU is absent or has no power");
+		return refuse(s, "registers read as all ones: the SMMU is absent or unpowered");
 	if (!(s->idr0 & SMMUV3_IDR0_S1P))
 		return refuse(s, "no stage 1");
 	ttf = SMMUV3_GET(SMMUV3_IDR0_TTF, s->idr0);

@@ -220,7 +220,8 @@ smmuv3_idle(void *priv, int fd)
 	int ret;
 
 	if (fd < -1) {
-		SMMUV3_LOG(ERR, s, "cannot sleep on fd %d: an eventfd, or -1 to poll again", fd);
+		SMMUV3_LOG(ERR, s, "cannot sleep on fd %d: use an eventfd, or -1 to poll again",
+				fd);
 		return -EINVAL;
 	}
 	ret = smmuv3_ctl_lock(s);
