@@ -15,38 +15,38 @@
 int
 smmuv3_asid_open(struct smmuv3 *s)
 {
-	s->nb_asids = s->idr0 & SMMUV3_IDR0_ASID16 ? 1u << 16 : 1u << 8;
-	s->asids = calloc(s->nb_asids / 64, sizeof(*s->asids));
-	if (s->asids == NULL)
+	s->asids.nb = s->idr0 & SMMUV3_IDR0_ASID16 ? 1u << 16 : 1u << 8;
+	s->asids.used = calloc(s->asids.nb / 64, sizeof(*s->asids.used));
+	if (s->asids.used == NULL)
 		return -ENOMEM;
-	s->asids[0] = UINT64_C(1) << SMMUV3_ASID_NONE;
+	s->asids.used[0] = UINT64_C(1) << SMMUV3_ASID_NONE;
 	return 0;
 }
 
 void
 smmuv3_asid_close(struct smmuv3 *s)
 {
-	free(s->asids);
+	free(s->asids.used);
 }
 
 /* Search from the ASID after the last one given out. */
 int
 smmuv3_asid_get(struct smmuv3 *s)
 {
-	unsigned int nb = s->nb_asids / 64, n, w;
+	unsigned int nb = s->asids.nb / 64, n, w;
 	uint64_t unused;
 
 	/* Look at the first word twice: its upper bits first, its lower bits at the end. */
 	for (n = 0; n <= nb; n++) {
-		w = (s->next_asid / 64 + n) % nb;
-		unused = ~s->asids[w];
+		w = (s->asids.next / 64 + n) % nb;
+		unused = ~s->asids.used[w];
 		if (n == 0)
-			unused &= UINT64_MAX << s->next_asid % 64;
+			unused &= UINT64_MAX << s->asids.next % 64;
 		if (unused == 0)
 			continue;
-		s->asids[w] |= unused & -unused;
+		s->asids.used[w] |= unused & -unused;
 		w = 64 * w + __builtin_ctzll(unused);
-		s->next_asid = (w + 1) % s->nb_asids;
+		s->asids.next = (w + 1) % s->asids.nb;
 		return w;
 	}
 	return -ENOSPC;
@@ -55,5 +55,5 @@ smmuv3_asid_get(struct smmuv3 *s)
 void
 smmuv3_asid_put(struct smmuv3 *s, uint16_t asid)
 {
-	s->asids[asid / 64] &= ~(UINT64_C(1) << asid % 64);
+	s->asids.used[asid / 64] &= ~(UINT64_C(1) << asid % 64);
 }

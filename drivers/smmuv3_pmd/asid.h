@@ -16,6 +16,11 @@ struct smmuv3;
 /* No domain has this ASID: the TLB has no entry of it. */
 #define SMMUV3_ASID_NONE	0
 
+struct smmuv3_asids {
+	uint64_t *used;		/* bit set: in use */
+	unsigned int nb, next;
+};
+
 int smmuv3_asid_open(struct smmuv3 *s);
 void smmuv3_asid_close(struct smmuv3 *s);
 /* -ENOSPC: all are in use. */

@@ -234,9 +234,9 @@ smmuv3_start(void *priv)
 	ret = smmuv3_ctl_lock(s);
 	if (ret < 0)
 		return ret;
-	s->recovery = SMMUV3_RECOVERY_NONE;
+	s->recovery.step = SMMUV3_RECOVERY_NONE;
 	s->priq_abort_logged = false;
-	atomic_store_explicit(&s->recovery_wanted, false, memory_order_relaxed);
+	atomic_store_explicit(&s->recovery.wanted, false, memory_order_relaxed);
 	ret = bring_up(s);
 	if (ret == 0 && !smmuv3_state_set_running(&s->state))
 		ret = -EIO;

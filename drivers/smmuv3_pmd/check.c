@@ -15,12 +15,12 @@
 #include "wait.h"
 
 static unsigned int
-check(struct smmuv3 *s)
+check_smmu(struct smmuv3 *s)
 {
 	uint32_t active;
 
 	smmuv3_cmdq_try_flush(&s->cmdq);
-	if (s->recovery == SMMUV3_RECOVERY_GIVEN_UP) {
+	if (s->recovery.step == SMMUV3_RECOVERY_GIVEN_UP) {
 		smmuv3_clear_smmuen(s);
 		return IOPF_CHECK_DEAD;
 	}
@@ -33,10 +33,10 @@ check(struct smmuv3 *s)
 		return smmuv3_give_up(s, "no command is executed any more");
 	if (smmuv3_cmdq_is_stuck(&s->cmdq, rte_get_tsc_cycles(), s->timeout))
 		return smmuv3_give_up(s, "commands are not consumed");
-	if (s->recovery == SMMUV3_RECOVERY_NONE && !(active & SMMUV3_GERROR_EVENTQ_ABT) &&
-			!atomic_load_explicit(&s->recovery_wanted, memory_order_relaxed))
+	if (s->recovery.step == SMMUV3_RECOVERY_NONE && !(active & SMMUV3_GERROR_EVENTQ_ABT) &&
+			!atomic_load_explicit(&s->recovery.wanted, memory_order_relaxed))
 		return 0;
-	return s->max_stalls > 0 ? smmuv3_recovery_step(s) : smmuv3_recovery_ack_only(s, active);
+	return s->max_stalls > 0 ? smmuv3_recovery_advance(s) : smmuv3_recovery_ack_only(s, active);
 }
 
 unsigned int
@@ -52,7 +52,7 @@ smmuv3_check(void *priv)
 	/* While this thread holds ctl, the state changes to FAILED at most. */
 	state = smmuv3_state_get(&s->state);
 	if (state == SMMUV3_STATE_RUNNING || state == SMMUV3_STATE_FAILED)
-		result = check(s);
+		result = check_smmu(s);
 	smmuv3_ctl_unlock(s);
 	return result;
 }

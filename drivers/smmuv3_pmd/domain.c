@@ -29,7 +29,7 @@ smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **out)
 	pthread_mutex_unlock(&s->tables_lock);
 	if (asid < 0) {
 		SMMUV3_LOG(ERR, s, "all %u ASIDs are in use, one for each domain: remove a domain",
-				s->nb_asids - 1);
+				s->asids.nb - 1);
 		free(domain);
 		return asid;
 	}

@@ -117,7 +117,7 @@ handle_prod_flags(struct smmuv3 *s, uint64_t cons, uint64_t avail)
 		memset(q->ring, 0, sizeof(struct smmuv3_evt) << q->log2);
 		/* Stores before the CONS store, which orders loads only. */
 		smmuv3_io_wmb();
-		atomic_store_explicit(&s->recovery_wanted, true, memory_order_relaxed);
+		atomic_store_explicit(&s->recovery.wanted, true, memory_order_relaxed);
 		cons = q->prod;
 	}
 	q->prod_flags = 0;
@@ -138,7 +138,7 @@ count_bad_events(struct smmuv3 *s, const struct iopf_event *events, uint16_t n)
 	if (unwritten == 0)
 		return;
 	smmuv3_counter_add(&s->evtq.unwritten, unwritten);
-	atomic_store_explicit(&s->recovery_wanted, true, memory_order_relaxed);
+	atomic_store_explicit(&s->recovery.wanted, true, memory_order_relaxed);
 }
 
 uint16_t
@@ -181,7 +181,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		}
 	}
 	n = RTE_MIN(avail, n);
-	/* Pairs with the release in smmuv3_recovery_step(). */
+	/* Pairs with the release in smmuv3_recovery_advance(). */
 	stale = atomic_load_explicit(&s->evtq.stale_end, memory_order_acquire);
 	for (i = 0; i < n; i++) {
 		struct smmuv3_evt *evt = &ring[smmuv3_q_slot(q->log2, cons + i)];

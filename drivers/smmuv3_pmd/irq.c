@@ -17,7 +17,7 @@
  * work wakes it:
  *
  *	sleeper				caller of answer
- *	store asleep			publish in the backlog, or recovery_wanted
+ *	store asleep			publish in the backlog, or recovery.wanted
  *	full barrier			full barrier
  *	load the backlog		load asleep
  *
@@ -141,14 +141,15 @@ has_unreported_work(struct smmuv3 *s)
 	/*
 	 * Full barrier. Poll's store of CONS comes before the read of PROD: the SMMU finds an
 	 * empty queue for a later event. And the store of asleep comes before the loads of the
-	 * backlog and of recovery_wanted.
+	 * backlog and of recovery.wanted.
 	 */
 	smmuv3_io_mb();
 	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 	return inq_has_entries(&s->evtq.q) || (s->pri && priq_has_work(s)) ||
 		((gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) & SMMUV3_GERROR_ALL) != 0 ||
-		s->recovery != SMMUV3_RECOVERY_NONE || smmuv3_backlog_has_cmd(&s->cmdq.backlog) ||
-		atomic_load_explicit(&s->recovery_wanted, memory_order_relaxed);
+		s->recovery.step != SMMUV3_RECOVERY_NONE ||
+		smmuv3_backlog_has_cmd(&s->cmdq.backlog) ||
+		atomic_load_explicit(&s->recovery.wanted, memory_order_relaxed);
 }
 
 void
@@ -157,10 +158,11 @@ smmuv3_wake_poll_thread(struct smmuv3 *s)
 	const uint64_t one = 1;
 
 	smmuv3_io_mb();
-	if (likely(!atomic_load_explicit(&s->asleep, memory_order_acquire)))
+	if (likely(!atomic_load_explicit(&s->sleep.asleep, memory_order_acquire)))
 		return;
 	/* EAGAIN: the eventfd is set already. */
-	if (write(atomic_load_explicit(&s->wake_fd, memory_order_relaxed), &one, sizeof(one)) < 0)
+	if (write(atomic_load_explicit(&s->sleep.wake_fd, memory_order_relaxed), &one,
+			sizeof(one)) < 0)
 		return;
 }
 
@@ -171,12 +173,12 @@ smmuv3_wake_poll_thread(struct smmuv3 *s)
 static int
 copy_fd(struct smmuv3 *s, int fd)
 {
-	int copy = atomic_load_explicit(&s->wake_fd, memory_order_relaxed);
+	int copy = atomic_load_explicit(&s->sleep.wake_fd, memory_order_relaxed);
 
 	copy = copy < 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : dup3(fd, copy, O_CLOEXEC);
 	if (copy < 0)
 		return -errno;
-	atomic_store_explicit(&s->wake_fd, copy, memory_order_relaxed);
+	atomic_store_explicit(&s->sleep.wake_fd, copy, memory_order_relaxed);
 	return 0;
 }
 
@@ -194,7 +196,7 @@ begin_sleep(struct smmuv3 *s, int fd)
 		return ret;
 	}
 	/* Release wake_fd, for smmuv3_wake_poll_thread(). */
-	atomic_store_explicit(&s->asleep, true, memory_order_release);
+	atomic_store_explicit(&s->sleep.asleep, true, memory_order_release);
 	return has_unreported_work(s);
 }
 
@@ -203,7 +205,7 @@ end_sleep(struct smmuv3 *s)
 {
 	int ret = write_irq_ctrl(s, false);
 
-	atomic_store_explicit(&s->asleep, false, memory_order_relaxed);
+	atomic_store_explicit(&s->sleep.asleep, false, memory_order_relaxed);
 	connect_wires(s, -1);
 	if (ret == 0)
 		ret = smmuv3_irqs_enable(s);

@@ -9,6 +9,8 @@
  * Interrupts: MSI words that the poll thread reads, and wired ones for a sleeping poll thread.
  */
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base.h"
@@ -27,6 +29,12 @@ struct smmuv3_words {
 	struct smmuv3_word priq;
 	struct smmuv3_word gerror;
 	struct smmuv3_word sync;	/* number of the last CMD_SYNC completed */
+};
+
+/* Of a poll thread that sleeps: see irq.c. */
+struct smmuv3_sleep {
+	_Atomic bool asleep;
+	_Atomic int wake_fd;	/* copy of the sleeping thread's eventfd; -1: none */
 };
 
 int smmuv3_irqs_disable(struct smmuv3 *s);

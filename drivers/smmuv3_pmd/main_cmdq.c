@@ -78,7 +78,7 @@ request_recovery(void *ctx)
 {
 	struct smmuv3 *s = ctx;
 
-	atomic_store_explicit(&s->recovery_wanted, true, memory_order_relaxed);
+	atomic_store_explicit(&s->recovery.wanted, true, memory_order_relaxed);
 	smmuv3_wake_poll_thread(s);
 }
 

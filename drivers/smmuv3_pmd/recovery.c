@@ -74,7 +74,7 @@ smmuv3_give_up(struct smmuv3 *s, const char *why)
 			why);
 	/* Poll goes on: a detach waits until the entries in the queue were read. */
 	atomic_store_explicit(&s->priq.paused, false, memory_order_relaxed);
-	s->recovery = SMMUV3_RECOVERY_GIVEN_UP;
+	s->recovery.step = SMMUV3_RECOVERY_GIVEN_UP;
 	smmuv3_clear_smmuen(s);
 	return IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED;
 }
@@ -88,7 +88,7 @@ is_smmuen_acked(struct smmuv3 *s, uint32_t want)
 static void
 set_smmuen(struct smmuv3 *s, uint32_t smmuen)
 {
-	s->recovery_start = rte_get_tsc_cycles();
+	s->recovery.start = rte_get_tsc_cycles();
 	store_cr0(s, (s->cr0 & ~SMMUV3_CR0_SMMUEN) | smmuen);
 }
 
@@ -96,47 +96,47 @@ set_smmuen(struct smmuv3 *s, uint32_t smmuen)
 static unsigned int
 give_up_if_late(struct smmuv3 *s, const char *what)
 {
-	return rte_get_tsc_cycles() - s->recovery_start < s->timeout ? 0 : smmuv3_give_up(s, what);
+	return rte_get_tsc_cycles() - s->recovery.start < s->timeout ? 0 : smmuv3_give_up(s, what);
 }
 
 unsigned int
-smmuv3_recovery_step(struct smmuv3 *s)
+smmuv3_recovery_advance(struct smmuv3 *s)
 {
 	struct smmuv3_cmdq *q = &s->cmdq;
 	bool sent;
 
-	switch (s->recovery) {
+	switch (s->recovery.step) {
 	case SMMUV3_RECOVERY_NONE:
 		if (!smmuv3_cmdq_try_own(q))
 			return 0;
 		atomic_store_explicit(&s->priq.paused, true, memory_order_relaxed);
 		smmuv3_cmdq_flush_backlog(q, UINT64_MAX);
 		q->divert = SMMUV3_DIVERT_RESUME | SMMUV3_DIVERT_PRI_RESP;
-		s->recovery_pos = q->tail;
+		s->recovery.pos = q->tail;
 		smmuv3_cmdq_disown(q);
-		atomic_store_explicit(&s->recovery_wanted, false, memory_order_relaxed);
-		s->recovery = SMMUV3_RECOVERY_DRAINING;
+		atomic_store_explicit(&s->recovery.wanted, false, memory_order_relaxed);
+		s->recovery.step = SMMUV3_RECOVERY_DRAINING;
 		/* fallthrough */
 	case SMMUV3_RECOVERY_DRAINING:
-		if (s->pri && smmuv3_cmdq_load_cons(q) < s->recovery_pos)
+		if (s->pri && smmuv3_cmdq_load_cons(q) < s->recovery.pos)
 			return 0;
-		s->recovery = SMMUV3_RECOVERY_STOPPING;
+		s->recovery.step = SMMUV3_RECOVERY_STOPPING;
 		set_smmuen(s, 0);
 		/* fallthrough */
 	case SMMUV3_RECOVERY_STOPPING:
 		if (!is_smmuen_acked(s, 0))
 			return give_up_if_late(s, "CR0.SMMUEN = 0 is not acknowledged");
-		if (smmuv3_cmdq_load_cons(q) < s->recovery_pos || !smmuv3_cmdq_try_own(q))
+		if (smmuv3_cmdq_load_cons(q) < s->recovery.pos || !smmuv3_cmdq_try_own(q))
 			return 0;
-		sent = smmuv3_cmdq_put_sync(q, &s->recovery_pos);
+		sent = smmuv3_cmdq_put_sync(q, &s->recovery.pos);
 		smmuv3_cmdq_disown(q);
 		if (!sent)
 			return 0;
-		s->recovery = SMMUV3_RECOVERY_SYNCING;
+		s->recovery.step = SMMUV3_RECOVERY_SYNCING;
 		/* fallthrough */
 	case SMMUV3_RECOVERY_SYNCING:
 		/* Acquires CONS: records of the stalls that have ended are visible. */
-		if (smmuv3_cmdq_load_cons(q) < s->recovery_pos || !smmuv3_cmdq_try_own(q))
+		if (smmuv3_cmdq_load_cons(q) < s->recovery.pos || !smmuv3_cmdq_try_own(q))
 			return 0;
 		atomic_store_explicit(&s->evtq.stale_end, smmuv3_inq_take_mark(&s->evtq.q),
 				memory_order_release);
@@ -147,8 +147,8 @@ smmuv3_recovery_step(struct smmuv3 *s)
 		}
 		smmuv3_cmdq_disown(q);
 		smmuv3_counter_add(&s->resets, 1);
-		s->recovery_pos = UINT64_MAX;
-		s->recovery = SMMUV3_RECOVERY_STOPPED;
+		s->recovery.pos = UINT64_MAX;
+		s->recovery.step = SMMUV3_RECOVERY_STOPPED;
 		return IOPF_CHECK_TERMINATED;
 	case SMMUV3_RECOVERY_STOPPED:
 		if (!smmuv3_cmdq_try_own(q))
@@ -156,9 +156,9 @@ smmuv3_recovery_step(struct smmuv3 *s)
 		/*
 		 * The last answers to old stalls are in the backlog, and dropped as they leave it.
 		 */
-		if (s->recovery_pos == UINT64_MAX)
-			s->recovery_pos = smmuv3_backlog_load_end(&q->backlog);
-		sent = smmuv3_cmdq_flush_backlog(q, s->recovery_pos);
+		if (s->recovery.pos == UINT64_MAX)
+			s->recovery.pos = smmuv3_backlog_load_end(&q->backlog);
+		sent = smmuv3_cmdq_flush_backlog(q, s->recovery.pos);
 		if (sent)
 			q->divert = SMMUV3_DIVERT_PRI_RESP;
 		smmuv3_cmdq_disown(q);
@@ -169,14 +169,14 @@ smmuv3_recovery_step(struct smmuv3 *s)
 		 */
 		if (s->pri)
 			smmuv3_priq_record_loss(s);
-		s->recovery = SMMUV3_RECOVERY_STARTING;
+		s->recovery.step = SMMUV3_RECOVERY_STARTING;
 		set_smmuen(s, SMMUV3_CR0_SMMUEN);
 		/* fallthrough */
 	case SMMUV3_RECOVERY_STARTING:
 		if (!is_smmuen_acked(s, SMMUV3_CR0_SMMUEN))
 			return give_up_if_late(s, "CR0.SMMUEN = 1 is not acknowledged");
 		smmuv3_atc_post_inv_all(s);
-		s->recovery = SMMUV3_RECOVERY_SENDING;
+		s->recovery.step = SMMUV3_RECOVERY_SENDING;
 		/* fallthrough */
 	case SMMUV3_RECOVERY_SENDING:
 		if (!smmuv3_cmdq_try_own(q))
@@ -186,7 +186,7 @@ smmuv3_recovery_step(struct smmuv3 *s)
 		if (!sent)
 			return 0;
 		atomic_store_explicit(&s->priq.paused, false, memory_order_relaxed);
-		s->recovery = SMMUV3_RECOVERY_NONE;
+		s->recovery.step = SMMUV3_RECOVERY_NONE;
 		return 0;
 	case SMMUV3_RECOVERY_GIVEN_UP:
 		break;
@@ -197,7 +197,7 @@ smmuv3_recovery_step(struct smmuv3 *s)
 unsigned int
 smmuv3_recovery_ack_only(struct smmuv3 *s, uint32_t active)
 {
-	atomic_store_explicit(&s->recovery_wanted, false, memory_order_relaxed);
+	atomic_store_explicit(&s->recovery.wanted, false, memory_order_relaxed);
 	if (active & SMMUV3_GERROR_EVENTQ_ABT && smmuv3_cmdq_try_own(&s->cmdq)) {
 		smmuv3_counter_add(&s->evtq_aborts, 1);
 		smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);

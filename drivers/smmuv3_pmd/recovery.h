@@ -9,12 +9,14 @@
  * Recovery from lost stall records. For the thread that checks.
  */
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct smmuv3;
 
 /* Steps of the recovery in check(), while the state is RUNNING. */
-enum smmuv3_recovery {
+enum smmuv3_recovery_step {
 	SMMUV3_RECOVERY_NONE,
 	SMMUV3_RECOVERY_DRAINING,	/* the SMMU consumes the PRI_RESPs sent before */
 	SMMUV3_RECOVERY_STOPPING,	/* SMMUEN cleared, not acknowledged */
@@ -25,8 +27,16 @@ enum smmuv3_recovery {
 	SMMUV3_RECOVERY_GIVEN_UP,	/* the state is FAILED, SMMUEN cleared, the library told */
 };
 
+/* Written by the holder of ctl, but for wanted. */
+struct smmuv3_recovery {
+	_Atomic bool wanted;	/* stall records or answers may be lost. Any thread */
+	enum smmuv3_recovery_step step;
+	uint64_t start;		/* TSC when SMMUEN was written */
+	uint64_t pos;		/* of the command queue or backlog: see smmuv3_recovery_advance() */
+};
+
 /* Return IOPF_CHECK_* flags. */
-unsigned int smmuv3_recovery_step(struct smmuv3 *s);
+unsigned int smmuv3_recovery_advance(struct smmuv3 *s);
 /* Without stalls no record of an outstanding stall is lost: acknowledge the error only. */
 unsigned int smmuv3_recovery_ack_only(struct smmuv3 *s, uint32_t active);
 unsigned int smmuv3_give_up(struct smmuv3 *s, const char *why);

@@ -133,8 +133,8 @@ close_all(struct smmuv3 *s)
 	smmuv3_mem_free(s, &s->words_mem);
 	smmuv3_mem_fini(s);
 	s->backend->close(s->backend_ctx);
-	if (atomic_load_explicit(&s->wake_fd, memory_order_relaxed) >= 0)
-		close(atomic_load_explicit(&s->wake_fd, memory_order_relaxed));
+	if (atomic_load_explicit(&s->sleep.wake_fd, memory_order_relaxed) >= 0)
+		close(atomic_load_explicit(&s->sleep.wake_fd, memory_order_relaxed));
 	smmuv3_asid_close(s);
 	pthread_mutex_destroy(&s->tables_lock);
 	free(s);
@@ -164,7 +164,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	memset(s, 0, sizeof(*s));
 	pthread_mutex_init(&s->tables_lock, NULL);
 	s->backend = backend;
-	atomic_store_explicit(&s->wake_fd, -1, memory_order_relaxed);
+	atomic_store_explicit(&s->sleep.wake_fd, -1, memory_order_relaxed);
 	s->restore_gbpa = restore;
 	s->timeout = rte_get_tsc_hz() * SMMUV3_TIMEOUT_MS / 1000;
 	snprintf(s->name, sizeof(s->name), "%s=%s", backend->name,

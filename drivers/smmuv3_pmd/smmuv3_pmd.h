@@ -23,6 +23,7 @@
 
 #include <iopf_driver.h>
 
+#include "asid.h"
 #include "backend.h"
 #include "base.h"
 #include "cmdq.h"
@@ -61,19 +62,14 @@ struct smmuv3 {
 	/* Read by all threads, written seldom: beside the read-only fields. */
 	smmuv3_state_word_t state;
 
-	/* Set when stall records or answers may be lost. */
-	_Atomic bool recovery_wanted __rte_aligned(SMMUV3_ALIGN);
-	_Atomic bool asleep;		/* the poll thread sleeps: see irq.c */
-	_Atomic int wake_fd;		/* copy of the sleeping thread's eventfd; -1: none */
+	struct smmuv3_recovery recovery __rte_aligned(SMMUV3_ALIGN);
+	struct smmuv3_sleep sleep;
 	_Atomic uint32_t ctl;		/* 1: a thread holds the lock of control calls */
 	uint32_t cr0;			/* as last written */
 	uint32_t gerrorn;		/* as last written */
 	uint32_t initial_gbpa;		/* GBPA at open; all ones: not to be restored */
 	bool restore_gbpa;		/* at close */
 	bool gbpa_logged;
-	enum smmuv3_recovery recovery;
-	uint64_t recovery_start;	/* TSC when SMMUEN was written */
-	uint64_t recovery_pos;
 	uint32_t gerror_checks;
 	bool priq_abort_logged;
 	_Atomic uint64_t resets;
@@ -92,8 +88,7 @@ struct smmuv3 {
 	struct smmuv3_mem words_mem;
 	unsigned int cmdq_log2, evtq_log2, priq_log2;	/* as configured */
 	struct smmuv3_strtab strtab;
-	uint64_t *asids;			/* bit set: in use */
-	unsigned int nb_asids, next_asid;
+	struct smmuv3_asids asids;
 };
 
 #endif /* SMMUV3_PMD_H */

@@ -94,7 +94,7 @@ smmuv3_dump(const void *priv, FILE *f)
 	fprintf(f, "smmuv3 %s: %s\n", s->name, smmuv3_state_name(smmuv3_state_get(&s->state)));
 	fprintf(f, "  StreamIDs %u bits, %s; PASIDs %u bits; addresses %u bits; ASIDs %u\n",
 			s->sid_bits, s->strtab.two_level ? "two levels" : "linear", s->ssid_bits,
-			s->oas_bits, s->nb_asids);
+			s->oas_bits, s->asids.nb);
 	for (i = 0; i < RTE_DIM(regs); i++)
 		fprintf(f, "  %-12s 0x%08x\n", regs[i].name,
 				smmuv3_read32(s->regs, regs[i].offset));

@@ -89,12 +89,12 @@ test_a_recovery_empties_all_atcs(void **state)
 	}
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
 	/* SMMUEN is 0 here. */
-	assert_int_equal(p.s->recovery, SMMUV3_RECOVERY_STOPPED);
+	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_STOPPED);
 	ats_unmap(&p, VA);
 	p.ops->answer_after(p.s, domain, &inv, 1, NULL, 0);
 	pmd_step(&p);
 	ats_finish_recovery(&p);
-	assert_int_equal(p.s->recovery, SMMUV3_RECOVERY_NONE);
+	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
 	assert_false(ats_can_reach(&p, dma, VA));
 	p.dma = plain;
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);

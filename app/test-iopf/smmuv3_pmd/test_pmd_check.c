@@ -31,14 +31,14 @@ test_check_does_nothing_during_a_control_call(void **state)
 	pmd_open(&p, NULL);
 	pmd_up(&p, IOPF_STALL);
 	assert_int_equal(smmuv3_ctl_lock(p.s), 0);
-	atomic_store(&p.s->recovery_wanted, true);
+	atomic_store(&p.s->recovery.wanted, true);
 	assert_int_equal(check_some(&p), 0);
-	assert_int_equal(p.s->recovery, SMMUV3_RECOVERY_NONE);
+	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
 	/* check() did not release the control call's ownership. */
 	assert_false(smmuv3_ctl_trylock(p.s));
 	smmuv3_ctl_unlock(p.s);
 	assert_int_equal(check_some(&p), IOPF_CHECK_TERMINATED);
-	while (p.s->recovery != SMMUV3_RECOVERY_NONE)
+	while (p.s->recovery.step != SMMUV3_RECOVERY_NONE)
 		check_some(&p);
 	pmd_serve(&p, PMD_VA);
 	pmd_down(&p, IOPF_NO_PASID);

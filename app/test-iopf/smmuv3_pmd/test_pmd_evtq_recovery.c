@@ -191,7 +191,7 @@ test_a_record_that_comes_late_in_a_recovery_is_no_stall(void **state)
 	(void)state;
 	fake_open(&p, 3);
 	prod = smmuv3_read32(p.s->regs, SMMUV3_CMDQ_PROD);
-	atomic_store(&p.s->recovery_wanted, true);
+	atomic_store(&p.s->recovery.wanted, true);
 	assert_int_equal(p.ops->check(p.s), 0);
 	assert_int_equal(smmuv3_read32(p.s->regs, SMMUV3_CR0) & SMMUV3_CR0_SMMUEN, 0);
 	smmuv3_write32(p.s->regs, SMMUV3_CR0ACK, smmuv3_read32(p.s->regs, SMMUV3_CR0));
@@ -212,7 +212,7 @@ test_a_record_that_comes_late_in_a_recovery_is_no_stall(void **state)
 		assert_int_equal(p.ops->check(p.s), 0);
 		smmuv3_write32(p.s->regs, SMMUV3_CR0ACK, smmuv3_read32(p.s->regs, SMMUV3_CR0));
 	}
-	assert_int_equal(p.s->recovery, SMMUV3_RECOVERY_NONE);
+	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
 	e = fake_decode(&p, 0x10 | SID, UINT64_C(1) << 31, 0, 0);
 	assert_int_equal(e.flags, IOPF_EVENT_STALL);
 	fake_close(&p);

@@ -155,7 +155,7 @@ test_only_a_descriptor_or_minus_one_is_taken(void **state)
 		SAYS("an eventfd, or -1",
 			assert_int_equal(p.ops->idle(p.s, bad[i]), -EINVAL));
 	/* It sleeps still. */
-	assert_true(atomic_load(&p.s->asleep));
+	assert_true(atomic_load(&p.s->sleep.asleep));
 	assert_int_equal(p.ops->idle(p.s, -1), 0);
 	pmd_serve(&p, PMD_VA);
 	pmd_down(&p, IOPF_NO_PASID);

@@ -120,11 +120,11 @@ test_the_end_of_a_recovery_waits_for_a_slow_endpoint(void **state)
 	stop_cmdq_behind_endpoint(&p);
 	assert_int_equal(check_repeatedly(&p, 4), 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
-	for (unsigned int i = 0; i < 1000 && p.s->recovery != SMMUV3_RECOVERY_NONE; i++) {
+	for (unsigned int i = 0; i < 1000 && p.s->recovery.step != SMMUV3_RECOVERY_NONE; i++) {
 		pmd_step(&p);
 		assert_int_equal(p.ops->check(p.s), 0);
 	}
-	assert_int_equal(p.s->recovery, SMMUV3_RECOVERY_NONE);
+	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	pmd_serve(&p, PMD_VA);
 	pmd_down(&p, IOPF_NO_PASID);
@@ -235,11 +235,11 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 		}
 		assert_int_equal(told, loses ? IOPF_CHECK_TERMINATED : 0);
-		for (i = 0; i < 1000 && p.s->recovery != SMMUV3_RECOVERY_NONE; i++) {
+		for (i = 0; i < 1000 && p.s->recovery.step != SMMUV3_RECOVERY_NONE; i++) {
 			pmd_step(&p);
 			assert_int_equal(p.ops->check(p.s), 0);
 		}
-		assert_int_equal(p.s->recovery, SMMUV3_RECOVERY_NONE);
+		assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
 		assert_int_equal(pmd_stat(&p, "atc_cuts"), 0);
 		pmd_serve(&p, PMD_VA);
 		assert_int_equal(smmuv3_model_dma_ats_disable(ats), 0);
