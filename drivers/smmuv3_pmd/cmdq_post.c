@@ -49,7 +49,7 @@ push_to_backlog(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned i
 	/* More answers than there can be requests: see main_cmdq.c. Recovery ends the stalls. */
 	if (atomic_fetch_add_explicit(&q->backlog_lost, n, memory_order_relaxed) == 0)
 		SMMUV3_LOG(ERR, q, "answers lost: more than there can be faults; a device that "
-				"waits for the answer to a page request waits for good: reset it "
+				"waits for the answer to a page request waits forever: reset it "
 				"(logged once; see the counter backlog_lost)");
 	q->ops->on_answer_lost(q->ctx);
 }
