@@ -192,7 +192,7 @@ shut_down(struct smmuv3 *s)
 		smmuv3_state_set(&s->state, SMMUV3_STATE_STOPPING);
 	first = smmuv3_gbpa_block(s);
 	/*
-	 * A PRI_RESP that is consumed after SMMUEN = 0 is ignored, and its endpoint waits for good
+	 * A PRI_RESP that is consumed after SMMUEN = 0 is ignored, and its endpoint waits forever
 	 * [4.5.2].
 	 */
 	if (s->pri && executes)

@@ -36,7 +36,7 @@ replace_illegal_cmd(struct smmuv3_cmdq *q, uint64_t pos)
 				slot->dw[1], smmuv3_q_slot(q->log2, pos));
 	smmuv3_counter_add(&q->cerror_ill, 1);
 	q->last_illegal = *slot;
-	/* A stall whose answer was refused would wait for good. */
+	/* A stall whose answer was refused would wait forever. */
 	if (SMMUV3_GET(SMMUV3_CMD0_OP, slot->dw[0]) == SMMUV3_OP_RESUME)
 		q->ops->on_answer_lost(q->ctx);
 	smmuv3_cmdq_record_error(q, pos, false);

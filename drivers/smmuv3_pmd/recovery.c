@@ -4,8 +4,8 @@
 /*
  * Recovery from lost stall records.
  *
- * EVENTQ_ABT_ERR means that stall records may be lost, and a stall without a record waits for
- * good. So, if the SMMU can stall, all stalls are ended by SMMUEN 1 -> 0 -> 1, one step in each
+ * EVENTQ_ABT_ERR means that stall records may be lost, and a stall without a record waits
+ * forever. So, if the SMMU can stall, all stalls are ended by SMMUEN 1 -> 0 -> 1, one step in each
  * check(), without a wait:
  *
  *	NONE		from here on answers to stalls are dropped, and answers to page
