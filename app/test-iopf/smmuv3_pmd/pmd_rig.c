@@ -261,6 +261,14 @@ pmd_get_recover(const struct pmd *p)
 	return p->info.max_stalls > 0 ? IOPF_STALL : IOPF_TERMINATE;
 }
 
+const struct smmuv3_cmd pmd_illegal = { .dw = { 0xff, 0 } };
+
+struct smmuv3_cmd
+pmd_make_tlbi(unsigned int i)
+{
+	return smmuv3_cmd_tlbi_nh_va(0, 1, (uint64_t)i << 12, true);
+}
+
 uint64_t
 pmd_stat(const struct pmd *p, const char *wanted)
 {

@@ -80,6 +80,11 @@ void pmd_serve(struct pmd *p, uint64_t va);
 /* IOPF_STALL where the SMMU supports stalls, else IOPF_TERMINATE. */
 enum iopf_recover pmd_get_recover(const struct pmd *p);
 
+/* A command that no SMMU accepts. */
+extern const struct smmuv3_cmd pmd_illegal;
+/* A TLBI by VA of page @p i. */
+struct smmuv3_cmd pmd_make_tlbi(unsigned int i);
+
 uint64_t pmd_stat(const struct pmd *p, const char *name);
 
 #endif /* PMD_RIG_H */

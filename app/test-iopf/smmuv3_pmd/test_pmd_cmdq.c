@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The command queue: full, shared, in error, standing still. */
+/* The command queue: full, shared, stopped; batches and their order. */
 
 #include <pthread.h>
 #include <sched.h>
-#include <string.h>
 
 #include <rte_cycles.h>
 
@@ -14,170 +13,18 @@
 #include "smmuv3_model_test.h"
 #include "test.h"
 
-static const struct smmuv3_cmd illegal = { .dw = { 0xff, 0 } };
+#define POSTERS		2
+#define SYNCERS		2
+#define ROUNDS		500
 
-static struct smmuv3_cmd
-tlbi(unsigned int i)
-{
-	return smmuv3_cmd_tlbi_nh_va(0, 1, (uint64_t)i << 12, true);
-}
-
-static void
-test_an_illegal_command_is_found_and_skipped(void **state)
-{
-	struct smmuv3_cmd cmds[10];
-	unsigned int log2, bad, n, failed, start;
-	struct pmd p;
-
-	(void)state;
-	/* First, middle, last; whole in the queue, wrapped, and larger than it. */
-	for (log2 = 0; log2 <= 5; log2++) {
-		pmd_open(&p, &(struct smmuv3_model_conf){
-			.no_features = log2 & 1 ? SMMUV3_MODEL_NO_MSI : 0,
-			.cmdq_log2 = log2 == 0 ? SMMUV3_MODEL_NONE : log2 });
-		pmd_up(&p, IOPF_STALL);
-		for (start = 0; start < 32; start += 5)
-			for (bad = 0; bad < RTE_DIM(cmds); bad++) {
-				for (n = 0; n < RTE_DIM(cmds); n++)
-					cmds[n] = n == bad ? illegal : tlbi(n);
-				for (n = 0; n < start; n++)
-					assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
-				failed = 77;
-				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
-						&failed), -EIO);
-				assert_int_equal(failed, bad);
-				/* Two of them: the first counts. */
-				cmds[9] = illegal;
-				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
-						&failed), -EIO);
-				assert_int_equal(failed, bad);
-				/* The next is clean. */
-				cmds[0] = tlbi(0);
-				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 1, &failed), 0);
-			}
-		assert_int_equal(pmd_stat(&p, "cerror_ill"), 7 * (10 + 19));
-		pmd_serve(&p, PMD_VA);
-		assert_int_equal(p.ops->check(p.s), 0);
-		/* The model calls an illegal command what it is. */
-		p.untidy = true;
-		pmd_down(&p, IOPF_NO_PASID);
-	}
-}
-
-/* More than are remembered: everything of the batch is in doubt, nothing is lost. */
-static void
-test_many_illegal_commands_are_all_skipped(void **state)
-{
-	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
-	unsigned int i, failed;
-	struct pmd p;
-
-	(void)state;
-	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
-	for (i = 0; i < SMMUV3_CHUNK; i++)
-		cmds[i] = i == 0 ? tlbi(i) : illegal;
-	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, SMMUV3_CHUNK, &failed), -EIO);
-	assert_int_equal(failed, 1);
-	for (i = 0; i < 3; i++)
-		smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
-	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
-	assert_int_equal(pmd_stat(&p, "cerror_ill"), 4 * (SMMUV3_CHUNK - 1));
-	p.untidy = true;
-	pmd_down(&p, IOPF_NO_PASID);
-}
-
-static void
-test_an_illegal_answer_does_not_leave_a_stall(void **state)
-{
-	struct iopf_event event;
-	struct smmuv3_cmd cmd;
-	uint8_t buf[4] = { 0 };
-	struct pmd p;
-	unsigned int i, told = 0;
-
-	(void)state;
-	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
-	pmd_write(&p, PMD_VA, buf, sizeof(buf));
-	pmd_event(&p, &event);
-	cmd = smmuv3_cmd_resume(event.sid, event.token, false, true);
-	cmd.dw[1] |= UINT64_C(1) << 63;
-	smmuv3_cmdq_post(&p.s->cmdq, &cmd, 1);
-	for (i = 0; i < 100; i++) {
-		pmd_step(&p);
-		told |= p.ops->check(p.s);
-	}
-	assert_int_equal(told, IOPF_CHECK_TERMINATED);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
-	pmd_serve(&p, PMD_VA);
-	p.untidy = true;
-	pmd_down(&p, IOPF_NO_PASID);
-}
-
-static void
-test_a_command_fetch_that_aborts_is_tried_again(void **state)
-{
-	struct smmuv3_cmd cmds[3] = { tlbi(0), tlbi(1), tlbi(2) };
-	struct pmd p;
-
-	(void)state;
-	for (unsigned int aborts = 1; aborts <= SMMUV3_ABT_RETRIES; aborts += 5) {
-		pmd_open(&p, NULL);
-		pmd_up(&p, IOPF_STALL);
-		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, aborts);
-		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, NULL), 0);
-		assert_int_equal(pmd_stat(&p, "cerror_abt"), aborts);
-		pmd_serve(&p, PMD_VA);
-		pmd_down(&p, IOPF_NO_PASID);
-	}
-}
-
-static void
-test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
-{
-	struct smmuv3_cmd cmds[3] = { tlbi(0), tlbi(1), tlbi(2) };
-	const struct iopf_inv inv = { .addr = PMD_VA, .size = 4096 };
-	uint64_t start = rte_get_tsc_cycles();
-	unsigned int done = 77, failed = 77;
-	uint8_t buf[4] = { 0 };
-	struct iopf_event event;
-	struct pmd p;
-
-	(void)state;
-	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
-	pmd_write(&p, PMD_VA, buf, sizeof(buf));
-	pmd_event(&p, &event);
-	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
-	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, &failed), -EIO);
-	assert_int_equal(failed, 0);
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -EIO);
-	assert_int_equal(done, 0);
-	/* The stall cannot be answered, and ends all the same. */
-	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
-	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD);
-	pmd_answer(&p, &event, IOPF_SUCCESS);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-	assert_true(rte_get_tsc_cycles() - start < rte_get_tsc_hz() / 2);
-	/* It lives again after a stop and a start. */
-	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
-	assert_int_equal(p.ops->stop(p.s), 0);
-	assert_int_equal(p.ops->start(p.s), 0);
-	assert_int_equal(p.ops->check(p.s), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
-}
-
-/* What the SMMU has not consumed continues the series of tlbi(0), tlbi(1), ... */
+/* What the SMMU has not consumed continues the series of pmd_make_tlbi(0), (1), ... */
 static void
 check_order(struct pmd *p, uint64_t first)
 {
 	const struct smmuv3_cmdq *q = &p->s->cmdq;
 
 	for (uint64_t pos = smmuv3_cmdq_load_cons(&p->s->cmdq); pos != q->tail; pos++) {
-		struct smmuv3_cmd cmd = tlbi((pos - first) % SMMUV3_CHUNK);
+		struct smmuv3_cmd cmd = pmd_make_tlbi((pos - first) % SMMUV3_CHUNK);
 
 		assert_memory_equal(&q->ring[pos & ((1u << q->log2) - 1)], &cmd, sizeof(cmd));
 	}
@@ -198,7 +45,7 @@ test_what_does_not_fit_is_sent_later_and_in_order(void **state)
 		before = smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_COMMANDS);
 		first = p.s->cmdq.tail;
 		for (i = 0; i < SMMUV3_CHUNK; i++)
-			cmds[i] = tlbi(i);
+			cmds[i] = pmd_make_tlbi(i);
 		/* The model does not run: the queue fills, and stays so. */
 		for (i = 0; i < 10; i++)
 			smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
@@ -260,7 +107,7 @@ test_a_queue_that_stands_still_is_not_waited_for_for_ever(void **state)
 static void
 test_a_completion_word_that_is_lost_is_made_up_for(void **state)
 {
-	struct smmuv3_cmd cmd = tlbi(0);
+	struct smmuv3_cmd cmd = pmd_make_tlbi(0);
 	struct pmd p;
 
 	(void)state;
@@ -278,7 +125,7 @@ test_a_completion_word_that_is_lost_is_made_up_for(void **state)
 static void
 test_positions_outlive_the_registers(void **state)
 {
-	struct smmuv3_cmd cmd = tlbi(0);
+	struct smmuv3_cmd cmd = pmd_make_tlbi(0);
 	uint64_t pos, last = 0;
 	struct pmd p;
 
@@ -306,10 +153,6 @@ test_positions_outlive_the_registers(void **state)
 	}
 }
 
-#define POSTERS		2
-#define SYNCERS		2
-#define ROUNDS		500
-
 struct crowd {
 	struct pmd *p;
 	_Atomic unsigned int bad;
@@ -318,7 +161,8 @@ struct crowd {
 static void *
 poster(void *arg)
 {
-	struct smmuv3_cmd cmds[5] = { tlbi(1), tlbi(2), tlbi(3), tlbi(4), tlbi(5) };
+	struct smmuv3_cmd cmds[5] = { pmd_make_tlbi(1), pmd_make_tlbi(2), pmd_make_tlbi(3),
+		pmd_make_tlbi(4), pmd_make_tlbi(5) };
 	struct crowd *crowd = arg;
 
 	for (unsigned int i = 0; i < ROUNDS; i++) {
@@ -341,7 +185,7 @@ syncer(void *arg)
 		unsigned int bad = i % 8;
 
 		for (unsigned int k = 0; k < 7; k++)
-			cmds[k] = k == bad ? illegal : tlbi(k);
+			cmds[k] = k == bad ? pmd_illegal : pmd_make_tlbi(k);
 		failed = 77;
 		if (smmuv3_cmdq_sync(&crowd->p->s->cmdq, cmds, 7, &failed) != (bad < 7 ? -EIO : 0) ||
 				failed != (bad < 7 ? bad : 0))
@@ -404,7 +248,8 @@ static struct {
 static void
 wait_in_a_flood(void *ctx)
 {
-	struct smmuv3_cmd cmds[5] = { tlbi(1), tlbi(2), tlbi(3), tlbi(4), tlbi(5) };
+	struct smmuv3_cmd cmds[5] = { pmd_make_tlbi(1), pmd_make_tlbi(2), pmd_make_tlbi(3),
+		pmd_make_tlbi(4), pmd_make_tlbi(5) };
 
 	flood.wait(ctx);
 	if (smmuv3_backlog_load_end(&flood.s->cmdq.backlog) -
@@ -416,7 +261,7 @@ wait_in_a_flood(void *ctx)
 static void
 test_who_waits_gets_his_turn(void **state)
 {
-	struct smmuv3_cmd cmds[3] = { tlbi(1), tlbi(2), tlbi(3) };
+	struct smmuv3_cmd cmds[3] = { pmd_make_tlbi(1), pmd_make_tlbi(2), pmd_make_tlbi(3) };
 	const struct smmuv3_backend *before;
 	struct smmuv3_backend backend;
 	struct pmd p;
@@ -444,7 +289,7 @@ test_who_waits_gets_his_turn(void **state)
 static void
 test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
 {
-	const struct smmuv3_cmd fill[2] = { tlbi(0), tlbi(1) };
+	const struct smmuv3_cmd fill[2] = { pmd_make_tlbi(0), pmd_make_tlbi(1) };
 	const struct smmuv3_cmd old = smmuv3_cmd_resume(PMD_SID, 0, false, true);
 	uint8_t buf[4] = { 0 };
 	unsigned int i, told = 0;
@@ -500,7 +345,7 @@ test_a_batch_is_written_whole_where_an_erratum_wants_it(void **state)
 	pmd_up(&p, IOPF_STALL);
 	q = &p.s->cmdq;
 	for (unsigned int i = 0; i < SMMUV3_CHUNK; i++)
-		cmds[i] = tlbi(i);
+		cmds[i] = pmd_make_tlbi(i);
 	/* A posted invalidation without a CMD_SYNC is in front; answers are none. */
 	for (unsigned int lead = 0; lead < 2; lead++) {
 		smmuv3_cmdq_post(q, lead ? &cmds[0] : &answer, 1);
@@ -554,11 +399,6 @@ test_a_full_backlog_takes_nothing_and_loses_nothing(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_full_backlog_takes_nothing_and_loses_nothing),
-	cmocka_unit_test(test_an_illegal_command_is_found_and_skipped),
-	cmocka_unit_test(test_many_illegal_commands_are_all_skipped),
-	cmocka_unit_test(test_an_illegal_answer_does_not_leave_a_stall),
-	cmocka_unit_test(test_a_command_fetch_that_aborts_is_tried_again),
-	cmocka_unit_test(test_a_command_queue_that_cannot_be_read_is_given_up),
 	cmocka_unit_test(test_what_does_not_fit_is_sent_later_and_in_order),
 	cmocka_unit_test(test_a_batch_has_one_producer_store),
 	cmocka_unit_test(test_a_queue_that_stands_still_is_not_waited_for_for_ever),

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Errors of the command queue: illegal commands, and fetches that abort. */
+
+#include <rte_cycles.h>
+
+#include "pmd_rig.h"
+#include "smmuv3_model_test.h"
+#include "test.h"
+
+static void
+test_an_illegal_command_is_found_and_skipped(void **state)
+{
+	struct smmuv3_cmd cmds[10];
+	unsigned int log2, bad, n, failed, start;
+	struct pmd p;
+
+	(void)state;
+	/* First, middle, last; whole in the queue, wrapped, and larger than it. */
+	for (log2 = 0; log2 <= 5; log2++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){
+			.no_features = log2 & 1 ? SMMUV3_MODEL_NO_MSI : 0,
+			.cmdq_log2 = log2 == 0 ? SMMUV3_MODEL_NONE : log2 });
+		pmd_up(&p, IOPF_STALL);
+		for (start = 0; start < 32; start += 5)
+			for (bad = 0; bad < RTE_DIM(cmds); bad++) {
+				for (n = 0; n < RTE_DIM(cmds); n++)
+					cmds[n] = n == bad ? pmd_illegal : pmd_make_tlbi(n);
+				for (n = 0; n < start; n++)
+					assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
+				failed = 77;
+				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
+						&failed), -EIO);
+				assert_int_equal(failed, bad);
+				/* Two of them: the first counts. */
+				cmds[9] = pmd_illegal;
+				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
+						&failed), -EIO);
+				assert_int_equal(failed, bad);
+				/* The next is clean. */
+				cmds[0] = pmd_make_tlbi(0);
+				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 1, &failed), 0);
+			}
+		assert_int_equal(pmd_stat(&p, "cerror_ill"), 7 * (10 + 19));
+		pmd_serve(&p, PMD_VA);
+		assert_int_equal(p.ops->check(p.s), 0);
+		/* The model calls an illegal command what it is. */
+		p.untidy = true;
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+/* More than are remembered: everything of the batch is in doubt, nothing is lost. */
+static void
+test_many_illegal_commands_are_all_skipped(void **state)
+{
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	unsigned int i, failed;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	for (i = 0; i < SMMUV3_CHUNK; i++)
+		cmds[i] = i == 0 ? pmd_make_tlbi(i) : pmd_illegal;
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, SMMUV3_CHUNK, &failed), -EIO);
+	assert_int_equal(failed, 1);
+	for (i = 0; i < 3; i++)
+		smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
+	assert_int_equal(pmd_stat(&p, "cerror_ill"), 4 * (SMMUV3_CHUNK - 1));
+	p.untidy = true;
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_an_illegal_answer_does_not_leave_a_stall(void **state)
+{
+	struct iopf_event event;
+	struct smmuv3_cmd cmd;
+	uint8_t buf[4] = { 0 };
+	struct pmd p;
+	unsigned int i, told = 0;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	pmd_write(&p, PMD_VA, buf, sizeof(buf));
+	pmd_event(&p, &event);
+	cmd = smmuv3_cmd_resume(event.sid, event.token, false, true);
+	cmd.dw[1] |= UINT64_C(1) << 63;
+	smmuv3_cmdq_post(&p.s->cmdq, &cmd, 1);
+	for (i = 0; i < 100; i++) {
+		pmd_step(&p);
+		told |= p.ops->check(p.s);
+	}
+	assert_int_equal(told, IOPF_CHECK_TERMINATED);
+	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
+	pmd_serve(&p, PMD_VA);
+	p.untidy = true;
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static void
+test_a_command_fetch_that_aborts_is_tried_again(void **state)
+{
+	struct smmuv3_cmd cmds[3] = { pmd_make_tlbi(0), pmd_make_tlbi(1), pmd_make_tlbi(2) };
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int aborts = 1; aborts <= SMMUV3_ABT_RETRIES; aborts += 5) {
+		pmd_open(&p, NULL);
+		pmd_up(&p, IOPF_STALL);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, aborts);
+		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, NULL), 0);
+		assert_int_equal(pmd_stat(&p, "cerror_abt"), aborts);
+		pmd_serve(&p, PMD_VA);
+		pmd_down(&p, IOPF_NO_PASID);
+	}
+}
+
+static void
+test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
+{
+	struct smmuv3_cmd cmds[3] = { pmd_make_tlbi(0), pmd_make_tlbi(1), pmd_make_tlbi(2) };
+	const struct iopf_inv inv = { .addr = PMD_VA, .size = 4096 };
+	uint64_t start = rte_get_tsc_cycles();
+	unsigned int done = 77, failed = 77;
+	uint8_t buf[4] = { 0 };
+	struct iopf_event event;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_up(&p, IOPF_STALL);
+	pmd_write(&p, PMD_VA, buf, sizeof(buf));
+	pmd_event(&p, &event);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, &failed), -EIO);
+	assert_int_equal(failed, 0);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -EIO);
+	assert_int_equal(done, 0);
+	/* The stall cannot be answered, and ends all the same. */
+	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
+	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD);
+	pmd_answer(&p, &event, IOPF_SUCCESS);
+	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_true(rte_get_tsc_cycles() - start < rte_get_tsc_hz() / 2);
+	/* It lives again after a stop and a start. */
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	assert_int_equal(p.ops->check(p.s), 0);
+	pmd_serve(&p, PMD_VA);
+	pmd_down(&p, IOPF_NO_PASID);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_an_illegal_command_is_found_and_skipped),
+	cmocka_unit_test(test_many_illegal_commands_are_all_skipped),
+	cmocka_unit_test(test_an_illegal_answer_does_not_leave_a_stall),
+	cmocka_unit_test(test_a_command_fetch_that_aborts_is_tried_again),
+	cmocka_unit_test(test_a_command_queue_that_cannot_be_read_is_given_up),
+};
+
+TEST_SUITE(pmd_cmdq_error, tests, NULL, NULL);
