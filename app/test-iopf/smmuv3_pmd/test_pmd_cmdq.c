@@ -31,7 +31,7 @@ check_order(struct pmd *p, uint64_t first)
 }
 
 static void
-test_what_does_not_fit_is_sent_later_and_in_order(void **state)
+test_commands_without_room_are_sent_later_and_in_order(void **state)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
 	uint64_t before, first;
@@ -86,7 +86,7 @@ test_a_batch_has_one_producer_store(void **state)
 }
 
 static void
-test_a_queue_that_stands_still_is_not_waited_for_for_ever(void **state)
+test_a_wait_for_a_stuck_queue_ends(void **state)
 {
 	uint64_t start;
 	struct pmd p;
@@ -105,7 +105,7 @@ test_a_queue_that_stands_still_is_not_waited_for_for_ever(void **state)
 }
 
 static void
-test_a_completion_word_that_is_lost_is_made_up_for(void **state)
+test_a_lost_completion_word_fails_no_sync(void **state)
 {
 	struct smmuv3_cmd cmd = pmd_make_tlbi(0);
 	struct pmd p;
@@ -159,7 +159,7 @@ struct crowd {
 };
 
 static void *
-poster(void *arg)
+run_poster(void *arg)
 {
 	struct smmuv3_cmd cmds[5] = { pmd_make_tlbi(1), pmd_make_tlbi(2), pmd_make_tlbi(3),
 		pmd_make_tlbi(4), pmd_make_tlbi(5) };
@@ -175,7 +175,7 @@ poster(void *arg)
 }
 
 static void *
-syncer(void *arg)
+run_syncer(void *arg)
 {
 	struct smmuv3_cmd cmds[7];
 	struct crowd *crowd = arg;
@@ -219,7 +219,7 @@ test_callers_share_the_queue(void **state)
 		crowd = (struct crowd){ .p = &p };
 		for (k = 0; k < POSTERS + SYNCERS; k++)
 			assert_int_equal(pthread_create(&threads[k], NULL,
-					k < POSTERS ? poster : syncer, &crowd), 0);
+					k < POSTERS ? run_poster : run_syncer, &crowd), 0);
 		for (k = 0; k < POSTERS + SYNCERS; k++)
 			pthread_join(threads[k], NULL);
 		smmuv3_cmdq_try_flush(&p.s->cmdq);
@@ -246,7 +246,7 @@ static struct {
 
 /* While the waiter sleeps the SMMU consumes, and answers want each slot that is free. */
 static void
-wait_in_a_flood(void *ctx)
+wait_and_post(void *ctx)
 {
 	struct smmuv3_cmd cmds[5] = { pmd_make_tlbi(1), pmd_make_tlbi(2), pmd_make_tlbi(3),
 		pmd_make_tlbi(4), pmd_make_tlbi(5) };
@@ -259,7 +259,7 @@ wait_in_a_flood(void *ctx)
 }
 
 static void
-test_who_waits_gets_his_turn(void **state)
+test_a_waiting_caller_gets_its_turn(void **state)
 {
 	struct smmuv3_cmd cmds[3] = { pmd_make_tlbi(1), pmd_make_tlbi(2), pmd_make_tlbi(3) };
 	const struct smmuv3_backend *before;
@@ -274,7 +274,7 @@ test_who_waits_gets_his_turn(void **state)
 		backend = *before;
 		flood.s = p.s;
 		flood.wait = before->wait;
-		backend.wait = wait_in_a_flood;
+		backend.wait = wait_and_post;
 		p.s->backend = &backend;
 		for (unsigned int i = 0; i < 40; i++)
 			assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, i % 4, NULL), 0);
@@ -329,7 +329,7 @@ test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
  * CMD_SYNC between.
  */
 static void
-test_a_batch_is_written_whole_where_an_erratum_wants_it(void **state)
+test_a_batch_is_written_whole_where_an_erratum_needs_it(void **state)
 {
 	const struct smmuv3_cmd sync = smmuv3_cmd_sync();
 	const struct smmuv3_cmd answer = smmuv3_cmd_resume(PMD_SID, 0, false, true);
@@ -374,7 +374,7 @@ test_a_batch_is_written_whole_where_an_erratum_wants_it(void **state)
 }
 
 static void
-test_a_full_backlog_takes_nothing_and_loses_nothing(void **state)
+test_a_full_backlog_refuses_commands_and_loses_none(void **state)
 {
 	struct smmuv3_backlog_slot slots[8] = { 0 };
 	struct smmuv3_backlog b = { .mask = RTE_DIM(slots) - 1, .slots = slots };
@@ -398,16 +398,16 @@ test_a_full_backlog_takes_nothing_and_loses_nothing(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_a_full_backlog_takes_nothing_and_loses_nothing),
-	cmocka_unit_test(test_what_does_not_fit_is_sent_later_and_in_order),
+	cmocka_unit_test(test_a_full_backlog_refuses_commands_and_loses_none),
+	cmocka_unit_test(test_commands_without_room_are_sent_later_and_in_order),
 	cmocka_unit_test(test_a_batch_has_one_producer_store),
-	cmocka_unit_test(test_a_queue_that_stands_still_is_not_waited_for_for_ever),
-	cmocka_unit_test(test_a_completion_word_that_is_lost_is_made_up_for),
+	cmocka_unit_test(test_a_wait_for_a_stuck_queue_ends),
+	cmocka_unit_test(test_a_lost_completion_word_fails_no_sync),
 	cmocka_unit_test(test_positions_outlive_the_registers),
 	cmocka_unit_test(test_callers_share_the_queue),
-	cmocka_unit_test(test_who_waits_gets_his_turn),
+	cmocka_unit_test(test_a_waiting_caller_gets_its_turn),
 	cmocka_unit_test(test_no_answer_to_an_old_stall_outlives_a_recovery),
-	cmocka_unit_test(test_a_batch_is_written_whole_where_an_erratum_wants_it),
+	cmocka_unit_test(test_a_batch_is_written_whole_where_an_erratum_needs_it),
 };
 
 TEST_SUITE(pmd_cmdq, tests, NULL, NULL);

@@ -15,7 +15,7 @@
 #include "test.h"
 
 static bool
-rang(int fd)
+has_rung(int fd)
 {
 	uint64_t n;
 
@@ -23,7 +23,7 @@ rang(int fd)
 }
 
 static unsigned int
-open_files(void)
+count_open_files(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	unsigned int n = 0;
@@ -41,7 +41,7 @@ open_files(void)
 #define KIND_LEVEL	(1u << 1)
 
 static struct smmuv3_model_conf
-conf_of(unsigned int kind)
+make_conf(unsigned int kind)
 {
 	return (struct smmuv3_model_conf){ .ack_delay = 2,
 		.no_features = kind & KIND_MSI ? 0 : SMMUV3_MODEL_NO_MSI,
@@ -51,7 +51,7 @@ conf_of(unsigned int kind)
 static void
 open_kind(struct pmd *p, unsigned int kind)
 {
-	const struct smmuv3_model_conf conf = conf_of(kind);
+	const struct smmuv3_model_conf conf = make_conf(kind);
 
 	pmd_open(p, &conf);
 	pmd_up(p, IOPF_STALL);
@@ -68,20 +68,20 @@ test_an_event_wakes_the_sleeper(void **state)
 
 	(void)state;
 	for (kind = 0; kind < NB_KINDS; kind++) {
-		unsigned int files = open_files();
+		unsigned int files = count_open_files();
 
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		open_kind(&p, kind);
 		for (i = 0; i < 3; i++) {
 			/* Polling: nobody is woken. */
 			pmd_serve(&p, PMD_VA + (2 * i << 12));
-			assert_false(rang(fd));
+			assert_false(has_rung(fd));
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
 			pmd_step(&p);
-			assert_false(rang(fd));
+			assert_false(has_rung(fd));
 			pmd_write(&p, PMD_VA + ((i + 1) << 24), buf, sizeof(buf));
 			pmd_step(&p);
-			assert_true(rang(fd));
+			assert_true(has_rung(fd));
 			assert_int_equal(p.ops->idle(p.s, -1), 0);
 			/* It is found by the very next pass, without another edge. */
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
@@ -92,12 +92,12 @@ test_an_event_wakes_the_sleeper(void **state)
 		pmd_down(&p, IOPF_NO_PASID);
 		close(fd);
 		/* Nor is the driver's own copy of it open. */
-		assert_int_equal(open_files(), files);
+		assert_int_equal(count_open_files(), files);
 	}
 }
 
 static void
-test_what_is_there_already_forbids_sleep(void **state)
+test_a_pending_event_forbids_sleep(void **state)
 {
 	static uint8_t buf[4];
 	struct iopf_event event;
@@ -121,7 +121,7 @@ test_what_is_there_already_forbids_sleep(void **state)
 		/* Read while wired: what comes after rings again. */
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_step(&p);
-		assert_true(rang(fd));
+		assert_true(has_rung(fd));
 		pmd_event(&p, &event);
 		pmd_answer(&p, &event, IOPF_INVALID);
 		pmd_done(&p);
@@ -130,7 +130,7 @@ test_what_is_there_already_forbids_sleep(void **state)
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_step(&p);
-		assert_true(rang(fd));
+		assert_true(has_rung(fd));
 		assert_int_equal(p.ops->idle(p.s, -1), 0);
 		pmd_event(&p, &event);
 		pmd_answer(&p, &event, IOPF_INVALID);
@@ -141,7 +141,7 @@ test_what_is_there_already_forbids_sleep(void **state)
 }
 
 static void
-test_only_a_descriptor_or_minus_one_is_taken(void **state)
+test_other_values_than_a_descriptor_or_minus_one_are_refused(void **state)
 {
 	static const int bad[] = { -2, INT_MIN };
 	struct pmd p;
@@ -180,7 +180,7 @@ test_an_event_during_the_change_is_seen(void **state)
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		ret = p.ops->idle(p.s, fd);
 		pmd_step(&p);
-		assert_true(ret == 1 || rang(fd));
+		assert_true(ret == 1 || has_rung(fd));
 		for (busy = 0; busy < 2; busy++) {
 			/* And on the way back. */
 			if (busy == 1)
@@ -214,7 +214,7 @@ test_an_error_wakes_the_sleeper(void **state)
 		for (unsigned int i = 1; i <= 2; i++) {
 			smmuv3_cmdq_post(&p.s->cmdq, &illegal, 1);
 			pmd_step(&p);
-			assert_true(rang(fd));
+			assert_true(has_rung(fd));
 			/* Not mended: no sleep. */
 			assert_int_equal(p.ops->idle(p.s, fd), 1);
 			assert_int_equal(p.ops->idle(p.s, -1), 0);
@@ -222,10 +222,10 @@ test_an_error_wakes_the_sleeper(void **state)
 			pmd_step(&p);
 			assert_int_equal(pmd_stat(&p, "cerror_ill"), i);
 			/* A level that is unmasked while it is high rings once more. */
-			rang(fd);
+			has_rung(fd);
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
 			pmd_step(&p);
-			assert_false(rang(fd));
+			assert_false(has_rung(fd));
 		}
 		/* A stop with the wires on. */
 		pmd_down(&p, IOPF_NO_PASID);
@@ -234,7 +234,7 @@ test_an_error_wakes_the_sleeper(void **state)
 }
 
 static void
-fill(struct pmd *p)
+fill_cmdq(struct pmd *p)
 {
 	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, 1);
 
@@ -255,7 +255,7 @@ test_no_thread_sleeps_while_an_answer_waits(void **state)
 	(void)state;
 	for (unsigned int kind = 0; kind < NB_KINDS; kind++) {
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		conf = conf_of(kind);
+		conf = make_conf(kind);
 		conf.ack_delay = 0;
 		conf.cmdq_log2 = 2;
 		pmd_open(&p, &conf);
@@ -263,7 +263,7 @@ test_no_thread_sleeps_while_an_answer_waits(void **state)
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_event(&p, &event);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
-		fill(&p);
+		fill_cmdq(&p);
 		pmd_answer(&p, &event, IOPF_INVALID);
 		assert_true(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
 		assert_int_equal(p.ops->idle(p.s, fd), 1);
@@ -297,15 +297,15 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 		pmd_event(&p, &event);
 		assert_int_equal(p.ops->idle(p.s, fd), 0);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
-		fill(&p);
-		assert_false(rang(fd));
+		fill_cmdq(&p);
+		assert_false(has_rung(fd));
 		/* Another thread has the queue, and leaves it full. */
 		if (owned)
 			assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 		pmd_answer(&p, &event, IOPF_INVALID);
 		if (owned)
 			smmuv3_cmdq_disown(&p.s->cmdq);
-		assert_true(rang(fd));
+		assert_true(has_rung(fd));
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 		pmd_step(&p);
 		assert_int_equal(p.ops->idle(p.s, -1), 0);
@@ -314,9 +314,9 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 	}
 	/* A thread that polls is not woken. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
-	fill(&p);
-	fill(&p);
-	assert_false(rang(fd));
+	fill_cmdq(&p);
+	fill_cmdq(&p);
+	assert_false(has_rung(fd));
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 	pmd_step(&p);
 	pmd_down(&p, IOPF_NO_PASID);
@@ -325,8 +325,8 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_event_wakes_the_sleeper),
-	cmocka_unit_test(test_what_is_there_already_forbids_sleep),
-	cmocka_unit_test(test_only_a_descriptor_or_minus_one_is_taken),
+	cmocka_unit_test(test_a_pending_event_forbids_sleep),
+	cmocka_unit_test(test_other_values_than_a_descriptor_or_minus_one_are_refused),
 	cmocka_unit_test(test_an_event_during_the_change_is_seen),
 	cmocka_unit_test(test_an_error_wakes_the_sleeper),
 	cmocka_unit_test(test_no_thread_sleeps_while_an_answer_waits),

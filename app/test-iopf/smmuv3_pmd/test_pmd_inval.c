@@ -124,7 +124,7 @@ test_ranges_are_covered_by_legal_commands(void **state)
 
 /* One page and a full megabyte, bit by bit. */
 static void
-test_commands_are_what_the_architecture_says(void **state)
+test_commands_match_the_architecture(void **state)
 {
 	struct smmuv3_domain domain = { .asid = 7, .tr = { .format = IOPF_FORMAT_ARM64_S1,
 		.granule_log2 = 12, .va_bits = 48 } };
@@ -166,7 +166,7 @@ test_commands_are_what_the_architecture_says(void **state)
 
 /* The TLB forgets nothing by itself here: only what was invalidated changes. */
 static void
-test_an_invalidation_is_a_promise(void **state)
+test_an_invalidated_page_cannot_be_reached(void **state)
 {
 	static const uint32_t without[] = { 0, SMMUV3_MODEL_NO_RIL, SMMUV3_MODEL_NO_MSI,
 		SMMUV3_MODEL_NO_4K | SMMUV3_MODEL_NO_16K,
@@ -503,8 +503,8 @@ test_every_code_has_its_effect(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_ranges_are_covered_by_legal_commands),
-	cmocka_unit_test(test_commands_are_what_the_architecture_says),
-	cmocka_unit_test(test_an_invalidation_is_a_promise),
+	cmocka_unit_test(test_commands_match_the_architecture),
+	cmocka_unit_test(test_an_invalidated_page_cannot_be_reached),
 	cmocka_unit_test(test_the_covered_prefix_is_exact),
 	cmocka_unit_test(test_the_first_range_that_was_refused_is_named),
 	cmocka_unit_test(test_an_answer_behind_an_invalidation_sees_its_effect),
