@@ -17,7 +17,7 @@
 #define SYNCERS		2
 #define ROUNDS		500
 
-/* What the SMMU has not consumed continues the series of pmd_make_tlbi(0), (1), ... */
+/* The commands that the SMMU has not consumed continue the series pmd_make_tlbi(0), (1), ... */
 static void
 check_order(struct pmd *p, uint64_t first)
 {
@@ -46,13 +46,13 @@ test_commands_without_room_are_sent_later_and_in_order(void **state)
 		first = p.s->cmdq.tail;
 		for (i = 0; i < SMMUV3_CHUNK; i++)
 			cmds[i] = pmd_make_tlbi(i);
-		/* The model does not run: the queue fills, and stays so. */
+		/* The model does not run: the queue fills and stays full. */
 		for (i = 0; i < 10; i++)
 			smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
 		assert_int_equal(pmd_stat(&p, "backlog_pushes"), 10 * SMMUV3_CHUNK - (1 << log2));
 		assert_true(pmd_stat(&p, "cmdq_full") > 0);
 		assert_int_equal(pmd_stat(&p, "backlog_lost"), 0);
-		/* The poller moves it on, idle as it is. */
+		/* An idle poll moves commands from the backlog to the queue. */
 		for (i = 0; i < 10000; i++) {
 			struct iopf_event event;
 
@@ -80,7 +80,7 @@ test_a_batch_has_one_producer_store(void **state)
 	p.ops->answer(p.s, answers, SMMUV3_CHUNK);
 	assert_int_equal(pmd_stat(&p, "batches"), batches + 1);
 	pmd_step(&p);
-	/* Nobody was stalled: these were answers to nothing. */
+	/* No transaction was stalled: the answers name no stall. */
 	p.untidy = true;
 	pmd_down(&p, IOPF_NO_PASID);
 }
@@ -167,7 +167,10 @@ run_poster(void *arg)
 
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		smmuv3_cmdq_post(&crowd->p->s->cmdq, cmds, 1 + i % 5);
-		/* What makes the queue's room and the backlog's: at most one per stall. */
+		/*
+		 * The sizes of queue and backlog assume at most one answer per stall, so posters
+		 * wait.
+		 */
 		while (i % 10 == 9 && smmuv3_cmdq_sync(&crowd->p->s->cmdq, NULL, 0, NULL) != 0)
 			atomic_fetch_add(&crowd->bad, 1);
 	}
@@ -194,7 +197,7 @@ run_syncer(void *arg)
 	return NULL;
 }
 
-/* Every command is sent once, and every waiter hears of its own errors alone. */
+/* Each command is sent once, and each waiting caller gets only its own errors. */
 static void
 test_callers_share_the_queue(void **state)
 {
@@ -211,7 +214,7 @@ test_callers_share_the_queue(void **state)
 			.cmdq_log2 = sizes[i / 2],
 			.no_features = i & 1 ? SMMUV3_MODEL_NO_MSI : 0 });
 		pmd_up(&p, IOPF_STALL);
-		/* The machine may be busy with other things. */
+		/* The machine may be busy. */
 		p.s->timeout *= 60;
 		assert_int_equal(smmuv3_model_start(p.m, -1), 0);
 		commands = pmd_stat(&p, "commands");
@@ -244,7 +247,7 @@ static struct {
 	void (*wait)(void *ctx);
 } flood;
 
-/* While the waiter sleeps the SMMU consumes, and answers want each slot that is free. */
+/* While the caller waits the SMMU consumes commands, and answers take each free slot. */
 static void
 wait_and_post(void *ctx)
 {
@@ -285,7 +288,7 @@ test_a_waiting_caller_gets_its_turn(void **state)
 	}
 }
 
-/* Or it would end a new stall, if that has the same STAG. */
+/* Such an answer would end a new stall with the same STAG. */
 static void
 test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
 {
@@ -306,7 +309,7 @@ test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
 	}
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-	/* The queue is full when it comes. */
+	/* The queue is full when the answer is posted. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	smmuv3_cmdq_post(&p.s->cmdq, fill, 2);
 	smmuv3_cmdq_post(&p.s->cmdq, &old, 1);
@@ -324,10 +327,7 @@ test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/*
- * MMU-700, 2812531: invalidations of different batches are not to be together without a
- * CMD_SYNC between.
- */
+/* MMU-700, 2812531: a CMD_SYNC must separate the invalidations of different batches. */
 static void
 test_a_batch_is_written_whole_where_an_erratum_needs_it(void **state)
 {
@@ -346,7 +346,7 @@ test_a_batch_is_written_whole_where_an_erratum_needs_it(void **state)
 	q = &p.s->cmdq;
 	for (unsigned int i = 0; i < SMMUV3_CHUNK; i++)
 		cmds[i] = pmd_make_tlbi(i);
-	/* A posted invalidation without a CMD_SYNC is in front; answers are none. */
+	/* A posted invalidation without a CMD_SYNC may be in front. Answers need no CMD_SYNC. */
 	for (unsigned int lead = 0; lead < 2; lead++) {
 		smmuv3_cmdq_post(q, lead ? &cmds[0] : &answer, 1);
 		at = q->tail;
@@ -358,7 +358,7 @@ test_a_batch_is_written_whole_where_an_erratum_needs_it(void **state)
 		assert_memory_equal(&q->ring[smmuv3_q_slot(q->log2, at + lead)], cmds,
 				sizeof(cmds[0]));
 	}
-	/* Not in pieces either: it waits for room. */
+	/* The batch is not split: it waits for room. */
 	p.s->timeout /= 20;
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	for (unsigned int i = 0; i < (1u << q->log2) - SMMUV3_CHUNK - 1; i++)

@@ -17,7 +17,10 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 	struct pmd p;
 
 	(void)state;
-	/* First, middle, last; whole in the queue, wrapped, and larger than it. */
+	/*
+	 * The first, a middle and the last command; batches that fit, that wrap, and that are
+	 * larger than the queue.
+	 */
 	for (log2 = 0; log2 <= 5; log2++) {
 		pmd_open(&p, &(struct smmuv3_model_conf){
 			.no_features = log2 & 1 ? SMMUV3_MODEL_NO_MSI : 0,
@@ -33,25 +36,25 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
 						&failed), -EIO);
 				assert_int_equal(failed, bad);
-				/* Two of them: the first counts. */
+				/* Of two illegal commands the first counts. */
 				cmds[9] = pmd_illegal;
 				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
 						&failed), -EIO);
 				assert_int_equal(failed, bad);
-				/* The next is clean. */
+				/* The next batch has no error. */
 				cmds[0] = pmd_make_tlbi(0);
 				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 1, &failed), 0);
 			}
 		assert_int_equal(pmd_stat(&p, "cerror_ill"), 7 * (10 + 19));
 		pmd_serve(&p, PMD_VA);
 		assert_int_equal(p.ops->check(p.s), 0);
-		/* The model calls an illegal command what it is. */
+		/* The model reports each illegal command as an error of the driver. */
 		p.untidy = true;
 		pmd_down(&p, IOPF_NO_PASID);
 	}
 }
 
-/* More than are remembered: everything of the batch is in doubt, nothing is lost. */
+/* More illegal commands than the driver remembers: it doubts the whole batch and loses no error. */
 static void
 test_many_illegal_commands_are_all_skipped(void **state)
 {
@@ -142,13 +145,13 @@ test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
 	assert_int_equal(failed, 0);
 	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -EIO);
 	assert_int_equal(done, 0);
-	/* The stall cannot be answered, and ends all the same. */
+	/* The stall cannot be answered, and ends nevertheless. */
 	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
 	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD);
 	pmd_answer(&p, &event, IOPF_SUCCESS);
 	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_true(rte_get_tsc_cycles() - start < rte_get_tsc_hz() / 2);
-	/* It lives again after a stop and a start. */
+	/* The queue works again after a stop and a start. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Sleeping until an interrupt comes: nothing that happens on the way is slept through. */
+/* Sleeping until an interrupt: no event is missed at any step. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -35,7 +35,7 @@ count_open_files(void)
 	return n;
 }
 
-/* The kinds of SMMU: with MSIs or without, with wires that are edges or levels. */
+/* The kinds of SMMU: with MSIs or without, with edge- or level-triggered wires. */
 #define NB_KINDS	4
 #define KIND_MSI	(1u << 0)
 #define KIND_LEVEL	(1u << 1)
@@ -73,7 +73,7 @@ test_an_event_wakes_the_sleeper(void **state)
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		open_kind(&p, kind);
 		for (i = 0; i < 3; i++) {
-			/* Polling: nobody is woken. */
+			/* While the thread polls, no event rings. */
 			pmd_serve(&p, PMD_VA + (2 * i << 12));
 			assert_false(has_rung(fd));
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
@@ -83,7 +83,7 @@ test_an_event_wakes_the_sleeper(void **state)
 			pmd_step(&p);
 			assert_true(has_rung(fd));
 			assert_int_equal(p.ops->idle(p.s, -1), 0);
-			/* It is found by the very next pass, without another edge. */
+			/* The next poll finds the event, without another edge. */
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
 			pmd_answer(&p, &event, IOPF_INVALID);
 			pmd_done(&p);
@@ -91,7 +91,7 @@ test_an_event_wakes_the_sleeper(void **state)
 		assert_int_equal(pmd_stat(&p, "missed_msis"), 0);
 		pmd_down(&p, IOPF_NO_PASID);
 		close(fd);
-		/* Nor is the driver's own copy of it open. */
+		/* The driver's own copy of the descriptor is closed too. */
 		assert_int_equal(count_open_files(), files);
 	}
 }
@@ -109,7 +109,7 @@ test_a_pending_event_forbids_sleep(void **state)
 	for (kind = 0; kind < NB_KINDS; kind++) {
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		open_kind(&p, kind);
-		/* In the queue, not read. */
+		/* The event is in the queue and not read. */
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_step(&p);
 		assert_int_equal(p.ops->idle(p.s, fd), 1);
@@ -118,14 +118,14 @@ test_a_pending_event_forbids_sleep(void **state)
 		pmd_answer(&p, &event, IOPF_INVALID);
 		pmd_done(&p);
 		assert_int_equal(p.ops->idle(p.s, fd), 0);
-		/* Read while wired: what comes after rings again. */
+		/* The events are read in wired mode: the next event rings again. */
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_step(&p);
 		assert_true(has_rung(fd));
 		pmd_event(&p, &event);
 		pmd_answer(&p, &event, IOPF_INVALID);
 		pmd_done(&p);
-		/* A level that rang is masked until idle is called again. */
+		/* A level that rang is masked until idle() is called again. */
 		if (kind & KIND_LEVEL)
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
@@ -154,7 +154,7 @@ test_other_values_than_a_descriptor_or_minus_one_are_refused(void **state)
 	for (unsigned int i = 0; i < RTE_DIM(bad); i++)
 		SAYS("an eventfd, or -1",
 			assert_int_equal(p.ops->idle(p.s, bad[i]), -EINVAL));
-	/* It sleeps still. */
+	/* The thread still sleeps. */
 	assert_true(atomic_load(&p.s->sleep.asleep));
 	assert_int_equal(p.ops->idle(p.s, -1), 0);
 	pmd_serve(&p, PMD_VA);
@@ -162,7 +162,7 @@ test_other_values_than_a_descriptor_or_minus_one_are_refused(void **state)
 	close(fd);
 }
 
-/* Between the change of mode's steps: the model moves in each wait for an ACK. */
+/* Events between the steps of the mode change: the model steps in each wait for an ACK. */
 static void
 test_an_event_during_the_change_is_seen(void **state)
 {
@@ -176,13 +176,13 @@ test_an_event_during_the_change_is_seen(void **state)
 	for (kind = 0; kind < NB_KINDS; kind++) {
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		open_kind(&p, kind);
-		/* Submitted, not yet looked at by the model. */
+		/* Submitted; the model has not processed it yet. */
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		ret = p.ops->idle(p.s, fd);
 		pmd_step(&p);
 		assert_true(ret == 1 || has_rung(fd));
 		for (busy = 0; busy < 2; busy++) {
-			/* And on the way back. */
+			/* The same on the way back to polling. */
 			if (busy == 1)
 				pmd_write(&p, PMD_VA, buf, sizeof(buf));
 			assert_int_equal(p.ops->idle(p.s, -1), 0);
@@ -215,7 +215,7 @@ test_an_error_wakes_the_sleeper(void **state)
 			smmuv3_cmdq_post(&p.s->cmdq, &illegal, 1);
 			pmd_step(&p);
 			assert_true(has_rung(fd));
-			/* Not mended: no sleep. */
+			/* The error is still active: no sleep. */
 			assert_int_equal(p.ops->idle(p.s, fd), 1);
 			assert_int_equal(p.ops->idle(p.s, -1), 0);
 			assert_int_equal(p.ops->check(p.s), 0);
@@ -227,7 +227,7 @@ test_an_error_wakes_the_sleeper(void **state)
 			pmd_step(&p);
 			assert_false(has_rung(fd));
 		}
-		/* A stop with the wires on. */
+		/* Stop in wired mode. */
 		pmd_down(&p, IOPF_NO_PASID);
 		close(fd);
 	}
@@ -242,7 +242,7 @@ fill_cmdq(struct pmd *p)
 		smmuv3_cmdq_post(&p->s->cmdq, &tlbi, 1);
 }
 
-/* No thread would move it: no interrupt comes when the queue has room again. */
+/* No interrupt reports room in the CMDQ, so no thread would move the answer from the backlog. */
 static void
 test_no_thread_sleeps_while_an_answer_waits(void **state)
 {
@@ -279,7 +279,7 @@ test_no_thread_sleeps_while_an_answer_waits(void **state)
 	}
 }
 
-/* The other order: the answer comes when the poller sleeps already. */
+/* The other order: the answer comes while the poll thread sleeps. */
 static void
 test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 {
@@ -299,7 +299,7 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 		fill_cmdq(&p);
 		assert_false(has_rung(fd));
-		/* Another thread has the queue, and leaves it full. */
+		/* Another thread owns the queue and leaves it full. */
 		if (owned)
 			assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 		pmd_answer(&p, &event, IOPF_INVALID);
@@ -312,7 +312,7 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
 	}
-	/* A thread that polls is not woken. */
+	/* A thread that polls gets no wake-up. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	fill_cmdq(&p);
 	fill_cmdq(&p);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Invalidations: which commands, what they cover, what is reported. */
+/* Invalidations: their commands, the ranges that these cover, and the reported errors. */
 
 #include <string.h>
 
@@ -18,7 +18,7 @@ rnd(void)
 	return seed >> 16;
 }
 
-/* [from, to) is covered by one command: what it does, from its bits [4.4.1]. */
+/* One command covers [from, to), by the meaning of its bits [4.4.1]. */
 static void
 decode_tlbi(const struct smmuv3_cmd *cmd, bool ril, unsigned int g, uint64_t *from, uint64_t *to)
 {
@@ -34,7 +34,7 @@ decode_tlbi(const struct smmuv3_cmd *cmd, bool ril, unsigned int g, uint64_t *fr
 	*from = va;
 	if (tg == 0 || !ril) {
 		assert_int_equal(num | scale | ttl | tg, 0);
-		/* One address: the whole of its page. */
+		/* One address covers the whole page. */
 		*from = va >> g << g;
 		*to = *from + (UINT64_C(1) << g);
 		return;
@@ -46,7 +46,7 @@ decode_tlbi(const struct smmuv3_cmd *cmd, bool ril, unsigned int g, uint64_t *fr
 		unsigned int block = g + (3 - ttl) * (g - 3);
 
 		assert_false(g == 14 && ttl == 1);
-		/* Leaf entries of this level only, so they must be whole. */
+		/* Leaf entries of one level only, which must be covered completely. */
 		assert_int_equal(cmd->dw[1] & 1, 1);
 		assert_int_equal(va & ((UINT64_C(1) << block) - 1), 0);
 		assert_int_equal((((uint64_t)num + 1) << (scale + g)) &
@@ -84,7 +84,7 @@ test_ranges_are_covered_by_legal_commands(void **state)
 			uint64_t at, from, to;
 
 			if (up < 3 && rnd() & 1) {
-				/* As a caller would: whole entries. */
+				/* Like a caller: whole entries. */
 				inv.addr &= ~((UINT64_C(1) << inv.leaf_log2) - 1);
 				inv.size = (1 + rnd() % 600) << inv.leaf_log2;
 			}
@@ -94,7 +94,7 @@ test_ranges_are_covered_by_legal_commands(void **state)
 			assert_in_range(n, 0, max);
 			if (n == 0) {
 				whole++;
-				/* Not for want of trying. */
+				/* A range of this size is possible. */
 				assert_true(max < 12 || !ril || inv.size >> g >> 31 != 0);
 				continue;
 			}
@@ -122,7 +122,7 @@ test_ranges_are_covered_by_legal_commands(void **state)
 	assert_true(whole > 0);
 }
 
-/* One page and a full megabyte, bit by bit. */
+/* One page and 1 MiB, as hexadecimal commands. */
 static void
 test_commands_match_the_architecture(void **state)
 {
@@ -133,7 +133,7 @@ test_commands_match_the_architecture(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	/* Table entries too: no TTL, and a range of one would be illegal. */
+	/* Table entries too: no TTL, and a range command of one page would be illegal. */
 	assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){
 		.addr = 0x5000, .size = 0x1000 }, cmds, 4), 1);
 	assert_int_equal(cmds[0].dw[0], 0x12 | UINT64_C(7) << 48);
@@ -155,7 +155,7 @@ test_commands_match_the_architecture(void **state)
 	assert_int_equal(cmds[0].dw[0], 0x12 | UINT64_C(7) << 48);
 	assert_int_equal(cmds[1].dw[0], 0x12 | 5 << 20 | UINT64_C(7) << 48);
 	assert_int_equal(cmds[1].dw[1] & ~UINT64_C(0xfff), 0x11000);
-	/* A 2 MiB block: TTL 2, whole though only a part is named. */
+	/* A 2 MiB block: TTL 2, the whole block though the range is a part of it. */
 	assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){
 		.addr = 0x201000, .size = 0x1000, .leaf_only = true,
 		.leaf_log2 = 21 }, cmds, 4), 1);
@@ -164,7 +164,7 @@ test_commands_match_the_architecture(void **state)
 	pmd_close(&p);
 }
 
-/* The TLB forgets nothing by itself here: only what was invalidated changes. */
+/* The model's TLB evicts nothing: only invalidated translations change. */
 static void
 test_an_invalidated_page_cannot_be_reached(void **state)
 {
@@ -202,7 +202,7 @@ test_an_invalidated_page_cannot_be_reached(void **state)
 			for (i = 0; i < nb; i++)
 				*pmd_pte(&p, PMD_VA + i * size) = 0;
 			if (round == 0) {
-				/* Still there: the TLB has it, and the model is strict. */
+				/* The access still succeeds: the TLB has the entry. */
 				pmd_write(&p, PMD_VA, &byte, 1);
 				assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
 			}
@@ -252,7 +252,7 @@ test_the_covered_prefix_is_exact(void **state)
 	assert_int_equal(done, 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
 
-	/* Off, there is nothing to forget. */
+	/* SMMUEN is 0: there is nothing to invalidate. */
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &done), 0);
 	assert_int_equal(done, RTE_DIM(inv));
@@ -260,7 +260,7 @@ test_the_covered_prefix_is_exact(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* A driver that believes in ranges, and an SMMU that finds their bits reserved. */
+/* The driver uses range commands, whose bits are reserved in this SMMU. */
 static void
 test_the_first_range_that_was_refused_is_named(void **state)
 {
@@ -285,7 +285,7 @@ test_the_first_range_that_was_refused_is_named(void **state)
 	pmd_down(&p, IOPF_NO_PASID);
 }
 
-/* A permission upgrade: the retry must find the new entry, not the old one in the TLB. */
+/* A permission upgrade: the retry must find the new entry and not the old TLB entry. */
 static void
 test_an_answer_behind_an_invalidation_sees_its_effect(void **state)
 {
@@ -340,7 +340,7 @@ test_an_answer_behind_an_invalidation_sees_its_effect(void **state)
 	}
 }
 
-/* What is in the queue: invalidations, CMD_SYNC, answers. */
+/* The commands in the queue: invalidations, CMD_SYNC, answers. */
 static void
 test_invalidations_synchronisation_answers_are_one_batch(void **state)
 {
@@ -371,13 +371,13 @@ test_invalidations_synchronisation_answers_are_one_batch(void **state)
 	assert_int_equal(ring[at + 4].dw[0], 0x44 | 1 << 13 | (uint64_t)PMD_SID << 32);
 	assert_int_equal(ring[at + 5].dw[0], 0x44 | (uint64_t)PMD_SID << 32);
 	assert_int_equal(p.s->cmdq.tail & ((1u << p.s->cmdq.log2) - 1), at + 6);
-	/* What would take more commands than there is room for is one for all. */
+	/* If single commands do not fit, one command invalidates all. */
 	p.ops->answer_after(p.s, p.domain, &odd, 1, answers, 1);
 	assert_int_equal(ring[at + 6].dw[0] & 0xff, SMMUV3_OP_TLBI_NH_ASID);
 	assert_int_equal(ring[at + 7].dw[0], SMMUV3_OP_SYNC);
 	assert_int_equal(p.s->cmdq.tail & ((1u << p.s->cmdq.log2) - 1), at + 9);
 	assert_int_equal(pmd_stat(&p, "batches"), batches + 2);
-	/* Nobody was stalled: these were answers to nothing. */
+	/* No transaction was stalled: the answers name no stall. */
 	pmd_step(&p);
 	p.untidy = true;
 	pmd_down(&p, IOPF_NO_PASID);
@@ -385,7 +385,7 @@ test_invalidations_synchronisation_answers_are_one_batch(void **state)
 
 #define MAX_CONSUMED	64
 
-/* What the model consumes while a caller waits, in order. */
+/* The commands that the model consumes while a caller waits, in order. */
 static struct {
 	struct smmuv3 *s;
 	struct smmuv3_model *m;
@@ -393,13 +393,13 @@ static struct {
 	unsigned int op[MAX_CONSUMED];
 } consumed;
 
-/* A step of the model consumes one command at most. */
+/* A step of the model consumes at most one command. */
 static void
 wait_and_record(void *ctx)
 {
 	const struct smmuv3_cmdq *q = &consumed.s->cmdq;
 	uint64_t cons = smmuv3_cmdq_load_cons(&consumed.s->cmdq);
-	/* Until CONS has passed it no thread may write to its slot. */
+	/* No thread may write to the slot before CONS has passed it. */
 	uint64_t cmd = q->ring[smmuv3_q_slot(q->log2, cons)].dw[0];
 
 	(void)ctx;
@@ -412,8 +412,8 @@ wait_and_record(void *ctx)
 }
 
 /*
- * There was no room for the answers when they were given. A stall that is retried behind the
- * invalidation could find what the caller is about to free.
+ * The answers found no room when they were given. A stall that is retried behind the invalidation
+ * could find a page that the caller is about to free.
  */
 static void
 test_answers_given_before_an_invalidation_go_in_front_of_it(void **state)
