@@ -23,7 +23,7 @@ atc_add_engine(struct rig *r, int32_t ssid)
 	struct smmuv3_model_dma *dma = rig_ats_dma(r, ssid, 0, 0, false);
 	int ret = smmuv3_model_dma_ats_enable(dma, 0);
 
-	/* For the second engine of a function ATS is enabled already. */
+	/* For the second engine of an endpoint ATS is enabled already. */
 	assert_true(ret == 0 || ret == -EBUSY);
 	return dma;
 }

@@ -4,7 +4,7 @@
 #ifndef ATC_RIG_H
 #define ATC_RIG_H
 
-/* The rig with a PCIe function of StreamID RIG_SID that has ATS, and with one mapped page. */
+/* The rig with an endpoint of StreamID RIG_SID that has ATS, and with one mapped page. */
 
 #include <stdbool.h>
 #include <stdint.h>

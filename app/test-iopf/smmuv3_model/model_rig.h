@@ -94,7 +94,7 @@ void rig_pri_resp(struct rig *r, const struct smmuv3_ppr *ppr, bool pasid, unsig
 /* ssid < 0: SSV = 0. */
 struct smmuv3_cmd rig_atc_inv(uint32_t sid, int32_t ssid, uint64_t flags, uint64_t addr,
 		unsigned int size);
-/* An engine that is a PCIe function; ssid < 0: no PASID. */
+/* An engine that is an endpoint; ssid < 0: no PASID. */
 struct smmuv3_model_dma *rig_ats_dma(struct rig *r, int32_t ssid, unsigned int group_pages,
 		unsigned int prg_indices, bool prg_pasid);
 

@@ -5,8 +5,8 @@
 #define PRI_RIG_H
 
 /*
- * The rig with a PCIe function of StreamID RIG_SID that has ATS and PRI, shared by the tests of
- * groups and those of the PRIQ. The PRIQ has 4 entries.
+ * The rig with an endpoint of StreamID RIG_SID that has ATS and PRI, shared by the tests of groups
+ * and those of the PRIQ. The PRIQ has 4 entries.
  */
 
 #include "model_rig.h"
@@ -19,14 +19,14 @@
 #define SUCCESS		SMMUV3_PRI_RESP_SUCCESS
 
 extern const struct smmuv3_model_conf pri_conf;
-/* Data of the function's DMA. Only the test that wrote it reads it. */
+/* Data of the endpoint's DMA. Only the test that wrote it reads it. */
 extern uint8_t pri_buf[64][8 * 4096];
 
 /* Open, enable the PRIQ, give RIG_SID 16 PASIDs and ATS. @p ste1: more bits for the STE. */
 void pri_setup_conf(struct rig *r, const struct smmuv3_model_conf *conf, uint64_t ste1);
 void pri_setup(struct rig *r);
 
-/* Add an engine of the function. The first engine enables ATS and PRI. ssid < 0: no PASID. */
+/* Add an engine of the endpoint. The first engine enables ATS and PRI. ssid < 0: no PASID. */
 struct smmuv3_model_dma *pri_function(struct rig *r, int32_t ssid, unsigned int pages,
 		unsigned int indices, bool prg_pasid, uint32_t credits);
 /* Set up, and add an engine with PASID 1. */

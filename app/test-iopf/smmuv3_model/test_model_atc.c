@@ -266,7 +266,7 @@ struct order {
 	bool sync;		/* the SYNC is between them */
 	bool again;		/* another ATC_INV of this page follows */
 	uint64_t page;
-	bool untouched;		/* the function has translated nothing */
+	bool untouched;		/* the endpoint has translated nothing */
 	bool wrong;
 };
 

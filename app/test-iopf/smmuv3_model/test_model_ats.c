@@ -72,7 +72,7 @@ test_ats_control_calls_are_checked(void **state)
 	assert_int_equal(smmuv3_model_dma_pri_enable(dma, 4), -EINVAL);
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), -EINVAL);
 	assert_true(smmuv3_model_dma_pri_drained(dma));
-	/* All engines of a function have the same setting. */
+	/* All engines of an endpoint have the same setting. */
 	errno = 0;
 	assert_null(smmuv3_model_dma_create(r.m, &(struct smmuv3_model_dma_conf){ .sid = RIG_SID,
 			.kind = SMMUV3_MODEL_DMA_ATS, .prg_indices = 5 }));
@@ -222,7 +222,7 @@ test_ats_request_whose_fetches_abort_is_a_completer_abort(void **state)
 		rig_cr0(&r, CR0_PRI);
 		dma = atc_add_engine(&r, -1);
 		assert_int_equal(smmuv3_model_dma_pri_enable(dma, 8), 0);
-		/* The function sends no page request. */
+		/* The endpoint sends no page request. */
 		assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
 		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS), 0);
 		assert_int_equal(rig_evt(&r, &evt), i & 1);
@@ -233,7 +233,7 @@ test_ats_request_whose_fetches_abort_is_a_completer_abort(void **state)
 	}
 }
 
-/* Success without permissions, or with fewer. The function may send a page request. */
+/* Success without permissions, or with fewer. The endpoint may send a page request. */
 static void
 test_ats_faults_of_the_tables_take_permissions_away(void **state)
 {

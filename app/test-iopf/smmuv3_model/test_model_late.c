@@ -448,7 +448,7 @@ test_atc_that_is_dead_blocks_the_queue_until_it_times_out(void **state)
 	rig_close(&r);
 }
 
-/* The ATC answers before its time is over, or the function is removed. */
+/* The ATC answers before its time is over, or the endpoint is removed. */
 static void
 test_atc_that_is_dead_may_answer_in_time(void **state)
 {

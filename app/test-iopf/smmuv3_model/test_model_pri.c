@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* PRI of the model: requests of a function, in groups, with credits. */
+/* PRI of the model: requests of an endpoint, in groups, with credits. */
 
 #include <errno.h>
 #include <string.h>
@@ -150,7 +150,7 @@ test_pri_credits_bound_the_requests_and_come_back(void **state)
 	rig_pri_resp(&r, &ppr[2], false, INVALID);
 	assert_int_equal(rig_poll(&r, dma), 2);
 	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 0);
-	/* A function that ignores its allocation. */
+	/* An endpoint that ignores its allocation. */
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_CREDITS, 0);
 	for (unsigned int i = 0; i < 3; i++)
 		pri_start(&r, dma, PRI_VA + i * 0x10000, 2);
@@ -317,7 +317,7 @@ test_pri_reset_ends_all_dma_of_the_function(void **state)
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_FORGOTTEN), 3);
 	assert_true(smmuv3_model_dma_pri_drained(dma));
 	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 0);
-	/* ATS is off: the function's accesses are untranslated again. */
+	/* ATS is off: the endpoint's accesses are untranslated again. */
 	pri_map(&r, PRI_VA, 1);
 	pri_start(&r, dma, PRI_VA, 1);
 	pri_ended(&r, dma, SMMUV3_MODEL_OK);

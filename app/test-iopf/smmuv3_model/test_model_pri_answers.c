@@ -100,7 +100,7 @@ test_pri_form_of_the_response(void **state)
 	static const struct {
 		uint32_t features;
 		int32_t ssid;
-		bool prg_pasid, pasid;	/* function, response */
+		bool prg_pasid, pasid;	/* endpoint, response */
 		bool right;
 		bool other;		/* the PASID of another */
 	} rows[] = {

@@ -107,7 +107,7 @@ test_priq_requests_do_not_depend_on_eats_and_atschk(void **state)
 		assert_true(ppr.dw[0] & SMMUV3_PPR0_LAST);
 		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 		rig_pri_resp(&r, &ppr, false, SUCCESS);
-		/* The function cannot translate the page that it requested. */
+		/* The endpoint cannot translate the page that it requested. */
 		pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 		assert_true(rig_evt(&r, &evt));
 		assert_int_equal(evt.dw[0] & 0xff, SMMUV3_F_BAD_ATS_TREQ);

@@ -69,7 +69,7 @@ check_off_in_a_group(enum off how, bool each, bool prg_pasid)
 	pri_begin(&r, dma, PRI_VA, 3);
 	pri_take(&r);
 	switch_off(&r, other, how);
-	/* Failure, without PASID, whatever form of response the function requires. */
+	/* Failure, without PASID, whatever form of response the endpoint requires. */
 	assert_true(smmuv3_model_dma_pri_failed(dma));
 	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);

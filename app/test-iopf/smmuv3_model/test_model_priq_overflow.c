@@ -23,7 +23,7 @@ test_priq_overflow_at_each_position_of_a_group(void **state)
 		dma = pri_function(&r, 1, 3, 0, false, 64);
 		pri_fill(&r, filler, 4 - room);
 		/*
-		 * Step by step, because the function repeats its request after each automatic
+		 * Step by step, because the endpoint repeats its request after each automatic
 		 * answer.
 		 */
 		pri_begin(&r, dma, PRI_VA, 3);
@@ -85,7 +85,7 @@ test_priq_overflow_blocks_until_it_is_acknowledged(void **state)
 	pri_none(&r);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
 	assert_true(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS) > 4);
-	/* After the acknowledgement the function's next request arrives. */
+	/* After the acknowledgement the endpoint's next request arrives. */
 	rig_priq_ack(&r);
 	rig_run(&r);
 	ppr = pri_take(&r);
@@ -165,7 +165,7 @@ test_priq_overflow_comes_again_after_the_acknowledgement(void **state)
 	pri_close(&r, dma);
 }
 
-/* A function with one index: when software discards the group, the next group uses the index. */
+/* An endpoint with one index: when software discards the group, the next group uses the index. */
 static void
 test_priq_index_of_a_dropped_group_is_used_again(void **state)
 {
@@ -210,7 +210,7 @@ test_priq_index_of_a_dropped_group_is_used_again(void **state)
 struct auto_row {
 	bool substreams, pasid;		/* of the SMMU, of the request */
 	bool pps, ppar;
-	bool prg_pasid;			/* the function requires a PASID on responses */
+	bool prg_pasid;			/* the endpoint requires a PASID on responses */
 	bool given;			/* and the response has it */
 };
 
@@ -229,7 +229,7 @@ check_auto_response(const struct auto_row *row)
 	pri_fill(&r, dma, 4);
 	pri_begin(&r, dma, PRI_VA, 1);
 	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
-	/* Success: the function translates again. */
+	/* Success: the endpoint translates again. */
 	assert_false(smmuv3_model_dma_pri_failed(dma));
 	/* With IDR3.PPS the response has the PASID, required or not. */
 	if (row->given != (row->pasid && (row->prg_pasid || row->pps)))

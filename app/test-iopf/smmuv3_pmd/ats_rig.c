@@ -91,7 +91,7 @@ ats_add_engine(struct pmd *p, uint32_t sid, uint32_t pasid, bool prg_pasid)
 
 	assert_non_null(dma);
 	ret = smmuv3_model_dma_ats_enable(dma, __builtin_ctz(p->info.granules));
-	/* A second engine belongs to the same function. */
+	/* A second engine belongs to the same endpoint. */
 	assert_true(ret == 0 || ret == -EBUSY);
 	return dma;
 }

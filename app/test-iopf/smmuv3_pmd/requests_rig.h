@@ -5,7 +5,7 @@
 #define REQUESTS_RIG_H
 
 /*
- * Page requests through the driver, from functions of the model. The rig does what the library
+ * Page requests through the driver, from endpoints of the model. The rig does what the library
  * does, in a few lines: it forms groups, answers them, and discards partial groups when requests
  * were lost. The model reports a group that is answered twice, too early or never.
  */
@@ -27,7 +27,7 @@ struct requests_group {
 
 struct requests {
 	struct pmd p;
-	/* One function with three engines: PASID 1, PASID 2 and no PASID. */
+	/* One endpoint with three engines: PASID 1, PASID 2 and no PASID. */
 	struct smmuv3_model_dma *fns[NB_FNS];
 	bool prg_pasid;
 	uint32_t credits;
@@ -40,7 +40,7 @@ struct requests {
 	unsigned int groups, lost, markers, bad, discarded;
 };
 
-/* Properties of the functions. Zero selects the model's default. */
+/* Properties of the endpoints. Zero selects the model's default. */
 struct requests_fns {
 	unsigned int group_pages, prg_indices;
 	bool prg_pasid;

@@ -147,7 +147,7 @@ test_a_pasid_of_a_dead_atc_can_be_detached(void **state)
 	assert_true(ats_can_reach(&p, dma[0], VA));
 	assert_true(ats_can_reach(&p, dma[1], VA));
 	smmuv3_model_dma_quirks(dma[0], SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
-	/* No access of the function succeeds, by this PASID or another. */
+	/* No access of the endpoint succeeds, by this PASID or another. */
 	ats_detach(&p, dev, 1);
 	assert_false(ats_can_reach(&p, dma[0], VA));
 	assert_false(ats_can_reach(&p, dma[1], VA));

@@ -147,7 +147,7 @@ test_attach_and_detach_issue_their_commands_in_order(void **state)
 	ats_close(&p);
 }
 
-/* The function keeps ATS on, and its ATC: the driver alone stops it. */
+/* The endpoint keeps ATS on, and its ATC: the driver alone stops it. */
 static void
 test_a_detached_device_reaches_nothing(void **state)
 {

@@ -136,7 +136,7 @@ test_the_batch_of_an_answer_behind_an_invalidation(void **state)
 		assert_int_equal(ring[at + 1 + i].dw[0], want[i][0]);
 		assert_int_equal(ring[at + 1 + i].dw[1], want[i][1]);
 	}
-	/* The function had requested nothing. */
+	/* The endpoint had requested nothing. */
 	pmd_step(&p);
 	p.untidy = true;
 	ats_detach(&p, dev[0], 3);
@@ -148,7 +148,7 @@ test_the_batch_of_an_answer_behind_an_invalidation(void **state)
 }
 
 /*
- * IDR3.PPS of the SMMU and "PRG Response PASID Required" of the function decide. The model reports
+ * IDR3.PPS of the SMMU and "PRG Response PASID Required" of the endpoint decide. The model reports
  * a PRI_RESP of the wrong form as a driver error.
  */
 static void

@@ -16,7 +16,7 @@
 #include "test.h"
 
 /*
- * The functions request more than the queue holds, in groups of each size. The overflow happens at
+ * The endpoints request more than the queue holds, in groups of each size. The overflow happens at
  * each position of a group, and two PASIDs use the same indices. Every DMA gets its pages. Each
  * group gets one answer, from the test or from the SMMU.
  */
@@ -92,7 +92,7 @@ test_no_request_is_accepted_before_the_loss_is_reported(void **state)
 	for (i = 0; i < 6; i++)
 		requests_ask(&r, 0, PMD_VA + i * PAGE, 1);
 	/*
-	 * The SMMU answers requests that find the queue full with Success, and the function
+	 * The SMMU answers requests that find the queue full with Success, and the endpoint
 	 * requests again.
 	 */
 	for (i = 0; i < 50; i++)
@@ -118,7 +118,7 @@ test_no_request_is_accepted_before_the_loss_is_reported(void **state)
 	requests_close(&r);
 }
 
-/* The function lost PRI. Its driver disables and enables PRI. */
+/* The endpoint lost PRI. Its driver disables and enables PRI. */
 static void
 requests_restart_pri(struct requests *r)
 {
@@ -293,7 +293,7 @@ test_a_request_lost_in_the_middle_of_a_burst(void **state)
 		assert_int_equal(r.lost, 1);
 		assert_int_equal(pmd_stat(&r.p, "bad_requests"), 1);
 		assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), at);
-		/* The group gets no answer: the function must be reset. */
+		/* The group gets no answer: the endpoint must be reset. */
 		assert_int_equal(smmuv3_model_dma_pri_disable(r.fns[0]), 0);
 		assert_false(smmuv3_model_dma_pri_drained(r.fns[0]));
 		smmuv3_model_dma_reset(r.fns[0]);
