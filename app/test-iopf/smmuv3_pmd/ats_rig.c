@@ -103,7 +103,7 @@ ats_touch(struct pmd *p, struct smmuv3_model_dma *dma, uint64_t va)
 
 	p->dma = dma;
 	pmd_write(p, va, &byte, 1);
-	return pmd_done(p);
+	return pmd_wait_done(p);
 }
 
 bool
@@ -125,7 +125,7 @@ ats_map(struct pmd *p, uint64_t va)
 void
 ats_unmap(struct pmd *p, uint64_t va)
 {
-	__atomic_store_n(pmd_pte(p, va), 0, __ATOMIC_RELEASE);
+	__atomic_store_n(pmd_get_pte(p, va), 0, __ATOMIC_RELEASE);
 }
 
 int

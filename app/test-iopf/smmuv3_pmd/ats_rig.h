@@ -28,7 +28,7 @@ void ats_run_model(struct pmd *p);
 void *ats_add_dev_sids(struct pmd *p, const uint32_t *sids, unsigned int n, uint32_t nb_pasids,
 		bool prg_pasid);
 void *ats_add_dev(struct pmd *p, uint32_t sid, uint32_t nb_pasids);
-/* Adds a domain with a table of its own. From here on pmd_map() and pmd_pte() use that table. */
+/* Adds a domain with its own table, which pmd_map() and pmd_get_pte() use from here on. */
 void *ats_add_domain(struct pmd *p);
 void ats_attach(struct pmd *p, void *dev, uint32_t pasid, void *domain);
 void ats_detach(struct pmd *p, void *dev, uint32_t pasid);

@@ -31,7 +31,7 @@ break_sync(void *ctx, struct smmuv3_wait *w)
 	struct pmd *p = &breaker.rig->p;
 	struct smmuv3_cmdq *q = &p->s->cmdq;
 
-	if (breaker.at != 0 && pmd_stat(p, "syncs") >= breaker.at) {
+	if (breaker.at != 0 && pmd_read_stat(p, "syncs") >= breaker.at) {
 		breaker.at = 0;
 		breaker.hit = true;
 		breaker_stop_cmdq(true);
@@ -66,7 +66,7 @@ breaker_arm(struct pmd *p, enum breaker_fault fault, unsigned int n)
 {
 	breaker.fault = fault;
 	breaker.hit = breaker.quiet = false;
-	breaker.at = pmd_stat(p, "syncs") + n;
+	breaker.at = pmd_read_stat(p, "syncs") + n;
 }
 
 void
@@ -250,8 +250,8 @@ breaker_read_record(struct pmd *p, uint32_t sid, uint32_t pasid)
 	assert_non_null(dma);
 	p->dma = dma;
 	pmd_write(p, VA, &byte, 1);
-	assert_int_equal(pmd_done(p), SMMUV3_MODEL_ABORTED);
-	pmd_event(p, &event);
+	assert_int_equal(pmd_wait_done(p), SMMUV3_MODEL_ABORTED);
+	pmd_wait_event(p, &event);
 	assert_int_equal(event.flags, 0);
 	assert_int_equal(event.sid, sid);
 	assert_int_equal(event.pasid, pasid);

@@ -102,7 +102,7 @@ count_levels(const struct pmd *p)
 }
 
 uint64_t *
-pmd_pte(struct pmd *p, uint64_t va)
+pmd_get_pte(struct pmd *p, uint64_t va)
 {
 	unsigned int g = p->granule_log2, left;
 	uint64_t *table = p->root, *entry;
@@ -122,12 +122,13 @@ void
 pmd_map(struct pmd *p, uint64_t va, void *page)
 {
 	/* Page, inner shareable, AF, nG, readable and writable by all. */
-	__atomic_store_n(pmd_pte(p, va), (uintptr_t)page | 3 | 1 << 6 | 3 << 8 | 1 << 10 | 1 << 11,
+	__atomic_store_n(pmd_get_pte(p, va),
+			(uintptr_t)page | 3 | 1 << 6 | 3 << 8 | 1 << 10 | 1 << 11,
 			__ATOMIC_RELEASE);
 }
 
 void
-pmd_dev_up(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_t pasid)
+pmd_add_dev(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_t pasid)
 {
 	const uint32_t sid = PMD_SID;
 	const struct iopf_dev_conf conf = {
@@ -158,14 +159,14 @@ pmd_dev_up(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_
 }
 
 void
-pmd_up(struct pmd *p, enum iopf_recover recover)
+pmd_start(struct pmd *p, enum iopf_recover recover)
 {
 	assert_int_equal(p->ops->start(p->s), 0);
-	pmd_dev_up(p, recover, 0, IOPF_NO_PASID);
+	pmd_add_dev(p, recover, 0, IOPF_NO_PASID);
 }
 
 void
-pmd_down(struct pmd *p, uint32_t pasid)
+pmd_finish(struct pmd *p, uint32_t pasid)
 {
 	assert_int_equal(rig_detach(p->ops, p->s, p->dev, pasid), 0);
 	p->ops->domain_del(p->s, p->domain);
@@ -187,7 +188,7 @@ pmd_write(struct pmd *p, uint64_t va, uint8_t *buf, size_t len)
 }
 
 enum smmuv3_model_status
-pmd_done(struct pmd *p)
+pmd_wait_done(struct pmd *p)
 {
 	struct smmuv3_model_done done;
 	unsigned int i;
@@ -202,7 +203,7 @@ pmd_done(struct pmd *p)
 }
 
 void
-pmd_event(struct pmd *p, struct iopf_event *event)
+pmd_wait_event(struct pmd *p, struct iopf_event *event)
 {
 	unsigned int i;
 
@@ -228,7 +229,7 @@ pmd_answer(struct pmd *p, const struct iopf_event *event, enum iopf_code code)
 }
 
 void
-pmd_serve(struct pmd *p, uint64_t va)
+pmd_serve_fault(struct pmd *p, uint64_t va)
 {
 	static const char text[] = "a page that was not there";
 	uint8_t buf[sizeof(text)];
@@ -238,7 +239,7 @@ pmd_serve(struct pmd *p, uint64_t va)
 
 	memcpy(buf, text, sizeof(text));
 	pmd_write(p, va, buf, sizeof(buf));
-	pmd_event(p, &event);
+	pmd_wait_event(p, &event);
 	assert_int_equal(event.addr, va);
 	assert_int_equal(event.sid, PMD_SID);
 	assert_int_equal(event.reason, IOPF_REASON_TRANSLATION);
@@ -248,10 +249,10 @@ pmd_serve(struct pmd *p, uint64_t va)
 	if (stalls) {
 		pmd_answer(p, &event, IOPF_SUCCESS);
 	} else {
-		assert_int_equal(pmd_done(p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(p), SMMUV3_MODEL_ABORTED);
 		pmd_write(p, va, buf, sizeof(buf));
 	}
-	assert_int_equal(pmd_done(p), SMMUV3_MODEL_OK);
+	assert_int_equal(pmd_wait_done(p), SMMUV3_MODEL_OK);
 	assert_memory_equal(page + (va & ((1u << p->granule_log2) - 1)), text, sizeof(text));
 }
 
@@ -270,7 +271,7 @@ pmd_make_tlbi(unsigned int i)
 }
 
 uint64_t
-pmd_stat(const struct pmd *p, const char *wanted)
+pmd_read_stat(const struct pmd *p, const char *wanted)
 {
 	const char *name;
 	unsigned int i;

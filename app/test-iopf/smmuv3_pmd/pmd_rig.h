@@ -53,10 +53,10 @@ void pmd_open(struct pmd *p, const struct smmuv3_model_conf *conf);
 /* The same, and return the result of open. After an error nothing else remains. */
 int pmd_try_open(struct pmd *p, const struct smmuv3_model_conf *conf, const char *more_keys);
 /* Start, add one device at PMD_SID and a domain with an empty table, attach, add an engine. */
-void pmd_up(struct pmd *p, enum iopf_recover recover);
-void pmd_dev_up(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_t pasid);
+void pmd_start(struct pmd *p, enum iopf_recover recover);
+void pmd_add_dev(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_t pasid);
 /* Undo that and close. Fails the test if the model or its oracle found an error. */
-void pmd_down(struct pmd *p, uint32_t pasid);
+void pmd_finish(struct pmd *p, uint32_t pasid);
 void pmd_close(struct pmd *p);
 
 void pmd_step(struct pmd *p);
@@ -64,18 +64,18 @@ void pmd_step(struct pmd *p);
 /* Memory from the arena, zeroed, aligned to @p align. Its device address is its CPU address. */
 void *pmd_alloc(struct pmd *p, size_t len, size_t align);
 /* The leaf entry of @p va in the table. Missing levels above it are added. */
-uint64_t *pmd_pte(struct pmd *p, uint64_t va);
+uint64_t *pmd_get_pte(struct pmd *p, uint64_t va);
 void pmd_map(struct pmd *p, uint64_t va, void *page);
 
 /* Submit one DMA write of @p len bytes of @p buf. */
 void pmd_write(struct pmd *p, uint64_t va, uint8_t *buf, size_t len);
 /* Step until the DMA has ended. Takes no event from the queue. */
-enum smmuv3_model_status pmd_done(struct pmd *p);
+enum smmuv3_model_status pmd_wait_done(struct pmd *p);
 /* Step and poll until there is an event. */
-void pmd_event(struct pmd *p, struct iopf_event *event);
+void pmd_wait_event(struct pmd *p, struct iopf_event *event);
 void pmd_answer(struct pmd *p, const struct iopf_event *event, enum iopf_code code);
 /* One fault from start to end: access an unmapped page, map it, answer, complete. */
-void pmd_serve(struct pmd *p, uint64_t va);
+void pmd_serve_fault(struct pmd *p, uint64_t va);
 
 /* IOPF_STALL where the SMMU supports stalls, else IOPF_TERMINATE. */
 enum iopf_recover pmd_get_recover(const struct pmd *p);
@@ -85,6 +85,6 @@ extern const struct smmuv3_cmd pmd_illegal;
 /* A TLBI by VA of page @p i. */
 struct smmuv3_cmd pmd_make_tlbi(unsigned int i);
 
-uint64_t pmd_stat(const struct pmd *p, const char *name);
+uint64_t pmd_read_stat(const struct pmd *p, const char *name);
 
 #endif /* PMD_RIG_H */

@@ -31,7 +31,7 @@ requests_open_conf(struct requests *r, const struct smmuv3_model_conf *conf,
 	assert_int_equal(r->p.granule_log2, 12);
 	assert_int_equal(r->p.ops->start(r->p.s), 0);
 	r->p.prg_pasid = fns->prg_pasid;
-	pmd_dev_up(&r->p, IOPF_PRI, 4, 1);
+	pmd_add_dev(&r->p, IOPF_PRI, 4, 1);
 	assert_int_equal(rig_attach(r->p.ops, r->p.s, r->p.dev, 2, r->p.domain), 0);
 	assert_int_equal(rig_attach(r->p.ops, r->p.s, r->p.dev, IOPF_NO_PASID, r->p.domain), 0);
 	for (unsigned int i = 0; i < NB_FNS; i++) {
@@ -75,7 +75,7 @@ requests_close(struct requests *r)
 		smmuv3_model_dma_destroy(r->fns[i]);
 	assert_int_equal(rig_detach(r->p.ops, r->p.s, r->p.dev, 2), 0);
 	assert_int_equal(rig_detach(r->p.ops, r->p.s, r->p.dev, IOPF_NO_PASID), 0);
-	pmd_down(&r->p, 1);
+	pmd_finish(&r->p, 1);
 }
 
 void

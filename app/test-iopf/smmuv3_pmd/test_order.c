@@ -121,7 +121,7 @@ open_smmu(struct pmd *p, enum iopf_recover recover)
 	};
 
 	pmd_open(p, &conf);
-	pmd_up(p, recover);
+	pmd_start(p, recover);
 }
 
 static void
@@ -145,7 +145,7 @@ test_stores_come_before_each_doorbell(void **state)
 	(void)state;
 	pmd_open(&p, NULL);
 	start_trail();
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	/* The driver acknowledges a fetch that aborted, and the SMMU fetches again. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
 	send_answer(&p);
@@ -165,7 +165,7 @@ test_stores_come_before_each_doorbell(void **state)
 		}
 		assert_true(seen > 0);
 	}
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* Data that a status word covers are read after it. Entries are read before CONS frees them. */
@@ -184,11 +184,11 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 	(void)state;
 	pmd_open(&p, NULL);
 	start_trail();
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	pmd_write(&p, PMD_VA, &byte, 1);
-	pmd_event(&p, &event);
+	pmd_wait_event(&p, &event);
 	pmd_answer(&p, &event, IOPF_INVALID);
-	pmd_done(&p);
+	pmd_wait_done(&p);
 	assert_int_equal(smmuv3_cmdq_load_cons(&p.s->cmdq), p.s->cmdq.tail);
 	p.ops->queue_mark(p.s, IOPF_QUEUE_EVENTS);
 	assert_true(smmuv3_uses_memory(p.s));
@@ -214,7 +214,7 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 	at = expect_event(0, WRITE, SMMUV3_EVENTQ_CONS);
 	at = expect_event(at + 1, WRITE, SMMUV3_EVENTQ_CONS);
 	assert_int_equal(trail.events[at + 1].kind, RMB);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /*
@@ -248,7 +248,7 @@ test_prod_is_read_behind_a_full_barrier_before_the_word_is_trusted(void **state)
 	open_smmu(&p, IOPF_PRI);
 	check_idle_poll(&p, IOPF_QUEUE_EVENTS, SMMUV3_EVENTQ_PROD);
 	check_idle_poll(&p, IOPF_QUEUE_REQUESTS, SMMUV3_PRIQ_PROD);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -271,7 +271,7 @@ test_gerror_is_read_behind_a_full_barrier(void **state)
 	assert_in_range(i, 0, 15);
 	assert_true(find_event(0, MB, 0) < gerror);
 	assert_int_equal(trail.events[gerror - 1].kind, RMB);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* cmdq_post.c, O2 and P2. */
@@ -297,7 +297,7 @@ test_owner_and_poster_read_behind_a_full_barrier(void **state)
 	expect_event(0, MB, 0);
 	smmuv3_cmdq_disown(&p.s->cmdq);
 	assert_false(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* After an asynchronous abort an entry that was not written again must be empty. */
@@ -317,8 +317,8 @@ test_entries_are_cleared_before_they_are_freed(void **state)
 	stop_trail();
 	assert_int_equal(trail.events[expect_event(1, WRITE, SMMUV3_EVENTQ_CONS) - 1].kind, WMB);
 	pmd_answer(&p, &event, IOPF_INVALID);
-	pmd_done(&p);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_wait_done(&p);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -352,7 +352,7 @@ test_page_requests_are_cleared_before_they_are_freed(void **state)
 	assert_true(smmuv3_model_dma_pri_drained(fn));
 	assert_int_equal(smmuv3_model_dma_ats_disable(fn), 0);
 	smmuv3_model_dma_destroy(fn);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static bool
@@ -402,7 +402,7 @@ test_leaf_tables_are_written_before_they_are_linked(void **state)
 	assert_leaf_comes_first(&dev->cds.mem);
 	assert_int_equal(rig_detach(p.ops, p.s, handle, 700), 0);
 	assert_int_equal(p.ops->dev_del(p.s, handle), 0);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* atc.c, B2: the table is changed before the list of ATCs is read. */
@@ -420,7 +420,7 @@ test_the_list_of_atcs_is_read_behind_a_full_barrier(void **state)
 	stop_trail();
 	assert_true(find_event(0, MB, 0) < expect_event(0, WRITE, SMMUV3_CMDQ_PROD));
 	pmd_step(&p);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* state.h, C2: the caller changes its table before it reads the state. */
@@ -441,7 +441,7 @@ test_an_invalidation_reads_the_state_behind_a_full_barrier(void **state)
 	assert_int_equal(find_event(0, WRITE, SMMUV3_CMDQ_PROD), trail.n);
 	expect_event(0, MB, 0);
 	assert_int_equal(p.ops->start(p.s), 0);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* state.h, S2: STARTING is stored before the commands that empty the caches. */
@@ -488,7 +488,7 @@ test_a_sleeper_reads_behind_a_full_barrier(void **state)
 	assert_int_equal(trail.events[expect_event(mb, READ, SMMUV3_EVENTQ_PROD) - 1].kind, RMB);
 	assert_int_equal(p.ops->idle(p.s, -1), 0);
 	close(fd);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -21,7 +21,7 @@ abort_event(struct requests *r)
 
 	smmuv3_model_knob(r->p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
 	pmd_write(&r->p, PMD_VA + (UINT64_C(1) << 40), buf, sizeof(buf));
-	assert_int_equal(pmd_done(&r->p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&r->p), SMMUV3_MODEL_ABORTED);
 }
 
 static bool
@@ -62,15 +62,15 @@ test_answers_are_held_back_while_the_smmu_is_off(void **state)
 			assert_true(was_off);
 			assert_true(is_smmu_on(&r));
 			assert_int_equal(told, IOPF_CHECK_TERMINATED);
-			assert_int_equal(pmd_stat(&r.p, "resets"), 1);
+			assert_int_equal(pmd_read_stat(&r.p, "resets"), 1);
 			pmd_step(&r.p);
 			/* All answers arrived, and the SMMU ignored none. */
 			assert_int_equal(requests_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 9);
 			assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 9);
 			if (when == 5)
-				assert_int_equal(pmd_stat(&r.p, "answers_held"), 7);
-			assert_int_equal(pmd_stat(&r.p, "answers_dropped"), 0);
-			assert_int_equal(pmd_stat(&r.p, "backlog_lost"), 0);
+				assert_int_equal(pmd_read_stat(&r.p, "answers_held"), 7);
+			assert_int_equal(pmd_read_stat(&r.p, "answers_dropped"), 0);
+			assert_int_equal(pmd_read_stat(&r.p, "backlog_lost"), 0);
 			/* Requests that came meanwhile got a Response Failure. */
 			requests_serve_all(&r);
 			assert_int_equal(r.lost, 1);
@@ -162,7 +162,7 @@ finish_recovery(struct requests *r, unsigned int answers)
 	}
 	assert_int_equal(requests_model_stat(r, SMMUV3_MODEL_STAT_PRI_RESPS), answers);
 	assert_int_equal(requests_count_ended(r, SMMUV3_MODEL_OK), answers);
-	assert_int_equal(pmd_stat(&r->p, "backlog_lost"), 0);
+	assert_int_equal(pmd_read_stat(&r->p, "backlog_lost"), 0);
 	requests_serve_all(r);
 	assert_int_equal(r->lost, 1);
 	requests_ask(r, 0, PMD_VA + 4000 * PAGE, 1);
@@ -193,7 +193,7 @@ test_all_answers_that_there_can_be_are_held_back(void **state)
 				requests_send_answers(&r, 8);
 			assert_int_equal(r.nb_waiting, 0);
 			if (k == 0)
-				assert_int_equal(pmd_stat(&r.p, "answers_held"), slots);
+				assert_int_equal(pmd_read_stat(&r.p, "answers_held"), slots);
 			finish_recovery(&r, slots);
 			requests_close(&r);
 		}
@@ -286,7 +286,7 @@ test_an_answer_that_cannot_be_held_is_not_lost(void **state)
 		assert_int_equal(smmuv3_cmdq_sync(&r.p.s->cmdq, &(struct smmuv3_cmd){
 			.dw = { SMMUV3_OP_SYNC } }, 1, NULL), 0);
 		requests_send_answers(&r, 20);
-		assert_int_equal(pmd_stat(&r.p, "answers_held"), 3);
+		assert_int_equal(pmd_read_stat(&r.p, "answers_held"), 3);
 		/*
 		 * The SMMU would ignore the ATC_INV now, so it waits. This thread does not call
 		 * check(), so the wait times out.
@@ -313,8 +313,8 @@ test_a_refused_answer_ends_no_stalls(void **state)
 	smmuv3_cmdq_post(&r.p.s->cmdq, &illegal, 1);
 	pmd_step(&r.p);
 	requests_check(&r, 40);
-	assert_int_equal(pmd_stat(&r.p, "cerror_ill"), 1);
-	assert_int_equal(pmd_stat(&r.p, "resets"), 0);
+	assert_int_equal(pmd_read_stat(&r.p, "cerror_ill"), 1);
+	assert_int_equal(pmd_read_stat(&r.p, "resets"), 0);
 	requests_ask(&r, 0, PMD_VA, 1);
 	requests_serve_all(&r);
 	assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 1);
@@ -341,7 +341,7 @@ test_answers_are_consumed_before_a_stop(void **state)
 	requests_send_answers(&r, 9);
 	assert_int_equal(r.p.ops->stop(r.p.s), 0);
 	assert_int_equal(requests_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 9);
-	assert_int_equal(pmd_stat(&r.p, "answers_dropped"), 0);
+	assert_int_equal(pmd_read_stat(&r.p, "answers_dropped"), 0);
 	/* Translation Requests were refused since then; the request has ended. */
 	pmd_step(&r.p);
 	smmuv3_model_dma_reset(r.fns[0]);
@@ -459,7 +459,7 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 	for (unsigned int round = 0; round < rounds; round++) {
 		unsigned int n = 0, kind = (unsigned int)rand_r(&seed) % 4;
 		const char *counter = kind == 0 ? "resets" : "priq_aborts";
-		uint64_t count = pmd_stat(&r->p, counter);
+		uint64_t count = pmd_read_stat(&r->p, counter);
 		time_t end = time(NULL) + 10;
 
 		if (kind == 1)
@@ -474,7 +474,7 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 		}
 		assert_true(wait_for_ends(&c, n));
 		/* While the SMMU is off it refuses requests, so no write would abort. */
-		while (kind < 2 && (pmd_stat(&r->p, counter) == count || !is_smmu_on(r))) {
+		while (kind < 2 && (pmd_read_stat(&r->p, counter) == count || !is_smmu_on(r))) {
 			assert_true(time(NULL) < end);
 			sched_yield();
 		}
@@ -494,11 +494,11 @@ test_recovery_loses_no_answer_of_another_thread(void **state)
 	assert_int_equal(c.nb_todo, 0);
 	groups = r->groups;
 	assert_int_equal(requests_model_stat(r, SMMUV3_MODEL_STAT_PRI_RESPS), groups);
-	assert_true(pmd_stat(&r->p, "resets") > 5 && pmd_stat(&r->p, "priq_aborts") > 5);
-	assert_int_equal(pmd_stat(&r->p, "backlog_lost"), 0);
+	assert_true(pmd_read_stat(&r->p, "resets") > 5 && pmd_read_stat(&r->p, "priq_aborts") > 5);
+	assert_int_equal(pmd_read_stat(&r->p, "backlog_lost"), 0);
 	print_message("  %u groups, %u resets, %u answers held\n", (unsigned int)groups,
-			(unsigned int)pmd_stat(&r->p, "resets"),
-			(unsigned int)pmd_stat(&r->p, "answers_held"));
+			(unsigned int)pmd_read_stat(&r->p, "resets"),
+			(unsigned int)pmd_read_stat(&r->p, "answers_held"));
 	/* A recovery may be under way. */
 	for (unsigned int i = 0; i < 100; i++) {
 		r->p.ops->check(r->p.s);

@@ -31,7 +31,7 @@ static void *
 keep_invalidating(void *arg)
 {
 	struct churn *c = arg;
-	uint64_t *pte = pmd_pte(&c->p, VA), value = *pte;
+	uint64_t *pte = pmd_get_pte(&c->p, VA), value = *pte;
 	const struct iopf_inv inv = { .addr = VA, .size = PAGE };
 	unsigned int done, i;
 	int ret;
@@ -123,10 +123,10 @@ run_churn(bool deaths)
 	assert_int_equal(pthread_join(inv, NULL), 0);
 	assert_int_equal(pthread_join(traffic, NULL), 0);
 	print_message("  %u invalidations, %u errors, %u cut off\n", (unsigned int)c.kept,
-			(unsigned int)c.errors, (unsigned int)pmd_stat(p, "atc_cuts"));
+			(unsigned int)c.errors, (unsigned int)pmd_read_stat(p, "atc_cuts"));
 	assert_int_equal(c.broken, 0);
 	assert_true(c.kept > 0);
-	assert_int_equal(pmd_stat(p, "atc_cuts") > 0, deaths);
+	assert_int_equal(pmd_read_stat(p, "atc_cuts") > 0, deaths);
 	assert_int_equal(smmuv3_model_stop(p->m), 0);
 	for (i = 0; i < 2; i++)
 		smmuv3_model_dma_destroy(c.dma[i]);

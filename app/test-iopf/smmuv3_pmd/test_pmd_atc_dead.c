@@ -39,8 +39,8 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	smmuv3_model_dma_quirks(dead, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
 	assert_int_equal(ats_invalidate(&p, domain, VA, &done), -EIO);
 	assert_int_equal(done, 0);
-	assert_int_equal(pmd_stat(&p, "cerror_atc"), 1);
-	assert_int_equal(pmd_stat(&p, "atc_cuts"), 1);
+	assert_int_equal(pmd_read_stat(&p, "cerror_atc"), 1);
+	assert_int_equal(pmd_read_stat(&p, "atc_cuts"), 1);
 	/* The ATC still holds the page and cannot use it. So the promise holds now. */
 	ats_invalidate_page(&p, domain, VA);
 	assert_false(ats_can_reach(&p, dead, VA));
@@ -52,9 +52,9 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	/*
 	 * It stays cut off, for other PASIDs and over a restart, until all its PASIDs are detached.
 	 */
-	syncs = pmd_stat(&p, "syncs");
+	syncs = pmd_read_stat(&p, "syncs");
 	assert_int_equal(rig_attach(p.ops, p.s, dev[0], 2, other), -EIO);
-	assert_int_equal(pmd_stat(&p, "syncs"), syncs);
+	assert_int_equal(pmd_read_stat(&p, "syncs"), syncs);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_false(ats_can_reach(&p, dead, VA));
@@ -111,7 +111,7 @@ test_the_dead_atc_among_several_is_found(void **state)
 			assert_in_range(++errors, 1, nb_bad + 1);
 		}
 		assert_int_equal(done, 1);
-		assert_int_equal(pmd_stat(&p, "atc_cuts"), nb_bad);
+		assert_int_equal(pmd_read_stat(&p, "atc_cuts"), nb_bad);
 		for (unsigned int i = 0; i < 4; i++)
 			assert_false(ats_can_reach(&p, dma[i], VA));
 		/* ATCs that answer stay in use. */
@@ -187,12 +187,12 @@ test_a_dead_atc_does_not_hold_up_answers_for_good(void **state)
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 		for (unsigned int i = 0; i < 50; i++)
 			p.ops->answer_after(p.s, domain, &inv, 1, NULL, 0);
-		assert_int_equal(pmd_stat(&p, "backlog_pushes") > 0, k);
+		assert_int_equal(pmd_read_stat(&p, "backlog_pushes") > 0, k);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 		ats_finish_recovery(&p);
 		/* ATC_INVs behind the failed one were rewritten. */
 		assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
-		assert_int_equal(pmd_stat(&p, "atc_cuts"), 1);
+		assert_int_equal(pmd_read_stat(&p, "atc_cuts"), 1);
 		assert_false(ats_can_reach(&p, dma, VA));
 		ats_invalidate_page(&p, domain, VA);
 		smmuv3_model_dma_destroy(dma);

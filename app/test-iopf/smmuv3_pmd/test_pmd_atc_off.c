@@ -97,7 +97,7 @@ test_a_recovery_empties_all_atcs(void **state)
 	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
 	assert_false(ats_can_reach(&p, dma, VA));
 	p.dma = plain;
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	while (p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1) > 0)
 		;
 	while (p.ops->poll(p.s, IOPF_QUEUE_REQUESTS, &event, 1) > 0)

@@ -59,12 +59,12 @@ test_an_answer_follows_the_atc_invs_of_its_batch(void **state)
 	}
 	/* VA is read-only, so a write requests it. VA + PAGE moves. */
 	pmd_map(&p, VA, pmd_alloc(&p, PAGE, PAGE));
-	*pmd_pte(&p, VA) |= 1 << 7;
+	*pmd_get_pte(&p, VA) |= 1 << 7;
 	ats_map(&p, VA + PAGE);
 	p.dma = dma[0];
 	assert_int_equal(smmuv3_model_dma_submit(dma[0], &(struct smmuv3_model_op){
 		.type = SMMUV3_MODEL_READ, .addr = VA, .buf = &byte, .len = 1 }), 0);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 	assert_true(ats_can_reach(&p, dma[0], VA + PAGE));
 	assert_true(ats_can_reach(&p, dma[1], VA + PAGE));
 	p.dma = dma[0];
@@ -76,10 +76,10 @@ test_an_answer_follows_the_atc_invs_of_its_batch(void **state)
 	pmd_map(&p, VA + PAGE, page);
 	answer = (struct iopf_answer){ .sid = event.sid, .pasid = IOPF_NO_PASID,
 		.token = event.token, .code = IOPF_SUCCESS, .page_request = true };
-	batches = pmd_stat(&p, "batches");
+	batches = pmd_read_stat(&p, "batches");
 	p.ops->answer_after(p.s, domain, inv, 2, &answer, 1);
-	assert_int_equal(pmd_stat(&p, "batches"), batches + 1);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+	assert_int_equal(pmd_read_stat(&p, "batches"), batches + 1);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 	assert_int_equal(page[0], 9);
 	for (unsigned int i = 0; i < 2; i++) {
 		page[0] = 0;
@@ -199,7 +199,7 @@ test_answers_carry_a_pasid_where_it_is_required(void **state)
 			/* As the library does. */
 			answer.pasid = pps || prg_pasid ? event.pasid : IOPF_NO_PASID;
 			p.ops->answer(p.s, &answer, 1);
-			assert_int_equal(pmd_done(&p), codes[i].status);
+			assert_int_equal(pmd_wait_done(&p), codes[i].status);
 		}
 		assert_true(smmuv3_model_dma_pri_failed(dma));
 		assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_PRI_RESPS), 4);

@@ -69,22 +69,22 @@ test_many_streamids_share_a_sync(void **state)
 	pmd_open(&p, NULL);
 	p.s->timeout *= 60;
 	assert_int_equal(p.ops->start(p.s), 0);
-	syncs = pmd_stat(&p, "syncs");
+	syncs = pmd_read_stat(&p, "syncs");
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
 	/* Its STEs were not valid before and are not valid now. */
-	assert_int_equal(pmd_stat(&p, "syncs"), syncs);
+	assert_int_equal(pmd_read_stat(&p, "syncs"), syncs);
 	assert_int_equal(p.ops->domain_add(p.s, &none, &domain), 0);
 	assert_int_equal(rig_attach(p.ops, p.s, dev, IOPF_NO_PASID, domain), 0);
 	/* The CD twice, the STEs twice. */
-	assert_in_range(pmd_stat(&p, "syncs") - syncs, 1, 4 * NB / SMMUV3_CHUNK);
-	syncs = pmd_stat(&p, "syncs");
+	assert_in_range(pmd_read_stat(&p, "syncs") - syncs, 1, 4 * NB / SMMUV3_CHUNK);
+	syncs = pmd_read_stat(&p, "syncs");
 	assert_int_equal(rig_detach(p.ops, p.s, dev, IOPF_NO_PASID), 0);
 	/* The CD, the TLBI, the STEs. */
-	assert_in_range(pmd_stat(&p, "syncs") - syncs, 1, 2 * NB / SMMUV3_CHUNK + 1);
-	syncs = pmd_stat(&p, "syncs");
+	assert_in_range(pmd_read_stat(&p, "syncs") - syncs, 1, 2 * NB / SMMUV3_CHUNK + 1);
+	syncs = pmd_read_stat(&p, "syncs");
 	assert_int_equal(p.ops->dev_del(p.s, dev), 0);
 	/* The STEs, STALL_TERM, the STEs. */
-	assert_in_range(pmd_stat(&p, "syncs") - syncs, 1, 3 * NB / SMMUV3_CHUNK);
+	assert_in_range(pmd_read_stat(&p, "syncs") - syncs, 1, 3 * NB / SMMUV3_CHUNK);
 	p.ops->domain_del(p.s, domain);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	pmd_close(&p);
@@ -167,7 +167,7 @@ test_an_attach_without_memory_for_its_cd_leaves_nothing(void **state)
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){
 			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
 	conf.sids = &sids[1];
 	conf.recover = IOPF_PRI;
@@ -191,7 +191,7 @@ test_an_attach_without_memory_for_its_cd_leaves_nothing(void **state)
 		assert_int_equal(rig_detach(p.ops, p.s, dev, pasid), 0);
 	assert_int_equal(p.ops->dev_del(p.s, pri), 0);
 	assert_int_equal(p.ops->dev_del(p.s, dev), 0);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static const struct CMUnitTest tests[] = {

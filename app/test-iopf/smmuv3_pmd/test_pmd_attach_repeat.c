@@ -192,7 +192,7 @@ stop_cmdq_behind_cut(void *ctx, struct smmuv3_wait *w)
 {
 	struct pmd *p = &breaker.rig->p;
 
-	if (!breaker.hit && pmd_stat(p, "atc_cuts") == 0) {
+	if (!breaker.hit && pmd_read_stat(p, "atc_cuts") == 0) {
 		breaker.at = atomic_load(&p->s->cmdq.prod);
 	} else if (!breaker.hit) {
 		while (smmuv3_cmdq_load_cons(&p->s->cmdq) < breaker.at)
@@ -251,7 +251,7 @@ fail_dev_del(enum breaker_fault fault, unsigned int n)
 	assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
 	p->dma = r.dma[0];
 	pmd_write(p, VA + (1 << 16), &byte, 1);
-	pmd_event(p, &event);
+	pmd_wait_event(p, &event);
 	assert_true(event.flags & IOPF_EVENT_STALL);
 	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), 0);
 	assert_int_equal(smmuv3_model_stalls_outstanding(p->m), 1);

@@ -63,14 +63,14 @@ test_a_fault_is_served_on_every_kind_of_smmu(void **state)
 	for (i = 0; i < RTE_DIM(kinds); i++) {
 		print_message("  %s\n", kinds[i].what);
 		pmd_open(&p, &kinds[i].conf);
-		pmd_up(&p, pmd_get_recover(&p));
-		pmd_serve(&p, PMD_VA);
-		pmd_serve(&p, PMD_VA + (1 << 20) + 16);
+		pmd_start(&p, pmd_get_recover(&p));
+		pmd_serve_fault(&p, PMD_VA);
+		pmd_serve_fault(&p, PMD_VA + (1 << 20) + 16);
 
 		/* Detached: an access aborts, leaves a record, and does not stall. */
 		assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 		assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
 		assert_int_equal(event.raw_id, SMMUV3_C_BAD_STE);
@@ -79,9 +79,9 @@ test_a_fault_is_served_on_every_kind_of_smmu(void **state)
 		/* Attached again. */
 		assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
-		pmd_serve(&p, PMD_VA + (2 << 20));
-		pmd_down(&p, IOPF_NO_PASID);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
+		pmd_serve_fault(&p, PMD_VA + (2 << 20));
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -97,28 +97,28 @@ test_devices_can_be_attached_before_start_and_survive_a_restart(void **state)
 		pmd_open(&p, &(struct smmuv3_model_conf){
 			.no_features = i == 0 ? 0 : SMMUV3_MODEL_NO_MSI,
 			.choices = SMMUV3_MODEL_STICKY_TLB });
-		pmd_dev_up(&p, IOPF_STALL, 0, IOPF_NO_PASID);
+		pmd_add_dev(&p, IOPF_STALL, 0, IOPF_NO_PASID);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		/*
 		 * SMMUEN is 0: the reset value of GBPA decides, which the driver has not changed.
 		 */
-		pmd_done(&p);
+		pmd_wait_done(&p);
 		assert_int_equal(p.ops->start(p.s), 0);
-		pmd_serve(&p, PMD_VA);
+		pmd_serve_fault(&p, PMD_VA);
 		assert_int_equal(p.ops->stop(p.s), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 		/* The start invalidates the entry that changed while SMMUEN was 0. */
-		*pmd_pte(&p, PMD_VA) = 0;
+		*pmd_get_pte(&p, PMD_VA) = 0;
 		assert_int_equal(p.ops->start(p.s), 0);
-		pmd_serve(&p, PMD_VA);
+		pmd_serve_fault(&p, PMD_VA);
 		assert_int_equal(p.ops->stop(p.s), 0);
 		assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 		assert_int_equal(p.ops->start(p.s), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 		assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -133,9 +133,9 @@ test_a_dump_counts_entries_and_not_positions(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	for (unsigned int i = 0; i < 3; i++) {
-		pmd_serve(&p, PMD_VA + (2 * i << p.granule_log2));
+		pmd_serve_fault(&p, PMD_VA + (2 * i << p.granule_log2));
 		assert_int_equal(p.ops->stop(p.s), 0);
 		assert_int_equal(p.ops->start(p.s), 0);
 	}
@@ -143,10 +143,10 @@ test_a_dump_counts_entries_and_not_positions(void **state)
 	assert_non_null(f);
 	p.ops->dump(p.s, f);
 	fclose(f);
-	assert_int_equal(pmd_stat(&p, "events"), 3);
+	assert_int_equal(pmd_read_stat(&p, "events"), 3);
 	assert_non_null(strstr(text, " entries: 3 read\n"));
 	free(text);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -159,12 +159,12 @@ test_a_stop_ends_all_stalls(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	for (i = 0; i < 10; i++)
 		pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
 	pmd_step(&p);
 	for (i = 0; i < 5; i++)
-		pmd_event(&p, &event);
+		pmd_wait_event(&p, &event);
 	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 10);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
@@ -172,10 +172,10 @@ test_a_stop_ends_all_stalls(void **state)
 	pmd_answer(&p, &event, IOPF_SUCCESS);
 	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 	for (i = 0; i < 10; i++)
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(p.ops->start(p.s), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* State of a driver that died: enabled queues in memory that now has another owner. */
@@ -218,19 +218,19 @@ test_a_running_smmu_is_taken_over(void **state)
 	pmd_step(&p);
 	assert_true((smmuv3_read32(regs, SMMUV3_GERROR) ^ smmuv3_read32(regs, SMMUV3_GERRORN)) &
 			SMMUV3_GERROR_EVENTQ_ABT);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	for (unsigned int i = 0; i < 5; i++)
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_true(smmuv3_read32(regs, SMMUV3_EVENTQ_PROD) & SMMUV3_Q_OVFLG);
 	smmuv3_model_dma_destroy(p.dma);
 
-	pmd_up(&p, IOPF_STALL);
-	pmd_serve(&p, PMD_VA);
+	pmd_start(&p, IOPF_STALL);
+	pmd_serve_fault(&p, PMD_VA);
 	for (unsigned int i = 0; i < 32; i++)
 		assert_int_equal(p.ops->check(p.s), 0);
-	assert_int_equal(pmd_stat(&p, "event_overflows"), 0);
-	assert_int_equal(pmd_stat(&p, "cerror_abt"), 0);
-	pmd_down(&p, IOPF_NO_PASID);
+	assert_int_equal(pmd_read_stat(&p, "event_overflows"), 0);
+	assert_int_equal(pmd_read_stat(&p, "cerror_abt"), 0);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -265,9 +265,9 @@ test_waits_for_a_dead_smmu_end(void **state)
 	/* Bounded: each wait takes a second, and a failed start waits for its own end too. */
 	assert_true(rte_get_tsc_cycles() - start < 30 * rte_get_tsc_hz());
 	/* The SMMU answers again. */
-	pmd_up(&p, IOPF_STALL);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_start(&p, IOPF_STALL);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -277,7 +277,7 @@ test_service_failure_mode_is_reported(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	assert_int_equal(p.ops->check(p.s), 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_SFM, 1);
 	pmd_step(&p);

@@ -29,7 +29,7 @@ test_check_does_nothing_during_a_control_call(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	assert_int_equal(smmuv3_ctl_lock(p.s), 0);
 	atomic_store(&p.s->recovery.wanted, true);
 	assert_int_equal(check_some(&p), 0);
@@ -40,8 +40,8 @@ test_check_does_nothing_during_a_control_call(void **state)
 	assert_int_equal(check_some(&p), IOPF_CHECK_TERMINATED);
 	while (p.s->recovery.step != SMMUV3_RECOVERY_NONE)
 		check_some(&p);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* The test plays the SMMU: it adds one entry to the EVTQ. */
@@ -84,7 +84,7 @@ test_a_record_of_unknown_type_ends_no_stalls(void **state)
 	assert_int_equal(p.ops->poll(p.s, IOPF_QUEUE_EVENTS, &event, 1), 1);
 	assert_int_equal(event.flags, IOPF_EVENT_BAD);
 	assert_int_equal(event.raw_id, 0x7f);
-	assert_int_equal(pmd_stat(&p, "unwritten_events"), 0);
+	assert_int_equal(pmd_read_stat(&p, "unwritten_events"), 0);
 	assert_int_equal(check_some(&p), 0);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	p.untidy = true;

@@ -41,7 +41,7 @@ test_commands_without_room_are_sent_later_and_in_order(void **state)
 	(void)state;
 	for (unsigned int log2 = 1; log2 < 5; log2++) {
 		pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = log2 });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		before = smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_COMMANDS);
 		first = p.s->cmdq.tail;
 		for (i = 0; i < SMMUV3_CHUNK; i++)
@@ -49,9 +49,10 @@ test_commands_without_room_are_sent_later_and_in_order(void **state)
 		/* The model does not run: the queue fills and stays full. */
 		for (i = 0; i < 10; i++)
 			smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
-		assert_int_equal(pmd_stat(&p, "backlog_pushes"), 10 * SMMUV3_CHUNK - (1 << log2));
-		assert_true(pmd_stat(&p, "cmdq_full") > 0);
-		assert_int_equal(pmd_stat(&p, "backlog_lost"), 0);
+		assert_int_equal(pmd_read_stat(&p, "backlog_pushes"),
+				10 * SMMUV3_CHUNK - (1 << log2));
+		assert_true(pmd_read_stat(&p, "cmdq_full") > 0);
+		assert_int_equal(pmd_read_stat(&p, "backlog_lost"), 0);
 		/* An idle poll moves commands from the backlog to the queue. */
 		for (i = 0; i < 10000; i++) {
 			struct iopf_event event;
@@ -62,7 +63,7 @@ test_commands_without_room_are_sent_later_and_in_order(void **state)
 		}
 		assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_COMMANDS) - before,
 				10 * SMMUV3_CHUNK);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -75,14 +76,14 @@ test_a_batch_has_one_producer_store(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
-	batches = pmd_stat(&p, "batches");
+	pmd_start(&p, IOPF_STALL);
+	batches = pmd_read_stat(&p, "batches");
 	p.ops->answer(p.s, answers, SMMUV3_CHUNK);
-	assert_int_equal(pmd_stat(&p, "batches"), batches + 1);
+	assert_int_equal(pmd_read_stat(&p, "batches"), batches + 1);
 	pmd_step(&p);
 	/* No transaction was stalled: the answers name no stall. */
 	p.untidy = true;
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -93,15 +94,15 @@ test_a_wait_for_a_stuck_queue_ends(void **state)
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 2 });
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	start = rte_get_tsc_cycles();
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), -ETIMEDOUT);
 	assert_true(rte_get_tsc_cycles() - start < 2 * rte_get_tsc_hz());
-	assert_int_equal(pmd_stat(&p, "sync_timeouts"), 1);
+	assert_int_equal(pmd_read_stat(&p, "sync_timeouts"), 1);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -112,14 +113,14 @@ test_a_lost_completion_word_fails_no_sync(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, NULL), 0);
 	pmd_step(&p);
 	for (unsigned int i = 0; i < 16; i++)
 		assert_int_equal(p.ops->check(p.s), 0);
-	assert_int_equal(pmd_stat(&p, "msi_aborts"), 1);
-	pmd_down(&p, IOPF_NO_PASID);
+	assert_int_equal(pmd_read_stat(&p, "msi_aborts"), 1);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -135,7 +136,7 @@ test_positions_outlive_the_registers(void **state)
 		pmd_open(&p, &(struct smmuv3_model_conf){
 			.cmdq_log2 = log2 == 0 ? SMMUV3_MODEL_NONE : log2,
 			.no_features = SMMUV3_MODEL_NO_MSI });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		for (unsigned int i = 0; i < 100; i++) {
 			assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, NULL), 0);
 			pos = smmuv3_cmdq_load_cons(&p.s->cmdq);
@@ -149,7 +150,7 @@ test_positions_outlive_the_registers(void **state)
 				assert_true(smmuv3_cmdq_load_cons(&p.s->cmdq) > last);
 			}
 		}
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -213,12 +214,12 @@ test_callers_share_the_queue(void **state)
 		pmd_open(&p, &(struct smmuv3_model_conf){
 			.cmdq_log2 = sizes[i / 2],
 			.no_features = i & 1 ? SMMUV3_MODEL_NO_MSI : 0 });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		/* The machine may be busy. */
 		p.s->timeout *= 60;
 		assert_int_equal(smmuv3_model_start(p.m, -1), 0);
-		commands = pmd_stat(&p, "commands");
-		wanted = pmd_stat(&p, "syncs");
+		commands = pmd_read_stat(&p, "commands");
+		wanted = pmd_read_stat(&p, "syncs");
 		crowd = (struct crowd){ .p = &p };
 		for (k = 0; k < POSTERS + SYNCERS; k++)
 			assert_int_equal(pthread_create(&threads[k], NULL,
@@ -232,13 +233,13 @@ test_callers_share_the_queue(void **state)
 		}
 		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
 		assert_int_equal(crowd.bad, 0);
-		assert_int_equal(pmd_stat(&p, "backlog_lost"), 0);
-		wanted = pmd_stat(&p, "syncs") - wanted + POSTERS * ROUNDS * 3 +
+		assert_int_equal(pmd_read_stat(&p, "backlog_lost"), 0);
+		wanted = pmd_read_stat(&p, "syncs") - wanted + POSTERS * ROUNDS * 3 +
 				SYNCERS * ROUNDS / 10 * 7;
-		assert_int_equal(pmd_stat(&p, "commands") - commands, wanted);
+		assert_int_equal(pmd_read_stat(&p, "commands") - commands, wanted);
 		assert_int_equal(smmuv3_model_stop(p.m), 0);
 		p.untidy = true;
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -272,7 +273,7 @@ test_a_waiting_caller_gets_its_turn(void **state)
 	(void)state;
 	for (unsigned int log2 = 1; log2 < 4; log2++) {
 		pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = log2 });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		before = p.s->backend;
 		backend = *before;
 		flood.s = p.s;
@@ -284,7 +285,7 @@ test_a_waiting_caller_gets_its_turn(void **state)
 		p.s->backend = before;
 		assert_int_equal(smmuv3_cmdq_drain(&p.s->cmdq), 0);
 		assert_int_equal(atomic_load(&p.s->cmdq.sync_waiters), 0);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -300,7 +301,7 @@ test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 1 });
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
 	for (i = 0; i < 100 && told == 0; i++) {
@@ -308,7 +309,7 @@ test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
 		told = p.ops->check(p.s);
 	}
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	/* The queue is full when the answer is posted. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	smmuv3_cmdq_post(&p.s->cmdq, fill, 2);
@@ -322,9 +323,9 @@ test_no_answer_to_an_old_stall_outlives_a_recovery(void **state)
 		pmd_step(&p);
 		assert_int_equal(p.ops->check(p.s), 0);
 	}
-	assert_int_equal(pmd_stat(&p, "answers_dropped"), 1);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	assert_int_equal(pmd_read_stat(&p, "answers_dropped"), 1);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* MMU-700, 2812531: a CMD_SYNC must separate the invalidations of different batches. */
@@ -342,7 +343,7 @@ test_a_batch_is_written_whole_where_an_erratum_needs_it(void **state)
 	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 7 });
 	p.s->cmdq.sync_batches = true;
 	p.s->cmdq.records_cmds = true;
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	q = &p.s->cmdq;
 	for (unsigned int i = 0; i < SMMUV3_CHUNK; i++)
 		cmds[i] = pmd_make_tlbi(i);
@@ -370,7 +371,7 @@ test_a_batch_is_written_whole_where_an_erratum_needs_it(void **state)
 	assert_int_equal(smmuv3_cmdq_sync(q, cmds, SMMUV3_CHUNK, NULL), 0);
 	assert_int_equal(q->tail, at + SMMUV3_CHUNK + 1);
 	p.untidy = true;
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void

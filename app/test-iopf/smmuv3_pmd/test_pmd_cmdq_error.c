@@ -25,7 +25,7 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 		pmd_open(&p, &(struct smmuv3_model_conf){
 			.no_features = log2 & 1 ? SMMUV3_MODEL_NO_MSI : 0,
 			.cmdq_log2 = log2 == 0 ? SMMUV3_MODEL_NONE : log2 });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		for (start = 0; start < 32; start += 5)
 			for (bad = 0; bad < RTE_DIM(cmds); bad++) {
 				for (n = 0; n < RTE_DIM(cmds); n++)
@@ -45,12 +45,12 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 				cmds[0] = pmd_make_tlbi(0);
 				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 1, &failed), 0);
 			}
-		assert_int_equal(pmd_stat(&p, "cerror_ill"), 7 * (10 + 19));
-		pmd_serve(&p, PMD_VA);
+		assert_int_equal(pmd_read_stat(&p, "cerror_ill"), 7 * (10 + 19));
+		pmd_serve_fault(&p, PMD_VA);
 		assert_int_equal(p.ops->check(p.s), 0);
 		/* The model reports each illegal command as an error of the driver. */
 		p.untidy = true;
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -64,7 +64,7 @@ test_many_illegal_commands_are_all_skipped(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	for (i = 0; i < SMMUV3_CHUNK; i++)
 		cmds[i] = i == 0 ? pmd_make_tlbi(i) : pmd_illegal;
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, SMMUV3_CHUNK, &failed), -EIO);
@@ -72,9 +72,9 @@ test_many_illegal_commands_are_all_skipped(void **state)
 	for (i = 0; i < 3; i++)
 		smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
-	assert_int_equal(pmd_stat(&p, "cerror_ill"), 4 * (SMMUV3_CHUNK - 1));
+	assert_int_equal(pmd_read_stat(&p, "cerror_ill"), 4 * (SMMUV3_CHUNK - 1));
 	p.untidy = true;
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -88,9 +88,9 @@ test_an_illegal_answer_does_not_leave_a_stall(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
-	pmd_event(&p, &event);
+	pmd_wait_event(&p, &event);
 	cmd = smmuv3_cmd_resume(event.sid, event.token, false, true);
 	cmd.dw[1] |= UINT64_C(1) << 63;
 	smmuv3_cmdq_post(&p.s->cmdq, &cmd, 1);
@@ -99,11 +99,11 @@ test_an_illegal_answer_does_not_leave_a_stall(void **state)
 		told |= p.ops->check(p.s);
 	}
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
-	pmd_serve(&p, PMD_VA);
+	pmd_serve_fault(&p, PMD_VA);
 	p.untidy = true;
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -115,12 +115,12 @@ test_a_command_fetch_that_aborts_is_tried_again(void **state)
 	(void)state;
 	for (unsigned int aborts = 1; aborts <= SMMUV3_ABT_RETRIES; aborts += 5) {
 		pmd_open(&p, NULL);
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, aborts);
 		assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, NULL), 0);
-		assert_int_equal(pmd_stat(&p, "cerror_abt"), aborts);
-		pmd_serve(&p, PMD_VA);
-		pmd_down(&p, IOPF_NO_PASID);
+		assert_int_equal(pmd_read_stat(&p, "cerror_abt"), aborts);
+		pmd_serve_fault(&p, PMD_VA);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -137,9 +137,9 @@ test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
-	pmd_event(&p, &event);
+	pmd_wait_event(&p, &event);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, &failed), -EIO);
 	assert_int_equal(failed, 0);
@@ -149,15 +149,15 @@ test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
 	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
 	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD);
 	pmd_answer(&p, &event, IOPF_SUCCESS);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_true(rte_get_tsc_cycles() - start < rte_get_tsc_hz() / 2);
 	/* The queue works again after a stop and a start. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_int_equal(p.ops->check(p.s), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static const struct CMUnitTest tests[] = {

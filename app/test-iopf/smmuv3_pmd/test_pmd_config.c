@@ -164,13 +164,13 @@ test_queue_sizes_are_checked(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_dev_up(&p, IOPF_STALL, 0, IOPF_NO_PASID);
+	pmd_add_dev(&p, IOPF_STALL, 0, IOPF_NO_PASID);
 	for (i = 0; i < RTE_DIM(sizes); i++) {
 		assert_int_equal(p.ops->configure(p.s, &(struct iopf_iommu_conf){
 			.command_queue_size = sizes[i].cmdq,
 			.event_queue_size = sizes[i].evtq }), sizes[i].ret);
 		assert_int_equal(p.ops->start(p.s), 0);
-		pmd_serve(&p, PMD_VA + i * 0x10000);
+		pmd_serve_fault(&p, PMD_VA + i * 0x10000);
 		if (sizes[i].ret == 0 && sizes[i].cmdq > 0)
 			assert_int_equal(SMMUV3_GET(SMMUV3_Q_BASE_LOG2SIZE, smmuv3_read32(
 					smmuv3_model_regs(p.m), SMMUV3_CMDQ_BASE)),
@@ -178,7 +178,7 @@ test_queue_sizes_are_checked(void **state)
 		assert_int_equal(p.ops->stop(p.s), 0);
 	}
 	assert_int_equal(p.ops->start(p.s), 0);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static const struct CMUnitTest tests[] = {

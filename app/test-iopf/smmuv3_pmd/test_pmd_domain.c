@@ -28,11 +28,11 @@ test_pasids_have_domains_of_their_own(void **state)
 				.no_features = k == 1 ? SMMUV3_MODEL_NO_2LVL_CD : 0,
 				.choices = SMMUV3_MODEL_TORN_FETCH | SMMUV3_MODEL_STICKY_TLB });
 			assert_int_equal(p.ops->start(p.s), 0);
-			pmd_dev_up(&p, IOPF_STALL, sizes[i], last);
+			pmd_add_dev(&p, IOPF_STALL, sizes[i], last);
 			assert_int_equal(rig_attach(p.ops, p.s, p.dev, 0, p.domain), -ERANGE);
 			assert_int_equal(rig_attach(p.ops, p.s, p.dev, sizes[i], p.domain),
 					-ERANGE);
-			pmd_serve(&p, PMD_VA);
+			pmd_serve_fault(&p, PMD_VA);
 
 			/*
 			 * First no domain for traffic without PASID, then a domain that maps
@@ -50,7 +50,7 @@ test_pasids_have_domains_of_their_own(void **state)
 						&(struct smmuv3_model_op){
 							.type = SMMUV3_MODEL_READ, .addr = PMD_VA,
 							.buf = buf, .len = 1 }), 0);
-				pmd_event(&p, &event);
+				pmd_wait_event(&p, &event);
 				if (event.raw_id == SMMUV3_C_BAD_SUBSTREAMID) {
 					/*
 					 * There is no leaf of CDs yet: the record says that CD 0 is
@@ -79,9 +79,9 @@ test_pasids_have_domains_of_their_own(void **state)
 
 			/* The other PASID still works. */
 			pmd_write(&p, PMD_VA, buf, sizeof(buf));
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 			smmuv3_model_dma_destroy(other);
-			pmd_down(&p, last);
+			pmd_finish(&p, last);
 		}
 }
 
@@ -98,8 +98,8 @@ test_one_device_may_have_many_streams(void **state)
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_STICKY_TLB });
-	pmd_up(&p, IOPF_STALL);
-	pmd_serve(&p, PMD_VA);
+	pmd_start(&p, IOPF_STALL);
+	pmd_serve_fault(&p, PMD_VA);
 	for (i = 0; i < RTE_DIM(sids); i++)
 		sids[i] = 1000 + 37 * i;
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
@@ -127,7 +127,7 @@ test_one_device_may_have_many_streams(void **state)
 	}
 	assert_int_equal(rig_detach(p.ops, p.s, dev, 2), 0);
 	p.ops->dev_del(p.s, dev);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -139,20 +139,20 @@ test_removing_a_device_ends_its_stalls(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
-	pmd_event(&p, &event);
+	pmd_wait_event(&p, &event);
 	assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 	p.ops->dev_del(p.s, p.dev);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
 
 	/* The StreamID has no device now. Its accesses leave records. */
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
-	pmd_event(&p, &event);
+	pmd_wait_event(&p, &event);
 	assert_int_equal(event.reason, IOPF_REASON_CONFIG);
 	assert_int_equal(event.raw_id, SMMUV3_C_BAD_STE);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	p.ops->domain_del(p.s, p.domain);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	smmuv3_model_dma_destroy(p.dma);
@@ -244,7 +244,7 @@ test_a_detached_pasid_does_not_use_the_tlb_of_others(void **state)
 
 		pmd_open(&p, &(struct smmuv3_model_conf){ .stall_model = kind,
 			.choices = SMMUV3_MODEL_STICKY_TLB });
-		pmd_up(&p, pmd_get_recover(&p));
+		pmd_start(&p, pmd_get_recover(&p));
 		c.recover = pmd_get_recover(&p);
 		assert_int_equal(p.ops->dev_add(p.s, &c, &other), 0);
 		assert_int_equal(rig_attach(p.ops, p.s, other, 1, p.domain), 0);
@@ -255,7 +255,7 @@ test_a_detached_pasid_does_not_use_the_tlb_of_others(void **state)
 				(size_t)1 << p.granule_log2));
 		assert_int_equal(rig_detach(p.ops, p.s, other, 1), 0);
 		pmd_write(&p, PMD_VA, &byte, 1);
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 		assert_int_equal(smmuv3_model_dma_submit(detached, &(struct smmuv3_model_op){
 			.type = SMMUV3_MODEL_WRITE, .addr = PMD_VA, .buf = &byte, .len = 1 }), 0);
 		pmd_step(&p);
@@ -266,7 +266,7 @@ test_a_detached_pasid_does_not_use_the_tlb_of_others(void **state)
 		smmuv3_model_dma_destroy(detached);
 		assert_int_equal(rig_detach(p.ops, p.s, other, 2), 0);
 		p.ops->dev_del(p.s, other);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -285,8 +285,8 @@ test_a_reused_asid_has_no_tlb_entries(void **state)
 		pmd_open(&p, &(struct smmuv3_model_conf){ .stall_model = kind,
 			.no_features = SMMUV3_MODEL_NO_ASID16,
 			.choices = SMMUV3_MODEL_STICKY_TLB });
-		pmd_up(&p, pmd_get_recover(&p));
-		pmd_serve(&p, PMD_VA);
+		pmd_start(&p, pmd_get_recover(&p));
+		pmd_serve_fault(&p, PMD_VA);
 		asid = ((struct smmuv3_domain *)p.domain)->asid;
 		tr = ((struct smmuv3_domain *)p.domain)->tr;
 		assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
@@ -302,12 +302,12 @@ test_a_reused_asid_has_no_tlb_entries(void **state)
 		}
 		assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
 		pmd_write(&p, PMD_VA, &byte, 1);
-		pmd_event(&p, &event);
+		pmd_wait_event(&p, &event);
 		assert_int_equal(event.reason, IOPF_REASON_TRANSLATION);
 		if (event.flags & IOPF_EVENT_STALL)
 			pmd_answer(&p, &event, IOPF_INVALID);
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-		pmd_down(&p, IOPF_NO_PASID);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 

@@ -97,7 +97,7 @@ test_only_four_events_are_stalls(void **state)
 	/* A StreamID that the SMMU does not have cannot be resumed. */
 	e = fake_decode(&p, 0x10 | UINT64_C(0x10000) << 32, 7 | UINT64_C(1) << 31, 0, 0);
 	assert_int_equal(e.flags, IOPF_EVENT_BAD);
-	assert_int_equal(pmd_stat(&p, "bad_events"), 256 - 4 - 3 - 16 + 256 - 19 - 16 + 1);
+	assert_int_equal(pmd_read_stat(&p, "bad_events"), 256 - 4 - 3 - 16 + 256 - 19 - 16 + 1);
 	fake_close(&p);
 }
 
@@ -155,7 +155,7 @@ test_an_impossible_prod_is_never_followed(void **state)
 		/* CONS equals PROD again, and no entry was read. */
 		assert_int_equal(fake_read_cons(&p), smmuv3_q_add(3, at, i));
 		assert_int_equal(p.ops->poll(p.s, 0, events, 64), 0);
-		assert_int_equal(pmd_stat(&p, "bad_prod"), i - 8);
+		assert_int_equal(pmd_read_stat(&p, "bad_prod"), i - 8);
 	}
 	/* The entries that were not read may have been stalls. */
 	for (i = 0; i < 10; i++) {
@@ -184,7 +184,7 @@ test_a_record_that_was_not_written_is_no_stall(void **state)
 		assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 1);
 		assert_int_equal(e.flags, IOPF_EVENT_BAD);
 		assert_int_equal(e.raw_id, 0);
-		assert_int_equal(pmd_stat(&p, "unwritten_events"), round + 1);
+		assert_int_equal(pmd_read_stat(&p, "unwritten_events"), round + 1);
 		/* Stalls of the round before it, each answered. */
 		for (i = 0; i < 8; i++) {
 			e = fake_decode(&p, 0x10 | SID, i | UINT64_C(1) << 31, 0, 0);
@@ -236,7 +236,7 @@ test_overflow_is_acknowledged_with_the_next_consumer_store(void **state)
 		pmd_open(&p, &(struct smmuv3_model_conf){
 			.no_features = k & 1 ? SMMUV3_MODEL_NO_MSI : 0,
 			.evtq_log2 = k & 2 ? 2 : SMMUV3_MODEL_NONE });
-		pmd_up(&p, IOPF_TERMINATE);
+		pmd_start(&p, IOPF_TERMINATE);
 		for (round = 1; round <= 5; round++) {
 			for (i = 0; i < 10; i++)
 				pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
@@ -244,14 +244,14 @@ test_overflow_is_acknowledged_with_the_next_consumer_store(void **state)
 			for (n = 0; p.ops->poll(p.s, 0, &event, 1) == 1; n++)
 				;
 			assert_int_equal(n, k & 2 ? 4 : 1);
-			assert_int_equal(pmd_stat(&p, "event_overflows"), round);
+			assert_int_equal(pmd_read_stat(&p, "event_overflows"), round);
 			assert_int_equal((smmuv3_read32(p.s->regs, SMMUV3_EVENTQ_PROD) ^
 					smmuv3_read32(p.s->regs, SMMUV3_EVENTQ_CONS)) &
 					SMMUV3_Q_OVFLG, 0);
 			for (i = 0; i < 10; i++)
-				assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+				assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 		}
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -268,7 +268,7 @@ test_overflow_is_acknowledged_though_the_queue_is_empty(void **state)
 	assert_int_equal(fake_read_cons(&p), SMMUV3_Q_OVFLG);
 	/* The overflow is acknowledged once. The next record is no overflow. */
 	fake_decode(&p, 0x10 | SID, 0, 0, 0);
-	assert_int_equal(pmd_stat(&p, "event_overflows"), 1);
+	assert_int_equal(pmd_read_stat(&p, "event_overflows"), 1);
 	fake_close(&p);
 }
 
@@ -290,7 +290,7 @@ test_a_storm_larger_than_the_queue_is_served(void **state)
 			.no_features = k & 1 ? SMMUV3_MODEL_NO_MSI : 0,
 			.choices = (k & 2 ? SMMUV3_MODEL_RETRY_HELD : 0) |
 				(k & 4 ? SMMUV3_MODEL_EARLY_RETRY : 0) });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		for (i = 0; i < 300; i++)
 			pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
 		for (total = 0, i = 0; i < 20000 && total < 300; i++) {
@@ -309,9 +309,9 @@ test_a_storm_larger_than_the_queue_is_served(void **state)
 		}
 		assert_int_equal(total, 300);
 		for (i = 0; i < 300; i++)
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-		assert_int_equal(pmd_stat(&p, "event_overflows"), 0);
-		pmd_down(&p, IOPF_NO_PASID);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_read_stat(&p, "event_overflows"), 0);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -326,7 +326,7 @@ test_a_mark_is_passed_when_the_records_before_it_were_returned(void **state)
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .evtq_log2 = 3 });
-	pmd_up(&p, IOPF_TERMINATE);
+	pmd_start(&p, IOPF_TERMINATE);
 	for (unsigned int round = 0; round < 50; round++) {
 		empty = p.ops->queue_mark(p.s, 0);
 		assert_true(p.ops->queue_passed(p.s, 0, empty));
@@ -344,7 +344,7 @@ test_a_mark_is_passed_when_the_records_before_it_were_returned(void **state)
 		assert_int_equal(p.ops->poll(p.s, 0, events, 8), 0);
 		assert_true(p.ops->queue_passed(p.s, 0, mark));
 		for (i = 0; i < 5; i++)
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	}
 	/* After a stop, and after the next start, every mark is passed. */
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
@@ -354,8 +354,8 @@ test_a_mark_is_passed_when_the_records_before_it_were_returned(void **state)
 	assert_true(p.ops->queue_passed(p.s, 0, mark));
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_true(p.ops->queue_passed(p.s, 0, mark));
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-	pmd_down(&p, IOPF_NO_PASID);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static const struct CMUnitTest tests[] = {

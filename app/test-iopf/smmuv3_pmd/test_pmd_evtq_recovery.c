@@ -23,12 +23,12 @@ test_after_an_aborted_record_all_stalls_are_ended(void **state)
 			.no_features = k & 1 ? SMMUV3_MODEL_NO_MSI : 0,
 			.ack_delay = k & 2 ? 5 : 0,
 			.stall_max = 16 });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		/* Two stalls read and not answered, three not read, one record lost. */
 		for (i = 0; i < 2; i++)
 			pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
 		for (i = 0; i < 2; i++)
-			pmd_event(&p, &events[i]);
+			pmd_wait_event(&p, &events[i]);
 		for (i = 2; i < 5; i++)
 			pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
 		pmd_step(&p);
@@ -41,18 +41,18 @@ test_after_an_aborted_record_all_stalls_are_ended(void **state)
 			smmuv3_model_step(p.m, 1);
 		}
 		assert_int_equal(told, IOPF_CHECK_TERMINATED);
-		assert_int_equal(pmd_stat(&p, "evtq_aborts"), 1);
+		assert_int_equal(pmd_read_stat(&p, "evtq_aborts"), 1);
 		for (i = 0; i < 6; i++)
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 		/* The driver drops a late answer to one of them. */
 		pmd_answer(&p, &events[0], IOPF_SUCCESS);
-		assert_int_equal(pmd_stat(&p, "answers_dropped"), 1);
+		assert_int_equal(pmd_read_stat(&p, "answers_dropped"), 1);
 		/* The records left in the queue are no stalls any more. */
 		n = p.ops->poll(p.s, 0, events, 16);
 		assert_int_equal(n, 3);
 		for (i = 0; i < n; i++)
 			assert_int_equal(events[i].flags, 0);
-		assert_int_equal(pmd_stat(&p, "stale_stalls"), 3);
+		assert_int_equal(pmd_read_stat(&p, "stale_stalls"), 3);
 		for (i = 0; i < 20; i++) {
 			assert_int_equal(p.ops->check(p.s), 0);
 			smmuv3_model_step(p.m, 1);
@@ -61,14 +61,14 @@ test_after_an_aborted_record_all_stalls_are_ended(void **state)
 		for (i = 0; i < 16; i++)
 			pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
 		for (i = 0; i < 16; i++) {
-			pmd_event(&p, &event);
+			pmd_wait_event(&p, &event);
 			assert_int_equal(event.flags, IOPF_EVENT_STALL);
 			pmd_answer(&p, &event, IOPF_INVALID);
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 		}
-		pmd_serve(&p, PMD_VA);
-		assert_int_equal(pmd_stat(&p, "resets"), 1);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_serve_fault(&p, PMD_VA);
+		assert_int_equal(pmd_read_stat(&p, "resets"), 1);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -81,19 +81,19 @@ test_an_aborted_record_of_an_smmu_without_stalls_is_counted(void **state)
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .stall_model = SMMUV3_STALL_MODEL_TERM });
-	pmd_up(&p, IOPF_TERMINATE);
+	pmd_start(&p, IOPF_TERMINATE);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	for (unsigned int i = 0; i < 20; i++) {
 		assert_int_equal(p.ops->check(p.s), 0);
 		assert_true(smmuv3_read32(p.s->regs, SMMUV3_CR0) & SMMUV3_CR0_SMMUEN);
 		pmd_step(&p);
 	}
-	assert_int_equal(pmd_stat(&p, "evtq_aborts"), 1);
-	assert_int_equal(pmd_stat(&p, "resets"), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	assert_int_equal(pmd_read_stat(&p, "evtq_aborts"), 1);
+	assert_int_equal(pmd_read_stat(&p, "resets"), 0);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* The SMMU consumes RESUMEs that were sent before the error before new stalls exist. */
@@ -107,7 +107,7 @@ test_answers_under_way_are_waited_for_before_a_restart(void **state)
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 2, .stall_max = 16 });
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	for (i = 0; i < 8; i++)
 		pmd_write(&p, PMD_VA + i * 0x10000, buf, sizeof(buf));
 	pmd_step(&p);
@@ -117,7 +117,7 @@ test_answers_under_way_are_waited_for_before_a_restart(void **state)
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	/* Four fit into the CMDQ, four are in the backlog. */
 	for (i = 0; i < 8; i++) {
-		pmd_event(&p, &event);
+		pmd_wait_event(&p, &event);
 		pmd_answer(&p, &event, IOPF_INVALID);
 	}
 	for (i = 0; i < 50; i++) {
@@ -135,9 +135,9 @@ test_answers_under_way_are_waited_for_before_a_restart(void **state)
 	assert_int_equal(smmuv3_read32(p.s->regs, SMMUV3_CR0ACK) & SMMUV3_CR0_SMMUEN,
 			SMMUV3_CR0_SMMUEN);
 	for (i = 0; i < 9; i++)
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* The entry keeps the record of the round before, and the error comes late. */
@@ -151,9 +151,9 @@ test_a_stall_whose_record_was_lost_is_not_taken_for_an_old_one(void **state)
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .evtq_log2 = 2 });
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	for (i = 0; i < 4; i++)
-		pmd_serve(&p, PMD_VA + (i << 20));
+		pmd_serve_fault(&p, PMD_VA + (i << 20));
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 1);
 	pmd_write(&p, PMD_VA + (i << 20), buf, sizeof(buf));
 	/* The record is read as soon as PROD shows it, before GERROR shows the error. */
@@ -165,15 +165,15 @@ test_a_stall_whose_record_was_lost_is_not_taken_for_an_old_one(void **state)
 		told = p.ops->check(p.s);
 	}
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-	assert_int_equal(pmd_stat(&p, "unwritten_events"), 1);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_read_stat(&p, "unwritten_events"), 1);
 	/* EVENTQ_ABT_ERR may end the stalls a second time. */
 	for (i = 0; i < 1000; i++) {
 		pmd_step(&p);
 		assert_int_equal(p.ops->check(p.s) & ~IOPF_CHECK_TERMINATED, 0);
 	}
-	pmd_serve(&p, PMD_VA + (8 << 20));
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA + (8 << 20));
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /*
@@ -206,7 +206,7 @@ test_a_record_that_comes_late_in_a_recovery_is_no_stall(void **state)
 	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_TERMINATED);
 	assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 1);
 	assert_int_equal(e.flags, 0);
-	assert_int_equal(pmd_stat(&p, "stale_stalls"), 1);
+	assert_int_equal(pmd_read_stat(&p, "stale_stalls"), 1);
 	/* SMMUEN becomes 1 again. */
 	for (i = 0; i < 20; i++) {
 		assert_int_equal(p.ops->check(p.s), 0);

@@ -18,7 +18,7 @@ test_an_idle_queue_wakes_up(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	for (i = 0; i < 300; i++) {
 		for (k = 0; k < i; k++)
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
@@ -34,11 +34,11 @@ test_an_idle_queue_wakes_up(void **state)
 		pmd_answer(&p, &event, IOPF_INVALID);
 		if (i & 1)
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	}
 	/* The word showed each event. The slow PROD poll found none. */
-	assert_int_equal(pmd_stat(&p, "missed_msis"), 0);
-	pmd_down(&p, IOPF_NO_PASID);
+	assert_int_equal(pmd_read_stat(&p, "missed_msis"), 0);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -51,7 +51,7 @@ test_an_event_without_its_interrupt_is_found(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	for (i = 0; i < 4; i++)
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
@@ -61,15 +61,15 @@ test_an_event_without_its_interrupt_is_found(void **state)
 		;
 	assert_true(i < 64);
 	pmd_answer(&p, &event, IOPF_INVALID);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	for (i = 0; i < 200; i++)
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
-	assert_int_equal(pmd_stat(&p, "missed_msis"), 1);
+	assert_int_equal(pmd_read_stat(&p, "missed_msis"), 1);
 	for (i = 0; i < 16; i++)
 		assert_int_equal(p.ops->check(p.s), 0);
-	assert_int_equal(pmd_stat(&p, "msi_aborts"), 1);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	assert_int_equal(pmd_read_stat(&p, "msi_aborts"), 1);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* The poll may see PROD before it sees the word. That is no lost interrupt. */
@@ -101,7 +101,7 @@ test_an_msi_word_that_follows_prod_is_no_lost_interrupt(void **state)
 				atomic_store(&p.s->words->evtq.v, 1);
 			for (i = 0; i < 200; i++)
 				assert_int_equal(p.ops->poll(p.s, 0, &e, 1), 0);
-			assert_int_equal(pmd_stat(&p, "missed_msis"), comes ? 0 : round + 1);
+			assert_int_equal(pmd_read_stat(&p, "missed_msis"), comes ? 0 : round + 1);
 		}
 		fake_close(&p);
 	}

@@ -54,7 +54,7 @@ open_kind(struct pmd *p, unsigned int kind)
 	const struct smmuv3_model_conf conf = make_conf(kind);
 
 	pmd_open(p, &conf);
-	pmd_up(p, IOPF_STALL);
+	pmd_start(p, IOPF_STALL);
 }
 
 static void
@@ -74,7 +74,7 @@ test_an_event_wakes_the_sleeper(void **state)
 		open_kind(&p, kind);
 		for (i = 0; i < 3; i++) {
 			/* While the thread polls, no event rings. */
-			pmd_serve(&p, PMD_VA + (2 * i << 12));
+			pmd_serve_fault(&p, PMD_VA + (2 * i << 12));
 			assert_false(has_rung(fd));
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
 			pmd_step(&p);
@@ -86,10 +86,10 @@ test_an_event_wakes_the_sleeper(void **state)
 			/* The next poll finds the event, without another edge. */
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
 			pmd_answer(&p, &event, IOPF_INVALID);
-			pmd_done(&p);
+			pmd_wait_done(&p);
 		}
-		assert_int_equal(pmd_stat(&p, "missed_msis"), 0);
-		pmd_down(&p, IOPF_NO_PASID);
+		assert_int_equal(pmd_read_stat(&p, "missed_msis"), 0);
+		pmd_finish(&p, IOPF_NO_PASID);
 		close(fd);
 		/* The driver's own copy of the descriptor is closed too. */
 		assert_int_equal(count_open_files(), files);
@@ -116,15 +116,15 @@ test_a_pending_event_forbids_sleep(void **state)
 		assert_int_equal(p.ops->idle(p.s, -1), 0);
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
 		pmd_answer(&p, &event, IOPF_INVALID);
-		pmd_done(&p);
+		pmd_wait_done(&p);
 		assert_int_equal(p.ops->idle(p.s, fd), 0);
 		/* The events are read in wired mode: the next event rings again. */
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_step(&p);
 		assert_true(has_rung(fd));
-		pmd_event(&p, &event);
+		pmd_wait_event(&p, &event);
 		pmd_answer(&p, &event, IOPF_INVALID);
-		pmd_done(&p);
+		pmd_wait_done(&p);
 		/* A level that rang is masked until idle() is called again. */
 		if (kind & KIND_LEVEL)
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
@@ -132,10 +132,10 @@ test_a_pending_event_forbids_sleep(void **state)
 		pmd_step(&p);
 		assert_true(has_rung(fd));
 		assert_int_equal(p.ops->idle(p.s, -1), 0);
-		pmd_event(&p, &event);
+		pmd_wait_event(&p, &event);
 		pmd_answer(&p, &event, IOPF_INVALID);
-		pmd_done(&p);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_wait_done(&p);
+		pmd_finish(&p, IOPF_NO_PASID);
 		close(fd);
 	}
 }
@@ -157,8 +157,8 @@ test_other_values_than_a_descriptor_or_minus_one_are_refused(void **state)
 	/* The thread still sleeps. */
 	assert_true(atomic_load(&p.s->sleep.asleep));
 	assert_int_equal(p.ops->idle(p.s, -1), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 	close(fd);
 }
 
@@ -186,13 +186,13 @@ test_an_event_during_the_change_is_seen(void **state)
 			if (busy == 1)
 				pmd_write(&p, PMD_VA, buf, sizeof(buf));
 			assert_int_equal(p.ops->idle(p.s, -1), 0);
-			pmd_event(&p, &event);
+			pmd_wait_event(&p, &event);
 			pmd_answer(&p, &event, IOPF_INVALID);
-			pmd_done(&p);
+			pmd_wait_done(&p);
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
 		}
 		assert_int_equal(p.ops->idle(p.s, -1), 0);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 		close(fd);
 	}
 }
@@ -220,7 +220,7 @@ test_an_error_wakes_the_sleeper(void **state)
 			assert_int_equal(p.ops->idle(p.s, -1), 0);
 			assert_int_equal(p.ops->check(p.s), 0);
 			pmd_step(&p);
-			assert_int_equal(pmd_stat(&p, "cerror_ill"), i);
+			assert_int_equal(pmd_read_stat(&p, "cerror_ill"), i);
 			/* A level that is unmasked while it is high rings once more. */
 			has_rung(fd);
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
@@ -228,7 +228,7 @@ test_an_error_wakes_the_sleeper(void **state)
 			assert_false(has_rung(fd));
 		}
 		/* Stop in wired mode. */
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 		close(fd);
 	}
 }
@@ -259,9 +259,9 @@ test_no_thread_sleeps_while_an_answer_waits(void **state)
 		conf.ack_delay = 0;
 		conf.cmdq_log2 = 2;
 		pmd_open(&p, &conf);
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
-		pmd_event(&p, &event);
+		pmd_wait_event(&p, &event);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 		fill_cmdq(&p);
 		pmd_answer(&p, &event, IOPF_INVALID);
@@ -273,8 +273,8 @@ test_no_thread_sleeps_while_an_answer_waits(void **state)
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 		assert_int_equal(p.ops->idle(p.s, fd), 0);
 		assert_int_equal(p.ops->idle(p.s, -1), 0);
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-		pmd_down(&p, IOPF_NO_PASID);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+		pmd_finish(&p, IOPF_NO_PASID);
 		close(fd);
 	}
 }
@@ -291,10 +291,10 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 	(void)state;
 	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 2 });
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	for (unsigned int owned = 0; owned < 2; owned++) {
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
-		pmd_event(&p, &event);
+		pmd_wait_event(&p, &event);
 		assert_int_equal(p.ops->idle(p.s, fd), 0);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 		fill_cmdq(&p);
@@ -310,7 +310,7 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 		pmd_step(&p);
 		assert_int_equal(p.ops->idle(p.s, -1), 0);
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	}
 	/* A thread that polls gets no wake-up. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
@@ -319,7 +319,7 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 	assert_false(has_rung(fd));
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 	pmd_step(&p);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 	close(fd);
 }
 

@@ -182,7 +182,7 @@ test_an_invalidated_page_cannot_be_reached(void **state)
 
 		pmd_open(&p, &(struct smmuv3_model_conf){ .no_features = without[k],
 			.choices = SMMUV3_MODEL_STICKY_TLB });
-		pmd_up(&p, IOPF_TERMINATE);
+		pmd_start(&p, IOPF_TERMINATE);
 		size = UINT64_C(1) << p.granule_log2;
 		for (unsigned int round = 0; round < 4; round++) {
 			unsigned int nb = 20;
@@ -193,18 +193,18 @@ test_an_invalidated_page_cannot_be_reached(void **state)
 				pages[i][0] = 0;
 				pmd_map(&p, PMD_VA + i * size, pages[i]);
 				pmd_write(&p, PMD_VA + i * size, &byte, 1);
-				assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+				assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 				assert_int_equal(pages[i][0], 1);
 				inv[i] = (struct iopf_inv){ .addr = PMD_VA + i * size,
 					.size = size, .leaf_only = round & 1,
 					.leaf_log2 = round & 2 ? p.granule_log2 : 0 };
 			}
 			for (i = 0; i < nb; i++)
-				*pmd_pte(&p, PMD_VA + i * size) = 0;
+				*pmd_get_pte(&p, PMD_VA + i * size) = 0;
 			if (round == 0) {
 				/* The access still succeeds: the TLB has the entry. */
 				pmd_write(&p, PMD_VA, &byte, 1);
-				assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+				assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 			}
 			if (round == 3) {
 				inv[0] = (struct iopf_inv){ .all = true };
@@ -217,12 +217,12 @@ test_an_invalidated_page_cannot_be_reached(void **state)
 				struct iopf_event event;
 
 				pmd_write(&p, PMD_VA + i * size, &byte, 1);
-				assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-				pmd_event(&p, &event);
+				assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+				pmd_wait_event(&p, &event);
 				assert_int_equal(event.addr, PMD_VA + i * size);
 			}
 		}
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -236,7 +236,7 @@ test_the_covered_prefix_is_exact(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	/* Two commands each: 32 ranges to a SYNC. */
 	for (i = 0; i < RTE_DIM(inv); i++)
 		inv[i] = (struct iopf_inv){ .addr = PMD_VA, .size = 33 << 12 };
@@ -257,7 +257,7 @@ test_the_covered_prefix_is_exact(void **state)
 	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &done), 0);
 	assert_int_equal(done, RTE_DIM(inv));
 	assert_int_equal(p.ops->start(p.s), 0);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* The driver uses range commands, whose bits are reserved in this SMMU. */
@@ -271,7 +271,7 @@ test_the_first_range_that_was_refused_is_named(void **state)
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){
 		.no_features = SMMUV3_MODEL_NO_RIL, .cmdq_log2 = 5 });
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	p.s->idr3 |= SMMUV3_IDR3_RIL;
 	for (bad = 0; bad < RTE_DIM(inv); bad += 23) {
 		for (i = 0; i < RTE_DIM(inv); i++)
@@ -282,7 +282,7 @@ test_the_first_range_that_was_refused_is_named(void **state)
 		assert_int_equal(done, bad);
 	}
 	p.untidy = true;
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* A permission upgrade: the retry must find the new entry and not the old TLB entry. */
@@ -302,27 +302,27 @@ test_an_answer_behind_an_invalidation_sees_its_effect(void **state)
 			.no_features = k & 1 ? SMMUV3_MODEL_NO_RIL : 0,
 			.cmdq_log2 = k & 2 ? 1 : 8,
 			.choices = SMMUV3_MODEL_STICKY_TLB });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		for (i = 0; i < 64; i++) {
 			uint64_t va = PMD_VA + i * 4096;
 
 			page = pmd_alloc(&p, 4096, 4096);
 			/* Read-only, and in the TLB. */
 			pmd_map(&p, va, page);
-			*pmd_pte(&p, va) |= 1 << 7;
+			*pmd_get_pte(&p, va) |= 1 << 7;
 			assert_int_equal(smmuv3_model_dma_submit(p.dma, &(struct smmuv3_model_op){
 				.type = SMMUV3_MODEL_READ, .addr = va, .buf = &byte,
 				.len = 1 }), 0);
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 		}
 		byte = 7;
 		for (i = 0; i < 64; i++) {
 			uint64_t va = PMD_VA + i * 4096;
 
 			pmd_write(&p, va, &byte, 1);
-			pmd_event(&p, &event);
+			pmd_wait_event(&p, &event);
 			assert_int_equal(event.reason, IOPF_REASON_PERMISSION);
-			*pmd_pte(&p, event.addr) &= ~(UINT64_C(1) << 7);
+			*pmd_get_pte(&p, event.addr) &= ~(UINT64_C(1) << 7);
 			answers[i] = (struct iopf_answer){ .sid = event.sid, .token = event.token,
 				.code = IOPF_SUCCESS };
 			inv[i] = (struct iopf_inv){ .addr = event.addr,
@@ -334,9 +334,9 @@ test_an_answer_behind_an_invalidation_sees_its_effect(void **state)
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 		}
 		for (i = 0; i < 64; i++)
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 		assert_int_equal(smmuv3_model_stat(p.m, SMMUV3_MODEL_STAT_RESUMES), 64);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -356,10 +356,10 @@ test_invalidations_synchronisation_answers_are_one_batch(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	ring = p.s->cmdq.ring;
 	at = p.s->cmdq.tail & ((1u << p.s->cmdq.log2) - 1);
-	batches = pmd_stat(&p, "batches");
+	batches = pmd_read_stat(&p, "batches");
 	p.ops->answer_after(p.s, p.domain, inv, 2, answers, 3);
 	assert_int_equal(ring[at].dw[0] & 0xff, SMMUV3_OP_TLBI_NH_VA);
 	assert_int_equal(ring[at].dw[1], PMD_VA);
@@ -376,11 +376,11 @@ test_invalidations_synchronisation_answers_are_one_batch(void **state)
 	assert_int_equal(ring[at + 6].dw[0] & 0xff, SMMUV3_OP_TLBI_NH_ASID);
 	assert_int_equal(ring[at + 7].dw[0], SMMUV3_OP_SYNC);
 	assert_int_equal(p.s->cmdq.tail & ((1u << p.s->cmdq.log2) - 1), at + 9);
-	assert_int_equal(pmd_stat(&p, "batches"), batches + 2);
+	assert_int_equal(pmd_read_stat(&p, "batches"), batches + 2);
 	/* No transaction was stalled: the answers name no stall. */
 	pmd_step(&p);
 	p.untidy = true;
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 #define MAX_CONSUMED	64
@@ -433,17 +433,17 @@ test_answers_given_before_an_invalidation_go_in_front_of_it(void **state)
 		unsigned int resumes = 0, invs = 0, done;
 
 		pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = log2 });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		for (unsigned int i = 0; i < ANSWERS; i++) {
 			pmd_write(&p, PMD_VA + ((uint64_t)i << 12), &buf[i], 1);
-			pmd_event(&p, &event);
+			pmd_wait_event(&p, &event);
 			answers[i] = (struct iopf_answer){ .sid = event.sid, .pasid = event.pasid,
 				.token = event.token, .code = IOPF_INVALID };
 		}
 		for (unsigned int i = 0; i < 1u << log2; i++)
 			smmuv3_cmdq_post(&p.s->cmdq, &filler, 1);
 		p.ops->answer(p.s, answers, ANSWERS);
-		assert_int_equal(pmd_stat(&p, "backlog_pushes"), ANSWERS);
+		assert_int_equal(pmd_read_stat(&p, "backlog_pushes"), ANSWERS);
 		consumed.s = p.s;
 		consumed.m = p.m;
 		consumed.nb = 0;
@@ -462,8 +462,8 @@ test_answers_given_before_an_invalidation_go_in_front_of_it(void **state)
 		}
 		assert_int_equal(invs, 1);
 		for (unsigned int i = 0; i < ANSWERS; i++)
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-		pmd_down(&p, IOPF_NO_PASID);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -487,17 +487,17 @@ test_every_code_has_its_effect(void **state)
 	for (unsigned int k = 0; k < 2; k++) {
 		pmd_open(&p, &(struct smmuv3_model_conf){
 			.no_features = k == 1 ? SMMUV3_MODEL_TERM_ABORT_ONLY : 0 });
-		pmd_up(&p, IOPF_STALL);
+		pmd_start(&p, IOPF_STALL);
 		assert_int_equal(p.info.razwi, k == 0);
 		for (unsigned int i = 0; i < RTE_DIM(codes); i++) {
 			pmd_write(&p, PMD_VA, &byte, 1);
-			pmd_event(&p, &event);
+			pmd_wait_event(&p, &event);
 			if (codes[i].code == IOPF_SUCCESS)
 				pmd_map(&p, PMD_VA, pmd_alloc(&p, 4096, 4096));
 			pmd_answer(&p, &event, codes[i].code);
-			assert_int_equal(pmd_done(&p), codes[i].status[k]);
+			assert_int_equal(pmd_wait_done(&p), codes[i].status[k]);
 		}
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 

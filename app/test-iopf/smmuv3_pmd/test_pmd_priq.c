@@ -68,7 +68,7 @@ test_a_stop_marker_has_a_pasid(void **state)
 	assert_int_equal(e.perm, 0);
 	assert_int_equal(e.addr, 0);
 	assert_int_equal(e.token, 0);
-	assert_int_equal(pmd_stat(&fake.p, "priq_stop_markers"), 1);
+	assert_int_equal(pmd_read_stat(&fake.p, "priq_stop_markers"), 1);
 
 	fq_add(REQUEST, LAST | SID, 0x1003);
 	assert_int_equal(fq_poll(&e, 1), 1);
@@ -85,7 +85,7 @@ test_a_stop_marker_has_a_pasid(void **state)
 	fq_add(REQUEST, SSV | LAST | W | SID, 0);
 	assert_int_equal(fq_poll(&e, 1), 1);
 	assert_int_equal(e.flags, IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST);
-	assert_int_equal(pmd_stat(&fake.p, "priq_stop_markers"), 1);
+	assert_int_equal(pmd_read_stat(&fake.p, "priq_stop_markers"), 1);
 	fq_close();
 }
 
@@ -112,15 +112,15 @@ test_impossible_entries_are_bad(void **state)
 		assert_int_equal(fq_poll(&e, 1), 1);
 		assert_int_equal(e.flags, IOPF_EVENT_BAD);
 		assert_in_range(e.reason, 0, IOPF_NB_REASONS - 1);
-		assert_int_equal(pmd_stat(&fake.p, "bad_requests"), i + 1);
+		assert_int_equal(pmd_read_stat(&fake.p, "bad_requests"), i + 1);
 	}
 	/* RES0 bits have no meaning. */
 	fq_add(REQUEST, UINT64_C(0x03f0000000000000) | W | SID, 0xe00);
 	assert_int_equal(fq_poll(&e, 1), 1);
 	assert_int_equal(e.flags, IOPF_EVENT_PAGE_REQUEST);
 	assert_int_equal(e.token, 0);
-	assert_int_equal(pmd_stat(&fake.p, "bad_requests"), i);
-	assert_int_equal(pmd_stat(&fake.p, "requests"), i + 1);
+	assert_int_equal(pmd_read_stat(&fake.p, "bad_requests"), i);
+	assert_int_equal(pmd_read_stat(&fake.p, "requests"), i + 1);
 	fq_close();
 }
 
@@ -205,7 +205,7 @@ test_a_burst_has_one_consumer_store(void **state)
 			}
 			assert_int_equal(fq_poll(e, 8), 0);
 		}
-		assert_int_equal(pmd_stat(&fake.p, "priq_losses"), 0);
+		assert_int_equal(pmd_read_stat(&fake.p, "priq_losses"), 0);
 		fq_close();
 	}
 }

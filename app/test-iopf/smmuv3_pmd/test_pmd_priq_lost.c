@@ -62,8 +62,8 @@ test_an_overflow_is_acknowledged_where_it_is_reported(void **state)
 				fq->head = fq->tail;
 				fq_add_request();
 				assert_int_equal(fq_poll_stream(n), 1);
-				assert_int_equal(pmd_stat(&fake.p, "priq_overflows"), 1);
-				assert_int_equal(pmd_stat(&fake.p, "priq_losses"), 1);
+				assert_int_equal(pmd_read_stat(&fake.p, "priq_overflows"), 1);
+				assert_int_equal(pmd_read_stat(&fake.p, "priq_losses"), 1);
 				fq_close();
 			}
 }
@@ -92,7 +92,7 @@ test_an_overflow_behind_an_empty_queue_is_reported(void **state)
 		assert_int_equal(e[0].flags, IOPF_EVENT_LOST);
 		assert_int_equal(fq->cons, fq->prod);
 		assert_int_equal(fq_poll(e, 4), 0);
-		assert_int_equal(pmd_stat(&fake.p, "priq_overflows"), 1);
+		assert_int_equal(pmd_read_stat(&fake.p, "priq_overflows"), 1);
 		fq->head = fq->tail;
 		fq_add_request();
 		assert_int_equal(fq_poll_stream(4), 1);
@@ -112,7 +112,7 @@ test_an_impossible_prod_drops_all_requests(void **state)
 		fq_open(&fake, 3, msi);
 		for (i = 9; i < 16; i++)
 			for (k = 0; k < 2; k++) {
-				uint64_t was = pmd_stat(&fake.p, "bad_priq_prod");
+				uint64_t was = pmd_read_stat(&fake.p, "bad_priq_prod");
 				uint32_t prod;
 
 				/* Items skipped earlier are not expected. */
@@ -127,7 +127,7 @@ test_an_impossible_prod_drops_all_requests(void **state)
 				assert_int_equal(fq_poll(e, 4), 1);
 				assert_int_equal(e[0].flags, IOPF_EVENT_LOST);
 				assert_int_equal(fq->cons, fq->prod);
-				assert_int_equal(pmd_stat(&fake.p, "bad_priq_prod"), was + 1);
+				assert_int_equal(pmd_read_stat(&fake.p, "bad_priq_prod"), was + 1);
 				assert_int_equal(fq_poll(e, 4), 0);
 				fq->head = fq->tail;
 				fq->told = false;
@@ -158,7 +158,7 @@ test_an_entry_that_was_never_written_is_no_old_request(void **state)
 		fq_add(UNWRITTEN, 0, 0);
 		assert_int_equal(fq_poll_stream(8), 3);
 	}
-	assert_int_equal(pmd_stat(&fake.p, "bad_requests"), 10);
+	assert_int_equal(pmd_read_stat(&fake.p, "bad_requests"), 10);
 	fq_close();
 }
 
@@ -190,7 +190,7 @@ test_a_loss_is_reported_at_its_place(void **state)
 					assert_true(fq_poll_stream(n) > 0);
 				assert_false(seen_losing(fq->p.s));
 				assert_int_equal(fq_poll(e, 8), 0);
-				assert_int_equal(pmd_stat(&fake.p, "priq_losses"), 1);
+				assert_int_equal(pmd_read_stat(&fake.p, "priq_losses"), 1);
 				fq_close();
 			}
 	/*
@@ -241,9 +241,9 @@ test_requests_and_losses_are_reported_in_order(void **state)
 		assert_false(fq->blocked);
 		assert_int_equal(fq->head, fq->tail);
 		assert_int_equal((fq->prod ^ fq_read(SMMUV3_PRIQ_CONS)) & SMMUV3_Q_OVFLG, 0);
-		assert_int_equal(pmd_stat(&fake.p, "priq_overflows"), fq->nb_overflows);
-		assert_int_equal(pmd_stat(&fake.p, "missed_priq_msis"), 0);
-		assert_int_equal(pmd_stat(&fake.p, "bad_priq_prod"), 0);
+		assert_int_equal(pmd_read_stat(&fake.p, "priq_overflows"), fq->nb_overflows);
+		assert_int_equal(pmd_read_stat(&fake.p, "missed_priq_msis"), 0);
+		assert_int_equal(pmd_read_stat(&fake.p, "bad_priq_prod"), 0);
 		overflows += fq->nb_overflows;
 		lost += fq->nb_lost;
 		fq_close();

@@ -67,7 +67,7 @@ test_every_group_is_answered_once_under_overflow(void **state)
 		assert_int_equal(r.nb_partial, 0);
 		assert_false(requests_has_overflow(&r));
 		assert_int_equal(r.lost, requests_model_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS));
-		assert_int_equal(pmd_stat(&r.p, "priq_overflows"), r.lost);
+		assert_int_equal(pmd_read_stat(&r.p, "priq_overflows"), r.lost);
 		assert_int_equal(requests_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), r.groups);
 		assert_int_equal(requests_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE), 0);
 		assert_int_equal(r.bad, 0);
@@ -154,7 +154,7 @@ test_an_aborted_write_loses_requests_and_the_queue_goes_on(void **state)
 			requests_check(&r, 17);
 			assert_int_equal(smmuv3_read32(r.p.s->regs, SMMUV3_GERROR),
 					smmuv3_read32(r.p.s->regs, SMMUV3_GERRORN));
-			assert_int_equal(pmd_stat(&r.p, "priq_aborts"), round);
+			assert_int_equal(pmd_read_stat(&r.p, "priq_aborts"), round);
 			requests_serve_all(&r);
 			assert_int_equal(r.lost, round);
 			assert_int_equal(r.nb_partial, 0);
@@ -171,7 +171,7 @@ test_an_aborted_write_loses_requests_and_the_queue_goes_on(void **state)
 			requests_serve_all(&r);
 			assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 1);
 		}
-		assert_int_equal(pmd_stat(&r.p, "resets"), 0);
+		assert_int_equal(pmd_read_stat(&r.p, "resets"), 0);
 		requests_close(&r);
 	}
 }
@@ -195,7 +195,7 @@ test_a_second_abort_waits_for_the_report_of_the_first(void **state)
 		requests_check(&r, 40);
 		requests_restart_pri(&r);
 	}
-	assert_int_equal(pmd_stat(&r.p, "priq_aborts"), 1);
+	assert_int_equal(pmd_read_stat(&r.p, "priq_aborts"), 1);
 	assert_true(smmuv3_read32(r.p.s->regs, SMMUV3_GERROR) !=
 			smmuv3_read32(r.p.s->regs, SMMUV3_GERRORN));
 	requests_serve_all(&r);
@@ -203,7 +203,7 @@ test_a_second_abort_waits_for_the_report_of_the_first(void **state)
 	requests_check(&r, 40);
 	requests_serve_all(&r);
 	assert_int_equal(r.lost, 2);
-	assert_int_equal(pmd_stat(&r.p, "priq_aborts"), 2);
+	assert_int_equal(pmd_read_stat(&r.p, "priq_aborts"), 2);
 	requests_ask(&r, 0, PMD_VA, 1);
 	requests_serve_all(&r);
 	assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), 1);
@@ -253,7 +253,7 @@ test_aborts_are_logged_once_per_start(void **state)
 	rte_openlog_stream(before == stderr ? NULL : before);
 	assert_int_equal(count_matches(text, "iopf_dev_pri_restart()"), 2);
 	assert_int_equal(count_matches(text, "priq_aborts"), 2);
-	assert_int_equal(pmd_stat(&r.p, "priq_aborts"), 4);
+	assert_int_equal(pmd_read_stat(&r.p, "priq_aborts"), 4);
 	requests_close(&r);
 	fclose(log);
 	free(text);
@@ -291,7 +291,7 @@ test_a_request_lost_in_the_middle_of_a_burst(void **state)
 		assert_int_equal(r.groups, 8 + at);
 		assert_int_equal(r.bad, 1);
 		assert_int_equal(r.lost, 1);
-		assert_int_equal(pmd_stat(&r.p, "bad_requests"), 1);
+		assert_int_equal(pmd_read_stat(&r.p, "bad_requests"), 1);
 		assert_int_equal(requests_count_ended(&r, SMMUV3_MODEL_OK), at);
 		/* The group gets no answer: the endpoint must be reset. */
 		assert_int_equal(smmuv3_model_dma_pri_disable(r.fns[0]), 0);

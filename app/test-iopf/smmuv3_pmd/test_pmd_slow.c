@@ -18,7 +18,7 @@ open_smmu(struct pmd *p)
 {
 	pmd_open(p, &(struct smmuv3_model_conf){
 		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
-	pmd_up(p, IOPF_STALL);
+	pmd_start(p, IOPF_STALL);
 	p->s->timeout /= 20;
 }
 
@@ -79,8 +79,8 @@ test_a_slow_endpoint_does_not_make_the_smmu_dead(void **state)
 	}
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -100,9 +100,9 @@ test_a_recovery_waits_for_a_slow_endpoint(void **state)
 	/* Each step has its own time limit. That of the first step has passed long ago. */
 	assert_int_equal(wait_for_report(&p), IOPF_CHECK_TERMINATED);
 	assert_int_equal(check_repeatedly(&p, 1), 0);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* The last steps of a recovery wait for the queue too. */
@@ -125,9 +125,9 @@ test_the_end_of_a_recovery_waits_for_a_slow_endpoint(void **state)
 		assert_int_equal(p.ops->check(p.s), 0);
 	}
 	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -148,13 +148,13 @@ test_a_stuck_queue_without_an_endpoint_is_given_up(void **state)
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 		smmuv3_cmdq_post(&p.s->cmdq, &tlbi, 1);
 		assert_int_equal(wait_for_report(&p), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 		assert_int_equal(p.ops->stop(p.s), 0);
 		assert_int_equal(p.ops->start(p.s), 0);
 		assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
-		pmd_serve(&p, PMD_VA);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_serve_fault(&p, PMD_VA);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -177,8 +177,8 @@ test_a_queue_that_moves_is_not_given_up(void **state)
 			assert_int_equal(p.ops->check(p.s), 0);
 		smmuv3_model_step(p.m, 1);
 	}
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* The model's ATC takes eight times the length of a wait. Meanwhile a stall is lost. */
@@ -207,9 +207,9 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 		pmd_map(&p, PMD_VA, pmd_alloc(&p, 1 << 12, 1 << 12));
 		p.dma = ats;
 		pmd_write(&p, PMD_VA, buf, 1);
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 		smmuv3_model_dma_atc_delay(ats, 8 * p.s->timeout * 1000 / rte_get_tsc_hz());
-		*pmd_pte(&p, PMD_VA) = 0;
+		*pmd_get_pte(&p, PMD_VA) = 0;
 		/* 0 if this thread did not run for that time. */
 		ret = p.ops->invalidate(p.s, p.domain, &inv, 1, &done);
 		assert_true(ret == -ETIMEDOUT || ret == 0);
@@ -232,7 +232,7 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 			/* Not if check() reported it while the ATC was slow. */
 			if (told == 0)
 				told = wait_for_report(&p);
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 		}
 		assert_int_equal(told, loses ? IOPF_CHECK_TERMINATED : 0);
 		for (i = 0; i < 1000 && p.s->recovery.step != SMMUV3_RECOVERY_NONE; i++) {
@@ -240,13 +240,13 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 			assert_int_equal(p.ops->check(p.s), 0);
 		}
 		assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
-		assert_int_equal(pmd_stat(&p, "atc_cuts"), 0);
-		pmd_serve(&p, PMD_VA);
+		assert_int_equal(pmd_read_stat(&p, "atc_cuts"), 0);
+		pmd_serve_fault(&p, PMD_VA);
 		assert_int_equal(smmuv3_model_dma_ats_disable(ats), 0);
 		smmuv3_model_dma_destroy(ats);
 		assert_int_equal(rig_detach(p.ops, p.s, dev, IOPF_NO_PASID), 0);
 		assert_int_equal(p.ops->dev_del(p.s, dev), 0);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 

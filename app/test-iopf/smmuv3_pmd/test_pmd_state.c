@@ -16,7 +16,7 @@ can_translate(struct pmd *p)
 	uint8_t byte = 1;
 
 	pmd_write(p, PMD_VA, &byte, 1);
-	return pmd_done(p) == SMMUV3_MODEL_OK;
+	return pmd_wait_done(p) == SMMUV3_MODEL_OK;
 }
 
 static int
@@ -33,7 +33,7 @@ static void
 stop_without_ack(struct pmd *p)
 {
 	pmd_open(p, NULL);
-	pmd_up(p, IOPF_STALL);
+	pmd_start(p, IOPF_STALL);
 	p->s->timeout /= 20;
 	pmd_map(p, PMD_VA, pmd_alloc(p, 1u << p->granule_log2, 1u << p->granule_log2));
 	assert_true(can_translate(p));
@@ -51,7 +51,7 @@ test_no_invalidation_succeeds_while_a_stop_is_not_acknowledged(void **state)
 	(void)state;
 	stop_without_ack(&p);
 	assert_true(can_translate(&p));
-	*pmd_pte(&p, PMD_VA) = 0;
+	*pmd_get_pte(&p, PMD_VA) = 0;
 	assert_true(invalidate_page(&p) < 0);
 	/* The error is correct: the device still reaches the old page. */
 	assert_true(can_translate(&p));
@@ -65,8 +65,8 @@ test_no_invalidation_succeeds_while_a_stop_is_not_acknowledged(void **state)
 	assert_false(can_translate(&p));
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -85,7 +85,7 @@ test_a_stop_that_failed_can_be_called_again(void **state)
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_true(can_translate(&p));
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -99,10 +99,10 @@ test_a_start_recovers_an_smmu_that_did_not_stop(void **state)
 	assert_true(invalidate_page(&p) < 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	assert_int_equal(p.ops->start(p.s), 0);
-	*pmd_pte(&p, PMD_VA) = 0;
+	*pmd_get_pte(&p, PMD_VA) = 0;
 	assert_int_equal(invalidate_page(&p), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* The driver keeps its memory while the SMMU may use it. */
@@ -121,7 +121,7 @@ test_close_keeps_what_the_smmu_may_use(void **state)
 	assert_false(can_translate(&p));
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_true(can_translate(&p));
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* A running SMMU is not off. */
@@ -132,10 +132,10 @@ test_close_is_refused_while_the_smmu_runs(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	assert_int_equal(p.ops->close(p.s), -EBUSY);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static struct {
@@ -161,7 +161,7 @@ test_a_start_that_failed_half_way_is_undone_or_unsafe(void **state)
 
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .ack_delay = 3 });
-	pmd_dev_up(&p, IOPF_STALL, 0, IOPF_NO_PASID);
+	pmd_add_dev(&p, IOPF_STALL, 0, IOPF_NO_PASID);
 	p.s->timeout /= 20;
 	before = p.s->backend;
 	backend = *before;
@@ -183,8 +183,8 @@ test_a_start_that_failed_half_way_is_undone_or_unsafe(void **state)
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(invalidate_page(&p), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* The SMMU is given up and does not answer. It uses its TLB until SMMUEN reads 0. */
@@ -195,13 +195,13 @@ test_an_smmu_that_is_given_up_is_not_off(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	p.s->timeout /= 20;
 	pmd_map(&p, PMD_VA, pmd_alloc(&p, 1u << p.granule_log2, 1u << p.granule_log2));
 	assert_true(can_translate(&p));
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
-	*pmd_pte(&p, PMD_VA) = 0;
+	*pmd_get_pte(&p, PMD_VA) = 0;
 	assert_int_equal(invalidate_page(&p), -EIO);
 	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
 	assert_int_equal(invalidate_page(&p), -EIO);
@@ -212,8 +212,8 @@ test_an_smmu_that_is_given_up_is_not_off(void **state)
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* Another thread stopped in the middle of a recovery, or of a start, and does not go on. */
@@ -224,7 +224,7 @@ test_control_waits_for_another_call_no_longer_than_for_the_smmu(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	p.s->timeout /= 20;
 	assert_true(smmuv3_ctl_trylock(p.s));
 	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
@@ -233,7 +233,7 @@ test_control_waits_for_another_call_no_longer_than_for_the_smmu(void **state)
 	assert_int_equal(p.ops->check(p.s), 0);
 	smmuv3_ctl_unlock(p.s);
 	p.s->timeout *= 20;
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* Another thread owns the command queue and does not release it. */
@@ -244,7 +244,7 @@ test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu(void **
 
 	(void)state;
 	pmd_open(&p, NULL);
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	p.s->timeout /= 20;
 	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 	assert_int_equal(p.ops->stop(p.s), -ETIMEDOUT);
@@ -256,7 +256,7 @@ test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu(void **
 	assert_int_equal(p.ops->start(p.s), 0);
 	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 	smmuv3_cmdq_disown(&p.s->cmdq);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -203,7 +203,7 @@ test_attach_and_detach_are_atomic_for_dma(void **state)
 			.stall_model = kind,
 			.choices = SMMUV3_MODEL_TORN_FETCH | SMMUV3_MODEL_STICKY_TLB,
 			.seed = 7 + kind });
-		pmd_up(&p, kind == SMMUV3_STALL_MODEL_TERM ? IOPF_TERMINATE : IOPF_STALL);
+		pmd_start(&p, kind == SMMUV3_STALL_MODEL_TERM ? IOPF_TERMINATE : IOPF_STALL);
 		pmd_map(&p, PMD_VA, pmd_alloc(&p, 4096, 4096));
 		for (i = 0; i < 200; i++) {
 			pmd_write(&p, PMD_VA, buf, sizeof(buf));
@@ -212,18 +212,18 @@ test_attach_and_detach_are_atomic_for_dma(void **state)
 			pmd_write(&p, PMD_VA, buf, sizeof(buf));
 			smmuv3_model_step(p.m, 1 + i % 3);
 			assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
-			pmd_done(&p);
-			pmd_done(&p);
+			pmd_wait_done(&p);
+			pmd_wait_done(&p);
 			/* The page is mapped: the entries were valid and complete, or not valid. */
 			while (p.ops->poll(p.s, 0, &event, 1) == 1)
 				assert_true(event.raw_id == SMMUV3_C_BAD_STE ||
 						event.raw_id == SMMUV3_C_BAD_CD);
 			/* No mixture is left in a cache. */
 			pmd_write(&p, PMD_VA, buf, sizeof(buf));
-			assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
 			assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 		}
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 
@@ -275,7 +275,7 @@ test_an_ste_changes_while_it_does_not_translate(void **state)
 	pmd_open(&p, &(struct smmuv3_model_conf){
 		.no_features = SMMUV3_MODEL_NO_2LVL_STRTAB,
 		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	spy.real = p.s->backend;
 	spy.ste = ((const struct smmuv3_ste *)p.s->strtab.mem.va + PMD_SID)->dw;
 	memcpy(spy.before, spy.ste, sizeof(spy.before));
@@ -294,7 +294,7 @@ test_an_ste_changes_while_it_does_not_translate(void **state)
 	assert_true(spy.looks > 0);
 	assert_int_equal(spy.changes, 6);
 	p.s->backend = spy.real;
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -309,7 +309,7 @@ test_entries_are_what_the_architecture_says(void **state)
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){
 		.no_features = SMMUV3_MODEL_NO_2LVL_STRTAB });
-	pmd_up(&p, IOPF_STALL);
+	pmd_start(&p, IOPF_STALL);
 	dev = p.dev;
 	domain = *(struct smmuv3_domain *)p.domain;
 	ste = (const struct smmuv3_ste *)p.s->strtab.mem.va + PMD_SID;
@@ -329,18 +329,18 @@ test_entries_are_what_the_architecture_says(void **state)
 	assert_int_equal(ste->dw[0], 0);
 	assert_int_equal(cd->dw[0], 0);
 	assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_finish(&p, IOPF_NO_PASID);
 
 	/* S1STALLD for devices without stalls, unless the SMMU makes it illegal; CD.S clear. */
 	for (unsigned int kind = 0; kind < 2; kind++) {
 		pmd_open(&p, &(struct smmuv3_model_conf){ .stall_model = kind,
 			.no_features = SMMUV3_MODEL_NO_2LVL_STRTAB });
-		pmd_up(&p, IOPF_TERMINATE);
+		pmd_start(&p, IOPF_TERMINATE);
 		ste = (const struct smmuv3_ste *)p.s->strtab.mem.va + PMD_SID;
 		cd = ((struct smmuv3_dev *)p.dev)->cds.mem.va;
 		assert_int_equal(ste->dw[1] >> 27 & 1, kind == 0);
 		assert_int_equal(cd->dw[0] >> 44 & 7, 6);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 }
 

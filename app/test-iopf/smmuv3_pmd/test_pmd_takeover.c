@@ -89,10 +89,10 @@ run_until_killed(struct pmd *p, unsigned int waits)
 		return true;
 	}
 	assert_int_equal(p->ops->start(p->s), 0);
-	pmd_dev_up(p, p->info.max_stalls > 0 ? IOPF_STALL : IOPF_TERMINATE, 0, IOPF_NO_PASID);
-	pmd_serve(p, PMD_VA);
+	pmd_add_dev(p, p->info.max_stalls > 0 ? IOPF_STALL : IOPF_TERMINATE, 0, IOPF_NO_PASID);
+	pmd_serve_fault(p, PMD_VA);
 	pmd_write(p, PMD_VA + (1 << 20), buf, sizeof(buf));
-	pmd_event(p, &event);
+	pmd_wait_event(p, &event);
 	assert_int_equal(p->ops->invalidate(p->s, p->domain, &(struct iopf_inv){ .all = true }, 1,
 			&(unsigned int){ 0 }), 0);
 	assert_int_equal(p->ops->stop(p->s), 0);
@@ -143,7 +143,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 			rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID);
 			p.ops->domain_del(p.s, p.domain);
 			p.ops->dev_del(p.s, p.dev);
-			pmd_done(&p);
+			pmd_wait_done(&p);
 			smmuv3_model_dma_destroy(p.dma);
 			pmd_close(&p);
 			break;
@@ -164,18 +164,18 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 		pmd_step(&p);
 		assert_int_equal(smmuv3_model_stalls_outstanding(p.m), 0);
 		while (smmuv3_model_dma_outstanding(p.dma) > 0)
-			pmd_done(&p);
+			pmd_wait_done(&p);
 		smmuv3_model_driver_errors_clear(p.m);
 		p.untidy = false;
 
 		smmuv3_model_dma_destroy(p.dma);
 		p.dma = NULL;
 		p.root = NULL;
-		pmd_up(&p, p.info.max_stalls > 0 ? IOPF_STALL : IOPF_TERMINATE);
-		pmd_serve(&p, PMD_VA);
+		pmd_start(&p, p.info.max_stalls > 0 ? IOPF_STALL : IOPF_TERMINATE);
+		pmd_serve_fault(&p, PMD_VA);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
-		assert_int_equal(pmd_done(&p), SMMUV3_MODEL_OK);
-		assert_int_equal(pmd_stat(&p, "cerror_ill"), 0);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
+		assert_int_equal(pmd_read_stat(&p, "cerror_ill"), 0);
 
 		/* Free the memory of the killed run. The windows still belong to the model. */
 		gone = *victim.real;
@@ -183,7 +183,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 		dead->backend = &gone;
 		dead->backend_ctx = p.s->backend_ctx;
 		p.ops->close(dead);
-		pmd_down(&p, IOPF_NO_PASID);
+		pmd_finish(&p, IOPF_NO_PASID);
 	}
 	print_message("  killed at each of %u waits, %u times with the SMMU on\n", waits - 1, busy);
 	assert_true(waits > 10);
@@ -272,11 +272,11 @@ test_opening_stops_a_running_smmu_and_blocks_dma(void **state)
 	/* Before any start. */
 	p.dma = smmuv3_model_dma_create(p.m, &(struct smmuv3_model_dma_conf){ .sid = PMD_SID });
 	pmd_write(&p, (uintptr_t)p.arena, buf, sizeof(buf));
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	smmuv3_model_dma_destroy(p.dma);
-	pmd_up(&p, IOPF_STALL);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_start(&p, IOPF_STALL);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 static void
@@ -320,9 +320,9 @@ test_opening_gives_up_on_an_smmu_that_does_not_stop(void **state)
 	s->backend = &victim.backend;
 	s->backend_ctx = p.s->backend_ctx;
 	p.ops->close(s);
-	pmd_up(&p, IOPF_STALL);
-	pmd_serve(&p, PMD_VA);
-	pmd_down(&p, IOPF_NO_PASID);
+	pmd_start(&p, IOPF_STALL);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
 }
 
 /* DMA after close: 0 for blocked, 1 for as found. */
@@ -340,21 +340,21 @@ check_close(const char *keys, bool was_running, bool was_blocked, bool blocked)
 	if (was_running)
 		leave_running(&p);
 	reopen(&p, keys);
-	pmd_up(&p, IOPF_STALL);
-	pmd_serve(&p, PMD_VA);
+	pmd_start(&p, IOPF_STALL);
+	pmd_serve_fault(&p, PMD_VA);
 	assert_int_equal(rig_detach(p.ops, p.s, p.dev, IOPF_NO_PASID), 0);
 	p.ops->domain_del(p.s, p.domain);
 	p.ops->dev_del(p.s, p.dev);
 	assert_int_equal(p.ops->stop(p.s), 0);
 	/* A stopped SMMU blocks DMA, whatever close restores. */
 	pmd_write(&p, (uintptr_t)p.arena, buf, sizeof(buf));
-	assert_int_equal(pmd_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	p.ops->close(p.s);
 
 	assert_false(is_running(&p));
 	assert_int_equal(read_reg(&p, SMMUV3_GBPA), blocked ? found | GBPA_ABORT : found);
 	pmd_write(&p, (uintptr_t)p.arena, buf, sizeof(buf));
-	assert_int_equal(pmd_done(&p), blocked ? SMMUV3_MODEL_ABORTED : SMMUV3_MODEL_OK);
+	assert_int_equal(pmd_wait_done(&p), blocked ? SMMUV3_MODEL_ABORTED : SMMUV3_MODEL_OK);
 	assert_int_equal(smmuv3_model_driver_errors(m), 0);
 	smmuv3_model_dma_destroy(p.dma);
 	smmuv3_model_destroy(m);
