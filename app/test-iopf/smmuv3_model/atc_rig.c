@@ -12,15 +12,15 @@ void
 atc_open(struct rig *r)
 {
 	rig_open(r, &atc_conf);
-	rig_up(r);
-	rig_s1_pasids(r, EATS);
+	rig_start(r);
+	rig_set_s1_pasids(r, EATS);
 	rig_map(r, VA, RIG_DATA, RIG_RW);
 }
 
 struct smmuv3_model_dma *
 atc_add_engine(struct rig *r, int32_t ssid)
 {
-	struct smmuv3_model_dma *dma = rig_ats_dma(r, ssid, 0, 0, false);
+	struct smmuv3_model_dma *dma = rig_add_ats_dma(r, ssid, 0, 0, false);
 	int ret = smmuv3_model_dma_ats_enable(dma, 0);
 
 	/* For the second engine of an endpoint ATS is enabled already. */
@@ -41,7 +41,7 @@ atc_check_no_event(struct rig *r)
 {
 	struct smmuv3_evt evt;
 
-	assert_false(rig_evt(r, &evt));
+	assert_false(rig_take_evt(r, &evt));
 }
 
 void

@@ -57,13 +57,13 @@ rig_alloc(struct rig *r, size_t len, size_t align)
 }
 
 uint64_t
-rig_addr(const struct rig *r, const void *ptr)
+rig_get_addr(const struct rig *r, const void *ptr)
 {
 	return RIG_ARENA + (uint64_t)((const uint8_t *)ptr - r->arena);
 }
 
 void *
-rig_ptr(const struct rig *r, uint64_t addr)
+rig_get_ptr(const struct rig *r, uint64_t addr)
 {
 	assert_true(addr >= RIG_ARENA && addr < RIG_ARENA + RIG_ARENA_LEN);
 	return r->arena + (addr - RIG_ARENA);
@@ -89,7 +89,7 @@ rig_run(struct rig *r)
 }
 
 void
-rig_cr0(struct rig *r, uint32_t v)
+rig_set_cr0(struct rig *r, uint32_t v)
 {
 	rig_write(r, SMMUV3_CR0, v);
 	rig_run(r);
@@ -97,7 +97,7 @@ rig_cr0(struct rig *r, uint32_t v)
 }
 
 void
-rig_up(struct rig *r)
+rig_start(struct rig *r)
 {
 	if (r->cmdq_log2 == 0 && !r->queue_size_1)
 		r->cmdq_log2 = 8;
@@ -115,27 +115,27 @@ rig_up(struct rig *r)
 		size_t len = UINT64_C(8) << (r->strtab_log2 - 8);
 
 		r->l1strtab = rig_alloc(r, len, len < 64 ? 64 : len);
-		smmuv3_write64(r->regs, SMMUV3_STRTAB_BASE, rig_addr(r, r->l1strtab));
+		smmuv3_write64(r->regs, SMMUV3_STRTAB_BASE, rig_get_addr(r, r->l1strtab));
 		smmuv3_write32(r->regs, SMMUV3_STRTAB_BASE_CFG, r->strtab_log2 | 8 << 6 | 1 << 16);
 	} else {
 		size_t len = sizeof(struct smmuv3_ste) << r->strtab_log2;
 
 		r->strtab = rig_alloc(r, len, len);
-		smmuv3_write64(r->regs, SMMUV3_STRTAB_BASE, rig_addr(r, r->strtab));
+		smmuv3_write64(r->regs, SMMUV3_STRTAB_BASE, rig_get_addr(r, r->strtab));
 		smmuv3_write32(r->regs, SMMUV3_STRTAB_BASE_CFG, r->strtab_log2);
 	}
-	smmuv3_write64(r->regs, SMMUV3_CMDQ_BASE, rig_addr(r, r->cmdq) | r->cmdq_log2);
+	smmuv3_write64(r->regs, SMMUV3_CMDQ_BASE, rig_get_addr(r, r->cmdq) | r->cmdq_log2);
 	smmuv3_write32(r->regs, SMMUV3_CMDQ_PROD, r->cmd_prod);
 	smmuv3_write32(r->regs, SMMUV3_CMDQ_CONS, r->cmd_prod);
-	rig_cr0(r, SMMUV3_CR0_CMDQEN);
-	rig_cmd(r, smmuv3_cmd_cfgi_all());
-	rig_cmd(r, smmuv3_cmd_tlbi_nsnh_all());
+	rig_set_cr0(r, SMMUV3_CR0_CMDQEN);
+	rig_send(r, smmuv3_cmd_cfgi_all());
+	rig_send(r, smmuv3_cmd_tlbi_nsnh_all());
 	rig_sync(r);
-	smmuv3_write64(r->regs, SMMUV3_EVENTQ_BASE, rig_addr(r, r->evtq) | r->evtq_log2);
+	smmuv3_write64(r->regs, SMMUV3_EVENTQ_BASE, rig_get_addr(r, r->evtq) | r->evtq_log2);
 	smmuv3_write32(r->regs, SMMUV3_EVENTQ_PROD, r->evt_cons);
 	smmuv3_write32(r->regs, SMMUV3_EVENTQ_CONS, r->evt_cons);
-	rig_cr0(r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
-	rig_cr0(r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
+	rig_set_cr0(r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	rig_set_cr0(r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
 	logs_empty(r);
 }
 
@@ -156,7 +156,7 @@ rig_ring(struct rig *r)
 }
 
 void
-rig_cmd(struct rig *r, struct smmuv3_cmd cmd)
+rig_send(struct rig *r, struct smmuv3_cmd cmd)
 {
 	rig_put(r, cmd);
 	rig_ring(r);
@@ -167,19 +167,19 @@ rig_cmd(struct rig *r, struct smmuv3_cmd cmd)
 void
 rig_sync(struct rig *r)
 {
-	rig_cmd(r, smmuv3_cmd_sync());
+	rig_send(r, smmuv3_cmd_sync());
 }
 
 void
 rig_flush(struct rig *r)
 {
-	rig_cmd(r, smmuv3_cmd_cfgi_all());
-	rig_cmd(r, smmuv3_cmd_tlbi_nsnh_all());
+	rig_send(r, smmuv3_cmd_cfgi_all());
+	rig_send(r, smmuv3_cmd_tlbi_nsnh_all());
 	rig_sync(r);
 }
 
 bool
-rig_evt_peek(struct rig *r, struct smmuv3_evt *evt)
+rig_peek_evt(struct rig *r, struct smmuv3_evt *evt)
 {
 	uint32_t prod = smmuv3_load_prod(r->regs, SMMUV3_EVENTQ_PROD);
 
@@ -190,11 +190,11 @@ rig_evt_peek(struct rig *r, struct smmuv3_evt *evt)
 }
 
 bool
-rig_evt(struct rig *r, struct smmuv3_evt *evt)
+rig_take_evt(struct rig *r, struct smmuv3_evt *evt)
 {
 	uint32_t ack = smmuv3_read32(r->regs, SMMUV3_EVENTQ_CONS) & (uint32_t)SMMUV3_Q_OVFLG;
 
-	if (!rig_evt_peek(r, evt))
+	if (!rig_peek_evt(r, evt))
 		return false;
 	r->evt_cons = smmuv3_q_add(r->evtq_log2, r->evt_cons, 1);
 	smmuv3_store_cons(r->regs, SMMUV3_EVENTQ_CONS, r->evt_cons | ack);
@@ -202,7 +202,7 @@ rig_evt(struct rig *r, struct smmuv3_evt *evt)
 }
 
 void
-rig_priq_up(struct rig *r)
+rig_enable_priq(struct rig *r)
 {
 	size_t len;
 
@@ -210,15 +210,15 @@ rig_priq_up(struct rig *r)
 		r->priq_log2 = 2;
 	len = sizeof(*r->priq) << r->priq_log2;
 	r->priq = rig_alloc(r, len, len < 32 ? 32 : len);
-	smmuv3_write64(r->regs, SMMUV3_PRIQ_BASE, rig_addr(r, r->priq) | r->priq_log2);
+	smmuv3_write64(r->regs, SMMUV3_PRIQ_BASE, rig_get_addr(r, r->priq) | r->priq_log2);
 	smmuv3_write32(r->regs, SMMUV3_PRIQ_PROD, r->pri_cons);
 	smmuv3_write32(r->regs, SMMUV3_PRIQ_CONS, r->pri_cons);
-	rig_cr0(r, rig_read(r, SMMUV3_CR0) | (uint32_t)SMMUV3_CR0_PRIQEN);
+	rig_set_cr0(r, rig_read(r, SMMUV3_CR0) | (uint32_t)SMMUV3_CR0_PRIQEN);
 	logs_empty(r);
 }
 
 bool
-rig_ppr(struct rig *r, struct smmuv3_ppr *ppr)
+rig_take_ppr(struct rig *r, struct smmuv3_ppr *ppr)
 {
 	uint32_t ack = smmuv3_read32(r->regs, SMMUV3_PRIQ_CONS) & (uint32_t)SMMUV3_Q_OVFLG;
 	uint32_t prod = smmuv3_load_prod(r->regs, SMMUV3_PRIQ_PROD);
@@ -232,32 +232,32 @@ rig_ppr(struct rig *r, struct smmuv3_ppr *ppr)
 }
 
 bool
-rig_priq_over(struct rig *r)
+rig_has_overflow(struct rig *r)
 {
 	return (rig_read(r, SMMUV3_PRIQ_PROD) ^ rig_read(r, SMMUV3_PRIQ_CONS)) & SMMUV3_Q_OVFLG;
 }
 
 void
-rig_priq_ack(struct rig *r)
+rig_ack_overflow(struct rig *r)
 {
 	smmuv3_store_cons(r->regs, SMMUV3_PRIQ_CONS, r->pri_cons |
 			(rig_read(r, SMMUV3_PRIQ_PROD) & (uint32_t)SMMUV3_Q_OVFLG));
 }
 
 void
-rig_pri_resp(struct rig *r, const struct smmuv3_ppr *ppr, bool pasid, unsigned int code)
+rig_send_pri_resp(struct rig *r, const struct smmuv3_ppr *ppr, bool pasid, unsigned int code)
 {
 	uint64_t dw0 = SMMUV3_PUT(SMMUV3_CMD0_SID, SMMUV3_GET(SMMUV3_PPR0_SID, ppr->dw[0]));
 
 	if (pasid)
 		dw0 |= SMMUV3_CMD0_SSV | SMMUV3_PUT(SMMUV3_CMD0_SSID,
 				SMMUV3_GET(SMMUV3_PPR0_SSID, ppr->dw[0]));
-	rig_cmd(r, smmuv3_cmd(SMMUV3_OP_PRI_RESP, dw0, SMMUV3_PUT(SMMUV3_PRI1_RESP, code) |
+	rig_send(r, smmuv3_cmd(SMMUV3_OP_PRI_RESP, dw0, SMMUV3_PUT(SMMUV3_PRI1_RESP, code) |
 			(ppr->dw[1] & SMMUV3_PPR1_PRGINDEX)));
 }
 
 struct smmuv3_cmd
-rig_atc_inv(uint32_t sid, int32_t ssid, uint64_t flags, uint64_t addr, unsigned int size)
+rig_make_atc_inv(uint32_t sid, int32_t ssid, uint64_t flags, uint64_t addr, unsigned int size)
 {
 	uint64_t dw0 = SMMUV3_PUT(SMMUV3_CMD0_SID, sid) | flags;
 
@@ -268,7 +268,7 @@ rig_atc_inv(uint32_t sid, int32_t ssid, uint64_t flags, uint64_t addr, unsigned 
 }
 
 struct smmuv3_model_dma *
-rig_ats_dma(struct rig *r, int32_t ssid, unsigned int group_pages, unsigned int prg_indices,
+rig_add_ats_dma(struct rig *r, int32_t ssid, unsigned int group_pages, unsigned int prg_indices,
 		bool prg_pasid)
 {
 	struct smmuv3_model_dma *dma = smmuv3_model_dma_create(r->m,
@@ -282,7 +282,7 @@ rig_ats_dma(struct rig *r, int32_t ssid, unsigned int group_pages, unsigned int 
 }
 
 struct smmuv3_ste *
-rig_ste_ptr(struct rig *r, uint32_t sid)
+rig_get_ste(struct rig *r, uint32_t sid)
 {
 	uint64_t *l1;
 
@@ -292,24 +292,24 @@ rig_ste_ptr(struct rig *r, uint32_t sid)
 	if (*l1 == 0) {
 		void *l2 = rig_alloc(r, 256 * sizeof(struct smmuv3_ste), 16384);
 
-		smmuv3_set_dw(l1, rig_addr(r, l2) | 9);
+		smmuv3_set_dw(l1, rig_get_addr(r, l2) | 9);
 	}
-	return (struct smmuv3_ste *)rig_ptr(r, *l1 & SMMUV3_L1STD_L2PTR) + (sid & 255);
+	return (struct smmuv3_ste *)rig_get_ptr(r, *l1 & SMMUV3_L1STD_L2PTR) + (sid & 255);
 }
 
 void
-rig_ste(struct rig *r, uint32_t sid, const struct smmuv3_ste *ste)
+rig_set_ste(struct rig *r, uint32_t sid, const struct smmuv3_ste *ste)
 {
-	struct smmuv3_ste *to = rig_ste_ptr(r, sid);
+	struct smmuv3_ste *to = rig_get_ste(r, sid);
 
 	for (unsigned int i = 8; i-- > 0;)
 		smmuv3_set_dw(&to->dw[i], ste->dw[i]);
-	rig_cmd(r, smmuv3_cmd_cfgi_ste(sid, false));
+	rig_send(r, smmuv3_cmd_cfgi_ste(sid, false));
 	rig_sync(r);
 }
 
 struct smmuv3_cd
-rig_cd_make(struct rig *r, uint16_t asid)
+rig_make_cd(struct rig *r, uint16_t asid)
 {
 	if (r->ttb0 == NULL)
 		r->ttb0 = rig_alloc(r, 4096, 4096);
@@ -317,40 +317,40 @@ rig_cd_make(struct rig *r, uint16_t asid)
 	return (struct smmuv3_cd){ .dw = {
 		16 | SMMUV3_CD0_EPD1 | SMMUV3_CD0_V | SMMUV3_PUT(SMMUV3_CD0_IPS, 5) |
 		SMMUV3_CD0_AA64 | SMMUV3_CD0_S | SMMUV3_CD0_R | SMMUV3_CD0_A |
-		SMMUV3_PUT(SMMUV3_CD0_ASID, asid), rig_addr(r, r->ttb0) } };
+		SMMUV3_PUT(SMMUV3_CD0_ASID, asid), rig_get_addr(r, r->ttb0) } };
 }
 
 void
-rig_s1(struct rig *r, uint64_t cd0)
+rig_set_s1(struct rig *r, uint64_t cd0)
 {
 	struct smmuv3_ste ste = { 0 };
 
 	r->cd = rig_alloc(r, sizeof(*r->cd), 64);
-	*r->cd = rig_cd_make(r, RIG_ASID);
+	*r->cd = rig_make_cd(r, RIG_ASID);
 	r->cd->dw[0] |= cd0;
 	ste.dw[0] = SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
-		rig_addr(r, r->cd);
-	rig_ste(r, RIG_SID, &ste);
+		rig_get_addr(r, r->cd);
+	rig_set_ste(r, RIG_SID, &ste);
 }
 
 void
-rig_s1_pasids(struct rig *r, uint64_t ste1)
+rig_set_s1_pasids(struct rig *r, uint64_t ste1)
 {
 	struct smmuv3_ste ste = { 0 };
 
 	r->cd = rig_alloc(r, 16 * sizeof(*r->cd), 64);
 	for (unsigned int i = 0; i < 16; i++) {
-		r->cd[i] = rig_cd_make(r, RIG_ASID);
+		r->cd[i] = rig_make_cd(r, RIG_ASID);
 		r->cd[i].dw[0] &= ~(uint64_t)SMMUV3_CD0_S;
 	}
 	ste.dw[0] = SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
-		SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, 4) | rig_addr(r, r->cd);
+		SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, 4) | rig_get_addr(r, r->cd);
 	ste.dw[1] = SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0) | ste1;
-	rig_ste(r, RIG_SID, &ste);
+	rig_set_ste(r, RIG_SID, &ste);
 }
 
 uint64_t *
-rig_entry(struct rig *r, uint64_t *ttb, unsigned int gran, unsigned int start,
+rig_get_entry(struct rig *r, uint64_t *ttb, unsigned int gran, unsigned int start,
 		unsigned int level, uint64_t va)
 {
 	uint64_t *table = ttb;
@@ -367,32 +367,32 @@ rig_entry(struct rig *r, uint64_t *ttb, unsigned int gran, unsigned int start,
 		if (l == level)
 			return e;
 		if (*e == 0)
-			smmuv3_set_dw(e, rig_addr(r, rig_alloc(r, UINT64_C(1) << gran,
+			smmuv3_set_dw(e, rig_get_addr(r, rig_alloc(r, UINT64_C(1) << gran,
 					UINT64_C(1) << gran)) | 3);
-		table = rig_ptr(r, *e & SMMUV3_BITS(47, gran));
+		table = rig_get_ptr(r, *e & SMMUV3_BITS(47, gran));
 	}
 }
 
 uint64_t *
-rig_pte(struct rig *r, uint64_t *ttb, uint64_t va)
+rig_get_pte(struct rig *r, uint64_t *ttb, uint64_t va)
 {
-	return rig_entry(r, ttb, 12, 0, 3, va);
+	return rig_get_entry(r, ttb, 12, 0, 3, va);
 }
 
 void
 rig_map(struct rig *r, uint64_t va, uint64_t pa, uint64_t attrs)
 {
-	smmuv3_set_dw(rig_pte(r, r->ttb0, va), pa | attrs | 3);
+	smmuv3_set_dw(rig_get_pte(r, r->ttb0, va), pa | attrs | 3);
 }
 
 void
 rig_unmap(struct rig *r, uint64_t va)
 {
-	smmuv3_set_dw(rig_pte(r, r->ttb0, va), 0);
+	smmuv3_set_dw(rig_get_pte(r, r->ttb0, va), 0);
 }
 
 struct smmuv3_model_dma *
-rig_dma(struct rig *r, uint32_t sid, int32_t ssid)
+rig_add_dma(struct rig *r, uint32_t sid, int32_t ssid)
 {
 	struct smmuv3_model_dma *dma = smmuv3_model_dma_create(r->m,
 			&(struct smmuv3_model_dma_conf){ .sid = sid, .has_ssid = ssid >= 0,
@@ -454,7 +454,7 @@ rig_expect_oracle(struct rig *r, const char *text)
 }
 
 uint64_t
-rig_stat(const struct rig *r, enum smmuv3_model_stat stat)
+rig_get_stat(const struct rig *r, enum smmuv3_model_stat stat)
 {
 	return smmuv3_model_stat(r->m, stat);
 }

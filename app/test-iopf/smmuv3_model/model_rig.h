@@ -33,7 +33,7 @@ struct rig {
 	uint8_t *arena;
 	size_t used;
 	uint8_t *data;
-	/* set before rig_up(); 0 selects a default */
+	/* set before rig_start(); 0 selects a default */
 	unsigned int cmdq_log2, evtq_log2, priq_log2, strtab_log2;
 	bool queue_size_1;		/* a log2 of 0 means 0 */
 	bool split;			/* 2-level stream table, SPLIT = 8 */
@@ -43,7 +43,7 @@ struct rig {
 	uint64_t *l1strtab;		/* 2-level */
 	struct smmuv3_ppr *priq;
 	uint32_t cmd_prod, evt_cons, pri_cons;
-	struct smmuv3_cd *cd;		/* of RIG_SID, after rig_s1() */
+	struct smmuv3_cd *cd;		/* of RIG_SID, after rig_set_s1() */
 	uint64_t *ttb0;			/* level 0, 4K, T0SZ = 16 */
 	unsigned int nb_done;
 	struct smmuv3_model_done done[64];
@@ -54,61 +54,61 @@ void rig_open(struct rig *r, const struct smmuv3_model_conf *conf);
 /* Switch everything off. Fails the test if the model's log or its oracle has an error. */
 void rig_close(struct rig *r);
 /* Set up queues and stream table, without interrupts, and set SMMUEN. */
-void rig_up(struct rig *r);
+void rig_start(struct rig *r);
 
 /* Memory from the arena, zeroed, aligned to @p align. */
 void *rig_alloc(struct rig *r, size_t len, size_t align);
-uint64_t rig_addr(const struct rig *r, const void *ptr);
-void *rig_ptr(const struct rig *r, uint64_t addr);
+uint64_t rig_get_addr(const struct rig *r, const void *ptr);
+void *rig_get_ptr(const struct rig *r, uint64_t addr);
 
 uint32_t rig_read(const struct rig *r, uint32_t offset);
 void rig_write(const struct rig *r, uint32_t offset, uint32_t v);
 /* Step until the model has nothing left to do. */
 void rig_run(struct rig *r);
 /* Write CR0 and wait for CR0ACK. */
-void rig_cr0(struct rig *r, uint32_t v);
+void rig_set_cr0(struct rig *r, uint32_t v);
 
 /* Write a command into the queue; write PROD; do both. */
 void rig_put(struct rig *r, struct smmuv3_cmd cmd);
 void rig_ring(struct rig *r);
-void rig_cmd(struct rig *r, struct smmuv3_cmd cmd);
+void rig_send(struct rig *r, struct smmuv3_cmd cmd);
 void rig_sync(struct rig *r);
 /* CFGI_ALL, TLBI of all, SYNC. */
 void rig_flush(struct rig *r);
 
 /* Take the next event from the queue. False if there is none. */
-bool rig_evt(struct rig *r, struct smmuv3_evt *evt);
+bool rig_take_evt(struct rig *r, struct smmuv3_evt *evt);
 /* The same without writing CONS. */
-bool rig_evt_peek(struct rig *r, struct smmuv3_evt *evt);
+bool rig_peek_evt(struct rig *r, struct smmuv3_evt *evt);
 
-/* Set up the PRIQ, after rig_up(), with 2^priq_log2 entries [4]. */
-void rig_priq_up(struct rig *r);
+/* Set up the PRIQ, after rig_start(), with 2^priq_log2 entries [4]. */
+void rig_enable_priq(struct rig *r);
 /* Take the next page request from the queue. False if there is none. */
-bool rig_ppr(struct rig *r, struct smmuv3_ppr *ppr);
+bool rig_take_ppr(struct rig *r, struct smmuv3_ppr *ppr);
 /* True while an overflow is not acknowledged. */
-bool rig_priq_over(struct rig *r);
+bool rig_has_overflow(struct rig *r);
 /* Acknowledge the overflow and free the consumed entries in one store. */
-void rig_priq_ack(struct rig *r);
+void rig_ack_overflow(struct rig *r);
 /* Answer @p ppr, with its PASID or without. */
-void rig_pri_resp(struct rig *r, const struct smmuv3_ppr *ppr, bool pasid, unsigned int code);
+void rig_send_pri_resp(struct rig *r, const struct smmuv3_ppr *ppr, bool pasid, unsigned int code);
 /* ssid < 0: SSV = 0. */
-struct smmuv3_cmd rig_atc_inv(uint32_t sid, int32_t ssid, uint64_t flags, uint64_t addr,
+struct smmuv3_cmd rig_make_atc_inv(uint32_t sid, int32_t ssid, uint64_t flags, uint64_t addr,
 		unsigned int size);
 /* An engine that is an endpoint; ssid < 0: no PASID. */
-struct smmuv3_model_dma *rig_ats_dma(struct rig *r, int32_t ssid, unsigned int group_pages,
+struct smmuv3_model_dma *rig_add_ats_dma(struct rig *r, int32_t ssid, unsigned int group_pages,
 		unsigned int prg_indices, bool prg_pasid);
 
 /* RIG_SID: stage 1, one CD, 4K granule, 48 bits. @p cd0: more bits for the CD's first word. */
-void rig_s1(struct rig *r, uint64_t cd0);
+void rig_set_s1(struct rig *r, uint64_t cd0);
 /*
  * RIG_SID: stage 1 with 16 CDs that terminate and share one table. Traffic without PASID uses CD 0.
  */
-void rig_s1_pasids(struct rig *r, uint64_t ste1);
-void rig_ste(struct rig *r, uint32_t sid, const struct smmuv3_ste *ste);
-struct smmuv3_ste *rig_ste_ptr(struct rig *r, uint32_t sid);
+void rig_set_s1_pasids(struct rig *r, uint64_t ste1);
+void rig_set_ste(struct rig *r, uint32_t sid, const struct smmuv3_ste *ste);
+struct smmuv3_ste *rig_get_ste(struct rig *r, uint32_t sid);
 
 /* A valid CD for the rig's tables that stalls. */
-struct smmuv3_cd rig_cd_make(struct rig *r, uint16_t asid);
+struct smmuv3_cd rig_make_cd(struct rig *r, uint16_t asid);
 
 /* Attributes of a leaf. */
 #define RIG_AF		(UINT64_C(1) << 10)
@@ -120,15 +120,15 @@ struct smmuv3_cd rig_cd_make(struct rig *r, uint16_t asid);
 #define RIG_RW		(RIG_AF | RIG_NG | RIG_UNPRIV)
 
 /* The level 3 entry of @p va (4K). Missing tables are added. */
-uint64_t *rig_pte(struct rig *r, uint64_t *ttb, uint64_t va);
+uint64_t *rig_get_pte(struct rig *r, uint64_t *ttb, uint64_t va);
 /* The entry of @p va at @p level of any granule (log2). Missing tables above it are added. */
-uint64_t *rig_entry(struct rig *r, uint64_t *ttb, unsigned int gran, unsigned int start,
+uint64_t *rig_get_entry(struct rig *r, uint64_t *ttb, unsigned int gran, unsigned int start,
 		unsigned int level, uint64_t va);
 void rig_map(struct rig *r, uint64_t va, uint64_t pa, uint64_t attrs);
 void rig_unmap(struct rig *r, uint64_t va);
 
 /* Run one access until it ends or stalls. If it ended, it is in done[]. */
-struct smmuv3_model_dma *rig_dma(struct rig *r, uint32_t sid, int32_t ssid);
+struct smmuv3_model_dma *rig_add_dma(struct rig *r, uint32_t sid, int32_t ssid);
 void rig_submit(struct rig *r, struct smmuv3_model_dma *dma, enum smmuv3_model_op_type type,
 		uint64_t addr, void *buf, size_t len);
 /* Poll ended accesses. Returns their number; the last one is done[nb_done - 1]. */
@@ -141,6 +141,6 @@ enum smmuv3_model_status rig_access(struct rig *r, struct smmuv3_model_dma *dma,
 void rig_expect_error(struct rig *r, const char *text);
 /* The same for the oracle's log. */
 void rig_expect_oracle(struct rig *r, const char *text);
-uint64_t rig_stat(const struct rig *r, enum smmuv3_model_stat stat);
+uint64_t rig_get_stat(const struct rig *r, enum smmuv3_model_stat stat);
 
 #endif /* MODEL_RIG_H */

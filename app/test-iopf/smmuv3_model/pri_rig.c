@@ -13,9 +13,9 @@ void
 pri_setup_conf(struct rig *r, const struct smmuv3_model_conf *conf, uint64_t ste1)
 {
 	rig_open(r, conf);
-	rig_up(r);
-	rig_priq_up(r);
-	rig_s1_pasids(r, PRI_EATS | ste1);
+	rig_start(r);
+	rig_enable_priq(r);
+	rig_set_s1_pasids(r, PRI_EATS | ste1);
 }
 
 void
@@ -25,10 +25,10 @@ pri_setup(struct rig *r)
 }
 
 struct smmuv3_model_dma *
-pri_function(struct rig *r, int32_t ssid, unsigned int pages, unsigned int indices,
+pri_add_engine(struct rig *r, int32_t ssid, unsigned int pages, unsigned int indices,
 		bool prg_pasid, uint32_t credits)
 {
-	struct smmuv3_model_dma *dma = rig_ats_dma(r, ssid, pages, indices, prg_pasid);
+	struct smmuv3_model_dma *dma = rig_add_ats_dma(r, ssid, pages, indices, prg_pasid);
 
 	if (smmuv3_model_dma_ats_enable(dma, 0) == 0)
 		assert_int_equal(smmuv3_model_dma_pri_enable(dma, credits), 0);
@@ -36,10 +36,10 @@ pri_function(struct rig *r, int32_t ssid, unsigned int pages, unsigned int indic
 }
 
 struct smmuv3_model_dma *
-pri_up(struct rig *r, unsigned int pages, uint32_t credits)
+pri_open(struct rig *r, unsigned int pages, uint32_t credits)
 {
 	pri_setup(r);
-	return pri_function(r, 1, pages, 0, false, credits);
+	return pri_add_engine(r, 1, pages, 0, false, credits);
 }
 
 void
@@ -83,7 +83,7 @@ pri_take(struct rig *r)
 {
 	struct smmuv3_ppr ppr = { { 0 } };
 
-	assert_true(rig_ppr(r, &ppr));
+	assert_true(rig_take_ppr(r, &ppr));
 	return ppr;
 }
 
@@ -95,11 +95,11 @@ pri_ask(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 }
 
 void
-pri_none(struct rig *r)
+pri_check_empty(struct rig *r)
 {
 	struct smmuv3_ppr ppr;
 
-	assert_false(rig_ppr(r, &ppr));
+	assert_false(rig_take_ppr(r, &ppr));
 }
 
 void
@@ -110,7 +110,7 @@ pri_map(struct rig *r, uint64_t va, unsigned int pages)
 }
 
 void
-pri_ended(struct rig *r, struct smmuv3_model_dma *dma, enum smmuv3_model_status status)
+pri_check_ended(struct rig *r, struct smmuv3_model_dma *dma, enum smmuv3_model_status status)
 {
 	assert_int_equal(rig_poll(r, dma), 1);
 	assert_int_equal(r->done[0].status, status);
@@ -119,8 +119,8 @@ pri_ended(struct rig *r, struct smmuv3_model_dma *dma, enum smmuv3_model_status 
 void
 pri_refuse(struct rig *r, struct smmuv3_model_dma *dma, const struct smmuv3_ppr *ppr)
 {
-	rig_pri_resp(r, ppr, false, INVALID);
-	pri_ended(r, dma, SMMUV3_MODEL_ABORTED);
+	rig_send_pri_resp(r, ppr, false, INVALID);
+	pri_check_ended(r, dma, SMMUV3_MODEL_ABORTED);
 }
 
 void
@@ -128,13 +128,13 @@ pri_refuse_all(struct rig *r)
 {
 	struct smmuv3_ppr ppr;
 
-	while (rig_ppr(r, &ppr))
+	while (rig_take_ppr(r, &ppr))
 		if (ppr.dw[0] & SMMUV3_PPR0_LAST)
-			rig_pri_resp(r, &ppr, false, INVALID);
+			rig_send_pri_resp(r, &ppr, false, INVALID);
 }
 
 unsigned int
-pri_index(const struct smmuv3_ppr *ppr)
+pri_get_index(const struct smmuv3_ppr *ppr)
 {
 	return (unsigned int)(ppr->dw[1] & SMMUV3_PPR1_PRGINDEX);
 }
@@ -144,13 +144,13 @@ pri_fill(struct rig *r, struct smmuv3_model_dma *dma, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
 		pri_start(r, dma, PRI_VA + 0x100000 + i * 0x10000, 1);
-	assert_false(rig_priq_over(r));
+	assert_false(rig_has_overflow(r));
 }
 
 struct smmuv3_model_dma *
-pri_half_sent(struct rig *r, int32_t ssid, bool full)
+pri_send_half(struct rig *r, int32_t ssid, bool full)
 {
-	struct smmuv3_model_dma *dma = pri_function(r, ssid, 2, 0, false, 64);
+	struct smmuv3_model_dma *dma = pri_add_engine(r, ssid, 2, 0, false, 64);
 
 	if (full)
 		pri_fill(r, dma, 4);

@@ -27,10 +27,10 @@ void pri_setup_conf(struct rig *r, const struct smmuv3_model_conf *conf, uint64_
 void pri_setup(struct rig *r);
 
 /* Add an engine of the endpoint. The first engine enables ATS and PRI. ssid < 0: no PASID. */
-struct smmuv3_model_dma *pri_function(struct rig *r, int32_t ssid, unsigned int pages,
+struct smmuv3_model_dma *pri_add_engine(struct rig *r, int32_t ssid, unsigned int pages,
 		unsigned int indices, bool prg_pasid, uint32_t credits);
 /* Set up, and add an engine with PASID 1. */
-struct smmuv3_model_dma *pri_up(struct rig *r, unsigned int pages, uint32_t credits);
+struct smmuv3_model_dma *pri_open(struct rig *r, unsigned int pages, uint32_t credits);
 /* Disable and enable PRI. */
 void pri_restart(struct smmuv3_model_dma *dma, uint32_t credits);
 void pri_close(struct rig *r, struct smmuv3_model_dma *dma);
@@ -43,19 +43,19 @@ void pri_begin(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va, unsigne
 struct smmuv3_ppr pri_take(struct rig *r);
 /* Start a write of one page and take its request. */
 struct smmuv3_ppr pri_ask(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va);
-void pri_none(struct rig *r);
+void pri_check_empty(struct rig *r);
 void pri_map(struct rig *r, uint64_t va, unsigned int pages);
 /* One DMA ended with @p status. */
-void pri_ended(struct rig *r, struct smmuv3_model_dma *dma, enum smmuv3_model_status status);
+void pri_check_ended(struct rig *r, struct smmuv3_model_dma *dma, enum smmuv3_model_status status);
 /* Answer INVALID, without PASID: the DMA aborts. */
 void pri_refuse(struct rig *r, struct smmuv3_model_dma *dma, const struct smmuv3_ppr *ppr);
 /* Answer INVALID to each request in the queue that has Last. */
 void pri_refuse_all(struct rig *r);
-unsigned int pri_index(const struct smmuv3_ppr *ppr);
+unsigned int pri_get_index(const struct smmuv3_ppr *ppr);
 
 /* Fill the queue with @p n groups of one page, without an overflow. */
 void pri_fill(struct rig *r, struct smmuv3_model_dma *dma, unsigned int n);
 /* A group of two requests of which the first was sent, into a full queue or an empty one. */
-struct smmuv3_model_dma *pri_half_sent(struct rig *r, int32_t ssid, bool full);
+struct smmuv3_model_dma *pri_send_half(struct rig *r, int32_t ssid, bool full);
 
 #endif /* PRI_RIG_H */

@@ -18,16 +18,16 @@ test_ats_atc_is_stale_until_it_is_invalidated(void **state)
 	dma = atc_add_engine(&r, -1);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 1);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS), 1);
 	rig_unmap(&r, VA);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
 	rig_sync(&r);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
-	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 0));
+	rig_send(&r, rig_make_atc_inv(RIG_SID, -1, 0, VA, 0));
 	rig_sync(&r);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATC_INVS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_ATC_INVS), 1);
 	/* When ATS is enabled the ATC is empty. */
 	rig_map(&r, VA, RIG_DATA, RIG_RW);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
@@ -51,7 +51,7 @@ test_ats_more_permission_needs_no_invalidation(void **state)
 	rig_map(&r, VA, RIG_DATA, RIG_RW | RIG_RO);
 	assert_int_equal(atc_access(&r, dma, false, VA), SMMUV3_MODEL_OK);
 	rig_map(&r, VA, RIG_DATA, RIG_RW);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
 	rig_sync(&r);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	atc_close(&r, dma);
@@ -76,7 +76,7 @@ check_reach(struct smmuv3_cmd inv, unsigned int stale)
 	rig_unmap(&r, VA);
 	rig_unmap(&r, VA + 0x3000);
 	rig_flush(&r);
-	rig_cmd(&r, inv);
+	rig_send(&r, inv);
 	rig_sync(&r);
 	for (int i = 0; i < 3; i++)
 		for (int j = 0; j < 2; j++)
@@ -94,20 +94,21 @@ test_ats_invalidation_reaches_its_range_and_pasid(void **state)
 {
 	(void)state;
 	/* Bits: no PASID 0 and 1, PASID 1 2 and 3, PASID 2 4 and 5. */
-	check_reach(rig_atc_inv(RIG_SID, -1, 0, VA, 0), 0x3e);
-	check_reach(rig_atc_inv(RIG_SID, 1, 0, VA, 0), 0x3b);
-	check_reach(rig_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 0), 0x3f);
+	check_reach(rig_make_atc_inv(RIG_SID, -1, 0, VA, 0), 0x3e);
+	check_reach(rig_make_atc_inv(RIG_SID, 1, 0, VA, 0), 0x3b);
+	check_reach(rig_make_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 0), 0x3f);
 	/* The ATC ignores low bits of the address. */
-	check_reach(rig_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 1), 0x3b);
-	check_reach(rig_atc_inv(RIG_SID, 2, 0, VA + 0x2000, 2), 0x0f);
-	check_reach(rig_atc_inv(RIG_SID, 2, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x0f);
-	check_reach(rig_atc_inv(RIG_SID, 2, 0, VA, 20), 0x0f);
-	check_reach(rig_atc_inv(RIG_SID, 1, SMMUV3_ATC0_GLOBAL, VA, 0), 0x2b);
-	check_reach(rig_atc_inv(RIG_SID, 1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL), 0x03);
+	check_reach(rig_make_atc_inv(RIG_SID, 1, 0, VA + 0x1000, 1), 0x3b);
+	check_reach(rig_make_atc_inv(RIG_SID, 2, 0, VA + 0x2000, 2), 0x0f);
+	check_reach(rig_make_atc_inv(RIG_SID, 2, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x0f);
+	check_reach(rig_make_atc_inv(RIG_SID, 2, 0, VA, 20), 0x0f);
+	check_reach(rig_make_atc_inv(RIG_SID, 1, SMMUV3_ATC0_GLOBAL, VA, 0), 0x2b);
+	check_reach(rig_make_atc_inv(RIG_SID, 1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL), 0x03);
 	/* Global has no meaning without SSV. */
-	check_reach(rig_atc_inv(RIG_SID, -1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL), 0x3c);
+	check_reach(rig_make_atc_inv(RIG_SID, -1, SMMUV3_ATC0_GLOBAL, 0, SMMUV3_ATC_SIZE_ALL),
+			0x3c);
 	/* An ATC_INV of another stream. */
-	check_reach(rig_atc_inv(RIG_SID + 1, -1, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x3f);
+	check_reach(rig_make_atc_inv(RIG_SID + 1, -1, 0, 0, SMMUV3_ATC_SIZE_ALL), 0x3f);
 }
 
 static void
@@ -118,16 +119,16 @@ test_ats_invalidation_below_the_smallest_unit_does_nothing(void **state)
 
 	(void)state;
 	atc_open(&r);
-	dma = rig_ats_dma(&r, -1, 0, 0, false);
+	dma = rig_add_ats_dma(&r, -1, 0, 0, false);
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 16), 0);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	rig_unmap(&r, VA);
 	rig_flush(&r);
-	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 3));
+	rig_send(&r, rig_make_atc_inv(RIG_SID, -1, 0, VA, 3));
 	rig_expect_error(&r, "ATC_INV for SID 8 covers less than its smallest translation unit");
 	rig_sync(&r);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
-	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 4));
+	rig_send(&r, rig_make_atc_inv(RIG_SID, -1, 0, VA, 4));
 	rig_sync(&r);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
 	atc_close(&r, dma);
@@ -140,7 +141,7 @@ test_ats_size_above_52_is_illegal(void **state)
 
 	(void)state;
 	atc_open(&r);
-	rig_put(&r, rig_atc_inv(RIG_SID, -1, 0, 0, 53));
+	rig_put(&r, rig_make_atc_inv(RIG_SID, -1, 0, 0, 53));
 	rig_ring(&r);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS) >> 24, SMMUV3_CERROR_ILL);
@@ -161,7 +162,7 @@ test_ats_dead_atc_fails_the_sync_and_only_that(void **state)
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
 	rig_unmap(&r, VA);
 	rig_flush(&r);
-	rig_put(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 0));
+	rig_put(&r, rig_make_atc_inv(RIG_SID, -1, 0, VA, 0));
 	cons = r.cmd_prod;
 	rig_put(&r, smmuv3_cmd_sync());
 	rig_ring(&r);
@@ -169,7 +170,7 @@ test_ats_dead_atc_fails_the_sync_and_only_that(void **state)
 	/* CONS stays at the SYNC, which sent no completion signal. */
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS), cons | SMMUV3_CERROR_ATC_INV_SYNC << 24);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_CMDQ_ERR);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_ATC_TIMEOUTS), 1);
 	/* After the acknowledgement the SYNC is executed again and has nothing to wait for. */
 	rig_write(&r, SMMUV3_GERRORN, rig_read(&r, SMMUV3_GERROR));
 	rig_run(&r);
@@ -177,7 +178,7 @@ test_ats_dead_atc_fails_the_sync_and_only_that(void **state)
 	/* The entry is stale, but its invalidation is not complete: the oracle reports nothing. */
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	smmuv3_model_dma_quirks(dma, 0, 0);
-	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 0));
+	rig_send(&r, rig_make_atc_inv(RIG_SID, -1, 0, VA, 0));
 	rig_sync(&r);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
 	atc_close(&r, dma);
@@ -195,10 +196,10 @@ test_ats_invalidation_is_ignored_while_the_smmu_is_off(void **state)
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	rig_unmap(&r, VA);
 	rig_flush(&r);
-	rig_cr0(&r, 0xc);
-	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 0));
+	rig_set_cr0(&r, 0xc);
+	rig_send(&r, rig_make_atc_inv(RIG_SID, -1, 0, VA, 0));
 	rig_sync(&r);
-	rig_cr0(&r, 0xd);
+	rig_set_cr0(&r, 0xd);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	atc_close(&r, dma);
 }
@@ -217,17 +218,17 @@ check_translated(bool atschk, bool smmuen, uint64_t dw0, bool eats, enum smmuv3_
 	atc_open(&r);
 	dma = atc_add_engine(&r, 3);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
-	ste = *rig_ste_ptr(&r, RIG_SID);
+	ste = *rig_get_ste(&r, RIG_SID);
 	ste.dw[0] = (ste.dw[0] & ~(SMMUV3_STE0_CONFIG | SMMUV3_STE0_V)) | dw0;
 	if (!eats)
 		ste.dw[1] &= ~SMMUV3_STE1_EATS;
-	rig_ste(&r, RIG_SID, &ste);
-	rig_cr0(&r, cr0 | 1);
-	rig_cr0(&r, cr0 | smmuen);
+	rig_set_ste(&r, RIG_SID, &ste);
+	rig_set_cr0(&r, cr0 | 1);
+	rig_set_cr0(&r, cr0 | smmuen);
 	assert_int_equal(atc_access(&r, dma, true, VA + 8), status);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS), 1);
 	if (event) {
-		assert_true(rig_evt(&r, &evt));
+		assert_true(rig_take_evt(&r, &evt));
 		/*
 		 * The record has the StreamID alone, without SSV and SSID. Its address is the
 		 * translated one.
@@ -289,7 +290,7 @@ check_order(const struct order *o, bool disable, size_t row)
 	rig_put(&r, o->inv);
 	rig_put(&r, smmuv3_cmd_sync());
 	if (o->again) {
-		rig_put(&r, rig_atc_inv(RIG_SID, -1, 0, o->page, 0));
+		rig_put(&r, rig_make_atc_inv(RIG_SID, -1, 0, o->page, 0));
 		rig_put(&r, smmuv3_cmd_sync());
 	}
 	rig_sync(&r);
@@ -313,8 +314,8 @@ static void
 test_ats_invalidation_before_the_sync_is_reported(void **state)
 {
 	const struct smmuv3_cmd page = smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true);
-	const struct smmuv3_cmd inv = rig_atc_inv(RIG_SID, -1, 0, VA, 0);
-	const struct smmuv3_cmd all = rig_atc_inv(RIG_SID, -1, 0, 0, SMMUV3_ATC_SIZE_ALL);
+	const struct smmuv3_cmd inv = rig_make_atc_inv(RIG_SID, -1, 0, VA, 0);
+	const struct smmuv3_cmd all = rig_make_atc_inv(RIG_SID, -1, 0, 0, SMMUV3_ATC_SIZE_ALL);
 	const struct order rows[] = {
 		{ .tlbi = page, .inv = inv, .wrong = true },
 		{ .tlbi = page, .inv = all, .wrong = true },
@@ -330,11 +331,11 @@ test_ats_invalidation_before_the_sync_is_reported(void **state)
 		{ .tlbi = page, .inv = inv, .again = true, .page = VA },
 		{ .tlbi = page, .inv = inv, .again = true, .page = VA + 0x1000, .wrong = true },
 		/* No TLBI reached this: another page, another address space. */
-		{ .tlbi = page, .inv = rig_atc_inv(RIG_SID, -1, 0, VA + 0x1000, 0) },
+		{ .tlbi = page, .inv = rig_make_atc_inv(RIG_SID, -1, 0, VA + 0x1000, 0) },
 		{ .tlbi = smmuv3_cmd_tlbi_nh_va(0, RIG_ASID + 1, VA, true), .inv = inv },
 		{ .tlbi = smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID + 1), .inv = all },
 		/* The ATC has no such entry: another PASID, or an empty ATC. */
-		{ .tlbi = page, .inv = rig_atc_inv(RIG_SID, 1, 0, VA, 0) },
+		{ .tlbi = page, .inv = rig_make_atc_inv(RIG_SID, 1, 0, VA, 0) },
 		{ .tlbi = page, .inv = inv, .untouched = true },
 	};
 	struct smmuv3_model_dma *dma;

@@ -33,12 +33,12 @@ test_ats_exists_only_when_configured(void **state)
 	}
 	rig_open(&r, NULL);
 	assert_int_equal(rig_read(&r, SMMUV3_IDR0) & 0x00810400, 0);
-	rig_up(&r);
+	rig_start(&r);
 	errno = 0;
 	assert_null(smmuv3_model_dma_create(r.m, &(struct smmuv3_model_dma_conf){
 			.kind = SMMUV3_MODEL_DMA_ATS }));
 	assert_int_equal(errno, EINVAL);
-	rig_put(&r, rig_atc_inv(RIG_SID, -1, 0, 0, SMMUV3_ATC_SIZE_ALL));
+	rig_put(&r, rig_make_atc_inv(RIG_SID, -1, 0, 0, SMMUV3_ATC_SIZE_ALL));
 	rig_ring(&r);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS) >> 24, SMMUV3_CERROR_ILL);
@@ -60,8 +60,8 @@ test_ats_control_calls_are_checked(void **state)
 
 	(void)state;
 	atc_open(&r);
-	dma = rig_ats_dma(&r, -1, 0, 4, false);
-	plain = rig_dma(&r, RIG_SID + 1, -1);
+	dma = rig_add_ats_dma(&r, -1, 0, 4, false);
+	plain = rig_add_dma(&r, RIG_SID + 1, -1);
 	assert_int_equal(smmuv3_model_dma_ats_disable(dma), -EINVAL);
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 11), -EINVAL);
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 31), -EINVAL);
@@ -93,19 +93,19 @@ check_request(uint64_t dw0_clear, uint64_t dw0_set, uint64_t dw1, uint32_t cr2, 
 	struct rig r;
 
 	atc_open(&r);
-	ste = *rig_ste_ptr(&r, RIG_SID);
+	ste = *rig_get_ste(&r, RIG_SID);
 	ste.dw[0] = (ste.dw[0] & ~dw0_clear) | dw0_set;
 	ste.dw[1] = dw1;
-	rig_ste(&r, RIG_SID, &ste);
-	rig_cr0(&r, 0xc);
+	rig_set_ste(&r, RIG_SID, &ste);
+	rig_set_cr0(&r, 0xc);
 	smmuv3_write32(r.regs, SMMUV3_CR2, cr2);
-	rig_cr0(&r, smmuen ? 0xd : 0xc);
+	rig_set_cr0(&r, smmuen ? 0xd : 0xc);
 	dma = atc_add_engine(&r, -1);
 	assert_int_equal(atc_access(&r, dma, true, VA), status);
 	if (event == 0) {
 		atc_check_no_event(&r);
 	} else {
-		assert_true(rig_evt(&r, &evt));
+		assert_true(rig_take_evt(&r, &evt));
 		assert_int_equal(evt.dw[0], (uint64_t)RIG_SID << 32 | event);
 		if (event == SMMUV3_F_BAD_ATS_TREQ) {
 			/* R, W, one STU */
@@ -172,7 +172,7 @@ test_ats_record_of_a_request_that_is_not_allowed(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		atc_open(&r);
-		rig_ste_ptr(&r, RIG_SID)->dw[1] &= ~SMMUV3_STE1_EATS;
+		rig_get_ste(&r, RIG_SID)->dw[1] &= ~SMMUV3_STE1_EATS;
 		rig_flush(&r);
 		dma = atc_add_engine(&r, rows[i].ssid);
 		op = rows[i].op;
@@ -181,7 +181,7 @@ test_ats_record_of_a_request_that_is_not_allowed(void **state)
 		op.len = 8;
 		assert_int_equal(smmuv3_model_dma_submit(dma, &op), 0);
 		assert_int_equal(rig_poll(&r, dma), 1);
-		assert_true(rig_evt(&r, &evt));
+		assert_true(rig_take_evt(&r, &evt));
 		if (evt.dw[0] != rows[i].dw0 || evt.dw[1] != rows[i].dw1 || evt.dw[2] != VA)
 			fail_msg("row %zu: %llx %llx %llx", i, (unsigned long long)evt.dw[0],
 					(unsigned long long)evt.dw[1],
@@ -206,26 +206,26 @@ test_ats_request_whose_fetches_abort_is_a_completer_abort(void **state)
 	for (unsigned int i = 0; i < 6; i++) {
 		rig_open(&r, &with_pri);
 		r.split = true;
-		rig_up(&r);
-		rig_priq_up(&r);
-		rig_s1_pasids(&r, EATS);
+		rig_start(&r);
+		rig_enable_priq(&r);
+		rig_set_s1_pasids(&r, EATS);
 		rig_map(&r, VA, RIG_DATA, RIG_RW);
 		if (i / 2 == 0)
 			r.l1strtab[0] = nowhere | 9;
 		else if (i / 2 == 1)
-			rig_ste_ptr(&r, RIG_SID)->dw[0] ^= nowhere;
+			rig_get_ste(&r, RIG_SID)->dw[0] ^= nowhere;
 		else
 			r.cd[0].dw[1] = nowhere;
 		rig_flush(&r);
-		rig_cr0(&r, CR0_PRI & ~1u);
+		rig_set_cr0(&r, CR0_PRI & ~1u);
 		smmuv3_write32(r.regs, SMMUV3_CR2, i & 1 ? (uint32_t)rec : 0);
-		rig_cr0(&r, CR0_PRI);
+		rig_set_cr0(&r, CR0_PRI);
 		dma = atc_add_engine(&r, -1);
 		assert_int_equal(smmuv3_model_dma_pri_enable(dma, 8), 0);
 		/* The endpoint sends no page request. */
 		assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS), 0);
-		assert_int_equal(rig_evt(&r, &evt), i & 1);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS), 0);
+		assert_int_equal(rig_take_evt(&r, &evt), i & 1);
 		if (i & 1)
 			assert_int_equal(evt.dw[0] & 0xff, ids[i / 2]);
 		atc_check_no_event(&r);
@@ -257,20 +257,20 @@ test_ats_faults_of_the_tables_take_permissions_away(void **state)
 	conf.oas_bits = 40;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		rig_open(&r, &conf);
-		rig_up(&r);
-		rig_priq_up(&r);
-		rig_s1_pasids(&r, EATS);
+		rig_start(&r);
+		rig_enable_priq(&r);
+		rig_set_s1_pasids(&r, EATS);
 		if (rows[i].attrs != 0)
 			rig_map(&r, rows[i].va, rows[i].pa, rows[i].attrs);
 		dma = atc_add_engine(&r, -1);
 		assert_int_equal(smmuv3_model_dma_pri_enable(dma, 8), 0);
 		rig_submit(&r, dma, SMMUV3_MODEL_WRITE, rows[i].va, buf, 8);
 		rig_run(&r);
-		if (!rig_ppr(&r, &ppr))
+		if (!rig_take_ppr(&r, &ppr))
 			fail_msg("row %zu: no page request", i);
 		assert_int_equal(ppr.dw[1] & SMMUV3_PPR1_ADDR, rows[i].va);
 		atc_check_no_event(&r);
-		rig_pri_resp(&r, &ppr, false, SMMUV3_PRI_RESP_INVALID);
+		rig_send_pri_resp(&r, &ppr, false, SMMUV3_PRI_RESP_INVALID);
 		assert_int_equal(rig_poll(&r, dma), 1);
 		atc_close(&r, dma);
 	}
@@ -290,14 +290,14 @@ test_ats_ends_with_service_failure(void **state)
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_SFM, 1);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS), 1);
 	assert_int_equal(atc_access(&r, dma, true, VA + 0x1000), SMMUV3_MODEL_ABORTED);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 2);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 2);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_SFM, 0);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	/* That request got no answer, so the ATC has no entry. */
 	assert_int_equal(atc_access(&r, dma, true, VA + 0x1000), SMMUV3_MODEL_OK);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 3);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 3);
 	atc_check_no_event(&r);
 	atc_close(&r, dma);
 }
@@ -311,12 +311,12 @@ test_ats_works_with_s1dss_bypass(void **state)
 
 	(void)state;
 	atc_open(&r);
-	ste = *rig_ste_ptr(&r, RIG_SID);
+	ste = *rig_get_ste(&r, RIG_SID);
 	ste.dw[1] = SMMUV3_S1DSS_BYPASS | EATS;
-	rig_ste(&r, RIG_SID, &ste);
+	rig_set_ste(&r, RIG_SID, &ste);
 	dma = atc_add_engine(&r, -1);
 	assert_int_equal(atc_access(&r, dma, true, RIG_DATA + 0x5008), SMMUV3_MODEL_OK);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_ATS_REQUESTS), 1);
 	atc_check_no_event(&r);
 	atc_close(&r, dma);
 }
@@ -331,22 +331,22 @@ test_ats_request_of_an_unknown_stream_or_cd_is_a_completer_abort(void **state)
 	(void)state;
 	for (int rec = 0; rec < 2; rec++) {
 		atc_open(&r);
-		rig_cr0(&r, 0xc);
+		rig_set_cr0(&r, 0xc);
 		smmuv3_write32(r.regs, SMMUV3_CR2, SMMUV3_CR2_RECINVSID |
 				(rec ? (uint32_t)SMMUV3_CR2_REC_CFG_ATS : 0));
-		rig_cr0(&r, 0xd);
+		rig_set_cr0(&r, 0xd);
 		dma = atc_add_engine(&r, -1);
 		far = smmuv3_model_dma_create(r.m, &(struct smmuv3_model_dma_conf){ .sid = 5000,
 				.kind = SMMUV3_MODEL_DMA_ATS });
 		assert_int_equal(smmuv3_model_dma_ats_enable(far, 0), 0);
 		assert_int_equal(atc_access(&r, far, true, VA), SMMUV3_MODEL_ABORTED);
-		assert_int_equal(rig_evt(&r, &evt), rec);
+		assert_int_equal(rig_take_evt(&r, &evt), rec);
 		if (rec)
 			assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_STREAMID);
 		r.cd[0].dw[0] &= ~SMMUV3_CD0_V;
 		rig_flush(&r);
 		assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_ABORTED);
-		assert_int_equal(rig_evt(&r, &evt), rec);
+		assert_int_equal(rig_take_evt(&r, &evt), rec);
 		if (rec)
 			assert_int_equal(evt.dw[0] & 0xff, SMMUV3_C_BAD_CD);
 		atc_check_no_event(&r);
@@ -391,13 +391,13 @@ test_ats_untranslated_stall_of_a_function_is_reported(void **state)
 	atc_open(&r);
 	r.cd[0].dw[0] |= SMMUV3_CD0_S;
 	rig_flush(&r);
-	dma = rig_ats_dma(&r, -1, 0, 0, false);
+	dma = rig_add_ats_dma(&r, -1, 0, 0, false);
 	assert_int_equal(atc_access(&r, dma, true, VA), SMMUV3_MODEL_OK);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 0x1000, buf, 8);
 	rig_run(&r);
 	rig_expect_error(&r, "SID 8 is an endpoint and its CD has S set");
-	assert_true(rig_evt(&r, &evt));
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+	assert_true(rig_take_evt(&r, &evt));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	atc_close(&r, dma);
 }

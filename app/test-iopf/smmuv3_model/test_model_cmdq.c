@@ -30,7 +30,7 @@ static void
 check_error_at(struct rig *r, unsigned int nb, unsigned int at)
 {
 	uint32_t first = r->cmd_prod, bad = 0;
-	uint64_t before = rig_stat(r, SMMUV3_MODEL_STAT_SYNCS);
+	uint64_t before = rig_get_stat(r, SMMUV3_MODEL_STAT_SYNCS);
 
 	for (unsigned int i = 0; i < nb; i++) {
 		if (i == at)
@@ -42,14 +42,14 @@ check_error_at(struct rig *r, unsigned int nb, unsigned int at)
 	assert_true(read_active(r, SMMUV3_GERROR_CMDQ_ERR));
 	assert_int_equal(ERR(rig_read(r, SMMUV3_CMDQ_CONS)), SMMUV3_CERROR_ILL);
 	assert_int_equal(smmuv3_q_pos(r->cmdq_log2, rig_read(r, SMMUV3_CMDQ_CONS)), bad);
-	assert_int_equal(rig_stat(r, SMMUV3_MODEL_STAT_SYNCS) - before, at);
+	assert_int_equal(rig_get_stat(r, SMMUV3_MODEL_STAT_SYNCS) - before, at);
 	/* The command is rewritten and the error acknowledged. PROD is not written. */
 	r->cmdq[smmuv3_q_slot(r->cmdq_log2, first + at)] = smmuv3_cmd_sync();
 	acknowledge_error(r);
 	rig_run(r);
 	assert_false(read_active(r, SMMUV3_GERROR_CMDQ_ERR));
 	assert_int_equal(rig_read(r, SMMUV3_CMDQ_CONS), r->cmd_prod);
-	assert_int_equal(rig_stat(r, SMMUV3_MODEL_STAT_SYNCS) - before, nb);
+	assert_int_equal(rig_get_stat(r, SMMUV3_MODEL_STAT_SYNCS) - before, nb);
 }
 
 static void
@@ -60,7 +60,7 @@ test_cmdq_illegal_at_first_middle_last_and_wrapped_entry(void **state)
 	(void)state;
 	rig_open(&r, NULL);
 	r.cmdq_log2 = 3;
-	rig_up(&r);
+	rig_start(&r);
 	/* Enough rounds that each position meets each index and both wraps. */
 	for (unsigned int round = 0; round < 16; round++) {
 		check_error_at(&r, 5, 0);
@@ -68,7 +68,7 @@ test_cmdq_illegal_at_first_middle_last_and_wrapped_entry(void **state)
 		check_error_at(&r, 5, 4);
 		check_error_at(&r, 8, 7);
 	}
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_CERRORS), 64);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_CERRORS), 64);
 	rig_close(&r);
 }
 
@@ -95,7 +95,7 @@ test_cmdq_illegal_commands(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
+	rig_start(&r);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		rig_put(&r, bad[i]);
 		rig_ring(&r);
@@ -130,11 +130,11 @@ test_cmdq_legal_commands(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
+	rig_start(&r);
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-		rig_cmd(&r, good[i]);
+		rig_send(&r, good[i]);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_RESUMES_STALE), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_RESUMES_STALE), 1);
 	rig_close(&r);
 }
 
@@ -151,7 +151,7 @@ test_cmdq_features_taken_away_make_commands_illegal(void **state)
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ .stall_model = 1,
 			.no_features = SMMUV3_MODEL_NO_RIL | SMMUV3_MODEL_NO_ASID16 });
-	rig_up(&r);
+	rig_start(&r);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		rig_put(&r, bad[i]);
 		rig_ring(&r);
@@ -171,9 +171,9 @@ test_cmdq_lax_smmu_ignores_reserved_bits(void **state)
 
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_LAX_RES0 });
-	rig_up(&r);
-	rig_cmd(&r, (struct smmuv3_cmd){ { 0x03 | 1 << 8 | UINT64_C(8) << 32 } });
-	rig_cmd(&r, (struct smmuv3_cmd){ { 0x30, 1 } });
+	rig_start(&r);
+	rig_send(&r, (struct smmuv3_cmd){ { 0x03 | 1 << 8 | UINT64_C(8) << 32 } });
+	rig_send(&r, (struct smmuv3_cmd){ { 0x30, 1 } });
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
 	rig_close(&r);
 }
@@ -185,7 +185,7 @@ test_cmdq_fetch_abort_leaves_the_command_to_be_fetched_again(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
+	rig_start(&r);
 	rig_sync(&r);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
 	rig_put(&r, smmuv3_cmd_sync());
@@ -210,7 +210,7 @@ test_cmdq_queue_outside_memory_aborts(void **state)
 	(void)state;
 	rig_open(&r, NULL);
 	smmuv3_write64(r.regs, SMMUV3_CMDQ_BASE, UINT64_C(0x7f00000000) | 4);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN);
 	rig_write(&r, SMMUV3_CMDQ_PROD, 1);
 	rig_run(&r);
 	assert_true(read_active(&r, SMMUV3_GERROR_CMDQ_ERR));
@@ -225,7 +225,7 @@ test_cmdq_prod_may_move_back_while_the_error_is_active_only(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
+	rig_start(&r);
 	rig_put(&r, (struct smmuv3_cmd){ { 0 } });
 	rig_put(&r, smmuv3_cmd_sync());
 	rig_put(&r, smmuv3_cmd_sync());
@@ -259,7 +259,7 @@ test_cmdq_stops_at_an_impossible_prod(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
+	rig_start(&r);
 	rig_write(&r, SMMUV3_CMDQ_PROD, smmuv3_q_add(8, r.cmd_prod, 257));
 	rig_run(&r);
 	rig_expect_error(&r, "is out of range for CONS");
@@ -269,8 +269,8 @@ test_cmdq_stops_at_an_impossible_prod(void **state)
 	rig_run(&r);
 	assert_int_not_equal(rig_read(&r, SMMUV3_CMDQ_CONS), r.cmd_prod);
 	/* CMDQEN 0 and 1 starts the queue again. */
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN);
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS), r.cmd_prod);
 	rig_close(&r);
@@ -283,13 +283,13 @@ test_cmdq_error_outlives_cmdqen_and_gerror_toggles_once(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
+	rig_start(&r);
 	rig_put(&r, (struct smmuv3_cmd){ { 0 } });
 	rig_ring(&r);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 1);
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN);
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 1);
 	assert_true(read_active(&r, SMMUV3_GERROR_CMDQ_ERR));
@@ -310,21 +310,21 @@ test_cmdq_sync_msi_comes_before_cons_and_onto_its_own_slot(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
+	rig_start(&r);
 	word = rig_alloc(&r, 4, 4);
-	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 0xdeadbeef));
+	rig_send(&r, smmuv3_cmd_sync_msi(rig_get_addr(&r, word), 0xdeadbeef));
 	assert_int_equal(smmuv3_load_word(word), 0xdeadbeef);
 	slot = smmuv3_q_slot(r.cmdq_log2, r.cmd_prod);
-	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, &r.cmdq[slot]), 0));
+	rig_send(&r, smmuv3_cmd_sync_msi(rig_get_addr(&r, &r.cmdq[slot]), 0));
 	assert_int_equal((uint32_t)r.cmdq[slot].dw[0], 0);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_MSIS), 2);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_MSIS), 2);
 	/* GERROR reports an MSI that aborts, and the SYNC is consumed. */
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_MSI_ABORT, 1);
-	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
+	rig_send(&r, smmuv3_cmd_sync_msi(rig_get_addr(&r, word), 1));
 	assert_int_equal(smmuv3_load_word(word), 0xdeadbeef);
 	assert_true(read_active(&r, SMMUV3_GERROR_MSI_CMDQ_ABT));
 	acknowledge_error(&r);
-	rig_cmd(&r, smmuv3_cmd_sync_msi(UINT64_C(0x7000000000), 1));
+	rig_send(&r, smmuv3_cmd_sync_msi(UINT64_C(0x7000000000), 1));
 	assert_true(read_active(&r, SMMUV3_GERROR_MSI_CMDQ_ABT));
 	rig_close(&r);
 }
@@ -338,12 +338,12 @@ test_cmdq_sync_irq_pulses_the_wire(void **state)
 
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ .no_features = SMMUV3_MODEL_NO_MSI });
-	rig_up(&r);
+	rig_start(&r);
 	smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_CMD_SYNC, fd);
 	rig_sync(&r);
 	assert_int_equal(read(fd, &n, sizeof(n)), -1);
 	/* Without IDR0.MSI the address has no meaning. */
-	rig_cmd(&r, smmuv3_cmd_sync_msi(0x1000, 1));
+	rig_send(&r, smmuv3_cmd_sync_msi(0x1000, 1));
 	assert_int_equal(read(fd, &n, sizeof(n)), sizeof(n));
 	assert_int_equal(n, 1);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
@@ -359,7 +359,7 @@ test_cmdq_of_one_entry_and_beyond_the_limit(void **state)
 	(void)state;
 	rig_open(&r, NULL);
 	r.queue_size_1 = true;
-	rig_up(&r);
+	rig_start(&r);
 	for (int i = 0; i < 9; i++)
 		rig_sync(&r);
 	rig_close(&r);
@@ -367,8 +367,8 @@ test_cmdq_of_one_entry_and_beyond_the_limit(void **state)
 	rig_open(&r, &(struct smmuv3_model_conf){ .cmdq_log2 = 2 });
 	r.cmdq_log2 = 2;
 	r.cmdq = rig_alloc(&r, 64, 64);
-	smmuv3_write64(r.regs, SMMUV3_CMDQ_BASE, rig_addr(&r, r.cmdq) | 31);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN);
+	smmuv3_write64(r.regs, SMMUV3_CMDQ_BASE, rig_get_addr(&r, r.cmdq) | 31);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN);
 	for (int i = 0; i < 9; i++)
 		rig_sync(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_BASE) & 31, 31);
@@ -385,8 +385,8 @@ test_cmdq_of_half_a_million_entries_wraps(void **state)
 	rig_open(&r, &(struct smmuv3_model_conf){ .cmdq_log2 = 19 });
 	r.cmdq_log2 = 19;
 	r.cmdq = rig_alloc(&r, n * sizeof(*r.cmdq), n * sizeof(*r.cmdq));
-	smmuv3_write64(r.regs, SMMUV3_CMDQ_BASE, rig_addr(&r, r.cmdq) | 19);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN);
+	smmuv3_write64(r.regs, SMMUV3_CMDQ_BASE, rig_get_addr(&r, r.cmdq) | 19);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN);
 	for (uint32_t i = 0; i < n; i++)
 		r.cmdq[i] = smmuv3_cmd_tlbi_nsnh_all();
 	for (int round = 0; round < 3; round++) {
@@ -395,7 +395,7 @@ test_cmdq_of_half_a_million_entries_wraps(void **state)
 		rig_run(&r);
 		assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS), r.cmd_prod);
 	}
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_COMMANDS), 3 * (uint64_t)n);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_COMMANDS), 3 * (uint64_t)n);
 	rig_close(&r);
 }
 

@@ -15,8 +15,8 @@ static void
 setup(struct rig *r, const struct smmuv3_model_conf *conf)
 {
 	rig_open(r, conf);
-	rig_up(r);
-	rig_s1(r, 0);
+	rig_start(r);
+	rig_set_s1(r, 0);
 	for (uint64_t off = 0; off < 0x40000; off += 0x1000)
 		rig_map(r, VA + off, RIG_DATA + off, RIG_RW);
 }
@@ -30,7 +30,7 @@ test_dma_moves_bytes_across_pages(void **state)
 
 	(void)state;
 	setup(&r, NULL);
-	dma = rig_dma(&r, RIG_SID, -1);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	for (size_t i = 0; i < sizeof(out); i++)
 		out[i] = (uint8_t)(i * 7);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA + 100, out, sizeof(out)),
@@ -41,7 +41,7 @@ test_dma_moves_bytes_across_pages(void **state)
 	assert_int_equal(r.done[0].nb_stalls, 0);
 	assert_true(r.done[0].t_end >= r.done[0].t_start);
 	/* 100..4095, 4096..8191, 8192..10099 */
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_TRANSACTIONS), 3);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_TRANSACTIONS), 3);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 100, in, sizeof(in)),
 			SMMUV3_MODEL_OK);
 	assert_memory_equal(in, out, sizeof(out));
@@ -57,7 +57,7 @@ test_dma_copies_between_unaligned_places(void **state)
 
 	(void)state;
 	setup(&r, NULL);
-	dma = rig_dma(&r, RIG_SID, -1);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	for (size_t i = 0; i < 9000; i++)
 		r.data[77 + i] = (uint8_t)(i * 13 + 1);
 	assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
@@ -81,7 +81,7 @@ test_dma_of_others_goes_on_behind_a_stall(void **state)
 
 	(void)state;
 	setup(&r, NULL);
-	dma = rig_dma(&r, RIG_SID, -1);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	memset(a, 0xaa, sizeof(a));
 	memset(b, 0xbb, sizeof(b));
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 0x80000, a, sizeof(a));
@@ -90,9 +90,9 @@ test_dma_of_others_goes_on_behind_a_stall(void **state)
 	assert_int_equal(r.done[0].cookie, VA);
 	assert_int_equal(smmuv3_model_dma_outstanding(dma), 1);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	rig_map(&r, VA + 0x80000, RIG_DATA + 0x80000, RIG_RW);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, false));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, false));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].nb_stalls, 1);
 	assert_true(r.done[0].t_event >= r.done[0].t_start);
@@ -150,7 +150,7 @@ test_dma_rejects_bad_operations(void **state)
 
 	(void)state;
 	setup(&r, NULL);
-	dma = rig_dma(&r, RIG_SID, -1);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(smmuv3_model_dma_submit(dma, &bad[i]), -EINVAL);
 	assert_int_equal(smmuv3_model_dma_outstanding(dma), 0);
@@ -214,11 +214,11 @@ test_dma_outside_windows_is_an_external_abort(void **state)
 
 	(void)state;
 	setup(&r, NULL);
-	dma = rig_dma(&r, RIG_SID, -1);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	rig_map(&r, VA + 0x90000, UINT64_C(0x7000000000), RIG_RW);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 0x90000, buf, 64),
 			SMMUV3_MODEL_ABORTED);
-	assert_false(rig_evt(&r, &evt));
+	assert_false(rig_take_evt(&r, &evt));
 	/* The window is removed while the TLB still has the page. */
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 64), SMMUV3_MODEL_OK);
 	assert_int_equal(smmuv3_model_mem_del(r.m, RIG_DATA), 0);
@@ -273,7 +273,7 @@ test_dma_without_smmuen_follows_gbpa(void **state)
 
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ .oas_bits = 40 });
-	dma = rig_dma(&r, RIG_SID, 3);
+	dma = rig_add_dma(&r, RIG_SID, 3);
 	memset(r.data, 0x42, 16);
 	/* After reset: bypass. */
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, RIG_DATA, buf, 16),
@@ -286,7 +286,7 @@ test_dma_without_smmuen_follows_gbpa(void **state)
 	assert_int_equal(rig_read(&r, SMMUV3_GBPA), (uint32_t)SMMUV3_GBPA_ABORT);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, RIG_DATA, buf, 16),
 			SMMUV3_MODEL_ABORTED);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_EVENTS), 0);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_EVENTS), 0);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -303,10 +303,10 @@ test_dma_many_engines_each_own_stream(void **state)
 
 	(void)state;
 	setup(&r, NULL);
-	ste = *rig_ste_ptr(&r, RIG_SID);
+	ste = *rig_get_ste(&r, RIG_SID);
 	for (int i = 0; i < N; i++) {
-		*rig_ste_ptr(&r, 100 + i) = ste;
-		dma[i] = rig_dma(&r, 100 + i, -1);
+		*rig_get_ste(&r, 100 + i) = ste;
+		dma[i] = rig_add_dma(&r, 100 + i, -1);
 	}
 	rig_flush(&r);
 	for (int i = 0; i < N; i++)

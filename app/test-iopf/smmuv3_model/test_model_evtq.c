@@ -19,14 +19,14 @@ setup(struct rig *r, bool stall, uint32_t choices)
 {
 	rig_open(r, &(struct smmuv3_model_conf){ .choices = choices });
 	r->evtq_log2 = 2;
-	rig_up(r);
-	rig_s1(r, 0);
+	rig_start(r);
+	rig_set_s1(r, 0);
 	if (!stall) {
 		smmuv3_set_dw(&r->cd->dw[0], r->cd->dw[0] & ~TERM);
-		rig_cmd(r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+		rig_send(r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 		rig_sync(r);
 	}
-	return rig_dma(r, RIG_SID, -1);
+	return rig_add_dma(r, RIG_SID, -1);
 }
 
 static uint8_t buf[64];
@@ -44,7 +44,7 @@ drain_events(struct rig *r)
 	struct smmuv3_evt evt;
 	unsigned int n = 0;
 
-	while (rig_evt(r, &evt))
+	while (rig_take_evt(r, &evt))
 		n++;
 	return n;
 }
@@ -67,7 +67,7 @@ test_evtq_overflow_is_flagged_once_and_does_not_block(void **state)
 	make_fault(&r, dma, 0x6000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000004);
 	/* Free entries are enough: delivery continues without an acknowledgement. */
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	assert_int_equal(evt.dw[2], 0);
 	make_fault(&r, dma, 0x7000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000005);
@@ -78,8 +78,8 @@ test_evtq_overflow_is_flagged_once_and_does_not_block(void **state)
 	make_fault(&r, dma, 0x9000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x00000005);
 	assert_int_equal(drain_events(&r), 4);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_EVENTS), 5);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_EVENTS_LOST), 4);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_EVENTS), 5);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_EVENTS_LOST), 4);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -92,10 +92,10 @@ test_evtq_disabled_loses_events_without_overflow(void **state)
 
 	(void)state;
 	dma = setup(&r, false, 0);
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN);
 	make_fault(&r, dma, 0x1000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_EVENTS_LOST), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_EVENTS_LOST), 1);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -109,10 +109,10 @@ test_evtq_records_beyond_prod_are_not_written_early(void **state)
 	(void)state;
 	dma = setup(&r, false, 0);
 	/* The queue may start at any index, wrapped or full. */
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN);
 	rig_write(&r, SMMUV3_EVENTQ_PROD, 6);
 	rig_write(&r, SMMUV3_EVENTQ_CONS, 2);
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	memset(r.evtq, 0xee, 4 * sizeof(*r.evtq));
 	make_fault(&r, dma, 0x1000);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 0x80000006);
@@ -153,7 +153,7 @@ hold_back_stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 	make_fault(r, dma, va);
 	/* The fifth is neither lost nor an overflow. */
 	assert_int_equal(rig_read(r, SMMUV3_EVENTQ_PROD), 4);
-	assert_int_equal(rig_stat(r, SMMUV3_MODEL_STAT_STALLS_HELD), 1);
+	assert_int_equal(rig_get_stat(r, SMMUV3_MODEL_STAT_STALLS_HELD), 1);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r->m), 4);
 }
 
@@ -164,9 +164,9 @@ abort_stalls(struct rig *r, struct smmuv3_model_dma *dma)
 	struct smmuv3_evt evt;
 
 	rig_run(r);
-	while (rig_evt(r, &evt)) {
+	while (rig_take_evt(r, &evt)) {
 		if (evt.dw[1] & SMMUV3_EVT1_STALL)
-			rig_cmd(r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+			rig_send(r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 		rig_run(r);
 	}
 	rig_poll(r, dma);
@@ -187,8 +187,8 @@ test_evtq_held_stall_is_replayed_when_there_is_space(void **state)
 	hold_back_stall(&r, dma, 0x7000);
 	/* The page is mapped meanwhile. A replayed record may come nevertheless. */
 	rig_map(&r, 0x7000, RIG_DATA, RIG_RW);
-	assert_true(rig_evt(&r, &evt));
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+	assert_true(rig_take_evt(&r, &evt));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 5);
 	assert_int_equal(r.evtq[0].dw[2], 0x7000);
@@ -207,7 +207,7 @@ test_evtq_held_stall_is_retried_by_choice(void **state)
 	hold_back_stall(&r, dma, 0x7000);
 	make_fault(&r, dma, 0x8000);
 	rig_map(&r, 0x7000, RIG_DATA, RIG_RW);
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	rig_run(&r);
 	/* 0x7000 succeeded without a record, so 0x8000 got the entry. */
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 5);
@@ -215,7 +215,7 @@ test_evtq_held_stall_is_retried_by_choice(void **state)
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].cookie, 0x7000);
 	assert_int_equal(r.done[0].nb_stalls, 0);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 	abort_stalls(&r, dma);
 }
 
@@ -231,10 +231,10 @@ test_evtq_several_held_stalls_that_fault_again_are_all_recorded(void **state)
 	dma = setup(&r, true, SMMUV3_MODEL_RETRY_HELD);
 	for (int i = 0; i < 20; i++)
 		make_fault(&r, dma, 0x1000 * i);
-	while (rig_evt(&r, &evt)) {
+	while (rig_take_evt(&r, &evt)) {
 		assert_int_equal(evt.dw[2], 0x1000 * n);
 		n++;
-		rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+		rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 		rig_run(&r);
 	}
 	assert_int_equal(n, 20);
@@ -252,10 +252,10 @@ test_evtq_held_stall_that_an_invalidation_came_after_is_retried(void **state)
 	dma = setup(&r, true, 0);
 	hold_back_stall(&r, dma, 0x7000);
 	rig_map(&r, 0x7000, RIG_DATA, RIG_RW);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
 	rig_sync(&r);
-	assert_true(rig_evt(&r, &evt));
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+	assert_true(rig_take_evt(&r, &evt));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 	assert_int_equal(rig_poll(&r, dma), 2);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 4);
 	abort_stalls(&r, dma);
@@ -269,10 +269,10 @@ test_evtq_stalls_wait_for_eventqen(void **state)
 
 	(void)state;
 	dma = setup(&r, true, 0);
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN);
 	make_fault(&r, dma, 0x1000);
 	assert_int_equal(smmuv3_model_dma_outstanding(dma), 1);
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN | SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 1);
 	abort_stalls(&r, dma);
 }
@@ -318,11 +318,11 @@ test_evtq_stall_record_lost_to_an_abort_ends_with_smmuen(void **state)
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 1);
 	assert_int_equal(r.evtq[0].dw[2], 0x3000);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
-	rig_cr0(&r, SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_CMDQEN);
 	assert_int_equal(rig_poll(&r, dma), 2);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(r.done[1].status, SMMUV3_MODEL_ABORTED);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_TERMINATED), 2);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_TERMINATED), 2);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -338,7 +338,7 @@ test_evtq_msi_on_empty_to_non_empty_only(void **state)
 	(void)state;
 	dma = setup(&r, false, 0);
 	word = rig_alloc(&r, 4, 4);
-	smmuv3_write64(r.regs, SMMUV3_EVENTQ_IRQ_CFG0, rig_addr(&r, word));
+	smmuv3_write64(r.regs, SMMUV3_EVENTQ_IRQ_CFG0, rig_get_addr(&r, word));
 	smmuv3_write32(r.regs, SMMUV3_EVENTQ_IRQ_CFG1, 7);
 	rig_write(&r, SMMUV3_IRQ_CTRL, (uint32_t)SMMUV3_IRQ_CTRL_EVENTQ);
 	rig_run(&r);
@@ -347,7 +347,7 @@ test_evtq_msi_on_empty_to_non_empty_only(void **state)
 	atomic_store(word, 0);
 	make_fault(&r, dma, 0x2000);
 	assert_int_equal(smmuv3_load_word(word), 0);
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	make_fault(&r, dma, 0x3000);
 	assert_int_equal(smmuv3_load_word(word), 0);
 	assert_int_equal(drain_events(&r), 2);
@@ -424,15 +424,15 @@ test_evtq_of_one_entry(void **state)
 	rig_open(&r, NULL);
 	r.queue_size_1 = true;
 	r.cmdq_log2 = 4;
-	rig_up(&r);
-	rig_s1(&r, 0);
-	dma = rig_dma(&r, RIG_SID, -1);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	for (int i = 0; i < 7; i++)
 		make_fault(&r, dma, 0x1000 * i);
 	for (int i = 0; i < 7; i++) {
-		assert_true(rig_evt(&r, &evt));
+		assert_true(rig_take_evt(&r, &evt));
 		assert_int_equal(evt.dw[2], 0x1000 * i);
-		rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+		rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 		rig_run(&r);
 	}
 	abort_stalls(&r, dma);

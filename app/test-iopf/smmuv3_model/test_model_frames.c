@@ -24,9 +24,9 @@ static struct smmuv3_model_dma *
 setup(struct rig *r, const struct smmuv3_model_conf *conf)
 {
 	rig_open(r, conf);
-	rig_up(r);
-	rig_s1(r, 0);
-	return rig_dma(r, RIG_SID, -1);
+	rig_start(r);
+	rig_set_s1(r, 0);
+	return rig_add_dma(r, RIG_SID, -1);
 }
 
 static void
@@ -44,7 +44,7 @@ free_frame(struct rig *r, uint64_t addr)
 static void
 tlbi(struct rig *r, uint64_t va)
 {
-	rig_cmd(r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, va, true));
+	rig_send(r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, va, true));
 }
 
 static void
@@ -71,9 +71,9 @@ test_frame_is_reached_after_it_was_freed_without_an_invalidation(void **state)
 	give_frame(&r, FRAME, 2);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_run(&r);
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	rig_map(&r, VA, FRAME, RIG_RW);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, true));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -123,7 +123,7 @@ test_frame_of_a_table_is_reached_by_a_walk(void **state)
 	dma = setup(&r, NULL);
 	rig_map(&r, VA, FRAME, RIG_RW);
 	rig_map(&r, VA + 4096, FRAME, RIG_RW);
-	table = rig_addr(&r, rig_pte(&r, r.ttb0, VA)) & ~UINT64_C(0xfff);
+	table = rig_get_addr(&r, rig_get_pte(&r, r.ttb0, VA)) & ~UINT64_C(0xfff);
 	give_frame(&r, table, 1);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	/* Wrong: Leaf = 1 leaves the cached pointer to the table. */
@@ -145,13 +145,13 @@ test_frame_of_a_cd_is_fetched_from(void **state)
 	(void)state;
 	dma = setup(&r, NULL);
 	rig_map(&r, VA, FRAME, RIG_RW);
-	give_frame(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff), 1);
+	give_frame(&r, rig_get_addr(&r, r.cd) & ~UINT64_C(0xfff), 1);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
-	free_frame(&r, rig_addr(&r, r.cd) & ~UINT64_C(0xfff));
+	free_frame(&r, rig_get_addr(&r, r.cd) & ~UINT64_C(0xfff));
 	/* The model caches the CD. */
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
-	rig_cmd(&r, smmuv3_cmd_cfgi_all());
+	rig_send(&r, smmuv3_cmd_cfgi_all());
 	rig_sync(&r);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_expect_oracle(&r, "a configuration fetch of SID 8");
@@ -174,24 +174,24 @@ test_frame_of_a_queue_is_used(void **state)
 	rig_alloc(&r, 4096, 4096);
 	r.evtq_log2 = 7;
 	r.cmdq_log2 = 8;
-	rig_up(&r);
-	dma = rig_dma(&r, RIG_SID, -1);
-	cmdq = rig_addr(&r, r.cmdq);
-	evtq = rig_addr(&r, r.evtq);
+	rig_start(&r);
+	dma = rig_add_dma(&r, RIG_SID, -1);
+	cmdq = rig_get_addr(&r, r.cmdq);
+	evtq = rig_get_addr(&r, r.evtq);
 	word = rig_alloc(&r, 4096, 4096);
 	give_frame(&r, cmdq, 7);
 	give_frame(&r, evtq, 7);
-	give_frame(&r, rig_addr(&r, word), 7);
+	give_frame(&r, rig_get_addr(&r, word), 7);
 	/* C_BAD_STE, which writes an event. */
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
-	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
+	rig_send(&r, smmuv3_cmd_sync_msi(rig_get_addr(&r, word), 1));
 	assert_int_equal(*word, 1);
 	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
 	free_frame(&r, evtq);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_expect_oracle(&r, "EVENTQ of SID 0");
-	free_frame(&r, rig_addr(&r, word));
-	rig_cmd(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), 1));
+	free_frame(&r, rig_get_addr(&r, word));
+	rig_send(&r, smmuv3_cmd_sync_msi(rig_get_addr(&r, word), 1));
 	rig_expect_oracle(&r, "an MSI of SID 0");
 	free_frame(&r, cmdq);
 	rig_sync(&r);
@@ -212,7 +212,7 @@ test_frame_is_reached_while_the_smmu_is_off(void **state)
 	give_frame(&r, FRAME, 3);
 	rig_write(&r, SMMUV3_GBPA, (uint32_t)(SMMUV3_GBPA_UPDATE | SMMUV3_GBPA_ABORT));
 	rig_run(&r);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, FRAME, buf, 8),
 			SMMUV3_MODEL_ABORTED);
 	assert_int_equal(smmuv3_model_oracle_errors(r.m), 0);
@@ -241,10 +241,10 @@ reuse_asid(bool invalidate)
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + 4096, buf, 8);
 	r.ttb0 = rig_alloc(&r, 4096, 4096);
-	smmuv3_set_dw(&r.cd->dw[1], rig_addr(&r, r.ttb0));
-	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	smmuv3_set_dw(&r.cd->dw[1], rig_get_addr(&r, r.ttb0));
+	rig_send(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	if (invalidate)
-		rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
+		rig_send(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
 	rig_sync(&r);
 	if (!invalidate) {
 		assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8),
@@ -253,8 +253,8 @@ reuse_asid(bool invalidate)
 	} else {
 		rig_submit(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 		rig_run(&r);
-		assert_true(rig_evt(&r, &evt));
-		rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+		assert_true(rig_take_evt(&r, &evt));
+		rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 		assert_int_equal(rig_poll(&r, dma), 1);
 	}
 	/* A global entry belongs to all ASIDs. */
@@ -290,7 +290,7 @@ test_frame_oracle_accepts_a_tlb_entry_whose_walks_ended(void **state)
 	rig_map(&r, VA, FRAME, RIG_RW);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	smmuv3_set_dw(&r.cd->dw[0], r.cd->dw[0] | SMMUV3_CD0_EPD0);
-	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	rig_send(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	rig_sync(&r);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8), SMMUV3_MODEL_OK);
 	smmuv3_model_dma_destroy(dma);

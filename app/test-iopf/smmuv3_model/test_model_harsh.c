@@ -23,9 +23,9 @@ static struct smmuv3_model_dma *
 setup(struct rig *r, const struct smmuv3_model_conf *conf)
 {
 	rig_open(r, conf);
-	rig_up(r);
-	rig_s1(r, 0);
-	return rig_dma(r, RIG_SID, -1);
+	rig_start(r);
+	rig_set_s1(r, 0);
+	return rig_add_dma(r, RIG_SID, -1);
 }
 
 /* A write that stalls. Returns its STAG. */
@@ -36,7 +36,7 @@ make_stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 
 	rig_submit(r, dma, SMMUV3_MODEL_WRITE, va, buf, 8);
 	rig_run(r);
-	assert_true(rig_evt(r, &evt));
+	assert_true(rig_take_evt(r, &evt));
 	assert_int_equal(evt.dw[2], va);
 	assert_true(evt.dw[1] & SMMUV3_EVT1_STALL);
 	return (uint16_t)evt.dw[1];
@@ -45,7 +45,7 @@ make_stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 static void
 resume_abort(struct rig *r, uint16_t stag)
 {
-	rig_cmd(r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
+	rig_send(r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
 }
 
 /* STAGs */
@@ -193,9 +193,9 @@ test_harsh_event_write_aborts_late(void **state)
 	(void)state;
 	rig_open(&r, NULL);
 	r.evtq_log2 = 1;
-	rig_up(&r);
-	rig_s1(&r, 0);
-	dma = rig_dma(&r, RIG_SID, -1);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	/* One round. */
 	resume_abort(&r, make_stall(&r, dma, VA));
 	resume_abort(&r, make_stall(&r, dma, VA + 4096));
@@ -206,7 +206,7 @@ test_harsh_event_write_aborts_late(void **state)
 	smmuv3_model_step(r.m, 64);
 	/* PROD moved and there is no error: the entry holds the record of the round before. */
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	assert_memory_equal(&evt, &old, sizeof(evt));
 	/* Wrong: a driver takes it for a stall. */
 	rig_put(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
@@ -214,13 +214,13 @@ test_harsh_event_write_aborts_late(void **state)
 	rig_run(&r);
 	rig_expect_error(&r, "RESUME twice for SID 8 STAG 0");
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_EVENTQ_ABT);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_EVENTS_LOST), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_EVENTS_LOST), 1);
 	/* Right: all stalls of the stream end. */
 	rig_write(&r, SMMUV3_GERRORN, SMMUV3_GERROR_EVENTQ_ABT);
-	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
-	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
+	smmuv3_set_dw(&rig_get_ste(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
+	rig_send(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
 	rig_sync(&r);
-	rig_cmd(&r, smmuv3_cmd_stall_term(RIG_SID));
+	rig_send(&r, smmuv3_cmd_stall_term(RIG_SID));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
 	smmuv3_model_dma_destroy(dma);
@@ -245,7 +245,7 @@ test_harsh_event_abort_shows_before_the_queue_is_off(void **state)
 		smmuv3_model_step(r.m, 64);
 	}
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_EVENTQ_ABT);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN);
 	assert_int_equal(rig_poll(&r, dma), 1);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -274,11 +274,11 @@ test_harsh_prefetch_reports_a_slot_rewritten_too_early(void **state)
 	smmuv3_model_step(r.m, 1);
 	assert_int_equal(smmuv3_q_pos(r.cmdq_log2, rig_read(&r, SMMUV3_CMDQ_CONS)), at);
 	/* Wrong: CONS has not passed the slot. */
-	syncs = rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS);
+	syncs = rig_get_stat(&r, SMMUV3_MODEL_STAT_SYNCS);
 	r.cmdq[smmuv3_q_slot(r.cmdq_log2, at)] = smmuv3_cmd_sync();
 	rig_run(&r);
 	rig_expect_error(&r, "was rewritten before CONS passed it");
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS), syncs);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_SYNCS), syncs);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -300,12 +300,12 @@ test_harsh_prefetch_drops_its_copies_on_an_error(void **state)
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_CMDQ_CONS), at | SMMUV3_CERROR_ILL << 24);
 	/* Right: the queue is idle. */
-	syncs = rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS);
+	syncs = rig_get_stat(&r, SMMUV3_MODEL_STAT_SYNCS);
 	r.cmdq[smmuv3_q_slot(r.cmdq_log2, at)] = smmuv3_cmd_sync();
 	r.cmdq[smmuv3_q_slot(r.cmdq_log2, at + 1)] = smmuv3_cmd_sync();
 	rig_write(&r, SMMUV3_GERRORN, SMMUV3_GERROR_CMDQ_ERR);
 	rig_run(&r);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS), syncs + 2);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_SYNCS), syncs + 2);
 	/* CMDQEN 0 and 1 in the middle of a batch: another queue, other commands. */
 	rig_put(&r, smmuv3_cmd_cfgi_all());
 	rig_put(&r, smmuv3_cmd_cfgi_all());
@@ -317,9 +317,9 @@ test_harsh_prefetch_drops_its_copies_on_an_error(void **state)
 	at = smmuv3_q_pos(r.cmdq_log2, rig_read(&r, SMMUV3_CMDQ_CONS));
 	assert_int_equal(smmuv3_q_add(r.cmdq_log2, at, 1), r.cmd_prod);
 	r.cmdq[smmuv3_q_slot(r.cmdq_log2, at)] = smmuv3_cmd_sync();
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
 	rig_run(&r);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_SYNCS), syncs + 3);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_SYNCS), syncs + 3);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -339,11 +339,11 @@ test_harsh_prefetch_executes_each_command_once(void **state)
 		dma = setup(&r, &(struct smmuv3_model_conf){ .seed = seed, .harsh =
 				SMMUV3_MODEL_HARSH_PREFETCH | SMMUV3_MODEL_HARSH_RANDOM });
 		word = rig_alloc(&r, 4, 4);
-		commands = rig_stat(&r, SMMUV3_MODEL_STAT_COMMANDS);
+		commands = rig_get_stat(&r, SMMUV3_MODEL_STAT_COMMANDS);
 		for (uint32_t i = 1; i <= 200; i++) {
 			if (i % 70 == 0)
 				smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
-			rig_put(&r, smmuv3_cmd_sync_msi(rig_addr(&r, word), i));
+			rig_put(&r, smmuv3_cmd_sync_msi(rig_get_addr(&r, word), i));
 			if (i % 9 == 0)
 				rig_ring(&r);
 			if (i % 7 != 0)
@@ -362,7 +362,7 @@ test_harsh_prefetch_executes_each_command_once(void **state)
 			rig_run(&r);
 		}
 		assert_int_equal(*word, 200);
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_COMMANDS), commands + 200);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_COMMANDS), commands + 200);
 		assert_true(aborts >= 1);
 		smmuv3_model_dma_destroy(dma);
 		rig_close(&r);
@@ -434,7 +434,7 @@ test_harsh_level_of_gerror_ends_with_its_acknowledgement(void **state)
 
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ .harsh = SMMUV3_MODEL_HARSH_LEVEL_IRQ });
-	rig_up(&r);
+	rig_start(&r);
 	fd = eventfd(0, EFD_NONBLOCK);
 	assert_true(fd >= 0);
 	smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_GERROR, fd);
@@ -473,13 +473,13 @@ test_harsh_gbpa_that_cannot_abort_lets_dma_through(void **state)
 	/* A driver that reads GBPA can see it. */
 	assert_int_equal(rig_read(&r, SMMUV3_GBPA), 0);
 	/* Wrong: SMMUEN = 0 to stop devices. */
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, RIG_DATA, buf, 8),
 			SMMUV3_MODEL_OK);
 	rig_expect_oracle(&r, "untranslated, while SMMUEN is 0");
 	/* Right: SMMUEN stays 1, and the STE aborts. */
-	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
+	smmuv3_set_dw(&rig_get_ste(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
 	rig_flush(&r);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, RIG_DATA, buf, 8),
 			SMMUV3_MODEL_ABORTED);

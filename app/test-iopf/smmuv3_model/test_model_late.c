@@ -26,9 +26,9 @@ setup(struct rig *r, uint32_t harsh, uint32_t seed)
 	struct smmuv3_model_dma *dma;
 
 	rig_open(r, &(struct smmuv3_model_conf){ .harsh = harsh, .seed = seed });
-	rig_up(r);
-	rig_s1(r, 0);
-	dma = rig_dma(r, RIG_SID, -1);
+	rig_start(r);
+	rig_set_s1(r, 0);
+	dma = rig_add_dma(r, RIG_SID, -1);
 	assert_int_equal(smmuv3_model_frame_give(r->m, FRAME, 4096, 1), 0);
 	rig_map(r, VA, FRAME, RIG_RW);
 	return dma;
@@ -48,8 +48,8 @@ write_page(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 
 	rig_submit(r, dma, SMMUV3_MODEL_WRITE, va, buf, 8);
 	if (rig_poll(r, dma) == 0) {
-		assert_true(rig_evt(r, &evt));
-		rig_cmd(r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+		assert_true(rig_take_evt(r, &evt));
+		rig_send(r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 		assert_int_equal(rig_poll(r, dma), 1);
 	}
 	return r->done[0].status;
@@ -66,7 +66,7 @@ unmap_and_free(uint32_t harsh, bool sync)
 	dma = setup(&r, harsh, 0);
 	assert_int_equal(write_page(&r, dma, VA), SMMUV3_MODEL_OK);
 	rig_unmap(&r, VA);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
 	if (sync)
 		rig_sync(&r);
 	free_frame(&r);
@@ -102,8 +102,8 @@ test_late_cfgi_without_a_sync_leaves_the_old_ste(void **state)
 	dma = setup(&r, SMMUV3_MODEL_HARSH_LATE, 0);
 	assert_int_equal(write_page(&r, dma, VA), SMMUV3_MODEL_OK);
 	/* Config = 0: abort. */
-	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
-	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
+	smmuv3_set_dw(&rig_get_ste(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
+	rig_send(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
 	assert_int_equal(write_page(&r, dma, VA), SMMUV3_MODEL_OK);
 	rig_sync(&r);
 	assert_int_equal(write_page(&r, dma, VA), SMMUV3_MODEL_ABORTED);
@@ -124,9 +124,9 @@ test_late_invalidation_makes_a_held_stall_retry(void **state)
 	r.evtq_log2 = 0;
 	r.queue_size_1 = true;
 	r.cmdq_log2 = 8;
-	rig_up(&r);
-	rig_s1(&r, 0);
-	dma = rig_dma(&r, RIG_SID, -1);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	rig_map(&r, VA, FRAME, RIG_RW | RIG_RO);
 	/* A read fills the TLB with a read-only entry. */
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
@@ -134,19 +134,19 @@ test_late_invalidation_makes_a_held_stall_retry(void **state)
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA + 4096, buf, 8);
 	rig_run(&r);
 	rig_map(&r, VA, FRAME, RIG_RW);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	rig_run(&r);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STALLS_HELD), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_STALLS_HELD), 1);
 	rig_sync(&r);
 	/* F_PERMISSION was correct before the SYNC only: it must not appear now [3.12.2]. */
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	assert_int_equal(evt.dw[2], VA + 4096);
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_OK);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 	assert_int_equal(rig_poll(&r, dma), 1);
-	assert_false(rig_evt(&r, &evt));
+	assert_false(rig_take_evt(&r, &evt));
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -167,17 +167,17 @@ move_asid(uint32_t seed, bool sync_between)
 			SMMUV3_MODEL_HARSH_ASIDS, seed);
 	write_page(&r, dma, VA);
 	smmuv3_set_dw(&r.cd->dw[0], r.cd->dw[0] & ~(uint64_t)SMMUV3_CD0_V);
-	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	rig_send(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	if (sync_between)
 		rig_sync(&r);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
 	/* The device still does DMA. */
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	rig_sync(&r);
 	free_frame(&r);
 	r.ttb0 = rig_alloc(&r, 4096, 4096);
-	*r.cd = rig_cd_make(&r, RIG_ASID);
-	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	*r.cd = rig_make_cd(&r, RIG_ASID);
+	rig_send(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	rig_sync(&r);
 	write_page(&r, dma, VA);
 	errors = smmuv3_model_oracle_errors(r.m);
@@ -221,7 +221,7 @@ unmap_in_flight(bool sync)
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	step(&r);
 	/* The access is translated and has not reached memory yet. */
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_WALKS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_WALKS), 1);
 	assert_int_equal(r.data[0x5000], 0);
 	rig_unmap(&r, VA);
 	rig_put(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
@@ -308,9 +308,9 @@ test_flight_moves_all_bytes(void **state)
 	for (uint32_t seed = 1; seed < 20; seed++) {
 		rig_open(&r, &(struct smmuv3_model_conf){ .seed = seed,
 			.harsh = SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_RANDOM });
-		rig_up(&r);
-		rig_s1(&r, 0);
-		dma = rig_dma(&r, RIG_SID, -1);
+		rig_start(&r);
+		rig_set_s1(&r, 0);
+		dma = rig_add_dma(&r, RIG_SID, -1);
 		for (unsigned int i = 0; i < 16; i++)
 			rig_map(&r, VA + i * 4096, RIG_DATA + i * 4096, RIG_RW);
 		for (size_t i = 0; i < sizeof(out); i++)
@@ -337,14 +337,14 @@ pci_setup(struct rig *r, uint32_t harsh, unsigned int timeout_ms)
 
 	rig_open(r, &(struct smmuv3_model_conf){ .features = SMMUV3_MODEL_ATS, .harsh = harsh,
 		.atc_timeout_ms = timeout_ms });
-	rig_up(r);
-	rig_s1_pasids(r, SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL));
+	rig_start(r);
+	rig_set_s1_pasids(r, SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL));
 	rig_map(r, PCI_VA, FRAME, RIG_RW);
-	dma = rig_ats_dma(r, -1, 0, 0, false);
+	dma = rig_add_ats_dma(r, -1, 0, 0, false);
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), 0);
 	rig_access(r, dma, SMMUV3_MODEL_WRITE, PCI_VA, buf, 8);
 	rig_unmap(r, PCI_VA);
-	rig_cmd(r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, PCI_VA, true));
+	rig_send(r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, PCI_VA, true));
 	rig_sync(r);
 	return dma;
 }
@@ -361,7 +361,7 @@ put_atc_inv(struct rig *r)
 {
 	uint32_t at;
 
-	rig_put(r, rig_atc_inv(RIG_SID, -1, 0, PCI_VA, 0));
+	rig_put(r, rig_make_atc_inv(RIG_SID, -1, 0, PCI_VA, 0));
 	at = r->cmd_prod;
 	rig_put(r, smmuv3_cmd_sync());
 	rig_put(r, smmuv3_cmd_tlbi_nsnh_all());
@@ -384,7 +384,7 @@ test_late_atc_inv_without_a_sync_leaves_the_entry(void **state)
 
 	(void)state;
 	dma = pci_setup(&r, SMMUV3_MODEL_HARSH_LATE, 0);
-	rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, PCI_VA, 0));
+	rig_send(&r, rig_make_atc_inv(RIG_SID, -1, 0, PCI_VA, 0));
 	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_OK);
 	rig_sync(&r);
 	assert_int_equal(write_through_atc(&r, dma), SMMUV3_MODEL_ABORTED);

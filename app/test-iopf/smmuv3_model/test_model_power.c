@@ -45,9 +45,9 @@ static struct smmuv3_model_dma *
 setup(struct rig *r, const struct smmuv3_model_conf *conf)
 {
 	rig_open(r, conf);
-	rig_up(r);
-	rig_s1(r, 0);
-	return rig_dma(r, RIG_SID, -1);
+	rig_start(r);
+	rig_set_s1(r, 0);
+	return rig_add_dma(r, RIG_SID, -1);
 }
 
 static void
@@ -59,8 +59,8 @@ test_power_off_catches_each_access(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
-	rig_cr0(&r, 0);
+	rig_start(&r);
+	rig_set_cr0(&r, 0);
 	assert_int_equal(smmuv3_model_power_on(r.m), -EALREADY);
 	assert_int_equal(smmuv3_model_power_off(r.m), 0);
 	assert_int_equal(smmuv3_model_power_off(r.m), -EALREADY);
@@ -100,8 +100,8 @@ test_power_off_with_work_left_is_reported(void **state)
 	rig_close(&r);
 
 	rig_open(&r, NULL);
-	rig_up(&r);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN);
+	rig_start(&r);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN);
 	rig_put(&r, smmuv3_cmd_sync());
 	rig_ring(&r);
 	assert_int_equal(smmuv3_model_power_off(r.m), 0);
@@ -110,15 +110,15 @@ test_power_off_with_work_left_is_reported(void **state)
 
 	rig_open(&r, &(struct smmuv3_model_conf){ .features = SMMUV3_MODEL_ATS |
 			SMMUV3_MODEL_PRI });
-	rig_up(&r);
-	rig_priq_up(&r);
-	rig_s1_pasids(&r, SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL));
-	dma = rig_ats_dma(&r, -1, 0, 0, false);
+	rig_start(&r);
+	rig_enable_priq(&r);
+	rig_set_s1_pasids(&r, SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL));
+	dma = rig_add_ats_dma(&r, -1, 0, 0, false);
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), 0);
 	assert_int_equal(smmuv3_model_dma_pri_enable(dma, 4), 0);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	rig_run(&r);
-	rig_cr0(&r, 0);
+	rig_set_cr0(&r, 0);
 	assert_int_equal(smmuv3_model_power_off(r.m), 0);
 	rig_expect_error(&r, "SID 8 has 1 page request groups outstanding");
 	smmuv3_model_dma_reset(dma);
@@ -146,7 +146,7 @@ test_power_cycle_loses_registers_and_caches(void **state)
 	ids[0] = rig_read(&r, SMMUV3_IDR0);
 	ids[1] = rig_read(&r, SMMUV3_IDR1);
 	ids[2] = rig_read(&r, SMMUV3_IDR5);
-	rig_cr0(&r, 0);
+	rig_set_cr0(&r, 0);
 	was = rig_read(&r, SMMUV3_STRTAB_BASE);
 	assert_int_equal(smmuv3_model_power_off(r.m), 0);
 	/* No caller waits for a TLBI: the caches are empty. */
@@ -167,20 +167,20 @@ test_power_cycle_loses_registers_and_caches(void **state)
 	rig_run(&r);
 
 	/* Without any command: a page that was unmapped meanwhile is in no cache. */
-	smmuv3_write64(r.regs, SMMUV3_STRTAB_BASE, rig_addr(&r, r.strtab));
+	smmuv3_write64(r.regs, SMMUV3_STRTAB_BASE, rig_get_addr(&r, r.strtab));
 	smmuv3_write32(r.regs, SMMUV3_STRTAB_BASE_CFG, r.strtab_log2);
-	rig_cr0(&r, SMMUV3_CR0_SMMUEN);
+	rig_set_cr0(&r, SMMUV3_CR0_SMMUEN);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	assert_int_equal(rig_poll(&r, dma), 0);
-	rig_cr0(&r, 0);
+	rig_set_cr0(&r, 0);
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
 
 	/* Set up queues and stream table again. */
 	r.cmd_prod = r.evt_cons = 0;
 	r.used = 0;
-	rig_up(&r);
-	rig_s1(&r, 0);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
 	rig_map(&r, VA, FRAME, RIG_RW);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8), SMMUV3_MODEL_OK);
 	smmuv3_model_dma_destroy(dma);
@@ -195,11 +195,11 @@ test_power_cycle_and_a_queue_that_was_not_written_again(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
-	rig_cr0(&r, 0);
+	rig_start(&r);
+	rig_set_cr0(&r, 0);
 	assert_int_equal(smmuv3_model_power_off(r.m), 0);
 	assert_int_equal(smmuv3_model_power_on(r.m), 0);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN);
 	rig_run(&r);
 	/* Illegal indices, or commands fetched outside all windows. */
 	assert_true(smmuv3_model_driver_errors(r.m) != 0 || rig_read(&r, SMMUV3_GERROR) != 0);
@@ -215,7 +215,7 @@ test_power_cycles_while_the_model_has_a_thread(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	dma = rig_dma(&r, RIG_SID, -1);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	assert_int_equal(smmuv3_model_start(r.m, -1), 0);
 	for (int i = 0; i < 200; i++) {
 		assert_int_equal(smmuv3_model_power_off(r.m), 0);

@@ -45,7 +45,7 @@ churn_serve(struct churn *c, unsigned int n, bool pasid)
 	while (n-- > 0 && !smmuv3_q_empty(r->priq_log2, prod, r->pri_cons)) {
 		uint64_t dw0;
 
-		if (!rig_ppr(r, &ppr))
+		if (!rig_take_ppr(r, &ppr))
 			return;
 		if (!(ppr.dw[0] & SMMUV3_PPR0_LAST))
 			continue;
@@ -60,10 +60,10 @@ churn_serve(struct churn *c, unsigned int n, bool pasid)
 				SMMUV3_PPR1_PRGINDEX) | SMMUV3_PUT(SMMUV3_PRI1_RESP,
 				rnd(c) % 4 ? INVALID : SUCCESS)));
 	}
-	if (rig_priq_over(r) && smmuv3_q_empty(r->priq_log2, prod, r->pri_cons) &&
+	if (rig_has_overflow(r) && smmuv3_q_empty(r->priq_log2, prod, r->pri_cons) &&
 			prod == rig_read(r, SMMUV3_PRIQ_PROD)) {
 		c->discarded++;
-		rig_priq_ack(r);
+		rig_ack_overflow(r);
 	}
 }
 
@@ -78,14 +78,14 @@ run_churn(bool threaded, unsigned int ops)
 
 	c.r = &r;
 	rig_open(&r, &pri_conf);
-	rig_up(&r);
+	rig_start(&r);
 	/* Between threads an overflow costs a time slice or two, so there are fewer. */
 	r.priq_log2 = threaded ? 4 : 2;
-	rig_priq_up(&r);
-	rig_s1_pasids(&r, PRI_EATS | SMMUV3_STE1_PPAR);
+	rig_enable_priq(&r);
+	rig_set_s1_pasids(&r, PRI_EATS | SMMUV3_STE1_PPAR);
 	for (int i = 0; i < 3; i++) {
 		/* More credits than entries cause overflows. */
-		dma[i] = pri_function(&r, i + 1, 4, 8, true, 32);
+		dma[i] = pri_add_engine(&r, i + 1, 4, 8, true, 32);
 		smmuv3_model_dma_quirks(dma[i], SMMUV3_MODEL_QUIRK_DUP_LAST, 16);
 	}
 	if (threaded)
@@ -114,10 +114,10 @@ run_churn(bool threaded, unsigned int ops)
 	/* Answers to a second Last may be under way. */
 	rig_run(&r);
 	assert_true(c.discarded > 0);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS),
-			rig_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS) +
-			rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS));
-	assert_true(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS) > 0);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_GROUPS),
+			rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS) +
+			rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS));
+	assert_true(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS) > 0);
 	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma[0]), 0);
 	for (int i = 0; i < 3; i++)
 		smmuv3_model_dma_destroy(dma[i]);

@@ -30,11 +30,11 @@ test_priq_registers_are_guarded(void **state)
 	rig_run(&r);
 	rig_expect_error(&r, "PRIQ_IRQ_CFG1 written while PRIQ_IRQEN is set");
 	/* The guards use the bit itself: PRIQEN holds without SMMUEN. */
-	rig_cr0(&r, PRI_CR0_ON & ~1u);
+	rig_set_cr0(&r, PRI_CR0_ON & ~1u);
 	rig_write(&r, SMMUV3_PRIQ_PROD, 1);
 	rig_run(&r);
 	rig_expect_error(&r, "PRIQ_PROD written while PRIQEN is set");
-	rig_cr0(&r, PRI_CR0_ON & ~3u);
+	rig_set_cr0(&r, PRI_CR0_ON & ~3u);
 	rig_write(&r, SMMUV3_PRIQ_PROD, 1);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
@@ -56,18 +56,18 @@ test_priq_sizes_at_the_ends(void **state)
 		unsigned int nb = log2 == 0 ? 1 : 4;
 
 		rig_open(&r, &conf);
-		rig_up(&r);
+		rig_start(&r);
 		r.queue_size_1 = true;
-		rig_priq_up(&r);
-		rig_s1_pasids(&r, PRI_EATS);
+		rig_enable_priq(&r);
+		rig_set_s1_pasids(&r, PRI_EATS);
 		if (log2 != 0) {
-			rig_cr0(&r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_PRIQEN);
+			rig_set_cr0(&r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_PRIQEN);
 			r.priq = rig_alloc(&r, 64, 64);
-			smmuv3_write64(r.regs, SMMUV3_PRIQ_BASE, rig_addr(&r, r.priq) | log2);
-			rig_cr0(&r, PRI_CR0_ON);
+			smmuv3_write64(r.regs, SMMUV3_PRIQ_BASE, rig_get_addr(&r, r.priq) | log2);
+			rig_set_cr0(&r, PRI_CR0_ON);
 			r.priq_log2 = 2;
 		}
-		dma = pri_function(&r, 1, 1, 0, false, 64);
+		dma = pri_add_engine(&r, 1, 1, 0, false, 64);
 		for (unsigned int i = 1; i <= 3 * nb; i++) {
 			ppr = pri_ask(&r, dma, PRI_VA);
 			assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), i % (2 * nb));
@@ -75,7 +75,7 @@ test_priq_sizes_at_the_ends(void **state)
 		}
 		pri_fill(&r, dma, nb);
 		pri_begin(&r, dma, PRI_VA, 1);
-		assert_true(rig_priq_over(&r));
+		assert_true(rig_has_overflow(&r));
 		pri_map(&r, PRI_VA, 1);
 		pri_refuse_all(&r);
 		assert_int_equal(rig_poll(&r, dma), nb + 1);
@@ -97,19 +97,19 @@ test_priq_requests_do_not_depend_on_eats_and_atschk(void **state)
 	for (int atschk = 0; atschk < 2; atschk++) {
 		pri_setup(&r);
 		if (atschk)
-			rig_cr0(&r, on);
-		dma = pri_half_sent(&r, 1, false);
-		rig_ste_ptr(&r, RIG_SID)->dw[1] &= ~SMMUV3_STE1_EATS;
-		rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
+			rig_set_cr0(&r, on);
+		dma = pri_send_half(&r, 1, false);
+		rig_get_ste(&r, RIG_SID)->dw[1] &= ~SMMUV3_STE1_EATS;
+		rig_send(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
 		ppr = pri_take(&r);
 		assert_false(ppr.dw[0] & SMMUV3_PPR0_LAST);
 		ppr = pri_take(&r);
 		assert_true(ppr.dw[0] & SMMUV3_PPR0_LAST);
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
-		rig_pri_resp(&r, &ppr, false, SUCCESS);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
+		rig_send_pri_resp(&r, &ppr, false, SUCCESS);
 		/* The endpoint cannot translate the page that it requested. */
-		pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
-		assert_true(rig_evt(&r, &evt));
+		pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+		assert_true(rig_take_evt(&r, &evt));
 		assert_int_equal(evt.dw[0] & 0xff, SMMUV3_F_BAD_ATS_TREQ);
 		pri_close(&r, dma);
 	}
@@ -133,14 +133,14 @@ check_interrupts(bool lo, bool msi)
 	smmuv3_model_irq_fd(r.m, SMMUV3_MODEL_IRQ_PRIQ, fd);
 	word = rig_alloc(&r, 64, 64);
 	if (msi) {
-		smmuv3_write64(r.regs, SMMUV3_PRIQ_IRQ_CFG0, rig_addr(&r, (void *)word));
+		smmuv3_write64(r.regs, SMMUV3_PRIQ_IRQ_CFG0, rig_get_addr(&r, (void *)word));
 		smmuv3_write32(r.regs, SMMUV3_PRIQ_IRQ_CFG1, 0x77);
 	}
 	smmuv3_write32(r.regs, SMMUV3_PRIQ_IRQ_CFG2,
 			(uint32_t)(lo ? SMMUV3_PRIQ_IRQ_CFG2_LO : 0) | 0xf);
 	rig_write(&r, SMMUV3_IRQ_CTRL, (uint32_t)SMMUV3_IRQ_CTRL_PRIQ);
 	rig_run(&r);
-	dma = pri_function(&r, 1, 2, 0, false, 64);
+	dma = pri_add_engine(&r, 1, 2, 0, false, 64);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, PRI_VA, pri_buf[0], 8192);
 	for (unsigned int i = 0; i < 5; i++) {
 		if (i == 2) {
@@ -163,7 +163,7 @@ check_interrupts(bool lo, bool msi)
 		if (n != want[i])
 			fail_msg("lo %d msi %d step %u", lo, msi, i);
 	}
-	assert_true(rig_priq_over(&r));
+	assert_true(rig_has_overflow(&r));
 	pri_map(&r, PRI_VA + 0x30000, 2);
 	rig_run(&r);
 	pri_refuse_all(&r);
@@ -193,11 +193,11 @@ test_priq_aborted_msi_is_an_error(void **state)
 	smmuv3_write64(r.regs, SMMUV3_PRIQ_IRQ_CFG0, 0x10);
 	rig_write(&r, SMMUV3_IRQ_CTRL, (uint32_t)SMMUV3_IRQ_CTRL_PRIQ);
 	rig_run(&r);
-	dma = pri_function(&r, 1, 1, 0, false, 8);
+	dma = pri_add_engine(&r, 1, 1, 0, false, 8);
 	pri_start(&r, dma, PRI_VA, 1);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_MSI_PRIQ_ABT);
 	pri_refuse_all(&r);
-	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+	pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	pri_close(&r, dma);
 }
 

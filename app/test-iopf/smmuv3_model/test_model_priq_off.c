@@ -38,10 +38,10 @@ switch_off(struct rig *r, struct smmuv3_model_dma *any, enum off how)
 
 	switch (how) {
 	case OFF_PRIQEN:
-		rig_cr0(r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_PRIQEN);
+		rig_set_cr0(r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_PRIQEN);
 		break;
 	case OFF_SMMUEN:
-		rig_cr0(r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_SMMUEN);
+		rig_set_cr0(r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_SMMUEN);
 		break;
 	case OFF_ABT:
 		smmuv3_model_knob(r->m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
@@ -53,7 +53,7 @@ switch_off(struct rig *r, struct smmuv3_model_dma *any, enum off how)
 		break;
 	}
 	rig_run(r);
-	assert_false(rig_ppr(r, &ppr));
+	assert_false(rig_take_ppr(r, &ppr));
 }
 
 static void
@@ -63,19 +63,19 @@ check_off_in_a_group(enum off how, bool each, bool prg_pasid)
 	struct rig r;
 
 	set_up_off(&r, each);
-	other = pri_function(&r, 2, 1, 0, prg_pasid, 64);
-	dma = pri_function(&r, 1, 3, 0, prg_pasid, 64);
+	other = pri_add_engine(&r, 2, 1, 0, prg_pasid, 64);
+	dma = pri_add_engine(&r, 1, 3, 0, prg_pasid, 64);
 	/* The first request is written; the second and Last come too late. */
 	pri_begin(&r, dma, PRI_VA, 3);
 	pri_take(&r);
 	switch_off(&r, other, how);
 	/* Failure, without PASID, whatever form of response the endpoint requires. */
 	assert_true(smmuv3_model_dma_pri_failed(dma));
-	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST),
+	pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST),
 			(each ? 1 : 2) + (how == OFF_ABT));
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 0);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 0);
 	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 0);
 	smmuv3_model_dma_destroy(other);
 	pri_close(&r, dma);
@@ -98,13 +98,13 @@ test_priq_stop_marker_has_no_response_while_the_queue_is_off(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < 2 * NB_OFF; i++) {
 		set_up_off(&r, i & 1);
-		dma = pri_function(&r, 1, 1, 0, false, 8);
+		dma = pri_add_engine(&r, 1, 1, 0, false, 8);
 		switch_off(&r, dma, i / 2);
 		assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);
-		pri_none(&r);
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST),
+		pri_check_empty(&r);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST),
 				1 + (i / 2 == OFF_ABT));
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 		assert_false(smmuv3_model_dma_pri_failed(dma));
 		pri_close(&r, dma);
 	}
@@ -122,7 +122,7 @@ test_priq_aborted_write_at_each_position_of_a_group(void **state)
 		bool last = i & 2, each = i & 1;
 
 		set_up_off(&r, each);
-		dma = pri_function(&r, 1, 2, 0, false, 8);
+		dma = pri_add_engine(&r, 1, 2, 0, false, 8);
 		if (last) {
 			pri_begin(&r, dma, PRI_VA, 2);
 			pri_take(&r);
@@ -136,10 +136,11 @@ test_priq_aborted_write_at_each_position_of_a_group(void **state)
 		assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), last);
 		assert_int_equal(smmuv3_model_dma_pri_failed(dma), last || each);
 		/* Without Last the request is lost, and the Last behind it fails. */
-		pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+		pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 		assert_true(smmuv3_model_dma_pri_failed(dma));
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST), last || each ? 1 : 2);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST),
+				last || each ? 1 : 2);
 		pri_close(&r, dma);
 	}
 }
@@ -152,11 +153,11 @@ test_priq_aborted_write_fails_and_stops_the_queue(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = pri_up(&r, 1, 8);
+	dma = pri_open(&r, 1, 8);
 	pri_start(&r, dma, PRI_VA, 1);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
 	pri_start(&r, dma, PRI_VA + 0x1000, 1);
-	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+	pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_PRIQ_ABT);
 	/* Entries below PROD are valid. The next request behaves as with PRIQEN = 0. */
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
@@ -168,11 +169,11 @@ test_priq_aborted_write_fails_and_stops_the_queue(void **state)
 	ppr = pri_ask(&r, dma, PRI_VA);
 	pri_refuse(&r, dma, &ppr);
 	/* The write to a queue outside the windows aborts. */
-	rig_cr0(&r, 0xd);
+	rig_set_cr0(&r, 0xd);
 	smmuv3_write64(r.regs, SMMUV3_PRIQ_BASE, UINT64_C(0x700000000) | 2);
-	rig_cr0(&r, PRI_CR0_ON);
+	rig_set_cr0(&r, PRI_CR0_ON);
 	pri_start(&r, dma, PRI_VA, 1);
-	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+	pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR) ^ rig_read(&r, SMMUV3_GERRORN),
 			SMMUV3_GERROR_PRIQ_ABT);
 	pri_close(&r, dma);
@@ -186,13 +187,13 @@ test_priq_late_abort_loses_a_request_without_last(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = pri_up(&r, 2, 8);
+	dma = pri_open(&r, 2, 8);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_LOSE, 1);
 	pri_begin(&r, dma, PRI_VA, 2);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), SMMUV3_GERROR_PRIQ_ABT);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
-	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
+	pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	assert_true(smmuv3_model_dma_pri_failed(dma));
 	pri_restart(dma, 8);
 	rig_write(&r, SMMUV3_GERRORN, rig_read(&r, SMMUV3_GERROR));
@@ -202,7 +203,7 @@ test_priq_late_abort_loses_a_request_without_last(void **state)
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR) ^ rig_read(&r, SMMUV3_GERRORN),
 			SMMUV3_GERROR_PRIQ_ABT);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 2);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
 	assert_false(smmuv3_model_dma_pri_failed(dma));
 	pri_close(&r, dma);
 }
@@ -226,11 +227,11 @@ test_priq_only_an_overflow_interrupts_for_a_discarded_last(void **state)
 		smmuv3_write32(r.regs, SMMUV3_PRIQ_IRQ_CFG2, (uint32_t)SMMUV3_PRIQ_IRQ_CFG2_LO);
 		rig_write(&r, SMMUV3_IRQ_CTRL, (uint32_t)SMMUV3_IRQ_CTRL_PRIQ);
 		rig_run(&r);
-		dma = pri_half_sent(&r, 1, false);
-		other = pri_function(&r, 2, 1, 0, false, 8);
+		dma = pri_send_half(&r, 1, false);
+		other = pri_add_engine(&r, 2, 1, 0, false, 8);
 		pri_take(&r);
 		switch_off(&r, other, i);
-		pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+		pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 		assert_int_equal(read(fd, &n, sizeof(n)), -1);
 		smmuv3_model_dma_destroy(other);
 		pri_close(&r, dma);
@@ -245,7 +246,7 @@ test_priq_late_abort_leaves_a_group_that_a_reset_ends(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = pri_up(&r, 1, 8);
+	dma = pri_open(&r, 1, 8);
 	memset(r.priq, 0xee, sizeof(*r.priq));
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_LOSE, 1);
 	pri_start(&r, dma, PRI_VA, 1);
@@ -253,12 +254,12 @@ test_priq_late_abort_leaves_a_group_that_a_reset_ends(void **state)
 	/* PROD passed an old entry: the queue's contents are not valid. */
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
 	assert_int_equal(r.priq[0].dw[0], 0xeeeeeeeeeeeeeeee);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 	assert_int_equal(rig_poll(&r, dma), 0);
 	assert_int_equal(smmuv3_model_dma_pri_disable(dma), 0);
 	assert_false(smmuv3_model_dma_pri_drained(dma));
 	smmuv3_model_dma_reset(dma);
-	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+	pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	assert_true(smmuv3_model_dma_pri_drained(dma));
 	pri_close(&r, dma);
 }

@@ -19,8 +19,8 @@ test_priq_overflow_at_each_position_of_a_group(void **state)
 		unsigned int partial = 0;
 
 		pri_setup(&r);
-		filler = pri_function(&r, 2, 1, 0, false, 64);
-		dma = pri_function(&r, 1, 3, 0, false, 64);
+		filler = pri_add_engine(&r, 2, 1, 0, false, 64);
+		dma = pri_add_engine(&r, 1, 3, 0, false, 64);
 		pri_fill(&r, filler, 4 - room);
 		/*
 		 * Step by step, because the endpoint repeats its request after each automatic
@@ -29,11 +29,11 @@ test_priq_overflow_at_each_position_of_a_group(void **state)
 		pri_begin(&r, dma, PRI_VA, 3);
 		for (unsigned int i = 1; i < 3; i++)
 			assert_int_equal(smmuv3_model_step(r.m, 1), 1);
-		assert_int_equal(rig_priq_over(&r), room < 3);
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), room < 3);
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST), 3 - room);
+		assert_int_equal(rig_has_overflow(&r), room < 3);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), room < 3);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST), 3 - room);
 		/* If Last was lost the SMMU answers Success, else it does not answer. */
-		assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), room < 3);
+		assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), room < 3);
 		assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 4 - room +
 				(room < 3 ? 0 : 3));
 		pri_map(&r, PRI_VA, 3);
@@ -50,13 +50,14 @@ test_priq_overflow_at_each_position_of_a_group(void **state)
 			smmuv3_store_cons(r.regs, SMMUV3_PRIQ_CONS, r.pri_cons |
 					(smmuv3_read32(r.regs, SMMUV3_PRIQ_CONS) &
 					 (uint32_t)SMMUV3_Q_OVFLG));
-			rig_pri_resp(&r, &ppr, false, room == 3 && ppr.dw[1] < PRI_VA + 0x100000 ?
+			rig_send_pri_resp(&r, &ppr, false,
+					room == 3 && ppr.dw[1] < PRI_VA + 0x100000 ?
 					SUCCESS : INVALID);
 		}
 		assert_int_equal(partial, room < 3 ? room : 2);
-		rig_priq_ack(&r);
-		assert_false(rig_priq_over(&r));
-		pri_ended(&r, dma, SMMUV3_MODEL_OK);
+		rig_ack_overflow(&r);
+		assert_false(rig_has_overflow(&r));
+		pri_check_ended(&r, dma, SMMUV3_MODEL_OK);
 		assert_int_equal(rig_poll(&r, filler), 4 - room);
 		smmuv3_model_dma_destroy(filler);
 		pri_close(&r, dma);
@@ -71,22 +72,22 @@ test_priq_overflow_blocks_until_it_is_acknowledged(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = pri_up(&r, 1, 64);
+	dma = pri_open(&r, 1, 64);
 	pri_fill(&r, dma, 4);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, PRI_VA, pri_buf[0], 8);
 	assert_int_equal(smmuv3_model_step(r.m, 1), 1);
-	assert_true(rig_priq_over(&r));
+	assert_true(rig_has_overflow(&r));
 	/* All entries are free: the SMMU still writes nothing, and OVFLG does not change again. */
 	for (unsigned int i = 0; i < 4; i++)
 		ppr = pri_take(&r);
 	for (unsigned int i = 0; i < 10; i++)
 		assert_int_equal(smmuv3_model_step(r.m, 1), 1);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 4 | SMMUV3_Q_OVFLG);
-	pri_none(&r);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
-	assert_true(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS) > 4);
+	pri_check_empty(&r);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
+	assert_true(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS) > 4);
 	/* After the acknowledgement the endpoint's next request arrives. */
-	rig_priq_ack(&r);
+	rig_ack_overflow(&r);
 	rig_run(&r);
 	ppr = pri_take(&r);
 	assert_int_equal(ppr.dw[1] & SMMUV3_PPR1_ADDR, PRI_VA);
@@ -94,7 +95,7 @@ test_priq_overflow_blocks_until_it_is_acknowledged(void **state)
 	/* Software answers the requests that were in the queue before the overflow. */
 	for (unsigned int i = 0; i < 4; i++) {
 		ppr.dw[1] = i;
-		rig_pri_resp(&r, &ppr, false, INVALID);
+		rig_send_pri_resp(&r, &ppr, false, INVALID);
 	}
 	assert_int_equal(rig_poll(&r, dma), 4);
 	pri_close(&r, dma);
@@ -107,7 +108,7 @@ test_priq_ovackflg_without_overflow_is_reported(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = pri_up(&r, 1, 64);
+	dma = pri_open(&r, 1, 64);
 	pri_fill(&r, dma, 4);
 	rig_write(&r, SMMUV3_PRIQ_CONS, (uint32_t)SMMUV3_Q_OVFLG);
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, PRI_VA, pri_buf[0], 8);
@@ -115,7 +116,7 @@ test_priq_ovackflg_without_overflow_is_reported(void **state)
 	rig_expect_error(&r, "PRIQ_CONS.OVACKFLG toggled while no overflow is active");
 	rig_write(&r, SMMUV3_PRIQ_CONS, 0);
 	pri_map(&r, PRI_VA, 1);
-	pri_ended(&r, dma, SMMUV3_MODEL_OK);
+	pri_check_ended(&r, dma, SMMUV3_MODEL_OK);
 	pri_refuse_all(&r);
 	assert_int_equal(rig_poll(&r, dma), 4);
 	pri_close(&r, dma);
@@ -133,19 +134,19 @@ test_priq_overflow_comes_again_after_the_acknowledgement(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = pri_up(&r, 1, 64);
+	dma = pri_open(&r, 1, 64);
 	pri_fill(&r, dma, 4);
 	pri_begin(&r, dma, PRI_VA, 1);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 4 | SMMUV3_Q_OVFLG);
-	rig_cr0(&r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_PRIQEN);
-	rig_cr0(&r, PRI_CR0_ON);
+	rig_set_cr0(&r, PRI_CR0_ON & ~(uint32_t)SMMUV3_CR0_PRIQEN);
+	rig_set_cr0(&r, PRI_CR0_ON);
 	pri_refuse_all(&r);
 	assert_int_equal(rig_poll(&r, dma), 5);
 	pri_restart(dma, 64);
 	pri_begin(&r, dma, PRI_VA, 1);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 4 | SMMUV3_Q_OVFLG);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
-	rig_priq_ack(&r);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
+	rig_ack_overflow(&r);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 5 | SMMUV3_Q_OVFLG);
 	ppr = pri_take(&r);
@@ -153,12 +154,12 @@ test_priq_overflow_comes_again_after_the_acknowledgement(void **state)
 	pri_fill(&r, dma, 4);
 	pri_begin(&r, dma, PRI_VA, 1);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1);
-	assert_true(rig_priq_over(&r));
+	assert_true(rig_has_overflow(&r));
 	/* No entry was freed: the queue is full as before. */
-	rig_priq_ack(&r);
+	rig_ack_overflow(&r);
 	assert_int_equal(smmuv3_model_step(r.m, 1), 1);
 	assert_int_equal(rig_read(&r, SMMUV3_PRIQ_PROD), 1 | SMMUV3_Q_OVFLG);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 3);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 3);
 	pri_map(&r, PRI_VA, 1);
 	pri_refuse_all(&r);
 	assert_int_equal(rig_poll(&r, dma), 5);
@@ -175,33 +176,33 @@ test_priq_index_of_a_dropped_group_is_used_again(void **state)
 
 	(void)state;
 	pri_setup_conf(&r, &pri_conf, SMMUV3_STE1_PPAR);
-	filler = pri_function(&r, 2, 1, 1, true, 64);
-	dma = pri_function(&r, 1, 2, 1, true, 64);
+	filler = pri_add_engine(&r, 2, 1, 1, true, 64);
+	dma = pri_add_engine(&r, 1, 2, 1, true, 64);
 	ppr = pri_ask(&r, filler, PRI_VA);
-	rig_pri_resp(&r, &ppr, true, INVALID);
-	pri_ended(&r, filler, SMMUV3_MODEL_ABORTED);
+	rig_send_pri_resp(&r, &ppr, true, INVALID);
+	pri_check_ended(&r, filler, SMMUV3_MODEL_ABORTED);
 	/* One entry is free: the first request is written, its Last is lost. */
 	for (unsigned int i = 0; i < 3; i++)
 		assert_int_equal(smmuv3_model_dma_stop_marker(filler), 0);
 	pri_begin(&r, dma, PRI_VA, 2);
 	assert_int_equal(smmuv3_model_step(r.m, 1), 1);
-	assert_true(rig_priq_over(&r));
+	assert_true(rig_has_overflow(&r));
 	for (unsigned int i = 0; i < 4; i++)
 		ppr = pri_take(&r);
 	assert_int_equal(ppr.dw[0] & (SMMUV3_PPR0_LAST | SMMUV3_PPR0_SSID),
 			SMMUV3_PUT(SMMUV3_PPR0_SSID, 1));
-	assert_int_equal(pri_index(&ppr), 0);
-	rig_priq_ack(&r);
+	assert_int_equal(pri_get_index(&ppr), 0);
+	rig_ack_overflow(&r);
 	rig_run(&r);
 	/* The same index, from the group's first page. */
 	for (unsigned int i = 0; i < 2; i++) {
 		ppr = pri_take(&r);
-		assert_int_equal(pri_index(&ppr), 0);
+		assert_int_equal(pri_get_index(&ppr), 0);
 		assert_int_equal(ppr.dw[1] & SMMUV3_PPR1_ADDR, PRI_VA + i * 4096);
 		assert_int_equal(!!(ppr.dw[0] & SMMUV3_PPR0_LAST), i == 1);
 	}
-	rig_pri_resp(&r, &ppr, true, INVALID);
-	pri_ended(&r, dma, SMMUV3_MODEL_ABORTED);
+	rig_send_pri_resp(&r, &ppr, true, INVALID);
+	pri_check_ended(&r, dma, SMMUV3_MODEL_ABORTED);
 	smmuv3_model_dma_destroy(filler);
 	pri_close(&r, dma);
 }
@@ -225,10 +226,10 @@ check_auto_response(const struct auto_row *row)
 	conf.ssid_bits = row->substreams ? 0 : SMMUV3_MODEL_NONE;
 	conf.features |= row->pps ? SMMUV3_MODEL_PPS : 0;
 	pri_setup_conf(&r, &conf, row->ppar ? SMMUV3_STE1_PPAR : 0);
-	dma = pri_function(&r, row->pasid ? 1 : -1, 1, 0, row->prg_pasid, 64);
+	dma = pri_add_engine(&r, row->pasid ? 1 : -1, 1, 0, row->prg_pasid, 64);
 	pri_fill(&r, dma, 4);
 	pri_begin(&r, dma, PRI_VA, 1);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
 	/* Success: the endpoint translates again. */
 	assert_false(smmuv3_model_dma_pri_failed(dma));
 	/* With IDR3.PPS the response has the PASID, required or not. */
@@ -236,12 +237,12 @@ check_auto_response(const struct auto_row *row)
 		rig_expect_error(&r, row->given ? "an automatic response with PASID" :
 				"an automatic response without PASID");
 	pri_map(&r, PRI_VA, 1);
-	pri_ended(&r, dma, SMMUV3_MODEL_OK);
+	pri_check_ended(&r, dma, SMMUV3_MODEL_OK);
 	for (unsigned int i = 0; i < 4; i++) {
 		ppr = pri_take(&r);
-		rig_pri_resp(&r, &ppr, row->pasid && (row->prg_pasid || row->pps), INVALID);
+		rig_send_pri_resp(&r, &ppr, row->pasid && (row->prg_pasid || row->pps), INVALID);
 	}
-	rig_priq_ack(&r);
+	rig_ack_overflow(&r);
 	assert_int_equal(rig_poll(&r, dma), 4);
 	pri_close(&r, dma);
 }
@@ -285,7 +286,7 @@ struct ste_row {
 static void
 change_ste(struct rig *r, enum ste_change change)
 {
-	struct smmuv3_ste *ste = rig_ste_ptr(r, RIG_SID);
+	struct smmuv3_ste *ste = rig_get_ste(r, RIG_SID);
 
 	switch (change) {
 	case STE_INVALID:
@@ -322,32 +323,32 @@ check_auto_response_and_ste(const struct ste_row *row)
 	conf.choices |= row->change == STE_TORN ? SMMUV3_MODEL_TORN_FETCH : 0;
 	rig_open(&r, &conf);
 	r.split = true;
-	rig_up(&r);
-	rig_priq_up(&r);
-	rig_s1_pasids(&r, PRI_EATS | SMMUV3_STE1_PPAR);
-	rig_cr0(&r, PRI_CR0_ON & ~1u);
+	rig_start(&r);
+	rig_enable_priq(&r);
+	rig_set_s1_pasids(&r, PRI_EATS | SMMUV3_STE1_PPAR);
+	rig_set_cr0(&r, PRI_CR0_ON & ~1u);
 	smmuv3_write32(r.regs, SMMUV3_CR2, row->cr2);
-	rig_cr0(&r, PRI_CR0_ON);
-	dma = pri_function(&r, row->no_pasid ? -1 : 1, 2, 0, true, 64);
+	rig_set_cr0(&r, PRI_CR0_ON);
+	dma = pri_add_engine(&r, row->no_pasid ? -1 : 1, 2, 0, true, 64);
 	pri_fill(&r, dma, 4);
 	pri_begin(&r, dma, PRI_VA, 2);
 	if (row->change == STE_TORN)
-		while (!rig_priq_over(&r))
+		while (!rig_has_overflow(&r))
 			smmuv3_model_step(r.m, 1);
-	assert_true(rig_priq_over(&r));
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
+	assert_true(rig_has_overflow(&r));
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 	change_ste(&r, row->change);
 	rig_put(&r, smmuv3_cmd_cfgi_ste(RIG_SID, false));
 	rig_ring(&r);
 	assert_int_equal(smmuv3_model_step(r.m, 2), 2);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 1);
 	assert_int_equal(smmuv3_model_dma_pri_failed(dma), row->failure);
-	assert_int_equal(rig_evt(&r, &evt), row->event != 0);
+	assert_int_equal(rig_take_evt(&r, &evt), row->event != 0);
 	if (row->event != 0)
 		assert_int_equal(evt.dw[0] & 0xff, row->event);
 	smmuv3_model_dma_reset(dma);
 	assert_int_equal(rig_poll(&r, dma), 5);
-	while (rig_evt(&r, &evt))
+	while (rig_take_evt(&r, &evt))
 		;
 	pri_close(&r, dma);
 }
@@ -385,19 +386,19 @@ test_priq_stop_marker_lost_to_an_overflow_has_no_response(void **state)
 	struct rig r;
 
 	(void)state;
-	dma = pri_up(&r, 1, 8);
+	dma = pri_open(&r, 1, 8);
 	pri_fill(&r, dma, 4);
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);
-	assert_true(rig_priq_over(&r));
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST), 1);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
+	assert_true(rig_has_overflow(&r));
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST), 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 	pri_refuse_all(&r);
 	/* After an overflow, and with the queue off: no response. */
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);
-	rig_cr0(&r, 0xd);
+	rig_set_cr0(&r, 0xd);
 	assert_int_equal(smmuv3_model_dma_stop_marker(dma), 0);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST), 3);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PPRS_LOST), 3);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 	assert_false(smmuv3_model_dma_pri_failed(dma));
 	assert_int_equal(rig_poll(&r, dma), 4);
 	pri_close(&r, dma);

@@ -201,7 +201,7 @@ test_regs_guarded_registers_keep_their_value_while_enabled(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
+	rig_start(&r);
 	rig_write(&r, SMMUV3_IRQ_CTRL, 0x5);
 	rig_run(&r);
 	for (size_t i = 0; i < sizeof(guarded) / sizeof(guarded[0]); i++) {
@@ -230,7 +230,7 @@ test_regs_guards_hold_until_the_disable_is_acknowledged(void **state)
 
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ .ack_delay = 3 });
-	rig_up(&r);
+	rig_start(&r);
 	rig_write(&r, SMMUV3_CR0, 0);
 	smmuv3_model_step(r.m, 1);
 	rig_write(&r, SMMUV3_CR2, 0);
@@ -313,10 +313,10 @@ test_regs_sfm_stays_when_acknowledged(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
-	rig_s1(&r, 0);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	dma = rig_dma(&r, RIG_SID, -1);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_SFM, 1);
 	rig_run(&r);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), (uint32_t)SMMUV3_GERROR_SFM);

@@ -45,30 +45,30 @@ test_silent_ttl_that_misses_a_leaf(void **state)
 
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ REPORT });
-	rig_up(&r);
-	rig_s1(&r, 0);
-	dma = rig_dma(&r, RIG_SID, -1);
-	block = rig_entry(&r, r.ttb0, 12, 0, 2, VA);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
+	dma = rig_add_dma(&r, RIG_SID, -1);
+	block = rig_get_entry(&r, r.ttb0, 12, 0, 2, VA);
 	smmuv3_set_dw(block, RIG_DATA | RIG_RW | 1);
 	rig_map(&r, VA + (4 << 20), RIG_DATA, RIG_RW);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA + (4 << 20), buf, 8);
 	/* Right: level 2, any level, another address, another ASID. */
-	rig_cmd(&r, tlbi(VA, SMMUV3_TLBI_TG_4K, 2));
+	rig_send(&r, tlbi(VA, SMMUV3_TLBI_TG_4K, 2));
 	expect_reports(&r, &seen, 0, "");
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
-	rig_cmd(&r, tlbi(VA + (8 << 20), SMMUV3_TLBI_TG_4K, 3));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID + 1, VA, true, SMMUV3_TLBI_TG_4K, 0,
+	rig_send(&r, tlbi(VA + (8 << 20), SMMUV3_TLBI_TG_4K, 3));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID + 1, VA, true, SMMUV3_TLBI_TG_4K, 0,
 			0, 3));
 	expect_reports(&r, &seen, 0, "");
 	/* Wrong: the leaf was a block. */
-	rig_cmd(&r, tlbi(VA, SMMUV3_TLBI_TG_4K, 3));
+	rig_send(&r, tlbi(VA, SMMUV3_TLBI_TG_4K, 3));
 	expect_reports(&r, &seen, 1,
 			"misses a leaf of level 2, granule 2^12 at VA 0x100000000, ASID 5");
 	/* Wrong: another granule. */
-	rig_cmd(&r, tlbi(VA + (4 << 20), SMMUV3_TLBI_TG_64K, 3));
+	rig_send(&r, tlbi(VA + (4 << 20), SMMUV3_TLBI_TG_64K, 3));
 	expect_reports(&r, &seen, 1, "misses a leaf of level 3, granule 2^12");
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -86,22 +86,22 @@ test_silent_configuration_that_differs_at_a_sync(void **state)
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ REPORT });
 	r.split = true;
-	rig_up(&r);
-	rig_s1(&r, 0);
-	dma = rig_dma(&r, RIG_SID, -1);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	rig_map(&r, VA, RIG_DATA, RIG_RW);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_sync(&r);
 	expect_reports(&r, &seen, 0, "");
 	/* Each structure, changed without its CFGI. With the CFGI there is no report. */
-	ste = rig_ste_ptr(&r, RIG_SID);
+	ste = rig_get_ste(&r, RIG_SID);
 	keep = *ste;
 	smmuv3_set_dw(&ste->dw[1], keep.dw[1] | SMMUV3_STE1_MEV);
 	rig_sync(&r);
 	expect_reports(&r, &seen, 1, "STE of SID 8, SSID 0: at a SYNC, word 1");
 	rig_sync(&r);
 	expect_reports(&r, &seen, 0, "");
-	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
+	rig_send(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	rig_sync(&r);
 	expect_reports(&r, &seen, 0, "");
@@ -109,16 +109,16 @@ test_silent_configuration_that_differs_at_a_sync(void **state)
 	rig_sync(&r);
 	expect_reports(&r, &seen, 1, "CD of SID 8, SSID 0: at a SYNC, word 3 is 0x0 in "
 			"the cache and 0xff in memory");
-	rig_cmd(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
+	rig_send(&r, smmuv3_cmd_cfgi_cd(RIG_SID, 0, true));
 	rig_sync(&r);
 	expect_reports(&r, &seen, 0, "");
 	/* An L2 table that grows: Leaf = 1 does not invalidate the L1STD. */
 	l1 = *r.l1strtab;
 	smmuv3_set_dw(r.l1strtab, (l1 & ~UINT64_C(0x1f)) | 8);
-	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
+	rig_send(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
 	rig_sync(&r);
 	expect_reports(&r, &seen, 1, "L1STD of SID 0");
-	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, false));
+	rig_send(&r, smmuv3_cmd_cfgi_ste(RIG_SID, false));
 	rig_sync(&r);
 	expect_reports(&r, &seen, 0, "");
 	smmuv3_model_dma_destroy(dma);
@@ -134,15 +134,15 @@ use_atc(bool inv, bool touched)
 	struct rig r;
 
 	rig_open(&r, &(struct smmuv3_model_conf){ REPORT, .features = SMMUV3_MODEL_ATS });
-	rig_up(&r);
-	rig_s1_pasids(&r, SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL));
+	rig_start(&r);
+	rig_set_s1_pasids(&r, SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL));
 	rig_map(&r, VA, RIG_DATA, RIG_RW);
 	rig_map(&r, VA + 4096, RIG_DATA + 4096, RIG_RW);
-	dma = rig_ats_dma(&r, -1, 0, 0, false);
+	dma = rig_add_ats_dma(&r, -1, 0, 0, false);
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 0), 0);
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA + 4096, buf, 8);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, VA, true));
 	/* Before the SYNC the access is legal. */
 	rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	rig_sync(&r);
@@ -150,7 +150,7 @@ use_atc(bool inv, bool touched)
 	if (touched)
 		rig_access(&r, dma, SMMUV3_MODEL_WRITE, VA, buf, 8);
 	if (inv) {
-		rig_cmd(&r, rig_atc_inv(RIG_SID, -1, 0, VA, 0));
+		rig_send(&r, rig_make_atc_inv(RIG_SID, -1, 0, VA, 0));
 		rig_sync(&r);
 	}
 	assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
@@ -177,14 +177,14 @@ test_silent_reports_are_off_by_default(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
-	rig_s1(&r, 0);
-	dma = rig_dma(&r, RIG_SID, -1);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	rig_map(&r, VA, RIG_DATA, RIG_RW);
 	rig_access(&r, dma, SMMUV3_MODEL_READ, VA, buf, 8);
 	smmuv3_set_dw(&r.cd->dw[3], 0xff);
 	rig_sync(&r);
-	rig_cmd(&r, tlbi(VA, SMMUV3_TLBI_TG_64K, 3));
+	rig_send(&r, tlbi(VA, SMMUV3_TLBI_TG_64K, 3));
 	assert_int_equal(smmuv3_model_silent_reports(r.m), 0);
 	assert_null(smmuv3_model_silent_report(r.m, 0));
 	smmuv3_model_dma_destroy(dma);

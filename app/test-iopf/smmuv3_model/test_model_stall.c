@@ -14,9 +14,9 @@ static struct smmuv3_model_dma *
 setup(struct rig *r, const struct smmuv3_model_conf *conf)
 {
 	rig_open(r, conf);
-	rig_up(r);
-	rig_s1(r, 0);
-	return rig_dma(r, RIG_SID, -1);
+	rig_start(r);
+	rig_set_s1(r, 0);
+	return rig_add_dma(r, RIG_SID, -1);
 }
 
 static uint16_t
@@ -26,7 +26,7 @@ make_stall(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va)
 
 	rig_submit(r, dma, SMMUV3_MODEL_WRITE, va, buf, 8);
 	rig_run(r);
-	assert_true(rig_evt(r, &evt));
+	assert_true(rig_take_evt(r, &evt));
 	assert_int_equal(evt.dw[2], va);
 	assert_true(evt.dw[1] & SMMUV3_EVT1_STALL);
 	return (uint16_t)evt.dw[1];
@@ -43,13 +43,13 @@ test_stall_record_fields(void **state)
 	dma = setup(&r, NULL);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x12345678, buf, 8);
 	rig_run(&r);
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	/* F_TRANSLATION of SID 8; STALL, RnW, CLASS = IN, STAG 0; no IPA */
 	assert_int_equal(evt.dw[0], UINT64_C(0x0000000800000010));
 	assert_int_equal(evt.dw[1], UINT64_C(0x0000020880000000));
 	assert_int_equal(evt.dw[2], 0x12345678);
 	assert_int_equal(evt.dw[3], 0);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, 0, false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, 0, false, true));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(r.done[0].bytes, 0);
@@ -70,19 +70,19 @@ test_stall_retry_uses_the_current_tables(void **state)
 	memset(buf, 0x77, sizeof(buf));
 	stag = make_stall(&r, dma, 0x1000);
 	/* The page is not mapped: the access stalls again, with a new record. */
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, true, false));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, stag, true, false));
 	rig_run(&r);
 	assert_int_equal(rig_poll(&r, dma), 0);
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, false));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, false));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_OK);
 	assert_int_equal(r.done[0].nb_stalls, 2);
 	assert_int_equal(r.data[0], 0x77);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STALLS), 2);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_RESUMES), 2);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_RETRIES), 2);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_STALLS), 2);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_RESUMES), 2);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_RETRIES), 2);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -100,10 +100,10 @@ test_stall_each_page_of_a_dma_faults_by_itself(void **state)
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, 0x1800, big, sizeof(big));
 	for (uint64_t page = 0x1000; page < 0x5000; page += 0x1000) {
 		rig_run(&r);
-		assert_true(rig_evt(&r, &evt));
+		assert_true(rig_take_evt(&r, &evt));
 		assert_int_equal(evt.dw[2] & ~UINT64_C(0xfff), page);
 		rig_map(&r, page, RIG_DATA + page, RIG_RW);
-		rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, false));
+		rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, false));
 	}
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].nb_stalls, 4);
@@ -120,26 +120,26 @@ test_stall_terminate_with_and_without_abort(void **state)
 
 	(void)state;
 	dma = setup(&r, NULL);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), false, true));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), false, false));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), false, false));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_RAZWI);
 	assert_int_equal(r.done[0].bytes, 0);
 	/* Ab has no effect with Ac = 1. */
 	rig_map(&r, 0x9000, RIG_DATA, RIG_RW);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), true, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), true, true));
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
-	rig_cr0(&r, 0);
+	rig_set_cr0(&r, 0);
 	rig_poll(&r, dma);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 
 	dma = setup(&r, &(struct smmuv3_model_conf){
 			.no_features = SMMUV3_MODEL_TERM_ABORT_ONLY });
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), false, false));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, make_stall(&r, dma, 0x1000), false, false));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
 	smmuv3_model_dma_destroy(dma);
@@ -161,8 +161,8 @@ test_stall_razwi_reads_zero_and_goes_on(void **state)
 	rig_map(&r, 0x2000, RIG_DATA, RIG_RW);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x1000, in, 8192);
 	rig_run(&r);
-	assert_true(rig_evt(&r, &evt));
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, false));
+	assert_true(rig_take_evt(&r, &evt));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, false));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_RAZWI);
 	assert_int_equal(r.done[0].bytes, 4096);
@@ -183,14 +183,14 @@ test_stall_resume_that_names_no_stall_does_nothing(void **state)
 	(void)state;
 	dma = setup(&r, NULL);
 	stag = make_stall(&r, dma, 0x1000);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID + 1, stag, false, true));
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag + 1, false, true));
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, 0xffff, false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID + 1, stag, false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, stag + 1, false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, 0xffff, false, true));
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_RESUMES_STALE), 3);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_RESUMES_STALE), 3);
 	assert_int_equal(rig_read(&r, SMMUV3_GERROR), 0);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
 	assert_int_equal(rig_poll(&r, dma), 1);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -206,9 +206,9 @@ test_stall_resume_twice_is_reported(void **state)
 	(void)state;
 	dma = setup(&r, NULL);
 	stag = make_stall(&r, dma, 0x1000);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
 	assert_int_equal(smmuv3_model_driver_errors(r.m), 0);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
 	rig_expect_error(&r, "RESUME twice for SID 8 STAG 0");
 	assert_int_equal(rig_poll(&r, dma), 1);
 	smmuv3_model_dma_destroy(dma);
@@ -226,25 +226,25 @@ test_stall_resume_of_an_unseen_record_is_reported(void **state)
 	rig_open(&r, NULL);
 	r.queue_size_1 = true;
 	r.cmdq_log2 = 4;
-	rig_up(&r);
-	rig_s1(&r, 0);
-	dma = rig_dma(&r, RIG_SID, -1);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x1000, buf, 8);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x2000, buf, 8);
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
 	/* The second stall will get STAG 1, but its record is not visible yet. */
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, 1, false, true));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, 1, false, true));
 	rig_expect_error(&r, "RESUME for SID 8 STAG 1, whose record is not visible yet");
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_RESUMES), 0);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_RESUMES), 0);
 	assert_int_equal(rig_poll(&r, dma), 0);
 	for (int i = 0; i < 2; i++) {
 		struct smmuv3_evt evt;
 
 		rig_run(&r);
-		assert_true(rig_evt(&r, &evt));
+		assert_true(rig_take_evt(&r, &evt));
 		stag = (uint16_t)evt.dw[1];
-		rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
+		rig_send(&r, smmuv3_cmd_resume(RIG_SID, stag, false, true));
 	}
 	assert_int_equal(rig_poll(&r, dma), 2);
 	smmuv3_model_dma_destroy(dma);
@@ -273,7 +273,7 @@ test_stall_max_bounds_records_and_stags_are_unique(void **state)
 		uint16_t pair[2];
 
 		for (int k = 0; k < 2; k++) {
-			assert_true(rig_evt(&r, &evt));
+			assert_true(rig_take_evt(&r, &evt));
 			pair[k] = (uint16_t)evt.dw[1];
 			assert_true(pair[k] < MAX);
 			assert_false(used[pair[k]]);
@@ -281,14 +281,14 @@ test_stall_max_bounds_records_and_stags_are_unique(void **state)
 			n++;
 		}
 		for (int k = 2; k-- > 0;) {
-			rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, pair[k], false, true));
+			rig_send(&r, smmuv3_cmd_resume(RIG_SID, pair[k], false, true));
 			used[pair[k]] = false;
 		}
 		ended += rig_poll(&r, dma);
 	}
 	assert_int_equal(n, N);
 	/* A stall that waits for a STAG is not held back by the queue. */
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STALLS_HELD), 0);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_STALLS_HELD), 0);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -302,26 +302,26 @@ test_stall_smmuen_off_ends_all_and_frees_stags(void **state)
 	(void)state;
 	rig_open(&r, &(struct smmuv3_model_conf){ .stall_max = 3 });
 	r.evtq_log2 = 1;
-	rig_up(&r);
-	rig_s1(&r, 0);
-	dma = rig_dma(&r, RIG_SID, -1);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	for (int i = 0; i < 5; i++)
 		rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x1000 * i, buf, 8);
 	rig_run(&r);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 2);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 0);
 	assert_int_equal(rig_poll(&r, dma), 5);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(r.done[i].status, SMMUV3_MODEL_ABORTED);
 	/* The three stalls that were held back leave no record, and a late RESUME has no effect. */
 	assert_int_equal(rig_read(&r, SMMUV3_EVENTQ_PROD), 2);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, 0, true, false));
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_TERMINATED), 5);
-	rig_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, 0, true, false));
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_TERMINATED), 5);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_SMMUEN);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0, buf, 8);
 	rig_run(&r);
-	rig_cr0(&r, 0);
+	rig_set_cr0(&r, 0);
 	assert_int_equal(rig_poll(&r, dma), 1);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -336,24 +336,24 @@ test_stall_term_after_an_abort_ste(void **state)
 
 	(void)state;
 	dma = setup(&r, NULL);
-	*rig_ste_ptr(&r, 9) = *rig_ste_ptr(&r, RIG_SID);
+	*rig_get_ste(&r, 9) = *rig_get_ste(&r, RIG_SID);
 	rig_flush(&r);
-	other = rig_dma(&r, 9, -1);
+	other = rig_add_dma(&r, 9, -1);
 	rig_submit(&r, other, SMMUV3_MODEL_READ, 0x9000, buf, 8);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x1000, buf, 8);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x2000, buf, 8);
 	rig_run(&r);
-	rig_ste(&r, RIG_SID, &aborting);
+	rig_set_ste(&r, RIG_SID, &aborting);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 3);
-	rig_cmd(&r, smmuv3_cmd_stall_term(RIG_SID));
+	rig_send(&r, smmuv3_cmd_stall_term(RIG_SID));
 	assert_int_equal(rig_poll(&r, dma), 2);
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_ABORTED);
 	/* The stall of the other stream remains. */
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
-	rig_ste(&r, 9, &aborting);
-	rig_cmd(&r, smmuv3_cmd_stall_term(9));
+	rig_set_ste(&r, 9, &aborting);
+	rig_send(&r, smmuv3_cmd_stall_term(9));
 	assert_int_equal(rig_poll(&r, other), 1);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STALL_TERMS), 2);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_STALL_TERMS), 2);
 	smmuv3_model_dma_destroy(dma);
 	smmuv3_model_dma_destroy(other);
 	rig_close(&r);
@@ -368,19 +368,19 @@ test_stall_term_without_an_abort_ste_is_reported(void **state)
 
 	(void)state;
 	dma = setup(&r, NULL);
-	rig_cmd(&r, smmuv3_cmd_stall_term(RIG_SID));
+	rig_send(&r, smmuv3_cmd_stall_term(RIG_SID));
 	rig_expect_error(&r, "STALL_TERM for SID 8, whose STE does not abort");
 	/* The STE changed in memory without a CFGI: the cached STE still translates. */
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, 0x1000, in, 8), SMMUV3_MODEL_OK);
-	smmuv3_set_dw(&rig_ste_ptr(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
-	rig_cmd(&r, smmuv3_cmd_stall_term(RIG_SID));
+	smmuv3_set_dw(&rig_get_ste(&r, RIG_SID)->dw[0], SMMUV3_STE0_V);
+	rig_send(&r, smmuv3_cmd_stall_term(RIG_SID));
 	rig_expect_error(&r, "STALL_TERM for SID 8, whose STE does not abort");
-	rig_cmd(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
-	rig_cmd(&r, smmuv3_cmd_stall_term(RIG_SID));
+	rig_send(&r, smmuv3_cmd_cfgi_ste(RIG_SID, true));
+	rig_send(&r, smmuv3_cmd_stall_term(RIG_SID));
 	rig_expect_error(&r, "STALL_TERM for SID 8 before the SYNC");
 	rig_sync(&r);
-	rig_cmd(&r, smmuv3_cmd_stall_term(RIG_SID));
+	rig_send(&r, smmuv3_cmd_stall_term(RIG_SID));
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
 }
@@ -400,14 +400,14 @@ test_stall_suppressed_duplicates_are_retried_with_the_first(void **state)
 	rig_submit(&r, dma, SMMUV3_MODEL_WRITE, 0x1000, buf, 8);
 	rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x2000, buf, 8);
 	rig_run(&r);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STALLS), 3);
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STALLS_SUPPRESSED), 4);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_STALLS), 3);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_STALLS_SUPPRESSED), 4);
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	assert_true(rig_evt(&r, &evt));
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, false));
+	assert_true(rig_take_evt(&r, &evt));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], true, false));
 	assert_int_equal(rig_poll(&r, dma), 5);
-	while (rig_evt(&r, &evt))
-		rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
+	while (rig_take_evt(&r, &evt))
+		rig_send(&r, smmuv3_cmd_resume(RIG_SID, (uint16_t)evt.dw[1], false, true));
 	assert_int_equal(rig_poll(&r, dma), 2);
 	smmuv3_model_dma_destroy(dma);
 	rig_close(&r);
@@ -431,7 +431,7 @@ test_stall_early_retry_leaves_the_stag_to_be_resumed(void **state)
 	assert_int_equal(r.done[0].status, SMMUV3_MODEL_OK);
 	/* The STAG is still in use, and a RESUME of a transaction that has ended is legal. */
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 1);
-	rig_cmd(&r, smmuv3_cmd_resume(RIG_SID, stag, true, false));
+	rig_send(&r, smmuv3_cmd_resume(RIG_SID, stag, true, false));
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 0);
 	assert_int_equal(rig_poll(&r, dma), 0);
 	smmuv3_model_dma_destroy(dma);
@@ -450,7 +450,7 @@ test_stall_may_be_refused_by_the_smmu(void **state)
 			.choices = SMMUV3_MODEL_NO_STALL_SUPPORT });
 	assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, 0x1000, buf, 8),
 			SMMUV3_MODEL_ABORTED);
-	assert_true(rig_evt(&r, &evt));
+	assert_true(rig_take_evt(&r, &evt));
 	assert_int_equal(evt.dw[0] & 0xff, SMMUV3_F_TRANSLATION);
 	assert_false(evt.dw[1] & SMMUV3_EVT1_STALL);
 	smmuv3_model_dma_destroy(dma);
@@ -475,7 +475,7 @@ test_stall_terminate_follows_r_and_a(void **state)
 		rig_flush(&r);
 		assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_READ, 0x1000, buf, 8),
 				abort ? SMMUV3_MODEL_ABORTED : SMMUV3_MODEL_RAZWI);
-		assert_int_equal(rig_evt(&r, &evt), record);
+		assert_int_equal(rig_take_evt(&r, &evt), record);
 		if (record)
 			assert_int_equal(evt.dw[1], UINT64_C(0x0000020800000000));
 		smmuv3_model_dma_destroy(dma);
@@ -513,7 +513,7 @@ test_stall_model_table(void **state)
 		struct rig r;
 
 		dma = setup(&r, &(struct smmuv3_model_conf){ .stall_model = rows[i].model });
-		ste = rig_ste_ptr(&r, RIG_SID);
+		ste = rig_get_ste(&r, RIG_SID);
 		if (!rows[i].s)
 			r.cd->dw[0] &= ~SMMUV3_CD0_S;
 		if (rows[i].s1stalld)
@@ -521,10 +521,10 @@ test_stall_model_table(void **state)
 		rig_flush(&r);
 		rig_submit(&r, dma, SMMUV3_MODEL_READ, 0x1000, buf, 8);
 		rig_run(&r);
-		assert_true(rig_evt(&r, &evt));
+		assert_true(rig_take_evt(&r, &evt));
 		assert_int_equal(evt.dw[0] & 0xff, rows[i].id);
 		assert_int_equal(!!(evt.dw[1] & SMMUV3_EVT1_STALL), rows[i].stall);
-		rig_cr0(&r, 0);
+		rig_set_cr0(&r, 0);
 		assert_int_equal(rig_poll(&r, dma), 1);
 		smmuv3_model_dma_destroy(dma);
 		rig_close(&r);

@@ -73,10 +73,10 @@ start(struct served *s, pthread_t *thread, const struct smmuv3_model_conf *conf)
 {
 	memset(s, 0, sizeof(*s));
 	rig_open(&s->r, conf);
-	rig_up(&s->r);
-	rig_s1(&s->r, 0);
+	rig_start(&s->r);
+	rig_set_s1(&s->r, 0);
 	for (unsigned int i = 0; i < PAGES; i++)
-		s->pte[i] = rig_pte(&s->r, s->r.ttb0, VA + i * 4096);
+		s->pte[i] = rig_get_pte(&s->r, s->r.ttb0, VA + i * 4096);
 	assert_int_equal(smmuv3_model_start(s->r.m, -1), 0);
 	assert_int_equal(pthread_create(thread, NULL, serve, s), 0);
 }
@@ -114,7 +114,7 @@ check_faults_are_served(uint32_t choices, uint32_t harsh)
 	pthread_t thread;
 
 	start(&s, &thread, &(struct smmuv3_model_conf){ .choices = choices, .harsh = harsh });
-	dma = rig_dma(&s.r, RIG_SID, -1);
+	dma = rig_add_dma(&s.r, RIG_SID, -1);
 	for (size_t i = 0; i < sizeof(out); i++)
 		out[i] = (uint8_t)(i * 31 + (i >> 12));
 	/* Many at once, each of several pages. */
@@ -231,7 +231,7 @@ test_thread_control_calls_while_it_is_busy(void **state)
 		struct smmuv3_model_dma *dma;
 
 		assert_int_equal(smmuv3_model_mem_add(s.r.m, 0x1000, more, sizeof(more)), 0);
-		dma = rig_dma(&s.r, RIG_SID, -1);
+		dma = rig_add_dma(&s.r, RIG_SID, -1);
 		assert_int_equal(smmuv3_model_dma_read(dma, in, VA + 4096 * (i % 16), 8), 0);
 		smmuv3_model_dma_destroy(dma);
 		/* No thread uses the window any more. */
@@ -245,7 +245,7 @@ test_thread_control_calls_while_it_is_busy(void **state)
 	c.left = 0;
 	rig_write(&s.r, SMMUV3_GBPA, (uint32_t)(SMMUV3_GBPA_UPDATE | SMMUV3_GBPA_ABORT));
 	rig_run(&s.r);
-	rig_cr0(&s.r, 0);
+	rig_set_cr0(&s.r, 0);
 	smmuv3_model_dma_destroy(busy);
 	rig_close(&s.r);
 }
@@ -259,10 +259,10 @@ test_thread_wait_steps_a_model_without_a_thread(void **state)
 
 	(void)state;
 	rig_open(&r, NULL);
-	rig_up(&r);
-	rig_s1(&r, 0);
+	rig_start(&r);
+	rig_set_s1(&r, 0);
 	rig_map(&r, VA, RIG_DATA, RIG_RW);
-	dma = rig_dma(&r, RIG_SID, -1);
+	dma = rig_add_dma(&r, RIG_SID, -1);
 	r.data[1] = 7;
 	assert_int_equal(smmuv3_model_dma_read(dma, in, VA, 8), 0);
 	assert_int_equal(in[1], 7);

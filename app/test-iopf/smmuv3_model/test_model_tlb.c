@@ -9,7 +9,7 @@
 static void
 walk_invalidate_tlb(struct rig *r)
 {
-	rig_cmd(r, smmuv3_cmd_tlbi_nsnh_all());
+	rig_send(r, smmuv3_cmd_tlbi_nsnh_all());
 	rig_sync(r);
 }
 
@@ -37,36 +37,36 @@ test_tlb_is_stale_until_the_right_command(void **state)
 	}
 	assert_true(is_cached(&r, dma, 0));
 	/* A TLBI of another ASID or another address has no effect. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID + 1));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID + 1, 0, true));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x100000, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID + 1));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID + 1, 0, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x100000, true));
 	rig_sync(&r);
 	assert_true(is_cached(&r, dma, 0));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0, true));
 	rig_sync(&r);
 	assert_false(is_cached(&r, dma, 0));
 	assert_true(is_cached(&r, dma, 0x1000));
 	/* Any ASID. */
-	rig_cmd(&r, (struct smmuv3_cmd){ { 0x13, 0x1000 } });
+	rig_send(&r, (struct smmuv3_cmd){ { 0x13, 0x1000 } });
 	assert_false(is_cached(&r, dma, 0x1000));
 	/* A range of pages 2, 3 and 4. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x2000, true, SMMUV3_TLBI_TG_4K,
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x2000, true, SMMUV3_TLBI_TG_4K,
 			2, 0, 0));
 	assert_false(is_cached(&r, dma, 0x2000));
 	assert_false(is_cached(&r, dma, 0x4000));
 	assert_true(is_cached(&r, dma, 0x5000));
 	/* A range of another granule or another level does not cover these. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_64K, 1, 0,
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_64K, 1, 0,
 			0));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 0, 9,
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 0, 9,
 			2));
 	assert_true(is_cached(&r, dma, 0x5000));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x5000, true, SMMUV3_TLBI_TG_4K, 0,
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x5000, true, SMMUV3_TLBI_TG_4K, 0,
 			0, 3));
 	assert_false(is_cached(&r, dma, 0x5000));
 	assert_true(is_cached(&r, dma, 0x6000));
 	/* A range too long for a search page by page. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 31, 20,
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0, true, SMMUV3_TLBI_TG_4K, 31, 20,
 			0));
 	assert_false(is_cached(&r, dma, 0x6000));
 	rig_sync(&r);
@@ -87,12 +87,12 @@ test_tlb_global_entries_outlive_their_asid(void **state)
 	assert_int_equal(walk_access(&r, dma, 0x2000, rd, NULL), 0);
 	rig_unmap(&r, 0x1000);
 	rig_unmap(&r, 0x2000);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_asid(0, RIG_ASID));
 	rig_sync(&r);
 	assert_true(is_cached(&r, dma, 0x1000));
 	assert_false(is_cached(&r, dma, 0x2000));
 	/* Global entries are invalidated by address with any ASID. */
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, 77, 0x1000, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, 77, 0x1000, true));
 	rig_sync(&r);
 	assert_false(is_cached(&r, dma, 0x1000));
 	walk_close(&r, dma);
@@ -110,7 +110,7 @@ test_tlb_permission_upgrade_needs_an_invalidation(void **state)
 	assert_int_equal(walk_access(&r, dma, 0x1000, wr, NULL), SMMUV3_F_PERMISSION);
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	assert_int_equal(walk_access(&r, dma, 0x1000, wr, NULL), SMMUV3_F_PERMISSION);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x1000, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x1000, true));
 	rig_sync(&r);
 	assert_int_equal(walk_access(&r, dma, 0x1000, wr, NULL), 0);
 	walk_close(&r, dma);
@@ -144,15 +144,15 @@ test_tlb_table_pointers_go_with_leaf_0_only(void **state)
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), 0);
 	/* Another level 3 table, which does not map the page but maps its neighbour. */
-	l2 = rig_entry(&r, r.ttb0, 12, 0, 2, 0x1000);
+	l2 = rig_get_entry(&r, r.ttb0, 12, 0, 2, 0x1000);
 	other = rig_alloc(&r, 4096, 4096);
 	other[2] = RIG_DATA | RIG_RW | 3;
-	smmuv3_set_dw(l2, rig_addr(&r, other) | 3);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x1000, true));
+	smmuv3_set_dw(l2, rig_get_addr(&r, other) | 3);
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x1000, true));
 	rig_sync(&r);
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), 0);
 	assert_int_equal(walk_access(&r, dma, 0x2000, rd, NULL), SMMUV3_F_TRANSLATION);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x1000, false));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x1000, false));
 	rig_sync(&r);
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
 	assert_int_equal(walk_access(&r, dma, 0x2000, rd, NULL), 0);
@@ -168,13 +168,13 @@ test_tlb_blocks_go_with_any_address_inside(void **state)
 
 	(void)state;
 	dma = walk_open(&r, &sticky);
-	l2 = rig_entry(&r, r.ttb0, 12, 0, 2, 0x40000000);
+	l2 = rig_get_entry(&r, r.ttb0, 12, 0, 2, 0x40000000);
 	smmuv3_set_dw(l2, RIG_DATA | RIG_RW | 1);
 	assert_int_equal(walk_access(&r, dma, 0x40000000, rd, NULL), 0);
 	assert_int_equal(walk_access(&r, dma, 0x401ff000, rd, NULL), 0);
 	smmuv3_set_dw(l2, 0);
 	assert_true(is_cached(&r, dma, 0x40100000));
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x40123000, true));
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, RIG_ASID, 0x40123000, true));
 	assert_false(is_cached(&r, dma, 0x40100000));
 	rig_sync(&r);
 	walk_close(&r, dma);
@@ -197,7 +197,7 @@ test_tlb_sticky_keeps_every_entry(void **state)
 	}
 	for (uint64_t i = 0; i < N; i++)
 		assert_true(is_cached(&r, dma, i << 12));
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_TLB_HITS), N);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_TLB_HITS), N);
 	walk_invalidate_tlb(&r);
 	assert_false(is_cached(&r, dma, 0));
 	assert_false(is_cached(&r, dma, (N - 1) << 12));
@@ -216,10 +216,10 @@ test_tlb_over_invalidation_empties_everything(void **state)
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), 0);
 	rig_unmap(&r, 0x1000);
-	fetches = rig_stat(&r, SMMUV3_MODEL_STAT_STE_FETCHES);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va(0, 99, 0x7000, true));
+	fetches = rig_get_stat(&r, SMMUV3_MODEL_STAT_STE_FETCHES);
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va(0, 99, 0x7000, true));
 	assert_false(is_cached(&r, dma, 0x1000));
-	assert_int_equal(rig_stat(&r, SMMUV3_MODEL_STAT_STE_FETCHES), fetches + 1);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_STE_FETCHES), fetches + 1);
 	walk_close(&r, dma);
 }
 
@@ -252,10 +252,10 @@ test_tlb_misaligned_range_is_reported(void **state)
 
 	(void)state;
 	dma = walk_open(&r, NULL);
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x1000, true, SMMUV3_TLBI_TG_4K, 0,
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x1000, true, SMMUV3_TLBI_TG_4K, 0,
 			9, 2));
 	rig_expect_error(&r, "not aligned");
-	rig_cmd(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x1000, true, SMMUV3_TLBI_TG_64K,
+	rig_send(&r, smmuv3_cmd_tlbi_nh_va_range(0, RIG_ASID, 0x1000, true, SMMUV3_TLBI_TG_64K,
 			1, 0, 0));
 	rig_expect_error(&r, "not aligned");
 	walk_close(&r, dma);

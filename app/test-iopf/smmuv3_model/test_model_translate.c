@@ -52,9 +52,10 @@ test_translate_every_granule_level_and_half(void **state)
 					SMMUV3_PUT(SMMUV3_CD0_T1SZ, 16) |
 					SMMUV3_PUT(SMMUV3_CD0_EPD0, half) |
 					SMMUV3_PUT(SMMUV3_CD0_EPD1, !half));
-			smmuv3_set_dw(&r.cd->dw[1 + half], rig_addr(&r, table));
+			smmuv3_set_dw(&r.cd->dw[1 + half], rig_get_addr(&r, table));
 			rig_flush(&r);
-			e = rig_entry(&r, table, rows[i].gran, rows[i].start, rows[i].level, va);
+			e = rig_get_entry(&r, table, rows[i].gran, rows[i].start, rows[i].level,
+					va);
 			*e = pa | RIG_RW | (rows[i].level == 3 ? 3 : 1);
 			memset(r.data, 0x10 + i, RIG_DATA_LEN);
 			memset(walk_buf, 0, sizeof(walk_buf));
@@ -92,9 +93,9 @@ test_translate_short_ranges_start_lower(void **state)
 		dma = walk_open(&r, NULL);
 		table = rig_alloc(&r, 4096, 4096);
 		change_cd0(&r, SMMUV3_CD0_T0SZ, rows[i].tsz);
-		smmuv3_set_dw(&r.cd->dw[1], rig_addr(&r, table));
+		smmuv3_set_dw(&r.cd->dw[1], rig_get_addr(&r, table));
 		rig_flush(&r);
-		e = rig_entry(&r, table, 12, rows[i].start, 3, va);
+		e = rig_get_entry(&r, table, 12, rows[i].start, 3, va);
 		*e = RIG_DATA | RIG_RW | 3;
 		assert_int_equal(walk_access(&r, dma, va, rd, NULL), 0);
 		/* One bit beyond the range. */
@@ -138,7 +139,7 @@ test_translate_reserved_and_invalid_descriptors(void **state)
 	dma = walk_open(&r, NULL);
 	/* A "block" at level 3, a block at level 0. */
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	*rig_pte(&r, r.ttb0, 0x1000) = RIG_DATA | RIG_RW | 1;
+	*rig_get_pte(&r, r.ttb0, 0x1000) = RIG_DATA | RIG_RW | 1;
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), SMMUV3_F_TRANSLATION);
 	r.ttb0[3] = RIG_RW | 1;
 	assert_int_equal(walk_access(&r, dma, UINT64_C(3) << 39, rd, NULL), SMMUV3_F_TRANSLATION);
@@ -156,7 +157,7 @@ test_translate_fault_order_within_a_walk(void **state)
 	(void)state;
 	dma = walk_open(&r, &(struct smmuv3_model_conf){ .oas_bits = 40 });
 	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
-	pte = rig_pte(&r, r.ttb0, 0x1000);
+	pte = rig_get_pte(&r, r.ttb0, 0x1000);
 	/* Too large, AF clear, read-only: first F_ADDR_SIZE, then F_ACCESS, then F_PERMISSION. */
 	*pte = UINT64_C(1) << 40 | RIG_NG | RIG_UNPRIV | RIG_RO | 3;
 	assert_int_equal(walk_access(&r, dma, 0x1000, wr, NULL), SMMUV3_F_ADDR_SIZE);
@@ -241,7 +242,7 @@ test_translate_permissions(void **state)
 
 		dma = walk_open(&r, NULL);
 		rig_map(&r, 0x1000, RIG_DATA, RIG_AF | RIG_NG | rows[i].attrs);
-		*rig_entry(&r, r.ttb0, 12, 0, 1, 0x1000) |= rows[i].table;
+		*rig_get_entry(&r, r.ttb0, 12, 0, 1, 0x1000) |= rows[i].table;
 		change_cd0(&r, 0, rows[i].cd);
 		/* Each twice: by a walk and from the TLB. */
 		for (unsigned int k = 0; k < 12; k++) {
@@ -279,7 +280,7 @@ test_translate_ste_overrides_attributes(void **state)
 	dma = walk_open(&r, NULL);
 	rig_map(&r, 0x1000, RIG_DATA, RIG_AF | RIG_NG);
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), SMMUV3_F_PERMISSION);
-	ste = rig_ste_ptr(&r, RIG_SID);
+	ste = rig_get_ste(&r, RIG_SID);
 	ste->dw[1] = SMMUV3_PUT(SMMUV3_STE1_PRIVCFG, 3);
 	rig_flush(&r);
 	assert_int_equal(walk_access(&r, dma, 0x1000, rd, NULL), 0);

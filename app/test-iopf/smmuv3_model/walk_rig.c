@@ -11,11 +11,11 @@ struct smmuv3_model_dma *
 walk_open(struct rig *r, const struct smmuv3_model_conf *conf)
 {
 	rig_open(r, conf);
-	rig_up(r);
-	rig_s1(r, 0);
+	rig_start(r);
+	rig_set_s1(r, 0);
 	r->cd->dw[0] &= ~SMMUV3_CD0_S;
 	rig_flush(r);
-	return rig_dma(r, RIG_SID, -1);
+	return rig_add_dma(r, RIG_SID, -1);
 }
 
 void
@@ -36,7 +36,7 @@ walk_access(struct rig *r, struct smmuv3_model_dma *dma, uint64_t va, struct wal
 			.privileged = how.priv, .instruction = how.instr,
 			.addr = va, .buf = walk_buf, .len = 8 }), 0);
 	assert_int_equal(rig_poll(r, dma), 1);
-	if (!rig_evt(r, &e)) {
+	if (!rig_take_evt(r, &e)) {
 		assert_int_equal(r->done[0].status, SMMUV3_MODEL_OK);
 		return 0;
 	}
