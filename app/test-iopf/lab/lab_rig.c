@@ -48,7 +48,7 @@
 struct lab lab = { .edu.fd = -1 };
 
 void
-lab_need(void)
+lab_skip_elsewhere(void)
 {
 	const char *on = getenv("IOPF_LAB");
 
@@ -65,7 +65,7 @@ lab_smmu_name(void)
 }
 
 const char *
-lab_devstr(void)
+lab_get_devstr(void)
 {
 	static char str[128];
 
@@ -223,7 +223,7 @@ on_report(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx)
 }
 
 void
-lab_up(const struct iopf_iommu_conf *conf, bool no_dev)
+lab_start(const struct iopf_iommu_conf *conf, bool no_dev)
 {
 	struct iopf_iommu_conf mine = { .report = NULL };
 
@@ -231,9 +231,9 @@ lab_up(const struct iopf_iommu_conf *conf, bool no_dev)
 		mine = *conf;
 	mine.report = on_report;
 	lab_clear();
-	lab.smmu = iopf_iommu_open(lab_devstr());
+	lab.smmu = iopf_iommu_open(lab_get_devstr());
 	if (lab.smmu == NULL)
-		fail_msg("%s: %s", lab_devstr(), rte_strerror(rte_errno));
+		fail_msg("%s: %s", lab_get_devstr(), rte_strerror(rte_errno));
 	assert_int_equal(iopf_iommu_configure(lab.smmu, &mine), 0);
 	/* The device may become a bus master only now: before this, DMA could pass untranslated. */
 	assert_int_equal(iopf_iommu_start(lab.smmu), 0);
@@ -250,7 +250,7 @@ lab_up(const struct iopf_iommu_conf *conf, bool no_dev)
 }
 
 int
-lab_down(void **state)
+lab_finish(void **state)
 {
 	int ret = 0;
 
@@ -377,7 +377,7 @@ lab_table_free(struct lab_table *table)
 }
 
 uint64_t
-lab_stat(const char *wanted)
+lab_read_stat(const char *wanted)
 {
 	const char *name;
 	unsigned int i;

@@ -23,10 +23,10 @@
 #define LAB_DMA_MAX	4095
 
 /* Skip the test outside the lab. */
-void lab_need(void);
+void lab_skip_elsewhere(void);
 
 /* "smmuv3,vfio=..." of the lab's SMMU. IOPF_LAB_SMMU names another one. */
-const char *lab_devstr(void);
+const char *lab_get_devstr(void);
 const char *lab_smmu_name(void);
 
 /* The device. */
@@ -62,9 +62,9 @@ struct lab {
 extern struct lab lab;
 
 /* Open and start. Adds the device unless @p no_dev. */
-void lab_up(const struct iopf_iommu_conf *conf, bool no_dev);
+void lab_start(const struct iopf_iommu_conf *conf, bool no_dev);
 /* Undo everything that exists; for teardown after any failure. */
-int lab_down(void **state);
+int lab_finish(void **state);
 
 void lab_clear(void);
 /* Poll until nothing has come for a while. */
@@ -95,6 +95,6 @@ struct lab_table {
 void lab_table_make(struct lab_table *table, unsigned int granule_log2, unsigned int pa_bits);
 void lab_table_free(struct lab_table *table);
 
-uint64_t lab_stat(const char *name);
+uint64_t lab_read_stat(const char *name);
 
 #endif /* LAB_RIG_H */

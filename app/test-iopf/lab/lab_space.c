@@ -23,9 +23,9 @@ on_refusal(struct mmem_space *which, const struct mmem_report *r, void *ctx)
 }
 
 void
-lab_space_up(const struct iopf_iommu_conf *conf)
+lab_space_open(const struct iopf_iommu_conf *conf)
 {
-	lab_up(conf, false);
+	lab_start(conf, false);
 	lab_nb_refusals = 0;
 	pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = lab.smmu, .size = POOL_SIZE });
 	if (pool == NULL)
@@ -39,7 +39,7 @@ lab_space_up(const struct iopf_iommu_conf *conf)
 }
 
 int
-lab_space_down(void **state)
+lab_space_close(void **state)
 {
 	int ret = 0;
 
@@ -51,7 +51,7 @@ lab_space_down(void **state)
 		ret |= mmem_pool_destroy(pool);
 	lab_space = NULL;
 	pool = NULL;
-	return ret | lab_down(state);
+	return ret | lab_finish(state);
 }
 
 static uint8_t

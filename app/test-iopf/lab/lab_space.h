@@ -16,12 +16,12 @@
 #define PAGE		4096
 
 extern struct mmem_space *lab_space;
-/* The last report of a refusal since lab_space_up(), and the number of reports. */
+/* The last report of a refusal since lab_space_open(), and the number of reports. */
 extern struct mmem_report lab_refusal;
 extern unsigned int lab_nb_refusals;
 
-void lab_space_up(const struct iopf_iommu_conf *conf);
-int lab_space_down(void **state);
+void lab_space_open(const struct iopf_iommu_conf *conf);
+int lab_space_close(void **state);
 void lab_fill(uint8_t *p, size_t len, unsigned int seed);
 void lab_check_bytes(const uint8_t *p, size_t len, unsigned int seed);
 /* The device reads @p len bytes at src, then writes them at dst. */

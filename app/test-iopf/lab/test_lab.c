@@ -78,7 +78,7 @@ smmu_start(void)
 }
 
 static int
-smmu_down(void **state)
+smmu_close(void **state)
 {
 	int ret = 0;
 
@@ -195,11 +195,11 @@ test_a_linear_stream_table_is_used(void **state)
 	uint32_t cfg;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	cfg = smmuv3_read32(r.s->regs, SMMUV3_STRTAB_BASE_CFG);
 	if (SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg) == SMMUV3_STRTAB_2LVL) {
-		smmu_down(NULL);
+		smmu_close(NULL);
 		test_skip("QEMU keeps the two-level stream table that this SMMU had before");
 	}
 	/* As on an SMMU that has no more than 256 StreamIDs. */
@@ -225,7 +225,7 @@ test_a_two_level_stream_table_is_used(void **state)
 	uint32_t cfg;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	assert_true(r.s->strtab.two_level);
 	smmu_start();
@@ -241,7 +241,7 @@ test_bring_up_matches_the_id_registers(void **state)
 	const struct smmuv3 *s;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	s = r.s;
 	print_message("  IDR0 0x%08x IDR1 0x%08x IDR3 0x%08x IDR5 0x%08x AIDR 0x%08x\n", s->idr0,
@@ -275,7 +275,7 @@ test_every_invalidation_of_translations_is_obeyed(void **state)
 	unsigned int i, failed;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	smmu_start();
 	for (i = 0; i < 8; i++) {
@@ -315,7 +315,7 @@ test_every_invalidation_of_configurations_is_obeyed(void **state)
 	uint64_t dw0, *cd;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	smmu_start();
 	map_page();
@@ -357,7 +357,7 @@ test_other_legal_commands_are_consumed(void **state)
 	uint64_t sid;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	smmu_start();
 	sid = SMMUV3_PUT(SMMUV3_CMD0_SID, r.edu.sid);
@@ -383,7 +383,7 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 	unsigned int i, k, round, failed;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	assert_int_equal(r.ops->configure(r.s, &(struct iopf_iommu_conf){
 			.command_queue_size = 16 }), 0);
@@ -430,7 +430,7 @@ test_a_command_fetch_that_aborts_is_tried_again(void **state)
 	uint32_t cons;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	smmu_start();
 	base = read64(r.s->regs, SMMUV3_CMDQ_BASE);
@@ -459,7 +459,7 @@ test_a_command_queue_out_of_reach_is_given_up_and_comes_back(void **state)
 	unsigned int failed;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	smmu_start();
 	serve_fault();
@@ -483,7 +483,7 @@ test_queues_of_every_size_wrap(void **state)
 	unsigned int i, k, failed;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	for (i = 0; i < RTE_DIM(sizes); i++) {
 		smmu_open();
 		assert_int_equal(r.ops->configure(r.s, &(struct iopf_iommu_conf){
@@ -498,7 +498,7 @@ test_queues_of_every_size_wrap(void **state)
 		serve_fault();
 		assert_int_equal(read_counter("bad_prod"), 0);
 		assert_int_equal(read_counter("bad_cons"), 0);
-		assert_int_equal(smmu_down(NULL), 0);
+		assert_int_equal(smmu_close(NULL), 0);
 	}
 }
 
@@ -510,7 +510,7 @@ test_an_smmu_without_stalls_reports_none(void **state)
 	void *dev;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	smmu_open();
 	smmu_start();
 	conf.sids = &sid;
@@ -520,18 +520,18 @@ test_an_smmu_without_stalls_reports_none(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test_teardown(test_a_linear_stream_table_is_used, smmu_down),
-	cmocka_unit_test_teardown(test_a_two_level_stream_table_is_used, smmu_down),
-	cmocka_unit_test_teardown(test_bring_up_matches_the_id_registers, smmu_down),
-	cmocka_unit_test_teardown(test_every_invalidation_of_translations_is_obeyed, smmu_down),
-	cmocka_unit_test_teardown(test_every_invalidation_of_configurations_is_obeyed, smmu_down),
-	cmocka_unit_test_teardown(test_other_legal_commands_are_consumed, smmu_down),
-	cmocka_unit_test_teardown(test_an_illegal_command_is_found_and_skipped, smmu_down),
-	cmocka_unit_test_teardown(test_a_command_fetch_that_aborts_is_tried_again, smmu_down),
+	cmocka_unit_test_teardown(test_a_linear_stream_table_is_used, smmu_close),
+	cmocka_unit_test_teardown(test_a_two_level_stream_table_is_used, smmu_close),
+	cmocka_unit_test_teardown(test_bring_up_matches_the_id_registers, smmu_close),
+	cmocka_unit_test_teardown(test_every_invalidation_of_translations_is_obeyed, smmu_close),
+	cmocka_unit_test_teardown(test_every_invalidation_of_configurations_is_obeyed, smmu_close),
+	cmocka_unit_test_teardown(test_other_legal_commands_are_consumed, smmu_close),
+	cmocka_unit_test_teardown(test_an_illegal_command_is_found_and_skipped, smmu_close),
+	cmocka_unit_test_teardown(test_a_command_fetch_that_aborts_is_tried_again, smmu_close),
 	cmocka_unit_test_teardown(test_a_command_queue_out_of_reach_is_given_up_and_comes_back,
-			smmu_down),
-	cmocka_unit_test_teardown(test_queues_of_every_size_wrap, smmu_down),
-	cmocka_unit_test_teardown(test_an_smmu_without_stalls_reports_none, smmu_down),
+			smmu_close),
+	cmocka_unit_test_teardown(test_queues_of_every_size_wrap, smmu_close),
+	cmocka_unit_test_teardown(test_an_smmu_without_stalls_reports_none, smmu_close),
 };
 
 TEST_SUITE(lab, tests, NULL, NULL);

@@ -30,8 +30,8 @@ test_the_smmu_found_is_described(void **state)
 	const struct iopf_iommu_info *info;
 
 	(void)state;
-	lab_need();
-	lab_up(NULL, false);
+	lab_skip_elsewhere();
+	lab_start(NULL, false);
 	info = iopf_iommu_info(lab.smmu);
 	iopf_iommu_dump(lab.smmu, stdout);
 	assert_string_equal(info->driver, "smmuv3");
@@ -54,8 +54,8 @@ test_dma_into_unmapped_memory_lands_after_a_retry(void **state)
 	unsigned int i;
 
 	(void)state;
-	lab_need();
-	lab_space_up(NULL);
+	lab_skip_elsewhere();
+	lab_space_open(NULL);
 	src = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 	dst = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 	assert_non_null(src);
@@ -82,8 +82,8 @@ test_each_fault_is_reported_with_its_access(void **state)
 	uint8_t *buf;
 
 	(void)state;
-	lab_need();
-	lab_space_up(NULL);
+	lab_skip_elsewhere();
+	lab_space_open(NULL);
 	buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 	assert_non_null(buf);
 	lab_fill(buf, PAGE, 1);
@@ -193,8 +193,8 @@ test_pages_and_blocks_of_every_granule_translate(void **state)
 	unsigned int i, done = 0;
 
 	(void)state;
-	lab_need();
-	lab_up(NULL, false);
+	lab_skip_elsewhere();
+	lab_start(NULL, false);
 	for (i = 0; i < RTE_DIM(granules); i++) {
 		if (!(iopf_iommu_info(lab.smmu)->granules & 1u << granules[i])) {
 			print_message("  granule 2^%u: not in IDR5 of this SMMU\n", granules[i]);
@@ -213,8 +213,8 @@ test_a_forbidden_write_is_refused_and_reported(void **state)
 	uint8_t *buf;
 
 	(void)state;
-	lab_need();
-	lab_space_up(NULL);
+	lab_skip_elsewhere();
+	lab_space_open(NULL);
 	buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ);
 	assert_non_null(buf);
 	lab_fill(buf, 64, 5);
@@ -243,8 +243,8 @@ test_the_first_write_of_a_read_page_raises_its_rights(void **state)
 	uint8_t *buf;
 
 	(void)state;
-	lab_need();
-	lab_space_up(NULL);
+	lab_skip_elsewhere();
+	lab_space_open(NULL);
 	buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE | MMEM_TRACK_WRITES);
 	assert_non_null(buf);
 	lab_fill(buf, 64, 6);
@@ -262,8 +262,8 @@ test_memory_that_was_unmapped_faults_again(void **state)
 	unsigned int i;
 
 	(void)state;
-	lab_need();
-	lab_space_up(NULL);
+	lab_skip_elsewhere();
+	lab_space_open(NULL);
 	buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 	assert_non_null(buf);
 	lab_copy(buf, buf + PAGE, 64, 7);
@@ -289,8 +289,8 @@ static void
 test_an_access_outside_every_region_is_refused(void **state)
 {
 	(void)state;
-	lab_need();
-	lab_space_up(NULL);
+	lab_skip_elsewhere();
+	lab_space_open(NULL);
 	assert_int_equal(lab_move(true, UINT64_C(0x1000), 16), -EFAULT);
 	assert_int_equal(lab_refusal.error, -EFAULT);
 	assert_int_equal(lab_refusal.addr & ~UINT64_C(15), 0x1000);
@@ -304,8 +304,8 @@ test_a_detached_device_reaches_nothing(void **state)
 	uint8_t *buf;
 
 	(void)state;
-	lab_need();
-	lab_space_up(NULL);
+	lab_skip_elsewhere();
+	lab_space_open(NULL);
 	buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 	assert_non_null(buf);
 	lab_copy(buf, buf + PAGE, 64, 8);
@@ -330,8 +330,8 @@ test_an_unknown_stream_is_reported(void **state)
 	unsigned int round;
 
 	(void)state;
-	lab_need();
-	lab_up(NULL, true);
+	lab_skip_elsewhere();
+	lab_start(NULL, true);
 	dev = iopf_dev_add(lab.smmu, &(struct iopf_dev_conf){ .sids = &far_away, .nb_sids = 1,
 			.recover = IOPF_TERMINATE });
 	assert_non_null(dev);
@@ -355,18 +355,19 @@ test_an_unknown_stream_is_reported(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test_teardown(test_the_smmu_found_is_described, lab_space_down),
+	cmocka_unit_test_teardown(test_the_smmu_found_is_described, lab_space_close),
 	cmocka_unit_test_teardown(test_dma_into_unmapped_memory_lands_after_a_retry,
-			lab_space_down),
-	cmocka_unit_test_teardown(test_each_fault_is_reported_with_its_access, lab_space_down),
-	cmocka_unit_test_teardown(test_pages_and_blocks_of_every_granule_translate, lab_space_down),
-	cmocka_unit_test_teardown(test_a_forbidden_write_is_refused_and_reported, lab_space_down),
+			lab_space_close),
+	cmocka_unit_test_teardown(test_each_fault_is_reported_with_its_access, lab_space_close),
+	cmocka_unit_test_teardown(test_pages_and_blocks_of_every_granule_translate,
+			lab_space_close),
+	cmocka_unit_test_teardown(test_a_forbidden_write_is_refused_and_reported, lab_space_close),
 	cmocka_unit_test_teardown(test_the_first_write_of_a_read_page_raises_its_rights,
-			lab_space_down),
-	cmocka_unit_test_teardown(test_memory_that_was_unmapped_faults_again, lab_space_down),
-	cmocka_unit_test_teardown(test_an_access_outside_every_region_is_refused, lab_space_down),
-	cmocka_unit_test_teardown(test_a_detached_device_reaches_nothing, lab_space_down),
-	cmocka_unit_test_teardown(test_an_unknown_stream_is_reported, lab_space_down),
+			lab_space_close),
+	cmocka_unit_test_teardown(test_memory_that_was_unmapped_faults_again, lab_space_close),
+	cmocka_unit_test_teardown(test_an_access_outside_every_region_is_refused, lab_space_close),
+	cmocka_unit_test_teardown(test_a_detached_device_reaches_nothing, lab_space_close),
+	cmocka_unit_test_teardown(test_an_unknown_stream_is_reported, lab_space_close),
 };
 
 TEST_SUITE(lab_dma, tests, NULL, NULL);

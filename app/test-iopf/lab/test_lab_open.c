@@ -29,9 +29,9 @@ test_the_smmu_can_be_closed_and_opened_again(void **state)
 	unsigned int i;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	for (i = 0; i < 3; i++) {
-		lab_space_up(&(struct iopf_iommu_conf){ .event_queue_size = 32u << i,
+		lab_space_open(&(struct iopf_iommu_conf){ .event_queue_size = 32u << i,
 				.command_queue_size = 16u << i });
 		buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 		assert_non_null(buf);
@@ -41,9 +41,9 @@ test_the_smmu_can_be_closed_and_opened_again(void **state)
 		assert_int_equal(iopf_iommu_start(lab.smmu), 0);
 		lab_copy(buf, buf + 2 * PAGE, 64, i + 10);
 		/* A second open of the same SMMU is refused. */
-		assert_null(iopf_iommu_open(lab_devstr()));
+		assert_null(iopf_iommu_open(lab_get_devstr()));
 		assert_int_equal(rte_errno, EBUSY);
-		assert_int_equal(lab_space_down(NULL), 0);
+		assert_int_equal(lab_space_close(NULL), 0);
 	}
 }
 
@@ -55,8 +55,8 @@ test_memory_that_may_move_is_refused(void **state)
 	void *ptr;
 
 	(void)state;
-	lab_need();
-	lab_up(NULL, false);
+	lab_skip_elsewhere();
+	lab_start(NULL, false);
 	ptr = aligned_alloc(PAGE, 16 * PAGE);
 	assert_non_null(ptr);
 	memset(ptr, 1, 16 * PAGE);
@@ -77,7 +77,7 @@ static void
 test_another_device_name_is_refused_with_a_reason(void **state)
 {
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	assert_null(iopf_iommu_open("smmuv3,vfio=1234567.smmuv3"));
 	assert_int_equal(rte_errno, ENODEV);
 	assert_null(iopf_iommu_open("smmuv3,vfio=../x"));
@@ -135,7 +135,7 @@ test_a_killed_run_can_be_followed_by_the_next(void **state)
 	pid_t pid;
 
 	(void)state;
-	lab_need();
+	lab_skip_elsewhere();
 	for (i = 0; i < RTE_DIM(moments); i++) {
 		pid = start_victim(&ready);
 		if (moments[i] == 0) {
@@ -150,22 +150,22 @@ test_a_killed_run_can_be_followed_by_the_next(void **state)
 		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 		close(ready);
 
-		lab_space_up(NULL);
+		lab_space_open(NULL);
 		buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 		assert_non_null(buf);
 		lab_copy(buf, buf + PAGE, 256, i);
 		assert_int_equal(lab_nb_refusals, 0);
-		assert_int_equal(lab_space_down(NULL), 0);
+		assert_int_equal(lab_space_close(NULL), 0);
 	}
 	assert_int_equal(running, 3);
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test_teardown(test_the_smmu_can_be_closed_and_opened_again, lab_space_down),
-	cmocka_unit_test_teardown(test_memory_that_may_move_is_refused, lab_space_down),
+	cmocka_unit_test_teardown(test_the_smmu_can_be_closed_and_opened_again, lab_space_close),
+	cmocka_unit_test_teardown(test_memory_that_may_move_is_refused, lab_space_close),
 	cmocka_unit_test_teardown(test_another_device_name_is_refused_with_a_reason,
-			lab_space_down),
-	cmocka_unit_test_teardown(test_a_killed_run_can_be_followed_by_the_next, lab_space_down),
+			lab_space_close),
+	cmocka_unit_test_teardown(test_a_killed_run_can_be_followed_by_the_next, lab_space_close),
 };
 
 TEST_SUITE(lab_open, tests, NULL, NULL);
@@ -181,7 +181,7 @@ test_victim_runs_until_it_is_killed(void **state)
 	(void)state;
 	if (fd == NULL)
 		test_skip("IOPF_LAB_VICTIM is not set: lab_open starts and kills this suite");
-	lab_space_up(NULL);
+	lab_space_open(NULL);
 	buf = mmem_alloc(lab_space, 8 << 20, MMEM_READ | MMEM_WRITE);
 	assert_non_null(buf);
 	lab_try(true, (uintptr_t)buf, LAB_DMA_MAX);
@@ -196,7 +196,7 @@ test_victim_runs_until_it_is_killed(void **state)
 }
 
 static const struct CMUnitTest victim_tests[] = {
-	cmocka_unit_test_teardown(test_victim_runs_until_it_is_killed, lab_space_down),
+	cmocka_unit_test_teardown(test_victim_runs_until_it_is_killed, lab_space_close),
 };
 
 TEST_SUITE(lab_victim, victim_tests, NULL, NULL);

@@ -22,8 +22,8 @@ test_a_storm_maps_once_and_reports_each_record(void **state)
 	uint8_t *buf;
 
 	(void)state;
-	lab_need();
-	lab_space_up(&(struct iopf_iommu_conf){ .event_queue_size = 4096 });
+	lab_skip_elsewhere();
+	lab_space_open(&(struct iopf_iommu_conf){ .event_queue_size = 4096 });
 	buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 	assert_non_null(buf);
 	lab_clear();
@@ -35,7 +35,7 @@ test_a_storm_maps_once_and_reports_each_record(void **state)
 	assert_int_equal(lab.nb_retries, records);
 	assert_int_equal(mmem_stat(lab_space, MMEM_STAT_MAPPED), 1);
 	assert_int_equal(mmem_stat(lab_space, MMEM_STAT_JOINED), records - 1);
-	assert_int_equal(lab_stat("evtq_aborts"), 0);
+	assert_int_equal(lab_read_stat("evtq_aborts"), 0);
 	assert_int_equal(lab_move(true, (uintptr_t)buf, 4088), 0);
 	assert_int_equal(iopf_domain_pending(mmem_space_domain(lab_space)), 0);
 }
@@ -48,20 +48,20 @@ test_a_queue_too_small_for_a_storm_recovers(void **state)
 	unsigned int i;
 
 	(void)state;
-	lab_need();
-	lab_space_up(&(struct iopf_iommu_conf){ .event_queue_size = 16 });
+	lab_skip_elsewhere();
+	lab_space_open(&(struct iopf_iommu_conf){ .event_queue_size = 16 });
 	buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 	assert_non_null(buf);
 	resets = iopf_iommu_stat(lab.smmu, IOPF_IOMMU_STAT_RESETS);
 	for (i = 0; i < 3; i++) {
-		uint64_t lost = lab_stat("evtq_aborts") + lab_stat("event_overflows");
+		uint64_t lost = lab_read_stat("evtq_aborts") + lab_read_stat("event_overflows");
 
 		lab_clear();
 		lab_try(true, (uintptr_t)buf + i * PAGE, 4088);
 		/* Some records were reported and others lost, and the driver counted that. */
 		assert_true(lab.nb_retries > 0);
 		assert_true(lab.nb_retries < 1022);
-		assert_true(lab_stat("evtq_aborts") + lab_stat("event_overflows") > lost);
+		assert_true(lab_read_stat("evtq_aborts") + lab_read_stat("event_overflows") > lost);
 		/* The SMMU still works: the same page again, and another one. */
 		lab_copy(buf + (16 + 2 * i) * PAGE, buf + i * PAGE, 512, i);
 	}
@@ -87,8 +87,8 @@ test_an_interrupt_wakes_a_sleeper(void **state)
 	int fd;
 
 	(void)state;
-	lab_need();
-	lab_space_up(&(struct iopf_iommu_conf){ .event_queue_size = 16 });
+	lab_skip_elsewhere();
+	lab_space_open(&(struct iopf_iommu_conf){ .event_queue_size = 16 });
 	buf = mmem_alloc(lab_space, 1 << 20, MMEM_READ | MMEM_WRITE);
 	assert_non_null(buf);
 	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -103,7 +103,8 @@ test_an_interrupt_wakes_a_sleeper(void **state)
 		assert_int_equal(iopf_iommu_idle(lab.smmu, -1), 0);
 		lab_drain();
 		assert_true(lab.nb_retries > 0);
-		assert_int_equal(lab_stat("evtq_aborts") + lab_stat("event_overflows"), i == 2);
+		assert_int_equal(lab_read_stat("evtq_aborts") + lab_read_stat("event_overflows"),
+				i == 2);
 		assert_int_equal(lab_move(true, (uintptr_t)buf + i * PAGE, 4), 0);
 	}
 	/* A record is in the queue: idle() forbids sleep. */
@@ -117,9 +118,9 @@ test_an_interrupt_wakes_a_sleeper(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test_teardown(test_a_storm_maps_once_and_reports_each_record, lab_space_down),
-	cmocka_unit_test_teardown(test_a_queue_too_small_for_a_storm_recovers, lab_space_down),
-	cmocka_unit_test_teardown(test_an_interrupt_wakes_a_sleeper, lab_space_down),
+	cmocka_unit_test_teardown(test_a_storm_maps_once_and_reports_each_record, lab_space_close),
+	cmocka_unit_test_teardown(test_a_queue_too_small_for_a_storm_recovers, lab_space_close),
+	cmocka_unit_test_teardown(test_an_interrupt_wakes_a_sleeper, lab_space_close),
 };
 
 TEST_SUITE(lab_storm, tests, NULL, NULL);
