@@ -149,7 +149,8 @@ check_table(unsigned int granule_log2, uint64_t unit)
 	lab_zone_make(&t.data);
 	domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = map_unit, .ctx = &t,
 			.translation = { .format = IOPF_FORMAT_ARM64_S1,
-			.root = pgt_root(t.table.pgt), .va_bits = 48, .granule_log2 = granule_log2 } });
+			.root = pgt_root(t.table.pgt), .va_bits = 48,
+			.granule_log2 = granule_log2 } });
 	assert_non_null(domain);
 	assert_int_equal(iopf_domain_attach(domain, lab.dev, IOPF_NO_PASID), 0);
 

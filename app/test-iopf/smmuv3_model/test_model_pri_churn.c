@@ -95,7 +95,8 @@ run_churn(bool threaded, unsigned int ops)
 
 		if (submitted < ops && smmuv3_model_dma_submit(e, &(struct smmuv3_model_op){
 				.type = SMMUV3_MODEL_WRITE, .buf = pri_buf[0], .len = 4096 *
-				(1 + rnd(&c) % 8), .addr = PRI_VA + 4096 * (rnd(&c) % 512) }) == 0) {
+				(1 + rnd(&c) % 8), .addr = PRI_VA +
+				4096 * (rnd(&c) % 512) }) == 0) {
 			submitted++;
 			out++;
 		}

@@ -70,7 +70,7 @@ uint16_t fq_poll(struct iopf_event *events, uint16_t n);
  */
 uint16_t fq_poll_stream(uint16_t n);
 
-/* smmuv3_priq_record_loss() and smmuv3_priq_has_unreported_loss() of the copy of priq.c in this rig. */
+/* smmuv3_priq_record_loss() and smmuv3_priq_has_unreported_loss() of the priq.c compiled here. */
 void seen_lost(struct smmuv3 *s);
 bool seen_losing(const struct smmuv3 *s);
 

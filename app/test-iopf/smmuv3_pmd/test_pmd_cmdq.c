@@ -191,8 +191,8 @@ run_syncer(void *arg)
 		for (unsigned int k = 0; k < 7; k++)
 			cmds[k] = k == bad ? pmd_illegal : pmd_make_tlbi(k);
 		failed = 77;
-		if (smmuv3_cmdq_sync(&crowd->p->s->cmdq, cmds, 7, &failed) != (bad < 7 ? -EIO : 0) ||
-				failed != (bad < 7 ? bad : 0))
+		if (smmuv3_cmdq_sync(&crowd->p->s->cmdq, cmds, 7, &failed) !=
+				(bad < 7 ? -EIO : 0) || failed != (bad < 7 ? bad : 0))
 			atomic_fetch_add(&crowd->bad, 1);
 	}
 	return NULL;

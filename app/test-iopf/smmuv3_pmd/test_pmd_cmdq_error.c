@@ -31,7 +31,8 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 				for (n = 0; n < RTE_DIM(cmds); n++)
 					cmds[n] = n == bad ? pmd_illegal : pmd_make_tlbi(n);
 				for (n = 0; n < start; n++)
-					assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
+					assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0,
+							NULL), 0);
 				failed = 77;
 				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
 						&failed), -EIO);
