@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "atc.h"
 #include "cd.h"
 #include "cmdq.h"
 #include "dev.h"
@@ -127,4 +128,12 @@ smmuv3_dev_del(void *priv, void *handle)
 	}
 	dev_free(s, dev);
 	return 0;
+}
+
+int
+smmuv3_dev_usable(void *priv, void *handle)
+{
+	const struct smmuv3 *s = priv;
+
+	return s->pri && smmuv3_atc_is_cut(s, handle) ? -EIO : 0;
 }

@@ -33,5 +33,6 @@ struct smmuv3_dev {
 
 int smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev);
 int smmuv3_dev_del(void *priv, void *dev);
+int smmuv3_dev_usable(void *priv, void *dev);
 
 #endif /* SMMUV3_DEV_H */

@@ -353,6 +353,7 @@ struct iopf_driver smmuv3_pmd = {
 		.dma_unmap = pmd_dma_unmap,
 		.dev_add = smmuv3_dev_add,
 		.dev_del = smmuv3_dev_del,
+		.dev_usable = smmuv3_dev_usable,
 		.domain_add = smmuv3_domain_add,
 		.domain_del = smmuv3_domain_del,
 		.attach = smmuv3_attach,

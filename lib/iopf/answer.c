@@ -8,6 +8,7 @@
 #include "answer.h"
 #include "call.h"
 #include "domain.h"
+#include "iopf_log.h"
 #include "rcu.h"
 
 /* The state of a slot changes at most this often in one generation. */
@@ -116,6 +117,16 @@ iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_co
 	iopf_domain_count(domain, code_stat[code], 1);
 }
 
+static __rte_noinline int
+refuse_code(enum iopf_code code)
+{
+	static struct iopf_log_limit limit;
+
+	IOPF_SAY(&limit, "iopf_group_respond(): %u is no answer: use one of enum iopf_code; the "
+			"group still waits for its answer", (unsigned int)code);
+	return iopf_ret(-EINVAL);
+}
+
 int
 iopf_group_respond(uint64_t id, enum iopf_code code)
 {
@@ -126,8 +137,8 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 	bool ours;
 	int ret = -ESTALE;
 
-	if ((unsigned int)code >= IOPF_NB_CODES)
-		return iopf_ret(-EINVAL);
+	if (unlikely((unsigned int)code >= IOPF_NB_CODES))
+		return refuse_code(code);
 
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, &q);

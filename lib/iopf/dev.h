@@ -13,6 +13,7 @@
 #include "call.h"
 #include "iommu.h"
 #include "iopf_pci.h"
+#include "iopf_support.h"
 
 struct iopf_dev {
 	struct iopf_iommu *iommu;
@@ -30,6 +31,7 @@ struct iopf_dev {
 	uint32_t granted;		/* page requests, of the IOMMU's budget */
 	bool ats_on;			/* at the device */
 	bool pri_on;
+	struct iopf_log_limit log;	/* of lines that a caller can cause */
 	/* Slots of events that outlive their pass: deferred or taken, and not yet free. */
 	_Atomic uint32_t held;
 	_Atomic uint64_t stats[IOPF_NB_DEV_STATS];

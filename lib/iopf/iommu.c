@@ -436,8 +436,14 @@ iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr)
 {
 	int ret;
 
-	if (iommu == NULL || ptr == NULL || len == 0 || addr == NULL)
+	if (iommu == NULL)
 		return iopf_ret(-EINVAL);
+	if (ptr == NULL || len == 0 || addr == NULL) {
+		IOPF_SAY(&iommu->log, "\"%s\": iopf_dma_map() of %zu bytes at %p: it needs memory, "
+				"a length above 0, and a place for its device address",
+				iommu->name, len, ptr);
+		return iopf_ret(-EINVAL);
+	}
 	pthread_mutex_lock(&iommu->dma_lock);
 	ret = iommu->driver->ops.dma_map(iommu->priv, ptr, len, addr);
 	iommu->nb_dma += ret == 0;

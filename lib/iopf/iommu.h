@@ -28,6 +28,7 @@
 #include "iopf.h"
 #include "iopf_driver.h"
 #include "iopf_stats.h"
+#include "iopf_support.h"
 #include "table.h"
 
 #define IOPF_MAX_IOMMUS		64
@@ -71,6 +72,7 @@ struct iopf_iommu {
 	pthread_mutex_t lock;
 	pthread_mutex_t dma_lock;
 	uint32_t nb_dma;		/* areas mapped; under dma_lock */
+	struct iopf_log_limit log;	/* of lines that a caller can cause */
 	LIST_HEAD(, iopf_dev) devs;
 	struct iopf_table sids;		/* StreamID -> iopf_dev */
 	struct iopf_table attached;	/* iopf_attachment_key() -> iopf_attachment */

@@ -49,6 +49,7 @@
  *     answer; after a failed invalidation the answers are IOPF_INVALID.
  *   - queue_mark and queue_passed, both: the library reads the queue until poll returns fewer
  *     records than the library asked for.
+ *   - dev_usable: no device is cut off.
  *   - check: no error state. idle: -ENOTSUP. wait: the thread yields. dump: no text; stat: no
  *     counters, and nb_stats is 0.
  *
@@ -56,7 +57,7 @@
  *   - poll of one queue: one thread at a time.
  *   - answer, answer_after, invalidate, queue_mark, queue_passed, wait: any thread,
  *     concurrently.
- *   - dev_del, attach, detach: one thread at a time for each device; threads of
+ *   - dev_del, dev_usable, attach, detach: one thread at a time for each device; threads of
  *     different devices call them concurrently, also while the IOMMU starts or stops. A call
  *     must not wait for a call of another device.
  *   - dev_add, domain_add, domain_del, dma_map, dma_unmap: any thread, concurrently.
@@ -149,6 +150,12 @@ struct iopf_driver_ops {
 	 * the device is as before, its accesses abort, and dev_del can be called again.
 	 */
 	int (*dev_del)(void *priv, void *dev);
+	/**
+	 * For an attached device with IOPF_PRI, before the library switches ATS on. -EIO: the
+	 * driver has cut the device off, since its ATC did not answer; only an attach after the
+	 * last detach brings it back.
+	 */
+	int (*dev_usable)(void *priv, void *dev);
 
 	int (*domain_add)(void *priv, const struct iopf_translation *translation, void **domain);
 	void (*domain_del)(void *priv, void *domain);

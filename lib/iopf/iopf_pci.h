@@ -54,8 +54,10 @@ struct iopf_pci_ops {
  * to a page that is not mapped aborts.
  *
  * @return 0; -EINVAL (not IOPF_PRI); -ENOTCONN (its PRI is off: not attached, or not
- *   started); -ETIMEDOUT (a group of the device is not answered: a handler has it, or its Last
- *   never came; the log says which; answer it, or reset the device, then call this again);
+ *   started); -EIO (the driver has cut it off, since its ATC did not answer: detach all of it,
+ *   reset it, and attach it again); -ETIMEDOUT (a group of the device is not answered: a handler
+ *   has it, or its Last never came; the log says which; answer it, or reset the device, then call
+ *   this again);
  *   -EDEADLK in a handler; or the error of an operation.
  */
 int iopf_dev_pri_restart(struct iopf_dev *dev);

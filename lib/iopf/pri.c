@@ -133,18 +133,35 @@ ats_disable_drained(struct iopf_dev *dev)
 	return 0;
 }
 
+/* Only an attach brings back a device that the driver has cut off. */
+static int
+check_usable(struct iopf_dev *dev)
+{
+	const struct iopf_iommu *iommu = dev->iommu;
+	int ret;
+
+	if (iommu->driver->ops.dev_usable == NULL)
+		return 0;
+	ret = iommu->driver->ops.dev_usable(iommu->priv, dev->priv);
+	if (ret < 0)
+		IOPF_SAY(&dev->log, "%s: cut off, since its ATC did not answer: detach all of it, "
+				"reset it, and attach it again", dev->name);
+	return ret;
+}
+
 int
 iopf_pri_switch_on(struct iopf_dev *dev)
 {
 	const struct iopf_pci_ops *ops = &dev->pci;
 	void *ctx = dev->conf.ctx;
-	int ret = 0;
+	int ret;
 
 	/* Not in state QUIESCING: the stop has switched PRI off, or does so next. */
 	if (dev->conf.recover != IOPF_PRI || dev->pri_on ||
 			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
 		return 0;
-	if (dev->ats_on)
+	ret = check_usable(dev);
+	if (ret == 0 && dev->ats_on)
 		ret = ats_disable_drained(dev);
 	if (ret < 0)
 		return ret;
@@ -402,16 +419,24 @@ iopf_pri_switch_off_all(struct iopf_iommu *iommu)
 int
 iopf_dev_pri_restart(struct iopf_dev *dev)
 {
-	int ret = -EINVAL;
+	int ret;
 
 	if (dev == NULL)
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
+	if (dev->conf.recover != IOPF_PRI) {
+		IOPF_SAY(&dev->log, "%s: iopf_dev_pri_restart(): %s, and there is nothing to restart; "
+				"it is for devices of IOPF_PRI", dev->name,
+				dev->conf.recover == IOPF_STALL ? "its faults stall" :
+				"its faults are aborted");
+		return iopf_ret(-EINVAL);
+	}
 	pthread_mutex_lock(&dev->lock);
-	if (dev->conf.recover == IOPF_PRI)
-		ret = iopf_dev_is_attached(dev) && iopf_iommu_is_serving(dev->iommu) ?
-				pri_ats_switch_off(dev, false, iopf_dev_wait_end(dev)) : -ENOTCONN;
+	ret = iopf_dev_is_attached(dev) && iopf_iommu_is_serving(dev->iommu) ? check_usable(dev) :
+			-ENOTCONN;
+	if (ret == 0)
+		ret = pri_ats_switch_off(dev, false, iopf_dev_wait_end(dev));
 	if (ret == 0)
 		ret = iopf_pri_switch_on(dev);
 	pthread_mutex_unlock(&dev->lock);

@@ -15,6 +15,7 @@
 
 #include "control_rig.h"
 #include "iopf_stats.h"
+#include "log_lines.h"
 #include "test.h"
 
 static void
@@ -77,6 +78,25 @@ an_iommu_with_mapped_memory_is_not_closed(void **state)
 	}
 	assert_int_equal(0, iopf_iommu_close(ctl.iommu));
 	rte_log_set_level_pattern("lib.iopf", RTE_LOG_INFO);
+	ctl.iommu = NULL;
+}
+
+static void
+memory_that_is_none_is_refused_with_a_line(void **state)
+{
+	static uint8_t area[4096];
+	uint64_t addr;
+
+	(void)state;
+	ctl.iommu = iopf_iommu_open("arrays,n=1");
+	assert_non_null(ctl.iommu);
+	SAYS("iopf_dma_map() of 0 bytes",
+		assert_int_equal(-EINVAL, iopf_dma_map(ctl.iommu, area, 0, &addr)));
+	SAYS("iopf_dma_map() of 4096 bytes at (nil)",
+		assert_int_equal(-EINVAL, iopf_dma_map(ctl.iommu, NULL, 4096, &addr)));
+	SAYS("a place for its device address",
+		assert_int_equal(-EINVAL, iopf_dma_map(ctl.iommu, area, 4096, NULL)));
+	assert_int_equal(0, iopf_iommu_close(ctl.iommu));
 	ctl.iommu = NULL;
 }
 
@@ -156,6 +176,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
 	CTL_TEST(a_failed_stop_can_be_repeated_and_close_is_refused_before),
 	CTL_TEST(an_iommu_with_mapped_memory_is_not_closed),
+	CTL_TEST(memory_that_is_none_is_refused_with_a_line),
 	CTL_TEST(a_driver_can_omit_operations),
 };
 TEST_SUITE(control_stop, tests, NULL, NULL);

@@ -8,12 +8,15 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <rte_errno.h>
 
 #include "iopf_rig.h"
+#include "iopf_pci.h"
 #include "iopf_stats.h"
+#include "log_lines.h"
 #include "test.h"
 
 /*
@@ -138,6 +141,41 @@ a_taken_fault_is_answered_later_and_once(void **state)
 	assert_int_equal(9, hw.out[0].answer.token);
 	assert_int_equal(1, iopf_iommu_stat(one.iommu, IOPF_IOMMU_STAT_STALE_ANSWERS));
 	assert_int_equal(0, iopf_domain_pending(one.domain));
+}
+
+/* A caller that is wrong is wrong for each fault: the number of lines is limited. */
+static void
+a_code_that_is_none_is_refused_with_a_line(void **state)
+{
+	unsigned int lines = 0;
+	char *text;
+	uint64_t id;
+
+	(void)state;
+	one.verdict = IOPF_TAKEN;
+	one_put_stall(9, 0x5000);
+	iopf_poll(one.poller);
+	id = one.last_id;
+	SAYS("iopf_group_respond(): 9 is no answer",
+		assert_int_equal(-EINVAL, iopf_group_respond(id, (enum iopf_code)9)));
+	log_lines_begin();
+	for (unsigned int i = 0; i < 1000; i++)
+		assert_int_equal(-EINVAL, iopf_group_respond(id, (enum iopf_code)9));
+	text = log_lines_end();
+	for (const char *at = text; *at != '\0'; at++)
+		lines += *at == '\n';
+	assert_true(lines < 500);
+	free(text);
+	assert_int_equal(1, iopf_domain_pending(one.domain));
+	assert_int_equal(0, iopf_group_respond(id, IOPF_SUCCESS));
+}
+
+static void
+a_device_without_page_requests_has_none_to_restart(void **state)
+{
+	(void)state;
+	SAYS("its faults stall, and there is nothing to restart",
+		assert_int_equal(-EINVAL, iopf_dev_pri_restart(one.dev)));
 }
 
 static void
@@ -428,6 +466,8 @@ static const struct CMUnitTest tests[] = {
 	ONE_TEST(a_record_without_a_stall_is_reported_and_not_answered),
 	ONE_TEST(more_stalls_than_slots_get_invalid_and_are_counted),
 	ONE_TEST(a_taken_fault_is_answered_later_and_once),
+	ONE_TEST(a_code_that_is_none_is_refused_with_a_line),
+	ONE_TEST(a_device_without_page_requests_has_none_to_restart),
 	ONE_TEST(a_late_answer_does_not_answer_the_next_fault_of_the_slot),
 	ONE_TEST(an_answer_may_come_before_the_handler_returns),
 	ONE_TEST(a_verdict_after_an_answer_is_ignored),

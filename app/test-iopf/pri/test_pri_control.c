@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "log_lines.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
 #include "iopf_stats.h"
@@ -319,6 +320,51 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 	pcie_close(&r);
 }
 
+/* A restart does not bring back what the driver has cut off: that has to be attached anew. */
+static void
+a_device_that_was_cut_off_is_not_restarted(void **state)
+{
+	const struct iopf_inv inv = { .all = true };
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_simple(&r, &f, &s, SID, 8);
+	pcie_write(&r, dma, 0, 8);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
+	assert_string_equal(f.log, "APpaAP");
+	pcie_quiet(true);
+	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
+	assert_int_equal(iopf_invalidate(s.domain, &inv, 1, NULL), -EIO);
+	pcie_quiet(false);
+	/* Nothing is changed at the device. */
+	SAYS("cut off, since its ATC did not answer",
+		assert_int_equal(iopf_dev_pri_restart(f.dev), -EIO));
+	assert_string_equal(f.log, "APpaAP");
+	/* Nor does a start bring it back. */
+	pcie_quiet(true);
+	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
+	assert_int_equal(iopf_iommu_start(r.iommu), 0);
+	assert_string_equal(f.log, "APpaAPpa");
+	assert_int_equal(iopf_dev_pri_restart(f.dev), -EIO);
+	pcie_quiet(false);
+	pcie_fn_reset(&r, &f);
+	smmuv3_model_dma_quirks(dma, 0, 0);
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
+	pcie_attach(&s, &f, IOPF_NO_PASID);
+	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
+	pcie_write(&r, dma, 8, 8);
+	pcie_run(&r);
+	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_intact(&r, &s, 8, 8);
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
+	pcie_close(&r);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(attach_is_undone_if_ats_enable_fails),
 	cmocka_unit_test(detach_answers_a_taken_group_and_a_later_answer_is_stale),
@@ -328,5 +374,6 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_priq_write_abort_disables_pri_of_its_device_until_a_restart),
 	cmocka_unit_test(a_lost_request_keeps_pri_from_restarting_until_a_reset),
 	cmocka_unit_test(groups_stay_pending_if_recovery_terminates_stalls),
+	cmocka_unit_test(a_device_that_was_cut_off_is_not_restarted),
 };
 TEST_SUITE(pri_control, tests, NULL, NULL);
