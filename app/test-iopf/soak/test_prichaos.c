@@ -199,6 +199,8 @@ atc_dies(unsigned int i)
 	for (unsigned int k = 0; k < 8 && answered; k++)
 		answered = unmap(i);
 	c.cuts += !answered;
+	if (!answered)
+		assert_int_equal(iopf_dev_pri_restart(c.fn[i].dev), -EIO);
 	pcie_fn_reset(&c.r, &c.fn[i]);
 	smmuv3_model_dma_quirks(c.fn[i].dma[0], 0, 0);
 	assert_int_equal(iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
