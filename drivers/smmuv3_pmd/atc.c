@@ -292,7 +292,7 @@ smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
 	struct span spans[SMMUV3_CHUNK];
 	int ret, first = 0;
-	bool cut, apart;
+	bool cut, sync_each;
 
 	if (!s->pri || n == 0)
 		return 0;
@@ -307,11 +307,11 @@ smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
 
 		spans[i] = find_span(s, &inv[from], to - from);
 	}
-	apart = atomic_load_explicit(&s->atc_sync_each, memory_order_relaxed);
+	sync_each = atomic_load_explicit(&s->atc_sync_each, memory_order_relaxed);
 	for (w = 0; w < nb; w++) {
 		for (i = 0; i < nb_spans; i++)
 			cmds[used++] = make_inv_cmd(words[w], spans[i]);
-		if (!apart && w + 1 < nb)
+		if (!sync_each && w + 1 < nb)
 			continue;
 		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, used, NULL);
 		first = first < 0 ? first : ret;
@@ -328,7 +328,7 @@ smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
 	uint64_t words[SMMUV3_MAX_ATCS];
 	unsigned int nb, used = 0, w;
 	struct span span;
-	bool cut, apart;
+	bool cut, sync_each;
 
 	if (!s->pri || n == 0)
 		return 0;
@@ -338,10 +338,10 @@ smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
 	if (nb == 0)
 		return 0;
 	span = find_span(s, inv, n);
-	apart = atomic_load_explicit(&s->atc_sync_each, memory_order_relaxed);
+	sync_each = atomic_load_explicit(&s->atc_sync_each, memory_order_relaxed);
 	for (w = 0; w < nb; w++) {
 		cmds[used++] = make_inv_cmd(words[w], span);
-		if (apart || w + 1 == nb)
+		if (sync_each || w + 1 == nb)
 			cmds[used++] = smmuv3_cmd_sync();
 	}
 	return used;

@@ -91,29 +91,29 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 		unsigned int n, unsigned int *done)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK], more[SMMUV3_CHUNK];
-	unsigned int of[SMMUV3_CHUNK];	/* index of the range of each command */
-	unsigned int used = 0, failed, got, i, k;
+	unsigned int range_of[SMMUV3_CHUNK];	/* index of the range of each command */
+	unsigned int used = 0, failed, nb_more, i, k;
 	int ret;
 
 	*done = 0;
 	for (i = 0; i <= n; i++) {
-		got = i < n ? smmuv3_tlbi_make_cmds(s, domain, &inv[i], more, SMMUV3_CHUNK) : 0;
-		if (got == 0 && i < n) {
+		nb_more = i < n ? smmuv3_tlbi_make_cmds(s, domain, &inv[i], more, SMMUV3_CHUNK) : 0;
+		if (nb_more == 0 && i < n) {
 			/* Too many commands: invalidate the whole ASID. */
 			more[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
-			got = 1;
+			nb_more = 1;
 		}
-		if (used > 0 && (i == n || used + got > SMMUV3_CHUNK)) {
+		if (used > 0 && (i == n || used + nb_more > SMMUV3_CHUNK)) {
 			ret = smmuv3_cmdq_sync(&s->cmdq, cmds, used, &failed);
 			if (ret < 0) {
-				*done = of[failed];
+				*done = range_of[failed];
 				return ret;
 			}
 			used = 0;
 		}
-		*done = used > 0 ? of[0] : i;
-		for (k = 0; k < got; k++) {
-			of[used] = i;
+		*done = used > 0 ? range_of[0] : i;
+		for (k = 0; k < nb_more; k++) {
+			range_of[used] = i;
 			cmds[used++] = more[k];
 		}
 	}
