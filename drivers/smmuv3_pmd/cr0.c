@@ -30,6 +30,14 @@ smmuv3_smmuen_is_off(struct smmuv3 *s)
 			smmuv3_read32(s->regs, SMMUV3_CR0)) & SMMUV3_CR0_SMMUEN);
 }
 
+void
+smmuv3_cr0_store(struct smmuv3 *s, uint32_t cr0)
+{
+	s->cr0 = cr0;
+	/* Tables, queues and their registers are visible before CR0 enables them. */
+	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
+}
+
 int
 smmuv3_cr0_write(struct smmuv3 *s, uint32_t cr0)
 {
@@ -40,9 +48,7 @@ smmuv3_cr0_write(struct smmuv3 *s, uint32_t cr0)
 		ret = smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, moving, s->cr0 & moving);
 		cr0 ^= moving & smmuv3_cr0_get_unacked(s);
 	}
-	s->cr0 = cr0;
-	/* Tables, queues and their registers are visible before CR0 enables them. */
-	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
+	smmuv3_cr0_store(s, cr0);
 	if (ret < 0)
 		return ret;
 	return smmuv3_wait_reg(s, "CR0ACK", SMMUV3_CR0ACK, smmuv3_cr0_fields(s), cr0);

@@ -25,5 +25,7 @@ bool smmuv3_smmuen_is_off(struct smmuv3 *s);
  * is acknowledged [6.3.9]: wait for that first, and leave a field unchanged if it does not come.
  */
 int smmuv3_cr0_write(struct smmuv3 *s, uint32_t cr0);
+/* Write CR0 without a wait. The last change of each field that changes must be acknowledged. */
+void smmuv3_cr0_store(struct smmuv3 *s, uint32_t cr0);
 
 #endif /* SMMUV3_CR0_H */

@@ -51,19 +51,12 @@
 #include "smmuv3_spec.h"
 #include "state.h"
 
-static void
-store_cr0(struct smmuv3 *s, uint32_t cr0)
-{
-	s->cr0 = cr0;
-	smmuv3_store_prod(s->regs, SMMUV3_CR0, cr0);
-}
-
 void
 smmuv3_clear_smmuen(struct smmuv3 *s)
 {
 	/* Not while SMMUEN = 1 is not acknowledged [6.3.9]: then the next check() does it. */
 	if (s->cr0 & SMMUV3_CR0_SMMUEN && !(smmuv3_cr0_get_unacked(s) & SMMUV3_CR0_SMMUEN))
-		store_cr0(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
+		smmuv3_cr0_store(s, s->cr0 & ~SMMUV3_CR0_SMMUEN);
 }
 
 unsigned int
@@ -89,7 +82,7 @@ static void
 set_smmuen(struct smmuv3 *s, uint32_t smmuen)
 {
 	s->recovery.start = rte_get_tsc_cycles();
-	store_cr0(s, (s->cr0 & ~SMMUV3_CR0_SMMUEN) | smmuen);
+	smmuv3_cr0_store(s, (s->cr0 & ~SMMUV3_CR0_SMMUEN) | smmuen);
 }
 
 /* CR0 is not acknowledged yet; give up after the timeout. */
