@@ -30,10 +30,12 @@
 
 #include "atc.h"
 #include "attach.h"
+#include "base.h"
 #include "cmdq.h"
 #include "dev.h"
 #include "domain.h"
 #include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
 

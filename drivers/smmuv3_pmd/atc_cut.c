@@ -13,6 +13,7 @@
 
 #include "atc.h"
 #include "backlog.h"
+#include "base.h"
 #include "cmdq.h"
 #include "dev.h"
 #include "smmuv3_cmd.h"

@@ -26,6 +26,7 @@
 
 #include "atc.h"
 #include "attach.h"
+#include "base.h"
 #include "cd.h"
 #include "cmdq.h"
 #include "dev.h"

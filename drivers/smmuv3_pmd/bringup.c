@@ -8,6 +8,7 @@
  */
 
 #include "atc.h"
+#include "base.h"
 #include "bringup.h"
 #include "cmdq.h"
 #include "cr0.h"

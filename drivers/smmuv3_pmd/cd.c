@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "asid.h"
+#include "base.h"
 #include "cd.h"
 #include "cmdq.h"
 #include "dev.h"

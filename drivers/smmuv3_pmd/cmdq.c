@@ -6,7 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backlog.h"
+#include "base.h"
+#include "cmdq.h"
 #include "cmdq_ring.h"
+#include "mem.h"
+#include "smmuv3_order.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
+#include "state.h"
+#include "wait.h"
 
 int
 smmuv3_cmdq_wait_own(struct smmuv3_cmdq *q)

@@ -3,7 +3,13 @@
 
 /* Errors of a command queue [7.1]. */
 
+#include "base.h"
+#include "cmdq.h"
 #include "cmdq_ring.h"
+#include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
+#include "smmuv3_queue.h"
+#include "smmuv3_spec.h"
 
 /* The commands behind this one will never be executed. */
 static void

@@ -23,7 +23,12 @@
  * the poll thread sleeps, conf.ops->on_left() wakes it.
  */
 
+#include "backlog.h"
+#include "base.h"
+#include "cmdq.h"
 #include "cmdq_ring.h"
+#include "smmuv3_order.h"
+#include "smmuv3_spec.h"
 
 /*
  * Free slots for answers. While a caller of smmuv3_cmdq_sync() waits for a slot the last slots are

@@ -19,9 +19,12 @@
 
 #include <rte_branch_prediction.h>
 
+#include "base.h"
 #include "cmdq.h"
+#include "smmuv3_order.h"
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
+#include "state.h"
 
 static inline uint64_t
 smmuv3_cmdq_entries(const struct smmuv3_cmdq *q)

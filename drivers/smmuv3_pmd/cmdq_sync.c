@@ -7,7 +7,15 @@
  * the word only grows. CONS is read too: seldom, in case a word is lost, or always, without MSIs.
  */
 
+#include "backlog.h"
+#include "base.h"
+#include "cmdq.h"
 #include "cmdq_ring.h"
+#include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
+#include "smmuv3_spec.h"
+#include "state.h"
+#include "wait.h"
 
 /* The commands of a waiting caller, and their CMD_SYNC. */
 struct batch {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "atc.h"
+#include "base.h"
 #include "cd.h"
 #include "cmdq.h"
 #include "dev.h"

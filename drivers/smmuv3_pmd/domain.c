@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "asid.h"
+#include "base.h"
 #include "cd.h"
 #include "domain.h"
 #include "smmuv3_pmd.h"

@@ -13,6 +13,7 @@
 
 #include <rte_prefetch.h>
 
+#include "base.h"
 #include "cmdq.h"
 #include "evtq.h"
 #include "inq.h"

@@ -3,6 +3,7 @@
 
 /* GBPA: DMA while SMMUEN is 0 [6.3.14]. */
 
+#include "base.h"
 #include "gbpa.h"
 #include "smmuv3_order.h"
 #include "smmuv3_pmd.h"

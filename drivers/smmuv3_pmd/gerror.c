@@ -10,6 +10,7 @@
  * losses are not reported as one.
  */
 
+#include "base.h"
 #include "cmdq.h"
 #include "gerror.h"
 #include "irq.h"

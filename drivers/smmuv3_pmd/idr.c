@@ -3,6 +3,7 @@
 
 /* ID registers: what this SMMU has, and whether the driver can use it [6.3.1 - 6.3.6]. */
 
+#include "base.h"
 #include "idr.h"
 #include "priq.h"
 #include "smmuv3_order.h"

@@ -29,6 +29,7 @@
 
 #include "backend.h"
 #include "backlog.h"
+#include "base.h"
 #include "inq.h"
 #include "irq.h"
 #include "priq.h"

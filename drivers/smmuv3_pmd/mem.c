@@ -16,6 +16,7 @@
 #include <rte_memzone.h>
 
 #include "backend.h"
+#include "base.h"
 #include "mem.h"
 #include "smmuv3_pmd.h"
 

@@ -29,6 +29,7 @@
 
 #include <rte_prefetch.h>
 
+#include "base.h"
 #include "cmdq.h"
 #include "inq.h"
 #include "priq.h"

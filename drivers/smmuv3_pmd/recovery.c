@@ -39,6 +39,7 @@
 
 #include "atc.h"
 #include "backlog.h"
+#include "base.h"
 #include "cmdq.h"
 #include "cr0.h"
 #include "evtq.h"

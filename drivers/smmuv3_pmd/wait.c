@@ -6,6 +6,7 @@
 #include <rte_cycles.h>
 
 #include "backend.h"
+#include "base.h"
 #include "gerror.h"
 #include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
