@@ -9,6 +9,7 @@
 #include "call.h"
 #include "domain.h"
 #include "iopf_log.h"
+#include "iopf_handler.h"
 #include "rcu.h"
 
 /* The state of a slot changes at most this often in one generation. */

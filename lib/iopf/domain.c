@@ -10,6 +10,7 @@
 #include "call.h"
 #include "domain.h"
 #include "hazard.h"
+#include "iopf_handler.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
 #include "rcu.h"

@@ -11,6 +11,7 @@
 
 #include "hist.h"
 #include "iommu.h"
+#include "iopf_handler.h"
 
 /* A domain on an IOMMU. */
 struct iopf_hw {

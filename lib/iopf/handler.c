@@ -5,6 +5,7 @@
 
 #include "call.h"
 #include "handler.h"
+#include "iopf_handler.h"
 
 bool
 iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-#ifndef IOPF_HANDLER_H
-#define IOPF_HANDLER_H
+#ifndef IOPF_HANDLER_RUN_H
+#define IOPF_HANDLER_RUN_H
 
 /* Runs the domain's fast handler and applies its verdict. */
 
@@ -83,4 +83,4 @@ void iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment
 bool iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
 		unsigned int left);
 
-#endif /* IOPF_HANDLER_H */
+#endif /* IOPF_HANDLER_RUN_H */

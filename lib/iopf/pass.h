@@ -19,6 +19,7 @@
 
 #include "iopf.h"
 #include "iopf_driver.h"
+#include "iopf_handler.h"
 
 #define IOPF_MAX_BURST		64
 #define IOPF_MAX_GROUP_INV	4

@@ -15,6 +15,7 @@
 #include "dispatch.h"
 #include "fault_queue.h"
 #include "iommu.h"
+#include "iopf_handler.h"
 #include "iopf_log.h"
 #include "pass.h"
 #include "prg.h"

@@ -36,6 +36,7 @@
 #include "attachment.h"
 #include "call.h"
 #include "domain.h"
+#include "iopf_handler.h"
 #include "iopf_log.h"
 #include "iopf_support.h"
 #include "prg.h"

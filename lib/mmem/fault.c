@@ -11,6 +11,7 @@
 
 #include <pgtable.h>
 
+#include "iopf_handler.h"
 #include "mmem_fault.h"
 #include "mmem_groups.h"
 #include "mmem_pool.h"

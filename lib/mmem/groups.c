@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include <iopf.h>
+#include <iopf_handler.h>
 
 #include "mmem_groups.h"
 

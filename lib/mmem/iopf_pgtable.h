@@ -10,7 +10,7 @@
  * header includes the other.
  */
 
-#include "iopf.h"
+#include "iopf_handler.h"
 #include "pgtable.h"
 
 #ifdef __cplusplus

@@ -10,6 +10,7 @@
 #include <rte_errno.h>
 
 #include <iopf.h>
+#include <iopf_handler.h>
 
 struct mmem_region;
 struct mmem_space;

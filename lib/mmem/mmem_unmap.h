@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <iopf.h>
+#include <iopf_handler.h>
 
 struct mmem_space;
 

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "iopf_handler.h"
 #include "mmem_clock.h"
 #include "mmem_dma.h"
 #include "mmem_log.h"

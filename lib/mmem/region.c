@@ -8,6 +8,7 @@
 
 #include <pgtable.h>
 
+#include "iopf_handler.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"

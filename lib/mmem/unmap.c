@@ -7,6 +7,7 @@
 
 #include <pgtable.h>
 
+#include "iopf_handler.h"
 #include "iopf_pgtable.h"
 #include "mmem_region.h"
 #include "mmem_space.h"

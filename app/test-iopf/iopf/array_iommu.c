@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "array_iommu.h"
+#include "iopf_handler.h"
 #include "test.h"
 
 struct array_iommu hw = { .lock = PTHREAD_MUTEX_INITIALIZER };

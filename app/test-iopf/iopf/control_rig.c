@@ -9,6 +9,7 @@
 #include <rte_log.h>
 
 #include "control_rig.h"
+#include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "test.h"
 

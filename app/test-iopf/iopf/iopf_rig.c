@@ -7,6 +7,7 @@
 
 #include <rte_log.h>
 
+#include "iopf_handler.h"
 #include "iopf_rig.h"
 #include "test.h"
 

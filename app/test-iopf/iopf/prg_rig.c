@@ -7,6 +7,7 @@
 
 #include <rte_log.h>
 
+#include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "prg_rig.h"

@@ -14,6 +14,7 @@
 #include <rte_log.h>
 
 #include "control_rig.h"
+#include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
 #include "test.h"

@@ -13,6 +13,7 @@
 
 #include <rte_errno.h>
 
+#include "iopf_handler.h"
 #include "iopf_rig.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"

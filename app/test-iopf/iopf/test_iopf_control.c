@@ -11,6 +11,7 @@
 
 #include <rte_errno.h>
 
+#include "iopf_handler.h"
 #include "iopf_rig.h"
 #include "iopf_stats.h"
 #include "log_lines.h"

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "iopf_handler.h"
 #include "iopf_rig.h"
 #include "iopf_stats.h"
 #include "test.h"

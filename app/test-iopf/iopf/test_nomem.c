@@ -14,6 +14,7 @@
 
 #include "interpose.h"
 #include "iopf.h"
+#include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "mmem.h"
 #include "pcie_rig.h"

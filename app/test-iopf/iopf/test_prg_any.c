@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "prg_rig.h"
 #include "test.h"

@@ -12,6 +12,7 @@
 
 #include <rte_errno.h>
 
+#include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "prg_rig.h"

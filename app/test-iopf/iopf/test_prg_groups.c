@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "prg_rig.h"
 #include "test.h"

@@ -15,6 +15,7 @@
 #include <rte_eal.h>
 
 #include "iopf.h"
+#include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "smmuv3_model.h"
 #include "test.h"

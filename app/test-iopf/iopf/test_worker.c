@@ -21,6 +21,7 @@
 #include <rte_log.h>
 
 #include "array_iommu.h"
+#include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "worker.h"
 #include "mmem.h"

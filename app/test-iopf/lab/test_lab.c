@@ -16,6 +16,7 @@
 #include <rte_kvargs.h>
 
 #include "attach_rig.h"
+#include "iopf_handler.h"
 #include "lab_rig.h"
 #include "dev.h"
 #include "domain.h"

@@ -16,6 +16,7 @@
 #include <mmem.h>
 #include <pgtable.h>
 
+#include "iopf_handler.h"
 #include "iopf_pgtable.h"
 #include "lab_space.h"
 #include "smmuv3_spec.h"

@@ -9,6 +9,7 @@
 #include <rte_cycles.h>
 
 #include "groups_rig.h"
+#include "iopf_handler.h"
 #include "smmuv3_pmd.h"
 #include "test.h"
 

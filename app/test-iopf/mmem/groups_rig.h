@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "call.h"
+#include "iopf_handler.h"
 #include "pass.h"
 #include "mmem.h"
 #include "mmem_chunk.h"

@@ -12,6 +12,7 @@
 #include <rte_cycles.h>
 #include <rte_log.h>
 
+#include "iopf_handler.h"
 #include "pager_rig.h"
 #include "test.h"
 

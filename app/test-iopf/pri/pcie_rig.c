@@ -10,6 +10,7 @@
 #include <rte_common.h>
 #include <rte_log.h>
 
+#include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "pcie_rig.h"

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "iopf_handler.h"
 #include "iopf_pgtable.h"
 #include "pcie_rig.h"
 #include "iopf_stats.h"

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "log_lines.h"
+#include "iopf_handler.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
 #include "iopf_stats.h"

@@ -10,6 +10,7 @@
 
 #include <rte_common.h>
 
+#include "iopf_handler.h"
 #include "pcie_rig.h"
 #include "iopf_stats.h"
 #include "test.h"

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "iopf_handler.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
 #include "iopf_stats.h"

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "ats_rig.h"
+#include "iopf_handler.h"
 #include "test.h"
 
 const struct smmuv3_model_conf ats_conf = {

@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "iopf_handler.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "ats_rig.h"
+#include "iopf_handler.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
 

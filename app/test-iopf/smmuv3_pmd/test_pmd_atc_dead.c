@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "ats_rig.h"
+#include "iopf_handler.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
 

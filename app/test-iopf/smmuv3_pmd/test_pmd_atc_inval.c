@@ -4,6 +4,7 @@
 /* Invalidation of ATCs: a device cannot reach an unmapped page through its ATC. */
 
 #include "ats_rig.h"
+#include "iopf_handler.h"
 #include "test.h"
 
 /* A TLBI alone leaves the ATC entry. After ats_invalidate() both are invalid. */

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "ats_rig.h"
+#include "iopf_handler.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
 

@@ -4,6 +4,7 @@
 /* Answers to page requests: behind an invalidation, and with a PASID or without. */
 
 #include "ats_rig.h"
+#include "iopf_handler.h"
 #include "test.h"
 
 static void

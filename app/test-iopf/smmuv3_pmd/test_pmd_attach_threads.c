@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "breaker_rig.h"
+#include "iopf_handler.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
 

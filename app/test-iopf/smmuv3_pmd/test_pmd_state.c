@@ -6,6 +6,7 @@
 #include <string.h>
 
 
+#include "iopf_handler.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"

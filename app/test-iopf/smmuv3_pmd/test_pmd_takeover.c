@@ -14,6 +14,7 @@
 
 #include <rte_kvargs.h>
 
+#include "iopf_handler.h"
 #include "log_lines.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"

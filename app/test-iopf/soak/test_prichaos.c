@@ -21,6 +21,7 @@
 #include <rte_common.h>
 #include <rte_ring.h>
 
+#include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "iopf_pgtable.h"
 #include "iopf_stats.h"

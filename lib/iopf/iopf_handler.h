@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef IOPF_HANDLER_H
+#define IOPF_HANDLER_H
+
+/**
+ * @file
+ * For the author of a domain whose handlers do more than answer: invalidations, groups that are
+ * taken and answered later, and workers for deferred handlers.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "iopf.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A range of input addresses whose translation changed. */
+struct iopf_inv {
+	uint64_t addr;		/**< aligned to 4 KiB; ignored with all */
+	uint64_t size;		/**< bytes, a multiple of 4 KiB, not 0 */
+	uint8_t leaf_log2;	/**< log2 of the size of each entry that changed [unknown] */
+	bool leaf_only;		/**< no table was removed */
+	bool all;		/**< everything of the domain */
+};
+
+/**
+ * Invalidate in all IOMMUs that the domain is attached to. All ranges are checked before a command
+ * is issued. When it returns, no device uses a translation covered by the prefix.
+ * @param[out] done length of the prefix that a completed synchronisation covers;
+ *   may be NULL. On error, inv[*done] is the first that is not known to be complete.
+ * @return 0, -EINVAL, -ETIMEDOUT, -EIO, -EDEADLK (in a fast handler).
+ */
+int iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned int n,
+		unsigned int *done);
+
+/**
+ * Wait until every fast handler that runs now has returned and its answers are sent: memory that
+ * they may have read can then be freed. 0, or -EDEADLK in a fast handler.
+ */
+int iopf_quiesce(void);
+
+/** 0, or -EDEADLK in a fast handler or a report: the caller must not wait. */
+int iopf_may_wait(void);
+
+/**
+ * Invalidate before the answer: in a fast handler that returns IOPF_ANSWER_AFTER_INV, or in lost.
+ * @return 0, -EINVAL, -ENOSPC (more than 4 for one group), -EPERM (not in a fast handler).
+ */
+int iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv);
+
+/**
+ * Answer a group that was taken. From any thread, the handler included.
+ * @return 0, -ESTALE (answered, cancelled or unknown; counted), -EINVAL (code).
+ */
+int iopf_group_respond(uint64_t id, enum iopf_code code);
+
+/**
+ * Have the deferred handler called for a group that the fast or the deferred handler took. From
+ * any thread but a fast handler, also before the handler that took the group has returned. The
+ * group stays taken until then: an answer, a detach or the deadline may come first.
+ * @return 0, -EDEADLK in a fast handler, -ESTALE (answered, cancelled or unknown), -EINVAL (the
+ *   domain has no deferred handler), -ENOSPC (the worker's size; the group still needs an answer).
+ */
+int iopf_group_defer(uint64_t id);
+
+struct iopf_worker_conf {
+	const char *name;
+	unsigned int nb_threads;	/**< made by the library, not pinned to a poll core [1] */
+	unsigned int size;		/**< groups waiting; enough for all slots [65536] */
+};
+
+/**
+ * Threads that run deferred handlers. They sleep when idle. The poll thread makes a system call,
+ * to wake one, only if it defers a fault while one sleeps.
+ */
+struct iopf_worker *iopf_worker_create(const struct iopf_worker_conf *conf);
+
+/** -EBUSY while a domain uses it. */
+int iopf_worker_destroy(struct iopf_worker *worker);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* IOPF_HANDLER_H */
