@@ -29,7 +29,7 @@ static struct array_domain *domains;
 static struct array_attachment *attachments;
 
 static void
-handles_free(void)
+free_handles(void)
 {
 	while (domains != NULL) {
 		struct array_domain *next = domains->next;
@@ -46,7 +46,7 @@ handles_free(void)
 }
 
 static void
-domain_use(struct array_domain *domain)
+use_domain(struct array_domain *domain)
 {
 	if (domain->released)
 		hw.misused++;
@@ -54,7 +54,7 @@ domain_use(struct array_domain *domain)
 }
 
 static int
-knob(enum array_call call)
+apply_knob(enum array_call call)
 {
 	struct array_knob *k = &hw.knobs[call];
 	unsigned int n = k->hold;
@@ -101,7 +101,7 @@ array_iommu_reset(void)
 	hw.misused = 0;
 	hw.sid_bits = 8;
 	memset(hw.knobs, 0, sizeof(hw.knobs));
-	handles_free();
+	free_handles();
 	hw.requests = false;
 	hw.pri_pasid = false;
 	hw.on_attach = NULL;
@@ -143,7 +143,7 @@ static int
 hw_close(void *priv)
 {
 	(void)priv;
-	return knob(ARRAY_CLOSE);
+	return apply_knob(ARRAY_CLOSE);
 }
 
 static int
@@ -157,14 +157,14 @@ static int
 hw_start(void *priv)
 {
 	(void)priv;
-	return knob(ARRAY_START);
+	return apply_knob(ARRAY_START);
 }
 
 static int
 hw_stop(void *priv)
 {
 	(void)priv;
-	return knob(ARRAY_STOP);
+	return apply_knob(ARRAY_STOP);
 }
 
 static int
@@ -199,7 +199,7 @@ hw_dev_del(void *priv, void *dev)
 {
 	(void)priv;
 	(void)dev;
-	return knob(ARRAY_DEV_DEL);
+	return apply_knob(ARRAY_DEV_DEL);
 }
 
 static int
@@ -242,7 +242,7 @@ hw_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment
 	(void)dev;
 	(void)pasid;
 	*attachment = NULL;
-	ret = knob(ARRAY_ATTACH);
+	ret = apply_knob(ARRAY_ATTACH);
 	if (hw.fail_attach != 0)
 		ret = hw.fail_attach;
 	if (ret != 0 && !hw.attach_half)
@@ -251,7 +251,7 @@ hw_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment
 	if (a == NULL)
 		return -ENOMEM;
 	a->domain = domain;
-	domain_use(domain);
+	use_domain(domain);
 	pthread_mutex_lock(&hw.lock);
 	a->next = attachments;
 	attachments = a;
@@ -272,7 +272,7 @@ hw_detach(void *priv, void *attachment)
 	(void)priv;
 	if (a->released)
 		hw.misused++;
-	ret = knob(ARRAY_DETACH);
+	ret = apply_knob(ARRAY_DETACH);
 	if (ret != 0)
 		return ret;
 	a->released = true;
@@ -299,7 +299,7 @@ hw_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
 }
 
 static void
-record(const struct iopf_inv *inv, unsigned int nb_inv, const struct iopf_answer *answers,
+record_answers(const struct iopf_inv *inv, unsigned int nb_inv, const struct iopf_answer *answers,
 		uint16_t n)
 {
 	pthread_mutex_lock(&hw.lock);
@@ -318,7 +318,7 @@ static uint16_t
 hw_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 {
 	(void)priv;
-	record(NULL, 0, answers, n);
+	record_answers(NULL, 0, answers, n);
 	return n;
 }
 
@@ -332,7 +332,7 @@ hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n
 	assert_non_null(domain);
 	hw.posts++;
 	hw.posted_invs += n_inv;
-	record(inv, n_inv, answers, n);
+	record_answers(inv, n_inv, answers, n);
 	return n;
 }
 
@@ -366,8 +366,8 @@ hw_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int
 	(void)priv;
 	(void)inv;
 	hw.invalidated++;
-	domain_use(domain);
-	ret = knob(ARRAY_INVALIDATE);
+	use_domain(domain);
+	ret = apply_knob(ARRAY_INVALIDATE);
 	if (hw.invalidate_us != 0)
 		usleep(hw.invalidate_us);
 	((struct array_domain *)domain)->users--;

@@ -144,7 +144,7 @@ prg_add_dev(uint32_t sid, struct iopf_dev_conf conf)
 }
 
 static int
-begin(bool pps)
+open_iommu(bool pps)
 {
 	memset(&prg, 0, sizeof(prg));
 	array_iommu_reset();
@@ -179,14 +179,14 @@ int
 prg_setup(void **state)
 {
 	(void)state;
-	return begin(false);
+	return open_iommu(false);
 }
 
 int
 prg_setup_pps(void **state)
 {
 	(void)state;
-	return begin(true);
+	return open_iommu(true);
 }
 
 int

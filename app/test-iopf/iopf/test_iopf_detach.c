@@ -82,7 +82,7 @@ detach_without_a_running_poller_drains_the_queue_itself(void **state)
 }
 
 static void *
-poll_a_while(void *arg)
+run_poller_when_held(void *arg)
 {
 	while (!one.hold)
 		usleep(100);
@@ -95,7 +95,7 @@ static pthread_t detacher;
 static _Atomic unsigned int by_detacher;
 
 static enum iopf_verdict
-note_thread(const struct iopf_group *group)
+count_calls_by_detacher(const struct iopf_group *group)
 {
 	(void)group;
 	by_detacher += pthread_equal(pthread_self(), detacher) != 0;
@@ -109,10 +109,10 @@ detach_leaves_handlers_to_a_poller_that_runs(void **state)
 	int busy;
 
 	(void)state;
-	one.in_handler = note_thread;
+	one.in_handler = count_calls_by_detacher;
 	detacher = pthread_self();
 	by_detacher = 0;
-	pthread_create(&thread, NULL, poll_a_while, one.poller);
+	pthread_create(&thread, NULL, run_poller_when_held, one.poller);
 	one.hold = true;
 	usleep(2000);
 	for (unsigned int i = 0; i < 200; i++) {

@@ -58,14 +58,14 @@ send_command(const char *what)
 
 /* The value that the answer has under the command's name. */
 static const cJSON *
-value(void)
+answer_value(void)
 {
 	assert_non_null(json->child);
 	return json->child;
 }
 
 static uint64_t
-number(const cJSON *dict, const char *key)
+get_number(const cJSON *dict, const char *key)
 {
 	const cJSON *item = cJSON_GetObjectItemCaseSensitive(dict, key);
 
@@ -296,32 +296,32 @@ walk_pages(const char *command, unsigned int id)
 		snprintf(cmd, sizeof(cmd), "%s,%u,%llu", command, id, (unsigned long long)next);
 		send_command(cmd);
 		pages++;
-		assert_int_equal(number(value(), "attachments"), NB_DEVS);
-		cJSON_ArrayForEach(item, value()) {
+		assert_int_equal(get_number(answer_value(), "attachments"), NB_DEVS);
+		cJSON_ArrayForEach(item, answer_value()) {
 			unsigned int i;
 
 			if (!cJSON_IsObject(item))
 				continue;
-			i = number(item, "sid") - 16;
+			i = get_number(item, "sid") - 16;
 			assert_true(i < NB_DEVS && !seen[i]);
 			seen[i] = true;
 			nb_seen++;
 			check_name(cJSON_GetObjectItem(item, "device")->valuestring, name_of(i));
 			check_name(cJSON_GetObjectItem(item, "domain")->valuestring, name_of(31));
-			assert_int_equal(number(item, "pasid"), 1);
+			assert_int_equal(get_number(item, "pasid"), 1);
 		}
-		if (cJSON_GetObjectItem(value(), "next") == NULL)
+		if (cJSON_GetObjectItem(answer_value(), "next") == NULL)
 			break;
-		assert_true(number(value(), "next") > next);
-		next = number(value(), "next");
+		assert_true(get_number(answer_value(), "next") > next);
+		next = get_number(answer_value(), "next");
 	}
 	assert_int_equal(nb_seen, NB_DEVS);
 	assert_true(pages > 1);
 	/* A page beyond the end has no entries and no next page. */
 	snprintf(cmd, sizeof(cmd), "%s,%u,18446744073709551615", command, id);
 	send_command(cmd);
-	assert_int_equal(number(value(), "attachments"), NB_DEVS);
-	assert_null(cJSON_GetObjectItem(value(), "next"));
+	assert_int_equal(get_number(answer_value(), "attachments"), NB_DEVS);
+	assert_null(cJSON_GetObjectItem(answer_value(), "next"));
 }
 
 static void
@@ -343,7 +343,7 @@ every_device_is_listed_whatever_its_name(void **state)
 	smmu = iopf_iommu_open("smmuv3,model=sm\"\xc3\xa9");
 	assert_non_null(smmu);
 	send_command("/iopf/list");
-	last = cJSON_GetArrayItem(value(), cJSON_GetArraySize(value()) - 1);
+	last = cJSON_GetArrayItem(answer_value(), cJSON_GetArraySize(answer_value()) - 1);
 	id = (unsigned int)last->valuedouble;
 	shared = iopf_domain_create(&(struct iopf_domain_conf){ .name = name_of(31),
 			.handler = take });
@@ -360,7 +360,7 @@ every_device_is_listed_whatever_its_name(void **state)
 	walk_pages("/iopf/latency", id);
 	snprintf(cmd, sizeof(cmd), "/iopf/info,%u", id);
 	send_command(cmd);
-	check_name(cJSON_GetObjectItem(value(), "name")->valuestring,
+	check_name(cJSON_GetObjectItem(answer_value(), "name")->valuestring,
 			"smmuv3,model=sm\"\xc3\xa9");
 
 	for (i = 0; i < NB_DEVS; i++)
@@ -398,12 +398,12 @@ every_outstanding_fault_is_listed(void **state)
 
 		snprintf(cmd, sizeof(cmd), "/iopf/outstanding,0,%llu", (unsigned long long)next);
 		send_command(cmd);
-		assert_int_equal(number(value(), "outstanding"), NB);
-		cJSON_ArrayForEach(item, value())
+		assert_int_equal(get_number(answer_value(), "outstanding"), NB);
+		cJSON_ArrayForEach(item, answer_value())
 			listed += cJSON_IsObject(item);
-		if (cJSON_GetObjectItem(value(), "next") == NULL)
+		if (cJSON_GetObjectItem(answer_value(), "next") == NULL)
 			break;
-		next = number(value(), "next");
+		next = get_number(answer_value(), "next");
 		assert_int_equal(next, listed);
 	}
 	assert_int_equal(listed, NB);
@@ -414,7 +414,7 @@ every_outstanding_fault_is_listed(void **state)
 		n += smmuv3_model_dma_poll(dma, &done, 1);
 	}
 	send_command("/iopf/outstanding,0");
-	assert_int_equal(number(value(), "outstanding"), 0);
+	assert_int_equal(get_number(answer_value(), "outstanding"), 0);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -35,7 +35,7 @@ poller_main(void *arg)
 }
 
 void
-child_up(void)
+child_open(void)
 {
 	/* The model has a thread of its own. */
 	child.smmu = iopf_iommu_open("smmuv3,model=limits");
@@ -49,7 +49,7 @@ child_up(void)
 }
 
 void
-child_down(void)
+child_close(void)
 {
 	smmuv3_model_dma_destroy(child.dma);
 	CHECK(iopf_dev_remove(child.dev) == 0);

@@ -56,8 +56,8 @@ extern struct child child;
 
 extern uint8_t child_data[64][4096];
 
-void child_up(void);
-void child_down(void);
+void child_open(void);
+void child_close(void);
 struct mmem_pool *child_make_pool(size_t size);
 void child_attach(void);
 

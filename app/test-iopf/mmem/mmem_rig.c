@@ -153,7 +153,7 @@ mm_await(struct smmuv3_model_dma *dma)
 }
 
 static struct smmuv3_model_done
-run(enum smmuv3_model_op_type type, const void *addr, void *buf, size_t len)
+run_dma(enum smmuv3_model_op_type type, const void *addr, void *buf, size_t len)
 {
 	mm_submit(mm.dma, type, addr, buf, len);
 	return mm_await(mm.dma);
@@ -162,13 +162,13 @@ run(enum smmuv3_model_op_type type, const void *addr, void *buf, size_t len)
 struct smmuv3_model_done
 mm_dev_read(const void *addr, void *buf, size_t len)
 {
-	return run(SMMUV3_MODEL_READ, addr, buf, len);
+	return run_dma(SMMUV3_MODEL_READ, addr, buf, len);
 }
 
 struct smmuv3_model_done
 mm_dev_write(const void *addr, const void *buf, size_t len)
 {
-	return run(SMMUV3_MODEL_WRITE, addr, (void *)(uintptr_t)buf, len);
+	return run_dma(SMMUV3_MODEL_WRITE, addr, (void *)(uintptr_t)buf, len);
 }
 
 void

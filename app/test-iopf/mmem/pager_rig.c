@@ -229,7 +229,7 @@ pg_byte_at(const struct test_pager *pager, uint64_t off)
 }
 
 static void
-pager_enter(struct test_pager *pager, size_t len)
+count_call(struct test_pager *pager, size_t len)
 {
 	unsigned int inside = atomic_fetch_add(&pager->inside, 1) + 1;
 	unsigned int most = atomic_load(&pager->most);
@@ -246,7 +246,7 @@ pg_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 	struct test_pager *pager = ctx;
 	int error;
 
-	pager_enter(pager, len);
+	count_call(pager, len);
 	call_in_callback();
 	while (atomic_load(&pager->hold))
 		usleep(100);
@@ -263,7 +263,7 @@ pg_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t
 	struct test_pager *pager = ctx;
 	int error = atomic_load(&pager->error);
 
-	pager_enter(pager, len);
+	count_call(pager, len);
 	call_in_callback();
 	if (error == 0 && pager->at_once) {
 		memset(dst, pg_byte_at(pager, offset), len);

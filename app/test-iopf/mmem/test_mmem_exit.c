@@ -25,7 +25,7 @@ child_fork(void)
 	int status, how;
 	pid_t pid;
 
-	child_up();
+	child_open();
 	child.pool = child_make_pool((size_t)64 << 20);
 	CHECK(child.pool != NULL);
 	child_attach();
@@ -64,7 +64,7 @@ child_fork(void)
 		CHECK(done.status == SMMUV3_MODEL_OK);
 		how++;
 	}
-	child_down();
+	child_close();
 }
 
 /*
@@ -96,7 +96,7 @@ start_load(void)
 {
 	uint8_t *paged;
 
-	child_up();
+	child_open();
 	child.pool = child_make_pool((size_t)128 << 20);
 	CHECK(child.pool != NULL);
 	child_attach();

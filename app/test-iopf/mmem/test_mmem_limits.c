@@ -35,7 +35,7 @@ check_pool(void)
 	CHECK(mmem_free(child.space, child.buf) == 0);
 	CHECK(mmem_alloc(child.space, child.len, RW) == child.buf);
 	CHECK(child.buf[0] == 0 && child.buf[4095] == 0);
-	child_down();
+	child_close();
 }
 
 static void
@@ -61,7 +61,7 @@ static void
 child_fsize(void)
 {
 	set_limit(RLIMIT_FSIZE, 1 << 20);
-	child_up();
+	child_open();
 	child.pool = child_make_pool((size_t)64 << 20);
 	CHECK(child.pool != NULL);
 	check_pool();
@@ -70,7 +70,7 @@ child_fsize(void)
 static void
 child_nofile(void)
 {
-	child_up();
+	child_open();
 	while (open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
 		;
 	child.pool = child_make_pool((size_t)64 << 20);
@@ -80,7 +80,7 @@ child_nofile(void)
 	CHECK(rte_errno == EMFILE);
 	CHECK(smmuv3_model_dma_write(child.dma, (uintptr_t)child.buf, child_data[0],
 			sizeof(child_data[0])) == 0);
-	child_down();
+	child_close();
 }
 
 static void
@@ -89,7 +89,7 @@ child_as(void)
 	unsigned long pages = 0;
 	FILE *f = fopen("/proc/self/statm", "r");
 
-	child_up();
+	child_open();
 	CHECK(f != NULL && fscanf(f, "%lu", &pages) == 1);
 	set_limit(RLIMIT_AS, pages * sysconf(_SC_PAGESIZE) + ((rlim_t)512 << 20));
 	CHECK(child_make_pool((size_t)4 << 30) == NULL);
@@ -102,7 +102,7 @@ child_as(void)
 static void
 child_memlock(void)
 {
-	child_up();
+	child_open();
 	set_limit(RLIMIT_MEMLOCK, 16 << 20);
 	drop_root();
 	if (mlockall(MCL_FUTURE) < 0)
@@ -114,7 +114,7 @@ child_memlock(void)
 static void
 child_onfault(void)
 {
-	child_up();
+	child_open();
 	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
 		_exit(77);
 	child.pool = child_make_pool((size_t)64 << 20);
@@ -126,7 +126,7 @@ child_onfault(void)
 static void
 child_nproc(void)
 {
-	child_up();
+	child_open();
 	drop_root();
 	set_limit(RLIMIT_NPROC, 1);
 	CHECK(child_make_pool((size_t)64 << 20) == NULL);

@@ -67,7 +67,7 @@ race_resolver(void *p)
 			}
 			odd += rc != 0 && rc != -ECANCELED;
 		}
-		/* Between two sections: pairs with the acquire in race_grace(). */
+		/* Between two sections: pairs with the acquire in wait_for_grace_period(). */
 		atomic_store_explicit(&race->pass[a->id], n, memory_order_release);
 		if (n % 64 == 0)
 			sched_yield();
@@ -80,7 +80,7 @@ race_resolver(void *p)
 }
 
 static void
-race_grace(struct race *race)
+wait_for_grace_period(struct race *race)
 {
 	uint64_t seen;
 	unsigned int i;
@@ -157,7 +157,7 @@ race_unmap(uint32_t flags)
 				broken += table_state(race.pgt, i % RACE_PAGES * K4) != PGT_CLOSED;
 		}
 		if (out.tables.nb) {
-			race_grace(&race);
+			wait_for_grace_period(&race);
 			pgt_free_tables(race.pgt, &out.tables);
 		}
 		if ((flags & PGT_CLOSE) && pgt_open(race.pgt, 0, size))

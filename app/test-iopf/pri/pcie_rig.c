@@ -24,7 +24,7 @@
  */
 
 static void
-note(struct pcie_fn *f, char what)
+log_call(struct pcie_fn *f, char what)
 {
 	size_t len = strlen(f->log);
 
@@ -40,7 +40,7 @@ ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
 	struct pcie_fn *f = ctx;
 
 	RTE_SET_USED(dev);
-	note(f, 'A');
+	log_call(f, 'A');
 	f->stu = stu;
 	f->was_reset = false;
 	return smmuv3_model_dma_ats_enable(f->dma[0], stu);
@@ -52,7 +52,7 @@ ats_disable(struct iopf_dev *dev, void *ctx)
 	struct pcie_fn *f = ctx;
 
 	RTE_SET_USED(dev);
-	note(f, 'a');
+	log_call(f, 'a');
 	return f->was_reset ? 0 : smmuv3_model_dma_ats_disable(f->dma[0]);
 }
 
@@ -62,7 +62,7 @@ pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
 	struct pcie_fn *f = ctx;
 
 	RTE_SET_USED(dev);
-	note(f, 'P');
+	log_call(f, 'P');
 	f->credits = n;
 	return smmuv3_model_dma_pri_enable(f->dma[0], n);
 }
@@ -73,7 +73,7 @@ pri_disable(struct iopf_dev *dev, void *ctx)
 	struct pcie_fn *f = ctx;
 
 	RTE_SET_USED(dev);
-	note(f, 'p');
+	log_call(f, 'p');
 	return f->was_reset ? 0 : smmuv3_model_dma_pri_disable(f->dma[0]);
 }
 
@@ -99,7 +99,7 @@ const struct iopf_pci_ops pcie_fn_ops = {
  */
 
 static void *
-take(struct pcie *r, size_t len, size_t align)
+take_memory(struct pcie *r, size_t len, size_t align)
 {
 	size_t at = RTE_ALIGN_CEIL(r->used, align);
 
@@ -112,7 +112,7 @@ static void *
 table_alloc(void *ctx, size_t size)
 {
 	struct pcie *r = ctx;
-	void *p = take(r, size, size);
+	void *p = take_memory(r, size, size);
 
 	/* A walk through a freed table is an oracle error. */
 	assert_int_equal(smmuv3_model_frame_give(r->m, (uintptr_t)p, size, 0), 0);
@@ -136,7 +136,7 @@ table_pa(void *ctx, const void *p)
 }
 
 static void
-map(struct pcie_space *s, const struct iopf_fault *fault)
+map_fault(struct pcie_space *s, const struct iopf_fault *fault)
 {
 	int rc = pgt_resolve(s->pgt, fault->addr, (uintptr_t)s->data +
 			(fault->addr & ~(uint64_t)(PCIE_PAGE - 1)) - PCIE_VA, s->prot);
@@ -164,7 +164,7 @@ handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 		if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
 			assert_int_equal(fault->addr, group->faults[0]->addr + i * PCIE_PAGE);
 		if (!s->leave_unmapped && fault->addr != 0)
-			map(s, fault);
+			map_fault(s, fault);
 	}
 	return s->verdict;
 }
@@ -179,7 +179,7 @@ on_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	assert_int_equal(iopf_group_respond(group->id, IOPF_SUCCESS), -ESTALE);
 	s->lost += group->nb_faults;
 	for (unsigned int i = 0; i < group->nb_faults && s->map_lost; i++)
-		map(s, group->faults[i]);
+		map_fault(s, group->faults[i]);
 }
 
 void
@@ -190,7 +190,7 @@ pcie_space(struct pcie *r, struct pcie_space *s)
 	memset(s, 0, sizeof(*s));
 	s->verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	s->prot = PGT_READ | PGT_WRITE;
-	s->data = take(r, (size_t)PCIE_PAGES * PCIE_PAGE, PCIE_PAGE);
+	s->data = take_memory(r, (size_t)PCIE_PAGES * PCIE_PAGE, PCIE_PAGE);
 	s->pgt = pgt_create(&(struct pgt_conf){ .mem = {
 		.ctx = r,
 		.alloc = table_alloc,
