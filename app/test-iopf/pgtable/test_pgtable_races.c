@@ -18,6 +18,8 @@
 #define RACE_PAGES	8
 #define RACE_RESOLVERS	3
 #define RACE_ROUNDS	20000u
+#define RACE_PASSES	1000u	/* of each resolver at least: on a busy machine it starts late */
+#define RACE_MAX_ROUNDS	(500 * RACE_ROUNDS)
 
 struct race {
 	struct pgt *pgt;
@@ -77,6 +79,17 @@ race_resolver(void *p)
 	atomic_fetch_add(&race->resolved, done);
 	atomic_fetch_add(&race->odd, odd);
 	return NULL;
+}
+
+static bool
+race_has_run(struct race *race)
+{
+	unsigned int i;
+
+	for (i = 0; i < RACE_RESOLVERS; i++)
+		if (atomic_load_explicit(&race->pass[i], memory_order_relaxed) < RACE_PASSES)
+			return false;
+	return true;
 }
 
 static void
@@ -145,7 +158,8 @@ race_unmap(uint32_t flags)
 		args[i] = (struct race_arg){ &race, i };
 		assert_int_equal(pthread_create(&threads[i], NULL, race_resolver, &args[i]), 0);
 	}
-	for (round = 0; round < RACE_ROUNDS * test_scale(); round++) {
+	for (round = 0; round < RACE_ROUNDS * test_scale() ||
+			(round < RACE_MAX_ROUNDS && !race_has_run(&race)); round++) {
 		pgt_unmapped_init(&out, inv, 4);
 		if (pgt_unmap(race.pgt, 0, size, flags, &out))
 			broken++;
@@ -162,7 +176,7 @@ race_unmap(uint32_t flags)
 		}
 		if ((flags & PGT_CLOSE) && pgt_open(race.pgt, 0, size))
 			broken++;
-		if (round % 8 == 0)
+		if (round % 8 == 0 || round >= RACE_ROUNDS)
 			sched_yield();
 	}
 	atomic_store(&race.stop, true);
