@@ -133,8 +133,12 @@ find_ssid(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
 		return 0;
 	if (pasid != 0 && pasid < dev->nb_pasids)
 		return pasid;
-	SMMUV3_LOG(ERR, s, "PASID %u is out of range: use 1 to %" PRId64
-			" (untagged traffic uses CD 0)", pasid, (int64_t)dev->nb_pasids - 1);
+	if (dev->nb_pasids < 2)
+		SMMUV3_LOG(ERR, s, "PASID %u: the device was added without PASIDs: add it with "
+				"nb_pasids, or attach untagged traffic (IOPF_NO_PASID)", pasid);
+	else
+		SMMUV3_LOG(ERR, s, "PASID %u is out of range: use 1 to %u (untagged traffic "
+				"uses CD 0)", pasid, dev->nb_pasids - 1);
 	return -ERANGE;
 }
 
