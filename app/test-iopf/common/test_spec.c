@@ -359,7 +359,7 @@ test_queue_arithmetic(void **state)
 			for (uint32_t cons = 0; cons < 2 * n; cons++) {
 				uint32_t pi = prod & (n - 1), ci = cons & (n - 1);
 				bool same = (prod & wrap) == (cons & wrap);
-				/* Section 2.1 */
+				/* The four legal pairs [3.5.1] */
 				bool legal = pi == ci || (pi > ci && same) || (pi < ci && !same);
 				uint32_t count = same ? pi - ci : n + pi - ci;
 

@@ -82,7 +82,7 @@ test_ats_control_calls_are_checked(void **state)
 	atc_close(&r, dma);
 }
 
-/* A row of 4.5: STE and CD, and the answer to a Translation Request. */
+/* STE and CD, and the answer to a Translation Request [3.9.1, 7.3.6]. */
 static void
 check_request(uint64_t dw0_clear, uint64_t dw0_set, uint64_t dw1, uint32_t cr2, bool smmuen,
 		enum smmuv3_model_status status, uint8_t event)

@@ -46,7 +46,10 @@ set_up_substreams(struct rig *r, unsigned int dss)
 static void
 test_config_s1dss_and_substream_select_the_cd(void **state)
 {
-	/* Section 6.3. -1: no substream. The event id with dw0 beyond ID and SID. */
+	/*
+	 * The CD that a transaction uses [5.2]. -1: no substream. The event id with dw0 beyond ID
+	 * and SID.
+	 */
 	static const struct {
 		unsigned int dss;
 		int32_t ssid;

@@ -207,7 +207,7 @@ test_priq_index_of_a_dropped_group_is_used_again(void **state)
 	pri_close(&r, dma);
 }
 
-/* One cell of the matrix of automatic responses (2.4). */
+/* One cell of the matrix of automatic responses [3.5.3, 8]. */
 struct auto_row {
 	bool substreams, pasid;		/* of the SMMU, of the request */
 	bool pps, ppar;

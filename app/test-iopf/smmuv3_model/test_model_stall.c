@@ -457,7 +457,7 @@ test_stall_may_be_refused_by_the_smmu(void **state)
 	rig_close(&r);
 }
 
-/* Rows of the table of 7.4: stage 1, terminate. */
+/* Stage 1, terminate: the effect of CD.R and CD.A [5.5]. */
 static void
 test_stall_terminate_follows_r_and_a(void **state)
 {
@@ -483,7 +483,7 @@ test_stall_terminate_follows_r_and_a(void **state)
 	}
 }
 
-/* stall_model, S1STALLD, CD.S (7.4). */
+/* stall_model, S1STALLD, CD.S [5.5]. */
 static void
 test_stall_model_table(void **state)
 {

@@ -88,7 +88,7 @@ test_ats_is_allowed_while_a_domain_is_attached(void **state)
 }
 
 /*
- * The commands when a device comes and goes (9.6). A structure that changes in several steps is
+ * The commands when a device comes and goes. A structure that changes in several steps is
  * invalidated after each step; the table shows one of these.
  */
 static void
