@@ -157,8 +157,8 @@ main(int argc, char **argv)
 		}
 		if (strcmp(argv[i], "--help") == 0) {
 			printf("Usage: test-iopf [EAL options --] [--list] [suite ...]\n"
-					"Runs the suites named, or all. IOPF_TEST_SCALE=N makes the "
-					"soak and race tests N times as long.\n"
+					"Runs the suites named, or all. IOPF_TEST_SCALE=N makes "
+					"the soak and race tests N times as long.\n"
 					"IOPF_TEST_SEED=N repeats their choices.\n");
 			return 0;
 		}

@@ -51,6 +51,6 @@ smmuv3_gbpa_restore(struct smmuv3 *s)
 	smmuv3_write32(s->regs, SMMUV3_GBPA, s->initial_gbpa | SMMUV3_GBPA_UPDATE);
 	if (smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0) < 0)
 		SMMUV3_LOG(ERR, s, "GBPA is not restored: the SMMU has not accepted 0x%x, the "
-				"value at open, and keeps that of the stop until it does; reset the SMMU",
-				s->initial_gbpa);
+				"value at open, and keeps that of the stop until it does; reset "
+				"the SMMU", s->initial_gbpa);
 }

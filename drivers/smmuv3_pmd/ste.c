@@ -90,12 +90,14 @@ smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev)
 void
 smmuv3_ste_set_abort(struct smmuv3 *s, uint32_t sid)
 {
+	smmuv3_reg64_t *dw0 =
+			(smmuv3_reg64_t *)(void *)&smmuv3_strtab_ste(&s->strtab, sid)->dw[0];
+
 	/*
 	 * Config = abort; the SMMU ignores the other fields then [5.2]. The thread that attaches
 	 * or detaches the device may store the word at the same time: this atomic AND keeps its
 	 * store.
 	 */
-	atomic_fetch_and_explicit((smmuv3_reg64_t *)(void *)&smmuv3_strtab_ste(&s->strtab, sid)->dw[0],
-			~SMMUV3_STE0_CONFIG, memory_order_relaxed);
+	atomic_fetch_and_explicit(dw0, ~SMMUV3_STE0_CONFIG, memory_order_relaxed);
 	smmuv3_io_wmb();
 }

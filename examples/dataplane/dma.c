@@ -43,8 +43,8 @@ dma_open(const struct dma_conf *conf)
 	dma->ops = conf->edu != NULL ? &engine_edu : &engine_model;
 	dma->engine = dma->ops->open(conf);
 	if (dma->engine != NULL && conf->retry)
-		dma->answers = rte_ring_create("dataplane_answers", rte_align32pow2(conf->depth + 1),
-				SOCKET_ID_ANY, RING_F_SC_DEQ);
+		dma->answers = rte_ring_create("dataplane_answers",
+				rte_align32pow2(conf->depth + 1), SOCKET_ID_ANY, RING_F_SC_DEQ);
 	if (dma->engine == NULL || (conf->retry && dma->answers == NULL)) {
 		dma_close(dma);
 		return NULL;
