@@ -119,7 +119,7 @@ attributes_follow_the_permissions(void **arg)
 static void
 start_level_follows_the_input_size(void **arg)
 {
-	/* Rows of table 8.1 of the facts: the first and last TxSZ of each step. */
+	/* The first and last TxSZ of each start level [Arm ARM D8.2]. */
 	static const struct {
 		unsigned int granule_log2, txsz, level;
 	} rows[] = {
