@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "log_lines.h"
@@ -329,6 +330,7 @@ a_device_that_was_cut_off_is_not_restarted(void **state)
 	struct smmuv3_model_dma *dma;
 	struct pcie_space s;
 	struct pcie_fn f;
+	char *lines;
 
 	(void)state;
 	pcie_open(&r, NULL, NULL);
@@ -349,7 +351,12 @@ a_device_that_was_cut_off_is_not_restarted(void **state)
 	/* Nor does a start bring it back. */
 	pcie_quiet(true);
 	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
+	log_lines_begin();
 	assert_int_equal(iopf_iommu_start(r.iommu), 0);
+	lines = log_lines_end();
+	/* That is no advice for this device. */
+	assert_null(strstr(lines, "then call iopf_dev_pri_restart()"));
+	free(lines);
 	assert_string_equal(f.log, "APpaAPpa");
 	assert_int_equal(iopf_dev_pri_restart(f.dev), -EIO);
 	pcie_quiet(false);
