@@ -39,14 +39,9 @@
  *		iopf_poll(poller);
  * @endcode
  *
- * Call order
- *   1. rte_eal_init()
- *   2. iopf_iommu_open(), optionally iopf_iommu_configure()
- *   3. iopf_iommu_start(); iopf_poller_create(), iopf_poller_add()
- *   4. iopf_dev_add(), iopf_domain_create(), iopf_domain_attach(), any time between open and close
- *   5. iopf_poll() repeatedly, from one thread per poller
- *   6. iopf_domain_detach(), iopf_domain_destroy(), iopf_dev_remove()
- *   7. iopf_poller_destroy(), iopf_iommu_stop(), iopf_iommu_close()
+ * rte_eal_init() comes first. Devices and domains are added, attached, detached and removed any
+ * time between open and close. At the end: iopf_domain_detach(), iopf_domain_destroy(),
+ * iopf_dev_remove(), iopf_poller_destroy(), iopf_iommu_stop(), iopf_iommu_close().
  *
  * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not
  * block; a deferred handler runs on a worker thread and may. Where no poller runs, the thread
@@ -225,12 +220,10 @@ struct iopf_iommu_conf {
 	uint32_t event_queue_size;	/**< entries, a power of two [holds all stalls twice] */
 	uint32_t command_queue_size;	/**< entries, a power of two [1024, or the maximum] */
 	uint32_t request_queue_size;	/**< entries, a power of two [1024, or the maximum] */
-	uint32_t partial_ms;		/**< a group without Last for longer is discarded, its
-					  * requests reported; at least 1 [1000] */
-	uint32_t share_ms;		/**< while 7/8 of max_stalls are pending and several devices
-					  * are attached, a device that holds more than an equal
-					  * share gives up older stalls: INVALID, counted as
-					  * over_share [1000] */
+	uint32_t partial_ms;		/**< a group without Last for longer is discarded and
+					  * reported; at least 1 [1000] */
+	uint32_t share_ms;		/**< when stalls run out, a device with more than an equal
+					  * share gives up older ones: INVALID [1000] */
 	/** The poll thread calls it for each record that needs no answer, and for page requests
 	 * without Last. */
 	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
@@ -246,42 +239,39 @@ struct iopf_iommu_conf {
 struct iopf_iommu *iopf_iommu_open(const char *devstr);
 
 /**
- * Set options for the next start that succeeds. Before the first start, or after a stop, also a
- * failed stop.
+ * Set options for the next start that succeeds.
  * @return 0; -EINVAL (a size); -EBUSY (started, or a deferred handler still has a fault from
  *   before the stop).
  */
 int iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf);
 
 /**
- * Start translation and fault queues. Started already: 0 and a warning. If ATS or PRI of a device
- * cannot be switched on, the log names the device, which has none until iopf_dev_pri_restart().
- * @return 0; -EIO (it has failed since it was started: stop it first); or the driver's error.
+ * Start translation and fault queues. A device whose ATS or PRI cannot be switched on has none
+ * until iopf_dev_pri_restart(); the log names it.
+ * @return 0, also if started already; -EIO (it has failed: stop it first); or the driver's error.
  */
 int iopf_iommu_start(struct iopf_iommu *iommu);
 
 /**
- * Block DMA, end all stalls, shut down. When it returns, all outstanding faults are answered or
- * terminated. It waits for devices with PRI, one second for all together, and for no deferred
- * handler: the answer of that is -ESTALE.
- * @return 0; -EDEADLK in a handler; or the driver's error, such as -ETIMEDOUT. After an error the
- *   IOMMU may still translate, iopf_invalidate() fails while it does, and the queues are not read:
- *   faults are not served. Stop or start it again.
+ * Block DMA, and answer or terminate all outstanding faults. Waits one second for all devices with
+ * PRI together, and for no deferred handler: its answer returns -ESTALE.
+ * @return 0; -EDEADLK in a handler; or the driver's error. After an error the IOMMU may still
+ *   translate, iopf_invalidate() fails while it does, and faults are not served: stop or start it
+ *   again.
  */
 int iopf_iommu_stop(struct iopf_iommu *iommu);
 
 /**
- * @return 0; -EBUSY (started, has devices, is in a poller, or has memory mapped by
- *   iopf_dma_map(), as pools of managed memory have); -EBUSY also if the IOMMU does not
- *   acknowledge that it is off: nothing is released, and stop and close can be called again;
- *   -EDEADLK in a handler.
+ * @return 0; -EDEADLK in a handler; -EBUSY (started, has devices, is in a poller, or has memory
+ *   mapped, as pools have), also if the IOMMU does not acknowledge that it is off: nothing is
+ *   released, and stop and close can be called again.
  */
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
 /**
- * Sleep instead of polling: each record and each error writes to @p fd, an eventfd of the
- * caller's, for its poll(2) or epoll. -1 ends it; call that first after the wake-up. iopf_poll()
- * may be called meanwhile. A stop or a start ends it without a wake-up: sleep with a timeout.
+ * Sleep instead of polling: a record or an error writes to @p fd, an eventfd of the caller's.
+ * -1 ends it; call that first after the wake-up. iopf_poll() may be called meanwhile. A stop or a
+ * start ends it without a wake-up: sleep with a timeout.
  * @return 0; 1 (a record is there already: do not sleep); -ENOTSUP (no such interrupt); -EINVAL
  *   (not started, or @p fd below -1); -EDEADLK in a handler; -ETIMEDOUT.
  */
@@ -317,22 +307,20 @@ struct iopf_retry {
 	uint32_t sid;
 	uint32_t pasid;		/**< or IOPF_NO_PASID */
 	uint8_t perm;		/**< IOPF_PERM_* that the access needs */
-	enum iopf_code code;	/**< IOPF_SUCCESS: resolved. After IOPF_ANSWER_AFTER_INV the
-				  * invalidation is under way, and the access may fail again */
+	enum iopf_code code;	/**< after IOPF_ANSWER_AFTER_INV the access may fail again */
 };
 
 /** Operations of the device, given by its driver. */
 struct iopf_dev_ops {
 	/**
-	 * Issue no more accesses, and return when none is outstanding. 0 or -errno. Called before
-	 * a detach or removal where the IOMMU can only stall (iopf_iommu_info.stall_forced). May be
-	 * NULL.
+	 * Stop, and return when no access is outstanding. 0 or -errno. Called before a detach or
+	 * removal if the IOMMU can only stall (iopf_iommu_info.stall_forced). May be NULL.
 	 */
 	int (*quiesce)(struct iopf_dev *dev, void *ctx);
 	/**
-	 * For IOPF_TERMINATE: the domain's handler is called as for stalls, and retry takes the
-	 * place of the answer, once for each record; one access may leave many. On the thread that
-	 * answers; must not block. NULL: the faults are only reported.
+	 * For IOPF_TERMINATE: called instead of an answer, once for each record; an access may
+	 * leave many. On the thread that answers; must not block. NULL: the faults are only
+	 * reported, and the handlers are not called.
 	 */
 	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
 };
@@ -341,19 +329,17 @@ struct iopf_dev_conf {
 	const char *name;		/**< for lists ["sid:N"] */
 	const uint32_t *sids;		/**< copied */
 	unsigned int nb_sids;
-	uint32_t nb_pasids;		/**< PASIDs below it can be attached, except 0 where the
-					  * IOMMU keeps that for untagged traffic [0] */
+	uint32_t nb_pasids;		/**< attachable PASIDs are below it; not 0 where the IOMMU
+					  * keeps that for untagged traffic [0] */
 	enum iopf_recover recover;
 	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; taken from
 					  * the IOMMU's max_requests while the device is attached */
 	bool pri_overcommit;		/**< attach even if fewer are left: the queue may overflow,
-					  * which costs time and loses nothing; see lost in
-					  * struct iopf_domain_conf */
+					  * which costs time only; see iopf_domain_conf.lost */
 	bool prg_pasid;			/**< its answers must have the PASID: the device's "PRG
 					  * Response PASID Required" */
-	uint32_t wait_ms;		/**< bounds the wait of a detach, a removal or
-					  * iopf_dev_pri_restart() for the handlers, the device and
-					  * the queue; then -ETIMEDOUT [10000] */
+	uint32_t wait_ms;		/**< bounds the waits of control calls of the device for
+					  * handlers, device and queue; -ETIMEDOUT [10000] */
 	struct iopf_dev_ops ops;
 	const struct iopf_pci_ops *pci;	/**< IOPF_PRI: iopf_pci.h; copied */
 	void *ctx;			/**< of all operations */
@@ -361,16 +347,12 @@ struct iopf_dev_conf {
 
 /**
  * Add a device. Until it is attached, its accesses are aborted.
- * @return NULL with rte_errno: EINVAL, ERANGE (a StreamID, the PASIDs or pri_requests do
- *   not fit the IOMMU), EEXIST (another device has a StreamID), ENOTSUP (the recovery),
- *   ENOMEM.
+ * @return NULL with rte_errno: EINVAL, ERANGE (a StreamID, the PASIDs or pri_requests),
+ *   EEXIST (another device has a StreamID), ENOTSUP (the recovery), ENOMEM.
  */
 struct iopf_dev *iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
 
-/**
- * Detach the device from all domains and remove it. After an error, those of a detach included,
- * its accesses abort, and the removal can be called again.
- */
+/** Detach the device from all domains and remove it. After an error it can be called again. */
 int iopf_dev_remove(struct iopf_dev *dev);
 
 const char *iopf_dev_name(const struct iopf_dev *dev);
@@ -402,11 +384,10 @@ struct iopf_domain_conf {
 	iopf_handler_t handler;		/**< on the poll thread; must not block */
 	iopf_handler_t deferred;	/**< on a worker thread; may block */
 	/**
-	 * Called like handler for page requests whose group is discarded because requests were
-	 * lost. No answer is needed (the id is 0), but the device requests these pages again: a
-	 * domain that maps them here lets devices progress however often the queue overflows. It
-	 * calls iopf_group_invalidate() if it raises a permission. Pages that it cannot map here
-	 * must be mapped elsewhere: a group too large for the queue may never reach the handlers.
+	 * Called like handler for page requests that are discarded because others were lost. No
+	 * answer is needed (the id is 0). The device requests these pages again: a domain that maps
+	 * them now, or has them mapped, lets devices progress however often the queue overflows,
+	 * also with groups too large for it. After raising a permission: iopf_group_invalidate().
 	 * May be NULL.
 	 */
 	void (*lost)(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
@@ -423,30 +404,27 @@ struct iopf_domain *iopf_domain_create(const struct iopf_domain_conf *conf);
 int iopf_domain_destroy(struct iopf_domain *domain);
 
 /**
- * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain. After an error
- * nothing is attached. If the undo of a failed attach failed too, the domain counts as attached
- * until the next attach, detach or removal of the device completes the undo.
- * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the same
- *   of a failed attach), -ERANGE (no such PASID), -EINVAL (a translation that the IOMMU cannot do),
- *   -EDEADLK, -ENOMEM, -ENOSPC (of address spaces, of page requests: see
- *   iopf_dev_conf.pri_overcommit, or of a limit of the driver), or the error of the driver or of
- *   an operation of the device.
+ * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain. After an error it is
+ * not attached. If the undo failed too, the domain counts as attached until the next attach, detach
+ * or removal of the device completes the undo.
+ * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the undo
+ *   of an attach is not complete), -ERANGE (no such PASID), -EINVAL (the IOMMU cannot do the
+ *   translation), -EDEADLK, -ENOMEM, -ENOSPC (of address spaces, of page requests: see
+ *   pri_overcommit, or a limit of the driver), or the error of the driver or of an operation.
  */
 int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
 /**
  * The reverse. When it returns 0, no access of (device, PASID) succeeds any more, each fault of it
- * has been answered, and no handler has any of them. From its begin on faults are answered
- * IOPF_INVALID without the handlers. It waits for deferred handlers. Nothing attached: 0.
+ * is answered, and no handler has any of them. Faults during the detach are answered IOPF_INVALID
+ * without the handlers. It waits for deferred handlers. Not attached: 0.
  * @return 0; -EDEADLK in a handler; or an error, after which it can be called again:
- *   - -ETIMEDOUT: within wait_ms a deferred handler has not returned, the device's PASID has not
- *     drained (groups that have begun, pasid_drained), or its queue was not read. Its accesses
- *     abort, its faults are answered, and no other domain can be attached there.
- *   - -ETIMEDOUT for the last attachment of an IOPF_PRI device that does not drain, since the
- *     Last of a group never came: PRI is off, everything else as before. Reset the device.
- *   - the driver's error: nothing is released, faults are answered IOPF_INVALID, and accesses
- *     that need no answer may still succeed.
- *   - the error of quiesce or another operation of the device: everything is as before.
+ *   - -ETIMEDOUT: within wait_ms a deferred handler has not returned, the PASID has not drained, or
+ *     the queue was not read. Accesses abort, faults are answered; nothing else can be attached.
+ *   - -ETIMEDOUT for the last attachment of an IOPF_PRI device whose Last of a group never came:
+ *     PRI is off, everything else as before. Reset the device.
+ *   - the driver's error: nothing is released; accesses that need no answer may still succeed.
+ *   - the error of an operation of the device: everything is as before.
  */
 int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
@@ -475,16 +453,10 @@ int iopf_poller_destroy(struct iopf_poller *poller);
 int iopf_poller_add(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue);
 int iopf_poller_remove(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue);
 
-/**
- * One pass over the queues: read, handle, answer.
- * @return records taken, 0 when idle.
- */
+/** One pass over the queues: read, handle, answer. Returns records taken, 0 when idle. */
 unsigned int iopf_poll(struct iopf_poller *poller);
 
-/**
- * Call iopf_poll() until iopf_poller_stop(); pause when idle, and yield the core now and then.
- * Returns 0, for rte_eal_remote_launch().
- */
+/** Call iopf_poll() until iopf_poller_stop(). Returns 0, for rte_eal_remote_launch(). */
 int iopf_poller_run(void *poller);
 void iopf_poller_stop(struct iopf_poller *poller);
 
