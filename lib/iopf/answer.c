@@ -8,8 +8,8 @@
 #include "answer.h"
 #include "call.h"
 #include "domain.h"
-#include "iopf_log.h"
 #include "iopf_handler.h"
+#include "iopf_log.h"
 #include "rcu.h"
 
 /* The state of a slot changes at most this often in one generation. */

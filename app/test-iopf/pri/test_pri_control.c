@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log_lines.h"
 #include "iopf_handler.h"
+#include "log_lines.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
 #include "iopf_stats.h"

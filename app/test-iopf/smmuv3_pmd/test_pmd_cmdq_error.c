@@ -5,6 +5,7 @@
 
 #include <rte_cycles.h>
 
+#include "iopf_handler.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
