@@ -119,12 +119,12 @@ iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_co
 }
 
 static __rte_noinline int
-refuse_code(enum iopf_code code)
+code_refuse(enum iopf_code code)
 {
 	static struct iopf_log_limit limit;
 
-	IOPF_SAY(&limit, "iopf_group_respond(): %u is no answer: use one of enum iopf_code; the "
-			"group still waits for its answer", (unsigned int)code);
+	IOPF_LOG_LIMITED(&limit, "iopf_group_respond(): %u is no answer: use one of enum iopf_code; "
+			"the group still waits for its answer", (unsigned int)code);
 	return iopf_ret(-EINVAL);
 }
 
@@ -139,7 +139,7 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 	int ret = -ESTALE;
 
 	if (unlikely((unsigned int)code >= IOPF_NB_CODES))
-		return refuse_code(code);
+		return code_refuse(code);
 
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, &q);

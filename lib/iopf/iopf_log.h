@@ -17,7 +17,7 @@ extern int iopf_logtype;
 	rte_log(RTE_LOG_ ## level, iopf_logtype, "iopf: " fmt "\n", ## __VA_ARGS__)
 
 /* A line that a caller can cause for each fault: @p limit is a struct iopf_log_limit. */
-#define IOPF_SAY(limit, fmt, ...) do {							\
+#define IOPF_LOG_LIMITED(limit, fmt, ...) do {						\
 	char tail_[IOPF_LOG_TAIL];							\
 	uint64_t before_;								\
 											\

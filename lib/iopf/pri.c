@@ -135,7 +135,7 @@ ats_disable_drained(struct iopf_dev *dev)
 
 /* Only an attach brings back a device that the driver has cut off. */
 static int
-check_usable(struct iopf_dev *dev)
+dev_check_usable(struct iopf_dev *dev)
 {
 	const struct iopf_iommu *iommu = dev->iommu;
 	int ret;
@@ -144,8 +144,8 @@ check_usable(struct iopf_dev *dev)
 		return 0;
 	ret = iommu->driver->ops.dev_usable(iommu->priv, dev->priv);
 	if (ret < 0)
-		IOPF_SAY(&dev->log, "%s: cut off, since its ATC did not answer: detach all of it, "
-				"reset it, and attach it again", dev->name);
+		IOPF_LOG_LIMITED(&dev->log, "%s: cut off, since its ATC did not answer: detach all "
+				"of it, reset it, and attach it again", dev->name);
 	return ret;
 }
 
@@ -160,7 +160,7 @@ iopf_pri_switch_on(struct iopf_dev *dev)
 	if (dev->conf.recover != IOPF_PRI || dev->pri_on ||
 			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
 		return 0;
-	ret = check_usable(dev);
+	ret = dev_check_usable(dev);
 	if (ret == 0 && dev->ats_on)
 		ret = ats_disable_drained(dev);
 	if (ret < 0)
@@ -428,15 +428,15 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	if (dev->conf.recover != IOPF_PRI) {
-		IOPF_SAY(&dev->log, "%s: iopf_dev_pri_restart(): %s, and there is nothing to restart; "
-				"it is for devices of IOPF_PRI", dev->name,
+		IOPF_LOG_LIMITED(&dev->log, "%s: iopf_dev_pri_restart(): %s, and there is nothing to "
+				"restart; it is for devices of IOPF_PRI", dev->name,
 				dev->conf.recover == IOPF_STALL ? "its faults stall" :
 				"its faults are aborted");
 		return iopf_ret(-EINVAL);
 	}
 	pthread_mutex_lock(&dev->lock);
-	ret = iopf_dev_is_attached(dev) && iopf_iommu_is_serving(dev->iommu) ? check_usable(dev) :
-			-ENOTCONN;
+	ret = iopf_dev_is_attached(dev) && iopf_iommu_is_serving(dev->iommu) ?
+			dev_check_usable(dev) : -ENOTCONN;
 	if (ret == 0)
 		ret = pri_ats_switch_off(dev, false, iopf_dev_wait_end(dev));
 	if (ret == 0)
