@@ -439,9 +439,8 @@ iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr)
 	if (iommu == NULL)
 		return iopf_ret(-EINVAL);
 	if (ptr == NULL || len == 0 || addr == NULL) {
-		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_dma_map() of %zu bytes at %p: it "
-				"needs memory, a length above 0, and a place for its device "
-				"address",
+		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_dma_map() of %zu bytes at %p: pass "
+				"memory, a length above 0, and a pointer for the device address",
 				iommu->name, len, ptr);
 		return iopf_ret(-EINVAL);
 	}

@@ -144,8 +144,8 @@ dev_check_usable(struct iopf_dev *dev)
 		return 0;
 	ret = iommu->driver->ops.dev_usable(iommu->priv, dev->priv);
 	if (ret < 0)
-		IOPF_LOG_LIMITED(&dev->log, "%s: cut off, since its ATC did not answer: detach all "
-				"of it, reset it, and attach it again", dev->name);
+		IOPF_LOG_LIMITED(&dev->log, "%s: cut off, since its ATC did not answer: detach "
+				"all its PASIDs, reset the device, and attach it again", dev->name);
 	return ret;
 }
 

@@ -95,7 +95,7 @@ memory_that_is_none_is_refused_with_a_line(void **state)
 		assert_int_equal(-EINVAL, iopf_dma_map(ctl.iommu, area, 0, &addr)));
 	SAYS("iopf_dma_map() of 4096 bytes at (nil)",
 		assert_int_equal(-EINVAL, iopf_dma_map(ctl.iommu, NULL, 4096, &addr)));
-	SAYS("a place for its device address",
+	SAYS("a pointer for the device address",
 		assert_int_equal(-EINVAL, iopf_dma_map(ctl.iommu, area, 4096, NULL)));
 	assert_int_equal(0, iopf_iommu_close(ctl.iommu));
 	ctl.iommu = NULL;
