@@ -428,8 +428,8 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	if (dev->conf.recover != IOPF_PRI) {
-		IOPF_LOG_LIMITED(&dev->log, "%s: iopf_dev_pri_restart(): %s, and there is nothing to "
-				"restart; it is for devices of IOPF_PRI", dev->name,
+		IOPF_LOG_LIMITED(&dev->log, "%s: iopf_dev_pri_restart(): %s, and there is nothing "
+				"to restart; it is for devices of IOPF_PRI", dev->name,
 				dev->conf.recover == IOPF_STALL ? "its faults stall" :
 				"its faults are aborted");
 		return iopf_ret(-EINVAL);
