@@ -2,6 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <string.h>
+#include <stdatomic.h>
 
 #include <rte_common.h>
 #include <rte_cycles.h>

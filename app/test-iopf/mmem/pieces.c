@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
