@@ -123,8 +123,8 @@ code_refuse(enum iopf_code code)
 {
 	static struct iopf_log_limit limit;
 
-	IOPF_LOG_LIMITED(&limit, "iopf_group_respond(): %u is no answer: use one of enum iopf_code; "
-			"the group still waits for its answer", (unsigned int)code);
+	IOPF_LOG_LIMITED(&limit, "iopf_group_respond(): %u is no answer: use one of enum "
+			"iopf_code; the group still waits for its answer", (unsigned int)code);
 	return iopf_ret(-EINVAL);
 }
 

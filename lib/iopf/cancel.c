@@ -143,7 +143,8 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
 		limit = attachment->domain->conf.deadline_ms * hz / 1000;
 		if (limit != 0 &&
-				now - __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED) > limit) {
+				now - __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED) >
+				limit) {
 			iopf_fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
 		} else if (pressed && dev_is_over_share(q, attachment->dev) &&
 				now - __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED) >

@@ -124,8 +124,8 @@ sids_add(struct iopf_dev *dev)
 		if (ret == -EEXIST)
 			IOPF_LOG(ERR, "%s: StreamID %u is %s%s%s", dev->name, dev->sids[added],
 					owner == dev ? "listed twice: list each StreamID once" :
-					"another device's: remove ", owner == dev ? "" : owner->name,
-					owner == dev ? "" : " first, or use another StreamID");
+					"another device's: remove ",
+					owner == dev ? "" : owner->name, owner == dev ? "" : " first, or use another StreamID");
 	}
 	if (ret < 0)
 		sids_del(dev, added, &trash);

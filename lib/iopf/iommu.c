@@ -309,8 +309,8 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->state_lock);
 	if (atomic_load(&iommu->state) == IOPF_STATE_FAILED) {
-		IOPF_LOG(ERR, "\"%s\" has failed and serves no faults: stop it, then start it again",
-				iommu->name);
+		IOPF_LOG(ERR, "\"%s\" has failed and serves no faults: stop it, then start "
+				"it again", iommu->name);
 		ret = -EIO;
 	} else if (iopf_iommu_is_polled(iommu)) {
 		IOPF_LOG(WARNING, "\"%s\" is started already", iommu->name);

@@ -184,7 +184,7 @@ enum iopf_verdict {
 	static_cast<enum iopf_verdict>(static_cast<int>(IOPF_VERDICT_AFTER_INV) | \
 			static_cast<int>(code))
 #else
-#define IOPF_ANSWER(code)		((enum iopf_verdict)((int)IOPF_VERDICT_ANSWER | (int)(code)))
+#define IOPF_ANSWER(code)	((enum iopf_verdict)((int)IOPF_VERDICT_ANSWER | (int)(code)))
 #define IOPF_ANSWER_AFTER_INV(code) \
 	((enum iopf_verdict)((int)IOPF_VERDICT_AFTER_INV | (int)(code)))
 #endif

@@ -181,8 +181,8 @@ struct iopf_driver_ops {
 	 * waiting for it. n may be 0. At most one call for each event of the burst. Returns as
 	 * answer does.
 	 */
-	uint16_t (*answer_after)(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n_inv,
-			const struct iopf_answer *answers, uint16_t n);
+	uint16_t (*answer_after)(void *priv, void *domain, const struct iopf_inv *inv,
+			uint16_t n_inv, const struct iopf_answer *answers, uint16_t n);
 	/** Recovers from errors where possible. Returns IOPF_CHECK_*. */
 	unsigned int (*check)(void *priv);
 

@@ -339,8 +339,8 @@ log_queue_error(const struct iopf_poller *poller, const struct iopf_queue *q, in
 		IOPF_LOG(ERR, "%s: has the maximum of %u queues, so queue %u of \"%s\" cannot be "
 				"added; use another poller", poller->name, MAX_QUEUES, q->id, name);
 	else if (error == -EINVAL)
-		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is not in this poller; remove it from its own",
-				poller->name, q->id, name);
+		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is not in this poller; remove it from its "
+				"own", poller->name, q->id, name);
 }
 
 static int

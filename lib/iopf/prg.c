@@ -87,7 +87,8 @@ bucket_of(struct iopf_prg *prg, uint32_t sid, uint32_t pasid, uint16_t index)
 static inline bool
 group_has_request(const struct iopf_slot *head, const struct iopf_event *ev)
 {
-	return head->fault.sid == ev->sid && head->fault.pasid == ev->pasid && head->fault.token == ev->token;
+	return head->fault.sid == ev->sid && head->fault.pasid == ev->pasid &&
+		head->fault.token == ev->token;
 }
 
 /*
@@ -223,7 +224,8 @@ iopf_prg_discard_old(struct iopf_queue *q, uint64_t since)
 {
 	uint32_t i;
 
-	while ((i = q->prg->oldest) != IOPF_NO_SLOT && (int64_t)(q->slots[i].fault.time - since) < 0) {
+	while ((i = q->prg->oldest) != IOPF_NO_SLOT &&
+			(int64_t)(q->slots[i].fault.time - since) < 0) {
 		bool dropped = IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i])) == IOPF_SLOT_DROPPED;
 		uint32_t m;
 

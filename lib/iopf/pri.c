@@ -382,8 +382,8 @@ iopf_pri_switch_on_all(struct iopf_iommu *iommu)
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
 		if (!dev_lock_until(dev, end))
 			continue;
-		/* check_usable() says by itself what to do. */
-		if (iopf_dev_is_attached(dev) && check_usable(dev) == 0 &&
+		/* dev_check_usable() says by itself what to do. */
+		if (iopf_dev_is_attached(dev) && dev_check_usable(dev) == 0 &&
 				iopf_pri_switch_on(dev) < 0)
 			IOPF_LOG(ERR, "%s: starts without page requests; repair or reset the "
 					"device, then call iopf_dev_pri_restart()", dev->name);

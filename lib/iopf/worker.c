@@ -135,7 +135,7 @@ slot_hold(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue
 	if (slot != NULL && !iopf_slot_cas(slot, from, handling)) {
 		word = iopf_slot_load(slot);
 		if (again && (word == handling || word == from)) {
-			/* The handler that takes the group has not returned yet: try again later. */
+			/* The handler that takes the group has not returned: try again later. */
 			if (again_put(worker, id) < 0)	/* or it would never be answered */
 				iopf_group_respond(id, IOPF_INVALID);
 			sched_yield();
@@ -338,7 +338,8 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 	worker->max_again = size;
 	worker->again = calloc(size, sizeof(*worker->again));
 	if (worker->name == NULL || worker->ring == NULL || worker->again == NULL) {
-		IOPF_LOG(ERR, "worker: no memory for a ring of %u groups: use a smaller size", size);
+		IOPF_LOG(ERR, "worker: no memory for a ring of %u groups: use a smaller size",
+				size);
 		ret = -ENOMEM;
 	}
 	for (unsigned int i = 0; i < nb_threads && ret == 0; i++) {
@@ -348,8 +349,8 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 	}
 	if (ret != 0) {
 		if (ret != -ENOMEM)
-			IOPF_LOG(ERR, "worker: no thread: %s: raise RLIMIT_NPROC (ulimit -u) or the "
-					"control group's pids.max", rte_strerror(-ret));
+			IOPF_LOG(ERR, "worker: no thread: %s: raise RLIMIT_NPROC (ulimit -u) or "
+					"the control group's pids.max", rte_strerror(-ret));
 		iopf_worker_destroy(worker);
 		rte_errno = ret == -ENOMEM ? ENOMEM : EAGAIN;
 		return NULL;
