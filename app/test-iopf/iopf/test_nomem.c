@@ -22,6 +22,9 @@
 
 #define MAX_ALLOCS 2000
 
+/* Each in a second-level table of its own, together more than one chunk of the driver's pool. */
+#define NB_SIDS		24
+
 static struct smmuv3_model *model;
 static struct pcie_fn fn = { .sid = 9, .silent = true };
 
@@ -38,7 +41,7 @@ handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 static bool
 create_and_destroy_all(void)
 {
-	const uint32_t sids[] = { 4, 5, 70000 % 65536 };
+	uint32_t sids[NB_SIDS];
 	struct iopf_iommu *iommu;
 	struct iopf_dev *dev = NULL, *asking = NULL;
 	struct iopf_domain *domain = NULL;
@@ -48,6 +51,8 @@ create_and_destroy_all(void)
 	struct mmem_space *space = NULL;
 	bool started = false, ok = false;
 
+	for (unsigned int i = 0; i < NB_SIDS; i++)
+		sids[i] = i << 8 | 4;
 	iommu = iopf_iommu_open("smmuv3,model=nomem");
 	if (iommu == NULL)
 		return false;
@@ -55,7 +60,7 @@ create_and_destroy_all(void)
 	if (iopf_iommu_configure(iommu, &(struct iopf_iommu_conf){ .event_queue_size = 8192,
 			.request_queue_size = 4096, .command_queue_size = 8192 }) < 0)
 		goto out;
-	dev = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .sids = sids, .nb_sids = 3,
+	dev = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .sids = sids, .nb_sids = NB_SIDS,
 			.nb_pasids = 8 });
 	if (dev == NULL)
 		goto out;
