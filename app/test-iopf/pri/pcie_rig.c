@@ -183,7 +183,7 @@ on_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 }
 
 void
-pcie_space(struct pcie *r, struct pcie_space *s)
+pcie_create_space(struct pcie *r, struct pcie_space *s)
 {
 	struct pgt_info info;
 
@@ -311,7 +311,7 @@ pcie_close(struct pcie *r)
 }
 
 void
-pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf)
+pcie_add_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf)
 {
 	struct iopf_dev_conf mine = { .name = NULL };
 	struct iopf_pci_ops ops = pcie_fn_ops;
@@ -337,7 +337,7 @@ pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_c
 }
 
 struct smmuv3_model_dma *
-pcie_engine(struct pcie *r, struct pcie_fn *f, const struct smmuv3_model_dma_conf *conf)
+pcie_create_engine(struct pcie *r, struct pcie_fn *f, const struct smmuv3_model_dma_conf *conf)
 {
 	struct smmuv3_model_dma_conf mine = *conf;
 
@@ -356,12 +356,12 @@ pcie_attach(struct pcie_space *s, struct pcie_fn *f, uint32_t pasid)
 }
 
 struct smmuv3_model_dma *
-pcie_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32_t sid,
+pcie_add_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32_t sid,
 		unsigned int group_pages)
 {
-	pcie_fn(r, f, sid, NULL);
-	pcie_engine(r, f, &(struct smmuv3_model_dma_conf){ .group_pages = group_pages });
-	pcie_space(r, s);
+	pcie_add_fn(r, f, sid, NULL);
+	pcie_create_engine(r, f, &(struct smmuv3_model_dma_conf){ .group_pages = group_pages });
+	pcie_create_space(r, s);
 	pcie_attach(s, f, IOPF_NO_PASID);
 	return f->dma[0];
 }
@@ -371,14 +371,14 @@ pcie_open_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32
 		unsigned int group_pages)
 {
 	pcie_open(r, NULL, NULL);
-	return pcie_simple(r, f, s, sid, group_pages);
+	return pcie_add_simple(r, f, s, sid, group_pages);
 }
 
 struct smmuv3_model_dma *
-pcie_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid, unsigned int group_pages,
-		unsigned int prg_indices, bool prg_pasid)
+pcie_create_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid,
+		unsigned int group_pages, unsigned int prg_indices, bool prg_pasid)
 {
-	return pcie_engine(r, f, &(struct smmuv3_model_dma_conf){
+	return pcie_create_engine(r, f, &(struct smmuv3_model_dma_conf){
 		.has_ssid = true,
 		.ssid = pasid,
 		.group_pages = group_pages,
@@ -388,22 +388,22 @@ pcie_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid, unsigned in
 }
 
 struct smmuv3_model_dma *
-pcie_attached_fn(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32_t sid,
+pcie_add_attached_fn(struct pcie *r, struct pcie_fn *f, struct pcie_space *s, uint32_t sid,
 		unsigned int group_pages, unsigned int prg_indices,
 		const struct iopf_dev_conf *conf)
 {
-	pcie_fn(r, f, sid, conf);
-	pcie_engine(r, f, &(struct smmuv3_model_dma_conf){
+	pcie_add_fn(r, f, sid, conf);
+	pcie_create_engine(r, f, &(struct smmuv3_model_dma_conf){
 		.group_pages = group_pages,
 		.prg_indices = prg_indices,
 	});
-	pcie_space(r, s);
+	pcie_create_space(r, s);
 	pcie_attach(s, f, IOPF_NO_PASID);
 	return f->dma[0];
 }
 
 void
-pcie_quiet(bool on)
+pcie_mute_log(bool on)
 {
 	rte_log_set_level_pattern("lib.iopf", on ? RTE_LOG_EMERG : RTE_LOG_INFO);
 	rte_log_set_level_pattern("lib.mmem", on ? RTE_LOG_EMERG : RTE_LOG_INFO);
@@ -411,7 +411,7 @@ pcie_quiet(bool on)
 }
 
 void
-pcie_fn_reset(struct pcie *r, struct pcie_fn *f)
+pcie_reset_fn(struct pcie *r, struct pcie_fn *f)
 {
 	RTE_SET_USED(r);
 	smmuv3_model_dma_reset(f->dma[0]);

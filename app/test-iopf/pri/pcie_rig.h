@@ -6,8 +6,8 @@
 
 /*
  * Page requests through the public interface, on a model with ATS and PRI: PCIe functions, and
- * address spaces whose handlers the test controls. The model has no thread: it runs in pcie_step(),
- * pcie_run() and while the library waits for it.
+ * address spaces whose handlers the test controls. The model has no thread: it runs in
+ * pcie_run_model(), pcie_run() and while the library waits for it.
  */
 
 #include <stdbool.h>
@@ -84,40 +84,40 @@ void pcie_close(struct pcie *r);
  * Add a function, not attached. @p conf may be NULL; used are pri_requests, prg_pasid,
  * pri_overcommit, nb_pasids and the operation pasid_drained.
  */
-void pcie_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf);
+void pcie_add_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf);
 /*
  * Create an engine. @p conf without kind and StreamID. Create the first engine before the attach.
  */
-struct smmuv3_model_dma *pcie_engine(struct pcie *r, struct pcie_fn *f,
+struct smmuv3_model_dma *pcie_create_engine(struct pcie *r, struct pcie_fn *f,
 		const struct smmuv3_model_dma_conf *conf);
-void pcie_space(struct pcie *r, struct pcie_space *s);
+void pcie_create_space(struct pcie *r, struct pcie_space *s);
 void pcie_attach(struct pcie_space *s, struct pcie_fn *f, uint32_t pasid);
 /* One function with one engine, and a space it is attached to. */
-struct smmuv3_model_dma *pcie_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
+struct smmuv3_model_dma *pcie_add_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
 		uint32_t sid, unsigned int group_pages);
-/* pcie_open() with defaults, and pcie_simple(). */
+/* pcie_open() with defaults, and pcie_add_simple(). */
 struct smmuv3_model_dma *pcie_open_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
 		uint32_t sid, unsigned int group_pages);
 /* Create an engine of a PASID. */
-struct smmuv3_model_dma *pcie_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid,
+struct smmuv3_model_dma *pcie_create_pasid_engine(struct pcie *r, struct pcie_fn *f, uint32_t pasid,
 		unsigned int group_pages, unsigned int prg_indices, bool prg_pasid);
-/* As pcie_simple(), with a number of PRG indices and a configuration. */
-struct smmuv3_model_dma *pcie_attached_fn(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
-		uint32_t sid, unsigned int group_pages, unsigned int prg_indices,
-		const struct iopf_dev_conf *conf);
+/* As pcie_add_simple(), with a number of PRG indices and a configuration. */
+struct smmuv3_model_dma *pcie_add_attached_fn(struct pcie *r, struct pcie_fn *f,
+		struct pcie_space *s, uint32_t sid, unsigned int group_pages,
+		unsigned int prg_indices, const struct iopf_dev_conf *conf);
 /* Mute or unmute the log of the driver and the libraries. */
-void pcie_quiet(bool on);
+void pcie_mute_log(bool on);
 
 /* Reset the function, as its own driver does. */
-void pcie_fn_reset(struct pcie *r, struct pcie_fn *f);
+void pcie_reset_fn(struct pcie *r, struct pcie_fn *f);
 
 /* Start a DMA that writes pages of the pattern. */
 void pcie_write(struct pcie *r, struct smmuv3_model_dma *dma, unsigned int page,
 		unsigned int pages);
 /* Run the model alone until it rests, for a limited number of steps. */
-void pcie_step(struct pcie *r);
+void pcie_run_model(struct pcie *r);
 /* Run the model until it has sent this number of page requests in all, written or lost. */
-void pcie_sent(struct pcie *r, uint64_t n);
+void pcie_run_until_sent(struct pcie *r, uint64_t n);
 /* Poll until the queues are empty. Returns the number of records. */
 unsigned int pcie_poll(struct pcie *r);
 /* Run the model and poll, until both rest. */
@@ -125,12 +125,13 @@ void pcie_run(struct pcie *r);
 /* Run the model and poll for some milliseconds, for the timed work of the poller. */
 void pcie_run_ms(struct pcie *r, unsigned int ms);
 /* Take one finished DMA and check its status. */
-struct smmuv3_model_done pcie_ended(struct smmuv3_model_dma *dma, enum smmuv3_model_status status);
-/* pcie_write(), pcie_run() and pcie_ended(). */
+struct smmuv3_model_done pcie_expect_end(struct smmuv3_model_dma *dma,
+		enum smmuv3_model_status status);
+/* pcie_write(), pcie_run() and pcie_expect_end(). */
 struct smmuv3_model_done pcie_write_and_wait(struct pcie *r, struct smmuv3_model_dma *dma,
 		unsigned int page, unsigned int pages, enum smmuv3_model_status status);
 /* Check that these pages hold the pattern. */
-void pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page,
+void pcie_expect_pattern(const struct pcie *r, const struct pcie_space *s, unsigned int page,
 		unsigned int pages);
 
 uint64_t pcie_model_stat(const struct pcie *r, enum smmuv3_model_stat stat);

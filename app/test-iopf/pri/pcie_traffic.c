@@ -25,7 +25,7 @@ pcie_write(struct pcie *r, struct smmuv3_model_dma *dma, unsigned int page, unsi
 }
 
 void
-pcie_step(struct pcie *r)
+pcie_run_model(struct pcie *r)
 {
 	/*
 	 * The model does not come to rest while the PRIQ overflows: functions repeat their
@@ -36,7 +36,7 @@ pcie_step(struct pcie *r)
 }
 
 void
-pcie_sent(struct pcie *r, uint64_t n)
+pcie_run_until_sent(struct pcie *r, uint64_t n)
 {
 	for (unsigned int i = 0; i < 100000; i++) {
 		if (pcie_model_stat(r, SMMUV3_MODEL_STAT_PPRS) +
@@ -63,7 +63,7 @@ pcie_run(struct pcie *r)
 	for (unsigned int i = 0; i < 1000; i++) {
 		bool rests;
 
-		pcie_step(r);
+		pcie_run_model(r);
 		rests = pcie_poll(r) == 0;
 		if (smmuv3_model_step(r->m, 64) == 0 && rests)
 			return;
@@ -86,7 +86,7 @@ pcie_run_ms(struct pcie *r, unsigned int ms)
 }
 
 struct smmuv3_model_done
-pcie_ended(struct smmuv3_model_dma *dma, enum smmuv3_model_status status)
+pcie_expect_end(struct smmuv3_model_dma *dma, enum smmuv3_model_status status)
 {
 	struct smmuv3_model_done done;
 
@@ -102,11 +102,12 @@ pcie_write_and_wait(struct pcie *r, struct smmuv3_model_dma *dma, unsigned int p
 {
 	pcie_write(r, dma, page, pages);
 	pcie_run(r);
-	return pcie_ended(dma, status);
+	return pcie_expect_end(dma, status);
 }
 
 void
-pcie_intact(const struct pcie *r, const struct pcie_space *s, unsigned int page, unsigned int pages)
+pcie_expect_pattern(const struct pcie *r, const struct pcie_space *s, unsigned int page,
+		unsigned int pages)
 {
 	assert_memory_equal(s->data + (size_t)page * PCIE_PAGE,
 			r->pattern + (size_t)page * PCIE_PAGE, (size_t)pages * PCIE_PAGE);

@@ -36,7 +36,7 @@ an_invalid_group_aborts_its_dma_and_leaves_pri_enabled(void **state)
 	s.leave_unmapped = true;
 	pcie_write(&r, dma, 0, 4);
 	pcie_run(&r);
-	assert_int_equal(pcie_ended(dma, SMMUV3_MODEL_ABORTED).bytes, 0);
+	assert_int_equal(pcie_expect_end(dma, SMMUV3_MODEL_ABORTED).bytes, 0);
 	assert_false(smmuv3_model_dma_pri_failed(dma));
 	s.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	s.leave_unmapped = false;
@@ -58,13 +58,13 @@ a_group_answered_success_without_a_map_is_requested_again(void **state)
 	s.leave_unmapped = true;
 	pcie_write(&r, dma, 0, 4);
 	for (unsigned int i = 0; i < 5; i++) {
-		pcie_step(&r);
+		pcie_run_model(&r);
 		pcie_poll(&r);
 	}
 	assert_int_equal(s.calls, 5);
 	s.leave_unmapped = false;
 	pcie_run(&r);
-	assert_int_equal(pcie_ended(dma, SMMUV3_MODEL_OK).nb_groups, 6);
+	assert_int_equal(pcie_expect_end(dma, SMMUV3_MODEL_OK).nb_groups, 6);
 	pcie_close(&r);
 }
 
@@ -94,13 +94,13 @@ a_response_failure_disables_pri_until_its_restart(void **state)
 	assert_int_equal(f.credits, 32);
 	assert_false(smmuv3_model_dma_pri_failed(dma));
 	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s, 0, 4);
+	pcie_expect_pattern(&r, &s, 0, 4);
 
 	/* Without an attachment there is no PRI to restart. */
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), -ENOTCONN);
-	pcie_quiet(false);
+	pcie_mute_log(false);
 	assert_string_equal(f.log, "APpaAPpa");
 	pcie_close(&r);
 }
@@ -125,14 +125,14 @@ a_taken_group_is_answered_once_by_its_owner(void **state)
 	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), -ESTALE);
 	assert_int_equal(iopf_domain_pending(s.domain), 0);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_expect_end(dma, SMMUV3_MODEL_OK);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 1);
 	/* PRI_RESP has no RAZ/WI: the answer is Invalid. */
 	pcie_write(&r, dma, 16, 1);
 	pcie_run(&r);
 	assert_int_equal(iopf_group_respond(s.group.id, IOPF_RAZWI), 0);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 	pcie_close(&r);
 }
 
@@ -175,9 +175,9 @@ an_upgrade_is_answered_after_the_invalidation_of_the_atc(void **state)
 
 	(void)state;
 	pcie_open(&r, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_STICKY_TLB }, NULL);
-	pcie_fn(&r, &f, SID, NULL);
-	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 1 });
-	pcie_space(&r, &s);
+	pcie_add_fn(&r, &f, SID, NULL);
+	dma = pcie_create_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 1 });
+	pcie_create_space(&r, &s);
 	domain = iopf_domain_create(&(struct iopf_domain_conf){
 		.handler = upgrade_on_write,
 		.ctx = &s,
@@ -190,15 +190,15 @@ an_upgrade_is_answered_after_the_invalidation_of_the_atc(void **state)
 		assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
 			.type = SMMUV3_MODEL_READ, .addr = AT(i), .buf = buf, .len = 8 }), 0);
 		pcie_run(&r);
-		pcie_ended(dma, SMMUV3_MODEL_OK);
+		pcie_expect_end(dma, SMMUV3_MODEL_OK);
 		invs = pcie_model_stat(&r, SMMUV3_MODEL_STAT_ATC_INVS);
 		pcie_write(&r, dma, i, 1);
 		pcie_run(&r);
 		/* One group: the ATC and the TLB were invalidated before the answer. */
-		assert_int_equal(pcie_ended(dma, SMMUV3_MODEL_OK).nb_groups, 1);
+		assert_int_equal(pcie_expect_end(dma, SMMUV3_MODEL_OK).nb_groups, 1);
 		assert_true(pcie_model_stat(&r, SMMUV3_MODEL_STAT_ATC_INVS) > invs);
 	}
-	pcie_intact(&r, &s, 0, 8);
+	pcie_expect_pattern(&r, &s, 0, 8);
 	assert_int_equal(s.calls, 16);
 	assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_AFTER_INV), 8);
 	assert_int_equal(iopf_domain_detach(domain, f.dev, IOPF_NO_PASID), 0);
@@ -257,9 +257,10 @@ deferring_open(struct deferring *d)
 	sem_init(&deferred.go, 0, 0);
 	d->worker = iopf_worker_create(NULL);
 	assert_non_null(d->worker);
-	pcie_fn(&r, &d->f, SID, NULL);
-	d->dma = pcie_engine(&r, &d->f, &(struct smmuv3_model_dma_conf){ .group_pages = 16 });
-	pcie_space(&r, &d->s);
+	pcie_add_fn(&r, &d->f, SID, NULL);
+	d->dma = pcie_create_engine(&r, &d->f,
+			&(struct smmuv3_model_dma_conf){ .group_pages = 16 });
+	pcie_create_space(&r, &d->s);
 	d->domain = iopf_domain_create(&(struct iopf_domain_conf){
 		.handler = defer_group,
 		.deferred = resolve_on_worker,
@@ -298,8 +299,8 @@ a_deferred_group_is_whole_on_the_worker_and_answered_once(void **state)
 	while (iopf_domain_pending(d.domain) != 0)
 		usleep(100);
 	pcie_run(&r);
-	pcie_ended(d.dma, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &d.s, 0, 16);
+	pcie_expect_end(d.dma, SMMUV3_MODEL_OK);
+	pcie_expect_pattern(&r, &d.s, 0, 16);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 1);
 	deferring_close(&d);
 }

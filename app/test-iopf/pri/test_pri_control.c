@@ -30,14 +30,14 @@ attach_is_undone_if_ats_enable_fails(void **state)
 
 	(void)state;
 	pcie_open(&r, NULL, NULL);
-	pcie_fn(&r, &f, SID, NULL);
-	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 4 });
-	pcie_space(&r, &s);
+	pcie_add_fn(&r, &f, SID, NULL);
+	dma = pcie_create_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 4 });
+	pcie_create_space(&r, &s);
 	/* ats_enable fails: ATS is on already. */
 	assert_int_equal(smmuv3_model_dma_ats_enable(dma, 12), 0);
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	assert_int_equal(iopf_domain_attach(s.domain, f.dev, IOPF_NO_PASID), -EBUSY);
-	pcie_quiet(false);
+	pcie_mute_log(false);
 	assert_string_equal(f.log, "A");
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 0);
 	assert_int_equal(smmuv3_model_dma_ats_disable(dma), 0);
@@ -65,7 +65,7 @@ detach_answers_a_taken_group_and_a_later_answer_is_stale(void **state)
 	assert_true(smmuv3_model_dma_pri_drained(dma));
 	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), -ESTALE);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_CANCELLED), 1);
 	/* The function sends no request and its DMA aborts. */
 	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_ABORTED);
@@ -84,9 +84,9 @@ check_detach_of_partial(unsigned int polled, unsigned int sent)
 
 	dma = pcie_open_simple(&r, &f, &s, SID, 6);
 	pcie_write(&r, dma, 0, 6);
-	pcie_sent(&r, polled);
+	pcie_run_until_sent(&r, polled);
 	pcie_poll(&r);
-	pcie_sent(&r, sent);
+	pcie_run_until_sent(&r, sent);
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
 	assert_string_equal(f.log, "APpa");
 	assert_true(smmuv3_model_dma_pri_drained(dma));
@@ -94,7 +94,7 @@ check_detach_of_partial(unsigned int polled, unsigned int sent)
 	/* The handler may have served the group before the detach. */
 	assert_int_equal(smmuv3_model_dma_poll(dma, &done, 1), 1);
 	if (done.status == SMMUV3_MODEL_OK)
-		pcie_intact(&r, &s, 0, 6);
+		pcie_expect_pattern(&r, &s, 0, 6);
 	else
 		assert_int_equal(done.status, SMMUV3_MODEL_ABORTED);
 	pcie_write_and_wait(&r, dma, 0, 6, SMMUV3_MODEL_ABORTED);
@@ -119,10 +119,10 @@ detach_of_one_pasid_keeps_the_requests_of_others(void **state)
 
 	(void)state;
 	pcie_open(&r, NULL, NULL);
-	pcie_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
+	pcie_add_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
 	for (unsigned int i = 0; i < 2; i++) {
-		dma[i] = pcie_pasid_engine(&r, &f, 1 + i, 3, 0, false);
-		pcie_space(&r, &s[i]);
+		dma[i] = pcie_create_pasid_engine(&r, &f, 1 + i, 3, 0, false);
+		pcie_create_space(&r, &s[i]);
 		pcie_attach(&s[i], &f, 1 + i);
 		s[i].verdict = IOPF_TAKEN;
 		pcie_write(&r, dma[i], 0, 3);
@@ -132,10 +132,10 @@ detach_of_one_pasid_keeps_the_requests_of_others(void **state)
 	assert_string_equal(f.log, "AP");
 	assert_int_equal(iopf_group_respond(s[0].group.id, IOPF_SUCCESS), -ESTALE);
 	pcie_run(&r);
-	pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(dma[0], SMMUV3_MODEL_ABORTED);
 	assert_int_equal(iopf_group_respond(s[1].group.id, IOPF_SUCCESS), 0);
 	pcie_run(&r);
-	pcie_ended(dma[1], SMMUV3_MODEL_OK);
+	pcie_expect_end(dma[1], SMMUV3_MODEL_OK);
 	/* The detach invalidated the entries of PASID 1 in the ATC. */
 	pcie_attach(&s[0], &f, 1);
 	s[0].verdict = IOPF_ANSWER(IOPF_SUCCESS);
@@ -157,13 +157,13 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
 	(void)state;
 	pcie_open(&r, NULL, NULL);
 	for (unsigned int i = 0; i < 2; i++) {
-		dma[i] = pcie_simple(&r, &f[i], &s[i], SID + i, 4);
+		dma[i] = pcie_add_simple(&r, &f[i], &s[i], SID + i, 4);
 		pcie_write(&r, dma[i], 0, 4);
 	}
 	/* At the stop one group is answered, the other is taken. */
 	s[1].verdict = IOPF_TAKEN;
 	pcie_run(&r);
-	pcie_ended(dma[0], SMMUV3_MODEL_OK);
+	pcie_expect_end(dma[0], SMMUV3_MODEL_OK);
 	for (unsigned int i = 0; i < 3; i++) {
 		assert_int_equal(iopf_iommu_stop(r.iommu), 0);
 		for (unsigned int k = 0; k < 2; k++) {
@@ -173,13 +173,13 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
 		if (i == 0) {
 			assert_int_equal(iopf_group_respond(s[1].group.id, IOPF_SUCCESS),
 					-ESTALE);
-			pcie_step(&r);
-			pcie_ended(dma[1], SMMUV3_MODEL_ABORTED);
+			pcie_run_model(&r);
+			pcie_expect_end(dma[1], SMMUV3_MODEL_ABORTED);
 		}
 		/* No translation survives the stop. */
 		pcie_write(&r, dma[0], 0, 4);
-		pcie_step(&r);
-		pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);
+		pcie_run_model(&r);
+		pcie_expect_end(dma[0], SMMUV3_MODEL_ABORTED);
 		assert_int_equal(iopf_iommu_start(r.iommu), 0);
 		for (unsigned int k = 0; k < 2; k++) {
 			assert_string_equal(f[k].log, "AP");
@@ -188,8 +188,8 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
 		}
 		pcie_run(&r);
 		for (unsigned int k = 0; k < 2; k++) {
-			pcie_ended(dma[k], SMMUV3_MODEL_OK);
-			pcie_intact(&r, &s[k], 8 * (i + 1), 4);
+			pcie_expect_end(dma[k], SMMUV3_MODEL_OK);
+			pcie_expect_pattern(&r, &s[k], 8 * (i + 1), 4);
 		}
 	}
 	/* A function attached while the IOMMU is stopped is enabled by the start. */
@@ -217,16 +217,16 @@ a_priq_write_abort_disables_pri_of_its_device_until_a_restart(void **state)
 
 	(void)state;
 	dma = pcie_open_simple(&r, &f, &s, SID, 4);
-	other = pcie_simple(&r, &fo, &so, SID + 1, 4);
+	other = pcie_add_simple(&r, &fo, &so, SID + 1, 4);
 	pcie_write(&r, dma, 0, 4);
-	pcie_sent(&r, 3);
+	pcie_run_until_sent(&r, 3);
 	pcie_poll(&r);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	/* The driver checks for errors every millisecond. */
 	pcie_run_ms(&r, 5);
-	pcie_quiet(false);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_mute_log(false);
+	pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 	assert_true(smmuv3_model_dma_pri_failed(dma));
 	assert_int_equal(s.calls, 0);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS), 1);
@@ -235,8 +235,8 @@ a_priq_write_abort_disables_pri_of_its_device_until_a_restart(void **state)
 	pcie_write_and_wait(&r, other, 0, 4, SMMUV3_MODEL_OK);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
 	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s, 0, 4);
-	pcie_intact(&r, &so, 0, 4);
+	pcie_expect_pattern(&r, &s, 0, 4);
+	pcie_expect_pattern(&r, &so, 0, 4);
 	pcie_close(&r);
 }
 
@@ -249,22 +249,22 @@ a_lost_request_keeps_pri_from_restarting_until_a_reset(void **state)
 
 	(void)state;
 	dma = pcie_open_simple(&r, &f, &s, SID, 1);
-	other = pcie_simple(&r, &fo, &so, SID + 1, 4);
+	other = pcie_add_simple(&r, &fo, &so, SID + 1, 4);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_LOSE, 1);
 	pcie_write(&r, dma, 0, 1);
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	/* The driver checks for errors every millisecond. */
 	pcie_run_ms(&r, 5);
 	assert_int_equal(s.calls, 0);
 	pcie_write_and_wait(&r, other, 0, 4, SMMUV3_MODEL_OK);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), -ETIMEDOUT);
-	pcie_quiet(false);
-	pcie_fn_reset(&r, &f);
+	pcie_mute_log(false);
+	pcie_reset_fn(&r, &f);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 	pcie_write_and_wait(&r, dma, 0, 1, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s, 0, 1);
+	pcie_expect_pattern(&r, &s, 0, 1);
 	pcie_close(&r);
 }
 
@@ -280,7 +280,7 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 
 	(void)state;
 	dma = pcie_open_simple(&r, &f, &s, SID, 4);
-	pcie_space(&r, &ss);
+	pcie_create_space(&r, &ss);
 	dev = iopf_dev_add(r.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
 	assert_non_null(dev);
 	assert_int_equal(iopf_domain_attach(ss.domain, dev, IOPF_NO_PASID), 0);
@@ -294,29 +294,29 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 	assert_int_equal(ss.calls, 1);
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
 	pcie_write(&r, stalling, 4, 1);
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	/* The driver looks for errors 1000 times a second. 20 s are for a machine that is busy. */
 	for (unsigned int i = 0; i < 1000 && (pcie_stat(&r, IOPF_IOMMU_STAT_RESETS) == 0 ||
 			smmuv3_model_dma_outstanding(stalling) > 0); i++)
 		pcie_run_ms(&r, 20);
-	pcie_quiet(false);
+	pcie_mute_log(false);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_RESETS), 1);
 	assert_int_equal(iopf_group_respond(ss.group.id, IOPF_SUCCESS), -ESTALE);
-	pcie_ended(stalling, SMMUV3_MODEL_ABORTED);
-	pcie_ended(stalling, SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(stalling, SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(stalling, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(iopf_domain_pending(s.domain), 1);
 	assert_int_equal(smmuv3_model_dma_outstanding(dma), 1);
 	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), 0);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s, 0, 4);
+	pcie_expect_end(dma, SMMUV3_MODEL_OK);
+	pcie_expect_pattern(&r, &s, 0, 4);
 	/* Both functions go on. */
 	s.verdict = ss.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	pcie_write(&r, dma, 8, 4);
 	pcie_write(&r, stalling, 8, 4);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
-	pcie_ended(stalling, SMMUV3_MODEL_OK);
+	pcie_expect_end(dma, SMMUV3_MODEL_OK);
+	pcie_expect_end(stalling, SMMUV3_MODEL_OK);
 	smmuv3_model_dma_destroy(stalling);
 	assert_int_equal(iopf_dev_remove(dev), 0);
 	pcie_close(&r);
@@ -334,22 +334,22 @@ a_device_that_was_cut_off_is_not_restarted(void **state)
 
 	(void)state;
 	pcie_open(&r, NULL, NULL);
-	dma = pcie_simple(&r, &f, &s, SID, 8);
+	dma = pcie_add_simple(&r, &f, &s, SID, 8);
 	pcie_write(&r, dma, 0, 8);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_expect_end(dma, SMMUV3_MODEL_OK);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
 	assert_string_equal(f.log, "APpaAP");
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
 	assert_int_equal(iopf_invalidate(s.domain, &inv, 1, NULL), -EIO);
-	pcie_quiet(false);
+	pcie_mute_log(false);
 	/* Nothing is changed at the device. */
 	SAYS("cut off, since its ATC did not answer",
 		assert_int_equal(iopf_dev_pri_restart(f.dev), -EIO));
 	assert_string_equal(f.log, "APpaAP");
 	/* Nor does a start bring it back. */
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
 	log_lines_begin();
 	assert_int_equal(iopf_iommu_start(r.iommu), 0);
@@ -359,16 +359,16 @@ a_device_that_was_cut_off_is_not_restarted(void **state)
 	free(lines);
 	assert_string_equal(f.log, "APpaAPpa");
 	assert_int_equal(iopf_dev_pri_restart(f.dev), -EIO);
-	pcie_quiet(false);
-	pcie_fn_reset(&r, &f);
+	pcie_mute_log(false);
+	pcie_reset_fn(&r, &f);
 	smmuv3_model_dma_quirks(dma, 0, 0);
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
 	pcie_attach(&s, &f, IOPF_NO_PASID);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
 	pcie_write(&r, dma, 8, 8);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s, 8, 8);
+	pcie_expect_end(dma, SMMUV3_MODEL_OK);
+	pcie_expect_pattern(&r, &s, 8, 8);
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
 	pcie_close(&r);
 }

@@ -55,7 +55,7 @@ a_group_of_any_size_is_handled_at_once_and_answered_once(void **state)
 			assert_int_equal(s.fault[k].reason, IOPF_REASON_TRANSLATION);
 			assert_int_equal(s.fault[k].queue, IOPF_QUEUE_REQUESTS);
 		}
-		pcie_intact(&r, &s, page, n);
+		pcie_expect_pattern(&r, &s, page, n);
 		page += n;
 	}
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_GROUPS), 3);
@@ -91,9 +91,9 @@ the_handler_sees_the_permissions_of_the_access(void **state)
 
 	(void)state;
 	pcie_open(&r, NULL, NULL);
-	pcie_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
-	dma = pcie_pasid_engine(&r, &f, 3, 1, 0, false);
-	pcie_space(&r, &s);
+	pcie_add_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
+	dma = pcie_create_pasid_engine(&r, &f, 3, 1, 0, false);
+	pcie_create_space(&r, &s);
 	pcie_attach(&s, &f, 3);
 	s.leave_unmapped = true;
 	s.verdict = IOPF_ANSWER(IOPF_INVALID);
@@ -105,7 +105,7 @@ the_handler_sees_the_permissions_of_the_access(void **state)
 		op.len = sizeof(buf);
 		assert_int_equal(smmuv3_model_dma_submit(dma, &op), 0);
 		pcie_run(&r);
-		pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+		pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 		assert_int_equal(s.calls, i + 1);
 		assert_int_equal(s.group.pasid, 3);
 		assert_int_equal(s.fault[0].addr, AT(i));
@@ -127,7 +127,7 @@ groups_of_several_devices_may_interleave_in_any_order(void **state)
 	for (unsigned int round = 0; round < 40; round++) {
 		pcie_open(&r, &(struct smmuv3_model_conf){ .seed = round + 1 }, NULL);
 		for (unsigned int i = 0; i < FNS; i++) {
-			pcie_attached_fn(&r, &f[i], &s[i], SID + i, 2 + i, 2, NULL);
+			pcie_add_attached_fn(&r, &f[i], &s[i], SID + i, 2 + i, 2, NULL);
 			used[i] = 0;
 		}
 		for (unsigned int i = 0; i < FNS; i++)
@@ -167,7 +167,7 @@ groups_of_several_devices_may_interleave_in_any_order(void **state)
 			assert_int_equal(iopf_domain_stat(s[i].domain, IOPF_STAT_REQUESTS),
 					2 * DMAS * (2 + i));
 			for (n = 0; n < DMAS; n++)
-				pcie_intact(&r, &s[i], 10 * n, 2 * (2 + i));
+				pcie_expect_pattern(&r, &s[i], 10 * n, 2 * (2 + i));
 		}
 		pcie_close(&r);
 	}
@@ -182,13 +182,13 @@ a_prg_index_can_be_reused_at_once(void **state)
 
 	(void)state;
 	pcie_open(&r, NULL, NULL);
-	dma = pcie_attached_fn(&r, &f, &s, SID, 2, 1, NULL);
+	dma = pcie_add_attached_fn(&r, &f, &s, SID, 2, 1, NULL);
 	for (unsigned int i = 0; i < 16; i++)
 		pcie_write(&r, dma, 3 * i, 3);
 	pcie_run(&r);
 	for (unsigned int i = 0; i < 16; i++) {
-		assert_int_equal(pcie_ended(dma, SMMUV3_MODEL_OK).nb_groups, 2);
-		pcie_intact(&r, &s, 3 * i, 3);
+		assert_int_equal(pcie_expect_end(dma, SMMUV3_MODEL_OK).nb_groups, 2);
+		pcie_expect_pattern(&r, &s, 3 * i, 3);
 	}
 	assert_int_equal(s.calls, 32);
 	assert_int_equal(s.fault[0].token, 0);
@@ -205,10 +205,10 @@ check_same_index(bool prg_pasid, const struct smmuv3_model_conf *conf)
 	struct pcie_fn f;
 
 	pcie_open(&r, conf, NULL);
-	pcie_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8, .prg_pasid = prg_pasid });
+	pcie_add_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8, .prg_pasid = prg_pasid });
 	for (unsigned int i = 0; i < 2; i++) {
-		dma[i] = pcie_pasid_engine(&r, &f, 1 + i, 2, 1, prg_pasid);
-		pcie_space(&r, &s[i]);
+		dma[i] = pcie_create_pasid_engine(&r, &f, 1 + i, 2, 1, prg_pasid);
+		pcie_create_space(&r, &s[i]);
 		pcie_attach(&s[i], &f, 1 + i);
 		s[i].verdict = IOPF_TAKEN;
 	}
@@ -227,8 +227,8 @@ check_same_index(bool prg_pasid, const struct smmuv3_model_conf *conf)
 			assert_int_equal(s[k].calls, 1);
 			assert_int_equal(iopf_group_respond(s[k].group.id, IOPF_SUCCESS), 0);
 			pcie_run(&r);
-			pcie_ended(dma[k], SMMUV3_MODEL_OK);
-			pcie_intact(&r, &s[k], 4 * k, 2);
+			pcie_expect_end(dma[k], SMMUV3_MODEL_OK);
+			pcie_expect_pattern(&r, &s[k], 4 * k, 2);
 		}
 		pcie_close(&r);
 		return;
@@ -240,13 +240,13 @@ check_same_index(bool prg_pasid, const struct smmuv3_model_conf *conf)
 	}
 	assert_int_equal(iopf_group_respond(s[1].group.id, IOPF_SUCCESS), 0);
 	pcie_run(&r);
-	pcie_ended(dma[1], SMMUV3_MODEL_OK);
+	pcie_expect_end(dma[1], SMMUV3_MODEL_OK);
 	assert_int_equal(smmuv3_model_dma_outstanding(dma[0]), 1);
 	assert_int_equal(iopf_group_respond(s[0].group.id, IOPF_SUCCESS), 0);
 	pcie_run(&r);
-	pcie_ended(dma[0], SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s[0], 0, 2);
-	pcie_intact(&r, &s[1], 4, 2);
+	pcie_expect_end(dma[0], SMMUV3_MODEL_OK);
+	pcie_expect_pattern(&r, &s[0], 0, 2);
+	pcie_expect_pattern(&r, &s[1], 4, 2);
 	pcie_close(&r);
 }
 
@@ -276,9 +276,9 @@ requests_of_an_unattached_pasid_are_answered_invalid_once(void **state)
 
 	(void)state;
 	pcie_open(&r, NULL, NULL);
-	pcie_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
-	pcie_space(&r, &s);
-	stray = pcie_pasid_engine(&r, &f, 5, 4, 0, false);
+	pcie_add_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
+	pcie_create_space(&r, &s);
+	stray = pcie_create_pasid_engine(&r, &f, 5, 4, 0, false);
 	pcie_attach(&s, &f, 1);
 	pcie_write_and_wait(&r, stray, 0, 4, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(s.calls, 0);

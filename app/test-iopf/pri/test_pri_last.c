@@ -29,11 +29,11 @@ a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
 
 	(void)state;
 	pcie_open(&r, NULL, &(struct iopf_iommu_conf){ .partial_ms = 1 });
-	dma = pcie_simple(&r, &f, &s, SID, 4);
+	dma = pcie_add_simple(&r, &f, &s, SID, 4);
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_LOSE_LAST, 0);
 	pcie_write(&r, dma, 8, 4);
 	pcie_run(&r);
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	for (unsigned int i = 0; i < 2000 && pcie_stat(&r, IOPF_IOMMU_STAT_AGED) == 0; i++)
 		pcie_run_ms(&r, 5);
 	assert_int_equal(s.calls, 0);
@@ -48,17 +48,17 @@ a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), -ETIMEDOUT);
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 32);
 	assert_string_equal(f.log, "APp");
-	pcie_fn_reset(&r, &f);
+	pcie_reset_fn(&r, &f);
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
-	pcie_quiet(false);
+	pcie_mute_log(false);
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 0);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 
 	memset(f.log, 0, sizeof(f.log));
 	pcie_attach(&s, &f, IOPF_NO_PASID);
 	pcie_write_and_wait(&r, dma, 8, 4, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s, 8, 4);
+	pcie_expect_pattern(&r, &s, 8, 4);
 	pcie_close(&r);
 	assert_string_equal(f.log, "APpa");
 }
@@ -76,7 +76,7 @@ a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_LOSE_LAST, 0);
 	pcie_write(&r, dma, 8, 4);
 	pcie_run(&r);
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	smmuv3_model_dma_quirks(dma, 0, 0);
 	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
 	assert_string_equal(f.log, "APpa");
@@ -84,17 +84,17 @@ a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 	assert_int_equal(iopf_iommu_start(r.iommu), 0);
 	assert_string_equal(f.log, "APpa");
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), -ETIMEDOUT);
-	pcie_fn_reset(&r, &f);
+	pcie_reset_fn(&r, &f);
 	memset(f.log, 0, sizeof(f.log));
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
 	/* After the reset ats_disable returns 0 without a call to the model. */
 	assert_string_equal(f.log, "aAP");
 	memset(f.log, 0, sizeof(f.log));
-	pcie_quiet(false);
+	pcie_mute_log(false);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 	pcie_write_and_wait(&r, dma, 8, 4, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s, 8, 4);
+	pcie_expect_pattern(&r, &s, 8, 4);
 	/* The driver error is of the stop, which waits for a limited time. */
 	assert_int_equal(smmuv3_model_driver_errors(r.m), 1);
 	smmuv3_model_driver_errors_clear(r.m);
@@ -125,7 +125,7 @@ a_repeated_last_is_answered_once(void **state)
 	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), 0);
 	assert_int_equal(iopf_group_respond(s.group.id, IOPF_SUCCESS), -ESTALE);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_expect_end(dma, SMMUV3_MODEL_OK);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 2);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE), 0);
 	pcie_close(&r);
@@ -144,15 +144,15 @@ a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer(void **stat
 
 	(void)state;
 	pcie_open(&r, NULL, NULL);
-	pcie_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
+	pcie_add_fn(&r, &f, SID, &(struct iopf_dev_conf){ .nb_pasids = 8 });
 	for (unsigned int i = 0; i < 2; i++) {
-		dma[i] = pcie_pasid_engine(&r, &f, 1 + i, 3, 0, false);
-		pcie_space(&r, &s[i]);
+		dma[i] = pcie_create_pasid_engine(&r, &f, 1 + i, 3, 0, false);
+		pcie_create_space(&r, &s[i]);
 		pcie_attach(&s[i], &f, 1 + i);
 	}
-	pcie_fn(&r, &fo, SID + 1, &(struct iopf_dev_conf){ .nb_pasids = 8 });
-	other = pcie_pasid_engine(&r, &fo, 1, 3, 0, false);
-	pcie_space(&r, &so);
+	pcie_add_fn(&r, &fo, SID + 1, &(struct iopf_dev_conf){ .nb_pasids = 8 });
+	other = pcie_create_pasid_engine(&r, &fo, 1, 3, 0, false);
+	pcie_create_space(&r, &so);
 	pcie_attach(&so, &fo, 1);
 
 	/* PASID 1: a partial group and a taken one. */
@@ -178,18 +178,18 @@ a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer(void **stat
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 0);
 
 	pcie_run(&r);
-	pcie_ended(dma[1], SMMUV3_MODEL_OK);
-	pcie_ended(other, SMMUV3_MODEL_OK);
+	pcie_expect_end(dma[1], SMMUV3_MODEL_OK);
+	pcie_expect_end(other, SMMUV3_MODEL_OK);
 	assert_int_equal(s[1].group.nb_faults, 3);
 	assert_int_equal(so.group.nb_faults, 3);
 	assert_int_equal(iopf_group_respond(s[0].group.id, IOPF_SUCCESS), 0);
 	pcie_run(&r);
-	pcie_ended(dma[0], SMMUV3_MODEL_OK);
+	pcie_expect_end(dma[0], SMMUV3_MODEL_OK);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_ANSWERS), 3);
 	/* Only a reset ends the DMA without Last. */
-	pcie_fn_reset(&r, &f);
+	pcie_reset_fn(&r, &f);
 	pcie_run(&r);
-	pcie_ended(dma[0], SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(dma[0], SMMUV3_MODEL_ABORTED);
 	pcie_close(&r);
 }
 

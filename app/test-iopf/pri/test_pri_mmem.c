@@ -66,7 +66,7 @@ mm_write_and_wait(struct smmuv3_model_dma *dma, unsigned int page, unsigned int 
 {
 	mm_write(dma, page, pages);
 	pcie_run(&r);
-	pcie_ended(dma, status);
+	pcie_expect_end(dma, status);
 }
 
 static void
@@ -79,8 +79,8 @@ the_atc_makes_no_access_after_unmap(void **state)
 	(void)state;
 	pcie_open(&r, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_STICKY_TLB }, NULL);
 	mm_open(64);
-	pcie_fn(&r, &f, SID, NULL);
-	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 32 });
+	pcie_add_fn(&r, &f, SID, NULL);
+	dma = pcie_create_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 32 });
 	assert_int_equal(mmem_attach(mm.space, f.dev, IOPF_NO_PASID), 0);
 	mm_write_and_wait(dma, 0, 32, SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_stat(mm.space, MMEM_STAT_MAPPED), 32);
@@ -94,13 +94,13 @@ the_atc_makes_no_access_after_unmap(void **state)
 	hits = pcie_model_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS);
 	bytes = pcie_model_stat(&r, SMMUV3_MODEL_STAT_BYTES);
 	mm_write(dma, 8, 8);
-	pcie_step(&r);
+	pcie_run_model(&r);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_ATC_HITS), hits);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_BYTES), bytes);
 	for (unsigned int i = 0; i < 32 * PCIE_PAGE; i++)
 		assert_int_equal(mm.buf[i], 0xee);
 	pcie_run(&r);
-	assert_int_equal(pcie_ended(dma, SMMUV3_MODEL_OK).nb_groups, 1);
+	assert_int_equal(pcie_expect_end(dma, SMMUV3_MODEL_OK).nb_groups, 1);
 	assert_memory_equal(mm.buf + 8 * PCIE_PAGE, r.pattern + 8 * PCIE_PAGE, 8 * PCIE_PAGE);
 
 	/* Unmap while a DMA is under way. */
@@ -115,12 +115,12 @@ the_atc_makes_no_access_after_unmap(void **state)
 		bytes = pcie_model_stat(&r, SMMUV3_MODEL_STAT_BYTES);
 		memset(mm.buf, round, 64 * PCIE_PAGE);
 		/* No thread polls here, so no answer lets the DMA continue. */
-		pcie_step(&r);
+		pcie_run_model(&r);
 		assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_BYTES), bytes);
 		for (unsigned int i = 0; i < 64 * PCIE_PAGE; i += 64)
 			assert_int_equal(mm.buf[i], round);
 		pcie_run(&r);
-		pcie_ended(dma, SMMUV3_MODEL_OK);
+		pcie_expect_end(dma, SMMUV3_MODEL_OK);
 	}
 
 	/* Free the region. */
@@ -145,24 +145,24 @@ memory_is_kept_while_a_dead_atc_may_use_it(void **state)
 	(void)state;
 	pcie_open(&r, NULL, NULL);
 	mm_open(64);
-	pcie_fn(&r, &f, SID, NULL);
-	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 32 });
+	pcie_add_fn(&r, &f, SID, NULL);
+	dma = pcie_create_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 32 });
 	assert_int_equal(mmem_attach(mm.space, f.dev, IOPF_NO_PASID), 0);
-	other = pcie_simple(&r, &fo, &s, SID + 1, 8);
+	other = pcie_add_simple(&r, &fo, &s, SID + 1, 8);
 	mm_write_and_wait(dma, 0, 32, SMMUV3_MODEL_OK);
 
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	assert_int_equal(mmem_free(mm.space, mm.buf), -EIO);
 	assert_int_not_equal(mmem_stat(mm.space, MMEM_STAT_KEPT), 0);
 	/* The other function goes on. */
 	pcie_write_and_wait(&r, other, 0, 16, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s, 0, 16);
+	pcie_expect_pattern(&r, &s, 0, 16);
 	/* The driver of the function resets it. */
-	pcie_fn_reset(&r, &f);
+	pcie_reset_fn(&r, &f);
 	smmuv3_model_dma_quirks(dma, 0, 0);
 	assert_int_equal(mmem_detach(mm.space, f.dev, IOPF_NO_PASID), 0);
-	pcie_quiet(false);
+	pcie_mute_log(false);
 	pcie_run(&r);
 	mm_close();
 	pcie_close(&r);
@@ -180,8 +180,8 @@ a_stall_and_a_request_for_a_page_map_it_once(void **state)
 	(void)state;
 	pcie_open(&r, NULL, NULL);
 	mm_open(32);
-	pcie_fn(&r, &f, SID, NULL);
-	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 8 });
+	pcie_add_fn(&r, &f, SID, NULL);
+	dma = pcie_create_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 8 });
 	dev = iopf_dev_add(r.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
 	assert_non_null(dev);
 	stalling = smmuv3_model_dma_create(r.m, &(struct smmuv3_model_dma_conf){ .sid = sid });
@@ -192,7 +192,7 @@ a_stall_and_a_request_for_a_page_map_it_once(void **state)
 	mm_write(dma, 0, 8);
 	for (unsigned int i = 0; i < 4; i++)
 		mm_write(stalling, 3, 1);
-	pcie_step(&r);
+	pcie_run_model(&r);
 	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 4);
 	pcie_poll(&r);
 	/* A group of eight requests and four stalls: eight pages are mapped, four faults join. */
@@ -201,9 +201,9 @@ a_stall_and_a_request_for_a_page_map_it_once(void **state)
 	assert_int_equal(iopf_domain_stat(mmem_space_domain(mm.space), IOPF_STAT_FAULTS), 5);
 	assert_int_equal(iopf_domain_stat(mmem_space_domain(mm.space), IOPF_STAT_SUCCESS), 5);
 	pcie_run(&r);
-	assert_int_equal(pcie_ended(dma, SMMUV3_MODEL_OK).nb_groups, 1);
+	assert_int_equal(pcie_expect_end(dma, SMMUV3_MODEL_OK).nb_groups, 1);
 	for (unsigned int i = 0; i < 4; i++)
-		assert_int_equal(pcie_ended(stalling, SMMUV3_MODEL_OK).nb_stalls, 1);
+		assert_int_equal(pcie_expect_end(stalling, SMMUV3_MODEL_OK).nb_stalls, 1);
 	assert_memory_equal(mm.buf, r.pattern, 8 * PCIE_PAGE);
 
 	assert_int_equal(mmem_detach(mm.space, f.dev, IOPF_NO_PASID), 0);
@@ -230,15 +230,15 @@ a_group_is_upgraded_with_one_answer(void **state)
 			MMEM_POPULATE);
 	assert_non_null(buf);
 	mm.buf = buf;
-	pcie_fn(&r, &f, SID, NULL);
-	dma = pcie_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 16 });
+	pcie_add_fn(&r, &f, SID, NULL);
+	dma = pcie_create_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 16 });
 	assert_int_equal(mmem_attach(mm.space, f.dev, IOPF_NO_PASID), 0);
 	for (unsigned int n = 1; n <= 16; n *= 2) {
 		assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
 			.type = SMMUV3_MODEL_READ, .addr = (uintptr_t)mm.buf, .buf = back,
 			.len = n * PCIE_PAGE }), 0);
 		pcie_run(&r);
-		pcie_ended(dma, SMMUV3_MODEL_OK);
+		pcie_expect_end(dma, SMMUV3_MODEL_OK);
 		mm_write(dma, 0, n);
 		/* The worker upgrades more than four pages. */
 		while (smmuv3_model_dma_outstanding(dma) == 1) {
@@ -301,16 +301,16 @@ mv_open(bool tells, unsigned int group_pages)
 	mm_open(LONG_DMA);
 	mv.other = mmem_space_create(&(struct mmem_space_conf){ .pool = mm.pool });
 	assert_non_null(mv.other);
-	pcie_fn(&r, &mv.f, SID, &(struct iopf_dev_conf){ .nb_pasids = 4,
+	pcie_add_fn(&r, &mv.f, SID, &(struct iopf_dev_conf){ .nb_pasids = 4,
 			.pci = &(struct iopf_pci_ops){
 				.pasid_drained = tells ? pasid_drained : NULL } });
-	mv.dma[0] = pcie_engine(&r, &mv.f, &(struct smmuv3_model_dma_conf){
+	mv.dma[0] = pcie_create_engine(&r, &mv.f, &(struct smmuv3_model_dma_conf){
 		.has_ssid = true,
 		.ssid = 1,
 		.group_pages = group_pages,
 		.on_done = note_end_of_dma,
 	});
-	mv.dma[1] = pcie_pasid_engine(&r, &mv.f, 2, group_pages, 0, false);
+	mv.dma[1] = pcie_create_pasid_engine(&r, &mv.f, 2, group_pages, 0, false);
 	assert_int_equal(mmem_attach(mm.space, mv.f.dev, 1), 0);
 	assert_int_equal(mmem_attach(mv.other, mv.f.dev, 2), 0);
 }
@@ -337,7 +337,7 @@ check_other_pasid(void)
 		.type = SMMUV3_MODEL_WRITE, .addr = (uintptr_t)buf, .buf = r.pattern,
 		.len = 4 * PCIE_PAGE }), 0);
 	pcie_run(&r);
-	pcie_ended(mv.dma[1], SMMUV3_MODEL_OK);
+	pcie_expect_end(mv.dma[1], SMMUV3_MODEL_OK);
 	assert_memory_equal(buf, r.pattern, 4 * PCIE_PAGE);
 	assert_int_equal(mmem_free(mv.other, buf), 0);
 }
@@ -380,10 +380,10 @@ start_long_dma(unsigned int n)
 {
 	mm_write(mv.dma[0], 0, LONG_DMA);
 	for (unsigned int i = 8; i < n; i += 8) {
-		pcie_sent(&r, i);
+		pcie_run_until_sent(&r, i);
 		pcie_poll(&r);
 	}
-	pcie_sent(&r, n);
+	pcie_run_until_sent(&r, n);
 	pcie_poll(&r);
 }
 
@@ -453,16 +453,16 @@ a_pasid_with_a_lost_last_can_move_after_a_reset(void **state)
 	mm_write(mv.dma[0], 0, 4);
 	pcie_run(&r);
 	smmuv3_model_dma_quirks(mv.dma[0], 0, 0);
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	assert_int_equal(mmem_detach(mm.space, mv.f.dev, 1), -ETIMEDOUT);
 	assert_int_equal(mv.ended, 0);
 	/* The PASID cannot be attached to another space. */
 	assert_int_equal(mmem_attach(mv.other, mv.f.dev, 1), -EEXIST);
-	pcie_quiet(false);
+	pcie_mute_log(false);
 	assert_string_equal(mv.f.log, "AP");
 	check_other_pasid();
 
-	pcie_fn_reset(&r, &mv.f);
+	pcie_reset_fn(&r, &mv.f);
 	assert_int_equal(mmem_detach(mm.space, mv.f.dev, 1), 0);
 	assert_int_equal(mv.ended, 1);
 	assert_int_equal(mv.status, SMMUV3_MODEL_ABORTED);

@@ -39,10 +39,10 @@ check_overflow_at(unsigned int k)
 	uint64_t before;
 
 	pcie_open(&r, &small_queue, NULL);
-	victim = pcie_attached_fn(&r, &fv, &sv, SID, 3, 1, &over_committed);
-	filler = pcie_attached_fn(&r, &ff, &sf, SID + 1, 1, 0, &over_committed);
-	partial = pcie_attached_fn(&r, &fp, &sp, SID + 2, 2, 1, &over_committed);
-	taken = pcie_attached_fn(&r, &ft, &st, SID + 3, 2, 1, &over_committed);
+	victim = pcie_add_attached_fn(&r, &fv, &sv, SID, 3, 1, &over_committed);
+	filler = pcie_add_attached_fn(&r, &ff, &sf, SID + 1, 1, 0, &over_committed);
+	partial = pcie_add_attached_fn(&r, &fp, &sp, SID + 2, 2, 1, &over_committed);
+	taken = pcie_add_attached_fn(&r, &ft, &st, SID + 3, 2, 1, &over_committed);
 
 	st.verdict = IOPF_TAKEN;
 	pcie_write(&r, taken, 0, 2);
@@ -56,22 +56,22 @@ check_overflow_at(unsigned int k)
 	before = pcie_model_stat(&r, SMMUV3_MODEL_STAT_PPRS);
 	for (unsigned int i = 0; i < fill; i++)
 		pcie_write(&r, filler, i, 1);
-	pcie_sent(&r, before + fill);
+	pcie_run_until_sent(&r, before + fill);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PPRS), before + fill);
 	pcie_write(&r, victim, 0, 3);
 	if (k == 3) {
 		/* Between two groups. */
-		pcie_sent(&r, before + 8);
+		pcie_run_until_sent(&r, before + 8);
 		pcie_write(&r, filler, 20, 1);
 	}
-	pcie_sent(&r, before + 9);
+	pcie_run_until_sent(&r, before + 9);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PPRS), before + 8);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
 	/*
 	 * The functions repeat their requests and the SMMU answers them itself: no request enters
 	 * the queue.
 	 */
-	pcie_step(&r);
+	pcie_run_model(&r);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PPRS), before + 8);
 	assert_int_not_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_AUTO_RESPS), 0);
 
@@ -88,22 +88,22 @@ check_overflow_at(unsigned int k)
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS), 0);
 
 	pcie_run(&r);
-	pcie_ended(victim, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &sv, 0, 3);
+	pcie_expect_end(victim, SMMUV3_MODEL_OK);
+	pcie_expect_pattern(&r, &sv, 0, 3);
 	for (unsigned int i = 0; i < fill + (k == 3); i++)
-		pcie_ended(filler, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &sf, 0, fill);
+		pcie_expect_end(filler, SMMUV3_MODEL_OK);
+	pcie_expect_pattern(&r, &sf, 0, fill);
 	assert_int_equal(smmuv3_model_dma_outstanding(taken), 1);
 	assert_int_equal(iopf_group_respond(st.group.id, IOPF_SUCCESS), 0);
 	pcie_run(&r);
-	pcie_ended(taken, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &st, 0, 2);
+	pcie_expect_end(taken, SMMUV3_MODEL_OK);
+	pcie_expect_pattern(&r, &st, 0, 2);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DUPLICATES), 0);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE), 0);
 
-	pcie_fn_reset(&r, &fp);
+	pcie_reset_fn(&r, &fp);
 	pcie_run(&r);
-	pcie_ended(partial, SMMUV3_MODEL_ABORTED);
+	pcie_expect_end(partial, SMMUV3_MODEL_ABORTED);
 	pcie_close(&r);
 }
 
@@ -154,7 +154,7 @@ repeated_overflows_lose_no_group(void **state)
 				.seed = round + 1,
 				.features = round % 2 != 0 ? SMMUV3_MODEL_PPS : 0 }, NULL);
 		for (unsigned int i = 0; i < FNS; i++)
-			pcie_attached_fn(&r, &f[i], &s[i], SID + i, 1 + i * 2, 1 + round % 4,
+			pcie_add_attached_fn(&r, &f[i], &s[i], SID + i, 1 + i * 2, 1 + round % 4,
 					&over_committed);
 		while (done < FNS * DMAS) {
 			unsigned int i = (unsigned int)rand_r(&seed) % FNS;
@@ -180,7 +180,7 @@ repeated_overflows_lose_no_group(void **state)
 		}
 		for (unsigned int i = 0; i < FNS; i++)
 			for (unsigned int n = 0; n < DMAS; n++)
-				pcie_intact(&r, &s[i], 10 * n, 2 * (1 + i));
+				pcie_expect_pattern(&r, &s[i], 10 * n, 2 * (1 + i));
 		overflows += pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS);
 		discarded += pcie_stat(&r, IOPF_IOMMU_STAT_DISCARDED);
 		assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS),
@@ -205,7 +205,7 @@ devices_progress_although_every_pass_overflows(void **state)
 	(void)state;
 	pcie_open(&r, &small_queue, NULL);
 	for (unsigned int i = 0; i < 2; i++) {
-		dma[i] = pcie_attached_fn(&r, &f[i], &s[i], SID + i, 32, 0, &over_committed);
+		dma[i] = pcie_add_attached_fn(&r, &f[i], &s[i], SID + i, 32, 0, &over_committed);
 		s[i].map_lost = true;
 		smmuv3_model_dma_quirks(dma[i], SMMUV3_MODEL_QUIRK_CREDITS, 0);
 		for (unsigned int k = 0; k < 4; k++)
@@ -220,8 +220,8 @@ devices_progress_although_every_pass_overflows(void **state)
 	assert_in_range(passes, 16, 4095);
 	for (unsigned int i = 0; i < 2; i++) {
 		for (unsigned int k = 0; k < 4; k++)
-			pcie_ended(dma[i], SMMUV3_MODEL_OK);
-		pcie_intact(&r, &s[i], 0, 128);
+			pcie_expect_end(dma[i], SMMUV3_MODEL_OK);
+		pcie_expect_pattern(&r, &s[i], 0, 128);
 	}
 	assert_true(pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS) > 16);
 	pcie_close(&r);
@@ -244,17 +244,17 @@ credits_are_granted_at_attach_and_returned_at_detach(void **state)
 	assert_int_equal(iopf_iommu_info(r.iommu)->request_queue_size, 8);
 	assert_int_equal(iopf_iommu_info(r.iommu)->max_requests, 7);
 	for (unsigned int i = 0; i < 3; i++) {
-		pcie_fn(&r, &f[i], SID + i, i == 2 ? &over_committed : &five);
-		pcie_engine(&r, &f[i], &(struct smmuv3_model_dma_conf){ .group_pages = 8 });
-		pcie_space(&r, &s[i]);
+		pcie_add_fn(&r, &f[i], SID + i, i == 2 ? &over_committed : &five);
+		pcie_create_engine(&r, &f[i], &(struct smmuv3_model_dma_conf){ .group_pages = 8 });
+		pcie_create_space(&r, &s[i]);
 	}
 	pcie_attach(&s[0], &f[0], IOPF_NO_PASID);
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 5);
 	assert_int_equal(f[0].credits, 5);
 	/* Too few credits are left: the attach changes nothing. */
-	pcie_quiet(true);
+	pcie_mute_log(true);
 	assert_int_equal(iopf_domain_attach(s[1].domain, f[1].dev, IOPF_NO_PASID), -ENOSPC);
-	pcie_quiet(false);
+	pcie_mute_log(false);
 	assert_string_equal(f[1].log, "");
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 5);
 	assert_int_equal(iopf_domain_detach(s[0].domain, f[0].dev, IOPF_NO_PASID), 0);
@@ -269,13 +269,13 @@ credits_are_granted_at_attach_and_returned_at_detach(void **state)
 	/* No function has more requests outstanding than it has credits. */
 	dma = f[1].dma[0];
 	pcie_write(&r, dma, 0, 8);
-	pcie_step(&r);
+	pcie_run_model(&r);
 	assert_int_equal(smmuv3_model_dma_pri_outstanding(dma), 5);
 	pcie_run(&r);
-	pcie_ended(dma, SMMUV3_MODEL_OK);
+	pcie_expect_end(dma, SMMUV3_MODEL_OK);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 0);
 	pcie_write_and_wait(&r, f[2].dma[0], 0, 32, SMMUV3_MODEL_OK);
-	pcie_intact(&r, &s[2], 0, 32);
+	pcie_expect_pattern(&r, &s[2], 0, 32);
 	pcie_close(&r);
 }
 
@@ -288,8 +288,9 @@ no_group_is_lost_if_a_device_ignores_its_credits(void **state)
 
 	(void)state;
 	pcie_open(&r, &small_queue, NULL);
-	dma = pcie_attached_fn(&r, &f, &s, SID, 1, 0, &(struct iopf_dev_conf){ .pri_requests = 2 });
-	good = pcie_attached_fn(&r, &fg, &sg, SID + 1, 4, 0,
+	dma = pcie_add_attached_fn(&r, &f, &s, SID, 1, 0,
+			&(struct iopf_dev_conf){ .pri_requests = 2 });
+	good = pcie_add_attached_fn(&r, &fg, &sg, SID + 1, 4, 0,
 			&(struct iopf_dev_conf){ .pri_requests = 4 });
 	smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_CREDITS, 0);
 	for (unsigned int i = 0; i < 16; i++)
@@ -297,11 +298,11 @@ no_group_is_lost_if_a_device_ignores_its_credits(void **state)
 	pcie_write(&r, good, 0, 16);
 	pcie_run(&r);
 	for (unsigned int i = 0; i < 16; i++)
-		pcie_ended(dma, SMMUV3_MODEL_OK);
-	pcie_ended(good, SMMUV3_MODEL_OK);
+		pcie_expect_end(dma, SMMUV3_MODEL_OK);
+	pcie_expect_end(good, SMMUV3_MODEL_OK);
 	assert_int_not_equal(pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS), 0);
-	pcie_intact(&r, &s, 0, 64);
-	pcie_intact(&r, &sg, 0, 16);
+	pcie_expect_pattern(&r, &s, 0, 64);
+	pcie_expect_pattern(&r, &sg, 0, 16);
 	pcie_close(&r);
 }
 
@@ -319,8 +320,8 @@ groups_without_a_slot_are_requested_again(void **state)
 
 	(void)state;
 	pcie_open(&r, &small_queue, NULL);
-	dma = pcie_attached_fn(&r, &f, &s, SID, 1, 0, &(struct iopf_dev_conf){ .pri_requests = 128,
-			.pri_overcommit = true });
+	dma = pcie_add_attached_fn(&r, &f, &s, SID, 1, 0, &(struct iopf_dev_conf){
+			.pri_requests = 128, .pri_overcommit = true });
 	s.verdict = IOPF_TAKEN;
 	for (unsigned int i = 0; i < DMAS; i++)
 		pcie_write(&r, dma, i, 1);
@@ -350,7 +351,7 @@ groups_without_a_slot_are_requested_again(void **state)
 	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_CANCELLED), SLOTS - 1);
 	pcie_run(&r);
 	for (unsigned int i = 0; i < SLOTS - 1; i++)
-		pcie_ended(dma, SMMUV3_MODEL_ABORTED);
+		pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 	pcie_close(&r);
 }
 

@@ -50,7 +50,8 @@ soak_choose(const char *name, uint32_t may, struct smmuv3_model_conf *conf)
 }
 
 void
-soak_say(const char *name, const struct smmuv3_model *m, const struct smmuv3_model_conf *conf)
+soak_print_severities(const char *name, const struct smmuv3_model *m,
+		const struct smmuv3_model_conf *conf)
 {
 	uint32_t harsh = smmuv3_model_harsh(m);
 

@@ -21,7 +21,7 @@
  */
 void soak_choose(const char *name, uint32_t may, struct smmuv3_model_conf *conf);
 /* Print what @p m, made with @p conf, is. */
-void soak_say(const char *name, const struct smmuv3_model *m,
+void soak_print_severities(const char *name, const struct smmuv3_model *m,
 		const struct smmuv3_model_conf *conf);
 
 /*

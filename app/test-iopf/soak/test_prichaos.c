@@ -64,13 +64,13 @@ static struct {
 } c;
 
 static unsigned int
-any(unsigned int n)
+pick(unsigned int n)
 {
 	return (unsigned int)rand_r(&c.seed) % n;
 }
 
 static void
-map(const struct pcie_space *s, const struct iopf_group *group)
+map_group(const struct pcie_space *s, const struct iopf_group *group)
 {
 	for (unsigned int i = 0; i < group->nb_faults; i++) {
 		uint64_t off = group->faults[i]->addr - PCIE_VA;
@@ -90,7 +90,7 @@ handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	if (atomic_load_explicit(&c.gentle, memory_order_relaxed))
 		what = 0;
 	if (what < 800)
-		map(ctx, group);
+		map_group(ctx, group);
 	if (what < 500 || (what >= 800 && what < 900))
 		return IOPF_ANSWER(IOPF_SUCCESS);
 	if (what < 700 || what >= 950)
@@ -112,7 +112,7 @@ static enum iopf_verdict
 deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	RTE_SET_USED(domain);
-	map(ctx, group);
+	map_group(ctx, group);
 	if (group->id % 64 == 0)
 		usleep(100);
 	return IOPF_ANSWER(group->id % 7 == 0 ? IOPF_INVALID : IOPF_SUCCESS);
@@ -122,7 +122,7 @@ static void
 lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	RTE_SET_USED(domain);
-	map(ctx, group);
+	map_group(ctx, group);
 }
 
 static void *
@@ -153,13 +153,13 @@ respond_thread(void *arg)
 
 /* False: an ATC did not answer. */
 static bool
-unmap(unsigned int i)
+unmap_pages(unsigned int i)
 {
 	struct pgt_unmapped out;
 	bool answered = true;
 	struct pgt_inv inv[4];
 	struct iopf_inv iinv[4];
-	unsigned int page = any(PCIE_PAGES), n = 1 + any(PCIE_PAGES - page);
+	unsigned int page = pick(PCIE_PAGES), n = 1 + pick(PCIE_PAGES - page);
 	uintptr_t frames = (uintptr_t)c.space[i].data + (size_t)page * PCIE_PAGE;
 	size_t len = (size_t)n * PCIE_PAGE;
 
@@ -179,7 +179,7 @@ unmap(unsigned int i)
 	}
 	/* No access reaches them now, and the range is closed: none can be mapped. */
 	assert_int_equal(smmuv3_model_frame_free(c.r.m, frames, len), 0);
-	usleep(any(20));
+	usleep(pick(20));
 	assert_int_equal(smmuv3_model_frame_give(c.r.m, frames, len, i + 1), 0);
 	assert_int_equal(pgt_open(c.space[i].pgt, PCIE_VA + page * PCIE_PAGE,
 			(uint64_t)n * PCIE_PAGE), 0);
@@ -191,34 +191,34 @@ unmap(unsigned int i)
  * and attached again.
  */
 static void
-atc_dies(unsigned int i)
+kill_atc(unsigned int i)
 {
 	bool answered = true;
 
 	smmuv3_model_dma_quirks(c.fn[i].dma[0], SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
 	/* What is not mapped is not invalidated. */
 	for (unsigned int k = 0; k < 8 && answered; k++)
-		answered = unmap(i);
+		answered = unmap_pages(i);
 	c.cuts += !answered;
 	if (!answered)
 		assert_int_equal(iopf_dev_pri_restart(c.fn[i].dev), -EIO);
-	pcie_fn_reset(&c.r, &c.fn[i]);
+	pcie_reset_fn(&c.r, &c.fn[i]);
 	smmuv3_model_dma_quirks(c.fn[i].dma[0], 0, 0);
 	assert_int_equal(iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
 	assert_int_equal(iopf_domain_attach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
 }
 
 static void
-power_goes(void)
+cycle_power(void)
 {
 	soak_power_cycle(&c.poller, c.r.m);
 	c.cycles++;
 }
 
 static void
-something_happens(void)
+disturb_devices(void)
 {
-	unsigned int i = any(NB_FNS), what = any(100);
+	unsigned int i = pick(NB_FNS), what = pick(100);
 
 	if (what < 60) {
 		assert_int_equal(iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID), 0);
@@ -226,9 +226,9 @@ something_happens(void)
 	} else if (what < 72) {
 		smmuv3_model_knob(c.r.m, SMMUV3_MODEL_KNOB_PRIQ_ABORT, 1);
 	} else if (what < 82) {
-		atc_dies(i);
+		kill_atc(i);
 	} else if (what < 92) {
-		power_goes();
+		cycle_power();
 	} else {
 		assert_int_equal(iopf_iommu_stop(c.r.iommu), 0);
 		assert_int_equal(iopf_iommu_start(c.r.iommu), 0);
@@ -252,7 +252,7 @@ bring_up(void)
 	soak_choose("prichaos", SMMUV3_MODEL_HARSH_LEVEL_IRQ, &conf);
 	c.seed = c.handler_seed = conf.seed;
 	pcie_open(&c.r, &conf, NULL);
-	soak_say("prichaos", c.r.m, &conf);
+	soak_print_severities("prichaos", c.r.m, &conf);
 	c.poller = (struct soak_poller){ .poller = c.r.poller, .iommu = c.r.iommu,
 		.pause_one_in = 8192, .sleep_one_in = SLEEP_ONE_IN, .seed = conf.seed };
 	c.taken = rte_ring_create("prichaos", 4096, SOCKET_ID_ANY, RING_F_SC_DEQ);
@@ -262,12 +262,12 @@ bring_up(void)
 	for (unsigned int i = 0; i < NB_FNS; i++) {
 		struct pcie_space *s = &c.space[i];
 
-		pcie_fn(&c.r, &c.fn[i], 8 + i, &(struct iopf_dev_conf){ .pri_requests = 24,
+		pcie_add_fn(&c.r, &c.fn[i], 8 + i, &(struct iopf_dev_conf){ .pri_requests = 24,
 				.pri_overcommit = true });
 		c.fn[i].silent = true;
-		pcie_engine(&c.r, &c.fn[i], &(struct smmuv3_model_dma_conf){ .depth = DEPTH,
+		pcie_create_engine(&c.r, &c.fn[i], &(struct smmuv3_model_dma_conf){ .depth = DEPTH,
 				.group_pages = 1 + 2 * i, .prg_indices = 2 + i });
-		pcie_space(&c.r, s);
+		pcie_create_space(&c.r, s);
 		assert_int_equal(smmuv3_model_frame_give(c.r.m, (uintptr_t)s->data,
 				(size_t)PCIE_PAGES * PCIE_PAGE, i + 1), 0);
 		smmuv3_model_dma_owner(c.fn[i].dma[0], i + 1);
@@ -289,7 +289,7 @@ bring_up(void)
 
 /* What ended, and more of it unless it is the end. */
 static unsigned int
-dmas(unsigned int i, bool more)
+serve_dmas(unsigned int i, bool more)
 {
 	struct smmuv3_model_done d[DEPTH];
 	struct smmuv3_model_dma *dma = c.fn[i].dma[0];
@@ -297,7 +297,8 @@ dmas(unsigned int i, bool more)
 
 	for (unsigned int k = 0; k < n; k++) {
 		if (d[k].status == SMMUV3_MODEL_OK) {
-			pcie_intact(&c.r, &c.space[i], d[k].cookie & 0xffff, d[k].cookie >> 16);
+			pcie_expect_pattern(&c.r, &c.space[i], d[k].cookie & 0xffff,
+					d[k].cookie >> 16);
 			c.ok++;
 		} else {
 			assert_int_equal(d[k].status, SMMUV3_MODEL_ABORTED);
@@ -309,7 +310,7 @@ dmas(unsigned int i, bool more)
 		c.restarts += iopf_dev_pri_restart(c.fn[i].dev) == 0;
 	}
 	while (more && smmuv3_model_dma_outstanding(dma) < DEPTH) {
-		uint64_t page = any(PCIE_PAGES), pages = 1 + any(RTE_MIN(12, PCIE_PAGES - page));
+		uint64_t page = pick(PCIE_PAGES), pages = 1 + pick(RTE_MIN(12, PCIE_PAGES - page));
 
 		assert_int_equal(0, smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
 			.type = SMMUV3_MODEL_WRITE,
@@ -323,7 +324,7 @@ dmas(unsigned int i, bool more)
 }
 
 static void
-every_group_is_answered_once_whoever_answers(void **state)
+every_group_is_answered_once_with_disturbances(void **state)
 {
 	uint64_t target = (uint64_t)REQUESTS * test_scale();
 	pthread_t responder;
@@ -335,15 +336,15 @@ every_group_is_answered_once_whoever_answers(void **state)
 	assert_int_equal(0, pthread_create(&responder, NULL, respond_thread, NULL));
 	while (pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PPRS) < target) {
 		for (unsigned int i = 0; i < NB_FNS; i++)
-			dmas(i, true);
-		unmap(any(NB_FNS));
-		if (any(32) == 0)
-			something_happens();
+			serve_dmas(i, true);
+		unmap_pages(pick(NB_FNS));
+		if (pick(32) == 0)
+			disturb_devices();
 		/* The rare ones at least once. */
 		if (c.cycles == 0)
-			power_goes();
+			cycle_power();
 		if (c.cuts == 0)
-			atc_dies(any(NB_FNS));
+			kill_atc(pick(NB_FNS));
 		sched_yield();
 	}
 	atomic_store(&c.gentle, true);
@@ -351,7 +352,7 @@ every_group_is_answered_once_whoever_answers(void **state)
 	while (running > 0) {
 		running = 0;
 		for (unsigned int i = 0; i < NB_FNS; i++)
-			running += dmas(i, false);
+			running += serve_dmas(i, false);
 		sched_yield();
 	}
 	atomic_store(&c.stop, true);
@@ -390,6 +391,6 @@ every_group_is_answered_once_whoever_answers(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(every_group_is_answered_once_whoever_answers),
+	cmocka_unit_test(every_group_is_answered_once_with_disturbances),
 };
 TEST_SUITE(prichaos, tests, NULL, NULL);

@@ -92,7 +92,7 @@ static struct {
 } t;
 
 static unsigned int
-any(unsigned int n)
+pick(unsigned int n)
 {
 	return (unsigned int)rand_r(&t.seed) % n;
 }
@@ -107,7 +107,7 @@ pattern(const struct engine *e, unsigned int page, unsigned int pass, unsigned i
 }
 
 static void
-attach(struct engine *e)
+attach_engine(struct engine *e)
 {
 	assert_int_equal(0, mmem_attach(e->space, t.fn[(e - t.engine) / NB_PASIDS].dev, e->pasid));
 	e->attached++;
@@ -115,7 +115,7 @@ attach(struct engine *e)
 }
 
 static void
-detach(struct engine *e)
+detach_engine(struct engine *e)
 {
 	smmuv3_model_dma_owner(e->dma, 0);
 	assert_int_equal(0, mmem_detach(e->space, t.fn[(e - t.engine) / NB_PASIDS].dev, e->pasid));
@@ -124,7 +124,7 @@ detach(struct engine *e)
 }
 
 static void
-submit(struct engine *e, enum smmuv3_model_op_type type, uint16_t slot)
+submit_dma(struct engine *e, enum smmuv3_model_op_type type, uint16_t slot)
 {
 	struct dma *d = &e->op[slot];
 
@@ -151,7 +151,7 @@ may_abort(const struct engine *e, const struct dma *d)
 
 /* False: all is done. */
 static bool
-one_engine(struct engine *e, enum smmuv3_model_op_type type)
+run_engine(struct engine *e, enum smmuv3_model_op_type type)
 {
 	struct smmuv3_model_done done[DEPTH];
 	unsigned int n = smmuv3_model_dma_poll(e->dma, done, DEPTH);
@@ -162,7 +162,7 @@ one_engine(struct engine *e, enum smmuv3_model_op_type type)
 
 		if (done[i].status == SMMUV3_MODEL_ABORTED && may_abort(e, d)) {
 			t.aborted++;
-			submit(e, type, slot);
+			submit_dma(e, type, slot);
 			continue;
 		}
 		assert_int_equal(SMMUV3_MODEL_OK, done[i].status);
@@ -174,31 +174,31 @@ one_engine(struct engine *e, enum smmuv3_model_op_type type)
 		struct dma *d = &e->op[slot];
 
 		d->page = (uint16_t)e->next;
-		d->pages = (uint16_t)(1 + any(RTE_MIN(MAX_PAGES, PAGES - e->next)));
+		d->pages = (uint16_t)(1 + pick(RTE_MIN(MAX_PAGES, PAGES - e->next)));
 		e->next += d->pages;
-		submit(e, type, slot);
+		submit_dma(e, type, slot);
 	}
 	return e->running > 0;
 }
 
 /* One PASID, or a function altogether, and back. */
 static void
-detach_some(void)
+detach_at_random(void)
 {
-	unsigned int i = any(NB_ENGINES), n = 1;
+	unsigned int i = pick(NB_ENGINES), n = 1;
 
-	if (any(4) == 0) {
+	if (pick(4) == 0) {
 		i -= i % NB_PASIDS;
 		n = NB_PASIDS;
 	}
 	for (unsigned int k = i; k < i + n; k++)
-		detach(&t.engine[k]);
+		detach_engine(&t.engine[k]);
 	for (unsigned int k = i; k < i + n; k++)
-		attach(&t.engine[k]);
+		attach_engine(&t.engine[k]);
 }
 
 static void
-one_phase(enum smmuv3_model_op_type type, bool detaches)
+run_phase(enum smmuv3_model_op_type type, bool detaches)
 {
 	bool running = true;
 
@@ -210,9 +210,9 @@ one_phase(enum smmuv3_model_op_type type, bool detaches)
 	while (running) {
 		running = false;
 		for (unsigned int i = 0; i < NB_ENGINES; i++)
-			running |= one_engine(&t.engine[i], type);
-		if (detaches && any(64) == 0)
-			detach_some();
+			running |= run_engine(&t.engine[i], type);
+		if (detaches && pick(64) == 0)
+			detach_at_random();
 		sched_yield();
 	}
 	/* Each page faults again in the next phase. */
@@ -235,7 +235,7 @@ give_memory(struct engine *e)
  * function that sends a Last twice: see may_abort().
  */
 static void
-probe(struct engine *e, uintptr_t page)
+probe_page(struct engine *e, uintptr_t page)
 {
 	if (kinds[(e - t.engine) / NB_PASIDS].quirks == SMMUV3_MODEL_QUIRK_DUP_LAST)
 		return;
@@ -253,28 +253,28 @@ change_memory(unsigned int pass)
 
 		assert_int_equal(0, mmem_free(e->space, e->mem));
 		assert_int_equal(0, smmuv3_model_frame_free(t.model, addr, (size_t)PAGES * PAGE));
-		probe(e, addr + (size_t)any(PAGES) * PAGE);
+		probe_page(e, addr + (size_t)pick(PAGES) * PAGE);
 	}
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
 		give_memory(&t.engine[(i + pass + 1) % NB_ENGINES]);
 }
 
 static void
-one_pass(unsigned int pass, bool detaches)
+run_pass(unsigned int pass, bool detaches)
 {
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
 		for (unsigned int p = 0; p < PAGES; p++)
 			for (unsigned int w = 0; w < WORDS; w++)
 				((uint64_t *)(void *)(t.engine[i].local + (size_t)p * PAGE))[w] =
 					pattern(&t.engine[i], p, pass, w);
-	one_phase(SMMUV3_MODEL_WRITE, detaches);
+	run_phase(SMMUV3_MODEL_WRITE, detaches);
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
 		for (unsigned int p = 0; p < PAGES; p++) {
 			assert_memory_equal(t.engine[i].mem + (size_t)p * PAGE,
 					t.engine[i].local + (size_t)p * PAGE, WORDS * 8);
 			memset(t.engine[i].local + (size_t)p * PAGE, 0, WORDS * 8);
 		}
-	one_phase(SMMUV3_MODEL_READ, detaches);
+	run_phase(SMMUV3_MODEL_READ, detaches);
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
 		for (unsigned int p = 0; p < PAGES; p++)
 			assert_memory_equal(t.engine[i].mem + (size_t)p * PAGE,
@@ -296,7 +296,7 @@ open_all(struct mmem_pool **pool, const char *name, unsigned int priq_log2)
 	t.seed = conf.seed;
 	t.model = smmuv3_model_create(&conf);
 	assert_non_null(t.model);
-	soak_say(name, t.model, &conf);
+	soak_print_severities(name, t.model, &conf);
 	assert_int_equal(0, smmuv3_model_start(t.model, -1));
 	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
 	t.iommu = iopf_iommu_open(str);
@@ -347,7 +347,7 @@ open_all(struct mmem_pool **pool, const char *name, unsigned int priq_log2)
 		assert_non_null(e->dma);
 		t.fn[dev].dma[pasid] = e->dma;
 		smmuv3_model_dma_quirks(e->dma, kinds[dev].quirks, kinds[dev].one_in);
-		attach(e);
+		attach_engine(e);
 	}
 }
 
@@ -367,7 +367,7 @@ static void
 close_all(struct mmem_pool *pool)
 {
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
-		detach(&t.engine[i]);
+		detach_engine(&t.engine[i]);
 	for (unsigned int i = 0; i < NB_ENGINES; i++) {
 		smmuv3_model_dma_destroy(t.engine[i].dma);
 		free(t.engine[i].local);
@@ -391,7 +391,7 @@ close_all(struct mmem_pool *pool)
 }
 
 static void
-soak(const char *name, uint64_t target, unsigned int priq_log2, bool detaches)
+run_soak(const char *name, uint64_t target, unsigned int priq_log2, bool detaches)
 {
 	uint64_t answers, requests, faults = 0, said = 0, given = 0, invalid = 0;
 	struct mmem_pool *pool;
@@ -399,7 +399,7 @@ soak(const char *name, uint64_t target, unsigned int priq_log2, bool detaches)
 	open_all(&pool, name, priq_log2);
 	soak_poller_start(&t.poller);
 	for (unsigned int pass = 0; model(SMMUV3_MODEL_STAT_PPRS) < target; pass++)
-		one_pass(pass, detaches);
+		run_pass(pass, detaches);
 	soak_poller_stop(&t.poller);
 	/* A Last that was sent twice may still be in the queue, answered by nobody yet. */
 	while (iopf_poll(t.poller.poller) != 0)
@@ -465,14 +465,14 @@ static void
 every_group_of_many_is_answered_once_and_data_is_intact(void **state)
 {
 	(void)state;
-	soak("prisoak", (uint64_t)REQUESTS / 5 * 2 * test_scale(), 6, false);
+	run_soak("prisoak", (uint64_t)REQUESTS / 5 * 2 * test_scale(), 6, false);
 }
 
 static void
 every_group_is_answered_once_while_devices_come_and_go(void **state)
 {
 	(void)state;
-	soak("prisoak2", (uint64_t)REQUESTS / 5 * 2 * test_scale(), 5, true);
+	run_soak("prisoak2", (uint64_t)REQUESTS / 5 * 2 * test_scale(), 5, true);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -79,7 +79,7 @@ page_of(struct engine *e, unsigned int page)
 }
 
 static void
-submit(struct engine *e, enum smmuv3_model_op_type type, unsigned int page)
+submit_dma(struct engine *e, enum smmuv3_model_op_type type, unsigned int page)
 {
 	assert_int_equal(0, smmuv3_model_dma_submit(e->dma, &(struct smmuv3_model_op){
 		.type = type,
@@ -92,7 +92,7 @@ submit(struct engine *e, enum smmuv3_model_op_type type, unsigned int page)
 
 /* False: all is done. */
 static bool
-one_engine(struct engine *e, enum smmuv3_model_op_type type)
+run_engine(struct engine *e, enum smmuv3_model_op_type type)
 {
 	struct smmuv3_model_done d[DEPTH];
 	unsigned int n = smmuv3_model_dma_poll(e->dma, d, DEPTH);
@@ -100,7 +100,7 @@ one_engine(struct engine *e, enum smmuv3_model_op_type type)
 	for (unsigned int k = 0; k < n; k++) {
 		if (losing && d[k].status == SMMUV3_MODEL_ABORTED) {
 			aborted++;
-			submit(e, type, d[k].cookie);
+			submit_dma(e, type, d[k].cookie);
 			continue;
 		}
 		assert_int_equal(SMMUV3_MODEL_OK, d[k].status);
@@ -108,7 +108,7 @@ one_engine(struct engine *e, enum smmuv3_model_op_type type)
 		e->done++;
 	}
 	while (e->submitted < PAGES && e->submitted - e->done < DEPTH) {
-		submit(e, type, e->submitted++);
+		submit_dma(e, type, e->submitted++);
 		if (losing && rand_r(&seed) % LOSE_ONE_IN == 0)
 			smmuv3_model_knob(model, SMMUV3_MODEL_KNOB_EVTQ_LOSE,
 					1 + rand_r(&seed) % 3);
@@ -117,7 +117,7 @@ one_engine(struct engine *e, enum smmuv3_model_op_type type)
 }
 
 static void
-one_phase(enum smmuv3_model_op_type type)
+run_phase(enum smmuv3_model_op_type type)
 {
 	unsigned int running = NB_ENGINES;
 
@@ -126,7 +126,7 @@ one_phase(enum smmuv3_model_op_type type)
 	while (running > 0) {
 		running = 0;
 		for (unsigned int i = 0; i < NB_ENGINES; i++)
-			running += one_engine(&engines[i], type);
+			running += run_engine(&engines[i], type);
 		sched_yield();
 	}
 	/* Each page faults again in the next phase. */
@@ -149,7 +149,7 @@ count_answers(const struct engine *e)
 }
 
 static void
-make_space(struct engine *e)
+create_space(struct engine *e)
 {
 	unsigned int pasid = (e - engines) % NB_PASIDS;
 
@@ -179,7 +179,7 @@ take_memory(struct engine *e)
 
 /* A page that the engine had a moment ago: what is left of it would reach the frame. */
 static void
-probe(struct engine *e, const void *page)
+probe_page(struct engine *e, const void *page)
 {
 	assert_int_equal(-EFAULT, smmuv3_model_dma_read(e->dma, e->local, (uintptr_t)page, 8));
 	probes++;
@@ -196,7 +196,7 @@ change_space(struct engine *e)
 	assert_int_equal(0, mmem_detach(e->space, dev, pasid == 0 ? IOPF_NO_PASID : pasid));
 	count_answers(e);
 	assert_int_equal(0, mmem_space_destroy(e->space));
-	make_space(e);
+	create_space(e);
 	smmuv3_model_dma_owner(e->dma, e->owner);
 }
 
@@ -208,7 +208,7 @@ change_memory(unsigned int pass)
 		const void *page = page_of(&engines[i], rand_r(&seed) % PAGES);
 
 		take_memory(&engines[i]);
-		probe(&engines[i], page);
+		probe_page(&engines[i], page);
 		change_space(&engines[i]);
 	}
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
@@ -216,20 +216,20 @@ change_memory(unsigned int pass)
 }
 
 static void
-one_pass(unsigned int pass)
+run_pass(unsigned int pass)
 {
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
 		for (unsigned int p = 0; p < PAGES; p++)
 			for (unsigned int w = 0; w < WORDS; w++)
 				engines[i].local[p][w] = pattern(i, p, pass, w);
-	one_phase(SMMUV3_MODEL_WRITE);
+	run_phase(SMMUV3_MODEL_WRITE);
 	for (unsigned int i = 0; i < NB_ENGINES; i++) {
 		for (unsigned int p = 0; p < PAGES; p++)
 			assert_memory_equal(page_of(&engines[i], p), engines[i].local[p],
 					WORDS * 8);
 		memset(engines[i].local, 0, (size_t)PAGES * WORDS * 8);
 	}
-	one_phase(SMMUV3_MODEL_READ);
+	run_phase(SMMUV3_MODEL_READ);
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
 		for (unsigned int p = 0; p < PAGES; p++)
 			for (unsigned int w = 0; w < WORDS; w++)
@@ -251,7 +251,7 @@ open_all(const char *name, uint32_t may)
 	seed = conf.seed;
 	model = smmuv3_model_create(&conf);
 	assert_non_null(model);
-	soak_say(name, model, &conf);
+	soak_print_severities(name, model, &conf);
 	assert_int_equal(0, smmuv3_model_start(model, -1));
 	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
 	iommu = iopf_iommu_open(str);
@@ -272,7 +272,7 @@ open_all(const char *name, uint32_t may)
 			devs[i / NB_PASIDS] = iopf_dev_add(iommu, &(struct iopf_dev_conf){
 					.sids = &sid, .nb_sids = 1, .nb_pasids = NB_PASIDS });
 		assert_non_null(devs[i / NB_PASIDS]);
-		make_space(e);
+		create_space(e);
 		e->owner = i + 1;
 		give_memory(e);
 		e->local = calloc(PAGES, sizeof(e->local[0]));
@@ -316,10 +316,10 @@ stat(enum smmuv3_model_stat which)
 }
 
 static void
-soak(uint64_t target)
+run_soak(uint64_t target)
 {
 	for (unsigned int pass = 0; stat(SMMUV3_MODEL_STAT_STALLS) < target; pass++) {
-		one_pass(pass);
+		run_pass(pass);
 		/* No device is at work. Its frames are known: none may be reached meanwhile. */
 		if (rand_r(&seed) % CYCLE_ONE_IN == 0) {
 			soak_power_cycle(&poller, model);
@@ -342,7 +342,7 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 	losing = false;
 	/* GBPA: no device is at work while SMMUEN is 0. */
 	open_all("soak", SMMUV3_MODEL_HARSH_LEVEL_IRQ | SMMUV3_MODEL_HARSH_GBPA);
-	soak((uint64_t)STALLS * test_scale());
+	run_soak((uint64_t)STALLS * test_scale());
 	assert_int_equal(stat(SMMUV3_MODEL_STAT_STALLS), answered);
 	assert_int_equal(stat(SMMUV3_MODEL_STAT_STALLS), stat(SMMUV3_MODEL_STAT_RESUMES));
 	assert_int_equal(0, stat(SMMUV3_MODEL_STAT_RESUMES_STALE));
@@ -360,7 +360,7 @@ every_stall_ends_once_while_event_records_are_lost(void **state)
 	(void)state;
 	losing = true;
 	open_all("soak2", SMMUV3_MODEL_HARSH_LEVEL_IRQ);
-	soak((uint64_t)STALLS / 10 * test_scale());
+	run_soak((uint64_t)STALLS / 10 * test_scale());
 	smmuv3_model_knob(model, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 0);
 	lost = stat(SMMUV3_MODEL_STAT_EVENTS_LOST);
 	print_message("%llu records lost, %llu recoveries; %llu stalls terminated, %llu of them "
