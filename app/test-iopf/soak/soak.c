@@ -15,7 +15,7 @@
 #include "test.h"
 
 #define MAX_SLEEP_MS 30000
-/* Idle passes until the core is offered to other threads. */
+/* Idle passes before the poll thread yields. */
 #define YIELD_PASSES 16
 
 /*
@@ -38,7 +38,7 @@ soak_choose(const char *name, uint32_t may, struct smmuv3_model_conf *conf)
 
 	conf->seed = test_seed(name);
 	x = conf->seed * UINT64_C(0xd1342543de82ef95) + 1;
-	/* The first turns of a small seed depend on it too little. */
+	/* The first values of a small seed are too similar. */
 	for (unsigned int i = 0; i < 8; i++)
 		coin(&x);
 	conf->harsh |= SMMUV3_MODEL_HARSH_ALL;
@@ -73,9 +73,9 @@ leave_sleep(struct soak_poller *p)
 	int ret = iopf_iommu_idle(p->iommu, -1);
 	uint64_t n;
 
-	/* -EINVAL: stopped meanwhile. */
+	/* -EINVAL: the IOMMU was stopped meanwhile. */
 	p->errors += ret < 0 && ret != -EINVAL;
-	/* Perhaps it did not write. */
+	/* The IOMMU may not have written. */
 	if (read(p->fd, &n, sizeof(n)) < 0)
 		return;
 }
@@ -157,7 +157,7 @@ soak_power_cycle(struct soak_poller *p, struct smmuv3_model *m)
 {
 	assert_int_equal(iopf_iommu_stop(p->iommu), 0);
 	assert_int_equal(smmuv3_model_power_off(m), 0);
-	/* Time for other threads to touch a register. */
+	/* Time in which another thread could access a register. */
 	usleep((unsigned int)rand() % 200);
 	assert_int_equal(smmuv3_model_power_on(m), 0);
 	assert_int_equal(iopf_iommu_start(p->iommu), 0);

@@ -4,7 +4,10 @@
 #ifndef SOAK_H
 #define SOAK_H
 
-/* What the soaks have in common: severities chosen by a seed, and a poll thread that sleeps. */
+/*
+ * Helpers that the soaks share: severities of the model chosen by a seed, and a poll thread that
+ * sleeps.
+ */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,17 +19,17 @@
 #include "smmuv3_model.h"
 
 /*
- * A seed for @p conf, and severities by that seed: HARSH_ALL always, with or without MSIs, and
- * each bit of @p may or not.
+ * Choose a seed for @p conf, and severities by that seed: always HARSH_ALL, MSIs or not, and each
+ * bit of @p may or not.
  */
 void soak_choose(const char *name, uint32_t may, struct smmuv3_model_conf *conf);
-/* Print what @p m, made with @p conf, is. */
+/* Print the severities of @p m, which was created with @p conf. */
 void soak_print_severities(const char *name, const struct smmuv3_model *m,
 		const struct smmuv3_model_conf *conf);
 
 /*
- * A thread that polls. When a pass found nothing it sleeps now and then, until the IOMMU writes
- * to its eventfd. A sleep of 30 s is a wake-up that did not come.
+ * A poll thread. After some passes that found nothing it sleeps until the IOMMU writes to its
+ * eventfd. A sleep of 30 s counts as a missed wake-up.
  */
 struct soak_poller {
 	struct iopf_poller *poller;
@@ -38,17 +41,20 @@ struct soak_poller {
 	pthread_t thread;
 	_Atomic bool stop;
 	int fd;
-	uint64_t sleeps, refused;	/* refused: there was something to do */
+	uint64_t sleeps, refused;	/* refused: there was work to do */
 	uint64_t missed, errors;
 };
 
 void soak_poller_start(struct soak_poller *p);
-/* A stop or a start of the IOMMU ends a sleep and does not write to the eventfd: this does. */
+/* Write to the eventfd: a stop or a start of the IOMMU ends a sleep and does not write. */
 void soak_poller_wake(struct soak_poller *p);
-/* Ends the thread; fails the test if a wake-up was missed. */
+/* End the thread. Fail the test if a wake-up was missed. */
 void soak_poller_stop(struct soak_poller *p);
 
-/* Between iopf_iommu_stop() and iopf_iommu_start() any access of a register is a SIGSEGV. */
+/*
+ * Cycle the power between iopf_iommu_stop() and iopf_iommu_start(). Without power an access to a
+ * register is a SIGSEGV.
+ */
 void soak_power_cycle(struct soak_poller *p, struct smmuv3_model *m);
 
 #endif /* SOAK_H */

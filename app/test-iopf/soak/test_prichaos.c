@@ -2,12 +2,12 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Page requests while everything happens to their devices at once: handlers answer,
- * defer, take, refuse or fail as they like, a thread answers what was taken, pages are
- * unmapped, devices are detached, the IOMMU stops and starts, its power goes in between, ATCs
- * do not answer and their functions are reset, the request queue overflows and breaks down,
- * the poll thread sleeps. The model is harsh, and an unmapped frame is free for a moment before
- * it can be mapped again. Every group is answered once, by the library or by the SMMU.
+ * Page requests with concurrent disturbances: handlers answer, defer, take, refuse or fail at
+ * random, a thread answers taken groups, pages are unmapped, devices are detached, the IOMMU stops
+ * and starts, with a power cycle in between, ATCs do not answer and their functions are reset, the
+ * request queue overflows and has errors, the poll thread sleeps. The model is harsh, and an
+ * unmapped frame is free for a moment before it can be mapped again. Every group is answered once,
+ * by the library or by the SMMU.
  */
 
 #include <errno.h>
@@ -53,10 +53,10 @@ static struct {
 	struct iopf_domain *domain[NB_FNS];
 	struct rte_ring *taken;
 	struct iopf_worker *worker;
-	unsigned int seed;		/* the test's */
+	unsigned int seed;		/* of the test thread */
 	unsigned int handler_seed;
 	_Atomic bool stop;
-	_Atomic bool gentle;		/* everything is mapped and answered now */
+	_Atomic bool gentle;		/* the handler maps and answers each group at once */
 	_Atomic uint64_t late, stale;
 	struct soak_poller poller;
 	uint64_t ok, aborted, failed, restarts;
@@ -100,7 +100,7 @@ handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	if (what < 710) {
 		int rc = iopf_group_respond(group->id, IOPF_SUCCESS);
 
-		/* A detach may have been faster. */
+		/* A detach may have answered the group. */
 		assert_true(rc == 0 || rc == -ESTALE);
 	} else if (rte_ring_enqueue(c.taken, (void *)(uintptr_t)group->id) != 0) {
 		return IOPF_ANSWER(IOPF_SUCCESS);
@@ -143,7 +143,7 @@ respond_thread(void *arg)
 			usleep(50);
 		rc = iopf_group_respond((uintptr_t)id, rand_r(&seed) % 8 == 0 ? IOPF_INVALID :
 				IOPF_SUCCESS);
-		/* A detach or a stop may have been faster; nobody comes second. */
+		/* A detach or a stop may have answered the group. A second answer is stale. */
 		assert_true(rc == 0 || rc == -ESTALE);
 		atomic_fetch_add_explicit(rc == 0 ? &c.late : &c.stale, 1, memory_order_relaxed);
 		assert_int_equal(iopf_group_respond((uintptr_t)id, IOPF_SUCCESS), -ESTALE);
@@ -151,7 +151,7 @@ respond_thread(void *arg)
 	return NULL;
 }
 
-/* False: an ATC did not answer. */
+/* Unmap some pages. Returns false if an ATC did not answer. */
 static bool
 unmap_pages(unsigned int i)
 {
@@ -173,11 +173,14 @@ unmap_pages(unsigned int i)
 
 		answered = rc == 0;
 		assert_true(rc == 0 || rc == -EIO);
-		/* It is cut off now, so that the next one promises. */
+		/* The driver has cut the function off, so the next invalidation succeeds. */
 		if (rc < 0)
 			assert_int_equal(iopf_invalidate(c.domain[i], iinv, out.nb_inv, NULL), 0);
 	}
-	/* No access reaches them now, and the range is closed: none can be mapped. */
+	/*
+	 * No access can reach the frames, and the range is closed, so that no page of it can be
+	 * mapped.
+	 */
 	assert_int_equal(smmuv3_model_frame_free(c.r.m, frames, len), 0);
 	usleep(pick(20));
 	assert_int_equal(smmuv3_model_frame_give(c.r.m, frames, len, i + 1), 0);
@@ -187,8 +190,8 @@ unmap_pages(unsigned int i)
 }
 
 /*
- * The driver cuts a function off whose ATC does not answer. It is reset, detached altogether
- * and attached again.
+ * The driver cuts off a function whose ATC does not answer. The function is reset, detached and
+ * attached again.
  */
 static void
 kill_atc(unsigned int i)
@@ -196,7 +199,7 @@ kill_atc(unsigned int i)
 	bool answered = true;
 
 	smmuv3_model_dma_quirks(c.fn[i].dma[0], SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
-	/* What is not mapped is not invalidated. */
+	/* Only an unmap of mapped pages invalidates the ATC. */
 	for (unsigned int k = 0; k < 8 && answered; k++)
 		answered = unmap_pages(i);
 	c.cuts += !answered;
@@ -244,10 +247,10 @@ bring_up(void)
 
 	memset(&c, 0, sizeof(c));
 	/*
-	 * GBPA aborts: devices are at work while the SMMU stops and starts. Where it cannot,
-	 * their accesses bypass the SMMU meanwhile, whatever a driver does, and the oracle says
-	 * so. Behind a power cycle too they bypass it until the start has set GBPA.ABORT: no
-	 * frame is given at the addresses that they use.
+	 * GBPA must abort: devices access memory while the SMMU stops and starts. If GBPA cannot
+	 * abort, these accesses bypass the SMMU, whatever the driver does, and the oracle reports
+	 * them. After a power cycle accesses bypass the SMMU until the start has set GBPA.ABORT: no
+	 * frame is given at the addresses that the devices use.
 	 */
 	soak_choose("prichaos", SMMUV3_MODEL_HARSH_LEVEL_IRQ, &conf);
 	c.seed = c.handler_seed = conf.seed;
@@ -287,7 +290,7 @@ bring_up(void)
 	assert_int_equal(smmuv3_model_start(c.r.m, -1), 0);
 }
 
-/* What ended, and more of it unless it is the end. */
+/* Check DMAs that have ended, and start more of them if asked to. */
 static unsigned int
 serve_dmas(unsigned int i, bool more)
 {
@@ -340,7 +343,7 @@ every_group_is_answered_once_with_disturbances(void **state)
 		unmap_pages(pick(NB_FNS));
 		if (pick(32) == 0)
 			disturb_devices();
-		/* The rare ones at least once. */
+		/* The rare disturbances at least once. */
 		if (c.cycles == 0)
 			cycle_power();
 		if (c.cuts == 0)
@@ -372,7 +375,7 @@ every_group_is_answered_once_with_disturbances(void **state)
 	assert_int_equal(0, smmuv3_model_stop(c.r.m));
 	for (unsigned int i = 0; i < NB_FNS; i++)
 		assert_int_equal(0, iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID));
-	/* Stale: of functions that were reset, before they were attached again. */
+	/* Stale answers are for functions that were reset and not yet attached again. */
 	assert_int_equal(pcie_stat(&c.r, IOPF_IOMMU_STAT_FAULTS),
 			pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS) +
 			pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE));
@@ -384,7 +387,7 @@ every_group_is_answered_once_with_disturbances(void **state)
 	}
 	assert_int_equal(0, iopf_worker_destroy(c.worker));
 	rte_ring_free(c.taken);
-	/* Each kind of thing did happen. */
+	/* Each kind of disturbance happened. */
 	assert_true(c.ok > 0 && c.late > 0 && c.failed > 0 && c.restarts > 0);
 	assert_true(c.cycles > 0 && c.cuts > 0);
 	pcie_close(&c.r);

@@ -2,13 +2,12 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Eight hundred thousand page requests over several functions and PASIDs, in groups of
- * random size, with a request queue that is far too small and a poll thread that pauses and
- * sleeps at random: it overflows again and again. One function ignores its credits, one sends Last
- * twice now and then. The model is harsh and its oracle knows whose each frame is. Every
- * group is answered once, by the library or by the SMMU; data intact, no mistake of the
- * driver, oracle clean. Ten million, with those of the suite prichaos, with
- * IOPF_TEST_SCALE=10.
+ * Eight hundred thousand page requests of several functions and PASIDs, in groups of random size.
+ * The request queue is far too small and the poll thread pauses and sleeps at random, so that the
+ * queue overflows repeatedly. One function ignores its credits, one sometimes repeats a Last. The
+ * model is harsh and its oracle knows the owner of each frame. Every group is answered once, by the
+ * library or by the SMMU; the data is intact, and the model reports no error of the driver or of
+ * the oracle. With IOPF_TEST_SCALE=10 ten million, together with the suite prichaos.
  */
 
 #include <errno.h>
@@ -30,13 +29,13 @@
 #include "test.h"
 
 #define NB_DEVS		4
-#define NB_PASIDS	4	/* and the untagged traffic in place of PASID 0 */
+#define NB_PASIDS	4	/* with untagged traffic in place of PASID 0 */
 #define NB_ENGINES	(NB_DEVS * NB_PASIDS)
 #define PAGE		4096
-#define PAGES		256	/* of each engine, per phase */
+#define PAGES		256	/* of each engine, for each phase */
 #define DEPTH		16
 #define MAX_PAGES	24	/* of one DMA */
-#define WORDS		8	/* of a page that are looked at */
+#define WORDS		8	/* of a page that are checked */
 #define SLEEP_ONE_IN	200	/* passes that found nothing */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -50,7 +49,7 @@
 #define REQUESTS 1000000
 #endif
 
-/* What is wrong with the functions. */
+/* The configurations and quirks of the functions. */
 static const struct {
 	struct iopf_dev_conf conf;
 	unsigned int prg_indices, group_pages;
@@ -64,7 +63,7 @@ static const struct {
 
 struct dma {
 	uint16_t page, pages;
-	uint32_t attached;	/* the engine's count when it was submitted */
+	uint32_t attached;	/* count of the engine at the submission */
 };
 
 struct engine {
@@ -73,9 +72,9 @@ struct engine {
 	uint32_t pasid;
 	uint32_t owner;		/* of its frames */
 	uint8_t *mem;		/* managed: PAGES pages */
-	uint8_t *local;		/* the device's own, as large */
-	uint32_t attached;	/* attached and detached so often; even: detached */
-	unsigned int next;	/* first page that was not submitted yet */
+	uint8_t *local;		/* memory of the device, as large */
+	uint32_t attached;	/* number of attaches and detaches; even: detached */
+	unsigned int next;	/* first page not yet submitted */
 	unsigned int running;
 	struct dma op[DEPTH];
 	uint16_t free[DEPTH];
@@ -139,8 +138,9 @@ submit_dma(struct engine *e, enum smmuv3_model_op_type type, uint16_t slot)
 }
 
 /*
- * Detached since it was submitted. Or of a function that sends a Last twice, where another
- * PASID of it was detached: the second one's answer, Invalid, meets the index's next group.
+ * A DMA may abort if its engine was detached since the submission. It also may if its function
+ * repeats a Last and another PASID of it was detached: the Invalid answer to the repeated Last
+ * meets the next group of the index.
  */
 static bool
 may_abort(const struct engine *e, const struct dma *d)
@@ -149,7 +149,7 @@ may_abort(const struct engine *e, const struct dma *d)
 			kinds[(e - t.engine) / NB_PASIDS].quirks == SMMUV3_MODEL_QUIRK_DUP_LAST);
 }
 
-/* False: all is done. */
+/* Returns false if all pages are done. */
 static bool
 run_engine(struct engine *e, enum smmuv3_model_op_type type)
 {
@@ -181,7 +181,7 @@ run_engine(struct engine *e, enum smmuv3_model_op_type type)
 	return e->running > 0;
 }
 
-/* One PASID, or a function altogether, and back. */
+/* Detach one PASID or a whole function, and attach it again. */
 static void
 detach_at_random(void)
 {
@@ -231,8 +231,8 @@ give_memory(struct engine *e)
 }
 
 /*
- * A page that the engine had a moment ago: what is left of it would reach the frame. Not of a
- * function that sends a Last twice: see may_abort().
+ * Access a page that the engine has just lost: a translation left over would reach the frame. Not
+ * for a function that repeats a Last: see may_abort().
  */
 static void
 probe_page(struct engine *e, uintptr_t page)
@@ -243,7 +243,7 @@ probe_page(struct engine *e, uintptr_t page)
 	t.probes++;
 }
 
-/* The frames of each engine become those of others. */
+/* Give the frames of each engine to another engine. */
 static void
 change_memory(unsigned int pass)
 {
@@ -291,7 +291,7 @@ open_all(struct mmem_pool **pool, const char *name, unsigned int priq_log2)
 	char str[64];
 
 	memset(&t, 0, sizeof(t));
-	/* GBPA: no device is at work while SMMUEN is 0. */
+	/* GBPA need not abort: no device accesses memory while SMMUEN is 0. */
 	soak_choose(name, SMMUV3_MODEL_HARSH_LEVEL_IRQ | SMMUV3_MODEL_HARSH_GBPA, &conf);
 	t.seed = conf.seed;
 	t.model = smmuv3_model_create(&conf);
@@ -401,7 +401,7 @@ run_soak(const char *name, uint64_t target, unsigned int priq_log2, bool detache
 	for (unsigned int pass = 0; model(SMMUV3_MODEL_STAT_PPRS) < target; pass++)
 		run_pass(pass, detaches);
 	soak_poller_stop(&t.poller);
-	/* A Last that was sent twice may still be in the queue, answered by nobody yet. */
+	/* A repeated Last may still be in the queue without an answer. */
 	while (iopf_poll(t.poller.poller) != 0)
 		;
 	while (model(SMMUV3_MODEL_STAT_PRI_RESPS) + model(SMMUV3_MODEL_STAT_PRI_RESPS_STALE) <
@@ -434,17 +434,19 @@ run_soak(const char *name, uint64_t target, unsigned int priq_log2, bool detache
 			(unsigned long long)(stat(IOPF_IOMMU_STAT_CUT) +
 				stat(IOPF_IOMMU_STAT_NO_SLOT)),
 			t.detached, t.aborted);
-	/* Each group once, by us or by the SMMU. */
+	/* Each group has one answer, by the library or by the SMMU. */
 	assert_int_equal(model(SMMUV3_MODEL_STAT_PRI_GROUPS), model(SMMUV3_MODEL_STAT_PRI_RESPS) +
 			model(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS));
-	/* What the SMMU got is what we sent, what we sent is what we found. */
+	/*
+	 * The SMMU got each answer that the library sent, and the library sent one for each group.
+	 */
 	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_ANSWERS));
 	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_FAULTS));
 	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_GROUPS));
 	assert_int_equal(answers, faults + stat(IOPF_IOMMU_STAT_NO_DOMAIN) +
 			stat(IOPF_IOMMU_STAT_NO_SLOT));
 	assert_int_equal(faults, said);
-	/* Each request is in a group, or it is known why not. */
+	/* Each request is in a group or counted by its reason. */
 	assert_int_equal(requests + stat(IOPF_IOMMU_STAT_REPORTS), stat(IOPF_IOMMU_STAT_RECORDS));
 	if (stat(IOPF_IOMMU_STAT_NO_DOMAIN) == 0)
 		assert_int_equal(requests, given + stat(IOPF_IOMMU_STAT_DISCARDED) +
@@ -453,7 +455,7 @@ run_soak(const char *name, uint64_t target, unsigned int priq_log2, bool detache
 	assert_int_equal(0, stat(IOPF_IOMMU_STAT_BAD_RECORD));
 	assert_int_equal(0, stat(IOPF_IOMMU_STAT_AGED));
 	assert_int_equal(model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), stat(IOPF_IOMMU_STAT_OVERFLOWS));
-	/* It was what it is meant to be. */
+	/* The soak had the events it is meant to have. */
 	assert_true(model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS) > requests / 10000);
 	assert_true(stat(IOPF_IOMMU_STAT_DISCARDED) > 0);
 	assert_true(stat(IOPF_IOMMU_STAT_DUPLICATES) > 0);

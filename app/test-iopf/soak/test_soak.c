@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A million stalls in a row over several devices and PASIDs, with a model that is harsh and a
- * poll thread that sleeps: each stall answered once, data intact, no mistake of the driver,
- * oracle clean, the oracle knowing whose each frame is. Now and then the power goes. Ten
- * million with IOPF_TEST_SCALE=10. A tenth of that again while event records are lost.
+ * A million stalls of several devices and PASIDs, with a harsh model, a poll thread that sleeps and
+ * power cycles: each stall is answered once, the data is intact, and the model reports no error of
+ * the driver or of the oracle, which knows the owner of each frame. Ten million with
+ * IOPF_TEST_SCALE=10. A tenth of that again while event records are lost.
  */
 
 #include <errno.h>
@@ -23,15 +23,15 @@
 #include "test.h"
 
 #define NB_DEVS		4
-#define NB_PASIDS	4	/* and the untagged traffic in place of PASID 0 */
+#define NB_PASIDS	4	/* with untagged traffic in place of PASID 0 */
 #define NB_ENGINES	(NB_DEVS * NB_PASIDS)
 #define PAGE		4096
-#define PAGES		1024	/* of each engine, per pass */
+#define PAGES		1024	/* of each engine, for each pass */
 #define DEPTH		32
-#define WORDS		8	/* moved per page */
-#define LOSE_ONE_IN	2000	/* DMAs: event records abort */
+#define WORDS		8	/* moved for each page */
+#define LOSE_ONE_IN	2000	/* DMAs; event records abort */
 #define SLEEP_ONE_IN	200	/* passes that found nothing */
-#define CYCLE_ONE_IN	4	/* passes: the power goes */
+#define CYCLE_ONE_IN	4	/* passes; a power cycle */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define STALLS 40000
@@ -49,7 +49,7 @@ struct engine {
 	struct smmuv3_model_dma *dma;
 	uint32_t owner;			/* of its frames */
 	uint64_t *mem;			/* managed: PAGES pages */
-	uint64_t (*local)[WORDS];	/* the device's own, one entry per page */
+	uint64_t (*local)[WORDS];	/* memory of the device, one entry for each page */
 	unsigned int submitted, done;
 };
 
@@ -58,9 +58,9 @@ static struct iopf_dev *devs[NB_DEVS];
 static struct mmem_pool *pool;
 static struct smmuv3_model *model;
 static struct soak_poller poller;
-/* aborted: DMAs, by a recovery. lost: records of stalls, on purpose. */
+/* aborted: DMAs, by a recovery. lost: records of stalls that the test lost. */
 static uint64_t answered, terminated, probes, cycles, aborted, lost;
-/* An access may abort: it is tried again. */
+/* An access may abort and is repeated. */
 static bool losing;
 static unsigned int seed;
 
@@ -74,7 +74,7 @@ pattern(unsigned int engine, unsigned int page, unsigned int pass, unsigned int 
 static uint64_t *
 page_of(struct engine *e, unsigned int page)
 {
-	/* Not always the start of the page. */
+	/* At varying offsets in the page. */
 	return e->mem + (size_t)page * (PAGE / 8) + (page % 7) * WORDS;
 }
 
@@ -90,7 +90,7 @@ submit_dma(struct engine *e, enum smmuv3_model_op_type type, unsigned int page)
 	}));
 }
 
-/* False: all is done. */
+/* Returns false if all pages are done. */
 static bool
 run_engine(struct engine *e, enum smmuv3_model_op_type type)
 {
@@ -177,7 +177,7 @@ take_memory(struct engine *e)
 	assert_int_equal(0, smmuv3_model_frame_free(model, addr, (size_t)PAGES * PAGE));
 }
 
-/* A page that the engine had a moment ago: what is left of it would reach the frame. */
+/* Access a page that the engine has just lost: a translation left over would reach the frame. */
 static void
 probe_page(struct engine *e, const void *page)
 {
@@ -185,7 +185,7 @@ probe_page(struct engine *e, const void *page)
 	probes++;
 }
 
-/* Another address space, with the ASID of one that went. */
+/* Attach another address space, which reuses the ASID of a destroyed one. */
 static void
 change_space(struct engine *e)
 {
@@ -200,7 +200,7 @@ change_space(struct engine *e)
 	smmuv3_model_dma_owner(e->dma, e->owner);
 }
 
-/* The frames of each engine become those of others. */
+/* Give the frames of each engine to another engine. */
 static void
 change_memory(unsigned int pass)
 {
@@ -241,7 +241,7 @@ static void
 open_all(const char *name, uint32_t may)
 {
 	struct smmuv3_model_conf conf = { .name = name, .choices = SMMUV3_MODEL_STICKY_TLB,
-		/* ASIDs come back soon. */
+		/* With few ASIDs each is reused soon. */
 		.no_features = SMMUV3_MODEL_NO_ASID16 };
 	struct iopf_iommu *iommu;
 	char str[64];
@@ -320,7 +320,10 @@ run_soak(uint64_t target)
 {
 	for (unsigned int pass = 0; stat(SMMUV3_MODEL_STAT_STALLS) < target; pass++) {
 		run_pass(pass);
-		/* No device is at work. Its frames are known: none may be reached meanwhile. */
+		/*
+		 * No device accesses memory now, so no access may reach a frame during the power
+		 * cycle.
+		 */
 		if (rand_r(&seed) % CYCLE_ONE_IN == 0) {
 			soak_power_cycle(&poller, model);
 			cycles++;
@@ -340,7 +343,7 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 {
 	(void)state;
 	losing = false;
-	/* GBPA: no device is at work while SMMUEN is 0. */
+	/* GBPA need not abort: no device accesses memory while SMMUEN is 0. */
 	open_all("soak", SMMUV3_MODEL_HARSH_LEVEL_IRQ | SMMUV3_MODEL_HARSH_GBPA);
 	run_soak((uint64_t)STALLS * test_scale());
 	assert_int_equal(stat(SMMUV3_MODEL_STAT_STALLS), answered);
@@ -350,9 +353,9 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 }
 
 /*
- * Records of stalls are lost (EVENTQ_ABT_ERR, behind PROD): the driver ends all stalls by
- * SMMUEN 1 -> 0 -> 1, and devices see aborts. GBPA has to abort: accesses that come while
- * SMMUEN is 0 would bypass the SMMU, whatever a driver does.
+ * Records of stalls are lost (EVENTQ_ABT_ERR, after PROD): the driver ends all stalls by SMMUEN 1
+ * -> 0 -> 1, and devices see aborts. GBPA has to abort: accesses while SMMUEN is 0 would bypass the
+ * SMMU, whatever the driver does.
  */
 static void
 every_stall_ends_once_while_event_records_are_lost(void **state)
@@ -369,9 +372,9 @@ every_stall_ends_once_while_event_records_are_lost(void **state)
 			(unsigned long long)stat(SMMUV3_MODEL_STAT_TERMINATED),
 			(unsigned long long)terminated, (unsigned long long)aborted);
 	/*
-	 * Each stall ended once: by an answer or with SMMUEN = 0, also one whose record was lost
-	 * or found no room. What is answered had a record; answers that were on their way when
-	 * SMMUEN was cleared are ignored.
+	 * Each stall ended once: by an answer or with SMMUEN = 0, also a stall whose record was
+	 * lost or found no room. Each answered stall had a record. Answers that were on their way
+	 * when SMMUEN was cleared are ignored.
 	 */
 	assert_true(stat(SMMUV3_MODEL_STAT_RESUMES) + stat(SMMUV3_MODEL_STAT_TERMINATED) >=
 			stat(SMMUV3_MODEL_STAT_STALLS) + lost);
@@ -379,7 +382,7 @@ every_stall_ends_once_while_event_records_are_lost(void **state)
 	assert_true(stat(SMMUV3_MODEL_STAT_RESUMES) <= answered);
 	assert_true(answered - stat(SMMUV3_MODEL_STAT_RESUMES) >=
 			stat(SMMUV3_MODEL_STAT_RESUMES_STALE));
-	/* It was what it is meant to be. */
+	/* The soak had the events it is meant to have. */
 	assert_true(lost > 0 && aborted > 0);
 	close_all();
 }
