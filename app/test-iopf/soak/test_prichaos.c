@@ -361,9 +361,9 @@ every_group_is_answered_once_with_disturbances(void **state)
 	atomic_store(&c.stop, true);
 	pthread_join(responder, NULL);
 	soak_poller_stop(&c.poller);
-	print_message("%llu requests, %llu overflows, %llu groups answered by us (%llu late, %llu "
-			"too late), %llu by the SMMU; DMAs: %llu ok, %llu aborted; PRI failed "
-			"%llu times; %u ATCs died; %u power cycles\n",
+	print_message("%llu requests, %llu overflows, %llu groups answered by the library "
+			"(%llu late, %llu too late), %llu by the SMMU; DMAs: %llu ok, "
+			"%llu aborted; PRI failed %llu times; %u ATCs died; %u power cycles\n",
 			(unsigned long long)pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PPRS),
 			(unsigned long long)pcie_stat(&c.r, IOPF_IOMMU_STAT_OVERFLOWS),
 			(unsigned long long)pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS),

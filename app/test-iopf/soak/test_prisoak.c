@@ -421,9 +421,10 @@ run_soak(const char *name, uint64_t target, unsigned int priq_log2, bool detache
 	}
 	if (!detaches)
 		assert_int_equal(t.probes, invalid);
-	print_message("%llu requests in %llu groups; %llu overflows, %llu groups answered by us, "
-			"%llu by the SMMU; %llu partial requests discarded, %llu duplicates, %llu "
-			"without a slot; %u detaches, %u DMAs aborted by them\n",
+	print_message("%llu requests in %llu groups; %llu overflows, %llu groups answered by "
+			"the library, %llu by the SMMU; %llu partial requests discarded, "
+			"%llu duplicates, %llu without a slot; %u detaches, "
+			"%u DMAs aborted by them\n",
 			(unsigned long long)requests,
 			(unsigned long long)model(SMMUV3_MODEL_STAT_PRI_GROUPS),
 			(unsigned long long)model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS),

@@ -331,7 +331,8 @@ run_soak(uint64_t target)
 	}
 	for (unsigned int i = 0; i < NB_ENGINES; i++)
 		count_answers(&engines[i]);
-	print_message("%llu stalls, %llu answered; %llu pages that were gone; %llu power cycles\n",
+	print_message("%llu stalls, %llu answered; %llu accesses to freed pages; "
+			"%llu power cycles\n",
 			(unsigned long long)stat(SMMUV3_MODEL_STAT_STALLS),
 			(unsigned long long)answered, (unsigned long long)probes,
 			(unsigned long long)cycles);
