@@ -166,8 +166,8 @@ test_a_fault_behind_an_upgrade_is_answered_after_an_invalidation(void **state)
 }
 
 /*
- * A fault on a page between the removal of its entry and the end of the invalidation: it waits on a
- * worker, and maps nothing before the end.
+ * A fault on a page between the removal of its entry and the end of the invalidation waits on a
+ * worker. No page is mapped before the end.
  */
 static void
 test_a_fault_during_unmap_waits_for_its_end(void **state)

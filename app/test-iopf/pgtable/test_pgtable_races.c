@@ -18,7 +18,8 @@
 #define RACE_PAGES	8
 #define RACE_RESOLVERS	3
 #define RACE_ROUNDS	20000u
-#define RACE_PASSES	1000u	/* of each resolver at least: on a busy machine it starts late */
+/* At least, of each resolver: on a busy machine a resolver starts late. */
+#define RACE_PASSES	1000u
 #define RACE_MAX_ROUNDS	(500 * RACE_ROUNDS)
 
 struct race {

@@ -322,7 +322,7 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 	pcie_close(&r);
 }
 
-/* A restart does not bring back what the driver has cut off: that has to be attached anew. */
+/* A restart does not bring back a device that was cut off: it has to be attached again. */
 static void
 a_device_that_was_cut_off_is_not_restarted(void **state)
 {
@@ -348,7 +348,7 @@ a_device_that_was_cut_off_is_not_restarted(void **state)
 	SAYS("cut off, since its ATC did not answer",
 		assert_int_equal(iopf_dev_pri_restart(f.dev), -EIO));
 	assert_string_equal(f.log, "APpaAP");
-	/* Nor does a start bring it back. */
+	/* A start does not bring it back either. */
 	pcie_mute_log(true);
 	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
 	log_lines_begin();
