@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include <rte_bitops.h>
+
 #include "asid.h"
 #include "base.h"
 #include "cd.h"

@@ -103,8 +103,11 @@ smmuv3_uses_memory(struct smmuv3 *s)
 	uint32_t on = SMMUV3_CR0_SMMUEN | SMMUV3_CR0_PRIQEN | SMMUV3_CR0_EVENTQEN |
 		SMMUV3_CR0_CMDQEN;
 
-	/* Never started: the SMMU uses no memory of this driver. */
-	if (SMMUV3_STATE_EPOCH(smmuv3_state_load(&s->state)) == 0)
+	/*
+	 * Never started: the SMMU uses no memory of this driver. Stopped: it uses none either, and
+	 * it may be without power, so that its registers cannot be read.
+	 */
+	if (SMMUV3_STATE_EPOCH(smmuv3_state_load(&s->state)) == 0 || s->stopped)
 		return false;
 	return ((smmuv3_load_status(s->regs, SMMUV3_CR0ACK) |
 			smmuv3_read32(s->regs, SMMUV3_CR0)) & on) != 0 ||

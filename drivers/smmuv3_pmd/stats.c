@@ -95,7 +95,9 @@ smmuv3_dump(const void *priv, FILE *f)
 	fprintf(f, "  StreamIDs %u bits, %s; PASIDs %u bits; addresses %u bits; ASIDs %u\n",
 			s->sid_bits, s->strtab.two_level ? "two levels" : "linear", s->ssid_bits,
 			s->oas_bits, s->asids.nb);
-	for (i = 0; i < RTE_DIM(regs); i++)
+	if (s->stopped)
+		fprintf(f, "  registers are not read: it may be without power\n");
+	for (i = 0; i < RTE_DIM(regs) && !s->stopped; i++)
 		fprintf(f, "  %-12s 0x%08x\n", regs[i].name,
 				smmuv3_read32(s->regs, regs[i].offset));
 	/* Counted since open. The positions prod and cons skip entries at each start. */

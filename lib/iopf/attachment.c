@@ -308,7 +308,14 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	pthread_mutex_lock(&dev->lock);
 	failed_attaches_undo(dev);
 	other = attachment_find(dev, pasid);
-	if (other == NULL) {
+	if (dev->deleted) {
+		/* The driver has released the device; only the library still knows it. */
+		ret = -ENODEV;
+		IOPF_LOG(ERR, "%s: its removal has begun: call iopf_dev_remove() again, then "
+				"iopf_dev_add()", dev->name);
+		iopf_domain_count_attached(domain, -1);
+		free(attachment);
+	} else if (other == NULL) {
 		ret = attachment_attach(attachment);
 	} else {
 		ret = other->undo ? -EBUSY : -EEXIST;

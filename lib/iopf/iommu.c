@@ -407,10 +407,15 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->state_lock);
-	if (iommu->driver->ops.idle == NULL)
+	if (iommu->driver->ops.idle == NULL) {
 		ret = -ENOTSUP;
-	else if (iopf_iommu_is_polled(iommu))
+	} else if (fd >= 0 && atomic_load(&iommu->state) == IOPF_STATE_FAILED) {
+		IOPF_LOG(ERR, "\"%s\" has failed, and no record will wake the poll thread: stop "
+				"it, then start it again", iommu->name);
+		ret = -EIO;
+	} else if (iopf_iommu_is_polled(iommu)) {
 		ret = iommu->driver->ops.idle(iommu->priv, fd);
+	}
 	pthread_mutex_unlock(&iommu->state_lock);
 	return iopf_ret(ret);
 }

@@ -273,7 +273,8 @@ int iopf_iommu_close(struct iopf_iommu *iommu);
  * -1 ends it; call that first after the wake-up. iopf_poll() may be called meanwhile. A stop or a
  * start ends it without a wake-up: sleep with a timeout.
  * @return 0; 1 (a record is there already: do not sleep); -ENOTSUP (no such interrupt); -EINVAL
- *   (not started, or @p fd below -1); -EDEADLK in a handler; -ETIMEDOUT.
+ *   (not started, or @p fd below -1); -EIO (it has failed: stop it); -EDEADLK in a handler;
+ *   -ETIMEDOUT; or the error of duplicating @p fd.
  */
 int iopf_iommu_idle(struct iopf_iommu *iommu, int fd);
 
@@ -409,15 +410,16 @@ int iopf_domain_destroy(struct iopf_domain *domain);
  * or removal of the device completes the undo.
  * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the undo
  *   of an attach is not complete), -ERANGE (no such PASID), -EINVAL (the IOMMU cannot do the
- *   translation), -EDEADLK, -ENOMEM, -ENOSPC (of address spaces, of page requests: see
+ *   translation), -ENODEV (the device's removal has begun), -EDEADLK, -ENOMEM, -ENOSPC (of address spaces, of page requests: see
  *   pri_overcommit, or a limit of the driver), or the error of the driver or of an operation.
  */
 int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
 /**
- * The reverse. When it returns 0, no access of (device, PASID) succeeds any more, each fault of it
- * is answered, and no handler has any of them. Faults during the detach are answered IOPF_INVALID
- * without the handlers. It waits for deferred handlers. Not attached: 0.
+ * The reverse. When it returns 0, no access of (device, PASID) uses the domain any more, each fault
+ * of it is answered, and no handler has any of them. Faults during the detach are answered
+ * IOPF_INVALID without the handlers. It waits for deferred handlers. Not attached there, or another
+ * domain is, which stays: 0.
  * @return 0; -EDEADLK in a handler; or an error, after which it can be called again:
  *   - -ETIMEDOUT: within wait_ms a deferred handler has not returned, the PASID has not drained, or
  *     the queue was not read. Accesses abort, faults are answered; nothing else can be attached.
@@ -447,13 +449,17 @@ struct iopf_poller *iopf_poller_create(const struct iopf_poller_conf *conf);
 int iopf_poller_destroy(struct iopf_poller *poller);
 
 /**
- * @param queue 0 to info.nb_queues - 1, or IOPF_QUEUE_ALL.
+ * @param queue 0 to info.nb_queues - 1, or IOPF_QUEUE_ALL: add adds all or none, remove removes
+ *   those that are in this poller.
  * @return 0, -EINVAL, -EEXIST (in a poller already), -ENOSPC (64 queues).
  */
 int iopf_poller_add(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue);
 int iopf_poller_remove(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue);
 
-/** One pass over the queues: read, handle, answer. Returns records taken, 0 when idle. */
+/**
+ * One pass over the queues: read, handle, answer. Returns records taken, 0 when idle. In a fast
+ * handler it does nothing: 0 with rte_errno EDEADLK.
+ */
 unsigned int iopf_poll(struct iopf_poller *poller);
 
 /** Call iopf_poll() until iopf_poller_stop(). Returns 0, for rte_eal_remote_launch(). */

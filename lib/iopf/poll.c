@@ -348,6 +348,7 @@ poller_change_queues(struct iopf_poller *poller, struct iopf_iommu *iommu, uint3
 {
 	uint32_t first = queue == IOPF_QUEUE_ALL ? 0 : queue;
 	uint32_t last = queue + 1;
+	uint32_t i, changed = 0;
 	int ret = 0;
 
 	if (poller == NULL || iommu == NULL)
@@ -358,14 +359,27 @@ poller_change_queues(struct iopf_poller *poller, struct iopf_iommu *iommu, uint3
 		last = iommu->info.nb_queues;
 	else if (queue >= iommu->info.nb_queues)
 		ret = -EINVAL;
-	if (ret < 0)
+	if (ret < 0) {
 		IOPF_LOG(ERR, "\"%s\" has no queue %u: 0 to %u, or IOPF_QUEUE_ALL", iommu->name,
 				queue, iommu->info.nb_queues - 1);
-	for (uint32_t i = first; i < last && ret == 0; i++) {
-		ret = poller_change_queue(poller, &iommu->queues[i], add);
-		if (ret < 0)
-			log_queue_error(poller, &iommu->queues[i], ret);
+		return iopf_ret(ret);
 	}
+	for (i = first; i < last && ret == 0; i++) {
+		ret = poller_change_queue(poller, &iommu->queues[i], add);
+		if (ret == 0)
+			changed++;
+		else if (ret == -EINVAL && queue == IOPF_QUEUE_ALL)
+			ret = 0;	/* to remove all is to remove those that are there */
+	}
+	if (ret == 0 && changed == 0) {
+		ret = -EINVAL;
+		i = first + 1;
+	}
+	if (ret < 0)
+		log_queue_error(poller, &iommu->queues[i - 1], ret);
+	/* All or none. */
+	for (i = first; add && ret < 0 && i < first + changed; i++)
+		poller_change_queue(poller, &iommu->queues[i], false);
 	return iopf_ret(ret);
 }
 
@@ -408,16 +422,27 @@ iopf_poller_destroy(struct iopf_poller *poller)
 	return 0;
 }
 
+/* A pass inside a handler would end that handler's own: see iopf_self. */
+static __rte_noinline unsigned int
+poll_refuse(const struct iopf_poller *poller)
+{
+	static struct iopf_log_limit limit;
+
+	rte_errno = poller == NULL ? EINVAL : EDEADLK;
+	if (poller != NULL)
+		IOPF_LOG_LIMITED(&limit, "%s: iopf_poll() in a fast handler does nothing: return "
+				"from the handler first", poller->name);
+	return 0;
+}
+
 unsigned int
 iopf_poll(struct iopf_poller *poller)
 {
 	struct poller_queues *queues;
 	unsigned int n = 0;
 
-	if (unlikely(poller == NULL)) {
-		rte_errno = EINVAL;
-		return 0;
-	}
+	if (unlikely(poller == NULL || iopf_self.in_fast))
+		return poll_refuse(poller);
 	atomic_store_explicit(&poller->inside, poller->inside + 1, memory_order_relaxed);
 	iopf_rcu_read_lock();
 	/* Acquire: with the release in poller_change_queue(). */
@@ -437,6 +462,8 @@ iopf_poller_run(void *arg)
 
 	if (poller == NULL)
 		return iopf_ret(-EINVAL);
+	if (iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
 	atomic_fetch_add(&poller->inside, 1);
 	while (!atomic_load_explicit(&poller->stop, memory_order_relaxed)) {
 		if (iopf_poll(poller) != 0) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_bitops.h>
 #include <rte_common.h>
 
 #include "attachment.h"
@@ -13,6 +14,24 @@
 #include "slot.h"
 
 static_assert(sizeof(struct iopf_slot) == 64, "a fault's state is 64 bytes");
+
+/*
+ * The first generation of the slots of the next IOMMU. An id of an IOMMU that was closed names no
+ * fault of one that is opened in its place.
+ */
+static _Atomic uint32_t first_gen = 1;
+
+static void
+first_gen_raise(const struct iopf_queue *q)
+{
+	uint32_t gen = 0, now = atomic_load(&first_gen);
+
+	for (uint32_t i = 0; i < q->max_slots; i++)
+		gen = RTE_MAX(gen, IOPF_SLOT_GEN(q->slots[i].state));
+	gen = IOPF_SLOT_GEN(iopf_slot_free_word(gen));
+	while (gen > now && !atomic_compare_exchange_weak(&first_gen, &now, gen))
+		;
+}
 
 void *
 iopf_zalloc(size_t size)
@@ -29,6 +48,8 @@ iopf_zalloc(size_t size)
 int
 iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uint32_t max_slots)
 {
+	uint32_t gen = atomic_load(&first_gen);
+
 	q->iommu = iommu;
 	q->id = id;
 	q->max_slots = rte_align32pow2(max_slots);
@@ -44,7 +65,7 @@ iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uin
 	for (uint32_t i = 0; i < q->max_slots; i++) {
 		q->slots[i].index = i;
 		q->slots[i].fault.queue = id;
-		q->slots[i].state = IOPF_SLOT_WORD(1, IOPF_SLOT_FREE);
+		q->slots[i].state = IOPF_SLOT_WORD(gen, IOPF_SLOT_FREE);
 	}
 	iopf_queue_resize(q, q->max_slots);
 	return 0;
@@ -67,6 +88,8 @@ iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots)
 void
 iopf_queue_fini(struct iopf_queue *q)
 {
+	if (q->slots != NULL)
+		first_gen_raise(q);
 	iopf_prg_fini(q);
 	free(q->slots);
 	free(q->free);

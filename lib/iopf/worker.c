@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_bitops.h>
 #include <rte_lcore.h>
 #include <rte_ring_elem.h>
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include <rte_bitops.h>
 #include <rte_kvargs.h>
 
 #include "log_lines.h"
