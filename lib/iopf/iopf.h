@@ -269,7 +269,8 @@ int iopf_iommu_stop(struct iopf_iommu *iommu);
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
 /**
- * Sleep instead of polling: a record or an error writes to @p fd, an eventfd of the caller's.
+ * Sleep instead of polling: a record or an error writes to @p fd, an eventfd of the caller's
+ * (one for each IOMMU: the last call counts).
  * -1 ends it; call that first after the wake-up. iopf_poll() may be called meanwhile. A stop or a
  * start ends it without a wake-up: sleep with a timeout.
  * @return 0; 1 (a record is there already: do not sleep); -ENOTSUP (no such interrupt); -EINVAL

@@ -31,7 +31,10 @@ extern "C" {
 struct iopf_pci_ops {
 	/** Use ATS, with an empty ATC. @p stu is log2 of the smallest translation unit. */
 	int (*ats_enable)(struct iopf_dev *dev, unsigned int stu, void *ctx);
-	/** The reverse; the ATC is empty when it returns. Off already (a reset): 0. */
+	/**
+	 * The reverse; the ATC is empty when it returns. Off already (a reset): 0. A stop calls it
+	 * also for a device that has not drained in time.
+	 */
 	int (*ats_disable)(struct iopf_dev *dev, void *ctx);
 	/** Have at most @p n page requests outstanding, of all its StreamIDs together. */
 	int (*pri_enable)(struct iopf_dev *dev, uint32_t n, void *ctx);
