@@ -118,6 +118,7 @@ for recover in stall retry; do
 	step "dataplane, $recover" build/examples/dataplane/dataplane --recover $recover \
 		--bad-every 100
 done
+step "no files left behind" devtools/check-leftovers.sh build
 step "wrong input" devtools/check-wrong-input.sh build
 step "a fault in a trace" python3 devtools/check-trace.py
 step "iopf-setup" python3 devtools/test-iopf-setup.py

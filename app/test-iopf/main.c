@@ -14,8 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 #include <unistd.h>
 
+#include <rte_common.h>
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -27,6 +29,8 @@
 
 static struct test_suite *suites;
 static unsigned int nb_skipped;
+static char runtime_dir[256];
+static pid_t run_pid;		/* that started EAL with a runtime directory of its own */
 
 void
 test_suite_register(struct test_suite *suite)
@@ -78,13 +82,23 @@ find_suite(const char *name)
 	return suite;
 }
 
+static void
+remove_runtime_dir(void)
+{
+	/* A forked child must leave the directory to its parent. */
+	if (getpid() == run_pid && rmdir(runtime_dir) != 0 && errno != ENOENT)
+		fprintf(stderr, "test-iopf: cannot remove %s: %s\n", runtime_dir, strerror(errno));
+}
+
 static int
 start_eal(const char *program, int argc, char **argv)
 {
 	static char prefix[64];
 	static char *defaults[] = {
-		"test-iopf", "--no-huge", "-m", "256", "--no-pci", prefix, "--log-level=7", NULL,
+		"test-iopf", "--no-huge", "-m", "256", "--no-pci", "--no-shconf", prefix,
+		"--log-level=7", NULL,
 	};
+	int ret;
 
 	if (argc > 0) {
 		char *args[MAX_EAL_ARGS + 2] = { (char *)(uintptr_t)program };
@@ -92,9 +106,17 @@ start_eal(const char *program, int argc, char **argv)
 		memcpy(&args[1], argv, argc * sizeof(args[0]));
 		return rte_eal_init(argc + 1, args);
 	}
-	/* Two runs at the same time need runtime directories of their own. */
-	snprintf(prefix, sizeof(prefix), "--file-prefix=test-iopf-%d", getpid());
-	return rte_eal_init(7, defaults);
+	/*
+	 * Each run has a runtime directory of its own, for the telemetry socket. The files of a
+	 * shared configuration would outlive rte_eal_cleanup().
+	 */
+	run_pid = getpid();
+	snprintf(prefix, sizeof(prefix), "--file-prefix=test-iopf-%d", run_pid);
+	/* Handlers run in reverse order: EAL registers the one that removes the socket later. */
+	atexit(remove_runtime_dir);
+	ret = rte_eal_init(RTE_DIM(defaults) - 1, defaults);
+	snprintf(runtime_dir, sizeof(runtime_dir), "%s", rte_eal_get_runtime_dir());
+	return ret;
 }
 
 /*
@@ -135,7 +157,6 @@ main(int argc, char **argv)
 {
 	size_t passed = 0, failed = 0;
 	int nb_eal = 0, first = 1;
-	char runtime_dir[256];
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (int i = 1; i < argc; i++) {
@@ -177,11 +198,7 @@ main(int argc, char **argv)
 			run(s, &passed, &failed);
 	for (int i = first; i < argc; i++)
 		run(find_suite(argv[i]), &passed, &failed);
-	snprintf(runtime_dir, sizeof(runtime_dir), "%s", rte_eal_get_runtime_dir());
 	rte_eal_cleanup();
-	/* EAL leaves its runtime directory behind, empty. Each run has a directory of its own. */
-	if (nb_eal == 0)
-		(void)rmdir(runtime_dir);
 	printf("%zu passed, %zu failed, %u skipped\n", passed, failed, nb_skipped);
 	return failed != 0;
 }

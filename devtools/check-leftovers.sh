@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright(c) 2026 The iopf authors
+#
+# check-leftovers.sh BUILD_DIR: run each program that starts EAL with its default EAL options.
+# A run must leave no file or socket in the working directory, in TMPDIR or in EAL's runtime
+# directory, and no directory of its own.
+set -u
+
+if [ $# -ne 1 ] || [ ! -f "$1/build.ninja" ]; then
+	echo "usage: check-leftovers.sh BUILD_DIR" >&2
+	exit 2
+fi
+build=$(realpath "$1")
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+failed=0
+
+# run STATUS PROGRAM ARGUMENTS...; EAL's runtime directory is below RUNTIME_DIRECTORY.
+run() {
+	local expected=$1 status left
+	shift
+	rm -rf "$dir/cwd" "$dir/tmp" "$dir/run"
+	mkdir "$dir/cwd" "$dir/tmp" "$dir/run"
+	(cd "$dir/cwd" && TMPDIR=$dir/tmp RUNTIME_DIRECTORY=$dir/run timeout 120 "$@") \
+		>"$dir/out" 2>&1
+	status=$?
+	# Programs with --no-shconf and EAL's default prefix share the empty directory "rte".
+	left=$(cd "$dir" && find cwd tmp run -mindepth 1 ! -path run/dpdk ! -path run/dpdk/rte)
+	if [ $status -ne "$expected" ]; then
+		echo "FAILED: $(basename "$1") ${*:2}: exit status $status"
+		tail -n 20 "$dir/out"
+	elif [ -n "$left" ]; then
+		echo "FAILED: $(basename "$1") ${*:2}: left behind: ${left//$'\n'/ }"
+	else
+		return
+	fi
+	failed=1
+}
+
+head -c 100000 /dev/urandom >"$dir/data"
+run 0 "$build/app/test-iopf/test-iopf" null telemetry mmem_exit model_power lab_open
+run 0 "$build/app/test-iopf/test-order"
+run 0 "$build/app/iopf-bench/iopf-bench" --depths 1 --rounds 1 --faults 4096
+run 0 "$build/examples/hello/hello"
+run 0 "$build/examples/accel/accel" copy "$dir/data"
+run 0 "$build/examples/dataplane/dataplane"
+exit $failed
