@@ -9,9 +9,9 @@
  * address of memory is its CPU pointer.
  */
 
-#include <smmuv3_queue.h>
-#include <smmuv3_order.h>
 #include <smmuv3_cmd.h>
+#include <smmuv3_order.h>
+#include <smmuv3_queue.h>
 #include <smmuv3_spec.h>
 
 #include "bench.h"

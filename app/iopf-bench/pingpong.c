@@ -6,14 +6,12 @@
  * latency of the benchmark moves with them.
  */
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <rte_common.h>
 #include <rte_cycles.h>
-#include <rte_pause.h>
 
 #include "bench.h"
 

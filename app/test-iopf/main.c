@@ -21,7 +21,6 @@
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
-#include <rte_log.h>
 
 #include "test.h"
 

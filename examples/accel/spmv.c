@@ -11,7 +11,6 @@
 #include <stdlib.h>
 
 #include <rte_byteorder.h>
-#include <rte_common.h>
 
 #include "digest.h"
 #include "graph.h"

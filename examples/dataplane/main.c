@@ -3,7 +3,6 @@
 
 /* A small data plane: bring-up, the loop, and the figures. */
 
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>

@@ -6,12 +6,10 @@
  * out by hand from the architecture. Driver and model would share an error in these headers.
  */
 
-#include <string.h>
-
-#include "test.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
+#include "test.h"
 
 static void
 test_spec_register_offsets(void **state)

@@ -14,15 +14,14 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #include <rte_common.h>
 
+#include "interpose.h"
 #include "iopf.h"
 #include "mmem.h"
-#include "smmuv3_model.h"
-#include "interpose.h"
 #include "pcie_rig.h"
+#include "smmuv3_model.h"
 #include "test.h"
 
 #define SID	3

@@ -14,8 +14,8 @@
 #include <rte_errno.h>
 
 #include "iopf_handler.h"
-#include "iopf_rig.h"
 #include "iopf_pci.h"
+#include "iopf_rig.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
 #include "test.h"

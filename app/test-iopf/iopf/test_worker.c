@@ -24,11 +24,11 @@
 #include "array_iommu.h"
 #include "iopf_handler.h"
 #include "iopf_stats.h"
-#include "worker.h"
 #include "mmem.h"
 #include "slot.h"
 #include "smmuv3_model.h"
 #include "test.h"
+#include "worker.h"
 
 #define SID		8
 #define PATIENCE_S	30

@@ -14,7 +14,6 @@
 #include <linux/vfio.h>
 
 #include <rte_atomic.h>
-#include <rte_cycles.h>
 #include <rte_errno.h>
 #include <rte_io.h>
 #include <rte_vfio.h>

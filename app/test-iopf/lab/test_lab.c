@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <rte_atomic.h>
@@ -16,10 +17,10 @@
 #include <rte_kvargs.h>
 
 #include "attach_rig.h"
-#include "iopf_handler.h"
-#include "lab_rig.h"
 #include "dev.h"
 #include "domain.h"
+#include "iopf_handler.h"
+#include "lab_rig.h"
 #include "smmuv3_pmd.h"
 #include "test.h"
 

@@ -10,17 +10,16 @@
  */
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "call.h"
 #include "iopf_handler.h"
-#include "pass.h"
 #include "mmem.h"
 #include "mmem_chunk.h"
 #include "mmem_fault.h"
 #include "mmem_pool.h"
 #include "mmem_space.h"
+#include "pass.h"
 #include "pgtable.h"
 #include "smmuv3_model.h"
 

@@ -9,9 +9,9 @@
 #include <rte_cycles.h>
 #include <rte_log.h>
 
+#include "iopf_stats.h"
 #include "mmem_rig.h"
 #include "pieces.h"
-#include "iopf_stats.h"
 #include "test.h"
 
 #define SID		8

@@ -2,7 +2,6 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "pieces.h"

@@ -15,8 +15,8 @@
 #include <rte_common.h>
 #include <rte_errno.h>
 
-#include "mmem_rig.h"
 #include "iopf_stats.h"
+#include "mmem_rig.h"
 #include "test.h"
 
 /*

@@ -6,6 +6,7 @@
  * large for the PRIQ.
  */
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>

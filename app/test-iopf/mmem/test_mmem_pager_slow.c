@@ -13,9 +13,9 @@
 
 #include <rte_errno.h>
 
+#include "iopf_stats.h"
 #include "log_lines.h"
 #include "pager_rig.h"
-#include "iopf_stats.h"
 #include "test.h"
 
 static void

@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "iopf_handler.h"
-#include "iopf_pgtable.h"
-#include "pcie_rig.h"
-#include "iopf_stats.h"
 #include "iopf_pci.h"
+#include "iopf_pgtable.h"
+#include "iopf_stats.h"
+#include "pcie_rig.h"
 #include "test.h"
 
 #define SID	8

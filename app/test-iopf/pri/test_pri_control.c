@@ -10,11 +10,11 @@
 #include <string.h>
 
 #include "iopf_handler.h"
+#include "iopf_pci.h"
+#include "iopf_stats.h"
 #include "log_lines.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
-#include "iopf_stats.h"
-#include "iopf_pci.h"
 #include "test.h"
 
 #define SID	8

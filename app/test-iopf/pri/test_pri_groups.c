@@ -11,8 +11,8 @@
 #include <rte_common.h>
 
 #include "iopf_handler.h"
-#include "pcie_rig.h"
 #include "iopf_stats.h"
+#include "pcie_rig.h"
 #include "test.h"
 
 #define SID	8

@@ -12,8 +12,8 @@
 
 #include <rte_common.h>
 
-#include "iopf_stats.h"
 #include "iopf_pci.h"
+#include "iopf_stats.h"
 #include "mmem.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"

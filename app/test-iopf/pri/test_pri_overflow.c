@@ -9,10 +9,10 @@
 #include <stdlib.h>
 
 #include "iopf_handler.h"
+#include "iopf_pci.h"
+#include "iopf_stats.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
-#include "iopf_stats.h"
-#include "iopf_pci.h"
 #include "test.h"
 
 #define SID	8

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "model_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
-#include "model_rig.h"
 
 void
 rig_open(struct rig *r, const struct smmuv3_model_conf *conf)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-#include "test.h"
 #include "pri_rig.h"
+#include "test.h"
 
 const struct smmuv3_model_conf pri_conf = {
 	.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI };

@@ -3,13 +3,12 @@
 
 /* The model's command queue: legality, errors and recovery, SYNC. */
 
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "model_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
-#include "model_rig.h"
 
 #define ERR(cons) SMMUV3_GET(SMMUV3_CMDQ_CONS_ERR, cons)
 

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#include "test.h"
 #include "model_rig.h"
+#include "test.h"
 
 static uint8_t buf[64];
 

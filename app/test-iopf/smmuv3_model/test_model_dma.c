@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "test.h"
 #include "model_rig.h"
+#include "test.h"
 
 #define VA UINT64_C(0x10000000)
 

@@ -6,14 +6,12 @@
  * driver sees no difference.
  */
 
-#include <errno.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "model_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
-#include "model_rig.h"
 
 #define VA	UINT64_C(0x100000000)
 

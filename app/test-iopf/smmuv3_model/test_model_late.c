@@ -6,13 +6,12 @@
  * driver sees no difference.
  */
 
-#include <errno.h>
 #include <sched.h>
 #include <string.h>
 
+#include "model_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
-#include "model_rig.h"
 
 #define VA	UINT64_C(0x100000000)
 #define FRAME	(RIG_DATA + 0x5000)

@@ -5,10 +5,10 @@
 
 #include <string.h>
 
-#include "test.h"
 #include "../../../drivers/smmuv3_model/model_atc.h"
 #include "../../../drivers/smmuv3_model/model_ctx.h"
 #include "../../../drivers/smmuv3_model/model_oracle.h"
+#include "test.h"
 
 static struct smmuv3_oracle o;
 

@@ -4,11 +4,10 @@
 /* Registers of the model: identification, guards, acknowledgement, GBPA, GERROR. */
 
 #include <errno.h>
-#include <string.h>
 
+#include "model_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
-#include "model_rig.h"
 
 static void
 test_regs_identify_the_default_smmu(void **state)

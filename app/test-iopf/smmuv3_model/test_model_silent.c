@@ -5,9 +5,9 @@
 
 #include <string.h>
 
+#include "model_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
-#include "model_rig.h"
 
 #define VA	UINT64_C(0x100000000)
 #define REPORT	.harsh = SMMUV3_MODEL_HARSH_REPORT

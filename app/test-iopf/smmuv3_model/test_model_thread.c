@@ -5,11 +5,10 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "test.h"
 #include "model_rig.h"
+#include "test.h"
 
 #define VA	UINT64_C(0x100000000)
 #define PAGES	512u

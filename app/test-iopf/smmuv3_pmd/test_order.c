@@ -8,8 +8,6 @@
  * register accesses, barriers and structure words.
  */
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 

@@ -3,6 +3,7 @@
 
 /* Answers to page requests around SMMUEN 0: the driver holds them back and loses none. */
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>

@@ -3,6 +3,8 @@
 
 /* The driver from open to close, on each kind of SMMU that the model offers. */
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,6 +3,7 @@
 
 /* The command queue: full, shared, stopped; batches and their order. */
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 

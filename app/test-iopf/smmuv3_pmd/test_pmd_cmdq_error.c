@@ -3,6 +3,8 @@
 
 /* Errors of the command queue: illegal commands, and fetches that abort. */
 
+#include <errno.h>
+
 #include <rte_cycles.h>
 
 #include "iopf_handler.h"

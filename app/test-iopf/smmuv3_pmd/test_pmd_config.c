@@ -3,6 +3,8 @@
 
 /* Device strings and the sizes of queues: which ones the driver accepts, and which it refuses. */
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <rte_bitops.h>

@@ -3,6 +3,8 @@
 
 /* Domains, PASIDs and StreamIDs: translations, ASIDs, and which TLB entries may remain. */
 
+#include <errno.h>
+
 #include "pmd_rig.h"
 #include "test.h"
 

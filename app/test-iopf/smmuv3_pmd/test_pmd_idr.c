@@ -3,6 +3,7 @@
 
 /* ID registers on a page of memory: which SMMUs the driver refuses, and which values it reads. */
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

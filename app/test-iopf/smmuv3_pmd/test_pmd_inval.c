@@ -3,7 +3,7 @@
 
 /* Invalidations: their commands, the ranges that these cover, and the reported errors. */
 
-#include <string.h>
+#include <errno.h>
 
 #include "iopf_handler.h"
 #include "pmd_rig.h"

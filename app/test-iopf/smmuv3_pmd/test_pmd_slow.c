@@ -3,7 +3,7 @@
 
 /* A command queue that stops: behind a slow endpoint, or for good. */
 
-#include <string.h>
+#include <errno.h>
 
 #include <rte_cycles.h>
 

@@ -3,8 +3,7 @@
 
 /* The state of an SMMU: whether it may translate, and which calls succeed then. */
 
-#include <string.h>
-
+#include <errno.h>
 
 #include "iopf_handler.h"
 #include "pmd_rig.h"

@@ -7,6 +7,7 @@
  * be the old one, the new one, or not valid.
  */
 
+#include <errno.h>
 #include <string.h>
 
 #include "pmd_rig.h"

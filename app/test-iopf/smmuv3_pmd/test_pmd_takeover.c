@@ -8,7 +8,9 @@
  * never used again. Its queues and tables then belong to another owner, who overwrites them.
  */
 
+#include <errno.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

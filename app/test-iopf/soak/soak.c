@@ -10,8 +10,8 @@
 
 #include <rte_pause.h>
 
-#include "soak.h"
 #include "smmuv3_model_test.h"
+#include "soak.h"
 #include "test.h"
 
 #define MAX_SLEEP_MS 30000
