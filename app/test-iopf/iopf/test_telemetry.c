@@ -3,6 +3,7 @@
 
 /* Every telemetry command, through the socket of DPDK, with valid and invalid arguments. */
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ static const char *const commands[] = {
 
 static struct smmuv3_model *model;
 static struct iopf_iommu *iommu;
+static unsigned int iommu_id;		/* for the commands */
 static struct iopf_dev *dev;
 static struct iopf_domain *domain;
 static struct iopf_poller *poller;
@@ -73,6 +75,57 @@ get_number(const cJSON *dict, const char *key)
 	return (uint64_t)item->valuedouble;
 }
 
+/* Whether @p encoded, decoded as a URL, equals @p name or ends with "..." if it was cut. */
+static bool
+is_name(const char *encoded, const char *name)
+{
+	while (*encoded != '\0') {
+		char c = *encoded++;
+		unsigned int hex;
+
+		if (c == '.' && strcmp(encoded, "..") == 0 && strlen(name) > 30)
+			return true;
+		if (c == '%') {
+			assert_int_equal(sscanf(encoded, "%2X", &hex), 1);
+			c = hex;
+			encoded += 2;
+		}
+		if (c != *name++)
+			return false;
+	}
+	return *name == '\0';
+}
+
+static const char *
+send_to(const char *command, unsigned int id)
+{
+	char cmd[64];
+
+	snprintf(cmd, sizeof(cmd), "%s,%u", command, id);
+	return send_command(cmd);
+}
+
+/* The id of the IOMMU with this device string: the process may have others. */
+static unsigned int
+find_iommu(const char *devstr)
+{
+	unsigned int ids[64], n = 0;
+	const cJSON *item;
+
+	send_command("/iopf/list");
+	cJSON_ArrayForEach(item, answer_value()) {
+		assert_true(n < sizeof(ids) / sizeof(ids[0]));
+		ids[n++] = (unsigned int)item->valuedouble;
+	}
+	while (n > 0) {
+		send_to("/iopf/info", ids[--n]);
+		if (is_name(cJSON_GetObjectItem(answer_value(), "name")->valuestring, devstr))
+			return ids[n];
+	}
+	fail_msg("no IOMMU %s", devstr);
+	return 0;
+}
+
 static enum iopf_verdict
 take(struct iopf_domain *d, const struct iopf_group *group, void *ctx)
 {
@@ -113,6 +166,7 @@ setup(void **state)
 	assert_int_equal(0, iopf_poller_add(poller, iommu, IOPF_QUEUE_ALL));
 	assert_int_equal(0, iopf_iommu_start(iommu));
 	dma = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){ .sid = sid });
+	iommu_id = find_iommu("smmuv3,model=telemetry");
 	return 0;
 }
 
@@ -159,9 +213,9 @@ invalid_arguments_get_null(void **state)
 		"", ",", ",z", ",-1", ",64", ",99999999999999999999", ",0x0", ",0,1,2", ",0 ",
 		", 0",
 		",0,", ",0,-1", ",0,x", ",0, 1", ",0,99999999999999999999", ",,0", ",0,1 ",
-		",\xff\xfe", ",%s%n", ",../../etc", ",00000000000000000000000000000000000001",
+		",\xff\xfe", ",%s%n", ",../../etc", ",00000000000000000000000000000000000063",
 	};
-	char cmd[128], id[16];
+	char cmd[128];
 
 	(void)state;
 	if (sock < 0)
@@ -174,12 +228,11 @@ invalid_arguments_get_null(void **state)
 				assert_non_null(strstr(answer, "null"));
 		}
 	}
-	assert_non_null(strstr(send_command("/iopf/info,0,1"), "null"));
+	snprintf(cmd, sizeof(cmd), "/iopf/info,%u,1", iommu_id);
+	assert_non_null(strstr(send_command(cmd), "null"));
 	/* An unused id, then a used one. */
 	assert_non_null(strstr(send_command("/iopf/info,63"), "null"));
-	snprintf(id, sizeof(id), "[%d]", 0);
-	assert_non_null(strstr(send_command("/iopf/list"), id));
-	assert_non_null(strstr(send_command("/iopf/info,0"), "smmuv3,model=telemetry"));
+	assert_non_null(strstr(send_to("/iopf/info", iommu_id), "smmuv3,model=telemetry"));
 }
 
 static void
@@ -196,11 +249,11 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	while (iopf_poll(poller) == 0)
 		smmuv3_model_step(model, 16);
 	snprintf(id, sizeof(id), "%016llx", (unsigned long long)taken);
-	send_command("/iopf/outstanding,0");
+	send_to("/iopf/outstanding", iommu_id);
 	assert_non_null(strstr(answer, id));
 	assert_non_null(strstr(answer, "\"taken\""));
 	assert_non_null(strstr(answer, "180146176"));	/* 0xabcd000 */
-	send_command("/iopf/stats,0");
+	send_to("/iopf/stats", iommu_id);
 	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
 		assert_non_null(strstr(answer, iopf_iommu_stat_name(i)));
 	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
@@ -212,9 +265,9 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	while (smmuv3_model_dma_poll(dma, &done, 1) == 0)
 		smmuv3_model_step(model, 16);
 	assert_int_equal(SMMUV3_MODEL_ABORTED, done.status);
-	assert_null(strstr(send_command("/iopf/outstanding,0"), id));
-	assert_non_null(strstr(send_command("/iopf/latency,0"), "\"samples\":1"));
-	assert_non_null(strstr(send_command("/iopf/stats,0"), "\"pending\":0"));
+	assert_null(strstr(send_to("/iopf/outstanding", iommu_id), id));
+	assert_non_null(strstr(send_to("/iopf/latency", iommu_id), "\"samples\":1"));
+	assert_non_null(strstr(send_to("/iopf/stats", iommu_id), "\"pending\":0"));
 }
 
 /* The answer to any arguments is JSON: send_command() parses it. */
@@ -262,26 +315,6 @@ name_of(unsigned int i)
 	return name;
 }
 
-/* Check that @p encoded, decoded as a URL, equals @p name or ends with "..." if it was cut. */
-static void
-check_name(const char *encoded, const char *name)
-{
-	while (*encoded != '\0') {
-		char c = *encoded++;
-		unsigned int hex;
-
-		if (c == '.' && strcmp(encoded, "..") == 0 && strlen(name) > 30)
-			return;
-		if (c == '%') {
-			assert_int_equal(sscanf(encoded, "%2X", &hex), 1);
-			c = hex;
-			encoded += 2;
-		}
-		assert_int_equal(c, *name++);
-	}
-	assert_int_equal(*name, '\0');
-}
-
 static void
 walk_pages(const char *command, unsigned int id)
 {
@@ -306,8 +339,10 @@ walk_pages(const char *command, unsigned int id)
 			assert_true(i < NB_DEVS && !seen[i]);
 			seen[i] = true;
 			nb_seen++;
-			check_name(cJSON_GetObjectItem(item, "device")->valuestring, name_of(i));
-			check_name(cJSON_GetObjectItem(item, "domain")->valuestring, name_of(31));
+			assert_true(is_name(cJSON_GetObjectItem(item, "device")->valuestring,
+					name_of(i)));
+			assert_true(is_name(cJSON_GetObjectItem(item, "domain")->valuestring,
+					name_of(31)));
 			assert_int_equal(get_number(item, "pasid"), 1);
 		}
 		if (cJSON_GetObjectItem(answer_value(), "next") == NULL)
@@ -331,9 +366,7 @@ every_device_is_listed_whatever_its_name(void **state)
 	struct smmuv3_model *other;
 	struct iopf_domain *shared;
 	struct iopf_iommu *smmu;
-	const cJSON *last;
 	unsigned int i, id;
-	char cmd[64];
 
 	(void)state;
 	if (sock < 0)
@@ -342,9 +375,7 @@ every_device_is_listed_whatever_its_name(void **state)
 	assert_non_null(other);
 	smmu = iopf_iommu_open("smmuv3,model=sm\"\xc3\xa9");
 	assert_non_null(smmu);
-	send_command("/iopf/list");
-	last = cJSON_GetArrayItem(answer_value(), cJSON_GetArraySize(answer_value()) - 1);
-	id = (unsigned int)last->valuedouble;
+	id = find_iommu("smmuv3,model=sm\"\xc3\xa9");
 	shared = iopf_domain_create(&(struct iopf_domain_conf){ .name = name_of(31),
 			.handler = take });
 	assert_non_null(shared);
@@ -358,11 +389,6 @@ every_device_is_listed_whatever_its_name(void **state)
 	}
 	walk_pages("/iopf/stats", id);
 	walk_pages("/iopf/latency", id);
-	snprintf(cmd, sizeof(cmd), "/iopf/info,%u", id);
-	send_command(cmd);
-	check_name(cJSON_GetObjectItem(answer_value(), "name")->valuestring,
-			"smmuv3,model=sm\"\xc3\xa9");
-
 	for (i = 0; i < NB_DEVS; i++)
 		assert_int_equal(0, iopf_dev_remove(devs[i]));
 	assert_int_equal(0, iopf_domain_destroy(shared));
@@ -396,7 +422,8 @@ every_outstanding_fault_is_listed(void **state)
 	for (;;) {
 		const cJSON *item;
 
-		snprintf(cmd, sizeof(cmd), "/iopf/outstanding,0,%llu", (unsigned long long)next);
+		snprintf(cmd, sizeof(cmd), "/iopf/outstanding,%u,%llu", iommu_id,
+				(unsigned long long)next);
 		send_command(cmd);
 		assert_int_equal(get_number(answer_value(), "outstanding"), NB);
 		cJSON_ArrayForEach(item, answer_value())
@@ -413,7 +440,7 @@ every_outstanding_fault_is_listed(void **state)
 		smmuv3_model_step(model, 16);
 		n += smmuv3_model_dma_poll(dma, &done, 1);
 	}
-	send_command("/iopf/outstanding,0");
+	send_to("/iopf/outstanding", iommu_id);
 	assert_int_equal(get_number(answer_value(), "outstanding"), 0);
 }
 
