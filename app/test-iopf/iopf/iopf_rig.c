@@ -109,7 +109,7 @@ one_put_stall(uint16_t stag, uint64_t addr)
 void
 one_await_answers(unsigned int n)
 {
-	for (unsigned int i = 0; i < 20000 && hw.nb_out < n; i++) {
+	for (unsigned int i = 0; i < 200000 && hw.nb_out < n; i++) {
 		iopf_poll(one.poller);
 		usleep(100);
 	}

@@ -20,7 +20,7 @@ a_worker_gets_the_whole_group(void **state)
 	prg.verdict = IOPF_DEFER;
 	prg_put_group(SID, 1, 1, 7);
 	prg_poll_all();
-	for (unsigned int i = 0; i < 20000 && hw.nb_out == 0; i++)
+	for (unsigned int i = 0; i < 200000 && hw.nb_out == 0; i++)
 		usleep(100);
 	assert_int_equal(1, hw.nb_out);
 	assert_int_equal(7, prg.deferred_faults);

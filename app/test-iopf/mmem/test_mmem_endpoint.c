@@ -280,16 +280,16 @@ test_a_group_too_large_for_the_queue_gets_its_bytes(void **state)
 	rte_log_set_level_pattern("lib.mmem", RTE_LOG_EMERG);
 	gr.fill_result = -EIO;
 	submit(gr.pri_dma, SMMUV3_MODEL_READ, buf + CHUNK - 32 * PAGE, 64 * PAGE);
-	for (i = 0; atomic_load(&gr.fills) < 3 && i < 20000; i++) {
+	for (i = 0; atomic_load(&gr.fills) < 3 && i < 200000; i++) {
 		assert_false(run_turns(1, &done));
 		usleep(100);
 	}
-	assert_in_range(i, 1, 19999);
+	assert_in_range(i, 1, 199999);
 	gr.fill_result = 0;
-	for (i = 0; !run_turns(1, &done) && i < 20000; i++)
+	for (i = 0; !run_turns(1, &done) && i < 200000; i++)
 		usleep(100);
 	rte_log_set_level_pattern("lib.mmem", RTE_LOG_NOTICE);
-	assert_in_range(i, 0, 19999);
+	assert_in_range(i, 0, 199999);
 	for (i = 0; i < sizeof(bytes); i += PAGE)
 		assert_int_equal(bytes[i], 0x5a);
 	assert_int_equal(gr_stat(MMEM_STAT_FILLED), 2 * CHUNK / PAGE);

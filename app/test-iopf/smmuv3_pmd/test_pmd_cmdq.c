@@ -100,7 +100,8 @@ test_a_wait_for_a_stuck_queue_ends(void **state)
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	start = rte_get_tsc_cycles();
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), -ETIMEDOUT);
-	assert_true(rte_get_tsc_cycles() - start < 2 * rte_get_tsc_hz());
+	/* The wait takes a second; other processes may hold up this thread. */
+	assert_true(rte_get_tsc_cycles() - start < 30 * rte_get_tsc_hz());
 	assert_int_equal(pmd_read_stat(&p, "sync_timeouts"), 1);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
