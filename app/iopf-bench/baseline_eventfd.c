@@ -7,9 +7,9 @@
  * resolves the fault, sends one RESUME with a PROD store of its own, and frees the record.
  *
  * It resolves a fault with pgt_resolve(), with which lib/mmem itself maps a page, on a table of the
- * same shape. mmem_resolve() would add the product's region lookup and statistics, and its space
- * belongs to the product's IOMMU. This baseline therefore does a little less than the product, and
- * far less than handle_mm_fault().
+ * same shape. mmem_resolve() would add the region lookup and statistics of lib/mmem, and its space
+ * belongs to an IOMMU of lib/iopf. This baseline therefore does a little less than the mode
+ * "polled", and far less than handle_mm_fault().
  *
  * All its threads run on the servicer's core, so that no wake-up between them crosses cores. A
  * woken worker does not preempt the interrupt thread (SCHED_BATCH; in Linux the interrupt thread

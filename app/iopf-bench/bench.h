@@ -10,8 +10,8 @@
  *	main.c		options
  *	cases.c		rounds: a cell is one case, a mode at a depth, in one round
  *	loop.c		one cell: engines in a closed loop, their latencies
- *	mode_polled.c	the product, for devices that stall and for devices with page requests
- *	baseline_*.c	the baselines it is compared with
+ *	mode_polled.c	modes "polled" and "pri": iopf, for devices that stall and with page requests
+ *	baseline_*.c	the other modes, baselines for these two
  *	report.c	table, ratios, JSON
  *
  * It uses two cores: the model with its engines on one, the servicer on the other.
@@ -151,7 +151,7 @@ extern const unsigned int bench_nb_modes;
  */
 struct smmuv3_model *bench_create_model(const char *name, uint32_t features);
 
-/* The result of one cell. For the servicer alone only the first field: the cycles of each turn. */
+/* The result of one cell. drain_run() sets service alone: the cycles of each drain of the queue. */
 struct cell {
 	struct hist service;	/* cycles from the queue's PROD store to the answer consumed */
 	struct hist whole;	/* cycles from the first access to its completion */

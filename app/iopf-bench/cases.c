@@ -154,7 +154,7 @@ progress_clear(const struct progress *p)
 		fprintf(stderr, "\r\033[K");
 }
 
-/* Run the cases of one depth, the r-th of them first. */
+/* Run the n cases of one depth in rotated order, which begins with case r modulo n. */
 static int
 cases_run_depth(struct results *res, struct mode *modes, unsigned int r, unsigned int first,
 		unsigned int n, struct progress *progress)

@@ -3,9 +3,9 @@
 
 /*
  * Measures the capacity of one servicer core. In a closed loop the slower of the two cores sets the
- * rate, which with a software SMMU is soon the model's. So the two take turns: the model records
- * DRAIN_DEPTH faults and stops, the servicer answers them all, the model continues. Only the
- * servicer's turn is timed.
+ * rate, and with a software SMMU this is often the model's core. So model and servicer alternate:
+ * the model records DRAIN_DEPTH faults and stops, the servicer answers them all, the model
+ * continues. Only the servicer's turn is timed.
  */
 
 #include <errno.h>

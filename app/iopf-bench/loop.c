@@ -4,7 +4,7 @@
 /*
  * Engines, usually in a closed loop: `depth` writes are pending, each to its own unmapped page
  * (or group of pages); each completed write starts the next. All of this runs on the model's
- * thread, in the callback for completed DMAs.
+ * thread, in the function that the engine calls for completed DMAs.
  *
  * The first sixteenth of the pages is warm-up. The measurement ends with the submission of the last
  * page, so that the depth is constant throughout.

@@ -2,8 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The product as an application uses it: managed memory, one poller on one core. The memory is
- * populated; each fault maps one page or a group of pages.
+ * Two modes: "polled", a device that stalls, and "pri", an endpoint with page requests. Both use
+ * iopf as an application does: managed memory, one poller on one core. The memory is populated;
+ * each fault maps one page or a group of pages.
  */
 
 #include <errno.h>

@@ -127,7 +127,7 @@ an_attach_whose_undo_failed_is_undone_by_the_next_attach(void **state)
 		assert_int_equal(0, iopf_domain_attach(ctl.domain[2], ctl.dev[0], pasid));
 		assert_int_equal(1, hw.attached);
 		assert_int_equal(1, hw.domains);
-		/* No owner holds the attachment. */
+		/* The attachment of domain 1 is gone: its detach has no effect. */
 		assert_int_equal(0, iopf_domain_detach(ctl.domain[1], ctl.dev[0], 1));
 		assert_int_equal(0, iopf_domain_detach(ctl.domain[2], ctl.dev[0], pasid));
 		assert_int_equal(0, hw.attached);

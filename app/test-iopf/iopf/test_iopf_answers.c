@@ -190,7 +190,7 @@ a_late_answer_does_not_answer_the_next_fault_of_the_slot(void **state)
 	iopf_poll(one.poller);
 	old = one.last_id;
 	assert_int_equal(0, iopf_group_respond(old, IOPF_SUCCESS));
-	/* Use every slot again, with the old one. */
+	/* Use every slot again, also that of the first fault. */
 	for (unsigned int i = 0; i < 2 * MAX_STALLS; i++)
 		one_put_stall(i, 0);
 	while (iopf_poll(one.poller) != 0)
@@ -204,7 +204,7 @@ answer_inside(const struct iopf_group *group)
 {
 	assert_int_equal(0, iopf_group_respond(iopf_group_id(group), IOPF_SUCCESS));
 	assert_int_equal(-ESTALE, iopf_group_respond(iopf_group_id(group), IOPF_INVALID));
-	/* The fault stays readable until the callback returns. */
+	/* The fault stays readable until the handler returns. */
 	assert_int_equal(0x7000, group->faults[0]->addr);
 	return IOPF_TAKEN;
 }

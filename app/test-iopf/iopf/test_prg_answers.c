@@ -124,7 +124,7 @@ a_dead_iommu_gets_no_answers(void **state)
 	assert_int_equal(-ESTALE, iopf_group_respond(prg.last_id, IOPF_SUCCESS));
 	assert_int_equal(0, hw.nb_out);
 	assert_int_equal(1, iopf_domain_stat(prg.domain, IOPF_STAT_TERMINATED));
-	/* The detach does not wait for the device. */
+	/* The detach does not wait until the PRI of the device is drained. */
 	prg.not_drained = true;
 	assert_int_equal(0, iopf_domain_detach(prg.domain, prg.dev2, 1));
 	assert_string_equal("pdta", prg.log);

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A random sequence of records makes the groups that a simulation of the rules makes.
+ * The groups of a random sequence of records are those that this file computes by the same rules.
  */
 
 #include <errno.h>

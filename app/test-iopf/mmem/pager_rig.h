@@ -75,7 +75,7 @@ extern struct pg pg;
 
 extern uint8_t pg_bytes[2 * MMEM_CHUNK_SIZE];
 
-/* The next callback calls this once. */
+/* The next call of a pager or of the report calls this once. */
 extern void (*_Atomic pg_in_callback)(void);
 
 int pg_setup(void **state);

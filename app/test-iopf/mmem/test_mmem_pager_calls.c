@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A control call in a callback works, or returns -EDEADLK and has changed nothing.
+ * A control call in a pager or in a report works, or returns -EDEADLK and has changed nothing.
  */
 
 #include <errno.h>

@@ -20,7 +20,7 @@
 #define ARENA	((size_t)32 << 20)
 
 /*
- * A function's driver
+ * An endpoint's driver
  */
 
 static void

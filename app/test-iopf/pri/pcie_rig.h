@@ -5,7 +5,7 @@
 #define PCIE_RIG_H
 
 /*
- * Page requests through the public interface, on a model with ATS and PRI: PCIe functions, and
+ * Page requests through the public interface, on a model with ATS and PRI: PCIe endpoints, and
  * address spaces whose handlers the test controls. The model has no thread: it runs in
  * pcie_run_model(), pcie_run() and while the library waits for it.
  */
@@ -26,7 +26,7 @@
 #define PCIE_VA		UINT64_C(0x1234400000)
 #define PCIE_MAX_ENGINES	4
 
-/* A function: a device of the library, and engines of one StreamID. */
+/* An endpoint: a device of the library, and engines of one StreamID. */
 struct pcie_fn {
 	struct iopf_dev *dev;
 	uint32_t sid;
@@ -52,7 +52,7 @@ struct pcie_space {
 	enum iopf_verdict verdict;
 	bool leave_unmapped;
 	uint32_t prot;			/* [read and write] */
-	/* The lost callback maps its pages too. */
+	/* The handler of lost requests maps their pages too. */
 	bool map_lost;
 	/* Seen by the handler. */
 	unsigned int calls, lost;
@@ -69,7 +69,7 @@ struct pcie {
 	unsigned int nb_fns, nb_spaces;
 	uint8_t *arena;
 	size_t used;
-	uint8_t *pattern;		/* functions write page n of it to page n */
+	uint8_t *pattern;		/* endpoints write page n of it to page n */
 	unsigned int nb_reports;
 	struct iopf_fault report;	/* the last one */
 };
@@ -81,7 +81,7 @@ void pcie_open(struct pcie *r, const struct smmuv3_model_conf *conf,
 void pcie_close(struct pcie *r);
 
 /*
- * Add a function, not attached. @p conf may be NULL; used are pri_requests, prg_pasid,
+ * Add an endpoint, not attached. @p conf may be NULL; used are pri_requests, prg_pasid,
  * pri_overcommit, nb_pasids and the operation pasid_drained.
  */
 void pcie_add_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf);
@@ -92,7 +92,7 @@ struct smmuv3_model_dma *pcie_create_engine(struct pcie *r, struct pcie_fn *f,
 		const struct smmuv3_model_dma_conf *conf);
 void pcie_create_space(struct pcie *r, struct pcie_space *s);
 void pcie_attach(struct pcie_space *s, struct pcie_fn *f, uint32_t pasid);
-/* One function with one engine, and a space it is attached to. */
+/* One endpoint with one engine, and a space it is attached to. */
 struct smmuv3_model_dma *pcie_add_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
 		uint32_t sid, unsigned int group_pages);
 /* pcie_open() with defaults, and pcie_add_simple(). */
@@ -108,7 +108,7 @@ struct smmuv3_model_dma *pcie_add_attached_fn(struct pcie *r, struct pcie_fn *f,
 /* Mute or unmute the log of the driver and the libraries. */
 void pcie_mute_log(bool on);
 
-/* Reset the function, as its own driver does. */
+/* Reset the endpoint, as its own driver does. */
 void pcie_reset_fn(struct pcie *r, struct pcie_fn *f);
 
 /* Start a DMA that writes pages of the pattern. */

@@ -2,7 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * DMA and page requests of the functions of pcie_rig.h.
+ * DMA and page requests of the endpoints of pcie_rig.h.
  */
 
 #include <rte_cycles.h>
@@ -28,7 +28,7 @@ void
 pcie_run_model(struct pcie *r)
 {
 	/*
-	 * The model does not come to rest while the PRIQ overflows: functions repeat their
+	 * The model does not come to rest while the PRIQ overflows: endpoints repeat their
 	 * requests.
 	 */
 	for (unsigned int i = 0; i < 64 && smmuv3_model_step(r->m, 64) > 0; i++)

@@ -67,7 +67,7 @@ detach_answers_a_taken_group_and_a_later_answer_is_stale(void **state)
 	pcie_run(&r);
 	pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(iopf_domain_stat(s.domain, IOPF_STAT_CANCELLED), 1);
-	/* The function sends no request and its DMA aborts. */
+	/* The endpoint sends no request and its DMA aborts. */
 	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(s.calls, 1);
 	pcie_close(&r);
@@ -192,7 +192,7 @@ stop_and_start_switch_ats_and_pri_off_and_on(void **state)
 			pcie_expect_pattern(&r, &s[k], 8 * (i + 1), 4);
 		}
 	}
-	/* A function attached while the IOMMU is stopped is enabled by the start. */
+	/* An endpoint attached while the IOMMU is stopped is enabled by the start. */
 	assert_int_equal(iopf_domain_detach(s[0].domain, f[0].dev, IOPF_NO_PASID), 0);
 	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
 	memset(f[0].log, 0, sizeof(f[0].log));
@@ -233,7 +233,7 @@ a_priq_write_abort_disables_pri_of_its_device_until_a_restart(void **state)
 	assert_int_equal(s.calls, 0);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_OVERFLOWS), 1);
 	assert_int_equal(pcie_stat(&r, IOPF_IOMMU_STAT_DISCARDED), 3);
-	/* The other function goes on. */
+	/* The other endpoint goes on. */
 	pcie_write_and_wait(&r, other, 0, 4, SMMUV3_MODEL_OK);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
 	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_OK);
@@ -312,7 +312,7 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 	pcie_run(&r);
 	pcie_expect_end(dma, SMMUV3_MODEL_OK);
 	pcie_expect_pattern(&r, &s, 0, 4);
-	/* Both functions go on. */
+	/* Both devices go on. */
 	s.verdict = ss.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	pcie_write(&r, dma, 8, 4);
 	pcie_write(&r, stalling, 8, 4);

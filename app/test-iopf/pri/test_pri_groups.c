@@ -3,7 +3,7 @@
 
 /*
  * Page request groups through the public interface: groups as the handler sees them, PRG indices,
- * and the PASID of an answer (contract 8 of the design).
+ * and the PASID of an answer (contract 8).
  */
 
 #include <stdlib.h>
@@ -132,7 +132,7 @@ groups_of_several_devices_may_interleave_in_any_order(void **state)
 		}
 		for (unsigned int i = 0; i < FNS; i++)
 			pcie_write(&r, f[i].dma[0], 10 * used[i]++, 2 * (2 + i));
-		/* One request of each function, before the second of any. */
+		/* One request of each endpoint, before the second of any. */
 		smmuv3_model_step(r.m, FNS);
 		assert_int_equal(pcie_poll(&r), FNS);
 		assert_int_equal(s[0].calls + s[1].calls + s[2].calls, 0);
@@ -262,7 +262,7 @@ static void
 an_answer_carries_the_pasid_only_if_the_function_requires_it(void **state)
 {
 	(void)state;
-	/* The model checks that the answer has the form that the function requires. */
+	/* The model checks that the answer has the form that the endpoint requires. */
 	check_same_index(false, NULL);
 	check_same_index(false, &with_pps);
 }

@@ -43,7 +43,7 @@ a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
 	assert_int_equal(r.report.sid, SID);
 	assert_in_range(r.report.addr, AT(8), AT(10));
 
-	/* The function waits for an answer that will not come. */
+	/* The endpoint waits for an answer that will not come. */
 	smmuv3_model_dma_quirks(dma, 0, 0);
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), -ETIMEDOUT);
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 32);
@@ -95,7 +95,7 @@ a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 	pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
 	pcie_write_and_wait(&r, dma, 8, 4, SMMUV3_MODEL_OK);
 	pcie_expect_pattern(&r, &s, 8, 4);
-	/* The driver error is of the stop, which waits for a limited time. */
+	/* The driver error is of the stop: its wait for the endpoint has a time limit. */
 	assert_int_equal(smmuv3_model_driver_errors(r.m), 1);
 	smmuv3_model_driver_errors_clear(r.m);
 	pcie_close(&r);
@@ -132,7 +132,7 @@ a_repeated_last_is_answered_once(void **state)
 }
 
 /*
- * PASIDs 1 and 2 of one function and PASID 1 of another; PASID 1 of the first has a group without
+ * PASIDs 1 and 2 of one endpoint and PASID 1 of another; PASID 1 of the first has a group without
  * Last.
  */
 static void
@@ -164,7 +164,7 @@ a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer(void **stat
 	pcie_write(&r, dma[0], 8, 3);
 	pcie_run(&r);
 	assert_int_equal(s[0].calls, 1);
-	/* PASID 2, and PASID 1 of the other function: partial groups. */
+	/* PASID 2, and PASID 1 of the other endpoint: partial groups. */
 	pcie_write(&r, dma[1], 0, 3);
 	pcie_write(&r, other, 0, 3);
 	smmuv3_model_step(r.m, 2);

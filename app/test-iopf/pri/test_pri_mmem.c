@@ -3,7 +3,7 @@
 
 /*
  * Page requests for managed memory: unmap invalidates the ATC, memory is kept while the ATC may
- * hold it (contract 11 of the design), and a PASID moves to another address space.
+ * hold it (contract 11), and a PASID moves to another address space.
  */
 
 #include <errno.h>
@@ -155,10 +155,10 @@ memory_is_kept_while_a_dead_atc_may_use_it(void **state)
 	pcie_mute_log(true);
 	assert_int_equal(mmem_free(mm.space, mm.buf), -EIO);
 	assert_int_not_equal(mmem_stat(mm.space, MMEM_STAT_KEPT), 0);
-	/* The other function goes on. */
+	/* The other endpoint goes on. */
 	pcie_write_and_wait(&r, other, 0, 16, SMMUV3_MODEL_OK);
 	pcie_expect_pattern(&r, &s, 0, 16);
-	/* The driver of the function resets it. */
+	/* The driver of the endpoint resets it. */
 	pcie_reset_fn(&r, &f);
 	smmuv3_model_dma_quirks(dma, 0, 0);
 	assert_int_equal(mmem_detach(mm.space, f.dev, IOPF_NO_PASID), 0);
@@ -168,7 +168,7 @@ memory_is_kept_while_a_dead_atc_may_use_it(void **state)
 	pcie_close(&r);
 }
 
-/* The storm of design 4.7, through both queues. */
+/* Contract 7: faults on a page join the fault that maps it, through both queues. */
 static void
 a_stall_and_a_request_for_a_page_map_it_once(void **state)
 {
@@ -261,7 +261,7 @@ a_group_is_upgraded_with_one_answer(void **state)
 }
 
 /*
- * One PASID of a function moves to another address space
+ * One PASID of an endpoint moves to another address space
  */
 
 #define LONG_DMA	96	/* pages, in groups of 8 */
@@ -283,7 +283,7 @@ note_end_of_dma(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *do
 	mv.status = done->status;
 }
 
-/* The engine has a callback, so outstanding counts the DMAs that have not ended. */
+/* The engine calls note_end_of_dma(), so outstanding counts the DMAs that have not ended. */
 static bool
 pasid_drained(struct iopf_dev *dev, uint32_t pasid, void *ctx)
 {

@@ -68,7 +68,7 @@ check_overflow_at(unsigned int k)
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PPRS), before + 8);
 	assert_int_equal(pcie_model_stat(&r, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), 1);
 	/*
-	 * The functions repeat their requests and the SMMU answers them itself: no request enters
+	 * The endpoints repeat their requests and the SMMU answers them itself: no request enters
 	 * the queue.
 	 */
 	pcie_run_model(&r);
@@ -266,7 +266,7 @@ credits_are_granted_at_attach_and_returned_at_detach(void **state)
 	assert_int_equal(f[2].credits, 32);
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 37);
 
-	/* No function has more requests outstanding than it has credits. */
+	/* No endpoint has more requests outstanding than it has credits. */
 	dma = f[1].dma[0];
 	pcie_write(&r, dma, 0, 8);
 	pcie_run_model(&r);

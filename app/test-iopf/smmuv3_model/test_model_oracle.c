@@ -26,7 +26,7 @@ count_errors(void)
 	return atomic_load(&o.log.nb);
 }
 
-/* Use a 4K leaf of ASID 5 at @p va that the TLB filled after promise @p born. */
+/* Use a 4K leaf of ASID 5 at @p va that the TLB filled after invalidation @p born. */
 static void
 use_leaf(uint64_t born, uint64_t va)
 {

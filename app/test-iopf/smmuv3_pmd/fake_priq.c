@@ -27,7 +27,7 @@ fq_chance(unsigned int one_in)
 static void
 fq_expect(enum fq_item item, uint32_t serial)
 {
-	/* Two losses at one place count as one. */
+	/* Losses without a record between them count as one. */
 	if (item == LOST && (fq->tail == fq->head ? fq->told :
 			fq->stream[(fq->tail - 1) % RTE_DIM(fq->stream)].item == LOST))
 		return;

@@ -20,7 +20,8 @@ struct churn {
 	uint8_t *page;
 	_Atomic bool stop;
 	bool deaths;			/* ATCs may not answer: ats_invalidate() fails */
-	uint64_t kept, broken, errors;	/* promises */
+	/* Invalidations: the page was not written afterwards, was written, invalidate() failed. */
+	uint64_t kept, broken, errors;
 	struct smmuv3_model_dma *dma[2];
 };
 

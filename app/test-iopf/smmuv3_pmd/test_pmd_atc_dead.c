@@ -42,7 +42,7 @@ test_an_atc_that_does_not_answer_is_cut_off(void **state)
 	assert_int_equal(done, 0);
 	assert_int_equal(pmd_read_stat(&p, "cerror_atc"), 1);
 	assert_int_equal(pmd_read_stat(&p, "atc_cuts"), 1);
-	/* The ATC still holds the page and cannot use it. So the promise holds now. */
+	/* The ATC still holds the page but cannot use it: the invalidation succeeds. */
 	ats_invalidate_page(&p, domain, VA);
 	assert_false(ats_can_reach(&p, dead, VA));
 	assert_false(ats_can_reach(&p, dead, VA + PAGE));

@@ -5,7 +5,7 @@
  * Taking over an SMMU from an earlier owner, and releasing it.
  *
  * A killed run is a driver that longjmp() leaves in the middle of a wait for the SMMU, and that is
- * never used again. Its queues and tables then belong to another owner, who overwrites them.
+ * never used again. Its queues and tables then belong to another owner, which overwrites them.
  */
 
 #include <errno.h>

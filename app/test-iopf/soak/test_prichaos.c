@@ -4,7 +4,7 @@
 /*
  * Page requests with concurrent disturbances: handlers answer, defer, take, refuse or fail at
  * random, a thread answers taken groups, pages are unmapped, devices are detached, the IOMMU stops
- * and starts, with a power cycle in between, ATCs do not answer and their functions are reset, the
+ * and starts, with a power cycle in between, ATCs do not answer and their endpoints are reset, the
  * request queue overflows and has errors, the poll thread sleeps. The model is harsh, and an
  * unmapped frame is free for a moment before it can be mapped again. Every group is answered once,
  * by the library or by the SMMU.
@@ -173,7 +173,7 @@ unmap_pages(unsigned int i)
 
 		answered = rc == 0;
 		assert_true(rc == 0 || rc == -EIO);
-		/* The driver has cut the function off, so the next invalidation succeeds. */
+		/* The driver has cut the endpoint off, so the next invalidation succeeds. */
 		if (rc < 0)
 			assert_int_equal(iopf_invalidate(c.domain[i], iinv, out.nb_inv, NULL), 0);
 	}
@@ -190,7 +190,7 @@ unmap_pages(unsigned int i)
 }
 
 /*
- * The driver cuts off a function whose ATC does not answer. The function is reset, detached and
+ * The driver cuts off an endpoint whose ATC does not answer. The endpoint is reset, detached and
  * attached again.
  */
 static void
@@ -375,7 +375,7 @@ every_group_is_answered_once_with_disturbances(void **state)
 	assert_int_equal(0, smmuv3_model_stop(c.r.m));
 	for (unsigned int i = 0; i < NB_FNS; i++)
 		assert_int_equal(0, iopf_domain_detach(c.domain[i], c.fn[i].dev, IOPF_NO_PASID));
-	/* Stale answers are for functions that were reset and not yet attached again. */
+	/* Stale answers are for endpoints that were reset and not yet attached again. */
 	assert_int_equal(pcie_stat(&c.r, IOPF_IOMMU_STAT_FAULTS),
 			pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS) +
 			pcie_model_stat(&c.r, SMMUV3_MODEL_STAT_PRI_RESPS_STALE));

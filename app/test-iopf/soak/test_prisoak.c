@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Eight hundred thousand page requests of several functions and PASIDs, in groups of random size.
+ * Eight hundred thousand page requests of several endpoints and PASIDs, in groups of random size.
  * The request queue is far too small and the poll thread pauses and sleeps at random, so that the
- * queue overflows repeatedly. One function ignores its credits, one sometimes repeats a Last. The
+ * queue overflows repeatedly. One endpoint ignores its credits, one sometimes repeats a Last. The
  * model is harsh and its oracle knows the owner of each frame. Every group is answered once, by the
  * library or by the SMMU; the data is intact, and the model reports no error of the driver or of
  * the oracle. With IOPF_TEST_SCALE=10 ten million, together with the suite prichaos.
@@ -49,7 +49,7 @@
 #define REQUESTS 1000000
 #endif
 
-/* The configurations and quirks of the functions. */
+/* The configurations and quirks of the endpoints. */
 static const struct {
 	struct iopf_dev_conf conf;
 	unsigned int prg_indices, group_pages;
@@ -138,7 +138,7 @@ submit_dma(struct engine *e, enum smmuv3_model_op_type type, uint16_t slot)
 }
 
 /*
- * A DMA may abort if its engine was detached since the submission. It also may if its function
+ * A DMA may abort if its engine was detached since the submission. It also may if its endpoint
  * repeats a Last and another PASID of it was detached: the Invalid answer to the repeated Last
  * meets the next group of the index.
  */
@@ -181,7 +181,7 @@ run_engine(struct engine *e, enum smmuv3_model_op_type type)
 	return e->running > 0;
 }
 
-/* Detach one PASID or a whole function, and attach it again. */
+/* Detach one PASID or a whole endpoint, and attach it again. */
 static void
 detach_at_random(void)
 {
@@ -232,7 +232,7 @@ give_memory(struct engine *e)
 
 /*
  * Access a page that the engine has just lost: a translation left over would reach the frame. Not
- * for a function that repeats a Last: see may_abort().
+ * for an endpoint that repeats a Last: see may_abort().
  */
 static void
 probe_page(struct engine *e, uintptr_t page)
