@@ -25,7 +25,7 @@
 struct polled {
 	struct iopf_iommu *iommu;
 	struct iopf_dev *dev;
-	struct smmuv3_model_dma *function;	/* pri: an engine to switch ATS and PRI */
+	struct smmuv3_model_dma *endpoint;	/* pri: an engine to switch ATS and PRI */
 	struct iopf_poller *poller;
 	struct mmem_pool *pool;
 	struct mmem_space *space;
@@ -122,14 +122,14 @@ polled_add_device(struct mode *mode, struct polled *p)
 		.recover = IOPF_STALL };
 
 	if (mode->ops->requests) {
-		p->function = smmuv3_model_dma_create(mode->model, &(struct smmuv3_model_dma_conf){
+		p->endpoint = smmuv3_model_dma_create(mode->model, &(struct smmuv3_model_dma_conf){
 				.sid = sid, .kind = SMMUV3_MODEL_DMA_ATS, .depth = 1 });
-		if (p->function == NULL)
+		if (p->endpoint == NULL)
 			return -errno;
 		conf.recover = IOPF_PRI;
 		conf.pri_requests = BENCH_MAX_DEPTH;
 		conf.pci = &pci_ops;
-		conf.ctx = p->function;
+		conf.ctx = p->endpoint;
 	}
 	p->dev = iopf_dev_add(p->iommu, &conf);
 	return p->dev == NULL ? polled_log_error("iopf_dev_add()") : 0;
@@ -267,7 +267,7 @@ polled_teardown(struct mode *mode)
 		mmem_pool_destroy(p->pool);
 	if (p->dev != NULL)
 		iopf_dev_remove(p->dev);
-	smmuv3_model_dma_destroy(p->function);
+	smmuv3_model_dma_destroy(p->endpoint);
 	if (p->started)
 		iopf_iommu_stop(p->iommu);
 	if (p->poller != NULL)

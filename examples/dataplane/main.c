@@ -174,7 +174,7 @@ open_smmu(struct plane *plane, const struct options *options, size_t memory)
 
 /* Only this function, dma.c and the engines differ between kinds of devices. */
 static int
-open_requester(struct plane *plane, const struct options *options)
+add_device(struct plane *plane, const struct options *options)
 {
 	struct iopf_dev_conf conf = { .name = "dataplane", .sids = &options->sid, .nb_sids = 1,
 			.recover = IOPF_STALL };
@@ -212,7 +212,7 @@ open_plane(struct plane *plane, const struct options *options)
 	int ret;
 
 	if (open_smmu(plane, options, forward_get_memory_size(&conf)) < 0 ||
-			open_requester(plane, options) < 0)
+			add_device(plane, options) < 0)
 		return -1;
 	conf.space = plane->space;
 	ret = forward_open(forward, &conf);

@@ -22,12 +22,12 @@ struct pg pg;
 
 uint8_t pg_bytes[2 * MMEM_CHUNK_SIZE];
 
-void (*_Atomic pg_in_callback)(void);
+void (*_Atomic pg_call_inside)(void);
 
 static void
-call_in_callback(void)
+call_inside(void)
 {
-	void (*f)(void) = atomic_exchange(&pg_in_callback, NULL);
+	void (*f)(void) = atomic_exchange(&pg_call_inside, NULL);
 
 	if (f != NULL)
 		f();
@@ -39,7 +39,7 @@ on_report(struct mmem_space *space, const struct mmem_report *report, void *ctx)
 	(void)space;
 	(void)ctx;
 	atomic_store(&pg.error, report->error);
-	call_in_callback();
+	call_inside();
 	atomic_fetch_add(&pg.nb_reports, 1);
 }
 
@@ -66,7 +66,7 @@ setup_worker(unsigned int nb_threads)
 	char devstr[64];
 
 	memset(&pg, 0, sizeof(pg));
-	atomic_store(&pg_in_callback, NULL);
+	atomic_store(&pg_call_inside, NULL);
 	snprintf(devstr, sizeof(devstr), "smmuv3,model=pager%u", serial++);
 	pg.model = smmuv3_model_create(&(struct smmuv3_model_conf){
 			.name = strchr(devstr, '=') + 1, .choices = SMMUV3_MODEL_STICKY_TLB });
@@ -247,7 +247,7 @@ pg_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 	int error;
 
 	count_call(pager, len);
-	call_in_callback();
+	call_inside();
 	while (atomic_load(&pager->hold))
 		usleep(100);
 	error = atomic_load(&pager->error);
@@ -264,7 +264,7 @@ pg_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t
 	int error = atomic_load(&pager->error);
 
 	count_call(pager, len);
-	call_in_callback();
+	call_inside();
 	if (error == 0 && pager->at_once) {
 		memset(dst, pg_byte_at(pager, offset), len);
 		mmem_fetch_done(fetch, 0);
@@ -324,7 +324,7 @@ release(void *ctx)
 	struct test_pager *pager = ctx;
 
 	atomic_fetch_add(&pager->releases, 1);
-	call_in_callback();
+	call_inside();
 }
 
 struct test_pager *

@@ -76,7 +76,7 @@ extern struct pg pg;
 extern uint8_t pg_bytes[2 * MMEM_CHUNK_SIZE];
 
 /* The next call of a pager or of the report calls this once. */
-extern void (*_Atomic pg_in_callback)(void);
+extern void (*_Atomic pg_call_inside)(void);
 
 int pg_setup(void **state);
 int pg_setup_own_worker(void **state);

@@ -114,7 +114,7 @@ test_a_report_on_the_poll_thread_allows_no_call(void **state)
 
 	(void)state;
 	alloc_regions(own, paged);
-	atomic_store(&pg_in_callback, call_everything);
+	atomic_store(&pg_call_inside, call_everything);
 	assert_int_equal(pg_dev_read((void *)PAGE, 8), SMMUV3_MODEL_ABORTED);
 	check_all_calls_refused();
 	check_all_calls_work(false);
@@ -130,7 +130,7 @@ test_a_report_on_a_worker_allows_no_call(void **state)
 	alloc_regions(own, paged);
 	atomic_store(&own->error, -EREMOTEIO);
 	pg_hold_fetch(own, in.own);
-	atomic_store(&pg_in_callback, call_everything);
+	atomic_store(&pg_call_inside, call_everything);
 	atomic_store(&own->hold, false);
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_ABORTED);
 	check_all_calls_refused();
@@ -146,7 +146,7 @@ check_calls_in_pager(struct test_pager *own)
 
 	own->at_once = true;
 	alloc_regions(own, paged);
-	atomic_store(&pg_in_callback, call_everything);
+	atomic_store(&pg_call_inside, call_everything);
 	assert_int_equal(pg_dev_read(in.own, 8), SMMUV3_MODEL_OK);
 	assert_true(atomic_load(&in.called));
 	assert_int_equal(in.alloc, 0);
@@ -194,7 +194,7 @@ test_calls_that_release_allows(void **state)
 
 	(void)state;
 	alloc_regions(own, paged);
-	atomic_store(&pg_in_callback, call_everything);
+	atomic_store(&pg_call_inside, call_everything);
 	assert_int_equal(mmem_free(pg.space, in.own), 0);
 	assert_true(atomic_load(&in.called));
 	assert_int_equal(in.alloc, 0);
@@ -227,7 +227,7 @@ test_calls_that_release_allows_while_its_space_is_destroyed(void **state)
 	(void)state;
 	alloc_regions(own, paged);
 	assert_int_equal(mmem_detach(pg.space, pg.dev, IOPF_NO_PASID), 0);
-	atomic_store(&pg_in_callback, call_everything);
+	atomic_store(&pg_call_inside, call_everything);
 	assert_int_equal(mmem_space_destroy(pg.space), 0);
 	pg.space = NULL;
 	assert_true(atomic_load(&in.called));

@@ -10,7 +10,7 @@
 #include "pcie_rig.h"
 #include "test.h"
 
-#define MIN_TURNS 20000
+#define MIN_PASSES 20000
 
 void
 pcie_write(struct pcie *r, struct smmuv3_model_dma *dma, unsigned int page, unsigned int pages)
@@ -75,10 +75,10 @@ void
 pcie_run_ms(struct pcie *r, unsigned int ms)
 {
 	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * ms;
-	unsigned int turn;
+	unsigned int pass;
 
-	/* A minimum of turns: this thread may not run for some of the time. */
-	for (turn = 0; turn < MIN_TURNS || rte_rdtsc() < end; turn++) {
+	/* A minimum of passes: this thread may not run for some of the time. */
+	for (pass = 0; pass < MIN_PASSES || rte_rdtsc() < end; pass++) {
 		smmuv3_model_step(r->m, 64);
 		iopf_poll(r->poller);
 	}

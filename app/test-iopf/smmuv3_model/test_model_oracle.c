@@ -84,7 +84,7 @@ test_oracle_knows_the_reach_of_an_invalidation(void **state)
 }
 
 static void
-test_oracle_looks_at_each_promise_once(void **state)
+test_oracle_checks_each_invalidation_once(void **state)
 {
 	uint64_t checked = 0;
 
@@ -188,7 +188,7 @@ test_oracle_atc_entries_and_failed_syncs(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_oracle_stale_use_is_legal_before_the_sync_only),
 	cmocka_unit_test(test_oracle_knows_the_reach_of_an_invalidation),
-	cmocka_unit_test(test_oracle_looks_at_each_promise_once),
+	cmocka_unit_test(test_oracle_checks_each_invalidation_once),
 	cmocka_unit_test(test_oracle_tables_and_configuration),
 	cmocka_unit_test(test_oracle_atc_entries_and_failed_syncs),
 };

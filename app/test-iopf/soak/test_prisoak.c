@@ -352,13 +352,21 @@ open_all(struct mmem_pool **pool, const char *name, unsigned int priq_log2)
 }
 
 static uint64_t
-model(enum smmuv3_model_stat stat)
+read_model_stat(enum smmuv3_model_stat stat)
 {
 	return smmuv3_model_stat(t.model, stat);
 }
 
+/* Answers that the SMMU got, also those to groups that had ended. */
 static uint64_t
-stat(enum iopf_iommu_stat which)
+count_model_answers(void)
+{
+	return read_model_stat(SMMUV3_MODEL_STAT_PRI_RESPS) +
+		read_model_stat(SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
+}
+
+static uint64_t
+read_stat(enum iopf_iommu_stat which)
 {
 	return iopf_iommu_stat(t.iommu, which);
 }
@@ -398,18 +406,17 @@ run_soak(const char *name, uint64_t target, unsigned int priq_log2, bool detache
 
 	open_all(&pool, name, priq_log2);
 	soak_poller_start(&t.poller);
-	for (unsigned int pass = 0; model(SMMUV3_MODEL_STAT_PPRS) < target; pass++)
+	for (unsigned int pass = 0; read_model_stat(SMMUV3_MODEL_STAT_PPRS) < target; pass++)
 		run_pass(pass, detaches);
 	soak_poller_stop(&t.poller);
 	/* A repeated Last may still be in the queue without an answer. */
 	while (iopf_poll(t.poller.poller) != 0)
 		;
-	while (model(SMMUV3_MODEL_STAT_PRI_RESPS) + model(SMMUV3_MODEL_STAT_PRI_RESPS_STALE) <
-			stat(IOPF_IOMMU_STAT_ANSWERS))
+	while (count_model_answers() < read_stat(IOPF_IOMMU_STAT_ANSWERS))
 		sched_yield();
 
-	answers = model(SMMUV3_MODEL_STAT_PRI_RESPS) + model(SMMUV3_MODEL_STAT_PRI_RESPS_STALE);
-	requests = model(SMMUV3_MODEL_STAT_PPRS);
+	answers = count_model_answers();
+	requests = read_model_stat(SMMUV3_MODEL_STAT_PPRS);
 	for (unsigned int i = 0; i < NB_ENGINES; i++) {
 		struct iopf_domain *domain = mmem_space_domain(t.engine[i].space);
 
@@ -426,40 +433,43 @@ run_soak(const char *name, uint64_t target, unsigned int priq_log2, bool detache
 			"%llu duplicates, %llu without a slot; %u detaches, "
 			"%u DMAs aborted by them\n",
 			(unsigned long long)requests,
-			(unsigned long long)model(SMMUV3_MODEL_STAT_PRI_GROUPS),
-			(unsigned long long)model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS),
+			(unsigned long long)read_model_stat(SMMUV3_MODEL_STAT_PRI_GROUPS),
+			(unsigned long long)read_model_stat(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS),
 			(unsigned long long)answers,
-			(unsigned long long)model(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS),
-			(unsigned long long)stat(IOPF_IOMMU_STAT_DISCARDED),
-			(unsigned long long)stat(IOPF_IOMMU_STAT_DUPLICATES),
-			(unsigned long long)(stat(IOPF_IOMMU_STAT_CUT) +
-				stat(IOPF_IOMMU_STAT_NO_SLOT)),
+			(unsigned long long)read_model_stat(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS),
+			(unsigned long long)read_stat(IOPF_IOMMU_STAT_DISCARDED),
+			(unsigned long long)read_stat(IOPF_IOMMU_STAT_DUPLICATES),
+			(unsigned long long)(read_stat(IOPF_IOMMU_STAT_CUT) +
+				read_stat(IOPF_IOMMU_STAT_NO_SLOT)),
 			t.detached, t.aborted);
 	/* Each group has one answer, by the library or by the SMMU. */
-	assert_int_equal(model(SMMUV3_MODEL_STAT_PRI_GROUPS), model(SMMUV3_MODEL_STAT_PRI_RESPS) +
-			model(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS));
+	assert_int_equal(read_model_stat(SMMUV3_MODEL_STAT_PRI_GROUPS),
+			read_model_stat(SMMUV3_MODEL_STAT_PRI_RESPS) +
+			read_model_stat(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS));
 	/*
 	 * The SMMU got each answer that the library sent, and the library sent one for each group.
 	 */
-	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_ANSWERS));
-	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_FAULTS));
-	assert_int_equal(answers, stat(IOPF_IOMMU_STAT_GROUPS));
-	assert_int_equal(answers, faults + stat(IOPF_IOMMU_STAT_NO_DOMAIN) +
-			stat(IOPF_IOMMU_STAT_NO_SLOT));
+	assert_int_equal(answers, read_stat(IOPF_IOMMU_STAT_ANSWERS));
+	assert_int_equal(answers, read_stat(IOPF_IOMMU_STAT_FAULTS));
+	assert_int_equal(answers, read_stat(IOPF_IOMMU_STAT_GROUPS));
+	assert_int_equal(answers, faults + read_stat(IOPF_IOMMU_STAT_NO_DOMAIN) +
+			read_stat(IOPF_IOMMU_STAT_NO_SLOT));
 	assert_int_equal(faults, said);
 	/* Each request is in a group or counted by its reason. */
-	assert_int_equal(requests + stat(IOPF_IOMMU_STAT_REPORTS), stat(IOPF_IOMMU_STAT_RECORDS));
-	if (stat(IOPF_IOMMU_STAT_NO_DOMAIN) == 0)
-		assert_int_equal(requests, given + stat(IOPF_IOMMU_STAT_DISCARDED) +
-				stat(IOPF_IOMMU_STAT_DUPLICATES) + stat(IOPF_IOMMU_STAT_CUT) +
-				stat(IOPF_IOMMU_STAT_NO_SLOT));
-	assert_int_equal(0, stat(IOPF_IOMMU_STAT_BAD_RECORD));
-	assert_int_equal(0, stat(IOPF_IOMMU_STAT_AGED));
-	assert_int_equal(model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS), stat(IOPF_IOMMU_STAT_OVERFLOWS));
+	assert_int_equal(requests + read_stat(IOPF_IOMMU_STAT_REPORTS),
+			read_stat(IOPF_IOMMU_STAT_RECORDS));
+	if (read_stat(IOPF_IOMMU_STAT_NO_DOMAIN) == 0)
+		assert_int_equal(requests, given + read_stat(IOPF_IOMMU_STAT_DISCARDED) +
+				read_stat(IOPF_IOMMU_STAT_DUPLICATES) + read_stat(IOPF_IOMMU_STAT_CUT) +
+				read_stat(IOPF_IOMMU_STAT_NO_SLOT));
+	assert_int_equal(0, read_stat(IOPF_IOMMU_STAT_BAD_RECORD));
+	assert_int_equal(0, read_stat(IOPF_IOMMU_STAT_AGED));
+	assert_int_equal(read_model_stat(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS),
+			read_stat(IOPF_IOMMU_STAT_OVERFLOWS));
 	/* The soak had the events it is meant to have. */
-	assert_true(model(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS) > requests / 10000);
-	assert_true(stat(IOPF_IOMMU_STAT_DISCARDED) > 0);
-	assert_true(stat(IOPF_IOMMU_STAT_DUPLICATES) > 0);
+	assert_true(read_model_stat(SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS) > requests / 10000);
+	assert_true(read_stat(IOPF_IOMMU_STAT_DISCARDED) > 0);
+	assert_true(read_stat(IOPF_IOMMU_STAT_DUPLICATES) > 0);
 	assert_int_equal(detaches, t.aborted > 0);
 	close_all(pool);
 }

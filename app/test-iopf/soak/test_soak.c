@@ -310,7 +310,7 @@ close_all(void)
 }
 
 static uint64_t
-stat(enum smmuv3_model_stat which)
+read_stat(enum smmuv3_model_stat which)
 {
 	return smmuv3_model_stat(model, which);
 }
@@ -318,7 +318,7 @@ stat(enum smmuv3_model_stat which)
 static void
 run_soak(uint64_t target)
 {
-	for (unsigned int pass = 0; stat(SMMUV3_MODEL_STAT_STALLS) < target; pass++) {
+	for (unsigned int pass = 0; read_stat(SMMUV3_MODEL_STAT_STALLS) < target; pass++) {
 		run_pass(pass);
 		/*
 		 * No device accesses memory now, so no access may reach a frame during the power
@@ -333,7 +333,7 @@ run_soak(uint64_t target)
 		count_answers(&engines[i]);
 	print_message("%llu stalls, %llu answered; %llu accesses to freed pages; "
 			"%llu power cycles\n",
-			(unsigned long long)stat(SMMUV3_MODEL_STAT_STALLS),
+			(unsigned long long)read_stat(SMMUV3_MODEL_STAT_STALLS),
 			(unsigned long long)answered, (unsigned long long)probes,
 			(unsigned long long)cycles);
 	assert_int_equal(0, smmuv3_model_stalls_outstanding(model));
@@ -347,9 +347,9 @@ every_stall_of_many_is_answered_once_and_data_is_intact(void **state)
 	/* GBPA need not abort: no device accesses memory while SMMUEN is 0. */
 	open_all("soak", SMMUV3_MODEL_HARSH_LEVEL_IRQ | SMMUV3_MODEL_HARSH_GBPA);
 	run_soak((uint64_t)STALLS * test_scale());
-	assert_int_equal(stat(SMMUV3_MODEL_STAT_STALLS), answered);
-	assert_int_equal(stat(SMMUV3_MODEL_STAT_STALLS), stat(SMMUV3_MODEL_STAT_RESUMES));
-	assert_int_equal(0, stat(SMMUV3_MODEL_STAT_RESUMES_STALE));
+	assert_int_equal(read_stat(SMMUV3_MODEL_STAT_STALLS), answered);
+	assert_int_equal(read_stat(SMMUV3_MODEL_STAT_STALLS), read_stat(SMMUV3_MODEL_STAT_RESUMES));
+	assert_int_equal(0, read_stat(SMMUV3_MODEL_STAT_RESUMES_STALE));
 	close_all();
 }
 
@@ -366,23 +366,23 @@ every_stall_ends_once_while_event_records_are_lost(void **state)
 	open_all("soak2", SMMUV3_MODEL_HARSH_LEVEL_IRQ);
 	run_soak((uint64_t)STALLS / 10 * test_scale());
 	smmuv3_model_knob(model, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 0);
-	lost = stat(SMMUV3_MODEL_STAT_EVENTS_LOST);
+	lost = read_stat(SMMUV3_MODEL_STAT_EVENTS_LOST);
 	print_message("%llu records lost, %llu recoveries; %llu stalls terminated, %llu of them "
 			"known; %llu DMAs aborted\n", (unsigned long long)lost,
 			(unsigned long long)iopf_iommu_stat(poller.iommu, IOPF_IOMMU_STAT_RESETS),
-			(unsigned long long)stat(SMMUV3_MODEL_STAT_TERMINATED),
+			(unsigned long long)read_stat(SMMUV3_MODEL_STAT_TERMINATED),
 			(unsigned long long)terminated, (unsigned long long)aborted);
 	/*
 	 * Each stall ended once: by an answer or with SMMUEN = 0, also a stall whose record was
 	 * lost or found no room. Each answered stall had a record. Answers that were on their way
 	 * when SMMUEN was cleared are ignored.
 	 */
-	assert_true(stat(SMMUV3_MODEL_STAT_RESUMES) + stat(SMMUV3_MODEL_STAT_TERMINATED) >=
-			stat(SMMUV3_MODEL_STAT_STALLS) + lost);
-	assert_true(answered + terminated <= stat(SMMUV3_MODEL_STAT_STALLS));
-	assert_true(stat(SMMUV3_MODEL_STAT_RESUMES) <= answered);
-	assert_true(answered - stat(SMMUV3_MODEL_STAT_RESUMES) >=
-			stat(SMMUV3_MODEL_STAT_RESUMES_STALE));
+	assert_true(read_stat(SMMUV3_MODEL_STAT_RESUMES) + read_stat(SMMUV3_MODEL_STAT_TERMINATED) >=
+			read_stat(SMMUV3_MODEL_STAT_STALLS) + lost);
+	assert_true(answered + terminated <= read_stat(SMMUV3_MODEL_STAT_STALLS));
+	assert_true(read_stat(SMMUV3_MODEL_STAT_RESUMES) <= answered);
+	assert_true(answered - read_stat(SMMUV3_MODEL_STAT_RESUMES) >=
+			read_stat(SMMUV3_MODEL_STAT_RESUMES_STALE));
 	/* The soak had the events it is meant to have. */
 	assert_true(lost > 0 && aborted > 0);
 	close_all();
