@@ -26,7 +26,7 @@ TIMES = 256
 HEADER = """\
 # Instructions per fault, counted by devtools/insn-guard.py (see there).
 # stall: one at a time; stall-burst: one of 32 in a burst; group: eight page requests;
-# deferred: on the poll core; worker: the same fault on the worker; unmap: one page.
+# deferred: on the poll thread; worker: the same fault on the worker; unmap: one page.
 """
 
 
