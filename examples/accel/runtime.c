@@ -102,7 +102,7 @@ on_report(struct mmem_space *space __rte_unused, const struct mmem_report *repor
 }
 
 /*
- * The device's operations for ATS and PRI. Its functions are its StreamIDs; each of the first
+ * The device's operations for ATS and PRI. Each StreamID is an endpoint, and each of the first
  * queues has one.
  */
 static int

@@ -53,7 +53,7 @@ struct accel_figures {
 
 /*
  * Open a device with buffers of up to size bytes in all. EAL must be initialised. With pri the
- * device is two PCIe functions with ATS and PRI, which request all pages of a DMA in groups.
+ * device is two PCIe endpoints with ATS and PRI, which request all pages of a DMA in groups.
  */
 struct accel *accel_open(size_t size, bool pri);
 void accel_close(struct accel *accel);

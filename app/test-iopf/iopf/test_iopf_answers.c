@@ -144,7 +144,7 @@ a_taken_fault_is_answered_later_and_once(void **state)
 	assert_int_equal(0, iopf_domain_pending(one.domain));
 }
 
-/* A caller that is wrong is wrong for each fault: the number of lines is limited. */
+/* A caller with a wrong code may repeat it for each fault: the number of lines is limited. */
 static void
 a_code_that_is_none_is_refused_with_a_line(void **state)
 {

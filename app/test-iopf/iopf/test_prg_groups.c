@@ -156,7 +156,7 @@ invalidate_lost(struct iopf_domain *domain, const struct iopf_group *group, void
 	++*(unsigned int *)ctx;
 }
 
-/* Put partial groups of two domains by turns, oldest first. */
+/* Put partial groups of two domains alternately, oldest first. */
 static void
 put_turns(unsigned int n)
 {

@@ -6,7 +6,7 @@
 
 /*
  * Managed memory, seen by the CPU through its pointers and by a device of the model, with and
- * without a PASID. The thread of the test runs the model and polls by turns.
+ * without a PASID. The thread of the test runs the model and polls alternately.
  */
 
 #include <stdatomic.h>

@@ -223,7 +223,7 @@ test_a_stalling_device_and_an_endpoint_share_a_map(void **state)
 	}
 }
 
-/* By turns run the model, until it answers a group itself or rests, and poll. */
+/* Alternately run the model, until it answers a group itself or rests, and poll. */
 static bool
 run_turns(unsigned int n, struct smmuv3_model_done *done)
 {

@@ -324,7 +324,7 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 	pcie_close(&r);
 }
 
-/* A restart does not bring back a device that was cut off: it has to be attached again. */
+/* A restart does not enable a device that was cut off: it has to be attached again. */
 static void
 a_device_that_was_cut_off_is_not_restarted(void **state)
 {
@@ -350,13 +350,13 @@ a_device_that_was_cut_off_is_not_restarted(void **state)
 	SAYS("cut off, since its ATC did not answer",
 		assert_int_equal(iopf_dev_pri_restart(f.dev), -EIO));
 	assert_string_equal(f.log, "APpaAP");
-	/* A start does not bring it back either. */
+	/* A start does not enable it either. */
 	pcie_mute_log(true);
 	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
 	log_lines_begin();
 	assert_int_equal(iopf_iommu_start(r.iommu), 0);
 	lines = log_lines_end();
-	/* That is no advice for this device. */
+	/* The line must not advise a restart, which would fail for this device. */
 	assert_null(strstr(lines, "then call iopf_dev_pri_restart()"));
 	free(lines);
 	assert_string_equal(f.log, "APpaAPpa");

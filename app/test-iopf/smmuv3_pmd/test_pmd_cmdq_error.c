@@ -56,7 +56,7 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 	}
 }
 
-/* More illegal commands than the driver remembers: it doubts the whole batch and loses no error. */
+/* More illegal commands than the driver keeps: it takes the whole batch as failed. */
 static void
 test_many_illegal_commands_are_all_skipped(void **state)
 {

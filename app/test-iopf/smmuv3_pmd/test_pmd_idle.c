@@ -73,7 +73,7 @@ test_an_event_wakes_the_sleeper(void **state)
 		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		open_kind(&p, kind);
 		for (i = 0; i < 3; i++) {
-			/* While the thread polls, no event rings. */
+			/* While the thread polls, no event raises an interrupt. */
 			pmd_serve_fault(&p, PMD_VA + (2 * i << 12));
 			assert_false(has_rung(fd));
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
@@ -118,14 +118,14 @@ test_a_pending_event_forbids_sleep(void **state)
 		pmd_answer(&p, &event, IOPF_INVALID);
 		pmd_wait_done(&p);
 		assert_int_equal(p.ops->idle(p.s, fd), 0);
-		/* The events are read in wired mode: the next event rings again. */
+		/* The events are read in wired mode: the next event raises an interrupt again. */
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
 		pmd_step(&p);
 		assert_true(has_rung(fd));
 		pmd_wait_event(&p, &event);
 		pmd_answer(&p, &event, IOPF_INVALID);
 		pmd_wait_done(&p);
-		/* A level that rang is masked until idle() is called again. */
+		/* A level interrupt that was raised is masked until idle() is called again. */
 		if (kind & KIND_LEVEL)
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
 		pmd_write(&p, PMD_VA, buf, sizeof(buf));
@@ -221,7 +221,7 @@ test_an_error_wakes_the_sleeper(void **state)
 			assert_int_equal(p.ops->check(p.s), 0);
 			pmd_step(&p);
 			assert_int_equal(pmd_read_stat(&p, "cerror_ill"), i);
-			/* A level that is unmasked while it is high rings once more. */
+			/* A level interrupt that is unmasked while it is high is raised once more. */
 			has_rung(fd);
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
 			pmd_step(&p);
