@@ -203,7 +203,7 @@ null_teardown(struct mode *mode)
 
 const struct mode_ops mode_null = {
 	.name = "null",
-	.what = "an echo of each event, nothing else: the floor",
+	.what = "an echo of each event, nothing else, without prefetches",
 	.setup = null_setup,
 	.start = null_start,
 	.stop = null_stop,
