@@ -118,7 +118,7 @@ static int
 polled_add_device(struct mode *mode, struct polled *p)
 {
 	uint32_t sid = BENCH_SID;
-	struct iopf_dev_conf conf = { .name = "requesters", .sids = &sid, .nb_sids = 1,
+	struct iopf_dev_conf conf = { .name = "engines", .sids = &sid, .nb_sids = 1,
 		.recover = IOPF_STALL };
 
 	if (mode->ops->requests) {
