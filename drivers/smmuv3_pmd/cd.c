@@ -159,8 +159,11 @@ smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translatio
 		return -EINVAL;
 	}
 	if (tr->granule_log2 > 16 || !(s->granules & 1u << tr->granule_log2)) {
-		SMMUV3_LOG(ERR, s, "translation granule 2^%u: the SMMU has only 0x%x (bit n: 2^n)",
-				tr->granule_log2, s->granules);
+		SMMUV3_LOG(ERR, s, "granule_log2 %u of a translation: use one that the SMMU "
+				"has:%s%s%s", tr->granule_log2,
+				s->granules & 1u << 12 ? " 12 (4 KiB)" : "",
+				s->granules & 1u << 14 ? " 14 (16 KiB)" : "",
+				s->granules & 1u << 16 ? " 16 (64 KiB)" : "");
 		return -EINVAL;
 	}
 	if (tr->va_bits < 25 || tr->va_bits > 48) {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "log_lines.h"
 #include "pmd_rig.h"
 #include "test.h"
 
@@ -180,7 +181,8 @@ test_translations_are_checked(void **state)
 		assert_int_equal(p.ops->domain_add(p.s, &bad, &domain), -EINVAL); \
 	} while (0)
 	BAD(bad.format = 77);
-	BAD(bad.granule_log2 = 14);
+	SAYS("granule_log2 14 of a translation: use one that the SMMU has: 12 (4 KiB) 16 (64 KiB)",
+			BAD(bad.granule_log2 = 14));
 	BAD(bad.granule_log2 = 13);
 	BAD(bad.granule_log2 = 40);
 	BAD(bad.va_bits = 24);
