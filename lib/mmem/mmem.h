@@ -93,7 +93,7 @@ struct mmem_space;
 #define MMEM_CHUNK_SIZE ((size_t)2 << 20)
 
 struct mmem_pool_conf {
-	const char *name;
+	const char *name;		/**< in log lines [a number] */
 	struct iopf_iommu *iommu;	/**< the IOMMU of its devices; must outlive the pool */
 	size_t size;			/**< a multiple of 2 MiB, page tables included: 4 KiB for
 					 * each 2 MiB of regions and space. Hugepages are
@@ -151,7 +151,7 @@ struct mmem_report {
 };
 
 struct mmem_space_conf {
-	const char *name;
+	const char *name;		/**< in log lines [a number] */
 	struct mmem_pool *pool;
 	struct iopf_worker *worker;	/**< for faults that need memory or contents [the pool's,
 					 * one thread for all its spaces] */

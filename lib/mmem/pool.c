@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/mman.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -149,6 +148,7 @@ free_pool(struct mmem_pool *pool)
 struct mmem_pool *
 mmem_pool_create(const struct mmem_pool_conf *conf)
 {
+	static atomic_uint serial;
 	struct mmem_pool *pool;
 	int rc;
 
@@ -158,8 +158,11 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		return NULL;
 	}
 	if (conf == NULL || conf->iommu == NULL || conf->size % MMEM_CHUNK_SIZE) {
-		MMEM_LOG(ERR, "pool: mmem_pool_conf needs an IOMMU, and a size that is a "
-				"multiple of 2 MiB");
+		if (conf == NULL || conf->iommu == NULL)
+			MMEM_LOG(ERR, "pool: mmem_pool_conf has no IOMMU: set iommu");
+		else
+			MMEM_LOG(ERR, "pool: size %zu of mmem_pool_conf: use a multiple of 2 MiB",
+					conf->size);
 		rte_errno = EINVAL;
 		return NULL;
 	}
@@ -172,7 +175,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	pool->size = conf->size ? conf->size : DEFAULT_SIZE;
 	pool->nb_chunks = pool->size >> MMEM_CHUNK_LOG2;
 	pool->ahead = conf->ahead ? conf->ahead : DEFAULT_AHEAD;
-	snprintf(pool->name, sizeof(pool->name), "%s", conf->name ? conf->name : "pool");
+	mmem_name_init(pool->name, sizeof(pool->name), conf->name, &serial);
 	TAILQ_INIT(&pool->regions);
 	TAILQ_INIT(&pool->ready);
 	TAILQ_INIT(&pool->timed);

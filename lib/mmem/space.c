@@ -94,15 +94,17 @@ table_create(struct mmem_space *space, unsigned int *va_bits)
 }
 
 static int
-domain_create(struct mmem_space *space, struct iopf_worker *worker, unsigned int va_bits)
+domain_create(struct mmem_space *space, const struct mmem_space_conf *space_conf,
+		unsigned int va_bits)
 {
+	char name[sizeof("space:") + sizeof(space->name)];
 	struct iopf_domain_conf conf = {
-		.name = space->name,
+		.name = name,
 		.handler = mmem_handle_fault,
 		.lost = mmem_handle_lost,
 		.deferred = mmem_handle_deferred,
 		.ctx = space,
-		.worker = worker,
+		.worker = space_conf->worker,
 		.translation = {
 			.format = IOPF_FORMAT_ARM64_S1,
 			.root = pgt_root(space->pgt),
@@ -111,7 +113,8 @@ domain_create(struct mmem_space *space, struct iopf_worker *worker, unsigned int
 		},
 	};
 
-	if (worker == NULL) {
+	snprintf(name, sizeof(name), "%s%s", space_conf->name != NULL ? "" : "space:", space->name);
+	if (conf.worker == NULL) {
 		conf.worker = mmem_pool_get_worker(space->pool);
 		if (conf.worker == NULL)
 			return -rte_errno;
@@ -131,6 +134,7 @@ pool_add_users(struct mmem_pool *pool, int by)
 struct mmem_space *
 mmem_space_create(const struct mmem_space_conf *conf)
 {
+	static atomic_uint serial;
 	struct mmem_space *space;
 	struct mmem_pool *pool;
 	unsigned int va_bits;
@@ -160,12 +164,12 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	space->report = conf->report;
 	space->ctx = conf->ctx;
 	space->wait_ms = conf->wait_ms ? conf->wait_ms : DEFAULT_WAIT_MS;
-	snprintf(space->name, sizeof(space->name), "%s", conf->name ? conf->name : "space");
+	mmem_name_init(space->name, sizeof(space->name), conf->name, &serial);
 
 	rc = table_create(space, &va_bits);
 	if (rc < 0)
 		goto fail;
-	rc = domain_create(space, conf->worker, va_bits);
+	rc = domain_create(space, conf, va_bits);
 	if (rc < 0)
 		goto fail;
 	pthread_mutex_init(&space->lock, NULL);

@@ -7,6 +7,7 @@
  */
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <rte_errno.h>
@@ -66,6 +67,10 @@ test_each_refusal_logs_its_reason_in_one_line(void **state)
 	uint8_t *buf = mm_alloc(3 * PAGE, RW);
 
 	(void)state;
+	SAYS("pool: mmem_pool_conf has no IOMMU", assert_null(mmem_pool_create(
+			&(struct mmem_pool_conf){ .size = CHUNK })));
+	SAYS("pool: size 2101248 of mmem_pool_conf", assert_null(mmem_pool_create(
+			&(struct mmem_pool_conf){ .iommu = mm.smmu, .size = CHUNK + PAGE })));
 	SAYS("a region of 0 bytes", assert_null(mmem_alloc(mm.space, 0, RW)));
 	SAYS("flags 0x0 of a region", assert_null(mmem_alloc(mm.space, PAGE, 0)));
 	SAYS("flags 0x80000003", assert_null(mmem_alloc(mm.space, PAGE, RW | 1u << 31)));
@@ -89,6 +94,23 @@ test_each_refusal_logs_its_reason_in_one_line(void **state)
 		assert_null(mmem_map_file(mm.space, "/dev/null", 0, PAGE, RW)));
 	SAYS("from offset 1", assert_null(mmem_map_file(mm.space, "/proc/self/exe", 1, PAGE, RW)));
 	assert_int_equal(mmem_free(mm.space, buf), 0);
+}
+
+/* A number names a pool and a space without a name. */
+static void
+test_log_lines_name_a_space_without_a_name(void **state)
+{
+	struct mmem_space *space = mmem_space_create(&(struct mmem_space_conf){
+			.pool = mm.pool });
+	char part[32];
+	unsigned int n;
+
+	(void)state;
+	assert_non_null(space);
+	assert_int_equal(sscanf(iopf_domain_name(mmem_space_domain(space)), "space:%u", &n), 1);
+	snprintf(part, sizeof(part), "mmem: space %u: a region", n);
+	SAYS(part, assert_null(mmem_alloc(space, 0, RW)));
+	assert_int_equal(mmem_space_destroy(space), 0);
 }
 
 static void
@@ -312,6 +334,7 @@ static const struct CMUnitTest tests[] = {
 	MM_TEST(test_a_full_pool_returns_enomem_and_recovers),
 	MM_TEST(test_a_pool_or_space_in_use_is_not_destroyed),
 	MM_TEST(test_each_refusal_logs_its_reason_in_one_line),
+	MM_TEST(test_log_lines_name_a_space_without_a_name),
 	MM_TEST(test_arguments_out_of_range_are_refused),
 	MM_TEST(test_counters_have_names),
 	MM_TEST(test_each_failed_allocation_is_a_clean_error),
