@@ -88,7 +88,7 @@ smmuv3_cmdq_put_sync(struct smmuv3_cmdq *q, uint64_t *pos)
 }
 
 static bool
-is_batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int turn)
+is_batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int nb_waits)
 {
 	if (b->put <= b->n)
 		return false;
@@ -96,7 +96,7 @@ is_batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int turn)
 	if (q->word != NULL && (int32_t)(smmuv3_load_word(q->word) - b->seq) >= 0)
 		return true;
 	/* A word can be lost: its write was aborted, or the CMD_SYNC was rewritten. */
-	if (q->word != NULL && turn % 64 != 0)
+	if (q->word != NULL && nb_waits % 64 != 0)
 		return false;
 	return smmuv3_cmdq_load_cons(q) > b->pos[b->n];
 }

@@ -155,7 +155,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	/* Pairs with the release in smmuv3_start(): the ring and its positions are visible. */
 	if (unlikely(!atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
-	smmuv3_inq_store_returned(q, cons);
+	smmuv3_inq_store_returned_pos(q, cons);
 	if (unlikely(!smmuv3_cmdq_has_room_for_answers(&s->cmdq)))
 		return 0;
 
@@ -176,7 +176,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 			 * handle_prod_flags() may have moved CONS past entries that cannot be
 			 * trusted.
 			 */
-			smmuv3_inq_store_returned(q, atomic_load_explicit(&q->cons,
+			smmuv3_inq_store_returned_pos(q, atomic_load_explicit(&q->cons,
 					memory_order_relaxed));
 			return 0;
 		}

@@ -86,7 +86,7 @@ smmuv3_inq_has_passed(struct smmuv3_inq *q, uint64_t mark)
 {
 	/*
 	 * While the queue is off, no entry left in it is ever read. Pairs with the release in
-	 * smmuv3_inq_store_returned().
+	 * smmuv3_inq_store_returned_pos().
 	 */
 	return !atomic_load_explicit(&q->on, memory_order_acquire) ||
 		(int64_t)(atomic_load_explicit(&q->returned, memory_order_acquire) - mark) >= 0;

@@ -151,7 +151,7 @@ smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
 
 /* The caller polls again: it has processed all entries that the last call returned. */
 static inline void
-smmuv3_inq_store_returned(struct smmuv3_inq *q, uint64_t cons)
+smmuv3_inq_store_returned_pos(struct smmuv3_inq *q, uint64_t cons)
 {
 	/* Pairs with the acquire in smmuv3_inq_has_passed(). */
 	if (atomic_load_explicit(&q->returned, memory_order_relaxed) != cons)

@@ -139,7 +139,7 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	/* Pairs with the release in smmuv3_start(): the ring and its positions are visible. */
 	if (unlikely(n == 0 || !atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
-	smmuv3_inq_store_returned(q, cons);
+	smmuv3_inq_store_returned_pos(q, cons);
 	if (unlikely(!smmuv3_cmdq_has_room_for_answers(&s->cmdq)))
 		return 0;
 	/*
