@@ -13,12 +13,12 @@
 
 #include "iopf_handler.h"
 #include "mmem_fault.h"
-#include "mmem_groups.h"
 #include "mmem_pool.h"
 #include "mmem_populate.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
 #include "mmem_unmap.h"
+#include "mmem_waiting.h"
 
 /* The three headers use the same bits for rights. */
 static_assert(MMEM_READ == IOPF_PERM_READ && MMEM_WRITE == IOPF_PERM_WRITE &&
@@ -292,7 +292,7 @@ space_lock(struct mmem_space *space, uint64_t id)
 	if (pthread_mutex_trylock(&space->lock) == 0)
 		return 0;
 	pthread_mutex_lock(&space->pool->lock);
-	rc = mmem_groups_add(&space->blocked, id);
+	rc = mmem_waiting_add(&space->blocked, id);
 	atomic_store_explicit(&space->is_blocked, true, memory_order_relaxed);
 	pthread_mutex_unlock(&space->pool->lock);
 	if (rc < 0) {

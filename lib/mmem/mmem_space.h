@@ -34,8 +34,8 @@
 #include <iopf_support.h>
 
 #include "mmem_chunk.h"
-#include "mmem_groups.h"
 #include "mmem_log.h"
+#include "mmem_waiting.h"
 
 struct mmem_pool;
 struct pgt;
@@ -61,7 +61,7 @@ struct mmem_space {
 	char name[32];
 
 	pthread_mutex_t lock;
-	struct mmem_groups blocked;	/* groups that wait for lock; under pool->lock */
+	struct mmem_waiting blocked;	/* groups that wait for lock; under pool->lock */
 	atomic_bool is_blocked;		/* blocked is not empty */
 	_Atomic unsigned int nb_kept;	/* regions that a failed free kept; written under lock */
 	struct iopf_log_limit log;	/* for log lines that a device can cause */

@@ -23,13 +23,13 @@
 #include <iopf_support.h>
 
 #include "mmem_clock.h"
-#include "mmem_groups.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
 #include "mmem_populate.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
+#include "mmem_waiting.h"
 
 /* An idle fetch thread ends after this time. */
 #define LINGER_NS	UINT64_C(2000000000)
@@ -49,7 +49,7 @@ struct mmem_fetch {
 	int error;			/* the error for accesses, or 0: they wait */
 	uint64_t failed_at;		/* rte_rdtsc() */
 	uint64_t deadline;		/* mmem_now_ns(), or 0 */
-	struct mmem_groups groups;
+	struct mmem_waiting groups;
 };
 
 /*
@@ -162,7 +162,7 @@ fetch_wake_waiters(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 	if (fetch->deadline != 0)
 		TAILQ_REMOVE(&pool->timed, fetch, next_timed);
 	fetch->deadline = 0;
-	mmem_groups_defer(&fetch->groups);
+	mmem_waiting_defer(&fetch->groups);
 	pthread_cond_broadcast(&pool->changed_cond);
 }
 
@@ -401,7 +401,7 @@ mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t of
 			return rc;
 		}
 	}
-	rc = id != 0 ? mmem_groups_add(&fetch->groups, id) : 0;
+	rc = id != 0 ? mmem_waiting_add(&fetch->groups, id) : 0;
 	return rc < 0 ? rc : -EINPROGRESS;
 }
 
@@ -419,7 +419,7 @@ mmem_region_cancel_fetches(struct mmem_pool *pool, struct mmem_region *region)
 	for (i = 0; region->nb_open != 0 && i < (region->size + region->pager.fetch_size - 1) /
 			region->pager.fetch_size; i++)
 		if (region->fetches[i] != NULL)
-			mmem_groups_defer(&region->fetches[i]->groups);
+			mmem_waiting_defer(&region->fetches[i]->groups);
 	pthread_cond_broadcast(&pool->changed_cond);
 }
 

@@ -12,12 +12,12 @@
 
 #include "mmem_dma.h"
 #include "mmem_fault.h"
-#include "mmem_groups.h"
 #include "mmem_log.h"
 #include "mmem_pool.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
+#include "mmem_waiting.h"
 
 #define DEFAULT_WAIT_MS 5000
 
@@ -226,7 +226,7 @@ mmem_space_unlock(struct mmem_space *space)
 		return;
 	pthread_mutex_lock(&pool->lock);
 	atomic_store_explicit(&space->is_blocked, false, memory_order_relaxed);
-	mmem_groups_defer(&space->blocked);
+	mmem_waiting_defer(&space->blocked);
 	pthread_mutex_unlock(&pool->lock);
 }
 

@@ -9,10 +9,10 @@
 #include <iopf.h>
 #include <iopf_handler.h>
 
-#include "mmem_groups.h"
+#include "mmem_waiting.h"
 
 int
-mmem_groups_add(struct mmem_groups *groups, uint64_t id)
+mmem_waiting_add(struct mmem_waiting *groups, uint64_t id)
 {
 	unsigned int max = groups->max ? groups->max * 2 : 8;
 	uint64_t *ids;
@@ -29,7 +29,7 @@ mmem_groups_add(struct mmem_groups *groups, uint64_t id)
 }
 
 void
-mmem_groups_defer(struct mmem_groups *groups)
+mmem_waiting_defer(struct mmem_waiting *groups)
 {
 	unsigned int i;
 
@@ -37,5 +37,5 @@ mmem_groups_defer(struct mmem_groups *groups)
 		if (iopf_group_defer(groups->ids[i]) == -ENOSPC)
 			iopf_group_respond(groups->ids[i], IOPF_INVALID);
 	free(groups->ids);
-	*groups = (struct mmem_groups){ 0 };
+	*groups = (struct mmem_waiting){ 0 };
 }
