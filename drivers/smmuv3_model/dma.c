@@ -177,7 +177,10 @@ smmuv3_model_dma_outstanding(const struct smmuv3_model_dma *dma)
 
 	if (dma == NULL)
 		return 0;
-	/* Load the retired DMAs before the submitted ones: never more than these. */
+	/*
+	 * Load the retired DMAs before the submitted ones: never more than these. Pairs with the
+	 * releases in smmuv3_dma_finish() and smmuv3_model_dma_poll().
+	 */
 	out = dma->conf.on_done != NULL ? count_completed(dma) :
 		atomic_load_explicit(&dma->done_head, memory_order_acquire);
 	return count_submitted(dma) - out;

@@ -108,6 +108,7 @@ smmuv3_frames_check(struct smmuv3_frames *fs, const struct smmuv3_frame_use *use
 
 		if (c == NULL)
 			continue;
+		/* Pairs with the release in change_frames(). */
 		state = atomic_load_explicit(&c->state[n % CHUNK_FRAMES], memory_order_acquire);
 		owner = (uint32_t)(state >> FRAME_OWNER);
 		if (state & FRAME_FREED)

@@ -23,6 +23,7 @@ unsigned int
 smmuv3_fe_update_gbpa(struct smmuv3_fe *f)
 {
 	smmuv3_reg32_t *reg = smmuv3_reg32(f->regs, SMMUV3_GBPA);
+	/* Acquire: what software wrote before GBPA is visible. */
 	uint32_t v = atomic_load_explicit(reg, memory_order_acquire);
 	uint32_t want;
 

@@ -79,6 +79,7 @@ smmuv3_model_start(struct smmuv3_model *m, int cpu)
 
 	if (m == NULL)
 		return -EINVAL;
+	/* Loads of threaded pair with the releases below and in smmuv3_model_stop(). */
 	if (atomic_load_explicit(&m->threaded, memory_order_acquire))
 		return -EBUSY;
 	ret = pthread_attr_init(&attr);

@@ -191,6 +191,7 @@ check_frames(struct smmuv3_model *m, const struct smmuv3_slot *s, const struct s
 		size_t len)
 {
 	bool write = s->op.type == SMMUV3_MODEL_WRITE || s->dst_phase;
+	/* The load of the owner pairs with the release in smmuv3_model_dma_owner(). */
 	struct smmuv3_frame_use use = {
 		.what = write ? "a write" : "a read", .va = smmuv3_slot_addr(s),
 		.sid = s->dma->conf.sid, .bypass = to->bypass,

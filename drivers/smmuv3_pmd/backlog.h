@@ -41,7 +41,10 @@ struct smmuv3_backlog {
 static inline bool
 smmuv3_backlog_is_tight(const struct smmuv3_backlog *b)
 {
-	/* Load tail first, so that it is not beyond head. */
+	/*
+	 * Load tail first, so that it is not beyond head. Pairs with the release in
+	 * smmuv3_backlog_pop().
+	 */
 	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
 	uint64_t used = atomic_load_explicit(&b->head, memory_order_relaxed) - tail;
 

@@ -33,7 +33,8 @@ smmuv3_cmdq_wait_own(struct smmuv3_cmdq *q)
  * CONS as a position, without owning the queue. Let p1 and p2 be prod, read before and after
  * CONS. Then the position lies in [p1 - entries, p2]:
  *   - p1 was stored after its writer had read a CONS of at least p1 - entries, and our read of
- *     CONS comes after it (acquires prod), so it is no older;
+ *     CONS comes after it (acquires the prod that smmuv3_cmdq_publish_prod() or
+ *     smmuv3_cmdq_setup() released), so it is no older;
  *   - CONS never passes CMDQ_PROD, which is stored after prod; so p2, read after CONS (an
  *     acquire of the SMMU's release), is no smaller.
  * The register distinguishes positions that are less than 2 * entries apart, so

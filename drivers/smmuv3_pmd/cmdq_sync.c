@@ -125,7 +125,7 @@ is_batch_void(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
 static unsigned int
 find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 {
-	/* Pairs with the release in smmuv3_cmdq_record_error(): the positions before nb_errors. */
+	/* Pairs with the releases in smmuv3_cmdq_record_error(): the positions before nb_errors. */
 	uint64_t now = atomic_load_explicit(&q->nb_errors, memory_order_acquire), e;
 	unsigned int first = b->n, i;
 
@@ -196,6 +196,7 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	/* C2 of state.h. */
 	smmuv3_io_mb();
 	b.epoch = SMMUV3_STATE_EPOCH(smmuv3_state_load(q->state));
+	/* Pairs with the release in smmuv3_cmdq_record_error(). */
 	b.errors = atomic_load_explicit(&q->nb_errors, memory_order_acquire);
 	if (failed != NULL)
 		*failed = 0;

@@ -62,7 +62,8 @@ smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base, smmuv3_r
  * PROD as a position, for a thread that does not poll. Let c1 and c2 be cons, read before and
  * after PROD. Then PROD lies in [c1, c2 + entries]: PROD was at c1 before c1 was stored, and the
  * SMMU had read a CONS that was stored after cons. The register distinguishes positions that are
- * less than 2 * entries apart, so c2 - c1 < entries makes the position unique.
+ * less than 2 * entries apart, so c2 - c1 < entries makes the position unique. Each load of cons
+ * pairs with the release in smmuv3_inq_store_cons().
  */
 uint64_t
 smmuv3_inq_take_mark(struct smmuv3_inq *q)
@@ -70,7 +71,7 @@ smmuv3_inq_take_mark(struct smmuv3_inq *q)
 	uint64_t c1, c2;
 	uint32_t prod;
 
-	/* Pairs with the release in smmuv3_start(). */
+	/* Pairs with the releases in smmuv3_start() and smmuv3_stop(). */
 	if (!atomic_load_explicit(&q->on, memory_order_acquire))
 		return atomic_load_explicit(&q->cons, memory_order_acquire);
 	do {
@@ -85,8 +86,8 @@ bool
 smmuv3_inq_has_passed(struct smmuv3_inq *q, uint64_t mark)
 {
 	/*
-	 * While the queue is off, no entry left in it is ever read. Pairs with the release in
-	 * smmuv3_inq_store_returned_pos().
+	 * While the queue is off, no entry left in it is ever read. The loads pair with the
+	 * releases in smmuv3_start(), smmuv3_stop() and smmuv3_inq_store_returned_pos().
 	 */
 	return !atomic_load_explicit(&q->on, memory_order_acquire) ||
 		(int64_t)(atomic_load_explicit(&q->returned, memory_order_acquire) - mark) >= 0;

@@ -159,6 +159,7 @@ smmuv3_wake_poll_thread(struct smmuv3 *s)
 	const uint64_t one = 1;
 
 	smmuv3_io_mb();
+	/* Pairs with the release in begin_sleep(): wake_fd. */
 	if (likely(!atomic_load_explicit(&s->sleep.asleep, memory_order_acquire)))
 		return;
 	/* EAGAIN: the eventfd is set already. */

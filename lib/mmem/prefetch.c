@@ -24,6 +24,7 @@ prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 	int rc = 0;
 
 	for (; off < end && rc == 0; off += MMEM_PAGE_SIZE) {
+		/* Pairs with the releases in page_zero_and_map() and pages_set_present(). */
 		page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
 				memory_order_acquire);
 		prot = page & MMEM_RIGHTS;
