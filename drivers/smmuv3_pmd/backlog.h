@@ -7,10 +7,10 @@
 /**
  * @file
  * The backlog: a ring of commands with many producers and one consumer, the owner of the
- * command queue. A producer claims a run of slots with one compare-and-swap and publishes each
- * slot by its sequence number. So it never waits for another producer that was interrupted
- * half-way (rte_ring's multi-producer mode does). The consumer stops at the first slot that is
- * not published. The thread that publishes this slot then tries to become the owner, so no
+ * command queue. A producer claims a run of entries with one compare-and-swap and publishes each
+ * entry by its sequence number. So it never waits for another producer that was interrupted
+ * half-way (rte_ring's multi-producer mode does). The consumer stops at the first entry that is
+ * not published. The thread that publishes this entry then tries to become the owner, so no
  * command behind it is forgotten (cmdq_post.c).
  *
  * Slot p & mask holds position p when its seq is p + 1.
@@ -24,7 +24,7 @@
 #include "smmuv3_cmd.h"
 
 /* A command that found the queue owned by another thread, or full. */
-struct smmuv3_backlog_slot {
+struct smmuv3_backlog_entry {
 	_Atomic uint64_t seq;
 	struct smmuv3_cmd cmd;
 };
@@ -32,8 +32,8 @@ struct smmuv3_backlog_slot {
 struct smmuv3_backlog {
 	_Atomic uint64_t tail;
 	uint64_t mask;
-	struct smmuv3_backlog_slot *slots;
-	uint64_t reserve;	/* the backlog is tight when fewer slots are free; 0: it never is */
+	struct smmuv3_backlog_entry *entries;
+	uint64_t reserve;	/* tight when fewer entries are free; 0: never tight */
 	_Atomic uint64_t head __rte_aligned(SMMUV3_ALIGN);
 };
 
@@ -60,7 +60,7 @@ smmuv3_backlog_push(struct smmuv3_backlog *b, const struct smmuv3_cmd *cmds, uns
 
 	do {
 		/*
-		 * Acquires tail from smmuv3_backlog_pop(): the slots have been read. If head is
+		 * Acquires tail from smmuv3_backlog_pop(): the entries have been read. If head is
 		 * old it may be behind tail; then the compare-and-swap fails.
 		 */
 		uint64_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
@@ -71,10 +71,10 @@ smmuv3_backlog_push(struct smmuv3_backlog *b, const struct smmuv3_cmd *cmds, uns
 			memory_order_relaxed, memory_order_relaxed));
 
 	for (i = 0; i < n; i++) {
-		struct smmuv3_backlog_slot *slot = &b->slots[(head + i) & b->mask];
+		struct smmuv3_backlog_entry *entry = &b->entries[(head + i) & b->mask];
 
-		slot->cmd = cmds[i];
-		atomic_store_explicit(&slot->seq, head + i + 1, memory_order_release);
+		entry->cmd = cmds[i];
+		atomic_store_explicit(&entry->seq, head + i + 1, memory_order_release);
 	}
 	return true;
 }
@@ -85,7 +85,7 @@ smmuv3_backlog_has_cmd(const struct smmuv3_backlog *b)
 {
 	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_relaxed);
 
-	return atomic_load_explicit(&b->slots[tail & b->mask].seq, memory_order_relaxed) ==
+	return atomic_load_explicit(&b->entries[tail & b->mask].seq, memory_order_relaxed) ==
 			tail + 1;
 }
 
@@ -108,12 +108,12 @@ static inline bool
 smmuv3_backlog_pop(struct smmuv3_backlog *b, struct smmuv3_cmd *cmd)
 {
 	uint64_t tail = atomic_load_explicit(&b->tail, memory_order_relaxed);
-	const struct smmuv3_backlog_slot *slot = &b->slots[tail & b->mask];
+	const struct smmuv3_backlog_entry *entry = &b->entries[tail & b->mask];
 
 	/* Acquires the seq that smmuv3_backlog_push() released: the command is complete. */
-	if (atomic_load_explicit(&slot->seq, memory_order_acquire) != tail + 1)
+	if (atomic_load_explicit(&entry->seq, memory_order_acquire) != tail + 1)
 		return false;
-	*cmd = slot->cmd;
+	*cmd = entry->cmd;
 	atomic_store_explicit(&b->tail, tail + 1, memory_order_release);
 	return true;
 }
@@ -123,11 +123,11 @@ static inline struct smmuv3_cmd *
 smmuv3_backlog_peek(struct smmuv3_backlog *b, uint64_t n)
 {
 	uint64_t pos = atomic_load_explicit(&b->tail, memory_order_relaxed) + n;
-	struct smmuv3_backlog_slot *slot = &b->slots[pos & b->mask];
+	struct smmuv3_backlog_entry *entry = &b->entries[pos & b->mask];
 
 	/* Acquires the seq that smmuv3_backlog_push() released: the command is complete. */
-	return atomic_load_explicit(&slot->seq, memory_order_acquire) == pos + 1 ?
-			&slot->cmd : NULL;
+	return atomic_load_explicit(&entry->seq, memory_order_acquire) == pos + 1 ?
+			&entry->cmd : NULL;
 }
 
 #endif /* SMMUV3_BACKLOG_H */

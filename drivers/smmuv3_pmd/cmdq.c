@@ -139,8 +139,8 @@ smmuv3_cmdq_set_ring(struct smmuv3_cmdq *q, struct smmuv3_mem *mem, unsigned int
 	q->mem = *mem;
 	q->ring = mem->va;
 	q->log2 = log2;
-	/* In a queue of one entry, answers and waiting callers share the slot. */
-	q->sync_slots = !q->sync_batches ? log2 > 0 :
+	/* In a queue of one entry, answers and waiting callers share it. */
+	q->sync_entries = !q->sync_batches ? log2 > 0 :
 			RTE_MIN(smmuv3_cmdq_entries(q) - 1, SMMUV3_CHUNK + UINT64_C(2));
 	smmuv3_cmdq_clear_owner(q);
 	*mem = before;
@@ -181,8 +181,8 @@ smmuv3_cmdq_open(struct smmuv3_cmdq *q, const struct smmuv3_cmdq_conf *conf)
 	q->word_addr = conf->word_addr;
 	q->backlog.reserve = conf->reserve;
 	q->backlog.mask = conf->backlog - 1;
-	q->backlog.slots = alloc_touched(conf->backlog * sizeof(*q->backlog.slots));
-	if (q->backlog.slots == NULL) {
+	q->backlog.entries = alloc_touched(conf->backlog * sizeof(*q->backlog.entries));
+	if (q->backlog.entries == NULL) {
 		SMMUV3_LOG(ERR, q, "no memory for a backlog of %" PRIu64 " commands",
 				conf->backlog);
 		return -ENOMEM;
@@ -205,5 +205,5 @@ smmuv3_cmdq_close(struct smmuv3_cmdq *q)
 {
 	free(q->sync_sids);
 	free(q->held);
-	free(q->backlog.slots);
+	free(q->backlog.entries);
 }

@@ -92,7 +92,7 @@ struct smmuv3_cmdq_conf {
 	uint64_t word_addr;
 	uint64_t backlog;		/* commands, a power of two */
 	/*
-	 * Free slots that the backlog needs before poll reads more records that need answers; 0:
+	 * Free entries that the backlog needs before poll reads more records that need answers; 0:
 	 * none.
 	 */
 	uint64_t reserve;
@@ -116,7 +116,7 @@ struct smmuv3_cmdq {
 	uint64_t retry_pos;
 	uint64_t stuck_checked_at, stuck_pos;	/* of smmuv3_cmdq_is_stuck(), as stuck_checks */
 	_Atomic uint64_t prod;	/* published up to here */
-	_Atomic uint32_t sync_waiters;	/* callers of smmuv3_cmdq_sync() that wait for a slot */
+	_Atomic uint32_t sync_waiters;	/* callers of smmuv3_cmdq_sync() that wait for an entry */
 	/* counters, written by the owner */
 	_Atomic uint64_t commands;
 	_Atomic uint64_t batches;
@@ -136,7 +136,7 @@ struct smmuv3_cmdq {
 	struct iopf_log_limit log;	/* of lines that a device or a guest can cause */
 
 	/*
-	 * For the slot of each CMD_SYNC: StreamID + 1 of the ATC_INVs between it and the CMD_SYNC
+	 * For the entry of each CMD_SYNC: StreamID + 1 of the ATC_INVs between it and the CMD_SYNC
 	 * before; 0: none; SMMUV3_SYNC_MANY: several StreamIDs. NULL without ATS.
 	 */
 	uint64_t *sync_sids;
@@ -150,7 +150,7 @@ struct smmuv3_cmdq {
 	bool atc, sync_batches;
 	bool records_cmds;		/* either: smmuv3_cmdq_put_cmd() records some commands */
 	bool unsynced;			/* with sync_batches: invalidations have no CMD_SYNC yet */
-	unsigned int sync_slots;	/* answers leave them to waiting callers */
+	unsigned int sync_entries;	/* answers leave them to waiting callers */
 
 	struct smmuv3_backlog backlog __rte_aligned(SMMUV3_ALIGN);
 
@@ -221,7 +221,7 @@ int smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsig
 		unsigned int *failed);
 
 /*
- * Issue a CMD_SYNC and do not wait: *pos is the position after it. False: no slot is free. Owner.
+ * Issue a CMD_SYNC and do not wait: *pos is the position after it. False: no entry is free. Owner.
  */
 bool smmuv3_cmdq_put_sync(struct smmuv3_cmdq *q, uint64_t *pos);
 

@@ -33,20 +33,20 @@ smmuv3_cmdq_record_error(struct smmuv3_cmdq *q, uint64_t pos, bool atc)
 static void
 replace_illegal_cmd(struct smmuv3_cmdq *q, uint64_t pos)
 {
-	struct smmuv3_cmd *slot = &q->ring[smmuv3_q_slot(q->log2, pos)];
+	struct smmuv3_cmd *entry = &q->ring[smmuv3_q_slot(q->log2, pos)];
 
 	if (atomic_load_explicit(&q->cerror_ill, memory_order_relaxed) == 0)
 		SMMUV3_LOG(ERR, q, "the SMMU refused command 0x%016" PRIx64 " 0x%016" PRIx64
 				" in slot %u of the command queue (CERROR_ILL): replaced by a "
-				"CMD_SYNC (logged once; see the counter cerror_ill)", slot->dw[0],
-				slot->dw[1], smmuv3_q_slot(q->log2, pos));
+				"CMD_SYNC (logged once; see the counter cerror_ill)", entry->dw[0],
+				entry->dw[1], smmuv3_q_slot(q->log2, pos));
 	smmuv3_counter_add(&q->cerror_ill, 1);
-	q->last_illegal = *slot;
+	q->last_illegal = *entry;
 	/* A stall whose answer was refused would wait forever. */
-	if (SMMUV3_GET(SMMUV3_CMD0_OP, slot->dw[0]) == SMMUV3_OP_RESUME)
+	if (SMMUV3_GET(SMMUV3_CMD0_OP, entry->dw[0]) == SMMUV3_OP_RESUME)
 		q->ops->on_answer_lost(q->ctx);
 	smmuv3_cmdq_record_error(q, pos, false);
-	*slot = smmuv3_cmd_sync();
+	*entry = smmuv3_cmd_sync();
 	if (q->sync_sids != NULL)
 		q->sync_sids[smmuv3_q_slot(q->log2, pos)] = SMMUV3_SYNC_MANY;
 }
@@ -60,8 +60,8 @@ smmuv3_cmdq_handle_error(struct smmuv3_cmdq *q)
 	if (smmuv3_cmdq_is_closed(q))
 		return;
 	/*
-	 * ERR is valid: the SMMU wrote it before GERROR, which was read before [7.1]. The slot's
-	 * address depends on CONS, so the slot is written after this.
+	 * ERR is valid: the SMMU wrote it before GERROR, which was read before [7.1]. The entry's
+	 * address depends on CONS, so the entry is written after this.
 	 */
 	cons = smmuv3_read32(q->regs, q->cons_reg);
 	prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
@@ -116,13 +116,13 @@ waits_for_endpoints(const struct smmuv3_cmdq *q, uint64_t pos)
 	if (q->sync_sids == NULL)
 		return false;
 	for (; pos < q->tail; pos++) {
-		uint32_t slot = smmuv3_q_slot(q->log2, pos);
-		unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, q->ring[slot].dw[0]);
+		uint32_t index = smmuv3_q_slot(q->log2, pos);
+		unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, q->ring[index].dw[0]);
 
 		if (op == SMMUV3_OP_ATC_INV)
 			return true;
 		if (op == SMMUV3_OP_SYNC)
-			return q->sync_sids[slot] != 0;
+			return q->sync_sids[index] != 0;
 	}
 	return q->sync_sid != 0;
 }

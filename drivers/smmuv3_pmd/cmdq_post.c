@@ -18,7 +18,7 @@
  * P1. So both barriers are needed. devtools/spin/cmdq_owner.pml checks this, and fails
  * without either.
  *
- * The owner's duty in O3 ends when the queue is full (but for slots left to waiting callers)
+ * The owner's duty in O3 ends when the queue is full (but for entries left to waiting callers)
  * or held[] is full: the next smmuv3_cmdq_try_flush() of poll() or check() moves the rest. If
  * the poll thread sleeps, conf.ops->on_left() wakes it.
  */
@@ -31,15 +31,15 @@
 #include "smmuv3_spec.h"
 
 /*
- * Free slots for answers. While a caller of smmuv3_cmdq_sync() waits for a slot the last slots are
- * left to it, or answers would take each slot that becomes free. No answer waits for such a
- * caller, which leaves all other slots to answers.
+ * Free entries for answers. While a caller of smmuv3_cmdq_sync() waits for an entry, answers leave
+ * the last entries to it: otherwise they would take each entry that becomes free. Answers may use
+ * all other entries, so that no answer waits for such a caller.
  */
 static inline uint64_t
 count_free_for_answers(struct smmuv3_cmdq *q, uint64_t want)
 {
 	uint32_t waiters = atomic_load_explicit(&q->sync_waiters, memory_order_relaxed);
-	uint64_t kept = unlikely(waiters != 0) ? q->sync_slots : 0;
+	uint64_t kept = unlikely(waiters != 0) ? q->sync_entries : 0;
 	uint64_t room = smmuv3_cmdq_count_free(q, want + kept);
 
 	return room - RTE_MIN(room, kept);

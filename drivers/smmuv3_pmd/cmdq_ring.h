@@ -9,8 +9,8 @@
  * Ring and owner of a command queue; for cmdq*.c.
  *
  * One thread at a time owns the queue: it has set the flag "owner" by an exchange. It alone
- * writes slots, tail, prod and CMDQ_PROD, and acknowledges errors. The next owner acquires
- * (by the exchange) the stores that the last one released: slots, tail, and the order of two
+ * writes entries, tail, prod and CMDQ_PROD, and acknowledges errors. The next owner acquires
+ * (by the exchange) the stores that the last one released: entries, tail, and the order of two
  * PROD stores. So PROD never moves back.
  *
  * Positions are 64-bit counts of commands ever written; the low bits are the register's. So a
@@ -39,8 +39,8 @@ smmuv3_cmdq_clear_owner(struct smmuv3_cmdq *q)
 }
 
 /*
- * Number of free slots. CONS shares its cache line with PROD, so it is read only when the known
- * slots are fewer than @p want.
+ * Number of free entries. CONS shares its cache line with PROD, so it is read only when the known
+ * entries are fewer than @p want.
  */
 static inline uint64_t
 smmuv3_cmdq_count_free(struct smmuv3_cmdq *q, uint64_t want)
@@ -51,7 +51,7 @@ smmuv3_cmdq_count_free(struct smmuv3_cmdq *q, uint64_t want)
 
 	if (likely(room >= want))
 		return room;
-	/* Pairs with the SMMU's release of CONS: it has read the slots before CONS. */
+	/* Pairs with the SMMU's release of CONS: it has read the entries before CONS. */
 	cons = smmuv3_load_status(q->regs, q->cons_reg);
 	prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
 	count = smmuv3_q_count(q->log2, prod, cons);
@@ -74,7 +74,7 @@ smmuv3_cmdq_is_closed(const struct smmuv3_cmdq *q)
  * the CMD_SYNC fails.
  */
 static inline void
-smmuv3_cmdq_record_atc_inv(struct smmuv3_cmdq *q, uint32_t slot, const struct smmuv3_cmd *cmd)
+smmuv3_cmdq_record_atc_inv(struct smmuv3_cmdq *q, uint32_t index, const struct smmuv3_cmd *cmd)
 {
 	unsigned int op = SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0]);
 
@@ -83,7 +83,7 @@ smmuv3_cmdq_record_atc_inv(struct smmuv3_cmdq *q, uint32_t slot, const struct sm
 
 		q->sync_sid = q->sync_sid == 0 || q->sync_sid == sid ? sid : SMMUV3_SYNC_MANY;
 	} else if (op == SMMUV3_OP_SYNC) {
-		q->sync_sids[slot] = q->sync_sid;
+		q->sync_sids[index] = q->sync_sid;
 		q->sync_sid = 0;
 	}
 }
@@ -102,13 +102,13 @@ smmuv3_cmdq_record_unsynced(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 static inline void
 smmuv3_cmdq_put_cmd(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 {
-	uint32_t slot = smmuv3_q_slot(q->log2, q->tail++);
+	uint32_t index = smmuv3_q_slot(q->log2, q->tail++);
 
-	q->ring[slot] = *cmd;
+	q->ring[index] = *cmd;
 	if (likely(!q->records_cmds))
 		return;
 	if (q->sync_sids != NULL)
-		smmuv3_cmdq_record_atc_inv(q, slot, cmd);
+		smmuv3_cmdq_record_atc_inv(q, index, cmd);
 	if (q->sync_batches)
 		smmuv3_cmdq_record_unsynced(q, cmd);
 }

@@ -151,7 +151,7 @@ find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 	return now - b->errors <= SMMUV3_CMD_ERRORS ? first : 0;
 }
 
-/* Count this caller among those that wait for a slot, or no more. */
+/* Count this caller among those that wait for an entry, or no more. */
 static void
 count_sync_waiter(struct smmuv3_cmdq *q, bool counted)
 {

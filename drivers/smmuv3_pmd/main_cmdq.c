@@ -22,7 +22,7 @@
  * the invalidations before it are at most 6 commands (see smmuv3_answer_after()), and a stall
  * does not come again before its RESUME was consumed. With page requests an answer may also
  * need an ATC_INV for each function of the domain, and a function may send more requests than
- * it has credits. So poll takes no record while fewer slots are free
+ * it has credits. So poll takes no record while fewer entries are free
  * (smmuv3_backlog_is_tight()) than the sum of
  *	- the commands that two poll threads may add for a burst that they have taken,
  *	- a RESUME for each stall and a PRI_RESP for each page request in the library,
@@ -47,11 +47,11 @@ get_backlog_reserve(const struct smmuv3 *s)
 }
 
 static uint64_t
-get_backlog_slots(const struct smmuv3 *s)
+get_backlog_size(const struct smmuv3 *s)
 {
-	uint64_t slots = RTE_MAX(6 * (uint64_t)s->max_stalls, (uint64_t)SMMUV3_CHUNK);
+	uint64_t size = RTE_MAX(6 * (uint64_t)s->max_stalls, (uint64_t)SMMUV3_CHUNK);
 
-	return rte_align64pow2(s->pri ? RTE_MAX(slots, get_backlog_reserve(s) * 5 / 4) : slots);
+	return rte_align64pow2(s->pri ? RTE_MAX(size, get_backlog_reserve(s) * 5 / 4) : size);
 }
 
 static int
@@ -141,7 +141,7 @@ smmuv3_main_cmdq_open(struct smmuv3 *s)
 		.sync_batches = s->errata & SMMUV3_ERRATUM_SYNC_BATCHES,
 		.word = msi ? &s->words->sync.v : NULL,
 		.word_addr = s->words_mem.addr + offsetof(struct smmuv3_words, sync),
-		.backlog = get_backlog_slots(s),
+		.backlog = get_backlog_size(s),
 		.reserve = s->pri ? get_backlog_reserve(s) : 0,
 	});
 }

@@ -380,9 +380,9 @@ test_a_batch_is_written_whole_where_an_erratum_needs_it(void **state)
 static void
 test_a_full_backlog_refuses_commands_and_loses_none(void **state)
 {
-	struct smmuv3_backlog_slot slots[8] = { 0 };
-	struct smmuv3_backlog b = { .mask = RTE_DIM(slots) - 1, .slots = slots };
-	struct smmuv3_cmd cmds[RTE_DIM(slots)], cmd;
+	struct smmuv3_backlog_entry entries[8] = { 0 };
+	struct smmuv3_backlog b = { .mask = RTE_DIM(entries) - 1, .entries = entries };
+	struct smmuv3_cmd cmds[RTE_DIM(entries)], cmd;
 	unsigned int i, round;
 
 	(void)state;
