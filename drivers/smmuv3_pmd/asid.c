@@ -36,7 +36,7 @@ smmuv3_asid_get(struct smmuv3 *s)
 	unsigned int nb = s->asids.nb / 64, n, w;
 	uint64_t unused;
 
-	/* Look at the first word twice: its upper bits first, its lower bits at the end. */
+	/* The search ends with the lower bits of the word in whose upper bits it began. */
 	for (n = 0; n <= nb; n++) {
 		w = (s->asids.next / 64 + n) % nb;
 		unused = ~s->asids.used[w];

@@ -3,7 +3,7 @@
 
 /*
  * ATCs: the list of them for each domain, and their invalidation [3.9, 4.5.1]. atc_cut.c
- * handles an ATC that does not respond.
+ * handles an ATC that does not answer.
  *
  * For each (StreamID, PASID) of an attachment with ATS there is a word in s->atcs, and its
  * index in the domain's list. attach and detach write them under s->tables_lock; invalidate()

@@ -69,7 +69,7 @@ int smmuv3_atc_inv_all(struct smmuv3 *s);
 void smmuv3_atc_post_inv_all(struct smmuv3 *s);
 /*
  * Invalidate these ranges in the domain's ATCs, and wait. After a TLBI and CMD_SYNC that are
- * complete. -EIO: an ATC did not respond.
+ * complete. -EIO: an ATC did not answer.
  */
 int smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, unsigned int n);
@@ -83,7 +83,7 @@ unsigned int smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *
 
 /* atc_cut.c */
 /*
- * One of the device's ATCs did not respond: its accesses abort until the whole device was
+ * One of the device's ATCs did not answer: its accesses abort until the whole device has been
  * detached.
  */
 bool smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev);

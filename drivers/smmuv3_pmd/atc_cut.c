@@ -2,10 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * When an ATC does not respond to its ATC_INV, the next CMD_SYNC fails
+ * When an ATC does not answer its ATC_INV, the next CMD_SYNC fails
  * (CERROR_ATC_INV_SYNC), and each caller that waits for an ATC_INV gets an error. If the
  * ATC_INVs before this CMD_SYNC name one StreamID only, this StreamID is cut off while the
- * queue stands still. Its STE aborts, Translated traffic too, since CR0.ATSCHK is set, and no
+ * queue is stopped. Its STE aborts, Translated traffic too, since CR0.ATSCHK is set, and no
  * ATC_INV is sent to it any more, until the whole device has been detached and is attached
  * again. If they name several StreamIDs, each ATC gets a CMD_SYNC of its own from then on, so
  * that the next failure names one.

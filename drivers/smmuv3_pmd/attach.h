@@ -23,10 +23,10 @@ struct smmuv3_domain;
  */
 enum smmuv3_stage {
 	SMMUV3_ATTACHED,	/* the CD may translate */
-	SMMUV3_CD_STOPPED,	/* the SMMU walks no table through its CD */
-	SMMUV3_TLB_EMPTIED,	/* and the TLB has no entry of its ASID from this CD */
-	SMMUV3_STES_STOPPED,	/* and, for the device's last attachment, its STEs have stopped */
-	SMMUV3_ATCS_EMPTIED,	/* and the ATCs are invalidated: to be released */
+	SMMUV3_CD_STOPPED,	/* the SMMU walks no table through the CD */
+	SMMUV3_TLB_EMPTIED,	/* the TLB has no entry of the ASID from this CD either */
+	SMMUV3_STES_STOPPED,	/* the STEs have stopped, if no other attachment needs them */
+	SMMUV3_ATCS_EMPTIED,	/* the ATCs are invalidated: the attachment can be released */
 };
 
 /* A (device, SubstreamID) attached to a domain. */

@@ -30,7 +30,7 @@ struct model {
 	struct model *next;
 };
 
-/* The open ones in this process. */
+/* The models that this process has open. */
 static struct model *models;
 static pthread_mutex_t models_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -95,7 +95,7 @@ parse_args(const struct rte_kvargs *args, struct model_args *out, const char **k
 	return 0;
 }
 
-/* 0 means the model's default; SMMUV3_MODEL_NONE means 0. */
+/* In struct smmuv3_model_conf 0 selects the default, and SMMUV3_MODEL_NONE stands for 0. */
 static unsigned int
 make_conf_value(unsigned int v)
 {

@@ -278,8 +278,8 @@ smmuv3_stop(void *priv)
 }
 
 /*
- * At open, not at start: the tables and queues that the SMMU uses may be memory of another process
- * by now, and the start may come much later. An SMMU that is off is left as it is.
+ * Called at open, not at start: another process may use the memory of the SMMU's tables and queues
+ * by now, and the start may come much later. Does not change an SMMU that is off.
  */
 int
 smmuv3_take_over(struct smmuv3 *s)
@@ -291,7 +291,7 @@ smmuv3_take_over(struct smmuv3 *s)
 	s->initial_gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
 	if (((cr0 | ack) & smmuv3_cr0_fields(s)) == 0)
 		return 0;
-	/* Its driver is gone: GBPA as found may not be safe to restore. */
+	/* The driver that set GBPA is gone, and its value may not be safe: do not restore it. */
 	s->initial_gbpa = UINT32_MAX;
 	SMMUV3_LOG(NOTICE, s, "the SMMU is running (CR0 0x%x): the driver takes it over", cr0);
 	ret = disable_smmu(s);

@@ -55,7 +55,7 @@ smmuv3_cmdq_load_cons(struct smmuv3_cmdq *q)
 	return lowest + smmuv3_q_pos(q->log2, cons - (uint32_t)lowest);
 }
 
-/* The registers restart at 0: a position that 0 stands for, beyond all before. */
+/* The registers restart at 0. Returns the next position that reads as 0 and was not used. */
 static uint64_t
 find_restart_pos(const struct smmuv3_cmdq *q)
 {

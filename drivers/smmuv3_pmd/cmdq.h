@@ -47,7 +47,7 @@
 
 #define SMMUV3_SYNC_MANY	UINT64_MAX
 
-/* Callbacks of a queue to its SMMU, on slow paths only. */
+/* Operations of the SMMU of a queue, on slow paths only. */
 struct smmuv3_cmdq_ops {
 	void (*wait_begin)(void *ctx, struct smmuv3_wait *w);
 	/* Let the SMMU run and check for errors of the queue. False: the time is over. */
@@ -64,7 +64,7 @@ struct smmuv3_cmdq_ops {
 	/* An answer to a stall was not executed and never will be. */
 	void (*on_answer_lost)(void *ctx);
 	/*
-	 * Owner: the CMD_SYNC at this position failed, because an ATC_INV got no response, and the
+	 * Owner: the CMD_SYNC at this position failed, because an ATC_INV got no answer, and the
 	 * queue has stopped.
 	 */
 	void (*on_atc_timeout)(void *ctx, uint64_t pos);
@@ -107,15 +107,15 @@ struct smmuv3_cmdq {
 	void *regs;
 	uint32_t base_reg, prod_reg, cons_reg;
 	uint32_t sync_seq;	/* number of the last CMD_SYNC that writes the word */
-	uint64_t tail;		/* written up to here, 64-bit position */
-	uint64_t cons;		/* CONS as last read */
+	uint64_t tail;		/* position of the next command to write */
+	uint64_t cons;		/* position of CONS as last read */
 	smmuv3_reg32_t *word;	/* number of the last CMD_SYNC completed; NULL: no MSIs */
 	uint64_t word_addr;
-	uint32_t retries;
-	unsigned int stuck_checks;	/* checks that found CONS at stuck_pos */
+	uint32_t retries;	/* of the command at retry_pos, whose fetch aborts */
+	unsigned int stuck_checks;	/* checks in a row that found CONS at stuck_pos */
 	uint64_t retry_pos;
-	uint64_t stuck_checked_at, stuck_pos;	/* of smmuv3_cmdq_is_stuck(), as stuck_checks */
-	_Atomic uint64_t prod;	/* published up to here */
+	uint64_t stuck_checked_at, stuck_pos;	/* TSC of the last check, and CONS then */
+	_Atomic uint64_t prod;	/* the SMMU may fetch the commands before this position */
 	_Atomic uint32_t sync_waiters;	/* callers of smmuv3_cmdq_sync() that wait for an entry */
 	/* counters, written by the owner */
 	_Atomic uint64_t commands;
@@ -214,7 +214,7 @@ bool smmuv3_cmdq_release_held(struct smmuv3_cmdq *q);
  * earlier stores before these commands: smmuv3_store_prod(). -EIO when the SMMU refused a command:
  * *failed is the first one (may be NULL). -ETIMEDOUT. In a state that takes no commands, the
  * result of conf.ops->closed_error(). If the first command is an ATC_INV, all must be: *failed is
- * 0 when one of them may have got no response. During a recovery such a call waits while SMMUEN is
+ * 0 when one of them may have got no answer. During a recovery such a call waits while SMMUEN is
  * 0, when ATC_INVs are ignored [4.5.1].
  */
 int smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
@@ -229,7 +229,7 @@ bool smmuv3_cmdq_put_sync(struct smmuv3_cmdq *q, uint64_t *pos);
 /*
  * CONS has not moved for the time @p timeout, and no endpoint can be the reason: if ATC_INVs
  * precede the next CMD_SYNC the queue is only slow, because an endpoint may take minutes to
- * respond. One thread at a time calls this again and again; some of the calls read CONS.
+ * answer. One thread at a time calls this repeatedly, and only some of the calls read CONS.
  */
 bool smmuv3_cmdq_is_stuck(struct smmuv3_cmdq *q, uint64_t now, uint64_t timeout);
 /* GERROR.CMDQ_ERR is active: repair the queue. Owner; does not wait. */
@@ -237,7 +237,7 @@ void smmuv3_cmdq_handle_error(struct smmuv3_cmdq *q);
 /* Record for waiting callers that the command at this position failed. Owner. */
 void smmuv3_cmdq_record_error(struct smmuv3_cmdq *q, uint64_t pos, bool atc);
 
-/* Flag in smmuv3_cmdq.errors: an ATC_INV got no response. */
+/* Flag in smmuv3_cmdq.errors: an ATC_INV got no answer. */
 #define SMMUV3_CMD_ERROR_ATC	(UINT64_C(1) << 63)
 
 #endif /* SMMUV3_CMDQ_H */

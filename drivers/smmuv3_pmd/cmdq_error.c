@@ -128,8 +128,8 @@ waits_for_endpoints(const struct smmuv3_cmdq *q, uint64_t pos)
 }
 
 /*
- * So many checks in a row, evenly spaced: a caller that was not scheduled for a second has checked
- * nothing.
+ * Checks in a row, at even intervals, that must find CONS at the same position. One check after the
+ * timeout is not enough: the caller may not have been scheduled meanwhile.
  */
 #define STUCK_CHECKS	16
 

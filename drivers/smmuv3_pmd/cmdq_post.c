@@ -51,7 +51,7 @@ push_to_backlog(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned i
 	smmuv3_counter_add_shared(&q->backlog_pushes, n);
 	if (likely(smmuv3_backlog_push(&q->backlog, cmds, n)))
 		return;
-	/* More answers than there can be requests: see main_cmdq.c. Recovery ends the stalls. */
+	/* The backlog has room for all answers (main_cmdq.c). Recovery ends the stalls. */
 	if (atomic_fetch_add_explicit(&q->backlog_lost, n, memory_order_relaxed) == 0)
 		SMMUV3_LOG(ERR, q, "answers lost: more than there can be faults; a device that "
 				"waits for the answer to a page request waits forever: reset it "
@@ -75,7 +75,7 @@ divert_cmd(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 		q->held[q->nb_held++] = *cmd;
 		smmuv3_counter_add(&q->answers_held, 1);
 	} else {
-		/* It stays until smmuv3_cmdq_release_held(). Other commands go past it. */
+		/* The answer stays there until smmuv3_cmdq_release_held(); others pass it. */
 		push_to_backlog(q, cmd, 1);
 	}
 	return true;
@@ -123,7 +123,7 @@ flush_backlog(struct smmuv3_cmdq *q, uint64_t end)
 		return true;
 	room = smmuv3_cmdq_is_closed(q) ? UINT64_MAX :
 			count_free_for_answers(q, smmuv3_cmdq_entries(q));
-	/* Commands that divert_cmd() puts back are behind this. */
+	/* divert_cmd() puts commands back behind this position: do not pop them again. */
 	end = RTE_MIN(end, smmuv3_backlog_load_end(&q->backlog));
 	while (room > 0 && smmuv3_backlog_is_before(&q->backlog, end) &&
 			smmuv3_backlog_pop(&q->backlog, &cmd)) {
@@ -150,8 +150,8 @@ report_leftover(struct smmuv3_cmdq *q)
 }
 
 /*
- * The owner's steps O1 to O3. Bounded by the commands in the backlog: each turn moves at least one
- * command out of it or ends.
+ * The owner's steps O1 to O3. Bounded by the commands in the backlog: each iteration moves at least
+ * one command out of it, or is the last.
  */
 static inline void
 release_and_recheck(struct smmuv3_cmdq *q, bool room)

@@ -14,7 +14,7 @@
  * PROD stores. So PROD never moves back.
  *
  * Positions are 64-bit counts of commands ever written; the low bits are the register's. So a
- * caller that slept while the queue wrapped does not mistake one round for another.
+ * caller that slept while the queue wrapped does not mistake a position for an earlier one.
  */
 
 #include <rte_branch_prediction.h>

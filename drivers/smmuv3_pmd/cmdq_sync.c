@@ -4,7 +4,8 @@
 /*
  * Commands with a wait. A CMD_SYNC is complete when it has written its number into one word that
  * all waiting callers share. CMD_SYNCs complete in order [4.7.3], each number before the next, so
- * the word only grows. CONS is read too: seldom, in case a word is lost, or always, without MSIs.
+ * the word only grows. A waiting caller also reads CONS: now and then, because the write of a word
+ * can be lost, or each time, without MSIs.
  */
 
 #include "backlog.h"
@@ -20,16 +21,16 @@
 /* The commands of a waiting caller, and their CMD_SYNC. */
 struct batch {
 	const struct smmuv3_cmd *cmds;
-	unsigned int n, put;		/* written so far; put > n: with the CMD_SYNC */
+	unsigned int n, put;		/* commands; written so far: n + 1 with the CMD_SYNC */
 	bool atc;			/* its commands are ATC_INVs */
-	uint32_t seq, epoch;		/* of the last CMD_SYNC; of the SMMU's state */
+	uint32_t seq, epoch;		/* number of its CMD_SYNC; epoch at the call */
 	uint64_t backlog_end, errors;
 	uint64_t pos[SMMUV3_CHUNK + 1];
 };
 
 /*
- * There is room for the whole batch, or as much room as the queue can have. Commands before it get
- * a CMD_SYNC.
+ * True when there is room for the whole batch, or all room that the queue can have. Commands before
+ * the batch then get a CMD_SYNC of their own.
  */
 static bool
 make_room_for_batch(struct smmuv3_cmdq *q, const struct batch *b)
@@ -151,7 +152,7 @@ find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 	return now - b->errors <= SMMUV3_CMD_ERRORS ? first : 0;
 }
 
-/* Count this caller among those that wait for an entry, or no more. */
+/* Add this caller to those that wait for an entry, or remove it. */
 static void
 count_sync_waiter(struct smmuv3_cmdq *q, bool counted)
 {

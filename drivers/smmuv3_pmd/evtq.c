@@ -5,10 +5,10 @@
  * The event queue [3.5, 7.2, 7.3].
  *
  * After an asynchronous abort PROD may have passed records that the SMMU never wrote [7.2].
- * Such a slot holds the record of the round before: a stall that was answered, and whose STAG
- * may belong to another stall by now. So poll clears each record before it frees it. A record
- * that reads as event 0 (no such event) was not written. It may have been the record of a
- * stall, so check() ends all stalls.
+ * Such an entry still holds the record of an earlier stall, which was answered, and whose STAG
+ * may belong to another stall by now. So poll clears each record before it frees its entry. A
+ * record that reads as event 0 (no such event) was not written. The lost record may be that of
+ * a stall, so check() ends all stalls.
  */
 
 #include <rte_prefetch.h>

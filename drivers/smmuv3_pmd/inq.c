@@ -32,7 +32,7 @@ smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned 
 uint64_t
 smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base, smmuv3_reg32_t *word)
 {
-	/* The registers restart at 0: a position that 0 stands for, beyond all marks. */
+	/* The registers restart at 0. The next position that reads as 0 and is beyond all marks: */
 	uint64_t entries = smmuv3_inq_entries(q);
 	uint64_t pos = RTE_ALIGN_CEIL(RTE_MAX(q->prod,
 			atomic_load_explicit(&q->cons, memory_order_relaxed)) + entries,

@@ -12,7 +12,7 @@
  * Positions are 64-bit counts of entries; the low bits are the register's.
  *
  * Idling. With MSIs the queue's interrupt is a word in memory, which the SMMU writes when the
- * queue turns from empty to not empty. A word of 0 means an empty queue once these steps have
+ * queue changes from empty to not empty. A word of 0 means an empty queue once these steps have
  * happened in this order: CONS is stored for all entries read, the word is cleared, a full
  * barrier, PROD is read and equals CONS. The barrier orders the CONS store before the PROD
  * read. So the SMMU finds the queue empty when it adds an entry that this PROD does not show,
@@ -38,7 +38,7 @@ struct smmuv3;
 
 /* PROD.OVFLG differs from CONS.OVACKFLG: an overflow. */
 #define SMMUV3_INQ_OVERFLOW	(1u << 0)
-/* PROD is not within the queue; q->prod is set to it all the same. */
+/* PROD is not within the queue. q->prod is the position that was read. */
 #define SMMUV3_INQ_BAD		(1u << 1)
 
 /* A queue that the SMMU writes. */
@@ -53,11 +53,11 @@ struct smmuv3_inq {
 	smmuv3_reg32_t *word;
 	void *regs;
 	uint32_t prod_reg, cons_reg;
-	uint64_t prod;		/* PROD as last read, 64-bit position */
+	uint64_t prod;		/* position of PROD as last read */
 	uint32_t ovackflg;	/* OVACKFLG as last written */
 	uint32_t idle;
-	_Atomic uint64_t cons;		/* read up to here */
-	_Atomic uint64_t returned;	/* read up to here by poll calls that have returned */
+	_Atomic uint64_t cons;		/* poll has read the entries before this position */
+	_Atomic uint64_t returned;	/* the same, for poll calls that have returned */
 	/* counters, written by the poll thread */
 	_Atomic uint64_t entries;
 	_Atomic uint64_t bursts;

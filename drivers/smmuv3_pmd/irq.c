@@ -3,7 +3,7 @@
 
 /*
  * Interrupts [3.18, 6.3.15 - 6.3.24]. While a thread polls: MSIs to words in memory, which poll
- * reads, if the SMMU has MSIs; otherwise none, for no thread would wait for a wired one. A
+ * reads, if the SMMU has MSIs; otherwise none, since no thread would wait for a wired one. A
  * poll thread that sleeps uses wired interrupts. An MSI address disables the wire, and may be
  * changed only while IRQ_CTRL is 0 and acknowledged.
  *

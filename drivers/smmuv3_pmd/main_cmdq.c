@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The command queue of CMDQ_BASE: its sizes and its callbacks to the SMMU. */
+/* The command queue of CMDQ_BASE: its sizes and its operations. */
 
 #include <rte_bitops.h>
 
@@ -21,7 +21,7 @@
  * The backlog must have room for all answers. Without ATS: a stall's answer and its part of
  * the invalidations before it are at most 6 commands (see smmuv3_answer_after()), and a stall
  * does not come again before its RESUME was consumed. With page requests an answer may also
- * need an ATC_INV for each function of the domain, and a function may send more requests than
+ * need an ATC_INV for each endpoint of the domain, and an endpoint may send more requests than
  * it has credits. So poll takes no record while fewer entries are free
  * (smmuv3_backlog_is_tight()) than the sum of
  *	- the commands that two poll threads may add for a burst that they have taken,

@@ -17,7 +17,7 @@
 #include "smmuv3_spec.h"
 
 /*
- * The library decides whether the response has a PASID: it knows what the endpoint expects. After
+ * The library decides whether the answer has a PASID: it knows what the endpoint expects. After
  * Success the endpoint translates again, after Invalid Request its access aborts, and Response
  * Failure also ends its PRI [4.5.2].
  */

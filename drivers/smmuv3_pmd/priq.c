@@ -23,8 +23,8 @@
  * at the later position.
  *
  * After an asynchronous abort PROD may have passed entries that the SMMU never wrote [8.2].
- * Poll clears each entry before it frees it. So it sees such an entry as a request for
- * nothing, and not as the request of the round before.
+ * Poll clears each entry before it frees it. So it reads such an entry as a request for
+ * nothing, and not as the request that the entry held before.
  */
 
 #include <rte_prefetch.h>
@@ -106,7 +106,7 @@ free_entries(struct smmuv3_inq *q, uint64_t cons)
 	smmuv3_inq_store_cons(q, cons);
 }
 
-/* The entries cannot be trusted. */
+/* PROD is not within the queue: drop the entries, which cannot be trusted. */
 static uint16_t
 drop_all_entries(struct smmuv3_priq *p, struct iopf_event *events)
 {
@@ -143,11 +143,11 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	if (unlikely(!smmuv3_cmdq_has_room_for_answers(&s->cmdq)))
 		return 0;
 	/*
-	 * Recovery holds answers back. A refused request needs an answer and has no slot in the
-	 * library, and an answered request leaves its slot to the next one. So the number of held
-	 * answers is bounded only while poll takes no requests. Few requests are lost by that:
-	 * SMMUEN is 0 most of the time, and the SMMU writes no entry then [8]. A poll thread that
-	 * read the old value takes one burst more.
+	 * While recovery holds answers back, poll takes no requests. Otherwise the number of held
+	 * answers would have no bound: a refused request needs an answer and takes no slot of the
+	 * library, and an answered request frees its slot for the next one. Few requests are lost
+	 * by this: SMMUEN is 0 most of the time, and the SMMU writes no entry then [8]. A poll
+	 * thread that read the old value of paused takes one more burst.
 	 */
 	if (unlikely(atomic_load_explicit(&p->paused, memory_order_relaxed)))
 		return 0;

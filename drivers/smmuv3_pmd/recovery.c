@@ -26,7 +26,7 @@
  *
  * So no answer to an old stall is in the queue when its STAG can be given to a new one.
  * Records of old stalls that are still in the event queue lose their STALL flag
- * (evtq.stale_end). GBPA.ABORT is set since start: DMA aborts meanwhile.
+ * (evtq.stale_end). Start has set GBPA.ABORT, so DMA aborts meanwhile.
  *
  * Steps that wait for commands wait as long as the queue is slow or moves. If it is stuck
  * (smmuv3_cmdq_is_stuck()) check() gives the SMMU up, in recovery or not.

@@ -20,7 +20,7 @@ enum smmuv3_recovery_step {
 	SMMUV3_RECOVERY_NONE,
 	SMMUV3_RECOVERY_DRAINING,	/* the SMMU consumes the PRI_RESPs sent before */
 	SMMUV3_RECOVERY_STOPPING,	/* SMMUEN cleared, not acknowledged */
-	SMMUV3_RECOVERY_SYNCING,	/* records of the stalls that this ended become visible */
+	SMMUV3_RECOVERY_SYNCING,	/* a CMD_SYNC makes the records of these stalls visible */
 	SMMUV3_RECOVERY_STOPPED,	/* all stalls have ended, the library has been told */
 	SMMUV3_RECOVERY_STARTING,	/* SMMUEN set, not acknowledged */
 	SMMUV3_RECOVERY_SENDING,	/* the answers held back are sent */

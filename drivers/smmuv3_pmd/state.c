@@ -90,7 +90,7 @@ smmuv3_may_translate(struct smmuv3 *s)
 				memory_order_relaxed);
 		return false;
 	case SMMUV3_STATE_FAILED:
-		/* GBPA.ABORT is set since start: with SMMUEN = 0 accesses abort. */
+		/* Start has set GBPA.ABORT: with SMMUEN = 0 accesses abort. */
 		return !smmuv3_smmuen_is_off(s) && !is_in_sfm(s);
 	default:
 		return true;

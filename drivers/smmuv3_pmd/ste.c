@@ -14,7 +14,7 @@
 
 /*
  * Store one word of all STEs of a device, then issue a CMD_SYNC for each 64. All words are stored
- * even if a CMD_SYNC fails: to pass fewer streams is never worse.
+ * before the first CMD_SYNC, so that after a failure no STE has the old word.
  */
 static int
 set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint64_t value)
@@ -62,7 +62,7 @@ smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
 		dw1 |= SMMUV3_STE1_S1STALLD;
 	if (dev->pri)
 		dw1 |= SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL);
-	/* For the SMMU's own responses when the PRIQ overflows [8.1]. */
+	/* For the automatic responses of the SMMU when the PRIQ overflows [8.1]. */
 	if (dev->pri && dev->prg_pasid)
 		dw1 |= SMMUV3_STE1_PPAR;
 	if (!dev->word1_written) {

@@ -23,7 +23,7 @@ bool
 smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w)
 {
 	s->backend->wait(s->backend_ctx);
-	/* Every turn tests the MSI word; every 64th turn reads the register GERROR. */
+	/* Each call tests the MSI word; every 64th call reads the register GERROR. */
 	smmuv3_gerror_check_cmdq(s, ++w->n % 64 == 0);
 	return (int64_t)(rte_get_tsc_cycles() - w->end) < 0;
 }

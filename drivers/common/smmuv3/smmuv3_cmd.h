@@ -108,8 +108,8 @@ smmuv3_cmd_stall_term(uint32_t sid)
 }
 
 /*
- * 4096 << size bytes around addr, whose lower bits are taken as 0. Without ssv what untagged
- * requests left; global, with ssv only: whatever the PASID [4.5.1].
+ * 4096 << size bytes around addr, whose lower bits are taken as 0. Without ssv: the entries of
+ * untagged requests. Global, with ssv only: the entries of all PASIDs [4.5.1].
  */
 static inline struct smmuv3_cmd
 smmuv3_cmd_atc_inv(uint32_t sid, bool ssv, uint32_t ssid, bool global, uint64_t addr,

@@ -17,7 +17,7 @@
  *				word) is read before the memory that it covers
  *
  * load_prod acquires what store_prod released. A producer's load_status of CONS
- * acquires what store_cons released: the slot may be written again.
+ * acquires what store_cons released: the entry may be written again.
  *
  * The same code runs against a mapped device and against a software SMMU in another
  * thread. For the thread, C11 acquire and release give the order. A device is an

@@ -30,7 +30,7 @@ smmuv3_q_pos(unsigned int log2, uint32_t reg)
 	return reg & ((UINT32_C(2) << log2) - 1);
 }
 
-/* The slot in the memory of the queue. */
+/* The index of the entry in the memory of the queue. */
 static inline uint32_t
 smmuv3_q_slot(unsigned int log2, uint32_t reg)
 {
