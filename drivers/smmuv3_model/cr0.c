@@ -52,7 +52,7 @@ ctrl_write(struct smmuv3_fe *f, struct smmuv3_fe_ctrl *ctrl, uint32_t offset,
 
 	if (v == ctrl->value)
 		return;
-	/* The old guards apply to earlier writes of software. */
+	/* Software wrote other registers before this one: check those against the old bits. */
 	smmuv3_fe_check_guards(f);
 	bad = v & ~implemented;
 	if (bad != 0)

@@ -72,7 +72,7 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 		return SMMUV3_FE_PUT_ABORTED;
 	}
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_EVTQ_LOSE)) {
-		/* The slot keeps its old record. */
+		/* The entry keeps its old record. */
 		f->evtq.prod = smmuv3_q_add(f->evtq.log2, f->evtq.prod, 1);
 		f->evtq_abort = EVTQ_ABORT_STEPS;
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);

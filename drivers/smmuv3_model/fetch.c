@@ -3,8 +3,8 @@
 
 /*
  * Fetches of several commands at a time, with SMMUV3_MODEL_HARSH_PREFETCH [3.5.1]. The SMMU
- * may hold copies of all slots between CONS and PROD. It drops them when the queue stops
- * with an error or is disabled. Until then software may not write these slots.
+ * may hold copies of all entries between CONS and PROD. It drops them when the queue stops
+ * with an error or is disabled. Until then software may not write these entries.
  */
 
 #include "front.h"

@@ -104,7 +104,7 @@ struct smmuv3_outq {
 	uint32_t shown;		/* position that software sees */
 	uint32_t ovflg;
 	uint32_t cons;		/* last value read, with OVACKFLG */
-	unsigned int win;	/* hint */
+	unsigned int win;	/* of the last access: a hint for smmuv3_win_find() */
 	bool bad_cons;		/* a CONS out of range is reported */
 };
 
@@ -148,12 +148,12 @@ struct smmuv3_fe {
 		uint32_t log2;
 		uint32_t prod;		/* last value read */
 		uint32_t cons;
-		unsigned int win;	/* hint */
+		unsigned int win;	/* of the last access: a hint for smmuv3_win_find() */
 		bool stopped;		/* PROD was out of range: until CMDQEN is toggled */
 	} cmdq;
 
 	struct {
-		struct smmuv3_cmd cmd[SMMUV3_FETCH_AHEAD];	/* the slots from CONS on */
+		struct smmuv3_cmd cmd[SMMUV3_FETCH_AHEAD];	/* the entries from CONS on */
 		unsigned int at, nb;
 	} fetch;
 

@@ -38,7 +38,7 @@ enum smmuv3_result {
 	SMMUV3_OK,
 	SMMUV3_FAULT,		/* see struct smmuv3_fault */
 	SMMUV3_BUSY,		/* a fetch is incomplete: try again in the next step */
-	SMMUV3_WAIT,		/* the slot is in a list, or waits for a response */
+	SMMUV3_WAIT,		/* the slot is in a list, or waits for an answer */
 };
 
 static inline enum smmuv3_result

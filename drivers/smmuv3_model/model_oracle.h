@@ -5,8 +5,8 @@
 #define SMMUV3_MODEL_ORACLE_H
 
 /*
- * The oracle numbers the invalidations from 1. A completed SYNC covers all up to
- * `completed`. It keeps the newest SMMUV3_ORACLE_MAX.
+ * The oracle numbers the invalidations from 1, and keeps the newest SMMUV3_ORACLE_MAX. The
+ * newest that a completed SYNC covers is `completed`.
  */
 
 #include "model_inval.h"
@@ -32,8 +32,8 @@ void smmuv3_oracle_note_sync(struct smmuv3_oracle *o);
 bool smmuv3_inv_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint64_t first,
 		uint64_t last);
 /*
- * An access used a cached entry. *checked is the number up to which the entry is known not
- * to be covered; only later invalidations are checked.
+ * An access used a cached entry. No invalidation up to the number *checked covers the entry,
+ * so only later ones are checked.
  */
 void smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid,
 		bool global, unsigned int gran, unsigned int level, unsigned int shift,

@@ -25,7 +25,7 @@ smmuv3_outq_is_full(const struct smmuv3_outq *q)
 	return smmuv3_q_full(q->log2, q->prod, q->cons);
 }
 
-/* The slot of the next record, or NULL: its write aborts. */
+/* The entry of the next record, or NULL: its write aborts. */
 static inline void *
 smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_knob abort)
 {

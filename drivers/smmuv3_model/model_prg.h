@@ -50,7 +50,7 @@ void smmuv3_prg_send_next(struct smmuv3_model *m, struct smmuv3_slot *s);
 /* Answer an open group; @p code as in PRI_RESP. */
 void smmuv3_prg_answer(struct smmuv3_model *m, struct smmuv3_ep *ep, struct smmuv3_group *g,
 		unsigned int code);
-/* A woken slot does not need its index or credit: wake the next slot. */
+/* A slot was woken and does not need the free index or credit: wake the next slot. */
 void smmuv3_prg_wake_next(struct smmuv3_model *m, struct smmuv3_model_dma *dma);
 void smmuv3_prg_wake_all(struct smmuv3_model *m, struct smmuv3_ep *ep);
 void smmuv3_prg_reset_slots(struct smmuv3_model *m, struct smmuv3_model_dma *dma);

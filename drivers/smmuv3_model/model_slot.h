@@ -38,7 +38,7 @@ struct smmuv3_slot {
 	bool reset;			/* abort at the next run */
 	bool woken;			/* an index or a credit became free for it */
 	uint64_t held_seq;		/* oracle.seq when its record was held back */
-	const void *desc;		/* it faulted on this; valid while desc_gen == wins.gen */
+	const void *desc;		/* that caused its fault; valid if desc_gen is wins.gen */
 	uint32_t desc_gen;
 	struct smmuv3_model_done done;	/* completed step by step */
 	struct smmuv3_model_op op;

@@ -23,7 +23,7 @@ smmuv3_outq_enable(struct smmuv3_fe *f, struct smmuv3_outq *q, uint64_t base, ui
 	smmuv3_outq_load_cons(f, q);
 }
 
-/* Acquire, pairs with smmuv3_store_cons(): software has read the slots that it freed. */
+/* Acquire, pairs with smmuv3_store_cons(): software has read the entries that it freed. */
 void
 smmuv3_outq_load_cons(struct smmuv3_fe *f, struct smmuv3_outq *q)
 {

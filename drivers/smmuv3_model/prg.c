@@ -5,7 +5,7 @@
  * Page request groups (PRG) of an endpoint, with their PRG indices and credits. A slot
  *
  *	waits for an index or a credit -> sends its requests, one in each run -> waits for
- *	the response -> translates again, or aborts
+ *	the answer -> translates again, or aborts
  *
  * The end of a group returns its index and its credits and wakes slots that wait for them. A
  * woken slot that needs neither any more wakes the next. While a slot waits, a group is
@@ -362,7 +362,7 @@ send_stop_marker(struct smmuv3_model_dma *dma)
 		return -EAGAIN;
 	if (dma->conf.has_ssid) {
 		ppr = ppr_make(ep, &marker, true);
-		/* A stop marker has no response, also if it is lost [8.1]. */
+		/* A stop marker gets no answer, also if it is lost [8.1]. */
 		if (smmuv3_fe_ppr_put(&m->fe, &ppr) != SMMUV3_FE_PPR_PUT)
 			smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_PPRS_LOST);
 	} else {

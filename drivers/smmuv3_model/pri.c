@@ -139,7 +139,7 @@ has_right_form(const struct smmuv3_model *m, const struct smmuv3_ep *ep,
 	return r->ssv == has_pasid_in_response(m, ep, g) && (!r->ssv || r->ssid == g->ssid);
 }
 
-/* No record waits for this response: report the reason. */
+/* No record waits for this answer: report the reason. */
 static void
 report_not_owed(struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct smmuv3_group *g,
 		const struct response *r)
@@ -159,7 +159,7 @@ report_not_owed(struct smmuv3_model *m, const struct smmuv3_ep *ep, const struct
 		report_mistake(m, r, "names a group that is not outstanding");
 }
 
-/* The group that a response names, or NULL. */
+/* The group that a PRI_RESP names, or NULL. */
 static struct smmuv3_group *
 group_find(struct smmuv3_ep *ep, const struct response *r)
 {
@@ -200,7 +200,7 @@ smmuv3_execute_pri_resp(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 		report_not_owed(m, ep, g, &r);
 		return;
 	}
-	/* Read the clock before PRIQ_CONS: that load belongs to the check, not to the answer. */
+	/* Read the clock before PRIQ_CONS, whose load is no part of the time of the answer. */
 	if (m->now == 0)
 		m->now = smmuv3_model_cycles();
 	if (g->owed != 0) {

@@ -39,8 +39,8 @@
  * Threads. One thread at a time steps the model. All other functions may be called
  * from any thread at any time, with two exceptions: an engine has one submitting and
  * one completing thread (which may be the same), and no other call may run during
- * smmuv3_model_destroy(). An engine's on_done callback runs on the stepping thread. It
- * may submit to its own engine and must call no other function of the model.
+ * smmuv3_model_destroy(). on_done of an engine runs on the stepping thread. It may
+ * submit to its own engine and must call no other function of the model.
  *
  * With NULL for a model or an engine a function returns -EINVAL. A function without an
  * error code returns NULL or 0, or does nothing.
@@ -108,7 +108,7 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_FAIL_EACH_PPR	(UINT32_C(1) << 8)
 		/**< while the PRIQ is disabled or aborts, requests without Last are answered too */
 
-/** Strictness: each bit removes a behaviour of the SMMU on which no driver may rely. */
+/** Stricter models: each bit removes a behaviour on which no driver may rely. */
 #define SMMUV3_MODEL_HARSH_ALL		(UINT32_C(1) << 0)
 		/**< all bits that change nothing for the devices of a correct driver: ASIDS, LATE,
 		  * FLIGHT, PREFETCH and SLOW_ATC, with RANDOM; and, unless an order of STAGs is
@@ -126,7 +126,7 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_HARSH_STAG_RANDOM	(UINT32_C(1) << 5)
 		/**< a random free STAG is used next */
 #define SMMUV3_MODEL_HARSH_PREFETCH	(UINT32_C(1) << 6)
-		/**< up to 16 commands are fetched at a time and executed as fetched; a slot that
+		/**< up to 16 commands are fetched at a time and executed as fetched; an entry that
 		  * is rewritten after its fetch is a driver error */
 #define SMMUV3_MODEL_HARSH_RANDOM	(UINT32_C(1) << 7)
 		/**< LATE, FLIGHT, PREFETCH and SLOW_ATC take effect at random, by seed */

@@ -97,7 +97,7 @@ enum smmuv3_model_knob {
 	SMMUV3_MODEL_KNOB_GBPA_STUCK,	/**< GBPA.UPDATE does not clear while set */
 	SMMUV3_MODEL_KNOB_PRIQ_ABORT,	/**< the next n PRIQ writes abort (PRIQ_ABT_ERR) */
 	SMMUV3_MODEL_KNOB_PRIQ_LOSE,	/**< the next n PRIQ writes abort late: PROD passes an entry
-					  * that was not written; no response is sent */
+					  * that was not written; no answer is sent */
 	SMMUV3_MODEL_KNOB_EVTQ_LOSE,	/**< the next n event writes abort late: the entry keeps its
 					  * old record; EVENTQ_ABT_ERR follows two steps later */
 };
