@@ -40,8 +40,8 @@ smmuv3_fe_fetch_command(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
 	*cmd = f->fetch.cmd[f->fetch.at];
 	if (smmuv3_fe_read_command(f, f->cmdq.cons, &now) && (now.dw[0] != cmd->dw[0] ||
 			now.dw[1] != cmd->dw[1]))
-		smmuv3_log_add(f->log, "CMDQ slot %u was rewritten before CONS passed it: the SMMU "
-				"executes the command that it fetched before, 0x%llx",
+		smmuv3_log_add(f->log, "CMDQ entry %u was rewritten before CONS passed it: the "
+				"SMMU executes the command that it fetched before, 0x%llx",
 				smmuv3_q_slot(f->cmdq.log2, f->cmdq.cons),
 				(unsigned long long)cmd->dw[0]);
 	return true;

@@ -125,7 +125,7 @@ smmuv3_atc_add(struct smmuv3 *s, struct smmuv3_attachment *a)
 
 	if (smmuv3_atc_is_cut(s, dev)) {
 		SMMUV3_LOG(ERR, s, "StreamID %u and the device's others are cut off, because an "
-				"ATC did not respond; detach the whole device, reset it, and "
+				"ATC did not answer; detach the whole device, reset it, and "
 				"attach it again", dev->sids[0]);
 		return -EIO;
 	}

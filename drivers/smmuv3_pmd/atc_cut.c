@@ -121,7 +121,7 @@ cut_off_sid(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 	rewrite_atc_invs(&s->cmdq, pos, sid);
 	smmuv3_counter_add(&s->atc_cuts, 1);
 	if (iopf_log_take(&s->cmdq.log, &before))
-		SMMUV3_LOG(ERR, s, "StreamID %u is cut off from memory: its ATC did not respond to "
+		SMMUV3_LOG(ERR, s, "StreamID %u is cut off from memory: its ATC did not answer "
 				"ATC_INV; detach the whole device, reset it, and attach it again%s",
 				sid, iopf_log_tail(tail, before));
 }

@@ -37,7 +37,7 @@ replace_illegal_cmd(struct smmuv3_cmdq *q, uint64_t pos)
 
 	if (atomic_load_explicit(&q->cerror_ill, memory_order_relaxed) == 0)
 		SMMUV3_LOG(ERR, q, "the SMMU refused command 0x%016" PRIx64 " 0x%016" PRIx64
-				" in slot %u of the command queue (CERROR_ILL): replaced by a "
+				" in entry %u of the command queue (CERROR_ILL): replaced by a "
 				"CMD_SYNC (logged once; see the counter cerror_ill)", entry->dw[0],
 				entry->dw[1], smmuv3_q_slot(q->log2, pos));
 	smmuv3_counter_add(&q->cerror_ill, 1);
