@@ -84,13 +84,13 @@ static int
 edge_make_tables(struct pgt *pgt, uint64_t edge, uint64_t va, uint64_t end, bool close)
 {
 	struct pgt_pos pos;
-	uint64_t slot;
+	uint64_t first;
 	int rc;
 
 	for (;;) {
 		pgt_find_entry(pgt, edge, 0, &pos);
-		slot = edge & ~(pgt_span(pgt, pos.level) - 1);
-		if (slot >= va && pgt_slot_end(pgt, pos.level, edge) <= end)
+		first = edge & ~(pgt_span(pgt, pos.level) - 1);
+		if (first >= va && pgt_entry_end(pgt, pos.level, edge) <= end)
 			return 0;
 		if (ent_is_valid(pos.e))
 			return -EINVAL;
@@ -149,7 +149,7 @@ pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pg
 				out->bytes += pgt_span(pgt, pos.level);
 			}
 		}
-		va = pgt_slot_end(pgt, pos.level, va);
+		va = pgt_entry_end(pgt, pos.level, va);
 		pgt_find_next_entry(pgt, va, whole_end, &pos);
 	}
 	return 0;
@@ -180,7 +180,7 @@ pgt_open(struct pgt *pgt, uint64_t va, uint64_t size)
 			 */
 			ent_cas(pos.entry, &pos.e, 0);
 		}
-		va = pgt_slot_end(pgt, pos.level, va);
+		va = pgt_entry_end(pgt, pos.level, va);
 		pgt_find_next_entry(pgt, va, 0, &pos);
 	}
 	return 0;
@@ -221,7 +221,7 @@ pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 			pgt_find_entry(pgt, va, 0, &pos);
 			continue;
 		}
-		va = pgt_slot_end(pgt, pos.level, va);
+		va = pgt_entry_end(pgt, pos.level, va);
 		pgt_find_next_entry(pgt, va, 0, &pos);
 	}
 	return 0;

@@ -162,7 +162,7 @@ pgt_is_whole(const struct pgt *pgt, unsigned int level, uint64_t va, uint64_t en
 }
 
 static inline uint64_t
-pgt_slot_end(const struct pgt *pgt, unsigned int level, uint64_t va)
+pgt_entry_end(const struct pgt *pgt, unsigned int level, uint64_t va)
 {
 	return (va | (pgt_span(pgt, level) - 1)) + 1;
 }

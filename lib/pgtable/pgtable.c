@@ -216,9 +216,9 @@ pgt_prealloc(struct pgt *pgt, uint64_t va, uint64_t size)
 	while (va < end) {
 		pgt_find_entry(pgt, va, 0, &pos);
 		if (pos.level == PGT_LAST_LEVEL) {
-			va = pgt_slot_end(pgt, PGT_LAST_LEVEL - 1, va);
+			va = pgt_entry_end(pgt, PGT_LAST_LEVEL - 1, va);
 		} else if (ent_is_valid(pos.e)) {
-			va = pgt_slot_end(pgt, pos.level, va);
+			va = pgt_entry_end(pgt, pos.level, va);
 		} else if (ent_is_closed(pos.e)) {
 			return -ECANCELED;
 		} else {
@@ -260,7 +260,7 @@ map_prepare(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t pr
 		if (pos.e)
 			return -EEXIST;
 		if (leaf_fits(pgt, pos.level, va, pa, end, prot)) {
-			next = pgt_slot_end(pgt, pos.level, va);
+			next = pgt_entry_end(pgt, pos.level, va);
 			pa += next - va;
 			va = next;
 			pgt_find_next_entry(pgt, va, 0, &pos);
@@ -286,7 +286,7 @@ map_undo(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
 		if (pgt_is_whole(pgt, pos.level, va, end) &&
 		    pos.e == ent_make_leaf(pa, pos.level, prot))
 			ent_cas(pos.entry, &pos.e, 0);
-		next = pgt_slot_end(pgt, pos.level, va);
+		next = pgt_entry_end(pgt, pos.level, va);
 		pa += next - va;
 		va = next;
 		pgt_find_next_entry(pgt, va, 0, &pos);
@@ -321,7 +321,7 @@ pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
 			pgt_find_entry(pgt, at, 0, &pos);
 			continue;
 		}
-		at = pgt_slot_end(pgt, pos.level, at);
+		at = pgt_entry_end(pgt, pos.level, at);
 		pgt_find_next_entry(pgt, at, 0, &pos);
 	}
 	return 0;
