@@ -110,7 +110,7 @@ struct smmuv3_model_dma;
 
 /** Stricter models: each bit removes a behaviour on which no driver may rely. */
 #define SMMUV3_MODEL_HARSH_ALL		(UINT32_C(1) << 0)
-		/**< all bits that change nothing for the devices of a correct driver: ASIDS, LATE,
+		/**< all bits that devices do not notice if the driver is correct: ASIDS, LATE,
 		  * FLIGHT, PREFETCH and SLOW_ATC, with RANDOM; and, unless an order of STAGs is
 		  * given, STAG_LIFO, STAG_RANDOM or neither, by seed */
 #define SMMUV3_MODEL_HARSH_ASIDS	(UINT32_C(1) << 1)

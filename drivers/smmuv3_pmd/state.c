@@ -84,7 +84,7 @@ smmuv3_may_translate(struct smmuv3 *s)
 	case SMMUV3_STATE_UNSAFE:
 		if (!smmuv3_smmuen_is_off(s))
 			return true;
-		/* Fails if a stop or a start has begun, which then sets the state. */
+		/* This fails if a stop or a start has begun: that call then sets the state. */
 		atomic_compare_exchange_strong_explicit(&s->state, &now,
 				SMMUV3_STATE_EPOCH(now) | SMMUV3_STATE_OFF, memory_order_release,
 				memory_order_relaxed);

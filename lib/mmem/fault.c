@@ -32,7 +32,7 @@ static_assert(MMEM_READ == PGT_READ && MMEM_WRITE == PGT_WRITE && MMEM_EXEC == P
 /* Attempts of a deferred fault whose region keeps changing. */
 #define SLOW_TRIES 4
 
-/* Pages in one ranged invalidation for each changed page; above this, invalidate all. */
+/* Limit of a ranged invalidation: pages for each changed page. Beyond it, invalidate all. */
 #define HULL_SPREAD 16
 
 struct access {
@@ -41,17 +41,17 @@ struct access {
 	bool permission;	/* a valid entry refused it */
 };
 
-/* The page addresses that a group's single invalidation covers. */
+/* The first and last page that the one invalidation of a group covers. */
 struct hull {
 	uint64_t first, last;
 	unsigned int nb;
 };
 
 /*
- * Zero a page, then map it. The marker in its entry keeps other threads off meanwhile. Read the
- * byte again after the marker is set: the previous owner of the marker may have zeroed and mapped
- * the page, and the page may hold a device's data since. That owner cleared the byte before its
- * commit, and its commit precedes this begin through the swaps of the entry.
+ * Zero a page, then map it. Meanwhile the marker in its entry keeps other threads off. Test
+ * PAGE_DIRTY again after the marker is set: another thread may have zeroed and mapped the page, and
+ * a device may have written it since. That thread cleared PAGE_DIRTY before its commit, and its
+ * commit precedes this begin through the swaps of the entry.
  */
 static int
 page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
@@ -83,7 +83,7 @@ mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t pro
 			prot);
 }
 
-/* Add rights to a valid entry that allows fewer than the region does. */
+/* Give a valid entry the rights that its region allows and it lacks. */
 static int
 page_upgrade(struct mmem_space *space, uint64_t off, uint32_t prot)
 {
@@ -401,8 +401,8 @@ mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, vo
 
 	RTE_SET_USED(domain);
 	/*
-	 * Pages mapped before a later fault of the group defers stay mapped; the retry counts as
-	 * joined.
+	 * If a fault defers the group, pages that were mapped before stay mapped, and the deferred
+	 * handler counts them as joined.
 	 */
 	for (i = 0; i < group->nb_faults; i++) {
 		rc = access_decode(group->faults[i], &access);

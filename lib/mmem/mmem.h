@@ -43,9 +43,9 @@
  *   3. mmem_detach(), mmem_space_destroy(), mmem_pool_destroy()
  *
  * Threads. Any thread may call any function. Calls on one space serialise; the fault path takes no
- * lock. Callbacks are the exception. A function that is forbidden in a callback returns -EDEADLK
- * before it changes anything:
- *   - in a report callback, and in any fast fault handler: all functions but mmem_stat(),
+ * lock. Handlers, report and pagers are the exception. A function that is forbidden there returns
+ * -EDEADLK before it changes anything:
+ *   - in report, and in any fast handler: all functions but mmem_stat(),
  *     mmem_stat_name(), mmem_space_domain(), mmem_pool_hugepages(), mmem_fetch_done();
  *   - in fill or start of a pager: mmem_free() of its own region, mmem_space_destroy()
  *     of its own space, and mmem_resolve() of a page whose contents are absent.
@@ -229,8 +229,9 @@ struct mmem_pager {
 	 * INVALID, reported (-ETIMEDOUT) and counted (MMEM_STAT_EXPIRED). Until the pager completes
 	 * the late fetch, other accesses to the same bytes are refused at once. Accesses to other
 	 * bytes of the region are refused at once while at least nb_threads fetches are late and
-	 * all nb_threads threads are in callbacks: with fill and one thread, while the one call is
-	 * late. The memory stays the region's, and contents that come late are used. [no deadline]
+	 * all nb_threads threads are in fill or start: with fill and one thread, while the one call
+	 * is late. The memory stays the region's, and contents that come late are used. [no
+	 * deadline]
 	 */
 	unsigned int deadline_ms;
 };
@@ -273,7 +274,7 @@ int mmem_unmap(struct mmem_space *space, void *ptr, size_t len);
 int mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags);
 
 /**
- * Fetch and map pages ahead of the devices. In a pager's callback: start the fetch and return.
+ * Fetch and map pages ahead of the devices. In fill or start: start the fetch and return.
  * @return 0, -EINVAL, -EIO, -ENOMEM, -ETIMEDOUT (the pager's deadline), -EDEADLK.
  */
 int mmem_prefetch(struct mmem_space *space, void *ptr, size_t len);
@@ -293,7 +294,7 @@ enum mmem_stat {
 	MMEM_STAT_UPGRADED,	/**< pages made writable by a fault */
 	MMEM_STAT_DEFERRED,	/**< faults (a group counts once) that waited for contents or
 				 * memory */
-	MMEM_STAT_ZEROED,	/**< pages zeroed on the poll thread */
+	MMEM_STAT_ZEROED,	/**< pages zeroed by a fault or mmem_prefetch() */
 	MMEM_STAT_FILLED,	/**< pages filled by a pager */
 	MMEM_STAT_UNMAPPED,	/**< pages unmapped from the devices */
 	MMEM_STAT_NO_REGION,	/**< accesses outside every region */

@@ -22,7 +22,8 @@ struct mmem_pool {
 	uint8_t *mem;
 	size_t size;
 	struct mmem_chunk *chunks;
-	uint32_t *by_addr;		/* chunk + 1 by device address; NULL: one address range */
+	uint32_t *by_addr;		/* hash: 1 + index of the chunk at a device address;
+					 * NULL: all chunks are one address range */
 	size_t by_addr_mask;
 	_Atomic uint8_t *pages;
 	size_t nb_chunks;
@@ -64,7 +65,7 @@ void mmem_pool_return_chunks(struct mmem_pool *pool, struct mmem_region *region)
 void mmem_pool_hide_region(struct mmem_pool *pool, struct mmem_region *region);
 
 /*
- * Wait until no thread populates a chunk of a hidden region and no pager callback runs for it.
+ * Wait until no thread populates a chunk of a hidden region and its pager has returned.
  * Returns 0, or -ETIMEDOUT: a pager has not returned within wait_ms.
  */
 int mmem_pool_wait_region_idle(struct mmem_pool *pool, struct mmem_region *region,
@@ -80,7 +81,7 @@ int mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk);
  * Give the page at an offset memory and contents. With @p id: 0, they are present; -EINPROGRESS,
  * the group will be deferred again. Without @p id: wait for them. An access that began
  * (rte_rdtsc()) before a fetch failed gets the fetch's error. Returns -EFAULT (not this space's),
- * -EIO, -ETIMEDOUT, -ENOMEM, -EDEADLK (would wait in a pager's callback).
+ * -EIO, -ETIMEDOUT, -ENOMEM, -EDEADLK (would wait in fill or start).
  */
 int mmem_pool_bring_page(struct mmem_pool *pool, struct mmem_space *space, uint64_t off,
 		uint64_t began, uint64_t id);
@@ -91,7 +92,7 @@ struct iopf_worker *mmem_pool_get_worker(struct mmem_pool *pool);
 /* Populate a whole region that is not published yet. Returns 0 or -ENOMEM. */
 int mmem_pool_populate_region(struct mmem_pool *pool, struct mmem_region *region);
 
-/* Page table callbacks; see also mmem_dma.h. */
+/* Operations of struct pgt_mem; see also mmem_dma.h. */
 void *mmem_table_alloc(void *pool, size_t size);
 void mmem_table_free(void *pool, void *p, size_t size);
 

@@ -23,7 +23,7 @@ struct mmem_region {
 	size_t nb_empty;		/* chunks without memory */
 	unsigned int flags;
 
-	/* Stages of a free. Each is passed once, by one thread at a time, under space->lock. */
+	/* Progress of a free, which one thread at a time makes. Under space->lock. */
 	bool hidden;			/* faults do not find the region */
 	bool freeing;			/* a thread frees the region now */
 	bool is_closed;			/* unmapped from the devices, invalidation confirmed */

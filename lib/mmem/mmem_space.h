@@ -13,11 +13,11 @@
  * old value.
  *
  * pool->lock protects the region of each chunk, fetches and their waiting groups, the list of
- * regions, and table pages. It is held briefly, never across a pager's callback, populating memory
+ * regions, and table pages. It is held briefly, never across a call of a pager, populating memory
  * or an invalidation.
  *
  * space->lock protects changes to a space's mappings. It is held across invalidations, never across
- * a pager's callback. A deferred fault that finds it taken goes to space->blocked and is deferred
+ * a call of a pager. A deferred fault that finds it taken goes to space->blocked and is deferred
  * again when the lock is free: no worker thread waits for this lock. Lock order: space->lock before
  * pool->lock.
  */
@@ -75,7 +75,7 @@ struct mmem_space {
 };
 
 /*
- * Log a line about a space that a device can cause, also through a pager's callback: at most
+ * Log a line about a space that a device can cause, also through a pager: at most
  * IOPF_LOG_LINES_PER_S lines a second.
  */
 #define MMEM_LOG_LIMITED(space, fmt, ...) do {							\

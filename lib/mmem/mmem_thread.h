@@ -15,7 +15,7 @@
 struct mmem_region;
 struct mmem_space;
 
-/* Callbacks that this thread is in. */
+/* The functions of the application that this thread is in. */
 struct mmem_thread {
 	bool in_report;
 	struct mmem_region *paging;	/* region whose fill or start runs */
@@ -23,7 +23,7 @@ struct mmem_thread {
 };
 extern _Thread_local struct mmem_thread mmem_self;
 
-/* Returns 0, or -EDEADLK in a callback where a blocking function is forbidden. */
+/* Returns 0, or -EDEADLK in report or a fast handler, which must not block. */
 static inline int
 mmem_may_wait(void)
 {

@@ -8,8 +8,8 @@
  *	                                                  '--> mmem_fetch_done()
  *
  * A fetch has one block: pager.fetch_size bytes. Groups and threads wait for it: the groups are
- * deferred again when it ends, the threads wait for pool->changed_cond. Callbacks of a pager run on
- * fetch threads of the pool, outside all locks. A region has at most pager.nb_threads of them, so
+ * deferred again when it ends, the threads wait for pool->changed_cond. fill and start run on fetch
+ * threads of the pool, outside all locks. A region has at most pager.nb_threads of them, so
  * that a pager that does not return blocks only these. A fetch thread is created when a region is
  * ready and no thread is idle, and ends after LINGER_NS idle.
  */
@@ -36,8 +36,8 @@
 
 enum fetch_state {
 	FETCH_QUEUED,
-	FETCH_OPEN,		/* started; the pager owns it */
-	FETCH_FAILED,		/* kept for accesses that began before it failed */
+	FETCH_OPEN,		/* a thread has taken it; not completed */
+	FETCH_FAILED,		/* kept to refuse the accesses that began before it failed */
 };
 
 struct mmem_fetch {
@@ -228,7 +228,7 @@ region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 	region->nb_open++;
 	region->nb_threads++;
 	region_update_ready(pool, region);
-	if (region->ready)	/* If no other thread comes, this thread returns for it. */
+	if (region->ready)	/* Without another thread, this one runs the next fetch later. */
 		fetcher_wake_or_create(pool);
 	fetch_get_range(fetch, &off, &len);
 	rc = mmem_pool_populate_chunk(pool, &pool->chunks[off >> MMEM_CHUNK_LOG2]);
@@ -307,7 +307,7 @@ fetcher_wake_or_create(struct mmem_pool *pool)
 	rc = iopf_thread_create(&thread, "mmem-fetch", fetcher_main, pool);
 	if (rc == 0)
 		pool->nb_fetchers++;
-	/* Busy threads look for ready regions when their callback returns. */
+	/* Busy threads look for ready regions when fill or start returns. */
 	return pool->nb_fetchers != 0 ? 0 : rc;
 }
 
@@ -385,7 +385,7 @@ mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t of
 		return fetch->error;
 	if (fetch == NULL || fetch->state == FETCH_FAILED) {
 		/*
-		 * All threads of the region are in late callbacks: do not wait for another
+		 * All threads of the region are in a late fill or start: do not wait for another
 		 * deadline.
 		 */
 		if (region->nb_overdue >= region->pager.nb_threads && region->nb_threads >=

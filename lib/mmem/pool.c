@@ -449,7 +449,10 @@ mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 	return rc;
 }
 
-/* One step, under pool->lock. -EAGAIN: the lock was released; check again. */
+/*
+ * Start or await what the page lacks: contents, else memory. Under pool->lock. -EAGAIN: the lock
+ * was released meanwhile, so call this again.
+ */
 static int
 page_bring_step(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, uint64_t began,
 		uint64_t id)

@@ -177,8 +177,8 @@ fetch_wanted_chunks(struct mmem_pool *pool)
  *	state: exchange, post		marks: none
  *					wait for the semaphore
  *
- * Each exchange that reads a value other than CONTROL_AWAKE is followed by a post, but for the
- * control thread's own.
+ * A thread whose exchange reads a value other than CONTROL_AWAKE then posts the semaphore. The
+ * control thread exchanges too, and does not post.
  */
 enum control_state {
 	CONTROL_AWAKE,

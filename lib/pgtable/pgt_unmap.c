@@ -77,7 +77,7 @@ unlink_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level,
 }
 
 /*
- * Do all steps that can fail before the first change: only the slots of the first and the last
+ * Do all steps that can fail before the first change: only the entries of the first and the last
  * address of the range can be covered in part.
  */
 static int

@@ -152,7 +152,7 @@ pgt_find_next_entry(const struct pgt *pgt, uint64_t va, uint64_t whole_end, stru
 	}
 }
 
-/* The slot of va at this level lies entirely in [va, end). */
+/* The entry of va at this level spans only addresses in [va, end). */
 static inline bool
 pgt_is_whole(const struct pgt *pgt, unsigned int level, uint64_t va, uint64_t end)
 {

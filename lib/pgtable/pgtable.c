@@ -315,7 +315,7 @@ pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
 			map_undo(pgt, va, pa, at, leaf_prot);
 			return -EAGAIN;
 		}
-		/* The swap failed at a table (descend) or at another writer's entry (see above). */
+		/* If the swap fails: descend into a new table, or find another writer's entry. */
 		if (!ent_cas(pos.entry, &pos.e,
 				ent_make_leaf(pa + (at - va), pos.level, leaf_prot))) {
 			pgt_find_entry(pgt, at, 0, &pos);

@@ -121,7 +121,7 @@ struct pgt;
 
 /**
  * Create an empty table (its root).
- * @return NULL with errno EINVAL (bits or granule out of range, a callback missing), ENOMEM, EFAULT
+ * @return NULL with errno EINVAL (bits or granule out of range, a pointer missing), ENOMEM, EFAULT
  *   (memory not aligned or beyond pa_bits).
  */
 struct pgt *pgt_create(const struct pgt_conf *conf);
@@ -147,7 +147,7 @@ struct pgt_inv {
 };
 
 /**
- * A list of unlinked tables. It may be copied and passed to a deferred callback that frees them.
+ * A list of unlinked tables. It may be copied and passed to a function that frees them later.
  */
 struct pgt_tables {
 	void *head;
@@ -184,8 +184,8 @@ pgt_unmapped_init(struct pgt_unmapped *out, struct pgt_inv *inv, unsigned int ma
 
 /**
  * Make all tables down to the last level under [va, va + size), so that resolving or mapping a page
- * there allocates nothing. Slots that hold a block stay unchanged. Callers may run concurrently: a
- * thread that loses a race frees its own table.
+ * there allocates nothing. Entries that hold a block stay unchanged. Callers may run concurrently:
+ * a thread that loses a race frees its own table.
  * @return -EINVAL (not aligned to the granule, empty, out of range), -ENOMEM or -EFAULT (tables
  *   made so far stay), -ECANCELED (a part is closed above the last level: retry after pgt_open()).
  */
@@ -263,9 +263,9 @@ int pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 
 /**
  * Make [va, va + size) invalid, or closed with PGT_CLOSE, and add to `out` the ranges to
- * invalidate. Closed entries stay closed. With PGT_CLOSE, a slot above the last level without a
- * table is closed as a whole, and a slot that is covered in part gets a table (the only allocation,
- * two paths at most).
+ * invalidate. Closed entries stay closed. With PGT_CLOSE, an entry above the last level without a
+ * table is closed as a whole, and an entry that is covered in part gets a table (the only
+ * allocation, two paths at most).
  * @return -EINVAL (as pgt_prealloc(), or a block is covered in part: it cannot be split without an
  *   invalidation in between, so unmap it entirely) or -ENOMEM, -EFAULT: nothing was changed. Only
  *   if a concurrent pgt_map() or PGT_TABLES of the same range caused the error, `out` holds the
@@ -277,8 +277,8 @@ int pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags,
 /**
  * Make closed entries in the range invalid; other entries stay unchanged. Call it after the
  * invalidation's SYNC, usually on the range that was closed.
- * @return -EINVAL; -ENOMEM, -EFAULT (only if a slot above the last level that was closed as a whole
- *   is opened in part).
+ * @return -EINVAL; -ENOMEM, -EFAULT (only if an entry above the last level that was closed as a
+ *   whole is opened in part).
  */
 int pgt_open(struct pgt *pgt, uint64_t va, uint64_t size);
 
@@ -301,7 +301,7 @@ const char *pgt_state_name(enum pgt_state state);
 /** One entry, read once: it may have changed since. */
 struct pgt_leaf {
 	uint64_t va;		/**< first address of the entry */
-	uint64_t size;		/**< bytes it spans: a page, a block, or an absent or closed slot */
+	uint64_t size;		/**< bytes it spans: a page, a block, or more if absent or closed */
 	uint64_t pa;		/**< of va; 0 unless valid */
 	uint64_t tag;		/**< the resolver's, 0 unless resolving */
 	uint32_t prot;		/**< PGT_READ..PGT_PRIV; 0 unless valid */
