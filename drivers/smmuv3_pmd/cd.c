@@ -60,7 +60,7 @@ smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev)
 	smmuv3_mem_free(s, &t->mem);
 }
 
-/* smmuv3_cdtab_ensure_cd() has made it. */
+/* The CD exists: smmuv3_cdtab_ensure_cd() was called before. */
 static struct smmuv3_cd *
 find_cd(const struct smmuv3_dev *dev, uint32_t ssid)
 {

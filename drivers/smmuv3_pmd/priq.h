@@ -26,12 +26,12 @@
 
 struct smmuv3_priq {
 	struct smmuv3_inq q;
-	bool overflow_seen;		/* an overflow to acknowledge behind q.prod */
+	bool overflow_seen;		/* acknowledge it when CONS reaches q.prod */
 	_Atomic bool paused;		/* recovery: poll takes no entries. Written by check() */
 	/* Losses without overflow, the last before this position: see priq.c. */
 	_Atomic uint64_t loss_pos;
 	_Atomic uint32_t losses_seen;	/* their number */
-	_Atomic uint32_t losses_reported; /* ... that poll has reported */
+	_Atomic uint32_t losses_reported; /* the number that poll has reported */
 	/* counters, written by the poll thread */
 	_Atomic uint64_t markers;
 	_Atomic uint64_t losses;
@@ -42,8 +42,8 @@ int smmuv3_priq_alloc(struct smmuv3 *s, unsigned int log2);
 void smmuv3_priq_setup(struct smmuv3 *s);
 uint16_t smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n);
 /*
- * Record that page requests were lost which are not in the queue. The SMMU must not write the
- * queue now.
+ * Record a loss of page requests that the SMMU did not write. The SMMU must not write the queue
+ * now.
  */
 void smmuv3_priq_record_loss(struct smmuv3 *s);
 /* Poll has not reported the last such loss yet. */

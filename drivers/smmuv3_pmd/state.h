@@ -14,8 +14,8 @@
  *		  stop		STOPPING	commands are executed as before
  *		  queue, check	FAILED		no command is executed any more
  *	any	  stop, start	OFF		CR0 and CR0ACK both have SMMUEN = 0
- *				UNSAFE		they did not within the timeout
- *	UNSAFE	  a query	OFF		they have it now
+ *				UNSAFE		not so within the timeout
+ *	UNSAFE	  a query	OFF		both have it now
  *
  * The holder of ctl changes the state, with two exceptions: the owner of the command queue
  * changes it to FAILED, and smmuv3_may_translate() from UNSAFE to OFF. Both use

@@ -22,8 +22,8 @@ void mmem_control_stop(struct mmem_pool *pool);
 /* Wake the control thread. Called under pool->lock. */
 void mmem_control_wake(struct mmem_pool *pool);
 /*
- * Tell the control thread from the poll thread that a chunk was touched or is wanted. A thread that
- * scans anyway is not woken.
+ * For the poll thread: tell the control thread that a chunk was touched or is wanted. Does not wake
+ * a control thread that scans anyway.
  */
 void mmem_control_notify(struct mmem_pool *pool, bool touched);
 

@@ -230,7 +230,10 @@ pgt_prealloc(struct pgt *pgt, uint64_t va, uint64_t size)
 	return 0;
 }
 
-/* Levels that may hold a leaf without 52-bit addresses: 1G, 2M; 32M; 512M; and pages. */
+/*
+ * Blocks without 52-bit addresses: 1 GiB and 2 MiB with 4 KiB granules, 32 MiB with 16 KiB, 512 MiB
+ * with 64 KiB.
+ */
 static bool
 leaf_fits(const struct pgt *pgt, unsigned int level, uint64_t va, uint64_t pa, uint64_t end,
 		uint32_t prot)
