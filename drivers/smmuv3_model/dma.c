@@ -346,20 +346,20 @@ smmuv3_dma_run(struct smmuv3_model *m, unsigned int max)
 	m->run_now = smmuv3_model_cycles();
 	while (m->run != NULL && n < max) {
 		struct smmuv3_model_dma *dma = m->run;
-		unsigned int turn = n + DMA_RUN < max ? n + DMA_RUN : max;
+		unsigned int end = n + DMA_RUN < max ? n + DMA_RUN : max;
 		struct smmuv3_slot *s = NULL;
 
 		m->run = dma->run_next;
 		if (m->run == NULL)
 			m->run_last = &m->run;
 		dma->listed = false;
-		while (n < turn) {
+		while (n < end) {
 			s = slot_start(dma, &dma->own);
 			if (s == NULL)
 				s = slot_start(dma, &dma->ring);
 			if (s == NULL)
 				break;
-			n += smmuv3_slot_run(m, s, turn - n);
+			n += smmuv3_slot_run(m, s, end - n);
 		}
 		if (s != NULL)
 			list_engine(m, dma);

@@ -59,12 +59,12 @@ smmuv3_fe_evtq_is_writable(struct smmuv3_fe *f)
 enum smmuv3_fe_put
 smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 {
-	struct smmuv3_evt *slot;
+	struct smmuv3_evt *entry;
 
 	if (!smmuv3_fe_evtq_is_writable(f))
 		return SMMUV3_FE_PUT_UNWRITABLE;
-	slot = smmuv3_outq_slot(f, &f->evtq, SMMUV3_MODEL_KNOB_EVTQ_ABORT);
-	if (slot == NULL) {
+	entry = smmuv3_outq_get_entry(f, &f->evtq, SMMUV3_MODEL_KNOB_EVTQ_ABORT);
+	if (entry == NULL) {
 		/* Entries before PROD stay valid [7.2]. */
 		smmuv3_fe_evtq_publish(f);
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);
@@ -78,8 +78,8 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);
 		return SMMUV3_FE_PUT_ABORTED;
 	}
-	smmuv3_outq_prefetch(f, &f->evtq, slot, SMMUV3_EVENTQ_PROD);
-	*slot = *evt;
+	smmuv3_outq_prefetch(f, &f->evtq, entry, SMMUV3_EVENTQ_PROD);
+	*entry = *evt;
 	f->evtq.prod = smmuv3_q_add(f->evtq.log2, f->evtq.prod, 1);
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS);
 	return SMMUV3_FE_PUT_OK;

@@ -27,7 +27,7 @@ smmuv3_outq_is_full(const struct smmuv3_outq *q)
 
 /* The entry of the next record, or NULL: its write aborts. */
 static inline void *
-smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_knob abort)
+smmuv3_outq_get_entry(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_knob abort)
 {
 	uint64_t addr = q->base + (uint64_t)q->entry * smmuv3_q_slot(q->log2, q->prod);
 
@@ -47,14 +47,14 @@ smmuv3_outq_slot(struct smmuv3_fe *f, struct smmuv3_outq *q, enum smmuv3_model_k
 #define SMMUV3_OUTQ_AHEAD_LOG2	6
 
 static inline void
-smmuv3_outq_prefetch(const struct smmuv3_fe *f, const struct smmuv3_outq *q, void *slot,
+smmuv3_outq_prefetch(const struct smmuv3_fe *f, const struct smmuv3_outq *q, void *record,
 		uint32_t prod_offset)
 {
 	uint32_t at = smmuv3_q_slot(q->log2, q->prod);
 
 	__builtin_prefetch(smmuv3_reg32(f->regs, prod_offset));
 	if (q->log2 >= SMMUV3_OUTQ_AHEAD_LOG2 && (at * q->entry) % 64 == 0)
-		smmuv3_prefetch_write((uint8_t *)slot - (size_t)q->entry * at + (size_t)q->entry *
+		smmuv3_prefetch_write((uint8_t *)record - (size_t)q->entry * at + (size_t)q->entry *
 				smmuv3_q_slot(q->log2, q->prod + SMMUV3_OUTQ_AHEAD));
 }
 

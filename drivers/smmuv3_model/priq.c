@@ -60,7 +60,7 @@ discard_ppr(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 enum smmuv3_fe_ppr
 smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 {
-	struct smmuv3_ppr *slot;
+	struct smmuv3_ppr *entry;
 
 	if (!smmuv3_fe_is_on(f, SMMUV3_CR0_PRIQEN) || !smmuv3_fe_is_on(f, SMMUV3_CR0_SMMUEN) ||
 			f->sfm || smmuv3_fe_is_gerror_active(f, SMMUV3_GERROR_PRIQ_ABT))
@@ -78,14 +78,14 @@ smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_PRIQ_OVERFLOWS);
 		return discard_ppr(f, ppr);
 	}
-	slot = smmuv3_outq_slot(f, &f->priq, SMMUV3_MODEL_KNOB_PRIQ_ABORT);
-	if (slot == NULL) {
+	entry = smmuv3_outq_get_entry(f, &f->priq, SMMUV3_MODEL_KNOB_PRIQ_ABORT);
+	if (entry == NULL) {
 		/* Entries before PROD stay valid. */
 		smmuv3_fe_priq_publish(f);
 		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_PRIQ_ABT);
 		return SMMUV3_FE_PPR_ABORTED;
 	}
-	smmuv3_outq_prefetch(f, &f->priq, slot, SMMUV3_PRIQ_PROD);
+	smmuv3_outq_prefetch(f, &f->priq, entry, SMMUV3_PRIQ_PROD);
 	f->priq.prod = smmuv3_q_add(f->priq.log2, f->priq.prod, 1);
 	f->nb_pprs++;
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_PRIQ_LOSE)) {
@@ -93,7 +93,7 @@ smmuv3_fe_ppr_put(struct smmuv3_fe *f, const struct smmuv3_ppr *ppr)
 		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_PRIQ_ABT);
 		return SMMUV3_FE_PPR_LOST;
 	}
-	*slot = *ppr;
+	*entry = *ppr;
 	f->pri_last |= (ppr->dw[0] & SMMUV3_PPR0_LAST) != 0;
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_PPRS);
 	return SMMUV3_FE_PPR_PUT;
