@@ -130,7 +130,7 @@ find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 	uint64_t now = atomic_load_explicit(&q->nb_errors, memory_order_acquire), e;
 	unsigned int first = b->n, i;
 
-	for (e = b->errors; e != now && now - b->errors <= SMMUV3_CMD_ERRORS; e++) {
+	for (e = b->errors; e != now && now - b->errors < SMMUV3_CMD_ERRORS; e++) {
 		uint64_t failed = atomic_load_explicit(&q->errors[e % SMMUV3_CMD_ERRORS],
 				memory_order_acquire);
 
@@ -145,11 +145,11 @@ find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 				first = i;
 	}
 	/*
-	 * More errors than the array holds, perhaps while this read it: any of ours may be among
-	 * them.
+	 * As many errors as the array holds, perhaps while this read it: any of ours may be among
+	 * those overwritten. smmuv3_cmdq_record_error() overwrites one before it counts.
 	 */
 	now = atomic_load_explicit(&q->nb_errors, memory_order_relaxed);
-	return now - b->errors <= SMMUV3_CMD_ERRORS ? first : 0;
+	return now - b->errors < SMMUV3_CMD_ERRORS ? first : 0;
 }
 
 /* Add this caller to those that wait for an entry, or remove it. */

@@ -161,11 +161,58 @@ test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+/* While a caller waits, other callers' commands fail. */
+static struct {
+	const struct smmuv3_backend *real;
+	struct smmuv3_cmdq *q;
+	unsigned int nb_errors;
+} others;
+
+static void
+wait_and_fail_others(void *ctx)
+{
+	others.real->wait(ctx);
+	for (; others.nb_errors > 0; others.nb_errors--)
+		smmuv3_cmdq_record_error(others.q, UINT64_C(1) << 40, false);
+}
+
+/*
+ * The array holds the last 64 errors. When a caller has missed 64, the owner may be overwriting
+ * the first of them: it is not known that none was the caller's.
+ */
+static void
+test_as_many_errors_as_are_kept_may_include_the_callers(void **state)
+{
+	const struct smmuv3_cmd cmd = smmuv3_cmd_tlbi_nsnh_all();
+	struct smmuv3_backend backend;
+	unsigned int failed;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	assert_int_equal(p.ops->start(p.s), 0);
+	others.real = p.s->backend;
+	others.q = &p.s->cmdq;
+	backend = *others.real;
+	backend.wait = wait_and_fail_others;
+	p.s->backend = &backend;
+	others.nb_errors = SMMUV3_CMD_ERRORS - 1;
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, &failed), 0);
+	assert_int_equal(others.nb_errors, 0);
+	others.nb_errors = SMMUV3_CMD_ERRORS;
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, &failed), -EIO);
+	assert_int_equal(failed, 0);
+	p.s->backend = others.real;
+	assert_int_equal(p.ops->stop(p.s), 0);
+	pmd_close(&p);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_illegal_command_is_found_and_skipped),
 	cmocka_unit_test(test_many_illegal_commands_are_all_skipped),
 	cmocka_unit_test(test_an_illegal_answer_does_not_leave_a_stall),
 	cmocka_unit_test(test_a_command_fetch_that_aborts_is_tried_again),
+	cmocka_unit_test(test_as_many_errors_as_are_kept_may_include_the_callers),
 	cmocka_unit_test(test_a_command_queue_that_cannot_be_read_is_given_up),
 };
 
