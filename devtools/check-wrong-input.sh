@@ -243,6 +243,15 @@ cat >"$in/wrong.c" <<'END'
 #include <iopf.h>
 #include <mmem.h>
 
+static enum iopf_verdict
+refuse(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	(void)ctx;
+	return IOPF_ANSWER(IOPF_INVALID);
+}
+
 /* wrong ACTION VALUE [DEVSTR]: exits with 1 if the value was refused with an errno, else 0. */
 int
 main(int argc, char **argv)
@@ -298,7 +307,8 @@ main(int argc, char **argv)
 		dev = iopf_dev_add(smmu, &dev_conf);
 		refused = dev == NULL;
 		if (dev != NULL) {
-			domain = iopf_domain_create(&(struct iopf_domain_conf){ .name = "none" });
+			domain = iopf_domain_create(&(struct iopf_domain_conf){
+					.name = "none", .handler = refuse });
 			refused = iopf_domain_attach(domain, dev, value) < 0;
 			iopf_dev_remove(dev);
 			iopf_domain_destroy(domain);

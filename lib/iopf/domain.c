@@ -34,6 +34,13 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 		rte_errno = EINVAL;
 		return NULL;
 	}
+	if (conf->handler == NULL && conf->deferred == NULL) {
+		IOPF_LOG(ERR, "%s: has neither a handler nor a deferred handler: no fault of it "
+				"could be resolved; set handler",
+				conf->name != NULL ? conf->name : "domain");
+		rte_errno = EINVAL;
+		return NULL;
+	}
 	domain = aligned_alloc(RTE_CACHE_LINE_SIZE,
 			RTE_ALIGN_CEIL(sizeof(*domain), RTE_CACHE_LINE_SIZE));
 	if (domain == NULL) {

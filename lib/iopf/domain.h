@@ -12,6 +12,7 @@
 #include "hist.h"
 #include "iommu.h"
 #include "iopf_handler.h"
+#include "iopf_support.h"
 
 /* A domain on an IOMMU. */
 struct iopf_hw {
@@ -28,6 +29,7 @@ struct iopf_domain {
 	/* struct iopf_hw, by IOMMU; written under the lock, read with hazard.h. */
 	_Atomic(void *) hw[IOPF_MAX_IOMMUS];
 	unsigned int nb_attached;	/* under domains_lock; attaches under way are counted */
+	struct iopf_log_limit log;	/* of lines about the verdicts of its handlers */
 
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_STATS];
 	struct iopf_hist latency;	/* in TSC cycles */

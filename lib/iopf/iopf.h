@@ -168,6 +168,7 @@ iopf_group_id(const struct iopf_group *group)
  *     iopf_group_invalidate() are complete. The poll thread does not wait for them.
  *   - IOPF_DEFER: the domain's deferred handler is called on a worker thread.
  *   - IOPF_TAKEN: any thread calls iopf_group_respond() with the group's id, or has called it.
+ * Any other value, a bare IOPF_SUCCESS too, is answered IOPF_INVALID, with a line in the log.
  */
 enum iopf_verdict {
 	IOPF_DEFER = 0x100,	/**< fast handlers only */
@@ -383,7 +384,7 @@ struct iopf_translation {
 
 struct iopf_domain_conf {
 	const char *name;		/**< for lists ["domain:N"] */
-	iopf_handler_t handler;		/**< on the poll thread; must not block */
+	iopf_handler_t handler;		/**< on the poll thread; must not block [IOPF_DEFER] */
 	iopf_handler_t deferred;	/**< on a worker thread; may block */
 	/**
 	 * Called like handler for page requests that are discarded because others were lost. No
@@ -399,7 +400,10 @@ struct iopf_domain_conf {
 	struct iopf_translation translation;
 };
 
-/** @return NULL with rte_errno EINVAL or ENOMEM. */
+/**
+ * A domain has a handler, a deferred handler with a worker, or both.
+ * @return NULL with rte_errno EINVAL or ENOMEM.
+ */
 struct iopf_domain *iopf_domain_create(const struct iopf_domain_conf *conf);
 
 /** -EBUSY while attached, -EDEADLK in a handler. */

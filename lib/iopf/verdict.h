@@ -13,6 +13,12 @@
 #include "domain.h"
 #include "worker.h"
 
+/* Log that the fast handler deferred, and the domain has no deferred handler. */
+void iopf_verdict_log_defer(struct iopf_domain *domain);
+/* The group is answered IOPF_INVALID: the verdict is none, or RAZWI is impossible. */
+void iopf_verdict_refuse(struct iopf_pass *pass, struct iopf_domain *domain,
+		struct iopf_slot *slot, uint64_t id, uint32_t gen, enum iopf_verdict verdict);
+
 /* A slot that outlives its pass counts against its device's share: see iopf_queue_expire(). */
 static inline void
 dev_slot_hold(struct iopf_queue *q, struct iopf_dev *dev)
@@ -53,6 +59,8 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 	dev_slot_release(pass->queue, dev);
 	answer_stage(pass, slot, IOPF_INVALID, false);
 	pass->frees[pass->nb_frees++] = slot->index;
+	if (domain->conf.deferred == NULL)
+		iopf_verdict_log_defer(domain);
 }
 
 static inline void
@@ -91,8 +99,10 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 	}
 	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
 			code >= IOPF_NB_CODES || (code == IOPF_RAZWI &&
-			(request || !pass->queue->iommu->info.razwi))))
-		code = IOPF_INVALID;
+			(request || !pass->queue->iommu->info.razwi)))) {
+		iopf_verdict_refuse(pass, domain, slot, id, gen, verdict);
+		return;
+	}
 	/* SENDING: until the answer is sent, a request with the group's name is a duplicate. */
 	if (likely(iopf_slot_cas(slot, handling, request ?
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_SENDING) : free_word))) {

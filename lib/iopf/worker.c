@@ -59,6 +59,14 @@ deferred_run(struct iopf_domain *domain, const struct iopf_group *group)
 	return verdict;
 }
 
+static __rte_noinline __rte_cold void
+deferred_log(struct iopf_domain *domain, enum iopf_verdict verdict)
+{
+	IOPF_LOG_LIMITED(&domain->log, "%s: its deferred handler returned %d (%#x): return "
+			"IOPF_ANSWER(code) or IOPF_TAKEN", domain->name, (int)verdict,
+			(unsigned int)verdict);
+}
+
 /* True: the caller must post once, for a thread that sleeps or is about to sleep. */
 static bool
 sleeper_take(struct iopf_worker *worker)
@@ -175,8 +183,11 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 		enum iopf_code code = verdict & 0xff;
 
 		/* A deferred handler can only answer or take. */
-		if ((verdict & ~0xff) != IOPF_VERDICT_ANSWER || code >= IOPF_NB_CODES)
+		if (unlikely((verdict & ~0xff) != IOPF_VERDICT_ANSWER ||
+				code >= IOPF_NB_CODES)) {
+			deferred_log(attachment->domain, verdict);
 			code = IOPF_INVALID;
+		}
 		iopf_group_respond(id, code);
 	}
 	/*

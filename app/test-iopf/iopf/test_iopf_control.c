@@ -43,6 +43,12 @@ each_refusal_logs_its_reason_in_one_line(void **state)
 		assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid,
 				.nb_sids = 1 })));
 
+	SAYS("domain: has neither a handler nor a deferred handler",
+		assert_null(iopf_domain_create(&(struct iopf_domain_conf){ .name = NULL })));
+	assert_int_equal(EINVAL, rte_errno);
+	SAYS("idle: has neither a handler",
+		assert_null(iopf_domain_create(&(struct iopf_domain_conf){ .name = "idle" })));
+
 	/* One whole line for each driver. */
 	log_lines_begin();
 	assert_null(iopf_iommu_open("nodriver,x=1"));
