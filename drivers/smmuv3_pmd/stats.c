@@ -109,6 +109,4 @@ smmuv3_dump(const void *priv, FILE *f)
 		fprintf(f, "  page request queue of %u entries: %" PRIu64 " read\n",
 				1u << s->priq_log2,
 				atomic_load_explicit(&s->priq.q.entries, memory_order_relaxed));
-	for (i = 0; i < RTE_DIM(stats); i++)
-		fprintf(f, "  %-19s %" PRIu64 "\n", stats[i].name, smmuv3_stat(priv, i, NULL));
 }

@@ -23,10 +23,19 @@ dev_conf_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	const struct iopf_iommu_info *info = &iommu->info;
 	const char *name = conf->name != NULL ? conf->name : "device";
 
-	if (conf->sids == NULL || conf->nb_sids == 0 || conf->nb_sids > MAX_SIDS ||
-			(unsigned int)conf->recover > IOPF_PRI) {
-		IOPF_LOG(ERR, "%s: needs 1 to %u StreamIDs, and IOPF_STALL, IOPF_TERMINATE or "
-				"IOPF_PRI", name, MAX_SIDS);
+	if (conf->sids == NULL || conf->nb_sids == 0) {
+		IOPF_LOG(ERR, "%s: %s: set sids and nb_sids", name,
+				conf->nb_sids == 0 ? "0 StreamIDs" : "sids is NULL");
+		return -EINVAL;
+	}
+	if (conf->nb_sids > MAX_SIDS) {
+		IOPF_LOG(ERR, "%s: %u StreamIDs: use at most %u", name, conf->nb_sids, MAX_SIDS);
+		return -EINVAL;
+	}
+	if ((unsigned int)conf->recover > IOPF_PRI) {
+		IOPF_LOG(ERR, "%s: recover is %u: use IOPF_STALL (%d), IOPF_TERMINATE (%d) or "
+				"IOPF_PRI (%d)", name, (unsigned int)conf->recover, IOPF_STALL,
+				IOPF_TERMINATE, IOPF_PRI);
 		return -EINVAL;
 	}
 	for (unsigned int i = 0; i < conf->nb_sids; i++) {
@@ -121,11 +130,13 @@ sids_add(struct iopf_dev *dev)
 		struct iopf_dev *owner = iopf_table_find(&iommu->sids, dev->sids[added]);
 
 		ret = iopf_table_add(&iommu->sids, dev->sids[added], dev, &trash);
-		if (ret == -EEXIST)
-			IOPF_LOG(ERR, "%s: StreamID %u is %s%s%s", dev->name, dev->sids[added],
-					owner == dev ? "listed twice: list each StreamID once" :
-					"another device's: remove ",
-					owner == dev ? "" : owner->name, owner == dev ? "" : " first, or use another StreamID");
+		if (ret == -EEXIST && owner == dev)
+			IOPF_LOG(ERR, "%s: StreamID %u is listed twice: list each StreamID once",
+					dev->name, dev->sids[added]);
+		else if (ret == -EEXIST)
+			IOPF_LOG(ERR, "%s: StreamID %u is another device's: remove the device "
+					"\"%s\" that was added before, or use another StreamID",
+					dev->name, dev->sids[added], owner->name);
 	}
 	if (ret < 0)
 		sids_del(dev, added, &trash);

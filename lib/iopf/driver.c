@@ -76,11 +76,11 @@ static void
 log_drivers(const char *devstr)
 {
 	if (drivers == NULL)
-		IOPF_LOG(ERR, "\"%s\": no driver is loaded; link one whole or load it with -d",
-				devstr);
+		IOPF_LOG(ERR, "\"%s\": no driver is loaded: link one with -Wl,--no-as-needed, or "
+				"load it with -d", devstr);
 	for (struct entry *e = drivers; e != NULL; e = e->next)
-		IOPF_LOG(ERR, "\"%s\": no such driver; there is \"%s,%s\"", devstr,
-				e->driver->name, e->driver->usage);
+		IOPF_LOG(ERR, "\"%s\": no driver \"%.*s\"; begin with \"%s,\"", devstr,
+				(int)strcspn(devstr, ","), devstr, e->driver->name);
 }
 
 static int

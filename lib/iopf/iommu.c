@@ -2,9 +2,12 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_common.h>
 #include <rte_cycles.h>
 #include <rte_eal.h>
 
@@ -237,6 +240,21 @@ iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf, ui
 	return 0;
 }
 
+static bool
+queue_size_is_valid(const struct iopf_iommu *iommu, const char *name, uint32_t size)
+{
+	uint32_t below = rte_align32prevpow2(size);
+	char larger[24] = "";
+
+	if (size == below)
+		return true;
+	if (below <= UINT32_MAX / 2)
+		snprintf(larger, sizeof(larger), " or %u", below * 2);
+	IOPF_LOG(ERR, "\"%s\": %s %u is no power of two: use %u%s", iommu->name, name, size, below,
+			larger);
+	return false;
+}
+
 int
 iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf)
 {
@@ -250,17 +268,17 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 		conf = &defaults;
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	if ((conf->event_queue_size & (conf->event_queue_size - 1)) != 0 ||
-			(conf->command_queue_size & (conf->command_queue_size - 1)) != 0 ||
-			(conf->request_queue_size & (conf->request_queue_size - 1)) != 0) {
-		IOPF_LOG(ERR, "\"%s\": queue sizes %u, %u and %u must be powers of two",
-				iommu->name, conf->event_queue_size, conf->command_queue_size,
-				conf->request_queue_size);
+	if (!queue_size_is_valid(iommu, "event_queue_size", conf->event_queue_size) ||
+			!queue_size_is_valid(iommu, "command_queue_size",
+				conf->command_queue_size) ||
+			!queue_size_is_valid(iommu, "request_queue_size",
+				conf->request_queue_size))
 		return iopf_ret(-EINVAL);
-	}
 	pthread_mutex_lock(&iommu->state_lock);
 	held = iopf_iommu_is_polled(iommu) ? 0 : iommu_nb_held(iommu);
-	if (held != 0)
+	if (iopf_iommu_is_polled(iommu))
+		IOPF_LOG(ERR, "\"%s\" is running: stop it, then configure it", iommu->name);
+	else if (held != 0)
 		IOPF_LOG(ERR, "\"%s\": deferred handlers still have %u faults from before the "
 				"stop; configure it after they have returned", iommu->name, held);
 	if (iopf_iommu_is_polled(iommu) || held != 0)
@@ -345,32 +363,34 @@ iopf_iommu_stop(struct iopf_iommu *iommu)
 	return iopf_ret(ret);
 }
 
-/* For the log: why the IOMMU cannot be closed. NULL: it can. */
-static const char *
-close_obstacle(struct iopf_iommu *iommu)
+/* True: the IOMMU cannot be closed; the log has all the reasons. */
+static bool
+close_is_refused(struct iopf_iommu *iommu)
 {
-	const char *busy = NULL;
+	bool running = iopf_iommu_is_polled(iommu), has_devices, has_memory, in_poller = false;
 
-	if (iopf_iommu_is_polled(iommu))
-		return "is running; stop it first";
 	pthread_mutex_lock(&iommu->lock);
-	if (!LIST_EMPTY(&iommu->devs))
-		busy = "has devices; remove them first";
+	has_devices = !LIST_EMPTY(&iommu->devs);
 	pthread_mutex_unlock(&iommu->lock);
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-		if (atomic_load(&iommu->queues[i].poller) != NULL)
-			busy = "is in a poller; remove it from there first";
+		in_poller |= atomic_load(&iommu->queues[i].poller) != NULL;
 	pthread_mutex_lock(&iommu->dma_lock);
-	if (iommu->nb_dma != 0)
-		busy = "has memory mapped; unmap all of it, or destroy the pools it is in, first";
+	has_memory = iommu->nb_dma != 0;
 	pthread_mutex_unlock(&iommu->dma_lock);
-	return busy;
+	if (!running && !has_devices && !in_poller && !has_memory)
+		return false;
+	IOPF_LOG(ERR, "\"%s\" is not closed: %s%s%s%sthen close it again", iommu->name,
+			running ? "stop it; " : "",
+			has_devices ? "remove its devices; " : "",
+			in_poller ? "remove it from its poller; " : "",
+			has_memory ? "unmap its memory, or destroy the pools that mapped it; " :
+			"");
+	return true;
 }
 
 int
 iopf_iommu_close(struct iopf_iommu *iommu)
 {
-	const char *busy;
 	int ret;
 
 	if (iommu == NULL)
@@ -378,9 +398,7 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->state_lock);
-	busy = close_obstacle(iommu);
-	if (busy != NULL) {
-		IOPF_LOG(ERR, "\"%s\" %s", iommu->name, busy);
+	if (close_is_refused(iommu)) {
 		ret = -EBUSY;
 	} else {
 		atomic_store(&iommus[iommu->id], NULL);
@@ -415,6 +433,9 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 		ret = -EIO;
 	} else if (iopf_iommu_is_polled(iommu)) {
 		ret = iommu->driver->ops.idle(iommu->priv, fd);
+	} else if (fd >= 0) {
+		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): it is not running, and "
+				"no record would wake the thread: start it", iommu->name);
 	}
 	pthread_mutex_unlock(&iommu->state_lock);
 	return iopf_ret(ret);
@@ -467,5 +488,9 @@ iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t addr)
 	ret = iommu->driver->ops.dma_unmap(iommu->priv, ptr, len, addr);
 	iommu->nb_dma -= ret == 0;
 	pthread_mutex_unlock(&iommu->dma_lock);
+	if (ret == -ENOENT)
+		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_dma_unmap(): %p, device address %#"
+				PRIx64 ", is not mapped: pass what iopf_dma_map() got and "
+				"returned", iommu->name, ptr, addr);
 	return iopf_ret(ret);
 }

@@ -291,6 +291,7 @@ const char *iopf_iommu_name(const struct iopf_iommu *iommu);
  * @return 0, -EINVAL, -ENOSPC, -ENOMEM, or -ENOTSUP (the memory has no device address).
  */
 int iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr);
+/** @return 0; -ENOENT (not mapped at this device address); or the driver's error. */
 int iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t addr);
 
 /*

@@ -45,7 +45,8 @@ iopf_pri_check_conf(const struct iopf_iommu *iommu, const struct iopf_dev_conf *
 		return -EINVAL;
 	}
 	if (iommu->info.request_queue_size == 0) {
-		IOPF_LOG(ERR, "%s: \"%s\" has no page requests; use IOPF_TERMINATE", name,
+		IOPF_LOG(ERR, "%s: \"%s\" has no page requests: use IOPF_TERMINATE or "
+				"IOPF_STALL; the software SMMU has them with model_pri=1", name,
 				iommu->name);
 		return -ENOTSUP;
 	}

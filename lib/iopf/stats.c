@@ -255,7 +255,8 @@ dump_domain(const struct iopf_dev *dev, const struct iopf_attachment *attachment
 		fprintf(f, " %s %" PRIu64, iopf_stat_name(i), iopf_domain_stat(domain, i));
 	iopf_domain_latency(domain, &l);
 	fprintf(f, "\n    latency ns: p50 %" PRIu64 " p99 %" PRIu64 " p99.9 %" PRIu64
-			" max %" PRIu64 " of %" PRIu64 "\n", l.p50_ns, l.p99_ns, l.p999_ns, l.max_ns, l.samples);
+			" max %" PRIu64 " of %" PRIu64 "\n", l.p50_ns, l.p99_ns, l.p999_ns,
+			l.max_ns, l.samples);
 }
 
 void

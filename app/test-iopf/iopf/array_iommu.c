@@ -183,10 +183,8 @@ static int
 hw_dma_unmap(void *priv, void *ptr, size_t len, uint64_t addr)
 {
 	(void)priv;
-	(void)ptr;
 	(void)len;
-	(void)addr;
-	return 0;
+	return addr == (uintptr_t)ptr ? 0 : -ENOENT;
 }
 
 static int

@@ -39,9 +39,21 @@ each_refusal_logs_its_reason_in_one_line(void **state)
 	assert_int_equal(0, iopf_poller_destroy(other));
 	SAYS("1 domains use it",
 		assert_int_equal(-EBUSY, iopf_worker_destroy(one.worker)));
-	SAYS("another device's: remove sid:",
+	/* The new device gets the same name. */
+	SAYS("sid:7: StreamID 7 is another device's: remove the device \"sid:7\" that was added "
+			"before, or use another StreamID",
 		assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid,
 				.nb_sids = 1 })));
+	SAYS("device: 0 StreamIDs: set sids and nb_sids",
+		assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid })));
+	SAYS("nic: 65537 StreamIDs: use at most 65536",
+		assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .name = "nic",
+				.sids = &sid, .nb_sids = 65537 })));
+	SAYS("nic: recover is 3: use IOPF_STALL (0), IOPF_TERMINATE (1) or IOPF_PRI (2)",
+		assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .name = "nic",
+				.sids = &sid, .nb_sids = 1, .recover = (enum iopf_recover)3 })));
+	SAYS("is running: stop it, then configure it",
+		assert_int_equal(-EBUSY, iopf_iommu_configure(one.iommu, NULL)));
 
 	SAYS("domain: has neither a handler nor a deferred handler",
 		assert_null(iopf_domain_create(&(struct iopf_domain_conf){ .name = NULL })));
@@ -54,14 +66,74 @@ each_refusal_logs_its_reason_in_one_line(void **state)
 	assert_null(iopf_iommu_open("nodriver,x=1"));
 	text = log_lines_end();
 	for (line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-		assert_non_null(strstr(line, "\"nodriver,x=1\": no such driver; there is \""));
-		assert_int_equal('"', line[strlen(line) - 1]);
-		if (strstr(line, "there is \"smmuv3,") != NULL)
-			assert_non_null(strstr(line, "[,model_seed=N]\""));
-		nb++;
+		assert_non_null(strstr(line, "\"nodriver,x=1\": no driver \"nodriver\"; "
+				"begin with \""));
+		nb += strstr(line, "begin with \"smmuv3,\"") != NULL;
+		nb += strstr(line, "begin with \"arrays,\"") != NULL;
 	}
-	assert_true(nb > 1);
+	assert_int_equal(2, nb);
 	free(text);
+	/* The whole list of keys is in the line. */
+	SAYS("[,model_seed=N]\"\n", assert_null(iopf_iommu_open("smmuv3,nokey=1")));
+}
+
+static void
+a_queue_size_that_is_no_power_of_two_is_named(void **state)
+{
+	(void)state;
+	assert_int_equal(0, iopf_iommu_stop(one.iommu));
+	SAYS("event_queue_size 100 is no power of two: use 64 or 128",
+		assert_int_equal(-EINVAL, iopf_iommu_configure(one.iommu,
+				&(struct iopf_iommu_conf){ .event_queue_size = 100 })));
+	SAYS("command_queue_size 3 is no power of two: use 2 or 4",
+		assert_int_equal(-EINVAL, iopf_iommu_configure(one.iommu,
+				&(struct iopf_iommu_conf){ .command_queue_size = 3 })));
+	SAYS("request_queue_size 2147483649 is no power of two: use 2147483648",
+		assert_int_equal(-EINVAL, iopf_iommu_configure(one.iommu,
+				&(struct iopf_iommu_conf){ .request_queue_size = 0x80000001 })));
+	assert_int_equal(0, iopf_iommu_start(one.iommu));
+}
+
+/* All of them, or the application finds one after the other. */
+static void
+a_close_names_each_obstacle(void **state)
+{
+	char memory[64];
+	uint64_t addr;
+
+	(void)state;
+	assert_int_equal(0, iopf_dma_map(one.iommu, memory, sizeof(memory), &addr));
+	SAYS("\"arrays,n=1\" is not closed: stop it; remove its devices; remove it from its "
+			"poller; unmap its memory, or destroy the pools that mapped it; then close it",
+		assert_int_equal(-EBUSY, iopf_iommu_close(one.iommu)));
+	SAYS(", is not mapped: pass what iopf_dma_map() got and returned",
+		assert_int_equal(-ENOENT, iopf_dma_unmap(one.iommu, memory, 64, addr + 1)));
+	assert_int_equal(0, iopf_dma_unmap(one.iommu, memory, sizeof(memory), addr));
+}
+
+static void
+a_stopped_smmu_lets_no_thread_sleep(void **state)
+{
+	const uint32_t sid = 1;
+	struct iopf_iommu *smmu;
+	char *text;
+
+	(void)state;
+	smmu = iopf_iommu_open("smmuv3,model=stopped");
+	assert_non_null(smmu);
+	SAYS("iopf_iommu_idle(): it is not running, and no record would wake the thread: start it",
+		assert_int_equal(-EINVAL, iopf_iommu_idle(smmu, 0)));
+	/* A stop has ended the sleep: nothing is wrong. */
+	log_lines_begin();
+	assert_int_equal(-EINVAL, iopf_iommu_idle(smmu, -1));
+	text = log_lines_end();
+	assert_string_equal("", text);
+	free(text);
+	SAYS("has no page requests: use IOPF_TERMINATE or IOPF_STALL; the software SMMU has them "
+			"with model_pri=1",
+		assert_null(iopf_dev_add(smmu, &(struct iopf_dev_conf){ .sids = &sid,
+				.nb_sids = 1, .recover = IOPF_PRI })));
+	assert_int_equal(0, iopf_iommu_close(smmu));
 }
 
 static void
@@ -188,12 +260,42 @@ dump_names_every_counter(void **state)
 	assert_string_equal("unknown", iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS));
 }
 
+static void
+dump_has_each_counter_of_the_driver_once(void **state)
+{
+	struct iopf_iommu *smmu = iopf_iommu_open("smmuv3,model=dump");
+	char *text = NULL, *at;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	(void)state;
+	assert_non_null(smmu);
+	iopf_iommu_dump(smmu, f);
+	fclose(f);
+	for (unsigned int i = 0; i < iopf_iommu_info(smmu)->nb_stats; i++) {
+		char line[64];
+		const char *name;
+
+		iopf_iommu_driver_stat(smmu, i, &name);
+		snprintf(line, sizeof(line), "\n  %s ", name);
+		at = strstr(text, line);
+		assert_non_null(at);
+		assert_null(strstr(at + 1, line));
+	}
+	free(text);
+	assert_int_equal(0, iopf_iommu_close(smmu));
+}
+
 static const struct CMUnitTest tests[] = {
 	ONE_TEST(each_refusal_logs_its_reason_in_one_line),
+	ONE_TEST(a_queue_size_that_is_no_power_of_two_is_named),
+	ONE_TEST(a_close_names_each_obstacle),
+	ONE_TEST(a_stopped_smmu_lets_no_thread_sleep),
 	ONE_TEST(arguments_out_of_range_are_refused),
 	ONE_TEST(invalidate_returns_the_number_done),
 	ONE_TEST(invalidate_reaches_an_iommu_that_starts_or_stops),
 	ONE_TEST(a_device_of_many_streamids_is_one_device),
 	ONE_TEST(dump_names_every_counter),
+	ONE_TEST(dump_has_each_counter_of_the_driver_once),
 };
 TEST_SUITE(iopf_control, tests, NULL, NULL);
