@@ -4,7 +4,8 @@
 """Each file, function and message of this tree that README.md or a guide names exists.
 
 A file is any NAME.c, .h, .py, .sh, .pml or .dot, with or without folders in front; a function is
-NAME() in literal quotes. doc/figures is checked too. A comment "columns: FOLDER ..." in front of a
+NAME() in literal quotes, which a source calls, defines or has as a member: not an enum or a struct
+of that name. doc/figures is checked too. A comment "columns: FOLDER ..." in front of a
 list-table says in which folder the files of a column are; "-" is a column without files. A
 message is in the first column of a table of messages.rst.
 """
@@ -18,9 +19,11 @@ FOLDERS = ["lib", "drivers", "app", "examples", "usertools", "devtools", "doc"]
 
 FILE = re.compile(r"(?<![\w/.<*$-])((?:[\w-]+/)*[\w-]+\.(?:c|h|py|sh|pml|dot))(?![\w.])")
 FUNCTION = re.compile(r"`{1,2}(\w+)\(\)`{1,2}")
+# A call, a definition, a macro with arguments; a member that points to a function. Not a word of C.
+CALL = re.compile(r"\b(?!(?:if|for|while|switch|return|sizeof)\b)(\w+)\)?\(")
 # Not of this tree: the kernel, libc, EAL; a program of the reader.
 FOREIGN_FILES = {"prog.c", "test_NAME.c", "dpdk-telemetry.py", "dpdk-hugepages.py"}
-FOREIGN = re.compile(r"^(rte_|_name$|handle_mm_fault$|fork$|exec$|exit$|_exit$)")
+FOREIGN = re.compile(r"^(rte_|_?name$|handle_mm_fault$|fork$|exec$|exit$|_exit$)")
 
 
 # A string of C, of several pieces and with macros such as PRIu64.
@@ -79,10 +82,10 @@ def check_columns(text, rel):
 def main():
     files = [p for f in FOLDERS for p in (ROOT / f).rglob("*") if p.is_file()]
     names = {"/" + p.relative_to(ROOT).as_posix() for p in files}
-    words = set()
+    functions = set()
     for path in files:
         if path.suffix in (".c", ".h", ".pml"):
-            words.update(re.findall(r"\w+", path.read_text()))
+            functions.update(CALL.findall(path.read_text()))
     bad = 0
     texts = sorted((ROOT / "doc").rglob("*.rst")) + sorted((ROOT / "doc").rglob("*.dot"))
     for text in [ROOT / "README.md"] + texts:
@@ -95,7 +98,7 @@ def main():
                     print(f"{rel}:{number}: there is no file {name}")
                     bad = 1
             for name in FUNCTION.findall(line):
-                if name not in words and not FOREIGN.match(name):
+                if name not in functions and not FOREIGN.match(name):
                     print(f"{rel}:{number}: there is no function {name}()")
                     bad = 1
     return bad | check_messages(ROOT / "doc/guides/messages.rst")
