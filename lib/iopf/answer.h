@@ -67,10 +67,10 @@ struct iopf_slot_copy {
 };
 
 /*
- * A claim and its answer by another thread than the poller stand between these two. A recovery
- * that ends all stalls must not let the IOMMU make new ones, with the same tokens, before an
- * answer that was claimed earlier is out: see errors_check(). The claim's release orders the
- * increment before it: a thread that finds the slot claimed finds the count.
+ * Any thread but the poll thread calls these two around the claim of a fault and its answer. A
+ * recovery ends all stalls. The IOMMU must not make new ones with the same tokens before each
+ * answer that was claimed earlier is sent: errors_check() waits for the count. The claim's release
+ * orders the increment before it: a thread that finds the slot claimed finds the count.
  */
 static inline void
 iopf_answering_begin(struct iopf_iommu *iommu)

@@ -24,7 +24,10 @@ attachment_find(const struct iopf_dev *dev, uint32_t pasid)
 	return attachment;
 }
 
-/* No fault finds the attachment after the caller has emptied the trash. */
+/*
+ * Remove the attachment from the table. iopf_table_empty(trash) waits for a grace period: after it
+ * no fault finds the attachment.
+ */
 static void
 attachment_unpublish(struct iopf_attachment *attachment, unsigned int nb_sids,
 		struct iopf_table_trash *trash)
@@ -133,7 +136,7 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 	return 0;
 }
 
-/* Read the queues up to here, and unpublish: no new fault finds the attachment. */
+/* Read each record that the queues have now, then unpublish: no later one finds the attachment. */
 static int
 attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 {

@@ -41,7 +41,7 @@ struct iopf_attachment {
 	LIST_ENTRY(iopf_attachment) next;
 };
 
-/* The device has an attachment that is not cut. The caller holds its lock. */
+/* The device has an attachment in state ATTACHED. The caller holds the device's lock. */
 static inline bool
 iopf_dev_is_attached(const struct iopf_dev *dev)
 {

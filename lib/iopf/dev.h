@@ -21,18 +21,18 @@ struct iopf_dev {
 	struct iopf_dev_conf conf;
 	struct iopf_pci_ops pci;	/* copied, if conf.pci is not NULL */
 	uint32_t *sids;
-	unsigned int refs;		/* under the IOMMU's lock; the last one frees */
+	unsigned int refs;		/* under the IOMMU's lock; at 0 the device is freed */
 
 	pthread_mutex_t lock;
 	pthread_cond_t settled;		/* an attachment is not busy any more */
-	void *priv;			/* the driver's, until deleted */
-	bool deleted;			/* at the driver; the removal is not complete yet */
-	bool removed;
+	void *priv;			/* the driver's handle; invalid once deleted is set */
+	bool deleted;			/* the driver's dev_del has returned 0 */
+	bool removed;			/* the removal is complete */
 	uint32_t granted;		/* page requests, of the IOMMU's budget */
 	bool ats_on;			/* at the device */
 	bool pri_on;
 	struct iopf_log_limit log;	/* of lines that a caller can cause */
-	/* Slots of events that outlive their pass: deferred or taken, and not yet free. */
+	/* Slots of stalls that outlive their pass: deferred or taken, and not yet free. */
 	_Atomic uint32_t held;
 	_Atomic uint64_t stats[IOPF_NB_DEV_STATS];
 	/* Written under both locks, so read under either. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Reads bursts of records and dispatches each: see pass.h. */
+/* Reads bursts of records and dispatches each record: see pass.h. */
 
 #include <string.h>
 

@@ -39,8 +39,9 @@ iopf_pass_flush_counts(struct iopf_pass *pass, uint64_t latency)
 }
 
 /*
- * Invalidate, then answer, in one batch. Without the operation answer_after the invalidation waits;
- * after an error the answers are INVALID, since an access could use the old translation again.
+ * Invalidate, then answer, in one batch. If the driver has no answer_after, this thread waits for
+ * the invalidation. If that fails the answers are INVALID: a repeated access could still use the
+ * old translation.
  */
 static uint16_t
 answers_send_after_inv(struct iopf_pass *pass)

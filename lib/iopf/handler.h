@@ -12,7 +12,7 @@
 #include "iopf_trace.h"
 #include "verdict.h"
 
-/* One answers_send_after_inv() has invalidations of one domain, at most IOPF_MAX_BURST. */
+/* One call of answers_send_after_inv() takes at most IOPF_MAX_BURST invalidations, of one domain. */
 static inline bool
 inv_batch_is_full(const struct iopf_pass *pass, const struct iopf_attachment *attachment)
 {
@@ -77,8 +77,9 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 void iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
 		struct iopf_slot *head, const struct iopf_fault *const *faults, uint16_t n);
 /*
- * Begin invalidations for a group that is given to lost. False: with @p left events to come the
- * burst could have more answer_after() than events, and drivers have room for no more.
+ * Begin invalidations for a group that is given to lost. @p left events of the burst are still to
+ * be dispatched. False: the burst could need more calls of answer_after() than it has events, which
+ * is the most that a driver has room for.
  */
 bool iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
 		unsigned int left);

@@ -16,9 +16,10 @@
  *	p == published ?	line == p ?
  *
  * All four are sequentially consistent: at least one of the two sees the other's store. Either
- * the reader does not use the object, or the writer waits for the reader. (They are operations and
- * not fences, since ThreadSanitizer does not see fences.) A later reader finds no object, so the
- * writer waits only for the readers under way. The model is devtools/spin/hazard.pml.
+ * the reader does not use the object, or the writer waits for the reader. They are operations
+ * and not fences: ThreadSanitizer does not understand fences, and the object is plain data. A later
+ * reader finds no object, so the writer waits only for the readers under way. The model is
+ * devtools/spin/hazard.pml.
  *
  * The lines are a fixed array: no thread allocates or registers a line, and a thread can end at any
  * time. Each thread starts its search for a free line at another line: with fewer threads than

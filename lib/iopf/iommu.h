@@ -60,7 +60,7 @@ struct iopf_iommu {
 	struct iopf_iommu_conf conf;
 	_Atomic uint32_t state;		/* enum iopf_state */
 	bool recovering;		/* check() has terminated the stalls; owner of queue 0 */
-	_Atomic uint32_t answering;	/* answers claimed and not yet sent, but the poller's */
+	_Atomic uint32_t answering;	/* answers claimed and not yet sent: iopf_answering_begin() */
 	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has a deadline */
 	_Atomic uint32_t nb_attached;	/* devices with an attachment */
 	uint32_t default_requests;	/* request_queue_size as the driver said */
@@ -81,15 +81,15 @@ struct iopf_iommu {
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_IOMMU_STATS];
 };
 
-/* Passes are made, also where no fault can come. */
+/* Poll threads read the queues. In state FAILED no record comes, but check() is still called. */
 static inline bool
 iopf_iommu_is_polled(const struct iopf_iommu *iommu)
 {
-	/* Acquire: with the store in iopf_iommu_start(). */
+	/* Acquire: with the store in iopf_iommu_start(), as in iopf_iommu_is_serving(). */
 	return atomic_load_explicit(&iommu->state, memory_order_acquire) >= IOPF_STATE_FAILED;
 }
 
-/* Passes are made, and faults come and are answered. */
+/* Poll threads read the queues, records come, and faults are answered. */
 static inline bool
 iopf_iommu_is_serving(const struct iopf_iommu *iommu)
 {

@@ -28,6 +28,7 @@
  *	}
  *
  *	smmu = iopf_iommu_open("smmuv3,model=1");
+ *	iopf_dma_map(smmu, memory, len, &addr);		// tables and pages
  *	dev = iopf_dev_add(smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
  *	domain = iopf_domain_create(&(struct iopf_domain_conf){
  *			.handler = on_fault, .ctx = table, .translation = root_of(table) });
@@ -41,7 +42,8 @@
  *
  * rte_eal_init() comes first. Devices and domains are added, attached, detached and removed any
  * time between open and close. At the end: iopf_domain_detach(), iopf_domain_destroy(),
- * iopf_dev_remove(), iopf_poller_destroy(), iopf_iommu_stop(), iopf_iommu_close().
+ * iopf_dev_remove(), iopf_poller_destroy(), iopf_iommu_stop(), iopf_dma_unmap(),
+ * iopf_iommu_close().
  *
  * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not
  * block; a deferred handler runs on a worker thread and may. Where no poller runs, the thread
@@ -138,8 +140,8 @@ struct iopf_fault {
 	uint16_t queue;		/**< that it came from */
 };
 
-/** Page requests of a group that a handler sees. Its answer is for the rest too, which are
- * counted (IOPF_IOMMU_STAT_CUT); the device requests them again. */
+/** The most page requests of a group that a handler gets. Further ones are dropped and counted
+ * (IOPF_IOMMU_STAT_CUT); the answer covers them, and the device requests them again. */
 #define IOPF_MAX_GROUP_FAULTS 512
 
 /**
@@ -225,8 +227,9 @@ struct iopf_iommu_conf {
 					  * reported; at least 1 [1000] */
 	uint32_t share_ms;		/**< when stalls run out, a device with more than an equal
 					  * share gives up older ones: INVALID [1000] */
-	/** The poll thread calls it for each record that needs no answer, and for page requests
-	 * without Last. */
+	/** The poll thread calls it for each record that needs no answer and that no handler
+	 * gets, but not for malformed records and stop markers; and for the page requests of a
+	 * group whose Last has not come within partial_ms. */
 	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
 	void *report_ctx;
 };
@@ -270,10 +273,10 @@ int iopf_iommu_stop(struct iopf_iommu *iommu);
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
 /**
- * Sleep instead of polling: a record or an error writes to @p fd, an eventfd of the caller's
- * (one for each IOMMU: the last call counts).
- * -1 ends it; call that first after the wake-up. iopf_poll() may be called meanwhile. A stop or a
- * start ends it without a wake-up: sleep with a timeout.
+ * Sleep instead of polling: a record or an error writes to @p fd, an eventfd of the caller's (one
+ * for each IOMMU: the last call counts). After the wake-up the caller calls it with -1, before
+ * iopf_poll(), to end this. iopf_poll() may be called meanwhile. A stop or a start ends it without
+ * a wake-up: sleep with a timeout.
  * @return 0; 1 (a record is there already: do not sleep); -ENOTSUP (no such interrupt); -EINVAL
  *   (not started, or @p fd below -1); -EIO (it has failed: stop it); -EDEADLK in a handler;
  *   -ETIMEDOUT; or the error of duplicating @p fd.
@@ -378,8 +381,8 @@ struct iopf_translation {
 	enum iopf_format format;
 	uint64_t root;		/**< device address of the first table */
 	uint64_t mair;		/**< memory attributes by index [index 0: normal write-back] */
-	uint8_t va_bits;
-	uint8_t granule_log2;
+	uint8_t va_bits;	/**< no default */
+	uint8_t granule_log2;	/**< no default; one of iopf_iommu_info.granules */
 	uint8_t pa_bits;	/**< [the IOMMU's] */
 };
 
@@ -446,7 +449,7 @@ const char *iopf_domain_name(const struct iopf_domain *domain);
 struct iopf_poller_conf {
 	const char *name;
 	uint16_t burst;		/**< records taken from a queue at a time, at most 64 [32] */
-	uint16_t bursts;	/**< per queue and iopf_poll() [4] */
+	uint16_t bursts;	/**< at most so many in one pass over a queue [4] */
 };
 
 struct iopf_poller *iopf_poller_create(const struct iopf_poller_conf *conf);
@@ -463,7 +466,7 @@ int iopf_poller_add(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32
 int iopf_poller_remove(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue);
 
 /**
- * One pass over the queues: read, handle, answer. Returns records taken, 0 when idle. In a fast
+ * One pass over each queue: read, handle, answer. Returns the records read, 0 when idle. In a fast
  * handler it does nothing: 0 with rte_errno EDEADLK.
  */
 unsigned int iopf_poll(struct iopf_poller *poller);

@@ -109,7 +109,7 @@ struct iopf_answer {
 				  * answer must not */
 	uint16_t token;
 	uint8_t code;		/**< enum iopf_code; never IOPF_RAZWI for page requests */
-	bool page_request;	/**< else a stall */
+	bool page_request;	/**< true: the answer to a page request; false: to a stall */
 };
 
 /**
@@ -186,8 +186,9 @@ struct iopf_driver_ops {
 	/** Recovers from errors where possible. Returns IOPF_CHECK_*. */
 	unsigned int (*check)(void *priv);
 
-	/** The producer's position; passed when poll has returned all records before it. */
+	/** Returns the producer's position, as a mark for queue_passed. */
 	uint64_t (*queue_mark)(void *priv, uint16_t queue);
+	/** True: poll has returned all records before the mark. */
 	bool (*queue_passed)(void *priv, uint16_t queue, uint64_t mark);
 
 	/** Returns after completion. *done as in iopf_invalidate(). */

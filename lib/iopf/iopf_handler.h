@@ -44,7 +44,7 @@ int iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsi
  */
 int iopf_quiesce(void);
 
-/** 0, or -EDEADLK in a fast handler or a report: the caller must not wait. */
+/** 0: the caller may wait. -EDEADLK: it is in a fast handler, a report or a retry. */
 int iopf_may_wait(void);
 
 /**
@@ -55,7 +55,8 @@ int iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv 
 
 /**
  * Answer a group that was taken. From any thread, the handler included.
- * @return 0, -ESTALE (answered, cancelled or unknown; counted), -EINVAL (code).
+ * @return 0, -ESTALE (answered, cancelled or unknown; counted if the id is of a queue of an open
+ *   IOMMU), -EINVAL (code).
  */
 int iopf_group_respond(uint64_t id, enum iopf_code code);
 
@@ -71,7 +72,8 @@ int iopf_group_defer(uint64_t id);
 struct iopf_worker_conf {
 	const char *name;
 	unsigned int nb_threads;	/**< made by the library, not pinned to a poll core [1] */
-	unsigned int size;		/**< groups waiting; enough for all slots [65536] */
+	unsigned int size;		/**< groups that can wait; all slots of the domains' IOMMUs
+					  * should fit [65536] */
 };
 
 /**

@@ -32,13 +32,14 @@ struct iopf_pci_ops {
 	/** Use ATS, with an empty ATC. @p stu is log2 of the smallest translation unit. */
 	int (*ats_enable)(struct iopf_dev *dev, unsigned int stu, void *ctx);
 	/**
-	 * The reverse; the ATC is empty when it returns. Off already (a reset): 0. A stop calls it
-	 * also for a device that has not drained in time.
+	 * The reverse; the ATC is empty when it returns. It returns 0 also if ATS is off already,
+	 * as after a reset (the model's function does not: wrap it). A stop calls it also for a
+	 * device that has not drained in time.
 	 */
 	int (*ats_disable)(struct iopf_dev *dev, void *ctx);
 	/** Have at most @p n page requests outstanding, of all its StreamIDs together. */
 	int (*pri_enable)(struct iopf_dev *dev, uint32_t n, void *ctx);
-	/** Start no more groups. Off already: 0. */
+	/** Start no more groups. It returns 0 also if PRI is off already. */
 	int (*pri_disable)(struct iopf_dev *dev, void *ctx);
 	/** Each group has been answered. Called repeatedly after pri_disable. */
 	bool (*pri_drained)(struct iopf_dev *dev, void *ctx);

@@ -50,10 +50,13 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_REPORTS,	/**< records that need no answer, given to report */
 	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of an unknown StreamID: INVALID */
 	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults without a domain: INVALID */
-	IOPF_IOMMU_STAT_NO_SLOT,	/**< faults without a free slot: INVALID */
+	IOPF_IOMMU_STAT_NO_SLOT,	/**< faults without a free slot: a stall gets INVALID, a
+					  * page request with Last SUCCESS */
 	IOPF_IOMMU_STAT_BAD_RECORD,	/**< records that no IOMMU writes: only counted */
-	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() with the id of no group */
-	IOPF_IOMMU_STAT_RESETS,		/**< recoveries, which end all stalls */
+	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() with the id of a group that was
+					  * answered or cancelled */
+	IOPF_IOMMU_STAT_RESETS,		/**< recoveries, which end all stalls, and failures for
+					  * good */
 	IOPF_IOMMU_STAT_GROUPS,		/**< complete page request groups */
 	IOPF_IOMMU_STAT_STOP_MARKERS,
 	IOPF_IOMMU_STAT_OVERFLOWS,	/**< losses of page requests, by an overflow or otherwise */

@@ -5,7 +5,8 @@
 #define IOPF_PASS_H
 
 /*
- * A pass: one burst of records on its way from the queue to the answers.
+ * A pass: one run over one queue. It reads bursts of records, and each burst goes from the queue to
+ * its answers:
  *
  *	dispatch.c	a record is dispatched: to a slot, a report or a refusal
  *	prg.c		page requests become groups

@@ -24,7 +24,7 @@
 /* Passes between reads of the clock: rte_rdtsc() is a large part of an idle pass. */
 #define CLOCK_PASSES	16
 #define CHECKS_PER_S	1000
-/* A poller that has made no pass for 1/n s does not run. */
+/* A queue without a pass for 1/STANDSTILLS_PER_S seconds has no poll thread. */
 #define STANDSTILLS_PER_S	50
 /* Idle passes between yields: without effect on a core that has no other thread. */
 #define YIELD_PASSES	1024
@@ -114,7 +114,7 @@ errors_check(struct iopf_queue *q, uint64_t now)
 		iopf_queue_cancel(q, NULL, IOPF_CANCEL_TERMINATED);
 	}
 	if ((flags & IOPF_CHECK_DEAD) && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS) {
-		/* Page requests survive a recovery. A dead IOMMU delivers no answers. */
+		/* Page requests survive a recovery. A failed IOMMU delivers no answers. */
 		iopf_queue_cancel(&iommu->queues[IOPF_QUEUE_REQUESTS], NULL,
 				IOPF_CANCEL_TERMINATED);
 	}

@@ -172,11 +172,11 @@ iopf_prg_discard_all(struct iopf_queue *q)
 }
 
 /*
- * Requests were lost. Domains see the requests that were read (lost): otherwise endpoints whose
- * groups interleave in a queue too small for them could overflow it for ever, and no group would
- * get its Last. The attachment of a group in state PARTIAL is valid: a detach frees it after a
- * grace period. A group without room for its invalidations is left out. It is given to lost when
- * it is lost again: then other groups are older.
+ * Requests were lost. The domain's lost gets the requests of each partial group, so that it can map
+ * their pages: otherwise endpoints whose groups interleave in a queue too small for them could
+ * overflow it for ever, and no group would get its Last. The attachment of a group in state PARTIAL
+ * is valid: a detach frees it after a grace period. A group for which the burst has no room to
+ * invalidate is not given to lost. At its next loss other groups are older, and it gets its turn.
  */
 static void
 loss_handle(struct iopf_pass *pass, unsigned int left)
@@ -266,8 +266,8 @@ iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_slot *head,
 }
 
 /*
- * Devices with pri_overcommit leave half of the slots to the other devices, whose budget is not
- * larger than that.
+ * Devices with pri_overcommit leave half of the slots to the other devices. That is enough: the
+ * budget of the other devices is at most half of the slots.
  */
 static struct iopf_slot *
 slot_take(struct iopf_queue *q, const struct iopf_attachment *attachment)

@@ -10,7 +10,8 @@
  *	FREE ---> HANDLING ---> QUEUED (for a worker) ---> HANDLING
  *	 |            |
  *	 |            '-------> TAKEN (answered later, by any thread)
- *	 '-> PARTIAL -> HANDLING	page requests, with Last
+ *	 '-> PARTIAL -> HANDLING	page requests, with Last; FREE -> HANDLING if the first
+ *			request has Last
  *
  * The thread that answers moves the state by compare-and-swap, so there is one answer:
  *	HANDLING -> FREE	the handler's caller, with the verdict
@@ -19,6 +20,8 @@
  *	TAKEN -> HANDLING	a worker, after iopf_group_defer()
  *	QUEUED -> FREE		an answer by another thread than the worker, which then finds
  *			another generation
+ *	QUEUED -> FREE		the poll thread too, if the worker's ring is full or there is no
+ *			worker
  *	HANDLING -> DONE	the same, while a thread handles the slot; that thread finds
  *			DONE and frees the slot
  *	PARTIAL -> DROPPED	a detach: without Last there is no answer; the queue's owner

@@ -240,6 +240,7 @@ worker_run(void *arg)
 	bool again, found;
 	uint64_t id;
 
+	/* Acquire: with the release in iopf_worker_destroy(). */
 	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
 		found = work_get(worker, &id, &again);
 		if (!found && ++yields < YIELDS_BEFORE_SLEEP) {
@@ -279,11 +280,12 @@ iopf_group_defer(uint64_t id)
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, &q);
 	if (slot != NULL && IOPF_SLOT_GEN(iopf_slot_load(slot)) == IOPF_ID_GEN(id)) {
-		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_ACQUIRE);
 		/*
-		 * If the generation has not changed, this is the group's attachment. A detach
-		 * frees it after this read section.
+		 * Acquire: this load precedes that of the state below, as in a seqlock. If the
+		 * generation has not changed, this is the group's attachment, stored before the
+		 * release of the state. A detach frees it after this read section.
 		 */
+		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_ACQUIRE);
 		switch (iopf_slot_load(slot) ^ IOPF_SLOT_WORD(IOPF_ID_GEN(id), 0)) {
 		case IOPF_SLOT_TAKEN:
 		case IOPF_SLOT_HANDLING:

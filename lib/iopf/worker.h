@@ -17,7 +17,7 @@
 struct iopf_worker {
 	char *name;
 	struct rte_ring *ring;		/* group ids */
-	_Atomic uint32_t nb_asleep;	/* sleeping threads without a post to wake them */
+	_Atomic uint32_t nb_asleep;	/* threads that sleep, minus posts that wake them */
 	sem_t wake;
 	pthread_mutex_t again_lock;
 	uint64_t *again;		/* groups to be deferred again */
