@@ -59,7 +59,7 @@ active proctype Poller()
 #ifndef NO_POLLER_BARRIER
 		(waiting_store == 0);
 #endif
-		/* sleeper_take() */
+		/* sleeper_claim() */
 		atomic {
 			found = nb_asleep != 0;
 #ifndef NO_TAKE

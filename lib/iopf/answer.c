@@ -60,7 +60,7 @@ iopf_slot_claim(struct iopf_slot *slot, uint32_t word, struct iopf_slot_copy *co
 		switch (IOPF_SLOT_STATE(word)) {
 		case IOPF_SLOT_TAKEN:
 		case IOPF_SLOT_QUEUED:
-			to = iopf_slot_free_word(gen);
+			to = iopf_slot_next_free_word(gen);
 			*ours = true;
 			break;
 		case IOPF_SLOT_HANDLING:

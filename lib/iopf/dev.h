@@ -48,7 +48,7 @@ iopf_dev_count(struct iopf_dev *dev, enum iopf_dev_stat stat, uint64_t n)
 
 /* Count a fault without an attachment for its device, and return the IOMMU's counter for it. */
 static inline enum iopf_iommu_stat
-iopf_no_attachment_count(const struct iopf_iommu *iommu, uint32_t sid)
+iopf_count_no_attachment(const struct iopf_iommu *iommu, uint32_t sid)
 {
 	struct iopf_dev *dev = iopf_table_find(&iommu->sids, sid);
 

@@ -66,7 +66,7 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
 			(attachment == NULL || !event_is_retryable(attachment->dev, ev))) {
 		if (attachment == NULL)
-			iopf_iommu_count(iommu, iopf_no_attachment_count(iommu, ev->sid) ==
+			iopf_iommu_count(iommu, iopf_count_no_attachment(iommu, ev->sid) ==
 					IOPF_IOMMU_STAT_UNKNOWN_SID ?
 					IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID :
 					IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, 1);
@@ -77,7 +77,7 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 	}
 	pass->nb_faults++;
 	if (unlikely(attachment == NULL)) {
-		iopf_event_refuse(pass, ev, IOPF_INVALID, iopf_no_attachment_count(iommu, ev->sid));
+		iopf_event_refuse(pass, ev, IOPF_INVALID, iopf_count_no_attachment(iommu, ev->sid));
 		return;
 	}
 	slot = iopf_slot_alloc(q);
@@ -100,7 +100,7 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 }
 
 unsigned int
-iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
+iopf_queue_run_bursts(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 {
 	struct iopf_iommu *iommu = q->iommu;
 	struct iopf_event events[IOPF_MAX_BURST];

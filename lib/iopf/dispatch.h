@@ -11,6 +11,6 @@
 #include "fault_queue.h"
 
 /* Owner of the queue. Returns records and markers. */
-unsigned int iopf_queue_drain(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
+unsigned int iopf_queue_run_bursts(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
 
 #endif /* IOPF_DISPATCH_H */

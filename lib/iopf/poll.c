@@ -155,7 +155,7 @@ queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 
 	if (!iopf_iommu_is_polled(q->iommu) || !iopf_queue_own(q))
 		return 0;
-	n = iopf_queue_drain(q, burst, bursts);
+	n = iopf_queue_run_bursts(q, burst, bursts);
 	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + 1;
 	atomic_store_explicit(&q->passes, passes, memory_order_relaxed);
 	if ((passes & (CLOCK_PASSES - 1)) == 0)
@@ -202,7 +202,7 @@ queue_read_all(struct iopf_queue *q)
 
 	iopf_rcu_read_lock();
 	if (iopf_iommu_is_polled(q->iommu) && iopf_queue_own(q)) {
-		empty = iopf_queue_drain(q, IOPF_MAX_BURST, 4) < 4 * IOPF_MAX_BURST;
+		empty = iopf_queue_run_bursts(q, IOPF_MAX_BURST, 4) < 4 * IOPF_MAX_BURST;
 		iopf_queue_disown(q);
 	}
 	iopf_rcu_read_unlock();

@@ -149,7 +149,7 @@ iopf_prg_free(struct iopf_queue *q, uint32_t i)
 
 	group_unhash(q, head);
 	if (IOPF_SLOT_STATE(word) != IOPF_SLOT_FREE)
-		__atomic_store_n(&head->state, iopf_slot_free_word(IOPF_SLOT_GEN(word)),
+		__atomic_store_n(&head->state, iopf_slot_next_free_word(IOPF_SLOT_GEN(word)),
 				__ATOMIC_RELEASE);
 	for (; i != IOPF_NO_SLOT; i = q->prg->links[i].member)
 		q->free[q->nb_free++] = i;
@@ -364,7 +364,7 @@ request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t
 		/* The group's one answer is for its Last. */
 		if (last)
 			iopf_event_refuse(pass, ev, IOPF_INVALID,
-					iopf_no_attachment_count(iommu, ev->sid));
+					iopf_count_no_attachment(iommu, ev->sid));
 		return NULL;
 	}
 	head = group_begin(pass, ev, link, attachment);

@@ -28,7 +28,7 @@ first_gen_raise(const struct iopf_queue *q)
 
 	for (uint32_t i = 0; i < q->max_slots; i++)
 		gen = RTE_MAX(gen, IOPF_SLOT_GEN(q->slots[i].state));
-	gen = IOPF_SLOT_GEN(iopf_slot_free_word(gen));
+	gen = IOPF_SLOT_GEN(iopf_slot_next_free_word(gen));
 	while (gen > now && !atomic_compare_exchange_weak(&first_gen, &now, gen))
 		;
 }

@@ -76,7 +76,7 @@ struct iopf_slot {
 
 /* The word of a free slot before its next use. Generation 0 is left out: no id is 0. */
 static inline uint32_t
-iopf_slot_free_word(uint32_t gen)
+iopf_slot_next_free_word(uint32_t gen)
 {
 	uint32_t word = IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE);
 

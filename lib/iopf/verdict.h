@@ -21,14 +21,14 @@ void iopf_verdict_refuse(struct iopf_pass *pass, struct iopf_domain *domain,
 
 /* A slot that outlives its pass counts against its device's share: see iopf_queue_expire(). */
 static inline void
-dev_slot_hold(struct iopf_queue *q, struct iopf_dev *dev)
+dev_count_held_slot(struct iopf_queue *q, struct iopf_dev *dev)
 {
 	if (q->prg == NULL)
 		atomic_fetch_add_explicit(&dev->held, 1, memory_order_relaxed);
 }
 
 static inline void
-dev_slot_release(struct iopf_queue *q, struct iopf_dev *dev)
+dev_uncount_held_slot(struct iopf_queue *q, struct iopf_dev *dev)
 {
 	if (q->prg == NULL)
 		atomic_fetch_sub_explicit(&dev->held, 1, memory_order_relaxed);
@@ -43,8 +43,8 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 
 	if (!iopf_slot_cas(slot, handling, queued)) {
 		/* Another thread has answered. */
-		dev_slot_release(pass->queue, dev);
-		__atomic_store_n(&slot->state, iopf_slot_free_word(gen),
+		dev_uncount_held_slot(pass->queue, dev);
+		__atomic_store_n(&slot->state, iopf_slot_next_free_word(gen),
 				__ATOMIC_RELEASE);
 		pass->frees[pass->nb_frees++] = slot->index;
 		return;
@@ -54,9 +54,9 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 		return;
 	}
 	/* No worker, or its ring is full: answer here, unless another thread has answered. */
-	if (!iopf_slot_cas(slot, queued, iopf_slot_free_word(gen)))
+	if (!iopf_slot_cas(slot, queued, iopf_slot_next_free_word(gen)))
 		return;
-	dev_slot_release(pass->queue, dev);
+	dev_uncount_held_slot(pass->queue, dev);
 	answer_stage(pass, slot, IOPF_INVALID, false);
 	pass->frees[pass->nb_frees++] = slot->index;
 	if (domain->conf.deferred == NULL)
@@ -72,8 +72,8 @@ verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
 		return;
 	/* Another thread answered before the handler returned: this pass frees the slot. */
-	dev_slot_release(pass->queue, dev);
-	__atomic_store_n(&slot->state, iopf_slot_free_word(gen), __ATOMIC_RELEASE);
+	dev_uncount_held_slot(pass->queue, dev);
+	__atomic_store_n(&slot->state, iopf_slot_next_free_word(gen), __ATOMIC_RELEASE);
 	pass->frees[pass->nb_frees++] = slot->index;
 }
 
@@ -82,7 +82,7 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 		uint64_t id, uint32_t gen, enum iopf_verdict verdict)
 {
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
-	uint32_t free_word = iopf_slot_free_word(gen);
+	uint32_t free_word = iopf_slot_next_free_word(gen);
 	enum iopf_code code = verdict & 0xff;
 	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
 	bool request = slot->fault.flags & IOPF_FAULT_PAGE_REQUEST;
@@ -90,7 +90,7 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 	if (verdict == IOPF_DEFER || verdict == IOPF_TAKEN) {
 		struct iopf_dev *dev = slot->attachment->dev;
 
-		dev_slot_hold(pass->queue, dev);
+		dev_count_held_slot(pass->queue, dev);
 		if (verdict == IOPF_DEFER)
 			verdict_defer(pass, domain, dev, slot, id, gen);
 		else

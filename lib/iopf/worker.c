@@ -69,7 +69,7 @@ deferred_log(struct iopf_domain *domain, enum iopf_verdict verdict)
 
 /* True: the caller must post once, for a thread that sleeps or is about to sleep. */
 static bool
-sleeper_take(struct iopf_worker *worker)
+sleeper_claim(struct iopf_worker *worker)
 {
 	uint32_t n = atomic_load_explicit(&worker->nb_asleep, memory_order_relaxed);
 
@@ -86,13 +86,13 @@ worker_wake(struct iopf_worker *worker)
 {
 	/* Pairs with the fence in sleep_until_woken(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (unlikely(sleeper_take(worker)))
+	if (unlikely(sleeper_claim(worker)))
 		sem_post(&worker->wake);
 }
 
 /* Returns 0 or -ENOSPC. */
 static int
-again_put(struct iopf_worker *worker, uint64_t id)
+again_list_add(struct iopf_worker *worker, uint64_t id)
 {
 	int ret = -ENOSPC;
 
@@ -111,7 +111,7 @@ again_put(struct iopf_worker *worker, uint64_t id)
 }
 
 static __rte_noinline bool
-again_get(struct iopf_worker *worker, uint64_t *id)
+again_list_take(struct iopf_worker *worker, uint64_t *id)
 {
 	bool got;
 
@@ -132,7 +132,7 @@ again_get(struct iopf_worker *worker, uint64_t *id)
  * the slot has another generation; its IOMMU may be closed.
  */
 static struct iopf_slot *
-slot_hold(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue **q)
+slot_enter_handling(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue **q)
 {
 	uint32_t gen = IOPF_ID_GEN(id);
 	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
@@ -145,7 +145,7 @@ slot_hold(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue
 		word = iopf_slot_load(slot);
 		if (again && (word == handling || word == from)) {
 			/* The handler that takes the group has not returned: try again later. */
-			if (again_put(worker, id) < 0)	/* or it would never be answered */
+			if (again_list_add(worker, id) < 0)	/* or it would never be answered */
 				iopf_group_respond(id, IOPF_INVALID);
 			sched_yield();
 		}
@@ -167,7 +167,7 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 	struct iopf_queue *q;
 	enum iopf_verdict verdict;
 
-	slot = slot_hold(worker, id, again, &q);
+	slot = slot_enter_handling(worker, id, again, &q);
 	if (slot == NULL)
 		return;
 	attachment = slot->attachment;
@@ -196,7 +196,7 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 	 */
 	iopf_rcu_read_lock();
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE),
-			iopf_slot_free_word(gen)))
+			iopf_slot_next_free_word(gen)))
 		iopf_slot_free(q, slot);
 	iopf_rcu_read_unlock();
 }
@@ -211,7 +211,7 @@ work_get(struct iopf_worker *worker, uint64_t *id, bool *again)
 	if (likely(atomic_load_explicit(&worker->nb_again, memory_order_relaxed) == 0))
 		return false;
 	*again = true;
-	return again_get(worker, id);
+	return again_list_take(worker, id);
 }
 
 /* Sleep until woken. True: a group came before the sleep; see *id. */
@@ -225,7 +225,7 @@ sleep_until_woken(struct iopf_worker *worker, uint64_t *id, bool *again)
 	atomic_thread_fence(memory_order_seq_cst);
 	found = work_get(worker, id, again);
 	if ((found || atomic_load_explicit(&worker->stop, memory_order_relaxed)) &&
-			sleeper_take(worker))
+			sleeper_claim(worker))
 		return found;
 	while (sem_wait(&worker->wake) < 0)
 		;	/* EINTR */
@@ -292,7 +292,7 @@ iopf_group_defer(uint64_t id)
 		case IOPF_SLOT_QUEUED:
 			domain = attachment->domain;
 			ret = domain->conf.deferred == NULL ? -EINVAL :
-				again_put(domain->conf.worker, id);
+				again_list_add(domain->conf.worker, id);
 			break;
 		default:
 			break;
@@ -387,7 +387,7 @@ iopf_worker_destroy(struct iopf_worker *worker)
 	atomic_store_explicit(&worker->stop, true, memory_order_release);
 	/* Pairs with the fence in sleep_until_woken(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	while (sleeper_take(worker))
+	while (sleeper_claim(worker))
 		sem_post(&worker->wake);
 	for (unsigned int i = 0; i < worker->nb_threads; i++)
 		pthread_join(worker->threads[i], NULL);
