@@ -10,7 +10,10 @@
 
 #include "fault_queue.h"
 
-/* Owner of the queue. Returns records and markers. */
+/*
+ * Owner of the queue. Dispatches up to @p bursts bursts of @p burst records, and fewer if the queue
+ * is empty before. Returns the events of the driver, IOPF_EVENT_LOST included.
+ */
 unsigned int iopf_queue_run_bursts(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
 
 #endif /* IOPF_DISPATCH_H */

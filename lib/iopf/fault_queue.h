@@ -63,8 +63,8 @@ uint32_t iopf_queue_nb_held(struct iopf_queue *q);
 bool iopf_queue_own(struct iopf_queue *q);
 void iopf_queue_disown(struct iopf_queue *q);
 /*
- * A thread that waits for a queue drains it where no poller runs, that is where no pass is made
- * for a while. Such a pass looks for errors of the IOMMU too. Returns records.
+ * A stand-in: a thread that waits for a queue, and drains it if no poll thread has made a pass for
+ * a while. Its pass checks for errors of the IOMMU too. iopf_stand_in_poll() returns records.
  */
 struct iopf_stand_in {
 	uint32_t passes;

@@ -46,7 +46,7 @@
  * iopf_iommu_close().
  *
  * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not
- * block; a deferred handler runs on a worker thread and may. Where no poller runs, the thread
+ * block; a deferred handler runs on a worker thread and may. Where no poll thread runs, the thread
  * that detaches calls the fast handler. Neither handler may attach, detach, add, remove, destroy,
  * configure, start, stop or close (-EDEADLK). One thread at a time calls iopf_poll() of a poller.
  * Any thread calls the other functions, handlers included for iopf_group_respond() and
@@ -419,8 +419,9 @@ int iopf_domain_destroy(struct iopf_domain *domain);
  * or removal of the device completes the undo.
  * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the undo
  *   of an attach is not complete), -ERANGE (no such PASID), -EINVAL (the IOMMU cannot do the
- *   translation), -ENODEV (the device's removal has begun), -EDEADLK, -ENOMEM, -ENOSPC (of address spaces, of page requests: see
- *   pri_overcommit, or a limit of the driver), or the error of the driver or of an operation.
+ *   translation), -ENODEV (the device's removal has begun), -EDEADLK, -ENOMEM, -ENOSPC (of
+ *   address spaces, of page requests: see pri_overcommit, or a limit of the driver), or the error
+ *   of the driver or of an operation.
  */
 int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 

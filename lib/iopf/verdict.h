@@ -19,7 +19,7 @@ void iopf_verdict_log_defer(struct iopf_domain *domain);
 void iopf_verdict_refuse(struct iopf_pass *pass, struct iopf_domain *domain,
 		struct iopf_slot *slot, uint64_t id, uint32_t gen, enum iopf_verdict verdict);
 
-/* A slot that outlives its pass counts against its device's share: see iopf_queue_expire(). */
+/* A stall's slot that outlives its pass is held, and counts against its device's share. */
 static inline void
 dev_count_held_slot(struct iopf_queue *q, struct iopf_dev *dev)
 {

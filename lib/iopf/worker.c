@@ -128,7 +128,7 @@ again_list_take(struct iopf_worker *worker, uint64_t *id)
 }
 
 /*
- * Hold the slot of an id: its state becomes HANDLING. NULL: the group was answered meanwhile, and
+ * Take the slot of an id: its state becomes HANDLING. NULL: the group was answered meanwhile, and
  * the slot has another generation; its IOMMU may be closed.
  */
 static struct iopf_slot *
