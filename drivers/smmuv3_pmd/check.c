@@ -56,3 +56,12 @@ smmuv3_check(void *priv)
 	smmuv3_ctl_unlock(s);
 	return result;
 }
+
+bool
+smmuv3_is_recovering(void *priv)
+{
+	struct smmuv3 *s = priv;
+	enum smmuv3_recovery_step step = s->recovery.step;
+
+	return step != SMMUV3_RECOVERY_NONE && step != SMMUV3_RECOVERY_GIVEN_UP;
+}

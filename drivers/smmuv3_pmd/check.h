@@ -9,6 +9,9 @@
  * The driver's check operation: errors, recovery and a stuck command queue.
  */
 
+#include <stdbool.h>
+
 unsigned int smmuv3_check(void *priv);
+bool smmuv3_is_recovering(void *priv);
 
 #endif /* SMMUV3_CHECK_H */

@@ -23,6 +23,7 @@ struct batch {
 	const struct smmuv3_cmd *cmds;
 	unsigned int n, put;		/* commands; written so far: n + 1 with the CMD_SYNC */
 	bool atc;			/* its commands are ATC_INVs */
+	bool held_back;			/* a recovery was under way at the last attempt */
 	uint32_t seq, epoch;		/* number of its CMD_SYNC; epoch at the call */
 	uint64_t backlog_end, errors;
 	uint64_t pos[SMMUV3_CHUNK + 1];
@@ -50,7 +51,8 @@ static void
 put_batch(struct smmuv3_cmdq *q, struct batch *b)
 {
 	/* The SMMU would ignore ATC_INVs now. */
-	if (b->atc && q->divert & SMMUV3_DIVERT_PRI_RESP)
+	b->held_back = b->atc && q->divert & SMMUV3_DIVERT_PRI_RESP;
+	if (b->held_back)
 		return;
 	/* Answers that were posted before go first. Later ones do not delay this batch. */
 	if (!smmuv3_cmdq_flush_backlog(q, b->backlog_end))
@@ -168,12 +170,14 @@ report_timeout(struct smmuv3_cmdq *q, const struct batch *b)
 	smmuv3_counter_add_shared(&q->sync_timeouts, 1);
 	if (iopf_log_take(&q->log, &before))
 		SMMUV3_LOG(ERR, q, "CMD_SYNC not complete after %u ms: %u of %u commands written, "
-				"CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x%s",
+				"CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x%s%s",
 				SMMUV3_TIMEOUT_MS, b->put, b->n + 1,
 				smmuv3_read32(q->regs, q->prod_reg),
 				smmuv3_read32(q->regs, q->cons_reg),
 				smmuv3_read32(q->regs, SMMUV3_GERROR),
 				smmuv3_read32(q->regs, SMMUV3_GERRORN),
+				b->held_back ? "; a recovery holds ATC_INVs back: poll the queues "
+				"of the IOMMU, then try again" : "",
 				iopf_log_tail(tail, before));
 	return -ETIMEDOUT;
 }
@@ -191,6 +195,7 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	b.cmds = cmds;
 	b.n = n;
 	b.atc = n > 0 && SMMUV3_GET(SMMUV3_CMD0_OP, cmds[0].dw[0]) == SMMUV3_OP_ATC_INV;
+	b.held_back = false;
 	b.put = 0;
 	b.seq = 0;
 	b.backlog_end = smmuv3_backlog_load_end(&q->backlog);

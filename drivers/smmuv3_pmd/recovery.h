@@ -27,10 +27,10 @@ enum smmuv3_recovery_step {
 	SMMUV3_RECOVERY_GIVEN_UP,	/* the state is FAILED, SMMUEN cleared, the library told */
 };
 
-/* Written by the holder of ctl, but for wanted. */
+/* Written by the holder of ctl, but for wanted. Any thread reads step. */
 struct smmuv3_recovery {
 	_Atomic bool wanted;	/* stall records or answers may be lost. Any thread */
-	enum smmuv3_recovery_step step;
+	_Atomic enum smmuv3_recovery_step step;
 	uint64_t start;		/* TSC when SMMUEN was written */
 	uint64_t pos;		/* of the command queue or backlog: see smmuv3_recovery_advance() */
 };

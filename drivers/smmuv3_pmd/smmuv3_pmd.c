@@ -366,6 +366,7 @@ struct iopf_driver smmuv3_pmd = {
 		.answer = smmuv3_answer,
 		.answer_after = smmuv3_answer_after,
 		.check = smmuv3_check,
+		.is_recovering = smmuv3_is_recovering,
 		.queue_mark = pmd_queue_mark,
 		.queue_passed = pmd_queue_passed,
 		.invalidate = smmuv3_invalidate,

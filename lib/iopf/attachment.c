@@ -122,6 +122,7 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 		attachment->state = was;
 		return ret;
 	}
+	iopf_pri_wait_recovery(dev);
 	if (attachment->priv != NULL)
 		ret = iommu->driver->ops.detach(iommu->priv, attachment->priv);
 	if (ret < 0) {
@@ -239,6 +240,7 @@ attachment_attach(struct iopf_attachment *attachment)
 	struct iopf_iommu *iommu = dev->iommu;
 	int ret;
 
+	iopf_pri_wait_recovery(dev);
 	pthread_mutex_lock(&iommu->lock);
 	ret = iopf_pri_reserve(dev);
 	pthread_mutex_unlock(&iommu->lock);

@@ -30,6 +30,13 @@ absent_check(void *priv)
 	return 0;
 }
 
+static bool
+absent_is_recovering(void *priv)
+{
+	(void)priv;
+	return false;
+}
+
 static void
 absent_wait(void *priv)
 {
@@ -60,6 +67,8 @@ iopf_driver_register(struct iopf_driver *driver)
 	struct entry *entry = malloc(sizeof(*entry));
 
 	ops->check = ops->check != NULL ? ops->check : absent_check;
+	ops->is_recovering = ops->is_recovering != NULL ? ops->is_recovering :
+			absent_is_recovering;
 	ops->wait = ops->wait != NULL ? ops->wait : absent_wait;
 	ops->stat = ops->stat != NULL ? ops->stat : absent_stat;
 	ops->dump = ops->dump != NULL ? ops->dump : absent_dump;

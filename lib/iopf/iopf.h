@@ -46,12 +46,13 @@
  * iopf_iommu_close().
  *
  * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not
- * block; a deferred handler runs on a worker thread and may. Where no poll thread runs, the thread
- * that detaches calls the fast handler. Neither handler may attach, detach, add, remove, destroy,
- * configure, start, stop or close (-EDEADLK). One thread at a time calls iopf_poll() of a poller.
- * Any thread calls the other functions, handlers included for iopf_group_respond() and
- * iopf_invalidate() (a fast handler must not call the latter, which waits). Control calls are
- * serialised for each device, and configure, start, stop, idle and close for each IOMMU.
+ * block; a deferred handler runs on a worker thread and may. Where no poller runs, a thread
+ * that attaches or detaches makes passes, and calls the fast handler. Neither handler may attach,
+ * detach, add, remove, destroy, configure, start, stop or close (-EDEADLK). One thread at a time
+ * calls iopf_poll() of a poller. Any thread calls the other functions, handlers included for
+ * iopf_group_respond() and iopf_invalidate() (a fast handler must not call the latter, which
+ * waits). Control calls are serialised for each device, and configure, start, stop, idle and close
+ * for each IOMMU.
  *
  * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers and its queue,
  * the driver those for the IOMMU. A control call that failed can be made again and goes on from

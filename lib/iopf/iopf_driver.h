@@ -50,13 +50,13 @@
  *   - queue_mark and queue_passed, both: the library reads the queue until poll returns fewer
  *     records than the library asked for.
  *   - dev_usable: no device is cut off.
- *   - check: no error state. idle: -ENOTSUP. wait: the thread yields. dump: no text; stat: no
- *     counters, and nb_stats is 0.
+ *   - check: no error state. is_recovering: false. idle: -ENOTSUP. wait: the thread yields.
+ *     dump: no text; stat: no counters, and nb_stats is 0.
  *
  * Threads.
  *   - poll of one queue: one thread at a time.
- *   - answer, answer_after, invalidate, queue_mark, queue_passed, wait: any thread,
- *     concurrently.
+ *   - answer, answer_after, invalidate, queue_mark, queue_passed, is_recovering, wait: any
+ *     thread, concurrently.
  *   - dev_del, dev_usable, attach, detach: one thread at a time for each device; threads of
  *     different devices call them concurrently, also while the IOMMU starts or stops. A call
  *     must not wait for a call of another device.
@@ -185,6 +185,12 @@ struct iopf_driver_ops {
 			uint16_t n_inv, const struct iopf_answer *answers, uint16_t n);
 	/** Recovers from errors where possible. Returns IOPF_CHECK_*. */
 	unsigned int (*check)(void *priv);
+	/**
+	 * A recovery is under way that only further calls of check() continue. Until its end an
+	 * attach or detach of a device with IOPF_PRI would fail: where no poller runs, the library
+	 * makes passes before it.
+	 */
+	bool (*is_recovering)(void *priv);
 
 	/** Returns the producer's position, as a mark for queue_passed. */
 	uint64_t (*queue_mark)(void *priv, uint16_t queue);

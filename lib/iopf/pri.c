@@ -24,6 +24,8 @@
 #define DEFAULT_REQUESTS	32
 /* The wait of a start or a stop for all devices together. */
 #define ALL_MS			1000
+/* The wait for a recovery of the IOMMU. */
+#define RECOVERY_MS		1000
 
 static uint32_t
 requests_of(const struct iopf_dev_conf *conf)
@@ -297,6 +299,23 @@ iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end)
 			"detach again", dev->name,
 			iopf_pasid_text(text, attachment->pasid));
 	return -ETIMEDOUT;
+}
+
+void
+iopf_pri_wait_recovery(struct iopf_dev *dev)
+{
+	struct iopf_iommu *iommu = dev->iommu;
+	struct iopf_queue *q = &iommu->queues[IOPF_QUEUE_EVENTS];
+	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * RECOVERY_MS;
+	struct iopf_stand_in stand_in;
+
+	if (dev->conf.recover != IOPF_PRI)
+		return;
+	iopf_stand_in_begin(q, &stand_in);
+	while (iopf_iommu_is_serving(iommu) && iommu->driver->ops.is_recovering(iommu->priv) &&
+			!iopf_wait_is_over(end))
+		if (iopf_stand_in_poll(q, &stand_in) == 0)
+			iommu->driver->ops.wait(iommu->priv);
 }
 
 static int

@@ -17,6 +17,12 @@ void iopf_pri_release(struct iopf_dev *dev);
 /* The caller holds the device's lock. */
 int iopf_pri_switch_on(struct iopf_dev *dev);
 int iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end);
+/*
+ * Before the driver's attach or detach: a recovery of the IOMMU holds invalidations of ATCs back,
+ * and only passes continue it. Where no poller runs, this makes passes until the recovery ends, for
+ * one second at most. After that the driver's operation fails, and can be called again.
+ */
+void iopf_pri_wait_recovery(struct iopf_dev *dev);
 /* Wait until the device has nothing outstanding of an attachment that is cut. */
 int iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end);
 /* All devices: after a start, and before a stop. */

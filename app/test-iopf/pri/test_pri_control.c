@@ -324,6 +324,65 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 	pcie_close(&r);
 }
 
+/*
+ * Start a recovery with a second function, and poll until it has terminated the stalls: SMMUEN is
+ * 0, and only the driver's check() continues. Then no thread polls.
+ */
+static void
+leave_in_recovery(struct smmuv3_model_dma *stalling)
+{
+	const uint64_t resets = pcie_stat(&r, IOPF_IOMMU_STAT_RESETS);
+
+	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+	pcie_write(&r, stalling, 0, 1);
+	while (pcie_stat(&r, IOPF_IOMMU_STAT_RESETS) == resets) {
+		pcie_run_model(&r);
+		iopf_poll(r.poller);
+	}
+}
+
+/* The thread of the control call polls where no poll thread runs. */
+static void
+control_calls_during_a_recovery_need_no_poll(void **state)
+{
+	const struct iopf_dev_conf conf = { .nb_pasids = 4 };
+	const uint32_t sid = SID + 1;
+	struct smmuv3_model_dma *dma, *stalling;
+	struct pcie_space s, ss;
+	struct iopf_dev *dev;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	dma = pcie_add_attached_fn(&r, &f, &s, SID, 4, 0, &conf);
+	pcie_create_space(&r, &ss);
+	dev = iopf_dev_add(r.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
+	assert_non_null(dev);
+	assert_int_equal(iopf_domain_attach(ss.domain, dev, IOPF_NO_PASID), 0);
+	stalling = smmuv3_model_dma_create(r.m, &(struct smmuv3_model_dma_conf){ .sid = sid });
+	assert_non_null(stalling);
+	pcie_mute_log(true);
+	leave_in_recovery(stalling);
+	assert_int_equal(iopf_domain_attach(s.domain, f.dev, 3), 0);
+	leave_in_recovery(stalling);
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, 3), 0);
+	leave_in_recovery(stalling);
+	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
+	leave_in_recovery(stalling);
+	assert_int_equal(iopf_domain_attach(s.domain, f.dev, IOPF_NO_PASID), 0);
+	leave_in_recovery(stalling);
+	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
+	pcie_run_ms(&r, 20);
+	pcie_mute_log(false);
+	pcie_write_and_wait(&r, dma, 0, 4, SMMUV3_MODEL_OK);
+	pcie_expect_pattern(&r, &s, 0, 4);
+	for (unsigned int i = 0; i < 5; i++)
+		pcie_expect_end(stalling, SMMUV3_MODEL_ABORTED);
+	smmuv3_model_dma_destroy(stalling);
+	assert_int_equal(iopf_dev_remove(dev), 0);
+	pcie_close(&r);
+}
+
 /* A restart does not enable a device that was cut off: it has to be attached again. */
 static void
 a_device_that_was_cut_off_is_not_restarted(void **state)
@@ -384,6 +443,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_priq_write_abort_disables_pri_of_its_device_until_a_restart),
 	cmocka_unit_test(a_lost_request_keeps_pri_from_restarting_until_a_reset),
 	cmocka_unit_test(groups_stay_pending_if_recovery_terminates_stalls),
+	cmocka_unit_test(control_calls_during_a_recovery_need_no_poll),
 	cmocka_unit_test(a_device_that_was_cut_off_is_not_restarted),
 };
 TEST_SUITE(pri_control, tests, NULL, NULL);

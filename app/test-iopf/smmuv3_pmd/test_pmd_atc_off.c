@@ -10,6 +10,7 @@
 
 #include "ats_rig.h"
 #include "iopf_handler.h"
+#include "log_lines.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
 
@@ -66,7 +67,7 @@ test_a_recovery_empties_all_atcs(void **state)
 	struct smmuv3_model_dma *dma, *plain;
 	void *dev, *domain, *staller;
 	struct iopf_event event;
-	unsigned int told = 0;
+	unsigned int told = 0, done;
 	uint8_t byte = 1;
 	struct pmd p;
 
@@ -91,11 +92,16 @@ test_a_recovery_empties_all_atcs(void **state)
 	assert_int_equal(told, IOPF_CHECK_TERMINATED);
 	/* SMMUEN is 0 here. */
 	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_STOPPED);
+	assert_true(p.ops->is_recovering(p.s));
 	ats_unmap(&p, VA);
+	/* Without check() the recovery does not continue. */
+	SAYS("a recovery holds ATC_INVs back",
+		assert_int_equal(ats_invalidate(&p, domain, VA, &done), -ETIMEDOUT));
 	p.ops->answer_after(p.s, domain, &inv, 1, NULL, 0);
 	pmd_step(&p);
 	ats_finish_recovery(&p);
 	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
+	assert_false(p.ops->is_recovering(p.s));
 	assert_false(ats_can_reach(&p, dma, VA));
 	p.dma = plain;
 	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
