@@ -253,7 +253,10 @@ mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len)
 
 	if (len != 0 && !(((uintptr_t)ptr | len) & (MMEM_PAGE_SIZE - 1)))
 		region = region_find(space, ptr, len, false);
-	if (region == NULL)
+	if (region == NULL && space->domain == NULL)
+		MMEM_LOG_LIMITED(space, "half destroyed, cannot unmap, protect or prefetch %zu "
+				"bytes at %p: destroy it again", len, ptr);
+	else if (region == NULL)
 		MMEM_LOG_LIMITED(space, "%zu bytes at %p are no range of a region: use multiples "
 				"of 4 KiB, not 0, within one region", len, ptr);
 	return region;

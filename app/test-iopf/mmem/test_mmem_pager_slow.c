@@ -224,6 +224,9 @@ test_a_space_with_a_dead_pager_can_be_given_up(void **state)
 	assert_int_equal(mmem_detach(pg.space, pg.dev, IOPF_NO_PASID), -ESHUTDOWN);
 	SAYS("half destroyed", assert_null(mmem_alloc(pg.space, PAGE, RW)));
 	assert_int_equal(rte_errno, ESHUTDOWN);
+	SAYS("half destroyed", assert_int_equal(mmem_unmap(pg.space, p, PAGE), -EINVAL));
+	SAYS("half destroyed", assert_int_equal(mmem_protect(pg.space, p, PAGE, RW), -EINVAL));
+	SAYS("half destroyed", assert_int_equal(mmem_prefetch(pg.space, p, PAGE), -EINVAL));
 	assert_null(mmem_alloc_paged(pg.space, PAGE, RW, &pager->conf));
 	assert_int_equal(rte_errno, ESHUTDOWN);
 	assert_null(mmem_map_file(pg.space, "/proc/self/exe", 0, PAGE, RW));
