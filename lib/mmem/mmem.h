@@ -216,7 +216,8 @@ struct mmem_pager {
 	/**
 	 * The asynchronous form of fill: start the fetch; mmem_fetch_done() completes it. @p dst
 	 * stays valid until then.
-	 * @return 0, or -errno: not started, as if completed with this error.
+	 * @return 0, or -errno: not started, as if completed with this error. After
+	 *   mmem_fetch_done() an error is ignored.
 	 */
 	int (*start)(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len);
 	/** The region is freed. Called on the thread that frees it. May be NULL. */

@@ -31,6 +31,8 @@
 #include "mmem_thread.h"
 #include "mmem_waiting.h"
 
+/* The largest errno. */
+#define MAX_ERRNO	4095
 /* An idle fetch thread ends after this time. */
 #define LINGER_NS	UINT64_C(2000000000)
 
@@ -50,6 +52,7 @@ struct mmem_fetch {
 	uint64_t failed_at;		/* rte_rdtsc() */
 	uint64_t deadline;		/* mmem_now_ns(), or 0 */
 	struct mmem_waiting groups;
+	bool *ended_in_start;		/* of the thread in start, or NULL */
 };
 
 /*
@@ -139,9 +142,15 @@ region_update_ready(struct mmem_pool *pool, struct mmem_region *region)
 static void
 log_pager_failure(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
 {
-	MMEM_LOG_LIMITED(region->space, "pager failed at offset 0x%" PRIx64 " of region %p: %s",
-			off - mmem_region_off(region), pool->mem + mmem_region_off(region),
-			rte_strerror(-error));
+	const uint64_t start = mmem_region_off(region);
+
+	if (error > 0 || error < -MAX_ERRNO)
+		MMEM_LOG_LIMITED(region->space, "pager returned %d at offset 0x%" PRIx64 " of "
+				"region %p, taken as -EIO: return 0 or -errno", error, off - start,
+				pool->mem + start);
+	else
+		MMEM_LOG_LIMITED(region->space, "pager failed at offset 0x%" PRIx64 " of region "
+				"%p: %s", off - start, pool->mem + start, rte_strerror(-error));
 }
 
 static void
@@ -183,6 +192,10 @@ fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 	size_t len;
 
 	fetch_get_range(fetch, &off, &len);
+	/* The fetch may be freed or begin again before start returns. */
+	if (fetch->ended_in_start != NULL)
+		*fetch->ended_in_start = true;
+	fetch->ended_in_start = NULL;
 	region->nb_open--;
 	if (fetch->error != 0)
 		region->nb_overdue--;
@@ -219,6 +232,7 @@ region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 {
 	struct mmem_fetch *fetch = TAILQ_FIRST(&region->queue);
 	const struct mmem_pager *pager = &region->pager;
+	bool ended = false;
 	uint64_t off;
 	size_t len;
 	int rc;
@@ -235,6 +249,7 @@ region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 	if (rc < 0) {
 		fetch_finish(pool, fetch, rc);
 	} else {
+		fetch->ended_in_start = &ended;
 		pthread_mutex_unlock(&pool->lock);
 		mmem_self.paging = region;
 		if (pager->fill != NULL)
@@ -245,9 +260,15 @@ region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 					pool->mem + off, len);
 		mmem_self.paging = NULL;
 		pthread_mutex_lock(&pool->lock);
-		/* A started fetch may be completed and freed. */
-		if (pager->fill != NULL || rc != 0)
+		if (!ended)
+			fetch->ended_in_start = NULL;
+		if (!ended && (pager->fill != NULL || rc != 0))
 			fetch_apply_result(pool, fetch, rc);
+		else if (rc != 0)
+			MMEM_LOG_LIMITED(region->space, "start of a pager returned %d after "
+					"mmem_fetch_done() at offset 0x%" PRIx64 " of region %p: "
+					"ignored; return 0", rc, off - mmem_region_off(region),
+					pool->mem + mmem_region_off(region));
 	}
 	region->nb_threads--;
 	region_update_ready(pool, region);

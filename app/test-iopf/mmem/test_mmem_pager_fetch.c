@@ -6,12 +6,16 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <rte_common.h>
 #include <rte_errno.h>
 
 #include "log_lines.h"
+#include "mmem_space.h"
 #include "pager_rig.h"
 #include "test.h"
 
@@ -166,6 +170,60 @@ test_a_start_that_fails_is_a_failure(void **state)
 	assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_OK);
 }
 
+/* A result that is no -errno counts as -EIO. */
+static void
+test_a_result_out_of_range_is_a_failure(void **state)
+{
+	static const int results[] = { 1, INT_MAX, -4096, INT_MIN };
+	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ 0 });
+	uint8_t *p = pg_alloc(CHUNK, pager);
+	unsigned int i;
+	char said[64];
+
+	(void)state;
+	for (i = 0; i < RTE_DIM(results); i++) {
+		memset(&pg.space->log, 0, sizeof(pg.space->log));
+		atomic_store(&pager->error, results[i]);
+		snprintf(said, sizeof(said), "pager returned %d at offset 0x0", results[i]);
+		SAYS(said, assert_int_equal(mmem_prefetch(pg.space, p, PAGE), -EIO));
+	}
+	atomic_store(&pager->error, 0);
+	assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_OK);
+}
+
+static int done_result;
+
+static int
+start_then_fail(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len)
+{
+	(void)ctx;
+	(void)offset;
+	memset(dst, 0x55, len);
+	mmem_fetch_done(fetch, done_result);
+	return -EREMOTEIO;
+}
+
+/* The first result counts: the fetch is over, and may be freed. */
+static void
+test_a_start_that_fails_after_done_changes_nothing(void **state)
+{
+	const struct mmem_pager pager = { .start = start_then_fail };
+	uint8_t *p = mmem_alloc_paged(pg.space, CHUNK, RW, &pager);
+
+	(void)state;
+	done_result = -EREMOTEIO;
+	assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_ABORTED);
+	done_result = 0;
+	assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_OK);
+	assert_true(pg_is_filled_with(pg_bytes, 0x55, 8));
+	assert_int_equal(pg_stat(MMEM_STAT_FILLED), CHUNK / PAGE);
+	assert_int_equal(mmem_free(pg.space, p), 0);
+	p = mmem_alloc_paged(pg.space, CHUNK, RW, &pager);
+	SAYS("start of a pager returned -121 after mmem_fetch_done()",
+		assert_int_equal(mmem_prefetch(pg.space, p, PAGE), 0));
+	assert_int_equal(mmem_free(pg.space, p), 0);
+}
+
 static void
 test_a_region_stays_until_its_fetch_is_done(void **state)
 {
@@ -191,6 +249,8 @@ static const struct CMUnitTest tests[] = {
 	PG_TEST(test_a_pager_out_of_range_is_refused),
 	PG_TEST(test_an_asynchronous_pager_runs_many_fetches),
 	PG_TEST(test_a_start_that_fails_is_a_failure),
+	PG_TEST(test_a_result_out_of_range_is_a_failure),
+	PG_TEST(test_a_start_that_fails_after_done_changes_nothing),
 	PG_TEST(test_a_region_stays_until_its_fetch_is_done),
 };
 TEST_SUITE(mmem_pager_fetch, tests, NULL, NULL);
