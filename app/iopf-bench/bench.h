@@ -10,7 +10,7 @@
  *	main.c		options
  *	cases.c		rounds: a cell is one case, a mode at a depth, in one round
  *	loop.c		one cell: engines in a closed loop, their latencies
- *	mode_polled.c	modes "polled" and "pri": iopf, for devices that stall and with page requests
+ *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
  *	baseline_*.c	the other modes, baselines for these two
  *	report.c	table, ratios, JSON
  *

@@ -12,7 +12,7 @@
 #include "iopf_trace.h"
 #include "verdict.h"
 
-/* One call of answers_send_after_inv() takes at most IOPF_MAX_BURST invalidations, of one domain. */
+/* One call of answers_send_after_inv() takes at most IOPF_MAX_BURST invalidations of a domain. */
 static inline bool
 inv_batch_is_full(const struct iopf_pass *pass, const struct iopf_attachment *attachment)
 {

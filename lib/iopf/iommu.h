@@ -60,7 +60,7 @@ struct iopf_iommu {
 	struct iopf_iommu_conf conf;
 	_Atomic uint32_t state;		/* enum iopf_state */
 	bool recovering;		/* check() has terminated the stalls; owner of queue 0 */
-	_Atomic uint32_t answering;	/* answers claimed and not yet sent: iopf_answering_begin() */
+	_Atomic uint32_t answering;	/* answers claimed, not yet sent: iopf_answering_begin() */
 	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has a deadline */
 	_Atomic uint32_t nb_attached;	/* devices with an attachment */
 	uint32_t default_requests;	/* request_queue_size as the driver said */

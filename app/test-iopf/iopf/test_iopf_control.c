@@ -104,7 +104,8 @@ a_close_names_each_obstacle(void **state)
 	(void)state;
 	assert_int_equal(0, iopf_dma_map(one.iommu, memory, sizeof(memory), &addr));
 	SAYS("\"arrays,n=1\" is not closed: stop it; remove its devices; remove it from its "
-			"poller; unmap its memory, or destroy the pools that mapped it; then close it",
+			"poller; unmap its memory, or destroy the pools that mapped it; then "
+			"close it",
 		assert_int_equal(-EBUSY, iopf_iommu_close(one.iommu)));
 	SAYS(", is not mapped: pass what iopf_dma_map() got and returned",
 		assert_int_equal(-ENOENT, iopf_dma_unmap(one.iommu, memory, 64, addr + 1)));

@@ -2,7 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Calls at the wrong moment, and objects of an earlier session: each is refused and changes nothing.
+ * Calls at the wrong moment, and objects of an earlier session: each is refused and changes
+ * nothing.
  */
 
 #include <errno.h>

@@ -36,7 +36,7 @@ mem_free(void *ctx, void *p, size_t size)
 {
 	struct mem *mem = ctx;
 
-	/* All bits set: a walk into a freed table finds valid descriptors with addresses of no memory. */
+	/* All bits set: a walk into a freed table finds descriptors that point nowhere. */
 	memset((void *)((uintptr_t)p & ~(uintptr_t)(size - 1)), 0xff, size);
 	atomic_fetch_add(&mem->nb_free, 1);
 }

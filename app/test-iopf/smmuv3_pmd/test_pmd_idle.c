@@ -221,7 +221,7 @@ test_an_error_wakes_the_sleeper(void **state)
 			assert_int_equal(p.ops->check(p.s), 0);
 			pmd_step(&p);
 			assert_int_equal(pmd_read_stat(&p, "cerror_ill"), i);
-			/* A level interrupt that is unmasked while it is high is raised once more. */
+			/* A level interrupt that is unmasked while high is raised once more. */
 			has_rung(fd);
 			assert_int_equal(p.ops->idle(p.s, fd), 0);
 			pmd_step(&p);

@@ -203,7 +203,7 @@ test_a_request_wakes_the_sleeper(void **state)
 			assert_int_equal(r.p.ops->idle(r.p.s, fd), 1);
 			assert_int_equal(r.p.ops->idle(r.p.s, -1), 0);
 			/*
-			 * A level interrupt that was unmasked while it was high is raised once more.
+			 * A level interrupt that was unmasked while high is raised once more.
 			 */
 			if (level)
 				has_rung(fd);

@@ -460,7 +460,8 @@ run_soak(const char *name, uint64_t target, unsigned int priq_log2, bool detache
 			read_stat(IOPF_IOMMU_STAT_RECORDS));
 	if (read_stat(IOPF_IOMMU_STAT_NO_DOMAIN) == 0)
 		assert_int_equal(requests, given + read_stat(IOPF_IOMMU_STAT_DISCARDED) +
-				read_stat(IOPF_IOMMU_STAT_DUPLICATES) + read_stat(IOPF_IOMMU_STAT_CUT) +
+				read_stat(IOPF_IOMMU_STAT_DUPLICATES) +
+				read_stat(IOPF_IOMMU_STAT_CUT) +
 				read_stat(IOPF_IOMMU_STAT_NO_SLOT));
 	assert_int_equal(0, read_stat(IOPF_IOMMU_STAT_BAD_RECORD));
 	assert_int_equal(0, read_stat(IOPF_IOMMU_STAT_AGED));

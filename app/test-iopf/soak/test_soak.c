@@ -377,7 +377,8 @@ every_stall_ends_once_while_event_records_are_lost(void **state)
 	 * lost or found no room. Each answered stall had a record. Answers that were on their way
 	 * when SMMUEN was cleared are ignored.
 	 */
-	assert_true(read_stat(SMMUV3_MODEL_STAT_RESUMES) + read_stat(SMMUV3_MODEL_STAT_TERMINATED) >=
+	assert_true(read_stat(SMMUV3_MODEL_STAT_RESUMES) +
+			read_stat(SMMUV3_MODEL_STAT_TERMINATED) >=
 			read_stat(SMMUV3_MODEL_STAT_STALLS) + lost);
 	assert_true(answered + terminated <= read_stat(SMMUV3_MODEL_STAT_STALLS));
 	assert_true(read_stat(SMMUV3_MODEL_STAT_RESUMES) <= answered);
