@@ -135,9 +135,35 @@ test_records_wait_while_the_backlog_is_full(void **state)
 	pmd_close(&p);
 }
 
+/* The SMMU cannot have such an error. What it writes is not trusted. */
+static void
+test_an_atc_error_of_an_smmu_without_ats_is_survived(void **state)
+{
+	uint32_t cons;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	assert_int_equal(p.ops->start(p.s), 0);
+	assert_false(p.s->pri);
+	cons = smmuv3_read32(p.s->regs, SMMUV3_CMDQ_CONS);
+	smmuv3_write32(p.s->regs, SMMUV3_CMDQ_CONS,
+			cons | SMMUV3_PUT(SMMUV3_CMDQ_CONS_ERR, SMMUV3_CERROR_ATC_INV_SYNC));
+	smmuv3_write32(p.s->regs, SMMUV3_GERROR,
+			smmuv3_read32(p.s->regs, SMMUV3_GERROR) ^ SMMUV3_GERROR_CMDQ_ERR);
+	atomic_store(&p.s->words->gerror.v, 1);
+	assert_int_equal(p.ops->check(p.s), 0);
+	assert_int_equal(pmd_read_stat(&p, "cerror_atc"), 1);
+	smmuv3_write32(p.s->regs, SMMUV3_CMDQ_CONS, cons);
+	p.untidy = true;
+	assert_int_equal(p.ops->stop(p.s), 0);
+	pmd_close(&p);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_check_does_nothing_during_a_control_call),
 	cmocka_unit_test(test_a_record_of_unknown_type_ends_no_stalls),
+	cmocka_unit_test(test_an_atc_error_of_an_smmu_without_ats_is_survived),
 	cmocka_unit_test(test_records_wait_while_the_backlog_is_full),
 };
 TEST_SUITE(pmd_check, tests, NULL, NULL);

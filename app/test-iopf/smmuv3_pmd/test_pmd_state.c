@@ -5,6 +5,9 @@
 
 #include <errno.h>
 
+#include <rte_cycles.h>
+
+#include "cr0.h"
 #include "iopf_handler.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
@@ -259,6 +262,52 @@ test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu(void **
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+static struct {
+	struct smmuv3 *s;
+	struct smmuv3_model *m;
+	const struct smmuv3_backend *real;
+	uint64_t begin;
+} late;
+
+/* The acknowledgement comes during the next wait, not the first. */
+static void
+wait_and_acknowledge_late(void *ctx)
+{
+	if (rte_get_tsc_cycles() - late.begin > late.s->timeout + late.s->timeout / 2)
+		smmuv3_model_knob(late.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+	late.real->wait(ctx);
+}
+
+/* A field keeps its value until its last change is acknowledged: it is not what was asked for. */
+static void
+test_a_cr0_write_that_had_to_leave_a_field_fails(void **state)
+{
+	struct smmuv3_backend backend;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	assert_int_equal(p.ops->start(p.s), 0);
+	p.s->timeout /= 10;
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
+	smmuv3_cr0_store(p.s, p.s->cr0 & ~SMMUV3_CR0_SMMUEN);
+	late.s = p.s;
+	late.m = p.m;
+	late.real = p.s->backend;
+	late.begin = rte_get_tsc_cycles();
+	backend = *late.real;
+	backend.wait = wait_and_acknowledge_late;
+	p.s->backend = &backend;
+	assert_int_equal(smmuv3_cr0_write(p.s, p.s->cr0 | SMMUV3_CR0_SMMUEN), -ETIMEDOUT);
+	assert_int_equal(p.s->cr0 & SMMUV3_CR0_SMMUEN, 0);
+	p.s->backend = late.real;
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+	pmd_step(&p);
+	assert_int_equal(smmuv3_cr0_write(p.s, p.s->cr0 | SMMUV3_CR0_SMMUEN), 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	pmd_close(&p);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu),
 	cmocka_unit_test(test_control_waits_for_another_call_no_longer_than_for_the_smmu),
@@ -269,6 +318,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_close_is_refused_while_the_smmu_runs),
 	cmocka_unit_test(test_a_start_that_failed_half_way_is_undone_or_unsafe),
 	cmocka_unit_test(test_an_smmu_that_is_given_up_is_not_off),
+	cmocka_unit_test(test_a_cr0_write_that_had_to_leave_a_field_fails),
 };
 
 TEST_SUITE(pmd_state, tests, NULL, NULL);
