@@ -36,6 +36,7 @@ SUITE_SECONDS = 90
 
 # Mutants that behave as the driver does: file, a word of the line, and the reason.
 EXPLAINED = [
+    ('gbpa.c', 'gbpa & SMMUV3_GBPA_ABORT', 'without it the same value is written again'),
     ('strtab.c', '(have)', 'it saves an allocation; the check under the lock decides'),
     ('cmdq_ring.h', 'q->records_cmds', 'it saves two tests, each of which is repeated'),
 ]

@@ -7,6 +7,7 @@
  */
 
 #include "cmdq_ring.h"
+#include "log_lines.h"
 #include "pmd_rig.h"
 #include "test.h"
 
@@ -160,10 +161,57 @@ test_an_atc_error_of_an_smmu_without_ats_is_survived(void **state)
 	pmd_close(&p);
 }
 
+/* For example an SMMU without power, behind a bus that answers so. */
+static void
+test_registers_of_all_ones_are_named(void **state)
+{
+	uint32_t gerror;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	assert_int_equal(p.ops->start(p.s), 0);
+	gerror = smmuv3_read32(p.s->regs, SMMUV3_GERROR);
+	smmuv3_write32(p.s->regs, SMMUV3_GERROR, UINT32_MAX);
+	atomic_store(&p.s->words->gerror.v, 1);
+	SAYS("registers read as all ones",
+		assert_true(p.ops->check(p.s) & IOPF_CHECK_DEAD));
+	smmuv3_write32(p.s->regs, SMMUV3_GERROR, gerror);
+	p.untidy = true;
+	assert_int_equal(p.ops->stop(p.s), 0);
+	pmd_close(&p);
+}
+
+/* The answer waits for the owner of the queue, not for room. */
+static void
+test_a_queue_with_room_does_not_count_as_full(void **state)
+{
+	struct iopf_event event;
+	uint8_t byte = 0;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_start(&p, IOPF_STALL);
+	pmd_write(&p, PMD_VA, &byte, 1);
+	pmd_wait_event(&p, &event);
+	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
+	pmd_answer(&p, &event, IOPF_INVALID);
+	assert_true(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
+	smmuv3_cmdq_disown(&p.s->cmdq);
+	assert_false(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(pmd_read_stat(&p, "backlog_pushes"), 1);
+	assert_int_equal(pmd_read_stat(&p, "cmdq_full"), 0);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_check_does_nothing_during_a_control_call),
 	cmocka_unit_test(test_a_record_of_unknown_type_ends_no_stalls),
 	cmocka_unit_test(test_an_atc_error_of_an_smmu_without_ats_is_survived),
+	cmocka_unit_test(test_registers_of_all_ones_are_named),
+	cmocka_unit_test(test_a_queue_with_room_does_not_count_as_full),
 	cmocka_unit_test(test_records_wait_while_the_backlog_is_full),
 };
 TEST_SUITE(pmd_check, tests, NULL, NULL);
