@@ -235,7 +235,7 @@ smmuv3_start(void *priv)
 	ret = smmuv3_ctl_lock(s);
 	if (ret < 0)
 		return ret;
-	s->stopped = false;
+	atomic_store_explicit(&s->stopped, false, memory_order_relaxed);
 	s->recovery.step = SMMUV3_RECOVERY_NONE;
 	s->priq_abort_logged = false;
 	atomic_store_explicit(&s->recovery.wanted, false, memory_order_relaxed);
@@ -266,7 +266,7 @@ smmuv3_stop(void *priv)
 	if (ret < 0)
 		return ret;
 	ret = shut_down(s);
-	s->stopped = ret == 0;
+	atomic_store_explicit(&s->stopped, ret == 0, memory_order_relaxed);
 	atomic_store_explicit(&s->evtq.q.on, false, memory_order_release);
 	atomic_store_explicit(&s->priq.q.on, false, memory_order_release);
 	if (ret < 0)

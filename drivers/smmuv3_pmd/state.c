@@ -107,7 +107,8 @@ smmuv3_uses_memory(struct smmuv3 *s)
 	 * Never started: the SMMU uses no memory of this driver. Stopped: it uses none either, and
 	 * it may be without power, so that its registers cannot be read.
 	 */
-	if (SMMUV3_STATE_EPOCH(smmuv3_state_load(&s->state)) == 0 || s->stopped)
+	if (SMMUV3_STATE_EPOCH(smmuv3_state_load(&s->state)) == 0 ||
+			atomic_load_explicit(&s->stopped, memory_order_relaxed))
 		return false;
 	return ((smmuv3_load_status(s->regs, SMMUV3_CR0ACK) |
 			smmuv3_read32(s->regs, SMMUV3_CR0)) & on) != 0 ||

@@ -89,15 +89,16 @@ smmuv3_dump(const void *priv, FILE *f)
 		{ "PRIQ_CONS", SMMUV3_PRIQ_CONS },
 	};
 	const struct smmuv3 *s = priv;
+	bool stopped = atomic_load_explicit(&s->stopped, memory_order_relaxed);
 	unsigned int i;
 
 	fprintf(f, "smmuv3 %s: %s\n", s->name, smmuv3_state_name(smmuv3_state_get(&s->state)));
 	fprintf(f, "  StreamIDs %u bits, %s; PASIDs %u bits; addresses %u bits; ASIDs %u\n",
 			s->sid_bits, s->strtab.two_level ? "two levels" : "linear", s->ssid_bits,
 			s->oas_bits, s->asids.nb);
-	if (s->stopped)
+	if (stopped)
 		fprintf(f, "  registers are not read: it may be without power\n");
-	for (i = 0; i < RTE_DIM(regs) && !s->stopped; i++)
+	for (i = 0; i < RTE_DIM(regs) && !stopped; i++)
 		fprintf(f, "  %-12s 0x%08x\n", regs[i].name,
 				smmuv3_read32(s->regs, regs[i].offset));
 	/* Counted since open. The positions prod and cons skip entries at each start. */
