@@ -157,7 +157,38 @@ each_failing_allocation_is_a_clean_error(void **state)
 	smmuv3_model_destroy(model);
 }
 
+/* The queues are kept: a start that follows a stop cannot fail for want of memory. */
+static void
+a_restart_with_the_same_sizes_needs_no_memory(void **state)
+{
+	struct iopf_iommu *iommu;
+
+	(void)state;
+#ifdef INTERPOSE_OFF
+	test_skip("the sanitizers interpose the same functions");
+#endif
+	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "nomem",
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
+			.cmdq_log2 = 13, .evtq_log2 = 13, .priq_log2 = 12 });
+	assert_non_null(model);
+	iommu = iopf_iommu_open("smmuv3,model=nomem");
+	assert_non_null(iommu);
+	assert_int_equal(0, iopf_iommu_configure(iommu, &(struct iopf_iommu_conf){
+			.event_queue_size = 8192, .request_queue_size = 4096,
+			.command_queue_size = 8192 }));
+	assert_int_equal(0, iopf_iommu_start(iommu));
+	assert_int_equal(0, iopf_iommu_stop(iommu));
+	interpose_fail(1);
+	assert_int_equal(0, iopf_iommu_start(iommu));
+	assert_false(interpose_failed());
+	interpose_fail(0);
+	assert_int_equal(0, iopf_iommu_stop(iommu));
+	assert_int_equal(0, iopf_iommu_close(iommu));
+	smmuv3_model_destroy(model);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(a_restart_with_the_same_sizes_needs_no_memory),
 	cmocka_unit_test(each_failing_allocation_is_a_clean_error),
 };
 TEST_SUITE(nomem, tests, NULL, NULL);

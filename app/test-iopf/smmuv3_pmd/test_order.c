@@ -11,6 +11,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
+
+#include "cr0.h"
 #include "iopf_handler.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
@@ -216,6 +219,34 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 	at = expect_event(at + 1, WRITE, SMMUV3_EVENTQ_CONS);
 	assert_int_equal(trail.events[at + 1].kind, RMB);
 	pmd_finish(&p, IOPF_NO_PASID);
+}
+
+/* Also the last look of a wait that has timed out. */
+static void
+test_each_look_of_a_wait_is_behind_a_barrier(void **state)
+{
+	unsigned int at, seen = 0;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	assert_int_equal(p.ops->start(p.s), 0);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
+	p.s->timeout = 1;
+	start_trail();
+	assert_int_equal(smmuv3_cr0_write(p.s, p.s->cr0 & ~SMMUV3_CR0_SMMUEN), -ETIMEDOUT);
+	stop_trail();
+	for (at = find_event(0, READ, SMMUV3_CR0ACK); at < trail.n;
+			at = find_event(at + 1, READ, SMMUV3_CR0ACK)) {
+		assert_true(at > 0);
+		assert_int_equal(trail.events[at - 1].kind, RMB);
+		seen++;
+	}
+	assert_true(seen >= 2);
+	p.s->timeout = rte_get_tsc_hz();
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	pmd_close(&p);
 }
 
 /*
@@ -494,6 +525,7 @@ test_a_sleeper_reads_behind_a_full_barrier(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stores_come_before_each_doorbell),
+	cmocka_unit_test(test_each_look_of_a_wait_is_behind_a_barrier),
 	cmocka_unit_test(test_loads_come_after_each_status_and_before_cons),
 	cmocka_unit_test(test_prod_is_read_behind_a_full_barrier_before_the_word_is_trusted),
 	cmocka_unit_test(test_gerror_is_read_behind_a_full_barrier),

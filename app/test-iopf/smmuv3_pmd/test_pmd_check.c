@@ -6,6 +6,10 @@
  * while the backlog has no room. Where the test plays the SMMU, the model does not step.
  */
 
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include "cmdq_ring.h"
 #include "log_lines.h"
 #include "pmd_rig.h"
@@ -206,12 +210,29 @@ test_a_queue_with_room_does_not_count_as_full(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+static void
+test_no_sleep_on_a_closed_fd(void **state)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+	struct pmd p;
+
+	(void)state;
+	close(fd);
+	pmd_open(&p, NULL);
+	assert_int_equal(p.ops->start(p.s), 0);
+	assert_int_equal(p.ops->idle(p.s, fd), -EBADF);
+	assert_int_equal(p.ops->idle(p.s, -1), 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	pmd_close(&p);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_check_does_nothing_during_a_control_call),
 	cmocka_unit_test(test_a_record_of_unknown_type_ends_no_stalls),
 	cmocka_unit_test(test_an_atc_error_of_an_smmu_without_ats_is_survived),
 	cmocka_unit_test(test_registers_of_all_ones_are_named),
 	cmocka_unit_test(test_a_queue_with_room_does_not_count_as_full),
+	cmocka_unit_test(test_no_sleep_on_a_closed_fd),
 	cmocka_unit_test(test_records_wait_while_the_backlog_is_full),
 };
 TEST_SUITE(pmd_check, tests, NULL, NULL);
