@@ -36,7 +36,7 @@ SUITE_SECONDS = 90
 
 # Mutants that behave as the driver does: file, a word of the line, and the reason.
 EXPLAINED = [
-    ('recovery.c', 'smmuv3_load_status', 'nothing in memory is read behind this GERROR'),
+    ('cmdq_error.c', 'SMMUV3_OP_ATC_INV', 'the word of the next CMD_SYNC says the same'),
     ('ste.c', 'smmuv3_io_wmb', 'the owner of the CMDQ calls it: PROD is stored behind a barrier'),
     ('gbpa.c', 'gbpa & SMMUV3_GBPA_ABORT', 'without it the same value is written again'),
     ('strtab.c', '(have)', 'it saves an allocation; the check under the lock decides'),

@@ -221,6 +221,32 @@ test_loads_come_after_each_status_and_before_cons(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+static void
+test_a_recovery_reads_gerror_as_a_status(void **state)
+{
+	unsigned int i, at, told = 0, seen = 0;
+	struct pmd p;
+
+	(void)state;
+	open_smmu(&p, IOPF_STALL);
+	atomic_store(&p.s->recovery.wanted, true);
+	start_trail();
+	for (i = 0; i < 1000 && (told == 0 || p.s->recovery.step != SMMUV3_RECOVERY_NONE); i++) {
+		told |= p.ops->check(p.s);
+		pmd_step(&p);
+	}
+	stop_trail();
+	assert_int_equal(told, IOPF_CHECK_TERMINATED);
+	for (at = find_event(0, READ, SMMUV3_GERROR); at < trail.n;
+			at = find_event(at + 1, READ, SMMUV3_GERROR)) {
+		assert_true(at > 0);
+		assert_int_equal(trail.events[at - 1].kind, RMB);
+		seen++;
+	}
+	assert_true(seen > 0);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 /* Also the last look of a wait that has timed out. */
 static void
 test_each_look_of_a_wait_is_behind_a_barrier(void **state)
@@ -528,6 +554,7 @@ test_a_sleeper_reads_behind_a_full_barrier(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stores_come_before_each_doorbell),
+	cmocka_unit_test(test_a_recovery_reads_gerror_as_a_status),
 	cmocka_unit_test(test_each_look_of_a_wait_is_behind_a_barrier),
 	cmocka_unit_test(test_loads_come_after_each_status_and_before_cons),
 	cmocka_unit_test(test_prod_is_read_behind_a_full_barrier_before_the_word_is_trusted),

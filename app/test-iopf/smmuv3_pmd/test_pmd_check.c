@@ -140,6 +140,36 @@ test_records_wait_while_the_backlog_is_full(void **state)
 	pmd_close(&p);
 }
 
+/* Held PRI_RESPs that find no room are released by a later check. */
+static void
+test_a_recovery_lasts_until_all_held_answers_are_sent(void **state)
+{
+	struct smmuv3_cmd cmd;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 3, .stall_max = 16,
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
+	assert_int_equal(p.ops->start(p.s), 0);
+	fill_backlog(&p);
+	p.s->cmdq.divert = SMMUV3_DIVERT_PRI_RESP;
+	p.s->cmdq.held[0] = smmuv3_cmd_sync();
+	p.s->cmdq.nb_held = 1;
+	p.s->recovery.step = SMMUV3_RECOVERY_SENDING;
+	assert_int_equal(p.ops->check(p.s), 0);
+	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_SENDING);
+	assert_int_equal(p.s->cmdq.nb_held, 1);
+	while (smmuv3_backlog_pop(&p.s->cmdq.backlog, &cmd))
+		;
+	assert_int_equal(p.ops->check(p.s), 0);
+	assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_NONE);
+	assert_int_equal(p.s->cmdq.nb_held, 0);
+	assert_int_equal(p.s->cmdq.divert, 0);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	p.untidy = true;
+	pmd_close(&p);
+}
+
 /* The SMMU cannot have such an error. What it writes is not trusted. */
 static void
 test_an_atc_error_of_an_smmu_without_ats_is_survived(void **state)
@@ -229,6 +259,7 @@ test_no_sleep_on_a_closed_fd(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_check_does_nothing_during_a_control_call),
 	cmocka_unit_test(test_a_record_of_unknown_type_ends_no_stalls),
+	cmocka_unit_test(test_a_recovery_lasts_until_all_held_answers_are_sent),
 	cmocka_unit_test(test_an_atc_error_of_an_smmu_without_ats_is_survived),
 	cmocka_unit_test(test_registers_of_all_ones_are_named),
 	cmocka_unit_test(test_a_queue_with_room_does_not_count_as_full),
