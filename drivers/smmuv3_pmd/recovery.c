@@ -99,7 +99,7 @@ smmuv3_recovery_advance(struct smmuv3 *s)
 	struct smmuv3_cmdq *q = &s->cmdq;
 	bool sent;
 
-	switch (s->recovery.step) {
+	switch ((enum smmuv3_recovery_step)s->recovery.step) {
 	case SMMUV3_RECOVERY_NONE:
 		if (!smmuv3_cmdq_try_own(q))
 			return 0;
