@@ -24,6 +24,7 @@
 #include <rte_errno.h>
 
 #include <iopf.h>
+#include <iopf_iommu.h>
 #include <iopf_handler.h>
 #include <iopf_pci.h>
 #include <mmem.h>

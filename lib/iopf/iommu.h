@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-#ifndef IOPF_IOMMU_H
-#define IOPF_IOMMU_H
+#ifndef IOMMU_H
+#define IOMMU_H
 
 /*
  * An IOMMU: its state, its queues, its devices.
@@ -27,6 +27,7 @@
 #include "fault_queue.h"
 #include "iopf.h"
 #include "iopf_driver.h"
+#include "iopf_iommu.h"
 #include "iopf_stats.h"
 #include "iopf_support.h"
 #include "table.h"
@@ -128,4 +129,4 @@ const char *iopf_state_name(enum iopf_state state);
 /* Give a fault that needs no answer to the application's report. */
 void iopf_fault_report(struct iopf_iommu *iommu, const struct iopf_fault *fault);
 
-#endif /* IOPF_IOMMU_H */
+#endif /* IOMMU_H */

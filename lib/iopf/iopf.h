@@ -63,9 +63,10 @@
  * expected is EINVAL (a counter is 0, void functions do nothing); to destroy, remove or close NULL
  * is 0.
  *
- * Other headers, by reader: iopf_handler.h (handlers that invalidate, take or defer; workers),
- * iopf_pci.h (the driver of a PCIe function with ATS and PRI), iopf_stats.h (counters, the dump),
- * iopf_driver.h (drivers of IOMMUs), iopf_pgtable.h (domains with page tables of lib/pgtable).
+ * Other headers, by reader: iopf_iommu.h (sizes, capabilities, sleeping, memory of an IOMMU),
+ * iopf_handler.h (handlers that invalidate, take or defer; workers), iopf_pci.h (the driver of a
+ * PCIe function with ATS and PRI), iopf_stats.h (counters, the dump), iopf_driver.h (drivers of
+ * IOMMUs), iopf_pgtable.h (domains with page tables of lib/pgtable).
  */
 
 #include <stdbool.h>
@@ -200,41 +201,6 @@ typedef enum iopf_verdict (*iopf_handler_t)(struct iopf_domain *domain,
  * IOMMUs
  */
 
-/** Capabilities of an IOMMU. */
-struct iopf_iommu_info {
-	const char *driver;
-	const char *backend;	/**< how the registers are reached */
-	uint8_t sid_bits;
-	uint8_t pasid_bits;	/**< 0: no PASIDs */
-	uint8_t addr_bits;	/**< of device addresses of memory */
-	uint8_t va_bits;
-	uint32_t granules;	/**< bit n: pages of 2^n bytes */
-	uint32_t max_stalls;	/**< outstanding; 0: it cannot stall */
-	bool stall_forced;	/**< it can only stall */
-	bool razwi;		/**< IOPF_RAZWI is possible */
-	uint32_t request_queue_size; /**< page requests that it can hold; 0: no page requests */
-	uint32_t max_requests;	/**< page requests that all devices together may have
-				  * outstanding; the rest of the queue is for stop markers */
-	bool pri_pasid;		/**< each answer has the PASID of its request */
-	uint16_t nb_queues;	/**< of faults; 2 with page requests */
-	uint16_t nb_stats;	/**< counters of the driver */
-};
-
-struct iopf_iommu_conf {
-	uint32_t event_queue_size;	/**< entries, a power of two [holds all stalls twice] */
-	uint32_t command_queue_size;	/**< entries, a power of two [1024, or the maximum] */
-	uint32_t request_queue_size;	/**< entries, a power of two [1024, or the maximum] */
-	uint32_t partial_ms;		/**< a group without Last for longer is discarded and
-					  * reported; at least 1 [1000] */
-	uint32_t share_ms;		/**< when stalls run out, a device with more than an equal
-					  * share gives up older ones: INVALID [1000] */
-	/** The poll thread calls it for each record that needs no answer and that no handler
-	 * gets, but not for malformed records and stop markers; and for the page requests of a
-	 * group whose Last has not come within partial_ms. */
-	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
-	void *report_ctx;
-};
-
 /**
  * Open an IOMMU through the driver that the string names: "smmuv3,model=1".
  * @param devstr "driver,key=value,...". The log lists the drivers or keys if one is unknown.
@@ -242,13 +208,6 @@ struct iopf_iommu_conf {
  *   EBUSY (open already), ENOTSUP (the driver cannot use this IOMMU), ENOSPC (64 are open).
  */
 struct iopf_iommu *iopf_iommu_open(const char *devstr);
-
-/**
- * Set options for the next start that succeeds.
- * @return 0; -EINVAL (a size); -EBUSY (started, or a deferred handler still has a fault from
- *   before the stop).
- */
-int iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf);
 
 /**
  * Start translation and fault queues. A device whose ATS or PRI cannot be switched on has none
@@ -273,30 +232,8 @@ int iopf_iommu_stop(struct iopf_iommu *iommu);
  */
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
-/**
- * Sleep instead of polling: a record or an error writes to @p fd, an eventfd of the caller's (one
- * for each IOMMU: the last call counts). After the wake-up the caller calls it with -1, before
- * iopf_poll(), to end this. iopf_poll() may be called meanwhile. A stop or a start ends it without
- * a wake-up: sleep with a timeout.
- * @return 0; 1 (a record is there already: do not sleep); -ENOTSUP (no such interrupt); -EINVAL
- *   (not started, or @p fd below -1); -EIO (it has failed: stop it); -EDEADLK in a handler;
- *   -ETIMEDOUT; or the error of duplicating @p fd.
- */
-int iopf_iommu_idle(struct iopf_iommu *iommu, int fd);
-
-const struct iopf_iommu_info *iopf_iommu_info(const struct iopf_iommu *iommu);
-
 /** The string it was opened with. */
 const char *iopf_iommu_name(const struct iopf_iommu *iommu);
-
-/**
- * Let the IOMMU and its devices reach [@p ptr, @p ptr + @p len).
- * @param[out] addr its device address; contiguous.
- * @return 0, -EINVAL, -ENOSPC, -ENOMEM, or -ENOTSUP (the memory has no device address).
- */
-int iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr);
-/** @return 0; -ENOENT (not mapped at this device address); or the driver's error. */
-int iopf_dma_unmap(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t addr);
 
 /*
  * Devices

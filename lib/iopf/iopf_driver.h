@@ -70,6 +70,7 @@
 #include <rte_kvargs.h>
 
 #include "iopf.h"
+#include "iopf_iommu.h"
 #include "iopf_handler.h"
 
 #ifdef __cplusplus

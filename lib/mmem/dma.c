@@ -14,6 +14,7 @@
 #include <rte_bitops.h>
 
 #include <iopf.h>
+#include <iopf_iommu.h>
 
 #include "mmem_dma.h"
 #include "mmem_pool.h"

@@ -10,6 +10,7 @@
 
 #include <pgtable.h>
 
+#include "iopf_iommu.h"
 #include "mmem_dma.h"
 #include "mmem_fault.h"
 #include "mmem_log.h"

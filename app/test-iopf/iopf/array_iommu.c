@@ -11,6 +11,7 @@
 
 #include "array_iommu.h"
 #include "iopf_handler.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 struct array_iommu hw = { .lock = PTHREAD_MUTEX_INITIALIZER };

@@ -11,6 +11,7 @@
 #include "control_rig.h"
 #include "iopf_handler.h"
 #include "iopf_pci.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 struct ctl ctl;

@@ -9,6 +9,7 @@
 
 #include "iopf_handler.h"
 #include "iopf_rig.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 struct one one;

@@ -11,6 +11,7 @@
 #include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "prg_rig.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 #define NB_PASIDS 16

@@ -12,6 +12,7 @@
 
 #include "control_rig.h"
 #include "iopf_stats.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 static int

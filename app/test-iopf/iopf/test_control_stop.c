@@ -18,6 +18,7 @@
 #include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 static void

@@ -16,6 +16,7 @@
 #include "iopf_rig.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 static void

@@ -13,6 +13,7 @@
 #include "iopf_handler.h"
 #include "iopf_rig.h"
 #include "iopf_stats.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 static enum iopf_verdict

@@ -24,6 +24,7 @@
 #include "log_lines.h"
 #include "smmuv3_model.h"
 #include "smmuv3_model_test.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 static struct {

@@ -13,6 +13,7 @@
 
 #include "interpose.h"
 #include "iopf.h"
+#include "iopf_iommu.h"
 #include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "mmem.h"

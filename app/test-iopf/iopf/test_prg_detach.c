@@ -16,6 +16,7 @@
 #include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "prg_rig.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 static bool

@@ -11,6 +11,7 @@
 #include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "prg_rig.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 #define BURST	64	/* maximum burst */

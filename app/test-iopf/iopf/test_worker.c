@@ -24,6 +24,7 @@
 #include "array_iommu.h"
 #include "iopf_handler.h"
 #include "iopf_stats.h"
+#include "iopf_iommu.h"
 #include "mmem.h"
 #include "slot.h"
 #include "smmuv3_model.h"

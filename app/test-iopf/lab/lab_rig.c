@@ -21,6 +21,7 @@
 #include "iopf_stats.h"
 #include "lab_rig.h"
 #include "phys.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 #define PCI		"/sys/bus/pci/devices"

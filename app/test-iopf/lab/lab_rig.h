@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include <iopf.h>
+#include <iopf_iommu.h>
 #include <pgtable.h>
 
 #define LAB_DMA_MAX	4095

@@ -4,6 +4,7 @@
 #include <rte_errno.h>
 
 #include "lab_space.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 #define POOL_SIZE	((size_t)32 << 20)

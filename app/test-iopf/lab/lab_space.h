@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <iopf_iommu.h>
 #include <mmem.h>
 
 #include "lab_rig.h"

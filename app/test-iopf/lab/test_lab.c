@@ -22,6 +22,7 @@
 #include "iopf_handler.h"
 #include "lab_rig.h"
 #include "smmuv3_pmd.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 #define PAGE	4096

@@ -14,6 +14,7 @@
 #include <rte_common.h>
 
 #include <iopf_stats.h>
+#include <iopf_iommu.h>
 #include <mmem.h>
 #include <pgtable.h>
 

@@ -15,6 +15,7 @@
 #include <rte_errno.h>
 #include <rte_malloc.h>
 
+#include <iopf_iommu.h>
 #include <mmem.h>
 
 #include "lab_space.h"

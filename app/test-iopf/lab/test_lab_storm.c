@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <iopf_stats.h>
+#include <iopf_iommu.h>
 #include <mmem.h>
 
 #include "lab_space.h"

@@ -16,6 +16,7 @@
 #include "groups_rig.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 static int

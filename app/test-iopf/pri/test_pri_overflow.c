@@ -13,6 +13,7 @@
 #include "iopf_stats.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 #define SID	8

@@ -12,6 +12,7 @@
 
 #include "log_lines.h"
 #include "pmd_rig.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 static int

@@ -8,6 +8,7 @@
 
 #include "requests_rig.h"
 #include "smmuv3_model_test.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 static void

@@ -20,6 +20,7 @@
 #include "log_lines.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 #define GBPA_ABORT	SMMUV3_GBPA_ABORT

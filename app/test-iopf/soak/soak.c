@@ -12,6 +12,7 @@
 
 #include "smmuv3_model_test.h"
 #include "soak.h"
+#include "iopf_iommu.h"
 #include "test.h"
 
 #define MAX_SLEEP_MS 30000
