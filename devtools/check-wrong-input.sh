@@ -241,6 +241,7 @@ cat >"$in/wrong.c" <<'END'
 #include <rte_errno.h>
 
 #include <iopf.h>
+#include <iopf_iommu.h>
 #include <mmem.h>
 
 static enum iopf_verdict
