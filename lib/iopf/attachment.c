@@ -98,6 +98,18 @@ next_step_text(const struct iopf_attachment *attachment)
 			"tries this again" : "detach it, or remove the device, again";
 }
 
+static void
+attachment_set_state(struct iopf_attachment *attachment, enum iopf_attachment_state state)
+{
+	attachment->state = state;
+	if (state == IOPF_ATTACHED)
+		atomic_fetch_and_explicit(&attachment->gate, ~IOPF_GATE_CLOSED,
+				memory_order_relaxed);
+	else
+		atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_CLOSED,
+				memory_order_relaxed);
+}
+
 /* The driver detaches: no access succeeds or stalls any more. */
 static int
 attachment_cut(struct iopf_attachment *attachment, uint64_t end)
@@ -114,12 +126,12 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 		if (ret < 0)
 			return ret;
 	}
-	attachment->state = IOPF_CUT;
+	attachment_set_state(attachment, IOPF_CUT);
 	/* ATS is off at the device before the IOMMU forbids it. */
 	ret = iopf_dev_is_attached(dev) ? 0 : iopf_pri_switch_off(dev, end);
 	if (ret < 0) {
 		/* The driver's detach was not called: everything is as before, except PRI. */
-		attachment->state = was;
+		attachment_set_state(attachment, was);
 		return ret;
 	}
 	iopf_pri_wait_recovery(dev);
@@ -133,7 +145,7 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 		return ret;
 	}
 	attachment->priv = NULL;
-	attachment->state = IOPF_DRAINING;
+	attachment_set_state(attachment, IOPF_DRAINING);
 	return 0;
 }
 

@@ -28,6 +28,9 @@ enum iopf_attachment_state {
 	IOPF_DRAINING,
 };
 
+/* The state is not ATTACHED. */
+#define IOPF_GATE_CLOSED	(1u << 0)
+
 /* In the IOMMU's table attached once for each StreamID. */
 struct iopf_attachment {
 	struct iopf_dev *dev;
@@ -35,7 +38,12 @@ struct iopf_attachment {
 	void *hw;			/* the driver's handle for the domain */
 	void *priv;			/* the driver's handle for the attachment; NULL: none */
 	uint32_t pasid;
-	_Atomic uint32_t state;		/* enum iopf_attachment_state; under the device's lock */
+	uint32_t state;			/* enum iopf_attachment_state; under the device's lock */
+	/*
+	 * IOPF_GATE_*; 0: faults go to the handler. One load tells the poll thread that no policy
+	 * applies.
+	 */
+	_Atomic uint32_t gate;
 	bool busy;			/* a detach waits for handlers without the device's lock */
 	bool undo;			/* its attach failed: it is to be detached */
 	LIST_ENTRY(iopf_attachment) next;

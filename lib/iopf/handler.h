@@ -9,6 +9,7 @@
 #include <rte_cycles.h>
 
 #include "flush.h"
+#include "gate.h"
 #include "iopf_trace.h"
 #include "verdict.h"
 
@@ -27,6 +28,14 @@ inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment
 		iopf_pass_flush(pass);
 	pass->group_inv = pass->nb_inv;
 	pass->after_hw = attachment->hw;
+}
+
+static inline enum iopf_verdict
+handler_call(struct iopf_domain *domain, const struct iopf_group *group)
+{
+	if (likely(domain->conf.handler != NULL))
+		return domain->conf.handler(domain, group, domain->conf.ctx);
+	return IOPF_DEFER;
 }
 
 static inline void
@@ -57,17 +66,10 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 	iopf_trace_fault(q->iommu->id, head->fault.sid, head->fault.pasid, head->fault.addr,
 			head->fault.perm);
 
-	/*
-	 * During a detach no fault is resolved: a repeated access would abort, and a device that
-	 * gets Success for its request would continue in the next domain.
-	 */
-	if (unlikely(atomic_load_explicit(&attachment->state, memory_order_relaxed) !=
-			IOPF_ATTACHED))
-		verdict = IOPF_ANSWER(IOPF_INVALID);
-	else if (domain->conf.handler != NULL)
-		verdict = domain->conf.handler(domain, &group, domain->conf.ctx);
+	if (unlikely(atomic_load_explicit(&attachment->gate, memory_order_relaxed) != 0))
+		verdict = iopf_gate_run(attachment, &group);
 	else
-		verdict = IOPF_DEFER;
+		verdict = handler_call(domain, &group);
 	if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
 		pass->nb_inv = pass->group_inv;
 	verdict_apply(pass, domain, head, group.id, gen, verdict);

@@ -10,6 +10,7 @@
  *
  *	dispatch.c	a record is dispatched: to a slot, a report or a refusal
  *	prg.c		page requests become groups
+ *	gate.h		a policy or a detach may decide before the handler
  *	handler.h	the domain's fast handler runs
  *	verdict.h	its verdict is applied: answered, deferred or taken
  *	answer.h	the answer is staged in the pass
