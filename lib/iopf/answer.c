@@ -48,12 +48,12 @@ slot_copy(const struct iopf_slot *slot, struct iopf_slot_copy *copy)
 }
 
 int
-iopf_slot_claim(struct iopf_slot *slot, uint32_t word, struct iopf_slot_copy *copy, bool *ours)
+iopf_slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *copy, bool *ours)
 {
-	uint32_t gen = IOPF_SLOT_GEN(word);
+	uint64_t gen = IOPF_SLOT_GEN(word);
 
 	for (unsigned int i = 0; i < MAX_MOVES; i++, word = iopf_slot_load(slot)) {
-		uint32_t to;
+		uint64_t to;
 
 		if (IOPF_SLOT_GEN(word) != gen)
 			return -ESTALE;
@@ -134,7 +134,7 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 	struct iopf_slot_copy copy;
 	struct iopf_slot *slot;
 	struct iopf_queue *q;
-	uint32_t word;
+	uint64_t word;
 	bool ours;
 	int ret = -ESTALE;
 

@@ -89,7 +89,7 @@ iopf_answering_end(struct iopf_iommu *iommu)
  * Claim the answer to the fault that @p word was read for. If this returns 0 the copy is of that
  * fault, since the generation did not change. *ours: the caller frees the slot.
  */
-int iopf_slot_claim(struct iopf_slot *slot, uint32_t word, struct iopf_slot_copy *copy,
+int iopf_slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *copy,
 		bool *ours);
 /* In a read section: the attachment is freed only after a grace period. */
 void iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code);

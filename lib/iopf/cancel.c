@@ -9,7 +9,7 @@
 #include "rcu.h"
 
 void
-iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint32_t word,
+iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 		enum iopf_cancel why)
 {
 	static const enum iopf_stat why_stat[] = {
@@ -46,7 +46,7 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 	iopf_rcu_read_lock();
 	for (uint32_t i = 0; i < nb_slots; i++) {
 		struct iopf_slot *slot = &q->slots[i];
-		uint32_t word = iopf_slot_load(slot);
+		uint64_t word = iopf_slot_load(slot);
 
 		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE)
 			continue;
@@ -134,7 +134,7 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
 
 	for (; n > 0; n--) {
 		struct iopf_slot *slot = &q->slots[q->scan++ & (q->nb_slots - 1)];
-		uint32_t word = iopf_slot_load(slot);
+		uint64_t word = iopf_slot_load(slot);
 		struct iopf_attachment *attachment;
 		uint64_t limit;
 

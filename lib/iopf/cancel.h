@@ -19,7 +19,7 @@ enum iopf_cancel {
 };
 
 /* Answer the fault of a slot whose state word was @p word, unless another thread does. */
-void iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint32_t word,
+void iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 		enum iopf_cancel why);
 /*
  * Answer the outstanding faults of an attachment (NULL: all).

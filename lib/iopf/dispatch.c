@@ -82,6 +82,7 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 	}
 	slot = iopf_slot_alloc(q);
 	if (unlikely(slot == NULL)) {
+		iopf_queue_is_retired(q);
 		if (ev->flags & IOPF_EVENT_STALL) {
 			iopf_event_refuse(pass, ev, IOPF_INVALID, IOPF_IOMMU_STAT_NO_SLOT);
 		} else {

@@ -42,6 +42,7 @@ struct iopf_queue {
 	 */
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t owned;
 	uint32_t nb_free;		/* owner */
+	uint32_t nb_retired;		/* owner: among nb_slots; neither free nor held */
 	uint32_t *free;			/* owner */
 	uint64_t next_check;		/* owner */
 	uint64_t next_error_check;	/* owner; event queue only */

@@ -45,7 +45,7 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 	struct iopf_domain *domain = attachment->domain;
 	struct iopf_queue *q = pass->queue;
 	/* A cancel may change the state meanwhile, but not the generation. */
-	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
+	uint64_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
 	const struct iopf_group group = {
 		.id = iopf_group_make_id(q, head->index, gen),
 		.dev = attachment->dev,

@@ -45,8 +45,6 @@ iopf_iommu_get(unsigned int id)
 static void
 iommu_free(struct iopf_iommu *iommu)
 {
-	for (unsigned int i = 0; i < IOPF_MAX_QUEUES; i++)
-		iopf_queue_fini(&iommu->queues[i]);
 	iopf_table_fini(&iommu->sids);
 	iopf_table_fini(&iommu->attached);
 	pthread_mutex_destroy(&iommu->state_lock);
@@ -127,8 +125,11 @@ registry_add(struct iopf_iommu *iommu)
 }
 
 static void
-registry_del(const struct iopf_iommu *iommu)
+registry_del(struct iopf_iommu *iommu)
 {
+	/* First: the next IOMMU with this index continues with the generations of the slots. */
+	for (unsigned int i = 0; i < IOPF_MAX_QUEUES; i++)
+		iopf_queue_fini(&iommu->queues[i]);
 	pthread_mutex_lock(&registry_lock);
 	registry[iommu->id] = NULL;
 	pthread_mutex_unlock(&registry_lock);

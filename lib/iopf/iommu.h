@@ -112,9 +112,11 @@ iopf_attachment_key(uint32_t sid, uint32_t pasid)
 
 /* See IOPF_ID_GEN() and the other fields of an id. */
 static inline uint64_t
-iopf_group_make_id(const struct iopf_queue *q, uint32_t slot, uint32_t gen)
+iopf_group_make_id(const struct iopf_queue *q, uint32_t slot, uint64_t gen)
 {
-	return (uint64_t)gen << 32 | (uint64_t)q->iommu->id << 24 | (uint64_t)q->id << 20 | slot;
+	return gen << IOPF_ID_GEN_SHIFT |
+		(uint64_t)q->iommu->id << (IOPF_ID_SLOT_BITS + IOPF_ID_QUEUE_BITS) |
+		(uint64_t)q->id << IOPF_ID_SLOT_BITS | slot;
 }
 
 /* The end of a bounded wait, in TSC cycles, is over. */

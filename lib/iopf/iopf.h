@@ -152,7 +152,7 @@ struct iopf_fault {
  * until the answer.
  */
 struct iopf_group {
-	uint64_t id;		/**< slot and generation; 0 only if no answer is needed */
+	uint64_t id;		/**< of this group for ever; 0 only if no answer is needed */
 	struct iopf_dev *dev;
 	uint32_t pasid;
 	uint16_t nb_faults;

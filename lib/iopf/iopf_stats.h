@@ -51,7 +51,8 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of an unknown StreamID: INVALID */
 	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults without a domain: INVALID */
 	IOPF_IOMMU_STAT_NO_SLOT,	/**< faults without a free slot: a stall gets INVALID, a
-					  * page request with Last SUCCESS */
+					  * page request with Last SUCCESS (INVALID if all slots
+					  * are retired) */
 	IOPF_IOMMU_STAT_BAD_RECORD,	/**< records that no IOMMU writes: only counted */
 	IOPF_IOMMU_STAT_STALE_ANSWERS,	/**< iopf_group_respond() with the id of a group that was
 					  * answered or cancelled */
@@ -73,8 +74,10 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID, /**< aborted accesses of an unknown StreamID: among
 					  * the reports */
 	IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, /**< aborted accesses without a domain */
+	IOPF_IOMMU_STAT_SLOTS_RETIRED,	/**< slots that have served 2^40 faults and are not used
+					  * again, so that each group id is unique */
 };
-#define IOPF_NB_IOMMU_STATS 22
+#define IOPF_NB_IOMMU_STATS 23
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
 uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
 

@@ -145,7 +145,7 @@ void
 iopf_prg_free(struct iopf_queue *q, uint32_t i)
 {
 	struct iopf_slot *head = &q->slots[i];
-	uint32_t word = iopf_slot_load(head);
+	uint64_t word = iopf_slot_load(head);
 
 	group_unhash(q, head);
 	if (IOPF_SLOT_STATE(word) != IOPF_SLOT_FREE)
@@ -272,7 +272,8 @@ iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_slot *head,
 static struct iopf_slot *
 slot_take(struct iopf_queue *q, const struct iopf_attachment *attachment)
 {
-	if (attachment->dev->conf.pri_overcommit && q->nb_free <= q->nb_slots / 2)
+	if (attachment->dev->conf.pri_overcommit &&
+			q->nb_free <= (q->nb_slots - q->nb_retired) / 2)
 		return NULL;
 	return iopf_slot_alloc(q);
 }
@@ -330,7 +331,7 @@ static bool
 group_complete(struct iopf_pass *pass, struct iopf_slot *head)
 {
 	struct iopf_queue *q = pass->queue;
-	uint32_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
+	uint64_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
 
 	/* Latency counts from Last: before it the group cannot be answered. */
 	__atomic_store_n(&head->fault.time, pass->now, __ATOMIC_RELAXED);
@@ -373,8 +374,9 @@ request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t
 			return head;
 		group_run_handler(pass, head);
 	} else if (last) {
-		/* As for a full queue: the device requests the page again. */
-		iopf_event_refuse(pass, ev, IOPF_SUCCESS, IOPF_IOMMU_STAT_NO_SLOT);
+		/* As for a full queue: the device requests the page again, unless in vain. */
+		iopf_event_refuse(pass, ev, iopf_queue_is_retired(pass->queue) ? IOPF_INVALID :
+				IOPF_SUCCESS, IOPF_IOMMU_STAT_NO_SLOT);
 	} else {
 		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_CUT, 1);
 	}

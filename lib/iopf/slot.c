@@ -10,27 +10,59 @@
 #include <rte_common.h>
 
 #include "attachment.h"
+#include "iopf_log.h"
 #include "prg.h"
 #include "slot.h"
 
 static_assert(sizeof(struct iopf_slot) == 64, "a fault's state is 64 bytes");
+static_assert(IOPF_MAX_IOMMUS <= 1u << IOPF_ID_IOMMU_BITS, "an id has room for each IOMMU");
+static_assert(IOPF_MAX_QUEUES <= 1u << IOPF_ID_QUEUE_BITS, "an id has room for each queue");
+static_assert(IOPF_MAX_SLOTS >= 2 * UINT16_MAX, "STALL_MAX has 16 bits");
+static_assert(IOPF_MAX_SLOTS >= 2 * IOPF_MAX_REQUESTS, "an id has room for each request");
+static_assert(IOPF_ID_GEN_BITS >= 40, "at 10 M uses a second a slot lasts 30 hours");
+static_assert(IOPF_ID_GEN_BITS + IOPF_SLOT_STATE_BITS < 64, "IOPF_GEN_END fits into a word");
 
 /*
- * The first generation of the slots of the next IOMMU. An id of an IOMMU that was closed names no
- * fault of one that is opened in its place.
+ * The next generation of each slot, by IOMMU index and queue, while no IOMMU is open there. The
+ * next IOMMU with this index continues from it, slot by slot: an id of a closed IOMMU names no
+ * fault of a later one, close and open use up no generations, and a retired slot stays retired.
+ * (One first generation for all slots would have to be the highest: one retired slot would retire
+ * all.) Kept until the process ends. Used by the open IOMMU of the index only: registry_lock orders
+ * one and the next.
  */
-static _Atomic uint32_t first_gen = 1;
+static struct kept_gens {
+	uint64_t *gens;
+	uint32_t nb;
+} kept_gens[IOPF_MAX_IOMMUS][IOPF_MAX_QUEUES];
+
+/* There is room for the generations of all slots, so that a close needs no memory. */
+static int
+kept_gens_extend(struct kept_gens *kept, uint32_t nb)
+{
+	uint64_t *gens;
+
+	if (nb <= kept->nb)
+		return 0;
+	gens = realloc(kept->gens, nb * sizeof(gens[0]));
+	if (gens == NULL)
+		return -ENOMEM;
+	for (uint32_t i = kept->nb; i < nb; i++)
+		gens[i] = 1;
+	kept->gens = gens;
+	kept->nb = nb;
+	return 0;
+}
 
 static void
-first_gen_raise(const struct iopf_queue *q)
+kept_gens_save(struct kept_gens *kept, const struct iopf_queue *q)
 {
-	uint32_t gen = 0, now = atomic_load(&first_gen);
+	for (uint32_t i = 0; i < q->max_slots; i++) {
+		uint64_t word = iopf_slot_load(&q->slots[i]);
 
-	for (uint32_t i = 0; i < q->max_slots; i++)
-		gen = RTE_MAX(gen, IOPF_SLOT_GEN(q->slots[i].state));
-	gen = IOPF_SLOT_GEN(iopf_slot_next_free_word(gen));
-	while (gen > now && !atomic_compare_exchange_weak(&first_gen, &now, gen))
-		;
+		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_FREE)
+			word = iopf_slot_next_free_word(IOPF_SLOT_GEN(word));
+		kept->gens[i] = IOPF_SLOT_GEN(word);
+	}
 }
 
 void *
@@ -48,7 +80,7 @@ iopf_zalloc(size_t size)
 int
 iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uint32_t max_slots)
 {
-	uint32_t gen = atomic_load(&first_gen);
+	struct kept_gens *kept = &kept_gens[iommu->id][id];
 
 	q->iommu = iommu;
 	q->id = id;
@@ -57,15 +89,19 @@ iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uin
 		return -EINVAL;
 	q->slots = iopf_zalloc(q->max_slots * sizeof(q->slots[0]));
 	q->free = iopf_zalloc(q->max_slots * sizeof(q->free[0]));
-	if (q->slots == NULL || q->free == NULL ||
+	if (q->slots == NULL || q->free == NULL || kept_gens_extend(kept, q->max_slots) < 0 ||
 			(id == IOPF_QUEUE_REQUESTS && iopf_prg_init(q) < 0)) {
+		free(q->slots);
+		q->slots = NULL;	/* without a generation to save */
 		iopf_queue_fini(q);
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i < q->max_slots; i++) {
 		q->slots[i].index = i;
 		q->slots[i].fault.queue = id;
-		q->slots[i].state = IOPF_SLOT_WORD(gen, IOPF_SLOT_FREE);
+		q->slots[i].state = IOPF_SLOT_WORD(kept->gens[i], IOPF_SLOT_FREE);
+		if (unlikely(iopf_slot_is_retired(q->slots[i].state)))
+			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_SLOTS_RETIRED, 1);
 	}
 	iopf_queue_resize(q, q->max_slots);
 	return 0;
@@ -76,10 +112,12 @@ iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots)
 {
 	nb_slots = rte_align32pow2(nb_slots);
 	q->nb_slots = nb_slots;
+	q->nb_free = 0;
 	/* The slot that was freed last is used first: start with slot 0. */
-	for (uint32_t i = 0; i < nb_slots; i++)
-		q->free[i] = nb_slots - 1 - i;
-	q->nb_free = nb_slots;
+	for (uint32_t i = nb_slots; i-- > 0;)
+		if (!iopf_slot_is_retired(iopf_slot_load(&q->slots[i])))
+			q->free[q->nb_free++] = i;
+	q->nb_retired = nb_slots - q->nb_free;
 	atomic_store(&q->freed, IOPF_NO_SLOT);
 	if (q->prg != NULL)
 		iopf_prg_reset(q);
@@ -89,7 +127,7 @@ void
 iopf_queue_fini(struct iopf_queue *q)
 {
 	if (q->slots != NULL)
-		first_gen_raise(q);
+		kept_gens_save(&kept_gens[q->iommu->id][q->id], q);
 	iopf_prg_fini(q);
 	free(q->slots);
 	free(q->free);
@@ -122,17 +160,50 @@ uint32_t
 iopf_queue_nb_held(struct iopf_queue *q)
 {
 	iopf_slot_reclaim(q);
-	return q->nb_slots - q->nb_free;
+	return q->nb_slots - q->nb_free - q->nb_retired;
 }
 
-struct iopf_slot *
-iopf_slot_alloc(struct iopf_queue *q)
+bool
+iopf_queue_is_retired(struct iopf_queue *q)
+{
+	if (q->nb_retired != q->nb_slots)
+		return false;
+	IOPF_LOG_LIMITED(&q->iommu->log, "\"%s\": each slot of queue %u has served its 2^%u "
+			"faults, and no group id is left: its faults are answered INVALID; start "
+			"the process again", q->iommu->name, q->id, IOPF_ID_GEN_BITS);
+	return true;
+}
+
+static inline struct iopf_slot *
+slot_pop(struct iopf_queue *q)
 {
 	if (unlikely(q->nb_free == 0))
 		iopf_slot_reclaim(q);
 	if (unlikely(q->nb_free == 0))
 		return NULL;
 	return &q->slots[q->free[--q->nb_free]];
+}
+
+/* Bounded: a slot retires once. */
+static __rte_noinline __rte_cold struct iopf_slot *
+slot_alloc_other(struct iopf_queue *q, struct iopf_slot *slot)
+{
+	while (slot != NULL && iopf_slot_is_retired(iopf_slot_load(slot))) {
+		q->nb_retired++;
+		iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_SLOTS_RETIRED, 1);
+		slot = slot_pop(q);
+	}
+	return slot;
+}
+
+struct iopf_slot *
+iopf_slot_alloc(struct iopf_queue *q)
+{
+	struct iopf_slot *slot = slot_pop(q);
+
+	if (unlikely(slot != NULL && iopf_slot_is_retired(iopf_slot_load(slot))))
+		return slot_alloc_other(q, slot);
+	return slot;
 }
 
 void
@@ -195,7 +266,7 @@ iopf_queue_list_outstanding(struct iopf_queue *q, uint32_t *from, struct iopf_ou
 
 	for (i = *from; i < nb_slots && found < n; i++) {
 		struct iopf_slot *slot = &q->slots[i];
-		uint32_t word = iopf_slot_load(slot);
+		uint64_t word = iopf_slot_load(slot);
 		struct iopf_outstanding *o = &list[found];
 
 		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE)

@@ -52,38 +52,59 @@ enum iopf_slot_state {
 	IOPF_SLOT_DROPPED,
 	IOPF_SLOT_SENDING,
 };
-#define IOPF_SLOT_STATE_BITS	3
-#define IOPF_SLOT_STATE(word)	((enum iopf_slot_state)((word) & 7))
-#define IOPF_SLOT_GEN(word)	((word) >> IOPF_SLOT_STATE_BITS)
-#define IOPF_SLOT_WORD(gen, state) ((uint32_t)(gen) << IOPF_SLOT_STATE_BITS | (state))
+#define IOPF_SLOT_STATE_BITS	4
+#define IOPF_SLOT_STATE(word)	((enum iopf_slot_state)((word) & 15))
+#define IOPF_SLOT_GEN(word)	((uint64_t)(word) >> IOPF_SLOT_STATE_BITS)
+#define IOPF_SLOT_WORD(gen, state) ((uint64_t)(gen) << IOPF_SLOT_STATE_BITS | (state))
 
 struct iopf_slot {
 	struct iopf_fault fault;
 	struct iopf_attachment *attachment;
-	uint32_t state;			/* a generation and an enum iopf_slot_state */
+	uint64_t state;			/* a generation and an enum iopf_slot_state */
 	uint32_t index;			/* in the queue's slots[] */
 	uint32_t next;			/* in the stack of freed slots */
-	uint32_t reserved;
 };
 
-/* A group's id: generation, IOMMU, queue, slot. */
-#define IOPF_ID_GEN(id)		((uint32_t)((id) >> 32))
-#define IOPF_ID_IOMMU(id)	((uint32_t)(id) >> 24)
-#define IOPF_ID_QUEUE(id)	((uint32_t)(id) >> 20 & 0xf)
-#define IOPF_ID_SLOT(id)	((uint32_t)(id) & 0xfffff)
-#define IOPF_MAX_SLOTS		(1u << 20)
+/*
+ * A group's id, from bit 0: slot, queue, IOMMU, generation. An SMMU has at most 65535 stalls, and
+ * twice as many slots: see iommu_init_queues(). What is left is for the generation.
+ */
+#define IOPF_ID_SLOT_BITS	17
+#define IOPF_ID_QUEUE_BITS	1
+#define IOPF_ID_IOMMU_BITS	6
+#define IOPF_ID_GEN_SHIFT	(IOPF_ID_SLOT_BITS + IOPF_ID_QUEUE_BITS + IOPF_ID_IOMMU_BITS)
+#define IOPF_ID_GEN_BITS	(64 - IOPF_ID_GEN_SHIFT)
+#define IOPF_ID_GEN(id)		((uint64_t)(id) >> IOPF_ID_GEN_SHIFT)
+#define IOPF_ID_IOMMU(id)	((uint32_t)((id) >> (IOPF_ID_SLOT_BITS + IOPF_ID_QUEUE_BITS)) & \
+				((1u << IOPF_ID_IOMMU_BITS) - 1))
+#define IOPF_ID_QUEUE(id)	((uint32_t)((id) >> IOPF_ID_SLOT_BITS) & \
+				((1u << IOPF_ID_QUEUE_BITS) - 1))
+#define IOPF_ID_SLOT(id)	((uint32_t)(id) & (IOPF_MAX_SLOTS - 1))
+#define IOPF_MAX_SLOTS		(1u << IOPF_ID_SLOT_BITS)
 #define IOPF_NO_SLOT		UINT32_MAX
 
-/* The word of a free slot before its next use. Generation 0 is left out: no id is 0. */
-static inline uint32_t
-iopf_slot_next_free_word(uint32_t gen)
-{
-	uint32_t word = IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE);
+/*
+ * Generations are 1 to IOPF_GEN_END - 1: no id is 0. They only rise, also over close and open of an
+ * IOMMU (slot.c): an id never names a second fault. A slot that reaches IOPF_GEN_END, which fits
+ * into its word but into no id, is retired: iopf_slot_alloc() leaves it out.
+ */
+#define IOPF_GEN_END		(UINT64_C(1) << IOPF_ID_GEN_BITS)
 
-	return word >> IOPF_SLOT_STATE_BITS != 0 ? word : IOPF_SLOT_WORD(1, IOPF_SLOT_FREE);
+/* The word of a free slot before its next use. */
+static inline uint64_t
+iopf_slot_next_free_word(uint64_t gen)
+{
+	return IOPF_SLOT_WORD(gen + 1, IOPF_SLOT_FREE);
 }
 
-static inline uint32_t
+/* @p word is of a free slot. */
+static inline bool
+iopf_slot_is_retired(uint64_t word)
+{
+	return word >= IOPF_SLOT_WORD(IOPF_GEN_END, IOPF_SLOT_FREE);
+}
+
+static inline uint64_t
 iopf_slot_load(const struct iopf_slot *slot)
 {
 	/*
@@ -94,7 +115,7 @@ iopf_slot_load(const struct iopf_slot *slot)
 }
 
 static inline bool
-iopf_slot_cas(struct iopf_slot *slot, uint32_t from, uint32_t to)
+iopf_slot_cas(struct iopf_slot *slot, uint64_t from, uint64_t to)
 {
 	return __atomic_compare_exchange_n(&slot->state, &from, to, false, __ATOMIC_ACQ_REL,
 			__ATOMIC_RELAXED);
@@ -106,8 +127,10 @@ iopf_slot_cas(struct iopf_slot *slot, uint32_t from, uint32_t to)
  */
 void *iopf_zalloc(size_t size);
 
-/* Owner of the queue. NULL: no slot is free. */
+/* Owner of the queue. NULL: no slot is free. Never a retired slot. */
 struct iopf_slot *iopf_slot_alloc(struct iopf_queue *q);
+/* Owner of the queue: all slots are retired, so faults are refused. Logs it. */
+bool iopf_queue_is_retired(struct iopf_queue *q);
 /* Owner of the queue: take back the slots that other threads have freed. */
 void iopf_slot_reclaim(struct iopf_queue *q);
 /* Any thread. The owner of the queue returns its own slots to free[] instead. */

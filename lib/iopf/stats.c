@@ -110,6 +110,7 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 		[IOPF_IOMMU_STAT_OVER_SHARE] = "over_share",
 		[IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID] = "aborted_unknown_sid",
 		[IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN] = "aborted_no_domain",
+		[IOPF_IOMMU_STAT_SLOTS_RETIRED] = "slots_retired",
 	};
 
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";

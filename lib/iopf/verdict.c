@@ -19,7 +19,7 @@ iopf_verdict_log_defer(struct iopf_domain *domain)
 
 __rte_cold void
 iopf_verdict_refuse(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
-		uint64_t id, uint32_t gen, enum iopf_verdict verdict)
+		uint64_t id, uint64_t gen, enum iopf_verdict verdict)
 {
 	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
 

@@ -17,7 +17,7 @@
 void iopf_verdict_log_defer(struct iopf_domain *domain);
 /* The group is answered IOPF_INVALID: the verdict is none, or RAZWI is impossible. */
 void iopf_verdict_refuse(struct iopf_pass *pass, struct iopf_domain *domain,
-		struct iopf_slot *slot, uint64_t id, uint32_t gen, enum iopf_verdict verdict);
+		struct iopf_slot *slot, uint64_t id, uint64_t gen, enum iopf_verdict verdict);
 
 /* A stall's slot that outlives its pass is held, and counts against its device's share. */
 static inline void
@@ -36,10 +36,10 @@ dev_uncount_held_slot(struct iopf_queue *q, struct iopf_dev *dev)
 
 static inline void
 verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
-		struct iopf_slot *slot, uint64_t id, uint32_t gen)
+		struct iopf_slot *slot, uint64_t id, uint64_t gen)
 {
-	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
-	uint32_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
+	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	uint64_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
 
 	if (!iopf_slot_cas(slot, handling, queued)) {
 		/* Another thread has answered. */
@@ -65,7 +65,7 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 
 static inline void
 verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
-		struct iopf_slot *slot, uint32_t gen)
+		struct iopf_slot *slot, uint64_t gen)
 {
 	iopf_domain_count(domain, IOPF_STAT_TAKEN, 1);
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING),
@@ -79,10 +79,10 @@ verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev
 
 static inline void
 verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
-		uint64_t id, uint32_t gen, enum iopf_verdict verdict)
+		uint64_t id, uint64_t gen, enum iopf_verdict verdict)
 {
-	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
-	uint32_t free_word = iopf_slot_next_free_word(gen);
+	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	uint64_t free_word = iopf_slot_next_free_word(gen);
 	enum iopf_code code = verdict & 0xff;
 	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
 	bool request = slot->fault.flags & IOPF_FAULT_PAGE_REQUEST;

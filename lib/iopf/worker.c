@@ -45,6 +45,7 @@
 #include "worker.h"
 
 #define DEFAULT_SIZE	65536
+#define MAX_SIZE	(1u << 20)
 /* Looks that find no group, each followed by a yield, before a thread sleeps. */
 #define YIELDS_BEFORE_SLEEP	32
 
@@ -134,9 +135,9 @@ again_list_take(struct iopf_worker *worker, uint64_t *id)
 static struct iopf_slot *
 slot_enter_handling(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue **q)
 {
-	uint32_t gen = IOPF_ID_GEN(id);
-	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
-	uint32_t from = IOPF_SLOT_WORD(gen, again ? IOPF_SLOT_TAKEN : IOPF_SLOT_QUEUED), word;
+	uint64_t gen = IOPF_ID_GEN(id);
+	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	uint64_t from = IOPF_SLOT_WORD(gen, again ? IOPF_SLOT_TAKEN : IOPF_SLOT_QUEUED), word;
 	struct iopf_slot *slot;
 
 	iopf_rcu_read_lock();
@@ -158,8 +159,8 @@ slot_enter_handling(struct iopf_worker *worker, uint64_t id, bool again, struct 
 static void
 group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 {
-	uint32_t gen = IOPF_ID_GEN(id);
-	uint32_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
+	uint64_t gen = IOPF_ID_GEN(id);
+	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	struct iopf_attachment *attachment;
 	const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS];
 	struct iopf_group group = { .id = id, .faults = faults };
@@ -332,10 +333,10 @@ iopf_worker_create(const struct iopf_worker_conf *conf)
 		conf = &defaults;
 	nb_threads = conf->nb_threads != 0 ? conf->nb_threads : 1;
 	size = conf->size != 0 ? conf->size : DEFAULT_SIZE;
-	if (nb_threads > 64 || size > IOPF_MAX_SLOTS) {
+	if (nb_threads > 64 || size > MAX_SIZE) {
 		IOPF_LOG(ERR, "worker: %u threads or a size of %u are too many; use at most 64 and "
 				"%u", nb_threads,
-				size, IOPF_MAX_SLOTS);
+				size, MAX_SIZE);
 		rte_errno = EINVAL;
 		return NULL;
 	}

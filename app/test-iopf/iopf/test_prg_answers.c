@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "iommu.h"
 #include "iopf_handler.h"
 #include "iopf_stats.h"
+#include "log_lines.h"
 #include "prg_rig.h"
 #include "test.h"
 
@@ -143,6 +145,30 @@ a_poller_of_page_requests_alone_handles_errors(void **state)
 	assert_int_equal(1, prg_stat(IOPF_IOMMU_STAT_RESETS));
 }
 
+/* Success would have the device request the page for ever. */
+static void
+groups_are_refused_when_all_slots_are_retired(void **state)
+{
+	struct iopf_slot *slots = prg.iommu->queues[IOPF_QUEUE_REQUESTS].slots;
+	uint64_t gens[SLOTS];
+
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++) {
+		gens[i] = IOPF_SLOT_GEN(slots[i].state);
+		slots[i].state = IOPF_SLOT_WORD(IOPF_GEN_END, IOPF_SLOT_FREE);
+	}
+	prg_put(SID, 1, 1, 0x1000, 0);
+	prg_put(SID, 1, 1, 0x2000, LAST);
+	SAYS("each slot of queue 1 has served its 2^40 faults", prg_poll_all());
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(SLOTS, prg_stat(IOPF_IOMMU_STAT_SLOTS_RETIRED));
+	assert_int_equal(0, prg.called);
+	/* For the tests after this one. */
+	for (unsigned int i = 0; i < SLOTS; i++)
+		slots[i].state = IOPF_SLOT_WORD(gens[i], IOPF_SLOT_FREE);
+}
+
 static const struct CMUnitTest tests[] = {
 	PRG_TEST(a_worker_gets_the_whole_group),
 	PRG_TEST(an_answer_during_the_handler_lets_the_index_be_used_again),
@@ -151,5 +177,6 @@ static const struct CMUnitTest tests[] = {
 	PRG_TEST(a_recovery_ends_stalls_and_not_page_requests),
 	PRG_TEST(a_dead_iommu_gets_no_answers),
 	PRG_TEST(a_poller_of_page_requests_alone_handles_errors),
+	PRG_TEST(groups_are_refused_when_all_slots_are_retired),
 };
 TEST_SUITE(prg_answers, tests, NULL, NULL);
