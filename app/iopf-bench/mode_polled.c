@@ -17,6 +17,7 @@
 
 #include <iopf.h>
 #include <iopf_pci.h>
+#include <iopf_poller.h>
 #include <iopf_stats.h>
 #include <mmem.h>
 

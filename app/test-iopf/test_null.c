@@ -17,6 +17,7 @@
 #include "iopf_iommu.h"
 #include "iopf_handler.h"
 #include "iopf_pci.h"
+#include "iopf_poller.h"
 #include "iopf_stats.h"
 #include "mmem.h"
 #include "pgtable.h"

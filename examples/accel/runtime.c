@@ -17,6 +17,7 @@
 #include <rte_lcore.h>
 
 #include <iopf_pci.h>
+#include <iopf_poller.h>
 #include <iopf_stats.h>
 
 #include "device.h"

@@ -22,6 +22,7 @@
 #include <sys/queue.h>
 
 #include <iopf.h>
+#include <iopf_handler.h>
 
 struct dma;
 struct mmem_space;

@@ -19,6 +19,7 @@
 #include <rte_lcore.h>
 
 #include <iopf.h>
+#include <iopf_poller.h>
 #include <iopf_stats.h>
 #include <mmem.h>
 #include <smmuv3_model.h>

@@ -76,7 +76,7 @@ main(int argc, char **argv)
 	must(buf != NULL, "allocate");
 	must(mmem_attach(space, dev, IOPF_NO_PASID) == 0, "attach the device");
 
-	poller = iopf_poller_create(&(struct iopf_poller_conf){ .name = "faults" });
+	poller = iopf_poller_create(NULL);
 	must(poller != NULL, "make a poller");
 	must(iopf_poller_add(poller, smmu, IOPF_QUEUE_ALL) == 0, "add the queues to it");
 	must(iopf_iommu_start(smmu) == 0, "start the SMMU");

@@ -59,10 +59,17 @@ void iopf_queue_fini(struct iopf_queue *q);
 /* Slots that are not free. The caller owns the queue, or no thread drains it. */
 uint32_t iopf_queue_nb_held(struct iopf_queue *q);
 
-/* poll.c */
+/* queue_pass.c */
 /* Become the owner, or return false. Never waits. */
 bool iopf_queue_own(struct iopf_queue *q);
 void iopf_queue_disown(struct iopf_queue *q);
+/*
+ * One pass, in an RCU read section: bursts as in iopf_queue_run_bursts(), and what is due by time.
+ * Returns 0 if another thread owns the queue or the IOMMU is off.
+ */
+unsigned int iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
+
+/* fence.c */
 /*
  * A stand-in: a thread that waits for a queue, and drains it if no poll thread has made a pass for
  * a while. Its pass checks for errors of the IOMMU too. iopf_stand_in_poll() returns records.

@@ -28,7 +28,7 @@
  *	}
  *
  *	smmu = iopf_iommu_open("smmuv3,model=1");
- *	iopf_dma_map(smmu, memory, len, &addr);		// tables and pages
+ *	iopf_dma_map(smmu, memory, len, &addr);		// tables and pages; iopf_iommu.h
  *	dev = iopf_dev_add(smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
  *	domain = iopf_domain_create(&(struct iopf_domain_conf){
  *			.handler = on_fault, .ctx = table, .translation = root_of(table) });
@@ -64,9 +64,10 @@
  * is 0.
  *
  * Other headers, by reader: iopf_iommu.h (sizes, capabilities, sleeping, memory of an IOMMU),
- * iopf_handler.h (handlers that invalidate, take or defer; workers), iopf_pci.h (the driver of a
- * PCIe function with ATS and PRI), iopf_stats.h (counters, the dump), iopf_driver.h (drivers of
- * IOMMUs), iopf_pgtable.h (domains with page tables of lib/pgtable).
+ * iopf_handler.h (handlers that invalidate, take or defer; workers), iopf_poller.h (the loop and
+ * the idle policy of poll threads), iopf_pci.h (the driver of a PCIe function with ATS and PRI),
+ * iopf_stats.h (counters, the dump), iopf_driver.h (drivers of IOMMUs), iopf_pgtable.h (domains
+ * with page tables of lib/pgtable).
  */
 
 #include <stdbool.h>
@@ -80,8 +81,10 @@ extern "C" {
 struct iopf_iommu;
 struct iopf_dev;
 struct iopf_pci_ops;
+struct iopf_retry;
 struct iopf_domain;
 struct iopf_poller;
+struct iopf_poller_conf;
 struct iopf_worker;
 
 /** The PASID of a fault without one, and of the untagged traffic of a device. */
@@ -246,15 +249,6 @@ enum iopf_recover {
 	IOPF_PRI,	/**< the device has ATS and PRI, and requests pages: iopf_pci.h */
 };
 
-/** An access that was aborted, and the answer to its fault. */
-struct iopf_retry {
-	uint64_t addr;
-	uint32_t sid;
-	uint32_t pasid;		/**< or IOPF_NO_PASID */
-	uint8_t perm;		/**< IOPF_PERM_* that the access needs */
-	enum iopf_code code;	/**< after IOPF_ANSWER_AFTER_INV the access may fail again */
-};
-
 /** Operations of the device, given by its driver. */
 struct iopf_dev_ops {
 	/**
@@ -265,7 +259,7 @@ struct iopf_dev_ops {
 	/**
 	 * For IOPF_TERMINATE: called instead of an answer, once for each record; an access may
 	 * leave many. On the thread that answers; must not block. NULL: the faults are only
-	 * reported, and the handlers are not called.
+	 * reported, and the handlers are not called. struct iopf_retry: iopf_handler.h.
 	 */
 	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
 };
@@ -328,13 +322,7 @@ struct iopf_domain_conf {
 	const char *name;		/**< for lists ["domain:N"] */
 	iopf_handler_t handler;		/**< on the poll thread; must not block [IOPF_DEFER] */
 	iopf_handler_t deferred;	/**< on a worker thread; may block */
-	/**
-	 * Called like handler for page requests that are discarded because others were lost. No
-	 * answer is needed (the id is 0). The device requests these pages again: a domain that maps
-	 * them now, or has them mapped, lets devices progress however often the queue overflows,
-	 * also with groups too large for it. After raising a permission: iopf_group_invalidate().
-	 * May be NULL.
-	 */
+	/** For page requests that are discarded; may be NULL: see iopf_handler.h. */
 	void (*lost)(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 	void *ctx;			/**< of all three */
 	struct iopf_worker *worker;	/**< needed with deferred */
@@ -385,12 +373,7 @@ const char *iopf_domain_name(const struct iopf_domain *domain);
  * Pollers
  */
 
-struct iopf_poller_conf {
-	const char *name;
-	uint16_t burst;		/**< records taken from a queue at a time, at most 64 [32] */
-	uint16_t bursts;	/**< at most so many in one pass over a queue [4] */
-};
-
+/** @param conf iopf_poller.h; NULL: the defaults. */
 struct iopf_poller *iopf_poller_create(const struct iopf_poller_conf *conf);
 
 /** Removes its queues. -EBUSY while a thread is inside iopf_poll(). */
@@ -409,10 +392,6 @@ int iopf_poller_remove(struct iopf_poller *poller, struct iopf_iommu *iommu, uin
  * handler it does nothing: 0 with rte_errno EDEADLK.
  */
 unsigned int iopf_poll(struct iopf_poller *poller);
-
-/** Call iopf_poll() until iopf_poller_stop(). Returns 0, for rte_eal_remote_launch(). */
-int iopf_poller_run(void *poller);
-void iopf_poller_stop(struct iopf_poller *poller);
 
 #ifdef __cplusplus
 }

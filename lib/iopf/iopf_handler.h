@@ -7,7 +7,13 @@
 /**
  * @file
  * For the author of a domain whose handlers do more than answer: invalidations, groups that are
- * taken and answered later, and workers for deferred handlers.
+ * taken and answered later, and workers for deferred handlers; and for the operation retry.
+ *
+ * Lost page requests (iopf_domain_conf.lost). The callback is called like handler, for page
+ * requests that are discarded because others were lost. No answer is needed (the id is 0). The
+ * device requests these pages again: a domain that maps them now, or has them mapped, lets devices
+ * progress however often the queue overflows, also with groups too large for it. After raising a
+ * permission: iopf_group_invalidate().
  */
 
 #include <stdbool.h>
@@ -18,6 +24,15 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/** An access that was aborted, and the answer to its fault. */
+struct iopf_retry {
+	uint64_t addr;
+	uint32_t sid;
+	uint32_t pasid;		/**< or IOPF_NO_PASID */
+	uint8_t perm;		/**< IOPF_PERM_* that the access needs */
+	enum iopf_code code;	/**< after IOPF_ANSWER_AFTER_INV the access may fail again */
+};
 
 /** A range of input addresses whose translation changed. */
 struct iopf_inv {

@@ -20,6 +20,7 @@
 #include <rte_errno.h>
 
 #include "iopf_handler.h"
+#include "iopf_poller.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
 #include "smmuv3_model.h"

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "iopf_handler.h"
+#include "iopf_poller.h"
 #include "iopf_rig.h"
 #include "iopf_stats.h"
 #include "test.h"

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "iopf_handler.h"
+#include "iopf_poller.h"
 #include "iopf_stats.h"
 #include "prg_rig.h"
 #include "iopf_iommu.h"

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include <iopf.h>
+#include <iopf_handler.h>
 #include <iopf_iommu.h>
 #include <pgtable.h>
 

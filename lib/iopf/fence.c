@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Threads that wait until a queue was read, and read it themselves where no poll thread does. */
+
+#include <errno.h>
+
+#include <rte_cycles.h>
+
+#include "dispatch.h"
+#include "fault_queue.h"
+#include "iommu.h"
+#include "iopf_log.h"
+#include "pass.h"
+#include "rcu.h"
+
+/* A queue without a pass for 1/STANDSTILLS_PER_S seconds has no poll thread. */
+#define STANDSTILLS_PER_S	50
+
+void
+iopf_stand_in_begin(const struct iopf_queue *q, struct iopf_stand_in *stand_in)
+{
+	stand_in->passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
+	stand_in->since = rte_rdtsc();
+}
+
+unsigned int
+iopf_stand_in_poll(struct iopf_queue *q, struct iopf_stand_in *stand_in)
+{
+	uint64_t patience = q->poller != NULL ? rte_get_tsc_hz() / STANDSTILLS_PER_S : 0;
+	uint32_t passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
+	unsigned int n;
+
+	if (passes != stand_in->passes) {
+		iopf_stand_in_begin(q, stand_in);
+		return 0;
+	}
+	if (rte_rdtsc() - stand_in->since < patience)
+		return 0;
+	iopf_rcu_read_lock();
+	n = iopf_queue_run_pass(q, IOPF_MAX_BURST, 4);
+	iopf_rcu_read_unlock();
+	stand_in->passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
+	return n;
+}
+
+/*
+ * For a driver without queue_mark: drain the queue. True: it is empty. False: records may be left,
+ * or another thread owns the queue.
+ */
+static bool
+queue_read_all(struct iopf_queue *q)
+{
+	bool empty = false;
+
+	iopf_rcu_read_lock();
+	if (iopf_iommu_is_polled(q->iommu) && iopf_queue_own(q)) {
+		empty = iopf_queue_run_bursts(q, IOPF_MAX_BURST, 4) < 4 * IOPF_MAX_BURST;
+		iopf_queue_disown(q);
+	}
+	iopf_rcu_read_unlock();
+	return empty;
+}
+
+static bool
+fence_is_passed(struct iopf_queue *q, uint64_t mark)
+{
+	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
+
+	return ops->queue_mark != NULL ? ops->queue_passed(q->iommu->priv, q->id, mark) :
+			queue_read_all(q);
+}
+
+int
+iopf_queue_fence(struct iopf_queue *q, uint64_t end)
+{
+	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
+	void *priv = q->iommu->priv;
+	struct iopf_stand_in stand_in;
+	uint64_t mark;
+
+	if (!iopf_iommu_is_serving(q->iommu))
+		return 0;
+	mark = ops->queue_mark != NULL ? ops->queue_mark(priv, q->id) : 0;
+	iopf_stand_in_begin(q, &stand_in);
+	while (!fence_is_passed(q, mark)) {
+		/* A stop ends the faults in the queue. */
+		if (!iopf_iommu_is_serving(q->iommu))
+			return 0;
+		if (iopf_wait_is_over(end)) {
+			IOPF_LOG(ERR, "\"%s\": queue %u was not read within wait_ms, since a fast "
+					"handler or a poll thread does not return; detach or "
+					"remove the device again", q->iommu->name, q->id);
+			return -ETIMEDOUT;
+		}
+		if (iopf_stand_in_poll(q, &stand_in) == 0)
+			ops->wait(priv);
+	}
+	return 0;
+}
+
+int
+iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t end)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < iommu->info.nb_queues && ret == 0; i++)
+		ret = iopf_queue_fence(&iommu->queues[i], end);
+	return ret;
+}

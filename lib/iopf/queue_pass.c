@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * A pass over a queue by its owner: bursts of records, and now and then the work that depends on
+ * time: deadlines, groups without Last, errors of the IOMMU.
+ */
+
+#include <rte_cycles.h>
+
+#include "call.h"
+#include "cancel.h"
+#include "dispatch.h"
+#include "fault_queue.h"
+#include "iommu.h"
+#include "prg.h"
+
+/* Passes between reads of the clock: rte_rdtsc() is a large part of an idle pass. */
+#define CLOCK_PASSES	16
+#define CHECKS_PER_S	1000
+/* Slots whose deadline is checked at a time. */
+#define EXPIRE_SLOTS	256
+
+bool
+iopf_queue_own(struct iopf_queue *q)
+{
+	/* Acquire: with the release in iopf_queue_disown(). */
+	return atomic_load_explicit(&q->owned, memory_order_relaxed) == 0 &&
+		atomic_exchange_explicit(&q->owned, 1, memory_order_acquire) == 0;
+}
+
+void
+iopf_queue_disown(struct iopf_queue *q)
+{
+	atomic_store_explicit(&q->owned, 0, memory_order_release);
+}
+
+/* False: it has failed already, or a stop is under way, which ends all outstanding faults. */
+static bool
+iommu_mark_failed(struct iopf_iommu *iommu)
+{
+	uint32_t state = atomic_load(&iommu->state);
+
+	while (state >= IOPF_STATE_RUNNING)
+		if (atomic_compare_exchange_weak(&iommu->state, &state, IOPF_STATE_FAILED))
+			return true;
+	return false;
+}
+
+/* @p q is the event queue: only its owner calls the driver's check(). */
+static void
+errors_check(struct iopf_queue *q, uint64_t now)
+{
+	struct iopf_iommu *iommu = q->iommu;
+	unsigned int flags;
+
+	if (now < q->next_error_check)
+		return;
+	q->next_error_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
+	/*
+	 * Acquire: with the release in iopf_answering_end(). This check may enable the IOMMU
+	 * again: answers that were claimed before its recovery must be out.
+	 */
+	if (iommu->recovering &&
+			atomic_load_explicit(&iommu->answering, memory_order_acquire) != 0)
+		return;
+	flags = iommu->driver->ops.check(iommu->priv);
+	iommu->recovering = flags & IOPF_CHECK_TERMINATED;
+	if (likely(flags == 0))
+		return;
+	if ((flags & IOPF_CHECK_DEAD) && !iommu_mark_failed(iommu))
+		return;
+	if (flags & (IOPF_CHECK_TERMINATED | IOPF_CHECK_DEAD)) {
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_RESETS, 1);
+		iopf_queue_cancel(q, NULL, IOPF_CANCEL_TERMINATED);
+	}
+	if ((flags & IOPF_CHECK_DEAD) && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS) {
+		/* Page requests survive a recovery. A failed IOMMU delivers no answers. */
+		iopf_queue_cancel(&iommu->queues[IOPF_QUEUE_REQUESTS], NULL,
+				IOPF_CANCEL_TERMINATED);
+	}
+}
+
+static void
+queue_check(struct iopf_queue *q)
+{
+	struct iopf_iommu *iommu = q->iommu;
+	uint64_t now = rte_rdtsc();
+
+	if (now < q->next_check)
+		return;
+	q->next_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
+	if (atomic_load_explicit(&iommu->nb_deadlines, memory_order_relaxed) != 0 ||
+			iopf_queue_is_pressed(q))
+		iopf_queue_expire(q, now, RTE_MIN(q->nb_slots, (uint32_t)EXPIRE_SLOTS));
+	if (q->prg != NULL) {
+		iopf_self.in_fast = true;
+		iopf_prg_discard_old(q, now - iommu->partial_cycles);
+		iopf_self.in_fast = false;
+		/* Check for errors also if no thread polls the event queue. */
+		q = &iommu->queues[IOPF_QUEUE_EVENTS];
+		if (!iopf_queue_own(q))
+			return;
+		errors_check(q, now);
+		iopf_queue_disown(q);
+		return;
+	}
+	errors_check(q, now);
+}
+
+unsigned int
+iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
+{
+	uint32_t passes;
+	unsigned int n;
+
+	if (!iopf_iommu_is_polled(q->iommu) || !iopf_queue_own(q))
+		return 0;
+	n = iopf_queue_run_bursts(q, burst, bursts);
+	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + 1;
+	atomic_store_explicit(&q->passes, passes, memory_order_relaxed);
+	if ((passes & (CLOCK_PASSES - 1)) == 0)
+		queue_check(q);
+	iopf_queue_disown(q);
+	return n;
+}
