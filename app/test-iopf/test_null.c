@@ -17,6 +17,7 @@
 #include "iopf_iommu.h"
 #include "iopf_handler.h"
 #include "iopf_pci.h"
+#include "iopf_policy.h"
 #include "iopf_poller.h"
 #include "iopf_stats.h"
 #include "mmem.h"
@@ -89,6 +90,8 @@ test_null_dev_and_domain_are_refused(void **state)
 	assert_int_equal(iopf_domain_destroy(NULL), 0);
 	REFUSES(iopf_domain_attach(NULL, NULL, IOPF_NO_PASID));
 	REFUSES(iopf_domain_detach(NULL, NULL, IOPF_NO_PASID));
+	REFUSES(iopf_domain_episode(NULL, NULL, IOPF_NO_PASID, NULL));
+	REFUSES(iopf_domain_rearm(NULL, NULL, IOPF_NO_PASID, NULL));
 	IS_NOTHING(iopf_domain_ctx(NULL));
 	IS_NOTHING(iopf_domain_name(NULL));
 	IS_NOTHING(iopf_domain_stat(NULL, IOPF_STAT_FAULTS));

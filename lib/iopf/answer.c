@@ -8,6 +8,7 @@
 #include "answer.h"
 #include "call.h"
 #include "domain.h"
+#include "episode.h"
 #include "iopf_handler.h"
 #include "iopf_log.h"
 #include "rcu.h"
@@ -128,10 +129,50 @@ code_refuse(enum iopf_code code)
 	return iopf_ret(-EINVAL);
 }
 
+/* The whole record, for an episode. The claim tells whether it is of one fault, as of a copy. */
+static void
+slot_copy_fault(const struct iopf_slot *slot, struct iopf_fault *fault)
+{
+	fault->addr = __atomic_load_n(&slot->fault.addr, __ATOMIC_RELAXED);
+	fault->ipa = __atomic_load_n(&slot->fault.ipa, __ATOMIC_RELAXED);
+	fault->time = __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED);
+	fault->sid = __atomic_load_n(&slot->fault.sid, __ATOMIC_RELAXED);
+	fault->pasid = __atomic_load_n(&slot->fault.pasid, __ATOMIC_RELAXED);
+	fault->token = __atomic_load_n(&slot->fault.token, __ATOMIC_RELAXED);
+	fault->perm = __atomic_load_n(&slot->fault.perm, __ATOMIC_RELAXED);
+	fault->reason = __atomic_load_n(&slot->fault.reason, __ATOMIC_RELAXED);
+	fault->flags = __atomic_load_n(&slot->fault.flags, __ATOMIC_RELAXED);
+	fault->raw_id = __atomic_load_n(&slot->fault.raw_id, __ATOMIC_RELAXED);
+	fault->queue = slot->fault.queue;
+}
+
+/*
+ * Claim and answer a group. A fatal answer of an attachment that asks for it opens an episode,
+ * before the device sees the answer.
+ */
+static int
+slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint32_t word, enum iopf_code code,
+		bool *ours)
+{
+	bool is_fatal = iopf_code_is_fatal(code);
+	struct iopf_slot_copy copy;
+	struct iopf_fault fault;
+	int ret;
+
+	if (unlikely(is_fatal))
+		slot_copy_fault(slot, &fault);
+	ret = iopf_slot_claim(slot, word, &copy, ours);
+	if (ret < 0)
+		return ret;
+	if (unlikely(is_fatal && copy.attachment->domain->storm.report_first))
+		iopf_episode_open(copy.attachment, &fault);
+	iopf_answer_send(q, &copy, code);
+	return 0;
+}
+
 int
 iopf_group_respond(uint64_t id, enum iopf_code code)
 {
-	struct iopf_slot_copy copy;
 	struct iopf_slot *slot;
 	struct iopf_queue *q;
 	uint64_t word;
@@ -149,9 +190,7 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 		iopf_answering_begin(q->iommu);
 		word = iopf_slot_load(slot);
 		if (IOPF_SLOT_GEN(word) == IOPF_ID_GEN(id))
-			ret = iopf_slot_claim(slot, word, &copy, &ours);
-		if (ret == 0)
-			iopf_answer_send(q, &copy, code);
+			ret = slot_respond(q, slot, word, code, &ours);
 		iopf_answering_end(q->iommu);
 		if (ret < 0)
 			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);

@@ -8,6 +8,7 @@
 #include "call.h"
 #include "cancel.h"
 #include "domain.h"
+#include "episode.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
 #include "pri.h"
@@ -21,6 +22,35 @@ attachment_find(const struct iopf_dev *dev, uint32_t pasid)
 	LIST_FOREACH(attachment, &dev->attachments, next)
 		if (attachment->pasid == pasid)
 			break;
+	return attachment;
+}
+
+static void
+attachment_free(struct iopf_attachment *attachment)
+{
+	iopf_episodes_destroy(attachment->episodes);
+	free(attachment);
+}
+
+/* NULL: no memory. */
+static struct iopf_attachment *
+attachment_create(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
+{
+	struct iopf_attachment *attachment = calloc(1, sizeof(*attachment));
+
+	if (attachment == NULL)
+		return NULL;
+	attachment->dev = dev;
+	attachment->domain = domain;
+	attachment->pasid = pasid;
+	if (iopf_storm_has_episodes(&domain->storm)) {
+		attachment->episodes = iopf_episodes_create();
+		if (attachment->episodes == NULL) {
+			attachment_free(attachment);
+			return NULL;
+		}
+		atomic_init(&attachment->gate, IOPF_GATE_EPISODES);
+	}
 	return attachment;
 }
 
@@ -87,7 +117,7 @@ attachment_release(struct iopf_attachment *attachment)
 		atomic_fetch_sub(&iommu->nb_deadlines, 1);
 	iopf_domain_handle_put(domain, iommu);
 	iopf_domain_count_attached(domain, -1);
-	free(attachment);
+	attachment_free(attachment);
 }
 
 /* For log lines: what the application does after a failed detach or a failed undo. */
@@ -292,7 +322,7 @@ fail:
 		iopf_pri_release(dev);
 	pthread_mutex_unlock(&iommu->lock);
 	iopf_domain_count_attached(domain, -1);
-	free(attachment);
+	attachment_free(attachment);
 	return ret;
 }
 
@@ -313,12 +343,9 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 				dev->name, pasid, dev->conf.nb_pasids);
 		return iopf_ret(-ERANGE);
 	}
-	attachment = calloc(1, sizeof(*attachment));
+	attachment = attachment_create(domain, dev, pasid);
 	if (attachment == NULL)
 		return iopf_ret(-ENOMEM);
-	attachment->dev = dev;
-	attachment->domain = domain;
-	attachment->pasid = pasid;
 
 	/* iopf_domain_destroy() fails from here on. */
 	iopf_domain_count_attached(domain, 1);
@@ -331,7 +358,7 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 		IOPF_LOG(ERR, "%s: its removal has begun: call iopf_dev_remove() again, then "
 				"iopf_dev_add()", dev->name);
 		iopf_domain_count_attached(domain, -1);
-		free(attachment);
+		attachment_free(attachment);
 	} else if (other == NULL) {
 		ret = attachment_attach(attachment);
 	} else {
@@ -341,7 +368,7 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 				"waits for the undo of a failed attach of" : "is attached to",
 				other->domain->name);
 		iopf_domain_count_attached(domain, -1);
-		free(attachment);
+		attachment_free(attachment);
 	}
 	pthread_mutex_unlock(&dev->lock);
 	iopf_trace_attach(dev->iommu->id, dev->sids[0], pasid, ret);

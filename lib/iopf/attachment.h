@@ -14,6 +14,7 @@
 #include "dev.h"
 
 struct iopf_domain;
+struct iopf_episodes;
 
 /*
  * The states of an attachment. Each step can fail, and the next detach makes it again:
@@ -30,6 +31,8 @@ enum iopf_attachment_state {
 
 /* The state is not ATTACHED. */
 #define IOPF_GATE_CLOSED	(1u << 0)
+/* The attachment has episodes; one may be open. */
+#define IOPF_GATE_EPISODES	(1u << 4)
 
 /* In the IOMMU's table attached once for each StreamID. */
 struct iopf_attachment {
@@ -44,6 +47,7 @@ struct iopf_attachment {
 	 * applies.
 	 */
 	_Atomic uint32_t gate;
+	struct iopf_episodes *episodes;	/* NULL without IOPF_GATE_EPISODES */
 	bool busy;			/* a detach waits for handlers without the device's lock */
 	bool undo;			/* its attach failed: it is to be detached */
 	LIST_ENTRY(iopf_attachment) next;

@@ -9,6 +9,7 @@
 
 #include "call.h"
 #include "dispatch.h"
+#include "episode.h"
 #include "handler.h"
 #include "prg.h"
 
@@ -20,11 +21,10 @@ iopf_fault_report(struct iopf_iommu *iommu, const struct iopf_fault *fault)
 		iommu->conf.report(iommu, fault, iommu->conf.report_ctx);
 }
 
-static void
-event_report(struct iopf_pass *pass, const struct iopf_event *ev)
+static struct iopf_fault
+fault_of_event(const struct iopf_pass *pass, const struct iopf_event *ev)
 {
-	struct iopf_iommu *iommu = pass->queue->iommu;
-	const struct iopf_fault fault = {
+	return (struct iopf_fault){
 		.addr = ev->addr,
 		.ipa = ev->ipa,
 		.time = pass->now,
@@ -36,8 +36,25 @@ event_report(struct iopf_pass *pass, const struct iopf_event *ev)
 		.raw_id = ev->raw_id,
 		.queue = pass->queue->id,
 	};
+}
 
-	iopf_fault_report(iommu, &fault);
+static void
+event_report(struct iopf_pass *pass, const struct iopf_event *ev)
+{
+	const struct iopf_fault fault = fault_of_event(pass, ev);
+
+	iopf_fault_report(pass->queue->iommu, &fault);
+}
+
+/* An aborted access: count it in the open episode. False: none is open. */
+static bool
+event_count(struct iopf_pass *pass, struct iopf_attachment *attachment,
+		const struct iopf_event *ev)
+{
+	const struct iopf_fault fault = fault_of_event(pass, ev), *faults = &fault;
+
+	return (atomic_load_explicit(&attachment->gate, memory_order_relaxed) &
+			IOPF_GATE_EPISODES) && iopf_episode_count(attachment, &faults, 1);
 }
 
 /* A handler may resolve the fault, and the device repeats the access. */
@@ -70,6 +87,8 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 					IOPF_IOMMU_STAT_UNKNOWN_SID ?
 					IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID :
 					IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, 1);
+		else if (event_count(pass, attachment, ev))
+			return;
 		else
 			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REPORTS, 1);
 		event_report(pass, ev);

@@ -49,6 +49,8 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 	}
 	memset(domain, 0, sizeof(*domain));
 	domain->conf = *conf;
+	if (conf->storm != NULL)
+		domain->storm = *conf->storm;
 	snprintf(name, sizeof(name), "domain:%u", atomic_fetch_add(&serial, 1));
 	domain->name = strdup(conf->name != NULL ? conf->name : name);
 	if (domain->name == NULL) {

@@ -12,6 +12,7 @@
 #include "hist.h"
 #include "iommu.h"
 #include "iopf_handler.h"
+#include "iopf_policy.h"
 #include "iopf_support.h"
 
 /* A domain on an IOMMU. */
@@ -24,6 +25,7 @@ struct iopf_hw {
 struct iopf_domain {
 	char *name;
 	struct iopf_domain_conf conf;
+	struct iopf_storm_conf storm;	/* copied; all off if conf.storm was NULL */
 
 	pthread_mutex_t lock;
 	/* struct iopf_hw, by IOMMU; written under the lock, read with hazard.h. */

@@ -40,7 +40,6 @@
 
 struct iopf_attachment;
 struct iopf_episodes;
-struct iopf_queue;
 
 /* An answer that judges a fault fatal. */
 static inline bool
@@ -75,8 +74,8 @@ bool iopf_episode_is_open(const struct iopf_attachment *attachment);
  * The owner of the queue: count the faults of a group, a stall, or an aborted access, if an episode
  * is open. False: it is not; the handler is called.
  */
-bool iopf_episode_count(struct iopf_attachment *attachment, const struct iopf_queue *q,
-		const struct iopf_fault *const *faults, uint16_t n);
+bool iopf_episode_count(struct iopf_attachment *attachment, const struct iopf_fault *const *faults,
+		uint16_t n);
 /* @p episode may be NULL. 0 or -ENOENT. */
 int iopf_episode_close(struct iopf_attachment *attachment, struct iopf_episode *episode);
 int iopf_episode_read(const struct iopf_attachment *attachment, struct iopf_episode *episode);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include "episode.h"
 #include "gate.h"
 #include "handler.h"
 
@@ -8,6 +9,7 @@ enum iopf_verdict
 iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group)
 {
 	uint32_t gate = atomic_load_explicit(&attachment->gate, memory_order_relaxed);
+	enum iopf_verdict verdict;
 
 	/*
 	 * During a detach no fault is resolved: a repeated access would abort, and a device that
@@ -15,5 +17,11 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	 */
 	if (gate & IOPF_GATE_CLOSED)
 		return IOPF_ANSWER(IOPF_INVALID);
-	return handler_call(attachment->domain, group);
+	if ((gate & IOPF_GATE_EPISODES) &&
+			iopf_episode_count(attachment, group->faults, group->nb_faults))
+		return IOPF_ANSWER(IOPF_INVALID);
+	verdict = handler_call(attachment->domain, group);
+	if (attachment->domain->storm.report_first && iopf_verdict_is_fatal(verdict))
+		iopf_episode_open(attachment, group->faults[0]);
+	return verdict;
 }

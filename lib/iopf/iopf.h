@@ -66,8 +66,8 @@
  * Other headers, by reader: iopf_iommu.h (sizes, capabilities, sleeping, memory of an IOMMU),
  * iopf_handler.h (handlers that invalidate, take or defer; workers), iopf_poller.h (the loop and
  * the idle policy of poll threads), iopf_pci.h (the driver of a PCIe function with ATS and PRI),
- * iopf_stats.h (counters, the dump), iopf_driver.h (drivers of IOMMUs), iopf_pgtable.h (domains
- * with page tables of lib/pgtable).
+ * iopf_policy.h (devices that may go wrong), iopf_stats.h (counters, the dump), iopf_driver.h
+ * (drivers of IOMMUs), iopf_pgtable.h (domains with page tables of lib/pgtable).
  */
 
 #include <stdbool.h>
@@ -82,6 +82,7 @@ struct iopf_iommu;
 struct iopf_dev;
 struct iopf_pci_ops;
 struct iopf_retry;
+struct iopf_storm_conf;
 struct iopf_domain;
 struct iopf_poller;
 struct iopf_poller_conf;
@@ -327,6 +328,7 @@ struct iopf_domain_conf {
 	void *ctx;			/**< of all three */
 	struct iopf_worker *worker;	/**< needed with deferred */
 	uint32_t deadline_ms;		/**< unanswered for longer: IOPF_INVALID [never] */
+	const struct iopf_storm_conf *storm; /**< iopf_policy.h; copied [all off] */
 	struct iopf_translation translation;
 };
 

@@ -21,7 +21,7 @@ extern "C" {
 
 /** Counters of a domain. */
 enum iopf_stat {
-	IOPF_STAT_FAULTS,	/**< given to a handler; a page request group counts as one */
+	IOPF_STAT_FAULTS,	/**< of attached devices; a page request group counts as one */
 	IOPF_STAT_SUCCESS,	/**< answered with this code */
 	IOPF_STAT_INVALID,
 	IOPF_STAT_FAILURE,
@@ -33,8 +33,11 @@ enum iopf_stat {
 	IOPF_STAT_EXPIRED,	/**< answered by the deadline */
 	IOPF_STAT_TERMINATED,	/**< ended by the IOMMU */
 	IOPF_STAT_REQUESTS,	/**< page requests in the groups among the faults */
+	IOPF_STAT_EPISODES,	/**< opened: see iopf_policy.h */
+	IOPF_STAT_COUNTED,	/**< counted in an episode, without a handler or report: faults,
+				  * answered INVALID, and aborted accesses */
 };
-#define IOPF_NB_STATS 12
+#define IOPF_NB_STATS 14
 const char *iopf_stat_name(enum iopf_stat stat);
 uint64_t iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat);
 

@@ -25,6 +25,7 @@
 
 #include "attachment.h"
 #include "domain.h"
+#include "episode.h"
 #include "handler.h"
 #include "prg.h"
 
@@ -171,6 +172,13 @@ iopf_prg_discard_all(struct iopf_queue *q)
 		group_discard(q, q->prg->oldest, IOPF_IOMMU_STAT_DISCARDED);
 }
 
+/* No handler is called for its faults. */
+static bool
+attachment_has_open_episode(const struct iopf_attachment *attachment)
+{
+	return attachment->episodes != NULL && iopf_episode_is_open(attachment);
+}
+
 /*
  * Requests were lost. The domain's lost gets the requests of each partial group, so that it can map
  * their pages: otherwise endpoints whose groups interleave in a queue too small for them could
@@ -193,6 +201,7 @@ loss_handle(struct iopf_pass *pass, unsigned int left)
 
 		if (IOPF_SLOT_STATE(iopf_slot_load(head)) != IOPF_SLOT_PARTIAL ||
 				attachment->domain->conf.lost == NULL ||
+				attachment_has_open_episode(attachment) ||
 				!iopf_inv_batch_begin(pass, attachment, left))
 			continue;
 		domain = attachment->domain;

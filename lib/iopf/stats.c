@@ -79,6 +79,8 @@ iopf_stat_name(enum iopf_stat stat)
 		[IOPF_STAT_EXPIRED] = "expired",
 		[IOPF_STAT_TERMINATED] = "terminated",
 		[IOPF_STAT_REQUESTS] = "requests",
+		[IOPF_STAT_EPISODES] = "episodes",
+		[IOPF_STAT_COUNTED] = "counted",
 	};
 
 	return (unsigned int)stat < IOPF_NB_STATS ? names[stat] : "unknown";
