@@ -151,7 +151,7 @@ slot_copy_fault(const struct iopf_slot *slot, struct iopf_fault *fault)
  * before the device sees the answer.
  */
 static int
-slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint32_t word, enum iopf_code code,
+slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word, enum iopf_code code,
 		bool *ours)
 {
 	bool is_fatal = iopf_code_is_fatal(code);

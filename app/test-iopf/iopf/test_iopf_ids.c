@@ -321,6 +321,28 @@ a_slot_retires_after_its_last_generation(void **state)
 	assert_int_equal(0, iopf_group_respond(id, IOPF_SUCCESS));
 }
 
+/* A generation has more than 32 bits: a function that cuts it off loses the answer. */
+static void
+a_fault_of_a_late_generation_is_answered_in_each_way(void **state)
+{
+	const enum iopf_code codes[] = { IOPF_SUCCESS, IOPF_INVALID, IOPF_FAILURE };
+	unsigned int n = 0;
+
+	(void)state;
+	set_gens(IOPF_GEN_END / 2);
+	for (; n < RTE_DIM(codes); n++) {
+		assert_int_equal(0, iopf_group_respond(take_one(n), codes[n]));
+		assert_int_equal(codes[n], hw.out[n].answer.code);
+	}
+	one.verdict = IOPF_DEFER;
+	one_put_stall(n, ADDR);
+	iopf_poll(one.poller);
+	one_await_answers(++n);
+	take_one(n);
+	assert_int_equal(0, iopf_domain_detach(one.domain, one.dev, IOPF_NO_PASID));
+	one_await_answers(++n);
+}
+
 /* Each slot serves one fault more, and then no fault has a slot. */
 static void
 faults_are_refused_when_all_slots_are_retired(void **state)
@@ -390,6 +412,7 @@ static const struct CMUnitTest tests[] = {
 	ONE_TEST(a_worker_leaves_out_an_id_whose_slot_was_used_again),
 	ONE_TEST(a_worker_leaves_out_an_id_of_an_iommu_that_was_closed),
 	GENS_TEST(a_slot_retires_after_its_last_generation),
+	GENS_TEST(a_fault_of_a_late_generation_is_answered_in_each_way),
 	GENS_TEST(faults_are_refused_when_all_slots_are_retired),
 	GENS_TEST(a_retired_slot_stays_retired_after_close_and_open),
 };
