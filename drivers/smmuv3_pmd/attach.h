@@ -42,5 +42,7 @@ struct smmuv3_attachment {
 
 int smmuv3_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment);
 int smmuv3_detach(void *priv, void *attachment);
+/* block.c */
+int smmuv3_stall_set(void *priv, void *attachment, bool on);
 
 #endif /* SMMUV3_ATTACH_H */

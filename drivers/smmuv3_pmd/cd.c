@@ -246,3 +246,25 @@ smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid)
 		cd.dw[0] = 0;
 	return smmuv3_entry_write(live->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
 }
+
+/*
+ * One word changes, so the CD may be live. Accesses that stalled before still wait for their
+ * RESUME; one that is retried and faults again aborts.
+ *
+ * S is a state of the live CD, and of no other object. A table that takes the place of the live one
+ * gets its CDs as they are now, so that S stays clear for the PASIDs that are not replaced. The CD
+ * of a domain that replaces another one is a new CD: its accesses stall.
+ */
+int
+smmuv3_cd_set_stall(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid, bool on)
+{
+	struct cd_sync sync = { s, dev, ssid };
+	struct smmuv3_cd *live = find_cd(dev, ssid);
+	struct smmuv3_cd cd = *live;
+
+	if (on)
+		cd.dw[0] |= SMMUV3_CD0_S;
+	else
+		cd.dw[0] &= ~SMMUV3_CD0_S;
+	return smmuv3_entry_write(live->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
+}

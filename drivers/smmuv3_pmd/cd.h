@@ -11,6 +11,7 @@
  * concurrently.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "mem.h"
@@ -36,6 +37,8 @@ int smmuv3_cdtab_ensure_cd(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ss
 int smmuv3_cd_start(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
 		const struct smmuv3_domain *domain);
 int smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid);
+/* Accesses that fault stall, or abort with a record. */
+int smmuv3_cd_set_stall(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid, bool on);
 int smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translation *tr);
 
 #endif /* SMMUV3_CD_H */

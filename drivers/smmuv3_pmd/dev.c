@@ -82,9 +82,8 @@ smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
 	return 0;
 }
 
-/* End all stalls of the device. */
-static int
-terminate_stalls(struct smmuv3 *s, const struct smmuv3_dev *dev)
+int
+smmuv3_dev_end_stalls(struct smmuv3 *s, const struct smmuv3_dev *dev)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
 	unsigned int i, n;
@@ -112,11 +111,13 @@ smmuv3_dev_del(void *priv, void *handle)
 
 	if (dev->nb_attachments != 0)
 		return -EBUSY;
-	if (dev->may_stall) {
+	/* From here on only an attach makes the STEs translate. */
+	ret = dev->blocked ? smmuv3_dev_block(s, dev, false) : 0;
+	if (ret == 0 && dev->may_stall) {
 		/* STALL_TERM needs STEs that abort, CMD_SYNC complete [4.6.2]. */
 		ret = smmuv3_stes_abort(s, dev);
 		if (ret == 0)
-			ret = terminate_stalls(s, dev);
+			ret = smmuv3_dev_end_stalls(s, dev);
 		if (ret == 0)
 			ret = smmuv3_stes_stop(s, dev);
 	}

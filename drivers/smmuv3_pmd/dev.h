@@ -15,6 +15,7 @@
 #include "cd.h"
 
 struct iopf_dev_conf;
+struct smmuv3;
 
 struct smmuv3_dev {
 	struct smmuv3_cdtab cds;
@@ -23,6 +24,7 @@ struct smmuv3_dev {
 	bool prg_pasid;
 	bool word1_written;		/* word 1 of its STEs is written, CMD_SYNC complete */
 	bool live;			/* its STEs translate, CMD_SYNC complete */
+	bool blocked;			/* its STEs abort whatever is attached: block.c */
 	bool may_stall;			/* its STEs have translated since the last STALL_TERM */
 	uint32_t nb_pasids;
 	unsigned int nb_attachments;	/* attachments that are not released */
@@ -34,5 +36,10 @@ struct smmuv3_dev {
 int smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev);
 int smmuv3_dev_del(void *priv, void *dev);
 int smmuv3_dev_usable(void *priv, void *dev);
+/* End all stalls of the device. Its STEs abort, CMD_SYNC complete. */
+int smmuv3_dev_end_stalls(struct smmuv3 *s, const struct smmuv3_dev *dev);
+
+/* block.c */
+int smmuv3_dev_block(void *priv, void *dev, bool on);
 
 #endif /* SMMUV3_DEV_H */

@@ -37,6 +37,14 @@ set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint
 	return ret;
 }
 
+/* Store word 0; the STEs of a device that is blocked abort whatever is attached. */
+static int
+set_word0(struct smmuv3 *s, const struct smmuv3_dev *dev, uint64_t value)
+{
+	return set_word(s, dev, 0, dev->blocked ? SMMUV3_STE0_V |
+			SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_ABORT) : value);
+}
+
 /*
  * Word 1 (with EATS) changes while word 0 does not let the SMMU use it (entry.c). A CMD_SYNC
  * follows, because the SMMU may cache words of an STE that is not valid. Words 2 to 7 are for
@@ -71,13 +79,13 @@ smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
 			return ret;
 		dev->word1_written = true;
 	}
-	return set_word(s, dev, 0, dw0);
+	return set_word0(s, dev, dw0);
 }
 
 int
 smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev)
 {
-	return set_word(s, dev, 0, 0);
+	return set_word0(s, dev, 0);
 }
 
 int

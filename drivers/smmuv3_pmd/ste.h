@@ -19,9 +19,15 @@ struct smmuv3_dev;
  * These write all STEs of a device and issue CFGI_STE and CMD_SYNC. After an error the SMMU may
  * use the old or the new value of each STE; the call can be repeated.
  */
-/* The STEs point to the CDs, with EATS if the device has ATS. They did not translate before. */
+/*
+ * The STEs point to the CDs, with EATS if the device has ATS. They did not translate before. The
+ * STEs of a device that is blocked still abort.
+ */
 int smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev);
-/* The STEs are not valid: an access aborts and is recorded as C_BAD_STE. */
+/*
+ * The STEs are not valid: an access aborts and is recorded as C_BAD_STE. The STEs of a device that
+ * is blocked still abort without a record.
+ */
 int smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev);
 /* The STEs are valid and abort accesses without a record, as STALL_TERM needs [4.6.2]. */
 int smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev);

@@ -45,6 +45,7 @@
  * dev_del and close keep the objects that they could not release, and can be called again.
  *
  * Absent operations. A driver whose queues are not registers may set these to NULL:
+ *   - stall_set, dev_block: policies that need them are refused (-ENOTSUP).
  *   - answer_after: the library calls invalidate, which then waits on the poll thread, and
  *     answer; after a failed invalidation the answers are IOPF_INVALID.
  *   - queue_mark and queue_passed, both: the library reads the queue until poll returns fewer
@@ -57,7 +58,7 @@
  *   - poll of one queue: one thread at a time.
  *   - answer, answer_after, invalidate, queue_mark, queue_passed, is_recovering, wait: any
  *     thread, concurrently.
- *   - dev_del, dev_usable, attach, detach: one thread at a time for each device; threads of
+ *   - dev_del, dev_usable, attach, detach, stall_set, dev_block: one thread at a time for each device; threads of
  *     different devices call them concurrently, also while the IOMMU starts or stops. A call
  *     must not wait for a call of another device.
  *   - dev_add, domain_add, domain_del, dma_map, dma_unmap: any thread, concurrently.
@@ -173,6 +174,20 @@ struct iopf_driver_ops {
 	 * -EIO) the handle is valid, and detach can be called again.
 	 */
 	int (*detach)(void *priv, void *attachment);
+
+	/**
+	 * Accesses of the attachment that fault stall (@p on, as after an attach), or abort with a
+	 * record. When it returns 0 no further access stalls; those that stalled before wait for
+	 * their answers. May be called again after an error. -ENOTSUP: the IOMMU can only stall.
+	 */
+	int (*stall_set)(void *priv, void *attachment, bool on);
+	/**
+	 * All accesses of the device abort without a record, whatever is attached, also across an
+	 * attach, a detach, a stop and a start; or do so no more. When it returns 0 after on, the
+	 * device's stalls have ended: answers to them have no effect. For a device with IOPF_PRI,
+	 * ATS is off at the device. May be called again after an error.
+	 */
+	int (*dev_block)(void *priv, void *dev, bool on);
 
 	uint16_t (*poll)(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n);
 	/** Returns how many of the answers it took, from the first on. */
