@@ -14,6 +14,7 @@
 #include <rte_cycles.h>
 
 #include "cr0.h"
+#include "hitless_rig.h"
 #include "iopf_handler.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
@@ -68,6 +69,8 @@ smmuv3_order_log(enum smmuv3_order_event event, const uint64_t *dw)
 		[SMMUV3_ORDER_DW] = DW,
 	};
 
+	if (event == SMMUV3_ORDER_DW)
+		hitless_look();
 	add_event((struct event){ .kind = kinds[event], .dw = dw });
 }
 

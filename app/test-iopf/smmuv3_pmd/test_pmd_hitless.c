@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Contract 9: each configuration that the SMMU can put together from words of L1STD, STE, L1CD and
+ * CD that it read at different times is the old one, the new one, or not valid. The driver's own
+ * operations run here, also with each of their CMD_SYNCs failing.
+ */
+
+#include <errno.h>
+
+#include "hitless_rig.h"
+#include "smmuv3_spec.h"
+#include "test.h"
+
+#define MAX_SYNCS	64
+#define MAX_SIDS	3
+
+struct kind {
+	enum iopf_recover recover;
+	unsigned int nb_sids;
+	uint32_t nb_pasids, pasid, other, third;	/* no third: equal to other */
+	uint32_t no_features;
+	unsigned int stall_model;
+};
+
+static const struct kind kinds[] = {
+	/* One CD. */
+	{ IOPF_STALL, 1, 0, IOPF_NO_PASID, IOPF_NO_PASID, IOPF_NO_PASID,
+		SMMUV3_MODEL_NO_2LVL_STRTAB, SMMUV3_STALL_MODEL_BOTH },
+	{ IOPF_STALL, 2, 0, IOPF_NO_PASID, IOPF_NO_PASID, IOPF_NO_PASID, 0,
+		SMMUV3_STALL_MODEL_FORCED },
+	/* Linear CD tables. */
+	{ IOPF_STALL, 3, 8, 1, 2, IOPF_NO_PASID, 0, SMMUV3_STALL_MODEL_BOTH },
+	{ IOPF_TERMINATE, 1, 1024, 700, 1, 701, SMMUV3_MODEL_NO_2LVL_CD, SMMUV3_STALL_MODEL_TERM },
+	/* Two levels: a PASID in the same leaf, and one in another leaf. */
+	{ IOPF_STALL, 2, 1024, 700, 701, 1, 0, SMMUV3_STALL_MODEL_BOTH },
+	{ IOPF_TERMINATE, 1, 1024, 1, IOPF_NO_PASID, 64, 0, SMMUV3_STALL_MODEL_BOTH },
+	/* ATS */
+	{ IOPF_PRI, 1, 0, IOPF_NO_PASID, IOPF_NO_PASID, IOPF_NO_PASID, 0,
+		SMMUV3_STALL_MODEL_BOTH },
+	{ IOPF_PRI, 2, 1024, 700, 701, 1, 0, SMMUV3_STALL_MODEL_BOTH },
+};
+
+static const uint32_t sids[MAX_SIDS] = { PMD_SID, PMD_SID + 1, 0x345 };
+
+struct rig {
+	const struct kind *kind;
+	struct pmd p;
+	void *dev, *a, *b, *none, *keeper;
+	uint32_t ssids[3];
+	unsigned int nb_ssids;
+};
+
+static uint32_t
+ssid_of(uint32_t pasid)
+{
+	return pasid == IOPF_NO_PASID ? 0 : pasid;
+}
+
+static void *
+add_domain(struct rig *r, unsigned int va_bits)
+{
+	struct iopf_translation tr = {
+		.format = va_bits != 0 ? IOPF_FORMAT_ARM64_S1 : IOPF_FORMAT_NONE,
+		.va_bits = va_bits,
+		.granule_log2 = r->p.granule_log2,
+		.mair = va_bits == 39 ? 0x44ff : 0,
+	};
+	void *domain;
+
+	if (va_bits != 0)
+		tr.root = (uintptr_t)pmd_alloc(&r->p, 1 << 16, 1 << 16);
+	assert_int_equal(r->p.ops->domain_add(r->p.s, &tr, &domain), 0);
+	return domain;
+}
+
+static void
+open_rig(struct rig *r, const struct kind *kind)
+{
+	struct iopf_dev_conf conf = {
+		.sids = sids,
+		.nb_sids = kind->nb_sids,
+		.nb_pasids = kind->nb_pasids,
+		.recover = kind->recover,
+	};
+
+	r->kind = kind;
+	pmd_open(&r->p, &(struct smmuv3_model_conf){
+		.no_features = kind->no_features,
+		.features = kind->recover == IOPF_PRI ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0,
+		.stall_model = kind->stall_model,
+		.choices = SMMUV3_MODEL_STICKY_TLB });
+	assert_int_equal(r->p.ops->start(r->p.s), 0);
+	r->a = add_domain(r, 48);
+	r->b = add_domain(r, 39);
+	r->none = add_domain(r, 0);
+	r->keeper = add_domain(r, 42);
+	r->nb_ssids = 0;
+	r->ssids[r->nb_ssids++] = ssid_of(kind->pasid);
+	if (kind->other != kind->pasid)
+		r->ssids[r->nb_ssids++] = ssid_of(kind->other);
+	if (kind->third != kind->other)
+		r->ssids[r->nb_ssids++] = ssid_of(kind->third);
+	/* The first STEs of their second-level tables: also the L1STD changes. */
+	hitless_watch(&r->p, sids, kind->nb_sids, r->ssids, r->nb_ssids);
+	hitless_begin();
+	assert_int_equal(r->p.ops->dev_add(r->p.s, &conf, &r->dev), 0);
+	for (unsigned int i = 0; i < kind->nb_sids; i++)
+		for (unsigned int k = 0; k < r->nb_ssids; k++) {
+			struct hitless_seen seen = hitless_end(sids[i], r->ssids[k]);
+
+			assert_false(seen.ends_valid || seen.mixed);
+		}
+}
+
+static void
+close_rig(struct rig *r)
+{
+	hitless_unwatch();
+	assert_int_equal(r->p.ops->dev_del(r->p.s, r->dev), 0);
+	r->p.ops->domain_del(r->p.s, r->a);
+	r->p.ops->domain_del(r->p.s, r->b);
+	r->p.ops->domain_del(r->p.s, r->none);
+	r->p.ops->domain_del(r->p.s, r->keeper);
+	assert_int_equal(r->p.ops->stop(r->p.s), 0);
+	pmd_close(&r->p);
+}
+
+static void
+attach_keepers(struct rig *r)
+{
+	const struct kind *kind = r->kind;
+
+	if (kind->other != kind->pasid)
+		assert_int_equal(rig_attach(r->p.ops, r->p.s, r->dev, kind->other, r->keeper), 0);
+	if (kind->third != kind->other)
+		assert_int_equal(rig_attach(r->p.ops, r->p.s, r->dev, kind->third, r->keeper), 0);
+}
+
+static void
+detach_keepers(struct rig *r)
+{
+	const struct kind *kind = r->kind;
+
+	if (kind->other != kind->pasid)
+		assert_int_equal(rig_detach(r->p.ops, r->p.s, r->dev, kind->other), 0);
+	if (kind->third != kind->other)
+		assert_int_equal(rig_detach(r->p.ops, r->p.s, r->dev, kind->third), 0);
+}
+
+/*
+ * After an operation on the PASID: @p valid, the SMMU translates through it now. The operation was
+ * @p complete: the SMMU has one configuration. The other PASIDs were untouched at any time.
+ */
+static void
+check_seen(const struct rig *r, bool valid, bool complete)
+{
+	struct hitless_seen seen;
+
+	for (unsigned int i = 0; i < r->kind->nb_sids; i++)
+		for (unsigned int k = 0; k < r->nb_ssids; k++) {
+			seen = hitless_end(sids[i], r->ssids[k]);
+			assert_false(seen.mixed);
+			if (k > 0) {
+				assert_false(seen.invalid || seen.changed);
+				assert_int_equal(seen.left, 1);
+				continue;
+			}
+			if (!complete)
+				continue;
+			assert_int_equal(seen.ends_valid, valid);
+			assert_int_equal(seen.left, 1);
+		}
+}
+
+static int
+detach(struct rig *r)
+{
+	return rig_detach(r->p.ops, r->p.s, r->dev, r->kind->pasid);
+}
+
+/* Attach and detach @p domain; the n-th CMD_SYNC fails (0: none). True: that CMD_SYNC has come. */
+static bool
+attach_and_detach(struct rig *r, void *domain, unsigned int n, bool done)
+{
+	bool hit;
+	int ret;
+
+	hitless_begin();
+	hitless_fail_sync(n, done);
+	ret = rig_attach(r->p.ops, r->p.s, r->dev, r->kind->pasid, domain);
+	if (ret == 0) {
+		check_seen(r, true, true);
+		if (n == 0)
+			hitless_learn();
+		hitless_begin();
+		ret = detach(r);
+	} else {
+		check_seen(r, false, false);
+		assert_true(hitless_has_failed());
+		hitless_begin();
+		/* It may be undone already. */
+		ret = detach(r);
+		ret = ret == -ENOENT ? 0 : ret;
+	}
+	check_seen(r, false, ret == 0);
+	if (ret < 0) {
+		assert_true(hitless_has_failed());
+		assert_int_equal(detach(r), 0);
+		check_seen(r, false, true);
+	}
+	hit = hitless_has_failed();
+	hitless_fail_sync(0, false);
+	return hit;
+}
+
+static void
+test_attach_and_detach_never_show_a_mix(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	for (unsigned int k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+		open_rig(&r, &kinds[k]);
+		attach_keepers(&r);
+		/* Each follows another: other ASID, root, T0SZ and MAIR, or no root. */
+		for (unsigned int i = 0; i < 2; i++) {
+			attach_and_detach(&r, r.a, 0, false);
+			attach_and_detach(&r, r.b, 0, false);
+			if (i == 0)
+				attach_and_detach(&r, r.none, 0, false);
+		}
+		detach_keepers(&r);
+		close_rig(&r);
+	}
+}
+
+static void
+test_attach_and_detach_that_fail_never_show_a_mix(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	for (unsigned int k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+		for (unsigned int done = 0; done < 2; done++) {
+			unsigned int n = 1;
+
+			open_rig(&r, &kinds[k]);
+			attach_keepers(&r);
+			attach_and_detach(&r, r.a, 0, false);
+			attach_and_detach(&r, r.b, 0, false);
+			while (attach_and_detach(&r, n % 2 ? r.a : r.b, n, done))
+				assert_in_range(++n, 2, MAX_SYNCS);
+			/* Those of attach and those of detach. */
+			assert_in_range(n, 5, MAX_SYNCS);
+			detach_keepers(&r);
+			close_rig(&r);
+		}
+}
+
+/* A test that failed has left its views. */
+static int
+stop_watching(void **state)
+{
+	(void)state;
+	hitless_unwatch();
+	return 0;
+}
+
+#define HITLESS_TEST(fn) cmocka_unit_test_teardown(fn, stop_watching)
+
+static const struct CMUnitTest tests[] = {
+	HITLESS_TEST(test_attach_and_detach_never_show_a_mix),
+	HITLESS_TEST(test_attach_and_detach_that_fail_never_show_a_mix),
+};
+
+TEST_SUITE(pmd_hitless, tests, NULL, NULL);
