@@ -25,10 +25,12 @@ iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 	iopf_answering_begin(q->iommu);
 	ret = iopf_slot_claim(slot, word, &copy, &ours);
 	if (ret == 0) {
-		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
 		/* The IOMMU has ended the access: no answer is needed. A retry still is. */
-		if (why != IOPF_CANCEL_TERMINATED ||
+		if (why == IOPF_CANCEL_TERMINATED &&
 				!(copy.flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST)))
+			why = IOPF_CANCEL_DETACH;
+		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
+		if (why != IOPF_CANCEL_TERMINATED)
 			iopf_answer_send(q, &copy, IOPF_INVALID);
 	}
 	iopf_answering_end(q->iommu);

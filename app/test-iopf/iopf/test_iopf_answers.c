@@ -531,6 +531,35 @@ a_device_that_cannot_stall_gets_a_retry(void **state)
 	assert_int_equal(0, iopf_dev_remove(dev));
 }
 
+/* One of two counters: the fault would end twice, and hide one that still waits. */
+static void
+a_retry_by_a_stop_is_an_answer_and_no_termination(void **state)
+{
+	const uint32_t sid = 30;
+	struct iopf_dev *dev;
+
+	(void)state;
+	nb_retried = 0;
+	dev = iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.recover = IOPF_TERMINATE, .ops = { .retry = on_retry }, .ctx = &one });
+	assert_non_null(dev);
+	assert_int_equal(0, iopf_domain_attach(one.domain, dev, IOPF_NO_PASID));
+	one.verdict = IOPF_TAKEN;
+	one_put((struct iopf_event){ .addr = 0x9000, .sid = sid, .pasid = IOPF_NO_PASID,
+			.perm = IOPF_PERM_WRITE, .reason = IOPF_REASON_TRANSLATION });
+	iopf_poll(one.poller);
+	assert_int_equal(1, iopf_domain_pending(one.domain));
+	assert_int_equal(0, iopf_iommu_stop(one.iommu));
+	assert_int_equal(1, nb_retried);
+	assert_int_equal(IOPF_INVALID, retried[0].code);
+	assert_int_equal(1, iopf_domain_stat(one.domain, IOPF_STAT_FAULTS));
+	assert_int_equal(1, iopf_domain_stat(one.domain, IOPF_STAT_INVALID));
+	assert_int_equal(1, iopf_domain_stat(one.domain, IOPF_STAT_CANCELLED));
+	assert_int_equal(0, iopf_domain_stat(one.domain, IOPF_STAT_TERMINATED));
+	assert_int_equal(0, iopf_iommu_start(one.iommu));
+	assert_int_equal(0, iopf_dev_remove(dev));
+}
+
 static const struct CMUnitTest tests[] = {
 	ONE_TEST(a_fault_is_answered_once_with_the_handlers_code),
 	ONE_TEST(razwi_without_support_is_answered_invalid),
@@ -556,5 +585,6 @@ static const struct CMUnitTest tests[] = {
 	ONE_TEST(a_group_has_four_invalidations),
 	ONE_TEST(an_unknown_deferred_verdict_is_answered_invalid),
 	ONE_TEST(a_device_that_cannot_stall_gets_a_retry),
+	ONE_TEST(a_retry_by_a_stop_is_an_answer_and_no_termination),
 };
 TEST_SUITE(iopf_answers, tests, NULL, NULL);
