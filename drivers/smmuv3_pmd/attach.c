@@ -6,6 +6,7 @@
  *
  *	attach	ATC words, TLBI by ASID (ATS only: see atc.c); CD; STEs if the device
  *		has none that translate; ATC_INV (ATS only)
+ *	replace	see replace.c
  *	detach	CD stops; TLBI by ASID; STEs stop if no other attachment needs them; ATC_INV
  *		(ATS only); release
  *
@@ -43,8 +44,34 @@ tlb_inv_asid(struct smmuv3 *s, const struct smmuv3_domain *domain)
 	return smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, NULL);
 }
 
-static void
-release_attachment(struct smmuv3 *s, struct smmuv3_attachment *a)
+struct smmuv3_attachment *
+smmuv3_attachment_new(struct smmuv3 *s, struct smmuv3_dev *dev, struct smmuv3_domain *domain,
+		uint32_t ssid)
+{
+	struct smmuv3_attachment *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return NULL;
+	*a = (struct smmuv3_attachment){ .dev = dev, .domain = domain, .ssid = ssid,
+		.stage = SMMUV3_ATCS_EMPTIED };
+	smmuv3_domain_get(s, domain);
+	dev->nb_attachments++;
+	return a;
+}
+
+int
+smmuv3_attachment_prepare(struct smmuv3 *s, struct smmuv3_attachment *a)
+{
+	int ret;
+
+	if (!a->dev->pri)
+		return 0;
+	ret = smmuv3_atc_add(s, a);
+	return ret < 0 ? ret : tlb_inv_asid(s, a->domain);
+}
+
+void
+smmuv3_attachment_release(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
 	smmuv3_atc_del(s, a);
 	smmuv3_domain_put(s, a->domain);
@@ -60,8 +87,10 @@ undo_stages(struct smmuv3 *s, struct smmuv3_attachment *a)
 	int ret;
 
 	switch (a->stage) {
+	case SMMUV3_REPLACED:
 	case SMMUV3_ATTACHED:
-		ret = smmuv3_cd_stop(s, dev, a->ssid);
+		ret = a->stage == SMMUV3_REPLACED ? smmuv3_cd_finish_switch(s, dev) :
+				smmuv3_cd_stop(s, dev, a->ssid);
 		if (ret < 0)
 			return ret;
 		a->stage = SMMUV3_CD_STOPPED;
@@ -93,7 +122,7 @@ undo_stages(struct smmuv3 *s, struct smmuv3_attachment *a)
 	case SMMUV3_ATCS_EMPTIED:
 		break;
 	}
-	release_attachment(s, a);
+	smmuv3_attachment_release(s, a);
 	return 0;
 }
 
@@ -157,18 +186,10 @@ smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain, void *
 	ret = smmuv3_cdtab_ensure_cd(s, dev, ssid);
 	if (ret < 0)
 		return ret;
-	a = calloc(1, sizeof(*a));
+	a = smmuv3_attachment_new(s, dev, domain, ssid);
 	if (a == NULL)
 		return -ENOMEM;
-	*a = (struct smmuv3_attachment){ .dev = dev, .domain = domain, .ssid = ssid,
-		.stage = SMMUV3_ATCS_EMPTIED };
-	smmuv3_domain_get(s, domain);
-	dev->nb_attachments++;
-	if (dev->pri) {
-		ret = smmuv3_atc_add(s, a);
-		if (ret == 0)
-			ret = tlb_inv_asid(s, domain);
-	}
+	ret = smmuv3_attachment_prepare(s, a);
 	if (ret == 0)
 		ret = start_translation(s, a);
 	if (ret == 0 || undo_stages(s, a) < 0)

@@ -22,6 +22,7 @@ struct smmuv3_domain;
  * holds the ASID, the CD, the ATC words and the domain.
  */
 enum smmuv3_stage {
+	SMMUV3_REPLACED,	/* another attachment has its SubstreamID; the SMMU may use the CD */
 	SMMUV3_ATTACHED,	/* the CD may translate */
 	SMMUV3_CD_STOPPED,	/* the SMMU walks no table through the CD */
 	SMMUV3_TLB_EMPTIED,	/* the TLB has no entry of the ASID from this CD either */
@@ -40,9 +41,18 @@ struct smmuv3_attachment {
 	uint16_t atcs[SMMUV3_MAX_ATCS];	/* indices into smmuv3.atcs, one for each StreamID */
 };
 
+/* For the attachment of this domain; it has no ATCs, and the SMMU does not know it. */
+struct smmuv3_attachment *smmuv3_attachment_new(struct smmuv3 *s, struct smmuv3_dev *dev,
+		struct smmuv3_domain *domain, uint32_t ssid);
+void smmuv3_attachment_release(struct smmuv3 *s, struct smmuv3_attachment *a);
+/* Before its CD becomes live: the ATC words, and TLBI by ASID (ATS only: see atc.c). */
+int smmuv3_attachment_prepare(struct smmuv3 *s, struct smmuv3_attachment *a);
+
 int smmuv3_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment);
 int smmuv3_detach(void *priv, void *attachment);
 /* block.c */
 int smmuv3_stall_set(void *priv, void *attachment, bool on);
+/* replace.c */
+int smmuv3_replace(void *priv, void *attachment, void *domain, void **next);
 
 #endif /* SMMUV3_ATTACH_H */

@@ -57,6 +57,7 @@ smmuv3_cdtab_destroy(struct smmuv3 *s, struct smmuv3_dev *dev)
 			smmuv3_mem_free(s, &t->leaves[i]);
 	free(t->leaves);
 	t->leaves = NULL;
+	smmuv3_mem_free(s, &t->spare);
 	smmuv3_mem_free(s, &t->mem);
 }
 
@@ -182,9 +183,9 @@ smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translatio
 	return 0;
 }
 
-static void
-make_cd(const struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv3_domain *domain,
-		struct smmuv3_cd *cd)
+void
+smmuv3_cd_make(const struct smmuv3 *s, const struct smmuv3_dev *dev,
+		const struct smmuv3_domain *domain, struct smmuv3_cd *cd)
 {
 	const struct iopf_translation *tr = &domain->tr;
 
@@ -212,13 +213,18 @@ make_cd(const struct smmuv3 *s, const struct smmuv3_dev *dev, const struct smmuv
 }
 
 int
-smmuv3_cd_start(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
+smmuv3_cd_start(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
 		const struct smmuv3_domain *domain)
 {
 	struct cd_sync sync = { s, dev, ssid };
 	struct smmuv3_cd cd;
+	int ret;
 
-	make_cd(s, dev, domain, &cd);
+	/* Otherwise the SMMU may use the CD in the table from before a switch. */
+	ret = smmuv3_cd_finish_switch(s, dev);
+	if (ret < 0)
+		return ret;
+	smmuv3_cd_make(s, dev, domain, &cd);
 	return smmuv3_entry_write(find_cd(dev, ssid)->dw, cd.dw, SMMUV3_CD0_V, sync_cd, &sync);
 }
 
@@ -233,12 +239,16 @@ smmuv3_cd_start(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid,
  * fill the TLB with its ASID at any time. So the CD gets the ASID that no domain has.
  */
 int
-smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid)
+smmuv3_cd_stop(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid)
 {
 	struct cd_sync sync = { s, dev, ssid };
 	struct smmuv3_cd *live = find_cd(dev, ssid);
 	struct smmuv3_cd cd = *live;
+	int ret;
 
+	ret = smmuv3_cd_finish_switch(s, dev);
+	if (ret < 0)
+		return ret;
 	if (dev->pri)
 		cd.dw[0] = (cd.dw[0] & ~SMMUV3_CD0_ASID) | SMMUV3_CD0_EPD0 |
 			SMMUV3_PUT(SMMUV3_CD0_ASID, SMMUV3_ASID_NONE);
@@ -256,12 +266,16 @@ smmuv3_cd_stop(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid)
  * of a domain that replaces another one is a new CD: its accesses stall.
  */
 int
-smmuv3_cd_set_stall(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t ssid, bool on)
+smmuv3_cd_set_stall(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid, bool on)
 {
 	struct cd_sync sync = { s, dev, ssid };
 	struct smmuv3_cd *live = find_cd(dev, ssid);
 	struct smmuv3_cd cd = *live;
+	int ret;
 
+	ret = smmuv3_cd_finish_switch(s, dev);
+	if (ret < 0)
+		return ret;
 	if (on)
 		cd.dw[0] |= SMMUV3_CD0_S;
 	else

@@ -362,6 +362,7 @@ struct iopf_driver smmuv3_pmd = {
 		.domain_del = smmuv3_domain_del,
 		.attach = smmuv3_attach,
 		.detach = smmuv3_detach,
+		.replace = smmuv3_replace,
 		.stall_set = smmuv3_stall_set,
 		.dev_block = smmuv3_dev_block,
 		.poll = pmd_poll,

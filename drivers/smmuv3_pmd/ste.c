@@ -96,6 +96,24 @@ smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev)
 }
 
 void
+smmuv3_stes_set_table(struct smmuv3 *s, const struct smmuv3_dev *dev)
+{
+	uint64_t table = dev->cds.mem.addr & SMMUV3_STE0_S1CONTEXTPTR;
+
+	for (unsigned int i = 0; i < dev->nb_sids; i++) {
+		uint64_t *dw0 = &smmuv3_strtab_ste(&s->strtab, dev->sids[i])->dw[0];
+		uint64_t old = smmuv3_get_dw(dw0);
+
+		smmuv3_order_log(SMMUV3_ORDER_DW, dw0);
+		/* smmuv3_ste_set_abort() may change Config meanwhile. */
+		while (!atomic_compare_exchange_weak_explicit((smmuv3_reg64_t *)(void *)dw0, &old,
+				(old & ~SMMUV3_STE0_S1CONTEXTPTR) | table, memory_order_relaxed,
+				memory_order_relaxed))
+			;
+	}
+}
+
+void
 smmuv3_ste_set_abort(struct smmuv3 *s, uint32_t sid)
 {
 	smmuv3_reg64_t *dw0 =

@@ -31,6 +31,11 @@ int smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev);
 int smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev);
 /* The STEs are valid and abort accesses without a record, as STALL_TERM needs [4.6.2]. */
 int smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev);
+/*
+ * The STEs point to the device's CD table, which has moved; nothing else changes. No CFGI_STE: the
+ * SMMU may use cached copies.
+ */
+void smmuv3_stes_set_table(struct smmuv3 *s, const struct smmuv3_dev *dev);
 /* Set the STE to abort. No CFGI_STE: the SMMU may use a cached copy. Any thread. */
 void smmuv3_ste_set_abort(struct smmuv3 *s, uint32_t sid);
 

@@ -50,7 +50,7 @@
  *     answer; after a failed invalidation the answers are IOPF_INVALID.
  *   - queue_mark and queue_passed, both: the library reads the queue until poll returns fewer
  *     records than the library asked for.
- *   - dev_usable: no device is cut off.
+ *   - dev_usable: no device is cut off. replace: -ENOTSUP.
  *   - check: no error state. is_recovering: false. idle: -ENOTSUP. wait: the thread yields.
  *     dump: no text; stat: no counters, and nb_stats is 0.
  *
@@ -58,9 +58,9 @@
  *   - poll of one queue: one thread at a time.
  *   - answer, answer_after, invalidate, queue_mark, queue_passed, is_recovering, wait: any
  *     thread, concurrently.
- *   - dev_del, dev_usable, attach, detach, stall_set, dev_block: one thread at a time for each device; threads of
- *     different devices call them concurrently, also while the IOMMU starts or stops. A call
- *     must not wait for a call of another device.
+ *   - dev_del, dev_usable, attach, detach, replace, stall_set, dev_block: one thread at a time for
+ *     each device; threads of different devices call them concurrently, also while the IOMMU
+ *     starts or stops. A call must not wait for a call of another device.
  *   - dev_add, domain_add, domain_del, dma_map, dma_unmap: any thread, concurrently.
  *   - configure, start, stop, idle, close: one thread at a time for each IOMMU.
  */
@@ -174,6 +174,16 @@ struct iopf_driver_ops {
 	 * -EIO) the handle is valid, and detach can be called again.
 	 */
 	int (*detach)(void *priv, void *attachment);
+	/**
+	 * Replace the domain of an attachment, while the device accesses memory: each access finds
+	 * the old domain or the new one, complete. When it returns 0 no access uses the old domain
+	 * any more, no translation of it is cached, and its handle is released.
+	 * @param[out] next the handle of the new attachment. After an error NULL, and everything is
+	 *   as before; or a handle, and the new domain is attached: then accesses may still use the
+	 *   old one until a detach of the old handle, which is still valid, returns 0. Either
+	 *   handle can be detached first.
+	 */
+	int (*replace)(void *priv, void *attachment, void *domain, void **next);
 
 	/**
 	 * Accesses of the attachment that fault stall (@p on, as after an attach), or abort with a

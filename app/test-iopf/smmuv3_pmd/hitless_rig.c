@@ -378,8 +378,8 @@ hitless_begin(void)
 	for (unsigned int i = 0; i < rig.nb_views; i++) {
 		struct view *view = &rig.views[i];
 
+		/* After an operation that failed it may have several. */
 		view->first_valid = read_now(view, &view->first);
-		assert_int_equal(view->nb_seen + view->invalid, 1);
 	}
 }
 

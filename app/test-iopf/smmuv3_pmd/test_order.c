@@ -464,6 +464,11 @@ test_leaf_tables_are_written_before_they_are_linked(void **state)
 	assert_int_equal(rig_attach(p.ops, p.s, handle, 700, p.domain), 0);
 	stop_trail();
 	assert_leaf_comes_first(&dev->cds.mem);
+	/* A replace links a second leaf. */
+	start_trail();
+	assert_int_equal(rig_replace(p.ops, p.s, handle, 700, p.domain), 0);
+	stop_trail();
+	assert_leaf_comes_first(&dev->cds.mem);
 	assert_int_equal(rig_detach(p.ops, p.s, handle, 700), 0);
 	assert_int_equal(p.ops->dev_del(p.s, handle), 0);
 	pmd_finish(&p, IOPF_NO_PASID);

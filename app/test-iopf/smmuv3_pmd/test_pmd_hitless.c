@@ -174,6 +174,21 @@ check_seen(const struct rig *r, bool valid, bool complete)
 		}
 }
 
+/* After a replace: at no time was there no valid configuration, or one of neither domain. */
+static void
+check_replaced(const struct rig *r, bool changed, bool complete)
+{
+	struct hitless_seen seen;
+
+	check_seen(r, true, complete);
+	for (unsigned int i = 0; i < r->kind->nb_sids; i++) {
+		seen = hitless_end(sids[i], r->ssids[0]);
+		assert_false(seen.invalid);
+		if (complete)
+			assert_int_equal(seen.changed, changed);
+	}
+}
+
 static int
 detach(struct rig *r)
 {
@@ -213,6 +228,152 @@ attach_and_detach(struct rig *r, void *domain, unsigned int n, bool done)
 	hit = hitless_has_failed();
 	hitless_fail_sync(0, false);
 	return hit;
+}
+
+/* How a failed replace goes on. */
+enum sequel {
+	FINISH,
+	DETACH_NEW_FIRST,
+	REPLACE_AGAIN,		/* with the next domain */
+	DETACH_OTHER,		/* another PASID, before FINISH */
+	NB_SEQUELS
+};
+
+static void
+detach_other(struct rig *r)
+{
+	struct hitless_seen seen;
+
+	if (r->nb_ssids < 2)
+		return;
+	hitless_begin();
+	assert_int_equal(rig_detach(r->p.ops, r->p.s, r->dev, r->kind->other), 0);
+	for (unsigned int i = 0; i < r->kind->nb_sids; i++) {
+		/* The SMMU uses no CD of it, in the old table either. */
+		seen = hitless_end(sids[i], r->ssids[1]);
+		assert_false(seen.ends_valid || seen.mixed);
+		assert_int_equal(seen.left, 1);
+	}
+	assert_int_equal(rig_attach(r->p.ops, r->p.s, r->dev, r->kind->other, r->keeper), 0);
+	for (unsigned int i = 0; i < r->kind->nb_sids; i++) {
+		seen = hitless_end(sids[i], r->ssids[1]);
+		assert_true(seen.ends_valid && !seen.mixed && !seen.changed);
+		assert_int_equal(seen.left, 1);
+	}
+	hitless_begin();
+}
+
+static void
+finish_replace(struct rig *r, void *next, void *after, enum sequel sequel)
+{
+	const struct iopf_driver_ops *ops = r->p.ops;
+	uint32_t pasid = r->kind->pasid;
+
+	if (rig_count_handles(r->p.s, r->dev, pasid) == 1) {
+		/* It failed before the switch. */
+		check_replaced(r, false, true);
+		assert_int_equal(rig_replace(ops, r->p.s, r->dev, pasid, next), 0);
+		check_replaced(r, true, true);
+		return;
+	}
+	if (sequel == DETACH_OTHER)
+		detach_other(r);
+	if (sequel == DETACH_NEW_FIRST) {
+		assert_int_equal(detach(r), 0);
+		check_seen(r, false, true);
+		assert_int_equal(detach(r), 0);
+		assert_int_equal(rig_attach(ops, r->p.s, r->dev, pasid, next), 0);
+		check_seen(r, true, true);
+		return;
+	}
+	if (sequel == REPLACE_AGAIN) {
+		/* The SMMU reads the spare table no more when it is written. */
+		assert_int_equal(rig_replace(ops, r->p.s, r->dev, pasid, after), 0);
+		check_replaced(r, true, true);
+		assert_int_equal(rig_finish_replace(ops, r->p.s, r->dev, pasid), 0);
+		hitless_begin();
+		assert_int_equal(rig_replace(ops, r->p.s, r->dev, pasid, next), 0);
+		check_replaced(r, true, true);
+		return;
+	}
+	assert_int_equal(rig_finish_replace(ops, r->p.s, r->dev, pasid), 0);
+	check_seen(r, true, true);
+}
+
+/* True: the n-th CMD_SYNC has come. */
+static bool
+replace(struct rig *r, void *next, void *after, unsigned int n, bool done, enum sequel sequel)
+{
+	bool hit;
+	int ret;
+
+	hitless_begin();
+	hitless_fail_sync(n, done);
+	ret = rig_replace(r->p.ops, r->p.s, r->dev, r->kind->pasid, next);
+	hit = hitless_has_failed();
+	hitless_fail_sync(0, false);
+	assert_int_equal(ret, hit ? -ETIMEDOUT : 0);
+	check_replaced(r, true, ret == 0);
+	if (ret < 0)
+		finish_replace(r, next, after, sequel);
+	return hit;
+}
+
+/* Each domain's configuration is known, and the domain a is attached. */
+static void
+open_replace_rig(struct rig *r, const struct kind *kind)
+{
+	open_rig(r, kind);
+	attach_keepers(r);
+	attach_and_detach(r, r->a, 0, false);
+	attach_and_detach(r, r->b, 0, false);
+	attach_and_detach(r, r->none, 0, false);
+	assert_int_equal(rig_attach(r->p.ops, r->p.s, r->dev, kind->pasid, r->a), 0);
+}
+
+static void
+close_replace_rig(struct rig *r)
+{
+	assert_int_equal(detach(r), 0);
+	assert_int_equal(rig_count_handles(r->p.s, r->dev, r->kind->pasid), 0);
+	detach_keepers(r);
+	close_rig(r);
+}
+
+static void
+test_a_replace_shows_the_old_or_the_new_domain(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	for (unsigned int k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+		open_replace_rig(&r, &kinds[k]);
+		for (unsigned int i = 0; i < 3; i++) {
+			replace(&r, r.b, NULL, 0, false, FINISH);
+			replace(&r, r.none, NULL, 0, false, FINISH);
+			replace(&r, r.a, NULL, 0, false, FINISH);
+		}
+		close_replace_rig(&r);
+	}
+}
+
+static void
+test_a_replace_that_fails_shows_the_old_or_the_new_domain(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	for (unsigned int k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+		for (unsigned int i = 0; i < 2 * NB_SEQUELS; i++) {
+			unsigned int n = 1;
+
+			open_replace_rig(&r, &kinds[k]);
+			while (replace(&r, n % 2 ? r.b : r.a, r.none, n, i % 2, i / 2))
+				assert_in_range(++n, 2, MAX_SYNCS);
+			/* CFGI, TLBI. */
+			assert_in_range(n, 3, MAX_SYNCS);
+			close_replace_rig(&r);
+		}
 }
 
 static void
@@ -273,6 +434,8 @@ stop_watching(void **state)
 static const struct CMUnitTest tests[] = {
 	HITLESS_TEST(test_attach_and_detach_never_show_a_mix),
 	HITLESS_TEST(test_attach_and_detach_that_fail_never_show_a_mix),
+	HITLESS_TEST(test_a_replace_shows_the_old_or_the_new_domain),
+	HITLESS_TEST(test_a_replace_that_fails_shows_the_old_or_the_new_domain),
 };
 
 TEST_SUITE(pmd_hitless, tests, NULL, NULL);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Replace the domain of a (device, SubstreamID) while the device accesses memory.
+ *
+ *	ATC words of the new domain, TLBI by its ASID (ATS only: see atc.c)
+ *	the new CD is live, by one word: cd_switch.c; the rest is the detach of the old attachment,
+ *	from stage REPLACED on:
+ *	CFGI: no access uses the old CD; TLBI by the old ASID; ATC_INV (ATS only); release
+ *
+ * The argument of atc.c holds: A1 to A3 come before the switch, which is A4. Until its ATC_INV is
+ * complete the old attachment's ATC words stay in the list of the old domain: an endpoint that got
+ * a translation through the old CD is not missed there either.
+ *
+ * An error before the switch leaves everything as it was. After it there are two attachments of the
+ * SubstreamID: the old one keeps its domain, with the ASID, and its ATC words until a detach of it
+ * has carried out the remaining stages. The new one is attached, and can be detached before.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "attach.h"
+#include "base.h"
+#include "cd.h"
+#include "dev.h"
+#include "domain.h"
+#include "smmuv3_pmd.h"
+
+int
+smmuv3_replace(void *priv, void *attachment, void *domain, void **next)
+{
+	struct smmuv3_attachment *old = attachment, *a;
+	struct smmuv3_dev *dev = old->dev;
+	struct smmuv3 *s = priv;
+	int ret;
+
+	*next = NULL;
+	if (old->stage != SMMUV3_ATTACHED || !dev->live)
+		return -EBUSY;
+	a = smmuv3_attachment_new(s, dev, domain, old->ssid);
+	if (a == NULL)
+		return -ENOMEM;
+	ret = smmuv3_attachment_prepare(s, a);
+	if (ret == 0)
+		ret = smmuv3_cd_switch(s, dev, a->ssid, domain);
+	if (ret < 0) {
+		/* The SMMU has never seen its CD. */
+		smmuv3_attachment_release(s, a);
+		return ret;
+	}
+	a->stage = SMMUV3_ATTACHED;
+	dev->nb_live++;
+	old->stage = SMMUV3_REPLACED;
+	*next = a;
+	return smmuv3_detach(s, old);
+}
