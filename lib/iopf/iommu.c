@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -417,6 +418,24 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 	return iopf_ret(ret);
 }
 
+/*
+ * A stop may wait for passes of the caller, so the caller must not wait for the stop. False: a stop
+ * or a start is under way, and ends the sleep.
+ */
+static bool
+state_lock_to_idle(struct iopf_iommu *iommu, int fd)
+{
+	while (pthread_mutex_trylock(&iommu->state_lock) != 0) {
+		uint32_t state = atomic_load(&iommu->state);
+
+		/* To end the sleep, wait for calls that do not end it: these are short. */
+		if (fd >= 0 || (state != IOPF_STATE_RUNNING && state != IOPF_STATE_FAILED))
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
 int
 iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 {
@@ -426,7 +445,8 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	pthread_mutex_lock(&iommu->state_lock);
+	if (!state_lock_to_idle(iommu, fd))
+		return fd >= 0 ? 1 : 0;
 	if (iommu->driver->ops.idle == NULL) {
 		ret = -ENOTSUP;
 	} else if (fd >= 0 && atomic_load(&iommu->state) == IOPF_STATE_FAILED) {

@@ -407,6 +407,14 @@ hw_dump(const void *priv, FILE *f)
 	fprintf(f, "  two arrays\n");
 }
 
+static int
+hw_idle(void *priv, int fd)
+{
+	(void)priv;
+	(void)fd;
+	return 0;
+}
+
 static const char *const params[] = { "n", NULL };
 static struct iopf_driver test_driver = {
 	.name = "arrays",
@@ -421,7 +429,8 @@ static struct iopf_driver test_driver = {
 		.attach = hw_attach, .detach = hw_detach,
 		.poll = hw_poll, .answer = hw_answer, .answer_after = hw_answer_after,
 		.check = hw_check, .queue_mark = hw_mark, .queue_passed = hw_passed,
-		.invalidate = hw_invalidate, .wait = hw_wait, .stat = hw_stat, .dump = hw_dump,
+		.invalidate = hw_invalidate, .idle = hw_idle, .wait = hw_wait, .stat = hw_stat,
+		.dump = hw_dump,
 	},
 };
 IOPF_DRIVER(test_driver);

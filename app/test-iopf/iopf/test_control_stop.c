@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_errno.h>
 #include <rte_log.h>
@@ -174,6 +175,49 @@ a_refused_access_is_counted_for_its_device(void **state)
 	assert_int_equal(0, iopf_dev_stat(NULL, IOPF_DEV_STAT_REPORTS));
 }
 
+static int
+stop(void *arg)
+{
+	(void)arg;
+	return iopf_iommu_stop(ctl.iommu);
+}
+
+static int
+idle(void *fd)
+{
+	return iopf_iommu_idle(ctl.iommu, *(int *)fd);
+}
+
+/*
+ * A stop waits for devices with page requests, and these for passes of the poll thread: a poll
+ * thread about to sleep, or just awake, must not wait for the stop.
+ */
+static void
+a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_stop(void **state)
+{
+	int fds[] = { 0, -1 };
+	struct call *stopping, *calls[2];
+
+	(void)state;
+	ctl_open(false, true);
+	assert_int_equal(0, iopf_iommu_idle(ctl.iommu, 0));
+	hw.knobs[ARRAY_STOP].hold = 1;
+	stopping = ctl_start_call(stop, NULL);
+	assert_true(array_wait_held(ARRAY_STOP, 1));
+	for (unsigned int i = 0; i < 2; i++)
+		calls[i] = ctl_start_call(idle, &fds[i]);
+	for (unsigned int n = 0; n < 100000 && !(calls[0]->ended && calls[1]->ended); n++)
+		usleep(100);
+	assert_true(calls[0]->ended && calls[1]->ended);
+	assert_false(stopping->ended);
+	/* It does not sleep, and the stop ends a sleep. */
+	assert_int_equal(1, ctl_end_call(calls[0]));
+	assert_int_equal(0, ctl_end_call(calls[1]));
+	array_release(ARRAY_STOP);
+	assert_int_equal(0, ctl_end_call(stopping));
+	assert_int_equal(-EINVAL, iopf_iommu_idle(ctl.iommu, 0));
+}
+
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_refused_access_is_counted_for_its_device),
 	CTL_TEST(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
@@ -181,5 +225,6 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(an_iommu_with_mapped_memory_is_not_closed),
 	CTL_TEST(memory_that_is_none_is_refused_with_a_line),
 	CTL_TEST(a_driver_can_omit_operations),
+	CTL_TEST(a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_stop),
 };
 TEST_SUITE(control_stop, tests, NULL, NULL);
