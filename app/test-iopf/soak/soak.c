@@ -35,10 +35,15 @@ coin(uint64_t *x)
 void
 soak_choose(const char *name, uint32_t may, struct smmuv3_model_conf *conf)
 {
-	uint64_t x;
-
 	conf->seed = test_seed(name);
-	x = conf->seed * UINT64_C(0xd1342543de82ef95) + 1;
+	soak_choose_by_seed(may, conf);
+}
+
+void
+soak_choose_by_seed(uint32_t may, struct smmuv3_model_conf *conf)
+{
+	uint64_t x = conf->seed * UINT64_C(0xd1342543de82ef95) + 1;
+
 	/* The first values of a small seed are too similar. */
 	for (unsigned int i = 0; i < 8; i++)
 		coin(&x);
@@ -109,9 +114,15 @@ poll_thread(void *arg)
 	unsigned int idle = 0;
 
 	while (!atomic_load_explicit(&p->stop, memory_order_relaxed)) {
+		if (atomic_load_explicit(&p->halted, memory_order_relaxed)) {
+			usleep(100);
+			continue;
+		}
 		if (iopf_poll(p->poller) != 0)
 			idle = 0;
-		else if (p->missed == 0 && one_in(p, p->sleep_one_in))
+		/* The mover sets awake, moves a queue, and writes to the eventfd. */
+		else if (p->missed == 0 && one_in(p, p->sleep_one_in) &&
+				!atomic_load(&p->awake))
 			sleep_once(p);
 		else if (++idle % YIELD_PASSES == 0)
 			sched_yield();

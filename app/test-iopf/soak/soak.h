@@ -23,6 +23,8 @@
  * bit of @p may or not.
  */
 void soak_choose(const char *name, uint32_t may, struct smmuv3_model_conf *conf);
+/* The same with the seed in @p conf. */
+void soak_choose_by_seed(uint32_t may, struct smmuv3_model_conf *conf);
 /* Print the severities of @p m, which was created with @p conf. */
 void soak_print_severities(const char *name, const struct smmuv3_model *m,
 		const struct smmuv3_model_conf *conf);
@@ -37,6 +39,8 @@ struct soak_poller {
 	unsigned int pause_one_in;	/* passes; so that queues fill [never] */
 	unsigned int sleep_one_in;	/* passes that found nothing [never] */
 	uint32_t seed;
+	_Atomic bool awake;		/* it must not sleep: it may not have all queues */
+	_Atomic bool halted;		/* it does not poll */
 
 	pthread_t thread;
 	_Atomic bool stop;

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The counters of library and model at the end of a round, when nothing is outstanding. */
+
+#include "fire.h"
+#include "iopf_stats.h"
+#include "test.h"
+
+#define LLU(x_) ((unsigned long long)(x_))
+
+static uint64_t
+model(enum smmuv3_model_stat stat)
+{
+	return smmuv3_model_stat(fire.m, stat);
+}
+
+static uint64_t
+lib(enum iopf_iommu_stat stat)
+{
+	return iopf_iommu_stat(fire.iommu, stat);
+}
+
+/* Each fault given to a domain was answered once, or the SMMU ended it. */
+static uint64_t
+check_domains(void)
+{
+	uint64_t terminated = atomic_load(&fire.old_terminated);
+
+	for (unsigned int i = 0; i < FIRE_SPACES; i++) {
+		const struct iopf_domain *domain = fire.space[i].domain;
+		uint64_t answers = 0, ended = iopf_domain_stat(domain, IOPF_STAT_TERMINATED);
+
+		for (enum iopf_stat k = IOPF_STAT_SUCCESS; k <= IOPF_STAT_RAZWI; k++)
+			answers += iopf_domain_stat(domain, k);
+		FIRE_CHECK(iopf_domain_stat(domain, IOPF_STAT_FAULTS) == answers + ended,
+				"space %u: %llu faults, %llu answers, %llu terminated", i,
+				LLU(iopf_domain_stat(domain, IOPF_STAT_FAULTS)), LLU(answers),
+				LLU(ended));
+		FIRE_CHECK(iopf_domain_pending(domain) == 0, "space %u: %llu", i,
+				LLU(iopf_domain_pending(domain)));
+		terminated += ended;
+	}
+	return terminated;
+}
+
+static void
+check_library(uint64_t terminated)
+{
+	uint64_t faults = lib(IOPF_IOMMU_STAT_FAULTS), answers = lib(IOPF_IOMMU_STAT_ANSWERS);
+
+	/* An aborted access without a slot is counted as a fault, and needs no answer. */
+	FIRE_CHECK(faults >= answers + terminated &&
+			faults - answers - terminated <= lib(IOPF_IOMMU_STAT_NO_SLOT),
+			"%llu faults, %llu answers, %llu terminated, %llu without a slot",
+			LLU(faults), LLU(answers), LLU(terminated), LLU(lib(IOPF_IOMMU_STAT_NO_SLOT)));
+	/* A lost record leaves an old one in its entry. */
+	FIRE_CHECK(lib(IOPF_IOMMU_STAT_BAD_RECORD) <= 3 * fire.n.losses, "%llu of %llu losses",
+			LLU(lib(IOPF_IOMMU_STAT_BAD_RECORD)), LLU(fire.n.losses));
+	FIRE_CHECK(lib(IOPF_IOMMU_STAT_REPORTS) == atomic_load(&fire.n.reports),
+			"%llu reports counted, %llu made", LLU(lib(IOPF_IOMMU_STAT_REPORTS)),
+			LLU(fire.n.reports));
+	/* The second answer of a responder is always stale. */
+	FIRE_CHECK(lib(IOPF_IOMMU_STAT_STALE_ANSWERS) >= fire.n.late + 2 * fire.n.stale,
+			"%llu stale answers counted, %llu + 2 * %llu made",
+			LLU(lib(IOPF_IOMMU_STAT_STALE_ANSWERS)), LLU(fire.n.late),
+			LLU(fire.n.stale));
+}
+
+static void
+check_model(uint64_t terminated)
+{
+	uint64_t stalls = model(SMMUV3_MODEL_STAT_STALLS);
+	uint64_t resumes = model(SMMUV3_MODEL_STAT_RESUMES);
+
+	FIRE_CHECK(smmuv3_model_stalls_outstanding(fire.m) == 0, "%u",
+			smmuv3_model_stalls_outstanding(fire.m));
+	/* TERMINATED also counts stalls without a record. */
+	FIRE_CHECK(resumes + model(SMMUV3_MODEL_STAT_TERMINATED) >= stalls,
+			"%llu stalls, %llu resumed, %llu terminated", LLU(stalls), LLU(resumes),
+			LLU(model(SMMUV3_MODEL_STAT_TERMINATED)));
+	FIRE_CHECK(resumes <= stalls, "%llu stalls, %llu resumed", LLU(stalls), LLU(resumes));
+	FIRE_CHECK(terminated <= model(SMMUV3_MODEL_STAT_TERMINATED) +
+			model(SMMUV3_MODEL_STAT_PRI_GROUPS), "%llu", LLU(terminated));
+	FIRE_CHECK(model(SMMUV3_MODEL_STAT_PRI_GROUPS) == model(SMMUV3_MODEL_STAT_PRI_RESPS) +
+			model(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS) +
+			model(SMMUV3_MODEL_STAT_PRI_FORGOTTEN),
+			"%llu groups, %llu answered, %llu by the SMMU, %llu reset",
+			LLU(model(SMMUV3_MODEL_STAT_PRI_GROUPS)),
+			LLU(model(SMMUV3_MODEL_STAT_PRI_RESPS)),
+			LLU(model(SMMUV3_MODEL_STAT_PRI_AUTO_RESPS)),
+			LLU(model(SMMUV3_MODEL_STAT_PRI_FORGOTTEN)));
+}
+
+static void
+print_counts(void)
+{
+	const struct fire_counts *n = &fire.n;
+
+	print_message("%llu stalls, %llu page requests, %llu other records; DMAs: %llu ok, "
+			"%llu aborted; %llu pages checked; answers: %llu late, %llu too late, "
+			"%llu never\n", LLU(model(SMMUV3_MODEL_STAT_STALLS)),
+			LLU(model(SMMUV3_MODEL_STAT_PPRS)),
+			LLU(model(SMMUV3_MODEL_STAT_EVENTS) - model(SMMUV3_MODEL_STAT_STALLS)),
+			LLU(n->ok), LLU(n->aborted), LLU(n->checked), LLU(n->late), LLU(n->stale),
+			LLU(n->never));
+	print_message("%llu attaches (%llu refused), %llu detaches, %llu removals, %llu spaces, %llu unmaps, "
+			"%llu time-outs; %llu queues moved, %llu halts, %llu holds; %llu storms, "
+			"%llu hogs; %llu losses, %llu aborts, %llu recoveries, %llu overflows; "
+			"%llu stops, %llu power cycles; %llu ATCs died, PRI on again %llu times\n",
+			LLU(n->attaches), LLU(n->refused), LLU(n->detaches), LLU(n->removals), LLU(n->spaces),
+			LLU(n->unmaps), LLU(n->timeouts), LLU(n->moves), LLU(n->halts),
+			LLU(n->holds), LLU(n->storms), LLU(n->hogs), LLU(n->losses),
+			LLU(n->aborts), LLU(lib(IOPF_IOMMU_STAT_RESETS)),
+			LLU(lib(IOPF_IOMMU_STAT_OVERFLOWS)), LLU(n->stops), LLU(n->cycles),
+			LLU(n->cuts), LLU(n->pri_restarts));
+}
+
+void
+fire_check_round(void)
+{
+	uint64_t terminated = check_domains();
+
+	print_counts();
+	check_library(terminated);
+	check_model(terminated);
+}

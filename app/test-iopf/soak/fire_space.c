@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Address spaces of the soak: see fire.h. */
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_common.h>
+#include <rte_cycles.h>
+
+#include "fire.h"
+#include "iopf_pgtable.h"
+#include "iopf_stats.h"
+#include "test.h"
+
+#define LEN ((size_t)FIRE_PAGES * FIRE_PAGE)
+/* Endpoints that may die, one after the other, during one call. */
+#define MAX_DEAD 16
+
+static void *
+table_alloc(void *ctx, size_t size)
+{
+	struct fire_space *s = ctx;
+
+	FIRE_CHECK(size == FIRE_PAGE, "%zu", size);
+	for (unsigned int i = 0; i < FIRE_TABLES; i++) {
+		uint8_t *p = s->tables + i * FIRE_PAGE;
+
+		if (s->table_used[i])
+			continue;
+		s->table_used[i] = true;
+		memset(p, 0, size);
+		/* A walk through a freed table is an oracle error. */
+		FIRE_CHECK(smmuv3_model_frame_give(fire.m, (uintptr_t)p, size, 0) == 0, "%u", i);
+		return p;
+	}
+	return NULL;
+}
+
+static void
+table_free(void *ctx, void *p, size_t size)
+{
+	struct fire_space *s = ctx;
+
+	s->table_used[((uint8_t *)p - s->tables) / FIRE_PAGE] = false;
+	FIRE_CHECK(smmuv3_model_frame_free(fire.m, (uintptr_t)p, size) == 0, "%p", p);
+}
+
+static uint64_t
+table_pa(void *ctx, const void *p)
+{
+	RTE_SET_USED(ctx);
+	return (uintptr_t)p;
+}
+
+static void
+stamp_pages(uint8_t *mem, uint32_t owner)
+{
+	for (unsigned int i = 0; i < FIRE_PAGES; i++)
+		*(uint64_t *)(void *)(mem + (size_t)i * FIRE_PAGE) = fire_stamp(owner, i);
+}
+
+static void
+own_create(struct fire_space *s)
+{
+	uint32_t owner = atomic_load(&s->owner);
+
+	stamp_pages(s->data, owner);
+	FIRE_CHECK(smmuv3_model_frame_give(fire.m, (uintptr_t)s->data, LEN, owner) == 0, "%u",
+			s->index);
+	s->pgt = pgt_create(&(struct pgt_conf){ .mem = {
+		.ctx = s,
+		.alloc = table_alloc,
+		.free = table_free,
+		.va_to_pa = table_pa,
+	} });
+	FIRE_CHECK(s->pgt != NULL && pgt_prealloc(s->pgt, FIRE_VA, LEN) == 0, "%u", s->index);
+	s->domain = iopf_domain_create(&(struct iopf_domain_conf){
+		.handler = fire_handle,
+		.deferred = fire_handle_deferred,
+		.lost = fire_handle_lost,
+		.worker = fire.worker[s->index % 2],
+		.ctx = s,
+		.deadline_ms = s->index % 2 != 0 ? 1 + fire_pick(100) : 0,
+		.translation = { .format = IOPF_FORMAT_ARM64_S1, .root = pgt_root(s->pgt),
+			.va_bits = pgt_va_bits(s->pgt), .granule_log2 = pgt_granule_log2(s->pgt) },
+	});
+	FIRE_CHECK(s->domain != NULL, "%u", s->index);
+	atomic_store(&s->base, FIRE_VA);
+}
+
+static void
+own_destroy(struct fire_space *s)
+{
+	FIRE_CHECK(iopf_domain_destroy(s->domain) == 0, "%s", iopf_domain_name(s->domain));
+	pgt_destroy(s->pgt);
+	FIRE_CHECK(smmuv3_model_frame_free(fire.m, (uintptr_t)s->data, LEN) == 0, "%u", s->index);
+}
+
+void
+fire_space_wait(const struct fire_space *s)
+{
+	uint64_t passes = atomic_load(&fire.passes), begin = rte_rdtsc();
+
+	/* The traffic thread may be about to submit: see its second pass begin. */
+	while (atomic_load(&s->dmas) != 0 || (atomic_load(&fire.quiet) &&
+			atomic_load(&fire.passes) < passes + 2)) {
+		usleep(20);
+		if (fire_is_late(begin))
+			fire_hang("DMA to a region");
+	}
+}
+
+/* The caller holds fire.regions. */
+static void
+region_alloc(struct fire_space *s)
+{
+	uint32_t owner = atomic_load(&s->owner);
+	uint8_t *mem = mmem_alloc(s->mmem, LEN, MMEM_READ | MMEM_WRITE |
+			(fire_pick(2) != 0 ? MMEM_TRACK_WRITES : 0));
+
+	FIRE_CHECK(mem != NULL, "%u", s->index);
+	FIRE_CHECK(smmuv3_model_frame_give(fire.m, (uintptr_t)mem, LEN, owner) == 0, "%u",
+			s->index);
+	stamp_pages(mem, owner);
+	s->data = mem;
+	atomic_store(&s->base, (uintptr_t)mem);
+}
+
+/*
+ * Free under fire. No space gets these frames while DMA to them is outstanding: it would read them
+ * before this thread has written their stamps. The caller holds fire.regions.
+ */
+static void
+region_free(struct fire_space *s)
+{
+	uintptr_t mem = (uintptr_t)s->data;
+	int ret;
+
+	atomic_store(&s->base, 0);
+	ret = mmem_free(s->mmem, s->data);
+	for (unsigned int i = 0; i < MAX_DEAD && ret == -EIO; i++)
+		ret = mmem_free(s->mmem, s->data);
+	FIRE_CHECK(ret == 0, "%d", ret);
+	FIRE_CHECK(smmuv3_model_frame_free(fire.m, mem, LEN) == 0, "%u", s->index);
+	fire_space_wait(s);
+}
+
+void
+fire_space_create(struct fire_space *s)
+{
+	uint32_t owner = atomic_fetch_add(&fire.next_owner, 1);
+
+	atomic_store(&s->owner, owner);
+	if (s->managed) {
+		s->mmem = mmem_space_create(&(struct mmem_space_conf){ .pool = fire.pool });
+		FIRE_CHECK(s->mmem != NULL, "%u", s->index);
+		s->domain = mmem_space_domain(s->mmem);
+		pthread_mutex_lock(&fire.regions);
+		region_alloc(s);
+		pthread_mutex_unlock(&fire.regions);
+	} else {
+		own_create(s);
+	}
+}
+
+static void
+keep_counts(const struct fire_space *s)
+{
+	uint64_t n = 0;
+
+	for (enum iopf_stat i = IOPF_STAT_SUCCESS; i <= IOPF_STAT_RAZWI; i++)
+		n += iopf_domain_stat(s->domain, i);
+	fire.old_answers += n;
+	fire.old_faults += iopf_domain_stat(s->domain, IOPF_STAT_FAULTS);
+	fire.old_terminated += iopf_domain_stat(s->domain, IOPF_STAT_TERMINATED);
+	FIRE_CHECK(iopf_domain_stat(s->domain, IOPF_STAT_FAULTS) == n +
+			iopf_domain_stat(s->domain, IOPF_STAT_TERMINATED), "%s: %llu faults, "
+			"%llu answers, %llu terminated", iopf_domain_name(s->domain),
+			(unsigned long long)iopf_domain_stat(s->domain, IOPF_STAT_FAULTS),
+			(unsigned long long)n,
+			(unsigned long long)iopf_domain_stat(s->domain, IOPF_STAT_TERMINATED));
+}
+
+void
+fire_space_destroy(struct fire_space *s)
+{
+	keep_counts(s);
+	if (!s->managed) {
+		own_destroy(s);
+		return;
+	}
+	pthread_mutex_lock(&fire.regions);
+	region_free(s);
+	pthread_mutex_unlock(&fire.regions);
+	FIRE_CHECK(mmem_space_destroy(s->mmem) == 0, "%u", s->index);
+}
+
+static void
+own_unmap(struct fire_space *s)
+{
+	struct pgt_inv inv[4];
+	struct iopf_inv iinv[4];
+	struct pgt_unmapped out;
+	unsigned int page = fire_pick(FIRE_PAGES), n = 1 + fire_pick(FIRE_PAGES - page);
+	uint64_t va = FIRE_VA + (uint64_t)page * FIRE_PAGE, len = (uint64_t)n * FIRE_PAGE;
+	uintptr_t frames = (uintptr_t)s->data + (size_t)page * FIRE_PAGE;
+	int ret = 0;
+
+	pgt_unmapped_init(&out, inv, RTE_DIM(inv));
+	FIRE_CHECK(pgt_unmap(s->pgt, va, len, PGT_CLOSE, &out) == 0, "%u %u", page, n);
+	for (unsigned int k = 0; k < out.nb_inv; k++)
+		iinv[k] = iopf_inv_from_pgt(&inv[k]);
+	if (out.nb_inv != 0) {
+		ret = iopf_invalidate(s->domain, iinv, out.nb_inv, NULL);
+		/* The driver cuts off an endpoint whose ATC does not answer. */
+		for (unsigned int i = 0; i < MAX_DEAD && ret == -EIO; i++)
+			ret = iopf_invalidate(s->domain, iinv, out.nb_inv, NULL);
+		FIRE_CHECK(ret == 0, "%d", ret);
+	}
+	/* No access can reach the frames, and no handler can map the pages: they are closed. */
+	FIRE_CHECK(smmuv3_model_frame_free(fire.m, frames, len) == 0, "%u %u", page, n);
+	if (fire_pick(8) == 0)
+		usleep(fire_pick(20));
+	FIRE_CHECK(smmuv3_model_frame_give(fire.m, frames, len, atomic_load(&s->owner)) == 0,
+			"%u %u", page, n);
+	FIRE_CHECK(pgt_open(s->pgt, va, len) == 0, "%u %u", page, n);
+}
+
+static void
+managed_unmap(struct fire_space *s, bool wait)
+{
+	unsigned int page = fire_pick(FIRE_PAGES), n = 1 + fire_pick(FIRE_PAGES - page);
+	unsigned int what = fire_pick(100);
+	void *at = s->data + (size_t)page * FIRE_PAGE;
+	size_t len = (size_t)n * FIRE_PAGE;
+	int ret;
+
+	if (what < 80 || !wait) {
+		ret = mmem_unmap(s->mmem, at, len);
+		for (unsigned int i = 0; i < MAX_DEAD && ret == -EIO; i++)
+			ret = mmem_unmap(s->mmem, at, len);
+	} else if (what < 85) {
+		ret = mmem_prefetch(s->mmem, at, len);
+	} else if (what < 95) {
+		ret = mmem_protect(s->mmem, at, len, MMEM_READ);
+		if (ret == 0)
+			ret = mmem_protect(s->mmem, at, len, MMEM_READ | MMEM_WRITE);
+	} else {
+		pthread_mutex_lock(&fire.regions);
+		region_free(s);
+		region_alloc(s);
+		pthread_mutex_unlock(&fire.regions);
+		return;
+	}
+	FIRE_CHECK(ret == 0 || (ret == -EIO && what >= 80), "%u: %d", what, ret);
+}
+
+bool
+fire_space_unmap(struct fire_space *s, bool wait)
+{
+	if (wait) {
+		pthread_rwlock_rdlock(&s->life);
+		pthread_mutex_lock(&s->memory);
+	} else if (pthread_rwlock_tryrdlock(&s->life) != 0) {
+		return false;
+	} else if (pthread_mutex_trylock(&s->memory) != 0) {
+		pthread_rwlock_unlock(&s->life);
+		return false;
+	}
+	if (s->managed)
+		managed_unmap(s, wait);
+	else
+		own_unmap(s);
+	pthread_mutex_unlock(&s->memory);
+	pthread_rwlock_unlock(&s->life);
+	fire_count(&fire.n.unmaps);
+	return true;
+}
