@@ -16,6 +16,7 @@
 #include "iopf.h"
 #include "iopf_iommu.h"
 #include "iopf_handler.h"
+#include "iopf_listener.h"
 #include "iopf_pci.h"
 #include "iopf_policy.h"
 #include "iopf_poller.h"
@@ -78,6 +79,7 @@ test_null_dev_and_domain_are_refused(void **state)
 {
 	const struct iopf_inv inv = { .all = true };
 	struct iopf_latency latency;
+	struct iopf_record record;
 	unsigned int done = 1;
 
 	(void)state;
@@ -97,6 +99,11 @@ test_null_dev_and_domain_are_refused(void **state)
 	IS_NOTHING(iopf_domain_stat(NULL, IOPF_STAT_FAULTS));
 	IS_NOTHING(iopf_dev_stat(NULL, IOPF_DEV_STAT_REPORTS));
 	IS_NOTHING(iopf_domain_pending(NULL));
+	IS_NOTHING(iopf_listener_open(NULL));
+	IS_NOTHING(iopf_listener_open(&(struct iopf_listener_conf){ .size = 4 }));
+	REFUSES(iopf_listener_read(NULL, &record, 1));
+	assert_int_equal(iopf_listener_close(NULL), 0);
+	IS_NOTHING(iopf_listener_stat(NULL, IOPF_LISTENER_STAT_EVENTS));
 	memset(&latency, 0xff, sizeof(latency));
 	iopf_domain_latency(NULL, &latency);
 	assert_int_equal(latency.samples, 0);
@@ -114,6 +121,7 @@ test_null_dev_and_domain_are_refused(void **state)
 	assert_string_equal(iopf_stat_name(IOPF_NB_STATS), "unknown");
 	assert_string_equal(iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS), "unknown");
 	assert_string_equal(iopf_dev_stat_name(IOPF_NB_DEV_STATS), "unknown");
+	assert_string_equal(iopf_listener_stat_name(IOPF_NB_LISTENER_STATS), "unknown");
 }
 
 static enum iopf_verdict

@@ -12,6 +12,7 @@
 #include "dev.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
+#include "listener.h"
 #include "pri.h"
 
 #define MAX_SIDS	65536
@@ -279,6 +280,7 @@ iopf_dev_remove(struct iopf_dev *dev)
 	if (ret < 0)
 		return iopf_ret(ret);
 	sids_remove(dev);
+	iopf_listeners_end(iommu, dev);
 	pthread_mutex_lock(&iommu->lock);
 	last = dev_put(dev);
 	pthread_mutex_unlock(&iommu->lock);

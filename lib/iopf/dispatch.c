@@ -11,6 +11,7 @@
 #include "dispatch.h"
 #include "episode.h"
 #include "handler.h"
+#include "listener.h"
 #include "prg.h"
 
 void
@@ -57,6 +58,18 @@ event_count(struct iopf_pass *pass, struct iopf_attachment *attachment,
 			IOPF_GATE_EPISODES) && iopf_episode_count(attachment, &faults, 1);
 }
 
+/* Not an event that a handler or a report may get. */
+static __rte_cold void
+event_count_only(struct iopf_iommu *iommu, const struct iopf_event *ev)
+{
+	if (ev->flags & IOPF_EVENT_LOST) {
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_EVENT_LOSSES, 1);
+		iopf_listeners_write_lost(iommu, IOPF_RECORD_LOST);
+		return;
+	}
+	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
+}
+
 /* A handler may resolve the fault, and the device repeats the access. */
 static bool
 event_is_retryable(const struct iopf_dev *dev, const struct iopf_event *ev)
@@ -75,13 +88,14 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 	const struct iopf_fault *fault;
 	struct iopf_slot *slot;
 
-	if (unlikely(ev->flags & IOPF_EVENT_BAD)) {
-		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
+	if (unlikely(ev->flags & (IOPF_EVENT_BAD | IOPF_EVENT_LOST))) {
+		event_count_only(iommu, ev);
 		return;
 	}
 	attachment = iopf_table_find(&iommu->attached, iopf_attachment_key(ev->sid, ev->pasid));
 	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
 			(attachment == NULL || !event_is_retryable(attachment->dev, ev))) {
+		iopf_listeners_write(iommu, ev, pass->now);
 		if (attachment == NULL)
 			iopf_iommu_count(iommu, iopf_count_no_attachment(iommu, ev->sid) ==
 					IOPF_IOMMU_STAT_UNKNOWN_SID ?
@@ -107,6 +121,7 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 		} else {
 			/* The access does not wait: it faults again when the device repeats it. */
 			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_NO_SLOT, 1);
+			iopf_listeners_write(iommu, ev, pass->now);
 			event_report(pass, ev);
 		}
 		return;
@@ -151,6 +166,9 @@ iopf_queue_run_bursts(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 		else
 			for (unsigned int i = 0; i < n; i++)
 				event_dispatch(&pass, &events[i]);
+		/* It is alone, and not a record. */
+		if (unlikely(events[0].flags & IOPF_EVENT_LOST) && q->prg == NULL)
+			records = 0;
 		iopf_self.in_fast = false;
 		iopf_self.pass = NULL;
 		iopf_pass_flush(&pass);

@@ -20,6 +20,7 @@
 #include "iommu.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
+#include "listener.h"
 #include "prg.h"
 #include "pri.h"
 #include "rcu.h"
@@ -312,6 +313,12 @@ iommu_stop(struct iopf_iommu *iommu)
 		iopf_queue_cancel(&iommu->queues[i], NULL, IOPF_CANCEL_TERMINATED);
 	iopf_rcu_synchronize();
 	/* This thread is the only owner: no pass begins in state STOPPING. */
+	if (iopf_queue_own(&iommu->queues[IOPF_QUEUE_EVENTS])) {
+		iopf_rcu_read_lock();
+		iopf_listeners_write_lost(iommu, IOPF_RECORD_LOST);
+		iopf_rcu_read_unlock();
+		iopf_queue_disown(&iommu->queues[IOPF_QUEUE_EVENTS]);
+	}
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
 		if (iommu->queues[i].prg != NULL)
 			iopf_prg_discard_all(&iommu->queues[i]);
@@ -413,6 +420,7 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 	pthread_mutex_unlock(&iommu->state_lock);
 	if (ret == 0) {
 		registry_del(iommu);
+		iopf_listeners_end(iommu, NULL);
 		iommu_free(iommu);
 	}
 	return iopf_ret(ret);

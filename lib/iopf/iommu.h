@@ -13,7 +13,8 @@
  *	iommu->lock		lists, tables, the budget of page requests. No wait is made under
  *				it: not for the driver, a device, a handler, a grace period
  *	domain->lock		handles of a domain; held during the driver's domain_add only
- *	domains_lock, registry_lock, pollers_lock	no other lock is taken under these
+ *	domains_lock, registry_lock, pollers_lock, listeners_lock	no other lock is taken under
+ *				these
  * So the wait of a device's control call costs that device alone, and the wait of an IOMMU's
  * start or stop that IOMMU.
  */
@@ -35,8 +36,10 @@
 #define IOPF_MAX_IOMMUS		64
 #define IOPF_MAX_QUEUES		2
 #define IOPF_MAX_REQUESTS	4096
+#define IOPF_MAX_LISTENERS	8
 
 struct iopf_dev;
+struct iopf_listener;
 
 /* In order: iopf_iommu_is_polled() and iopf_iommu_is_serving() compare. */
 enum iopf_state {
@@ -78,6 +81,8 @@ struct iopf_iommu {
 	struct iopf_table sids;		/* StreamID -> iopf_dev */
 	struct iopf_table attached;	/* iopf_attachment_key() -> iopf_attachment */
 	struct iopf_queue queues[IOPF_MAX_QUEUES];
+	/* Written under listeners_lock, freed after a grace period. */
+	_Atomic(struct iopf_listener *) listeners[IOPF_MAX_LISTENERS];
 
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_IOMMU_STATS];
 };

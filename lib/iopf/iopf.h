@@ -66,8 +66,9 @@
  * Other headers, by reader: iopf_iommu.h (sizes, capabilities, sleeping, memory of an IOMMU),
  * iopf_handler.h (handlers that invalidate, take or defer; workers), iopf_poller.h (the loop and
  * the idle policy of poll threads), iopf_pci.h (the driver of a PCIe function with ATS and PRI),
- * iopf_policy.h (devices that may go wrong), iopf_stats.h (counters, the dump), iopf_driver.h
- * (drivers of IOMMUs), iopf_pgtable.h (domains with page tables of lib/pgtable).
+ * iopf_policy.h (devices that may go wrong), iopf_listener.h (events that need no answer),
+ * iopf_stats.h (counters, the dump), iopf_driver.h (drivers of IOMMUs), iopf_pgtable.h (domains
+ * with page tables of lib/pgtable).
  */
 
 #include <stdbool.h>

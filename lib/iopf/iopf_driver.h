@@ -30,7 +30,8 @@
  * overflowed, an entry could not be written, the IOMMU was reset) poll returns IOPF_EVENT_LOST
  * between the requests that came before the loss and those that came after. The store of the
  * consumer index that frees the former acknowledges the overflow. The library discards all partial
- * groups.
+ * groups. On the event queue IOPF_EVENT_LOST is for the listeners: stalls are not
+ * lost, or check returns IOPF_CHECK_TERMINATED.
  *
  * For a device with IOPF_PRI, attach allows ATS, and invalidates the entries of the IOMMU and of
  * the device's ATC, before the library switches ATS on at the device. When detach is called for the
@@ -73,6 +74,7 @@
 #include "iopf.h"
 #include "iopf_iommu.h"
 #include "iopf_handler.h"
+#include "iopf_listener.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -89,7 +91,10 @@ extern "C" {
 #define IOPF_EVENT_LAST		(1u << 4)
 /** The PASID of this StreamID sends no more requests. Not a request: it needs no answer. */
 #define IOPF_EVENT_STOP_MARKER	(1u << 5)
-/** Not a record: page requests were lost here. */
+/**
+ * Not a record: page requests were lost here. On the event queue: records that need no answer were
+ * lost, around here; it is alone in its burst.
+ */
 #define IOPF_EVENT_LOST		(1u << 6)
 
 /** One record, decoded and range-checked. */
@@ -103,6 +108,14 @@ struct iopf_event {
 	uint8_t reason;		/**< enum iopf_reason */
 	uint8_t flags;		/**< IOPF_EVENT_* */
 	uint8_t raw_id;
+	/* Of the event queue, without IOPF_EVENT_STALL and IOPF_EVENT_LOST: see struct iopf_record. */
+	uint8_t stage;
+	uint8_t event_class;	/**< enum iopf_event_class */
+	uint64_t fetch_addr;
+	uint32_t syndrome;
+	uint8_t perm_priv;
+	uint8_t span;
+	uint8_t record_flags;	/**< IOPF_RECORD_*, but not LOST and FAILED */
 };
 
 struct iopf_answer {

@@ -79,8 +79,10 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, /**< aborted accesses without a domain */
 	IOPF_IOMMU_STAT_SLOTS_RETIRED,	/**< slots that have served 2^40 faults and are not used
 					  * again, so that each group id is unique */
+	IOPF_IOMMU_STAT_EVENT_LOSSES,	/**< times that the IOMMU may have lost events that need
+					  * no answer */
 };
-#define IOPF_NB_IOMMU_STATS 23
+#define IOPF_NB_IOMMU_STATS 24
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
 uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
 

@@ -13,6 +13,7 @@
 #include "dispatch.h"
 #include "fault_queue.h"
 #include "iommu.h"
+#include "listener.h"
 #include "prg.h"
 
 /* Passes between reads of the clock: rte_rdtsc() is a large part of an idle pass. */
@@ -72,6 +73,8 @@ errors_check(struct iopf_queue *q, uint64_t now)
 		return;
 	if (flags & (IOPF_CHECK_TERMINATED | IOPF_CHECK_DEAD)) {
 		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_RESETS, 1);
+		iopf_listeners_write_lost(iommu, IOPF_RECORD_LOST |
+				(flags & IOPF_CHECK_DEAD ? IOPF_RECORD_FAILED : 0));
 		iopf_queue_cancel(q, NULL, IOPF_CANCEL_TERMINATED);
 	}
 	if ((flags & IOPF_CHECK_DEAD) && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS) {

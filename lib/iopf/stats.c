@@ -12,6 +12,7 @@
 #include "domain.h"
 #include "iopf_log.h"
 #include "iopf_pci.h"
+#include "listener.h"
 #include "stats.h"
 
 /* Length of a name in the dump; encoded as in telemetry. */
@@ -113,6 +114,7 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 		[IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID] = "aborted_unknown_sid",
 		[IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN] = "aborted_no_domain",
 		[IOPF_IOMMU_STAT_SLOTS_RETIRED] = "slots_retired",
+		[IOPF_IOMMU_STAT_EVENT_LOSSES] = "event_losses",
 	};
 
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";
@@ -295,5 +297,6 @@ iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 			dump_domain(dev, attachment, f);
 	}
 	pthread_mutex_unlock(&locked->lock);
+	iopf_listeners_dump(iommu, f);
 	iommu->driver->ops.dump(iommu->priv, f);
 }
