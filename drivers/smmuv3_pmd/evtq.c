@@ -15,6 +15,7 @@
 
 #include "base.h"
 #include "cmdq.h"
+#include "event.h"
 #include "evtq.h"
 #include "inq.h"
 #include "smmuv3_order.h"
@@ -89,24 +90,36 @@ decode_event(const struct smmuv3 *s, const struct smmuv3_evt *evt, struct iopf_e
 		event->flags |= IOPF_EVENT_STAGE2;
 		event->ipa = evt->dw[3] & SMMUV3_EVT3_IPA;
 	}
-	if (!(dw1 & SMMUV3_EVT1_STALL) || kind & BIT31)
+	if (unlikely(!(dw1 & SMMUV3_EVT1_STALL) || kind & BIT31)) {
+		smmuv3_event_decode_rest(evt, event);
 		return;
+	}
 	/* No stall is possible here, or the SMMU does not have this StreamID. */
 	if (unlikely(!(kind & STALLS) || s->max_stalls == 0 ||
 			(uint64_t)event->sid >> s->sid_bits != 0)) {
 		event->flags |= IOPF_EVENT_BAD;
+		smmuv3_event_decode_rest(evt, event);
 		return;
 	}
 	event->flags |= IOPF_EVENT_STALL;
 	event->token = SMMUV3_GET(SMMUV3_EVT1_STAG, dw1);
 }
 
-/* PROD showed an overflow, or is not within the queue. */
-static void
-handle_prod_flags(struct smmuv3 *s, uint64_t cons, uint64_t avail)
+/*
+ * PROD showed an overflow or is not within the queue, or records were not written. Returns 1: an
+ * IOPF_EVENT_LOST. Its place among the records is not exact: with the overflow PROD may show
+ * records from before and after it.
+ */
+static uint16_t
+handle_prod_flags(struct smmuv3 *s, uint64_t cons, uint64_t avail, struct iopf_event *event)
 {
 	struct smmuv3_inq *q = &s->evtq.q;
 
+	*event = (struct iopf_event){
+		.pasid = IOPF_NO_PASID,
+		.reason = IOPF_REASON_OTHER,
+		.flags = IOPF_EVENT_LOST,
+	};
 	if (q->prod_flags & SMMUV3_INQ_OVERFLOW) {
 		/* Acknowledged with the next CONS [7.4]. */
 		q->ovackflg ^= SMMUV3_Q_OVFLG;
@@ -124,6 +137,7 @@ handle_prod_flags(struct smmuv3 *s, uint64_t cons, uint64_t avail)
 	q->prod_flags = 0;
 	if (avail == 0)
 		smmuv3_inq_store_cons(q, cons);
+	return 1;
 }
 
 static void
@@ -139,6 +153,8 @@ count_bad_events(struct smmuv3 *s, const struct iopf_event *events, uint16_t n)
 	if (unwritten == 0)
 		return;
 	smmuv3_counter_add(&s->evtq.unwritten, unwritten);
+	if (s->max_stalls == 0)
+		s->evtq.q.prod_flags |= SMMUV3_INQ_LOST;
 	atomic_store_explicit(&s->recovery.wanted, true, memory_order_relaxed);
 }
 
@@ -170,16 +186,9 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		rte_prefetch0(smmuv3_reg32(q->regs, SMMUV3_EVENTQ_PROD));
 		avail = smmuv3_inq_find_entries(q, cons);
 		if (unlikely(q->prod_flags != 0))
-			handle_prod_flags(s, cons, avail);
-		if (avail == 0) {
-			/*
-			 * handle_prod_flags() may have moved CONS past entries that cannot be
-			 * trusted.
-			 */
-			smmuv3_inq_store_returned_pos(q, atomic_load_explicit(&q->cons,
-					memory_order_relaxed));
+			return handle_prod_flags(s, cons, avail, events);
+		if (avail == 0)
 			return 0;
-		}
 	}
 	n = RTE_MIN(avail, n);
 	/* Pairs with the release in smmuv3_recovery_advance(). */
@@ -193,6 +202,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		if (unlikely((int64_t)(cons + i - stale) < 0 &&
 				events[i].flags & IOPF_EVENT_STALL)) {
 			events[i].flags &= ~IOPF_EVENT_STALL;
+			smmuv3_event_decode_rest(evt, &events[i]);
 			smmuv3_counter_add(&s->evtq.stale_stalls, 1);
 		}
 		stalls += (events[i].flags & IOPF_EVENT_STALL) != 0;

@@ -13,6 +13,7 @@
 #include "base.h"
 #include "cmdq.h"
 #include "gerror.h"
+#include "inq.h"
 #include "irq.h"
 #include "priq.h"
 #include "smmuv3_order.h"
@@ -79,7 +80,8 @@ smmuv3_gerror_handle(struct smmuv3 *s)
 		smmuv3_gerror_ack(s, active & MSI_ABORTS);
 	}
 	if (active & SMMUV3_GERROR_EVENTQ_ABT && s->max_stalls == 0) {
-		/* No stall can be lost with a record. */
+		/* No stall can be lost with a record. This thread polls the event queue too. */
+		s->evtq.q.prod_flags |= SMMUV3_INQ_LOST;
 		smmuv3_counter_add(&s->evtq_aborts, 1);
 		smmuv3_gerror_ack(s, SMMUV3_GERROR_EVENTQ_ABT);
 		active &= ~SMMUV3_GERROR_EVENTQ_ABT;

@@ -40,6 +40,8 @@ struct smmuv3;
 #define SMMUV3_INQ_OVERFLOW	(1u << 0)
 /* PROD is not within the queue. q->prod is the position that was read. */
 #define SMMUV3_INQ_BAD		(1u << 1)
+/* Event queue: records that need no answer were not written. Set by the owner of the queue. */
+#define SMMUV3_INQ_LOST		(1u << 2)
 
 /* A queue that the SMMU writes. */
 struct smmuv3_inq {
@@ -47,7 +49,7 @@ struct smmuv3_inq {
 	bool msi;		/* the SMMU writes the word on empty to not empty */
 	bool empty_trusted;	/* a word of 0 means that the queue is empty */
 	bool msi_late;		/* PROD has shown entries before the word was written */
-	uint8_t prod_flags;	/* SMMUV3_INQ_*, set by smmuv3_inq_read_prod() */
+	uint8_t prod_flags;	/* SMMUV3_INQ_*, for the next poll */
 	unsigned int log2;
 	void *ring;
 	smmuv3_reg32_t *word;

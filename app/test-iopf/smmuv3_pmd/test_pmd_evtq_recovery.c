@@ -72,10 +72,11 @@ test_after_an_aborted_record_all_stalls_are_ended(void **state)
 	}
 }
 
-/* Without stalls an aborted record is counted. SMMUEN stays 1. */
+/* Without stalls an aborted record is counted and told. SMMUEN stays 1. */
 static void
 test_an_aborted_record_of_an_smmu_without_stalls_is_counted(void **state)
 {
+	struct iopf_event event;
 	uint8_t buf[4] = { 0 };
 	struct pmd p;
 
@@ -92,6 +93,9 @@ test_an_aborted_record_of_an_smmu_without_stalls_is_counted(void **state)
 	}
 	assert_int_equal(pmd_read_stat(&p, "evtq_aborts"), 1);
 	assert_int_equal(pmd_read_stat(&p, "resets"), 0);
+	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
+	assert_int_equal(event.flags, IOPF_EVENT_LOST);
+	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
 	pmd_serve_fault(&p, PMD_VA);
 	pmd_finish(&p, IOPF_NO_PASID);
 }
