@@ -44,6 +44,7 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 	/* EATS has no effect with Config = 0b100; 2 is not legal here and 3 is reserved. */
 	ctx->ats = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) != SMMUV3_STE_BYPASS &&
 		SMMUV3_GET(SMMUV3_STE1_EATS, ste.dw[1]) == SMMUV3_EATS_FULL;
+	ctx->merge = ste.dw[1] & SMMUV3_STE1_MEV;
 	ctx->privcfg = (uint8_t)SMMUV3_GET(SMMUV3_STE1_PRIVCFG, ste.dw[1]);
 	ctx->instcfg = (uint8_t)SMMUV3_GET(SMMUV3_STE1_INSTCFG, ste.dw[1]);
 	r = smmuv3_cd_choose(m, client, &ste, &bypass, &idx, fault);

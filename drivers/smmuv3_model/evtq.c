@@ -21,6 +21,7 @@ smmuv3_fe_evtq_enable(struct smmuv3_fe *f)
 	f->evtq.entry = sizeof(struct smmuv3_evt);
 	f->evtq.prod_reg = SMMUV3_FE_EVENTQ_PROD;
 	f->evtq.cons_offset = SMMUV3_EVENTQ_CONS;
+	f->evtq_last.dw[0] = 0;
 	smmuv3_outq_enable(f, &f->evtq, f->val[SMMUV3_FE_EVENTQ_BASE],
 			f->val[SMMUV3_FE_EVENTQ_PROD],
 			SMMUV3_GET(SMMUV3_IDR1_EVENTQS, f->val[SMMUV3_FE_IDR1]));
@@ -73,6 +74,7 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 	}
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_EVTQ_LOSE)) {
 		/* The entry keeps its old record. */
+		f->evtq_last.dw[0] = 0;
 		f->evtq.prod = smmuv3_q_add(f->evtq.log2, f->evtq.prod, 1);
 		f->evtq_abort = EVTQ_ABORT_STEPS;
 		smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_LOST);
@@ -80,6 +82,7 @@ smmuv3_fe_evt_put(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 	}
 	smmuv3_outq_prefetch(f, &f->evtq, entry, SMMUV3_EVENTQ_PROD);
 	*entry = *evt;
+	f->evtq_last = *evt;
 	f->evtq.prod = smmuv3_q_add(f->evtq.log2, f->evtq.prod, 1);
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS);
 	return SMMUV3_FE_PUT_OK;
@@ -99,6 +102,22 @@ smmuv3_fe_evt_report(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
 		return;
 	smmuv3_fe_evtq_publish(f);
 	smmuv3_outq_overflow(f, &f->evtq);
+}
+
+bool
+smmuv3_fe_evt_is_merged(struct smmuv3_fe *f, const struct smmuv3_evt *evt)
+{
+	const struct smmuv3_evt *last = &f->evtq_last;
+
+	if (!(f->choices & SMMUV3_MODEL_MERGE_EVENTS) || last->dw[0] != evt->dw[0] ||
+			last->dw[1] != evt->dw[1] || last->dw[3] != evt->dw[3] ||
+			(last->dw[2] ^ evt->dw[2]) & SMMUV3_EVT2_PAGE || !is_evtq_running(f))
+		return false;
+	smmuv3_outq_load_cons(f, &f->evtq);
+	if (smmuv3_q_pos(f->evtq.log2, f->evtq.cons) == f->evtq.prod)
+		return false;
+	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_EVENTS_MERGED);
+	return true;
 }
 
 void

@@ -159,6 +159,7 @@ struct smmuv3_fe {
 
 	struct smmuv3_outq evtq;
 	struct smmuv3_outq priq;
+	struct smmuv3_evt evtq_last;	/* the record put last; id 0: none */
 	unsigned int evtq_abort;	/* steps until EVENTQ_ABT_ERR of a late abort; 0: none */
 	bool pri_over;		/* an overflow is not acknowledged: no record is written */
 	bool pri_last;		/* a record put since the last store of PROD has Last set */

@@ -36,7 +36,7 @@ smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			!smmuv3_conf_pick(conf->oas_bits, 48, 48, false, &m->oas_bits) ||
 			!smmuv3_conf_pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
-			conf->choices & ~UINT32_C(0x1ff) ||
+			conf->choices & ~UINT32_C(0x3ff) ||
 			conf->harsh & ~UINT32_C(0xfff) || with & ~UINT32_C(7) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
 			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)))

@@ -15,6 +15,7 @@ static const char *const stat_names[SMMUV3_MODEL_NB_STATS] = {
 	[SMMUV3_MODEL_STAT_CD_FETCHES] = "cd_fetches",
 	[SMMUV3_MODEL_STAT_EVENTS] = "events",
 	[SMMUV3_MODEL_STAT_EVENTS_LOST] = "events_lost",
+	[SMMUV3_MODEL_STAT_EVENTS_MERGED] = "events_merged",
 	[SMMUV3_MODEL_STAT_STALLS] = "stalls",
 	[SMMUV3_MODEL_STAT_STALLS_HELD] = "stalls_held",
 	[SMMUV3_MODEL_STAT_STALLS_SUPPRESSED] = "stalls_suppressed",

@@ -41,6 +41,7 @@ struct smmuv3_ctx {
 	bool ats;		/* effective EATS is 1 */
 	uint8_t privcfg, instcfg;
 	bool stall, record, abort;
+	bool merge;		/* STE.MEV */
 	bool affd, wxn, pan;
 	uint8_t out_bits;	/* bits of an output address */
 	uint16_t asid;

@@ -107,6 +107,9 @@ struct smmuv3_model_dma;
 		/**< transactions terminate although CD.S is set: the client cannot stall [5.5] */
 #define SMMUV3_MODEL_FAIL_EACH_PPR	(UINT32_C(1) << 8)
 		/**< while the PRIQ is disabled or aborts, requests without Last are answered too */
+#define SMMUV3_MODEL_MERGE_EVENTS	(UINT32_C(1) << 9)
+		/**< with STE.MEV a terminated access whose record would equal the last one in the
+		  * EVTQ, but for InputAddr[11:0], leaves no record [5.2, 7.3] */
 
 /** Stricter models: each bit removes a behaviour on which no driver may rely. */
 #define SMMUV3_MODEL_HARSH_ALL		(UINT32_C(1) << 0)
@@ -415,6 +418,7 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_CD_FETCHES,
 	SMMUV3_MODEL_STAT_EVENTS,		/**< records written */
 	SMMUV3_MODEL_STAT_EVENTS_LOST,		/**< discarded: full, disabled or aborted */
+	SMMUV3_MODEL_STAT_EVENTS_MERGED,	/**< not written: SMMUV3_MODEL_MERGE_EVENTS */
 	SMMUV3_MODEL_STAT_STALLS,		/**< stall records written */
 	SMMUV3_MODEL_STAT_STALLS_HELD,		/**< waited for a writable queue */
 	SMMUV3_MODEL_STAT_STALLS_SUPPRESSED,
@@ -443,7 +447,7 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_PRI_AUTO_RESPS,	/**< automatic responses of the SMMU */
 	SMMUV3_MODEL_STAT_PRI_FORGOTTEN,	/**< groups that a reset ended without an answer */
 };
-#define SMMUV3_MODEL_NB_STATS 35
+#define SMMUV3_MODEL_NB_STATS 36
 uint64_t smmuv3_model_stat(const struct smmuv3_model *m, enum smmuv3_model_stat stat);
 const char *smmuv3_model_stat_name(enum smmuv3_model_stat stat);
 const char *smmuv3_model_status_name(enum smmuv3_model_status status);

@@ -267,7 +267,8 @@ stall_or_terminate(struct smmuv3_model *m, struct smmuv3_slot *s, const struct s
 	}
 	if (fault->id != 0 && (!by_cd || ctx->record)) {
 		smmuv3_evt_make(&s->dma->conf, acc, fault, &evt);
-		smmuv3_fe_evt_report(&m->fe, &evt);
+		if (!by_cd || !ctx->merge || !smmuv3_fe_evt_is_merged(&m->fe, &evt))
+			smmuv3_fe_evt_report(&m->fe, &evt);
 	}
 	return answer_fault(m, s, by_cd && !ctx->abort ? SMMUV3_MODEL_RAZWI :
 			SMMUV3_MODEL_ABORTED);

@@ -68,6 +68,7 @@ smmuv3_dev_add(void *priv, const struct iopf_dev_conf *conf, void **out)
 	dev->stall = conf->recover == IOPF_STALL;
 	dev->pri = conf->recover == IOPF_PRI;
 	dev->prg_pasid = conf->prg_pasid;
+	dev->merge_events = conf->merge_events;
 	dev->nb_pasids = conf->nb_pasids;
 	dev->nb_sids = conf->nb_sids;
 	memcpy(dev->sids, conf->sids, conf->nb_sids * sizeof(dev->sids[0]));

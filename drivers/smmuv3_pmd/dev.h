@@ -22,6 +22,7 @@ struct smmuv3_dev {
 	bool stall;
 	bool pri;			/* ATS is on while a domain is attached */
 	bool prg_pasid;
+	bool merge_events;
 	bool word1_written;		/* word 1 of its STEs is written, CMD_SYNC complete */
 	bool live;			/* its STEs translate, CMD_SYNC complete */
 	bool blocked;			/* its STEs abort whatever is attached: block.c */

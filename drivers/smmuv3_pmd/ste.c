@@ -70,6 +70,9 @@ smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
 		dw1 |= SMMUV3_STE1_S1STALLD;
 	if (dev->pri)
 		dw1 |= SMMUV3_PUT(SMMUV3_STE1_EATS, SMMUV3_EATS_FULL);
+	/* Records of stalls are never merged. No IDR tells whether the SMMU merges at all [5.2]. */
+	if (dev->merge_events)
+		dw1 |= SMMUV3_STE1_MEV;
 	/* For the automatic responses of the SMMU when the PRIQ overflows [8.1]. */
 	if (dev->pri && dev->prg_pasid)
 		dw1 |= SMMUV3_STE1_PPAR;

@@ -279,6 +279,8 @@ struct iopf_dev_conf {
 					  * which costs time only; see iopf_domain_conf.lost */
 	bool prg_pasid;			/**< its answers must have the PASID: the device's "PRG
 					  * Response PASID Required" */
+	bool merge_events;		/**< the IOMMU may leave out equal records of aborted
+					  * accesses; where it cannot: no effect */
 	uint32_t wait_ms;		/**< bounds the waits of control calls of the device for
 					  * handlers, device and queue; -ETIMEDOUT [10000] */
 	struct iopf_dev_ops ops;

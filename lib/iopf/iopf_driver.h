@@ -108,7 +108,7 @@ struct iopf_event {
 	uint8_t reason;		/**< enum iopf_reason */
 	uint8_t flags;		/**< IOPF_EVENT_* */
 	uint8_t raw_id;
-	/* Of the event queue, without IOPF_EVENT_STALL and IOPF_EVENT_LOST: see struct iopf_record. */
+	/* Of the event queue, without IOPF_EVENT_STALL and _LOST: see struct iopf_record. */
 	uint8_t stage;
 	uint8_t event_class;	/**< enum iopf_event_class */
 	uint64_t fetch_addr;

@@ -137,6 +137,7 @@ pmd_add_dev(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32
 		.nb_pasids = nb_pasids,
 		.recover = recover,
 		.prg_pasid = p->prg_pasid,
+		.merge_events = p->merge_events,
 	};
 	struct iopf_translation tr = {
 		.format = IOPF_FORMAT_ARM64_S1,

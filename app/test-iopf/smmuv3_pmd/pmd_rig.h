@@ -44,6 +44,7 @@ struct pmd {
 	uint64_t *root;
 	void *dev, *domain;
 	bool prg_pasid;			/* of the device; set before the device is added */
+	bool merge_events;		/* the same */
 	struct smmuv3_model_dma *dma;
 	bool untidy;			/* the test causes errors in the model's log */
 };

@@ -253,9 +253,47 @@ test_any_bytes_give_an_event_in_range(void **state)
 	fake_close(&p);
 }
 
+/* An SMMU that merges does so for a device with merge_events only, and never stalls. */
+static void
+test_equal_events_are_merged_where_asked(void **state)
+{
+	struct iopf_event events[16];
+	uint8_t buf[4] = { 0 };
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int k = 0; k < 4; k++) {
+		bool merge = k & 1, stall = k & 2;
+
+		pmd_open(&p, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_MERGE_EVENTS });
+		p.merge_events = merge;
+		pmd_start(&p, stall ? IOPF_STALL : IOPF_TERMINATE);
+		/* Six on one page, one on another, one on the first. */
+		for (unsigned int i = 0; i < 6; i++)
+			pmd_write(&p, PMD_VA + i * 8, buf, sizeof(buf));
+		pmd_step(&p);
+		pmd_write(&p, PMD_VA + 0x1000, buf, sizeof(buf));
+		pmd_step(&p);
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		pmd_step(&p);
+		assert_int_equal(p.ops->poll(p.s, 0, events, 16), merge && !stall ? 3 : 8);
+		/* A record that was read is no place to merge into. */
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		pmd_step(&p);
+		assert_int_equal(p.ops->poll(p.s, 0, &events[8], 1), 1);
+		if (stall)
+			for (unsigned int i = 0; i < 9; i++)
+				pmd_answer(&p, &events[i], IOPF_INVALID);
+		for (unsigned int i = 0; i < 9; i++)
+			assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+		pmd_finish(&p, IOPF_NO_PASID);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_each_field_of_each_event_is_decoded),
 	cmocka_unit_test(test_any_bytes_give_an_event_in_range),
+	cmocka_unit_test(test_equal_events_are_merged_where_asked),
 };
 
 TEST_SUITE(pmd_event, tests, NULL, NULL);
