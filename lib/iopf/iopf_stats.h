@@ -7,7 +7,7 @@
 /**
  * @file
  * Counters, latencies and the dump. The same counters are in telemetry: /iopf/list,
- * /iopf/info, /iopf/stats, /iopf/latency, /iopf/outstanding.
+ * /iopf/info, /iopf/stats, /iopf/latency, /iopf/outstanding, /iopf/listeners.
  */
 
 #include <stdint.h>

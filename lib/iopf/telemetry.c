@@ -14,6 +14,7 @@
 #include "domain.h"
 #include "iopf_compat.h"
 #include "iopf_pci.h"
+#include "listener.h"
 #include "rcu.h"
 #include "stats.h"
 
@@ -356,6 +357,53 @@ handle_outstanding(const char *cmd, const char *params, struct rte_tel_data *d)
 	return query_reply(params, d, true, make_outstanding);
 }
 
+static bool
+add_listener(struct rte_tel_data *d, unsigned int i, const struct iopf_listener *listener)
+{
+	const struct iopf_dev *dev = iopf_listener_dev(listener);
+	struct rte_tel_data *entry = rte_tel_data_alloc();
+	char key[32];
+
+	if (entry == NULL)
+		return false;
+	rte_tel_data_start_dict(entry);
+	if (dev != NULL)
+		add_name(entry, "device", dev->name);
+	rte_tel_data_add_dict_uint(entry, "size", iopf_listener_size(listener));
+	for (unsigned int k = 0; k < IOPF_NB_LISTENER_STATS; k++)
+		rte_tel_data_add_dict_uint(entry, iopf_listener_stat_name(k),
+				iopf_listener_stat(listener, k));
+	snprintf(key, sizeof(key), "listener_%u", i);
+	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
+		rte_tel_data_free(entry);
+		return false;
+	}
+	return true;
+}
+
+static int
+make_listeners(const struct query *query, struct rte_tel_data *d)
+{
+	unsigned int shown = 0;
+
+	rte_tel_data_start_dict(d);
+	for (unsigned int i = 0; i < IOPF_MAX_LISTENERS; i++) {
+		const struct iopf_listener *listener = iopf_listener_get(query->iommu, i);
+
+		if (listener != NULL)
+			shown += add_listener(d, i, listener);
+	}
+	rte_tel_data_add_dict_uint(d, "listeners", shown);
+	return 0;
+}
+
+static int
+handle_listeners(const char *cmd, const char *params, struct rte_tel_data *d)
+{
+	RTE_SET_USED(cmd);
+	return query_reply(params, d, false, make_listeners);
+}
+
 RTE_INIT(iopf_telemetry)
 {
 	rte_telemetry_register_cmd("/iopf/list", handle_list,
@@ -370,4 +418,6 @@ RTE_INIT(iopf_telemetry)
 			"device. Parameters: id[,first attachment].");
 	rte_telemetry_register_cmd("/iopf/outstanding", handle_outstanding,
 			"Faults not answered yet. Parameters: id[,first fault].");
+	rte_telemetry_register_cmd("/iopf/listeners", handle_listeners,
+			"Counters of the listeners of an IOMMU. Parameter: id.");
 }

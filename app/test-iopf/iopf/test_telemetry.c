@@ -17,12 +17,14 @@
 
 #include "iopf.h"
 #include "iopf_handler.h"
+#include "iopf_listener.h"
 #include "iopf_stats.h"
 #include "smmuv3_model.h"
 #include "test.h"
 
 static const char *const commands[] = {
 	"/iopf/list", "/iopf/info", "/iopf/stats", "/iopf/latency", "/iopf/outstanding",
+	"/iopf/listeners",
 };
 
 static struct smmuv3_model *model;
@@ -270,6 +272,33 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	assert_non_null(strstr(send_to("/iopf/stats", iommu_id), "\"pending\":0"));
 }
 
+static void
+listeners_show_their_counters(void **state)
+{
+	struct iopf_listener *all, *of_dev;
+
+	(void)state;
+	if (sock < 0)
+		test_skip("telemetry is off");
+	all = iopf_listener_open(&(struct iopf_listener_conf){ .iommu = iommu, .size = 512 });
+	of_dev = iopf_listener_open(&(struct iopf_listener_conf){ .dev = dev, .size = 2048 });
+	assert_non_null(all);
+	assert_non_null(of_dev);
+	send_to("/iopf/listeners", iommu_id);
+	assert_non_null(strstr(answer, "\"listeners\":2"));
+	assert_non_null(strstr(answer, "\"size\":512"));
+	assert_non_null(strstr(answer, "\"size\":2048"));
+	assert_non_null(strstr(answer, "nic0"));
+	for (unsigned int i = 0; i < IOPF_NB_LISTENER_STATS; i++)
+		assert_non_null(strstr(answer, iopf_listener_stat_name(i)));
+	assert_int_equal(0, iopf_listener_close(all));
+	send_to("/iopf/listeners", iommu_id);
+	assert_non_null(strstr(answer, "\"listeners\":1"));
+	assert_null(strstr(answer, "\"size\":512"));
+	assert_int_equal(0, iopf_listener_close(of_dev));
+	assert_non_null(strstr(send_to("/iopf/listeners", iommu_id), "\"listeners\":0"));
+}
+
 /* The answer to any arguments is JSON: send_command() parses it. */
 static void
 random_arguments_get_json(void **state)
@@ -449,6 +478,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(invalid_arguments_get_null),
 	cmocka_unit_test(random_arguments_get_json),
 	cmocka_unit_test(stats_latency_and_outstanding_show_a_fault_that_waits),
+	cmocka_unit_test(listeners_show_their_counters),
 	cmocka_unit_test(every_device_is_listed_whatever_its_name),
 	cmocka_unit_test(every_outstanding_fault_is_listed),
 };
