@@ -5,10 +5,15 @@
 
 #include "answer.h"
 #include "cancel.h"
+#include "deadline.h"
 #include "domain.h"
 #include "rcu.h"
 
-void
+/* Slots in a part of a sweep over the deadlines, and the most parts: see deadline.h. */
+#define EXPIRE_SLOTS	256u
+#define MAX_PARTS	64
+
+bool
 iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 		enum iopf_cancel why)
 {
@@ -36,6 +41,7 @@ iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 	iopf_answering_end(q->iommu);
 	if (ret == 0 && ours)
 		iopf_slot_free(q, slot);
+	return ret == 0;
 }
 
 unsigned int
@@ -93,14 +99,6 @@ iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment
 	}
 }
 
-/* Not answered yet. (In state DONE a handler has the slot, and the fault is answered.) */
-static bool
-is_pending(enum iopf_slot_state state)
-{
-	return state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
-		state == IOPF_SLOT_TAKEN;
-}
-
 /*
  * All devices of an IOMMU share its stalls. While 7/8 of them are pending and several devices are
  * attached, a device that holds more than an equal share gives up the stalls that its handlers have
@@ -116,7 +114,7 @@ iopf_queue_is_pressed(struct iopf_queue *q)
 			iopf_queue_nb_held(q) < most)
 		return false;
 	for (uint32_t i = 0; i < q->nb_slots; i++)
-		pending += is_pending(IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i])));
+		pending += iopf_slot_is_pending(IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i])));
 	return pending >= most;
 }
 
@@ -129,25 +127,26 @@ dev_is_over_share(const struct iopf_queue *q, const struct iopf_dev *dev)
 }
 
 void
-iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n)
+iopf_queue_expire(struct iopf_queue *q, uint64_t now)
 {
-	uint64_t hz = rte_get_tsc_hz();
+	uint32_t n = RTE_MAX(q->nb_slots / MAX_PARTS, EXPIRE_SLOTS), first = q->scan;
+	uint32_t end = RTE_MIN(q->nb_slots, first + n);
 	bool pressed = iopf_queue_is_pressed(q);
 
-	for (; n > 0; n--) {
-		struct iopf_slot *slot = &q->slots[q->scan++ & (q->nb_slots - 1)];
+	if (first == 0)
+		iopf_deadlines_begin_sweep(q);
+	q->scan = end & (q->nb_slots - 1);
+	for (uint32_t i = first; i < end; i++) {
+		struct iopf_slot *slot = &q->slots[i];
 		uint64_t word = iopf_slot_load(slot);
 		struct iopf_attachment *attachment;
-		uint64_t limit;
 
-		if (!is_pending(IOPF_SLOT_STATE(word)))
+		if (!iopf_slot_is_pending(IOPF_SLOT_STATE(word)))
 			continue;
 		attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
-		limit = attachment->domain->conf.deadline_ms * hz / 1000;
-		if (limit != 0 &&
-				now - __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED) >
-				limit) {
-			iopf_fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
+		if (iopf_deadline_is_over(q, i, word, attachment, now)) {
+			if (iopf_fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE))
+				iopf_deadline_report(q, slot, attachment->dev);
 		} else if (pressed && dev_is_over_share(q, attachment->dev) &&
 				now - __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED) >
 				q->iommu->share_cycles) {

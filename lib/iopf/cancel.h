@@ -18,8 +18,11 @@ enum iopf_cancel {
 	IOPF_CANCEL_TERMINATED,	/* no answer: the IOMMU has ended the stall */
 };
 
-/* Answer the fault of a slot whose state word was @p word, unless another thread does. */
-void iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
+/*
+ * Answer the fault of a slot whose state word was @p word. False: another thread has answered it. In
+ * a read section.
+ */
+bool iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 		enum iopf_cancel why);
 /*
  * Answer the outstanding faults of an attachment (NULL: all).
@@ -33,9 +36,9 @@ void iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attac
 /* So many stalls are pending that devices over their share give some up. Owner. */
 bool iopf_queue_is_pressed(struct iopf_queue *q);
 /*
- * Answer INVALID to those of the next n slots that are older than their domain's deadline, or
- * than a device over its share may keep them. Owner.
+ * Answer INVALID to those of the next slots that are past their deadline, or older than a device
+ * over its share may keep them. Owner, in a read section.
  */
-void iopf_queue_expire(struct iopf_queue *q, uint64_t now, uint32_t n);
+void iopf_queue_expire(struct iopf_queue *q, uint64_t now);
 
 #endif /* IOPF_CANCEL_H */

@@ -34,6 +34,8 @@ struct iopf_queue {
 	 * The owner takes all of it at once, so that there is no ABA. IOPF_NO_SLOT ends it.
 	 */
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t freed;
+	_Atomic uint32_t deadlines_set;	/* calls of iopf_group_set_deadline() */
+	_Atomic uint64_t *deadlines;	/* of groups, by slot: see deadline.h */
 
 	/*
 	 * The queue has an owner for one pass. No thread waits for the ownership: a pass that
@@ -47,7 +49,9 @@ struct iopf_queue {
 	uint64_t next_check;		/* owner */
 	uint64_t next_error_check;	/* owner; event queue only */
 	_Atomic uint32_t passes;	/* read by the threads that wait for a pass */
-	uint32_t scan;			/* owner: the next slot of the deadline scan */
+	uint32_t scan;			/* owner: the next slot of the deadline sweep */
+	uint32_t deadlines_seen;	/* owner: deadlines_set when the sweep began */
+	bool deadlines_found;		/* owner: pending groups in this sweep have their own */
 };
 
 /* slot.c */

@@ -131,6 +131,8 @@ const char *iopf_reason_name(enum iopf_reason reason);
 #define IOPF_FAULT_STALLED	(1u << 1)
 /** A page request of a group. A request without any of IOPF_PERM_* needs only the answer. */
 #define IOPF_FAULT_PAGE_REQUEST	(1u << 2)
+/** In a report: the deadline has passed, and the fault was answered IOPF_INVALID. */
+#define IOPF_FAULT_EXPIRED	(1u << 3)
 
 /** One outstanding fault: read-only for handlers, and valid only during their call. */
 struct iopf_fault {
@@ -330,7 +332,8 @@ struct iopf_domain_conf {
 	void (*lost)(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 	void *ctx;			/**< of all three */
 	struct iopf_worker *worker;	/**< needed with deferred */
-	uint32_t deadline_ms;		/**< unanswered for longer: IOPF_INVALID [never] */
+	uint32_t deadline_ms;		/**< unanswered for longer: IOPF_INVALID and a report, see
+					  * iopf_group_set_deadline() [never] */
 	const struct iopf_storm_conf *storm; /**< iopf_policy.h; copied [all off] */
 	struct iopf_translation translation;
 };

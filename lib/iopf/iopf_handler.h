@@ -84,6 +84,22 @@ int iopf_group_respond(uint64_t id, enum iopf_code code);
  */
 int iopf_group_defer(uint64_t id);
 
+/** The longest deadline of a group: 70 minutes. */
+#define IOPF_MAX_DEADLINE_MS (1u << 22)
+
+/**
+ * Set when a group that is deferred or taken must be answered: from now, in place of its domain's
+ * deadline_ms. After that time the poll thread answers it IOPF_INVALID, counts it (IOPF_STAT_EXPIRED,
+ * IOPF_DEV_STAT_EXPIRED) and gives its faults to report (IOPF_FAULT_EXPIRED); a later answer returns
+ * -ESTALE. From any thread, handlers included; the last call counts.
+ *
+ * Never early. Late by up to a sweep: 1 ms for each 256 slots of the queue, 64 ms at most, while the
+ * queue is polled.
+ * @param ms 0: no deadline, also if the domain has one.
+ * @return 0, -ESTALE (answered, cancelled or unknown), -ERANGE (above IOPF_MAX_DEADLINE_MS).
+ */
+int iopf_group_set_deadline(uint64_t id, uint32_t ms);
+
 struct iopf_worker_conf {
 	const char *name;
 	unsigned int nb_threads;	/**< made by the library, not pinned to a poll core [1] */

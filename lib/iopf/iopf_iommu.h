@@ -51,8 +51,9 @@ struct iopf_iommu_conf {
 	uint32_t share_ms;		/**< when stalls run out, a device with more than an equal
 					  * share gives up older ones: INVALID [1000] */
 	/** The poll thread calls it for each record that needs no answer and that no handler
-	 * gets, but not for malformed records and stop markers; and for the page requests of a
-	 * group whose Last has not come within partial_ms. */
+	 * gets, but not for malformed records and stop markers; for the page requests of a group
+	 * whose Last has not come within partial_ms; and for faults that were answered at their
+	 * deadline (IOPF_FAULT_EXPIRED). */
 	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
 	void *report_ctx;
 };

@@ -50,7 +50,8 @@ enum iopf_iommu_stat {
 	IOPF_IOMMU_STAT_BURSTS,		/**< reads that found records */
 	IOPF_IOMMU_STAT_FAULTS,		/**< faults that need an answer */
 	IOPF_IOMMU_STAT_ANSWERS,	/**< answers sent */
-	IOPF_IOMMU_STAT_REPORTS,	/**< records that need no answer, given to report */
+	IOPF_IOMMU_STAT_REPORTS,	/**< given to report: records that need no answer, and
+					  * faults past their deadline */
 	IOPF_IOMMU_STAT_UNKNOWN_SID,	/**< faults of an unknown StreamID: INVALID */
 	IOPF_IOMMU_STAT_NO_DOMAIN,	/**< faults without a domain: INVALID */
 	IOPF_IOMMU_STAT_NO_SLOT,	/**< faults without a free slot: a stall gets INVALID, a
@@ -93,8 +94,10 @@ enum iopf_dev_stat {
 					  * given to report */
 	IOPF_DEV_STAT_OVER_SHARE,	/**< stalls that it gave up, since it was over its share:
 					  * INVALID */
+	IOPF_DEV_STAT_EXPIRED,		/**< faults past their deadline: INVALID, and given to
+					  * report */
 };
-#define IOPF_NB_DEV_STATS 3
+#define IOPF_NB_DEV_STATS 4
 const char *iopf_dev_stat_name(enum iopf_dev_stat stat);
 uint64_t iopf_dev_stat(const struct iopf_dev *dev, enum iopf_dev_stat stat);
 

@@ -10,6 +10,7 @@
 
 #include "call.h"
 #include "cancel.h"
+#include "deadline.h"
 #include "dispatch.h"
 #include "fault_queue.h"
 #include "iommu.h"
@@ -19,8 +20,6 @@
 /* Passes between reads of the clock: rte_rdtsc() is a large part of an idle pass. */
 #define CLOCK_PASSES	16
 #define CHECKS_PER_S	1000
-/* Slots whose deadline is checked at a time. */
-#define EXPIRE_SLOTS	256
 
 bool
 iopf_queue_own(struct iopf_queue *q)
@@ -93,9 +92,8 @@ queue_check(struct iopf_queue *q)
 	if (now < q->next_check)
 		return;
 	q->next_check = now + rte_get_tsc_hz() / CHECKS_PER_S;
-	if (atomic_load_explicit(&iommu->nb_deadlines, memory_order_relaxed) != 0 ||
-			iopf_queue_is_pressed(q))
-		iopf_queue_expire(q, now, RTE_MIN(q->nb_slots, (uint32_t)EXPIRE_SLOTS));
+	if (iopf_queue_has_deadlines(q) || iopf_queue_is_pressed(q))
+		iopf_queue_expire(q, now);
 	if (q->prg != NULL) {
 		iopf_self.in_fast = true;
 		iopf_prg_discard_old(q, now - iommu->partial_cycles);

@@ -89,7 +89,8 @@ iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uin
 		return -EINVAL;
 	q->slots = iopf_zalloc(q->max_slots * sizeof(q->slots[0]));
 	q->free = iopf_zalloc(q->max_slots * sizeof(q->free[0]));
-	if (q->slots == NULL || q->free == NULL || kept_gens_extend(kept, q->max_slots) < 0 ||
+	q->deadlines = iopf_zalloc(q->max_slots * sizeof(q->deadlines[0]));
+	if (q->slots == NULL || q->free == NULL || q->deadlines == NULL || kept_gens_extend(kept, q->max_slots) < 0 ||
 			(id == IOPF_QUEUE_REQUESTS && iopf_prg_init(q) < 0)) {
 		free(q->slots);
 		q->slots = NULL;	/* without a generation to save */
@@ -112,6 +113,7 @@ iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots)
 {
 	nb_slots = rte_align32pow2(nb_slots);
 	q->nb_slots = nb_slots;
+	q->scan = 0;
 	q->nb_free = 0;
 	/* The slot that was freed last is used first: start with slot 0. */
 	for (uint32_t i = nb_slots; i-- > 0;)
@@ -131,7 +133,9 @@ iopf_queue_fini(struct iopf_queue *q)
 	iopf_prg_fini(q);
 	free(q->slots);
 	free(q->free);
+	free((void *)q->deadlines);
 	q->slots = NULL;
+	q->deadlines = NULL;
 	q->free = NULL;
 }
 

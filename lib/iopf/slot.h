@@ -104,6 +104,14 @@ iopf_slot_is_retired(uint64_t word)
 	return word >= IOPF_SLOT_WORD(IOPF_GEN_END, IOPF_SLOT_FREE);
 }
 
+/* Not answered yet. (In state DONE a handler has the slot, and the fault is answered.) */
+static inline bool
+iopf_slot_is_pending(enum iopf_slot_state state)
+{
+	return state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
+		state == IOPF_SLOT_TAKEN;
+}
+
 static inline uint64_t
 iopf_slot_load(const struct iopf_slot *slot)
 {

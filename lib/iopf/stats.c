@@ -127,6 +127,7 @@ iopf_dev_stat_name(enum iopf_dev_stat stat)
 		[IOPF_DEV_STAT_NO_DOMAIN] = "dev_no_domain",
 		[IOPF_DEV_STAT_REPORTS] = "dev_reports",
 		[IOPF_DEV_STAT_OVER_SHARE] = "dev_over_share",
+		[IOPF_DEV_STAT_EXPIRED] = "dev_expired",
 	};
 
 	return (unsigned int)stat < IOPF_NB_DEV_STATS ? names[stat] : "unknown";

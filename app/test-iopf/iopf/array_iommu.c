@@ -104,6 +104,7 @@ array_iommu_reset(void)
 	hw.attach_half = false;
 	hw.misused = 0;
 	hw.sid_bits = 8;
+	hw.max_stalls = MAX_STALLS;
 	memset(hw.knobs, 0, sizeof(hw.knobs));
 	free_handles();
 	hw.requests = false;
@@ -131,7 +132,7 @@ hw_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv
 		.addr_bits = 48,
 		.va_bits = 48,
 		.granules = 1 << 12,
-		.max_stalls = MAX_STALLS,
+		.max_stalls = hw.max_stalls,
 		.stall_forced = hw.stall_forced,
 		.razwi = hw.requests,
 		.nb_queues = hw.requests ? 2 : 1,

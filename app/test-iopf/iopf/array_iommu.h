@@ -65,6 +65,7 @@ extern struct array_iommu {
 	_Atomic unsigned int invalidated;
 	unsigned int posts, posted_invs;	/* answer_after() calls, their invalidations */
 	unsigned int sid_bits;
+	unsigned int max_stalls;
 	bool stall_forced;
 	bool requests;			/* there is a request queue */
 	bool pri_pasid;

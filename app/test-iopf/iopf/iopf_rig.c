@@ -13,6 +13,7 @@
 #include "test.h"
 
 struct one one;
+unsigned int one_max_stalls;
 
 enum iopf_verdict
 one_fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
@@ -55,6 +56,8 @@ one_setup(void **state)
 	(void)state;
 	memset(&one, 0, sizeof(one));
 	array_iommu_reset();
+	if (one_max_stalls != 0)
+		hw.max_stalls = one_max_stalls;
 	one.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	one.deferred_verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	one.iommu = iopf_iommu_open("arrays,n=1");

@@ -37,6 +37,7 @@ struct one {
 };
 
 extern struct one one;
+extern unsigned int one_max_stalls;	/* of the next IOMMU; 0: MAX_STALLS */
 
 enum iopf_verdict one_fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 enum iopf_verdict one_deferred(struct iopf_domain *domain, const struct iopf_group *group,

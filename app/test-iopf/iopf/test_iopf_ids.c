@@ -58,6 +58,7 @@ check_is_late(uint64_t id)
 	assert_int_equal(-ESTALE, iopf_group_respond(id, IOPF_SUCCESS));
 	assert_int_equal(stale + 1, stale_answers());
 	assert_int_equal(-ESTALE, iopf_group_defer(id));
+	assert_int_equal(-ESTALE, iopf_group_set_deadline(id, 1));
 	assert_int_equal(answers, hw.nb_out);
 }
 

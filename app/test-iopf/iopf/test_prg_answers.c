@@ -8,11 +8,15 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
+
+#include "cancel.h"
 #include "iommu.h"
 #include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
 #include "prg_rig.h"
+#include "rcu.h"
 #include "test.h"
 
 static void
@@ -145,6 +149,42 @@ a_poller_of_page_requests_alone_handles_errors(void **state)
 	assert_int_equal(1, prg_stat(IOPF_IOMMU_STAT_RESETS));
 }
 
+/* One answer, and a report of each request. */
+static void
+a_group_of_requests_expires_at_its_deadline(void **state)
+{
+	struct iopf_queue *q = &prg.iommu->queues[IOPF_QUEUE_REQUESTS];
+
+	(void)state;
+	prg.verdict = IOPF_TAKEN;
+	prg_put_group(SID, 1, 1, 3);
+	prg_put(SID, 1, 2, 0x9000, 0);	/* without its Last: no deadline */
+	prg_poll_all();
+	assert_int_equal(0, iopf_group_set_deadline(prg.last_id, 100000));
+	assert_true(iopf_queue_own(q));
+	iopf_rcu_read_lock();
+	iopf_queue_expire(q, rte_rdtsc() + 90 * rte_get_tsc_hz());
+	assert_int_equal(0, hw.nb_out);
+	iopf_queue_expire(q, rte_rdtsc() + 101 * rte_get_tsc_hz());
+	iopf_rcu_read_unlock();
+	iopf_queue_disown(q);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(1, hw.out[0].answer.token);
+	assert_int_equal(1, iopf_domain_stat(prg.domain, IOPF_STAT_EXPIRED));
+	assert_int_equal(1, iopf_dev_stat(prg.dev, IOPF_DEV_STAT_EXPIRED));
+	assert_int_equal(3, prg.reported);
+	assert_int_equal(IOPF_FAULT_EXPIRED | IOPF_FAULT_PAGE_REQUEST, prg.report.flags);
+	assert_int_equal(-ESTALE, iopf_group_respond(prg.last_id, IOPF_SUCCESS));
+	/* The slots are free again. */
+	prg.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	prg_put(SID, 1, 2, 0xa000, LAST);
+	prg_put_group(SID, 1, 1, 2);
+	prg_poll_all();
+	assert_int_equal(3, hw.nb_out);
+	assert_int_equal(0, iopf_queue_nb_held(q));
+}
+
 /* Success would have the device request the page for ever. */
 static void
 groups_are_refused_when_all_slots_are_retired(void **state)
@@ -177,6 +217,7 @@ static const struct CMUnitTest tests[] = {
 	PRG_TEST(a_recovery_ends_stalls_and_not_page_requests),
 	PRG_TEST(a_dead_iommu_gets_no_answers),
 	PRG_TEST(a_poller_of_page_requests_alone_handles_errors),
+	PRG_TEST(a_group_of_requests_expires_at_its_deadline),
 	PRG_TEST(groups_are_refused_when_all_slots_are_retired),
 };
 TEST_SUITE(prg_answers, tests, NULL, NULL);
