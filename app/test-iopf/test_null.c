@@ -117,6 +117,7 @@ test_null_dev_and_domain_are_refused(void **state)
 	assert_int_equal(iopf_group_respond(0, IOPF_SUCCESS), -ESTALE);
 	assert_int_equal(iopf_group_defer(0), -ESTALE);
 	assert_int_equal(iopf_group_set_deadline(0, 1), -ESTALE);
+	assert_int_equal(iopf_domain_set_handler(NULL, NULL, NULL, NULL), -EINVAL);
 	assert_string_equal(iopf_code_name(IOPF_NB_CODES), "unknown");
 	assert_string_equal(iopf_reason_name(IOPF_NB_REASONS), "unknown");
 	assert_string_equal(iopf_stat_name(IOPF_NB_STATS), "unknown");

@@ -171,11 +171,29 @@ slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word, enum i
 }
 
 int
+iopf_slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen, enum iopf_code code,
+		bool *ours)
+{
+	int ret = -ESTALE;
+	uint64_t word;
+
+	if (code == IOPF_RAZWI && (q->prg != NULL || !q->iommu->info.razwi))
+		code = IOPF_INVALID;
+	iopf_answering_begin(q->iommu);
+	word = iopf_slot_load(slot);
+	if (IOPF_SLOT_GEN(word) == gen)
+		ret = slot_respond(q, slot, word, code, ours);
+	iopf_answering_end(q->iommu);
+	if (ret < 0)
+		iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);
+	return ret;
+}
+
+int
 iopf_group_respond(uint64_t id, enum iopf_code code)
 {
 	struct iopf_slot *slot;
 	struct iopf_queue *q;
-	uint64_t word;
 	bool ours;
 	int ret = -ESTALE;
 
@@ -185,16 +203,8 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, &q);
 	if (slot != NULL) {
-		if (code == IOPF_RAZWI && (q->prg != NULL || !q->iommu->info.razwi))
-			code = IOPF_INVALID;
-		iopf_answering_begin(q->iommu);
-		word = iopf_slot_load(slot);
-		if (IOPF_SLOT_GEN(word) == IOPF_ID_GEN(id))
-			ret = slot_respond(q, slot, word, code, &ours);
-		iopf_answering_end(q->iommu);
-		if (ret < 0)
-			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);
-		else if (ours)
+		ret = iopf_slot_respond(q, slot, IOPF_ID_GEN(id), code, &ours);
+		if (ret == 0 && ours)
 			iopf_slot_free(q, slot);
 	}
 	iopf_rcu_read_unlock();

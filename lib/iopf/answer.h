@@ -91,6 +91,12 @@ iopf_answering_end(struct iopf_iommu *iommu)
  */
 int iopf_slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *copy,
 		bool *ours);
+/*
+ * Claim and answer the fault of this generation. 0, or -ESTALE, which is counted. *ours: the caller
+ * frees the slot. In a read section.
+ */
+int iopf_slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen,
+		enum iopf_code code, bool *ours);
 /* In a read section: the attachment is freed only after a grace period. */
 void iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code);
 

@@ -59,6 +59,7 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 		return NULL;
 	}
 	pthread_mutex_init(&domain->lock, NULL);
+	iopf_handlers_init(domain, conf);
 	if (conf->worker != NULL)
 		atomic_fetch_add(&conf->worker->nb_domains, 1);
 	return domain;
@@ -83,6 +84,7 @@ iopf_domain_destroy(struct iopf_domain *domain)
 	if (domain->conf.worker != NULL)
 		atomic_fetch_sub(&domain->conf.worker->nb_domains, 1);
 	pthread_mutex_destroy(&domain->lock);
+	pthread_mutex_destroy(&domain->handlers_lock);
 	free(domain->name);
 	free(domain);
 	return 0;
@@ -213,7 +215,7 @@ iopf_domain_ctx(const struct iopf_domain *domain)
 {
 	if (domain == NULL)
 		return iopf_ret_null();
-	return domain->conf.ctx;
+	return iopf_domain_handlers(domain)->ctx;
 }
 
 const char *

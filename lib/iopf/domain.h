@@ -22,9 +22,18 @@ struct iopf_hw {
 	unsigned int refs;		/* attachments; under the domain's lock */
 };
 
+/* What iopf_domain_set_handler() replaces: set_handler.c. */
+struct iopf_handlers {
+	iopf_handler_t fast;
+	iopf_handler_t deferred;
+	void *ctx;
+	_Atomic uint32_t nb_running;	/* calls of the deferred handler */
+};
+
 struct iopf_domain {
 	char *name;
-	struct iopf_domain_conf conf;
+	struct iopf_domain_conf conf;	/* without handler, deferred and ctx: see handlers */
+	_Atomic(struct iopf_handlers *) handlers;	/* the present copy */
 	struct iopf_storm_conf storm;	/* copied; all off if conf.storm was NULL */
 
 	pthread_mutex_t lock;
@@ -32,6 +41,8 @@ struct iopf_domain {
 	_Atomic(void *) hw[IOPF_MAX_IOMMUS];
 	unsigned int nb_attached;	/* under domains_lock; attaches under way are counted */
 	struct iopf_log_limit log;	/* of lines about the verdicts of its handlers */
+	pthread_mutex_t handlers_lock;	/* one change of the handlers at a time; no other lock */
+	struct iopf_handlers both_handlers[2];
 
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_STATS];
 	struct iopf_hist latency;	/* in TSC cycles */
@@ -42,6 +53,16 @@ iopf_domain_count(struct iopf_domain *domain, enum iopf_stat stat, uint64_t n)
 {
 	atomic_fetch_add_explicit(&domain->stats[stat], n, memory_order_relaxed);
 }
+
+/* In a read section: no other copy is in use after a grace period. */
+static inline struct iopf_handlers *
+iopf_domain_handlers(const struct iopf_domain *domain)
+{
+	/* Acquire: with the release in iopf_domain_set_handler(). */
+	return atomic_load_explicit(&domain->handlers, memory_order_acquire);
+}
+
+void iopf_handlers_init(struct iopf_domain *domain, const struct iopf_domain_conf *conf);
 
 static inline bool
 iopf_inv_is_valid(const struct iopf_inv *inv)

@@ -33,8 +33,10 @@ inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment
 static inline enum iopf_verdict
 handler_call(struct iopf_domain *domain, const struct iopf_group *group)
 {
-	if (likely(domain->conf.handler != NULL))
-		return domain->conf.handler(domain, group, domain->conf.ctx);
+	const struct iopf_handlers *handlers = iopf_domain_handlers(domain);
+
+	if (likely(handlers->fast != NULL))
+		return handlers->fast(domain, group, handlers->ctx);
 	return IOPF_DEFER;
 }
 

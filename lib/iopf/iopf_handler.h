@@ -100,6 +100,19 @@ int iopf_group_defer(uint64_t id);
  */
 int iopf_group_set_deadline(uint64_t id, uint32_t ms);
 
+/**
+ * Replace a domain's handlers and their context, which lost gets too, all at once: a handler never
+ * runs with the context of another. When it returns, the former handlers do not run and will not be
+ * called, so that their code and context can be freed. No fault is lost or answered by this: those
+ * that wait for a worker go to the new deferred handler, and those that are taken stay taken. Waits
+ * for the present pass of the poll threads, and for deferred handlers that run.
+ * @param deferred not NULL if, and only if, the domain was created with a worker.
+ * @return 0; -EINVAL; -EDEADLK in a handler; -ETIMEDOUT (a deferred handler has not returned for
+ *   10 s: the new ones are in use, unless the call before has timed out too; call it again).
+ */
+int iopf_domain_set_handler(struct iopf_domain *domain, iopf_handler_t handler,
+		iopf_handler_t deferred, void *ctx);
+
 struct iopf_worker_conf {
 	const char *name;
 	unsigned int nb_threads;	/**< made by the library, not pinned to a poll core [1] */

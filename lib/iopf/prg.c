@@ -211,7 +211,7 @@ loss_handle(struct iopf_pass *pass, unsigned int left)
 			.nb_faults = iopf_prg_list_faults(q, head, prg->faults),
 			.faults = prg->faults,
 		};
-		domain->conf.lost(domain, &group, domain->conf.ctx);
+		domain->conf.lost(domain, &group, iopf_domain_handlers(domain)->ctx);
 	}
 	iopf_prg_discard_all(q);
 }

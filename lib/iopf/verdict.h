@@ -49,7 +49,7 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 		pass->frees[pass->nb_frees++] = slot->index;
 		return;
 	}
-	if (domain->conf.deferred != NULL && iopf_worker_defer(domain->conf.worker, id) == 0) {
+	if (domain->conf.worker != NULL && iopf_worker_defer(domain->conf.worker, id) == 0) {
 		iopf_domain_count(domain, IOPF_STAT_DEFERRED, 1);
 		return;
 	}
@@ -59,7 +59,7 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 	dev_uncount_held_slot(pass->queue, dev);
 	answer_stage(pass, slot, IOPF_INVALID, false);
 	pass->frees[pass->nb_frees++] = slot->index;
-	if (domain->conf.deferred == NULL)
+	if (domain->conf.worker == NULL)
 		iopf_verdict_log_defer(domain);
 }
 

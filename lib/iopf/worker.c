@@ -34,6 +34,7 @@
 #include <rte_lcore.h>
 #include <rte_ring_elem.h>
 
+#include "answer.h"
 #include "attachment.h"
 #include "call.h"
 #include "domain.h"
@@ -49,14 +50,18 @@
 /* Looks that find no group, each followed by a yield, before a thread sleeps. */
 #define YIELDS_BEFORE_SLEEP	32
 
+/* slot_enter_handling() has counted the call. */
 static enum iopf_verdict
-deferred_run(struct iopf_domain *domain, const struct iopf_group *group)
+deferred_run(struct iopf_domain *domain, struct iopf_handlers *handlers,
+		const struct iopf_group *group)
 {
 	enum iopf_verdict verdict;
 
 	iopf_self.in_handler = true;
-	verdict = domain->conf.deferred(domain, group, domain->conf.ctx);
+	verdict = handlers->deferred(domain, group, handlers->ctx);
 	iopf_self.in_handler = false;
+	/* Release: with the acquire in deferred_await(). */
+	atomic_fetch_sub_explicit(&handlers->nb_running, 1, memory_order_release);
 	return verdict;
 }
 
@@ -133,7 +138,8 @@ again_list_take(struct iopf_worker *worker, uint64_t *id)
  * the slot has another generation; its IOMMU may be closed.
  */
 static struct iopf_slot *
-slot_enter_handling(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue **q)
+slot_enter_handling(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue **q,
+		struct iopf_handlers **handlers)
 {
 	uint64_t gen = IOPF_ID_GEN(id);
 	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
@@ -151,6 +157,10 @@ slot_enter_handling(struct iopf_worker *worker, uint64_t id, bool again, struct 
 			sched_yield();
 		}
 		slot = NULL;
+	} else if (slot != NULL) {
+		/* A detach waits for this handler: the attachment stays, and its domain. */
+		*handlers = iopf_domain_handlers(slot->attachment->domain);
+		atomic_fetch_add_explicit(&(*handlers)->nb_running, 1, memory_order_relaxed);
 	}
 	iopf_rcu_read_unlock();
 	return slot;
@@ -166,20 +176,25 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 	struct iopf_group group = { .id = id, .faults = faults };
 	struct iopf_slot *slot;
 	struct iopf_queue *q;
+	struct iopf_handlers *handlers;
 	enum iopf_verdict verdict;
+	bool ours;
 
-	slot = slot_enter_handling(worker, id, again, &q);
+	slot = slot_enter_handling(worker, id, again, &q, &handlers);
 	if (slot == NULL)
 		return;
 	attachment = slot->attachment;
 	group.nb_faults = iopf_prg_list_faults(q, slot, faults);
 	group.dev = attachment->dev;
 	group.pasid = attachment->pasid;
-	verdict = deferred_run(attachment->domain, &group);
+	verdict = deferred_run(attachment->domain, handlers, &group);
+	iopf_rcu_read_lock();
 	if (verdict == IOPF_TAKEN) {
 		iopf_domain_count(attachment->domain, IOPF_STAT_TAKEN, 1);
-		if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
+		if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN))) {
+			iopf_rcu_read_unlock();
 			return;
+		}
 	} else {
 		enum iopf_code code = verdict & 0xff;
 
@@ -189,13 +204,12 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 			deferred_log(attachment->domain, verdict);
 			code = IOPF_INVALID;
 		}
-		iopf_group_respond(id, code);
+		iopf_slot_respond(q, slot, gen, code, &ours);
 	}
 	/*
-	 * If a thread answered the group during the handler, this thread frees the slot. A detach
-	 * that finds the slot free waits for a grace period before it returns.
+	 * The group is answered, by this thread or another one during the handler: this thread frees
+	 * the slot. A detach that finds the slot free waits for a grace period before it returns.
 	 */
-	iopf_rcu_read_lock();
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE),
 			iopf_slot_next_free_word(gen)))
 		iopf_slot_free(q, slot);
@@ -292,7 +306,7 @@ iopf_group_defer(uint64_t id)
 		case IOPF_SLOT_HANDLING:
 		case IOPF_SLOT_QUEUED:
 			domain = attachment->domain;
-			ret = domain->conf.deferred == NULL ? -EINVAL :
+			ret = domain->conf.worker == NULL ? -EINVAL :
 				again_list_add(domain->conf.worker, id);
 			break;
 		default:
