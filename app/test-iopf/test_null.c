@@ -85,6 +85,9 @@ test_null_dev_and_domain_are_refused(void **state)
 	(void)state;
 	assert_int_equal(iopf_dev_remove(NULL), 0);
 	REFUSES(iopf_dev_pri_restart(NULL));
+	REFUSES(iopf_dev_quarantine(NULL));
+	REFUSES(iopf_dev_release(NULL));
+	IS_NOTHING(iopf_dev_is_quarantined(NULL));
 	IS_NOTHING(iopf_dev_name(NULL));
 	IS_NOTHING(iopf_dev_iommu(NULL));
 	IS_NOTHING(iopf_dev_ctx(NULL));

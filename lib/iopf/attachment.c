@@ -88,7 +88,7 @@ attachment_publish(struct iopf_attachment *attachment)
 		attachment_unpublish(attachment, i, &trash);
 	} else {
 		if (LIST_EMPTY(&dev->attachments))
-			atomic_fetch_add(&iommu->nb_attached, 1);
+			iopf_iommu_count_attached(iommu, 1);
 		LIST_INSERT_HEAD(&dev->attachments, attachment, next);
 	}
 	pthread_mutex_unlock(&iommu->lock);
@@ -110,7 +110,7 @@ attachment_release(struct iopf_attachment *attachment)
 	LIST_REMOVE(attachment, next);
 	if (LIST_EMPTY(&dev->attachments)) {
 		iopf_pri_release(dev);
-		atomic_fetch_sub(&iommu->nb_attached, 1);
+		iopf_iommu_count_attached(iommu, -1);
 	}
 	pthread_mutex_unlock(&iommu->lock);
 	if (domain->conf.deadline_ms != 0)
@@ -282,6 +282,8 @@ attachment_attach(struct iopf_attachment *attachment)
 	struct iopf_iommu *iommu = dev->iommu;
 	int ret;
 
+	if (iopf_limits_need_gate(&dev->limits))
+		atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_LIMIT, memory_order_relaxed);
 	iopf_pri_wait_recovery(dev);
 	pthread_mutex_lock(&iommu->lock);
 	ret = iopf_pri_reserve(dev);

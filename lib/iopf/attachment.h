@@ -31,6 +31,8 @@ enum iopf_attachment_state {
 
 /* The state is not ATTACHED. */
 #define IOPF_GATE_CLOSED	(1u << 0)
+/* The device has a rate, or is quarantined. */
+#define IOPF_GATE_LIMIT		(1u << 2)
 /* The attachment has episodes; one may be open. */
 #define IOPF_GATE_EPISODES	(1u << 4)
 

@@ -13,6 +13,7 @@
 #include "iopf_log.h"
 #include "iopf_trace.h"
 #include "listener.h"
+#include "policy.h"
 #include "pri.h"
 
 #define MAX_SIDS	65536
@@ -23,6 +24,7 @@ dev_conf_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 {
 	const struct iopf_iommu_info *info = &iommu->info;
 	const char *name = conf->name != NULL ? conf->name : "device";
+	int ret;
 
 	if (conf->sids == NULL || conf->nb_sids == 0) {
 		IOPF_LOG(ERR, "%s: %s: set sids and nb_sids", name,
@@ -67,7 +69,8 @@ dev_conf_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 		IOPF_LOG(ERR, "%s: \"%s\" can only stall; use IOPF_STALL", name, iommu->name);
 		return -ENOTSUP;
 	}
-	return iopf_pri_check_conf(iommu, conf);
+	ret = iopf_pri_check_conf(iommu, conf);
+	return ret < 0 ? ret : iopf_limits_check_conf(iommu, name, conf->limits);
 }
 
 static void
@@ -103,6 +106,10 @@ dev_new(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 	memcpy(dev->sids, conf->sids, conf->nb_sids * sizeof(dev->sids[0]));
 	dev->conf.sids = dev->sids;
 	dev->conf.name = dev->name;
+	iopf_limits_init(&dev->limits, conf->limits);
+	dev->conf.limits = &dev->limits.conf;
+	dev->share = dev->limits.conf.stalls != 0 ? &dev->limits.share : &iommu->default_share;
+	dev->policy.serve = iopf_dev_serve;
 	if (conf->pci != NULL) {
 		dev->pci = *conf->pci;
 		dev->conf.pci = &dev->pci;
@@ -213,13 +220,17 @@ iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 		ret = -ENOMEM;
 		goto fail;
 	}
-	ret = sids_add(dev);
+	if (dev->limits.conf.quarantine_rate != 0)
+		ret = iopf_policy_join(&dev->policy);
+	if (ret == 0)
+		ret = sids_add(dev);
 	if (ret == 0) {
 		ret = iommu->driver->ops.dev_add(iommu->priv, &dev->conf, &dev->priv);
 		if (ret < 0)
 			sids_remove(dev);
 	}
 	if (ret < 0) {
+		iopf_policy_leave(&dev->policy);
 		dev_free(dev);
 		goto fail;
 	}
@@ -279,6 +290,7 @@ iopf_dev_remove(struct iopf_dev *dev)
 	pthread_mutex_unlock(&dev->lock);
 	if (ret < 0)
 		return iopf_ret(ret);
+	iopf_policy_leave(&dev->policy);
 	sids_remove(dev);
 	iopf_listeners_end(iommu, dev);
 	pthread_mutex_lock(&iommu->lock);

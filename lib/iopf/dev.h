@@ -14,6 +14,8 @@
 #include "iommu.h"
 #include "iopf_pci.h"
 #include "iopf_support.h"
+#include "dev_limits.h"
+#include "policy_thread.h"
 
 struct iopf_dev {
 	struct iopf_iommu *iommu;
@@ -32,8 +34,13 @@ struct iopf_dev {
 	bool ats_on;			/* at the device */
 	bool pri_on;
 	struct iopf_log_limit log;	/* of lines that a caller can cause */
+	bool blocked;			/* by the driver: iopf_dev_apply_block() */
+	bool block_failed;		/* the last change of this failed */
+	struct iopf_limits limits;
+	struct iopf_policy_client policy;
 	/* Slots of stalls that outlive their pass: deferred or taken, and not yet free. */
 	_Atomic uint32_t held;
+	const _Atomic uint32_t *share;	/* the most of them: the limit's, or the IOMMU's default */
 	_Atomic uint64_t stats[IOPF_NB_DEV_STATS];
 	/* Written under both locks, so read under either. */
 	LIST_HEAD(, iopf_attachment) attachments;
@@ -46,6 +53,14 @@ iopf_dev_count(struct iopf_dev *dev, enum iopf_dev_stat stat, uint64_t n)
 	atomic_fetch_add_explicit(&dev->stats[stat], n, memory_order_relaxed);
 }
 
+/* An access of the device was aborted, or its fault has no attachment. */
+static inline void
+iopf_dev_count_abort(struct iopf_dev *dev)
+{
+	if (unlikely(dev->limits.storm.interval != 0))
+		iopf_limits_count_abort(dev);
+}
+
 /* Count a fault without an attachment for its device, and return the IOMMU's counter for it. */
 static inline enum iopf_iommu_stat
 iopf_count_no_attachment(const struct iopf_iommu *iommu, uint32_t sid)
@@ -55,6 +70,7 @@ iopf_count_no_attachment(const struct iopf_iommu *iommu, uint32_t sid)
 	if (dev == NULL)
 		return IOPF_IOMMU_STAT_UNKNOWN_SID;
 	iopf_dev_count(dev, IOPF_DEV_STAT_NO_DOMAIN, 1);
+	iopf_dev_count_abort(dev);
 	return IOPF_IOMMU_STAT_NO_DOMAIN;
 }
 

@@ -47,15 +47,19 @@ event_report(struct iopf_pass *pass, const struct iopf_event *ev)
 	iopf_fault_report(pass->queue->iommu, &fault);
 }
 
-/* An aborted access: count it in the open episode. False: none is open. */
+/* An aborted access with a domain. True: it is counted in the open episode, and not reported. */
 static bool
 event_count(struct iopf_pass *pass, struct iopf_attachment *attachment,
 		const struct iopf_event *ev)
 {
 	const struct iopf_fault fault = fault_of_event(pass, ev), *faults = &fault;
 
-	return (atomic_load_explicit(&attachment->gate, memory_order_relaxed) &
-			IOPF_GATE_EPISODES) && iopf_episode_count(attachment, &faults, 1);
+	iopf_dev_count_abort(attachment->dev);
+	if ((atomic_load_explicit(&attachment->gate, memory_order_relaxed) &
+			IOPF_GATE_EPISODES) && iopf_episode_count(attachment, &faults, 1))
+		return true;
+	iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REPORTS, 1);
+	return false;
 }
 
 /* Not an event that a handler or a report may get. */
@@ -103,8 +107,6 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 					IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, 1);
 		else if (event_count(pass, attachment, ev))
 			return;
-		else
-			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REPORTS, 1);
 		event_report(pass, ev);
 		return;
 	}

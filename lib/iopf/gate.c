@@ -9,6 +9,7 @@ enum iopf_verdict
 iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group)
 {
 	uint32_t gate = atomic_load_explicit(&attachment->gate, memory_order_relaxed);
+	uint64_t now = group->faults[0]->time;
 	enum iopf_verdict verdict;
 
 	/*
@@ -17,8 +18,13 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	 */
 	if (gate & IOPF_GATE_CLOSED)
 		return IOPF_ANSWER(IOPF_INVALID);
+	if ((gate & IOPF_GATE_LIMIT) && iopf_limits_refuse(attachment->dev, now))
+		return IOPF_ANSWER(IOPF_INVALID);
 	if ((gate & IOPF_GATE_EPISODES) &&
 			iopf_episode_count(attachment, group->faults, group->nb_faults))
+		return IOPF_ANSWER(IOPF_INVALID);
+	/* Faults that no handler gets do not count for the rate. */
+	if ((gate & IOPF_GATE_LIMIT) && iopf_limits_exceed_rate(attachment->dev, now))
 		return IOPF_ANSWER(IOPF_INVALID);
 	verdict = handler_call(attachment->domain, group);
 	if (attachment->domain->storm.report_first && iopf_verdict_is_fatal(verdict))

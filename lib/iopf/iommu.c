@@ -97,9 +97,22 @@ iommu_init_queues(struct iopf_iommu *iommu)
 		ret = iopf_queue_init(&iommu->queues[i], iommu, i,
 				RTE_MAX(outstanding[i] * 2, 64u));
 	iommu->default_requests = info->request_queue_size;
+	atomic_init(&iommu->default_share, UINT32_MAX);
 	if (ret == 0)
 		requests_resize(iommu, info->request_queue_size);
 	return ret;
+}
+
+/* A device that is attached alone may hold all stalls. */
+void
+iopf_iommu_count_attached(struct iopf_iommu *iommu, int n)
+{
+	uint32_t all = iommu->info.max_stalls != 0 ? iommu->info.max_stalls :
+			iommu->queues[IOPF_QUEUE_EVENTS].nb_slots;
+
+	iommu->nb_attached += n;
+	atomic_store_explicit(&iommu->default_share, iommu->nb_attached < 2 ? UINT32_MAX :
+			all - all / 8, memory_order_relaxed);
 }
 
 static int

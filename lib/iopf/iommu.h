@@ -69,6 +69,7 @@ struct iopf_iommu {
 	_Atomic uint32_t nb_attached;	/* devices with an attachment */
 	uint32_t default_requests;	/* request_queue_size as the driver said */
 	uint64_t partial_cycles;	/* limit for a group without Last, in TSC cycles */
+	_Atomic uint32_t default_share;	/* stalls of a device; written under lock */
 	uint64_t share_cycles;		/* limit for a stall of a device over its share */
 	_Atomic uint32_t granted;	/* page requests granted to devices; written under lock */
 
@@ -131,6 +132,8 @@ iopf_wait_is_over(uint64_t end)
 	return (int64_t)(rte_rdtsc() - end) >= 0;
 }
 
+/* Add to the devices with an attachment. The caller holds lock. */
+void iopf_iommu_count_attached(struct iopf_iommu *iommu, int n);
 struct iopf_iommu *iopf_iommu_get(unsigned int id);
 const char *iopf_state_name(enum iopf_state state);
 /* Give a fault that needs no answer to the application's report. */

@@ -82,6 +82,7 @@ extern "C" {
 struct iopf_iommu;
 struct iopf_dev;
 struct iopf_pci_ops;
+struct iopf_dev_limits;
 struct iopf_retry;
 struct iopf_storm_conf;
 struct iopf_domain;
@@ -287,6 +288,7 @@ struct iopf_dev_conf {
 					  * handlers, device and queue; -ETIMEDOUT [10000] */
 	struct iopf_dev_ops ops;
 	const struct iopf_pci_ops *pci;	/**< IOPF_PRI: iopf_pci.h; copied */
+	const struct iopf_dev_limits *limits; /**< iopf_policy.h; copied [the defaults there] */
 	void *ctx;			/**< of all operations */
 };
 

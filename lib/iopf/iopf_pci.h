@@ -62,7 +62,7 @@ struct iopf_pci_ops {
  *   reset it, and attach it again); -ETIMEDOUT (a group of the device is not answered: a handler
  *   has it, or its Last never came; the log says which; answer it, or reset the device, then call
  *   this again);
- *   -EDEADLK in a handler; or the error of an operation.
+ *   -EBUSY (it is quarantined: iopf_policy.h); -EDEADLK in a handler; or the error of an operation.
  */
 int iopf_dev_pri_restart(struct iopf_dev *dev);
 

@@ -90,6 +90,58 @@ int iopf_domain_episode(struct iopf_domain *domain, struct iopf_dev *dev, uint32
 int iopf_domain_rearm(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 		struct iopf_episode *episode);
 
+/*
+ * Devices
+ */
+
+/**
+ * Limits of a device, so that it cannot hurt others (iopf_dev_conf.limits). A fault past a limit is
+ * answered IOPF_INVALID at once and counted (enum iopf_dev_stat). Counted are stalls, page request
+ * groups and faults for retry, over all PASIDs of the device.
+ *
+ * A device is quarantined past quarantine_rate, or by iopf_dev_quarantine(). From then on each of
+ * its faults is answered IOPF_INVALID. Within a millisecond, where no other control call has the
+ * device, its PRI and ATS are switched off, the IOMMU aborts its accesses without a record, and all
+ * that its handlers hold is answered. It stays attached, and can be attached, detached and removed.
+ * After quarantine_ms it comes back by itself. If it is quarantined again the time doubles, up to
+ * 64 times; each such time in freedom halves it.
+ */
+struct iopf_dev_limits {
+	uint32_t stalls;	/**< that handlers may hold, deferred or taken [7/8 of the IOMMU's
+				  * while another device is attached too, otherwise all] */
+	uint32_t rate;		/**< faults in a second that reach a handler [no limit] */
+	uint32_t burst;		/**< of these, at once [rate] */
+	uint32_t quarantine_rate; /**< faults in a second, refused ones and aborted accesses
+				  * included, past which it is quarantined [never] */
+	uint32_t quarantine_ms;	/**< [1000] */
+	/**
+	 * The device was quarantined past quarantine_rate, for @p ms; or (ms is 0) has come back by
+	 * itself. On the policy thread of the library. It should not block: the policies of other
+	 * devices wait. Control calls in it return -EDEADLK. May be NULL.
+	 */
+	void (*quarantined)(struct iopf_dev *dev, uint32_t ms, void *ctx);
+	void *ctx;
+};
+
+/**
+ * Quarantine the device until iopf_dev_release(). When it returns 0, its accesses abort and each of
+ * its faults is answered. Any thread but a handler's. After an error the faults are refused, and it
+ * can be called again.
+ * @return 0; -ENOTSUP (the driver); -EDEADLK in a handler; -ENODEV (its removal has begun);
+ *   -ETIMEDOUT; or the driver's error.
+ */
+int iopf_dev_quarantine(struct iopf_dev *dev);
+
+/**
+ * End the device's quarantine, also one that its rate caused. 0, also if it is free; -EDEADLK in a
+ * handler; or an error as of iopf_dev_quarantine() or of iopf_dev_pri_restart(), after which it can
+ * be called again.
+ */
+int iopf_dev_release(struct iopf_dev *dev);
+
+/** Its faults are refused, or its accesses abort. Any thread. */
+bool iopf_dev_is_quarantined(const struct iopf_dev *dev);
+
 #ifdef __cplusplus
 }
 #endif

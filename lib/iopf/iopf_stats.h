@@ -96,8 +96,13 @@ enum iopf_dev_stat {
 					  * INVALID */
 	IOPF_DEV_STAT_EXPIRED,		/**< faults past their deadline: INVALID, and given to
 					  * report */
+	IOPF_DEV_STAT_REFUSED_SHARE,	/**< stalls that no handler could hold, since it held its
+					  * share: INVALID at once */
+	IOPF_DEV_STAT_REFUSED_RATE,	/**< faults past its rate: INVALID at once */
+	IOPF_DEV_STAT_REFUSED_QUARANTINE, /**< faults while it was quarantined: INVALID at once */
+	IOPF_DEV_STAT_QUARANTINES,	/**< times that it was quarantined */
 };
-#define IOPF_NB_DEV_STATS 4
+#define IOPF_NB_DEV_STATS 8
 const char *iopf_dev_stat_name(enum iopf_dev_stat stat);
 uint64_t iopf_dev_stat(const struct iopf_dev *dev, enum iopf_dev_stat stat);
 

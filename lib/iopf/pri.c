@@ -160,8 +160,11 @@ iopf_pri_switch_on(struct iopf_dev *dev)
 	void *ctx = dev->conf.ctx;
 	int ret;
 
-	/* Not in state QUIESCING: the stop has switched PRI off, or does so next. */
-	if (dev->conf.recover != IOPF_PRI || dev->pri_on ||
+	/*
+	 * Not in state QUIESCING: the stop has switched PRI off, or does so next. The end of a
+	 * quarantine switches it on.
+	 */
+	if (dev->conf.recover != IOPF_PRI || dev->pri_on || iopf_dev_is_quarantined(dev) ||
 			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
 		return 0;
 	ret = dev_check_usable(dev);
@@ -363,6 +366,19 @@ iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end)
 }
 
 /*
+ * If the device does not drain, ats_on stays set: iopf_pri_switch_on() checks that it has drained
+ * before ATS is on again.
+ */
+void
+iopf_pri_force_off(struct iopf_dev *dev, uint64_t end)
+{
+	pri_switch_off(dev);
+	if (ats_switch_off(dev, true, end) < 0)
+		dev->pci.ats_disable(dev, dev->conf.ctx);
+	dev->pri_on = false;
+}
+
+/*
  * All devices of an IOMMU
  */
 
@@ -428,13 +444,8 @@ iopf_pri_switch_off_all(struct iopf_iommu *iommu)
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
 		if (!dev_lock_until(dev, end))
 			continue;
-		/*
-		 * The IOMMU stops even if a device does not drain. ats_on stays set then:
-		 * iopf_pri_switch_on() checks that it has drained before ATS is on again.
-		 */
-		if (ats_switch_off(dev, true, end) < 0)
-			dev->pci.ats_disable(dev, dev->conf.ctx);
-		dev->pri_on = false;
+		/* The IOMMU stops even if a device does not drain. */
+		iopf_pri_force_off(dev, end);
 		pthread_mutex_unlock(&dev->lock);
 	}
 }
@@ -456,6 +467,12 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 		return iopf_ret(-EINVAL);
 	}
 	pthread_mutex_lock(&dev->lock);
+	if (iopf_dev_is_quarantined(dev)) {
+		IOPF_LOG_LIMITED(&dev->log, "%s: iopf_dev_pri_restart(): it is quarantined; call "
+				"iopf_dev_release()", dev->name);
+		pthread_mutex_unlock(&dev->lock);
+		return iopf_ret(-EBUSY);
+	}
 	ret = iopf_dev_is_attached(dev) && iopf_iommu_is_serving(dev->iommu) ?
 			dev_check_usable(dev) : -ENOTCONN;
 	if (ret == 0)

@@ -17,6 +17,8 @@ void iopf_pri_release(struct iopf_dev *dev);
 /* The caller holds the device's lock. */
 int iopf_pri_switch_on(struct iopf_dev *dev);
 int iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end);
+/* The same, and ATS goes off at the end of the wait even if the device has not drained. */
+void iopf_pri_force_off(struct iopf_dev *dev, uint64_t end);
 /*
  * Before the driver's attach or detach: a recovery of the IOMMU holds invalidations of ATCs back,
  * and only passes continue it. Where no poller runs, this makes passes until the recovery ends, for

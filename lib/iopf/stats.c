@@ -128,6 +128,10 @@ iopf_dev_stat_name(enum iopf_dev_stat stat)
 		[IOPF_DEV_STAT_REPORTS] = "dev_reports",
 		[IOPF_DEV_STAT_OVER_SHARE] = "dev_over_share",
 		[IOPF_DEV_STAT_EXPIRED] = "dev_expired",
+		[IOPF_DEV_STAT_REFUSED_SHARE] = "dev_refused_share",
+		[IOPF_DEV_STAT_REFUSED_RATE] = "dev_refused_rate",
+		[IOPF_DEV_STAT_REFUSED_QUARANTINE] = "dev_refused_quarantine",
+		[IOPF_DEV_STAT_QUARANTINES] = "dev_quarantines",
 	};
 
 	return (unsigned int)stat < IOPF_NB_DEV_STATS ? names[stat] : "unknown";

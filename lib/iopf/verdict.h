@@ -19,12 +19,20 @@ void iopf_verdict_log_defer(struct iopf_domain *domain);
 void iopf_verdict_refuse(struct iopf_pass *pass, struct iopf_domain *domain,
 		struct iopf_slot *slot, uint64_t id, uint64_t gen, enum iopf_verdict verdict);
 
-/* A stall's slot that outlives its pass is held, and counts against its device's share. */
-static inline void
+/*
+ * A stall's slot that outlives its pass is held, and counts against its device's share of the
+ * IOMMU's stalls and slots. False: the device holds its share already.
+ */
+static inline bool
 dev_count_held_slot(struct iopf_queue *q, struct iopf_dev *dev)
 {
-	if (q->prg == NULL)
-		atomic_fetch_add_explicit(&dev->held, 1, memory_order_relaxed);
+	if (q->prg != NULL)
+		return true;
+	if (unlikely(atomic_load_explicit(&dev->held, memory_order_relaxed) >=
+			atomic_load_explicit(dev->share, memory_order_relaxed)))
+		return false;
+	atomic_fetch_add_explicit(&dev->held, 1, memory_order_relaxed);
+	return true;
 }
 
 static inline void
@@ -83,20 +91,24 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 {
 	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	uint64_t free_word = iopf_slot_next_free_word(gen);
-	enum iopf_code code = verdict & 0xff;
-	bool after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
-	bool request = slot->fault.flags & IOPF_FAULT_PAGE_REQUEST;
+	bool request = slot->fault.flags & IOPF_FAULT_PAGE_REQUEST, after;
+	enum iopf_code code;
 
 	if (verdict == IOPF_DEFER || verdict == IOPF_TAKEN) {
 		struct iopf_dev *dev = slot->attachment->dev;
 
-		dev_count_held_slot(pass->queue, dev);
-		if (verdict == IOPF_DEFER)
-			verdict_defer(pass, domain, dev, slot, id, gen);
-		else
-			verdict_take(pass, domain, dev, slot, gen);
-		return;
+		if (likely(dev_count_held_slot(pass->queue, dev))) {
+			if (verdict == IOPF_DEFER)
+				verdict_defer(pass, domain, dev, slot, id, gen);
+			else
+				verdict_take(pass, domain, dev, slot, gen);
+			return;
+		}
+		iopf_dev_count(dev, IOPF_DEV_STAT_REFUSED_SHARE, 1);
+		verdict = IOPF_ANSWER(IOPF_INVALID);
 	}
+	code = verdict & 0xff;
+	after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
 	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
 			code >= IOPF_NB_CODES || (code == IOPF_RAZWI &&
 			(request || !pass->queue->iommu->info.razwi)))) {

@@ -103,6 +103,8 @@ array_iommu_reset(void)
 	hw.fail_attach = 0;
 	hw.attach_half = false;
 	hw.misused = 0;
+	hw.blocked = false;
+	hw.stalls = true;
 	hw.sid_bits = 8;
 	hw.max_stalls = MAX_STALLS;
 	memset(hw.knobs, 0, sizeof(hw.knobs));
@@ -286,6 +288,33 @@ hw_detach(void *priv, void *attachment)
 	return 0;
 }
 
+static int
+hw_stall_set(void *priv, void *attachment, bool on)
+{
+	int ret = apply_knob(ARRAY_STALL_SET);
+
+	(void)priv;
+	if (((struct array_attachment *)attachment)->released)
+		hw.misused++;
+	if (ret == 0 && hw.stall_forced && !on)
+		ret = -ENOTSUP;
+	if (ret == 0)
+		hw.stalls = on;
+	return ret;
+}
+
+static int
+hw_dev_block(void *priv, void *dev, bool on)
+{
+	int ret = apply_knob(ARRAY_DEV_BLOCK);
+
+	(void)priv;
+	(void)dev;
+	if (ret == 0)
+		hw.blocked = on;
+	return ret;
+}
+
 static uint16_t
 hw_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
 {
@@ -428,6 +457,7 @@ static struct iopf_driver test_driver = {
 		.dev_add = hw_dev_add, .dev_del = hw_dev_del,
 		.domain_add = hw_domain_add, .domain_del = hw_domain_del,
 		.attach = hw_attach, .detach = hw_detach,
+		.stall_set = hw_stall_set, .dev_block = hw_dev_block,
 		.poll = hw_poll, .answer = hw_answer, .answer_after = hw_answer_after,
 		.check = hw_check, .queue_mark = hw_mark, .queue_passed = hw_passed,
 		.invalidate = hw_invalidate, .idle = hw_idle, .wait = hw_wait, .stat = hw_stat,

@@ -36,6 +36,8 @@ enum array_call {
 	ARRAY_ATTACH,
 	ARRAY_DETACH,
 	ARRAY_DEV_DEL,
+	ARRAY_STALL_SET,
+	ARRAY_DEV_BLOCK,
 	ARRAY_INVALIDATE,
 	ARRAY_START,
 	ARRAY_STOP,
@@ -59,6 +61,8 @@ extern struct array_iommu {
 	struct array_knob knobs[NB_ARRAY_CALLS];
 	_Atomic unsigned int domains;
 	_Atomic unsigned int attached;
+	_Atomic bool blocked;		/* by the last dev_block */
+	_Atomic bool stalls;		/* by the last stall_set; true at first */
 	_Atomic unsigned int misused;	/* late uses and early releases of a handle */
 	unsigned int invalidate_fails_at;
 	unsigned int invalidate_us;	/* duration of an invalidation */

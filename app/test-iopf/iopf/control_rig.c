@@ -105,10 +105,13 @@ ctl_open(bool requests, bool attach)
 
 		if (requests)
 			conf.pci = &pri_ops;
+		if (i == 0)
+			conf.limits = ctl.limits;
 		ctl.dev[i] = iopf_dev_add(ctl.iommu, &conf);
 		assert_non_null(ctl.dev[i]);
 		ctl.domain[i] = iopf_domain_create(&(struct iopf_domain_conf){ .handler = fast,
-				.deferred = deferred, .worker = ctl.worker });
+				.deferred = deferred, .worker = ctl.worker,
+				.storm = i == 0 ? ctl.storm : NULL });
 		assert_non_null(ctl.domain[i]);
 		if (attach)
 			assert_int_equal(0, iopf_domain_attach(ctl.domain[i], ctl.dev[i],

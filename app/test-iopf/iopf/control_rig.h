@@ -48,6 +48,8 @@ struct ctl {
 	uint32_t wait_ms;
 	uint32_t share_ms;
 	unsigned int nb_threads;
+	const struct iopf_dev_limits *limits;	/* of device 0 */
+	const struct iopf_storm_conf *storm;	/* of domain 0 */
 	bool bare;
 	bool upgrade;
 	enum iopf_verdict verdict;

@@ -273,23 +273,23 @@ a_device_cannot_hold_all_stalls(void **state)
 	ctl.share_ms = 1;
 	ctl_open(false, true);
 	ctl.verdict = IOPF_TAKEN;
-	for (unsigned int i = 0; i < MAX_STALLS; i++)
+	for (unsigned int i = 0; i < MAX_STALLS - MAX_STALLS / 8; i++)
 		ctl_put_stall(0, i);
 	while (iopf_poll(ctl.poller) != 0)
 		;
 	/* The first faults are not refused: they may be answered soon. */
-	assert_int_equal(MAX_STALLS, iopf_domain_pending(ctl.domain[0]));
+	assert_int_equal(MAX_STALLS - MAX_STALLS / 8, iopf_domain_pending(ctl.domain[0]));
 	held = MAX_STALLS / NB_DEVS;
 	for (unsigned int i = 0; i < 200000 && iopf_domain_pending(ctl.domain[0]) > held; i++) {
 		iopf_poll(ctl.poller);
 		usleep(10);
 	}
 	assert_int_equal(held, iopf_domain_pending(ctl.domain[0]));
-	assert_int_equal(MAX_STALLS - held, hw.nb_out);
+	assert_int_equal(MAX_STALLS - MAX_STALLS / 8 - held, hw.nb_out);
 	for (unsigned int i = 0; i < hw.nb_out; i++)
 		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
-	assert_int_equal(MAX_STALLS - held, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_OVER_SHARE));
-	assert_int_equal(MAX_STALLS - held, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_OVER_SHARE));
+	assert_int_equal(hw.nb_out, iopf_iommu_stat(ctl.iommu, IOPF_IOMMU_STAT_OVER_SHARE));
+	assert_int_equal(hw.nb_out, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_OVER_SHARE));
 	/* Another device can use the freed stalls. */
 	ctl_put_stall(1, 1);
 	iopf_poll(ctl.poller);

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Quarantine of a device, by its rate and by hand; the policy thread and control calls. */
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_errno.h>
+
+#include "control_rig.h"
+#include "iopf_handler.h"
+#include "iopf_policy.h"
+#include "iopf_stats.h"
+#include "test.h"
+
+#define RATE 10
+
+static struct told {
+	_Atomic unsigned int times;
+	_Atomic uint32_t ms;
+	_Atomic int ret;		/* of a control call in the callback */
+} told;
+
+static void
+tell(struct iopf_dev *dev, uint32_t ms, void *ctx)
+{
+	assert_ptr_equal(dev, ctl.dev[0]);
+	assert_ptr_equal(ctx, &told);
+	told.ret = iopf_dev_release(dev);
+	told.ms = ms;
+	told.times++;
+}
+
+static const struct iopf_dev_limits by_rate = {
+	.quarantine_rate = RATE,
+	.quarantine_ms = 1000000,
+	.quarantined = tell,
+	.ctx = &told,
+};
+static struct iopf_dev_limits with_return;
+
+static void
+poll_all(void)
+{
+	while (iopf_poll(ctl.poller) != 0)
+		;
+}
+
+static void
+await_told(unsigned int times)
+{
+	for (unsigned int i = 0; i < 200000 && told.times < times; i++) {
+		iopf_poll(ctl.poller);
+		usleep(100);
+	}
+	assert_true(told.times >= times);
+}
+
+/* More faults than the rate, in one burst. */
+static void
+storm(unsigned int dev)
+{
+	for (unsigned int i = 0; i < RATE + 5; i++)
+		ctl_put_stall(dev, i);
+	poll_all();
+}
+
+static void
+serve_one(unsigned int dev)
+{
+	uint64_t before = iopf_domain_stat(ctl.domain[dev], IOPF_STAT_SUCCESS);
+
+	ctl_put_stall(dev, 1);
+	poll_all();
+	assert_int_equal(before + 1, iopf_domain_stat(ctl.domain[dev], IOPF_STAT_SUCCESS));
+}
+
+static void
+refuse_one(unsigned int dev)
+{
+	uint64_t before = iopf_domain_stat(ctl.domain[dev], IOPF_STAT_SUCCESS);
+	unsigned int out = hw.nb_out;
+
+	ctl_put_stall(dev, 1);
+	poll_all();
+	assert_int_equal(before, iopf_domain_stat(ctl.domain[dev], IOPF_STAT_SUCCESS));
+	assert_int_equal(out + 1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[out % QUEUE].answer.code);
+}
+
+static void
+a_device_past_the_rate_is_quarantined(void **state)
+{
+	unsigned int out;
+
+	(void)state;
+	memset(&told, 0, sizeof(told));
+	ctl.limits = &by_rate;
+	ctl_open(false, true);
+	/* Two of its faults are held. */
+	ctl.verdict = IOPF_TAKEN;
+	ctl_put_stall(0, 100);
+	ctl_put_stall(0, 101);
+	poll_all();
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	hw.knobs[ARRAY_DEV_BLOCK].hold = 1;
+	storm(0);
+	/* Refused by the poll thread from the fault on that is past the rate. */
+	assert_int_equal(RATE - 2, iopf_domain_stat(ctl.domain[0], IOPF_STAT_SUCCESS));
+	assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
+	assert_int_equal(7, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REFUSED_QUARANTINE));
+	refuse_one(0);
+	assert_true(array_wait_held(ARRAY_DEV_BLOCK, 1));
+	/* The driver waits: other devices are served, attached and detached. */
+	serve_one(1);
+	assert_int_equal(0, ctl_run_call(ctl_detach2, ctl.domain[2]));
+	array_release(ARRAY_DEV_BLOCK);
+	await_told(1);
+	assert_int_equal(1000000, told.ms);
+	assert_int_equal(-EDEADLK, told.ret);
+	assert_true(hw.blocked);
+	assert_int_equal(1, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_QUARANTINES));
+	/* What handlers held is answered. */
+	assert_int_equal(0, iopf_domain_pending(ctl.domain[0]));
+	assert_int_equal(2, iopf_domain_stat(ctl.domain[0], IOPF_STAT_CANCELLED));
+	out = hw.nb_out;
+	refuse_one(0);
+	assert_int_equal(out + 1, hw.nb_out);
+	serve_one(1);
+	/* By hand it comes back before its time. */
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	assert_false(hw.blocked);
+	assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+	serve_one(0);
+}
+
+/* Aborted accesses count, with a domain and without. */
+static void
+aborted_accesses_count_for_the_rate(void **state)
+{
+	(void)state;
+	for (unsigned int attached = 0; attached < 2; attached++) {
+		memset(&told, 0, sizeof(told));
+		ctl_setup(NULL);
+		ctl.limits = &by_rate;
+		ctl_open(false, attached);
+		for (unsigned int i = 0; i < RATE; i++)
+			array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .sid = SID,
+					.pasid = IOPF_NO_PASID, .raw_id = 0x10 });
+		poll_all();
+		assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+		array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .sid = SID,
+				.pasid = IOPF_NO_PASID, .raw_id = 0x10 });
+		poll_all();
+		assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
+		await_told(1);
+		assert_true(hw.blocked);
+		if (attached == 0)
+			ctl_teardown(NULL);
+	}
+}
+
+/* Quarantine the device once more, and return for how long. */
+static uint32_t
+relapse(void)
+{
+	unsigned int times = told.times;
+	uint32_t ms;
+
+	storm(0);
+	assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
+	await_told(times + 1);
+	ms = told.ms;
+	if (ms == 0) {
+		/* The way back came first. */
+		await_told(times + 2);
+		ms = told.ms;
+	}
+	return ms;
+}
+
+static void
+await_return(void)
+{
+	for (unsigned int i = 0; i < 200000 && iopf_dev_is_quarantined(ctl.dev[0]); i++) {
+		iopf_poll(ctl.poller);
+		usleep(100);
+	}
+	assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+}
+
+static void
+it_comes_back_and_a_relapse_doubles_the_time(void **state)
+{
+	enum { MS = 40 };
+	uint32_t ms;
+
+	(void)state;
+	memset(&told, 0, sizeof(told));
+	with_return = by_rate;
+	with_return.quarantine_ms = MS;
+	with_return.quarantined = NULL;
+	ctl.limits = &with_return;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	/* The copy in the device has no callback: it is only polled for. */
+	storm(0);
+	await_return();
+	assert_false(hw.blocked);
+	serve_one(0);
+	ctl_teardown(NULL);
+
+	ctl_setup(NULL);
+	with_return.quarantined = tell;
+	ctl.limits = &with_return;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	for (ms = MS; ms <= 4 * MS; ms *= 2) {
+		storm(0);
+		assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
+		await_told(told.times + 1);
+		assert_int_equal(ms, told.ms);
+		await_told(told.times + 1);
+		assert_int_equal(0, told.ms);
+		assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+		/* One fault comes through, as proof. */
+		serve_one(0);
+	}
+	/* In freedom for long enough, the time falls to the first one again. */
+	for (unsigned int i = 0; i < 20; i++) {
+		usleep(1000 * MS * 8);
+		ms = relapse();
+		await_return();
+		if (ms == MS)
+			break;
+	}
+	assert_int_equal(MS, ms);
+}
+
+static void
+by_hand_everything_is_answered_when_it_returns(void **state)
+{
+	(void)state;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < 5; i++)
+		ctl_put_stall(0, i);
+	poll_all();
+	ctl_put_stall(1, 1);
+	poll_all();
+	/* Not read yet. */
+	ctl_put_stall(0, 5);
+	iopf_poller_remove(ctl.poller, ctl.iommu, IOPF_QUEUE_ALL);
+	assert_int_equal(0, iopf_dev_quarantine(ctl.dev[0]));
+	iopf_poller_add(ctl.poller, ctl.iommu, IOPF_QUEUE_ALL);
+	assert_true(hw.blocked);
+	assert_int_equal(6, hw.nb_out);
+	for (unsigned int i = 0; i < 6; i++) {
+		assert_int_equal(SID, hw.out[i].answer.sid);
+		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
+	}
+	assert_int_equal(0, iopf_domain_pending(ctl.domain[0]));
+	assert_int_equal(1, iopf_domain_pending(ctl.domain[1]));
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	refuse_one(0);
+	/* Again: nothing changes. */
+	assert_int_equal(0, iopf_dev_quarantine(ctl.dev[0]));
+	assert_int_equal(1, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_QUARANTINES));
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	assert_false(hw.blocked);
+	serve_one(0);
+}
+
+static void
+control_calls_work_while_it_is_quarantined(void **state)
+{
+	(void)state;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	assert_int_equal(0, iopf_dev_quarantine(ctl.dev[0]));
+	/* Detached and attached it stays quarantined, a new attachment too. */
+	assert_int_equal(0, iopf_domain_detach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+	refuse_one(0);
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+	assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
+	assert_true(hw.blocked);
+	refuse_one(0);
+	/* It comes back while the IOMMU is stopped. */
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	assert_false(hw.blocked);
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+	serve_one(0);
+	/* The teardown removes it while it is quarantined. */
+	assert_int_equal(0, iopf_dev_quarantine(ctl.dev[0]));
+}
+
+static void
+a_driver_that_fails_is_called_again(void **state)
+{
+	(void)state;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	hw.knobs[ARRAY_DEV_BLOCK].fail = -EIO;
+	hw.knobs[ARRAY_DEV_BLOCK].nb_fail = 1;
+	assert_int_equal(-EIO, iopf_dev_quarantine(ctl.dev[0]));
+	assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
+	refuse_one(0);
+	assert_int_equal(0, iopf_dev_quarantine(ctl.dev[0]));
+	assert_true(hw.blocked);
+	hw.knobs[ARRAY_DEV_BLOCK].nb_fail = 1;
+	assert_int_equal(-EIO, iopf_dev_release(ctl.dev[0]));
+	refuse_one(0);
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	assert_false(hw.blocked);
+	serve_one(0);
+	/* A block that failed may have been made: the release undoes it. */
+	hw.knobs[ARRAY_DEV_BLOCK].nb_fail = 1;
+	assert_int_equal(-EIO, iopf_dev_quarantine(ctl.dev[0]));
+	hw.blocked = true;
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	assert_false(hw.blocked);
+}
+
+/* The policy thread tries again by itself. */
+static void
+the_policy_thread_tries_again(void **state)
+{
+	(void)state;
+	memset(&told, 0, sizeof(told));
+	ctl.limits = &by_rate;
+	ctl_open(false, true);
+	hw.knobs[ARRAY_DEV_BLOCK].fail = -EIO;
+	hw.knobs[ARRAY_DEV_BLOCK].nb_fail = 3;
+	storm(0);
+	await_told(1);
+	assert_true(hw.blocked);
+	assert_int_equal(4, hw.knobs[ARRAY_DEV_BLOCK].calls);
+}
+
+/* A control call of one device waits in the driver: the policies of others go on. */
+static void
+a_slow_control_call_delays_no_other_policy(void **state)
+{
+	struct call *call;
+
+	(void)state;
+	memset(&told, 0, sizeof(told));
+	ctl.limits = &by_rate;
+	ctl_open(false, true);
+	hw.knobs[ARRAY_DETACH].hold = 1;
+	call = ctl_start_call(ctl_detach2, ctl.domain[2]);
+	assert_true(array_wait_held(ARRAY_DETACH, 1));
+	storm(0);
+	await_told(1);
+	assert_true(hw.blocked);
+	array_release(ARRAY_DETACH);
+	assert_int_equal(0, ctl_end_call(call));
+}
+
+static int
+remove_dev0(void *arg)
+{
+	int ret = iopf_dev_remove(ctl.dev[0]);
+
+	(void)arg;
+	return ret;
+}
+
+/* A removal waits for the device's lock, not for its policy, and the policy for neither. */
+static void
+a_removal_meets_its_policy(void **state)
+{
+	struct call *call;
+
+	(void)state;
+	memset(&told, 0, sizeof(told));
+	for (unsigned int i = 0; i < 20; i++) {
+		if (i != 0)
+			ctl_setup(NULL);
+		ctl.limits = &by_rate;
+		ctl_open(false, true);
+		ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+		storm(0);
+		usleep(100 * i);
+		call = ctl_start_call(remove_dev0, NULL);
+		assert_int_equal(0, ctl_end_call(call));
+		ctl.dev[0] = NULL;
+		if (i != 19)
+			ctl_teardown(NULL);
+	}
+}
+
+/* The driver cannot block a device. */
+static void
+a_driver_without_dev_block_refuses(void **state)
+{
+	const uint32_t sid = 100;
+
+	(void)state;
+	ctl.bare = true;
+	ctl_open(false, true);
+	assert_null(iopf_dev_add(ctl.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.limits = &by_rate }));
+	assert_int_equal(ENOTSUP, rte_errno);
+	assert_int_equal(-ENOTSUP, iopf_dev_quarantine(ctl.dev[0]));
+	assert_int_equal(-ENOTSUP, iopf_dev_release(ctl.dev[0]));
+	assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+}
+
+static enum iopf_verdict
+quarantine_in_handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)ctx;
+	assert_int_equal(-EDEADLK, iopf_dev_quarantine(group->dev));
+	assert_int_equal(-EDEADLK, iopf_dev_release(group->dev));
+	assert_false(iopf_dev_is_quarantined(group->dev));
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static void
+a_handler_cannot_quarantine(void **state)
+{
+	struct iopf_domain *domain = iopf_domain_create(&(struct iopf_domain_conf){
+			.handler = quarantine_in_handler });
+
+	(void)state;
+	ctl_open(false, false);
+	assert_int_equal(0, iopf_domain_attach(domain, ctl.dev[0], IOPF_NO_PASID));
+	ctl_put_stall(0, 1);
+	poll_all();
+	assert_int_equal(1, iopf_domain_stat(domain, IOPF_STAT_SUCCESS));
+	assert_int_equal(0, iopf_domain_detach(domain, ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+}
+
+static const struct CMUnitTest tests[] = {
+	CTL_TEST(a_device_past_the_rate_is_quarantined),
+	CTL_TEST(aborted_accesses_count_for_the_rate),
+	CTL_TEST(it_comes_back_and_a_relapse_doubles_the_time),
+	CTL_TEST(by_hand_everything_is_answered_when_it_returns),
+	CTL_TEST(control_calls_work_while_it_is_quarantined),
+	CTL_TEST(a_driver_that_fails_is_called_again),
+	CTL_TEST(the_policy_thread_tries_again),
+	CTL_TEST(a_slow_control_call_delays_no_other_policy),
+	CTL_TEST(a_removal_meets_its_policy),
+	CTL_TEST(a_driver_without_dev_block_refuses),
+	CTL_TEST(a_handler_cannot_quarantine),
+};
+
+TEST_SUITE(quarantine, tests, NULL, NULL);

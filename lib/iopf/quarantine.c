@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "attachment.h"
+#include "call.h"
+#include "cancel.h"
+#include "iopf_log.h"
+#include "pri.h"
+#include "quarantine.h"
+#include "rcu.h"
+
+#define DEFAULT_MS	1000
+#define MAX_LEVEL	6
+/* The policy thread's waits, for the device and for the queues. */
+#define POLICY_WAIT_MS	100
+
+static uint64_t
+cycles_of_ms(uint64_t ms)
+{
+	return rte_get_tsc_hz() / 1000 * ms;
+}
+
+static uint32_t
+quarantine_ms_of(const struct iopf_limits *limits, unsigned int level)
+{
+	uint64_t ms = limits->conf.quarantine_ms != 0 ? limits->conf.quarantine_ms : DEFAULT_MS;
+
+	return RTE_MIN(ms << level, (uint64_t)UINT32_MAX);
+}
+
+static enum iopf_quarantine
+quarantine_of(const struct iopf_dev *dev)
+{
+	return atomic_load_explicit(&dev->limits.quarantine, memory_order_relaxed);
+}
+
+bool
+iopf_dev_is_quarantined(const struct iopf_dev *dev)
+{
+	if (dev == NULL) {
+		rte_errno = EINVAL;
+		return false;
+	}
+	return quarantine_of(dev) != IOPF_QUARANTINE_FREE;
+}
+
+int
+iopf_dev_apply_block(struct iopf_dev *dev)
+{
+	const struct iopf_driver_ops *ops = &dev->iommu->driver->ops;
+	bool on = quarantine_of(dev) != IOPF_QUARANTINE_FREE;
+	int ret;
+
+	if (on == dev->blocked && !dev->block_failed)
+		return 0;
+	ret = ops->dev_block(dev->iommu->priv, dev->priv, on);
+	/* After an error the driver may have done it or not. */
+	dev->block_failed = ret < 0;
+	if (ret == 0)
+		dev->blocked = on;
+	return ret;
+}
+
+static void
+dev_answer_faults(struct iopf_dev *dev)
+{
+	struct iopf_iommu *iommu = dev->iommu;
+	struct iopf_attachment *attachment;
+
+	if (!iopf_iommu_is_serving(iommu))
+		return;
+	LIST_FOREACH(attachment, &dev->attachments, next)
+		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+			iopf_queue_cancel(&iommu->queues[i], attachment, IOPF_CANCEL_DRAIN);
+}
+
+/*
+ * The state is WANTED: each further fault is answered INVALID when its record is read. What
+ * handlers hold is answered before the driver ends the stalls, so that each has its answer, and
+ * again after it, for a fault that a handler got at the time of the change.
+ */
+static int
+quarantine_enter(struct iopf_dev *dev, uint64_t end)
+{
+	int ret;
+
+	dev_answer_faults(dev);
+	iopf_pri_force_off(dev, end);
+	ret = iopf_dev_apply_block(dev);
+	if (ret < 0) {
+		IOPF_LOG_LIMITED(&dev->log, "%s: the driver could not block it (%s): its faults "
+				"are refused, and its accesses may still succeed", dev->name,
+				strerror(-ret));
+		return ret;
+	}
+	dev_answer_faults(dev);
+	atomic_store_explicit(&dev->limits.quarantine, IOPF_QUARANTINE_BLOCKED,
+			memory_order_relaxed);
+	iopf_dev_count(dev, IOPF_DEV_STAT_QUARANTINES, 1);
+	return 0;
+}
+
+/*
+ * The IOMMU may use the tokens of the stalls that the block ended again as soon as accesses stall.
+ * So records of the old ones are read before, and a thread that claimed one has sent its answer.
+ */
+static int
+quarantine_leave(struct iopf_dev *dev, uint64_t end)
+{
+	enum iopf_quarantine was = quarantine_of(dev);
+	int ret;
+
+	ret = iopf_iommu_fence(dev->iommu, end);
+	if (ret < 0)
+		return ret;
+	iopf_rcu_synchronize();
+	atomic_store_explicit(&dev->limits.quarantine, IOPF_QUARANTINE_FREE, memory_order_relaxed);
+	ret = iopf_dev_apply_block(dev);
+	if (ret < 0) {
+		atomic_store_explicit(&dev->limits.quarantine, was, memory_order_relaxed);
+		IOPF_LOG_LIMITED(&dev->log, "%s: the driver could not end its quarantine (%s)",
+				dev->name, strerror(-ret));
+		return ret;
+	}
+	bucket_fill(&dev->limits.rate);
+	bucket_fill(&dev->limits.storm);
+	return iopf_dev_is_attached(dev) ? iopf_pri_switch_on(dev) : 0;
+}
+
+/* Without limits, attachments have the gate's bit during a quarantine only. */
+static void
+gates_set(struct iopf_dev *dev)
+{
+	bool on = iopf_limits_need_gate(&dev->limits);
+	struct iopf_attachment *attachment;
+
+	LIST_FOREACH(attachment, &dev->attachments, next)
+		if (on)
+			atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_LIMIT,
+					memory_order_relaxed);
+		else
+			atomic_fetch_and_explicit(&attachment->gate, ~IOPF_GATE_LIMIT,
+					memory_order_relaxed);
+}
+
+static bool
+serve_wanted(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
+{
+	struct iopf_limits *limits = &dev->limits;
+
+	if (quarantine_enter(dev, now + cycles_of_ms(POLICY_WAIT_MS)) < 0)
+		return true;
+	note->is_due = true;
+	note->ms = quarantine_ms_of(limits, limits->level);
+	limits->next_step = rte_rdtsc() + cycles_of_ms(note->ms);
+	limits->level = RTE_MIN(limits->level + 1, (unsigned int)MAX_LEVEL);
+	IOPF_LOG_LIMITED(&dev->log, "%s: quarantined for %u ms: more than %u faults in a second",
+			dev->name, note->ms, limits->conf.quarantine_rate);
+	return true;
+}
+
+static void
+serve_end(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
+{
+	struct iopf_limits *limits = &dev->limits;
+	uint64_t wait = cycles_of_ms(POLICY_WAIT_MS);
+
+	if (quarantine_leave(dev, now + wait) < 0 && quarantine_of(dev) != IOPF_QUARANTINE_FREE) {
+		limits->next_step = now + wait;
+		return;
+	}
+	note->is_due = true;
+	note->ms = 0;
+	limits->next_step = rte_rdtsc() + cycles_of_ms(quarantine_ms_of(limits,
+			limits->level - 1));
+}
+
+bool
+iopf_quarantine_serve(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
+{
+	struct iopf_limits *limits = &dev->limits;
+	enum iopf_quarantine state = quarantine_of(dev);
+
+	note->is_due = false;
+	if (limits->by_hand)
+		return false;
+	if (state == IOPF_QUARANTINE_WANTED)
+		return serve_wanted(dev, now, note);
+	if (state == IOPF_QUARANTINE_FREE && limits->level == 0)
+		return false;
+	if ((int64_t)(now - limits->next_step) < 0)
+		return true;
+	if (state == IOPF_QUARANTINE_BLOCKED) {
+		serve_end(dev, now, note);
+	} else if (--limits->level != 0) {
+		/* It was free for as long as it was quarantined. */
+		limits->next_step = now + cycles_of_ms(quarantine_ms_of(limits,
+				limits->level - 1));
+	}
+	return true;
+}
+
+/* The caller holds the device's lock. */
+static int
+dev_quarantine(struct iopf_dev *dev)
+{
+	uint64_t end = iopf_dev_wait_end(dev);
+	uint32_t state = IOPF_QUARANTINE_FREE;
+	int ret = 0;
+
+	dev->limits.by_hand = true;
+	/* A poll thread may do the same. */
+	atomic_compare_exchange_strong(&dev->limits.quarantine, &state, IOPF_QUARANTINE_WANTED);
+	gates_set(dev);
+	if (quarantine_of(dev) == IOPF_QUARANTINE_WANTED)
+		ret = quarantine_enter(dev, end);
+	if (ret == 0)
+		ret = iopf_iommu_fence(dev->iommu, end);
+	if (ret == 0)
+		dev_answer_faults(dev);
+	return ret;
+}
+
+/* The caller holds the device's lock. */
+static int
+dev_release(struct iopf_dev *dev)
+{
+	int ret = 0;
+
+	if (quarantine_of(dev) != IOPF_QUARANTINE_FREE)
+		ret = quarantine_leave(dev, iopf_dev_wait_end(dev));
+	if (quarantine_of(dev) != IOPF_QUARANTINE_FREE)
+		return ret;
+	dev->limits.by_hand = false;
+	dev->limits.level = 0;
+	gates_set(dev);
+	return ret;
+}
+
+static int
+dev_call(struct iopf_dev *dev, int (*fn)(struct iopf_dev *dev))
+{
+	int ret;
+
+	if (dev == NULL)
+		return iopf_ret(-EINVAL);
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
+	if (dev->iommu->driver->ops.dev_block == NULL)
+		return iopf_ret(-ENOTSUP);
+	pthread_mutex_lock(&dev->lock);
+	ret = dev->deleted ? -ENODEV : fn(dev);
+	pthread_mutex_unlock(&dev->lock);
+	return iopf_ret(ret);
+}
+
+int
+iopf_dev_quarantine(struct iopf_dev *dev)
+{
+	return dev_call(dev, dev_quarantine);
+}
+
+int
+iopf_dev_release(struct iopf_dev *dev)
+{
+	return dev_call(dev, dev_release);
+}
