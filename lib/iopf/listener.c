@@ -64,7 +64,7 @@ struct iopf_listener {
 	_Alignas(RTE_CACHE_LINE_SIZE) uint64_t seq;	/* the next number */
 	uint64_t second;		/* begin of the second that nb_second is for */
 	uint32_t nb_second;
-	uint64_t *recent;		/* with merging: position + 1, by hash; 0: none */
+	uint32_t *recent;		/* with merging, by hash: the entry last written */
 	_Atomic uint64_t head;
 	_Atomic uint64_t stats[IOPF_NB_LISTENER_STATS];	/* READ is the reader's */
 
@@ -129,7 +129,7 @@ ring_write(struct iopf_listener *l, const struct iopf_record *record)
 	return true;
 }
 
-static uint64_t *
+static uint32_t *
 find_recent(struct iopf_listener *l, const struct iopf_event *ev)
 {
 	uint64_t key = (ev->addr >> 12) * UINT64_C(0x9e3779b97f4a7c15) ^
@@ -142,15 +142,11 @@ find_recent(struct iopf_listener *l, const struct iopf_event *ev)
 static bool
 merge(struct iopf_listener *l, const struct iopf_event *ev, uint64_t now)
 {
-	uint64_t pos = *find_recent(l, ev) - 1;
-	struct listener_entry *entry = &l->ring[pos & l->mask];
+	/* It may have any record by now, or none: then the count is 0. */
+	struct listener_entry *entry = &l->ring[*find_recent(l, ev)];
 	const struct iopf_record *r = &entry->record;
 	uint32_t n;
 
-	/* None, or its entry has another record by now. */
-	if (pos == UINT64_MAX ||
-			atomic_load_explicit(&l->head, memory_order_relaxed) - pos > l->mask + 1u)
-		return false;
 	if (r->raw_id != ev->raw_id || r->sid != ev->sid || r->pasid != ev->pasid ||
 			r->addr >> 12 != ev->addr >> 12 || r->flags & IOPF_RECORD_LOST ||
 			now - r->time > l->merge_cycles)
@@ -207,7 +203,7 @@ listener_write(struct iopf_listener *l, const struct iopf_event *ev, uint64_t no
 	else if (!ring_write(l, &record))
 		count(l, IOPF_LISTENER_STAT_FULL, 1);
 	else if (l->recent != NULL)
-		*find_recent(l, ev) = pos + 1;
+		*find_recent(l, ev) = pos & l->mask;
 }
 
 void

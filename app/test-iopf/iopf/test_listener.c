@@ -264,6 +264,14 @@ test_a_window_ends(void **state)
 		assert_int_equal(r[0].seq, i);
 		assert_int_equal(r[0].count, 2);
 	}
+	/* Also if the record was not read. */
+	for (unsigned int i = 0; i < 3; i++) {
+		put_abort(SID, 0x5000);
+		poll_all();
+		usleep(2000);
+	}
+	assert_int_equal(iopf_listener_read(l, r, 16), 3);
+	assert_int_equal(r[2].count, 1);
 	assert_int_equal(iopf_listener_close(l), 0);
 }
 
@@ -282,6 +290,41 @@ test_an_old_entry_is_not_merged_into(void **state)
 	put_abort(SID, 0x1000);
 	poll_all();
 	expect_stats(l, (const uint64_t[]){ 5, 1, 2, 0, 0, 0 });
+	assert_int_equal(iopf_listener_close(l), 0);
+}
+
+/* So many events that differ in one field only that their hashes collide. */
+static void
+test_different_events_are_not_merged(void **state)
+{
+	struct iopf_listener *l = listen_with((struct iopf_listener_conf){ .size = 4096,
+			.merge_ms = 10000 });
+
+	(void)state;
+	for (unsigned int i = 0; i < 4000; i++) {
+		struct iopf_event ev = { .addr = 0x1000, .sid = OTHER_SID, .pasid = 1,
+			.raw_id = 0x10 };
+
+		switch (i % 4) {
+		case 0:
+			ev.pasid = 2 + i;
+			break;
+		case 1:
+			ev.sid = 100 + i;
+			break;
+		case 2:
+			ev.addr += (uint64_t)i << 12;
+			break;
+		default:
+			ev.pasid = 0x10000 + i / 1024;
+			ev.raw_id = i / 4;
+			break;
+		}
+		one_put(ev);
+		iopf_poll(one.poller);
+	}
+	assert_int_equal(iopf_listener_stat(l, IOPF_LISTENER_STAT_EVENTS), 4000);
+	assert_int_equal(iopf_listener_stat(l, IOPF_LISTENER_STAT_MERGED), 0);
 	assert_int_equal(iopf_listener_close(l), 0);
 }
 
@@ -564,6 +607,7 @@ static const struct CMUnitTest tests[] = {
 	ONE_TEST(test_a_merged_record_has_its_count_and_no_gap),
 	ONE_TEST(test_a_window_ends),
 	ONE_TEST(test_an_old_entry_is_not_merged_into),
+	ONE_TEST(test_different_events_are_not_merged),
 	ONE_TEST(test_a_rate_leaves_a_gap),
 	ONE_TEST(test_a_loss_of_the_hardware_is_a_record),
 	ONE_TEST(test_resets_and_failures_are_losses),
