@@ -3,6 +3,8 @@
 
 /* Stall records that are lost: EVENTQ_ABT_ERR and the end of all stalls. */
 
+#include <string.h>
+
 #include "fake_evtq.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
@@ -48,10 +50,16 @@ test_after_an_aborted_record_all_stalls_are_ended(void **state)
 		pmd_answer(&p, &events[0], IOPF_SUCCESS);
 		assert_int_equal(pmd_read_stat(&p, "answers_dropped"), 1);
 		/* The records left in the queue are no stalls any more. */
+		memset(events, 0xa5, sizeof(events));
 		n = p.ops->poll(p.s, 0, events, 16);
 		assert_int_equal(n, 3);
-		for (i = 0; i < n; i++)
+		for (i = 0; i < n; i++) {
 			assert_int_equal(events[i].flags, 0);
+			assert_int_equal(events[i].stage, 1);
+			assert_int_equal(events[i].event_class, IOPF_CLASS_IN);
+			assert_int_equal(events[i].fetch_addr, 0);
+			assert_int_equal(events[i].record_flags, 0);
+		}
 		assert_int_equal(pmd_read_stat(&p, "stale_stalls"), 3);
 		for (i = 0; i < 20; i++) {
 			assert_int_equal(p.ops->check(p.s), 0);
@@ -96,6 +104,38 @@ test_an_aborted_record_of_an_smmu_without_stalls_is_counted(void **state)
 	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
 	assert_int_equal(event.flags, IOPF_EVENT_LOST);
 	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
+/* PROD passes a record that was never written: it is told before the error is. */
+static void
+test_an_unwritten_record_of_an_smmu_without_stalls_is_told(void **state)
+{
+	struct iopf_event event;
+	uint8_t buf[4] = { 0 };
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .stall_model = SMMUV3_STALL_MODEL_TERM });
+	pmd_start(&p, IOPF_TERMINATE);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 1);
+	pmd_write(&p, PMD_VA, buf, sizeof(buf));
+	while (p.ops->poll(p.s, 0, &event, 1) == 0)
+		smmuv3_model_step(p.m, 1);
+	assert_int_equal(event.flags, IOPF_EVENT_BAD);
+	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
+	assert_int_equal(event.flags, IOPF_EVENT_LOST);
+	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 0);
+	for (unsigned int i = 0; i < 20; i++) {
+		pmd_step(&p);
+		assert_int_equal(p.ops->check(p.s), 0);
+	}
+	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+	/* EVENTQ_ABT_ERR is the second report of it. */
+	assert_int_equal(p.ops->poll(p.s, 0, &event, 1), 1);
+	assert_int_equal(event.flags, IOPF_EVENT_LOST);
+	assert_int_equal(pmd_read_stat(&p, "resets"), 0);
 	pmd_serve_fault(&p, PMD_VA);
 	pmd_finish(&p, IOPF_NO_PASID);
 }
@@ -225,6 +265,7 @@ test_a_record_that_comes_late_in_a_recovery_is_no_stall(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_after_an_aborted_record_all_stalls_are_ended),
 	cmocka_unit_test(test_an_aborted_record_of_an_smmu_without_stalls_is_counted),
+	cmocka_unit_test(test_an_unwritten_record_of_an_smmu_without_stalls_is_told),
 	cmocka_unit_test(test_answers_under_way_are_waited_for_before_a_restart),
 	cmocka_unit_test(test_a_stall_whose_record_was_lost_is_not_taken_for_an_old_one),
 	cmocka_unit_test(test_a_record_that_comes_late_in_a_recovery_is_no_stall),
