@@ -14,6 +14,7 @@
 #include "iopf_handler.h"
 #include "iopf_iommu.h"
 #include "iopf_listener.h"
+#include "iopf_policy.h"
 #include "iopf_rig.h"
 #include "iopf_stats.h"
 #include "test.h"
@@ -51,6 +52,15 @@ poll_all(void)
 {
 	while (iopf_poll(one.poller) != 0)
 		;
+}
+
+static enum iopf_verdict
+refuse(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	(void)ctx;
+	return IOPF_ANSWER(IOPF_INVALID);
 }
 
 static void
@@ -135,6 +145,37 @@ test_a_listener_gets_the_events_of_its_device_or_all(void **state)
 	assert_int_equal(r[0].seq, 0);
 	assert_int_equal(iopf_listener_close(all), 0);
 	assert_int_equal(iopf_listener_close(dev), 0);
+}
+
+/* An open episode counts aborted accesses in place of report. A listener gets them all the same. */
+static void
+test_a_listener_gets_what_an_episode_counts(void **state)
+{
+	struct iopf_listener *l = listen_with((struct iopf_listener_conf){ 0 });
+	struct iopf_storm_conf storm = { .report_first = true };
+	struct iopf_domain *domain = iopf_domain_create(&(struct iopf_domain_conf){
+			.handler = refuse, .storm = &storm });
+	struct iopf_episode episode;
+	struct iopf_record r[4];
+
+	(void)state;
+	assert_non_null(domain);
+	assert_int_equal(0, iopf_domain_detach(one.domain, one.dev, IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_attach(domain, one.dev, IOPF_NO_PASID));
+	one_put_stall(1, 0x1000);
+	put_abort(SID, 0x2000);
+	poll_all();
+	assert_int_equal(one.reported, 0);
+	assert_int_equal(iopf_listener_read(l, r, 4), 1);
+	assert_int_equal(r[0].addr, 0x2000);
+	assert_int_equal(0, iopf_domain_rearm(domain, one.dev, IOPF_NO_PASID, &episode));
+	put_abort(SID, 0x3000);
+	poll_all();
+	assert_int_equal(one.reported, 1);
+	assert_int_equal(iopf_listener_read(l, r, 4), 1);
+	assert_int_equal(0, iopf_domain_detach(domain, one.dev, IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+	assert_int_equal(iopf_listener_close(l), 0);
 }
 
 static void
@@ -601,6 +642,7 @@ test_no_event_is_lost_between_the_threads(void **state)
 static const struct CMUnitTest tests[] = {
 	ONE_TEST(test_all_fields_come_through),
 	ONE_TEST(test_a_listener_gets_the_events_of_its_device_or_all),
+	ONE_TEST(test_a_listener_gets_what_an_episode_counts),
 	ONE_TEST(test_a_slow_listener_sees_a_gap),
 	ONE_TEST(test_bursts_keep_the_order),
 	ONE_TEST(test_equal_events_are_merged),
