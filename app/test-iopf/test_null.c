@@ -166,6 +166,8 @@ test_one_null_of_two_objects_is_refused(void **state)
 	REFUSES(iopf_poller_add(poller, NULL, IOPF_QUEUE_ALL));
 	REFUSES(iopf_poller_remove(poller, NULL, IOPF_QUEUE_ALL));
 	REFUSES(iopf_poller_add(NULL, iommu, IOPF_QUEUE_ALL));
+	REFUSES(iopf_poller_move(poller, NULL, IOPF_QUEUE_ALL));
+	REFUSES(iopf_poller_move(NULL, iommu, 0));
 	REFUSES(iopf_poller_remove(NULL, iommu, 0));
 	REFUSES(iopf_dma_map(iommu, NULL, 4096, NULL));
 	iopf_iommu_dump(iommu, NULL);
@@ -187,6 +189,9 @@ test_null_poller_and_worker_are_refused(void **state)
 	IS_NOTHING(iopf_poll(NULL));
 	REFUSES(iopf_poller_run(NULL));
 	iopf_poller_stop(NULL);
+	REFUSES(iopf_poller_move(NULL, NULL, IOPF_QUEUE_ALL));
+	IS_NOTHING(iopf_poller_stat(NULL, IOPF_POLLER_STAT_SLEEPS));
+	assert_string_equal(iopf_poller_stat_name(IOPF_NB_POLLER_STATS), "unknown");
 	assert_int_equal(iopf_worker_destroy(NULL), 0);
 	/* All defaults. */
 	assert_int_equal(iopf_poller_destroy(iopf_poller_create(NULL)), 0);

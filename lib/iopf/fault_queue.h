@@ -67,11 +67,15 @@ uint32_t iopf_queue_nb_held(struct iopf_queue *q);
 /* Become the owner, or return false. Never waits. */
 bool iopf_queue_own(struct iopf_queue *q);
 void iopf_queue_disown(struct iopf_queue *q);
+/* Passes between reads of the clock: rte_rdtsc() is a large part of an idle pass. */
+#define IOPF_CLOCK_PASSES	16
 /*
  * One pass, in an RCU read section: bursts as in iopf_queue_run_bursts(), and what is due by time.
  * Returns 0 if another thread owns the queue or the IOMMU is off.
  */
 unsigned int iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
+/* The IOMMU is serving, and a slot of the queue may be in use. */
+bool iopf_queue_has_faults(struct iopf_queue *q);
 
 /* fence.c */
 /*

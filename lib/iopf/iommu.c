@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +16,12 @@
 #include "cancel.h"
 #include "dev.h"
 #include "driver.h"
+#include "idle.h"
 #include "iommu.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
 #include "listener.h"
+#include "poller.h"
 #include "prg.h"
 #include "pri.h"
 #include "rcu.h"
@@ -314,6 +315,7 @@ iommu_stop(struct iopf_iommu *iommu)
 	uint32_t running = IOPF_STATE_RUNNING;
 	int ret;
 
+	iopf_idle_cancel(iommu);
 	/* A page request to an IOMMU that is off ends the device's PRI: switch PRI off first. */
 	if (atomic_compare_exchange_strong(&iommu->state, &running, IOPF_STATE_QUIESCING))
 		iopf_pri_switch_off_all(iommu);
@@ -361,6 +363,9 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 		ret = iommu->driver->ops.start(iommu->priv);
 		/* Release: with the acquire in iopf_iommu_is_polled(). */
 		atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_RUNNING : IOPF_STATE_STUCK);
+		iommu->idle = false;
+		/* A poll thread that sleeps has not told this IOMMU to wake it. */
+		iopf_pollers_wake(iommu, NULL);
 		if (ret == 0)
 			iopf_pri_switch_on_all(iommu);
 	}
@@ -436,51 +441,6 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 		iopf_listeners_end(iommu, NULL);
 		iommu_free(iommu);
 	}
-	return iopf_ret(ret);
-}
-
-/*
- * A stop may wait for passes of the caller, so the caller must not wait for the stop. False: a stop
- * or a start is under way, and ends the sleep.
- */
-static bool
-state_lock_to_idle(struct iopf_iommu *iommu, int fd)
-{
-	while (pthread_mutex_trylock(&iommu->state_lock) != 0) {
-		uint32_t state = atomic_load(&iommu->state);
-
-		/* To end the sleep, wait for calls that do not end it: these are short. */
-		if (fd >= 0 || (state != IOPF_STATE_RUNNING && state != IOPF_STATE_FAILED))
-			return false;
-		sched_yield();
-	}
-	return true;
-}
-
-int
-iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
-{
-	int ret = -EINVAL;
-
-	if (iommu == NULL)
-		return iopf_ret(-EINVAL);
-	if (iopf_self.in_handler || iopf_self.in_fast)
-		return iopf_ret(-EDEADLK);
-	if (!state_lock_to_idle(iommu, fd))
-		return fd >= 0 ? 1 : 0;
-	if (iommu->driver->ops.idle == NULL) {
-		ret = -ENOTSUP;
-	} else if (fd >= 0 && atomic_load(&iommu->state) == IOPF_STATE_FAILED) {
-		IOPF_LOG(ERR, "\"%s\" has failed, and no record will wake the poll thread: stop "
-				"it, then start it again", iommu->name);
-		ret = -EIO;
-	} else if (iopf_iommu_is_polled(iommu)) {
-		ret = iommu->driver->ops.idle(iommu->priv, fd);
-	} else if (fd >= 0) {
-		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): it is not running, and "
-				"no record would wake the thread: start it", iommu->name);
-	}
-	pthread_mutex_unlock(&iommu->state_lock);
 	return iopf_ret(ret);
 }
 

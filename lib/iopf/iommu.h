@@ -63,6 +63,7 @@ struct iopf_iommu {
 	struct iopf_iommu_info info;
 	struct iopf_iommu_conf conf;
 	_Atomic uint32_t state;		/* enum iopf_state */
+	bool idle;			/* interrupts replace polling; under state_lock */
 	bool recovering;		/* check() has terminated the stalls; owner of queue 0 */
 	_Atomic uint32_t answering;	/* answers claimed, not yet sent: iopf_answering_begin() */
 	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has a deadline */

@@ -5,42 +5,65 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "call.h"
 #include "fault_queue.h"
+#include "hazard.h"
 #include "iommu.h"
 #include "iopf_log.h"
-#include "iopf_poller.h"
 #include "pass.h"
 #include "poller.h"
 #include "rcu.h"
 
 static pthread_mutex_t pollers_lock = PTHREAD_MUTEX_INITIALIZER;
 
+static bool
+conf_is_valid(const struct iopf_poller_conf *conf)
+{
+	if (conf->burst > IOPF_MAX_BURST) {
+		IOPF_LOG(ERR, "poller: a burst of %u is too large; use at most %u", conf->burst,
+				IOPF_MAX_BURST);
+		return false;
+	}
+	if ((unsigned int)conf->idle > IOPF_IDLE_SLEEP) {
+		IOPF_LOG(ERR, "poller: %u is no idle policy; use one of enum iopf_idle",
+				(unsigned int)conf->idle);
+		return false;
+	}
+	return true;
+}
+
+static void
+poller_free(struct iopf_poller *poller)
+{
+	if (poller->fd >= 0)
+		close(poller->fd);
+	free(atomic_load(&poller->queues));
+	free(poller);
+}
+
 struct iopf_poller *
 iopf_poller_create(const struct iopf_poller_conf *conf)
 {
 	static const struct iopf_poller_conf defaults;
-	struct iopf_poller_queues *queues;
 	struct iopf_poller *poller;
+	int error = 0;
 
 	if (conf == NULL)
 		conf = &defaults;
-	if (conf->burst > IOPF_MAX_BURST) {
-		IOPF_LOG(ERR, "poller: a burst of %u is too large; use at most %u", conf->burst,
-				IOPF_MAX_BURST);
+	if (!conf_is_valid(conf)) {
 		rte_errno = EINVAL;
 		return NULL;
 	}
 	poller = aligned_alloc(RTE_CACHE_LINE_SIZE,
 			RTE_ALIGN_CEIL(sizeof(*poller), RTE_CACHE_LINE_SIZE));
-	queues = calloc(1, sizeof(*queues));
-	if (poller == NULL || queues == NULL) {
-		free(poller);
-		free(queues);
+	if (poller == NULL) {
 		rte_errno = ENOMEM;
 		return NULL;
 	}
@@ -49,42 +72,116 @@ iopf_poller_create(const struct iopf_poller_conf *conf)
 			conf->name != NULL ? conf->name : "poller");
 	poller->burst = conf->burst != 0 ? conf->burst : 32;
 	poller->bursts = conf->bursts != 0 ? conf->bursts : 4;
-	atomic_init(&poller->queues, queues);
+	poller->idle = conf->idle;
+	poller->idle_passes = conf->idle_passes;
+	if (poller->idle_passes == 0)
+		poller->idle_passes = conf->idle == IOPF_IDLE_SLEEP ? 4096 : 16;
+	poller->fd = -1;
+	atomic_init(&poller->queues, calloc(1, sizeof(struct iopf_poller_queues)));
+	if (atomic_load(&poller->queues) == NULL)
+		error = ENOMEM;
+	if (error == 0 && poller->idle == IOPF_IDLE_SLEEP) {
+		poller->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (poller->fd < 0)
+			error = errno;
+	}
+	if (error != 0) {
+		poller_free(poller);
+		rte_errno = error;
+		return NULL;
+	}
 	return poller;
+}
+
+/* A list without these queues. NULL: no memory. */
+static struct iopf_poller_queues *
+queues_copy_without(const struct iopf_poller *poller, struct iopf_queue *const *qs, unsigned int n)
+{
+	const struct iopf_poller_queues *old = atomic_load(&poller->queues);
+	struct iopf_poller_queues *new = calloc(1, sizeof(*new));
+
+	if (new == NULL)
+		return NULL;
+	new->change = old->change + 1;
+	for (unsigned int i = 0; i < old->nb; i++) {
+		bool out = false;
+
+		for (unsigned int j = 0; j < n; j++)
+			out |= old->queues[i] == qs[j];
+		if (!out)
+			new->queues[new->nb++] = old->queues[i];
+	}
+	return new;
+}
+
+/* Under pollers_lock. Returns the old list. */
+static struct iopf_poller_queues *
+queues_publish(struct iopf_poller *poller, struct iopf_poller_queues *new)
+{
+	/*
+	 * Release: with the acquire in iopf_poll(). Sequentially consistent: with the hazard
+	 * pointer of a poll thread that sleeps.
+	 */
+	struct iopf_poller_queues *old = atomic_exchange(&poller->queues, new);
+
+	iopf_poller_wake(poller);
+	return old;
+}
+
+/* Without locks: no poll thread uses the old lists any more when it returns. */
+static void
+queues_free(struct iopf_poller_queues *const *old, unsigned int n)
+{
+	iopf_rcu_synchronize();
+	for (unsigned int i = 0; i < n; i++) {
+		/* A poll thread that slept with this list was woken. */
+		iopf_hazard_wait(old[i]);
+		free(old[i]);
+	}
+}
+
+void
+iopf_pollers_wake(struct iopf_iommu *iommu, const struct iopf_poller *self)
+{
+	const struct iopf_poller *poller, *last = self;
+
+	/* A poller that has a queue is not destroyed meanwhile. */
+	pthread_mutex_lock(&pollers_lock);
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++) {
+		poller = atomic_load(&iommu->queues[i].poller);
+		if (poller != NULL && poller != self && poller != last)
+			iopf_poller_wake(poller);
+		last = poller;
+	}
+	pthread_mutex_unlock(&pollers_lock);
 }
 
 static int
 poller_change_queue(struct iopf_poller *poller, struct iopf_queue *q, bool add)
 {
-	struct iopf_poller_queues *old = NULL, *new = calloc(1, sizeof(*new));
+	struct iopf_poller_queues *old, *new;
 	int ret = 0;
 
-	if (new == NULL)
-		return -ENOMEM;
 	pthread_mutex_lock(&pollers_lock);
-	if (atomic_load(&q->poller) != (add ? NULL : poller)) {
+	new = queues_copy_without(poller, &q, 1);
+	if (new == NULL)
+		ret = -ENOMEM;
+	else if (atomic_load(&q->poller) != (add ? NULL : poller))
 		ret = add ? -EEXIST : -EINVAL;
-		goto unlock;
-	}
-	old = atomic_load(&poller->queues);
-	for (unsigned int i = 0; i < old->nb; i++)
-		if (old->queues[i] != q)
-			new->queues[new->nb++] = old->queues[i];
-	if (add && new->nb == IOPF_POLLER_MAX_QUEUES) {
+	else if (add && new->nb == IOPF_POLLER_MAX_QUEUES)
 		ret = -ENOSPC;
-		goto unlock;
+	if (ret < 0) {
+		pthread_mutex_unlock(&pollers_lock);
+		free(new);
+		return ret;
 	}
 	if (add)
 		new->queues[new->nb++] = q;
-	/* Release: with the acquire in iopf_poll(). */
-	atomic_store_explicit(&poller->queues, new, memory_order_release);
+	old = queues_publish(poller, new);
 	atomic_store(&q->poller, add ? poller : NULL);
-unlock:
 	pthread_mutex_unlock(&pollers_lock);
-	if (ret == 0)
-		iopf_rcu_synchronize();
-	free(ret == 0 ? old : new);
-	return ret;
+	queues_free(&old, 1);
+	return 0;
 }
 
 static void
@@ -103,27 +200,32 @@ log_queue_error(const struct iopf_poller *poller, const struct iopf_queue *q, in
 				"own", poller->name, q->id, name);
 }
 
+/* The queues [*first, *last) that an argument of the application names. */
+static int
+args_check(const struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue,
+		uint32_t *first, uint32_t *last)
+{
+	if (poller == NULL || iommu == NULL)
+		return -EINVAL;
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return -EDEADLK;
+	*first = queue == IOPF_QUEUE_ALL ? 0 : queue;
+	*last = queue == IOPF_QUEUE_ALL ? iommu->info.nb_queues : queue + 1;
+	if (*last <= iommu->info.nb_queues)
+		return 0;
+	IOPF_LOG(ERR, "\"%s\" has no queue %u: 0 to %u, or IOPF_QUEUE_ALL", iommu->name, queue,
+			iommu->info.nb_queues - 1);
+	return -EINVAL;
+}
+
 static int
 poller_change_queues(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_t queue, bool add)
 {
-	uint32_t first = queue == IOPF_QUEUE_ALL ? 0 : queue;
-	uint32_t last = queue + 1;
-	uint32_t i, changed = 0;
-	int ret = 0;
+	uint32_t i, first, last, changed = 0;
+	int ret = args_check(poller, iommu, queue, &first, &last);
 
-	if (poller == NULL || iommu == NULL)
-		return iopf_ret(-EINVAL);
-	if (iopf_self.in_handler || iopf_self.in_fast)
-		return iopf_ret(-EDEADLK);
-	if (queue == IOPF_QUEUE_ALL)
-		last = iommu->info.nb_queues;
-	else if (queue >= iommu->info.nb_queues)
-		ret = -EINVAL;
-	if (ret < 0) {
-		IOPF_LOG(ERR, "\"%s\" has no queue %u: 0 to %u, or IOPF_QUEUE_ALL", iommu->name,
-				queue, iommu->info.nb_queues - 1);
+	if (ret < 0)
 		return iopf_ret(ret);
-	}
 	for (i = first; i < last && ret == 0; i++) {
 		ret = poller_change_queue(poller, &iommu->queues[i], add);
 		if (ret == 0)
@@ -155,6 +257,72 @@ iopf_poller_remove(struct iopf_poller *poller, struct iopf_iommu *iommu, uint32_
 	return poller_change_queues(poller, iommu, queue, false);
 }
 
+/*
+ * Under pollers_lock. The new poller gets the queues before the old ones lose them, so that no
+ * moment is without a poll thread; iopf_queue_own() lets one of the two in at a time. Returns the
+ * number of old lists, or -errno and changes nothing.
+ */
+static int
+queues_move(struct iopf_poller *to, struct iopf_queue *const *qs, unsigned int n,
+		struct iopf_poller_queues **old)
+{
+	struct iopf_poller *pollers[IOPF_MAX_QUEUES + 1] = { to };
+	struct iopf_poller_queues *new[IOPF_MAX_QUEUES + 1] = { NULL };
+	unsigned int nb = 1, made = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct iopf_poller *from = atomic_load(&qs[i]->poller);
+
+		if (from != to && (nb == 1 || from != pollers[nb - 1]))
+			pollers[nb++] = from;
+	}
+	while (made < nb && (new[made] = queues_copy_without(pollers[made], qs, n)) != NULL)
+		made++;
+	if (made < nb || new[0]->nb + n > IOPF_POLLER_MAX_QUEUES) {
+		int ret = made < nb ? -ENOMEM : -ENOSPC;
+
+		while (made > 0)
+			free(new[--made]);
+		return ret;
+	}
+	for (unsigned int i = 0; i < n; i++)
+		new[0]->queues[new[0]->nb++] = qs[i];
+	for (unsigned int i = 0; i < nb; i++)
+		old[i] = queues_publish(pollers[i], new[i]);
+	for (unsigned int i = 0; i < n; i++)
+		atomic_store(&qs[i]->poller, to);
+	return nb;
+}
+
+int
+iopf_poller_move(struct iopf_poller *to, struct iopf_iommu *iommu, uint32_t queue)
+{
+	struct iopf_poller_queues *old[IOPF_MAX_QUEUES + 1];
+	struct iopf_queue *qs[IOPF_MAX_QUEUES];
+	uint32_t first, last;
+	unsigned int n = 0;
+	int ret = args_check(to, iommu, queue, &first, &last);
+
+	if (ret < 0)
+		return iopf_ret(ret);
+	pthread_mutex_lock(&pollers_lock);
+	/* To move all is to move those that are in a poller. */
+	for (uint32_t i = first; i < last; i++)
+		if (atomic_load(&iommu->queues[i].poller) != NULL)
+			qs[n++] = &iommu->queues[i];
+	ret = n != 0 ? queues_move(to, qs, n, old) : -EINVAL;
+	pthread_mutex_unlock(&pollers_lock);
+	if (n == 0)
+		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is in no poller: use iopf_poller_add()",
+				to->name, first, iommu->name);
+	else if (ret < 0)
+		log_queue_error(to, &iommu->queues[first], ret);
+	if (ret < 0)
+		return iopf_ret(ret);
+	queues_free(old, ret);
+	return 0;
+}
+
 int
 iopf_poller_destroy(struct iopf_poller *poller)
 {
@@ -177,8 +345,10 @@ iopf_poller_destroy(struct iopf_poller *poller)
 		if (ret < 0)
 			return ret;
 	}
-	free(queues);
-	free(poller);
+	/* Each is at its last instructions: they do not wait. */
+	while (atomic_load(&poller->stoppers) != 0)
+		sched_yield();
+	poller_free(poller);
 	return 0;
 }
 
@@ -205,11 +375,35 @@ iopf_poll(struct iopf_poller *poller)
 		return poll_refuse(poller);
 	atomic_store_explicit(&poller->inside, poller->inside + 1, memory_order_relaxed);
 	iopf_rcu_read_lock();
-	/* Acquire: with the release in poller_change_queue(). */
+	/* Acquire: with the release in queues_publish(). */
 	queues = atomic_load_explicit(&poller->queues, memory_order_acquire);
 	for (unsigned int i = 0; i < queues->nb; i++)
 		n += iopf_queue_run_pass(queues->queues[i], poller->burst, poller->bursts);
 	iopf_rcu_read_unlock();
 	atomic_store_explicit(&poller->inside, poller->inside - 1, memory_order_relaxed);
 	return n;
+}
+
+const char *
+iopf_poller_stat_name(enum iopf_poller_stat stat)
+{
+	static const char *const names[IOPF_NB_POLLER_STATS] = {
+		[IOPF_POLLER_STAT_SLEEPS] = "sleeps",
+		[IOPF_POLLER_STAT_SHORT] = "short_sleeps",
+		[IOPF_POLLER_STAT_REFUSED] = "refused_sleeps",
+		[IOPF_POLLER_STAT_TIMED] = "timed_wakeups",
+		[IOPF_POLLER_STAT_UNSUPPORTED] = "no_interrupts",
+	};
+
+	return (unsigned int)stat < IOPF_NB_POLLER_STATS ? names[stat] : "unknown";
+}
+
+uint64_t
+iopf_poller_stat(const struct iopf_poller *poller, enum iopf_poller_stat stat)
+{
+	if (poller == NULL || (unsigned int)stat >= IOPF_NB_POLLER_STATS) {
+		rte_errno = EINVAL;
+		return 0;
+	}
+	return atomic_load_explicit(&poller->stats[stat], memory_order_relaxed);
 }

@@ -4,17 +4,26 @@
 #ifndef POLLER_H
 #define POLLER_H
 
-/* A poller: the queues of a poll thread. */
+/* A poller: the queues of a poll thread, its loop and its sleep. */
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "iopf_poller.h"
+
 #define IOPF_POLLER_MAX_QUEUES	64
 
+struct iopf_hazard;
+struct iopf_iommu;
 struct iopf_queue;
 
+/*
+ * Read by the poll thread in an RCU read section, or under a hazard pointer while it sleeps: an
+ * IOMMU of a list that is in use is not closed.
+ */
 struct iopf_poller_queues {
+	uint64_t change;		/* differs from that of each other list of the poller */
 	unsigned int nb;
 	struct iopf_queue *queues[IOPF_POLLER_MAX_QUEUES];
 };
@@ -23,9 +32,33 @@ struct iopf_poller {
 	char name[32];
 	uint16_t burst;
 	uint16_t bursts;
-	_Atomic(struct iopf_poller_queues *) queues;
+	enum iopf_idle idle;
+	uint32_t idle_passes;
+	int fd;				/* eventfd of a poller that sleeps; else -1 */
+	_Atomic(void *) queues;		/* struct iopf_poller_queues; written under pollers_lock */
 	_Atomic bool stop;
 	_Atomic unsigned int inside;	/* calls under way of iopf_poller_run() and iopf_poll() */
+	_Atomic unsigned int stoppers;	/* calls under way of iopf_poller_stop() */
+
+	/* Of the thread in iopf_poller_run(). */
+	struct iopf_poller_queues *slept; /* whose IOMMUs may still be in the mode of a sleep */
+	struct iopf_hazard *line;	/* has slept */
+	uint64_t unsupported;		/* change + 1 of the list that cannot sleep; or 0 */
+	_Atomic uint64_t stats[IOPF_NB_POLLER_STATS];
 };
+
+/* poller.c */
+/* Wake the poll threads of the queues of an IOMMU, but not @p self. Takes pollers_lock. */
+void iopf_pollers_wake(struct iopf_iommu *iommu, const struct iopf_poller *self);
+
+/* poller_sleep.c */
+/* Wake the poll thread, or keep it from the sleep that it is about to begin. */
+void iopf_poller_wake(const struct iopf_poller *poller);
+/*
+ * Sleep until woken. Returns 0, -EAGAIN (refused) or -ENOTSUP. iopf_poller_end_sleep() has to
+ * follow, until it returns true: passes can be made before.
+ */
+int iopf_poller_sleep(struct iopf_poller *poller);
+bool iopf_poller_end_sleep(struct iopf_poller *poller);
 
 #endif /* POLLER_H */

@@ -17,8 +17,6 @@
 #include "listener.h"
 #include "prg.h"
 
-/* Passes between reads of the clock: rte_rdtsc() is a large part of an idle pass. */
-#define CLOCK_PASSES	16
 #define CHECKS_PER_S	1000
 
 bool
@@ -120,8 +118,23 @@ iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 	n = iopf_queue_run_bursts(q, burst, bursts);
 	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + 1;
 	atomic_store_explicit(&q->passes, passes, memory_order_relaxed);
-	if ((passes & (CLOCK_PASSES - 1)) == 0)
+	if ((passes & (IOPF_CLOCK_PASSES - 1)) == 0)
 		queue_check(q);
 	iopf_queue_disown(q);
 	return n;
+}
+
+bool
+iopf_queue_has_faults(struct iopf_queue *q)
+{
+	bool has = true;
+
+	if (!iopf_iommu_is_serving(q->iommu))
+		return false;
+	/* The owner may have a fault. */
+	if (iopf_queue_own(q)) {
+		has = iopf_queue_nb_held(q) != 0;
+		iopf_queue_disown(q);
+	}
+	return has;
 }

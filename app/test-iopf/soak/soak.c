@@ -13,11 +13,14 @@
 #include "smmuv3_model_test.h"
 #include "soak.h"
 #include "iopf_iommu.h"
+#include "iopf_poller.h"
 #include "test.h"
 
 #define MAX_SLEEP_MS 30000
 /* Idle passes before the poll thread yields. */
 #define YIELD_PASSES 16
+/* Idle passes before iopf_poller_run() sleeps. */
+#define LIBRARY_PASSES 4
 
 /*
  * Severities
@@ -113,6 +116,10 @@ poll_thread(void *arg)
 	struct soak_poller *p = arg;
 	unsigned int idle = 0;
 
+	if (p->is_library) {
+		iopf_poller_run(p->poller);
+		return NULL;
+	}
 	while (!atomic_load_explicit(&p->stop, memory_order_relaxed)) {
 		if (atomic_load_explicit(&p->halted, memory_order_relaxed)) {
 			usleep(100);
@@ -134,9 +141,17 @@ poll_thread(void *arg)
 	return NULL;
 }
 
+struct iopf_poller *
+soak_poller_create(void)
+{
+	return iopf_poller_create(&(struct iopf_poller_conf){ .name = "soak",
+			.idle = IOPF_IDLE_SLEEP, .idle_passes = LIBRARY_PASSES });
+}
+
 void
 soak_poller_start(struct soak_poller *p)
 {
+	p->is_library = p->seed % 2 && p->pause_one_in == 0;
 	p->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	assert_true(p->fd >= 0);
 	atomic_init(&p->stop, false);
@@ -156,10 +171,17 @@ soak_poller_stop(struct soak_poller *p)
 {
 	atomic_store(&p->stop, true);
 	soak_poller_wake(p);
+	if (p->is_library)
+		iopf_poller_stop(p->poller);
 	pthread_join(p->thread, NULL);
 	close(p->fd);
-	print_message("%llu sleeps, %llu refused\n", (unsigned long long)p->sleeps,
-			(unsigned long long)p->refused);
+	if (p->is_library) {
+		p->sleeps = iopf_poller_stat(p->poller, IOPF_POLLER_STAT_SLEEPS);
+		p->refused = iopf_poller_stat(p->poller, IOPF_POLLER_STAT_REFUSED);
+	}
+	print_message("%s: %llu sleeps, %llu refused\n",
+			p->is_library ? "iopf_poller_run()" : "poll thread of the soak",
+			(unsigned long long)p->sleeps, (unsigned long long)p->refused);
 	assert_int_equal(0, p->missed);
 	assert_int_equal(0, p->errors);
 }

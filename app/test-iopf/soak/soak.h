@@ -31,11 +31,13 @@ void soak_print_severities(const char *name, const struct smmuv3_model *m,
 
 /*
  * A poll thread. After some passes that found nothing it sleeps until the IOMMU writes to its
- * eventfd. A sleep of 30 s counts as a missed wake-up.
+ * eventfd. A sleep of 30 s counts as a missed wake-up. With an odd seed and without pauses it is
+ * iopf_poller_run() that polls and sleeps; a missed wake-up is then a soak that hangs.
  */
 struct soak_poller {
 	struct iopf_poller *poller;
 	struct iopf_iommu *iommu;
+	bool is_library;		/* iopf_poller_run(); set by soak_poller_start() */
 	unsigned int pause_one_in;	/* passes; so that queues fill [never] */
 	unsigned int sleep_one_in;	/* passes that found nothing [never] */
 	uint32_t seed;
@@ -49,6 +51,8 @@ struct soak_poller {
 	uint64_t missed, errors;
 };
 
+/* A poller for both kinds of thread. */
+struct iopf_poller *soak_poller_create(void);
 void soak_poller_start(struct soak_poller *p);
 /* Write to the eventfd: a stop or a start of the IOMMU ends a sleep and does not write. */
 void soak_poller_wake(struct soak_poller *p);

@@ -303,7 +303,7 @@ open_all(struct mmem_pool **pool, const char *name, unsigned int priq_log2)
 	assert_non_null(t.iommu);
 	*pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = t.iommu, .size = 256 << 20 });
 	assert_non_null(*pool);
-	t.poller = (struct soak_poller){ .poller = iopf_poller_create(NULL), .iommu = t.iommu,
+	t.poller = (struct soak_poller){ .poller = soak_poller_create(), .iommu = t.iommu,
 		.pause_one_in = 8192, .sleep_one_in = SLEEP_ONE_IN, .seed = conf.seed };
 	assert_int_equal(0, iopf_poller_add(t.poller.poller, t.iommu, IOPF_QUEUE_ALL));
 	assert_int_equal(0, iopf_iommu_start(t.iommu));

@@ -258,7 +258,7 @@ open_all(const char *name, uint32_t may)
 	assert_non_null(iommu);
 	pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = iommu, .size = 256 << 20 });
 	assert_non_null(pool);
-	poller = (struct soak_poller){ .poller = iopf_poller_create(NULL), .iommu = iommu,
+	poller = (struct soak_poller){ .poller = soak_poller_create(), .iommu = iommu,
 		.sleep_one_in = SLEEP_ONE_IN, .seed = conf.seed };
 	assert_int_equal(0, iopf_poller_add(poller.poller, iommu, IOPF_QUEUE_ALL));
 	assert_int_equal(0, iopf_iommu_start(iommu));
