@@ -11,6 +11,7 @@
 #include "episode.h"
 #include "iopf_handler.h"
 #include "iopf_log.h"
+#include "join.h"
 #include "rcu.h"
 
 /* The state of a slot changes at most this often in one generation. */
@@ -44,6 +45,9 @@ slot_copy(const struct iopf_slot *slot, struct iopf_slot_copy *copy)
 	copy->answer.token = __atomic_load_n(&slot->fault.token, __ATOMIC_RELAXED);
 	copy->answer.page_request = false;
 	copy->addr = __atomic_load_n(&slot->fault.addr, __ATOMIC_RELAXED);
+	copy->ipa = __atomic_load_n(&slot->fault.ipa, __ATOMIC_RELAXED);
+	copy->reason = __atomic_load_n(&slot->fault.reason, __ATOMIC_RELAXED);
+	copy->raw_id = __atomic_load_n(&slot->fault.raw_id, __ATOMIC_RELAXED);
 	copy->perm = __atomic_load_n(&slot->fault.perm, __ATOMIC_RELAXED);
 	copy->flags = __atomic_load_n(&slot->fault.flags, __ATOMIC_RELAXED);
 }
@@ -68,14 +72,34 @@ iopf_slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *co
 			to = IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE);
 			*ours = false;
 			break;
+		case IOPF_SLOT_JOINED:
+			to = IOPF_SLOT_WORD(gen, IOPF_SLOT_LEFT);
+			*ours = false;
+			break;
 		default:
 			return -ESTALE;
 		}
 		slot_copy(slot, copy);
-		if (iopf_slot_cas(slot, word, to))
-			return 0;
+		if (!iopf_slot_cas(slot, word, to))
+			continue;
+		/* The thread that frees the slot must not use the attachment. */
+		if (unlikely(IOPF_SLOT_STATE(word) == IOPF_SLOT_JOINED) &&
+				!(copy->flags & IOPF_FAULT_PAGE_REQUEST))
+			atomic_fetch_sub_explicit(&copy->attachment->dev->held, 1,
+					memory_order_relaxed);
+		return 0;
 	}
 	return -ESTALE;
+}
+
+bool
+iopf_slot_claim_joined(struct iopf_slot *slot, struct iopf_slot_copy *copy)
+{
+	uint64_t gen = IOPF_SLOT_GEN(iopf_slot_load(slot));
+
+	slot_copy(slot, copy);
+	return iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_JOINED),
+			iopf_slot_next_free_word(gen));
 }
 
 static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
@@ -85,23 +109,14 @@ static const enum iopf_stat code_stat[IOPF_NB_CODES] = {
 	[IOPF_RAZWI] = IOPF_STAT_RAZWI,
 };
 
-void
-iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code)
+static inline bool
+answer_prepare(struct iopf_iommu *iommu, struct iopf_slot_copy *copy, enum iopf_code code)
 {
-	struct iopf_iommu *iommu = q->iommu;
-	struct iopf_domain *domain = copy->attachment->domain;
-	uint16_t taken = 1;
-
 	if (copy->flags & IOPF_FAULT_PAGE_REQUEST) {
 		copy->answer.page_request = true;
 		copy->answer.pasid = iopf_answer_pasid(iommu, copy->attachment->dev,
 				copy->answer.pasid);
-		copy->answer.code = code;
-		taken = iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
-	} else if (copy->flags & IOPF_FAULT_STALLED) {
-		copy->answer.code = code;
-		taken = iommu->driver->ops.answer(iommu->priv, &copy->answer, 1);
-	} else {
+	} else if (!(copy->flags & IOPF_FAULT_STALLED)) {
 		const struct iopf_retry retry = {
 			.addr = copy->addr,
 			.sid = copy->answer.sid,
@@ -111,12 +126,43 @@ iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_co
 		};
 
 		iopf_dev_retry(copy->attachment->dev, &retry);
+		return false;
 	}
-	if (unlikely(taken == 0))
-		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, 1);
+	copy->answer.code = code;
+	return true;
+}
+
+static inline void
+answer_count(struct iopf_iommu *iommu, const struct iopf_slot_copy *copy, enum iopf_code code)
+{
+	struct iopf_domain *domain = copy->attachment->domain;
+
 	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
 	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
 	iopf_domain_count(domain, code_stat[code], 1);
+}
+
+void
+iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code)
+{
+	struct iopf_iommu *iommu = q->iommu;
+
+	if (answer_prepare(iommu, copy, code) && unlikely(
+			iommu->driver->ops.answer(iommu->priv, &copy->answer, 1) == 0))
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, 1);
+	answer_count(iommu, copy, code);
+}
+
+bool
+iopf_answer_prepare(struct iopf_iommu *iommu, struct iopf_slot_copy *copy, enum iopf_code code)
+{
+	return answer_prepare(iommu, copy, code);
+}
+
+void
+iopf_answer_count(struct iopf_iommu *iommu, const struct iopf_slot_copy *copy, enum iopf_code code)
+{
+	answer_count(iommu, copy, code);
 }
 
 static __rte_noinline int
@@ -129,44 +175,42 @@ code_refuse(enum iopf_code code)
 	return iopf_ret(-EINVAL);
 }
 
-/* The whole record, for an episode. The claim tells whether it is of one fault, as of a copy. */
-static void
-slot_copy_fault(const struct iopf_slot *slot, struct iopf_fault *fault)
+/* A fatal answer opens an episode, before the device sees the answer. */
+static __rte_noinline __rte_cold void
+episode_open(const struct iopf_queue *q, const struct iopf_slot_copy *copy)
 {
-	fault->addr = __atomic_load_n(&slot->fault.addr, __ATOMIC_RELAXED);
-	fault->ipa = __atomic_load_n(&slot->fault.ipa, __ATOMIC_RELAXED);
-	fault->time = __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED);
-	fault->sid = __atomic_load_n(&slot->fault.sid, __ATOMIC_RELAXED);
-	fault->pasid = __atomic_load_n(&slot->fault.pasid, __ATOMIC_RELAXED);
-	fault->token = __atomic_load_n(&slot->fault.token, __ATOMIC_RELAXED);
-	fault->perm = __atomic_load_n(&slot->fault.perm, __ATOMIC_RELAXED);
-	fault->reason = __atomic_load_n(&slot->fault.reason, __ATOMIC_RELAXED);
-	fault->flags = __atomic_load_n(&slot->fault.flags, __ATOMIC_RELAXED);
-	fault->raw_id = __atomic_load_n(&slot->fault.raw_id, __ATOMIC_RELAXED);
-	fault->queue = slot->fault.queue;
+	const struct iopf_fault fault = {
+		.addr = copy->addr,
+		.ipa = copy->ipa,
+		.time = copy->time,
+		.sid = copy->answer.sid,
+		.pasid = copy->answer.pasid,
+		.token = copy->answer.token,
+		.perm = copy->perm,
+		.reason = copy->reason,
+		.flags = copy->flags,
+		.raw_id = copy->raw_id,
+		.queue = q->id,
+	};
+
+	iopf_episode_open(copy->attachment, &fault);
 }
 
-/*
- * Claim and answer a group. A fatal answer of an attachment that asks for it opens an episode,
- * before the device sees the answer.
- */
-static int
+/* Claim and answer a group. */
+static inline int
 slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word, enum iopf_code code,
 		bool *ours)
 {
-	bool is_fatal = iopf_code_is_fatal(code);
 	struct iopf_slot_copy copy;
-	struct iopf_fault fault;
-	int ret;
+	int ret = iopf_slot_claim(slot, word, &copy, ours);
 
-	if (unlikely(is_fatal))
-		slot_copy_fault(slot, &fault);
-	ret = iopf_slot_claim(slot, word, &copy, ours);
 	if (ret < 0)
 		return ret;
-	if (unlikely(is_fatal && copy.attachment->domain->storm.report_first))
-		iopf_episode_open(copy.attachment, &fault);
+	if (unlikely(copy.attachment->domain->storm.report_first) && iopf_code_is_fatal(code))
+		episode_open(q, &copy);
 	iopf_answer_send(q, &copy, code);
+	if (unlikely(copy.attachment->join != NULL))
+		iopf_join_answer(q, slot->index, IOPF_SLOT_GEN(word), code, IOPF_CANCEL_DETACH);
 	return 0;
 }
 

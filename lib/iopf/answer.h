@@ -56,14 +56,17 @@ answer_stage(struct iopf_pass *pass, struct iopf_slot *slot, enum iopf_code code
 void iopf_event_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
 		enum iopf_iommu_stat why);
 
-/* The fields that an answer needs, copied before the claim of the slot. */
+/* The fields that an answer and an episode need, copied before the claim of the slot. */
 struct iopf_slot_copy {
 	struct iopf_attachment *attachment;
 	struct iopf_answer answer;
 	uint64_t time;
 	uint64_t addr;
+	uint64_t ipa;
 	uint8_t perm;
 	uint8_t flags;
+	uint8_t reason;
+	uint8_t raw_id;
 };
 
 /*
@@ -97,6 +100,20 @@ int iopf_slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy
  */
 int iopf_slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen,
 		enum iopf_code code, bool *ours);
+/*
+ * Claim the answer to a fault in state JOINED, for the thread that has closed its stack. False: the
+ * state is LEFT, and the answer was sent.
+ */
+bool iopf_slot_claim_joined(struct iopf_slot *slot, struct iopf_slot_copy *copy);
+/*
+ * Complete copy->answer. False: the device repeats its accesses itself, and its retry was called
+ * instead.
+ */
+bool iopf_answer_prepare(struct iopf_iommu *iommu, struct iopf_slot_copy *copy,
+		enum iopf_code code);
+/* Count an answer that was sent. */
+void iopf_answer_count(struct iopf_iommu *iommu, const struct iopf_slot_copy *copy,
+		enum iopf_code code);
 /* In a read section: the attachment is freed only after a grace period. */
 void iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code);
 

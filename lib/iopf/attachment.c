@@ -290,9 +290,11 @@ attachment_attach(struct iopf_attachment *attachment)
 	pthread_mutex_unlock(&iommu->lock);
 	if (ret < 0)
 		goto fail;
-	ret = iopf_domain_handle_get(domain, iommu, &attachment->hw);
+	ret = iopf_domain_handle_get(domain, iommu, &attachment->hw, &attachment->join);
 	if (ret < 0)
 		goto fail;
+	if (attachment->join != NULL)
+		atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_JOIN, memory_order_relaxed);
 	/* Before the driver attaches: the first fault must find the domain. */
 	ret = attachment_publish(attachment);
 	if (ret < 0) {

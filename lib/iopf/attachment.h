@@ -15,6 +15,7 @@
 
 struct iopf_domain;
 struct iopf_episodes;
+struct iopf_join;
 
 /*
  * The states of an attachment. Each step can fail, and the next detach makes it again:
@@ -35,6 +36,8 @@ enum iopf_attachment_state {
 #define IOPF_GATE_LIMIT		(1u << 2)
 /* The attachment has episodes; one may be open. */
 #define IOPF_GATE_EPISODES	(1u << 4)
+/* Faults join: attachment->join is not NULL. */
+#define IOPF_GATE_JOIN		(1u << 5)
 
 /* In the IOMMU's table attached once for each StreamID. */
 struct iopf_attachment {
@@ -50,6 +53,7 @@ struct iopf_attachment {
 	 */
 	_Atomic uint32_t gate;
 	struct iopf_episodes *episodes;	/* NULL without IOPF_GATE_EPISODES */
+	struct iopf_join *join;		/* of the domain on this IOMMU; NULL: no fault joins */
 	bool busy;			/* a detach waits for handlers without the device's lock */
 	bool undo;			/* its attach failed: it is to be detached */
 	LIST_ENTRY(iopf_attachment) next;

@@ -7,6 +7,7 @@
 #include "cancel.h"
 #include "deadline.h"
 #include "domain.h"
+#include "join.h"
 #include "rcu.h"
 
 /* Slots in a part of a sweep over the deadlines, and the most parts: see deadline.h. */
@@ -37,6 +38,8 @@ iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
 		if (why != IOPF_CANCEL_TERMINATED)
 			iopf_answer_send(q, &copy, IOPF_INVALID);
+		if (copy.attachment->join != NULL)
+			iopf_join_answer(q, slot->index, IOPF_SLOT_GEN(word), IOPF_INVALID, why);
 	}
 	iopf_answering_end(q->iommu);
 	if (ret == 0 && ours)
@@ -74,7 +77,10 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 			continue;
 		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_DONE)
 			iopf_fault_cancel(q, slot, word, why);
-		if (IOPF_SLOT_STATE(iopf_slot_load(slot)) != IOPF_SLOT_FREE)
+		word = iopf_slot_load(slot);
+		/* A slot that is LEFT waits for another fault's answer, not for a handler. */
+		if (IOPF_SLOT_STATE(word) != IOPF_SLOT_FREE &&
+				IOPF_SLOT_STATE(word) != IOPF_SLOT_LEFT)
 			held++;
 	}
 	iopf_rcu_read_unlock();
@@ -94,8 +100,7 @@ iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment
 		if (attachment != __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED))
 			continue;
 		*partial += state == IOPF_SLOT_PARTIAL;
-		*pending += state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
-				state == IOPF_SLOT_TAKEN;
+		*pending += iopf_slot_is_pending(state);
 	}
 }
 

@@ -154,6 +154,7 @@ iopf_queue_run_bursts(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 			pass.queue = q;
 			pass.nb_answers = pass.nb_after = pass.nb_inv = pass.nb_frees = 0;
 			pass.nb_retries = 0;
+			pass.joined = pass.has_answered = false;
 			pass.run_domain = NULL;
 			pass.run_faults = pass.run_requests = pass.run_answers = 0;
 			memset(pass.run_codes, 0, sizeof(pass.run_codes));

@@ -13,6 +13,7 @@
 #include "iopf_handler.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
+#include "join.h"
 #include "rcu.h"
 #include "worker.h"
 
@@ -38,6 +39,15 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 		IOPF_LOG(ERR, "%s: has neither a handler nor a deferred handler: no fault of it "
 				"could be resolved; set handler",
 				conf->name != NULL ? conf->name : "domain");
+		rte_errno = EINVAL;
+		return NULL;
+	}
+	if (conf->storm != NULL && conf->storm->join_log2 != 0 &&
+			(conf->storm->join_log2 < IOPF_JOIN_MIN_LOG2 ||
+			 conf->storm->join_log2 > IOPF_JOIN_MAX_LOG2)) {
+		IOPF_LOG(ERR, "%s: storm.join_log2 is %u: use %u to %u (2^12 is 4 KiB), or 0",
+				conf->name != NULL ? conf->name : "domain", conf->storm->join_log2,
+				IOPF_JOIN_MIN_LOG2, IOPF_JOIN_MAX_LOG2);
 		rte_errno = EINVAL;
 		return NULL;
 	}
@@ -90,8 +100,19 @@ iopf_domain_destroy(struct iopf_domain *domain)
 	return 0;
 }
 
+static uint32_t
+iommu_nb_slots(struct iopf_iommu *iommu)
+{
+	uint32_t n = 0;
+
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+		n += iommu->queues[i].nb_slots;
+	return n;
+}
+
 int
-iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv)
+iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv,
+		struct iopf_join **join)
 {
 	struct iopf_hw *hw;
 	int ret = 0;
@@ -105,9 +126,19 @@ iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, voi
 			goto unlock;
 		}
 		hw->iommu = iommu;
+		if (domain->storm.join_log2 != 0) {
+			hw->join = iopf_join_create(domain->storm.join_log2,
+					iommu_nb_slots(iommu));
+			if (hw->join == NULL) {
+				free(hw);
+				ret = -ENOMEM;
+				goto unlock;
+			}
+		}
 		ret = iommu->driver->ops.domain_add(iommu->priv, &domain->conf.translation,
 				&hw->priv);
 		if (ret < 0) {
+			iopf_join_destroy(hw->join);
 			free(hw);
 			goto unlock;
 		}
@@ -115,6 +146,7 @@ iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, voi
 	}
 	hw->refs++;
 	*priv = hw->priv;
+	*join = hw->join;
 unlock:
 	pthread_mutex_unlock(&domain->lock);
 	return ret;
@@ -136,6 +168,7 @@ iopf_domain_handle_put(struct iopf_domain *domain, struct iopf_iommu *iommu)
 		return;
 	iopf_hazard_wait(hw);
 	iommu->driver->ops.domain_del(iommu->priv, hw->priv);
+	iopf_join_destroy(hw->join);
 	free(hw);
 }
 

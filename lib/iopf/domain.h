@@ -15,10 +15,13 @@
 #include "iopf_policy.h"
 #include "iopf_support.h"
 
+struct iopf_join;
+
 /* A domain on an IOMMU. */
 struct iopf_hw {
 	struct iopf_iommu *iommu;
 	void *priv;			/* the driver's handle */
+	struct iopf_join *join;		/* NULL: no fault joins */
 	unsigned int refs;		/* attachments; under the domain's lock */
 };
 
@@ -71,8 +74,12 @@ iopf_inv_is_valid(const struct iopf_inv *inv)
 		inv->addr + inv->size - 1 >= inv->addr);
 }
 
-/* The driver's handle of the domain on this IOMMU, made at the first use. */
-int iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv);
+/*
+ * The driver's handle of the domain on this IOMMU, made at the first use, and the table of faults
+ * that others may join, or NULL.
+ */
+int iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv,
+		struct iopf_join **join);
 /* Waits for the invalidations that are under way on this handle, and for no later ones. */
 void iopf_domain_handle_put(struct iopf_domain *domain, struct iopf_iommu *iommu);
 /* Add to the attachments of the domain, which cannot be destroyed while it has any. */

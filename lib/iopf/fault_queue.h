@@ -27,6 +27,7 @@ struct iopf_queue {
 	uint32_t max_slots;
 	struct iopf_slot *slots;
 	struct iopf_prg *prg;		/* page requests only */
+	_Atomic uint64_t *joins;	/* by slot: the faults that have joined it, see join.h */
 	_Atomic(struct iopf_poller *) poller;	/* written under pollers_lock */
 
 	/*

@@ -4,6 +4,7 @@
 #include "episode.h"
 #include "gate.h"
 #include "handler.h"
+#include "join.h"
 
 enum iopf_verdict
 iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group)
@@ -26,7 +27,11 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	/* Faults that no handler gets do not count for the rate. */
 	if ((gate & IOPF_GATE_LIMIT) && iopf_limits_exceed_rate(attachment->dev, now))
 		return IOPF_ANSWER(IOPF_INVALID);
+	if ((gate & IOPF_GATE_JOIN) && iopf_join_try(attachment, group, &verdict))
+		return verdict;
 	verdict = handler_call(attachment->domain, group);
+	if (gate & IOPF_GATE_JOIN)
+		iopf_join_remember(attachment, group, verdict);
 	if (attachment->domain->storm.report_first && iopf_verdict_is_fatal(verdict))
 		iopf_episode_open(attachment, group->faults[0]);
 	return verdict;

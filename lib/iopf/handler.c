@@ -6,6 +6,7 @@
 #include "call.h"
 #include "handler.h"
 #include "iopf_handler.h"
+#include "join.h"
 
 bool
 iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attachment,
@@ -17,6 +18,24 @@ iopf_inv_batch_begin(struct iopf_pass *pass, const struct iopf_attachment *attac
 		return false;
 	inv_batch_begin(pass, attachment);
 	return true;
+}
+
+void
+iopf_handler_run_gated(struct iopf_pass *pass, struct iopf_attachment *attachment,
+		struct iopf_slot *head, const struct iopf_group *group)
+{
+	enum iopf_verdict verdict = iopf_gate_run(attachment, group);
+
+	if (pass->joined) {
+		/* Another thread may have answered the fault, and freed its slot. */
+		pass->joined = false;
+		return;
+	}
+	if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
+		pass->nb_inv = pass->group_inv;
+	verdict_apply(pass, attachment->domain, head, group->id, IOPF_ID_GEN(group->id), verdict);
+	if (attachment->join != NULL && (verdict == IOPF_TAKEN || verdict == IOPF_DEFER))
+		iopf_join_publish(attachment, group);
 }
 
 void

@@ -40,6 +40,10 @@ handler_call(struct iopf_domain *domain, const struct iopf_group *group)
 	return IOPF_DEFER;
 }
 
+/* The part of handler_run() that calls the handler and applies its verdict, behind the gate. */
+void iopf_handler_run_gated(struct iopf_pass *pass, struct iopf_attachment *attachment,
+		struct iopf_slot *head, const struct iopf_group *group);
+
 static inline void
 handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_slot *head,
 		const struct iopf_fault *const *faults, uint16_t n)
@@ -68,10 +72,11 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 	iopf_trace_fault(q->iommu->id, head->fault.sid, head->fault.pasid, head->fault.addr,
 			head->fault.perm);
 
-	if (unlikely(atomic_load_explicit(&attachment->gate, memory_order_relaxed) != 0))
-		verdict = iopf_gate_run(attachment, &group);
-	else
-		verdict = handler_call(domain, &group);
+	if (unlikely(atomic_load_explicit(&attachment->gate, memory_order_relaxed) != 0)) {
+		iopf_handler_run_gated(pass, attachment, head, &group);
+		return;
+	}
+	verdict = handler_call(domain, &group);
 	if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
 		pass->nb_inv = pass->group_inv;
 	verdict_apply(pass, domain, head, group.id, gen, verdict);

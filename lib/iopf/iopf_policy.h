@@ -39,6 +39,8 @@ extern "C" {
 /** Policies of a domain for storms, for each attachment on its own. */
 struct iopf_storm_conf {
 	bool report_first;	/**< a fatal verdict opens an episode */
+	uint8_t join_log2;	/**< faults on a page of 2^join_log2 bytes join the first: 12 to 48
+				  * [0: each goes to a handler] */
 };
 
 /** A page of 4 KiB, and its faults. */

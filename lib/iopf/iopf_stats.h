@@ -36,8 +36,10 @@ enum iopf_stat {
 	IOPF_STAT_EPISODES,	/**< opened: see iopf_policy.h */
 	IOPF_STAT_COUNTED,	/**< counted in an episode, without a handler or report: faults,
 				  * answered INVALID, and aborted accesses */
+	IOPF_STAT_JOINED,	/**< waited for a fault on the same page, or got its answer, without
+				  * a handler */
 };
-#define IOPF_NB_STATS 14
+#define IOPF_NB_STATS 15
 const char *iopf_stat_name(enum iopf_stat stat);
 uint64_t iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat);
 

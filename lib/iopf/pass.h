@@ -25,7 +25,9 @@
 
 #define IOPF_MAX_BURST		64
 #define IOPF_MAX_GROUP_INV	4
+#define IOPF_PASS_ANSWERED	32
 
+struct iopf_join;
 struct iopf_queue;
 
 struct iopf_pass {
@@ -45,6 +47,20 @@ struct iopf_pass {
 	uint32_t run_requests;
 	uint32_t run_codes[IOPF_NB_CODES];
 	uint32_t run_answers;
+
+	/* Of attachments that join (join.h). */
+	bool joined;			/* the present fault waits for a leader */
+	bool has_answered;		/* answered[] was cleared */
+	/* By page: faults that handlers have answered. Entries of earlier bursts are stale. */
+	struct iopf_pass_answered {
+		const struct iopf_join *join;
+		uint64_t page;
+		uint64_t now;
+		enum iopf_verdict verdict;
+		uint32_t leader;	/* slot */
+		uint16_t nb_posts;
+		uint8_t perm;
+	} answered[IOPF_PASS_ANSWERED];
 
 	void *after_hw;			/* the domain of inv[] and after[] */
 	uint16_t nb_retries;

@@ -106,7 +106,8 @@ group_find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i,
 		if (!group_has_request(head, ev))
 			continue;
 		*state = IOPF_SLOT_STATE(iopf_slot_load(head));
-		if (*state != IOPF_SLOT_FREE && *state != IOPF_SLOT_DONE)
+		if (*state != IOPF_SLOT_FREE && *state != IOPF_SLOT_DONE &&
+				*state != IOPF_SLOT_LEFT)
 			return head;
 	}
 	return NULL;

@@ -90,7 +90,9 @@ iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uin
 	q->slots = iopf_zalloc(q->max_slots * sizeof(q->slots[0]));
 	q->free = iopf_zalloc(q->max_slots * sizeof(q->free[0]));
 	q->deadlines = iopf_zalloc(q->max_slots * sizeof(q->deadlines[0]));
-	if (q->slots == NULL || q->free == NULL || q->deadlines == NULL || kept_gens_extend(kept, q->max_slots) < 0 ||
+	q->joins = iopf_zalloc(q->max_slots * sizeof(q->joins[0]));
+	if (q->slots == NULL || q->free == NULL || q->deadlines == NULL || q->joins == NULL ||
+			kept_gens_extend(kept, q->max_slots) < 0 ||
 			(id == IOPF_QUEUE_REQUESTS && iopf_prg_init(q) < 0)) {
 		free(q->slots);
 		q->slots = NULL;	/* without a generation to save */
@@ -134,9 +136,11 @@ iopf_queue_fini(struct iopf_queue *q)
 	free(q->slots);
 	free(q->free);
 	free((void *)q->deadlines);
+	free((void *)q->joins);
 	q->slots = NULL;
 	q->deadlines = NULL;
 	q->free = NULL;
+	q->joins = NULL;
 }
 
 /* Bounded: the stack has at most all slots. */
@@ -232,19 +236,34 @@ iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now
 	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
 }
 
+static void
+slot_push_freed(struct iopf_queue *q, struct iopf_slot *slot)
+{
+	uint32_t head = atomic_load_explicit(&q->freed, memory_order_relaxed);
+
+	do {
+		slot->next = head;
+	} while (!atomic_compare_exchange_weak_explicit(&q->freed, &head, slot->index,
+			memory_order_release, memory_order_relaxed));
+}
+
 /* In a read section: the attachment and its device are freed after a grace period. */
 void
 iopf_slot_free(struct iopf_queue *q, struct iopf_slot *slot)
 {
 	struct iopf_attachment *attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
-	uint32_t head = atomic_load_explicit(&q->freed, memory_order_relaxed);
 
 	if (q->prg == NULL)
 		atomic_fetch_sub_explicit(&attachment->dev->held, 1, memory_order_relaxed);
-	do {
-		slot->next = head;
-	} while (!atomic_compare_exchange_weak_explicit(&q->freed, &head, slot->index,
-			memory_order_release, memory_order_relaxed));
+	slot_push_freed(q, slot);
+}
+
+void
+iopf_slot_free_left(struct iopf_queue *q, struct iopf_slot *slot)
+{
+	__atomic_store_n(&slot->state, iopf_slot_next_free_word(IOPF_SLOT_GEN(
+			iopf_slot_load(slot))), __ATOMIC_RELEASE);
+	slot_push_freed(q, slot);
 }
 
 struct iopf_slot *
@@ -305,6 +324,8 @@ iopf_slot_state_name(enum iopf_slot_state state)
 		[IOPF_SLOT_PARTIAL] = "partial",
 		[IOPF_SLOT_DROPPED] = "cancelled",
 		[IOPF_SLOT_SENDING] = "answered",
+		[IOPF_SLOT_JOINED] = "joined",
+		[IOPF_SLOT_LEFT] = "answered",
 	};
 
 	return (unsigned int)state < RTE_DIM(names) ? names[state] : "unknown";

@@ -13,6 +13,8 @@
  *	 '-> PARTIAL -> HANDLING	page requests, with Last; FREE -> HANDLING if the first
  *			request has Last
  *
+ *	HANDLING -> JOINED	in place of the handler: the fault waits for a leader (join.h)
+ *
  * The thread that answers moves the state by compare-and-swap, so there is one answer:
  *	HANDLING -> FREE	the handler's caller, with the verdict
  *	HANDLING -> SENDING	the same for page requests; FREE after the answer was sent
@@ -24,6 +26,8 @@
  *			worker
  *	HANDLING -> DONE	the same, while a thread handles the slot; that thread finds
  *			DONE and frees the slot
+ *	JOINED -> FREE	the thread that answers the leader
+ *	JOINED -> LEFT	a detach, a deadline; that thread finds LEFT and frees the slot
  *	PARTIAL -> DROPPED	a detach: without Last there is no answer; the queue's owner
  *			finds the slot and frees it
  *
@@ -51,6 +55,8 @@ enum iopf_slot_state {
 	IOPF_SLOT_PARTIAL,
 	IOPF_SLOT_DROPPED,
 	IOPF_SLOT_SENDING,
+	IOPF_SLOT_JOINED,
+	IOPF_SLOT_LEFT,
 };
 #define IOPF_SLOT_STATE_BITS	4
 #define IOPF_SLOT_STATE(word)	((enum iopf_slot_state)((word) & 15))
@@ -104,12 +110,15 @@ iopf_slot_is_retired(uint64_t word)
 	return word >= IOPF_SLOT_WORD(IOPF_GEN_END, IOPF_SLOT_FREE);
 }
 
-/* Not answered yet. (In state DONE a handler has the slot, and the fault is answered.) */
+/*
+ * Not answered yet. (In state DONE a handler has the slot, in state LEFT a stack of joined faults,
+ * and the fault is answered.)
+ */
 static inline bool
 iopf_slot_is_pending(enum iopf_slot_state state)
 {
 	return state == IOPF_SLOT_HANDLING || state == IOPF_SLOT_QUEUED ||
-		state == IOPF_SLOT_TAKEN;
+		state == IOPF_SLOT_TAKEN || state == IOPF_SLOT_JOINED;
 }
 
 static inline uint64_t
@@ -143,6 +152,8 @@ bool iopf_queue_is_retired(struct iopf_queue *q);
 void iopf_slot_reclaim(struct iopf_queue *q);
 /* Any thread. The owner of the queue returns its own slots to free[] instead. */
 void iopf_slot_free(struct iopf_queue *q, struct iopf_slot *slot);
+/* The same for a slot in state LEFT: its device and attachment may be gone. */
+void iopf_slot_free_left(struct iopf_queue *q, struct iopf_slot *slot);
 struct iopf_slot *iopf_slot_find(uint64_t id, struct iopf_queue **q);
 /* Fill a slot that no other thread knows. */
 void iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now,

@@ -82,6 +82,7 @@ iopf_stat_name(enum iopf_stat stat)
 		[IOPF_STAT_REQUESTS] = "requests",
 		[IOPF_STAT_EPISODES] = "episodes",
 		[IOPF_STAT_COUNTED] = "counted",
+		[IOPF_STAT_JOINED] = "joined",
 	};
 
 	return (unsigned int)stat < IOPF_NB_STATS ? names[stat] : "unknown";

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include <rte_bitops.h>
+#include <rte_common.h>
+#include <rte_cycles.h>
+
+#include "answer.h"
+#include "attachment.h"
+#include "call.h"
+#include "domain.h"
+#include "join.h"
+#include "pass.h"
+#include "verdict.h"
+
+/* A stack's word, from bit 0: the top, is open, the generation. */
+#define TOP_BITS	19
+#define STACK_TOP(word)	((uint32_t)(word) & ((1u << TOP_BITS) - 1))
+#define STACK_OPEN	(UINT64_C(1) << TOP_BITS)
+#define STACK_GEN(word)	((word) >> (TOP_BITS + 1))
+#define STACK_WORD(gen, open, top) ((uint64_t)(gen) << (TOP_BITS + 1) | (open) | (top))
+/* A top names a slot of one of the queues: 0 is none. */
+#define NO_TOP		0
+#define TOP_OF(queue, slot) (((uint32_t)(queue) << IOPF_ID_SLOT_BITS | (slot)) + 1)
+#define TOP_QUEUE(top)	(((top) - 1) >> IOPF_ID_SLOT_BITS)
+#define TOP_SLOT(top)	(((top) - 1) & (IOPF_MAX_SLOTS - 1))
+
+static_assert(IOPF_ID_QUEUE_BITS + IOPF_ID_SLOT_BITS < TOP_BITS, "a top names each slot");
+static_assert(IOPF_ID_GEN_BITS + TOP_BITS + 1 <= 64, "a stack's word has a whole generation");
+
+#define MAX_ENTRIES	8192
+/* Attempts of a push. Each that fails is a push of the other queue's owner, or a close. */
+#define MAX_PUSHES	64
+/* Pages of a group that are published or remembered. */
+#define MAX_PAGES	32
+/* Answers to joined faults that are given to the driver at a time. */
+#define ANSWERS		32
+
+struct entry {
+	_Atomic uint32_t busy;		/* a thread reads or writes the entry; no thread waits */
+	_Atomic uint32_t perm;		/* of the leader's access */
+	_Atomic uint64_t page;
+	_Atomic uint64_t id;		/* of the leader; 0: none */
+};
+
+struct iopf_join {
+	uint32_t mask;
+	uint8_t page_log2;
+	struct entry entries[];
+};
+
+struct iopf_join *
+iopf_join_create(uint8_t page_log2, uint32_t nb_slots)
+{
+	uint32_t n = rte_align32pow2(RTE_MIN(nb_slots * 2, (uint32_t)MAX_ENTRIES));
+	struct iopf_join *join = iopf_zalloc(sizeof(*join) + n * sizeof(join->entries[0]));
+
+	if (join == NULL)
+		return NULL;
+	join->mask = n - 1;
+	join->page_log2 = page_log2;
+	return join;
+}
+
+void
+iopf_join_destroy(struct iopf_join *join)
+{
+	free(join);
+}
+
+static inline uint32_t
+page_hash(uint64_t page)
+{
+	return iopf_table_hash(page);
+}
+
+/* What the leader's access may do after its answer, the other access may do too. */
+static inline bool
+perm_covers(uint32_t leader, uint32_t perm)
+{
+	return ((leader ^ perm) & IOPF_PERM_PRIV) == 0 && (perm & ~leader) == 0;
+}
+
+/* An entry is locked for a few instructions; a thread that finds it busy goes without it. */
+static inline bool
+entry_try_lock(struct entry *entry)
+{
+	/* Acquire: with the release in entry_unlock(). */
+	return atomic_exchange_explicit(&entry->busy, 1, memory_order_acquire) == 0;
+}
+
+static inline void
+entry_unlock(struct entry *entry)
+{
+	atomic_store_explicit(&entry->busy, 0, memory_order_release);
+}
+
+/* The id of the leader that the access would join, or 0. */
+static uint64_t
+leader_of_page(struct iopf_join *join, uint64_t page, uint32_t perm)
+{
+	struct entry *entry = &join->entries[page_hash(page) & join->mask];
+	uint64_t id = 0;
+
+	if (atomic_load_explicit(&entry->page, memory_order_relaxed) != page ||
+			!entry_try_lock(entry))
+		return 0;
+	if (atomic_load_explicit(&entry->page, memory_order_relaxed) == page &&
+			perm_covers(atomic_load_explicit(&entry->perm, memory_order_relaxed),
+			perm))
+		id = atomic_load_explicit(&entry->id, memory_order_relaxed);
+	entry_unlock(entry);
+	return id;
+}
+
+/* The leader of all pages of the group, or 0. */
+static uint64_t
+leader_of_group(struct iopf_join *join, const struct iopf_group *group)
+{
+	const struct iopf_fault *fault = group->faults[0];
+	uint64_t id = leader_of_page(join, fault->addr >> join->page_log2, fault->perm);
+
+	for (uint16_t i = 1; i < group->nb_faults && id != 0; i++) {
+		fault = group->faults[i];
+		if (leader_of_page(join, fault->addr >> join->page_log2, fault->perm) != id)
+			return 0;
+	}
+	return id;
+}
+
+static bool
+stack_push(struct iopf_queue *q, uint64_t id, struct iopf_slot *slot, uint32_t top)
+{
+	_Atomic uint64_t *stack = &q->joins[IOPF_ID_SLOT(id)];
+	uint64_t word = atomic_load_explicit(stack, memory_order_relaxed);
+
+	for (unsigned int i = 0; i < MAX_PUSHES; i++) {
+		if (STACK_GEN(word) != IOPF_ID_GEN(id) || (word & STACK_OPEN) == 0)
+			return false;
+		slot->next = STACK_TOP(word);
+		/* Release: with the acquire in stack_close(). */
+		if (atomic_compare_exchange_weak_explicit(stack, &word,
+				STACK_WORD(IOPF_ID_GEN(id), STACK_OPEN, top),
+				memory_order_release, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+static void
+stack_open(_Atomic uint64_t *stack, uint64_t gen)
+{
+	uint64_t word = atomic_load_explicit(stack, memory_order_relaxed);
+
+	if (STACK_GEN(word) < gen && (word & STACK_OPEN) == 0)
+		atomic_compare_exchange_strong_explicit(stack, &word,
+				STACK_WORD(gen, STACK_OPEN, NO_TOP), memory_order_relaxed,
+				memory_order_relaxed);
+}
+
+/* Returns the top of the stack, whose slots are the caller's. */
+static uint32_t
+stack_close(_Atomic uint64_t *stack, uint64_t gen)
+{
+	uint64_t word = atomic_load_explicit(stack, memory_order_relaxed);
+
+	/* Bounded: a failure is a push, of one of the slots, or the open. */
+	do {
+		/* A later generation: this one was never opened. */
+		if (STACK_GEN(word) > gen)
+			return NO_TOP;
+		/* Acquire: with the release in stack_push(). */
+	} while (!atomic_compare_exchange_weak_explicit(stack, &word, STACK_WORD(gen, 0, NO_TOP),
+			memory_order_acquire, memory_order_relaxed));
+	return STACK_GEN(word) == gen ? STACK_TOP(word) : NO_TOP;
+}
+
+/* False: the handler is called. */
+static bool
+leader_join(struct iopf_attachment *attachment, const struct iopf_group *group, uint64_t id,
+		enum iopf_verdict *verdict)
+{
+	struct iopf_pass *pass = iopf_self.pass;
+	struct iopf_queue *q = pass->queue;
+	struct iopf_slot *slot = &q->slots[IOPF_ID_SLOT(group->id)];
+	uint64_t handling = IOPF_SLOT_WORD(IOPF_ID_GEN(group->id), IOPF_SLOT_HANDLING);
+	uint64_t joined = IOPF_SLOT_WORD(IOPF_ID_GEN(group->id), IOPF_SLOT_JOINED);
+
+	/* A cancel may come first: verdict_apply() finds the answer sent, and frees the slot. */
+	*verdict = IOPF_ANSWER(IOPF_INVALID);
+	dev_count_held_slot(q, attachment->dev);
+	if (!iopf_slot_cas(slot, handling, joined)) {
+		dev_uncount_held_slot(q, attachment->dev);
+		return true;
+	}
+	if (stack_push(&q->iommu->queues[IOPF_ID_QUEUE(id)], id, slot,
+			TOP_OF(q->id, slot->index))) {
+		pass->joined = true;
+		return true;
+	}
+	if (iopf_slot_cas(slot, joined, handling)) {
+		dev_uncount_held_slot(q, attachment->dev);
+		return false;
+	}
+	/* Cancelled, and in no stack: the slot is this thread's. */
+	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(IOPF_ID_GEN(group->id), IOPF_SLOT_DONE),
+			__ATOMIC_RELEASE);
+	return true;
+}
+
+/* The burst's entry of a page, whether it is this page's or not. */
+static inline struct iopf_pass_answered *
+answered_entry(struct iopf_pass *pass, uint64_t page)
+{
+	return &pass->answered[page_hash(page) % IOPF_PASS_ANSWERED];
+}
+
+/* The group is a duplicate of one that was answered in this burst. */
+static bool
+answered_find(struct iopf_pass *pass, const struct iopf_join *join,
+		const struct iopf_group *group, enum iopf_verdict *verdict)
+{
+	uint32_t leader = 0;
+
+	if (!pass->has_answered)
+		return false;
+	for (uint16_t i = 0; i < group->nb_faults; i++) {
+		const struct iopf_fault *fault = group->faults[i];
+		uint64_t page = fault->addr >> join->page_log2;
+		const struct iopf_pass_answered *answered = answered_entry(pass, page);
+
+		if (answered->join != join || answered->page != page ||
+				answered->now != pass->now ||
+				!perm_covers(answered->perm, fault->perm) ||
+				(i != 0 && answered->leader != leader))
+			return false;
+		/* The batch with its invalidations was sent: this answer would not be in it. */
+		if ((answered->verdict & ~0xff) == IOPF_VERDICT_AFTER_INV &&
+				answered->nb_posts != pass->nb_posts)
+			return false;
+		leader = answered->leader;
+		*verdict = answered->verdict;
+	}
+	return true;
+}
+
+bool
+iopf_join_try(struct iopf_attachment *attachment, const struct iopf_group *group,
+		enum iopf_verdict *verdict)
+{
+	uint64_t id;
+
+	if (!answered_find(iopf_self.pass, attachment->join, group, verdict)) {
+		id = leader_of_group(attachment->join, group);
+		if (id == 0 || !leader_join(attachment, group, id, verdict))
+			return false;
+	}
+	iopf_domain_count(attachment->domain, IOPF_STAT_JOINED, 1);
+	return true;
+}
+
+void
+iopf_join_remember(struct iopf_attachment *attachment, const struct iopf_group *group,
+		enum iopf_verdict verdict)
+{
+	const struct iopf_join *join = attachment->join;
+	struct iopf_pass *pass = iopf_self.pass;
+	enum iopf_verdict kind = verdict & ~0xff;
+
+	if ((kind != IOPF_VERDICT_ANSWER && kind != IOPF_VERDICT_AFTER_INV) ||
+			(verdict & 0xff) >= IOPF_NB_CODES)
+		return;
+	if (!pass->has_answered)
+		memset(pass->answered, 0, sizeof(pass->answered));
+	pass->has_answered = true;
+	for (uint16_t i = 0; i < RTE_MIN(group->nb_faults, MAX_PAGES); i++) {
+		uint64_t page = group->faults[i]->addr >> join->page_log2;
+
+		*answered_entry(pass, page) = (struct iopf_pass_answered){
+			.join = join,
+			.page = page,
+			.now = pass->now,
+			.verdict = verdict,
+			.leader = IOPF_ID_SLOT(group->id),
+			.nb_posts = pass->nb_posts,
+			.perm = group->faults[i]->perm,
+		};
+	}
+}
+
+void
+iopf_join_publish(struct iopf_attachment *attachment, const struct iopf_group *group)
+{
+	struct iopf_join *join = attachment->join;
+	struct iopf_queue *q = iopf_self.pass->queue;
+	uint32_t index = IOPF_ID_SLOT(group->id);
+	uint64_t word = iopf_slot_load(&q->slots[index]);
+
+	/*
+	 * This thread is the one that uses a free slot again, so the faults are those of the group
+	 * still. If the group is answered from here on, its stack is closed, or will be.
+	 */
+	if (IOPF_SLOT_GEN(word) != IOPF_ID_GEN(group->id) ||
+			!iopf_slot_is_pending(IOPF_SLOT_STATE(word)))
+		return;
+	stack_open(&q->joins[index], IOPF_ID_GEN(group->id));
+	for (uint16_t i = 0; i < RTE_MIN(group->nb_faults, MAX_PAGES); i++) {
+		uint64_t page = group->faults[i]->addr >> join->page_log2;
+		struct entry *entry = &join->entries[page_hash(page) & join->mask];
+
+		if (!entry_try_lock(entry))
+			continue;
+		atomic_store_explicit(&entry->page, page, memory_order_relaxed);
+		atomic_store_explicit(&entry->perm, group->faults[i]->perm, memory_order_relaxed);
+		atomic_store_explicit(&entry->id, group->id, memory_order_relaxed);
+		entry_unlock(entry);
+	}
+}
+
+/* Answers to joined faults of one domain, on their way to the driver. */
+struct batch {
+	struct iopf_iommu *iommu;
+	uint16_t n;
+	struct iopf_answer answers[ANSWERS];
+};
+
+static void
+batch_send(struct batch *batch)
+{
+	const struct iopf_driver_ops *ops = &batch->iommu->driver->ops;
+	uint16_t taken;
+
+	if (batch->n == 0)
+		return;
+	taken = ops->answer(batch->iommu->priv, batch->answers, batch->n);
+	if (unlikely(taken < batch->n))
+		iopf_iommu_count(batch->iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, batch->n - taken);
+	batch->n = 0;
+}
+
+static void
+joined_answer(struct batch *batch, struct iopf_slot_copy *copy, enum iopf_code code,
+		enum iopf_cancel why)
+{
+	bool request = copy->flags & IOPF_FAULT_PAGE_REQUEST;
+
+	if (why == IOPF_CANCEL_TERMINATED) {
+		if ((copy->flags & IOPF_FAULT_STALLED) ||
+				(request && !iopf_iommu_is_serving(batch->iommu))) {
+			iopf_domain_count(copy->attachment->domain, IOPF_STAT_TERMINATED, 1);
+			return;
+		}
+		/* A recovery does not end page requests. The device requests the page again. */
+		code = request ? IOPF_SUCCESS : IOPF_INVALID;
+	}
+	if (code == IOPF_RAZWI && request)
+		code = IOPF_INVALID;
+	if (iopf_answer_prepare(batch->iommu, copy, code)) {
+		batch->answers[batch->n++] = copy->answer;
+		if (batch->n == ANSWERS)
+			batch_send(batch);
+	}
+	iopf_answer_count(batch->iommu, copy, code);
+}
+
+void
+iopf_join_answer(struct iopf_queue *q, uint32_t index, uint64_t gen, enum iopf_code code,
+		enum iopf_cancel why)
+{
+	uint32_t top = stack_close(&q->joins[index], gen);
+	struct batch batch;
+
+	if (likely(top == NO_TOP))
+		return;
+	batch.iommu = q->iommu;
+	batch.n = 0;
+	while (top != NO_TOP) {
+		struct iopf_queue *own = &q->iommu->queues[TOP_QUEUE(top)];
+		struct iopf_slot *slot = &own->slots[TOP_SLOT(top)];
+		struct iopf_slot_copy copy;
+
+		top = slot->next;
+		if (iopf_slot_claim_joined(slot, &copy)) {
+			joined_answer(&batch, &copy, code, why);
+			iopf_slot_free(own, slot);
+		} else {
+			iopf_slot_free_left(own, slot);
+		}
+	}
+	batch_send(&batch);
+}
