@@ -18,10 +18,19 @@
  * deferred or taken before stay with it. Other attachments, also of the same device, are not
  * concerned.
  *
+ * Join. Many accesses fault on a page before it is there. The first fault on a page that a handler
+ * defers or takes is the leader of the page: further faults of the domain there, stalls and page
+ * requests of devices behind the same IOMMU, wait for it and get its answer, without a handler.
+ * They join if the leader needs the same permissions or more, and the same privilege; a group joins
+ * if all its pages have one leader. If the leader is answered IOPF_INVALID, also by a deadline or
+ * the detach of its device, so are they. A detach or a deadline of their own answers them before.
+ * A fault that is read in the same burst as one that the handler answers gets its answer too, after
+ * the same invalidations.
+ *
  * @code
  *	domain = iopf_domain_create(&(struct iopf_domain_conf){
  *		.handler = on_fault,			// its first IOPF_INVALID opens the episode
- *		.storm = &(struct iopf_storm_conf){ .report_first = true },
+ *		.storm = &(struct iopf_storm_conf){ .report_first = true, .join_log2 = 12 },
  *	});
  *	...
  *	reset_context(gpu, pasid);			// any thread
@@ -52,7 +61,7 @@ struct iopf_episode_page {
 /** The most pages that an episode tells apart. */
 #define IOPF_EPISODE_PAGES 64
 
-/** Each fault is either given to a handler or counted in one episode. */
+/** Each fault is given to a handler, joins one that was, or is counted in one episode. */
 struct iopf_episode {
 	/**
 	 * The whole record of the fault that opened the episode, of a group its first request. A

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Joined faults, and the end of their leader or of themselves by other means than a handler: each is
- * answered exactly once.
+ * Joined faults, and the end of their leader or of themselves by other means than a handler: each
+ * is answered exactly once.
  */
 
 #include <errno.h>
