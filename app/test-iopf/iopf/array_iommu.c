@@ -362,8 +362,10 @@ hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n
 	assert_in_range(n_inv, 0, 64);
 	assert_true(n_inv + n != 0);
 	assert_non_null(domain);
+	pthread_mutex_lock(&hw.lock);
 	hw.posts++;
 	hw.posted_invs += n_inv;
+	pthread_mutex_unlock(&hw.lock);
 	record_answers(inv, n_inv, answers, n);
 	return n;
 }
