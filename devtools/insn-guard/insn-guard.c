@@ -27,6 +27,7 @@
 #include <iopf_iommu.h>
 #include <iopf_handler.h>
 #include <iopf_pci.h>
+#include <iopf_policy.h>
 #include <mmem.h>
 #include <smmuv3_model.h>
 
@@ -258,6 +259,37 @@ serve_deferred(void)
 }
 
 /*
+ * A burst on one page: the handler answers the first, or takes it and answers it after the burst.
+ * "echo" is the same without joining: what is not the handler's work.
+ */
+static enum iopf_verdict joined_verdict;
+static uint64_t joined_id;
+
+static enum iopf_verdict
+handle_joined(struct iopf_domain *domain, const struct iopf_group *faults, void *ctx)
+{
+	RTE_SET_USED(domain);
+	RTE_SET_USED(ctx);
+	joined_id = faults->id;
+	return joined_verdict;
+}
+
+static void
+serve_joined(void)
+{
+	for (unsigned int i = 0; i < BURST; i++)
+		submit_write(g.buf + i * 64, 64);
+	poll_counted(BURST);
+	if (joined_verdict == IOPF_TAKEN) {
+		count_on();
+		must(iopf_group_respond(joined_id, IOPF_INVALID) == 0, "answer the first");
+		count_off();
+		step_model();
+	}
+	expect_done(BURST, SMMUV3_MODEL_ABORTED);
+}
+
+/*
  * Set-up and clean-up
  */
 
@@ -366,29 +398,62 @@ open_unmap(size_t pages)
 	must(mmem_prefetch(g.space, g.buf, pages * PAGE) == 0, "map the pages");
 }
 
+/* A domain in which no page is mapped. */
 static void
-open_deferred(size_t pages)
+open_domain(struct iopf_domain_conf conf)
 {
 	uint64_t root;
 	void *table;
 
-	RTE_SET_USED(pages);
 	open_iommu(false);
 	table = aligned_alloc(1 << 16, 1 << 16);
 	must(table != NULL, "allocate a table");
 	memset(table, 0, 1 << 16);
 	must(iopf_dma_map(g.iommu, table, 1 << 16, &root) == 0, "map a table");
-	g.worker = iopf_worker_create(&(struct iopf_worker_conf){ .size = 2 * BURST });
-	must(g.worker != NULL, "make a worker");
-	g.domain = iopf_domain_create(&(struct iopf_domain_conf){
-		.deferred = handle_deferred,
-		.worker = g.worker,
-		.translation = { .format = IOPF_FORMAT_ARM64_S1, .root = root, .va_bits = 48,
-				.granule_log2 = 12 },
-	});
+	conf.translation = (struct iopf_translation){ .format = IOPF_FORMAT_ARM64_S1, .root = root,
+			.va_bits = 48, .granule_log2 = 12 };
+	g.domain = iopf_domain_create(&conf);
 	must(g.domain != NULL, "make a domain");
 	must(iopf_domain_attach(g.domain, g.dev, IOPF_NO_PASID) == 0, "attach");
 	g.buf = (uint8_t *)(uintptr_t)0x10000000;
+}
+
+static void
+open_deferred(size_t pages)
+{
+	RTE_SET_USED(pages);
+	g.worker = iopf_worker_create(&(struct iopf_worker_conf){ .size = 2 * BURST });
+	must(g.worker != NULL, "make a worker");
+	open_domain((struct iopf_domain_conf){ .deferred = handle_deferred, .worker = g.worker });
+}
+
+static void
+open_joined(bool joins, enum iopf_verdict verdict)
+{
+	joined_verdict = verdict;
+	open_domain((struct iopf_domain_conf){ .handler = handle_joined,
+			.storm = &(struct iopf_storm_conf){ .join_log2 = joins ? 12 : 0 } });
+}
+
+static void
+open_echo(size_t pages)
+{
+	RTE_SET_USED(pages);
+	open_joined(false, IOPF_ANSWER(IOPF_INVALID));
+}
+
+static void
+open_duplicate(size_t pages)
+{
+	RTE_SET_USED(pages);
+	open_joined(true, IOPF_ANSWER(IOPF_INVALID));
+}
+
+static void
+open_join(size_t pages)
+{
+	RTE_SET_USED(pages);
+	open_joined(true, IOPF_TAKEN);
 }
 
 static void
@@ -410,6 +475,9 @@ static const struct {
 	{ "group", open_group, serve_group, GROUP, 1 },
 	{ "deferred", open_deferred, serve_deferred, 0, BURST },
 	{ "worker", open_worker, serve_deferred, 0, BURST - 1 },
+	{ "echo", open_echo, serve_joined, 0, BURST },
+	{ "duplicate", open_duplicate, serve_joined, 0, BURST },
+	{ "joined", open_join, serve_joined, 0, BURST },
 	{ "unmap", open_unmap, unmap_page, 1, 1 },
 };
 
