@@ -132,25 +132,18 @@ answer_prepare(struct iopf_iommu *iommu, struct iopf_slot_copy *copy, enum iopf_
 	return true;
 }
 
-static inline void
-answer_count(struct iopf_iommu *iommu, const struct iopf_slot_copy *copy, enum iopf_code code)
-{
-	struct iopf_domain *domain = copy->attachment->domain;
-
-	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
-	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
-	iopf_domain_count(domain, code_stat[code], 1);
-}
-
 void
 iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code)
 {
+	struct iopf_domain *domain = copy->attachment->domain;
 	struct iopf_iommu *iommu = q->iommu;
 
 	if (answer_prepare(iommu, copy, code) && unlikely(
 			iommu->driver->ops.answer(iommu->priv, &copy->answer, 1) == 0))
 		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS_LOST, 1);
-	answer_count(iommu, copy, code);
+	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
+	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
+	iopf_domain_count(domain, code_stat[code], 1);
 }
 
 bool
@@ -160,9 +153,13 @@ iopf_answer_prepare(struct iopf_iommu *iommu, struct iopf_slot_copy *copy, enum 
 }
 
 void
-iopf_answer_count(struct iopf_iommu *iommu, const struct iopf_slot_copy *copy, enum iopf_code code)
+iopf_answer_count(struct iopf_iommu *iommu, struct iopf_domain *domain, enum iopf_code code,
+		uint32_t n)
 {
-	answer_count(iommu, copy, code);
+	if (n == 0)
+		return;
+	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, n);
+	iopf_domain_count(domain, code_stat[code], n);
 }
 
 static __rte_noinline int
@@ -210,7 +207,8 @@ slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word, enum i
 		episode_open(q, &copy);
 	iopf_answer_send(q, &copy, code);
 	if (unlikely(copy.attachment->join != NULL))
-		iopf_join_answer(q, slot->index, IOPF_SLOT_GEN(word), code, IOPF_CANCEL_DETACH);
+		iopf_join_answer(q, copy.attachment->domain, slot->index, IOPF_SLOT_GEN(word),
+				code, IOPF_CANCEL_DETACH);
 	return 0;
 }
 

@@ -111,9 +111,9 @@ bool iopf_slot_claim_joined(struct iopf_slot *slot, struct iopf_slot_copy *copy)
  */
 bool iopf_answer_prepare(struct iopf_iommu *iommu, struct iopf_slot_copy *copy,
 		enum iopf_code code);
-/* Count an answer that was sent. */
-void iopf_answer_count(struct iopf_iommu *iommu, const struct iopf_slot_copy *copy,
-		enum iopf_code code);
+/* Count n answers that were sent. */
+void iopf_answer_count(struct iopf_iommu *iommu, struct iopf_domain *domain, enum iopf_code code,
+		uint32_t n);
 /* In a read section: the attachment is freed only after a grace period. */
 void iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code);
 

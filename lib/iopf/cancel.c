@@ -39,7 +39,8 @@ iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 		if (why != IOPF_CANCEL_TERMINATED)
 			iopf_answer_send(q, &copy, IOPF_INVALID);
 		if (copy.attachment->join != NULL)
-			iopf_join_answer(q, slot->index, IOPF_SLOT_GEN(word), IOPF_INVALID, why);
+			iopf_join_answer(q, copy.attachment->domain, slot->index,
+					IOPF_SLOT_GEN(word), IOPF_INVALID, why);
 	}
 	iopf_answering_end(q->iommu);
 	if (ret == 0 && ours)

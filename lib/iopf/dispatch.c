@@ -11,6 +11,7 @@
 #include "dispatch.h"
 #include "episode.h"
 #include "handler.h"
+#include "join.h"
 #include "listener.h"
 #include "prg.h"
 
@@ -115,6 +116,8 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 		iopf_event_refuse(pass, ev, IOPF_INVALID, iopf_count_no_attachment(iommu, ev->sid));
 		return;
 	}
+	if (unlikely(pass->has_answered) && iopf_join_answer_event(pass, attachment, ev))
+		return;
 	slot = iopf_slot_alloc(q);
 	if (unlikely(slot == NULL)) {
 		iopf_queue_is_retired(q);
@@ -157,6 +160,7 @@ iopf_queue_run_bursts(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 			pass.joined = pass.has_answered = false;
 			pass.run_domain = NULL;
 			pass.run_faults = pass.run_requests = pass.run_answers = 0;
+			pass.run_joined = 0;
 			memset(pass.run_codes, 0, sizeof(pass.run_codes));
 		}
 		pass.now = rte_rdtsc();

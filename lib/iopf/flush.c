@@ -31,10 +31,13 @@ iopf_pass_flush_counts(struct iopf_pass *pass, uint64_t latency)
 			if (pass->run_codes[i] != 0)
 				iopf_domain_count(domain, code_stat[i], pass->run_codes[i]);
 	}
+	if (unlikely(pass->run_joined != 0))
+		iopf_domain_count(domain, IOPF_STAT_JOINED, pass->run_joined);
 	pass->run_domain = NULL;
 	pass->run_faults = 0;
 	pass->run_requests = 0;
 	pass->run_answers = 0;
+	pass->run_joined = 0;
 	memset(pass->run_codes, 0, sizeof(pass->run_codes));
 }
 

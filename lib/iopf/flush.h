@@ -8,6 +8,9 @@
 
 #include <stdint.h>
 
+#include <rte_branch_prediction.h>
+#include <rte_cycles.h>
+
 #include "pass.h"
 
 /*
@@ -17,5 +20,15 @@
 void iopf_pass_flush(struct iopf_pass *pass);
 /* Add the counted faults to the counters of their domain. */
 void iopf_pass_flush_counts(struct iopf_pass *pass, uint64_t latency);
+
+/* The faults that are counted from here on are the domain's. */
+static inline void
+pass_run_begin(struct iopf_pass *pass, struct iopf_domain *domain)
+{
+	if (unlikely(pass->run_domain != domain)) {
+		iopf_pass_flush_counts(pass, rte_rdtsc() - pass->now);
+		pass->run_domain = domain;
+	}
+}
 
 #endif /* IOPF_FLUSH_H */

@@ -6,8 +6,6 @@
 
 /* Runs the domain's fast handler and applies its verdict. */
 
-#include <rte_cycles.h>
-
 #include "flush.h"
 #include "gate.h"
 #include "iopf_trace.h"
@@ -62,10 +60,7 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 	enum iopf_verdict verdict;
 
 	inv_batch_begin(pass, attachment);
-	if (unlikely(pass->run_domain != domain)) {
-		iopf_pass_flush_counts(pass, rte_rdtsc() - pass->now);
-		pass->run_domain = domain;
-	}
+	pass_run_begin(pass, domain);
 	pass->run_faults++;
 	if (head->fault.flags & IOPF_FAULT_PAGE_REQUEST)
 		pass->run_requests += n;

@@ -12,6 +12,9 @@
 #include "attachment.h"
 #include "call.h"
 #include "domain.h"
+#include "episode.h"
+#include "flush.h"
+#include "iopf_trace.h"
 #include "join.h"
 #include "pass.h"
 #include "verdict.h"
@@ -218,9 +221,28 @@ answered_entry(struct iopf_pass *pass, uint64_t page)
 	return &pass->answered[page_hash(page) % IOPF_PASS_ANSWERED];
 }
 
+/*
+ * The handler's answer to a fault of this burst on the page, or NULL. If it waits for invalidations,
+ * their batch is still to be sent.
+ */
+static inline const struct iopf_pass_answered *
+page_answered(struct iopf_pass *pass, const struct iopf_join *join, uint64_t addr, uint8_t perm)
+{
+	uint64_t page = addr >> join->page_log2;
+	const struct iopf_pass_answered *answered = answered_entry(pass, page);
+
+	if (answered->join != join || answered->page != page || answered->now != pass->now ||
+			!perm_covers(answered->perm, perm))
+		return NULL;
+	if ((answered->verdict & ~0xff) == IOPF_VERDICT_AFTER_INV &&
+			answered->nb_posts != pass->nb_posts)
+		return NULL;
+	return answered;
+}
+
 /* The group is a duplicate of one that was answered in this burst. */
 static bool
-answered_find(struct iopf_pass *pass, const struct iopf_join *join,
+group_answered(struct iopf_pass *pass, const struct iopf_join *join,
 		const struct iopf_group *group, enum iopf_verdict *verdict)
 {
 	uint32_t leader = 0;
@@ -228,22 +250,51 @@ answered_find(struct iopf_pass *pass, const struct iopf_join *join,
 	if (!pass->has_answered)
 		return false;
 	for (uint16_t i = 0; i < group->nb_faults; i++) {
-		const struct iopf_fault *fault = group->faults[i];
-		uint64_t page = fault->addr >> join->page_log2;
-		const struct iopf_pass_answered *answered = answered_entry(pass, page);
+		const struct iopf_pass_answered *answered = page_answered(pass, join,
+				group->faults[i]->addr, group->faults[i]->perm);
 
-		if (answered->join != join || answered->page != page ||
-				answered->now != pass->now ||
-				!perm_covers(answered->perm, fault->perm) ||
-				(i != 0 && answered->leader != leader))
-			return false;
-		/* The batch with its invalidations was sent: this answer would not be in it. */
-		if ((answered->verdict & ~0xff) == IOPF_VERDICT_AFTER_INV &&
-				answered->nb_posts != pass->nb_posts)
+		if (answered == NULL || (i != 0 && answered->leader != leader))
 			return false;
 		leader = answered->leader;
 		*verdict = answered->verdict;
 	}
+	return true;
+}
+
+bool
+iopf_join_answer_event(struct iopf_pass *pass, struct iopf_attachment *attachment,
+		const struct iopf_event *ev)
+{
+	uint32_t gate = atomic_load_explicit(&attachment->gate, memory_order_relaxed);
+	const struct iopf_pass_answered *answered;
+	struct iopf_domain *domain = attachment->domain;
+	struct iopf_answer answer = {
+		.sid = ev->sid,
+		.pasid = ev->pasid,
+		.token = ev->token,
+	};
+
+	if (!(ev->flags & IOPF_EVENT_STALL) ||
+			(gate & ~IOPF_GATE_EPISODES) != IOPF_GATE_JOIN ||
+			((gate & IOPF_GATE_EPISODES) && iopf_episode_is_open(attachment)))
+		return false;
+	answered = page_answered(pass, attachment->join, ev->addr, ev->perm);
+	/* verdict_apply() looks whether the IOMMU has RAZWI. */
+	if (answered == NULL || (answered->verdict & 0xff) == IOPF_RAZWI)
+		return false;
+	pass_run_begin(pass, domain);
+	pass->run_faults++;
+	pass->run_joined++;
+	iopf_trace_fault(pass->queue->iommu->id, ev->sid, ev->pasid, ev->addr, ev->perm);
+	answer.code = answered->verdict & 0xff;
+	if ((answered->verdict & ~0xff) == IOPF_VERDICT_AFTER_INV) {
+		pass->after[pass->nb_after++] = answer;
+		iopf_domain_count(domain, IOPF_STAT_AFTER_INV, 1);
+	} else {
+		pass->answers[pass->nb_answers++] = answer;
+	}
+	pass->run_answers++;
+	pass->run_codes[answer.code]++;
 	return true;
 }
 
@@ -253,12 +304,12 @@ iopf_join_try(struct iopf_attachment *attachment, const struct iopf_group *group
 {
 	uint64_t id;
 
-	if (!answered_find(iopf_self.pass, attachment->join, group, verdict)) {
+	if (!group_answered(iopf_self.pass, attachment->join, group, verdict)) {
 		id = leader_of_group(attachment->join, group);
 		if (id == 0 || !leader_join(attachment, group, id, verdict))
 			return false;
 	}
-	iopf_domain_count(attachment->domain, IOPF_STAT_JOINED, 1);
+	iopf_self.pass->run_joined++;
 	return true;
 }
 
@@ -320,11 +371,15 @@ iopf_join_publish(struct iopf_attachment *attachment, const struct iopf_group *g
 	}
 }
 
-/* Answers to joined faults of one domain, on their way to the driver. */
+/* Answers to the faults that have joined one leader, and their slots. */
 struct batch {
 	struct iopf_iommu *iommu;
+	struct iopf_domain *domain;
+	uint64_t now;
+	uint32_t nb_answered[IOPF_NB_CODES];
 	uint16_t n;
 	struct iopf_answer answers[ANSWERS];
+	struct iopf_slot_chain freed[IOPF_MAX_QUEUES];
 };
 
 static void
@@ -342,6 +397,16 @@ batch_send(struct batch *batch)
 }
 
 static void
+batch_end(struct batch *batch)
+{
+	batch_send(batch);
+	for (unsigned int i = 0; i < IOPF_NB_CODES; i++)
+		iopf_answer_count(batch->iommu, batch->domain, i, batch->nb_answered[i]);
+	for (unsigned int i = 0; i < batch->iommu->info.nb_queues; i++)
+		iopf_slot_free_chain(&batch->iommu->queues[i], &batch->freed[i]);
+}
+
+static void
 joined_answer(struct batch *batch, struct iopf_slot_copy *copy, enum iopf_code code,
 		enum iopf_cancel why)
 {
@@ -350,7 +415,7 @@ joined_answer(struct batch *batch, struct iopf_slot_copy *copy, enum iopf_code c
 	if (why == IOPF_CANCEL_TERMINATED) {
 		if ((copy->flags & IOPF_FAULT_STALLED) ||
 				(request && !iopf_iommu_is_serving(batch->iommu))) {
-			iopf_domain_count(copy->attachment->domain, IOPF_STAT_TERMINATED, 1);
+			iopf_domain_count(batch->domain, IOPF_STAT_TERMINATED, 1);
 			return;
 		}
 		/* A recovery does not end page requests. The device requests the page again. */
@@ -363,12 +428,13 @@ joined_answer(struct batch *batch, struct iopf_slot_copy *copy, enum iopf_code c
 		if (batch->n == ANSWERS)
 			batch_send(batch);
 	}
-	iopf_answer_count(batch->iommu, copy, code);
+	iopf_hist_add(&batch->domain->latency, batch->now - copy->time, 1);
+	batch->nb_answered[code]++;
 }
 
 void
-iopf_join_answer(struct iopf_queue *q, uint32_t index, uint64_t gen, enum iopf_code code,
-		enum iopf_cancel why)
+iopf_join_answer(struct iopf_queue *q, struct iopf_domain *domain, uint32_t index, uint64_t gen,
+		enum iopf_code code, enum iopf_cancel why)
 {
 	uint32_t top = stack_close(&q->joins[index], gen);
 	struct batch batch;
@@ -376,7 +442,11 @@ iopf_join_answer(struct iopf_queue *q, uint32_t index, uint64_t gen, enum iopf_c
 	if (likely(top == NO_TOP))
 		return;
 	batch.iommu = q->iommu;
+	batch.domain = domain;
+	batch.now = rte_rdtsc();
 	batch.n = 0;
+	memset(batch.nb_answered, 0, sizeof(batch.nb_answered));
+	memset(batch.freed, 0, sizeof(batch.freed));
 	while (top != NO_TOP) {
 		struct iopf_queue *own = &q->iommu->queues[TOP_QUEUE(top)];
 		struct iopf_slot *slot = &own->slots[TOP_SLOT(top)];
@@ -385,10 +455,11 @@ iopf_join_answer(struct iopf_queue *q, uint32_t index, uint64_t gen, enum iopf_c
 		top = slot->next;
 		if (iopf_slot_claim_joined(slot, &copy)) {
 			joined_answer(&batch, &copy, code, why);
-			iopf_slot_free(own, slot);
+			dev_uncount_held_slot(own, copy.attachment->dev);
 		} else {
-			iopf_slot_free_left(own, slot);
+			iopf_slot_leave(slot);
 		}
+		iopf_slot_chain_add(&batch.freed[own->id], slot);
 	}
-	batch_send(&batch);
+	batch_end(&batch);
 }

@@ -37,6 +37,7 @@
 
 #include "cancel.h"
 #include "iopf.h"
+#include "iopf_driver.h"
 
 struct iopf_attachment;
 struct iopf_join;
@@ -60,6 +61,12 @@ void iopf_join_destroy(struct iopf_join *join);
  */
 bool iopf_join_try(struct iopf_attachment *attachment, const struct iopf_group *group,
 		enum iopf_verdict *verdict);
+/*
+ * The same for a stall that has no slot yet: the cheap way for a duplicate, if no other policy of
+ * the attachment may refuse it. True: it is answered.
+ */
+bool iopf_join_answer_event(struct iopf_pass *pass, struct iopf_attachment *attachment,
+		const struct iopf_event *ev);
 /* The handler has answered the group: later faults of the burst get the same answer. */
 void iopf_join_remember(struct iopf_attachment *attachment, const struct iopf_group *group,
 		enum iopf_verdict verdict);
@@ -72,7 +79,7 @@ void iopf_join_publish(struct iopf_attachment *attachment, const struct iopf_gro
  * that have joined. @p why is IOPF_CANCEL_TERMINATED if the IOMMU has ended the access; otherwise
  * not used.
  */
-void iopf_join_answer(struct iopf_queue *q, uint32_t index, uint64_t gen, enum iopf_code code,
-		enum iopf_cancel why);
+void iopf_join_answer(struct iopf_queue *q, struct iopf_domain *domain, uint32_t index,
+		uint64_t gen, enum iopf_code code, enum iopf_cancel why);
 
 #endif /* JOIN_H */

@@ -47,6 +47,7 @@ struct iopf_pass {
 	uint32_t run_requests;
 	uint32_t run_codes[IOPF_NB_CODES];
 	uint32_t run_answers;
+	uint32_t run_joined;
 
 	/* Of attachments that join (join.h). */
 	bool joined;			/* the present fault waits for a leader */

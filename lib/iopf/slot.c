@@ -236,14 +236,14 @@ iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now
 	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
 }
 
-static void
-slot_push_freed(struct iopf_queue *q, struct iopf_slot *slot)
+static inline void
+slots_push_freed(struct iopf_queue *q, const struct iopf_slot *first, struct iopf_slot *last)
 {
 	uint32_t head = atomic_load_explicit(&q->freed, memory_order_relaxed);
 
 	do {
-		slot->next = head;
-	} while (!atomic_compare_exchange_weak_explicit(&q->freed, &head, slot->index,
+		last->next = head;
+	} while (!atomic_compare_exchange_weak_explicit(&q->freed, &head, first->index,
 			memory_order_release, memory_order_relaxed));
 }
 
@@ -255,15 +255,21 @@ iopf_slot_free(struct iopf_queue *q, struct iopf_slot *slot)
 
 	if (q->prg == NULL)
 		atomic_fetch_sub_explicit(&attachment->dev->held, 1, memory_order_relaxed);
-	slot_push_freed(q, slot);
+	slots_push_freed(q, slot, slot);
 }
 
 void
-iopf_slot_free_left(struct iopf_queue *q, struct iopf_slot *slot)
+iopf_slot_leave(struct iopf_slot *slot)
 {
 	__atomic_store_n(&slot->state, iopf_slot_next_free_word(IOPF_SLOT_GEN(
 			iopf_slot_load(slot))), __ATOMIC_RELEASE);
-	slot_push_freed(q, slot);
+}
+
+void
+iopf_slot_free_chain(struct iopf_queue *q, struct iopf_slot_chain *chain)
+{
+	if (chain->first != NULL)
+		slots_push_freed(q, chain->first, chain->last);
 }
 
 struct iopf_slot *

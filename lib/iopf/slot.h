@@ -152,8 +152,23 @@ bool iopf_queue_is_retired(struct iopf_queue *q);
 void iopf_slot_reclaim(struct iopf_queue *q);
 /* Any thread. The owner of the queue returns its own slots to free[] instead. */
 void iopf_slot_free(struct iopf_queue *q, struct iopf_slot *slot);
-/* The same for a slot in state LEFT: its device and attachment may be gone. */
-void iopf_slot_free_left(struct iopf_queue *q, struct iopf_slot *slot);
+/* The state of a slot in state LEFT becomes FREE. Its device and attachment may be gone. */
+void iopf_slot_leave(struct iopf_slot *slot);
+
+/* Slots of one queue in state FREE, which are given back together. */
+struct iopf_slot_chain {
+	struct iopf_slot *first, *last;
+};
+static inline void
+iopf_slot_chain_add(struct iopf_slot_chain *chain, struct iopf_slot *slot)
+{
+	slot->next = chain->first != NULL ? chain->first->index : IOPF_NO_SLOT;
+	chain->first = slot;
+	if (chain->last == NULL)
+		chain->last = slot;
+}
+/* Any thread. The slots are not counted as held any more. */
+void iopf_slot_free_chain(struct iopf_queue *q, struct iopf_slot_chain *chain);
 struct iopf_slot *iopf_slot_find(uint64_t id, struct iopf_queue **q);
 /* Fill a slot that no other thread knows. */
 void iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now,
