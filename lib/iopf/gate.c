@@ -24,11 +24,11 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	if ((gate & IOPF_GATE_EPISODES) &&
 			iopf_episode_count(attachment, group->faults, group->nb_faults))
 		return IOPF_ANSWER(IOPF_INVALID);
+	if ((gate & IOPF_GATE_JOIN) && iopf_join_try(attachment, group, &verdict))
+		return verdict;
 	/* Faults that no handler gets do not count for the rate. */
 	if ((gate & IOPF_GATE_LIMIT) && iopf_limits_exceed_rate(attachment->dev, now))
 		return IOPF_ANSWER(IOPF_INVALID);
-	if ((gate & IOPF_GATE_JOIN) && iopf_join_try(attachment, group, &verdict))
-		return verdict;
 	verdict = handler_call(attachment->domain, group);
 	if (gate & IOPF_GATE_JOIN)
 		iopf_join_remember(attachment, group, verdict);

@@ -222,8 +222,8 @@ answered_entry(struct iopf_pass *pass, uint64_t page)
 }
 
 /*
- * The handler's answer to a fault of this burst on the page, or NULL. If it waits for invalidations,
- * their batch is still to be sent.
+ * The handler's answer to a fault of this burst on the page, or NULL. If it waits for
+ * invalidations, their batch is still to be sent.
  */
 static inline const struct iopf_pass_answered *
 page_answered(struct iopf_pass *pass, const struct iopf_join *join, uint64_t addr, uint8_t perm)
