@@ -95,6 +95,7 @@ test_null_dev_and_domain_are_refused(void **state)
 	assert_int_equal(iopf_domain_destroy(NULL), 0);
 	REFUSES(iopf_domain_attach(NULL, NULL, IOPF_NO_PASID));
 	REFUSES(iopf_domain_detach(NULL, NULL, IOPF_NO_PASID));
+	REFUSES(iopf_domain_replace(NULL, NULL, IOPF_NO_PASID));
 	REFUSES(iopf_domain_episode(NULL, NULL, IOPF_NO_PASID, NULL));
 	REFUSES(iopf_domain_rearm(NULL, NULL, IOPF_NO_PASID, NULL));
 	IS_NOTHING(iopf_domain_ctx(NULL));
@@ -162,6 +163,8 @@ test_one_null_of_two_objects_is_refused(void **state)
 	REFUSES(iopf_domain_attach(NULL, dev, IOPF_NO_PASID));
 	REFUSES(iopf_domain_detach(domain, NULL, IOPF_NO_PASID));
 	REFUSES(iopf_domain_detach(NULL, dev, IOPF_NO_PASID));
+	REFUSES(iopf_domain_replace(domain, NULL, IOPF_NO_PASID));
+	REFUSES(iopf_domain_replace(NULL, dev, IOPF_NO_PASID));
 	REFUSES(iopf_invalidate(domain, NULL, 1, NULL));
 	REFUSES(iopf_poller_add(poller, NULL, IOPF_QUEUE_ALL));
 	REFUSES(iopf_poller_remove(poller, NULL, IOPF_QUEUE_ALL));

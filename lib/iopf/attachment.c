@@ -14,13 +14,13 @@
 #include "pri.h"
 #include "rcu.h"
 
-static struct iopf_attachment *
-attachment_find(const struct iopf_dev *dev, uint32_t pasid)
+struct iopf_attachment *
+iopf_attachment_find(const struct iopf_dev *dev, uint32_t pasid)
 {
 	struct iopf_attachment *attachment;
 
 	LIST_FOREACH(attachment, &dev->attachments, next)
-		if (attachment->pasid == pasid)
+		if (attachment->pasid == pasid && !attachment->replaced)
 			break;
 	return attachment;
 }
@@ -32,9 +32,8 @@ attachment_free(struct iopf_attachment *attachment)
 	free(attachment);
 }
 
-/* NULL: no memory. */
-static struct iopf_attachment *
-attachment_create(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
+struct iopf_attachment *
+iopf_attachment_create(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
 	struct iopf_attachment *attachment = calloc(1, sizeof(*attachment));
 
@@ -52,6 +51,30 @@ attachment_create(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pas
 		atomic_init(&attachment->gate, IOPF_GATE_EPISODES);
 	}
 	return attachment;
+}
+
+int
+iopf_attachment_get_handle(struct iopf_attachment *attachment)
+{
+	struct iopf_dev *dev = attachment->dev;
+	uint32_t gate = iopf_limits_need_gate(&dev->limits) ? IOPF_GATE_LIMIT : 0;
+	int ret;
+
+	ret = iopf_domain_handle_get(attachment->domain, dev->iommu, &attachment->hw,
+			&attachment->join);
+	if (ret < 0)
+		return ret;
+	if (attachment->join != NULL)
+		gate |= IOPF_GATE_JOIN;
+	atomic_fetch_or_explicit(&attachment->gate, gate, memory_order_relaxed);
+	return 0;
+}
+
+void
+iopf_attachment_discard(struct iopf_attachment *attachment)
+{
+	iopf_domain_count_attached(attachment->domain, -1);
+	attachment_free(attachment);
 }
 
 /*
@@ -124,6 +147,9 @@ attachment_release(struct iopf_attachment *attachment)
 static const char *
 next_step_text(const struct iopf_attachment *attachment)
 {
+	if (attachment->replaced)
+		return "the device has its new domain: replace by the same domain again, or detach "
+			"that, to try the rest again";
 	return attachment->undo ? "the attach failed; the device's next attach, detach or removal "
 			"tries this again" : "detach it, or remove the device, again";
 }
@@ -132,6 +158,9 @@ static void
 attachment_set_state(struct iopf_attachment *attachment, enum iopf_attachment_state state)
 {
 	attachment->state = state;
+	/* Its gate answers SUCCESS, since the device is attached to the next domain. */
+	if (attachment->replaced)
+		return;
 	if (state == IOPF_ATTACHED)
 		atomic_fetch_and_explicit(&attachment->gate, ~IOPF_GATE_CLOSED,
 				memory_order_relaxed);
@@ -140,30 +169,15 @@ attachment_set_state(struct iopf_attachment *attachment, enum iopf_attachment_st
 				memory_order_relaxed);
 }
 
-/* The driver detaches: no access succeeds or stalls any more. */
+/* The driver continues its detach, or its replace. */
 static int
-attachment_cut(struct iopf_attachment *attachment, uint64_t end)
+attachment_cut_driver(struct iopf_attachment *attachment)
 {
 	struct iopf_dev *dev = attachment->dev;
 	struct iopf_iommu *iommu = dev->iommu;
-	uint32_t was = attachment->state;
 	char pasid[IOPF_PASID_TEXT];
-	int ret;
+	int ret = 0;
 
-	/* An IOMMU that can only stall cannot end accesses that still arrive: the device stops. */
-	if (iommu->info.stall_forced && dev->conf.ops.quiesce != NULL) {
-		ret = dev->conf.ops.quiesce(dev, dev->conf.ctx);
-		if (ret < 0)
-			return ret;
-	}
-	attachment_set_state(attachment, IOPF_CUT);
-	/* ATS is off at the device before the IOMMU forbids it. */
-	ret = iopf_dev_is_attached(dev) ? 0 : iopf_pri_switch_off(dev, end);
-	if (ret < 0) {
-		/* The driver's detach was not called: everything is as before, except PRI. */
-		attachment_set_state(attachment, was);
-		return ret;
-	}
 	iopf_pri_wait_recovery(dev);
 	if (attachment->priv != NULL)
 		ret = iommu->driver->ops.detach(iommu->priv, attachment->priv);
@@ -179,6 +193,35 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 	return 0;
 }
 
+/* The driver detaches: no access succeeds or stalls any more. */
+static int
+attachment_cut(struct iopf_attachment *attachment, uint64_t end)
+{
+	struct iopf_dev *dev = attachment->dev;
+	struct iopf_iommu *iommu = dev->iommu;
+	uint32_t was = attachment->state;
+	int ret;
+
+	/* The device goes on with its new domain. */
+	if (attachment->replaced)
+		return attachment_cut_driver(attachment);
+	/* An IOMMU that can only stall cannot end accesses that still arrive: the device stops. */
+	if (iommu->info.stall_forced && dev->conf.ops.quiesce != NULL) {
+		ret = dev->conf.ops.quiesce(dev, dev->conf.ctx);
+		if (ret < 0)
+			return ret;
+	}
+	attachment_set_state(attachment, IOPF_CUT);
+	/* ATS is off at the device before the IOMMU forbids it. */
+	ret = iopf_dev_is_attached(dev) ? 0 : iopf_pri_switch_off(dev, end);
+	if (ret < 0) {
+		/* The driver's detach was not called: everything is as before, except PRI. */
+		attachment_set_state(attachment, was);
+		return ret;
+	}
+	return attachment_cut_driver(attachment);
+}
+
 /* Read each record that the queues have now, then unpublish: no later one finds the attachment. */
 static int
 attachment_drain(struct iopf_attachment *attachment, uint64_t end)
@@ -188,7 +231,8 @@ attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 	int ret;
 
 	ret = iopf_iommu_fence(iommu, end);
-	if (ret < 0)
+	/* One that was replaced is in no table, and its PASID does not stop. */
+	if (ret < 0 || attachment->replaced)
 		return ret;
 	pthread_mutex_lock(&iommu->lock);
 	attachment_unpublish(attachment, attachment->dev->conf.nb_sids, &trash);
@@ -205,8 +249,8 @@ attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
 	unsigned int held;
 
 	for (;;) {
-		enum iopf_cancel why = iopf_iommu_is_serving(iommu) ? IOPF_CANCEL_DETACH :
-				IOPF_CANCEL_TERMINATED;
+		enum iopf_cancel why = !iopf_iommu_is_serving(iommu) ? IOPF_CANCEL_TERMINATED :
+				attachment->replaced ? IOPF_CANCEL_REPLACE : IOPF_CANCEL_DETACH;
 
 		held = 0;
 		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
@@ -215,9 +259,10 @@ attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
 			break;
 		if (iopf_wait_is_over(end)) {
 			IOPF_LOG(ERR, "%s: handlers of %s still have %u of its faults after "
-					"wait_ms: the faults are answered, the accesses abort, and "
-					"the device stays attached; have the handlers return; %s",
-					attachment->dev->name, attachment->domain->name, held,
+					"wait_ms: the faults are answered%s; have the handlers "
+					"return; %s", attachment->dev->name,
+					attachment->domain->name, held, attachment->replaced ? "" :
+					", the accesses abort, and the device stays attached",
 					next_step_text(attachment));
 			return -ETIMEDOUT;
 		}
@@ -253,6 +298,29 @@ iopf_attachment_detach(struct iopf_attachment *attachment)
 	return ret;
 }
 
+int
+iopf_attachment_finish_replaced(struct iopf_dev *dev, uint32_t pasid)
+{
+	struct iopf_attachment *attachment;
+	int ret = 0;
+
+again:
+	LIST_FOREACH(attachment, &dev->attachments, next) {
+		if (attachment->pasid != pasid || !attachment->replaced)
+			continue;
+		/* Another thread detaches it, in bounded time. */
+		if (attachment->busy)
+			pthread_cond_wait(&dev->settled, &dev->lock);
+		else
+			ret = iopf_attachment_detach(attachment);
+		if (ret < 0)
+			return ret;
+		/* The device's lock was dropped: the list may have changed. */
+		goto again;
+	}
+	return 0;
+}
+
 /* Detach the attachments whose attach failed. */
 static void
 failed_attaches_undo(struct iopf_dev *dev)
@@ -282,19 +350,15 @@ attachment_attach(struct iopf_attachment *attachment)
 	struct iopf_iommu *iommu = dev->iommu;
 	int ret;
 
-	if (iopf_limits_need_gate(&dev->limits))
-		atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_LIMIT, memory_order_relaxed);
 	iopf_pri_wait_recovery(dev);
 	pthread_mutex_lock(&iommu->lock);
 	ret = iopf_pri_reserve(dev);
 	pthread_mutex_unlock(&iommu->lock);
 	if (ret < 0)
 		goto fail;
-	ret = iopf_domain_handle_get(domain, iommu, &attachment->hw, &attachment->join);
+	ret = iopf_attachment_get_handle(attachment);
 	if (ret < 0)
 		goto fail;
-	if (attachment->join != NULL)
-		atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_JOIN, memory_order_relaxed);
 	/* Before the driver attaches: the first fault must find the domain. */
 	ret = attachment_publish(attachment);
 	if (ret < 0) {
@@ -325,8 +389,7 @@ fail:
 	if (LIST_EMPTY(&dev->attachments))
 		iopf_pri_release(dev);
 	pthread_mutex_unlock(&iommu->lock);
-	iopf_domain_count_attached(domain, -1);
-	attachment_free(attachment);
+	iopf_attachment_discard(attachment);
 	return ret;
 }
 
@@ -347,7 +410,7 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 				dev->name, pasid, dev->conf.nb_pasids);
 		return iopf_ret(-ERANGE);
 	}
-	attachment = attachment_create(domain, dev, pasid);
+	attachment = iopf_attachment_create(domain, dev, pasid);
 	if (attachment == NULL)
 		return iopf_ret(-ENOMEM);
 
@@ -355,14 +418,16 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	iopf_domain_count_attached(domain, 1);
 	pthread_mutex_lock(&dev->lock);
 	failed_attaches_undo(dev);
-	other = attachment_find(dev, pasid);
-	if (dev->deleted) {
+	ret = iopf_attachment_finish_replaced(dev, pasid);
+	other = iopf_attachment_find(dev, pasid);
+	if (ret < 0) {
+		iopf_attachment_discard(attachment);
+	} else if (dev->deleted) {
 		/* The driver has released the device; only the library still knows it. */
 		ret = -ENODEV;
 		IOPF_LOG(ERR, "%s: its removal has begun: call iopf_dev_remove() again, then "
 				"iopf_dev_add()", dev->name);
-		iopf_domain_count_attached(domain, -1);
-		attachment_free(attachment);
+		iopf_attachment_discard(attachment);
 	} else if (other == NULL) {
 		ret = attachment_attach(attachment);
 	} else {
@@ -371,8 +436,7 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 				iopf_pasid_text(text, pasid), other->undo ?
 				"waits for the undo of a failed attach of" : "is attached to",
 				other->domain->name);
-		iopf_domain_count_attached(domain, -1);
-		attachment_free(attachment);
+		iopf_attachment_discard(attachment);
 	}
 	pthread_mutex_unlock(&dev->lock);
 	iopf_trace_attach(dev->iommu->id, dev->sids[0], pasid, ret);
@@ -383,19 +447,22 @@ int
 iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
 	struct iopf_attachment *attachment;
-	int ret = 0;
+	int ret = 0, rest;
 
 	if (domain == NULL || dev == NULL)
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&dev->lock);
+	/* Those of a replace that failed half-way; the detach does not depend on its result. */
+	rest = iopf_attachment_finish_replaced(dev, pasid);
 	/* Another thread detaches it, in bounded time. */
-	while ((attachment = attachment_find(dev, pasid)) != NULL && attachment->busy &&
+	while ((attachment = iopf_attachment_find(dev, pasid)) != NULL && attachment->busy &&
 			attachment->domain == domain)
 		pthread_cond_wait(&dev->settled, &dev->lock);
 	if (attachment != NULL && attachment->domain == domain)
 		ret = iopf_attachment_detach(attachment);
+	ret = ret < 0 ? ret : rest;
 	pthread_mutex_unlock(&dev->lock);
 	iopf_trace_detach(dev->iommu->id, dev->sids[0], pasid, ret);
 	return iopf_ret(ret);

@@ -23,6 +23,8 @@ struct iopf_join;
  *	CUT -> DRAINING		the driver has detached: no access succeeds or stalls
  *	DRAINING -> freed	the queues are read up to there, all faults are answered, and no
  *				handler has any of them
+ * One that was replaced (replace.c) is not in the table any more. It is in state CUT until the
+ * driver has released it, and then in state DRAINING.
  */
 enum iopf_attachment_state {
 	IOPF_ATTACHED,
@@ -32,6 +34,8 @@ enum iopf_attachment_state {
 
 /* The state is not ATTACHED. */
 #define IOPF_GATE_CLOSED	(1u << 0)
+/* A replace is under way, or it was replaced: faults are answered SUCCESS, to be tried again. */
+#define IOPF_GATE_REPLACING	(1u << 1)
 /* The device has a rate, or is quarantined. */
 #define IOPF_GATE_LIMIT		(1u << 2)
 /* The attachment has episodes; one may be open. */
@@ -56,6 +60,7 @@ struct iopf_attachment {
 	struct iopf_join *join;		/* of the domain on this IOMMU; NULL: no fault joins */
 	bool busy;			/* a detach waits for handlers without the device's lock */
 	bool undo;			/* its attach failed: it is to be detached */
+	bool replaced;			/* another has its place in the table */
 	LIST_ENTRY(iopf_attachment) next;
 };
 
@@ -71,6 +76,23 @@ iopf_dev_is_attached(const struct iopf_dev *dev)
 	return false;
 }
 
+/* The attachment of the PASID that was not replaced, or NULL. The caller holds the device's lock. */
+struct iopf_attachment *iopf_attachment_find(const struct iopf_dev *dev, uint32_t pasid);
+/* NULL: no memory. */
+struct iopf_attachment *iopf_attachment_create(struct iopf_domain *domain, struct iopf_dev *dev,
+		uint32_t pasid);
+/*
+ * Take the domain's handle on the IOMMU, and set the gate for the policies of the device and the
+ * domain. The caller holds the device's lock. iopf_domain_handle_put() releases the handle.
+ */
+int iopf_attachment_get_handle(struct iopf_attachment *attachment);
+/* Free one that is not attached. The domain's count of attachments goes down. */
+void iopf_attachment_discard(struct iopf_attachment *attachment);
+/*
+ * Detach those of the PASID that were replaced. The caller holds the device's lock, which this may
+ * drop meanwhile.
+ */
+int iopf_attachment_finish_replaced(struct iopf_dev *dev, uint32_t pasid);
 /* The caller holds the device's lock, which this may drop meanwhile. 0: it is freed. */
 int iopf_attachment_detach(struct iopf_attachment *attachment);
 

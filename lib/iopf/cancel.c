@@ -22,8 +22,11 @@ iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 		[IOPF_CANCEL_DETACH] = IOPF_STAT_CANCELLED,
 		[IOPF_CANCEL_DRAIN] = IOPF_STAT_CANCELLED,
 		[IOPF_CANCEL_DEADLINE] = IOPF_STAT_EXPIRED,
+		[IOPF_CANCEL_REPLACE] = IOPF_STAT_RETRIED,
 		[IOPF_CANCEL_TERMINATED] = IOPF_STAT_TERMINATED,
 	};
+	/* After a replace the device tries again in the next domain. */
+	enum iopf_code code = why == IOPF_CANCEL_REPLACE ? IOPF_SUCCESS : IOPF_INVALID;
 	struct iopf_slot_copy copy;
 	bool ours;
 	int ret;
@@ -37,10 +40,10 @@ iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 			why = IOPF_CANCEL_DETACH;
 		iopf_domain_count(copy.attachment->domain, why_stat[why], 1);
 		if (why != IOPF_CANCEL_TERMINATED)
-			iopf_answer_send(q, &copy, IOPF_INVALID);
+			iopf_answer_send(q, &copy, code);
 		if (copy.attachment->join != NULL)
 			iopf_join_answer(q, copy.attachment->domain, slot->index,
-					IOPF_SLOT_GEN(word), IOPF_INVALID, why);
+					IOPF_SLOT_GEN(word), code, why);
 	}
 	iopf_answering_end(q->iommu);
 	if (ret == 0 && ours)

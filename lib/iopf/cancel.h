@@ -15,6 +15,7 @@ enum iopf_cancel {
 	IOPF_CANCEL_DETACH,	/* INVALID */
 	IOPF_CANCEL_DRAIN,	/* INVALID; a partial group may still become complete */
 	IOPF_CANCEL_DEADLINE,	/* INVALID */
+	IOPF_CANCEL_REPLACE,	/* SUCCESS: the device tries again in the next domain */
 	IOPF_CANCEL_TERMINATED,	/* no answer: the IOMMU has ended the stall */
 };
 

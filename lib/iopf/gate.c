@@ -21,6 +21,11 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 		return IOPF_ANSWER(IOPF_INVALID);
 	if ((gate & IOPF_GATE_LIMIT) && iopf_limits_refuse(attachment->dev, now))
 		return IOPF_ANSWER(IOPF_INVALID);
+	/* It may be of the old domain. The access faults again if the new one lacks the page. */
+	if (gate & IOPF_GATE_REPLACING) {
+		iopf_domain_count(attachment->domain, IOPF_STAT_RETRIED, 1);
+		return IOPF_ANSWER(IOPF_SUCCESS);
+	}
 	if ((gate & IOPF_GATE_EPISODES) &&
 			iopf_episode_count(attachment, group->faults, group->nb_faults))
 		return IOPF_ANSWER(IOPF_INVALID);

@@ -376,6 +376,19 @@ int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_
  */
 int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
+/**
+ * Replace the domain that is attached there, while the device accesses memory: no access is aborted
+ * by it, and each access uses the old domain or the new one. Faults of the old domain that wait for
+ * an answer get IOPF_SUCCESS (counter retried): the device tries again in the new domain. When it
+ * returns 0, what a detach promises is true of the old domain. That domain again: 0.
+ * @return 0; -ENOTCONN (nothing is attached), -EBUSY (its detach, or the undo of its attach, is not
+ *   complete), -ENOTSUP (the driver cannot), or those of attach: the old domain is attached as
+ *   before. After -ETIMEDOUT and other errors of the driver either may be attached: the log tells.
+ *   If the new domain is, the old one may still be in use, and its handlers may have faults, until
+ *   another replace by the same domain, or a detach, returns 0.
+ */
+int iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
+
 void *iopf_domain_ctx(const struct iopf_domain *domain);
 const char *iopf_domain_name(const struct iopf_domain *domain);
 

@@ -38,8 +38,10 @@ enum iopf_stat {
 				  * answered INVALID, and aborted accesses */
 	IOPF_STAT_JOINED,	/**< waited for a fault on the same page, or got its answer, without
 				  * a handler */
+	IOPF_STAT_RETRIED,	/**< answered SUCCESS by a replace instead of the handler: the
+				  * access is tried again in the next domain */
 };
-#define IOPF_NB_STATS 15
+#define IOPF_NB_STATS 16
 const char *iopf_stat_name(enum iopf_stat stat);
 uint64_t iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat);
 

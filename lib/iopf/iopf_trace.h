@@ -60,6 +60,15 @@ RTE_TRACE_POINT(
 )
 
 RTE_TRACE_POINT(
+	iopf_trace_replace,
+	RTE_TRACE_POINT_ARGS(uint16_t iommu, uint32_t sid, uint32_t pasid, int ret),
+	rte_trace_point_emit_u16(iommu);
+	rte_trace_point_emit_u32(sid);
+	rte_trace_point_emit_u32(pasid);
+	rte_trace_point_emit_int(ret);
+)
+
+RTE_TRACE_POINT(
 	iopf_trace_invalidate,
 	RTE_TRACE_POINT_ARGS(uint32_t nb_inv, uint32_t done, int ret),
 	rte_trace_point_emit_u32(nb_inv);

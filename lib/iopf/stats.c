@@ -83,6 +83,7 @@ iopf_stat_name(enum iopf_stat stat)
 		[IOPF_STAT_EPISODES] = "episodes",
 		[IOPF_STAT_COUNTED] = "counted",
 		[IOPF_STAT_JOINED] = "joined",
+		[IOPF_STAT_RETRIED] = "retried",
 	};
 
 	return (unsigned int)stat < IOPF_NB_STATS ? names[stat] : "unknown";

@@ -44,7 +44,7 @@ bucket_push(struct iopf_table_buckets *b, uint64_t key, void *value)
 	if (node == NULL)
 		return -ENOMEM;
 	node->key = key;
-	node->value = value;
+	atomic_init(&node->value, value);
 	atomic_init(&node->next, atomic_load_explicit(head, memory_order_relaxed));
 	/* Release: with the acquire in iopf_table_find(), which sees a complete node. */
 	atomic_store_explicit(head, node, memory_order_release);
@@ -65,7 +65,8 @@ table_grow(struct iopf_table *table, struct iopf_table_buckets *old,
 
 		for (node = atomic_load(&old->head[i]); node != NULL;
 				node = atomic_load(&node->next)) {
-			if (bucket_push(b, node->key, node->value) < 0) {
+			if (bucket_push(b, node->key, atomic_load_explicit(&node->value,
+					memory_order_relaxed)) < 0) {
 				buckets_free(b);
 				return -ENOMEM;
 			}
@@ -116,6 +117,19 @@ iopf_table_add(struct iopf_table *table, uint64_t key, void *value,
 	if (ret == 0)
 		table->nb_entries++;
 	return ret;
+}
+
+void
+iopf_table_set(struct iopf_table *table, uint64_t key, void *value)
+{
+	struct iopf_table_buckets *b = atomic_load(&table->buckets);
+	struct iopf_table_node *node = atomic_load(&b->head[iopf_table_hash(key) & b->mask]);
+
+	while (node != NULL && node->key != key)
+		node = atomic_load(&node->next);
+	/* Release: with the acquire in iopf_table_find(), which finds a complete value. */
+	if (node != NULL)
+		atomic_store_explicit(&node->value, value, memory_order_release);
 }
 
 void

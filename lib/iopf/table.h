@@ -18,7 +18,7 @@ struct iopf_table_node {
 	_Atomic(struct iopf_table_node *) next;
 	struct iopf_table_node *trash;	/* next in the trash */
 	uint64_t key;
-	void *value;
+	_Atomic(void *) value;
 };
 
 struct iopf_table_buckets {
@@ -50,7 +50,8 @@ iopf_table_find(const struct iopf_table *table, uint64_t key)
 			memory_order_acquire);
 	while (node != NULL && node->key != key)
 		node = atomic_load_explicit(&node->next, memory_order_acquire);
-	return node == NULL ? NULL : node->value;
+	/* Acquire: with the release in iopf_table_set(). */
+	return node == NULL ? NULL : atomic_load_explicit(&node->value, memory_order_acquire);
 }
 
 int iopf_table_init(struct iopf_table *table);
@@ -70,6 +71,12 @@ struct iopf_table_trash {
 /* 0, -EEXIST or -ENOMEM. */
 int iopf_table_add(struct iopf_table *table, uint64_t key, void *value,
 		struct iopf_table_trash *trash);
+
+/*
+ * Replace the value of a key that the table has: each reader finds the old one or the new one.
+ * Readers may still hold the old one for a grace period.
+ */
+void iopf_table_set(struct iopf_table *table, uint64_t key, void *value);
 
 /* Readers may still hold the value until iopf_table_empty(). */
 void iopf_table_del(struct iopf_table *table, uint64_t key, struct iopf_table_trash *trash);

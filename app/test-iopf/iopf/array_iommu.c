@@ -102,6 +102,8 @@ array_iommu_reset(void)
 	hw.invalidate_us = 0;
 	hw.fail_attach = 0;
 	hw.attach_half = false;
+	hw.replace_half = false;
+	hw.on_replace = NULL;
 	hw.misused = 0;
 	hw.blocked = false;
 	hw.stalls = true;
@@ -237,6 +239,23 @@ hw_domain_del(void *priv, void *domain)
 	hw.domains--;
 }
 
+static struct array_attachment *
+new_attachment(struct array_domain *domain)
+{
+	struct array_attachment *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return NULL;
+	a->domain = domain;
+	use_domain(domain);
+	pthread_mutex_lock(&hw.lock);
+	a->next = attachments;
+	attachments = a;
+	pthread_mutex_unlock(&hw.lock);
+	hw.attached++;
+	return a;
+}
+
 static int
 hw_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment)
 {
@@ -252,17 +271,10 @@ hw_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment
 		ret = hw.fail_attach;
 	if (ret != 0 && !hw.attach_half)
 		return ret;
-	a = calloc(1, sizeof(*a));
+	a = new_attachment(domain);
 	if (a == NULL)
 		return -ENOMEM;
-	a->domain = domain;
-	use_domain(domain);
-	pthread_mutex_lock(&hw.lock);
-	a->next = attachments;
-	attachments = a;
-	pthread_mutex_unlock(&hw.lock);
 	*attachment = a;
-	hw.attached++;
 	if (hw.on_attach != NULL)
 		hw.on_attach(true);
 	return ret;
@@ -313,6 +325,34 @@ hw_dev_block(void *priv, void *dev, bool on)
 	if (ret == 0)
 		hw.blocked = on;
 	return ret;
+}
+
+static int
+hw_replace(void *priv, void *attachment, void *domain, void **next)
+{
+	struct array_attachment *old = attachment;
+	int ret;
+
+	(void)priv;
+	*next = NULL;
+	if (old->released)
+		hw.misused++;
+	if (hw.on_replace != NULL)
+		hw.on_replace();
+	ret = apply_knob(ARRAY_REPLACE);
+	if (ret != 0 && !hw.replace_half)
+		return ret;
+	*next = new_attachment(domain);
+	if (*next == NULL)
+		return -ENOMEM;
+	if (hw.on_replace != NULL)
+		hw.on_replace();
+	if (ret != 0)
+		return ret;
+	old->released = true;
+	old->domain->users--;
+	hw.attached--;
+	return 0;
 }
 
 static uint16_t
@@ -458,7 +498,7 @@ static struct iopf_driver test_driver = {
 		.dma_map = hw_dma_map, .dma_unmap = hw_dma_unmap,
 		.dev_add = hw_dev_add, .dev_del = hw_dev_del,
 		.domain_add = hw_domain_add, .domain_del = hw_domain_del,
-		.attach = hw_attach, .detach = hw_detach,
+		.attach = hw_attach, .detach = hw_detach, .replace = hw_replace,
 		.stall_set = hw_stall_set, .dev_block = hw_dev_block,
 		.poll = hw_poll, .answer = hw_answer, .answer_after = hw_answer_after,
 		.check = hw_check, .queue_mark = hw_mark, .queue_passed = hw_passed,

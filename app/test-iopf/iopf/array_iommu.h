@@ -35,6 +35,7 @@ struct array_queue {
 enum array_call {
 	ARRAY_ATTACH,
 	ARRAY_DETACH,
+	ARRAY_REPLACE,
 	ARRAY_DEV_DEL,
 	ARRAY_STALL_SET,
 	ARRAY_DEV_BLOCK,
@@ -75,6 +76,8 @@ extern struct array_iommu {
 	bool pri_pasid;
 	int fail_attach;
 	bool attach_half;		/* an attach that fails leaves its attachment */
+	bool replace_half;		/* a replace that fails has switched already */
+	void (*on_replace)(void);	/* called before and after the switch */
 	void (*on_attach)(bool attached);	/* called when a device's STE changes */
 	pthread_mutex_t lock;
 } hw;

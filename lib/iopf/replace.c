@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Replace the domain of an attached (device, PASID).
+ *
+ *	new attachment in the table, in place of the old one; both gates are REPLACING
+ *	driver's replace	no access uses the old domain
+ *	fence			each record of a fault of the old domain is read
+ *	new gate opens		the new domain's handlers are called
+ *	old attachment		its faults are answered SUCCESS, its handlers return, it is freed
+ *
+ * While a gate is REPLACING a fault is answered SUCCESS without a handler: nothing tells of which
+ * domain it is, and the new domain's handler must not answer INVALID to an access that the new
+ * domain allows. The access faults again until the driver has switched, or until the new domain has
+ * the page.
+ *
+ * The old attachment goes through the stages of a detach: iopf_attachment_detach(). If one of them
+ * fails, it stays in the list of the device (replaced) until the next replace, detach or attach of
+ * the PASID, or the removal of the device, has finished it.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "attachment.h"
+#include "call.h"
+#include "domain.h"
+#include "iopf_log.h"
+#include "iopf_trace.h"
+#include "pri.h"
+#include "rcu.h"
+
+static void
+table_set(const struct iopf_attachment *place, struct iopf_attachment *attachment)
+{
+	struct iopf_dev *dev = place->dev;
+
+	for (unsigned int i = 0; i < dev->conf.nb_sids; i++)
+		iopf_table_set(&dev->iommu->attached,
+				iopf_attachment_key(dev->sids[i], place->pasid), attachment);
+}
+
+static void
+gate_set_replacing(struct iopf_attachment *attachment, bool on)
+{
+	if (on)
+		atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_REPLACING,
+				memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(&attachment->gate, ~IOPF_GATE_REPLACING,
+				memory_order_relaxed);
+}
+
+/* After this no fault finds the old attachment. */
+static void
+attachment_publish_next(struct iopf_attachment *old, struct iopf_attachment *next)
+{
+	struct iopf_iommu *iommu = next->dev->iommu;
+
+	gate_set_replacing(next, true);
+	pthread_mutex_lock(&iommu->lock);
+	table_set(next, next);
+	LIST_INSERT_HEAD(&next->dev->attachments, next, next);
+	old->replaced = true;
+	pthread_mutex_unlock(&iommu->lock);
+	if (next->domain->conf.deadline_ms != 0)
+		atomic_fetch_add(&iommu->nb_deadlines, 1);
+	gate_set_replacing(old, true);
+	iopf_rcu_synchronize();
+}
+
+/* The driver has changed nothing. Each fault that found the new attachment is answered. */
+static void
+attachment_withdraw_next(struct iopf_attachment *old, struct iopf_attachment *next)
+{
+	struct iopf_iommu *iommu = next->dev->iommu;
+
+	pthread_mutex_lock(&iommu->lock);
+	table_set(old, old);
+	LIST_REMOVE(next, next);
+	old->replaced = false;
+	pthread_mutex_unlock(&iommu->lock);
+	if (next->domain->conf.deadline_ms != 0)
+		atomic_fetch_sub(&iommu->nb_deadlines, 1);
+	gate_set_replacing(old, false);
+	iopf_rcu_synchronize();
+}
+
+/* The caller holds the device's lock, which this may drop meanwhile. */
+static int
+attachment_replace(struct iopf_attachment *old, struct iopf_attachment *next)
+{
+	struct iopf_dev *dev = next->dev;
+	struct iopf_iommu *iommu = dev->iommu;
+	char text[IOPF_PASID_TEXT];
+	int ret;
+
+	ret = iopf_attachment_get_handle(next);
+	if (ret < 0) {
+		iopf_attachment_discard(next);
+		return ret;
+	}
+	attachment_publish_next(old, next);
+	iopf_pri_wait_recovery(dev);
+	/* As in attachment_attach(): pairs with the fence in iopf_invalidate(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	ret = iommu->driver->ops.replace(iommu->priv, old->priv, next->hw, &next->priv);
+	if (next->priv == NULL) {
+		IOPF_LOG(ERR, "%s: the driver could not replace %s by %s at %s (%s): %s stays "
+				"attached", dev->name, old->domain->name, next->domain->name,
+				iopf_pasid_text(text, next->pasid), strerror(-ret),
+				old->domain->name);
+		attachment_withdraw_next(old, next);
+		iopf_domain_handle_put(next->domain, iommu);
+		iopf_attachment_discard(next);
+		return ret;
+	}
+	old->state = IOPF_CUT;
+	if (ret == 0) {
+		old->priv = NULL;
+		old->state = IOPF_DRAINING;
+		ret = iopf_iommu_fence(iommu, iopf_dev_wait_end(dev));
+	} else {
+		IOPF_LOG(ERR, "%s: %s has replaced %s at %s, but the driver could not complete "
+				"that (%s): accesses may still use %s; replace by the same domain "
+				"again, or detach it", dev->name, next->domain->name,
+				old->domain->name, iopf_pasid_text(text, next->pasid),
+				strerror(-ret), old->domain->name);
+	}
+	gate_set_replacing(next, false);
+	return ret < 0 ? ret : iopf_attachment_detach(old);
+}
+
+/* The same with the checks. Frees the new attachment if it is not used. */
+static int
+attachment_replace_current(struct iopf_attachment *next)
+{
+	struct iopf_dev *dev = next->dev;
+	char text[IOPF_PASID_TEXT];
+	struct iopf_attachment *old;
+	int ret;
+
+	/* Those of an earlier replace that failed. */
+	ret = iopf_attachment_finish_replaced(dev, next->pasid);
+	old = iopf_attachment_find(dev, next->pasid);
+	if (ret < 0) {
+		;
+	} else if (old == NULL) {
+		ret = dev->deleted ? -ENODEV : -ENOTCONN;
+		IOPF_LOG(ERR, "%s: no domain is attached to %s that %s could replace: attach it",
+				dev->name, iopf_pasid_text(text, next->pasid), next->domain->name);
+	} else if (old->busy || old->undo || old->state != IOPF_ATTACHED) {
+		ret = -EBUSY;
+		IOPF_LOG(ERR, "%s: the detach of %s from %s is not complete; detach that again, "
+				"then attach %s", dev->name, old->domain->name,
+				iopf_pasid_text(text, next->pasid), next->domain->name);
+	} else if (old->domain != next->domain) {
+		if (dev->iommu->driver->ops.replace != NULL)
+			return attachment_replace(old, next);
+		ret = -ENOTSUP;
+		IOPF_LOG(ERR, "%s: the driver of \"%s\" cannot replace a domain; detach %s, then "
+				"attach %s", dev->name, dev->iommu->name, old->domain->name,
+				next->domain->name);
+	}
+	iopf_attachment_discard(next);
+	return ret;
+}
+
+int
+iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
+{
+	struct iopf_attachment *next;
+	int ret;
+
+	if (domain == NULL || dev == NULL)
+		return iopf_ret(-EINVAL);
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
+	next = iopf_attachment_create(domain, dev, pasid);
+	if (next == NULL)
+		return iopf_ret(-ENOMEM);
+	/* iopf_domain_destroy() fails from here on. */
+	iopf_domain_count_attached(domain, 1);
+	pthread_mutex_lock(&dev->lock);
+	ret = attachment_replace_current(next);
+	pthread_mutex_unlock(&dev->lock);
+	iopf_trace_replace(dev->iommu->id, dev->sids[0], pasid, ret);
+	return iopf_ret(ret);
+}
