@@ -76,7 +76,7 @@ iopf_dev_is_attached(const struct iopf_dev *dev)
 	return false;
 }
 
-/* The attachment of the PASID that was not replaced, or NULL. The caller holds the device's lock. */
+/* That of the PASID that was not replaced, or NULL. The caller holds the device's lock. */
 struct iopf_attachment *iopf_attachment_find(const struct iopf_dev *dev, uint32_t pasid);
 /* NULL: no memory. */
 struct iopf_attachment *iopf_attachment_create(struct iopf_domain *domain, struct iopf_dev *dev,
