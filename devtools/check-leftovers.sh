@@ -45,4 +45,5 @@ run 0 "$build/app/iopf-bench/iopf-bench" --depths 1 --rounds 1 --faults 4096
 run 0 "$build/examples/hello/hello"
 run 0 "$build/examples/accel/accel" copy "$dir/data"
 run 0 "$build/examples/dataplane/dataplane"
+run 0 "$build/examples/gpu-hang/gpu-hang" --ms 20 --hang-ms 20
 exit $failed

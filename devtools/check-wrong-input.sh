@@ -88,8 +88,9 @@ hello=$build/examples/hello/hello
 accel=$build/examples/accel/accel
 bench=$build/app/iopf-bench/iopf-bench
 dataplane=$build/examples/dataplane/dataplane
+gpu_hang=$build/examples/gpu-hang/gpu-hang
 test=$build/app/test-iopf/test-iopf
-for program in "$hello" "$accel" "$bench" "$dataplane"; do
+for program in "$hello" "$accel" "$bench" "$dataplane" "$gpu_hang"; do
 	need "$program"
 done
 in=$dir/in
@@ -108,6 +109,15 @@ wrong "--edu" "$dataplane" --edu 0000:00
 wrong "--iommu" "$dataplane" --recover retry --edu 0000:00:01.0
 wrong "--recover retry" "$dataplane" --edu 0000:00:01.0 --iommu smmuv3,vfio=x
 wrong "--size" "$dataplane" --recover retry --edu 0000:00:01.0 --iommu smmuv3,vfio=x --size 4096
+
+# gpu-hang
+wrong "--bogus" "$gpu_hang" --bogus 1
+wrong "--bogus" "$gpu_hang" --bogus
+wrong "--lanes" "$gpu_hang" --lanes 0
+wrong "65537" "$gpu_hang" --lanes 65537
+wrong "--stalls" "$gpu_hang" --stalls many
+wrong "--contexts" "$gpu_hang" --contexts
+wrong "-1" "$gpu_hang" --ms -1
 
 # accel: options
 wrong "--bogus" "$accel" --bogus

@@ -118,6 +118,12 @@ for recover in stall retry; do
 	step "dataplane, $recover" build/examples/dataplane/dataplane --recover $recover \
 		--bad-every 100
 done
+# Fewer stalls than the 10,000 accesses at once, and enough.
+for stalls in 64 16384; do
+	step "gpu-hang, $stalls stalls" build/examples/gpu-hang/gpu-hang --stalls $stalls \
+		--ms 20 --hang-ms 0
+done
+step "gpu-hang, tries again" build/examples/gpu-hang/gpu-hang --ms 20 --hang-ms 20
 step "no files left behind" devtools/check-leftovers.sh build
 step "wrong input" devtools/check-wrong-input.sh build
 step "a fault in a trace" python3 devtools/check-trace.py
