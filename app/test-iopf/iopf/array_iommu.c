@@ -102,6 +102,7 @@ array_iommu_reset(void)
 	hw.invalidate_us = 0;
 	hw.fail_attach = 0;
 	hw.attach_half = false;
+	hw.can_idle = false;
 	hw.replace_half = false;
 	hw.on_replace = NULL;
 	hw.misused = 0;
@@ -484,7 +485,7 @@ hw_idle(void *priv, int fd)
 {
 	(void)priv;
 	(void)fd;
-	return 0;
+	return hw.can_idle ? 0 : -ENOTSUP;
 }
 
 static const char *const params[] = { "n", NULL };

@@ -75,6 +75,7 @@ extern struct array_iommu {
 	bool requests;			/* there is a request queue */
 	bool pri_pasid;
 	int fail_attach;
+	bool can_idle;			/* there are interrupts: idle returns 0 */
 	bool attach_half;		/* an attach that fails leaves its attachment */
 	bool replace_half;		/* a replace that fails has switched already */
 	void (*on_replace)(void);	/* called before and after the switch */

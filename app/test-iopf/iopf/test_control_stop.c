@@ -200,6 +200,7 @@ a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_stop(void **state)
 
 	(void)state;
 	ctl_open(false, true);
+	hw.can_idle = true;
 	assert_int_equal(0, iopf_iommu_idle(ctl.iommu, 0));
 	hw.knobs[ARRAY_STOP].hold = 1;
 	stopping = ctl_start_call(stop, NULL);
