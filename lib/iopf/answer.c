@@ -6,6 +6,7 @@
 #include <rte_cycles.h>
 
 #include "answer.h"
+#include "breaker.h"
 #include "call.h"
 #include "domain.h"
 #include "episode.h"
@@ -52,8 +53,9 @@ slot_copy(const struct iopf_slot *slot, struct iopf_slot_copy *copy)
 	copy->flags = __atomic_load_n(&slot->fault.flags, __ATOMIC_RELAXED);
 }
 
-int
-iopf_slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *copy, bool *ours)
+/* Inline here: the path of iopf_group_respond() runs once for each group that is taken. */
+static inline int
+slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *copy, bool *ours)
 {
 	uint64_t gen = IOPF_SLOT_GEN(word);
 
@@ -85,11 +87,16 @@ iopf_slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *co
 		/* The thread that frees the slot must not use the attachment. */
 		if (unlikely(IOPF_SLOT_STATE(word) == IOPF_SLOT_JOINED) &&
 				!(copy->flags & IOPF_FAULT_PAGE_REQUEST))
-			atomic_fetch_sub_explicit(&copy->attachment->dev->held, 1,
-					memory_order_relaxed);
+			iopf_attachment_uncount_held(copy->attachment);
 		return 0;
 	}
 	return -ESTALE;
+}
+
+int
+iopf_slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *copy, bool *ours)
+{
+	return slot_claim(slot, word, copy, ours);
 }
 
 bool
@@ -132,8 +139,8 @@ answer_prepare(struct iopf_iommu *iommu, struct iopf_slot_copy *copy, enum iopf_
 	return true;
 }
 
-void
-iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code)
+static inline void
+answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code)
 {
 	struct iopf_domain *domain = copy->attachment->domain;
 	struct iopf_iommu *iommu = q->iommu;
@@ -144,6 +151,12 @@ iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_co
 	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ANSWERS, 1);
 	iopf_hist_add(&domain->latency, rte_rdtsc() - copy->time, 1);
 	iopf_domain_count(domain, code_stat[code], 1);
+}
+
+void
+iopf_answer_send(struct iopf_queue *q, struct iopf_slot_copy *copy, enum iopf_code code)
+{
+	answer_send(q, copy, code);
 }
 
 bool
@@ -199,21 +212,21 @@ slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word, enum i
 		bool *ours)
 {
 	struct iopf_slot_copy copy;
-	int ret = iopf_slot_claim(slot, word, &copy, ours);
+	int ret = slot_claim(slot, word, &copy, ours);
 
 	if (ret < 0)
 		return ret;
 	if (unlikely(copy.attachment->domain->storm.report_first) && iopf_code_is_fatal(code))
 		episode_open(q, &copy);
-	iopf_answer_send(q, &copy, code);
+	answer_send(q, &copy, code);
 	if (unlikely(copy.attachment->join != NULL))
 		iopf_join_answer(q, copy.attachment->domain, slot->index, IOPF_SLOT_GEN(word),
 				code, IOPF_CANCEL_DETACH);
 	return 0;
 }
 
-int
-iopf_slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen, enum iopf_code code,
+static inline int
+gen_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen, enum iopf_code code,
 		bool *ours)
 {
 	int ret = -ESTALE;
@@ -232,6 +245,13 @@ iopf_slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen, en
 }
 
 int
+iopf_slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen, enum iopf_code code,
+		bool *ours)
+{
+	return gen_respond(q, slot, gen, code, ours);
+}
+
+int
 iopf_group_respond(uint64_t id, enum iopf_code code)
 {
 	struct iopf_slot *slot;
@@ -245,7 +265,7 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, &q);
 	if (slot != NULL) {
-		ret = iopf_slot_respond(q, slot, IOPF_ID_GEN(id), code, &ours);
+		ret = gen_respond(q, slot, IOPF_ID_GEN(id), code, &ours);
 		if (ret == 0 && ours)
 			iopf_slot_free(q, slot);
 	}

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "breaker.h"
 #include "call.h"
 #include "cancel.h"
 #include "domain.h"
@@ -12,6 +13,7 @@
 #include "iopf_log.h"
 #include "iopf_trace.h"
 #include "pri.h"
+#include "quarantine.h"
 #include "rcu.h"
 
 struct iopf_attachment *
@@ -28,6 +30,7 @@ iopf_attachment_find(const struct iopf_dev *dev, uint32_t pasid)
 static void
 attachment_free(struct iopf_attachment *attachment)
 {
+	iopf_breaker_destroy(attachment->breaker);
 	iopf_episodes_destroy(attachment->episodes);
 	free(attachment);
 }
@@ -49,6 +52,15 @@ iopf_attachment_create(struct iopf_domain *domain, struct iopf_dev *dev, uint32_
 			return NULL;
 		}
 		atomic_init(&attachment->gate, IOPF_GATE_EPISODES);
+	}
+	if (iopf_storm_has_breaker(&domain->storm)) {
+		attachment->breaker = iopf_breaker_create(&domain->storm);
+		if (attachment->breaker == NULL) {
+			attachment_free(attachment);
+			return NULL;
+		}
+		atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_BREAKER,
+				memory_order_relaxed);
 	}
 	return attachment;
 }
@@ -129,6 +141,7 @@ attachment_release(struct iopf_attachment *attachment)
 	struct iopf_dev *dev = attachment->dev;
 	struct iopf_iommu *iommu = dev->iommu;
 
+	iopf_breaker_release(attachment);
 	pthread_mutex_lock(&iommu->lock);
 	LIST_REMOVE(attachment, next);
 	if (LIST_EMPTY(&dev->attachments)) {
@@ -354,6 +367,11 @@ attachment_attach(struct iopf_attachment *attachment)
 	pthread_mutex_lock(&iommu->lock);
 	ret = iopf_pri_reserve(dev);
 	pthread_mutex_unlock(&iommu->lock);
+	if (ret == 0)
+		ret = iopf_breaker_prepare(attachment);
+	/* A block that could not be ended when a breaker's attachment was released. */
+	if (ret == 0)
+		ret = iopf_dev_apply_block(dev);
 	if (ret < 0)
 		goto fail;
 	ret = iopf_attachment_get_handle(attachment);

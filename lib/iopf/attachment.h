@@ -14,6 +14,7 @@
 #include "dev.h"
 
 struct iopf_domain;
+struct iopf_breaker;
 struct iopf_episodes;
 struct iopf_join;
 
@@ -38,6 +39,8 @@ enum iopf_attachment_state {
 #define IOPF_GATE_REPLACING	(1u << 1)
 /* The device has a rate, or is quarantined. */
 #define IOPF_GATE_LIMIT		(1u << 2)
+/* The attachment has a breaker. */
+#define IOPF_GATE_BREAKER	(1u << 3)
 /* The attachment has episodes; one may be open. */
 #define IOPF_GATE_EPISODES	(1u << 4)
 /* Faults join: attachment->join is not NULL. */
@@ -56,9 +59,11 @@ struct iopf_attachment {
 	 * applies.
 	 */
 	_Atomic uint32_t gate;
+	struct iopf_breaker *breaker;	/* NULL without IOPF_GATE_BREAKER */
 	struct iopf_episodes *episodes;	/* NULL without IOPF_GATE_EPISODES */
 	struct iopf_join *join;		/* of the domain on this IOMMU; NULL: no fault joins */
-	bool busy;			/* a detach waits for handlers without the device's lock */
+	/* A detach waits for handlers, or a callback runs, without the device's lock. */
+	bool busy;
 	bool undo;			/* its attach failed: it is to be detached */
 	bool replaced;			/* another has its place in the table */
 	LIST_ENTRY(iopf_attachment) next;

@@ -36,6 +36,8 @@ struct iopf_dev {
 	struct iopf_log_limit log;	/* of lines that a caller can cause */
 	bool blocked;			/* by the driver: iopf_dev_apply_block() */
 	bool block_failed;		/* the last change of this failed */
+	unsigned int nb_blocks;		/* breakers of its attachments that need it blocked */
+	struct iopf_attachment *told;	/* busy with a callback that has returned */
 	struct iopf_limits limits;
 	struct iopf_policy_client policy;
 	/* Slots of stalls that outlive their pass: deferred or taken, and not yet free. */

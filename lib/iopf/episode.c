@@ -9,6 +9,7 @@
 #include <rte_common.h>
 
 #include "attachment.h"
+#include "breaker.h"
 #include "call.h"
 #include "domain.h"
 #include "episode.h"
@@ -77,7 +78,7 @@ struct iopf_episodes {
 bool
 iopf_storm_has_episodes(const struct iopf_storm_conf *conf)
 {
-	return conf->report_first;
+	return conf->report_first || iopf_storm_has_breaker(conf);
 }
 
 struct iopf_episodes *

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include "breaker.h"
 #include "episode.h"
 #include "gate.h"
 #include "handler.h"
@@ -26,6 +27,9 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 		iopf_domain_count(attachment->domain, IOPF_STAT_RETRIED, 1);
 		return IOPF_ANSWER(IOPF_SUCCESS);
 	}
+	/* It may open an episode. */
+	if (gate & IOPF_GATE_BREAKER)
+		iopf_breaker_count(attachment, group->faults);
 	if ((gate & IOPF_GATE_EPISODES) &&
 			iopf_episode_count(attachment, group->faults, group->nb_faults))
 		return IOPF_ANSWER(IOPF_INVALID);
@@ -37,6 +41,8 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	verdict = handler_call(attachment->domain, group);
 	if (gate & IOPF_GATE_JOIN)
 		iopf_join_remember(attachment, group, verdict);
+	if ((gate & IOPF_GATE_BREAKER) && (verdict == IOPF_DEFER || verdict == IOPF_TAKEN))
+		iopf_breaker_count_held(attachment, group->faults[0]);
 	if (attachment->domain->storm.report_first && iopf_verdict_is_fatal(verdict))
 		iopf_episode_open(attachment, group->faults[0]);
 	return verdict;

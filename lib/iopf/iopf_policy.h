@@ -27,6 +27,16 @@
  * A fault that is read in the same burst as one that the handler answers gets its answer too, after
  * the same invalidations.
  *
+ * Stall breaker. A storm of stalls fills the IOMMU's pool of stalls, and a device whose accesses wait
+ * may hang. Past max_stalls or max_rate the breaker of the attachment trips and opens an episode, if
+ * none is open: its first fault is the one with which the storm began, of which a handler had some.
+ * The faults are counted and answered IOPF_INVALID from then on, as for report first. Within a
+ * millisecond, where no other control call has the device, accesses abort instead of stalling, and
+ * all that handlers hold of the attachment is answered. It ends when iopf_domain_rearm() closes the
+ * episode (within a millisecond accesses stall again; those before that are reported), or after
+ * quiet_ms without a fault. In a storm of page requests the faults are only counted and answered.
+ * quiet_ms does not end an episode that a fatal verdict has opened.
+ *
  * @code
  *	domain = iopf_domain_create(&(struct iopf_domain_conf){
  *		.handler = on_fault,			// its first IOPF_INVALID opens the episode
@@ -45,11 +55,29 @@
 extern "C" {
 #endif
 
+struct iopf_episode;
+
 /** Policies of a domain for storms, for each attachment on its own. */
 struct iopf_storm_conf {
 	bool report_first;	/**< a fatal verdict opens an episode */
 	uint8_t join_log2;	/**< faults on a page of 2^join_log2 bytes join the first: 12 to 48
 				  * [0: each goes to a handler] */
+	uint32_t max_stalls;	/**< that handlers may hold of (device, PASID), past which its
+				  * breaker trips [no limit] */
+	uint32_t max_rate;	/**< faults in a second past which it trips [no limit] */
+	uint32_t quiet_ms;	/**< without a fault for so long, accesses stall again [only
+				  * iopf_domain_rearm() ends it] */
+	bool abort_device;	/**< where the IOMMU can only stall, abort all accesses of the
+				  * device instead [the attach fails: -ENOTSUP] */
+	/**
+	 * A breaker has tripped: accesses abort, and what handlers held is answered. On the policy
+	 * thread of the library. It should not block: policies of other devices wait. It must not
+	 * wait for a detach of this (device, PASID), which waits for its return. Control calls in
+	 * it return -EDEADLK; iopf_domain_rearm() works. May be NULL.
+	 */
+	void (*tripped)(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
+			const struct iopf_episode *episode, void *ctx);
+	void *ctx;		/**< of tripped */
 };
 
 /** A page of 4 KiB, and its faults. */

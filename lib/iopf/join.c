@@ -10,6 +10,7 @@
 
 #include "answer.h"
 #include "attachment.h"
+#include "breaker.h"
 #include "call.h"
 #include "domain.h"
 #include "episode.h"
@@ -194,9 +195,15 @@ leader_join(struct iopf_attachment *attachment, const struct iopf_group *group, 
 
 	/* A cancel may come first: verdict_apply() finds the answer sent, and frees the slot. */
 	*verdict = IOPF_ANSWER(IOPF_INVALID);
-	dev_count_held_slot(q, attachment->dev);
+	/* It keeps one of the IOMMU's stalls, as the leader does. */
+	if (!dev_count_held_slot(q, attachment->dev)) {
+		iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REFUSED_SHARE, 1);
+		return true;
+	}
+	if (attachment->breaker != NULL)
+		iopf_breaker_count_held(attachment, group->faults[0]);
 	if (!iopf_slot_cas(slot, handling, joined)) {
-		dev_uncount_held_slot(q, attachment->dev);
+		dev_uncount_held_slot(q, slot);
 		return true;
 	}
 	if (stack_push(&q->iommu->queues[IOPF_ID_QUEUE(id)], id, slot,
@@ -205,7 +212,7 @@ leader_join(struct iopf_attachment *attachment, const struct iopf_group *group, 
 		return true;
 	}
 	if (iopf_slot_cas(slot, joined, handling)) {
-		dev_uncount_held_slot(q, attachment->dev);
+		dev_uncount_held_slot(q, slot);
 		return false;
 	}
 	/* Cancelled, and in no stack: the slot is this thread's. */
@@ -455,7 +462,8 @@ iopf_join_answer(struct iopf_queue *q, struct iopf_domain *domain, uint32_t inde
 		top = slot->next;
 		if (iopf_slot_claim_joined(slot, &copy)) {
 			joined_answer(&batch, &copy, code, why);
-			dev_uncount_held_slot(own, copy.attachment->dev);
+			if (own->prg == NULL)
+				iopf_attachment_uncount_held(copy.attachment);
 		} else {
 			iopf_slot_leave(slot);
 		}

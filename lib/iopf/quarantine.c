@@ -16,8 +16,8 @@
 
 #define DEFAULT_MS	1000
 #define MAX_LEVEL	6
-/* The policy thread's waits, for the device and for the queues. */
-#define POLICY_WAIT_MS	100
+/* The policy thread's wait for a device, and the wait for the queues before the end of a block. */
+#define BLOCK_WAIT_MS	100
 
 static uint64_t
 cycles_of_ms(uint64_t ms)
@@ -49,15 +49,32 @@ iopf_dev_is_quarantined(const struct iopf_dev *dev)
 	return quarantine_of(dev) != IOPF_QUARANTINE_FREE;
 }
 
+/*
+ * The IOMMU may use the tokens of the stalls that the block ended again as soon as accesses stall.
+ * So records of the old ones are read before, and a thread that claimed one has sent its answer.
+ */
+static int
+stale_faults_wait(struct iopf_dev *dev)
+{
+	int ret = iopf_iommu_fence(dev->iommu, rte_rdtsc() + cycles_of_ms(BLOCK_WAIT_MS));
+
+	if (ret == 0)
+		iopf_rcu_synchronize();
+	return ret;
+}
+
 int
 iopf_dev_apply_block(struct iopf_dev *dev)
 {
 	const struct iopf_driver_ops *ops = &dev->iommu->driver->ops;
-	bool on = quarantine_of(dev) != IOPF_QUARANTINE_FREE;
+	bool on = quarantine_of(dev) != IOPF_QUARANTINE_FREE || dev->nb_blocks != 0;
 	int ret;
 
 	if (on == dev->blocked && !dev->block_failed)
 		return 0;
+	ret = on ? 0 : stale_faults_wait(dev);
+	if (ret < 0)
+		return ret;
 	ret = ops->dev_block(dev->iommu->priv, dev->priv, on);
 	/* After an error the driver may have done it or not. */
 	dev->block_failed = ret < 0;
@@ -66,8 +83,8 @@ iopf_dev_apply_block(struct iopf_dev *dev)
 	return ret;
 }
 
-static void
-dev_answer_faults(struct iopf_dev *dev)
+void
+iopf_dev_answer_faults(struct iopf_dev *dev)
 {
 	struct iopf_iommu *iommu = dev->iommu;
 	struct iopf_attachment *attachment;
@@ -89,7 +106,7 @@ quarantine_enter(struct iopf_dev *dev, uint64_t end)
 {
 	int ret;
 
-	dev_answer_faults(dev);
+	iopf_dev_answer_faults(dev);
 	iopf_pri_force_off(dev, end);
 	ret = iopf_dev_apply_block(dev);
 	if (ret < 0) {
@@ -98,27 +115,19 @@ quarantine_enter(struct iopf_dev *dev, uint64_t end)
 				strerror(-ret));
 		return ret;
 	}
-	dev_answer_faults(dev);
+	iopf_dev_answer_faults(dev);
 	atomic_store_explicit(&dev->limits.quarantine, IOPF_QUARANTINE_BLOCKED,
 			memory_order_relaxed);
 	iopf_dev_count(dev, IOPF_DEV_STAT_QUARANTINES, 1);
 	return 0;
 }
 
-/*
- * The IOMMU may use the tokens of the stalls that the block ended again as soon as accesses stall.
- * So records of the old ones are read before, and a thread that claimed one has sent its answer.
- */
 static int
-quarantine_leave(struct iopf_dev *dev, uint64_t end)
+quarantine_leave(struct iopf_dev *dev)
 {
 	enum iopf_quarantine was = quarantine_of(dev);
 	int ret;
 
-	ret = iopf_iommu_fence(dev->iommu, end);
-	if (ret < 0)
-		return ret;
-	iopf_rcu_synchronize();
 	atomic_store_explicit(&dev->limits.quarantine, IOPF_QUARANTINE_FREE, memory_order_relaxed);
 	ret = iopf_dev_apply_block(dev);
 	if (ret < 0) {
@@ -153,7 +162,7 @@ serve_wanted(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *no
 {
 	struct iopf_limits *limits = &dev->limits;
 
-	if (quarantine_enter(dev, now + cycles_of_ms(POLICY_WAIT_MS)) < 0)
+	if (quarantine_enter(dev, now + cycles_of_ms(BLOCK_WAIT_MS)) < 0)
 		return true;
 	note->is_due = true;
 	note->ms = quarantine_ms_of(limits, limits->level);
@@ -168,9 +177,9 @@ static void
 serve_end(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
 {
 	struct iopf_limits *limits = &dev->limits;
-	uint64_t wait = cycles_of_ms(POLICY_WAIT_MS);
+	uint64_t wait = cycles_of_ms(BLOCK_WAIT_MS);
 
-	if (quarantine_leave(dev, now + wait) < 0 && quarantine_of(dev) != IOPF_QUARANTINE_FREE) {
+	if (quarantine_leave(dev) < 0 && quarantine_of(dev) != IOPF_QUARANTINE_FREE) {
 		limits->next_step = now + wait;
 		return;
 	}
@@ -222,7 +231,7 @@ dev_quarantine(struct iopf_dev *dev)
 	if (ret == 0)
 		ret = iopf_iommu_fence(dev->iommu, end);
 	if (ret == 0)
-		dev_answer_faults(dev);
+		iopf_dev_answer_faults(dev);
 	return ret;
 }
 
@@ -233,7 +242,7 @@ dev_release(struct iopf_dev *dev)
 	int ret = 0;
 
 	if (quarantine_of(dev) != IOPF_QUARANTINE_FREE)
-		ret = quarantine_leave(dev, iopf_dev_wait_end(dev));
+		ret = quarantine_leave(dev);
 	if (quarantine_of(dev) != IOPF_QUARANTINE_FREE)
 		return ret;
 	dev->limits.by_hand = false;

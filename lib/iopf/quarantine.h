@@ -22,6 +22,8 @@ struct iopf_quarantine_note {
  * repeated after an error.
  */
 int iopf_dev_apply_block(struct iopf_dev *dev);
+/* Answer what handlers hold of the device. */
+void iopf_dev_answer_faults(struct iopf_dev *dev);
 /* The policy thread's part. Returns true if it needs the next tick too. */
 bool iopf_quarantine_serve(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note);
 

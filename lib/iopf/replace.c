@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "attachment.h"
+#include "breaker.h"
 #include "call.h"
 #include "domain.h"
 #include "iopf_log.h"
@@ -96,7 +97,9 @@ attachment_replace(struct iopf_attachment *old, struct iopf_attachment *next)
 	char text[IOPF_PASID_TEXT];
 	int ret;
 
-	ret = iopf_attachment_get_handle(next);
+	ret = iopf_breaker_prepare(next);
+	if (ret == 0)
+		ret = iopf_attachment_get_handle(next);
 	if (ret < 0) {
 		iopf_attachment_discard(next);
 		return ret;

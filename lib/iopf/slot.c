@@ -10,6 +10,7 @@
 #include <rte_common.h>
 
 #include "attachment.h"
+#include "breaker.h"
 #include "iopf_log.h"
 #include "prg.h"
 #include "slot.h"
@@ -254,7 +255,7 @@ iopf_slot_free(struct iopf_queue *q, struct iopf_slot *slot)
 	struct iopf_attachment *attachment = __atomic_load_n(&slot->attachment, __ATOMIC_RELAXED);
 
 	if (q->prg == NULL)
-		atomic_fetch_sub_explicit(&attachment->dev->held, 1, memory_order_relaxed);
+		iopf_attachment_uncount_held(attachment);
 	slots_push_freed(q, slot, slot);
 }
 

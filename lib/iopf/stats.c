@@ -134,6 +134,7 @@ iopf_dev_stat_name(enum iopf_dev_stat stat)
 		[IOPF_DEV_STAT_REFUSED_RATE] = "dev_refused_rate",
 		[IOPF_DEV_STAT_REFUSED_QUARANTINE] = "dev_refused_quarantine",
 		[IOPF_DEV_STAT_QUARANTINES] = "dev_quarantines",
+		[IOPF_DEV_STAT_TRIPS] = "dev_trips",
 	};
 
 	return (unsigned int)stat < IOPF_NB_DEV_STATS ? names[stat] : "unknown";

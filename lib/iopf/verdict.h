@@ -10,6 +10,7 @@
 
 #include "answer.h"
 #include "attachment.h"
+#include "breaker.h"
 #include "domain.h"
 #include "worker.h"
 
@@ -26,32 +27,32 @@ void iopf_verdict_refuse(struct iopf_pass *pass, struct iopf_domain *domain,
 static inline bool
 dev_count_held_slot(struct iopf_queue *q, struct iopf_dev *dev)
 {
-	if (q->prg != NULL)
-		return true;
-	if (unlikely(atomic_load_explicit(&dev->held, memory_order_relaxed) >=
+	if (q->prg != NULL || likely(atomic_fetch_add_explicit(&dev->held, 1,
+			memory_order_relaxed) <
 			atomic_load_explicit(dev->share, memory_order_relaxed)))
-		return false;
-	atomic_fetch_add_explicit(&dev->held, 1, memory_order_relaxed);
-	return true;
+		return true;
+	/* The caller has the breaker's count: iopf_breaker_count_held(). */
+	atomic_fetch_sub_explicit(&dev->held, 1, memory_order_relaxed);
+	return false;
 }
 
 static inline void
-dev_uncount_held_slot(struct iopf_queue *q, struct iopf_dev *dev)
+dev_uncount_held_slot(struct iopf_queue *q, const struct iopf_slot *slot)
 {
 	if (q->prg == NULL)
-		atomic_fetch_sub_explicit(&dev->held, 1, memory_order_relaxed);
+		iopf_attachment_uncount_held(slot->attachment);
 }
 
 static inline void
-verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
-		struct iopf_slot *slot, uint64_t id, uint64_t gen)
+verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
+		uint64_t id, uint64_t gen)
 {
 	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	uint64_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
 
 	if (!iopf_slot_cas(slot, handling, queued)) {
 		/* Another thread has answered. */
-		dev_uncount_held_slot(pass->queue, dev);
+		dev_uncount_held_slot(pass->queue, slot);
 		__atomic_store_n(&slot->state, iopf_slot_next_free_word(gen),
 				__ATOMIC_RELEASE);
 		pass->frees[pass->nb_frees++] = slot->index;
@@ -64,7 +65,7 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 	/* No worker, or its ring is full: answer here, unless another thread has answered. */
 	if (!iopf_slot_cas(slot, queued, iopf_slot_next_free_word(gen)))
 		return;
-	dev_uncount_held_slot(pass->queue, dev);
+	dev_uncount_held_slot(pass->queue, slot);
 	answer_stage(pass, slot, IOPF_INVALID, false);
 	pass->frees[pass->nb_frees++] = slot->index;
 	if (domain->conf.worker == NULL)
@@ -72,15 +73,15 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_de
 }
 
 static inline void
-verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_dev *dev,
-		struct iopf_slot *slot, uint64_t gen)
+verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
+		uint64_t gen)
 {
 	iopf_domain_count(domain, IOPF_STAT_TAKEN, 1);
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING),
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN)))
 		return;
 	/* Another thread answered before the handler returned: this pass frees the slot. */
-	dev_uncount_held_slot(pass->queue, dev);
+	dev_uncount_held_slot(pass->queue, slot);
 	__atomic_store_n(&slot->state, iopf_slot_next_free_word(gen), __ATOMIC_RELEASE);
 	pass->frees[pass->nb_frees++] = slot->index;
 }
@@ -89,9 +90,8 @@ static inline void
 verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
 		uint64_t id, uint64_t gen, enum iopf_verdict verdict)
 {
-	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
-	uint64_t free_word = iopf_slot_next_free_word(gen);
-	bool request = slot->fault.flags & IOPF_FAULT_PAGE_REQUEST, after;
+	uint64_t free_word;
+	bool request, after;
 	enum iopf_code code;
 
 	if (verdict == IOPF_DEFER || verdict == IOPF_TAKEN) {
@@ -99,14 +99,18 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 
 		if (likely(dev_count_held_slot(pass->queue, dev))) {
 			if (verdict == IOPF_DEFER)
-				verdict_defer(pass, domain, dev, slot, id, gen);
+				verdict_defer(pass, domain, slot, id, gen);
 			else
-				verdict_take(pass, domain, dev, slot, gen);
+				verdict_take(pass, domain, slot, gen);
 			return;
 		}
 		iopf_dev_count(dev, IOPF_DEV_STAT_REFUSED_SHARE, 1);
+		if (slot->attachment->breaker != NULL)
+			atomic_fetch_sub_explicit(&slot->attachment->breaker->held, 1,
+					memory_order_relaxed);
 		verdict = IOPF_ANSWER(IOPF_INVALID);
 	}
+	request = slot->fault.flags & IOPF_FAULT_PAGE_REQUEST;
 	code = verdict & 0xff;
 	after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
 	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
@@ -116,7 +120,8 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 		return;
 	}
 	/* SENDING: until the answer is sent, a request with the group's name is a duplicate. */
-	if (likely(iopf_slot_cas(slot, handling, request ?
+	free_word = iopf_slot_next_free_word(gen);
+	if (likely(iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING), request ?
 			IOPF_SLOT_WORD(gen, IOPF_SLOT_SENDING) : free_word))) {
 		answer_stage(pass, slot, code, after);
 		if (after)

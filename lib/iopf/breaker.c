@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "attachment.h"
+#include "breaker.h"
+#include "cancel.h"
+#include "domain.h"
+#include "episode.h"
+#include "iopf_log.h"
+#include "quarantine.h"
+#include "rcu.h"
+
+struct iopf_breaker *
+iopf_breaker_create(const struct iopf_storm_conf *conf)
+{
+	struct iopf_breaker *breaker = calloc(1, sizeof(*breaker));
+
+	if (breaker == NULL)
+		return NULL;
+	bucket_init(&breaker->rate, rte_get_tsc_hz(), conf->max_rate, conf->max_rate);
+	breaker->max_stalls = conf->max_stalls != 0 ? conf->max_stalls : UINT32_MAX;
+	return breaker;
+}
+
+void
+iopf_breaker_destroy(struct iopf_breaker *breaker)
+{
+	free(breaker);
+}
+
+static void
+breaker_trip(struct iopf_attachment *attachment)
+{
+	struct iopf_breaker *breaker = attachment->breaker;
+
+	breaker->has_opened = iopf_episode_open(attachment, &breaker->first);
+	/* Both records of episodes are being read: the next fault trips. */
+	if (!breaker->has_opened && !iopf_episode_is_open(attachment))
+		return;
+	iopf_dev_count(attachment->dev, IOPF_DEV_STAT_TRIPS, 1);
+	/* Release: with the acquire in iopf_breaker_serve(). */
+	atomic_store_explicit(&breaker->state, IOPF_BREAKER_TRIPPED, memory_order_release);
+	iopf_policy_want(&attachment->dev->policy);
+}
+
+void
+iopf_breaker_count(struct iopf_attachment *attachment, const struct iopf_fault *const *faults)
+{
+	struct iopf_breaker *breaker = attachment->breaker;
+	uint64_t now = faults[0]->time;
+	uint32_t held = 0;
+
+	/* Acquire: with the release in breaker_close(). */
+	if (atomic_load_explicit(&breaker->state, memory_order_acquire) != IOPF_BREAKER_CLOSED)
+		return;
+	if (!(faults[0]->flags & IOPF_FAULT_PAGE_REQUEST))
+		held = atomic_load_explicit(&breaker->held, memory_order_relaxed);
+	if (held == 0 && bucket_is_full(&breaker->rate, now))
+		breaker->first = *faults[0];
+	if (bucket_take(&breaker->rate, now) && held < breaker->max_stalls)
+		return;
+	breaker_trip(attachment);
+}
+
+/* Accesses can abort instead of stalling. */
+static bool
+can_set_stall(const struct iopf_iommu *iommu)
+{
+	return !iommu->info.stall_forced && iommu->driver->ops.stall_set != NULL;
+}
+
+int
+iopf_breaker_prepare(struct iopf_attachment *attachment)
+{
+	const struct iopf_domain *domain = attachment->domain;
+	struct iopf_dev *dev = attachment->dev;
+	const struct iopf_iommu *iommu = dev->iommu;
+
+	if (attachment->breaker == NULL)
+		return 0;
+	if (dev->conf.recover == IOPF_STALL && !can_set_stall(iommu) &&
+			(!domain->storm.abort_device || iommu->driver->ops.dev_block == NULL)) {
+		IOPF_LOG(ERR, "%s: %s has a stall breaker, and \"%s\" can only stall: set "
+				"abort_device to have it abort all accesses of the device, or "
+				"neither max_stalls nor max_rate", dev->name, domain->name,
+				iommu->name);
+		return -ENOTSUP;
+	}
+	return iopf_policy_join(&dev->policy);
+}
+
+/* Where accesses of the device stall: have them abort, or stall again. */
+static int
+breaker_switch(struct iopf_attachment *attachment, bool cut)
+{
+	struct iopf_breaker *breaker = attachment->breaker;
+	struct iopf_dev *dev = attachment->dev;
+	struct iopf_iommu *iommu = dev->iommu;
+
+	if (dev->conf.recover != IOPF_STALL)
+		return 0;
+	if (can_set_stall(iommu))
+		return iommu->driver->ops.stall_set(iommu->priv, attachment->priv, !cut);
+	if (breaker->blocks != cut)
+		dev->nb_blocks += cut ? 1 : -1;
+	breaker->blocks = cut;
+	return iopf_dev_apply_block(dev);
+}
+
+void
+iopf_breaker_release(struct iopf_attachment *attachment)
+{
+	/* If this fails, the next attach tries it again. */
+	if (attachment->breaker != NULL && attachment->breaker->blocks)
+		breaker_switch(attachment, false);
+}
+
+static void
+breaker_answer_faults(struct iopf_attachment *attachment)
+{
+	struct iopf_iommu *iommu = attachment->dev->iommu;
+
+	if (attachment->breaker->blocks) {
+		/* The stalls of all attachments have ended. */
+		iopf_dev_answer_faults(attachment->dev);
+		return;
+	}
+	if (!iopf_iommu_is_serving(iommu))
+		return;
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+		iopf_queue_cancel(&iommu->queues[i], attachment, IOPF_CANCEL_DRAIN);
+}
+
+/*
+ * What handlers hold is answered when accesses have begun to abort, so that no answer makes room for
+ * another stall. A block ends the stalls itself, and an answer after it has no effect: they are
+ * answered before it too.
+ */
+static bool
+breaker_cut(struct iopf_attachment *attachment)
+{
+	struct iopf_breaker *breaker = attachment->breaker;
+	char text[IOPF_PASID_TEXT];
+	int ret;
+
+	if (!can_set_stall(attachment->dev->iommu))
+		breaker_answer_faults(attachment);
+	ret = breaker_switch(attachment, true);
+	if (ret < 0) {
+		IOPF_LOG_LIMITED(&attachment->dev->log, "%s: the driver could not end the stalls "
+				"of %s (%s): its faults are refused", attachment->dev->name,
+				iopf_pasid_text(text, attachment->pasid), strerror(-ret));
+		return false;
+	}
+	breaker_answer_faults(attachment);
+	breaker->cut_at = rte_rdtsc();
+	atomic_store_explicit(&breaker->state, IOPF_BREAKER_CUT, memory_order_relaxed);
+	return true;
+}
+
+/* The episode was re-armed, or no fault has come for quiet_ms. */
+static bool
+breaker_is_over(const struct iopf_attachment *attachment, uint64_t now)
+{
+	const struct iopf_storm_conf *conf = &attachment->domain->storm;
+	uint64_t last = attachment->breaker->cut_at;
+	struct iopf_episode episode;
+	int ret;
+
+	iopf_rcu_read_lock();
+	ret = iopf_episode_read(attachment, &episode);
+	iopf_rcu_read_unlock();
+	if (ret < 0)
+		return !iopf_episode_is_open(attachment);
+	if (conf->quiet_ms == 0)
+		return false;
+	if (episode.faults != 0 && (int64_t)(episode.last_time - last) > 0)
+		last = episode.last_time;
+	return (int64_t)(now - last) >= (int64_t)(rte_get_tsc_hz() / 1000 * conf->quiet_ms);
+}
+
+/*
+ * Accesses stall again, then the episode is closed: aborted accesses from before are counted in it,
+ * and not reported one by one. With report_first the episode may be open for a fatal verdict,
+ * and only iopf_domain_rearm() closes it.
+ */
+static bool
+breaker_close(struct iopf_attachment *attachment)
+{
+	struct iopf_breaker *breaker = attachment->breaker;
+
+	if (breaker_switch(attachment, false) < 0)
+		return false;
+	if (breaker->has_opened) {
+		iopf_rcu_read_lock();
+		iopf_episode_close(attachment, NULL);
+		iopf_rcu_read_unlock();
+	}
+	bucket_fill(&breaker->rate);
+	/* Release: with the acquire in iopf_breaker_count(). */
+	atomic_store_explicit(&breaker->state, IOPF_BREAKER_CLOSED, memory_order_release);
+	return true;
+}
+
+bool
+iopf_breaker_serve(struct iopf_attachment *attachment, uint64_t now, bool *has_tripped)
+{
+	struct iopf_breaker *breaker = attachment->breaker;
+
+	*has_tripped = false;
+	/* Acquire: with the release in breaker_trip(). */
+	switch ((enum iopf_breaker_state)atomic_load_explicit(&breaker->state,
+			memory_order_acquire)) {
+	case IOPF_BREAKER_CLOSED:
+		return false;
+	case IOPF_BREAKER_TRIPPED:
+		*has_tripped = breaker_cut(attachment);
+		return true;
+	case IOPF_BREAKER_CUT:
+		return !breaker_is_over(attachment, now) || !breaker_close(attachment);
+	}
+	return false;
+}
