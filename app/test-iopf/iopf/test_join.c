@@ -117,6 +117,14 @@ other_pages_and_permissions_do_not_join(void **state)
 		assert_int_equal(0, iopf_group_respond(join.id, IOPF_SUCCESS));
 		assert_int_equal(2, hw.nb_out);
 	}
+	/* Nor does an unprivileged access join a privileged one. */
+	join.called = 0;
+	join_put_stall(SID_A, 1, PAGE, IOPF_PERM_READ | IOPF_PERM_PRIV);
+	join_put_stall(SID_A, 2, PAGE, IOPF_PERM_READ);
+	prg_poll_all();
+	assert_int_equal(2, join.called);
+	assert_int_equal(0, iopf_domain_detach(join.domain, join.a, 1));
+	assert_int_equal(0, iopf_domain_attach(join.domain, join.a, 1));
 	/* A read joins an access that reads and writes. */
 	join.called = 0;
 	join_put_stall(SID_A, 1, PAGE, RW);
@@ -204,32 +212,76 @@ duplicates_wait_for_the_invalidation_of_the_first(void **state)
 	assert_int_equal(4, join_stat(IOPF_STAT_AFTER_INV));
 }
 
+/* Two bursts of one pass: the second has faults that may be raised after the answer. */
+static void
+a_fault_of_the_next_burst_goes_to_the_handler(void **state)
+{
+	(void)state;
+	join.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	for (unsigned int i = 0; i < 33; i++)
+		join_put_stall(SID_A, i, PAGE, IOPF_PERM_READ);
+	assert_int_equal(33, iopf_poll(prg.poller));
+	assert_int_equal(2, join.called);
+	assert_int_equal(33, hw.nb_out);
+	assert_int_equal(31, join_stat(IOPF_STAT_JOINED));
+}
+
+static struct iopf_dev *
+add_other_domain(struct iopf_domain **other)
+{
+	const uint32_t sid = SID_B + 1;
+	struct iopf_dev *dev;
+
+	*other = iopf_domain_create(&(struct iopf_domain_conf){ .handler = join_fast,
+			.storm = &(struct iopf_storm_conf){ .join_log2 = 12 } });
+	dev = iopf_dev_add(prg.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.nb_pasids = 16 });
+	assert_int_equal(0, iopf_domain_attach(*other, dev, 1));
+	return dev;
+}
+
+/* Another domain's page with the same address is another page. */
+static void
+faults_of_another_domain_do_not_join(void **state)
+{
+	struct iopf_domain *other;
+	struct iopf_dev *dev = add_other_domain(&other);
+
+	(void)state;
+	join.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	join_put_stall(SID_A, 1, PAGE, IOPF_PERM_READ);
+	join_put_stall(SID_B + 1, 2, PAGE, IOPF_PERM_READ);
+	prg_poll_all();
+	assert_int_equal(2, join.called);
+	join.verdict = IOPF_TAKEN;
+	join_put_stall(SID_A, 1, PAGE, IOPF_PERM_READ);
+	join_put_stall(SID_B + 1, 2, PAGE, IOPF_PERM_READ);
+	prg_poll_all();
+	assert_int_equal(4, join.called);
+	assert_int_equal(0, iopf_dev_remove(dev));
+	assert_int_equal(0, iopf_domain_destroy(other));
+}
+
 /* Another domain's invalidations end the batch. */
 static void
 a_duplicate_of_another_batch_goes_to_the_handler(void **state)
 {
-	struct iopf_domain *other = iopf_domain_create(&(struct iopf_domain_conf){
-			.handler = join_fast,
-			.storm = &(struct iopf_storm_conf){ .join_log2 = 12 } });
-	uint32_t sid = SID_B + 1;
-	struct iopf_dev *dev;
+	struct iopf_domain *other;
+	struct iopf_dev *dev = add_other_domain(&other);
 
 	(void)state;
-	dev = iopf_dev_add(prg.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
-	assert_int_equal(0, iopf_domain_attach(other, dev, IOPF_NO_PASID));
 	join.verdict = IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS);
 	join.nb_inv = 1;
 	join_put_stall(SID_A, 1, PAGE, IOPF_PERM_READ);
-	array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .addr = PAGE, .sid = sid,
-			.pasid = IOPF_NO_PASID, .token = 2, .perm = IOPF_PERM_READ,
-			.flags = IOPF_EVENT_STALL });
+	join_put_stall(SID_B + 1, 2, PAGE + 0x1000, IOPF_PERM_READ);
 	join_put_stall(SID_A, 3, PAGE, IOPF_PERM_READ);
 	prg_poll_all();
-	/* Another domain's page with the same address is another page. */
 	assert_int_equal(3, join.called);
 	assert_int_equal(3, hw.nb_out);
-	for (unsigned int i = 0; i < 3; i++)
+	for (unsigned int i = 0; i < 3; i++) {
 		assert_int_equal(1, hw.out[i].nb_inv);
+		assert_int_equal(i == 1 ? PAGE + 0x1000 : PAGE, hw.out[i].inv_addr);
+	}
 	assert_int_equal(0, iopf_dev_remove(dev));
 	assert_int_equal(0, iopf_domain_destroy(other));
 }
@@ -318,6 +370,15 @@ groups_in_a_burst_get_the_answer_of_one_group(void **state)
 	prg_put(SID, 3, 3, PAGE + 0x2000, LAST);
 	prg_poll_all();
 	assert_int_equal(2, join.called);
+	join_check_answers(3, (uint16_t []){ 1, 2, 3 }, IOPF_SUCCESS);
+	/* Two pages that two groups had. */
+	hw.nb_out = join.called = 0;
+	prg_put(SID, 3, 1, PAGE, LAST);
+	prg_put(SID, 3, 2, PAGE + 0x1000, LAST);
+	prg_put(SID, 3, 3, PAGE, 0);
+	prg_put(SID, 3, 3, PAGE + 0x1000, LAST);
+	prg_poll_all();
+	assert_int_equal(3, join.called);
 	join_check_answers(3, (uint16_t []){ 1, 2, 3 }, IOPF_SUCCESS);
 }
 
@@ -445,6 +506,15 @@ faults_of_an_episode_do_not_join(void **state)
 	assert_int_equal(1, join_stat(IOPF_STAT_JOINED));
 	assert_int_equal(0, iopf_group_respond(id, IOPF_SUCCESS));
 	assert_int_equal(4, hw.nb_out);
+	/* Nor do they get the answer of another device's fault in their burst. */
+	join.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	join_put_stall(SID_B, 5, PAGE, IOPF_PERM_READ);
+	join_put_stall(SID_A, 6, PAGE, IOPF_PERM_READ);
+	prg_poll_all();
+	assert_int_equal(6, hw.nb_out);
+	assert_int_equal(IOPF_SUCCESS, hw.out[4].answer.code);
+	assert_int_equal(IOPF_INVALID, hw.out[5].answer.code);
+	assert_int_equal(2, join_stat(IOPF_STAT_COUNTED));
 }
 
 static const struct CMUnitTest tests[] = {
@@ -456,6 +526,8 @@ static const struct CMUnitTest tests[] = {
 	JOIN_TEST(a_fault_that_its_handler_has_answered_has_no_joined_ones),
 	JOIN_TEST(duplicates_in_a_burst_get_the_same_answer),
 	JOIN_TEST(duplicates_wait_for_the_invalidation_of_the_first),
+	JOIN_TEST(a_fault_of_the_next_burst_goes_to_the_handler),
+	JOIN_TEST(faults_of_another_domain_do_not_join),
 	JOIN_TEST(a_duplicate_of_another_batch_goes_to_the_handler),
 	JOIN_TEST(faults_join_a_deferred_one),
 	JOIN_TEST(faults_join_one_that_a_deferred_handler_has_taken),

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "attachment.h"
 #include "iommu.h"
 #include "iopf_handler.h"
 #include "iopf_iommu.h"
@@ -44,6 +45,9 @@ check_slots(void)
 	assert_int_equal(n + 128, hw.nb_out);
 	assert_int_equal(0, prg_stat(IOPF_IOMMU_STAT_NO_SLOT));
 	assert_int_equal(0, iopf_domain_pending(join.domain));
+	/* No stall counts for its device's share any more. */
+	assert_int_equal(0, join.a->held);
+	assert_true(join.b == NULL || join.b->held == 0);
 }
 
 static void
@@ -84,6 +88,55 @@ a_detach_of_a_joined_device_answers_its_own(void **state)
 	assert_int_equal(2, hw.out[3].answer.token);
 	assert_int_equal(2, join_stat(IOPF_STAT_CANCELLED));
 	assert_int_equal(0, iopf_domain_attach(join.domain, prg.dev, 3));
+	check_slots();
+}
+
+/* Its answer ends the group: the device may use the index again, with the leader still open. */
+static void
+the_index_of_a_cancelled_joined_group_is_free(void **state)
+{
+	uint64_t leader;
+
+	(void)state;
+	put_one_of_each();
+	leader = join.id;
+	assert_int_equal(0, iopf_domain_detach(join.domain, prg.dev, 3));
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(0, iopf_domain_attach(join.domain, prg.dev, 3));
+	prg_put(SID, 3, 4, PAGE + 0x1000, LAST);
+	prg_poll_all();
+	assert_int_equal(0, prg_stat(IOPF_IOMMU_STAT_DUPLICATES));
+	assert_int_equal(2, join.called);
+	assert_int_equal(0, iopf_group_respond(join.id, IOPF_SUCCESS));
+	assert_int_equal(0, iopf_group_respond(leader, IOPF_SUCCESS));
+	assert_int_equal(5, hw.nb_out);
+	check_slots();
+}
+
+/* The leader has been given more time. */
+static void
+a_joined_fault_has_a_deadline_of_its_own(void **state)
+{
+	(void)state;
+	join_close_domain();
+	join_open_domain((struct iopf_domain_conf){ .deadline_ms = 10,
+			.storm = &(struct iopf_storm_conf){ .join_log2 = 12 } });
+	join_put_stall(SID_A, 1, PAGE, IOPF_PERM_READ);
+	prg_poll_all();
+	assert_int_equal(0, iopf_group_set_deadline(join.id, 0));
+	join_put_stall(SID_B, 2, PAGE, IOPF_PERM_READ);
+	prg_put(SID, 3, 3, PAGE, LAST);
+	prg_poll_all();
+	for (unsigned int i = 0; i < 1000000 && hw.nb_out < 2; i++)
+		iopf_poll(prg.poller);
+	assert_int_equal(2, hw.nb_out);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_true(hw.out[i].answer.token != 1);
+		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
+	}
+	assert_int_equal(2, join_stat(IOPF_STAT_EXPIRED));
+	assert_int_equal(0, iopf_group_respond(join.id, IOPF_SUCCESS));
+	assert_int_equal(3, hw.nb_out);
 	check_slots();
 }
 
@@ -291,6 +344,8 @@ faults_do_not_join_one_that_could_not_be_deferred(void **state)
 static const struct CMUnitTest tests[] = {
 	JOIN_TEST(a_detach_of_the_leaders_device_answers_all),
 	JOIN_TEST(a_detach_of_a_joined_device_answers_its_own),
+	JOIN_TEST(the_index_of_a_cancelled_joined_group_is_free),
+	JOIN_TEST(a_joined_fault_has_a_deadline_of_its_own),
 	JOIN_TEST(slots_of_cancelled_joined_faults_come_back),
 	JOIN_TEST(a_detach_of_a_deferred_leader_answers_all_at_once),
 	JOIN_TEST(a_deadline_answers_the_leader_and_the_joined_ones),
