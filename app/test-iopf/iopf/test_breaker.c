@@ -160,6 +160,16 @@ open_tripped(const struct iopf_storm_conf *storm)
 	poll_all();
 }
 
+/* The policy thread may answer the stalls below the limit before, between or after these. */
+static bool
+is_refused(uint16_t token)
+{
+	for (unsigned int i = 0; i < hw.nb_out; i++)
+		if (hw.out[i].answer.token == token)
+			return hw.out[i].answer.code == IOPF_INVALID;
+	return false;
+}
+
 static void
 more_stalls_than_the_limit_trip_it(void **state)
 {
@@ -167,10 +177,8 @@ more_stalls_than_the_limit_trip_it(void **state)
 	open_tripped(&by_number);
 	/* The poll thread refuses from the fault on that is past the limit. */
 	assert_true(hw.nb_out >= 3);
-	for (unsigned int i = 0; i < 3; i++) {
-		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
-		assert_int_equal(LIMIT + i, hw.out[i].answer.token);
-	}
+	for (unsigned int i = 0; i < 3; i++)
+		assert_true(is_refused(LIMIT + i));
 	await_told(1);
 	assert_int_equal(-EDEADLK, told.ret);
 	assert_false(hw.stalls);
