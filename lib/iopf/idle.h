@@ -12,15 +12,14 @@ struct iopf_iommu;
 struct iopf_poller;
 
 /*
- * Never waits for a start or a stop. Returns 0: the IOMMU writes to @p fd, or it is not serving and
+ * Neither call waits for a start or a stop, which may need passes of the caller: they take
+ * iommu->idle_lock. iopf_idle_begin() returns 0: the IOMMU writes to @p fd, or it is not serving and
  * its start wakes the pollers. Anything else forbids the sleep: 1 (it has work, or a start or a
  * stop is under way), -ENOTSUP (no interrupts), or the driver's error. iopf_idle_end() follows in
- * each case.
+ * each case. A stop calls it too, with @p self NULL: its waits need poll threads that see the
+ * records.
  */
 int iopf_idle_begin(struct iopf_iommu *iommu, int fd);
-/* False: a control call of the IOMMU is under way; call it again. */
-bool iopf_idle_end(struct iopf_iommu *iommu, const struct iopf_poller *self);
-/* A stop begins: its waits need poll threads that see the records. The caller has state_lock. */
-void iopf_idle_cancel(struct iopf_iommu *iommu);
+void iopf_idle_end(struct iopf_iommu *iommu, const struct iopf_poller *self);
 
 #endif /* IDLE_H */

@@ -50,6 +50,7 @@ iommu_free(struct iopf_iommu *iommu)
 {
 	iopf_table_fini(&iommu->sids);
 	iopf_table_fini(&iommu->attached);
+	pthread_mutex_destroy(&iommu->idle_lock);
 	pthread_mutex_destroy(&iommu->state_lock);
 	pthread_mutex_destroy(&iommu->lock);
 	pthread_mutex_destroy(&iommu->dma_lock);
@@ -162,6 +163,7 @@ iommu_new(const char *devstr)
 	memset(iommu, 0, sizeof(*iommu));
 	iommu->name = strdup(devstr);
 	pthread_mutex_init(&iommu->state_lock, NULL);
+	pthread_mutex_init(&iommu->idle_lock, NULL);
 	pthread_mutex_init(&iommu->lock, NULL);
 	pthread_mutex_init(&iommu->dma_lock, NULL);
 	if (iommu->name == NULL || iopf_table_init(&iommu->sids) < 0 ||
@@ -313,14 +315,20 @@ static int
 iommu_stop(struct iopf_iommu *iommu)
 {
 	uint32_t running = IOPF_STATE_RUNNING;
+	bool was_running;
 	int ret;
 
-	iopf_idle_cancel(iommu);
+	was_running = atomic_compare_exchange_strong(&iommu->state, &running,
+			IOPF_STATE_QUIESCING);
+	/* A sleep begins before this call, which ends it, or sees the state. */
+	iopf_idle_end(iommu, NULL);
 	/* A page request to an IOMMU that is off ends the device's PRI: switch PRI off first. */
-	if (atomic_compare_exchange_strong(&iommu->state, &running, IOPF_STATE_QUIESCING))
+	if (was_running)
 		iopf_pri_switch_off_all(iommu);
-	/* No new pass begins; the passes under way end. */
+	/* No new pass and no call of the driver's idle begins; the passes under way end. */
+	pthread_mutex_lock(&iommu->idle_lock);
 	atomic_store(&iommu->state, IOPF_STATE_STOPPING);
+	pthread_mutex_unlock(&iommu->idle_lock);
 	iopf_rcu_synchronize();
 	ret = iommu->driver->ops.stop(iommu->priv);
 	/* Deferred handlers may keep their slots: the stop does not wait for them. */
@@ -363,7 +371,6 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 		ret = iommu->driver->ops.start(iommu->priv);
 		/* Release: with the acquire in iopf_iommu_is_polled(). */
 		atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_RUNNING : IOPF_STATE_STUCK);
-		iommu->idle = false;
 		/* A poll thread that sleeps has not told this IOMMU to wake it. */
 		iopf_pollers_wake(iommu, NULL);
 		if (ret == 0)

@@ -8,10 +8,13 @@
  * An IOMMU: its state, its queues, its devices.
  *
  * Locks of the control path, in this order:
- *	iommu->state_lock	configure, start, stop, idle, close: one at a time
+ *	iommu->state_lock	configure, start, stop, close: one at a time
  *	dev->lock		attach, detach, PRI, removal of that device: one at a time
  *	iommu->lock		lists, tables, the budget of page requests. No wait is made under
  *				it: not for the driver, a device, a handler, a grace period
+ *	iommu->idle_lock	sleep or poll, one call at a time. A stop leaves the states that are
+ *				polled under it. Poll threads take it: no wait is made under it but
+ *				the driver's for its interrupts
  *	domain->lock		handles of a domain; held during the driver's domain_add only
  *	domains_lock, registry_lock, pollers_lock, listeners_lock	no other lock is taken under
  *				these
@@ -63,7 +66,7 @@ struct iopf_iommu {
 	struct iopf_iommu_info info;
 	struct iopf_iommu_conf conf;
 	_Atomic uint32_t state;		/* enum iopf_state */
-	bool idle;			/* interrupts replace polling; under state_lock */
+	bool idle;			/* interrupts replace polling; under idle_lock */
 	bool recovering;		/* check() has terminated the stalls; owner of queue 0 */
 	_Atomic uint32_t answering;	/* answers claimed, not yet sent: iopf_answering_begin() */
 	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has a deadline */
@@ -75,6 +78,7 @@ struct iopf_iommu {
 	_Atomic uint32_t granted;	/* page requests granted to devices; written under lock */
 
 	pthread_mutex_t state_lock;
+	pthread_mutex_t idle_lock;
 	pthread_mutex_t lock;
 	pthread_mutex_t dma_lock;
 	uint32_t nb_dma;		/* areas mapped; under dma_lock */

@@ -56,9 +56,9 @@ void iopf_pollers_wake(struct iopf_iommu *iommu, const struct iopf_poller *self)
 void iopf_poller_wake(const struct iopf_poller *poller);
 /*
  * Sleep until woken. Returns 0, -EAGAIN (refused) or -ENOTSUP. iopf_poller_end_sleep() has to
- * follow, until it returns true: passes can be made before.
+ * follow: passes can be made before.
  */
 int iopf_poller_sleep(struct iopf_poller *poller);
-bool iopf_poller_end_sleep(struct iopf_poller *poller);
+void iopf_poller_end_sleep(struct iopf_poller *poller);
 
 #endif /* POLLER_H */

@@ -107,9 +107,7 @@ iopf_poller_run(void *arg)
 		else
 			do_idle(poller, &idle);
 	}
-	/* A stop or a start of an IOMMU may be under way. */
-	while (!iopf_poller_end_sleep(poller))
-		sched_yield();
+	iopf_poller_end_sleep(poller);
 	atomic_store(&poller->stop, false);
 	atomic_fetch_sub(&poller->inside, 1);
 	return 0;

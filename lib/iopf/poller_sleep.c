@@ -149,8 +149,7 @@ iopf_poller_sleep(struct iopf_poller *poller)
 
 	if (is_known_unsupported(poller))
 		return -ENOTSUP;
-	if (!iopf_poller_end_sleep(poller))
-		return -EAGAIN;
+	iopf_poller_end_sleep(poller);
 	/* EAGAIN: it is 0 already. */
 	if (read(poller->fd, &count, sizeof(count)) < 0)
 		count = 0;
@@ -172,20 +171,16 @@ iopf_poller_sleep(struct iopf_poller *poller)
 	return 0;
 }
 
-bool
+void
 iopf_poller_end_sleep(struct iopf_poller *poller)
 {
 	struct iopf_poller_queues *queues = poller->slept;
-	bool ended = true;
 
 	if (queues == NULL)
-		return true;
+		return;
 	for (unsigned int i = 0; i < queues->nb; i++)
-		if (is_first(queues, i) && !iopf_idle_end(queues->queues[i]->iommu, poller))
-			ended = false;
-	if (!ended)
-		return false;
+		if (is_first(queues, i))
+			iopf_idle_end(queues->queues[i]->iommu, poller);
 	poller->slept = NULL;
 	iopf_hazard_drop(poller->line);
-	return true;
 }

@@ -39,12 +39,20 @@ deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	return IOPF_ANSWER(IOPF_SUCCESS);
 }
 
+static void
+call_hook(void)
+{
+	if (ctl.in_pci_op != NULL)
+		ctl.in_pci_op();
+}
+
 static int
 ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
 {
 	(void)dev;
 	(void)stu;
 	(void)ctx;
+	call_hook();
 	return ctl.fail_ats;
 }
 
@@ -53,6 +61,7 @@ ats_disable(struct iopf_dev *dev, void *ctx)
 {
 	(void)dev;
 	(void)ctx;
+	call_hook();
 	return 0;
 }
 

@@ -44,6 +44,7 @@ struct ctl {
 	_Atomic bool storm_stop;
 	_Atomic bool not_drained;
 	_Atomic unsigned int asked;	/* calls of pri_drained that returned false */
+	void (*in_pci_op)(void);	/* called when ATS goes on, when ATS or PRI goes off */
 	int fail_ats;
 	uint32_t wait_ms;
 	uint32_t share_ms;

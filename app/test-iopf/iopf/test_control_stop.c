@@ -219,6 +219,48 @@ a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_stop(void **state)
 	assert_int_equal(-EINVAL, iopf_iommu_idle(ctl.iommu, 0));
 }
 
+/* The calls of idle inside the operation of a device, and their ends before the operation ended. */
+static struct {
+	unsigned int calls, ended;
+} inside;
+
+static void
+idle_inside(void)
+{
+	static int fds[] = { 0, -1 };
+	struct call *calls[2];
+
+	if (inside.calls != 0)
+		return;
+	for (unsigned int i = 0; i < 2; i++, inside.calls++)
+		calls[i] = ctl_start_call(idle, &fds[i]);
+	for (unsigned int n = 0; n < 20000 && !(calls[0]->ended && calls[1]->ended); n++)
+		usleep(100);
+	for (unsigned int i = 0; i < 2; i++)
+		inside.ended += calls[i]->ended;
+}
+
+/*
+ * A start and a stop wait for a device, whose control call may wait for an ATC invalidation that a
+ * recovery holds back, and the recovery needs passes of the poll thread.
+ */
+static void
+a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_device(void **state)
+{
+	(void)state;
+	ctl_open(true, true);
+	hw.can_idle = true;
+	for (unsigned int i = 0; i < 2; i++) {
+		memset(&inside, 0, sizeof(inside));
+		ctl.in_pci_op = idle_inside;
+		assert_int_equal(0, i == 0 ? iopf_iommu_stop(ctl.iommu) :
+				iopf_iommu_start(ctl.iommu));
+		ctl.in_pci_op = NULL;
+		assert_int_equal(2, inside.calls);
+		assert_int_equal(2, inside.ended);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_refused_access_is_counted_for_its_device),
 	CTL_TEST(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
@@ -227,5 +269,6 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(memory_that_is_none_is_refused_with_a_line),
 	CTL_TEST(a_driver_can_omit_operations),
 	CTL_TEST(a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_stop),
+	CTL_TEST(a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_device),
 };
 TEST_SUITE(control_stop, tests, NULL, NULL);
