@@ -45,27 +45,24 @@
  * iopf_dev_remove(), iopf_poller_destroy(), iopf_iommu_stop(), iopf_dma_unmap(),
  * iopf_iommu_close().
  *
- * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not
- * block; a deferred handler runs on a worker thread and may. Where no poller runs, a thread
- * that attaches or detaches makes passes, and calls the fast handler. Neither handler may attach,
- * detach, add, remove, destroy, configure, start, stop or close (-EDEADLK). One thread at a time
- * calls iopf_poll() of a poller. Any thread calls the other functions, handlers included for
- * iopf_group_respond() and iopf_invalidate() (a fast handler must not call the latter, which
- * waits). Control calls are serialised for each device, and configure, start, stop, idle and close
- * for each IOMMU.
+ * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not block; a
+ * deferred handler runs on a worker thread and may. Where no poller runs, a thread that attaches or
+ * detaches makes passes, and calls the fast handler. Control calls (attach, detach, add, remove,
+ * destroy, configure, start, stop, close) are serialised for each device or IOMMU; a handler must
+ * not make them (-EDEADLK). One thread at a time calls iopf_poll() of a poller. Any thread calls the
+ * other functions; only a fast handler must not call iopf_invalidate(), which waits.
  *
  * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers and its queue,
- * the driver those for the IOMMU. A control call that failed can be made again and goes on from
- * where it was. Until it returns 0 nothing is released that the IOMMU or a handler may still use.
+ * the driver those for the IOMMU. A control call that failed goes on where it was when it is made
+ * again. Until it returns 0 nothing is released that the IOMMU or a handler may still use.
  *
  * Errors. Functions that return int return 0 or -errno and set rte_errno; pointers are NULL with
  * rte_errno. In the option structs zero means the default, in [brackets]. NULL where an object is
- * expected is EINVAL (a counter is 0, void functions do nothing); to destroy, remove or close NULL
- * is 0.
+ * expected is EINVAL; to destroy, remove or close NULL is 0.
  *
  * Other headers, by reader: iopf_iommu.h (sizes, capabilities, sleeping, memory of an IOMMU),
- * iopf_handler.h (handlers that invalidate, take or defer; workers), iopf_poller.h (the loop and
- * the idle policy of poll threads), iopf_pci.h (the driver of a PCIe function with ATS and PRI),
+ * iopf_handler.h (handlers that invalidate, take or defer; workers; a domain or handlers replaced),
+ * iopf_poller.h (the loop and the idle policy of poll threads), iopf_pci.h (the driver of a PCIe function with ATS and PRI),
  * iopf_policy.h (devices that may go wrong), iopf_listener.h (events that need no answer),
  * iopf_stats.h (counters, the dump), iopf_driver.h (drivers of IOMMUs), iopf_pgtable.h (domains
  * with page tables of lib/pgtable).
@@ -150,10 +147,6 @@ struct iopf_fault {
 	uint16_t queue;		/**< that it came from */
 };
 
-/** The most page requests of a group that a handler gets. Further ones are dropped and counted
- * (IOPF_IOMMU_STAT_CUT); the answer covers them, and the device requests them again. */
-#define IOPF_MAX_GROUP_FAULTS 512
-
 /**
  * Faults that are answered together: one stall, or the page requests of a group in the order
  * they came, all of one StreamID and PASID. Valid only during the handler's call; the id is valid
@@ -166,12 +159,6 @@ struct iopf_group {
 	uint16_t nb_faults;
 	const struct iopf_fault *const *faults;
 };
-
-static inline uint64_t
-iopf_group_id(const struct iopf_group *group)
-{
-	return group->id;
-}
 
 /**
  * What a handler returns:
@@ -190,17 +177,13 @@ enum iopf_verdict {
 	IOPF_VERDICT_MAX = INT32_MAX,
 };
 #ifdef __cplusplus
-#define IOPF_ANSWER(code) \
-	static_cast<enum iopf_verdict>(static_cast<int>(IOPF_VERDICT_ANSWER) | \
-			static_cast<int>(code))
-#define IOPF_ANSWER_AFTER_INV(code) \
-	static_cast<enum iopf_verdict>(static_cast<int>(IOPF_VERDICT_AFTER_INV) | \
-			static_cast<int>(code))
+#define IOPF_VERDICT(kind, code) \
+	static_cast<enum iopf_verdict>(static_cast<int>(kind) | static_cast<int>(code))
 #else
-#define IOPF_ANSWER(code)	((enum iopf_verdict)((int)IOPF_VERDICT_ANSWER | (int)(code)))
-#define IOPF_ANSWER_AFTER_INV(code) \
-	((enum iopf_verdict)((int)IOPF_VERDICT_AFTER_INV | (int)(code)))
+#define IOPF_VERDICT(kind, code)	((enum iopf_verdict)((int)(kind) | (int)(code)))
 #endif
+#define IOPF_ANSWER(code)		IOPF_VERDICT(IOPF_VERDICT_ANSWER, code)
+#define IOPF_ANSWER_AFTER_INV(code)	IOPF_VERDICT(IOPF_VERDICT_AFTER_INV, code)
 
 typedef enum iopf_verdict (*iopf_handler_t)(struct iopf_domain *domain,
 		const struct iopf_group *group, void *ctx);
@@ -227,16 +210,14 @@ int iopf_iommu_start(struct iopf_iommu *iommu);
 /**
  * Block DMA, and answer or terminate all outstanding faults. Waits one second for all devices with
  * PRI together, and for no deferred handler: its answer returns -ESTALE.
- * @return 0; -EDEADLK in a handler; or the driver's error. After an error the IOMMU may still
- *   translate, iopf_invalidate() fails while it does, and faults are not served: stop or start it
- *   again.
+ * @return 0; -EDEADLK in a handler; or the driver's error, after which the IOMMU may still
+ *   translate and serves no fault: stop or start it again.
  */
 int iopf_iommu_stop(struct iopf_iommu *iommu);
 
 /**
- * @return 0; -EDEADLK in a handler; -EBUSY (started, has devices, is in a poller, or has memory
- *   mapped, as pools have), also if the IOMMU does not acknowledge that it is off: nothing is
- *   released, and stop and close can be called again.
+ * @return 0; -EDEADLK in a handler; -EBUSY (started, does not acknowledge that it is off, has
+ *   devices, is in a poller, or has memory mapped, as pools have): nothing is released.
  */
 int iopf_iommu_close(struct iopf_iommu *iommu);
 
@@ -256,15 +237,12 @@ enum iopf_recover {
 
 /** Operations of the device, given by its driver. */
 struct iopf_dev_ops {
-	/**
-	 * Stop, and return when no access is outstanding. 0 or -errno. Called before a detach or
-	 * removal if the IOMMU can only stall (iopf_iommu_info.stall_forced). May be NULL.
-	 */
+	/** Stop, and return when no access is outstanding; 0 or -errno. For a detach or removal
+	 * where the IOMMU can only stall (iopf_iommu_info.stall_forced). May be NULL. */
 	int (*quiesce)(struct iopf_dev *dev, void *ctx);
 	/**
-	 * For IOPF_TERMINATE: called instead of an answer, once for each record; an access may
-	 * leave many. On the thread that answers; must not block. NULL: the faults are only
-	 * reported, and the handlers are not called. struct iopf_retry: iopf_handler.h.
+	 * For IOPF_TERMINATE: called instead of an answer; must not block; iopf_handler.h. NULL:
+	 * the faults are only reported, and the handlers are not called.
 	 */
 	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
 };
@@ -273,19 +251,13 @@ struct iopf_dev_conf {
 	const char *name;		/**< for lists ["sid:N"] */
 	const uint32_t *sids;		/**< copied */
 	unsigned int nb_sids;
-	uint32_t nb_pasids;		/**< attachable PASIDs are below it; not 0 where the IOMMU
-					  * keeps that for untagged traffic [0] */
+	uint32_t nb_pasids;		/**< attachable PASIDs are below it [0] */
 	enum iopf_recover recover;
-	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; taken from
-					  * the IOMMU's max_requests while the device is attached */
-	bool pri_overcommit;		/**< attach even if fewer are left: the queue may overflow,
-					  * which costs time only; see iopf_domain_conf.lost */
-	bool prg_pasid;			/**< its answers must have the PASID: the device's "PRG
-					  * Response PASID Required" */
-	bool merge_events;		/**< the IOMMU may leave out equal records of aborted
-					  * accesses; where it cannot: no effect */
-	uint32_t wait_ms;		/**< bounds the waits of control calls of the device for
-					  * handlers, device and queue; -ETIMEDOUT [10000] */
+	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; iopf_pci.h */
+	bool pri_overcommit;		/**< attach even if fewer are left: the queue may overflow */
+	bool prg_pasid;			/**< the device's "PRG Response PASID Required" */
+	bool merge_events;		/**< of aborted accesses, where the IOMMU can */
+	uint32_t wait_ms;		/**< bounds the waits of its control calls [10000] */
 	struct iopf_dev_ops ops;
 	const struct iopf_pci_ops *pci;	/**< IOPF_PRI: iopf_pci.h; copied */
 	const struct iopf_dev_limits *limits; /**< iopf_policy.h; copied [the defaults there] */
@@ -351,43 +323,24 @@ int iopf_domain_destroy(struct iopf_domain *domain);
 
 /**
  * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain. After an error it is
- * not attached. If the undo failed too, the domain counts as attached until the next attach, detach
- * or removal of the device completes the undo.
+ * not attached, or, if the undo failed too, until the next attach, detach or removal of the device.
  * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the undo
  *   of an attach is not complete), -ERANGE (no such PASID), -EINVAL (the IOMMU cannot do the
  *   translation), -ENODEV (the device's removal has begun), -EDEADLK, -ENOMEM, -ENOSPC (of
- *   address spaces, of page requests: see pri_overcommit, or a limit of the driver), or the error
- *   of the driver or of an operation.
+ *   address spaces or page requests, or a limit of the driver), or the error of the driver or of
+ *   an operation.
  */
 int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
 /**
  * The reverse. When it returns 0, no access of (device, PASID) uses the domain any more, each fault
  * of it is answered, and no handler has any of them. Faults during the detach are answered
- * IOPF_INVALID without the handlers. It waits for deferred handlers. Not attached there, or another
- * domain is, which stays: 0.
- * @return 0; -EDEADLK in a handler; or an error, after which it can be called again:
- *   - -ETIMEDOUT: within wait_ms a deferred handler has not returned, the PASID has not drained, or
- *     the queue was not read. Accesses abort, faults are answered; nothing else can be attached.
- *   - -ETIMEDOUT for the last attachment of an IOPF_PRI device whose Last of a group never came:
- *     PRI is off, everything else as before. Reset the device.
- *   - the driver's error: nothing is released; accesses that need no answer may still succeed.
- *   - the error of an operation of the device: everything is as before.
+ * IOPF_INVALID without the handlers. Not attached there, or another domain is, which stays: 0.
+ * @return 0; -EDEADLK in a handler; -ETIMEDOUT (a deferred handler, the PASID or the queue took
+ *   longer than wait_ms, or the Last of a group never came) or the error of the driver or of an
+ *   operation: nothing is released, and it can be called again. The guide has the states.
  */
 int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
-
-/**
- * Replace the domain that is attached there, while the device accesses memory: no access is aborted
- * by it, and each access uses the old domain or the new one. Faults of the old domain that wait for
- * an answer get IOPF_SUCCESS (counter retried): the device tries again in the new domain. When it
- * returns 0, what a detach promises is true of the old domain. That domain again: 0.
- * @return 0; -ENOTCONN (nothing is attached), -EBUSY (its detach, or the undo of its attach, is not
- *   complete), -ENOTSUP (the driver cannot), or those of attach: the old domain is attached as
- *   before. After -ETIMEDOUT and other errors of the driver either may be attached: the log tells.
- *   If the new domain is, the old one may still be in use, and its handlers may have faults, until
- *   another replace by the same domain, or a detach, returns 0.
- */
-int iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
 void *iopf_domain_ctx(const struct iopf_domain *domain);
 const char *iopf_domain_name(const struct iopf_domain *domain);

@@ -7,7 +7,8 @@
 /**
  * @file
  * For the author of a domain whose handlers do more than answer: invalidations, groups that are
- * taken and answered later, and workers for deferred handlers; and for the operation retry.
+ * taken and answered later, workers for deferred handlers, the operation retry; and for domains and
+ * handlers that are replaced while the device runs.
  *
  * Lost page requests (iopf_domain_conf.lost). The callback is called like handler, for page
  * requests that are discarded because others were lost. No answer is needed (the id is 0). The
@@ -25,7 +26,14 @@
 extern "C" {
 #endif
 
-/** An access that was aborted, and the answer to its fault. */
+/** The most page requests of a group that a handler gets. Further ones are dropped and counted
+ * (IOPF_IOMMU_STAT_CUT); the answer covers them, and the device requests them again. */
+#define IOPF_MAX_GROUP_FAULTS 512
+
+/**
+ * An access that was aborted, and the answer to its fault: iopf_dev_ops.retry gets it once for each
+ * record, of which an access may leave many, on the thread that answers.
+ */
 struct iopf_retry {
 	uint64_t addr;
 	uint32_t sid;
@@ -112,6 +120,19 @@ int iopf_group_set_deadline(uint64_t id, uint32_t ms);
  */
 int iopf_domain_set_handler(struct iopf_domain *domain, iopf_handler_t handler,
 		iopf_handler_t deferred, void *ctx);
+
+/**
+ * Replace the domain that is attached there, while the device accesses memory: no access is aborted
+ * by it, and each access uses the old domain or the new one. Faults of the old domain that wait for
+ * an answer get IOPF_SUCCESS (counter retried): the device tries again in the new domain. When it
+ * returns 0, what a detach promises is true of the old domain. That domain again: 0.
+ * @return 0; -ENOTCONN (nothing is attached), -EBUSY (its detach, or the undo of its attach, is not
+ *   complete), -ENOTSUP (the driver cannot), or those of attach: the old domain is attached as
+ *   before. After -ETIMEDOUT and other errors of the driver either may be attached: the log tells.
+ *   If the new domain is, the old one may still be in use, and its handlers may have faults, until
+ *   another replace by the same domain, or a detach, returns 0.
+ */
+int iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 
 struct iopf_worker_conf {
 	const char *name;

@@ -12,6 +12,10 @@
  * ATS and PRI are on while the device is attached and the IOMMU started.
  *   - On: the IOMMU allows ATS, ats_enable, pri_enable.
  *   - Off: pri_disable, wait until pri_drained, ats_disable, the IOMMU forbids ATS.
+ *
+ * While attached the device has iopf_dev_conf.pri_requests of the IOMMU's max_requests. With
+ * pri_overcommit it attaches even if fewer are left: an overflow of the queue costs time only (see
+ * iopf_domain_conf.lost). With prg_pasid its answers have the PASID.
  */
 
 #include <stdbool.h>

@@ -27,6 +27,7 @@
 #include "breaker.h"
 #include "call.h"
 #include "domain.h"
+#include "iopf_handler.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
 #include "pri.h"

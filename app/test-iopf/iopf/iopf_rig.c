@@ -22,7 +22,7 @@ one_fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	assert_ptr_equal(ctx, &one);
 	assert_ptr_equal(iopf_domain_ctx(domain), ctx);
 	assert_int_equal(group->nb_faults, 1);
-	one.last_id = iopf_group_id(group);
+	one.last_id = group->id;
 	one.called++;
 	return one.in_handler != NULL ? one.in_handler(group) : one.verdict;
 }
@@ -32,7 +32,7 @@ one_deferred(struct iopf_domain *domain, const struct iopf_group *group, void *c
 {
 	(void)domain;
 	(void)ctx;
-	one.last_id = iopf_group_id(group);
+	one.last_id = group->id;
 	one.called_deferred++;
 	while (atomic_load(&one.hold))
 		usleep(100);

@@ -89,7 +89,7 @@ prg_fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	(void)domain;
 	(void)ctx;
 	prg.called++;
-	prg.last_id = iopf_group_id(group);
+	prg.last_id = group->id;
 	prg.nb_faults = group->nb_faults;
 	prg.pasid = group->pasid;
 	prg.of = group->dev;

@@ -15,6 +15,7 @@
 
 #include "array_iommu.h"
 #include "iopf.h"
+#include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
 

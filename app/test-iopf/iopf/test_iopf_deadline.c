@@ -113,7 +113,7 @@ the_poll_thread_finds_a_deadline(void **state)
 static enum iopf_verdict
 set_in_handler(const struct iopf_group *group)
 {
-	assert_int_equal(0, iopf_group_set_deadline(iopf_group_id(group), FAR_MS));
+	assert_int_equal(0, iopf_group_set_deadline(group->id, FAR_MS));
 	return one.verdict;
 }
 
@@ -377,7 +377,7 @@ race_answer(void *arg)
 static enum iopf_verdict
 race_take(const struct iopf_group *group)
 {
-	race.id = iopf_group_id(group);
+	race.id = group->id;
 	return IOPF_TAKEN;
 }
 

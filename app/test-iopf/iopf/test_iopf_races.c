@@ -30,7 +30,7 @@ race_handler(const struct iopf_group *group)
 	case 1:
 		return IOPF_DEFER;
 	default:
-		race_ids[n % 64] = iopf_group_id(group);
+		race_ids[n % 64] = group->id;
 		return IOPF_TAKEN;
 	}
 }

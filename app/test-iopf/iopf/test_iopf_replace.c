@@ -44,7 +44,7 @@ run_fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	struct side *side = ctx;
 
 	assert_ptr_equal(domain, side->domain);
-	side->last_id = iopf_group_id(group);
+	side->last_id = group->id;
 	side->fast++;
 	if (side->verdict != IOPF_DEFER)
 		wait_while_held(side);
@@ -57,7 +57,7 @@ run_deferred(struct iopf_domain *domain, const struct iopf_group *group, void *c
 	struct side *side = ctx;
 
 	assert_ptr_equal(domain, side->domain);
-	side->last_id = iopf_group_id(group);
+	side->last_id = group->id;
 	side->deferred++;
 	wait_while_held(side);
 	return IOPF_ANSWER(IOPF_INVALID);

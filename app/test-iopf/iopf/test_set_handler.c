@@ -53,7 +53,7 @@ leave(struct context *own)
 			void *ctx)							\
 	{										\
 		(void)domain;								\
-		one.last_id = iopf_group_id(group);					\
+		one.last_id = group->id;					\
 		if (name.verdict != IOPF_DEFER)						\
 			enter(&name, ctx);						\
 		name.fast++;								\

@@ -133,7 +133,7 @@ take(struct iopf_domain *d, const struct iopf_group *group, void *ctx)
 {
 	(void)d;
 	(void)ctx;
-	taken = iopf_group_id(group);
+	taken = group->id;
 	return IOPF_TAKEN;
 }
 

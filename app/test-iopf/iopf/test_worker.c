@@ -52,7 +52,7 @@ fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	(void)domain;
 	(void)ctx;
-	atomic_store(&t.id, iopf_group_id(group));
+	atomic_store(&t.id, group->id);
 	return t.verdict;
 }
 
@@ -65,7 +65,7 @@ deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	(void)ctx;
 	assert_int_equal(group->nb_faults, 1);
 	assert_ptr_equal(group->dev, t.dev);
-	atomic_store(&t.id, iopf_group_id(group));
+	atomic_store(&t.id, group->id);
 	atomic_fetch_add(&t.called, 1);
 	return f != NULL ? f(group) : IOPF_ANSWER(IOPF_SUCCESS);
 }
@@ -356,9 +356,9 @@ defer_inside(const struct iopf_group *group)
 
 	assert_int_equal(1, atomic_fetch_add(&inside, 1) + 1);
 	if (n == 1) {
-		assert_int_equal(0, iopf_group_defer(iopf_group_id(group)));
+		assert_int_equal(0, iopf_group_defer(group->id));
 		/* Some time before the return, or right before it. */
-		if (IOPF_ID_GEN(iopf_group_id(group)) % 16 == 0)
+		if (IOPF_ID_GEN(group->id) % 16 == 0)
 			usleep(2000);
 	}
 	atomic_fetch_sub(&inside, 1);
@@ -446,7 +446,7 @@ defer_main(void *arg)
 static enum iopf_verdict
 take_sometimes(const struct iopf_group *group)
 {
-	return iopf_group_id(group) % 3 ? IOPF_TAKEN : IOPF_ANSWER(IOPF_SUCCESS);
+	return group->id % 3 ? IOPF_TAKEN : IOPF_ANSWER(IOPF_SUCCESS);
 }
 
 static void

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include <iopf.h>
+#include <iopf_handler.h>
 #include <iopf_iommu.h>
 #include <iopf_pci.h>
 #include <iopf_stats.h>
