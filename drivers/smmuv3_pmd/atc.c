@@ -337,8 +337,6 @@ smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
 	/* B2 */
 	smmuv3_io_mb();
 	nb = collect_words(s, domain, words, &cut);
-	if (nb == 0)
-		return 0;
 	span = find_span(s, inv, n);
 	sync_each = atomic_load_explicit(&s->atc_sync_each, memory_order_relaxed);
 	for (w = 0; w < nb; w++) {

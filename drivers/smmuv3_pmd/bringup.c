@@ -285,7 +285,7 @@ int
 smmuv3_take_over(struct smmuv3 *s)
 {
 	uint32_t cr0 = smmuv3_read32(s->regs, SMMUV3_CR0);
-	uint32_t ack = smmuv3_load_status(s->regs, SMMUV3_CR0ACK);
+	uint32_t ack = smmuv3_read32(s->regs, SMMUV3_CR0ACK);
 	int ret;
 
 	s->initial_gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);

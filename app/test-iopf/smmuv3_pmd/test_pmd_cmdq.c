@@ -377,6 +377,96 @@ test_a_batch_is_written_whole_where_an_erratum_needs_it(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+/* The operations of the queue, with a function that the first wait calls. */
+static struct {
+	struct smmuv3_cmdq_ops ops;
+	const struct smmuv3_cmdq_ops *real;
+	void (*in_wait)(struct pmd *p);
+	struct pmd *p;
+	unsigned int waits;
+} hook;
+
+static bool
+wait_hooked(void *ctx, struct smmuv3_wait *w)
+{
+	void (*in_wait)(struct pmd *p) = hook.in_wait;
+
+	hook.waits++;
+	hook.in_wait = NULL;
+	if (in_wait != NULL)
+		in_wait(hook.p);
+	return hook.real->wait(ctx, w);
+}
+
+static void
+hook_wait(struct pmd *p, void (*in_wait)(struct pmd *p))
+{
+	hook.real = p->s->cmdq.ops;
+	hook.ops = *hook.real;
+	hook.ops.wait = wait_hooked;
+	hook.in_wait = in_wait;
+	hook.p = p;
+	hook.waits = 0;
+	p->s->cmdq.ops = &hook.ops;
+}
+
+static void
+restart_and_stick(struct pmd *p)
+{
+	smmuv3_model_knob(p->m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	assert_int_equal(p->ops->stop(p->s), 0);
+	assert_int_equal(p->ops->start(p->s), 0);
+	smmuv3_model_knob(p->m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+}
+
+/* The start has invalidated everything: see state.h. */
+static void
+test_a_wait_over_a_stop_and_a_start_needs_no_command(void **state)
+{
+	const struct smmuv3_cmd cmd = pmd_make_tlbi(0);
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 2 });
+	pmd_start(&p, IOPF_STALL);
+	p.s->timeout /= 20;
+	/* The queue is full: the batch is not in it when the stop comes. */
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
+	for (unsigned int i = 0; i < 4; i++)
+		smmuv3_cmdq_post(&p.s->cmdq, &cmd, 1);
+	hook_wait(&p, restart_and_stick);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, NULL), 0);
+	assert_null(hook.in_wait);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	p.s->cmdq.ops = hook.real;
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
+static void
+run_smmu(struct pmd *p)
+{
+	pmd_step(p);
+}
+
+/* CMDQ_CONS is a register: a read of it costs more than one of the word. */
+static void
+test_the_word_of_a_sync_ends_its_wait(void **state)
+{
+	const struct smmuv3_cmd cmd = pmd_make_tlbi(0);
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_start(&p, IOPF_STALL);
+	assert_non_null(p.s->cmdq.word);
+	hook_wait(&p, run_smmu);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, NULL), 0);
+	/* The first wait finds the word of an earlier CMD_SYNC. */
+	assert_in_range(hook.waits, 1, 2);
+	p.s->cmdq.ops = hook.real;
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 static void
 test_a_full_backlog_refuses_commands_and_loses_none(void **state)
 {
@@ -411,6 +501,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_callers_share_the_queue),
 	cmocka_unit_test(test_a_waiting_caller_gets_its_turn),
 	cmocka_unit_test(test_no_answer_to_an_old_stall_outlives_a_recovery),
+	cmocka_unit_test(test_a_wait_over_a_stop_and_a_start_needs_no_command),
+	cmocka_unit_test(test_the_word_of_a_sync_ends_its_wait),
 	cmocka_unit_test(test_a_batch_is_written_whole_where_an_erratum_needs_it),
 };
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "breaker_rig.h"
+#include "interpose.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
 
@@ -158,9 +159,37 @@ test_a_replace_without_room_changes_nothing(void **state)
 	breaker_close(&r);
 }
 
+static void
+test_a_replace_without_memory_changes_nothing(void **state)
+{
+	struct breaker_rig r = { .domain = NULL };
+	struct other other;
+	struct pmd *p = &r.p;
+
+	(void)state;
+#ifdef INTERPOSE_OFF
+	test_skip("the sanitizer interposes malloc itself");
+#endif
+	breaker_open(&r, &breaker_kinds[0]);
+	assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
+	add_other(&r, &other);
+	interpose_fail(1);
+	assert_int_equal(rig_replace(p->ops, p->s, p->dev, PASID, other.domain), -ENOMEM);
+	assert_true(interpose_failed());
+	interpose_fail(0);
+	assert_int_equal(rig_count_handles(p->s, p->dev, PASID), 1);
+	assert_int_equal(breaker_write_all(&r, NEW), breaker_kinds[0].nb_sids);
+	assert_int_equal(r.page[0], NEW);
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), 0);
+	p->ops->domain_del(p->s, other.domain);
+	p->ops->domain_del(p->s, r.domain);
+	breaker_close(&r);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_replace_that_fails_anywhere_can_be_finished),
 	cmocka_unit_test(test_a_replace_without_room_changes_nothing),
+	cmocka_unit_test(test_a_replace_without_memory_changes_nothing),
 };
 
 TEST_SUITE(pmd_replace, tests, NULL, NULL);
