@@ -98,6 +98,7 @@ array_iommu_reset(void)
 	for (unsigned int i = 0; i < 2; i++)
 		hw.q[i].prod = hw.q[i].cons = 0;
 	hw.nb_out = hw.check = 0;
+	hw.posts = hw.posted_invs = 0;
 	hw.invalidate_fails_at = UINT32_MAX;
 	hw.invalidate_us = 0;
 	hw.fail_attach = 0;
@@ -403,11 +404,13 @@ hw_answer_after(void *priv, void *domain, const struct iopf_inv *inv, uint16_t n
 	assert_in_range(n_inv, 0, 64);
 	assert_true(n_inv + n != 0);
 	assert_non_null(domain);
+	use_domain(domain);
 	pthread_mutex_lock(&hw.lock);
 	hw.posts++;
 	hw.posted_invs += n_inv;
 	pthread_mutex_unlock(&hw.lock);
 	record_answers(inv, n_inv, answers, n);
+	((struct array_domain *)domain)->users--;
 	return n;
 }
 

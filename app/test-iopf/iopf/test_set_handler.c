@@ -15,6 +15,7 @@
 #include "iopf_rig.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
+#include "prg_rig.h"
 #include "test.h"
 
 /* A context. It is dead after the call that replaces it has returned. */
@@ -267,6 +268,40 @@ a_wrong_call_is_refused_with_a_line(void **state)
 	a.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 }
 
+static void *lost_ctx;
+
+static void
+on_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	lost_ctx = ctx;
+}
+
+/* The callback itself stays. */
+static void
+lost_gets_the_new_context(void **state)
+{
+	struct iopf_domain *domain = iopf_domain_create(&(struct iopf_domain_conf){
+			.handler = prg_fast, .lost = on_lost, .ctx = &a });
+
+	(void)state;
+	assert_int_equal(0, iopf_domain_attach(domain, prg.dev, 3));
+	for (unsigned int i = 0; i < 2; i++) {
+		struct context *ctx = i == 0 ? &a : &b;
+
+		/* Also for a group that has begun before. */
+		prg_put(SID, 3, 1, 0x1000, 0);
+		prg_poll_all();
+		assert_int_equal(0, iopf_domain_set_handler(domain, prg_fast, NULL, ctx));
+		prg_put_mark(SID, 3, IOPF_EVENT_LOST);
+		prg_poll_all();
+		assert_ptr_equal(ctx, lost_ctx);
+	}
+	assert_int_equal(0, iopf_domain_detach(domain, prg.dev, 3));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+}
+
 /* Handlers are replaced all the time: none runs with another's context, and no fault is lost. */
 static _Atomic bool poll_end;
 
@@ -313,6 +348,7 @@ static const struct CMUnitTest tests[] = {
 	SET_TEST(it_waits_for_a_deferred_handler_that_runs),
 	SET_TEST(a_taken_group_stays_taken),
 	SET_TEST(a_wrong_call_is_refused_with_a_line),
+	PRG_TEST(lost_gets_the_new_context),
 	SET_TEST(handlers_are_replaced_during_faults),
 };
 
