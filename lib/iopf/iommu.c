@@ -330,6 +330,12 @@ iommu_stop(struct iopf_iommu *iommu)
 	atomic_store(&iommu->state, IOPF_STATE_STOPPING);
 	pthread_mutex_unlock(&iommu->idle_lock);
 	iopf_rcu_synchronize();
+	/*
+	 * Groups of a device whose PRI stays on, since another control call has its lock: without
+	 * an answer the device would wait for ever.
+	 */
+	if (was_running && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS)
+		iopf_queue_cancel(&iommu->queues[IOPF_QUEUE_REQUESTS], NULL, IOPF_CANCEL_DRAIN);
 	ret = iommu->driver->ops.stop(iommu->priv);
 	/* Deferred handlers may keep their slots: the stop does not wait for them. */
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)

@@ -193,6 +193,7 @@ struct drain {
 	struct iopf_dev *dev;
 	struct iopf_attachment *attachment;	/* only its PASID; NULL: the whole device */
 	bool answer;				/* pending groups are answered without handlers */
+	bool sent_all;	/* pasid_drained was true before the queue was last read */
 	unsigned int partial, pending;		/* groups, at the last count */
 };
 
@@ -221,16 +222,20 @@ dev_has_drained(const struct drain *d)
 	return ops->pasid_drained == NULL || ops->pasid_drained(d->dev, d->attachment->pasid, ctx);
 }
 
+/* After false the caller reads the queue. */
 static bool
 drain_is_complete(struct drain *d)
 {
+	bool drained = dev_has_drained(d);
+
+	if (d->attachment == NULL)
+		return drained;
 	/* A Last that comes later would be of the next domain that uses this PASID. */
-	if (d->attachment != NULL) {
-		drain_count_groups(d);
-		if (d->partial != 0)
-			return false;
-	}
-	return dev_has_drained(d);
+	drain_count_groups(d);
+	if (d->partial == 0 || d->sent_all)
+		return drained;
+	d->sent_all = drained && d->dev->pci.pasid_drained != NULL;
+	return false;
 }
 
 static void

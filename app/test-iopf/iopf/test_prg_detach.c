@@ -19,6 +19,8 @@
 #include "iopf_iommu.h"
 #include "test.h"
 
+#define SID3	40
+
 static bool
 pasid_drained(struct iopf_dev *dev, uint32_t pasid, void *ctx)
 {
@@ -27,6 +29,22 @@ pasid_drained(struct iopf_dev *dev, uint32_t pasid, void *ctx)
 	(void)ctx;
 	if (strchr(prg.log, 'D') == NULL)
 		prg_log_call('D');
+	return !prg.not_drained;
+}
+
+/* The device's Last arrives while it reports that it has drained. */
+static bool last_at_drained;
+static unsigned int drained_calls;
+
+static bool
+pasid_drained_counted(struct iopf_dev *dev, uint32_t pasid, void *ctx)
+{
+	(void)dev;
+	(void)ctx;
+	drained_calls++;
+	if (last_at_drained)
+		prg_put(SID3, pasid, 1, 0x2000, LAST);
+	last_at_drained = false;
 	return !prg.not_drained;
 }
 
@@ -160,6 +178,39 @@ a_stop_waits_a_limited_time_for_a_device(void **state)
 	assert_string_equal("ppdtdt", prg.log);
 }
 
+static void *
+attach_one(void *arg)
+{
+	(void)arg;
+	assert_int_equal(0, iopf_domain_attach(prg.domain, prg.dev, 4));
+	return NULL;
+}
+
+/* Its PRI stays on. But a device would wait for ever for an answer that the stop has forgotten. */
+static void
+a_stop_answers_the_groups_of_a_device_that_another_call_keeps(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	prg_mute_log(true);
+	prg.verdict = IOPF_TAKEN;
+	prg_put_group(SID, 1, 1, 2);
+	prg_poll_all();
+	hw.knobs[ARRAY_ATTACH].hold = 1;
+	assert_int_equal(0, pthread_create(&thread, NULL, attach_one, NULL));
+	assert_true(array_wait_held(ARRAY_ATTACH, 1));
+	assert_int_equal(0, iopf_iommu_stop(prg.iommu));
+	array_release(ARRAY_ATTACH);
+	pthread_join(thread, NULL);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(1, hw.out[0].answer.token);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(1, iopf_domain_stat(prg.domain, IOPF_STAT_CANCELLED));
+	assert_int_equal(0, iopf_domain_stat(prg.domain, IOPF_STAT_TERMINATED));
+	assert_int_equal(-ESTALE, iopf_group_respond(prg.last_id, IOPF_SUCCESS));
+}
+
 static void
 after_a_response_failure_pri_is_restarted(void **state)
 {
@@ -245,6 +296,51 @@ a_detach_of_one_pasid_waits_for_groups_that_have_begun(void **state)
 	assert_int_equal(0, ret);
 	assert_int_equal(1, hw.nb_out);
 	assert_int_equal(0, prg_stat(IOPF_IOMMU_STAT_DISCARDED));
+}
+
+/*
+ * A device that has nothing outstanding of the PASID sends no Last: the detach does not wait for it.
+ * The queue is read once more, since the Last may be in it.
+ */
+static void
+a_detach_does_not_wait_for_a_last_after_the_pasid_has_drained(void **state)
+{
+	const uint32_t sid = SID3;
+	struct iopf_pci_ops drains = prg_ops;
+	struct iopf_dev *dev;
+
+	(void)state;
+	prg_mute_log(true);
+	drains.pasid_drained = pasid_drained_counted;
+	dev = iopf_dev_add(prg.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.nb_pasids = 4, .recover = IOPF_PRI, .pci = &drains, .pri_requests = 2,
+			.wait_ms = 1000, .ctx = &prg });
+	assert_int_equal(0, iopf_domain_attach(prg.domain, dev, 2));
+	for (unsigned int i = 0; i < 3; i++) {
+		unsigned int out = hw.nb_out, discarded = prg_stat(IOPF_IOMMU_STAT_DISCARDED);
+
+		assert_int_equal(0, iopf_domain_attach(prg.domain, dev, 1));
+		prg_put(SID3, 1, 1, 0x1000, 0);
+		prg_poll_all();
+		prg.not_drained = i == 2;
+		last_at_drained = i == 1;
+		drained_calls = 0;
+		assert_int_equal(i == 2 ? -ETIMEDOUT : 0,
+				iopf_domain_detach(prg.domain, dev, 1));
+		/* Drained: one call before the queue is read, and one after. */
+		if (i != 2)
+			assert_int_equal(2, drained_calls);
+		prg.not_drained = false;
+		assert_int_equal(0, iopf_domain_detach(prg.domain, dev, 1));
+		/* The group is discarded, or answered if its Last has come. */
+		assert_int_equal(out + (i == 1), hw.nb_out);
+		prg_put_group(SID3, 1, 1, 1);
+		prg_poll_all();
+		assert_int_equal(discarded + (i != 1), prg_stat(IOPF_IOMMU_STAT_DISCARDED));
+		assert_int_equal(IOPF_INVALID, hw.out[hw.nb_out - 1].answer.code);
+	}
+	assert_int_equal(0, prg.called);
+	assert_int_equal(0, iopf_dev_remove(dev));
 }
 
 static void
@@ -363,11 +459,13 @@ static const struct CMUnitTest tests[] = {
 	PRG_TEST(a_wait_for_a_device_drives_a_recovery),
 	PRG_TEST(a_device_that_does_not_drain_stays_attached),
 	PRG_TEST(a_stop_waits_a_limited_time_for_a_device),
+	PRG_TEST(a_stop_answers_the_groups_of_a_device_that_another_call_keeps),
 	PRG_TEST(after_a_response_failure_pri_is_restarted),
 	PRG_TEST(a_device_operation_that_fails_undoes_the_attach),
 	PRG_TEST(a_device_that_fails_does_not_keep_others_from_starting),
 	PRG_TEST(an_attach_does_not_hide_that_pri_is_off),
 	PRG_TEST(a_detach_of_one_pasid_waits_for_groups_that_have_begun),
+	PRG_TEST(a_detach_does_not_wait_for_a_last_after_the_pasid_has_drained),
 	PRG_TEST(a_pasid_that_does_not_drain_stays_attached_and_cut),
 	PRG_TEST(page_requests_are_granted_from_a_budget_and_returned),
 	PRG_TEST(an_invalid_device_configuration_is_refused),
