@@ -45,7 +45,10 @@ enum iopf_stat {
 const char *iopf_stat_name(enum iopf_stat stat);
 uint64_t iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat);
 
-/** Faults of the domain that wait for an answer. */
+/**
+ * Faults of the domain that wait for an answer. Those of a burst under way are not among them: a
+ * fault is counted when the burst's fast handlers have returned. /iopf/outstanding has them too.
+ */
 uint64_t iopf_domain_pending(const struct iopf_domain *domain);
 
 /** Counters of an IOMMU. */
