@@ -136,8 +136,8 @@ table_pa(void *ctx, const void *p)
 	return (uintptr_t)p;
 }
 
-static void
-map_fault(struct pcie_space *s, const struct iopf_fault *fault)
+void
+pcie_map(struct pcie_space *s, const struct iopf_fault *fault)
 {
 	int rc = pgt_resolve(s->pgt, fault->addr, (uintptr_t)s->data +
 			(fault->addr & ~(uint64_t)(PCIE_PAGE - 1)) - PCIE_VA, s->prot);
@@ -165,7 +165,7 @@ handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 		if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
 			assert_int_equal(fault->addr, group->faults[0]->addr + i * PCIE_PAGE);
 		if (!s->leave_unmapped && fault->addr != 0)
-			map_fault(s, fault);
+			pcie_map(s, fault);
 	}
 	return s->verdict;
 }
@@ -180,11 +180,11 @@ on_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	assert_int_equal(iopf_group_respond(group->id, IOPF_SUCCESS), -ESTALE);
 	s->lost += group->nb_faults;
 	for (unsigned int i = 0; i < group->nb_faults && s->map_lost; i++)
-		map_fault(s, group->faults[i]);
+		pcie_map(s, group->faults[i]);
 }
 
 void
-pcie_create_space(struct pcie *r, struct pcie_space *s)
+pcie_create_storm_space(struct pcie *r, struct pcie_space *s, const struct iopf_storm_conf *storm)
 {
 	struct pgt_info info;
 
@@ -205,6 +205,7 @@ pcie_create_space(struct pcie *r, struct pcie_space *s)
 		.handler = handler,
 		.lost = on_lost,
 		.ctx = s,
+		.storm = storm,
 		.translation = {
 			.format = IOPF_FORMAT_ARM64_S1,
 			.root = info.root,
@@ -215,6 +216,12 @@ pcie_create_space(struct pcie *r, struct pcie_space *s)
 	assert_non_null(s->domain);
 	assert_true(r->nb_spaces < RTE_DIM(r->space));
 	r->space[r->nb_spaces++] = s;
+}
+
+void
+pcie_create_space(struct pcie *r, struct pcie_space *s)
+{
+	pcie_create_storm_space(r, s, NULL);
 }
 
 /*
@@ -311,6 +318,33 @@ pcie_close(struct pcie *r)
 	free(r->pattern);
 }
 
+static void
+add_fn(struct pcie *r, struct pcie_fn *f, const struct iopf_dev_conf *conf)
+{
+	f->dev = iopf_dev_add(r->iommu, conf);
+	assert_non_null(f->dev);
+	assert_true(r->nb_fns < RTE_DIM(r->fn));
+	r->fn[r->nb_fns++] = f;
+}
+
+void
+pcie_add_stalling_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid,
+		const struct iopf_dev_conf *conf)
+{
+	struct iopf_dev_conf mine = { .name = NULL };
+
+	memset(f, 0, sizeof(*f));
+	if (conf != NULL)
+		mine = *conf;
+	f->sid = sid;
+	f->stalls = true;
+	mine.sids = &f->sid;
+	mine.nb_sids = 1;
+	mine.recover = IOPF_STALL;
+	mine.ctx = f;
+	add_fn(r, f, &mine);
+}
+
 void
 pcie_add_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf)
 {
@@ -331,10 +365,7 @@ pcie_add_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_d
 	/* Some tests wait until this time has passed. */
 	if (mine.wait_ms == 0)
 		mine.wait_ms = 1000;
-	f->dev = iopf_dev_add(r->iommu, &mine);
-	assert_non_null(f->dev);
-	assert_true(r->nb_fns < RTE_DIM(r->fn));
-	r->fn[r->nb_fns++] = f;
+	add_fn(r, f, &mine);
 }
 
 struct smmuv3_model_dma *
@@ -343,7 +374,7 @@ pcie_create_engine(struct pcie *r, struct pcie_fn *f, const struct smmuv3_model_
 	struct smmuv3_model_dma_conf mine = *conf;
 
 	mine.sid = f->sid;
-	mine.kind = SMMUV3_MODEL_DMA_ATS;
+	mine.kind = f->stalls ? SMMUV3_MODEL_DMA_PLAIN : SMMUV3_MODEL_DMA_ATS;
 	assert_true(f->nb_engines < PCIE_MAX_ENGINES);
 	f->dma[f->nb_engines] = smmuv3_model_dma_create(r->m, &mine);
 	assert_non_null(f->dma[f->nb_engines]);

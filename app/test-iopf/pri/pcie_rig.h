@@ -17,6 +17,7 @@
 #include <iopf_handler.h>
 #include <iopf_iommu.h>
 #include <iopf_pci.h>
+#include <iopf_policy.h>
 #include <iopf_stats.h>
 
 #include "pgtable.h"
@@ -41,6 +42,7 @@ struct pcie_fn {
 	/* a reset has disabled ATS and PRI */
 	bool was_reset;
 	bool silent;			/* keeps no log */
+	bool stalls;			/* no endpoint: its accesses stall */
 };
 
 extern const struct iopf_pci_ops pcie_fn_ops;	/* ctx: a struct pcie_fn */
@@ -87,12 +89,20 @@ void pcie_close(struct pcie *r);
  * pri_overcommit, nb_pasids and the operation pasid_drained.
  */
 void pcie_add_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid, const struct iopf_dev_conf *conf);
+/* Add a device whose accesses stall, not attached. @p conf may be NULL. */
+void pcie_add_stalling_fn(struct pcie *r, struct pcie_fn *f, uint32_t sid,
+		const struct iopf_dev_conf *conf);
 /*
  * Create an engine. @p conf without kind and StreamID. Create the first engine before the attach.
  */
 struct smmuv3_model_dma *pcie_create_engine(struct pcie *r, struct pcie_fn *f,
 		const struct smmuv3_model_dma_conf *conf);
 void pcie_create_space(struct pcie *r, struct pcie_space *s);
+/* The same, with policies for storms. */
+void pcie_create_storm_space(struct pcie *r, struct pcie_space *s,
+		const struct iopf_storm_conf *storm);
+/* Map the page of a fault, as the handler does. */
+void pcie_map(struct pcie_space *s, const struct iopf_fault *fault);
 void pcie_attach(struct pcie_space *s, struct pcie_fn *f, uint32_t pasid);
 /* One endpoint with one engine, and a space it is attached to. */
 struct smmuv3_model_dma *pcie_add_simple(struct pcie *r, struct pcie_fn *f, struct pcie_space *s,
@@ -126,6 +136,8 @@ unsigned int pcie_poll(struct pcie *r);
 void pcie_run(struct pcie *r);
 /* Run the model and poll for some milliseconds, for the timed work of the poller. */
 void pcie_run_ms(struct pcie *r, unsigned int ms);
+/* Run the model and poll until is(arg): the policy thread runs meanwhile. Fails after a minute. */
+void pcie_run_until(struct pcie *r, bool (*is)(const void *arg), const void *arg);
 /* Take one finished DMA and check its status. */
 struct smmuv3_model_done pcie_expect_end(struct smmuv3_model_dma *dma,
 		enum smmuv3_model_status status);

@@ -5,6 +5,8 @@
  * DMA and page requests of the endpoints of pcie_rig.h.
  */
 
+#include <sched.h>
+
 #include <rte_cycles.h>
 
 #include "pcie_rig.h"
@@ -83,6 +85,21 @@ pcie_run_ms(struct pcie *r, unsigned int ms)
 		iopf_poll(r->poller);
 	}
 	pcie_run(r);
+}
+
+void
+pcie_run_until(struct pcie *r, bool (*is)(const void *arg), const void *arg)
+{
+	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() * 60;
+
+	while (!is(arg)) {
+		if (rte_rdtsc() > end)
+			fail_msg("it does not happen within a minute");
+		smmuv3_model_step(r->m, 64);
+		iopf_poll(r->poller);
+		/* The policy thread needs the model's lock, or this processor. */
+		sched_yield();
+	}
 }
 
 struct smmuv3_model_done
