@@ -75,6 +75,21 @@ event_count_only(struct iopf_iommu *iommu, const struct iopf_event *ev)
 	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BAD_RECORD, 1);
 }
 
+/* An aborted access that no attachment is found for. False: it is not reported. */
+static bool
+event_count_unattached(struct iopf_iommu *iommu, uint32_t sid, uint64_t now)
+{
+	if (iopf_count_no_attachment(iommu, sid) != IOPF_IOMMU_STAT_UNKNOWN_SID) {
+		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, 1);
+		return true;
+	}
+	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID, 1);
+	if (!iommu->conf.mute_unknown_sids && bucket_take(&iommu->unknown_sids, now))
+		return true;
+	iopf_iommu_count(iommu, IOPF_IOMMU_STAT_REPORTS_LEFT_OUT, 1);
+	return false;
+}
+
 /* A handler may resolve the fault, and the device repeats the access. */
 static bool
 event_is_retryable(const struct iopf_dev *dev, const struct iopf_event *ev)
@@ -101,14 +116,10 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
 			(attachment == NULL || !event_is_retryable(attachment->dev, ev))) {
 		iopf_listeners_write(iommu, ev, pass->now);
-		if (attachment == NULL)
-			iopf_iommu_count(iommu, iopf_count_no_attachment(iommu, ev->sid) ==
-					IOPF_IOMMU_STAT_UNKNOWN_SID ?
-					IOPF_IOMMU_STAT_ABORTED_UNKNOWN_SID :
-					IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN, 1);
-		else if (event_count(pass, attachment, ev))
-			return;
-		event_report(pass, ev);
+		if (attachment == NULL ?
+				event_count_unattached(iommu, ev->sid, pass->now) :
+				!event_count(pass, attachment, ev))
+			event_report(pass, ev);
 		return;
 	}
 	pass->nb_faults++;

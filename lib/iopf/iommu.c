@@ -250,6 +250,8 @@ iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf, ui
 	if (ret < 0)
 		return ret;
 	iommu->conf = *conf;
+	bucket_init(&iommu->unknown_sids, rte_get_tsc_hz(), conf->unknown_sid_rate,
+			conf->unknown_sid_rate);
 	iommu->partial_cycles = rte_get_tsc_hz() / 1000 *
 		(conf->partial_ms != 0 ? conf->partial_ms : DEFAULT_PARTIAL_MS);
 	iommu->share_cycles = rte_get_tsc_hz() / 1000 *

@@ -56,6 +56,13 @@ struct iopf_iommu_conf {
 	 * deadline (IOPF_FAULT_EXPIRED). */
 	void (*report)(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
 	void *report_ctx;
+	/**
+	 * A StreamID of no device may flood the event queue, and each report costs the poll thread
+	 * a call. Its reports that are left out are counted (reports_left_out); listeners get all
+	 * events (iopf_listener.h).
+	 */
+	uint32_t unknown_sid_rate;	/**< reports of unknown StreamIDs in a second [no limit] */
+	bool mute_unknown_sids;		/**< no reports of unknown StreamIDs */
 };
 
 /**

@@ -89,8 +89,10 @@ enum iopf_iommu_stat {
 					  * again, so that each group id is unique */
 	IOPF_IOMMU_STAT_EVENT_LOSSES,	/**< times that the IOMMU may have lost events that need
 					  * no answer */
+	IOPF_IOMMU_STAT_REPORTS_LEFT_OUT, /**< not given to report: aborted accesses of unknown
+					  * StreamIDs, past unknown_sid_rate or muted */
 };
-#define IOPF_NB_IOMMU_STATS 24
+#define IOPF_NB_IOMMU_STATS 25
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
 uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
 

@@ -117,6 +117,7 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 		[IOPF_IOMMU_STAT_ABORTED_NO_DOMAIN] = "aborted_no_domain",
 		[IOPF_IOMMU_STAT_SLOTS_RETIRED] = "slots_retired",
 		[IOPF_IOMMU_STAT_EVENT_LOSSES] = "event_losses",
+		[IOPF_IOMMU_STAT_REPORTS_LEFT_OUT] = "reports_left_out",
 	};
 
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";
