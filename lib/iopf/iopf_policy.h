@@ -72,8 +72,8 @@ struct iopf_storm_conf {
 	/**
 	 * A breaker has tripped: accesses abort, and what handlers held is answered. On the policy
 	 * thread of the library. It should not block: policies of other devices wait. It must not
-	 * wait for a detach of this (device, PASID), which waits for its return. Control calls in
-	 * it return -EDEADLK; iopf_domain_rearm() works. May be NULL.
+	 * wait for a detach or a replace of this (device, PASID), which wait for its return.
+	 * Control calls in it return -EDEADLK; iopf_domain_rearm() works. May be NULL.
 	 */
 	void (*tripped)(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 			const struct iopf_episode *episode, void *ctx);

@@ -147,7 +147,9 @@ attachment_replace_current(struct iopf_attachment *next)
 
 	/* Those of an earlier replace that failed. */
 	ret = iopf_attachment_finish_replaced(dev, next->pasid);
-	old = iopf_attachment_find(dev, next->pasid);
+	/* The policy thread tells the application that its breaker has tripped. */
+	while ((old = iopf_attachment_find(dev, next->pasid)) != NULL && old == dev->told)
+		pthread_cond_wait(&dev->settled, &dev->lock);
 	if (ret < 0) {
 		;
 	} else if (old == NULL) {

@@ -492,6 +492,38 @@ a_detach_waits_for_the_callback(void **state)
 	expect_served(0);
 }
 
+static int
+replace0(void *domain)
+{
+	return iopf_domain_replace(domain, ctl.dev[0], IOPF_NO_PASID);
+}
+
+static void
+a_replace_waits_for_the_callback(void **state)
+{
+	uint64_t before;
+	struct call *call;
+
+	(void)state;
+	told.hold = true;
+	open_tripped(&by_number);
+	await_told(1);
+	call = ctl_start_call(replace0, ctl.domain[1]);
+	assert_int_equal(0, ctl_run_call(ctl_detach2, ctl.domain[2]));
+	assert_false(call->ended);
+	told.hold = false;
+	assert_int_equal(0, ctl_end_call(call));
+	assert_int_equal(0, hw.misused);
+	/* The next domain has no breaker: its handler is called. */
+	before = iopf_domain_stat(ctl.domain[1], IOPF_STAT_SUCCESS);
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	put_stalls(0, LIMIT + 3);
+	poll_all();
+	assert_int_equal(before + LIMIT + 3, iopf_domain_stat(ctl.domain[1], IOPF_STAT_SUCCESS));
+	assert_int_equal(0, iopf_domain_detach(ctl.domain[1], ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+}
+
 static void
 a_driver_that_fails_is_called_again(void **state)
 {
@@ -571,6 +603,7 @@ static const struct CMUnitTest tests[] = {
 	BREAKER_TEST(an_iommu_that_can_only_stall_refuses),
 	BREAKER_TEST(an_iommu_that_can_only_stall_aborts_the_device),
 	BREAKER_TEST(a_detach_waits_for_the_callback),
+	BREAKER_TEST(a_replace_waits_for_the_callback),
 	BREAKER_TEST(a_driver_that_fails_is_called_again),
 	BREAKER_TEST(page_requests_trip_it_too),
 	BREAKER_TEST(it_trips_while_control_calls_run),
