@@ -34,7 +34,7 @@ iopf_breaker_destroy(struct iopf_breaker *breaker)
 	free(breaker);
 }
 
-static void
+static bool
 breaker_trip(struct iopf_attachment *attachment)
 {
 	struct iopf_breaker *breaker = attachment->breaker;
@@ -42,14 +42,15 @@ breaker_trip(struct iopf_attachment *attachment)
 	breaker->has_opened = iopf_episode_open(attachment, &breaker->first);
 	/* Both records of episodes are being read: the next fault trips. */
 	if (!breaker->has_opened && !iopf_episode_is_open(attachment))
-		return;
+		return false;
 	iopf_dev_count(attachment->dev, IOPF_DEV_STAT_TRIPS, 1);
 	/* Release: with the acquire in iopf_breaker_serve(). */
 	atomic_store_explicit(&breaker->state, IOPF_BREAKER_TRIPPED, memory_order_release);
 	iopf_policy_want(&attachment->dev->policy);
+	return true;
 }
 
-void
+bool
 iopf_breaker_count(struct iopf_attachment *attachment, const struct iopf_fault *const *faults)
 {
 	struct iopf_breaker *breaker = attachment->breaker;
@@ -58,14 +59,14 @@ iopf_breaker_count(struct iopf_attachment *attachment, const struct iopf_fault *
 
 	/* Acquire: with the release in breaker_close(). */
 	if (atomic_load_explicit(&breaker->state, memory_order_acquire) != IOPF_BREAKER_CLOSED)
-		return;
+		return false;
 	if (!(faults[0]->flags & IOPF_FAULT_PAGE_REQUEST))
 		held = atomic_load_explicit(&breaker->held, memory_order_relaxed);
 	if (held == 0 && bucket_is_full(&breaker->rate, now))
 		breaker->first = *faults[0];
 	if (bucket_take(&breaker->rate, now) && held < breaker->max_stalls)
-		return;
-	breaker_trip(attachment);
+		return false;
+	return breaker_trip(attachment);
 }
 
 /* Accesses can abort instead of stalling. */

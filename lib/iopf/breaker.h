@@ -58,8 +58,8 @@ iopf_storm_has_breaker(const struct iopf_storm_conf *conf)
 struct iopf_breaker *iopf_breaker_create(const struct iopf_storm_conf *conf);
 void iopf_breaker_destroy(struct iopf_breaker *breaker);
 
-/* Poll thread: count a group or a stall, and trip if it is past a limit. */
-void iopf_breaker_count(struct iopf_attachment *attachment,
+/* Poll thread: count a group or a stall. Returns true if it is past a limit: the breaker trips. */
+bool iopf_breaker_count(struct iopf_attachment *attachment,
 		const struct iopf_fault *const *faults);
 
 /* Poll thread: a handler has deferred or taken the fault. */

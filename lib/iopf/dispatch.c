@@ -57,7 +57,7 @@ event_count(struct iopf_pass *pass, struct iopf_attachment *attachment,
 
 	iopf_dev_count_abort(attachment->dev);
 	if ((atomic_load_explicit(&attachment->gate, memory_order_relaxed) &
-			IOPF_GATE_EPISODES) && iopf_episode_count(attachment, &faults, 1))
+			IOPF_GATE_EPISODES) && iopf_episode_count(attachment, &faults, 1, false))
 		return true;
 	iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REPORTS, 1);
 	return false;

@@ -51,6 +51,7 @@ struct counts {
 	uint64_t aborted;
 	uint64_t requests;
 	uint64_t first_time, last_time;
+	uint64_t tripped;
 	uint64_t lowest, highest;
 	uint64_t other_pages;
 	uint64_t nb_pages;
@@ -176,7 +177,7 @@ page_index(struct tally *tally, uint64_t page, uint64_t nb_pages)
 
 static void
 counts_add(struct tally *tally, struct counts *counts, const struct iopf_fault *const *faults,
-		uint16_t n)
+		uint16_t n, bool trips)
 {
 	uint64_t nb_pages = counts->nb_pages, lowest = counts->lowest, highest = counts->highest;
 
@@ -202,6 +203,8 @@ counts_add(struct tally *tally, struct counts *counts, const struct iopf_fault *
 	store(&counts->lowest, lowest);
 	store(&counts->highest, highest);
 	store(&counts->last_time, faults[0]->time);
+	if (trips && counts->tripped == 0)
+		store(&counts->tripped, faults[0]->time);
 	if (faults[0]->flags & IOPF_FAULT_PAGE_REQUEST)
 		store(&counts->requests, counts->requests + n);
 	else if (faults[0]->flags & IOPF_FAULT_STALLED)
@@ -222,7 +225,8 @@ tally_reset(struct tally *tally)
 
 /* Add the faults to the tally of an episode. False: the episode is closed. */
 static bool
-tally_add(struct tally *tally, uint64_t number, const struct iopf_fault *const *faults, uint16_t n)
+tally_add(struct tally *tally, uint64_t number, const struct iopf_fault *const *faults, uint16_t n,
+		bool trips)
 {
 	uint64_t was = atomic_load_explicit(&tally->word, memory_order_relaxed), word = was;
 
@@ -234,18 +238,18 @@ tally_add(struct tally *tally, uint64_t number, const struct iopf_fault *const *
 		word = TALLY_WORD(number, 0);
 	}
 	word ^= TALLY_CURRENT;
-	counts_add(tally, &tally->counts[word & TALLY_CURRENT], faults, n);
+	counts_add(tally, &tally->counts[word & TALLY_CURRENT], faults, n, trips);
 	/* Release: with the acquire in tally_close(). */
 	if (!atomic_compare_exchange_strong_explicit(&tally->word, &was, word,
 			memory_order_release, memory_order_relaxed))
 		return false;
-	counts_add(tally, &tally->counts[~word & TALLY_CURRENT], faults, n);
+	counts_add(tally, &tally->counts[~word & TALLY_CURRENT], faults, n, trips);
 	return true;
 }
 
 bool
 iopf_episode_count(struct iopf_attachment *attachment, const struct iopf_fault *const *faults,
-		uint16_t n)
+		uint16_t n, bool trips)
 {
 	struct iopf_episodes *episodes = attachment->episodes;
 
@@ -257,7 +261,7 @@ iopf_episode_count(struct iopf_attachment *attachment, const struct iopf_fault *
 		if (STATE(word) != STATE_OPEN)
 			return false;
 		if (tally_add(&episodes->records[number & 1].tallies[faults[0]->queue], number,
-				faults, n)) {
+				faults, n, trips)) {
 			iopf_domain_count(attachment->domain, IOPF_STAT_COUNTED, 1);
 			return true;
 		}
@@ -304,7 +308,7 @@ static void
 counts_merge(struct iopf_episode *episode, const struct tally *tally, const struct counts *counts)
 {
 	uint64_t faults = load(&counts->faults), first = load(&counts->first_time);
-	uint64_t lowest = load(&counts->lowest), nb_pages;
+	uint64_t tripped = load(&counts->tripped), lowest = load(&counts->lowest), nb_pages;
 
 	if (faults == 0)
 		return;
@@ -312,6 +316,8 @@ counts_merge(struct iopf_episode *episode, const struct tally *tally, const stru
 		episode->first_time = first;
 	if (episode->faults == 0 || lowest < episode->lowest)
 		episode->lowest = lowest;
+	if (tripped != 0 && (episode->tripped == 0 || tripped < episode->tripped))
+		episode->tripped = tripped;
 	episode->last_time = RTE_MAX(episode->last_time, load(&counts->last_time));
 	episode->highest = RTE_MAX(episode->highest, load(&counts->highest));
 	episode->faults += faults;

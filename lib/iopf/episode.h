@@ -72,10 +72,10 @@ bool iopf_episode_open(struct iopf_attachment *attachment, const struct iopf_fau
 bool iopf_episode_is_open(const struct iopf_attachment *attachment);
 /*
  * The owner of the queue: count the faults of a group, a stall, or an aborted access, if an episode
- * is open. False: it is not; the handler is called.
+ * is open. @p trips: the breaker has tripped at it. False: none is open; the handler is called.
  */
 bool iopf_episode_count(struct iopf_attachment *attachment, const struct iopf_fault *const *faults,
-		uint16_t n);
+		uint16_t n, bool trips);
 /* @p episode may be NULL. 0 or -ENOENT. */
 int iopf_episode_close(struct iopf_attachment *attachment, struct iopf_episode *episode);
 int iopf_episode_read(const struct iopf_attachment *attachment, struct iopf_episode *episode);

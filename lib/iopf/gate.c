@@ -13,6 +13,7 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	uint32_t gate = atomic_load_explicit(&attachment->gate, memory_order_relaxed);
 	uint64_t now = group->faults[0]->time;
 	enum iopf_verdict verdict;
+	bool trips = false;
 
 	/*
 	 * During a detach no fault is resolved: a repeated access would abort, and a device that
@@ -29,9 +30,9 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	}
 	/* It may open an episode. */
 	if (gate & IOPF_GATE_BREAKER)
-		iopf_breaker_count(attachment, group->faults);
+		trips = iopf_breaker_count(attachment, group->faults);
 	if ((gate & IOPF_GATE_EPISODES) &&
-			iopf_episode_count(attachment, group->faults, group->nb_faults))
+			iopf_episode_count(attachment, group->faults, group->nb_faults, trips))
 		return IOPF_ANSWER(IOPF_INVALID);
 	if ((gate & IOPF_GATE_JOIN) && iopf_join_try(attachment, group, &verdict))
 		return verdict;

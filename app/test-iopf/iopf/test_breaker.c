@@ -191,6 +191,8 @@ more_stalls_than_the_limit_trip_it(void **state)
 	expect_first(&told.episode);
 	assert_int_equal(3, told.episode.faults);
 	assert_int_equal(3, told.episode.stalls);
+	/* It tripped at the first fault that is counted. */
+	assert_int_equal(told.episode.first_time, told.episode.tripped);
 	assert_int_equal(ADDR + 0x1000 * LIMIT, told.episode.lowest);
 	/* Another device is served. */
 	expect_served(1);
@@ -400,17 +402,25 @@ with_report_first_only_a_rearm_ends_the_episode(void **state)
 	assert_int_equal(0, read_episode(&episode));
 	assert_int_equal(0, episode.faults);
 	/* The faults of the open episode trip it. */
-	put_stalls(1, 20);
+	put_stalls(1, 5);
+	poll_all();
+	assert_int_equal(0, read_episode(&episode));
+	assert_int_equal(5, episode.faults);
+	assert_int_equal(0, episode.tripped);
+	put_stalls(6, 15);
 	poll_all();
 	await_told(1);
 	expect_first(&told.episode);
 	assert_int_equal(20, told.episode.faults);
+	assert_true(told.episode.tripped > episode.last_time);
+	assert_int_equal(told.episode.last_time, told.episode.tripped);
 	await(&hw.stalls, true);
 	usleep(5000);
 	put_stalls(21, 1);
 	poll_all();
 	assert_int_equal(0, rearm(&episode));
 	assert_int_equal(21, episode.faults);
+	assert_int_equal(told.episode.tripped, episode.tripped);
 	expect_served(0);
 }
 
