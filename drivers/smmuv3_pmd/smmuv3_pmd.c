@@ -319,6 +319,15 @@ get_inq(struct smmuv3 *s, uint16_t queue)
 	return queue == IOPF_QUEUE_EVENTS ? &s->evtq.q : &s->priq.q;
 }
 
+/* A CMD_SYNC makes the records visible of accesses that had ended before it [4.7.3]. */
+static int
+pmd_sync(void *priv)
+{
+	struct smmuv3 *s = priv;
+
+	return smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL);
+}
+
 static uint64_t
 pmd_queue_mark(void *priv, uint16_t queue)
 {
@@ -370,6 +379,7 @@ struct iopf_driver smmuv3_pmd = {
 		.answer_after = smmuv3_answer_after,
 		.check = smmuv3_check,
 		.is_recovering = smmuv3_is_recovering,
+		.sync = pmd_sync,
 		.queue_mark = pmd_queue_mark,
 		.queue_passed = pmd_queue_passed,
 		.invalidate = smmuv3_invalidate,

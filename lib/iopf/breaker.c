@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <rte_cycles.h>
+#include <rte_errno.h>
 
 #include "attachment.h"
 #include "breaker.h"
@@ -227,4 +228,26 @@ iopf_breaker_serve(struct iopf_attachment *attachment, uint64_t now, bool *has_t
 		return !breaker_is_over(attachment, now) || !breaker_close(attachment);
 	}
 	return false;
+}
+
+bool
+iopf_domain_is_tripped(const struct iopf_domain *domain, const struct iopf_dev *dev,
+		uint32_t pasid)
+{
+	const struct iopf_attachment *attachment;
+	bool is_tripped = false;
+
+	if (domain == NULL || dev == NULL) {
+		rte_errno = EINVAL;
+		return false;
+	}
+	iopf_rcu_read_lock();
+	attachment = iopf_table_find(&dev->iommu->attached,
+			iopf_attachment_key(dev->sids[0], pasid));
+	if (attachment != NULL && attachment->domain == domain && attachment->breaker != NULL)
+		/* Acquire: with the release in breaker_close(), after which accesses stall. */
+		is_tripped = atomic_load_explicit(&attachment->breaker->state,
+				memory_order_acquire) != IOPF_BREAKER_CLOSED;
+	iopf_rcu_read_unlock();
+	return is_tripped;
 }

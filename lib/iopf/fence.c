@@ -7,10 +7,13 @@
 
 #include <rte_cycles.h>
 
+#include "call.h"
+#include "dev.h"
 #include "dispatch.h"
 #include "fault_queue.h"
 #include "iommu.h"
 #include "iopf_log.h"
+#include "iopf_policy.h"
 #include "pass.h"
 #include "rcu.h"
 
@@ -107,4 +110,27 @@ iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t end)
 	for (unsigned int i = 0; i < iommu->info.nb_queues && ret == 0; i++)
 		ret = iopf_queue_fence(&iommu->queues[i], end);
 	return ret;
+}
+
+int
+iopf_dev_fence(struct iopf_dev *dev)
+{
+	struct iopf_iommu *iommu;
+	int ret = 0;
+
+	if (dev == NULL)
+		return iopf_ret(-EINVAL);
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
+	iommu = dev->iommu;
+	if (!iopf_iommu_is_serving(iommu))
+		return 0;
+	if (iommu->driver->ops.sync != NULL)
+		ret = iommu->driver->ops.sync(iommu->priv);
+	if (ret == 0)
+		ret = iopf_iommu_fence(iommu, iopf_dev_wait_end(dev));
+	/* The pass that has read the records ends. */
+	if (ret == 0)
+		iopf_rcu_synchronize();
+	return iopf_ret(ret);
 }

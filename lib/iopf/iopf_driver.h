@@ -47,6 +47,7 @@
  *
  * Absent operations. A driver whose queues are not registers may set these to NULL:
  *   - stall_set, dev_block: policies that need them are refused (-ENOTSUP).
+ *   - sync: the record of an access is in its queue when the device sees the access end.
  *   - answer_after: the library calls invalidate, which then waits on the poll thread, and
  *     answer; after a failed invalidation the answers are IOPF_INVALID.
  *   - queue_mark and queue_passed, both: the library reads the queue until poll returns fewer
@@ -57,7 +58,7 @@
  *
  * Threads.
  *   - poll of one queue: one thread at a time.
- *   - answer, answer_after, invalidate, queue_mark, queue_passed, is_recovering, wait: any
+ *   - answer, answer_after, invalidate, sync, queue_mark, queue_passed, is_recovering, wait: any
  *     thread, concurrently.
  *   - dev_del, dev_usable, attach, detach, replace, stall_set, dev_block: one thread at a time for
  *     each device; threads of different devices call them concurrently, also while the IOMMU
@@ -231,6 +232,11 @@ struct iopf_driver_ops {
 	 */
 	bool (*is_recovering)(void *priv);
 
+	/**
+	 * When it returns 0, the queues have the records of all accesses of which a device had seen
+	 * the end before the call. 0, too, if the IOMMU translates nothing.
+	 */
+	int (*sync)(void *priv);
 	/** Returns the producer's position, as a mark for queue_passed. */
 	uint64_t (*queue_mark)(void *priv, uint16_t queue);
 	/** True: poll has returned all records before the mark. */

@@ -43,7 +43,8 @@
  *		.storm = &(struct iopf_storm_conf){ .report_first = true, .join_log2 = 12 },
  *	});
  *	...
- *	reset_context(gpu, pasid);			// any thread
+ *	reset_context(gpu, pasid);			// its accesses have ended
+ *	iopf_dev_fence(gpu);				// the last ones are counted
  *	if (iopf_domain_rearm(domain, gpu, pasid, &episode) == 0)
  *		dump_crash(&episode.first, episode.faults, episode.pages, episode.nb_pages);
  * @endcode
@@ -130,9 +131,32 @@ int iopf_domain_episode(struct iopf_domain *domain, struct iopf_dev *dev, uint32
 int iopf_domain_rearm(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 		struct iopf_episode *episode);
 
+/**
+ * The breaker of (device, PASID) has tripped, and accesses do not stall again yet. After the re-arm
+ * that is false within a millisecond, where no other control call has the device and the IOMMU
+ * completes its commands. False, too: the domain is not attached there, or has no breaker. Any
+ * thread; never waits.
+ */
+bool iopf_domain_is_tripped(const struct iopf_domain *domain, const struct iopf_dev *dev,
+		uint32_t pasid);
+
 /*
  * Devices
  */
+
+/**
+ * Wait until the faults of all accesses of which the device has seen the end are counted, or were
+ * given to their handlers or to report. Before a re-arm: no record from before can open the next
+ * episode. Any thread but a handler's; waits for poll threads, for wait_ms at most.
+ * @code
+ *	reset_context(gpu, pasid);		// its accesses have ended
+ *	iopf_dev_fence(gpu);
+ *	iopf_domain_rearm(domain, gpu, pasid, &episode);
+ * @endcode
+ * @return 0, also if the IOMMU is stopped; -EDEADLK in a handler; -ETIMEDOUT (a poll thread or a
+ *   fast handler does not return, or the IOMMU does not complete its commands), -EIO.
+ */
+int iopf_dev_fence(struct iopf_dev *dev);
 
 /**
  * Limits of a device, so that it cannot hurt others (iopf_dev_conf.limits). A fault past a limit is

@@ -106,6 +106,7 @@ array_iommu_reset(void)
 	hw.can_idle = false;
 	hw.replace_half = false;
 	hw.on_replace = NULL;
+	hw.on_sync = NULL;
 	hw.misused = 0;
 	hw.blocked = false;
 	hw.stalls = true;
@@ -491,6 +492,15 @@ hw_idle(void *priv, int fd)
 	return hw.can_idle ? 0 : -ENOTSUP;
 }
 
+static int
+hw_sync(void *priv)
+{
+	(void)priv;
+	if (hw.on_sync != NULL)
+		hw.on_sync();
+	return apply_knob(ARRAY_SYNC);
+}
+
 static const char *const params[] = { "n", NULL };
 static struct iopf_driver test_driver = {
 	.name = "arrays",
@@ -505,7 +515,8 @@ static struct iopf_driver test_driver = {
 		.attach = hw_attach, .detach = hw_detach, .replace = hw_replace,
 		.stall_set = hw_stall_set, .dev_block = hw_dev_block,
 		.poll = hw_poll, .answer = hw_answer, .answer_after = hw_answer_after,
-		.check = hw_check, .queue_mark = hw_mark, .queue_passed = hw_passed,
+		.check = hw_check, .sync = hw_sync,
+		.queue_mark = hw_mark, .queue_passed = hw_passed,
 		.invalidate = hw_invalidate, .idle = hw_idle, .wait = hw_wait, .stat = hw_stat,
 		.dump = hw_dump,
 	},

@@ -40,6 +40,7 @@ enum array_call {
 	ARRAY_STALL_SET,
 	ARRAY_DEV_BLOCK,
 	ARRAY_INVALIDATE,
+	ARRAY_SYNC,
 	ARRAY_START,
 	ARRAY_STOP,
 	ARRAY_CLOSE,
@@ -79,6 +80,7 @@ extern struct array_iommu {
 	bool attach_half;		/* an attach that fails leaves its attachment */
 	bool replace_half;		/* a replace that fails has switched already */
 	void (*on_replace)(void);	/* called before and after the switch */
+	void (*on_sync)(void);		/* called when a sync begins */
 	void (*on_attach)(bool attached);	/* called when a device's STE changes */
 	pthread_mutex_t lock;
 } hw;

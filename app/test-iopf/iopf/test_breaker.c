@@ -114,6 +114,12 @@ read_episode(struct iopf_episode *episode)
 	return iopf_domain_episode(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID, episode);
 }
 
+static bool
+is_tripped(void)
+{
+	return iopf_domain_is_tripped(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID);
+}
+
 static int
 rearm(struct iopf_episode *episode)
 {
@@ -156,6 +162,7 @@ open_tripped(const struct iopf_storm_conf *storm)
 	put_stalls(0, LIMIT);
 	poll_all();
 	assert_int_equal(-ENOENT, read_episode(NULL));
+	assert_false(is_tripped());
 	put_stalls(LIMIT, 3);
 	poll_all();
 }
@@ -298,12 +305,22 @@ a_rearm_has_accesses_stall_again(void **state)
 		/* Nothing ends it without quiet_ms. */
 		usleep(20000);
 		assert_false(hw.stalls);
+		assert_true(is_tripped());
+		assert_false(iopf_domain_is_tripped(ctl.domain[1], ctl.dev[0], IOPF_NO_PASID));
+		assert_false(iopf_domain_is_tripped(ctl.domain[0], ctl.dev[0], 3));
+		/* The driver does not manage to let accesses stall at first. */
+		hw.knobs[ARRAY_STALL_SET].fail = -EIO;
+		hw.knobs[ARRAY_STALL_SET].nb_fail = UINT32_MAX;
 		assert_int_equal(0, rearm(&episode));
 		assert_int_equal(3, episode.faults);
 		expect_first(&episode);
-		await(&hw.stalls, true);
+		usleep(20000);
+		assert_true(is_tripped());
+		hw.knobs[ARRAY_STALL_SET].nb_fail = 0;
+		while (is_tripped())
+			usleep(100);
+		assert_true(hw.stalls);
 		/* It stands at 0 again: as many faults as the limit are served. */
-		usleep(5000);
 		for (unsigned int n = 0; n < LIMIT; n++)
 			expect_served(0);
 		assert_int_equal(1, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_TRIPS));

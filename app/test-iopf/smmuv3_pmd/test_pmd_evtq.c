@@ -372,6 +372,28 @@ test_a_mark_is_passed_when_the_records_before_it_were_returned(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+static void
+test_a_sync_is_a_command(void **state)
+{
+	uint64_t syncs;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .evtq_log2 = 3 });
+	pmd_start(&p, IOPF_TERMINATE);
+	syncs = pmd_read_stat(&p, "syncs");
+	assert_int_equal(p.ops->sync(p.s), 0);
+	assert_int_equal(pmd_read_stat(&p, "syncs"), syncs + 1);
+	/* It has been consumed. */
+	assert_int_equal(smmuv3_read32(p.s->regs, SMMUV3_CMDQ_CONS),
+			smmuv3_read32(p.s->regs, SMMUV3_CMDQ_PROD));
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_int_equal(p.ops->sync(p.s), 0);
+	assert_int_equal(pmd_read_stat(&p, "syncs"), syncs + 1);
+	assert_int_equal(p.ops->start(p.s), 0);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_records_are_decoded),
 	cmocka_unit_test(test_only_four_events_are_stalls),
@@ -383,6 +405,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_overflow_is_acknowledged_though_the_queue_is_empty),
 	cmocka_unit_test(test_a_storm_larger_than_the_queue_is_served),
 	cmocka_unit_test(test_a_mark_is_passed_when_the_records_before_it_were_returned),
+	cmocka_unit_test(test_a_sync_is_a_command),
 };
 
 TEST_SUITE(pmd_evtq, tests, NULL, NULL);
