@@ -138,6 +138,7 @@ bool mmem_pool_hugepages(const struct mmem_pool *pool);
  *   - the device is over its share of the stalls (iopf_iommu_conf.share_ms):
  *     IOPF_IOMMU_STAT_OVER_SHARE, IOPF_DEV_STAT_OVER_SHARE, and IOPF_STAT_EXPIRED of the domain;
  *   - a detach answered it: IOPF_STAT_CANCELLED of the domain;
+ *   - an episode counts it, with mmem_space_conf.storm: IOPF_STAT_COUNTED of the domain;
  *   - no slot, device or attachment: IOPF_IOMMU_STAT_NO_SLOT and the counters beside it.
  */
 struct mmem_report {
@@ -160,6 +161,11 @@ struct mmem_space_conf {
 	/** Called on the poll thread or a worker thread; must not block. */
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
+	/**
+	 * Policies for faults in numbers, for each (device, PASID) on its own: iopf_policy.h, with
+	 * the domain of mmem_space_domain(). Copied. [all off]
+	 */
+	const struct iopf_storm_conf *storm;
 };
 
 struct mmem_space *mmem_space_create(const struct mmem_space_conf *conf);

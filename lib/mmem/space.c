@@ -106,6 +106,7 @@ domain_create(struct mmem_space *space, const struct mmem_space_conf *space_conf
 		.deferred = mmem_handle_deferred,
 		.ctx = space,
 		.worker = space_conf->worker,
+		.storm = space_conf->storm,
 		.translation = {
 			.format = IOPF_FORMAT_ARM64_S1,
 			.root = pgt_root(space->pgt),
