@@ -118,6 +118,7 @@ wrong "65537" "$gpu_hang" --lanes 65537
 wrong "--stalls" "$gpu_hang" --stalls many
 wrong "--contexts" "$gpu_hang" --contexts
 wrong "-1" "$gpu_hang" --ms -1
+wrong "--breaker 10000" "$gpu_hang" --breaker 10000
 
 # accel: options
 wrong "--bogus" "$accel" --bogus

@@ -29,7 +29,9 @@ static const struct number {
 	{ "--ms", offsetof(struct options, ms), 200, 1, 600000,
 		"milliseconds before the hang, and after it" },
 	{ "--hang-ms", offsetof(struct options, hang_ms), 200, 0, 600000,
-		"milliseconds in which aborted lanes try again and again; 0: only once" },
+		"milliseconds in which aborted lanes try again, until a kill; 0: only once" },
+	{ "--breaker", offsetof(struct options, breaker), 100000, 0, 1000000000,
+		"faults a second past which accesses abort, and a kill comes; 0: off" },
 };
 
 int
@@ -101,5 +103,9 @@ options_parse(struct options *options, int argc, char **argv)
 		if (parse_number(options, argv[arg], arg + 1 < argc ? argv[arg + 1] : NULL) < 0)
 			return -1;
 	}
+	/* Each lane of the first frame may fault, and that is no storm. */
+	if (options->breaker != 0 && options->breaker <= options->lanes)
+		return fail("--breaker %u: use more than the %u --lanes, or 0", options->breaker,
+				options->lanes);
 	return 0;
 }

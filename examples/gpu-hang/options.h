@@ -17,6 +17,7 @@ struct options {
 	uint32_t contexts;
 	uint32_t ms;
 	uint32_t hang_ms;
+	uint32_t breaker;
 };
 
 /* Returns 0, or -1 after one line on stderr. */

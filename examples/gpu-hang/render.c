@@ -45,7 +45,8 @@ render_open(const struct render_conf *conf)
 		fail("out of memory");
 		goto error;
 	}
-	render->vm = vm_open(conf->iommu, conf->dev, conf->pasid);
+	render->vm = vm_open(&(struct vm_conf){ .iommu = conf->iommu, .dev = conf->dev,
+			.pasid = conf->pasid, .breaker = conf->breaker });
 	if (render->vm == NULL)
 		goto error;
 	render->queue = gpu_queue_open(conf->model, conf->sid, conf->pasid, conf->lanes);
@@ -141,23 +142,10 @@ render_is_hung(const struct render *render)
 	return vm_is_hung(render->vm);
 }
 
-int
-render_reset(struct render *render, struct iopf_episode *episode)
+struct vm *
+render_vm(const struct render *render)
 {
-	int ret;
-
-	if (vm_unmap(render->vm) < 0)
-		return -1;
-	ret = vm_rearm(render->vm, episode);
-	if (ret < 0)
-		return fail("cannot re-arm PASID %u: %s", render->conf.pasid, strerror(-ret));
-	return 0;
-}
-
-bool
-render_has_episode(const struct render *render)
-{
-	return vm_has_episode(render->vm);
+	return render->vm;
 }
 
 void

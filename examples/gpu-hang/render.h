@@ -24,6 +24,7 @@ struct render_conf {
 	uint32_t sid;
 	uint32_t pasid;
 	uint32_t lanes;
+	uint32_t breaker;	/* as of struct vm_conf */
 };
 
 struct render_stats {
@@ -57,13 +58,9 @@ bool render_is_idle(const struct render *render);
 /* The GPU and its runtime have found that the context hangs. */
 bool render_is_hung(const struct render *render);
 
-/*
- * Reset the context, after a frame that hung and ended: unmap its buffer, and let its faults reach
- * the handler again. Returns 0, or -1 after one line on stderr.
- */
-int render_reset(struct render *render, struct iopf_episode *episode);
+/* The context's address space, for its reset after a frame that hung and ended. */
+struct vm *render_vm(const struct render *render);
 
-bool render_has_episode(const struct render *render);
 void render_get_stats(const struct render *render, struct render_stats *stats);
 const struct gpu_stats *render_gpu_stats(const struct render *render);
 

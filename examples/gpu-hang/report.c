@@ -52,21 +52,51 @@ print_pages(const struct iopf_episode *episode)
 		printf("    faults on other pages: %" PRIu64 "\n", episode->other_pages);
 }
 
-void
-report_print_crash(const struct iopf_episode *episode, uint64_t start)
+static void
+print_breaker(const struct report_crash *crash, uint64_t start)
 {
+	const struct iopf_episode *episode = &crash->episode;
+
+	printf("  breaker        ");
+	if (crash->breaker == 0) {
+		printf("off\n");
+		return;
+	}
+	if (episode->tripped == 0) {
+		printf("not tripped: no more than %u faults in a second\n", crash->breaker);
+		return;
+	}
+	printf("tripped at %.3f ms: more than %u faults in a second\n",
+			get_ms(episode->tripped, start), crash->breaker);
+	if (crash->trip.time != 0)
+		printf("                 at %.3f ms, after %" PRIu64 " stalls, accesses began to abort "
+				"and the context was killed\n", get_ms(crash->trip.time, start),
+				crash->trip.stalls);
+}
+
+void
+report_print_crash(const struct report_crash *crash, uint64_t start)
+{
+	const struct iopf_episode *episode = &crash->episode;
+
 	printf("GPU context hung: PASID %u\n", episode->first.pasid);
 	print_fault(&episode->first, start);
 	printf("  then counted   %" PRIu64 " faults: %" PRIu64 " stalled accesses, %" PRIu64
 			" aborted by the SMMU\n", episode->faults, episode->stalls,
 			episode->aborted);
-	if (episode->faults == 0)
-		return;
-	printf("                 addresses 0x%" PRIx64 " to 0x%" PRIx64 "\n", episode->lowest,
-			episode->highest);
-	printf("                 from %.3f to %.3f ms\n", get_ms(episode->first_time, start),
-			get_ms(episode->last_time, start));
-	print_pages(episode);
+	if (crash->lost != 0)
+		printf("                 not counted: %" PRIu64 " aborted accesses, the records of "
+				"which found the event queue full\n", crash->lost);
+	if (episode->faults != 0) {
+		printf("                 addresses 0x%" PRIx64 " to 0x%" PRIx64 "\n",
+				episode->lowest, episode->highest);
+		printf("                 from %.3f to %.3f ms\n",
+				get_ms(episode->first_time, start),
+				get_ms(episode->last_time, start));
+	}
+	print_breaker(crash, start);
+	if (episode->faults != 0)
+		print_pages(episode);
 }
 
 void

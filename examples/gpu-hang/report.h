@@ -8,6 +8,8 @@
 
 #include <iopf_policy.h>
 
+#include "vm.h"
+
 /* Of the run. The first is in no table. */
 enum phase { PHASE_START, PHASE_BEFORE, PHASE_DURING, PHASE_AFTER };
 #define NB_PHASES 4
@@ -21,8 +23,16 @@ struct report_row {
 	uint64_t faults[NB_PHASES];	/* that were answered so that the access went on */
 };
 
-/* Print the report of a context that hung. Times are milliseconds since @p start (rte_rdtsc()). */
-void report_print_crash(const struct iopf_episode *episode, uint64_t start);
+/* A context that hung. */
+struct report_crash {
+	struct iopf_episode episode;
+	struct vm_trip trip;	/* time 0: the breaker's callback was not called */
+	uint32_t breaker;	/* its limit; 0: off */
+	uint64_t lost;		/* records that found the event queue full */
+};
+
+/* Print its report. Times are milliseconds since @p start (rte_rdtsc()). */
+void report_print_crash(const struct report_crash *crash, uint64_t start);
 
 /* Print a table of rates. @p seconds: of each phase. */
 void report_print_rates(const struct report_row *rows, unsigned int n, const double *seconds);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <rte_common.h>
+#include <rte_cycles.h>
 #include <rte_errno.h>
 
 #include <iopf_iommu.h>
@@ -22,10 +23,8 @@
 #define MEM_SIZE	(VM_BUFFER_MAX + TABLES_SIZE)
 
 struct vm {
+	struct vm_conf conf;
 	struct iopf_domain *domain;
-	struct iopf_dev *dev;
-	struct iopf_iommu *iommu;
-	uint32_t pasid;
 	bool attached;
 	bool dma_mapped;
 	char *mem;		/* the buffer, then the page tables */
@@ -36,6 +35,9 @@ struct vm {
 	atomic_bool hung;
 	atomic_uint_fast64_t mapped;
 	atomic_uint_fast64_t fatal;
+	/* Written on the policy thread of the library. */
+	struct vm_trip trip;
+	atomic_uint_fast64_t trips;	/* its release orders trip */
 };
 
 static void *
@@ -93,6 +95,22 @@ on_fault(struct iopf_domain *domain __rte_unused, const struct iopf_group *group
 	return IOPF_ANSWER(IOPF_INVALID);
 }
 
+/*
+ * On the policy thread: accesses abort now. A runtime wakes its reset thread here, which kills the
+ * context and detaches the domain; the callback itself may not detach it.
+ */
+static void
+on_tripped(struct iopf_domain *domain __rte_unused, struct iopf_dev *dev __rte_unused,
+		uint32_t pasid __rte_unused, const struct iopf_episode *episode, void *ctx)
+{
+	struct vm *vm = ctx;
+
+	vm->trip.time = rte_rdtsc();
+	vm->trip.stalls = episode->stalls;
+	/* Release: with the acquire in vm_reset(). */
+	atomic_fetch_add_explicit(&vm->trips, 1, memory_order_release);
+}
+
 static int
 open_memory(struct vm *vm)
 {
@@ -101,7 +119,7 @@ open_memory(struct vm *vm)
 		return fail("out of memory");
 	/* The poll thread finds populated memory. */
 	memset(vm->mem, 0, MEM_SIZE);
-	if (iopf_dma_map(vm->iommu, vm->mem, MEM_SIZE, &vm->dma) < 0)
+	if (iopf_dma_map(vm->conf.iommu, vm->mem, MEM_SIZE, &vm->dma) < 0)
 		return fail("cannot map memory for DMA: %s", rte_strerror(rte_errno));
 	vm->dma_mapped = true;
 	vm->pgt = pgt_create(&(struct pgt_conf){ .granule_log2 = PAGE_LOG2, .va_bits = VA_BITS,
@@ -113,13 +131,28 @@ open_memory(struct vm *vm)
 }
 
 static int
+attach(struct vm *vm)
+{
+	if (iopf_domain_attach(vm->domain, vm->conf.dev, vm->conf.pasid) < 0)
+		return fail("cannot attach PASID %u: %s", vm->conf.pasid,
+				rte_strerror(rte_errno));
+	vm->attached = true;
+	return 0;
+}
+
+static int
 open_domain(struct vm *vm)
 {
 	vm->domain = iopf_domain_create(&(struct iopf_domain_conf){
 		.name = "render",
 		.handler = on_fault,
 		.ctx = vm,
-		.storm = &(struct iopf_storm_conf){ .report_first = true },
+		.storm = &(struct iopf_storm_conf){
+			.report_first = true,
+			.max_rate = vm->conf.breaker,
+			.tripped = on_tripped,
+			.ctx = vm,
+		},
 		.translation = {
 			.format = IOPF_FORMAT_ARM64_S1,
 			.root = pgt_root(vm->pgt),
@@ -129,14 +162,11 @@ open_domain(struct vm *vm)
 	});
 	if (vm->domain == NULL)
 		return fail("cannot make a domain: %s", rte_strerror(rte_errno));
-	if (iopf_domain_attach(vm->domain, vm->dev, vm->pasid) < 0)
-		return fail("cannot attach PASID %u: %s", vm->pasid, rte_strerror(rte_errno));
-	vm->attached = true;
-	return 0;
+	return attach(vm);
 }
 
 struct vm *
-vm_open(struct iopf_iommu *iommu, struct iopf_dev *dev, uint32_t pasid)
+vm_open(const struct vm_conf *conf)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
@@ -144,9 +174,7 @@ vm_open(struct iopf_iommu *iommu, struct iopf_dev *dev, uint32_t pasid)
 		fail("out of memory");
 		return NULL;
 	}
-	vm->iommu = iommu;
-	vm->dev = dev;
-	vm->pasid = pasid;
+	vm->conf = *conf;
 	if (open_memory(vm) < 0 || open_domain(vm) < 0) {
 		vm_close(vm);
 		return NULL;
@@ -160,11 +188,11 @@ vm_close(struct vm *vm)
 	if (vm == NULL)
 		return;
 	if (vm->attached)
-		iopf_domain_detach(vm->domain, vm->dev, vm->pasid);
+		iopf_domain_detach(vm->domain, vm->conf.dev, vm->conf.pasid);
 	iopf_domain_destroy(vm->domain);
 	pgt_destroy(vm->pgt);
 	if (vm->dma_mapped)
-		iopf_dma_unmap(vm->iommu, vm->mem, MEM_SIZE, vm->dma);
+		iopf_dma_unmap(vm->conf.iommu, vm->mem, MEM_SIZE, vm->dma);
 	free(vm->mem);
 	free(vm);
 }
@@ -175,24 +203,17 @@ vm_buffer(const struct vm *vm)
 	return vm->mem;
 }
 
-int
-vm_unmap(struct vm *vm)
+/* The domain is attached nowhere: nothing that it maps is cached. */
+static int
+unmap_all(struct vm *vm)
 {
 	struct pgt_unmapped out;
 	struct pgt_inv range;
-	struct iopf_inv inv;
 
 	pgt_unmapped_init(&out, &range, 1);
-	if (pgt_unmap(vm->pgt, VM_BASE, VM_BUFFER_MAX, PGT_CLOSE, &out) < 0)
-		return fail("cannot change the page tables of PASID %u", vm->pasid);
-	if (out.nb_inv > 0) {
-		inv = iopf_inv_from_pgt(&range);
-		if (iopf_invalidate(vm->domain, &inv, 1, NULL) < 0)
-			return fail("cannot invalidate PASID %u: %s", vm->pasid,
-					rte_strerror(rte_errno));
-	}
-	if (pgt_open(vm->pgt, VM_BASE, VM_BUFFER_MAX) < 0)
-		return fail("cannot change the page tables of PASID %u", vm->pasid);
+	if (pgt_unmap(vm->pgt, VM_BASE, VM_BUFFER_MAX, PGT_CLOSE, &out) < 0 ||
+			pgt_open(vm->pgt, VM_BASE, VM_BUFFER_MAX) < 0)
+		return fail("cannot change the page tables of PASID %u", vm->conf.pasid);
 	return 0;
 }
 
@@ -202,18 +223,48 @@ vm_is_hung(const struct vm *vm)
 	return atomic_load_explicit(&vm->hung, memory_order_relaxed);
 }
 
-int
-vm_rearm(struct vm *vm, struct iopf_episode *episode)
+bool
+vm_has_tripped(const struct vm *vm)
 {
-	/* Before the re-arm, after which the next fatal fault may set it again. */
+	return atomic_load_explicit(&vm->trips, memory_order_relaxed) != 0;
+}
+
+int
+vm_reset(struct vm *vm, struct iopf_episode *episode, struct vm_trip *trip)
+{
+	uint32_t pasid = vm->conf.pasid;
+	int ret;
+
+	/* The record of an access may come after its end: all are counted after this. */
+	ret = iopf_dev_fence(vm->conf.dev);
+	if (ret < 0)
+		return fail("the last faults of PASID %u do not come: %s", pasid, strerror(-ret));
+	ret = iopf_domain_rearm(vm->domain, vm->conf.dev, pasid, episode);
+	if (ret == -ENOENT)
+		return fail("PASID %u has hung, but counts no faults: set report_first in its "
+				"struct iopf_storm_conf", pasid);
+	if (ret < 0)
+		return fail("cannot re-arm PASID %u: %s", pasid, strerror(-ret));
+	/* After this no callback of the breaker runs. */
+	ret = iopf_domain_detach(vm->domain, vm->conf.dev, pasid);
+	if (ret < 0)
+		return fail("cannot detach PASID %u: %s", pasid, strerror(-ret));
+	vm->attached = false;
+	*trip = (struct vm_trip){ .time = 0 };
+	/* Acquire: with the release in on_tripped(). */
+	if (atomic_load_explicit(&vm->trips, memory_order_acquire) != 0)
+		*trip = vm->trip;
 	atomic_store_explicit(&vm->hung, false, memory_order_relaxed);
-	return iopf_domain_rearm(vm->domain, vm->dev, vm->pasid, episode);
+	if (unmap_all(vm) < 0)
+		return -1;
+	return attach(vm);
 }
 
 bool
-vm_has_episode(const struct vm *vm)
+vm_is_cut_off(const struct vm *vm)
 {
-	return iopf_domain_episode(vm->domain, vm->dev, vm->pasid, NULL) == 0;
+	return iopf_domain_episode(vm->domain, vm->conf.dev, vm->conf.pasid, NULL) == 0 ||
+		iopf_domain_is_tripped(vm->domain, vm->conf.dev, vm->conf.pasid);
 }
 
 void
@@ -221,4 +272,5 @@ vm_get_stats(const struct vm *vm, struct vm_stats *stats)
 {
 	stats->mapped = atomic_load_explicit(&vm->mapped, memory_order_relaxed);
 	stats->fatal = atomic_load_explicit(&vm->fatal, memory_order_relaxed);
+	stats->trips = atomic_load_explicit(&vm->trips, memory_order_relaxed);
 }
