@@ -177,6 +177,7 @@ test_one_null_of_two_objects_is_refused(void **state)
 	REFUSES(iopf_dma_map(iommu, NULL, 4096, NULL));
 	iopf_iommu_dump(iommu, NULL);
 	REFUSES(mmem_attach(NULL, dev, IOPF_NO_PASID));
+	REFUSES(mmem_replace(NULL, dev, IOPF_NO_PASID));
 
 	assert_int_equal(iopf_poller_destroy(poller), 0);
 	assert_int_equal(iopf_domain_destroy(domain), 0);
@@ -218,6 +219,7 @@ test_null_pool_and_space_are_refused(void **state)
 	assert_int_equal(mmem_space_destroy(NULL), 0);
 	IS_NOTHING(mmem_space_domain(NULL));
 	REFUSES(mmem_attach(NULL, NULL, IOPF_NO_PASID));
+	REFUSES(mmem_replace(NULL, NULL, IOPF_NO_PASID));
 	REFUSES(mmem_detach(NULL, NULL, IOPF_NO_PASID));
 	IS_NOTHING(mmem_alloc(NULL, 4096, MMEM_READ));
 	IS_NOTHING(mmem_map_file(NULL, "/etc/passwd", 0, 4096, MMEM_READ));

@@ -39,7 +39,7 @@
  *
  * Call order
  *   1. open an IOMMU; mmem_pool_create(), mmem_space_create()
- *   2. mmem_alloc() ..., mmem_attach(), in any order, at any time
+ *   2. mmem_alloc() ..., mmem_attach(), mmem_replace(), in any order, at any time
  *   3. mmem_detach(), mmem_space_destroy(), mmem_pool_destroy()
  *
  * Threads. Any thread may call any function. Calls on one space serialise; the fault path takes no
@@ -189,6 +189,22 @@ struct iopf_domain *mmem_space_domain(struct mmem_space *space);
  */
 int mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid);
 int mmem_detach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid);
+
+/**
+ * Replace the domain that is attached there by this space, while the device accesses memory. The
+ * old domain may be another space's, or any. As iopf_domain_replace(); -EXDEV and -ESHUTDOWN as
+ * above. Each access uses the old domain or this space, and an access that is allowed in both is
+ * not aborted. Spaces share no region: an access to a region of the old space that has not ended
+ * before is refused, and reported by this one.
+ * @code
+ *	next = mmem_space_create(&(struct mmem_space_conf){ .pool = pool });
+ *	copy = mmem_alloc(next, size, MMEM_READ | MMEM_WRITE);
+ *	ret = mmem_replace(next, dev, pasid);
+ *	if (ret == 0)
+ *		mmem_space_destroy(old);	// if it is attached nowhere else
+ * @endcode
+ */
+int mmem_replace(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid);
 
 /**
  * Allocate a region filled with zeros.

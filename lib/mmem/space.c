@@ -250,24 +250,40 @@ refuse_half_destroyed(struct mmem_space *space)
 	return mmem_ret(-ESHUTDOWN);
 }
 
+/* What an attach and a replace need. */
+static int
+check_dev(struct mmem_space *space, struct iopf_dev *dev)
+{
+	if (space == NULL || dev == NULL)
+		return -EINVAL;
+	if (mmem_may_wait() < 0)
+		return -EDEADLK;
+	if (space->domain == NULL)
+		return refuse_half_destroyed(space);
+	if (iopf_dev_iommu(dev) == space->pool->iommu)
+		return 0;
+	MMEM_LOG(ERR, "space %s: device %s is behind %s, but the pool behind %s: use a "
+			"pool of the device's IOMMU",
+			space->name, iopf_dev_name(dev),
+			iopf_iommu_name(iopf_dev_iommu(dev)),
+			iopf_iommu_name(space->pool->iommu));
+	return -EXDEV;
+}
+
 int
 mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
 {
-	if (space == NULL || dev == NULL)
-		return mmem_ret(-EINVAL);
-	if (mmem_may_wait() < 0)
-		return mmem_ret(-EDEADLK);
-	if (space->domain == NULL)
-		return refuse_half_destroyed(space);
-	if (iopf_dev_iommu(dev) != space->pool->iommu) {
-		MMEM_LOG(ERR, "space %s: device %s is behind %s, but the pool behind %s: use a "
-				"pool of the device's IOMMU",
-				space->name, iopf_dev_name(dev),
-				iopf_iommu_name(iopf_dev_iommu(dev)),
-				iopf_iommu_name(space->pool->iommu));
-		return mmem_ret(-EXDEV);
-	}
-	return mmem_ret(iopf_domain_attach(space->domain, dev, pasid));
+	int ret = check_dev(space, dev);
+
+	return mmem_ret(ret < 0 ? ret : iopf_domain_attach(space->domain, dev, pasid));
+}
+
+int
+mmem_replace(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
+{
+	int ret = check_dev(space, dev);
+
+	return mmem_ret(ret < 0 ? ret : iopf_domain_replace(space->domain, dev, pasid));
 }
 
 int
