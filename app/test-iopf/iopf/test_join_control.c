@@ -237,8 +237,13 @@ a_stop_ends_the_leader_and_the_joined_ones(void **state)
 	(void)state;
 	put_one_of_each();
 	assert_int_equal(0, iopf_iommu_stop(prg.iommu));
-	assert_int_equal(0, hw.nb_out);
-	assert_int_equal(4, join_stat(IOPF_STAT_TERMINATED));
+	/* The IOMMU ends the stalls, and no page request. */
+	assert_int_equal(1, hw.nb_out);
+	assert_true(hw.out[0].answer.page_request);
+	assert_int_equal(4, hw.out[0].answer.token);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(1, join_stat(IOPF_STAT_CANCELLED));
+	assert_int_equal(3, join_stat(IOPF_STAT_TERMINATED));
 	assert_int_equal(-ESTALE, iopf_group_respond(join.id, IOPF_SUCCESS));
 	assert_int_equal(0, iopf_domain_pending(join.domain));
 	assert_int_equal(0, iopf_iommu_start(prg.iommu));
