@@ -5,6 +5,7 @@
 
 #include <rte_cycles.h>
 
+#include "call.h"
 #include "dev.h"
 #include "iopf_log.h"
 #include "dev_limits.h"
@@ -85,4 +86,17 @@ void
 iopf_limits_count_abort(struct iopf_dev *dev)
 {
 	storm_count(dev, rte_rdtsc());
+}
+
+bool
+iopf_group_has_room(const struct iopf_group *group)
+{
+	if (group == NULL) {
+		rte_errno = EINVAL;
+		return false;
+	}
+	/* This thread is the one that adds to held: see dev_count_held_slot(). */
+	return iopf_self.pass == NULL || group->faults[0]->flags & IOPF_FAULT_PAGE_REQUEST ||
+		atomic_load_explicit(&group->dev->held, memory_order_relaxed) <
+		atomic_load_explicit(group->dev->share, memory_order_relaxed);
 }

@@ -203,6 +203,15 @@ int iopf_dev_quarantine(struct iopf_dev *dev);
  */
 int iopf_dev_release(struct iopf_dev *dev);
 
+/**
+ * The device has room in its share (iopf_dev_limits.stalls) for this group. For a handler that gives
+ * work away before it returns IOPF_DEFER or IOPF_TAKEN: without room the group is then answered
+ * IOPF_INVALID, and its id is stale, as after a deadline. In the handler of the group, whose verdict
+ * keeps the room unless the share becomes smaller meanwhile: another device is attached. A deferred
+ * handler and page requests have room. false with rte_errno EINVAL: @p group is NULL.
+ */
+bool iopf_group_has_room(const struct iopf_group *group);
+
 /** Its faults are refused, or its accesses abort. Any thread. */
 bool iopf_dev_is_quarantined(const struct iopf_dev *dev);
 

@@ -157,6 +157,45 @@ the_id_of_a_refused_stall_is_stale(void **state)
 	assert_int_equal(0, iopf_domain_destroy(domain));
 }
 
+static unsigned int nb_asked;
+
+/* Give no work away without room. */
+static enum iopf_verdict
+take_with_room(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)ctx;
+	nb_asked++;
+	return iopf_group_has_room(group) ? IOPF_TAKEN : IOPF_ANSWER(IOPF_FAILURE);
+}
+
+static void
+a_handler_finds_whether_the_share_has_room(void **state)
+{
+	struct iopf_domain *domain = iopf_domain_create(&(struct iopf_domain_conf){
+			.handler = take_with_room });
+
+	(void)state;
+	ctl.limits = &(struct iopf_dev_limits){ .stalls = 3 };
+	ctl_open(true, false);
+	assert_int_equal(0, iopf_domain_attach(domain, ctl.dev[0], IOPF_NO_PASID));
+	nb_asked = 0;
+	put_stalls(0, 5);
+	poll_all();
+	assert_int_equal(5, nb_asked);
+	assert_int_equal(3, iopf_domain_pending(domain));
+	assert_int_equal(2, iopf_domain_stat(domain, IOPF_STAT_FAILURE));
+	assert_int_equal(0, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REFUSED_SHARE));
+	/* Page requests have credits. */
+	array_put(IOPF_QUEUE_REQUESTS, &(struct iopf_event){ .addr = 0x1000, .sid = SID,
+			.pasid = IOPF_NO_PASID, .perm = IOPF_PERM_READ,
+			.flags = IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST });
+	poll_all();
+	assert_int_equal(4, iopf_domain_pending(domain));
+	assert_int_equal(0, iopf_domain_detach(domain, ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+}
+
 static void
 faults_past_the_rate_are_refused(void **state)
 {
@@ -216,6 +255,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(by_default_an_eighth_of_the_stalls_is_left_for_others),
 	CTL_TEST(page_requests_have_no_share),
 	CTL_TEST(the_id_of_a_refused_stall_is_stale),
+	CTL_TEST(a_handler_finds_whether_the_share_has_room),
 	CTL_TEST(faults_past_the_rate_are_refused),
 	CTL_TEST(the_rate_comes_back_with_time),
 	CTL_TEST(limits_that_contradict_each_other_are_refused),
