@@ -7,7 +7,8 @@ A file is any NAME.c, .h, .py, .sh, .pml or .dot, with or without folders in fro
 NAME() in literal quotes, which a source calls, defines or has as a member: not an enum or a struct
 of that name. doc/figures is checked too. A comment "columns: FOLDER ..." in front of a
 list-table says in which folder the files of a column are; "-" is a column without files. A
-message is in the first column of a table of messages.rst.
+message is in the first column of a table of messages.rst. Each log line of lib/iopf is in one of
+these tables, and each function that tsan.supp names exists.
 """
 
 import pathlib
@@ -60,6 +61,38 @@ def check_messages(guide):
     return bad
 
 
+def check_log_lines(guide):
+    """A constant part of each log line of lib/iopf, or its begin, is in the guide."""
+    text = " ".join(guide.read_text().split())
+    bad = 0
+    for path in sorted((ROOT / "lib/iopf").glob("*.c")):
+        for call in re.finditer(r"\bIOPF_LOG(?:_LIMITED)?\((.*?)\);", path.read_text(), re.S):
+            string = STRING.search(call.group(1))
+            if string is None:
+                continue
+            line = "".join(PIECE.findall(string.group(0))).replace('\\"', '"')
+            parts = [part.strip(" :;,.()=\"") for part in CONVERSION.split(line)]
+            parts = [part for part in parts if len(part) > 4]
+            # Without a constant part the line has only texts of its arguments.
+            if parts and not any(part[:18].strip() in text for part in parts):
+                print(f"{path.relative_to(ROOT)}: {guide.relative_to(ROOT)} has no row for "
+                      f"\"{line}\"")
+                bad = 1
+    return bad
+
+
+def check_suppressions(path):
+    """A suppression of a function that has another name by now suppresses nothing."""
+    code = "\n".join(p.read_text() for f in ["lib", "drivers", "app", "examples"]
+                     for p in (ROOT / f).rglob("*.[ch]"))
+    bad = 0
+    for kind, name in re.findall(r"^(\w+):(.*)$", path.read_text(), re.M):
+        if not re.search(rf"^{re.escape(name)}\(", code, re.M):
+            print(f"{path.relative_to(ROOT)}: {kind}:{name}: there is no function {name}()")
+            bad = 1
+    return bad
+
+
 def check_columns(text, rel):
     """Files without a folder, in a table whose columns have one."""
     bad = 0
@@ -101,7 +134,9 @@ def main():
                 if name not in functions and not FOREIGN.match(name):
                     print(f"{rel}:{number}: there is no function {name}()")
                     bad = 1
-    return bad | check_messages(ROOT / "doc/guides/messages.rst")
+    guide = ROOT / "doc/guides/messages.rst"
+    return bad | check_messages(guide) | check_log_lines(guide) | \
+        check_suppressions(ROOT / "devtools/tsan.supp")
 
 
 if __name__ == "__main__":
