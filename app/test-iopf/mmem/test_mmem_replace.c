@@ -122,13 +122,18 @@ a_replace_does_not_wait_for_a_pager(void **state)
 	assert_int_equal(mmem_space_destroy(next), 0);
 }
 
+/* Writes that succeeded, to the memory of each space. */
+static _Atomic unsigned int ok[2];
+
+/* An even number of times, until the device has written to each space. */
 static void *
 replace_often(void *arg)
 {
 	int ret = 0;
 
 	(void)arg;
-	for (unsigned int i = 0; i < REPLACES && ret == 0; i++) {
+	for (unsigned int i = 0; ret == 0 && (i < REPLACES || i % 2 != 0 ||
+			((ok[0] == 0 || ok[1] == 0) && i < 1000 * REPLACES)); i++) {
 		ret = mmem_replace(i % 2 == 0 ? next : mm.space, mm.dev, PASID);
 		usleep(100);
 	}
@@ -140,7 +145,6 @@ replace_often(void *arg)
 static void
 it_replaces_while_the_device_writes(void **state)
 {
-	unsigned int ok[2] = { 0, 0 };
 	pthread_t thread;
 	uint8_t byte = 0;
 	void *ret;
@@ -148,6 +152,7 @@ it_replaces_while_the_device_writes(void **state)
 	(void)state;
 	open_spaces();
 	ended = false;
+	ok[0] = ok[1] = 0;
 	assert_int_equal(pthread_create(&thread, NULL, replace_often, NULL), 0);
 	for (unsigned int i = 0; !ended; i++) {
 		uint8_t *addr = (i % 2 == 0 ? old_buf : next_buf) + i % CHUNK;
