@@ -13,6 +13,7 @@
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
  *	baseline_*.c	the other modes, baselines for these two
  *	report.c	table, ratios, JSON
+ *	suite*.c	the suite fault-path: suite.h
  *
  * It uses two cores: the model with its engines on one, the servicer on the other.
  */
@@ -93,6 +94,8 @@ struct bench_conf {
 	int cpu_servicer;
 	const char *json;
 	bool quick;
+	bool suite;		/* --suite fault-path */
+	uint32_t parts;		/* of the suite: bits */
 };
 
 /* A way to serve faults, with its own model, memory and servicer. */
@@ -187,6 +190,7 @@ struct round {
 	double pingpong_ns;	/* the longer of the two before and after */
 	double foreign;		/* cores used by other processes; negative: unknown */
 	double seconds;
+	double busy_all, busy_own;	/* at its begin */
 	bool counted;
 };
 
@@ -207,6 +211,11 @@ results_get_cell(const struct results *res, unsigned int round, unsigned int c)
 
 /* Make the list of cases from the modes and depths. */
 void cases_make(struct bench_conf *conf);
+/* Measure the machine around a round. */
+void round_begin(const struct bench_conf *conf, struct round *round);
+void round_end(const struct bench_conf *conf, struct round *round);
+/* Apply the rule for counting rounds, which is fixed before the first round. */
+void rounds_select(struct results *res);
 /* Run all cases. Returns 0, or -errno after reporting the error. */
 int cases_run(const struct bench_conf *conf, struct results *res);
 void results_free(struct results *res);
@@ -229,6 +238,9 @@ struct ratio {
 	struct spread all;	/* over the counted rounds */
 	struct spread fast;	/* over the counted rounds with close cores */
 };
+
+/* Sorts the values. */
+struct spread spread_make(double *values, unsigned int n);
 
 #define BENCH_MAX_RATIOS	16
 /* Make the ratios that the modes and depths of this run allow. Returns their number. */

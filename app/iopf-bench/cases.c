@@ -178,19 +178,42 @@ cases_run_depth(struct results *res, struct mode *modes, unsigned int r, unsigne
 	return 0;
 }
 
+void
+round_begin(const struct bench_conf *conf, struct round *round)
+{
+	round->pingpong_ns = pingpong_measure_ns(conf->cpu_model, conf->cpu_servicer);
+	round->busy_all = read_busy_all();
+	round->busy_own = read_busy_own();
+	round->seconds = -get_seconds();
+}
+
+void
+round_end(const struct bench_conf *conf, struct round *round)
+{
+	double all_end, after;
+
+	round->seconds += get_seconds();
+	all_end = read_busy_all();
+	round->foreign = -1;
+	if (round->busy_all >= 0 && all_end >= 0) {
+		round->foreign = (all_end - round->busy_all -
+				(read_busy_own() - round->busy_own)) / round->seconds;
+		if (round->foreign < 0)		/* /proc/stat counts in ticks */
+			round->foreign = 0;
+	}
+	after = pingpong_measure_ns(conf->cpu_model, conf->cpu_servicer);
+	if (after > round->pingpong_ns)
+		round->pingpong_ns = after;
+}
+
 static int
 round_run_cases(struct results *res, struct mode *modes, unsigned int r, struct progress *progress)
 {
 	const struct bench_conf *conf = res->conf;
-	struct round *round = &res->rounds[r];
 	unsigned int i, n;
-	double all, own, all_end, after;
 	int ret;
 
-	round->pingpong_ns = pingpong_measure_ns(conf->cpu_model, conf->cpu_servicer);
-	all = read_busy_all();
-	own = read_busy_own();
-	round->seconds = -get_seconds();
+	round_begin(conf, &res->rounds[r]);
 	for (i = 0; i < conf->nb_cases; i += n) {
 		for (n = 1; i + n < conf->nb_cases; n++)
 			if (conf->cases[i + n].depth != conf->cases[i].depth)
@@ -199,22 +222,11 @@ round_run_cases(struct results *res, struct mode *modes, unsigned int r, struct 
 		if (ret < 0)
 			return ret;
 	}
-	round->seconds += get_seconds();
-	all_end = read_busy_all();
-	round->foreign = -1;
-	if (all >= 0 && all_end >= 0) {
-		round->foreign = (all_end - all - (read_busy_own() - own)) / round->seconds;
-		if (round->foreign < 0)		/* /proc/stat counts in ticks */
-			round->foreign = 0;
-	}
-	after = pingpong_measure_ns(conf->cpu_model, conf->cpu_servicer);
-	if (after > round->pingpong_ns)
-		round->pingpong_ns = after;
+	round_end(conf, &res->rounds[r]);
 	return 0;
 }
 
-/* Apply the rule for counting rounds, which is fixed before the first round. */
-static void
+void
 rounds_select(struct results *res)
 {
 	unsigned int i, quiet = 0;

@@ -13,7 +13,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 
-#include "bench.h"
+#include "suite.h"
 
 #define EXIT_USAGE	2
 #define MIN_FAULTS	256
@@ -32,6 +32,9 @@ static const char usage[] =
 "  --rounds N          1 to 200 [15]\n"
 "  --faults N          pages per round and case; 256 to 262144 [32768]\n"
 "  --json FILE         also write the results to FILE\n"
+"  --suite fault-path  storms, fairness, overload and others instead: see the guide\n"
+"  --parts LIST        of the suite: storm, fairness, overload, duplicate, breaker,\n"
+"                      replace, sids, smmus, idle [all]\n"
 "  --cpu-model N       CPU of the model [the first one allowed]\n"
 "  --cpu-servicer N    CPU of the servicer [the next one allowed]\n"
 "  --help              print this text\n"
@@ -140,6 +143,51 @@ parse_modes(char *text, struct bench_conf *conf)
 	return conf->nb_modes > 0;
 }
 
+static bool
+parse_suite(const char *text, struct bench_conf *conf)
+{
+	conf->suite = strcmp(text, "fault-path") == 0;
+	if (!conf->suite)
+		bench_error("--suite: unknown suite '%s'; use fault-path", text);
+	return conf->suite;
+}
+
+static bool
+parse_parts(char *text, struct bench_conf *conf)
+{
+	unsigned int i;
+	char *save, *word;
+
+	for (word = strtok_r(text, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+		for (i = 0; i < suite_nb_parts; i++)
+			if (strcmp(word, suite_parts[i].name) == 0)
+				break;
+		if (i == suite_nb_parts) {
+			bench_error("--parts: unknown part '%s'; see iopf-bench --help", word);
+			return false;
+		}
+		conf->parts |= UINT32_C(1) << i;
+	}
+	if (conf->parts == 0)
+		bench_error("--parts: the list is empty; give one such as storm,fairness");
+	return conf->parts != 0;
+}
+
+/* Options of the modes and of the suite exclude each other. */
+static bool
+check_suite(const struct bench_conf *conf)
+{
+	if (!conf->suite && conf->parts != 0) {
+		bench_error("--parts is for --suite fault-path");
+		return false;
+	}
+	if (conf->suite && (conf->nb_modes != 0 || conf->nb_depths != 0 || conf->faults != 0)) {
+		bench_error("--modes, --depths and --faults are not for --suite: leave them out");
+		return false;
+	}
+	return true;
+}
+
 /* Set what the options left out: all modes; a quick or a full set of depths and rounds. */
 static void
 conf_set_defaults(struct bench_conf *conf)
@@ -211,7 +259,8 @@ choose_cpus(struct bench_conf *conf)
 static int
 parse_options(int argc, char **argv, struct bench_conf *conf)
 {
-	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, CPU_MODEL, CPU_SERVICER, HELP };
+	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, SUITE, PARTS, CPU_MODEL,
+		CPU_SERVICER, HELP };
 	static const struct option options[] = {
 		{ "quick", no_argument, NULL, QUICK },
 		{ "modes", required_argument, NULL, MODES },
@@ -219,6 +268,8 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		{ "rounds", required_argument, NULL, ROUNDS },
 		{ "faults", required_argument, NULL, FAULTS },
 		{ "json", required_argument, NULL, JSON },
+		{ "suite", required_argument, NULL, SUITE },
+		{ "parts", required_argument, NULL, PARTS },
 		{ "cpu-model", required_argument, NULL, CPU_MODEL },
 		{ "cpu-servicer", required_argument, NULL, CPU_SERVICER },
 		{ "help", no_argument, NULL, HELP },
@@ -251,6 +302,12 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		case JSON:
 			conf->json = optarg;
 			break;
+		case SUITE:
+			ok = parse_suite(optarg, conf);
+			break;
+		case PARTS:
+			ok = parse_parts(optarg, conf);
+			break;
 		case CPU_MODEL:
 			ok = parse_number("--cpu-model", optarg, 0, CPU_SETSIZE - 1, &cpu);
 			conf->cpu_model = cpu;
@@ -281,6 +338,8 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 static bool
 conf_fill_in(struct bench_conf *conf)
 {
+	if (!check_suite(conf))
+		return false;
 	conf_set_defaults(conf);
 	if (conf->faults < BENCH_MIN_WRITES * conf->max_depth) {
 		bench_error("--faults: %u are too few for depth %u; give at least %u", conf->faults,
@@ -297,6 +356,8 @@ run(const struct bench_conf *conf)
 	struct results res;
 	int ret;
 
+	if (conf->suite)
+		return suite_run(conf);
 	ret = cases_run(conf, &res);
 	if (ret == 0) {
 		report_print(&res);

@@ -43,7 +43,7 @@ compare_doubles(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static struct spread
+struct spread
 spread_make(double *values, unsigned int n)
 {
 	struct spread s = { .rounds = n };

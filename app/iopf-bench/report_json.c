@@ -11,27 +11,27 @@
 
 #include <cjson/cJSON.h>
 
-#include "bench.h"
+#include "report_json.h"
 
 /* Four decimals exceed the precision of the measurement. */
-static void
-add_number(cJSON *to, const char *name, double v)
+void
+report_add_number(cJSON *to, const char *name, double v)
 {
 	cJSON_AddNumberToObject(to, name, (double)(int64_t)(v * 1e4 + 0.5) / 1e4);
 }
 
-static void
-add_spread(cJSON *to, const char *name, const struct spread *s)
+void
+report_add_spread(cJSON *to, const char *name, const struct spread *s)
 {
 	cJSON *o;
 
 	if (s->rounds == 0)
 		return;
 	o = cJSON_AddObjectToObject(to, name);
-	add_number(o, "median", s->median);
-	add_number(o, "min", s->min);
-	add_number(o, "max", s->max);
-	add_number(o, "rounds", s->rounds);
+	report_add_number(o, "median", s->median);
+	report_add_number(o, "min", s->min);
+	report_add_number(o, "max", s->max);
+	report_add_number(o, "rounds", s->rounds);
 }
 
 static void
@@ -46,7 +46,7 @@ add_percentiles(cJSON *to, const char *prefix, const struct hist *h, double cycl
 
 	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
 		snprintf(name, sizeof(name), "%s%s", prefix, points[i].name);
-		add_number(to, name, hist_get_percentile(h, points[i].share) / cycles_per_ns);
+		report_add_number(to, name, hist_get_percentile(h, points[i].share) / cycles_per_ns);
 	}
 }
 
@@ -63,20 +63,20 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 	cJSON_AddStringToObject(o, "name", c->name);
 	cJSON_AddStringToObject(o, "mode", results_get_mode(res, c->mode));
 	if (c->depth == 0) {
-		add_number(o, "waiting", DRAIN_DEPTH);
-		add_number(o, "ns_per_fault", 1e3 / rate.median);
+		report_add_number(o, "waiting", DRAIN_DEPTH);
+		report_add_number(o, "ns_per_fault", 1e3 / rate.median);
 	} else {
-		add_number(o, "depth", c->depth);
-		add_number(o, "pages", 1u << c->group_log2);
+		report_add_number(o, "depth", c->depth);
+		report_add_number(o, "pages", 1u << c->group_log2);
 		add_percentiles(o, "", &sum.service, res->cycles_per_ns);
-		add_number(o, "p50_ns_by_page", hist_get_percentile(&sum.service, 0.5) /
+		report_add_number(o, "p50_ns_by_page", hist_get_percentile(&sum.service, 0.5) /
 				res->cycles_per_ns / (1u << c->group_log2));
 		add_percentiles(o, "end_to_end_", &sum.whole, res->cycles_per_ns);
-		add_number(o, "samples", (double)sum.service.samples);
-		add_spread(o, "p50_ns_by_round", &p50);
+		report_add_number(o, "samples", (double)sum.service.samples);
+		report_add_spread(o, "p50_ns_by_round", &p50);
 	}
-	add_number(o, "mfaults_per_s", rate.median);
-	add_spread(o, "mfaults_per_s_by_round", &rate);
+	report_add_number(o, "mfaults_per_s", rate.median);
+	report_add_spread(o, "mfaults_per_s_by_round", &rate);
 	cJSON_AddItemToArray(cases, o);
 }
 
@@ -89,10 +89,10 @@ add_round(cJSON *rounds, const struct results *res, unsigned int i)
 	unsigned int at;
 
 	if (round->pingpong_ns >= 0)
-		add_number(o, "pingpong_ns", round->pingpong_ns);
+		report_add_number(o, "pingpong_ns", round->pingpong_ns);
 	if (round->foreign >= 0)
-		add_number(o, "foreign_cores", round->foreign);
-	add_number(o, "seconds", round->seconds);
+		report_add_number(o, "foreign_cores", round->foreign);
+	report_add_number(o, "seconds", round->seconds);
 	cJSON_AddBoolToObject(o, "counted", round->counted);
 	cells = cJSON_AddObjectToObject(o, "cases");
 	for (at = 0; at < res->conf->nb_cases; at++, bc++) {
@@ -100,18 +100,18 @@ add_round(cJSON *rounds, const struct results *res, unsigned int i)
 
 		c = cJSON_AddObjectToObject(cells, bc->name);
 		if (bc->depth == 0) {
-			add_number(c, "ns_per_fault", 1e3 / rate);
+			report_add_number(c, "ns_per_fault", 1e3 / rate);
 			continue;
 		}
 		add_percentiles(c, "", &results_get_cell(res, i, at)->service, res->cycles_per_ns);
-		add_number(c, "mfaults_per_s", rate);
-		add_number(c, "samples", (double)results_get_cell(res, i, at)->service.samples);
+		report_add_number(c, "mfaults_per_s", rate);
+		report_add_number(c, "samples", (double)results_get_cell(res, i, at)->service.samples);
 	}
 	cJSON_AddItemToArray(rounds, o);
 }
 
-static void
-add_machine(cJSON *root, const struct results *res)
+void
+report_add_machine(cJSON *root, const struct results *res)
 {
 	cJSON *o = cJSON_AddObjectToObject(root, "machine");
 	char line[256], *value = NULL;
@@ -129,14 +129,14 @@ add_machine(cJSON *root, const struct results *res)
 		fclose(f);
 	cJSON_AddStringToObject(o, "cpu", value != NULL && strlen(value) > 2 ? value + 2 :
 			"unknown");
-	add_number(o, "cpus", (double)sysconf(_SC_NPROCESSORS_ONLN));
+	report_add_number(o, "cpus", (double)sysconf(_SC_NPROCESSORS_ONLN));
 	if (uname(&uts) == 0) {
 		cJSON_AddStringToObject(o, "arch", uts.machine);
 		cJSON_AddStringToObject(o, "kernel", uts.release);
 	}
-	add_number(o, "clock_ghz", res->cycles_per_ns);
-	add_number(o, "model_on_cpu", res->conf->cpu_model);
-	add_number(o, "servicer_on_cpu", res->conf->cpu_servicer);
+	report_add_number(o, "clock_ghz", res->cycles_per_ns);
+	report_add_number(o, "model_on_cpu", res->conf->cpu_model);
+	report_add_number(o, "servicer_on_cpu", res->conf->cpu_servicer);
 }
 
 static char *
@@ -147,24 +147,24 @@ make_json(const struct results *res)
 	cJSON *root = cJSON_CreateObject(), *list, *detail, *o;
 	char *text;
 
-	add_number(root, "rounds_counted", res->nb_counted);
+	report_add_number(root, "rounds_counted", res->nb_counted);
 	cJSON_AddBoolToObject(root, "noisy", res->noisy);
-	add_number(root, "faults", res->conf->faults);
+	report_add_number(root, "faults", res->conf->faults);
 	list = cJSON_AddArrayToObject(root, "cases");
 	for (i = 0; i < res->conf->nb_cases; i++)
 		add_case(list, res, i);
 	list = cJSON_AddObjectToObject(root, "ratios");
 	detail = cJSON_AddObjectToObject(root, "ratios_detail");
 	for (i = 0; i < n; i++) {
-		add_number(list, ratios[i].name, ratios[i].all.median);
+		report_add_number(list, ratios[i].name, ratios[i].all.median);
 		o = cJSON_AddObjectToObject(detail, ratios[i].name);
-		add_spread(o, "all", &ratios[i].all);
-		add_spread(o, "close_cores", &ratios[i].fast);
+		report_add_spread(o, "all", &ratios[i].all);
+		report_add_spread(o, "close_cores", &ratios[i].fast);
 	}
 	list = cJSON_AddArrayToObject(root, "rounds");
 	for (i = 0; i < res->conf->rounds; i++)
 		add_round(list, res, i);
-	add_machine(root, res);
+	report_add_machine(root, res);
 	text = cJSON_Print(root);
 	cJSON_Delete(root);
 	return text;
@@ -218,9 +218,9 @@ report_probe_json(const char *path)
 }
 
 int
-report_write_json(const struct results *res, const char *path)
+report_write_text(char *text, const char *path)
 {
-	char *text = make_json(res), *temp;
+	char *temp;
 	mode_t mask = umask(0);
 	int fd, ret = 0;
 	FILE *f;
@@ -255,4 +255,10 @@ report_write_json(const struct results *res, const char *path)
 	free(temp);
 	cJSON_free(text);
 	return ret;
+}
+
+int
+report_write_json(const struct results *res, const char *path)
+{
+	return report_write_text(make_json(res), path);
 }

@@ -20,6 +20,8 @@
  * conf->cpu_model. The poll thread runs iopf_poller_run() on conf->cpu_servicer.
  */
 
+#include <pthread.h>
+
 #include <iopf.h>
 #include <iopf_handler.h>
 #include <iopf_policy.h>
@@ -43,7 +45,8 @@
 
 struct suite_figure {
 	char name[SUITE_NAME_LEN];	/* "part.case.what" or a ratio's name */
-	double values[BENCH_MAX_ROUNDS]; /* negative: not measured in this round */
+	double values[BENCH_MAX_ROUNDS];
+	bool measured[BENCH_MAX_ROUNDS];
 };
 
 enum suite_target { NO_TARGET, AT_MOST, AT_LEAST };
@@ -154,7 +157,6 @@ struct rig {
 	unsigned int nb_sources;
 	pthread_t thread;
 	bool running;
-	_Atomic uint64_t cpu_ns;	/* of the poll thread, once it has ended */
 	double seconds;			/* of the last rig_run() */
 };
 
@@ -168,9 +170,16 @@ struct source *rig_add_source(struct rig *rig, const struct source_conf *conf);
 /* Start the sources' accesses, once. */
 int rig_begin(struct rig *rig);
 /* Be the devices for so long, and record (or not) what the sources measure. */
-int rig_run(struct rig *rig, double ms, bool record);
+void rig_run(struct rig *rig, double ms, bool record);
+/*
+ * Make @p n accesses, one at a time, of the sources in turn, and record those after a warm-up, in the
+ * first source.
+ */
+void rig_run_in_turn(struct rig *rig, unsigned int n);
 /* Be the devices until each access of the source has ended, for @p ms at most. */
 int rig_finish(struct rig *rig, struct source *source, double ms);
+/* CPU time of the poll thread so far. */
+double rig_get_cpu_seconds(const struct rig *rig);
 /* Returns 0, or -EIO after reporting an error of a driver or of the oracle. */
 int rig_close(struct rig *rig, int ret);
 

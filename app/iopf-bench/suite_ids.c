@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Parts sids and smmus: one access at a time, of many devices in turn. */
+
+#include <errno.h>
+
+#include "suite.h"
+
+#define FIRST_SID	8
+#define NB_SIDS		4096
+#define NB_ACCESSES	8192
+
+static int
+run_cell(struct suite *suite, const char *part, unsigned int nb_smmus, unsigned int nb_sids,
+		double *p50)
+{
+	struct source_conf conf = { .sid = FIRST_SID, .depth = 1, .once = true };
+	struct source *source;
+	unsigned int i;
+	struct rig rig;
+	int ret;
+
+	ret = rig_open(&rig, suite, nb_smmus, IOPF_IDLE_SPIN);
+	for (i = 0; ret == 0 && i < nb_smmus * nb_sids; i++) {
+		conf.smmu = i / nb_sids;
+		conf.sid = FIRST_SID + i % nb_sids;
+		source = rig_add_source(&rig, &conf);
+		if (source == NULL)
+			ret = -EIO;
+		else
+			conf.domain = rig.sources[0]->domains[0];
+	}
+	if (ret < 0)
+		return rig_close(&rig, ret);
+	rig_run_in_turn(&rig, NB_ACCESSES * (suite->conf->quick ? 1 : 4));
+	source = rig.sources[0];
+	*p50 = source_get_ns(source, &source->service, 0.5);
+	suite_put(suite, *p50, "%s.%u.p50_ns", part, nb_smmus * nb_sids);
+	suite_put(suite, source_get_ns(source, &source->service, 0.99), "%s.%u.p99_ns", part,
+			nb_smmus * nb_sids);
+	suite_put(suite, (double)source->served, "%s.%u.served", part, nb_smmus * nb_sids);
+	return rig_close(&rig, 0);
+}
+
+int
+suite_sids(struct suite *suite)
+{
+	double one, many;
+	int ret;
+
+	ret = run_cell(suite, "sids", 1, 1, &one);
+	if (ret == 0)
+		ret = run_cell(suite, "sids", 1, NB_SIDS, &many);
+	if (ret == 0)
+		suite_put(suite, many / one, "p50_4096_sids_over_1");
+	return ret;
+}
+
+int
+suite_smmus(struct suite *suite)
+{
+	double one, many;
+	int ret;
+
+	ret = run_cell(suite, "smmus", 1, 1, &one);
+	if (ret == 0)
+		ret = run_cell(suite, "smmus", RIG_MAX_SMMUS, 1, &many);
+	if (ret == 0)
+		suite_put(suite, many / one, "p50_64_smmus_over_1");
+	return ret;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "report_json.h"
+#include "suite.h"
+
+static bool
+is_ratio(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < suite_nb_ratios; i++)
+		if (strcmp(suite_ratios[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void
+print_figures(const struct suite *suite, const char *part)
+{
+	const struct suite_figure *f = suite->figures;
+	size_t len = strlen(part);
+	struct spread s;
+	unsigned int i;
+
+	for (i = 0; i < suite->nb_figures; i++, f++) {
+		if (is_ratio(f->name) || strncmp(f->name, part, len) != 0 || f->name[len] != '.')
+			continue;
+		s = suite_get_spread(suite, f->name);
+		printf("    %-44s %12.3f [%.3f to %.3f]\n", f->name, s.median, s.min, s.max);
+	}
+}
+
+/* Does the part miss a target, or have none? */
+static bool
+wants_figures(const struct suite *suite, const char *part)
+{
+	bool has_target = false;
+	struct spread s;
+	unsigned int i;
+
+	for (i = 0; i < suite_nb_ratios; i++) {
+		if (strcmp(suite_ratios[i].part, part) != 0)
+			continue;
+		has_target |= suite_ratios[i].kind != NO_TARGET;
+		s = suite_get_spread(suite, suite_ratios[i].name);
+		if (suite_is_missed(&suite_ratios[i], &s))
+			return true;
+	}
+	return !has_target;
+}
+
+void
+suite_print(const struct suite *suite)
+{
+	static const char *const kinds[] = { [AT_MOST] = "at most", [AT_LEAST] = "at least" };
+	const struct suite_ratio *r = suite_ratios;
+	struct spread s;
+	unsigned int i;
+
+	printf("\n%u of %u rounds count%s\n\n", suite->rounds.nb_counted, suite->conf->rounds,
+			suite->rounds.noisy ? ". NOISY: other processes used the CPUs; all rounds "
+			"count" : "");
+	printf("%-38s %8s  %-18s  %-14s\n", "ratio", "median", "range", "target");
+	for (i = 0; i < suite_nb_ratios; i++, r++) {
+		s = suite_get_spread(suite, r->name);
+		if (s.rounds == 0)
+			continue;
+		printf("%-38s %8.3f  [%.3f to %.3f]", r->name, s.median, s.min, s.max);
+		if (r->kind != NO_TARGET)
+			printf("  %s %g: %s", kinds[r->kind], r->target,
+					suite_is_missed(r, &s) ? "MISSED" : "met");
+		printf("\n");
+	}
+	for (i = 0; i < suite_nb_parts; i++) {
+		if ((suite->conf->parts != 0 && !(suite->conf->parts & (UINT32_C(1) << i))) ||
+				!wants_figures(suite, suite_parts[i].name))
+			continue;
+		printf("\n%s: %s\n", suite_parts[i].name, suite_parts[i].what);
+		print_figures(suite, suite_parts[i].name);
+	}
+}
+
+int
+suite_write_json(const struct suite *suite, const char *path)
+{
+	cJSON *root = cJSON_CreateObject(), *ratios, *detail, *figures, *o;
+	const struct suite_ratio *r = suite_ratios;
+	struct spread s;
+	unsigned int i;
+	char *text;
+
+	cJSON_AddStringToObject(root, "suite", "fault-path");
+	report_add_number(root, "rounds_counted", suite->rounds.nb_counted);
+	cJSON_AddBoolToObject(root, "noisy", suite->rounds.noisy);
+	ratios = cJSON_AddObjectToObject(root, "ratios");
+	detail = cJSON_AddObjectToObject(root, "ratios_detail");
+	for (i = 0; i < suite_nb_ratios; i++, r++) {
+		s = suite_get_spread(suite, r->name);
+		if (s.rounds == 0)
+			continue;
+		report_add_number(ratios, r->name, s.median);
+		o = cJSON_AddObjectToObject(detail, r->name);
+		report_add_spread(o, "all", &s);
+		if (r->kind == NO_TARGET)
+			continue;
+		report_add_number(o, r->kind == AT_MOST ? "at_most" : "at_least", r->target);
+		cJSON_AddBoolToObject(o, "met", !suite_is_missed(r, &s));
+	}
+	figures = cJSON_AddObjectToObject(root, "figures");
+	for (i = 0; i < suite->nb_figures; i++) {
+		if (is_ratio(suite->figures[i].name))
+			continue;
+		s = suite_get_spread(suite, suite->figures[i].name);
+		report_add_spread(figures, suite->figures[i].name, &s);
+	}
+	report_add_machine(root, &suite->rounds);
+	text = cJSON_Print(root);
+	cJSON_Delete(root);
+	return report_write_text(text, path);
+}
