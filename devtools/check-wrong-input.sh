@@ -222,6 +222,11 @@ wrong "512" "$bench" --depths 512 --faults 256
 wrong "'none'" "$bench" --modes polled,none
 wrong "polled" "$bench" --modes polled,polled
 wrong "--modes" "$bench" --modes ""
+wrong "'none'" "$bench" --suite none
+wrong "'none'" "$bench" --suite fault-path --parts storm,none
+wrong "--parts" "$bench" --suite fault-path --parts ""
+wrong "--suite" "$bench" --parts storm
+wrong "--depths" "$bench" --suite fault-path --depths 1
 wrong "'9999'" "$bench" --cpu-model 9999
 wrong "1000" "$bench" --cpu-servicer 1000
 wrong "0" "$bench" --cpu-model 0 --cpu-servicer 0

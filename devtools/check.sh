@@ -94,6 +94,18 @@ accel() {
 		echo "accel $*: equal"
 }
 
+# All parts of the suite and no time asserted: each ratio is there, and a number.
+bench_suite() {
+	build/app/iopf-bench/iopf-bench --suite fault-path --quick --rounds 1 \
+		--json "$out/suite.json" && python3 -c '
+import json, sys
+ratios = json.load(open(sys.argv[1]))["ratios"]
+want = ("victim_p99_over_alone", "victim_throughput_over_share", "overload_over_peak",
+        "duplicate_cost_over_fault", "p50_4096_sids_over_1", "p50_64_smmus_over_1")
+missing = [w for w in want if not isinstance(ratios.get(w), (int, float))]
+sys.exit(f"not in ratios: {missing}" if missing else 0)' "$out/suite.json"
+}
+
 big_file() {
 	head -c 67108864 /dev/urandom >"$out/64m"
 }
@@ -131,6 +143,7 @@ step "a fault in a trace" python3 devtools/check-trace.py
 step "iopf-setup" python3 devtools/test-iopf-setup.py
 step "benchmark, shortest run" build/app/iopf-bench/iopf-bench --depths 1,256 --rounds 1 \
 	--faults 4096 --json "$out/bench.json"
+step "benchmark suite, shortest run" bench_suite
 
 if [ -z "$fast" ]; then
 	step "a file of 64 MiB" big_file

@@ -30,7 +30,7 @@
 
 #include "bench.h"
 
-#define SUITE_MAX_FIGURES	160
+#define SUITE_MAX_FIGURES	320
 #define SUITE_NAME_LEN		48
 
 /* The work of a handler for a fault: about that of zeroing and mapping a page. */
@@ -178,6 +178,8 @@ void rig_run(struct rig *rig, double ms, bool record);
 void rig_run_in_turn(struct rig *rig, unsigned int n);
 /* Be the devices until each access of the source has ended, for @p ms at most. */
 int rig_finish(struct rig *rig, struct source *source, double ms);
+/* End the poll thread, so that the caller may poll. */
+void rig_stop_poller(struct rig *rig);
 /* CPU time of the poll thread so far. */
 double rig_get_cpu_seconds(const struct rig *rig);
 /* Returns 0, or -EIO after reporting an error of a driver or of the oracle. */

@@ -10,6 +10,18 @@
 #define FIRST_SID	8
 #define NB_SIDS		4096
 #define NB_ACCESSES	8192
+#define NB_PASSES	10000
+
+static double
+measure_pass_ns(const struct rig *rig)
+{
+	uint64_t start = smmuv3_model_cycles();
+	unsigned int i;
+
+	for (i = 0; i < NB_PASSES; i++)
+		iopf_poll(rig->poller);
+	return (double)(smmuv3_model_cycles() - start) / rig->suite->cycles_per_ns / NB_PASSES;
+}
 
 static int
 run_cell(struct suite *suite, const char *part, unsigned int nb_smmus, unsigned int nb_sids,
@@ -40,6 +52,9 @@ run_cell(struct suite *suite, const char *part, unsigned int nb_smmus, unsigned 
 	suite_put(suite, source_get_ns(source, &source->service, 0.99), "%s.%u.p99_ns", part,
 			nb_smmus * nb_sids);
 	suite_put(suite, (double)source->served, "%s.%u.served", part, nb_smmus * nb_sids);
+	/* What is in the way of many SMMUs: half a pass on average until a record is seen. */
+	rig_stop_poller(&rig);
+	suite_put(suite, measure_pass_ns(&rig), "%s.%u.idle_pass_ns", part, nb_smmus * nb_sids);
 	return rig_close(&rig, 0);
 }
 

@@ -95,6 +95,16 @@ rig_run_poller(void *arg)
 	return NULL;
 }
 
+void
+rig_stop_poller(struct rig *rig)
+{
+	if (!rig->running)
+		return;
+	iopf_poller_stop(rig->poller);
+	pthread_join(rig->thread, NULL);
+	rig->running = false;
+}
+
 double
 rig_get_cpu_seconds(const struct rig *rig)
 {
@@ -374,10 +384,7 @@ rig_close(struct rig *rig, int ret)
 		if (source_close(rig->sources[i]) < 0)
 			return -ETIMEDOUT;
 	free(rig->sources);
-	if (rig->running) {
-		iopf_poller_stop(rig->poller);
-		pthread_join(rig->thread, NULL);
-	}
+	rig_stop_poller(rig);
 	for (i = 0; i < rig->nb_smmus; i++)
 		if (rig->started[i])
 			iopf_iommu_stop(rig->iommus[i]);
