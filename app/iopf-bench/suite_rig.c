@@ -10,6 +10,7 @@
  */
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,8 @@ rig_open_smmu(struct rig *rig, unsigned int i)
 int
 rig_open(struct rig *rig, struct suite *suite, unsigned int nb_smmus, enum iopf_idle idle)
 {
+	pthread_attr_t attr;
+	cpu_set_t cpus;
 	unsigned int i;
 	int ret;
 
@@ -159,7 +162,14 @@ rig_open(struct rig *rig, struct suite *suite, unsigned int nb_smmus, enum iopf_
 		if (ret < 0)
 			return ret;
 	}
-	ret = pthread_create(&rig->thread, NULL, rig_run_poller, rig);
+	/* It must not need the devices' CPU to begin: their thread never waits. */
+	CPU_ZERO(&cpus);
+	CPU_SET(suite->conf->cpu_servicer, &cpus);
+	pthread_attr_init(&attr);
+	ret = pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
+	if (ret == 0)
+		ret = pthread_create(&rig->thread, &attr, rig_run_poller, rig);
+	pthread_attr_destroy(&attr);
 	if (ret != 0) {
 		bench_error("cannot create a thread: %s", strerror(ret));
 		return -ret;
