@@ -3,6 +3,7 @@
 
 /* Waits for the SMMU, at most SMMUV3_TIMEOUT_MS. */
 
+#include <rte_common.h>
 #include <rte_cycles.h>
 
 #include "backend.h"
@@ -15,17 +16,24 @@
 void
 smmuv3_wait_begin(const struct smmuv3 *s, struct smmuv3_wait *w)
 {
-	w->end = rte_get_tsc_cycles() + s->timeout;
+	w->left = s->timeout;
+	w->last = rte_get_tsc_cycles();
 	w->n = 0;
 }
 
 bool
 smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w)
 {
+	uint64_t now, passed;
+
 	s->backend->wait(s->backend_ctx);
 	/* Each call tests the MSI word; every 64th call reads the register GERROR. */
 	smmuv3_gerror_check_cmdq(s, ++w->n % 64 == 0);
-	return (int64_t)(rte_get_tsc_cycles() - w->end) < 0;
+	now = rte_get_tsc_cycles();
+	passed = RTE_MIN(now - w->last, s->timeout / SMMUV3_WAIT_STEPS + 1);
+	w->last = now;
+	w->left -= RTE_MIN(w->left, passed);
+	return w->left != 0;
 }
 
 int

@@ -14,11 +14,17 @@
 
 struct smmuv3;
 
-/* No wait for the SMMU is longer than this. */
+/*
+ * No wait for the SMMU is longer than this, in which the waiting thread runs. A thread that is not
+ * scheduled for long, and with it perhaps a software SMMU on the same processor, has given the SMMU
+ * no time: between two calls of smmuv3_wait() at most this time / SMMUV3_WAIT_STEPS counts.
+ */
 #define SMMUV3_TIMEOUT_MS	1000
+#define SMMUV3_WAIT_STEPS	16
 
 struct smmuv3_wait {
-	uint64_t end;
+	uint64_t left;		/* TSC cycles */
+	uint64_t last;		/* call */
 	unsigned int n;
 };
 

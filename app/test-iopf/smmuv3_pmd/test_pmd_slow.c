@@ -4,6 +4,7 @@
 /* A command queue that stops: behind a slow endpoint, or for good. */
 
 #include <errno.h>
+#include <unistd.h>
 
 #include <rte_cycles.h>
 
@@ -11,6 +12,7 @@
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
+#include "wait.h"
 
 static const struct smmuv3_cmd sync_cmd = { .dw = { SMMUV3_OP_SYNC } };
 
@@ -253,6 +255,32 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 	}
 }
 
+/* Time in which the waiting thread does not run is no time that the SMMU had. */
+static void
+test_a_wait_does_not_end_by_one_long_pause(void **state)
+{
+	struct smmuv3_wait w;
+	unsigned int n = 1;
+	struct pmd p;
+
+	(void)state;
+	open_smmu(&p);
+	smmuv3_wait_begin(p.s, &w);
+	for (;; n++) {
+		usleep(2 * p.s->timeout * 1000000 / rte_get_tsc_hz());
+		if (!smmuv3_wait(p.s, &w))
+			break;
+	}
+	/* Each call after a pause counts the same. */
+	assert_int_equal(n, SMMUV3_WAIT_STEPS);
+	/* Without pauses it ends too. */
+	smmuv3_wait_begin(p.s, &w);
+	while (smmuv3_wait(p.s, &w))
+		;
+	p.s->timeout *= 20;
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_slow_endpoint_does_not_make_the_smmu_dead),
 	cmocka_unit_test(test_a_recovery_waits_for_a_slow_endpoint),
@@ -260,6 +288,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_stuck_queue_without_an_endpoint_is_given_up),
 	cmocka_unit_test(test_a_queue_that_moves_is_not_given_up),
 	cmocka_unit_test(test_a_slow_atc_delays_its_own_callers_alone),
+	cmocka_unit_test(test_a_wait_does_not_end_by_one_long_pause),
 };
 
 TEST_SUITE(pmd_slow, tests, NULL, NULL);
