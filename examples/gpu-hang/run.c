@@ -98,8 +98,10 @@ poll_contexts(struct run *run)
 		return 0;
 	}
 	if (now - run->moved > STUCK_SECONDS * rte_get_tsc_hz())
-		return fail("no access has ended for " RTE_STR(STUCK_SECONDS) " seconds: faults "
-				"are not answered; try EAL option --log-level=*:debug");
+		return fail("no access has ended for " RTE_STR(STUCK_SECONDS) " seconds: the "
+				"SMMU has failed (a log line above says why), or the machine is so "
+				"busy that its thread does not run; try again on an idle machine, or "
+				"with EAL option --log-level=*:debug");
 	smmuv3_model_wait(run->machine->model);
 	return 0;
 }
