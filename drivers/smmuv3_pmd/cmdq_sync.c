@@ -90,8 +90,25 @@ smmuv3_cmdq_put_sync(struct smmuv3_cmdq *q, uint64_t *pos)
 	return true;
 }
 
+/*
+ * Only the owner reads CONS: while a thread owns the queue, no stop completes, after which the SMMU
+ * may lose its power. Another owner at the moment: false, unless this is the last call.
+ */
 static bool
-is_batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int nb_waits)
+is_consumed(struct smmuv3_cmdq *q, uint64_t pos, bool last)
+{
+	bool consumed;
+
+	if (last ? smmuv3_cmdq_wait_own(q) < 0 : !smmuv3_cmdq_try_own(q))
+		return false;
+	consumed = smmuv3_state_get(q->state) >= SMMUV3_STATE_FAILED &&
+		smmuv3_cmdq_load_cons(q) > pos;
+	smmuv3_cmdq_disown(q);
+	return consumed;
+}
+
+static bool
+is_batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int nb_waits, bool last)
 {
 	if (b->put <= b->n)
 		return false;
@@ -99,9 +116,9 @@ is_batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int nb_wait
 	if (q->word != NULL && (int32_t)(smmuv3_load_word(q->word) - b->seq) >= 0)
 		return true;
 	/* A word can be lost: its write was aborted, or the CMD_SYNC was rewritten. */
-	if (q->word != NULL && nb_waits % 64 != 0)
+	if (q->word != NULL && nb_waits % 64 != 0 && !last)
 		return false;
-	return smmuv3_cmdq_load_cons(q) > b->pos[b->n];
+	return is_consumed(q, b->pos[b->n], last);
 }
 
 /* The queue will not execute the rest of the batch; *ret is the result of the call. */
@@ -207,7 +224,7 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	if (failed != NULL)
 		*failed = 0;
 	q->ops->wait_begin(q->ctx, &w);
-	while (!is_batch_done(q, &b, expired ? 0 : w.n)) {
+	while (!is_batch_done(q, &b, w.n, expired)) {
 		if (is_batch_void(q, &b, &ret))
 			goto out;
 		if (expired) {
