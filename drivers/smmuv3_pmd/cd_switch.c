@@ -23,7 +23,6 @@
  */
 
 #include <errno.h>
-#include <string.h>
 
 #include <rte_bitops.h>
 
@@ -59,6 +58,17 @@ smmuv3_cd_finish_switch(struct smmuv3 *s, struct smmuv3_dev *dev)
 	return 0;
 }
 
+/* Atomic words: the SMMU reads them with no lock. smmuv3_io_wmb() and the switch order them. */
+static void
+words_copy(void *to, const void *from, size_t size)
+{
+	const uint64_t *src = from;
+	smmuv3_reg64_t *dst = to;
+
+	for (size_t i = 0; i < size / sizeof(*src); i++)
+		atomic_store_explicit(&dst[i], src[i], memory_order_relaxed);
+}
+
 int
 smmuv3_cd_switch(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
 		const struct smmuv3_domain *domain)
@@ -69,6 +79,7 @@ smmuv3_cd_switch(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
 	uint32_t i = linear ? ssid : ssid & RTE_LEN2MASK(SMMUV3_CD_LEAF_4K_LOG2, uint32_t);
 	struct smmuv3_mem *live = linear ? &t->mem : &t->leaves[l1];
 	struct smmuv3_mem old = *live;
+	struct smmuv3_cd cd;
 	int ret;
 
 	ret = smmuv3_cd_finish_switch(s, dev);
@@ -77,8 +88,9 @@ smmuv3_cd_switch(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
 	if (ret < 0)
 		return ret;
 	/* No other thread writes CDs of the device, and the SMMU cannot reach the spare. */
-	memcpy(t->spare.va, old.va, old.size);
-	smmuv3_cd_make(s, dev, domain, (struct smmuv3_cd *)t->spare.va + i);
+	words_copy(t->spare.va, old.va, old.size);
+	smmuv3_cd_make(s, dev, domain, &cd);
+	words_copy((struct smmuv3_cd *)t->spare.va + i, &cd, sizeof(cd));
 	*live = t->spare;
 	t->spare = old;
 	t->spare_in_use = true;
