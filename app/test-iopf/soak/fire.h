@@ -13,11 +13,13 @@
  *	fire_space.c	address spaces: made, destroyed, unmapped
  *	fire_handlers.c	the handlers of the test, and the threads that answer taken groups
  *	fire_traffic.c	DMA of all engines, and what an engine may have seen
- *	fire_control.c	threads that attach, detach, remove, move, stop, lose
+ *	fire_control.c	threads that attach, detach, replace, remove, move, stop, lose
+ *	fire_policy.c	policies: breakers, limits and quarantines of devices, handlers replaced
+ *	fire_listen.c	listeners for events, and the thread that reads them
  *	fire_check.c	counters at the end of a round
  *
- * A seat is a (device, PASID) with one engine. Locks, in this order: a device's, a seat's, a
- * space's.
+ * A seat is a (device, PASID) with one engine. Locks, in this order: a space's (life, memory,
+ * regions), a device's, a seat's.
  *
  * The owner of an address space is a number that each life of a space has for itself. The frames of
  * the space have this owner, their contents begin with it, and the engine of a seat has it from
@@ -30,11 +32,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <rte_ring.h>
-
 #include "iopf.h"
 #include "iopf_handler.h"
 #include "iopf_iommu.h"
+#include "iopf_policy.h"
 #include "mmem.h"
 #include "pcie_rig.h"
 #include "pgtable.h"
@@ -53,6 +54,8 @@ enum fire_kind {
 };
 
 #define FIRE_DEVS	6
+#define FIRE_FIRST_PRI	3
+#define FIRE_NB_PRI	2
 #define FIRE_SEATS	3	/* of a device: untagged, PASID 1, PASID 2 */
 #define FIRE_OWN	5	/* spaces with handlers of the test */
 #define FIRE_MANAGED	3	/* spaces of lib/mmem */
@@ -63,9 +66,19 @@ enum fire_kind {
 #define FIRE_RESPONDERS	2
 #define FIRE_DEPTH	16
 #define FIRE_MAX_PAGES	8	/* of one DMA */
+#define FIRE_TAKEN	4096	/* groups that wait for a responder */
+#define FIRE_LISTENERS	2	/* that are open for the whole round */
 
 /* The owner of an engine that is attached nowhere. No frame has it. */
 #define FIRE_NO_OWNER	UINT32_MAX
+
+struct fire_space;
+
+/* The context of a space's handlers. A space has two, of which one is in use. */
+struct fire_ctx {
+	struct fire_space *space;
+	_Atomic bool retired;		/* iopf_domain_set_handler() has returned */
+};
 
 struct fire_space {
 	bool managed;
@@ -80,12 +93,15 @@ struct fire_space {
 	struct iopf_domain *domain;
 	struct mmem_space *mmem;	/* managed */
 	struct pgt *pgt;		/* not managed */
+	struct fire_ctx ctx[2];		/* not managed */
+	unsigned int ctx_used;		/* under memory */
 	uint8_t *data, *tables;
 	bool table_used[FIRE_TABLES];
 };
 
 struct fire_op {
 	uint64_t tenure;		/* of the seat at the submission */
+	uint32_t blocks;		/* of the device at the submission */
 	uint16_t page, pages;
 	bool check;			/* contents are known */
 	struct fire_space *aim;		/* whose pages it accesses; NULL: none */
@@ -97,6 +113,8 @@ struct fire_seat {
 	pthread_mutex_t lock;
 	struct fire_space *space;	/* attached; under the lock */
 	_Atomic uint64_t tenure;	/* number of changes << 32 | owner */
+	/* During a replace the next owner: set before it, cleared after the change of tenure. */
+	_Atomic uint32_t next_owner;
 	_Atomic(struct fire_space *) aim;	/* of the engine's addresses */
 	_Atomic bool storm;		/* the engine accesses pages that no space has */
 	/* The rest is the traffic thread's. */
@@ -111,8 +129,17 @@ struct fire_dev {
 	struct pcie_fn fn;		/* first: the context of its operations */
 	enum fire_kind kind;
 	pthread_rwlock_t lock;		/* write: to remove and add */
+	pthread_mutex_t quarantine;	/* one thread at a time quarantines it */
+	_Atomic uint32_t blocks;	/* odd: each access aborts */
 	struct fire_seat seat[FIRE_SEATS];
 	unsigned int nb_seats;
+};
+
+struct fire_listener {
+	struct iopf_listener *listener;
+	uint64_t next;			/* sequence number */
+	uint64_t read, events;		/* events: merged ones too */
+	uint64_t gaps, lost;
 };
 
 struct fire_ghost {
@@ -127,7 +154,15 @@ struct fire_counts {
 	_Atomic uint64_t late, stale, never, retries, reports;
 	_Atomic uint64_t attaches, refused, detaches, timeouts, removals, spaces, unmaps;
 	_Atomic uint64_t moves, halts, holds, storms, hogs, losses, aborts, stops, cycles, cuts;
-	_Atomic uint64_t pri_restarts;
+	_Atomic uint64_t pri_restarts, replaces, handlers, deadlines;
+	_Atomic uint64_t trips, rearms, quarantines, blocked, limited, listened;
+};
+
+/* Ids between threads. Under a lock, unlike rte_ring: TSan does not know the barriers of that. */
+struct fire_ring {
+	pthread_mutex_t lock;
+	uint64_t ids[FIRE_TAKEN];
+	unsigned int head, tail;
 };
 
 struct fire {
@@ -140,13 +175,14 @@ struct fire {
 	struct fire_dev dev[FIRE_DEVS];
 	struct fire_space space[FIRE_SPACES];
 	struct fire_ghost ghost[FIRE_GHOSTS];
+	struct fire_listener listener[FIRE_LISTENERS];
 	uint8_t *arena;
 	size_t arena_len;
 	uint32_t seed;
 	_Atomic uint32_t next_owner, next_thread;
 
-	struct rte_ring *taken;
-	pthread_t responder[FIRE_RESPONDERS], control[FIRE_CONTROLS];
+	struct fire_ring taken;		/* groups for the responders */
+	pthread_t responder[FIRE_RESPONDERS], control[FIRE_CONTROLS], reader;
 	_Atomic bool stop_control, stop_responders;
 	_Atomic bool gentle;		/* handlers map and answer at once */
 	_Atomic bool hold;		/* deferred handlers wait */
@@ -159,7 +195,7 @@ struct fire {
 	unsigned int poller_of[2];
 	struct fire_counts n;
 	/* Of domains that were destroyed. */
-	_Atomic uint64_t old_faults, old_answers, old_terminated;
+	_Atomic uint64_t old_faults, old_answers, old_terminated, old_joined, old_counted;
 	_Atomic unsigned int errors;
 };
 
@@ -214,14 +250,40 @@ unsigned int fire_traffic(bool more);
 /* Each attached engine reads each page: all succeed. */
 void fire_traffic_calm(void);
 
+/* Choose policies for a space; @p storm must live until the domain is created. */
+const struct iopf_storm_conf *fire_choose_storm(struct fire_space *s,
+		struct iopf_storm_conf *storm);
+/* Choose limits for a device, or none: NULL. */
+const struct iopf_dev_limits *fire_choose_limits(struct fire_dev *d,
+		struct iopf_dev_limits *limits);
+/* Deeds of the control threads. */
+void fire_rearm(void);
+void fire_quarantine(void);
+void fire_set_handler(void);
+void fire_listen_to_dev(void);
+
+void fire_listen_open(void);
+void *fire_listen(void *arg);
+/* The IOMMU is stopped: read what is left, and check the counters. */
+void fire_listen_close(void);
+
+/* Its detach has not returned: the caller is a callback of an attachment of the space. */
+void fire_check_attached(const struct fire_space *s, const struct iopf_dev *dev, uint32_t pasid);
+
 void fire_dev_add(struct fire_dev *d);
 int fire_attach(struct fire_seat *seat, struct fire_space *s);
 void fire_detach(struct fire_seat *seat);
+/* Detach any seat: faults that wait for ever end. The caller may hold the locks of a space. */
+void fire_free_seat(void);
 void *fire_control(void *arg);
 /* Detach all seats. No control thread runs. */
 void fire_detach_all(void);
+/* Remove the devices and add them again, without limits if handlers are gentle. */
+void fire_renew_devs(void);
 void fire_attach_all(void);
 
+/* Each kind of change and each policy has been there. */
+bool fire_had_all(void);
 void fire_check_round(void);
 
 #endif /* FIRE_H */

@@ -92,6 +92,16 @@ check_model(uint64_t terminated)
 			LLU(model(SMMUV3_MODEL_STAT_PRI_FORGOTTEN)));
 }
 
+static uint64_t
+sum_of(enum iopf_stat stat)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < FIRE_SPACES; i++)
+		n += iopf_domain_stat(fire.space[i].domain, stat);
+	return n;
+}
+
 static void
 print_counts(void)
 {
@@ -114,6 +124,29 @@ print_counts(void)
 			LLU(n->aborts), LLU(lib(IOPF_IOMMU_STAT_RESETS)),
 			LLU(lib(IOPF_IOMMU_STAT_OVERFLOWS)), LLU(n->stops), LLU(n->cycles),
 			LLU(n->cuts), LLU(n->pri_restarts));
+	print_message("%llu replaces, %llu handlers replaced; %llu breakers tripped, %llu re-arms, "
+			"%llu faults joined, %llu counted in episodes; %llu quarantines (%llu DMAs "
+			"in them), %llu past a rate; %llu deadlines of groups\n", LLU(n->replaces),
+			LLU(n->handlers), LLU(n->trips), LLU(n->rearms),
+			LLU(fire.old_joined + sum_of(IOPF_STAT_JOINED)),
+			LLU(fire.old_counted + sum_of(IOPF_STAT_COUNTED)), LLU(n->quarantines),
+			LLU(n->blocked), LLU(n->limited), LLU(n->deadlines));
+	for (unsigned int i = 0; i < FIRE_LISTENERS; i++)
+		print_message("listener: %llu records of %llu events, gaps of %llu, %llu losses\n",
+				LLU(fire.listener[i].read), LLU(fire.listener[i].events),
+				LLU(fire.listener[i].gaps), LLU(fire.listener[i].lost));
+}
+
+bool
+fire_had_all(void)
+{
+	const struct fire_counts *n = &fire.n;
+
+	return n->ok > 0 && n->checked > 0 && n->late > 0 && n->never > 0 && n->deadlines > 0 &&
+		n->detaches > 0 && n->replaces > 0 && n->removals > 0 && n->spaces > 0 &&
+		n->unmaps > 0 && n->moves > 0 && n->halts > 0 && n->holds > 0 && n->handlers > 0 &&
+		n->storms > 0 && n->hogs > 0 && n->trips > 0 && n->rearms > 0 &&
+		n->quarantines > 0 && n->listened > 0 && n->losses > 0 && n->stops > 0;
 }
 
 void
@@ -124,4 +157,6 @@ fire_check_round(void)
 	print_counts();
 	check_library(terminated);
 	check_model(terminated);
+	FIRE_CHECK(fire.old_joined + sum_of(IOPF_STAT_JOINED) > 0 &&
+			fire.old_counted + sum_of(IOPF_STAT_COUNTED) > 0, "joins or episodes");
 }

@@ -44,7 +44,10 @@ fire_dev_add(struct fire_dev *d)
 		.wait_ms = d->kind == FIRE_PRI || fire_pick(4) == 0 ?
 			30 + fire_pick(200) : 0,
 	};
+	struct iopf_dev_limits limits;
 
+	conf.limits = fire_choose_limits(d, &limits);
+	conf.merge_events = fire_pick(2) != 0;
 	if (d->kind == FIRE_RETRY) {
 		conf.recover = IOPF_TERMINATE;
 		conf.ops.retry = on_retry;
@@ -159,6 +162,59 @@ change_seat(void)
 	pthread_rwlock_unlock(&d->lock);
 }
 
+/* Both handlers and both address spaces are allowed until it returns. */
+static void
+replace_seat(struct fire_seat *seat, struct fire_space *s)
+{
+	uint64_t begin = rte_rdtsc();
+	int ret;
+
+	atomic_store(&seat->next_owner, atomic_load(&s->owner));
+	smmuv3_model_dma_owner(seat->dma, 0);
+	do {
+		ret = iopf_domain_replace(s->domain, seat->dev->fn.dev, seat->pasid);
+		if (ret == -ETIMEDOUT)
+			fire_count(&fire.n.timeouts);
+		if (fire_is_late(begin))
+			fire_hang("a replace");
+	} while (ret == -ETIMEDOUT);
+	FIRE_CHECK(ret == 0, "SID %u PASID %u: %d", seat->dev->fn.sid, seat->pasid, ret);
+	seat->space = s;
+	atomic_store(&seat->aim, s);
+	change_tenure(seat, atomic_load(&s->owner));
+	atomic_store(&seat->next_owner, 0);
+	fire_count(&fire.n.replaces);
+}
+
+/* Domains of lib/mmem have other addresses: an access of the old domain would abort. */
+static void
+replace_any(void)
+{
+	struct fire_dev *d = &fire.dev[fire_pick(FIRE_DEVS)];
+	struct fire_seat *seat = &d->seat[fire_pick(FIRE_SEATS)];
+	struct fire_space *s = &fire.space[fire_pick(FIRE_OWN)];
+
+	pthread_rwlock_rdlock(&d->lock);
+	pthread_mutex_lock(&seat->lock);
+	if (seat->space != NULL && !seat->space->managed && !atomic_load(&s->retiring))
+		replace_seat(seat, s);
+	pthread_mutex_unlock(&seat->lock);
+	pthread_rwlock_unlock(&d->lock);
+}
+
+void
+fire_free_seat(void)
+{
+	struct fire_dev *d = &fire.dev[fire_pick(FIRE_DEVS)];
+	struct fire_seat *seat = &d->seat[fire_pick(FIRE_SEATS)];
+
+	pthread_rwlock_rdlock(&d->lock);
+	pthread_mutex_lock(&seat->lock);
+	fire_detach(seat);
+	pthread_mutex_unlock(&seat->lock);
+	pthread_rwlock_unlock(&d->lock);
+}
+
 static void
 change_dev(void)
 {
@@ -184,19 +240,28 @@ change_dev(void)
 	fire_count(&fire.n.removals);
 }
 
+void
+fire_renew_devs(void)
+{
+	for (unsigned int i = 0; i < FIRE_DEVS; i++) {
+		FIRE_CHECK(iopf_dev_remove(fire.dev[i].fn.dev) == 0, "%u", i);
+		fire_dev_add(&fire.dev[i]);
+	}
+}
+
 /* The endpoint's ATC does not answer until the driver of the device resets it. */
 static void
 kill_atc(void)
 {
-	struct fire_dev *d = &fire.dev[fire_pick(FIRE_DEVS)];
+	struct fire_dev *d = &fire.dev[FIRE_FIRST_PRI + fire_pick(FIRE_NB_PRI)];
 
-	if (d->kind != FIRE_PRI || pthread_mutex_trylock(&fire.power) != 0)
+	if (pthread_mutex_trylock(&fire.power) != 0)
 		return;
 	pthread_rwlock_wrlock(&d->lock);
 	smmuv3_model_dma_quirks(d->fn.dma[0], SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
 	for (unsigned int k = 0; k < FIRE_SEATS; k++)
 		if (d->seat[k].space != NULL)
-			fire_space_unmap(d->seat[k].space, true);
+			fire_space_unmap(d->seat[k].space, false);
 	smmuv3_model_dma_reset(d->fn.dma[0]);
 	d->fn.was_reset = true;
 	smmuv3_model_dma_quirks(d->fn.dma[0], 0, 0);
@@ -210,14 +275,16 @@ kill_atc(void)
 static void
 restart_pri(void)
 {
-	struct fire_dev *d = &fire.dev[fire_pick(FIRE_DEVS)];
+	struct fire_dev *d = &fire.dev[FIRE_FIRST_PRI + fire_pick(FIRE_NB_PRI)];
 	int ret;
 
-	if (d->kind != FIRE_PRI || !smmuv3_model_dma_pri_failed(d->fn.dma[0]))
+	if (!smmuv3_model_dma_pri_failed(d->fn.dma[0]))
 		return;
 	pthread_rwlock_rdlock(&d->lock);
 	ret = iopf_dev_pri_restart(d->fn.dev);
-	FIRE_CHECK(ret == 0 || ret == -ENOTCONN || ret == -ETIMEDOUT || ret == -EIO, "%d", ret);
+	/* -EBUSY: it is quarantined. */
+	FIRE_CHECK(ret == 0 || ret == -ENOTCONN || ret == -ETIMEDOUT || ret == -EIO ||
+			ret == -EBUSY, "%d", ret);
 	pthread_rwlock_unlock(&d->lock);
 	if (ret == 0)
 		fire_count(&fire.n.pri_restarts);
@@ -359,9 +426,8 @@ abort_writes(void)
 static bool
 has_pri_drained(void)
 {
-	for (unsigned int i = 0; i < FIRE_DEVS; i++)
-		if (fire.dev[i].kind == FIRE_PRI &&
-				!smmuv3_model_dma_pri_drained(fire.dev[i].fn.dma[0]))
+	for (unsigned int i = FIRE_FIRST_PRI; i < FIRE_FIRST_PRI + FIRE_NB_PRI; i++)
+		if (!smmuv3_model_dma_pri_drained(fire.dev[i].fn.dma[0]))
 			return false;
 	return true;
 }
@@ -422,6 +488,11 @@ static const struct {
 } deeds[] = {
 	{ unmap_space, 200 },
 	{ change_seat, 200 },
+	{ replace_any, 100 },
+	{ fire_rearm, 100 },
+	{ fire_quarantine, 5 },
+	{ fire_set_handler, 40 },
+	{ fire_listen_to_dev, 5 },
 	{ change_dev, 15 },
 	{ change_space, 10 },
 	{ move_queue, 20 },
@@ -431,8 +502,8 @@ static const struct {
 	{ begin_hog, 3 },
 	{ lose_records, 5 },
 	{ abort_writes, 5 },
-	{ restart_pri, 30 },
-	{ kill_atc, 5 },
+	{ restart_pri, 10 },
+	{ kill_atc, 3 },
 	{ stop_and_start, 3 },
 	{ dump_iommu, 2 },
 };
@@ -440,9 +511,9 @@ static const struct {
 void *
 fire_control(void *arg)
 {
-	unsigned int sum = 0;
+	/* The first thread begins with all of them, so that each round has each. */
+	unsigned int sum = 0, first = arg != NULL ? RTE_DIM(deeds) : 0;
 
-	RTE_SET_USED(arg);
 	for (unsigned int i = 0; i < RTE_DIM(deeds); i++)
 		sum += deeds[i].weight;
 	while (!atomic_load(&fire.stop_control)) {
@@ -450,6 +521,8 @@ fire_control(void *arg)
 
 		for (; n >= deeds[i].weight; i++)
 			n -= deeds[i].weight;
+		if (first < RTE_DIM(deeds))
+			i = first++;
 		deeds[i].run();
 		if (fire_pick(8) == 0)
 			usleep(fire_pick(200));

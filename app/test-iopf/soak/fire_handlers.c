@@ -17,26 +17,36 @@
 #include "iopf_pgtable.h"
 
 static struct fire_seat *
-seat_of(const struct iopf_group *group)
+seat_of(const struct iopf_dev *dev, uint32_t pasid)
 {
-	struct fire_dev *d = iopf_dev_ctx(group->dev);
+	struct fire_dev *d = iopf_dev_ctx(dev);
 
 	for (unsigned int i = 0; i < d->nb_seats; i++)
-		if (d->seat[i].pasid == group->pasid)
+		if (d->seat[i].pasid == pasid)
 			return &d->seat[i];
 	return NULL;
 }
 
-/* The seat belongs to the space: its detach has not returned. */
-static void
-check_seat(const struct fire_space *s, const struct iopf_group *group)
+void
+fire_check_attached(const struct fire_space *s, const struct iopf_dev *dev, uint32_t pasid)
 {
-	const struct fire_seat *seat = seat_of(group);
+	const struct fire_seat *seat = seat_of(dev, pasid);
+	/* The next owner first: it is cleared after the change of tenure. */
+	uint32_t next = seat != NULL ? atomic_load(&seat->next_owner) : 0;
 	uint32_t owner = seat != NULL ? (uint32_t)atomic_load(&seat->tenure) : 0;
 
-	FIRE_CHECK(owner == atomic_load(&s->owner), "%s, PASID %u: a handler of owner %u runs, but "
-			"the domain there has owner %u", iopf_dev_name(group->dev), group->pasid,
-			atomic_load(&s->owner), owner);
+	FIRE_CHECK(owner == atomic_load(&s->owner) || next == atomic_load(&s->owner),
+			"%s, PASID %u: a callback of owner %u runs, but the domain there has "
+			"owner %u", iopf_dev_name(dev), pasid, atomic_load(&s->owner), owner);
+}
+
+/* A handler ends: the detach, and iopf_domain_set_handler(), have not returned. */
+static void
+check_end(const struct fire_ctx *c, const struct iopf_group *group)
+{
+	fire_check_attached(c->space, group->dev, group->pasid);
+	FIRE_CHECK(!atomic_load(&c->retired), "%s: a replaced handler runs",
+			iopf_dev_name(group->dev));
 }
 
 static bool
@@ -107,17 +117,60 @@ map_group(const struct fire_space *s, const struct iopf_group *group)
 	return after ? IOPF_ANSWER_AFTER_INV(IOPF_SUCCESS) : IOPF_ANSWER(IOPF_SUCCESS);
 }
 
+static void
+set_deadline(uint64_t id)
+{
+	int ret = iopf_group_set_deadline(id, fire_pick(16) == 0 ? 0 : 1 + fire_pick(5));
+
+	/* A detach may have answered the group. */
+	FIRE_CHECK(ret == 0 || ret == -ESTALE, "%d", ret);
+	if (ret == 0)
+		fire_count(&fire.n.deadlines);
+}
+
+static bool
+put_taken(uint64_t id)
+{
+	struct fire_ring *r = &fire.taken;
+	bool fits;
+
+	pthread_mutex_lock(&r->lock);
+	fits = r->head - r->tail < FIRE_TAKEN;
+	if (fits)
+		r->ids[r->head++ % FIRE_TAKEN] = id;
+	pthread_mutex_unlock(&r->lock);
+	return fits;
+}
+
+static bool
+get_taken(uint64_t *id)
+{
+	struct fire_ring *r = &fire.taken;
+	bool found;
+
+	pthread_mutex_lock(&r->lock);
+	found = r->head != r->tail;
+	if (found)
+		*id = r->ids[r->tail++ % FIRE_TAKEN];
+	pthread_mutex_unlock(&r->lock);
+	return found;
+}
+
 static enum iopf_verdict
 take(const struct iopf_group *group)
 {
-	if (rte_ring_enqueue(fire.taken, (void *)(uintptr_t)group->id) != 0)
+	if (fire_pick(8) == 0)
+		set_deadline(group->id);
+	if (!put_taken(group->id))
 		return IOPF_ANSWER(IOPF_SUCCESS);
 	return IOPF_TAKEN;
 }
 
 static enum iopf_verdict
-take_for_ever(void)
+take_for_ever(const struct iopf_group *group)
 {
+	if (fire_pick(4) == 0)
+		set_deadline(group->id);
 	fire_count(&fire.n.never);
 	return IOPF_TAKEN;
 }
@@ -140,7 +193,7 @@ choose(const struct fire_space *s, const struct iopf_group *group)
 	if (atomic_load_explicit(&fire.gentle, memory_order_relaxed))
 		return map_group(s, group);
 	if (atomic_load_explicit(&s->hog, memory_order_relaxed))
-		return take_for_ever();
+		return take_for_ever(group);
 	if (what < 780)
 		return map_group(s, group);
 	if (what < 860)
@@ -154,7 +207,7 @@ choose(const struct fire_space *s, const struct iopf_group *group)
 	if (what < 990)
 		return IOPF_ANSWER(IOPF_INVALID);
 	if (what < 995)
-		return take_for_ever();
+		return take_for_ever(group);
 	return group->faults[0]->flags & IOPF_FAULT_PAGE_REQUEST ? IOPF_ANSWER(IOPF_FAILURE) :
 		IOPF_ANSWER(IOPF_RAZWI);
 }
@@ -162,19 +215,20 @@ choose(const struct fire_space *s, const struct iopf_group *group)
 enum iopf_verdict
 fire_handle(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
-	struct fire_space *s = ctx;
+	struct fire_ctx *c = ctx;
 	enum iopf_verdict verdict;
 
 	RTE_SET_USED(domain);
-	verdict = choose(s, group);
-	check_seat(s, group);
+	verdict = choose(c->space, group);
+	check_end(c, group);
 	return verdict;
 }
 
 enum iopf_verdict
 fire_handle_deferred(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
-	struct fire_space *s = ctx;
+	struct fire_ctx *c = ctx;
+	struct fire_space *s = c->space;
 	struct iopf_inv inv;
 	bool gentle;
 
@@ -194,12 +248,12 @@ fire_handle_deferred(struct iopf_domain *domain, const struct iopf_group *group,
 			FIRE_CHECK(ret == 0 || ret == -EIO, "%d", ret);
 		}
 	}
-	check_seat(s, group);
+	check_end(c, group);
 	if (gentle)
 		return IOPF_ANSWER(IOPF_SUCCESS);
 	switch (fire_pick(64)) {
 	case 0:
-		return take_for_ever();
+		return take_for_ever(group);
 	case 1:
 	case 2:
 		return take(group);
@@ -213,13 +267,13 @@ fire_handle_deferred(struct iopf_domain *domain, const struct iopf_group *group,
 void
 fire_handle_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
-	struct fire_space *s = ctx;
+	struct fire_ctx *c = ctx;
 
 	RTE_SET_USED(domain);
 	FIRE_CHECK(group->id == 0, "%llu", (unsigned long long)group->id);
 	for (unsigned int i = 0; i < group->nb_faults; i++)
-		map_fault(s, group->faults[i], false);
-	check_seat(s, group);
+		map_fault(c->space, group->faults[i], false);
+	check_end(c, group);
 }
 
 /* Answer a group, and a second time: only the first answer may be taken. */
@@ -228,6 +282,8 @@ respond(uint64_t id)
 {
 	int ret;
 
+	if (fire_pick(16) == 0)
+		set_deadline(id);
 	if (fire_pick(8) == 0) {
 		ret = iopf_group_defer(id);
 		FIRE_CHECK(ret == 0 || ret == -ESTALE || ret == -ENOSPC, "%d", ret);
@@ -244,14 +300,14 @@ respond(uint64_t id)
 void *
 fire_respond(void *arg)
 {
-	void *id;
+	uint64_t id;
 
 	RTE_SET_USED(arg);
 	for (;;) {
-		if (rte_ring_dequeue(fire.taken, &id) == 0) {
+		if (get_taken(&id)) {
 			if (fire_pick(64) == 0)
 				usleep(fire_pick(200));
-			respond((uintptr_t)id);
+			respond(id);
 		} else if (atomic_load(&fire.stop_responders)) {
 			return NULL;
 		} else {

@@ -4,7 +4,6 @@
 /* Address spaces of the soak: see fire.h. */
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <rte_common.h>
@@ -31,7 +30,10 @@ table_alloc(void *ctx, size_t size)
 		if (s->table_used[i])
 			continue;
 		s->table_used[i] = true;
-		memset(p, 0, size);
+		/* Atomic: the model may read an old descriptor to guess what to prefetch. */
+		for (unsigned int k = 0; k < FIRE_PAGE / sizeof(uint64_t); k++)
+			atomic_store_explicit((_Atomic uint64_t *)(void *)p + k, 0,
+					memory_order_relaxed);
 		/* A walk through a freed table is an oracle error. */
 		FIRE_CHECK(smmuv3_model_frame_give(fire.m, (uintptr_t)p, size, 0) == 0, "%u", i);
 		return p;
@@ -66,6 +68,7 @@ static void
 own_create(struct fire_space *s)
 {
 	uint32_t owner = atomic_load(&s->owner);
+	struct iopf_storm_conf storm;
 
 	stamp_pages(s->data, owner);
 	FIRE_CHECK(smmuv3_model_frame_give(fire.m, (uintptr_t)s->data, LEN, owner) == 0, "%u",
@@ -77,12 +80,18 @@ own_create(struct fire_space *s)
 		.va_to_pa = table_pa,
 	} });
 	FIRE_CHECK(s->pgt != NULL && pgt_prealloc(s->pgt, FIRE_VA, LEN) == 0, "%u", s->index);
+	for (unsigned int i = 0; i < RTE_DIM(s->ctx); i++) {
+		s->ctx[i].space = s;
+		atomic_store(&s->ctx[i].retired, i != 0);
+	}
+	s->ctx_used = 0;
 	s->domain = iopf_domain_create(&(struct iopf_domain_conf){
 		.handler = fire_handle,
 		.deferred = fire_handle_deferred,
 		.lost = fire_handle_lost,
 		.worker = fire.worker[s->index % 2],
-		.ctx = s,
+		.ctx = &s->ctx[0],
+		.storm = fire_choose_storm(s, &storm),
 		.deadline_ms = s->index % 2 != 0 ? 1 + fire_pick(100) : 0,
 		.translation = { .format = IOPF_FORMAT_ARM64_S1, .root = pgt_root(s->pgt),
 			.va_bits = pgt_va_bits(s->pgt), .granule_log2 = pgt_granule_log2(s->pgt) },
@@ -108,6 +117,12 @@ fire_space_wait(const struct fire_space *s)
 	while (atomic_load(&s->dmas) != 0 || (atomic_load(&fire.quiet) &&
 			atomic_load(&fire.passes) < passes + 2)) {
 		usleep(20);
+		/*
+		 * A domain that answers no fault, and has no deadline, may have all stalls, or all
+		 * credits of an endpoint.
+		 */
+		if (!atomic_load(&fire.quiet) && fire_pick(100) == 0)
+			fire_free_seat();
 		if (fire_is_late(begin))
 			fire_hang("DMA to a region");
 	}
@@ -176,6 +191,8 @@ keep_counts(const struct fire_space *s)
 	fire.old_answers += n;
 	fire.old_faults += iopf_domain_stat(s->domain, IOPF_STAT_FAULTS);
 	fire.old_terminated += iopf_domain_stat(s->domain, IOPF_STAT_TERMINATED);
+	fire.old_joined += iopf_domain_stat(s->domain, IOPF_STAT_JOINED);
+	fire.old_counted += iopf_domain_stat(s->domain, IOPF_STAT_COUNTED);
 	FIRE_CHECK(iopf_domain_stat(s->domain, IOPF_STAT_FAULTS) == n +
 			iopf_domain_stat(s->domain, IOPF_STAT_TERMINATED), "%s: %llu faults, "
 			"%llu answers, %llu terminated", iopf_domain_name(s->domain),

@@ -30,6 +30,8 @@ fire_stamp(uint32_t owner, unsigned int page)
 static void
 check_read(const struct fire_seat *seat, const struct fire_op *op, unsigned int slot)
 {
+	/* In this order: the next owner is cleared after the change of tenure. */
+	uint32_t next = atomic_load(&seat->next_owner);
 	uint64_t now = atomic_load(&seat->tenure);
 
 	for (unsigned int i = 0; i < op->pages; i++) {
@@ -40,7 +42,8 @@ check_read(const struct fire_seat *seat, const struct fire_op *op, unsigned int 
 				"SID %u PASID %u: page %u has %#llx", seat->dev->fn.sid,
 				seat->pasid, op->page + i, (unsigned long long)stamp);
 		if (now == op->tenure)
-			FIRE_CHECK(STAMP_OWNER(stamp) == (uint32_t)now,
+			FIRE_CHECK(STAMP_OWNER(stamp) == (uint32_t)now ||
+					(next != 0 && STAMP_OWNER(stamp) == next),
 					"SID %u PASID %u: page %u of owner %u has %#llx",
 					seat->dev->fn.sid, seat->pasid, op->page + i,
 					(uint32_t)now, (unsigned long long)stamp);
@@ -55,6 +58,14 @@ end_dma(struct fire_seat *seat, const struct smmuv3_model_done *d)
 
 	if (seat->op[slot].aim != NULL)
 		atomic_fetch_sub(&seat->op[slot].aim->dmas, 1);
+	/* Quarantined since before the submission. */
+	if (seat->op[slot].blocks % 2 != 0 &&
+			seat->op[slot].blocks == atomic_load(&seat->dev->blocks)) {
+		FIRE_CHECK(d->status == SMMUV3_MODEL_ABORTED, "SID %u PASID %u: an access of a "
+				"quarantined device ends with %d", seat->dev->fn.sid, seat->pasid,
+				d->status);
+		fire_count(&fire.n.blocked);
+	}
 	if (d->status == SMMUV3_MODEL_OK) {
 		fire_count(&fire.n.ok);
 		fire.hits += d->nb_stalls == 0 && d->nb_groups == 0;
@@ -76,6 +87,7 @@ submit_dma(struct fire_seat *seat, bool write, unsigned int page, unsigned int p
 
 	/* The tenure first: an attach that comes now makes it differ. */
 	op->tenure = atomic_load(&seat->tenure);
+	op->blocks = atomic_load(&seat->dev->blocks);
 	op->aim = atomic_load(&seat->aim);
 	if (op->aim != NULL) {
 		/* Counted first: a thread that has set the base to 0 waits for this DMA. */

@@ -3,6 +3,7 @@
 
 /* The world of the soak, from open to close: see fire.h. */
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct fire fire;
 static const enum fire_kind kinds[FIRE_DEVS] = {
 	FIRE_STALL, FIRE_STALL, FIRE_STALL, FIRE_PRI, FIRE_PRI, FIRE_RETRY,
 };
+static_assert(FIRE_FIRST_PRI == 3 && FIRE_NB_PRI == 2, "the devices with page requests");
 
 void
 fire_fail(const char *file, int line, const char *what, const char *format, ...)
@@ -153,8 +155,7 @@ open_spaces(void)
 {
 	uint8_t *mem = fire.arena;
 
-	fire.taken = rte_ring_create("firesoak", 4096, SOCKET_ID_ANY, 0);
-	assert_non_null(fire.taken);
+	pthread_mutex_init(&fire.taken.lock, NULL);
 	for (unsigned int i = 0; i < RTE_DIM(fire.worker); i++) {
 		fire.worker[i] = iopf_worker_create(&(struct iopf_worker_conf){
 				.nb_threads = 1 + i });
@@ -182,6 +183,7 @@ open_seat(struct fire_seat *seat, struct fire_dev *d, unsigned int k)
 	seat->dev = d;
 	seat->pasid = k == 0 ? IOPF_NO_PASID : k;
 	pthread_mutex_init(&seat->lock, NULL);
+	atomic_store(&seat->next_owner, 0);
 	atomic_store(&seat->tenure, FIRE_NO_OWNER);
 	seat->dma = smmuv3_model_dma_create(fire.m, &(struct smmuv3_model_dma_conf){
 		.sid = d->fn.sid,
@@ -212,6 +214,7 @@ open_devs(void)
 		d->fn.sid = 8 + i;
 		d->fn.silent = true;
 		pthread_rwlock_init(&d->lock, NULL);
+		pthread_mutex_init(&d->quarantine, NULL);
 		d->nb_seats = FIRE_SEATS;
 		for (unsigned int k = 0; k < FIRE_SEATS; k++)
 			open_seat(&d->seat[k], d, k);
@@ -247,13 +250,16 @@ fire_open(const char *name, uint32_t seed)
 	assert_int_equal(iopf_iommu_start(fire.iommu), 0);
 	open_spaces();
 	open_devs();
+	fire_listen_open();
 	fire_attach_all();
 	for (unsigned int i = 0; i < FIRE_POLLERS; i++)
 		soak_poller_start(&fire.poller[i]);
 	for (unsigned int i = 0; i < FIRE_RESPONDERS; i++)
 		assert_int_equal(pthread_create(&fire.responder[i], NULL, fire_respond, NULL), 0);
+	assert_int_equal(pthread_create(&fire.reader, NULL, fire_listen, NULL), 0);
 	for (unsigned int i = 0; i < FIRE_CONTROLS; i++)
-		assert_int_equal(pthread_create(&fire.control[i], NULL, fire_control, NULL), 0);
+		assert_int_equal(pthread_create(&fire.control[i], NULL, fire_control,
+				(void *)(uintptr_t)i), 0);
 }
 
 static void
@@ -282,13 +288,13 @@ fire_close(void)
 		fire_space_destroy(&fire.space[i]);
 	for (unsigned int i = 0; i < RTE_DIM(fire.worker); i++)
 		FIRE_CHECK(iopf_worker_destroy(fire.worker[i]) == 0, "%u", i);
-	rte_ring_free(fire.taken);
 	FIRE_CHECK(iopf_iommu_requests_granted(fire.iommu) == 0, "%u",
 			iopf_iommu_requests_granted(fire.iommu));
 	for (unsigned int i = 0; i < FIRE_POLLERS; i++)
 		FIRE_CHECK(iopf_poller_destroy(fire.poller[i].poller) == 0, "%u", i);
 	FIRE_CHECK(mmem_pool_destroy(fire.pool) == 0, "pool");
 	FIRE_CHECK(iopf_iommu_stop(fire.iommu) == 0, "stop");
+	fire_listen_close();
 	FIRE_CHECK(iopf_dma_unmap(fire.iommu, fire.arena, fire.arena_len,
 			(uintptr_t)fire.arena) == 0, "arena");
 	FIRE_CHECK(iopf_iommu_close(fire.iommu) == 0, "close");
