@@ -13,7 +13,8 @@
  *	40 bits		generation
  *	24 bits		the deadline in milliseconds of the TSC, modulo 2^24; 0: none
  *
- * Both are in one word, so a reader never takes the deadline of one fault for that of another.
+ * Both are in one word, so a reader never takes the deadline of one fault for that of another. One
+ * shared word and a count that only rises: there is no model of it in devtools/spin.
  *
  * The owner of a queue sweeps over the slots, a part in each millisecond: EXPIRE_SLOTS, or a 64th
  * of them if that is more. So a sweep takes at most 64 parts, however many slots there are. It

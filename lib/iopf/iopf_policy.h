@@ -22,8 +22,8 @@
  * defers or takes is the leader of the page: further faults of the domain there, stalls and page
  * requests of devices behind the same IOMMU, wait for it and get its answer, without a handler.
  * They join if the leader needs the same permissions or more, and the same privilege; a group joins
- * if all its pages have one leader. If the leader is answered IOPF_INVALID, also by a deadline or
- * the detach of its device, so are they. A detach or a deadline of their own answers them before.
+ * if all its pages have one leader. If the leader is answered IOPF_INVALID, also by a deadline, its
+ * breaker, or the quarantine or detach of its device, so are they, those of other devices included. A detach or a deadline of their own answers them before.
  * A fault that is read in the same burst as one that the handler answers gets its answer too, after
  * the same invalidations.
  *
