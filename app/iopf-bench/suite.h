@@ -172,7 +172,7 @@ int rig_begin(struct rig *rig);
 /* Be the devices for so long, and record (or not) what the sources measure. */
 void rig_run(struct rig *rig, double ms, bool record);
 /*
- * Make @p n accesses, one at a time, of the sources in turn, and record those after a warm-up, in the
+ * Make @p n accesses, one at a time, of the sources in turn. Record those after a warm-up, in the
  * first source.
  */
 void rig_run_in_turn(struct rig *rig, unsigned int n);

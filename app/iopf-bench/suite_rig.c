@@ -5,8 +5,8 @@
  * SMMUs, devices with engines, a poll thread. No address is mapped, so each access faults; the
  * handler's answer ends it.
  *
- * A closed loop goes on in the function that the engine calls for a finished access, so that it goes
- * on while a control call steps the model. An open loop is submitted by rig_run() alone.
+ * A closed loop goes on in the function that the engine calls for a finished access, so that it
+ * does not stop while a control call steps the model. An open loop is submitted by rig_run() alone.
  */
 
 #include <errno.h>

@@ -57,7 +57,7 @@ put_counters(struct suite *suite, const char *part, const char *name, const stru
 					"%s.%s.%s", part, name, iopf_dev_stat_name(stats[i]));
 }
 
-/* Let the storm go on until a policy acts on the attacker, or for ACT_MS. Returns the time in ms. */
+/* Let the storm go on until a policy acts on the attacker, ACT_MS at most. Returns the ms. */
 static double
 await_policy(struct suite *suite, struct rig *rig)
 {
