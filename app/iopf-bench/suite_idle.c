@@ -9,7 +9,7 @@
 
 #define SID		8
 #define INTERVAL_NS	2e6
-#define FINISH_MS	5000
+#define FINISH_MS	30000
 
 static int
 run_policy(struct suite *suite, const char *name, enum iopf_idle idle)

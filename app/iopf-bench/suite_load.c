@@ -9,7 +9,7 @@
 
 #define SID		8
 #define OFFERED_DEPTH	4096
-#define FINISH_MS	5000
+#define FINISH_MS	30000
 
 static int
 run_cell(struct suite *suite, const char *name, unsigned int depth, double offered, double *rate)

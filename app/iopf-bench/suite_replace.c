@@ -12,7 +12,7 @@
 #define SID		8
 #define DEPTH		16
 #define REPLACE_MS	20
-#define FINISH_MS	5000
+#define FINISH_MS	30000
 
 static int
 replace_domain(struct source *source, struct hist *calls)

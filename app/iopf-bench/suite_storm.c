@@ -18,7 +18,7 @@
 #define CAPACITY_DEPTH	64
 #define OFFERED_SHARE	0.4
 #define BREAKER_STALLS	64
-#define FINISH_MS	5000
+#define FINISH_MS	30000
 #define ACT_MS		2000
 /* Longer than a cell: the device does not come back in between. */
 #define QUARANTINE_MS	60000
