@@ -91,7 +91,6 @@ test_null_dev_and_domain_are_refused(void **state)
 	IS_NOTHING(iopf_domain_is_tripped(NULL, NULL, IOPF_NO_PASID));
 	REFUSES(iopf_dev_fence(NULL));
 	IS_NOTHING(iopf_group_has_room(NULL));
-	IS_NOTHING(iopf_group_has_room(NULL));
 	IS_NOTHING(iopf_dev_name(NULL));
 	IS_NOTHING(iopf_dev_iommu(NULL));
 	IS_NOTHING(iopf_dev_ctx(NULL));
