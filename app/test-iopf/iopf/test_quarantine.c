@@ -8,12 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_common.h>
+#include <rte_cycles.h>
 #include <rte_errno.h>
 
+#include "attachment.h"
 #include "control_rig.h"
 #include "iopf_handler.h"
 #include "iopf_policy.h"
 #include "iopf_stats.h"
+#include "quarantine.h"
 #include "test.h"
 
 #define RATE 10
@@ -244,6 +248,62 @@ it_comes_back_and_a_relapse_doubles_the_time(void **state)
 	assert_int_equal(MS, ms);
 }
 
+/* One step of the policy thread at the time @p ms, for a device that has no policy thread. */
+static uint32_t
+serve_at(uint64_t ms, struct iopf_quarantine_note *note)
+{
+	struct iopf_dev *dev = ctl.dev[0];
+
+	pthread_mutex_lock(&dev->lock);
+	iopf_quarantine_serve(dev, rte_get_tsc_hz() / 1000 * ms, note);
+	pthread_mutex_unlock(&dev->lock);
+	return dev->limits.level;
+}
+
+static void
+each_time_in_freedom_halves_the_time(void **state)
+{
+	struct iopf_quarantine_note note;
+	uint64_t ms = 1000000;
+
+	(void)state;
+	ctl_open(false, true);
+	ctl.dev[0]->limits.level = 4;
+	ctl.dev[0]->limits.next_step = rte_get_tsc_hz() / 1000 * ms;
+	assert_int_equal(4, serve_at(ms - 1, &note));
+	assert_int_equal(3, serve_at(ms, &note));
+	/* It was quarantined for 4, 2 and 1 seconds before. */
+	for (unsigned int level = 3; level > 0; level--) {
+		ms += 1000u << (level - 1);
+		assert_int_equal(level, serve_at(ms - 1, &note));
+		assert_int_equal(level - 1, serve_at(ms, &note));
+	}
+	assert_false(note.is_due);
+}
+
+static void
+the_time_doubles_up_to_64_times(void **state)
+{
+	struct iopf_quarantine_note note;
+	struct iopf_limits *limits;
+
+	(void)state;
+	ctl_open(false, true);
+	limits = &ctl.dev[0]->limits;
+	for (unsigned int i = 0; i < 10; i++) {
+		limits->quarantine = IOPF_QUARANTINE_WANTED;
+		serve_at(0, &note);
+		assert_true(note.is_due);
+		assert_int_equal(1000u << RTE_MIN(i, 6u), note.ms);
+		assert_true(hw.blocked);
+		limits->next_step = 0;
+		serve_at(1, &note);
+		assert_true(note.is_due);
+		assert_int_equal(0, note.ms);
+		assert_false(hw.blocked);
+	}
+}
+
 static void
 by_hand_everything_is_answered_when_it_returns(void **state)
 {
@@ -449,6 +509,8 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_device_past_the_rate_is_quarantined),
 	CTL_TEST(aborted_accesses_count_for_the_rate),
 	CTL_TEST(it_comes_back_and_a_relapse_doubles_the_time),
+	CTL_TEST(each_time_in_freedom_halves_the_time),
+	CTL_TEST(the_time_doubles_up_to_64_times),
 	CTL_TEST(by_hand_everything_is_answered_when_it_returns),
 	CTL_TEST(control_calls_work_while_it_is_quarantined),
 	CTL_TEST(a_driver_that_fails_is_called_again),
