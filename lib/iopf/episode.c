@@ -416,34 +416,35 @@ attachment_find_with_episodes(const struct iopf_domain *domain, const struct iop
 		attachment->episodes != NULL ? attachment : NULL;
 }
 
-int
-iopf_domain_episode(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
+/* Read, or close, the episode of (device, PASID). */
+static int
+domain_episode(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid, bool close,
 		struct iopf_episode *episode)
 {
 	struct iopf_attachment *attachment;
-	int ret;
+	int ret = -ENOENT;
 
 	if (domain == NULL || dev == NULL)
 		return iopf_ret(-EINVAL);
 	iopf_rcu_read_lock();
 	attachment = attachment_find_with_episodes(domain, dev, pasid);
-	ret = attachment != NULL ? iopf_episode_read(attachment, episode) : -ENOENT;
+	if (attachment != NULL)
+		ret = close ? iopf_episode_close(attachment, episode) :
+			iopf_episode_read(attachment, episode);
 	iopf_rcu_read_unlock();
 	return iopf_ret(ret);
+}
+
+int
+iopf_domain_episode(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
+		struct iopf_episode *episode)
+{
+	return domain_episode(domain, dev, pasid, false, episode);
 }
 
 int
 iopf_domain_rearm(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 		struct iopf_episode *episode)
 {
-	struct iopf_attachment *attachment;
-	int ret;
-
-	if (domain == NULL || dev == NULL)
-		return iopf_ret(-EINVAL);
-	iopf_rcu_read_lock();
-	attachment = attachment_find_with_episodes(domain, dev, pasid);
-	ret = attachment != NULL ? iopf_episode_close(attachment, episode) : -ENOENT;
-	iopf_rcu_read_unlock();
-	return iopf_ret(ret);
+	return domain_episode(domain, dev, pasid, true, episode);
 }
