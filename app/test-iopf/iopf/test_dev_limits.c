@@ -197,6 +197,24 @@ a_handler_finds_whether_the_share_has_room(void **state)
 }
 
 static void
+a_refused_stall_does_not_count_for_the_breaker(void **state)
+{
+	(void)state;
+	ctl.limits = &(struct iopf_dev_limits){ .stalls = 2 };
+	ctl.storm = &(struct iopf_storm_conf){ .max_stalls = 4 };
+	ctl_open(false, true);
+	ctl.verdict = IOPF_TAKEN;
+	for (unsigned int i = 0; i < 10; i++) {
+		put_stalls(0, 1);
+		poll_all();
+	}
+	expect_refused(0, 8);
+	assert_int_equal(8, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REFUSED_SHARE));
+	assert_int_equal(0, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_TRIPS));
+	assert_int_equal(2, iopf_domain_pending(ctl.domain[0]));
+}
+
+static void
 faults_past_the_rate_are_refused(void **state)
 {
 	(void)state;
@@ -256,6 +274,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(page_requests_have_no_share),
 	CTL_TEST(the_id_of_a_refused_stall_is_stale),
 	CTL_TEST(a_handler_finds_whether_the_share_has_room),
+	CTL_TEST(a_refused_stall_does_not_count_for_the_breaker),
 	CTL_TEST(faults_past_the_rate_are_refused),
 	CTL_TEST(the_rate_comes_back_with_time),
 	CTL_TEST(limits_that_contradict_each_other_are_refused),
