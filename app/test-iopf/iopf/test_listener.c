@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Listeners: what they get, gaps, merging, rates, and how they end. */
+/* Listeners: what they get, gaps, and how they end. */
 
 #include <errno.h>
 #include <pthread.h>
@@ -15,43 +15,15 @@
 #include "iopf_iommu.h"
 #include "iopf_listener.h"
 #include "iopf_policy.h"
-#include "iopf_rig.h"
 #include "iopf_stats.h"
+#include "listener_rig.h"
 #include "test.h"
-
-#define OTHER_SID 9
-
-static struct iopf_listener *
-listen_with(struct iopf_listener_conf conf)
-{
-	struct iopf_listener *l;
-
-	if (conf.dev == NULL)
-		conf.iommu = one.iommu;
-	l = iopf_listener_open(&conf);
-	assert_non_null(l);
-	return l;
-}
-
-static void
-put_abort(uint32_t sid, uint64_t addr)
-{
-	one_put((struct iopf_event){ .addr = addr, .sid = sid, .pasid = IOPF_NO_PASID,
-			.perm = IOPF_PERM_READ, .raw_id = 0x10 });
-}
 
 static void
 put_lost(void)
 {
 	one_put((struct iopf_event){ .pasid = IOPF_NO_PASID, .flags = IOPF_EVENT_LOST });
 	iopf_poll(one.poller);
-}
-
-static void
-poll_all(void)
-{
-	while (iopf_poll(one.poller) != 0)
-		;
 }
 
 static enum iopf_verdict
@@ -61,13 +33,6 @@ refuse(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	(void)group;
 	(void)ctx;
 	return IOPF_ANSWER(IOPF_INVALID);
-}
-
-static void
-expect_stats(const struct iopf_listener *l, const uint64_t want[IOPF_NB_LISTENER_STATS])
-{
-	for (unsigned int i = 0; i < IOPF_NB_LISTENER_STATS; i++)
-		assert_int_equal(iopf_listener_stat(l, i), want[i]);
 }
 
 static void
@@ -88,7 +53,7 @@ test_all_fields_come_through(void **state)
 	one_put_stall(1, 0x1000);
 	one_put((struct iopf_event){ .sid = OTHER_SID, .pasid = IOPF_NO_PASID, .raw_id = 0x10,
 			.flags = IOPF_EVENT_STALL });
-	poll_all();
+	listen_poll_all();
 	assert_int_equal(iopf_listener_read(l, r, 4), 1);
 	assert_int_equal(r[0].seq, 0);
 	assert_true(r[0].time >= before && r[0].time <= rte_rdtsc());
@@ -110,7 +75,7 @@ test_all_fields_come_through(void **state)
 	assert_int_equal(iopf_listener_read(l, r, 4), 0);
 	/* report gets the same event. */
 	assert_int_equal(one.reported, 1);
-	expect_stats(l, (const uint64_t[]){ 1, 0, 0, 0, 0, 1 });
+	listen_expect_stats(l, (const uint64_t[]){ 1, 0, 0, 0, 0, 1 });
 	assert_int_equal(iopf_listener_close(l), 0);
 }
 
@@ -124,8 +89,8 @@ test_a_listener_gets_the_events_of_its_device_or_all(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 6; i++)
-		put_abort(i % 3 == 0 ? SID : OTHER_SID, i << 12);
-	poll_all();
+		listen_put_abort(i % 3 == 0 ? SID : OTHER_SID, i << 12);
+	listen_poll_all();
 	assert_int_equal(iopf_listener_read(all, r, 16), 6);
 	for (unsigned int i = 0; i < 6; i++) {
 		assert_int_equal(r[i].seq, i);
@@ -139,8 +104,8 @@ test_a_listener_gets_the_events_of_its_device_or_all(void **state)
 	/* One that is opened later begins at 0. */
 	assert_int_equal(iopf_listener_close(dev), 0);
 	dev = listen_with((struct iopf_listener_conf){ .dev = one.dev });
-	put_abort(SID, 0);
-	poll_all();
+	listen_put_abort(SID, 0);
+	listen_poll_all();
 	assert_int_equal(iopf_listener_read(dev, r, 16), 1);
 	assert_int_equal(r[0].seq, 0);
 	assert_int_equal(iopf_listener_close(all), 0);
@@ -163,14 +128,14 @@ test_a_listener_gets_what_an_episode_counts(void **state)
 	assert_int_equal(0, iopf_domain_detach(one.domain, one.dev, IOPF_NO_PASID));
 	assert_int_equal(0, iopf_domain_attach(domain, one.dev, IOPF_NO_PASID));
 	one_put_stall(1, 0x1000);
-	put_abort(SID, 0x2000);
-	poll_all();
+	listen_put_abort(SID, 0x2000);
+	listen_poll_all();
 	assert_int_equal(one.reported, 0);
 	assert_int_equal(iopf_listener_read(l, r, 4), 1);
 	assert_int_equal(r[0].addr, 0x2000);
 	assert_int_equal(0, iopf_domain_rearm(domain, one.dev, IOPF_NO_PASID, &episode));
-	put_abort(SID, 0x3000);
-	poll_all();
+	listen_put_abort(SID, 0x3000);
+	listen_poll_all();
 	assert_int_equal(one.reported, 1);
 	assert_int_equal(iopf_listener_read(l, r, 4), 1);
 	assert_int_equal(0, iopf_domain_detach(domain, one.dev, IOPF_NO_PASID));
@@ -190,8 +155,8 @@ test_a_slow_listener_sees_a_gap(void **state)
 		unsigned int n = 1 + round % 7;
 
 		for (unsigned int i = 0; i < n; i++)
-			put_abort(SID, i << 12);
-		poll_all();
+			listen_put_abort(SID, i << 12);
+		listen_poll_all();
 		assert_int_equal(iopf_listener_read(l, r, 16), n < 4 ? n : 4);
 		for (unsigned int i = 0; i < (n < 4 ? n : 4); i++) {
 			lost += r[i].seq - next;
@@ -220,8 +185,8 @@ test_bursts_keep_the_order(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 64; i++)
-		put_abort(SID, i << 12);
-	poll_all();
+		listen_put_abort(SID, i << 12);
+	listen_poll_all();
 	assert_int_equal(iopf_listener_read(l, r, 0), 0);
 	assert_int_equal(iopf_listener_read(l, NULL, 0), 0);
 	while ((n = iopf_listener_read(l, r, 5)) > 0)
@@ -234,166 +199,6 @@ test_bursts_keep_the_order(void **state)
 }
 
 static void
-test_equal_events_are_merged(void **state)
-{
-	/* Long enough that the window does not end during the test. */
-	struct iopf_listener *l = listen_with((struct iopf_listener_conf){ .merge_ms = 10000 });
-	struct iopf_record r[16];
-
-	(void)state;
-	for (unsigned int i = 0; i < 10; i++) {
-		put_abort(SID, 0x5000 + i);		/* one page */
-		put_abort(OTHER_SID, 0x5000);		/* another StreamID */
-		put_abort(SID, 0x6000);			/* another page */
-		one_put((struct iopf_event){ .addr = 0x5000, .sid = SID, .pasid = 2,
-				.raw_id = 0x10 });	/* another PASID */
-		one_put((struct iopf_event){ .addr = 0x5000, .sid = SID, .pasid = IOPF_NO_PASID,
-				.raw_id = 0x13 });	/* another event */
-	}
-	poll_all();
-	expect_stats(l, (const uint64_t[]){ 50, 45, 0, 0, 0, 0 });
-	/* Not before the window is over. */
-	assert_int_equal(iopf_listener_read(l, r, 16), 0);
-	/* The end of the device's IOMMU ends the window. */
-	one_mute_log(true);
-	assert_int_equal(iopf_dev_remove(one.dev), 0);
-	assert_int_equal(iopf_listener_read(l, r, 16), 0);
-	assert_int_equal(iopf_listener_close(l), 0);
-	one_mute_log(false);
-	one.dev = NULL;
-}
-
-/* Merged until a record's window is over; then a record of its own, with the next number. */
-static void
-test_a_merged_record_has_its_count_and_no_gap(void **state)
-{
-	struct iopf_listener *l = listen_with((struct iopf_listener_conf){ .dev = one.dev,
-			.merge_ms = 10000 });
-	struct iopf_record r[16];
-
-	(void)state;
-	for (unsigned int i = 0; i < 7; i++)
-		put_abort(SID, 0x5000 + i);
-	put_abort(SID, 0x8000);
-	put_abort(SID, 0x5fff);
-	poll_all();
-	assert_int_equal(iopf_dev_remove(one.dev), 0);
-	one.dev = NULL;
-	assert_int_equal(iopf_listener_read(l, r, 16), 2);
-	assert_int_equal(r[0].seq, 0);
-	assert_int_equal(r[0].count, 8);
-	assert_int_equal(r[0].addr, 0x5000);
-	assert_int_equal(r[1].seq, 1);
-	assert_int_equal(r[1].count, 1);
-	assert_int_equal(iopf_listener_read(l, r, 16), -ENODEV);
-	assert_int_equal(iopf_listener_close(l), 0);
-}
-
-static void
-test_a_window_ends(void **state)
-{
-	struct iopf_listener *l = listen_with((struct iopf_listener_conf){ .merge_ms = 1 });
-	struct iopf_record r[16];
-
-	(void)state;
-	for (unsigned int i = 0; i < 20; i++) {
-		put_abort(SID, 0x5000);
-		put_abort(SID, 0x5000);
-		poll_all();
-		usleep(2000);
-		assert_int_equal(iopf_listener_read(l, r, 16), 1);
-		assert_int_equal(r[0].seq, i);
-		assert_int_equal(r[0].count, 2);
-	}
-	/* Also if the record was not read. */
-	for (unsigned int i = 0; i < 3; i++) {
-		put_abort(SID, 0x5000);
-		poll_all();
-		usleep(2000);
-	}
-	assert_int_equal(iopf_listener_read(l, r, 16), 3);
-	assert_int_equal(r[2].count, 1);
-	assert_int_equal(iopf_listener_close(l), 0);
-}
-
-/* An entry that was written again is no record of the event before it. */
-static void
-test_an_old_entry_is_not_merged_into(void **state)
-{
-	struct iopf_listener *l = listen_with((struct iopf_listener_conf){ .size = 2,
-			.merge_ms = 10000 });
-
-	(void)state;
-	put_abort(SID, 0x1000);
-	put_abort(SID, 0x2000);
-	put_abort(SID, 0x3000);		/* full */
-	put_abort(SID, 0x3000);
-	put_abort(SID, 0x1000);
-	poll_all();
-	expect_stats(l, (const uint64_t[]){ 5, 1, 2, 0, 0, 0 });
-	assert_int_equal(iopf_listener_close(l), 0);
-}
-
-/* So many events that differ in one field only that their hashes collide. */
-static void
-test_different_events_are_not_merged(void **state)
-{
-	struct iopf_listener *l = listen_with((struct iopf_listener_conf){ .size = 4096,
-			.merge_ms = 10000 });
-
-	(void)state;
-	for (unsigned int i = 0; i < 4000; i++) {
-		struct iopf_event ev = { .addr = 0x1000, .sid = OTHER_SID, .pasid = 1,
-			.raw_id = 0x10 };
-
-		switch (i % 4) {
-		case 0:
-			ev.pasid = 2 + i;
-			break;
-		case 1:
-			ev.sid = 100 + i;
-			break;
-		case 2:
-			ev.addr += (uint64_t)i << 12;
-			break;
-		default:
-			ev.pasid = 0x10000 + i / 1024;
-			ev.raw_id = i / 4;
-			break;
-		}
-		one_put(ev);
-		iopf_poll(one.poller);
-	}
-	assert_int_equal(iopf_listener_stat(l, IOPF_LISTENER_STAT_EVENTS), 4000);
-	assert_int_equal(iopf_listener_stat(l, IOPF_LISTENER_STAT_MERGED), 0);
-	assert_int_equal(iopf_listener_close(l), 0);
-}
-
-static void
-test_a_rate_leaves_a_gap(void **state)
-{
-	struct iopf_listener *l = listen_with((struct iopf_listener_conf){ .rate = 3 });
-	struct iopf_record r[16];
-	int n;
-
-	(void)state;
-	for (unsigned int i = 0; i < 10; i++)
-		put_abort(SID, i << 12);
-	poll_all();
-	/* The second may end between two passes, not within one. */
-	n = iopf_listener_read(l, r, 16);
-	assert_in_range(n, 3, 6);
-	assert_int_equal(iopf_listener_stat(l, IOPF_LISTENER_STAT_LIMITED), 10 - n);
-	assert_int_equal(r[2].seq, 2);
-	usleep(1100000);
-	put_abort(SID, 0);
-	poll_all();
-	assert_int_equal(iopf_listener_read(l, r, 16), 1);
-	assert_int_equal(r[0].seq, 10);
-	assert_int_equal(iopf_listener_close(l), 0);
-}
-
-static void
 test_a_loss_of_the_hardware_is_a_record(void **state)
 {
 	struct iopf_listener *all = listen_with((struct iopf_listener_conf){ 0 });
@@ -402,11 +207,11 @@ test_a_loss_of_the_hardware_is_a_record(void **state)
 	struct iopf_record r[16];
 
 	(void)state;
-	put_abort(SID, 0x1000);
-	poll_all();
+	listen_put_abort(SID, 0x1000);
+	listen_poll_all();
 	put_lost();
-	put_abort(SID, 0x2000);
-	poll_all();
+	listen_put_abort(SID, 0x2000);
+	listen_poll_all();
 	assert_int_equal(iopf_iommu_stat(one.iommu, IOPF_IOMMU_STAT_EVENT_LOSSES), 1);
 	assert_int_equal(iopf_iommu_stat(one.iommu, IOPF_IOMMU_STAT_RECORDS), records + 2);
 	assert_int_equal(one.reported, 2);
@@ -420,7 +225,7 @@ test_a_loss_of_the_hardware_is_a_record(void **state)
 		assert_int_equal(r[1].count, 1);
 		assert_int_equal(r[2].seq, 3);
 		assert_int_equal(r[2].flags, 0);
-		expect_stats(l, (const uint64_t[]){ 2, 0, 0, 0, 1, 3 });
+		listen_expect_stats(l, (const uint64_t[]){ 2, 0, 0, 0, 1, 3 });
 		assert_int_equal(iopf_listener_close(l), 0);
 	}
 }
@@ -448,8 +253,8 @@ test_resets_and_failures_are_losses(void **state)
 	assert_int_equal(r[0].flags, IOPF_RECORD_LOST);
 	/* The listener goes on after a start. */
 	assert_int_equal(iopf_iommu_start(one.iommu), 0);
-	put_abort(SID, 0x1000);
-	poll_all();
+	listen_put_abort(SID, 0x1000);
+	listen_poll_all();
 	assert_int_equal(iopf_listener_read(l, r, 16), 1);
 	assert_int_equal(r[0].flags, 0);
 	hw.check = IOPF_CHECK_DEAD;
@@ -461,8 +266,8 @@ test_resets_and_failures_are_losses(void **state)
 	assert_int_equal(r[0].flags, IOPF_RECORD_LOST | IOPF_RECORD_FAILED);
 	assert_int_equal(iopf_iommu_stop(one.iommu), 0);
 	assert_int_equal(iopf_iommu_start(one.iommu), 0);
-	put_abort(SID, 0x1000);
-	poll_all();
+	listen_put_abort(SID, 0x1000);
+	listen_poll_all();
 	assert_int_equal(iopf_listener_read(l, r, 16), 2);
 	assert_int_equal(r[0].flags, IOPF_RECORD_LOST);
 	assert_int_equal(r[1].flags, 0);
@@ -484,14 +289,14 @@ test_a_listener_ends_with_its_device_or_iommu(void **state)
 	dev = iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
 	assert_non_null(dev);
 	of_dev = listen_with((struct iopf_listener_conf){ .dev = dev });
-	put_abort(OTHER_SID, 0x1000);
-	poll_all();
+	listen_put_abort(OTHER_SID, 0x1000);
+	listen_poll_all();
 	assert_int_equal(iopf_dev_remove(dev), 0);
 	/* Another device with this StreamID is not its. */
 	dev = iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
 	assert_non_null(dev);
-	put_abort(OTHER_SID, 0x2000);
-	poll_all();
+	listen_put_abort(OTHER_SID, 0x2000);
+	listen_poll_all();
 	assert_int_equal(iopf_listener_read(of_dev, r, 4), 1);
 	assert_int_equal(r[0].addr, 0x1000);
 	assert_int_equal(iopf_listener_read(of_dev, r, 4), -ENODEV);
@@ -572,11 +377,11 @@ poll_events(void *arg)
 	while (atomic_load(&polling)) {
 		if (hw.q[0].prod - hw.q[0].cons < QUEUE / 2) {
 			seed = seed * 1664525 + 1013904223;
-			put_abort(SID, (uint64_t)(seed >> 28) << 12);
+			listen_put_abort(SID, (uint64_t)(seed >> 28) << 12);
 		}
 		iopf_poll(one.poller);
 	}
-	poll_all();
+	listen_poll_all();
 	return NULL;
 }
 
@@ -645,12 +450,6 @@ static const struct CMUnitTest tests[] = {
 	ONE_TEST(test_a_listener_gets_what_an_episode_counts),
 	ONE_TEST(test_a_slow_listener_sees_a_gap),
 	ONE_TEST(test_bursts_keep_the_order),
-	ONE_TEST(test_equal_events_are_merged),
-	ONE_TEST(test_a_merged_record_has_its_count_and_no_gap),
-	ONE_TEST(test_a_window_ends),
-	ONE_TEST(test_an_old_entry_is_not_merged_into),
-	ONE_TEST(test_different_events_are_not_merged),
-	ONE_TEST(test_a_rate_leaves_a_gap),
 	ONE_TEST(test_a_loss_of_the_hardware_is_a_record),
 	ONE_TEST(test_resets_and_failures_are_losses),
 	ONE_TEST(test_a_listener_ends_with_its_device_or_iommu),
