@@ -245,7 +245,7 @@ fire_handle_deferred(struct iopf_domain *domain, const struct iopf_group *group,
 			return IOPF_ANSWER(IOPF_INVALID);
 		if (ret == -EACCES && raise_permission(s, group->faults[i], &inv) != 0) {
 			ret = iopf_invalidate(s->domain, &inv, 1, NULL);
-			FIRE_CHECK(ret == 0 || ret == -EIO, "%d", ret);
+			FIRE_CHECK(ret == 0 || ret == -EIO || ret == -ETIMEDOUT, "%d", ret);
 		}
 	}
 	check_end(c, group);

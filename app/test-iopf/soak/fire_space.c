@@ -18,6 +18,13 @@
 /* Endpoints that may die, one after the other, during one call. */
 #define MAX_DEAD 16
 
+/* The driver has cut off an endpoint; or, on a machine under load, the model's thread is late. */
+static bool
+is_again(int ret)
+{
+	return ret == -EIO || ret == -ETIMEDOUT;
+}
+
 static void *
 table_alloc(void *ctx, size_t size)
 {
@@ -156,7 +163,7 @@ region_free(struct fire_space *s)
 
 	atomic_store(&s->base, 0);
 	ret = mmem_free(s->mmem, s->data);
-	for (unsigned int i = 0; i < MAX_DEAD && ret == -EIO; i++)
+	for (unsigned int i = 0; i < MAX_DEAD && is_again(ret); i++)
 		ret = mmem_free(s->mmem, s->data);
 	FIRE_CHECK(ret == 0, "%d", ret);
 	FIRE_CHECK(smmuv3_model_frame_free(fire.m, mem, LEN) == 0, "%u", s->index);
@@ -233,7 +240,7 @@ own_unmap(struct fire_space *s)
 	if (out.nb_inv != 0) {
 		ret = iopf_invalidate(s->domain, iinv, out.nb_inv, NULL);
 		/* The driver cuts off an endpoint whose ATC does not answer. */
-		for (unsigned int i = 0; i < MAX_DEAD && ret == -EIO; i++)
+		for (unsigned int i = 0; i < MAX_DEAD && is_again(ret); i++)
 			ret = iopf_invalidate(s->domain, iinv, out.nb_inv, NULL);
 		FIRE_CHECK(ret == 0, "%d", ret);
 	}
@@ -257,7 +264,7 @@ managed_unmap(struct fire_space *s, bool wait)
 
 	if (what < 80 || !wait) {
 		ret = mmem_unmap(s->mmem, at, len);
-		for (unsigned int i = 0; i < MAX_DEAD && ret == -EIO; i++)
+		for (unsigned int i = 0; i < MAX_DEAD && is_again(ret); i++)
 			ret = mmem_unmap(s->mmem, at, len);
 	} else if (what < 85) {
 		ret = mmem_prefetch(s->mmem, at, len);
@@ -272,7 +279,7 @@ managed_unmap(struct fire_space *s, bool wait)
 		pthread_mutex_unlock(&fire.regions);
 		return;
 	}
-	FIRE_CHECK(ret == 0 || (ret == -EIO && what >= 80), "%u: %d", what, ret);
+	FIRE_CHECK(ret == 0 || (is_again(ret) && what >= 80), "%u: %d", what, ret);
 }
 
 bool
