@@ -80,11 +80,20 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
 	void *priv = q->iommu->priv;
 	struct iopf_stand_in stand_in;
-	uint64_t mark;
+	uint64_t mark = 0;
+	bool is_serving;
 
-	if (!iopf_iommu_is_serving(q->iommu))
+	/*
+	 * The driver may read a register. A stop changes the state, then waits for read sections,
+	 * then switches the IOMMU off.
+	 */
+	iopf_rcu_read_lock();
+	is_serving = iopf_iommu_is_serving(q->iommu);
+	if (is_serving && ops->queue_mark != NULL)
+		mark = ops->queue_mark(priv, q->id);
+	iopf_rcu_read_unlock();
+	if (!is_serving)
 		return 0;
-	mark = ops->queue_mark != NULL ? ops->queue_mark(priv, q->id) : 0;
 	iopf_stand_in_begin(q, &stand_in);
 	while (!fence_is_passed(q, mark)) {
 		/* A stop ends the faults in the queue. */
@@ -92,8 +101,8 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 			return 0;
 		if (iopf_wait_is_over(end)) {
 			IOPF_LOG(ERR, "\"%s\": queue %u was not read within wait_ms, since a fast "
-					"handler or a poll thread does not return; detach or "
-					"remove the device again", q->iommu->name, q->id);
+					"handler or a poll thread does not return; call it "
+					"again", q->iommu->name, q->id);
 			return -ETIMEDOUT;
 		}
 		if (iopf_stand_in_poll(q, &stand_in) == 0)

@@ -426,6 +426,7 @@ static uint64_t
 hw_mark(void *priv, uint16_t queue)
 {
 	(void)priv;
+	apply_knob(ARRAY_MARK);
 	return atomic_load(&hw.q[queue].prod);
 }
 

@@ -175,6 +175,34 @@ a_driver_without_a_sync_is_fenced(void **state)
 }
 
 static int
+stop(void *iommu)
+{
+	return iopf_iommu_stop(iommu);
+}
+
+/* The driver reads a register for the mark, and after a stop the IOMMU may have no power. */
+static void
+a_stop_waits_until_the_driver_has_the_mark(void **state)
+{
+	struct call *fencing, *stopping;
+
+	(void)state;
+	ctl_open(false, true);
+	hw.knobs[ARRAY_MARK].hold = 1;
+	fencing = ctl_start_call(fence, ctl.dev[0]);
+	assert_true(array_wait_held(ARRAY_MARK, 1));
+	stopping = ctl_start_call(stop, ctl.iommu);
+	/* It would be in the driver by now. */
+	usleep(50000);
+	assert_int_equal(0, hw.knobs[ARRAY_STOP].calls);
+	array_release(ARRAY_MARK);
+	assert_int_equal(0, ctl_end_call(fencing));
+	assert_int_equal(0, ctl_end_call(stopping));
+	assert_int_equal(1, hw.knobs[ARRAY_STOP].calls);
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+}
+
+static int
 fence_teardown(void **state)
 {
 	held.hold = false;
@@ -188,6 +216,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(it_returns_the_drivers_error),
 	CTL_TEST(a_stopped_iommu_has_nothing_to_wait_for),
 	CTL_TEST(a_driver_without_a_sync_is_fenced),
+	CTL_TEST(a_stop_waits_until_the_driver_has_the_mark),
 };
 
 TEST_SUITE(dev_fence, tests, NULL, NULL);
