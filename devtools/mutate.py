@@ -40,6 +40,7 @@ EXPLAINED = [
     ('ste.c', 'smmuv3_io_wmb', 'the owner of the CMDQ calls it: PROD is stored behind a barrier'),
     ('gbpa.c', 'gbpa & SMMUV3_GBPA_ABORT', 'without it the same value is written again'),
     ('strtab.c', '(have)', 'it saves an allocation; the check under the lock decides'),
+    ('cmdq.h', 'smmuv3_backlog_has_cmd', 'it saves the flush of an empty backlog'),
     ('cmdq_ring.h', 'q->records_cmds', 'it saves two tests, each of which is repeated'),
 ]
 
