@@ -5,6 +5,7 @@
 
 A name exists if the code of the tree defines, declares or calls it; so a comment may name
 functions of libc and DPDK that the code uses. OTHER lists those that it does not use.
+And no line is longer than WIDTH columns.
 """
 
 import pathlib
@@ -13,6 +14,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDERS = ["lib", "drivers"]
+WIDTH = 100
 # Named in comments, and not used by the code: system calls and other programs' functions.
 OTHER = {"exec", "membarrier", "poll", "rte_eal_cleanup", "rte_eal_init"}
 
@@ -35,6 +37,10 @@ def main():
     bad = 0
     for folder in FOLDERS:
         for path, text in sources(folder):
+            for number, line in enumerate(text.split("\n"), 1):
+                if len(line.expandtabs(8)) > WIDTH:
+                    print(f"{path.relative_to(ROOT)}:{number}: longer than {WIDTH} columns")
+                    bad += 1
             for comment in TOKEN.finditer(text):
                 if not comment.group(0).startswith("/"):
                     continue

@@ -22,7 +22,7 @@ struct smmuv3_domain;
  * holds the ASID, the CD, the ATC words and the domain.
  */
 enum smmuv3_stage {
-	SMMUV3_REPLACED,	/* another attachment has its SubstreamID; the SMMU may use the CD */
+	SMMUV3_REPLACED,	/* another has its SubstreamID; the SMMU may use the CD */
 	SMMUV3_ATTACHED,	/* the CD may translate */
 	SMMUV3_CD_STOPPED,	/* the SMMU walks no table through the CD */
 	SMMUV3_TLB_EMPTIED,	/* the TLB has no entry of the ASID from this CD either */

@@ -140,8 +140,8 @@ breaker_answer_faults(struct iopf_attachment *attachment)
 }
 
 /*
- * What handlers hold is answered when accesses have begun to abort, so that no answer makes room for
- * another stall. A block ends the stalls itself, and an answer after it has no effect: they are
+ * What handlers hold is answered when accesses have begun to abort, so that no answer makes room
+ * for another stall. A block ends the stalls itself, and an answer after it has no effect: they are
  * answered before it too.
  */
 static bool

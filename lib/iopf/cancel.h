@@ -20,8 +20,8 @@ enum iopf_cancel {
 };
 
 /*
- * Answer the fault of a slot whose state word was @p word. False: another thread has answered it. In
- * a read section.
+ * Answer the fault of a slot whose state word was @p word. False: another thread has answered it.
+ * In a read section.
  */
 bool iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 		enum iopf_cancel why);

@@ -20,8 +20,8 @@
 static_assert(IOPF_ID_GEN_BITS + MS_BITS <= 64, "a generation and a deadline share a word");
 static_assert(IOPF_ID_GEN_SHIFT == MS_BITS, "the generation is where it is in an id");
 /*
- * The time is modulo 2^24 ms. A deadline that is at most 2^23 ms (two hours) in the past is told from
- * one in the future, which may be an hour away by the clock of another thread.
+ * The time is modulo 2^24 ms. A deadline that is at most 2^23 ms (two hours) in the past is told
+ * from one in the future, which may be an hour away by the clock of another thread.
  */
 static_assert(IOPF_MAX_DEADLINE_MS <= (MS_MASK + 1) / 4, "it leaves an hour for clocks");
 

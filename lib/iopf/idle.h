@@ -13,8 +13,8 @@ struct iopf_poller;
 
 /*
  * Neither call waits for a start or a stop, which may need passes of the caller: they take
- * iommu->idle_lock. iopf_idle_begin() returns 0: the IOMMU writes to @p fd, or it is not serving and
- * its start wakes the pollers. Anything else forbids the sleep: 1 (it has work, or a start or a
+ * iommu->idle_lock. iopf_idle_begin() returns 0: the IOMMU writes to @p fd, or it is not serving
+ * and its start wakes the pollers. Anything else forbids the sleep: 1 (it has work, or a start or a
  * stop is under way), -ENOTSUP (no interrupts), or the driver's error. iopf_idle_end() follows in
  * each case. A stop calls it too, with @p self NULL: its waits need poll threads that see the
  * records.

@@ -66,7 +66,7 @@ struct iopf_iommu {
 	void *priv;
 	struct iopf_iommu_info info;
 	struct iopf_iommu_conf conf;
-	struct iopf_bucket unknown_sids; /* reports of unknown StreamIDs; owner of the event queue */
+	struct iopf_bucket unknown_sids; /* reports of these; owner of the event queue */
 	_Atomic uint32_t state;		/* enum iopf_state */
 	bool idle;			/* interrupts replace polling; under idle_lock */
 	bool recovering;		/* check() has terminated the stalls; owner of queue 0 */

@@ -11,8 +11,8 @@
  * A device behind an IOMMU accesses memory that is not mapped. The IOMMU stalls the access, or
  * the device requests the pages (PCIe page requests), and a record appears in a queue. The poll
  * thread reads the record, finds the domain that the device and PASID are attached to, calls the
- * domain's handler, and sends the answer. Each fault is answered exactly once; without a device
- * or a domain the answer is IOPF_INVALID.
+ * domain's handler, and sends the answer. Each fault is answered exactly once, or ended by a stop
+ * or a recovery of the IOMMU; without a device or a domain the answer is IOPF_INVALID.
  *
  * @code
  *	iommu --- dev --- (PASID) --- domain --- handler, on the poll thread
@@ -45,12 +45,12 @@
  * iopf_dev_remove(), iopf_poller_destroy(), iopf_iommu_stop(), iopf_dma_unmap(),
  * iopf_iommu_close().
  *
- * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not block; a
- * deferred handler runs on a worker thread and may. Where no poller runs, a thread that attaches or
- * detaches makes passes, and calls the fast handler. Control calls (attach, detach, add, remove,
+ * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not block;
+ * a deferred handler runs on a worker thread and may. Where no poller runs, a thread that attaches
+ * or detaches makes passes, and calls the fast handler. Control calls (attach, detach, add, remove,
  * destroy, configure, start, stop, close) are serialised for each device or IOMMU; a handler must
- * not make them (-EDEADLK). One thread at a time calls iopf_poll() of a poller. Any thread calls the
- * other functions; only a fast handler must not call iopf_invalidate(), which waits.
+ * not make them (-EDEADLK). One thread at a time calls iopf_poll() of a poller. Any thread calls
+ * the other functions; only a fast handler must not call iopf_invalidate(), which waits.
  *
  * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers and its queue,
  * the driver those for the IOMMU. A control call that failed goes on where it was when it is made
@@ -62,10 +62,10 @@
  *
  * Other headers, by reader: iopf_iommu.h (sizes, capabilities, sleeping, memory of an IOMMU),
  * iopf_handler.h (handlers that invalidate, take or defer; workers; a domain or handlers replaced),
- * iopf_poller.h (the loop and the idle policy of poll threads), iopf_pci.h (the driver of a PCIe function with ATS and PRI),
- * iopf_policy.h (devices that may go wrong), iopf_listener.h (events that need no answer),
- * iopf_stats.h (counters, the dump), iopf_driver.h (drivers of IOMMUs), iopf_pgtable.h (domains
- * with page tables of lib/pgtable).
+ * iopf_poller.h (the loop and the idle policy of poll threads), iopf_pci.h (the driver of a PCIe
+ * function with ATS and PRI), iopf_policy.h (devices that may go wrong), iopf_listener.h (events
+ * that need no answer), iopf_stats.h (counters, the dump), iopf_driver.h (drivers of IOMMUs),
+ * iopf_pgtable.h (domains with page tables of lib/pgtable).
  */
 
 #include <stdbool.h>
@@ -251,10 +251,10 @@ struct iopf_dev_conf {
 	const char *name;		/**< for lists ["sid:N"] */
 	const uint32_t *sids;		/**< copied */
 	unsigned int nb_sids;
-	uint32_t nb_pasids;		/**< attachable PASIDs are below it [0] */
+	uint32_t nb_pasids;		/**< attachable PASIDs are below; with SMMUv3 not 0 [0] */
 	enum iopf_recover recover;
 	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; iopf_pci.h */
-	bool pri_overcommit;		/**< attach even if fewer are left: the queue may overflow */
+	bool pri_overcommit;		/**< attach even if fewer are left: it may overflow */
 	bool prg_pasid;			/**< the device's "PRG Response PASID Required" */
 	bool merge_events;		/**< of aborted accesses, where the IOMMU can */
 	uint32_t wait_ms;		/**< bounds the waits of its control calls [10000] */
@@ -323,7 +323,8 @@ int iopf_domain_destroy(struct iopf_domain *domain);
 
 /**
  * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain. After an error it is
- * not attached, or, if the undo failed too, until the next attach, detach or removal of the device.
+ * not attached. If the undo failed too, it is half attached, and accesses abort, until the next
+ * attach, detach or removal of the device.
  * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the undo
  *   of an attach is not complete), -ERANGE (no such PASID), -EINVAL (the IOMMU cannot do the
  *   translation), -ENODEV (the device's removal has begun), -EDEADLK, -ENOMEM, -ENOSPC (of
@@ -335,7 +336,7 @@ int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_
 /**
  * The reverse. When it returns 0, no access of (device, PASID) uses the domain any more, each fault
  * of it is answered, and no handler has any of them. Faults during the detach are answered
- * IOPF_INVALID without the handlers. Not attached there, or another domain is, which stays: 0.
+ * IOPF_INVALID without the handlers. If this domain is not attached there it returns 0.
  * @return 0; -EDEADLK in a handler; -ETIMEDOUT (a deferred handler, the PASID or the queue took
  *   longer than wait_ms, or the Last of a group never came) or the error of the driver or of an
  *   operation: nothing is released, and it can be called again. The guide has the states.

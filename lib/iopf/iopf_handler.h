@@ -97,12 +97,13 @@ int iopf_group_defer(uint64_t id);
 
 /**
  * Set when a group that is deferred or taken must be answered: from now, in place of its domain's
- * deadline_ms. After that time the poll thread answers it IOPF_INVALID, counts it (IOPF_STAT_EXPIRED,
- * IOPF_DEV_STAT_EXPIRED) and gives its faults to report (IOPF_FAULT_EXPIRED); a later answer returns
+ * deadline_ms. After that time the poll thread answers it IOPF_INVALID, counts it
+ * (IOPF_STAT_EXPIRED, IOPF_DEV_STAT_EXPIRED) and gives its faults to report (IOPF_FAULT_EXPIRED); a
+ * later answer returns
  * -ESTALE. From any thread, handlers included; the last call counts.
  *
- * Never early. Late by up to a sweep: 1 ms for each 256 slots of the queue, 64 ms at most, while the
- * queue is polled.
+ * Never early. Late by up to a sweep: 1 ms for each 256 slots of the queue, 64 ms at most, while
+ * the queue is polled.
  * @param ms 0: no deadline, also if the domain has one.
  * @return 0, -ESTALE (answered, cancelled or unknown), -ERANGE (above IOPF_MAX_DEADLINE_MS).
  */
@@ -128,9 +129,10 @@ int iopf_domain_set_handler(struct iopf_domain *domain, iopf_handler_t handler,
  * returns 0, what a detach promises is true of the old domain. That domain again: 0.
  * @return 0; -ENOTCONN (nothing is attached), -EBUSY (its detach, or the undo of its attach, is not
  *   complete), -ENOTSUP (the driver cannot), or those of attach: the old domain is attached as
- *   before. After -ETIMEDOUT and other errors of the driver either may be attached: the log tells.
- *   If the new domain is, the old one may still be in use, and its handlers may have faults, until
- *   another replace by the same domain, or a detach, returns 0.
+ *   before. After -ETIMEDOUT and other errors of the driver either may be attached, the old one may
+ *   still be in use, and its handlers may have faults: replace by the same domain again, until that
+ *   returns 0. An open episode of the old domain ends and its counts are lost, and so does a trip
+ *   of its breaker (iopf_policy.h).
  */
 int iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 

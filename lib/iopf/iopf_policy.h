@@ -6,8 +6,8 @@
 
 /**
  * @file
- * For an application whose devices may go wrong: policies for faults in numbers. All are off by
- * default.
+ * For an application whose devices may go wrong: policies for faults in numbers. Those of a domain
+ * are off by default. Of a device's limits only its share of the stalls has a default that acts.
  *
  * Report first. A shader that goes wrong raises thousands of faults, of which the first tells the
  * cause. An episode of an attachment, that is of a (device, PASID), begins with a fatal verdict:
@@ -23,19 +23,21 @@
  * requests of devices behind the same IOMMU, wait for it and get its answer, without a handler.
  * They join if the leader needs the same permissions or more, and the same privilege; a group joins
  * if all its pages have one leader. If the leader is answered IOPF_INVALID, also by a deadline, its
- * breaker, or the quarantine or detach of its device, so are they, those of other devices included. A detach or a deadline of their own answers them before.
- * A fault that is read in the same burst as one that the handler answers gets its answer too, after
- * the same invalidations.
+ * breaker, or the quarantine or detach of its device, so are the joined faults, those of other
+ * devices too. A joined fault's own detach or deadline answers it earlier. A fault on the same page
+ * that is read in the same burst as one that the handler answers gets its answer too, after the
+ * same invalidations.
  *
- * Stall breaker. A storm of stalls fills the IOMMU's pool of stalls, and a device whose accesses wait
- * may hang. Past max_stalls or max_rate the breaker of the attachment trips and opens an episode, if
- * none is open: its first fault is the one with which the storm began, of which a handler had some.
- * The faults are counted and answered IOPF_INVALID from then on, as for report first. Within a
- * millisecond, where no other control call has the device, accesses abort instead of stalling, and
- * all that handlers hold of the attachment is answered. It ends when iopf_domain_rearm() closes the
- * episode (within a millisecond accesses stall again; those before that are reported), or after
- * quiet_ms without a fault. In a storm of page requests the faults are only counted and answered.
- * quiet_ms does not end an episode that a fatal verdict has opened.
+ * Stall breaker. A storm of stalls fills the IOMMU's pool of stalls, and a device whose accesses
+ * wait may hang. Past max_stalls or max_rate the breaker of the attachment trips and opens an
+ * episode, if none is open. The faults are counted and answered IOPF_INVALID from then on, as for
+ * report first. At its next tick, where no other control call has the device, the policy thread has
+ * accesses abort instead of stalling, and answers all that handlers hold of the attachment. (It
+ * ticks each millisecond, later on a busy machine.) The trip ends when iopf_domain_rearm() closes
+ * the episode: at the next tick accesses stall again, and those that abort before are given to
+ * report. Or it ends after quiet_ms without a fault, but for an episode that a fatal verdict has
+ * opened. For page requests and IOPF_TERMINATE the IOMMU is not changed: faults are counted and
+ * answered.
  *
  * @code
  *	domain = iopf_domain_create(&(struct iopf_domain_conf){
@@ -44,8 +46,8 @@
  *	});
  *	...
  *	reset_context(gpu, pasid);			// its accesses have ended
- *	iopf_dev_fence(gpu);				// the last ones are counted
- *	if (iopf_domain_rearm(domain, gpu, pasid, &episode) == 0)
+ *	if (iopf_dev_fence(gpu) == 0 &&			// the last ones are counted
+ *			iopf_domain_rearm(domain, gpu, pasid, &episode) == 0)
  *		dump_crash(&episode.first, episode.faults, episode.pages, episode.nb_pages);
  * @endcode
  */
@@ -58,23 +60,29 @@ extern "C" {
 
 struct iopf_episode;
 
-/** Policies of a domain for storms, for each attachment on its own. */
+/**
+ * Policies of a domain for storms, for each attachment on its own; join_log2 for all attachments of
+ * the domain on an IOMMU together.
+ */
 struct iopf_storm_conf {
 	bool report_first;	/**< a fatal verdict opens an episode */
 	uint8_t join_log2;	/**< faults on a page of 2^join_log2 bytes join the first: 12 to 48
 				  * [0: each goes to a handler] */
 	uint32_t max_stalls;	/**< that handlers may hold of (device, PASID), past which its
 				  * breaker trips [no limit] */
-	uint32_t max_rate;	/**< faults in a second past which it trips [no limit] */
-	uint32_t quiet_ms;	/**< without a fault for so long, accesses stall again [only
-				  * iopf_domain_rearm() ends it] */
+	uint32_t max_rate;	/**< faults a second past which it trips, served ones included; so
+				  * many may come at once [no limit] */
+	uint32_t quiet_ms;	/**< without a fault for so long, the trip ends: accesses stall
+				  * again, the episode that it opened is closed and its counts
+				  * are lost [only iopf_domain_rearm() ends it] */
 	bool abort_device;	/**< where the IOMMU can only stall, abort all accesses of the
 				  * device instead [the attach fails: -ENOTSUP] */
 	/**
 	 * A breaker has tripped: accesses abort, and what handlers held is answered. On the policy
 	 * thread of the library. It should not block: policies of other devices wait. It must not
 	 * wait for a detach or a replace of this (device, PASID), which wait for its return.
-	 * Control calls in it return -EDEADLK; iopf_domain_rearm() works. May be NULL.
+	 * Control calls and iopf_dev_fence() in it return -EDEADLK: wake a thread that resets the
+	 * device. iopf_domain_rearm() works. May be NULL.
 	 */
 	void (*tripped)(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 			const struct iopf_episode *episode, void *ctx);
@@ -90,23 +98,29 @@ struct iopf_episode_page {
 /** The most pages that an episode tells apart. */
 #define IOPF_EPISODE_PAGES 64
 
-/** Each fault is given to a handler, joins one that was, or is counted in one episode. */
+/**
+ * A fault of the attachment is given to a handler, joins one that was, or is counted in exactly one
+ * episode, unless a quarantine, the rate, a detach, a replace or a lack of slots answers it first:
+ * each of these has a counter. Aborted accesses whose records the IOMMU lost are not counted.
+ */
 struct iopf_episode {
 	/**
-	 * The whole record of the fault that opened the episode, of a group its first request. A
-	 * handler has had it: the counts below are of the faults after it.
+	 * The whole record of a fault that a handler has had, of a group its first request. After a
+	 * fatal verdict it is the fault judged so. After a trip it is the first of the storm: the
+	 * last that came while no stall was held and the rate was unused. Faults between it and the
+	 * trip went to the handler. The counts below are of the faults after the opening.
 	 */
 	struct iopf_fault first;
 	uint64_t faults;	/**< a page request group counts as one */
 	uint64_t stalls;	/**< of these: stalled accesses */
-	uint64_t aborted;	/**< of these: accesses that the IOMMU terminated */
+	uint64_t aborted;	/**< of these: accesses that the IOMMU aborted, with a record */
 	uint64_t requests;	/**< page requests in the groups among them */
 	uint64_t first_time;	/**< rte_rdtsc() when the first record was read; 0 if faults is 0 */
 	uint64_t last_time;
-	uint64_t tripped;	/**< rte_rdtsc() at which the breaker tripped in it; 0: it has not */
+	uint64_t tripped;	/**< rte_rdtsc() when the breaker tripped in it; 0: it has not */
 	uint64_t lowest;	/**< addresses; 0 if faults is 0 */
 	uint64_t highest;
-	uint64_t other_pages;	/**< faults on pages that are not in pages[] */
+	uint64_t other_pages;	/**< faults (not pages) on pages that are not in pages[] */
 	uint32_t nb_pages;
 	struct iopf_episode_page pages[IOPF_EPISODE_PAGES]; /**< the first distinct ones */
 };
@@ -115,26 +129,27 @@ struct iopf_episode {
  * Read the open episode of (device, PASID). While faults arrive the counts may be some faults
  * apart from each other. Any thread, handlers included; never waits.
  * @param[out] episode may be NULL.
- * @return 0; -ENOENT: no episode is open, or the domain is not attached there.
+ * @return 0; -ENOENT: no episode is open, the domain is not attached there, or it has no policy
+ * with
+ *   episodes.
  */
 int iopf_domain_episode(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 		struct iopf_episode *episode);
 
 /**
  * End the episode of (device, PASID): the next fault goes to the handler again. The counts are
- * exact: a fault that is not in them is given to a handler or is counted in a later episode. Any
- * thread, handlers included; never waits. Of several callers one gets the episode. A detach ends
- * it too, and its counts are lost.
+ * exact: see struct iopf_episode. Any thread, handlers included; never waits. Of several callers
+ * one gets the episode. A detach and a replace end it too, and its counts are lost.
  * @param[out] episode may be NULL.
- * @return 0; -ENOENT: no episode is open, or the domain is not attached there.
+ * @return 0; -ENOENT as of iopf_domain_episode().
  */
 int iopf_domain_rearm(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 		struct iopf_episode *episode);
 
 /**
- * The breaker of (device, PASID) has tripped, and accesses do not stall again yet. After the re-arm
- * that is false within a millisecond, where no other control call has the device and the IOMMU
- * completes its commands. False, too: the domain is not attached there, or has no breaker. Any
+ * True from the trip of the breaker of (device, PASID) until accesses stall again: after the re-arm
+ * at the next tick of the policy thread, where no other control call has the device and the IOMMU
+ * completes its commands. Also false: the domain is not attached there, or has no breaker. Any
  * thread; never waits.
  */
 bool iopf_domain_is_tripped(const struct iopf_domain *domain, const struct iopf_dev *dev,
@@ -150,8 +165,8 @@ bool iopf_domain_is_tripped(const struct iopf_domain *domain, const struct iopf_
  * episode. Any thread but a handler's; waits for poll threads, for wait_ms at most.
  * @code
  *	reset_context(gpu, pasid);		// its accesses have ended
- *	iopf_dev_fence(gpu);
- *	iopf_domain_rearm(domain, gpu, pasid, &episode);
+ *	if (iopf_dev_fence(gpu) == 0)
+ *		iopf_domain_rearm(domain, gpu, pasid, &episode);
  * @endcode
  * @return 0, also if the IOMMU is stopped; -EDEADLK in a handler; -ETIMEDOUT (a poll thread or a
  *   fast handler does not return, or the IOMMU does not complete its commands), -EIO.
@@ -159,25 +174,33 @@ bool iopf_domain_is_tripped(const struct iopf_domain *domain, const struct iopf_
 int iopf_dev_fence(struct iopf_dev *dev);
 
 /**
- * Limits of a device, so that it cannot hurt others (iopf_dev_conf.limits). A fault past a limit is
- * answered IOPF_INVALID at once and counted (enum iopf_dev_stat). Counted are stalls, page request
- * groups and faults for retry, over all PASIDs of the device.
+ * Limits of a device (iopf_dev_conf.limits). stalls and rate bound what it holds and what reaches
+ * its handlers. The event queue is served in order: only a quarantine ends the delay that its
+ * records cause to other devices. rate and quarantine_rate count stalls, page request groups, and
+ * accesses that retry gets, of all PASIDs together.
+ *
+ * A fault past rate or quarantine_rate is answered IOPF_INVALID without a handler: the access
+ * aborts, the device is not slowed down. Past stalls the fast handler runs, since it may answer at
+ * once; if it defers or takes, the answer is IOPF_INVALID (iopf_group_has_room()). enum
+ * iopf_dev_stat counts both.
  *
  * A device is quarantined past quarantine_rate, or by iopf_dev_quarantine(). From then on each of
- * its faults is answered IOPF_INVALID. Within a millisecond, where no other control call has the
- * device, its PRI and ATS are switched off, the IOMMU aborts its accesses without a record, and all
- * that its handlers hold is answered. It stays attached, and can be attached, detached and removed.
- * After quarantine_ms it comes back by itself. If it is quarantined again the time doubles, up to
- * 64 times; each such time in freedom halves it.
+ * its faults is answered IOPF_INVALID. At the next tick of the policy thread, where no other
+ * control call has the device, its PRI and ATS are switched off, the IOMMU aborts its accesses
+ * without a record, and all that its handlers hold is answered. It stays attached, and can be
+ * attached, detached and removed. After quarantine_ms it comes back by itself. Each further
+ * quarantine lasts twice as long, at most 64 times quarantine_ms; after as long in freedom as the
+ * last one lasted, the next is half as long again.
  */
 struct iopf_dev_limits {
 	uint32_t stalls;	/**< that handlers may hold, deferred or taken [7/8 of the IOMMU's
 				  * while another device is attached too, otherwise all] */
-	uint32_t rate;		/**< faults in a second that reach a handler [no limit] */
-	uint32_t burst;		/**< of these, at once [rate] */
-	uint32_t quarantine_rate; /**< faults in a second, refused ones and aborted accesses
-				  * included, past which it is quarantined [never] */
-	uint32_t quarantine_ms;	/**< [1000] */
+	uint32_t rate;		/**< faults a second that reach a handler [no limit] */
+	uint32_t burst;		/**< of these, at once; needs rate [rate] */
+	uint32_t quarantine_rate; /**< faults a second, refused ones and aborted accesses included,
+				  * past which it is quarantined; so many may come at once
+				  * [never] */
+	uint32_t quarantine_ms;	/**< needs quarantine_rate [1000] */
 	/**
 	 * The device was quarantined past quarantine_rate, for @p ms; or (ms is 0) has come back by
 	 * itself. On the policy thread of the library. It should not block: the policies of other
@@ -204,15 +227,18 @@ int iopf_dev_quarantine(struct iopf_dev *dev);
 int iopf_dev_release(struct iopf_dev *dev);
 
 /**
- * The device has room in its share (iopf_dev_limits.stalls) for this group. For a handler that gives
- * work away before it returns IOPF_DEFER or IOPF_TAKEN: without room the group is then answered
- * IOPF_INVALID, and its id is stale, as after a deadline. In the handler of the group, whose verdict
- * keeps the room unless the share becomes smaller meanwhile: another device is attached. A deferred
- * handler and page requests have room. false with rte_errno EINVAL: @p group is NULL.
+ * True if a handler may return IOPF_DEFER or IOPF_TAKEN for this group: its device holds fewer
+ * stalls than its limit (iopf_dev_limits.stalls). Call it in the handler of the group before the
+ * handler gives work away: without room the answer is IOPF_INVALID and the id is stale. The room is
+ * kept until the handler returns, unless another device is attached meanwhile. Always true in a
+ * deferred handler and for page requests. false with rte_errno EINVAL: @p group is NULL.
  */
 bool iopf_group_has_room(const struct iopf_group *group);
 
-/** Its faults are refused, or its accesses abort. Any thread. */
+/**
+ * True while the device is quarantined: its faults are refused, and once the IOMMU has been changed
+ * its accesses abort. Any thread.
+ */
 bool iopf_dev_is_quarantined(const struct iopf_dev *dev);
 
 #ifdef __cplusplus

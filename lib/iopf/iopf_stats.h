@@ -110,7 +110,7 @@ enum iopf_dev_stat {
 	IOPF_DEV_STAT_REFUSED_RATE,	/**< faults past its rate: INVALID at once */
 	IOPF_DEV_STAT_REFUSED_QUARANTINE, /**< faults while it was quarantined: INVALID at once */
 	IOPF_DEV_STAT_QUARANTINES,	/**< times that it was quarantined */
-	IOPF_DEV_STAT_TRIPS,		/**< times that a stall breaker of its attachments tripped */
+	IOPF_DEV_STAT_TRIPS,		/**< trips of the stall breakers of its attachments */
 };
 #define IOPF_NB_DEV_STATS 9
 const char *iopf_dev_stat_name(enum iopf_dev_stat stat);

@@ -36,8 +36,9 @@ told_release(struct iopf_dev *dev)
 }
 
 /*
- * Serve the breakers of the device's attachments. *told: one of them has tripped, and its domain has
- * a callback for that; the others have their turn in the next tick. A detach waits while it is busy.
+ * Serve the breakers of the device's attachments. *told: one of them has tripped, and its domain
+ * has a callback for that; the others have their turn in the next tick. A detach waits while it is
+ * busy.
  */
 static bool
 breakers_serve(struct iopf_dev *dev, uint64_t now, struct iopf_attachment **told,

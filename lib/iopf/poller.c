@@ -194,7 +194,8 @@ log_queue_error(const struct iopf_poller *poller, const struct iopf_queue *q, in
 				"first", poller->name, q->id, name);
 	else if (error == -ENOSPC)
 		IOPF_LOG(ERR, "%s: has the maximum of %u queues, so queue %u of \"%s\" cannot be "
-				"added; use another poller", poller->name, IOPF_POLLER_MAX_QUEUES, q->id, name);
+				"added; use another poller", poller->name, IOPF_POLLER_MAX_QUEUES,
+				q->id, name);
 	else if (error == -EINVAL)
 		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is not in this poller; remove it from its "
 				"own", poller->name, q->id, name);

@@ -7,8 +7,8 @@
  * A domain has two copies of its handlers. A pointer to the present one is replaced, so a handler
  * never gets the context of the other. The poll thread reads it in its pass, a worker thread in the
  * read section in which it takes the group and counts itself in nb_running. So after a grace period
- * no thread begins with the old copy, and none but the counted ones has it. When they have returned,
- * the copy is for the next call.
+ * no thread begins with the old copy, and none but the counted ones has it. When they have
+ * returned, the copy is for the next call.
  */
 
 #include <errno.h>

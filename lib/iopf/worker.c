@@ -207,8 +207,9 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 		iopf_slot_respond(q, slot, gen, code, &ours);
 	}
 	/*
-	 * The group is answered, by this thread or another one during the handler: this thread frees
-	 * the slot. A detach that finds the slot free waits for a grace period before it returns.
+	 * The group is answered, by this thread or another one during the handler: this thread
+	 * frees the slot. A detach that finds the slot free waits for a grace period before it
+	 * returns.
 	 */
 	if (iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_DONE),
 			iopf_slot_next_free_word(gen)))

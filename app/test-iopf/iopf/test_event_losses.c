@@ -3,7 +3,8 @@
 
 /*
  * Overflow and aborts of the event queue, and Service Failure Mode, through the public interface:
- * no stall is lost, or all of them end; losses of other events are visible. The model has no thread.
+ * no stall is lost, or all of them end; losses of other events are visible. The model has no
+ * thread.
  */
 
 #include <errno.h>

@@ -299,8 +299,8 @@ a_detach_of_one_pasid_waits_for_groups_that_have_begun(void **state)
 }
 
 /*
- * A device that has nothing outstanding of the PASID sends no Last: the detach does not wait for it.
- * The queue is read once more, since the Last may be in it.
+ * A device that has nothing outstanding of the PASID sends no Last: the detach does not wait for
+ * it. The queue is read once more, since the Last may be in it.
  */
 static void
 a_detach_does_not_wait_for_a_last_after_the_pasid_has_drained(void **state)

@@ -3,9 +3,9 @@
 
 /*
  * Changes under fire: each change of the configuration while a fault of the device is at each place
- * that it can be at, for stalls and page requests. In each cell: the fault is answered exactly once;
- * after a change that takes the fault's domain or handlers away no handler of it runs; a late answer
- * is -ESTALE; the device's other PASID and another device are served; no slot is left.
+ * that it can be at, for stalls and page requests. In each cell: the fault is answered exactly
+ * once; after a change that takes the fault's domain or handlers away no handler of it runs; a late
+ * answer is -ESTALE; the device's other PASID and another device are served; no slot is left.
  */
 
 #include <errno.h>
@@ -180,8 +180,8 @@ static struct row readd_row = {
 	.waits = ON_POLL_THREAD,
 };
 /*
- * A stop does not wait for deferred handlers. A stall that is not reported is ended by the hardware,
- * and nothing of it reaches the library: model_stall and pmd_bringup.
+ * A stop does not wait for deferred handlers. A stall that is not reported is ended by the
+ * hardware, and nothing of it reaches the library: model_stall and pmd_bringup.
  */
 static struct row stop_row = {
 	.name = "stop", .change = stop, .off = true, .waits = ON_POLL_THREAD,

@@ -6,8 +6,8 @@
  * as in an application that has stopped polling, and the model steps where the driver waits: so
  * each cell is deterministic. Faults in a fast handler or in its batch need a poll thread: they are
  * in under_fire alone. In each cell the access ends once, with the status that the change demands;
- * no byte reaches memory of a domain that the device has left; its handlers are not called any more;
- * the device's other PASID and another device are served.
+ * no byte reaches memory of a domain that the device has left; its handlers are not called any
+ * more; the device's other PASID and another device are served.
  */
 
 #include <errno.h>

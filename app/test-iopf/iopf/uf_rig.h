@@ -5,8 +5,8 @@
 #define UF_RIG_H
 
 /*
- * Changes under fire, on an IOMMU made of arrays: a fault is brought to a place, a change is made on
- * a thread of its own, and the fault goes on. The device has a domain for each of two PASIDs; a
+ * Changes under fire, on an IOMMU made of arrays: a fault is brought to a place, a change is made
+ * on a thread of its own, and the fault goes on. The device has a domain for each of two PASIDs; a
  * bystander has a third domain. With UF_JOINED the bystander's PASID 2 has the domain of the fault.
  * A poll thread polls all the time unless it is paused.
  */

@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Faults that join across stalls and page requests, on the software SMMUv3 with its oracle: a device
- * that stalls and an endpoint share a domain. No access goes on before its page is there, and none
- * faults a second time.
+ * Faults that join across stalls and page requests, on the software SMMUv3 with its oracle: a
+ * device that stalls and an endpoint share a domain. No access goes on before its page is there,
+ * and none faults a second time.
  */
 
 #include <rte_common.h>

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * A storm of accesses of StreamIDs that no table has, on the software SMMUv3 with its thread, beside
- * devices that fault and are served.
+ * A storm of accesses of StreamIDs that no table has, on the software SMMUv3 with its thread,
+ * beside devices that fault and are served.
  */
 
 #include <stdatomic.h>

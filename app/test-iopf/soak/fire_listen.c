@@ -3,8 +3,8 @@
 
 /*
  * Listeners of the soak. A thread reads two of the IOMMU for the whole round, one of them slowly
- * enough to lose records. Control threads open others, of one device each. Numbers only rise, and at
- * the end each event is in a record, or in a counter of those without one.
+ * enough to lose records. Control threads open others, of one device each. Numbers only rise, and
+ * at the end each event is in a record, or in a counter of those without one.
  */
 
 #include <errno.h>
