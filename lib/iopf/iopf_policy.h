@@ -221,8 +221,9 @@ int iopf_dev_quarantine(struct iopf_dev *dev);
 
 /**
  * End the device's quarantine, also one that its rate caused. 0, also if it is free; -EDEADLK in a
- * handler; or an error as of iopf_dev_quarantine() or of iopf_dev_pri_restart(), after which it can
- * be called again.
+ * handler; or an error as of iopf_dev_quarantine(), after which it can be called again. If only PRI
+ * could not be switched on: the error of iopf_dev_pri_restart(), which is to be called then; the
+ * device is free.
  */
 int iopf_dev_release(struct iopf_dev *dev);
 

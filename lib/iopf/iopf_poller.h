@@ -49,10 +49,10 @@ enum iopf_idle {
 	IOPF_IDLE_YIELD,	/**< from the idle_passes-th pass in a row on it yields, for a core
 				  * with other threads */
 	IOPF_IDLE_SLEEP,	/**< after idle_passes in a row it sleeps. After a sleep shorter
-				  * than the idle time before it, or a refused one, it needs twice as
-				  * many, up to 64 * idle_passes; after a longer one half as many,
-				  * down to idle_passes. If an IOMMU has no interrupts it yields
-				  * instead, with a line in the log */
+				  * than the idle time before it, or a refused one, it needs twice
+				  * as many, up to 64 * idle_passes; after a longer one half as
+				  * many, down to idle_passes. If an IOMMU has no interrupts it
+				  * yields instead, with a line in the log */
 };
 
 struct iopf_poller_conf {
