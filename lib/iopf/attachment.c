@@ -247,6 +247,8 @@ attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 	/* One that was replaced is in no table, and its PASID does not stop. */
 	if (ret < 0 || attachment->replaced)
 		return ret;
+	/* The fence knows that poll has returned the records; a pass may be dispatching them. */
+	iopf_rcu_synchronize();
 	pthread_mutex_lock(&iommu->lock);
 	attachment_unpublish(attachment, attachment->dev->conf.nb_sids, &trash);
 	pthread_mutex_unlock(&iommu->lock);

@@ -125,6 +125,8 @@ attachment_replace(struct iopf_attachment *old, struct iopf_attachment *next)
 		old->priv = NULL;
 		old->state = IOPF_DRAINING;
 		ret = iopf_iommu_fence(iommu, iopf_dev_wait_end(dev));
+		/* A pass may still be dispatching records that poll has returned. */
+		iopf_rcu_synchronize();
 	} else {
 		IOPF_LOG(ERR, "%s: %s has replaced %s at %s, but the driver could not complete "
 				"that (%s): accesses may still use %s; replace by the same domain "

@@ -358,6 +358,8 @@ hw_replace(void *priv, void *attachment, void *domain, void **next)
 	return 0;
 }
 
+bool array_slow_poll;
+
 static uint16_t
 hw_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
 {
@@ -370,6 +372,8 @@ hw_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
 	while (got < n && cons != prod)
 		events[got++] = q->events[cons++ % QUEUE];
 	atomic_store_explicit(&q->cons, cons, memory_order_release);
+	if (array_slow_poll && got != 0)
+		usleep(2000);
 	return got;
 }
 

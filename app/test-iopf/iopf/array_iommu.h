@@ -85,6 +85,8 @@ extern struct array_iommu {
 	void (*on_attach)(bool attached);	/* called when a device's STE changes */
 	pthread_mutex_t lock;
 } hw;
+/* The records are read 2 ms before poll returns them. */
+extern bool array_slow_poll;
 
 /* Reset to the state before the first test. */
 void array_iommu_reset(void);

@@ -395,6 +395,11 @@ run_row(void **state)
 					row->impossible & PLACE(place))
 				continue;
 			run_cell(row, place, requests);
+			/* The change meets a burst that is read, and not dispatched. */
+			array_slow_poll = PLACE(place) & (PLACE(UF_QUEUE) | PLACE(UF_STALLED));
+			if (array_slow_poll)
+				run_cell(row, place, requests);
+			array_slow_poll = false;
 		}
 }
 
@@ -403,6 +408,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
+	array_slow_poll = false;
 	release_all();
 	uf_poll_end(0);
 	uf_poll_end(1);
