@@ -54,11 +54,11 @@ check_render(const struct run *run)
 	if (stats.vm.fatal != 1)
 		ret = fail("%" PRIu64 " reports instead of one", stats.vm.fatal);
 	if (aborted < run->machine->options->lanes || aborted != row->ended[PHASE_DURING])
-		ret = fail("%" PRIu64 " of %" PRIu64 " accesses with a wrong pointer aborted",
-				aborted, row->ended[PHASE_DURING]);
+		ret = fail("%" PRIu64 " of %" PRIu64 " accesses with a wrong pointer were refused "
+				"or aborted", aborted, row->ended[PHASE_DURING]);
 	if (1 + episode->faults + lost != aborted)
-		ret = fail("%" PRIu64 " accesses aborted, but %" PRIu64 " faults counted and %"
-				PRIu64 " records lost", aborted, 1 + episode->faults, lost);
+		ret = fail("%" PRIu64 " accesses refused or aborted, but %" PRIu64 " faults "
+				"counted and %" PRIu64 " records lost", aborted, 1 + episode->faults, lost);
 	if (row->aborted[PHASE_AFTER] != 0 || row->faults[PHASE_AFTER] == 0 ||
 			vm_is_cut_off(render_vm(run->machine->render)))
 		ret = fail("the context does not work after its reset: %" PRIu64 " accesses "
@@ -69,7 +69,7 @@ check_render(const struct run *run)
 	if (stats.wrong != 0)
 		ret = fail("%" PRIu64 " pixels wrong in %" PRIu64 " frames", stats.wrong,
 				stats.frames);
-	printf("PASID %u: %" PRIu64 " report of %" PRIu64 " aborted accesses; %" PRIu64
+	printf("PASID %u: %" PRIu64 " report, %" PRIu64 " accesses refused or aborted; %" PRIu64
 			" frames, %s\n", RENDER_PASID, stats.vm.fatal, aborted, stats.frames,
 			stats.wrong == 0 ? "each pixel right" : "WRONG");
 	return ret;

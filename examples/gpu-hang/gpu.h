@@ -30,7 +30,7 @@ struct gpu_dispatch {
 struct gpu_stats {
 	uint64_t started;	/* accesses */
 	uint64_t ended;
-	uint64_t aborted;	/* of the ended ones */
+	uint64_t aborted;	/* of the ended ones; refused stalls included */
 };
 
 /** @return NULL with errno EINVAL or ENOMEM. */

@@ -29,9 +29,10 @@ static const struct number {
 	{ "--ms", offsetof(struct options, ms), 200, 1, 600000,
 		"milliseconds before the hang, and after it" },
 	{ "--hang-ms", offsetof(struct options, hang_ms), 200, 0, 600000,
-		"milliseconds in which aborted lanes try again, until a kill; 0: only once" },
+		"milliseconds in which lanes that fail try again, until a kill; 0: only once" },
 	{ "--breaker", offsetof(struct options, breaker), 100000, 0, 1000000000,
-		"faults a second past which accesses abort, and a kill comes; 0: off" },
+		"faults a second past which accesses abort, and a kill comes; 0: off;\n"
+		"                 otherwise more than --lanes" },
 };
 
 int
@@ -53,8 +54,10 @@ options_print(void)
 {
 	unsigned int i;
 
+	printf("Each option has a number N [default, smallest to largest]:\n");
 	for (i = 0; i < RTE_DIM(numbers); i++)
-		printf("  %-11s N  %s [%u]\n", numbers[i].name, numbers[i].text, numbers[i].value);
+		printf("  %-11s N  %s [%u, %u to %u]\n", numbers[i].name, numbers[i].text,
+				numbers[i].value, numbers[i].min, numbers[i].max);
 }
 
 static uint32_t *

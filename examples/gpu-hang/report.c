@@ -22,7 +22,7 @@ print_fault(const struct iopf_fault *fault, uint64_t start)
 {
 	printf("  first fault    StreamID %u, PASID %u, address 0x%" PRIx64 "\n", fault->sid,
 			fault->pasid, fault->addr);
-	printf("                 needs:%s%s%s%s; reason: %s, raw id 0x%02x, stage %d\n",
+	printf("                 needs:%s%s%s%s; reason: %s, event 0x%02x, stage %d\n",
 			fault->perm & IOPF_PERM_READ ? " read" : "",
 			fault->perm & IOPF_PERM_WRITE ? " write" : "",
 			fault->perm & IOPF_PERM_EXEC ? " execute" : "",
@@ -63,15 +63,15 @@ print_breaker(const struct report_crash *crash, uint64_t start)
 		return;
 	}
 	if (episode->tripped == 0) {
-		printf("not tripped: no more than %u faults in a second\n", crash->breaker);
+		printf("not tripped: never past %u faults a second\n", crash->breaker);
 		return;
 	}
-	printf("tripped at %.3f ms: more than %u faults in a second\n",
+	printf("tripped at %.3f ms: past %u faults a second\n",
 			get_ms(episode->tripped, start), crash->breaker);
 	if (crash->trip.time != 0)
-		printf("                 at %.3f ms, after %" PRIu64 " stalls, accesses began to abort "
-				"and the context was killed\n", get_ms(crash->trip.time, start),
-				crash->trip.stalls);
+		printf("                 callback at %.3f ms: accesses abort, and the context is killed\n"
+				"                 stalls refused until then: %" PRIu64 "\n",
+				get_ms(crash->trip.time, start), crash->trip.stalls);
 }
 
 void
@@ -81,8 +81,8 @@ report_print_crash(const struct report_crash *crash, uint64_t start)
 
 	printf("GPU context hung: PASID %u\n", episode->first.pasid);
 	print_fault(&episode->first, start);
-	printf("  then counted   %" PRIu64 " faults: %" PRIu64 " stalled accesses, %" PRIu64
-			" aborted by the SMMU\n", episode->faults, episode->stalls,
+	printf("  then counted   %" PRIu64 " faults: %" PRIu64 " stalls refused, %" PRIu64
+			" accesses aborted by the SMMU\n", episode->faults, episode->stalls,
 			episode->aborted);
 	if (crash->lost != 0)
 		printf("                 not counted: %" PRIu64 " aborted accesses, the records of "
@@ -104,8 +104,8 @@ report_print_rates(const struct report_row *rows, unsigned int n, const double *
 {
 	unsigned int i, p;
 
-	printf("          accesses a second              faults served           aborted\n"
-			"PASID     before    during     after    before  during   after\n");
+	printf("          accesses a second              faults served          refused\n"
+			"PASID     before    during     after    before  during   after  or aborted\n");
 	for (i = 0; i < n; i++) {
 		printf("%5u ", rows[i].pasid);
 		for (p = PHASE_BEFORE; p < NB_PHASES; p++)
@@ -113,7 +113,7 @@ report_print_rates(const struct report_row *rows, unsigned int n, const double *
 		printf("  ");
 		for (p = PHASE_BEFORE; p < NB_PHASES; p++)
 			printf(" %7" PRIu64, rows[i].faults[p]);
-		printf("  %8" PRIu64 "  %s\n", rows[i].aborted[PHASE_BEFORE] +
+		printf("  %10" PRIu64 "  %s\n", rows[i].aborted[PHASE_BEFORE] +
 				rows[i].aborted[PHASE_DURING] + rows[i].aborted[PHASE_AFTER],
 				rows[i].name);
 	}

@@ -19,7 +19,7 @@ struct report_row {
 	const char *name;
 	uint32_t pasid;
 	uint64_t ended[NB_PHASES];
-	uint64_t aborted[NB_PHASES];
+	uint64_t aborted[NB_PHASES];	/* refused stalls included */
 	uint64_t faults[NB_PHASES];	/* that were answered so that the access went on */
 };
 
