@@ -18,7 +18,10 @@
  *	iommu --- dev --- (PASID) --- domain --- handler, on the poll thread
  *	  |                              '------ deferred handler, on a worker thread
  *	  '--- poller: iopf_poll()
+ * @endcode
  *
+ * An example, in C as all examples of these headers; without its error checks:
+ * @code
  *	static enum iopf_verdict
  *	on_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
  *	{
@@ -27,11 +30,14 @@
  *		return IOPF_ANSWER(IOPF_SUCCESS);
  *	}
  *
+ *	rte_eal_init(argc, argv);			// --no-huge -m 64 --no-pci
  *	smmu = iopf_iommu_open("smmuv3,model=1");
- *	iopf_dma_map(smmu, memory, len, &addr);		// tables and pages; iopf_iommu.h
+ *	iopf_dma_map(smmu, memory, len, &addr);		// begins with the root table; iopf_iommu.h
  *	dev = iopf_dev_add(smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
  *	domain = iopf_domain_create(&(struct iopf_domain_conf){
- *			.handler = on_fault, .ctx = table, .translation = root_of(table) });
+ *			.handler = on_fault, .ctx = memory, .translation = {
+ *				.format = IOPF_FORMAT_ARM64_S1, .root = addr,
+ *				.va_bits = 48, .granule_log2 = 12 } });
  *	iopf_domain_attach(domain, dev, IOPF_NO_PASID);
  *	poller = iopf_poller_create(NULL);
  *	iopf_poller_add(poller, smmu, IOPF_QUEUE_ALL);
@@ -40,10 +46,9 @@
  *		iopf_poll(poller);
  * @endcode
  *
- * rte_eal_init() comes first. Devices and domains are added, attached, detached and removed any
- * time between open and close. At the end: iopf_domain_detach(), iopf_domain_destroy(),
- * iopf_dev_remove(), iopf_poller_destroy(), iopf_iommu_stop(), iopf_dma_unmap(),
- * iopf_iommu_close().
+ * Devices and domains are added, attached, detached and removed any time between open and close. At
+ * the end: iopf_domain_detach(), iopf_domain_destroy(), iopf_dev_remove(), iopf_poller_destroy(),
+ * iopf_iommu_stop(), iopf_dma_unmap(), iopf_iommu_close().
  *
  * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not block;
  * a deferred handler runs on a worker thread and may. Where no poller runs, a thread that attaches
@@ -209,7 +214,8 @@ int iopf_iommu_start(struct iopf_iommu *iommu);
 
 /**
  * Block DMA, and answer or terminate all outstanding faults. Waits one second for all devices with
- * PRI together, and for no deferred handler: its answer returns -ESTALE.
+ * PRI together. It does not wait for deferred handlers: a later iopf_group_respond() returns
+ * -ESTALE.
  * @return 0; -EDEADLK in a handler; or the driver's error, after which the IOMMU may still
  *   translate and serves no fault: stop or start it again.
  */
@@ -251,13 +257,17 @@ struct iopf_dev_conf {
 	const char *name;		/**< for lists ["sid:N"] */
 	const uint32_t *sids;		/**< copied */
 	unsigned int nb_sids;
-	uint32_t nb_pasids;		/**< attachable PASIDs are below; with SMMUv3 not 0 [0] */
-	enum iopf_recover recover;
+	uint32_t nb_pasids;		/**< PASIDs below it can be attached, but not PASID 0 where
+					  * the driver is SMMUv3's; at most 2^pasid_bits
+					  * [IOPF_NO_PASID only, which always can] */
+	enum iopf_recover recover;	/**< [IOPF_STALL] */
 	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; iopf_pci.h */
 	bool pri_overcommit;		/**< attach even if fewer are left: it may overflow */
-	bool prg_pasid;			/**< the device's "PRG Response PASID Required" */
-	bool merge_events;		/**< of aborted accesses, where the IOMMU can */
-	uint32_t wait_ms;		/**< bounds the waits of its control calls [10000] */
+	bool prg_pasid;			/**< IOPF_PRI: the device's "PRG Response PASID Required" */
+	bool merge_events;		/**< let the IOMMU leave out records of aborted accesses
+					  * that equal one in its queue, where it can */
+	uint32_t wait_ms;		/**< milliseconds; bounds the waits of its control calls
+					  * [10000] */
 	struct iopf_dev_ops ops;
 	const struct iopf_pci_ops *pci;	/**< IOPF_PRI: iopf_pci.h; copied */
 	const struct iopf_dev_limits *limits; /**< iopf_policy.h; copied [the defaults there] */
@@ -306,7 +316,8 @@ struct iopf_domain_conf {
 	void (*lost)(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 	void *ctx;			/**< of all three */
 	struct iopf_worker *worker;	/**< needed with deferred */
-	uint32_t deadline_ms;		/**< unanswered for longer: IOPF_INVALID and a report, see
+	uint32_t deadline_ms;		/**< milliseconds from the read of the record; then the
+					  * answer is IOPF_INVALID, with a report: see
 					  * iopf_group_set_deadline() [never] */
 	const struct iopf_storm_conf *storm; /**< iopf_policy.h; copied [all off] */
 	struct iopf_translation translation;
