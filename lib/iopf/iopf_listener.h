@@ -13,14 +13,21 @@
  * application reads it, in bursts, when it wants to.
  *
  * @code
+ *	struct iopf_record records[32];
+ *	uint64_t next = 0;
+ *	int n;
+ *
  *	listener = iopf_listener_open(&(struct iopf_listener_conf){ .iommu = smmu });
- *	while ((n = iopf_listener_read(listener, records, 32)) >= 0)
+ *	while ((n = iopf_listener_read(listener, records, 32)) >= 0) {
+ *		if (n == 0)
+ *			usleep(1000);			// or do other work
  *		for (int i = 0; i < n; i++) {
  *			if (records[i].seq != next)
  *				printf("%" PRIu64 " events lost\n", records[i].seq - next);
  *			next = records[i].seq + 1;
  *			print(&records[i]);
  *		}
+ *	}
  *	iopf_listener_close(listener);
  * @endcode
  *
