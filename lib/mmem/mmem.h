@@ -71,7 +71,7 @@
  *	space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool });
  *	buf = mmem_alloc(space, 1 << 30, MMEM_READ | MMEM_WRITE);
  *	mmem_attach(space, dev, IOPF_NO_PASID);
- *	... the device reads and writes at buf ...
+ *	...					// the device reads and writes at buf
  *	mmem_free(space, buf);
  * @endcode
  */
@@ -137,7 +137,9 @@ bool mmem_pool_hugepages(const struct mmem_pool *pool);
  * place of the space are not reported and not counted by the space:
  *   - the device is over its share of the stalls (iopf_iommu_conf.share_ms):
  *     IOPF_IOMMU_STAT_OVER_SHARE, IOPF_DEV_STAT_OVER_SHARE, and IOPF_STAT_EXPIRED of the domain;
- *   - a detach answered it: IOPF_STAT_CANCELLED of the domain;
+ *   - the device is past a limit or quarantined (iopf_dev_limits): IOPF_DEV_STAT_REFUSED_SHARE,
+ *     IOPF_DEV_STAT_REFUSED_RATE, IOPF_DEV_STAT_REFUSED_QUARANTINE;
+ *   - a detach, a breaker or a quarantine answered it: IOPF_STAT_CANCELLED of the domain;
  *   - an episode counts it, with mmem_space_conf.storm: IOPF_STAT_COUNTED of the domain;
  *   - no slot, device or attachment: IOPF_IOMMU_STAT_NO_SLOT and the counters beside it.
  */
@@ -162,8 +164,8 @@ struct mmem_space_conf {
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
 	/**
-	 * Policies for faults in numbers, for each (device, PASID) on its own: iopf_policy.h, with
-	 * the domain of mmem_space_domain(). Copied. [all off]
+	 * Policies for faults in numbers: iopf_policy.h, with the domain of mmem_space_domain().
+	 * Copied. [all off]
 	 */
 	const struct iopf_storm_conf *storm;
 };
@@ -173,8 +175,8 @@ struct mmem_space *mmem_space_create(const struct mmem_space_conf *conf);
 /**
  * Free the space and its regions. The space must be detached everywhere: -EBUSY otherwise. NULL: 0.
  * -ETIMEDOUT: a pager has not returned. The space is then half destroyed: it has no domain;
- * mmem_alloc(), mmem_alloc_paged(), mmem_map_file(), mmem_attach() and mmem_detach() return
- * ESHUTDOWN; call this function again.
+ * mmem_alloc(), mmem_alloc_paged(), mmem_map_file(), mmem_attach(), mmem_replace() and
+ * mmem_detach() fail with ESHUTDOWN; call this function again.
  */
 int mmem_space_destroy(struct mmem_space *space);
 
