@@ -92,8 +92,9 @@ main(int argc, char **argv)
 			.type = SMMUV3_MODEL_WRITE, .addr = (uintptr_t)buf,
 			.buf = text, .len = sizeof(text) }) == 0, "submit a DMA");
 
-	/* A real program does this on a core of its choice, forever. */
+	/* A real program calls iopf_poll() all the time, on a core of its own. */
 	while (smmuv3_model_dma_poll(engine, &done, 1) == 0) {
+		/* Let the thread of the software SMMU run. */
 		if (iopf_poll(poller) == 0)
 			smmuv3_model_wait(model);
 	}
