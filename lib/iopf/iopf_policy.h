@@ -10,8 +10,8 @@
  * are off by default. Of a device's limits only its share of the stalls has a default that acts.
  *
  * Report first. A shader that goes wrong raises thousands of faults, of which the first tells the
- * cause. An episode of an attachment, that is of a (device, PASID), begins with a fatal verdict:
- * the handler, the deferred handler or iopf_group_respond() answers a fault IOPF_INVALID or
+ * cause. An episode of an attachment, that is of a (device, PASID), begins with a fatal answer: the
+ * handler, the deferred handler or iopf_group_respond() answers a fault IOPF_INVALID or
  * IOPF_FAILURE. Until iopf_domain_rearm() the further faults of the attachment are counted and
  * answered IOPF_INVALID, and no handler is called for them. Records of accesses that the IOMMU
  * terminated are counted too, and not given to iopf_iommu_conf.report. Faults that a handler has
@@ -35,9 +35,9 @@
  * accesses abort instead of stalling, and answers all that handlers hold of the attachment. (It
  * ticks each millisecond, later on a busy machine.) The trip ends when iopf_domain_rearm() closes
  * the episode: at the next tick accesses stall again, and those that abort before are given to
- * report. Or it ends after quiet_ms without a fault, but for an episode that a fatal verdict has
+ * report. Or it ends after quiet_ms without a fault, but for an episode that a fatal answer has
  * opened. For page requests and IOPF_TERMINATE the IOMMU is not changed: faults are counted and
- * answered.
+ * answered, what handlers hold is answered, and tripped is called.
  *
  * @code
  *	domain = iopf_domain_create(&(struct iopf_domain_conf){
@@ -65,7 +65,7 @@ struct iopf_episode;
  * the domain on an IOMMU together.
  */
 struct iopf_storm_conf {
-	bool report_first;	/**< a fatal verdict opens an episode */
+	bool report_first;	/**< a fatal answer opens an episode */
 	uint8_t join_log2;	/**< faults on a page of 2^join_log2 bytes join the first: 12 to 48
 				  * [0: each goes to a handler] */
 	uint32_t max_stalls;	/**< that handlers may hold of (device, PASID), past which its
@@ -106,7 +106,7 @@ struct iopf_episode_page {
 struct iopf_episode {
 	/**
 	 * The whole record of a fault that a handler has had, of a group its first request. After a
-	 * fatal verdict it is the fault judged so. After a trip it is the first of the storm: the
+	 * fatal answer it is the fault answered so. After a trip it is the first of the storm: the
 	 * last that came while no stall was held and the rate was unused. Faults between it and the
 	 * trip went to the handler. The counts below are of the faults after the opening.
 	 */
@@ -130,8 +130,7 @@ struct iopf_episode {
  * apart from each other. Any thread, handlers included; never waits.
  * @param[out] episode may be NULL.
  * @return 0; -ENOENT: no episode is open, the domain is not attached there, or it has no policy
- * with
- *   episodes.
+ *   with episodes (report_first, max_stalls, max_rate).
  */
 int iopf_domain_episode(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 		struct iopf_episode *episode);

@@ -7,12 +7,13 @@
 /*
  * The policy thread: one thread of the process for everything of a policy that waits. A poll thread
  * decides, answers in software from then on, and calls iopf_policy_want(), which stores two atomic
- * words. Within a millisecond the policy thread calls the device's serve, which changes the IOMMU.
+ * words. At its next tick the policy thread calls the device's serve, which changes the IOMMU. It
+ * ticks each millisecond, later on a busy machine.
  *
  * The thread is made when the first device joins, and ended when the last one leaves.
  *
  * Locks. The policy thread never waits for a lock that a control call may hold while it waits: it
- * only tries the device's lock, and returns in the next millisecond if it is taken. So
+ * only tries the device's lock, and returns at the next tick if it is taken. So
  *	- a control call of one device does not delay the policies of the others, nor can it
  *	  deadlock with the policy thread, whatever it waits for;
  *	- iopf_policy_leave() may wait until serve has returned. Its caller holds no device's lock:
