@@ -41,15 +41,15 @@ print_pages(const struct iopf_episode *episode)
 	uint32_t i;
 
 	printf("  pages          %u%s, with their faults\n", episode->nb_pages,
-			episode->other_pages > 0 ? ", the first ones" : "");
+			episode->other_faults > 0 ? ", the first ones" : "");
 	for (i = 0; i < episode->nb_pages; i++)
 		printf("%s0x%012" PRIx64 " %5" PRIu64 "%s",
 				i % PAGES_IN_LINE == 0 ? "    " : "   ",
 				episode->pages[i].addr, episode->pages[i].faults,
 				i % PAGES_IN_LINE == PAGES_IN_LINE - 1 ||
 				i == episode->nb_pages - 1 ? "\n" : "");
-	if (episode->other_pages > 0)
-		printf("    faults on other pages: %" PRIu64 "\n", episode->other_pages);
+	if (episode->other_faults > 0)
+		printf("    faults on other pages: %" PRIu64 "\n", episode->other_faults);
 }
 
 static void

@@ -53,7 +53,7 @@ struct counts {
 	uint64_t first_time, last_time;
 	uint64_t tripped;
 	uint64_t lowest, highest;
-	uint64_t other_pages;
+	uint64_t other_faults;
 	uint64_t nb_pages;
 	uint64_t page_faults[IOPF_EPISODE_PAGES];
 };
@@ -192,7 +192,7 @@ counts_add(struct tally *tally, struct counts *counts, const struct iopf_fault *
 		lowest = RTE_MIN(lowest, addr);
 		highest = RTE_MAX(highest, addr);
 		if (page == IOPF_EPISODE_PAGES) {
-			store(&counts->other_pages, counts->other_pages + 1);
+			store(&counts->other_faults, counts->other_faults + 1);
 			continue;
 		}
 		if (page == nb_pages)
@@ -293,7 +293,7 @@ page_merge(struct iopf_episode *episode, uint64_t addr, uint64_t faults)
 	for (i = 0; i < episode->nb_pages && episode->pages[i].addr != addr; i++)
 		;
 	if (i == IOPF_EPISODE_PAGES) {
-		episode->other_pages += faults;
+		episode->other_faults += faults;
 		return;
 	}
 	if (i == episode->nb_pages) {
@@ -324,7 +324,7 @@ counts_merge(struct iopf_episode *episode, const struct tally *tally, const stru
 	episode->stalls += load(&counts->stalls);
 	episode->aborted += load(&counts->aborted);
 	episode->requests += load(&counts->requests);
-	episode->other_pages += load(&counts->other_pages);
+	episode->other_faults += load(&counts->other_faults);
 	nb_pages = RTE_MIN(load(&counts->nb_pages), (uint64_t)IOPF_EPISODE_PAGES);
 	for (uint64_t i = 0; i < nb_pages; i++)
 		page_merge(episode, load(&tally->pages[i]), load(&counts->page_faults[i]));

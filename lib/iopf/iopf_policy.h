@@ -120,7 +120,7 @@ struct iopf_episode {
 	uint64_t tripped;	/**< rte_rdtsc() when the breaker tripped in it; 0: it has not */
 	uint64_t lowest;	/**< addresses; 0 if faults is 0 */
 	uint64_t highest;
-	uint64_t other_pages;	/**< faults (not pages) on pages that are not in pages[] */
+	uint64_t other_faults;	/**< on pages that are not in pages[] */
 	uint32_t nb_pages;
 	struct iopf_episode_page pages[IOPF_EPISODE_PAGES]; /**< the first distinct ones */
 };

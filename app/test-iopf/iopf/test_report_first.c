@@ -95,7 +95,7 @@ faults_after_the_first_fatal_one_are_counted_not_handled(void **state)
 	assert_int_equal(3, episode.pages[2].faults);
 	assert_int_equal(0x5123, episode.lowest);
 	assert_int_equal(0x7123, episode.highest);
-	assert_int_equal(0, episode.other_pages);
+	assert_int_equal(0, episode.other_faults);
 	assert_int_equal(1, iopf_domain_stat(one.domain, IOPF_STAT_EPISODES));
 	assert_int_equal(9, iopf_domain_stat(one.domain, IOPF_STAT_COUNTED));
 	assert_int_equal(10, iopf_domain_stat(one.domain, IOPF_STAT_INVALID));
@@ -407,7 +407,7 @@ pages_beyond_the_first_are_counted_together(void **state)
 		assert_int_equal(0, rearm(&episode));
 		assert_int_equal(n, episode.faults);
 		assert_int_equal(IOPF_EPISODE_PAGES, episode.nb_pages);
-		assert_int_equal(10, episode.other_pages);
+		assert_int_equal(10, episode.other_faults);
 		for (unsigned int i = 0; i < IOPF_EPISODE_PAGES; i++) {
 			assert_int_equal(0x1000 * (7 * i + round), episode.pages[i].addr);
 			assert_int_equal(1, episode.pages[i].faults);

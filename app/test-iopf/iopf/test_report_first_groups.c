@@ -170,7 +170,7 @@ race_poll(void *poller)
 static void
 episode_check(const struct iopf_episode *episode)
 {
-	uint64_t pages = episode->other_pages;
+	uint64_t pages = episode->other_faults;
 
 	for (uint32_t i = 0; i < episode->nb_pages; i++)
 		pages += episode->pages[i].faults;
