@@ -187,9 +187,9 @@ int iopf_dev_fence(struct iopf_dev *dev);
  * its faults is answered IOPF_INVALID. At the next tick of the policy thread, where no other
  * control call has the device, its PRI and ATS are switched off, the IOMMU aborts its accesses
  * without a record, and all that its handlers hold is answered. It stays attached, and can be
- * attached, detached and removed. After quarantine_ms it comes back by itself. Each further
- * quarantine lasts twice as long, at most 64 times quarantine_ms; after as long in freedom as the
- * last one lasted, the next is half as long again.
+ * attached, detached and removed, and its domains replaced. After quarantine_ms it comes back by
+ * itself. Each further quarantine lasts twice as long, at most 64 times quarantine_ms. When the
+ * device has been free for as long as the last one lasted, one doubling is taken back.
  */
 struct iopf_dev_limits {
 	uint32_t stalls;	/**< that handlers may hold, deferred or taken [7/8 of the IOMMU's
