@@ -29,7 +29,7 @@ struct iopf_iommu_info {
 	uint8_t addr_bits;	/**< of device addresses of memory */
 	uint8_t va_bits;
 	uint32_t granules;	/**< bit n: pages of 2^n bytes */
-	uint32_t max_stalls;	/**< outstanding; 0: it cannot stall */
+	uint32_t max_stalls;	/**< of all devices at once (STALL_MAX); 0: it cannot stall */
 	bool stall_forced;	/**< it can only stall */
 	bool razwi;		/**< IOPF_RAZWI is possible */
 	uint32_t request_queue_size; /**< page requests that it can hold; 0: no page requests */
