@@ -219,7 +219,8 @@ struct iopf_dev_limits {
 int iopf_dev_quarantine(struct iopf_dev *dev);
 
 /**
- * End the device's quarantine, also one that its rate caused. 0, also if it is free; -EDEADLK in a
+ * End the device's quarantine, also one that its rate caused. Its quarantine_rate holds from then
+ * on, and may quarantine it again before this returns. 0, also if it is free; -EDEADLK in a
  * handler; or an error as of iopf_dev_quarantine(), after which it can be called again. If only PRI
  * could not be switched on: the error of iopf_dev_pri_restart(), which is to be called then; the
  * device is free.

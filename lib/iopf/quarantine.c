@@ -122,6 +122,10 @@ quarantine_enter(struct iopf_dev *dev, uint64_t end)
 	return 0;
 }
 
+/*
+ * 0: it has left, and only PRI has to come back. Its rate may quarantine it again from then on, so
+ * the state does not tell whether it has left.
+ */
 static int
 quarantine_leave(struct iopf_dev *dev)
 {
@@ -138,6 +142,13 @@ quarantine_leave(struct iopf_dev *dev)
 	}
 	bucket_fill(&dev->limits.rate);
 	bucket_fill(&dev->limits.storm);
+	return 0;
+}
+
+/* Without effect if it is quarantined again. */
+static int
+pri_bring_back(struct iopf_dev *dev)
+{
 	return iopf_dev_is_attached(dev) ? iopf_pri_switch_on(dev) : 0;
 }
 
@@ -179,10 +190,11 @@ serve_end(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
 	struct iopf_limits *limits = &dev->limits;
 	uint64_t wait = cycles_of_ms(BLOCK_WAIT_MS);
 
-	if (quarantine_leave(dev) < 0 && quarantine_of(dev) != IOPF_QUARANTINE_FREE) {
+	if (quarantine_leave(dev) < 0) {
 		limits->next_step = now + wait;
 		return;
 	}
+	pri_bring_back(dev);
 	note->is_due = true;
 	note->ms = 0;
 	limits->next_step = rte_rdtsc() + cycles_of_ms(quarantine_ms_of(limits,
@@ -239,16 +251,16 @@ dev_quarantine(struct iopf_dev *dev)
 static int
 dev_release(struct iopf_dev *dev)
 {
-	int ret = 0;
+	bool was_free = quarantine_of(dev) == IOPF_QUARANTINE_FREE;
+	int ret = was_free ? 0 : quarantine_leave(dev);
 
-	if (quarantine_of(dev) != IOPF_QUARANTINE_FREE)
-		ret = quarantine_leave(dev);
-	if (quarantine_of(dev) != IOPF_QUARANTINE_FREE)
+	if (ret < 0)
 		return ret;
+	/* If its rate has quarantined it again already, the policy thread serves that. */
 	dev->limits.by_hand = false;
 	dev->limits.level = 0;
 	gates_set(dev);
-	return ret;
+	return was_free ? 0 : pri_bring_back(dev);
 }
 
 static int
