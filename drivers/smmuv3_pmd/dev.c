@@ -99,9 +99,10 @@ smmuv3_dev_end_stalls(struct smmuv3 *s, const struct smmuv3_dev *dev)
 }
 
 /*
- * If the device was never attached the SMMU has no state of it. Otherwise each step can be
- * repeated. If the device is attached between two calls, its STEs translate only after a CMD_SYNC,
- * so after each STALL_TERM that was given to the queue.
+ * If the device was never attached nor blocked the SMMU has no state of it. Otherwise each step can
+ * be repeated. If the device is attached between two calls, its STEs translate only after a
+ * CMD_SYNC, so after each STALL_TERM that was given to the queue. One that is blocked stays blocked
+ * until the last step has succeeded, so that its STEs do not translate then either.
  */
 int
 smmuv3_dev_del(void *priv, void *handle)
@@ -112,16 +113,16 @@ smmuv3_dev_del(void *priv, void *handle)
 
 	if (dev->nb_attachments != 0)
 		return -EBUSY;
-	/* From here on only an attach makes the STEs translate. */
-	ret = dev->blocked ? smmuv3_dev_block(s, dev, false) : 0;
-	if (ret == 0 && dev->may_stall) {
+	if (dev->may_stall) {
 		/* STALL_TERM needs STEs that abort, CMD_SYNC complete [4.6.2]. */
 		ret = smmuv3_stes_abort(s, dev);
 		if (ret == 0)
 			ret = smmuv3_dev_end_stalls(s, dev);
-		if (ret == 0)
-			ret = smmuv3_stes_stop(s, dev);
 	}
+	if (ret == 0 && dev->blocked)
+		ret = smmuv3_dev_block(s, dev, false);
+	else if (ret == 0 && dev->may_stall)
+		ret = smmuv3_stes_stop(s, dev);
 	if (ret < 0) {
 		SMMUV3_LOG(ERR, s, "StreamID %u and the device's others are not removed: their "
 				"stalls may not have ended (%s); their accesses abort; remove the "

@@ -164,7 +164,8 @@ struct iopf_driver_ops {
 	int (*dev_add)(void *priv, const struct iopf_dev_conf *conf, void **dev);
 	/**
 	 * The device has no attachment. Its stalls have ended when this returns 0. After an error
-	 * the device is as before, its accesses abort, and dev_del can be called again.
+	 * the device is as before, blocked if it was, its accesses abort, and dev_del can be called
+	 * again.
 	 */
 	int (*dev_del)(void *priv, void *dev);
 	/**

@@ -320,6 +320,36 @@ test_a_step_that_fails_is_made_again(void **state)
 	breaker_close(&r);
 }
 
+/* Each CMD_SYNC of the removal fails once; each time the device is attached again instead. */
+static void
+test_a_removal_that_fails_ends_no_block(void **state)
+{
+	struct breaker_rig r = { .domain = NULL };
+	struct pmd *p = &r.p;
+	void *attachment;
+
+	(void)state;
+	breaker_open(&r, &breaker_kinds[0]);
+	assert_int_equal(p->ops->attach(p->s, p->dev, PASID, r.domain, &attachment), 0);
+	assert_int_equal(p->ops->dev_block(p->s, p->dev, true), 0);
+	/* The STE that aborts, STALL_TERM, the STE that is not valid. */
+	for (unsigned int n = 1; n <= 3; n++) {
+		assert_int_equal(p->ops->detach(p->s, attachment), 0);
+		breaker_arm(p, STUCK, n);
+		breaker.quiet = true;
+		assert_int_equal(p->ops->dev_del(p->s, p->dev), -ETIMEDOUT);
+		assert_true(breaker.hit);
+		breaker_repair(p);
+		assert_int_equal(p->ops->attach(p->s, p->dev, PASID, r.domain, &attachment), 0);
+		assert_int_equal(breaker_write_all(&r, NEW), 0);
+	}
+	assert_int_equal(p->ops->dev_block(p->s, p->dev, false), 0);
+	assert_int_equal(breaker_write_all(&r, NEW), 1);
+	assert_int_equal(p->ops->detach(p->s, attachment), 0);
+	p->ops->domain_del(p->s, r.domain);
+	breaker_close(&r);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_accesses_abort_with_a_record_until_they_stall_again),
 	cmocka_unit_test(test_an_attach_stalls_again),
@@ -327,6 +357,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_accesses_that_never_stall_are_left_alone),
 	cmocka_unit_test(test_a_blocked_device_aborts_until_it_is_unblocked),
 	cmocka_unit_test(test_a_step_that_fails_is_made_again),
+	cmocka_unit_test(test_a_removal_that_fails_ends_no_block),
 };
 
 TEST_SUITE(pmd_block, tests, NULL, NULL);
