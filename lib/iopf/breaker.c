@@ -40,9 +40,12 @@ breaker_trip(struct iopf_attachment *attachment)
 {
 	struct iopf_breaker *breaker = attachment->breaker;
 
-	breaker->has_opened = iopf_episode_open(attachment, &breaker->first);
+	breaker->episode = iopf_episode_open(attachment, &breaker->first);
+	breaker->has_opened = breaker->episode != 0;
+	if (!breaker->has_opened)
+		breaker->episode = iopf_episode_number(attachment);
 	/* Both records of episodes are being read: the next fault trips. */
-	if (!breaker->has_opened && !iopf_episode_is_open(attachment))
+	if (breaker->episode == 0)
 		return false;
 	iopf_dev_count(attachment->dev, IOPF_DEV_STAT_TRIPS, 1);
 	/* Release: with the acquire in iopf_breaker_serve(). */
@@ -166,6 +169,26 @@ breaker_cut(struct iopf_attachment *attachment)
 	return true;
 }
 
+/* The episode of the trip was re-armed; another one may be open since. */
+static bool
+breaker_is_rearmed(const struct iopf_attachment *attachment)
+{
+	return iopf_episode_number(attachment) != attachment->breaker->episode;
+}
+
+/* False: the episode of the trip was re-armed. */
+static bool
+breaker_read_episode(const struct iopf_attachment *attachment, struct iopf_episode *episode)
+{
+	int ret;
+
+	iopf_rcu_read_lock();
+	ret = iopf_episode_read(attachment, episode);
+	iopf_rcu_read_unlock();
+	/* Numbers only rise: if it is open now, what was read is of no other one. */
+	return ret == 0 && !breaker_is_rearmed(attachment);
+}
+
 /* The episode was re-armed, or no fault has come for quiet_ms. */
 static bool
 breaker_is_over(const struct iopf_attachment *attachment, uint64_t now)
@@ -173,15 +196,9 @@ breaker_is_over(const struct iopf_attachment *attachment, uint64_t now)
 	const struct iopf_storm_conf *conf = &attachment->domain->storm;
 	uint64_t last = attachment->breaker->cut_at;
 	struct iopf_episode episode;
-	int ret;
 
-	iopf_rcu_read_lock();
-	ret = iopf_episode_read(attachment, &episode);
-	iopf_rcu_read_unlock();
-	if (ret < 0)
-		return !iopf_episode_is_open(attachment);
-	if (conf->quiet_ms == 0)
-		return false;
+	if (conf->quiet_ms == 0 || !breaker_read_episode(attachment, &episode))
+		return breaker_is_rearmed(attachment);
 	if (episode.faults != 0 && (int64_t)(episode.last_time - last) > 0)
 		last = episode.last_time;
 	return (int64_t)(now - last) >= (int64_t)(rte_get_tsc_hz() / 1000 * conf->quiet_ms);
@@ -189,8 +206,8 @@ breaker_is_over(const struct iopf_attachment *attachment, uint64_t now)
 
 /*
  * Accesses stall again, then the episode is closed: aborted accesses from before are counted in it,
- * and not reported one by one. With report_first the episode may be open for a fatal verdict,
- * and only iopf_domain_rearm() closes it.
+ * and not reported one by one. An episode that a fatal verdict has opened, before the trip or after
+ * the re-arm, stays open: only iopf_domain_rearm() closes it.
  */
 static bool
 breaker_close(struct iopf_attachment *attachment)
@@ -201,7 +218,7 @@ breaker_close(struct iopf_attachment *attachment)
 		return false;
 	if (breaker->has_opened) {
 		iopf_rcu_read_lock();
-		iopf_episode_close(attachment, NULL);
+		iopf_episode_close(attachment, breaker->episode, NULL);
 		iopf_rcu_read_unlock();
 	}
 	bucket_fill(&breaker->rate);
@@ -211,7 +228,8 @@ breaker_close(struct iopf_attachment *attachment)
 }
 
 bool
-iopf_breaker_serve(struct iopf_attachment *attachment, uint64_t now, bool *has_tripped)
+iopf_breaker_serve(struct iopf_attachment *attachment, uint64_t now, struct iopf_episode *episode,
+		bool *has_tripped)
 {
 	struct iopf_breaker *breaker = attachment->breaker;
 
@@ -222,7 +240,7 @@ iopf_breaker_serve(struct iopf_attachment *attachment, uint64_t now, bool *has_t
 	case IOPF_BREAKER_CLOSED:
 		return false;
 	case IOPF_BREAKER_TRIPPED:
-		*has_tripped = breaker_cut(attachment);
+		*has_tripped = breaker_cut(attachment) && breaker_read_episode(attachment, episode);
 		return true;
 	case IOPF_BREAKER_CUT:
 		return !breaker_is_over(attachment, now) || !breaker_close(attachment);

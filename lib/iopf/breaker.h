@@ -11,8 +11,9 @@
  *				episode, in which this fault and the next ones are counted
  *	TRIPPED -> CUT		the policy thread: accesses abort instead of stalling, and what
  *				handlers hold is answered
- *	TRIPPED, CUT -> CLOSED	the policy thread: the episode was re-armed, or no fault came for
- *				quiet_ms. Accesses stall again before the state changes.
+ *	CUT -> CLOSED		the policy thread: the episode was re-armed, or no fault came for
+ *				quiet_ms. Accesses stall again before the state changes. A fatal
+ *				verdict may have opened the next episode by then, which stays open.
  *
  * Where the IOMMU can only stall, it blocks the whole device instead.
  */
@@ -41,7 +42,9 @@ struct iopf_breaker {
 	_Atomic uint32_t state;		/* enum iopf_breaker_state */
 	/* Poll thread: the first fault since none was held and the rate was unused. */
 	struct iopf_fault first;
-	bool has_opened;		/* its trip opened the episode; read in state CUT */
+	/* Of its trip; written before state TRIPPED. */
+	uint64_t episode;		/* its number */
+	bool has_opened;		/* the trip opened it */
 	/* under the device's lock */
 	bool blocks;			/* the device */
 	uint64_t cut_at;
@@ -85,7 +88,11 @@ iopf_attachment_uncount_held(struct iopf_attachment *attachment)
 int iopf_breaker_prepare(struct iopf_attachment *attachment);
 /* The attachment is released. */
 void iopf_breaker_release(struct iopf_attachment *attachment);
-/* The policy thread's part. Returns true if it needs the next tick too. */
-bool iopf_breaker_serve(struct iopf_attachment *attachment, uint64_t now, bool *has_tripped);
+/*
+ * The policy thread's part. Returns true if it needs the next tick too. *has_tripped: *episode is
+ * that of a trip, for the callback.
+ */
+bool iopf_breaker_serve(struct iopf_attachment *attachment, uint64_t now,
+		struct iopf_episode *episode, bool *has_tripped);
 
 #endif /* BREAKER_H */

@@ -127,7 +127,7 @@ words_load(void *to, const uint64_t *from, unsigned int n)
 	}
 }
 
-bool
+uint64_t
 iopf_episode_open(struct iopf_attachment *attachment, const struct iopf_fault *first)
 {
 	struct iopf_episodes *episodes = attachment->episodes;
@@ -136,7 +136,7 @@ iopf_episode_open(struct iopf_attachment *attachment, const struct iopf_fault *f
 	for (unsigned int i = 0; i < MAX_ATTEMPTS; i++) {
 		number = NUMBER(word) + 1;
 		if (STATE(word) != STATE_CLOSED || (word & READING(number & 1)) != 0)
-			return false;
+			return 0;
 		/* Acquire: with the release in iopf_episode_close(), which has read the record. */
 		if (!atomic_compare_exchange_strong_explicit(&episodes->word, &word,
 				WORD(number, STATE_OPENING | (word & ANY_READING)),
@@ -147,9 +147,9 @@ iopf_episode_open(struct iopf_attachment *attachment, const struct iopf_fault *f
 		atomic_fetch_add_explicit(&episodes->word, STATE_OPEN - STATE_OPENING,
 				memory_order_release);
 		iopf_domain_count(attachment->domain, IOPF_STAT_EPISODES, 1);
-		return true;
+		return number;
 	}
-	return false;
+	return 0;
 }
 
 bool
@@ -157,6 +157,14 @@ iopf_episode_is_open(const struct iopf_attachment *attachment)
 {
 	return STATE(atomic_load_explicit(&attachment->episodes->word, memory_order_relaxed)) ==
 		STATE_OPEN;
+}
+
+uint64_t
+iopf_episode_number(const struct iopf_attachment *attachment)
+{
+	uint64_t word = atomic_load_explicit(&attachment->episodes->word, memory_order_relaxed);
+
+	return STATE(word) == STATE_OPEN ? NUMBER(word) : 0;
 }
 
 /* The index of the page in pages[], which it may be appended to; IOPF_EPISODE_PAGES: no room. */
@@ -338,14 +346,15 @@ episode_begin(struct iopf_episode *episode, const struct record *record)
 }
 
 int
-iopf_episode_close(struct iopf_attachment *attachment, struct iopf_episode *episode)
+iopf_episode_close(struct iopf_attachment *attachment, uint64_t number,
+		struct iopf_episode *episode)
 {
 	struct iopf_episodes *episodes = attachment->episodes;
 	uint64_t word = atomic_load_explicit(&episodes->word, memory_order_relaxed);
 	struct record *record = NULL;
 
 	for (unsigned int i = 0; i < MAX_ATTEMPTS && record == NULL; i++) {
-		if (STATE(word) != STATE_OPEN)
+		if (STATE(word) != STATE_OPEN || (number != 0 && NUMBER(word) != number))
 			return -ENOENT;
 		/* Acquire: with the release in iopf_episode_open(). */
 		if (atomic_compare_exchange_strong_explicit(&episodes->word, &word,
@@ -429,7 +438,7 @@ domain_episode(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 	iopf_rcu_read_lock();
 	attachment = attachment_find_with_episodes(domain, dev, pasid);
 	if (attachment != NULL)
-		ret = close ? iopf_episode_close(attachment, episode) :
+		ret = close ? iopf_episode_close(attachment, 0, episode) :
 			iopf_episode_read(attachment, episode);
 	iopf_rcu_read_unlock();
 	return iopf_ret(ret);

@@ -9,7 +9,7 @@
  *
  *	open	any thread: a fatal verdict (gate.c, answer.c)
  *	count	the owner of a queue: the fault is counted instead of handled (gate.c, dispatch.c)
- *	close	any thread: iopf_domain_rearm()
+ *	close	any thread: iopf_domain_rearm(); the policy thread: the trip that opened it ends
  *	read	any thread: iopf_domain_episode()
  *
  * None waits. The order of open and close is that of the word's changes:
@@ -66,18 +66,23 @@ void iopf_episodes_destroy(struct iopf_episodes *episodes);
 /*
  * The functions below are called in an RCU read section, with an attachment that has episodes.
  *
- * Open an episode with this fault. False: one is open already, or both records are being read.
+ * Open an episode with this fault. Returns its number, which no other one of the attachment has; 0:
+ * one is open already, or both records are being read.
  */
-bool iopf_episode_open(struct iopf_attachment *attachment, const struct iopf_fault *first);
+uint64_t iopf_episode_open(struct iopf_attachment *attachment, const struct iopf_fault *first);
 bool iopf_episode_is_open(const struct iopf_attachment *attachment);
+/* The number of the open episode; 0: none is open. */
+uint64_t iopf_episode_number(const struct iopf_attachment *attachment);
 /*
  * The owner of the queue: count the faults of a group, a stall, or an aborted access, if an episode
  * is open. @p trips: the breaker has tripped at it. False: none is open; the handler is called.
  */
 bool iopf_episode_count(struct iopf_attachment *attachment, const struct iopf_fault *const *faults,
 		uint16_t n, bool trips);
+/* @p number: close no other one; 0: any. @p episode may be NULL. 0 or -ENOENT. */
+int iopf_episode_close(struct iopf_attachment *attachment, uint64_t number,
+		struct iopf_episode *episode);
 /* @p episode may be NULL. 0 or -ENOENT. */
-int iopf_episode_close(struct iopf_attachment *attachment, struct iopf_episode *episode);
 int iopf_episode_read(const struct iopf_attachment *attachment, struct iopf_episode *episode);
 
 #endif /* EPISODE_H */

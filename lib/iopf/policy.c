@@ -7,10 +7,8 @@
 #include "breaker.h"
 #include "call.h"
 #include "domain.h"
-#include "episode.h"
 #include "policy.h"
 #include "quarantine.h"
-#include "rcu.h"
 
 static void
 quarantine_tell(struct iopf_dev *dev, const struct iopf_quarantine_note *note)
@@ -51,15 +49,10 @@ breakers_serve(struct iopf_dev *dev, uint64_t now, struct iopf_attachment **told
 		if (attachment->breaker == NULL || attachment->state != IOPF_ATTACHED ||
 				attachment->priv == NULL || attachment->busy)
 			continue;
-		active |= iopf_breaker_serve(attachment, now, &has_tripped);
+		active |= iopf_breaker_serve(attachment, now, episode, &has_tripped);
 		if (!has_tripped || attachment->domain->storm.tripped == NULL)
 			continue;
-		iopf_rcu_read_lock();
-		if (iopf_episode_read(attachment, episode) == 0)
-			*told = attachment;
-		iopf_rcu_read_unlock();
-		if (*told == NULL)
-			continue;
+		*told = attachment;
 		attachment->busy = true;
 		dev->told = attachment;
 		return true;
