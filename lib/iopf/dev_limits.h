@@ -13,7 +13,9 @@
  * The states of a quarantine:
  *	FREE -> WANTED		a poll thread, past the rate; or iopf_dev_quarantine()
  *	WANTED -> BLOCKED	under the device's lock: the IOMMU blocks the device
- *	WANTED, BLOCKED -> FREE	under the device's lock
+ *	WANTED, BLOCKED -> FREE	under the device's lock, before the IOMMU ends the block; a poll
+ *				thread may go on to WANTED at once
+ *	FREE, WANTED -> the state from before	the IOMMU did not end the block
  * In all states but FREE each fault of the device is answered INVALID without a handler.
  */
 

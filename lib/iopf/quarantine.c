@@ -50,37 +50,53 @@ iopf_dev_is_quarantined(const struct iopf_dev *dev)
 }
 
 /*
- * The IOMMU may use the tokens of the stalls that the block ended again as soon as accesses stall.
- * So records of the old ones are read before, and a thread that claimed one has sent its answer.
+ * Before the end of a block. The IOMMU may use the tokens of the stalls that the block ended again
+ * as soon as accesses stall: a later answer to an old one would resume a new one. So their records
+ * are read, the handlers that they were given to have returned, what these hold is answered, and
+ * a thread that claimed one has sent its answer.
  */
 static int
-stale_faults_wait(struct iopf_dev *dev)
+stale_faults_end(struct iopf_dev *dev)
 {
 	int ret = iopf_iommu_fence(dev->iommu, rte_rdtsc() + cycles_of_ms(BLOCK_WAIT_MS));
 
+	if (ret < 0)
+		return ret;
+	iopf_rcu_synchronize();
+	iopf_dev_answer_faults(dev);
+	iopf_rcu_synchronize();
+	return 0;
+}
+
+/* The driver has the device blocked, or not, as it is. */
+static bool
+is_block(const struct iopf_dev *dev, bool on)
+{
+	return dev->blocked == on && !dev->block_failed;
+}
+
+static int
+block_set(struct iopf_dev *dev, bool on)
+{
+	int ret;
+
+	if (is_block(dev, on))
+		return 0;
+	ret = dev->iommu->driver->ops.dev_block(dev->iommu->priv, dev->priv, on);
+	/* After an error the driver may have done it or not. */
+	dev->block_failed = ret < 0;
 	if (ret == 0)
-		iopf_rcu_synchronize();
+		dev->blocked = on;
 	return ret;
 }
 
 int
 iopf_dev_apply_block(struct iopf_dev *dev)
 {
-	const struct iopf_driver_ops *ops = &dev->iommu->driver->ops;
 	bool on = quarantine_of(dev) != IOPF_QUARANTINE_FREE || dev->nb_blocks != 0;
-	int ret;
+	int ret = on || is_block(dev, false) ? 0 : stale_faults_end(dev);
 
-	if (on == dev->blocked && !dev->block_failed)
-		return 0;
-	ret = on ? 0 : stale_faults_wait(dev);
-	if (ret < 0)
-		return ret;
-	ret = ops->dev_block(dev->iommu->priv, dev->priv, on);
-	/* After an error the driver may have done it or not. */
-	dev->block_failed = ret < 0;
-	if (ret == 0)
-		dev->blocked = on;
-	return ret;
+	return ret < 0 ? ret : block_set(dev, on);
 }
 
 void
@@ -130,19 +146,24 @@ static int
 quarantine_leave(struct iopf_dev *dev)
 {
 	enum iopf_quarantine was = quarantine_of(dev);
-	int ret;
+	bool stays = dev->nb_blocks != 0;
+	int ret = stays || is_block(dev, false) ? 0 : stale_faults_end(dev);
 
-	atomic_store_explicit(&dev->limits.quarantine, IOPF_QUARANTINE_FREE, memory_order_relaxed);
-	ret = iopf_dev_apply_block(dev);
+	/* Records from before were refused in the state from before: no handler got one. */
+	if (ret == 0) {
+		/* Until the state is FREE no poll thread takes from them. */
+		bucket_fill(&dev->limits.rate);
+		bucket_fill(&dev->limits.storm);
+		atomic_store_explicit(&dev->limits.quarantine, IOPF_QUARANTINE_FREE,
+				memory_order_relaxed);
+		ret = stays ? 0 : block_set(dev, false);
+	}
 	if (ret < 0) {
 		atomic_store_explicit(&dev->limits.quarantine, was, memory_order_relaxed);
 		IOPF_LOG_LIMITED(&dev->log, "%s: the driver could not end its quarantine (%s)",
 				dev->name, strerror(-ret));
-		return ret;
 	}
-	bucket_fill(&dev->limits.rate);
-	bucket_fill(&dev->limits.storm);
-	return 0;
+	return ret;
 }
 
 /* Without effect if it is quarantined again. */

@@ -117,6 +117,7 @@ array_iommu_reset(void)
 	hw.requests = false;
 	hw.pri_pasid = false;
 	hw.on_attach = NULL;
+	hw.on_block = NULL;
 }
 
 void
@@ -321,10 +322,13 @@ hw_stall_set(void *priv, void *attachment, bool on)
 static int
 hw_dev_block(void *priv, void *dev, bool on)
 {
-	int ret = apply_knob(ARRAY_DEV_BLOCK);
+	int ret;
 
 	(void)priv;
 	(void)dev;
+	if (hw.on_block != NULL)
+		hw.on_block(on);
+	ret = apply_knob(ARRAY_DEV_BLOCK);
 	if (ret == 0)
 		hw.blocked = on;
 	return ret;

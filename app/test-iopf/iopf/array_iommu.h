@@ -83,6 +83,7 @@ extern struct array_iommu {
 	void (*on_replace)(void);	/* called before and after the switch */
 	void (*on_sync)(void);		/* called when a sync begins */
 	void (*on_attach)(bool attached);	/* called when a device's STE changes */
+	void (*on_block)(bool on);	/* called when a dev_block begins */
 	pthread_mutex_t lock;
 } hw;
 /* The records are read 2 ms before poll returns them. */

@@ -21,6 +21,7 @@ fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	(void)domain;
 	(void)ctx;
+	ctl.last_id = group->id;
 	if (ctl.upgrade)
 		assert_int_equal(0, iopf_group_invalidate(group, &(struct iopf_inv){
 				.size = 4096 }));

@@ -54,6 +54,7 @@ struct ctl {
 	bool bare;
 	bool upgrade;
 	enum iopf_verdict verdict;
+	_Atomic uint64_t last_id;	/* of the last group that the handler had */
 };
 
 extern struct ctl ctl;

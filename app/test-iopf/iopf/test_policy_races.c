@@ -3,6 +3,7 @@
 
 /* Policies that meet faults and control calls in the order that a race would give. */
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@ static struct races {
 	_Atomic unsigned int quarantined;	/* calls of the callback */
 	_Atomic uint32_t ms;			/* of the last one */
 	_Atomic unsigned int tripped;		/* calls of the callback */
+	_Atomic unsigned int unblocked;		/* blocks that end */
+	_Atomic unsigned int held;		/* by handlers of domain 0, at the last end */
 } races;
 
 static void
@@ -210,12 +213,162 @@ a_trip_that_is_rearmed_before_the_cut_is_not_told(void **state)
 	assert_int_equal(0, rearm());
 }
 
+/* The IOMMU may use the tokens of the stalls that the block has ended from here on. */
+static void
+count_held(bool on)
+{
+	if (on)
+		return;
+	races.held = iopf_domain_pending(ctl.domain[0]);
+	races.unblocked++;
+}
+
+/* The record of a stall that the block has ended is unread when the block is to end. */
+static void
+a_release_refuses_the_records_from_before(void **state)
+{
+	unsigned int out;
+
+	(void)state;
+	ctl_open(false, true);
+	assert_int_equal(0, iopf_dev_quarantine(ctl.dev[0]));
+	ctl.verdict = IOPF_TAKEN;
+	/* The release reads it itself. */
+	assert_int_equal(0, iopf_poller_remove(ctl.poller, ctl.iommu, IOPF_QUEUE_ALL));
+	ctl_put_stall(0, 20);
+	out = hw.nb_out;
+	hw.on_block = count_held;
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	hw.on_block = NULL;
+	assert_int_equal(0, iopf_poller_add(ctl.poller, ctl.iommu, IOPF_QUEUE_ALL));
+	assert_int_equal(1, races.unblocked);
+	assert_int_equal(0, races.held);
+	assert_int_equal(0, ctl.last_id);
+	assert_int_equal(out + 1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[out].answer.code);
+}
+
+static void
+stall_at_the_end(bool on)
+{
+	if (on)
+		return;
+	ctl_put_stall(0, 20);
+	poll_all();
+}
+
+/* The first access stalls before the driver's call returns. Its rate was used up by the storm. */
+static void
+a_device_comes_back_with_a_full_rate(void **state)
+{
+	static struct iopf_dev_limits limits;
+	uint64_t before;
+
+	(void)state;
+	limits = by_rate;
+	limits.rate = RATE;
+	limits.quarantine_ms = 1000000;
+	ctl.limits = &limits;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	for (unsigned int i = 0; i < RATE + 1; i++)
+		ctl_put_stall(0, i);
+	poll_all();
+	await(&races.quarantined, 1);
+	before = iopf_domain_stat(ctl.domain[0], IOPF_STAT_SUCCESS);
+	hw.on_block = stall_at_the_end;
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	hw.on_block = NULL;
+	assert_int_equal(before + 1, iopf_domain_stat(ctl.domain[0], IOPF_STAT_SUCCESS));
+	assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+}
+
+static void
+storm_at_the_end(bool on)
+{
+	if (on)
+		return;
+	hw.on_block = NULL;
+	for (unsigned int i = 0; i < RATE + 5; i++)
+		ctl_put_stall(0, i);
+	poll_all();
+}
+
+/* The same as a_storm_during_the_release_quarantines_by_rate(), for stalls. */
+static void
+a_storm_at_the_end_of_the_block_quarantines_by_rate(void **state)
+{
+	(void)state;
+	ctl.limits = &by_rate;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	assert_int_equal(0, iopf_dev_quarantine(ctl.dev[0]));
+	hw.on_block = storm_at_the_end;
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	await(&races.quarantined, 2);
+	assert_int_equal(0, races.ms);
+	assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+}
+
+/*
+ * An IOMMU that can only stall: the trip blocks the device. A handler takes the stale record after
+ * the re-arm. A new stall with the same token does not get its answer.
+ */
+static void
+a_stall_from_before_is_answered_before_the_block_ends(void **state)
+{
+	static const struct iopf_storm_conf storm = { .max_rate = RATE, .abort_device = true,
+		.tripped = tell_tripped };
+	uint64_t stale;
+	unsigned int out;
+
+	(void)state;
+	hw.stall_forced = true;
+	ctl.storm = &storm;
+	ctl_open(false, true);
+	hw.stall_forced = false;
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	for (unsigned int i = 0; i < RATE + 1; i++)
+		ctl_put_stall(0, i);
+	poll_all();
+	await(&races.tripped, 1);
+	assert_true(hw.blocked);
+	hw.on_block = count_held;
+	/* No tick before the end of this. */
+	pthread_mutex_lock(&ctl.dev[0]->lock);
+	assert_int_equal(0, rearm());
+	ctl.verdict = IOPF_TAKEN;
+	ctl_put_stall(0, 20);
+	poll_all();
+	stale = ctl.last_id;
+	assert_int_equal(1, iopf_domain_pending(ctl.domain[0]));
+	pthread_mutex_unlock(&ctl.dev[0]->lock);
+	for (unsigned int i = 0; i < 100000 && is_tripped(); i++) {
+		iopf_poll(ctl.poller);
+		usleep(100);
+	}
+	assert_false(is_tripped());
+	assert_int_equal(1, races.unblocked);
+	assert_int_equal(0, races.held);
+	out = hw.nb_out;
+	ctl_put_stall(0, 20);
+	poll_all();
+	assert_int_equal(-ESTALE, iopf_group_respond(stale, IOPF_SUCCESS));
+	assert_int_equal(out, hw.nb_out);
+	assert_int_equal(0, iopf_group_respond(ctl.last_id, IOPF_SUCCESS));
+	assert_int_equal(out + 1, hw.nb_out);
+}
+
 #define RACES_TEST(fn) cmocka_unit_test_setup_teardown(fn, races_setup, races_teardown)
 
 static const struct CMUnitTest tests[] = {
 	RACES_TEST(a_storm_during_the_release_quarantines_by_rate),
 	RACES_TEST(a_fatal_verdict_after_the_rearm_does_not_prolong_the_trip),
 	RACES_TEST(a_trip_that_is_rearmed_before_the_cut_is_not_told),
+	RACES_TEST(a_release_refuses_the_records_from_before),
+	RACES_TEST(a_device_comes_back_with_a_full_rate),
+	RACES_TEST(a_storm_at_the_end_of_the_block_quarantines_by_rate),
+	RACES_TEST(a_stall_from_before_is_answered_before_the_block_ends),
 };
 
 TEST_SUITE(policy_races, tests, NULL, NULL);
