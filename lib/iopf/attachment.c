@@ -373,7 +373,7 @@ attachment_attach(struct iopf_attachment *attachment)
 		ret = iopf_breaker_prepare(attachment);
 	/* A block that could not be ended when a breaker's attachment was released. */
 	if (ret == 0)
-		ret = iopf_dev_apply_block(dev);
+		ret = iopf_dev_end_block(dev);
 	if (ret < 0)
 		goto fail;
 	ret = iopf_attachment_get_handle(attachment);

@@ -115,7 +115,7 @@ breaker_switch(struct iopf_attachment *attachment, bool cut)
 	if (breaker->blocks != cut)
 		dev->nb_blocks += cut ? 1 : -1;
 	breaker->blocks = cut;
-	return iopf_dev_apply_block(dev);
+	return cut ? iopf_dev_begin_block(dev) : iopf_dev_end_block(dev);
 }
 
 void

@@ -34,7 +34,7 @@ struct iopf_dev {
 	bool ats_on;			/* at the device */
 	bool pri_on;
 	struct iopf_log_limit log;	/* of lines that a caller can cause */
-	bool blocked;			/* by the driver: iopf_dev_apply_block() */
+	bool blocked;			/* by the driver: quarantine.h */
 	bool block_failed;		/* the last change of this failed */
 	unsigned int nb_blocks;		/* breakers of its attachments that need it blocked */
 	struct iopf_attachment *told;	/* busy with a callback that has returned */

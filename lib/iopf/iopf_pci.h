@@ -29,8 +29,9 @@ extern "C" {
 
 /**
  * Operations of a device with IOPF_PRI; all but the last are needed. Those that return int
- * return 0 or -errno. Attach, detach, start, stop and iopf_dev_pri_restart() call them, on the
- * thread that called these; the operations must not call them.
+ * return 0 or -errno. Attach, detach, removal, start, stop, iopf_dev_pri_restart(),
+ * iopf_dev_quarantine() and iopf_dev_release() call them, on the thread that called these; the
+ * library's policy thread does for a quarantine by rate. The operations must not make these calls.
  */
 struct iopf_pci_ops {
 	/** Use ATS, with an empty ATC. @p stu is log2 of the smallest translation unit. */

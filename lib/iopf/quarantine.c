@@ -91,12 +91,21 @@ block_set(struct iopf_dev *dev, bool on)
 }
 
 int
-iopf_dev_apply_block(struct iopf_dev *dev)
+iopf_dev_begin_block(struct iopf_dev *dev)
 {
-	bool on = quarantine_of(dev) != IOPF_QUARANTINE_FREE || dev->nb_blocks != 0;
-	int ret = on || is_block(dev, false) ? 0 : stale_faults_end(dev);
+	return block_set(dev, true);
+}
 
-	return ret < 0 ? ret : block_set(dev, on);
+int
+iopf_dev_end_block(struct iopf_dev *dev)
+{
+	bool stays = quarantine_of(dev) != IOPF_QUARANTINE_FREE || dev->nb_blocks != 0;
+	int ret;
+
+	if (stays || is_block(dev, false))
+		return 0;
+	ret = stale_faults_end(dev);
+	return ret < 0 ? ret : block_set(dev, false);
 }
 
 void
@@ -124,7 +133,7 @@ quarantine_enter(struct iopf_dev *dev, uint64_t end)
 
 	iopf_dev_answer_faults(dev);
 	iopf_pri_force_off(dev, end);
-	ret = iopf_dev_apply_block(dev);
+	ret = iopf_dev_begin_block(dev);
 	if (ret < 0) {
 		IOPF_LOG_LIMITED(&dev->log, "%s: the driver could not block it (%s): its faults "
 				"are refused, and its accesses may still succeed", dev->name,

@@ -18,10 +18,15 @@ struct iopf_quarantine_note {
 };
 
 /*
- * Have the driver block the device, or not, as its quarantine and its breakers need it. Can be
- * repeated after an error.
+ * Have the driver block the device. The caller has answered its faults, and ATS is off at it. Can
+ * be repeated after an error.
  */
-int iopf_dev_apply_block(struct iopf_dev *dev);
+int iopf_dev_begin_block(struct iopf_dev *dev);
+/*
+ * Have the driver end the block, unless a quarantine or a breaker needs it: also one that is wanted
+ * and has not begun, which only its own step begins. Can be repeated after an error.
+ */
+int iopf_dev_end_block(struct iopf_dev *dev);
 /* Answer what handlers hold of the device. */
 void iopf_dev_answer_faults(struct iopf_dev *dev);
 /* The policy thread's part. Returns true if it needs the next tick too. */

@@ -13,6 +13,7 @@
 #include "iopf_handler.h"
 #include "iopf_policy.h"
 #include "iopf_stats.h"
+#include "quarantine.h"
 #include "test.h"
 
 #define RATE	10
@@ -21,6 +22,8 @@ static struct races {
 	_Atomic unsigned int quarantined;	/* calls of the callback */
 	_Atomic uint32_t ms;			/* of the last one */
 	_Atomic unsigned int tripped;		/* calls of the callback */
+	_Atomic unsigned int blocked;		/* blocks that begin */
+	_Atomic bool had_ats;			/* at the begin of one */
 	_Atomic unsigned int unblocked;		/* blocks that end */
 	_Atomic unsigned int held;		/* by handlers of domain 0, at the last end */
 } races;
@@ -359,6 +362,66 @@ a_stall_from_before_is_answered_before_the_block_ends(void **state)
 	assert_int_equal(out + 1, hw.nb_out);
 }
 
+/* The block of a breaker, at an attach of another PASID. */
+static void
+an_attach_ends_no_block_that_is_needed(void **state)
+{
+	static const struct iopf_storm_conf storm = { .max_rate = RATE, .abort_device = true,
+		.tripped = tell_tripped };
+
+	(void)state;
+	hw.stall_forced = true;
+	ctl.storm = &storm;
+	ctl_open(false, true);
+	hw.stall_forced = false;
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	for (unsigned int i = 0; i < RATE + 1; i++)
+		ctl_put_stall(0, i);
+	poll_all();
+	await(&races.tripped, 1);
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[1], ctl.dev[0], 3));
+	assert_true(hw.blocked);
+	assert_int_equal(0, iopf_domain_detach(ctl.domain[1], ctl.dev[0], 3));
+	assert_true(hw.blocked);
+}
+
+static void
+check_ats(bool on)
+{
+	if (!on)
+		return;
+	races.had_ats |= ctl.dev[0]->ats_on;
+	races.blocked++;
+}
+
+/* The poll thread has found it past its rate, and the attach has the device before the tick. */
+static void
+an_attach_begins_no_quarantine(void **state)
+{
+	struct iopf_quarantine_note note;
+	struct iopf_dev *dev;
+
+	(void)state;
+	ctl_open(true, true);
+	dev = ctl.dev[0];
+	assert_true(dev->ats_on);
+	hw.on_block = check_ats;
+	dev->limits.quarantine = IOPF_QUARANTINE_WANTED;
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[1], dev, 3));
+	assert_int_equal(0, races.blocked);
+	assert_false(hw.blocked);
+	pthread_mutex_lock(&dev->lock);
+	iopf_quarantine_serve(dev, 0, &note);
+	pthread_mutex_unlock(&dev->lock);
+	assert_true(note.is_due);
+	assert_int_equal(1, races.blocked);
+	assert_false(races.had_ats);
+	assert_true(hw.blocked);
+	assert_int_equal(0, iopf_dev_release(dev));
+	assert_false(hw.blocked);
+	assert_true(dev->ats_on);
+}
+
 #define RACES_TEST(fn) cmocka_unit_test_setup_teardown(fn, races_setup, races_teardown)
 
 static const struct CMUnitTest tests[] = {
@@ -369,6 +432,8 @@ static const struct CMUnitTest tests[] = {
 	RACES_TEST(a_device_comes_back_with_a_full_rate),
 	RACES_TEST(a_storm_at_the_end_of_the_block_quarantines_by_rate),
 	RACES_TEST(a_stall_from_before_is_answered_before_the_block_ends),
+	RACES_TEST(an_attach_ends_no_block_that_is_needed),
+	RACES_TEST(an_attach_begins_no_quarantine),
 };
 
 TEST_SUITE(policy_races, tests, NULL, NULL);
