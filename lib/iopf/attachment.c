@@ -12,6 +12,7 @@
 #include "episode.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
+#include "policy.h"
 #include "pri.h"
 #include "quarantine.h"
 #include "rcu.h"
@@ -344,7 +345,7 @@ failed_attaches_undo(struct iopf_dev *dev)
 
 again:
 	LIST_FOREACH(attachment, &dev->attachments, next) {
-		if (!attachment->undo || attachment->busy)
+		if (!attachment->undo || iopf_attachment_is_in_use(attachment))
 			continue;
 		if (iopf_attachment_detach(attachment) < 0)
 			return;
@@ -466,8 +467,9 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 int
 iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
-	struct iopf_attachment *attachment;
+	struct iopf_attachment *attachment = NULL;
 	int ret = 0, rest;
+	uint64_t end;
 
 	if (domain == NULL || dev == NULL)
 		return iopf_ret(-EINVAL);
@@ -476,11 +478,11 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	pthread_mutex_lock(&dev->lock);
 	/* Those of a replace that failed half-way; the detach does not depend on its result. */
 	rest = iopf_attachment_finish_replaced(dev, pasid);
-	/* Another thread detaches it, in bounded time. */
-	while ((attachment = iopf_attachment_find(dev, pasid)) != NULL && attachment->busy &&
-			attachment->domain == domain)
-		pthread_cond_wait(&dev->settled, &dev->lock);
-	if (attachment != NULL && attachment->domain == domain)
+	end = iopf_dev_wait_end(dev);
+	while (ret == 0 && (attachment = iopf_attachment_find(dev, pasid)) != NULL &&
+			attachment->domain == domain && iopf_attachment_is_in_use(attachment))
+		ret = iopf_attachment_wait(attachment, end);
+	if (ret == 0 && attachment != NULL && attachment->domain == domain)
 		ret = iopf_attachment_detach(attachment);
 	ret = ret < 0 ? ret : rest;
 	pthread_mutex_unlock(&dev->lock);

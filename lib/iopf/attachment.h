@@ -62,7 +62,7 @@ struct iopf_attachment {
 	struct iopf_breaker *breaker;	/* NULL without IOPF_GATE_BREAKER */
 	struct iopf_episodes *episodes;	/* NULL without IOPF_GATE_EPISODES */
 	struct iopf_join *join;		/* of the domain on this IOMMU; NULL: no fault joins */
-	/* A detach waits for handlers, or a callback runs, without the device's lock. */
+	/* A detach waits for handlers, for wait_ms at most, without the device's lock. */
 	bool busy;
 	bool undo;			/* its attach failed: it is to be detached */
 	bool replaced;			/* another has its place in the table */

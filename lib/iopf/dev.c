@@ -248,20 +248,41 @@ static int
 dev_detach_all(struct iopf_dev *dev)
 {
 	struct iopf_attachment *attachment;
+	uint64_t end = iopf_dev_wait_end(dev);
 
 	while ((attachment = LIST_FIRST(&dev->attachments)) != NULL) {
 		uint32_t pasid = attachment->pasid;
 		int ret;
 
-		if (attachment->busy) {
-			/* Another thread detaches it, in bounded time. */
-			pthread_cond_wait(&dev->settled, &dev->lock);
+		if (iopf_attachment_is_in_use(attachment)) {
+			ret = iopf_attachment_wait(attachment, end);
+			if (ret < 0)
+				return ret;
 			continue;
 		}
 		ret = iopf_attachment_detach(attachment);
 		iopf_trace_detach(dev->iommu->id, dev->sids[0], pasid, ret);
 		if (ret < 0)
 			return ret;
+	}
+	return 0;
+}
+
+/* The device is deleted: no callback of it is called any more, but one may not have returned. */
+static int
+dev_wait_callback(const struct iopf_dev *dev)
+{
+	struct iopf_iommu *iommu = dev->iommu;
+	uint64_t end = iopf_dev_wait_end(dev);
+
+	while (iopf_policy_is_busy(&dev->policy)) {
+		if (iopf_wait_is_over(end)) {
+			IOPF_LOG(ERR, "%s: its callback quarantined has not returned within "
+					"wait_ms: have it return, then remove the device again",
+					dev->name);
+			return -ETIMEDOUT;
+		}
+		iommu->driver->ops.wait(iommu->priv);
 	}
 	return 0;
 }
@@ -288,6 +309,8 @@ iopf_dev_remove(struct iopf_dev *dev)
 		ret = iopf_iommu_fence(iommu, iopf_dev_wait_end(dev));
 	dev->removed = ret == 0;
 	pthread_mutex_unlock(&dev->lock);
+	if (ret == 0)
+		ret = dev_wait_callback(dev);
 	if (ret < 0)
 		return iopf_ret(ret);
 	iopf_policy_leave(&dev->policy);

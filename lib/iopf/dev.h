@@ -37,7 +37,8 @@ struct iopf_dev {
 	bool blocked;			/* by the driver: quarantine.h */
 	bool block_failed;		/* the last change of this failed */
 	unsigned int nb_blocks;		/* breakers of its attachments that need it blocked */
-	struct iopf_attachment *told;	/* busy with a callback that has returned */
+	/* Its breaker's callback is called. The policy thread sets it under lock, and clears it. */
+	_Atomic(struct iopf_attachment *) told;
 	struct iopf_limits limits;
 	struct iopf_policy_client policy;
 	/* Slots of stalls that outlive their pass: deferred or taken, and not yet free. */

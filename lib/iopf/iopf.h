@@ -57,9 +57,10 @@
  * not make them (-EDEADLK). One thread at a time calls iopf_poll() of a poller. Any thread calls
  * the other functions; only a fast handler must not call iopf_invalidate(), which waits.
  *
- * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers and its queue,
- * the driver those for the IOMMU. A control call that failed goes on where it was when it is made
- * again. Until it returns 0 nothing is released that the IOMMU or a handler may still use.
+ * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers, its policies'
+ * callbacks and its queue, the driver those for the IOMMU. One is not: control calls wait until
+ * fast handlers return. A control call that failed goes on where it was when it is made again.
+ * Until it returns 0 nothing is released that the IOMMU or a handler may still use.
  *
  * Errors. Functions that return int return 0 or -errno and set rte_errno; pointers are NULL with
  * rte_errno. In the option structs zero means the default, in [brackets]. NULL where an object is
@@ -281,7 +282,11 @@ struct iopf_dev_conf {
  */
 struct iopf_dev *iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
 
-/** Detach the device from all domains and remove it. After an error it can be called again. */
+/**
+ * Detach the device from all domains and remove it. After an error it can be called again.
+ * @return 0; an error as of iopf_domain_detach(); -ETIMEDOUT also: its callback quarantined has not
+ *   returned for wait_ms.
+ */
 int iopf_dev_remove(struct iopf_dev *dev);
 
 const char *iopf_dev_name(const struct iopf_dev *dev);
@@ -348,9 +353,10 @@ int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_
  * The reverse. When it returns 0, no access of (device, PASID) uses the domain any more, each fault
  * of it is answered, and no handler has any of them. Faults during the detach are answered
  * IOPF_INVALID without the handlers. If this domain is not attached there it returns 0.
- * @return 0; -EDEADLK in a handler; -ETIMEDOUT (a deferred handler, the PASID or the queue took
- *   longer than wait_ms, or the Last of a group never came) or the error of the driver or of an
- *   operation: nothing is released, and it can be called again. The guide has the states.
+ * @return 0; -EDEADLK in a handler; -ETIMEDOUT (a deferred handler, a breaker's callback, the PASID
+ *   or the queue took longer than wait_ms, or the Last of a group never came) or the error of the
+ *   driver or of an operation: nothing is released, and it can be called again. The guide has the
+ *   states.
  */
 int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 

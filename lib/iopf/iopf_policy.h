@@ -80,7 +80,8 @@ struct iopf_storm_conf {
 	/**
 	 * A breaker has tripped: accesses abort, and what handlers held is answered. On the policy
 	 * thread of the library. It should not block: policies of other devices wait. It must not
-	 * wait for a detach or a replace of this (device, PASID), which wait for its return.
+	 * wait for a detach or a replace of this (device, PASID), or the device's removal: these
+	 * wait for its return, for wait_ms at most.
 	 * Control calls and iopf_dev_fence() in it return -EDEADLK: wake a thread that resets the
 	 * device. iopf_domain_rearm() works. May be NULL.
 	 */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include <errno.h>
 #include <stddef.h>
 
 #include "attachment.h"
 #include "breaker.h"
 #include "call.h"
 #include "domain.h"
+#include "iopf_log.h"
 #include "policy.h"
 #include "quarantine.h"
 
@@ -22,21 +24,54 @@ quarantine_tell(struct iopf_dev *dev, const struct iopf_quarantine_note *note)
 	iopf_self.in_handler = false;
 }
 
-/* The callback has returned: a detach of the attachment may go on. */
-static void
-told_release(struct iopf_dev *dev)
+static bool
+is_told(const struct iopf_dev *dev, const struct iopf_attachment *attachment)
 {
-	if (dev->told == NULL)
-		return;
-	dev->told->busy = false;
-	dev->told = NULL;
-	pthread_cond_broadcast(&dev->settled);
+	/* Acquire: with the release in iopf_dev_serve(), which does not use it any more. */
+	return atomic_load_explicit(&dev->told, memory_order_acquire) == attachment;
+}
+
+bool
+iopf_attachment_is_told(const struct iopf_attachment *attachment)
+{
+	return is_told(attachment->dev, attachment);
+}
+
+bool
+iopf_attachment_is_in_use(const struct iopf_attachment *attachment)
+{
+	return attachment->busy || iopf_attachment_is_told(attachment);
+}
+
+int
+iopf_attachment_wait(struct iopf_attachment *attachment, uint64_t end)
+{
+	struct iopf_dev *dev = attachment->dev;
+	struct iopf_iommu *iommu = dev->iommu;
+	uint32_t pasid = attachment->pasid;
+	char text[IOPF_PASID_TEXT];
+	bool told;
+
+	if (attachment->busy) {
+		pthread_cond_wait(&dev->settled, &dev->lock);
+		return 0;
+	}
+	pthread_mutex_unlock(&dev->lock);
+	while ((told = is_told(dev, attachment)) && !iopf_wait_is_over(end))
+		iommu->driver->ops.wait(iommu->priv);
+	pthread_mutex_lock(&dev->lock);
+	if (!told)
+		return 0;
+	IOPF_LOG(ERR, "%s: the callback tripped of %s has not returned within wait_ms: nothing has "
+			"changed; have it return, then try again", dev->name,
+			iopf_pasid_text(text, pasid));
+	return -ETIMEDOUT;
 }
 
 /*
  * Serve the breakers of the device's attachments. *told: one of them has tripped, and its domain
- * has a callback for that; the others have their turn in the next tick. A detach waits while it is
- * busy.
+ * has a callback for that; the others have their turn in the next tick. A detach waits until it is
+ * not told any more.
  */
 static bool
 breakers_serve(struct iopf_dev *dev, uint64_t now, struct iopf_attachment **told,
@@ -53,8 +88,7 @@ breakers_serve(struct iopf_dev *dev, uint64_t now, struct iopf_attachment **told
 		if (!has_tripped || attachment->domain->storm.tripped == NULL)
 			continue;
 		*told = attachment;
-		attachment->busy = true;
-		dev->told = attachment;
+		atomic_store_explicit(&dev->told, attachment, memory_order_relaxed);
 		return true;
 	}
 	return active;
@@ -83,14 +117,19 @@ iopf_dev_serve(struct iopf_policy_client *client, uint64_t now)
 	/* See policy_thread.h: never wait for this lock. */
 	if (pthread_mutex_trylock(&dev->lock) != 0)
 		return true;
-	told_release(dev);
 	if (!dev->deleted) {
 		active = iopf_quarantine_serve(dev, now, &note);
 		active |= breakers_serve(dev, now, &told, &episode);
 	}
 	pthread_mutex_unlock(&dev->lock);
 	quarantine_tell(dev, &note);
-	if (told != NULL)
+	if (told != NULL) {
 		trip_tell(told, &episode);
+		/*
+		 * Release: a detach may free the attachment. Not when this thread has the device's
+		 * lock again: it may call another device's callback before that.
+		 */
+		atomic_store_explicit(&dev->told, NULL, memory_order_release);
+	}
 	return active;
 }

@@ -4,13 +4,29 @@
 #ifndef POLICY_H
 #define POLICY_H
 
-/* What the policy thread does for a device. */
+/* What the policy thread does for a device, and how control calls wait for its callbacks. */
 
 #include <stdbool.h>
 #include <stdint.h>
 
+struct iopf_attachment;
 struct iopf_policy_client;
 
 bool iopf_dev_serve(struct iopf_policy_client *client, uint64_t now);
+
+/*
+ * The functions below: the caller holds the device's lock.
+ *
+ * The callback of its breaker is called. No detach nor replace of it begins meanwhile.
+ */
+bool iopf_attachment_is_told(const struct iopf_attachment *attachment);
+/* The same, or another thread detaches it. */
+bool iopf_attachment_is_in_use(const struct iopf_attachment *attachment);
+/*
+ * Wait for the end of this. The device's lock is dropped meanwhile: after 0 the attachment may be
+ * gone, or in use again. -ETIMEDOUT: the callback has not returned. A wait for another thread's
+ * detach ends with that, which wait_ms bounds.
+ */
+int iopf_attachment_wait(struct iopf_attachment *attachment, uint64_t end);
 
 #endif /* POLICY_H */

@@ -104,6 +104,17 @@ unlock:
 	return ret;
 }
 
+bool
+iopf_policy_is_busy(const struct iopf_policy_client *client)
+{
+	bool busy;
+
+	pthread_mutex_lock(&clients_lock);
+	busy = client->busy;
+	pthread_mutex_unlock(&clients_lock);
+	return busy;
+}
+
 void
 iopf_policy_leave(struct iopf_policy_client *client)
 {
@@ -112,7 +123,7 @@ iopf_policy_leave(struct iopf_policy_client *client)
 		pthread_mutex_unlock(&clients_lock);
 		return;
 	}
-	/* Without life_lock: a callback that does not return delays no other device's join. */
+	/* Without life_lock: serve delays no other device's join. */
 	while (client->busy)
 		pthread_cond_wait(&served, &clients_lock);
 	LIST_REMOVE(client, next);

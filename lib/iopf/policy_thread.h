@@ -16,8 +16,8 @@
  * only tries the device's lock, and returns at the next tick if it is taken. So
  *	- a control call of one device does not delay the policies of the others, nor can it
  *	  deadlock with the policy thread, whatever it waits for;
- *	- iopf_policy_leave() may wait until serve has returned. Its caller holds no device's lock:
- *	  serve may be in a callback of the application, and need the lock afterwards.
+ *	- iopf_policy_leave() may wait until serve has returned. Its caller holds no device's lock,
+ *	  and has waited in bounded time until serve is in no callback of the application.
  * The driver's operations that serve calls have bounded waits, for this device's IOMMU. They are
  * the time by which policies of other devices can be late. The faults of those are answered in
  * software meanwhile.
@@ -45,6 +45,8 @@ struct iopf_policy_client {
 
 /* serve is set. Without effect if the client has joined. 0, or -errno of the thread's creation. */
 int iopf_policy_join(struct iopf_policy_client *client);
+/* serve runs: it may be in a callback. */
+bool iopf_policy_is_busy(const struct iopf_policy_client *client);
 /* After this serve is not called any more. Without effect if the client has not joined. */
 void iopf_policy_leave(struct iopf_policy_client *client);
 /* Have serve called in the next tick. Any thread; never waits. */

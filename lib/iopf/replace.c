@@ -30,6 +30,7 @@
 #include "iopf_handler.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
+#include "policy.h"
 #include "pri.h"
 #include "rcu.h"
 
@@ -144,14 +145,17 @@ attachment_replace_current(struct iopf_attachment *next)
 {
 	struct iopf_dev *dev = next->dev;
 	char text[IOPF_PASID_TEXT];
-	struct iopf_attachment *old;
+	struct iopf_attachment *old = NULL;
+	uint64_t end;
 	int ret;
 
 	/* Those of an earlier replace that failed. */
 	ret = iopf_attachment_finish_replaced(dev, next->pasid);
+	end = iopf_dev_wait_end(dev);
 	/* The policy thread tells the application that its breaker has tripped. */
-	while ((old = iopf_attachment_find(dev, next->pasid)) != NULL && old == dev->told)
-		pthread_cond_wait(&dev->settled, &dev->lock);
+	while (ret == 0 && (old = iopf_attachment_find(dev, next->pasid)) != NULL &&
+			iopf_attachment_is_told(old))
+		ret = iopf_attachment_wait(old, end);
 	if (ret < 0) {
 		;
 	} else if (old == NULL) {

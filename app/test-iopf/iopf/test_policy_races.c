@@ -22,6 +22,8 @@ static struct races {
 	_Atomic unsigned int quarantined;	/* calls of the callback */
 	_Atomic uint32_t ms;			/* of the last one */
 	_Atomic unsigned int tripped;		/* calls of the callback */
+	_Atomic bool hold;			/* callbacks wait while set */
+	struct iopf_dev *other;			/* a device of the test's own */
 	_Atomic unsigned int blocked;		/* blocks that begin */
 	_Atomic bool had_ats;			/* at the begin of one */
 	_Atomic unsigned int unblocked;		/* blocks that end */
@@ -35,6 +37,8 @@ tell_quarantined(struct iopf_dev *dev, uint32_t ms, void *ctx)
 	(void)ctx;
 	races.ms = ms;
 	races.quarantined++;
+	while (races.hold)
+		usleep(100);
 }
 
 static void
@@ -47,6 +51,14 @@ tell_tripped(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 	(void)episode;
 	(void)ctx;
 	races.tripped++;
+	if (races.other == NULL) {
+		while (races.hold)
+			usleep(100);
+		return;
+	}
+	/* The policy thread serves it next, in the same tick. */
+	races.other->limits.quarantine = IOPF_QUARANTINE_WANTED;
+	iopf_policy_want(&races.other->policy);
 }
 
 static const struct iopf_dev_limits by_rate = {
@@ -65,6 +77,9 @@ races_setup(void **state)
 static int
 races_teardown(void **state)
 {
+	races.hold = false;
+	if (races.other != NULL)
+		assert_int_equal(0, iopf_dev_remove(races.other));
 	return ctl_teardown(state);
 }
 
@@ -422,6 +437,110 @@ an_attach_begins_no_quarantine(void **state)
 	assert_true(dev->ats_on);
 }
 
+static const struct iopf_storm_conf by_max_rate = { .max_rate = RATE, .tripped = tell_tripped };
+
+static int
+detach0(void *domain)
+{
+	return iopf_domain_detach(domain, ctl.dev[0], IOPF_NO_PASID);
+}
+
+static int
+replace0(void *domain)
+{
+	return iopf_domain_replace(domain, ctl.dev[0], IOPF_NO_PASID);
+}
+
+static int
+remove_dev(void *dev)
+{
+	return iopf_dev_remove(dev);
+}
+
+static void
+storm_of_stalls(void)
+{
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	for (unsigned int i = 0; i < RATE + 1; i++)
+		ctl_put_stall(0, i);
+	poll_all();
+}
+
+/* The callback of this device has returned, that of the next one has not. */
+static void
+a_detach_does_not_wait_for_the_callback_of_another_device(void **state)
+{
+	const uint32_t sid = SID + NB_DEVS;
+
+	(void)state;
+	ctl.storm = &by_max_rate;
+	ctl_open(false, false);
+	/* The last one that joins the policy thread is served first. */
+	races.other = iopf_dev_add(ctl.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.limits = &by_rate });
+	assert_non_null(races.other);
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+	races.hold = true;
+	storm_of_stalls();
+	await(&races.quarantined, 1);
+	assert_int_equal(1, races.tripped);
+	assert_int_equal(0, ctl_run_call(detach0, ctl.domain[0]));
+	assert_true(races.hold);
+}
+
+static void
+a_callback_that_does_not_return_is_waited_for_in_bounded_time(void **state)
+{
+	int ret;
+
+	(void)state;
+	ctl.storm = &by_max_rate;
+	ctl.wait_ms = 200;
+	ctl_open(false, true);
+	races.hold = true;
+	storm_of_stalls();
+	await(&races.tripped, 1);
+	assert_int_equal(-ETIMEDOUT, ctl_run_call(detach0, ctl.domain[0]));
+	assert_int_equal(-ETIMEDOUT, ctl_run_call(replace0, ctl.domain[1]));
+	assert_int_equal(-ETIMEDOUT, ctl_run_call(remove_dev, ctl.dev[0]));
+	/* Nothing has changed. */
+	assert_int_equal(3, hw.attached);
+	assert_true(is_tripped());
+	races.hold = false;
+	do
+		ret = detach0(ctl.domain[0]);
+	while (ret == -ETIMEDOUT);
+	assert_int_equal(0, ret);
+	assert_int_equal(2, hw.attached);
+}
+
+static void
+a_removal_waits_for_a_callback_in_bounded_time(void **state)
+{
+	struct iopf_dev *dev;
+	int ret;
+
+	(void)state;
+	ctl.limits = &by_rate;
+	ctl.wait_ms = 200;
+	ctl_open(false, true);
+	dev = ctl.dev[0];
+	races.hold = true;
+	storm_of_stalls();
+	await(&races.quarantined, 1);
+	/* The teardown does not remove it again. */
+	ctl.dev[0] = NULL;
+	assert_int_equal(-ETIMEDOUT, ctl_run_call(remove_dev, dev));
+	assert_int_equal(-ETIMEDOUT, ctl_run_call(remove_dev, dev));
+	races.hold = false;
+	do
+		ret = iopf_dev_remove(dev);
+	while (ret == -ETIMEDOUT);
+	assert_int_equal(0, ret);
+	assert_int_equal(2, hw.attached);
+	assert_int_equal(1, races.quarantined);
+}
+
 #define RACES_TEST(fn) cmocka_unit_test_setup_teardown(fn, races_setup, races_teardown)
 
 static const struct CMUnitTest tests[] = {
@@ -434,6 +553,9 @@ static const struct CMUnitTest tests[] = {
 	RACES_TEST(a_stall_from_before_is_answered_before_the_block_ends),
 	RACES_TEST(an_attach_ends_no_block_that_is_needed),
 	RACES_TEST(an_attach_begins_no_quarantine),
+	RACES_TEST(a_detach_does_not_wait_for_the_callback_of_another_device),
+	RACES_TEST(a_callback_that_does_not_return_is_waited_for_in_bounded_time),
+	RACES_TEST(a_removal_waits_for_a_callback_in_bounded_time),
 };
 
 TEST_SUITE(policy_races, tests, NULL, NULL);
