@@ -184,8 +184,9 @@ attachment_has_open_episode(const struct iopf_attachment *attachment)
  * Requests were lost. The domain's lost gets the requests of each partial group, so that it can map
  * their pages: otherwise endpoints whose groups interleave in a queue too small for them could
  * overflow it for ever, and no group would get its Last. The attachment of a group in state PARTIAL
- * is valid: a detach frees it after a grace period. A group for which the burst has no room to
- * invalidate is not given to lost. At its next loss other groups are older, and it gets its turn.
+ * is valid: a detach, or a replace that the driver refuses, drops the group, and frees it after a
+ * grace period. A group for which the burst has no room to invalidate is not given to lost. At its
+ * next loss other groups are older, and it gets its turn.
  */
 static void
 loss_handle(struct iopf_pass *pass, unsigned int left)
@@ -336,7 +337,7 @@ group_begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 	return head;
 }
 
-/* Last has come. False: a detach has dropped the group. */
+/* Last has come. False: a detach or a replace has dropped the group. */
 static bool
 group_complete(struct iopf_pass *pass, struct iopf_slot *head)
 {

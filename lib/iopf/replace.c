@@ -26,6 +26,7 @@
 #include "attachment.h"
 #include "breaker.h"
 #include "call.h"
+#include "cancel.h"
 #include "domain.h"
 #include "iopf_handler.h"
 #include "iopf_log.h"
@@ -73,7 +74,11 @@ attachment_publish_next(struct iopf_attachment *old, struct iopf_attachment *nex
 	iopf_rcu_synchronize();
 }
 
-/* The driver has changed nothing. Each fault that found the new attachment is answered. */
+/*
+ * The driver has changed nothing. Each fault that found the new attachment is answered by its gate.
+ * The gate has not seen the groups of page requests that are still partial: they are dropped, and
+ * the Last of such a group is a group of the old domain.
+ */
 static void
 attachment_withdraw_next(struct iopf_attachment *old, struct iopf_attachment *next)
 {
@@ -87,6 +92,10 @@ attachment_withdraw_next(struct iopf_attachment *old, struct iopf_attachment *ne
 	if (next->domain->conf.deadline_ms != 0)
 		atomic_fetch_sub(&iommu->nb_deadlines, 1);
 	gate_set_replacing(old, false);
+	iopf_rcu_synchronize();
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+		iopf_queue_cancel(&iommu->queues[i], next, IOPF_CANCEL_REPLACE);
+	/* A pass that found such a group before may still use its attachment. */
 	iopf_rcu_synchronize();
 }
 

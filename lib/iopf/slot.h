@@ -28,8 +28,8 @@
  *			DONE and frees the slot
  *	JOINED -> FREE	the thread that answers the leader
  *	JOINED -> LEFT	a detach, a deadline; that thread finds LEFT and frees the slot
- *	PARTIAL -> DROPPED	a detach: without Last there is no answer; the queue's owner
- *			finds the slot and frees it
+ *	PARTIAL -> DROPPED	a detach, a replace: without Last there is no answer; the queue's
+ *			owner finds the slot and frees it
  *
  * The state shares its word with a generation that counts the slot's uses: a late answer
  * finds another generation. A group of page requests has the state of the slot of its first

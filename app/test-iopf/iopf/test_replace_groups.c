@@ -19,7 +19,7 @@
 /* The domain that replaces the rig's. */
 static struct {
 	struct iopf_domain *domain;
-	unsigned int called, nb_faults;
+	unsigned int called, lost, nb_faults;
 	uint64_t first;
 } next;
 
@@ -38,10 +38,20 @@ on_next(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 }
 
 static void
+on_next_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	(void)ctx;
+	next.lost++;
+}
+
+static void
 next_open(void)
 {
 	memset(&next, 0, sizeof(next));
-	next.domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = on_next });
+	next.domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = on_next,
+			.lost = on_next_lost });
 	assert_non_null(next.domain);
 }
 
@@ -119,6 +129,57 @@ a_last_during_the_replace_is_sent_back(void **state)
 	assert_int_equal(IOPF_SUCCESS, hw.out[0].answer.code);
 	assert_int_equal(1, iopf_domain_stat(prg.domain, IOPF_STAT_RETRIED) +
 			iopf_domain_stat(next.domain, IOPF_STAT_RETRIED));
+}
+
+static void
+put_first(void)
+{
+	hw.on_replace = NULL;
+	prg_put(SID, 1, 1, 0x1000, 0);
+	prg_poll_all();
+}
+
+/* A group begins, then the driver refuses. The attachment that the group has found is freed. */
+static void
+refuse_a_replace_with_a_partial_group(void)
+{
+	prg_mute_log(true);
+	hw.on_replace = put_first;
+	hw.knobs[ARRAY_REPLACE].fail = -ENOMEM;
+	hw.knobs[ARRAY_REPLACE].nb_fail = 1;
+	assert_int_equal(-ENOMEM, iopf_domain_replace(next.domain, prg.dev, 1));
+	prg_mute_log(false);
+}
+
+static void
+the_last_after_a_refused_replace_is_a_group_of_the_old_domain(void **state)
+{
+	(void)state;
+	refuse_a_replace_with_a_partial_group();
+	prg_put(SID, 1, 1, 0x2000, LAST);
+	prg_poll_all();
+	assert_int_equal(0, next.called);
+	assert_int_equal(1, prg.called);
+	assert_int_equal(1, prg.nb_faults);
+	assert_int_equal(0x2000, prg.addrs[0]);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(1, prg_stat(IOPF_IOMMU_STAT_DISCARDED));
+}
+
+static void
+a_loss_after_a_refused_replace_is_not_for_the_new_domain(void **state)
+{
+	(void)state;
+	refuse_a_replace_with_a_partial_group();
+	prg_put_mark(0, 0, IOPF_EVENT_LOST);
+	prg_poll_all();
+	assert_int_equal(0, next.lost);
+	assert_int_equal(1, prg_stat(IOPF_IOMMU_STAT_DISCARDED));
+	prg_put_group(SID, 1, 1, 2);
+	prg_poll_all();
+	assert_int_equal(1, prg.called);
+	assert_int_equal(2, prg.nb_faults);
+	assert_int_equal(0, next.called);
 }
 
 /* The index of a taken group is free after the replace: its late answer is for no other group. */
@@ -305,6 +366,8 @@ a_staged_answer_is_sent_before_the_old_domain_is_released(void **state)
 static const struct CMUnitTest tests[] = {
 	GROUPS_TEST(the_last_of_a_partial_group_is_a_group_of_the_new_domain),
 	GROUPS_TEST(a_last_during_the_replace_is_sent_back),
+	GROUPS_TEST(the_last_after_a_refused_replace_is_a_group_of_the_old_domain),
+	GROUPS_TEST(a_loss_after_a_refused_replace_is_not_for_the_new_domain),
 	GROUPS_TEST(a_late_answer_does_not_reach_the_new_group_of_its_index),
 	NEXT_TEST(a_device_that_repeats_accesses_is_told_to_by_a_replace),
 	NEXT_TEST(a_staged_answer_is_sent_before_the_old_domain_is_released),
