@@ -42,6 +42,8 @@ struct iopf_queue {
 	 * The queue has an owner for one pass. No thread waits for the ownership: a pass that
 	 * finds the queue owned returns. iopf_queue_disown() releases it and iopf_queue_own()
 	 * acquires it: this orders the owner's fields below between one owner and the next.
+	 * A thread looks at the IOMMU's state and owns the queue in one RCU read section: a stop,
+	 * which waits for these, then has the queue to itself.
 	 */
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t owned;
 	uint32_t nb_free;		/* owner */

@@ -343,7 +343,10 @@ iommu_stop(struct iopf_iommu *iommu)
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
 		iopf_queue_cancel(&iommu->queues[i], NULL, IOPF_CANCEL_TERMINATED);
 	iopf_rcu_synchronize();
-	/* This thread is the only owner: no pass begins in state STOPPING. */
+	/*
+	 * This thread is the only owner: each other thread looks at the state and owns a queue in
+	 * one read section, and none does so in state STOPPING.
+	 */
 	if (iopf_queue_own(&iommu->queues[IOPF_QUEUE_EVENTS])) {
 		iopf_rcu_read_lock();
 		iopf_listeners_write_lost(iommu, IOPF_RECORD_LOST);

@@ -16,6 +16,7 @@
 #include "iommu.h"
 #include "listener.h"
 #include "prg.h"
+#include "rcu.h"
 
 #define CHECKS_PER_S	1000
 
@@ -127,14 +128,21 @@ iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 bool
 iopf_queue_has_faults(struct iopf_queue *q)
 {
-	bool has = true;
+	bool has = false;
 
-	if (!iopf_iommu_is_serving(q->iommu))
-		return false;
-	/* The owner may have a fault. */
-	if (iopf_queue_own(q)) {
-		has = iopf_queue_nb_held(q) != 0;
-		iopf_queue_disown(q);
+	/*
+	 * A stop changes the state, then waits for read sections, then uses the queue without
+	 * owning it.
+	 */
+	iopf_rcu_read_lock();
+	if (iopf_iommu_is_serving(q->iommu)) {
+		/* The owner may have a fault. */
+		has = true;
+		if (iopf_queue_own(q)) {
+			has = iopf_queue_nb_held(q) != 0;
+			iopf_queue_disown(q);
+		}
 	}
+	iopf_rcu_read_unlock();
 	return has;
 }

@@ -7,6 +7,10 @@
  */
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +23,7 @@
 #include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
+#include "iommu.h"
 #include "iopf_iommu.h"
 #include "test.h"
 
@@ -261,6 +266,94 @@ a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_device(void **state)
 	}
 }
 
+/*
+ * A thread that asks, as a poll thread before its sleep, whether a queue has faults. A signal holds
+ * it at any of its instructions.
+ */
+static struct {
+	struct iopf_queue *queue;
+	_Atomic bool end, hold, held;
+} asker;
+
+static void
+hold_asker(int sig)
+{
+	(void)sig;
+	asker.held = true;
+	while (asker.hold)
+		poll(NULL, 0, 1);
+	asker.held = false;
+}
+
+static void *
+ask_for_faults(void *arg)
+{
+	(void)arg;
+	while (!asker.end)
+		iopf_queue_has_faults(asker.queue);
+	return NULL;
+}
+
+static void *
+stop_once(void *arg)
+{
+	*(int *)arg = iopf_iommu_stop(ctl.iommu);
+	return NULL;
+}
+
+/*
+ * Stop the IOMMU while the thread is held. Returns true if the thread owns the queue in the middle
+ * of the stop. If the stop waits for the thread, it is released after a while.
+ */
+static bool
+stop_meets_an_owner(pthread_t thread)
+{
+	pthread_t stopper;
+	bool owned;
+	int ret = 1;
+
+	asker.hold = true;
+	assert_int_equal(0, pthread_kill(thread, SIGUSR1));
+	while (!asker.held)
+		usleep(10);
+	hw.knobs[ARRAY_STOP].hold = 1;
+	assert_int_equal(0, pthread_create(&stopper, NULL, stop_once, &ret));
+	for (unsigned int i = 0; i < 30 && hw.knobs[ARRAY_STOP].held == 0; i++)
+		usleep(100);
+	owned = hw.knobs[ARRAY_STOP].held != 0 && asker.queue->owned != 0;
+	asker.hold = false;
+	while (asker.held)
+		usleep(10);
+	array_wait_held(ARRAY_STOP, 1);
+	array_release(ARRAY_STOP);
+	pthread_join(stopper, NULL);
+	assert_int_equal(0, ret);
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+	return owned;
+}
+
+/* The stop discards partial groups and writes to listeners as the only owner of the queues. */
+static void
+a_stop_waits_for_a_thread_that_looks_for_faults(void **state)
+{
+	struct sigaction action = { .sa_handler = hold_asker }, before;
+	unsigned int owners = 0;
+	pthread_t thread;
+
+	(void)state;
+	ctl_open(false, true);
+	asker.queue = &ctl.iommu->queues[IOPF_QUEUE_EVENTS];
+	asker.end = false;
+	assert_int_equal(0, sigaction(SIGUSR1, &action, &before));
+	assert_int_equal(0, pthread_create(&thread, NULL, ask_for_faults, NULL));
+	for (unsigned int round = 0; round < 200; round++)
+		owners += stop_meets_an_owner(thread);
+	asker.end = true;
+	pthread_join(thread, NULL);
+	sigaction(SIGUSR1, &before, NULL);
+	assert_int_equal(0, owners);
+}
+
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_refused_access_is_counted_for_its_device),
 	CTL_TEST(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
@@ -270,5 +363,6 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_driver_can_omit_operations),
 	CTL_TEST(a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_stop),
 	CTL_TEST(a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_device),
+	CTL_TEST(a_stop_waits_for_a_thread_that_looks_for_faults),
 };
 TEST_SUITE(control_stop, tests, NULL, NULL);
