@@ -164,6 +164,35 @@ sids_remove(struct iopf_dev *dev)
 	iopf_table_empty(&trash);
 }
 
+/*
+ * Add the device to the policy thread, to the table and to the driver. Faults of its StreamIDs are
+ * counted as soon as the table has them, and may be past its quarantine_rate. The device's lock
+ * keeps the policy thread out until the driver has the device.
+ */
+static int
+dev_register(struct iopf_dev *dev)
+{
+	struct iopf_iommu *iommu = dev->iommu;
+	int ret = 0;
+
+	pthread_mutex_lock(&dev->lock);
+	if (dev->limits.conf.quarantine_rate != 0)
+		ret = iopf_policy_join(&dev->policy);
+	if (ret == 0)
+		ret = sids_add(dev);
+	if (ret == 0) {
+		ret = iommu->driver->ops.dev_add(iommu->priv, &dev->conf, &dev->priv);
+		if (ret < 0)
+			sids_remove(dev);
+	}
+	dev->deleted = ret < 0;
+	pthread_mutex_unlock(&dev->lock);
+	/* Without the lock: the policy thread may serve the device, and then finds it deleted. */
+	if (ret < 0)
+		iopf_policy_leave(&dev->policy);
+	return ret;
+}
+
 /* The caller holds the IOMMU's lock. True: it was the last reference; free the device. */
 static bool
 dev_put(struct iopf_dev *dev)
@@ -220,17 +249,8 @@ iopf_dev_add(struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 		ret = -ENOMEM;
 		goto fail;
 	}
-	if (dev->limits.conf.quarantine_rate != 0)
-		ret = iopf_policy_join(&dev->policy);
-	if (ret == 0)
-		ret = sids_add(dev);
-	if (ret == 0) {
-		ret = iommu->driver->ops.dev_add(iommu->priv, &dev->conf, &dev->priv);
-		if (ret < 0)
-			sids_remove(dev);
-	}
+	ret = dev_register(dev);
 	if (ret < 0) {
-		iopf_policy_leave(&dev->policy);
 		dev_free(dev);
 		goto fail;
 	}

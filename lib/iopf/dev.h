@@ -28,7 +28,7 @@ struct iopf_dev {
 	pthread_mutex_t lock;
 	pthread_cond_t settled;		/* an attachment is not busy any more */
 	void *priv;			/* the driver's handle; invalid once deleted is set */
-	bool deleted;			/* the driver's dev_del has returned 0 */
+	bool deleted;			/* dev_add has failed, or dev_del has returned 0 */
 	bool removed;			/* the removal is complete */
 	uint32_t granted;		/* page requests, of the IOMMU's budget */
 	bool ats_on;			/* at the device */

@@ -9,7 +9,8 @@
  *
  * Locks of the control path, in this order:
  *	iommu->state_lock	configure, start, stop, close: one at a time
- *	dev->lock		attach, detach, PRI, removal of that device: one at a time
+ *	dev->lock		addition, attach, detach, PRI, removal of that device: one at a
+ *				time
  *	iommu->lock		lists, tables, the budget of page requests. No wait is made under
  *				it: not for the driver, a device, a handler, a grace period
  *	iommu->idle_lock	sleep or poll, one call at a time. A stop leaves the states that are

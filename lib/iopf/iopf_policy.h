@@ -204,7 +204,8 @@ struct iopf_dev_limits {
 	/**
 	 * The device was quarantined past quarantine_rate, for @p ms; or (ms is 0) has come back by
 	 * itself. On the policy thread of the library. It should not block: the policies of other
-	 * devices wait. Control calls in it return -EDEADLK. May be NULL.
+	 * devices wait. Control calls in it return -EDEADLK. May be called before iopf_dev_add()
+	 * returns: its accesses without a domain count. May be NULL.
 	 */
 	void (*quarantined)(struct iopf_dev *dev, uint32_t ms, void *ctx);
 	void *ctx;

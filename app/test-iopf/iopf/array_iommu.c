@@ -106,6 +106,7 @@ array_iommu_reset(void)
 	hw.can_idle = false;
 	hw.replace_half = false;
 	hw.on_replace = NULL;
+	hw.on_dev_add = NULL;
 	hw.on_sync = NULL;
 	hw.misused = 0;
 	hw.blocked = false;
@@ -200,9 +201,15 @@ hw_dma_unmap(void *priv, void *ptr, size_t len, uint64_t addr)
 static int
 hw_dev_add(void *priv, const struct iopf_dev_conf *conf, void **dev)
 {
+	int ret;
+
 	(void)conf;
-	*dev = priv;
-	return 0;
+	if (hw.on_dev_add != NULL)
+		hw.on_dev_add();
+	ret = apply_knob(ARRAY_DEV_ADD);
+	if (ret == 0)
+		*dev = priv;
+	return ret;
 }
 
 static int
@@ -325,7 +332,8 @@ hw_dev_block(void *priv, void *dev, bool on)
 	int ret;
 
 	(void)priv;
-	(void)dev;
+	if (dev == NULL)
+		hw.misused++;
 	if (hw.on_block != NULL)
 		hw.on_block(on);
 	ret = apply_knob(ARRAY_DEV_BLOCK);

@@ -36,6 +36,7 @@ enum array_call {
 	ARRAY_ATTACH,
 	ARRAY_DETACH,
 	ARRAY_REPLACE,
+	ARRAY_DEV_ADD,
 	ARRAY_DEV_DEL,
 	ARRAY_STALL_SET,
 	ARRAY_DEV_BLOCK,
@@ -81,6 +82,7 @@ extern struct array_iommu {
 	bool attach_half;		/* an attach that fails leaves its attachment */
 	bool replace_half;		/* a replace that fails has switched already */
 	void (*on_replace)(void);	/* called before and after the switch */
+	void (*on_dev_add)(void);	/* called before the driver has the device */
 	void (*on_sync)(void);		/* called when a sync begins */
 	void (*on_attach)(bool attached);	/* called when a device's STE changes */
 	void (*on_block)(bool on);	/* called when a dev_block begins */

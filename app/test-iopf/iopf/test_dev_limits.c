@@ -4,6 +4,7 @@
 /* A device's share of the stalls, and its rate. */
 
 #include <errno.h>
+#include <unistd.h>
 
 #include <rte_errno.h>
 
@@ -267,6 +268,49 @@ limits_that_contradict_each_other_are_refused(void **state)
 	}
 }
 
+#define NEW_SID	100
+
+/* Accesses of the StreamID abort at the time of the driver's dev_add. */
+static void
+flood_new_sid(void)
+{
+	for (unsigned int i = 0; i < 10; i++)
+		array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .sid = NEW_SID,
+				.pasid = IOPF_NO_PASID, .raw_id = 0x10 });
+	poll_all();
+	/* Ticks of the policy thread. */
+	for (unsigned int i = 0; i < 500 && hw.knobs[ARRAY_DEV_BLOCK].calls == 0; i++)
+		usleep(100);
+}
+
+static void
+a_device_that_floods_is_added_before_it_is_quarantined(void **state)
+{
+	const uint32_t sid = NEW_SID;
+	const struct iopf_dev_conf conf = { .sids = &sid, .nb_sids = 1,
+		.limits = &(struct iopf_dev_limits){ .quarantine_rate = 1,
+			.quarantine_ms = 1000000 } };
+	struct iopf_dev *dev;
+
+	(void)state;
+	ctl_open(false, false);
+	hw.on_dev_add = flood_new_sid;
+	/* The driver refuses it: it was never there. */
+	hw.knobs[ARRAY_DEV_ADD].fail = -ENOMEM;
+	hw.knobs[ARRAY_DEV_ADD].nb_fail = 1;
+	assert_null(iopf_dev_add(ctl.iommu, &conf));
+	assert_int_equal(ENOMEM, rte_errno);
+	assert_int_equal(0, hw.knobs[ARRAY_DEV_BLOCK].calls);
+	dev = iopf_dev_add(ctl.iommu, &conf);
+	assert_non_null(dev);
+	assert_true(iopf_dev_is_quarantined(dev));
+	for (unsigned int i = 0; i < 200000 && !hw.blocked; i++)
+		usleep(100);
+	assert_true(hw.blocked);
+	assert_int_equal(0, hw.misused);
+	assert_int_equal(0, iopf_dev_remove(dev));
+}
+
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_device_holds_its_share_of_taken_stalls),
 	CTL_TEST(a_device_holds_its_share_of_deferred_stalls),
@@ -278,6 +322,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(faults_past_the_rate_are_refused),
 	CTL_TEST(the_rate_comes_back_with_time),
 	CTL_TEST(limits_that_contradict_each_other_are_refused),
+	CTL_TEST(a_device_that_floods_is_added_before_it_is_quarantined),
 };
 
 TEST_SUITE(dev_limits, tests, NULL, NULL);
