@@ -372,7 +372,7 @@ attachment_attach(struct iopf_attachment *attachment)
 	pthread_mutex_unlock(&iommu->lock);
 	if (ret == 0)
 		ret = iopf_breaker_prepare(attachment);
-	/* A block that could not be ended when a breaker's attachment was released. */
+	/* A block that could not be ended when a breaker's attachment was released, nor since. */
 	if (ret == 0)
 		ret = iopf_dev_end_block(dev);
 	if (ret < 0)

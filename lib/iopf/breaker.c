@@ -121,9 +121,19 @@ breaker_switch(struct iopf_attachment *attachment, bool cut)
 void
 iopf_breaker_release(struct iopf_attachment *attachment)
 {
-	/* If this fails, the next attach tries it again. */
-	if (attachment->breaker != NULL && attachment->breaker->blocks)
-		breaker_switch(attachment, false);
+	struct iopf_dev *dev = attachment->dev;
+	int ret;
+
+	if (attachment->breaker == NULL || !attachment->breaker->blocks)
+		return;
+	ret = breaker_switch(attachment, false);
+	if (ret == 0)
+		return;
+	/* The device's other PASIDs need it: iopf_dev_serve(). */
+	IOPF_LOG_LIMITED(&dev->log, "%s: the block of its breaker could not be ended (%s): the "
+			"accesses of all its PASIDs abort; the policy thread tries it again",
+			dev->name, strerror(-ret));
+	iopf_policy_want(&dev->policy);
 }
 
 static void

@@ -15,7 +15,8 @@
  *				quiet_ms. Accesses stall again before the state changes. A fatal
  *				verdict may have opened the next episode by then, which stays open.
  *
- * Where the IOMMU can only stall, it blocks the whole device instead.
+ * Where the IOMMU can only stall, it blocks the whole device instead. The release of the attachment
+ * ends that block; if it fails, the policy thread tries it again.
  */
 
 #include <stdatomic.h>

@@ -120,6 +120,8 @@ iopf_dev_serve(struct iopf_policy_client *client, uint64_t now)
 	if (!dev->deleted) {
 		active = iopf_quarantine_serve(dev, now, &note);
 		active |= breakers_serve(dev, now, &told, &episode);
+		/* A block that could not be ended when its breaker was released. */
+		active |= iopf_dev_end_block(dev) < 0;
 	}
 	pthread_mutex_unlock(&dev->lock);
 	quarantine_tell(dev, &note);
