@@ -236,6 +236,20 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 	return attachment_cut_driver(attachment);
 }
 
+/*
+ * The attachment was replaced, and each record of its faults is dispatched: the next domain's
+ * handlers are called from now on (replace.c).
+ */
+static void
+attachment_open_next(const struct iopf_attachment *attachment)
+{
+	struct iopf_attachment *next = iopf_attachment_find(attachment->dev, attachment->pasid);
+
+	if (next != NULL)
+		atomic_fetch_and_explicit(&next->gate, ~IOPF_GATE_REPLACING,
+				memory_order_relaxed);
+}
+
 /* Read each record that the queues have now, then unpublish: no later one finds the attachment. */
 static int
 attachment_drain(struct iopf_attachment *attachment, uint64_t end)
@@ -245,11 +259,15 @@ attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 	int ret;
 
 	ret = iopf_iommu_fence(iommu, end);
-	/* One that was replaced is in no table, and its PASID does not stop. */
-	if (ret < 0 || attachment->replaced)
+	if (ret < 0)
 		return ret;
 	/* The fence knows that poll has returned the records; a pass may be dispatching them. */
 	iopf_rcu_synchronize();
+	/* One that was replaced is in no table, and its PASID does not stop. */
+	if (attachment->replaced) {
+		attachment_open_next(attachment);
+		return 0;
+	}
 	pthread_mutex_lock(&iommu->lock);
 	attachment_unpublish(attachment, attachment->dev->conf.nb_sids, &trash);
 	pthread_mutex_unlock(&iommu->lock);

@@ -131,8 +131,10 @@ int iopf_domain_set_handler(struct iopf_domain *domain, iopf_handler_t handler,
  *   complete), -ENOTSUP (the driver cannot), or those of attach: the old domain is attached as
  *   before. After -ETIMEDOUT and other errors of the driver either may be attached, the old one may
  *   still be in use, and its handlers may have faults: replace by the same domain again, until that
- *   returns 0. An open episode of the old domain ends and its counts are lost, and so does a trip
- *   of its breaker (iopf_policy.h).
+ *   returns 0. If a queue was not read in time, faults get IOPF_SUCCESS without a handler until
+ *   then. If the driver failed, a handler of the new domain may get faults of the old one. An open
+ *   episode of the old domain ends and its counts are lost, and so does a trip of its breaker
+ *   (iopf_policy.h).
  */
 int iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 

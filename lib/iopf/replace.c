@@ -6,7 +6,7 @@
  *
  *	new attachment in the table, in place of the old one; both gates are REPLACING
  *	driver's replace	no access uses the old domain
- *	fence			each record of a fault of the old domain is read
+ *	fence, grace period	each record of a fault of the old domain is read and dispatched
  *	new gate opens		the new domain's handlers are called
  *	old attachment		its faults are answered SUCCESS, its handlers return, it is freed
  *
@@ -15,9 +15,14 @@
  * domain allows. The access faults again until the driver has switched, or until the new domain has
  * the page.
  *
- * The old attachment goes through the stages of a detach: iopf_attachment_detach(). If one of them
- * fails, it stays in the list of the device (replaced) until the next replace, detach or attach of
- * the PASID, or the removal of the device, has finished it.
+ * From the fence on the old attachment goes through the stages of a detach:
+ * iopf_attachment_detach(). If one of them fails, it stays in the list of the device (replaced)
+ * until the next replace, detach or attach of the PASID, or the removal of the device, has finished
+ * it. If the fence fails, the new gate stays REPLACING until then.
+ *
+ * If the driver has switched, but could not complete that, the new gate opens at once: the SMMU may
+ * stay so for long, and the device must be served. A fault of an access that still uses the old
+ * domain is then given to the new domain's handlers.
  */
 
 #include <errno.h>
@@ -130,22 +135,18 @@ attachment_replace(struct iopf_attachment *old, struct iopf_attachment *next)
 		iopf_attachment_discard(next);
 		return ret;
 	}
-	old->state = IOPF_CUT;
 	if (ret == 0) {
 		old->priv = NULL;
 		old->state = IOPF_DRAINING;
-		ret = iopf_iommu_fence(iommu, iopf_dev_wait_end(dev));
-		/* A pass may still be dispatching records that poll has returned. */
-		iopf_rcu_synchronize();
-	} else {
-		IOPF_LOG(ERR, "%s: %s has replaced %s at %s, but the driver could not complete "
-				"that (%s): accesses may still use %s; replace by the same domain "
-				"again, or detach it", dev->name, next->domain->name,
-				old->domain->name, iopf_pasid_text(text, next->pasid),
-				strerror(-ret), old->domain->name);
+		return iopf_attachment_detach(old);
 	}
+	old->state = IOPF_CUT;
+	IOPF_LOG(ERR, "%s: %s has replaced %s at %s, but the driver could not complete that (%s): "
+			"accesses may still use %s; replace by the same domain again, or detach "
+			"it", dev->name, next->domain->name, old->domain->name,
+			iopf_pasid_text(text, next->pasid), strerror(-ret), old->domain->name);
 	gate_set_replacing(next, false);
-	return ret < 0 ? ret : iopf_attachment_detach(old);
+	return ret;
 }
 
 /* The same with the checks. Frees the new attachment if it is not used. */

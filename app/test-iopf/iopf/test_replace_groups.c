@@ -3,7 +3,8 @@
 
 /*
  * Contract 9: a replace with page request groups, with a device that repeats its accesses itself
- * (IOPF_TERMINATE), and with an answer that waits for the end of its burst.
+ * (IOPF_TERMINATE), with an answer that waits for the end of its burst, and with records that are
+ * read late.
  */
 
 #include <errno.h>
@@ -360,6 +361,139 @@ a_staged_answer_is_sent_before_the_old_domain_is_released(void **state)
 	assert_int_equal(1, next.called);
 }
 
+/*
+ * Records of the old domain that are read or dispatched late
+ */
+
+static struct {
+	struct iopf_domain *domain;	/* of another PASID, whose fast handler holds up the pass */
+	pthread_t thread;
+	bool unread;			/* the record of the old domain comes after the burst */
+} slow;
+
+static enum iopf_verdict
+hold_pass(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	(void)ctx;
+	held = true;
+	while (hold)
+		usleep(50);
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+/* Called before the switch: a pass is held up in front of a fault of the old domain. */
+static void
+begin_slow_pass(void)
+{
+	hw.on_replace = NULL;
+	one_put((struct iopf_event){ .addr = 0x1000, .sid = SID, .pasid = 2, .token = 1,
+			.perm = IOPF_PERM_READ, .flags = IOPF_EVENT_STALL, .raw_id = 0x10 });
+	if (!slow.unread)
+		one_put_stall(2, 0x2000);
+	hold = true;
+	held = false;
+	pthread_create(&slow.thread, NULL, poll_once, one.poller);
+	while (!held)
+		usleep(50);
+	if (slow.unread)
+		one_put_stall(2, 0x2000);
+}
+
+static void
+slow_open(bool unread)
+{
+	slow.unread = unread;
+	slow.domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = hold_pass });
+	assert_non_null(slow.domain);
+	assert_int_equal(0, iopf_domain_attach(slow.domain, one.dev, 2));
+	hw.on_replace = begin_slow_pass;
+}
+
+static void
+slow_close(void)
+{
+	assert_int_equal(0, iopf_domain_detach(slow.domain, one.dev, 2));
+	assert_int_equal(0, iopf_domain_destroy(slow.domain));
+}
+
+/* Both faults were answered SUCCESS, the one of the old domain without a handler. */
+static void
+check_sent_back(unsigned int from)
+{
+	assert_int_equal(from + 2, hw.nb_out);
+	for (unsigned int i = from; i < from + 2; i++)
+		assert_int_equal(IOPF_SUCCESS, hw.out[i].answer.code);
+	assert_int_equal(0, one.called + next.called);
+}
+
+/* Poll has returned the record, which is all that the fence waits for. */
+static void
+a_fault_that_is_dispatched_late_is_not_for_the_new_domain(void **state)
+{
+	pthread_t replacer;
+	int ret = 1;
+
+	(void)state;
+	slow_open(false);
+	pthread_create(&replacer, NULL, replace_and_destroy, &ret);
+	/* The fence. */
+	while (hw.knobs[ARRAY_MARK].calls == 0)
+		usleep(50);
+	usleep(20000);
+	hold = false;
+	pthread_join(replacer, NULL);
+	pthread_join(slow.thread, NULL);
+	assert_int_equal(0, ret);
+	check_sent_back(0);
+	one_put_stall(3, 0x3000);
+	iopf_poll(one.poller);
+	assert_int_equal(1, next.called);
+	slow_close();
+}
+
+/* The call times out: the queue is read after it. */
+static void
+a_fault_that_is_read_late_is_not_for_the_new_domain(void **state)
+{
+	const uint32_t sid = SID;
+
+	(void)state;
+	assert_int_equal(0, iopf_dev_remove(one.dev));
+	one.dev = iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.nb_pasids = NB_PASIDS, .wait_ms = 100 });
+	for (unsigned int i = 0; i < 2; i++) {
+		unsigned int out = hw.nb_out;
+
+		next.called = 0;
+		one.called = 0;
+		assert_int_equal(0, iopf_domain_attach(one.domain, one.dev, IOPF_NO_PASID));
+		slow_open(true);
+		one_mute_log(true);
+		assert_int_equal(-ETIMEDOUT, iopf_domain_replace(next.domain, one.dev,
+				IOPF_NO_PASID));
+		one_mute_log(false);
+		hold = false;
+		pthread_join(slow.thread, NULL);
+		while (iopf_poll(one.poller) != 0)
+			;
+		check_sent_back(out);
+		/* Two ways to finish it: then the new domain's handlers are called. */
+		if (i == 0)
+			assert_int_equal(0, iopf_domain_replace(next.domain, one.dev,
+					IOPF_NO_PASID));
+		else
+			assert_int_equal(0, iopf_domain_detach(one.domain, one.dev,
+					IOPF_NO_PASID));
+		one_put_stall(3, 0x3000);
+		iopf_poll(one.poller);
+		assert_int_equal(1, next.called);
+		assert_int_equal(0, iopf_domain_detach(next.domain, one.dev, IOPF_NO_PASID));
+		slow_close();
+	}
+}
+
 #define GROUPS_TEST(fn) cmocka_unit_test_setup_teardown(fn, groups_setup, groups_teardown)
 #define NEXT_TEST(fn) cmocka_unit_test_setup_teardown(fn, one_next_setup, one_next_teardown)
 
@@ -371,6 +505,8 @@ static const struct CMUnitTest tests[] = {
 	GROUPS_TEST(a_late_answer_does_not_reach_the_new_group_of_its_index),
 	NEXT_TEST(a_device_that_repeats_accesses_is_told_to_by_a_replace),
 	NEXT_TEST(a_staged_answer_is_sent_before_the_old_domain_is_released),
+	NEXT_TEST(a_fault_that_is_dispatched_late_is_not_for_the_new_domain),
+	NEXT_TEST(a_fault_that_is_read_late_is_not_for_the_new_domain),
 };
 
 TEST_SUITE(replace_groups, tests, NULL, NULL);
