@@ -10,6 +10,7 @@
 #include "interpose.h"
 
 unsigned int interpose_allocs, interpose_locks;
+void (*interpose_on_fail)(void);
 static _Thread_local bool watching;
 static _Thread_local unsigned int fail_in;
 static _Thread_local bool failed;
@@ -48,6 +49,8 @@ refused(void)
 	if (fail_in == 0 || --fail_in > 0)
 		return false;
 	failed = true;
+	if (interpose_on_fail != NULL)
+		interpose_on_fail();
 	errno = ENOMEM;
 	return true;
 }

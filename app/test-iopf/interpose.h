@@ -30,6 +30,8 @@ void interpose_watch(bool on);
 
 /* Make the n-th allocation of this thread from now on fail, once. 0: none fails. */
 void interpose_fail(unsigned int n);
+/* Called inside the allocation that fails, with the locks that the caller holds. May be NULL. */
+extern void (*interpose_on_fail)(void);
 
 /* True when that allocation has failed. */
 bool interpose_failed(void);

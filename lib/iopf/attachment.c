@@ -105,7 +105,23 @@ attachment_unpublish(struct iopf_attachment *attachment, unsigned int nb_sids,
 				iopf_attachment_key(dev->sids[i], attachment->pasid), trash);
 }
 
-/* Add the attachment to the device, and to the table for each StreamID. */
+/* No fault finds the attachment any more, and its gate was closed: no handler has one of them. */
+static void
+attachment_drop_groups(const struct iopf_attachment *attachment)
+{
+	struct iopf_iommu *iommu = attachment->dev->iommu;
+
+	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
+		iopf_queue_cancel(&iommu->queues[i], attachment, IOPF_CANCEL_DETACH);
+	/* A pass that found a partial group before may still use its attachment. */
+	iopf_rcu_synchronize();
+}
+
+/*
+ * Add the attachment to the device, and to the table for each StreamID. The gate is closed until
+ * all of them are in the table: if the memory does not suffice, no handler has a fault of the first
+ * ones.
+ */
 static int
 attachment_publish(struct iopf_attachment *attachment)
 {
@@ -115,6 +131,7 @@ attachment_publish(struct iopf_attachment *attachment)
 	unsigned int i;
 	int ret = 0;
 
+	atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_CLOSED, memory_order_relaxed);
 	pthread_mutex_lock(&iommu->lock);
 	for (i = 0; i < dev->conf.nb_sids && ret == 0; i += ret == 0)
 		ret = iopf_table_add(&iommu->attached,
@@ -129,9 +146,14 @@ attachment_publish(struct iopf_attachment *attachment)
 	}
 	pthread_mutex_unlock(&iommu->lock);
 	iopf_table_empty(&trash);
-	if (ret == 0 && attachment->domain->conf.deadline_ms != 0)
+	if (ret < 0) {
+		attachment_drop_groups(attachment);
+		return ret;
+	}
+	atomic_fetch_and_explicit(&attachment->gate, ~IOPF_GATE_CLOSED, memory_order_relaxed);
+	if (attachment->domain->conf.deadline_ms != 0)
 		atomic_fetch_add(&iommu->nb_deadlines, 1);
-	return ret;
+	return 0;
 }
 
 /* No queue and no handler has a fault of the attachment. */

@@ -33,7 +33,7 @@ enum iopf_attachment_state {
 	IOPF_DRAINING,
 };
 
-/* The state is not ATTACHED. */
+/* The state is not ATTACHED, or the table does not have all StreamIDs yet. */
 #define IOPF_GATE_CLOSED	(1u << 0)
 /* A replace is under way, or it was replaced: faults are answered SUCCESS, to be tried again. */
 #define IOPF_GATE_REPLACING	(1u << 1)

@@ -12,6 +12,7 @@
 
 #include <rte_errno.h>
 
+#include "interpose.h"
 #include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
@@ -450,6 +451,63 @@ an_invalid_device_configuration_is_refused(void **state)
 	assert_int_equal(EINVAL, rte_errno);
 }
 
+#ifndef INTERPOSE_OFF
+/* One group begins, and another one is complete. */
+static void
+put_groups_of_sid3(void)
+{
+	prg_put(SID3, 1, 1, 0x1000, 0);
+	prg_put(SID3, 1, 2, 0x1000, LAST);
+	prg_poll_all();
+}
+#endif
+
+/*
+ * Each allocation of an attach fails, and groups come at that time: one of the allocations is for
+ * the second StreamID, when the first one is in the table already.
+ */
+static void
+groups_that_find_half_an_attach_have_no_handler(void **state)
+{
+#ifdef INTERPOSE_OFF
+	(void)state;
+	test_skip("a sanitizer replaces the allocator");
+#else
+	const uint32_t sids[] = { SID3, SID3 + 1 };
+	struct iopf_domain *domain = iopf_domain_create(&(struct iopf_domain_conf){
+			.handler = prg_fast });
+	struct iopf_dev *dev = iopf_dev_add(prg.iommu, &(struct iopf_dev_conf){ .sids = sids,
+			.nb_sids = 2, .nb_pasids = 4, .recover = IOPF_PRI, .pri_requests = 2,
+			.pci = &prg_ops, .ctx = &prg });
+	int ret;
+
+	(void)state;
+	assert_non_null(domain);
+	assert_non_null(dev);
+	prg_mute_log(true);
+	for (unsigned int n = 1;; n++) {
+		interpose_on_fail = put_groups_of_sid3;
+		interpose_fail(n);
+		ret = iopf_domain_attach(domain, dev, 1);
+		interpose_fail(0);
+		interpose_on_fail = NULL;
+		if (ret == 0)
+			break;
+		assert_int_equal(-ENOMEM, ret);
+		prg_put(SID3, 1, 1, 0x2000, LAST);
+		prg_poll_all();
+		assert_int_equal(2 * n, hw.nb_out);
+		assert_int_equal(IOPF_INVALID, hw.out[2 * n - 1].answer.code);
+	}
+	/* That of the driver's attach, when the table has both StreamIDs. */
+	assert_int_equal(1, prg.called);
+	/* That, and that of the second StreamID. */
+	assert_true(prg_stat(IOPF_IOMMU_STAT_DISCARDED) >= 2);
+	assert_int_equal(0, iopf_dev_remove(dev));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+#endif
+}
+
 static const struct CMUnitTest tests[] = {
 	PRG_TEST(a_detach_discards_partial_groups_and_answers_pending_groups),
 	PRG_TEST(a_domain_attached_anew_does_not_see_requests_from_before),
@@ -469,5 +527,6 @@ static const struct CMUnitTest tests[] = {
 	PRG_TEST(a_pasid_that_does_not_drain_stays_attached_and_cut),
 	PRG_TEST(page_requests_are_granted_from_a_budget_and_returned),
 	PRG_TEST(an_invalid_device_configuration_is_refused),
+	PRG_TEST(groups_that_find_half_an_attach_have_no_handler),
 };
 TEST_SUITE(prg_detach, tests, NULL, NULL);
