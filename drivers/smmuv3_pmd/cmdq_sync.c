@@ -8,6 +8,8 @@
  * can be lost, or each time, without MSIs.
  */
 
+#include <stdio.h>
+
 #include "backlog.h"
 #include "base.h"
 #include "cmdq.h"
@@ -178,21 +180,37 @@ count_sync_waiter(struct smmuv3_cmdq *q, bool counted)
 	atomic_fetch_add_explicit(&q->sync_waiters, counted ? 1 : -1, memory_order_relaxed);
 }
 
+/*
+ * The registers for the line of a timeout. They are not read if another thread owns the queue, or
+ * if a stop has completed meanwhile: see is_consumed().
+ */
+static const char *
+print_registers(struct smmuv3_cmdq *q, char *text, size_t size)
+{
+	snprintf(text, size, "registers not read");
+	if (!smmuv3_cmdq_try_own(q))
+		return text;
+	if (smmuv3_state_get(q->state) >= SMMUV3_STATE_FAILED)
+		snprintf(text, size, "CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x",
+				smmuv3_read32(q->regs, q->prod_reg),
+				smmuv3_read32(q->regs, q->cons_reg),
+				smmuv3_read32(q->regs, SMMUV3_GERROR),
+				smmuv3_read32(q->regs, SMMUV3_GERRORN));
+	smmuv3_cmdq_disown(q);
+	return text;
+}
+
 static int
 report_timeout(struct smmuv3_cmdq *q, const struct batch *b)
 {
-	char tail[IOPF_LOG_TAIL];
+	char tail[IOPF_LOG_TAIL], regs[96];
 	uint64_t before;
 
 	smmuv3_counter_add_shared(&q->sync_timeouts, 1);
 	if (iopf_log_take(&q->log, &before))
 		SMMUV3_LOG(ERR, q, "CMD_SYNC not complete after %u ms: %u of %u commands written, "
-				"CMDQ_PROD 0x%x, CMDQ_CONS 0x%x, GERROR 0x%x, GERRORN 0x%x%s%s",
-				SMMUV3_TIMEOUT_MS, b->put, b->n + 1,
-				smmuv3_read32(q->regs, q->prod_reg),
-				smmuv3_read32(q->regs, q->cons_reg),
-				smmuv3_read32(q->regs, SMMUV3_GERROR),
-				smmuv3_read32(q->regs, SMMUV3_GERRORN),
+				"%s%s%s", SMMUV3_TIMEOUT_MS, b->put, b->n + 1,
+				print_registers(q, regs, sizeof(regs)),
 				b->held_back ? "; a recovery holds ATC_INVs back: poll the queues "
 				"of the IOMMU, then try again" : "",
 				iopf_log_tail(tail, before));

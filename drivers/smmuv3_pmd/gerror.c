@@ -43,9 +43,12 @@ smmuv3_gerror_check_cmdq(struct smmuv3 *s, bool force)
 		return;
 	if (!smmuv3_cmdq_try_own(&s->cmdq))
 		return;
-	gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
-	if (gerror != UINT32_MAX && (gerror ^ s->gerrorn) & SMMUV3_GERROR_CMDQ_ERR)
-		smmuv3_cmdq_handle_error(&s->cmdq);
+	/* A stop may have completed since the test above. While this thread owns, none does. */
+	if (smmuv3_state_get(&s->state) >= SMMUV3_STATE_STARTING) {
+		gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
+		if (gerror != UINT32_MAX && (gerror ^ s->gerrorn) & SMMUV3_GERROR_CMDQ_ERR)
+			smmuv3_cmdq_handle_error(&s->cmdq);
+	}
 	smmuv3_cmdq_disown(&s->cmdq);
 }
 

@@ -21,7 +21,7 @@ struct smmuv3;
 uint32_t smmuv3_gerror_handle(struct smmuv3 *s);
 /*
  * In waits: repair the command queue if an error has stopped it. @p force: read the register even
- * if the MSI word is 0.
+ * if the MSI word is 0. Reads no register unless the queue executes commands.
  */
 void smmuv3_gerror_check_cmdq(struct smmuv3 *s, bool force);
 /* Acknowledge errors. Owner of the command queue. */

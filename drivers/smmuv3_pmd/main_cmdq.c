@@ -58,10 +58,20 @@ static int
 get_closed_error(void *ctx)
 {
 	struct smmuv3 *s = ctx;
+	int ret = 0;
 
-	if (!smmuv3_may_translate(s))
+	if (smmuv3_state_get(&s->state) == SMMUV3_STATE_OFF)
 		return 0;
-	return smmuv3_state_get(&s->state) == SMMUV3_STATE_UNSAFE ? -ETIMEDOUT : -EIO;
+	/*
+	 * smmuv3_may_translate() reads registers. While this thread owns the queue, no stop
+	 * completes, after which the SMMU may lose its power.
+	 */
+	if (smmuv3_cmdq_wait_own(&s->cmdq) < 0)
+		return -ETIMEDOUT;
+	if (smmuv3_may_translate(s))
+		ret = smmuv3_state_get(&s->state) == SMMUV3_STATE_UNSAFE ? -ETIMEDOUT : -EIO;
+	smmuv3_cmdq_disown(&s->cmdq);
+	return ret;
 }
 
 static void

@@ -97,8 +97,9 @@ bool smmuv3_state_set_failed(smmuv3_state_word_t *word);
 const char *smmuv3_state_name(enum smmuv3_state state);
 
 /*
- * The SMMU may walk tables or use cached entries. Any thread, after a full barrier. Where the
- * state does not tell, this reads CR0ACK; it changes UNSAFE to OFF when SMMUEN reads 0.
+ * The SMMU may walk tables or use cached entries. The owner of the command queue, after a full
+ * barrier. Where the state does not tell, this reads CR0ACK; it changes UNSAFE to OFF when SMMUEN
+ * reads 0.
  */
 bool smmuv3_may_translate(struct smmuv3 *s);
 /* The same, or the SMMU may write a queue or an MSI word. For close. */

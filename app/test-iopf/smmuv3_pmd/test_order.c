@@ -560,6 +560,36 @@ test_a_sleeper_reads_behind_a_full_barrier(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+/*
+ * A stop completes while no other thread owns the command queue, and then the SMMU may have no
+ * power: a call that does not own the queue reads no register, whatever its result is.
+ */
+static void
+test_a_wait_reads_registers_as_the_owner_of_the_queue_only(void **state)
+{
+	const struct iopf_inv inv = { .all = true };
+	unsigned int done;
+	struct pmd p;
+
+	(void)state;
+	open_smmu(&p, IOPF_STALL);
+	p.s->timeout = 1;
+	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
+	start_trail();
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -ETIMEDOUT);
+	/* No command is executed any more. */
+	assert_true(smmuv3_state_set_failed(&p.s->state));
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -ETIMEDOUT);
+	stop_trail();
+	for (unsigned int i = 0; i < trail.n; i++)
+		assert_int_not_equal(trail.events[i].kind, READ);
+	smmuv3_cmdq_disown(&p.s->cmdq);
+	p.s->timeout = rte_get_tsc_hz();
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stores_come_before_each_doorbell),
 	cmocka_unit_test(test_a_recovery_reads_gerror_as_a_status),
@@ -575,6 +605,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_invalidation_reads_the_state_behind_a_full_barrier),
 	cmocka_unit_test(test_a_start_is_published_behind_a_full_barrier),
 	cmocka_unit_test(test_a_sleeper_reads_behind_a_full_barrier),
+	cmocka_unit_test(test_a_wait_reads_registers_as_the_owner_of_the_queue_only),
 };
 
 TEST_SUITE(order, tests, NULL, NULL);

@@ -4,14 +4,20 @@
 /* The state of an SMMU: whether it may translate, and which calls succeed then. */
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 #include <rte_cycles.h>
 
 #include "cr0.h"
+#include "gerror.h"
 #include "iopf_handler.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
+
+#define CHECKERS	6
 
 static bool
 can_translate(struct pmd *p)
@@ -308,6 +314,58 @@ test_a_cr0_write_that_had_to_leave_a_field_fails(void **state)
 	pmd_close(&p);
 }
 
+struct checkers {
+	struct pmd *p;
+	_Atomic bool end;
+};
+
+/* The part of a wait that reads GERROR, in a loop. */
+static void *
+run_checker(void *arg)
+{
+	struct checkers *checkers = arg;
+
+	while (!atomic_load(&checkers->end))
+		smmuv3_gerror_check_cmdq(checkers->p->s, true);
+	return NULL;
+}
+
+/*
+ * Threads that wait may be preempted between any two instructions, and go on after a stop, when the
+ * SMMU has no power. A read of a register then ends the program. There are more threads than
+ * processors, so that some are always preempted.
+ */
+static void
+test_no_wait_reads_a_register_after_a_stop(void **state)
+{
+	struct checkers checkers = { .end = false };
+	pthread_t threads[CHECKERS];
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_start(&p, IOPF_STALL);
+	/* A thread that is preempted may own the queue. */
+	p.s->timeout *= 60;
+	checkers.p = &p;
+	for (unsigned int i = 0; i < CHECKERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, run_checker, &checkers), 0);
+	for (unsigned int i = 0; i < 60; i++) {
+		assert_int_equal(p.ops->stop(p.s), 0);
+		assert_int_equal(smmuv3_model_power_off(p.m), 0);
+		usleep(5000);
+		assert_int_equal(smmuv3_model_power_on(p.m), 0);
+		assert_int_equal(p.ops->start(p.s), 0);
+		usleep(1000);
+	}
+	atomic_store(&checkers.end, true);
+	for (unsigned int i = 0; i < CHECKERS; i++)
+		pthread_join(threads[i], NULL);
+	p.s->timeout /= 60;
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu),
 	cmocka_unit_test(test_control_waits_for_another_call_no_longer_than_for_the_smmu),
@@ -319,6 +377,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_start_that_failed_half_way_is_undone_or_unsafe),
 	cmocka_unit_test(test_an_smmu_that_is_given_up_is_not_off),
 	cmocka_unit_test(test_a_cr0_write_that_had_to_leave_a_field_fails),
+	cmocka_unit_test(test_no_wait_reads_a_register_after_a_stop),
 };
 
 TEST_SUITE(pmd_state, tests, NULL, NULL);
