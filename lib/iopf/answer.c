@@ -220,8 +220,8 @@ slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word, enum i
 		episode_open(q, &copy);
 	answer_send(q, &copy, code);
 	if (unlikely(copy.attachment->join != NULL))
-		iopf_join_answer(q, copy.attachment->domain, slot->index, IOPF_SLOT_GEN(word),
-				code, IOPF_CANCEL_DETACH);
+		iopf_join_answer(q, copy.attachment, slot->index, IOPF_SLOT_GEN(word), code,
+				IOPF_CANCEL_DETACH);
 	return 0;
 }
 

@@ -42,7 +42,7 @@ iopf_fault_cancel(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word,
 		if (why != IOPF_CANCEL_TERMINATED)
 			iopf_answer_send(q, &copy, code);
 		if (copy.attachment->join != NULL)
-			iopf_join_answer(q, copy.attachment->domain, slot->index,
+			iopf_join_answer(q, copy.attachment, slot->index,
 					IOPF_SLOT_GEN(word), code, why);
 	}
 	iopf_answering_end(q->iommu);

@@ -328,8 +328,9 @@ iopf_join_remember(struct iopf_attachment *attachment, const struct iopf_group *
 	struct iopf_pass *pass = iopf_self.pass;
 	enum iopf_verdict kind = verdict & ~0xff;
 
+	/* A failure is for this device alone. */
 	if ((kind != IOPF_VERDICT_ANSWER && kind != IOPF_VERDICT_AFTER_INV) ||
-			(verdict & 0xff) >= IOPF_NB_CODES)
+			(verdict & 0xff) >= IOPF_NB_CODES || (verdict & 0xff) == IOPF_FAILURE)
 		return;
 	if (!pass->has_answered)
 		memset(pass->answered, 0, sizeof(pass->answered));
@@ -382,6 +383,7 @@ iopf_join_publish(struct iopf_attachment *attachment, const struct iopf_group *g
 struct batch {
 	struct iopf_iommu *iommu;
 	struct iopf_domain *domain;
+	const struct iopf_dev *dev;	/* of the leader */
 	uint64_t now;
 	uint32_t nb_answered[IOPF_NB_CODES];
 	uint16_t n;
@@ -428,7 +430,9 @@ joined_answer(struct batch *batch, struct iopf_slot_copy *copy, enum iopf_code c
 		/* A recovery does not end page requests. The device requests the page again. */
 		code = request ? IOPF_SUCCESS : IOPF_INVALID;
 	}
-	if (code == IOPF_RAZWI && request)
+	/* A failure switches the PRI of the leader's device off, and not that of others. */
+	if ((code == IOPF_RAZWI && request) ||
+			(code == IOPF_FAILURE && copy->attachment->dev != batch->dev))
 		code = IOPF_INVALID;
 	if (iopf_answer_prepare(batch->iommu, copy, code)) {
 		batch->answers[batch->n++] = copy->answer;
@@ -440,8 +444,8 @@ joined_answer(struct batch *batch, struct iopf_slot_copy *copy, enum iopf_code c
 }
 
 void
-iopf_join_answer(struct iopf_queue *q, struct iopf_domain *domain, uint32_t index, uint64_t gen,
-		enum iopf_code code, enum iopf_cancel why)
+iopf_join_answer(struct iopf_queue *q, const struct iopf_attachment *attachment, uint32_t index,
+		uint64_t gen, enum iopf_code code, enum iopf_cancel why)
 {
 	uint32_t top = stack_close(&q->joins[index], gen);
 	struct batch batch;
@@ -449,7 +453,8 @@ iopf_join_answer(struct iopf_queue *q, struct iopf_domain *domain, uint32_t inde
 	if (likely(top == NO_TOP))
 		return;
 	batch.iommu = q->iommu;
-	batch.domain = domain;
+	batch.domain = attachment->domain;
+	batch.dev = attachment->dev;
 	batch.now = rte_rdtsc();
 	batch.n = 0;
 	memset(batch.nb_answered, 0, sizeof(batch.nb_answered));

@@ -67,7 +67,10 @@ bool iopf_join_try(struct iopf_attachment *attachment, const struct iopf_group *
  */
 bool iopf_join_answer_event(struct iopf_pass *pass, struct iopf_attachment *attachment,
 		const struct iopf_event *ev);
-/* The handler has answered the group: later faults of the burst get the same answer. */
+/*
+ * The handler has answered the group: later faults of the burst get the same answer. Without effect
+ * for IOPF_FAILURE.
+ */
 void iopf_join_remember(struct iopf_attachment *attachment, const struct iopf_group *group,
 		enum iopf_verdict verdict);
 /* The group was taken or deferred: it becomes a leader, if it is not answered yet. */
@@ -76,10 +79,10 @@ void iopf_join_publish(struct iopf_attachment *attachment, const struct iopf_gro
 /*
  * Any thread, in a read section, between iopf_answering_begin() and iopf_answering_end(): it has
  * claimed the answer to the fault of this slot and generation, and has sent it. Answer the faults
- * that have joined. @p why is IOPF_CANCEL_TERMINATED if the IOMMU has ended the access; otherwise
- * not used.
+ * that have joined. @p attachment is the leader's. @p why is IOPF_CANCEL_TERMINATED if the IOMMU
+ * has ended the access; otherwise not used.
  */
-void iopf_join_answer(struct iopf_queue *q, struct iopf_domain *domain, uint32_t index,
-		uint64_t gen, enum iopf_code code, enum iopf_cancel why);
+void iopf_join_answer(struct iopf_queue *q, const struct iopf_attachment *attachment,
+		uint32_t index, uint64_t gen, enum iopf_code code, enum iopf_cancel why);
 
 #endif /* JOIN_H */

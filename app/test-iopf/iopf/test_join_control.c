@@ -346,6 +346,40 @@ faults_do_not_join_one_that_could_not_be_deferred(void **state)
 	assert_int_equal(n + 1, hw.nb_out);
 }
 
+/* It switches PRI off: the other devices keep theirs. */
+static void
+a_failure_is_for_the_leaders_device_alone(void **state)
+{
+	static const enum iopf_code codes[] = {
+		[1] = IOPF_FAILURE, IOPF_FAILURE, IOPF_INVALID, IOPF_INVALID,
+	};
+
+	(void)state;
+	assert_int_equal(0, iopf_domain_attach(join.domain, prg.dev2, 3));
+	prg_put(SID, 3, 1, PAGE, LAST);
+	prg_poll_all();
+	prg_put(SID, 3, 2, PAGE, LAST);
+	prg_put(SID2, 3, 3, PAGE, LAST);
+	join_put_stall(SID_A, 4, PAGE, IOPF_PERM_READ);
+	prg_poll_all();
+	assert_int_equal(1, join.called);
+	assert_int_equal(0, iopf_group_respond(join.id, IOPF_FAILURE));
+	assert_int_equal(4, hw.nb_out);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(codes[hw.out[i].answer.token], hw.out[i].answer.code);
+	assert_int_equal(2, join_stat(IOPF_STAT_FAILURE));
+	assert_int_equal(2, join_stat(IOPF_STAT_INVALID));
+	/* In a burst: the handler is called for each device. */
+	join.called = 0;
+	join.verdict = IOPF_ANSWER(IOPF_FAILURE);
+	prg_put(SID, 3, 1, PAGE, LAST);
+	prg_put(SID2, 3, 2, PAGE, LAST);
+	prg_poll_all();
+	assert_int_equal(2, join.called);
+	assert_int_equal(3, join_stat(IOPF_STAT_JOINED));
+	assert_int_equal(0, iopf_domain_detach(join.domain, prg.dev2, 3));
+}
+
 static const struct CMUnitTest tests[] = {
 	JOIN_TEST(a_detach_of_the_leaders_device_answers_all),
 	JOIN_TEST(a_detach_of_a_joined_device_answers_its_own),
@@ -360,5 +394,6 @@ static const struct CMUnitTest tests[] = {
 	JOIN_TEST(a_recovery_ends_stalls_that_have_joined_a_page_request),
 	JOIN_TEST(a_loss_of_requests_leaves_joined_groups),
 	JOIN_TEST(faults_do_not_join_one_that_could_not_be_deferred),
+	JOIN_TEST(a_failure_is_for_the_leaders_device_alone),
 };
 TEST_SUITE(join_control, tests, NULL, NULL);
