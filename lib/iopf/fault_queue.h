@@ -35,6 +35,7 @@ struct iopf_queue {
 	 * The owner takes all of it at once, so that there is no ABA. IOPF_NO_SLOT ends it.
 	 */
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t freed;
+	_Atomic uint32_t nb_stacked;	/* slots of this queue that have joined others: join.h */
 	_Atomic uint32_t deadlines_set;	/* calls of iopf_group_set_deadline() */
 	_Atomic uint64_t *deadlines;	/* of groups, by slot: see deadline.h */
 

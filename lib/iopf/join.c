@@ -18,6 +18,7 @@
 #include "iopf_trace.h"
 #include "join.h"
 #include "pass.h"
+#include "prg.h"
 #include "verdict.h"
 
 /* A stack's word, from bit 0: the top, is open, the generation. */
@@ -182,6 +183,13 @@ stack_close(_Atomic uint64_t *stack, uint64_t gen)
 	return STACK_GEN(word) == gen ? STACK_TOP(word) : NO_TOP;
 }
 
+/* Of a complete group, or a fault of the event queue. */
+static inline uint32_t
+nb_slots_of(const struct iopf_queue *q, const struct iopf_slot *slot)
+{
+	return q->prg == NULL ? 1 : iopf_prg_count_slots(q, slot);
+}
+
 /* False: the handler is called. */
 static bool
 leader_join(struct iopf_attachment *attachment, const struct iopf_group *group, uint64_t id,
@@ -192,7 +200,11 @@ leader_join(struct iopf_attachment *attachment, const struct iopf_group *group, 
 	struct iopf_slot *slot = &q->slots[IOPF_ID_SLOT(group->id)];
 	uint64_t handling = IOPF_SLOT_WORD(IOPF_ID_GEN(group->id), IOPF_SLOT_HANDLING);
 	uint64_t joined = IOPF_SLOT_WORD(IOPF_ID_GEN(group->id), IOPF_SLOT_JOINED);
+	uint32_t nb_slots = nb_slots_of(q, slot);
 
+	/* Stacks have half of the queue's slots. This thread is the one that adds to the count. */
+	if (atomic_load_explicit(&q->nb_stacked, memory_order_relaxed) + nb_slots > q->nb_slots / 2)
+		return false;
 	/* A cancel may come first: verdict_apply() finds the answer sent, and frees the slot. */
 	*verdict = IOPF_ANSWER(IOPF_INVALID);
 	/* It keeps one of the IOMMU's stalls, as the leader does. */
@@ -206,11 +218,14 @@ leader_join(struct iopf_attachment *attachment, const struct iopf_group *group, 
 		dev_uncount_held_slot(q, slot);
 		return true;
 	}
+	/* The thread that closes the stack subtracts: batch_end(). */
+	atomic_fetch_add_explicit(&q->nb_stacked, nb_slots, memory_order_relaxed);
 	if (stack_push(&q->iommu->queues[IOPF_ID_QUEUE(id)], id, slot,
 			TOP_OF(q->id, slot->index))) {
 		pass->joined = true;
 		return true;
 	}
+	atomic_fetch_sub_explicit(&q->nb_stacked, nb_slots, memory_order_relaxed);
 	if (iopf_slot_cas(slot, joined, handling)) {
 		dev_uncount_held_slot(q, slot);
 		return false;
@@ -388,7 +403,10 @@ struct batch {
 	uint32_t nb_answered[IOPF_NB_CODES];
 	uint16_t n;
 	struct iopf_answer answers[ANSWERS];
-	struct iopf_slot_chain freed[IOPF_MAX_QUEUES];
+	struct freed {
+		struct iopf_slot_chain chain;	/* of groups, by their first slots */
+		uint32_t nb_slots;
+	} freed[IOPF_MAX_QUEUES];
 };
 
 static void
@@ -411,8 +429,15 @@ batch_end(struct batch *batch)
 	batch_send(batch);
 	for (unsigned int i = 0; i < IOPF_NB_CODES; i++)
 		iopf_answer_count(batch->iommu, batch->domain, i, batch->nb_answered[i]);
-	for (unsigned int i = 0; i < batch->iommu->info.nb_queues; i++)
-		iopf_slot_free_chain(&batch->iommu->queues[i], &batch->freed[i]);
+	for (unsigned int i = 0; i < batch->iommu->info.nb_queues; i++) {
+		struct iopf_queue *q = &batch->iommu->queues[i];
+
+		if (batch->freed[i].nb_slots == 0)
+			continue;
+		atomic_fetch_sub_explicit(&q->nb_stacked, batch->freed[i].nb_slots,
+				memory_order_relaxed);
+		iopf_slot_free_chain(q, &batch->freed[i].chain);
+	}
 }
 
 static void
@@ -462,6 +487,7 @@ iopf_join_answer(struct iopf_queue *q, const struct iopf_attachment *attachment,
 	while (top != NO_TOP) {
 		struct iopf_queue *own = &q->iommu->queues[TOP_QUEUE(top)];
 		struct iopf_slot *slot = &own->slots[TOP_SLOT(top)];
+		struct freed *freed = &batch.freed[own->id];
 		struct iopf_slot_copy copy;
 
 		top = slot->next;
@@ -472,7 +498,8 @@ iopf_join_answer(struct iopf_queue *q, const struct iopf_attachment *attachment,
 		} else {
 			iopf_slot_leave(slot);
 		}
-		iopf_slot_chain_add(&batch.freed[own->id], slot);
+		freed->nb_slots += nb_slots_of(own, slot);
+		iopf_slot_chain_add(&freed->chain, slot);
 	}
 	batch_end(&batch);
 }

@@ -26,7 +26,10 @@
  * too late, after the answer, fails too.
  *
  * A cancelled joined fault is answered at once. Its slot is then LEFT: it stays in the stack, no
- * handler has it, nothing in it is used but its link, and the close frees it.
+ * handler has it, nothing in it is used but its link, and the close frees it. Its device may raise
+ * the next fault meanwhile, so stacks have at most half of a queue's slots: the other half is
+ * enough for all faults that can be outstanding (iommu_init_queues()). Past that a fault goes to
+ * its handler.
  *
  * A burst's duplicates of a fault that was answered in it have no stack: they get the same answer
  * in the same batch (struct iopf_pass_answered).

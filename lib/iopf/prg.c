@@ -276,6 +276,12 @@ iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_slot *head,
 	return n;
 }
 
+uint32_t
+iopf_prg_count_slots(const struct iopf_queue *q, const struct iopf_slot *head)
+{
+	return q->prg->links[head->index].nb;
+}
+
 /*
  * Devices with pri_overcommit leave half of the slots to the other devices. That is enough: the
  * budget of the other devices is at most half of the slots.

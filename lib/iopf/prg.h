@@ -6,7 +6,8 @@
 
 /*
  * Page request groups (PRG). Only the owner of the queue calls these functions, but
- * iopf_prg_list_faults(), which is also for the worker that has the group.
+ * iopf_prg_list_faults(), which is also for the worker that has the group, and
+ * iopf_prg_count_slots(), which is also for the thread that closes the stack with the group.
  */
 
 #include <stdint.h>
@@ -25,6 +26,8 @@ unsigned int iopf_prg_dispatch(struct iopf_pass *pass, const struct iopf_event *
 /* List the requests of the group whose first is @p head. */
 uint16_t iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_slot *head,
 		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS]);
+/* The slots of a complete group. */
+uint32_t iopf_prg_count_slots(const struct iopf_queue *q, const struct iopf_slot *head);
 /* Free all slots of a group that was answered. */
 void iopf_prg_free(struct iopf_queue *q, uint32_t head);
 /* Discard, and report, the groups that have waited for their Last since before @p since. */

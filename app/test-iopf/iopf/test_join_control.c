@@ -161,6 +161,49 @@ slots_of_cancelled_joined_faults_come_back(void **state)
 	check_slots();
 }
 
+/*
+ * A device whose joined faults are cancelled again and again does not use up the slots of the
+ * others behind a leader that is held for long.
+ */
+static void
+cancelled_joined_faults_leave_slots_to_others(void **state)
+{
+	uint64_t leader;
+
+	(void)state;
+	join_put_stall(SID_A, 1, PAGE, IOPF_PERM_READ);
+	prg_poll_all();
+	leader = join.id;
+	for (unsigned int i = 0; i < 12; i++) {
+		for (unsigned int k = 2; k < 22; k++)
+			join_put_stall(SID_B, k, PAGE, IOPF_PERM_READ);
+		/* Groups of two requests. */
+		for (unsigned int k = 2; k < 8; k++) {
+			prg_put(SID, 3, k, PAGE, 0);
+			prg_put(SID, 3, k, PAGE + 8, LAST);
+		}
+		prg_poll_all();
+		assert_int_equal(27, iopf_domain_pending(join.domain));
+		assert_int_equal(0, iopf_domain_detach(join.domain, join.b, 1));
+		assert_int_equal(0, iopf_domain_detach(join.domain, prg.dev, 3));
+		assert_int_equal(26 * (i + 1), hw.nb_out);
+		assert_int_equal(0, iopf_domain_attach(join.domain, join.b, 1));
+		assert_int_equal(0, iopf_domain_attach(join.domain, prg.dev, 3));
+	}
+	assert_true(join_stat(IOPF_STAT_JOINED) > 0);
+	assert_int_equal(0, prg_stat(IOPF_IOMMU_STAT_NO_SLOT));
+	assert_int_equal(0, prg_stat(IOPF_IOMMU_STAT_CUT));
+	/* All come back with the leader's answer, and faults join again. */
+	assert_int_equal(0, iopf_group_respond(leader, IOPF_SUCCESS));
+	hw.nb_out = 0;
+	put_one_of_each();
+	assert_int_equal(0, iopf_group_respond(join.id, IOPF_SUCCESS));
+	join_check_answers(4, (uint16_t []){ 1, 2, 3, 4 }, IOPF_SUCCESS);
+	assert_int_equal(0, prg.iommu->queues[IOPF_QUEUE_EVENTS].nb_stacked);
+	assert_int_equal(0, prg.iommu->queues[IOPF_QUEUE_REQUESTS].nb_stacked);
+	check_slots();
+}
+
 /* A leader in a deferred handler: the detach waits for the handler, the joined ones do not. */
 static void
 a_detach_of_a_deferred_leader_answers_all_at_once(void **state)
@@ -386,6 +429,7 @@ static const struct CMUnitTest tests[] = {
 	JOIN_TEST(the_index_of_a_cancelled_joined_group_is_free),
 	JOIN_TEST(a_joined_fault_has_a_deadline_of_its_own),
 	JOIN_TEST(slots_of_cancelled_joined_faults_come_back),
+	JOIN_TEST(cancelled_joined_faults_leave_slots_to_others),
 	JOIN_TEST(a_detach_of_a_deferred_leader_answers_all_at_once),
 	JOIN_TEST(a_deadline_answers_the_leader_and_the_joined_ones),
 	JOIN_TEST(a_joined_fault_can_be_answered_by_its_id),
