@@ -157,11 +157,10 @@ iopf_queue_expire(struct iopf_queue *q, uint64_t now)
 			if (iopf_fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE))
 				iopf_deadline_report(q, slot, attachment->dev);
 		} else if (pressed && dev_is_over_share(q, attachment->dev) &&
-				now - __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED) >
-				q->iommu->share_cycles) {
+				iopf_slot_is_older(slot, now, q->iommu->share_cycles) &&
+				iopf_fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE)) {
 			iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_OVER_SHARE, 1);
 			iopf_dev_count(attachment->dev, IOPF_DEV_STAT_OVER_SHARE, 1);
-			iopf_fault_cancel(q, slot, word, IOPF_CANCEL_DEADLINE);
 		}
 	}
 }

@@ -136,8 +136,7 @@ iopf_deadline_is_over(struct iopf_queue *q, uint32_t i, uint64_t word,
 		return left == 0 || left > MS_MASK / 2;
 	}
 	limit = attachment->domain->conf.deadline_ms * rte_get_tsc_hz() / 1000;
-	return limit != 0 && now - __atomic_load_n(&q->slots[i].fault.time, __ATOMIC_RELAXED) >
-		limit;
+	return limit != 0 && iopf_slot_is_older(&q->slots[i], now, limit);
 }
 
 /*

@@ -30,7 +30,8 @@ enum iopf_stat {
 	IOPF_STAT_TAKEN,
 	IOPF_STAT_AFTER_INV,	/**< answered after an invalidation */
 	IOPF_STAT_CANCELLED,	/**< answered by a detach or a stop instead of the handler */
-	IOPF_STAT_EXPIRED,	/**< answered by the deadline */
+	IOPF_STAT_EXPIRED,	/**< answered by the deadline, or given up by a device over its
+				  * share */
 	IOPF_STAT_TERMINATED,	/**< ended by the IOMMU */
 	IOPF_STAT_REQUESTS,	/**< page requests in the groups among the faults */
 	IOPF_STAT_EPISODES,	/**< opened: see iopf_policy.h */

@@ -131,6 +131,16 @@ iopf_slot_load(const struct iopf_slot *slot)
 	return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
 }
 
+/*
+ * The fault is older than @p age at @p now. The difference is signed: the thread that read the
+ * record may have had a clock that is ahead of this thread's.
+ */
+static inline bool
+iopf_slot_is_older(const struct iopf_slot *slot, uint64_t now, uint64_t age)
+{
+	return (int64_t)(now - __atomic_load_n(&slot->fault.time, __ATOMIC_RELAXED)) > (int64_t)age;
+}
+
 static inline bool
 iopf_slot_cas(struct iopf_slot *slot, uint64_t from, uint64_t to)
 {

@@ -36,9 +36,9 @@ queue(void)
 	return &one.iommu->queues[IOPF_QUEUE_EVENTS];
 }
 
-/* A whole sweep, as if @p ms had passed. Returns the number of its parts. */
+/* A whole sweep at a time in TSC cycles from now. Returns the number of its parts. */
 static unsigned int
-sweep(uint64_t ms)
+sweep_at(int64_t cycles)
 {
 	struct iopf_queue *q = queue();
 	unsigned int parts = 0;
@@ -46,12 +46,19 @@ sweep(uint64_t ms)
 	assert_true(iopf_queue_own(q));
 	iopf_rcu_read_lock();
 	do {
-		iopf_queue_expire(q, rte_rdtsc() + ms * rte_get_tsc_hz() / 1000);
+		iopf_queue_expire(q, rte_rdtsc() + cycles);
 		parts++;
 	} while (q->scan != 0);
 	iopf_rcu_read_unlock();
 	iopf_queue_disown(q);
 	return parts;
+}
+
+/* A whole sweep, as if @p ms had passed. */
+static unsigned int
+sweep(uint64_t ms)
+{
+	return sweep_at(ms * rte_get_tsc_hz() / 1000);
 }
 
 static void
@@ -217,6 +224,24 @@ a_groups_deadline_replaces_that_of_its_domain(void **state)
 	check_expired(3);
 	assert_int_equal(2, hw.out[2].answer.token);
 	assert_int_equal(0, iopf_group_respond(none, IOPF_SUCCESS));
+	assert_int_equal(0, iopf_domain_destroy(other));
+}
+
+/* The queue moves to a poll thread whose clock is behind that of the one before. */
+static void
+a_clock_that_is_behind_makes_no_fault_late(void **state)
+{
+	struct iopf_domain *other = one.domain;
+
+	(void)state;
+	assert_int_equal(0, iopf_domain_detach(one.domain, one.dev, IOPF_NO_PASID));
+	one.domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = one_fast,
+			.ctx = &one, .deadline_ms = FAR_MS });
+	assert_int_equal(0, iopf_domain_attach(one.domain, one.dev, IOPF_NO_PASID));
+	put_one(IOPF_TAKEN, 1);
+	sweep_at(-(int64_t)rte_get_tsc_hz() * 60);
+	check_expired(0);
+	assert_int_equal(0, iopf_group_respond(one.last_id, IOPF_SUCCESS));
 	assert_int_equal(0, iopf_domain_destroy(other));
 }
 
@@ -421,6 +446,7 @@ static const struct CMUnitTest tests[] = {
 	ONE_TEST(deferred_groups_expire),
 	ONE_TEST(the_last_call_counts),
 	ONE_TEST(a_groups_deadline_replaces_that_of_its_domain),
+	ONE_TEST(a_clock_that_is_behind_makes_no_fault_late),
 	ONE_TEST(a_deadline_is_for_one_fault),
 	ONE_TEST(the_sweep_ends_with_the_last_deadline),
 	ONE_TEST(too_long_a_deadline_is_refused_with_a_line),
