@@ -35,8 +35,6 @@
  * GBPA its devices would reach all of memory meanwhile.
  */
 
-#include <rte_cycles.h>
-
 #include "atc.h"
 #include "backlog.h"
 #include "base.h"
@@ -51,6 +49,7 @@
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
 #include "state.h"
+#include "wait.h"
 
 void
 smmuv3_clear_smmuen(struct smmuv3 *s)
@@ -82,7 +81,7 @@ is_smmuen_acked(struct smmuv3 *s, uint32_t want)
 static void
 set_smmuen(struct smmuv3 *s, uint32_t smmuen)
 {
-	s->recovery.start = rte_get_tsc_cycles();
+	smmuv3_wait_begin(s, &s->recovery.wait);
 	smmuv3_cr0_store(s, (s->cr0 & ~SMMUV3_CR0_SMMUEN) | smmuen);
 }
 
@@ -90,7 +89,7 @@ set_smmuen(struct smmuv3 *s, uint32_t smmuen)
 static unsigned int
 give_up_if_late(struct smmuv3 *s, const char *what)
 {
-	return rte_get_tsc_cycles() - s->recovery.start < s->timeout ? 0 : smmuv3_give_up(s, what);
+	return smmuv3_wait_count(s, &s->recovery.wait) ? 0 : smmuv3_give_up(s, what);
 }
 
 unsigned int

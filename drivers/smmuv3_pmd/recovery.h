@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "wait.h"
+
 struct smmuv3;
 
 /* Steps of the recovery in check(), while the state is RUNNING. */
@@ -31,7 +33,7 @@ enum smmuv3_recovery_step {
 struct smmuv3_recovery {
 	_Atomic bool wanted;	/* stall records or answers may be lost. Any thread */
 	_Atomic enum smmuv3_recovery_step step;
-	uint64_t start;		/* TSC when SMMUEN was written */
+	struct smmuv3_wait wait;	/* for the acknowledgement of SMMUEN */
 	uint64_t pos;		/* of the command queue or backlog: see smmuv3_recovery_advance() */
 };
 

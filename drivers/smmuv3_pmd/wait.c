@@ -22,18 +22,23 @@ smmuv3_wait_begin(const struct smmuv3 *s, struct smmuv3_wait *w)
 }
 
 bool
-smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w)
+smmuv3_wait_count(const struct smmuv3 *s, struct smmuv3_wait *w)
 {
-	uint64_t now, passed;
+	uint64_t now = rte_get_tsc_cycles();
+	uint64_t passed = RTE_MIN(now - w->last, s->timeout / SMMUV3_WAIT_STEPS + 1);
 
-	s->backend->wait(s->backend_ctx);
-	/* Each call tests the MSI word; every 64th call reads the register GERROR. */
-	smmuv3_gerror_check_cmdq(s, ++w->n % 64 == 0);
-	now = rte_get_tsc_cycles();
-	passed = RTE_MIN(now - w->last, s->timeout / SMMUV3_WAIT_STEPS + 1);
 	w->last = now;
 	w->left -= RTE_MIN(w->left, passed);
 	return w->left != 0;
+}
+
+bool
+smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w)
+{
+	s->backend->wait(s->backend_ctx);
+	/* Each call tests the MSI word; every 64th call reads the register GERROR. */
+	smmuv3_gerror_check_cmdq(s, ++w->n % 64 == 0);
+	return smmuv3_wait_count(s, w);
 }
 
 int

@@ -15,9 +15,11 @@
 struct smmuv3;
 
 /*
- * No wait for the SMMU is longer than this, in which the waiting thread runs. A thread that is not
- * scheduled for long, and with it perhaps a software SMMU on the same processor, has given the SMMU
- * no time: between two calls of smmuv3_wait() at most this time / SMMUV3_WAIT_STEPS counts.
+ * A wait for one thing, of a call or of a recovery, is at most this long, in which the waiting
+ * thread runs. A thread that is not scheduled for long, and with it perhaps a software SMMU on the
+ * same processor, has given the SMMU no time: between two calls of smmuv3_wait() or
+ * smmuv3_wait_count() at most this time / SMMUV3_WAIT_STEPS counts. A call may wait for several
+ * things, one after the other.
  */
 #define SMMUV3_TIMEOUT_MS	1000
 #define SMMUV3_WAIT_STEPS	16
@@ -31,6 +33,8 @@ struct smmuv3_wait {
 /* smmuv3_wait() lets the SMMU run and checks GERROR. It returns false when the time is over. */
 void smmuv3_wait_begin(const struct smmuv3 *s, struct smmuv3_wait *w);
 bool smmuv3_wait(struct smmuv3 *s, struct smmuv3_wait *w);
+/* Only count the time since the last call. False when the time is over. */
+bool smmuv3_wait_count(const struct smmuv3 *s, struct smmuv3_wait *w);
 /* Wait until (register & mask) == want. -ETIMEDOUT, logged. */
 int smmuv3_wait_reg(struct smmuv3 *s, const char *name, uint32_t offset, uint32_t mask,
 		uint32_t want);

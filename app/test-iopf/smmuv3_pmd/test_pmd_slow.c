@@ -281,6 +281,50 @@ test_a_wait_does_not_end_by_one_long_pause(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+/* The same for the acknowledgement that a recovery waits for, from one check() to the next. */
+static void
+test_a_recovery_does_not_end_by_one_long_pause(void **state)
+{
+	uint8_t buf[4] = { 0 };
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int acks = 0; acks < 2; acks++) {
+		open_smmu(&p);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+		pmd_write(&p, PMD_VA, buf, sizeof(buf));
+		pmd_step(&p);
+		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
+		for (unsigned int i = 0; i < 100 &&
+				p.s->recovery.step != SMMUV3_RECOVERY_STOPPING; i++)
+			assert_int_equal(p.ops->check(p.s), 0);
+		assert_int_equal(p.s->recovery.step, SMMUV3_RECOVERY_STOPPING);
+		usleep(2 * p.s->timeout * 1000000 / rte_get_tsc_hz());
+		assert_int_equal(p.ops->check(p.s), 0);
+		if (acks) {
+			smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+			assert_int_equal(wait_for_report(&p), IOPF_CHECK_TERMINATED);
+		} else {
+			/* Without an acknowledgement the SMMU is given up. */
+			assert_int_equal(wait_for_report(&p), IOPF_CHECK_DEAD |
+					IOPF_CHECK_TERMINATED);
+			smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
+			pmd_step(&p);
+			assert_int_equal(p.ops->stop(p.s), 0);
+			assert_int_equal(p.ops->start(p.s), 0);
+		}
+		for (unsigned int i = 0; i < 1000 &&
+				p.s->recovery.step != SMMUV3_RECOVERY_NONE; i++) {
+			pmd_step(&p);
+			assert_int_equal(p.ops->check(p.s), 0);
+		}
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+		p.s->timeout *= 20;
+		pmd_serve_fault(&p, PMD_VA);
+		pmd_finish(&p, IOPF_NO_PASID);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_slow_endpoint_does_not_make_the_smmu_dead),
 	cmocka_unit_test(test_a_recovery_waits_for_a_slow_endpoint),
@@ -289,6 +333,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_queue_that_moves_is_not_given_up),
 	cmocka_unit_test(test_a_slow_atc_delays_its_own_callers_alone),
 	cmocka_unit_test(test_a_wait_does_not_end_by_one_long_pause),
+	cmocka_unit_test(test_a_recovery_does_not_end_by_one_long_pause),
 };
 
 TEST_SUITE(pmd_slow, tests, NULL, NULL);
