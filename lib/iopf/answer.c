@@ -15,8 +15,12 @@
 #include "join.h"
 #include "rcu.h"
 
-/* The state of a slot changes at most this often in one generation. */
-#define MAX_MOVES 8
+/*
+ * Attempts of a claim. Each that fails is a move of the group by its handler or a worker, of which
+ * a group has few, unless a handler defers it again and again. Between two such moves a handler
+ * runs, so that a claim does not lose so many races in a row.
+ */
+#define MAX_CLAIMS 64
 
 void
 iopf_event_refuse(struct iopf_pass *pass, const struct iopf_event *ev, enum iopf_code code,
@@ -59,7 +63,7 @@ slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *copy, b
 {
 	uint64_t gen = IOPF_SLOT_GEN(word);
 
-	for (unsigned int i = 0; i < MAX_MOVES; i++, word = iopf_slot_load(slot)) {
+	for (unsigned int i = 0; i < MAX_CLAIMS; i++, word = iopf_slot_load(slot)) {
 		uint64_t to;
 
 		if (IOPF_SLOT_GEN(word) != gen)
