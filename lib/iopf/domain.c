@@ -246,9 +246,15 @@ iopf_quiesce(void)
 void *
 iopf_domain_ctx(const struct iopf_domain *domain)
 {
+	void *ctx;
+
 	if (domain == NULL)
 		return iopf_ret_null();
-	return iopf_domain_handlers(domain)->ctx;
+	/* iopf_domain_set_handler() writes the other copy after a grace period. */
+	iopf_rcu_read_lock();
+	ctx = iopf_domain_handlers(domain)->ctx;
+	iopf_rcu_read_unlock();
+	return ctx;
 }
 
 const char *

@@ -340,6 +340,46 @@ handlers_are_replaced_during_faults(void **state)
 	a.dead = b.dead = false;
 }
 
+static _Atomic bool read_end;
+static _Atomic unsigned int nb_read;
+
+static void *
+read_contexts(void *arg)
+{
+	while (!atomic_load_explicit(&read_end, memory_order_relaxed)) {
+		void *ctx = iopf_domain_ctx(arg);
+
+		if (ctx != &a && ctx != &b)
+			a.wrong++;
+		atomic_fetch_add_explicit(&nb_read, 1, memory_order_relaxed);
+		usleep(50);
+	}
+	return NULL;
+}
+
+/* A build with TSan finds a read that no grace period waits for. */
+static void
+the_context_can_be_read_during_changes(void **state)
+{
+	pthread_t reader;
+
+	(void)state;
+	read_end = false;
+	nb_read = 0;
+	pthread_create(&reader, NULL, read_contexts, one.domain);
+	for (unsigned int i = 0; i < 20; i++) {
+		unsigned int n = atomic_load_explicit(&nb_read, memory_order_relaxed);
+
+		assert_int_equal(0, i % 2 == 0 ?
+			iopf_domain_set_handler(one.domain, b_fast, b_deferred, &b) :
+			iopf_domain_set_handler(one.domain, a_fast, a_deferred, &a));
+		while (atomic_load_explicit(&nb_read, memory_order_relaxed) == n)
+			usleep(50);
+	}
+	read_end = true;
+	pthread_join(reader, NULL);
+}
+
 #define SET_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 static const struct CMUnitTest tests[] = {
@@ -350,6 +390,7 @@ static const struct CMUnitTest tests[] = {
 	SET_TEST(a_wrong_call_is_refused_with_a_line),
 	PRG_TEST(lost_gets_the_new_context),
 	SET_TEST(handlers_are_replaced_during_faults),
+	SET_TEST(the_context_can_be_read_during_changes),
 };
 
 TEST_SUITE(set_handler, tests, NULL, NULL);
