@@ -53,6 +53,7 @@ struct listener_entry {
 
 struct iopf_listener {
 	struct iopf_iommu *iommu;	/* under listeners_lock; NULL: it has ended */
+	bool ending;			/* the same: iopf_listeners_end() still uses it */
 	const struct iopf_dev *dev;	/* or NULL: all */
 	uint32_t mask;
 	uint32_t rate;
@@ -71,8 +72,12 @@ struct iopf_listener {
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t tail;
 };
 
-/* Of the tables iommu->listeners and of iommu in each listener. */
+/*
+ * Of the tables iommu->listeners, and of iommu and ending in each listener. No thread waits for a
+ * grace period with it.
+ */
 static pthread_mutex_t listeners_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t listeners_ended = PTHREAD_COND_INITIALIZER;
 
 const char *
 iopf_listener_stat_name(enum iopf_listener_stat stat)
@@ -407,6 +412,9 @@ iopf_listener_close(struct iopf_listener *listener)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&listeners_lock);
 	linked = listener_unlink(listener);
+	/* For a grace period. */
+	while (listener->ending)
+		pthread_cond_wait(&listeners_ended, &listeners_lock);
 	pthread_mutex_unlock(&listeners_lock);
 	if (linked)
 		iopf_rcu_synchronize();
@@ -420,7 +428,6 @@ iopf_listeners_end(struct iopf_iommu *iommu, const struct iopf_dev *dev)
 	struct iopf_listener *ended[IOPF_MAX_LISTENERS];
 	unsigned int n = 0;
 
-	/* Held until the end, so that no listener is closed meanwhile. */
 	pthread_mutex_lock(&listeners_lock);
 	for (unsigned int i = 0; i < IOPF_MAX_LISTENERS; i++) {
 		struct iopf_listener *l = atomic_load(&iommu->listeners[i]);
@@ -428,13 +435,23 @@ iopf_listeners_end(struct iopf_iommu *iommu, const struct iopf_dev *dev)
 		if (l == NULL || (dev != NULL && l->dev != dev))
 			continue;
 		listener_unlink(l);
+		l->ending = true;
 		ended[n++] = l;
 	}
-	if (n > 0)
-		iopf_rcu_synchronize();
-	/* Release: with the acquire in iopf_listener_read(). No thread writes these any more. */
-	for (unsigned int i = 0; i < n; i++)
+	pthread_mutex_unlock(&listeners_lock);
+	if (n == 0)
+		return;
+	iopf_rcu_synchronize();
+	pthread_mutex_lock(&listeners_lock);
+	for (unsigned int i = 0; i < n; i++) {
+		/*
+		 * Release: with the acquire in iopf_listener_read(). No thread writes these any
+		 * more.
+		 */
 		atomic_store_explicit(&ended[i]->ended, true, memory_order_release);
+		ended[i]->ending = false;
+	}
+	pthread_cond_broadcast(&listeners_ended);
 	pthread_mutex_unlock(&listeners_lock);
 }
 
@@ -462,20 +479,28 @@ iopf_listener_size(const struct iopf_listener *listener)
 	return listener->mask + 1;
 }
 
+/* The caller's file may block, which no read section may: copy, then print. */
 void
 iopf_listeners_dump(const struct iopf_iommu *iommu, FILE *f)
 {
-	iopf_rcu_read_lock();
 	for (unsigned int i = 0; i < IOPF_MAX_LISTENERS; i++) {
-		const struct iopf_listener *l = iopf_listener_get(iommu, i);
+		uint64_t stats[IOPF_NB_LISTENER_STATS] = { 0 };
+		const struct iopf_listener *l;
+		bool of_dev = false;
 
+		iopf_rcu_read_lock();
+		l = iopf_listener_get(iommu, i);
+		if (l != NULL) {
+			of_dev = l->dev != NULL;
+			for (unsigned int k = 0; k < IOPF_NB_LISTENER_STATS; k++)
+				stats[k] = iopf_listener_stat(l, k);
+		}
+		iopf_rcu_read_unlock();
 		if (l == NULL)
 			continue;
-		fprintf(f, "  listener %u of %s:", i, l->dev != NULL ? "a device" : "all devices");
+		fprintf(f, "  listener %u of %s:", i, of_dev ? "a device" : "all devices");
 		for (unsigned int k = 0; k < IOPF_NB_LISTENER_STATS; k++)
-			fprintf(f, " %s %" PRIu64, iopf_listener_stat_name(k),
-					iopf_listener_stat(l, k));
+			fprintf(f, " %s %" PRIu64, iopf_listener_stat_name(k), stats[k]);
 		fprintf(f, "\n");
 	}
-	iopf_rcu_read_unlock();
 }
