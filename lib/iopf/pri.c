@@ -484,6 +484,9 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 		ret = pri_ats_switch_off(dev, false, iopf_dev_wait_end(dev));
 	if (ret == 0)
 		ret = iopf_pri_switch_on(dev);
+	/* Its rate may quarantine it meanwhile: PRI stays off then. */
+	if (ret == 0 && !dev->pri_on && iopf_dev_is_quarantined(dev))
+		ret = -EBUSY;
 	pthread_mutex_unlock(&dev->lock);
 	return iopf_ret(ret);
 }
