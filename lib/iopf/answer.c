@@ -213,14 +213,14 @@ episode_open(const struct iopf_queue *q, const struct iopf_slot_copy *copy)
 /* Claim and answer a group. */
 static inline int
 slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word, enum iopf_code code,
-		bool *ours)
+		enum iopf_code judged, bool *ours)
 {
 	struct iopf_slot_copy copy;
 	int ret = slot_claim(slot, word, &copy, ours);
 
 	if (ret < 0)
 		return ret;
-	if (unlikely(copy.attachment->domain->storm.report_first) && iopf_code_is_fatal(code))
+	if (unlikely(copy.attachment->domain->storm.report_first) && iopf_code_is_fatal(judged))
 		episode_open(q, &copy);
 	answer_send(q, &copy, code);
 	if (unlikely(copy.attachment->join != NULL))
@@ -231,7 +231,7 @@ slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t word, enum i
 
 static inline int
 gen_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen, enum iopf_code code,
-		bool *ours)
+		enum iopf_code judged, bool *ours)
 {
 	int ret = -ESTALE;
 	uint64_t word;
@@ -241,7 +241,7 @@ gen_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen, enum iop
 	iopf_answering_begin(q->iommu);
 	word = iopf_slot_load(slot);
 	if (IOPF_SLOT_GEN(word) == gen)
-		ret = slot_respond(q, slot, word, code, ours);
+		ret = slot_respond(q, slot, word, code, judged, ours);
 	iopf_answering_end(q->iommu);
 	if (ret < 0)
 		iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_STALE_ANSWERS, 1);
@@ -250,9 +250,9 @@ gen_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen, enum iop
 
 int
 iopf_slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen, enum iopf_code code,
-		bool *ours)
+		enum iopf_code judged, bool *ours)
 {
-	return gen_respond(q, slot, gen, code, ours);
+	return gen_respond(q, slot, gen, code, judged, ours);
 }
 
 int
@@ -269,7 +269,7 @@ iopf_group_respond(uint64_t id, enum iopf_code code)
 	iopf_rcu_read_lock();
 	slot = iopf_slot_find(id, &q);
 	if (slot != NULL) {
-		ret = gen_respond(q, slot, IOPF_ID_GEN(id), code, &ours);
+		ret = gen_respond(q, slot, IOPF_ID_GEN(id), code, code, &ours);
 		if (ret == 0 && ours)
 			iopf_slot_free(q, slot);
 	}

@@ -95,11 +95,12 @@ iopf_answering_end(struct iopf_iommu *iommu)
 int iopf_slot_claim(struct iopf_slot *slot, uint64_t word, struct iopf_slot_copy *copy,
 		bool *ours);
 /*
- * Claim and answer the fault of this generation. 0, or -ESTALE, which is counted. *ours: the caller
- * frees the slot. In a read section.
+ * Claim and answer the fault of this generation. @p judged is the code that a handler gave: if it
+ * is fatal it opens an episode, which a code that the library gives in its place does not. 0, or
+ * -ESTALE, which is counted. *ours: the caller frees the slot. In a read section.
  */
 int iopf_slot_respond(struct iopf_queue *q, struct iopf_slot *slot, uint64_t gen,
-		enum iopf_code code, bool *ours);
+		enum iopf_code code, enum iopf_code judged, bool *ours);
 /*
  * Claim the answer to a fault in state JOINED, for the thread that has closed its stack. False: the
  * state is LEFT, and the answer was sent.

@@ -196,15 +196,16 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 			return;
 		}
 	} else {
-		enum iopf_code code = verdict & 0xff;
+		enum iopf_code code = verdict & 0xff, judged = code;
 
-		/* A deferred handler can only answer or take. */
+		/* A deferred handler can only answer or take. Another value judges nothing. */
 		if (unlikely((verdict & ~0xff) != IOPF_VERDICT_ANSWER ||
 				code >= IOPF_NB_CODES)) {
 			deferred_log(attachment->domain, verdict);
 			code = IOPF_INVALID;
+			judged = IOPF_SUCCESS;
 		}
-		iopf_slot_respond(q, slot, gen, code, &ours);
+		iopf_slot_respond(q, slot, gen, code, judged, &ours);
 	}
 	/*
 	 * The group is answered, by this thread or another one during the handler: this thread

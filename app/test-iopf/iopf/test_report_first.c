@@ -209,6 +209,40 @@ each_fatal_verdict_opens_an_episode(void **state)
 	assert_int_equal(3, iopf_domain_stat(one.domain, IOPF_STAT_EPISODES));
 }
 
+/* No handler has judged the fault: the library answers INVALID in place of something else. */
+static void
+an_invalid_of_the_library_opens_no_episode(void **state)
+{
+	const enum iopf_verdict none = (enum iopf_verdict)IOPF_SUCCESS;
+
+	(void)state;
+	one_mute_log(true);
+	/* No verdicts, or a code that stalls of this IOMMU cannot have. */
+	one.verdict = none;
+	one_put_stall(1, 0);
+	one_await_answers(1);
+	one.verdict = IOPF_ANSWER(IOPF_RAZWI);
+	one_put_stall(2, 0);
+	one_await_answers(2);
+	one.verdict = IOPF_DEFER;
+	one.deferred_verdict = none;
+	one_put_stall(3, 0);
+	one_await_answers(3);
+	one.deferred_verdict = IOPF_ANSWER(IOPF_RAZWI);
+	one_put_stall(4, 0);
+	one_await_answers(4);
+	one.verdict = IOPF_TAKEN;
+	one_put_stall(5, 0);
+	iopf_poll(one.poller);
+	assert_int_equal(0, iopf_group_respond(one.last_id, IOPF_RAZWI));
+	one_mute_log(false);
+	assert_int_equal(5, hw.nb_out);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
+	assert_int_equal(0, iopf_domain_stat(one.domain, IOPF_STAT_EPISODES));
+	assert_int_equal(-ENOENT, read_episode(NULL));
+}
+
 static void
 after_a_rearm_the_handler_is_called_again(void **state)
 {
@@ -486,6 +520,7 @@ static const struct CMUnitTest tests[] = {
 	FIRST_TEST(without_a_fatal_verdict_no_episode_opens),
 	FIRST_TEST(without_the_policy_each_fault_goes_to_the_handler),
 	FIRST_TEST(each_fatal_verdict_opens_an_episode),
+	FIRST_TEST(an_invalid_of_the_library_opens_no_episode),
 	FIRST_TEST(after_a_rearm_the_handler_is_called_again),
 	FIRST_TEST(terminated_accesses_are_counted_and_not_reported),
 	FIRST_TEST(a_retrying_device_is_told_that_a_counted_access_failed),
