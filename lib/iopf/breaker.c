@@ -48,10 +48,16 @@ breaker_trip(struct iopf_attachment *attachment)
 	if (breaker->episode == 0)
 		return false;
 	iopf_dev_count(attachment->dev, IOPF_DEV_STAT_TRIPS, 1);
-	/* Release: with the acquire in iopf_breaker_serve(). */
-	atomic_store_explicit(&breaker->state, IOPF_BREAKER_TRIPPED, memory_order_release);
-	iopf_policy_want(&attachment->dev->policy);
 	return true;
+}
+
+void
+iopf_breaker_publish_trip(struct iopf_attachment *attachment)
+{
+	/* Release: with the acquire in iopf_breaker_serve(). */
+	atomic_store_explicit(&attachment->breaker->state, IOPF_BREAKER_TRIPPED,
+			memory_order_release);
+	iopf_policy_want(&attachment->dev->policy);
 }
 
 bool
@@ -244,7 +250,7 @@ iopf_breaker_serve(struct iopf_attachment *attachment, uint64_t now, struct iopf
 	struct iopf_breaker *breaker = attachment->breaker;
 
 	*has_tripped = false;
-	/* Acquire: with the release in breaker_trip(). */
+	/* Acquire: with the release in iopf_breaker_publish_trip(). */
 	switch ((enum iopf_breaker_state)atomic_load_explicit(&breaker->state,
 			memory_order_acquire)) {
 	case IOPF_BREAKER_CLOSED:

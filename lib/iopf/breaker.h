@@ -62,9 +62,14 @@ iopf_storm_has_breaker(const struct iopf_storm_conf *conf)
 struct iopf_breaker *iopf_breaker_create(const struct iopf_storm_conf *conf);
 void iopf_breaker_destroy(struct iopf_breaker *breaker);
 
-/* Poll thread: count a group or a stall. Returns true if it is past a limit: the breaker trips. */
+/*
+ * Poll thread: count a group or a stall. Returns true if it is past a limit: an episode is open,
+ * and the caller counts the fault in it. Then it publishes the trip: the policy thread, which it
+ * wakes, finds the fault in the counts.
+ */
 bool iopf_breaker_count(struct iopf_attachment *attachment,
 		const struct iopf_fault *const *faults);
+void iopf_breaker_publish_trip(struct iopf_attachment *attachment);
 
 /* Poll thread: a handler has deferred or taken the fault. */
 static inline void

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include <rte_branch_prediction.h>
+
 #include "breaker.h"
 #include "episode.h"
 #include "gate.h"
@@ -13,7 +15,7 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	uint32_t gate = atomic_load_explicit(&attachment->gate, memory_order_relaxed);
 	uint64_t now = group->faults[0]->time;
 	enum iopf_verdict verdict;
-	bool trips = false;
+	bool trips = false, is_counted = false;
 
 	/*
 	 * During a detach no fault is resolved: a repeated access would abort, and a device that
@@ -31,8 +33,12 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	/* It may open an episode. */
 	if (gate & IOPF_GATE_BREAKER)
 		trips = iopf_breaker_count(attachment, group->faults);
-	if ((gate & IOPF_GATE_EPISODES) &&
-			iopf_episode_count(attachment, group->faults, group->nb_faults, trips))
+	if (gate & IOPF_GATE_EPISODES)
+		is_counted = iopf_episode_count(attachment, group->faults, group->nb_faults,
+				trips);
+	if (unlikely(trips))
+		iopf_breaker_publish_trip(attachment);
+	if (is_counted)
 		return IOPF_ANSWER(IOPF_INVALID);
 	if ((gate & IOPF_GATE_JOIN) && iopf_join_try(attachment, group, &verdict))
 		return verdict;

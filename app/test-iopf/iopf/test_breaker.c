@@ -10,10 +10,14 @@
 
 #include <rte_cycles.h>
 
+#include "attachment.h"
+#include "breaker.h"
 #include "control_rig.h"
+#include "episode.h"
 #include "iopf_handler.h"
 #include "iopf_policy.h"
 #include "iopf_stats.h"
+#include "rcu.h"
 #include "test.h"
 
 #define LIMIT	4
@@ -217,6 +221,39 @@ a_higher_rate_than_the_limit_trips_it(void **state)
 	expect_first(&told.episode);
 	assert_int_equal(3, told.episode.faults);
 	expect_served(1);
+}
+
+/* The policy thread may serve a trip at once: the fault is in the episode before. */
+static void
+a_trip_is_served_after_its_fault_is_counted(void **state)
+{
+	struct iopf_fault fault = { .addr = ADDR, .sid = SID, .pasid = IOPF_NO_PASID,
+		.flags = IOPF_FAULT_STALLED, .queue = IOPF_QUEUE_EVENTS };
+	const struct iopf_fault *faults = &fault;
+	struct iopf_attachment *attachment;
+	bool is_early, is_counted;
+	unsigned int trips = 0;
+
+	(void)state;
+	ctl.storm = &by_rate;
+	ctl_open(false, true);
+	attachment = LIST_FIRST(&ctl.dev[0]->attachments);
+	fault.time = rte_rdtsc();
+	iopf_rcu_read_lock();
+	for (unsigned int i = 0; i <= LIMIT; i++)
+		trips += iopf_breaker_count(attachment, &faults);
+	usleep(5000);
+	is_early = is_tripped() || told.times != 0;
+	is_counted = iopf_episode_count(attachment, &faults, 1, true);
+	iopf_breaker_publish_trip(attachment);
+	iopf_rcu_read_unlock();
+	assert_int_equal(1, trips);
+	assert_false(is_early);
+	assert_true(is_counted);
+	assert_true(is_tripped());
+	await_told(1);
+	assert_int_equal(1, told.episode.faults);
+	assert_int_equal(fault.time, told.episode.tripped);
 }
 
 /* Answered stalls do not count, by whatever way they were answered. */
@@ -619,6 +656,7 @@ it_trips_while_control_calls_run(void **state)
 static const struct CMUnitTest tests[] = {
 	BREAKER_TEST(more_stalls_than_the_limit_trip_it),
 	BREAKER_TEST(a_higher_rate_than_the_limit_trips_it),
+	BREAKER_TEST(a_trip_is_served_after_its_fault_is_counted),
 	BREAKER_TEST(stalls_that_are_answered_do_not_count),
 	BREAKER_TEST(other_pasids_are_served),
 	BREAKER_TEST(aborted_accesses_are_counted),
