@@ -45,6 +45,8 @@ struct iopf_limits {
 	bool by_hand;			/* until iopf_dev_release() */
 	unsigned int level;		/* of relapses: conf.quarantine_ms << level */
 	uint64_t next_step;		/* the way back, or a level less; TSC cycles */
+	bool pri_is_due;		/* it is free, and its PRI is still off */
+	uint64_t next_pri;		/* the next attempt to switch it on; TSC cycles */
 };
 
 /* 0, -EINVAL or -ENOTSUP. @p conf may be NULL. */

@@ -203,9 +203,11 @@ struct iopf_dev_limits {
 	uint32_t quarantine_ms;	/**< needs quarantine_rate [1000] */
 	/**
 	 * The device was quarantined past quarantine_rate, for @p ms; or (ms is 0) has come back by
-	 * itself. On the policy thread of the library. It should not block: the policies of other
-	 * devices wait. Control calls in it return -EDEADLK. May be called before iopf_dev_add()
-	 * returns: its accesses without a domain count. May be NULL.
+	 * itself, with its PRI: if that cannot be switched on, the library tries again each
+	 * quarantine_ms, and calls this when it is on. On the policy thread of the library. It
+	 * should not block: the policies of other devices wait. Control calls in it return
+	 * -EDEADLK. May be called before iopf_dev_add() returns: its accesses without a domain
+	 * count. May be NULL.
 	 */
 	void (*quarantined)(struct iopf_dev *dev, uint32_t ms, void *ctx);
 	void *ctx;

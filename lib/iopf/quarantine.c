@@ -205,6 +205,7 @@ serve_wanted(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *no
 
 	if (quarantine_enter(dev, now + cycles_of_ms(BLOCK_WAIT_MS)) < 0)
 		return true;
+	limits->pri_is_due = false;
 	note->is_due = true;
 	note->ms = quarantine_ms_of(limits, limits->level);
 	limits->next_step = rte_rdtsc() + cycles_of_ms(note->ms);
@@ -224,11 +225,29 @@ serve_end(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
 		limits->next_step = now + wait;
 		return;
 	}
-	pri_bring_back(dev);
-	note->is_due = true;
-	note->ms = 0;
 	limits->next_step = rte_rdtsc() + cycles_of_ms(quarantine_ms_of(limits,
 			limits->level - 1));
+	limits->pri_is_due = pri_bring_back(dev) < 0;
+	limits->next_pri = rte_rdtsc() + cycles_of_ms(quarantine_ms_of(limits, 0));
+	note->is_due = !limits->pri_is_due;
+	note->ms = 0;
+}
+
+/* The device is free, but its PRI could not be switched on: it has not come back before that. */
+static void
+serve_pri(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
+{
+	struct iopf_limits *limits = &dev->limits;
+
+	if ((int64_t)(now - limits->next_pri) < 0)
+		return;
+	if (pri_bring_back(dev) < 0) {
+		limits->next_pri = now + cycles_of_ms(quarantine_ms_of(limits, 0));
+		return;
+	}
+	limits->pri_is_due = false;
+	note->is_due = true;
+	note->ms = 0;
 }
 
 bool
@@ -242,6 +261,10 @@ iopf_quarantine_serve(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine
 		return false;
 	if (state == IOPF_QUARANTINE_WANTED)
 		return serve_wanted(dev, now, note);
+	if (state == IOPF_QUARANTINE_FREE && limits->pri_is_due) {
+		serve_pri(dev, now, note);
+		return true;
+	}
 	if (state == IOPF_QUARANTINE_FREE && limits->level == 0)
 		return false;
 	if ((int64_t)(now - limits->next_step) < 0)
@@ -289,6 +312,8 @@ dev_release(struct iopf_dev *dev)
 	/* If its rate has quarantined it again already, the policy thread serves that. */
 	dev->limits.by_hand = false;
 	dev->limits.level = 0;
+	/* After an error the caller has PRI switched on. */
+	dev->limits.pri_is_due = false;
 	gates_set(dev);
 	return was_free ? 0 : pri_bring_back(dev);
 }

@@ -505,25 +505,6 @@ a_handler_cannot_quarantine(void **state)
 	assert_int_equal(0, iopf_domain_destroy(domain));
 }
 
-/* As its poll thread does past the rate. */
-static void
-want_quarantine(void)
-{
-	atomic_store(&ctl.dev[0]->limits.quarantine, IOPF_QUARANTINE_WANTED);
-}
-
-static void
-a_quarantine_during_a_restart_of_pri_is_told(void **state)
-{
-	(void)state;
-	ctl_open(true, true);
-	ctl.in_pci_op = want_quarantine;
-	assert_int_equal(-EBUSY, iopf_dev_pri_restart(ctl.dev[0]));
-	ctl.in_pci_op = NULL;
-	atomic_store(&ctl.dev[0]->limits.quarantine, IOPF_QUARANTINE_FREE);
-	assert_int_equal(0, iopf_dev_pri_restart(ctl.dev[0]));
-}
-
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_device_past_the_rate_is_quarantined),
 	CTL_TEST(aborted_accesses_count_for_the_rate),
@@ -538,7 +519,6 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_removal_meets_its_policy),
 	CTL_TEST(a_driver_without_dev_block_refuses),
 	CTL_TEST(a_handler_cannot_quarantine),
-	CTL_TEST(a_quarantine_during_a_restart_of_pri_is_told),
 };
 
 TEST_SUITE(quarantine, tests, NULL, NULL);

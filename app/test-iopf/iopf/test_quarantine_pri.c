@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* The PRI of a device at the begin and the end of its quarantine, without a policy thread. */
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include <rte_cycles.h>
+
+#include "attachment.h"
+#include "control_rig.h"
+#include "iopf_pci.h"
+#include "iopf_policy.h"
+#include "quarantine.h"
+#include "test.h"
+
+/* As a poll thread does past the rate. */
+static void
+want_quarantine(void)
+{
+	atomic_store(&ctl.dev[0]->limits.quarantine, IOPF_QUARANTINE_WANTED);
+}
+
+/* One step of the policy thread. True: it calls the application, with note->ms. */
+static bool
+serve(struct iopf_quarantine_note *note)
+{
+	struct iopf_dev *dev = ctl.dev[0];
+
+	pthread_mutex_lock(&dev->lock);
+	iopf_quarantine_serve(dev, rte_rdtsc(), note);
+	pthread_mutex_unlock(&dev->lock);
+	return note->is_due;
+}
+
+static void
+a_quarantine_during_a_restart_of_pri_is_told(void **state)
+{
+	(void)state;
+	ctl_open(true, true);
+	ctl.in_pci_op = want_quarantine;
+	assert_int_equal(-EBUSY, iopf_dev_pri_restart(ctl.dev[0]));
+	ctl.in_pci_op = NULL;
+	atomic_store(&ctl.dev[0]->limits.quarantine, IOPF_QUARANTINE_FREE);
+	assert_int_equal(0, iopf_dev_pri_restart(ctl.dev[0]));
+	assert_true(ctl.dev[0]->pri_on);
+}
+
+/* Its operation ats_enable fails twice. */
+static void
+a_device_has_come_back_when_its_pri_is_on(void **state)
+{
+	struct iopf_quarantine_note note;
+	struct iopf_limits *limits;
+
+	(void)state;
+	ctl_open(true, true);
+	limits = &ctl.dev[0]->limits;
+	want_quarantine();
+	assert_true(serve(&note));
+	assert_true(note.ms > 0);
+	assert_false(ctl.dev[0]->pri_on);
+	ctl.fail_ats = -EIO;
+	limits->next_step = rte_rdtsc();
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_false(serve(&note));
+		assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+		assert_false(hw.blocked);
+		assert_false(ctl.dev[0]->pri_on);
+		limits->next_pri = rte_rdtsc();
+	}
+	ctl.fail_ats = 0;
+	assert_true(serve(&note));
+	assert_int_equal(0, note.ms);
+	assert_true(ctl.dev[0]->pri_on);
+	assert_false(serve(&note));
+}
+
+static const struct CMUnitTest tests[] = {
+	CTL_TEST(a_quarantine_during_a_restart_of_pri_is_told),
+	CTL_TEST(a_device_has_come_back_when_its_pri_is_on),
+};
+
+TEST_SUITE(quarantine_pri, tests, NULL, NULL);
