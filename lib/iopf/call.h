@@ -16,7 +16,7 @@ struct iopf_pass;
 
 /* The calling thread's state. A control call in a handler returns -EDEADLK. */
 struct iopf_thread {
-	bool in_handler;		/* inside a deferred handler */
+	bool in_handler;		/* inside a deferred handler, or a callback of a policy */
 	bool in_fast;			/* inside a fast handler, a report or a retry */
 	struct iopf_pass *pass;		/* that calls handlers; NULL: none */
 };

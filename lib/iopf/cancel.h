@@ -4,7 +4,10 @@
 #ifndef IOPF_CANCEL_H
 #define IOPF_CANCEL_H
 
-/* Faults that are answered without their handler: by a detach, a stop or a deadline. */
+/*
+ * Faults that are answered without their handler: by a detach, a replace, a stop, a recovery, a
+ * deadline, a breaker, a quarantine, or because the device is over its share.
+ */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,8 +16,9 @@
 
 enum iopf_cancel {
 	IOPF_CANCEL_DETACH,	/* INVALID */
-	IOPF_CANCEL_DRAIN,	/* INVALID; a partial group may still become complete */
-	IOPF_CANCEL_DEADLINE,	/* INVALID */
+	/* INVALID; a partial group may still become complete. A breaker, a quarantine, PRI off. */
+	IOPF_CANCEL_DRAIN,
+	IOPF_CANCEL_DEADLINE,	/* INVALID; or over its share */
 	IOPF_CANCEL_REPLACE,	/* SUCCESS: the device tries again in the next domain */
 	IOPF_CANCEL_TERMINATED,	/* no answer: the IOMMU has ended the stall */
 };

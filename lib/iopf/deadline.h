@@ -18,8 +18,9 @@
  *
  * The owner of a queue sweeps over the slots, a part in each millisecond: EXPIRE_SLOTS, or a 64th
  * of them if that is more. So a sweep takes at most 64 parts, however many slots there are. It
- * sweeps while a domain has a deadline; and from a call of iopf_group_set_deadline() until a whole
- * sweep has found no pending group with a deadline of its own.
+ * sweeps while a domain has a deadline; from a call of iopf_group_set_deadline() until a whole
+ * sweep has found no pending group with a deadline of its own; and while so many stalls are pending
+ * that devices give up those over their share (iopf_queue_is_pressed()).
  */
 
 #include "attachment.h"

@@ -17,6 +17,8 @@
  *				polled under it. Poll threads take it: no wait is made under it but
  *				the driver's for its interrupts
  *	domain->lock		handles of a domain; held during the driver's domain_add only
+ *	domain->handlers_lock	a change of the handlers; held while it waits for those of before
+ *	iommu->dma_lock		a mapping of memory for DMA; held during the driver's call
  *	domains_lock, registry_lock, pollers_lock, listeners_lock	no other lock is taken under
  *				these
  * So the wait of a device's control call costs that device alone, and the wait of an IOMMU's

@@ -51,11 +51,13 @@
  * iopf_iommu_stop(), iopf_dma_unmap(), iopf_iommu_close().
  *
  * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not block;
- * a deferred handler runs on a worker thread and may. Where no poller runs, a thread that attaches
- * or detaches makes passes, and calls the fast handler. Control calls (attach, detach, add, remove,
- * destroy, configure, start, stop, close) are serialised for each device or IOMMU; a handler must
- * not make them (-EDEADLK). One thread at a time calls iopf_poll() of a poller. Any thread calls
- * the other functions; only a fast handler must not call iopf_invalidate(), which waits.
+ * a deferred handler runs on a worker thread and may. Where no poller runs, each call that waits
+ * for the queues makes passes, and calls the fast handler: attach, detach, replace, removal, fence,
+ * quarantine, release and restart of PRI. So does the library's policy thread. Control calls
+ * (attach, detach, add, remove, destroy, configure, start, stop, close) are serialised for each
+ * device or IOMMU; a handler must not make them (-EDEADLK). One thread at a time calls iopf_poll()
+ * of a poller. Any thread calls the other functions; only a fast handler must not call
+ * iopf_invalidate(), which waits.
  *
  * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers, its policies'
  * callbacks and its queue, the driver those for the IOMMU. One is not: control calls wait until

@@ -24,9 +24,10 @@
  * They join if the leader needs the same permissions or more, and the same privilege; a group joins
  * if all its pages have one leader. If the leader is answered IOPF_INVALID, also by a deadline, its
  * breaker, or the quarantine or detach of its device, so are the joined faults, those of other
- * devices too. A joined fault's own detach or deadline answers it earlier. A fault on the same page
- * that is read in the same burst as one that the handler answers gets its answer too, after the
- * same invalidations.
+ * devices too. IOPF_FAILURE is IOPF_INVALID for them. A replace of the leader's domain answers all
+ * IOPF_SUCCESS: the devices try again. A joined fault's own detach or deadline answers it earlier.
+ * A fault on the same page that is read in the same burst as one that the handler answers gets its
+ * answer too, after the same invalidations, but for IOPF_FAILURE.
  *
  * Stall breaker. A storm of stalls fills the IOMMU's pool of stalls, and a device whose accesses
  * wait may hang. Past max_stalls or max_rate the breaker of the attachment trips and opens an

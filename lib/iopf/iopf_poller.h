@@ -30,8 +30,8 @@
  * it: a record or an error of an IOMMU; iopf_poller_add(), iopf_poller_remove(), iopf_poller_move()
  * and iopf_poller_stop() of the poller; the start and the stop of an IOMMU of it. A stopped or
  * failed IOMMU does not keep it awake. While a fault of a running IOMMU is held by a handler, it
- * makes a pass each millisecond, for deadlines. The application must not call iopf_iommu_idle() of
- * these IOMMUs.
+ * makes a few passes each millisecond, for deadlines. The application must not call
+ * iopf_iommu_idle() of these IOMMUs.
  */
 
 #include <stdint.h>

@@ -18,7 +18,7 @@
  * The thread that answers moves the state by compare-and-swap, so there is one answer:
  *	HANDLING -> FREE	the handler's caller, with the verdict
  *	HANDLING -> SENDING	the same for page requests; FREE after the answer was sent
- *	TAKEN -> FREE		iopf_group_respond(), a detach, a deadline
+ *	TAKEN -> FREE		iopf_group_respond(), a cancel (cancel.h)
  *	TAKEN -> HANDLING	a worker, after iopf_group_defer()
  *	QUEUED -> FREE		an answer by another thread than the worker, which then finds
  *			another generation
@@ -27,9 +27,12 @@
  *	HANDLING -> DONE	the same, while a thread handles the slot; that thread finds
  *			DONE and frees the slot
  *	JOINED -> FREE	the thread that answers the leader
- *	JOINED -> LEFT	a detach, a deadline; that thread finds LEFT and frees the slot
- *	PARTIAL -> DROPPED	a detach, a replace: without Last there is no answer; the queue's
- *			owner finds the slot and frees it
+ *	JOINED -> LEFT	a cancel; that thread finds LEFT and frees the slot
+ *	JOINED -> HANDLING, LEFT -> DONE	the owner of the queue, if the leader was answered
+ *			before the fault was in its stack: the handler is called, or the slot
+ *			is freed with the pass
+ *	PARTIAL -> DROPPED	a detach or a replace: without Last there is no answer; the
+ *			queue's owner finds the slot and frees it
  *
  * The state shares its word with a generation that counts the slot's uses: a late answer
  * finds another generation. A group of page requests has the state of the slot of its first
