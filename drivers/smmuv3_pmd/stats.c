@@ -14,6 +14,7 @@
 #include "state.h"
 #include "stats.h"
 #include "strtab.h"
+#include "wait.h"
 
 /* Counters; the code that owns a structure writes the counters in it. */
 static const struct {
@@ -71,36 +72,56 @@ smmuv3_stat(const void *priv, unsigned int i, const char **name)
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+static const struct {
+	const char *name;
+	uint32_t offset;
+} regs[] = {
+	{ "IDR0", SMMUV3_IDR0 }, { "IDR1", SMMUV3_IDR1 }, { "IDR3", SMMUV3_IDR3 },
+	{ "IDR5", SMMUV3_IDR5 }, { "IIDR", SMMUV3_IIDR }, { "AIDR", SMMUV3_AIDR },
+	{ "CR0", SMMUV3_CR0 }, { "CR0ACK", SMMUV3_CR0ACK }, { "CR1", SMMUV3_CR1 },
+	{ "CR2", SMMUV3_CR2 }, { "GBPA", SMMUV3_GBPA },
+	{ "IRQ_CTRL", SMMUV3_IRQ_CTRL }, { "GERROR", SMMUV3_GERROR },
+	{ "GERRORN", SMMUV3_GERRORN }, { "CMDQ_PROD", SMMUV3_CMDQ_PROD },
+	{ "CMDQ_CONS", SMMUV3_CMDQ_CONS }, { "EVENTQ_PROD", SMMUV3_EVENTQ_PROD },
+	{ "EVENTQ_CONS", SMMUV3_EVENTQ_CONS }, { "PRIQ_PROD", SMMUV3_PRIQ_PROD },
+	{ "PRIQ_CONS", SMMUV3_PRIQ_CONS },
+};
+
+/*
+ * The holder of ctl reads them: a stop, after which the SMMU may have no power, comes before or
+ * after. The caller's file may block, and is written later. Returns why they were not read, or
+ * NULL.
+ */
+static const char *
+read_registers(struct smmuv3 *s, uint32_t values[RTE_DIM(regs)])
+{
+	const char *why = NULL;
+
+	if (smmuv3_ctl_lock(s) < 0)
+		return "another control call takes too long";
+	if (atomic_load_explicit(&s->stopped, memory_order_relaxed))
+		why = "it may be without power";
+	for (unsigned int i = 0; i < RTE_DIM(regs) && why == NULL; i++)
+		values[i] = smmuv3_read32(s->regs, regs[i].offset);
+	smmuv3_ctl_unlock(s);
+	return why;
+}
+
 void
 smmuv3_dump(const void *priv, FILE *f)
 {
-	static const struct {
-		const char *name;
-		uint32_t offset;
-	} regs[] = {
-		{ "IDR0", SMMUV3_IDR0 }, { "IDR1", SMMUV3_IDR1 }, { "IDR3", SMMUV3_IDR3 },
-		{ "IDR5", SMMUV3_IDR5 }, { "IIDR", SMMUV3_IIDR }, { "AIDR", SMMUV3_AIDR },
-		{ "CR0", SMMUV3_CR0 }, { "CR0ACK", SMMUV3_CR0ACK }, { "CR1", SMMUV3_CR1 },
-		{ "CR2", SMMUV3_CR2 }, { "GBPA", SMMUV3_GBPA },
-		{ "IRQ_CTRL", SMMUV3_IRQ_CTRL }, { "GERROR", SMMUV3_GERROR },
-		{ "GERRORN", SMMUV3_GERRORN }, { "CMDQ_PROD", SMMUV3_CMDQ_PROD },
-		{ "CMDQ_CONS", SMMUV3_CMDQ_CONS }, { "EVENTQ_PROD", SMMUV3_EVENTQ_PROD },
-		{ "EVENTQ_CONS", SMMUV3_EVENTQ_CONS }, { "PRIQ_PROD", SMMUV3_PRIQ_PROD },
-		{ "PRIQ_CONS", SMMUV3_PRIQ_CONS },
-	};
 	const struct smmuv3 *s = priv;
-	bool stopped = atomic_load_explicit(&s->stopped, memory_order_relaxed);
-	unsigned int i;
+	uint32_t values[RTE_DIM(regs)] = { 0 };
+	const char *why = read_registers((struct smmuv3 *)(uintptr_t)priv, values);
 
 	fprintf(f, "smmuv3 %s: %s\n", s->name, smmuv3_state_name(smmuv3_state_get(&s->state)));
 	fprintf(f, "  StreamIDs %u bits, %s; PASIDs %u bits; addresses %u bits; ASIDs %u\n",
 			s->sid_bits, s->strtab.two_level ? "two levels" : "linear", s->ssid_bits,
 			s->oas_bits, s->asids.nb);
-	if (stopped)
-		fprintf(f, "  registers are not read: it may be without power\n");
-	for (i = 0; i < RTE_DIM(regs) && !stopped; i++)
-		fprintf(f, "  %-12s 0x%08x\n", regs[i].name,
-				smmuv3_read32(s->regs, regs[i].offset));
+	if (why != NULL)
+		fprintf(f, "  registers are not read: %s\n", why);
+	for (unsigned int i = 0; i < RTE_DIM(regs) && why == NULL; i++)
+		fprintf(f, "  %-12s 0x%08x\n", regs[i].name, values[i]);
 	/* Counted since open. The positions prod and cons skip entries at each start. */
 	fprintf(f, "  command queue of %u entries: %" PRIu64 " written\n", 1u << s->cmdq_log2,
 			atomic_load_explicit(&s->cmdq.commands, memory_order_relaxed));

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
@@ -366,6 +368,69 @@ test_no_wait_reads_a_register_after_a_stop(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+static struct pmd *dumped;
+
+/* The file of a dump: while it blocks, the SMMU is stopped and loses its power. */
+static ssize_t
+write_and_stop(void *cookie, const char *text, size_t len)
+{
+	(void)cookie;
+	(void)text;
+	if (dumped != NULL) {
+		assert_int_equal(dumped->ops->stop(dumped->s), 0);
+		assert_int_equal(smmuv3_model_power_off(dumped->m), 0);
+		dumped = NULL;
+	}
+	return len;
+}
+
+static void
+test_a_dump_reads_no_register_after_a_stop(void **state)
+{
+	FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = write_and_stop });
+	struct pmd p;
+
+	(void)state;
+	assert_non_null(f);
+	setvbuf(f, NULL, _IONBF, 0);
+	pmd_open(&p, NULL);
+	pmd_start(&p, IOPF_STALL);
+	dumped = &p;
+	p.ops->dump(p.s, f);
+	assert_null(dumped);
+	/* Nor the next one. */
+	p.ops->dump(p.s, f);
+	fclose(f);
+	assert_int_equal(smmuv3_model_power_on(p.m), 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
+static void
+test_a_dump_reads_no_register_during_another_control_call(void **state)
+{
+	char text[4096] = "";
+	FILE *f = fmemopen(text, sizeof(text), "w");
+	struct pmd p;
+
+	(void)state;
+	assert_non_null(f);
+	pmd_open(&p, NULL);
+	pmd_start(&p, IOPF_STALL);
+	p.s->timeout = 1;
+	assert_true(smmuv3_ctl_trylock(p.s));
+	p.ops->dump(p.s, f);
+	fclose(f);
+	assert_non_null(strstr(text, "registers are not read"));
+	assert_null(strstr(text, "CR0ACK"));
+	/* The dump leaves ctl to its holder. */
+	assert_false(smmuv3_ctl_trylock(p.s));
+	smmuv3_ctl_unlock(p.s);
+	p.s->timeout = rte_get_tsc_hz();
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_control_waits_for_the_owner_of_the_cmdq_no_longer_than_for_the_smmu),
 	cmocka_unit_test(test_control_waits_for_another_call_no_longer_than_for_the_smmu),
@@ -378,6 +443,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_smmu_that_is_given_up_is_not_off),
 	cmocka_unit_test(test_a_cr0_write_that_had_to_leave_a_field_fails),
 	cmocka_unit_test(test_no_wait_reads_a_register_after_a_stop),
+	cmocka_unit_test(test_a_dump_reads_no_register_after_a_stop),
+	cmocka_unit_test(test_a_dump_reads_no_register_during_another_control_call),
 };
 
 TEST_SUITE(pmd_state, tests, NULL, NULL);
