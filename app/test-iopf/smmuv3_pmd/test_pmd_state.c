@@ -18,6 +18,7 @@
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
+#include "wait.h"
 
 #define CHECKERS	6
 
@@ -274,14 +275,14 @@ static struct {
 	struct smmuv3 *s;
 	struct smmuv3_model *m;
 	const struct smmuv3_backend *real;
-	uint64_t begin;
+	struct smmuv3_wait wait;
 } late;
 
 /* The acknowledgement comes during the next wait, not the first. */
 static void
 wait_and_acknowledge_late(void *ctx)
 {
-	if (rte_get_tsc_cycles() - late.begin > late.s->timeout + late.s->timeout / 2)
+	if (!smmuv3_wait_count(late.s, &late.wait))
 		smmuv3_model_knob(late.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
 	late.real->wait(ctx);
 }
@@ -302,7 +303,8 @@ test_a_cr0_write_that_had_to_leave_a_field_fails(void **state)
 	late.s = p.s;
 	late.m = p.m;
 	late.real = p.s->backend;
-	late.begin = rte_get_tsc_cycles();
+	smmuv3_wait_begin(p.s, &late.wait);
+	late.wait.left += p.s->timeout / 2;
 	backend = *late.real;
 	backend.wait = wait_and_acknowledge_late;
 	p.s->backend = &backend;
