@@ -53,11 +53,13 @@
  * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not block;
  * a deferred handler runs on a worker thread and may. Where no poller runs, each call that waits
  * for the queues makes passes, and calls the fast handler: attach, detach, replace, removal, fence,
- * quarantine, release and restart of PRI. So does the library's policy thread. Control calls
- * (attach, detach, add, remove, destroy, configure, start, stop, close) are serialised for each
- * device or IOMMU; a handler must not make them (-EDEADLK). One thread at a time calls iopf_poll()
- * of a poller. Any thread calls the other functions; only a fast handler must not call
- * iopf_invalidate(), which waits.
+ * quarantine, release and restart of PRI. So does the library's policy thread. A handler must not
+ * make control calls (-EDEADLK); those for one device or IOMMU are serialised. They are: configure,
+ * start, stop, idle and close of an IOMMU; add, remove, fence, quarantine, release and restart of
+ * PRI of a device; attach, detach, replace, set_handler and destroy of a domain; add, remove and
+ * move of a queue; open and close of a listener; destroy of a poller or a worker. One thread at a
+ * time calls iopf_poll() of a poller. Any thread calls the other functions. One that waits returns
+ * -EDEADLK in a handler that must not wait: its comment says so.
  *
  * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers, its policies'
  * callbacks and its queue, the driver those for the IOMMU. One is not: control calls wait until
