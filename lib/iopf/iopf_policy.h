@@ -26,8 +26,8 @@
  * breaker, or the quarantine or detach of its device, so are the joined faults, those of other
  * devices too. IOPF_FAILURE is IOPF_INVALID for them. A replace of the leader's domain answers all
  * IOPF_SUCCESS: the devices try again. A joined fault's own detach or deadline answers it earlier.
- * A fault on the same page that is read in the same burst as one that the handler answers gets its
- * answer too, after the same invalidations, but for IOPF_FAILURE.
+ * A fault on the page, under the same conditions, that is read in the same burst as one that the
+ * handler answers gets its answer too, after the same invalidations, but for IOPF_FAILURE.
  *
  * Stall breaker. A storm of stalls fills the IOMMU's pool of stalls, and a device whose accesses
  * wait may hang. Past max_stalls or max_rate the breaker of the attachment trips and opens an
