@@ -32,9 +32,9 @@ check_breaker(const struct run *run, const struct vm_stats *stats)
 	double seconds = run->seconds[PHASE_DURING];
 	uint32_t limit = run->crash.breaker;
 
-	if (stats->trips > (episode->tripped != 0))
+	if (stats->trips > (episode->trip_time != 0))
 		return fail("the breaker has told of %" PRIu64 " trips", stats->trips);
-	if (limit != 0 && episode->tripped == 0 && episode->faults > limit * (1 + seconds))
+	if (limit != 0 && episode->trip_time == 0 && episode->faults > limit * (1 + seconds))
 		return fail("%" PRIu64 " faults in %.3f s, and the breaker has not tripped",
 				episode->faults, seconds);
 	return 0;

@@ -62,12 +62,12 @@ print_breaker(const struct report_crash *crash, uint64_t start)
 		printf("off\n");
 		return;
 	}
-	if (episode->tripped == 0) {
+	if (episode->trip_time == 0) {
 		printf("not tripped: never past %u faults a second\n", crash->breaker);
 		return;
 	}
 	printf("tripped at %.3f ms: past %u faults a second\n",
-			get_ms(episode->tripped, start), crash->breaker);
+			get_ms(episode->trip_time, start), crash->breaker);
 	if (crash->trip.time != 0)
 		printf("                 callback at %.3f ms: accesses abort, and the context is killed\n"
 				"                 stalls refused until then: %" PRIu64 "\n",

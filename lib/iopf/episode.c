@@ -51,7 +51,7 @@ struct counts {
 	uint64_t aborted;
 	uint64_t requests;
 	uint64_t first_time, last_time;
-	uint64_t tripped;
+	uint64_t trip_time;
 	uint64_t lowest, highest;
 	uint64_t other_faults;
 	uint64_t nb_pages;
@@ -211,8 +211,8 @@ counts_add(struct tally *tally, struct counts *counts, const struct iopf_fault *
 	store(&counts->lowest, lowest);
 	store(&counts->highest, highest);
 	store(&counts->last_time, faults[0]->time);
-	if (trips && counts->tripped == 0)
-		store(&counts->tripped, faults[0]->time);
+	if (trips && counts->trip_time == 0)
+		store(&counts->trip_time, faults[0]->time);
 	if (faults[0]->flags & IOPF_FAULT_PAGE_REQUEST)
 		store(&counts->requests, counts->requests + n);
 	else if (faults[0]->flags & IOPF_FAULT_STALLED)
@@ -316,7 +316,7 @@ static void
 counts_merge(struct iopf_episode *episode, const struct tally *tally, const struct counts *counts)
 {
 	uint64_t faults = load(&counts->faults), first = load(&counts->first_time);
-	uint64_t tripped = load(&counts->tripped), lowest = load(&counts->lowest), nb_pages;
+	uint64_t trip_time = load(&counts->trip_time), lowest = load(&counts->lowest), nb_pages;
 
 	if (faults == 0)
 		return;
@@ -324,8 +324,8 @@ counts_merge(struct iopf_episode *episode, const struct tally *tally, const stru
 		episode->first_time = first;
 	if (episode->faults == 0 || lowest < episode->lowest)
 		episode->lowest = lowest;
-	if (tripped != 0 && (episode->tripped == 0 || tripped < episode->tripped))
-		episode->tripped = tripped;
+	if (trip_time != 0 && (episode->trip_time == 0 || trip_time < episode->trip_time))
+		episode->trip_time = trip_time;
 	episode->last_time = RTE_MAX(episode->last_time, load(&counts->last_time));
 	episode->highest = RTE_MAX(episode->highest, load(&counts->highest));
 	episode->faults += faults;

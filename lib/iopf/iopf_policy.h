@@ -119,7 +119,7 @@ struct iopf_episode {
 	uint64_t requests;	/**< page requests in the groups among them */
 	uint64_t first_time;	/**< rte_rdtsc() when the first record was read; 0 if faults is 0 */
 	uint64_t last_time;
-	uint64_t tripped;	/**< rte_rdtsc() when the breaker tripped in it; 0: it has not */
+	uint64_t trip_time;	/**< rte_rdtsc() when the breaker tripped in it; 0: it has not */
 	uint64_t lowest;	/**< addresses; 0 if faults is 0 */
 	uint64_t highest;
 	uint64_t other_faults;	/**< on pages that are not in pages[] */

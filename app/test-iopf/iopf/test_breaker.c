@@ -203,7 +203,7 @@ more_stalls_than_the_limit_trip_it(void **state)
 	assert_int_equal(3, told.episode.faults);
 	assert_int_equal(3, told.episode.stalls);
 	/* It tripped at the first fault that is counted. */
-	assert_int_equal(told.episode.first_time, told.episode.tripped);
+	assert_int_equal(told.episode.first_time, told.episode.trip_time);
 	assert_int_equal(ADDR + 0x1000 * LIMIT, told.episode.lowest);
 	/* Another device is served. */
 	expect_served(1);
@@ -253,7 +253,7 @@ a_trip_is_served_after_its_fault_is_counted(void **state)
 	assert_true(is_tripped());
 	await_told(1);
 	assert_int_equal(1, told.episode.faults);
-	assert_int_equal(fault.time, told.episode.tripped);
+	assert_int_equal(fault.time, told.episode.trip_time);
 }
 
 /* Answered stalls do not count, by whatever way they were answered. */
@@ -460,21 +460,21 @@ with_report_first_only_a_rearm_ends_the_episode(void **state)
 	poll_all();
 	assert_int_equal(0, read_episode(&episode));
 	assert_int_equal(5, episode.faults);
-	assert_int_equal(0, episode.tripped);
+	assert_int_equal(0, episode.trip_time);
 	put_stalls(6, 15);
 	poll_all();
 	await_told(1);
 	expect_first(&told.episode);
 	assert_int_equal(20, told.episode.faults);
-	assert_true(told.episode.tripped > episode.last_time);
-	assert_int_equal(told.episode.last_time, told.episode.tripped);
+	assert_true(told.episode.trip_time > episode.last_time);
+	assert_int_equal(told.episode.last_time, told.episode.trip_time);
 	await(&hw.stalls, true);
 	usleep(5000);
 	put_stalls(21, 1);
 	poll_all();
 	assert_int_equal(0, rearm(&episode));
 	assert_int_equal(21, episode.faults);
-	assert_int_equal(told.episode.tripped, episode.tripped);
+	assert_int_equal(told.episode.trip_time, episode.trip_time);
 	expect_served(0);
 }
 

@@ -191,7 +191,7 @@ a_fatal_verdict_after_the_rearm_does_not_prolong_the_trip(void **state)
 		assert_int_equal(0, iopf_domain_episode(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID,
 				&episode));
 		assert_int_equal(0, episode.faults);
-		assert_int_equal(0, episode.tripped);
+		assert_int_equal(0, episode.trip_time);
 		pthread_mutex_unlock(&ctl.dev[0]->lock);
 		for (unsigned int i = 0; i < 100000 && is_tripped(); i++)
 			usleep(100);

@@ -127,7 +127,7 @@ a_breaker_trips(void **state)
 	assert_true(iopf_domain_is_tripped(domain, mm.dev, PASID));
 	assert_int_equal(iopf_dev_fence(mm.dev), 0);
 	assert_int_equal(iopf_domain_rearm(domain, mm.dev, PASID, &episode), 0);
-	assert_true(episode.tripped != 0);
+	assert_true(episode.trip_time != 0);
 	assert_int_equal(episode.first.addr, (uintptr_t)buf);
 	while (iopf_domain_is_tripped(domain, mm.dev, PASID))
 		mm_run_turn();
