@@ -91,8 +91,8 @@ report_print_crash(const struct report_crash *crash, uint64_t start)
 		printf("                 addresses 0x%" PRIx64 " to 0x%" PRIx64 "\n",
 				episode->lowest, episode->highest);
 		printf("                 from %.3f to %.3f ms\n",
-				get_ms(episode->first_time, start),
-				get_ms(episode->last_time, start));
+				get_ms(episode->counted_from, start),
+				get_ms(episode->counted_to, start));
 	}
 	print_breaker(crash, start);
 	if (episode->faults != 0)

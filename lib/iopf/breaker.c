@@ -215,8 +215,8 @@ breaker_is_over(const struct iopf_attachment *attachment, uint64_t now)
 
 	if (conf->quiet_ms == 0 || !breaker_read_episode(attachment, &episode))
 		return breaker_is_rearmed(attachment);
-	if (episode.faults != 0 && (int64_t)(episode.last_time - last) > 0)
-		last = episode.last_time;
+	if (episode.faults != 0 && (int64_t)(episode.counted_to - last) > 0)
+		last = episode.counted_to;
 	return (int64_t)(now - last) >= (int64_t)(rte_get_tsc_hz() / 1000 * conf->quiet_ms);
 }
 

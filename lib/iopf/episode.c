@@ -50,7 +50,7 @@ struct counts {
 	uint64_t stalls;
 	uint64_t aborted;
 	uint64_t requests;
-	uint64_t first_time, last_time;
+	uint64_t counted_from, counted_to;
 	uint64_t trip_time;
 	uint64_t lowest, highest;
 	uint64_t other_faults;
@@ -191,7 +191,7 @@ counts_add(struct tally *tally, struct counts *counts, const struct iopf_fault *
 
 	if (counts->faults == 0) {
 		lowest = UINT64_MAX;
-		store(&counts->first_time, faults[0]->time);
+		store(&counts->counted_from, faults[0]->time);
 	}
 	for (uint16_t i = 0; i < n; i++) {
 		uint64_t addr = faults[i]->addr;
@@ -210,7 +210,7 @@ counts_add(struct tally *tally, struct counts *counts, const struct iopf_fault *
 	store(&counts->nb_pages, nb_pages);
 	store(&counts->lowest, lowest);
 	store(&counts->highest, highest);
-	store(&counts->last_time, faults[0]->time);
+	store(&counts->counted_to, faults[0]->time);
 	if (trips && counts->trip_time == 0)
 		store(&counts->trip_time, faults[0]->time);
 	if (faults[0]->flags & IOPF_FAULT_PAGE_REQUEST)
@@ -315,18 +315,18 @@ page_merge(struct iopf_episode *episode, uint64_t addr, uint64_t faults)
 static void
 counts_merge(struct iopf_episode *episode, const struct tally *tally, const struct counts *counts)
 {
-	uint64_t faults = load(&counts->faults), first = load(&counts->first_time);
+	uint64_t faults = load(&counts->faults), first = load(&counts->counted_from);
 	uint64_t trip_time = load(&counts->trip_time), lowest = load(&counts->lowest), nb_pages;
 
 	if (faults == 0)
 		return;
-	if (episode->faults == 0 || first < episode->first_time)
-		episode->first_time = first;
+	if (episode->faults == 0 || first < episode->counted_from)
+		episode->counted_from = first;
 	if (episode->faults == 0 || lowest < episode->lowest)
 		episode->lowest = lowest;
 	if (trip_time != 0 && (episode->trip_time == 0 || trip_time < episode->trip_time))
 		episode->trip_time = trip_time;
-	episode->last_time = RTE_MAX(episode->last_time, load(&counts->last_time));
+	episode->counted_to = RTE_MAX(episode->counted_to, load(&counts->counted_to));
 	episode->highest = RTE_MAX(episode->highest, load(&counts->highest));
 	episode->faults += faults;
 	episode->stalls += load(&counts->stalls);

@@ -117,8 +117,8 @@ struct iopf_episode {
 	uint64_t stalls;	/**< of these: stalled accesses */
 	uint64_t aborted;	/**< of these: accesses that the IOMMU aborted, with a record */
 	uint64_t requests;	/**< page requests in the groups among them */
-	uint64_t first_time;	/**< rte_rdtsc() when the first record was read; 0 if faults is 0 */
-	uint64_t last_time;
+	uint64_t counted_from;	/**< rte_rdtsc() when the first record was read; 0 if faults is 0 */
+	uint64_t counted_to;	/**< when the last record was read */
 	uint64_t trip_time;	/**< rte_rdtsc() when the breaker tripped in it; 0: it has not */
 	uint64_t lowest;	/**< addresses; 0 if faults is 0 */
 	uint64_t highest;

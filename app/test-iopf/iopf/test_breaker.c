@@ -154,7 +154,7 @@ expect_first(const struct iopf_episode *episode)
 	assert_int_equal(IOPF_FAULT_STALLED, episode->first.flags);
 	assert_int_equal(0x13, episode->first.raw_id);
 	assert_int_equal(IOPF_QUEUE_EVENTS, episode->first.queue);
-	assert_true(episode->first.time != 0 && episode->first.time <= episode->first_time);
+	assert_true(episode->first.time != 0 && episode->first.time <= episode->counted_from);
 }
 
 static void
@@ -203,7 +203,7 @@ more_stalls_than_the_limit_trip_it(void **state)
 	assert_int_equal(3, told.episode.faults);
 	assert_int_equal(3, told.episode.stalls);
 	/* It tripped at the first fault that is counted. */
-	assert_int_equal(told.episode.first_time, told.episode.trip_time);
+	assert_int_equal(told.episode.counted_from, told.episode.trip_time);
 	assert_int_equal(ADDR + 0x1000 * LIMIT, told.episode.lowest);
 	/* Another device is served. */
 	expect_served(1);
@@ -466,8 +466,8 @@ with_report_first_only_a_rearm_ends_the_episode(void **state)
 	await_told(1);
 	expect_first(&told.episode);
 	assert_int_equal(20, told.episode.faults);
-	assert_true(told.episode.trip_time > episode.last_time);
-	assert_int_equal(told.episode.last_time, told.episode.trip_time);
+	assert_true(told.episode.trip_time > episode.counted_to);
+	assert_int_equal(told.episode.counted_to, told.episode.trip_time);
 	await(&hw.stalls, true);
 	usleep(5000);
 	put_stalls(21, 1);

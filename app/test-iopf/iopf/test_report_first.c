@@ -136,19 +136,19 @@ an_episode_has_the_times_of_its_first_and_last_fault(void **state)
 	one_put_stall(0, 0);
 	iopf_poll(one.poller);
 	assert_int_equal(0, read_episode(&episode));
-	assert_int_equal(0, episode.first_time);
+	assert_int_equal(0, episode.counted_from);
 	assert_int_equal(0, episode.faults);
 	assert_int_equal(0, episode.lowest);
 	one_put_stall(1, 0x4000);
 	iopf_poll(one.poller);
 	assert_int_equal(0, read_episode(&episode));
-	assert_true(episode.first_time > episode.first.time);
-	assert_true(episode.last_time == episode.first_time);
+	assert_true(episode.counted_from > episode.first.time);
+	assert_true(episode.counted_to == episode.counted_from);
 	one_put_stall(2, 0x4000);
 	iopf_poll(one.poller);
 	assert_int_equal(0, rearm(&later));
-	assert_true(later.first_time == episode.first_time);
-	assert_true(later.last_time > episode.last_time);
+	assert_true(later.counted_from == episode.counted_from);
+	assert_true(later.counted_to > episode.counted_to);
 }
 
 static void
