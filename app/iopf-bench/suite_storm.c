@@ -24,7 +24,7 @@
 #define QUARANTINE_MS	60000
 
 static const struct iopf_storm_conf breaker = { .max_rate = SUITE_ATTACKER_RATE };
-static const struct iopf_storm_conf stall_breaker = { .max_stalls = BREAKER_STALLS };
+static const struct iopf_storm_conf stall_breaker = { .max_held = BREAKER_STALLS };
 static const struct iopf_dev_limits quarantine = { .quarantine_rate = SUITE_ATTACKER_RATE,
 	.quarantine_ms = QUARANTINE_MS };
 

@@ -25,7 +25,7 @@ iopf_breaker_create(const struct iopf_storm_conf *conf)
 	if (breaker == NULL)
 		return NULL;
 	bucket_init(&breaker->rate, rte_get_tsc_hz(), conf->max_rate, conf->max_rate);
-	breaker->max_stalls = conf->max_stalls != 0 ? conf->max_stalls : UINT32_MAX;
+	breaker->max_held = conf->max_held != 0 ? conf->max_held : UINT32_MAX;
 	return breaker;
 }
 
@@ -74,7 +74,7 @@ iopf_breaker_count(struct iopf_attachment *attachment, const struct iopf_fault *
 		held = atomic_load_explicit(&breaker->held, memory_order_relaxed);
 	if (held == 0 && bucket_is_full(&breaker->rate, now))
 		breaker->first = *faults[0];
-	if (bucket_take(&breaker->rate, now) && held < breaker->max_stalls)
+	if (bucket_take(&breaker->rate, now) && held < breaker->max_held)
 		return false;
 	return breaker_trip(attachment);
 }
@@ -99,7 +99,7 @@ iopf_breaker_prepare(struct iopf_attachment *attachment)
 			(!domain->storm.abort_device || iommu->driver->ops.dev_block == NULL)) {
 		IOPF_LOG(ERR, "%s: %s has a stall breaker, and \"%s\" can only stall: set "
 				"abort_device to have it abort all accesses of the device, or "
-				"neither max_stalls nor max_rate", dev->name, domain->name,
+				"neither max_held nor max_rate", dev->name, domain->name,
 				iommu->name);
 		return -ENOTSUP;
 	}

@@ -35,7 +35,7 @@ enum iopf_breaker_state {
 
 struct iopf_breaker {
 	struct iopf_bucket rate;
-	uint32_t max_stalls;		/* UINT32_MAX: no limit */
+	uint32_t max_held;		/* UINT32_MAX: no limit */
 	/*
 	 * Stalls that outlive their pass, as iopf_dev.held: counted in the gate, by the verdict.
 	 */
@@ -55,7 +55,7 @@ struct iopf_breaker {
 static inline bool
 iopf_storm_has_breaker(const struct iopf_storm_conf *conf)
 {
-	return conf->max_stalls != 0 || conf->max_rate != 0;
+	return conf->max_held != 0 || conf->max_rate != 0;
 }
 
 /* NULL: no memory. */

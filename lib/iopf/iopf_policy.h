@@ -30,7 +30,7 @@
  * handler answers gets its answer too, after the same invalidations, but for IOPF_FAILURE.
  *
  * Stall breaker. A storm of stalls fills the IOMMU's pool of stalls, and a device whose accesses
- * wait may hang. Past max_stalls or max_rate the breaker of the attachment trips and opens an
+ * wait may hang. Past max_held or max_rate the breaker of the attachment trips and opens an
  * episode, if none is open. The faults are counted and answered IOPF_INVALID from then on, as for
  * report first. At its next tick, where no other control call has the device, the policy thread has
  * accesses abort instead of stalling, and answers all that handlers hold of the attachment. (It
@@ -69,8 +69,8 @@ struct iopf_storm_conf {
 	bool report_first;	/**< a fatal answer opens an episode */
 	uint8_t join_log2;	/**< faults on a page of 2^join_log2 bytes join the first: 12 to 48
 				  * [0: each goes to a handler] */
-	uint32_t max_stalls;	/**< that handlers may hold of (device, PASID), past which its
-				  * breaker trips [no limit] */
+	uint32_t max_held;	/**< stalls, and accesses that retry gets, that handlers may hold of
+				  * (device, PASID), past which its breaker trips [no limit] */
 	uint32_t max_rate;	/**< faults a second past which it trips, served ones included; so
 				  * many may come at once [no limit] */
 	uint32_t quiet_ms;	/**< without a fault for so long, the trip ends: accesses stall
@@ -132,7 +132,7 @@ struct iopf_episode {
  * apart from each other. Any thread, handlers included; never waits.
  * @param[out] episode may be NULL.
  * @return 0; -ENOENT: no episode is open, the domain is not attached there, or it has no policy
- *   with episodes (report_first, max_stalls, max_rate).
+ *   with episodes (report_first, max_held, max_rate).
  */
 int iopf_domain_episode(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 		struct iopf_episode *episode);

@@ -49,7 +49,7 @@ tell(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid,
 }
 
 static const struct iopf_storm_conf by_number = {
-	.max_stalls = LIMIT, .tripped = tell, .ctx = &told,
+	.max_held = LIMIT, .tripped = tell, .ctx = &told,
 };
 static const struct iopf_storm_conf by_rate = {
 	.max_rate = LIMIT, .tripped = tell, .ctx = &told,
@@ -162,7 +162,7 @@ open_tripped(const struct iopf_storm_conf *storm)
 {
 	ctl.storm = storm;
 	ctl_open(false, true);
-	ctl.verdict = storm->max_stalls != 0 ? IOPF_TAKEN : IOPF_ANSWER(IOPF_SUCCESS);
+	ctl.verdict = storm->max_held != 0 ? IOPF_TAKEN : IOPF_ANSWER(IOPF_SUCCESS);
 	put_stalls(0, LIMIT);
 	poll_all();
 	assert_int_equal(-ENOENT, read_episode(NULL));

@@ -20,7 +20,7 @@
 #define LIMIT		4
 #define OTHER_PASID	3
 
-static const struct iopf_storm_conf conf = { .max_stalls = LIMIT, .abort_device = true };
+static const struct iopf_storm_conf conf = { .max_held = LIMIT, .abort_device = true };
 
 /* The IOMMU has domain 0, with the breaker, and domain 1 at another PASID of device 0. */
 static void

@@ -202,7 +202,7 @@ a_refused_stall_does_not_count_for_the_breaker(void **state)
 {
 	(void)state;
 	ctl.limits = &(struct iopf_dev_limits){ .stalls = 2 };
-	ctl.storm = &(struct iopf_storm_conf){ .max_stalls = 4 };
+	ctl.storm = &(struct iopf_storm_conf){ .max_held = 4 };
 	ctl_open(false, true);
 	ctl.verdict = IOPF_TAKEN;
 	for (unsigned int i = 0; i < 10; i++) {

@@ -60,7 +60,7 @@ tell_quarantine(struct iopf_dev *dev, uint32_t ms, void *ctx)
 }
 
 static const struct iopf_storm_conf breaks = {
-	.max_stalls = LIMIT, .abort_device = true, .tripped = tell_trip,
+	.max_held = LIMIT, .abort_device = true, .tripped = tell_trip,
 };
 
 static bool

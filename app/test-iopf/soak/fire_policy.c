@@ -42,7 +42,7 @@ fire_choose_storm(struct fire_space *s, struct iopf_storm_conf *storm)
 	*storm = (struct iopf_storm_conf){ .tripped = on_tripped, .ctx = s };
 	switch (s->index) {
 	case 0:
-		storm->max_stalls = 1 + fire_pick(8);
+		storm->max_held = 1 + fire_pick(8);
 		storm->quiet_ms = fire_pick(2) != 0 ? 1 + fire_pick(5) : 0;
 		break;
 	case 1:
