@@ -73,8 +73,8 @@ tests() {
 		$((SECONDS - begin)) "$counts"
 	grep -E '^skipped: ' "$out/tests" | sort | uniq -c
 	if [ "$f" -ne 0 ] || [ "$status" -ne 0 ]; then
-		grep -E '^\[  FAILED  \]|^\[  ERROR   \]|error: Failure|ERROR: |^run.sh: |SUMMARY: ' \
-			"$out/tests" | head -n 60
+		grep -E -e '^\[  FAILED  \]|^\[  ERROR   \]|error: Failure|ERROR: |^run.sh: |SUMMARY: ' \
+			-e '^(driver|oracle) error: |^\.\./app/|^firesoak failed: ' "$out/tests" | head -n 60
 		[ "$f" -ne 0 ] || echo "the program ended with status $status"
 		failures+=("$name")
 		[ "$f" -ne 0 ] || failed=$((failed + 1))

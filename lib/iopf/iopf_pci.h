@@ -38,8 +38,9 @@ struct iopf_pci_ops {
 	int (*ats_enable)(struct iopf_dev *dev, unsigned int stu, void *ctx);
 	/**
 	 * The reverse; the ATC is empty when it returns. It returns 0 also if ATS is off already,
-	 * as after a reset (the model's function does not: wrap it). A stop calls it also for a
-	 * device that has not drained in time.
+	 * as after a reset (the model's function does not: wrap it). A stop and a quarantine call
+	 * it also for a device that has not drained in time: then it resets the device, since ATS
+	 * must stay on while page requests are outstanding.
 	 */
 	int (*ats_disable)(struct iopf_dev *dev, void *ctx);
 	/** Have at most @p n page requests outstanding, of all its StreamIDs together. */

@@ -54,6 +54,11 @@ ats_disable(struct iopf_dev *dev, void *ctx)
 
 	RTE_SET_USED(dev);
 	log_call(f, 'a');
+	if (f->resets && !f->was_reset && !smmuv3_model_dma_pri_drained(f->dma[0])) {
+		smmuv3_model_dma_reset(f->dma[0]);
+		f->was_reset = true;
+		f->nb_resets++;
+	}
 	return f->was_reset ? 0 : smmuv3_model_dma_ats_disable(f->dma[0]);
 }
 

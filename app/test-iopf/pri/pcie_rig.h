@@ -40,7 +40,9 @@ struct pcie_fn {
 	uint32_t credits;		/* of the last P */
 	unsigned int stu;		/* of the last A */
 	/* a reset has disabled ATS and PRI */
-	bool was_reset;
+	_Atomic bool was_reset;
+	bool resets;			/* ats_disable resets it if it has not drained */
+	unsigned int nb_resets;		/* by ats_disable */
 	bool silent;			/* keeps no log */
 	bool stalls;			/* no endpoint: its accesses stall */
 };

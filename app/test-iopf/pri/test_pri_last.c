@@ -102,6 +102,48 @@ a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 	pcie_close(&r);
 }
 
+/* A stop and a quarantine wait for a time only. Then the driver of the device resets it. */
+static void
+a_device_that_does_not_drain_is_reset_and_comes_back(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct pcie_space s;
+	struct pcie_fn f;
+
+	(void)state;
+	pcie_open(&r, NULL, NULL);
+	pcie_add_fn(&r, &f, SID, &(struct iopf_dev_conf){ .wait_ms = 1 });
+	dma = pcie_create_engine(&r, &f, &(struct smmuv3_model_dma_conf){ .group_pages = 4 });
+	pcie_create_space(&r, &s);
+	pcie_attach(&s, &f, IOPF_NO_PASID);
+	f.resets = true;
+	for (unsigned int i = 0; i < 2; i++) {
+		smmuv3_model_dma_quirks(dma, SMMUV3_MODEL_QUIRK_LOSE_LAST, 0);
+		pcie_write(&r, dma, 8 + 4 * i, 4);
+		pcie_run(&r);
+		smmuv3_model_dma_quirks(dma, 0, 0);
+		memset(f.log, 0, sizeof(f.log));
+		pcie_mute_log(true);
+		assert_int_equal(i == 0 ? iopf_dev_quarantine(f.dev) :
+				iopf_iommu_stop(r.iommu), 0);
+		pcie_mute_log(false);
+		assert_string_equal(f.log, "pa");
+		assert_int_equal(f.nb_resets, i + 1);
+		assert_int_equal(i == 0 ? iopf_dev_release(f.dev) :
+				iopf_iommu_start(r.iommu), 0);
+		/* The library cannot know of the reset, and disables ATS again. */
+		assert_string_equal(f.log, "paaAP");
+		pcie_run(&r);
+		pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
+		pcie_write_and_wait(&r, dma, 8 + 4 * i, 4, SMMUV3_MODEL_OK);
+		pcie_expect_pattern(&r, &s, 8 + 4 * i, 4);
+	}
+	memset(f.log, 0, sizeof(f.log));
+	f.log[0] = 'P';		/* the detach has the other half */
+	f.log[1] = 'A';
+	pcie_close(&r);
+}
+
 static void
 a_repeated_last_is_answered_once(void **state)
 {
@@ -217,6 +259,7 @@ a_stop_marker_without_pasid_is_a_request_and_is_answered(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_group_without_last_is_aged_reported_and_keeps_pri_from_draining),
 	cmocka_unit_test(a_start_does_not_enable_pri_on_a_device_that_did_not_drain),
+	cmocka_unit_test(a_device_that_does_not_drain_is_reset_and_comes_back),
 	cmocka_unit_test(a_repeated_last_is_answered_once),
 	cmocka_unit_test(a_stop_marker_discards_partial_groups_of_its_pasid_without_an_answer),
 	cmocka_unit_test(a_stop_marker_without_pasid_is_a_request_and_is_answered),

@@ -131,6 +131,9 @@ print_counts(void)
 			LLU(fire.old_joined + sum_of(IOPF_STAT_JOINED)),
 			LLU(fire.old_counted + sum_of(IOPF_STAT_COUNTED)), LLU(n->quarantines),
 			LLU(n->blocked), LLU(n->limited), LLU(n->deadlines));
+	for (unsigned int i = FIRE_FIRST_PRI; i < FIRE_FIRST_PRI + FIRE_NB_PRI; i++)
+		print_message("SID %u: reset %u times, since it had not drained\n",
+				fire.dev[i].fn.sid, fire.dev[i].fn.nb_resets);
 	for (unsigned int i = 0; i < FIRE_LISTENERS; i++)
 		print_message("listener: %llu records of %llu events, gaps of %llu, %llu losses\n",
 				LLU(fire.listener[i].read), LLU(fire.listener[i].events),

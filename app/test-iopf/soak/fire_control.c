@@ -41,11 +41,14 @@ fire_dev_add(struct fire_dev *d)
 		.nb_sids = 1,
 		.nb_pasids = FIRE_SEATS,
 		.ctx = d,
-		.wait_ms = d->kind == FIRE_PRI || fire_pick(4) == 0 ?
-			30 + fire_pick(200) : 0,
 	};
 	struct iopf_dev_limits limits;
 
+	if (d->kind == FIRE_PRI || fire_pick(4) == 0)
+		conf.wait_ms = 30 + fire_pick(200);
+	/* Sometimes less than a device needs to drain. */
+	if (d->kind == FIRE_PRI && fire_pick(4) == 0)
+		conf.wait_ms = 1 + fire_pick(3);
 	conf.limits = fire_choose_limits(d, &limits);
 	conf.merge_events = fire_pick(2) != 0;
 	if (d->kind == FIRE_RETRY) {
@@ -68,6 +71,19 @@ change_tenure(struct fire_seat *seat, uint32_t owner)
 
 	atomic_store(&seat->tenure, nb << 32 | owner);
 	smmuv3_model_dma_owner(seat->dma, owner);
+}
+
+/*
+ * The call is to be repeated: it took too long, or ATC_INVs failed several times in a row, perhaps
+ * since another device's ATC is dead.
+ */
+static bool
+is_to_repeat(const struct fire_dev *d, int ret)
+{
+	if (ret != -ETIMEDOUT && (ret != -EIO || d->kind != FIRE_PRI))
+		return false;
+	fire_count(&fire.n.timeouts);
+	return true;
 }
 
 static void
@@ -111,11 +127,9 @@ fire_detach(struct fire_seat *seat)
 			ret = mmem_detach(s->mmem, seat->dev->fn.dev, seat->pasid);
 		else
 			ret = iopf_domain_detach(s->domain, seat->dev->fn.dev, seat->pasid);
-		if (ret == -ETIMEDOUT)
-			fire_count(&fire.n.timeouts);
 		if (fire_is_late(begin))
 			fire_hang("a detach");
-	} while (ret == -ETIMEDOUT);
+	} while (is_to_repeat(seat->dev, ret));
 	FIRE_CHECK(ret == 0, "SID %u PASID %u: %d", seat->dev->fn.sid, seat->pasid, ret);
 	leave_seat(seat);
 	fire_count(&fire.n.detaches);
@@ -156,7 +170,8 @@ change_seat(void)
 	if (fire_pick(8) != 0 && !atomic_load(&s->retiring)) {
 		ret = fire_attach(seat, s);
 		/* A group that no thread answers keeps PRI off until its PASID is detached. */
-		FIRE_CHECK(ret == 0 || (ret == -ETIMEDOUT && d->kind == FIRE_PRI), "SID %u PASID %u: %d", d->fn.sid, seat->pasid, ret);
+		FIRE_CHECK(ret == 0 || (d->kind == FIRE_PRI && is_to_repeat(d, ret)),
+				"SID %u PASID %u: %d", d->fn.sid, seat->pasid, ret);
 	}
 	pthread_mutex_unlock(&seat->lock);
 	pthread_rwlock_unlock(&d->lock);
@@ -173,11 +188,9 @@ replace_seat(struct fire_seat *seat, struct fire_space *s)
 	smmuv3_model_dma_owner(seat->dma, 0);
 	do {
 		ret = iopf_domain_replace(s->domain, seat->dev->fn.dev, seat->pasid);
-		if (ret == -ETIMEDOUT)
-			fire_count(&fire.n.timeouts);
 		if (fire_is_late(begin))
 			fire_hang("a replace");
-	} while (ret == -ETIMEDOUT);
+	} while (is_to_repeat(seat->dev, ret));
 	FIRE_CHECK(ret == 0, "SID %u PASID %u: %d", seat->dev->fn.sid, seat->pasid, ret);
 	seat->space = s;
 	atomic_store(&seat->aim, s);
@@ -225,11 +238,9 @@ change_dev(void)
 	pthread_rwlock_wrlock(&d->lock);
 	do {
 		ret = iopf_dev_remove(d->fn.dev);
-		if (ret == -ETIMEDOUT)
-			fire_count(&fire.n.timeouts);
 		if (fire_is_late(begin))
 			fire_hang("a removal");
-	} while (ret == -ETIMEDOUT);
+	} while (is_to_repeat(d, ret));
 	FIRE_CHECK(ret == 0, "SID %u: %d", d->fn.sid, ret);
 	for (unsigned int k = 0; k < FIRE_SEATS; k++)
 		leave_seat(&d->seat[k]);

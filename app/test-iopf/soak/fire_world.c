@@ -44,6 +44,9 @@ fire_fail(const char *file, int line, const char *what, const char *format, ...)
 static void
 print_errors(void)
 {
+	if (fire.errors != 0 || smmuv3_model_driver_errors(fire.m) != 0 ||
+			smmuv3_model_oracle_errors(fire.m) != 0)
+		print_error("firesoak failed: IOPF_TEST_SEED=%u\n", fire.seed);
 	for (unsigned int i = 0; smmuv3_model_driver_error(fire.m, i) != NULL; i++)
 		print_error("driver error: %s\n", smmuv3_model_driver_error(fire.m, i));
 	for (unsigned int i = 0; smmuv3_model_oracle_error(fire.m, i) != NULL; i++)
@@ -213,6 +216,7 @@ open_devs(void)
 		d->kind = kinds[i];
 		d->fn.sid = 8 + i;
 		d->fn.silent = true;
+		d->fn.resets = true;
 		pthread_rwlock_init(&d->lock, NULL);
 		pthread_mutex_init(&d->quarantine, NULL);
 		d->nb_seats = FIRE_SEATS;
