@@ -94,6 +94,7 @@ leave_seat(struct fire_seat *seat)
 	change_tenure(seat, FIRE_NO_OWNER);
 }
 
+/* If the attach fails, the undo may be left: the caller detaches. */
 int
 fire_attach(struct fire_seat *seat, struct fire_space *s)
 {
@@ -105,10 +106,7 @@ fire_attach(struct fire_seat *seat, struct fire_space *s)
 		ret = mmem_attach(s->mmem, seat->dev->fn.dev, seat->pasid);
 	else
 		ret = iopf_domain_attach(s->domain, seat->dev->fn.dev, seat->pasid);
-	if (ret == 0)
-		seat->space = s;
-	else
-		leave_seat(seat);
+	seat->space = s;
 	fire_count(ret == 0 ? &fire.n.attaches : &fire.n.refused);
 	return ret;
 }
@@ -172,6 +170,8 @@ change_seat(void)
 		/* A group that no thread answers keeps PRI off until its PASID is detached. */
 		FIRE_CHECK(ret == 0 || (d->kind == FIRE_PRI && is_to_repeat(d, ret)),
 				"SID %u PASID %u: %d", d->fn.sid, seat->pasid, ret);
+		if (ret < 0)
+			fire_detach(seat);
 	}
 	pthread_mutex_unlock(&seat->lock);
 	pthread_rwlock_unlock(&d->lock);
