@@ -209,7 +209,8 @@ static inline void
 smmuv3_set_dw(uint64_t *dw, uint64_t v)
 {
 	smmuv3_order_log(SMMUV3_ORDER_DW, dw);
-	atomic_store_explicit((smmuv3_reg64_t *)(void *)dw, v, memory_order_relaxed);
+	/* Release: the software SMMU acquires it, before it reads what the word points at. */
+	atomic_store_explicit((smmuv3_reg64_t *)(void *)dw, v, memory_order_release);
 }
 
 #endif /* SMMUV3_ORDER_H */
