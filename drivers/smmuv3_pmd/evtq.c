@@ -231,6 +231,6 @@ smmuv3_evtq_setup(struct smmuv3 *s)
 	uint64_t pos;
 
 	memset(s->evtq.q.ring, 0, sizeof(struct smmuv3_evt) << s->evtq.q.log2);
-	pos = smmuv3_inq_setup(s, &s->evtq.q, SMMUV3_EVENTQ_BASE, &s->words->evtq.v);
+	pos = smmuv3_inq_setup(s, &s->evtq.q, SMMUV3_EVENTQ_BASE);
 	atomic_store_explicit(&s->evtq.stale_end, pos, memory_order_relaxed);
 }

@@ -10,6 +10,21 @@
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
 
+void
+smmuv3_inq_init(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base,
+		struct smmuv3_word *word)
+{
+	q->regs = s->regs;
+	/* The indices are on page 1, at the offsets of their aliases on page 0 [6.3.29, 6.3.35]. */
+	q->prod_reg = base + SMMUV3_EVENTQ_PROD - SMMUV3_EVENTQ_BASE;
+	q->cons_reg = base + SMMUV3_EVENTQ_CONS - SMMUV3_EVENTQ_BASE;
+	q->msi = (s->idr0 & SMMUV3_IDR0_MSI) != 0;
+	q->word = &word->v;
+	q->peek = &word->peek;
+	q->peek->word = (const void *)(q->msi ? q->word : smmuv3_reg32(q->regs, q->prod_reg));
+	q->peek->idle = IOPF_PEEK_POLL;
+}
+
 int
 smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned int log2)
 {
@@ -30,7 +45,7 @@ smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned 
 }
 
 uint64_t
-smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base, smmuv3_reg32_t *word)
+smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base)
 {
 	/* The registers restart at 0. The next position that reads as 0 and is beyond all marks: */
 	uint64_t entries = smmuv3_inq_entries(q);
@@ -38,12 +53,7 @@ smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base, smmuv3_r
 			atomic_load_explicit(&q->cons, memory_order_relaxed)) + entries,
 			2 * entries);
 
-	q->regs = s->regs;
-	/* The indices are on page 1, at the offsets of their aliases on page 0 [6.3.29, 6.3.35]. */
-	q->prod_reg = base + SMMUV3_EVENTQ_PROD - SMMUV3_EVENTQ_BASE;
-	q->cons_reg = base + SMMUV3_EVENTQ_CONS - SMMUV3_EVENTQ_BASE;
-	q->msi = (s->idr0 & SMMUV3_IDR0_MSI) != 0;
-	q->word = word;
+	iopf_peek_set(q->peek, IOPF_PEEK_POLL);
 	q->empty_trusted = false;
 	q->msi_late = false;
 	q->prod_flags = 0;

@@ -17,7 +17,7 @@
  * barrier, PROD is read and equals CONS. The barrier orders the CONS store before the PROD
  * read. So the SMMU finds the queue empty when it adds an entry that this PROD does not show,
  * and it writes the word after it was cleared (the interrupt follows the PROD that caused it
- * [3.18]). Every 64th idle pass reads PROD all the same. It may see PROD before the word; so
+ * [3.18]). Every 64th idle poll reads PROD all the same. It may see PROD before the word; so
  * the word counts as missed only if it is still 0 at the next such read.
  */
 
@@ -26,6 +26,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <iopf_driver.h>
+
 #include "base.h"
 #include "mem.h"
 #include "smmuv3_order.h"
@@ -33,6 +35,7 @@
 #include "smmuv3_spec.h"
 
 struct smmuv3;
+struct smmuv3_word;
 
 #define SMMUV3_INQ_IDLE_PASSES	64
 
@@ -43,7 +46,12 @@ struct smmuv3;
 /* Event queue: records that need no answer were not written. Set by the owner of the queue. */
 #define SMMUV3_INQ_LOST		(1u << 2)
 
-/* A queue that the SMMU writes. */
+/*
+ * A queue that the SMMU writes.
+ *
+ * The word of peek is that of the MSI, and idle while it is 0 and trusted; or it is PROD, and idle
+ * while it is CONS, OVFLG included.
+ */
 struct smmuv3_inq {
 	_Atomic bool on;
 	bool msi;		/* the SMMU writes the word on empty to not empty */
@@ -52,6 +60,7 @@ struct smmuv3_inq {
 	uint8_t prod_flags;	/* SMMUV3_INQ_*, for the next poll */
 	unsigned int log2;
 	void *ring;
+	struct iopf_peek *peek;
 	smmuv3_reg32_t *word;
 	void *regs;
 	uint32_t prod_reg, cons_reg;
@@ -71,10 +80,12 @@ struct smmuv3_inq {
 	struct smmuv3_mem mem;
 };
 
+/* Once, before the first start. @p word is that of the queue's MSI. */
+void smmuv3_inq_init(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base,
+		struct smmuv3_word *word);
 int smmuv3_inq_alloc(struct smmuv3 *s, struct smmuv3_inq *q, size_t entry, unsigned int log2);
 /* Write the registers of a queue that is off. Returns the position of its first entry. */
-uint64_t smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base,
-		smmuv3_reg32_t *word);
+uint64_t smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base);
 /* PROD as a position. Any thread. */
 uint64_t smmuv3_inq_take_mark(struct smmuv3_inq *q);
 /* The poll thread has processed all entries before this mark. Any thread. */
@@ -117,7 +128,7 @@ smmuv3_inq_read_prod(struct smmuv3_inq *q, uint64_t cons)
  * number.
  */
 static inline uint64_t
-smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
+smmuv3_inq_look_for_entries(struct smmuv3_inq *q, uint64_t cons)
 {
 	uint64_t avail;
 
@@ -148,6 +159,18 @@ smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
 	smmuv3_io_mb();
 	avail = smmuv3_inq_read_prod(q, cons);
 	q->empty_trusted = avail == 0;
+	return avail;
+}
+
+/* The same, and the result is published in q->peek. */
+static inline uint64_t
+smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
+{
+	uint64_t avail = smmuv3_inq_look_for_entries(q, cons), idle = IOPF_PEEK_POLL;
+
+	if (avail == 0 && q->prod_flags == 0)
+		idle = q->msi ? 0 : smmuv3_q_pos(q->log2, cons) | q->ovackflg;
+	iopf_peek_set(q->peek, idle);
 	return avail;
 }
 

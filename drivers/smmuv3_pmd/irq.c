@@ -60,7 +60,7 @@ smmuv3_irqs_disable(struct smmuv3 *s)
 static void
 configure_msi(struct smmuv3 *s, uint32_t cfg0, uint32_t cfg1, uint32_t cfg2, size_t word)
 {
-	smmuv3_write64(s->regs, cfg0, (s->words_mem.addr + word) & SMMUV3_IRQ_CFG0_ADDR);
+	smmuv3_write64(s->regs, cfg0, (s->words_addr + word) & SMMUV3_IRQ_CFG0_ADDR);
 	smmuv3_write32(s->regs, cfg1, 1);
 	smmuv3_write32(s->regs, cfg2, SMMUV3_PUT(SMMUV3_IRQ_CFG2_SH, SMMUV3_SH_ISH) |
 			SMMUV3_PUT(SMMUV3_IRQ_CFG2_MEMATTR, SMMUV3_MEMATTR_OIWB));

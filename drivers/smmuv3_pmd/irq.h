@@ -13,16 +13,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <iopf_driver.h>
+
 #include "base.h"
 #include "smmuv3_order.h"
 
 struct smmuv3;
 
-/* Words that the SMMU writes (MSIs) and software polls, each in cache lines of its own. */
+/*
+ * Words that the SMMU writes (MSIs) and software polls, each in cache lines of its own. Beside that
+ * of a queue is what a poll thread compares it with: an idle pass reads one line.
+ */
 struct smmuv3_word {
 	smmuv3_reg32_t v;
-	uint8_t pad[SMMUV3_ALIGN - sizeof(uint32_t)];
-};
+	struct iopf_peek peek;		/* evtq, priq */
+} __rte_aligned(SMMUV3_ALIGN);
 
 struct smmuv3_words {
 	struct smmuv3_word evtq;

@@ -150,7 +150,7 @@ smmuv3_main_cmdq_open(struct smmuv3 *s)
 		.atc = s->pri,
 		.sync_batches = s->errata & SMMUV3_ERRATUM_SYNC_BATCHES,
 		.word = msi ? &s->words->sync.v : NULL,
-		.word_addr = s->words_mem.addr + offsetof(struct smmuv3_words, sync),
+		.word_addr = s->words_addr + offsetof(struct smmuv3_words, sync),
 		.backlog = get_backlog_size(s),
 		.reserve = s->pri ? get_backlog_reserve(s) : 0,
 	});

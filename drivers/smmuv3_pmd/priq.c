@@ -239,7 +239,7 @@ smmuv3_priq_setup(struct smmuv3 *s)
 	struct smmuv3_priq *p = &s->priq;
 
 	memset(p->q.ring, 0, sizeof(struct smmuv3_ppr) << p->q.log2);
-	smmuv3_inq_setup(s, &p->q, SMMUV3_PRIQ_BASE, &s->words->priq.v);
+	smmuv3_inq_setup(s, &p->q, SMMUV3_PRIQ_BASE);
 	p->overflow_seen = false;
 	atomic_store_explicit(&p->paused, false, memory_order_relaxed);
 	atomic_store_explicit(&p->losses_reported,

@@ -41,6 +41,9 @@
 
 RTE_LOG_REGISTER(smmuv3_logtype, pmd.smmuv3, NOTICE);
 
+/* Together a page of 4 KiB. */
+#define NB_WORDS_OFFSETS	8
+
 static const struct smmuv3_backend *const backends[] = {
 	&smmuv3_backend_model,
 	&smmuv3_backend_vfio,
@@ -126,6 +129,27 @@ get_evtq_log2_default(const struct smmuv3 *s)
 	return RTE_MIN(log2, s->evtq_log2_max);
 }
 
+/*
+ * At different offsets for different SMMUs. A poll thread of many SMMUs reads a word of each in a
+ * pass; at the same offset in their pages the words would share the sets of the first-level cache.
+ */
+static int
+words_alloc(struct smmuv3 *s)
+{
+	static _Atomic unsigned int nb_opened;
+	size_t offset;
+	int ret;
+
+	ret = smmuv3_mem_alloc(s, NB_WORDS_OFFSETS * sizeof(*s->words), &s->words_mem);
+	if (ret < 0)
+		return ret;
+	offset = atomic_fetch_add_explicit(&nb_opened, 1, memory_order_relaxed) %
+			NB_WORDS_OFFSETS * sizeof(*s->words);
+	s->words = RTE_PTR_ADD(s->words_mem.va, offset);
+	s->words_addr = s->words_mem.addr + offset;
+	return 0;
+}
+
 static void
 close_all(struct smmuv3 *s)
 {
@@ -187,10 +211,11 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	ret = smmuv3_asid_open(s);
 	if (ret < 0)
 		goto fail;
-	ret = smmuv3_mem_alloc(s, sizeof(*s->words), &s->words_mem);
+	ret = words_alloc(s);
 	if (ret < 0)
 		goto fail;
-	s->words = s->words_mem.va;
+	smmuv3_inq_init(s, &s->evtq.q, SMMUV3_EVENTQ_BASE, &s->words->evtq);
+	smmuv3_inq_init(s, &s->priq.q, SMMUV3_PRIQ_BASE, &s->words->priq);
 	ret = smmuv3_atc_open(s);
 	if (ret < 0)
 		goto fail;
@@ -319,6 +344,12 @@ get_inq(struct smmuv3 *s, uint16_t queue)
 	return queue == IOPF_QUEUE_EVENTS ? &s->evtq.q : &s->priq.q;
 }
 
+static const struct iopf_peek *
+pmd_peek(void *priv, uint16_t queue)
+{
+	return get_inq(priv, queue)->peek;
+}
+
 /* A CMD_SYNC makes the records visible of accesses that had ended before it [4.7.3]. */
 static int
 pmd_sync(void *priv)
@@ -375,6 +406,7 @@ struct iopf_driver smmuv3_pmd = {
 		.stall_set = smmuv3_stall_set,
 		.dev_block = smmuv3_dev_block,
 		.poll = pmd_poll,
+		.peek = pmd_peek,
 		.answer = smmuv3_answer,
 		.answer_after = smmuv3_answer_after,
 		.check = smmuv3_check,

@@ -50,6 +50,7 @@ struct smmuv3 {
 	const struct smmuv3_backend *backend;
 	void *backend_ctx;
 	struct smmuv3_words *words;
+	uint64_t words_addr;
 	uint64_t timeout;		/* TSC cycles */
 	char name[64];
 	uint32_t idr0, idr1, idr3, idr5;

@@ -17,6 +17,7 @@
 #include "slot.h"
 
 struct iopf_iommu;
+struct iopf_peek;
 struct iopf_poller;
 struct iopf_prg;
 
@@ -29,6 +30,7 @@ struct iopf_queue {
 	struct iopf_prg *prg;		/* page requests only */
 	_Atomic uint64_t *joins;	/* by slot: the faults that have joined it, see join.h */
 	_Atomic(struct iopf_poller *) poller;	/* written under pollers_lock */
+	const struct iopf_peek *peek;	/* of the driver; not NULL */
 
 	/*
 	 * Slots freed by other threads than the owner: a stack onto which any thread pushes.
@@ -75,9 +77,11 @@ void iopf_queue_disown(struct iopf_queue *q);
 #define IOPF_CLOCK_PASSES	16
 /*
  * One pass, in an RCU read section: bursts as in iopf_queue_run_bursts(), and what is due by time.
- * Returns 0 if another thread owns the queue or the IOMMU is off.
+ * It counts as @p weight passes, with those that were left out before. Returns 0 if another thread
+ * owns the queue or the IOMMU is off.
  */
-unsigned int iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts);
+unsigned int iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts,
+		uint32_t weight);
 /* The IOMMU is serving, and a slot of the queue may be in use. */
 bool iopf_queue_has_faults(struct iopf_queue *q);
 

@@ -41,7 +41,7 @@ iopf_stand_in_poll(struct iopf_queue *q, struct iopf_stand_in *stand_in)
 	if (rte_rdtsc() - stand_in->since < patience)
 		return 0;
 	iopf_rcu_read_lock();
-	n = iopf_queue_run_pass(q, IOPF_MAX_BURST, 4);
+	n = iopf_queue_run_pass(q, IOPF_MAX_BURST, 4, 1);
 	iopf_rcu_read_unlock();
 	stand_in->passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
 	return n;

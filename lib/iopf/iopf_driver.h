@@ -52,7 +52,7 @@
  *     answer; after a failed invalidation the answers are IOPF_INVALID.
  *   - queue_mark and queue_passed, both: the library reads the queue until poll returns fewer
  *     records than the library asked for.
- *   - dev_usable: no device is cut off. replace: -ENOTSUP.
+ *   - dev_usable: no device is cut off. replace: -ENOTSUP. peek: each pass calls poll.
  *   - check: no error state. is_recovering: false. idle: -ENOTSUP. wait: the thread yields.
  *     dump: no text; stat: no counters, and nb_stats is 0.
  *
@@ -65,6 +65,7 @@
  *     starts or stops. A call must not wait for a call of another device.
  *   - dev_add, domain_add, domain_del, dma_map, dma_unmap: any thread, concurrently.
  *   - configure, start, stop, idle, close: one thread at a time for each IOMMU.
+ *   - peek: before the IOMMU is started for the first time.
  */
 
 #include <stdio.h>
@@ -135,6 +136,36 @@ struct iopf_answer {
 #define IOPF_CHECK_TERMINATED	(1u << 0)
 /** check(): the IOMMU has failed for good: no records come, and no answers are delivered. */
 #define IOPF_CHECK_DEAD		(1u << 1)
+
+/** iopf_peek.idle: only poll() tells whether there are records. */
+#define IOPF_PEEK_POLL	UINT64_MAX
+
+/**
+ * Lets a poll thread see without a call, and without the queue's ownership, that poll() would find
+ * nothing: while *word has the value idle. An idle queue then costs two loads and no atomic
+ * exchange.
+ *
+ * poll() writes idle with iopf_peek_set(): IOPF_PEEK_POLL from the call that returns records until
+ * a call that finds the queue empty and has done all else that a call does. Any thread may read the
+ * two at any time, so they are memory from open to close. Best is one cache line for both that no
+ * other data is in.
+ *
+ * It is a hint, and nothing is ordered by it. A thread that reads an old value makes one pass too
+ * many or one pass late. The library polls each queue all the same after at most as many passes as
+ * the poller has queues.
+ */
+struct iopf_peek {
+	const uint32_t *word;	/**< differs from idle when a record is in the queue */
+	uint64_t idle;		/**< a value of *word, or IOPF_PEEK_POLL */
+};
+
+/** For poll(). Writes nothing if nothing has changed. */
+static inline void
+iopf_peek_set(struct iopf_peek *peek, uint64_t idle)
+{
+	if (__atomic_load_n(&peek->idle, __ATOMIC_RELAXED) != idle)
+		__atomic_store_n(&peek->idle, idle, __ATOMIC_RELAXED);
+}
 
 struct iopf_driver_ops {
 	/**
@@ -215,6 +246,8 @@ struct iopf_driver_ops {
 	int (*dev_block)(void *priv, void *dev, bool on);
 
 	uint16_t (*poll)(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n);
+	/** Returns where a poll thread sees that the queue is idle; or NULL. */
+	const struct iopf_peek *(*peek)(void *priv, uint16_t queue);
 	/** Returns how many of the answers it took, from the first on. */
 	uint16_t (*answer)(void *priv, const struct iopf_answer *answers, uint16_t n);
 	/**

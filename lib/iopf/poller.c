@@ -118,12 +118,15 @@ queues_copy_without(const struct iopf_poller *poller, struct iopf_queue *const *
 static struct iopf_poller_queues *
 queues_publish(struct iopf_poller *poller, struct iopf_poller_queues *new)
 {
+	struct iopf_poller_queues *old;
+
+	for (unsigned int i = 0; i < new->nb; i++)
+		new->peeks[i] = new->queues[i]->peek;
 	/*
 	 * Release: with the acquire in iopf_poll(). Sequentially consistent: with the hazard
 	 * pointer of a poll thread that sleeps.
 	 */
-	struct iopf_poller_queues *old = atomic_exchange(&poller->queues, new);
-
+	old = atomic_exchange(&poller->queues, new);
 	iopf_poller_wake(poller);
 	return old;
 }
@@ -366,11 +369,25 @@ poll_refuse(const struct iopf_poller *poller)
 	return 0;
 }
 
+/* Nothing is ordered by these loads: see struct iopf_peek. */
+static inline bool
+peek_is_idle(const struct iopf_peek *peek)
+{
+	return __atomic_load_n(peek->word, __ATOMIC_RELAXED) ==
+		__atomic_load_n(&peek->idle, __ATOMIC_RELAXED);
+}
+
+/*
+ * A pass over all queues. The ownership of a queue is an atomic exchange, the largest part of a
+ * pass that finds nothing. So a queue that peeks idle is left out, but one of them, in turn, is
+ * visited in any case: within nb passes each queue has all that a pass does, not its records alone.
+ * A pass over one queue leaves nothing out.
+ */
 unsigned int
 iopf_poll(struct iopf_poller *poller)
 {
 	struct iopf_poller_queues *queues;
-	unsigned int n = 0;
+	unsigned int n = 0, turn;
 
 	if (unlikely(poller == NULL || iopf_self.in_fast))
 		return poll_refuse(poller);
@@ -378,8 +395,16 @@ iopf_poll(struct iopf_poller *poller)
 	iopf_rcu_read_lock();
 	/* Acquire: with the release in queues_publish(). */
 	queues = atomic_load_explicit(&poller->queues, memory_order_acquire);
-	for (unsigned int i = 0; i < queues->nb; i++)
-		n += iopf_queue_run_pass(queues->queues[i], poller->burst, poller->bursts);
+	turn = poller->turn < queues->nb ? poller->turn : 0;
+	poller->turn = turn + 1;
+	for (unsigned int i = 0; i < queues->nb; i++) {
+		if (i == turn)
+			n += iopf_queue_run_pass(queues->queues[i], poller->burst, poller->bursts,
+					queues->nb);
+		else if (!peek_is_idle(queues->peeks[i]))
+			n += iopf_queue_run_pass(queues->queues[i], poller->burst, poller->bursts,
+					1);
+	}
 	iopf_rcu_read_unlock();
 	atomic_store_explicit(&poller->inside, poller->inside - 1, memory_order_relaxed);
 	return n;

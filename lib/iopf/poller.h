@@ -25,6 +25,8 @@ struct iopf_queue;
 struct iopf_poller_queues {
 	uint64_t change;		/* differs from that of each other list of the poller */
 	unsigned int nb;
+	/* By queue. Beside the list, so that a pass reads nothing else of a queue that is idle. */
+	const struct iopf_peek *peeks[IOPF_POLLER_MAX_QUEUES];
 	struct iopf_queue *queues[IOPF_POLLER_MAX_QUEUES];
 };
 
@@ -34,6 +36,7 @@ struct iopf_poller {
 	uint16_t bursts;
 	enum iopf_idle idle;
 	uint32_t idle_passes;
+	unsigned int turn;		/* the next pass visits this queue in any case */
 	int fd;				/* eventfd of a poller that sleeps; else -1 */
 	_Atomic(void *) queues;		/* struct iopf_poller_queues; written under pollers_lock */
 	_Atomic bool stop;

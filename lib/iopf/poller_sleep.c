@@ -127,14 +127,14 @@ has_timed_work(const struct iopf_poller_queues *queues)
 	return false;
 }
 
-/* Passes until one looks at the clock. */
+/* Passes until one looks at the clock, for each of @p nb queues. */
 static unsigned int
-run_timed_passes(struct iopf_poller *poller)
+run_timed_passes(struct iopf_poller *poller, unsigned int nb)
 {
 	unsigned int n = 0;
 
 	stat_add(poller, IOPF_POLLER_STAT_TIMED);
-	for (unsigned int i = 0; i < IOPF_CLOCK_PASSES; i++)
+	for (unsigned int i = 0; i < IOPF_CLOCK_PASSES + nb; i++)
 		n += iopf_poll(poller);
 	return n;
 }
@@ -166,7 +166,7 @@ iopf_poller_sleep(struct iopf_poller *poller)
 	stat_add(poller, IOPF_POLLER_STAT_SLEEPS);
 	/* A signal ends the sleep too. */
 	while (poll(&pfd, 1, has_timed_work(queues) ? TIMED_MS : -1) == 0)
-		if (run_timed_passes(poller) != 0)
+		if (run_timed_passes(poller, queues->nb) != 0)
 			break;
 	return 0;
 }

@@ -109,7 +109,7 @@ queue_check(struct iopf_queue *q)
 }
 
 unsigned int
-iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
+iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts, uint32_t weight)
 {
 	uint32_t passes;
 	unsigned int n;
@@ -117,9 +117,10 @@ iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 	if (!iopf_iommu_is_polled(q->iommu) || !iopf_queue_own(q))
 		return 0;
 	n = iopf_queue_run_bursts(q, burst, bursts);
-	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + 1;
+	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + weight;
 	atomic_store_explicit(&q->passes, passes, memory_order_relaxed);
-	if ((passes & (IOPF_CLOCK_PASSES - 1)) == 0)
+	/* The count has reached or passed a multiple. */
+	if ((passes & (IOPF_CLOCK_PASSES - 1)) < weight)
 		queue_check(q);
 	iopf_queue_disown(q);
 	return n;

@@ -78,6 +78,18 @@ iopf_zalloc(size_t size)
 	return p;
 }
 
+/* That of a driver without one never shows an idle queue. */
+static const struct iopf_peek *
+driver_peek(const struct iopf_iommu *iommu, uint16_t queue)
+{
+	static const uint32_t word;
+	static const struct iopf_peek never_idle = { .word = &word, .idle = IOPF_PEEK_POLL };
+	const struct iopf_driver_ops *ops = &iommu->driver->ops;
+	const struct iopf_peek *peek = ops->peek != NULL ? ops->peek(iommu->priv, queue) : NULL;
+
+	return peek != NULL ? peek : &never_idle;
+}
+
 int
 iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uint32_t max_slots)
 {
@@ -85,6 +97,7 @@ iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uin
 
 	q->iommu = iommu;
 	q->id = id;
+	q->peek = driver_peek(iommu, id);
 	q->max_slots = rte_align32pow2(max_slots);
 	if (q->max_slots > IOPF_MAX_SLOTS)
 		return -EINVAL;

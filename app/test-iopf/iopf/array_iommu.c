@@ -95,8 +95,12 @@ array_wait_held(enum array_call call, unsigned int n)
 void
 array_iommu_reset(void)
 {
-	for (unsigned int i = 0; i < 2; i++)
+	for (unsigned int i = 0; i < 2; i++) {
 		hw.q[i].prod = hw.q[i].cons = 0;
+		hw.q[i].polls = 0;
+		hw.q[i].peek = (struct iopf_peek){ .word = (const void *)&hw.q[i].prod,
+				.idle = IOPF_PEEK_POLL };
+	}
 	hw.nb_out = hw.check = 0;
 	hw.posts = hw.posted_invs = 0;
 	hw.invalidate_fails_at = UINT32_MAX;
@@ -371,6 +375,7 @@ hw_replace(void *priv, void *attachment, void *domain, void **next)
 }
 
 bool array_slow_poll;
+bool array_has_peek;
 
 static uint16_t
 hw_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
@@ -381,12 +386,21 @@ hw_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n)
 	uint16_t got = 0;
 
 	(void)priv;
+	q->polls++;
 	while (got < n && cons != prod)
 		events[got++] = q->events[cons++ % QUEUE];
 	atomic_store_explicit(&q->cons, cons, memory_order_release);
 	if (array_slow_poll && got != 0)
 		usleep(2000);
+	iopf_peek_set(&q->peek, got == 0 ? prod : IOPF_PEEK_POLL);
 	return got;
+}
+
+static const struct iopf_peek *
+hw_peek(void *priv, uint16_t queue)
+{
+	(void)priv;
+	return array_has_peek ? &hw.q[queue].peek : NULL;
 }
 
 static void
@@ -531,7 +545,8 @@ static struct iopf_driver test_driver = {
 		.domain_add = hw_domain_add, .domain_del = hw_domain_del,
 		.attach = hw_attach, .detach = hw_detach, .replace = hw_replace,
 		.stall_set = hw_stall_set, .dev_block = hw_dev_block,
-		.poll = hw_poll, .answer = hw_answer, .answer_after = hw_answer_after,
+		.poll = hw_poll, .peek = hw_peek,
+		.answer = hw_answer, .answer_after = hw_answer_after,
 		.check = hw_check, .sync = hw_sync,
 		.queue_mark = hw_mark, .queue_passed = hw_passed,
 		.invalidate = hw_invalidate, .idle = hw_idle, .wait = hw_wait, .stat = hw_stat,

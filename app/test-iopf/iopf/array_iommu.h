@@ -29,6 +29,8 @@ struct array_queue {
 	struct iopf_event events[QUEUE];
 	_Atomic unsigned int prod;
 	_Atomic unsigned int cons;
+	struct iopf_peek peek;
+	_Atomic unsigned int polls;	/* calls of poll() */
 };
 
 /* Driver operations that a test can make wait or fail. */
@@ -90,6 +92,8 @@ extern struct array_iommu {
 } hw;
 /* The records are read 2 ms before poll returns them. */
 extern bool array_slow_poll;
+/* An IOMMU that is opened has the operation peek. */
+extern bool array_has_peek;
 
 /* Reset to the state before the first test. */
 void array_iommu_reset(void);

@@ -171,6 +171,8 @@ fq_close(void)
 uint16_t
 fq_poll(struct iopf_event *events, uint16_t n)
 {
+	const struct iopf_peek *peek = fq->p.ops->peek(fq->p.s, IOPF_QUEUE_REQUESTS);
+	bool idle = *peek->word == peek->idle && fq->meanwhile == 0;
 	uint16_t got;
 
 	memset(events, 0xa5, n * sizeof(*events));
@@ -178,6 +180,11 @@ fq_poll(struct iopf_event *events, uint16_t n)
 	fq->cons_before = fq_read(SMMUV3_PRIQ_CONS);
 	got = seen_poll(fq->p.s, events, n);
 	assert_true(got <= n);
+	/* A queue that peeks idle has no request; a loss without overflow does not end that. */
+	assert_true(!idle || got == 0 || (got == 1 && events[0].flags == IOPF_EVENT_LOST));
+	/* Until a poll has found the queue empty, the next one is needed. */
+	assert_true(got == 0 || peek->idle == IOPF_PEEK_POLL ||
+			(got == 1 && events[0].flags == IOPF_EVENT_LOST));
 	/* One store for a burst, no store for an empty poll. */
 	assert_int_equal(fq->cons_stores, got > 0);
 	if (got > 0)
