@@ -53,8 +53,7 @@ smmuv3_inq_setup(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base)
 			atomic_load_explicit(&q->cons, memory_order_relaxed)) + entries,
 			2 * entries);
 
-	iopf_peek_set(q->peek, IOPF_PEEK_POLL);
-	q->empty_trusted = false;
+	smmuv3_inq_set_peek(q, IOPF_PEEK_POLL);
 	q->msi_late = false;
 	q->prod_flags = 0;
 	q->ovackflg = 0;

@@ -49,13 +49,12 @@ struct smmuv3_word;
 /*
  * A queue that the SMMU writes.
  *
- * The word of peek is that of the MSI, and idle while it is 0 and trusted; or it is PROD, and idle
- * while it is CONS, OVFLG included.
+ * The word of peek is that of the MSI, and idle is 0 while a word of 0 means that the queue is empty;
+ * or it is PROD, and idle is CONS, OVACKFLG included.
  */
 struct smmuv3_inq {
 	_Atomic bool on;
 	bool msi;		/* the SMMU writes the word on empty to not empty */
-	bool empty_trusted;	/* a word of 0 means that the queue is empty */
 	bool msi_late;		/* PROD has shown entries before the word was written */
 	uint8_t prod_flags;	/* SMMUV3_INQ_*, for the next poll */
 	unsigned int log2;
@@ -123,18 +122,36 @@ smmuv3_inq_read_prod(struct smmuv3_inq *q, uint64_t cons)
 	return count;
 }
 
+/* A poll thread that peeks finds the queue idle while the word is @p idle. */
+static inline void
+smmuv3_inq_set_peek(struct smmuv3_inq *q, uint64_t idle)
+{
+	__atomic_store_n(&q->peek->idle, idle, __ATOMIC_RELAXED);
+}
+
+/* A word of 0 means that the queue is empty. With MSIs. */
+static inline bool
+smmuv3_inq_trusts_word(const struct smmuv3_inq *q)
+{
+	return __atomic_load_n(&q->peek->idle, __ATOMIC_RELAXED) == 0;
+}
+
 /*
  * Look for entries when all known ones have been read, and q->prod_flags is 0. Returns their
  * number.
  */
 static inline uint64_t
-smmuv3_inq_look_for_entries(struct smmuv3_inq *q, uint64_t cons)
+smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
 {
 	uint64_t avail;
 
-	if (!q->msi)
-		return smmuv3_inq_read_prod(q, cons);
-	if (q->empty_trusted) {
+	if (!q->msi) {
+		avail = smmuv3_inq_read_prod(q, cons);
+		smmuv3_inq_set_peek(q, avail == 0 && q->prod_flags == 0 ?
+				smmuv3_q_pos(q->log2, cons) | q->ovackflg : IOPF_PEEK_POLL);
+		return avail;
+	}
+	if (smmuv3_inq_trusts_word(q)) {
 		bool msi_seen = smmuv3_load_word(q->word) != 0;
 
 		if (likely(!msi_seen && ++q->idle % SMMUV3_INQ_IDLE_PASSES != 0))
@@ -144,10 +161,10 @@ smmuv3_inq_look_for_entries(struct smmuv3_inq *q, uint64_t cons)
 			q->msi_late = false;
 		}
 		avail = smmuv3_inq_read_prod(q, cons);
-		if (avail == 0 && !msi_seen)
+		if (avail == 0 && !msi_seen && likely(q->prod_flags == 0))
 			return 0;
 		q->msi_late = !msi_seen;
-		q->empty_trusted = false;
+		smmuv3_inq_set_peek(q, IOPF_PEEK_POLL);
 	} else {
 		avail = smmuv3_inq_read_prod(q, cons);
 	}
@@ -158,19 +175,8 @@ smmuv3_inq_look_for_entries(struct smmuv3_inq *q, uint64_t cons)
 	atomic_store_explicit(q->word, 0, memory_order_relaxed);
 	smmuv3_io_mb();
 	avail = smmuv3_inq_read_prod(q, cons);
-	q->empty_trusted = avail == 0;
-	return avail;
-}
-
-/* The same, and the result is published in q->peek. */
-static inline uint64_t
-smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
-{
-	uint64_t avail = smmuv3_inq_look_for_entries(q, cons), idle = IOPF_PEEK_POLL;
-
-	if (avail == 0 && q->prod_flags == 0)
-		idle = q->msi ? 0 : smmuv3_q_pos(q->log2, cons) | q->ovackflg;
-	iopf_peek_set(q->peek, idle);
+	if (avail == 0 && likely(q->prod_flags == 0))
+		smmuv3_inq_set_peek(q, 0);
 	return avail;
 }
 
