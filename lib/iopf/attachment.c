@@ -2,7 +2,6 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "breaker.h"
@@ -13,6 +12,7 @@
 #include "iopf_log.h"
 #include "iopf_trace.h"
 #include "policy.h"
+#include "pool.h"
 #include "pri.h"
 #include "quarantine.h"
 #include "rcu.h"
@@ -28,18 +28,20 @@ iopf_attachment_find(const struct iopf_dev *dev, uint32_t pasid)
 	return attachment;
 }
 
+static struct iopf_pool attachments = IOPF_POOL_INITIALIZER(struct iopf_attachment);
+
 static void
 attachment_free(struct iopf_attachment *attachment)
 {
 	iopf_breaker_destroy(attachment->breaker);
 	iopf_episodes_destroy(attachment->episodes);
-	free(attachment);
+	iopf_pool_free(&attachments, attachment);
 }
 
 struct iopf_attachment *
 iopf_attachment_create(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
-	struct iopf_attachment *attachment = calloc(1, sizeof(*attachment));
+	struct iopf_attachment *attachment = iopf_pool_zalloc(&attachments);
 
 	if (attachment == NULL)
 		return NULL;
@@ -127,7 +129,7 @@ attachment_publish(struct iopf_attachment *attachment)
 {
 	struct iopf_dev *dev = attachment->dev;
 	struct iopf_iommu *iommu = dev->iommu;
-	struct iopf_table_trash trash = { NULL, NULL };
+	struct iopf_table_trash trash = { NULL, false };
 	unsigned int i;
 	int ret = 0;
 
@@ -277,7 +279,7 @@ static int
 attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 {
 	struct iopf_iommu *iommu = attachment->dev->iommu;
-	struct iopf_table_trash trash = { NULL, NULL };
+	struct iopf_table_trash trash = { NULL, false };
 	int ret;
 
 	ret = iopf_iommu_fence(iommu, end);

@@ -129,7 +129,7 @@ static int
 sids_add(struct iopf_dev *dev)
 {
 	struct iopf_iommu *iommu = dev->iommu;
-	struct iopf_table_trash trash = { NULL, NULL };
+	struct iopf_table_trash trash = { NULL, false };
 	unsigned int added = 0;
 	int ret = 0;
 
@@ -156,7 +156,7 @@ sids_add(struct iopf_dev *dev)
 static void
 sids_remove(struct iopf_dev *dev)
 {
-	struct iopf_table_trash trash = { NULL, NULL };
+	struct iopf_table_trash trash = { NULL, false };
 
 	pthread_mutex_lock(&dev->iommu->lock);
 	sids_del(dev, dev->conf.nb_sids, &trash);

@@ -4,168 +4,158 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <rte_common.h>
+
 #include "rcu.h"
 #include "table.h"
 
-#define FIRST_BUCKETS 64
+#define MIN_ENTRIES	64
 
-static struct iopf_table_buckets *
-buckets_new(uint32_t n)
+static struct iopf_table_entries *
+entries_new(uint32_t n)
 {
-	struct iopf_table_buckets *b = calloc(1, sizeof(*b) + n * sizeof(b->head[0]));
+	struct iopf_table_entries *e = aligned_alloc(RTE_CACHE_LINE_SIZE,
+			sizeof(*e) + n * sizeof(e->entry[0]));
 
-	if (b != NULL)
-		b->mask = n - 1;
-	return b;
+	if (e == NULL)
+		return NULL;
+	e->trash = NULL;
+	e->mask = n - 1;
+	e->nb_used = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		atomic_init(&e->entry[i].key, IOPF_TABLE_NO_KEY);
+		atomic_init(&e->entry[i].value, NULL);
+	}
+	return e;
+}
+
+/* The entry of the key, or the one that it would get. */
+static struct iopf_table_entry *
+entry_find(struct iopf_table_entries *e, uint64_t key)
+{
+	for (uint32_t i = iopf_table_hash(key);; i++) {
+		struct iopf_table_entry *entry = &e->entry[i & e->mask];
+		uint64_t k = atomic_load_explicit(&entry->key, memory_order_relaxed);
+
+		if (k == key || k == IOPF_TABLE_NO_KEY)
+			return entry;
+	}
+}
+
+static bool
+entry_is_used(const struct iopf_table_entry *entry)
+{
+	return atomic_load_explicit(&entry->key, memory_order_relaxed) != IOPF_TABLE_NO_KEY;
 }
 
 static void
-buckets_free(struct iopf_table_buckets *b)
+entry_set(struct iopf_table_entries *e, struct iopf_table_entry *entry, uint64_t key, void *value)
 {
-	if (b == NULL)
+	/* Release, both: with the acquires in iopf_table_find(). */
+	atomic_store_explicit(&entry->value, value, memory_order_release);
+	if (entry_is_used(entry))
 		return;
-	for (uint32_t i = 0; i <= b->mask; i++) {
-		struct iopf_table_node *node = atomic_load(&b->head[i]), *next;
-
-		for (; node != NULL; node = next) {
-			next = atomic_load(&node->next);
-			free(node);
-		}
-	}
-	free(b);
+	e->nb_used++;
+	atomic_store_explicit(&entry->key, key, memory_order_release);
 }
 
+/* Without the deleted entries, and a third full at most. */
 static int
-bucket_push(struct iopf_table_buckets *b, uint64_t key, void *value)
-{
-	_Atomic(struct iopf_table_node *) *head = &b->head[iopf_table_hash(key) & b->mask];
-	struct iopf_table_node *node = malloc(sizeof(*node));
-
-	if (node == NULL)
-		return -ENOMEM;
-	node->key = key;
-	atomic_init(&node->value, value);
-	atomic_init(&node->next, atomic_load_explicit(head, memory_order_relaxed));
-	/* Release: with the acquire in iopf_table_find(), which sees a complete node. */
-	atomic_store_explicit(head, node, memory_order_release);
-	return 0;
-}
-
-/* All nodes are new: readers may still walk the old chains. */
-static int
-table_grow(struct iopf_table *table, struct iopf_table_buckets *old,
+table_rebuild(struct iopf_table *table, struct iopf_table_entries *old,
 		struct iopf_table_trash *trash)
 {
-	struct iopf_table_buckets *b = buckets_new((old->mask + 1) * 2);
+	uint32_t n = rte_align32pow2(RTE_MAX(table->nb_values * 3, MIN_ENTRIES));
+	struct iopf_table_entries *e = entries_new(n);
 
-	if (b == NULL)
+	if (e == NULL)
 		return -ENOMEM;
 	for (uint32_t i = 0; i <= old->mask; i++) {
-		struct iopf_table_node *node;
+		void *value = atomic_load_explicit(&old->entry[i].value, memory_order_relaxed);
+		uint64_t key = atomic_load_explicit(&old->entry[i].key, memory_order_relaxed);
 
-		for (node = atomic_load(&old->head[i]); node != NULL;
-				node = atomic_load(&node->next)) {
-			if (bucket_push(b, node->key, atomic_load_explicit(&node->value,
-					memory_order_relaxed)) < 0) {
-				buckets_free(b);
-				return -ENOMEM;
-			}
-		}
+		if (value != NULL)
+			entry_set(e, entry_find(e, key), key, value);
 	}
 	/* Release: with the acquire in iopf_table_find(). */
-	atomic_store_explicit(&table->buckets, b, memory_order_release);
-	old->trash = trash->buckets;
-	trash->buckets = old;
+	atomic_store_explicit(&table->entries, e, memory_order_release);
+	old->trash = trash->entries;
+	trash->entries = old;
 	return 0;
 }
 
 int
 iopf_table_init(struct iopf_table *table)
 {
-	struct iopf_table_buckets *b = buckets_new(FIRST_BUCKETS);
+	struct iopf_table_entries *e = entries_new(MIN_ENTRIES);
 
-	if (b == NULL)
+	if (e == NULL)
 		return -ENOMEM;
-	atomic_init(&table->buckets, b);
-	table->nb_entries = 0;
+	atomic_init(&table->entries, e);
+	table->nb_values = 0;
 	return 0;
 }
 
 void
 iopf_table_fini(struct iopf_table *table)
 {
-	buckets_free(atomic_load(&table->buckets));
-	atomic_store(&table->buckets, NULL);
+	free(atomic_load(&table->entries));
+	atomic_store(&table->entries, NULL);
 }
 
 int
 iopf_table_add(struct iopf_table *table, uint64_t key, void *value,
 		struct iopf_table_trash *trash)
 {
-	struct iopf_table_buckets *b = atomic_load(&table->buckets);
-	int ret;
+	struct iopf_table_entries *e = atomic_load(&table->entries);
+	struct iopf_table_entry *entry = entry_find(e, key);
 
 	if (iopf_table_find(table, key) != NULL)
 		return -EEXIST;
-	if (table->nb_entries > b->mask) {
-		ret = table_grow(table, b, trash);
+	if (!entry_is_used(entry) && e->nb_used > e->mask / 2) {
+		int ret = table_rebuild(table, e, trash);
+
 		if (ret < 0)
 			return ret;
-		b = atomic_load(&table->buckets);
+		e = atomic_load(&table->entries);
+		entry = entry_find(e, key);
 	}
-	ret = bucket_push(b, key, value);
-	if (ret == 0)
-		table->nb_entries++;
-	return ret;
+	entry_set(e, entry, key, value);
+	table->nb_values++;
+	return 0;
 }
 
 void
 iopf_table_set(struct iopf_table *table, uint64_t key, void *value)
 {
-	struct iopf_table_buckets *b = atomic_load(&table->buckets);
-	struct iopf_table_node *node = atomic_load(&b->head[iopf_table_hash(key) & b->mask]);
+	struct iopf_table_entry *entry = entry_find(atomic_load(&table->entries), key);
 
-	while (node != NULL && node->key != key)
-		node = atomic_load(&node->next);
 	/* Release: with the acquire in iopf_table_find(), which finds a complete value. */
-	if (node != NULL)
-		atomic_store_explicit(&node->value, value, memory_order_release);
+	if (atomic_load(&entry->value) != NULL)
+		atomic_store_explicit(&entry->value, value, memory_order_release);
 }
 
 void
 iopf_table_del(struct iopf_table *table, uint64_t key, struct iopf_table_trash *trash)
 {
-	struct iopf_table_buckets *b = atomic_load(&table->buckets);
-	_Atomic(struct iopf_table_node *) *link = &b->head[iopf_table_hash(key) & b->mask];
-	struct iopf_table_node *node;
+	struct iopf_table_entry *entry = entry_find(atomic_load(&table->entries), key);
 
-	while ((node = atomic_load(link)) != NULL && node->key != key)
-		link = &node->next;
-	if (node == NULL)
+	if (atomic_load(&entry->value) == NULL)
 		return;
-	atomic_store_explicit(link, atomic_load(&node->next), memory_order_release);
-	table->nb_entries--;
-	/* node->next stays: a reader may be at this node. */
-	node->trash = trash->nodes;
-	trash->nodes = node;
+	atomic_store_explicit(&entry->value, NULL, memory_order_relaxed);
+	table->nb_values--;
+	trash->values = true;
 }
 
 void
 iopf_table_empty(struct iopf_table_trash *trash)
 {
-	if (trash->nodes == NULL && trash->buckets == NULL)
+	if (trash->entries == NULL && !trash->values)
 		return;
 	iopf_rcu_synchronize();
-	while (trash->nodes != NULL) {
-		struct iopf_table_node *node = trash->nodes;
+	while (trash->entries != NULL) {
+		struct iopf_table_entries *e = trash->entries;
 
-		trash->nodes = node->trash;
-		free(node);
-	}
-	while (trash->buckets != NULL) {
-		struct iopf_table_buckets *b = trash->buckets;
-
-		trash->buckets = b->trash;
-		buckets_free(b);
+		trash->entries = e->trash;
+		free(e);
 	}
 }

@@ -6,30 +6,40 @@
 
 /*
  * A hash table from 64-bit keys to pointers. Readers are in an RCU read section and take no lock;
- * writers hold a mutex of the caller's. The table doubles when it has more entries than buckets, so
- * that chains stay short.
+ * writers hold a mutex of the caller's.
+ *
+ * Open addressing: a search reads the entries from the key's place on until it finds the key or an
+ * entry that was never used, which is one cache line most of the time. An entry keeps its key for
+ * good, with the value NULL after a deletion: so a reader that has found its key reads the value of
+ * no other. Entries are left behind only when the table is built anew, at the latest when half of
+ * them are used: the loops end.
  */
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct iopf_table_node {
-	_Atomic(struct iopf_table_node *) next;
-	struct iopf_table_node *trash;	/* next in the trash */
-	uint64_t key;
-	_Atomic(void *) value;
+#include <rte_common.h>
+
+/* No key: PASIDs have 20 bits, or are IOPF_NO_PASID. */
+#define IOPF_TABLE_NO_KEY	(UINT64_C(0xfffffffe) << 32)
+
+struct iopf_table_entry {
+	_Atomic uint64_t key;		/* IOPF_TABLE_NO_KEY: never used */
+	_Atomic(void *) value;		/* NULL: deleted */
 };
 
-struct iopf_table_buckets {
-	struct iopf_table_buckets *trash;
+struct iopf_table_entries {
+	struct iopf_table_entries *trash;	/* next in the trash */
 	uint32_t mask;
-	_Atomic(struct iopf_table_node *) head[];
+	uint32_t nb_used;		/* deleted ones too; writers */
+	_Alignas(RTE_CACHE_LINE_SIZE) struct iopf_table_entry entry[];
 };
 
 struct iopf_table {
-	_Atomic(struct iopf_table_buckets *) buckets;
-	uint32_t nb_entries;
+	_Atomic(struct iopf_table_entries *) entries;
+	uint32_t nb_values;
 };
 
 static inline uint32_t
@@ -41,17 +51,21 @@ iopf_table_hash(uint64_t key)
 static inline void *
 iopf_table_find(const struct iopf_table *table, uint64_t key)
 {
-	/* Acquire: with the releases in bucket_push(), table_grow() and iopf_table_del(). */
-	struct iopf_table_buckets *b =
-		atomic_load_explicit(&table->buckets, memory_order_acquire);
-	struct iopf_table_node *node;
+	/* Acquire: with the release in table_rebuild(). */
+	const struct iopf_table_entries *e =
+		atomic_load_explicit(&table->entries, memory_order_acquire);
 
-	node = atomic_load_explicit(&b->head[iopf_table_hash(key) & b->mask],
-			memory_order_acquire);
-	while (node != NULL && node->key != key)
-		node = atomic_load_explicit(&node->next, memory_order_acquire);
-	/* Acquire: with the release in iopf_table_set(). */
-	return node == NULL ? NULL : atomic_load_explicit(&node->value, memory_order_acquire);
+	for (uint32_t i = iopf_table_hash(key);; i++) {
+		const struct iopf_table_entry *entry = &e->entry[i & e->mask];
+		/* Acquire: with the release in entry_set(), which has stored the value before. */
+		uint64_t k = atomic_load_explicit(&entry->key, memory_order_acquire);
+
+		if (k == key)
+			/* Acquire: with the release in entry_set() and iopf_table_set(). */
+			return atomic_load_explicit(&entry->value, memory_order_acquire);
+		if (k == IOPF_TABLE_NO_KEY)
+			return NULL;
+	}
 }
 
 int iopf_table_init(struct iopf_table *table);
@@ -60,12 +74,12 @@ int iopf_table_init(struct iopf_table *table);
 void iopf_table_fini(struct iopf_table *table);
 
 /*
- * Memory that readers may still use: collected under the caller's mutex, freed after one grace
- * period without the mutex.
+ * What readers may still use: collected under the caller's mutex, freed after one grace period
+ * without the mutex.
  */
 struct iopf_table_trash {
-	struct iopf_table_node *nodes;
-	struct iopf_table_buckets *buckets;
+	struct iopf_table_entries *entries;
+	bool values;			/* some were deleted */
 };
 
 /* 0, -EEXIST or -ENOMEM. */
