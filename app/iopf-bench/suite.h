@@ -108,6 +108,15 @@ int suite_write_json(const struct suite *suite, const char *path);
 
 struct rig;
 
+/* Of accesses that are made one at a time. */
+struct phases {
+	uint64_t t_read;	/* poll() returned the record; by the handler */
+	uint64_t t_handler;	/* the handler was called; by the handler */
+	struct hist seen;	/* from the event to t_read */
+	struct hist dispatched;	/* from there to the handler */
+	struct hist answered;	/* from there to the answer consumed */
+};
+
 /* A device with one StreamID, its domain and its engine. Zero in a field: the default in []. */
 struct source_conf {
 	unsigned int smmu;	/* [the first] */
@@ -136,6 +145,7 @@ struct source {
 	uint64_t due;		/* when the next access starts */
 	uint64_t next;		/* page */
 	atomic_bool stopped;
+	struct phases *phases;	/* NULL: the handler writes no times. Of the source in its ctx */
 	/* Written by the thread that steps the model, under its lock. */
 	bool recording;
 	uint64_t served;	/* accesses that a handler has answered */
@@ -155,6 +165,7 @@ struct rig {
 	struct iopf_poller *poller;
 	struct source **sources;
 	unsigned int nb_sources;
+	struct phases *phases;	/* of the accesses now; or NULL */
 	pthread_t thread;
 	bool running;
 	double seconds;			/* of the last rig_run() */
@@ -172,10 +183,10 @@ int rig_begin(struct rig *rig);
 /* Be the devices for so long, and record (or not) what the sources measure. */
 void rig_run(struct rig *rig, double ms, bool record);
 /*
- * Make @p n accesses, one at a time, of the sources in turn. Record those after a warm-up, in the
- * first source.
+ * Make @p n accesses, one at a time, of the sources in turn, which share a domain. Record those
+ * after a warm-up, in the first source, and their phases if @p phases is not NULL.
  */
-void rig_run_in_turn(struct rig *rig, unsigned int n);
+void rig_run_in_turn(struct rig *rig, unsigned int n, struct phases *phases);
 /* Be the devices until each access of the source has ended, for @p ms at most. */
 int rig_finish(struct rig *rig, struct source *source, double ms);
 /* End the poll thread, so that the caller may poll. */

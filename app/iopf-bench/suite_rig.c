@@ -41,11 +41,24 @@ on_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	uint64_t end;
 
 	(void)domain;
-	(void)group;
+	if (source->phases != NULL) {
+		/* The look-ups are done: later than a plain read of the clock, which overtakes them. */
+		source->phases->t_handler = rte_rdtsc_precise();
+		source->phases->t_read = group->faults[0]->time;
+	}
 	if (source->work != 0)
 		for (end = rte_rdtsc() + source->work; rte_rdtsc() < end;)
 			rte_pause();
 	return source->conf.verdict;
+}
+
+/* Of the only access under way. */
+static void
+record_phases(struct phases *phases, const struct smmuv3_model_done *done)
+{
+	hist_add(&phases->seen, phases->t_read - done->t_event);
+	hist_add(&phases->dispatched, phases->t_handler - phases->t_read);
+	hist_add(&phases->answered, done->t_resume - phases->t_handler);
 }
 
 /* The device's side of all accesses; the handler lets none of them move a byte. */
@@ -78,6 +91,8 @@ on_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done, void
 		source->aborted++;
 	} else if (source->recording) {
 		source->served++;
+		if (source->rig->phases != NULL)
+			record_phases(source->rig->phases, done);
 		hist_add(&source->service, done->t_resume - done->t_event);
 		hist_add(&source->whole, done->t_end - done->cookie);
 	}
@@ -313,11 +328,13 @@ rig_run(struct rig *rig, double ms, bool record)
 }
 
 void
-rig_run_in_turn(struct rig *rig, unsigned int n)
+rig_run_in_turn(struct rig *rig, unsigned int n, struct phases *phases)
 {
 	struct source *source, *first = rig->sources[0];
 	unsigned int i;
 
+	/* No access is under way. The poll thread sees this before the record of the next one. */
+	first->phases = rig->phases = phases;
 	for (i = 0; i < n; i++) {
 		source = rig->sources[i % rig->nb_sources];
 		source->recording = i >= n / 16;
