@@ -21,7 +21,7 @@ smmuv3_inq_init(struct smmuv3 *s, struct smmuv3_inq *q, uint32_t base,
 	q->msi = (s->idr0 & SMMUV3_IDR0_MSI) != 0;
 	q->word = &word->v;
 	q->peek = &word->peek;
-	q->peek->word = (const void *)(q->msi ? q->word : smmuv3_reg32(q->regs, q->prod_reg));
+	q->peek->word = (const void *)q->word;
 	q->peek->idle = IOPF_PEEK_POLL;
 }
 

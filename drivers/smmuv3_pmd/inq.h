@@ -49,8 +49,8 @@ struct smmuv3_word;
 /*
  * A queue that the SMMU writes.
  *
- * The word of peek is that of the MSI, and idle is 0 while a word of 0 means that the queue is empty;
- * or it is PROD, and idle is CONS, OVACKFLG included.
+ * The word of peek is that of the MSI, and idle is 0 while a word of 0 means that the queue is empty.
+ * Without MSIs there is no peek: PROD is a register, which may be read only between start and stop.
  */
 struct smmuv3_inq {
 	_Atomic bool on;
@@ -145,12 +145,8 @@ smmuv3_inq_find_entries(struct smmuv3_inq *q, uint64_t cons)
 {
 	uint64_t avail;
 
-	if (!q->msi) {
-		avail = smmuv3_inq_read_prod(q, cons);
-		smmuv3_inq_set_peek(q, avail == 0 && q->prod_flags == 0 ?
-				smmuv3_q_pos(q->log2, cons) | q->ovackflg : IOPF_PEEK_POLL);
-		return avail;
-	}
+	if (!q->msi)
+		return smmuv3_inq_read_prod(q, cons);
 	if (smmuv3_inq_trusts_word(q)) {
 		bool msi_seen = smmuv3_load_word(q->word) != 0;
 

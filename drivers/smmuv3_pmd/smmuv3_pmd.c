@@ -347,7 +347,9 @@ get_inq(struct smmuv3 *s, uint16_t queue)
 static const struct iopf_peek *
 pmd_peek(void *priv, uint16_t queue)
 {
-	return get_inq(priv, queue)->peek;
+	const struct smmuv3_inq *q = get_inq(priv, queue);
+
+	return q->msi ? q->peek : NULL;
 }
 
 /* A CMD_SYNC makes the records visible of accesses that had ended before it [4.7.3]. */

@@ -147,8 +147,8 @@ struct iopf_answer {
  *
  * poll() writes idle with iopf_peek_set(): IOPF_PEEK_POLL from the call that returns records until
  * a call that finds the queue empty and has done all else that a call does. Any thread may read the
- * two at any time, so they are memory from open to close. Best is one cache line for both that no
- * other data is in.
+ * two at any time, so they are memory from open to close, and no register. Best is one cache line
+ * for both that no other data is in.
  *
  * It is a hint, and nothing is ordered by it. A thread that reads an old value makes one pass too
  * many or one pass late. The library polls each queue all the same after at most as many passes as
