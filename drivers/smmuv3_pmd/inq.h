@@ -50,8 +50,8 @@ struct smmuv3_word;
  * A queue that the SMMU writes.
  *
  * The word of peek is that of the MSI, and idle is 0 while a word of 0 means that the queue is
- * empty. Without MSIs there is no peek: PROD is a register, which may be read only between start and
- * stop.
+ * empty. Without MSIs there is no peek: PROD is a register, which may be read between start and
+ * stop alone.
  */
 struct smmuv3_inq {
 	_Atomic bool on;
