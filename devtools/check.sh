@@ -155,8 +155,8 @@ if [ -z "$fast" ]; then
 	# one million of each, this step eight, and the slower sanitizer builds the rest.
 	tests "soaks" env IOPF_TEST_SCALE=8 build/app/test-iopf/test-iopf \
 		soak prisoak prichaos
-	# The soak under fire: about three minutes, divided among two builds.
-	tests "soak under fire" env IOPF_TEST_SCALE=48 build/app/test-iopf/test-iopf firesoak
+	# The soak under fire: about three minutes, divided among three builds.
+	tests "soak under fire" env IOPF_TEST_SCALE=96 build/app/test-iopf/test-iopf firesoak
 	for model in devtools/spin/*.pml; do
 		step "spin $(basename "$model")" devtools/check-spin.sh "$model"
 	done
@@ -168,13 +168,15 @@ if [ -z "$fast" ]; then
 	tests "soaks, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 IOPF_TEST_SCALE=20 \
 		build-asan/app/test-iopf/test-iopf soak prisoak prichaos
 	tests "soak under fire, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
-		IOPF_TEST_SCALE=40 build-asan/app/test-iopf/test-iopf firesoak
+		IOPF_TEST_SCALE=100 build-asan/app/test-iopf/test-iopf firesoak
 	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
 		-Ddefault_library=static
 	tsan="exitcode=66 suppressions=$PWD/devtools/tsan.supp"
 	tests "tests, TSan" env TSAN_OPTIONS="$tsan" build-tsan/app/test-iopf/test-iopf
 	tests "soaks, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=8 \
 		build-tsan/app/test-iopf/test-iopf soak prisoak prichaos
+	tests "soak under fire, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=20 \
+		build-tsan/app/test-iopf/test-iopf firesoak
 	# The first run unpacks Debian 13 into a cache; debian13.sh --help names it.
 	tests "tests, Debian 13" devtools/debian13.sh
 	step "guides and API reference" devtools/check-docs.sh

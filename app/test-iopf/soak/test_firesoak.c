@@ -11,7 +11,6 @@
  */
 
 #include <sched.h>
-#include <stdlib.h>
 
 #include <rte_cycles.h>
 
@@ -29,17 +28,6 @@
 #define FAULTS 50000	/* of a round */
 #endif
 #define ROUNDS 2
-
-#if defined(__SANITIZE_THREAD__)
-#define IS_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define IS_TSAN 1
-#endif
-#endif
-#ifndef IS_TSAN
-#define IS_TSAN 0
-#endif
 
 static void
 run_traffic(uint64_t faults)
@@ -134,9 +122,6 @@ each_fault_ends_once_under_fire(void **state)
 	uint32_t seed = test_seed("firesoak");
 
 	(void)state;
-	/* It finds accesses without an order that the driver and rte_ring still have. */
-	if (IS_TSAN && getenv("IOPF_TEST_SCALE") == NULL)
-		test_skip("not clean with TSan yet: set IOPF_TEST_SCALE");
 	for (unsigned int i = 0; i < ROUNDS * test_scale(); i++) {
 		if (i > 0)
 			print_message("firesoak: round %u: IOPF_TEST_SEED=%u\n", i, seed);
