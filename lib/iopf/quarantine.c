@@ -312,10 +312,13 @@ dev_release(struct iopf_dev *dev)
 	/* If its rate has quarantined it again already, the policy thread serves that. */
 	dev->limits.by_hand = false;
 	dev->limits.level = 0;
+	gates_set(dev);
+	/* If its PRI is still due, the policy thread goes on with that. */
+	if (was_free)
+		return 0;
 	/* After an error the caller has PRI switched on. */
 	dev->limits.pri_is_due = false;
-	gates_set(dev);
-	return was_free ? 0 : pri_bring_back(dev);
+	return pri_bring_back(dev);
 }
 
 static int

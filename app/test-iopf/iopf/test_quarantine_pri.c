@@ -77,9 +77,35 @@ a_device_has_come_back_when_its_pri_is_on(void **state)
 	assert_false(serve(&note));
 }
 
+/* A release finds it free: it changes nothing about the library's attempts. */
+static void
+a_release_leaves_the_attempts_to_switch_pri_on(void **state)
+{
+	struct iopf_quarantine_note note;
+	struct iopf_limits *limits;
+
+	(void)state;
+	ctl_open(true, true);
+	limits = &ctl.dev[0]->limits;
+	want_quarantine();
+	assert_true(serve(&note));
+	ctl.fail_ats = -EIO;
+	limits->next_step = rte_rdtsc();
+	assert_false(serve(&note));
+	assert_int_equal(0, iopf_dev_release(ctl.dev[0]));
+	assert_false(ctl.dev[0]->pri_on);
+	ctl.fail_ats = 0;
+	limits->next_pri = rte_rdtsc();
+	assert_true(serve(&note));
+	assert_int_equal(0, note.ms);
+	assert_true(ctl.dev[0]->pri_on);
+	assert_false(serve(&note));
+}
+
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_quarantine_during_a_restart_of_pri_is_told),
 	CTL_TEST(a_device_has_come_back_when_its_pri_is_on),
+	CTL_TEST(a_release_leaves_the_attempts_to_switch_pri_on),
 };
 
 TEST_SUITE(quarantine_pri, tests, NULL, NULL);
