@@ -462,9 +462,11 @@ put_groups_of_sid3(void)
 }
 #endif
 
+#define MANY_SIDS 40
+
 /*
- * Each allocation of an attach fails, and groups come at that time: one of the allocations is for
- * the second StreamID, when the first one is in the table already.
+ * Each allocation of an attach fails, and groups come at that time. So many StreamIDs need a larger
+ * table: one of the allocations is for that, when the first StreamIDs are in the table already.
  */
 static void
 groups_that_find_half_an_attach_have_no_handler(void **state)
@@ -473,15 +475,18 @@ groups_that_find_half_an_attach_have_no_handler(void **state)
 	(void)state;
 	test_skip("a sanitizer replaces the allocator");
 #else
-	const uint32_t sids[] = { SID3, SID3 + 1 };
 	struct iopf_domain *domain = iopf_domain_create(&(struct iopf_domain_conf){
 			.handler = prg_fast });
-	struct iopf_dev *dev = iopf_dev_add(prg.iommu, &(struct iopf_dev_conf){ .sids = sids,
-			.nb_sids = 2, .nb_pasids = 4, .recover = IOPF_PRI, .pri_requests = 2,
-			.pci = &prg_ops, .ctx = &prg });
+	uint32_t sids[MANY_SIDS];
+	struct iopf_dev *dev;
 	int ret;
 
 	(void)state;
+	for (unsigned int i = 0; i < MANY_SIDS; i++)
+		sids[i] = SID3 + i;
+	dev = iopf_dev_add(prg.iommu, &(struct iopf_dev_conf){ .sids = sids,
+			.nb_sids = MANY_SIDS, .nb_pasids = 4, .recover = IOPF_PRI,
+			.pri_requests = 2, .pci = &prg_ops, .ctx = &prg });
 	assert_non_null(domain);
 	assert_non_null(dev);
 	prg_mute_log(true);
@@ -499,9 +504,9 @@ groups_that_find_half_an_attach_have_no_handler(void **state)
 		assert_int_equal(2 * n, hw.nb_out);
 		assert_int_equal(IOPF_INVALID, hw.out[2 * n - 1].answer.code);
 	}
-	/* That of the driver's attach, when the table has both StreamIDs. */
+	/* That of the driver's attach, when the table has all StreamIDs. */
 	assert_int_equal(1, prg.called);
-	/* That, and that of the second StreamID. */
+	/* That, and that of a later StreamID than the first. */
 	assert_true(prg_stat(IOPF_IOMMU_STAT_DISCARDED) >= 2);
 	assert_int_equal(0, iopf_dev_remove(dev));
 	assert_int_equal(0, iopf_domain_destroy(domain));
