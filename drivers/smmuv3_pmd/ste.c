@@ -108,7 +108,9 @@ smmuv3_stes_set_table(struct smmuv3 *s, const struct smmuv3_dev *dev)
 		uint64_t old = smmuv3_get_dw(dw0);
 
 		smmuv3_order_log(SMMUV3_ORDER_DW, dw0);
-		/* smmuv3_ste_set_abort() may change Config meanwhile. Release: as smmuv3_set_dw(). */
+		/*
+		 * smmuv3_ste_set_abort() may change Config meanwhile. Release: as smmuv3_set_dw().
+		 */
 		while (!atomic_compare_exchange_weak_explicit((smmuv3_reg64_t *)(void *)dw0, &old,
 				(old & ~SMMUV3_STE0_S1CONTEXTPTR) | table, memory_order_release,
 				memory_order_relaxed))
