@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <rte_cycles.h>
@@ -273,13 +274,37 @@ dump_domain(const struct iopf_dev *dev, const struct iopf_attachment *attachment
 			l.max_ns, l.samples);
 }
 
+/* The caller's file may block, and no wait is made under the IOMMU's lock: to memory first. */
+static void
+dump_devs(const struct iopf_iommu *iommu, FILE *f)
+{
+	struct iopf_iommu *locked = (struct iopf_iommu *)(uintptr_t)iommu;
+	const struct iopf_attachment *attachment;
+	const struct iopf_dev *dev;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *memory = open_memstream(&text, &len);
+
+	if (memory != NULL) {
+		pthread_mutex_lock(&locked->lock);
+		LIST_FOREACH(dev, &iommu->devs, next) {
+			dump_dev(dev, memory);
+			LIST_FOREACH(attachment, &dev->attachments, next)
+				dump_domain(dev, attachment, memory);
+		}
+		pthread_mutex_unlock(&locked->lock);
+	}
+	if (memory == NULL || fclose(memory) != 0)
+		fprintf(f, "  devices are not listed: no memory\n");
+	else
+		fwrite(text, 1, len, f);
+	free(text);
+}
+
 void
 iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 {
-	struct iopf_iommu *locked = (struct iopf_iommu *)(uintptr_t)iommu;
-	struct iopf_attachment *attachment;
 	char name[MAX_NAME];
-	struct iopf_dev *dev;
 
 	if (iommu == NULL || f == NULL)
 		return;
@@ -299,13 +324,7 @@ iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f)
 	if (iommu->info.request_queue_size != 0)
 		fprintf(f, "  page requests: %u of %u given to devices\n",
 				iopf_iommu_requests_granted(iommu), iommu->info.max_requests);
-	pthread_mutex_lock(&locked->lock);
-	LIST_FOREACH(dev, &iommu->devs, next) {
-		dump_dev(dev, f);
-		LIST_FOREACH(attachment, &dev->attachments, next)
-			dump_domain(dev, attachment, f);
-	}
-	pthread_mutex_unlock(&locked->lock);
+	dump_devs(iommu, f);
 	iopf_listeners_dump(iommu, f);
 	iommu->driver->ops.dump(iommu->priv, f);
 }

@@ -6,6 +6,8 @@
  */
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <rte_errno.h>
@@ -370,6 +372,42 @@ a_storm_of_one_device_delays_another_by_its_records_alone(void **state)
 	check_storm(false, 0);
 }
 
+static bool has_written, was_delayed;
+
+/* The file of a dump blocks until a control call has ended, for five seconds at most. */
+static ssize_t
+write_slowly(void *cookie, const char *text, size_t len)
+{
+	struct call *call;
+
+	(void)cookie;
+	if (has_written || memmem(text, len, "device", strlen("device")) == NULL)
+		return len;
+	has_written = true;
+	call = ctl_start_call(control_other_devices, NULL);
+	for (unsigned int i = 0; i < 5000 && !call->ended; i++)
+		usleep(1000);
+	was_delayed = !call->ended;
+	return len;
+}
+
+static void
+a_dump_to_a_slow_file_delays_no_control_call(void **state)
+{
+	FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = write_slowly });
+
+	(void)state;
+	assert_non_null(f);
+	setvbuf(f, NULL, _IONBF, 0);
+	ctl_open(false, true);
+	has_written = false;
+	iopf_iommu_dump(ctl.iommu, f);
+	fclose(f);
+	assert_true(has_written);
+	assert_false(was_delayed);
+	assert_int_equal(0, ctl_end_call(&ctl.calls[0]));
+}
+
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_handler_that_does_not_return_delays_its_device_only),
 	CTL_TEST(a_detach_whose_handler_does_not_return_times_out_and_is_called_again),
@@ -381,5 +419,6 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_device_cannot_hold_all_stalls),
 	CTL_TEST(handlers_that_do_not_return_take_no_share_of_others),
 	CTL_TEST(a_storm_of_one_device_delays_another_by_its_records_alone),
+	CTL_TEST(a_dump_to_a_slow_file_delays_no_control_call),
 };
 TEST_SUITE(control_slow, tests, NULL, NULL);
