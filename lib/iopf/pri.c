@@ -108,10 +108,11 @@ iopf_iommu_requests_granted(const struct iopf_iommu *iommu)
 	return atomic_load_explicit(&iommu->granted, memory_order_relaxed);
 }
 
+/* These lines are limited: the policy thread may repeat what fails each millisecond. */
 static int
-log_failed_op(const struct iopf_dev *dev, const char *op, int ret)
+log_failed_op(struct iopf_dev *dev, const char *op, int ret)
 {
-	IOPF_LOG(ERR, "%s: its operation %s returned %d; check the driver of the "
+	IOPF_LOG_LIMITED(&dev->log, "%s: its operation %s returned %d; check the driver of the "
 			"device", dev->name, op, ret);
 	return ret;
 }
@@ -128,8 +129,8 @@ static int
 ats_disable_drained(struct iopf_dev *dev)
 {
 	if (!dev->pci.pri_drained(dev, dev->conf.ctx)) {
-		IOPF_LOG(ERR, "%s: PRI is off, since the device did not drain; reset the device, "
-				"then call iopf_dev_pri_restart()", dev->name);
+		IOPF_LOG_LIMITED(&dev->log, "%s: PRI is off, since the device did not drain; reset "
+				"the device, then call iopf_dev_pri_restart()", dev->name);
 		return -ETIMEDOUT;
 	}
 	dev->ats_on = false;
@@ -283,13 +284,14 @@ dev_drain(struct iopf_dev *dev, bool answer, uint64_t end)
 		return 0;
 	drain_count_groups(&d);
 	if (d.pending != 0)
-		IOPF_LOG(ERR, "%s: does not drain: %u of its page request groups wait for their "
-				"handlers; PRI is off now; answer them and try again", dev->name,
-				d.pending);
+		IOPF_LOG_LIMITED(&dev->log, "%s: does not drain: %u of its page request groups "
+				"wait for their handlers; PRI is off now; answer them and try "
+				"again", dev->name, d.pending);
 	else
-		IOPF_LOG(ERR, "%s: does not drain: it waits for the answer to a page request group "
-				"whose Last never came, or whose answer was not taken; PRI is off "
-				"now; reset the device and try again", dev->name);
+		IOPF_LOG_LIMITED(&dev->log, "%s: does not drain: it waits for the answer to a page "
+				"request group whose Last never came, or whose answer was not "
+				"taken; PRI is off now; reset the device and try again",
+				dev->name);
 	return ret;
 }
 

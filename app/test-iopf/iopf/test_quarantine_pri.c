@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <rte_cycles.h>
 
@@ -12,6 +14,8 @@
 #include "control_rig.h"
 #include "iopf_pci.h"
 #include "iopf_policy.h"
+#include "iopf_support.h"
+#include "log_lines.h"
 #include "quarantine.h"
 #include "test.h"
 
@@ -102,10 +106,57 @@ a_release_leaves_the_attempts_to_switch_pri_on(void **state)
 	assert_false(serve(&note));
 }
 
+static unsigned int
+count_lines(const char *text)
+{
+	unsigned int n = 0;
+
+	for (; (text = strchr(text, '\n')) != NULL; text++)
+		n++;
+	return n;
+}
+
+/* The library tries again each quarantine_ms, which may be a millisecond. */
+static void
+attempts_that_fail_log_few_lines(void **state)
+{
+	struct iopf_quarantine_note note;
+	struct iopf_limits *limits;
+	unsigned int nb_lines;
+	uint64_t begin;
+	char *lines;
+
+	(void)state;
+	ctl.wait_ms = 1;
+	ctl_open(true, true);
+	limits = &ctl.dev[0]->limits;
+	want_quarantine();
+	assert_true(serve(&note));
+	limits->next_step = rte_rdtsc();
+	begin = rte_rdtsc();
+	log_lines_begin();
+	for (unsigned int i = 0; i < 200; i++) {
+		/* Its operation fails, or it has not drained since PRI went off. */
+		ctl.fail_ats = i < 100 ? -EIO : 0;
+		ctl.dev[0]->ats_on = ctl.not_drained = i >= 100;
+		serve(&note);
+		limits->next_pri = rte_rdtsc();
+	}
+	lines = log_lines_end();
+	nb_lines = count_lines(lines);
+	free(lines);
+	ctl.not_drained = false;
+	ctl.dev[0]->ats_on = false;
+	assert_true(nb_lines > 0);
+	assert_true(nb_lines <= IOPF_LOG_LINES_PER_S *
+			(2 + (rte_rdtsc() - begin) / rte_get_tsc_hz()));
+}
+
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_quarantine_during_a_restart_of_pri_is_told),
 	CTL_TEST(a_device_has_come_back_when_its_pri_is_on),
 	CTL_TEST(a_release_leaves_the_attempts_to_switch_pri_on),
+	CTL_TEST(attempts_that_fail_log_few_lines),
 };
 
 TEST_SUITE(quarantine_pri, tests, NULL, NULL);
