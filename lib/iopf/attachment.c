@@ -522,8 +522,12 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	rest = iopf_attachment_finish_replaced(dev, pasid);
 	end = iopf_dev_wait_end(dev);
 	while (ret == 0 && (attachment = iopf_attachment_find(dev, pasid)) != NULL &&
-			attachment->domain == domain && iopf_attachment_is_in_use(attachment))
+			attachment->domain == domain && iopf_attachment_is_in_use(attachment)) {
 		ret = iopf_attachment_wait(attachment, end);
+		/* Another thread may have replaced the domain meanwhile. */
+		if (ret == 0)
+			rest = iopf_attachment_finish_replaced(dev, pasid);
+	}
 	if (ret == 0 && attachment != NULL && attachment->domain == domain)
 		ret = iopf_attachment_detach(attachment);
 	ret = ret < 0 ? ret : rest;

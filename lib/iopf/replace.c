@@ -164,8 +164,12 @@ attachment_replace_current(struct iopf_attachment *next)
 	end = iopf_dev_wait_end(dev);
 	/* The policy thread tells the application that its breaker has tripped. */
 	while (ret == 0 && (old = iopf_attachment_find(dev, next->pasid)) != NULL &&
-			iopf_attachment_is_told(old))
+			iopf_attachment_is_told(old)) {
 		ret = iopf_attachment_wait(old, end);
+		/* Another thread may have replaced the domain meanwhile. */
+		if (ret == 0)
+			ret = iopf_attachment_finish_replaced(dev, next->pasid);
+	}
 	if (ret < 0) {
 		;
 	} else if (old == NULL) {

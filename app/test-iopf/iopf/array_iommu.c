@@ -495,7 +495,11 @@ hw_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int
 static void
 hw_wait(void *priv)
 {
+	void (*on_wait)(void) = atomic_exchange(&hw.on_wait, NULL);
+
 	(void)priv;
+	if (on_wait != NULL)
+		on_wait();
 	usleep(10);
 }
 

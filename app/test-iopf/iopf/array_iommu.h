@@ -88,6 +88,7 @@ extern struct array_iommu {
 	void (*on_sync)(void);		/* called when a sync begins */
 	void (*on_attach)(bool attached);	/* called when a device's STE changes */
 	void (*on_block)(bool on);	/* called when a dev_block begins */
+	_Atomic(void (*)(void)) on_wait;	/* called once, in a wait of a control call */
 	pthread_mutex_t lock;
 } hw;
 /* The records are read 2 ms before poll returns them. */

@@ -12,7 +12,9 @@
 
 #include <rte_errno.h>
 
+#include "attachment.h"
 #include "control_rig.h"
+#include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "iopf_iommu.h"
 #include "test.h"
@@ -372,6 +374,54 @@ a_storm_of_one_device_delays_another_by_its_records_alone(void **state)
 	check_storm(false, 0);
 }
 
+/* The callback of the breaker returns, and another thread replaces the domain first. */
+static void
+replace_half(void)
+{
+	atomic_store(&ctl.dev[0]->told, NULL);
+	assert_int_equal(-ETIMEDOUT, iopf_domain_replace(ctl.domain[1], ctl.dev[0],
+			IOPF_NO_PASID));
+}
+
+static int
+replace0(void *domain)
+{
+	return iopf_domain_replace(domain, ctl.dev[0], IOPF_NO_PASID);
+}
+
+/*
+ * A call for device 0 waits for the callback of a breaker. The replace that comes first cannot
+ * complete: a handler of domain 0 does not return. Neither can the call.
+ */
+static void
+check_replaced_meanwhile(int (*fn)(void *domain), unsigned int domain)
+{
+	ctl.wait_ms = 200;
+	ctl_open(false, true);
+	ctl_hold_handler(0);
+	atomic_store(&ctl.dev[0]->told, iopf_attachment_find(ctl.dev[0], IOPF_NO_PASID));
+	hw.on_wait = replace_half;
+	assert_int_equal(-ETIMEDOUT, fn(ctl.domain[domain]));
+	ctl.hold = false;
+	assert_int_equal(0, fn(ctl.domain[domain]));
+	assert_int_equal(0, iopf_domain_destroy(ctl.domain[0]));
+	ctl.domain[0] = NULL;
+}
+
+static void
+a_detach_finishes_a_replace_that_came_first(void **state)
+{
+	(void)state;
+	check_replaced_meanwhile(detach0, 0);
+}
+
+static void
+a_replace_finishes_one_that_came_first(void **state)
+{
+	(void)state;
+	check_replaced_meanwhile(replace0, 2);
+}
+
 static bool has_written, was_delayed;
 
 /* The file of a dump blocks until a control call has ended, for five seconds at most. */
@@ -419,6 +469,8 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_device_cannot_hold_all_stalls),
 	CTL_TEST(handlers_that_do_not_return_take_no_share_of_others),
 	CTL_TEST(a_storm_of_one_device_delays_another_by_its_records_alone),
+	CTL_TEST(a_detach_finishes_a_replace_that_came_first),
+	CTL_TEST(a_replace_finishes_one_that_came_first),
 	CTL_TEST(a_dump_to_a_slow_file_delays_no_control_call),
 };
 TEST_SUITE(control_slow, tests, NULL, NULL);
