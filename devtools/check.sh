@@ -175,7 +175,7 @@ if [ -z "$fast" ]; then
 	tests "tests, TSan" env TSAN_OPTIONS="$tsan" build-tsan/app/test-iopf/test-iopf
 	tests "soaks, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=8 \
 		build-tsan/app/test-iopf/test-iopf soak prisoak prichaos
-	tests "soak under fire, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=20 \
+	tests "soak under fire, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=12 \
 		build-tsan/app/test-iopf/test-iopf firesoak
 	# The first run unpacks Debian 13 into a cache; debian13.sh --help names it.
 	tests "tests, Debian 13" devtools/debian13.sh
