@@ -11,6 +11,7 @@
 #include "attach.h"
 #include "base.h"
 #include "cd.h"
+#include "cmdq.h"
 #include "dev.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
@@ -67,6 +68,14 @@ smmuv3_dev_block(void *priv, void *handle, bool on)
 		ret = smmuv3_stes_abort(s, dev);
 		return ret == 0 && dev->may_stall ? smmuv3_dev_end_stalls(s, dev) : ret;
 	}
+	/*
+	 * A RESUME in the queue may be for a stall that STALL_TERM has ended. The SMMU may use the
+	 * new STE, and the STAG again, as soon as the STE is stored: it has to consume the RESUME
+	 * before.
+	 */
+	ret = dev->may_stall ? smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL) : 0;
+	if (ret < 0)
+		return ret;
 	dev->blocked = false;
 	ret = unblock_dev(s, dev);
 	/* The next store of an STE aborts again, until a call succeeds. */

@@ -240,8 +240,10 @@ struct iopf_driver_ops {
 	/**
 	 * All accesses of the device abort without a record, whatever is attached, also across an
 	 * attach, a detach, a stop and a start; or do so no more. When it returns 0 after on, the
-	 * device's stalls have ended: answers to them have no effect. For a device with IOPF_PRI,
-	 * ATS is off at the device. May be called again after an error.
+	 * device's stalls have ended: answers to them have no effect. Before accesses stall again,
+	 * the IOMMU has processed the answers that it was given before this call: their tokens may
+	 * be used again. For a device with IOPF_PRI, ATS is off at the device. May be called again
+	 * after an error.
 	 */
 	int (*dev_block)(void *priv, void *dev, bool on);
 

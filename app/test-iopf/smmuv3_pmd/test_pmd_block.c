@@ -320,6 +320,33 @@ test_a_step_that_fails_is_made_again(void **state)
 	breaker_close(&r);
 }
 
+/*
+ * The SMMU does not consume commands, among which answers to the stalls that the block has ended may
+ * be: no access stalls yet.
+ */
+static void
+test_no_access_passes_before_the_answers_are_consumed(void **state)
+{
+	struct breaker_rig r = { .domain = NULL };
+	struct pmd *p = &r.p;
+	void *attachment;
+
+	(void)state;
+	breaker_open(&r, &breaker_kinds[0]);
+	assert_int_equal(p->ops->attach(p->s, p->dev, PASID, r.domain, &attachment), 0);
+	assert_int_equal(p->ops->dev_block(p->s, p->dev, true), 0);
+	breaker_arm(p, STUCK, 0);
+	breaker.quiet = true;
+	assert_int_equal(p->ops->dev_block(p->s, p->dev, false), -ETIMEDOUT);
+	assert_int_equal(breaker_write_all(&r, NEW), 0);
+	breaker_repair(p);
+	assert_int_equal(p->ops->dev_block(p->s, p->dev, false), 0);
+	assert_int_equal(breaker_write_all(&r, NEW), 1);
+	assert_int_equal(p->ops->detach(p->s, attachment), 0);
+	p->ops->domain_del(p->s, r.domain);
+	breaker_close(&r);
+}
+
 /* Each CMD_SYNC of the removal fails once; each time the device is attached again instead. */
 static void
 test_a_removal_that_fails_ends_no_block(void **state)
@@ -332,8 +359,8 @@ test_a_removal_that_fails_ends_no_block(void **state)
 	breaker_open(&r, &breaker_kinds[0]);
 	assert_int_equal(p->ops->attach(p->s, p->dev, PASID, r.domain, &attachment), 0);
 	assert_int_equal(p->ops->dev_block(p->s, p->dev, true), 0);
-	/* The STE that aborts, STALL_TERM, the STE that is not valid. */
-	for (unsigned int n = 1; n <= 3; n++) {
+	/* The STE that aborts, STALL_TERM, answers from before, the STE that is not valid. */
+	for (unsigned int n = 1; n <= 4; n++) {
 		assert_int_equal(p->ops->detach(p->s, attachment), 0);
 		breaker_arm(p, STUCK, n);
 		breaker.quiet = true;
@@ -357,6 +384,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_accesses_that_never_stall_are_left_alone),
 	cmocka_unit_test(test_a_blocked_device_aborts_until_it_is_unblocked),
 	cmocka_unit_test(test_a_step_that_fails_is_made_again),
+	cmocka_unit_test(test_no_access_passes_before_the_answers_are_consumed),
 	cmocka_unit_test(test_a_removal_that_fails_ends_no_block),
 };
 
