@@ -19,6 +19,8 @@
  *	domain->lock		handles of a domain; held during the driver's domain_add only
  *	domain->handlers_lock	a change of the handlers; held while it waits for those of before
  *	iommu->dma_lock		a mapping of memory for DMA; held during the driver's call
+ *	changes_lock of the pollers, held over a grace period and the end of a poll thread's sleep;
+ *				pollers_lock is taken under it
  *	domains_lock, registry_lock, pollers_lock, listeners_lock	no other lock is taken under
  *				these
  * So the wait of a device's control call costs that device alone, and the wait of an IOMMU's

@@ -22,6 +22,12 @@
 #include "rcu.h"
 
 static pthread_mutex_t pollers_lock = PTHREAD_MUTEX_INITIALIZER;
+/*
+ * Taken before pollers_lock. One change of lists at a time, until no poll thread uses the old ones:
+ * so a poll thread that sleeps has the list of now or the one that is being replaced, for which
+ * that change waits. Poll threads do not take it.
+ */
+static pthread_mutex_t changes_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool
 conf_is_valid(const struct iopf_poller_conf *conf)
@@ -131,7 +137,7 @@ queues_publish(struct iopf_poller *poller, struct iopf_poller_queues *new)
 	return old;
 }
 
-/* Without locks: no poll thread uses the old lists any more when it returns. */
+/* Under changes_lock alone. No poll thread uses the old lists any more when it returns. */
 static void
 queues_free(struct iopf_poller_queues *const *old, unsigned int n)
 {
@@ -165,6 +171,7 @@ poller_change_queue(struct iopf_poller *poller, struct iopf_queue *q, bool add)
 	struct iopf_poller_queues *old, *new;
 	int ret = 0;
 
+	pthread_mutex_lock(&changes_lock);
 	pthread_mutex_lock(&pollers_lock);
 	new = queues_copy_without(poller, &q, 1);
 	if (new == NULL)
@@ -173,18 +180,19 @@ poller_change_queue(struct iopf_poller *poller, struct iopf_queue *q, bool add)
 		ret = add ? -EEXIST : -EINVAL;
 	else if (add && new->nb == IOPF_POLLER_MAX_QUEUES)
 		ret = -ENOSPC;
-	if (ret < 0) {
-		pthread_mutex_unlock(&pollers_lock);
-		free(new);
-		return ret;
+	if (ret == 0) {
+		if (add)
+			new->queues[new->nb++] = q;
+		old = queues_publish(poller, new);
+		atomic_store(&q->poller, add ? poller : NULL);
 	}
-	if (add)
-		new->queues[new->nb++] = q;
-	old = queues_publish(poller, new);
-	atomic_store(&q->poller, add ? poller : NULL);
 	pthread_mutex_unlock(&pollers_lock);
-	queues_free(&old, 1);
-	return 0;
+	if (ret == 0)
+		queues_free(&old, 1);
+	else
+		free(new);
+	pthread_mutex_unlock(&changes_lock);
+	return ret;
 }
 
 static void
@@ -309,6 +317,7 @@ iopf_poller_move(struct iopf_poller *to, struct iopf_iommu *iommu, uint32_t queu
 
 	if (ret < 0)
 		return iopf_ret(ret);
+	pthread_mutex_lock(&changes_lock);
 	pthread_mutex_lock(&pollers_lock);
 	/* To move all is to move those that are in a poller. */
 	for (uint32_t i = first; i < last; i++)
@@ -316,15 +325,15 @@ iopf_poller_move(struct iopf_poller *to, struct iopf_iommu *iommu, uint32_t queu
 			qs[n++] = &iommu->queues[i];
 	ret = n != 0 ? queues_move(to, qs, n, old) : -EINVAL;
 	pthread_mutex_unlock(&pollers_lock);
+	if (ret > 0)
+		queues_free(old, ret);
+	pthread_mutex_unlock(&changes_lock);
 	if (n == 0)
 		IOPF_LOG(ERR, "%s: queue %u of \"%s\" is in no poller: use iopf_poller_add()",
 				to->name, first, iommu->name);
 	else if (ret < 0)
 		log_queue_error(to, &iommu->queues[first], ret);
-	if (ret < 0)
-		return iopf_ret(ret);
-	queues_free(old, ret);
-	return 0;
+	return ret < 0 ? iopf_ret(ret) : 0;
 }
 
 int

@@ -14,6 +14,7 @@
 #include <rte_errno.h>
 
 #include "array_iommu.h"
+#include "iommu.h"
 #include "iopf_driver.h"
 #include "iopf_handler.h"
 #include "iopf_rig.h"
@@ -136,6 +137,46 @@ an_iommu_that_is_removed_from_a_sleeper_can_be_closed(void **state)
 	topo.nb = 1;
 	topo_submit(0);
 	topo_finish();
+	topo_close();
+}
+
+static _Atomic unsigned int removed;
+
+static void *
+remove_queues(void *smmu)
+{
+	assert_int_equal(0, iopf_poller_remove(topo.pollers[0].poller,
+			((struct topo_smmu *)smmu)->iommu, IOPF_QUEUE_ALL));
+	atomic_fetch_add(&removed, 1);
+	return NULL;
+}
+
+/*
+ * The poll thread cannot end its sleep, which uses the list with both IOMMUs. The first removal
+ * replaces that list and waits. The second one replaces another list, and has to wait too.
+ */
+static void
+each_of_two_removals_waits_for_the_end_of_the_sleep(void **state)
+{
+	pthread_t threads[2];
+
+	(void)state;
+	open_sleeper(3);
+	atomic_store(&removed, 0);
+	pthread_mutex_lock(&topo.smmu[0]->iommu->idle_lock);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(0, pthread_create(&threads[i], NULL, remove_queues,
+				topo.smmu[1 + i]));
+		usleep(20000);
+	}
+	assert_int_equal(0, atomic_load(&removed));
+	pthread_mutex_unlock(&topo.smmu[0]->iommu->idle_lock);
+	for (unsigned int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(2, atomic_load(&removed));
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(0, iopf_poller_add(topo.pollers[0].poller,
+				topo.smmu[1 + i]->iommu, IOPF_QUEUE_ALL));
 	topo_close();
 }
 
@@ -436,6 +477,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_stop_wakes_the_poll_thread),
 	cmocka_unit_test(queues_added_and_removed_wake_the_poll_thread),
 	cmocka_unit_test(an_iommu_that_is_removed_from_a_sleeper_can_be_closed),
+	cmocka_unit_test(each_of_two_removals_waits_for_the_end_of_the_sleep),
 	cmocka_unit_test(the_start_of_an_iommu_wakes_the_poll_thread),
 	cmocka_unit_test(a_failed_iommu_does_not_keep_the_poll_thread_awake),
 	cmocka_unit_test(two_poll_threads_sleep_on_one_iommu),
