@@ -30,6 +30,7 @@ static struct test_suite *suites;
 static unsigned int nb_skipped;
 static char runtime_dir[256];
 static pid_t run_pid;		/* that started EAL with a runtime directory of its own */
+void (*test_before_eal)(void);
 
 void
 test_suite_register(struct test_suite *suite)
@@ -188,6 +189,8 @@ main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (test_before_eal != NULL)
+		test_before_eal();
 	if (init_eal(argv[0], nb_eal, &argv[1]) < 0) {
 		fprintf(stderr, "test-iopf: EAL did not start: %s\n", rte_strerror(rte_errno));
 		return 2;

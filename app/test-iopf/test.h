@@ -42,6 +42,9 @@ void test_suite_register(struct test_suite *suite);
 	}									\
 	struct test_suite /* takes the semicolon */
 
+/* Called before EAL is initialised, for a test of calls at that time. May be NULL. */
+extern void (*test_before_eal)(void);
+
 /* Count the test as skipped, print the reason, and leave the test. */
 void test_skip(const char *why);
 

@@ -182,6 +182,10 @@ iopf_iommu_open(const char *devstr)
 
 	if (devstr == NULL)
 		return iopf_ret_null();
+	if (rte_get_tsc_hz() == 0) {
+		IOPF_LOG(ERR, "\"%s\": EAL is not initialised: call rte_eal_init() first", devstr);
+		return iopf_ret_null();
+	}
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY) {
 		IOPF_LOG(ERR, "\"%s\": not in a secondary process; open it in the primary", devstr);
 		rte_errno = ENOTSUP;

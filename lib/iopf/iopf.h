@@ -203,10 +203,11 @@ typedef enum iopf_verdict (*iopf_handler_t)(struct iopf_domain *domain,
  */
 
 /**
- * Open an IOMMU through the driver that the string names: "smmuv3,model=1".
+ * Open an IOMMU through the driver that the string names: "smmuv3,model=1". After rte_eal_init().
  * @param devstr "driver,key=value,...". The log lists the drivers or keys if one is unknown.
- * @return NULL with rte_errno: ENODEV (no such driver or device), EINVAL (string),
- *   EBUSY (open already), ENOTSUP (the driver cannot use this IOMMU), ENOSPC (64 are open).
+ * @return NULL with rte_errno: ENODEV (no such driver or device), EINVAL (string,
+ *   or rte_eal_init() was not called), EBUSY (open already), ENOTSUP (the driver cannot use this
+ *   IOMMU), ENOSPC (64 are open).
  */
 struct iopf_iommu *iopf_iommu_open(const char *devstr);
 

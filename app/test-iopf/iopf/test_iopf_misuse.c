@@ -312,8 +312,43 @@ a_stopped_iommu_without_power_can_be_dumped_and_closed(void **state)
 	fclose(f);
 }
 
+static struct {
+	struct iopf_iommu *iommu;
+	int err;
+	char *lines;
+} before_eal;
+
+static void
+open_before_eal(void)
+{
+	log_lines_begin();
+	before_eal.iommu = iopf_iommu_open("smmuv3,model=early");
+	before_eal.err = rte_errno;
+	before_eal.lines = log_lines_end();
+}
+
+__attribute__((constructor)) static void
+register_open_before_eal(void)
+{
+	test_before_eal = open_before_eal;
+}
+
+/* Without EAL there is no TSC frequency, so that each wait would be over at once. */
+static void
+an_iommu_is_not_opened_before_eal(void **state)
+{
+	(void)state;
+	assert_null(before_eal.iommu);
+	assert_int_equal(EINVAL, before_eal.err);
+	assert_string_equal("iopf: \"smmuv3,model=early\": EAL is not initialised: call "
+			"rte_eal_init() first\n", before_eal.lines);
+	free(before_eal.lines);
+	before_eal.lines = NULL;
+}
+
 #define MISUSE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(an_iommu_is_not_opened_before_eal),
 	MISUSE_TEST(a_poll_in_a_handler_does_nothing),
 	MISUSE_TEST(all_queues_are_added_or_none),
 	MISUSE_TEST(a_detach_of_another_domain_detaches_nothing),
