@@ -119,6 +119,7 @@ step "headers compile alone in C11, C++11 and C++20" devtools/check-headers.sh
 step "build, gcc" build build gcc
 tests "tests" build/app/test-iopf/test-iopf
 tests "barriers of the driver" build/app/test-iopf/test-order
+tests "self-check of the benchmark" build/app/test-iopf/test-bench
 tests "instructions per fault" devtools/insn-guard.py build
 step "hello" build/examples/hello/hello
 graph=examples/accel/data/debian12-dependencies.mtx.gz

@@ -184,16 +184,20 @@ int rig_begin(struct rig *rig);
 void rig_run(struct rig *rig, double ms, bool record);
 /*
  * Make @p n accesses, one at a time, of the sources in turn, which share a domain. Record those
- * after a warm-up, in the first source, and their phases if @p phases is not NULL.
+ * after a warm-up, in the first source, and their phases if @p phases is not NULL. Returns 0, or
+ * -EIO after reporting that the handler has not answered each of them.
  */
-void rig_run_in_turn(struct rig *rig, unsigned int n, struct phases *phases);
+int rig_run_in_turn(struct rig *rig, unsigned int n, struct phases *phases);
 /* Be the devices until each access of the source has ended, for @p ms at most. */
 int rig_finish(struct rig *rig, struct source *source, double ms);
 /* End the poll thread, so that the caller may poll. */
 void rig_stop_poller(struct rig *rig);
 /* CPU time of the poll thread so far. */
 double rig_get_cpu_seconds(const struct rig *rig);
-/* Returns 0, or -EIO after reporting an error of a driver or of the oracle. */
+/*
+ * Returns @p ret, or -EIO after reporting an error of a driver or of the oracle, or that an SMMU
+ * has recovered or was given up.
+ */
 int rig_close(struct rig *rig, int ret);
 
 static inline double

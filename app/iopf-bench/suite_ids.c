@@ -46,20 +46,22 @@ measure_pass_ns(const struct rig *rig)
  * before are on their way. Look-ups are the library's part. The handler's stores of these times are
  * in the last phase, so they are measured apart from the ratio.
  */
-static void
+static int
 measure_phases(struct rig *rig, const char *part, unsigned int devices, unsigned int n)
 {
 	static struct phases phases;
 	const struct source *first = rig->sources[0];
+	int ret;
 
 	memset(&phases, 0, sizeof(phases));
-	rig_run_in_turn(rig, n, &phases);
+	ret = rig_run_in_turn(rig, n, &phases);
 	suite_put(rig->suite, source_get_ns(first, &phases.seen, 0.5), "%s.%u.seen_p50_ns", part,
 			devices);
 	suite_put(rig->suite, source_get_ns(first, &phases.dispatched, 0.5),
 			"%s.%u.dispatched_p50_ns", part, devices);
 	suite_put(rig->suite, source_get_ns(first, &phases.answered, 0.5),
 			"%s.%u.answered_p50_ns", part, devices);
+	return ret;
 }
 
 static int
@@ -84,18 +86,19 @@ run_cell(struct suite *suite, const char *part, unsigned int nb_smmus, unsigned 
 	}
 	if (ret < 0)
 		return rig_close(&rig, ret);
-	rig_run_in_turn(&rig, NB_ACCESSES * (suite->conf->quick ? 1 : 4), NULL);
+	ret = rig_run_in_turn(&rig, NB_ACCESSES * (suite->conf->quick ? 1 : 4), NULL);
 	source = rig.sources[0];
 	*p50 = source_get_ns(source, &source->service, 0.5);
 	suite_put(suite, *p50, "%s.%u.p50_ns", part, nb_smmus * nb_sids);
 	suite_put(suite, source_get_ns(source, &source->service, 0.99), "%s.%u.p99_ns", part,
 			nb_smmus * nb_sids);
 	suite_put(suite, (double)source->served, "%s.%u.served", part, nb_smmus * nb_sids);
-	measure_phases(&rig, part, nb_smmus * nb_sids, NB_ACCESSES);
+	if (ret == 0)
+		ret = measure_phases(&rig, part, nb_smmus * nb_sids, NB_ACCESSES);
 	/* What is in the way of many SMMUs: half a pass on average until a record is seen. */
 	rig_stop_poller(&rig);
 	suite_put(suite, measure_pass_ns(&rig), "%s.%u.idle_pass_ns", part, nb_smmus * nb_sids);
-	return rig_close(&rig, 0);
+	return rig_close(&rig, ret);
 }
 
 int

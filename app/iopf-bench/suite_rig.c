@@ -10,6 +10,7 @@
  */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -327,17 +328,18 @@ rig_run(struct rig *rig, double ms, bool record)
 	rig->seconds = (double)(now - start) / rig->suite->cycles_per_ns * 1e-9;
 }
 
-void
+int
 rig_run_in_turn(struct rig *rig, unsigned int n, struct phases *phases)
 {
 	struct source *source, *first = rig->sources[0];
+	uint64_t before = first->served, warm_up = n / 16;
 	unsigned int i;
 
 	/* No access is under way. The poll thread sees this before the record of the next one. */
 	first->phases = rig->phases = phases;
 	for (i = 0; i < n; i++) {
 		source = rig->sources[i % rig->nb_sources];
-		source->recording = i >= n / 16;
+		source->recording = i >= warm_up;
 		source_submit(source, smmuv3_model_cycles());
 		while (smmuv3_model_dma_outstanding(source->dma) != 0)
 			smmuv3_model_step(rig->models[source->conf.smmu], STEP_BUDGET);
@@ -345,7 +347,14 @@ rig_run_in_turn(struct rig *rig, unsigned int n, struct phases *phases)
 	for (i = 1; i < rig->nb_sources; i++) {
 		hist_merge(&first->service, &rig->sources[i]->service);
 		first->served += rig->sources[i]->served;
+		rig->sources[i]->served = 0;
 	}
+	if (first->served - before != n - warm_up) {
+		bench_error("%" PRIu64 " of %" PRIu64 " accesses were answered by the handler",
+				first->served - before, n - warm_up);
+		return -EIO;
+	}
+	return 0;
 }
 
 int
@@ -383,6 +392,17 @@ source_close(struct source *source)
 	return 0;
 }
 
+/* A recovery, or the end of an SMMU that is given up, ends stalls without an answer. */
+static int
+rig_check_iommu(const struct iopf_iommu *iommu)
+{
+	if (iopf_iommu_stat(iommu, IOPF_IOMMU_STAT_RESETS) == 0)
+		return 0;
+	bench_error("\"%s\" recovered from an error, or was given up: its figures are wrong; run "
+			"it again on a quieter machine", iopf_iommu_name(iommu));
+	return -EIO;
+}
+
 static int
 rig_check_model(struct smmuv3_model *model)
 {
@@ -417,6 +437,8 @@ rig_close(struct rig *rig, int ret)
 			iopf_iommu_stop(rig->iommus[i]);
 	iopf_poller_destroy(rig->poller);
 	for (i = 0; i < rig->nb_smmus; i++) {
+		if (rig->iommus[i] != NULL && ret == 0)
+			ret = rig_check_iommu(rig->iommus[i]);
 		if (rig->iommus[i] != NULL)
 			iopf_iommu_close(rig->iommus[i]);
 		if (rig->models[i] != NULL && ret == 0)
