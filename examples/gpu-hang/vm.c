@@ -150,7 +150,7 @@ open_domain(struct vm *vm)
 		.storm = &(struct iopf_storm_conf){
 			.report_first = true,
 			.max_rate = vm->conf.breaker,
-			.tripped = on_tripped,
+			.tripped = vm->conf.breaker != 0 ? on_tripped : NULL,
 			.ctx = vm,
 		},
 		.translation = {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "breaker.h"
 #include "call.h"
 #include "domain.h"
 #include "hazard.h"
@@ -19,6 +20,25 @@
 
 /* Guards nb_attached of all domains: no domain is destroyed while it is being attached. */
 static pthread_mutex_t domains_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool
+storm_conf_is_valid(const struct iopf_storm_conf *conf, const char *name)
+{
+	if (conf->join_log2 != 0 && (conf->join_log2 < IOPF_JOIN_MIN_LOG2 ||
+			conf->join_log2 > IOPF_JOIN_MAX_LOG2)) {
+		IOPF_LOG(ERR, "%s: storm.join_log2 is %u: use %u to %u (2^12 is 4 KiB), or 0",
+				name, conf->join_log2, IOPF_JOIN_MIN_LOG2, IOPF_JOIN_MAX_LOG2);
+		return false;
+	}
+	if (!iopf_storm_has_breaker(conf) && (conf->tripped != NULL || conf->quiet_ms != 0 ||
+			conf->abort_device)) {
+		IOPF_LOG(ERR, "%s: storm.%s is for a stall breaker: set max_held or max_rate too",
+				name, conf->tripped != NULL ? "tripped" : conf->quiet_ms != 0 ?
+				"quiet_ms" : "abort_device");
+		return false;
+	}
+	return true;
+}
 
 struct iopf_domain *
 iopf_domain_create(const struct iopf_domain_conf *conf)
@@ -42,12 +62,8 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 		rte_errno = EINVAL;
 		return NULL;
 	}
-	if (conf->storm != NULL && conf->storm->join_log2 != 0 &&
-			(conf->storm->join_log2 < IOPF_JOIN_MIN_LOG2 ||
-			 conf->storm->join_log2 > IOPF_JOIN_MAX_LOG2)) {
-		IOPF_LOG(ERR, "%s: storm.join_log2 is %u: use %u to %u (2^12 is 4 KiB), or 0",
-				conf->name != NULL ? conf->name : "domain", conf->storm->join_log2,
-				IOPF_JOIN_MIN_LOG2, IOPF_JOIN_MAX_LOG2);
+	if (conf->storm != NULL && !storm_conf_is_valid(conf->storm,
+			conf->name != NULL ? conf->name : "domain")) {
 		rte_errno = EINVAL;
 		return NULL;
 	}

@@ -63,7 +63,8 @@ struct iopf_episode;
 
 /**
  * Policies of a domain for storms, for each attachment on its own; join_log2 for all attachments of
- * the domain on an IOMMU together.
+ * the domain on an IOMMU together. Without max_held and max_rate there is no breaker, and
+ * iopf_domain_create() refuses its fields quiet_ms, abort_device and tripped (EINVAL).
  */
 struct iopf_storm_conf {
 	bool report_first;	/**< a fatal answer opens an episode */

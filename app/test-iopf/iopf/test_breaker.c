@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <rte_cycles.h>
+#include <rte_errno.h>
 
 #include "attachment.h"
 #include "breaker.h"
@@ -17,6 +18,7 @@
 #include "iopf_handler.h"
 #include "iopf_policy.h"
 #include "iopf_stats.h"
+#include "log_lines.h"
 #include "rcu.h"
 #include "test.h"
 
@@ -651,6 +653,49 @@ it_trips_while_control_calls_run(void **state)
 	}
 }
 
+static enum iopf_verdict
+refuse(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	(void)ctx;
+	return IOPF_ANSWER(IOPF_INVALID);
+}
+
+static struct iopf_domain *
+create_domain(const struct iopf_storm_conf *storm)
+{
+	rte_errno = 0;
+	return iopf_domain_create(&(struct iopf_domain_conf){ .handler = refuse, .name = "gpu",
+			.storm = storm });
+}
+
+static void
+its_fields_are_refused_without_a_limit(void **state)
+{
+	struct {
+		const char *line;
+		struct iopf_storm_conf storm;
+	} wrong[] = {
+		{ "gpu: storm.tripped is for a stall breaker", { .tripped = tell } },
+		{ "gpu: storm.quiet_ms is for a stall breaker", { .quiet_ms = 1 } },
+		{ "gpu: storm.abort_device is for a stall breaker", { .abort_device = true,
+			.report_first = true, .join_log2 = 12 } },
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		struct iopf_domain *domain;
+
+		SAYS(wrong[i].line, assert_null(create_domain(&wrong[i].storm)));
+		assert_int_equal(EINVAL, rte_errno);
+		wrong[i].storm.max_rate = 1;
+		domain = create_domain(&wrong[i].storm);
+		assert_non_null(domain);
+		assert_int_equal(0, iopf_domain_destroy(domain));
+	}
+}
+
 #define BREAKER_TEST(fn) cmocka_unit_test_setup_teardown(fn, breaker_setup, breaker_teardown)
 
 static const struct CMUnitTest tests[] = {
@@ -672,6 +717,7 @@ static const struct CMUnitTest tests[] = {
 	BREAKER_TEST(a_driver_that_fails_is_called_again),
 	BREAKER_TEST(page_requests_trip_it_too),
 	BREAKER_TEST(it_trips_while_control_calls_run),
+	cmocka_unit_test(its_fields_are_refused_without_a_limit),
 };
 
 TEST_SUITE(breaker, tests, NULL, NULL);

@@ -48,6 +48,7 @@ fire_choose_storm(struct fire_space *s, struct iopf_storm_conf *storm)
 	case 1:
 		storm->report_first = true;
 		storm->join_log2 = 12;
+		storm->tripped = NULL;
 		break;
 	case 2:
 		storm->join_log2 = 12 + fire_pick(4);
