@@ -456,6 +456,16 @@ fail:
 	return ret;
 }
 
+bool
+iopf_pasid_is_in_range(const struct iopf_dev *dev, uint32_t pasid)
+{
+	if (pasid == IOPF_NO_PASID || pasid < dev->conf.nb_pasids)
+		return true;
+	IOPF_LOG(ERR, "%s: PASID %u is out of range; the device was added with %u PASIDs: raise "
+			"nb_pasids", dev->name, pasid, dev->conf.nb_pasids);
+	return false;
+}
+
 int
 iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
@@ -467,12 +477,8 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	if (pasid != IOPF_NO_PASID && pasid >= dev->conf.nb_pasids) {
-		IOPF_LOG(ERR, "%s: PASID %u is out of range; the device was added with %u PASIDs: "
-				"raise nb_pasids",
-				dev->name, pasid, dev->conf.nb_pasids);
+	if (!iopf_pasid_is_in_range(dev, pasid))
 		return iopf_ret(-ERANGE);
-	}
 	attachment = iopf_attachment_create(domain, dev, pasid);
 	if (attachment == NULL)
 		return iopf_ret(-ENOMEM);

@@ -81,6 +81,8 @@ iopf_dev_is_attached(const struct iopf_dev *dev)
 	return false;
 }
 
+/* The device can have the PASID, or untagged traffic. False: the log says so. */
+bool iopf_pasid_is_in_range(const struct iopf_dev *dev, uint32_t pasid);
 /* That of the PASID that was not replaced, or NULL. The caller holds the device's lock. */
 struct iopf_attachment *iopf_attachment_find(const struct iopf_dev *dev, uint32_t pasid);
 /* NULL: no memory. */

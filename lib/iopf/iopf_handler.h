@@ -127,14 +127,14 @@ int iopf_domain_set_handler(struct iopf_domain *domain, iopf_handler_t handler,
  * by it, and each access uses the old domain or the new one. Faults of the old domain that wait for
  * an answer get IOPF_SUCCESS (counter retried): the device tries again in the new domain. When it
  * returns 0, what a detach promises is true of the old domain. That domain again: 0.
- * @return 0; -ENOTCONN (nothing is attached), -EBUSY (its detach, or the undo of its attach, is not
- *   complete), -ENOTSUP (the driver cannot), or those of attach: the old domain is attached as
- *   before. After -ETIMEDOUT and other errors of the driver either may be attached, the old one may
- *   still be in use, and its handlers may have faults: replace by the same domain again, until that
- *   returns 0. If a queue was not read in time, faults get IOPF_SUCCESS without a handler until
- *   then. If the driver failed, a handler of the new domain may get faults of the old one. An open
- *   episode of the old domain ends and its counts are lost, and so does a trip of its breaker
- *   (iopf_policy.h).
+ * @return 0; -ENOTCONN (nothing is attached), -ERANGE (no such PASID), -EBUSY (its detach, or the
+ *   undo of its attach, is not complete), -ENOTSUP (the driver cannot), or those of attach: the
+ *   old domain is attached as before. After -ETIMEDOUT and other errors of the driver either may
+ *   be attached, the old one may still be in use, and its handlers may have faults: replace by the
+ *   same domain again, until that returns 0. If a queue was not read in time, faults get
+ *   IOPF_SUCCESS without a handler until then. If the driver failed, a handler of the new domain
+ *   may get faults of the old one. An open episode of the old domain ends and its counts are lost,
+ *   and so does a trip of its breaker (iopf_policy.h).
  */
 int iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 

@@ -203,6 +203,8 @@ iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t p
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
+	if (!iopf_pasid_is_in_range(dev, pasid))
+		return iopf_ret(-ERANGE);
 	next = iopf_attachment_create(domain, dev, pasid);
 	if (next == NULL)
 		return iopf_ret(-ENOMEM);

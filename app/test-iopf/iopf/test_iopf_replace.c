@@ -15,6 +15,7 @@
 #include "iopf_iommu.h"
 #include "iopf_rig.h"
 #include "iopf_stats.h"
+#include "log_lines.h"
 #include "test.h"
 
 /* A domain with its handlers. */
@@ -308,7 +309,10 @@ wrong_calls_change_nothing(void **state)
 	assert_int_equal(-EINVAL, iopf_domain_replace(NULL, one.dev, IOPF_NO_PASID));
 	assert_int_equal(-EINVAL, iopf_domain_replace(a.domain, NULL, IOPF_NO_PASID));
 	assert_int_equal(-ENOTCONN, iopf_domain_replace(b.domain, one.dev, 3));
-	assert_int_equal(-ENOTCONN, iopf_domain_replace(b.domain, one.dev, NB_PASIDS));
+	one_mute_log(false);
+	SAYS("PASID 16 is out of range; the device was added with 16 PASIDs: raise nb_pasids",
+		assert_int_equal(-ERANGE, iopf_domain_replace(b.domain, one.dev, NB_PASIDS)));
+	one_mute_log(true);
 	/* The same domain: its faults stay. */
 	a.verdict = IOPF_TAKEN;
 	one_put_stall(1, 0x1000);
