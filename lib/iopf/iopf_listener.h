@@ -145,6 +145,7 @@ enum iopf_listener_stat {
 };
 #define IOPF_NB_LISTENER_STATS 6
 const char *iopf_listener_stat_name(enum iopf_listener_stat stat);
+/** 0 with rte_errno EINVAL: no such counter. */
 uint64_t iopf_listener_stat(const struct iopf_listener *listener, enum iopf_listener_stat stat);
 
 #ifdef __cplusplus

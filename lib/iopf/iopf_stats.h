@@ -8,6 +8,9 @@
  * @file
  * Counters, latencies and the dump. The same counters are in telemetry: /iopf/list,
  * /iopf/info, /iopf/stats, /iopf/latency, /iopf/outstanding, /iopf/listeners.
+ *
+ * The functions that read a counter return 0 with rte_errno EINVAL if the object is NULL or there
+ * is no such counter. A counter may be 0: set rte_errno to 0 before, where that matters.
  */
 
 #include <stdint.h>

@@ -97,12 +97,11 @@ iopf_listener_stat_name(enum iopf_listener_stat stat)
 uint64_t
 iopf_listener_stat(const struct iopf_listener *listener, enum iopf_listener_stat stat)
 {
-	if (listener == NULL) {
+	if (listener == NULL || (unsigned int)stat >= IOPF_NB_LISTENER_STATS) {
 		rte_errno = EINVAL;
 		return 0;
 	}
-	return (unsigned int)stat < IOPF_NB_LISTENER_STATS ?
-		atomic_load_explicit(&listener->stats[stat], memory_order_relaxed) : 0;
+	return atomic_load_explicit(&listener->stats[stat], memory_order_relaxed);
 }
 
 /* Each counter has one writer at a time. */

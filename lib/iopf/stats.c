@@ -155,23 +155,21 @@ iopf_pasid_text(char text[IOPF_PASID_TEXT], uint32_t pasid)
 uint64_t
 iopf_dev_stat(const struct iopf_dev *dev, enum iopf_dev_stat stat)
 {
-	if (dev == NULL) {
+	if (dev == NULL || (unsigned int)stat >= IOPF_NB_DEV_STATS) {
 		rte_errno = EINVAL;
 		return 0;
 	}
-	return (unsigned int)stat < IOPF_NB_DEV_STATS ?
-		atomic_load_explicit(&dev->stats[stat], memory_order_relaxed) : 0;
+	return atomic_load_explicit(&dev->stats[stat], memory_order_relaxed);
 }
 
 uint64_t
 iopf_domain_stat(const struct iopf_domain *domain, enum iopf_stat stat)
 {
-	if (domain == NULL) {
+	if (domain == NULL || (unsigned int)stat >= IOPF_NB_STATS) {
 		rte_errno = EINVAL;
 		return 0;
 	}
-	return (unsigned int)stat < IOPF_NB_STATS ?
-		atomic_load_explicit(&domain->stats[stat], memory_order_relaxed) : 0;
+	return atomic_load_explicit(&domain->stats[stat], memory_order_relaxed);
 }
 
 uint64_t
@@ -191,12 +189,11 @@ iopf_domain_pending(const struct iopf_domain *domain)
 uint64_t
 iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat)
 {
-	if (iommu == NULL) {
+	if (iommu == NULL || (unsigned int)stat >= IOPF_NB_IOMMU_STATS) {
 		rte_errno = EINVAL;
 		return 0;
 	}
-	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ?
-		atomic_load_explicit(&iommu->stats[stat], memory_order_relaxed) : 0;
+	return atomic_load_explicit(&iommu->stats[stat], memory_order_relaxed);
 }
 
 uint64_t

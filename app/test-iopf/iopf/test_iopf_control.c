@@ -13,6 +13,8 @@
 #include <rte_errno.h>
 
 #include "iopf_handler.h"
+#include "iopf_listener.h"
+#include "iopf_poller.h"
 #include "iopf_rig.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
@@ -263,6 +265,36 @@ dump_names_every_counter(void **state)
 }
 
 static void
+expect_no_counter(uint64_t value)
+{
+	assert_int_equal(0, value);
+	assert_int_equal(EINVAL, rte_errno);
+	rte_errno = 0;
+}
+
+static void
+a_counter_that_does_not_exist_is_an_error(void **state)
+{
+	const char *name;
+	struct iopf_listener *listener = iopf_listener_open(&(struct iopf_listener_conf){
+			.iommu = one.iommu });
+
+	(void)state;
+	assert_non_null(listener);
+	rte_errno = 0;
+	expect_no_counter(iopf_domain_stat(one.domain, IOPF_NB_STATS));
+	expect_no_counter(iopf_dev_stat(one.dev, IOPF_NB_DEV_STATS));
+	expect_no_counter(iopf_iommu_stat(one.iommu, IOPF_NB_IOMMU_STATS));
+	expect_no_counter(iopf_iommu_driver_stat(one.iommu, UINT32_MAX, &name));
+	expect_no_counter(iopf_listener_stat(listener, IOPF_NB_LISTENER_STATS));
+	expect_no_counter(iopf_poller_stat(one.poller, IOPF_NB_POLLER_STATS));
+	/* 0 is also the value of a counter. */
+	assert_int_equal(0, iopf_domain_stat(one.domain, IOPF_STAT_FAULTS));
+	assert_int_equal(0, rte_errno);
+	assert_int_equal(0, iopf_listener_close(listener));
+}
+
+static void
 dump_has_each_counter_of_the_driver_once(void **state)
 {
 	struct iopf_iommu *smmu = iopf_iommu_open("smmuv3,model=dump");
@@ -297,6 +329,7 @@ static const struct CMUnitTest tests[] = {
 	ONE_TEST(invalidate_returns_the_number_done),
 	ONE_TEST(invalidate_reaches_an_iommu_that_starts_or_stops),
 	ONE_TEST(a_device_of_many_streamids_is_one_device),
+	ONE_TEST(a_counter_that_does_not_exist_is_an_error),
 	ONE_TEST(dump_names_every_counter),
 	ONE_TEST(dump_has_each_counter_of_the_driver_once),
 };
