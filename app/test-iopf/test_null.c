@@ -286,6 +286,7 @@ test_null_model_is_refused(void **state)
 	smmuv3_model_irq_fd(NULL, SMMUV3_MODEL_IRQ_EVTQ, -1);
 	smmuv3_model_knob(NULL, 0, 0);
 	assert_int_equal(smmuv3_model_harsh(NULL), 0);
+	assert_false(smmuv3_model_has_dma(NULL));
 	assert_int_equal(smmuv3_model_stat(NULL, 0), 0);
 	assert_int_equal(smmuv3_model_stalls_outstanding(NULL), 0);
 	assert_int_equal(smmuv3_model_driver_errors(NULL), 0);

@@ -412,6 +412,19 @@ smmuv3_model_dma_destroy(struct smmuv3_model_dma *dma)
 	smmuv3_dma_free(dma);
 }
 
+bool
+smmuv3_model_has_dma(struct smmuv3_model *m)
+{
+	bool has;
+
+	if (m == NULL)
+		return false;
+	smmuv3_ctl_enter(m);
+	has = m->all != NULL;
+	smmuv3_ctl_leave(m);
+	return has;
+}
+
 /* One DMA from start to end. */
 static int
 run_dma(struct smmuv3_model_dma *dma, const struct smmuv3_model_op *op)

@@ -178,7 +178,10 @@ uint32_t smmuv3_model_harsh(const struct smmuv3_model *m);
  */
 struct smmuv3_model *smmuv3_model_create(const struct smmuv3_model_conf *conf);
 
-/** Stop the model's thread, if it has one, and free the model with its engines. NULL is allowed. */
+/**
+ * Stop the model's thread, if it has one, and free the model with its engines. NULL is allowed. Not
+ * for a model that a driver has created: closing the IOMMU destroys it.
+ */
 void smmuv3_model_destroy(struct smmuv3_model *m);
 
 /** The model created with this name, or NULL. The creator keeps its ownership. */
@@ -376,8 +379,15 @@ int smmuv3_model_dma_stop_marker(struct smmuv3_model_dma *dma);
  */
 void smmuv3_model_dma_reset(struct smmuv3_model_dma *dma);
 
-/** Wait for the outstanding DMAs, which must be able to end, then free. NULL is allowed. */
+/**
+ * Wait for the outstanding DMAs, which must be able to end, then free. NULL is allowed. Before its
+ * model is destroyed: iopf_iommu_close() of a model that the driver has created returns -EBUSY
+ * while the model has engines.
+ */
 void smmuv3_model_dma_destroy(struct smmuv3_model_dma *dma);
+
+/** True while the model has engines. */
+bool smmuv3_model_has_dma(struct smmuv3_model *m);
 
 /**
  * Submit one DMA to the engine. Outstanding DMAs proceed independently: a stalled DMA

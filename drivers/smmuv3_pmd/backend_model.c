@@ -206,6 +206,14 @@ model_open(const struct rte_kvargs *args, void **regs, void **ctx)
 	return 0;
 }
 
+static bool
+model_has_engines(void *ctx)
+{
+	const struct model *model = ctx;
+
+	return model->created && smmuv3_model_has_dma(model->m);
+}
+
 static void
 model_close(void *ctx)
 {
@@ -270,6 +278,7 @@ const struct smmuv3_backend smmuv3_backend_model = {
 	.name = "model",
 	.ordinary_memory = true,
 	.open = model_open,
+	.has_engines = model_has_engines,
 	.close = model_close,
 	.dma_map = model_dma_map,
 	.dma_unmap = model_dma_unmap,

@@ -250,6 +250,11 @@ pmd_close(void *priv)
 				smmuv3_read32(s->regs, SMMUV3_CR0ACK));
 		return -EBUSY;
 	}
+	if (s->backend->has_engines != NULL && s->backend->has_engines(s->backend_ctx)) {
+		SMMUV3_LOG(ERR, s, "not closed: this would destroy the model, which has engines: "
+				"smmuv3_model_dma_destroy() them first");
+		return -EBUSY;
+	}
 	smmuv3_gbpa_restore(s);
 	close_all(s);
 	return 0;

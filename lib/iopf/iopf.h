@@ -228,8 +228,9 @@ int iopf_iommu_start(struct iopf_iommu *iommu);
 int iopf_iommu_stop(struct iopf_iommu *iommu);
 
 /**
+ * A software SMMU that iopf_iommu_open() has created is destroyed: its engines go first.
  * @return 0; -EDEADLK in a handler; -EBUSY (started, does not acknowledge that it is off, has
- *   devices, is in a poller, or has memory mapped, as pools have): nothing is released.
+ *   devices or engines, is in a poller, or has memory mapped, as pools have): nothing is released.
  */
 int iopf_iommu_close(struct iopf_iommu *iommu);
 

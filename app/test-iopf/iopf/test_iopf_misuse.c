@@ -312,6 +312,25 @@ a_stopped_iommu_without_power_can_be_dumped_and_closed(void **state)
 	fclose(f);
 }
 
+/* The engine would be freed with the model. */
+static void
+a_model_of_the_driver_is_not_closed_with_engines(void **state)
+{
+	struct iopf_iommu *iommu = iopf_iommu_open("smmuv3,model=own");
+	struct smmuv3_model_dma *dma;
+
+	(void)state;
+	assert_non_null(iommu);
+	dma = smmuv3_model_dma_create(smmuv3_model_lookup("own"),
+			&(struct smmuv3_model_dma_conf){ .sid = 8 });
+	assert_non_null(dma);
+	SAYS("has engines: smmuv3_model_dma_destroy() them first",
+		assert_int_equal(-EBUSY, iopf_iommu_close(iommu)));
+	smmuv3_model_dma_destroy(dma);
+	assert_int_equal(0, iopf_iommu_close(iommu));
+	assert_null(smmuv3_model_lookup("own"));
+}
+
 static struct {
 	struct iopf_iommu *iommu;
 	int err;
@@ -349,6 +368,7 @@ an_iommu_is_not_opened_before_eal(void **state)
 #define MISUSE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(an_iommu_is_not_opened_before_eal),
+	cmocka_unit_test(a_model_of_the_driver_is_not_closed_with_engines),
 	MISUSE_TEST(a_poll_in_a_handler_does_nothing),
 	MISUSE_TEST(all_queues_are_added_or_none),
 	MISUSE_TEST(a_detach_of_another_domain_detaches_nothing),
