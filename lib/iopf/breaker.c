@@ -86,6 +86,30 @@ can_set_stall(const struct iopf_iommu *iommu)
 	return !iommu->info.stall_forced && iommu->driver->ops.stall_set != NULL;
 }
 
+/*
+ * A fault trips it that comes while max_held are held. So one stall of the IOMMU is free then, and
+ * the device's share does not end before.
+ */
+static void
+warn_of_max_held(struct iopf_attachment *attachment)
+{
+	const struct iopf_domain *domain = attachment->domain;
+	struct iopf_dev *dev = attachment->dev;
+	uint32_t all = dev->iommu->info.max_stalls, most = all - RTE_MAX(all / 8, 1u);
+	char tail[IOPF_LOG_TAIL];
+	uint64_t before;
+
+	if (dev->limits.conf.stalls != 0)
+		most = RTE_MIN(dev->limits.conf.stalls, all - 1);
+	if (dev->conf.recover != IOPF_STALL || domain->storm.max_held <= most ||
+			!iopf_log_take(&dev->log, &before))
+		return;
+	IOPF_LOG(WARNING, "%s: storm.max_held %u of %s is more than handlers can hold of the "
+			"device%s, and does not trip the breaker: use at most %u%s", dev->name,
+			domain->storm.max_held, domain->name, dev->limits.conf.stalls != 0 ? "" :
+			" while another is attached", most, iopf_log_tail(tail, before));
+}
+
 int
 iopf_breaker_prepare(struct iopf_attachment *attachment)
 {
@@ -103,6 +127,7 @@ iopf_breaker_prepare(struct iopf_attachment *attachment)
 				iommu->name);
 		return -ENOTSUP;
 	}
+	warn_of_max_held(attachment);
 	return iopf_policy_join(&dev->policy);
 }
 

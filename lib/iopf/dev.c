@@ -70,7 +70,7 @@ dev_conf_check(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf)
 		return -ENOTSUP;
 	}
 	ret = iopf_pri_check_conf(iommu, conf);
-	return ret < 0 ? ret : iopf_limits_check_conf(iommu, name, conf->limits);
+	return ret < 0 ? ret : iopf_limits_check_conf(iommu, name, conf);
 }
 
 static void

@@ -12,8 +12,10 @@
 
 int
 iopf_limits_check_conf(const struct iopf_iommu *iommu, const char *name,
-		const struct iopf_dev_limits *conf)
+		const struct iopf_dev_conf *dev_conf)
 {
+	const struct iopf_dev_limits *conf = dev_conf->limits;
+
 	if (conf == NULL)
 		return 0;
 	if (conf->rate == 0 && conf->burst != 0) {
@@ -32,6 +34,10 @@ iopf_limits_check_conf(const struct iopf_iommu *iommu, const char *name,
 				"quarantine_rate", name, iommu->name);
 		return -ENOTSUP;
 	}
+	if (dev_conf->recover == IOPF_STALL && conf->stalls > iommu->info.max_stalls)
+		IOPF_LOG(WARNING, "%s: limits: stalls %u limits nothing: \"%s\" has %u stalls: use "
+				"fewer, or 0", name, conf->stalls, iommu->name,
+				iommu->info.max_stalls);
 	return 0;
 }
 

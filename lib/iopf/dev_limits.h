@@ -27,6 +27,7 @@
 #include "iopf_policy.h"
 
 struct iopf_dev;
+struct iopf_dev_conf;
 struct iopf_iommu;
 
 enum iopf_quarantine {
@@ -49,9 +50,9 @@ struct iopf_limits {
 	uint64_t next_pri;		/* the next attempt to switch it on; TSC cycles */
 };
 
-/* 0, -EINVAL or -ENOTSUP. @p conf may be NULL. */
+/* 0, -EINVAL or -ENOTSUP. conf->limits may be NULL. */
 int iopf_limits_check_conf(const struct iopf_iommu *iommu, const char *name,
-		const struct iopf_dev_limits *conf);
+		const struct iopf_dev_conf *conf);
 void iopf_limits_init(struct iopf_limits *limits, const struct iopf_dev_limits *conf);
 
 /* An attachment of the device needs IOPF_GATE_LIMIT. The caller holds the device's lock. */

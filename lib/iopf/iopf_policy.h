@@ -71,7 +71,9 @@ struct iopf_storm_conf {
 	uint8_t join_log2;	/**< faults on a page of 2^join_log2 bytes join the first: 12 to 48
 				  * [0: each goes to a handler] */
 	uint32_t max_held;	/**< stalls, and accesses that retry gets, that handlers may hold of
-				  * (device, PASID), past which its breaker trips [no limit] */
+				  * (device, PASID), past which its breaker trips: at most the
+				  * device's share, and fewer than the IOMMU's stalls, as the
+				  * log warns at the attach [no limit] */
 	uint32_t max_rate;	/**< faults a second past which it trips, served ones included; so
 				  * many may come at once [no limit] */
 	uint32_t quiet_ms;	/**< without a fault for so long, the trip ends: accesses stall
@@ -195,10 +197,12 @@ int iopf_dev_fence(struct iopf_dev *dev);
  * device has been free for as long as the last one lasted, one doubling is taken back.
  */
 struct iopf_dev_limits {
-	uint32_t stalls;	/**< that handlers may hold, deferred or taken [7/8 of the IOMMU's
-				  * while another device is attached too, otherwise all] */
+	uint32_t stalls;	/**< that handlers may hold, deferred or taken; more than the IOMMU
+				  * has limit nothing, as the log warns [7/8 of the IOMMU's while
+				  * another device is attached too, otherwise all] */
 	uint32_t rate;		/**< faults a second that reach a handler [no limit] */
-	uint32_t burst;		/**< of these, at once; needs rate [rate] */
+	uint32_t burst;		/**< of these, at once, after burst / rate seconds without a fault;
+				  * needs rate [rate] */
 	uint32_t quarantine_rate; /**< faults a second, refused ones and aborted accesses included,
 				  * past which it is quarantined; so many may come at once
 				  * [never] */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -696,6 +697,62 @@ its_fields_are_refused_without_a_limit(void **state)
 	}
 }
 
+/* The line of an attach, or "". */
+static void
+expect_attach_line(uint32_t stalls, uint32_t max_held, const char *line)
+{
+	const uint32_t sid = SID + NB_DEVS;
+	struct iopf_dev *dev = iopf_dev_add(ctl.iommu, &(struct iopf_dev_conf){ .sids = &sid,
+			.nb_sids = 1, .limits = &(struct iopf_dev_limits){ .stalls = stalls } });
+	struct iopf_domain *domain = create_domain(&(struct iopf_storm_conf){
+			.max_held = max_held });
+	char *lines;
+
+	assert_non_null(dev);
+	assert_non_null(domain);
+	log_lines_begin();
+	assert_int_equal(0, iopf_domain_attach(domain, dev, IOPF_NO_PASID));
+	lines = log_lines_end();
+	if (line[0] == '\0')
+		assert_string_equal("", lines);
+	else
+		assert_non_null(strstr(lines, line));
+	free(lines);
+	assert_int_equal(0, iopf_dev_remove(dev));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+}
+
+static void
+a_number_that_is_not_reached_is_told_at_the_attach(void **state)
+{
+	const unsigned int share = MAX_STALLS - MAX_STALLS / 8;
+
+	(void)state;
+	ctl_open(false, false);
+	expect_attach_line(4, 4, "");
+	expect_attach_line(4, 5, "sid:10: storm.max_held 5 of gpu is more than handlers can hold "
+			"of the device, and does not trip the breaker: use at most 4");
+	expect_attach_line(MAX_STALLS, MAX_STALLS - 1, "");
+	expect_attach_line(MAX_STALLS, MAX_STALLS, "use at most 31");
+	expect_attach_line(0, share, "");
+	expect_attach_line(0, share + 1, "of the device while another is attached, and does not "
+			"trip the breaker: use at most 28");
+}
+
+/* Those of the attach that warns of nothing. */
+static void
+the_largest_number_trips_it(void **state)
+{
+	(void)state;
+	ctl.limits = &(struct iopf_dev_limits){ .stalls = LIMIT };
+	ctl.storm = &by_number;
+	ctl_open(false, true);
+	ctl.verdict = IOPF_TAKEN;
+	put_stalls(0, LIMIT + 1);
+	poll_all();
+	await_told(1);
+}
+
 #define BREAKER_TEST(fn) cmocka_unit_test_setup_teardown(fn, breaker_setup, breaker_teardown)
 
 static const struct CMUnitTest tests[] = {
@@ -717,6 +774,8 @@ static const struct CMUnitTest tests[] = {
 	BREAKER_TEST(a_driver_that_fails_is_called_again),
 	BREAKER_TEST(page_requests_trip_it_too),
 	BREAKER_TEST(it_trips_while_control_calls_run),
+	BREAKER_TEST(a_number_that_is_not_reached_is_told_at_the_attach),
+	BREAKER_TEST(the_largest_number_trips_it),
 	cmocka_unit_test(its_fields_are_refused_without_a_limit),
 };
 

@@ -12,6 +12,7 @@
 #include "iopf_handler.h"
 #include "iopf_policy.h"
 #include "iopf_stats.h"
+#include "log_lines.h"
 #include "test.h"
 
 static void
@@ -270,6 +271,20 @@ limits_that_contradict_each_other_are_refused(void **state)
 
 #define NEW_SID	100
 
+static void
+more_stalls_than_there_are_is_told(void **state)
+{
+	const uint32_t sid = NEW_SID;
+	struct iopf_dev *dev;
+
+	(void)state;
+	ctl_open(false, false);
+	SAYS("device: limits: stalls 33 limits nothing: \"arrays,n=1\" has 32 stalls",
+		dev = iopf_dev_add(ctl.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+				.limits = &(struct iopf_dev_limits){ .stalls = MAX_STALLS + 1 } }));
+	assert_int_equal(0, iopf_dev_remove(dev));
+}
+
 /* Accesses of the StreamID abort at the time of the driver's dev_add. */
 static void
 flood_new_sid(void)
@@ -322,6 +337,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(faults_past_the_rate_are_refused),
 	CTL_TEST(the_rate_comes_back_with_time),
 	CTL_TEST(limits_that_contradict_each_other_are_refused),
+	CTL_TEST(more_stalls_than_there_are_is_told),
 	CTL_TEST(a_device_that_floods_is_added_before_it_is_quarantined),
 };
 
