@@ -7,7 +7,9 @@
 /**
  * @file
  * Counters, latencies and the dump. The same counters are in telemetry: /iopf/list,
- * /iopf/info, /iopf/stats, /iopf/latency, /iopf/outstanding, /iopf/listeners.
+ * /iopf/info, /iopf/devices, /iopf/stats, /iopf/latency, /iopf/outstanding, /iopf/listeners.
+ * The dump and telemetry also show which devices are quarantined, which breakers have tripped and
+ * which episodes are open.
  *
  * The functions that read a counter return 0 with rte_errno EINVAL if the object is NULL or there
  * is no such counter. A counter may be 0: set rte_errno to 0 before, where that matters.

@@ -10,9 +10,12 @@
 #include <rte_cycles.h>
 
 #include "attachment.h"
+#include "breaker.h"
 #include "domain.h"
+#include "episode.h"
 #include "iopf_log.h"
 #include "iopf_pci.h"
+#include "iopf_policy.h"
 #include "listener.h"
 #include "stats.h"
 
@@ -142,6 +145,25 @@ iopf_dev_stat_name(enum iopf_dev_stat stat)
 	return (unsigned int)stat < IOPF_NB_DEV_STATS ? names[stat] : "unknown";
 }
 
+static bool
+is_tripped(const struct iopf_attachment *attachment)
+{
+	return attachment->breaker != NULL && atomic_load_explicit(&attachment->breaker->state,
+			memory_order_relaxed) != IOPF_BREAKER_CLOSED;
+}
+
+static bool
+has_open_episode(const struct iopf_attachment *attachment)
+{
+	return attachment->episodes != NULL && iopf_episode_is_open(attachment);
+}
+
+const struct iopf_shown_state iopf_shown_states[IOPF_NB_SHOWN_STATES] = {
+	{ "dev_quarantined", iopf_dev_is_quarantined, NULL },
+	{ "tripped", NULL, is_tripped },
+	{ "episode_open", NULL, has_open_episode },
+};
+
 const char *
 iopf_pasid_text(char text[IOPF_PASID_TEXT], uint32_t pasid)
 {
@@ -245,6 +267,10 @@ dump_dev(const struct iopf_dev *dev, FILE *f)
 
 	iopf_name_encode(name, sizeof(name), dev->name);
 	fprintf(f, "  device %s:", name);
+	for (unsigned int i = 0; i < IOPF_NB_SHOWN_STATES; i++)
+		if (iopf_shown_states[i].is_of_dev != NULL)
+			fprintf(f, " %s %d", iopf_shown_states[i].name,
+					iopf_shown_states[i].is_of_dev(dev));
 	for (unsigned int i = 0; i < IOPF_NB_DEV_STATS; i++)
 		fprintf(f, " %s %" PRIu64, iopf_dev_stat_name(i), iopf_dev_stat(dev, i));
 	fprintf(f, "\n");
@@ -263,6 +289,10 @@ dump_domain(const struct iopf_dev *dev, const struct iopf_attachment *attachment
 	if (attachment->pasid != IOPF_NO_PASID)
 		fprintf(f, "PASID %u ", attachment->pasid);
 	fprintf(f, "-> %s:", domain_name);
+	for (unsigned int i = 0; i < IOPF_NB_SHOWN_STATES; i++)
+		if (iopf_shown_states[i].is_of_attachment != NULL)
+			fprintf(f, " %s %d", iopf_shown_states[i].name,
+					iopf_shown_states[i].is_of_attachment(attachment));
 	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
 		fprintf(f, " %s %" PRIu64, iopf_stat_name(i), iopf_domain_stat(domain, i));
 	iopf_domain_latency(domain, &l);

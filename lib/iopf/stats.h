@@ -4,9 +4,23 @@
 #ifndef IOPF_STATS_TEXT_H
 #define IOPF_STATS_TEXT_H
 
-/* Names in dumps and telemetry. */
+/* Names and states in dumps and telemetry. */
 
+#include <stdbool.h>
 #include <stddef.h>
+
+struct iopf_attachment;
+struct iopf_dev;
+
+/* A state that may end by itself: 0 or 1 in the dump and in telemetry. One of the two is NULL. */
+struct iopf_shown_state {
+	const char *name;
+	bool (*is_of_dev)(const struct iopf_dev *dev);
+	bool (*is_of_attachment)(const struct iopf_attachment *attachment);
+};
+#define IOPF_NB_SHOWN_STATES 3
+/* The caller holds the IOMMU's lock, which keeps devices and attachments. */
+extern const struct iopf_shown_state iopf_shown_states[IOPF_NB_SHOWN_STATES];
 
 /*
  * Write a name that an application has given as printable ASCII, cut to @p size with "..." at

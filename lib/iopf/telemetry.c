@@ -23,7 +23,8 @@
  * pages that fit with the longest names and numbers, and each reply has the number of entries and
  * the start of the next page.
  */
-#define PAGE_STATS 12
+#define PAGE_STATS 10
+#define PAGE_DEVICES 20
 #define PAGE_LATENCY 24
 #define PAGE_OUTSTANDING 64
 
@@ -178,6 +179,72 @@ handle_info(const char *cmd, const char *params, struct rte_tel_data *d)
 	return query_reply(params, d, false, make_info);
 }
 
+static void
+fill_dev(struct rte_tel_data *d, const struct iopf_dev *dev)
+{
+	for (unsigned int i = 0; i < IOPF_NB_SHOWN_STATES; i++)
+		if (iopf_shown_states[i].is_of_dev != NULL)
+			rte_tel_data_add_dict_int(d, iopf_shown_states[i].name,
+					iopf_shown_states[i].is_of_dev(dev));
+	for (unsigned int i = 0; i < IOPF_NB_DEV_STATS; i++)
+		rte_tel_data_add_dict_uint(d, iopf_dev_stat_name(i), iopf_dev_stat(dev, i));
+}
+
+static bool
+add_dev(struct rte_tel_data *d, uint64_t n, const struct iopf_dev *dev)
+{
+	struct rte_tel_data *entry = rte_tel_data_alloc();
+	const struct iopf_attachment *attachment;
+	uint64_t attachments = 0;
+	char key[32];
+
+	if (entry == NULL)
+		return false;
+	rte_tel_data_start_dict(entry);
+	add_name(entry, "device", dev->name);
+	rte_tel_data_add_dict_uint(entry, "sid", dev->sids[0]);
+	LIST_FOREACH(attachment, &dev->attachments, next)
+		attachments++;
+	rte_tel_data_add_dict_uint(entry, "attachments", attachments);
+	fill_dev(entry, dev);
+	snprintf(key, sizeof(key), "device_%" PRIu64, n);
+	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
+		rte_tel_data_free(entry);
+		return false;
+	}
+	return true;
+}
+
+static int
+make_devices(const struct query *query, struct rte_tel_data *d)
+{
+	struct iopf_iommu *iommu = query->iommu;
+	uint64_t total = 0, shown = 0;
+	const struct iopf_dev *dev;
+
+	rte_tel_data_start_dict(d);
+	if (pthread_mutex_trylock(&iommu->lock) != 0) {
+		rte_tel_data_add_dict_string(d, "devices", "busy");
+		return 0;
+	}
+	LIST_FOREACH(dev, &iommu->devs, next) {
+		/* Consecutive entries, as in add_attachments(). */
+		if (total == query->first + shown && shown < PAGE_DEVICES)
+			shown += add_dev(d, total, dev);
+		total++;
+	}
+	pthread_mutex_unlock(&iommu->lock);
+	add_page(d, "devices", total, query->first, shown);
+	return 0;
+}
+
+static int
+handle_devices(const char *cmd, const char *params, struct rte_tel_data *d)
+{
+	RTE_SET_USED(cmd);
+	return query_reply(params, d, true, make_devices);
+}
+
 typedef void (*each_t)(struct rte_tel_data *d, const struct iopf_attachment *attachment);
 
 static bool
@@ -234,13 +301,15 @@ add_attachments(const struct query *query, struct rte_tel_data *d, uint64_t page
 static void
 fill_stats(struct rte_tel_data *d, const struct iopf_attachment *attachment)
 {
+	for (unsigned int i = 0; i < IOPF_NB_SHOWN_STATES; i++)
+		if (iopf_shown_states[i].is_of_attachment != NULL)
+			rte_tel_data_add_dict_int(d, iopf_shown_states[i].name,
+					iopf_shown_states[i].is_of_attachment(attachment));
 	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
 		rte_tel_data_add_dict_uint(d, iopf_stat_name(i),
 				iopf_domain_stat(attachment->domain, i));
 	rte_tel_data_add_dict_uint(d, "pending", iopf_domain_pending(attachment->domain));
-	for (unsigned int i = 0; i < IOPF_NB_DEV_STATS; i++)
-		rte_tel_data_add_dict_uint(d, iopf_dev_stat_name(i),
-				iopf_dev_stat(attachment->dev, i));
+	fill_dev(d, attachment->dev);
 }
 
 static int
@@ -410,6 +479,9 @@ RTE_INIT(iopf_telemetry)
 			"Ids of the open IOMMUs. No parameter.");
 	rte_telemetry_register_cmd("/iopf/info", handle_info,
 			"State and capabilities of an IOMMU. Parameter: id.");
+	rte_telemetry_register_cmd("/iopf/devices", handle_devices,
+			"State and counters of the devices of an IOMMU, attached or not. "
+			"Parameters: id[,first device].");
 	rte_telemetry_register_cmd("/iopf/stats", handle_stats,
 			"Counters of an IOMMU, its driver and its devices' domains. "
 			"Parameters: id[,first attachment].");

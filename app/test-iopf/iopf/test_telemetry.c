@@ -18,13 +18,14 @@
 #include "iopf.h"
 #include "iopf_handler.h"
 #include "iopf_listener.h"
+#include "iopf_policy.h"
 #include "iopf_stats.h"
 #include "smmuv3_model.h"
 #include "test.h"
 
 static const char *const commands[] = {
 	"/iopf/list", "/iopf/info", "/iopf/stats", "/iopf/latency", "/iopf/outstanding",
-	"/iopf/listeners",
+	"/iopf/listeners", "/iopf/devices",
 };
 
 static struct smmuv3_model *model;
@@ -344,8 +345,98 @@ name_of(unsigned int i)
 	return name;
 }
 
+static const cJSON *
+find_entry(const char *device)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, answer_value())
+		if (cJSON_IsObject(item) && is_name(cJSON_GetObjectItem(item,
+				"device")->valuestring, device))
+			return item;
+	fail_msg("no entry of %s", device);
+	return NULL;
+}
+
+static uint64_t
+get_state(const char *command, const char *device, const char *key)
+{
+	send_to(command, iommu_id);
+	return get_number(find_entry(device), key);
+}
+
 static void
-walk_pages(const char *command, unsigned int id)
+a_device_without_an_attachment_is_listed(void **state)
+{
+	const uint32_t sid = 9;
+	struct iopf_dev *bare;
+	const cJSON *entry;
+
+	(void)state;
+	if (sock < 0)
+		test_skip("telemetry is off");
+	bare = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .name = "bare", .sids = &sid,
+			.nb_sids = 1 });
+	assert_non_null(bare);
+	send_to("/iopf/devices", iommu_id);
+	assert_int_equal(2, get_number(answer_value(), "devices"));
+	entry = find_entry("bare");
+	assert_int_equal(9, get_number(entry, "sid"));
+	assert_int_equal(0, get_number(entry, "attachments"));
+	for (unsigned int i = 0; i < IOPF_NB_DEV_STATS; i++)
+		assert_int_equal(0, get_number(entry, iopf_dev_stat_name(i)));
+	assert_int_equal(1, get_number(find_entry("nic0"), "attachments"));
+	assert_int_equal(0, iopf_dev_quarantine(bare));
+	assert_int_equal(1, get_state("/iopf/devices", "bare", "dev_quarantined"));
+	assert_int_equal(0, get_state("/iopf/devices", "nic0", "dev_quarantined"));
+	assert_int_equal(1, get_state("/iopf/devices", "bare", "dev_quarantines"));
+	assert_int_equal(0, iopf_dev_release(bare));
+	assert_int_equal(0, get_state("/iopf/devices", "bare", "dev_quarantined"));
+	assert_int_equal(0, iopf_dev_remove(bare));
+}
+
+static void
+stats_show_a_trip_and_its_episode(void **state)
+{
+	const uint32_t sid = 9;
+	struct smmuv3_model_dma *engine;
+	struct smmuv3_model_done done;
+	struct iopf_domain *guarded;
+	struct iopf_dev *gpu;
+	unsigned int n = 0;
+	char byte = 1;
+
+	(void)state;
+	if (sock < 0)
+		test_skip("telemetry is off");
+	gpu = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .name = "gpu", .sids = &sid,
+			.nb_sids = 1 });
+	guarded = iopf_domain_create(&(struct iopf_domain_conf){ .name = "guarded",
+			.handler = take, .storm = &(struct iopf_storm_conf){ .max_held = 1 } });
+	assert_int_equal(0, iopf_domain_attach(guarded, gpu, IOPF_NO_PASID));
+	engine = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){ .sid = sid });
+	assert_int_equal(0, get_state("/iopf/stats", "gpu", "tripped"));
+	assert_int_equal(0, get_state("/iopf/stats", "gpu", "episode_open"));
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(0, smmuv3_model_dma_submit(engine, &(struct smmuv3_model_op){
+				.type = SMMUV3_MODEL_WRITE, .addr = 0xabc000 + i * 4096,
+				.buf = &byte, .len = 1 }));
+	while (n < 2) {
+		iopf_poll(poller);
+		smmuv3_model_step(model, 16);
+		n += smmuv3_model_dma_poll(engine, &done, 1);
+	}
+	assert_int_equal(1, get_state("/iopf/stats", "gpu", "tripped"));
+	assert_int_equal(1, get_state("/iopf/stats", "gpu", "episode_open"));
+	assert_int_equal(0, get_state("/iopf/stats", "nic0", "tripped"));
+	smmuv3_model_dma_destroy(engine);
+	assert_int_equal(0, iopf_dev_remove(gpu));
+	assert_int_equal(0, iopf_domain_destroy(guarded));
+}
+
+/* Each device has one attachment, so both lists have the same length. */
+static void
+walk_pages(const char *command, const char *total, unsigned int id)
 {
 	bool seen[NB_DEVS] = { false };
 	unsigned int nb_seen = 0, pages = 0;
@@ -358,7 +449,7 @@ walk_pages(const char *command, unsigned int id)
 		snprintf(cmd, sizeof(cmd), "%s,%u,%llu", command, id, (unsigned long long)next);
 		send_command(cmd);
 		pages++;
-		assert_int_equal(get_number(answer_value(), "attachments"), NB_DEVS);
+		assert_int_equal(get_number(answer_value(), total), NB_DEVS);
 		cJSON_ArrayForEach(item, answer_value()) {
 			unsigned int i;
 
@@ -370,6 +461,8 @@ walk_pages(const char *command, unsigned int id)
 			nb_seen++;
 			assert_true(is_name(cJSON_GetObjectItem(item, "device")->valuestring,
 					name_of(i)));
+			if (strcmp(total, "attachments") != 0)
+				continue;
 			assert_true(is_name(cJSON_GetObjectItem(item, "domain")->valuestring,
 					name_of(31)));
 			assert_int_equal(get_number(item, "pasid"), 1);
@@ -384,7 +477,7 @@ walk_pages(const char *command, unsigned int id)
 	/* A page beyond the end has no entries and no next page. */
 	snprintf(cmd, sizeof(cmd), "%s,%u,18446744073709551615", command, id);
 	send_command(cmd);
-	assert_int_equal(get_number(answer_value(), "attachments"), NB_DEVS);
+	assert_int_equal(get_number(answer_value(), total), NB_DEVS);
 	assert_null(cJSON_GetObjectItem(answer_value(), "next"));
 }
 
@@ -416,8 +509,9 @@ every_device_is_listed_whatever_its_name(void **state)
 		assert_non_null(devs[i]);
 		assert_int_equal(0, iopf_domain_attach(shared, devs[i], 1));
 	}
-	walk_pages("/iopf/stats", id);
-	walk_pages("/iopf/latency", id);
+	walk_pages("/iopf/stats", "attachments", id);
+	walk_pages("/iopf/latency", "attachments", id);
+	walk_pages("/iopf/devices", "devices", id);
 	for (i = 0; i < NB_DEVS; i++)
 		assert_int_equal(0, iopf_dev_remove(devs[i]));
 	assert_int_equal(0, iopf_domain_destroy(shared));
@@ -479,6 +573,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(random_arguments_get_json),
 	cmocka_unit_test(stats_latency_and_outstanding_show_a_fault_that_waits),
 	cmocka_unit_test(listeners_show_their_counters),
+	cmocka_unit_test(a_device_without_an_attachment_is_listed),
+	cmocka_unit_test(stats_show_a_trip_and_its_episode),
 	cmocka_unit_test(every_device_is_listed_whatever_its_name),
 	cmocka_unit_test(every_outstanding_fault_is_listed),
 };
