@@ -7,6 +7,7 @@
 #include "model_access.h"
 #include "model_atc.h"
 #include "model_command.h"
+#include "model_evtq.h"
 #include "model_flight.h"
 #include "model_inval.h"
 #include "model_log.h"
@@ -175,6 +176,8 @@ smmuv3_be_sync(void *be)
 		return r;
 	}
 	smmuv3_flight_land_all(m);
+	/* The record of an access that has ended is visible before the SYNC completes [4.7.3]. */
+	smmuv3_fe_evtq_publish(&m->fe);
 	smmuv3_oracle_note_sync(&m->oracle);
 	if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
 		smmuv3_silent_check_cfg(m);
