@@ -59,7 +59,8 @@
  * PRI of a device; attach, detach, replace, set_handler and destroy of a domain; add, remove and
  * move of a queue; open and close of a listener; destroy of a poller or a worker. One thread at a
  * time calls iopf_poll() of a poller. Any thread calls the other functions. One that waits returns
- * -EDEADLK in a handler that must not wait: its comment says so.
+ * -EDEADLK in a handler that must not wait: its comment says so. No thread has to be registered: a
+ * thread of pthread_create(), which EAL does not know, may call each function as an lcore may.
  *
  * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers, its policies'
  * callbacks and its queue, the driver those for the IOMMU. One is not: control calls wait until

@@ -61,7 +61,9 @@ struct iopf_iommu_conf {
 	 * a call. Its reports that are left out are counted (reports_left_out); listeners get all
 	 * events (iopf_listener.h).
 	 */
-	uint32_t unknown_sid_rate;	/**< reports of unknown StreamIDs in a second [no limit] */
+	uint32_t unknown_sid_rate;	/**< reports of unknown StreamIDs a second, and so many at
+					  * once: up to twice as many in the first second of a
+					  * flood [no limit] */
 	bool mute_unknown_sids;		/**< no reports of unknown StreamIDs */
 };
 

@@ -116,7 +116,9 @@ struct iopf_listener_conf {
 					  * pasid, raw_id and page (4 KiB) that is at most so old;
 					  * so a record can be read only after this time, at most
 					  * 10000 [no merging] */
-	uint32_t rate;			/**< records in a second; the rest leave a gap [no limit] */
+	uint32_t rate;			/**< records in a second; the next second begins with the
+					  * first event after its end, which may bring so many at
+					  * once; the rest leave a gap [no limit] */
 };
 
 /**

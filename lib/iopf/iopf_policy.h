@@ -240,9 +240,14 @@ int iopf_dev_release(struct iopf_dev *dev);
 /**
  * True if a handler may return IOPF_DEFER or IOPF_TAKEN for this group: its device holds fewer
  * stalls than its limit (iopf_dev_limits.stalls). Call it in the handler of the group before the
- * handler gives work away: without room the answer is IOPF_INVALID and the id is stale. The room is
- * kept until the handler returns, unless another device is attached meanwhile. Always true in a
- * deferred handler and for page requests. false with rte_errno EINVAL: @p group is NULL.
+ * handler gives work away: without room the answer is IOPF_INVALID and the id is stale. If it is
+ * false, give no work away and return IOPF_DEFER: the library refuses the fault and counts it
+ * (IOPF_DEV_STAT_REFUSED_SHARE). That opens no episode, as an answer IOPF_INVALID of the handler
+ * would with report_first. An answer of another thread may have made room meanwhile: then the
+ * deferred handler is called, or without one the library answers IOPF_INVALID. After IOPF_TAKEN the
+ * fault would wait in that case. The room is kept until the handler returns, unless another device
+ * is attached meanwhile. Always true in a deferred handler and for page requests. false with
+ * rte_errno EINVAL: @p group is NULL.
  */
 bool iopf_group_has_room(const struct iopf_group *group);
 

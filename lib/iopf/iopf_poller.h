@@ -23,8 +23,9 @@
  * @endcode
  *
  * A poll thread that shares its core with other work calls iopf_poll() itself, between the other
- * work. A pass is bounded: it takes at most burst * bursts records from each queue. iopf_poll()
- * makes no system call, whatever the idle policy is, which is that of iopf_poller_run() alone.
+ * work. A pass is bounded: it takes at most burst * bursts records from each queue. The library
+ * makes no system call in iopf_poll(), except to wake a sleeping worker (iopf_handler.h) or a
+ * pool's control thread (mmem.h), and for a log line. The idle policy is that of iopf_poller_run().
  *
  * Sleep. A poll thread with IOPF_IDLE_SLEEP waits for all IOMMUs of its queues on one eventfd. Wake
  * it: a record or an error of an IOMMU; iopf_poller_add(), iopf_poller_remove(), iopf_poller_move()
@@ -56,7 +57,7 @@ enum iopf_idle {
 };
 
 struct iopf_poller_conf {
-	const char *name;
+	const char *name;	/**< for log lines ["poller"] */
 	uint16_t burst;		/**< records taken from a queue at a time, at most 64 [32] */
 	uint16_t bursts;	/**< at most so many in one pass over a queue [4] */
 	enum iopf_idle idle;	/**< of iopf_poller_run() [IOPF_IDLE_PAUSE] */

@@ -24,7 +24,12 @@
 extern "C" {
 #endif
 
-/** Counters of a domain. */
+/**
+ * Counters of a domain. Each of its faults waits for an answer or is in one of SUCCESS, INVALID,
+ * FAILURE, RAZWI and TERMINATED. Other counters overlap with these: CANCELLED, EXPIRED, and the
+ * faults in COUNTED are in INVALID too, RETRIED is in SUCCESS, AFTER_INV and JOINED are in that of
+ * the answer. DEFERRED and TAKEN count verdicts. Aborted accesses are in COUNTED only.
+ */
 enum iopf_stat {
 	IOPF_STAT_FAULTS,	/**< of attached devices; a page request group counts as one */
 	IOPF_STAT_SUCCESS,	/**< answered with this code */
@@ -34,9 +39,10 @@ enum iopf_stat {
 	IOPF_STAT_DEFERRED,
 	IOPF_STAT_TAKEN,
 	IOPF_STAT_AFTER_INV,	/**< answered after an invalidation */
-	IOPF_STAT_CANCELLED,	/**< answered by a detach or a stop instead of the handler */
+	IOPF_STAT_CANCELLED,	/**< given to a handler, or joined, and answered INVALID in its
+				  * place by a detach, a breaker, a quarantine or a stop */
 	IOPF_STAT_EXPIRED,	/**< answered by the deadline, or given up by a device over its
-				  * share */
+				  * share: INVALID */
 	IOPF_STAT_TERMINATED,	/**< ended by the IOMMU */
 	IOPF_STAT_REQUESTS,	/**< page requests in the groups among the faults */
 	IOPF_STAT_EPISODES,	/**< opened: see iopf_policy.h */
@@ -114,7 +120,9 @@ enum iopf_dev_stat {
 	IOPF_DEV_STAT_REFUSED_SHARE,	/**< stalls that no handler could hold, since it held its
 					  * share: INVALID at once */
 	IOPF_DEV_STAT_REFUSED_RATE,	/**< faults past its rate: INVALID at once */
-	IOPF_DEV_STAT_REFUSED_QUARANTINE, /**< faults while it was quarantined: INVALID at once */
+	IOPF_DEV_STAT_REFUSED_QUARANTINE, /**< faults while it was quarantined: INVALID at once.
+				  * Their records were read before the IOMMU was changed: later
+				  * accesses abort without a record, and are not counted */
 	IOPF_DEV_STAT_QUARANTINES,	/**< times that it was quarantined */
 	IOPF_DEV_STAT_TRIPS,		/**< trips of the stall breakers of its attachments */
 };
