@@ -32,7 +32,8 @@ check_smmu(struct smmuv3 *s)
 	if (smmuv3_state_get(&s->state) == SMMUV3_STATE_FAILED)
 		return smmuv3_give_up(s, "no command is executed any more");
 	if (smmuv3_cmdq_is_stuck(&s->cmdq, rte_get_tsc_cycles(), s->timeout))
-		return smmuv3_give_up(s, "commands are not consumed");
+		return smmuv3_give_up(s, "commands are not consumed (if it is a model: its thread "
+				"had no CPU, or no thread steps it)");
 	if (s->recovery.step == SMMUV3_RECOVERY_NONE && !(active & SMMUV3_GERROR_EVENTQ_ABT) &&
 			!atomic_load_explicit(&s->recovery.wanted, memory_order_relaxed))
 		return 0;

@@ -12,6 +12,8 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 
+#include <iopf_stats.h>
+
 #include "check.h"
 #include "machine.h"
 #include "options.h"
@@ -81,6 +83,8 @@ run_example(const struct options *options)
 		report_print_rates(run.rows, 1 + machine.nb_computes, run.seconds);
 		ret = check_run(&run);
 	}
+	if (ret < 0 && iopf_iommu_stat(machine.smmu, IOPF_IOMMU_STAT_RESETS) > 0)
+		fail("the SMMU was given up: run it again on a quieter machine");
 	machine_close(&machine, ret < 0);
 	return ret;
 }
