@@ -100,6 +100,7 @@ eal=1
 wrong "--bogus" "$hello" --bogus
 wrong "--no-such" "$hello" --no-huge --no-such=1
 eal=
+wrong "usage: hello" "$hello" foo
 
 # dataplane
 wrong "--bogus" "$dataplane" --bogus 1

@@ -131,6 +131,8 @@ test_null_dev_and_domain_are_refused(void **state)
 	assert_string_equal(iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS), "unknown");
 	assert_string_equal(iopf_dev_stat_name(IOPF_NB_DEV_STATS), "unknown");
 	assert_string_equal(iopf_listener_stat_name(IOPF_NB_LISTENER_STATS), "unknown");
+	assert_string_equal(iopf_event_class_name(IOPF_NB_CLASSES), "unknown");
+	assert_string_equal(iopf_event_class_name(IOPF_CLASS_IN), "in");
 }
 
 static enum iopf_verdict

@@ -39,6 +39,10 @@ init_eal(int argc, char **argv)
 	char *defaults[] = { argv[0], "--no-huge", "-m", "64", "--no-pci", "--no-telemetry",
 			"--no-shconf", "--log-level=lib.eal:warning" };
 
+	if (argc > 1 && argv[1][0] != '-') {
+		fprintf(stderr, "hello: unknown argument %s; usage: hello [EAL options]\n", argv[1]);
+		exit(EXIT_FAILURE);
+	}
 	if (argc > 1)
 		must(rte_eal_init(argc, argv) >= 0, "start EAL with these options");
 	else

@@ -40,6 +40,9 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 	} else if (iopf_iommu_is_polled(iommu)) {
 		iommu->idle = fd >= 0;
 		ret = iommu->driver->ops.idle(iommu->priv, fd);
+		if (ret == -EBADF)
+			IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): %d is no open "
+					"file descriptor: give it an eventfd", iommu->name, fd);
 	} else if (fd >= 0) {
 		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): it is not running, and "
 				"no record would wake the thread: start it", iommu->name);

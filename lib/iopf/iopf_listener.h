@@ -70,6 +70,8 @@ enum iopf_event_class {
 	IOPF_CLASS_TT,		/**< the IOMMU accessed a translation table */
 	IOPF_CLASS_IN,		/**< the device's access itself */
 };
+#define IOPF_NB_CLASSES 4
+const char *iopf_event_class_name(enum iopf_event_class event_class);
 
 /** fetch_addr is valid. */
 #define IOPF_RECORD_FETCH	(1u << 0)

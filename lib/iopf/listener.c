@@ -80,6 +80,19 @@ static pthread_mutex_t listeners_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t listeners_ended = PTHREAD_COND_INITIALIZER;
 
 const char *
+iopf_event_class_name(enum iopf_event_class event_class)
+{
+	static const char *const names[IOPF_NB_CLASSES] = {
+		[IOPF_CLASS_NONE] = "none",
+		[IOPF_CLASS_CD] = "cd",
+		[IOPF_CLASS_TT] = "tt",
+		[IOPF_CLASS_IN] = "in",
+	};
+
+	return (unsigned int)event_class < IOPF_NB_CLASSES ? names[event_class] : "unknown";
+}
+
+const char *
 iopf_listener_stat_name(enum iopf_listener_stat stat)
 {
 	static const char *const names[IOPF_NB_LISTENER_STATS] = {

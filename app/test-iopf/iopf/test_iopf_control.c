@@ -137,6 +137,10 @@ a_stopped_smmu_lets_no_thread_sleep(void **state)
 			"with model_pri=1",
 		assert_null(iopf_dev_add(smmu, &(struct iopf_dev_conf){ .sids = &sid,
 				.nb_sids = 1, .recover = IOPF_PRI })));
+	assert_int_equal(0, iopf_iommu_start(smmu));
+	SAYS("iopf_iommu_idle(): 555 is no open file descriptor: give it an eventfd",
+		assert_int_equal(-EBADF, iopf_iommu_idle(smmu, 555)));
+	assert_int_equal(0, iopf_iommu_stop(smmu));
 	assert_int_equal(0, iopf_iommu_close(smmu));
 }
 
