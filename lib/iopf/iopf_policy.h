@@ -111,9 +111,10 @@ struct iopf_episode_page {
 struct iopf_episode {
 	/**
 	 * The whole record of a fault that a handler has had, of a group its first request. After a
-	 * fatal answer it is the fault answered so. After a trip it is the first of the storm: the
-	 * last that came while no stall was held and the rate was unused. Faults between it and the
-	 * trip went to the handler. The counts below are of the faults after the opening.
+	 * fatal answer it is the fault answered so. After a trip it is the last that came while no
+	 * stall was held and the rate was unused: the first of the storm, or an honest fault
+	 * shortly before it. Faults between it and the trip went to the handler. The counts below
+	 * are of the faults after the opening.
 	 */
 	struct iopf_fault first;
 	uint64_t faults;	/**< a page request group counts as one */
