@@ -21,8 +21,10 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	 * During a detach no fault is resolved: a repeated access would abort, and a device that
 	 * gets Success for its request would continue in the next domain.
 	 */
-	if (gate & IOPF_GATE_CLOSED)
+	if (gate & IOPF_GATE_CLOSED) {
+		iopf_domain_count(attachment->domain, IOPF_STAT_CANCELLED, 1);
 		return IOPF_ANSWER(IOPF_INVALID);
+	}
 	if ((gate & IOPF_GATE_LIMIT) && iopf_limits_refuse(attachment->dev, now))
 		return IOPF_ANSWER(IOPF_INVALID);
 	/* It may be of the old domain. The access faults again if the new one lacks the page. */

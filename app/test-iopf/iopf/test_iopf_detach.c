@@ -78,6 +78,7 @@ detach_without_a_running_poller_drains_the_queue_itself(void **state)
 	assert_int_equal(200, hw.nb_out);
 	/* A repeated access would abort, so no handler is called. */
 	assert_int_equal(0, one.called);
+	assert_int_equal(200, iopf_domain_stat(one.domain, IOPF_STAT_CANCELLED));
 	for (unsigned int i = 0; i < 200; i++)
 		assert_int_equal(IOPF_INVALID, hw.out[i].answer.code);
 	assert_int_equal(0, iopf_domain_pending(one.domain));
