@@ -151,7 +151,7 @@ struct iopf_worker_conf {
  */
 struct iopf_worker *iopf_worker_create(const struct iopf_worker_conf *conf);
 
-/** -EBUSY while a domain uses it. */
+/** -EBUSY while a domain uses it, -EDEADLK in a handler. */
 int iopf_worker_destroy(struct iopf_worker *worker);
 
 #ifdef __cplusplus

@@ -394,13 +394,13 @@ iopf_worker_destroy(struct iopf_worker *worker)
 {
 	if (worker == NULL)
 		return 0;
+	if (iopf_self.in_handler || iopf_self.in_fast)
+		return iopf_ret(-EDEADLK);
 	if (atomic_load(&worker->nb_domains) != 0) {
 		IOPF_LOG(ERR, "%s: %u domains use it; destroy them first", worker->name,
 				atomic_load(&worker->nb_domains));
 		return iopf_ret(-EBUSY);
 	}
-	if (iopf_self.in_handler || iopf_self.in_fast)
-		return iopf_ret(-EDEADLK);
 	atomic_store_explicit(&worker->stop, true, memory_order_release);
 	/* Pairs with the fence in sleep_until_woken(). */
 	atomic_thread_fence(memory_order_seq_cst);

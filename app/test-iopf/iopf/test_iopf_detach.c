@@ -33,6 +33,7 @@ call_control_inside(const struct iopf_group *group)
 	assert_int_equal(-EDEADLK, iopf_iommu_start(one.iommu));
 	assert_int_equal(-EDEADLK, iopf_iommu_close(one.iommu));
 	assert_int_equal(-EDEADLK, iopf_poller_destroy(one.poller));
+	assert_int_equal(-EDEADLK, iopf_worker_destroy(one.worker));
 	assert_null(iopf_dev_add(one.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 }));
 	return IOPF_ANSWER(IOPF_SUCCESS);
 }
