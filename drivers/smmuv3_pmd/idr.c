@@ -142,4 +142,7 @@ smmuv3_idr_fill_info(const struct smmuv3 *s, struct iopf_iommu_info *info)
 			RTE_MAX(info->request_queue_size / 8, 1u), 1u) : 0;
 	info->pri_pasid = s->pri && s->idr3 & SMMUV3_IDR3_PPS;
 	info->nb_queues = s->pri ? 2 : 1;
+	info->max_event_queue = 1u << s->evtq_log2_max;
+	info->max_command_queue = 1u << s->cmdq_log2_max;
+	info->max_request_queue = s->pri ? 1u << s->priq_log2_max : 0;
 }

@@ -67,6 +67,13 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 		rte_errno = EINVAL;
 		return NULL;
 	}
+	if (conf->deadline_ms > IOPF_MAX_DEADLINE_MS) {
+		IOPF_LOG(ERR, "%s: deadline_ms %u is too long: use at most %u, or 0 for no "
+				"deadline", conf->name != NULL ? conf->name : "domain",
+				conf->deadline_ms, IOPF_MAX_DEADLINE_MS);
+		rte_errno = EINVAL;
+		return NULL;
+	}
 	domain = aligned_alloc(RTE_CACHE_LINE_SIZE,
 			RTE_ALIGN_CEIL(sizeof(*domain), RTE_CACHE_LINE_SIZE));
 	if (domain == NULL) {
@@ -196,6 +203,17 @@ iopf_domain_count_attached(struct iopf_domain *domain, int n)
 	pthread_mutex_unlock(&domains_lock);
 }
 
+/* For a log line: why the invalidation is not valid, and what is. */
+static const char *
+inv_fault_text(const struct iopf_inv *inv)
+{
+	if (inv->size == 0)
+		return "the size is 0: use a multiple of 4096, or all";
+	if (((inv->addr | inv->size) & 0xfff) != 0)
+		return "use an address and a size that are multiples of 4096";
+	return "the range ends beyond 2^64: use a smaller size, or all";
+}
+
 int
 iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned int n,
 		unsigned int *done)
@@ -211,9 +229,9 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 		return iopf_ret(-EDEADLK);
 	for (unsigned int i = 0; i < n; i++) {
 		if (!iopf_inv_is_valid(&inv[i])) {
-			IOPF_LOG(ERR, "%s: invalidation %u of %u, %#" PRIx64 " + %#" PRIx64
-					": addresses and sizes are multiples of 4096, not 0",
-					domain->name, i, n, inv[i].addr, inv[i].size);
+			IOPF_LOG(ERR, "%s: invalidation %u of %u, %#" PRIx64 " + %#" PRIx64 ": %s",
+					domain->name, i, n, inv[i].addr, inv[i].size,
+					inv_fault_text(&inv[i]));
 			return iopf_ret(-EINVAL);
 		}
 	}

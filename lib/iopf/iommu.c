@@ -266,15 +266,21 @@ iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf, ui
 	return 0;
 }
 
+/* @p max 0: unknown; the driver's configure() refuses what is too large. */
 static bool
-queue_size_is_valid(const struct iopf_iommu *iommu, const char *name, uint32_t size)
+queue_size_is_valid(const struct iopf_iommu *iommu, const char *name, uint32_t size, uint32_t max)
 {
 	uint32_t below = rte_align32prevpow2(size);
 	char larger[24] = "";
 
+	if (max != 0 && size > max) {
+		IOPF_LOG(ERR, "\"%s\": %s %u is too large; use at most %u", iommu->name, name, size,
+				max);
+		return false;
+	}
 	if (size == below)
 		return true;
-	if (below <= UINT32_MAX / 2)
+	if (below <= UINT32_MAX / 2 && (max == 0 || below < max))
 		snprintf(larger, sizeof(larger), " or %u", below * 2);
 	IOPF_LOG(ERR, "\"%s\": %s %u is no power of two: use %u%s", iommu->name, name, size, below,
 			larger);
@@ -285,20 +291,24 @@ int
 iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *conf)
 {
 	static const struct iopf_iommu_conf defaults;
+	const struct iopf_iommu_info *info;
 	uint32_t held;
 	int ret;
 
 	if (iommu == NULL)
 		return iopf_ret(-EINVAL);
+	info = &iommu->info;
 	if (conf == NULL)
 		conf = &defaults;
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	if (!queue_size_is_valid(iommu, "event_queue_size", conf->event_queue_size) ||
+	if (!queue_size_is_valid(iommu, "event_queue_size", conf->event_queue_size,
+				info->max_event_queue) ||
 			!queue_size_is_valid(iommu, "command_queue_size",
-				conf->command_queue_size) ||
+				conf->command_queue_size, info->max_command_queue) ||
 			!queue_size_is_valid(iommu, "request_queue_size",
-				conf->request_queue_size))
+				conf->request_queue_size, info->max_request_queue != 0 ?
+				info->max_request_queue : IOPF_MAX_REQUESTS))
 		return iopf_ret(-EINVAL);
 	pthread_mutex_lock(&iommu->state_lock);
 	held = iopf_iommu_is_polled(iommu) ? 0 : iommu_nb_held(iommu);

@@ -330,7 +330,8 @@ struct iopf_domain_conf {
 	struct iopf_worker *worker;	/**< needed with deferred */
 	uint32_t deadline_ms;		/**< milliseconds from the read of the record; then the
 					  * answer is IOPF_INVALID, with a report: see
-					  * iopf_group_set_deadline() [never] */
+					  * iopf_group_set_deadline(); at most
+					  * IOPF_MAX_DEADLINE_MS (iopf_handler.h) [never] */
 	const struct iopf_storm_conf *storm; /**< iopf_policy.h; copied [all off] */
 	struct iopf_translation translation;
 };

@@ -38,6 +38,9 @@ struct iopf_iommu_info {
 	bool pri_pasid;		/**< each answer has the PASID of its request */
 	uint16_t nb_queues;	/**< of faults; 2 with page requests */
 	uint16_t nb_stats;	/**< counters of the driver */
+	uint32_t max_event_queue;	/**< entries; of the maxima 0: the driver does not say */
+	uint32_t max_command_queue;
+	uint32_t max_request_queue;
 };
 
 const struct iopf_iommu_info *iopf_iommu_info(const struct iopf_iommu *iommu);
@@ -89,7 +92,9 @@ int iopf_iommu_idle(struct iopf_iommu *iommu, int fd);
 /**
  * Let the IOMMU and its devices reach [@p ptr, @p ptr + @p len).
  * @param[out] addr its device address; contiguous.
- * @return 0, -EINVAL, -ENOSPC, -ENOMEM, or -ENOTSUP (the memory has no device address).
+ * @return 0, -EINVAL, -ENOSPC, -ENOMEM, -ERANGE (the device address has more bits than addr_bits:
+ *   the SMMU cannot reach it), -EEXIST (the software model: part of it is mapped already), or
+ *   -ENOTSUP (the memory has no device address).
  */
 int iopf_dma_map(struct iopf_iommu *iommu, void *ptr, size_t len, uint64_t *addr);
 /** @return 0; -ENOENT (not mapped at this device address); or the driver's error. */

@@ -152,6 +152,7 @@ hw_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **priv
 		.request_queue_size = hw.requests ? REQUESTS : 0,
 		.pri_pasid = hw.pri_pasid,
 		.nb_stats = 1,
+		.max_event_queue = 4096,
 	};
 	*priv = &hw;
 	return 0;

@@ -91,9 +91,33 @@ a_queue_size_that_is_no_power_of_two_is_named(void **state)
 	SAYS("command_queue_size 3 is no power of two: use 2 or 4",
 		assert_int_equal(-EINVAL, iopf_iommu_configure(one.iommu,
 				&(struct iopf_iommu_conf){ .command_queue_size = 3 })));
-	SAYS("request_queue_size 2147483649 is no power of two: use 2147483648",
+	/* The driver does not say its maximum. */
+	SAYS("command_queue_size 2147483649 is no power of two: use 2147483648",
+		assert_int_equal(-EINVAL, iopf_iommu_configure(one.iommu,
+				&(struct iopf_iommu_conf){ .command_queue_size = 0x80000001 })));
+	assert_int_equal(0, iopf_iommu_start(one.iommu));
+}
+
+/* A size that the line names is not refused in turn. */
+static void
+a_queue_size_above_the_maximum_is_refused_with_the_maximum(void **state)
+{
+	(void)state;
+	assert_int_equal(0, iopf_iommu_stop(one.iommu));
+	SAYS("event_queue_size 4294967295 is too large; use at most 4096",
+		assert_int_equal(-EINVAL, iopf_iommu_configure(one.iommu,
+				&(struct iopf_iommu_conf){ .event_queue_size = UINT32_MAX })));
+	SAYS("event_queue_size 8192 is too large; use at most 4096",
+		assert_int_equal(-EINVAL, iopf_iommu_configure(one.iommu,
+				&(struct iopf_iommu_conf){ .event_queue_size = 8192 })));
+	SAYS("event_queue_size 4095 is no power of two: use 2048 or 4096",
+		assert_int_equal(-EINVAL, iopf_iommu_configure(one.iommu,
+				&(struct iopf_iommu_conf){ .event_queue_size = 4095 })));
+	SAYS("request_queue_size 2147483649 is too large; use at most 4096",
 		assert_int_equal(-EINVAL, iopf_iommu_configure(one.iommu,
 				&(struct iopf_iommu_conf){ .request_queue_size = 0x80000001 })));
+	assert_int_equal(0, iopf_iommu_configure(one.iommu,
+			&(struct iopf_iommu_conf){ .event_queue_size = 4096 }));
 	assert_int_equal(0, iopf_iommu_start(one.iommu));
 }
 
@@ -200,11 +224,21 @@ invalidate_returns_the_number_done(void **state)
 	assert_int_equal(-EIO, iopf_invalidate(one.domain, inv, 4, &done));
 	assert_int_equal(2, done);
 	hw.invalidate_fails_at = UINT32_MAX;
-	one_mute_log(true);
 	inv[3].size = 5;
-	assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &done));
+	SAYS("invalidation 3 of 4, 0x4000 + 0x5: use an address and a size that are multiples of "
+			"4096",
+		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &done)));
 	assert_int_equal(0, done);
-	one_mute_log(false);
+	inv[3].size = 0;
+	SAYS("0x4000 + 0: the size is 0",
+		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &done)));
+	inv[3] = (struct iopf_inv){ .addr = 0xfffffffffffff000, .size = 0x2000 };
+	SAYS("0xfffffffffffff000 + 0x2000: the range ends beyond 2^64",
+		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &done)));
+	/* The last page. */
+	inv[3].size = 0x1000;
+	assert_int_equal(0, iopf_invalidate(one.domain, inv, 4, &done));
+	assert_int_equal(4, done);
 }
 
 static void
@@ -327,6 +361,7 @@ dump_has_each_counter_of_the_driver_once(void **state)
 static const struct CMUnitTest tests[] = {
 	ONE_TEST(each_refusal_logs_its_reason_in_one_line),
 	ONE_TEST(a_queue_size_that_is_no_power_of_two_is_named),
+	ONE_TEST(a_queue_size_above_the_maximum_is_refused_with_the_maximum),
 	ONE_TEST(a_close_names_each_obstacle),
 	ONE_TEST(a_stopped_smmu_lets_no_thread_sleep),
 	ONE_TEST(arguments_out_of_range_are_refused),

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <rte_cycles.h>
+#include <rte_errno.h>
 
 #include "cancel.h"
 #include "deadline.h"
@@ -304,6 +305,8 @@ the_sweep_ends_with_the_last_deadline(void **state)
 static void
 too_long_a_deadline_is_refused_with_a_line(void **state)
 {
+	struct iopf_domain *domain;
+
 	(void)state;
 	put_one(IOPF_TAKEN, 1);
 	assert_int_equal(0, iopf_group_set_deadline(one.last_id, IOPF_MAX_DEADLINE_MS));
@@ -314,6 +317,14 @@ too_long_a_deadline_is_refused_with_a_line(void **state)
 	check_expired(0);
 	sweep(IOPF_MAX_DEADLINE_MS + 3);
 	check_expired(1);
+	SAYS("late: deadline_ms 4194305 is too long: use at most 4194304, or 0 for no deadline",
+		assert_null(iopf_domain_create(&(struct iopf_domain_conf){ .name = "late",
+				.handler = one_fast, .deadline_ms = IOPF_MAX_DEADLINE_MS + 1 })));
+	assert_int_equal(EINVAL, rte_errno);
+	domain = iopf_domain_create(&(struct iopf_domain_conf){ .handler = one_fast,
+			.deadline_ms = IOPF_MAX_DEADLINE_MS });
+	assert_non_null(domain);
+	assert_int_equal(0, iopf_domain_destroy(domain));
 }
 
 /* The next fault uses this slot. */

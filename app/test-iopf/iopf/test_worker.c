@@ -514,6 +514,7 @@ an_iommu_that_reaches_memory_is_not_closed(void **state)
 	assert_int_equal(-EBUSY, iopf_iommu_close(smmu));
 	assert_int_equal(0, mmem_pool_destroy(pool));
 	assert_int_equal(0, iopf_dma_map(smmu, page, 4096, &addr));
+	assert_int_equal(-EEXIST, iopf_dma_map(smmu, page, 4096, &(uint64_t){ 0 }));
 	assert_int_equal(-EBUSY, iopf_iommu_close(smmu));
 	assert_int_equal(0, iopf_dma_unmap(smmu, page, 4096, addr));
 	rte_log_set_level_pattern("lib.*", RTE_LOG_INFO);

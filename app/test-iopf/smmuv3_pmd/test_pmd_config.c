@@ -95,14 +95,15 @@ test_page_requests_are_there_only_when_asked_for(void **state)
 		const char *keys;
 		uint32_t size, max;
 		bool pasid;
+		uint32_t most;
 	} models[] = {
-		{ "", 0, 0, false },
-		{ ",model_pri=0", 0, 0, false },
-		{ ",model_pri=1", 1024, 896, false },
-		{ ",model_pri=1,model_pps=1,model_priq=19", 1024, 896, true },
-		{ ",model_pri=1,model_priq=5", 32, 28, false },
-		{ ",model_pri=1,model_priq=2", 4, 3, false },
-		{ ",model_pri=1,model_priq=0", 1, 1, false },
+		{ "", 0, 0, false, 0 },
+		{ ",model_pri=0", 0, 0, false, 0 },
+		{ ",model_pri=1", 1024, 896, false, 1024 },
+		{ ",model_pri=1,model_pps=1,model_priq=19", 1024, 896, true, 4096 },
+		{ ",model_pri=1,model_priq=5", 32, 28, false, 32 },
+		{ ",model_pri=1,model_priq=2", 4, 3, false, 4 },
+		{ ",model_pri=1,model_priq=0", 1, 1, false, 1 },
 	};
 	struct iopf_iommu_info info;
 	struct iopf_event event;
@@ -118,6 +119,9 @@ test_page_requests_are_there_only_when_asked_for(void **state)
 		assert_int_equal(info.max_requests, models[i].max);
 		assert_int_equal(info.pri_pasid, models[i].pasid);
 		assert_int_equal(info.nb_queues, models[i].size > 0 ? 2 : 1);
+		assert_int_equal(info.max_event_queue, 1024);
+		assert_int_equal(info.max_command_queue, 1024);
+		assert_int_equal(info.max_request_queue, models[i].most);
 		assert_int_equal(smmuv3_pmd.ops.start(priv), 0);
 		assert_int_equal(smmuv3_pmd.ops.poll(priv, IOPF_QUEUE_REQUESTS, &event, 1), 0);
 		assert_true(smmuv3_pmd.ops.queue_passed(priv, IOPF_QUEUE_REQUESTS,
