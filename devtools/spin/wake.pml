@@ -13,6 +13,9 @@
  *	Poller	enqueue; barrier; take a sleeper; post
  *	Worker	dequeue, or announce; barrier; check again; retract, or wait
  *
+ * A worker that waits for the end of a handler sleeps for a limited time: its wait may end without a
+ * post, TIMED times for each worker. It then retracts, or waits for the post that is due to it.
+ *
  * Assertions: when the poller has ended and no thread can move, the ring is empty and all workers
  * wait (else an invalid end state); posts and waits match; there are never more posts than taken
  * sleepers.
@@ -24,6 +27,8 @@
  *	spin -DNO_POLLER_BARRIER -a ...	the poller reads the counter before its enqueue is visible
  *	spin -DNO_SECOND_LOOK -a ...	a worker sleeps without checking the ring again
  *	spin -DNO_TAKE_BACK -a ...	a worker that found a group stays counted
+ *	spin -DNO_TIMED_TAKE_BACK -a ...	a worker whose time is up stays counted
+ *	spin -DNO_DUE_WAIT -a ...	a worker whose time is up leaves the post that is due
  *	spin -DNO_TAKE -a ...		the poller posts without taking a sleeper
  */
 
@@ -31,6 +36,7 @@
 #define WORKERS	2
 #define GROUPS	3
 #endif
+#define TIMED	2
 
 byte ring;			/* groups in it that other threads see */
 byte waiting_store;		/* groups enqueued and not yet visible */
@@ -86,6 +92,7 @@ active proctype Poller()
 active [WORKERS] proctype Worker()
 {
 	bool back;
+	byte left = TIMED;
 
 	do
 	:: atomic { ring > 0 -> ring--; done++ }
@@ -111,7 +118,24 @@ active [WORKERS] proctype Worker()
 #endif
 		if
 		:: !back ->
-end:			atomic { semaphore > 0 -> semaphore--; waits++ }
+end:			do
+			:: atomic { semaphore > 0 -> semaphore--; waits++; break }
+			:: atomic { left > 0 ->
+				left--;
+				if
+#ifdef NO_TIMED_TAKE_BACK
+				:: break
+#else
+				:: nb_asleep > 0 -> nb_asleep--; break
+#ifdef NO_DUE_WAIT
+				:: else -> break
+#else
+				:: else
+#endif
+#endif
+				fi
+			}
+			od
 		:: else
 		fi
 	od

@@ -20,6 +20,12 @@
  * thread yields several times before it sleeps, so that faults deferred in close succession cost
  * one wake-up.
  *
+ * A group can be deferred again before the handler that takes it has returned. The thread that
+ * finds such a group puts it back. Once it has found as many in a row as the list has, it sleeps
+ * for HANDLING_SLEEP_NS, or until it is woken. It must look again by itself: the poll thread, whose
+ * handler may be the one that takes the group, wakes no thread when it returns. A thread whose time
+ * is up decrements nb_asleep, or waits for the post that is due to it.
+ *
  * Groups that are deferred again have a list of their own, with a lock, and do not use the ring: a
  * thread that is preempted in the middle of an enqueue blocks the other producers, and the poll
  * thread must not wait for a thread that has no core of its own.
@@ -29,6 +35,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <rte_bitops.h>
 #include <rte_lcore.h>
@@ -49,6 +56,7 @@
 #define MAX_SIZE	(1u << 20)
 /* Looks that find no group, each followed by a yield, before a thread sleeps. */
 #define YIELDS_BEFORE_SLEEP	32
+#define HANDLING_SLEEP_NS	1000000
 
 /* slot_enter_handling() has counted the call. */
 static enum iopf_verdict
@@ -96,7 +104,7 @@ worker_wake(struct iopf_worker *worker)
 		sem_post(&worker->wake);
 }
 
-/* Returns 0 or -ENOSPC. */
+/* Returns 0 or -ENOSPC. The caller wakes a thread, or handles the group itself. */
 static int
 again_list_add(struct iopf_worker *worker, uint64_t id)
 {
@@ -111,6 +119,14 @@ again_list_add(struct iopf_worker *worker, uint64_t id)
 		ret = 0;
 	}
 	pthread_mutex_unlock(&worker->again_lock);
+	return ret;
+}
+
+static int
+worker_defer_again(struct iopf_worker *worker, uint64_t id)
+{
+	int ret = again_list_add(worker, id);
+
 	if (ret == 0)
 		worker_wake(worker);
 	return ret;
@@ -135,11 +151,12 @@ again_list_take(struct iopf_worker *worker, uint64_t *id)
 
 /*
  * Take the slot of an id: its state becomes HANDLING. NULL: the group was answered meanwhile, and
- * the slot has another generation; its IOMMU may be closed.
+ * the slot has another generation, and its IOMMU may be closed; or the group is in its handler
+ * still, and back in the list.
  */
 static struct iopf_slot *
 slot_enter_handling(struct iopf_worker *worker, uint64_t id, bool again, struct iopf_queue **q,
-		struct iopf_handlers **handlers)
+		struct iopf_handlers **handlers, bool *in_handler)
 {
 	uint64_t gen = IOPF_ID_GEN(id);
 	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
@@ -151,10 +168,11 @@ slot_enter_handling(struct iopf_worker *worker, uint64_t id, bool again, struct 
 	if (slot != NULL && !iopf_slot_cas(slot, from, handling)) {
 		word = iopf_slot_load(slot);
 		if (again && (word == handling || word == from)) {
-			/* The handler that takes the group has not returned: try again later. */
+			/* The handler that takes the group has not returned, or has just now. */
 			if (again_list_add(worker, id) < 0)	/* or it would never be answered */
 				iopf_group_respond(id, IOPF_INVALID);
-			sched_yield();
+			*in_handler = word == handling;
+			atomic_fetch_add_explicit(&worker->nb_put_back, 1, memory_order_relaxed);
 		}
 		slot = NULL;
 	} else if (slot != NULL) {
@@ -166,9 +184,11 @@ slot_enter_handling(struct iopf_worker *worker, uint64_t id, bool again, struct 
 	return slot;
 }
 
-static void
+/* False: the group is in its handler still, and was put back. */
+static bool
 group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 {
+	bool in_handler = false;
 	uint64_t gen = IOPF_ID_GEN(id);
 	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	struct iopf_attachment *attachment;
@@ -180,9 +200,9 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 	enum iopf_verdict verdict;
 	bool ours;
 
-	slot = slot_enter_handling(worker, id, again, &q, &handlers);
+	slot = slot_enter_handling(worker, id, again, &q, &handlers, &in_handler);
 	if (slot == NULL)
-		return;
+		return !in_handler;
 	attachment = slot->attachment;
 	group.nb_faults = iopf_prg_list_faults(q, slot, faults);
 	group.dev = attachment->dev;
@@ -193,7 +213,7 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 		iopf_domain_count(attachment->domain, IOPF_STAT_TAKEN, 1);
 		if (iopf_slot_cas(slot, handling, IOPF_SLOT_WORD(gen, IOPF_SLOT_TAKEN))) {
 			iopf_rcu_read_unlock();
-			return;
+			return true;
 		}
 	} else {
 		enum iopf_code code = verdict & 0xff, judged = code;
@@ -216,14 +236,21 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 			iopf_slot_next_free_word(gen)))
 		iopf_slot_free(q, slot);
 	iopf_rcu_read_unlock();
+	return true;
+}
+
+static bool
+ring_get(struct iopf_worker *worker, uint64_t *id, bool *again)
+{
+	*again = false;
+	return rte_ring_dequeue_elem(worker->ring, id, sizeof(*id)) == 0;
 }
 
 /* Get a group to handle. */
 static bool
 work_get(struct iopf_worker *worker, uint64_t *id, bool *again)
 {
-	*again = false;
-	if (rte_ring_dequeue_elem(worker->ring, id, sizeof(*id)) == 0)
+	if (ring_get(worker, id, again))
 		return true;
 	if (likely(atomic_load_explicit(&worker->nb_again, memory_order_relaxed) == 0))
 		return false;
@@ -249,11 +276,50 @@ sleep_until_woken(struct iopf_worker *worker, uint64_t *id, bool *again)
 	return found;
 }
 
+/* True: woken. */
+static bool
+wait_for_handling(struct iopf_worker *worker)
+{
+	struct timespec end;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_nsec += HANDLING_SLEEP_NS;
+	if (end.tv_nsec >= 1000000000) {
+		end.tv_nsec -= 1000000000;
+		end.tv_sec++;
+	}
+	return sem_clockwait(&worker->wake, CLOCK_MONOTONIC, &end) == 0;
+}
+
+/*
+ * The groups of the list are in their handlers: sleep for a short time, or until woken. True: a
+ * group came into the ring before the sleep. One that comes into the list then waits for the end of
+ * the sleep, at most.
+ */
+static bool
+sleep_during_handling(struct iopf_worker *worker, uint64_t *id, bool *again)
+{
+	bool found;
+
+	atomic_fetch_add_explicit(&worker->nb_asleep, 1, memory_order_relaxed);
+	/* Pairs with the fences in worker_wake() and iopf_worker_destroy(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	found = ring_get(worker, id, again);
+	if (!found && !atomic_load_explicit(&worker->stop, memory_order_relaxed) &&
+			wait_for_handling(worker))
+		return false;
+	if (sleeper_claim(worker))
+		return found;
+	while (sem_wait(&worker->wake) < 0)
+		;	/* EINTR */
+	return found;
+}
+
 static void *
 worker_run(void *arg)
 {
 	struct iopf_worker *worker = arg;
-	unsigned int yields = 0;
+	unsigned int yields = 0, nb_handling = 0;
 	bool again, found;
 	uint64_t id;
 
@@ -266,8 +332,15 @@ worker_run(void *arg)
 		}
 		if (!found)
 			found = sleep_until_woken(worker, &id, &again);
-		if (found)
-			group_run_deferred(worker, id, again);
+		while (found) {
+			nb_handling = group_run_deferred(worker, id, again) ? 0 : nb_handling + 1;
+			found = false;
+			if (nb_handling == 0 || nb_handling < atomic_load_explicit(
+					&worker->nb_again, memory_order_relaxed))
+				continue;
+			nb_handling = 0;
+			found = sleep_during_handling(worker, &id, &again);
+		}
 		yields = 0;
 	}
 	return NULL;
@@ -309,7 +382,7 @@ iopf_group_defer(uint64_t id)
 		case IOPF_SLOT_QUEUED:
 			domain = attachment->domain;
 			ret = domain->conf.worker == NULL ? -EINVAL :
-				again_list_add(domain->conf.worker, id);
+				worker_defer_again(domain->conf.worker, id);
 			break;
 		default:
 			break;

@@ -24,6 +24,7 @@ struct iopf_worker {
 	_Atomic uint32_t nb_again;
 	uint32_t first_again;
 	uint32_t max_again;
+	_Atomic uint64_t nb_put_back;	/* attempts that came while the group's handler ran */
 	_Atomic bool stop;
 	_Atomic unsigned int nb_domains;
 	unsigned int nb_threads;

@@ -380,6 +380,43 @@ a_group_is_deferred_again_before_its_handler_returns(void **state)
 }
 
 static enum iopf_verdict
+defer_and_wait(const struct iopf_group *group)
+{
+	if (atomic_load(&t.called) != 1)
+		return IOPF_ANSWER(IOPF_SUCCESS);
+	assert_int_equal(0, iopf_group_defer(group->id));
+	wait_for_release(group);
+	return IOPF_TAKEN;
+}
+
+/* A thread looks again once in a millisecond at most, however long the handler needs. */
+static void
+workers_sleep_while_a_handler_has_the_group(void **state)
+{
+	uint64_t hz = rte_get_tsc_hz(), begin, n, ms;
+
+	(void)state;
+	atomic_store(&t.deferred, defer_and_wait);
+	atomic_store(&t.hold, true);
+	put_stall(1);
+	AWAIT(atomic_load(&t.worker->nb_put_back) != 0);
+	begin = rte_rdtsc();
+	n = atomic_load(&t.worker->nb_put_back);
+	usleep(200000);
+	n = atomic_load(&t.worker->nb_put_back) - n;
+	/* Of three threads one has the handler. Each of the two others may begin in between. */
+	ms = (rte_rdtsc() - begin) / (hz / 1000) + 1;
+	assert_in_range(n, 1, 2 * ms + 2);
+	/* A thread that sleeps so serves new faults. */
+	put_stall(2);
+	AWAIT(hw.nb_out == 1);
+	assert_int_equal(2, hw.out[0].answer.token);
+	atomic_store(&t.hold, false);
+	AWAIT(hw.nb_out == 2);
+	assert_int_equal(3, atomic_load(&t.called));
+}
+
+static enum iopf_verdict
 take_always(const struct iopf_group *group)
 {
 	(void)group;
@@ -540,6 +577,7 @@ static const struct CMUnitTest tests[] = {
 	RIG_TEST(a_taken_group_can_be_deferred_again),
 	RIG_TEST(a_group_is_deferred_again_before_its_handler_returns),
 	THREE_TEST(a_group_is_deferred_again_before_its_handler_returns),
+	THREE_TEST(workers_sleep_while_a_handler_has_the_group),
 	RIG_TEST(a_group_that_is_deferred_again_ends_with_a_detach),
 	RIG_TEST(group_defer_without_a_deferred_handler_is_refused),
 	RIG_TEST(repeated_deferral_races_with_answer_and_detach),
