@@ -138,7 +138,8 @@ attempts_that_fail_log_few_lines(void **state)
 	for (unsigned int i = 0; i < 200; i++) {
 		/* Its operation fails, or it has not drained since PRI went off. */
 		ctl.fail_ats = i < 100 ? -EIO : 0;
-		ctl.dev[0]->ats_on = ctl.not_drained = i >= 100;
+		ctl.not_drained = i >= 100;
+		ctl.dev[0]->ats_on = i >= 100;
 		serve(&note);
 		limits->next_pri = rte_rdtsc();
 	}
