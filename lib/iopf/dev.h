@@ -31,8 +31,9 @@ struct iopf_dev {
 	bool deleted;			/* dev_add has failed, or dev_del has returned 0 */
 	bool removed;			/* the removal is complete */
 	uint32_t granted;		/* page requests, of the IOMMU's budget */
-	bool ats_on;			/* at the device */
-	bool pri_on;
+	bool ats_on;			/* at the device, or the operation to end it failed */
+	bool pri_on;			/* the same */
+	bool pri_forced;		/* pri_on, but a stop or quarantine counts it as off */
 	struct iopf_log_limit log;	/* of lines that a caller can cause */
 	bool blocked;			/* by the driver: quarantine.h */
 	bool block_failed;		/* the last change of this failed */

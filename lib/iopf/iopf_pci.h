@@ -29,9 +29,11 @@ extern "C" {
 
 /**
  * Operations of a device with IOPF_PRI; all but the last are needed. Those that return int
- * return 0 or -errno. Attach, detach, removal, start, stop, iopf_dev_pri_restart(),
- * iopf_dev_quarantine() and iopf_dev_release() call them, on the thread that called these; the
- * library's policy thread does for a quarantine by rate. The operations must not make these calls.
+ * return 0 or -errno; another result is taken as -EIO. Attach, detach, removal, start, stop,
+ * iopf_dev_pri_restart(), iopf_dev_quarantine() and iopf_dev_release() call them, on the thread
+ * that called these; the library's policy thread does for a quarantine by rate. The operations must
+ * not make these calls. A pri_disable or ats_disable that failed is called again by the next of
+ * these calls that needs PRI off, or on again.
  */
 struct iopf_pci_ops {
 	/** Use ATS, with an empty ATC. @p stu is log2 of the smallest translation unit. */
@@ -39,8 +41,8 @@ struct iopf_pci_ops {
 	/**
 	 * The reverse; the ATC is empty when it returns. It returns 0 also if ATS is off already,
 	 * as after a reset (the model's function does not: wrap it). A stop and a quarantine call
-	 * it also for a device that has not drained in time: then it resets the device, since ATS
-	 * must stay on while page requests are outstanding.
+	 * it also for a device that has not drained in time, or whose pri_disable failed: then it
+	 * resets the device, since ATS must stay on while page requests are outstanding.
 	 */
 	int (*ats_disable)(struct iopf_dev *dev, void *ctx);
 	/** Have at most @p n page requests outstanding, of all its StreamIDs together. */

@@ -26,6 +26,8 @@
 #define ALL_MS			1000
 /* The wait for a recovery of the IOMMU. */
 #define RECOVERY_MS		1000
+/* A result that is lower is no -errno. */
+#define MAX_ERRNO		4095
 
 static uint32_t
 requests_of(const struct iopf_dev_conf *conf)
@@ -108,12 +110,43 @@ iopf_iommu_requests_granted(const struct iopf_iommu *iommu)
 	return atomic_load_explicit(&iommu->granted, memory_order_relaxed);
 }
 
-/* These lines are limited: the policy thread may repeat what fails each millisecond. */
+/*
+ * The result of an operation of the device: 0 or -errno. The lines are limited: the policy thread
+ * may repeat what fails each millisecond.
+ */
 static int
-log_failed_op(struct iopf_dev *dev, const char *op, int ret)
+op_result(struct iopf_dev *dev, const char *op, int ret)
 {
-	IOPF_LOG_LIMITED(&dev->log, "%s: its operation %s returned %d; check the driver of the "
-			"device", dev->name, op, ret);
+	if (ret == 0)
+		return 0;
+	if (ret < 0 && ret >= -MAX_ERRNO) {
+		IOPF_LOG_LIMITED(&dev->log, "%s: its operation %s returned %d; check the driver of "
+				"the device", dev->name, op, ret);
+		return ret;
+	}
+	IOPF_LOG_LIMITED(&dev->log, "%s: its operation %s returned %d, taken as -EIO: return 0 or "
+			"-errno", dev->name, op, ret);
+	return -EIO;
+}
+
+/* What fails stays marked as on, so that the next call makes it again. */
+static int
+pri_disable(struct iopf_dev *dev)
+{
+	int ret = op_result(dev, "pri_disable", dev->pci.pri_disable(dev, dev->conf.ctx));
+
+	if (ret == 0)
+		dev->pri_on = dev->pri_forced = false;
+	return ret;
+}
+
+static int
+ats_disable(struct iopf_dev *dev)
+{
+	int ret = op_result(dev, "ats_disable", dev->pci.ats_disable(dev, dev->conf.ctx));
+
+	if (ret == 0)
+		dev->ats_on = false;
 	return ret;
 }
 
@@ -133,9 +166,7 @@ ats_disable_drained(struct iopf_dev *dev)
 				"the device, then call iopf_dev_pri_restart()", dev->name);
 		return -ETIMEDOUT;
 	}
-	dev->ats_on = false;
-	dev->pci.ats_disable(dev, dev->conf.ctx);
-	return 0;
+	return ats_disable(dev);
 }
 
 /* Only an attach brings back a device that the driver has cut off. */
@@ -165,23 +196,26 @@ iopf_pri_switch_on(struct iopf_dev *dev)
 	 * Not in state QUIESCING: the stop has switched PRI off, or does so next. The end of a
 	 * quarantine switches it on.
 	 */
-	if (dev->conf.recover != IOPF_PRI || dev->pri_on || iopf_dev_is_quarantined(dev) ||
+	if (dev->conf.recover != IOPF_PRI || (dev->pri_on && !dev->pri_forced) ||
+			iopf_dev_is_quarantined(dev) ||
 			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
 		return 0;
 	ret = dev_check_usable(dev);
+	if (ret == 0 && dev->pri_on)
+		ret = pri_disable(dev);
 	if (ret == 0 && dev->ats_on)
 		ret = ats_disable_drained(dev);
 	if (ret < 0)
 		return ret;
-	ret = ops->ats_enable(dev, stu_of(dev->iommu), ctx);
+	ret = op_result(dev, "ats_enable", ops->ats_enable(dev, stu_of(dev->iommu), ctx));
 	if (ret < 0)
-		return log_failed_op(dev, "ats_enable", ret);
-	ret = ops->pri_enable(dev, dev->granted, ctx);
-	if (ret < 0) {
-		ops->ats_disable(dev, ctx);
-		return log_failed_op(dev, "pri_enable", ret);
-	}
+		return ret;
 	dev->ats_on = true;
+	ret = op_result(dev, "pri_enable", ops->pri_enable(dev, dev->granted, ctx));
+	if (ret < 0) {
+		ats_disable(dev);
+		return ret;
+	}
 	dev->pri_on = true;
 	return 0;
 }
@@ -331,14 +365,7 @@ iopf_pri_wait_recovery(struct iopf_dev *dev)
 static int
 pri_switch_off(struct iopf_dev *dev)
 {
-	int ret = 0;
-
-	if (dev->pri_on)
-		ret = dev->pci.pri_disable(dev, dev->conf.ctx);
-	if (ret < 0)
-		return log_failed_op(dev, "pri_disable", ret);
-	dev->pri_on = false;
-	return 0;
+	return dev->pri_on ? pri_disable(dev) : 0;
 }
 
 static int
@@ -349,13 +376,7 @@ ats_switch_off(struct iopf_dev *dev, bool answer, uint64_t end)
 	if (!dev->ats_on)
 		return 0;
 	ret = dev_drain(dev, answer, end);
-	if (ret < 0)
-		return ret;
-	ret = dev->pci.ats_disable(dev, dev->conf.ctx);
-	if (ret < 0)
-		return log_failed_op(dev, "ats_disable", ret);
-	dev->ats_on = false;
-	return 0;
+	return ret < 0 ? ret : ats_disable(dev);
 }
 
 static int
@@ -373,16 +394,17 @@ iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end)
 }
 
 /*
- * If the device does not drain, ats_on stays set: iopf_pri_switch_on() checks that it has drained
- * before ATS is on again.
+ * A device whose pri_disable failed is not asked whether it has drained. If it has not, ats_on
+ * stays set: iopf_pri_switch_on() has PRI off and the device drained before ATS is on again.
  */
 void
 iopf_pri_force_off(struct iopf_dev *dev, uint64_t end)
 {
-	pri_switch_off(dev);
-	if (ats_switch_off(dev, true, end) < 0)
-		dev->pci.ats_disable(dev, dev->conf.ctx);
-	dev->pri_on = false;
+	bool drained = pri_switch_off(dev) == 0 && dev->ats_on && dev_drain(dev, true, end) == 0;
+
+	if (dev->ats_on && ats_disable(dev) == 0)
+		dev->ats_on = !drained;
+	dev->pri_forced = dev->pri_on;
 }
 
 /*

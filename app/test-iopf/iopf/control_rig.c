@@ -47,38 +47,75 @@ call_hook(void)
 		ctl.in_pci_op();
 }
 
+/* The operations of device 0 change this; those of the others change nothing. */
+static struct pri_fn *
+fn_of(const struct iopf_dev *dev)
+{
+	static _Thread_local struct pri_fn other;
+
+	other = (struct pri_fn){ 0 };
+	return dev == ctl.dev[0] ? &ctl.pri_fn : &other;
+}
+
 static int
 ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
 {
-	(void)dev;
+	struct pri_fn *fn = fn_of(dev);
+
 	(void)stu;
 	(void)ctx;
 	call_hook();
+	fn->nb_wrong += fn->ats;
+	if (ctl.fail_ats == 0)
+		fn->ats = true;
 	return ctl.fail_ats;
 }
 
 static int
 ats_disable(struct iopf_dev *dev, void *ctx)
 {
-	(void)dev;
 	(void)ctx;
 	call_hook();
-	return 0;
+	if (ctl.fail_ats_off == 0)
+		fn_of(dev)->ats = false;
+	return ctl.fail_ats_off;
 }
 
 static int
 pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
 {
-	(void)dev;
+	struct pri_fn *fn = fn_of(dev);
+
 	(void)n;
 	(void)ctx;
-	return 0;
+	fn->nb_wrong += fn->pri || (dev == ctl.dev[0] && !fn->ats);
+	if (ctl.fail_pri == 0)
+		fn->pri = true;
+	return ctl.fail_pri;
+}
+
+static int
+pri_disable(struct iopf_dev *dev, void *ctx)
+{
+	struct pri_fn *fn = fn_of(dev);
+
+	(void)ctx;
+	call_hook();
+	fn->nb_pri_off++;
+	if (ctl.fail_pri_off == 0)
+		fn->pri = false;
+	return ctl.fail_pri_off;
 }
 
 static bool
 pri_drained(struct iopf_dev *dev, void *ctx)
 {
+	struct pri_fn *fn = fn_of(dev);
+
 	(void)ctx;
+	fn->nb_early += fn->pri;
+	if (fn->pri)
+		return false;
 	if (dev != ctl.dev[0] || !ctl.not_drained)
 		return true;
 	ctl.asked++;
@@ -87,7 +124,7 @@ pri_drained(struct iopf_dev *dev, void *ctx)
 
 static const struct iopf_pci_ops pri_ops = {
 	.ats_enable = ats_enable, .ats_disable = ats_disable,
-	.pri_enable = pri_enable, .pri_disable = ats_disable, .pri_drained = pri_drained,
+	.pri_enable = pri_enable, .pri_disable = pri_disable, .pri_drained = pri_drained,
 };
 
 void
@@ -155,6 +192,9 @@ ctl_teardown(void **state)
 		array_release(i);
 	}
 	hw.fail_attach = 0;
+	ctl.fail_ats = ctl.fail_ats_off = ctl.fail_pri = ctl.fail_pri_off = 0;
+	/* As after a reset of the device. */
+	ctl.pri_fn = (struct pri_fn){ 0 };
 	for (unsigned int i = 0; i < ctl.nb_calls; i++)
 		pthread_join(ctl.calls[i].thread, NULL);
 	if (ctl.iommu == NULL)

@@ -31,6 +31,15 @@ struct call {
 	_Atomic bool ended;
 };
 
+/* A device with PRI, as its operations leave it. It does not drain while its PRI is on. */
+struct pri_fn {
+	bool ats;
+	bool pri;
+	unsigned int nb_pri_off;	/* calls of pri_disable */
+	unsigned int nb_wrong;		/* what is on goes on, PRI goes on without ATS */
+	unsigned int nb_early;		/* pri_drained is called while PRI is on */
+};
+
 struct ctl {
 	struct iopf_iommu *iommu;
 	struct iopf_dev *dev[NB_DEVS];
@@ -45,7 +54,11 @@ struct ctl {
 	_Atomic bool not_drained;
 	_Atomic unsigned int asked;	/* calls of pri_drained that returned false */
 	void (*in_pci_op)(void);	/* called when ATS goes on, when ATS or PRI goes off */
-	int fail_ats;
+	int fail_ats;			/* ats_enable returns this, and changes nothing */
+	int fail_ats_off;		/* the same for ats_disable, pri_enable, pri_disable */
+	int fail_pri;
+	int fail_pri_off;
+	struct pri_fn pri_fn;		/* of device 0 */
 	uint32_t wait_ms;
 	uint32_t share_ms;
 	unsigned int nb_threads;
