@@ -74,15 +74,36 @@ fence_is_passed(struct iopf_queue *q, uint64_t mark)
 			queue_read_all(q);
 }
 
+/*
+ * While a start runs, the IOMMU may translate, and so record stalls, before it is serving: the poll
+ * threads read these records after the start. A start needs no lock that a caller has here.
+ */
+static int
+start_wait(struct iopf_iommu *iommu, uint64_t end)
+{
+	while (iopf_iommu_is_starting(iommu)) {
+		if (iopf_wait_is_over(end)) {
+			IOPF_LOG(ERR, "\"%s\": its start has not returned within wait_ms; call it "
+					"again", iommu->name);
+			return -ETIMEDOUT;
+		}
+		iommu->driver->ops.wait(iommu->priv);
+	}
+	return 0;
+}
+
 int
 iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 {
 	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
+	int ret = start_wait(q->iommu, end);
 	void *priv = q->iommu->priv;
 	struct iopf_stand_in stand_in;
 	uint64_t mark = 0;
 	bool is_serving;
 
+	if (ret < 0)
+		return ret;
 	/*
 	 * The driver may read a register. A stop changes the state, then waits for read sections,
 	 * then switches the IOMMU off.
@@ -125,19 +146,22 @@ int
 iopf_dev_fence(struct iopf_dev *dev)
 {
 	struct iopf_iommu *iommu;
-	int ret = 0;
+	uint64_t end;
+	int ret;
 
 	if (dev == NULL)
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	iommu = dev->iommu;
-	if (!iopf_iommu_is_serving(iommu))
+	end = iopf_dev_wait_end(dev);
+	ret = start_wait(iommu, end);
+	if (ret == 0 && !iopf_iommu_is_serving(iommu))
 		return 0;
-	if (iommu->driver->ops.sync != NULL)
+	if (ret == 0 && iommu->driver->ops.sync != NULL)
 		ret = iommu->driver->ops.sync(iommu->priv);
 	if (ret == 0)
-		ret = iopf_iommu_fence(iommu, iopf_dev_wait_end(dev));
+		ret = iopf_iommu_fence(iommu, end);
 	/* The pass that has read the records ends. */
 	if (ret == 0)
 		iopf_rcu_synchronize();

@@ -115,6 +115,14 @@ iopf_iommu_is_serving(const struct iopf_iommu *iommu)
 	return atomic_load_explicit(&iommu->state, memory_order_acquire) >= IOPF_STATE_RUNNING;
 }
 
+/* The IOMMU may translate, and no poll thread reads its queues. */
+static inline bool
+iopf_iommu_is_starting(const struct iopf_iommu *iommu)
+{
+	/* Acquire: with the store in iopf_iommu_start(), as in iopf_iommu_is_serving(). */
+	return atomic_load_explicit(&iommu->state, memory_order_acquire) == IOPF_STATE_STARTING;
+}
+
 static inline void
 iopf_iommu_count(struct iopf_iommu *iommu, enum iopf_iommu_stat stat, uint64_t n)
 {

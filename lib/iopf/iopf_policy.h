@@ -167,14 +167,15 @@ bool iopf_domain_is_tripped(const struct iopf_domain *domain, const struct iopf_
 /**
  * Wait until the faults of all accesses of which the device has seen the end are counted, or were
  * given to their handlers or to report. Before a re-arm: no record from before can open the next
- * episode. Any thread but a handler's; waits for poll threads, for wait_ms at most.
+ * episode. Any thread but a handler's; waits for poll threads, and for a start of the IOMMU that
+ * another thread has begun, for wait_ms at most.
  * @code
  *	reset_context(gpu, pasid);		// its accesses have ended
  *	if (iopf_dev_fence(gpu) == 0)
  *		iopf_domain_rearm(domain, gpu, pasid, &episode);
  * @endcode
- * @return 0, also if the IOMMU is stopped; -EDEADLK in a handler; -ETIMEDOUT (a poll thread or a
- *   fast handler does not return, or the IOMMU does not complete its commands), -EIO.
+ * @return 0, also if the IOMMU is stopped; -EDEADLK in a handler; -ETIMEDOUT (a poll thread, a
+ *   fast handler or a start does not return, or the IOMMU does not complete its commands), -EIO.
  */
 int iopf_dev_fence(struct iopf_dev *dev);
 
