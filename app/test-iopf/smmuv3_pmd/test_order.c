@@ -173,6 +173,51 @@ test_stores_come_before_each_doorbell(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+/* An entry of the command queue is written after the read of the CONS that frees it. */
+static void
+test_entries_are_written_after_the_cons_that_frees_them(void **state)
+{
+	unsigned int at, seen = 0;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = 2 });
+	pmd_start(&p, IOPF_STALL);
+	start_trail();
+	for (unsigned int i = 0; i < 16; i++) {
+		send_answer(&p);
+		pmd_step(&p);
+	}
+	stop_trail();
+	for (at = find_event(0, READ, SMMUV3_CMDQ_CONS); at < trail.n;
+			at = find_event(at + 1, READ, SMMUV3_CMDQ_CONS)) {
+		/* smmuv3_load_status() logs its barrier, and then the access. */
+		assert_true(at > 0);
+		assert_int_equal(trail.events[at - 1].kind, RMB);
+		seen++;
+	}
+	assert_true(seen > 0);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
+/* The SMMU may have no power after a stop. */
+static void
+test_a_mark_reads_no_register_after_a_stop(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	open_smmu(&p, IOPF_PRI);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	start_trail();
+	for (uint16_t queue = 0; queue < 2; queue++)
+		assert_true(p.ops->queue_passed(p.s, queue, p.ops->queue_mark(p.s, queue)));
+	stop_trail();
+	assert_int_equal(trail.n, 0);
+	assert_int_equal(p.ops->start(p.s), 0);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 /* Data that a status word covers are read after it. Entries are read before CONS frees them. */
 static void
 test_loads_come_after_each_status_and_before_cons(void **state)
@@ -594,6 +639,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stores_come_before_each_doorbell),
 	cmocka_unit_test(test_a_recovery_reads_gerror_as_a_status),
 	cmocka_unit_test(test_each_look_of_a_wait_is_behind_a_barrier),
+	cmocka_unit_test(test_entries_are_written_after_the_cons_that_frees_them),
+	cmocka_unit_test(test_a_mark_reads_no_register_after_a_stop),
 	cmocka_unit_test(test_loads_come_after_each_status_and_before_cons),
 	cmocka_unit_test(test_prod_is_read_behind_a_full_barrier_before_the_word_is_trusted),
 	cmocka_unit_test(test_gerror_is_read_behind_a_full_barrier),

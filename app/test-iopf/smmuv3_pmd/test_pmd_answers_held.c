@@ -200,6 +200,32 @@ test_all_answers_that_there_can_be_are_held_back(void **state)
 		}
 }
 
+/* Another thread owns the command queue when the recovery would send what was held back. */
+static void
+test_answers_that_were_held_back_wait_for_the_queue(void **state)
+{
+	struct smmuv3_cmdq *q;
+	struct requests r;
+
+	(void)state;
+	requests_open_conf(&r, &(struct smmuv3_model_conf){ .priq_log2 = 4, .ack_delay = 3 }, NULL);
+	take_groups(&r, 3);
+	begin_recovery(&r);
+	requests_send_answers(&r, 3);
+	q = &r.p.s->cmdq;
+	assert_int_equal(q->nb_held, 3);
+	assert_int_equal(r.p.ops->check(r.p.s), 0);
+	assert_int_equal(r.p.s->recovery.step, SMMUV3_RECOVERY_STARTING);
+	assert_true(smmuv3_cmdq_try_own(q));
+	requests_check(&r, 40);
+	assert_int_equal(r.p.s->recovery.step, SMMUV3_RECOVERY_SENDING);
+	assert_int_equal(q->nb_held, 3);
+	assert_false(smmuv3_cmdq_try_own(q));
+	smmuv3_cmdq_disown(q);
+	finish_recovery(&r, 3);
+	requests_close(&r);
+}
+
 /* A request that the library refuses needs an answer, although it has no slot. */
 static void
 test_no_requests_are_taken_while_answers_are_held_back(void **state)
@@ -513,6 +539,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_answers_are_held_back_while_the_smmu_is_off),
 	cmocka_unit_test(test_the_smmu_stays_on_until_answers_are_consumed),
 	cmocka_unit_test(test_all_answers_that_there_can_be_are_held_back),
+	cmocka_unit_test(test_answers_that_were_held_back_wait_for_the_queue),
 	cmocka_unit_test(test_no_requests_are_taken_while_answers_are_held_back),
 	cmocka_unit_test(test_requests_are_taken_when_a_recovery_fails),
 	cmocka_unit_test(test_an_answer_that_cannot_be_held_is_not_lost),
