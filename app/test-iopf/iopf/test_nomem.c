@@ -158,6 +158,40 @@ each_failing_allocation_is_a_clean_error(void **state)
 	smmuv3_model_destroy(model);
 }
 
+/* Without one of them the driver would not know whose ATC_INV had failed, for example. */
+static void
+each_allocation_of_a_start_is_needed(void **state)
+{
+	struct iopf_iommu *iommu;
+	bool failed = true;
+
+	(void)state;
+#ifdef INTERPOSE_OFF
+	test_skip("the sanitizers interpose the same functions");
+#endif
+	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "nomem",
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
+			.cmdq_log2 = 13, .evtq_log2 = 13, .priq_log2 = 12 });
+	assert_non_null(model);
+	iommu = iopf_iommu_open("smmuv3,model=nomem");
+	assert_non_null(iommu);
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
+	for (unsigned int n = 1; failed; n++) {
+		int ret;
+
+		assert_true(n < MAX_ALLOCS);
+		interpose_fail(n);
+		ret = iopf_iommu_start(iommu);
+		failed = interpose_failed();
+		interpose_fail(0);
+		assert_int_equal(failed ? -ENOMEM : 0, ret);
+	}
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_INFO);
+	assert_int_equal(0, iopf_iommu_stop(iommu));
+	assert_int_equal(0, iopf_iommu_close(iommu));
+	smmuv3_model_destroy(model);
+}
+
 /* The queues are kept: a start that follows a stop cannot fail for want of memory. */
 static void
 a_restart_with_the_same_sizes_needs_no_memory(void **state)
@@ -190,6 +224,7 @@ a_restart_with_the_same_sizes_needs_no_memory(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_restart_with_the_same_sizes_needs_no_memory),
+	cmocka_unit_test(each_allocation_of_a_start_is_needed),
 	cmocka_unit_test(each_failing_allocation_is_a_clean_error),
 };
 TEST_SUITE(nomem, tests, NULL, NULL);
