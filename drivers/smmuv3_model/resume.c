@@ -101,8 +101,11 @@ end_stalls(struct smmuv3_model *m, bool all, uint32_t sid)
 		s = st->slot;
 		dups = st->dups;
 		smmuv3_stag_put(m, (uint16_t)i);
+		/* After an early retry the transaction has ended, and its stall ends here. */
 		if (s != NULL)
 			terminate_slot(m, s);
+		else
+			smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TERMINATED);
 		while (dups != NULL) {
 			s = dups;
 			dups = s->next;

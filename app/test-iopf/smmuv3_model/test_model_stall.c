@@ -438,6 +438,29 @@ test_stall_early_retry_leaves_the_stag_to_be_resumed(void **state)
 	rig_close(&r);
 }
 
+/* The transaction has ended, and SMMUEN = 0 ends its stall. */
+static void
+test_the_end_of_stalls_counts_one_that_was_tried_again(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	dma = setup(&r, &(struct smmuv3_model_conf){ .stall_max = 2,
+			.choices = SMMUV3_MODEL_EARLY_RETRY });
+	make_stall(&r, dma, 0x1000);
+	rig_map(&r, 0x1000, RIG_DATA, RIG_RW);
+	for (int i = 0; i < 1000 && rig_poll(&r, dma) == 0; i++)
+		;
+	assert_int_equal(r.nb_done, 1);
+	rig_set_cr0(&r, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN);
+	assert_int_equal(smmuv3_model_stalls_outstanding(r.m), 0);
+	assert_int_equal(rig_get_stat(&r, SMMUV3_MODEL_STAT_TERMINATED), 1);
+	assert_int_equal(rig_poll(&r, dma), 0);
+	smmuv3_model_dma_destroy(dma);
+	rig_close(&r);
+}
+
 static void
 test_stall_may_be_refused_by_the_smmu(void **state)
 {
@@ -546,6 +569,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stall_term_without_an_abort_ste_is_reported),
 	cmocka_unit_test(test_stall_suppressed_duplicates_are_retried_with_the_first),
 	cmocka_unit_test(test_stall_early_retry_leaves_the_stag_to_be_resumed),
+	cmocka_unit_test(test_the_end_of_stalls_counts_one_that_was_tried_again),
 	cmocka_unit_test(test_stall_may_be_refused_by_the_smmu),
 	cmocka_unit_test(test_stall_terminate_follows_r_and_a),
 	cmocka_unit_test(test_stall_model_table),
