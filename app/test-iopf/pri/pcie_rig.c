@@ -43,7 +43,6 @@ ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
 	RTE_SET_USED(dev);
 	log_call(f, 'A');
 	f->stu = stu;
-	f->was_reset = false;
 	return smmuv3_model_dma_ats_enable(f->dma[0], stu);
 }
 
@@ -54,12 +53,13 @@ ats_disable(struct iopf_dev *dev, void *ctx)
 
 	RTE_SET_USED(dev);
 	log_call(f, 'a');
-	if (f->resets && !f->was_reset && !smmuv3_model_dma_pri_drained(f->dma[0])) {
+	if (f->resets && !smmuv3_model_dma_pri_drained(f->dma[0])) {
 		smmuv3_model_dma_reset(f->dma[0]);
-		f->was_reset = true;
 		f->nb_resets++;
 	}
-	return f->was_reset ? 0 : smmuv3_model_dma_ats_disable(f->dma[0]);
+	/* An error means that ATS is off already, which the library expects as 0. */
+	smmuv3_model_dma_ats_disable(f->dma[0]);
+	return 0;
 }
 
 static int
@@ -80,7 +80,9 @@ pri_disable(struct iopf_dev *dev, void *ctx)
 
 	RTE_SET_USED(dev);
 	log_call(f, 'p');
-	return f->was_reset ? 0 : smmuv3_model_dma_pri_disable(f->dma[0]);
+	/* An error means that PRI is off already. */
+	smmuv3_model_dma_pri_disable(f->dma[0]);
+	return 0;
 }
 
 static bool
@@ -452,7 +454,6 @@ pcie_reset_fn(struct pcie *r, struct pcie_fn *f)
 {
 	RTE_SET_USED(r);
 	smmuv3_model_dma_reset(f->dma[0]);
-	f->was_reset = true;
 }
 
 uint64_t

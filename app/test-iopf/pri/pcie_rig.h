@@ -39,8 +39,6 @@ struct pcie_fn {
 	char log[64];
 	uint32_t credits;		/* of the last P */
 	unsigned int stu;		/* of the last A */
-	/* a reset has disabled ATS and PRI */
-	_Atomic bool was_reset;
 	bool resets;			/* ats_disable resets it if it has not drained */
 	unsigned int nb_resets;		/* by ats_disable */
 	bool silent;			/* keeps no log */

@@ -274,7 +274,6 @@ kill_atc(void)
 		if (d->seat[k].space != NULL)
 			fire_space_unmap(d->seat[k].space, false);
 	smmuv3_model_dma_reset(d->fn.dma[0]);
-	d->fn.was_reset = true;
 	smmuv3_model_dma_quirks(d->fn.dma[0], 0, 0);
 	for (unsigned int k = 0; k < FIRE_SEATS; k++)
 		fire_detach(&d->seat[k]);
