@@ -160,15 +160,17 @@ class Tree:
                                'app/test-iopf/test-order'],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
-    def suites(self):
-        names = subprocess.run([self.test, '--list'], capture_output=True, text=True,
+    @staticmethod
+    def suites(program):
+        names = subprocess.run([program, '--list'], capture_output=True, text=True,
                                check=True).stdout.split()
         names = [n for n in names if not n.startswith(OTHER_SUITES)]
         return sorted(names, key=lambda n: (not n.startswith(FIRST_SUITES), n))
 
     def failing_suite(self):
         """The first suite that fails, or None."""
-        runs = [(self.order, 'order')] + [(self.test, name) for name in self.suites()]
+        runs = [(self.order, name) for name in self.suites(self.order)]
+        runs += [(self.test, name) for name in self.suites(self.test)]
         for program, suite in runs:
             try:
                 ret = subprocess.run([program, suite], stdout=subprocess.DEVNULL,

@@ -52,7 +52,7 @@ void hitless_fail_sync(unsigned int n, bool done);
 /* That call has come. */
 bool hitless_has_failed(void);
 
-/* Called by test_order.c before each store of a word. */
+/* Called by order_rig.c before each store of a word. */
 void hitless_look(void);
 
 #endif /* HITLESS_RIG_H */
