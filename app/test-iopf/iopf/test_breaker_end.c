@@ -62,9 +62,9 @@ a_rearm_in_the_callback_ends_it(void **state)
 	tripped.rearm = true;
 	trip_open(&trip_by_number);
 	trip_await_calls(1);
-	trip_await(&hw.stalls, true);
+	trip_await_end();
+	assert_true(hw.stalls);
 	assert_int_equal(-ENOENT, trip_read_episode(NULL));
-	usleep(5000);
 	trip_expect_served(0);
 }
 
@@ -76,11 +76,9 @@ a_quiet_time_has_accesses_stall_again(void **state)
 	conf.quiet_ms = 20;
 	trip_open(&conf);
 	trip_await_calls(1);
-	trip_await(&hw.stalls, true);
-	for (unsigned int i = 0; i < 100000 && trip_read_episode(NULL) == 0; i++)
-		usleep(100);
+	trip_await_end();
+	assert_true(hw.stalls);
 	assert_int_equal(-ENOENT, trip_read_episode(NULL));
-	usleep(5000);
 	trip_expect_served(0);
 	/* The next storm trips it again. */
 	ctl.verdict = IOPF_TAKEN;
@@ -108,6 +106,7 @@ it_is_not_quiet_while_accesses_abort(void **state)
 		if (round != 0)
 			ctl_setup(NULL);
 		trip_open(&conf);
+		trip_await_calls(1);
 		begin = last = rte_rdtsc();
 		while (rte_rdtsc() - begin < 2 * QUIET * ms) {
 			trip_put(SID, IOPF_NO_PASID, 1, 0);
@@ -157,8 +156,8 @@ with_report_first_only_a_rearm_ends_the_episode(void **state)
 	assert_int_equal(20, tripped.episode.faults);
 	assert_true(tripped.episode.trip_time > episode.counted_to);
 	assert_int_equal(tripped.episode.counted_to, tripped.episode.trip_time);
-	trip_await(&hw.stalls, true);
-	usleep(5000);
+	trip_await_end();
+	assert_true(hw.stalls);
 	trip_put_stalls(21, 1);
 	trip_poll_all();
 	assert_int_equal(0, trip_rearm(&episode));

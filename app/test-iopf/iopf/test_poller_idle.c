@@ -272,7 +272,9 @@ deadlines_are_kept_during_a_sleep(void **state)
 	assert_int_equal(0, iopf_poller_add(topo.pollers[0].poller, topo.smmu[0]->iommu,
 			IOPF_QUEUE_ALL));
 	topo_run(0);
-	for (unsigned int i = 0; i < 3; i++) {
+	/* On a busy machine the deadline may come before the sleep. */
+	for (unsigned int i = 0; i < 3 || (i < 1000 && iopf_poller_stat(topo.pollers[0].poller,
+			IOPF_POLLER_STAT_TIMED) == 0); i++) {
 		topo_submit(0);
 		topo_finish();
 		assert_int_equal(i + 1, iopf_domain_stat(topo.domain, IOPF_STAT_EXPIRED));

@@ -24,7 +24,8 @@
 
 static struct told {
 	_Atomic unsigned int times;
-	_Atomic uint32_t ms;
+	_Atomic uint32_t ms;		/* of the last call */
+	uint32_t log[64];		/* of each call */
 	_Atomic int ret;		/* of a control call in the callback */
 } told;
 
@@ -35,6 +36,7 @@ tell(struct iopf_dev *dev, uint32_t ms, void *ctx)
 	assert_ptr_equal(ctx, &told);
 	told.ret = iopf_dev_release(dev);
 	told.ms = ms;
+	told.log[told.times % 64] = ms;
 	told.times++;
 }
 
@@ -98,7 +100,7 @@ refuse_one(unsigned int dev)
 static void
 a_device_past_the_rate_is_quarantined(void **state)
 {
-	unsigned int out;
+	unsigned int out, served;
 
 	(void)state;
 	memset(&told, 0, sizeof(told));
@@ -113,9 +115,12 @@ a_device_past_the_rate_is_quarantined(void **state)
 	hw.knobs[ARRAY_DEV_BLOCK].hold = 1;
 	storm(0);
 	/* Refused by the poll thread from the fault on that is past the rate. */
-	assert_int_equal(RATE - 2, iopf_domain_stat(ctl.domain[0], IOPF_STAT_SUCCESS));
+	served = iopf_domain_stat(ctl.domain[0], IOPF_STAT_SUCCESS);
+	/* The rate allows more for the time between the two passes. */
+	assert_in_range(served, RATE - 2, RATE);
 	assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
-	assert_int_equal(7, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REFUSED_QUARANTINE));
+	assert_int_equal(RATE + 5 - served,
+			iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REFUSED_QUARANTINE));
 	refuse_one(0);
 	assert_true(array_wait_held(ARRAY_DEV_BLOCK, 1));
 	/* The driver waits: other devices are served, attached and detached. */
@@ -146,24 +151,25 @@ static void
 aborted_accesses_count_for_the_rate(void **state)
 {
 	(void)state;
-	for (unsigned int attached = 0; attached < 2; attached++) {
+	for (unsigned int i = 0; i < 4; i++) {
+		bool attached = i / 2 != 0, past = i % 2 != 0;
+
+		if (i != 0)
+			ctl_teardown(NULL);
 		memset(&told, 0, sizeof(told));
 		ctl_setup(NULL);
 		ctl.limits = &by_rate;
 		ctl_open(false, attached);
-		for (unsigned int i = 0; i < RATE; i++)
+		/* In one pass, which has one time. */
+		for (int n = 0; n < RATE + past; n++)
 			array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .sid = SID,
 					.pasid = IOPF_NO_PASID, .raw_id = 0x10 });
 		poll_all();
-		assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
-		array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .sid = SID,
-				.pasid = IOPF_NO_PASID, .raw_id = 0x10 });
-		poll_all();
-		assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
-		await_told(1);
-		assert_true(hw.blocked);
-		if (attached == 0)
-			ctl_teardown(NULL);
+		assert_int_equal(past, iopf_dev_is_quarantined(ctl.dev[0]));
+		if (past) {
+			await_told(1);
+			assert_true(hw.blocked);
+		}
 	}
 }
 
@@ -172,18 +178,11 @@ static uint32_t
 relapse(void)
 {
 	unsigned int times = told.times;
-	uint32_t ms;
 
 	storm(0);
-	assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
 	await_told(times + 1);
-	ms = told.ms;
-	if (ms == 0) {
-		/* The way back came first. */
-		await_told(times + 2);
-		ms = told.ms;
-	}
-	return ms;
+	assert_int_not_equal(0, told.log[times % 64]);
+	return told.log[times % 64];
 }
 
 static void
@@ -196,12 +195,42 @@ await_return(void)
 	assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
 }
 
+/*
+ * Quarantined for @p ms, and twice more as soon as it is free: for twice and four times as long.
+ * False: this thread was so late that the device may have been free for as long as it had been
+ * quarantined.
+ */
+static bool
+relapse_twice(uint32_t ms)
+{
+	const uint64_t cycles = rte_get_tsc_hz() / 1000 * ms;
+	uint64_t last = 0;
+
+	for (unsigned int i = 0; i < 3; i++) {
+		unsigned int times = told.times;
+		uint64_t begin = rte_rdtsc();
+
+		storm(0);
+		/* The quarantine before began at the earliest at last. */
+		if (i != 0 && rte_rdtsc() - last >= cycles << i)
+			return false;
+		await_told(times + 1);
+		assert_int_equal(ms << i, told.log[times % 64]);
+		await_told(times + 2);
+		assert_int_equal(0, told.log[(times + 1) % 64]);
+		assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+		/* One fault comes through, as proof. */
+		serve_one(0);
+		last = begin;
+	}
+	return true;
+}
+
 static void
 it_comes_back_and_a_relapse_doubles_the_time(void **state)
 {
-	/* A delay of this thread by as much would be a time in freedom. */
 	enum { MS = 100 };
-	uint32_t ms;
+	uint32_t ms = 0;
 
 	(void)state;
 	memset(&told, 0, sizeof(told));
@@ -226,16 +255,15 @@ it_comes_back_and_a_relapse_doubles_the_time(void **state)
 	ctl.limits = &with_return;
 	ctl_open(false, true);
 	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
-	for (ms = MS; ms <= 4 * MS; ms *= 2) {
-		storm(0);
-		assert_true(iopf_dev_is_quarantined(ctl.dev[0]));
-		await_told(told.times + 1);
-		assert_int_equal(ms, told.ms);
-		await_told(told.times + 1);
-		assert_int_equal(0, told.ms);
-		assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
-		/* One fault comes through, as proof. */
-		serve_one(0);
+	for (unsigned int i = 0; !relapse_twice(MS); i++) {
+		/* Free for too long. */
+		ctl_teardown(NULL);
+		ctl_setup(NULL);
+		if (i == 10)
+			test_skip("the machine is too busy");
+		ctl.limits = &with_return;
+		ctl_open(false, true);
+		ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	}
 	/* In freedom for long enough, the time falls to the first one again. */
 	for (unsigned int i = 0; i < 20; i++) {

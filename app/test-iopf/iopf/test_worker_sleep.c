@@ -21,14 +21,17 @@
 #include "worker.h"
 #include "worker_rig.h"
 
-/* Context switches of the threads with this name so far; UINT64_MAX without one. */
+/*
+ * Context switches of the threads with this name so far. UINT64_MAX if one of them is not asleep,
+ * or if there is none. A thread that is asleep twice, with no switch between, has not run between.
+ */
 static uint64_t
 count_switches(const char *name)
 {
-	char path[300], line[128], comm[32];
+	char path[300], line[128], comm[32], run;
 	DIR *dir = opendir("/proc/self/task");
 	uint64_t sum = 0, n;
-	unsigned int found = 0;
+	unsigned int found = 0, asleep = 0;
 	struct dirent *task;
 	FILE *f;
 
@@ -41,17 +44,20 @@ count_switches(const char *name)
 		comm[0] = 0;
 		while (fgets(line, sizeof(line), f) != NULL) {
 			sscanf(line, "Name: %31s", comm);
-			if (strcmp(comm, name) == 0 &&
-					(sscanf(line, "voluntary_ctxt_switches: %ju", &n) == 1 ||
-					sscanf(line, "nonvoluntary_ctxt_switches: %ju", &n) == 1)) {
-				sum += n;
+			if (strcmp(comm, name) != 0)
+				continue;
+			if (sscanf(line, "State: %c", &run) == 1) {
 				found++;
+				asleep += run == 'S';
 			}
+			if (sscanf(line, "voluntary_ctxt_switches: %ju", &n) == 1 ||
+					sscanf(line, "nonvoluntary_ctxt_switches: %ju", &n) == 1)
+				sum += n;
 		}
 		fclose(f);
 	}
 	closedir(dir);
-	return found != 0 ? sum : UINT64_MAX;
+	return found != 0 && asleep == found ? sum : UINT64_MAX;
 }
 
 /* Wait until the threads with this name do not run for a while. */
@@ -66,8 +72,7 @@ expect_rest(const char *name)
 		before = now;
 		usleep(100000);
 		now = count_switches(name);
-	} while (now != before);
-	assert_true(now != UINT64_MAX);
+	} while (now != before || now == UINT64_MAX);
 }
 
 static void
@@ -195,7 +200,7 @@ defer_and_wait(const struct iopf_group *group)
 static void
 workers_sleep_while_a_handler_has_the_group(void **state)
 {
-	uint64_t hz = rte_get_tsc_hz(), begin, n, ms;
+	uint64_t hz = rte_get_tsc_hz(), begin, first, n, ms;
 
 	(void)state;
 	atomic_store(&wk.deferred, defer_and_wait);
@@ -203,9 +208,10 @@ workers_sleep_while_a_handler_has_the_group(void **state)
 	wk_put_stall(1);
 	WK_AWAIT(atomic_load(&wk.worker->nb_put_back) != 0);
 	begin = rte_rdtsc();
-	n = atomic_load(&wk.worker->nb_put_back);
+	first = atomic_load(&wk.worker->nb_put_back);
 	usleep(200000);
-	n = atomic_load(&wk.worker->nb_put_back) - n;
+	WK_AWAIT(atomic_load(&wk.worker->nb_put_back) != first);
+	n = atomic_load(&wk.worker->nb_put_back) - first;
 	/* Of three threads one has the handler. Each of the two others may begin in between. */
 	ms = (rte_rdtsc() - begin) / (hz / 1000) + 1;
 	assert_in_range(n, 1, 2 * ms + 2);

@@ -111,7 +111,16 @@ trip_rearm(struct iopf_episode *episode)
 	return iopf_domain_rearm(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID, episode);
 }
 
-/* A stall is served by the handler of this device. */
+void
+trip_await_end(void)
+{
+	for (unsigned int i = 0; i < 200000 && trip_is_tripped(); i++) {
+		iopf_poll(ctl.poller);
+		usleep(100);
+	}
+	assert_false(trip_is_tripped());
+}
+
 void
 trip_expect_served(unsigned int dev)
 {
@@ -145,9 +154,12 @@ trip_open(const struct iopf_storm_conf *storm)
 	ctl_open(false, true);
 	ctl.verdict = storm->max_held != 0 ? IOPF_TAKEN : IOPF_ANSWER(IOPF_SUCCESS);
 	trip_put_stalls(0, LIMIT);
-	trip_poll_all();
-	assert_int_equal(-ENOENT, trip_read_episode(NULL));
-	assert_false(trip_is_tripped());
+	/* A pass has one time. Between two passes a rate may allow another fault. */
+	if (storm->max_rate == 0) {
+		trip_poll_all();
+		assert_int_equal(-ENOENT, trip_read_episode(NULL));
+		assert_false(trip_is_tripped());
+	}
 	trip_put_stalls(LIMIT, 3);
 	trip_poll_all();
 }

@@ -41,6 +41,8 @@ void trip_put(uint32_t sid, uint32_t pasid, uint16_t token, uint8_t flags);
 void trip_put_stalls(unsigned int from, unsigned int n);
 /* Poll until the word has the value. */
 void trip_await(_Atomic bool *word, bool value);
+/* Poll until the trip has ended: accesses stall again, and the next stall is served. */
+void trip_await_end(void);
 /* Poll until the callback has been called so often. */
 void trip_await_calls(unsigned int times);
 int trip_read_episode(struct iopf_episode *episode);
