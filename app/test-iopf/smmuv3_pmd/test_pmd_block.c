@@ -4,6 +4,7 @@
 /* The operations stall_set and dev_block: what the model's SMMU does after each of them returns. */
 
 #include <errno.h>
+#include <string.h>
 
 #include "breaker_rig.h"
 #include "test.h"
@@ -285,16 +286,38 @@ test_a_blocked_device_aborts_until_it_is_unblocked(void **state)
 	check_block(IOPF_TERMINATE, SMMUV3_STALL_MODEL_TERM);
 }
 
+/* A device that stalls, with one attachment, which is returned. */
+static void *
+open_attached(struct breaker_rig *r)
+{
+	struct pmd *p = &r->p;
+	void *attachment;
+
+	memset(r, 0, sizeof(*r));
+	breaker_open(r, &breaker_kinds[0]);
+	assert_int_equal(p->ops->attach(p->s, p->dev, PASID, r->domain, &attachment), 0);
+	return attachment;
+}
+
+static void
+close_attached(struct breaker_rig *r, void *attachment)
+{
+	struct pmd *p = &r->p;
+
+	assert_int_equal(p->ops->detach(p->s, attachment), 0);
+	p->ops->domain_del(p->s, r->domain);
+	breaker_close(r);
+}
+
 static void
 test_a_step_that_fails_is_made_again(void **state)
 {
-	struct breaker_rig r = { .domain = NULL };
+	struct breaker_rig r;
 	struct pmd *p = &r.p;
 	void *attachment;
 
 	(void)state;
-	breaker_open(&r, &breaker_kinds[0]);
-	assert_int_equal(p->ops->attach(p->s, p->dev, PASID, r.domain, &attachment), 0);
+	attachment = open_attached(&r);
 	breaker_arm(p, STUCK, 0);
 	breaker.quiet = true;
 	assert_int_equal(p->ops->stall_set(p->s, attachment, false), -ETIMEDOUT);
@@ -315,9 +338,7 @@ test_a_step_that_fails_is_made_again(void **state)
 	breaker_repair(p);
 	assert_int_equal(p->ops->dev_block(p->s, p->dev, false), 0);
 	assert_int_equal(breaker_write_all(&r, NEW), 1);
-	assert_int_equal(p->ops->detach(p->s, attachment), 0);
-	p->ops->domain_del(p->s, r.domain);
-	breaker_close(&r);
+	close_attached(&r, attachment);
 }
 
 /*
@@ -327,13 +348,12 @@ test_a_step_that_fails_is_made_again(void **state)
 static void
 test_no_access_passes_before_the_answers_are_consumed(void **state)
 {
-	struct breaker_rig r = { .domain = NULL };
+	struct breaker_rig r;
 	struct pmd *p = &r.p;
 	void *attachment;
 
 	(void)state;
-	breaker_open(&r, &breaker_kinds[0]);
-	assert_int_equal(p->ops->attach(p->s, p->dev, PASID, r.domain, &attachment), 0);
+	attachment = open_attached(&r);
 	assert_int_equal(p->ops->dev_block(p->s, p->dev, true), 0);
 	breaker_arm(p, STUCK, 0);
 	breaker.quiet = true;
@@ -342,22 +362,19 @@ test_no_access_passes_before_the_answers_are_consumed(void **state)
 	breaker_repair(p);
 	assert_int_equal(p->ops->dev_block(p->s, p->dev, false), 0);
 	assert_int_equal(breaker_write_all(&r, NEW), 1);
-	assert_int_equal(p->ops->detach(p->s, attachment), 0);
-	p->ops->domain_del(p->s, r.domain);
-	breaker_close(&r);
+	close_attached(&r, attachment);
 }
 
 /* Each CMD_SYNC of the removal fails once; each time the device is attached again instead. */
 static void
 test_a_removal_that_fails_ends_no_block(void **state)
 {
-	struct breaker_rig r = { .domain = NULL };
+	struct breaker_rig r;
 	struct pmd *p = &r.p;
 	void *attachment;
 
 	(void)state;
-	breaker_open(&r, &breaker_kinds[0]);
-	assert_int_equal(p->ops->attach(p->s, p->dev, PASID, r.domain, &attachment), 0);
+	attachment = open_attached(&r);
 	assert_int_equal(p->ops->dev_block(p->s, p->dev, true), 0);
 	/* The STE that aborts, STALL_TERM, answers from before, the STE that is not valid. */
 	for (unsigned int n = 1; n <= 4; n++) {
@@ -372,9 +389,7 @@ test_a_removal_that_fails_ends_no_block(void **state)
 	}
 	assert_int_equal(p->ops->dev_block(p->s, p->dev, false), 0);
 	assert_int_equal(breaker_write_all(&r, NEW), 1);
-	assert_int_equal(p->ops->detach(p->s, attachment), 0);
-	p->ops->domain_del(p->s, r.domain);
-	breaker_close(&r);
+	close_attached(&r, attachment);
 }
 
 static const struct CMUnitTest tests[] = {
