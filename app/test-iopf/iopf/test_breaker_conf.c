@@ -18,7 +18,7 @@
 static struct iopf_storm_conf conf;
 
 static void
-an_iommu_that_can_only_stall_refuses(void **state)
+an_iommu_that_can_only_stall_refuses_a_breaker(void **state)
 {
 	(void)state;
 	hw.stall_forced = true;
@@ -87,7 +87,7 @@ create_domain(const struct iopf_storm_conf *storm)
 }
 
 static void
-its_fields_are_refused_without_a_limit(void **state)
+fields_of_a_breaker_are_refused_without_a_limit(void **state)
 {
 	struct {
 		const char *line;
@@ -156,7 +156,7 @@ a_number_that_is_not_reached_is_told_at_the_attach(void **state)
 
 /* Those of the attach that warns of nothing. */
 static void
-the_largest_number_trips_it(void **state)
+the_largest_number_trips_the_breaker(void **state)
 {
 	(void)state;
 	ctl.limits = &(struct iopf_dev_limits){ .stalls = LIMIT };
@@ -169,11 +169,11 @@ the_largest_number_trips_it(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	TRIP_TEST(an_iommu_that_can_only_stall_refuses),
+	TRIP_TEST(an_iommu_that_can_only_stall_refuses_a_breaker),
 	TRIP_TEST(an_iommu_that_can_only_stall_aborts_the_device),
 	TRIP_TEST(a_number_that_is_not_reached_is_told_at_the_attach),
-	TRIP_TEST(the_largest_number_trips_it),
-	cmocka_unit_test(its_fields_are_refused_without_a_limit),
+	TRIP_TEST(the_largest_number_trips_the_breaker),
+	cmocka_unit_test(fields_of_a_breaker_are_refused_without_a_limit),
 };
 
 TEST_SUITE(breaker_conf, tests, NULL, NULL);

@@ -89,7 +89,7 @@ a_driver_that_fails_is_called_again(void **state)
 
 /* Storms, re-arms, detaches and removals at the same time: nothing is answered twice or lost. */
 static void
-it_trips_while_control_calls_run(void **state)
+the_breaker_trips_while_control_calls_run(void **state)
 {
 	(void)state;
 	conf = trip_by_number;
@@ -117,7 +117,7 @@ static const struct CMUnitTest tests[] = {
 	TRIP_TEST(a_detach_waits_for_the_callback),
 	TRIP_TEST(a_replace_waits_for_the_callback),
 	TRIP_TEST(a_driver_that_fails_is_called_again),
-	TRIP_TEST(it_trips_while_control_calls_run),
+	TRIP_TEST(the_breaker_trips_while_control_calls_run),
 };
 
 TEST_SUITE(breaker_control, tests, NULL, NULL);

@@ -56,7 +56,7 @@ a_rearm_has_accesses_stall_again(void **state)
 }
 
 static void
-a_rearm_in_the_callback_ends_it(void **state)
+a_rearm_in_the_callback_ends_the_trip(void **state)
 {
 	(void)state;
 	tripped.rearm = true;
@@ -91,7 +91,7 @@ a_quiet_time_has_accesses_stall_again(void **state)
 
 /* Aborted accesses are the evidence that the storm goes on. */
 static void
-it_is_not_quiet_while_accesses_abort(void **state)
+aborted_accesses_prolong_the_trip(void **state)
 {
 	const uint64_t ms = rte_get_tsc_hz() / 1000;
 	enum { QUIET = 400 };
@@ -168,9 +168,9 @@ with_report_first_only_a_rearm_ends_the_episode(void **state)
 
 static const struct CMUnitTest tests[] = {
 	TRIP_TEST(a_rearm_has_accesses_stall_again),
-	TRIP_TEST(a_rearm_in_the_callback_ends_it),
+	TRIP_TEST(a_rearm_in_the_callback_ends_the_trip),
 	TRIP_TEST(a_quiet_time_has_accesses_stall_again),
-	TRIP_TEST(it_is_not_quiet_while_accesses_abort),
+	TRIP_TEST(aborted_accesses_prolong_the_trip),
 	TRIP_TEST(with_report_first_only_a_rearm_ends_the_episode),
 };
 

@@ -28,7 +28,7 @@ is_refused(uint16_t token)
 }
 
 static void
-more_stalls_than_the_limit_trip_it(void **state)
+more_stalls_than_the_limit_trip_the_breaker(void **state)
 {
 	(void)state;
 	trip_open(&trip_by_number);
@@ -56,7 +56,7 @@ more_stalls_than_the_limit_trip_it(void **state)
 }
 
 static void
-a_higher_rate_than_the_limit_trips_it(void **state)
+a_higher_rate_than_the_limit_trips_the_breaker(void **state)
 {
 	(void)state;
 	trip_open(&trip_by_rate);
@@ -177,7 +177,7 @@ aborted_accesses_are_counted(void **state)
 }
 
 static void
-page_requests_trip_it_too(void **state)
+page_requests_trip_the_breaker(void **state)
 {
 	(void)state;
 	ctl.storm = &trip_by_rate;
@@ -198,11 +198,11 @@ page_requests_trip_it_too(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	TRIP_TEST(more_stalls_than_the_limit_trip_it),
-	TRIP_TEST(a_higher_rate_than_the_limit_trips_it),
+	TRIP_TEST(more_stalls_than_the_limit_trip_the_breaker),
+	TRIP_TEST(a_higher_rate_than_the_limit_trips_the_breaker),
 	TRIP_TEST(a_trip_is_served_after_its_fault_is_counted),
 	TRIP_TEST(stalls_that_are_answered_do_not_count),
-	TRIP_TEST(page_requests_trip_it_too),
+	TRIP_TEST(page_requests_trip_the_breaker),
 	TRIP_TEST(other_pasids_are_served),
 	TRIP_TEST(aborted_accesses_are_counted),
 };
