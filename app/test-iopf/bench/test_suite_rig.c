@@ -18,6 +18,7 @@
 #include "test.h"
 
 #define NB_ACCESSES	64
+#define PATIENCE_S	30
 
 static char error[256];
 
@@ -86,13 +87,17 @@ a_round_with_an_aborted_access_fails(void **state)
 static void
 a_round_in_which_the_smmu_failed_fails(void **state)
 {
+	uint64_t end = rte_rdtsc() + PATIENCE_S * rte_get_tsc_hz();
+
 	(void)state;
 	open_rig();
 	assert_int_equal(0, run_in_turn(IOPF_ANSWER(IOPF_RAZWI)));
 	log_lines_begin();
 	smmuv3_model_knob(rig.models[0], SMMUV3_MODEL_KNOB_SFM, 1);
-	while (iopf_iommu_stat(rig.iommus[0], IOPF_IOMMU_STAT_RESETS) == 0)
+	while (iopf_iommu_stat(rig.iommus[0], IOPF_IOMMU_STAT_RESETS) == 0) {
+		assert_true(rte_rdtsc() < end);
 		rig_run(&rig, 1, false);
+	}
 	rig_stop_poller(&rig);
 	assert_int_equal(-EIO, rig_close(&rig, 0));
 	free(log_lines_end());
