@@ -15,6 +15,7 @@ files and kinds, so that each file and each kind has its share.
 
 import argparse
 import concurrent.futures
+import contextlib
 import glob
 import os
 import random
@@ -27,11 +28,9 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DRIVER = 'drivers/smmuv3_pmd'
-# Suites that do not use the driver cannot catch a mutant.
-OTHER_SUITES = ('model_', 'mtx', 'pgtable', 'spec', 'lab', 'iopf', 'prg', 'control', 'worker',
-                'support', 'telemetry', 'null', 'mmem_pieces', 'mmem_limits', 'mmem_exit',
-                'vfio_')
-FIRST_SUITES = ('pmd_', 'pri')
+# In the order in which they run. Suites that do not use the driver are left out.
+PROGRAMS = ['app/test-iopf/test-order', 'app/test-iopf/test-iopf', 'app/test-iopf/test-bench']
+FIRST_SUITES = ('pmd_', 'pri_')
 SUITE_SECONDS = 90
 
 # Mutants that behave as the driver does: file, a word of the line, and the reason.
@@ -152,45 +151,66 @@ class Tree:
                        cwd=self.path, check=True, stdout=subprocess.DEVNULL)
         if not self.compile():
             sys.exit('mutate.py: the unchanged tree does not build')
-        self.test = os.path.join(self.build, 'app/test-iopf/test-iopf')
-        self.order = os.path.join(self.build, 'app/test-iopf/test-order')
 
     def compile(self):
-        return subprocess.run(['ninja', '-C', self.build, 'app/test-iopf/test-iopf',
-                               'app/test-iopf/test-order'],
+        return subprocess.run(['ninja', '-C', self.build] + PROGRAMS,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
-    @staticmethod
-    def suites(program):
-        names = subprocess.run([program, '--list'], capture_output=True, text=True,
-                               check=True).stdout.split()
-        names = [n for n in names if not n.startswith(OTHER_SUITES)]
-        return sorted(names, key=lambda n: (not n.startswith(FIRST_SUITES), n))
+    def suites(self):
+        """All suites as (program, suite), in the order in which they run."""
+        found = []
+        for program in PROGRAMS:
+            names = subprocess.run([os.path.join(self.build, program), '--list'], text=True,
+                                   capture_output=True, check=True).stdout.split()
+            found += [(program, name) for name in
+                      sorted(names, key=lambda n: (not n.startswith(FIRST_SUITES), n))]
+        return found
 
-    def failing_suite(self):
+    def run(self, program, suite):
+        """None if the suite passes, or its name and the reason."""
+        try:
+            ret = subprocess.run([os.path.join(self.build, program), suite],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 timeout=SUITE_SECONDS).returncode
+        except subprocess.TimeoutExpired:
+            return suite + ' (hangs)'
+        return None if ret == 0 else suite if ret > 0 else f'{suite} (signal {-ret})'
+
+    def failing_suite(self, suites):
         """The first suite that fails, or None."""
-        runs = [(self.order, name) for name in self.suites(self.order)]
-        runs += [(self.test, name) for name in self.suites(self.test)]
-        for program, suite in runs:
-            try:
-                ret = subprocess.run([program, suite], stdout=subprocess.DEVNULL,
-                                     stderr=subprocess.DEVNULL, timeout=SUITE_SECONDS).returncode
-            except subprocess.TimeoutExpired:
-                return suite + ' (hangs)'
-            if ret != 0:
-                return suite if ret > 0 else f'{suite} (signal {-ret})'
-        return None
+        return next(filter(None, (self.run(*suite) for suite in suites)), None)
 
-    def try_mutant(self, mutant):
-        path, _, text, _, start, end, replacement = mutant
+    @contextlib.contextmanager
+    def changed(self, path, text, start, end, replacement):
         mine = os.path.join(self.path, os.path.relpath(path, TOP))
         with open(mine, 'w', encoding='utf-8') as f:
             f.write(text[:start] + replacement + text[end:])
         try:
-            return self.failing_suite() if self.compile() else 'the compiler'
+            yield
         finally:
             with open(mine, 'w', encoding='utf-8') as f:
                 f.write(text)
+
+    def try_mutant(self, mutant, suites):
+        path, _, text, _, start, end, replacement = mutant
+        with self.changed(path, text, start, end, replacement):
+            return self.failing_suite(suites) if self.compile() else 'the compiler'
+
+    def find_suites(self, pool):
+        """The suites that can catch a mutant: those that open the driver, or call its functions."""
+        path = os.path.join(TOP, DRIVER, 'smmuv3_pmd.c')
+        with open(path, encoding='utf-8') as f:
+            text = f.read()
+        opening = re.search(r'(?m)^pmd_open\([^)]*\)\n\{', text).end()
+        suites = self.suites()
+        with self.changed(path, text, opening, opening, ' _Exit(1);'):
+            if not self.compile():
+                sys.exit('mutate.py: a driver that cannot be opened does not build')
+            failed = pool.map(lambda suite: self.run(*suite), suites)
+            found = [suite for suite, noticed in zip(suites, failed)
+                     if noticed is not None or suite[1].startswith('pmd_')]
+        self.compile()
+        return found
 
 
 def explanation(mutant, text):
@@ -218,15 +238,18 @@ def main():
     survived = []
     with tempfile.TemporaryDirectory(prefix='iopf-mutate.', dir=os.environ.get('TMPDIR')) as parent:
         trees = [Tree(parent, i) for i in range(options.jobs)]
-        noticed = trees[0].failing_suite()
-        if noticed is not None:
-            sys.exit(f'mutate.py: suite {noticed} fails without any mutant')
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            suites = trees[0].find_suites(pool)
+            for noticed in pool.map(lambda suite: trees[0].run(*suite), suites):
+                if noticed is not None:
+                    sys.exit(f'mutate.py: suite {noticed} fails without any mutant')
+        print(f'{len(suites)} suites use the driver', flush=True)
 
         def work(mutant):
             tree = trees.pop()
             begin = time.monotonic()
             try:
-                return tree.try_mutant(mutant), time.monotonic() - begin
+                return tree.try_mutant(mutant, suites), time.monotonic() - begin
             finally:
                 trees.append(tree)
 
