@@ -299,6 +299,18 @@ attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 	return iopf_pri_drain_pasid(attachment, end);
 }
 
+/* A stop ends stalls, and no page requests. */
+static enum iopf_cancel
+why_of_detach(const struct iopf_attachment *attachment, unsigned int queue)
+{
+	const struct iopf_iommu *iommu = attachment->dev->iommu;
+
+	if (!(queue == IOPF_QUEUE_REQUESTS ? iopf_iommu_answers_requests(iommu) :
+			iopf_iommu_is_serving(iommu)))
+		return IOPF_CANCEL_TERMINATED;
+	return attachment->replaced ? IOPF_CANCEL_REPLACE : IOPF_CANCEL_DETACH;
+}
+
 /* Answer the outstanding faults until no handler has one. Without the device's lock. */
 static int
 attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
@@ -307,12 +319,10 @@ attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
 	unsigned int held;
 
 	for (;;) {
-		enum iopf_cancel why = !iopf_iommu_is_serving(iommu) ? IOPF_CANCEL_TERMINATED :
-				attachment->replaced ? IOPF_CANCEL_REPLACE : IOPF_CANCEL_DETACH;
-
 		held = 0;
 		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-			held += iopf_queue_cancel(&iommu->queues[i], attachment, why);
+			held += iopf_queue_cancel(&iommu->queues[i], attachment,
+					why_of_detach(attachment, i));
 		if (held == 0)
 			break;
 		if (iopf_wait_is_over(end)) {

@@ -348,10 +348,13 @@ iommu_stop(struct iopf_iommu *iommu)
 	iopf_rcu_synchronize();
 	/*
 	 * Groups of a device whose PRI stays on, since another control call has its lock: without
-	 * an answer the device would wait for ever.
+	 * an answer the device would wait for ever. The driver delivers those that it has been
+	 * given: a thread that has claimed a group before sends its answer in its read section.
 	 */
-	if (was_running && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS)
+	if (was_running && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS) {
 		iopf_queue_cancel(&iommu->queues[IOPF_QUEUE_REQUESTS], NULL, IOPF_CANCEL_DRAIN);
+		iopf_rcu_synchronize();
+	}
 	ret = iommu->driver->ops.stop(iommu->priv);
 	/* Deferred handlers may keep their slots: the stop does not wait for them. */
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)

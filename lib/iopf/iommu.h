@@ -115,6 +115,18 @@ iopf_iommu_is_serving(const struct iopf_iommu *iommu)
 	return atomic_load_explicit(&iommu->state, memory_order_acquire) >= IOPF_STATE_RUNNING;
 }
 
+/*
+ * The answer to a page request is delivered. A stop delivers those that are sent before the driver
+ * stops: a device whose PRI stays on waits for them.
+ */
+static inline bool
+iopf_iommu_answers_requests(const struct iopf_iommu *iommu)
+{
+	uint32_t state = atomic_load_explicit(&iommu->state, memory_order_relaxed);
+
+	return state == IOPF_STATE_STOPPING || state >= IOPF_STATE_RUNNING;
+}
+
 /* The IOMMU may translate, and no poll thread reads its queues. */
 static inline bool
 iopf_iommu_is_starting(const struct iopf_iommu *iommu)

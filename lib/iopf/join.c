@@ -448,11 +448,14 @@ joined_answer(struct batch *batch, struct iopf_slot_copy *copy, enum iopf_code c
 
 	if (why == IOPF_CANCEL_TERMINATED) {
 		if ((copy->flags & IOPF_FAULT_STALLED) ||
-				(request && !iopf_iommu_is_serving(batch->iommu))) {
+				(request && !iopf_iommu_answers_requests(batch->iommu))) {
 			iopf_domain_count(batch->domain, IOPF_STAT_TERMINATED, 1);
 			return;
 		}
-		/* A recovery does not end page requests. The device requests the page again. */
+		/*
+		 * A recovery or a stop does not end page requests. The device requests the page
+		 * again.
+		 */
 		code = request ? IOPF_SUCCESS : IOPF_INVALID;
 	}
 	/* A failure switches the PRI of the leader's device off, and not that of others. */

@@ -69,6 +69,7 @@ array_iommu_reset(void)
 	hw.on_replace = NULL;
 	hw.on_dev_add = NULL;
 	hw.on_sync = NULL;
+	hw.on_answer = NULL;
 	hw.misused = 0;
 	hw.blocked = false;
 	hw.stalls = true;

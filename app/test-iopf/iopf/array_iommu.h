@@ -86,6 +86,7 @@ extern struct array_iommu {
 	void (*on_replace)(void);	/* called before and after the switch */
 	void (*on_dev_add)(void);	/* called before the driver has the device */
 	void (*on_sync)(void);		/* called when a sync begins */
+	void (*on_answer)(void);	/* called when an answer begins */
 	void (*on_attach)(bool attached);	/* called when a device's STE changes */
 	void (*on_block)(bool on);	/* called when a dev_block begins */
 	_Atomic(void (*)(void)) on_wait;	/* called once, in a wait of a control call */

@@ -83,6 +83,8 @@ uint16_t
 array_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 {
 	(void)priv;
+	if (hw.on_answer != NULL)
+		hw.on_answer();
 	record_answers(NULL, 0, answers, n);
 	return n;
 }
