@@ -450,6 +450,8 @@ attachment_attach(struct iopf_attachment *attachment)
 		ret = iopf_pri_switch_on(dev);
 	if (ret < 0) {
 		attachment->undo = true;
+		/* Whatever of the undo fails, no handler is called any more. */
+		attachment_set_state(attachment, IOPF_CUT);
 		if (iopf_attachment_detach(attachment) < 0)
 			IOPF_LOG(ERR, "%s: attaching %s failed (%s), and the undo failed too; the "
 					"next attach, detach or removal of the device tries the "

@@ -347,8 +347,8 @@ int iopf_domain_destroy(struct iopf_domain *domain);
 
 /**
  * Let the device's accesses with this PASID (or IOPF_NO_PASID) use the domain. After an error it is
- * not attached. If the undo failed too, it is half attached, and accesses abort, until the next
- * attach, detach or removal of the device.
+ * not attached. If the undo failed too, it is half attached until the next attach, detach or
+ * removal of the device: accesses that fault abort, and no handler is called.
  * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the undo
  *   of an attach is not complete), -ERANGE (no such PASID), -EINVAL (the IOMMU cannot do the
  *   translation), -ENODEV (the device's removal has begun), -EDEADLK, -ENOMEM, -ENOSPC (of

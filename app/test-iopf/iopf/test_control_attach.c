@@ -150,6 +150,32 @@ an_attach_whose_undo_failed_is_undone_with_its_device(void **state)
 	assert_non_null(ctl.dev[0]);
 }
 
+/* ATS cannot be switched off at the device, so that the driver's detach is not called. */
+static void
+no_handler_gets_faults_of_an_attach_whose_undo_failed(void **state)
+{
+	(void)state;
+	ctl_open(true, false);
+	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	ctl.fail_pri = -EIO;
+	ctl.fail_ats_off = -EIO;
+	assert_int_equal(-EIO, iopf_domain_attach(ctl.domain[1], ctl.dev[0], 1));
+	ctl.fail_pri = ctl.fail_ats_off = 0;
+	array_put(IOPF_QUEUE_REQUESTS, &(struct iopf_event){ .addr = 0x1000, .sid = SID,
+			.pasid = 1, .token = 1, .perm = IOPF_PERM_READ,
+			.flags = IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST });
+	iopf_poll(ctl.poller);
+	assert_int_equal(0, ctl.last_id);
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	/* A start switches PRI on for devices that are attached. */
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+	assert_false(ctl.pri_fn.pri);
+	assert_int_equal(0, iopf_domain_detach(ctl.domain[1], ctl.dev[0], 1));
+	assert_int_equal(0, hw.attached);
+}
+
 static void
 a_failed_detach_continues_with_the_next_call(void **state)
 {
@@ -332,6 +358,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(an_attach_whose_undo_failed_is_undone_by_a_detach),
 	CTL_TEST(an_attach_whose_undo_failed_is_undone_by_the_next_attach),
 	CTL_TEST(an_attach_whose_undo_failed_is_undone_with_its_device),
+	CTL_TEST(no_handler_gets_faults_of_an_attach_whose_undo_failed),
 	CTL_TEST(a_failed_detach_continues_with_the_next_call),
 	CTL_TEST(a_removal_that_failed_can_be_called_again),
 	CTL_TEST(attach_waits_for_no_invalidation),
