@@ -61,7 +61,7 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 	iopf_rcu_read_lock();
 	for (uint32_t i = 0; i < nb_slots; i++) {
 		struct iopf_slot *slot = &q->slots[i];
-		uint64_t word = iopf_slot_load(slot);
+		uint64_t word = iopf_slot_load(slot), gen;
 
 		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_FREE)
 			continue;
@@ -75,7 +75,14 @@ iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachment *attachment
 			if (iopf_slot_cas(slot, word, IOPF_SLOT_WORD(IOPF_SLOT_GEN(word),
 					IOPF_SLOT_DROPPED)))
 				continue;
+			gen = IOPF_SLOT_GEN(word);
 			word = iopf_slot_load(slot);
+			/*
+			 * If this thread was interrupted before the CAS, the group may have been
+			 * answered, and the slot given to a fault of another attachment.
+			 */
+			if (IOPF_SLOT_GEN(word) != gen)
+				continue;
 		}
 		if (IOPF_SLOT_STATE(word) == IOPF_SLOT_DROPPED)
 			continue;
