@@ -131,6 +131,8 @@ struct fire_dev {
 	pthread_rwlock_t lock;		/* write: to remove and add */
 	pthread_mutex_t quarantine;	/* one thread at a time quarantines it */
 	_Atomic uint32_t blocks;	/* odd: each access aborts */
+	bool rated;			/* most of its lives have a rate that it passes */
+	_Atomic bool is_back;		/* its rate had it quarantined, and no fault since */
 	struct fire_seat seat[FIRE_SEATS];
 	unsigned int nb_seats;
 };
@@ -155,7 +157,9 @@ struct fire_counts {
 	_Atomic uint64_t attaches, refused, detaches, timeouts, removals, spaces, unmaps;
 	_Atomic uint64_t moves, halts, holds, storms, hogs, losses, aborts, stops, cycles, cuts;
 	_Atomic uint64_t pri_restarts, replaces, handlers, deadlines;
-	_Atomic uint64_t trips, rearms, quarantines, blocked, limited, listened;
+	_Atomic uint64_t trips, rearms, quarantines, releases, blocked, listened;
+	/* Quarantines past a rate, their ends, and devices that fault again after them. */
+	_Atomic uint64_t rate_begins, rate_ends, stalls_back, pri_back;
 };
 
 /* Ids between threads. Under a lock, unlike rte_ring: TSan does not know the barriers of that. */
@@ -253,6 +257,10 @@ void fire_traffic_calm(void);
 /* Choose policies for a space; @p storm must live until the domain is created. */
 const struct iopf_storm_conf *fire_choose_storm(struct fire_space *s,
 		struct iopf_storm_conf *storm);
+/* Two devices, one with PRI, pass a rate in this round. */
+void fire_choose_rated(void);
+/* A handler has a fault of the device. */
+void fire_note_fault(struct fire_dev *d, const struct iopf_fault *fault);
 /* Choose limits for a device, or none: NULL. */
 const struct iopf_dev_limits *fire_choose_limits(struct fire_dev *d,
 		struct iopf_dev_limits *limits);

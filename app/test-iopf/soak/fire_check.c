@@ -126,11 +126,15 @@ print_counts(void)
 			LLU(n->cuts), LLU(n->pri_restarts));
 	print_message("%llu replaces, %llu handlers replaced; %llu breakers tripped, %llu re-arms, "
 			"%llu faults joined, %llu counted in episodes; %llu quarantines (%llu DMAs "
-			"in them), %llu past a rate; %llu deadlines of groups\n", LLU(n->replaces),
+			"in them), %llu released; %llu past a rate, %llu of these ended, faults "
+			"after that: %llu stalls, %llu page requests; %llu deadlines of "
+			"groups\n", LLU(n->replaces),
 			LLU(n->handlers), LLU(n->trips), LLU(n->rearms),
 			LLU(fire.old_joined + sum_of(IOPF_STAT_JOINED)),
 			LLU(fire.old_counted + sum_of(IOPF_STAT_COUNTED)), LLU(n->quarantines),
-			LLU(n->blocked), LLU(n->limited), LLU(n->deadlines));
+			LLU(n->blocked), LLU(n->releases), LLU(n->rate_begins),
+			LLU(n->rate_ends), LLU(n->stalls_back), LLU(n->pri_back),
+			LLU(n->deadlines));
 	for (unsigned int i = FIRE_FIRST_PRI; i < FIRE_FIRST_PRI + FIRE_NB_PRI; i++)
 		print_message("SID %u: reset %u times, since it had not drained\n",
 				fire.dev[i].fn.sid, fire.dev[i].fn.nb_resets);
@@ -149,7 +153,9 @@ fire_had_all(void)
 		n->detaches > 0 && n->replaces > 0 && n->removals > 0 && n->spaces > 0 &&
 		n->unmaps > 0 && n->moves > 0 && n->halts > 0 && n->holds > 0 && n->handlers > 0 &&
 		n->storms > 0 && n->hogs > 0 && n->trips > 0 && n->rearms > 0 &&
-		n->quarantines > 0 && n->listened > 0 && n->losses > 0 && n->stops > 0;
+		n->quarantines > 0 && n->releases > 0 && n->blocked > 0 && n->rate_begins > 0 &&
+		n->rate_ends > 0 && n->stalls_back > 0 && n->pri_back > 0 &&
+		n->listened > 0 && n->losses > 0 && n->stops > 0;
 }
 
 void

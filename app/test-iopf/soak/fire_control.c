@@ -60,6 +60,7 @@ fire_dev_add(struct fire_dev *d)
 		conf.pri_overcommit = true;
 		conf.pci = &pcie_fn_ops;
 	}
+	atomic_store(&d->is_back, false);
 	d->fn.dev = iopf_dev_add(fire.iommu, &conf);
 	FIRE_CHECK(d->fn.dev != NULL, "SID %u: %s", d->fn.sid, rte_strerror(rte_errno));
 }
@@ -277,6 +278,8 @@ kill_atc(void)
 	smmuv3_model_dma_quirks(d->fn.dma[0], 0, 0);
 	for (unsigned int k = 0; k < FIRE_SEATS; k++)
 		fire_detach(&d->seat[k]);
+	/* The next attach switches its PRI on, and the end of a quarantine need not. */
+	atomic_store(&d->is_back, false);
 	pthread_rwlock_unlock(&d->lock);
 	pthread_mutex_unlock(&fire.power);
 	fire_count(&fire.n.cuts);

@@ -219,6 +219,7 @@ fire_handle(struct iopf_domain *domain, const struct iopf_group *group, void *ct
 	enum iopf_verdict verdict;
 
 	RTE_SET_USED(domain);
+	fire_note_fault(iopf_dev_ctx(group->dev), group->faults[0]);
 	verdict = choose(c->space, group);
 	check_end(c, group);
 	return verdict;

@@ -128,11 +128,30 @@ fire_set_handler(void)
 static void
 on_quarantined(struct iopf_dev *dev, uint32_t ms, void *ctx)
 {
-	const struct fire_dev *d = ctx;
+	struct fire_dev *d = ctx;
 
 	FIRE_CHECK(iopf_dev_ctx(dev) == d, "%s", iopf_dev_name(dev));
-	if (ms != 0)
-		fire_count(&fire.n.limited);
+	atomic_store(&d->is_back, ms == 0);
+	fire_count(ms != 0 ? &fire.n.rate_begins : &fire.n.rate_ends);
+}
+
+void
+fire_choose_rated(void)
+{
+	unsigned int other = fire_pick(FIRE_DEVS - FIRE_NB_PRI);
+
+	fire.dev[FIRE_FIRST_PRI + fire_pick(FIRE_NB_PRI)].rated = true;
+	fire.dev[other < FIRE_FIRST_PRI ? other : other + FIRE_NB_PRI].rated = true;
+}
+
+void
+fire_note_fault(struct fire_dev *d, const struct iopf_fault *fault)
+{
+	if (!atomic_load_explicit(&d->is_back, memory_order_relaxed) ||
+			!atomic_exchange(&d->is_back, false))
+		return;
+	fire_count(fault->flags & IOPF_FAULT_PAGE_REQUEST ? &fire.n.pri_back :
+			&fire.n.stalls_back);
 }
 
 const struct iopf_dev_limits *
@@ -141,6 +160,13 @@ fire_choose_limits(struct fire_dev *d, struct iopf_dev_limits *limits)
 	if (atomic_load(&fire.gentle))
 		return NULL;
 	*limits = (struct iopf_dev_limits){ .ctx = d };
+	/* A number that the device reaches soon, also in a round with many changes. */
+	if (d->rated && fire_pick(4) != 0) {
+		limits->quarantine_rate = 100 + fire_pick(900);
+		limits->quarantine_ms = 1 + fire_pick(3);
+		limits->quarantined = on_quarantined;
+		return limits;
+	}
 	switch (fire_pick(8)) {
 	case 0:
 		limits->stalls = 1 + fire_pick(16);
@@ -187,6 +213,8 @@ fire_quarantine(void)
 	} while (ret == -ETIMEDOUT && iopf_dev_is_quarantined(d->fn.dev));
 	FIRE_CHECK(ret == 0 || (d->kind == FIRE_PRI && (ret == -ETIMEDOUT || ret == -EIO)),
 			"SID %u: %d", d->fn.sid, ret);
+	if (ret == 0)
+		fire_count(&fire.n.releases);
 	pthread_mutex_unlock(&d->quarantine);
 	pthread_rwlock_unlock(&d->lock);
 	fire_count(&fire.n.quarantines);

@@ -210,6 +210,7 @@ open_seat(struct fire_seat *seat, struct fire_dev *d, unsigned int k)
 static void
 open_devs(void)
 {
+	fire_choose_rated();
 	for (unsigned int i = 0; i < FIRE_DEVS; i++) {
 		struct fire_dev *d = &fire.dev[i];
 
