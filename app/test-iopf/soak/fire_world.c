@@ -141,6 +141,7 @@ open_smmu(const char *name)
 	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
 	fire.iommu = iopf_iommu_open(str);
 	assert_non_null(fire.iommu);
+	soak_be_patient(fire.iommu);
 	assert_int_equal(iopf_iommu_configure(fire.iommu, &conf), 0);
 	fire.arena_len = (size_t)FIRE_OWN * (FIRE_PAGES + FIRE_TABLES) * FIRE_PAGE;
 	fire.arena = mmap(NULL, fire.arena_len, PROT_READ | PROT_WRITE,

@@ -10,10 +10,12 @@
 
 #include <rte_pause.h>
 
-#include "smmuv3_model_test.h"
-#include "soak.h"
+#include "iommu.h"
 #include "iopf_iommu.h"
 #include "iopf_poller.h"
+#include "smmuv3_model_test.h"
+#include "smmuv3_pmd.h"
+#include "soak.h"
 #include "test.h"
 
 #define MAX_SLEEP_MS 30000
@@ -70,6 +72,14 @@ soak_print_severities(const char *name, const struct smmuv3_model *m,
 			conf->no_features & SMMUV3_MODEL_NO_MSI ? "wired alone" : "MSIs or wired",
 			harsh & SMMUV3_MODEL_HARSH_LEVEL_IRQ ? ", levels" : ", edges",
 			harsh & SMMUV3_MODEL_HARSH_GBPA ? ", GBPA cannot abort" : "");
+}
+
+void
+soak_be_patient(struct iopf_iommu *iommu)
+{
+	struct smmuv3 *s = iommu->priv;
+
+	s->timeout *= 60;
 }
 
 /*

@@ -30,6 +30,12 @@ void soak_print_severities(const char *name, const struct smmuv3_model *m,
 		const struct smmuv3_model_conf *conf);
 
 /*
+ * Have the driver wait a minute for the SMMU instead of a second. On a machine under load the
+ * model's thread can be without a processor for more than a second.
+ */
+void soak_be_patient(struct iopf_iommu *iommu);
+
+/*
  * A poll thread. After some passes that found nothing it sleeps until the IOMMU writes to its
  * eventfd. A sleep of 30 s counts as a missed wake-up. With an odd seed and without pauses it is
  * iopf_poller_run() that polls and sleeps; a missed wake-up is then a soak that hangs.

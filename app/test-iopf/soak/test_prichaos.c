@@ -255,6 +255,7 @@ bring_up(void)
 	soak_choose("prichaos", SMMUV3_MODEL_HARSH_LEVEL_IRQ, &conf);
 	c.seed = c.handler_seed = conf.seed;
 	pcie_open(&c.r, &conf, NULL);
+	soak_be_patient(c.r.iommu);
 	soak_print_severities("prichaos", c.r.m, &conf);
 	c.poller = (struct soak_poller){ .poller = c.r.poller, .iommu = c.r.iommu,
 		.pause_one_in = 8192, .sleep_one_in = SLEEP_ONE_IN, .seed = conf.seed };

@@ -301,6 +301,7 @@ open_all(struct mmem_pool **pool, const char *name, unsigned int priq_log2)
 	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
 	t.iommu = iopf_iommu_open(str);
 	assert_non_null(t.iommu);
+	soak_be_patient(t.iommu);
 	*pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = t.iommu, .size = 256 << 20 });
 	assert_non_null(*pool);
 	t.poller = (struct soak_poller){ .poller = soak_poller_create(), .iommu = t.iommu,

@@ -32,6 +32,7 @@
 #include "smmuv3_model.h"
 #include "smmuv3_model_test.h"
 #include "smmuv3_pmd.h"
+#include "soak.h"
 #include "test.h"
 
 #define PAGE		4096u
@@ -350,8 +351,7 @@ stream_open(const struct kind *kind, bool harsh, uint32_t seed)
 	assert_non_null(st.m);
 	st.iommu = iopf_iommu_open(str);
 	assert_non_null(st.iommu);
-	/* The machine may be busy. */
-	((struct smmuv3 *)st.iommu->priv)->timeout *= 60;
+	soak_be_patient(st.iommu);
 	st.arena = aligned_alloc(PAGE, (size_t)ARENA_PAGES * PAGE);
 	assert_non_null(st.arena);
 	assert_int_equal(0, iopf_dma_map(st.iommu, st.arena, (size_t)ARENA_PAGES * PAGE, &addr));

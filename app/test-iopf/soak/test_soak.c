@@ -256,6 +256,7 @@ open_all(const char *name, uint32_t may)
 	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
 	iommu = iopf_iommu_open(str);
 	assert_non_null(iommu);
+	soak_be_patient(iommu);
 	pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = iommu, .size = 256 << 20 });
 	assert_non_null(pool);
 	poller = (struct soak_poller){ .poller = soak_poller_create(), .iommu = iommu,
