@@ -7,9 +7,12 @@
  */
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "iopf_handler.h"
 #include "iopf_iommu.h"
@@ -271,6 +274,76 @@ a_move_changes_which_poller_has_the_queue(void **state)
 	assert_int_equal(0, iopf_poller_destroy(other));
 }
 
+static struct {
+	_Atomic bool hold;	/* the fast handler does not return while set */
+	_Atomic bool entered;
+	_Atomic bool returned;
+} held;
+
+static enum iopf_verdict
+hold_pass(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	(void)ctx;
+	held.entered = true;
+	while (held.hold)
+		usleep(100);
+	held.returned = true;
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static void *
+poll_once(void *poller)
+{
+	iopf_poll(poller);
+	return NULL;
+}
+
+static void *
+release_later(void *arg)
+{
+	(void)arg;
+	usleep(50000);
+	held.hold = false;
+	return NULL;
+}
+
+/* Until then the poll thread uses the list of queues, and its handlers run. */
+static void
+a_queue_leaves_its_poller_after_the_pass(void **state)
+{
+	struct iopf_poller *other = iopf_poller_create(NULL);
+	struct iopf_domain *domain = iopf_domain_create(&(struct iopf_domain_conf){
+			.handler = hold_pass });
+	pthread_t poll, release;
+
+	(void)state;
+	assert_int_equal(0, iopf_domain_attach(domain, one.dev, 3));
+	for (unsigned int move = 0; move < 2; move++) {
+		held.hold = true;
+		held.entered = held.returned = false;
+		one_put((struct iopf_event){ .addr = 0x1000, .sid = SID, .pasid = 3,
+			.token = 1, .perm = IOPF_PERM_READ, .flags = IOPF_EVENT_STALL,
+			.raw_id = 0x10 });
+		assert_int_equal(0, pthread_create(&poll, NULL, poll_once, one.poller));
+		while (!held.entered)
+			usleep(100);
+		assert_int_equal(0, pthread_create(&release, NULL, release_later, NULL));
+		assert_int_equal(0, move ? iopf_poller_move(other, one.iommu, IOPF_QUEUE_EVENTS) :
+				iopf_poller_remove(one.poller, one.iommu, IOPF_QUEUE_EVENTS));
+		assert_true(held.returned);
+		pthread_join(poll, NULL);
+		pthread_join(release, NULL);
+		assert_int_equal(0, move ? iopf_poller_move(one.poller, one.iommu,
+				IOPF_QUEUE_EVENTS) :
+				iopf_poller_add(one.poller, one.iommu, IOPF_QUEUE_EVENTS));
+	}
+	assert_int_equal(0, iopf_domain_detach(domain, one.dev, 3));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+	assert_int_equal(0, iopf_poller_destroy(other));
+}
+
 /* A pass of a poll thread that shares its core with other work ends also under a flood. */
 static void
 a_pass_is_bounded_and_starves_no_queue(void **state)
@@ -363,6 +436,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(queues_move_between_running_pollers_and_each_fault_is_handled_once),
 	cmocka_unit_test(queues_move_between_sleeping_pollers_and_each_fault_is_handled_once),
 	ONE_TEST(a_move_changes_which_poller_has_the_queue),
+	ONE_TEST(a_queue_leaves_its_poller_after_the_pass),
 	PRG_TEST(a_pass_is_bounded_and_starves_no_queue),
 	cmocka_unit_test(faults_of_65536_stream_ids_reach_their_devices),
 };
