@@ -165,7 +165,7 @@ on_pri_drained(struct iopf_dev *dev __rte_unused, void *ctx)
 	return drained;
 }
 
-/* Called on the thread that takes completions, which no other thread waits for now. */
+/* Called on the thread that takes completions: no other thread takes any meanwhile. */
 static bool
 on_pasid_drained(struct iopf_dev *dev __rte_unused, uint32_t pasid, void *ctx)
 {
