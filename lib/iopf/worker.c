@@ -98,7 +98,7 @@ sleeper_claim(struct iopf_worker *worker)
 static inline void
 worker_wake(struct iopf_worker *worker)
 {
-	/* Pairs with the fence in sleep_until_woken(). */
+	/* Pairs with the fences in sleep_until_woken() and sleep_during_handling(). */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (unlikely(sleeper_claim(worker)))
 		sem_post(&worker->wake);
@@ -475,7 +475,7 @@ iopf_worker_destroy(struct iopf_worker *worker)
 		return iopf_ret(-EBUSY);
 	}
 	atomic_store_explicit(&worker->stop, true, memory_order_release);
-	/* Pairs with the fence in sleep_until_woken(). */
+	/* Pairs with the fences in sleep_until_woken() and sleep_during_handling(). */
 	atomic_thread_fence(memory_order_seq_cst);
 	while (sleeper_claim(worker))
 		sem_post(&worker->wake);
