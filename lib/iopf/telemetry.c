@@ -123,15 +123,61 @@ query_reply(const char *params, struct rte_tel_data *d, bool pages, reply_t make
 	return ret;
 }
 
-/* Add the total, and the parameter for the entries after the @p shown ones. */
-static void
-add_page(struct rte_tel_data *d, const char *what, uint64_t total, uint64_t first, uint64_t shown)
+struct page;
+/* Add the entries of a device, or nothing. */
+typedef void (*add_dev_t)(struct page *page, const struct iopf_dev *dev);
+typedef void (*fill_t)(struct rte_tel_data *d, const struct iopf_attachment *attachment);
+
+/* A page of a list: at most @p max consecutive entries, from entry @p first on. */
+struct page {
+	struct rte_tel_data *d;
+	uint64_t first, max;
+	uint64_t total, shown;		/* entries so far, and those of the page */
+	fill_t fill;			/* of an entry for an attachment */
+};
+
+/* The next entry belongs to the page. If one could not be added, it begins the next page. */
+static bool
+page_has_next(const struct page *page)
 {
-	rte_tel_data_add_dict_uint(d, what, total);
-	if (first != 0)
-		rte_tel_data_add_dict_uint(d, "first", first);
-	if (first < total && shown < total - first)
-		rte_tel_data_add_dict_uint(d, "next", first + shown);
+	return page->total == page->first + page->shown && page->shown < page->max;
+}
+
+/* Add the total, and the parameter for the entries after those of the page. */
+static void
+page_end(const struct page *page, const char *what)
+{
+	rte_tel_data_add_dict_uint(page->d, what, page->total);
+	if (page->first != 0)
+		rte_tel_data_add_dict_uint(page->d, "first", page->first);
+	if (page->first < page->total && page->shown < page->total - page->first)
+		rte_tel_data_add_dict_uint(page->d, "next", page->first + page->shown);
+}
+
+/* Add the page, with the entries of each device. */
+static void
+page_add_devs(struct page *page, struct iopf_iommu *iommu, const char *what, add_dev_t add)
+{
+	const struct iopf_dev *dev;
+
+	if (pthread_mutex_trylock(&iommu->lock) != 0) {
+		rte_tel_data_add_dict_string(page->d, what, "busy");
+		return;
+	}
+	LIST_FOREACH(dev, &iommu->devs, next)
+		add(page, dev);
+	pthread_mutex_unlock(&iommu->lock);
+	page_end(page, what);
+}
+
+/* Add an entry that is complete. False: no memory. */
+static bool
+add_entry(struct rte_tel_data *d, const char *key, struct rte_tel_data *entry)
+{
+	if (rte_tel_data_add_dict_container(d, key, entry, 0) == 0)
+		return true;
+	rte_tel_data_free(entry);
+	return false;
 }
 
 static int
@@ -208,33 +254,24 @@ add_dev(struct rte_tel_data *d, uint64_t n, const struct iopf_dev *dev)
 	rte_tel_data_add_dict_uint(entry, "attachments", attachments);
 	fill_dev(entry, dev);
 	snprintf(key, sizeof(key), "device_%" PRIu64, n);
-	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
-		rte_tel_data_free(entry);
-		return false;
-	}
-	return true;
+	return add_entry(d, key, entry);
+}
+
+static void
+page_add_dev(struct page *page, const struct iopf_dev *dev)
+{
+	if (page_has_next(page))
+		page->shown += add_dev(page->d, page->total, dev);
+	page->total++;
 }
 
 static int
 make_devices(const struct query *query, struct rte_tel_data *d)
 {
-	struct iopf_iommu *iommu = query->iommu;
-	uint64_t total = 0, shown = 0;
-	const struct iopf_dev *dev;
+	struct page page = { .d = d, .first = query->first, .max = PAGE_DEVICES };
 
 	rte_tel_data_start_dict(d);
-	if (pthread_mutex_trylock(&iommu->lock) != 0) {
-		rte_tel_data_add_dict_string(d, "devices", "busy");
-		return 0;
-	}
-	LIST_FOREACH(dev, &iommu->devs, next) {
-		/* Consecutive entries, as in add_attachments(). */
-		if (total == query->first + shown && shown < PAGE_DEVICES)
-			shown += add_dev(d, total, dev);
-		total++;
-	}
-	pthread_mutex_unlock(&iommu->lock);
-	add_page(d, "devices", total, query->first, shown);
+	page_add_devs(&page, query->iommu, "devices", page_add_dev);
 	return 0;
 }
 
@@ -245,11 +282,9 @@ handle_devices(const char *cmd, const char *params, struct rte_tel_data *d)
 	return query_reply(params, d, true, make_devices);
 }
 
-typedef void (*each_t)(struct rte_tel_data *d, const struct iopf_attachment *attachment);
-
 static bool
 add_attachment(struct rte_tel_data *d, uint64_t n, const struct iopf_attachment *attachment,
-		each_t fill)
+		fill_t fill)
 {
 	const struct iopf_dev *dev = attachment->dev;
 	struct rte_tel_data *entry = rte_tel_data_alloc();
@@ -266,36 +301,28 @@ add_attachment(struct rte_tel_data *d, uint64_t n, const struct iopf_attachment 
 	fill(entry, attachment);
 	/* A device's name cannot be a key: DPDK allows only letters, digits and few others. */
 	snprintf(key, sizeof(key), "attachment_%" PRIu64, n);
-	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
-		rte_tel_data_free(entry);
-		return false;
+	return add_entry(d, key, entry);
+}
+
+static void
+page_add_attachments(struct page *page, const struct iopf_dev *dev)
+{
+	const struct iopf_attachment *attachment;
+
+	LIST_FOREACH(attachment, &dev->attachments, next) {
+		if (page_has_next(page))
+			page->shown += add_attachment(page->d, page->total, attachment, page->fill);
+		page->total++;
 	}
-	return true;
 }
 
 /* Add a page of entries, one for each (device, PASID). */
 static void
-add_attachments(const struct query *query, struct rte_tel_data *d, uint64_t page, each_t fill)
+add_attachments(const struct query *query, struct rte_tel_data *d, uint64_t max, fill_t fill)
 {
-	struct iopf_iommu *iommu = query->iommu;
-	struct iopf_attachment *attachment;
-	uint64_t total = 0, shown = 0;
-	struct iopf_dev *dev;
+	struct page page = { .d = d, .first = query->first, .max = max, .fill = fill };
 
-	if (pthread_mutex_trylock(&iommu->lock) != 0) {
-		rte_tel_data_add_dict_string(d, "attachments", "busy");
-		return;
-	}
-	LIST_FOREACH(dev, &iommu->devs, next) {
-		LIST_FOREACH(attachment, &dev->attachments, next) {
-			/* Consecutive entries: one without memory begins the next page. */
-			if (total == query->first + shown && shown < page)
-				shown += add_attachment(d, total, attachment, fill);
-			total++;
-		}
-	}
-	pthread_mutex_unlock(&iommu->lock);
-	add_page(d, "attachments", total, query->first, shown);
+	page_add_devs(&page, query->iommu, "attachments", page_add_attachments);
 }
 
 static void
@@ -388,19 +415,15 @@ add_outstanding(struct rte_tel_data *d, const struct iopf_outstanding *o)
 	rte_tel_data_add_dict_uint(entry, "age_us", (uint64_t)((double)(rte_rdtsc() - f->time) *
 			1e6 / (double)rte_get_tsc_hz()));
 	snprintf(key, sizeof(key), "%016" PRIx64, o->id);
-	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
-		rte_tel_data_free(entry);
-		return false;
-	}
-	return true;
+	return add_entry(d, key, entry);
 }
 
 static int
 make_outstanding(const struct query *query, struct rte_tel_data *d)
 {
 	struct iopf_iommu *iommu = query->iommu;
+	struct page page = { .d = d, .first = query->first, .max = PAGE_OUTSTANDING };
 	struct iopf_outstanding list[PAGE_OUTSTANDING];
-	uint64_t total = 0, shown = 0;
 
 	rte_tel_data_start_dict(d);
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++) {
@@ -410,12 +433,12 @@ make_outstanding(const struct query *query, struct rte_tel_data *d)
 		while (from < q->nb_slots) {
 			unsigned int n = iopf_queue_list_outstanding(q, &from, list, RTE_DIM(list));
 
-			for (unsigned int k = 0; k < n; k++, total++)
-				if (total == query->first + shown && shown < PAGE_OUTSTANDING)
-					shown += add_outstanding(d, &list[k]);
+			for (unsigned int k = 0; k < n; k++, page.total++)
+				if (page_has_next(&page))
+					page.shown += add_outstanding(d, &list[k]);
 		}
 	}
-	add_page(d, "outstanding", total, query->first, shown);
+	page_end(&page, "outstanding");
 	return 0;
 }
 
@@ -443,11 +466,7 @@ add_listener(struct rte_tel_data *d, unsigned int i, const struct iopf_listener 
 		rte_tel_data_add_dict_uint(entry, iopf_listener_stat_name(k),
 				iopf_listener_stat(listener, k));
 	snprintf(key, sizeof(key), "listener_%u", i);
-	if (rte_tel_data_add_dict_container(d, key, entry, 0) < 0) {
-		rte_tel_data_free(entry);
-		return false;
-	}
-	return true;
+	return add_entry(d, key, entry);
 }
 
 static int
