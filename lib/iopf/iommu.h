@@ -135,6 +135,19 @@ iopf_iommu_is_starting(const struct iopf_iommu *iommu)
 	return atomic_load_explicit(&iommu->state, memory_order_acquire) == IOPF_STATE_STARTING;
 }
 
+/*
+ * No record comes, nor will one without a start that has not begun. Not the reverse of
+ * iopf_iommu_is_serving(): while a start runs, the IOMMU may translate. In one load, since a start
+ * may end between two.
+ */
+static inline bool
+iopf_iommu_is_down(const struct iopf_iommu *iommu)
+{
+	uint32_t state = atomic_load_explicit(&iommu->state, memory_order_acquire);
+
+	return state < IOPF_STATE_RUNNING && state != IOPF_STATE_STARTING;
+}
+
 static inline void
 iopf_iommu_count(struct iopf_iommu *iommu, enum iopf_iommu_stat stat, uint64_t n)
 {

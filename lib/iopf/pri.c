@@ -295,8 +295,10 @@ drain_wait(struct drain *d, uint64_t end)
 
 	iopf_stand_in_begin(q, &stand_in);
 	while (!drain_is_complete(d)) {
-		if (!iopf_iommu_is_serving(iommu))
+		/* The requests that are outstanding have ended, or end with the IOMMU. */
+		if (iopf_iommu_is_down(iommu))
 			return 0;
+		/* The fence waits for a start that runs. */
 		if (iopf_wait_is_over(end) || iopf_queue_fence(q, end) < 0)
 			return -ETIMEDOUT;
 		if (d->answer)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "attachment.h"
 #include "control_rig.h"
 #include "iopf_iommu.h"
 #include "iopf_policy.h"
@@ -129,7 +130,37 @@ a_start_that_fails_ends_the_wait(void **state)
 	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
 }
 
+static int
+detach0(void *domain)
+{
+	return iopf_domain_detach(domain, ctl.dev[0], IOPF_NO_PASID);
+}
+
+/* The IOMMU may translate: ATS stays on at a device that has requests outstanding. */
+static void
+a_device_drains_during_a_start(void **state)
+{
+	(void)state;
+	ctl.wait_ms = 200;
+	ctl_open(true, true);
+	ctl.not_drained = true;
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	/* ATS is counted as on: the device has not drained. */
+	assert_true(ctl.dev[0]->ats_on);
+	hw.knobs[ARRAY_START].hold = 1;
+	start.call = ctl_start_call(start_iommu, ctl.iommu);
+	assert_true(array_wait_held(ARRAY_START, 1));
+	hw.on_wait = let_start_end;
+	assert_int_equal(-ETIMEDOUT, detach0(ctl.domain[0]));
+	assert_true(ctl.dev[0]->ats_on);
+	end_start();
+	ctl.not_drained = false;
+	assert_int_equal(0, detach0(ctl.domain[0]));
+	assert_false(ctl.dev[0]->ats_on);
+}
+
 static const struct CMUnitTest tests[] = {
+	CTL_TEST(a_device_drains_during_a_start),
 	CTL_TEST(a_fence_waits_for_the_records_of_a_start),
 	CTL_TEST(a_removal_waits_for_the_records_of_a_start),
 	CTL_TEST(a_block_ends_after_the_records_of_a_start),
