@@ -330,16 +330,18 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 static int
 iommu_stop(struct iopf_iommu *iommu)
 {
-	uint32_t running = IOPF_STATE_RUNNING;
+	uint32_t was = IOPF_STATE_RUNNING;
 	bool was_running;
 	int ret;
 
-	was_running = atomic_compare_exchange_strong(&iommu->state, &running,
-			IOPF_STATE_QUIESCING);
+	was_running = atomic_compare_exchange_strong(&iommu->state, &was, IOPF_STATE_QUIESCING);
 	/* A sleep begins before this call, which ends it, or sees the state. */
 	iopf_idle_end(iommu, NULL);
-	/* A page request to an IOMMU that is off ends the device's PRI: switch PRI off first. */
-	if (was_running)
+	/*
+	 * A page request to an IOMMU that is off, or has failed, ends the device's PRI: switch PRI
+	 * off first, so that the next start switches it on.
+	 */
+	if (was_running || was == IOPF_STATE_FAILED)
 		iopf_pri_switch_off_all(iommu);
 	/* No new pass and no call of the driver's idle begins; the passes under way end. */
 	pthread_mutex_lock(&iommu->idle_lock);

@@ -354,7 +354,28 @@ a_stop_waits_for_a_thread_that_looks_for_faults(void **state)
 	assert_int_equal(0, owners);
 }
 
+/* The request queue of a failed IOMMU may have ended the PRI of its devices. */
+static void
+a_start_after_a_failure_switches_pri_on_again(void **state)
+{
+	(void)state;
+	ctl_open(true, true);
+	assert_true(ctl.pri_fn.pri);
+	hw.check = IOPF_CHECK_DEAD;
+	for (unsigned int i = 0; i < 1000000 && hw.check != 0; i++)
+		iopf_poll(ctl.poller);
+	assert_int_equal(-EIO, iopf_iommu_start(ctl.iommu));
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	assert_false(ctl.pri_fn.pri);
+	assert_false(ctl.pri_fn.ats);
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+	assert_true(ctl.pri_fn.pri);
+	assert_int_equal(1, ctl.pri_fn.nb_pri_off);
+	assert_int_equal(0, ctl.pri_fn.nb_wrong);
+}
+
 static const struct CMUnitTest tests[] = {
+	CTL_TEST(a_start_after_a_failure_switches_pri_on_again),
 	CTL_TEST(a_refused_access_is_counted_for_its_device),
 	CTL_TEST(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
 	CTL_TEST(a_failed_stop_can_be_repeated_and_close_is_refused_before),
