@@ -19,6 +19,20 @@ is_changing(struct iopf_iommu *iommu)
 			state == IOPF_STATE_STARTING;
 }
 
+/*
+ * The caller has idle_lock. An error begins no sleep (see iopf_driver.h), and may not have ended
+ * one that had begun.
+ */
+static int
+driver_idle(struct iopf_iommu *iommu, int fd)
+{
+	int ret = iommu->driver->ops.idle(iommu->priv, fd);
+
+	if (ret >= 0)
+		iommu->idle = fd >= 0;
+	return ret;
+}
+
 int
 iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 {
@@ -28,6 +42,11 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
+	if (fd < -1) {
+		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): fd is %d: use an "
+				"eventfd, or -1 to poll again", iommu->name, fd);
+		return iopf_ret(-EINVAL);
+	}
 	pthread_mutex_lock(&iommu->idle_lock);
 	if (is_changing(iommu)) {
 		ret = fd >= 0 ? 1 : 0;
@@ -38,8 +57,7 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 				"it, then start it again", iommu->name);
 		ret = -EIO;
 	} else if (iopf_iommu_is_polled(iommu)) {
-		iommu->idle = fd >= 0;
-		ret = iommu->driver->ops.idle(iommu->priv, fd);
+		ret = driver_idle(iommu, fd);
 		if (ret == -EBADF)
 			IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): %d is no open "
 					"file descriptor: give it an eventfd", iommu->name, fd);
@@ -60,11 +78,7 @@ iopf_idle_begin(struct iopf_iommu *iommu, int fd)
 	if (is_changing(iommu)) {
 		ret = 1;
 	} else if (iopf_iommu_is_serving(iommu)) {
-		ret = -ENOTSUP;
-		if (iommu->driver->ops.idle != NULL) {
-			iommu->idle = true;
-			ret = iommu->driver->ops.idle(iommu->priv, fd);
-		}
+		ret = iommu->driver->ops.idle != NULL ? driver_idle(iommu, fd) : -ENOTSUP;
 	}
 	pthread_mutex_unlock(&iommu->idle_lock);
 	return ret;
@@ -77,10 +91,10 @@ iopf_idle_end(struct iopf_iommu *iommu, const struct iopf_poller *self)
 
 	pthread_mutex_lock(&iommu->idle_lock);
 	was_idle = iommu->idle;
-	iommu->idle = false;
 	/* The driver logs an error, and then finds records without interrupts. */
 	if (was_idle && iopf_iommu_is_polled(iommu))
 		iommu->driver->ops.idle(iommu->priv, -1);
+	iommu->idle = false;
 	pthread_mutex_unlock(&iommu->idle_lock);
 	/* Another poller may sleep on the same IOMMU, which does not report to it any more. */
 	if (was_idle)

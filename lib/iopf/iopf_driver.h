@@ -284,7 +284,9 @@ struct iopf_driver_ops {
 
 	/**
 	 * Interrupts instead of polling: a record or an error writes to fd, an eventfd; -1 ends it.
-	 * Returns 1 if there is a record or an error already (do not sleep), 0, or -errno.
+	 * Returns 1 if there is a record or an error already (do not sleep), 0, or -errno. After an
+	 * error poll() and check() find records and errors without interrupts; if an earlier call
+	 * was in force, at the latest once this was called with -1, whatever that returns.
 	 */
 	int (*idle)(void *priv, int fd);
 

@@ -227,9 +227,11 @@ hw_dump(const void *priv, FILE *f)
 static int
 hw_idle(void *priv, int fd)
 {
+	int ret = array_apply_knob(ARRAY_IDLE);
+
 	(void)priv;
 	(void)fd;
-	return hw.can_idle ? 0 : -ENOTSUP;
+	return !hw.can_idle ? -ENOTSUP : ret;
 }
 
 static int

@@ -48,6 +48,7 @@ enum array_call {
 	ARRAY_START,
 	ARRAY_STOP,
 	ARRAY_CLOSE,
+	ARRAY_IDLE,
 	NB_ARRAY_CALLS,
 };
 

@@ -20,6 +20,7 @@
 #include <rte_log.h>
 
 #include "control_rig.h"
+#include "idle.h"
 #include "iopf_handler.h"
 #include "iopf_stats.h"
 #include "log_lines.h"
@@ -374,8 +375,38 @@ a_start_after_a_failure_switches_pri_on_again(void **state)
 	assert_int_equal(0, ctl.pri_fn.nb_wrong);
 }
 
+/* It polls: the end of a sleep that did not begin wakes no other poll thread. */
+static void
+a_sleep_that_the_driver_refuses_has_not_begun(void **state)
+{
+	struct array_knob *knob = &hw.knobs[ARRAY_IDLE];
+
+	(void)state;
+	ctl_open(false, true);
+	hw.can_idle = true;
+	knob->fail = -ETIMEDOUT;
+	knob->nb_fail = 1;
+	assert_int_equal(-ETIMEDOUT, iopf_iommu_idle(ctl.iommu, 0));
+	iopf_idle_end(ctl.iommu, NULL);
+	assert_int_equal(1, knob->calls);
+	knob->nb_fail = 1;
+	assert_int_equal(-ETIMEDOUT, iopf_idle_begin(ctl.iommu, 0));
+	iopf_idle_end(ctl.iommu, NULL);
+	assert_int_equal(2, knob->calls);
+	/* One that has begun goes on, if the next call fails, until its end. */
+	assert_int_equal(0, iopf_iommu_idle(ctl.iommu, 0));
+	knob->nb_fail = 2;
+	assert_int_equal(-ETIMEDOUT, iopf_iommu_idle(ctl.iommu, 0));
+	assert_int_equal(-ETIMEDOUT, iopf_iommu_idle(ctl.iommu, -1));
+	iopf_idle_end(ctl.iommu, NULL);
+	assert_int_equal(6, knob->calls);
+	iopf_idle_end(ctl.iommu, NULL);
+	assert_int_equal(6, knob->calls);
+}
+
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_start_after_a_failure_switches_pri_on_again),
+	CTL_TEST(a_sleep_that_the_driver_refuses_has_not_begun),
 	CTL_TEST(a_refused_access_is_counted_for_its_device),
 	CTL_TEST(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
 	CTL_TEST(a_failed_stop_can_be_repeated_and_close_is_refused_before),
