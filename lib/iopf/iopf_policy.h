@@ -212,7 +212,9 @@ struct iopf_dev_limits {
 	/**
 	 * The device was quarantined past quarantine_rate, for @p ms; or (ms is 0) has come back by
 	 * itself, with its PRI: if that cannot be switched on, the library tries again each
-	 * quarantine_ms, and calls this when it is on. On the policy thread of the library. It
+	 * quarantine_ms, and calls this when it is on. If the IOMMU is stopped, that is after its
+	 * start. A device without a domain has come back without PRI, which it gets with the
+	 * attach. On the policy thread of the library. It
 	 * should not block: the policies of other devices wait. Control calls in it return
 	 * -EDEADLK. May be called before iopf_dev_add() returns: its accesses without a domain
 	 * count. May be NULL.
@@ -235,7 +237,7 @@ int iopf_dev_quarantine(struct iopf_dev *dev);
  * on, and may quarantine it again before this returns. 0, also if it is free; -EDEADLK in a
  * handler; or an error as of iopf_dev_quarantine(), after which it can be called again. If only PRI
  * could not be switched on: the error of iopf_dev_pri_restart(), which is to be called then; the
- * device is free.
+ * device is free. If the IOMMU is stopped, PRI comes back with its start.
  */
 int iopf_dev_release(struct iopf_dev *dev);
 

@@ -175,11 +175,22 @@ quarantine_leave(struct iopf_dev *dev)
 	return ret;
 }
 
-/* Without effect if it is quarantined again. */
+/* Without effect if it is quarantined again, or the IOMMU does not run. */
 static int
 pri_bring_back(struct iopf_dev *dev)
 {
 	return iopf_dev_is_attached(dev) ? iopf_pri_switch_on(dev) : 0;
+}
+
+/*
+ * It has its PRI, or needs none. If the IOMMU does not run, the start switches it on, and if no
+ * domain is attached, the attach does: an attached device has come back with the start only.
+ */
+static bool
+pri_is_back(const struct iopf_dev *dev)
+{
+	return dev->conf.recover != IOPF_PRI || !iopf_dev_is_attached(dev) ||
+		(dev->pri_on && !dev->pri_forced);
 }
 
 /* Without limits, attachments have the gate's bit during a quarantine only. */
@@ -227,23 +238,27 @@ serve_end(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
 	}
 	limits->next_step = rte_rdtsc() + cycles_of_ms(quarantine_ms_of(limits,
 			limits->level - 1));
-	limits->pri_is_due = pri_bring_back(dev) < 0;
+	/* The device's operation has logged an error. */
+	pri_bring_back(dev);
+	limits->pri_is_due = !pri_is_back(dev);
 	limits->next_pri = rte_rdtsc() + cycles_of_ms(quarantine_ms_of(limits, 0));
 	note->is_due = !limits->pri_is_due;
 	note->ms = 0;
 }
 
-/* The device is free, but its PRI could not be switched on: it has not come back before that. */
+/* The device is free, but its PRI is off: it has not come back before that. */
 static void
 serve_pri(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
 {
 	struct iopf_limits *limits = &dev->limits;
 
-	if ((int64_t)(now - limits->next_pri) < 0)
-		return;
-	if (pri_bring_back(dev) < 0) {
+	if (!pri_is_back(dev)) {
+		if ((int64_t)(now - limits->next_pri) < 0)
+			return;
 		limits->next_pri = now + cycles_of_ms(quarantine_ms_of(limits, 0));
-		return;
+		pri_bring_back(dev);
+		if (!pri_is_back(dev))
+			return;
 	}
 	limits->pri_is_due = false;
 	note->is_due = true;

@@ -106,6 +106,56 @@ a_release_leaves_the_attempts_to_switch_pri_on(void **state)
 	assert_false(serve(&note));
 }
 
+/* The start switches its PRI on. */
+static void
+a_device_has_come_back_when_its_iommu_is_started(void **state)
+{
+	struct iopf_quarantine_note note;
+	struct iopf_limits *limits;
+
+	(void)state;
+	ctl_open(true, true);
+	limits = &ctl.dev[0]->limits;
+	want_quarantine();
+	assert_true(serve(&note));
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	limits->next_step = rte_rdtsc();
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_false(serve(&note));
+		assert_false(iopf_dev_is_quarantined(ctl.dev[0]));
+		assert_false(hw.blocked);
+		limits->next_pri = rte_rdtsc();
+	}
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+	assert_true(ctl.dev[0]->pri_on);
+	/* At the next tick. */
+	limits->next_pri = rte_rdtsc() + rte_get_tsc_hz() * 1000;
+	assert_true(serve(&note));
+	assert_int_equal(0, note.ms);
+	assert_false(serve(&note));
+}
+
+/* A device without a domain has no PRI: nothing of it is still to come back. */
+static void
+a_device_that_is_not_attached_has_come_back(void **state)
+{
+	struct iopf_quarantine_note note;
+
+	(void)state;
+	ctl_open(true, true);
+	want_quarantine();
+	assert_true(serve(&note));
+	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
+	ctl.dev[0]->limits.next_step = rte_rdtsc();
+	assert_false(serve(&note));
+	assert_int_equal(0, iopf_domain_detach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+	assert_true(serve(&note));
+	assert_int_equal(0, note.ms);
+	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+	assert_int_equal(0, iopf_domain_attach(ctl.domain[0], ctl.dev[0], IOPF_NO_PASID));
+	assert_true(ctl.dev[0]->pri_on);
+}
+
 static unsigned int
 count_lines(const char *text)
 {
@@ -157,6 +207,8 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_quarantine_during_a_restart_of_pri_is_told),
 	CTL_TEST(a_device_has_come_back_when_its_pri_is_on),
 	CTL_TEST(a_release_leaves_the_attempts_to_switch_pri_on),
+	CTL_TEST(a_device_has_come_back_when_its_iommu_is_started),
+	CTL_TEST(a_device_that_is_not_attached_has_come_back),
 	CTL_TEST(attempts_that_fail_log_few_lines),
 };
 
