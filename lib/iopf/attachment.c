@@ -233,7 +233,7 @@ attachment_cut_driver(struct iopf_attachment *attachment)
 
 /* The driver detaches: no access succeeds or stalls any more. */
 static int
-attachment_cut(struct iopf_attachment *attachment, uint64_t end)
+attachment_cut(struct iopf_attachment *attachment)
 {
 	struct iopf_dev *dev = attachment->dev;
 	struct iopf_iommu *iommu = dev->iommu;
@@ -251,7 +251,7 @@ attachment_cut(struct iopf_attachment *attachment, uint64_t end)
 	}
 	attachment_set_state(attachment, IOPF_CUT);
 	/* ATS is off at the device before the IOMMU forbids it. */
-	ret = iopf_dev_is_attached(dev) ? 0 : iopf_pri_switch_off(dev, end);
+	ret = iopf_dev_is_attached(dev) ? 0 : iopf_pri_switch_off(dev, iopf_dev_wait_end(dev));
 	if (ret < 0) {
 		/* The driver's detach was not called: everything is as before, except PRI. */
 		attachment_set_state(attachment, was);
@@ -276,13 +276,14 @@ attachment_open_next(const struct iopf_attachment *attachment)
 
 /* Read each record that the queues have now, then unpublish: no later one finds the attachment. */
 static int
-attachment_drain(struct iopf_attachment *attachment, uint64_t end)
+attachment_drain(struct iopf_attachment *attachment)
 {
-	struct iopf_iommu *iommu = attachment->dev->iommu;
+	struct iopf_dev *dev = attachment->dev;
+	struct iopf_iommu *iommu = dev->iommu;
 	struct iopf_table_trash trash = { NULL, false };
 	int ret;
 
-	ret = iopf_iommu_fence(iommu, end);
+	ret = iopf_iommu_fence(iommu, iopf_dev_wait_cycles(dev));
 	if (ret < 0)
 		return ret;
 	/* The fence knows that poll has returned the records; a pass may be dispatching them. */
@@ -293,10 +294,10 @@ attachment_drain(struct iopf_attachment *attachment, uint64_t end)
 		return 0;
 	}
 	pthread_mutex_lock(&iommu->lock);
-	attachment_unpublish(attachment, attachment->dev->conf.nb_sids, &trash);
+	attachment_unpublish(attachment, dev->conf.nb_sids, &trash);
 	pthread_mutex_unlock(&iommu->lock);
 	iopf_table_empty(&trash);
-	return iopf_pri_drain_pasid(attachment, end);
+	return iopf_pri_drain_pasid(attachment, iopf_dev_wait_end(dev));
 }
 
 /* A stop ends stalls, and no page requests. */
@@ -313,9 +314,10 @@ why_of_detach(const struct iopf_attachment *attachment, unsigned int queue)
 
 /* Answer the outstanding faults until no handler has one. Without the device's lock. */
 static int
-attachment_answer_faults(struct iopf_attachment *attachment, uint64_t end)
+attachment_answer_faults(struct iopf_attachment *attachment)
 {
 	struct iopf_iommu *iommu = attachment->dev->iommu;
+	uint64_t end = iopf_dev_wait_end(attachment->dev);
 	unsigned int held;
 
 	for (;;) {
@@ -345,19 +347,18 @@ int
 iopf_attachment_detach(struct iopf_attachment *attachment)
 {
 	struct iopf_dev *dev = attachment->dev;
-	uint64_t end = iopf_dev_wait_end(dev);
 	int ret = 0;
 
 	if (attachment->state != IOPF_DRAINING)
-		ret = attachment_cut(attachment, end);
+		ret = attachment_cut(attachment);
 	if (ret == 0)
-		ret = attachment_drain(attachment, end);
+		ret = attachment_drain(attachment);
 	if (ret < 0)
 		return ret;
 	/* A slow handler of this PASID must not delay control calls for the others. */
 	attachment->busy = true;
 	pthread_mutex_unlock(&dev->lock);
-	ret = attachment_answer_faults(attachment, end);
+	ret = attachment_answer_faults(attachment);
 	pthread_mutex_lock(&dev->lock);
 	attachment->busy = false;
 	pthread_cond_broadcast(&dev->settled);
@@ -529,7 +530,6 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 {
 	struct iopf_attachment *attachment = NULL;
 	int ret = 0, rest;
-	uint64_t end;
 
 	if (domain == NULL || dev == NULL)
 		return iopf_ret(-EINVAL);
@@ -538,10 +538,9 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 	pthread_mutex_lock(&dev->lock);
 	/* Those of a replace that failed half-way; the detach does not depend on its result. */
 	rest = iopf_attachment_finish_replaced(dev, pasid);
-	end = iopf_dev_wait_end(dev);
 	while (ret == 0 && (attachment = iopf_attachment_find(dev, pasid)) != NULL &&
 			attachment->domain == domain && iopf_attachment_is_in_use(attachment)) {
-		ret = iopf_attachment_wait(attachment, end);
+		ret = iopf_attachment_wait(attachment);
 		/* Another thread may have replaced the domain meanwhile. */
 		if (ret == 0)
 			rest = iopf_attachment_finish_replaced(dev, pasid);

@@ -222,11 +222,11 @@ iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev)
 }
 
 uint64_t
-iopf_dev_wait_end(const struct iopf_dev *dev)
+iopf_dev_wait_cycles(const struct iopf_dev *dev)
 {
 	uint64_t ms = dev->conf.wait_ms != 0 ? dev->conf.wait_ms : DEFAULT_WAIT_MS;
 
-	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * ms;
+	return rte_get_tsc_hz() / 1000 * ms;
 }
 
 struct iopf_dev *
@@ -268,14 +268,13 @@ static int
 dev_detach_all(struct iopf_dev *dev)
 {
 	struct iopf_attachment *attachment;
-	uint64_t end = iopf_dev_wait_end(dev);
 
 	while ((attachment = LIST_FIRST(&dev->attachments)) != NULL) {
 		uint32_t pasid = attachment->pasid;
 		int ret;
 
 		if (iopf_attachment_is_in_use(attachment)) {
-			ret = iopf_attachment_wait(attachment, end);
+			ret = iopf_attachment_wait(attachment);
 			if (ret < 0)
 				return ret;
 			continue;
@@ -326,7 +325,7 @@ iopf_dev_remove(struct iopf_dev *dev)
 		dev->deleted = ret == 0;
 	}
 	if (ret == 0)
-		ret = iopf_iommu_fence(iommu, iopf_dev_wait_end(dev));
+		ret = iopf_iommu_fence(iommu, iopf_dev_wait_cycles(dev));
 	dev->removed = ret == 0;
 	pthread_mutex_unlock(&dev->lock);
 	if (ret == 0)

@@ -94,7 +94,18 @@ iopf_dev_retry(struct iopf_dev *dev, const struct iopf_retry *retry)
  * dropped. NULL: no more devices.
  */
 struct iopf_dev *iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev);
-/* The end of the wait of a control call of this device, in TSC cycles. */
-uint64_t iopf_dev_wait_end(const struct iopf_dev *dev);
+/* wait_ms: the longest wait of a control call of this device, in TSC cycles. */
+uint64_t iopf_dev_wait_cycles(const struct iopf_dev *dev);
+
+/*
+ * The end of a wait that begins now. Each wait of a call has its own: a step that took long before
+ * it, such as another wait or the driver's, does not end it early, with a line in the log that
+ * blames the wrong party.
+ */
+static inline uint64_t
+iopf_dev_wait_end(const struct iopf_dev *dev)
+{
+	return rte_rdtsc() + iopf_dev_wait_cycles(dev);
+}
 
 #endif /* IOPF_DEV_H */

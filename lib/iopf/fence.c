@@ -4,6 +4,7 @@
 /* Threads that wait until a queue was read, and read it themselves where no poll thread does. */
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include <rte_cycles.h>
 
@@ -74,17 +75,27 @@ fence_is_passed(struct iopf_queue *q, uint64_t mark)
 			queue_read_all(q);
 }
 
+static uint64_t
+ms_of_cycles(uint64_t cycles)
+{
+	return cycles / (rte_get_tsc_hz() / 1000);
+}
+
 /*
  * While a start runs, the IOMMU may translate, and so record stalls, before it is serving: the poll
  * threads read these records after the start. A start needs no lock that a caller has here.
  */
 static int
-start_wait(struct iopf_iommu *iommu, uint64_t end)
+start_wait(struct iopf_iommu *iommu, uint64_t cycles)
 {
+	uint64_t end = rte_rdtsc() + cycles;
+
 	while (iopf_iommu_is_starting(iommu)) {
 		if (iopf_wait_is_over(end)) {
-			IOPF_LOG(ERR, "\"%s\": its start has not returned within wait_ms; call it "
-					"again", iommu->name);
+			/* The policy thread may come here each 100 ms. */
+			IOPF_LOG_LIMITED(&iommu->log, "\"%s\": its start has not returned within "
+					"%" PRIu64 " ms: a call for a device waits for it; make "
+					"that call again", iommu->name, ms_of_cycles(cycles));
 			return -ETIMEDOUT;
 		}
 		iommu->driver->ops.wait(iommu->priv);
@@ -93,13 +104,13 @@ start_wait(struct iopf_iommu *iommu, uint64_t end)
 }
 
 int
-iopf_queue_fence(struct iopf_queue *q, uint64_t end)
+iopf_queue_fence(struct iopf_queue *q, uint64_t cycles)
 {
 	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
-	int ret = start_wait(q->iommu, end);
+	int ret = start_wait(q->iommu, cycles);
 	void *priv = q->iommu->priv;
 	struct iopf_stand_in stand_in;
-	uint64_t mark = 0;
+	uint64_t mark = 0, end = rte_rdtsc() + cycles;
 	bool is_serving;
 
 	if (ret < 0)
@@ -121,9 +132,10 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 		if (!iopf_iommu_is_serving(q->iommu))
 			return 0;
 		if (iopf_wait_is_over(end)) {
-			IOPF_LOG(ERR, "\"%s\": queue %u was not read within wait_ms, since a fast "
-					"handler or a poll thread does not return; call it "
-					"again", q->iommu->name, q->id);
+			IOPF_LOG_LIMITED(&q->iommu->log, "\"%s\": queue %u was not read within %"
+					PRIu64 " ms: a fast handler or a poll thread does not "
+					"return; have it return, then make the call again",
+					q->iommu->name, q->id, ms_of_cycles(cycles));
 			return -ETIMEDOUT;
 		}
 		if (iopf_stand_in_poll(q, &stand_in) == 0)
@@ -133,12 +145,12 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t end)
 }
 
 int
-iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t end)
+iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t cycles)
 {
 	int ret = 0;
 
 	for (unsigned int i = 0; i < iommu->info.nb_queues && ret == 0; i++)
-		ret = iopf_queue_fence(&iommu->queues[i], end);
+		ret = iopf_queue_fence(&iommu->queues[i], cycles);
 	return ret;
 }
 
@@ -146,7 +158,7 @@ int
 iopf_dev_fence(struct iopf_dev *dev)
 {
 	struct iopf_iommu *iommu;
-	uint64_t end;
+	uint64_t cycles;
 	int ret;
 
 	if (dev == NULL)
@@ -154,14 +166,14 @@ iopf_dev_fence(struct iopf_dev *dev)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	iommu = dev->iommu;
-	end = iopf_dev_wait_end(dev);
-	ret = start_wait(iommu, end);
+	cycles = iopf_dev_wait_cycles(dev);
+	ret = start_wait(iommu, cycles);
 	if (ret == 0 && !iopf_iommu_is_serving(iommu))
 		return 0;
 	if (ret == 0 && iommu->driver->ops.sync != NULL)
 		ret = iommu->driver->ops.sync(iommu->priv);
 	if (ret == 0)
-		ret = iopf_iommu_fence(iommu, end);
+		ret = iopf_iommu_fence(iommu, cycles);
 	/* The pass that has read the records ends. */
 	if (ret == 0)
 		iopf_rcu_synchronize();

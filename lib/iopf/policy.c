@@ -44,18 +44,20 @@ iopf_attachment_is_in_use(const struct iopf_attachment *attachment)
 }
 
 int
-iopf_attachment_wait(struct iopf_attachment *attachment, uint64_t end)
+iopf_attachment_wait(struct iopf_attachment *attachment)
 {
 	struct iopf_dev *dev = attachment->dev;
 	struct iopf_iommu *iommu = dev->iommu;
 	uint32_t pasid = attachment->pasid;
 	char text[IOPF_PASID_TEXT];
+	uint64_t end;
 	bool told;
 
 	if (attachment->busy) {
 		pthread_cond_wait(&dev->settled, &dev->lock);
 		return 0;
 	}
+	end = iopf_dev_wait_end(dev);
 	pthread_mutex_unlock(&dev->lock);
 	while ((told = is_told(dev, attachment)) && !iopf_wait_is_over(end))
 		iommu->driver->ops.wait(iommu->priv);

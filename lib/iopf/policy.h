@@ -24,9 +24,9 @@ bool iopf_attachment_is_told(const struct iopf_attachment *attachment);
 bool iopf_attachment_is_in_use(const struct iopf_attachment *attachment);
 /*
  * Wait for the end of this. The device's lock is dropped meanwhile: after 0 the attachment may be
- * gone, or in use again. -ETIMEDOUT: the callback has not returned. A wait for another thread's
- * detach ends with that, which wait_ms bounds.
+ * gone, or in use again. -ETIMEDOUT: the callback has not returned for wait_ms. A wait for another
+ * thread's detach ends with that, whose waits are bounded.
  */
-int iopf_attachment_wait(struct iopf_attachment *attachment, uint64_t end);
+int iopf_attachment_wait(struct iopf_attachment *attachment);
 
 #endif /* POLICY_H */

@@ -292,6 +292,7 @@ drain_wait(struct drain *d, uint64_t end)
 	struct iopf_iommu *iommu = d->dev->iommu;
 	struct iopf_queue *q = &iommu->queues[IOPF_QUEUE_REQUESTS];
 	struct iopf_stand_in stand_in;
+	uint64_t left;
 
 	iopf_stand_in_begin(q, &stand_in);
 	while (!drain_is_complete(d)) {
@@ -299,7 +300,8 @@ drain_wait(struct drain *d, uint64_t end)
 		if (iopf_iommu_is_down(iommu))
 			return 0;
 		/* The fence waits for a start that runs. */
-		if (iopf_wait_is_over(end) || iopf_queue_fence(q, end) < 0)
+		left = end - rte_rdtsc();
+		if ((int64_t)left <= 0 || iopf_queue_fence(q, left) < 0)
 			return -ETIMEDOUT;
 		if (d->answer)
 			drain_answer_pending(d);

@@ -50,15 +50,14 @@ iopf_dev_is_quarantined(const struct iopf_dev *dev)
 }
 
 /*
- * Before the end of a block. The IOMMU may use the tokens of the stalls that the block ended again
- * as soon as accesses stall: a later answer to an old one would resume a new one. So their records
- * are read, the handlers that they were given to have returned, what these hold is answered, and
- * a thread that claimed one has sent its answer.
+ * The device is blocked: no fault comes any more, and each is answered when this returns 0. The
+ * records are read, the passes that have them are over, so that the handlers that they were given
+ * to have returned, what these hold is answered, and a thread that claimed one has sent its answer.
  */
 static int
-stale_faults_end(struct iopf_dev *dev)
+outstanding_faults_end(struct iopf_dev *dev, uint64_t cycles)
 {
-	int ret = iopf_iommu_fence(dev->iommu, rte_rdtsc() + cycles_of_ms(BLOCK_WAIT_MS));
+	int ret = iopf_iommu_fence(dev->iommu, cycles);
 
 	if (ret < 0)
 		return ret;
@@ -66,6 +65,16 @@ stale_faults_end(struct iopf_dev *dev)
 	iopf_dev_answer_faults(dev);
 	iopf_rcu_synchronize();
 	return 0;
+}
+
+/*
+ * Before the end of a block. The IOMMU may use the tokens of the stalls that the block ended again
+ * as soon as accesses stall: a later answer to an old one would resume a new one.
+ */
+static int
+stale_faults_end(struct iopf_dev *dev)
+{
+	return outstanding_faults_end(dev, cycles_of_ms(BLOCK_WAIT_MS));
 }
 
 /* The driver has the device blocked, or not, as it is. */
@@ -298,7 +307,6 @@ iopf_quarantine_serve(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine
 static int
 dev_quarantine(struct iopf_dev *dev)
 {
-	uint64_t end = iopf_dev_wait_end(dev);
 	uint32_t state = IOPF_QUARANTINE_FREE;
 	int ret = 0;
 
@@ -307,9 +315,9 @@ dev_quarantine(struct iopf_dev *dev)
 	atomic_compare_exchange_strong(&dev->limits.quarantine, &state, IOPF_QUARANTINE_WANTED);
 	gates_set(dev);
 	if (quarantine_of(dev) == IOPF_QUARANTINE_WANTED)
-		ret = quarantine_enter(dev, end);
+		ret = quarantine_enter(dev, iopf_dev_wait_end(dev));
 	if (ret == 0)
-		ret = iopf_iommu_fence(dev->iommu, end);
+		ret = iopf_iommu_fence(dev->iommu, iopf_dev_wait_cycles(dev));
 	if (ret == 0)
 		iopf_dev_answer_faults(dev);
 	return ret;

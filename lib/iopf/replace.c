@@ -156,16 +156,14 @@ attachment_replace_current(struct iopf_attachment *next)
 	struct iopf_dev *dev = next->dev;
 	char text[IOPF_PASID_TEXT];
 	struct iopf_attachment *old = NULL;
-	uint64_t end;
 	int ret;
 
 	/* Those of an earlier replace that failed. */
 	ret = iopf_attachment_finish_replaced(dev, next->pasid);
-	end = iopf_dev_wait_end(dev);
 	/* The policy thread tells the application that its breaker has tripped. */
 	while (ret == 0 && (old = iopf_attachment_find(dev, next->pasid)) != NULL &&
 			iopf_attachment_is_told(old)) {
-		ret = iopf_attachment_wait(old, end);
+		ret = iopf_attachment_wait(old);
 		/* Another thread may have replaced the domain meanwhile. */
 		if (ret == 0)
 			ret = iopf_attachment_finish_replaced(dev, next->pasid);
