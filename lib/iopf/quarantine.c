@@ -316,11 +316,7 @@ dev_quarantine(struct iopf_dev *dev)
 	gates_set(dev);
 	if (quarantine_of(dev) == IOPF_QUARANTINE_WANTED)
 		ret = quarantine_enter(dev, iopf_dev_wait_end(dev));
-	if (ret == 0)
-		ret = iopf_iommu_fence(dev->iommu, iopf_dev_wait_cycles(dev));
-	if (ret == 0)
-		iopf_dev_answer_faults(dev);
-	return ret;
+	return ret < 0 ? ret : outstanding_faults_end(dev, iopf_dev_wait_cycles(dev));
 }
 
 /* The caller holds the device's lock. */

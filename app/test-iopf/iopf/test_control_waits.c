@@ -78,6 +78,67 @@ begin_slow_handler(void)
 	return call;
 }
 
+static int
+quarantine0(void *dev)
+{
+	int ret = iopf_dev_quarantine(dev);
+
+	slow.out_at_return = hw.nb_out;
+	return ret;
+}
+
+/* The second record was read with the first, and is not dispatched yet. */
+static void
+a_quarantine_by_hand_waits_for_the_pass_that_has_its_records(void **state)
+{
+	struct call *polling, *call;
+
+	(void)state;
+	open_slow(false);
+	ctl_put_stall(0, 1);
+	ctl_put_stall(0, 2);
+	polling = begin_slow_handler();
+	call = ctl_start_call(quarantine0, ctl.dev[0]);
+	for (unsigned int i = 0; i < 1000 && !call->ended; i++)
+		usleep(100);
+	slow.hold = false;
+	assert_int_equal(0, ctl_end_call(polling));
+	assert_int_equal(0, ctl_end_call(call));
+	assert_int_equal(2, slow.out_at_return);
+	assert_int_equal(1, slow.calls);
+	close_slow();
+}
+
+/* Another thread wants the quarantine while the thread of the request queue is in a handler. */
+static void
+a_quarantine_answers_a_group_that_is_taken_meanwhile(void **state)
+{
+	struct iopf_quarantine_note note;
+	struct iopf_dev *dev;
+	struct call *polling;
+
+	(void)state;
+	open_slow(true);
+	dev = ctl.dev[0];
+	array_put(IOPF_QUEUE_REQUESTS, &(struct iopf_event){ .addr = 0x1000, .sid = SID,
+			.pasid = IOPF_NO_PASID, .token = 1, .perm = IOPF_PERM_READ,
+			.flags = IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST });
+	polling = begin_slow_handler();
+	atomic_store(&dev->limits.quarantine, IOPF_QUARANTINE_WANTED);
+	pthread_mutex_lock(&dev->lock);
+	iopf_quarantine_serve(dev, rte_rdtsc(), &note);
+	pthread_mutex_unlock(&dev->lock);
+	assert_true(note.is_due);
+	slow.hold = false;
+	assert_int_equal(0, ctl_end_call(polling));
+	assert_int_equal(1, hw.nb_out);
+	assert_int_equal(IOPF_INVALID, hw.out[0].answer.code);
+	assert_int_equal(0, iopf_domain_pending(slow.domain));
+	assert_int_equal(0, iopf_dev_release(dev));
+	assert_int_equal(1, hw.nb_out);
+	close_slow();
+}
+
 static void
 end_callback(void)
 {
@@ -184,6 +245,8 @@ a_queue_that_is_not_read_is_named_with_the_time(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
+	CTL_TEST(a_quarantine_by_hand_waits_for_the_pass_that_has_its_records),
+	CTL_TEST(a_quarantine_answers_a_group_that_is_taken_meanwhile),
 	CTL_TEST(a_removal_waits_for_a_callback_after_a_slow_detach),
 	CTL_TEST(a_detach_waits_for_the_queue_after_a_slow_driver),
 	CTL_TEST(a_quarantine_by_hand_waits_for_the_queue_after_the_drain),
