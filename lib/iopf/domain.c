@@ -203,9 +203,8 @@ iopf_domain_count_attached(struct iopf_domain *domain, int n)
 	pthread_mutex_unlock(&domains_lock);
 }
 
-/* For a log line: why the invalidation is not valid, and what is. */
-static const char *
-inv_fault_text(const struct iopf_inv *inv)
+const char *
+iopf_inv_fault_text(const struct iopf_inv *inv)
 {
 	if (inv->size == 0)
 		return "the size is 0: use a multiple of 4096, or all";
@@ -229,9 +228,10 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 		return iopf_ret(-EDEADLK);
 	for (unsigned int i = 0; i < n; i++) {
 		if (!iopf_inv_is_valid(&inv[i])) {
-			IOPF_LOG(ERR, "%s: invalidation %u of %u, %#" PRIx64 " + %#" PRIx64 ": %s",
-					domain->name, i, n, inv[i].addr, inv[i].size,
-					inv_fault_text(&inv[i]));
+			/* A deferred handler can cause it for each fault. */
+			IOPF_LOG_LIMITED(&domain->log, "%s: invalidation %u of %u, %#" PRIx64
+					" + %#" PRIx64 ": %s", domain->name, i, n, inv[i].addr,
+					inv[i].size, iopf_inv_fault_text(&inv[i]));
 			return iopf_ret(-EINVAL);
 		}
 	}

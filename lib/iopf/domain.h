@@ -43,7 +43,7 @@ struct iopf_domain {
 	/* struct iopf_hw, by IOMMU; written under the lock, read with hazard.h. */
 	_Atomic(void *) hw[IOPF_MAX_IOMMUS];
 	unsigned int nb_attached;	/* under domains_lock; attaches under way are counted */
-	struct iopf_log_limit log;	/* of lines about the verdicts of its handlers */
+	struct iopf_log_limit log;	/* of lines that its handlers can cause */
 	pthread_mutex_t handlers_lock;	/* one change of the handlers at a time; no other lock */
 	struct iopf_handlers both_handlers[2];
 
@@ -73,6 +73,9 @@ iopf_inv_is_valid(const struct iopf_inv *inv)
 	return inv->all || (inv->size != 0 && ((inv->addr | inv->size) & 0xfff) == 0 &&
 		inv->addr + inv->size - 1 >= inv->addr);
 }
+
+/* For a log line: why an invalidation is not valid, and what is. */
+const char *iopf_inv_fault_text(const struct iopf_inv *inv);
 
 /*
  * The driver's handle of the domain on this IOMMU, made at the first use, and the table of faults

@@ -2,10 +2,12 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "call.h"
 #include "handler.h"
 #include "iopf_handler.h"
+#include "iopf_log.h"
 #include "join.h"
 
 bool
@@ -45,6 +47,14 @@ iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
 	handler_run(pass, attachment, head, faults, n);
 }
 
+static __rte_noinline __rte_cold int
+inv_refuse(const struct iopf_group *group, const struct iopf_inv *inv)
+{
+	IOPF_LOG_LIMITED(&group->dev->log, "%s: iopf_group_invalidate(): %#" PRIx64 " + %#" PRIx64
+			": %s", group->dev->name, inv->addr, inv->size, iopf_inv_fault_text(inv));
+	return iopf_ret(-EINVAL);
+}
+
 int
 iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv)
 {
@@ -55,8 +65,8 @@ iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv
 	pass = iopf_self.pass;
 	if (pass == NULL)
 		return iopf_ret(-EPERM);
-	if (!iopf_inv_is_valid(inv))
-		return iopf_ret(-EINVAL);
+	if (unlikely(!iopf_inv_is_valid(inv)))
+		return inv_refuse(group, inv);
 	if (pass->nb_inv - pass->group_inv >= IOPF_MAX_GROUP_INV)
 		return iopf_ret(-ENOSPC);
 	pass->inv[pass->nb_inv++] = *inv;

@@ -92,9 +92,14 @@ iommu_init_queues(struct iopf_iommu *iommu)
 
 	iommu->partial_cycles = rte_get_tsc_hz() / 1000 * DEFAULT_PARTIAL_MS;
 	iommu->share_cycles = rte_get_tsc_hz() / 1000 * DEFAULT_SHARE_MS;
-	if (info->nb_queues > IOPF_MAX_QUEUES ||
-			(info->request_queue_size != 0) != (info->nb_queues == IOPF_MAX_QUEUES))
+	if (info->nb_queues > IOPF_MAX_QUEUES || info->max_stalls > IOPF_MAX_SLOTS / 2 ||
+			(info->request_queue_size != 0) != (info->nb_queues == IOPF_MAX_QUEUES)) {
+		IOPF_LOG(ERR, "\"%s\": the driver has %u queues, %u stalls and a request queue of "
+				"%u: correct the driver: at most %u stalls, and 1 queue, or 2 with "
+				"page requests", iommu->name, info->nb_queues, info->max_stalls,
+				info->request_queue_size, IOPF_MAX_SLOTS / 2);
 		return -EINVAL;
+	}
 	for (uint16_t i = 0; i < info->nb_queues && ret == 0; i++)
 		ret = iopf_queue_init(&iommu->queues[i], iommu, i,
 				RTE_MAX(outstanding[i] * 2, 64u));

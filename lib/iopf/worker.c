@@ -356,6 +356,16 @@ iopf_worker_defer(struct iopf_worker *worker, uint64_t id)
 	return ret;
 }
 
+/* In the read section that keeps the domain. */
+static __rte_noinline __rte_cold int
+defer_refuse(struct iopf_domain *domain)
+{
+	IOPF_LOG_LIMITED(&domain->log, "%s: iopf_group_defer(): the domain has no deferred "
+			"handler: set deferred and worker of its conf; the group still waits for "
+			"its answer", domain->name);
+	return -EINVAL;
+}
+
 int
 iopf_group_defer(uint64_t id)
 {
@@ -381,7 +391,7 @@ iopf_group_defer(uint64_t id)
 		case IOPF_SLOT_HANDLING:
 		case IOPF_SLOT_QUEUED:
 			domain = attachment->domain;
-			ret = domain->conf.worker == NULL ? -EINVAL :
+			ret = domain->conf.worker == NULL ? defer_refuse(domain) :
 				worker_defer_again(domain->conf.worker, id);
 			break;
 		default:

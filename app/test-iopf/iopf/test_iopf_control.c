@@ -162,10 +162,25 @@ a_stopped_smmu_lets_no_thread_sleep(void **state)
 		assert_null(iopf_dev_add(smmu, &(struct iopf_dev_conf){ .sids = &sid,
 				.nb_sids = 1, .recover = IOPF_PRI })));
 	assert_int_equal(0, iopf_iommu_start(smmu));
+	SAYS("iopf_iommu_idle(): fd is -2: use an eventfd, or -1 to poll again",
+		assert_int_equal(-EINVAL, iopf_iommu_idle(smmu, -2)));
 	SAYS("iopf_iommu_idle(): 555 is no open file descriptor: give it an eventfd",
 		assert_int_equal(-EBADF, iopf_iommu_idle(smmu, 555)));
 	assert_int_equal(0, iopf_iommu_stop(smmu));
 	assert_int_equal(0, iopf_iommu_close(smmu));
+}
+
+static void
+a_driver_that_does_not_know_its_queues_is_refused(void **state)
+{
+	(void)state;
+	array_iommu_reset();
+	hw.max_stalls = 65537;
+	SAYS("\"arrays,n=2\": the driver has 1 queues, 65537 stalls and a request queue of 0: "
+			"correct the driver: at most 65536 stalls",
+		assert_null(iopf_iommu_open("arrays,n=2")));
+	assert_int_equal(EINVAL, rte_errno);
+	array_iommu_reset();
 }
 
 static void
@@ -364,6 +379,7 @@ static const struct CMUnitTest tests[] = {
 	ONE_TEST(a_queue_size_above_the_maximum_is_refused_with_the_maximum),
 	ONE_TEST(a_close_names_each_obstacle),
 	ONE_TEST(a_stopped_smmu_lets_no_thread_sleep),
+	cmocka_unit_test(a_driver_that_does_not_know_its_queues_is_refused),
 	ONE_TEST(arguments_out_of_range_are_refused),
 	ONE_TEST(invalidate_returns_the_number_done),
 	ONE_TEST(invalidate_reaches_an_iommu_that_starts_or_stops),

@@ -12,6 +12,7 @@
 
 #include "iopf_handler.h"
 #include "iopf_stats.h"
+#include "log_lines.h"
 #include "slot.h"
 #include "test.h"
 #include "worker_rig.h"
@@ -124,7 +125,8 @@ group_defer_without_a_deferred_handler_is_refused(void **state)
 	assert_int_equal(0, iopf_domain_attach(plain, wk.dev, IOPF_NO_PASID));
 	wk_put_stall(1);
 	WK_AWAIT(atomic_load(&wk.id) != 0);
-	assert_int_equal(-EINVAL, iopf_group_defer(atomic_load(&wk.id)));
+	SAYS("iopf_group_defer(): the domain has no deferred handler: set deferred and worker",
+		assert_int_equal(-EINVAL, iopf_group_defer(atomic_load(&wk.id))));
 	assert_int_equal(0, iopf_group_respond(atomic_load(&wk.id), IOPF_SUCCESS));
 	assert_int_equal(0, iopf_domain_detach(plain, wk.dev, IOPF_NO_PASID));
 	assert_int_equal(0, iopf_domain_destroy(plain));
