@@ -51,32 +51,25 @@
  * iopf_iommu_stop(), iopf_dma_unmap(), iopf_iommu_close().
  *
  * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not block;
- * a deferred handler runs on a worker thread and may. Where no poller runs, each call that waits
- * for the queues makes passes, and calls the fast handler: attach, detach, replace, removal, fence,
- * quarantine, release and restart of PRI. So does the library's policy thread. A handler must not
- * make control calls (-EDEADLK); those for one device or IOMMU are serialised. They are: configure,
- * start, stop, idle and close of an IOMMU; add, remove, fence, quarantine, release and restart of
- * PRI of a device; attach, detach, replace, set_handler and destroy of a domain; add, remove and
- * move of a queue; open and close of a listener; destroy of a poller or a worker. One thread at a
- * time calls iopf_poll() of a poller. Any thread calls the other functions. One that waits returns
- * -EDEADLK in a handler that must not wait: its comment says so. No thread has to be registered: a
- * thread of pthread_create(), which EAL does not know, may call each function as an lcore may.
+ * a deferred handler runs on a worker thread and may. One thread at a time calls iopf_poll() of a
+ * poller. Any thread calls the other functions: none has to be registered. The control calls, which
+ * the guide iopf.rst lists, are serialised for one device or IOMMU, and return -EDEADLK in a
+ * handler. Another function that waits returns it in a handler that must not wait: its comment says
+ * so.
  *
- * Waits are bounded: iopf_dev_conf.wait_ms bounds those for a device, its handlers, its policies'
- * callbacks and its queue, the driver those for the IOMMU. One is not: control calls wait until
- * fast handlers return. A control call that failed goes on where it was when it is made again.
- * Until it returns 0 nothing is released that the IOMMU or a handler may still use.
+ * Waits are bounded: wait_ms of iopf_dev_conf bounds each wait for a device, its handlers, its
+ * policies' callbacks and its queue, the driver those for the IOMMU. One is not: control calls wait
+ * until fast handlers return. A control call that failed goes on where it was when it is made
+ * again. Until it returns 0 nothing is released that the IOMMU or a handler may still use.
  *
  * Errors. Functions that return int return 0 or -errno and set rte_errno; pointers are NULL with
  * rte_errno. In the option structs zero means the default, in [brackets]. NULL where an object is
  * expected is EINVAL; to destroy, remove or close NULL is 0.
  *
- * Other headers, by reader: iopf_iommu.h (sizes, capabilities, sleeping, memory of an IOMMU),
- * iopf_handler.h (handlers that invalidate, take or defer; workers; a domain or handlers replaced),
- * iopf_poller.h (the loop and the idle policy of poll threads), iopf_pci.h (the driver of a PCIe
- * function with ATS and PRI), iopf_policy.h (devices that may go wrong), iopf_listener.h (events
- * that need no answer), iopf_stats.h (counters, the dump), iopf_driver.h (drivers of IOMMUs),
- * iopf_pgtable.h (domains with page tables of lib/pgtable).
+ * Other headers: iopf_iommu.h (sizes, capabilities, sleep, memory of an IOMMU), iopf_handler.h
+ * (handlers that do more than answer), iopf_poller.h (poll threads), iopf_pci.h (ATS and PRI),
+ * iopf_policy.h (devices that may go wrong), iopf_listener.h (events that need no answer),
+ * iopf_stats.h (counters), iopf_driver.h (drivers of IOMMUs), iopf_pgtable.h (lib/pgtable).
  */
 
 #include <stdbool.h>
@@ -159,9 +152,9 @@ struct iopf_fault {
 };
 
 /**
- * Faults that are answered together: one stall, or the page requests of a group in the order
- * they came, all of one StreamID and PASID. Valid only during the handler's call; the id is valid
- * until the answer.
+ * Faults that are answered together: one stall, or the page requests of a group in the order they
+ * came, all of one StreamID and PASID. Valid during the handler's call only, and the id until the
+ * answer.
  */
 struct iopf_group {
 	uint64_t id;		/**< of this group for ever; 0 only if no answer is needed */
@@ -199,16 +192,13 @@ enum iopf_verdict {
 typedef enum iopf_verdict (*iopf_handler_t)(struct iopf_domain *domain,
 		const struct iopf_group *group, void *ctx);
 
-/*
- * IOMMUs
- */
+/* IOMMUs */
 
 /**
  * Open an IOMMU through the driver that the string names: "smmuv3,model=1". After rte_eal_init().
  * @param devstr "driver,key=value,...". The log lists the drivers or keys if one is unknown.
- * @return NULL with rte_errno: ENODEV (no such driver or device), EINVAL (string,
- *   or rte_eal_init() was not called), EBUSY (open already), ENOTSUP (the driver cannot use this
- *   IOMMU), ENOSPC (64 are open).
+ * @return NULL with rte_errno: ENODEV (no such driver or device), EINVAL (string, no rte_eal_init()
+ *   before), EBUSY (open already), ENOTSUP (not with this driver), ENOSPC (64 are open).
  */
 struct iopf_iommu *iopf_iommu_open(const char *devstr);
 
@@ -221,8 +211,7 @@ int iopf_iommu_start(struct iopf_iommu *iommu);
 
 /**
  * Block DMA, and answer or terminate all outstanding faults. Waits one second for all devices with
- * PRI together. It does not wait for deferred handlers: a later iopf_group_respond() returns
- * -ESTALE.
+ * PRI together, and not for deferred handlers: a later iopf_group_respond() returns -ESTALE.
  * @return 0; -EDEADLK in a handler; or the driver's error, after which the IOMMU may still
  *   translate and serves no fault: stop or start it again.
  */
@@ -238,9 +227,7 @@ int iopf_iommu_close(struct iopf_iommu *iommu);
 /** The string it was opened with. */
 const char *iopf_iommu_name(const struct iopf_iommu *iommu);
 
-/*
- * Devices
- */
+/* Devices */
 
 /** What happens to an access that faults. */
 enum iopf_recover {
@@ -254,10 +241,8 @@ struct iopf_dev_ops {
 	/** Stop, and return when no access is outstanding; 0 or -errno. For a detach or removal
 	 * where the IOMMU can only stall (iopf_iommu_info.stall_forced). May be NULL. */
 	int (*quiesce)(struct iopf_dev *dev, void *ctx);
-	/**
-	 * For IOPF_TERMINATE: called instead of an answer; must not block; iopf_handler.h. NULL:
-	 * the faults are only reported, and the handlers are not called.
-	 */
+	/** For IOPF_TERMINATE: called instead of an answer; must not block; iopf_handler.h. NULL:
+	 * the faults are only reported, and the handlers are not called. */
 	void (*retry)(struct iopf_dev *dev, const struct iopf_retry *retry, void *ctx);
 };
 
@@ -265,17 +250,15 @@ struct iopf_dev_conf {
 	const char *name;		/**< for lists ["sid:N"] */
 	const uint32_t *sids;		/**< copied */
 	unsigned int nb_sids;
-	uint32_t nb_pasids;		/**< PASIDs below it can be attached, but not PASID 0 where
-					  * the driver is SMMUv3's; at most 2^pasid_bits
-					  * [IOPF_NO_PASID only, which always can] */
+	uint32_t nb_pasids;		/**< PASIDs below it can be attached (SMMUv3: but 0); at
+					  * most 2^pasid_bits [only IOPF_NO_PASID, as always] */
 	enum iopf_recover recover;	/**< [IOPF_STALL] */
 	uint32_t pri_requests;		/**< IOPF_PRI: outstanding page requests [32]; iopf_pci.h */
 	bool pri_overcommit;		/**< attach even if fewer are left: it may overflow */
 	bool prg_pasid;			/**< IOPF_PRI: the device's "PRG Response PASID Required" */
 	bool merge_events;		/**< let the IOMMU leave out records of aborted accesses
 					  * that equal one in its queue, where it can */
-	uint32_t wait_ms;		/**< milliseconds; bounds the waits of its control calls
-					  * [10000] */
+	uint32_t wait_ms;		/**< bounds each wait of its control calls [10000] */
 	struct iopf_dev_ops ops;
 	const struct iopf_pci_ops *pci;	/**< IOPF_PRI: iopf_pci.h; copied */
 	const struct iopf_dev_limits *limits; /**< iopf_policy.h; copied [the defaults there] */
@@ -300,9 +283,7 @@ const char *iopf_dev_name(const struct iopf_dev *dev);
 struct iopf_iommu *iopf_dev_iommu(const struct iopf_dev *dev);
 void *iopf_dev_ctx(const struct iopf_dev *dev);
 
-/*
- * Domains
- */
+/* Domains */
 
 /** Formats of address translation that drivers may know. */
 enum iopf_format {
@@ -328,10 +309,8 @@ struct iopf_domain_conf {
 	void (*lost)(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 	void *ctx;			/**< of all three */
 	struct iopf_worker *worker;	/**< needed with deferred */
-	uint32_t deadline_ms;		/**< milliseconds from the read of the record; then the
-					  * answer is IOPF_INVALID, with a report: see
-					  * iopf_group_set_deadline(); at most
-					  * IOPF_MAX_DEADLINE_MS (iopf_handler.h) [never] */
+	uint32_t deadline_ms;		/**< from the read of the record, as of
+					  * iopf_group_set_deadline() (iopf_handler.h) [never] */
 	const struct iopf_storm_conf *storm; /**< iopf_policy.h; copied [all off] */
 	struct iopf_translation translation;
 };
@@ -371,9 +350,7 @@ int iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_
 void *iopf_domain_ctx(const struct iopf_domain *domain);
 const char *iopf_domain_name(const struct iopf_domain *domain);
 
-/*
- * Pollers
- */
+/* Pollers */
 
 /** @param conf iopf_poller.h; NULL: the defaults. */
 struct iopf_poller *iopf_poller_create(const struct iopf_poller_conf *conf);

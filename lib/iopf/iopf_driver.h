@@ -24,7 +24,8 @@
  *		 backlog is as large as max_stalls and request_queue_size need, and it
  *		 stores the producer index once per call. An answer that was not taken
  *		 cannot be delivered any more (the device is gone); the library counts it.
- *	check	 checks for errors; the poll thread calls it at least every millisecond.
+ *	check	 checks for errors; the poll thread calls it about once a millisecond:
+ *		 see doc/guides/iopf.rst, Pollers.
  *
  * Page requests are events of queue IOPF_QUEUE_REQUESTS. After a loss of requests (the queue
  * overflowed, an entry could not be written, the IOMMU was reset) poll returns IOPF_EVENT_LOST

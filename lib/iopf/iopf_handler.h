@@ -99,8 +99,9 @@ int iopf_group_defer(uint64_t id);
  * Set when a group that is deferred or taken must be answered: from now, in place of its domain's
  * deadline_ms. After that time the poll thread answers it IOPF_INVALID, counts it
  * (IOPF_STAT_EXPIRED, IOPF_DEV_STAT_EXPIRED) and gives its faults to report (IOPF_FAULT_EXPIRED); a
- * later answer returns
- * -ESTALE. From any thread, handlers included; the last call counts.
+ * later answer returns -ESTALE. From any thread, handlers included; the last call counts. The
+ * deadline_ms of a domain has the same effect, counts from the read of the record, and has the same
+ * maximum.
  *
  * Never early. Late by up to a sweep: 1 ms for each 256 slots of the queue, 64 ms at most, while
  * the queue is polled.
