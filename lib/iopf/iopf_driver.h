@@ -271,7 +271,8 @@ struct iopf_driver_ops {
 
 	/**
 	 * When it returns 0, the queues have the records of all accesses of which a device had seen
-	 * the end before the call. 0, too, if the IOMMU translates nothing.
+	 * the end before the call, and the IOMMU has processed the answers that it was given before
+	 * the call, but those that a recovery holds back. 0, too, if the IOMMU translates nothing.
 	 */
 	int (*sync)(void *priv);
 	/** Returns the producer's position, as a mark for queue_passed. */

@@ -63,13 +63,14 @@ struct iopf_pci_ops {
  * Switch PRI off, wait until the device has drained, and switch PRI on again; ATS with it.
  * Needed after a Response Failure (IOPF_FAILURE, or the IOMMU's own when its request queue broke
  * down or it was reset): the device sends no page requests after it. During the call an access
- * to a page that is not mapped aborts.
+ * to a page that is not mapped aborts. Groups that handlers have from before a reset of the device
+ * are answered INVALID.
  *
  * @return 0; -EINVAL (not IOPF_PRI); -ENOTCONN (its PRI is off: not attached, or not
  *   started); -EIO (the driver has cut it off, since its ATC did not answer: detach all of it,
  *   reset it, and attach it again); -ETIMEDOUT (a group of the device is not answered: a handler
  *   has it, or its Last never came; the log says which; answer it, or reset the device, then call
- *   this again);
+ *   this again; or the IOMMU does not process answers);
  *   -EBUSY (it is quarantined: iopf_policy.h); -EDEADLK in a handler; or the error of an operation.
  */
 int iopf_dev_pri_restart(struct iopf_dev *dev);

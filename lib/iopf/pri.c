@@ -20,6 +20,7 @@
 #include "cancel.h"
 #include "iopf_log.h"
 #include "pri.h"
+#include "rcu.h"
 
 #define DEFAULT_REQUESTS	32
 /* The wait of a start or a stop for all devices together. */
@@ -157,16 +158,52 @@ stu_of(const struct iopf_iommu *iommu)
 	return iommu->info.granules != 0 ? rte_bsf32(iommu->info.granules) : 12;
 }
 
+/*
+ * The device has drained: it waits for no answer. If a reset was the reason, it uses the PRG
+ * indices of its groups from before again: when PRI is on, no answer to one of them may be under
+ * way, nor sent later. After an error ats_on stays set, and the next call makes this again.
+ */
+static int
+old_groups_end(struct iopf_dev *dev)
+{
+	struct iopf_iommu *iommu = dev->iommu;
+	const struct iopf_driver_ops *ops = &iommu->driver->ops;
+	struct iopf_queue *q = &iommu->queues[IOPF_QUEUE_REQUESTS];
+	struct iopf_attachment *attachment;
+	int ret;
+
+	/* It holds answers back. */
+	iopf_pri_wait_recovery(dev);
+	if (ops->is_recovering(iommu->priv)) {
+		IOPF_LOG_LIMITED(&dev->log, "%s: PRI stays off, since a recovery of \"%s\" has not "
+				"ended in time: poll its queues, then call iopf_dev_pri_restart()",
+				dev->name, iommu->name);
+		return -ETIMEDOUT;
+	}
+	ret = iopf_queue_fence(q, rte_get_tsc_hz() / 1000 * ALL_MS);
+	if (ret < 0)
+		return ret;
+	iopf_rcu_synchronize();
+	LIST_FOREACH(attachment, &dev->attachments, next)
+		iopf_queue_cancel(q, attachment, IOPF_CANCEL_DETACH);
+	/* A thread that has claimed one before has sent its answer. */
+	iopf_rcu_synchronize();
+	return ops->sync != NULL ? ops->sync(iommu->priv) : 0;
+}
+
 /* PRI went off, and the device had not drained then: ATS goes off if it has drained now. */
 static int
 ats_disable_drained(struct iopf_dev *dev)
 {
+	int ret;
+
 	if (!dev->pci.pri_drained(dev, dev->conf.ctx)) {
 		IOPF_LOG_LIMITED(&dev->log, "%s: PRI is off, since the device did not drain; reset "
 				"the device, then call iopf_dev_pri_restart()", dev->name);
 		return -ETIMEDOUT;
 	}
-	return ats_disable(dev);
+	ret = old_groups_end(dev);
+	return ret < 0 ? ret : ats_disable(dev);
 }
 
 /* Only an attach brings back a device that the driver has cut off. */
@@ -380,6 +417,9 @@ ats_switch_off(struct iopf_dev *dev, bool answer, uint64_t end)
 	if (!dev->ats_on)
 		return 0;
 	ret = dev_drain(dev, answer, end);
+	/* A detach answers them later, and the driver's attach synchronises. */
+	if (ret == 0 && !answer)
+		ret = old_groups_end(dev);
 	return ret < 0 ? ret : ats_disable(dev);
 }
 

@@ -151,4 +151,10 @@ void pcie_expect_pattern(const struct pcie *r, const struct pcie_space *s, unsig
 uint64_t pcie_model_stat(const struct pcie *r, enum smmuv3_model_stat stat);
 uint64_t pcie_stat(const struct pcie *r, enum iopf_iommu_stat stat);
 
+/*
+ * Start a recovery with a device whose access stalls, and poll until it has terminated the stalls:
+ * SMMUEN is 0, and only the driver's check() continues. Then no thread polls.
+ */
+void pcie_leave_in_recovery(struct pcie *r, struct smmuv3_model_dma *stalling);
+
 #endif /* PCIE_RIG_H */

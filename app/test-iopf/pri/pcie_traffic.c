@@ -129,3 +129,16 @@ pcie_expect_pattern(const struct pcie *r, const struct pcie_space *s, unsigned i
 	assert_memory_equal(s->data + (size_t)page * PCIE_PAGE,
 			r->pattern + (size_t)page * PCIE_PAGE, (size_t)pages * PCIE_PAGE);
 }
+
+void
+pcie_leave_in_recovery(struct pcie *r, struct smmuv3_model_dma *stalling)
+{
+	const uint64_t resets = pcie_stat(r, IOPF_IOMMU_STAT_RESETS);
+
+	smmuv3_model_knob(r->m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
+	pcie_write(r, stalling, 0, 1);
+	while (pcie_stat(r, IOPF_IOMMU_STAT_RESETS) == resets) {
+		pcie_run_model(r);
+		iopf_poll(r->poller);
+	}
+}

@@ -324,23 +324,6 @@ groups_stay_pending_if_recovery_terminates_stalls(void **state)
 	pcie_close(&r);
 }
 
-/*
- * Start a recovery with a second function, and poll until it has terminated the stalls: SMMUEN is
- * 0, and only the driver's check() continues. Then no thread polls.
- */
-static void
-leave_in_recovery(struct smmuv3_model_dma *stalling)
-{
-	const uint64_t resets = pcie_stat(&r, IOPF_IOMMU_STAT_RESETS);
-
-	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_EVTQ_ABORT, 1);
-	pcie_write(&r, stalling, 0, 1);
-	while (pcie_stat(&r, IOPF_IOMMU_STAT_RESETS) == resets) {
-		pcie_run_model(&r);
-		iopf_poll(r.poller);
-	}
-}
-
 /* The thread of the control call polls where no poll thread runs. */
 static void
 control_calls_during_a_recovery_need_no_poll(void **state)
@@ -362,15 +345,15 @@ control_calls_during_a_recovery_need_no_poll(void **state)
 	stalling = smmuv3_model_dma_create(r.m, &(struct smmuv3_model_dma_conf){ .sid = sid });
 	assert_non_null(stalling);
 	pcie_mute_log(true);
-	leave_in_recovery(stalling);
+	pcie_leave_in_recovery(&r, stalling);
 	assert_int_equal(iopf_domain_attach(s.domain, f.dev, 3), 0);
-	leave_in_recovery(stalling);
+	pcie_leave_in_recovery(&r, stalling);
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, 3), 0);
-	leave_in_recovery(stalling);
+	pcie_leave_in_recovery(&r, stalling);
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), 0);
-	leave_in_recovery(stalling);
+	pcie_leave_in_recovery(&r, stalling);
 	assert_int_equal(iopf_domain_attach(s.domain, f.dev, IOPF_NO_PASID), 0);
-	leave_in_recovery(stalling);
+	pcie_leave_in_recovery(&r, stalling);
 	assert_int_equal(iopf_dev_pri_restart(f.dev), 0);
 	pcie_run_ms(&r, 20);
 	pcie_mute_log(false);
