@@ -9,6 +9,7 @@
 
 #include "iopf_handler.h"
 #include "iopf_rig.h"
+#include "iopf_stats.h"
 #include "iopf_iommu.h"
 #include "test.h"
 
@@ -118,6 +119,14 @@ one_await_answers(unsigned int n)
 		usleep(100);
 	}
 	assert_int_equal(hw.nb_out, n);
+}
+
+void
+one_await_counts(void)
+{
+	for (unsigned int i = 0; i < 200000 && iopf_domain_pending(one.domain) != 0; i++)
+		usleep(100);
+	assert_int_equal(0, iopf_domain_pending(one.domain));
 }
 
 void

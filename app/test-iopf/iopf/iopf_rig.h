@@ -48,6 +48,10 @@ void one_put(struct iopf_event ev);
 void one_put_stall(uint16_t stag, uint64_t addr);
 /* Poll until there are n answers. */
 void one_await_answers(unsigned int n);
+/*
+ * Wait until no fault of the domain is pending. A worker counts an answer after it has sent it.
+ */
+void one_await_counts(void);
 void one_mute_log(bool on);
 
 #define ONE_TEST(fn) cmocka_unit_test_setup_teardown(fn, one_setup, one_teardown)

@@ -46,6 +46,8 @@ int join_setup(void **state);
 int join_teardown(void **state);
 void join_put_stall(uint32_t sid, uint16_t stag, uint64_t addr, uint8_t perm);
 uint64_t join_stat(enum iopf_stat which);
+/* Wait until no fault of the domain is pending. A worker counts an answer after it has sent it. */
+void join_await_counts(void);
 /* There are n answers with these tokens, the first of which comes first, each with the code. */
 void join_check_answers(unsigned int n, const uint16_t *tokens, enum iopf_code code);
 

@@ -305,7 +305,6 @@ faults_join_a_deferred_one(void **state)
 	join.hold = false;
 	for (unsigned int i = 0; i < 100000 && hw.nb_out < 4; i++)
 		usleep(10);
-	usleep(100);
 	join_check_answers(4, (uint16_t []){ 1, 2, 3, 4 }, IOPF_SUCCESS);
 	assert_int_equal(1, join.called_deferred);
 	assert_int_equal(3, join_stat(IOPF_STAT_JOINED));

@@ -206,7 +206,7 @@ joined_faults_are_answered_once_and_not_before_their_page(void **state)
 		pthread_join(threads[i], NULL);
 	}
 	assert_int_equal(n, hw.nb_out);
-	assert_int_equal(0, iopf_domain_pending(race.domain));
+	join_await_counts();
 	assert_true(successes > 0);
 	assert_true(join_stat(IOPF_STAT_JOINED) > 0);
 	assert_int_equal(0, prg_stat(IOPF_IOMMU_STAT_NO_SLOT));
