@@ -228,28 +228,6 @@ iopf_slot_alloc(struct iopf_queue *q)
 	return slot;
 }
 
-void
-iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now,
-		struct iopf_attachment *attachment)
-{
-	/* Atomic: a cancel or a list may read these meanwhile. The state word orders them. */
-	__atomic_store_n(&slot->fault.addr, ev->addr, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.ipa, ev->ipa, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.time, now, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.sid, ev->sid, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.pasid, ev->pasid, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.token, ev->token, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.perm, ev->perm, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.reason, ev->reason, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.flags,
-			(ev->flags & IOPF_EVENT_STALL ? IOPF_FAULT_STALLED : 0) |
-			(ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0) |
-			(ev->flags & IOPF_EVENT_PAGE_REQUEST ? IOPF_FAULT_PAGE_REQUEST : 0),
-			__ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.raw_id, ev->raw_id, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
-}
-
 static inline void
 slots_push_freed(struct iopf_queue *q, const struct iopf_slot *first, struct iopf_slot *last)
 {
