@@ -25,7 +25,7 @@
 
 /* Fields of a record, by event id [7.3]. */
 #define KNOWN		(1u << 7)
-#define STALLS		(1u << 6)	/* bit 31 of dw1 is STALL */
+#define STALLS		(1u << 6)	/* bit 31 of dw1 is STALL; with KNOWN, ACCESS and ADDR */
 #define ACCESS		(1u << 5)	/* RnW, InD, PnU */
 #define ADDR		(1u << 4)	/* InputAddr */
 #define BIT31		(1u << 3)	/* bit 31 of dw1 is something else */
@@ -55,18 +55,38 @@ static const uint8_t records[256] = {
 	[0xe0 ... 0xef] = KNOWN | BIT31 | IOPF_REASON_OTHER,
 };
 
+/* RnW, InD, PnU: a write has no InD. */
+#define ACCESS_BITS	(SMMUV3_EVT1_RNW | SMMUV3_EVT1_IND | SMMUV3_EVT1_PNU)
+
 static inline uint8_t
 decode_perm(uint64_t dw1)
 {
-	uint8_t perm;
+	static const uint8_t perms[] = {
+		[0] = IOPF_PERM_WRITE,
+		[1] = IOPF_PERM_WRITE | IOPF_PERM_PRIV,
+		[2] = IOPF_PERM_WRITE,
+		[3] = IOPF_PERM_WRITE | IOPF_PERM_PRIV,
+		[4] = IOPF_PERM_READ,
+		[5] = IOPF_PERM_READ | IOPF_PERM_PRIV,
+		[6] = IOPF_PERM_READ | IOPF_PERM_EXEC,
+		[7] = IOPF_PERM_READ | IOPF_PERM_EXEC | IOPF_PERM_PRIV,
+	};
 
-	if (!(dw1 & SMMUV3_EVT1_RNW))
-		perm = IOPF_PERM_WRITE;
-	else if (dw1 & SMMUV3_EVT1_IND)
-		perm = IOPF_PERM_READ | IOPF_PERM_EXEC;
-	else
-		perm = IOPF_PERM_READ;
-	return dw1 & SMMUV3_EVT1_PNU ? perm | IOPF_PERM_PRIV : perm;
+	return perms[SMMUV3_GET(ACCESS_BITS, dw1)];
+}
+
+/* A record that is never of a stall. */
+static __rte_noinline void
+decode_other_kind(const struct smmuv3_evt *evt, uint8_t kind, struct iopf_event *event)
+{
+	uint64_t dw1 = evt->dw[1];
+
+	event->addr = kind & ADDR ? evt->dw[2] : 0;
+	event->perm = kind & ACCESS ? decode_perm(dw1) : 0;
+	event->reason = kind & KNOWN ? kind & REASON : IOPF_REASON_OTHER;
+	if (!(kind & KNOWN) || (dw1 & SMMUV3_EVT1_STALL && !(kind & BIT31)))
+		event->flags = IOPF_EVENT_BAD;
+	smmuv3_event_decode_rest(evt, event);
 }
 
 static inline void
@@ -77,26 +97,29 @@ decode_event(const struct smmuv3 *s, const struct smmuv3_evt *evt, struct iopf_e
 	uint8_t kind = records[id];
 	bool ssv = dw0 & SMMUV3_EVT0_SSV || id == SMMUV3_C_BAD_SUBSTREAMID;
 
-	event->addr = kind & ADDR ? evt->dw[2] : 0;
 	event->ipa = 0;
 	event->sid = SMMUV3_GET(SMMUV3_EVT0_SID, dw0);
 	event->pasid = ssv ? SMMUV3_GET(SMMUV3_EVT0_SSID, dw0) : IOPF_NO_PASID;
 	event->token = 0;
-	event->perm = kind & ACCESS ? decode_perm(dw1) : 0;
-	event->reason = kind & KNOWN ? kind & REASON : IOPF_REASON_OTHER;
-	event->flags = kind & KNOWN ? 0 : IOPF_EVENT_BAD;
+	event->flags = 0;
 	event->raw_id = id;
-	if (kind & STALLS && dw1 & SMMUV3_EVT1_S2) {
-		event->flags |= IOPF_EVENT_STAGE2;
+	if (unlikely(!(kind & STALLS))) {
+		decode_other_kind(evt, kind, event);
+		return;
+	}
+	event->addr = evt->dw[2];
+	event->perm = decode_perm(dw1);
+	event->reason = kind & REASON;
+	if (dw1 & SMMUV3_EVT1_S2) {
+		event->flags = IOPF_EVENT_STAGE2;
 		event->ipa = evt->dw[3] & SMMUV3_EVT3_IPA;
 	}
-	if (unlikely(!(dw1 & SMMUV3_EVT1_STALL) || kind & BIT31)) {
+	if (unlikely(!(dw1 & SMMUV3_EVT1_STALL))) {
 		smmuv3_event_decode_rest(evt, event);
 		return;
 	}
 	/* No stall is possible here, or the SMMU does not have this StreamID. */
-	if (unlikely(!(kind & STALLS) || s->max_stalls == 0 ||
-			(uint64_t)event->sid >> s->sid_bits != 0)) {
+	if (unlikely(s->max_stalls == 0 || (uint64_t)event->sid >> s->sid_bits != 0)) {
 		event->flags |= IOPF_EVENT_BAD;
 		smmuv3_event_decode_rest(evt, event);
 		return;
