@@ -45,6 +45,8 @@ enum iopf_attachment_state {
 #define IOPF_GATE_EPISODES	(1u << 4)
 /* Faults join: attachment->join is not NULL. */
 #define IOPF_GATE_JOIN		(1u << 5)
+/* A stall past the device's share was refused after its handler had held it: see full_since. */
+#define IOPF_GATE_FULL		(1u << 6)
 
 /* In the IOMMU's table attached once for each StreamID. */
 struct iopf_attachment {
@@ -59,6 +61,7 @@ struct iopf_attachment {
 	 * applies.
 	 */
 	_Atomic uint32_t gate;
+	uint64_t full_since;		/* IOPF_GATE_FULL: time of that stall; owner of queue 0 */
 	struct iopf_breaker *breaker;	/* NULL without IOPF_GATE_BREAKER */
 	struct iopf_episodes *episodes;	/* NULL without IOPF_GATE_EPISODES */
 	struct iopf_join *join;		/* of the domain on this IOMMU; NULL: no fault joins */

@@ -5,10 +5,17 @@
 
 #include <rte_cycles.h>
 
+#include "attachment.h"
 #include "call.h"
 #include "dev.h"
 #include "iopf_log.h"
 #include "dev_limits.h"
+
+/*
+ * Of an attachment whose device holds its share. Each may cost as much as the service of a fault of
+ * another device, and is without effect if the handler defers or takes again.
+ */
+#define HANDLER_CALLS_PER_S	5000
 
 int
 iopf_limits_check_conf(const struct iopf_iommu *iommu, const char *name,
@@ -86,6 +93,33 @@ iopf_limits_exceed_rate(struct iopf_dev *dev, uint64_t now)
 		return false;
 	iopf_dev_count(dev, IOPF_DEV_STAT_REFUSED_RATE, 1);
 	return true;
+}
+
+void
+iopf_limits_set_full(struct iopf_attachment *attachment, const struct iopf_fault *fault)
+{
+	iopf_dev_count(attachment->dev, IOPF_DEV_STAT_REFUSED_SHARE, 1);
+	attachment->full_since = fault->time;
+	atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_FULL, memory_order_relaxed);
+}
+
+bool
+iopf_limits_are_full(struct iopf_attachment *attachment, const struct iopf_fault *fault)
+{
+	struct iopf_dev *dev = attachment->dev;
+
+	if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
+		return false;
+	/* This thread is the one that adds to held. A clock that is behind ends it: no harm. */
+	if (atomic_load_explicit(&dev->held, memory_order_relaxed) >=
+			atomic_load_explicit(dev->share, memory_order_relaxed) &&
+			fault->time - attachment->full_since <
+			rte_get_tsc_hz() / HANDLER_CALLS_PER_S) {
+		iopf_dev_count(dev, IOPF_DEV_STAT_REFUSED_SHARE, 1);
+		return true;
+	}
+	atomic_fetch_and_explicit(&attachment->gate, ~IOPF_GATE_FULL, memory_order_relaxed);
+	return false;
 }
 
 void

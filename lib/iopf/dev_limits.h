@@ -26,8 +26,10 @@
 #include "bucket.h"
 #include "iopf_policy.h"
 
+struct iopf_attachment;
 struct iopf_dev;
 struct iopf_dev_conf;
+struct iopf_fault;
 struct iopf_iommu;
 
 enum iopf_quarantine {
@@ -68,6 +70,13 @@ iopf_limits_need_gate(const struct iopf_limits *limits)
 bool iopf_limits_refuse(struct iopf_dev *dev, uint64_t now);
 /* Poll thread: a handler is to get the fault. True: it is past the device's rate. */
 bool iopf_limits_exceed_rate(struct iopf_dev *dev, uint64_t now);
+/*
+ * Poll thread: a stall past the device's share was refused after a handler of the attachment had
+ * deferred or taken it. The next ones are refused without the handler, for a while.
+ */
+void iopf_limits_set_full(struct iopf_attachment *attachment, const struct iopf_fault *fault);
+/* Poll thread, with IOPF_GATE_FULL. True: the fault is refused, and counted. */
+bool iopf_limits_are_full(struct iopf_attachment *attachment, const struct iopf_fault *fault);
 /* Poll thread: an access of the device was aborted. The device has a quarantine_rate. */
 void iopf_limits_count_abort(struct iopf_dev *dev);
 

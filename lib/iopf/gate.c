@@ -44,6 +44,8 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 		return IOPF_ANSWER(IOPF_INVALID);
 	if ((gate & IOPF_GATE_JOIN) && iopf_join_try(attachment, group, &verdict))
 		return verdict;
+	if ((gate & IOPF_GATE_FULL) && iopf_limits_are_full(attachment, group->faults[0]))
+		return IOPF_ANSWER(IOPF_INVALID);
 	/* Faults that no handler gets do not count for the rate. */
 	if ((gate & IOPF_GATE_LIMIT) && iopf_limits_exceed_rate(attachment->dev, now))
 		return IOPF_ANSWER(IOPF_INVALID);

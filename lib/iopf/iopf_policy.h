@@ -187,8 +187,9 @@ int iopf_dev_fence(struct iopf_dev *dev);
  *
  * A fault past rate or quarantine_rate is answered IOPF_INVALID without a handler: the access
  * aborts, the device is not slowed down. Past stalls the fast handler runs, since it may answer at
- * once; if it defers or takes, the answer is IOPF_INVALID (iopf_group_has_room()). enum
- * iopf_dev_stat counts both.
+ * once; if it defers or takes, the answer is IOPF_INVALID (iopf_group_has_room()). Then the next
+ * faults of the same PASID are refused without the handler for 200 us, unless an answer makes room
+ * before. enum iopf_dev_stat counts both.
  *
  * A device is quarantined past quarantine_rate, or by iopf_dev_quarantine(). From then on each of
  * its faults is answered IOPF_INVALID. At the next tick of the policy thread, where no other

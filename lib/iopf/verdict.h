@@ -104,7 +104,7 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 				verdict_take(pass, domain, slot, gen);
 			return;
 		}
-		iopf_dev_count(dev, IOPF_DEV_STAT_REFUSED_SHARE, 1);
+		iopf_limits_set_full(slot->attachment, &slot->fault);
 		if (slot->attachment->breaker != NULL)
 			atomic_fetch_sub_explicit(&slot->attachment->breaker->held, 1,
 					memory_order_relaxed);

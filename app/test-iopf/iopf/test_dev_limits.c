@@ -15,6 +15,9 @@
 #include "log_lines.h"
 #include "test.h"
 
+/* After more than 200 us past the share the handler is called once more. */
+#define FULL_US	1000
+
 static void
 put_stalls(unsigned int dev, unsigned int n)
 {
@@ -59,7 +62,8 @@ check_share(enum iopf_verdict verdict)
 	poll_all();
 	assert_int_equal(10, iopf_domain_pending(ctl.domain[1]));
 	assert_int_equal(0, iopf_dev_stat(ctl.dev[1], IOPF_DEV_STAT_REFUSED_SHARE));
-	/* A handler that answers at once holds nothing: the device is served. */
+	/* A handler that answers at once holds nothing: the device is served, after a while. */
+	usleep(FULL_US);
 	ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	put_stalls(0, 1);
 	poll_all();
@@ -198,6 +202,79 @@ a_handler_finds_whether_the_share_has_room(void **state)
 	assert_int_equal(0, iopf_domain_destroy(domain));
 }
 
+static uint64_t held_id;	/* of the first group that take() had */
+
+static enum iopf_verdict
+take(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	unsigned int *calls = ctx;
+
+	(void)domain;
+	if ((*calls)++ == 0)
+		held_id = group->id;
+	return IOPF_TAKEN;
+}
+
+static enum iopf_verdict
+resolve(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	(void)domain;
+	(void)group;
+	++*(unsigned int *)ctx;
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+/* So a device that holds its share does not cost others the time of its handler for each fault. */
+static void
+past_the_share_a_handler_is_called_now_and_then(void **state)
+{
+	unsigned int taken = 0, resolved = 0;
+	struct iopf_domain *domain = iopf_domain_create(&(struct iopf_domain_conf){
+			.handler = take, .ctx = &taken });
+	struct iopf_domain *other = iopf_domain_create(&(struct iopf_domain_conf){
+			.handler = resolve, .ctx = &resolved });
+
+	(void)state;
+	ctl.limits = &(struct iopf_dev_limits){ .stalls = 4 };
+	ctl_open(true, false);
+	assert_int_equal(0, iopf_domain_attach(domain, ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_attach(other, ctl.dev[0], 1));
+	/* One burst, which has one time. */
+	put_stalls(0, 10);
+	poll_all();
+	assert_int_equal(5, taken);
+	expect_refused(0, 6);
+	assert_int_equal(6, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REFUSED_SHARE));
+	/* The handler of another PASID may answer at once, and has not been seen to hold. */
+	array_put(IOPF_QUEUE_EVENTS, &(struct iopf_event){ .addr = 0x1000, .sid = SID, .pasid = 1,
+			.perm = IOPF_PERM_READ, .flags = IOPF_EVENT_STALL });
+	poll_all();
+	assert_int_equal(1, resolved);
+	assert_int_equal(IOPF_SUCCESS, hw.out[6].answer.code);
+	/* Page requests have no share. */
+	array_put(IOPF_QUEUE_REQUESTS, &(struct iopf_event){ .addr = 0x1000, .sid = SID,
+			.pasid = IOPF_NO_PASID, .perm = IOPF_PERM_READ,
+			.flags = IOPF_EVENT_PAGE_REQUEST | IOPF_EVENT_LAST });
+	poll_all();
+	assert_int_equal(6, taken);
+	usleep(FULL_US);
+	put_stalls(0, 3);
+	poll_all();
+	assert_int_equal(7, taken);
+	assert_int_equal(9, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REFUSED_SHARE));
+	/* An answer makes room, and the handler is called at once. */
+	assert_int_equal(0, iopf_group_respond(held_id, IOPF_SUCCESS));
+	put_stalls(0, 1);
+	poll_all();
+	assert_int_equal(8, taken);
+	assert_int_equal(9, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_REFUSED_SHARE));
+	assert_int_equal(5, iopf_domain_pending(domain));
+	assert_int_equal(0, iopf_domain_detach(domain, ctl.dev[0], IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_detach(other, ctl.dev[0], 1));
+	assert_int_equal(0, iopf_domain_destroy(domain));
+	assert_int_equal(0, iopf_domain_destroy(other));
+}
+
 static void
 a_refused_stall_does_not_count_for_the_breaker(void **state)
 {
@@ -333,6 +410,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(page_requests_have_no_share),
 	CTL_TEST(the_id_of_a_refused_stall_is_stale),
 	CTL_TEST(a_handler_finds_whether_the_share_has_room),
+	CTL_TEST(past_the_share_a_handler_is_called_now_and_then),
 	CTL_TEST(a_refused_stall_does_not_count_for_the_breaker),
 	CTL_TEST(faults_past_the_rate_are_refused),
 	CTL_TEST(the_rate_comes_back_with_time),
