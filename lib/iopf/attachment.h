@@ -50,21 +50,23 @@ enum iopf_attachment_state {
 
 /* In the IOMMU's table attached once for each StreamID. */
 struct iopf_attachment {
+	/* What the poll thread reads is in the first cache line. */
 	struct iopf_dev *dev;
 	struct iopf_domain *domain;
 	void *hw;			/* the driver's handle for the domain */
-	void *priv;			/* the driver's handle for the attachment; NULL: none */
 	uint32_t pasid;
-	uint32_t state;			/* enum iopf_attachment_state; under the device's lock */
 	/*
 	 * IOPF_GATE_*; 0: faults go to the handler. One load tells the poll thread that no policy
 	 * applies.
 	 */
 	_Atomic uint32_t gate;
-	uint64_t full_since;		/* IOPF_GATE_FULL: time of that stall; owner of queue 0 */
 	struct iopf_breaker *breaker;	/* NULL without IOPF_GATE_BREAKER */
 	struct iopf_episodes *episodes;	/* NULL without IOPF_GATE_EPISODES */
 	struct iopf_join *join;		/* of the domain on this IOMMU; NULL: no fault joins */
+	uint64_t full_since;		/* IOPF_GATE_FULL: time of that stall; owner of queue 0 */
+
+	void *priv;			/* the driver's handle for the attachment; NULL: none */
+	uint32_t state;			/* enum iopf_attachment_state; under the device's lock */
 	/* A detach waits for handlers, for wait_ms at most, without the device's lock. */
 	bool busy;
 	bool undo;			/* its attach failed: it is to be detached */
