@@ -146,6 +146,7 @@ struct source {
 	uint64_t next;		/* page */
 	atomic_bool stopped;
 	struct phases *phases;	/* NULL: the handler writes no times. Of the source in its ctx */
+	_Atomic uint64_t handled;	/* calls of the handler, not of the cell alone */
 	/* Written by the thread that steps the model, under its lock. */
 	bool recording;
 	uint64_t served;	/* accesses that a handler has answered */

@@ -38,10 +38,12 @@ rig_log_error(const char *what)
 static enum iopf_verdict
 on_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
-	const struct source *source = ctx;
+	struct source *source = ctx;
 	uint64_t end;
 
 	(void)domain;
+	atomic_store_explicit(&source->handled, atomic_load_explicit(&source->handled,
+			memory_order_relaxed) + 1, memory_order_relaxed);
 	if (source->phases != NULL) {
 		/* The look-ups are done: later than a plain read of the clock, which overtakes them. */
 		source->phases->t_handler = rte_rdtsc_precise();

@@ -51,6 +51,8 @@ put_counters(struct suite *suite, const char *part, const char *name, const stru
 		return;
 	suite_put(suite, (double)attacker->served, "%s.%s.attacker_served", part, name);
 	suite_put(suite, (double)attacker->aborted, "%s.%s.attacker_aborted", part, name);
+	suite_put(suite, (double)atomic_load(&attacker->handled), "%s.%s.attacker_handled", part,
+			name);
 	for (i = 0; i < sizeof(stats) / sizeof(stats[0]); i++)
 		if (iopf_dev_stat(attacker->dev, stats[i]) != 0)
 			suite_put(suite, (double)iopf_dev_stat(attacker->dev, stats[i]),
