@@ -35,13 +35,14 @@
 
 #define ENT_VALID	(UINT64_C(1) << 0)
 #define ENT_TABLE	(UINT64_C(1) << 1)	/* at the last level: a page */
-#define ENT_AP_UNPRIV	(UINT64_C(1) << 6)	/* AP[1] */
-#define ENT_AP_RO	(UINT64_C(1) << 7)	/* AP[2] */
+#define ENT_S2_WB	(UINT64_C(15) << 2)	/* stage 2, MemAttr: Normal write-back */
+#define ENT_AP_UNPRIV	(UINT64_C(1) << 6)	/* AP[1]; stage 2: S2AP[0], read */
+#define ENT_AP_RO	(UINT64_C(1) << 7)	/* AP[2]; stage 2, inverted: S2AP[1], write */
 #define ENT_SH_INNER	(UINT64_C(3) << 8)
 #define ENT_AF		(UINT64_C(1) << 10)
 #define ENT_NG		(UINT64_C(1) << 11)
-#define ENT_PXN		(UINT64_C(1) << 53)
-#define ENT_UXN		(UINT64_C(1) << 54)
+#define ENT_PXN		(UINT64_C(1) << 53)	/* stage 2: 0, with and without IDR3.XNX */
+#define ENT_UXN		(UINT64_C(1) << 54)	/* stage 2: XN */
 #define ENT_PROT	(ENT_AP_UNPRIV | ENT_AP_RO | ENT_PXN | ENT_UXN)
 
 #define ENT_CLOSED	UINT64_C(2)
@@ -85,8 +86,42 @@ ent_is_closed(uint64_t e)
 	return (e & ENT_KIND) == ENT_CLOSED;
 }
 
+/*
+ * What a stage adds to the format, as masks: the fault path does not branch on the stage. The
+ * permission bits of a stage-2 leaf are those of stage 1 without PGT_PRIV, less PXN, and with bit 7
+ * inverted.
+ */
+struct ent_format {
+	uint64_t leaf;		/* bits of every leaf */
+	uint64_t prot_mask;	/* bits of ENT_PROT that the stage has */
+	uint64_t prot_flip;	/* bits that are inverted */
+	uint64_t no_exec;	/* set unless PGT_EXEC */
+	uint32_t refused;	/* bits that are no permissions of the stage */
+};
+
+static inline struct ent_format
+ent_get_format(bool stage2)
+{
+	const uint64_t leaf = ENT_VALID | ENT_SH_INNER | ENT_AF;
+
+	if (stage2)
+		return (struct ent_format){
+			.leaf = leaf | ENT_S2_WB,
+			.prot_mask = ENT_PROT & ~ENT_PXN,
+			.prot_flip = ENT_AP_RO,
+			.no_exec = ENT_UXN,
+			.refused = ~PGT_RWX,
+		};
+	return (struct ent_format){
+		.leaf = leaf | ENT_NG,
+		.prot_mask = ENT_PROT,
+		.no_exec = ENT_PXN,
+		.refused = ~(PGT_RWX | PGT_PRIV),
+	};
+}
+
 static inline uint64_t
-ent_make_prot_bits(uint32_t prot)
+ent_make_prot_bits(const struct ent_format *format, uint32_t prot)
 {
 	uint64_t e = 0;
 
@@ -99,24 +134,25 @@ ent_make_prot_bits(uint32_t prot)
 	/* Without UXN a privileged page would be executable without privilege [D8.4]. */
 	if (!(prot & PGT_EXEC) || (prot & PGT_PRIV))
 		e |= ENT_UXN;
-	return e;
+	return (e & format->prot_mask) ^ format->prot_flip;
 }
 
 static inline uint64_t
-ent_make_leaf(uint64_t pa, unsigned int level, uint32_t prot)
+ent_make_leaf(const struct ent_format *format, uint64_t pa, unsigned int level, uint32_t prot)
 {
-	return pa | ENT_VALID | (level == PGT_LAST_LEVEL ? ENT_TABLE : 0) | ENT_SH_INNER |
-		ENT_AF | ENT_NG | ent_make_prot_bits(prot);
+	return pa | format->leaf | (level == PGT_LAST_LEVEL ? ENT_TABLE : 0) |
+		ent_make_prot_bits(format, prot);
 }
 
 static inline uint32_t
-ent_get_prot(uint64_t e)
+ent_get_prot(const struct ent_format *format, uint64_t e)
 {
 	uint32_t prot = PGT_READ;
 
+	e ^= format->prot_flip;
 	if (!(e & ENT_AP_RO))
 		prot |= PGT_WRITE;
-	if (!(e & ENT_PXN))
+	if (!(e & format->no_exec))
 		prot |= PGT_EXEC;
 	if (!(e & ENT_AP_UNPRIV))
 		prot |= PGT_PRIV;
@@ -124,9 +160,9 @@ ent_get_prot(uint64_t e)
 }
 
 static inline bool
-pgt_prot_is_valid(uint32_t prot)
+ent_prot_is_valid(const struct ent_format *format, uint32_t prot)
 {
-	return (prot & PGT_RWX) && !(prot & ~(PGT_RWX | PGT_PRIV));
+	return (prot & PGT_RWX) && !(prot & format->refused);
 }
 
 #endif /* PGT_ENTRY_H */

@@ -9,9 +9,9 @@
 #include "pgt_walk.h"
 
 static bool
-ent_lacks_prot(uint64_t e, uint32_t want)
+ent_lacks_prot(const struct ent_format *format, uint64_t e, uint32_t want)
 {
-	uint32_t have = ent_get_prot(e);
+	uint32_t have = ent_get_prot(format, e);
 
 	if ((want & PGT_RWX & ~have) || ((have & PGT_PRIV) && !(want & PGT_PRIV)))
 		return true;
@@ -30,7 +30,7 @@ entry_swap_invalid(struct pgt *pgt, uint64_t va, uint64_t value, uint32_t prot)
 	if (pos.level == PGT_LAST_LEVEL && pos.e == 0 && ent_cas(pos.entry, &pos.e, value))
 		return 0;
 	if (ent_is_valid(pos.e))
-		return ent_lacks_prot(pos.e, prot) ? -EACCES : -EALREADY;
+		return ent_lacks_prot(&pgt->format, pos.e, prot) ? -EACCES : -EALREADY;
 	if (ent_is_closed(pos.e))
 		return -ECANCELED;
 	return pos.e ? -EBUSY : -ENOENT;
@@ -39,9 +39,11 @@ entry_swap_invalid(struct pgt *pgt, uint64_t va, uint64_t value, uint32_t prot)
 int
 pgt_resolve(struct pgt *pgt, uint64_t va, uint64_t pa, uint32_t prot)
 {
-	if (!pgt_va_is_valid(pgt, va) || !pgt_pa_is_valid(pgt, pa) || !pgt_prot_is_valid(prot))
+	if (!pgt_va_is_valid(pgt, va) || !pgt_pa_is_valid(pgt, pa) ||
+			!ent_prot_is_valid(&pgt->format, prot))
 		return -EINVAL;
-	return entry_swap_invalid(pgt, va, ent_make_leaf(pa, PGT_LAST_LEVEL, prot), prot);
+	return entry_swap_invalid(pgt, va, ent_make_leaf(&pgt->format, pa, PGT_LAST_LEVEL, prot),
+			prot);
 }
 
 int
@@ -50,7 +52,8 @@ pgt_resolve_begin(struct pgt *pgt, uint64_t va, uint32_t prot, uint64_t tag,
 {
 	int rc;
 
-	if (!pgt_va_is_valid(pgt, va) || !pgt_prot_is_valid(prot) || tag == 0 || (tag & ENT_KIND))
+	if (!pgt_va_is_valid(pgt, va) || !ent_prot_is_valid(&pgt->format, prot) || tag == 0 ||
+			(tag & ENT_KIND))
 		return -EINVAL;
 	rc = entry_swap_invalid(pgt, va, tag, prot);
 	if (rc == 0)
@@ -77,9 +80,11 @@ entry_swap_marker(const struct pgt_ticket *ticket, uint64_t value)
 int
 pgt_resolve_commit(const struct pgt_ticket *ticket, uint64_t pa, uint32_t prot)
 {
-	if (!pgt_pa_is_valid(ticket->pgt, pa) || !pgt_prot_is_valid(prot))
+	const struct ent_format *format = &ticket->pgt->format;
+
+	if (!pgt_pa_is_valid(ticket->pgt, pa) || !ent_prot_is_valid(format, prot))
 		return -EINVAL;
-	return entry_swap_marker(ticket, ent_make_leaf(pa, PGT_LAST_LEVEL, prot));
+	return entry_swap_marker(ticket, ent_make_leaf(format, pa, PGT_LAST_LEVEL, prot));
 }
 
 int

@@ -190,15 +190,15 @@ int
 pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 		struct pgt_unmapped *out)
 {
-	uint64_t bits = ent_make_prot_bits(prot);
 	uint64_t end = va + size;
 	unsigned int tries;
 	struct pgt_pos pos;
-	uint64_t span;
+	uint64_t bits, span;
 
 	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) || !out_is_valid(out) ||
-			!pgt_prot_is_valid(prot))
+			!ent_prot_is_valid(&pgt->format, prot))
 		return -EINVAL;
+	bits = ent_make_prot_bits(&pgt->format, prot);
 	pgt_find_entry(pgt, va, 0, &pos);
 	while (va < end) {
 		span = pgt_span(pgt, pos.level);

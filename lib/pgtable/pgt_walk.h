@@ -21,8 +21,12 @@ struct pgt {
 	unsigned int start_level;
 	unsigned int va_bits;
 	unsigned int pa_bits;
-	uint64_t root_pa;
+	struct ent_format format;
 	struct pgt_mem mem;
+	/* Not used by the fault path. */
+	uint64_t root_pa;
+	unsigned int root_tables;	/* concatenated, at the start level */
+	bool stage2;
 	_Atomic unsigned int nb_tables;
 };
 
@@ -98,22 +102,22 @@ pgt_prefetch_write(const void *p)
 
 /*
  * Walk from the root to the entry of va that is not a table, or, if whole_end is not 0, to the
- * first entry that lies entirely in [va, whole_end). With write, prefetch the entry and the next
- * line for writing: faults mostly come in order, and the device's walker holds these lines.
+ * first entry that lies entirely in [va, whole_end). The caller has checked va. With write,
+ * prefetch the entry and the next line for writing: faults mostly come in order, and the device's
+ * walker holds these lines.
  */
 static inline void
 pgt_find_entry_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos,
 		bool write)
 {
-	_Atomic uint64_t *table = pgt->root;
 	unsigned int level = pgt->start_level;
 	unsigned int shift = pgt_shift(pgt, level);
 	uint64_t mask = pgt_nb_entries(pgt) - 1;
-	_Atomic uint64_t *entry;
+	/* Concatenated tables are one array: all bits of va index it. */
+	_Atomic uint64_t *entry = &pgt->root[va >> shift];
 	uint64_t e;
 
 	for (;;) {
-		entry = &table[(va >> shift) & mask];
 		if (write && level == PGT_LAST_LEVEL) {
 			pgt_prefetch_write(entry);
 			pgt_prefetch_write(entry + PGT_LINE_ENTRIES);
@@ -124,9 +128,9 @@ pgt_find_entry_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, stru
 		if (whole_end && !(va & ((UINT64_C(1) << shift) - 1)) &&
 		    whole_end - va >= UINT64_C(1) << shift)
 			break;
-		table = pgt_next_table(pgt, e);
 		shift -= pgt->index_bits;
 		level++;
+		entry = &pgt_next_table(pgt, e)[(va >> shift) & mask];
 	}
 	pos->entry = entry;
 	pos->e = e;

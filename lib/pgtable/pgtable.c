@@ -9,18 +9,28 @@
 #include "pgt_entry.h"
 #include "pgt_walk.h"
 
-/* Allocate a zeroed table. Returns 0, -ENOMEM or -EFAULT. */
-static int
-table_alloc(struct pgt *pgt, _Atomic uint64_t **table, uint64_t *pa)
+/* Tables the stage-2 root may have, as a power of two. */
+#define CONCAT_BITS	4u
+
+/* Bytes of a number of tables. */
+static size_t
+get_tables_size(const struct pgt *pgt, unsigned int nb)
 {
-	size_t size = pgt_span(pgt, PGT_LAST_LEVEL);
+	return (size_t)nb << pgt->granule_log2;
+}
+
+/* Allocate zeroed, contiguous tables. Returns 0, -ENOMEM or -EFAULT. */
+static int
+tables_alloc(struct pgt *pgt, unsigned int nb, _Atomic uint64_t **table, uint64_t *pa)
+{
+	size_t size = get_tables_size(pgt, nb);
 	void *p = pgt->mem.alloc(pgt->mem.ctx, size);
 	bool usable;
 
 	if (p == NULL)
 		return -ENOMEM;
 	*pa = pgt->mem.va_to_pa(pgt->mem.ctx, p);
-	usable = !((uintptr_t)p & (size - 1)) && pgt_pa_is_valid(pgt, *pa);
+	usable = !(((uintptr_t)p | *pa) & (size - 1)) && pgt_pa_is_valid(pgt, *pa);
 	if (pgt->root != NULL && pgt->mem.pa_to_va == NULL)
 		usable = usable && (uintptr_t)p - *pa == pgt->window;
 	if (!usable) {
@@ -28,15 +38,21 @@ table_alloc(struct pgt *pgt, _Atomic uint64_t **table, uint64_t *pa)
 		return -EFAULT;
 	}
 	*table = p;
-	atomic_fetch_add_explicit(&pgt->nb_tables, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&pgt->nb_tables, nb, memory_order_relaxed);
 	return 0;
+}
+
+static void
+tables_free(struct pgt *pgt, unsigned int nb, _Atomic uint64_t *table)
+{
+	atomic_fetch_sub_explicit(&pgt->nb_tables, nb, memory_order_relaxed);
+	pgt->mem.free(pgt->mem.ctx, table, get_tables_size(pgt, nb));
 }
 
 void
 pgt_table_free(struct pgt *pgt, _Atomic uint64_t *table)
 {
-	atomic_fetch_sub_explicit(&pgt->nb_tables, 1, memory_order_relaxed);
-	pgt->mem.free(pgt->mem.ctx, table, pgt_span(pgt, PGT_LAST_LEVEL));
+	tables_free(pgt, 1, table);
 }
 
 int
@@ -47,7 +63,7 @@ pgt_table_make(struct pgt *pgt, const struct pgt_pos *pos)
 	uint64_t pa, i;
 	int rc;
 
-	rc = table_alloc(pgt, &table, &pa);
+	rc = tables_alloc(pgt, 1, &table, &pa);
 	if (rc)
 		return rc;
 	if (ent_is_closed(pos->e)) {
@@ -69,6 +85,26 @@ conf_is_valid(const struct pgt *pgt)
 		pgt->mem.alloc && pgt->mem.free && pgt->mem.va_to_pa;
 }
 
+/*
+ * Choose the start level, and in stage 2 the number of concatenated tables. Stage 1: 4 -
+ * ceil((va_bits - granule_log2) / index_bits), the fewest levels whose indices hold the bits
+ * [D8.2]. Stage 2: the root's index may have CONCAT_BITS more. With 4K granules level 3 would need
+ * small translation tables. The smallest va_bits leaves at least one bit for each root.
+ */
+static void
+choose_root(struct pgt *pgt)
+{
+	unsigned int wide = pgt->stage2 ? CONCAT_BITS : 0;
+	unsigned int above = (pgt->va_bits - pgt->granule_log2 - 1 - wide) / pgt->index_bits;
+	unsigned int one_table;
+
+	if (above == 0 && pgt->granule_log2 == 12)
+		above = 1;
+	pgt->start_level = PGT_LAST_LEVEL - above;
+	one_table = pgt_shift(pgt, pgt->start_level) + pgt->index_bits;
+	pgt->root_tables = pgt->va_bits > one_table ? 1u << (pgt->va_bits - one_table) : 1;
+}
+
 struct pgt *
 pgt_create(const struct pgt_conf *conf)
 {
@@ -85,16 +121,16 @@ pgt_create(const struct pgt_conf *conf)
 	pgt->granule_log2 = conf->granule_log2 ? conf->granule_log2 : 12;
 	pgt->va_bits = conf->va_bits ? conf->va_bits : 48;
 	pgt->pa_bits = conf->pa_bits ? conf->pa_bits : 48;
+	pgt->stage2 = conf->stage2;
+	pgt->format = ent_get_format(conf->stage2);
 	pgt->mem = conf->mem;
 	if (!conf_is_valid(pgt))
 		goto fail;
 	pgt->index_bits = pgt->granule_log2 - 3;
-	/* 4 - ceil((va_bits - granule_log2) / index_bits): the fewest levels that hold the bits. */
-	pgt->start_level = PGT_LAST_LEVEL -
-		(pgt->va_bits - pgt->granule_log2 - 1) / pgt->index_bits;
+	choose_root(pgt);
 	pgt->addr_mask = ((UINT64_C(1) << 48) - 1) & ~(pgt_span(pgt, PGT_LAST_LEVEL) - 1);
 
-	rc = table_alloc(pgt, &pgt->root, &pgt->root_pa);
+	rc = tables_alloc(pgt, pgt->root_tables, &pgt->root, &pgt->root_pa);
 	if (rc)
 		goto fail;
 	pgt->window = (uintptr_t)pgt->root - pgt->root_pa;
@@ -106,18 +142,18 @@ fail:
 	return NULL;
 }
 
-/* The recursion has at most four levels. */
+/* Free one table, or the concatenated ones of the root. The recursion has at most four levels. */
 static void
-table_free_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level)
+table_free_tree(struct pgt *pgt, unsigned int nb, _Atomic uint64_t *table, unsigned int level)
 {
 	uint64_t e, i;
 
-	for (i = 0; level < PGT_LAST_LEVEL && i < pgt_nb_entries(pgt); i++) {
+	for (i = 0; level < PGT_LAST_LEVEL && i < nb * pgt_nb_entries(pgt); i++) {
 		e = ent_load(&table[i]);
 		if (ent_is_table(e, level))
-			table_free_tree(pgt, pgt_next_table(pgt, e), level + 1);
+			table_free_tree(pgt, 1, pgt_next_table(pgt, e), level + 1);
 	}
-	pgt_table_free(pgt, table);
+	tables_free(pgt, nb, table);
 }
 
 void
@@ -125,7 +161,7 @@ pgt_destroy(struct pgt *pgt)
 {
 	if (pgt == NULL)
 		return;
-	table_free_tree(pgt, pgt->root, pgt->start_level);
+	table_free_tree(pgt, pgt->root_tables, pgt->root, pgt->start_level);
 	free(pgt);
 }
 
@@ -159,7 +195,9 @@ pgt_info(const struct pgt *pgt, struct pgt_info *info)
 	info->granule_log2 = pgt->granule_log2;
 	info->va_bits = pgt->va_bits;
 	info->pa_bits = pgt->pa_bits;
+	info->stage2 = pgt->stage2;
 	info->start_level = pgt->start_level;
+	info->root_tables = pgt->root_tables;
 	info->nb_tables = atomic_load_explicit(&pgt->nb_tables, memory_order_relaxed);
 }
 
@@ -192,7 +230,7 @@ pgt_walk(const struct pgt *pgt, uint64_t va, struct pgt_leaf *leaf)
 	if (ent_is_valid(pos.e)) {
 		leaf->state = PGT_VALID;
 		leaf->pa = pos.e & pgt->addr_mask;
-		leaf->prot = ent_get_prot(pos.e);
+		leaf->prot = ent_get_prot(&pgt->format, pos.e);
 	} else if (ent_is_closed(pos.e)) {
 		leaf->state = PGT_CLOSED;
 	} else if (pos.e) {
@@ -287,7 +325,7 @@ map_undo(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
 	pgt_find_entry(pgt, va, 0, &pos);
 	while (va < end) {
 		if (pgt_is_whole(pgt, pos.level, va, end) &&
-		    pos.e == ent_make_leaf(pa, pos.level, prot))
+		    pos.e == ent_make_leaf(&pgt->format, pa, pos.level, prot))
 			ent_cas(pos.entry, &pos.e, 0);
 		next = pgt_entry_end(pgt, pos.level, va);
 		pa += next - va;
@@ -305,7 +343,8 @@ pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
 	struct pgt_pos pos;
 	int rc;
 
-	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) || !pgt_prot_is_valid(leaf_prot) ||
+	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) ||
+	    !ent_prot_is_valid(&pgt->format, leaf_prot) ||
 	    !pgt_pa_is_valid(pgt, pa) || size > (UINT64_C(1) << pgt->pa_bits) - pa)
 		return -EINVAL;
 	rc = map_prepare(pgt, va, pa, end, prot);
@@ -319,8 +358,8 @@ pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
 			return -EAGAIN;
 		}
 		/* If the swap fails: descend into a new table, or find another writer's entry. */
-		if (!ent_cas(pos.entry, &pos.e,
-				ent_make_leaf(pa + (at - va), pos.level, leaf_prot))) {
+		if (!ent_cas(pos.entry, &pos.e, ent_make_leaf(&pgt->format, pa + (at - va),
+				pos.level, leaf_prot))) {
 			pgt_find_entry(pgt, at, 0, &pos);
 			continue;
 		}

@@ -6,10 +6,10 @@
 
 /**
  * @file
- * VMSAv8-64 stage-1 translation tables that change while a device walks them.
+ * VMSAv8-64 translation tables of stage 1 and stage 2 that change while a device walks them.
  *
- * Model. One struct pgt is one lower-half (TTB0) table: granule 4K, 16K or 64K, an input range of
- * 25 to 48 bits. A last-level entry is in one of four states:
+ * Model. One struct pgt is one table of stage 1 (lower half, TTB0) or of stage 2 (S2TTB): granule
+ * 4K, 16K or 64K, an input range of 25 to 48 bits. A last-level entry is in one of four states:
  *
  *	invalid ----resolve / map------------------> valid
  *	invalid --resolve_begin--> resolving --commit--> valid
@@ -38,6 +38,38 @@
  * valid again. PGT_CLOSE ensures this under concurrent faults; without PGT_CLOSE the caller ensures
  * it (no faults and no concurrent map in the range). This is why a block is never split, and a
  * table never replaced by a block.
+ *
+ * Stage 2. With pgt_conf.stage2 the addresses named va are IPAs, and va_bits is their width. All
+ * functions, states and rules are those of stage 1. The differences:
+ *
+ *   - There is no PGT_PRIV, and a call with it returns -EINVAL: the format does not distinguish
+ *     privileged accesses, so a page for them alone would be open to all. A fault handler clears
+ *     PGT_PRIV in the permissions of the access.
+ *   - A leaf has S2AP read, or read and write; XN unless PGT_EXEC; MemAttr Normal write-back. It
+ *     has no nG: TLB entries belong to a VMID, not to an ASID.
+ *   - The root is up to 16 concatenated tables, where that saves a level:
+ *
+ *	granule	va_bits	start level	S2SL0	concatenated tables
+ *	4K	25..34	2		0	2^(va_bits - 30), at least 1
+ *		35..43	1		1	2^(va_bits - 39), at least 1
+ *		44..48	0		2	1
+ *	16K	25..29	3		0	2^(va_bits - 25)
+ *		30..40	2		1	2^(va_bits - 36), at least 1
+ *		41..48	1		2	2^(va_bits - 47), at least 1
+ *	64K	25..33	3		0	2^(va_bits - 29), at least 1
+ *		34..46	2		1	2^(va_bits - 42), at least 1
+ *		47..48	1		2	1
+ *
+ *     This uses neither small translation tables (IDR3.STT) nor 52-bit addresses.
+ *   - The driver takes from struct pgt_info: S2TTB = root; S2T0SZ = 64 - va_bits; S2SL0 = 2 -
+ *     start_level with 4K, else 3 - start_level; S2TG = 0, 2, 1 for 4K, 16K, 64K; S2PS for pa_bits.
+ *     It checks that va_bits is not larger than the SMMU's IAS, which this library does not know.
+ *   - TLBI_S2_IPA invalidates entries of stage 2 only. In a nested domain (stage 1 over this table)
+ *     a TLB holds combined entries too, which no IPA names, and so does an ATC (unless EATS = 2).
+ *     The caller's invalidation covers them, before pgt_open() or anything else makes the range
+ *     valid: TLBI_S2_IPA, SYNC, TLBI_NH_ALL of the VMID, SYNC, or TLBI_S12_VMALL, SYNC; then
+ *     ATC_INV of all addresses, SYNC. The first SYNC is needed: a walk could otherwise make a
+ *     combined entry out of the old stage-2 entry behind TLBI_NH_ALL.
  *
  * Threads. Any thread may call any function at any time, on any range, except pgt_create(),
  * pgt_destroy() and pgt_free_tables(). No function takes a lock, and writers of disjoint pages
@@ -77,7 +109,7 @@ extern "C" {
 #define PGT_READ	(1u << 0)
 #define PGT_WRITE	(1u << 1)
 #define PGT_EXEC	(1u << 2)
-#define PGT_PRIV	(1u << 3)	/* privileged accesses only; otherwise both */
+#define PGT_PRIV	(1u << 3)	/* privileged accesses only; otherwise both; stage 1 only */
 /* For pgt_map(), OR-ed to the permissions: use no blocks. */
 #define PGT_PAGES_ONLY	(1u << 8)
 
@@ -88,8 +120,12 @@ extern "C" {
 /** Memory for tables. Called on the thread that calls pgt_prealloc(), pgt_map() or pgt_unmap(). */
 struct pgt_mem {
 	void *ctx;
-	/** `size` zeroed bytes aligned to `size` (a granule, CPU and device address), or NULL. */
+	/**
+	 * `size` zeroed bytes aligned to `size` (CPU and device address), or NULL. The size is a
+	 * granule; only the root of a stage-2 table may be larger: 2, 4, 8 or 16 granules.
+	 */
 	void *(*alloc)(void *ctx, size_t size);
+	/** Free what alloc returned, all of it: the size is that of the call of alloc. */
 	void (*free)(void *ctx, void *p, size_t size);
 	/** Device address of memory that alloc returned. */
 	uint64_t (*va_to_pa)(void *ctx, const void *p);
@@ -104,17 +140,22 @@ struct pgt_mem {
 struct pgt_conf {
 	unsigned int granule_log2;	/**< 12, 14 or 16; 0 = 12 */
 	unsigned int va_bits;		/**< 25..48, T0SZ = 64 - va_bits; 0 = 48 */
-	unsigned int pa_bits;		/**< 32..48, output size (CD.IPS); 0 = 48 */
+	unsigned int pa_bits;		/**< 32..48, output size (CD.IPS, STE.S2PS); 0 = 48 */
+	bool stage2;			/**< a stage-2 table (S2TTB): addresses are IPAs, va_bits is
+					 * their width */
 	struct pgt_mem mem;
 };
 
 struct pgt_info {
-	uint64_t root;			/**< device address for TTB0 */
+	uint64_t root;			/**< device address for TTB0 or S2TTB */
 	unsigned int granule_log2;
 	unsigned int va_bits;
 	unsigned int pa_bits;
+	bool stage2;
 	unsigned int start_level;
-	unsigned int nb_tables;		/**< tables allocated and not freed, the root included */
+	unsigned int root_tables;	/**< concatenated tables of the root; 1 in stage 1 */
+	unsigned int nb_tables;		/**< tables allocated and not freed, those of the root
+					 * included */
 };
 
 struct pgt;
@@ -122,7 +163,7 @@ struct pgt;
 /**
  * Create an empty table (its root).
  * @return NULL with errno EINVAL (bits or granule out of range, a pointer missing), ENOMEM, EFAULT
- *   (memory not aligned or beyond pa_bits).
+ *   (memory not aligned to its size, or beyond pa_bits).
  */
 struct pgt *pgt_create(const struct pgt_conf *conf);
 
@@ -212,7 +253,7 @@ int pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t p
  *   -EBUSY       another thread is resolving it
  *   -ECANCELED   being unmapped: closed, or its table was unlinked
  *   -ENOENT      a table is missing: pgt_prealloc(), off the fast path
- *   -EINVAL      va or pa out of range, pa not aligned, no permission given
+ *   -EINVAL      va or pa out of range, pa not aligned, no permission given, PGT_PRIV in stage 2
  */
 int pgt_resolve(struct pgt *pgt, uint64_t va, uint64_t pa, uint32_t prot);
 
@@ -254,9 +295,9 @@ int pgt_resolve_cancel(const struct pgt_ticket *ticket);
  * Set the permissions of all valid leaves in the range, more or fewer; other entries stay
  * unchanged. Changed leaves are added to `out` and need an invalidation in both cases (a device may
  * have cached the old permissions).
- * @return -EINVAL (as pgt_prealloc(), no permission given, or a block is covered in part; `out`
- *   holds the changes before it), -EAGAIN (an entry kept changing for a bounded number of attempts;
- *   `out` likewise).
+ * @return -EINVAL (as pgt_prealloc(), no permission given, PGT_PRIV in stage 2, or a block is
+ *   covered in part; `out` holds the changes before it), -EAGAIN (an entry kept changing for a
+ *   bounded number of attempts; `out` likewise).
  */
 int pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 		struct pgt_unmapped *out);

@@ -8,27 +8,37 @@
 #include "table_rig.h"
 #include "test.h"
 
+bool table_stage2;
+
 static void *
 mem_alloc(void *ctx, size_t size)
 {
 	struct mem *mem = ctx;
 	void (*hook)(struct mem *mem) = mem->hook;
-	unsigned int n;
+	unsigned int granules, n;
 
 	if (hook != NULL) {
 		mem->hook = NULL;
 		hook(mem);
 	}
-	assert_int_equal(size, mem->granule);
+	/* Only the root of stage 2 is more than a granule. */
+	assert_true(size == mem->granule || (table_stage2 && size <= 16 * mem->granule));
+	assert_int_equal(size & (size - 1), 0);
 	n = atomic_fetch_add(&mem->nb_alloc, 1);
 	if (mem->fail_from && n + 1 >= mem->fail_from) {
 		atomic_fetch_sub(&mem->nb_alloc, 1);
 		return NULL;
 	}
-	/* Freed granules are not reused, so that a stale pointer to one is seen. */
-	n = atomic_fetch_add(&mem->next, 1);
-	assert_true(n < NB_TABLES);
-	return mem->base + n * size + mem->skew;
+	/*
+	 * Freed granules are not reused, so that a stale pointer to one is seen. A block of several
+	 * is aligned to its size.
+	 */
+	granules = (unsigned int)(size / mem->granule);
+	if (granules > 1)
+		mem->next = (mem->next + granules - 1) / granules * granules;
+	n = atomic_fetch_add(&mem->next, granules);
+	assert_true(n + granules <= NB_TABLES);
+	return mem->base + n * mem->granule + mem->skew;
 }
 
 static void
@@ -62,7 +72,7 @@ void
 mem_init(struct mem *mem, unsigned int granule_log2)
 {
 	*mem = (struct mem){ .granule = (size_t)1 << granule_log2 };
-	mem->base = aligned_alloc(mem->granule, NB_TABLES * mem->granule);
+	mem->base = aligned_alloc(16 * mem->granule, NB_TABLES * mem->granule);
 	assert_non_null(mem->base);
 	memset(mem->base, 0, NB_TABLES * mem->granule);
 }
@@ -73,6 +83,7 @@ mem_conf(struct mem *mem, unsigned int granule_log2, unsigned int va_bits)
 	return (struct pgt_conf){
 		.granule_log2 = granule_log2,
 		.va_bits = va_bits,
+		.stage2 = table_stage2,
 		.mem = { mem, mem_alloc, mem_free, mem_va_to_pa, mem_pa_to_va },
 	};
 }
@@ -89,12 +100,86 @@ table_open(struct mem *mem, unsigned int granule_log2, unsigned int va_bits)
 	return mem->pgt;
 }
 
+struct pgt *
+table_open_heap(struct mem *mem, unsigned int granule_log2, unsigned int va_bits)
+{
+	*mem = (struct mem){ .granule = (size_t)1 << granule_log2 };
+	mem->pgt = pgt_create(&(struct pgt_conf){
+		.granule_log2 = granule_log2,
+		.va_bits = va_bits,
+		.stage2 = table_stage2,
+		.mem = mem_heap(mem),
+	});
+	assert_non_null(mem->pgt);
+	return mem->pgt;
+}
+
 void
 table_close(struct mem *mem)
 {
 	pgt_destroy(mem->pgt);
 	assert_int_equal(mem->nb_alloc, mem->nb_free);
 	free(mem->base);
+}
+
+int
+table_use_stage2(void **state)
+{
+	(void)state;
+	table_stage2 = true;
+	return 0;
+}
+
+int
+table_use_stage1(void **state)
+{
+	(void)state;
+	table_stage2 = false;
+	return 0;
+}
+
+uint64_t
+table_page(uint64_t pa, uint32_t prot)
+{
+	if (table_stage2)
+		return pa | (prot & PGT_WRITE ? 0x00400000000007ff : 0x004000000000077f);
+	return pa | (prot & PGT_WRITE ? 0x0060000000000f43 : 0x0060000000000fc3);
+}
+
+static void *
+heap_alloc(void *ctx, size_t size)
+{
+	struct mem *mem = ctx;
+	void *p = aligned_alloc(size, size);
+
+	if (p != NULL) {
+		memset(p, 0, size);
+		atomic_fetch_add(&mem->nb_alloc, 1);
+	}
+	return p;
+}
+
+static void
+heap_free(void *ctx, void *p, size_t size)
+{
+	struct mem *mem = ctx;
+
+	(void)size;
+	atomic_fetch_add(&mem->nb_free, 1);
+	free(p);
+}
+
+static uint64_t
+heap_va_to_pa(void *ctx, const void *p)
+{
+	(void)ctx;
+	return (uintptr_t)p;
+}
+
+struct pgt_mem
+mem_heap(struct mem *mem)
+{
+	return (struct pgt_mem){ mem, heap_alloc, heap_free, heap_va_to_pa, NULL };
 }
 
 uint64_t

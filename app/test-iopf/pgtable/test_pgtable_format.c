@@ -140,6 +140,8 @@ start_level_follows_the_input_size(void **arg)
 		pgt_info(pgt, &info);
 		assert_int_equal(info.start_level, rows[i].level);
 		assert_int_equal(info.nb_tables, 1);
+		assert_int_equal(info.root_tables, 1);
+		assert_false(info.stage2);
 		assert_int_equal(info.root, TABLE_PA);
 		assert_int_equal(pgt_va_bits(pgt), 64 - rows[i].txsz);
 		assert_int_equal(pgt_granule_log2(pgt), rows[i].granule_log2);

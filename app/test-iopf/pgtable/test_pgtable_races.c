@@ -9,8 +9,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "table_rig.h"
 #include "test.h"
@@ -24,6 +22,7 @@
 
 struct race {
 	struct pgt *pgt;
+	uint64_t va;			/* of the first page */
 	uint32_t unmap_flags;
 	_Atomic bool stop;
 	/* Passes of each resolver: one that has advanced by two holds no table it saw before. */
@@ -49,9 +48,9 @@ race_resolver(void *p)
 
 	while (!atomic_load_explicit(&race->stop, memory_order_relaxed)) {
 		n++;
-		va = (n * 5 + a->id) % RACE_PAGES * K4;
+		va = race->va + (n * 5 + a->id) % RACE_PAGES * K4;
 		if (a->id == 0) {
-			rc = pgt_prealloc(race->pgt, 0, RACE_PAGES * K4);
+			rc = pgt_prealloc(race->pgt, race->va, RACE_PAGES * K4);
 			odd += rc != 0 && rc != -ECANCELED;
 		}
 		if (n & 1) {
@@ -107,53 +106,37 @@ wait_for_grace_period(struct race *race)
 	}
 }
 
-static void *
-heap_alloc(void *ctx, size_t size)
-{
-	struct mem *mem = ctx;
-	void *p = aligned_alloc(size, size);
-
-	if (p != NULL) {
-		memset(p, 0, size);
-		atomic_fetch_add(&mem->nb_alloc, 1);
-	}
-	return p;
-}
-
-static void
-heap_free(void *ctx, void *p, size_t size)
-{
-	struct mem *mem = ctx;
-
-	(void)size;
-	atomic_fetch_add(&mem->nb_free, 1);
-	free(p);
-}
-
-static uint64_t
-heap_va_to_pa(void *ctx, const void *p)
-{
-	(void)ctx;
-	return (uintptr_t)p;
-}
-
 /* The number of pages resolved equals the number unmapped plus the number still valid. */
 static void
 race_unmap(uint32_t flags)
 {
 	struct mem mem = { 0 };
+	/*
+	 * Stage 2 has a root of 16 tables, and half of the pages lie on each side of a boundary of
+	 * two of them, which is one of two tables of pages too.
+	 */
 	struct pgt_conf conf = {
-		.mem = { &mem, heap_alloc, heap_free, heap_va_to_pa, NULL },
+		.va_bits = table_stage2 ? 34 : 48,
+		.stage2 = table_stage2,
+		.mem = mem_heap(&mem),
 	};
-	struct race race = { .pgt = pgt_create(&conf), .unmap_flags = flags };
+	struct race race = {
+		.pgt = pgt_create(&conf),
+		.va = table_stage2 ? 3 * G1 - RACE_PAGES / 2 * K4 : 0,
+		.unmap_flags = flags,
+	};
 	struct race_arg args[RACE_RESOLVERS];
 	pthread_t threads[RACE_RESOLVERS];
-	uint64_t size = flags & PGT_TABLES ? M2 : RACE_PAGES * K4;
+	uint64_t first = race.va, size = RACE_PAGES * K4;
 	uint64_t taken = 0, broken = 0;
 	struct pgt_unmapped out;
 	struct pgt_inv inv[4];
 	unsigned int i, round;
 
+	if (flags & PGT_TABLES) {
+		size = table_stage2 ? 2 * M2 : M2;
+		first &= ~(M2 - 1);
+	}
 	assert_non_null(race.pgt);
 	for (i = 0; i < RACE_RESOLVERS; i++) {
 		args[i] = (struct race_arg){ &race, i };
@@ -162,20 +145,21 @@ race_unmap(uint32_t flags)
 	for (round = 0; round < RACE_ROUNDS * test_scale() ||
 			(round < RACE_MAX_ROUNDS && !race_has_run(&race)); round++) {
 		pgt_unmapped_init(&out, inv, 4);
-		if (pgt_unmap(race.pgt, 0, size, flags, &out))
+		if (pgt_unmap(race.pgt, first, size, flags, &out))
 			broken++;
 		taken += out.bytes / K4;
 		if (flags & PGT_CLOSE) {
 			if (round % 4 == 0)
 				sched_yield();
 			for (i = 0; i < 2 * RACE_PAGES; i++)
-				broken += table_state(race.pgt, i % RACE_PAGES * K4) != PGT_CLOSED;
+				broken += table_state(race.pgt, race.va + i % RACE_PAGES * K4) !=
+						PGT_CLOSED;
 		}
 		if (out.tables.nb) {
 			wait_for_grace_period(&race);
 			pgt_free_tables(race.pgt, &out.tables);
 		}
-		if ((flags & PGT_CLOSE) && pgt_open(race.pgt, 0, size))
+		if ((flags & PGT_CLOSE) && pgt_open(race.pgt, first, size))
 			broken++;
 		if (round % 8 == 0 || round >= RACE_ROUNDS)
 			sched_yield();
@@ -184,7 +168,7 @@ race_unmap(uint32_t flags)
 	for (i = 0; i < RACE_RESOLVERS; i++)
 		pthread_join(threads[i], NULL);
 	for (i = 0; i < RACE_PAGES; i++)
-		taken += table_state(race.pgt, i * K4) == PGT_VALID;
+		taken += table_state(race.pgt, race.va + i * K4) == PGT_VALID;
 	assert_int_equal(broken, 0);
 	assert_int_equal(race.odd, 0);
 	assert_int_equal(taken, race.resolved);
@@ -235,7 +219,8 @@ race_prealloc_of_neighbours(void **arg)
 	struct mem mem = { 0 };
 	struct pgt_conf conf = {
 		.va_bits = 39,
-		.mem = { &mem, heap_alloc, heap_free, heap_va_to_pa, NULL },
+		.stage2 = table_stage2,
+		.mem = mem_heap(&mem),
 	};
 	struct race race = { .pgt = pgt_create(&conf) };
 	struct race_arg args[RACE_RESOLVERS];
@@ -270,3 +255,4 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(race_prealloc_of_neighbours),
 };
 TEST_SUITE(pgtable_races, tests, NULL, NULL);
+TEST_SUITE(pgtable_races_stage2, tests, table_use_stage2, table_use_stage1);

@@ -217,3 +217,4 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(nth_allocation_failure_leaves_a_consistent_table),
 };
 TEST_SUITE(pgtable_refused, tests, NULL, NULL);
+TEST_SUITE(pgtable_refused_stage2, tests, table_use_stage2, table_use_stage1);
