@@ -15,6 +15,10 @@
  *		grace period; pgt_free_tables(); pgt_open()
  *	Smmu	walks P, E and keeps both in a walk cache and a TLB
  *
+ * With NESTED the table is one of stage 2 under a stage 1: the SMMU makes a combined entry out of
+ * the entry that it has for the IPA, and uses the combined one. The invalidation is TLBI_S2_IPA,
+ * SYNC, TLBI_NH_ALL, SYNC.
+ *
  * Assertions:
  *	- from SYNC to open no valid entry is reachable and the TLB stays empty;
  *	- no entry becomes valid while the TLB holds an older translation
@@ -25,12 +29,15 @@
  *
  * Run, green:
  *	spin -a pgtable_resolve.pml && gcc -O2 -DSAFETY -o pan pan.c && ./pan -m100000
+ *	spin -DNESTED -a ...
  * Each of these must be found wrong, else the model has no value:
  *	spin -DNO_CLOSE -a ...		unmap leaves the entries invalid
  *	spin -DNO_POISON -a ...		entries of an unlinked table are not closed
  *	spin -DNO_GRACE -a ...		tables are freed right after SYNC
  *	spin -DNO_SYNC -a ...		tables are freed, the range opened, without SYNC
  *	spin -DBLIND_COMMIT -a ...	commit stores instead of comparing the marker
+ *	spin -DNESTED -DIPA_ONLY -a ...	TLBI_S2_IPA alone: combined entries stay
+ *	spin -DNESTED -DNH_FIRST -a ...	TLBI_NH_ALL in front of TLBI_S2_IPA
  */
 
 #define ROUNDS		2	/* rounds of Unmap */
@@ -59,7 +66,8 @@ byte next_table = 1;
 
 /* The device. */
 bool walking;
-bool tlb;
+bool tlb;			/* with NESTED: a combined entry */
+bool ipa_tlb;			/* NESTED: an entry of stage 2 */
 byte cached_table;		/* POINTER(t), or 0 */
 
 /* Read-side sections: a grace period waits for the sections open at its start. */
@@ -76,7 +84,7 @@ byte done;
 #define TOUCH(v)	assert(!freed[(v) - 10])
 
 /* An entry becomes valid. */
-#define MADE_VALID()	assert(!tlb); mapped++
+#define MADE_VALID()	assert(!tlb && !ipa_tlb); mapped++
 
 proctype Fast(byte id)
 {
@@ -247,7 +255,21 @@ again:
 		fi;
 		/* TLBI, SYNC: walks that began before have ended. */
 #ifndef NO_SYNC
+#ifdef NESTED
+#ifdef NH_FIRST
+		atomic { !walking -> tlb = false };
+		atomic { !walking -> ipa_tlb = false; cached_table = 0; promised = true };
+#else
+		atomic { !walking -> ipa_tlb = false; cached_table = 0 };
+#ifdef IPA_ONLY
+		promised = true;
+#else
+		atomic { !walking -> tlb = false; promised = true };
+#endif
+#endif
+#else
 		atomic { !walking -> tlb = false; cached_table = 0; promised = true };
+#endif
 #endif
 		if
 		:: unlinked != 0 ->
@@ -297,6 +319,12 @@ proctype Smmu()
 endwait:
 	do
 	:: atomic { done < 3 -> walking = true };
+#ifdef NESTED
+		if
+		:: ipa_tlb -> tlb = true
+		:: skip
+		fi;
+#endif
 		if
 		:: cached_table != 0 -> p = cached_table
 		:: p = P
@@ -308,7 +336,11 @@ endwait:
 			if
 			:: e == VALID ->
 				assert(!promised);
+#ifdef NESTED
+				ipa_tlb = true
+#else
 				tlb = true
+#endif
 			:: else -> skip
 			fi
 		:: else -> skip
@@ -327,7 +359,7 @@ endwatch:
 	do
 	:: d_step {
 		promised ->
-		assert(!tlb);
+		assert(!tlb && !ipa_tlb);
 		assert(!IS_POINTER(P) || E[P - 10 * IS_POINTER(P)] != VALID)
 	   }
 	:: done == 3 -> break
