@@ -48,6 +48,22 @@ make_room_for_batch(struct smmuv3_cmdq *q, const struct batch *b)
 	return true;
 }
 
+/*
+ * Earlier ATC_INVs without a CMD_SYNC, of a post whose rest is in the backlog or of a caller that
+ * waits for room, get one of their own: if one of them is not answered, the error is not this
+ * caller's, and may name the StreamID. False: there is no room.
+ */
+static bool
+sync_other_atcs(struct smmuv3_cmdq *q)
+{
+	const struct smmuv3_cmd sync = smmuv3_cmd_sync();
+
+	if (smmuv3_cmdq_count_free(q, 1) == 0)
+		return false;
+	smmuv3_cmdq_put_cmd(q, &sync);
+	return true;
+}
+
 /* Write as many commands as there is room for. Owner. */
 static void
 put_batch(struct smmuv3_cmdq *q, struct batch *b)
@@ -60,6 +76,8 @@ put_batch(struct smmuv3_cmdq *q, struct batch *b)
 	if (!smmuv3_cmdq_flush_backlog(q, b->backlog_end))
 		return;
 	if (unlikely(q->sync_batches) && b->put == 0 && !make_room_for_batch(q, b))
+		return;
+	if (b->atc && b->put == 0 && unlikely(q->sync_sid != 0) && !sync_other_atcs(q))
 		return;
 	while (b->put <= b->n && smmuv3_cmdq_count_free(q, 1) > 0) {
 		struct smmuv3_cmd cmd;

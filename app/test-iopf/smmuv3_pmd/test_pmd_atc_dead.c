@@ -6,7 +6,9 @@
 #include <errno.h>
 
 #include "ats_rig.h"
+#include "cmdq.h"
 #include "iopf_handler.h"
+#include "smmuv3_cmd.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
 
@@ -204,11 +206,54 @@ test_a_dead_atc_does_not_hold_up_answers_for_good(void **state)
 	}
 }
 
+/*
+ * A post that does not fit leaves its CMD_SYNC in the backlog. The CMD_SYNC of a caller that waits
+ * for another ATC is not the one that fails for it, and the dead ATC is named.
+ */
+static void
+test_a_dead_atc_fails_no_other_caller(void **state)
+{
+	struct smmuv3_model_dma *dead, *alive;
+	void *dev[2], *domain[2];
+	struct smmuv3_cmd cmd[2];
+	struct pmd p;
+
+	(void)state;
+	ats_open(&p, NULL);
+	for (unsigned int i = 0; i < 2; i++) {
+		dev[i] = ats_add_dev(&p, SID + i, 0);
+		domain[i] = ats_add_domain(&p);
+		ats_map(&p, VA);
+		ats_attach(&p, dev[i], IOPF_NO_PASID, domain[i]);
+		cmd[i] = smmuv3_cmd_atc_inv(SID + i, false, 0, false, 0, SMMUV3_ATC_SIZE_ALL);
+	}
+	dead = ats_add_engine(&p, SID, IOPF_NO_PASID, false);
+	alive = ats_add_engine(&p, SID + 1, IOPF_NO_PASID, false);
+	assert_true(ats_can_reach(&p, dead, VA));
+	assert_true(ats_can_reach(&p, alive, VA));
+	smmuv3_model_dma_quirks(dead, SMMUV3_MODEL_QUIRK_DEAD_ATC, 0);
+	smmuv3_cmdq_post(&p.s->cmdq, &cmd[0], 1);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd[1], 1, NULL), 0);
+	assert_int_equal(pmd_read_stat(&p, "cerror_atc"), 1);
+	assert_int_equal(pmd_read_stat(&p, "atc_cuts"), 1);
+	assert_false(ats_can_reach(&p, dead, VA));
+	assert_true(ats_can_reach(&p, alive, VA));
+	for (unsigned int i = 0; i < 2; i++) {
+		ats_detach(&p, dev[i], IOPF_NO_PASID);
+		p.ops->domain_del(p.s, domain[i]);
+		p.ops->dev_del(p.s, dev[i]);
+	}
+	smmuv3_model_dma_destroy(dead);
+	smmuv3_model_dma_destroy(alive);
+	ats_close(&p);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_atc_that_does_not_answer_is_cut_off),
 	cmocka_unit_test(test_the_dead_atc_among_several_is_found),
 	cmocka_unit_test(test_a_pasid_of_a_dead_atc_can_be_detached),
 	cmocka_unit_test(test_a_dead_atc_does_not_hold_up_answers_for_good),
+	cmocka_unit_test(test_a_dead_atc_fails_no_other_caller),
 };
 
 TEST_SUITE(pmd_atc_dead, tests, NULL, NULL);
