@@ -266,8 +266,10 @@ bring_up(void)
 	for (unsigned int i = 0; i < NB_FNS; i++) {
 		struct pcie_space *s = &c.space[i];
 
+		/* The machine may be busy: a handler's thread, and all at the stop. */
 		pcie_add_fn(&c.r, &c.fn[i], 8 + i, &(struct iopf_dev_conf){ .pri_requests = 24,
-				.pri_overcommit = true });
+				.pri_overcommit = true, .wait_ms = 60000 });
+		c.fn[i].resets = true;
 		c.fn[i].silent = true;
 		pcie_create_engine(&c.r, &c.fn[i], &(struct smmuv3_model_dma_conf){ .depth = DEPTH,
 				.group_pages = 1 + 2 * i, .prg_indices = 2 + i });
