@@ -160,9 +160,10 @@ fire_choose_limits(struct fire_dev *d, struct iopf_dev_limits *limits)
 	if (atomic_load(&fire.gentle))
 		return NULL;
 	*limits = (struct iopf_dev_limits){ .ctx = d };
-	/* A number that the device reaches soon, also in a round with many changes. */
+	/* Numbers that the devices pass soon, so that no round lasts longer for it. */
 	if (d->rated && fire_pick(4) != 0) {
-		limits->quarantine_rate = 100 + fire_pick(900);
+		limits->quarantine_rate = d->kind == FIRE_PRI ? 20 + fire_pick(200) :
+				100 + fire_pick(900);
 		limits->quarantine_ms = 1 + fire_pick(3);
 		limits->quarantined = on_quarantined;
 		return limits;
