@@ -59,7 +59,8 @@
  *
  * Waits are bounded: wait_ms of iopf_dev_conf bounds each wait for a device, its handlers, its
  * policies' callbacks and its queue, the driver those for the IOMMU. One is not: control calls wait
- * until fast handlers return. A control call that failed goes on where it was when it is made
+ * until fast handlers, and the passes of poll threads, return: on a machine with more threads than
+ * processors that can take seconds. A control call that failed goes on where it was when it is made
  * again. Until it returns 0 nothing is released that the IOMMU or a handler may still use.
  *
  * Errors. Functions that return int return 0 or -errno and set rte_errno; pointers are NULL with

@@ -31,9 +31,10 @@ extern "C" {
  * Operations of a device with IOPF_PRI; all but the last are needed. Those that return int
  * return 0 or -errno; another result is taken as -EIO. Attach, detach, removal, start, stop,
  * iopf_dev_pri_restart(), iopf_dev_quarantine() and iopf_dev_release() call them, on the thread
- * that called these; the library's policy thread does for a quarantine by rate. The operations must
- * not make these calls. A pri_disable or ats_disable that failed is called again by the next of
- * these calls that needs PRI off, or on again.
+ * that called these; the library's policy thread does for a quarantine by rate and at its end, at
+ * any time: where the driver of the device resets it, it needs a lock that the operations take too.
+ * The operations must not make these calls. A pri_disable or ats_disable that failed is called
+ * again by the next of these calls that needs PRI off, or on again.
  */
 struct iopf_pci_ops {
 	/** Use ATS, with an empty ATC. @p stu is log2 of the smallest translation unit. */

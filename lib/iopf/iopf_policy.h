@@ -168,7 +168,8 @@ bool iopf_domain_is_tripped(const struct iopf_domain *domain, const struct iopf_
  * Wait until the faults of all accesses of which the device has seen the end are counted, or were
  * given to their handlers or to report. Before a re-arm: no record from before can open the next
  * episode. Any thread but a handler's; waits for poll threads, and for a start of the IOMMU that
- * another thread has begun, for wait_ms at most.
+ * another thread has begun, for wait_ms at most; then, without a bound, until the fast handlers
+ * and passes that run have ended (iopf.h).
  * @code
  *	reset_context(gpu, pasid);		// its accesses have ended
  *	if (iopf_dev_fence(gpu) == 0)
@@ -196,8 +197,10 @@ int iopf_dev_fence(struct iopf_dev *dev);
  * control call has the device, its PRI and ATS are switched off, the IOMMU aborts its accesses
  * without a record, and all that its handlers hold is answered. It stays attached, and can be
  * attached, detached and removed, and its domains replaced. After quarantine_ms it comes back by
- * itself. Each further quarantine lasts twice as long, at most 64 times quarantine_ms. When the
- * device has been free for as long as the last one lasted, one doubling is taken back.
+ * itself, at the next tick where no other control call has the device, and when the passes that run
+ * have ended: later on a busy machine. Each further quarantine lasts twice as long, at most 64
+ * times quarantine_ms. When the device has been free for as long as the last one lasted, one
+ * doubling is taken back.
  */
 struct iopf_dev_limits {
 	uint32_t stalls;	/**< that handlers may hold, deferred or taken; more than the IOMMU
