@@ -132,6 +132,15 @@ test_spec_commands(void **state)
 	/* NUM 3, SCALE 9, TTL 2, TG 4K, Leaf */
 	check_cmd(smmuv3_cmd_tlbi_nh_va_range(7, 5, 0x40000000, true, 1, 3, 9, 2),
 			UINT64_C(0x0005000700903012), UINT64_C(0x0000000040000601));
+	check_cmd(smmuv3_cmd_tlbi_nh_all(0x1234), UINT64_C(0x0000123400000010), 0);
+	check_cmd(smmuv3_cmd_tlbi_nh_vaa(0x1234, UINT64_C(0xffff800012345678), true),
+			UINT64_C(0x0000123400000013), UINT64_C(0xffff800012345001));
+	check_cmd(smmuv3_cmd_tlbi_s12_vmall(0xabcd), UINT64_C(0x0000abcd00000028), 0);
+	check_cmd(smmuv3_cmd_tlbi_s2_ipa(0x1234, UINT64_C(0x0000800012345678), true),
+			UINT64_C(0x000012340000002a), UINT64_C(0x0000800012345001));
+	/* NUM 3, SCALE 9, TTL 2, TG 4K */
+	check_cmd(smmuv3_cmd_tlbi_s2_ipa_range(7, 0x40000000, false, 1, 3, 9, 2),
+			UINT64_C(0x000000070090302a), UINT64_C(0x0000000040000600));
 	check_cmd(smmuv3_cmd_resume(8, 0xbeef, true, false), UINT64_C(0x0000000800001044), 0xbeef);
 	check_cmd(smmuv3_cmd_resume(8, 1, false, true), UINT64_C(0x0000000800002044), 1);
 	check_cmd(smmuv3_cmd_resume(8, 1, false, false), UINT64_C(0x0000000800000044), 1);
@@ -292,6 +301,40 @@ test_spec_stream_table(void **state)
 }
 
 static void
+test_spec_stage2_fields(void **state)
+{
+	/*
+	 * S2VMID 0xbeef, S2T0SZ 24, S2SL0 1, S2IR0 S2OR0 1, S2SH0 3, S2TG 16K, S2PS 48 bits,
+	 * S2AA64, S2AFFD, S2PTW, S2S, S2R; S2TTB 0x123456780000
+	 */
+	const struct smmuv3_ste ste = { .dw = { 0xf, 0, UINT64_C(0x066db5580000beef),
+		UINT64_C(0x0000123456780000) } };
+
+	(void)state;
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]), SMMUV3_STE_S1_S2);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2VMID, ste.dw[2]), 0xbeef);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2T0SZ, ste.dw[2]), 24);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2SL0, ste.dw[2]), 1);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2IR0, ste.dw[2]), 1);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2OR0, ste.dw[2]), 1);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2SH0, ste.dw[2]), SMMUV3_SH_ISH);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2TG, ste.dw[2]), SMMUV3_S2TG_16K);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2PS, ste.dw[2]), 5);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2AA64, ste.dw[2]), 1);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2ENDI, ste.dw[2]), 0);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2AFFD, ste.dw[2]), 1);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2PTW, ste.dw[2]), 1);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2HD, ste.dw[2]), 0);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2HA, ste.dw[2]), 0);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2S, ste.dw[2]), 1);
+	assert_int_equal(SMMUV3_GET(SMMUV3_STE2_S2R, ste.dw[2]), 1);
+	assert_int_equal(ste.dw[3] & SMMUV3_STE3_S2TTB, UINT64_C(0x123456780000));
+	assert_int_equal(SMMUV3_STE2_S2ENDI, UINT64_C(0x0010000000000000));
+	assert_int_equal(SMMUV3_STE2_S2HD, UINT64_C(0x0080000000000000));
+	assert_int_equal(SMMUV3_STE2_S2HA, UINT64_C(0x0100000000000000));
+}
+
+static void
 test_spec_context_descriptors(void **state)
 {
 	/*
@@ -427,6 +470,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_spec_event_ids),
 	cmocka_unit_test(test_spec_page_request_records),
 	cmocka_unit_test(test_spec_stream_table),
+	cmocka_unit_test(test_spec_stage2_fields),
 	cmocka_unit_test(test_spec_context_descriptors),
 	cmocka_unit_test(test_queue_arithmetic),
 	cmocka_unit_test(test_queue_arithmetic_of_the_largest),

@@ -92,6 +92,51 @@ smmuv3_cmd_tlbi_nh_va_range(uint16_t vmid, uint16_t asid, uint64_t va, bool leaf
 	return cmd;
 }
 
+/* All stage-1 entries of a VMID, and those that combine both stages. */
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_nh_all(uint16_t vmid)
+{
+	return smmuv3_cmd(SMMUV3_OP_TLBI_NH_ALL, SMMUV3_PUT(SMMUV3_TLBI0_VMID, vmid), 0);
+}
+
+/* As TLBI_NH_VA, of all ASIDs. */
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_nh_vaa(uint16_t vmid, uint64_t va, bool leaf)
+{
+	return smmuv3_cmd(SMMUV3_OP_TLBI_NH_VAA, SMMUV3_PUT(SMMUV3_TLBI0_VMID, vmid),
+			(va & SMMUV3_TLBI1_VA) | SMMUV3_PUT(SMMUV3_TLBI1_LEAF, leaf));
+}
+
+/* All entries of a VMID; needs IDR0.S2P. */
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_s12_vmall(uint16_t vmid)
+{
+	return smmuv3_cmd(SMMUV3_OP_TLBI_S12_VMALL, SMMUV3_PUT(SMMUV3_TLBI0_VMID, vmid), 0);
+}
+
+/*
+ * The stage-2 entries of one IPA, any granule, any level; needs IDR0.S2P. Entries that combine
+ * both stages remain: TLBI_NH_ALL or TLBI_NH_VAA removes them [4.4].
+ */
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_s2_ipa(uint16_t vmid, uint64_t ipa, bool leaf)
+{
+	return smmuv3_cmd(SMMUV3_OP_TLBI_S2_IPA, SMMUV3_PUT(SMMUV3_TLBI0_VMID, vmid),
+			(ipa & SMMUV3_TLBI1_IPA) | SMMUV3_PUT(SMMUV3_TLBI1_LEAF, leaf));
+}
+
+/* A range of IPAs, as smmuv3_cmd_tlbi_nh_va_range(). */
+static inline struct smmuv3_cmd
+smmuv3_cmd_tlbi_s2_ipa_range(uint16_t vmid, uint64_t ipa, bool leaf, unsigned int tg,
+		unsigned int num, unsigned int scale, unsigned int ttl)
+{
+	struct smmuv3_cmd cmd = smmuv3_cmd_tlbi_s2_ipa(vmid, ipa, leaf);
+
+	cmd.dw[0] |= SMMUV3_PUT(SMMUV3_TLBI0_NUM, num) | SMMUV3_PUT(SMMUV3_TLBI0_SCALE, scale);
+	cmd.dw[1] |= SMMUV3_PUT(SMMUV3_TLBI1_TG, tg) | SMMUV3_PUT(SMMUV3_TLBI1_TTL, ttl);
+	return cmd;
+}
+
 static inline struct smmuv3_cmd
 smmuv3_cmd_resume(uint32_t sid, uint16_t stag, bool retry, bool abort)
 {
