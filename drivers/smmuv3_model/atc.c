@@ -51,7 +51,8 @@ smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid, const struct sm
 	*atc_slot(ep, ssv, ssid, acc->priv, vpn) = (struct smmuv3_atc_entry){
 		.vpn = vpn, .pa = page->pa, .checked = ep->m->oracle.seq,
 		.born = ep->m->oracle.seq, .gen = ep->atc_gen,
-		.ssid = ssid, .ssv = ssv, .priv = acc->priv, .asid = page->asid,
+		.ssid = ssid, .ssv = ssv, .priv = acc->priv,
+		.space = page->space, .ipa = page->ipa, .s1 = page->s1, .s2 = page->s2,
 		.read = page->read, .write = page->write, .exec = page->exec,
 	};
 }
@@ -96,13 +97,10 @@ smmuv3_atc_drop_pages(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 static uint64_t
 find_pending_tlbi(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *e)
 {
-	uint64_t va = (e->vpn << SMMUV3_PAGE_SHIFT) & SMMUV3_BITS(55, 0);
 	uint64_t seq;
 
 	for (seq = o->tlb_seq; seq > o->completed && seq + SMMUV3_ORACLE_MAX > o->seq; seq--)
-		if (e->asid >= 0 && smmuv3_inv_reaches(&o->inv[seq % SMMUV3_ORACLE_MAX],
-				(uint16_t)e->asid, false, va,
-				va + SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)))
+		if (smmuv3_inv_reaches_atc(&o->inv[seq % SMMUV3_ORACLE_MAX], e))
 			return seq;
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "model_cd.h"
 #include "model_cfg_cache.h"
 #include "model_ctx.h"
+#include "model_stage2.h"
 #include "model_ste.h"
 
 static enum smmuv3_result
@@ -37,7 +38,8 @@ smmuv3_cd_choose(const struct smmuv3_model *m, const struct smmuv3_model_dma_con
 	unsigned int cdmax = smmuv3_ste_cdmax(m, ste);
 	unsigned int dss = SMMUV3_GET(SMMUV3_STE1_S1DSS, ste->dw[1]);
 
-	*bypass = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste->dw[0]) == SMMUV3_STE_BYPASS;
+	/* Config 100 and 110 */
+	*bypass = !(SMMUV3_GET(SMMUV3_STE0_CONFIG, ste->dw[0]) & 1);
 	*idx = 0;
 	if (*bypass || cdmax == 0)
 		return client->has_ssid ? fault_bad_substreamid(fault) : SMMUV3_OK;
@@ -60,12 +62,42 @@ smmuv3_cd_choose(const struct smmuv3_model *m, const struct smmuv3_model_dma_con
 	}
 }
 
+/*
+ * An L1CD or CD, from the cache or from @p addr. With stage 2 @p addr is an IPA. A fetch that
+ * faults at stage 2 is not cached, not even the words that were fetched before [3.21].
+ */
+static enum smmuv3_result
+fetch_entry(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, enum smmuv3_cfg_kind kind,
+		uint32_t sid, uint32_t idx, uint64_t addr, const struct smmuv3_cfg_entry **e,
+		struct smmuv3_fault *fault)
+{
+	enum smmuv3_result r;
+
+	if (ctx->s2.on && smmuv3_cfg_peek(m, kind, sid, idx) == NULL) {
+		r = smmuv3_s2_read(m, ctx, addr, SMMUV3_CLASS_CD, 0, &addr, fault);
+		if (r != SMMUV3_OK) {
+			smmuv3_cfg_forget(m, kind, sid, idx);
+			return r;
+		}
+	}
+	switch (smmuv3_cfg_get(m, kind, sid, idx, addr, e)) {
+	case SMMUV3_FETCH_ABORT:
+		return smmuv3_fault_set(fault, SMMUV3_F_CD_FETCH, addr);
+	case SMMUV3_FETCH_BUSY:
+		return SMMUV3_BUSY;
+	default:
+		return SMMUV3_OK;
+	}
+}
+
 enum smmuv3_result
-smmuv3_cd_fetch(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *ste, uint32_t idx,
-		struct smmuv3_cd *cd, uint64_t *born, struct smmuv3_fault *fault)
+smmuv3_cd_fetch(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *ste,
+		const struct smmuv3_ctx *ctx, uint32_t idx, struct smmuv3_cd *cd, uint64_t *born,
+		struct smmuv3_fault *fault)
 {
 	uint64_t addr = ste->dw[0] & SMMUV3_STE0_S1CONTEXTPTR;
 	const struct smmuv3_cfg_entry *e;
+	enum smmuv3_result r;
 
 	if (smmuv3_ste_cdmax(m, ste) != 0 && smmuv3_ste_is_2lvl(ste)) {
 		unsigned int shift = SMMUV3_GET(SMMUV3_STE0_S1FMT, ste->dw[0]) ==
@@ -73,9 +105,9 @@ smmuv3_cd_fetch(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *s
 		uint32_t low = idx & (uint32_t)smmuv3_low_bits(shift);
 
 		addr += 8 * (uint64_t)(idx >> shift);
-		if (smmuv3_cfg_get(m, SMMUV3_CFG_L1CD, sid, idx - low, addr, &e) !=
-				SMMUV3_FETCH_OK)
-			return smmuv3_fault_set(fault, SMMUV3_F_CD_FETCH, addr);
+		r = fetch_entry(m, ctx, SMMUV3_CFG_L1CD, sid, idx - low, addr, &e, fault);
+		if (r != SMMUV3_OK)
+			return r;
 		addr = e->dw[0] & SMMUV3_L1CD_L2PTR & ~smmuv3_low_bits(shift + 6);
 		if (!(e->dw[0] & SMMUV3_L1CD_V) || addr >> m->oas_bits != 0)
 			return fault_bad_substreamid(fault);
@@ -85,21 +117,16 @@ smmuv3_cd_fetch(struct smmuv3_model *m, uint32_t sid, const struct smmuv3_ste *s
 	} else {
 		addr += sizeof(*cd) * (uint64_t)idx;
 	}
-	switch (smmuv3_cfg_get(m, SMMUV3_CFG_CD, sid, idx, addr, &e)) {
-	case SMMUV3_FETCH_ABORT:
-		return smmuv3_fault_set(fault, SMMUV3_F_CD_FETCH, addr);
-	case SMMUV3_FETCH_BUSY:
-		return SMMUV3_BUSY;
-	default:
-		memcpy(cd->dw, e->dw, sizeof(cd->dw));
-		*born = e->born;
-		return SMMUV3_OK;
-	}
+	r = fetch_entry(m, ctx, SMMUV3_CFG_CD, sid, idx, addr, &e, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	memcpy(cd->dw, e->dw, sizeof(cd->dw));
+	*born = e->born;
+	return SMMUV3_OK;
 }
 
-/* log2 of the granule; 0 if TG is reserved or IDR5 does not have the granule. */
-static unsigned int
-granule_log2(const struct smmuv3_model *m, unsigned int tg, bool ttb1)
+unsigned int
+smmuv3_granule_log2(const struct smmuv3_model *m, unsigned int tg, bool ttb1)
 {
 	static const uint8_t bits[2][4] = {
 		{ [SMMUV3_TG0_4K] = 12, [SMMUV3_TG0_64K] = 16, [SMMUV3_TG0_16K] = 14 },
@@ -121,7 +148,7 @@ half_make(const struct smmuv3_model *m, unsigned int out_bits, unsigned int tsz,
 
 	if (half->epd)
 		return true;
-	half->gran = (uint8_t)granule_log2(m, tg, ttb1);
+	half->gran = (uint8_t)smmuv3_granule_log2(m, tg, ttb1);
 	if (tsz < 16 || tsz > 39 || half->gran == 0 || ttb >> out_bits != 0)
 		return false;						/* TxSZ, TGx, TTBx */
 	bits = 64 - tsz;

@@ -160,6 +160,15 @@ smmuv3_cfg_peek(struct smmuv3_model *m, enum smmuv3_cfg_kind kind, uint32_t sid,
 	return e != NULL && e->have == e->want ? e : NULL;
 }
 
+void
+smmuv3_cfg_forget(struct smmuv3_model *m, enum smmuv3_cfg_kind kind, uint32_t sid, uint32_t idx)
+{
+	struct smmuv3_cfg_entry *e = cfg_find(&m->cfg, kind, sid, idx);
+
+	if (e != NULL)
+		cfg_remove(&m->cfg, e);
+}
+
 /* The largest number of SIDs of an L1STD, and of SSIDs of an L1CD. */
 #define L1_SPAN 1024
 

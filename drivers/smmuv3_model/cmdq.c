@@ -15,7 +15,9 @@
 #define MAX_PREFETCH	64
 
 #define C0_COMMON	(SMMUV3_CMD0_OP | SMMUV3_CMD0_SSEC)
-#define C0_VMID		SMMUV3_BITS(39, 32)	/* VMID16 = 0 */
+#define C0_VMID		SMMUV3_TLBI0_VMID	/* 8 bits with VMID16 = 0 */
+#define C1_IPA		(SMMUV3_TLBI1_LEAF | C1_RANGE | SMMUV3_BITS(51, 12))
+#define C0_VMID_HIGH	SMMUV3_BITS(47, 40)
 #define C0_RANGE	(SMMUV3_TLBI0_NUM | SMMUV3_TLBI0_SCALE)
 #define C1_RANGE	(SMMUV3_TLBI1_TTL | SMMUV3_TLBI1_TG)
 #define C1_VA		(SMMUV3_TLBI1_LEAF | C1_RANGE | SMMUV3_TLBI1_VA)
@@ -37,6 +39,8 @@ static const struct cmd_info {
 	CMD(TLBI_NH_ASID, C0_VMID | SMMUV3_TLBI0_ASID, 0),
 	CMD(TLBI_NH_VA, C0_RANGE | C0_VMID | SMMUV3_TLBI0_ASID, C1_VA),
 	CMD(TLBI_NH_VAA, C0_RANGE | C0_VMID, C1_VA),
+	CMD(TLBI_S12_VMALL, C0_VMID, 0),
+	CMD(TLBI_S2_IPA, C0_RANGE | C0_VMID, C1_IPA),
 	CMD(TLBI_NSNH_ALL, 0, 0),
 	CMD(ATC_INV, SMMUV3_CMD0_SSV | SMMUV3_CMD0_SSID | SMMUV3_CMD0_SID | SMMUV3_ATC0_GLOBAL,
 			SMMUV3_ATC1_SIZE | SMMUV3_ATC1_ADDR),
@@ -88,6 +92,13 @@ is_tlbi_range_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 	return !none;
 }
 
+/* Does the command have a VMID? */
+static bool
+is_tlbi_by_vmid(uint8_t op)
+{
+	return op >= SMMUV3_OP_TLBI_NH_ALL && op <= SMMUV3_OP_TLBI_S2_IPA;
+}
+
 static bool
 is_cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 {
@@ -117,6 +128,13 @@ is_cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 		if (SMMUV3_GET(SMMUV3_SYNC0_CS, cmd->dw[0]) == 3)
 			return false;
 		break;
+	case SMMUV3_OP_TLBI_S2_IPA:
+	case SMMUV3_OP_TLBI_S12_VMALL:
+		if (!(idr0 & SMMUV3_IDR0_S2P))
+			return false;
+		if (op == SMMUV3_OP_TLBI_S12_VMALL)
+			break;
+		/* fall through */
 	case SMMUV3_OP_TLBI_NH_VA:
 	case SMMUV3_OP_TLBI_NH_VAA:
 		if (!is_tlbi_range_legal(f, cmd))
@@ -129,6 +147,8 @@ is_cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 	}
 	if (f->choices & SMMUV3_MODEL_LAX_RES0)
 		return true;
+	if (is_tlbi_by_vmid(op) && !(idr0 & SMMUV3_IDR0_VMID16))
+		dw0 &= ~C0_VMID_HIGH;
 	return !(cmd->dw[0] & ~dw0) && !(cmd->dw[1] & ~info->dw1);
 }
 

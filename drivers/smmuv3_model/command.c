@@ -30,6 +30,16 @@ is_sid_known(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, const char *n
 	return false;
 }
 
+/* Without stage 2 the VMID of a command has no effect [4.4]. */
+static uint32_t
+decode_space(const struct smmuv3_model *m, const struct smmuv3_cmd *cmd, uint64_t asid)
+{
+	uint64_t vmid = m->features & SMMUV3_MODEL_S2 ?
+		SMMUV3_GET(SMMUV3_TLBI0_VMID, cmd->dw[0]) : 0;
+
+	return smmuv3_space_make((uint16_t)vmid, (uint16_t)asid);
+}
+
 /* The addresses of a TLBI by address [4.4.1.1]. */
 static void
 decode_tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct smmuv3_inv *inv)
@@ -39,6 +49,7 @@ decode_tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct s
 	uint64_t bytes = UINT64_C(1) << SMMUV3_PAGE_SHIFT, align;
 	unsigned int gran;
 
+	/* The IPA is at the place of the VA's lower bits. */
 	inv->leaf = cmd->dw[1] & SMMUV3_TLBI1_LEAF;
 	inv->va = cmd->dw[1] & SMMUV3_TLBI1_VA & SMMUV3_BITS(55, 0);
 	if (!(m->fe.val[SMMUV3_FE_IDR3] & SMMUV3_IDR3_RIL))
@@ -53,8 +64,9 @@ decode_tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct s
 				SMMUV3_GET(SMMUV3_TLBI0_SCALE, cmd->dw[0])) << gran;
 		align = UINT64_C(1) << (ttl == 0 ? gran : gran + (3 - ttl) * (gran - 3));
 		if (inv->va & (align - 1))
-			smmuv3_log_add(&m->driver_log, "TLBI of VA 0x%llx, which is not aligned "
+			smmuv3_log_add(&m->driver_log, "TLBI of %s 0x%llx, which is not aligned "
 					"to the 0x%llx bytes that TG and TTL select",
+					inv->kind == SMMUV3_INV_TLB_IPA ? "IPA" : "VA",
 					(unsigned long long)inv->va,
 					(unsigned long long)align);
 	}
@@ -114,24 +126,42 @@ smmuv3_be_execute(void *be, const struct smmuv3_cmd *cmd)
 		if (is_sid_known(m, cmd, "CFGI_CD_ALL"))
 			smmuv3_inv_issue(m, &inv);
 		break;
-	case SMMUV3_OP_TLBI_NH_ALL:
 	case SMMUV3_OP_TLBI_NSNH_ALL:
 		inv.kind = SMMUV3_INV_TLB_ALL;
 		smmuv3_inv_issue(m, &inv);
 		break;
+	case SMMUV3_OP_TLBI_NH_ALL:
+		inv.kind = SMMUV3_INV_TLB_ALL;
+		if (m->features & SMMUV3_MODEL_S2)
+			inv.kind = SMMUV3_INV_TLB_VM_S1;
+		inv.space = decode_space(m, cmd, SMMUV3_ANY_ASID);
+		smmuv3_inv_issue(m, &inv);
+		break;
+	case SMMUV3_OP_TLBI_S12_VMALL:
+		inv.kind = SMMUV3_INV_TLB_VM;
+		inv.space = decode_space(m, cmd, SMMUV3_ANY_ASID);
+		smmuv3_inv_issue(m, &inv);
+		break;
+	case SMMUV3_OP_TLBI_S2_IPA:
+		inv.kind = SMMUV3_INV_TLB_IPA;
+		inv.space = decode_space(m, cmd, SMMUV3_ANY_ASID);
+		decode_tlbi_range(m, cmd, &inv);
+		smmuv3_inv_issue(m, &inv);
+		break;
 	case SMMUV3_OP_TLBI_NH_ASID:
 		inv.kind = SMMUV3_INV_TLB_ASID;
-		inv.asid = (uint16_t)SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]);
+		inv.space = decode_space(m, cmd, SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]));
 		smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_VA:
 		inv.kind = SMMUV3_INV_TLB_VA;
-		inv.asid = (uint16_t)SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]);
+		inv.space = decode_space(m, cmd, SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]));
 		decode_tlbi_range(m, cmd, &inv);
 		smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_TLBI_NH_VAA:
 		inv.kind = SMMUV3_INV_TLB_VAA;
+		inv.space = decode_space(m, cmd, SMMUV3_ANY_ASID);
 		decode_tlbi_range(m, cmd, &inv);
 		smmuv3_inv_issue(m, &inv);
 		break;

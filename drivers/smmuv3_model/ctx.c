@@ -41,9 +41,12 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 	if (!smmuv3_ste_is_legal(m, &ste))
 		return smmuv3_fault_set(fault, SMMUV3_C_BAD_STE, 0);
 	ctx->ste = SMMUV3_CTX_STE_LEGAL;
-	/* EATS has no effect with Config = 0b100; 2 is not legal here and 3 is reserved. */
-	ctx->ats = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) != SMMUV3_STE_BYPASS &&
-		SMMUV3_GET(SMMUV3_STE1_EATS, ste.dw[1]) == SMMUV3_EATS_FULL;
+	/* EATS has no effect with Config = 0b100, and 3 is reserved. */
+	if (SMMUV3_GET(SMMUV3_STE0_CONFIG, ste.dw[0]) != SMMUV3_STE_BYPASS)
+		ctx->ats = (uint8_t)SMMUV3_GET(SMMUV3_STE1_EATS, ste.dw[1]);
+	if (ctx->ats > SMMUV3_EATS_SPLIT)
+		ctx->ats = SMMUV3_EATS_OFF;
+	smmuv3_ste_decode_s2(m, &ste, &ctx->s2);
 	ctx->merge = ste.dw[1] & SMMUV3_STE1_MEV;
 	ctx->privcfg = (uint8_t)SMMUV3_GET(SMMUV3_STE1_PRIVCFG, ste.dw[1]);
 	ctx->instcfg = (uint8_t)SMMUV3_GET(SMMUV3_STE1_INSTCFG, ste.dw[1]);
@@ -51,17 +54,19 @@ smmuv3_ctx_make(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smm
 	if (r != SMMUV3_OK)
 		return r;
 	if (bypass) {
-		ctx->kind = SMMUV3_CTX_BYPASS;
+		ctx->kind = ctx->s2.on ? SMMUV3_CTX_S2 : SMMUV3_CTX_BYPASS;
 	} else {
-		r = smmuv3_cd_fetch(m, client->sid, &ste, idx, &cd, &ctx->cd_born, fault);
+		r = smmuv3_cd_fetch(m, client->sid, &ste, ctx, idx, &cd, &ctx->cd_born,
+				fault);
 		if (r != SMMUV3_OK)
 			return r;
 		if (!smmuv3_cd_decode(m, &ste, &cd, ctx))
 			return smmuv3_fault_set(fault, SMMUV3_C_BAD_CD, 0);
-		ctx->kind = SMMUV3_CTX_S1;
+		ctx->kind = ctx->s2.on ? SMMUV3_CTX_NESTED : SMMUV3_CTX_S1;
+		ctx->space = smmuv3_space_make((uint16_t)(ctx->s2.space >> 16), ctx->asid);
 	}
 	ctx->checked = ctx->ste_born;
-	if (ctx->kind == SMMUV3_CTX_S1 && ctx->cd_born < ctx->checked)
+	if (ctx->kind >= SMMUV3_CTX_NESTED && ctx->cd_born < ctx->checked)
 		ctx->checked = ctx->cd_born;
 	/* Read last: the fetch of the CD may have cleared a full cache and changed it. */
 	ctx->gen = m->cfg_gen;

@@ -152,7 +152,7 @@ translate_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 	} else {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_ATS_REQUESTS);
 		r = smmuv3_ats_request(m, s->dma, acc, &page, fault);
-		s->desc = fault->desc;
+		s->fault.desc = fault->desc;
 		s->desc_gen = m->wins.gen;
 		*fault = (struct smmuv3_fault){ 0 };
 		if (r != SMMUV3_OK)
@@ -165,7 +165,7 @@ translate_access(struct smmuv3_model *m, struct smmuv3_slot *s, struct smmuv3_ac
 	to->host = NULL;
 	to->bypass = false;
 	to->pa = page.pa + (acc->va & SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0));
-	return smmuv3_ats_check_translated(m, s->dma, to->pa, acc->write);
+	return smmuv3_ats_check_translated(m, s->dma, acc->write, to);
 }
 
 enum smmuv3_result

@@ -37,9 +37,10 @@ smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			!smmuv3_conf_pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
 			conf->choices & ~UINT32_C(0x3ff) ||
-			conf->harsh & ~UINT32_C(0xfff) || with & ~UINT32_C(7) ||
+			conf->harsh & ~UINT32_C(0xfff) || with & ~UINT32_C(0x1f) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
-			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)))
+			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)) ||
+			(with & SMMUV3_MODEL_VMID16 && !(with & SMMUV3_MODEL_S2)))
 		return false;
 	for (oas = 0; oas < 6 && smmuv3_oas_bits(oas) != m->oas_bits; oas++)
 		;
@@ -54,6 +55,8 @@ smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 		SMMUV3_PUT(SMMUV3_IDR0_MSI, !(no & SMMUV3_MODEL_NO_MSI)) |
 		SMMUV3_PUT(SMMUV3_IDR0_ATS, !!(with & SMMUV3_MODEL_ATS)) |
 		SMMUV3_PUT(SMMUV3_IDR0_ATSRECERR, !!(with & SMMUV3_MODEL_ATS)) |
+		SMMUV3_PUT(SMMUV3_IDR0_S2P, !!(with & SMMUV3_MODEL_S2)) |
+		SMMUV3_PUT(SMMUV3_IDR0_VMID16, !!(with & SMMUV3_MODEL_VMID16)) |
 		SMMUV3_PUT(SMMUV3_IDR0_PRI, !!(with & SMMUV3_MODEL_PRI)) |
 		SMMUV3_PUT(SMMUV3_IDR0_CD2L, !(no & SMMUV3_MODEL_NO_2LVL_CD)) |
 		SMMUV3_PUT(SMMUV3_IDR0_ST_LEVEL, !(no & SMMUV3_MODEL_NO_2LVL_STRTAB));

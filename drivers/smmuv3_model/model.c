@@ -128,6 +128,7 @@ model_free(struct smmuv3_model *m)
 	}
 	smmuv3_ep_free_all(m);
 	smmuv3_tlb_fini(&m->tlb);
+	smmuv3_tlb_fini(&m->tlb2);
 	smmuv3_frames_fini(&m->frames);
 	free(m->cfg.entry);
 	free(m->inval.pending);
@@ -180,7 +181,8 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	err = ENOMEM;
 	m->fe.regs = smmuv3_regs_alloc();
 	if (m->fe.regs == NULL || smmuv3_tlb_init(&m->tlb, tlb_log2) < 0 ||
-			smmuv3_stall_init(m) < 0)
+			(m->features & SMMUV3_MODEL_S2 &&
+			 smmuv3_tlb_init(&m->tlb2, tlb_log2) < 0) || smmuv3_stall_init(m) < 0)
 		goto fail;
 	m->fe.ops = &be_ops;
 	m->fe.be = m;
@@ -194,6 +196,7 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->fe.rand = &m->rand;
 	m->cfg_gen = 1;
 	m->wc.gen = 1;
+	m->wc2.gen = 1;
 	m->ready.last = &m->ready.first;
 	m->later.last = &m->later.first;
 	m->run_last = &m->run;

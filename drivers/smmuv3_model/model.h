@@ -12,8 +12,9 @@
  *	cfg_cache.c	cached words of L1STDs, STEs, L1CDs and CDs
  *	ste.c cd.c	STEs and CDs: their place, their fields, illegal values
  *	ctx.c		StreamID and SubstreamID to a translation context
- *	walk.c		stage-1 walks, and the cache of pointers to last-level tables
- *	tlb.c		TLB entries, tagged with the ASID
+ *	walk.c		walks of both stages, and their caches of table pointers
+ *	stage2.c	IPAs, and TLB entries that combine both stages
+ *	tlb.c		TLB entries, tagged with VMID and ASID
  *	translate.c	translation and permissions of one access
  * Commands
  *	command.c	executes the commands that the front end found legal
@@ -78,6 +79,8 @@ struct smmuv3_model {
 	uint32_t cfg_gen;
 	struct smmuv3_tlb tlb;
 	struct smmuv3_wc wc;
+	struct smmuv3_tlb tlb2;		/* stage 2; has entries with SMMUV3_MODEL_S2 only */
+	struct smmuv3_wc wc2;
 	struct smmuv3_oracle oracle;
 
 	struct smmuv3_stall *stall;

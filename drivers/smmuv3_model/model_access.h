@@ -15,7 +15,9 @@ struct smmuv3_fault {
 	uint8_t id;		/* enum smmuv3_evt_id; 0: an abort without an event */
 	bool no_ssid;		/* F_STREAM_DISABLED: SID only */
 	bool ssid_no_ssv;	/* C_BAD_SUBSTREAMID */
-	uint64_t fetch;		/* FetchAddr */
+	bool s2;		/* a fault of stage 2 */
+	uint8_t s2_class;	/* of it: SMMUV3_CLASS_*, the reason for the access to the IPA */
+	uint64_t fetch;		/* FetchAddr, or the IPA that stage 2 did not translate */
 	const void *desc;	/* the descriptor that faulted; for prefetches only */
 };
 
@@ -40,6 +42,24 @@ enum smmuv3_result {
 	SMMUV3_BUSY,		/* a fetch is incomplete: try again in the next step */
 	SMMUV3_WAIT,		/* the slot is in a list, or waits for an answer */
 };
+
+/*
+ * VMID and ASID in one number, the tag of cached translations. Global entries and those of
+ * stage 2 have SMMUV3_ANY_ASID in place of the ASID. Without IDR0.S2P the VMID is 0.
+ */
+#define SMMUV3_ANY_ASID		UINT32_C(0xffff)
+
+static inline uint32_t
+smmuv3_space_make(uint16_t vmid, uint16_t asid)
+{
+	return (uint32_t)vmid << 16 | asid;
+}
+
+static inline bool
+smmuv3_space_is_same_vm(uint32_t a, uint32_t b)
+{
+	return (a ^ b) >> 16 == 0;
+}
 
 static inline enum smmuv3_result
 smmuv3_fault_set(struct smmuv3_fault *fault, uint8_t id, uint64_t fetch)

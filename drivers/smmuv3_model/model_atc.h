@@ -23,7 +23,9 @@ struct smmuv3_atc_entry {
 	uint64_t checked;	/* the oracle has checked invalidations up to this number */
 	uint32_t gen;		/* 0: not valid */
 	uint32_t ssid;
-	int32_t asid;		/* of the TLB entry; < 0: stage 1 was bypassed */
+	uint32_t space;		/* VMID and ASID of the TLB entry */
+	uint64_t ipa;		/* if stage 2 translated it */
+	bool s1, s2;		/* the stages that translated it */
 	bool ssv, priv;
 	bool read, write, exec;
 	bool stale;		/* used after the TLBI and SYNC of its page */

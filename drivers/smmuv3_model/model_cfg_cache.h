@@ -52,6 +52,9 @@ enum smmuv3_fetch smmuv3_cfg_get(struct smmuv3_model *m, enum smmuv3_cfg_kind ki
 /* The complete cached entry, or NULL. */
 const struct smmuv3_cfg_entry *smmuv3_cfg_peek(struct smmuv3_model *m, enum smmuv3_cfg_kind kind,
 		uint32_t sid, uint32_t idx);
+/* Remove an entry, if there is one, because its fetch failed. */
+void smmuv3_cfg_forget(struct smmuv3_model *m, enum smmuv3_cfg_kind kind, uint32_t sid,
+		uint32_t idx);
 void smmuv3_cfg_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
 void smmuv3_cfg_clear(struct smmuv3_model *m);
 

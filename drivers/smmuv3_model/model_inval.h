@@ -13,9 +13,12 @@
 
 #include "front.h"
 
-/* The first four concern the TLB. */
+/* Those up to VAA concern the TLBs. VM: of one VMID; VM_S1: not the entries of stage 2 alone. */
 enum smmuv3_inv_kind {
 	SMMUV3_INV_TLB_ALL,
+	SMMUV3_INV_TLB_VM,
+	SMMUV3_INV_TLB_VM_S1,
+	SMMUV3_INV_TLB_IPA,	/* the entries of stage 2 alone */
 	SMMUV3_INV_TLB_ASID,
 	SMMUV3_INV_TLB_VA,
 	SMMUV3_INV_TLB_VAA,
@@ -34,9 +37,9 @@ struct smmuv3_inv {
 	bool ssv, global;	/* ATC only */
 	uint8_t tg;		/* granule shift, 0 for any */
 	uint8_t ttl;		/* 0 for any */
-	uint16_t asid;
+	uint32_t space;		/* VMID and ASID */
 	uint32_t sid, sid_last, ssid;
-	uint64_t va, last;	/* inclusive; 56 bits, 64 for an ATC */
+	uint64_t va, last;	/* inclusive; 56 bits, 64 for an ATC; or IPAs */
 };
 
 struct smmuv3_pending {

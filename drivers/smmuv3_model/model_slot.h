@@ -33,12 +33,11 @@ struct smmuv3_slot {
 	bool open;			/* its transaction is started and not answered */
 	bool dst_phase;			/* COPY: the data is in the bounce buffer */
 	bool has_stag;
-	uint8_t fault_id;		/* of the stall */
-	bool fault_priv, fault_instr;
+	bool fault_priv, fault_instr;	/* of the stall */
 	bool reset;			/* abort at the next run */
 	bool woken;			/* an index or a credit became free for it */
 	uint64_t held_seq;		/* oracle.seq when its record was held back */
-	const void *desc;		/* that caused its fault; valid if desc_gen is wins.gen */
+	struct smmuv3_fault fault;	/* of the stall; desc is valid if desc_gen is wins.gen */
 	uint32_t desc_gen;
 	struct smmuv3_model_done done;	/* completed step by step */
 	struct smmuv3_model_op op;

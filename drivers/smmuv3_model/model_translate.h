@@ -12,13 +12,19 @@ enum smmuv3_result smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_
 
 /* The translation of one page, for an ATC. */
 struct smmuv3_page {
-	uint64_t pa;
-	int32_t asid;		/* < 0: stage 1 was bypassed */
+	uint64_t pa;		/* with split-stage ATS: an IPA */
+	uint64_t ipa;		/* if stage 2 translates */
+	uint32_t space;		/* VMID and ASID */
+	bool s1, s2;		/* the stages that translated it */
 	bool read, write, exec;
 };
 enum smmuv3_result smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		const struct smmuv3_access *acc, struct smmuv3_page *page,
 		struct smmuv3_fault *fault);
+
+/* Stage 2 translates @p to->pa, an IPA, for a translated transaction at address @p to->pa. */
+enum smmuv3_result smmuv3_translate_ipa(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		bool write, struct smmuv3_target *to, struct smmuv3_fault *fault);
 
 static inline enum smmuv3_result
 smmuv3_ctx_get(struct smmuv3_model *m, struct smmuv3_model_dma *dma, struct smmuv3_fault *fault)

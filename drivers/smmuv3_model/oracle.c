@@ -40,25 +40,57 @@ smmuv3_oracle_note_sync(struct smmuv3_oracle *o)
 			((p) = &(o)->inv[seq_ % SMMUV3_ORACLE_MAX], true); seq_--)
 
 bool
-smmuv3_inv_reaches(const struct smmuv3_inv *p, uint16_t asid, bool global, uint64_t first,
+smmuv3_inv_reaches(const struct smmuv3_inv *p, uint32_t space, bool global, uint64_t first,
 		uint64_t last)
 {
+	bool same_vm = smmuv3_space_is_same_vm(p->space, space);
+
 	switch (p->kind) {
 	case SMMUV3_INV_TLB_ALL:
 		return true;
+	case SMMUV3_INV_TLB_VM:
+	case SMMUV3_INV_TLB_VM_S1:
+		return same_vm;
 	case SMMUV3_INV_TLB_ASID:
-		return !global && p->asid == asid;
+		return !global && p->space == space;
 	case SMMUV3_INV_TLB_VA:
-		return (global || p->asid == asid) && p->va <= last && p->last >= first;
+		return (global ? same_vm : p->space == space) && p->va <= last &&
+			p->last >= first;
 	case SMMUV3_INV_TLB_VAA:
-		return p->va <= last && p->last >= first;
+		return same_vm && p->va <= last && p->last >= first;
 	default:
 		return false;
 	}
 }
 
+bool
+smmuv3_inv_reaches_ipa(const struct smmuv3_inv *p, uint32_t space, uint64_t first, uint64_t last)
+{
+	switch (p->kind) {
+	case SMMUV3_INV_TLB_ALL:
+		return true;
+	case SMMUV3_INV_TLB_VM:
+		return smmuv3_space_is_same_vm(p->space, space);
+	case SMMUV3_INV_TLB_IPA:
+		return smmuv3_space_is_same_vm(p->space, space) && p->va <= last &&
+			p->last >= first;
+	default:
+		return false;
+	}
+}
+
+bool
+smmuv3_inv_reaches_atc(const struct smmuv3_inv *p, const struct smmuv3_atc_entry *e)
+{
+	uint64_t va = (e->vpn << SMMUV3_PAGE_SHIFT) & SMMUV3_BITS(55, 0);
+	uint64_t low = SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0);
+
+	return (e->s1 && smmuv3_inv_reaches(p, e->space, false, va, va + low)) ||
+		(e->s2 && smmuv3_inv_reaches_ipa(p, e->space, e->ipa, e->ipa + low));
+}
+
 void
-smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid, bool global,
+smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint32_t space, bool global,
 		unsigned int gran, unsigned int level, unsigned int shift, uint64_t va)
 {
 	uint64_t first = va >> shift << shift;
@@ -67,21 +99,21 @@ smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint16_t as
 	if (*checked >= o->completed)
 		return;
 	FOREACH_COMPLETED(o, p, *checked) {
-		if (!smmuv3_inv_reaches(p, asid, global, first,
+		if (!smmuv3_inv_reaches(p, space, global, first,
 					first + (UINT64_C(1) << shift) - 1) ||
 				(p->tg != 0 && p->tg != gran) ||
 				(p->ttl != 0 && p->ttl != level))
 			continue;
 		smmuv3_log_add(&o->log, "VA 0x%llx, ASID %u: a TLB entry translated an access "
 				"after the invalidation of the entry completed",
-				(unsigned long long)va, asid);
+				(unsigned long long)va, (uint16_t)space);
 		break;
 	}
 	*checked = o->completed;
 }
 
 void
-smmuv3_oracle_check_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t asid,
+smmuv3_oracle_check_table(struct smmuv3_oracle *o, uint64_t *checked, uint32_t space,
 		unsigned int gran, unsigned int shift, uint64_t va)
 {
 	uint64_t first = (va & SMMUV3_BITS(55, 0)) >> shift << shift;
@@ -91,14 +123,60 @@ smmuv3_oracle_check_table(struct smmuv3_oracle *o, uint64_t *checked, uint16_t a
 		return;
 	FOREACH_COMPLETED(o, p, *checked) {
 		if (p->leaf || (p->tg != 0 && p->tg != gran) ||
-				!smmuv3_inv_reaches(p, asid, false, first,
+				!smmuv3_inv_reaches(p, space, false, first,
 					first + (UINT64_C(1) << shift) - 1))
 			continue;
 		smmuv3_log_add(&o->log, "VA 0x%llx, ASID %u: a walk used a cached table pointer "
 				"after the invalidation of the pointer completed",
-				(unsigned long long)va, asid);
+				(unsigned long long)va, (uint16_t)space);
 		break;
 	}
+	*checked = o->completed;
+}
+
+/* Is an entry of stage 2 for these IPAs used after its invalidation completed? */
+static bool
+is_ipa_stale(const struct smmuv3_oracle *o, uint64_t checked, uint32_t space, unsigned int gran,
+		unsigned int level, uint64_t first, uint64_t last)
+{
+	const struct smmuv3_inv *p;
+
+	FOREACH_COMPLETED(o, p, checked)
+		if (smmuv3_inv_reaches_ipa(p, space, first, last) &&
+				(p->tg == 0 || p->tg == gran) &&
+				(level != 0 ? p->ttl == 0 || p->ttl == level : !p->leaf))
+			return true;
+	return false;
+}
+
+void
+smmuv3_oracle_check_ipa(struct smmuv3_oracle *o, struct smmuv3_tlb_entry *e, uint64_t ipa)
+{
+	uint64_t first = ipa >> e->shift << e->shift;
+
+	if (e->checked >= o->completed)
+		return;
+	if (is_ipa_stale(o, e->checked, e->space, e->gran, e->level, first,
+				first + (UINT64_C(1) << e->shift) - 1))
+		smmuv3_log_add(&o->log, "IPA 0x%llx, VMID %u: a stage-2 TLB entry translated an "
+				"access after the invalidation of the entry completed",
+				(unsigned long long)ipa, e->space >> 16);
+	e->checked = o->completed;
+}
+
+void
+smmuv3_oracle_check_s2_table(struct smmuv3_oracle *o, uint64_t *checked, uint32_t space,
+		unsigned int gran, unsigned int shift, uint64_t ipa)
+{
+	uint64_t first = ipa >> shift << shift;
+
+	if (*checked >= o->completed)
+		return;
+	if (is_ipa_stale(o, *checked, space, gran, 0, first,
+				first + (UINT64_C(1) << shift) - 1))
+		smmuv3_log_add(&o->log, "IPA 0x%llx, VMID %u: a stage-2 walk used a cached table "
+				"pointer after the invalidation of the pointer completed",
+				(unsigned long long)ipa, space >> 16);
 	*checked = o->completed;
 }
 
@@ -130,7 +208,7 @@ smmuv3_oracle_check_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_
 			break;
 		}
 		if ((ste && p->seq > ctx->ste_born) ||
-				(cd && ctx->kind == SMMUV3_CTX_S1 && p->seq > ctx->cd_born)) {
+				(cd && ctx->kind >= SMMUV3_CTX_NESTED && p->seq > ctx->cd_born)) {
 			smmuv3_log_add(&o->log, "SID %u SSID %u: an access used a cached STE or CD "
 					"after its invalidation completed", sid, ssid);
 			break;
@@ -145,11 +223,30 @@ smmuv3_oracle_check_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
 {
 	const struct smmuv3_half *half = &ctx->half[(va >> 55) & 1];
 
-	if (e->global || half->epd || e->root == half->ttb)
+	if (e->global || half->epd || e->root == smmuv3_ctx_root(ctx, half))
 		return;
+	if (ctx->s2.on) {
+		smmuv3_log_add(&o->log, "SID %u, VA 0x%llx: a TLB entry of VMID %u and ASID %u "
+				"does not come from the tables of the STE and CD", ctx->sid,
+				(unsigned long long)va, ctx->space >> 16, (uint16_t)ctx->space);
+		return;
+	}
 	smmuv3_log_add(&o->log, "SID %u, VA 0x%llx: ASID %u has table 0x%llx, but the TLB entry "
-			"comes from table 0x%llx", ctx->sid, (unsigned long long)va, e->asid,
+			"comes from table 0x%llx", ctx->sid, (unsigned long long)va,
+			(uint16_t)e->space,
 			(unsigned long long)half->ttb, (unsigned long long)e->root);
+}
+
+void
+smmuv3_oracle_check_s2_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ctx,
+		const struct smmuv3_tlb_entry *e, uint64_t ipa)
+{
+	if (e->root == ctx->s2.ttb)
+		return;
+	smmuv3_log_add(&o->log, "SID %u, IPA 0x%llx: VMID %u has table 0x%llx, but the stage-2 TLB "
+			"entry comes from table 0x%llx", ctx->sid, (unsigned long long)ipa,
+			ctx->s2.space >> 16, (unsigned long long)ctx->s2.ttb,
+			(unsigned long long)e->root);
 }
 
 void

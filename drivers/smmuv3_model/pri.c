@@ -219,7 +219,7 @@ smmuv3_execute_pri_resp(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 	if (g->slot != NULL) {
 		g->slot->done.t_resume = m->now;
 		/* As with RESUME: software has just written the descriptor. */
-		__builtin_prefetch(g->slot->desc);
+		__builtin_prefetch(g->slot->fault.desc);
 	}
 	g->responded = true;
 	smmuv3_prg_answer(m, ep, g, r.code);

@@ -51,7 +51,7 @@ smmuv3_execute_resume(struct smmuv3_model *m, uint32_t sid, uint16_t stag, bool 
 	if (s != NULL) {
 		s->done.t_resume = m->now;
 		/* Software has just written the descriptor: prefetch it for the retry. */
-		__builtin_prefetch(s->desc);
+		__builtin_prefetch(s->fault.desc);
 		if (again)
 			retry_slot(m, s);
 		else

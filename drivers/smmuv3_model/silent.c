@@ -3,7 +3,8 @@
 
 /*
  * Reports of SMMUV3_MODEL_HARSH_REPORT, on behaviour that is allowed but often comes from an
- * error: cached leaves that do not match the TTL or TG of a TLBI, cached configuration that
+ * error: cached leaves that do not match the TTL or TG of a TLBI, entries of both stages that
+ * outlive a TLBI_S2_IPA, cached configuration that
  * differs from memory when a SYNC completes, ATC entries that are used after the TLBI and
  * SYNC of their page and are never invalidated.
  */
@@ -24,27 +25,57 @@
 void
 smmuv3_silent_check_tlbi(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 {
+	bool ipa = inv->kind == SMMUV3_INV_TLB_IPA;
+	const struct smmuv3_tlb *tlb = ipa ? &m->tlb2 : &m->tlb;
 	const struct smmuv3_tlb_entry *e;
 
-	if (inv->kind != SMMUV3_INV_TLB_VA && inv->kind != SMMUV3_INV_TLB_VAA)
+	if (!ipa && inv->kind != SMMUV3_INV_TLB_VA && inv->kind != SMMUV3_INV_TLB_VAA)
 		return;
 	if (inv->tg == 0)
 		return;
-	for (size_t i = 0; i < smmuv3_tlb_size(&m->tlb); i++) {
-		uint64_t first;
+	for (size_t i = 0; i < smmuv3_tlb_size(tlb); i++) {
+		uint64_t first, last;
 
-		e = smmuv3_tlb_at(&m->tlb, i);
+		e = smmuv3_tlb_at(tlb, i);
 		if (e == NULL)
 			continue;
 		first = e->vpn << e->shift;
+		last = first + smmuv3_low_bits(e->shift);
 		if ((e->gran == inv->tg && (inv->ttl == 0 || e->level == inv->ttl)) ||
-				!smmuv3_inv_reaches(inv, e->asid, e->global, first,
-					first + (UINT64_C(1) << e->shift) - 1))
+				!(ipa ? smmuv3_inv_reaches_ipa(inv, e->space, first, last) :
+				  smmuv3_inv_reaches(inv, e->space, e->global, first, last)))
 			continue;
-		smmuv3_log_add(&m->silent, "TLBI of VA 0x%llx to 0x%llx with TG 2^%u, TTL %u "
-				"misses a leaf of level %u, granule 2^%u at VA 0x%llx, ASID %u",
-				(unsigned long long)inv->va, (unsigned long long)inv->last, inv->tg,
-				inv->ttl, e->level, e->gran, (unsigned long long)first, e->asid);
+		smmuv3_log_add(&m->silent, "TLBI of %s 0x%llx to 0x%llx with TG 2^%u, TTL %u "
+				"misses a leaf of level %u, granule 2^%u at %s 0x%llx, ASID %u, "
+				"VMID %u", ipa ? "IPA" : "VA", (unsigned long long)inv->va,
+				(unsigned long long)inv->last, inv->tg, inv->ttl, e->level,
+				e->gran, ipa ? "IPA" : "VA", (unsigned long long)first,
+				(uint16_t)e->space, e->space >> 16);
+	}
+}
+
+/*
+ * An access uses an entry that combines both stages. TLBI_S2_IPA does not remove it: a
+ * TLBI_NH_ALL or NH_VAA has to follow [4.4].
+ */
+void
+smmuv3_silent_check_combined(struct smmuv3_model *m, const struct smmuv3_tlb_entry *e, uint64_t va)
+{
+	uint64_t first = (uint64_t)e->ipa_page << SMMUV3_PAGE_SHIFT;
+	const struct smmuv3_oracle *o = &m->oracle;
+
+	for (uint64_t seq = o->completed; seq > e->checked && seq + SMMUV3_ORACLE_MAX > o->seq;
+			seq--) {
+		const struct smmuv3_inv *inv = &o->inv[seq % SMMUV3_ORACLE_MAX];
+
+		if (inv->kind != SMMUV3_INV_TLB_IPA || !smmuv3_inv_reaches_ipa(inv, e->space,
+				first, first + smmuv3_low_bits(e->shift)))
+			continue;
+		smmuv3_log_add(&m->silent, "VA 0x%llx, VMID %u: a TLB entry of both stages was "
+				"used after the TLBI_S2_IPA and SYNC of its IPA 0x%llx, without "
+				"a TLBI of stage 1", (unsigned long long)va, e->space >> 16,
+				(unsigned long long)first);
+		return;
 	}
 }
 
@@ -84,13 +115,11 @@ void
 smmuv3_silent_note_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
 {
 	const struct smmuv3_oracle *o = &m->oracle;
-	uint64_t va = (e->vpn << SMMUV3_PAGE_SHIFT) & SMMUV3_BITS(55, 0);
 
-	if (e->stale || e->asid < 0)
+	if (e->stale)
 		return;
 	for (uint64_t seq = o->completed; seq > e->born && seq + SMMUV3_ORACLE_MAX > o->seq; seq--)
-		if (smmuv3_inv_reaches(&o->inv[seq % SMMUV3_ORACLE_MAX], (uint16_t)e->asid, false,
-				va, va + SMMUV3_BITS(SMMUV3_PAGE_SHIFT - 1, 0)))
+		if (smmuv3_inv_reaches_atc(&o->inv[seq % SMMUV3_ORACLE_MAX], e))
 			e->stale = true;
 }
 

@@ -87,6 +87,9 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_PRI		(UINT32_C(1) << 1)	/**< IDR0.PRI; needs ATS */
 #define SMMUV3_MODEL_PPS		(UINT32_C(1) << 2)
 		/**< IDR3.PPS: automatic responses carry the PASID of the request; needs PRI */
+#define SMMUV3_MODEL_S2			(UINT32_C(1) << 3)
+		/**< IDR0.S2P: stage 2, alone or behind stage 1 (nested), with VMIDs of 8 bits */
+#define SMMUV3_MODEL_VMID16		(UINT32_C(1) << 4)	/**< IDR0.VMID16; needs S2 */
 
 /** Choices that the architecture leaves open: each bit changes the default. */
 #define SMMUV3_MODEL_RETRY_HELD		(UINT32_C(1) << 0)
@@ -117,8 +120,9 @@ struct smmuv3_model_dma;
 		  * FLIGHT, PREFETCH and SLOW_ATC, with RANDOM; and, unless an order of STAGs is
 		  * given, STAG_LIFO, STAG_RANDOM or neither, by seed */
 #define SMMUV3_MODEL_HARSH_ASIDS	(UINT32_C(1) << 1)
-		/**< one more oracle error: an access used a TLB entry with the ASID of its CD, but
-		  * from another table: the driver reused the ASID without a TLBI */
+		/**< one more oracle error: an access used a TLB entry with the ASID of its CD, or
+		  * the VMID of its STE, but from another table: the driver reused the ASID or
+		  * VMID without a TLBI */
 #define SMMUV3_MODEL_HARSH_LATE		(UINT32_C(1) << 2)
 		/**< TLBI, CFGI and ATC_INV have no effect before the next CMD_SYNC completes */
 #define SMMUV3_MODEL_HARSH_FLIGHT	(UINT32_C(1) << 3)

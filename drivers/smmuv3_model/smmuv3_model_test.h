@@ -114,6 +114,8 @@ void smmuv3_model_oracle_errors_clear(struct smmuv3_model *m);
  * With SMMUV3_MODEL_HARSH_REPORT the model reports behaviour that is allowed, or may be
  * allowed, but often comes from an error. A report does not count as a driver error.
  *   - a TLBI by address whose TG or TTL does not match a cached leaf in its range;
+ *   - a TLB entry of both stages that is used after the TLBI_S2_IPA and SYNC of its IPA (correct
+ *     if a TLBI_NH_ALL or NH_VAA follows);
  *   - a cached L1STD, STE, L1CD or CD that differs from memory when a SYNC completes (once
  *     for each entry; correct if another thread sends the CFGI later);
  *   - an ATC entry that is used after the TLBI and SYNC of its page, if no ATC_INV follows

@@ -57,10 +57,9 @@ stall_record(struct smmuv3_model *m, struct smmuv3_slot *s)
 		.va = smmuv3_slot_addr(s), .priv = s->fault_priv, .instr = s->fault_instr,
 		.write = s->op.type == SMMUV3_MODEL_WRITE || s->dst_phase,
 	};
-	struct smmuv3_fault fault = { .id = s->fault_id };
 	struct smmuv3_evt evt;
 
-	smmuv3_evt_make(&s->dma->conf, &acc, &fault, &evt);
+	smmuv3_evt_make(&s->dma->conf, &acc, &s->fault, &evt);
 	evt.dw[1] |= SMMUV3_EVT1_STALL | SMMUV3_PUT(SMMUV3_EVT1_STAG, s->stag);
 	switch (smmuv3_fe_evt_put(&m->fe, &evt)) {
 	case SMMUV3_FE_PUT_UNWRITABLE:
@@ -115,8 +114,7 @@ void
 smmuv3_stall_begin(struct smmuv3_model *m, struct smmuv3_slot *s,
 		const struct smmuv3_access *acc, const struct smmuv3_fault *fault)
 {
-	s->fault_id = fault->id;
-	s->desc = fault->desc;
+	s->fault = *fault;
 	s->desc_gen = m->wins.gen;
 	s->fault_priv = acc->priv;
 	s->fault_instr = acc->instr;

@@ -10,7 +10,9 @@
 
 #include "model.h"
 #include "model_access.h"
+#include "model_cd.h"
 #include "model_cfg_cache.h"
+#include "model_ctx.h"
 #include "model_ste.h"
 #include "model_win.h"
 
@@ -133,6 +135,96 @@ smmuv3_ste_is_2lvl(const struct smmuv3_ste *ste)
 	return fmt == SMMUV3_S1FMT_2LVL_4K || fmt == SMMUV3_S1FMT_2LVL_64K;
 }
 
+/*
+ * The level where the stage-2 walk starts. Up to 16 tables are concatenated there, so that its
+ * index has up to 4 bits more than a table. 0xff: S2SL0 is reserved, without STT and DS.
+ */
+static uint8_t
+s2_start_level(unsigned int gran, unsigned int sl0)
+{
+	if (sl0 == 3)
+		return 0xff;
+	return (uint8_t)(gran == 12 ? 2 - sl0 : 3 - sl0);
+}
+
+bool
+smmuv3_ste_decode_s2(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
+		struct smmuv3_s2 *s2)
+{
+	unsigned int config = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste->dw[0]);
+	uint64_t dw2 = ste->dw[2], idr0 = m->fe.val[SMMUV3_FE_IDR0];
+	unsigned int stall_model = SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, idr0);
+	unsigned int tsz = SMMUV3_GET(SMMUV3_STE2_S2T0SZ, dw2), ps, width;
+
+	*s2 = (struct smmuv3_s2){ 0 };
+	if (!(idr0 & SMMUV3_IDR0_S2P) || config == SMMUV3_STE_BYPASS)
+		return true;
+	/* The VMID tags stage-1 entries too. */
+	s2->space = smmuv3_space_make((uint16_t)SMMUV3_GET(SMMUV3_STE2_S2VMID, dw2),
+			SMMUV3_ANY_ASID);
+	if (s2->space >> 24 != 0 && !(idr0 & SMMUV3_IDR0_VMID16))
+		return false;					/* S2VMID */
+	if (config == SMMUV3_STE_S1)
+		return true;
+	s2->on = true;
+	s2->stall = dw2 & SMMUV3_STE2_S2S;
+	s2->record = dw2 & SMMUV3_STE2_S2R;
+	if ((s2->stall && stall_model == SMMUV3_STALL_MODEL_TERM) ||
+			(!s2->stall && stall_model == SMMUV3_STALL_MODEL_FORCED))
+		return false;					/* S2S, STALL_MODEL */
+	if (s2->stall && m->choices & SMMUV3_MODEL_NO_STALL_SUPPORT) {
+		s2->stall = false;
+		s2->record = true;
+	}
+	if (!(dw2 & SMMUV3_STE2_S2AA64))
+		return false;					/* S2AA64, TTF */
+	if (dw2 & (SMMUV3_STE2_S2HA | SMMUV3_STE2_S2HD))
+		return false;					/* HTTU = 0 */
+	if (dw2 & SMMUV3_STE2_S2ENDI)
+		return false;					/* S2ENDI: LE only */
+	s2->gran = (uint8_t)smmuv3_granule_log2(m, SMMUV3_GET(SMMUV3_STE2_S2TG, dw2), false);
+	if (s2->gran == 0)
+		return false;					/* S2TG */
+	ps = smmuv3_oas_bits(SMMUV3_GET(SMMUV3_STE2_S2PS, dw2));
+	s2->out_bits = (uint8_t)(ps < m->oas_bits ? ps : m->oas_bits);
+	if ((ste->dw[3] & SMMUV3_STE3_S2TTB) >> s2->out_bits != 0)
+		return false;					/* S2TTB, S2PS */
+	/* IAS equals OAS, because TTF is AArch64 only [3.4]. */
+	if (tsz < 16 || tsz < 64 - m->oas_bits || tsz > 39)
+		return false;					/* S2T0SZ */
+	s2->bits = (uint8_t)(64 - tsz);
+	s2->start = s2_start_level(s2->gran, SMMUV3_GET(SMMUV3_STE2_S2SL0, dw2));
+	if (s2->start > 3)
+		return false;					/* S2SL0 */
+	width = s2->gran + (3u - s2->start) * (s2->gran - 3u);
+	if (s2->bits <= width || s2->bits - width > s2->gran - 3u + 4)
+		return false;					/* S2T0SZ, S2SL0, S2TG */
+	width = s2->bits - width + 3;
+	s2->ttb = ste->dw[3] & SMMUV3_STE3_S2TTB & ~smmuv3_low_bits(width < 6 ? 6 : width);
+	s2->affd = dw2 & SMMUV3_STE2_S2AFFD;
+	s2->ptw = dw2 & SMMUV3_STE2_S2PTW;
+	return true;
+}
+
+/* ATS of an SMMU that has it: EATS. */
+static bool
+is_eats_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste, unsigned int config)
+{
+	uint64_t idr0 = m->fe.val[SMMUV3_FE_IDR0];
+	bool s2s = config >= SMMUV3_STE_S2 && ste->dw[2] & SMMUV3_STE2_S2S;
+
+	if (!(idr0 & SMMUV3_IDR0_ATS))
+		return true;
+	switch (SMMUV3_GET(SMMUV3_STE1_EATS, ste->dw[1])) {
+	case SMMUV3_EATS_FULL:
+		return !s2s;
+	case SMMUV3_EATS_SPLIT:
+		return config == SMMUV3_STE_S1_S2 && !s2s && !(idr0 & SMMUV3_IDR0_NS1ATS);
+	default:
+		return true;
+	}
+}
+
 /* Illegal values of a valid STE with Config[2] set [5.2]. */
 bool
 smmuv3_ste_is_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste)
@@ -140,14 +232,16 @@ smmuv3_ste_is_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste)
 	unsigned int config = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste->dw[0]);
 	uint64_t idr0 = m->fe.val[SMMUV3_FE_IDR0];
 	unsigned int cdmax = smmuv3_ste_cdmax(m, ste);
+	struct smmuv3_s2 s2;
 
-	if (config >= SMMUV3_STE_S2)
+	if (config >= SMMUV3_STE_S2 && !(idr0 & SMMUV3_IDR0_S2P))
 		return false;					/* S2P = 0 */
 	if (config == SMMUV3_STE_BYPASS)
 		return true;
-	if (idr0 & SMMUV3_IDR0_ATS &&
-			SMMUV3_GET(SMMUV3_STE1_EATS, ste->dw[1]) == SMMUV3_EATS_SPLIT)
-		return false;					/* not nested */
+	if (!is_eats_legal(m, ste, config) || !smmuv3_ste_decode_s2(m, ste, &s2))
+		return false;
+	if (config == SMMUV3_STE_S2)
+		return true;					/* no field of stage 1 */
 	if (ste->dw[1] & SMMUV3_STE1_S1STALLD &&
 			SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, idr0) != SMMUV3_STALL_MODEL_BOTH)
 		return false;					/* S1STALLD */
@@ -156,7 +250,7 @@ smmuv3_ste_is_legal(const struct smmuv3_model *m, const struct smmuv3_ste *ste)
 	if (cdmax != 0 && !(idr0 & SMMUV3_IDR0_CD2L) && smmuv3_ste_is_2lvl(ste))
 		return false;					/* S1Fmt */
 	if ((ste->dw[0] & SMMUV3_STE0_S1CONTEXTPTR) >> m->oas_bits != 0)
-		return false;					/* S1ContextPtr */
+		return false;			/* S1ContextPtr; an IPA has as many bits */
 	return true;
 }
 

@@ -44,7 +44,7 @@ budget_share(unsigned int budget, unsigned int n)
 static void
 prefetch_data(struct smmuv3_model *m, const struct smmuv3_slot *s)
 {
-	const smmuv3_reg64_t *desc = s->desc;
+	const smmuv3_reg64_t *desc = s->fault.desc;
 	uint64_t d, va = smmuv3_slot_addr(s);
 	void *host;
 

@@ -2,8 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The TLB: leaves of any size, tagged with the ASID unless global, in sets that a hash
- * selects. Each ASID has a generation, so that TLBI_NH_ASID visits no entry.
+ * TLBs: leaves of any size, tagged with the VMID, and with the ASID unless global, in sets that
+ * a hash selects. Without stage 2 each ASID has a generation, so that TLBI_NH_ASID visits no
+ * entry. One TLB has the entries of VAs, the other those of stage 2 alone.
  */
 
 #include <errno.h>
@@ -34,10 +35,10 @@ smmuv3_tlb_fini(struct smmuv3_tlb *tlb)
 }
 
 static inline struct smmuv3_tlb_entry *
-tlb_set(const struct smmuv3_tlb *tlb, uint16_t asid, bool global, uint8_t shift, uint64_t vpn)
+tlb_set(const struct smmuv3_tlb *tlb, uint32_t space, uint8_t shift, uint64_t vpn)
 {
-	uint64_t tag = global ? UINT64_C(0x10000) : asid;
-	uint64_t h = (vpn ^ tag << 40 ^ (uint64_t)shift << 57) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t h = (vpn ^ (uint64_t)space << 40 ^ (uint64_t)shift << 57) *
+		UINT64_C(0x9e3779b97f4a7c15);
 
 	return &tlb->entry[((h >> 32) & ((UINT64_C(1) << tlb->sets_log2) - 1)) *
 		SMMUV3_TLB_WAYS];
@@ -46,7 +47,7 @@ tlb_set(const struct smmuv3_tlb *tlb, uint16_t asid, bool global, uint8_t shift,
 static inline bool
 tlb_is_alive(const struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
 {
-	return e->valid && (e->global || e->asid_gen == tlb->asid_gen[e->asid]);
+	return e->valid && (e->global || e->asid_gen == tlb->asid_gen[(uint16_t)e->space]);
 }
 
 size_t
@@ -62,16 +63,17 @@ smmuv3_tlb_at(const struct smmuv3_tlb *tlb, size_t i)
 }
 
 struct smmuv3_tlb_entry *
-smmuv3_tlb_find(struct smmuv3_tlb *tlb, uint16_t asid, uint64_t va)
+smmuv3_tlb_find(struct smmuv3_tlb *tlb, uint32_t space, uint64_t va)
 {
 	for (unsigned int k = 0; k < tlb->nb_kinds; k++) {
 		uint8_t shift = tlb->kind[k].shift;
 		bool global = tlb->kind[k].global;
-		struct smmuv3_tlb_entry *e = tlb_set(tlb, asid, global, shift, va >> shift);
+		uint32_t tag = global ? space | SMMUV3_ANY_ASID : space;
+		struct smmuv3_tlb_entry *e = tlb_set(tlb, tag, shift, va >> shift);
 
 		for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++, e++)
 			if (e->vpn == va >> shift && e->shift == shift && e->global == global &&
-					(global || e->asid == asid) && tlb_is_alive(tlb, e))
+					e->space == tag && tlb_is_alive(tlb, e))
 				return e;
 	}
 	return NULL;
@@ -106,7 +108,7 @@ tlb_drop(struct smmuv3_tlb *tlb, struct smmuv3_tlb_entry *e)
 static struct smmuv3_tlb_entry *
 tlb_find_room(struct smmuv3_tlb *tlb, const struct smmuv3_tlb_entry *e)
 {
-	struct smmuv3_tlb_entry *way = tlb_set(tlb, e->asid, e->global, e->shift, e->vpn);
+	struct smmuv3_tlb_entry *way = tlb_set(tlb, e->space, e->shift, e->vpn);
 
 	for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++)
 		if (!tlb_is_alive(tlb, &way[i]))
@@ -153,19 +155,19 @@ tlb_grow(struct smmuv3_tlb *tlb)
 }
 
 struct smmuv3_tlb_entry *
-smmuv3_tlb_insert(struct smmuv3_model *m, struct smmuv3_tlb_entry *e, uint64_t va)
+smmuv3_tlb_insert(struct smmuv3_model *m, struct smmuv3_tlb *tlb, struct smmuv3_tlb_entry *e,
+		uint64_t va)
 {
-	struct smmuv3_tlb *tlb = &m->tlb;
 	struct smmuv3_tlb_entry *to;
 
 	e->vpn = va >> e->shift;
-	e->asid_gen = tlb->asid_gen[e->asid];
+	e->asid_gen = tlb->asid_gen[(uint16_t)e->space];
 	e->valid = 1;
 	to = tlb_find_room(tlb, e);
 	while (to == NULL && m->choices & SMMUV3_MODEL_STICKY_TLB && tlb_grow(tlb))
 		to = tlb_find_room(tlb, e);
 	if (to == NULL)
-		to = tlb_set(tlb, e->asid, e->global, e->shift, e->vpn) +
+		to = tlb_set(tlb, e->space, e->shift, e->vpn) +
 			smmuv3_rand(m) % SMMUV3_TLB_WAYS;
 	if (to->valid)
 		tlb_drop(tlb, to);
@@ -174,25 +176,50 @@ smmuv3_tlb_insert(struct smmuv3_model *m, struct smmuv3_tlb_entry *e, uint64_t v
 	return to;
 }
 
-void
-smmuv3_tlb_clear(struct smmuv3_model *m)
+static void
+tlb_clear(struct smmuv3_tlb *tlb)
 {
-	struct smmuv3_tlb *tlb = &m->tlb;
-
 	if (tlb->nb_kinds != 0)
 		memset(tlb->entry, 0, ((size_t)SMMUV3_TLB_WAYS << tlb->sets_log2) *
 				sizeof(*tlb->entry));
 	tlb->nb_kinds = 0;
 }
 
+void
+smmuv3_tlb_clear(struct smmuv3_model *m)
+{
+	tlb_clear(&m->tlb);
+	tlb_clear(&m->tlb2);
+}
+
+/* The smallest part of a stage-1 leaf that stage 2 divides goes with the whole leaf. */
+static bool
+tlb_is_in_range(const struct smmuv3_tlb_entry *e, const struct smmuv3_inv *inv)
+{
+	unsigned int shift = smmuv3_tlb_leaf_shift(e);
+	uint64_t leaf = e->vpn << e->shift >> shift;
+
+	if ((inv->tg != 0 && e->gran != inv->tg) || (inv->ttl != 0 && e->level != inv->ttl))
+		return false;
+	return leaf >= inv->va >> shift && leaf <= inv->last >> shift;
+}
+
 static bool
 tlb_is_covered(const struct smmuv3_tlb_entry *e, const struct smmuv3_inv *inv)
 {
-	if (!e->global && inv->kind == SMMUV3_INV_TLB_VA && e->asid != inv->asid)
+	if (!smmuv3_space_is_same_vm(e->space, inv->space))
 		return false;
-	if ((inv->tg != 0 && e->gran != inv->tg) || (inv->ttl != 0 && e->level != inv->ttl))
-		return false;
-	return e->vpn >= inv->va >> e->shift && e->vpn <= inv->last >> e->shift;
+	switch (inv->kind) {
+	case SMMUV3_INV_TLB_ASID:
+		return !e->global && e->space == inv->space;
+	case SMMUV3_INV_TLB_VA:
+		return (e->global || e->space == inv->space) && tlb_is_in_range(e, inv);
+	case SMMUV3_INV_TLB_VAA:
+	case SMMUV3_INV_TLB_IPA:
+		return tlb_is_in_range(e, inv);
+	default:
+		return true;
+	}
 }
 
 /* A TLBI of fewer pages looks each of them up; otherwise it checks all entries. */
@@ -206,7 +233,8 @@ tlb_invalidate_va(struct smmuv3_tlb *tlb, const struct smmuv3_inv *inv)
 		bool global = tlb->kind[k].global;
 
 		for (uint64_t vpn = inv->va >> shift; vpn <= inv->last >> shift; vpn++) {
-			struct smmuv3_tlb_entry *e = tlb_set(tlb, inv->asid, global, shift, vpn);
+			struct smmuv3_tlb_entry *e = tlb_set(tlb, inv->space |
+					(global ? SMMUV3_ANY_ASID : 0), shift, vpn);
 
 			for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++, e++)
 				if (e->valid && e->vpn == vpn && e->shift == shift &&
@@ -216,30 +244,48 @@ tlb_invalidate_va(struct smmuv3_tlb *tlb, const struct smmuv3_inv *inv)
 	}
 }
 
+static void
+tlb_scan(struct smmuv3_tlb *tlb, const struct smmuv3_inv *inv)
+{
+	for (size_t i = 0; i < (size_t)SMMUV3_TLB_WAYS << tlb->sets_log2; i++)
+		if (tlb->entry[i].valid && tlb_is_covered(&tlb->entry[i], inv))
+			tlb_drop(tlb, &tlb->entry[i]);
+}
+
 void
 smmuv3_tlb_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv)
 {
-	struct smmuv3_tlb *tlb = &m->tlb;
+	bool s2 = m->features & SMMUV3_MODEL_S2;
 
 	switch (inv->kind) {
 	case SMMUV3_INV_TLB_ALL:
 		smmuv3_tlb_clear(m);
 		return;
 	case SMMUV3_INV_TLB_ASID:
-		tlb->asid_gen[inv->asid]++;
+		if (s2)
+			tlb_scan(&m->tlb, inv);
+		else
+			m->tlb.asid_gen[(uint16_t)inv->space]++;
 		return;
 	case SMMUV3_INV_TLB_VA:
-		if ((inv->last - inv->va) >> SMMUV3_PAGE_SHIFT < TLB_LOOKUPS) {
-			tlb_invalidate_va(tlb, inv);
-			return;
-		}
-		break;
+		/* An entry of both stages may be smaller than the leaf that it belongs to. */
+		if (!s2 && (inv->last - inv->va) >> SMMUV3_PAGE_SHIFT < TLB_LOOKUPS)
+			tlb_invalidate_va(&m->tlb, inv);
+		else
+			tlb_scan(&m->tlb, inv);
+		return;
 	case SMMUV3_INV_TLB_VAA:
-		break;
+	case SMMUV3_INV_TLB_VM_S1:
+		tlb_scan(&m->tlb, inv);
+		return;
+	case SMMUV3_INV_TLB_IPA:
+		tlb_scan(&m->tlb2, inv);
+		return;
+	case SMMUV3_INV_TLB_VM:
+		tlb_scan(&m->tlb, inv);
+		tlb_scan(&m->tlb2, inv);
+		return;
 	default:
 		return;
 	}
-	for (size_t i = 0; i < (size_t)SMMUV3_TLB_WAYS << tlb->sets_log2; i++)
-		if (tlb->entry[i].valid && tlb_is_covered(&tlb->entry[i], inv))
-			tlb_drop(tlb, &tlb->entry[i]);
 }

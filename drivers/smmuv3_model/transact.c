@@ -61,6 +61,16 @@ slot_len(const struct smmuv3_slot *s)
 	return len;
 }
 
+static __attribute__((noinline, cold)) void
+evt_make_s2(const struct smmuv3_fault *fault, struct smmuv3_evt *evt)
+{
+	evt->dw[1] = SMMUV3_EVT1_S2 | SMMUV3_PUT(SMMUV3_EVT1_CLASS, fault->s2_class);
+	/* Without HTTU the SMMU only reads descriptors. */
+	if (fault->id == SMMUV3_F_PERMISSION && fault->s2_class == SMMUV3_CLASS_TT)
+		evt->dw[1] |= SMMUV3_EVT1_TTRNW;
+	evt->dw[3] = fault->fetch & SMMUV3_EVT3_IPA;
+}
+
 /* The valid fields of each record [7.3]. */
 void
 smmuv3_evt_make(const struct smmuv3_model_dma_conf *client, const struct smmuv3_access *acc,
@@ -80,7 +90,9 @@ smmuv3_evt_make(const struct smmuv3_model_dma_conf *client, const struct smmuv3_
 		evt->dw[3] = fault->fetch & SMMUV3_EVT3_FETCHADDR;
 		return;
 	case SMMUV3_F_WALK_EABT:
-		evt->dw[1] = SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_TT);
+		evt->dw[1] = fault->s2 ? SMMUV3_EVT1_S2 |
+			SMMUV3_PUT(SMMUV3_EVT1_CLASS, fault->s2_class) :
+			SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_TT);
 		evt->dw[3] = fault->fetch & SMMUV3_EVT3_FETCHADDR;
 		break;
 	case SMMUV3_F_BAD_ATS_TREQ:
@@ -100,6 +112,8 @@ smmuv3_evt_make(const struct smmuv3_model_dma_conf *client, const struct smmuv3_
 	case SMMUV3_F_ACCESS:
 	case SMMUV3_F_PERMISSION:
 		evt->dw[1] = SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_IN);
+		if (__builtin_expect(fault->s2, 0))
+			evt_make_s2(fault, evt);
 		break;
 	default:
 		return;
@@ -247,6 +261,42 @@ answer_fault(struct smmuv3_model *m, struct smmuv3_slot *s, enum smmuv3_model_st
 	return advance_dma(m, s, len);
 }
 
+static void
+report_stalling_endpoint(struct smmuv3_model *m, const struct smmuv3_slot *s, const char *field)
+{
+	smmuv3_log_add(&m->driver_log, "SID %u is an endpoint and its %s set, but its transactions "
+			"must not stall", s->dma->conf.sid, field);
+}
+
+static bool
+is_translation_fault(const struct smmuv3_fault *fault)
+{
+	return fault->id >= SMMUV3_F_TRANSLATION && fault->id <= SMMUV3_F_PERMISSION;
+}
+
+/* STE.S2S and S2R decide, also if the SMMU read a CD or a descriptor of stage 1. */
+static __attribute__((noinline, cold)) bool
+stall_or_terminate_s2(struct smmuv3_model *m, struct smmuv3_slot *s,
+		const struct smmuv3_access *acc, const struct smmuv3_fault *fault)
+{
+	const struct smmuv3_ctx *ctx = &s->dma->ctx;
+	bool by_ste = is_translation_fault(fault);
+	struct smmuv3_evt evt;
+
+	if (by_ste && ctx->s2.stall) {
+		if (s->dma->ep != NULL)
+			report_stalling_endpoint(m, s, "STE has S2S");
+		smmuv3_stall_begin(m, s, acc, fault);
+		return false;
+	}
+	if (!by_ste || ctx->s2.record) {
+		smmuv3_evt_make(&s->dma->conf, acc, fault, &evt);
+		if (!by_ste || !ctx->merge || !smmuv3_fe_evt_is_merged(&m->fe, &evt))
+			smmuv3_fe_evt_report(&m->fe, &evt);
+	}
+	return answer_fault(m, s, SMMUV3_MODEL_ABORTED);
+}
+
 /* Stall or terminate a transaction [5.5]. True: the DMA goes on. */
 static bool
 stall_or_terminate(struct smmuv3_model *m, struct smmuv3_slot *s, const struct smmuv3_access *acc,
@@ -254,14 +304,13 @@ stall_or_terminate(struct smmuv3_model *m, struct smmuv3_slot *s, const struct s
 {
 	const struct smmuv3_ctx *ctx = &s->dma->ctx;
 	struct smmuv3_evt evt;
-	bool by_cd = fault->id >= SMMUV3_F_TRANSLATION && fault->id <= SMMUV3_F_PERMISSION &&
-		ctx->kind == SMMUV3_CTX_S1;
+	bool by_cd = is_translation_fault(fault) && ctx->kind >= SMMUV3_CTX_NESTED;
 
+	if (__builtin_expect(fault->s2, 0))
+		return stall_or_terminate_s2(m, s, acc, fault);
 	if (by_cd && ctx->stall) {
 		if (s->dma->ep != NULL)
-			smmuv3_log_add(&m->driver_log, "SID %u is an endpoint and its CD has S "
-					"set, but its transactions must not stall",
-					s->dma->conf.sid);
+			report_stalling_endpoint(m, s, "CD has S");
 		smmuv3_stall_begin(m, s, acc, fault);
 		return false;
 	}
@@ -368,8 +417,8 @@ smmuv3_slot_try(struct smmuv3_model *m, struct smmuv3_slot *s)
 		return false;
 	default:
 		/* It stalls again: the first record remains. */
-		if (fault.id >= SMMUV3_F_TRANSLATION && fault.id <= SMMUV3_F_PERMISSION &&
-				s->dma->ctx.kind == SMMUV3_CTX_S1 && s->dma->ctx.stall)
+		if (is_translation_fault(&fault) && (fault.s2 ? s->dma->ctx.s2.stall :
+				s->dma->ctx.kind >= SMMUV3_CTX_NESTED && s->dma->ctx.stall))
 			return false;
 		st->slot = NULL;
 		s->has_stag = false;

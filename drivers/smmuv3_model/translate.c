@@ -8,6 +8,8 @@
 #include "model_ctx.h"
 #include "model_dma.h"
 #include "model_oracle.h"
+#include "model_silent.h"
+#include "model_stage2.h"
 #include "model_tlb.h"
 #include "model_translate.h"
 #include "model_walk.h"
@@ -85,10 +87,10 @@ find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 	/* The TLB compares 56 bits: check the others first. */
 	if (!is_in_range(ctx, input))
 		return set_fault(fault, SMMUV3_F_TRANSLATION);
-	*e = smmuv3_tlb_find(&m->tlb, ctx->asid, va);
+	*e = smmuv3_tlb_find(&m->tlb, ctx->space, va);
 	if (*e != NULL) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
-		smmuv3_oracle_check_leaf(&m->oracle, &(*e)->checked, ctx->asid, (*e)->global,
+		smmuv3_oracle_check_leaf(&m->oracle, &(*e)->checked, ctx->space, (*e)->global,
 				(*e)->gran, (*e)->level, (*e)->shift, va);
 		if (__builtin_expect(m->harsh & SMMUV3_MODEL_HARSH_ASIDS, 0))
 			smmuv3_oracle_check_root(&m->oracle, ctx, *e, input);
@@ -96,8 +98,112 @@ find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 	}
 	r = smmuv3_walk(m, ctx, input, leaf, fault);
 	if (r == SMMUV3_OK)
-		*e = smmuv3_tlb_insert(m, leaf, va);
+		*e = smmuv3_tlb_insert(m, &m->tlb, leaf, va);
 	return r;
+}
+
+/*
+ * The TLB entry of an address in a context with both stages. A fault of stage 1, also of its
+ * permissions for @p acc unless NULL, comes before the walk of stage 2 [7.3].
+ */
+static enum smmuv3_result
+find_combined(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
+		const struct smmuv3_access *acc, struct smmuv3_tlb_entry **e,
+		struct smmuv3_fault *fault)
+{
+	uint64_t va = input & SMMUV3_BITS(55, 0);
+	struct smmuv3_tlb_entry leaf, *s2;
+	enum smmuv3_result r;
+
+	if (!is_in_range(ctx, input))
+		return set_fault(fault, SMMUV3_F_TRANSLATION);
+	*e = smmuv3_tlb_find(&m->tlb, ctx->space, va);
+	if (*e != NULL) {
+		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
+		if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
+			smmuv3_silent_check_combined(m, *e, input);
+		smmuv3_oracle_check_leaf(&m->oracle, &(*e)->checked, ctx->space, (*e)->global,
+				(*e)->gran, (*e)->level, smmuv3_tlb_leaf_shift(*e), va);
+		if (m->harsh & SMMUV3_MODEL_HARSH_ASIDS)
+			smmuv3_oracle_check_root(&m->oracle, ctx, *e, input);
+		return SMMUV3_OK;
+	}
+	r = smmuv3_walk_nested(m, ctx, input, &leaf, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	if (acc != NULL && !is_permitted(ctx, &leaf, acc))
+		return set_fault(fault, SMMUV3_F_PERMISSION);
+	r = smmuv3_s2_find(m, ctx, leaf.pa + (va & smmuv3_low_bits(leaf.shift)),
+			SMMUV3_CLASS_IN, input, &s2, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	smmuv3_s2_combine(m, &leaf, s2, va);
+	*e = smmuv3_tlb_insert(m, &m->tlb, &leaf, va);
+	return SMMUV3_OK;
+}
+
+/*
+ * The TLB entry of an address in a context with stage 2, and the IPA. With both stages the
+ * permissions of stage 1 are checked for @p acc, unless NULL; those of stage 2 are not.
+ */
+static enum smmuv3_result
+find_s2_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
+		const struct smmuv3_access *acc, struct smmuv3_tlb_entry **e, uint64_t *ipa,
+		struct smmuv3_fault *fault)
+{
+	enum smmuv3_result r;
+
+	if (ctx->kind == SMMUV3_CTX_S2) {
+		/* An input address that stage 1 does not translate has IAS bits at most [3.4]. */
+		if (input >> m->oas_bits != 0)
+			return set_fault(fault, SMMUV3_F_ADDR_SIZE);
+		*ipa = input;
+		return smmuv3_s2_find(m, ctx, input, SMMUV3_CLASS_IN, input, e, fault);
+	}
+	r = find_combined(m, ctx, input, acc, e, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	*ipa = ((uint64_t)(*e)->ipa_page << SMMUV3_PAGE_SHIFT) +
+		(input & smmuv3_low_bits((*e)->shift));
+	if (acc != NULL && !is_permitted(ctx, *e, acc))
+		return set_fault(fault, SMMUV3_F_PERMISSION);
+	return SMMUV3_OK;
+}
+
+/* The CD of a context, for the oracle. */
+static uint32_t
+cd_index(const struct smmuv3_model_dma *dma)
+{
+	if (dma->ctx.kind < SMMUV3_CTX_NESTED)
+		return UINT32_MAX;
+	return dma->conf.has_ssid ? dma->conf.ssid : 0;
+}
+
+static __attribute__((noinline)) enum smmuv3_result
+translate_without_s1_alone(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *acc, struct smmuv3_target *to,
+		struct smmuv3_fault *fault)
+{
+	struct smmuv3_ctx *ctx = &dma->ctx;
+	struct smmuv3_tlb_entry *e;
+	enum smmuv3_result r;
+	uint64_t ipa, off;
+
+	if (ctx->kind == SMMUV3_CTX_BYPASS) {
+		smmuv3_oracle_check_cfg(&m->oracle, ctx, dma->conf.sid, UINT32_MAX);
+		return translate_bypass(m, acc->va, SMMUV3_F_ADDR_SIZE, to, fault);
+	}
+	r = find_s2_leaf(m, ctx, acc->va, acc, &e, &ipa, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	if (!smmuv3_s2_is_permitted(e, acc->write, acc->instr))
+		return smmuv3_s2_fault(fault, SMMUV3_F_PERMISSION, SMMUV3_CLASS_IN, ipa);
+	smmuv3_oracle_check_cfg(&m->oracle, ctx, dma->conf.sid, cd_index(dma));
+	off = acc->va & smmuv3_low_bits(e->shift);
+	to->bypass = false;
+	to->pa = e->pa + off;
+	to->host = e->host != NULL && e->win_gen == m->wins.gen ? e->host + off : NULL;
+	return SMMUV3_OK;
 }
 
 enum smmuv3_result
@@ -123,10 +229,8 @@ smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	if (r != SMMUV3_OK)
 		return r;
 	apply_overrides(ctx, acc);
-	if (ctx->kind == SMMUV3_CTX_BYPASS) {
-		smmuv3_oracle_check_cfg(&m->oracle, ctx, dma->conf.sid, UINT32_MAX);
-		return translate_bypass(m, acc->va, SMMUV3_F_ADDR_SIZE, to, fault);
-	}
+	if (ctx->kind != SMMUV3_CTX_S1)
+		return translate_without_s1_alone(m, dma, acc, to, fault);
 	r = find_leaf(m, ctx, acc->va, &leaf, &e, fault);
 	if (r != SMMUV3_OK)
 		return r;
@@ -139,6 +243,67 @@ smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	to->bypass = false;
 	to->pa = e->pa + off;
 	to->host = e->host != NULL && e->win_gen == m->wins.gen ? e->host + off : NULL;
+	return SMMUV3_OK;
+}
+
+/* What stage 1 permits, if it translates. */
+static void
+set_s1_permissions(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
+		struct smmuv3_access acc, struct smmuv3_page *page)
+{
+	apply_overrides(ctx, &acc);
+	page->read = is_permitted(ctx, e, &acc);
+	acc.instr = ctx->instcfg != 2;
+	page->exec = is_permitted(ctx, e, &acc);
+	acc.instr = false;
+	acc.write = true;
+	page->write = is_permitted(ctx, e, &acc);
+}
+
+static enum smmuv3_result
+translate_page_s2(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
+		const struct smmuv3_access *acc, struct smmuv3_page *page,
+		struct smmuv3_fault *fault)
+{
+	const struct smmuv3_ctx *ctx = &dma->ctx;
+	uint64_t page_bits = SMMUV3_BITS(55, SMMUV3_PAGE_SHIFT), ipa;
+	bool nested = ctx->kind == SMMUV3_CTX_NESTED;
+	struct smmuv3_tlb_entry *e;
+	enum smmuv3_result r;
+
+	r = find_s2_leaf(m, ctx, acc->va, NULL, &e, &ipa, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	smmuv3_oracle_check_cfg(&m->oracle, &dma->ctx, dma->conf.sid, cd_index(dma));
+	*page = (struct smmuv3_page){ .ipa = ipa & page_bits, .s1 = nested, .s2 = true,
+		.space = nested ? ctx->space : ctx->s2.space,
+		.read = true, .write = true, .exec = true };
+	page->pa = e->pa + (acc->va & page_bits & smmuv3_low_bits(e->shift));
+	/* The SMMU translates the IPA when the translated transaction arrives [3.9.1]. */
+	if (ctx->ats == SMMUV3_EATS_SPLIT)
+		page->pa = page->ipa;
+	if (nested)
+		set_s1_permissions(ctx, e, *acc, page);
+	page->read &= smmuv3_s2_is_permitted(e, false, false);
+	page->exec &= smmuv3_s2_is_permitted(e, false, ctx->instcfg != 2);
+	page->write &= smmuv3_s2_is_permitted(e, true, false);
+	return SMMUV3_OK;
+}
+
+enum smmuv3_result
+smmuv3_translate_ipa(struct smmuv3_model *m, struct smmuv3_model_dma *dma, bool write,
+		struct smmuv3_target *to, struct smmuv3_fault *fault)
+{
+	struct smmuv3_tlb_entry *e;
+	enum smmuv3_result r;
+	uint64_t ipa = to->pa;
+
+	r = smmuv3_s2_find(m, &dma->ctx, ipa, SMMUV3_CLASS_IN, ipa, &e, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	if (!smmuv3_s2_is_permitted(e, write, false))
+		return smmuv3_s2_fault(fault, SMMUV3_F_PERMISSION, SMMUV3_CLASS_IN, ipa);
+	to->pa = e->pa + (ipa & smmuv3_low_bits(e->shift));
 	return SMMUV3_OK;
 }
 
@@ -156,23 +321,19 @@ smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	if (ctx->kind == SMMUV3_CTX_BYPASS) {
 		smmuv3_oracle_check_cfg(&m->oracle, &dma->ctx, dma->conf.sid, UINT32_MAX);
 		r = translate_bypass(m, acc.va, SMMUV3_F_ADDR_SIZE, &to, fault);
-		*page = (struct smmuv3_page){ .pa = acc.va & ~SMMUV3_BITS(11, 0), .asid = -1,
+		*page = (struct smmuv3_page){ .pa = acc.va & ~SMMUV3_BITS(11, 0),
 			.read = true, .write = true, .exec = true };
 		return r;
 	}
+	if (ctx->kind != SMMUV3_CTX_S1)
+		return translate_page_s2(m, dma, &acc, page, fault);
 	r = find_leaf(m, ctx, acc.va, &leaf, &e, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	smmuv3_oracle_check_cfg(&m->oracle, &dma->ctx, dma->conf.sid,
 			dma->conf.has_ssid ? dma->conf.ssid : 0);
-	apply_overrides(ctx, &acc);
-	page->asid = ctx->asid;
+	*page = (struct smmuv3_page){ .space = ctx->space, .s1 = true };
 	page->pa = e->pa + (acc.va & SMMUV3_BITS(55, 12) & ((UINT64_C(1) << e->shift) - 1));
-	page->read = is_permitted(ctx, e, &acc);
-	acc.instr = ctx->instcfg != 2;
-	page->exec = is_permitted(ctx, e, &acc);
-	acc.instr = false;
-	acc.write = true;
-	page->write = is_permitted(ctx, e, &acc);
+	set_s1_permissions(ctx, e, acc, page);
 	return SMMUV3_OK;
 }

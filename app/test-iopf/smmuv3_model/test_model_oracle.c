@@ -35,7 +35,7 @@ use_leaf(uint64_t born, uint64_t va)
 	smmuv3_oracle_check_leaf(&o, &checked, 5, false, 12, 3, 12, va);
 }
 
-static const struct smmuv3_inv page = { .kind = SMMUV3_INV_TLB_VA, .asid = 5, .leaf = true,
+static const struct smmuv3_inv page = { .kind = SMMUV3_INV_TLB_VA, .space = 5, .leaf = true,
 	.va = 0x1000, .last = 0x1fff };
 
 static void
@@ -63,9 +63,9 @@ test_oracle_knows_the_reach_of_an_invalidation(void **state)
 		unsigned int errors;
 	} rows[] = {
 		{ { .kind = SMMUV3_INV_TLB_ALL }, 1 },
-		{ { .kind = SMMUV3_INV_TLB_ASID, .asid = 5 }, 1 },
-		{ { .kind = SMMUV3_INV_TLB_ASID, .asid = 6 }, 0 },
-		{ { .kind = SMMUV3_INV_TLB_VA, .asid = 6, .va = 0x1000, .last = 0x1fff }, 0 },
+		{ { .kind = SMMUV3_INV_TLB_ASID, .space = 5 }, 1 },
+		{ { .kind = SMMUV3_INV_TLB_ASID, .space = 6 }, 0 },
+		{ { .kind = SMMUV3_INV_TLB_VA, .space = 6, .va = 0x1000, .last = 0x1fff }, 0 },
 		{ { .kind = SMMUV3_INV_TLB_VAA, .va = 0, .last = 0xffff }, 1 },
 		{ { .kind = SMMUV3_INV_TLB_VAA, .tg = 12, .last = 0xffff }, 1 },
 		{ { .kind = SMMUV3_INV_TLB_VAA, .tg = 16, .last = 0xffff }, 0 },
