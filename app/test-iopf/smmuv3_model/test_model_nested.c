@@ -77,9 +77,10 @@ test_nested_fault_of_the_input_address(void **state)
 	/* From the TLB too. */
 	assert_int_equal(s2_access(&s, S2_VA, rd, NULL), 0);
 	s2_expect_fault(&s, S2_VA + 0x700, wr, SMMUV3_F_PERMISSION, CLASS_IN, S2_DATA);
-	/* An IPA that S2T0SZ does not have. */
-	s2_map_s1(&s, S2_VA + 4096, UINT64_C(3) << 40, RIG_RW);
-	s2_expect_fault(&s, S2_VA + 4096, wr, SMMUV3_F_TRANSLATION, CLASS_IN, UINT64_C(3) << 40);
+	/* An IPA that S2T0SZ does not have, above one that is mapped. */
+	s2_map_s1(&s, S2_VA + 4096, UINT64_C(3) << 40 | S2_DATA, RIG_RW);
+	s2_expect_fault(&s, S2_VA + 4096, rd, SMMUV3_F_TRANSLATION, CLASS_IN,
+			UINT64_C(3) << 40 | S2_DATA);
 	s2_close(&s);
 }
 
@@ -283,7 +284,8 @@ test_nested_permissions_of_both_stages(void **state)
 		s2_map(&s, S2_DATA, RIG_DATA, RIG_AF | S2_NORMAL | s2[i % 4]);
 		for (unsigned int k = 0; k < 6; k++) {
 			struct smmuv3_evt evt = { 0 };
-			unsigned int id = s2_access(&s, S2_VA, hows[k % 3], &evt), bit = 1u << k % 3;
+			unsigned int id = s2_access(&s, S2_VA, hows[k % 3], &evt);
+			unsigned int bit = 1u << k % 3;
 
 			if ((id == 0) != ((by_s1[i / 4] & by_s2[i % 4] & bit) != 0) ||
 					(id != 0 && id != SMMUV3_F_PERMISSION))
@@ -456,6 +458,7 @@ test_nested_torn_and_harsh_fetches(void **state)
 	for (uint32_t seed = 1; seed <= 60; seed++) {
 		struct smmuv3_evt evt;
 		struct s2_rig s;
+		unsigned int before = faults;
 		uint64_t ipa, old;
 
 		s2_open(&s, &(struct smmuv3_model_conf){ .seed = seed,
@@ -478,8 +481,22 @@ test_nested_torn_and_harsh_fetches(void **state)
 			assert_int_equal(evt.dw[3], ipa);
 			faults++;
 		}
+		/*
+		 * After a fault no word is cached, not even one that was fetched before it: the new
+		 * CD, with an ASID and tables of its own, needs no CFGI.
+		 */
+		if (faults != before) {
+			uint64_t *ttb1 = rig_alloc(&s.r, 4096, 4096);
+
+			s.ttb1 = ttb1;
+			s2_map_s1(&s, S2_VA, S2_DATA + 4096, RIG_RW);
+			s.r.data[4096] = 99;
+			s.cd[0].dw[1] = s2_get_ipa(&s, ttb1);
+			s.cd[0].dw[0] += SMMUV3_PUT(SMMUV3_CD0_ASID, 1);
+		}
 		smmuv3_set_dw(s2_get_pte(&s, ipa), old);
 		assert_int_equal(s2_access(&s, S2_VA, ex, NULL), 0);
+		assert_int_equal(walk_buf[0], faults != before ? 99 : 0);
 		s2_close(&s);
 	}
 	assert_true(faults > 0 && faults < 60);

@@ -380,10 +380,12 @@ test_s2_tlb_reuse_of_a_vmid_is_reported(void **state)
 		else
 			assert_int_equal(smmuv3_model_oracle_errors(s.r.m), 0);
 		if (k == 0)
-			assert_non_null(strstr(smmuv3_model_oracle_error(s.r.m, 0), "VMID 7 has table"));
+			assert_non_null(strstr(smmuv3_model_oracle_error(s.r.m, 0),
+					"VMID 7 has table"));
 		if (k == 1)
 			assert_non_null(strstr(smmuv3_model_oracle_error(s.r.m,
-					smmuv3_model_oracle_errors(s.r.m) - 1), "does not come from"));
+					smmuv3_model_oracle_errors(s.r.m) - 1),
+					"does not come from"));
 		smmuv3_model_oracle_errors_clear(s.r.m);
 		s2_close(&s);
 	}

@@ -261,8 +261,8 @@ test_stage2_input_beyond_ias_is_an_address_size_fault_of_stage_1(void **state)
 	}
 	/* Inside IAS and outside S2T0SZ: a fault of stage 2. */
 	s2_change_ste(&s, 2, SMMUV3_STE2_S2S, SMMUV3_STE2_S2R);
-	s2_expect_fault(&s, UINT64_C(1) << 40, rd, SMMUV3_F_TRANSLATION, CLASS_IN,
-			UINT64_C(1) << 40);
+	s2_expect_fault(&s, UINT64_C(1) << 40 | S2_DATA, rd, SMMUV3_F_TRANSLATION, CLASS_IN,
+			UINT64_C(1) << 40 | S2_DATA);
 	s2_close(&s);
 }
 
@@ -424,6 +424,35 @@ test_stage2_record_and_stall(void **state)
 	s2_close(&s);
 }
 
+/* An early retry that faults at stage 2 again leaves the stall; one that succeeds ends it. */
+static void
+test_stage2_early_retry(void **state)
+{
+	struct smmuv3_evt evt;
+	struct s2_rig s;
+
+	(void)state;
+	s2_open(&s, &(struct smmuv3_model_conf){ .stall_max = 4,
+			.choices = SMMUV3_MODEL_EARLY_RETRY }, SMMUV3_STE_S2);
+	*s2_get_pte(&s, S2_DATA) = 0;
+	s2_change_ste(&s, 2, 0, SMMUV3_STE2_S2S);
+	rig_submit(&s.r, s.dma, SMMUV3_MODEL_READ, S2_DATA, walk_buf, 8);
+	for (unsigned int i = 0; i < 1000; i++)
+		smmuv3_model_step(s.r.m, 4);
+	assert_int_equal(rig_poll(&s.r, s.dma), 0);
+	assert_true(rig_take_evt(&s.r, &evt));
+	assert_int_equal(SMMUV3_GET(SMMUV3_EVT1_STALL, evt.dw[1]), 1);
+	s2_map(&s, S2_DATA, RIG_DATA, S2_RW);
+	for (unsigned int i = 0; i < 1000; i++)
+		smmuv3_model_step(s.r.m, 4);
+	assert_int_equal(rig_poll(&s.r, s.dma), 1);
+	assert_int_equal(s.r.done[0].status, SMMUV3_MODEL_OK);
+	assert_false(rig_take_evt(&s.r, &evt));
+	rig_send(&s.r, smmuv3_cmd_resume(RIG_SID, (uint16_t)SMMUV3_GET(SMMUV3_EVT1_STAG, evt.dw[1]),
+			true, false));
+	s2_close(&s);
+}
+
 /* A client that cannot stall: S2S acts as S2R. */
 static void
 test_stage2_no_stall_support(void **state)
@@ -489,6 +518,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stage2_permissions),
 	cmocka_unit_test(test_stage2_blocks),
 	cmocka_unit_test(test_stage2_record_and_stall),
+	cmocka_unit_test(test_stage2_early_retry),
 	cmocka_unit_test(test_stage2_no_stall_support),
 	cmocka_unit_test(test_stage2_torn_fetch_mixes_the_words),
 };
