@@ -98,7 +98,7 @@ void iopf_stand_in_begin(const struct iopf_queue *q, struct iopf_stand_in *stand
 unsigned int iopf_stand_in_poll(struct iopf_queue *q, struct iopf_stand_in *stand_in);
 /*
  * Wait until every record that the hardware had written before the call has been read, or the
- * IOMMU does not serve faults any more. Returns 0, or -ETIMEDOUT with a line in the log. The wait
+ * queues are not polled any more. Returns 0, or -ETIMEDOUT with a line in the log. The wait
  * for a start that runs, and that for the queue, take at most @p cycles of the TSC each.
  */
 int iopf_queue_fence(struct iopf_queue *q, uint64_t cycles);

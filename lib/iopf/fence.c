@@ -111,25 +111,26 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t cycles)
 	void *priv = q->iommu->priv;
 	struct iopf_stand_in stand_in;
 	uint64_t mark = 0, end = rte_rdtsc() + cycles;
-	bool is_serving;
+	bool is_polled;
 
 	if (ret < 0)
 		return ret;
 	/*
 	 * The driver may read a register. A stop changes the state, then waits for read sections,
-	 * then switches the IOMMU off.
+	 * then switches the IOMMU off. After a failure no record comes, but those that the queue
+	 * has are read.
 	 */
 	iopf_rcu_read_lock();
-	is_serving = iopf_iommu_is_serving(q->iommu);
-	if (is_serving && ops->queue_mark != NULL)
+	is_polled = iopf_iommu_is_polled(q->iommu);
+	if (is_polled && ops->queue_mark != NULL)
 		mark = ops->queue_mark(priv, q->id);
 	iopf_rcu_read_unlock();
-	if (!is_serving)
+	if (!is_polled)
 		return 0;
 	iopf_stand_in_begin(q, &stand_in);
 	while (!fence_is_passed(q, mark)) {
 		/* A stop ends the faults in the queue. */
-		if (!iopf_iommu_is_serving(q->iommu))
+		if (!iopf_iommu_is_polled(q->iommu))
 			return 0;
 		if (iopf_wait_is_over(end)) {
 			IOPF_LOG_LIMITED(&q->iommu->log, "\"%s\": queue %u was not read within %"
@@ -168,9 +169,7 @@ iopf_dev_fence(struct iopf_dev *dev)
 	iommu = dev->iommu;
 	cycles = iopf_dev_wait_cycles(dev);
 	ret = start_wait(iommu, cycles);
-	if (ret == 0 && !iopf_iommu_is_serving(iommu))
-		return 0;
-	if (ret == 0 && iommu->driver->ops.sync != NULL)
+	if (ret == 0 && iopf_iommu_is_serving(iommu) && iommu->driver->ops.sync != NULL)
 		ret = iommu->driver->ops.sync(iommu->priv);
 	if (ret == 0)
 		ret = iopf_iommu_fence(iommu, cycles);

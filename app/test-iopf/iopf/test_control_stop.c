@@ -26,6 +26,7 @@
 #include "log_lines.h"
 #include "iommu.h"
 #include "iopf_iommu.h"
+#include "iopf_policy.h"
 #include "test.h"
 
 static void
@@ -40,6 +41,31 @@ an_iommu_that_has_failed_is_not_started_before_it_is_stopped(void **state)
 	assert_int_equal(EIO, rte_errno);
 	assert_int_equal(0, iopf_iommu_stop(ctl.iommu));
 	assert_int_equal(0, iopf_iommu_start(ctl.iommu));
+}
+
+/* Poll threads read them still: the next user of the StreamID and PASID gets none of them. */
+static void
+control_calls_wait_for_the_records_of_an_iommu_that_has_failed(void **state)
+{
+	struct array_queue *q = &hw.q[IOPF_QUEUE_EVENTS];
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		ctl_open(false, true);
+		ctl.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+		hw.check = IOPF_CHECK_DEAD;
+		while (hw.check != 0)
+			iopf_poll(ctl.poller);
+		ctl_put_stall(0, 1);
+		if (i == 0)
+			assert_int_equal(0, iopf_dev_fence(ctl.dev[0]));
+		else
+			assert_int_equal(0, iopf_domain_detach(ctl.domain[0], ctl.dev[0],
+					IOPF_NO_PASID));
+		assert_int_equal(q->prod, q->cons);
+		assert_int_equal(0, ctl_teardown(state));
+		assert_int_equal(0, ctl_setup(state));
+	}
 }
 
 static void
@@ -409,6 +435,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_sleep_that_the_driver_refuses_has_not_begun),
 	CTL_TEST(a_refused_access_is_counted_for_its_device),
 	CTL_TEST(an_iommu_that_has_failed_is_not_started_before_it_is_stopped),
+	CTL_TEST(control_calls_wait_for_the_records_of_an_iommu_that_has_failed),
 	CTL_TEST(a_failed_stop_can_be_repeated_and_close_is_refused_before),
 	CTL_TEST(an_iommu_with_mapped_memory_is_not_closed),
 	CTL_TEST(memory_that_is_none_is_refused_with_a_line),
