@@ -70,12 +70,16 @@ wc_drop(struct smmuv3_wc *wc, const struct smmuv3_inv *inv, bool s2)
 {
 	for (size_t i = 0; i < sizeof(wc->entry) / sizeof(wc->entry[0]); i++) {
 		struct smmuv3_wc_entry *e = &wc->entry[i];
-		unsigned int reach = table_reach(e->gran);
-		uint64_t first = e->tag << reach, last = first + smmuv3_low_bits(reach);
+		unsigned int reach;
+		uint64_t first, last;
 
-		if (e->gen == wc->gen && (inv->tg == 0 || inv->tg == e->gran) &&
-				(s2 ? smmuv3_inv_reaches_ipa(inv, e->space, first, last) :
-				 smmuv3_inv_reaches(inv, e->space, false, first, last)))
+		if (e->gen != wc->gen || (inv->tg != 0 && inv->tg != e->gran))
+			continue;
+		reach = table_reach(e->gran);
+		first = e->tag << reach;
+		last = first + smmuv3_low_bits(reach);
+		if (s2 ? smmuv3_inv_reaches_ipa(inv, e->space, first, last) :
+				smmuv3_inv_reaches(inv, e->space, false, first, last))
 			e->gen = 0;
 	}
 }

@@ -204,7 +204,7 @@ test_stage2_start_levels_and_concatenated_tables(void **state)
 		for (unsigned int tsz = 0; tsz < 64; tsz++) {
 			bool ok = tsz >= rows[i].min && tsz <= rows[i].max;
 			unsigned int gran = rows[i].gran, bits = gran - 3, level = rows[i].start;
-			uint64_t ipa = (UINT64_C(1) << (64 - tsz % 64)) - 4096, *e;
+			uint64_t ipa, *e;
 			unsigned int shift = gran + (3 - level) * bits;
 
 			s.ste.dw[2] = (s.ste.dw[2] & ~(SMMUV3_STE2_S2T0SZ | SMMUV3_STE2_S2SL0 |
@@ -220,6 +220,7 @@ test_stage2_start_levels_and_concatenated_tables(void **state)
 				continue;
 			}
 			/* The last page of the range; a table for each level below the first. */
+			ipa = (UINT64_C(1) << (64 - tsz)) - 4096;
 			e = &first[ipa >> shift];
 			for (; level < 3; level++) {
 				uint64_t *table = rig_get_ptr(&s.r, RIG_ARENA + (8u << 20) +
