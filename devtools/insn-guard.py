@@ -26,6 +26,7 @@ TIMES = 256
 HEADER = """\
 # Instructions per fault, counted by devtools/insn-guard.py (see there).
 # stall: one at a time; stall-burst: one of 32 in a burst; group: eight page requests;
+# request and request-burst: the same for groups of one page request;
 # deferred: on the poll thread; worker: the same fault on the worker; unmap: one page.
 # Of 32 in a burst on one page: echo: each is answered at once; duplicate: it gets the first
 # one's answer; joined: it waits for the first one, which is taken.

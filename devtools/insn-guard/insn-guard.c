@@ -170,7 +170,7 @@ take_fresh_pages(size_t pages)
  */
 
 static void
-serve_stall(void)
+serve_page(void)
 {
 	submit_write(take_fresh_pages(1), 64);
 	poll_counted(1);
@@ -178,7 +178,7 @@ serve_stall(void)
 }
 
 static void
-serve_stall_burst(void)
+serve_page_burst(void)
 {
 	for (unsigned int i = 0; i < BURST; i++)
 		submit_write(take_fresh_pages(1), 64);
@@ -470,9 +470,11 @@ static const struct {
 	unsigned int pages;	/* pages that a run uses */
 	unsigned int units;	/* faults that a run counts */
 } cases[] = {
-	{ "stall", open_stall, serve_stall, 1, 1 },
-	{ "stall-burst", open_stall, serve_stall_burst, BURST, BURST },
+	{ "stall", open_stall, serve_page, 1, 1 },
+	{ "stall-burst", open_stall, serve_page_burst, BURST, BURST },
 	{ "group", open_group, serve_group, GROUP, 1 },
+	{ "request", open_group, serve_page, 1, 1 },
+	{ "request-burst", open_group, serve_page_burst, BURST, BURST },
 	{ "deferred", open_deferred, serve_deferred, 0, BURST },
 	{ "worker", open_worker, serve_deferred, 0, BURST - 1 },
 	{ "echo", open_echo, serve_joined, 0, BURST },
