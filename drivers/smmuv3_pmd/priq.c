@@ -52,14 +52,15 @@ decode_perm(uint64_t dw0)
 }
 
 static inline void
-decode_request(const struct smmuv3 *s, uint64_t dw0, uint64_t dw1, struct iopf_event *event)
+decode_request(unsigned int sid_bits, uint64_t dw0, uint64_t dw1, struct iopf_event *event)
 {
 	bool ssv = dw0 & SMMUV3_PPR0_SSV, last = dw0 & SMMUV3_PPR0_LAST;
 	bool nothing = !(dw0 & (SMMUV3_PPR0_R | SMMUV3_PPR0_W));
+	uint64_t sid = SMMUV3_GET(SMMUV3_PPR0_SID, dw0);
 
 	*event = (struct iopf_event){
 		.addr = dw1 & SMMUV3_PPR1_ADDR,
-		.sid = SMMUV3_GET(SMMUV3_PPR0_SID, dw0),
+		.sid = sid,
 		.pasid = ssv ? SMMUV3_GET(SMMUV3_PPR0_SSID, dw0) : IOPF_NO_PASID,
 		.token = SMMUV3_GET(SMMUV3_PPR1_PRGINDEX, dw1),
 		.perm = decode_perm(dw0),
@@ -70,8 +71,7 @@ decode_request(const struct smmuv3 *s, uint64_t dw0, uint64_t dw1, struct iopf_e
 	 * Any StreamID that the SMMU has, not only those in the stream table: the SMMU reads no
 	 * STE for a page request [8.1], and the endpoint expects an answer.
 	 */
-	if (unlikely((uint64_t)event->sid >> SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, s->idr1) != 0 ||
-			(nothing && !last))) {
+	if (unlikely(sid >> sid_bits != 0 || (nothing && !last))) {
 		event->reason = IOPF_REASON_OTHER;
 		event->flags = IOPF_EVENT_BAD;
 	} else if (unlikely(nothing && ssv)) {
@@ -133,6 +133,7 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	uint64_t avail, before, pos = 0;
 	uint32_t losses, reported;
 	uint16_t i, bad = 0, markers = 0;
+	const unsigned int sid_bits = SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, s->idr1);
 	struct smmuv3_ppr *ring = q->ring;
 	bool lost_event = false;
 
@@ -185,7 +186,7 @@ smmuv3_priq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	for (i = 0; i < n; i++) {
 		struct smmuv3_ppr *ppr = &ring[smmuv3_q_slot(q->log2, cons + i)];
 
-		decode_request(s, ppr->dw[0], ppr->dw[1], &events[i]);
+		decode_request(sid_bits, ppr->dw[0], ppr->dw[1], &events[i]);
 		ppr->dw[0] = 0;
 		markers += (events[i].flags & IOPF_EVENT_STOP_MARKER) != 0;
 		bad += (events[i].flags & IOPF_EVENT_BAD) != 0;

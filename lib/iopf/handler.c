@@ -40,13 +40,6 @@ iopf_handler_run_gated(struct iopf_pass *pass, struct iopf_attachment *attachmen
 		iopf_join_publish(attachment, group);
 }
 
-void
-iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
-		struct iopf_slot *head, const struct iopf_fault *const *faults, uint16_t n)
-{
-	handler_run(pass, attachment, head, faults, n);
-}
-
 static __rte_noinline __rte_cold int
 inv_refuse(const struct iopf_group *group, const struct iopf_inv *inv)
 {

@@ -42,6 +42,7 @@ handler_call(struct iopf_domain *domain, const struct iopf_group *group)
 void iopf_handler_run_gated(struct iopf_pass *pass, struct iopf_attachment *attachment,
 		struct iopf_slot *head, const struct iopf_group *group);
 
+/* The state of @p head is HANDLING. */
 static inline void
 handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_slot *head,
 		const struct iopf_fault *const *faults, uint16_t n)
@@ -77,9 +78,6 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 	verdict_apply(pass, domain, head, group.id, gen, verdict);
 }
 
-/* handler_run() for prg.c. The state of @p head is HANDLING. */
-void iopf_handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment,
-		struct iopf_slot *head, const struct iopf_fault *const *faults, uint16_t n);
 /*
  * Begin invalidations for a group that is given to lost. @p left events of the burst are still to
  * be dispatched. False: the burst could need more calls of answer_after() than it has events, which

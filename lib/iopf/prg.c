@@ -20,9 +20,6 @@
 
 #include <stdlib.h>
 
-#include <rte_jhash.h>
-#include <rte_prefetch.h>
-
 #include "attachment.h"
 #include "domain.h"
 #include "episode.h"
@@ -34,6 +31,7 @@ struct iopf_prg_link {
 	uint32_t older, newer;		/* in the list of partial groups */
 	uint32_t member;		/* next request of the group */
 	/* of heads only */
+	uint32_t bucket;
 	uint32_t tail;
 	uint16_t nb;
 	bool partial;			/* in the list */
@@ -79,10 +77,27 @@ iopf_prg_fini(struct iopf_queue *q)
 	q->prg = NULL;
 }
 
-static inline uint32_t *
-bucket_of(struct iopf_prg *prg, uint32_t sid, uint32_t pasid, uint16_t index)
+static inline uint32_t
+bucket_of(const struct iopf_prg *prg, const struct iopf_event *ev)
 {
-	return &prg->buckets[rte_jhash_3words(sid, pasid, index, 0) & prg->mask];
+	/* The hash keeps nothing of a difference in the key's upper bits: see iopf_table_hash(). */
+	uint64_t index = (uint64_t)ev->token << 20;
+
+	return iopf_table_hash(iopf_attachment_key(ev->sid, ev->pasid) ^ index) & prg->mask;
+}
+
+static inline uint16_t
+group_list_faults(const struct iopf_queue *q, const struct iopf_slot *head,
+		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS])
+{
+	uint32_t i = head->index;
+	uint16_t n = 0;
+
+	do {
+		faults[n++] = &q->slots[i].fault;
+		i = q->prg->links[i].member;
+	} while (i != IOPF_NO_SLOT && n < IOPF_MAX_GROUP_FAULTS);
+	return n;
 }
 
 static inline bool
@@ -97,10 +112,11 @@ group_has_request(const struct iopf_slot *head, const struct iopf_event *ev)
  * another thread has answered and whose slot is not reclaimed yet.
  */
 static struct iopf_slot *
-group_find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i,
+group_find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t bucket,
 		enum iopf_slot_state *state)
 {
-	for (; i != IOPF_NO_SLOT; i = q->prg->links[i].hash_next) {
+	for (uint32_t i = q->prg->buckets[bucket]; i != IOPF_NO_SLOT;
+			i = q->prg->links[i].hash_next) {
 		struct iopf_slot *head = &q->slots[i];
 
 		if (!group_has_request(head, ev))
@@ -116,7 +132,7 @@ group_find(struct iopf_queue *q, const struct iopf_event *ev, uint32_t i,
 static void
 group_unhash(struct iopf_queue *q, const struct iopf_slot *head)
 {
-	uint32_t *link = bucket_of(q->prg, head->fault.sid, head->fault.pasid, head->fault.token);
+	uint32_t *link = &q->prg->buckets[q->prg->links[head->index].bucket];
 
 	while (*link != head->index)
 		link = &q->prg->links[*link].hash_next;
@@ -210,7 +226,7 @@ loss_handle(struct iopf_pass *pass, unsigned int left)
 		group = (struct iopf_group){
 			.dev = attachment->dev,
 			.pasid = attachment->pasid,
-			.nb_faults = iopf_prg_list_faults(q, head, prg->faults),
+			.nb_faults = group_list_faults(q, head, prg->faults),
 			.faults = prg->faults,
 		};
 		domain->conf.lost(domain, &group, iopf_domain_handlers(domain)->ctx);
@@ -264,16 +280,11 @@ uint16_t
 iopf_prg_list_faults(const struct iopf_queue *q, const struct iopf_slot *head,
 		const struct iopf_fault *faults[IOPF_MAX_GROUP_FAULTS])
 {
-	uint32_t i = head->index;
-	uint16_t n = 0;
-
 	if (q->prg == NULL) {
 		faults[0] = &head->fault;
 		return 1;
 	}
-	for (; i != IOPF_NO_SLOT && n < IOPF_MAX_GROUP_FAULTS; i = q->prg->links[i].member)
-		faults[n++] = &q->slots[i].fault;
-	return n;
+	return group_list_faults(q, head, faults);
 }
 
 uint32_t
@@ -316,7 +327,7 @@ request_append(struct iopf_pass *pass, const struct iopf_event *ev, const struct
 }
 
 static struct iopf_slot *
-group_begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
+group_begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t bucket,
 		struct iopf_attachment *attachment)
 {
 	struct iopf_queue *q = pass->queue;
@@ -331,8 +342,9 @@ group_begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link,
 	l->member = IOPF_NO_SLOT;
 	l->tail = head->index;
 	l->nb = 1;
-	l->hash_next = *link;
-	*link = head->index;
+	l->bucket = bucket;
+	l->hash_next = q->prg->buckets[bucket];
+	q->prg->buckets[bucket] = head->index;
 	if (last)
 		l->partial = false;
 	else
@@ -364,13 +376,13 @@ group_run_handler(struct iopf_pass *pass, struct iopf_slot *head)
 {
 	struct iopf_prg *prg = pass->queue->prg;
 
-	iopf_handler_run(pass, head->attachment, head, prg->faults,
-			iopf_prg_list_faults(pass->queue, head, prg->faults));
+	handler_run(pass, head->attachment, head, prg->faults,
+			group_list_faults(pass->queue, head, prg->faults));
 }
 
 /* The first request of a group. Returns the head, if the group waits for Last. */
 static struct iopf_slot *
-request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t *link)
+request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t bucket)
 {
 	struct iopf_iommu *iommu = pass->queue->iommu;
 	struct iopf_attachment *attachment = iopf_table_find(&iommu->attached,
@@ -385,7 +397,7 @@ request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t
 					iopf_count_no_attachment(iommu, ev->sid));
 		return NULL;
 	}
-	head = group_begin(pass, ev, link, attachment);
+	head = group_begin(pass, ev, bucket, attachment);
 	if (likely(head != NULL)) {
 		if (!last)
 			return head;
@@ -412,16 +424,16 @@ request_dispatch(struct iopf_pass *pass, const struct iopf_event *ev, struct iop
 	bool last = ev->flags & IOPF_EVENT_LAST;
 	enum iopf_slot_state state;
 	struct iopf_slot *head = open;
-	uint32_t *link;
+	uint32_t bucket;
 
 	if (head != NULL && group_has_request(head, ev)) {
 		state = IOPF_SLOT_STATE(iopf_slot_load(head));
 	} else {
-		link = bucket_of(q->prg, ev->sid, ev->pasid, ev->token);
-		head = group_find(q, ev, *link, &state);
+		bucket = bucket_of(q->prg, ev);
+		head = group_find(q, ev, bucket, &state);
 		if (head == NULL) {
 			pass->nb_faults += last;
-			return request_open_group(pass, ev, link);
+			return request_open_group(pass, ev, bucket);
 		}
 	}
 	if (unlikely(state != IOPF_SLOT_PARTIAL && state != IOPF_SLOT_DROPPED)) {
@@ -439,7 +451,7 @@ request_dispatch(struct iopf_pass *pass, const struct iopf_event *ev, struct iop
 		}
 	}
 	group_discard(q, head->index, IOPF_IOMMU_STAT_DISCARDED);
-	return request_open_group(pass, ev, bucket_of(q->prg, ev->sid, ev->pasid, ev->token));
+	return request_open_group(pass, ev, bucket_of(q->prg, ev));
 }
 
 unsigned int
