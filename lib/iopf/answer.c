@@ -50,6 +50,7 @@ slot_copy(const struct iopf_slot *slot, struct iopf_slot_copy *copy)
 	copy->answer.token = __atomic_load_n(&slot->fault.token, __ATOMIC_RELAXED);
 	copy->answer.page_request = false;
 	copy->addr = __atomic_load_n(&slot->fault.addr, __ATOMIC_RELAXED);
+	copy->fault_class = __atomic_load_n(&slot->fault.fault_class, __ATOMIC_RELAXED);
 	copy->ipa = __atomic_load_n(&slot->fault.ipa, __ATOMIC_RELAXED);
 	copy->reason = __atomic_load_n(&slot->fault.reason, __ATOMIC_RELAXED);
 	copy->raw_id = __atomic_load_n(&slot->fault.raw_id, __ATOMIC_RELAXED);
@@ -205,6 +206,7 @@ episode_open(const struct iopf_queue *q, const struct iopf_slot_copy *copy)
 		.flags = copy->flags,
 		.raw_id = copy->raw_id,
 		.queue = q->id,
+		.fault_class = copy->fault_class,
 	};
 
 	iopf_episode_open(copy->attachment, &fault);

@@ -67,6 +67,7 @@ struct iopf_slot_copy {
 	uint8_t flags;
 	uint8_t reason;
 	uint8_t raw_id;
+	uint8_t fault_class;
 };
 
 /*

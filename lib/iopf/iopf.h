@@ -128,7 +128,17 @@ enum iopf_reason {
 #define IOPF_NB_REASONS 6
 const char *iopf_reason_name(enum iopf_reason reason);
 
-/** The fault is of a second stage: ipa is valid. */
+/** The access of the IOMMU or device that faulted: CLASS of the SMMU. */
+enum iopf_event_class {
+	IOPF_CLASS_NONE,	/**< the event has none */
+	IOPF_CLASS_CD,		/**< the IOMMU read its table of address spaces */
+	IOPF_CLASS_TT,		/**< the IOMMU accessed a translation table */
+	IOPF_CLASS_IN,		/**< the device's access itself */
+};
+#define IOPF_NB_CLASSES 4
+const char *iopf_event_class_name(enum iopf_event_class event_class);
+
+/** The fault is of a second stage: ipa and fault_class are valid. */
 #define IOPF_FAULT_STAGE2	(1u << 0)
 /** The access waits for an answer. */
 #define IOPF_FAULT_STALLED	(1u << 1)
@@ -140,7 +150,8 @@ const char *iopf_reason_name(enum iopf_reason reason);
 /** One outstanding fault: read-only for handlers, and valid only during their call. */
 struct iopf_fault {
 	uint64_t addr;		/**< input address, as the device sent it */
-	uint64_t ipa;		/**< with IOPF_FAULT_STAGE2 */
+	uint64_t ipa;		/**< with IOPF_FAULT_STAGE2: the page that stage 2 did not
+				  * translate; with IOPF_CLASS_IN that of the access */
 	uint64_t time;		/**< rte_rdtsc() when its record was read */
 	uint32_t sid;		/**< StreamID */
 	uint32_t pasid;		/**< or IOPF_NO_PASID */
@@ -149,7 +160,9 @@ struct iopf_fault {
 	uint8_t reason;		/**< enum iopf_reason */
 	uint8_t flags;		/**< IOPF_FAULT_* */
 	uint8_t raw_id;		/**< the record's own number */
-	uint16_t queue;		/**< that it came from */
+	uint8_t queue;		/**< that it came from */
+	uint8_t fault_class;	/**< with IOPF_FAULT_STAGE2: enum iopf_event_class, the access to
+				  * the ipa; without it IOPF_CLASS_NONE */
 };
 
 /**
@@ -290,16 +303,24 @@ void *iopf_dev_ctx(const struct iopf_dev *dev);
 enum iopf_format {
 	IOPF_FORMAT_NONE,	/**< no address is mapped: each access faults */
 	IOPF_FORMAT_ARM64_S1,	/**< VMSAv8-64 stage 1, lower half */
+	/**
+	 * VMSAv8-64 stage 2: the addresses of accesses, faults and invalidations are IPAs. Such a
+	 * domain is attached with IOPF_NO_PASID, and is the device's only one.
+	 */
+	IOPF_FORMAT_ARM64_S2,
 };
 
 /** For the driver; the library does not read it. */
 struct iopf_translation {
 	enum iopf_format format;
 	uint64_t root;		/**< device address of the first table */
-	uint64_t mair;		/**< memory attributes by index [index 0: normal write-back] */
-	uint8_t va_bits;	/**< no default */
+	uint64_t mair;		/**< memory attributes by index [index 0: normal write-back]; stage
+				  * 2 has none */
+	uint8_t va_bits;	/**< no default; in stage 2 the width of IPAs */
 	uint8_t granule_log2;	/**< no default; one of iopf_iommu_info.granules */
 	uint8_t pa_bits;	/**< [the IOMMU's] */
+	uint8_t levels;		/**< stage 2: of the table, whose first level has 1 to 16
+				  * concatenated tables [as few as possible, as lib/pgtable] */
 };
 
 struct iopf_domain_conf {
@@ -330,10 +351,11 @@ int iopf_domain_destroy(struct iopf_domain *domain);
  * not attached. If the undo failed too, it is half attached until the next attach, detach or
  * removal of the device: accesses that fault abort, and no handler is called.
  * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the undo
- *   of an attach is not complete), -ERANGE (no such PASID), -EINVAL (the IOMMU cannot do the
- *   translation), -ENODEV (the device's removal has begun), -EDEADLK, -ENOMEM, -ENOSPC (of
- *   address spaces or page requests, or a limit of the driver), or the error of the driver or of
- *   an operation.
+ *   of an attach is not complete), -ERANGE (no such PASID, or a PASID with a stage-2 domain),
+ *   -EINVAL (the IOMMU cannot do the translation, or a stage-2 domain would not be the device's
+ *   only one), -ENOTSUP (the IOMMU has no stage 2), -ENODEV (the device's removal has begun),
+ *   -EDEADLK, -ENOMEM, -ENOSPC (of address spaces or page requests, or a limit of the driver), or
+ *   the error of the driver or of an operation.
  */
 int iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 

@@ -85,6 +85,7 @@ extern "C" {
 
 /** The event waits for an answer. */
 #define IOPF_EVENT_STALL	(1u << 0)
+/** A fault of stage 2: ipa and event_class are valid. */
 #define IOPF_EVENT_STAGE2	(1u << 1)
 /** A record that no IOMMU writes (a reserved id, a stall of an event that cannot stall). */
 #define IOPF_EVENT_BAD		(1u << 2)
@@ -113,7 +114,7 @@ struct iopf_event {
 	uint8_t raw_id;
 	/* Of the event queue, without IOPF_EVENT_STALL and _LOST: see struct iopf_record. */
 	uint8_t stage;
-	uint8_t event_class;	/**< enum iopf_event_class */
+	uint8_t event_class;	/**< enum iopf_event_class; with IOPF_EVENT_STAGE2 of stalls too */
 	uint64_t fetch_addr;
 	uint32_t syndrome;
 	uint8_t perm_priv;
@@ -207,6 +208,10 @@ struct iopf_driver_ops {
 	 */
 	int (*dev_usable)(void *priv, void *dev);
 
+	/**
+	 * @return 0, -EINVAL or -ENOTSUP (the IOMMU cannot do the translation: the driver logs
+	 *   why), -ENOMEM, -ENOSPC.
+	 */
 	int (*domain_add)(void *priv, const struct iopf_translation *translation, void **domain);
 	void (*domain_del)(void *priv, void *domain);
 

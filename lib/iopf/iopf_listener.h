@@ -63,16 +63,6 @@ extern "C" {
 
 struct iopf_listener;
 
-/** The access of the IOMMU or device that faulted: CLASS of the SMMU. */
-enum iopf_event_class {
-	IOPF_CLASS_NONE,	/**< the event has none */
-	IOPF_CLASS_CD,		/**< the IOMMU read its table of address spaces */
-	IOPF_CLASS_TT,		/**< the IOMMU accessed a translation table */
-	IOPF_CLASS_IN,		/**< the device's access itself */
-};
-#define IOPF_NB_CLASSES 4
-const char *iopf_event_class_name(enum iopf_event_class event_class);
-
 /** fetch_addr is valid. */
 #define IOPF_RECORD_FETCH	(1u << 0)
 /** ipa is valid. */

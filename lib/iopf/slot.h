@@ -203,6 +203,9 @@ iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now
 			(ev->flags & IOPF_EVENT_PAGE_REQUEST ? IOPF_FAULT_PAGE_REQUEST : 0),
 			__ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.raw_id, ev->raw_id, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.fault_class,
+			ev->flags & IOPF_EVENT_STAGE2 ? ev->event_class : IOPF_CLASS_NONE,
+			__ATOMIC_RELAXED);
 	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
 }
 

@@ -110,7 +110,8 @@ the_first_fatal_fault_is_kept_whole(void **state)
 	one_put((struct iopf_event){ .addr = 0x123456, .ipa = 0x777000, .sid = SID,
 			.pasid = IOPF_NO_PASID, .token = 9, .perm = IOPF_PERM_WRITE | IOPF_PERM_PRIV,
 			.reason = IOPF_REASON_PERMISSION,
-			.flags = IOPF_EVENT_STALL | IOPF_EVENT_STAGE2, .raw_id = 0x13 });
+			.flags = IOPF_EVENT_STALL | IOPF_EVENT_STAGE2, .raw_id = 0x13,
+			.event_class = IOPF_CLASS_TT });
 	one_put_stall(1, 0);
 	iopf_poll(one.poller);
 	assert_int_equal(0, rearm(&episode));
@@ -125,6 +126,7 @@ the_first_fatal_fault_is_kept_whole(void **state)
 	assert_int_equal(IOPF_FAULT_STALLED | IOPF_FAULT_STAGE2, episode.first.flags);
 	assert_int_equal(0x13, episode.first.raw_id);
 	assert_int_equal(IOPF_QUEUE_EVENTS, episode.first.queue);
+	assert_int_equal(IOPF_CLASS_TT, episode.first.fault_class);
 }
 
 static void
