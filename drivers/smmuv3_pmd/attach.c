@@ -10,10 +10,13 @@
  *	detach	CD stops; TLBI by ASID; STEs stop if no other attachment needs them; ATC_INV
  *		(ATS only); release
  *
+ * A stage-2 domain has no CD, and its device no other attachment: its STEs take the place of the
+ * CD. They stop before the TLBI by VMID, and start after words 2 and 3 are written.
+ *
  * Each step ends with a CMD_SYNC. If a step fails (-ETIMEDOUT, -EIO) the attachment stays in
  * the stage before it, and the next detach continues there: each step can be repeated. The
- * TLBI uses the ASID of the domain. The attachment holds the domain, so that neither is given
- * to another user before the SMMU has forgotten them.
+ * TLBI uses the ASID or VMID of the domain. The attachment holds the domain, so that neither is
+ * given to another user before the SMMU has forgotten them.
  *
  * An attach that fails half-way is undone from the first stage on, whatever stage it had
  * reached: to stop a CD that never started costs a few commands. If the undoing fails too the
@@ -35,13 +38,22 @@
 #include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
 #include "ste.h"
+#include "tlbi.h"
 
 static int
-tlb_inv_asid(struct smmuv3 *s, const struct smmuv3_domain *domain)
+tlb_inv_domain(struct smmuv3 *s, const struct smmuv3_domain *domain)
 {
-	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+	const struct smmuv3_cmd tlbi = smmuv3_tlbi_make_all(domain);
 
 	return smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, NULL);
+}
+
+/* The STEs of the device do not translate: no attachment was there before, or is there after. */
+static void
+set_stage2(struct smmuv3_dev *dev, const struct smmuv3_domain *domain)
+{
+	dev->stage2 = domain;
+	dev->words_written = false;
 }
 
 struct smmuv3_attachment *
@@ -56,6 +68,8 @@ smmuv3_attachment_new(struct smmuv3 *s, struct smmuv3_dev *dev, struct smmuv3_do
 		.stage = SMMUV3_ATCS_EMPTIED };
 	smmuv3_domain_get(s, domain);
 	dev->nb_attachments++;
+	if (smmuv3_domain_is_stage2(domain))
+		set_stage2(dev, domain);
 	return a;
 }
 
@@ -67,16 +81,33 @@ smmuv3_attachment_prepare(struct smmuv3 *s, struct smmuv3_attachment *a)
 	if (!a->dev->pri)
 		return 0;
 	ret = smmuv3_atc_add(s, a);
-	return ret < 0 ? ret : tlb_inv_asid(s, a->domain);
+	return ret < 0 ? ret : tlb_inv_domain(s, a->domain);
 }
 
 void
 smmuv3_attachment_release(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
 	smmuv3_atc_del(s, a);
+	if (a->dev->stage2 != NULL)
+		set_stage2(a->dev, NULL);
 	smmuv3_domain_put(s, a->domain);
 	a->dev->nb_attachments--;
 	free(a);
+}
+
+/* After this no walk for the attachment fills the TLB. */
+static int
+stop_walks(struct smmuv3 *s, struct smmuv3_attachment *a)
+{
+	struct smmuv3_dev *dev = a->dev;
+
+	if (a->stage == SMMUV3_REPLACED)
+		return smmuv3_cd_finish_switch(s, dev);
+	if (dev->stage2 == NULL)
+		return smmuv3_cd_stop(s, dev, a->ssid);
+	dev->live = false;
+	a->inv_all_pasids = true;
+	return smmuv3_stes_stop(s, dev);
 }
 
 /* Continue the detach from its stage. 0: the attachment is released. */
@@ -89,21 +120,19 @@ undo_stages(struct smmuv3 *s, struct smmuv3_attachment *a)
 	switch (a->stage) {
 	case SMMUV3_REPLACED:
 	case SMMUV3_ATTACHED:
-		ret = a->stage == SMMUV3_REPLACED ? smmuv3_cd_finish_switch(s, dev) :
-				smmuv3_cd_stop(s, dev, a->ssid);
+		ret = stop_walks(s, a);
 		if (ret < 0)
 			return ret;
 		a->stage = SMMUV3_CD_STOPPED;
 		/* fallthrough */
 	case SMMUV3_CD_STOPPED:
-		/* The CD has stopped, so no walk through it fills the TLB again. */
-		ret = tlb_inv_asid(s, a->domain);
+		ret = tlb_inv_domain(s, a->domain);
 		if (ret < 0)
 			return ret;
 		a->stage = SMMUV3_TLB_EMPTIED;
 		/* fallthrough */
 	case SMMUV3_TLB_EMPTIED:
-		if (dev->nb_live == 1) {
+		if (dev->nb_live == 1 && dev->stage2 == NULL) {
 			dev->live = false;
 			a->inv_all_pasids = true;
 			ret = smmuv3_stes_stop(s, dev);
@@ -136,7 +165,7 @@ start_translation(struct smmuv3 *s, struct smmuv3_attachment *a)
 	/* From here on a failure is undone from the first stage. */
 	a->stage = SMMUV3_ATTACHED;
 	dev->nb_live++;
-	ret = smmuv3_cd_start(s, dev, a->ssid, a->domain);
+	ret = dev->stage2 != NULL ? 0 : smmuv3_cd_start(s, dev, a->ssid, a->domain);
 	if (ret == 0 && !dev->live) {
 		a->inv_all_pasids = true;
 		dev->may_stall = dev->stall;
@@ -171,6 +200,27 @@ find_ssid(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
 	return -ERANGE;
 }
 
+/* A stage-2 domain is in the STE, which has no CDs then. */
+static int
+check_stage2(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid,
+		const struct smmuv3_domain *domain)
+{
+	bool stage2 = smmuv3_domain_is_stage2(domain);
+
+	if (stage2 && pasid != IOPF_NO_PASID) {
+		SMMUV3_LOG(ERR, s, "PASID %u: a stage-2 domain translates no traffic with a PASID: "
+				"attach it with IOPF_NO_PASID", pasid);
+		return -ERANGE;
+	}
+	if (dev->nb_attachments == 0 || (!stage2 && dev->stage2 == NULL))
+		return 0;
+	SMMUV3_LOG(ERR, s, "StreamID %u: a stage-2 domain must be the device's only one, and %s: "
+			"detach %s first", dev->sids[0],
+			dev->stage2 != NULL ? "one is attached" : "others are attached",
+			dev->stage2 != NULL ? "it" : "those");
+	return -EINVAL;
+}
+
 int
 smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain, void **attachment)
 {
@@ -180,6 +230,9 @@ smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain, void *
 	int ssid, ret;
 
 	*attachment = NULL;
+	ret = check_stage2(s, dev, pasid, domain);
+	if (ret < 0)
+		return ret;
 	ssid = find_ssid(s, dev, pasid);
 	if (ssid < 0)
 		return ssid;

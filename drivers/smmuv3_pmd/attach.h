@@ -24,8 +24,8 @@ struct smmuv3_domain;
 enum smmuv3_stage {
 	SMMUV3_REPLACED,	/* another has its SubstreamID; the SMMU may use the CD */
 	SMMUV3_ATTACHED,	/* the CD may translate */
-	SMMUV3_CD_STOPPED,	/* the SMMU walks no table through the CD */
-	SMMUV3_TLB_EMPTIED,	/* the TLB has no entry of the ASID from this CD either */
+	SMMUV3_CD_STOPPED,	/* the SMMU walks no table through the CD, or stage 2 of the STE */
+	SMMUV3_TLB_EMPTIED,	/* the TLB has no entry of the ASID, or VMID, from there either */
 	SMMUV3_STES_STOPPED,	/* the STEs have stopped, if no other attachment needs them */
 	SMMUV3_ATCS_EMPTIED,	/* the ATCs are invalidated: the attachment can be released */
 };

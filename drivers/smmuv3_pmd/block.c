@@ -17,19 +17,24 @@
 #include "smmuv3_spec.h"
 #include "ste.h"
 
-/* With S clear an access that faults aborts, and is recorded, since R is set [5.4]. */
+/*
+ * With S clear, or S2S of a stage-2 domain, whose device has no other attachment, an access that
+ * faults aborts, and is recorded, since R, or S2R, is set [5.2, 5.4].
+ */
 int
 smmuv3_stall_set(void *priv, void *attachment, bool on)
 {
 	const struct smmuv3_attachment *a = attachment;
 	struct smmuv3 *s = priv;
 
-	/* A CD with S clear is illegal there [5.4]. */
+	/* A CD with S clear, or an STE with S2S clear, is illegal there [5.2, 5.4]. */
 	if (s->stall_model == SMMUV3_STALL_MODEL_FORCED)
 		return on ? 0 : -ENOTSUP;
 	/* Nothing stalls: S is clear, or a detach has stopped the CD. */
 	if (!a->dev->stall || a->stage != SMMUV3_ATTACHED)
 		return 0;
+	if (a->dev->stage2 != NULL)
+		return smmuv3_stes_set_s2s(s, a->dev, on);
 	return smmuv3_cd_set_stall(s, a->dev, a->ssid, on);
 }
 

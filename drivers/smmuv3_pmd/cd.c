@@ -11,13 +11,13 @@
 
 #include <rte_bitops.h>
 
-#include "asid.h"
 #include "base.h"
 #include "cd.h"
 #include "cmdq.h"
 #include "dev.h"
 #include "domain.h"
 #include "entry.h"
+#include "ids.h"
 #include "mem.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
@@ -128,8 +128,8 @@ encode_tg0(unsigned int granule_log2)
 }
 
 /* The smallest IPS that covers the addresses of the tables. */
-static unsigned int
-encode_ips(const struct smmuv3 *s, const struct iopf_translation *tr)
+unsigned int
+smmuv3_encode_ips(const struct smmuv3 *s, const struct iopf_translation *tr)
 {
 	unsigned int oas = SMMUV3_GET(SMMUV3_IDR5_OAS, s->idr5), enc = 0;
 
@@ -148,39 +148,50 @@ get_table_log2(const struct iopf_translation *tr)
 }
 
 int
+smmuv3_check_granule(const struct smmuv3 *s, const struct iopf_translation *tr)
+{
+	if (tr->granule_log2 <= 16 && s->granules & 1u << tr->granule_log2)
+		return 0;
+	SMMUV3_LOG(ERR, s, "granule_log2 %u of a translation: use one that the SMMU has:%s%s%s",
+			tr->granule_log2, s->granules & 1u << 12 ? " 12 (4 KiB)" : "",
+			s->granules & 1u << 14 ? " 14 (16 KiB)" : "",
+			s->granules & 1u << 16 ? " 16 (64 KiB)" : "");
+	return -EINVAL;
+}
+
+int
+smmuv3_check_root(const struct smmuv3 *s, const struct iopf_translation *tr,
+		unsigned int align_log2)
+{
+	uint64_t align = UINT64_C(1) << align_log2;
+	unsigned int bits = smmuv3_oas_bits(smmuv3_encode_ips(s, tr));
+
+	if (!(tr->root & (align - 1)) && tr->root >> bits == 0)
+		return 0;
+	SMMUV3_LOG(ERR, s, "root table at 0x%" PRIx64 ": a multiple of 0x%" PRIx64
+			" below 2^%u is needed", tr->root, align, bits);
+	return -EINVAL;
+}
+
+int
 smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translation *tr)
 {
-	uint64_t align;
-
 	if (tr->format == IOPF_FORMAT_NONE)
 		return 0;
 	if (tr->format != IOPF_FORMAT_ARM64_S1) {
-		SMMUV3_LOG(ERR, s, "translation format %d is unknown: use IOPF_FORMAT_ARM64_S1",
-				tr->format);
+		SMMUV3_LOG(ERR, s, "translation format %d is unknown: use IOPF_FORMAT_ARM64_S1 "
+				"or IOPF_FORMAT_ARM64_S2", tr->format);
 		return -EINVAL;
 	}
-	if (tr->granule_log2 > 16 || !(s->granules & 1u << tr->granule_log2)) {
-		SMMUV3_LOG(ERR, s, "granule_log2 %u of a translation: use one that the SMMU "
-				"has:%s%s%s", tr->granule_log2,
-				s->granules & 1u << 12 ? " 12 (4 KiB)" : "",
-				s->granules & 1u << 14 ? " 14 (16 KiB)" : "",
-				s->granules & 1u << 16 ? " 16 (64 KiB)" : "");
+	if (smmuv3_check_granule(s, tr) < 0)
 		return -EINVAL;
-	}
 	if (tr->va_bits < 25 || tr->va_bits > 48) {
 		SMMUV3_LOG(ERR, s, "translation of %u address bits: use 25 to 48",
 				tr->va_bits);
 		return -EINVAL;
 	}
 	/* The SMMU ignores lower bits, and a larger address is illegal [5.4]. */
-	align = UINT64_C(1) << RTE_MAX(get_table_log2(tr), 6u);
-	if (tr->root & (align - 1) || tr->root >> smmuv3_oas_bits(encode_ips(s, tr)) != 0) {
-		SMMUV3_LOG(ERR, s, "root table at 0x%" PRIx64 ": a multiple of 0x%" PRIx64
-				" below 2^%u is needed", tr->root, align,
-				smmuv3_oas_bits(encode_ips(s, tr)));
-		return -EINVAL;
-	}
-	return 0;
+	return smmuv3_check_root(s, tr, RTE_MAX(get_table_log2(tr), 6u));
 }
 
 void
@@ -207,7 +218,7 @@ smmuv3_cd_make(const struct smmuv3 *s, const struct smmuv3_dev *dev,
 		SMMUV3_PUT(SMMUV3_CD0_IR0, SMMUV3_CD_RGN_WBWA) |
 		SMMUV3_PUT(SMMUV3_CD0_OR0, SMMUV3_CD_RGN_WBWA) |
 		SMMUV3_PUT(SMMUV3_CD0_SH0, SMMUV3_SH_ISH) |
-		SMMUV3_PUT(SMMUV3_CD0_IPS, encode_ips(s, tr));
+		SMMUV3_PUT(SMMUV3_CD0_IPS, smmuv3_encode_ips(s, tr));
 	cd->dw[1] = tr->root & SMMUV3_CD1_TTB0;
 	cd->dw[3] = tr->mair != 0 ? tr->mair : 0xff;
 }

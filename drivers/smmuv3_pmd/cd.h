@@ -57,6 +57,14 @@ int smmuv3_cd_switch(struct smmuv3 *s, struct smmuv3_dev *dev, uint32_t ssid,
 /* 0: the SMMU uses no CD from before the last switch. Can be repeated after an error. */
 int smmuv3_cd_finish_switch(struct smmuv3 *s, struct smmuv3_dev *dev);
 
+/* These are for tables of stage 2 too (stage2.c). */
+/* IPS or S2PS: the smallest that covers the addresses of the tables. */
+unsigned int smmuv3_encode_ips(const struct smmuv3 *s, const struct iopf_translation *tr);
+/* -EINVAL, and a line in the log. */
+int smmuv3_check_granule(const struct smmuv3 *s, const struct iopf_translation *tr);
+int smmuv3_check_root(const struct smmuv3 *s, const struct iopf_translation *tr,
+		unsigned int align_log2);
+
 int smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translation *tr);
 
 #endif /* SMMUV3_CD_H */

@@ -16,6 +16,7 @@
 
 struct iopf_dev_conf;
 struct smmuv3;
+struct smmuv3_domain;
 
 struct smmuv3_dev {
 	struct smmuv3_cdtab cds;
@@ -23,10 +24,13 @@ struct smmuv3_dev {
 	bool pri;			/* ATS is on while a domain is attached */
 	bool prg_pasid;
 	bool merge_events;
-	bool word1_written;		/* word 1 of its STEs is written, CMD_SYNC complete */
+	/* Words 1 to 3 of its STEs are written for stage2, CMD_SYNC complete. */
+	bool words_written;
 	bool live;			/* its STEs translate, CMD_SYNC complete */
 	bool blocked;			/* its STEs abort whatever is attached: block.c */
 	bool may_stall;			/* its STEs have translated since the last STALL_TERM */
+	/* The stage-2 domain of its only attachment, or NULL: its attachments are of stage 1. */
+	const struct smmuv3_domain *stage2;
 	uint32_t nb_pasids;
 	unsigned int nb_attachments;	/* attachments that are not released */
 	unsigned int nb_live;		/* ... that need translating STEs */

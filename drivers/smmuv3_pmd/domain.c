@@ -5,37 +5,49 @@
 
 #include <stdlib.h>
 
-#include "asid.h"
 #include "base.h"
 #include "cd.h"
 #include "domain.h"
+#include "ids.h"
 #include "smmuv3_pmd.h"
+#include "stage2.h"
+
+static struct smmuv3_ids *
+get_ids(struct smmuv3 *s, bool stage2)
+{
+	return stage2 ? &s->vmids : &s->asids;
+}
 
 int
 smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **out)
 {
+	bool stage2 = tr->format == IOPF_FORMAT_ARM64_S2;
 	struct smmuv3 *s = priv;
 	struct smmuv3_domain *domain;
-	int asid;
-	int ret;
+	int id, ret;
 
-	ret = smmuv3_cd_check_translation(s, tr);
+	ret = stage2 ? smmuv3_stage2_check_translation(s, tr) : smmuv3_cd_check_translation(s, tr);
 	if (ret < 0)
 		return ret;
 	domain = calloc(1, sizeof(*domain));
 	if (domain == NULL)
 		return -ENOMEM;
 	pthread_mutex_lock(&s->tables_lock);
-	asid = smmuv3_asid_get(s);
+	id = smmuv3_ids_get(get_ids(s, stage2));
 	pthread_mutex_unlock(&s->tables_lock);
-	if (asid < 0) {
-		SMMUV3_LOG(ERR, s, "all %u ASIDs are in use, one for each domain: remove a domain",
-				s->asids.nb - 1);
+	if (id < 0) {
+		if (stage2)
+			SMMUV3_LOG(ERR, s, "all %u VMIDs are in use, one for each stage-2 domain: "
+					"remove a domain", s->vmids.nb - 1);
+		else
+			SMMUV3_LOG(ERR, s, "all %u ASIDs are in use, one for each domain: remove "
+					"a domain", s->asids.nb - 1);
 		free(domain);
-		return asid;
+		return id;
 	}
 	domain->tr = *tr;
-	domain->asid = asid;
+	domain->asid = stage2 ? SMMUV3_ASID_NONE : id;
+	domain->vmid = stage2 ? id : SMMUV3_VMID_NONE;
 	domain->refs = 1;
 	*out = domain;
 	return 0;
@@ -52,13 +64,13 @@ smmuv3_domain_get(struct smmuv3 *s, struct smmuv3_domain *domain)
 void
 smmuv3_domain_put(struct smmuv3 *s, struct smmuv3_domain *domain)
 {
-	bool last;
+	bool stage2 = smmuv3_domain_is_stage2(domain), last;
 
 	pthread_mutex_lock(&s->tables_lock);
 	last = --domain->refs == 0;
-	/* The TLB has no entry of this ASID: each attachment invalidated it before release. */
+	/* The TLB has no entry of it: each attachment invalidated it before release. */
 	if (last)
-		smmuv3_asid_put(s, domain->asid);
+		smmuv3_ids_put(get_ids(s, stage2), stage2 ? domain->vmid : domain->asid);
 	pthread_mutex_unlock(&s->tables_lock);
 	if (last)
 		free(domain);

@@ -11,6 +11,7 @@
  */
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <iopf_driver.h>
@@ -21,15 +22,22 @@ struct smmuv3;
 
 struct smmuv3_domain {
 	struct iopf_translation tr;
-	uint16_t asid;
+	uint16_t asid;			/* SMMUV3_ASID_NONE: a stage-2 domain */
+	uint16_t vmid;			/* SMMUV3_VMID_NONE: a stage-1 domain */
 	uint32_t refs;			/* one of the library, one for each attachment */
 	/* Indices into smmuv3.atcs, plus one; 0: unused. */
 	_Atomic uint32_t atc_end;
 	_Atomic uint32_t atc[SMMUV3_MAX_ATCS];
 };
 
+static inline bool
+smmuv3_domain_is_stage2(const struct smmuv3_domain *domain)
+{
+	return domain->tr.format == IOPF_FORMAT_ARM64_S2;
+}
+
 int smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **domain);
-/* Its ASID is free once the last attachment is released. */
+/* Its ASID or VMID is free once the last attachment is released. */
 void smmuv3_domain_del(void *priv, void *domain);
 void smmuv3_domain_get(struct smmuv3 *s, struct smmuv3_domain *domain);
 void smmuv3_domain_put(struct smmuv3 *s, struct smmuv3_domain *domain);

@@ -5,8 +5,8 @@
 
 #include "event.h"
 
-static uint8_t
-decode_class(uint64_t dw1)
+uint8_t
+smmuv3_event_decode_class(uint64_t dw1)
 {
 	switch (SMMUV3_GET(SMMUV3_EVT1_CLASS, dw1)) {
 	case SMMUV3_CLASS_CD:
@@ -50,7 +50,7 @@ decode_translation_fault(const struct smmuv3_evt *evt, struct iopf_event *event)
 	uint64_t dw1 = evt->dw[1];
 
 	event->stage = decode_stage(dw1);
-	event->event_class = decode_class(dw1);
+	event->event_class = smmuv3_event_decode_class(dw1);
 	event->syndrome = SMMUV3_GET(SMMUV3_EVT1_SYNDROME, dw1);
 	if (event->stage == 2)
 		decode_ipa(evt, event);
@@ -123,7 +123,7 @@ smmuv3_event_decode_rest(const struct smmuv3_evt *evt, struct iopf_event *event)
 		break;
 	case SMMUV3_F_WALK_EABT:
 		event->stage = decode_stage(dw1);
-		event->event_class = decode_class(dw1);
+		event->event_class = smmuv3_event_decode_class(dw1);
 		decode_fetch(evt, event);
 		break;
 	case SMMUV3_F_TRANSLATION:

@@ -20,4 +20,7 @@
  */
 void smmuv3_event_decode_rest(const struct smmuv3_evt *evt, struct iopf_event *event);
 
+/* IOPF_CLASS_*, from word 1 of the record of a translation fault. */
+uint8_t smmuv3_event_decode_class(uint64_t dw1);
+
 #endif /* SMMUV3_EVENT_H */

@@ -113,6 +113,7 @@ decode_event(const struct smmuv3 *s, const struct smmuv3_evt *evt, struct iopf_e
 	if (dw1 & SMMUV3_EVT1_S2) {
 		event->flags = IOPF_EVENT_STAGE2;
 		event->ipa = evt->dw[3] & SMMUV3_EVT3_IPA;
+		event->event_class = smmuv3_event_decode_class(dw1);
 	}
 	if (unlikely(!(dw1 & SMMUV3_EVT1_STALL))) {
 		smmuv3_event_decode_rest(evt, event);

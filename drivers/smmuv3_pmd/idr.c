@@ -94,6 +94,11 @@ smmuv3_idr_read(struct smmuv3 *s)
 	s->max_stalls = s->stall_model == SMMUV3_STALL_MODEL_TERM ? 0 :
 			SMMUV3_GET(SMMUV3_IDR5_STALL_MAX, s->idr5);
 	s->oas_bits = smmuv3_oas_bits(SMMUV3_GET(SMMUV3_IDR5_OAS, s->idr5));
+	/* Tables of AArch32 have IPAs of 40 bits, whatever OAS is [3.4]. */
+	if (s->idr0 & SMMUV3_IDR0_S2P) {
+		s->ipa_bits = RTE_MIN(RTE_MAX(s->oas_bits, ttf == SMMUV3_TTF_BOTH ? 40u : 0), 48u);
+		s->vmid_bits = s->idr0 & SMMUV3_IDR0_VMID16 ? 16 : 8;
+	}
 	s->ssid_bits = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_SSIDSIZE, s->idr1), 20u);
 	s->cmdq_log2_max = RTE_MIN(SMMUV3_GET(SMMUV3_IDR1_CMDQS, s->idr1),
 			(uint64_t)SMMUV3_QUEUE_LOG2_MAX);
@@ -133,6 +138,9 @@ smmuv3_idr_fill_info(const struct smmuv3 *s, struct iopf_iommu_info *info)
 	info->addr_bits = s->oas_bits;
 	info->va_bits = 48;
 	info->granules = s->granules;
+	info->stage2 = s->vmid_bits != 0;
+	info->ipa_bits = s->ipa_bits;
+	info->vmid_bits = s->vmid_bits;
 	info->max_stalls = s->max_stalls;
 	info->stall_forced = s->stall_model == SMMUV3_STALL_MODEL_FORCED;
 	info->razwi = !(s->idr0 & SMMUV3_IDR0_TERM_MODEL);

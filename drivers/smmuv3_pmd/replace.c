@@ -39,6 +39,12 @@ smmuv3_replace(void *priv, void *attachment, void *domain, void **next)
 	*next = NULL;
 	if (old->stage != SMMUV3_ATTACHED || !dev->live)
 		return -EBUSY;
+	if (dev->stage2 != NULL || smmuv3_domain_is_stage2(domain)) {
+		SMMUV3_LOG(ERR, s, "StreamID %u: a stage-2 domain cannot be replaced, nor replace "
+				"another: detach the old domain and attach the new one",
+				dev->sids[0]);
+		return -ENOTSUP;
+	}
 	a = smmuv3_attachment_new(s, dev, domain, old->ssid);
 	if (a == NULL)
 		return -ENOMEM;

@@ -58,7 +58,7 @@ smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16
 			used++;
 			continue;
 		}
-		cmds[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+		cmds[0] = smmuv3_tlbi_make_all(domain);
 		used = 1;
 		break;
 	}

@@ -11,7 +11,6 @@
 #include <rte_cycles.h>
 #include <rte_kvargs.h>
 
-#include "asid.h"
 #include "atc.h"
 #include "attach.h"
 #include "backend.h"
@@ -163,7 +162,8 @@ close_all(struct smmuv3 *s)
 	s->backend->close(s->backend_ctx);
 	if (atomic_load_explicit(&s->sleep.wake_fd, memory_order_relaxed) >= 0)
 		close(atomic_load_explicit(&s->sleep.wake_fd, memory_order_relaxed));
-	smmuv3_asid_close(s);
+	smmuv3_ids_close(&s->asids);
+	smmuv3_ids_close(&s->vmids);
 	pthread_mutex_destroy(&s->tables_lock);
 	free(s);
 }
@@ -208,7 +208,9 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	ret = smmuv3_take_over(s);
 	if (ret < 0)
 		goto fail;
-	ret = smmuv3_asid_open(s);
+	ret = smmuv3_ids_open(&s->asids, s->idr0 & SMMUV3_IDR0_ASID16 ? 16 : 8);
+	if (ret == 0 && s->vmid_bits != 0)
+		ret = smmuv3_ids_open(&s->vmids, s->vmid_bits);
 	if (ret < 0)
 		goto fail;
 	ret = words_alloc(s);

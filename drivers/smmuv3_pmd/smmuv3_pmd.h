@@ -23,11 +23,11 @@
 
 #include <iopf_driver.h>
 
-#include "asid.h"
 #include "backend.h"
 #include "base.h"
 #include "cmdq.h"
 #include "evtq.h"
+#include "ids.h"
 #include "irq.h"
 #include "mem.h"
 #include "priq.h"
@@ -55,6 +55,7 @@ struct smmuv3 {
 	char name[64];
 	uint32_t idr0, idr1, idr3, idr5;
 	unsigned int sid_bits, ssid_bits, oas_bits, stall_model;
+	unsigned int ipa_bits, vmid_bits;	/* 0 without stage 2 */
 	uint32_t max_stalls, granules;
 	unsigned int cmdq_log2_max, evtq_log2_max, priq_log2_max;
 	bool ats, pri;
@@ -82,15 +83,15 @@ struct smmuv3 {
 	struct smmuv3_atc *atcs;	/* SMMUV3_NB_ATCS, with page requests */
 
 	/*
-	 * Protects pool, strtab.l2, asids, atcs, and the domains' lists and references. Never held
-	 * during a wait for the SMMU.
+	 * Protects pool, strtab.l2, asids, vmids, atcs, and the domains' lists and references.
+	 * Never held during a wait for the SMMU.
 	 */
 	pthread_mutex_t tables_lock;
 	struct smmuv3_mem_pool pool;
 	struct smmuv3_mem words_mem;
 	unsigned int cmdq_log2, evtq_log2, priq_log2;	/* as configured */
 	struct smmuv3_strtab strtab;
-	struct smmuv3_asids asids;
+	struct smmuv3_ids asids, vmids;
 };
 
 #endif /* SMMUV3_PMD_H */

@@ -115,9 +115,10 @@ smmuv3_dump(const void *priv, FILE *f)
 	const char *why = read_registers((struct smmuv3 *)(uintptr_t)priv, values);
 
 	fprintf(f, "smmuv3 %s: %s\n", s->name, smmuv3_state_name(smmuv3_state_get(&s->state)));
-	fprintf(f, "  StreamIDs %u bits, %s; PASIDs %u bits; addresses %u bits; ASIDs %u\n",
+	fprintf(f, "  StreamIDs %u bits, %s; PASIDs %u bits; addresses %u bits; ASIDs %u; "
+			"VMIDs %u\n",
 			s->sid_bits, s->strtab.two_level ? "two levels" : "linear", s->ssid_bits,
-			s->oas_bits, s->asids.nb);
+			s->oas_bits, s->asids.nb, s->vmids.nb);
 	if (why != NULL)
 		fprintf(f, "  registers are not read: %s\n", why);
 	for (unsigned int i = 0; i < RTE_DIM(regs) && why == NULL; i++)

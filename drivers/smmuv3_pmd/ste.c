@@ -9,22 +9,26 @@
 #include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
+#include "stage2.h"
 #include "ste.h"
 #include "strtab.h"
 
 /*
- * Store one word of all STEs of a device, then issue a CMD_SYNC for each 64. All words are stored
- * before the first CMD_SYNC, so that after a failure no STE has the old word.
+ * Store n words of all STEs of a device, then issue a CMD_SYNC for each 64. All words are stored
+ * before the first CMD_SYNC, so that after a failure no STE has an old word.
  */
 static int
-set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint64_t value)
+set_words(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int first,
+		const uint64_t *values, unsigned int nb_words)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
 	unsigned int i, n;
 	int ret = 0;
 
 	for (i = 0; i < dev->nb_sids; i++)
-		smmuv3_set_dw(&smmuv3_strtab_ste(&s->strtab, dev->sids[i])->dw[word], value);
+		for (n = 0; n < nb_words; n++)
+			smmuv3_set_dw(&smmuv3_strtab_ste(&s->strtab, dev->sids[i])->dw[first + n],
+					values[n]);
 	for (i = 0; i < dev->nb_sids && ret == 0; i += n) {
 		/*
 		 * Leaf = 0 invalidates the first-level entry too, and all CDs cached through the
@@ -37,33 +41,42 @@ set_word(struct smmuv3 *s, const struct smmuv3_dev *dev, unsigned int word, uint
 	return ret;
 }
 
+static uint64_t
+make_abort_word(void)
+{
+	return SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_ABORT);
+}
+
 /* Store word 0; the STEs of a device that is blocked abort whatever is attached. */
 static int
 set_word0(struct smmuv3 *s, const struct smmuv3_dev *dev, uint64_t value)
 {
-	return set_word(s, dev, 0, dev->blocked ? SMMUV3_STE0_V |
-			SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_ABORT) : value);
+	if (dev->blocked)
+		value = make_abort_word();
+	return set_words(s, dev, 0, &value, 1);
 }
 
-/*
- * Word 1 (with EATS) changes while word 0 does not let the SMMU use it (entry.c). A CMD_SYNC
- * follows, because the SMMU may cache words of an STE that is not valid. Words 2 to 7 are for
- * stage 2, and 0.
- */
-int
-smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
+/* The SMMU ignores the fields of stage 1 in an STE for stage 2 only. */
+static uint64_t
+make_word0(const struct smmuv3_dev *dev)
 {
-	uint64_t dw0 = SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
+	if (dev->stage2 != NULL)
+		return SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S2);
+	return SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
 		SMMUV3_PUT(SMMUV3_STE0_S1FMT, dev->cds.fmt) |
 		SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, dev->cds.log2) |
 		(dev->cds.mem.addr & SMMUV3_STE0_S1CONTEXTPTR);
+}
+
+static uint64_t
+make_word1(const struct smmuv3 *s, const struct smmuv3_dev *dev)
+{
 	uint64_t dw1 = SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0) |
 		SMMUV3_PUT(SMMUV3_STE1_S1CIR, SMMUV3_S1C_WBRA) |
 		SMMUV3_PUT(SMMUV3_STE1_S1COR, SMMUV3_S1C_WBRA) |
 		SMMUV3_PUT(SMMUV3_STE1_S1CSH, SMMUV3_SH_ISH) |
 		SMMUV3_PUT(SMMUV3_STE1_STRW, SMMUV3_STRW_EL1) |
 		SMMUV3_PUT(SMMUV3_STE1_SHCFG, SMMUV3_SHCFG_INCOMING);
-	int ret;
 
 	/* With another STALL_MODEL this is illegal [5.2]. */
 	if (!dev->stall && s->stall_model == SMMUV3_STALL_MODEL_BOTH)
@@ -76,13 +89,42 @@ smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
 	/* For the automatic responses of the SMMU when the PRIQ overflows [8.1]. */
 	if (dev->pri && dev->prg_pasid)
 		dw1 |= SMMUV3_STE1_PPAR;
-	if (!dev->word1_written) {
-		ret = set_word(s, dev, 1, dw1);
+	return dw1;
+}
+
+/*
+ * Words 1 to 3 change while word 0 does not let the SMMU use them (entry.c). A CMD_SYNC follows,
+ * because the SMMU may cache words of an STE that is not valid.
+ *
+ * Word 1 has EATS, and is the same for all domains. Words 2 and 3 are for stage 2. Without it they
+ * are 0: S2VMID is used with stage 1 alone too. EATS with S2S is illegal [5.2]: a device has page
+ * requests or stalls.
+ */
+int
+smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
+{
+	uint64_t words[3] = { make_word1(s, dev) };
+	int ret;
+
+	if (dev->stage2 != NULL)
+		smmuv3_stage2_make_words(s, dev->stage2, dev->stall, &words[1], &words[2]);
+	if (!dev->words_written) {
+		ret = set_words(s, dev, 1, words, RTE_DIM(words));
 		if (ret < 0)
 			return ret;
-		dev->word1_written = true;
+		dev->words_written = true;
 	}
-	return set_word0(s, dev, dw0);
+	return set_word0(s, dev, make_word0(dev));
+}
+
+int
+smmuv3_stes_set_s2s(struct smmuv3 *s, const struct smmuv3_dev *dev, bool on)
+{
+	uint64_t dw2, dw3;
+
+	/* One word changes, so the STEs may translate. */
+	smmuv3_stage2_make_words(s, dev->stage2, on, &dw2, &dw3);
+	return set_words(s, dev, 2, &dw2, 1);
 }
 
 int
@@ -94,8 +136,9 @@ smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev)
 int
 smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev)
 {
-	return set_word(s, dev, 0, SMMUV3_STE0_V |
-			SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_ABORT));
+	const uint64_t value = make_abort_word();
+
+	return set_words(s, dev, 0, &value, 1);
 }
 
 void

@@ -10,6 +10,7 @@
  * and writes its STEs; threads of different devices do so concurrently.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct smmuv3;
@@ -20,8 +21,8 @@ struct smmuv3_dev;
  * use the old or the new value of each STE; the call can be repeated.
  */
 /*
- * The STEs point to the CDs, with EATS if the device has ATS. They did not translate before. The
- * STEs of a device that is blocked still abort.
+ * The STEs point to the CDs, or to the table of dev->stage2, with EATS if the device has ATS. They
+ * did not translate before. The STEs of a device that is blocked still abort.
  */
 int smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev);
 /*
@@ -31,6 +32,10 @@ int smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev);
 int smmuv3_stes_stop(struct smmuv3 *s, const struct smmuv3_dev *dev);
 /* The STEs are valid and abort accesses without a record, as STALL_TERM needs [4.6.2]. */
 int smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev);
+/*
+ * Accesses that fault in stage 2 stall, or abort with a record. The device has a stage-2 domain.
+ */
+int smmuv3_stes_set_s2s(struct smmuv3 *s, const struct smmuv3_dev *dev, bool on);
 /*
  * The STEs point to the device's CD table, which has moved; nothing else changes. No CFGI_STE: the
  * SMMU may use cached copies.

@@ -24,6 +24,31 @@ get_level(unsigned int granule_log2, unsigned int leaf_log2)
 	return granule_log2 == 14 && up == 2 ? 0 : 3 - up;
 }
 
+static struct smmuv3_cmd
+make_cmd(const struct smmuv3_domain *domain, uint64_t addr, bool leaf)
+{
+	return smmuv3_domain_is_stage2(domain) ?
+		smmuv3_cmd_tlbi_s2_ipa(domain->vmid, addr, leaf) :
+		smmuv3_cmd_tlbi_nh_va(domain->vmid, domain->asid, addr, leaf);
+}
+
+static struct smmuv3_cmd
+make_range_cmd(const struct smmuv3_domain *domain, uint64_t addr, bool leaf, unsigned int tg,
+		unsigned int num, unsigned int scale, unsigned int ttl)
+{
+	return smmuv3_domain_is_stage2(domain) ?
+		smmuv3_cmd_tlbi_s2_ipa_range(domain->vmid, addr, leaf, tg, num, scale, ttl) :
+		smmuv3_cmd_tlbi_nh_va_range(domain->vmid, domain->asid, addr, leaf, tg, num, scale,
+				ttl);
+}
+
+struct smmuv3_cmd
+smmuv3_tlbi_make_all(const struct smmuv3_domain *domain)
+{
+	return smmuv3_domain_is_stage2(domain) ? smmuv3_cmd_tlbi_s12_vmall(domain->vmid) :
+		smmuv3_cmd_tlbi_nh_asid(domain->vmid, domain->asid);
+}
+
 /*
  * Ranges of (NUM + 1) << SCALE granules, from the lowest set bit of the length up, five bits at a
  * time. With a level given, start and end must be multiples of the size of its entries, or the
@@ -48,10 +73,10 @@ make_range_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 		if (n == max || scale > 31)
 			return 0;
 		if (num == 1 && scale == 0 && ttl == 0)
-			cmds[n++] = smmuv3_cmd_tlbi_nh_va(0, domain->asid, va, inv->leaf_only);
+			cmds[n++] = make_cmd(domain, va, inv->leaf_only);
 		else
-			cmds[n++] = smmuv3_cmd_tlbi_nh_va_range(0, domain->asid, va,
-					inv->leaf_only, tg, num - 1, scale, ttl);
+			cmds[n++] = make_range_cmd(domain, va, inv->leaf_only, tg, num - 1, scale,
+					ttl);
 		va += num << (scale + g);
 		left -= num << scale;
 	}
@@ -70,7 +95,7 @@ make_page_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 	if (unit > 63 || end - va >= max)
 		return 0;
 	for (; va <= end; va++)
-		cmds[n++] = smmuv3_cmd_tlbi_nh_va(0, domain->asid, va << unit, inv->leaf_only);
+		cmds[n++] = make_cmd(domain, va << unit, inv->leaf_only);
 	return n;
 }
 
@@ -79,7 +104,7 @@ smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max)
 {
 	if (inv->all) {
-		cmds[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+		cmds[0] = smmuv3_tlbi_make_all(domain);
 		return 1;
 	}
 	return s->idr3 & SMMUV3_IDR3_RIL ? make_range_cmds(domain, inv, cmds, max) :
@@ -99,8 +124,8 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 	for (i = 0; i <= n; i++) {
 		nb_more = i < n ? smmuv3_tlbi_make_cmds(s, domain, &inv[i], more, SMMUV3_CHUNK) : 0;
 		if (nb_more == 0 && i < n) {
-			/* Too many commands: invalidate the whole ASID. */
-			more[0] = smmuv3_cmd_tlbi_nh_asid(0, domain->asid);
+			/* Too many commands: invalidate the whole domain. */
+			more[0] = smmuv3_tlbi_make_all(domain);
 			nb_more = 1;
 		}
 		if (used > 0 && (i == n || used + nb_more > SMMUV3_CHUNK)) {

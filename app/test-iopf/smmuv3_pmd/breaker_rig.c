@@ -51,8 +51,8 @@ break_sync(void *ctx, struct smmuv3_wait *w)
 	return !breaker.stuck;
 }
 
-static void
-set_breaker(struct breaker_rig *r)
+void
+breaker_set(struct breaker_rig *r)
 {
 	breaker.rig = r;
 	breaker.real = r->p.s->cmdq.ops;
@@ -131,7 +131,7 @@ breaker_open(struct breaker_rig *r, const struct breaker_kind *kind)
 		.harsh = HARSH,
 	});
 	p->untidy = true;	/* the test causes commands that the SMMU refuses */
-	set_breaker(r);
+	breaker_set(r);
 	assert_int_equal(p->ops->start(p->s), 0);
 	assert_int_equal(p->ops->dev_add(p->s, &conf, &p->dev), 0);
 	r->keeper = breaker_add_domain(p);

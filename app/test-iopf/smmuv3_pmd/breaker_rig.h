@@ -67,6 +67,8 @@ struct breaker {
 
 extern struct breaker breaker;
 
+/* Puts the breaker into the driver of the rig. breaker_open() calls it. */
+void breaker_set(struct breaker_rig *r);
 void breaker_stop_cmdq(bool on);
 /*
  * The @p n-th CMD_SYNC from here on fails. With STUCK all later ones fail too, until

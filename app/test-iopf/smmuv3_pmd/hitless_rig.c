@@ -86,6 +86,12 @@ ste_has_cds(uint64_t dw0)
 	return dw0 & SMMUV3_STE0_V && SMMUV3_GET(SMMUV3_STE0_CONFIG, dw0) == SMMUV3_STE_S1;
 }
 
+static bool
+ste_has_stage2(uint64_t dw0)
+{
+	return dw0 & SMMUV3_STE0_V && SMMUV3_GET(SMMUV3_STE0_CONFIG, dw0) == SMMUV3_STE_S2;
+}
+
 /* It is as good as not valid: see smmuv3_cd_stop(). */
 static bool
 cd_translates(uint64_t dw0)
@@ -165,6 +171,18 @@ finish_config(struct view *view, struct config *config, uint64_t dw0)
 		view->invalid = true;
 }
 
+/* Stage 2 alone: the SMMU reads no CD. */
+static void
+finish_stage2(struct view *view, struct config *config, uint64_t dw0)
+{
+	(void)dw0;
+	memset(config->cd, 0, sizeof(config->cd));
+	/* Illegal [5.2]. */
+	assert_false(SMMUV3_GET(SMMUV3_STE1_EATS, config->ste[1]) != 0 &&
+			config->ste[2] & SMMUV3_STE2_S2S);
+	add_config(view, config);
+}
+
 static void
 mix_cds(struct view *view, struct config *config, uint64_t dw0)
 {
@@ -216,6 +234,8 @@ look(struct view *view)
 		uint64_t dw0 = view->ste[0].v[i];
 		struct place *l1cd;
 
+		if (ste_has_stage2(dw0))
+			continue;
 		if (!ste_has_cds(dw0)) {
 			/* No bypass: it aborts, or is not valid. */
 			assert_true(!(dw0 & SMMUV3_STE0_V) || SMMUV3_GET(SMMUV3_STE0_CONFIG, dw0) ==
@@ -236,6 +256,10 @@ look(struct view *view)
 	for (unsigned int i = 0; i < view->ste[0].n; i++) {
 		uint64_t dw0 = view->ste[0].v[i];
 
+		if (ste_has_stage2(dw0)) {
+			config.ste[0] = dw0;
+			mix_words(view, &config, config.ste, view->ste, 1, finish_stage2, dw0);
+		}
 		if (!ste_has_cds(dw0))
 			continue;
 		config.ste[0] = dw0 & ~LOCATION;

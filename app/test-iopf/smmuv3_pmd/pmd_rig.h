@@ -19,7 +19,7 @@
 #include "smmuv3_model_test.h"
 
 /* Tests look into the driver. */
-#include "asid.h"
+#include "ids.h"
 #include "atc.h"
 #include "attach.h"
 #include "dev.h"

@@ -57,6 +57,17 @@ test_records_are_decoded(void **state)
 	assert_int_equal(e.flags, IOPF_EVENT_STAGE2);
 	assert_int_equal(e.ipa, UINT64_C(0x00abcdef12345000));
 
+	/* Stalls of stage 2: CD, TT and IN. */
+	for (unsigned int i = 0; i < 3; i++) {
+		static const uint8_t classes[] = { IOPF_CLASS_CD, IOPF_CLASS_TT, IOPF_CLASS_IN };
+
+		e = fake_decode(&p, 0x10 | 0x56 << 12 | SID, UINT64_C(1) << 31 |
+				UINT64_C(1) << 39 | (uint64_t)i << 40, 0x1000, 0x7000);
+		assert_int_equal(e.flags, IOPF_EVENT_STALL | IOPF_EVENT_STAGE2);
+		assert_int_equal(e.event_class, classes[i]);
+		assert_int_equal(e.ipa, 0x7000);
+	}
+
 	/* A write is never an instruction fetch. */
 	e = fake_decode(&p, 0x12 | SID, UINT64_C(1) << 34, 0, 0);
 	assert_int_equal(e.perm, IOPF_PERM_WRITE);

@@ -15,6 +15,7 @@
 
 #define MAX_SYNCS	64
 #define MAX_SIDS	3
+#define NB_S2_KINDS	4
 
 struct kind {
 	enum iopf_recover recover;
@@ -88,7 +89,8 @@ open_rig(struct rig *r, const struct kind *kind)
 	r->kind = kind;
 	pmd_open(&r->p, &(struct smmuv3_model_conf){
 		.no_features = kind->no_features,
-		.features = kind->recover == IOPF_PRI ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0,
+		.features = SMMUV3_MODEL_S2 |
+			(kind->recover == IOPF_PRI ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0),
 		.stall_model = kind->stall_model,
 		.choices = SMMUV3_MODEL_STICKY_TLB });
 	assert_int_equal(r->p.ops->start(r->p.s), 0);
@@ -420,6 +422,119 @@ test_attach_and_detach_that_fail_never_show_a_mix(void **state)
 		}
 }
 
+/* A device of each kind, without PASIDs, and two stage-2 domains beside the others. */
+static void
+open_stage2_rig(struct rig *r, struct kind *kind, unsigned int i, void *s2[2])
+{
+	static const struct kind s2_kinds[] = {
+		{ .recover = IOPF_STALL, .nb_sids = 2, .stall_model = SMMUV3_STALL_MODEL_BOTH },
+		{ .recover = IOPF_STALL, .nb_sids = 1, .nb_pasids = 1024,
+			.stall_model = SMMUV3_STALL_MODEL_FORCED },
+		{ .recover = IOPF_TERMINATE, .nb_sids = 1,
+			.stall_model = SMMUV3_STALL_MODEL_TERM },
+		{ .recover = IOPF_PRI, .nb_sids = 2, .nb_pasids = 8,
+			.stall_model = SMMUV3_STALL_MODEL_BOTH },
+	};
+
+	*kind = s2_kinds[i % NB_S2_KINDS];
+	kind->pasid = kind->other = kind->third = IOPF_NO_PASID;
+	open_rig(r, kind);
+	for (unsigned int k = 0; k < 2; k++) {
+		const struct iopf_translation tr = {
+			.format = IOPF_FORMAT_ARM64_S2,
+			.root = (uintptr_t)pmd_alloc(&r->p, 1 << 16, 1 << 16),
+			.va_bits = k == 0 ? 40 : 36,
+			.granule_log2 = r->p.granule_log2,
+		};
+
+		assert_int_equal(r->p.ops->domain_add(r->p.s, &tr, &s2[k]), 0);
+	}
+}
+
+static void
+close_stage2_rig(struct rig *r, void *s2[2])
+{
+	r->p.ops->domain_del(r->p.s, s2[0]);
+	r->p.ops->domain_del(r->p.s, s2[1]);
+	close_rig(r);
+}
+
+/* Stage 1 and stage 2 follow each other: other CONFIG, VMID, S2TTB and S2T0SZ. */
+static void
+test_attach_and_detach_of_stage2_never_show_a_mix(void **state)
+{
+	struct kind kind;
+	struct rig r;
+	void *s2[2];
+
+	(void)state;
+	for (unsigned int k = 0; k < NB_S2_KINDS; k++) {
+		open_stage2_rig(&r, &kind, k, s2);
+		for (unsigned int i = 0; i < 2; i++) {
+			attach_and_detach(&r, s2[0], 0, false);
+			attach_and_detach(&r, s2[1], 0, false);
+			attach_and_detach(&r, r.a, 0, false);
+			attach_and_detach(&r, s2[0], 0, false);
+		}
+		close_stage2_rig(&r, s2);
+	}
+}
+
+static void
+test_attach_and_detach_of_stage2_that_fail_never_show_a_mix(void **state)
+{
+	struct kind kind;
+	struct rig r;
+	void *s2[2];
+
+	(void)state;
+	for (unsigned int k = 0; k < 2 * NB_S2_KINDS; k++) {
+		void *domains[3];
+		unsigned int n = 1;
+
+		open_stage2_rig(&r, &kind, k, s2);
+		domains[0] = s2[0];
+		domains[1] = r.a;
+		domains[2] = s2[1];
+		for (unsigned int i = 0; i < RTE_DIM(domains); i++)
+			attach_and_detach(&r, domains[i], 0, false);
+		/* Each domain with each CMD_SYNC that fails. */
+		for (unsigned int i = 0; i < RTE_DIM(domains); i++) {
+			for (n = 1; attach_and_detach(&r, domains[i], n, k / NB_S2_KINDS); n++)
+				assert_in_range(n, 1, MAX_SYNCS);
+			/* Words 1 to 3, word 0; word 0, TLBI. */
+			assert_in_range(n, 5, MAX_SYNCS);
+		}
+		close_stage2_rig(&r, s2);
+	}
+}
+
+/* S2S changes in place: the SMMU has the old word 2 or the new one. */
+static void
+test_stalls_of_stage2_are_switched_in_place(void **state)
+{
+	struct hitless_seen seen;
+	void *s2[2], *attachment;
+	struct kind kind;
+	struct rig r;
+
+	(void)state;
+	open_stage2_rig(&r, &kind, 0, s2);
+	assert_int_equal(r.p.ops->attach(r.p.s, r.dev, IOPF_NO_PASID, s2[0], &attachment), 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		hitless_begin();
+		assert_int_equal(r.p.ops->stall_set(r.p.s, attachment, i & 1), 0);
+		for (unsigned int k = 0; k < kind.nb_sids; k++) {
+			seen = hitless_end(sids[k], 0);
+			assert_true(seen.ends_valid && seen.changed);
+			assert_false(seen.invalid || seen.mixed);
+			assert_int_equal(seen.left, 1);
+		}
+	}
+	assert_int_equal(r.p.ops->detach(r.p.s, attachment), 0);
+	close_stage2_rig(&r, s2);
+}
+
 /* A test that failed has left its views. */
 static int
 stop_watching(void **state)
@@ -432,6 +547,9 @@ stop_watching(void **state)
 #define HITLESS_TEST(fn) cmocka_unit_test_teardown(fn, stop_watching)
 
 static const struct CMUnitTest tests[] = {
+	HITLESS_TEST(test_attach_and_detach_of_stage2_never_show_a_mix),
+	HITLESS_TEST(test_attach_and_detach_of_stage2_that_fail_never_show_a_mix),
+	HITLESS_TEST(test_stalls_of_stage2_are_switched_in_place),
 	HITLESS_TEST(test_attach_and_detach_never_show_a_mix),
 	HITLESS_TEST(test_attach_and_detach_that_fail_never_show_a_mix),
 	HITLESS_TEST(test_a_replace_shows_the_old_or_the_new_domain),
