@@ -8,12 +8,19 @@
 #include "test.h"
 
 const struct breaker_kind breaker_kinds[NB_KINDS] = {
-	{ IOPF_STALL, 1, false, SMMUV3_STALL_MODEL_BOTH },
-	{ IOPF_STALL, 3, true, SMMUV3_STALL_MODEL_BOTH },
-	{ IOPF_STALL, 1, false, SMMUV3_STALL_MODEL_FORCED },
-	{ IOPF_TERMINATE, 1, true, SMMUV3_STALL_MODEL_TERM },
-	{ IOPF_PRI, 1, false, SMMUV3_STALL_MODEL_BOTH },
-	{ IOPF_PRI, 2, true, SMMUV3_STALL_MODEL_BOTH },
+	{ IOPF_STALL, 1, false, SMMUV3_STALL_MODEL_BOTH, false },
+	{ IOPF_STALL, 3, true, SMMUV3_STALL_MODEL_BOTH, false },
+	{ IOPF_STALL, 1, false, SMMUV3_STALL_MODEL_FORCED, false },
+	{ IOPF_TERMINATE, 1, true, SMMUV3_STALL_MODEL_TERM, false },
+	{ IOPF_PRI, 1, false, SMMUV3_STALL_MODEL_BOTH, false },
+	{ IOPF_PRI, 2, true, SMMUV3_STALL_MODEL_BOTH, false },
+};
+
+const struct breaker_kind breaker_s2_kinds[NB_S2_KINDS] = {
+	{ IOPF_STALL, 1, false, SMMUV3_STALL_MODEL_BOTH, true },
+	{ IOPF_STALL, 3, false, SMMUV3_STALL_MODEL_FORCED, true },
+	{ IOPF_TERMINATE, 1, false, SMMUV3_STALL_MODEL_TERM, true },
+	{ IOPF_PRI, 2, false, SMMUV3_STALL_MODEL_BOTH, true },
 };
 
 struct breaker breaker;
@@ -81,7 +88,7 @@ void *
 breaker_add_domain(struct pmd *p)
 {
 	struct iopf_translation tr = {
-		.format = IOPF_FORMAT_ARM64_S1,
+		.format = p->stage2 ? IOPF_FORMAT_ARM64_S2 : IOPF_FORMAT_ARM64_S1,
 		.va_bits = 48,
 		.granule_log2 = p->granule_log2,
 	};
@@ -97,7 +104,9 @@ breaker_add_domain(struct pmd *p)
 uint16_t
 breaker_get_asid(void *domain)
 {
-	return ((struct smmuv3_domain *)domain)->asid;
+	const struct smmuv3_domain *d = domain;
+
+	return d->vmid != SMMUV3_VMID_NONE ? d->vmid : d->asid;
 }
 
 void
@@ -124,8 +133,9 @@ breaker_open(struct breaker_rig *r, const struct breaker_kind *kind)
 	r->kind = kind;
 	pmd_open(p, &(struct smmuv3_model_conf){
 		.stall_model = kind->stall_model,
-		.features = kind->recover == IOPF_PRI ?
-				SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0,
+		.features = (kind->recover == IOPF_PRI ?
+				SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0) |
+			(kind->stage2 ? SMMUV3_MODEL_S2 : 0),
 		.no_features = SMMUV3_MODEL_NO_ASID16,
 		.choices = SMMUV3_MODEL_STICKY_TLB,
 		.harsh = HARSH,
@@ -137,6 +147,8 @@ breaker_open(struct breaker_rig *r, const struct breaker_kind *kind)
 	r->keeper = breaker_add_domain(p);
 	if (kind->keeper)
 		assert_int_equal(rig_attach(p->ops, p->s, p->dev, KEEPER, r->keeper), 0);
+	p->stage2 = kind->stage2;
+	r->pasid = kind->stage2 ? IOPF_NO_PASID : PASID;
 	r->domain = breaker_add_domain(p);
 	r->asid = breaker_get_asid(r->domain);
 	r->page = pmd_alloc(p, 1 << 16, 1 << 16);
@@ -146,8 +158,8 @@ breaker_open(struct breaker_rig *r, const struct breaker_kind *kind)
 	for (unsigned int i = 0; i < kind->nb_sids; i++) {
 		r->dma[i] = smmuv3_model_dma_create(p->m, &(struct smmuv3_model_dma_conf){
 			.sid = sids[i],
-			.has_ssid = true,
-			.ssid = PASID,
+			.has_ssid = !kind->stage2,
+			.ssid = kind->stage2 ? 0 : PASID,
 			.kind = kind->recover == IOPF_PRI ? SMMUV3_MODEL_DMA_ATS :
 					SMMUV3_MODEL_DMA_PLAIN,
 		});
@@ -208,11 +220,14 @@ void
 breaker_check_asid(struct breaker_rig *r)
 {
 	struct iopf_translation none = { .format = IOPF_FORMAT_NONE };
+	struct iopf_translation stage2 = { .format = IOPF_FORMAT_ARM64_S2, .va_bits = 48,
+		.granule_log2 = r->p.granule_log2 };
 	struct pmd *p = &r->p;
 	void *others[256];
 	unsigned int n;
 
-	for (n = 0; p->ops->domain_add(p->s, &none, &others[n]) == 0; n++)
+	for (n = 0; p->ops->domain_add(p->s, p->stage2 ? &stage2 : &none,
+			&others[n]) == 0; n++)
 		assert_int_not_equal(breaker_get_asid(others[n]), r->asid);
 	assert_in_range(n, 200, 255);
 	while (n-- > 0)

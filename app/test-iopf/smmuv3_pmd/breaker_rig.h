@@ -23,6 +23,7 @@
 		SMMUV3_MODEL_HARSH_RANDOM)
 #define MAX_SYNCS	64	/* of one attach or detach */
 #define NB_KINDS	6
+#define NB_S2_KINDS	4
 
 /* How a CMD_SYNC fails. */
 enum breaker_fault {
@@ -37,15 +38,18 @@ struct breaker_kind {
 	unsigned int nb_sids;
 	bool keeper;		/* another PASID stays attached */
 	unsigned int stall_model;
+	bool stage2;		/* the domain is of stage 2; no keeper */
 };
 
 extern const struct breaker_kind breaker_kinds[NB_KINDS];
+extern const struct breaker_kind breaker_s2_kinds[NB_S2_KINDS];
 
 struct breaker_rig {
 	struct pmd p;
 	const struct breaker_kind *kind;
 	void *domain, *keeper;
-	uint16_t asid;
+	uint32_t pasid;		/* of the domain: PASID, or none with stage 2 */
+	uint16_t asid;		/* of the domain, or its VMID */
 	uint8_t *page;
 	struct smmuv3_model_dma *dma[3];
 };
@@ -77,6 +81,7 @@ void breaker_stop_cmdq(bool on);
 void breaker_arm(struct pmd *p, enum breaker_fault fault, unsigned int n);
 void breaker_repair(struct pmd *p);
 void *breaker_add_domain(struct pmd *p);
+/* Its ASID, or its VMID. */
 uint16_t breaker_get_asid(void *domain);
 /* Tells the oracle that the page is given or freed. */
 void breaker_tell_frame(struct pmd *p, const void *page, bool give);

@@ -121,10 +121,14 @@ pmd_get_pte(struct pmd *p, uint64_t va)
 void
 pmd_map(struct pmd *p, uint64_t va, void *page)
 {
-	/* Page, inner shareable, AF, nG, readable and writable by all. */
-	__atomic_store_n(pmd_get_pte(p, va),
-			(uintptr_t)page | 3 | 1 << 6 | 3 << 8 | 1 << 10 | 1 << 11,
-			__ATOMIC_RELEASE);
+	/*
+	 * Page, inner shareable, AF; nG, readable and writable by all. Stage 2: write-back,
+	 * readable and writable.
+	 */
+	const uint64_t bits = 3 | 3 << 8 | 1 << 10 |
+		(p->stage2 ? 15 << 2 | 3 << 6 : 1 << 6 | 1 << 11);
+
+	__atomic_store_n(pmd_get_pte(p, va), (uintptr_t)page | bits, __ATOMIC_RELEASE);
 }
 
 void

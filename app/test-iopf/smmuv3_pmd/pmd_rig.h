@@ -42,6 +42,7 @@ struct pmd {
 	size_t used;
 	unsigned int granule_log2;
 	uint64_t *root;
+	bool stage2;			/* the table is of stage 2, with IPAs of 48 bits */
 	void *dev, *domain;
 	bool prg_pasid;			/* of the device; set before the device is added */
 	bool merge_events;		/* the same */

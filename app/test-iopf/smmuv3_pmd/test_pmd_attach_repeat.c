@@ -38,7 +38,7 @@ check_nothing_left(struct breaker_rig *r, bool with_ats)
 	assert_int_equal(breaker_write_all(r, NEW), 0);
 	p->ops->domain_del(p->s, r->domain);
 	r->domain = breaker_add_heir(r);
-	assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r->domain), 0);
+	assert_int_equal(rig_attach(p->ops, p->s, p->dev, r->pasid, r->domain), 0);
 	if (!with_ats)
 		breaker_set_ats(r, true);
 	assert_int_equal(breaker_write_all(r, NEW), 0);
@@ -49,7 +49,7 @@ check_nothing_left(struct breaker_rig *r, bool with_ats)
 	pmd_map(p, VA, r->page);
 	assert_int_equal(breaker_write_all(r, NEW), r->kind->nb_sids);
 	breaker_set_ats(r, false);
-	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), 0);
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, r->pasid), 0);
 	p->ops->domain_del(p->s, r->domain);
 }
 
@@ -62,7 +62,7 @@ detach_until_done(struct breaker_rig *r)
 
 	/* An attach that failed may have left nothing to detach. */
 	do
-		ret = rig_detach(p->ops, p->s, p->dev, PASID);
+		ret = rig_detach(p->ops, p->s, p->dev, r->pasid);
 	while (ret == -ETIMEDOUT || ret == -EIO);
 	assert_true(ret == 0 || ret == -ENOENT);
 }
@@ -77,14 +77,14 @@ fail_detach(const struct breaker_kind *kind, enum breaker_fault fault, unsigned 
 	int ret;
 
 	breaker_open(&r, kind);
-	assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
+	assert_int_equal(rig_attach(p->ops, p->s, p->dev, r.pasid, r.domain), 0);
 	breaker_set_ats(&r, true);
 	assert_int_equal(breaker_write_all(&r, OLD), kind->nb_sids);
 	if (!with_ats)
 		breaker_set_ats(&r, false);
 	assert_int_equal(breaker_write_all(&r, OLD), kind->nb_sids);
 	breaker_arm(p, fault, n);
-	ret = rig_detach(p->ops, p->s, p->dev, PASID);
+	ret = rig_detach(p->ops, p->s, p->dev, r.pasid);
 	if (fault == STUCK)
 		assert_int_equal(ret, breaker.hit ? -ETIMEDOUT : 0);
 	if (ret < 0) {
@@ -92,7 +92,7 @@ fail_detach(const struct breaker_kind *kind, enum breaker_fault fault, unsigned 
 		breaker_check_asid(&r);
 		/* Another try fails too. */
 		if (fault == STUCK) {
-			assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), -ETIMEDOUT);
+			assert_int_equal(rig_detach(p->ops, p->s, p->dev, r.pasid), -ETIMEDOUT);
 			breaker_check_asid(&r);
 		}
 	}
@@ -115,7 +115,7 @@ fail_attach(const struct breaker_kind *kind, enum breaker_fault fault, unsigned 
 	if (with_ats)
 		breaker_set_ats(&r, true);
 	breaker_arm(p, fault, n);
-	ret = rig_attach(p->ops, p->s, p->dev, PASID, r.domain);
+	ret = rig_attach(p->ops, p->s, p->dev, r.pasid, r.domain);
 	/* No command fails unnoticed. An ATC_INV that is refused is repeated by itself. */
 	if (fault == STUCK || kind->recover != IOPF_PRI)
 		assert_int_equal(ret, !breaker.hit ? 0 : fault == STUCK ? -ETIMEDOUT : -EIO);
@@ -134,11 +134,13 @@ static void
 fail_every_sync(bool (*fail_one)(const struct breaker_kind *kind, enum breaker_fault fault,
 		unsigned int n))
 {
-	for (unsigned int k = 0; k < RTE_DIM(breaker_kinds); k++)
+	for (unsigned int k = 0; k < NB_KINDS + NB_S2_KINDS; k++)
 		for (enum breaker_fault fault = 0; fault < NB_FAULTS; fault++) {
+			const struct breaker_kind *kind = k < NB_KINDS ? &breaker_kinds[k] :
+					&breaker_s2_kinds[k - NB_KINDS];
 			unsigned int n = 1;
 
-			while (fail_one(&breaker_kinds[k], fault, n))
+			while (fail_one(kind, fault, n))
 				assert_in_range(++n, 2, MAX_SYNCS);
 			/* The call has several CMD_SYNCs. */
 			assert_in_range(n, 3, MAX_SYNCS);
@@ -210,7 +212,7 @@ stop_cmdq_behind_cut(void *ctx, struct smmuv3_wait *w)
 static void
 test_a_detach_of_a_dead_atc_waits_until_it_is_cut_off(void **state)
 {
-	struct breaker_kind kind = { IOPF_PRI, 1, true, SMMUV3_STALL_MODEL_BOTH };
+	struct breaker_kind kind = { IOPF_PRI, 1, true, SMMUV3_STALL_MODEL_BOTH, false };
 	struct breaker_rig r = { .domain = NULL };
 	struct pmd *p = &r.p;
 
@@ -236,7 +238,7 @@ test_a_detach_of_a_dead_atc_waits_until_it_is_cut_off(void **state)
 
 /* A stall is outstanding, and each CMD_SYNC of the removal fails once. */
 static bool
-fail_dev_del(enum breaker_fault fault, unsigned int n)
+fail_dev_del(const struct breaker_kind *kind, enum breaker_fault fault, unsigned int n)
 {
 	struct breaker_rig r = { .domain = NULL };
 	const uint32_t sids[1] = { PMD_SID };
@@ -248,13 +250,13 @@ fail_dev_del(enum breaker_fault fault, unsigned int n)
 	bool hit;
 	int ret;
 
-	breaker_open(&r, &breaker_kinds[0]);
-	assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
+	breaker_open(&r, kind);
+	assert_int_equal(rig_attach(p->ops, p->s, p->dev, r.pasid, r.domain), 0);
 	p->dma = r.dma[0];
 	pmd_write(p, VA + (1 << 16), &byte, 1);
 	pmd_wait_event(p, &event);
 	assert_true(event.flags & IOPF_EVENT_STALL);
-	assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), 0);
+	assert_int_equal(rig_detach(p->ops, p->s, p->dev, r.pasid), 0);
 	assert_int_equal(smmuv3_model_stalls_outstanding(p->m), 1);
 	breaker_arm(p, fault, n);
 	breaker.quiet = true;
@@ -264,8 +266,8 @@ fail_dev_del(enum breaker_fault fault, unsigned int n)
 	breaker_repair(p);
 	/* The device is as before: it can be attached, and removed. */
 	if (ret < 0 && n % 2 == 0) {
-		assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
-		assert_int_equal(rig_detach(p->ops, p->s, p->dev, PASID), 0);
+		assert_int_equal(rig_attach(p->ops, p->s, p->dev, r.pasid, r.domain), 0);
+		assert_int_equal(rig_detach(p->ops, p->s, p->dev, r.pasid), 0);
 	}
 	if (ret < 0)
 		assert_int_equal(p->ops->dev_del(p->s, p->dev), 0);
@@ -288,10 +290,11 @@ static void
 test_a_removal_that_fails_anywhere_can_be_repeated(void **state)
 {
 	(void)state;
-	for (enum breaker_fault fault = 0; fault < NB_FAULTS; fault++) {
+	for (unsigned int k = 0; k < 2 * NB_FAULTS; k++) {
+		const struct breaker_kind *kind = k % 2 ? &breaker_s2_kinds[0] : &breaker_kinds[0];
 		unsigned int n = 1;
 
-		while (fail_dev_del(fault, n))
+		while (fail_dev_del(kind, k / 2, n))
 			assert_in_range(++n, 2, MAX_SYNCS);
 		/* CMD_SYNCs of the STE, of STALL_TERM, and of the STE again. */
 		assert_int_equal(n, 4);
