@@ -146,8 +146,9 @@ table_pa(void *ctx, const void *p)
 void
 pcie_map(struct pcie_space *s, const struct iopf_fault *fault)
 {
-	int rc = pgt_resolve(s->pgt, fault->addr, (uintptr_t)s->data +
-			(fault->addr & ~(uint64_t)(PCIE_PAGE - 1)) - PCIE_VA, s->prot);
+	uint64_t addr = fault->flags & IOPF_FAULT_STAGE2 ? fault->ipa : fault->addr;
+	int rc = pgt_resolve(s->pgt, addr, (uintptr_t)s->data +
+			(addr & ~(uint64_t)(PCIE_PAGE - 1)) - PCIE_VA, s->prot);
 
 	assert_true(rc == 0 || rc == -EALREADY);
 }
@@ -190,8 +191,8 @@ on_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 		pcie_map(s, group->faults[i]);
 }
 
-void
-pcie_create_storm_space(struct pcie *r, struct pcie_space *s, const struct iopf_storm_conf *storm)
+static void
+create_space(struct pcie *r, struct pcie_space *s, const struct iopf_storm_conf *storm, bool stage2)
 {
 	struct pgt_info info;
 
@@ -199,7 +200,7 @@ pcie_create_storm_space(struct pcie *r, struct pcie_space *s, const struct iopf_
 	s->verdict = IOPF_ANSWER(IOPF_SUCCESS);
 	s->prot = PGT_READ | PGT_WRITE;
 	s->data = take_memory(r, (size_t)PCIE_PAGES * PCIE_PAGE, PCIE_PAGE);
-	s->pgt = pgt_create(&(struct pgt_conf){ .mem = {
+	s->pgt = pgt_create(&(struct pgt_conf){ .stage2 = stage2, .mem = {
 		.ctx = r,
 		.alloc = table_alloc,
 		.free = table_free,
@@ -214,7 +215,7 @@ pcie_create_storm_space(struct pcie *r, struct pcie_space *s, const struct iopf_
 		.ctx = s,
 		.storm = storm,
 		.translation = {
-			.format = IOPF_FORMAT_ARM64_S1,
+			.format = stage2 ? IOPF_FORMAT_ARM64_S2 : IOPF_FORMAT_ARM64_S1,
 			.root = info.root,
 			.va_bits = info.va_bits,
 			.granule_log2 = info.granule_log2,
@@ -223,6 +224,18 @@ pcie_create_storm_space(struct pcie *r, struct pcie_space *s, const struct iopf_
 	assert_non_null(s->domain);
 	assert_true(r->nb_spaces < RTE_DIM(r->space));
 	r->space[r->nb_spaces++] = s;
+}
+
+void
+pcie_create_storm_space(struct pcie *r, struct pcie_space *s, const struct iopf_storm_conf *storm)
+{
+	create_space(r, s, storm, false);
+}
+
+void
+pcie_create_stage2_space(struct pcie *r, struct pcie_space *s, const struct iopf_storm_conf *storm)
+{
+	create_space(r, s, storm, true);
 }
 
 void

@@ -101,6 +101,9 @@ void pcie_create_space(struct pcie *r, struct pcie_space *s);
 /* The same, with policies for storms. */
 void pcie_create_storm_space(struct pcie *r, struct pcie_space *s,
 		const struct iopf_storm_conf *storm);
+/* The same, whose addresses are IPAs. */
+void pcie_create_stage2_space(struct pcie *r, struct pcie_space *s,
+		const struct iopf_storm_conf *storm);
 /* Map the page of a fault, as the handler does. */
 void pcie_map(struct pcie_space *s, const struct iopf_fault *fault);
 void pcie_attach(struct pcie_space *s, struct pcie_fn *f, uint32_t pasid);
