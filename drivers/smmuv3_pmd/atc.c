@@ -11,7 +11,7 @@
  *
  * No ATC that may have an old translation is missed:
  *
- *   attach	A1 word and index; A2 TLBI by ASID given to the queue, a release of A1;
+ *   attach	A1 word and index; A2 TLBI by ASID or VMID given to the queue, a release of A1;
  *		A3 its CMD_SYNC complete; A4 the CD and STE become live
  *   invalidate	I1 the table was changed; I2 TLBI, CMD_SYNC complete; I3 list read
  *   answer_after	B1 the table was changed; B2 full barrier; B3 list read; B4 TLBI,

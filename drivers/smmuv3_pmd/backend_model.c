@@ -37,7 +37,7 @@ static pthread_mutex_t models_lock = PTHREAD_MUTEX_INITIALIZER;
 /* The configuration of a new model. */
 struct model_args {
 	unsigned int sid_bits, ssid_bits, stall_max, stall_model, evtq, cmdq, pri, pps, priq, cpu;
-	unsigned int harsh, seed;
+	unsigned int s2, harsh, seed;
 };
 
 static const struct {
@@ -54,6 +54,7 @@ static const struct {
 	{ "model_pri", offsetof(struct model_args, pri), 0, 1 },
 	{ "model_pps", offsetof(struct model_args, pps), 0, 1 },
 	{ "model_priq", offsetof(struct model_args, priq), 0, 19 },
+	{ "model_s2", offsetof(struct model_args, s2), 0, 1 },
 	{ "model_cpu", offsetof(struct model_args, cpu), 0, 1023 },
 	{ "model_harsh", offsetof(struct model_args, harsh), 0, 0xfff },
 	{ "model_seed", offsetof(struct model_args, seed), 1, UINT_MAX - 2 },
@@ -105,9 +106,12 @@ make_conf_value(unsigned int v)
 static uint32_t
 make_features(const struct model_args *args)
 {
-	if (args->pri != 1)
-		return 0;
-	return SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI | (args->pps == 1 ? SMMUV3_MODEL_PPS : 0);
+	uint32_t features = args->s2 == 1 ? SMMUV3_MODEL_S2 : 0;
+
+	if (args->pri == 1)
+		features |= SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI |
+			(args->pps == 1 ? SMMUV3_MODEL_PPS : 0);
+	return features;
 }
 
 static struct smmuv3_model *

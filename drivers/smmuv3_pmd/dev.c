@@ -5,7 +5,8 @@
  * Devices. While no domain is attached to a device its STEs are not valid: its accesses abort
  * and are recorded (C_BAD_STE; C_BAD_STREAMID if the second-level table does not exist yet).
  * Untagged traffic uses CD 0 (S1DSS = SSID0): the SMMU aborts an access with PASID 0
- * (F_STREAM_DISABLED) [5.2].
+ * (F_STREAM_DISABLED) [5.2]. With a stage-2 domain there is no CD: an access with any PASID aborts
+ * (C_BAD_SUBSTREAMID).
  */
 
 #include <stdlib.h>

@@ -40,7 +40,7 @@ test_device_strings_are_parsed_strictly(void **state)
 		"model_cmdq=4", "model=a,model_pri=2", "model=a,model_pps=1",
 		"model=a,model_priq=4", "model=a,model_pri=0,model_priq=4",
 		"model=a,model_pri=1,model_priq=20", "model=a,model_harsh=0x1000",
-		"model=a,model_seed=0",
+		"model=a,model_seed=0", "model=a,model_s2=2",
 	};
 	struct iopf_iommu_info info;
 	void *priv, *again;
@@ -132,6 +132,26 @@ test_page_requests_are_there_only_when_asked_for(void **state)
 }
 
 static void
+test_stage2_is_there_only_when_asked_for(void **state)
+{
+	static const char *const strings[] = { "model=a", "model=a,model_s2=0",
+		"model=a,model_s2=1", "model=a,model_s2=1,model_pri=1" };
+	struct iopf_iommu_info info;
+	void *priv;
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(strings); i++) {
+		memset(&info, 0xff, sizeof(info));
+		assert_int_equal(open_string(strings[i], &info, &priv), 0);
+		assert_int_equal(info.stage2, i >= 2);
+		assert_int_equal(info.ipa_bits, i >= 2 ? 48 : 0);
+		assert_int_equal(info.vmid_bits, i >= 2 ? 8 : 0);
+		assert_int_equal(info.nb_queues, i == 3 ? 2 : 1);
+		smmuv3_pmd.ops.close(priv);
+	}
+}
+
+static void
 test_the_request_queue_has_at_most_4096_entries(void **state)
 {
 	static const struct {
@@ -193,6 +213,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_device_strings_are_parsed_strictly),
 	cmocka_unit_test(test_device_string_makes_a_harsh_model),
 	cmocka_unit_test(test_page_requests_are_there_only_when_asked_for),
+	cmocka_unit_test(test_stage2_is_there_only_when_asked_for),
 	cmocka_unit_test(test_the_request_queue_has_at_most_4096_entries),
 	cmocka_unit_test(test_queue_sizes_are_checked),
 };

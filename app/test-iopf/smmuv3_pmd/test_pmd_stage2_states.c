@@ -150,6 +150,19 @@ test_a_blocked_device_aborts_until_it_is_unblocked(void **state)
 	states_close(&r);
 }
 
+/* Stage 2 alone has no SubstreamIDs. */
+static void
+test_an_access_with_a_pasid_aborts_and_is_recorded(void **state)
+{
+	struct states_rig r;
+
+	(void)state;
+	states_open(&r, IOPF_STALL, SMMUV3_STALL_MODEL_BOTH);
+	assert_int_equal(breaker_read_record(&r.b.p, PMD_SID, 3), SMMUV3_C_BAD_SUBSTREAMID);
+	assert_int_equal(pmd_s2_touch(&r.b.p, r.dma, IPA), SMMUV3_MODEL_OK);
+	states_close(&r);
+}
+
 /* The removal ends stalls that no answer has ended. */
 static void
 test_a_removal_ends_stalls(void **state)
@@ -333,6 +346,7 @@ test_a_failed_detach_keeps_the_vmid(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stalls_are_switched_off_and_on),
 	cmocka_unit_test(test_a_blocked_device_aborts_until_it_is_unblocked),
+	cmocka_unit_test(test_an_access_with_a_pasid_aborts_and_is_recorded),
 	cmocka_unit_test(test_a_removal_ends_stalls),
 	cmocka_unit_test(test_stage2_is_as_before_after_a_recovery),
 	cmocka_unit_test(test_a_device_with_page_requests),
