@@ -10,6 +10,9 @@
  *	4K	2 3 4	0 1 2	25-34 31-43 40-48
  *	16K	1 2 3	0 1 2	25-29 26-40 37-48
  *	64K	1 2 3	0 1 2	25-33 30-46 43-48
+ *
+ * The largest number is illegal if OAS is below 44 bits, or with 16K below 42 [Arm ARM D8.2]. The
+ * smallest that a width allows is always legal, since the width is not more than OAS, or than 40.
  */
 
 #include <errno.h>
@@ -66,6 +69,14 @@ get_levels(const struct iopf_translation *tr)
 	return levels;
 }
 
+/* The first level is too high for this OAS. */
+static bool
+is_too_high(const struct smmuv3 *s, const struct iopf_translation *tr, unsigned int levels)
+{
+	return levels == get_min_levels(tr) + 2 &&
+		s->oas_bits < (tr->granule_log2 == 14 ? 42 : 44);
+}
+
 int
 smmuv3_stage2_check_translation(const struct smmuv3 *s, const struct iopf_translation *tr)
 {
@@ -88,6 +99,12 @@ smmuv3_stage2_check_translation(const struct smmuv3 *s, const struct iopf_transl
 		SMMUV3_LOG(ERR, s, "stage-2 table of %u levels for %u IPA bits: its first level "
 				"would not have one to 16 tables; set levels to 0 for the usual "
 				"number", levels, tr->va_bits);
+		return -EINVAL;
+	}
+	if (is_too_high(s, tr, levels)) {
+		SMMUV3_LOG(ERR, s, "stage-2 table of %u levels: too many for an SMMU with "
+				"addresses of %u bits; set levels to 0 for the usual number",
+				levels, s->oas_bits);
 		return -EINVAL;
 	}
 	return smmuv3_check_root(s, tr, RTE_MAX(3 + get_first_level_log2(tr, levels), 6));

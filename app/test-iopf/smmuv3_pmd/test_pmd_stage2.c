@@ -195,6 +195,13 @@ test_translations_are_checked(void **state)
 	GOOD(bad.granule_log2 = 16, bad.levels = 1, bad.va_bits = 33, bad.root = 0x100000);
 	BAD("stage-2 table of 1 levels for 34 IPA bits", bad.granule_log2 = 16, bad.levels = 1,
 			bad.va_bits = 34);
+	/* The first level of so many is too high for small addresses. */
+	p.s->oas_bits = 42;
+	p.s->ipa_bits = 42;
+	GOOD((void)0);
+	BAD("stage-2 table of 4 levels: too many for an SMMU with addresses of 42 bits",
+			bad.levels = 4, bad.root = 0x10040);
+	p.s->oas_bits = p.s->ipa_bits = 48;
 	pmd_close(&p);
 }
 
