@@ -142,6 +142,39 @@ test_an_answer_follows_the_invalidation_of_its_batch(void **state)
 	pmd_s2_close(&p);
 }
 
+/* One page and 1 MiB, as hexadecimal commands; VMID in bits 47:32. */
+static void
+test_commands_match_the_architecture(void **state)
+{
+	struct smmuv3_domain domain = { .vmid = 7, .tr = { .format = IOPF_FORMAT_ARM64_S2,
+		.granule_log2 = 12, .va_bits = 40 } };
+	struct smmuv3_cmd cmds[4];
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int ril = 0; ril < 2; ril++) {
+		pmd_open(&p, &(struct smmuv3_model_conf){ .features = SMMUV3_MODEL_S2,
+			.no_features = ril ? 0 : SMMUV3_MODEL_NO_RIL });
+		assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){
+			.addr = 0x5000, .size = 0x1000 }, cmds, 4), 1);
+		assert_int_equal(cmds[0].dw[0], 0x2a | UINT64_C(7) << 32);
+		assert_int_equal(cmds[0].dw[1], 0x5000);
+		/* 256 pages: SCALE 8, NUM 0, TG 1, TTL 3; or too many commands. */
+		assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain, &(struct iopf_inv){
+			.addr = 0x100000, .size = 0x100000, .leaf_only = true,
+			.leaf_log2 = 12 }, cmds, 4), ril);
+		if (ril) {
+			assert_int_equal(cmds[0].dw[0], 0x2a | 8 << 20 | UINT64_C(7) << 32);
+			assert_int_equal(cmds[0].dw[1], 0x100000 | 1 << 10 | 3 << 8 | 1);
+		}
+		assert_int_equal(smmuv3_tlbi_make_cmds(p.s, &domain,
+				&(struct iopf_inv){ .all = true }, cmds, 4), 1);
+		assert_int_equal(cmds[0].dw[0], 0x28 | UINT64_C(7) << 32);
+		assert_int_equal(cmds[0].dw[1], 0);
+		pmd_close(&p);
+	}
+}
+
 static void
 test_translations_are_checked(void **state)
 {
@@ -410,6 +443,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_faults_are_served_with_each_table),
 	cmocka_unit_test(test_a_table_may_have_more_levels),
 	cmocka_unit_test(test_an_answer_follows_the_invalidation_of_its_batch),
+	cmocka_unit_test(test_commands_match_the_architecture),
 	cmocka_unit_test(test_translations_are_checked),
 	cmocka_unit_test(test_a_stage2_domain_is_the_only_one_of_its_device),
 	cmocka_unit_test(test_stages_follow_each_other_on_a_device),
