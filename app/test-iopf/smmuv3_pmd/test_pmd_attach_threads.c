@@ -67,6 +67,22 @@ struct other {
 	unsigned int rounds;
 };
 
+/* A stage-2 domain of its own: VMIDs are shared out as ASIDs are. Its devices do no DMA. */
+static bool
+cycle_stage2(struct pmd *p, void *dev)
+{
+	const struct iopf_translation tr = { .format = IOPF_FORMAT_ARM64_S2,
+		.root = (uintptr_t)p->root, .va_bits = 48, .granule_log2 = p->granule_log2 };
+	void *domain;
+
+	if (p->ops->domain_add(p->s, &tr, &domain) != 0 ||
+			rig_attach(p->ops, p->s, dev, IOPF_NO_PASID, domain) != 0 ||
+			rig_detach(p->ops, p->s, dev, IOPF_NO_PASID) != 0)
+		return false;
+	p->ops->domain_del(p->s, domain);
+	return true;
+}
+
 static void *
 cycle_devices(void *arg)
 {
@@ -85,7 +101,7 @@ cycle_devices(void *arg)
 				rig_attach(p->ops, p->s, dev, IOPF_NO_PASID, own) != 0 ||
 				rig_detach(p->ops, p->s, dev, 100) != 0 ||
 				rig_detach(p->ops, p->s, dev, IOPF_NO_PASID) != 0 ||
-				p->ops->dev_del(p->s, dev) != 0)
+				!cycle_stage2(p, dev) || p->ops->dev_del(p->s, dev) != 0)
 			return (void *)1;
 		else
 			p->ops->domain_del(p->s, own);
@@ -96,7 +112,7 @@ static void
 open_for_threads(struct pmd *p)
 {
 	pmd_open(p, &(struct smmuv3_model_conf){
-		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI,
+		.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI | SMMUV3_MODEL_S2,
 		.choices = SMMUV3_MODEL_STICKY_TLB,
 		.harsh = HARSH });
 	p->s->timeout *= 60;
