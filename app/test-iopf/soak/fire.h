@@ -53,11 +53,13 @@ enum fire_kind {
 	FIRE_PRI,
 };
 
-#define FIRE_DEVS	6
-#define FIRE_FIRST_PRI	3
-#define FIRE_NB_PRI	2
+#define FIRE_DEVS	8	/* two of them with domains of stage 2 */
+#define FIRE_FIRST_PRI	4
+#define FIRE_NB_PRI	3
 #define FIRE_SEATS	3	/* of a device: untagged, PASID 1, PASID 2 */
-#define FIRE_OWN	5	/* spaces with handlers of the test */
+#define FIRE_STAGE1	5	/* spaces with handlers of the test */
+#define FIRE_STAGE2	2	/* ... and tables of stage 2 */
+#define FIRE_OWN	(FIRE_STAGE1 + FIRE_STAGE2)
 #define FIRE_MANAGED	3	/* spaces of lib/mmem */
 #define FIRE_SPACES	(FIRE_OWN + FIRE_MANAGED)
 #define FIRE_GHOSTS	2	/* engines with StreamIDs that the IOMMU does not know */
@@ -81,7 +83,7 @@ struct fire_ctx {
 };
 
 struct fire_space {
-	bool managed;
+	bool managed, stage2;
 	uint32_t index;
 	pthread_rwlock_t life;		/* write: to destroy and create */
 	pthread_mutex_t memory;		/* one thread at a time unmaps */
@@ -128,6 +130,7 @@ struct fire_seat {
 struct fire_dev {
 	struct pcie_fn fn;		/* first: the context of its operations */
 	enum fire_kind kind;
+	bool stage2;			/* its only seat is that of untagged traffic */
 	pthread_rwlock_t lock;		/* write: to remove and add */
 	pthread_mutex_t quarantine;	/* one thread at a time quarantines it */
 	_Atomic uint32_t blocks;	/* odd: each access aborts */
@@ -230,6 +233,9 @@ void fire_open(const char *name, uint32_t seed);
 void fire_close(void);
 uint64_t fire_faults(void);
 
+/* Any space that the seat's device can have, or one that it could. */
+struct fire_space *fire_choose_space(const struct fire_seat *seat);
+bool fire_space_fits(const struct fire_space *s, const struct fire_seat *seat);
 void fire_space_create(struct fire_space *s);
 void fire_space_destroy(struct fire_space *s);
 /*

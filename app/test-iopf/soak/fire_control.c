@@ -101,6 +101,8 @@ fire_attach(struct fire_seat *seat, struct fire_space *s)
 {
 	int ret;
 
+	if (!fire_space_fits(s, seat))
+		return 0;
 	change_tenure(seat, atomic_load(&s->owner));
 	atomic_store(&seat->aim, s);
 	if (s->managed)
@@ -147,8 +149,8 @@ fire_attach_all(void)
 {
 	for (unsigned int i = 0; i < FIRE_DEVS; i++)
 		for (unsigned int k = 0; k < FIRE_SEATS; k++) {
-			int ret = fire_attach(&fire.dev[i].seat[k],
-					&fire.space[fire_pick(FIRE_SPACES)]);
+			struct fire_seat *seat = &fire.dev[i].seat[k];
+			int ret = fire_attach(seat, fire_choose_space(seat));
 
 			FIRE_CHECK(ret == 0, "%d", ret);
 		}
@@ -159,7 +161,7 @@ change_seat(void)
 {
 	struct fire_dev *d = &fire.dev[fire_pick(FIRE_DEVS)];
 	struct fire_seat *seat = &d->seat[fire_pick(FIRE_SEATS)];
-	struct fire_space *s = &fire.space[fire_pick(FIRE_SPACES)];
+	struct fire_space *s = fire_choose_space(seat);
 	int ret;
 
 	pthread_rwlock_rdlock(&d->lock);
@@ -206,11 +208,12 @@ replace_any(void)
 {
 	struct fire_dev *d = &fire.dev[fire_pick(FIRE_DEVS)];
 	struct fire_seat *seat = &d->seat[fire_pick(FIRE_SEATS)];
-	struct fire_space *s = &fire.space[fire_pick(FIRE_OWN)];
+	struct fire_space *s = &fire.space[fire_pick(FIRE_STAGE1)];
 
 	pthread_rwlock_rdlock(&d->lock);
 	pthread_mutex_lock(&seat->lock);
-	if (seat->space != NULL && !seat->space->managed && !atomic_load(&s->retiring))
+	if (seat->space != NULL && !seat->space->managed && !seat->space->stage2 &&
+			!atomic_load(&s->retiring))
 		replace_seat(seat, s);
 	pthread_mutex_unlock(&seat->lock);
 	pthread_rwlock_unlock(&d->lock);

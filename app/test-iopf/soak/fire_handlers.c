@@ -65,6 +65,12 @@ map_fault(const struct fire_space *s, const struct iopf_fault *fault, bool read_
 
 	if (fault->perm == 0)
 		return 0;
+	/* The address of a page request has no stage. */
+	FIRE_CHECK(!(fault->flags & IOPF_FAULT_STAGE2) ?
+			!s->stage2 || fault->flags & IOPF_FAULT_PAGE_REQUEST :
+			s->stage2 && fault->fault_class == IOPF_CLASS_IN &&
+			fault->ipa == (fault->addr & ~(uint64_t)(FIRE_PAGE - 1)),
+			"flags %#x, class %u", fault->flags, fault->fault_class);
 	if (!is_mapped(fault))
 		return -EFAULT;
 	ret = pgt_resolve(s->pgt, fault->addr, (uintptr_t)s->data + off, PGT_READ |

@@ -42,6 +42,7 @@ fire_choose_storm(struct fire_space *s, struct iopf_storm_conf *storm)
 	*storm = (struct iopf_storm_conf){ .tripped = on_tripped, .ctx = s };
 	switch (s->index) {
 	case 0:
+	case FIRE_STAGE1:	/* of stage 2 */
 		storm->max_held = 1 + fire_pick(8);
 		storm->quiet_ms = fire_pick(2) != 0 ? 1 + fire_pick(5) : 0;
 		break;
@@ -65,7 +66,8 @@ fire_choose_storm(struct fire_space *s, struct iopf_storm_conf *storm)
 void
 fire_rearm(void)
 {
-	struct fire_space *s = &fire.space[fire_pick(3)];
+	unsigned int pick = fire_pick(4);
+	struct fire_space *s = &fire.space[pick < 3 ? pick : FIRE_STAGE1];
 	struct iopf_episode episode;
 
 	pthread_rwlock_rdlock(&s->life);

@@ -80,7 +80,7 @@ own_create(struct fire_space *s)
 	stamp_pages(s->data, owner);
 	FIRE_CHECK(smmuv3_model_frame_give(fire.m, (uintptr_t)s->data, LEN, owner) == 0, "%u",
 			s->index);
-	s->pgt = pgt_create(&(struct pgt_conf){ .mem = {
+	s->pgt = pgt_create(&(struct pgt_conf){ .stage2 = s->stage2, .mem = {
 		.ctx = s,
 		.alloc = table_alloc,
 		.free = table_free,
@@ -100,7 +100,8 @@ own_create(struct fire_space *s)
 		.ctx = &s->ctx[0],
 		.storm = fire_choose_storm(s, &storm),
 		.deadline_ms = s->index % 2 != 0 ? 1 + fire_pick(100) : 0,
-		.translation = { .format = IOPF_FORMAT_ARM64_S1, .root = pgt_root(s->pgt),
+		.translation = { .root = pgt_root(s->pgt),
+			.format = s->stage2 ? IOPF_FORMAT_ARM64_S2 : IOPF_FORMAT_ARM64_S1,
 			.va_bits = pgt_va_bits(s->pgt), .granule_log2 = pgt_granule_log2(s->pgt) },
 	});
 	FIRE_CHECK(s->domain != NULL, "%u", s->index);
@@ -168,6 +169,23 @@ region_free(struct fire_space *s)
 	FIRE_CHECK(ret == 0, "%d", ret);
 	FIRE_CHECK(smmuv3_model_frame_free(fire.m, mem, LEN) == 0, "%u", s->index);
 	fire_space_wait(s);
+}
+
+struct fire_space *
+fire_choose_space(const struct fire_seat *seat)
+{
+	unsigned int i = fire_pick(FIRE_SPACES - FIRE_STAGE2);
+
+	if (seat->dev->stage2)
+		return &fire.space[FIRE_STAGE1 + fire_pick(FIRE_STAGE2)];
+	return &fire.space[i < FIRE_STAGE1 ? i : i + FIRE_STAGE2];
+}
+
+bool
+fire_space_fits(const struct fire_space *s, const struct fire_seat *seat)
+{
+	return s->stage2 == seat->dev->stage2 &&
+		(!s->stage2 || seat->pasid == IOPF_NO_PASID);
 }
 
 void

@@ -23,9 +23,11 @@
 struct fire fire;
 
 static const enum fire_kind kinds[FIRE_DEVS] = {
-	FIRE_STALL, FIRE_STALL, FIRE_STALL, FIRE_PRI, FIRE_PRI, FIRE_RETRY,
+	FIRE_STALL, FIRE_STALL, FIRE_STALL, FIRE_STALL, FIRE_PRI, FIRE_PRI, FIRE_PRI, FIRE_RETRY,
 };
-static_assert(FIRE_FIRST_PRI == 3 && FIRE_NB_PRI == 2, "the devices with page requests");
+/* The last ones with stalls and with page requests. */
+static const bool has_stage2[FIRE_DEVS] = { [3] = true, [6] = true };
+static_assert(FIRE_FIRST_PRI == 4 && FIRE_NB_PRI == 3, "the devices with page requests");
 
 void
 fire_fail(const char *file, int line, const char *what, const char *format, ...)
@@ -115,7 +117,7 @@ open_smmu(const char *name)
 
 	mc->name = name;
 	mc->seed = fire.seed;
-	mc->features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI;
+	mc->features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI | SMMUV3_MODEL_S2;
 	mc->no_features = SMMUV3_MODEL_NO_ASID16;	/* with few ASIDs each is reused soon */
 	mc->choices = SMMUV3_MODEL_STICKY_TLB;
 	mc->priq_log2 = 5;
@@ -170,6 +172,7 @@ open_spaces(void)
 
 		s->index = i;
 		s->managed = i >= FIRE_OWN;
+		s->stage2 = i >= FIRE_STAGE1 && i < FIRE_OWN;
 		pthread_rwlock_init(&s->life, NULL);
 		pthread_mutex_init(&s->memory, NULL);
 		if (!s->managed) {
@@ -216,12 +219,13 @@ open_devs(void)
 		struct fire_dev *d = &fire.dev[i];
 
 		d->kind = kinds[i];
+		d->stage2 = has_stage2[i];
 		d->fn.sid = 8 + i;
 		d->fn.silent = true;
 		d->fn.resets = true;
 		pthread_rwlock_init(&d->lock, NULL);
 		pthread_mutex_init(&d->quarantine, NULL);
-		d->nb_seats = FIRE_SEATS;
+		d->nb_seats = d->stage2 ? 1 : FIRE_SEATS;
 		for (unsigned int k = 0; k < FIRE_SEATS; k++)
 			open_seat(&d->seat[k], d, k);
 		fire_dev_add(d);
