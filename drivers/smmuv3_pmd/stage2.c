@@ -11,8 +11,9 @@
  *	16K	1 2 3	0 1 2	25-29 26-40 37-48
  *	64K	1 2 3	0 1 2	25-33 30-46 43-48
  *
- * The largest number is illegal if OAS is below 44 bits, or with 16K below 42 [Arm ARM D8.2]. The
- * smallest that a width allows is always legal, since the width is not more than OAS, or than 40.
+ * The largest number is illegal if OAS is below 44 bits, or with 16K below 42, as in
+ * AArch64.S2InvalidSL() of the Arm ARM. The smallest that a width allows is always legal, since the
+ * width is not more than OAS, or than 40.
  */
 
 #include <errno.h>
