@@ -37,7 +37,7 @@ fault_of_event(const struct iopf_pass *pass, const struct iopf_event *ev)
 		.flags = ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0,
 		.raw_id = ev->raw_id,
 		.queue = pass->queue->id,
-		.fault_class = ev->flags & IOPF_EVENT_STAGE2 ? ev->event_class : IOPF_CLASS_NONE,
+		.fault_class = iopf_event_fault_class(ev),
 	};
 }
 

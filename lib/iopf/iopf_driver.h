@@ -83,14 +83,14 @@
 extern "C" {
 #endif
 
-/** The event waits for an answer. */
-#define IOPF_EVENT_STALL	(1u << 0)
 /** A fault of stage 2: ipa and event_class are valid. */
-#define IOPF_EVENT_STAGE2	(1u << 1)
-/** A record that no IOMMU writes (a reserved id, a stall of an event that cannot stall). */
-#define IOPF_EVENT_BAD		(1u << 2)
+#define IOPF_EVENT_STAGE2	IOPF_FAULT_STAGE2
+/** The event waits for an answer. */
+#define IOPF_EVENT_STALL	IOPF_FAULT_STALLED
 /** A page request; token is its PRG index. */
-#define IOPF_EVENT_PAGE_REQUEST	(1u << 3)
+#define IOPF_EVENT_PAGE_REQUEST	IOPF_FAULT_PAGE_REQUEST
+/** A record that no IOMMU writes (a reserved id, a stall of an event that cannot stall). */
+#define IOPF_EVENT_BAD		(1u << 3)
 /** With IOPF_EVENT_PAGE_REQUEST: the last request of its group. */
 #define IOPF_EVENT_LAST		(1u << 4)
 /** The PASID of this StreamID sends no more requests. Not a request: it needs no answer. */

@@ -39,6 +39,7 @@
  * request; the words of the other slots stay FREE and are not used (prg.c).
  */
 
+#include <assert.h>
 #include <stdint.h>
 
 #include <rte_branch_prediction.h>
@@ -183,6 +184,14 @@ iopf_slot_chain_add(struct iopf_slot_chain *chain, struct iopf_slot *slot)
 /* Any thread. The slots are not counted as held any more. */
 void iopf_slot_free_chain(struct iopf_queue *q, struct iopf_slot_chain *chain);
 struct iopf_slot *iopf_slot_find(uint64_t id, struct iopf_queue **q);
+/* IOPF_CLASS_NONE without IOPF_EVENT_STAGE2. */
+static inline uint8_t
+iopf_event_fault_class(const struct iopf_event *ev)
+{
+	static_assert(IOPF_EVENT_STAGE2 == 1 && IOPF_CLASS_NONE == 0, "a mask without a branch");
+	return ev->event_class & -(ev->flags & IOPF_EVENT_STAGE2);
+}
+
 /* Fill a slot that no other thread knows. */
 static inline void
 iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now,
@@ -197,15 +206,10 @@ iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now
 	__atomic_store_n(&slot->fault.token, ev->token, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.perm, ev->perm, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.reason, ev->reason, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.flags,
-			(ev->flags & IOPF_EVENT_STALL ? IOPF_FAULT_STALLED : 0) |
-			(ev->flags & IOPF_EVENT_STAGE2 ? IOPF_FAULT_STAGE2 : 0) |
-			(ev->flags & IOPF_EVENT_PAGE_REQUEST ? IOPF_FAULT_PAGE_REQUEST : 0),
-			__ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.flags, ev->flags & (IOPF_FAULT_STAGE2 |
+			IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST), __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.raw_id, ev->raw_id, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.fault_class,
-			ev->flags & IOPF_EVENT_STAGE2 ? ev->event_class : IOPF_CLASS_NONE,
-			__ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.fault_class, iopf_event_fault_class(ev), __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
 }
 
