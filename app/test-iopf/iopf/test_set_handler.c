@@ -117,11 +117,15 @@ change_main(void *arg)
 	return ret == 0 ? &changer : NULL;
 }
 
+/* Returns when the new handlers are in force: on a busy machine that takes time. */
 static void
 change_begin(void)
 {
 	changed = false;
 	pthread_create(&changer, NULL, change_main, NULL);
+	for (unsigned int i = 0; i < 200000 && iopf_domain_ctx(one.domain) != &b; i++)
+		usleep(50);
+	assert_ptr_equal(&b, iopf_domain_ctx(one.domain));
 }
 
 static void
