@@ -143,6 +143,7 @@ run(const struct test_suite *suite, size_t *passed, size_t *failed)
 	unsigned int skipped = nb_skipped;
 	int bad;
 
+	test_watchdog_watch(suite->name);
 	bad = _cmocka_run_group_tests(suite->name, suite->tests, suite->nb_tests, suite->setup,
 			suite->teardown);
 	if (bad < 0 || (size_t)bad > suite->nb_tests)
@@ -195,6 +196,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "test-iopf: EAL did not start: %s\n", rte_strerror(rte_errno));
 		return 2;
 	}
+	test_watchdog_start();
 	if (first == argc)
 		for (struct test_suite *s = suites; s != NULL; s = s->next)
 			run(s, &passed, &failed);

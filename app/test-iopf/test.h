@@ -57,4 +57,8 @@ unsigned int test_scale(void);
  */
 uint32_t test_seed(const char *what);
 
+/* For main.c: end the program if a suite takes a quarter of an hour, times the scale. */
+void test_watchdog_start(void);
+void test_watchdog_watch(const char *suite);
+
 #endif /* TEST_H */
