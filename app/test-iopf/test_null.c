@@ -279,6 +279,7 @@ test_null_model_is_refused(void **state)
 	assert_null(smmuv3_model_lookup(NULL));
 	smmuv3_model_destroy(NULL);
 	assert_null(smmuv3_model_regs(NULL));
+	assert_int_equal(smmuv3_model_regs_size(NULL), 0);
 	assert_int_equal(smmuv3_model_mem_add(NULL, 0, some, 4096), -EINVAL);
 	assert_int_equal(smmuv3_model_mem_del(NULL, 0), -EINVAL);
 	assert_int_equal(smmuv3_model_step(NULL, 1), 0);

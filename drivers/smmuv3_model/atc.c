@@ -99,8 +99,9 @@ find_pending_tlbi(const struct smmuv3_oracle *o, const struct smmuv3_atc_entry *
 {
 	uint64_t seq;
 
-	for (seq = o->tlb_seq; seq > o->completed && seq + SMMUV3_ORACLE_MAX > o->seq; seq--)
-		if (smmuv3_inv_reaches_atc(&o->inv[seq % SMMUV3_ORACLE_MAX], e))
+	for (seq = o->tlb_seq; seq > o->floor && seq + SMMUV3_ORACLE_MAX > o->seq; seq--)
+		if (!smmuv3_oracle_is_done(o, seq) &&
+				smmuv3_inv_reaches_atc(&o->inv[seq % SMMUV3_ORACLE_MAX], e))
 			return seq;
 	return 0;
 }
@@ -115,9 +116,10 @@ check_order(struct smmuv3_ep *ep, const struct smmuv3_inv *inv)
 {
 	const struct smmuv3_oracle *o = &ep->m->oracle;
 
-	if (ep->early_seq != 0 && ep->early_seq <= o->completed && is_covered(&ep->early, inv))
+	if (ep->early_seq != 0 && smmuv3_oracle_is_done(o, ep->early_seq) &&
+			is_covered(&ep->early, inv))
 		ep->early_seq = 0;
-	if (o->tlb_seq <= o->completed)
+	if (o->tlb_seq <= o->floor)
 		return;
 	for (size_t i = 0; ep->early_seq == 0 && i < sizeof(ep->atc) / sizeof(ep->atc[0]); i++)
 		if (ep->atc[i].gen == ep->atc_gen && is_covered(&ep->atc[i], inv)) {
@@ -151,13 +153,14 @@ choose_delay(struct smmuv3_model *m, const struct smmuv3_ep *ep)
 
 /* CMD_ATC_INV [4.5.1] */
 void
-smmuv3_execute_atc_inv(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
+smmuv3_execute_atc_inv(struct smmuv3_model *m, unsigned int queue, const struct smmuv3_cmd *cmd)
 {
 	unsigned int size = SMMUV3_GET(SMMUV3_ATC1_SIZE, cmd->dw[1]);
 	uint32_t sid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
 	struct smmuv3_ep *ep = smmuv3_ep_find(m, sid);
 	struct smmuv3_inv inv = {
-		.kind = SMMUV3_INV_ATC, .sid = sid, .ssv = cmd->dw[0] & SMMUV3_CMD0_SSV,
+		.kind = SMMUV3_INV_ATC, .queue = (uint16_t)queue, .sid = sid,
+		.ssv = cmd->dw[0] & SMMUV3_CMD0_SSV,
 		.global = cmd->dw[0] & SMMUV3_ATC0_GLOBAL, .last = UINT64_MAX,
 	};
 	uint32_t delay;

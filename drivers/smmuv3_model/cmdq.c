@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The command queue: fetch, legality, SYNC, errors [3.5.1, 4, 7.1]. */
+/* Command queues: fetch, legality, SYNC, errors [3.5.1, 4, 7.1]. */
 
 #include "front.h"
 #include "model_cmdq.h"
+#include "model_ecmdq.h"
 #include "model_gerror.h"
 #include "model_irq.h"
 #include "model_log.h"
@@ -54,23 +55,31 @@ static const struct cmd_info {
 };
 
 void
-smmuv3_fe_cmdq_enable(struct smmuv3_fe *f)
+smmuv3_fe_cmdq_begin(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, uint64_t base, uint32_t cons)
 {
 	uint32_t max = SMMUV3_GET(SMMUV3_IDR1_CMDQS, f->val[SMMUV3_FE_IDR1]);
-	uint64_t base = f->val[SMMUV3_FE_CMDQ_BASE];
 	uint64_t size;
 
-	f->cmdq.log2 = SMMUV3_GET(SMMUV3_Q_BASE_LOG2SIZE, base);
-	if (f->cmdq.log2 > max)
-		f->cmdq.log2 = max;
-	size = sizeof(struct smmuv3_cmd) << f->cmdq.log2;
+	q->log2 = SMMUV3_GET(SMMUV3_Q_BASE_LOG2SIZE, base);
+	if (q->log2 > max)
+		q->log2 = max;
+	size = sizeof(struct smmuv3_cmd) << q->log2;
 	if (size < 32)
 		size = 32;
-	f->cmdq.base = base & SMMUV3_Q_BASE_ADDR & ~(size - 1);
-	f->cmdq.cons = smmuv3_q_pos(f->cmdq.log2, (uint32_t)f->val[SMMUV3_FE_CMDQ_CONS]);
-	f->cmdq.prod = f->cmdq.cons;
-	f->cmdq.stopped = false;
-	smmuv3_fe_fetch_drop(f);
+	q->base = base & SMMUV3_Q_BASE_ADDR & ~(size - 1);
+	q->cons = smmuv3_q_pos(q->log2, cons);
+	q->prod = q->cons;
+	q->stopped = false;
+	smmuv3_fe_fetch_drop(q);
+}
+
+void
+smmuv3_fe_cmdq_enable(struct smmuv3_fe *f)
+{
+	f->cmdq.name = "CMDQ";
+	f->cmdq.prod_offset = SMMUV3_CMDQ_PROD;
+	smmuv3_fe_cmdq_begin(f, &f->cmdq, f->val[SMMUV3_FE_CMDQ_BASE],
+			(uint32_t)f->val[SMMUV3_FE_CMDQ_CONS]);
 }
 
 /* The range fields of a TLBI by address [4.4.1.1]. */
@@ -154,12 +163,13 @@ is_cmd_legal(const struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
 
 /* False: the SYNC waits. */
 static bool
-execute_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd, enum smmuv3_cerror *err)
+execute_sync(struct smmuv3_fe *f, const struct smmuv3_fe_cmdq *q, const struct smmuv3_cmd *cmd,
+		enum smmuv3_cerror *err)
 {
 	uint64_t addr = cmd->dw[1] & SMMUV3_SYNC1_MSIADDR;
 
 	/* Effects are observable before the signal, and the signal before CONS [4.7.3]. */
-	switch (f->ops->sync(f->be)) {
+	switch (f->ops->sync(f->be, q->id)) {
 	case SMMUV3_FE_SYNC_WAIT:
 		return false;
 	case SMMUV3_FE_SYNC_FAILED:
@@ -181,54 +191,59 @@ execute_sync(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd, enum smmuv3_cerr
 
 /* CONS points to the command in error and has ERR before GERROR changes [7.1]. */
 static void
-raise_cmdq_error(struct smmuv3_fe *f, enum smmuv3_cerror err)
+raise_error(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, enum smmuv3_cerror err)
 {
-	smmuv3_fe_fetch_drop(f);
-	smmuv3_fe_store_reg(f, SMMUV3_FE_CMDQ_CONS,
-			f->cmdq.cons | (uint32_t)SMMUV3_PUT(SMMUV3_CMDQ_CONS_ERR, err));
+	smmuv3_fe_fetch_drop(q);
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_CERRORS);
+	if (q->id != 0) {
+		smmuv3_fe_ecmdq_raise(f, q, err);
+		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_CMDQP_ERR);
+		return;
+	}
+	smmuv3_fe_store_reg(f, SMMUV3_FE_CMDQ_CONS,
+			q->cons | (uint32_t)SMMUV3_PUT(SMMUV3_CMDQ_CONS_ERR, err));
 	smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_CMDQ_ERR);
 }
 
 /*
- * Load PROD. Software moves it forward only; while CMDQ_ERR is active it may move it back as
- * far as CONS [3.5.1].
+ * Load PROD. Software moves it forward only; while the queue has an error it may move it back
+ * as far as CONS [3.5.1].
  */
 static bool
-cmdq_load_prod(struct smmuv3_fe *f, bool error)
+cmdq_load_prod(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, bool error)
 {
 	/* Pairs with smmuv3_store_prod(): the commands before PROD are visible. */
-	uint32_t prod = smmuv3_q_pos(f->cmdq.log2, atomic_load_explicit(
-			smmuv3_reg32(f->regs, SMMUV3_CMDQ_PROD), memory_order_acquire));
+	uint32_t prod = smmuv3_q_pos(q->log2, atomic_load_explicit(
+			smmuv3_reg32(f->regs, q->prod_offset), memory_order_acquire));
 
-	if (prod == f->cmdq.prod)
+	if (prod == q->prod)
 		return true;
-	if (!smmuv3_q_legal(f->cmdq.log2, prod, f->cmdq.cons)) {
-		smmuv3_log_add(f->log, "CMDQ_PROD 0x%x is out of range for CONS 0x%x", prod,
-				f->cmdq.cons);
-		f->cmdq.stopped = true;
+	if (!smmuv3_q_legal(q->log2, prod, q->cons)) {
+		smmuv3_log_add(f->log, "%s_PROD 0x%x is out of range for CONS 0x%x", q->name,
+				prod, q->cons);
+		q->stopped = true;
 		return false;
 	}
-	if (!error && smmuv3_q_count(f->cmdq.log2, prod, f->cmdq.cons) <
-			smmuv3_q_count(f->cmdq.log2, f->cmdq.prod, f->cmdq.cons)) {
-		smmuv3_log_add(f->log, "CMDQ_PROD moved back from 0x%x to 0x%x", f->cmdq.prod,
-				prod);
-		f->cmdq.stopped = true;
+	if (!error && smmuv3_q_count(q->log2, prod, q->cons) <
+			smmuv3_q_count(q->log2, q->prod, q->cons)) {
+		smmuv3_log_add(f->log, "%s_PROD moved back from 0x%x to 0x%x", q->name,
+				q->prod, prod);
+		q->stopped = true;
 		return false;
 	}
-	f->cmdq.prod = prod;
+	q->prod = prod;
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_CMDQ_BATCHES);
 	return true;
 }
 
 static inline bool
-cmdq_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
+cmdq_fetch(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, struct smmuv3_cmd *cmd)
 {
 	if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ABORT))
 		return false;
 	if (__builtin_expect(!(f->harsh & SMMUV3_MODEL_HARSH_PREFETCH), 1))
-		return smmuv3_fe_read_command(f, f->cmdq.cons, cmd);
-	return smmuv3_fe_fetch_command(f, cmd);
+		return smmuv3_fe_read_command(f, q, q->cons, cmd);
+	return smmuv3_fe_fetch_command(f, q, cmd);
 }
 
 /*
@@ -236,16 +251,16 @@ cmdq_fetch(struct smmuv3_fe *f, struct smmuv3_cmd *cmd)
  * them at once instead of waiting for each.
  */
 static void
-cmdq_prefetch(struct smmuv3_fe *f, unsigned int max)
+cmdq_prefetch(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max)
 {
-	unsigned int n = smmuv3_q_count(f->cmdq.log2, f->cmdq.prod, f->cmdq.cons);
+	unsigned int n = smmuv3_q_count(q->log2, q->prod, q->cons);
 
 	if (n > max)
 		n = max;
 	for (unsigned int i = LINE_CMDS; i < n; i += LINE_CMDS) {
-		const void *at = smmuv3_win_find(f->wins, &f->cmdq.win, f->cmdq.base +
-				sizeof(struct smmuv3_cmd) * smmuv3_q_slot(f->cmdq.log2,
-					f->cmdq.cons + i), sizeof(struct smmuv3_cmd));
+		const void *at = smmuv3_win_find(f->wins, &q->win, q->base +
+				sizeof(struct smmuv3_cmd) * smmuv3_q_slot(q->log2,
+					q->cons + i), sizeof(struct smmuv3_cmd));
 
 		if (at != NULL)
 			__builtin_prefetch(at);
@@ -253,42 +268,54 @@ cmdq_prefetch(struct smmuv3_fe *f, unsigned int max)
 }
 
 unsigned int
-smmuv3_fe_consume_commands(struct smmuv3_fe *f, unsigned int max)
+smmuv3_fe_cmdq_consume(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max, bool error)
 {
-	bool error = smmuv3_fe_is_gerror_active(f, SMMUV3_GERROR_CMDQ_ERR);
 	enum smmuv3_cerror err = SMMUV3_CERROR_NONE;
 	unsigned int n = 0;
 
-	if (!smmuv3_fe_is_on(f, SMMUV3_CR0_CMDQEN) || f->cmdq.stopped)
+	if (q->stopped)
 		return 0;
-	if (!cmdq_load_prod(f, error) || f->cmdq.prod == f->cmdq.cons || error || f->sfm ||
+	if (!cmdq_load_prod(f, q, error) || q->prod == q->cons || error || f->sfm ||
 			smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_CMDQ_STUCK))
 		return 0;
-	cmdq_prefetch(f, max < MAX_PREFETCH ? max : MAX_PREFETCH);
-	while (n < max && f->cmdq.prod != f->cmdq.cons && err == SMMUV3_CERROR_NONE) {
+	cmdq_prefetch(f, q, max < MAX_PREFETCH ? max : MAX_PREFETCH);
+	while (n < max && q->prod != q->cons && err == SMMUV3_CERROR_NONE) {
 		struct smmuv3_cmd cmd;
 
-		if (!cmdq_fetch(f, &cmd))
+		if (!cmdq_fetch(f, q, &cmd))
 			err = SMMUV3_CERROR_ABT;
 		else if (!is_cmd_legal(f, &cmd))
 			err = SMMUV3_CERROR_ILL;
 		else if ((cmd.dw[0] & SMMUV3_CMD0_OP) != SMMUV3_OP_SYNC)
-			f->ops->command(f->be, &cmd);
-		else if (!execute_sync(f, &cmd, &err))
+			f->ops->command(f->be, q->id, &cmd);
+		else if (!execute_sync(f, q, &cmd, &err))
 			break;
 		if (err == SMMUV3_CERROR_NONE) {
-			f->cmdq.cons = smmuv3_q_add(f->cmdq.log2, f->cmdq.cons, 1);
+			q->cons = smmuv3_q_add(q->log2, q->cons, 1);
 			n++;
-			if (f->harsh & SMMUV3_MODEL_HARSH_PREFETCH && !smmuv3_fe_fetch_advance(f))
+			if (f->harsh & SMMUV3_MODEL_HARSH_PREFETCH &&
+					!smmuv3_fe_fetch_advance(f, q))
 				break;
 		}
 	}
 	smmuv3_count_add(f->stats, SMMUV3_MODEL_STAT_COMMANDS, n);
 	if (err != SMMUV3_CERROR_NONE) {
-		raise_cmdq_error(f, err);
+		raise_error(f, q, err);
 		return n + 1;
 	}
 	/* Pairs with the producer's smmuv3_load_status(): commands before CONS are consumed. */
-	smmuv3_fe_store_reg(f, SMMUV3_FE_CMDQ_CONS, f->cmdq.cons);
+	if (__builtin_expect(q->id == 0, 1))
+		smmuv3_fe_store_reg(f, SMMUV3_FE_CMDQ_CONS, q->cons);
+	else
+		smmuv3_fe_ecmdq_store_cons(f, q);
 	return n;
+}
+
+unsigned int
+smmuv3_fe_consume_commands(struct smmuv3_fe *f, unsigned int max)
+{
+	if (!smmuv3_fe_is_on(f, SMMUV3_CR0_CMDQEN))
+		return 0;
+	return smmuv3_fe_cmdq_consume(f, &f->cmdq, max,
+			smmuv3_fe_is_gerror_active(f, SMMUV3_GERROR_CMDQ_ERR));
 }

@@ -77,9 +77,9 @@ decode_tlbi_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd, struct s
 }
 
 static void
-invalidate_ste_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
+invalidate_ste_range(struct smmuv3_model *m, unsigned int queue, const struct smmuv3_cmd *cmd)
 {
-	struct smmuv3_inv inv = { .kind = SMMUV3_INV_CFG_SIDS };
+	struct smmuv3_inv inv = { .kind = SMMUV3_INV_CFG_SIDS, .queue = (uint16_t)queue };
 	unsigned int range = SMMUV3_GET(SMMUV3_CFGI1_RANGE, cmd->dw[1]);
 	uint64_t low = (UINT64_C(2) << range) - 1;
 
@@ -95,10 +95,10 @@ invalidate_ste_range(struct smmuv3_model *m, const struct smmuv3_cmd *cmd)
 }
 
 void
-smmuv3_be_execute(void *be, const struct smmuv3_cmd *cmd)
+smmuv3_be_execute(void *be, unsigned int queue, const struct smmuv3_cmd *cmd)
 {
 	uint32_t sid = (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]);
-	struct smmuv3_inv inv = { .sid = sid, .sid_last = sid };
+	struct smmuv3_inv inv = { .sid = sid, .sid_last = sid, .queue = (uint16_t)queue };
 	struct smmuv3_model *m = be;
 
 	switch (SMMUV3_GET(SMMUV3_CMD0_OP, cmd->dw[0])) {
@@ -109,7 +109,7 @@ smmuv3_be_execute(void *be, const struct smmuv3_cmd *cmd)
 			smmuv3_inv_issue(m, &inv);
 		break;
 	case SMMUV3_OP_CFGI_STE_RANGE:
-		invalidate_ste_range(m, cmd);
+		invalidate_ste_range(m, queue, cmd);
 		break;
 	case SMMUV3_OP_CFGI_CD:
 		inv.kind = SMMUV3_INV_CFG_CD;
@@ -167,7 +167,7 @@ smmuv3_be_execute(void *be, const struct smmuv3_cmd *cmd)
 		break;
 	case SMMUV3_OP_ATC_INV:
 		if (is_sid_known(m, cmd, "ATC_INV"))
-			smmuv3_execute_atc_inv(m, cmd);
+			smmuv3_execute_atc_inv(m, queue, cmd);
 		break;
 	case SMMUV3_OP_PRI_RESP:
 		if (is_sid_known(m, cmd, "PRI_RESP"))
@@ -192,23 +192,23 @@ smmuv3_be_execute(void *be, const struct smmuv3_cmd *cmd)
 
 /* Most commands complete when they are executed. The SYNC waits for the others. */
 enum smmuv3_fe_sync
-smmuv3_be_sync(void *be)
+smmuv3_be_sync(void *be, unsigned int queue)
 {
 	enum smmuv3_fe_sync r = SMMUV3_FE_SYNC_DONE;
 	struct smmuv3_model *m = be;
 
 	if (m->inval.nb != 0)
-		r = smmuv3_inv_complete(m);
+		r = smmuv3_inv_complete(m, queue);
 	if (r == SMMUV3_FE_SYNC_WAIT)
 		return r;
 	if (r == SMMUV3_FE_SYNC_FAILED) {
-		smmuv3_oracle_void_atc_invs(&m->oracle);
+		smmuv3_oracle_void_atc_invs(&m->oracle, queue);
 		return r;
 	}
 	smmuv3_flight_land_all(m);
 	/* The record of an access that has ended is visible before the SYNC completes [4.7.3]. */
 	smmuv3_fe_evtq_publish(&m->fe);
-	smmuv3_oracle_note_sync(&m->oracle);
+	smmuv3_oracle_note_sync(&m->oracle, queue);
 	if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
 		smmuv3_silent_check_cfg(m);
 	return r;

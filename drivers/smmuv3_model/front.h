@@ -12,7 +12,8 @@
  *	regs.c		registers: reset values and guards
  *	cr0.c gbpa.c	CR0, IRQ_CTRL and their acknowledgement; GBPA
  *	gerror.c	GERROR and GERRORN
- *	cmdq.c fetch.c	the CMDQ: legality, SYNC, errors; fetches ahead
+ *	cmdq.c fetch.c	command queues: legality, SYNC, errors; fetches ahead
+ *	ecmdq.c		ECMDQs: registers, enable, errors, turns
  *	outq.c		common to the EVTQ and the PRIQ
  *	evtq.c priq.c	the EVTQ and the PRIQ
  *	irq.c		MSIs and wired interrupts
@@ -54,10 +55,16 @@ smmuv3_xorshift(uint64_t *state)
 
 /* The operations of the back end. */
 struct smmuv3_fe_ops {
-	/* Execute a command other than SYNC. The front end has checked that it is legal. */
-	void (*command)(void *be, const struct smmuv3_cmd *cmd);
-	/* A SYNC completes if the result is DONE: all earlier commands have full effect. */
-	enum smmuv3_fe_sync (*sync)(void *be);
+	/*
+	 * Execute a command other than SYNC. The front end has checked that it is legal.
+	 * @p queue: 0 for the CMDQ, n + 1 for ECMDQ n.
+	 */
+	void (*command)(void *be, unsigned int queue, const struct smmuv3_cmd *cmd);
+	/*
+	 * A SYNC completes if the result is DONE: all earlier commands of its queue have full
+	 * effect, not those of others [3.5.6.1].
+	 */
+	enum smmuv3_fe_sync (*sync)(void *be, unsigned int queue);
 	/* SMMUEN changed to 0: end stalled transactions. */
 	void (*smmu_off)(void *be);
 	/* SMMUEN changed to 1: CR2 and STRTAB_BASE take effect. */
@@ -111,8 +118,30 @@ struct smmuv3_outq {
 #define SMMUV3_FETCH_AHEAD 16
 
 struct smmuv3_fe_ids {
-	uint32_t idr0, idr1, idr3, idr5;
+	uint32_t idr0, idr1, idr3, idr5, idr6;
 };
+
+/* A command queue: the CMDQ, or an ECMDQ. */
+struct smmuv3_fe_cmdq {
+	const char *name;
+	unsigned int id;	/* 0: the CMDQ; n + 1: ECMDQ n */
+	uint32_t prod_offset;
+	uint64_t base;
+	uint32_t log2;
+	uint32_t prod;		/* last value read */
+	uint32_t cons;
+	unsigned int win;	/* of the last access: a hint for smmuv3_win_find() */
+	bool stopped;		/* PROD was out of range: until the queue is disabled */
+	struct {
+		struct smmuv3_cmd cmd[SMMUV3_FETCH_AHEAD];	/* the entries from CONS on */
+		unsigned int at, nb;
+	} fetch;
+};
+
+#define SMMUV3_ECMDQS_LOG2	8	/* at most, in all control pages */
+#define SMMUV3_ECMDQS_MAX	(1u << SMMUV3_ECMDQS_LOG2)
+
+struct smmuv3_fe_ecmdq;
 
 struct smmuv3_fe {
 	uint8_t *regs;
@@ -130,6 +159,9 @@ struct smmuv3_fe {
 	atomic_bool irq_masked[SMMUV3_MODEL_NB_IRQS];	/* levels: signalled, not unmasked */
 
 	struct smmuv3_fe_ids ids;
+	size_t regs_size;
+	struct smmuv3_fe_ecmdq *ecmdq;	/* NULL without ECMDQs */
+	unsigned int nb_ecmdqs;
 	uint64_t nb_pprs;	/* records put into the PRIQ since creation */
 
 	/* The fields from here on are lost with the power. */
@@ -143,19 +175,11 @@ struct smmuv3_fe {
 	uint32_t gerrorn;
 	bool sfm;
 
-	struct {
-		uint64_t base;
-		uint32_t log2;
-		uint32_t prod;		/* last value read */
-		uint32_t cons;
-		unsigned int win;	/* of the last access: a hint for smmuv3_win_find() */
-		bool stopped;		/* PROD was out of range: until CMDQEN is toggled */
-	} cmdq;
-
-	struct {
-		struct smmuv3_cmd cmd[SMMUV3_FETCH_AHEAD];	/* the entries from CONS on */
-		unsigned int at, nb;
-	} fetch;
+	struct smmuv3_fe_cmdq cmdq;
+	uint16_t ecmdq_on[SMMUV3_ECMDQS_MAX];	/* enabled, or about to be disabled */
+	unsigned int nb_ecmdqs_on;
+	unsigned int turn;	/* the queue that is served: 0: the CMDQ; n + 1: ecmdq_on[n] */
+	unsigned int turn_used;	/* commands of this turn that are consumed */
 
 	struct smmuv3_outq evtq;
 	struct smmuv3_outq priq;

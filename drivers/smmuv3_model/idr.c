@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The ID registers of a configuration [6.3.1 to 6.3.6]. */
+/* The ID registers of a configuration [6.3.1 to 6.3.6, 6.3.45]. */
 
 #include "model.h"
 #include "model_idr.h"
@@ -24,7 +24,7 @@ smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 		{ SMMUV3_MODEL_NO_16K, SMMUV3_IDR5_GRAN16K },
 		{ SMMUV3_MODEL_NO_64K, SMMUV3_IDR5_GRAN64K },
 	};
-	unsigned int cmdq, evtq, priq, oas;
+	unsigned int cmdq, evtq, priq, oas, ecmdqs;
 	uint32_t no = conf->no_features, with = conf->features;
 	uint64_t idr0, idr5;
 
@@ -35,12 +35,16 @@ smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			!smmuv3_conf_pick(conf->priq_log2, 10, 19, true, &priq) ||
 			!smmuv3_conf_pick(conf->oas_bits, 48, 48, false, &m->oas_bits) ||
 			!smmuv3_conf_pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
+			!smmuv3_conf_pick(conf->ecmdq_log2, 4, SMMUV3_ECMDQS_LOG2, true, &ecmdqs) ||
+			conf->ecmdq_pages_log2 > SMMUV3_ECMDQS_LOG2 - ecmdqs ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
 			conf->choices & ~UINT32_C(0x3ff) ||
-			conf->harsh & ~UINT32_C(0xfff) || with & ~UINT32_C(0x1f) ||
+			conf->harsh & ~UINT32_C(0xfff) || with & ~UINT32_C(0x3f) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
 			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)) ||
-			(with & SMMUV3_MODEL_VMID16 && !(with & SMMUV3_MODEL_S2)))
+			(with & SMMUV3_MODEL_VMID16 && !(with & SMMUV3_MODEL_S2)) ||
+			(with & SMMUV3_MODEL_ECMDQ &&
+			 no & (SMMUV3_MODEL_NO_MSI | SMMUV3_MODEL_NO_COHACC)))
 		return false;
 	for (oas = 0; oas < 6 && smmuv3_oas_bits(oas) != m->oas_bits; oas++)
 		;
@@ -70,10 +74,14 @@ smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 		SMMUV3_PUT(SMMUV3_IDR1_SSIDSIZE, m->ssid_bits) |
 		SMMUV3_PUT(SMMUV3_IDR1_CMDQS, cmdq) | SMMUV3_PUT(SMMUV3_IDR1_EVENTQS, evtq) |
 		SMMUV3_PUT(SMMUV3_IDR1_PRIQS, with & SMMUV3_MODEL_PRI ? priq : 0) |
+		SMMUV3_PUT(SMMUV3_IDR1_ECMDQ, !!(with & SMMUV3_MODEL_ECMDQ)) |
 		SMMUV3_IDR1_ATTR_PERMS_OVR | SMMUV3_IDR1_ATTR_TYPES_OVR);
 	ids->idr3 = (uint32_t)(SMMUV3_IDR3_HAD |
 		SMMUV3_PUT(SMMUV3_IDR3_PPS, !!(with & SMMUV3_MODEL_PPS)) |
 		SMMUV3_PUT(SMMUV3_IDR3_RIL, !(no & SMMUV3_MODEL_NO_RIL)));
 	ids->idr5 = (uint32_t)idr5;
+	ids->idr6 = (uint32_t)(!(with & SMMUV3_MODEL_ECMDQ) ? 0 :
+		SMMUV3_PUT(SMMUV3_IDR6_LOG2NUMQ, ecmdqs) |
+		SMMUV3_PUT(SMMUV3_IDR6_LOG2NUMP, conf->ecmdq_pages_log2));
 	return true;
 }

@@ -43,6 +43,7 @@ static const char *const stat_names[SMMUV3_MODEL_NB_STATS] = {
 	[SMMUV3_MODEL_STAT_PRI_RESPS_STALE] = "pri_resps_stale",
 	[SMMUV3_MODEL_STAT_PRI_AUTO_RESPS] = "pri_auto_resps",
 	[SMMUV3_MODEL_STAT_PRI_FORGOTTEN] = "pri_forgotten",
+	[SMMUV3_MODEL_STAT_ECMDQ_COMMANDS] = "ecmdq_commands",
 };
 
 static const char *const status_names[] = {

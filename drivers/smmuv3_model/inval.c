@@ -4,8 +4,8 @@
 /*
  * Invalidations between their command and their SYNC. Only a completed SYNC guarantees that
  * an invalidation has taken effect, not the consumption of its command [4.7.3]. With
- * SMMUV3_MODEL_HARSH_LATE cached entries stay in use until a SYNC completes. An ATC that
- * does not answer delays the SYNC.
+ * SMMUV3_MODEL_HARSH_LATE cached entries stay in use until a SYNC of the same queue completes. An
+ * ATC that does not answer delays the SYNC.
  */
 
 #include <stdlib.h>
@@ -131,7 +131,7 @@ is_answer_awaited(struct smmuv3_model *m, const struct smmuv3_pending *p)
 }
 
 enum smmuv3_fe_sync
-smmuv3_inv_complete(struct smmuv3_model *m)
+smmuv3_inv_complete(struct smmuv3_model *m, unsigned int queue)
 {
 	struct smmuv3_inval_list *l = &m->inval;
 	unsigned int kept = 0;
@@ -140,22 +140,21 @@ smmuv3_inv_complete(struct smmuv3_model *m)
 	for (unsigned int i = 0; i < l->nb; i++) {
 		const struct smmuv3_pending *p = &l->pending[i];
 
-		if (!p->slow)
+		if (!p->slow || p->inv.queue != queue)
 			continue;
 		if (is_answer_awaited(m, p))
 			return SMMUV3_FE_SYNC_WAIT;
 		failed |= p->fails && now_ms() >= p->due;
 	}
-	if (!failed) {
-		for (unsigned int i = 0; i < l->nb; i++)
-			carry_out_invalidation(m, &l->pending[i].inv);
-		l->nb = 0;
-		return SMMUV3_FE_SYNC_DONE;
-	}
-	/* Software does not learn which ATC_INV failed [4.7.3]: here, all pending ones fail. */
-	for (unsigned int i = 0; i < l->nb; i++)
-		if (l->pending[i].inv.kind != SMMUV3_INV_ATC)
+	/* Software does not learn which ATC_INV failed [4.7.3]: here, all of the queue fail. */
+	for (unsigned int i = 0; i < l->nb; i++) {
+		const struct smmuv3_inv *inv = &l->pending[i].inv;
+
+		if (inv->queue != queue || (failed && inv->kind != SMMUV3_INV_ATC))
 			l->pending[kept++] = l->pending[i];
+		else if (!failed)
+			carry_out_invalidation(m, inv);
+	}
 	l->nb = kept;
-	return SMMUV3_FE_SYNC_FAILED;
+	return failed ? SMMUV3_FE_SYNC_FAILED : SMMUV3_FE_SYNC_DONE;
 }

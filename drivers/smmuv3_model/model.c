@@ -10,6 +10,7 @@
 #include "model.h"
 #include "model_command.h"
 #include "model_dma.h"
+#include "model_ecmdq.h"
 #include "model_endpoint.h"
 #include "model_flight.h"
 #include "model_frames.h"
@@ -134,7 +135,8 @@ model_free(struct smmuv3_model *m)
 	free(m->inval.pending);
 	free(m->stall);
 	free(m->stag_fifo);
-	smmuv3_regs_free(m->fe.regs);
+	smmuv3_regs_free(m->fe.regs, m->fe.regs_size);
+	free(m->fe.ecmdq);
 	free(m->name_copy);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
@@ -179,8 +181,10 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 			!smmuv3_conf_pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
 	err = ENOMEM;
-	m->fe.regs = smmuv3_regs_alloc();
-	if (m->fe.regs == NULL || smmuv3_tlb_init(&m->tlb, tlb_log2) < 0 ||
+	m->fe.regs_size = SMMUV3_REGS_SIZE + smmuv3_fe_get_ecmdq_pages_size(&m->fe);
+	m->fe.regs = smmuv3_regs_alloc(m->fe.regs_size);
+	if (m->fe.regs == NULL || smmuv3_fe_init_ecmdqs(&m->fe) < 0 ||
+			smmuv3_tlb_init(&m->tlb, tlb_log2) < 0 ||
 			(m->features & SMMUV3_MODEL_S2 &&
 			 smmuv3_tlb_init(&m->tlb2, tlb_log2) < 0) || smmuv3_stall_init(m) < 0)
 		goto fail;
@@ -281,6 +285,12 @@ smmuv3_model_mem_del(struct smmuv3_model *m, uint64_t addr)
 	ret = smmuv3_win_del(&m->wins, addr);
 	smmuv3_ctl_leave(m);
 	return ret;
+}
+
+size_t
+smmuv3_model_regs_size(const struct smmuv3_model *m)
+{
+	return m != NULL ? m->fe.regs_size : 0;
 }
 
 uint32_t

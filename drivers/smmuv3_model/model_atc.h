@@ -38,7 +38,8 @@ void smmuv3_atc_insert(struct smmuv3_ep *ep, bool ssv, uint32_t ssid,
 		const struct smmuv3_access *acc, const struct smmuv3_page *page);
 void smmuv3_atc_clear(struct smmuv3_ep *ep);
 void smmuv3_atc_drop_pages(struct smmuv3_ep *ep, const struct smmuv3_inv *inv);
-void smmuv3_execute_atc_inv(struct smmuv3_model *m, const struct smmuv3_cmd *cmd);
+void smmuv3_execute_atc_inv(struct smmuv3_model *m, unsigned int queue,
+		const struct smmuv3_cmd *cmd);
 /* No ATC_INV follows for this endpoint: report missing ones. */
 void smmuv3_atc_check_end(struct smmuv3_ep *ep);
 

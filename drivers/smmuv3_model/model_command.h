@@ -6,7 +6,7 @@
 
 #include "front.h"
 
-void smmuv3_be_execute(void *be, const struct smmuv3_cmd *cmd);
-enum smmuv3_fe_sync smmuv3_be_sync(void *be);
+void smmuv3_be_execute(void *be, unsigned int queue, const struct smmuv3_cmd *cmd);
+enum smmuv3_fe_sync smmuv3_be_sync(void *be, unsigned int queue);
 
 #endif /* SMMUV3_MODEL_COMMAND_H */

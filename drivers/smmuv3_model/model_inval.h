@@ -33,6 +33,7 @@ enum smmuv3_inv_kind {
 struct smmuv3_inv {
 	uint64_t seq;
 	enum smmuv3_inv_kind kind;
+	uint16_t queue;		/* of its command: 0: the CMDQ; n + 1: ECMDQ n */
 	bool leaf;
 	bool ssv, global;	/* ATC only */
 	uint8_t tg;		/* granule shift, 0 for any */
@@ -58,7 +59,10 @@ void smmuv3_inv_issue(struct smmuv3_model *m, const struct smmuv3_inv *inv);
 /* An ATC answers after @p ms, or (@p fails) never. */
 void smmuv3_inv_issue_slow(struct smmuv3_model *m, const struct smmuv3_inv *inv, uint32_t ms,
 		bool fails);
-/* Before a SYNC completes: execute what is deferred, unless an ATC has not answered. */
-enum smmuv3_fe_sync smmuv3_inv_complete(struct smmuv3_model *m);
+/*
+ * Before a SYNC of the queue completes: execute what the queue has deferred, unless an ATC has not
+ * answered.
+ */
+enum smmuv3_fe_sync smmuv3_inv_complete(struct smmuv3_model *m, unsigned int queue);
 
 #endif /* SMMUV3_MODEL_INVAL_H */

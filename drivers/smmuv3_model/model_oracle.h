@@ -5,14 +5,18 @@
 #define SMMUV3_MODEL_ORACLE_H
 
 /*
- * The oracle numbers the invalidations from 1, and keeps the newest SMMUV3_ORACLE_MAX. The
- * newest that a completed SYNC covers is `completed`.
+ * The oracle numbers the invalidations from 1, in the order in which the SMMU executes them, and
+ * keeps the newest SMMUV3_ORACLE_MAX. A SYNC covers those of its own queue only [3.5.6.1]:
+ * those of queue q up to done[q] have completed. No invalidation after `completed` has completed,
+ * and all up to `floor` have. The two are equal unless several queues have invalidations under
+ * way.
  */
 
 #include "model_inval.h"
 #include "model_log.h"
 
-#define SMMUV3_ORACLE_MAX 1024
+#define SMMUV3_ORACLE_MAX	1024
+#define SMMUV3_ORACLE_QUEUES	(1 + SMMUV3_ECMDQS_MAX)
 
 struct smmuv3_atc_entry;
 struct smmuv3_ctx;
@@ -22,12 +26,24 @@ struct smmuv3_oracle {
 	struct smmuv3_inv inv[SMMUV3_ORACLE_MAX];
 	uint64_t seq;		/* of the newest invalidation */
 	uint64_t tlb_seq;	/* of the newest TLB invalidation */
-	uint64_t completed;	/* of the newest that a SYNC covers */
+	uint64_t completed, floor;	/* see above */
+	uint64_t done[SMMUV3_ORACLE_QUEUES];
+	uint64_t first[SMMUV3_ORACLE_QUEUES];	/* the oldest that no SYNC covers; 0: none */
+	unsigned int nb_open;		/* queues with such a one */
 	struct smmuv3_log log;
 };
 
+/* Does a completed SYNC cover this invalidation? Also true if it is no longer kept. */
+static inline bool
+smmuv3_oracle_is_done(const struct smmuv3_oracle *o, uint64_t seq)
+{
+	return seq <= o->floor || seq + SMMUV3_ORACLE_MAX <= o->seq ||
+		seq <= o->done[o->inv[seq % SMMUV3_ORACLE_MAX].queue];
+}
+
 void smmuv3_oracle_note_invalidation(struct smmuv3_oracle *o, const struct smmuv3_inv *inv);
-void smmuv3_oracle_note_sync(struct smmuv3_oracle *o);
+/* A SYNC of the queue has completed. */
+void smmuv3_oracle_note_sync(struct smmuv3_oracle *o, unsigned int queue);
 /*
  * Does a TLB invalidation cover an address in [first, last] of this VMID and ASID, in entries of
  * stage 1 or of both stages?
@@ -54,8 +70,8 @@ void smmuv3_oracle_check_s2_table(struct smmuv3_oracle *o, uint64_t *checked, ui
 		unsigned int gran, unsigned int shift, uint64_t ipa);
 void smmuv3_oracle_check_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_t sid,
 		uint32_t ssid);
-/* A SYNC failed: its ATC_INVs are not known to have completed. */
-void smmuv3_oracle_void_atc_invs(struct smmuv3_oracle *o);
+/* A SYNC of the queue failed: its ATC_INVs are not known to have completed. */
+void smmuv3_oracle_void_atc_invs(struct smmuv3_oracle *o, unsigned int queue);
 void smmuv3_oracle_check_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uint32_t sid,
 		uint64_t va);
 

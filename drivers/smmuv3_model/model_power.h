@@ -4,9 +4,10 @@
 #ifndef SMMUV3_MODEL_POWER_H
 #define SMMUV3_MODEL_POWER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
-uint8_t *smmuv3_regs_alloc(void);
-void smmuv3_regs_free(uint8_t *regs);
+uint8_t *smmuv3_regs_alloc(size_t size);
+void smmuv3_regs_free(uint8_t *regs, size_t size);
 
 #endif /* SMMUV3_MODEL_POWER_H */

@@ -25,19 +25,42 @@ smmuv3_oracle_note_invalidation(struct smmuv3_oracle *o, const struct smmuv3_inv
 	o->inv[o->seq % SMMUV3_ORACLE_MAX].seq = o->seq;
 	if (inv->kind <= SMMUV3_INV_TLB_VAA)
 		o->tlb_seq = o->seq;
+	if (o->first[inv->queue] == 0) {
+		o->first[inv->queue] = o->seq;
+		o->nb_open++;
+	}
 }
 
 void
-smmuv3_oracle_note_sync(struct smmuv3_oracle *o)
+smmuv3_oracle_note_sync(struct smmuv3_oracle *o, unsigned int queue)
 {
-	o->completed = o->seq;
+	o->done[queue] = o->seq;
+	if (o->first[queue] != 0) {
+		o->first[queue] = 0;
+		o->nb_open--;
+	}
+	o->completed = o->floor = o->seq;
+	if (__builtin_expect(o->nb_open == 0, 1))
+		return;
+	for (unsigned int i = 0; i < SMMUV3_ORACLE_QUEUES; i++)
+		if (o->first[i] != 0 && o->first[i] - 1 < o->floor)
+			o->floor = o->first[i] - 1;
+}
+
+/* Later accesses need not check up to the floor again. An entry may be newer than the floor. */
+static inline void
+note_checked(const struct smmuv3_oracle *o, uint64_t *checked)
+{
+	if (*checked < o->floor)
+		*checked = o->floor;
 }
 
 /* Invalidations that a completed SYNC covers, from the newest back to @p after. */
 #define FOREACH_COMPLETED(o, p, after)							\
 	for (uint64_t seq_ = (o)->completed;						\
 			seq_ > (after) && seq_ + SMMUV3_ORACLE_MAX > (o)->seq &&		\
-			((p) = &(o)->inv[seq_ % SMMUV3_ORACLE_MAX], true); seq_--)
+			((p) = &(o)->inv[seq_ % SMMUV3_ORACLE_MAX], true); seq_--)		\
+		if (seq_ <= (o)->done[(p)->queue])
 
 bool
 smmuv3_inv_reaches(const struct smmuv3_inv *p, uint32_t space, bool global, uint64_t first,
@@ -109,7 +132,7 @@ smmuv3_oracle_check_leaf(struct smmuv3_oracle *o, uint64_t *checked, uint32_t sp
 				(unsigned long long)va, (uint16_t)space);
 		break;
 	}
-	*checked = o->completed;
+	note_checked(o, checked);
 }
 
 void
@@ -131,7 +154,7 @@ smmuv3_oracle_check_table(struct smmuv3_oracle *o, uint64_t *checked, uint32_t s
 				(unsigned long long)va, (uint16_t)space);
 		break;
 	}
-	*checked = o->completed;
+	note_checked(o, checked);
 }
 
 /* Is an entry of stage 2 for these IPAs used after its invalidation completed? */
@@ -161,7 +184,7 @@ smmuv3_oracle_check_ipa(struct smmuv3_oracle *o, struct smmuv3_tlb_entry *e, uin
 		smmuv3_log_add(&o->log, "IPA 0x%llx, VMID %u: a stage-2 TLB entry translated an "
 				"access after the invalidation of the entry completed",
 				(unsigned long long)ipa, e->space >> 16);
-	e->checked = o->completed;
+	note_checked(o, &e->checked);
 }
 
 void
@@ -177,7 +200,7 @@ smmuv3_oracle_check_s2_table(struct smmuv3_oracle *o, uint64_t *checked, uint32_
 		smmuv3_log_add(&o->log, "IPA 0x%llx, VMID %u: a stage-2 walk used a cached table "
 				"pointer after the invalidation of the pointer completed",
 				(unsigned long long)ipa, space >> 16);
-	*checked = o->completed;
+	note_checked(o, checked);
 }
 
 void
@@ -214,7 +237,7 @@ smmuv3_oracle_check_cfg(struct smmuv3_oracle *o, struct smmuv3_ctx *ctx, uint32_
 			break;
 		}
 	}
-	ctx->checked = o->completed;
+	note_checked(o, &ctx->checked);
 }
 
 void
@@ -250,12 +273,12 @@ smmuv3_oracle_check_s2_root(struct smmuv3_oracle *o, const struct smmuv3_ctx *ct
 }
 
 void
-smmuv3_oracle_void_atc_invs(struct smmuv3_oracle *o)
+smmuv3_oracle_void_atc_invs(struct smmuv3_oracle *o, unsigned int queue)
 {
-	for (uint64_t seq = o->seq; seq > o->completed && seq + SMMUV3_ORACLE_MAX > o->seq; seq--) {
+	for (uint64_t seq = o->seq; seq > o->floor && seq + SMMUV3_ORACLE_MAX > o->seq; seq--) {
 		struct smmuv3_inv *p = &o->inv[seq % SMMUV3_ORACLE_MAX];
 
-		if (p->kind == SMMUV3_INV_ATC)
+		if (p->kind == SMMUV3_INV_ATC && p->queue == queue && seq > o->done[queue])
 			p->kind = SMMUV3_INV_VOID;
 	}
 }
@@ -279,5 +302,5 @@ smmuv3_oracle_check_atc(struct smmuv3_oracle *o, struct smmuv3_atc_entry *e, uin
 				(unsigned long long)va);
 		break;
 	}
-	e->checked = o->completed;
+	note_checked(o, &e->checked);
 }

@@ -14,6 +14,8 @@
 
 #include "model.h"
 #include "model_cfg_cache.h"
+#include "model_cmdq.h"
+#include "model_ecmdq.h"
 #include "model_endpoint.h"
 #include "model_log.h"
 #include "model_power.h"
@@ -24,9 +26,9 @@
 
 /* The registers have their own pages, so that mprotect() can close them. */
 uint8_t *
-smmuv3_regs_alloc(void)
+smmuv3_regs_alloc(size_t size)
 {
-	size_t len = SMMUV3_REGS_SIZE + REGS_ALIGN, before;
+	size_t len = size + REGS_ALIGN, before;
 	uint8_t *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (mem == MAP_FAILED)
@@ -34,15 +36,15 @@ smmuv3_regs_alloc(void)
 	before = -(uintptr_t)mem & (REGS_ALIGN - 1);
 	if (before != 0)
 		munmap(mem, before);
-	munmap(mem + before + SMMUV3_REGS_SIZE, REGS_ALIGN - before);
+	munmap(mem + before + size, REGS_ALIGN - before);
 	return mem + before;
 }
 
 void
-smmuv3_regs_free(uint8_t *regs)
+smmuv3_regs_free(uint8_t *regs, size_t size)
 {
 	if (regs != NULL)
-		munmap(regs, SMMUV3_REGS_SIZE);
+		munmap(regs, size);
 }
 
 /* Report work that the driver had to end before. */
@@ -53,9 +55,8 @@ check_power_off(struct smmuv3_model *m)
 
 	if ((f->cr0.value | f->cr0.ack) & SMMUV3_CR0_SMMUEN)
 		smmuv3_log_add(&m->driver_log, "the power was switched off while SMMUEN is set");
-	if (smmuv3_fe_is_on(f, SMMUV3_CR0_CMDQEN) && smmuv3_q_pos(f->cmdq.log2,
-			atomic_load_explicit(smmuv3_reg32(f->regs, SMMUV3_CMDQ_PROD),
-				memory_order_acquire)) != f->cmdq.cons)
+	if ((smmuv3_fe_is_on(f, SMMUV3_CR0_CMDQEN) && !smmuv3_fe_cmdq_is_empty(f, &f->cmdq)) ||
+			smmuv3_fe_have_ecmdqs_work(f))
 		smmuv3_log_add(&m->driver_log, "the power was switched off with commands that "
 				"are not consumed");
 	for (unsigned int i = 0; i < SMMUV3_EP_BUCKETS; i++)
@@ -78,7 +79,7 @@ smmuv3_model_power_off(struct smmuv3_model *m)
 		ret = -EALREADY;
 	} else {
 		check_power_off(m);
-		if (mprotect(m->fe.regs, SMMUV3_REGS_SIZE, PROT_NONE) < 0)
+		if (mprotect(m->fe.regs, m->fe.regs_size, PROT_NONE) < 0)
 			ret = -errno;
 	}
 	if (ret == 0) {
@@ -103,10 +104,10 @@ smmuv3_model_power_on(struct smmuv3_model *m)
 	smmuv3_ctl_enter(m);
 	if (!m->off) {
 		ret = -EALREADY;
-	} else if (mprotect(m->fe.regs, SMMUV3_REGS_SIZE, PROT_READ | PROT_WRITE) < 0) {
+	} else if (mprotect(m->fe.regs, m->fe.regs_size, PROT_READ | PROT_WRITE) < 0) {
 		ret = -errno;
 	} else {
-		memset(m->fe.regs, 0, SMMUV3_REGS_SIZE);
+		memset(m->fe.regs, 0, m->fe.regs_size);
 		smmuv3_fe_reset(&m->fe, true);
 		m->off = false;
 	}

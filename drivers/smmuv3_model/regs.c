@@ -13,6 +13,7 @@
 
 #include "front.h"
 #include "model_cr0.h"
+#include "model_ecmdq.h"
 #include "model_evtq.h"
 #include "model_gbpa.h"
 #include "model_gerror.h"
@@ -176,13 +177,16 @@ smmuv3_fe_reset(struct smmuv3_fe *f, bool unknown)
 	f->val[SMMUV3_FE_IDR1] = f->ids.idr1;
 	f->val[SMMUV3_FE_IDR3] = f->ids.idr3;
 	f->val[SMMUV3_FE_IDR5] = f->ids.idr5;
-	f->val[SMMUV3_FE_AIDR] = 2;		/* SMMUv3.2 */
+	/* SMMUv3.2; ECMDQs came with SMMUv3.3. */
+	f->val[SMMUV3_FE_AIDR] = f->ecmdq != NULL ? 3 : 2;
 	for (unsigned int i = 0; i < SMMUV3_FE_NB_REGS; i++)
 		if (f->val[i] != 0)
 			smmuv3_fe_store_reg(f, i, (uint32_t)f->val[i]);
 	smmuv3_fe_reset_gbpa(f);
 	if (unknown)
 		set_unknown(f);
+	if (f->ecmdq != NULL)
+		smmuv3_fe_reset_ecmdqs(f, unknown);
 }
 
 /* A guard is lifted when both the bit and its acknowledgement are 0. */
@@ -219,7 +223,7 @@ reg_locked_bits(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **
 		*why = "while SMMUEN (TABLE_*) or a queue enable (QUEUE_*) is set";
 		if (is_ctrl_held(&f->cr0, SMMUV3_CR0_SMMUEN))
 			locked |= CR1_TABLE;
-		if (is_ctrl_held(&f->cr0, CR0_QUEUES))
+		if (is_ctrl_held(&f->cr0, CR0_QUEUES) || f->nb_ecmdqs_on != 0)
 			locked |= CR1_QUEUE;
 		return locked;
 	case GUARD_PRIQEN:
@@ -289,6 +293,8 @@ smmuv3_fe_poll_regs(struct smmuv3_fe *f, bool full)
 	n += smmuv3_fe_poll_cr0(f);
 	n += smmuv3_fe_poll_irq_ctrl(f);
 	n += smmuv3_fe_poll_gbpa(f);
+	if (__builtin_expect(f->ecmdq != NULL, 0))
+		n += smmuv3_fe_poll_ecmdqs(f, full);
 	if (f->evtq_abort != 0) {
 		n++;
 		if (--f->evtq_abort == 0)

@@ -120,9 +120,11 @@ is_ste_synced(const struct smmuv3_model *m, uint32_t sid)
 {
 	const struct smmuv3_oracle *o = &m->oracle;
 
-	for (uint64_t seq = o->seq; seq > o->completed && seq + SMMUV3_ORACLE_MAX > o->seq; seq--) {
+	for (uint64_t seq = o->seq; seq > o->floor && seq + SMMUV3_ORACLE_MAX > o->seq; seq--) {
 		const struct smmuv3_inv *p = &o->inv[seq % SMMUV3_ORACLE_MAX];
 
+		if (smmuv3_oracle_is_done(o, seq))
+			continue;
 		if (p->kind == SMMUV3_INV_CFG_ALL || (p->kind == SMMUV3_INV_CFG_SIDS &&
 				sid >= p->sid && sid <= p->sid_last))
 			return false;

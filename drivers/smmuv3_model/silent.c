@@ -68,7 +68,8 @@ smmuv3_silent_check_combined(struct smmuv3_model *m, const struct smmuv3_tlb_ent
 			seq--) {
 		const struct smmuv3_inv *inv = &o->inv[seq % SMMUV3_ORACLE_MAX];
 
-		if (inv->kind != SMMUV3_INV_TLB_IPA || !smmuv3_inv_reaches_ipa(inv, e->space,
+		if (inv->kind != SMMUV3_INV_TLB_IPA || !smmuv3_oracle_is_done(o, seq) ||
+				!smmuv3_inv_reaches_ipa(inv, e->space,
 				first, first + smmuv3_low_bits(e->shift)))
 			continue;
 		smmuv3_log_add(&m->silent, "VA 0x%llx, VMID %u: a TLB entry of both stages was "
@@ -119,7 +120,8 @@ smmuv3_silent_note_atc(struct smmuv3_model *m, struct smmuv3_atc_entry *e)
 	if (e->stale)
 		return;
 	for (uint64_t seq = o->completed; seq > e->born && seq + SMMUV3_ORACLE_MAX > o->seq; seq--)
-		if (smmuv3_inv_reaches_atc(&o->inv[seq % SMMUV3_ORACLE_MAX], e))
+		if (smmuv3_oracle_is_done(o, seq) &&
+				smmuv3_inv_reaches_atc(&o->inv[seq % SMMUV3_ORACLE_MAX], e))
 			e->stale = true;
 }
 

@@ -9,9 +9,9 @@
  * A software SMMUv3, and software devices whose DMA goes through it.
  *
  * @code
- *	       registers (128 KiB), queues, tables: memory shared with a driver
+ *	       registers, queues, tables: memory shared with a driver
  *	                     |
- *	  smmuv3_model: front end (registers, CMDQ, EVTQ, PRIQ) -- back end (STE, CD, walk, TLB)
+ *	  smmuv3_model: front end (registers, queues) -- back end (STE, CD, walk, TLB)
  *	                     |
  *	  smmuv3_model_dma: engines, one StreamID and PASID each, that read, write
  *	                    and copy real bytes at virtual addresses; engines of an
@@ -90,6 +90,9 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_S2			(UINT32_C(1) << 3)
 		/**< IDR0.S2P: stage 2, alone or behind stage 1 (nested), with VMIDs of 8 bits */
 #define SMMUV3_MODEL_VMID16		(UINT32_C(1) << 4)	/**< IDR0.VMID16; needs S2 */
+#define SMMUV3_MODEL_ECMDQ		(UINT32_C(1) << 5)
+		/**< IDR1.ECMDQ: command queues in control pages behind the two register pages;
+		  * not with NO_MSI or NO_COHACC */
 
 /** Choices that the architecture leaves open: each bit changes the default. */
 #define SMMUV3_MODEL_RETRY_HELD		(UINT32_C(1) << 0)
@@ -155,6 +158,8 @@ struct smmuv3_model_conf {
 	unsigned int cmdq_log2;	/**< IDR1.CMDQS, 1..19 [10]; SMMUV3_MODEL_NONE for 0 */
 	unsigned int evtq_log2;	/**< IDR1.EVENTQS, 1..19 [10]; SMMUV3_MODEL_NONE for 0 */
 	unsigned int priq_log2;	/**< IDR1.PRIQS, 1..19 [10]; SMMUV3_MODEL_NONE for 0 */
+	unsigned int ecmdq_log2; /**< ECMDQ: IDR6.LOG2NUMQ, 1..8 [4]; SMMUV3_MODEL_NONE for 0 */
+	unsigned int ecmdq_pages_log2; /**< ECMDQ: IDR6.LOG2NUMP; at most 8 - ecmdq_log2 [0] */
 	unsigned int oas_bits;	/**< 32, 36, 40, 42, 44 or 48 [48] */
 	unsigned int stall_model; /**< IDR0.STALL_MODEL, 0..2 [0] */
 	unsigned int stall_max;	/**< IDR5.STALL_MAX, 1..65535 [512] */
@@ -191,8 +196,14 @@ void smmuv3_model_destroy(struct smmuv3_model *m);
 /** The model created with this name, or NULL. The creator keeps its ownership. */
 struct smmuv3_model *smmuv3_model_lookup(const char *name);
 
-/** The two register pages: 128 KiB, aligned to 64 KiB. */
+/**
+ * The two register pages: 128 KiB, aligned to 64 KiB. With SMMUV3_MODEL_ECMDQ the control pages
+ * follow, 64 KiB each.
+ */
 void *smmuv3_model_regs(struct smmuv3_model *m);
+
+/** The size of all register pages, in bytes. */
+size_t smmuv3_model_regs_size(const struct smmuv3_model *m);
 
 /**
  * Let the SMMU access [@p ptr, @p ptr + @p len) at device addresses from @p addr.
@@ -438,7 +449,7 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_STALLS_SUPPRESSED,
 	SMMUV3_MODEL_STAT_RETRIES,
 	SMMUV3_MODEL_STAT_COMMANDS,
-	SMMUV3_MODEL_STAT_CMDQ_BATCHES,		/**< changes of CMDQ_PROD */
+	SMMUV3_MODEL_STAT_CMDQ_BATCHES,		/**< changes of PROD of a command queue */
 	SMMUV3_MODEL_STAT_SYNCS,
 	SMMUV3_MODEL_STAT_RESUMES,		/**< that named an outstanding stall */
 	SMMUV3_MODEL_STAT_RESUMES_STALE,	/**< that named no outstanding stall */
@@ -460,8 +471,9 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_PRI_RESPS_STALE,	/**< that answered no group */
 	SMMUV3_MODEL_STAT_PRI_AUTO_RESPS,	/**< automatic responses of the SMMU */
 	SMMUV3_MODEL_STAT_PRI_FORGOTTEN,	/**< groups that a reset ended without an answer */
+	SMMUV3_MODEL_STAT_ECMDQ_COMMANDS,	/**< of COMMANDS: those of ECMDQs */
 };
-#define SMMUV3_MODEL_NB_STATS 36
+#define SMMUV3_MODEL_NB_STATS 37
 uint64_t smmuv3_model_stat(const struct smmuv3_model *m, enum smmuv3_model_stat stat);
 const char *smmuv3_model_stat_name(enum smmuv3_model_stat stat);
 const char *smmuv3_model_status_name(enum smmuv3_model_status status);

@@ -6,6 +6,7 @@
 #include "model.h"
 #include "model_cmdq.h"
 #include "model_dma.h"
+#include "model_ecmdq.h"
 #include "model_evtq.h"
 #include "model_flight.h"
 #include "model_irq.h"
@@ -104,7 +105,7 @@ smmuv3_step(struct smmuv3_model *m, unsigned int budget, bool full)
 		before = n;
 		m->now = 0;
 		if (n < budget)
-			n += smmuv3_fe_consume_commands(&m->fe, budget_share(budget, n));
+			n += smmuv3_fe_consume_all(&m->fe, budget_share(budget, n));
 		if (m->held.first != NULL)
 			n += smmuv3_stall_record_held(m, budget_share(budget, n));
 		n += run_ready(m, budget_share(budget, n));

@@ -45,7 +45,7 @@ test_oracle_stale_use_is_legal_before_the_sync_only(void **state)
 	smmuv3_oracle_note_invalidation(&o, &page);
 	use_leaf(0, 0x1234);
 	assert_int_equal(count_errors(), 0);
-	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_note_sync(&o, 0);
 	use_leaf(0, 0x1234);
 	assert_int_equal(count_errors(), 1);
 	assert_non_null(strstr(smmuv3_log_text(&o.log, 0), "VA 0x1234, ASID 5"));
@@ -76,7 +76,7 @@ test_oracle_knows_the_reach_of_an_invalidation(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		reset(state);
 		smmuv3_oracle_note_invalidation(&o, &rows[i].inv);
-		smmuv3_oracle_note_sync(&o);
+		smmuv3_oracle_note_sync(&o, 0);
 		use_leaf(0, 0x1000);
 		if (count_errors() != rows[i].errors)
 			fail_msg("row %zu", i);
@@ -90,13 +90,13 @@ test_oracle_checks_each_invalidation_once(void **state)
 
 	reset(state);
 	smmuv3_oracle_note_invalidation(&o, &page);
-	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_note_sync(&o, 0);
 	smmuv3_oracle_check_leaf(&o, &checked, 5, false, 12, 3, 12, 0x9000);
 	assert_int_equal(checked, 1);
 	/* More invalidations than the oracle keeps: it still has the newest. */
 	for (int i = 0; i < 5000; i++)
 		smmuv3_oracle_note_invalidation(&o, &page);
-	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_note_sync(&o, 0);
 	smmuv3_oracle_check_leaf(&o, &checked, 5, false, 12, 3, 12, 0x1000);
 	assert_int_equal(count_errors(), 1);
 }
@@ -111,18 +111,18 @@ test_oracle_tables_and_configuration(void **state)
 	reset(state);
 	/* Leaf = 1 does not cover tables. */
 	smmuv3_oracle_note_invalidation(&o, &inv);
-	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_note_sync(&o, 0);
 	smmuv3_oracle_check_table(&o, &checked, 5, 12, 21, 0x5000);
 	assert_int_equal(count_errors(), 0);
 	inv.leaf = false;
 	smmuv3_oracle_note_invalidation(&o, &inv);
-	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_note_sync(&o, 0);
 	smmuv3_oracle_check_table(&o, &checked, 5, 12, 21, 0x5000);
 	assert_int_equal(count_errors(), 1);
 
 	inv = (struct smmuv3_inv){ .kind = SMMUV3_INV_CFG_CD, .sid = 8, .ssid = 3 };
 	smmuv3_oracle_note_invalidation(&o, &inv);
-	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_note_sync(&o, 0);
 	ctx.checked = o.seq - 1;
 	smmuv3_oracle_check_cfg(&o, &ctx, 8, 4);
 	assert_int_equal(count_errors(), 1);
@@ -136,7 +136,7 @@ test_oracle_tables_and_configuration(void **state)
 	assert_int_equal(count_errors(), 2);
 	inv = (struct smmuv3_inv){ .kind = SMMUV3_INV_CFG_SIDS, .sid = 8, .sid_last = 15 };
 	smmuv3_oracle_note_invalidation(&o, &inv);
-	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_note_sync(&o, 0);
 	smmuv3_oracle_check_cfg(&o, &ctx, 15, 3);
 	assert_int_equal(count_errors(), 3);
 }
@@ -166,7 +166,7 @@ test_oracle_atc_entries_and_failed_syncs(void **state)
 		e.checked = 0;
 		smmuv3_oracle_check_atc(&o, &e, 8, 0x1234);
 		assert_int_equal(count_errors(), 0);
-		smmuv3_oracle_note_sync(&o);
+		smmuv3_oracle_note_sync(&o, 0);
 		smmuv3_oracle_check_atc(&o, &e, 8, 0x1234);
 		if (count_errors() != rows[i].errors)
 			fail_msg("row %zu", i);
@@ -178,8 +178,8 @@ test_oracle_atc_entries_and_failed_syncs(void **state)
 	reset(state);
 	smmuv3_oracle_note_invalidation(&o, &(struct smmuv3_inv){ .kind = SMMUV3_INV_ATC, .sid = 8,
 			.ssv = true, .ssid = 3, .last = UINT64_MAX });
-	smmuv3_oracle_void_atc_invs(&o);
-	smmuv3_oracle_note_sync(&o);
+	smmuv3_oracle_void_atc_invs(&o, 0);
+	smmuv3_oracle_note_sync(&o, 0);
 	e.checked = 0;
 	smmuv3_oracle_check_atc(&o, &e, 8, 0x1234);
 	assert_int_equal(count_errors(), 0);

@@ -333,7 +333,7 @@ test_s2_tlb_oracle_knows_the_reach(void **state)
 		smmuv3_oracle_note_invalidation(o, &rows[i].inv);
 		smmuv3_oracle_check_ipa(o, &e, 0x1000);
 		assert_int_equal(atomic_load(&o->log.nb), 0);
-		smmuv3_oracle_note_sync(o);
+		smmuv3_oracle_note_sync(o, 0);
 		smmuv3_oracle_check_leaf(o, &checked, both, false, 12, 3, 12, 0x1000);
 		n = atomic_load(&o->log.nb);
 		if (n != rows[i].leaf)

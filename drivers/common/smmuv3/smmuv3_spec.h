@@ -70,10 +70,19 @@
 #define SMMUV3_PRIQ_IRQ_CFG1		0x00d8	/* [6.3.38] */
 #define SMMUV3_PRIQ_IRQ_CFG2		0x00dc	/* [6.3.39] */
 #define SMMUV3_IDR6			0x0190
+/* Command queue control page n [6.3.49 to 6.3.51]: n is below 256 */
+#define SMMUV3_CMDQ_CP_BASE(n)		(0x4000 + 32 * (n))	/* 64 bits */
+#define SMMUV3_CMDQ_CP_CFG(n)		(0x4008 + 32 * (n))
+#define SMMUV3_CMDQ_CP_STATUS(n)	(0x400c + 32 * (n))
 #define SMMUV3_EVENTQ_PROD		(SMMUV3_PAGE_SIZE + 0x00a8)	/* [6.3.29] */
 #define SMMUV3_EVENTQ_CONS		(SMMUV3_PAGE_SIZE + 0x00ac)	/* [6.3.30] */
 #define SMMUV3_PRIQ_PROD		(SMMUV3_PAGE_SIZE + 0x00c8)	/* [6.3.35] */
 #define SMMUV3_PRIQ_CONS		(SMMUV3_PAGE_SIZE + 0x00cc)	/* [6.3.36] */
+
+/* An ECMDQ, from the base of its interface in a control page [6.2.5, 6.3.107 to 6.3.109] */
+#define SMMUV3_ECMDQ_BASE		0x00	/* 64 bits, as CMDQ_BASE */
+#define SMMUV3_ECMDQ_PROD		0x08
+#define SMMUV3_ECMDQ_CONS		0x0c
 
 /* IDR0 [6.3.1] */
 #define SMMUV3_IDR0_S2P			SMMUV3_BIT(0)
@@ -147,6 +156,10 @@
 #define SMMUV3_IDR5_VAX			SMMUV3_BITS(11, 10)
 #define SMMUV3_IDR5_STALL_MAX		SMMUV3_BITS(31, 16)
 
+/* IDR6 [6.3.45]: log2 of the queues of a command queue control page, and of the pages */
+#define SMMUV3_IDR6_LOG2NUMQ		SMMUV3_BITS(19, 16)
+#define SMMUV3_IDR6_LOG2NUMP		SMMUV3_BITS(27, 24)
+
 /* Address bits of an OAS, IPS or S2PS encoding; 0 for a reserved one. */
 static inline unsigned int
 smmuv3_oas_bits(unsigned int enc)
@@ -218,6 +231,7 @@ smmuv3_oas_bits(unsigned int enc)
 #define SMMUV3_GERROR_MSI_PRIQ_ABT	SMMUV3_BIT(6)
 #define SMMUV3_GERROR_MSI_GERROR_ABT	SMMUV3_BIT(7)
 #define SMMUV3_GERROR_SFM		SMMUV3_BIT(8)
+#define SMMUV3_GERROR_CMDQP_ERR		SMMUV3_BIT(9)
 #define SMMUV3_GERROR_ALL		(SMMUV3_BITS(8, 2) | SMMUV3_BIT(0))
 
 /* STRTAB_BASE, STRTAB_BASE_CFG [6.3.23, 6.3.24] */
@@ -238,6 +252,20 @@ smmuv3_oas_bits(unsigned int enc)
 #define SMMUV3_Q_IDX			SMMUV3_BITS(19, 0)
 #define SMMUV3_Q_OVFLG			SMMUV3_BIT(31)	/* OVFLG in PROD, OVACKFLG in CONS */
 #define SMMUV3_CMDQ_CONS_ERR		SMMUV3_BITS(30, 24)
+
+/* ECMDQ_PROD and ECMDQ_CONS [6.3.108, 6.3.109] */
+#define SMMUV3_ECMDQ_PROD_ERRACK	SMMUV3_BIT(23)
+#define SMMUV3_ECMDQ_PROD_EN		SMMUV3_BIT(31)
+#define SMMUV3_ECMDQ_CONS_ERR		SMMUV3_BIT(23)
+#define SMMUV3_ECMDQ_CONS_ERR_REASON	SMMUV3_BITS(26, 24)	/* as CMDQ_CONS.ERR */
+#define SMMUV3_ECMDQ_CONS_ENACK		SMMUV3_BIT(31)
+
+/* CMDQ_CONTROL_PAGE_BASE, CFG and STATUS [6.3.49 to 6.3.51] */
+#define SMMUV3_CMDQ_CP_BASE_PRESET	SMMUV3_BIT(0)	/* the interfaces are registers */
+#define SMMUV3_CMDQ_CP_BASE_CMDQGS	SMMUV3_BITS(2, 1)
+#define   SMMUV3_CMDQGS_64K		1
+#define SMMUV3_CMDQ_CP_BASE_ADDR	SMMUV3_BITS(55, 16)	/* offset from page 0 */
+#define SMMUV3_CMDQ_CP_EN		SMMUV3_BIT(0)	/* CFG.EN, STATUS.ENACK */
 
 /* CMDQ_CONS.ERR [7.1] */
 enum smmuv3_cerror {
