@@ -40,7 +40,9 @@ ALLOWED = {
 EXTRA = {
     "drivers/smmuv3_pmd/backend_model.c": ["drivers/smmuv3_model:smmuv3_model.h"],
 }
-EXTRA_GLOB = [("app/iopf-bench/baseline_*", ["drivers/common/smmuv3"])]
+EXTRA_GLOB = [("app/iopf-bench/baseline_*", ["drivers/common/smmuv3"]),
+              # the benchmark of the driver's command queue
+              ("app/iopf-bench/cmdq_*", ["drivers/common/smmuv3", "drivers/smmuv3_pmd:cmdq.h"])]
 
 # system headers a folder may not use: (folder, pattern)
 NO_SYSTEM = [

@@ -227,6 +227,7 @@ wrong "'none'" "$bench" --suite none
 wrong "'none'" "$bench" --suite fault-path --parts storm,none
 wrong "--parts" "$bench" --suite fault-path --parts ""
 wrong "--suite" "$bench" --parts storm
+wrong "'storm' of suite cmdq" "$bench" --parts storm --suite cmdq
 wrong "--depths" "$bench" --suite fault-path --depths 1
 wrong "'9999'" "$bench" --cpu-model 9999
 wrong "1000" "$bench" --cpu-servicer 1000

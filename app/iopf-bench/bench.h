@@ -14,6 +14,7 @@
  *	baseline_*.c	the other modes, baselines for these two
  *	report.c	table, ratios, JSON
  *	suite*.c	the suite fault-path: suite.h
+ *	cmdq_*.c	the suite cmdq: cmdq_suite.h
  *
  * It uses two cores: the model with its engines on one, the servicer on the other.
  */
@@ -79,6 +80,8 @@ struct bench_case {
 	char name[32];
 };
 
+struct suite_def;
+
 struct bench_conf {
 	unsigned int modes[8];		/* indices into bench_modes[] */
 	unsigned int nb_modes;
@@ -94,8 +97,8 @@ struct bench_conf {
 	int cpu_servicer;
 	const char *json;
 	bool quick;
-	bool suite;		/* --suite fault-path */
-	uint32_t parts;		/* of the suite: bits */
+	const struct suite_def *suite;	/* --suite; NULL: the modes */
+	uint32_t parts;		/* of the suite: bits; 0: all */
 };
 
 /* A way to serve faults, with its own model, memory and servicer. */

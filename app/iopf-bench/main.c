@@ -32,9 +32,11 @@ static const char usage[] =
 "  --rounds N          1 to 200 [15]\n"
 "  --faults N          pages per round and case; 256 to 262144 [32768]\n"
 "  --json FILE         also write the results to FILE\n"
-"  --suite fault-path  storms, fairness, overload and others instead: see the guide\n"
-"  --parts LIST        of the suite: storm, fairness, overload, duplicate, breaker,\n"
-"                      replace, sids, smmus, idle [all]\n"
+"  --suite NAME        instead: fault-path (storms, fairness, overload and others) or\n"
+"                      cmdq (a command queue with 1 to 32 threads): see the guide\n"
+"  --parts LIST        of fault-path: storm, fairness, overload, duplicate, breaker,\n"
+"                      replace, sids, smmus, idle; of cmdq: traffic, resume,\n"
+"                      atomics [all]\n"
 "  --cpu-model N       CPU of the model [the first one allowed]\n"
 "  --cpu-servicer N    CPU of the servicer [the next one allowed]\n"
 "  --help              print this text\n"
@@ -146,24 +148,38 @@ parse_modes(char *text, struct bench_conf *conf)
 static bool
 parse_suite(const char *text, struct bench_conf *conf)
 {
-	conf->suite = strcmp(text, "fault-path") == 0;
-	if (!conf->suite)
-		bench_error("--suite: unknown suite '%s'; use fault-path", text);
-	return conf->suite;
+	static const struct suite_def *const suites[] = { &suite_fault_path, &suite_cmdq };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
+		if (strcmp(text, suites[i]->name) == 0) {
+			conf->suite = suites[i];
+			return true;
+		}
+	}
+	bench_error("--suite: unknown suite '%s'; use fault-path or cmdq", text);
+	return false;
 }
 
+/* After all options: the parts are those of the suite. */
 static bool
 parse_parts(char *text, struct bench_conf *conf)
 {
+	const struct suite_def *def = conf->suite;
 	unsigned int i;
 	char *save, *word;
 
+	if (def == NULL) {
+		bench_error("--parts is for --suite");
+		return false;
+	}
 	for (word = strtok_r(text, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
-		for (i = 0; i < suite_nb_parts; i++)
-			if (strcmp(word, suite_parts[i].name) == 0)
+		for (i = 0; i < def->nb_parts; i++)
+			if (strcmp(word, def->parts[i].name) == 0)
 				break;
-		if (i == suite_nb_parts) {
-			bench_error("--parts: unknown part '%s'; see iopf-bench --help", word);
+		if (i == def->nb_parts) {
+			bench_error("--parts: unknown part '%s' of suite %s; see iopf-bench "
+					"--help", word, def->name);
 			return false;
 		}
 		conf->parts |= UINT32_C(1) << i;
@@ -177,11 +193,7 @@ parse_parts(char *text, struct bench_conf *conf)
 static bool
 check_suite(const struct bench_conf *conf)
 {
-	if (!conf->suite && conf->parts != 0) {
-		bench_error("--parts is for --suite fault-path");
-		return false;
-	}
-	if (conf->suite && (conf->nb_modes != 0 || conf->nb_depths != 0 || conf->faults != 0)) {
+	if (conf->suite != NULL && (conf->nb_modes != 0 || conf->nb_depths != 0 || conf->faults != 0)) {
 		bench_error("--modes, --depths and --faults are not for --suite: leave them out");
 		return false;
 	}
@@ -275,6 +287,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		{ "help", no_argument, NULL, HELP },
 		{ NULL, 0, NULL, 0 },
 	};
+	char *parts = NULL;
 	unsigned int cpu;
 	bool ok = true;
 	int c;
@@ -306,7 +319,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 			ok = parse_suite(optarg, conf);
 			break;
 		case PARTS:
-			ok = parse_parts(optarg, conf);
+			parts = optarg;
 			break;
 		case CPU_MODEL:
 			ok = parse_number("--cpu-model", optarg, 0, CPU_SETSIZE - 1, &cpu);
@@ -332,6 +345,8 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 				argv[optind]);
 		ok = false;
 	}
+	if (ok && parts != NULL)
+		ok = parse_parts(parts, conf);
 	return ok ? 0 : -1;
 }
 
@@ -356,7 +371,7 @@ run(const struct bench_conf *conf)
 	struct results res;
 	int ret;
 
-	if (conf->suite)
+	if (conf->suite != NULL)
 		return suite_run(conf);
 	ret = cases_run(conf, &res);
 	if (ret == 0) {

@@ -11,7 +11,7 @@
 
 #include "suite.h"
 
-const struct suite_part suite_parts[] = {
+static const struct suite_part parts[] = {
 	{ "storm", "a victim's latency beside a storm", suite_storm },
 	{ "fairness", "a victim's throughput beside a storm", suite_fairness },
 	{ "overload", "throughput when twice as much is offered", suite_overload },
@@ -22,9 +22,8 @@ const struct suite_part suite_parts[] = {
 	{ "smmus", "64 SMMUs with one poller", suite_smmus },
 	{ "idle", "cost and wake-up latency of the idle policies", suite_idle },
 };
-const unsigned int suite_nb_parts = sizeof(suite_parts) / sizeof(suite_parts[0]);
 
-const struct suite_ratio suite_ratios[] = {
+static const struct suite_ratio ratios[] = {
 	{ "victim_p99_over_alone", "storm", AT_MOST, 1.5 },
 	{ "victim_p99_over_alone_breaker", "storm", NO_TARGET, 0 },
 	{ "victim_p99_over_alone_quarantine", "storm", NO_TARGET, 0 },
@@ -47,7 +46,14 @@ const struct suite_ratio suite_ratios[] = {
 	{ "p50_4096_sids_over_1", "sids", AT_MOST, 1.25 },
 	{ "p50_64_smmus_over_1", "smmus", AT_MOST, 1.25 },
 };
-const unsigned int suite_nb_ratios = sizeof(suite_ratios) / sizeof(suite_ratios[0]);
+
+const struct suite_def suite_fault_path = {
+	.name = "fault-path",
+	.parts = parts,
+	.nb_parts = sizeof(parts) / sizeof(parts[0]),
+	.ratios = ratios,
+	.nb_ratios = sizeof(ratios) / sizeof(ratios[0]),
+};
 
 static struct suite_figure *
 suite_find(const struct suite *suite, const char *name)
@@ -104,18 +110,19 @@ suite_run_round(struct suite *suite)
 {
 	const struct bench_conf *conf = suite->conf;
 	struct round *round = &suite->rounds.rounds[suite->round];
+	const struct suite_part *part = conf->suite->parts;
 	unsigned int i;
 	int ret;
 
 	round_begin(conf, round);
-	for (i = 0; i < suite_nb_parts; i++) {
+	for (i = 0; i < conf->suite->nb_parts; i++, part++) {
 		if (conf->parts != 0 && !(conf->parts & (UINT32_C(1) << i)))
 			continue;
 		fprintf(stderr, "iopf-bench: round %u of %u: %s\n", suite->round + 1, conf->rounds,
-				suite_parts[i].what);
-		ret = suite_parts[i].run(suite);
+				part->what);
+		ret = part->run(suite);
 		if (ret < 0) {
-			bench_error("part %s failed: %s", suite_parts[i].name, strerror(-ret));
+			bench_error("part %s failed: %s", part->name, strerror(-ret));
 			return ret;
 		}
 	}

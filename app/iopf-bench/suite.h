@@ -6,6 +6,7 @@
 
 /*
  * iopf-bench --suite fault-path: how the library behaves under load, in parts.
+ * The suite cmdq (cmdq_suite.h) has rounds, figures and report in common with it.
  *
  *	suite.c		the table of parts, that of ratios with their targets, rounds
  *	suite_report.c	the table on the screen, JSON
@@ -78,10 +79,16 @@ struct suite {
 	unsigned int nb_figures;
 };
 
-extern const struct suite_part suite_parts[];
-extern const unsigned int suite_nb_parts;
-extern const struct suite_ratio suite_ratios[];
-extern const unsigned int suite_nb_ratios;
+struct suite_def {
+	const char *name;	/* of --suite */
+	const struct suite_part *parts;
+	unsigned int nb_parts;
+	const struct suite_ratio *ratios;
+	unsigned int nb_ratios;
+};
+
+extern const struct suite_def suite_fault_path;
+extern const struct suite_def suite_cmdq;	/* cmdq_suite.h */
 
 /* Set a figure of the present round. */
 void suite_put(struct suite *suite, double value, const char *name, ...)

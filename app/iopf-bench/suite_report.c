@@ -8,12 +8,13 @@
 #include "suite.h"
 
 static bool
-is_ratio(const char *name)
+is_ratio(const struct suite *suite, const char *name)
 {
+	const struct suite_def *def = suite->conf->suite;
 	unsigned int i;
 
-	for (i = 0; i < suite_nb_ratios; i++)
-		if (strcmp(suite_ratios[i].name, name) == 0)
+	for (i = 0; i < def->nb_ratios; i++)
+		if (strcmp(def->ratios[i].name, name) == 0)
 			return true;
 	return false;
 }
@@ -27,7 +28,7 @@ print_figures(const struct suite *suite, const char *part)
 	unsigned int i;
 
 	for (i = 0; i < suite->nb_figures; i++, f++) {
-		if (is_ratio(f->name) || strncmp(f->name, part, len) != 0 || f->name[len] != '.')
+		if (is_ratio(suite, f->name) || strncmp(f->name, part, len) != 0 || f->name[len] != '.')
 			continue;
 		s = suite_get_spread(suite, f->name);
 		printf("    %-44s %12.3f [%.3f to %.3f]\n", f->name, s.median, s.min, s.max);
@@ -38,16 +39,17 @@ print_figures(const struct suite *suite, const char *part)
 static bool
 wants_figures(const struct suite *suite, const char *part)
 {
+	const struct suite_ratio *r = suite->conf->suite->ratios;
 	bool has_target = false;
 	struct spread s;
 	unsigned int i;
 
-	for (i = 0; i < suite_nb_ratios; i++) {
-		if (strcmp(suite_ratios[i].part, part) != 0)
+	for (i = 0; i < suite->conf->suite->nb_ratios; i++, r++) {
+		if (strcmp(r->part, part) != 0)
 			continue;
-		has_target |= suite_ratios[i].kind != NO_TARGET;
-		s = suite_get_spread(suite, suite_ratios[i].name);
-		if (suite_is_missed(&suite_ratios[i], &s))
+		has_target |= r->kind != NO_TARGET;
+		s = suite_get_spread(suite, r->name);
+		if (suite_is_missed(r, &s))
 			return true;
 	}
 	return !has_target;
@@ -57,7 +59,8 @@ void
 suite_print(const struct suite *suite)
 {
 	static const char *const kinds[] = { [AT_MOST] = "at most", [AT_LEAST] = "at least" };
-	const struct suite_ratio *r = suite_ratios;
+	const struct suite_def *def = suite->conf->suite;
+	const struct suite_ratio *r = def->ratios;
 	struct spread s;
 	unsigned int i;
 
@@ -65,7 +68,7 @@ suite_print(const struct suite *suite)
 			suite->rounds.noisy ? ". NOISY: other processes used the CPUs; all rounds "
 			"count" : "");
 	printf("%-38s %8s  %-18s  %-14s\n", "ratio", "median", "range", "target");
-	for (i = 0; i < suite_nb_ratios; i++, r++) {
+	for (i = 0; i < def->nb_ratios; i++, r++) {
 		s = suite_get_spread(suite, r->name);
 		if (s.rounds == 0)
 			continue;
@@ -75,12 +78,12 @@ suite_print(const struct suite *suite)
 					suite_is_missed(r, &s) ? "MISSED" : "met");
 		printf("\n");
 	}
-	for (i = 0; i < suite_nb_parts; i++) {
+	for (i = 0; i < def->nb_parts; i++) {
 		if ((suite->conf->parts != 0 && !(suite->conf->parts & (UINT32_C(1) << i))) ||
-				!wants_figures(suite, suite_parts[i].name))
+				!wants_figures(suite, def->parts[i].name))
 			continue;
-		printf("\n%s: %s\n", suite_parts[i].name, suite_parts[i].what);
-		print_figures(suite, suite_parts[i].name);
+		printf("\n%s: %s\n", def->parts[i].name, def->parts[i].what);
+		print_figures(suite, def->parts[i].name);
 	}
 }
 
@@ -88,17 +91,18 @@ int
 suite_write_json(const struct suite *suite, const char *path)
 {
 	cJSON *root = cJSON_CreateObject(), *ratios, *detail, *figures, *o;
-	const struct suite_ratio *r = suite_ratios;
+	const struct suite_def *def = suite->conf->suite;
+	const struct suite_ratio *r = def->ratios;
 	struct spread s;
 	unsigned int i;
 	char *text;
 
-	cJSON_AddStringToObject(root, "suite", "fault-path");
+	cJSON_AddStringToObject(root, "suite", def->name);
 	report_add_number(root, "rounds_counted", suite->rounds.nb_counted);
 	cJSON_AddBoolToObject(root, "noisy", suite->rounds.noisy);
 	ratios = cJSON_AddObjectToObject(root, "ratios");
 	detail = cJSON_AddObjectToObject(root, "ratios_detail");
-	for (i = 0; i < suite_nb_ratios; i++, r++) {
+	for (i = 0; i < def->nb_ratios; i++, r++) {
 		s = suite_get_spread(suite, r->name);
 		if (s.rounds == 0)
 			continue;
@@ -112,7 +116,7 @@ suite_write_json(const struct suite *suite, const char *path)
 	}
 	figures = cJSON_AddObjectToObject(root, "figures");
 	for (i = 0; i < suite->nb_figures; i++) {
-		if (is_ratio(suite->figures[i].name))
+		if (is_ratio(suite, suite->figures[i].name))
 			continue;
 		s = suite_get_spread(suite, suite->figures[i].name);
 		report_add_spread(figures, suite->figures[i].name, &s);

@@ -5,13 +5,13 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <rte_cycles.h>
 
+#include "bench_stub.h"
 #include "log_lines.h"
 #include "smmuv3_model_test.h"
 #include "suite.h"
@@ -20,27 +20,6 @@
 #define NB_ACCESSES	64
 #define PATIENCE_S	30
 
-static char error[256];
-
-/* In place of the program's own. */
-void
-bench_error(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(error, sizeof(error), fmt, ap);
-	va_end(ap);
-}
-
-int
-bench_pin_thread(const char *name, int cpu)
-{
-	(void)name;
-	(void)cpu;
-	return 0;
-}
-
 static struct bench_conf conf;
 static struct suite suite;
 static struct rig rig;
@@ -48,7 +27,7 @@ static struct rig rig;
 static void
 open_rig(void)
 {
-	error[0] = '\0';
+	bench_stub_error[0] = '\0';
 	conf.cpu_servicer = sched_getcpu();
 	suite.conf = &conf;
 	suite.cycles_per_ns = (double)rte_get_tsc_hz() * 1e-9;
@@ -71,7 +50,7 @@ a_round_whose_faults_are_answered_is_good(void **state)
 	assert_int_equal(0, run_in_turn(IOPF_ANSWER(IOPF_RAZWI)));
 	assert_int_equal(0, rig_run_in_turn(&rig, NB_ACCESSES, NULL));
 	assert_int_equal(0, rig_close(&rig, 0));
-	assert_string_equal("", error);
+	assert_string_equal("", bench_stub_error);
 }
 
 static void
@@ -80,7 +59,7 @@ a_round_with_an_aborted_access_fails(void **state)
 	(void)state;
 	open_rig();
 	assert_int_equal(-EIO, run_in_turn(IOPF_ANSWER(IOPF_INVALID)));
-	assert_string_equal("0 of 60 accesses were answered by the handler", error);
+	assert_string_equal("0 of 60 accesses were answered by the handler", bench_stub_error);
 	assert_int_equal(-EIO, rig_close(&rig, -EIO));
 }
 
@@ -101,7 +80,7 @@ a_round_in_which_the_smmu_failed_fails(void **state)
 	rig_stop_poller(&rig);
 	assert_int_equal(-EIO, rig_close(&rig, 0));
 	free(log_lines_end());
-	assert_non_null(strstr(error, "was given up"));
+	assert_non_null(strstr(bench_stub_error, "was given up"));
 }
 
 static const struct CMUnitTest tests[] = {

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "bench.h"
+#include "bench_stub.h"
+
+char bench_stub_error[256];
+
+void
+bench_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(bench_stub_error, sizeof(bench_stub_error), fmt, ap);
+	va_end(ap);
+}
+
+int
+bench_pin_thread(const char *name, int cpu)
+{
+	(void)name;
+	(void)cpu;
+	return 0;
+}
