@@ -70,10 +70,11 @@ struct iopf_storm_conf {
 	bool report_first;	/**< a fatal answer opens an episode */
 	uint8_t join_log2;	/**< faults on a page of 2^join_log2 bytes join the first: 12 to 48
 				  * [0: each goes to a handler] */
-	uint32_t max_held;	/**< stalls, and accesses that retry gets, that handlers may hold of
-				  * (device, PASID), past which its breaker trips: at most the
-				  * device's share, and fewer than the IOMMU's stalls, as the
-				  * log warns at the attach [no limit] */
+	uint32_t max_held;	/**< stalls, and accesses that retry gets, of (device, PASID) that
+				  * wait for an answer longer than a pass, joined ones too, past
+				  * which its breaker trips: at most the device's share, and
+				  * fewer than the IOMMU's stalls, as the log warns at the
+				  * attach [no limit] */
 	uint32_t max_rate;	/**< faults a second past which it trips, served ones included; so
 				  * many may come at once [no limit] */
 	uint32_t quiet_ms;	/**< without a fault for so long, the trip ends: accesses stall
