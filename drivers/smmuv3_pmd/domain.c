@@ -38,10 +38,10 @@ smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **out)
 	if (id < 0) {
 		if (stage2)
 			SMMUV3_LOG(ERR, s, "all %u VMIDs are in use, one for each stage-2 domain: "
-					"remove a domain", s->vmids.nb - 1);
+					"detach one from its last device", s->vmids.nb - 1);
 		else
-			SMMUV3_LOG(ERR, s, "all %u ASIDs are in use, one for each domain: remove "
-					"a domain", s->asids.nb - 1);
+			SMMUV3_LOG(ERR, s, "all %u ASIDs are in use, one for each domain: detach "
+					"one from its last device", s->asids.nb - 1);
 		free(domain);
 		return id;
 	}
