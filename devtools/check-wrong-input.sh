@@ -95,6 +95,13 @@ for program in "$hello" "$accel" "$bench" "$dataplane" "$gpu_hang"; do
 done
 in=$dir/in
 
+# A full disk: what is printed is lost.
+full=(sh -c 'exec "$@" >/dev/full' full)
+wrong "cannot write" "${full[@]}" "$hello"
+wrong "cannot write" "${full[@]}" "$dataplane" --packets 100
+wrong "cannot write" "${full[@]}" "$gpu_hang"
+wrong "cannot write" "${full[@]}" "$bench" --modes null --depths 1 --rounds 1 --faults 256
+
 # hello: all its options are EAL's.
 eal=1
 wrong "--bogus" "$hello" --bogus
@@ -227,6 +234,8 @@ wrong "'none'" "$bench" --suite none
 wrong "'none'" "$bench" --suite fault-path --parts storm,none
 wrong "--parts" "$bench" --suite fault-path --parts ""
 wrong "--suite" "$bench" --parts storm
+wrong "''" "$bench" --suite fault-path --parts ,storm
+wrong "'storm'" "$bench" --suite fault-path --parts storm,storm
 wrong "'storm' of suite cmdq" "$bench" --parts storm --suite cmdq
 wrong "--depths" "$bench" --suite fault-path --depths 1
 wrong "'9999'" "$bench" --cpu-model 9999

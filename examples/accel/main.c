@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,5 +164,7 @@ main(int argc, char **argv)
 		return EXIT_FAILURE;
 	ret = run_kernel(k, argv[first + 1], pri);
 	rte_eal_cleanup();
+	if (ret == 0 && (fflush(stdout) != 0 || ferror(stdout)))
+		ret = accel_fail("cannot write the output: %s", strerror(errno));
 	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -3,6 +3,7 @@
 
 /* A small data plane: bring-up, the loop, and the figures. */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
@@ -387,6 +388,8 @@ run_example(const struct options *options)
 			ret = check_figures(&plane, options->packets);
 		}
 		plane.failed = ret < 0;
+		if (ret < 0 && iopf_iommu_stat(plane.smmu, IOPF_IOMMU_STAT_RESETS) > 0)
+			fail("the SMMU was given up: run it again on a quieter machine");
 	}
 	close_plane(&plane);
 	return ret;
@@ -415,5 +418,7 @@ main(int argc, char **argv)
 		return WRONG_INPUT;
 	ret = run_example(&options);
 	rte_eal_cleanup();
+	if (ret == 0 && (fflush(stdout) != 0 || ferror(stdout)))
+		ret = fail("cannot write the output: %s", strerror(errno));
 	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

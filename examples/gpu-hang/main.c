@@ -3,6 +3,7 @@
 
 /* A GPU, one context of which hangs: options, EAL, the run. */
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,5 +113,7 @@ main(int argc, char **argv)
 		return WRONG_INPUT;
 	ret = run_example(&options);
 	rte_eal_cleanup();
+	if (ret == 0 && (fflush(stdout) != 0 || ferror(stdout)))
+		ret = fail("cannot write the output: %s", strerror(errno));
 	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

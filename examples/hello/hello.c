@@ -120,5 +120,6 @@ main(int argc, char **argv)
 	must(iopf_iommu_stop(smmu) == 0, "stop the SMMU");
 	must(iopf_iommu_close(smmu) == 0, "close it");
 	rte_eal_cleanup();
+	must(fflush(stdout) == 0 && !ferror(stdout), "write the output");
 	return done.status == SMMUV3_MODEL_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }
