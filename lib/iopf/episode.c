@@ -195,7 +195,8 @@ counts_add(struct tally *tally, struct counts *counts, const struct iopf_fault *
 	}
 	for (uint16_t i = 0; i < n; i++) {
 		uint64_t addr = faults[i]->addr;
-		unsigned int page = page_index(tally, addr & PAGE_MASK, nb_pages);
+		unsigned int page = page_index(tally, faults[i]->flags & IOPF_FAULT_STAGE2 ?
+				faults[i]->ipa : addr & PAGE_MASK, nb_pages);
 
 		lowest = RTE_MIN(lowest, addr);
 		highest = RTE_MAX(highest, addr);

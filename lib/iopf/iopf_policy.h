@@ -22,10 +22,12 @@
  * defers or takes is the leader of the page: further faults of the domain there, stalls and page
  * requests of devices behind the same IOMMU, wait for it and get its answer, without a handler.
  * They join if the leader needs the same permissions or more, and the same privilege; a group joins
- * if all its pages have one leader. If the leader is answered IOPF_INVALID, also by a deadline, its
- * breaker, or the quarantine or detach of its device, so are the joined faults, those of other
- * devices too. IOPF_FAILURE is IOPF_INVALID for them. A replace of the leader's domain answers all
- * IOPF_SUCCESS: the devices try again. A joined fault's own detach or deadline answers it earlier.
+ * if all its pages have one leader. The page of a stage-2 fault is that of its ipa, whatever its
+ * input address is, and is none of the pages of input addresses. If the leader is answered
+ * IOPF_INVALID, also by a deadline, its breaker, or the quarantine or detach of its device, so are
+ * the joined faults, those of other devices too. IOPF_FAILURE is IOPF_INVALID for them. A replace
+ * of the leader's domain answers all IOPF_SUCCESS: the devices try again. A joined fault's own
+ * detach or deadline answers it earlier.
  * A fault on the page, under the same conditions, that is read in the same burst as one that the
  * handler answers gets its answer too, after the same invalidations, but for IOPF_FAILURE.
  *
@@ -95,7 +97,7 @@ struct iopf_storm_conf {
 	void *ctx;		/**< of tripped */
 };
 
-/** A page of 4 KiB, and its faults. */
+/** A page of 4 KiB, and its faults. Of a stage-2 fault it is the page of the ipa. */
 struct iopf_episode_page {
 	uint64_t addr;
 	uint64_t faults;	/**< page requests of a group are counted one by one */

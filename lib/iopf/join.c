@@ -76,6 +76,36 @@ iopf_join_destroy(struct iopf_join *join)
 	free(join);
 }
 
+/* What an access waits for: a page, and the permissions that it needs there. */
+struct need {
+	uint64_t page;
+	uint32_t perm;
+};
+
+/*
+ * Of a fault in stage 2 the page of its IPA: the input addresses of accesses that wait for one page
+ * of tables differ. Its number is no number of a page of input addresses, since join_log2 is at
+ * least 12. Stage 2 knows no privilege. The IOMMU reads its tables, whatever the device's access
+ * is.
+ */
+static __rte_noinline struct need
+need_of_stage2(const struct iopf_join *join, const struct iopf_fault *fault)
+{
+	return (struct need){
+		.page = ~(fault->ipa >> join->page_log2),
+		.perm = fault->fault_class == IOPF_CLASS_IN ? fault->perm & ~IOPF_PERM_PRIV :
+			IOPF_PERM_READ,
+	};
+}
+
+static inline struct need
+need_of(const struct iopf_join *join, const struct iopf_fault *fault)
+{
+	if (unlikely(fault->flags & IOPF_FAULT_STAGE2))
+		return need_of_stage2(join, fault);
+	return (struct need){ fault->addr >> join->page_log2, fault->perm };
+}
+
 static inline uint32_t
 page_hash(uint64_t page)
 {
@@ -105,17 +135,17 @@ entry_unlock(struct entry *entry)
 
 /* The id of the leader that the access would join, or 0. */
 static uint64_t
-leader_of_page(struct iopf_join *join, uint64_t page, uint32_t perm)
+leader_of(struct iopf_join *join, struct need need)
 {
-	struct entry *entry = &join->entries[page_hash(page) & join->mask];
+	struct entry *entry = &join->entries[page_hash(need.page) & join->mask];
 	uint64_t id = 0;
 
-	if (atomic_load_explicit(&entry->page, memory_order_relaxed) != page ||
+	if (atomic_load_explicit(&entry->page, memory_order_relaxed) != need.page ||
 			!entry_try_lock(entry))
 		return 0;
-	if (atomic_load_explicit(&entry->page, memory_order_relaxed) == page &&
+	if (atomic_load_explicit(&entry->page, memory_order_relaxed) == need.page &&
 			perm_covers(atomic_load_explicit(&entry->perm, memory_order_relaxed),
-			perm))
+			need.perm))
 		id = atomic_load_explicit(&entry->id, memory_order_relaxed);
 	entry_unlock(entry);
 	return id;
@@ -125,14 +155,11 @@ leader_of_page(struct iopf_join *join, uint64_t page, uint32_t perm)
 static uint64_t
 leader_of_group(struct iopf_join *join, const struct iopf_group *group)
 {
-	const struct iopf_fault *fault = group->faults[0];
-	uint64_t id = leader_of_page(join, fault->addr >> join->page_log2, fault->perm);
+	uint64_t id = leader_of(join, need_of(join, group->faults[0]));
 
-	for (uint16_t i = 1; i < group->nb_faults && id != 0; i++) {
-		fault = group->faults[i];
-		if (leader_of_page(join, fault->addr >> join->page_log2, fault->perm) != id)
+	for (uint16_t i = 1; i < group->nb_faults && id != 0; i++)
+		if (leader_of(join, need_of(join, group->faults[i])) != id)
 			return 0;
-	}
 	return id;
 }
 
@@ -248,13 +275,12 @@ answered_entry(struct iopf_pass *pass, uint64_t page)
  * invalidations, their batch is still to be sent.
  */
 static inline const struct iopf_pass_answered *
-page_answered(struct iopf_pass *pass, const struct iopf_join *join, uint64_t addr, uint8_t perm)
+page_answered(struct iopf_pass *pass, const struct iopf_join *join, struct need need)
 {
-	uint64_t page = addr >> join->page_log2;
-	const struct iopf_pass_answered *answered = answered_entry(pass, page);
+	const struct iopf_pass_answered *answered = answered_entry(pass, need.page);
 
-	if (answered->join != join || answered->page != page || answered->now != pass->now ||
-			!perm_covers(answered->perm, perm))
+	if (answered->join != join || answered->page != need.page || answered->now != pass->now ||
+			!perm_covers(answered->perm, need.perm))
 		return NULL;
 	if ((answered->verdict & ~0xff) == IOPF_VERDICT_AFTER_INV &&
 			answered->nb_posts != pass->nb_posts)
@@ -273,7 +299,7 @@ group_answered(struct iopf_pass *pass, const struct iopf_join *join,
 		return false;
 	for (uint16_t i = 0; i < group->nb_faults; i++) {
 		const struct iopf_pass_answered *answered = page_answered(pass, join,
-				group->faults[i]->addr, group->faults[i]->perm);
+				need_of(join, group->faults[i]));
 
 		if (answered == NULL || (i != 0 && answered->leader != leader))
 			return false;
@@ -296,11 +322,12 @@ iopf_join_answer_event(struct iopf_pass *pass, struct iopf_attachment *attachmen
 		.token = ev->token,
 	};
 
-	if (!(ev->flags & IOPF_EVENT_STALL) ||
+	if ((ev->flags & (IOPF_EVENT_STALL | IOPF_EVENT_STAGE2)) != IOPF_EVENT_STALL ||
 			(gate & ~IOPF_GATE_EPISODES) != IOPF_GATE_JOIN ||
 			((gate & IOPF_GATE_EPISODES) && iopf_episode_is_open(attachment)))
 		return false;
-	answered = page_answered(pass, attachment->join, ev->addr, ev->perm);
+	answered = page_answered(pass, attachment->join, (struct need){
+			ev->addr >> attachment->join->page_log2, ev->perm });
 	/* verdict_apply() looks whether the IOMMU has RAZWI. */
 	if (answered == NULL || (answered->verdict & 0xff) == IOPF_RAZWI)
 		return false;
@@ -351,16 +378,16 @@ iopf_join_remember(struct iopf_attachment *attachment, const struct iopf_group *
 		memset(pass->answered, 0, sizeof(pass->answered));
 	pass->has_answered = true;
 	for (uint16_t i = 0; i < RTE_MIN(group->nb_faults, MAX_PAGES); i++) {
-		uint64_t page = group->faults[i]->addr >> join->page_log2;
+		struct need need = need_of(join, group->faults[i]);
 
-		*answered_entry(pass, page) = (struct iopf_pass_answered){
+		*answered_entry(pass, need.page) = (struct iopf_pass_answered){
 			.join = join,
-			.page = page,
+			.page = need.page,
 			.now = pass->now,
 			.verdict = verdict,
 			.leader = IOPF_ID_SLOT(group->id),
 			.nb_posts = pass->nb_posts,
-			.perm = group->faults[i]->perm,
+			.perm = need.perm,
 		};
 	}
 }
@@ -382,13 +409,13 @@ iopf_join_publish(struct iopf_attachment *attachment, const struct iopf_group *g
 		return;
 	stack_open(&q->joins[index], IOPF_ID_GEN(group->id));
 	for (uint16_t i = 0; i < RTE_MIN(group->nb_faults, MAX_PAGES); i++) {
-		uint64_t page = group->faults[i]->addr >> join->page_log2;
-		struct entry *entry = &join->entries[page_hash(page) & join->mask];
+		struct need need = need_of(join, group->faults[i]);
+		struct entry *entry = &join->entries[page_hash(need.page) & join->mask];
 
 		if (!entry_try_lock(entry))
 			continue;
-		atomic_store_explicit(&entry->page, page, memory_order_relaxed);
-		atomic_store_explicit(&entry->perm, group->faults[i]->perm, memory_order_relaxed);
+		atomic_store_explicit(&entry->page, need.page, memory_order_relaxed);
+		atomic_store_explicit(&entry->perm, need.perm, memory_order_relaxed);
 		atomic_store_explicit(&entry->id, group->id, memory_order_relaxed);
 		entry_unlock(entry);
 	}

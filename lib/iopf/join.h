@@ -65,8 +65,8 @@ void iopf_join_destroy(struct iopf_join *join);
 bool iopf_join_try(struct iopf_attachment *attachment, const struct iopf_group *group,
 		enum iopf_verdict *verdict);
 /*
- * The same for a stall that has no slot yet: the cheap way for a duplicate, if no other policy of
- * the attachment may refuse it. True: it is answered.
+ * The same for a stall of stage 1 that has no slot yet: the cheap way for a duplicate, if no other
+ * policy of the attachment may refuse it. True: it is answered.
  */
 bool iopf_join_answer_event(struct iopf_pass *pass, struct iopf_attachment *attachment,
 		const struct iopf_event *ev);
