@@ -19,13 +19,14 @@ get_ids(struct smmuv3 *s, bool stage2)
 }
 
 int
-smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **out)
+smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void *parent, void **out)
 {
 	bool stage2 = tr->format == IOPF_FORMAT_ARM64_S2;
 	struct smmuv3 *s = priv;
 	struct smmuv3_domain *domain;
 	int id, ret;
 
+	RTE_SET_USED(parent);
 	ret = stage2 ? smmuv3_stage2_check_translation(s, tr) : smmuv3_cd_check_translation(s, tr);
 	if (ret < 0)
 		return ret;

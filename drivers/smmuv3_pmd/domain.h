@@ -36,7 +36,7 @@ smmuv3_domain_is_stage2(const struct smmuv3_domain *domain)
 	return domain->tr.format == IOPF_FORMAT_ARM64_S2;
 }
 
-int smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void **domain);
+int smmuv3_domain_add(void *priv, const struct iopf_translation *tr, void *parent, void **domain);
 /* Its ASID or VMID is free once the last attachment is released. */
 void smmuv3_domain_del(void *priv, void *domain);
 void smmuv3_domain_get(struct smmuv3 *s, struct smmuv3_domain *domain);

@@ -80,7 +80,8 @@ iopf_attachment_get_handle(struct iopf_attachment *attachment)
 	if (ret < 0)
 		return ret;
 	if (attachment->join != NULL)
-		gate |= IOPF_GATE_JOIN;
+		gate |= attachment->domain->conf.parent != NULL ? IOPF_GATE_JOIN_STAGE2 :
+				IOPF_GATE_JOIN;
 	atomic_fetch_or_explicit(&attachment->gate, gate, memory_order_relaxed);
 	return 0;
 }
@@ -90,72 +91,6 @@ iopf_attachment_discard(struct iopf_attachment *attachment)
 {
 	iopf_domain_count_attached(attachment->domain, -1);
 	attachment_free(attachment);
-}
-
-/*
- * Remove the attachment from the table. iopf_table_empty(trash) waits for a grace period: after it
- * no fault finds the attachment.
- */
-static void
-attachment_unpublish(struct iopf_attachment *attachment, unsigned int nb_sids,
-		struct iopf_table_trash *trash)
-{
-	struct iopf_dev *dev = attachment->dev;
-
-	for (unsigned int i = 0; i < nb_sids; i++)
-		iopf_table_del(&dev->iommu->attached,
-				iopf_attachment_key(dev->sids[i], attachment->pasid), trash);
-}
-
-/* No fault finds the attachment any more, and its gate was closed: no handler has one of them. */
-static void
-attachment_drop_groups(const struct iopf_attachment *attachment)
-{
-	struct iopf_iommu *iommu = attachment->dev->iommu;
-
-	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-		iopf_queue_cancel(&iommu->queues[i], attachment, IOPF_CANCEL_DETACH);
-	/* A pass that found a partial group before may still use its attachment. */
-	iopf_rcu_synchronize();
-}
-
-/*
- * Add the attachment to the device, and to the table for each StreamID. The gate is closed until
- * all of them are in the table: if the memory does not suffice, no handler has a fault of the first
- * ones.
- */
-static int
-attachment_publish(struct iopf_attachment *attachment)
-{
-	struct iopf_dev *dev = attachment->dev;
-	struct iopf_iommu *iommu = dev->iommu;
-	struct iopf_table_trash trash = { NULL, false };
-	unsigned int i;
-	int ret = 0;
-
-	atomic_fetch_or_explicit(&attachment->gate, IOPF_GATE_CLOSED, memory_order_relaxed);
-	pthread_mutex_lock(&iommu->lock);
-	for (i = 0; i < dev->conf.nb_sids && ret == 0; i += ret == 0)
-		ret = iopf_table_add(&iommu->attached,
-				iopf_attachment_key(dev->sids[i], attachment->pasid),
-				attachment, &trash);
-	if (ret < 0) {
-		attachment_unpublish(attachment, i, &trash);
-	} else {
-		if (LIST_EMPTY(&dev->attachments))
-			iopf_iommu_count_attached(iommu, 1);
-		LIST_INSERT_HEAD(&dev->attachments, attachment, next);
-	}
-	pthread_mutex_unlock(&iommu->lock);
-	iopf_table_empty(&trash);
-	if (ret < 0) {
-		attachment_drop_groups(attachment);
-		return ret;
-	}
-	atomic_fetch_and_explicit(&attachment->gate, ~IOPF_GATE_CLOSED, memory_order_relaxed);
-	if (attachment->domain->conf.deadline_ms != 0)
-		atomic_fetch_add(&iommu->nb_deadlines, 1);
-	return 0;
 }
 
 /* No queue and no handler has a fault of the attachment. */
@@ -294,7 +229,7 @@ attachment_drain(struct iopf_attachment *attachment)
 		return 0;
 	}
 	pthread_mutex_lock(&iommu->lock);
-	attachment_unpublish(attachment, dev->conf.nb_sids, &trash);
+	iopf_attachment_unpublish(attachment, dev->conf.nb_sids, &trash);
 	pthread_mutex_unlock(&iommu->lock);
 	iopf_table_empty(&trash);
 	return iopf_pri_drain_pasid(attachment, iopf_dev_wait_end(dev));
@@ -434,7 +369,7 @@ attachment_attach(struct iopf_attachment *attachment)
 	if (ret < 0)
 		goto fail;
 	/* Before the driver attaches: the first fault must find the domain. */
-	ret = attachment_publish(attachment);
+	ret = iopf_attachment_publish(attachment);
 	if (ret < 0) {
 		iopf_domain_handle_put(domain, iommu);
 		goto fail;
@@ -479,6 +414,24 @@ iopf_pasid_is_in_range(const struct iopf_dev *dev, uint32_t pasid)
 	return false;
 }
 
+/*
+ * A domain of the device is its only one: no fault of it must find another meanwhile. The caller
+ * holds the device's lock.
+ */
+static bool
+domain_fits(const struct iopf_domain *domain, const struct iopf_dev *dev)
+{
+	const struct iopf_attachment *first = LIST_FIRST(&dev->attachments);
+
+	/* If there are several, none is of the device. */
+	if (first == NULL || (!iopf_domain_is_of_device(domain) &&
+			!iopf_domain_is_of_device(first->domain)))
+		return true;
+	IOPF_LOG(ERR, "%s: a stage-2 or nested domain must be the device's only one: detach %s "
+			"before %s is attached", dev->name, first->domain->name, domain->name);
+	return false;
+}
+
 int
 iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid)
 {
@@ -492,6 +445,12 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 		return iopf_ret(-EDEADLK);
 	if (!iopf_pasid_is_in_range(dev, pasid))
 		return iopf_ret(-ERANGE);
+	if (pasid != IOPF_NO_PASID && iopf_domain_is_of_device(domain)) {
+		IOPF_LOG(ERR, "%s: PASID %u: %s is a stage-2 or nested domain, for all traffic of "
+				"a device: attach it with IOPF_NO_PASID", dev->name, pasid,
+				domain->name);
+		return iopf_ret(-ERANGE);
+	}
 	attachment = iopf_attachment_create(domain, dev, pasid);
 	if (attachment == NULL)
 		return iopf_ret(-ENOMEM);
@@ -509,6 +468,9 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 		ret = -ENODEV;
 		IOPF_LOG(ERR, "%s: its removal has begun: call iopf_dev_remove() again, then "
 				"iopf_dev_add()", dev->name);
+		iopf_attachment_discard(attachment);
+	} else if (other == NULL && !domain_fits(domain, dev)) {
+		ret = -EINVAL;
 		iopf_attachment_discard(attachment);
 	} else if (other == NULL) {
 		ret = attachment_attach(attachment);

@@ -45,10 +45,15 @@ enum iopf_attachment_state {
 #define IOPF_GATE_EPISODES	(1u << 4)
 /* Faults join: attachment->join is not NULL. */
 #define IOPF_GATE_JOIN		(1u << 5)
+/*
+ * The same, but for faults of stage 2 only: those of stage 1 are of many address spaces, a guest's,
+ * which expects each of them.
+ */
+#define IOPF_GATE_JOIN_STAGE2	(1u << 7)
 /* A stall past the device's share was refused after its handler had held it: see full_since. */
 #define IOPF_GATE_FULL		(1u << 6)
 
-/* In the IOMMU's table attached once for each StreamID. */
+/* In the IOMMU's table attached once for each StreamID; a domain of the device twice. */
 struct iopf_attachment {
 	/* What the poll thread reads is in the first cache line. */
 	struct iopf_dev *dev;
@@ -98,6 +103,23 @@ struct iopf_attachment *iopf_attachment_create(struct iopf_domain *domain, struc
  * domain. The caller holds the device's lock. iopf_domain_handle_put() releases the handle.
  */
 int iopf_attachment_get_handle(struct iopf_attachment *attachment);
+/* publish.c */
+/*
+ * Add the attachment to the device, and to the table for each StreamID. The gate is closed until
+ * all of them are in the table: if the memory does not suffice, no handler has a fault of the first
+ * ones.
+ */
+int iopf_attachment_publish(struct iopf_attachment *attachment);
+/*
+ * Remove the attachment from the table, for the first nb_sids StreamIDs. The caller holds
+ * iommu->lock. iopf_table_empty(trash) waits for a grace period: after it no fault finds the
+ * attachment.
+ */
+void iopf_attachment_unpublish(struct iopf_attachment *attachment, unsigned int nb_sids,
+		struct iopf_table_trash *trash);
+/* In place of the other attachment of its PASID. The caller holds iommu->lock. */
+void iopf_attachment_take_place(struct iopf_attachment *attachment);
+
 /* Free one that is not attached. The domain's count of attachments goes down. */
 void iopf_attachment_discard(struct iopf_attachment *attachment);
 /*

@@ -79,11 +79,14 @@ iopf_breaker_count(struct iopf_attachment *attachment, const struct iopf_fault *
 	return breaker_trip(attachment);
 }
 
-/* Accesses can abort instead of stalling. */
+/* Accesses can abort instead of stalling. Of a nested domain a guest says which ones stall. */
 static bool
-can_set_stall(const struct iopf_iommu *iommu)
+can_set_stall(const struct iopf_attachment *attachment)
 {
-	return !iommu->info.stall_forced && iommu->driver->ops.stall_set != NULL;
+	const struct iopf_iommu *iommu = attachment->dev->iommu;
+
+	return !iommu->info.stall_forced && iommu->driver->ops.stall_set != NULL &&
+		attachment->domain->conf.parent == NULL;
 }
 
 /*
@@ -119,12 +122,17 @@ iopf_breaker_prepare(struct iopf_attachment *attachment)
 
 	if (attachment->breaker == NULL)
 		return 0;
-	if (dev->conf.recover == IOPF_STALL && !can_set_stall(iommu) &&
+	if (dev->conf.recover == IOPF_STALL && !can_set_stall(attachment) &&
 			(!domain->storm.abort_device || iommu->driver->ops.dev_block == NULL)) {
-		IOPF_LOG(ERR, "%s: %s has a stall breaker, and \"%s\" can only stall: set "
-				"abort_device to have it abort all accesses of the device, or "
-				"neither max_held nor max_rate", dev->name, domain->name,
-				iommu->name);
+		if (domain->conf.parent != NULL)
+			IOPF_LOG(ERR, "%s: %s has a stall breaker, and a nested domain can only "
+					"stall: set abort_device, or neither max_held nor max_rate",
+					dev->name, domain->name);
+		else
+			IOPF_LOG(ERR, "%s: %s has a stall breaker, and \"%s\" can only stall: set "
+					"abort_device to have it abort all accesses of the device, "
+					"or neither max_held nor max_rate", dev->name,
+					domain->name, iommu->name);
 		return -ENOTSUP;
 	}
 	warn_of_max_held(attachment);
@@ -141,7 +149,7 @@ breaker_switch(struct iopf_attachment *attachment, bool cut)
 
 	if (dev->conf.recover != IOPF_STALL)
 		return 0;
-	if (can_set_stall(iommu))
+	if (can_set_stall(attachment))
 		return iommu->driver->ops.stall_set(iommu->priv, attachment->priv, !cut);
 	if (breaker->blocks != cut)
 		dev->nb_blocks += cut ? 1 : -1;
@@ -195,7 +203,7 @@ breaker_cut(struct iopf_attachment *attachment)
 	char text[IOPF_PASID_TEXT];
 	int ret;
 
-	if (!can_set_stall(attachment->dev->iommu))
+	if (!can_set_stall(attachment))
 		breaker_answer_faults(attachment);
 	ret = breaker_switch(attachment, true);
 	if (ret < 0) {

@@ -113,7 +113,7 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 		event_count_only(iommu, ev);
 		return;
 	}
-	attachment = iopf_table_find(&iommu->attached, iopf_attachment_key(ev->sid, ev->pasid));
+	attachment = iopf_attachment_of(iommu, ev->sid, ev->pasid);
 	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
 			(attachment == NULL || !event_is_retryable(attachment->dev, ev))) {
 		iopf_listeners_write(iommu, ev, pass->now);

@@ -40,6 +40,35 @@ storm_conf_is_valid(const struct iopf_storm_conf *conf, const char *name)
 	return true;
 }
 
+/* A nested domain has a parent, a stage-2 domain, and no other domain has one. */
+static bool
+parent_is_valid(const struct iopf_domain_conf *conf, const char *name)
+{
+	const struct iopf_domain *parent = conf->parent;
+
+	if ((conf->translation.format == IOPF_FORMAT_ARM64_GUEST) != (parent != NULL)) {
+		IOPF_LOG(ERR, "%s: a nested domain needs both IOPF_FORMAT_ARM64_GUEST and parent; "
+				"set both, or neither", name);
+		return false;
+	}
+	if (parent != NULL && parent->conf.translation.format != IOPF_FORMAT_ARM64_S2) {
+		IOPF_LOG(ERR, "%s: its parent %s is not of stage 2: use one with "
+				"IOPF_FORMAT_ARM64_S2", name, parent->name);
+		return false;
+	}
+	return true;
+}
+
+static void
+parent_count_nested(struct iopf_domain *parent, int n)
+{
+	if (parent == NULL)
+		return;
+	pthread_mutex_lock(&domains_lock);
+	parent->nb_nested += n;
+	pthread_mutex_unlock(&domains_lock);
+}
+
 struct iopf_domain *
 iopf_domain_create(const struct iopf_domain_conf *conf)
 {
@@ -64,6 +93,10 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 	}
 	if (conf->storm != NULL && !storm_conf_is_valid(conf->storm,
 			conf->name != NULL ? conf->name : "domain")) {
+		rte_errno = EINVAL;
+		return NULL;
+	}
+	if (!parent_is_valid(conf, conf->name != NULL ? conf->name : "domain")) {
 		rte_errno = EINVAL;
 		return NULL;
 	}
@@ -95,12 +128,14 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 	iopf_handlers_init(domain, conf);
 	if (conf->worker != NULL)
 		atomic_fetch_add(&conf->worker->nb_domains, 1);
+	parent_count_nested(conf->parent, 1);
 	return domain;
 }
 
 int
 iopf_domain_destroy(struct iopf_domain *domain)
 {
+	unsigned int nested;
 	bool busy;
 
 	if (domain == NULL)
@@ -109,11 +144,18 @@ iopf_domain_destroy(struct iopf_domain *domain)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&domains_lock);
 	busy = domain->nb_attached != 0;
+	nested = domain->nb_nested;
 	pthread_mutex_unlock(&domains_lock);
 	if (busy) {
 		IOPF_LOG(ERR, "%s is attached; detach it first", domain->name);
 		return iopf_ret(-EBUSY);
 	}
+	if (nested != 0) {
+		IOPF_LOG(ERR, "%s is the parent of %u nested domains; destroy those first",
+				domain->name, nested);
+		return iopf_ret(-EBUSY);
+	}
+	parent_count_nested(domain->conf.parent, -1);
 	if (domain->conf.worker != NULL)
 		atomic_fetch_sub(&domain->conf.worker->nb_domains, 1);
 	pthread_mutex_destroy(&domain->lock);
@@ -133,6 +175,43 @@ iommu_nb_slots(struct iopf_iommu *iommu)
 	return n;
 }
 
+/* The caller holds the domain's lock. A nested domain's handle holds one of its parent. */
+static int
+hw_new(struct iopf_domain *domain, struct iopf_iommu *iommu, struct iopf_hw **out)
+{
+	struct iopf_hw *hw = calloc(1, sizeof(*hw));
+	struct iopf_join *join_of_parent;
+	void *parent = NULL;
+	int ret = -ENOMEM;
+
+	if (hw == NULL)
+		return -ENOMEM;
+	hw->iommu = iommu;
+	if (domain->storm.join_log2 != 0) {
+		hw->join = iopf_join_create(domain->storm.join_log2, iommu_nb_slots(iommu));
+		if (hw->join == NULL)
+			goto fail;
+	}
+	if (domain->conf.parent != NULL) {
+		ret = iopf_domain_handle_get(domain->conf.parent, iommu, &parent, &join_of_parent);
+		if (ret < 0)
+			goto fail;
+	}
+	ret = iommu->driver->ops.domain_add(iommu->priv, &domain->conf.translation, parent,
+			&hw->priv);
+	if (ret < 0) {
+		if (parent != NULL)
+			iopf_domain_handle_put(domain->conf.parent, iommu);
+		goto fail;
+	}
+	*out = hw;
+	return 0;
+fail:
+	iopf_join_destroy(hw->join);
+	free(hw);
+	return ret;
+}
+
 int
 iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, void **priv,
 		struct iopf_join **join)
@@ -143,34 +222,15 @@ iopf_domain_handle_get(struct iopf_domain *domain, struct iopf_iommu *iommu, voi
 	pthread_mutex_lock(&domain->lock);
 	hw = atomic_load_explicit(&domain->hw[iommu->id], memory_order_relaxed);
 	if (hw == NULL) {
-		hw = calloc(1, sizeof(*hw));
-		if (hw == NULL) {
-			ret = -ENOMEM;
-			goto unlock;
-		}
-		hw->iommu = iommu;
-		if (domain->storm.join_log2 != 0) {
-			hw->join = iopf_join_create(domain->storm.join_log2,
-					iommu_nb_slots(iommu));
-			if (hw->join == NULL) {
-				free(hw);
-				ret = -ENOMEM;
-				goto unlock;
-			}
-		}
-		ret = iommu->driver->ops.domain_add(iommu->priv, &domain->conf.translation,
-				&hw->priv);
-		if (ret < 0) {
-			iopf_join_destroy(hw->join);
-			free(hw);
-			goto unlock;
-		}
-		atomic_store(&domain->hw[iommu->id], hw);
+		ret = hw_new(domain, iommu, &hw);
+		if (ret == 0)
+			atomic_store(&domain->hw[iommu->id], hw);
 	}
-	hw->refs++;
-	*priv = hw->priv;
-	*join = hw->join;
-unlock:
+	if (ret == 0) {
+		hw->refs++;
+		*priv = hw->priv;
+		*join = hw->join;
+	}
 	pthread_mutex_unlock(&domain->lock);
 	return ret;
 }
@@ -193,6 +253,8 @@ iopf_domain_handle_put(struct iopf_domain *domain, struct iopf_iommu *iommu)
 	iommu->driver->ops.domain_del(iommu->priv, hw->priv);
 	iopf_join_destroy(hw->join);
 	free(hw);
+	if (domain->conf.parent != NULL)
+		iopf_domain_handle_put(domain->conf.parent, iommu);
 }
 
 void
@@ -226,6 +288,12 @@ iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
+	if (domain->conf.parent != NULL) {
+		IOPF_LOG_LIMITED(&domain->log, "%s: iopf_invalidate() of a nested domain: its "
+				"tables are a guest's; invalidate IPAs in its parent %s",
+				domain->name, domain->conf.parent->name);
+		return iopf_ret(-EINVAL);
+	}
 	for (unsigned int i = 0; i < n; i++) {
 		if (!iopf_inv_is_valid(&inv[i])) {
 			/* A deferred handler can cause it for each fault. */

@@ -22,7 +22,8 @@ struct iopf_hw {
 	struct iopf_iommu *iommu;
 	void *priv;			/* the driver's handle */
 	struct iopf_join *join;		/* NULL: no fault joins */
-	unsigned int refs;		/* attachments; under the domain's lock */
+	unsigned int refs;		/* attachments, and handles of nested domains; under the
+					 * domain's lock */
 };
 
 /* What iopf_domain_set_handler() replaces: set_handler.c. */
@@ -43,6 +44,7 @@ struct iopf_domain {
 	/* struct iopf_hw, by IOMMU; written under the lock, read with hazard.h. */
 	_Atomic(void *) hw[IOPF_MAX_IOMMUS];
 	unsigned int nb_attached;	/* under domains_lock; attaches under way are counted */
+	unsigned int nb_nested;		/* domains of which it is the parent; under domains_lock */
 	struct iopf_log_limit log;	/* of lines that its handlers can cause */
 	pthread_mutex_t handlers_lock;	/* one change of the handlers at a time; no other lock */
 	struct iopf_handlers both_handlers[2];
@@ -63,6 +65,22 @@ iopf_domain_handlers(const struct iopf_domain *domain)
 {
 	/* Acquire: with the release in iopf_domain_set_handler(). */
 	return atomic_load_explicit(&domain->handlers, memory_order_acquire);
+}
+
+/* It is in the tables of the IOMMU's devices, and not of their PASIDs. */
+static inline bool
+iopf_domain_is_of_device(const struct iopf_domain *domain)
+{
+	return domain->conf.translation.format == IOPF_FORMAT_ARM64_S2 ||
+		domain->conf.parent != NULL;
+}
+
+/* The stage-2 domain that its device has, or NULL. */
+static inline const struct iopf_domain *
+iopf_domain_stage2(const struct iopf_domain *domain)
+{
+	return domain->conf.translation.format == IOPF_FORMAT_ARM64_S2 ? domain :
+		domain->conf.parent;
 }
 
 void iopf_handlers_init(struct iopf_domain *domain, const struct iopf_domain_conf *conf);

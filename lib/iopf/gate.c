@@ -21,9 +21,13 @@ iopf_gate_run(struct iopf_attachment *attachment, const struct iopf_group *group
 	 * During a detach no fault is resolved: a repeated access would abort, and a device that
 	 * gets Success for its request would continue in the next domain.
 	 */
-	if (gate & IOPF_GATE_CLOSED) {
-		iopf_domain_count(attachment->domain, IOPF_STAT_CANCELLED, 1);
-		return IOPF_ANSWER(IOPF_INVALID);
+	if (unlikely(gate & (IOPF_GATE_CLOSED | IOPF_GATE_JOIN_STAGE2))) {
+		if (gate & IOPF_GATE_CLOSED) {
+			iopf_domain_count(attachment->domain, IOPF_STAT_CANCELLED, 1);
+			return IOPF_ANSWER(IOPF_INVALID);
+		}
+		if (group->faults[0]->flags & IOPF_FAULT_STAGE2)
+			gate |= IOPF_GATE_JOIN;
 	}
 	if ((gate & IOPF_GATE_LIMIT) && iopf_limits_refuse(attachment->dev, now))
 		return IOPF_ANSWER(IOPF_INVALID);

@@ -54,7 +54,7 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 	const struct iopf_group group = {
 		.id = iopf_group_make_id(q, head->index, gen),
 		.dev = attachment->dev,
-		.pasid = attachment->pasid,
+		.pasid = head->fault.pasid,
 		.nb_faults = n,
 		.faults = faults,
 	};

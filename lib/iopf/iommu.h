@@ -16,7 +16,8 @@
  *	iommu->idle_lock	sleep or poll, one call at a time. A stop leaves the states that are
  *				polled under it. Poll threads take it: no wait is made under it but
  *				the driver's for its interrupts
- *	domain->lock		handles of a domain; held during the driver's domain_add only
+ *	domain->lock		handles of a domain; held during the driver's domain_add only. That
+ *				of a nested domain before its parent's
  *	domain->handlers_lock	a change of the handlers; held while it waits for those of before
  *	iommu->dma_lock		a mapping of memory for DMA; held during the driver's call
  *	changes_lock of the pollers, held over a grace period and the end of a poll thread's sleep;
@@ -159,6 +160,25 @@ static inline uint64_t
 iopf_attachment_key(uint32_t sid, uint32_t pasid)
 {
 	return (uint64_t)pasid << 32 | sid;
+}
+
+/*
+ * A stage-2 or nested domain is attached with IOPF_NO_PASID and with this one, which is none: its
+ * device's accesses with each PASID find it.
+ */
+#define IOPF_ANY_PASID	(IOPF_NO_PASID - 2)
+
+/* Without an attachment of the PASID: one of the device, or NULL. */
+struct iopf_attachment *iopf_attachment_of_device(const struct iopf_iommu *iommu, uint32_t sid);
+
+/* The attachment that an access uses, or NULL. In a read section. */
+static inline struct iopf_attachment *
+iopf_attachment_of(const struct iopf_iommu *iommu, uint32_t sid, uint32_t pasid)
+{
+	struct iopf_attachment *attachment = iopf_table_find(&iommu->attached,
+			iopf_attachment_key(sid, pasid));
+
+	return likely(attachment != NULL) ? attachment : iopf_attachment_of_device(iommu, sid);
 }
 
 /* See IOPF_ID_GEN() and the other fields of an id. */

@@ -308,9 +308,18 @@ enum iopf_format {
 	 * domain is attached with IOPF_NO_PASID, and is the device's only one.
 	 */
 	IOPF_FORMAT_ARM64_S2,
+	/**
+	 * Nested: stage 1 by the context descriptors of a guest, behind the stage 2 of
+	 * iopf_domain_conf.parent. All that a guest writes, also the addresses of its tables, is
+	 * read at IPAs of the parent. As for the parent itself, such a domain is attached with
+	 * IOPF_NO_PASID, is the device's only one, and translates all its traffic, here with each
+	 * PASID. Its faults have the PASIDs of the accesses. With IOPF_FAULT_STAGE2 map ipa in the
+	 * parent, never addr; without it the fault is the guest's own.
+	 */
+	IOPF_FORMAT_ARM64_GUEST,
 };
 
-/** For the driver; the library does not read it. */
+/** For the driver; the library reads the format only. */
 struct iopf_translation {
 	enum iopf_format format;
 	uint64_t root;		/**< device address of the first table */
@@ -321,6 +330,11 @@ struct iopf_translation {
 	uint8_t pa_bits;	/**< [the IOMMU's] */
 	uint8_t levels;		/**< stage 2: of the table, whose first level has 1 to 16
 				  * concatenated tables [as few as possible, as lib/pgtable] */
+	/**
+	 * IOPF_FORMAT_ARM64_GUEST, the only field of that: words 0 and 1 of the STE that the guest
+	 * wrote. Config must be that of stage 1; what a guest must not choose must be 0.
+	 */
+	uint64_t guest_ste[2];
 };
 
 struct iopf_domain_conf {
@@ -335,6 +349,12 @@ struct iopf_domain_conf {
 					  * iopf_group_set_deadline() (iopf_handler.h) [never] */
 	const struct iopf_storm_conf *storm; /**< iopf_policy.h; copied [all off] */
 	struct iopf_translation translation;
+	/**
+	 * IOPF_FORMAT_ARM64_GUEST: the domain with IOPF_FORMAT_ARM64_S2 that translates all of its
+	 * IPAs, for as many nested domains as there are devices of the guest. It may be attached
+	 * itself too, to other devices.
+	 */
+	struct iopf_domain *parent;
 };
 
 /**
@@ -343,7 +363,7 @@ struct iopf_domain_conf {
  */
 struct iopf_domain *iopf_domain_create(const struct iopf_domain_conf *conf);
 
-/** -EBUSY while attached, -EDEADLK in a handler. */
+/** -EBUSY while attached, or the parent of a domain; -EDEADLK in a handler. */
 int iopf_domain_destroy(struct iopf_domain *domain);
 
 /**
@@ -351,9 +371,10 @@ int iopf_domain_destroy(struct iopf_domain *domain);
  * not attached. If the undo failed too, it is half attached until the next attach, detach or
  * removal of the device: accesses that fault abort, and no handler is called.
  * @return 0, -EEXIST (a domain is attached there, or its detach is not complete), -EBUSY (the undo
- *   of an attach is not complete), -ERANGE (no such PASID, or a PASID with a stage-2 domain),
- *   -EINVAL (the IOMMU cannot do the translation, or a stage-2 domain would not be the device's
- *   only one), -ENOTSUP (the IOMMU has no stage 2), -ENODEV (the device's removal has begun),
+ *   of an attach is not complete), -ERANGE (no such PASID, or a PASID with a stage-2 or nested
+ *   domain), -EINVAL (the IOMMU cannot do the translation, the guest's STE is illegal or asks for
+ *   what a guest must not have, or a stage-2 or nested domain would not be the device's only one),
+ *   -ENOTSUP (the IOMMU has no stage 2), -ENODEV (the device's removal has begun),
  *   -EDEADLK, -ENOMEM, -ENOSPC (of address spaces or page requests, or a limit of the driver), or
  *   the error of the driver or of an operation.
  */

@@ -209,10 +209,13 @@ struct iopf_driver_ops {
 	int (*dev_usable)(void *priv, void *dev);
 
 	/**
+	 * @param parent of a nested domain: the handle of its stage-2 domain, which is deleted
+	 *   later; or NULL.
 	 * @return 0, -EINVAL or -ENOTSUP (the IOMMU cannot do the translation: the driver logs
 	 *   why), -ENOMEM, -ENOSPC.
 	 */
-	int (*domain_add)(void *priv, const struct iopf_translation *translation, void **domain);
+	int (*domain_add)(void *priv, const struct iopf_translation *translation, void *parent,
+			void **domain);
 	void (*domain_del)(void *priv, void *domain);
 
 	/**

@@ -42,7 +42,7 @@ struct iopf_retry {
 	enum iopf_code code;	/**< after IOPF_ANSWER_AFTER_INV the access may fail again */
 };
 
-/** A range of input addresses whose translation changed. */
+/** A range of input addresses whose translation changed; IPAs in a stage-2 domain. */
 struct iopf_inv {
 	uint64_t addr;		/**< aligned to 4 KiB; ignored with all */
 	uint64_t size;		/**< bytes, a multiple of 4 KiB, not 0 */
@@ -56,6 +56,8 @@ struct iopf_inv {
  * is issued. When it returns, no device uses a translation covered by the prefix.
  * @param[out] done length of the prefix that a completed synchronisation covers;
  *   may be NULL. On error, inv[*done] is the first that is not known to be complete.
+ *   Of a domain with IOPF_FORMAT_ARM64_S2 the nested domains are invalidated too. A nested domain
+ *   has no table of its own: -EINVAL.
  * @return 0, -EINVAL, -ETIMEDOUT, -EIO, -EDEADLK (in a fast handler).
  */
 int iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned int n,
@@ -129,13 +131,14 @@ int iopf_domain_set_handler(struct iopf_domain *domain, iopf_handler_t handler,
  * an answer get IOPF_SUCCESS (counter retried): the device tries again in the new domain. When it
  * returns 0, what a detach promises is true of the old domain. That domain again: 0.
  * @return 0; -ENOTCONN (nothing is attached), -ERANGE (no such PASID), -EBUSY (its detach, or the
- *   undo of its attach, is not complete), -ENOTSUP (the driver cannot), or those of attach: the
- *   old domain is attached as before. After -ETIMEDOUT and other errors of the driver either may
- *   be attached, the old one may still be in use, and its handlers may have faults: replace by the
- *   same domain again, until that returns 0. If a queue was not read in time, faults get
- *   IOPF_SUCCESS without a handler until then. If the driver failed, a handler of the new domain
- *   may get faults of the old one. An open episode of the old domain ends and its counts are lost,
- *   and so does a trip of its breaker (iopf_policy.h).
+ *   undo of its attach, is not complete), -ENOTSUP (the driver cannot, or the stage-2 domain would
+ *   change: a nested domain, its parent, and the parent's other nested domains have the same), or
+ *   those of attach: the old domain is attached as before. After -ETIMEDOUT and other errors of the
+ *   driver either may be attached, the old one may still be in use, and its handlers may have
+ *   faults: replace by the same domain again, until that returns 0. If a queue was not read in
+ *   time, faults get IOPF_SUCCESS without a handler until then. If the driver failed, a handler of
+ *   the new domain may get faults of the old one. An open episode of the old domain ends and its
+ *   counts are lost, and so does a trip of its breaker (iopf_policy.h).
  */
 int iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pasid);
 

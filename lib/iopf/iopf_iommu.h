@@ -29,7 +29,7 @@ struct iopf_iommu_info {
 	uint8_t addr_bits;	/**< of device addresses of memory */
 	uint8_t va_bits;
 	uint32_t granules;	/**< bit n: pages of 2^n bytes */
-	bool stage2;		/**< it translates IOPF_FORMAT_ARM64_S2 */
+	bool stage2;		/**< it translates IOPF_FORMAT_ARM64_S2, and nested domains */
 	uint8_t ipa_bits;	/**< with stage2: limit of va_bits of that format */
 	uint8_t vmid_bits;	/**< with stage2: 2^n - 1 domains of that format at once */
 	uint32_t max_stalls;	/**< of all devices at once (STALL_MAX); 0: it cannot stall */

@@ -225,7 +225,7 @@ loss_handle(struct iopf_pass *pass, unsigned int left)
 		domain = attachment->domain;
 		group = (struct iopf_group){
 			.dev = attachment->dev,
-			.pasid = attachment->pasid,
+			.pasid = head->fault.pasid,
 			.nb_faults = group_list_faults(q, head, prg->faults),
 			.faults = prg->faults,
 		};
@@ -385,8 +385,7 @@ static struct iopf_slot *
 request_open_group(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t bucket)
 {
 	struct iopf_iommu *iommu = pass->queue->iommu;
-	struct iopf_attachment *attachment = iopf_table_find(&iommu->attached,
-			iopf_attachment_key(ev->sid, ev->pasid));
+	struct iopf_attachment *attachment = iopf_attachment_of(iommu, ev->sid, ev->pasid);
 	bool last = ev->flags & IOPF_EVENT_LAST;
 	struct iopf_slot *head;
 

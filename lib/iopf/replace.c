@@ -41,16 +41,6 @@
 #include "rcu.h"
 
 static void
-table_set(const struct iopf_attachment *place, struct iopf_attachment *attachment)
-{
-	struct iopf_dev *dev = place->dev;
-
-	for (unsigned int i = 0; i < dev->conf.nb_sids; i++)
-		iopf_table_set(&dev->iommu->attached,
-				iopf_attachment_key(dev->sids[i], place->pasid), attachment);
-}
-
-static void
 gate_set_replacing(struct iopf_attachment *attachment, bool on)
 {
 	if (on)
@@ -69,7 +59,7 @@ attachment_publish_next(struct iopf_attachment *old, struct iopf_attachment *nex
 
 	gate_set_replacing(next, true);
 	pthread_mutex_lock(&iommu->lock);
-	table_set(next, next);
+	iopf_attachment_take_place(next);
 	LIST_INSERT_HEAD(&next->dev->attachments, next, next);
 	old->replaced = true;
 	pthread_mutex_unlock(&iommu->lock);
@@ -90,7 +80,7 @@ attachment_withdraw_next(struct iopf_attachment *old, struct iopf_attachment *ne
 	struct iopf_iommu *iommu = next->dev->iommu;
 
 	pthread_mutex_lock(&iommu->lock);
-	table_set(old, old);
+	iopf_attachment_take_place(old);
 	LIST_REMOVE(next, next);
 	old->replaced = false;
 	pthread_mutex_unlock(&iommu->lock);
@@ -179,6 +169,11 @@ attachment_replace_current(struct iopf_attachment *next)
 		IOPF_LOG(ERR, "%s: the detach of %s from %s is not complete; detach that again, "
 				"then attach %s", dev->name, old->domain->name,
 				iopf_pasid_text(text, next->pasid), next->domain->name);
+	} else if (iopf_domain_stage2(old->domain) != iopf_domain_stage2(next->domain)) {
+		ret = -ENOTSUP;
+		IOPF_LOG(ERR, "%s: %s cannot replace %s, since its stage-2 domain is another one "
+				"or none; detach the old one, then attach the new one", dev->name,
+				next->domain->name, old->domain->name);
 	} else if (old->domain != next->domain) {
 		if (dev->iommu->driver->ops.replace != NULL)
 			return attachment_replace(old, next);

@@ -22,7 +22,7 @@
 
 #include <rte_common.h>
 
-/* No key: PASIDs have 20 bits, or are IOPF_NO_PASID. */
+/* No key: PASIDs have 20 bits, or are IOPF_NO_PASID or IOPF_ANY_PASID. */
 #define IOPF_TABLE_NO_KEY	(UINT64_C(0xfffffffe) << 32)
 
 struct iopf_table_entry {

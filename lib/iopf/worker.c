@@ -206,7 +206,7 @@ group_run_deferred(struct iopf_worker *worker, uint64_t id, bool again)
 	attachment = slot->attachment;
 	group.nb_faults = iopf_prg_list_faults(q, slot, faults);
 	group.dev = attachment->dev;
-	group.pasid = attachment->pasid;
+	group.pasid = slot->fault.pasid;
 	verdict = deferred_run(attachment->domain, handlers, &group);
 	iopf_rcu_read_lock();
 	if (verdict == IOPF_TAKEN) {

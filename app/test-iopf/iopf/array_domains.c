@@ -15,7 +15,7 @@
 struct array_domain {
 	_Atomic unsigned int users;	/* attachments, and invalidations under way */
 	_Atomic bool released;
-	struct array_domain *next;
+	struct array_domain *parent, *next;
 };
 
 struct array_attachment {
@@ -61,7 +61,8 @@ array_leave_domain(void *domain)
 }
 
 int
-array_domain_add(void *priv, const struct iopf_translation *translation, void **domain)
+array_domain_add(void *priv, const struct iopf_translation *translation, void *parent,
+		void **domain)
 {
 	struct array_domain *d = calloc(1, sizeof(*d));
 
@@ -69,6 +70,9 @@ array_domain_add(void *priv, const struct iopf_translation *translation, void **
 	(void)translation;
 	if (d == NULL)
 		return -ENOMEM;
+	d->parent = parent;
+	if (parent != NULL)
+		array_use_domain(parent);
 	pthread_mutex_lock(&hw.lock);
 	d->next = domains;
 	domains = d;
@@ -87,6 +91,8 @@ array_domain_del(void *priv, void *domain)
 	if (d->users != 0 || d->released)
 		hw.misused++;
 	d->released = true;
+	if (d->parent != NULL)
+		array_leave_domain(d->parent);
 	hw.domains--;
 }
 

@@ -18,7 +18,8 @@ int array_apply_knob(enum array_call call);
 void array_free_handles(void);
 void array_use_domain(void *domain);
 void array_leave_domain(void *domain);
-int array_domain_add(void *priv, const struct iopf_translation *translation, void **domain);
+int array_domain_add(void *priv, const struct iopf_translation *translation, void *parent,
+		void **domain);
 void array_domain_del(void *priv, void *domain);
 int array_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **attachment);
 int array_detach(void *priv, void *attachment);

@@ -76,7 +76,7 @@ smmu_start(void)
 	tr.root = pgt_root(r.table.pgt);
 	conf.sids = &r.edu.sid;
 	assert_int_equal(r.ops->dev_add(r.s, &conf, &r.dev), 0);
-	assert_int_equal(r.ops->domain_add(r.s, &tr, &r.domain), 0);
+	assert_int_equal(r.ops->domain_add(r.s, &tr, NULL, &r.domain), 0);
 	assert_int_equal(rig_attach(r.ops, r.s, r.dev, IOPF_NO_PASID, r.domain), 0);
 }
 

@@ -61,7 +61,7 @@ ats_add_domain(struct pmd *p)
 
 	p->root = pmd_alloc(p, (size_t)1 << p->granule_log2, (size_t)1 << p->granule_log2);
 	tr.root = (uintptr_t)p->root;
-	assert_int_equal(p->ops->domain_add(p->s, &tr, &domain), 0);
+	assert_int_equal(p->ops->domain_add(p->s, &tr, NULL, &domain), 0);
 	return domain;
 }
 

@@ -97,7 +97,7 @@ breaker_add_domain(struct pmd *p)
 
 	p->root = pmd_alloc(p, size, size);
 	tr.root = (uintptr_t)p->root;
-	assert_int_equal(p->ops->domain_add(p->s, &tr, &domain), 0);
+	assert_int_equal(p->ops->domain_add(p->s, &tr, NULL, &domain), 0);
 	return domain;
 }
 
@@ -226,7 +226,7 @@ breaker_check_asid(struct breaker_rig *r)
 	void *others[256];
 	unsigned int n;
 
-	for (n = 0; p->ops->domain_add(p->s, p->stage2 ? &stage2 : &none,
+	for (n = 0; p->ops->domain_add(p->s, p->stage2 ? &stage2 : &none, NULL,
 			&others[n]) == 0; n++)
 		assert_int_not_equal(breaker_get_asid(others[n]), r->asid);
 	assert_in_range(n, 200, 255);

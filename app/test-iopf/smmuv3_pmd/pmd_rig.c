@@ -152,7 +152,7 @@ pmd_add_dev(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32
 	p->root = pmd_alloc(p, (size_t)1 << p->granule_log2, (size_t)1 << p->granule_log2);
 	tr.root = (uintptr_t)p->root;
 	assert_int_equal(p->ops->dev_add(p->s, &conf, &p->dev), 0);
-	assert_int_equal(p->ops->domain_add(p->s, &tr, &p->domain), 0);
+	assert_int_equal(p->ops->domain_add(p->s, &tr, NULL, &p->domain), 0);
 	assert_int_equal(rig_attach(p->ops, p->s, p->dev, pasid, p->domain), 0);
 	p->dma = smmuv3_model_dma_create(p->m, &(struct smmuv3_model_dma_conf){
 		.sid = PMD_SID,

@@ -98,7 +98,7 @@ pmd_s2_create(struct pmd *p, struct pmd_s2_space *s, unsigned int granule_log2,
 	assert_non_null(s->pgt);
 	pgt_info(s->pgt, &s->info);
 	tr = pmd_s2_translation(s);
-	assert_int_equal(p->ops->domain_add(p->s, &tr, &s->domain), 0);
+	assert_int_equal(p->ops->domain_add(p->s, &tr, NULL, &s->domain), 0);
 }
 
 void

@@ -41,7 +41,7 @@ test_an_asid_is_reused_as_late_as_possible(void **state)
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){ .no_features = SMMUV3_MODEL_NO_ASID16 });
 	for (unsigned int i = 0; i < 255; i++) {
-		assert_int_equal(p.ops->domain_add(p.s, &none, &domain), 0);
+		assert_int_equal(p.ops->domain_add(p.s, &none, NULL, &domain), 0);
 		assert_int_not_equal(breaker_get_asid(domain), SMMUV3_ASID_NONE);
 		assert_in_range(breaker_get_asid(domain), 1, 255);
 		assert_false(seen[breaker_get_asid(domain)]);
@@ -73,7 +73,7 @@ test_many_streamids_share_a_sync(void **state)
 	assert_int_equal(p.ops->dev_add(p.s, &conf, &dev), 0);
 	/* Its STEs were not valid before and are not valid now. */
 	assert_int_equal(pmd_read_stat(&p, "syncs"), syncs);
-	assert_int_equal(p.ops->domain_add(p.s, &none, &domain), 0);
+	assert_int_equal(p.ops->domain_add(p.s, &none, NULL, &domain), 0);
 	assert_int_equal(rig_attach(p.ops, p.s, dev, IOPF_NO_PASID, domain), 0);
 	/* The CD twice, the STEs twice. */
 	assert_in_range(pmd_read_stat(&p, "syncs") - syncs, 1, 4 * NB / SMMUV3_CHUNK);

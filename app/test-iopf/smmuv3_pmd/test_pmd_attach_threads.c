@@ -75,7 +75,7 @@ cycle_stage2(struct pmd *p, void *dev)
 		.root = (uintptr_t)p->root, .va_bits = 48, .granule_log2 = p->granule_log2 };
 	void *domain;
 
-	if (p->ops->domain_add(p->s, &tr, &domain) != 0 ||
+	if (p->ops->domain_add(p->s, &tr, NULL, &domain) != 0 ||
 			rig_attach(p->ops, p->s, dev, IOPF_NO_PASID, domain) != 0 ||
 			rig_detach(p->ops, p->s, dev, IOPF_NO_PASID) != 0)
 		return false;
@@ -96,7 +96,7 @@ cycle_devices(void *arg)
 
 	for (unsigned int i = 0; i < o->rounds; i++)
 		if (p->ops->dev_add(p->s, &conf, &dev) != 0 ||
-				p->ops->domain_add(p->s, &none, &own) != 0 ||
+				p->ops->domain_add(p->s, &none, NULL, &own) != 0 ||
 				rig_attach(p->ops, p->s, dev, 100, o->domain) != 0 ||
 				rig_attach(p->ops, p->s, dev, IOPF_NO_PASID, own) != 0 ||
 				rig_detach(p->ops, p->s, dev, 100) != 0 ||

@@ -45,7 +45,7 @@ test_pasids_have_domains_of_their_own(void **state)
 					&(struct smmuv3_model_dma_conf){ .sid = PMD_SID });
 			assert_non_null(other);
 			assert_int_equal(p.ops->domain_add(p.s, &(struct iopf_translation){
-				.format = IOPF_FORMAT_NONE }, &domain), 0);
+				.format = IOPF_FORMAT_NONE }, NULL, &domain), 0);
 			for (unsigned int round = 0; round < 2; round++) {
 				struct iopf_event event;
 
@@ -173,12 +173,12 @@ test_translations_are_checked(void **state)
 	(void)state;
 	pmd_open(&p, &(struct smmuv3_model_conf){
 		.no_features = SMMUV3_MODEL_NO_16K, .oas_bits = 48 });
-	assert_int_equal(p.ops->domain_add(p.s, &tr, &domain), 0);
+	assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &domain), 0);
 	p.ops->domain_del(p.s, domain);
 #define BAD(...) do {								\
 		bad = tr;							\
 		__VA_ARGS__;							\
-		assert_int_equal(p.ops->domain_add(p.s, &bad, &domain), -EINVAL); \
+		assert_int_equal(p.ops->domain_add(p.s, &bad, NULL, &domain), -EINVAL); \
 	} while (0)
 	BAD(bad.format = 77);
 	SAYS("granule_log2 14 of a translation: use one that the SMMU has: 12 (4 KiB) 16 (64 KiB)",
@@ -193,7 +193,7 @@ test_translations_are_checked(void **state)
 	/* A smaller table needs less alignment: 25 bits of 4 KiB pages begin with 16 entries. */
 	tr.va_bits = 25;
 	tr.root = 0x10080;
-	assert_int_equal(p.ops->domain_add(p.s, &tr, &domain), 0);
+	assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &domain), 0);
 	p.ops->domain_del(p.s, domain);
 	pmd_close(&p);
 }
@@ -210,17 +210,17 @@ test_each_domain_has_an_asid(void **state)
 	pmd_open(&p, &(struct smmuv3_model_conf){ .no_features = SMMUV3_MODEL_NO_ASID16 });
 	/* One ASID is reserved for CDs that terminate. */
 	for (i = 0; i < 255; i++) {
-		assert_int_equal(p.ops->domain_add(p.s, &none, &domains[i]), 0);
+		assert_int_equal(p.ops->domain_add(p.s, &none, NULL, &domains[i]), 0);
 		assert_int_not_equal(((struct smmuv3_domain *)domains[i])->asid,
 				SMMUV3_ASID_NONE);
 	}
-	assert_int_equal(p.ops->domain_add(p.s, &none, &domains[255]), -ENOSPC);
+	assert_int_equal(p.ops->domain_add(p.s, &none, NULL, &domains[255]), -ENOSPC);
 	for (i = 0; i < 255; i++)
 		for (k = 0; k < i; k++)
 			assert_int_not_equal(((struct smmuv3_domain *)domains[i])->asid,
 					((struct smmuv3_domain *)domains[k])->asid);
 	p.ops->domain_del(p.s, domains[77]);
-	assert_int_equal(p.ops->domain_add(p.s, &none, &domains[77]), 0);
+	assert_int_equal(p.ops->domain_add(p.s, &none, NULL, &domains[77]), 0);
 	for (i = 0; i < 255; i++)
 		p.ops->domain_del(p.s, domains[i]);
 	pmd_close(&p);
@@ -299,7 +299,7 @@ test_a_reused_asid_has_no_tlb_entries(void **state)
 		tr.root = (uintptr_t)p.root;
 		for (unsigned int i = 0;; i++) {
 			assert_in_range(i, 0, 255);
-			assert_int_equal(p.ops->domain_add(p.s, &tr, &p.domain), 0);
+			assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &p.domain), 0);
 			if (((struct smmuv3_domain *)p.domain)->asid == asid)
 				break;
 			p.ops->domain_del(p.s, p.domain);

@@ -72,7 +72,7 @@ add_domain(struct rig *r, unsigned int va_bits)
 
 	if (va_bits != 0)
 		tr.root = (uintptr_t)pmd_alloc(&r->p, 1 << 16, 1 << 16);
-	assert_int_equal(r->p.ops->domain_add(r->p.s, &tr, &domain), 0);
+	assert_int_equal(r->p.ops->domain_add(r->p.s, &tr, NULL, &domain), 0);
 	return domain;
 }
 
@@ -447,7 +447,7 @@ open_stage2_rig(struct rig *r, struct kind *kind, unsigned int i, void *s2[2])
 			.granule_log2 = r->p.granule_log2,
 		};
 
-		assert_int_equal(r->p.ops->domain_add(r->p.s, &tr, &s2[k]), 0);
+		assert_int_equal(r->p.ops->domain_add(r->p.s, &tr, NULL, &s2[k]), 0);
 	}
 }
 

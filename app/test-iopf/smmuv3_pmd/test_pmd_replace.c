@@ -141,7 +141,7 @@ test_a_replace_without_room_changes_nothing(void **state)
 	(void)state;
 	breaker_open(&r, kind);
 	assert_int_equal(rig_attach(p->ops, p->s, p->dev, PASID, r.domain), 0);
-	assert_int_equal(p->ops->domain_add(p->s, &none, &domain), 0);
+	assert_int_equal(p->ops->domain_add(p->s, &none, NULL, &domain), 0);
 	full = domain;
 	/* One entry is left, and the device has two StreamIDs. */
 	for (unsigned int i = 0; i < SMMUV3_MAX_ATCS - 1; i++)

@@ -88,7 +88,7 @@ test_a_table_may_have_more_levels(void **state)
 	tr = pmd_s2_translation(&s);
 	tr.root = (uintptr_t)root;
 	tr.levels = 4;
-	assert_int_equal(p.ops->domain_add(p.s, &tr, &s.domain), 0);
+	assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &s.domain), 0);
 	assert_int_equal(attach(&p, dev, &s), 0);
 	pmd_s2_serve(&p, &s, dma, IPA);
 	pmd_s2_serve(&p, &s, dma, IPA + (UINT64_C(1) << 39));
@@ -189,7 +189,7 @@ test_translations_are_checked(void **state)
 	assert_int_equal(p.info.ipa_bits, 0);
 	assert_int_equal(p.info.vmid_bits, 0);
 	SAYS("the SMMU has no stage 2 (IDR0.S2P): use IOPF_FORMAT_ARM64_S1",
-			assert_int_equal(p.ops->domain_add(p.s, &tr, &domain), -ENOTSUP));
+			assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &domain), -ENOTSUP));
 	pmd_close(&p);
 	pmd_open(&p, &(struct smmuv3_model_conf){ .features = SMMUV3_MODEL_S2, .oas_bits = 48,
 		.no_features = SMMUV3_MODEL_NO_16K });
@@ -199,13 +199,13 @@ test_translations_are_checked(void **state)
 #define GOOD(...) do {								\
 		bad = tr;							\
 		__VA_ARGS__;							\
-		assert_int_equal(p.ops->domain_add(p.s, &bad, &domain), 0);	\
+		assert_int_equal(p.ops->domain_add(p.s, &bad, NULL, &domain), 0);	\
 		p.ops->domain_del(p.s, domain);					\
 	} while (0)
 #define BAD(line, ...) do {							\
 		bad = tr;							\
 		__VA_ARGS__;							\
-		SAYS(line, assert_int_equal(p.ops->domain_add(p.s, &bad, &domain), \
+		SAYS(line, assert_int_equal(p.ops->domain_add(p.s, &bad, NULL, &domain), \
 				-EINVAL));					\
 	} while (0)
 	GOOD((void)0);
@@ -252,7 +252,7 @@ test_a_stage2_domain_is_the_only_one_of_its_device(void **state)
 	pmd_s2_create(&p, &s, 12, 40);
 	pmd_s2_create(&p, &other, 12, 40);
 	assert_int_equal(p.ops->domain_add(p.s, &(struct iopf_translation){
-		.format = IOPF_FORMAT_NONE }, &p.domain), 0);
+		.format = IOPF_FORMAT_NONE }, NULL, &p.domain), 0);
 	SAYS("PASID 3: a stage-2 domain translates no traffic with a PASID",
 			assert_int_equal(rig_attach(p.ops, p.s, dev, 3, s.domain), -ERANGE));
 	assert_int_equal(rig_attach(p.ops, p.s, dev, 3, p.domain), 0);
@@ -333,20 +333,20 @@ test_each_stage2_domain_has_a_vmid(void **state)
 	for (unsigned int i = 0; i < 255; i++) {
 		uint16_t vmid;
 
-		assert_int_equal(p.ops->domain_add(p.s, &tr, &domains[i]), 0);
+		assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &domains[i]), 0);
 		vmid = ((struct smmuv3_domain *)domains[i])->vmid;
 		assert_in_range(vmid, 1, 255);
 		assert_false(used[vmid]);
 		used[vmid] = true;
 	}
 	SAYS("all 255 VMIDs are in use, one for each stage-2 domain: remove a domain",
-			assert_int_equal(p.ops->domain_add(p.s, &tr, &domains[255]), -ENOSPC));
+			assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &domains[255]), -ENOSPC));
 	/* They are apart from ASIDs. */
 	assert_int_equal(p.ops->domain_add(p.s, &(struct iopf_translation){
-		.format = IOPF_FORMAT_NONE }, &domains[255]), 0);
+		.format = IOPF_FORMAT_NONE }, NULL, &domains[255]), 0);
 	p.ops->domain_del(p.s, domains[255]);
 	p.ops->domain_del(p.s, domains[77]);
-	assert_int_equal(p.ops->domain_add(p.s, &tr, &domains[77]), 0);
+	assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &domains[77]), 0);
 	for (unsigned int i = 0; i < 255; i++)
 		p.ops->domain_del(p.s, domains[i]);
 	pgt_destroy(s.pgt);
@@ -355,7 +355,7 @@ test_each_stage2_domain_has_a_vmid(void **state)
 		.features = SMMUV3_MODEL_S2 | SMMUV3_MODEL_VMID16 });
 	assert_int_equal(p.info.vmid_bits, 16);
 	for (unsigned int i = 0; i < 256; i++)
-		assert_int_equal(p.ops->domain_add(p.s, &tr, &domains[i]), 0);
+		assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &domains[i]), 0);
 	assert_true(((struct smmuv3_domain *)domains[255])->vmid > 255);
 	for (unsigned int i = 0; i < 256; i++)
 		p.ops->domain_del(p.s, domains[i]);
@@ -389,7 +389,7 @@ test_a_reused_vmid_has_no_tlb_entries(void **state)
 
 		assert_in_range(i, 0, 255);
 		p.ops->domain_del(p.s, heir.domain);
-		assert_int_equal(p.ops->domain_add(p.s, &tr, &heir.domain), 0);
+		assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &heir.domain), 0);
 	}
 	assert_int_equal(attach(&p, dev, &heir), 0);
 	event = pmd_s2_fault(&p, dma, IPA);
