@@ -6,7 +6,8 @@
  * handles an ATC that does not answer.
  *
  * For each (StreamID, PASID) of an attachment with ATS there is a word in s->atcs, and its
- * index in the domain's list. attach and detach write them under s->tables_lock; invalidate()
+ * index in the domain's list. A nested domain has one for untagged traffic and one for all PASIDs,
+ * in its parent's list. attach and detach write them under s->tables_lock; invalidate()
  * and answer_after() read them on any thread, without a lock.
  *
  * No ATC that may have an old translation is missed:
@@ -58,8 +59,11 @@ make_word(uint32_t sid, uint32_t ssid)
 static struct smmuv3_cmd
 make_inv_cmd(uint64_t word, struct span span)
 {
+	if (word & SMMUV3_ATC_WHOLE)
+		span = whole_space;
 	return smmuv3_cmd_atc_inv(SMMUV3_GET(SMMUV3_ATC_SID, word), word & SMMUV3_ATC_SSV,
-			SMMUV3_GET(SMMUV3_ATC_SSID, word), false, span.addr, span.size);
+			SMMUV3_GET(SMMUV3_ATC_SSID, word), word & SMMUV3_ATC_GLOBAL, span.addr,
+			span.size);
 }
 
 int
@@ -79,9 +83,9 @@ smmuv3_atc_close(struct smmuv3 *s)
 
 /* tables_lock is held. */
 static int
-add_atc(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
+add_atc(struct smmuv3 *s, struct smmuv3_attachment *a, uint64_t word)
 {
-	struct smmuv3_domain *domain = a->domain;
+	struct smmuv3_domain *domain = smmuv3_domain_owner(a->domain);
 	uint32_t i, k, end = atomic_load_explicit(&domain->atc_end, memory_order_relaxed);
 
 	for (i = 0; i < SMMUV3_NB_ATCS && smmuv3_atc_load(s->atcs, i) != 0; i++)
@@ -92,7 +96,7 @@ add_atc(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
 	if (i == SMMUV3_NB_ATCS || k == SMMUV3_MAX_ATCS)
 		return -ENOSPC;
 	/* In this order for collect_words(): the word, its index, the end of the list. */
-	atomic_store_explicit(&s->atcs[i].word, make_word(sid, a->ssid), memory_order_release);
+	atomic_store_explicit(&s->atcs[i].word, word, memory_order_release);
 	atomic_store_explicit(&domain->atc[k], i + 1, memory_order_release);
 	if (k == end)
 		atomic_store_explicit(&domain->atc_end, k + 1, memory_order_release);
@@ -101,10 +105,25 @@ add_atc(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
 }
 
 /* tables_lock is held. */
+static int
+add_atcs_of_sid(struct smmuv3 *s, struct smmuv3_attachment *a, uint32_t sid)
+{
+	uint64_t word = make_word(sid, a->ssid);
+	int ret;
+
+	if (a->domain->parent == NULL)
+		return add_atc(s, a, word);
+	ret = add_atc(s, a, word | SMMUV3_ATC_WHOLE);
+	if (ret == 0 && a->dev->nb_pasids > 0)
+		ret = add_atc(s, a, word | SMMUV3_ATC_WHOLE | SMMUV3_ATC_SSV | SMMUV3_ATC_GLOBAL);
+	return ret;
+}
+
+/* tables_lock is held. */
 static void
 del_atcs(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
-	struct smmuv3_domain *domain = a->domain;
+	struct smmuv3_domain *domain = smmuv3_domain_owner(a->domain);
 	unsigned int i, k;
 
 	while (a->nb_atcs > 0) {
@@ -131,7 +150,7 @@ smmuv3_atc_add(struct smmuv3 *s, struct smmuv3_attachment *a)
 	}
 	pthread_mutex_lock(&s->tables_lock);
 	for (i = 0; i < dev->nb_sids && ret == 0; i++)
-		ret = add_atc(s, a, dev->sids[i]);
+		ret = add_atcs_of_sid(s, a, dev->sids[i]);
 	if (ret < 0)
 		del_atcs(s, a);
 	pthread_mutex_unlock(&s->tables_lock);
@@ -311,7 +330,7 @@ smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
 	}
 	sync_each = atomic_load_explicit(&s->atc_sync_each, memory_order_relaxed);
 	for (w = 0; w < nb; w++) {
-		for (i = 0; i < nb_spans; i++)
+		for (i = 0; i < (words[w] & SMMUV3_ATC_WHOLE ? 1 : nb_spans); i++)
 			cmds[used++] = make_inv_cmd(words[w], spans[i]);
 		if (!sync_each && w + 1 < nb)
 			continue;

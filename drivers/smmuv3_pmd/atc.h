@@ -38,6 +38,12 @@ struct smmuv3_atc {
 #define SMMUV3_ATC_SSV	SMMUV3_BIT(52)
 #define SMMUV3_ATC_USED	SMMUV3_BIT(53)
 #define SMMUV3_ATC_CUT	SMMUV3_BIT(54)
+/*
+ * Of a nested domain, whose changes are of IPAs: each ATC_INV is of all addresses; with GLOBAL of
+ * each PASID.
+ */
+#define SMMUV3_ATC_WHOLE	SMMUV3_BIT(55)
+#define SMMUV3_ATC_GLOBAL	SMMUV3_BIT(56)
 
 static inline uint64_t
 smmuv3_atc_load(const struct smmuv3_atc *atcs, unsigned int i)

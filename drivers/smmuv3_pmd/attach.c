@@ -10,8 +10,10 @@
  *	detach	CD stops; TLBI by ASID; STEs stop if no other attachment needs them; ATC_INV
  *		(ATS only); release
  *
- * A stage-2 domain has no CD, and its device no other attachment: its STEs take the place of the
- * CD. They stop before the TLBI by VMID, and start after words 2 and 3 are written.
+ * A stage-2 or nested domain has no CD of the driver's, and its device no other attachment: its
+ * STEs take the place of the CD. They stop before the TLBI by VMID, and start after words 2 and 3
+ * are written. Before an STE is nested there is a TLBI by VMID too: no walk for it combines an old
+ * entry of stage 2 (tlbi.c).
  *
  * Each step ends with a CMD_SYNC. If a step fails (-ETIMEDOUT, -EIO) the attachment stays in
  * the stage before it, and the next detach continues there: each step can be repeated. The
@@ -35,6 +37,7 @@
 #include "cmdq.h"
 #include "dev.h"
 #include "domain.h"
+#include "nested.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
 #include "ste.h"
@@ -50,9 +53,10 @@ tlb_inv_domain(struct smmuv3 *s, const struct smmuv3_domain *domain)
 
 /* The STEs of the device do not translate: no attachment was there before, or is there after. */
 static void
-set_stage2(struct smmuv3_dev *dev, const struct smmuv3_domain *domain)
+set_stage2(struct smmuv3_dev *dev, struct smmuv3_domain *domain)
 {
-	dev->stage2 = domain;
+	dev->stage2 = domain != NULL ? smmuv3_domain_stage2(domain) : NULL;
+	dev->nested = domain != NULL && domain->parent != NULL ? domain : NULL;
 	dev->words_written = false;
 }
 
@@ -68,7 +72,7 @@ smmuv3_attachment_new(struct smmuv3 *s, struct smmuv3_dev *dev, struct smmuv3_do
 		.stage = SMMUV3_ATCS_EMPTIED };
 	smmuv3_domain_get(s, domain);
 	dev->nb_attachments++;
-	if (smmuv3_domain_is_stage2(domain))
+	if (smmuv3_domain_stage2(domain) != NULL)
 		set_stage2(dev, domain);
 	return a;
 }
@@ -76,22 +80,23 @@ smmuv3_attachment_new(struct smmuv3 *s, struct smmuv3_dev *dev, struct smmuv3_do
 int
 smmuv3_attachment_prepare(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
-	int ret;
+	int ret = 0;
 
-	if (!a->dev->pri)
-		return 0;
-	ret = smmuv3_atc_add(s, a);
-	return ret < 0 ? ret : tlb_inv_domain(s, a->domain);
+	if (a->dev->pri)
+		ret = smmuv3_atc_add(s, a);
+	if (ret < 0 || (!a->dev->pri && a->domain->parent == NULL))
+		return ret;
+	return tlb_inv_domain(s, a->domain);
 }
 
 void
 smmuv3_attachment_release(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
 	smmuv3_atc_del(s, a);
-	if (a->dev->stage2 != NULL)
-		set_stage2(a->dev, NULL);
 	smmuv3_domain_put(s, a->domain);
 	a->dev->nb_attachments--;
+	if (a->dev->nb_attachments == 0)
+		set_stage2(a->dev, NULL);
 	free(a);
 }
 
@@ -200,25 +205,26 @@ find_ssid(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
 	return -ERANGE;
 }
 
-/* A stage-2 domain is in the STE, which has no CDs then. */
+/* A stage-2 or nested domain is in the STE, which has no CDs of the driver's then. */
 static int
 check_stage2(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid,
-		const struct smmuv3_domain *domain)
+		struct smmuv3_domain *domain)
 {
-	bool stage2 = smmuv3_domain_is_stage2(domain);
+	bool stage2 = smmuv3_domain_stage2(domain) != NULL;
 
 	if (stage2 && pasid != IOPF_NO_PASID) {
-		SMMUV3_LOG(ERR, s, "PASID %u: a stage-2 domain translates no traffic with a PASID: "
+		SMMUV3_LOG(ERR, s, "PASID %u: a stage-2 or nested domain is not for a PASID: "
 				"attach it with IOPF_NO_PASID", pasid);
 		return -ERANGE;
 	}
-	if (dev->nb_attachments == 0 || (!stage2 && dev->stage2 == NULL))
-		return 0;
-	SMMUV3_LOG(ERR, s, "StreamID %u: a stage-2 domain must be the device's only one, and %s: "
-			"detach %s first", dev->sids[0],
-			dev->stage2 != NULL ? "one is attached" : "others are attached",
-			dev->stage2 != NULL ? "it" : "those");
-	return -EINVAL;
+	if (dev->nb_attachments != 0 && (stage2 || dev->stage2 != NULL)) {
+		SMMUV3_LOG(ERR, s, "StreamID %u: a stage-2 or nested domain must be the device's "
+				"only one, and %s: detach %s first", dev->sids[0],
+				dev->stage2 != NULL ? "one is attached" : "others are attached",
+				dev->stage2 != NULL ? "it" : "those");
+		return -EINVAL;
+	}
+	return domain->parent != NULL ? smmuv3_nested_check_dev(s, domain, dev) : 0;
 }
 
 int
@@ -236,7 +242,7 @@ smmuv3_attach(void *priv, void *dev_handle, uint32_t pasid, void *domain, void *
 	ssid = find_ssid(s, dev, pasid);
 	if (ssid < 0)
 		return ssid;
-	ret = smmuv3_cdtab_ensure_cd(s, dev, ssid);
+	ret = smmuv3_domain_stage2(domain) != NULL ? 0 : smmuv3_cdtab_ensure_cd(s, dev, ssid);
 	if (ret < 0)
 		return ret;
 	a = smmuv3_attachment_new(s, dev, domain, ssid);

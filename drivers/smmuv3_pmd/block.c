@@ -33,6 +33,9 @@ smmuv3_stall_set(void *priv, void *attachment, bool on)
 	/* Nothing stalls: S is clear, or a detach has stopped the CD. */
 	if (!a->dev->stall || a->stage != SMMUV3_ATTACHED)
 		return 0;
+	/* With S1STALLD the guest's CDs that have S set would be illegal: no access would pass. */
+	if (a->dev->nested != NULL)
+		return on ? 0 : -ENOTSUP;
 	if (a->dev->stage2 != NULL)
 		return smmuv3_stes_set_s2s(s, a->dev, on);
 	return smmuv3_cd_set_stall(s, a->dev, a->ssid, on);

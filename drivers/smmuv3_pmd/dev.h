@@ -29,8 +29,11 @@ struct smmuv3_dev {
 	bool live;			/* its STEs translate, CMD_SYNC complete */
 	bool blocked;			/* its STEs abort whatever is attached: block.c */
 	bool may_stall;			/* its STEs have translated since the last STALL_TERM */
-	/* The stage-2 domain of its only attachment, or NULL: its attachments are of stage 1. */
-	const struct smmuv3_domain *stage2;
+	/*
+	 * The stage-2 domain of its only attachment, and the nested domain in front of it, or NULL.
+	 * Without the first its attachments are of stage 1.
+	 */
+	const struct smmuv3_domain *stage2, *nested;
 	uint32_t nb_pasids;
 	unsigned int nb_attachments;	/* attachments that are not released */
 	unsigned int nb_live;		/* ... that need translating STEs */

@@ -19,7 +19,7 @@
 
 /*
  * The backlog must have room for all answers. Without ATS: a stall's answer and its part of
- * the invalidations before it are at most 6 commands (see smmuv3_answer_after()), and a stall
+ * the invalidations before it are at most 8 commands (see smmuv3_answer_after()), and a stall
  * does not come again before its RESUME was consumed. With page requests an answer may also
  * need an ATC_INV for each endpoint of the domain, and an endpoint may send more requests than
  * it has credits. So poll takes no record while fewer entries are free
@@ -30,10 +30,10 @@
  */
 
 /*
- * Commands of one burst: each answer alone behind 4 TLBIs, a CMD_SYNC, and ATC_INVs with a
- * CMD_SYNC each.
+ * Commands of one burst: each answer alone behind 4 TLBIs, a CMD_SYNC, TLBI_NH_ALL with a CMD_SYNC,
+ * and ATC_INVs with a CMD_SYNC each.
  */
-#define BURST	(SMMUV3_CHUNK * (4 + 1 + 2 * SMMUV3_MAX_ATCS + 1))
+#define BURST	(SMMUV3_CHUNK * (4 + 1 + 2 + 2 * SMMUV3_MAX_ATCS + 1))
 
 /* The library's slots for page requests: twice the size of the queue, and at least this many. */
 #define MIN_REQUESTS	UINT64_C(64)
@@ -49,7 +49,7 @@ get_backlog_reserve(const struct smmuv3 *s)
 static uint64_t
 get_backlog_size(const struct smmuv3 *s)
 {
-	uint64_t size = RTE_MAX(6 * (uint64_t)s->max_stalls, (uint64_t)SMMUV3_CHUNK);
+	uint64_t size = RTE_MAX(8 * (uint64_t)s->max_stalls, (uint64_t)SMMUV3_CHUNK);
 
 	return rte_align64pow2(s->pri ? RTE_MAX(size, get_backlog_reserve(s) * 5 / 4) : size);
 }

@@ -9,6 +9,7 @@
 #include "pri_resp.h"
 #include "resume.h"
 #include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
 #include "tlbi.h"
 
@@ -41,14 +42,14 @@ smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
  * TLBI ..., CMD_SYNC, ATC_INV ..., CMD_SYNC, answers ... in one batch: no command after a CMD_SYNC
  * starts before the invalidations in front of it are complete [4.7.3]. At most one TLBI for each
  * range, or one for all, and at most one ATC_INV for each ATC: get_backlog_reserve() relies on
- * this.
+ * this. With nested domains TLBI_NH_ALL, CMD_SYNC after the first CMD_SYNC (tlbi.c).
  */
 uint16_t
 smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16_t n_inv,
 		const struct iopf_answer *answers, uint16_t n)
 {
-	const struct smmuv3_domain *domain = handle;
-	struct smmuv3_cmd cmds[2 * SMMUV3_CHUNK + 1 + 2 * SMMUV3_MAX_ATCS];
+	const struct smmuv3_domain *domain = smmuv3_domain_owner(handle);
+	struct smmuv3_cmd cmds[2 * SMMUV3_CHUNK + 3 + 2 * SMMUV3_MAX_ATCS];
 	struct smmuv3 *s = priv;
 	unsigned int used = 0, i, first;
 
@@ -64,6 +65,14 @@ smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16
 	}
 	if (used > 0) {
 		cmds[used++] = smmuv3_cmd_sync();
+		if (unlikely(smmuv3_domain_is_stage2(domain))) {
+			/* B2 of atc.c, for nb_nested */
+			smmuv3_io_mb();
+			if (smmuv3_tlbi_has_combined(domain)) {
+				cmds[used++] = smmuv3_cmd_tlbi_nh_all(domain->vmid);
+				cmds[used++] = smmuv3_cmd_sync();
+			}
+		}
 		used += smmuv3_atc_make_cmds(s, domain, inv, n_inv, &cmds[used]);
 	}
 	first = RTE_MIN(n, SMMUV3_CHUNK);

@@ -5,6 +5,7 @@
 
 #include "cmdq.h"
 #include "dev.h"
+#include "nested.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
@@ -60,6 +61,8 @@ set_word0(struct smmuv3 *s, const struct smmuv3_dev *dev, uint64_t value)
 static uint64_t
 make_word0(const struct smmuv3_dev *dev)
 {
+	if (dev->nested != NULL)
+		return smmuv3_nested_make_word0(dev->nested);
 	if (dev->stage2 != NULL)
 		return SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S2);
 	return SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
@@ -71,14 +74,20 @@ make_word0(const struct smmuv3_dev *dev)
 static uint64_t
 make_word1(const struct smmuv3 *s, const struct smmuv3_dev *dev)
 {
-	uint64_t dw1 = SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0) |
-		SMMUV3_PUT(SMMUV3_STE1_S1CIR, SMMUV3_S1C_WBRA) |
-		SMMUV3_PUT(SMMUV3_STE1_S1COR, SMMUV3_S1C_WBRA) |
-		SMMUV3_PUT(SMMUV3_STE1_S1CSH, SMMUV3_SH_ISH) |
-		SMMUV3_PUT(SMMUV3_STE1_STRW, SMMUV3_STRW_EL1) |
+	uint64_t dw1 = SMMUV3_PUT(SMMUV3_STE1_STRW, SMMUV3_STRW_EL1) |
 		SMMUV3_PUT(SMMUV3_STE1_SHCFG, SMMUV3_SHCFG_INCOMING);
 
-	/* With another STALL_MODEL this is illegal [5.2]. */
+	if (dev->nested != NULL)
+		dw1 |= smmuv3_nested_make_word1(dev->nested);
+	else
+		dw1 |= SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0) |
+			SMMUV3_PUT(SMMUV3_STE1_S1CIR, SMMUV3_S1C_WBRA) |
+			SMMUV3_PUT(SMMUV3_STE1_S1COR, SMMUV3_S1C_WBRA) |
+			SMMUV3_PUT(SMMUV3_STE1_S1CSH, SMMUV3_SH_ISH);
+	/*
+	 * With another STALL_MODEL this is illegal [5.2]. No guest can make a device stall that
+	 * must not: its CDs with S set are illegal then.
+	 */
 	if (!dev->stall && s->stall_model == SMMUV3_STALL_MODEL_BOTH)
 		dw1 |= SMMUV3_STE1_S1STALLD;
 	if (dev->pri)
@@ -96,9 +105,9 @@ make_word1(const struct smmuv3 *s, const struct smmuv3_dev *dev)
  * Words 1 to 3 change while word 0 does not let the SMMU use them (entry.c). A CMD_SYNC follows,
  * because the SMMU may cache words of an STE that is not valid.
  *
- * Word 1 has EATS, and is the same for all domains. Words 2 and 3 are for stage 2. Without it they
- * are 0: S2VMID is used with stage 1 alone too. EATS with S2S is illegal [5.2]: a device has page
- * requests or stalls.
+ * Word 1 has EATS, and is the same for all domains but nested ones. Words 2 and 3 are for stage 2.
+ * Without it they are 0: S2VMID is used with stage 1 alone too. EATS with S2S is illegal [5.2]: a
+ * device has page requests or stalls.
  */
 int
 smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)

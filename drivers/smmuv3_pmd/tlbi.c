@@ -45,7 +45,7 @@ make_range_cmd(const struct smmuv3_domain *domain, uint64_t addr, bool leaf, uns
 struct smmuv3_cmd
 smmuv3_tlbi_make_all(const struct smmuv3_domain *domain)
 {
-	return smmuv3_domain_is_stage2(domain) ? smmuv3_cmd_tlbi_s12_vmall(domain->vmid) :
+	return domain->vmid != SMMUV3_VMID_NONE ? smmuv3_cmd_tlbi_s12_vmall(domain->vmid) :
 		smmuv3_cmd_tlbi_nh_asid(domain->vmid, domain->asid);
 }
 
@@ -145,6 +145,32 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 	return 0;
 }
 
+bool
+smmuv3_tlbi_has_combined(const struct smmuv3_domain *domain)
+{
+	return smmuv3_domain_is_stage2(domain) &&
+		atomic_load_explicit(&domain->nb_nested, memory_order_relaxed) != 0;
+}
+
+/*
+ * With nested domains the TLB may have entries that combine a VA and a PA, which TLBI_S2_IPA leaves
+ * [4.4]: NH_ALL removes all of the VMID. It follows the CMD_SYNC of the others, or a walk for a VA
+ * could combine an old entry of stage 2 again. nb_nested is read after that: see atc.c.
+ */
+static int
+inv_combined(struct smmuv3 *s, const struct smmuv3_domain *domain, unsigned int *done)
+{
+	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_all(domain->vmid);
+	int ret;
+
+	if (*done == 0 || !smmuv3_tlbi_has_combined(domain))
+		return 0;
+	ret = smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, NULL);
+	if (ret < 0)
+		*done = 0;
+	return ret;
+}
+
 /*
  * TLBs first, then ATCs: an endpoint whose ATC is invalidated first could fill it from the TLB
  * again [3.9.1].
@@ -153,7 +179,7 @@ int
 smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned int n,
 		unsigned int *done)
 {
-	const struct smmuv3_domain *domain = handle;
+	const struct smmuv3_domain *domain = smmuv3_domain_owner(handle);
 	struct smmuv3 *s = priv;
 	int ret, atc;
 
@@ -163,6 +189,9 @@ smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned
 		return 0;
 	}
 	ret = tlb_invalidate(s, domain, inv, n, done);
+	atc = inv_combined(s, domain, done);
+	if (ret == 0)
+		ret = atc;
 	atc = smmuv3_atc_inv_ranges(s, domain, inv, *done);
 	if (atc < 0) {
 		/* The failed CMD_SYNC does not tell which ranges the ATC has invalidated. */

@@ -19,6 +19,8 @@ struct smmuv3_domain;
 
 /* All entries of the domain: of its ASID, or of its VMID. */
 struct smmuv3_cmd smmuv3_tlbi_make_all(const struct smmuv3_domain *domain);
+/* After TLBIs of ranges and their CMD_SYNC: TLBI_NH_ALL by VMID is needed too. */
+bool smmuv3_tlbi_has_combined(const struct smmuv3_domain *domain);
 /* Write the commands for one range to cmds[], at most max. 0: it takes more. */
 unsigned int smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);

@@ -253,16 +253,16 @@ test_a_stage2_domain_is_the_only_one_of_its_device(void **state)
 	pmd_s2_create(&p, &other, 12, 40);
 	assert_int_equal(p.ops->domain_add(p.s, &(struct iopf_translation){
 		.format = IOPF_FORMAT_NONE }, NULL, &p.domain), 0);
-	SAYS("PASID 3: a stage-2 domain translates no traffic with a PASID",
+	SAYS("PASID 3: a stage-2 or nested domain is not for a PASID",
 			assert_int_equal(rig_attach(p.ops, p.s, dev, 3, s.domain), -ERANGE));
 	assert_int_equal(rig_attach(p.ops, p.s, dev, 3, p.domain), 0);
-	SAYS("must be the device's only one, and others are attached: detach those first",
+	SAYS("domain must be the device's only one, and others are attached: detach those first",
 			assert_int_equal(attach(&p, dev, &s), -EINVAL));
 	assert_int_equal(rig_detach(p.ops, p.s, dev, 3), 0);
 	assert_int_equal(attach(&p, dev, &s), 0);
-	SAYS("must be the device's only one, and one is attached: detach it first",
+	SAYS("domain must be the device's only one, and one is attached: detach it first",
 			assert_int_equal(rig_attach(p.ops, p.s, dev, 3, p.domain), -EINVAL));
-	SAYS("must be the device's only one, and one is attached: detach it first",
+	SAYS("domain must be the device's only one, and one is attached: detach it first",
 			assert_int_equal(attach(&p, dev, &other), -EINVAL));
 	SAYS("a stage-2 domain cannot be replaced", assert_int_equal(rig_replace(p.ops, p.s, dev,
 			IOPF_NO_PASID, other.domain), -ENOTSUP));
