@@ -72,7 +72,8 @@ smmuv3_attachment_new(struct smmuv3 *s, struct smmuv3_dev *dev, struct smmuv3_do
 		.stage = SMMUV3_ATCS_EMPTIED };
 	smmuv3_domain_get(s, domain);
 	dev->nb_attachments++;
-	if (smmuv3_domain_stage2(domain) != NULL)
+	/* A replace changes this later. */
+	if (smmuv3_domain_stage2(domain) != NULL && dev->nb_attachments == 1)
 		set_stage2(dev, domain);
 	return a;
 }
@@ -97,6 +98,8 @@ smmuv3_attachment_release(struct smmuv3 *s, struct smmuv3_attachment *a)
 	a->dev->nb_attachments--;
 	if (a->dev->nb_attachments == 0)
 		set_stage2(a->dev, NULL);
+	else if (!a->dev->live)
+		a->dev->nested = NULL;
 	free(a);
 }
 
@@ -106,8 +109,10 @@ stop_walks(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
 	struct smmuv3_dev *dev = a->dev;
 
-	if (a->stage == SMMUV3_REPLACED)
+	if (a->stage == SMMUV3_REPLACED && smmuv3_domain_stage2(a->domain) == NULL)
 		return smmuv3_cd_finish_switch(s, dev);
+	if (a->stage == SMMUV3_REPLACED)
+		return smmuv3_replace_finish(s, a);
 	if (dev->stage2 == NULL)
 		return smmuv3_cd_stop(s, dev, a->ssid);
 	dev->live = false;
@@ -137,7 +142,7 @@ undo_stages(struct smmuv3 *s, struct smmuv3_attachment *a)
 		a->stage = SMMUV3_TLB_EMPTIED;
 		/* fallthrough */
 	case SMMUV3_TLB_EMPTIED:
-		if (dev->nb_live == 1 && dev->stage2 == NULL) {
+		if (dev->nb_live == 1 && smmuv3_domain_stage2(a->domain) == NULL) {
 			dev->live = false;
 			a->inv_all_pasids = true;
 			ret = smmuv3_stes_stop(s, dev);

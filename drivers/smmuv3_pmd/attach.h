@@ -14,6 +14,7 @@
 
 #include "atc.h"
 
+struct smmuv3;
 struct smmuv3_dev;
 struct smmuv3_domain;
 
@@ -54,5 +55,7 @@ int smmuv3_detach(void *priv, void *attachment);
 int smmuv3_stall_set(void *priv, void *attachment, bool on);
 /* replace.c */
 int smmuv3_replace(void *priv, void *attachment, void *domain, void **next);
+/* After it no access uses a stage-2 or nested domain that was replaced. Can be repeated. */
+int smmuv3_replace_finish(struct smmuv3 *s, struct smmuv3_attachment *old);
 
 #endif /* SMMUV3_ATTACH_H */

@@ -26,6 +26,8 @@ struct smmuv3_dev {
 	bool merge_events;
 	/* Words 1 to 3 of its STEs are written for stage2, CMD_SYNC complete. */
 	bool words_written;
+	uint64_t word1;			/* that word 1, or of a switch since */
+	bool stalls_off;		/* S2S is clear, and would be set: block.c */
 	bool live;			/* its STEs translate, CMD_SYNC complete */
 	bool blocked;			/* its STEs abort whatever is attached: block.c */
 	bool may_stall;			/* its STEs have translated since the last STALL_TERM */

@@ -117,23 +117,56 @@ smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
 
 	if (dev->stage2 != NULL)
 		smmuv3_stage2_make_words(s, dev->stage2, dev->stall, &words[1], &words[2]);
-	if (!dev->words_written) {
+	/* After a switch that failed half-way word 1 may be of the former domain. */
+	if (!dev->words_written || (dev->nested != NULL && words[0] != dev->word1)) {
 		ret = set_words(s, dev, 1, words, RTE_DIM(words));
 		if (ret < 0)
 			return ret;
+		dev->word1 = words[0];
 		dev->words_written = true;
+		dev->stalls_off = false;
 	}
 	return set_word0(s, dev, make_word0(dev));
 }
 
 int
-smmuv3_stes_set_s2s(struct smmuv3 *s, const struct smmuv3_dev *dev, bool on)
+smmuv3_stes_set_s2s(struct smmuv3 *s, struct smmuv3_dev *dev, bool on)
 {
 	uint64_t dw2, dw3;
+	int ret;
 
 	/* One word changes, so the STEs may translate. */
 	smmuv3_stage2_make_words(s, dev->stage2, on, &dw2, &dw3);
-	return set_words(s, dev, 2, &dw2, 1);
+	/* After an error the STEs may have either. */
+	dev->stalls_off = true;
+	ret = set_words(s, dev, 2, &dw2, 1);
+	if (ret == 0)
+		dev->stalls_off = !on;
+	return ret;
+}
+
+/*
+ * Words 2 and 3 are those of the parent before and after. Of word 1 the SMMU ignores what a guest
+ * chooses while Config is stage 2 alone: it is written first then, and left as it is in a switch to
+ * the parent. Then word 0 changes by one store. Between two nested domains whose words 1 differ no
+ * order of stores is right, and the STEs are not valid meanwhile.
+ */
+int
+smmuv3_stes_switch(struct smmuv3 *s, struct smmuv3_dev *dev, bool from_nested)
+{
+	uint64_t word1 = make_word1(s, dev);
+	int ret = 0;
+
+	if (dev->nested != NULL && word1 != dev->word1) {
+		if (from_nested)
+			ret = set_word0(s, dev, 0);
+		if (ret == 0)
+			ret = set_words(s, dev, 1, &word1, 1);
+		if (ret < 0)
+			return ret;
+		dev->word1 = word1;
+	}
+	return set_word0(s, dev, make_word0(dev));
 }
 
 int

@@ -35,7 +35,12 @@ int smmuv3_stes_abort(struct smmuv3 *s, const struct smmuv3_dev *dev);
 /*
  * Accesses that fault in stage 2 stall, or abort with a record. The device has a stage-2 domain.
  */
-int smmuv3_stes_set_s2s(struct smmuv3 *s, const struct smmuv3_dev *dev, bool on);
+int smmuv3_stes_set_s2s(struct smmuv3 *s, struct smmuv3_dev *dev, bool on);
+/*
+ * The STEs translate, and the device's domain has changed between a stage-2 domain and domains
+ * nested in it. @p from_nested: the former one is nested.
+ */
+int smmuv3_stes_switch(struct smmuv3 *s, struct smmuv3_dev *dev, bool from_nested);
 /*
  * The STEs point to the device's CD table, which has moved; nothing else changes. No CFGI_STE: the
  * SMMU may use cached copies.

@@ -340,7 +340,81 @@ test_the_atcs_of_each_pasid_are_invalidated(void **state)
 	close_guest(&g);
 }
 
+/* vConfig of a guest: stage 1, bypass, stage 1. A stall is tried again in the next domain. */
+static void
+test_a_nested_domain_and_its_parent_replace_each_other(void **state)
+{
+	struct smmuv3_model_done done;
+	struct iopf_domain *sibling;
+	struct guest g;
+
+	(void)state;
+	open_guest(&g, true);
+	sibling = create_nested(&g, NULL);
+	assert_non_null(sibling);
+	write_page(&g, 1, 4);
+	assert_int_equal(iopf_domain_replace(sibling, g.f.dev, IOPF_NO_PASID), 0);
+	write_page(&g, 1, 4);
+	assert_int_equal(g.nb_seen, 0);
+	/* An access of the parent's is at an IPA. */
+	assert_int_equal(iopf_domain_replace(g.parent.domain, g.f.dev, IOPF_NO_PASID), 0);
+	pcie_write(&g.r, g.dma[0], 40, 1);
+	pcie_run(&g.r);
+	assert_int_equal(smmuv3_model_dma_poll(g.dma[0], &done, 1), 1);
+	assert_int_equal(done.status, SMMUV3_MODEL_OK);
+	assert_int_equal(g.parent.calls, 1);
+	assert_int_equal(g.parent.fault[0].ipa, IPA(40));
+	assert_memory_equal(page_of(&g, 40), g.r.pattern + (size_t)40 * PCIE_PAGE, PCIE_PAGE);
+	/* It has no PASIDs. */
+	pcie_write(&g.r, g.dma[1], 41, 1);
+	pcie_run(&g.r);
+	assert_int_equal(smmuv3_model_dma_poll(g.dma[1], &done, 1), 1);
+	assert_int_equal(done.status, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(iopf_domain_replace(g.domain, g.f.dev, IOPF_NO_PASID), 0);
+	write_page(&g, 1, 4);
+	assert_int_equal(g.nb_seen, 0);
+	write_page(&g, 0, 5);
+	assert_int_equal(g.nb_seen, 1);
+	expect_stage2(&g, 0, 0, 5, DATA + 5, IOPF_CLASS_IN);
+	assert_int_equal(iopf_domain_destroy(sibling), 0);
+	close_guest(&g);
+}
+
+/* A breaker has only the block of the whole device. */
+static void
+test_a_stall_breaker_blocks_the_device(void **state)
+{
+	const struct iopf_storm_conf storm = { .max_rate = 20, .abort_device = true };
+	struct iopf_domain *domain;
+	struct smmuv3_model_done done;
+	struct guest g;
+	unsigned int n = 0;
+
+	(void)state;
+	open_guest(&g, true);
+	domain = create_nested(&g, &storm);
+	assert_non_null(domain);
+	assert_int_equal(iopf_domain_detach(g.domain, g.f.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(iopf_domain_attach(domain, g.f.dev, IOPF_NO_PASID), 0);
+	write_page(&g, 0, 0);
+	while (iopf_dev_stat(g.f.dev, IOPF_DEV_STAT_TRIPS) == 0) {
+		g.nb_seen = 0;
+		unmap_page(&g, DATA);
+		pcie_write(&g.r, g.dma[0], 0, 1);
+		pcie_run(&g.r);
+		while (smmuv3_model_dma_poll(g.dma[0], &done, 1) == 0)
+			pcie_run_ms(&g.r, 1);
+		assert_in_range(n++, 0, 100);
+	}
+	assert_int_equal(done.status, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(iopf_domain_detach(domain, g.f.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(iopf_domain_destroy(domain), 0);
+	close_guest(&g);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_a_nested_domain_and_its_parent_replace_each_other),
+	cmocka_unit_test(test_a_stall_breaker_blocks_the_device),
 	cmocka_unit_test(test_a_handler_resolves_each_class),
 	cmocka_unit_test(test_a_fault_of_stage_1_is_the_guests),
 	cmocka_unit_test(test_an_invalidation_of_the_parent_is_of_nested_domains_too),

@@ -86,10 +86,13 @@ ste_has_cds(uint64_t dw0)
 	return dw0 & SMMUV3_STE0_V && SMMUV3_GET(SMMUV3_STE0_CONFIG, dw0) == SMMUV3_STE_S1;
 }
 
+/* Alone, or behind the CDs of a guest, which are not looked at. */
 static bool
 ste_has_stage2(uint64_t dw0)
 {
-	return dw0 & SMMUV3_STE0_V && SMMUV3_GET(SMMUV3_STE0_CONFIG, dw0) == SMMUV3_STE_S2;
+	unsigned int config = SMMUV3_GET(SMMUV3_STE0_CONFIG, dw0);
+
+	return dw0 & SMMUV3_STE0_V && (config == SMMUV3_STE_S2 || config == SMMUV3_STE_S1_S2);
 }
 
 /* It is as good as not valid: see smmuv3_cd_stop(). */
@@ -171,11 +174,13 @@ finish_config(struct view *view, struct config *config, uint64_t dw0)
 		view->invalid = true;
 }
 
-/* Stage 2 alone: the SMMU reads no CD. */
+/* Stage 2 alone: the SMMU reads no CD, and ignores how it would. */
 static void
 finish_stage2(struct view *view, struct config *config, uint64_t dw0)
 {
-	(void)dw0;
+	if (SMMUV3_GET(SMMUV3_STE0_CONFIG, dw0) == SMMUV3_STE_S2)
+		config->ste[1] &= ~(SMMUV3_STE1_S1DSS | SMMUV3_STE1_S1CIR | SMMUV3_STE1_S1COR |
+				SMMUV3_STE1_S1CSH | SMMUV3_STE1_S1STALLD);
 	memset(config->cd, 0, sizeof(config->cd));
 	/* Illegal [5.2]. */
 	assert_false(SMMUV3_GET(SMMUV3_STE1_EATS, config->ste[1]) != 0 &&
