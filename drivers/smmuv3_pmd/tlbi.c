@@ -156,6 +156,7 @@ smmuv3_tlbi_has_combined(const struct smmuv3_domain *domain)
  * With nested domains the TLB may have entries that combine a VA and a PA, which TLBI_S2_IPA leaves
  * [4.4]: NH_ALL removes all of the VMID. It follows the CMD_SYNC of the others, or a walk for a VA
  * could combine an old entry of stage 2 again. nb_nested is read after that: see atc.c.
+ * devtools/spin/nested_inv.pml checks this and answer_after().
  */
 static int
 inv_combined(struct smmuv3 *s, const struct smmuv3_domain *domain, unsigned int *done)

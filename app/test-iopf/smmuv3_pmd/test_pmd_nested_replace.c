@@ -205,6 +205,56 @@ test_a_replace_that_fails_shows_no_mix(void **state)
 	}
 }
 
+/* An attach, and a detach, in which the n-th CMD_SYNC fails; both can be repeated. */
+static bool
+attach_and_fail(unsigned int i, unsigned int n, bool done, bool detach)
+{
+	struct hitless_seen seen;
+	void *attachment;
+	struct rig r;
+	bool failed;
+	int ret;
+
+	open_rig(&r, IOPF_STALL);
+	r.p.untidy = true;
+	learn(&r, i);
+	hitless_begin();
+	if (!detach)
+		hitless_fail_sync(n, done);
+	ret = r.p.ops->attach(r.p.s, r.dev, IOPF_NO_PASID, r.domain[i], &attachment);
+	if (detach) {
+		assert_int_equal(ret, 0);
+		hitless_fail_sync(n, done);
+		ret = r.p.ops->detach(r.p.s, attachment);
+	}
+	failed = hitless_has_failed();
+	hitless_fail_sync(0, false);
+	assert_int_equal(ret, failed ? -ETIMEDOUT : 0);
+	seen = hitless_end(PMD_SID, 0);
+	assert_false(seen.mixed);
+	/* The undo of an attach may have been complete, and a detach that failed is not. */
+	if (failed ? attachment != NULL : !detach)
+		assert_int_equal(r.p.ops->detach(r.p.s, attachment), 0);
+	assert_int_equal(smmuv3_strtab_ste(&r.p.s->strtab, PMD_SID)->dw[0], 0);
+	learn(&r, i);
+	close_rig(&r);
+	return failed;
+}
+
+static void
+test_attach_and_detach_that_fail_can_be_repeated(void **state)
+{
+	(void)state;
+	for (unsigned int k = 0; k < 4; k++) {
+		unsigned int n = 1;
+
+		while (attach_and_fail(CHILD, n, k & 1, k & 2))
+			assert_in_range(n++, 0, MAX_SYNCS);
+		/* TLBI, words 1 to 3, word 0; word 0, TLBI. */
+		assert_in_range(n, k & 2 ? 3 : 4, MAX_SYNCS);
+	}
+}
+
 /* What a breaker switched off is on for the next domain. */
 static void
 test_accesses_of_the_next_domain_stall(void **state)
@@ -236,6 +286,7 @@ stop_watching(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_teardown(test_a_replace_shows_the_old_or_the_new_domain, stop_watching),
 	cmocka_unit_test_teardown(test_a_replace_that_fails_shows_no_mix, stop_watching),
+	cmocka_unit_test_teardown(test_attach_and_detach_that_fail_can_be_repeated, stop_watching),
 	cmocka_unit_test_teardown(test_accesses_of_the_next_domain_stall, stop_watching),
 };
 
