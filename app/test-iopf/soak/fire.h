@@ -45,7 +45,9 @@
 #define FIRE_PAGE	4096
 #define FIRE_PAGES	256	/* of a space; the first half is read only, the second written */
 #define FIRE_VA		UINT64_C(0x1234400000)	/* no frame has an address there */
+#define FIRE_END	(FIRE_VA + (uint64_t)FIRE_PAGES * FIRE_PAGE)
 #define FIRE_TABLES	24	/* of a space */
+#define FIRE_GUEST	4	/* pages of a guest's CDs and tables, of a nested space */
 
 enum fire_kind {
 	FIRE_STALL,
@@ -53,12 +55,14 @@ enum fire_kind {
 	FIRE_PRI,
 };
 
-#define FIRE_DEVS	8	/* two of them with domains of stage 2 */
-#define FIRE_FIRST_PRI	4
-#define FIRE_NB_PRI	3
+#define FIRE_DEVS	10	/* two of them with domains of stage 2, two with nested ones */
+#define FIRE_FIRST_PRI	5
+#define FIRE_NB_PRI	4
 #define FIRE_SEATS	3	/* of a device: untagged, PASID 1, PASID 2 */
 #define FIRE_STAGE1	5	/* spaces with handlers of the test */
-#define FIRE_STAGE2	2	/* ... and tables of stage 2 */
+#define FIRE_STAGE2	4	/* ... and tables of stage 2 */
+/* The last of these are behind a guest's stage 1: of a stalling device, and one with PRI. */
+#define FIRE_NESTED	(FIRE_STAGE1 + FIRE_STAGE2 - 2)
 #define FIRE_OWN	(FIRE_STAGE1 + FIRE_STAGE2)
 #define FIRE_MANAGED	3	/* spaces of lib/mmem */
 #define FIRE_SPACES	(FIRE_OWN + FIRE_MANAGED)
@@ -83,7 +87,7 @@ struct fire_ctx {
 };
 
 struct fire_space {
-	bool managed, stage2;
+	bool managed, stage2, nested;
 	uint32_t index;
 	pthread_rwlock_t life;		/* write: to destroy and create */
 	pthread_mutex_t memory;		/* one thread at a time unmaps */
@@ -93,11 +97,12 @@ struct fire_space {
 	_Atomic uint64_t base;		/* of its pages; 0: none */
 	_Atomic unsigned int dmas;	/* submitted to this base */
 	struct iopf_domain *domain;
+	struct iopf_domain *parent;	/* nested: whose table pgt is */
 	struct mmem_space *mmem;	/* managed */
 	struct pgt *pgt;		/* not managed */
 	struct fire_ctx ctx[2];		/* not managed */
 	unsigned int ctx_used;		/* under memory */
-	uint8_t *data, *tables;
+	uint8_t *data, *tables, *guest;
 	bool table_used[FIRE_TABLES];
 };
 
@@ -130,7 +135,7 @@ struct fire_seat {
 struct fire_dev {
 	struct pcie_fn fn;		/* first: the context of its operations */
 	enum fire_kind kind;
-	bool stage2;			/* its only seat is that of untagged traffic */
+	bool stage2, nested;		/* its only seat is that of untagged traffic */
 	pthread_rwlock_t lock;		/* write: to remove and add */
 	pthread_mutex_t quarantine;	/* one thread at a time quarantines it */
 	_Atomic uint32_t blocks;	/* odd: each access aborts */
@@ -233,9 +238,18 @@ void fire_open(const char *name, uint32_t seed);
 void fire_close(void);
 uint64_t fire_faults(void);
 
+/* Whose table is changed: the parent of a nested space. */
+static inline struct iopf_domain *
+fire_owner(const struct fire_space *s)
+{
+	return s->nested ? s->parent : s->domain;
+}
+
 /* Any space that the seat's device can have, or one that it could. */
 struct fire_space *fire_choose_space(const struct fire_seat *seat);
 bool fire_space_fits(const struct fire_space *s, const struct fire_seat *seat);
+/* Map the guest's pages of a nested space. */
+void fire_map_guest(const struct fire_space *s);
 void fire_space_create(struct fire_space *s);
 void fire_space_destroy(struct fire_space *s);
 /*

@@ -135,6 +135,10 @@ print_counts(void)
 			LLU(n->blocked), LLU(n->releases), LLU(n->rate_begins),
 			LLU(n->rate_ends), LLU(n->stalls_back), LLU(n->pri_back),
 			LLU(n->deadlines));
+	for (unsigned int i = FIRE_STAGE1; i < FIRE_OWN; i++)
+		print_message("space %u, stage 2%s: %llu faults\n", i, fire.space[i].nested ?
+				", nested" : "",
+				LLU(iopf_domain_stat(fire.space[i].domain, IOPF_STAT_FAULTS)));
 	for (unsigned int i = FIRE_FIRST_PRI; i < FIRE_FIRST_PRI + FIRE_NB_PRI; i++)
 		print_message("SID %u: reset %u times, since it had not drained\n",
 				fire.dev[i].fn.sid, fire.dev[i].fn.nb_resets);

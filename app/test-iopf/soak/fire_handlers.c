@@ -8,6 +8,7 @@
  */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -52,8 +53,7 @@ check_end(const struct fire_ctx *c, const struct iopf_group *group)
 static bool
 is_mapped(const struct iopf_fault *fault)
 {
-	return fault->addr >= FIRE_VA &&
-		fault->addr < FIRE_VA + (uint64_t)FIRE_PAGES * FIRE_PAGE;
+	return fault->addr >= FIRE_VA && fault->addr < FIRE_END;
 }
 
 /* Map the page. -EACCES: mapped, but read-only. -EFAULT: no page of the space. */
@@ -66,8 +66,19 @@ map_fault(const struct fire_space *s, const struct iopf_fault *fault, bool read_
 	if (fault->perm == 0)
 		return 0;
 	/* The address of a page request has no stage. */
+	if (fault->fault_class == IOPF_CLASS_CD || fault->fault_class == IOPF_CLASS_TT ||
+			(s->nested && fault->flags & IOPF_FAULT_PAGE_REQUEST)) {
+		FIRE_CHECK(s->nested && (fault->flags & IOPF_FAULT_PAGE_REQUEST || (fault->ipa >=
+				FIRE_END && fault->ipa < FIRE_END + FIRE_GUEST * FIRE_PAGE)),
+				"class %u, IPA %#" PRIx64, fault->fault_class, fault->ipa);
+		fire_map_guest(s);
+		if (!(fault->flags & IOPF_FAULT_PAGE_REQUEST))
+			return 0;
+	}
+	/* Stage 1 of a guest lacks the pages of a storm. */
 	FIRE_CHECK(!(fault->flags & IOPF_FAULT_STAGE2) ?
-			!s->stage2 || fault->flags & IOPF_FAULT_PAGE_REQUEST :
+			!s->stage2 || fault->flags & IOPF_FAULT_PAGE_REQUEST ||
+			(s->nested && !is_mapped(fault)) :
 			s->stage2 && fault->fault_class == IOPF_CLASS_IN &&
 			fault->ipa == (fault->addr & ~(uint64_t)(FIRE_PAGE - 1)),
 			"flags %#x, class %u", fault->flags, fault->fault_class);
@@ -251,7 +262,7 @@ fire_handle_deferred(struct iopf_domain *domain, const struct iopf_group *group,
 		if (ret == -EFAULT)
 			return IOPF_ANSWER(IOPF_INVALID);
 		if (ret == -EACCES && raise_permission(s, group->faults[i], &inv) != 0) {
-			ret = iopf_invalidate(s->domain, &inv, 1, NULL);
+			ret = iopf_invalidate(fire_owner(s), &inv, 1, NULL);
 			FIRE_CHECK(ret == 0 || ret == -EIO || ret == -ETIMEDOUT, "%d", ret);
 		}
 	}

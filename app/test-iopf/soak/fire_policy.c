@@ -46,6 +46,10 @@ fire_choose_storm(struct fire_space *s, struct iopf_storm_conf *storm)
 		storm->max_held = 1 + fire_pick(8);
 		storm->quiet_ms = fire_pick(2) != 0 ? 1 + fire_pick(5) : 0;
 		break;
+	case FIRE_NESTED:	/* a breaker would block the device */
+		storm->join_log2 = 12;
+		storm->tripped = NULL;
+		break;
 	case 1:
 		storm->report_first = true;
 		storm->join_log2 = 12;

@@ -4,6 +4,7 @@
 /* Address spaces of the soak: see fire.h. */
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <rte_common.h>
@@ -12,6 +13,7 @@
 #include "fire.h"
 #include "iopf_pgtable.h"
 #include "iopf_stats.h"
+#include "smmuv3_spec.h"
 #include "test.h"
 
 #define LEN ((size_t)FIRE_PAGES * FIRE_PAGE)
@@ -71,9 +73,59 @@ stamp_pages(uint8_t *mem, uint32_t owner)
 		*(uint64_t *)(void *)(mem + (size_t)i * FIRE_PAGE) = fire_stamp(owner, i);
 }
 
+/*
+ * A guest's CD and tables of 39 bits, behind the pages at IPAs that are the VAs. S of the CD would
+ * be illegal for a device that must not stall.
+ */
+static void
+guest_create(struct fire_space *s)
+{
+	struct smmuv3_cd *cd = (struct smmuv3_cd *)(void *)s->guest;
+	uint64_t *l1 = (uint64_t *)(void *)(s->guest + FIRE_PAGE);
+	uint64_t *l2 = l1 + 512, *l3 = l2 + 512, ipa = FIRE_END;
+
+	memset(s->guest, 0, FIRE_GUEST * FIRE_PAGE);
+	*cd = (struct smmuv3_cd){
+		.dw[0] = SMMUV3_CD0_V | SMMUV3_CD0_AA64 | SMMUV3_CD0_EPD1 | SMMUV3_CD0_R |
+			SMMUV3_CD0_A | SMMUV3_CD0_ASET |
+			(s->index == FIRE_NESTED ? SMMUV3_CD0_S : 0) |
+			SMMUV3_PUT(SMMUV3_CD0_ASID, 1) | SMMUV3_PUT(SMMUV3_CD0_T0SZ, 25) |
+			SMMUV3_PUT(SMMUV3_CD0_IPS, 2),
+		.dw[1] = ipa + FIRE_PAGE,
+		.dw[3] = 0xff,
+	};
+	l1[(FIRE_VA >> 30) & 511] = (ipa + 2 * FIRE_PAGE) | 3;
+	l2[(FIRE_VA >> 21) & 511] = (ipa + 3 * FIRE_PAGE) | 3;
+	/* Valid, AF, ISH, unprivileged. */
+	for (unsigned int i = 0; i < FIRE_PAGES; i++)
+		l3[((FIRE_VA >> 12) & 511) + i] = (FIRE_VA + (uint64_t)i * FIRE_PAGE) | 0x743;
+	FIRE_CHECK(smmuv3_model_frame_give(fire.m, (uintptr_t)s->guest, FIRE_GUEST * FIRE_PAGE,
+			0) == 0, "%u", s->index);
+	s->parent = s->domain;
+	s->domain = NULL;
+}
+
+void
+fire_map_guest(const struct fire_space *s)
+{
+	for (unsigned int i = 0; i < FIRE_GUEST; i++) {
+		int ret = pgt_resolve(s->pgt, FIRE_END + i * FIRE_PAGE,
+				(uintptr_t)s->guest + i * FIRE_PAGE, PGT_READ);
+
+		FIRE_CHECK(ret == 0 || ret == -EALREADY || ret == -ECANCELED, "%d", ret);
+	}
+}
+
 static void
 own_create(struct fire_space *s)
 {
+	struct iopf_domain_conf conf = {
+		.handler = fire_handle,
+		.deferred = fire_handle_deferred,
+		.lost = fire_handle_lost,
+		.worker = fire.worker[s->index % 2],
+		.ctx = &s->ctx[0],
+	};
 	uint32_t owner = atomic_load(&s->owner);
 	struct iopf_storm_conf storm;
 
@@ -86,24 +138,27 @@ own_create(struct fire_space *s)
 		.free = table_free,
 		.va_to_pa = table_pa,
 	} });
-	FIRE_CHECK(s->pgt != NULL && pgt_prealloc(s->pgt, FIRE_VA, LEN) == 0, "%u", s->index);
+	FIRE_CHECK(s->pgt != NULL && pgt_prealloc(s->pgt, FIRE_VA, LEN + FIRE_GUEST * FIRE_PAGE) ==
+			0, "%u", s->index);
 	for (unsigned int i = 0; i < RTE_DIM(s->ctx); i++) {
 		s->ctx[i].space = s;
 		atomic_store(&s->ctx[i].retired, i != 0);
 	}
 	s->ctx_used = 0;
-	s->domain = iopf_domain_create(&(struct iopf_domain_conf){
-		.handler = fire_handle,
-		.deferred = fire_handle_deferred,
-		.lost = fire_handle_lost,
-		.worker = fire.worker[s->index % 2],
-		.ctx = &s->ctx[0],
-		.storm = fire_choose_storm(s, &storm),
-		.deadline_ms = s->index % 2 != 0 ? 1 + fire_pick(100) : 0,
-		.translation = { .root = pgt_root(s->pgt),
-			.format = s->stage2 ? IOPF_FORMAT_ARM64_S2 : IOPF_FORMAT_ARM64_S1,
-			.va_bits = pgt_va_bits(s->pgt), .granule_log2 = pgt_granule_log2(s->pgt) },
-	});
+	conf.translation = (struct iopf_translation){ .root = pgt_root(s->pgt),
+		.format = s->stage2 ? IOPF_FORMAT_ARM64_S2 : IOPF_FORMAT_ARM64_S1,
+		.va_bits = pgt_va_bits(s->pgt), .granule_log2 = pgt_granule_log2(s->pgt) };
+	if (s->nested) {
+		s->domain = iopf_domain_create(&conf);
+		guest_create(s);
+		conf.parent = s->parent;
+		conf.translation = (struct iopf_translation){ .format = IOPF_FORMAT_ARM64_GUEST,
+			.guest_ste = { SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG,
+				SMMUV3_STE_S1) | FIRE_END } };
+	}
+	conf.storm = fire_choose_storm(s, &storm);
+	conf.deadline_ms = s->index % 2 != 0 ? 1 + fire_pick(100) : 0;
+	s->domain = iopf_domain_create(&conf);
 	FIRE_CHECK(s->domain != NULL, "%u", s->index);
 	atomic_store(&s->base, FIRE_VA);
 }
@@ -112,6 +167,11 @@ static void
 own_destroy(struct fire_space *s)
 {
 	FIRE_CHECK(iopf_domain_destroy(s->domain) == 0, "%s", iopf_domain_name(s->domain));
+	if (s->nested) {
+		FIRE_CHECK(iopf_domain_destroy(s->parent) == 0, "%u", s->index);
+		FIRE_CHECK(smmuv3_model_frame_free(fire.m, (uintptr_t)s->guest,
+				FIRE_GUEST * FIRE_PAGE) == 0, "%u", s->index);
+	}
 	pgt_destroy(s->pgt);
 	FIRE_CHECK(smmuv3_model_frame_free(fire.m, (uintptr_t)s->data, LEN) == 0, "%u", s->index);
 }
@@ -176,15 +236,17 @@ fire_choose_space(const struct fire_seat *seat)
 {
 	unsigned int i = fire_pick(FIRE_SPACES - FIRE_STAGE2);
 
+	if (seat->dev->nested)
+		return &fire.space[FIRE_NESTED + (seat->dev->kind == FIRE_PRI)];
 	if (seat->dev->stage2)
-		return &fire.space[FIRE_STAGE1 + fire_pick(FIRE_STAGE2)];
+		return &fire.space[FIRE_STAGE1 + fire_pick(FIRE_NESTED - FIRE_STAGE1)];
 	return &fire.space[i < FIRE_STAGE1 ? i : i + FIRE_STAGE2];
 }
 
 bool
 fire_space_fits(const struct fire_space *s, const struct fire_seat *seat)
 {
-	return s->stage2 == seat->dev->stage2 &&
+	return s->stage2 == seat->dev->stage2 && s->nested == seat->dev->nested &&
 		(!s->stage2 || seat->pasid == IOPF_NO_PASID);
 }
 
@@ -247,19 +309,23 @@ own_unmap(struct fire_space *s)
 	struct iopf_inv iinv[4];
 	struct pgt_unmapped out;
 	unsigned int page = fire_pick(FIRE_PAGES), n = 1 + fire_pick(FIRE_PAGES - page);
-	uint64_t va = FIRE_VA + (uint64_t)page * FIRE_PAGE, len = (uint64_t)n * FIRE_PAGE;
+	uint64_t va = FIRE_VA + (uint64_t)page * FIRE_PAGE, len = (uint64_t)n * FIRE_PAGE, all;
 	uintptr_t frames = (uintptr_t)s->data + (size_t)page * FIRE_PAGE;
 	int ret = 0;
 
+	/* To the end, and a guest's CD and tables too. */
+	all = s->nested && fire_pick(4) == 0 ? FIRE_END + FIRE_GUEST * FIRE_PAGE - va : len;
+	if (all != len)
+		len = FIRE_END - va;
 	pgt_unmapped_init(&out, inv, RTE_DIM(inv));
-	FIRE_CHECK(pgt_unmap(s->pgt, va, len, PGT_CLOSE, &out) == 0, "%u %u", page, n);
+	FIRE_CHECK(pgt_unmap(s->pgt, va, all, PGT_CLOSE, &out) == 0, "%u %u", page, n);
 	for (unsigned int k = 0; k < out.nb_inv; k++)
 		iinv[k] = iopf_inv_from_pgt(&inv[k]);
 	if (out.nb_inv != 0) {
-		ret = iopf_invalidate(s->domain, iinv, out.nb_inv, NULL);
+		ret = iopf_invalidate(fire_owner(s), iinv, out.nb_inv, NULL);
 		/* The driver cuts off an endpoint whose ATC does not answer. */
 		for (unsigned int i = 0; i < MAX_DEAD && is_again(ret); i++)
-			ret = iopf_invalidate(s->domain, iinv, out.nb_inv, NULL);
+			ret = iopf_invalidate(fire_owner(s), iinv, out.nb_inv, NULL);
 		FIRE_CHECK(ret == 0, "%d", ret);
 	}
 	/* No access can reach the frames, and no handler can map the pages: they are closed. */
@@ -268,7 +334,7 @@ own_unmap(struct fire_space *s)
 		usleep(fire_pick(20));
 	FIRE_CHECK(smmuv3_model_frame_give(fire.m, frames, len, atomic_load(&s->owner)) == 0,
 			"%u %u", page, n);
-	FIRE_CHECK(pgt_open(s->pgt, va, len) == 0, "%u %u", page, n);
+	FIRE_CHECK(pgt_open(s->pgt, va, all) == 0, "%u %u", page, n);
 }
 
 static void

@@ -23,11 +23,13 @@
 struct fire fire;
 
 static const enum fire_kind kinds[FIRE_DEVS] = {
-	FIRE_STALL, FIRE_STALL, FIRE_STALL, FIRE_STALL, FIRE_PRI, FIRE_PRI, FIRE_PRI, FIRE_RETRY,
+	FIRE_STALL, FIRE_STALL, FIRE_STALL, FIRE_STALL, FIRE_STALL,
+	FIRE_PRI, FIRE_PRI, FIRE_PRI, FIRE_PRI, FIRE_RETRY,
 };
-/* The last ones with stalls and with page requests. */
-static const bool has_stage2[FIRE_DEVS] = { [3] = true, [6] = true };
-static_assert(FIRE_FIRST_PRI == 4 && FIRE_NB_PRI == 3, "the devices with page requests");
+/* The last two with stalls and with page requests; the second of each has nested spaces. */
+static const bool has_stage2[FIRE_DEVS] = { [3] = true, [4] = true, [7] = true, [8] = true };
+static const bool has_nested[FIRE_DEVS] = { [4] = true, [8] = true };
+static_assert(FIRE_FIRST_PRI == 5 && FIRE_NB_PRI == 4, "the devices with page requests");
 
 void
 fire_fail(const char *file, int line, const char *what, const char *format, ...)
@@ -145,7 +147,7 @@ open_smmu(const char *name)
 	assert_non_null(fire.iommu);
 	soak_be_patient(fire.iommu);
 	assert_int_equal(iopf_iommu_configure(fire.iommu, &conf), 0);
-	fire.arena_len = (size_t)FIRE_OWN * (FIRE_PAGES + FIRE_TABLES) * FIRE_PAGE;
+	fire.arena_len = (size_t)FIRE_OWN * (FIRE_PAGES + FIRE_TABLES + FIRE_GUEST) * FIRE_PAGE;
 	fire.arena = mmap(NULL, fire.arena_len, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_true(fire.arena != MAP_FAILED);
@@ -173,12 +175,14 @@ open_spaces(void)
 		s->index = i;
 		s->managed = i >= FIRE_OWN;
 		s->stage2 = i >= FIRE_STAGE1 && i < FIRE_OWN;
+		s->nested = i >= FIRE_NESTED && i < FIRE_OWN;
 		pthread_rwlock_init(&s->life, NULL);
 		pthread_mutex_init(&s->memory, NULL);
 		if (!s->managed) {
 			s->data = mem;
 			s->tables = mem + FIRE_PAGES * FIRE_PAGE;
-			mem += (FIRE_PAGES + FIRE_TABLES) * FIRE_PAGE;
+			s->guest = s->tables + FIRE_TABLES * FIRE_PAGE;
+			mem += (FIRE_PAGES + FIRE_TABLES + FIRE_GUEST) * FIRE_PAGE;
 		}
 		fire_space_create(s);
 	}
@@ -220,6 +224,7 @@ open_devs(void)
 
 		d->kind = kinds[i];
 		d->stage2 = has_stage2[i];
+		d->nested = has_nested[i];
 		d->fn.sid = 8 + i;
 		d->fn.silent = true;
 		d->fn.resets = true;
