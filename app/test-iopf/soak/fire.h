@@ -36,6 +36,7 @@
 #include "iopf_handler.h"
 #include "iopf_iommu.h"
 #include "iopf_policy.h"
+#include "iopf_stats.h"
 #include "mmem.h"
 #include "pcie_rig.h"
 #include "pgtable.h"
@@ -164,7 +165,7 @@ struct fire_counts {
 	_Atomic uint64_t late, stale, never, retries, reports;
 	_Atomic uint64_t attaches, refused, detaches, timeouts, removals, spaces, unmaps;
 	_Atomic uint64_t moves, halts, holds, storms, hogs, losses, aborts, stops, cycles, cuts;
-	_Atomic uint64_t pri_restarts, replaces, handlers, deadlines;
+	_Atomic uint64_t pri_restarts, replaces, bypasses, handlers, deadlines;
 	_Atomic uint64_t trips, rearms, quarantines, releases, blocked, listened;
 	/* Quarantines past a rate, their ends, and devices that fault again after them. */
 	_Atomic uint64_t rate_begins, rate_ends, stalls_back, pri_back;
@@ -248,6 +249,10 @@ fire_owner(const struct fire_space *s)
 /* Any space that the seat's device can have, or one that it could. */
 struct fire_space *fire_choose_space(const struct fire_seat *seat);
 bool fire_space_fits(const struct fire_space *s, const struct fire_seat *seat);
+/* A counter of the space, and of a nested one's parent. */
+uint64_t fire_space_stat(const struct fire_space *s, enum iopf_stat stat);
+/* A guest's bypass of stage 1, and its end: IPAs are the VAs, so that nothing else changes. */
+void fire_bypass(void);
 /* Map the guest's pages of a nested space. */
 void fire_map_guest(const struct fire_space *s);
 void fire_space_create(struct fire_space *s);

@@ -28,14 +28,15 @@ check_domains(void)
 	uint64_t terminated = atomic_load(&fire.old_terminated);
 
 	for (unsigned int i = 0; i < FIRE_SPACES; i++) {
-		const struct iopf_domain *domain = fire.space[i].domain;
-		uint64_t answers = 0, ended = iopf_domain_stat(domain, IOPF_STAT_TERMINATED);
+		const struct fire_space *s = &fire.space[i];
+		const struct iopf_domain *domain = s->domain;
+		uint64_t answers = 0, ended = fire_space_stat(s, IOPF_STAT_TERMINATED);
 
 		for (enum iopf_stat k = IOPF_STAT_SUCCESS; k <= IOPF_STAT_RAZWI; k++)
-			answers += iopf_domain_stat(domain, k);
-		FIRE_CHECK(iopf_domain_stat(domain, IOPF_STAT_FAULTS) == answers + ended,
+			answers += fire_space_stat(s, k);
+		FIRE_CHECK(fire_space_stat(s, IOPF_STAT_FAULTS) == answers + ended,
 				"space %u: %llu faults, %llu answers, %llu terminated", i,
-				LLU(iopf_domain_stat(domain, IOPF_STAT_FAULTS)), LLU(answers),
+				LLU(fire_space_stat(s, IOPF_STAT_FAULTS)), LLU(answers),
 				LLU(ended));
 		FIRE_CHECK(iopf_domain_pending(domain) == 0, "space %u: %llu", i,
 				LLU(iopf_domain_pending(domain)));
@@ -98,7 +99,7 @@ sum_of(enum iopf_stat stat)
 	uint64_t n = 0;
 
 	for (unsigned int i = 0; i < FIRE_SPACES; i++)
-		n += iopf_domain_stat(fire.space[i].domain, stat);
+		n += fire_space_stat(&fire.space[i], stat);
 	return n;
 }
 
@@ -124,11 +125,11 @@ print_counts(void)
 			LLU(n->aborts), LLU(lib(IOPF_IOMMU_STAT_RESETS)),
 			LLU(lib(IOPF_IOMMU_STAT_OVERFLOWS)), LLU(n->stops), LLU(n->cycles),
 			LLU(n->cuts), LLU(n->pri_restarts));
-	print_message("%llu replaces, %llu handlers replaced; %llu breakers tripped, %llu re-arms, "
+	print_message("%llu replaces, %llu bypasses, %llu handlers replaced; %llu breakers tripped, %llu re-arms, "
 			"%llu faults joined, %llu counted in episodes; %llu quarantines (%llu DMAs "
 			"in them), %llu released; %llu past a rate, %llu of these ended, faults "
 			"after that: %llu stalls, %llu page requests; %llu deadlines of "
-			"groups\n", LLU(n->replaces),
+			"groups\n", LLU(n->replaces), LLU(n->bypasses),
 			LLU(n->handlers), LLU(n->trips), LLU(n->rearms),
 			LLU(fire.old_joined + sum_of(IOPF_STAT_JOINED)),
 			LLU(fire.old_counted + sum_of(IOPF_STAT_COUNTED)), LLU(n->quarantines),
@@ -154,7 +155,7 @@ fire_had_all(void)
 	const struct fire_counts *n = &fire.n;
 
 	return n->ok > 0 && n->checked > 0 && n->late > 0 && n->never > 0 && n->deadlines > 0 &&
-		n->detaches > 0 && n->replaces > 0 && n->removals > 0 && n->spaces > 0 &&
+		n->detaches > 0 && n->replaces > 0 && n->bypasses > 0 && n->removals > 0 && n->spaces > 0 &&
 		n->unmaps > 0 && n->moves > 0 && n->halts > 0 && n->holds > 0 && n->handlers > 0 &&
 		n->storms > 0 && n->hogs > 0 && n->trips > 0 && n->rearms > 0 &&
 		n->quarantines > 0 && n->releases > 0 && n->blocked > 0 && n->rate_begins > 0 &&

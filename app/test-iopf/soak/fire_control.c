@@ -505,6 +505,7 @@ static const struct {
 	{ unmap_space, 200 },
 	{ change_seat, 200 },
 	{ replace_any, 100 },
+	{ fire_bypass, 40 },
 	{ fire_rearm, 100 },
 	{ fire_quarantine, 5 },
 	{ fire_set_handler, 40 },

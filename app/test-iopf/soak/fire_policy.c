@@ -121,6 +121,10 @@ fire_set_handler(void)
 			fire_hang("a change of handlers");
 	} while (ret == -ETIMEDOUT);
 	FIRE_CHECK(ret == 0, "%u: %d", s->index, ret);
+	while (s->nested && iopf_domain_set_handler(s->parent, fire_handle, fire_handle_deferred,
+			next) == -ETIMEDOUT)
+		if (fire_is_late(begin))
+			fire_hang("a change of a parent's handlers");
 	atomic_store(&old->retired, true);
 	pthread_mutex_unlock(&s->memory);
 	pthread_rwlock_unlock(&s->life);

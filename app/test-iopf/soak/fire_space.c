@@ -268,24 +268,63 @@ fire_space_create(struct fire_space *s)
 	}
 }
 
+uint64_t
+fire_space_stat(const struct fire_space *s, enum iopf_stat stat)
+{
+	return iopf_domain_stat(s->domain, stat) +
+		(s->nested ? iopf_domain_stat(s->parent, stat) : 0);
+}
+
+static void
+replace_until_done(struct iopf_domain *domain, const struct fire_seat *seat)
+{
+	uint64_t begin = rte_rdtsc();
+	int ret;
+
+	do {
+		ret = iopf_domain_replace(domain, seat->dev->fn.dev, seat->pasid);
+		if (fire_is_late(begin))
+			fire_hang("a replace by a parent, or back");
+	} while (is_again(ret));
+	FIRE_CHECK(ret == 0, "SID %u: %d", seat->dev->fn.sid, ret);
+}
+
+void
+fire_bypass(void)
+{
+	struct fire_dev *d = &fire.dev[fire_pick(FIRE_DEVS)];
+	struct fire_seat *seat = &d->seat[0];
+
+	if (!d->nested)
+		return;
+	pthread_rwlock_rdlock(&d->lock);
+	pthread_mutex_lock(&seat->lock);
+	if (seat->space != NULL) {
+		replace_until_done(seat->space->parent, seat);
+		usleep(fire_pick(300));
+		replace_until_done(seat->space->domain, seat);
+		fire_count(&fire.n.bypasses);
+	}
+	pthread_mutex_unlock(&seat->lock);
+	pthread_rwlock_unlock(&d->lock);
+}
+
 static void
 keep_counts(const struct fire_space *s)
 {
-	uint64_t n = 0;
+	uint64_t n = 0, faults = fire_space_stat(s, IOPF_STAT_FAULTS);
+	uint64_t terminated = fire_space_stat(s, IOPF_STAT_TERMINATED);
 
 	for (enum iopf_stat i = IOPF_STAT_SUCCESS; i <= IOPF_STAT_RAZWI; i++)
-		n += iopf_domain_stat(s->domain, i);
+		n += fire_space_stat(s, i);
 	fire.old_answers += n;
-	fire.old_faults += iopf_domain_stat(s->domain, IOPF_STAT_FAULTS);
-	fire.old_terminated += iopf_domain_stat(s->domain, IOPF_STAT_TERMINATED);
-	fire.old_joined += iopf_domain_stat(s->domain, IOPF_STAT_JOINED);
-	fire.old_counted += iopf_domain_stat(s->domain, IOPF_STAT_COUNTED);
-	FIRE_CHECK(iopf_domain_stat(s->domain, IOPF_STAT_FAULTS) == n +
-			iopf_domain_stat(s->domain, IOPF_STAT_TERMINATED), "%s: %llu faults, "
-			"%llu answers, %llu terminated", iopf_domain_name(s->domain),
-			(unsigned long long)iopf_domain_stat(s->domain, IOPF_STAT_FAULTS),
-			(unsigned long long)n,
-			(unsigned long long)iopf_domain_stat(s->domain, IOPF_STAT_TERMINATED));
+	fire.old_faults += faults;
+	fire.old_terminated += terminated;
+	fire.old_joined += fire_space_stat(s, IOPF_STAT_JOINED);
+	fire.old_counted += fire_space_stat(s, IOPF_STAT_COUNTED);
+	FIRE_CHECK(faults == n + terminated, "%s: %llu faults, %llu answers, %llu terminated",
+			iopf_domain_name(s->domain), (unsigned long long)faults,
+			(unsigned long long)n, (unsigned long long)terminated);
 }
 
 void
