@@ -11,6 +11,8 @@
 #include "smmuv3_spec.h"
 #include "tlbi.h"
 
+#define MAX_IPA_BITS	52
+
 /* Level of entries of this size: 3 for pages, less for blocks; 0: unknown. */
 static unsigned int
 get_level(unsigned int granule_log2, unsigned int leaf_log2)
@@ -107,6 +109,10 @@ smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain
 		cmds[0] = smmuv3_tlbi_make_all(domain);
 		return 1;
 	}
+	/* TLBI_S2_IPA has no bits for such an address, which would be illegal [4.4]. */
+	if (smmuv3_domain_is_stage2(domain) &&
+			(inv->addr | (inv->addr + (inv->size - 1))) >> MAX_IPA_BITS != 0)
+		return 0;
 	return s->idr3 & SMMUV3_IDR3_RIL ? make_range_cmds(domain, inv, cmds, max) :
 			make_page_cmds(domain, inv, cmds, max);
 }

@@ -21,7 +21,10 @@ struct smmuv3_domain;
 struct smmuv3_cmd smmuv3_tlbi_make_all(const struct smmuv3_domain *domain);
 /* After TLBIs of ranges and their CMD_SYNC: TLBI_NH_ALL by VMID is needed too. */
 bool smmuv3_tlbi_has_combined(const struct smmuv3_domain *domain);
-/* Write the commands for one range to cmds[], at most max. 0: it takes more. */
+/*
+ * Write the commands for one range to cmds[], at most max. 0: it takes more, or no command has bits
+ * for it.
+ */
 unsigned int smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);
 /* TLBI, CMD_SYNC, ATC_INV, CMD_SYNC; *done: ranges that are invalidated everywhere. */

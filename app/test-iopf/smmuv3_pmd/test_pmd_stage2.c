@@ -175,6 +175,41 @@ test_commands_match_the_architecture(void **state)
 	}
 }
 
+/* TLBI_S2_IPA has no place for such an address: the whole VMID is invalidated. */
+static void
+test_a_range_beyond_the_ipas_is_no_illegal_command(void **state)
+{
+	static const struct iopf_inv ranges[] = {
+		{ .addr = UINT64_C(1) << 52, .size = 4096 },
+		{ .addr = UINT64_C(1) << 55, .size = 4096, .leaf_only = true, .leaf_log2 = 12 },
+		{ .addr = UINT64_C(1) << 60, .size = UINT64_C(1) << 59 },
+		{ .addr = (UINT64_C(1) << 52) - 4096, .size = 8192 },
+		{ .addr = UINT64_MAX - 4095, .size = 4096 },
+	};
+	struct smmuv3_cmd cmds[4];
+	struct pmd_s2_space s;
+	struct pmd p;
+
+	(void)state;
+	for (unsigned int ril = 0; ril < 2; ril++) {
+		unsigned int done;
+
+		pmd_s2_open(&p, &(struct smmuv3_model_conf){ .features = SMMUV3_MODEL_S2,
+			.no_features = ril ? 0 : SMMUV3_MODEL_NO_RIL });
+		pmd_s2_create(&p, &s, 12, 40);
+		for (unsigned int i = 0; i < RTE_DIM(ranges); i++) {
+			assert_int_equal(smmuv3_tlbi_make_cmds(p.s, s.domain, &ranges[i], cmds, 4),
+					0);
+			assert_int_equal(p.ops->invalidate(p.s, s.domain, &ranges[i], 1, &done),
+					0);
+			assert_int_equal(done, 1);
+		}
+		assert_int_equal(atomic_load(&p.s->cmdq.cerror_ill), 0);
+		pmd_s2_destroy(&p, &s);
+		pmd_s2_close(&p);
+	}
+}
+
 static void
 test_translations_are_checked(void **state)
 {
@@ -339,7 +374,7 @@ test_each_stage2_domain_has_a_vmid(void **state)
 		assert_false(used[vmid]);
 		used[vmid] = true;
 	}
-	SAYS("all 255 VMIDs are in use, one for each stage-2 domain: remove a domain",
+	SAYS("all 255 VMIDs are in use, one for each stage-2 domain: detach one from its last device",
 			assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &domains[255]), -ENOSPC));
 	/* They are apart from ASIDs. */
 	assert_int_equal(p.ops->domain_add(p.s, &(struct iopf_translation){
@@ -444,6 +479,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_table_may_have_more_levels),
 	cmocka_unit_test(test_an_answer_follows_the_invalidation_of_its_batch),
 	cmocka_unit_test(test_commands_match_the_architecture),
+	cmocka_unit_test(test_a_range_beyond_the_ipas_is_no_illegal_command),
 	cmocka_unit_test(test_translations_are_checked),
 	cmocka_unit_test(test_a_stage2_domain_is_the_only_one_of_its_device),
 	cmocka_unit_test(test_stages_follow_each_other_on_a_device),
