@@ -2,9 +2,16 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Start and stop [6.3.9, 6.3.14]. The driver that ran this SMMU before may have left it on, with
- * errors not acknowledged and queues in memory that now belongs to another process. So DMA is
- * blocked first, then everything is switched off.
+ * Start and stop [6.3.9, 6.3.14]; suspend and resume, which are the same but for what may be left
+ * to do meanwhile. A suspended SMMU may lose its registers, so that a resume writes them all, and
+ * may also keep all that it has cached: SMMUEN = 0 invalidates nothing. Commands that are not
+ * issued meanwhile are made good by invalidate_all(), before SMMUEN is set, and by
+ * smmuv3_atc_inv_all() after it: see state.h. So no ASID, CD or STE that a detach has released
+ * meanwhile, and that another attach has got, is used before that.
+ *
+ * The driver that ran this SMMU before may have left it on, with errors not acknowledged and queues
+ * in memory that now belongs to another process. So DMA is blocked first, then everything is
+ * switched off.
  */
 
 #include "atc.h"
@@ -236,6 +243,7 @@ smmuv3_start(void *priv)
 	if (ret < 0)
 		return ret;
 	atomic_store_explicit(&s->stopped, false, memory_order_relaxed);
+	s->suspended = false;
 	s->recovery.step = SMMUV3_RECOVERY_NONE;
 	s->priq_abort_logged = false;
 	atomic_store_explicit(&s->recovery.wanted, false, memory_order_relaxed);
@@ -256,6 +264,17 @@ smmuv3_start(void *priv)
 	return ret;
 }
 
+/* The holder of ctl. */
+static int
+stop_smmu(struct smmuv3 *s)
+{
+	int ret = shut_down(s);
+
+	atomic_store_explicit(&s->evtq.q.on, false, memory_order_release);
+	atomic_store_explicit(&s->priq.q.on, false, memory_order_release);
+	return ret;
+}
+
 int
 smmuv3_stop(void *priv)
 {
@@ -265,13 +284,34 @@ smmuv3_stop(void *priv)
 	ret = smmuv3_ctl_lock(s);
 	if (ret < 0)
 		return ret;
-	ret = shut_down(s);
+	ret = stop_smmu(s);
 	atomic_store_explicit(&s->stopped, ret == 0, memory_order_relaxed);
-	atomic_store_explicit(&s->evtq.q.on, false, memory_order_release);
-	atomic_store_explicit(&s->priq.q.on, false, memory_order_release);
 	if (ret < 0)
 		SMMUV3_LOG(ERR, s, "not stopped in order: %s; the SMMU is %s, and DMA may not "
 				"be blocked; stop it again", strerror(-ret),
+				smmuv3_state_name(smmuv3_state_get(&s->state)));
+	smmuv3_ctl_unlock(s);
+	return ret;
+}
+
+int
+smmuv3_suspend(void *priv, bool bypass)
+{
+	struct smmuv3 *s = priv;
+	int ret;
+
+	ret = smmuv3_ctl_lock(s);
+	if (ret < 0)
+		return ret;
+	ret = stop_smmu(s);
+	/* Last: while the SMMU is switched off DMA is blocked. A resume blocks it again first. */
+	if (ret == 0 && bypass)
+		ret = smmuv3_gbpa_bypass(s);
+	s->suspended = ret == 0;
+	atomic_store_explicit(&s->stopped, ret == 0, memory_order_relaxed);
+	if (ret < 0)
+		SMMUV3_LOG(ERR, s, "not suspended: %s; the SMMU is %s, and DMA may not be "
+				"blocked; stop it, or start it again", strerror(-ret),
 				smmuv3_state_name(smmuv3_state_get(&s->state)));
 	smmuv3_ctl_unlock(s);
 	return ret;

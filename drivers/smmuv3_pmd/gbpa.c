@@ -34,11 +34,30 @@ smmuv3_gbpa_block(struct smmuv3 *s)
 	return 0;
 }
 
+int
+smmuv3_gbpa_bypass(struct smmuv3 *s)
+{
+	uint32_t gbpa;
+	int ret;
+
+	ret = smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
+	if (ret < 0)
+		return ret;
+	gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA) & ~SMMUV3_GBPA_ABORT;
+	smmuv3_write32(s->regs, SMMUV3_GBPA, gbpa | SMMUV3_GBPA_UPDATE);
+	return smmuv3_wait_reg(s, "GBPA", SMMUV3_GBPA, SMMUV3_GBPA_UPDATE, 0);
+}
+
 void
 smmuv3_gbpa_restore(struct smmuv3 *s)
 {
 	if (!s->restore_gbpa)
 		return;
+	if (s->suspended) {
+		SMMUV3_LOG(NOTICE, s, "the SMMU is suspended, and its registers are not accessed: "
+				"close does not restore GBPA; resume it and stop it first");
+		return;
+	}
 	if (s->initial_gbpa == UINT32_MAX) {
 		SMMUV3_LOG(NOTICE, s, "the SMMU was running at open, which close does not restore: "
 				"DMA stays blocked");

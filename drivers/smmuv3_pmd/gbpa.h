@@ -13,6 +13,8 @@ struct smmuv3;
 
 /* From here on every access aborts while SMMUEN is 0. */
 int smmuv3_gbpa_block(struct smmuv3 *s);
+/* Unsafe: from here on every access passes untranslated while SMMUEN is 0. */
+int smmuv3_gbpa_bypass(struct smmuv3 *s);
 /* At close: block or restore DMA, as the device string says. */
 void smmuv3_gbpa_restore(struct smmuv3 *s);
 

@@ -72,6 +72,7 @@ struct smmuv3 {
 	uint32_t initial_gbpa;		/* GBPA at open; all ones: not to be restored */
 	bool restore_gbpa;		/* at close */
 	_Atomic bool stopped;		/* the last stop succeeded: all is acknowledged as off */
+	bool suspended;			/* the last suspend succeeded, and no start came since */
 	bool gbpa_logged;
 	uint32_t gerror_checks;
 	bool priq_abort_logged;

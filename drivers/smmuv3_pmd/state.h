@@ -38,7 +38,15 @@
  * of the queue drops commands that no caller waits for, and releases what the caller stored
  * before them to the next owner: to start, which owns the queue when it stores STARTING.
  *
- * devtools/spin/state_off.pml checks this. It fails without either barrier, without the
+ * A suspend is a stop, and a resume is a start: the same argument makes good what was not issued
+ * while the SMMU was suspended. A map or an unmap thus pays a load of the state, and no lock and
+ * no store that other threads see.
+ *
+ * No access of a register after a stop: a thread that accesses one holds ctl, or owns the command
+ * queue and has loaded, as its owner, a state that is not OFF. A stop holds ctl, and stores OFF as
+ * the owner of the queue. devtools/spin/suspend.pml checks this.
+ *
+ * devtools/spin/state_off.pml checks the rest. It fails without either barrier, without the
  * epoch, and if OFF is stored before SMMUEN reads 0.
  */
 

@@ -4,11 +4,14 @@
 /* Invalidation of TLBs [4.4], and of ATCs after them. */
 
 #include "atc.h"
+#include "base.h"
 #include "cmdq.h"
 #include "domain.h"
 #include "smmuv3_cmd.h"
+#include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
+#include "state.h"
 #include "tlbi.h"
 
 #define MAX_IPA_BITS	52
@@ -179,6 +182,20 @@ inv_combined(struct smmuv3 *s, const struct smmuv3_domain *domain, unsigned int 
 }
 
 /*
+ * The SMMU is off, so that no command is needed: see state.h. The first load only tells whether the
+ * barrier (C2) is worth its cost.
+ */
+static inline bool
+is_off(struct smmuv3 *s)
+{
+	if (likely(SMMUV3_STATE_OF(atomic_load_explicit(&s->state, memory_order_relaxed)) !=
+			SMMUV3_STATE_OFF))
+		return false;
+	smmuv3_io_mb();
+	return smmuv3_state_get(&s->state) == SMMUV3_STATE_OFF;
+}
+
+/*
  * TLBs first, then ATCs: an endpoint whose ATC is invalidated first could fill it from the TLB
  * again [3.9.1].
  */
@@ -190,8 +207,8 @@ smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned
 	struct smmuv3 *s = priv;
 	int ret, atc;
 
-	if (domain->tr.format == IOPF_FORMAT_NONE) {
-		/* This domain never translates. */
+	/* The domain never translates, or nothing does now. */
+	if (domain->tr.format == IOPF_FORMAT_NONE || is_off(s)) {
 		*done = n;
 		return 0;
 	}

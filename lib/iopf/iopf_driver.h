@@ -56,6 +56,7 @@
  *   - dev_usable: no device is cut off. replace: -ENOTSUP. peek: each pass calls poll.
  *   - check: no error state. is_recovering: false. idle: -ENOTSUP. wait: the thread yields.
  *     dump: no text; stat: no counters, and nb_stats is 0.
+ *   - suspend and resume, both: the IOMMU cannot be suspended.
  *
  * Threads.
  *   - poll of one queue: one thread at a time.
@@ -63,9 +64,9 @@
  *     thread, concurrently.
  *   - dev_del, dev_usable, attach, detach, replace, stall_set, dev_block: one thread at a time for
  *     each device; threads of different devices call them concurrently, also while the IOMMU
- *     starts or stops. A call must not wait for a call of another device.
+ *     starts, stops, suspends or resumes. A call must not wait for a call of another device.
  *   - dev_add, domain_add, domain_del, dma_map, dma_unmap: any thread, concurrently.
- *   - configure, start, stop, idle, close: one thread at a time for each IOMMU.
+ *   - configure, start, stop, suspend, resume, idle, close: one thread at a time for each IOMMU.
  *   - peek: before the IOMMU is started for the first time.
  */
 
@@ -189,6 +190,20 @@ struct iopf_driver_ops {
 	 * be called again.
 	 */
 	int (*stop)(void *priv);
+	/**
+	 * As stop: PRI and ATS are off at the devices, and no thread polls. From its return with 0
+	 * on the IOMMU may be without power: until resume no operation reads or writes a register,
+	 * close included. invalidate, sync, attach, detach and the others that issue commands
+	 * return 0 without: resume makes their effect good. @p bypass: unsafe; DMA passes
+	 * untranslated instead of being blocked.
+	 */
+	int (*suspend)(void *priv, bool bypass);
+	/**
+	 * As start, after a suspend that returned 0: all registers are written. The IOMMU has
+	 * forgotten all configuration and translations before it translates again, and devices
+	 * with IOPF_PRI those in their ATCs when it returns.
+	 */
+	int (*resume)(void *priv);
 
 	int (*dma_map)(void *priv, void *ptr, size_t len, uint64_t *addr);
 	int (*dma_unmap)(void *priv, void *ptr, size_t len, uint64_t addr);
