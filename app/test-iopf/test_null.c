@@ -20,6 +20,7 @@
 #include "iopf_pci.h"
 #include "iopf_policy.h"
 #include "iopf_poller.h"
+#include "iopf_power.h"
 #include "iopf_stats.h"
 #include "mmem.h"
 #include "pgtable.h"
@@ -62,6 +63,13 @@ test_null_iommu_is_refused(void **state)
 	REFUSES(iopf_iommu_stop(NULL));
 	assert_int_equal(iopf_iommu_close(NULL), 0);
 	REFUSES(iopf_iommu_idle(NULL, -1));
+	REFUSES(iopf_iommu_set_power(NULL, NULL));
+	REFUSES(iopf_iommu_suspend(NULL, 0));
+	REFUSES(iopf_iommu_resume(NULL));
+	IS_NOTHING(iopf_iommu_is_suspended(NULL));
+	REFUSES(iopf_dev_get(NULL));
+	REFUSES(iopf_dev_put(NULL));
+	REFUSES(iopf_dev_active(NULL));
 	IS_NOTHING(iopf_iommu_info(NULL));
 	IS_NOTHING(iopf_iommu_name(NULL));
 	IS_NOTHING(iopf_iommu_requests_granted(NULL));

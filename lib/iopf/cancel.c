@@ -115,6 +115,21 @@ iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment
 	}
 }
 
+bool
+iopf_queue_has_waiting(const struct iopf_queue *q)
+{
+	uint32_t nb_slots = q->nb_slots;
+
+	for (uint32_t i = 0; i < nb_slots; i++) {
+		enum iopf_slot_state state = IOPF_SLOT_STATE(iopf_slot_load(&q->slots[i]));
+
+		if (iopf_slot_is_pending(state) || state == IOPF_SLOT_PARTIAL ||
+				state == IOPF_SLOT_SENDING)
+			return true;
+	}
+	return false;
+}
+
 /*
  * All devices of an IOMMU share its stalls. While 7/8 of them are pending and several devices are
  * attached, a device that holds more than an equal share gives up the stalls that its handlers have

@@ -38,6 +38,8 @@ unsigned int iopf_queue_cancel(struct iopf_queue *q, const struct iopf_attachmen
 /* Add the partial and the pending page request groups of an attachment. */
 void iopf_queue_count_groups(const struct iopf_queue *q, const struct iopf_attachment *attachment,
 		unsigned int *partial, unsigned int *pending);
+/* A fault or a partial group waits for an answer. */
+bool iopf_queue_has_waiting(const struct iopf_queue *q);
 /* So many stalls are pending that devices over their share give some up. Owner. */
 bool iopf_queue_is_pressed(struct iopf_queue *q);
 /*

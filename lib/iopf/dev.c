@@ -333,6 +333,7 @@ iopf_dev_remove(struct iopf_dev *dev)
 	if (ret < 0)
 		return iopf_ret(ret);
 	iopf_policy_leave(&dev->policy);
+	iopf_dev_drop_uses(dev);
 	sids_remove(dev);
 	iopf_listeners_end(iommu, dev);
 	pthread_mutex_lock(&iommu->lock);

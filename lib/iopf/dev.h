@@ -30,6 +30,7 @@ struct iopf_dev {
 	void *priv;			/* the driver's handle; invalid once deleted is set */
 	bool deleted;			/* dev_add has failed, or dev_del has returned 0 */
 	bool removed;			/* the removal is complete */
+	_Atomic uint32_t uses;		/* iopf_dev_get() without iopf_dev_put() */
 	uint32_t granted;		/* page requests, of the IOMMU's budget */
 	bool ats_on;			/* at the device, or the operation to end it failed */
 	bool pri_on;			/* the same */
@@ -94,6 +95,8 @@ iopf_dev_retry(struct iopf_dev *dev, const struct iopf_retry *retry)
  * dropped. NULL: no more devices.
  */
 struct iopf_dev *iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev);
+/* The device is removed: those who use it have forgotten its uses. */
+void iopf_dev_drop_uses(struct iopf_dev *dev);
 /* wait_ms: the longest wait of a control call of this device, in TSC cycles. */
 uint64_t iopf_dev_wait_cycles(const struct iopf_dev *dev);
 

@@ -61,6 +61,8 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 		if (ret == -EBADF)
 			IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): %d is no open "
 					"file descriptor: give it an eventfd", iommu->name, fd);
+	} else if (atomic_load(&iommu->state) == IOPF_STATE_SUSPENDED) {
+		ret = 0;
 	} else if (fd >= 0) {
 		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): it is not running, and "
 				"no record would wake the thread: start it", iommu->name);

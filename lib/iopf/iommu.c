@@ -13,18 +13,14 @@
 #include <rte_eal.h>
 
 #include "call.h"
-#include "cancel.h"
 #include "dev.h"
 #include "driver.h"
-#include "idle.h"
 #include "iommu.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
 #include "listener.h"
-#include "poller.h"
-#include "prg.h"
-#include "pri.h"
 #include "rcu.h"
+#include "shut_down.h"
 
 #define DEFAULT_PARTIAL_MS 1000
 #define DEFAULT_SHARE_MS 1000
@@ -171,6 +167,7 @@ iommu_new(const char *devstr)
 	pthread_mutex_init(&iommu->idle_lock, NULL);
 	pthread_mutex_init(&iommu->lock, NULL);
 	pthread_mutex_init(&iommu->dma_lock, NULL);
+	iopf_power_init(&iommu->power);
 	if (iommu->name == NULL || iopf_table_init(&iommu->sids) < 0 ||
 			iopf_table_init(&iommu->attached) < 0) {
 		iommu_free(iommu);
@@ -298,6 +295,7 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 	static const struct iopf_iommu_conf defaults;
 	const struct iopf_iommu_info *info;
 	uint32_t held;
+	bool runs;
 	int ret;
 
 	if (iommu == NULL)
@@ -316,72 +314,20 @@ iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf *con
 				info->max_request_queue : IOPF_MAX_REQUESTS))
 		return iopf_ret(-EINVAL);
 	pthread_mutex_lock(&iommu->state_lock);
-	held = iopf_iommu_is_polled(iommu) ? 0 : iommu_nb_held(iommu);
-	if (iopf_iommu_is_polled(iommu))
+	runs = iopf_iommu_is_polled(iommu) || atomic_load(&iommu->state) == IOPF_STATE_SUSPENDED;
+	held = runs ? 0 : iommu_nb_held(iommu);
+	if (runs)
 		IOPF_LOG(ERR, "\"%s\" is running: stop it, then configure it", iommu->name);
 	else if (held != 0)
 		IOPF_LOG(ERR, "\"%s\": deferred handlers still have %u faults from before the "
 				"stop; configure it after they have returned", iommu->name, held);
-	if (iopf_iommu_is_polled(iommu) || held != 0)
+	if (runs || held != 0)
 		ret = -EBUSY;
 	else
 		ret = iommu_configure(iommu, conf, conf->request_queue_size != 0 ?
 				conf->request_queue_size : iommu->default_requests);
 	pthread_mutex_unlock(&iommu->state_lock);
 	return iopf_ret(ret);
-}
-
-/* Outstanding faults are cancelled also after an error: the driver has tried to end them. */
-static int
-iommu_stop(struct iopf_iommu *iommu)
-{
-	uint32_t was = IOPF_STATE_RUNNING;
-	bool was_running;
-	int ret;
-
-	was_running = atomic_compare_exchange_strong(&iommu->state, &was, IOPF_STATE_QUIESCING);
-	/* A sleep begins before this call, which ends it, or sees the state. */
-	iopf_idle_end(iommu, NULL);
-	/*
-	 * A page request to an IOMMU that is off, or has failed, ends the device's PRI: switch PRI
-	 * off first, so that the next start switches it on.
-	 */
-	if (was_running || was == IOPF_STATE_FAILED)
-		iopf_pri_switch_off_all(iommu);
-	/* No new pass and no call of the driver's idle begins; the passes under way end. */
-	pthread_mutex_lock(&iommu->idle_lock);
-	atomic_store(&iommu->state, IOPF_STATE_STOPPING);
-	pthread_mutex_unlock(&iommu->idle_lock);
-	iopf_rcu_synchronize();
-	/*
-	 * Groups of a device whose PRI stays on, since another control call has its lock: without
-	 * an answer the device would wait for ever. The driver delivers those that it has been
-	 * given: a thread that has claimed a group before sends its answer in its read section.
-	 */
-	if (was_running && iommu->info.nb_queues > IOPF_QUEUE_REQUESTS) {
-		iopf_queue_cancel(&iommu->queues[IOPF_QUEUE_REQUESTS], NULL, IOPF_CANCEL_DRAIN);
-		iopf_rcu_synchronize();
-	}
-	ret = iommu->driver->ops.stop(iommu->priv);
-	/* Deferred handlers may keep their slots: the stop does not wait for them. */
-	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-		iopf_queue_cancel(&iommu->queues[i], NULL, IOPF_CANCEL_TERMINATED);
-	iopf_rcu_synchronize();
-	/*
-	 * This thread is the only owner: each other thread looks at the state and owns a queue in
-	 * one read section, and none does so in state STOPPING.
-	 */
-	if (iopf_queue_own(&iommu->queues[IOPF_QUEUE_EVENTS])) {
-		iopf_rcu_read_lock();
-		iopf_listeners_write_lost(iommu, IOPF_RECORD_LOST);
-		iopf_rcu_read_unlock();
-		iopf_queue_disown(&iommu->queues[IOPF_QUEUE_EVENTS]);
-	}
-	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
-		if (iommu->queues[i].prg != NULL)
-			iopf_prg_discard_all(&iommu->queues[i]);
-	atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_OFF : IOPF_STATE_STUCK);
-	return ret;
 }
 
 int
@@ -402,14 +348,7 @@ iopf_iommu_start(struct iopf_iommu *iommu)
 		IOPF_LOG(WARNING, "\"%s\" is started already", iommu->name);
 		ret = 0;
 	} else {
-		atomic_store(&iommu->state, IOPF_STATE_STARTING);
-		ret = iommu->driver->ops.start(iommu->priv);
-		/* Release: with the acquire in iopf_iommu_is_polled(). */
-		atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_RUNNING : IOPF_STATE_STUCK);
-		/* A poll thread that sleeps has not told this IOMMU to wake it. */
-		iopf_pollers_wake(iommu, NULL);
-		if (ret == 0)
-			iopf_pri_switch_on_all(iommu);
+		ret = iopf_iommu_start_up(iommu);
 	}
 	pthread_mutex_unlock(&iommu->state_lock);
 	iopf_trace_start(iommu->id, ret);
@@ -426,8 +365,10 @@ iopf_iommu_stop(struct iopf_iommu *iommu)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	pthread_mutex_lock(&iommu->state_lock);
-	if (atomic_load(&iommu->state) != IOPF_STATE_OFF)
-		ret = iommu_stop(iommu);
+	if (atomic_load(&iommu->state) == IOPF_STATE_SUSPENDED)
+		iopf_iommu_stop_suspended(iommu);
+	else if (atomic_load(&iommu->state) != IOPF_STATE_OFF)
+		ret = iopf_iommu_shut_down(iommu);
 	pthread_mutex_unlock(&iommu->state_lock);
 	iopf_trace_stop(iommu->id, ret);
 	return iopf_ret(ret);
@@ -479,6 +420,7 @@ iopf_iommu_close(struct iopf_iommu *iommu)
 	}
 	pthread_mutex_unlock(&iommu->state_lock);
 	if (ret == 0) {
+		iopf_power_fini(&iommu->power);
 		registry_del(iommu);
 		iopf_listeners_end(iommu, NULL);
 		iommu_free(iommu);

@@ -8,7 +8,7 @@
  * An IOMMU: its state, its queues, its devices.
  *
  * Locks of the control path, in this order:
- *	iommu->state_lock	configure, start, stop, close: one at a time
+ *	iommu->state_lock	configure, start, stop, suspend, resume, close: one at a time
  *	dev->lock		addition, attach, detach, PRI, removal of that device: one at a
  *				time
  *	iommu->lock		lists, tables, the budget of page requests. No wait is made under
@@ -41,6 +41,7 @@
 #include "iopf_iommu.h"
 #include "iopf_stats.h"
 #include "iopf_support.h"
+#include "power.h"
 #include "table.h"
 
 #define IOPF_MAX_IOMMUS		64
@@ -58,10 +59,12 @@ enum iopf_state {
 	IOPF_STATE_STOPPING,
 	/* A start or a stop failed: only the driver knows whether the IOMMU translates. */
 	IOPF_STATE_STUCK,
+	/* No register is accessed. */
+	IOPF_STATE_SUSPENDED,
 	/* The driver's check() has given the IOMMU up; until a stop. */
 	IOPF_STATE_FAILED,
 	IOPF_STATE_RUNNING,
-	/* A stop switches off the PRI of the devices. */
+	/* A stop or a suspend switches off the PRI of the devices. */
 	IOPF_STATE_QUIESCING,
 };
 
@@ -97,6 +100,8 @@ struct iopf_iommu {
 	struct iopf_queue queues[IOPF_MAX_QUEUES];
 	/* Written under listeners_lock, freed after a grace period. */
 	_Atomic(struct iopf_listener *) listeners[IOPF_MAX_LISTENERS];
+
+	struct iopf_power power;
 
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t stats[IOPF_NB_IOMMU_STATS];
 };

@@ -183,6 +183,7 @@ struct iopf_driver_ops {
 	 */
 	int (*close)(void *priv);
 	int (*configure)(void *priv, const struct iopf_iommu_conf *conf);
+	/** Also after a suspend. */
 	int (*start)(void *priv);
 	/**
 	 * DMA is blocked, all stalls terminated, all queues off when it returns 0. After an

@@ -103,8 +103,11 @@ enum iopf_iommu_stat {
 					  * no answer */
 	IOPF_IOMMU_STAT_REPORTS_LEFT_OUT, /**< not given to report: aborted accesses of unknown
 					  * StreamIDs, past unknown_sid_rate or muted */
+	IOPF_IOMMU_STAT_SUSPENDS,	/**< suspends that were not refused: iopf_power.h */
+	IOPF_IOMMU_STAT_SUSPENDS_REFUSED, /**< at rest: in use, or a fault waited for its answer */
+	IOPF_IOMMU_STAT_RESUMES,
 };
-#define IOPF_NB_IOMMU_STATS 25
+#define IOPF_NB_IOMMU_STATS 28
 const char *iopf_iommu_stat_name(enum iopf_iommu_stat stat);
 uint64_t iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat);
 

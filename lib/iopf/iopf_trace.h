@@ -42,6 +42,20 @@ RTE_TRACE_POINT(
 )
 
 RTE_TRACE_POINT(
+	iopf_trace_suspend,
+	RTE_TRACE_POINT_ARGS(uint16_t iommu, int ret),
+	rte_trace_point_emit_u16(iommu);
+	rte_trace_point_emit_int(ret);
+)
+
+RTE_TRACE_POINT(
+	iopf_trace_resume,
+	RTE_TRACE_POINT_ARGS(uint16_t iommu, int ret),
+	rte_trace_point_emit_u16(iommu);
+	rte_trace_point_emit_int(ret);
+)
+
+RTE_TRACE_POINT(
 	iopf_trace_attach,
 	RTE_TRACE_POINT_ARGS(uint16_t iommu, uint32_t sid, uint32_t pasid, int ret),
 	rte_trace_point_emit_u16(iommu);

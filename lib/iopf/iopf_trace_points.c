@@ -8,6 +8,8 @@
 RTE_TRACE_POINT_REGISTER(iopf_trace_open, lib.iopf.open)
 RTE_TRACE_POINT_REGISTER(iopf_trace_start, lib.iopf.start)
 RTE_TRACE_POINT_REGISTER(iopf_trace_stop, lib.iopf.stop)
+RTE_TRACE_POINT_REGISTER(iopf_trace_suspend, lib.iopf.suspend)
+RTE_TRACE_POINT_REGISTER(iopf_trace_resume, lib.iopf.resume)
 RTE_TRACE_POINT_REGISTER(iopf_trace_attach, lib.iopf.attach)
 RTE_TRACE_POINT_REGISTER(iopf_trace_detach, lib.iopf.detach)
 RTE_TRACE_POINT_REGISTER(iopf_trace_replace, lib.iopf.replace)

@@ -23,8 +23,6 @@
 #include "rcu.h"
 
 #define DEFAULT_REQUESTS	32
-/* The wait of a start or a stop for all devices together. */
-#define ALL_MS			1000
 /* The wait for a recovery of the IOMMU. */
 #define RECOVERY_MS		1000
 /* A result that is lower is no -errno. */
@@ -180,7 +178,7 @@ old_groups_end(struct iopf_dev *dev)
 				dev->name, iommu->name);
 		return -ETIMEDOUT;
 	}
-	ret = iopf_queue_fence(q, rte_get_tsc_hz() / 1000 * ALL_MS);
+	ret = iopf_queue_fence(q, rte_get_tsc_hz() / 1000 * IOPF_PRI_ALL_MS);
 	if (ret < 0)
 		return ret;
 	iopf_rcu_synchronize();
@@ -206,9 +204,8 @@ ats_disable_drained(struct iopf_dev *dev)
 	return ret < 0 ? ret : ats_disable(dev);
 }
 
-/* Only an attach brings back a device that the driver has cut off. */
-static int
-dev_check_usable(struct iopf_dev *dev)
+int
+iopf_pri_check_usable(struct iopf_dev *dev)
 {
 	const struct iopf_iommu *iommu = dev->iommu;
 	int ret;
@@ -237,7 +234,7 @@ iopf_pri_switch_on(struct iopf_dev *dev)
 			iopf_dev_is_quarantined(dev) ||
 			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
 		return 0;
-	ret = dev_check_usable(dev);
+	ret = iopf_pri_check_usable(dev);
 	if (ret == 0 && dev->pri_on)
 		ret = pri_disable(dev);
 	if (ret == 0 && dev->ats_on)
@@ -403,8 +400,8 @@ iopf_pri_wait_recovery(struct iopf_dev *dev)
 			iommu->driver->ops.wait(iommu->priv);
 }
 
-static int
-pri_switch_off(struct iopf_dev *dev)
+int
+iopf_pri_begin_off(struct iopf_dev *dev)
 {
 	return dev->pri_on ? pri_disable(dev) : 0;
 }
@@ -426,7 +423,7 @@ ats_switch_off(struct iopf_dev *dev, bool answer, uint64_t end)
 static int
 pri_ats_switch_off(struct iopf_dev *dev, bool answer, uint64_t end)
 {
-	int ret = pri_switch_off(dev);
+	int ret = iopf_pri_begin_off(dev);
 
 	return ret < 0 ? ret : ats_switch_off(dev, answer, end);
 }
@@ -437,6 +434,12 @@ iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end)
 	return pri_ats_switch_off(dev, true, end);
 }
 
+int
+iopf_pri_rest(struct iopf_dev *dev, uint64_t end)
+{
+	return pri_ats_switch_off(dev, false, end);
+}
+
 /*
  * A device whose pri_disable failed is not asked whether it has drained. If it has not, ats_on
  * stays set: iopf_pri_switch_on() has PRI off and the device drained before ATS is on again.
@@ -444,83 +447,12 @@ iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end)
 void
 iopf_pri_force_off(struct iopf_dev *dev, uint64_t end)
 {
-	bool drained = pri_switch_off(dev) == 0 && dev->ats_on && dev_drain(dev, true, end) == 0;
+	bool drained = iopf_pri_begin_off(dev) == 0 && dev->ats_on &&
+		dev_drain(dev, true, end) == 0;
 
 	if (dev->ats_on && ats_disable(dev) == 0)
 		dev->ats_on = !drained;
 	dev->pri_forced = dev->pri_on;
-}
-
-/*
- * All devices of an IOMMU
- */
-
-/* False: no PRI, removed meanwhile, or another control call has its lock for too long. */
-static bool
-dev_lock_until(struct iopf_dev *dev, uint64_t end)
-{
-	if (dev->conf.recover != IOPF_PRI)
-		return false;
-	while (pthread_mutex_trylock(&dev->lock) != 0) {
-		if (iopf_wait_is_over(end)) {
-			IOPF_LOG(ERR, "%s: another control call of the device takes too long, so "
-					"its PRI stays as it is; call iopf_dev_pri_restart() after "
-					"the next start", dev->name);
-			return false;
-		}
-		dev->iommu->driver->ops.wait(dev->iommu->priv);
-	}
-	if (!dev->removed)
-		return true;
-	pthread_mutex_unlock(&dev->lock);
-	return false;
-}
-
-static uint64_t
-all_devs_wait_end(void)
-{
-	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * ALL_MS;
-}
-
-/* A device that fails does not prevent the start of the others. */
-void
-iopf_pri_switch_on_all(struct iopf_iommu *iommu)
-{
-	struct iopf_dev *dev = NULL;
-	uint64_t end = all_devs_wait_end();
-
-	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!dev_lock_until(dev, end))
-			continue;
-		/* dev_check_usable() says by itself what to do. */
-		if (iopf_dev_is_attached(dev) && dev_check_usable(dev) == 0 &&
-				iopf_pri_switch_on(dev) < 0)
-			IOPF_LOG(ERR, "%s: starts without page requests; repair or reset the "
-					"device, then call iopf_dev_pri_restart()", dev->name);
-		pthread_mutex_unlock(&dev->lock);
-	}
-}
-
-/* PRI goes off at all devices before the wait for the first of them. */
-void
-iopf_pri_switch_off_all(struct iopf_iommu *iommu)
-{
-	struct iopf_dev *dev = NULL;
-	uint64_t end = all_devs_wait_end();
-
-	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!dev_lock_until(dev, end))
-			continue;
-		pri_switch_off(dev);
-		pthread_mutex_unlock(&dev->lock);
-	}
-	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!dev_lock_until(dev, end))
-			continue;
-		/* The IOMMU stops even if a device does not drain. */
-		iopf_pri_force_off(dev, end);
-		pthread_mutex_unlock(&dev->lock);
-	}
 }
 
 int
@@ -547,7 +479,7 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 		return iopf_ret(-EBUSY);
 	}
 	ret = iopf_dev_is_attached(dev) && iopf_iommu_is_serving(dev->iommu) ?
-			dev_check_usable(dev) : -ENOTCONN;
+			iopf_pri_check_usable(dev) : -ENOTCONN;
 	if (ret == 0)
 		ret = pri_ats_switch_off(dev, false, iopf_dev_wait_end(dev));
 	if (ret == 0)

@@ -10,6 +10,9 @@
 
 #include "attachment.h"
 
+/* The wait of a start, a stop or a suspend for all devices together. */
+#define IOPF_PRI_ALL_MS		1000
+
 int iopf_pri_check_conf(const struct iopf_iommu *iommu, const struct iopf_dev_conf *conf);
 /* The caller holds the IOMMU's lock. */
 int iopf_pri_reserve(struct iopf_dev *dev);
@@ -17,7 +20,13 @@ void iopf_pri_release(struct iopf_dev *dev);
 /* The caller holds the device's lock. */
 int iopf_pri_switch_on(struct iopf_dev *dev);
 int iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end);
-/* The same, and ATS goes off at the end of the wait even if the device has not drained. */
+/* The same, and handlers answer the groups that are pending: none is cancelled. */
+int iopf_pri_rest(struct iopf_dev *dev, uint64_t end);
+/* PRI goes off, without a wait. */
+int iopf_pri_begin_off(struct iopf_dev *dev);
+/* Only an attach brings back a device that the driver has cut off. */
+int iopf_pri_check_usable(struct iopf_dev *dev);
+/* As iopf_pri_switch_off(), and ATS goes off at the end even if the device has not drained. */
 void iopf_pri_force_off(struct iopf_dev *dev, uint64_t end);
 /*
  * Before the driver's attach or detach: a recovery of the IOMMU holds invalidations of ATCs back,
@@ -30,5 +39,10 @@ int iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end);
 /* All devices: after a start, and before a stop. */
 void iopf_pri_switch_on_all(struct iopf_iommu *iommu);
 void iopf_pri_switch_off_all(struct iopf_iommu *iommu);
+/*
+ * Before a suspend at rest: iopf_pri_rest() of all devices. After an error some may be off:
+ * iopf_pri_switch_on_all().
+ */
+int iopf_pri_rest_all(struct iopf_iommu *iommu);
 
 #endif /* IOPF_PRI_H */

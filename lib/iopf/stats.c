@@ -60,6 +60,7 @@ iopf_state_name(enum iopf_state state)
 		[IOPF_STATE_STARTING] = "starting",
 		[IOPF_STATE_STOPPING] = "stopping",
 		[IOPF_STATE_STUCK] = "stuck",
+		[IOPF_STATE_SUSPENDED] = "suspended",
 		[IOPF_STATE_FAILED] = "failed",
 		[IOPF_STATE_RUNNING] = "running",
 		[IOPF_STATE_QUIESCING] = "quiescing",
@@ -122,6 +123,9 @@ iopf_iommu_stat_name(enum iopf_iommu_stat stat)
 		[IOPF_IOMMU_STAT_SLOTS_RETIRED] = "slots_retired",
 		[IOPF_IOMMU_STAT_EVENT_LOSSES] = "event_losses",
 		[IOPF_IOMMU_STAT_REPORTS_LEFT_OUT] = "reports_left_out",
+		[IOPF_IOMMU_STAT_SUSPENDS] = "suspends",
+		[IOPF_IOMMU_STAT_SUSPENDS_REFUSED] = "suspends_refused",
+		[IOPF_IOMMU_STAT_RESUMES] = "resumes",
 	};
 
 	return (unsigned int)stat < IOPF_NB_IOMMU_STATS ? names[stat] : "unknown";

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* ATS and PRI of all devices of an IOMMU, for its start, stop, suspend and resume. */
+
+#include <errno.h>
+
+#include <rte_cycles.h>
+
+#include "iopf_log.h"
+#include "pri.h"
+
+/* False: no PRI, removed meanwhile, or another control call has its lock for too long. */
+static bool
+dev_lock_until(struct iopf_dev *dev, uint64_t end)
+{
+	if (dev->conf.recover != IOPF_PRI)
+		return false;
+	while (pthread_mutex_trylock(&dev->lock) != 0) {
+		if (iopf_wait_is_over(end)) {
+			IOPF_LOG(ERR, "%s: another control call of the device takes too long, so "
+					"its PRI stays as it is; call iopf_dev_pri_restart() after "
+					"the next start", dev->name);
+			return false;
+		}
+		dev->iommu->driver->ops.wait(dev->iommu->priv);
+	}
+	if (!dev->removed)
+		return true;
+	pthread_mutex_unlock(&dev->lock);
+	return false;
+}
+
+static uint64_t
+all_devs_wait_end(void)
+{
+	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * IOPF_PRI_ALL_MS;
+}
+
+/* A device that fails does not prevent the start of the others. */
+void
+iopf_pri_switch_on_all(struct iopf_iommu *iommu)
+{
+	struct iopf_dev *dev = NULL;
+	uint64_t end = all_devs_wait_end();
+
+	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
+		if (!dev_lock_until(dev, end))
+			continue;
+		/* iopf_pri_check_usable() says by itself what to do. */
+		if (iopf_dev_is_attached(dev) && iopf_pri_check_usable(dev) == 0 &&
+				iopf_pri_switch_on(dev) < 0)
+			IOPF_LOG(ERR, "%s: starts without page requests; repair or reset the "
+					"device, then call iopf_dev_pri_restart()", dev->name);
+		pthread_mutex_unlock(&dev->lock);
+	}
+}
+
+/* PRI goes off at all devices before the wait for the first of them. */
+void
+iopf_pri_switch_off_all(struct iopf_iommu *iommu)
+{
+	struct iopf_dev *dev = NULL;
+	uint64_t end = all_devs_wait_end();
+
+	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
+		if (!dev_lock_until(dev, end))
+			continue;
+		iopf_pri_begin_off(dev);
+		pthread_mutex_unlock(&dev->lock);
+	}
+	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
+		if (!dev_lock_until(dev, end))
+			continue;
+		/* The IOMMU stops even if a device does not drain. */
+		iopf_pri_force_off(dev, end);
+		pthread_mutex_unlock(&dev->lock);
+	}
+}
+
+/* As dev_lock_until(), for any device. */
+static int
+dev_rest(struct iopf_dev *dev, uint64_t end)
+{
+	int ret = 0;
+
+	while (pthread_mutex_trylock(&dev->lock) != 0) {
+		if (iopf_wait_is_over(end))
+			return -EBUSY;
+		dev->iommu->driver->ops.wait(dev->iommu->priv);
+	}
+	if (!dev->removed)
+		ret = iopf_pri_rest(dev, end);
+	pthread_mutex_unlock(&dev->lock);
+	return ret;
+}
+
+int
+iopf_pri_rest_all(struct iopf_iommu *iommu)
+{
+	struct iopf_dev *dev = NULL;
+	uint64_t end = all_devs_wait_end();
+	int ret = 0;
+
+	/* To the end of the list in any case: each step drops a reference. */
+	while ((dev = iopf_dev_next(iommu, dev)) != NULL)
+		if (ret == 0 && dev->conf.recover == IOPF_PRI)
+			ret = dev_rest(dev, end);
+	return ret;
+}
