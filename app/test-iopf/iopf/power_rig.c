@@ -19,8 +19,10 @@ power_on(struct iopf_iommu *iommu, void *ctx)
 	assert_ptr_equal(iommu, p->r.iommu);
 	/* State and locks are the library's: control calls are refused. */
 	assert_int_equal(iopf_iommu_resume(iommu), -EDEADLK);
+	if (ret != 0)
+		return ret;
 	atomic_fetch_add(&p->nb_on, 1);
-	return ret != 0 ? ret : smmuv3_model_power_on(p->r.m);
+	return smmuv3_model_power_on(p->r.m);
 }
 
 static void
@@ -80,10 +82,15 @@ power_run_model(struct power *p)
 void
 power_close(struct power *p)
 {
-	/* A resume that a use of the test has started may be under way. */
-	if (iopf_iommu_is_suspended(p->r.iommu))
+	int ret;
+
+	/* It may suspend by itself in between. */
+	do {
 		assert_int_equal(iopf_iommu_resume(p->r.iommu), 0);
-	assert_int_equal(iopf_iommu_set_power(p->r.iommu, NULL), 0);
+		ret = iopf_iommu_set_power(p->r.iommu, NULL);
+	} while (ret == -EBUSY);
+	assert_int_equal(ret, 0);
+	assert_int_equal(p->nb_on, p->nb_off);
 	pcie_close(&p->r);
 }
 
