@@ -147,13 +147,16 @@ is_batch_void(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
 {
 	uint32_t state = smmuv3_state_load(q->state);
 
-	if (SMMUV3_STATE_EPOCH(state) != b->epoch)
-		/* The SMMU was off meanwhile, and start invalidates everything: see state.h. */
-		*ret = 0;
-	else if (SMMUV3_STATE_OF(state) < SMMUV3_STATE_STARTING)
+	if (SMMUV3_STATE_EPOCH(state) == b->epoch) {
+		if (SMMUV3_STATE_OF(state) >= SMMUV3_STATE_STARTING)
+			return false;
 		*ret = q->ops->closed_error(q->ctx);
-	else
-		return false;
+		/* A start may have begun since: then the state that this found is a later one. */
+		state = smmuv3_state_load(q->state);
+	}
+	/* The SMMU was off meanwhile, and start invalidates everything: see state.h. */
+	if (SMMUV3_STATE_EPOCH(state) != b->epoch)
+		*ret = 0;
 	return true;
 }
 

@@ -304,6 +304,40 @@ test_a_suspend_that_fails_can_be_followed_by_a_stop(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+/* A caller finds the SMMU off, and does not go on before it is resumed. */
+static struct {
+	struct pmd *p;
+	const struct smmuv3_cmdq_ops *real;
+} slow;
+
+static int
+resume_before_closed_error(void *ctx)
+{
+	resume(slow.p, true);
+	return slow.real->closed_error(ctx);
+}
+
+static void
+test_a_caller_that_found_it_off_succeeds_after_the_resume(void **state)
+{
+	struct smmuv3_cmdq_ops ops;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_start(&p, IOPF_STALL);
+	slow.p = &p;
+	slow.real = p.s->cmdq.ops;
+	ops = *slow.real;
+	ops.closed_error = resume_before_closed_error;
+	suspend(&p, true);
+	p.s->cmdq.ops = &ops;
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
+	p.s->cmdq.ops = slow.real;
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 struct mapper {
 	struct pmd *p;
 	uint64_t va;
@@ -372,6 +406,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_close_while_suspended_restores_nothing),
 	cmocka_unit_test(test_dma_passes_while_suspended_only_with_the_unsafe_flag),
 	cmocka_unit_test(test_a_suspend_that_fails_can_be_followed_by_a_stop),
+	cmocka_unit_test(test_a_caller_that_found_it_off_succeeds_after_the_resume),
 	cmocka_unit_test(test_threads_map_and_unmap_while_it_suspends_and_resumes),
 };
 
