@@ -116,6 +116,7 @@ iopf_iommu_start_up(struct iopf_iommu *iommu)
 	ret = suspended ? iommu->driver->ops.resume(iommu->priv) :
 		iommu->driver->ops.start(iommu->priv);
 	atomic_store(&power->idle_since, rte_rdtsc());
+	atomic_store(&power->settling, true);
 	/* Release: with the acquire in iopf_iommu_is_polled(). */
 	atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_RUNNING : IOPF_STATE_STUCK);
 	/* A poll thread that sleeps has not told this IOMMU to wake it. */
@@ -124,8 +125,9 @@ iopf_iommu_start_up(struct iopf_iommu *iommu)
 		if (suspended)
 			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_RESUMES, 1);
 		iopf_pri_switch_on_all(iommu);
-		thread_wake(power);
 	}
+	atomic_store(&power->settling, false);
+	thread_wake(power);
 	return ret;
 }
 
@@ -366,7 +368,7 @@ get_usable(const struct iopf_iommu *iommu)
 
 	switch (state) {
 	case IOPF_STATE_RUNNING:
-		return 0;
+		return unlikely(atomic_load(&iommu->power.settling)) ? -EINPROGRESS : 0;
 	case IOPF_STATE_SUSPENDED:
 		ret = atomic_load(&iommu->power.error);
 		if (ret < 0)

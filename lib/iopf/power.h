@@ -38,6 +38,11 @@ struct iopf_iommu;
 struct iopf_power {
 	_Atomic uint32_t uses;		/* of all devices together */
 	_Atomic bool forced;		/* the suspend holds until iopf_iommu_resume() */
+	/*
+	 * In state RUNNING: ATS and PRI are not on yet, and accesses of devices with PRI may abort.
+	 * Set before that state, so that a get that finds the state finds this.
+	 */
+	_Atomic bool settling;
 	_Atomic int error;		/* of power_on, in state SUSPENDED */
 	_Atomic int fd;			/* eventfd of the thread; -1: there is none */
 	_Atomic uint64_t idle_since;	/* rte_rdtsc() of the last put or resume */

@@ -173,16 +173,17 @@ run_on(struct iopf_iommu *iommu)
 {
 	uint32_t was = atomic_load(&iommu->state);
 
+	atomic_store(&iommu->power.settling, true);
 	/* Only a check(), in a pass, changes the state meanwhile, from QUIESCING to FAILED. */
 	while (was != IOPF_STATE_FAILED)
 		if (atomic_compare_exchange_weak(&iommu->state, &was, IOPF_STATE_RUNNING))
 			break;
 	/* A poll thread that sleeps has not told this IOMMU to wake it. */
 	iopf_pollers_wake(iommu, NULL);
-	if (was == IOPF_STATE_FAILED)
-		return -EIO;
-	iopf_pri_switch_on_all(iommu);
-	return -EBUSY;
+	if (was != IOPF_STATE_FAILED)
+		iopf_pri_switch_on_all(iommu);
+	atomic_store(&iommu->power.settling, false);
+	return was == IOPF_STATE_FAILED ? -EIO : -EBUSY;
 }
 
 int

@@ -235,6 +235,58 @@ a_fault_that_comes_during_the_suspend_is_not_lost(void **state)
 	power_close(&p);
 }
 
+/* Without PRI an access of the device would abort. */
+static struct {
+	int (*real)(struct iopf_dev *dev, unsigned int stu, void *ctx);
+	int active, nb;
+} settling;
+
+static int
+ats_enable_while_asked(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	settling.active = iopf_dev_active(dev);
+	settling.nb++;
+	return settling.real(dev, stu, ctx);
+}
+
+static int
+ats_disable_that_fails(struct iopf_dev *dev, void *ctx)
+{
+	(void)dev;
+	(void)ctx;
+	return -EAGAIN;
+}
+
+static void
+a_device_is_active_when_its_pri_is_on(void **state)
+{
+	struct power p;
+
+	(void)state;
+	power_open(&p, true, NULL);
+	settling.nb = 0;
+	settling.real = p.fn.dev->pci.ats_enable;
+	p.fn.dev->pci.ats_enable = ats_enable_while_asked;
+	suspend(&p, 0);
+	resume(&p);
+	assert_int_equal(settling.nb, 1);
+	assert_int_equal(settling.active, -EINPROGRESS);
+	assert_int_equal(iopf_dev_active(p.fn.dev), 0);
+	/* Also after a suspend that is refused when PRI is off. */
+	late.p = &p;
+	late.real = p.fn.dev->pci.ats_disable;
+	p.fn.dev->pci.ats_disable = ats_disable_that_fails;
+	settling.active = 0;
+	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+	p.fn.dev->pci.ats_disable = late.real;
+	assert_int_equal(iopf_dev_pri_restart(p.fn.dev), 0);
+	assert_true(settling.nb > 1);
+	assert_int_equal(iopf_dev_active(p.fn.dev), 0);
+	p.fn.dev->pci.ats_enable = settling.real;
+	power_access(&p, 0);
+	power_close(&p);
+}
+
 static void
 a_forced_suspend_ends_faults_and_their_late_answers_are_stale(void **state)
 {
@@ -500,6 +552,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_use_prevents_a_suspend_at_rest),
 	cmocka_unit_test(an_outstanding_fault_prevents_a_suspend_at_rest),
 	cmocka_unit_test(a_fault_that_comes_during_the_suspend_is_not_lost),
+	cmocka_unit_test(a_device_is_active_when_its_pri_is_on),
 	cmocka_unit_test(a_forced_suspend_ends_faults_and_their_late_answers_are_stale),
 	cmocka_unit_test(force_holds_a_suspend_that_was_at_rest),
 	cmocka_unit_test(no_call_accesses_a_register_without_power),
