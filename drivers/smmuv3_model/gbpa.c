@@ -15,6 +15,8 @@ void
 smmuv3_fe_reset_gbpa(struct smmuv3_fe *f)
 {
 	f->gbpa = GBPA_RESET;
+	if (f->choices & SMMUV3_MODEL_GBPA_RESET_ABORT)
+		f->gbpa |= SMMUV3_GBPA_ABORT;
 	atomic_store_explicit(smmuv3_reg32(f->regs, SMMUV3_GBPA), f->gbpa,
 			memory_order_relaxed);
 }

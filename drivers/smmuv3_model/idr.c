@@ -38,7 +38,7 @@ smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			!smmuv3_conf_pick(conf->ecmdq_log2, 4, SMMUV3_ECMDQS_LOG2, true, &ecmdqs) ||
 			conf->ecmdq_pages_log2 > SMMUV3_ECMDQS_LOG2 - ecmdqs ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
-			conf->choices & ~UINT32_C(0x3ff) ||
+			conf->choices & ~UINT32_C(0x7ff) ||
 			conf->harsh & ~UINT32_C(0xfff) || with & ~UINT32_C(0x3f) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
 			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)) ||

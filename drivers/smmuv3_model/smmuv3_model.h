@@ -116,6 +116,9 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_MERGE_EVENTS	(UINT32_C(1) << 9)
 		/**< with STE.MEV a terminated access whose record would equal the last one in the
 		  * EVTQ, but for InputAddr[11:0], leaves no record [5.2, 7.3] */
+#define SMMUV3_MODEL_GBPA_RESET_ABORT	(UINT32_C(1) << 10)
+		/**< GBPA.ABORT resets to 1; default: to 0, so that transactions bypass the SMMU
+		  * until software has set it [6.3.14] */
 
 /** Stricter models: each bit removes a behaviour on which no driver may rely. */
 #define SMMUV3_MODEL_HARSH_ALL		(UINT32_C(1) << 0)

@@ -228,12 +228,33 @@ test_power_cycles_while_the_model_has_a_thread(void **state)
 	rig_close(&r);
 }
 
+static void
+test_gbpa_resets_to_abort_by_choice(void **state)
+{
+	struct smmuv3_model_dma *dma;
+	struct rig r;
+
+	(void)state;
+	for (unsigned int abort = 0; abort < 2; abort++) {
+		dma = setup(&r, &(struct smmuv3_model_conf){
+			.choices = abort ? SMMUV3_MODEL_GBPA_RESET_ABORT : 0 });
+		rig_set_cr0(&r, 0);
+		assert_int_equal(smmuv3_model_power_off(r.m), 0);
+		assert_int_equal(smmuv3_model_power_on(r.m), 0);
+		assert_int_equal(!!(smmuv3_read32(r.regs, SMMUV3_GBPA) & SMMUV3_GBPA_ABORT), abort);
+		assert_int_equal(rig_access(&r, dma, SMMUV3_MODEL_WRITE, RIG_DATA, buf, 8),
+				abort ? SMMUV3_MODEL_ABORTED : SMMUV3_MODEL_OK);
+		rig_close(&r);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_power_off_catches_each_access),
 	cmocka_unit_test(test_power_off_with_work_left_is_reported),
 	cmocka_unit_test(test_power_cycle_loses_registers_and_caches),
 	cmocka_unit_test(test_power_cycle_and_a_queue_that_was_not_written_again),
 	cmocka_unit_test(test_power_cycles_while_the_model_has_a_thread),
+	cmocka_unit_test(test_gbpa_resets_to_abort_by_choice),
 };
 
 TEST_SUITE(model_power, tests, NULL, NULL);
