@@ -29,7 +29,8 @@
  *     for its answer. The next iopf_dev_get() ends it.
  *   - Forced: for the sleep of the system. Uses do not prevent it. Outstanding faults end, and a
  *     later iopf_group_respond() returns -ESTALE. Only iopf_iommu_resume() ends it, or
- *     iopf_iommu_start().
+ *     iopf_iommu_start(). Stop the DMA of the devices before, if the IOMMU loses its power: some
+ *     let accesses pass untranslated from their reset to the resume (SMMUv3: GBPA.ABORT is 0).
  *
  * A device is in use from iopf_dev_get() to iopf_dev_put(). The owner of a device takes a use
  * before the device starts DMA, and drops it when no DMA is outstanding:
