@@ -159,7 +159,7 @@ if [ -z "$fast" ]; then
 	# Ten million stalls and ten million page requests on a harsh model: "tests" above runs
 	# one million of each, this step eight, and the slower sanitizer builds the rest.
 	tests "soaks" env IOPF_TEST_SCALE=8 build/app/test-iopf/test-iopf \
-		soak prisoak prichaos
+		soak prisoak prichaos powersoak
 	# The soak under fire: about three minutes, divided among three builds.
 	tests "soak under fire" env IOPF_TEST_SCALE=96 build/app/test-iopf/test-iopf firesoak
 	for model in devtools/spin/*.pml; do
@@ -171,7 +171,7 @@ if [ -z "$fast" ]; then
 	tests "tests, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
 		build-asan/app/test-iopf/test-iopf
 	tests "soaks, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 IOPF_TEST_SCALE=20 \
-		build-asan/app/test-iopf/test-iopf soak prisoak prichaos
+		build-asan/app/test-iopf/test-iopf soak prisoak prichaos powersoak
 	tests "soak under fire, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
 		IOPF_TEST_SCALE=100 build-asan/app/test-iopf/test-iopf firesoak
 	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
@@ -179,7 +179,7 @@ if [ -z "$fast" ]; then
 	tsan="exitcode=66 suppressions=$PWD/devtools/tsan.supp"
 	tests "tests, TSan" env TSAN_OPTIONS="$tsan" build-tsan/app/test-iopf/test-iopf
 	tests "soaks, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=8 \
-		build-tsan/app/test-iopf/test-iopf soak prisoak prichaos
+		build-tsan/app/test-iopf/test-iopf soak prisoak prichaos powersoak
 	tests "soak under fire, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=12 \
 		build-tsan/app/test-iopf/test-iopf firesoak
 	# The first run unpacks Debian 13 into a cache; debian13.sh --help names it.
@@ -197,7 +197,7 @@ fi
 
 if [ -n "$long" ]; then
 	tests "a hundred million stalls and page requests" env IOPF_TEST_SCALE=100 \
-		build/app/test-iopf/test-iopf soak prisoak prichaos
+		build/app/test-iopf/test-iopf soak prisoak prichaos powersoak
 	tests "a hundred million faults under fire" env IOPF_TEST_SCALE=1000 \
 		build/app/test-iopf/test-iopf firesoak
 	tests "Linux 6.12's driver, all rows" devtools/linux-lab/run.sh --all
