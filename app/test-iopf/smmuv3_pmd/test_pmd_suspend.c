@@ -125,7 +125,7 @@ test_an_asid_and_a_cd_are_used_again_after_the_resume_only(void **state)
 		tr.root = (uintptr_t)p.root;
 		/* All others were given out meanwhile. */
 		p.s->asids.next = asid;
-		assert_int_equal(p.ops->domain_add(p.s, &tr, &p.domain), 0);
+		assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &p.domain), 0);
 		domain = p.domain;
 		assert_int_equal(domain->asid, asid);
 		assert_int_equal(rig_attach(p.ops, p.s, p.dev, IOPF_NO_PASID, p.domain), 0);
@@ -203,7 +203,7 @@ use_everything(struct pmd *p)
 	assert_int_equal(p->ops->sync(p->s), 0);
 	assert_int_equal(invalidate_page(p, PMD_VA), 0);
 	assert_int_equal(p->ops->dev_add(p->s, &conf, &dev), 0);
-	assert_int_equal(p->ops->domain_add(p->s, &none, &domain), 0);
+	assert_int_equal(p->ops->domain_add(p->s, &none, NULL, &domain), 0);
 	assert_int_equal(p->ops->attach(p->s, dev, 1, p->domain, &a), 0);
 	assert_int_equal(p->ops->stall_set(p->s, a, false), 0);
 	assert_int_equal(p->ops->stall_set(p->s, a, true), 0);
