@@ -37,6 +37,8 @@ struct smmuv3_backend {
 	 * @return 0, -EINVAL (a wrong value, logged), -ENODEV, -EBUSY (open already), -ENOMEM.
 	 */
 	int (*open)(const struct rte_kvargs *args, void **regs, void **ctx);
+	/** The bytes of registers; NULL: SMMUV3_REGS_SIZE. */
+	size_t (*get_regs_size)(void *ctx);
 	/** True: close would destroy a model that has engines. NULL: there is no model. */
 	bool (*has_engines)(void *ctx);
 	void (*close)(void *ctx);

@@ -37,7 +37,7 @@ static pthread_mutex_t models_lock = PTHREAD_MUTEX_INITIALIZER;
 /* The configuration of a new model. */
 struct model_args {
 	unsigned int sid_bits, ssid_bits, stall_max, stall_model, evtq, cmdq, pri, pps, priq, cpu;
-	unsigned int s2, harsh, seed;
+	unsigned int s2, ecmdq, harsh, seed;
 };
 
 static const struct {
@@ -55,6 +55,7 @@ static const struct {
 	{ "model_pps", offsetof(struct model_args, pps), 0, 1 },
 	{ "model_priq", offsetof(struct model_args, priq), 0, 19 },
 	{ "model_s2", offsetof(struct model_args, s2), 0, 1 },
+	{ "model_ecmdq", offsetof(struct model_args, ecmdq), 0, 8 },
 	{ "model_cpu", offsetof(struct model_args, cpu), 0, 1023 },
 	{ "model_harsh", offsetof(struct model_args, harsh), 0, 0xfff },
 	{ "model_seed", offsetof(struct model_args, seed), 1, UINT_MAX - 2 },
@@ -106,7 +107,8 @@ make_conf_value(unsigned int v)
 static uint32_t
 make_features(const struct model_args *args)
 {
-	uint32_t features = args->s2 == 1 ? SMMUV3_MODEL_S2 : 0;
+	uint32_t features = (args->s2 == 1 ? SMMUV3_MODEL_S2 : 0) |
+		(args->ecmdq != UNSET ? SMMUV3_MODEL_ECMDQ : 0);
 
 	if (args->pri == 1)
 		features |= SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI |
@@ -126,6 +128,7 @@ make_model(const char *name, const struct model_args *args)
 		.evtq_log2 = make_conf_value(args->evtq),
 		.cmdq_log2 = make_conf_value(args->cmdq),
 		.priq_log2 = make_conf_value(args->priq),
+		.ecmdq_log2 = make_conf_value(args->ecmdq),
 		.features = make_features(args),
 		.harsh = args->harsh == UNSET ? 0 : args->harsh,
 		.seed = args->seed == UNSET ? 0 : args->seed,
@@ -210,6 +213,14 @@ model_open(const struct rte_kvargs *args, void **regs, void **ctx)
 	return 0;
 }
 
+static size_t
+model_get_regs_size(void *ctx)
+{
+	const struct model *model = ctx;
+
+	return smmuv3_model_regs_size(model->m);
+}
+
 static bool
 model_has_engines(void *ctx)
 {
@@ -282,6 +293,7 @@ const struct smmuv3_backend smmuv3_backend_model = {
 	.name = "model",
 	.ordinary_memory = true,
 	.open = model_open,
+	.get_regs_size = model_get_regs_size,
 	.has_engines = model_has_engines,
 	.close = model_close,
 	.dma_map = model_dma_map,

@@ -19,6 +19,7 @@
 #include "bringup.h"
 #include "cmdq.h"
 #include "cr0.h"
+#include "ecmdq.h"
 #include "evtq.h"
 #include "gbpa.h"
 #include "gerror.h"
@@ -54,6 +55,9 @@ disable_smmu(struct smmuv3 *s)
 	ret = smmuv3_cr0_write(s, 0);
 	if (ret < 0)
 		return ret;
+	ret = smmuv3_ecmdqs_disable(s);
+	if (ret < 0)
+		return ret;
 	ret = smmuv3_irqs_disable(s);
 	if (ret < 0)
 		return ret;
@@ -84,10 +88,13 @@ open_cmdq(struct smmuv3 *s)
 	/* disable_smmu() has read SMMUEN = 0: older commands have no purpose. */
 	smmuv3_state_set(&s->state, SMMUV3_STATE_OFF);
 	smmuv3_cmdq_setup(&s->cmdq);
+	ret = smmuv3_ecmdqs_enable(s);
 	/* S1 and S2 of state.h. The next owner acquires the queue's positions. */
-	smmuv3_state_set(&s->state, SMMUV3_STATE_STARTING);
+	if (ret == 0)
+		smmuv3_state_set(&s->state, SMMUV3_STATE_STARTING);
+	smmuv3_ecmdqs_disown(s);
 	smmuv3_cmdq_disown(&s->cmdq);
-	return 0;
+	return ret;
 }
 
 static int
@@ -113,6 +120,8 @@ alloc_queues(struct smmuv3 *s)
 {
 	int ret = smmuv3_main_cmdq_alloc(s, s->cmdq_log2);
 
+	if (ret == 0)
+		ret = smmuv3_ecmdqs_alloc(s, s->cmdq_log2);
 	if (ret == 0)
 		ret = smmuv3_evtq_alloc(s, s->evtq_log2);
 	return ret < 0 || !s->pri ? ret : smmuv3_priq_alloc(s, s->priq_log2);
@@ -211,10 +220,16 @@ shut_down(struct smmuv3 *s)
 	if (executes) {
 		ret = smmuv3_cmdq_drop_resumes(&s->cmdq);
 		first = first < 0 ? first : ret;
+		ret = smmuv3_ecmdqs_drop_resumes(s);
+		first = first < 0 ? first : ret;
 		ret = smmuv3_cmdq_drain(&s->cmdq);
+		first = first < 0 ? first : ret;
+		ret = smmuv3_ecmdqs_drain(s);
 		first = first < 0 ? first : ret;
 	}
 	ret = close_cmdq(s);
+	first = first < 0 ? first : ret;
+	ret = smmuv3_ecmdqs_disable(s);
 	first = first < 0 ? first : ret;
 	ret = smmuv3_cr0_write(s, s->cr0 & ~(SMMUV3_CR0_EVENTQEN | SMMUV3_CR0_PRIQEN));
 	first = first < 0 ? first : ret;
@@ -230,6 +245,7 @@ undo_start(struct smmuv3 *s)
 {
 	smmuv3_cr0_write(s, 0);
 	close_cmdq(s);
+	smmuv3_ecmdqs_disable(s);
 	smmuv3_irqs_disable(s);
 }
 
@@ -329,7 +345,7 @@ smmuv3_take_over(struct smmuv3 *s)
 	int ret;
 
 	s->initial_gbpa = smmuv3_read32(s->regs, SMMUV3_GBPA);
-	if (((cr0 | ack) & smmuv3_cr0_fields(s)) == 0)
+	if (((cr0 | ack) & smmuv3_cr0_fields(s)) == 0 && !smmuv3_ecmdqs_are_on(s))
 		return 0;
 	/* The driver that set GBPA is gone, and its value may not be safe: do not restore it. */
 	s->initial_gbpa = UINT32_MAX;

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "cmdq.h"
+#include "ecmdq.h"
 #include "gerror.h"
 #include "recovery.h"
 #include "smmuv3_pmd.h"
@@ -31,7 +32,8 @@ check_smmu(struct smmuv3 *s)
 		return smmuv3_give_up(s, "Service Failure Mode");
 	if (smmuv3_state_get(&s->state) == SMMUV3_STATE_FAILED)
 		return smmuv3_give_up(s, "no command is executed any more");
-	if (smmuv3_cmdq_is_stuck(&s->cmdq, rte_get_tsc_cycles(), s->timeout))
+	if (smmuv3_cmdq_is_stuck(&s->cmdq, rte_get_tsc_cycles(), s->timeout) ||
+			(unlikely(s->nb_ecmdqs != 0) && !smmuv3_ecmdqs_check(s)))
 		return smmuv3_give_up(s, "commands are not consumed (if it is a model: its thread "
 				"had no CPU, or no thread steps it)");
 	if (s->recovery.step == SMMUV3_RECOVERY_NONE && !(active & SMMUV3_GERROR_EVENTQ_ABT) &&

@@ -106,6 +106,7 @@ struct smmuv3_cmdq {
 	struct smmuv3_cmd *ring;
 	void *regs;
 	uint32_t base_reg, prod_reg, cons_reg;
+	uint32_t prod_flags;	/* bits of PROD beside the index: an ECMDQ's EN and ERRACK */
 	uint32_t sync_seq;	/* number of the last CMD_SYNC that writes the word */
 	uint64_t tail;		/* position of the next command to write */
 	uint64_t cons;		/* position of CONS as last read */

@@ -125,7 +125,7 @@ smmuv3_cmdq_publish_prod(struct smmuv3_cmdq *q)
 	smmuv3_counter_add(&q->batches, 1);
 	/* Stored before the register: see smmuv3_cmdq_load_cons(). */
 	atomic_store_explicit(&q->prod, q->tail, memory_order_release);
-	smmuv3_store_prod(q->regs, q->prod_reg, smmuv3_q_pos(q->log2, q->tail));
+	smmuv3_store_prod(q->regs, q->prod_reg, smmuv3_q_pos(q->log2, q->tail) | q->prod_flags);
 }
 
 #endif /* SMMUV3_CMDQ_RING_H */

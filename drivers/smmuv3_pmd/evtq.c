@@ -15,6 +15,7 @@
 
 #include "base.h"
 #include "cmdq.h"
+#include "ecmdq.h"
 #include "event.h"
 #include "evtq.h"
 #include "inq.h"
@@ -211,8 +212,12 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		avail = smmuv3_inq_find_entries(q, cons);
 		if (unlikely(q->prod_flags != 0))
 			return handle_prod_flags(s, cons, avail, events);
-		if (avail == 0)
+		if (avail == 0) {
+			/* Answers that found no room go before the next check. */
+			if (unlikely(s->nb_ecmdqs != 0))
+				smmuv3_cmdq_try_flush(smmuv3_ecmdq_of_thread(s));
 			return 0;
+		}
 	}
 	n = RTE_MIN(avail, n);
 	/* Pairs with the release in smmuv3_recovery_advance(). */

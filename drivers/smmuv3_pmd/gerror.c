@@ -12,6 +12,7 @@
 
 #include "base.h"
 #include "cmdq.h"
+#include "ecmdq.h"
 #include "gerror.h"
 #include "inq.h"
 #include "irq.h"
@@ -39,6 +40,8 @@ smmuv3_gerror_check_cmdq(struct smmuv3 *s, bool force)
 
 	if (smmuv3_state_get(&s->state) < SMMUV3_STATE_STARTING)
 		return;
+	if (unlikely(s->nb_ecmdqs != 0))
+		smmuv3_ecmdqs_repair(s);
 	if (!force && (s->cmdq.word == NULL || smmuv3_load_word(&s->words->gerror.v) == 0))
 		return;
 	if (!smmuv3_cmdq_try_own(&s->cmdq))
@@ -48,6 +51,8 @@ smmuv3_gerror_check_cmdq(struct smmuv3 *s, bool force)
 		gerror = smmuv3_load_status(s->regs, SMMUV3_GERROR);
 		if (gerror != UINT32_MAX && (gerror ^ s->gerrorn) & SMMUV3_GERROR_CMDQ_ERR)
 			smmuv3_cmdq_handle_error(&s->cmdq);
+		if (gerror != UINT32_MAX && (gerror ^ s->gerrorn) & SMMUV3_GERROR_CMDQP_ERR)
+			smmuv3_ecmdqs_note_error(s);
 	}
 	smmuv3_cmdq_disown(&s->cmdq);
 }
@@ -78,6 +83,8 @@ smmuv3_gerror_handle(struct smmuv3 *s)
 	active = (active ^ s->gerrorn) & SMMUV3_GERROR_ALL;
 	if (active & SMMUV3_GERROR_CMDQ_ERR)
 		smmuv3_cmdq_handle_error(&s->cmdq);
+	if (active & SMMUV3_GERROR_CMDQP_ERR)
+		smmuv3_ecmdqs_note_error(s);
 	if (active & MSI_ABORTS) {
 		smmuv3_counter_add(&s->msi_aborts, __builtin_popcountll(active & MSI_ABORTS));
 		smmuv3_gerror_ack(s, active & MSI_ABORTS);

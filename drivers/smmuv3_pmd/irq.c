@@ -30,6 +30,7 @@
 #include "backend.h"
 #include "backlog.h"
 #include "base.h"
+#include "ecmdq.h"
 #include "inq.h"
 #include "irq.h"
 #include "priq.h"
@@ -149,7 +150,7 @@ has_unreported_work(struct smmuv3 *s)
 	return inq_has_entries(&s->evtq.q) || (s->pri && priq_has_work(s)) ||
 		((gerror ^ smmuv3_read32(s->regs, SMMUV3_GERRORN)) & SMMUV3_GERROR_ALL) != 0 ||
 		s->recovery.step != SMMUV3_RECOVERY_NONE ||
-		smmuv3_backlog_has_cmd(&s->cmdq.backlog) ||
+		smmuv3_backlog_has_cmd(&s->cmdq.backlog) || smmuv3_ecmdqs_have_backlog(s) ||
 		atomic_load_explicit(&s->recovery.wanted, memory_order_relaxed);
 }
 

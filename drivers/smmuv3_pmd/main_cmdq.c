@@ -122,7 +122,7 @@ continue_wait(void *ctx, struct smmuv3_wait *w)
 	return smmuv3_wait(ctx, w);
 }
 
-static const struct smmuv3_cmdq_ops ops = {
+const struct smmuv3_cmdq_ops smmuv3_main_cmdq_ops = {
 	.wait_begin = begin_wait,
 	.wait = continue_wait,
 	.closed_error = get_closed_error,
@@ -140,7 +140,7 @@ smmuv3_main_cmdq_open(struct smmuv3 *s)
 
 	return smmuv3_cmdq_open(&s->cmdq, &(struct smmuv3_cmdq_conf){
 		.name = s->name,
-		.ops = &ops,
+		.ops = &smmuv3_main_cmdq_ops,
 		.ctx = s,
 		.state = &s->state,
 		.regs = s->regs,

@@ -10,6 +10,10 @@
  */
 
 struct smmuv3;
+struct smmuv3_cmdq_ops;
+
+/* The context is struct smmuv3. */
+extern const struct smmuv3_cmdq_ops smmuv3_main_cmdq_ops;
 
 int smmuv3_main_cmdq_open(struct smmuv3 *s);
 int smmuv3_main_cmdq_alloc(struct smmuv3 *s, unsigned int log2);

@@ -24,7 +24,8 @@
  *			SMMUEN = 0 were ignored
  *	SENDING		the answers held back are sent, poll goes on: NONE
  *
- * So no answer to an old stall is in the queue when its STAG can be given to a new one.
+ * So no answer to an old stall is in a queue when its STAG can be given to a new one. Answers to
+ * stalls in ECMDQs (ecmdq.h) are treated in the same steps.
  * Records of old stalls that are still in the event queue lose their STALL flag
  * (evtq.stale_end). Start has set GBPA.ABORT, so DMA aborts meanwhile.
  *
@@ -40,6 +41,7 @@
 #include "base.h"
 #include "cmdq.h"
 #include "cr0.h"
+#include "ecmdq.h"
 #include "evtq.h"
 #include "gerror.h"
 #include "inq.h"
@@ -100,7 +102,7 @@ smmuv3_recovery_advance(struct smmuv3 *s)
 
 	switch ((enum smmuv3_recovery_step)s->recovery.step) {
 	case SMMUV3_RECOVERY_NONE:
-		if (!smmuv3_cmdq_try_own(q))
+		if (!smmuv3_ecmdqs_divert(s) || !smmuv3_cmdq_try_own(q))
 			return 0;
 		atomic_store_explicit(&s->priq.paused, true, memory_order_relaxed);
 		smmuv3_cmdq_flush_backlog(q, UINT64_MAX);
@@ -119,7 +121,8 @@ smmuv3_recovery_advance(struct smmuv3 *s)
 	case SMMUV3_RECOVERY_STOPPING:
 		if (!is_smmuen_acked(s, 0))
 			return give_up_if_late(s, "CR0.SMMUEN = 0 is not acknowledged");
-		if (smmuv3_cmdq_load_cons(q) < s->recovery.pos || !smmuv3_cmdq_try_own(q))
+		if (smmuv3_cmdq_load_cons(q) < s->recovery.pos || !smmuv3_ecmdqs_have_passed(s) ||
+				!smmuv3_cmdq_try_own(q))
 			return 0;
 		sent = smmuv3_cmdq_put_sync(q, &s->recovery.pos);
 		smmuv3_cmdq_disown(q);
@@ -144,7 +147,7 @@ smmuv3_recovery_advance(struct smmuv3 *s)
 		s->recovery.step = SMMUV3_RECOVERY_STOPPED;
 		return IOPF_CHECK_TERMINATED;
 	case SMMUV3_RECOVERY_STOPPED:
-		if (!smmuv3_cmdq_try_own(q))
+		if (!smmuv3_ecmdqs_undivert(s) || !smmuv3_cmdq_try_own(q))
 			return 0;
 		/*
 		 * The last answers to old stalls are in the backlog, and dropped as they leave it.

@@ -6,6 +6,7 @@
 #include "atc.h"
 #include "cmdq.h"
 #include "domain.h"
+#include "ecmdq.h"
 #include "pri_resp.h"
 #include "resume.h"
 #include "smmuv3_cmd.h"
@@ -23,6 +24,32 @@ make_answer_cmd(const struct iopf_answer *a)
 			a->code != IOPF_SUCCESS && a->code != IOPF_RAZWI);
 }
 
+static inline unsigned int
+make_answer_cmds(const struct iopf_answer *answers, unsigned int n, struct smmuv3_cmd *cmds)
+{
+	unsigned int k;
+
+	for (k = 0; k < SMMUV3_CHUNK && k < n; k++)
+		cmds[k] = make_answer_cmd(&answers[k]);
+	return k;
+}
+
+/* RESUMEs are in the thread's queue, PRI_RESPs in the CMDQ: see ecmdq.h. */
+static __rte_noinline uint16_t
+answer_by_ecmdq(struct smmuv3 *s, const struct iopf_answer *answers, uint16_t n)
+{
+	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
+	unsigned int i, k, j;
+
+	for (i = 0; i < n; i += k) {
+		k = make_answer_cmds(&answers[i], n - i, cmds);
+		for (j = 0; j < k && !answers[i + j].page_request; j++)
+			;
+		smmuv3_cmdq_post(j == k ? smmuv3_ecmdq_of_thread(s) : &s->cmdq, cmds, k);
+	}
+	return n;
+}
+
 uint16_t
 smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 {
@@ -30,9 +57,10 @@ smmuv3_answer(void *priv, const struct iopf_answer *answers, uint16_t n)
 	struct smmuv3 *s = priv;
 	unsigned int i, k;
 
+	if (unlikely(s->nb_ecmdqs != 0))
+		return answer_by_ecmdq(s, answers, n);
 	for (i = 0; i < n; i += k) {
-		for (k = 0; k < SMMUV3_CHUNK && i + k < n; k++)
-			cmds[k] = make_answer_cmd(&answers[i + k]);
+		k = make_answer_cmds(&answers[i], n - i, cmds);
 		smmuv3_cmdq_post(&s->cmdq, cmds, k);
 	}
 	return n;
@@ -79,7 +107,7 @@ smmuv3_answer_after(void *priv, void *handle, const struct iopf_inv *inv, uint16
 	for (i = 0; i < first; i++)
 		cmds[used++] = make_answer_cmd(&answers[i]);
 	if (used > 0)
-		smmuv3_cmdq_post(&s->cmdq, cmds, used);
+		smmuv3_cmdq_post(s->pri ? &s->cmdq : smmuv3_thread_cmdq(s), cmds, used);
 	if (n > first)
 		smmuv3_answer(s, &answers[first], n - first);
 	return n;

@@ -20,6 +20,7 @@
 #include "cmdq.h"
 #include "dev.h"
 #include "domain.h"
+#include "ecmdq.h"
 #include "evtq.h"
 #include "gbpa.h"
 #include "idr.h"
@@ -62,6 +63,7 @@ static const char *const params[] = {
 	"model_pps",
 	"model_priq",
 	"model_s2",
+	"model_ecmdq",
 	"model_cpu",
 	"model_harsh",
 	"model_seed",
@@ -155,6 +157,7 @@ close_all(struct smmuv3 *s)
 {
 	smmuv3_atc_close(s);
 	smmuv3_strtab_close(s);
+	smmuv3_ecmdqs_close(s);
 	smmuv3_main_cmdq_close(s);
 	smmuv3_mem_free(s, &s->evtq.q.mem);
 	smmuv3_mem_free(s, &s->priq.q.mem);
@@ -206,6 +209,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	ret = smmuv3_idr_read(s);
 	if (ret < 0)
 		goto fail;
+	smmuv3_ecmdqs_probe(s);
 	ret = smmuv3_take_over(s);
 	if (ret < 0)
 		goto fail;
@@ -223,6 +227,9 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 	if (ret < 0)
 		goto fail;
 	ret = smmuv3_main_cmdq_open(s);
+	if (ret < 0)
+		goto fail;
+	ret = smmuv3_ecmdqs_open(s);
 	if (ret < 0)
 		goto fail;
 	ret = smmuv3_strtab_open(s);
@@ -395,7 +402,7 @@ struct iopf_driver smmuv3_pmd = {
 	.usage = "vfio=DEVICE[,close=block|restore] | model=NAME[,close=...]"
 		"[,model_sid_bits=N][,model_ssid_bits=N][,model_stall_max=N]"
 		"[,model_stall_model=N][,model_evtq=LOG2][,model_cmdq=LOG2][,model_pri=1]"
-		"[,model_pps=1][,model_priq=LOG2][,model_s2=1][,model_cpu=N]"
+		"[,model_pps=1][,model_priq=LOG2][,model_s2=1][,model_ecmdq=LOG2][,model_cpu=N]"
 		"[,model_harsh=MASK][,model_seed=N]",
 	.ops = {
 		.open = pmd_open,

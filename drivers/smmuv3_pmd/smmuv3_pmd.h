@@ -36,6 +36,7 @@
 #include "strtab.h"
 
 struct smmuv3_atc;
+struct smmuv3_ecmdq;
 
 /* For tests, which call its operations directly. */
 extern struct iopf_driver smmuv3_pmd;
@@ -60,6 +61,12 @@ struct smmuv3 {
 	unsigned int cmdq_log2_max, evtq_log2_max, priq_log2_max;
 	bool ats, pri;
 	uint32_t errata;		/* SMMUV3_ERRATUM_* */
+	struct smmuv3_ecmdq *ecmdqs;	/* those that the driver uses: see ecmdq.h */
+	unsigned int nb_ecmdqs;
+	struct {
+		uint32_t first, stride;	/* offsets of the registers */
+		unsigned int nb;	/* that the SMMU has; 0: none, or not mapped */
+	} ecmdq_regs;
 
 	/* Read by all threads, written seldom: beside the read-only fields. */
 	smmuv3_state_word_t state;
@@ -75,6 +82,8 @@ struct smmuv3 {
 	bool suspended;			/* the last suspend succeeded, and no start came since */
 	bool gbpa_logged;
 	uint32_t gerror_checks;
+	_Atomic bool ecmdq_error;	/* an ECMDQ may have an error */
+	unsigned int nb_ecmdqs_owned;	/* by start */
 	bool priq_abort_logged;
 	_Atomic uint64_t resets;
 	_Atomic uint64_t evtq_aborts;
@@ -89,7 +98,7 @@ struct smmuv3 {
 	 */
 	pthread_mutex_t tables_lock;
 	struct smmuv3_mem_pool pool;
-	struct smmuv3_mem words_mem;
+	struct smmuv3_mem words_mem, ecmdq_words;
 	unsigned int cmdq_log2, evtq_log2, priq_log2;	/* as configured */
 	struct smmuv3_strtab strtab;
 	struct smmuv3_ids asids, vmids;

@@ -4,6 +4,7 @@
 /* The state of an SMMU, and queries that read its registers. */
 
 #include "cr0.h"
+#include "ecmdq.h"
 #include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
@@ -112,5 +113,6 @@ smmuv3_uses_memory(struct smmuv3 *s)
 		return false;
 	return ((smmuv3_load_status(s->regs, SMMUV3_CR0ACK) |
 			smmuv3_read32(s->regs, SMMUV3_CR0)) & on) != 0 ||
-		smmuv3_load_status(s->regs, SMMUV3_IRQ_CTRLACK) != 0;
+		smmuv3_load_status(s->regs, SMMUV3_IRQ_CTRLACK) != 0 ||
+		smmuv3_ecmdqs_are_on(s);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "cmdq.h"
+#include "ecmdq.h"
 #include "evtq.h"
 #include "priq.h"
 #include "smmuv3_order.h"
@@ -65,11 +66,19 @@ const unsigned int smmuv3_nb_stats = RTE_DIM(stats);
 uint64_t
 smmuv3_stat(const void *priv, unsigned int i, const char **name)
 {
-	const _Atomic uint64_t *counter = RTE_PTR_ADD(priv, stats[i].offset);
+	size_t at = stats[i].offset;
+	const _Atomic uint64_t *counter = RTE_PTR_ADD(priv, at);
+	uint64_t n = atomic_load_explicit(counter, memory_order_relaxed);
+	const struct smmuv3 *s = priv;
 
 	if (name != NULL)
 		*name = stats[i].name;
-	return atomic_load_explicit(counter, memory_order_relaxed);
+	/* The counters of a command queue are sums of all queues. */
+	for (unsigned int k = 0; k < s->nb_ecmdqs && at < sizeof(s->cmdq); k++) {
+		counter = RTE_PTR_ADD(&s->ecmdqs[k].q, at);
+		n += atomic_load_explicit(counter, memory_order_relaxed);
+	}
+	return n;
 }
 
 static const struct {
@@ -126,6 +135,14 @@ smmuv3_dump(const void *priv, FILE *f)
 	/* Counted since open. The positions prod and cons skip entries at each start. */
 	fprintf(f, "  command queue of %u entries: %" PRIu64 " written\n", 1u << s->cmdq_log2,
 			atomic_load_explicit(&s->cmdq.commands, memory_order_relaxed));
+	if (s->nb_ecmdqs > 0) {
+		uint64_t n = 0;
+
+		for (unsigned int k = 0; k < s->nb_ecmdqs; k++)
+			n += atomic_load_explicit(&s->ecmdqs[k].q.commands, memory_order_relaxed);
+		fprintf(f, "  %u ECMDQs of %u entries: %" PRIu64 " written\n", s->nb_ecmdqs,
+				1u << s->cmdq_log2, n);
+	}
 	fprintf(f, "  event queue of %u entries: %" PRIu64 " read\n", 1u << s->evtq_log2,
 			atomic_load_explicit(&s->evtq.q.entries, memory_order_relaxed));
 	if (s->pri)

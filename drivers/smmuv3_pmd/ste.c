@@ -5,6 +5,7 @@
 
 #include "cmdq.h"
 #include "dev.h"
+#include "ecmdq.h"
 #include "nested.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
@@ -117,6 +118,13 @@ smmuv3_stes_start(struct smmuv3 *s, struct smmuv3_dev *dev)
 
 	if (dev->stage2 != NULL)
 		smmuv3_stage2_make_words(s, dev->stage2, dev->stall, &words[1], &words[2]);
+	/*
+	 * From here on accesses may stall. A RESUME for a stall that STALL_TERM has ended, in
+	 * another queue, is in no order with the commands below: the SMMU has to consume it first.
+	 */
+	ret = smmuv3_ecmdqs_sync(s);
+	if (ret < 0)
+		return ret;
 	/* After a switch that failed half-way word 1 may be of the former domain. */
 	if (!dev->words_written || (dev->nested != NULL && words[0] != dev->word1)) {
 		ret = set_words(s, dev, 1, words, RTE_DIM(words));

@@ -7,6 +7,7 @@
 #include "base.h"
 #include "cmdq.h"
 #include "domain.h"
+#include "ecmdq.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
 #include "smmuv3_pmd.h"
@@ -138,7 +139,7 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 			nb_more = 1;
 		}
 		if (used > 0 && (i == n || used + nb_more > SMMUV3_CHUNK)) {
-			ret = smmuv3_cmdq_sync(&s->cmdq, cmds, used, &failed);
+			ret = smmuv3_cmdq_sync(smmuv3_thread_cmdq(s), cmds, used, &failed);
 			if (ret < 0) {
 				*done = range_of[failed];
 				return ret;

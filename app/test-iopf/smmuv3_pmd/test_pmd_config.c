@@ -40,7 +40,7 @@ test_device_strings_are_parsed_strictly(void **state)
 		"model_cmdq=4", "model=a,model_pri=2", "model=a,model_pps=1",
 		"model=a,model_priq=4", "model=a,model_pri=0,model_priq=4",
 		"model=a,model_pri=1,model_priq=20", "model=a,model_harsh=0x1000",
-		"model=a,model_seed=0", "model=a,model_s2=2",
+		"model=a,model_seed=0", "model=a,model_s2=2", "model=a,model_ecmdq=9",
 	};
 	struct iopf_iommu_info info;
 	void *priv, *again;
@@ -152,6 +152,33 @@ test_stage2_is_there_only_when_asked_for(void **state)
 }
 
 static void
+test_ecmdqs_are_there_only_when_asked_for(void **state)
+{
+	static const struct {
+		const char *string;
+		unsigned int nb, used;
+	} rows[] = {
+		{ "model=a", 0, 0 }, { "model=a,model_ecmdq=0", 1, 1 },
+		{ "model=a,model_ecmdq=3", 8, 8 }, { "model=a,model_ecmdq=8,model_pri=1", 256, 16 },
+	};
+	struct iopf_iommu_info info;
+	void *priv;
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(rows); i++) {
+		const struct smmuv3 *s;
+
+		assert_int_equal(open_string(rows[i].string, &info, &priv), 0);
+		s = priv;
+		assert_int_equal(s->ecmdq_regs.nb, rows[i].nb);
+		assert_int_equal(s->nb_ecmdqs, rows[i].used);
+		assert_int_equal(smmuv3_pmd.ops.start(priv), 0);
+		assert_int_equal(smmuv3_pmd.ops.stop(priv), 0);
+		smmuv3_pmd.ops.close(priv);
+	}
+}
+
+static void
 test_the_request_queue_has_at_most_4096_entries(void **state)
 {
 	static const struct {
@@ -214,6 +241,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_device_string_makes_a_harsh_model),
 	cmocka_unit_test(test_page_requests_are_there_only_when_asked_for),
 	cmocka_unit_test(test_stage2_is_there_only_when_asked_for),
+	cmocka_unit_test(test_ecmdqs_are_there_only_when_asked_for),
 	cmocka_unit_test(test_the_request_queue_has_at_most_4096_entries),
 	cmocka_unit_test(test_queue_sizes_are_checked),
 };
