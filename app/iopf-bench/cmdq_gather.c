@@ -86,12 +86,16 @@ lock_shared(struct gather_queue *q)
 			memory_order_relaxed));
 }
 
+/* The SMMU has consumed all before @p end, the reader's own CMD_SYNC. */
 static void
-unlock_shared(struct gather_queue *q)
+unlock_shared(struct gather_queue *q, uint32_t end)
 {
-	/* The last reader: no other thread changes CONS until it leaves. */
+	/*
+	 * The last reader: no other thread changes CONS until it leaves. Not the CONS of now: that
+	 * may be beyond the CMD_SYNC of a reader that has come meanwhile.
+	 */
 	if (atomic_load_explicit(&q->lock, memory_order_relaxed) == 1)
-		atomic_store_explicit(&q->index.half.cons, load_cons(q), memory_order_relaxed);
+		atomic_store_explicit(&q->index.half.cons, end, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&q->lock, 1, memory_order_release);
 }
 
@@ -255,7 +259,7 @@ issue(struct gather_queue *q, const struct smmuv3_cmd *cmds, unsigned int n, boo
 	while (smmuv3_load_word((const smmuv3_reg32_t *)(const void *)entry) != 0)
 		if (!cmdq_wait(q->rig, &w))
 			return -ETIMEDOUT;
-	unlock_shared(q);
+	unlock_shared(q, pos);
 	return 0;
 }
 
