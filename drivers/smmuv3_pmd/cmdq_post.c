@@ -105,22 +105,24 @@ put_answers(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n
 		smmuv3_counter_add(&q->full, 1);
 		n = room;
 	}
+	if (likely(q->divert == 0)) {
+		smmuv3_cmdq_put_cmds(q, cmds, n);
+		return n;
+	}
 	for (i = 0; i < n; i++) {
-		if (!try_divert(q, &cmds[i]))
+		if (!divert_cmd(q, &cmds[i]))
 			smmuv3_cmdq_put_cmd(q, &cmds[i]);
 	}
 	return n;
 }
 
 /* Move the backlog up to the position @p end into the queue. True when there is room for more. */
-static bool
-flush_backlog(struct smmuv3_cmdq *q, uint64_t end)
+static __rte_noinline bool
+move_backlog(struct smmuv3_cmdq *q, uint64_t end)
 {
 	struct smmuv3_cmd cmd;
 	uint64_t room;
 
-	if (likely(!smmuv3_backlog_has_cmd(&q->backlog)))
-		return true;
 	room = smmuv3_cmdq_is_closed(q) ? UINT64_MAX :
 			count_free_for_answers(q, smmuv3_cmdq_entries(q));
 	/* divert_cmd() puts commands back behind this position: do not pop them again. */
@@ -142,6 +144,12 @@ flush_backlog(struct smmuv3_cmdq *q, uint64_t end)
 	return false;
 }
 
+static inline bool
+flush_backlog(struct smmuv3_cmdq *q, uint64_t end)
+{
+	return likely(!smmuv3_backlog_has_cmd(&q->backlog)) || move_backlog(q, end);
+}
+
 static __rte_noinline void
 report_leftover(struct smmuv3_cmdq *q)
 {
@@ -153,7 +161,7 @@ report_leftover(struct smmuv3_cmdq *q)
  * The owner's steps O1 to O3. Bounded by the commands in the backlog: each iteration moves at least
  * one command out of it, or is the last.
  */
-static inline void
+static __rte_noinline void
 release_and_recheck(struct smmuv3_cmdq *q, bool room)
 {
 	for (;;) {
@@ -172,31 +180,67 @@ release_and_recheck(struct smmuv3_cmdq *q, bool room)
 	}
 }
 
-void
-smmuv3_cmdq_post(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
+/* The same where the backlog is empty and no answer is held: usually one look. */
+static inline void
+release_and_recheck_once(struct smmuv3_cmdq *q)
 {
-	unsigned int done;
-	bool room;
+	smmuv3_cmdq_clear_owner(q);
+	smmuv3_io_mb();
+	if (unlikely(smmuv3_backlog_has_cmd(&q->backlog)))
+		smmuv3_cmdq_try_flush(q);
+}
 
-	if (likely(smmuv3_cmdq_try_own(q))) {
-		room = flush_backlog(q, UINT64_MAX);
-		if (unlikely(smmuv3_cmdq_is_closed(q))) {
-			smmuv3_counter_add(&q->dropped, n);
-			done = n;
-		} else {
-			done = room ? put_answers(q, cmds, n) : 0;
-		}
-		smmuv3_cmdq_publish_prod(q);
-		if (unlikely(done < n)) {
-			push_to_backlog(q, cmds + done, n - done);
-			room = false;
-		}
-		release_and_recheck(q, room);
-		return;
+/* Owner. */
+static __rte_noinline void
+post_as_owner(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
+{
+	bool room = flush_backlog(q, UINT64_MAX);
+	unsigned int done;
+
+	if (unlikely(smmuv3_cmdq_is_closed(q))) {
+		smmuv3_counter_add(&q->dropped, n);
+		done = n;
+	} else {
+		done = room ? put_answers(q, cmds, n) : 0;
 	}
+	smmuv3_cmdq_publish_prod(q);
+	if (unlikely(done < n)) {
+		push_to_backlog(q, cmds + done, n - done);
+		room = false;
+	}
+	release_and_recheck(q, room);
+}
+
+static __rte_noinline void
+post_to_backlog(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
+{
 	push_to_backlog(q, cmds, n);
 	smmuv3_io_mb();
 	smmuv3_cmdq_try_flush(q);
+}
+
+/* Nothing waits in the backlog, no answer is held, and the known entries suffice. Owner. */
+static inline bool
+is_post_simple(const struct smmuv3_cmdq *q, unsigned int n)
+{
+	return !smmuv3_backlog_has_cmd(&q->backlog) && !smmuv3_cmdq_is_closed(q) &&
+		q->divert == 0 &&
+		atomic_load_explicit(&q->sync_waiters, memory_order_relaxed) == 0 &&
+		smmuv3_cmdq_entries(q) - (q->tail - q->cons) >= n;
+}
+
+void
+smmuv3_cmdq_post(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
+{
+	if (unlikely(!smmuv3_cmdq_try_own(q))) {
+		post_to_backlog(q, cmds, n);
+	} else if (unlikely(!is_post_simple(q, n))) {
+		post_as_owner(q, cmds, n);
+	} else {
+		smmuv3_cmdq_put_cmds(q, cmds, n);
+		smmuv3_cmdq_publish_prod(q);
+		release_and_recheck_once(q);
+	}
 }
 
 void
@@ -214,8 +258,14 @@ smmuv3_cmdq_try_flush(struct smmuv3_cmdq *q)
 void
 smmuv3_cmdq_disown(struct smmuv3_cmdq *q)
 {
-	bool room = flush_backlog(q, UINT64_MAX);
+	bool room;
 
+	if (likely(!smmuv3_backlog_has_cmd(&q->backlog) && q->divert == 0)) {
+		smmuv3_cmdq_publish_prod(q);
+		release_and_recheck_once(q);
+		return;
+	}
+	room = flush_backlog(q, UINT64_MAX);
 	smmuv3_cmdq_publish_prod(q);
 	release_and_recheck(q, room);
 }

@@ -113,19 +113,44 @@ smmuv3_cmdq_put_cmd(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 		smmuv3_cmdq_record_unsynced(q, cmd);
 }
 
+/* Commands in a cache line, and from the end of the queue to a line that is prefetched. */
+#define SMMUV3_LINE_CMDS	4
+#define SMMUV3_AHEAD_CMDS	16
+
+/* There is room for all of them. */
+static inline void
+smmuv3_cmdq_put_cmds(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
+{
+	struct smmuv3_cmd *ring = q->ring;
+	unsigned int log2 = q->log2, i;
+	uint64_t tail = q->tail;
+
+	if (unlikely(q->records_cmds)) {
+		for (i = 0; i < n; i++)
+			smmuv3_cmdq_put_cmd(q, &cmds[i]);
+		return;
+	}
+	for (i = 0; i < n; i++)
+		ring[smmuv3_q_slot(log2, tail + i)] = cmds[i];
+	q->tail = tail + n;
+	/* The SMMU has read these lines a lap ago: each would be a miss of a later call. */
+	for (i = 0; i < n; i += SMMUV3_LINE_CMDS)
+		smmuv3_prefetch_write(&ring[smmuv3_q_slot(log2, tail + SMMUV3_AHEAD_CMDS + i)]);
+}
+
 /* Make the written commands visible to the SMMU: store CMDQ_PROD. */
 static inline void
 smmuv3_cmdq_publish_prod(struct smmuv3_cmdq *q)
 {
-	uint64_t prod = atomic_load_explicit(&q->prod, memory_order_relaxed);
+	uint64_t prod = atomic_load_explicit(&q->prod, memory_order_relaxed), tail = q->tail;
 
-	if (q->tail == prod)
+	if (tail == prod)
 		return;
-	smmuv3_counter_add(&q->commands, q->tail - prod);
-	smmuv3_counter_add(&q->batches, 1);
 	/* Stored before the register: see smmuv3_cmdq_load_cons(). */
-	atomic_store_explicit(&q->prod, q->tail, memory_order_release);
-	smmuv3_store_prod(q->regs, q->prod_reg, smmuv3_q_pos(q->log2, q->tail) | q->prod_flags);
+	atomic_store_explicit(&q->prod, tail, memory_order_release);
+	smmuv3_store_prod(q->regs, q->prod_reg, smmuv3_q_pos(q->log2, tail) | q->prod_flags);
+	smmuv3_counter_add(&q->commands, tail - prod);
+	smmuv3_counter_add(&q->batches, 1);
 }
 
 #endif /* SMMUV3_CMDQ_RING_H */

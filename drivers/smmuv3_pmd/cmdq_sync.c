@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+#include <rte_pause.h>
+
 #include "backlog.h"
 #include "base.h"
 #include "cmdq.h"
@@ -28,6 +30,7 @@ struct batch {
 	bool held_back;			/* a recovery was under way at the last attempt */
 	uint32_t seq, epoch;		/* number of its CMD_SYNC; epoch at the call */
 	uint64_t backlog_end, errors;
+	const struct smmuv3_cmd *next;	/* entry behind the CMD_SYNC; NULL: not written at once */
 	uint64_t pos[SMMUV3_CHUNK + 1];
 };
 
@@ -64,6 +67,30 @@ sync_other_atcs(struct smmuv3_cmdq *q)
 	return true;
 }
 
+static inline struct smmuv3_cmd
+make_sync(struct smmuv3_cmdq *q, struct batch *b)
+{
+	if (q->word == NULL)
+		return smmuv3_cmd_sync();
+	b->seq = ++q->sync_seq;
+	return smmuv3_cmd_sync_msi(q->word_addr, b->seq);
+}
+
+/* Write the whole batch: there is room. */
+static inline void
+put_whole_batch(struct smmuv3_cmdq *q, struct batch *b)
+{
+	const struct smmuv3_cmd sync = make_sync(q, b);
+	uint64_t tail = q->tail;
+
+	smmuv3_cmdq_put_cmds(q, b->cmds, b->n);
+	smmuv3_cmdq_put_cmd(q, &sync);
+	for (b->put = 0; b->put <= b->n; b->put++)
+		b->pos[b->put] = tail + b->put;
+	b->next = &q->ring[smmuv3_q_slot(q->log2, tail + b->put)];
+	smmuv3_counter_add(&q->syncs, 1);
+}
+
 /* Write as many commands as there is room for. Owner. */
 static void
 put_batch(struct smmuv3_cmdq *q, struct batch *b)
@@ -72,24 +99,26 @@ put_batch(struct smmuv3_cmdq *q, struct batch *b)
 	b->held_back = b->atc && q->divert & SMMUV3_DIVERT_PRI_RESP;
 	if (b->held_back)
 		return;
-	/* Answers that were posted before go first. Later ones do not delay this batch. */
-	if (!smmuv3_cmdq_flush_backlog(q, b->backlog_end))
+	/*
+	 * All answers that wait go first, and are published now: they are not behind commands that
+	 * the SMMU does not see yet. Those posted before the call must have left the backlog; the
+	 * later ones do not delay this batch.
+	 */
+	if (unlikely(smmuv3_backlog_has_cmd(&q->backlog)))
+		smmuv3_cmdq_flush_backlog(q, UINT64_MAX);
+	if (unlikely(smmuv3_backlog_is_before(&q->backlog, b->backlog_end)))
 		return;
 	if (unlikely(q->sync_batches) && b->put == 0 && !make_room_for_batch(q, b))
 		return;
 	if (b->atc && b->put == 0 && unlikely(q->sync_sid != 0) && !sync_other_atcs(q))
 		return;
+	if (likely(b->put == 0 && smmuv3_cmdq_count_free(q, b->n + 1) > b->n)) {
+		put_whole_batch(q, b);
+		return;
+	}
 	while (b->put <= b->n && smmuv3_cmdq_count_free(q, 1) > 0) {
-		struct smmuv3_cmd cmd;
+		const struct smmuv3_cmd cmd = b->put < b->n ? b->cmds[b->put] : make_sync(q, b);
 
-		if (b->put < b->n) {
-			cmd = b->cmds[b->put];
-		} else if (q->word != NULL) {
-			b->seq = ++q->sync_seq;
-			cmd = smmuv3_cmd_sync_msi(q->word_addr, b->seq);
-		} else {
-			cmd = smmuv3_cmd_sync();
-		}
 		b->pos[b->put++] = q->tail;
 		smmuv3_cmdq_put_cmd(q, &cmd);
 	}
@@ -128,12 +157,18 @@ is_consumed(struct smmuv3_cmdq *q, uint64_t pos, bool last)
 }
 
 static bool
+is_word_written(const struct smmuv3_cmdq *q, const struct batch *b)
+{
+	/* Pairs with the SMMU's write of the word: the effects of the CMD_SYNC are visible. */
+	return (int32_t)(smmuv3_load_word(q->word) - b->seq) >= 0;
+}
+
+static bool
 is_batch_done(struct smmuv3_cmdq *q, const struct batch *b, unsigned int nb_waits, bool last)
 {
 	if (b->put <= b->n)
 		return false;
-	/* Pairs with the SMMU's write of the word: the effects of the CMD_SYNC are visible. */
-	if (q->word != NULL && (int32_t)(smmuv3_load_word(q->word) - b->seq) >= 0)
+	if (q->word != NULL && is_word_written(q, b))
 		return true;
 	/* A word can be lost: its write was aborted, or the CMD_SYNC was rewritten. */
 	if (q->word != NULL && nb_waits % 64 != 0 && !last)
@@ -238,6 +273,52 @@ report_timeout(struct smmuv3_cmdq *q, const struct batch *b)
 	return -ETIMEDOUT;
 }
 
+/*
+ * Read what the end of the call is compared with. Before it: the barrier C2 of state.h, or
+ * ownership of a queue that takes commands.
+ */
+static inline void
+begin_batch(struct smmuv3_cmdq *q, struct batch *b)
+{
+	b->backlog_end = smmuv3_backlog_load_end(&q->backlog);
+	b->epoch = SMMUV3_STATE_EPOCH(smmuv3_state_load(q->state));
+	/* Pairs with the release in smmuv3_cmdq_record_error(). */
+	b->errors = atomic_load_explicit(&q->nb_errors, memory_order_acquire);
+}
+
+/* Begin, and write the batch if no other thread owns the queue. */
+static inline void
+try_put_first(struct smmuv3_cmdq *q, struct batch *b)
+{
+	if (likely(smmuv3_cmdq_try_own(q))) {
+		begin_batch(q, b);
+		if (likely(!smmuv3_cmdq_is_closed(q)))
+			put_batch(q, b);
+		smmuv3_cmdq_disown(q);
+		if (likely(b->put > b->n))
+			return;
+	}
+	smmuv3_io_mb();
+	if (b->put == 0)
+		begin_batch(q, b);
+}
+
+/* Usually a CMD_SYNC completes in less time than these pauses take. */
+#define SPINS	64
+
+static inline bool
+spin_on_word(const struct smmuv3_cmdq *q, const struct batch *b)
+{
+	unsigned int i;
+
+	for (i = 0; i < SPINS; i++) {
+		if (is_word_written(q, b))
+			return true;
+		rte_pause();
+	}
+	return false;
+}
+
 int
 smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
 		unsigned int *failed)
@@ -254,15 +335,17 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	b.held_back = false;
 	b.put = 0;
 	b.seq = 0;
-	b.backlog_end = smmuv3_backlog_load_end(&q->backlog);
-	/* C2 of state.h. */
-	smmuv3_io_mb();
-	b.epoch = SMMUV3_STATE_EPOCH(smmuv3_state_load(q->state));
-	/* Pairs with the release in smmuv3_cmdq_record_error(). */
-	b.errors = atomic_load_explicit(&q->nb_errors, memory_order_acquire);
+	b.next = NULL;
 	if (failed != NULL)
 		*failed = 0;
+	try_put_first(q, &b);
 	q->ops->wait_begin(q->ctx, &w);
+	if (likely(b.put > n)) {
+		/* Lets an SMMU without a thread run. */
+		expired = !q->ops->wait(q->ctx, &w);
+		if (q->word != NULL && likely(spin_on_word(q, &b)))
+			goto done;
+	}
 	while (!is_batch_done(q, &b, w.n, expired)) {
 		if (is_batch_void(q, &b, &ret))
 			goto out;
@@ -281,6 +364,9 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 		}
 		expired = !q->ops->wait(q->ctx, &w);
 	}
+done:
+	/* The SMMU has read its line, with the last commands. */
+	smmuv3_prefetch_write(b.next);
 	first = n > 0 ? find_first_failed(q, &b) : 0;
 	ret = first == n ? 0 : -EIO;
 	if (ret < 0 && failed != NULL)

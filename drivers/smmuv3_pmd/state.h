@@ -46,8 +46,12 @@
  * queue and has loaded, as its owner, a state that is not OFF. A stop holds ctl, and stores OFF as
  * the owner of the queue. devtools/spin/suspend.pml checks this.
  *
+ * A caller that owns the queue, and finds that it takes commands, needs no barrier: start owns the
+ * queue while it stores STARTING, so that the caller loads the epoch of its own commands, and their
+ * PROD store orders C1.
+ *
  * devtools/spin/state_off.pml checks the rest. It fails without either barrier, without the
- * epoch, and if OFF is stored before SMMUEN reads 0.
+ * epoch, if OFF is stored before SMMUEN reads 0, and if start does not own the queue.
  */
 
 #include <stdatomic.h>
