@@ -136,6 +136,72 @@ a_resume_that_fails_is_told_and_tried_again(void **state)
 	power_close(&p);
 }
 
+/* A deferred handler that is at work while the IOMMU is suspended by force. */
+static struct {
+	_Atomic bool hold;
+	_Atomic unsigned int began, ended;
+	_Atomic int stale;
+} work;
+
+static enum iopf_verdict
+work_long(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	const struct iopf_inv inv = { .all = true };
+
+	(void)ctx;
+	atomic_fetch_add(&work.began, 1);
+	while (atomic_load(&work.hold))
+		sched_yield();
+	if (iopf_invalidate(domain, &inv, 1, NULL) == 0)
+		atomic_store(&work.stale, iopf_group_respond(group->id, IOPF_SUCCESS));
+	atomic_fetch_add(&work.ended, 1);
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static void
+a_handler_at_work_ends_while_it_is_suspended(void **state)
+{
+	struct pcie_fn fn = { .dev = NULL };
+	struct pcie_space space = { .domain = NULL };
+	struct iopf_worker *worker = iopf_worker_create(NULL);
+	struct smmuv3_model_dma *dma;
+	struct iopf_domain *domain;
+	struct power p;
+
+	(void)state;
+	assert_non_null(worker);
+	power_open(&p, false, NULL);
+	domain = iopf_domain_create(&(struct iopf_domain_conf){ .deferred = work_long,
+		.worker = worker });
+	assert_non_null(domain);
+	pcie_add_stalling_fn(&p.r, &fn, 9, NULL);
+	dma = pcie_create_engine(&p.r, &fn, &(struct smmuv3_model_dma_conf){ .depth = 8 });
+	assert_int_equal(iopf_domain_attach(domain, fn.dev, IOPF_NO_PASID), 0);
+	atomic_store(&work.hold, true);
+	pcie_write(&p.r, dma, 0, 1);
+	pcie_run(&p.r);
+	while (work.began == 0)
+		sched_yield();
+	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+	assert_int_equal(iopf_iommu_suspend(p.r.iommu, IOPF_SUSPEND_FORCE), 0);
+	assert_int_equal(work.ended, 0);
+	atomic_store(&work.hold, false);
+	while (work.ended == 0)
+		sched_yield();
+	assert_int_equal(work.stale, -ESTALE);
+	assert_int_equal(iopf_domain_detach(domain, fn.dev, IOPF_NO_PASID), 0);
+	assert_int_equal(iopf_domain_stat(domain, IOPF_STAT_TERMINATED), 1);
+	assert_int_equal(iopf_iommu_resume(p.r.iommu), 0);
+	pcie_run(&p.r);
+	pcie_expect_end(dma, SMMUV3_MODEL_ABORTED);
+	power_access(&p, 0);
+	/* For the sum of all faults. */
+	space.domain = domain;
+	p.r.space[p.r.nb_spaces++] = &space;
+	power_close(&p);
+	assert_int_equal(iopf_worker_destroy(worker), 0);
+}
+
 struct user {
 	struct power *p;
 	struct smmuv3_model_dma *dma;
@@ -282,6 +348,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(it_does_not_suspend_by_itself_while_a_fault_waits),
 	cmocka_unit_test(a_use_resumes_what_the_application_has_suspended),
 	cmocka_unit_test(a_resume_that_fails_is_told_and_tried_again),
+	cmocka_unit_test(a_handler_at_work_ends_while_it_is_suspended),
 	cmocka_unit_test(an_iommu_in_use_never_suspends_at_rest),
 	cmocka_unit_test(tables_change_at_full_speed_while_it_suspends_and_resumes),
 };
