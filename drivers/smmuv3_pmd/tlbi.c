@@ -168,7 +168,7 @@ smmuv3_tlbi_has_combined(const struct smmuv3_domain *domain)
  * could combine an old entry of stage 2 again. nb_nested is read after that: see atc.c.
  * devtools/spin/nested_inv.pml checks this and answer_after().
  */
-static int
+static __rte_noinline int
 inv_combined(struct smmuv3 *s, const struct smmuv3_domain *domain, unsigned int *done)
 {
 	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_all(domain->vmid);
@@ -214,9 +214,10 @@ smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned
 		return 0;
 	}
 	ret = tlb_invalidate(s, domain, inv, n, done);
-	atc = inv_combined(s, domain, done);
-	if (ret == 0)
-		ret = atc;
+	if (unlikely(smmuv3_domain_is_stage2(domain))) {
+		atc = inv_combined(s, domain, done);
+		ret = ret < 0 ? ret : atc;
+	}
 	atc = smmuv3_atc_inv_ranges(s, domain, inv, *done);
 	if (atc < 0) {
 		/* The failed CMD_SYNC does not tell which ranges the ATC has invalidated. */
