@@ -229,6 +229,7 @@ smmuv3_ecmdqs_enable(struct smmuv3 *s)
 		e->diverts = false;
 		/* ERR, ERRACK and both indices are 0. */
 		smmuv3_cmdq_setup(&e->q);
+		atomic_store_explicit(&e->synced, e->q.tail, memory_order_relaxed);
 		store_prod(e, EN);
 	}
 	/* PROD is read-only until EN is acknowledged, and only an owner writes it. */

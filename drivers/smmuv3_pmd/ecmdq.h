@@ -10,10 +10,11 @@
  * uses one of them, so that threads do not wait for each other's commands. An SMMU without ECMDQs,
  * or whose backend maps the first two register pages only, has none: all commands go into the CMDQ.
  *
- *	thread's queue	RESUMEs; TLBIs with the CMD_SYNC of a caller that waits; for an answer after
- *			invalidations: TLBIs, CMD_SYNC and RESUMEs in one batch
+ *	thread's queue	RESUMEs; on an SMMU without page requests also TLBIs with the CMD_SYNC of a
+ *			caller that waits, and for an answer after invalidations TLBIs, CMD_SYNC and
+ *			RESUMEs in one batch
  *	CMDQ		all else: PRI_RESPs, ATC_INVs, CFGIs, STALL_TERMs, all commands of control
- *			calls; with page requests also an answer after invalidations
+ *			calls
  *
  * The SMMU executes the commands of different queues in any order, and a CMD_SYNC covers its own
  * queue only [3.5.6.1]. These are the places where the order between queues counts:
@@ -26,6 +27,9 @@
  *	  diverts the answers of all queues and waits for all queues.
  *	- A RESUME may be consumed after a younger invalidation of another thread. This does no
  *	  harm: the access translates again, with the tables as they are then.
+ *	- An ATC_INV follows the CMD_SYNC of the TLBIs of its page. With page requests both are in
+ *	  the CMDQ. Else a detach could send its ATC_INV while another thread's TLBI is under way,
+ *	  and that thread would find the device detached and send none.
  *	- ATC_INVs are in the CMDQ only: cutting an endpoint off concerns one queue.
  *	- The SMMU is stopped: all queues are drained, and each is disabled by its owner. A thread
  *	  that owns a queue reads registers, so that no stop completes meanwhile.

@@ -128,6 +128,8 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK], more[SMMUV3_CHUNK];
 	unsigned int range_of[SMMUV3_CHUNK];	/* index of the range of each command */
 	unsigned int used = 0, failed, nb_more, i, k;
+	/* ATC_INVs follow, in the CMDQ: see ecmdq.h. */
+	struct smmuv3_cmdq *q = s->pri ? &s->cmdq : smmuv3_thread_cmdq(s);
 	int ret;
 
 	*done = 0;
@@ -139,7 +141,7 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 			nb_more = 1;
 		}
 		if (used > 0 && (i == n || used + nb_more > SMMUV3_CHUNK)) {
-			ret = smmuv3_cmdq_sync(smmuv3_thread_cmdq(s), cmds, used, &failed);
+			ret = smmuv3_cmdq_sync(q, cmds, used, &failed);
 			if (ret < 0) {
 				*done = range_of[failed];
 				return ret;

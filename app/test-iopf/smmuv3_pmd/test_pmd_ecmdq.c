@@ -424,14 +424,16 @@ test_a_poll_sends_what_found_no_room(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
-/* With page requests PRI_RESPs and what comes with ATC_INVs stay in the CMDQ. */
+/* With page requests PRI_RESPs, and TLBIs that ATC_INVs follow, stay in the CMDQ. */
 static void
-test_answers_to_page_requests_are_in_the_cmdq(void **state)
+test_with_page_requests_only_resumes_are_in_the_threads_queue(void **state)
 {
 	const struct iopf_answer answers[2] = {
 		{ .sid = PMD_SID, .token = 1, .code = IOPF_INVALID },
 		{ .sid = PMD_SID, .token = 2, .code = IOPF_INVALID, .page_request = true } };
+	const struct iopf_inv inv = { .addr = PMD_VA, .size = 4096, .leaf_log2 = 12 };
 	uint64_t main_cmds, cmds;
+	unsigned int done;
 	struct pmd p;
 
 	(void)state;
@@ -447,6 +449,11 @@ test_answers_to_page_requests_are_in_the_cmdq(void **state)
 	pmd_step(&p);
 	assert_int_equal(count_ecmdq_cmds(&p), cmds + 1);
 	assert_int_equal(count_cmdq_cmds(&p), main_cmds + 2);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), 0);
+	p.ops->answer_after(p.s, p.domain, &inv, 1, answers, 1);
+	pmd_step(&p);
+	assert_int_equal(count_ecmdq_cmds(&p), cmds + 1);
+	assert_int_equal(count_cmdq_cmds(&p), main_cmds + 2 + 2 + 3);
 	p.untidy = true;
 	pmd_finish(&p, IOPF_NO_PASID);
 }
@@ -516,7 +523,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_opening_disables_ecmdqs_of_another_driver),
 	cmocka_unit_test(test_no_thread_sleeps_while_an_ecmdq_has_a_backlog),
 	cmocka_unit_test(test_a_poll_sends_what_found_no_room),
-	cmocka_unit_test(test_answers_to_page_requests_are_in_the_cmdq),
+	cmocka_unit_test(test_with_page_requests_only_resumes_are_in_the_threads_queue),
 	cmocka_unit_test(test_threads_invalidate_at_once),
 };
 
