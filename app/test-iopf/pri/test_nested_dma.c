@@ -13,6 +13,7 @@
 #include <rte_common.h>
 
 #include "iopf_pgtable.h"
+#include "iopf_power.h"
 #include "pcie_rig.h"
 #include "smmuv3_order.h"
 #include "smmuv3_spec.h"
@@ -412,7 +413,35 @@ test_a_stall_breaker_blocks_the_device(void **state)
 	close_guest(&g);
 }
 
+/* What was unmapped meanwhile is in no TLB and no ATC afterwards, whatever the stages combined. */
+static void
+test_a_suspend_forgets_combined_entries(void **state)
+{
+	struct guest g;
+
+	(void)state;
+	for (unsigned int stalls = 0; stalls < 2; stalls++) {
+		open_guest(&g, stalls);
+		for (unsigned int i = 0; i < 2; i++)
+			write_page(&g, i, 6);
+		assert_int_equal(iopf_iommu_suspend(g.r.iommu, 0), 0);
+		unmap_page(&g, DATA + 6);
+		assert_int_equal(iopf_iommu_resume(g.r.iommu), 0);
+		write_page(&g, 1, 6);
+		assert_int_equal(g.nb_seen, 1);
+		if (stalls)
+			expect_stage2(&g, 0, 1, 6, DATA + 6, IOPF_CLASS_IN);
+		else
+			assert_int_equal(g.seen[0].addr, VA(6));
+		/* Nor is the nested domain another one. */
+		write_page(&g, 0, 6);
+		assert_int_equal(g.nb_seen, 0);
+		close_guest(&g);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_a_suspend_forgets_combined_entries),
 	cmocka_unit_test(test_a_nested_domain_and_its_parent_replace_each_other),
 	cmocka_unit_test(test_a_stall_breaker_blocks_the_device),
 	cmocka_unit_test(test_a_handler_resolves_each_class),
