@@ -23,6 +23,12 @@
 #define STICKY (&(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_STICKY_TLB })
 #define MAPPERS	4
 
+/* With a command queue for each thread. */
+static const struct smmuv3_model_conf ecmdq_conf = {
+	.features = SMMUV3_MODEL_ECMDQ,
+	.choices = SMMUV3_MODEL_STICKY_TLB,
+};
+
 static void
 suspend(struct pmd *p, bool power_off)
 {
@@ -76,8 +82,10 @@ test_an_unmap_while_suspended_is_made_good(void **state)
 	struct pmd p;
 
 	(void)state;
-	for (unsigned int off = 0; off < 2; off++) {
-		pmd_open(&p, STICKY);
+	for (unsigned int i = 0; i < 4; i++) {
+		bool off = i & 1;
+
+		pmd_open(&p, i & 2 ? &ecmdq_conf : STICKY);
 		pmd_start(&p, IOPF_STALL);
 		map_new(&p, PMD_VA);
 		assert_int_equal(write_byte(&p, PMD_VA, 1), SMMUV3_MODEL_OK);
@@ -227,8 +235,8 @@ test_no_operation_accesses_a_register_while_suspended(void **state)
 	struct pmd p;
 
 	(void)state;
-	for (unsigned int pri = 0; pri < 2; pri++) {
-		pmd_open(&p, pri ? &ats_conf : NULL);
+	for (unsigned int i = 0; i < 3; i++) {
+		pmd_open(&p, i == 0 ? NULL : i == 1 ? &ats_conf : &ecmdq_conf);
 		pmd_start(&p, IOPF_STALL);
 		pmd_serve_fault(&p, PMD_VA);
 		suspend(&p, true);
@@ -362,15 +370,14 @@ map_and_unmap(void *arg)
 
 /* More threads than processors: some are preempted between any two instructions. */
 static void
-test_threads_map_and_unmap_while_it_suspends_and_resumes(void **state)
+map_while_it_suspends(const struct smmuv3_model_conf *conf)
 {
 	struct mapper mappers[MAPPERS];
 	pthread_t threads[MAPPERS];
 	_Atomic bool end = false;
 	struct pmd p;
 
-	(void)state;
-	pmd_open(&p, STICKY);
+	pmd_open(&p, conf);
 	p.s->timeout *= 60;
 	pmd_start(&p, IOPF_STALL);
 	for (unsigned int i = 0; i < MAPPERS; i++) {
@@ -396,6 +403,14 @@ test_threads_map_and_unmap_while_it_suspends_and_resumes(void **state)
 	p.s->timeout /= 60;
 	pmd_serve_fault(&p, PMD_VA);
 	pmd_finish(&p, IOPF_NO_PASID);
+}
+
+static void
+test_threads_map_and_unmap_while_it_suspends_and_resumes(void **state)
+{
+	(void)state;
+	map_while_it_suspends(STICKY);
+	map_while_it_suspends(&ecmdq_conf);
 }
 
 static const struct CMUnitTest tests[] = {
