@@ -42,9 +42,10 @@
  * while the SMMU was suspended. A map or an unmap thus pays a load of the state, and no lock and
  * no store that other threads see.
  *
- * No access of a register after a stop: a thread that accesses one holds ctl, or owns the command
- * queue and has loaded, as its owner, a state that is not OFF. A stop holds ctl, and stores OFF as
- * the owner of the queue. devtools/spin/suspend.pml checks this.
+ * No access of a register after a stop: a thread that accesses one holds ctl, or owns a command
+ * queue and has loaded, as its owner, a state that is not OFF. A stop holds ctl, stores OFF as the
+ * owner of the CMDQ, and after that owns each ECMDQ, to disable it: whoever owns one later loads
+ * OFF. devtools/spin/suspend.pml checks this, with one queue.
  *
  * A caller that owns the queue, and finds that it takes commands, needs no barrier: start owns the
  * queue while it stores STARTING, so that the caller loads the epoch of its own commands, and their
