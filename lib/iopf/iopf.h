@@ -71,12 +71,14 @@
  * (handlers that do more than answer), iopf_poller.h (poll threads), iopf_pci.h (ATS and PRI),
  * iopf_power.h (suspend and resume), iopf_policy.h (devices that may go wrong), iopf_listener.h
  * (events that need no answer), iopf_stats.h (counters), iopf_driver.h (drivers of IOMMUs),
- * iopf_pgtable.h (lib/pgtable).
+ * iopf_pgtable.h (lib/pgtable). It includes iopf_translation.h (formats of tables).
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "iopf_translation.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -299,44 +301,6 @@ struct iopf_iommu *iopf_dev_iommu(const struct iopf_dev *dev);
 void *iopf_dev_ctx(const struct iopf_dev *dev);
 
 /* Domains */
-
-/** Formats of address translation that drivers may know. */
-enum iopf_format {
-	IOPF_FORMAT_NONE,	/**< no address is mapped: each access faults */
-	IOPF_FORMAT_ARM64_S1,	/**< VMSAv8-64 stage 1, lower half */
-	/**
-	 * VMSAv8-64 stage 2: the addresses of accesses, faults and invalidations are IPAs. Such a
-	 * domain is attached with IOPF_NO_PASID, and is the device's only one.
-	 */
-	IOPF_FORMAT_ARM64_S2,
-	/**
-	 * Nested: stage 1 by the context descriptors of a guest, behind the stage 2 of
-	 * iopf_domain_conf.parent. All that a guest writes, also the addresses of its tables, is
-	 * read at IPAs of the parent. As for the parent itself, such a domain is attached with
-	 * IOPF_NO_PASID, is the device's only one, and translates all its traffic, here with each
-	 * PASID. Its faults have the PASIDs of the accesses. With IOPF_FAULT_STAGE2 map ipa in the
-	 * parent, never addr; without it the fault is the guest's own.
-	 */
-	IOPF_FORMAT_ARM64_GUEST,
-};
-
-/** For the driver; the library reads the format only. */
-struct iopf_translation {
-	enum iopf_format format;
-	uint64_t root;		/**< device address of the first table */
-	uint64_t mair;		/**< memory attributes by index [index 0: normal write-back]; stage
-				  * 2 has none */
-	uint8_t va_bits;	/**< no default; in stage 2 the width of IPAs */
-	uint8_t granule_log2;	/**< no default; one of iopf_iommu_info.granules */
-	uint8_t pa_bits;	/**< [the IOMMU's] */
-	uint8_t levels;		/**< stage 2: of the table, whose first level has 1 to 16
-				  * concatenated tables [as few as possible, as lib/pgtable] */
-	/**
-	 * IOPF_FORMAT_ARM64_GUEST, the only field of that: words 0 and 1 of the STE that the guest
-	 * wrote. Config must be that of stage 1; what a guest must not choose must be 0.
-	 */
-	uint64_t guest_ste[2];
-};
 
 struct iopf_domain_conf {
 	const char *name;		/**< for lists ["domain:N"] */
