@@ -272,6 +272,24 @@ test_waits_for_a_dead_smmu_end(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+/* An earlier driver's update that would set ABORT, and does not end: DMA is not blocked yet. */
+static void
+test_an_update_of_gbpa_that_never_ends_fails_the_start(void **state)
+{
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 1);
+	smmuv3_write32(smmuv3_model_regs(p.m), SMMUV3_GBPA, SMMUV3_GBPA_ABORT |
+			SMMUV3_GBPA_UPDATE);
+	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
+	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 0);
+	pmd_start(&p, IOPF_STALL);
+	pmd_serve_fault(&p, PMD_VA);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 static void
 test_service_failure_mode_is_reported(void **state)
 {
@@ -324,6 +342,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_running_smmu_is_taken_over),
 	cmocka_unit_test(test_an_smmu_without_coherence_or_granules_is_refused),
 	cmocka_unit_test(test_waits_for_a_dead_smmu_end),
+	cmocka_unit_test(test_an_update_of_gbpa_that_never_ends_fails_the_start),
 	cmocka_unit_test(test_service_failure_mode_is_reported),
 	cmocka_unit_test(test_errata_are_known_by_product),
 };
