@@ -42,6 +42,7 @@ EXPLAINED = [
     ('cmdq.h', 'smmuv3_backlog_has_cmd', 'it saves the flush of an empty backlog'),
     ('cmdq_ring.h', 'q->records_cmds', 'it saves two tests, each of which is repeated'),
     ('main_cmdq.c', '== SMMUV3_STATE_OFF', 'smmuv3_may_translate() returns false too'),
+    ('ecmdq.c', 's->ecmdq_error', 'the exchange that follows says the same'),
     ('cmdq_sync.c', '>= SMMUV3_STATE_FAILED', 'it leaves registers out of a line of the log'),
 ]
 

@@ -185,6 +185,26 @@ test_an_invalidation_reads_the_state_behind_a_full_barrier(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+/* The same where another thread owns the command queue, whose owner would need no barrier. */
+static void
+test_a_call_that_finds_the_queue_owned_has_a_barrier(void **state)
+{
+	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nsnh_all();
+	struct pmd p;
+
+	(void)state;
+	order_open(&p, IOPF_STALL);
+	assert_int_equal(p.ops->stop(p.s), 0);
+	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
+	trail_start();
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &tlbi, 1, NULL), 0);
+	trail_stop();
+	trail_expect(0, MB, 0);
+	smmuv3_cmdq_disown(&p.s->cmdq);
+	assert_int_equal(p.ops->start(p.s), 0);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 /* state.h, S2: STARTING is stored before the commands that empty the caches. */
 static void
 test_a_start_is_published_behind_a_full_barrier(void **state)
@@ -214,6 +234,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_gerror_is_read_behind_a_full_barrier),
 	cmocka_unit_test(test_leaf_tables_are_written_before_they_are_linked),
 	cmocka_unit_test(test_an_invalidation_reads_the_state_behind_a_full_barrier),
+	cmocka_unit_test(test_a_call_that_finds_the_queue_owned_has_a_barrier),
 	cmocka_unit_test(test_a_start_is_published_behind_a_full_barrier),
 };
 

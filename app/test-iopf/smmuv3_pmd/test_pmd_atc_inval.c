@@ -93,6 +93,7 @@ test_atc_invs_cover_their_ranges(void **state)
 			UINT64_C(0x7fffffff0000), 4 },
 		{ { { .addr = 0, .size = UINT64_C(1) << 48 } }, 1, 0, 36 },
 		{ { { .addr = 0x5000, .size = 0x1000 }, { .all = true } }, 2, 0, 52 },
+		{ { { .addr = 0x5000, .size = 0x1000, .all = true } }, 1, 0, 52 },
 		{ { { .addr = 0, .size = UINT64_C(0xfffffffffffff000) } }, 1, 0, 52 },
 	};
 	struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS];
