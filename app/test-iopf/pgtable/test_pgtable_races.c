@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "table_rig.h"
 #include "test.h"
@@ -27,6 +28,7 @@ struct race {
 	_Atomic bool stop;
 	/* Passes of each resolver: one that has advanced by two holds no table it saw before. */
 	_Atomic uint64_t pass[RACE_RESOLVERS];
+	_Atomic bool has_resolved;
 	_Atomic uint64_t resolved;
 	_Atomic uint64_t odd;		/* results that are not possible */
 };
@@ -69,6 +71,8 @@ race_resolver(void *p)
 			}
 			odd += rc != 0 && rc != -ECANCELED;
 		}
+		if (done != 0)
+			atomic_store_explicit(&race->has_resolved, true, memory_order_relaxed);
 		/* Between two sections: pairs with the acquire in wait_for_grace_period(). */
 		atomic_store_explicit(&race->pass[a->id], n, memory_order_release);
 		if (n % 64 == 0)
@@ -164,6 +168,9 @@ race_unmap(uint32_t flags)
 		if (round % 8 == 0 || round >= RACE_ROUNDS)
 			sched_yield();
 	}
+	/* On a busy machine each attempt so far may have met an unmap. */
+	for (i = 0; i < 100000 && !race.has_resolved; i++)
+		usleep(100);
 	atomic_store(&race.stop, true);
 	for (i = 0; i < RACE_RESOLVERS; i++)
 		pthread_join(threads[i], NULL);
