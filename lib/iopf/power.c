@@ -51,6 +51,36 @@ iopf_power_fini(struct iopf_power *power)
 	close(fd);
 }
 
+static inline int
+error_of(uint64_t word)
+{
+	return (int32_t)word;
+}
+
+/* Set the error, unless a get has cleared that of an older attempt since @p word was read. */
+static void
+error_set(struct iopf_power *power, uint64_t word, int ret)
+{
+	uint64_t now = word;
+
+	while (now >> 32 == word >> 32 && !atomic_compare_exchange_weak(&power->error, &now,
+			(word >> 32) << 32 | (uint32_t)ret))
+		;
+}
+
+/* True: the error was @p ret, and is cleared: power_on is tried again. */
+static bool
+error_clear(struct iopf_power *power, int ret)
+{
+	uint64_t word = atomic_load(&power->error);
+
+	while (error_of(word) == ret)
+		if (atomic_compare_exchange_weak(&power->error, &word,
+				((word >> 32) + 1) << 32))
+			return true;
+	return false;
+}
+
 /* The application's callbacks run under state_lock: control calls in them are refused. */
 static int
 call_power_on(struct iopf_iommu *iommu)
@@ -105,10 +135,11 @@ iopf_iommu_start_up(struct iopf_iommu *iommu)
 {
 	bool suspended = atomic_load(&iommu->state) == IOPF_STATE_SUSPENDED;
 	struct iopf_power *power = &iommu->power;
+	uint64_t word = atomic_load(&power->error);
 	int ret;
 
 	ret = call_power_on(iommu);
-	atomic_store(&power->error, suspended ? ret : 0);
+	error_set(power, word, suspended ? ret : 0);
 	if (ret < 0)
 		return ret;
 	atomic_store(&iommu->state, IOPF_STATE_STARTING);
@@ -136,7 +167,7 @@ iopf_iommu_stop_suspended(struct iopf_iommu *iommu)
 {
 	atomic_store(&iommu->state, IOPF_STATE_OFF);
 	atomic_store(&iommu->power.forced, false);
-	atomic_store(&iommu->power.error, 0);
+	error_set(&iommu->power, atomic_load(&iommu->power.error), 0);
 }
 
 /* The caller holds state_lock, and the state is RUNNING. */
@@ -146,7 +177,7 @@ iommu_suspend(struct iopf_iommu *iommu, uint32_t flags)
 	bool bypass = flags & IOPF_SUSPEND_UNSAFE_BYPASS;
 	int ret;
 
-	atomic_store(&iommu->power.error, 0);
+	error_set(&iommu->power, atomic_load(&iommu->power.error), 0);
 	if (flags & IOPF_SUSPEND_FORCE) {
 		/* Before the state changes: a get that sees that sees this too. */
 		atomic_store(&iommu->power.forced, true);
@@ -370,7 +401,7 @@ get_usable(const struct iopf_iommu *iommu)
 	case IOPF_STATE_RUNNING:
 		return unlikely(atomic_load(&iommu->power.settling)) ? -EINPROGRESS : 0;
 	case IOPF_STATE_SUSPENDED:
-		ret = atomic_load(&iommu->power.error);
+		ret = error_of(atomic_load(&iommu->power.error));
 		if (ret < 0)
 			return ret;
 		/* fallthrough */
@@ -425,8 +456,7 @@ iopf_dev_get(struct iopf_dev *dev)
 	ret = get_usable(iommu);
 	if (likely(ret == 0))
 		return 0;
-	/* power_on is tried again. */
-	if (ret < 0 && ret == atomic_exchange(&iommu->power.error, 0))
+	if (ret < 0 && error_clear(&iommu->power, ret))
 		ret = -EINPROGRESS;
 	if (ret == -EINPROGRESS)
 		thread_wake(&iommu->power);

@@ -43,7 +43,11 @@ struct iopf_power {
 	 * Set before that state, so that a get that finds the state finds this.
 	 */
 	_Atomic bool settling;
-	_Atomic int error;		/* of power_on, in state SUSPENDED */
+	/*
+	 * The error of power_on, in state SUSPENDED, in the lower half. The upper half counts the
+	 * gets that have cleared it: an attempt that began before such a get does not set it again.
+	 */
+	_Atomic uint64_t error;
 	_Atomic int fd;			/* eventfd of the thread; -1: there is none */
 	_Atomic uint64_t idle_since;	/* rte_rdtsc() of the last put or resume */
 	_Atomic bool stop;		/* the thread ends */

@@ -2,6 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +20,9 @@ power_on(struct iopf_iommu *iommu, void *ctx)
 	assert_ptr_equal(iommu, p->r.iommu);
 	/* State and locks are the library's: control calls are refused. */
 	assert_int_equal(iopf_iommu_resume(iommu), -EDEADLK);
+	atomic_fetch_add(&p->nb_begun, 1);
+	while (atomic_load(&p->nb_begun) > atomic_load(&p->nb_may_end))
+		usleep(100);
 	if (ret != 0)
 		return ret;
 	atomic_fetch_add(&p->nb_on, 1);
@@ -51,6 +55,7 @@ power_open(struct power *p, bool pri, const struct iopf_power_conf *conf)
 	struct iopf_power_conf how = { .autosuspend_ms = 0 };
 
 	memset(p, 0, sizeof(*p));
+	atomic_store(&p->nb_may_end, UINT_MAX);
 	pcie_open(&p->r, &(struct smmuv3_model_conf){ .choices = SMMUV3_MODEL_STICKY_TLB }, NULL);
 	if (conf != NULL)
 		how = *conf;

@@ -21,7 +21,9 @@ struct power {
 	struct pcie_space space;
 	struct smmuv3_model_dma *dma;
 	_Atomic unsigned int nb_on, nb_off, nb_resumed;
-	_Atomic int on_result;		/* of power_on */
+	_Atomic int on_result;		/* of power_on, read at its begin */
+	/* Calls of power_on that have begun, and those that wait: the ones after nb_may_end. */
+	_Atomic unsigned int nb_begun, nb_may_end;
 	_Atomic int resumed_result;	/* the last one */
 };
 

@@ -7,6 +7,7 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -133,6 +134,48 @@ a_resume_that_fails_is_told_and_tried_again(void **state)
 	power_access(&p, 0);
 	assert_int_equal(iopf_dev_put(p.fn.dev), 0);
 	assert_int_equal(iopf_dev_put(p.fn.dev), 0);
+	power_close(&p);
+}
+
+static void
+await_begun(struct power *p, unsigned int n)
+{
+	for (unsigned int i = 0; i < 600000 && atomic_load(&p->nb_begun) < n; i++)
+		usleep(100);
+	assert_int_equal(atomic_load(&p->nb_begun), n);
+}
+
+/* The error of an attempt that began before a use says nothing about that use. */
+static void
+a_use_is_not_told_the_error_of_an_older_attempt(void **state)
+{
+	unsigned int n;
+	struct power p;
+
+	(void)state;
+	power_open(&p, false, NULL);
+	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), 0);
+	atomic_store(&p.on_result, -ENODEV);
+	assert_int_equal(get_active(&p), -ENODEV);
+	usleep(2000);
+	n = atomic_load(&p.nb_begun);
+	atomic_store(&p.nb_may_end, n);
+	/* Two uses: the second one wakes the thread while it is in power_on. */
+	assert_int_equal(iopf_dev_get(p.fn.dev), -EINPROGRESS);
+	await_begun(&p, n + 1);
+	assert_int_equal(iopf_dev_get(p.fn.dev), -EINPROGRESS);
+	atomic_store(&p.nb_may_end, n + 1);
+	await_begun(&p, n + 2);
+	/* The error of the first is known, and the second, under way, fails too. */
+	atomic_store(&p.on_result, 0);
+	assert_int_equal(iopf_dev_get(p.fn.dev), -EINPROGRESS);
+	atomic_store(&p.nb_may_end, n + 2);
+	await_begun(&p, n + 3);
+	assert_int_equal(iopf_dev_active(p.fn.dev), -EINPROGRESS);
+	atomic_store(&p.nb_may_end, UINT_MAX);
+	power_await(&p, false);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(iopf_dev_put(p.fn.dev), 0);
 	power_close(&p);
 }
 
@@ -348,6 +391,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(it_does_not_suspend_by_itself_while_a_fault_waits),
 	cmocka_unit_test(a_use_resumes_what_the_application_has_suspended),
 	cmocka_unit_test(a_resume_that_fails_is_told_and_tried_again),
+	cmocka_unit_test(a_use_is_not_told_the_error_of_an_older_attempt),
 	cmocka_unit_test(a_handler_at_work_ends_while_it_is_suspended),
 	cmocka_unit_test(an_iommu_in_use_never_suspends_at_rest),
 	cmocka_unit_test(tables_change_at_full_speed_while_it_suspends_and_resumes),
