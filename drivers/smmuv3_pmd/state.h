@@ -44,7 +44,7 @@
  *
  * No access of a register after a stop: a thread that accesses one holds ctl, or owns a command
  * queue and has loaded, as its owner, a state that is not OFF. A stop holds ctl, stores OFF as the
- * owner of the CMDQ, and after that owns each ECMDQ, to disable it: whoever owns one later loads
+ * owner of the CMDQ, and after that owns each ECMDQ, to disable it: a later owner loads
  * OFF. devtools/spin/suspend.pml checks this, with one queue.
  *
  * A caller that owns the queue, and finds that it takes commands, needs no barrier: start owns the

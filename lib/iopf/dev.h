@@ -95,7 +95,7 @@ iopf_dev_retry(struct iopf_dev *dev, const struct iopf_retry *retry)
  * dropped. NULL: no more devices.
  */
 struct iopf_dev *iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev);
-/* The device is removed: those who use it have forgotten its uses. */
+/* The device is removed: drop the uses that are still taken. */
 void iopf_dev_drop_uses(struct iopf_dev *dev);
 /* wait_ms: the longest wait of a control call of this device, in TSC cycles. */
 uint64_t iopf_dev_wait_cycles(const struct iopf_dev *dev);

@@ -22,8 +22,8 @@
  *
  * The thread. It waits on an eventfd, which a get writes to after its load of the state, so that
  * the thread, which reads the eventfd first and then the state and the count, misses none. A put
- * wakes nobody: while the IOMMU runs and is to suspend by itself, the thread looks at the count
- * each autosuspend_ms, and at the time of the last put.
+ * does not wake the thread: while the IOMMU runs and is to suspend by itself, the thread looks at
+ * the count each autosuspend_ms, and at the time of the last put.
  */
 
 #include <pthread.h>
