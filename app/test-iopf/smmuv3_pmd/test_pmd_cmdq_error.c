@@ -4,8 +4,12 @@
 /* Errors of the command queue: illegal commands, and fetches that abort. */
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "iopf_handler.h"
+#include "log_lines.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
@@ -75,6 +79,29 @@ test_many_illegal_commands_are_all_skipped(void **state)
 		smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
 	assert_int_equal(pmd_read_stat(&p, "cerror_ill"), 4 * (SMMUV3_CHUNK - 1));
+	p.untidy = true;
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
+/* A guest could cause a line for each command. */
+static void
+test_the_first_illegal_command_is_named_in_the_log(void **state)
+{
+	char part[64], *lines;
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_start(&p, IOPF_STALL);
+	snprintf(part, sizeof(part), "command 0x%016" PRIx64 " 0x%016" PRIx64, pmd_illegal.dw[0],
+			pmd_illegal.dw[1]);
+	SAYS(part, assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &pmd_illegal, 1, NULL), -EIO));
+	log_lines_begin();
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &pmd_illegal, 1, NULL), -EIO);
+	lines = log_lines_end();
+	assert_string_equal(lines, "");
+	free(lines);
+	assert_int_equal(pmd_read_stat(&p, "cerror_ill"), 2);
 	p.untidy = true;
 	pmd_finish(&p, IOPF_NO_PASID);
 }
@@ -210,6 +237,7 @@ test_as_many_errors_as_are_kept_may_include_the_callers(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_illegal_command_is_found_and_skipped),
 	cmocka_unit_test(test_many_illegal_commands_are_all_skipped),
+	cmocka_unit_test(test_the_first_illegal_command_is_named_in_the_log),
 	cmocka_unit_test(test_an_illegal_answer_does_not_leave_a_stall),
 	cmocka_unit_test(test_a_command_fetch_that_aborts_is_tried_again),
 	cmocka_unit_test(test_as_many_errors_as_are_kept_may_include_the_callers),
