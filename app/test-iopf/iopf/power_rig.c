@@ -66,9 +66,7 @@ power_open(struct power *p, bool pri, const struct iopf_power_conf *conf)
 	if (pri) {
 		p->dma = pcie_add_simple(&p->r, &p->fn, &p->space, 8, 4);
 	} else {
-		pcie_add_stalling_fn(&p->r, &p->fn, 8, NULL);
-		p->dma = pcie_create_engine(&p->r, &p->fn, &(struct smmuv3_model_dma_conf){
-			.depth = 8 });
+		p->dma = power_add_stalling(p, &p->fn, 8);
 		pcie_create_space(&p->r, &p->space);
 		pcie_attach(&p->space, &p->fn, IOPF_NO_PASID);
 	}
@@ -82,6 +80,13 @@ power_run_model(struct power *p)
 
 	s->timeout *= 60;
 	assert_int_equal(smmuv3_model_start(p->r.m, -1), 0);
+}
+
+struct smmuv3_model_dma *
+power_add_stalling(struct power *p, struct pcie_fn *fn, uint32_t sid)
+{
+	pcie_add_stalling_fn(&p->r, fn, sid, NULL);
+	return pcie_create_engine(&p->r, fn, &(struct smmuv3_model_dma_conf){ .depth = 8 });
 }
 
 void
@@ -100,6 +105,24 @@ power_close(struct power *p)
 }
 
 void
+power_suspend(struct power *p, uint32_t flags)
+{
+	unsigned int nb_off = p->nb_off;
+
+	assert_int_equal(iopf_iommu_suspend(p->r.iommu, flags), 0);
+	assert_true(iopf_iommu_is_suspended(p->r.iommu));
+	assert_int_equal(p->nb_off, nb_off + 1);
+}
+
+void
+power_resume(struct power *p)
+{
+	assert_int_equal(iopf_iommu_resume(p->r.iommu), 0);
+	assert_false(iopf_iommu_is_suspended(p->r.iommu));
+	assert_int_equal(p->nb_on, p->nb_off);
+}
+
+void
 power_expect(struct power *p, unsigned int page, enum smmuv3_model_status status)
 {
 	pcie_write_and_wait(&p->r, p->dma, page, 1, status);
@@ -115,6 +138,27 @@ power_access(struct power *p, unsigned int page)
 	assert_int_equal(p->space.calls, calls + 1);
 }
 
+uint64_t
+power_take_fault(struct power *p, unsigned int page)
+{
+	unsigned int calls = p->space.calls;
+
+	p->space.verdict = IOPF_TAKEN;
+	pcie_write(&p->r, p->dma, page, 1);
+	pcie_run(&p->r);
+	assert_int_equal(p->space.calls, calls + 1);
+	p->space.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+	return p->space.group.id;
+}
+
+void
+power_answer_fault(struct power *p, uint64_t id)
+{
+	assert_int_equal(iopf_group_respond(id, IOPF_SUCCESS), 0);
+	pcie_run(&p->r);
+	pcie_expect_end(p->dma, SMMUV3_MODEL_OK);
+}
+
 void
 power_await(struct power *p, bool suspended)
 {
@@ -125,4 +169,16 @@ power_await(struct power *p, bool suspended)
 		usleep(1000);
 	}
 	fail_msg("the IOMMU is not %s after a minute", suspended ? "suspended" : "resumed");
+}
+
+void
+power_await_active(struct power *p)
+{
+	for (unsigned int i = 0; i < 60000; i++) {
+		if (iopf_dev_active(p->fn.dev) == 0)
+			return;
+		iopf_poll(p->r.poller);
+		usleep(1000);
+	}
+	fail_msg("the device is not active after a minute");
 }

@@ -7,41 +7,19 @@
  */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <rte_errno.h>
-
 #include "array_iommu.h"
-#include "attachment.h"
 #include "iommu.h"
 #include "iopf_listener.h"
 #include "iopf_policy.h"
 #include "power_rig.h"
 #include "smmuv3_pmd.h"
 #include "test.h"
-
-static void
-suspend(struct power *p, uint32_t flags)
-{
-	unsigned int nb_off = p->nb_off;
-
-	assert_int_equal(iopf_iommu_suspend(p->r.iommu, flags), 0);
-	assert_true(iopf_iommu_is_suspended(p->r.iommu));
-	assert_int_equal(p->nb_off, nb_off + 1);
-}
-
-static void
-resume(struct power *p)
-{
-	assert_int_equal(iopf_iommu_resume(p->r.iommu), 0);
-	assert_false(iopf_iommu_is_suspended(p->r.iommu));
-	assert_int_equal(p->nb_on, p->nb_off);
-}
 
 static void
 accesses_abort_while_it_is_suspended_and_succeed_after_the_resume(void **state)
@@ -54,10 +32,10 @@ accesses_abort_while_it_is_suspended_and_succeed_after_the_resume(void **state)
 		power_access(&p, 0);
 		assert_int_equal(iopf_iommu_resume(p.r.iommu), 0);
 		for (unsigned int i = 1; i < 4; i++) {
-			suspend(&p, i == 2 ? IOPF_SUSPEND_FORCE : 0);
+			power_suspend(&p, i == 2 ? IOPF_SUSPEND_FORCE : 0);
 			assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), 0);
 			power_expect(&p, 0, SMMUV3_MODEL_ABORTED);
-			resume(&p);
+			power_resume(&p);
 			assert_int_equal(iopf_iommu_resume(p.r.iommu), 0);
 			power_expect(&p, 0, SMMUV3_MODEL_OK);
 			power_access(&p, i);
@@ -103,8 +81,8 @@ pri_and_ats_are_off_before_translation_and_on_after_it(void **state)
 		order.real = smmuv3_pmd.ops;
 		smmuv3_pmd.ops.suspend = logged_suspend;
 		smmuv3_pmd.ops.resume = logged_resume;
-		suspend(&p, force ? IOPF_SUSPEND_FORCE : 0);
-		resume(&p);
+		power_suspend(&p, force ? IOPF_SUSPEND_FORCE : 0);
+		power_resume(&p);
 		smmuv3_pmd.ops = order.real;
 		assert_string_equal(order.at_suspend, "APpa");
 		assert_string_equal(order.at_resume, "APpa");
@@ -112,179 +90,6 @@ pri_and_ats_are_off_before_translation_and_on_after_it(void **state)
 		power_access(&p, 0);
 		power_close(&p);
 	}
-}
-
-static void
-a_use_prevents_a_suspend_at_rest(void **state)
-{
-	struct power p;
-
-	(void)state;
-	power_open(&p, true, NULL);
-	assert_int_equal(iopf_dev_put(p.fn.dev), -EINVAL);
-	assert_int_equal(iopf_dev_get(p.fn.dev), 0);
-	assert_int_equal(iopf_dev_get(p.fn.dev), 0);
-	assert_int_equal(iopf_dev_active(p.fn.dev), 0);
-	for (unsigned int i = 0; i < 2; i++) {
-		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
-		assert_false(iopf_iommu_is_suspended(p.r.iommu));
-		power_access(&p, i);
-		assert_int_equal(iopf_dev_put(p.fn.dev), 0);
-	}
-	assert_int_equal(pcie_stat(&p.r, IOPF_IOMMU_STAT_SUSPENDS_REFUSED), 2);
-	suspend(&p, 0);
-	assert_int_equal(iopf_dev_put(p.fn.dev), -EINVAL);
-	resume(&p);
-	/* A removal drops the uses of the device. */
-	assert_int_equal(iopf_dev_get(p.fn.dev), 0);
-	assert_int_equal(atomic_load(&p.r.iommu->power.uses), 1);
-	assert_int_equal(iopf_dev_remove(p.fn.dev), 0);
-	assert_int_equal(atomic_load(&p.r.iommu->power.uses), 0);
-	smmuv3_model_dma_destroy(p.dma);
-	p.r.nb_fns = 0;
-	suspend(&p, 0);
-	power_close(&p);
-}
-
-/* A stall, or a page request group, that its handler has taken; and a group without Last. */
-static void
-an_outstanding_fault_prevents_a_suspend_at_rest(void **state)
-{
-	struct power p;
-
-	(void)state;
-	for (unsigned int pri = 0; pri < 2; pri++) {
-		power_open(&p, pri, NULL);
-		p.space.verdict = IOPF_TAKEN;
-		pcie_write(&p.r, p.dma, 0, 1);
-		/* The record is in the queue: the suspend reads it. */
-		pcie_run_model(&p.r);
-		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
-		assert_int_equal(p.space.calls, 1);
-		assert_int_equal(iopf_domain_pending(p.space.domain), 1);
-		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
-		assert_int_equal(iopf_group_respond(p.space.group.id, IOPF_SUCCESS), 0);
-		pcie_run(&p.r);
-		pcie_expect_end(p.dma, SMMUV3_MODEL_OK);
-		pcie_expect_pattern(&p.r, &p.space, 0, 1);
-		suspend(&p, 0);
-		resume(&p);
-		p.space.verdict = IOPF_ANSWER(IOPF_SUCCESS);
-		power_access(&p, 1);
-		power_close(&p);
-	}
-	power_open(&p, true, NULL);
-	smmuv3_model_dma_quirks(p.dma, SMMUV3_MODEL_QUIRK_LOSE_LAST, 1);
-	pcie_write(&p.r, p.dma, 0, 4);
-	pcie_run(&p.r);
-	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
-	smmuv3_model_dma_quirks(p.dma, 0, 0);
-	pcie_reset_fn(&p.r, &p.fn);
-	pcie_run(&p.r);
-	pcie_expect_end(p.dma, SMMUV3_MODEL_ABORTED);
-	assert_int_equal(iopf_dev_pri_restart(p.fn.dev), 0);
-	suspend(&p, 0);
-	resume(&p);
-	power_access(&p, 0);
-	power_close(&p);
-}
-
-/* A device that is not in use stalls while the suspend switches the ATS of another one off. */
-static struct {
-	struct power *p;
-	struct smmuv3_model_dma *dma;
-	int (*real)(struct iopf_dev *dev, void *ctx);
-} late;
-
-static int
-ats_disable_while_another_stalls(struct iopf_dev *dev, void *ctx)
-{
-	pcie_write(&late.p->r, late.dma, 1, 1);
-	pcie_run(&late.p->r);
-	return late.real(dev, ctx);
-}
-
-static void
-a_fault_that_comes_during_the_suspend_is_not_lost(void **state)
-{
-	struct pcie_fn other = { .dev = NULL };
-	struct pcie_space space;
-	struct power p;
-
-	(void)state;
-	power_open(&p, true, NULL);
-	pcie_add_stalling_fn(&p.r, &other, 9, NULL);
-	late.p = &p;
-	late.dma = pcie_create_engine(&p.r, &other, &(struct smmuv3_model_dma_conf){ .depth = 8 });
-	pcie_create_space(&p.r, &space);
-	pcie_attach(&space, &other, IOPF_NO_PASID);
-	space.verdict = IOPF_TAKEN;
-	late.real = p.fn.dev->pci.ats_disable;
-	p.fn.dev->pci.ats_disable = ats_disable_while_another_stalls;
-	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
-	p.fn.dev->pci.ats_disable = late.real;
-	assert_int_equal(space.calls, 1);
-	/* PRI is on again. */
-	assert_string_equal(p.fn.log, "APpaAP");
-	power_access(&p, 0);
-	assert_int_equal(iopf_group_respond(space.group.id, IOPF_SUCCESS), 0);
-	pcie_run(&p.r);
-	pcie_expect_end(late.dma, SMMUV3_MODEL_OK);
-	suspend(&p, 0);
-	resume(&p);
-	power_close(&p);
-}
-
-/* Without PRI an access of the device would abort. */
-static struct {
-	int (*real)(struct iopf_dev *dev, unsigned int stu, void *ctx);
-	int active, nb;
-} settling;
-
-static int
-ats_enable_while_asked(struct iopf_dev *dev, unsigned int stu, void *ctx)
-{
-	settling.active = iopf_dev_active(dev);
-	settling.nb++;
-	return settling.real(dev, stu, ctx);
-}
-
-static int
-ats_disable_that_fails(struct iopf_dev *dev, void *ctx)
-{
-	(void)dev;
-	(void)ctx;
-	return -EAGAIN;
-}
-
-static void
-a_device_is_active_when_its_pri_is_on(void **state)
-{
-	struct power p;
-
-	(void)state;
-	power_open(&p, true, NULL);
-	settling.nb = 0;
-	settling.real = p.fn.dev->pci.ats_enable;
-	p.fn.dev->pci.ats_enable = ats_enable_while_asked;
-	suspend(&p, 0);
-	resume(&p);
-	assert_int_equal(settling.nb, 1);
-	assert_int_equal(settling.active, -EINPROGRESS);
-	assert_int_equal(iopf_dev_active(p.fn.dev), 0);
-	/* Also after a suspend that is refused when PRI is off. */
-	late.p = &p;
-	late.real = p.fn.dev->pci.ats_disable;
-	p.fn.dev->pci.ats_disable = ats_disable_that_fails;
-	settling.active = 0;
-	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
-	p.fn.dev->pci.ats_disable = late.real;
-	assert_int_equal(iopf_dev_pri_restart(p.fn.dev), 0);
-	assert_true(settling.nb > 1);
-	assert_int_equal(iopf_dev_active(p.fn.dev), 0);
-	p.fn.dev->pci.ats_enable = settling.real;
-	power_access(&p, 0);
-	power_close(&p);
 }
 
 static void
@@ -297,12 +102,9 @@ a_forced_suspend_ends_faults_and_their_late_answers_are_stale(void **state)
 	for (unsigned int pri = 0; pri < 2; pri++) {
 		power_open(&p, pri, NULL);
 		p.fn.resets = true;
-		p.space.verdict = IOPF_TAKEN;
-		pcie_write(&p.r, p.dma, 0, 1);
-		pcie_run(&p.r);
-		id = p.space.group.id;
+		id = power_take_fault(&p, 0);
 		assert_int_equal(iopf_dev_get(p.fn.dev), 0);
-		suspend(&p, IOPF_SUSPEND_FORCE);
+		power_suspend(&p, IOPF_SUSPEND_FORCE);
 		assert_int_equal(iopf_domain_pending(p.space.domain), 0);
 		assert_int_equal(iopf_group_respond(id, IOPF_SUCCESS), -ESTALE);
 		pcie_run(&p.r);
@@ -312,11 +114,10 @@ a_forced_suspend_ends_faults_and_their_late_answers_are_stale(void **state)
 		assert_int_equal(iopf_dev_active(p.fn.dev), -ESHUTDOWN);
 		assert_int_equal(iopf_dev_put(p.fn.dev), 0);
 		assert_int_equal(iopf_dev_put(p.fn.dev), -EINVAL);
-		resume(&p);
+		power_resume(&p);
 		assert_int_equal(iopf_group_respond(id, IOPF_SUCCESS), -ESTALE);
 		assert_int_equal(iopf_dev_get(p.fn.dev), 0);
 		assert_int_equal(iopf_dev_put(p.fn.dev), 0);
-		p.space.verdict = IOPF_ANSWER(IOPF_SUCCESS);
 		power_access(&p, 1);
 		power_close(&p);
 	}
@@ -330,10 +131,10 @@ force_holds_a_suspend_that_was_at_rest(void **state)
 
 	(void)state;
 	power_open(&p, false, NULL);
-	suspend(&p, 0);
+	power_suspend(&p, 0);
 	assert_int_equal(iopf_iommu_suspend(p.r.iommu, IOPF_SUSPEND_FORCE), 0);
 	assert_int_equal(iopf_dev_get(p.fn.dev), -ESHUTDOWN);
-	resume(&p);
+	power_resume(&p);
 	power_close(&p);
 }
 
@@ -410,19 +211,15 @@ no_call_accesses_a_register_without_power(void **state)
 	(void)state;
 	for (unsigned int pri = 0; pri < 2; pri++) {
 		power_open(&p, pri, NULL);
-		suspend(&p, 0);
+		power_suspend(&p, 0);
 		call_everything(&p, 0);
-		resume(&p);
+		power_resume(&p);
 		power_access(&p, 0);
 		p.fn.resets = true;
-		p.space.verdict = IOPF_TAKEN;
-		pcie_write(&p.r, p.dma, 1, 1);
-		pcie_run(&p.r);
-		id = p.space.group.id;
-		suspend(&p, IOPF_SUSPEND_FORCE);
+		id = power_take_fault(&p, 1);
+		power_suspend(&p, IOPF_SUSPEND_FORCE);
 		call_everything(&p, id);
-		p.space.verdict = IOPF_ANSWER(IOPF_SUCCESS);
-		resume(&p);
+		power_resume(&p);
 		pcie_run(&p.r);
 		pcie_expect_end(p.dma, SMMUV3_MODEL_ABORTED);
 		power_access(&p, 2);
@@ -438,10 +235,10 @@ a_suspended_iommu_can_be_stopped_started_and_closed(void **state)
 
 	(void)state;
 	power_open(&p, true, NULL);
-	suspend(&p, IOPF_SUSPEND_FORCE);
+	power_suspend(&p, IOPF_SUSPEND_FORCE);
 	assert_int_equal(iopf_iommu_start(p.r.iommu), 0);
 	power_access(&p, 0);
-	suspend(&p, 0);
+	power_suspend(&p, 0);
 	assert_int_equal(iopf_iommu_stop(p.r.iommu), 0);
 	assert_false(iopf_iommu_is_suspended(p.r.iommu));
 	assert_int_equal(iopf_iommu_resume(p.r.iommu), -ENOTCONN);
@@ -451,7 +248,7 @@ a_suspended_iommu_can_be_stopped_started_and_closed(void **state)
 	assert_int_equal(iopf_iommu_start(p.r.iommu), 0);
 	assert_int_equal(p.nb_on, 2);
 	power_access(&p, 1);
-	suspend(&p, 0);
+	power_suspend(&p, 0);
 	pcie_close(&p.r);
 	assert_int_equal(p.nb_on, 2);
 }
@@ -471,23 +268,23 @@ what_changes_while_it_is_suspended_has_its_effect_with_the_resume(void **state)
 		power_open(&p, pri, NULL);
 		power_access(&p, 0);
 		power_access(&p, 1);
-		suspend(&p, 0);
+		power_suspend(&p, 0);
 		pgt_unmapped_init(&out, list, 4);
 		assert_int_equal(pgt_unmap(p.space.pgt, PCIE_VA, PCIE_PAGE, 0, &out), 0);
 		assert_int_equal(iopf_invalidate(p.space.domain, &inv, 1, NULL), 0);
-		resume(&p);
+		power_resume(&p);
 		power_access(&p, 0);
 		power_expect(&p, 1, SMMUV3_MODEL_OK);
-		suspend(&p, 0);
+		power_suspend(&p, 0);
 		pcie_create_space(&p.r, &next);
 		assert_int_equal(iopf_domain_replace(next.domain, p.fn.dev, IOPF_NO_PASID), 0);
-		resume(&p);
+		power_resume(&p);
 		power_expect(&p, 0, SMMUV3_MODEL_OK);
 		pcie_expect_pattern(&p.r, &next, 0, 1);
 		assert_int_equal(next.calls, 1);
-		suspend(&p, 0);
+		power_suspend(&p, 0);
 		assert_int_equal(iopf_domain_detach(next.domain, p.fn.dev, IOPF_NO_PASID), 0);
-		resume(&p);
+		power_resume(&p);
 		power_expect(&p, 0, SMMUV3_MODEL_ABORTED);
 		power_close(&p);
 	}
@@ -500,7 +297,7 @@ a_power_on_that_fails_leaves_it_suspended(void **state)
 
 	(void)state;
 	power_open(&p, false, NULL);
-	suspend(&p, 0);
+	power_suspend(&p, 0);
 	atomic_store(&p.on_result, -ENODEV);
 	assert_int_equal(iopf_iommu_resume(p.r.iommu), -ENODEV);
 	assert_int_equal(iopf_iommu_start(p.r.iommu), -ENODEV);
@@ -549,10 +346,6 @@ a_driver_may_have_no_suspend(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(accesses_abort_while_it_is_suspended_and_succeed_after_the_resume),
 	cmocka_unit_test(pri_and_ats_are_off_before_translation_and_on_after_it),
-	cmocka_unit_test(a_use_prevents_a_suspend_at_rest),
-	cmocka_unit_test(an_outstanding_fault_prevents_a_suspend_at_rest),
-	cmocka_unit_test(a_fault_that_comes_during_the_suspend_is_not_lost),
-	cmocka_unit_test(a_device_is_active_when_its_pri_is_on),
 	cmocka_unit_test(a_forced_suspend_ends_faults_and_their_late_answers_are_stale),
 	cmocka_unit_test(force_holds_a_suspend_that_was_at_rest),
 	cmocka_unit_test(no_call_accesses_a_register_without_power),

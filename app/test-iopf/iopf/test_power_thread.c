@@ -65,21 +65,17 @@ static void
 it_does_not_suspend_by_itself_while_a_fault_waits(void **state)
 {
 	struct power p;
+	uint64_t id;
 
 	(void)state;
 	for (unsigned int pri = 0; pri < 2; pri++) {
 		power_open(&p, pri, NULL);
-		p.space.verdict = IOPF_TAKEN;
-		pcie_write(&p.r, p.dma, 0, 1);
-		pcie_run(&p.r);
-		assert_int_equal(p.space.calls, 1);
+		id = power_take_fault(&p, 0);
 		assert_int_equal(iopf_iommu_set_power(p.r.iommu, &autosuspend), 0);
 		while (pcie_stat(&p.r, IOPF_IOMMU_STAT_SUSPENDS_REFUSED) < 3)
 			usleep(1000);
 		assert_false(iopf_iommu_is_suspended(p.r.iommu));
-		assert_int_equal(iopf_group_respond(p.space.group.id, IOPF_SUCCESS), 0);
-		pcie_run(&p.r);
-		pcie_expect_end(p.dma, SMMUV3_MODEL_OK);
+		power_answer_fault(&p, id);
 		while (!iopf_iommu_is_suspended(p.r.iommu))
 			usleep(1000);
 		power_close(&p);
@@ -217,8 +213,7 @@ a_handler_at_work_ends_while_it_is_suspended(void **state)
 	domain = iopf_domain_create(&(struct iopf_domain_conf){ .deferred = work_long,
 		.worker = worker });
 	assert_non_null(domain);
-	pcie_add_stalling_fn(&p.r, &fn, 9, NULL);
-	dma = pcie_create_engine(&p.r, &fn, &(struct smmuv3_model_dma_conf){ .depth = 8 });
+	dma = power_add_stalling(&p, &fn, 9);
 	assert_int_equal(iopf_domain_attach(domain, fn.dev, IOPF_NO_PASID), 0);
 	atomic_store(&work.hold, true);
 	pcie_write(&p.r, dma, 0, 1);

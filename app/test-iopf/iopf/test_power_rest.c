@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Contract 12: a suspend at rest is refused while a device or a fault needs the IOMMU. After that
+ * the IOMMU, its devices and those that wait for it are as before.
+ */
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "attachment.h"
+#include "iommu.h"
+#include "power_rig.h"
+#include "test.h"
+
+static void
+a_use_prevents_a_suspend_at_rest(void **state)
+{
+	struct power p;
+
+	(void)state;
+	power_open(&p, true, NULL);
+	assert_int_equal(iopf_dev_put(p.fn.dev), -EINVAL);
+	assert_int_equal(iopf_dev_get(p.fn.dev), 0);
+	assert_int_equal(iopf_dev_get(p.fn.dev), 0);
+	assert_int_equal(iopf_dev_active(p.fn.dev), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+		assert_false(iopf_iommu_is_suspended(p.r.iommu));
+		power_access(&p, i);
+		assert_int_equal(iopf_dev_put(p.fn.dev), 0);
+	}
+	assert_int_equal(pcie_stat(&p.r, IOPF_IOMMU_STAT_SUSPENDS_REFUSED), 2);
+	power_suspend(&p, 0);
+	assert_int_equal(iopf_dev_put(p.fn.dev), -EINVAL);
+	power_resume(&p);
+	/* A removal drops the uses of the device. */
+	assert_int_equal(iopf_dev_get(p.fn.dev), 0);
+	assert_int_equal(atomic_load(&p.r.iommu->power.uses), 1);
+	assert_int_equal(iopf_dev_remove(p.fn.dev), 0);
+	assert_int_equal(atomic_load(&p.r.iommu->power.uses), 0);
+	smmuv3_model_dma_destroy(p.dma);
+	p.r.nb_fns = 0;
+	power_suspend(&p, 0);
+	power_close(&p);
+}
+
+/* A stall, or a page request group, that its handler has taken; and a group without Last. */
+static void
+an_outstanding_fault_prevents_a_suspend_at_rest(void **state)
+{
+	struct power p;
+
+	(void)state;
+	for (unsigned int pri = 0; pri < 2; pri++) {
+		power_open(&p, pri, NULL);
+		p.space.verdict = IOPF_TAKEN;
+		pcie_write(&p.r, p.dma, 0, 1);
+		/* The record is in the queue: the suspend reads it. */
+		pcie_run_model(&p.r);
+		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+		assert_int_equal(p.space.calls, 1);
+		assert_int_equal(iopf_domain_pending(p.space.domain), 1);
+		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+		power_answer_fault(&p, p.space.group.id);
+		pcie_expect_pattern(&p.r, &p.space, 0, 1);
+		power_suspend(&p, 0);
+		power_resume(&p);
+		p.space.verdict = IOPF_ANSWER(IOPF_SUCCESS);
+		power_access(&p, 1);
+		power_close(&p);
+	}
+	power_open(&p, true, NULL);
+	smmuv3_model_dma_quirks(p.dma, SMMUV3_MODEL_QUIRK_LOSE_LAST, 1);
+	pcie_write(&p.r, p.dma, 0, 4);
+	pcie_run(&p.r);
+	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+	smmuv3_model_dma_quirks(p.dma, 0, 0);
+	pcie_reset_fn(&p.r, &p.fn);
+	pcie_run(&p.r);
+	pcie_expect_end(p.dma, SMMUV3_MODEL_ABORTED);
+	assert_int_equal(iopf_dev_pri_restart(p.fn.dev), 0);
+	power_suspend(&p, 0);
+	power_resume(&p);
+	power_access(&p, 0);
+	power_close(&p);
+}
+
+/* A device that is not in use stalls while the suspend switches the ATS of another one off. */
+static struct {
+	struct power *p;
+	struct smmuv3_model_dma *dma;
+	int (*real)(struct iopf_dev *dev, void *ctx);
+} late;
+
+static int
+ats_disable_while_another_stalls(struct iopf_dev *dev, void *ctx)
+{
+	pcie_write(&late.p->r, late.dma, 1, 1);
+	pcie_run(&late.p->r);
+	return late.real(dev, ctx);
+}
+
+static void
+a_fault_that_comes_during_the_suspend_is_not_lost(void **state)
+{
+	struct pcie_fn other = { .dev = NULL };
+	struct pcie_space space;
+	struct power p;
+
+	(void)state;
+	power_open(&p, true, NULL);
+	late.p = &p;
+	late.dma = power_add_stalling(&p, &other, 9);
+	pcie_create_space(&p.r, &space);
+	pcie_attach(&space, &other, IOPF_NO_PASID);
+	space.verdict = IOPF_TAKEN;
+	late.real = p.fn.dev->pci.ats_disable;
+	p.fn.dev->pci.ats_disable = ats_disable_while_another_stalls;
+	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+	p.fn.dev->pci.ats_disable = late.real;
+	assert_int_equal(space.calls, 1);
+	/* PRI is on again. */
+	assert_string_equal(p.fn.log, "APpaAP");
+	power_access(&p, 0);
+	assert_int_equal(iopf_group_respond(space.group.id, IOPF_SUCCESS), 0);
+	pcie_run(&p.r);
+	pcie_expect_end(late.dma, SMMUV3_MODEL_OK);
+	power_suspend(&p, 0);
+	power_resume(&p);
+	power_close(&p);
+}
+
+/* Without PRI an access of the device would abort. */
+static struct {
+	int (*real)(struct iopf_dev *dev, unsigned int stu, void *ctx);
+	int active, nb;
+} settling;
+
+static int
+ats_enable_while_asked(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	settling.active = iopf_dev_active(dev);
+	settling.nb++;
+	return settling.real(dev, stu, ctx);
+}
+
+static int
+ats_disable_that_fails(struct iopf_dev *dev, void *ctx)
+{
+	(void)dev;
+	(void)ctx;
+	return -EAGAIN;
+}
+
+static void
+a_device_is_active_when_its_pri_is_on(void **state)
+{
+	struct power p;
+
+	(void)state;
+	power_open(&p, true, NULL);
+	settling.nb = 0;
+	settling.real = p.fn.dev->pci.ats_enable;
+	p.fn.dev->pci.ats_enable = ats_enable_while_asked;
+	power_suspend(&p, 0);
+	power_resume(&p);
+	assert_int_equal(settling.nb, 1);
+	assert_int_equal(settling.active, -EINPROGRESS);
+	assert_int_equal(iopf_dev_active(p.fn.dev), 0);
+	/* Also after a suspend that is refused when PRI is off. */
+	late.p = &p;
+	late.real = p.fn.dev->pci.ats_disable;
+	p.fn.dev->pci.ats_disable = ats_disable_that_fails;
+	settling.active = 0;
+	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+	p.fn.dev->pci.ats_disable = late.real;
+	assert_int_equal(iopf_dev_pri_restart(p.fn.dev), 0);
+	assert_true(settling.nb > 1);
+	assert_int_equal(iopf_dev_active(p.fn.dev), 0);
+	p.fn.dev->pci.ats_enable = settling.real;
+	power_access(&p, 0);
+	power_close(&p);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(a_use_prevents_a_suspend_at_rest),
+	cmocka_unit_test(an_outstanding_fault_prevents_a_suspend_at_rest),
+	cmocka_unit_test(a_fault_that_comes_during_the_suspend_is_not_lost),
+	cmocka_unit_test(a_device_is_active_when_its_pri_is_on),
+};
+
+TEST_SUITE(power_rest, tests, NULL, NULL);
