@@ -314,12 +314,15 @@ int
 smmuv3_suspend(void *priv, bool bypass)
 {
 	struct smmuv3 *s = priv;
+	bool lost = false;
 	int ret;
 
 	ret = smmuv3_ctl_lock(s);
 	if (ret < 0)
 		return ret;
 	ret = stop_smmu(s);
+	if (ret == 0)
+		lost = smmuv3_evtq_has_lost_events(s);
 	/* Last: while the SMMU is switched off DMA is blocked. A resume blocks it again first. */
 	if (ret == 0 && bypass)
 		ret = smmuv3_gbpa_bypass(s);
@@ -330,7 +333,7 @@ smmuv3_suspend(void *priv, bool bypass)
 				"blocked; stop it, or start it again", strerror(-ret),
 				smmuv3_state_name(smmuv3_state_get(&s->state)));
 	smmuv3_ctl_unlock(s);
-	return ret;
+	return ret < 0 ? ret : lost;
 }
 
 /*

@@ -248,6 +248,23 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	return n;
 }
 
+bool
+smmuv3_evtq_has_lost_events(struct smmuv3 *s)
+{
+	struct smmuv3_inq *q = &s->evtq.q;
+	uint64_t cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
+	uint64_t avail = smmuv3_inq_read_prod(q, cons);
+	const struct smmuv3_evt *ring = q->ring;
+	struct iopf_event event;
+
+	for (uint64_t i = 0; i < avail && q->prod_flags == 0; i++) {
+		decode_event(s, &ring[smmuv3_q_slot(q->log2, cons + i)], &event);
+		if (!(event.flags & IOPF_EVENT_STALL))
+			return true;
+	}
+	return q->prod_flags != 0;
+}
+
 int
 smmuv3_evtq_alloc(struct smmuv3 *s, unsigned int log2)
 {

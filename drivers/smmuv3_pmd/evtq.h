@@ -10,6 +10,7 @@
  */
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <iopf_driver.h>
@@ -28,6 +29,11 @@ struct smmuv3_evtq {
 
 int smmuv3_evtq_alloc(struct smmuv3 *s, unsigned int log2);
 void smmuv3_evtq_setup(struct smmuv3 *s);
+/*
+ * Events without a stall were lost, or their records are in the queue and were not polled. The
+ * queue is off, its registers can be read, and no thread polls.
+ */
+bool smmuv3_evtq_has_lost_events(struct smmuv3 *s);
 uint16_t smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n);
 
 #endif /* SMMUV3_EVTQ_H */

@@ -196,7 +196,8 @@ struct iopf_driver_ops {
 	 * on the IOMMU may be without power: until resume no operation reads or writes a register,
 	 * close included. invalidate, sync, attach, detach and the others that issue commands
 	 * return 0 without: resume makes their effect good. @p bypass: unsafe; DMA passes
-	 * untranslated instead of being blocked.
+	 * untranslated instead of being blocked. 1 in place of 0: records that need no answer
+	 * were lost, such as those that poll has not returned.
 	 */
 	int (*suspend)(void *priv, bool bypass);
 	/**

@@ -71,9 +71,9 @@ struct iopf_listener;
 #define IOPF_RECORD_TABLE_READ	(1u << 2)
 /** The fetch failed a granule protection check. */
 #define IOPF_RECORD_GPC		(1u << 3)
-/** Not an event: the event queue overflowed, records were not written or not trusted, or the IOMMU
- * was stopped or reset. Events may be lost around here. Of the fields only seq, time, count and
- * flags are valid. */
+/** Not an event: the event queue overflowed, records were not written or not trusted, the IOMMU was
+ * stopped or reset, or it was suspended before the last records were read. Events may be lost
+ * around here. Of the fields only seq, time, count and flags are valid. */
 #define IOPF_RECORD_LOST	(1u << 4)
 /** With IOPF_RECORD_LOST: the IOMMU has failed; no event comes until it is stopped and started. */
 #define IOPF_RECORD_FAILED	(1u << 5)

@@ -20,6 +20,7 @@
 
 #include <errno.h>
 
+#include <rte_common.h>
 #include <rte_cycles.h>
 
 #include "cancel.h"
@@ -47,10 +48,10 @@ passes_end(struct iopf_iommu *iommu)
 /*
  * The driver has stopped or suspended. Outstanding faults are cancelled also after an error: the
  * driver has tried to end them. Deferred handlers may keep their slots: this does not wait for
- * them.
+ * them. @p lost: records that need no answer may be lost.
  */
 static void
-faults_end(struct iopf_iommu *iommu)
+faults_end(struct iopf_iommu *iommu, bool lost)
 {
 	for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
 		iopf_queue_cancel(&iommu->queues[i], NULL, IOPF_CANCEL_TERMINATED);
@@ -59,7 +60,7 @@ faults_end(struct iopf_iommu *iommu)
 	 * This thread is the only owner: each other thread looks at the state and owns a queue in
 	 * one read section, and none does so in state STOPPING.
 	 */
-	if (iopf_queue_own(&iommu->queues[IOPF_QUEUE_EVENTS])) {
+	if (lost && iopf_queue_own(&iommu->queues[IOPF_QUEUE_EVENTS])) {
 		iopf_rcu_read_lock();
 		iopf_listeners_write_lost(iommu, IOPF_RECORD_LOST);
 		iopf_rcu_read_unlock();
@@ -105,7 +106,7 @@ iopf_iommu_shut_down(struct iopf_iommu *iommu)
 
 	iommu_quiesce(iommu);
 	ret = iommu->driver->ops.stop(iommu->priv);
-	faults_end(iommu);
+	faults_end(iommu, true);
 	atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_OFF : IOPF_STATE_STUCK);
 	return ret;
 }
@@ -116,10 +117,10 @@ driver_suspend(struct iopf_iommu *iommu, bool bypass)
 {
 	int ret = iommu->driver->ops.suspend(iommu->priv, bypass);
 
-	faults_end(iommu);
+	faults_end(iommu, ret != 0);
 	/* Sequentially consistent: with the load in iopf_dev_get(). */
-	atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_SUSPENDED : IOPF_STATE_STUCK);
-	return ret;
+	atomic_store(&iommu->state, ret >= 0 ? IOPF_STATE_SUSPENDED : IOPF_STATE_STUCK);
+	return RTE_MIN(ret, 0);
 }
 
 int

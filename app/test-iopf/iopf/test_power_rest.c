@@ -11,7 +11,9 @@
 
 #include "attachment.h"
 #include "iommu.h"
+#include "iopf_listener.h"
 #include "power_rig.h"
+#include "smmuv3_pmd.h"
 #include "test.h"
 
 static void
@@ -184,11 +186,68 @@ a_device_is_active_when_its_pri_is_on(void **state)
 	power_close(&p);
 }
 
+/*
+ * Of the driver's suspend: a device accesses memory when the last record was read. Without an
+ * attachment (an event), or with a stall, which the suspend ends.
+ */
+static struct {
+	struct power *p;
+	struct smmuv3_model_dma *dma;
+	struct iopf_driver_ops real;
+} unread;
+
+static int
+suspend_with_an_unread_record(void *priv, bool bypass)
+{
+	pcie_write(&unread.p->r, unread.dma, 0, 1);
+	pcie_run_model(&unread.p->r);
+	return unread.real.suspend(priv, bypass);
+}
+
+static void
+listeners_are_told_of_a_loss_only_if_a_suspend_lost_an_event(void **state)
+{
+	struct iopf_listener *listener;
+	struct smmuv3_model_dma *stranger;
+	struct iopf_record records[4];
+	struct power p;
+
+	(void)state;
+	for (uint32_t flags = 0; flags <= IOPF_SUSPEND_FORCE; flags += IOPF_SUSPEND_FORCE) {
+		power_open(&p, false, NULL);
+		stranger = smmuv3_model_dma_create(p.r.m, &(struct smmuv3_model_dma_conf){
+				.sid = 77 });
+		listener = iopf_listener_open(&(struct iopf_listener_conf){
+				.iommu = p.r.iommu });
+		assert_non_null(listener);
+		power_suspend(&p, flags);
+		power_resume(&p);
+		assert_int_equal(iopf_listener_read(listener, records, 4), 0);
+		unread.p = &p;
+		unread.real = smmuv3_pmd.ops;
+		smmuv3_pmd.ops.suspend = suspend_with_an_unread_record;
+		for (unsigned int i = 0; i < 2; i++) {
+			unread.dma = i == 0 ? p.dma : stranger;
+			power_suspend(&p, flags);
+			power_resume(&p);
+			assert_int_equal(iopf_listener_read(listener, records, 4), i);
+			pcie_run_model(&p.r);
+			pcie_expect_end(unread.dma, SMMUV3_MODEL_ABORTED);
+		}
+		assert_int_equal(records[0].flags, IOPF_RECORD_LOST);
+		smmuv3_pmd.ops = unread.real;
+		assert_int_equal(iopf_listener_close(listener), 0);
+		smmuv3_model_dma_destroy(stranger);
+		power_close(&p);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_use_prevents_a_suspend_at_rest),
 	cmocka_unit_test(an_outstanding_fault_prevents_a_suspend_at_rest),
 	cmocka_unit_test(a_fault_that_comes_during_the_suspend_is_not_lost),
 	cmocka_unit_test(a_device_is_active_when_its_pri_is_on),
+	cmocka_unit_test(listeners_are_told_of_a_loss_only_if_a_suspend_lost_an_event),
 };
 
 TEST_SUITE(power_rest, tests, NULL, NULL);

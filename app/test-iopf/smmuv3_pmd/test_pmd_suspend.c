@@ -290,6 +290,38 @@ test_dma_passes_while_suspended_only_with_the_unsafe_flag(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
+/* Two stalls fill the queue: they are no events, and an event after them finds no room. */
+static void
+test_a_suspend_tells_of_events_that_an_overflow_lost(void **state)
+{
+	struct smmuv3_model_dma *stranger;
+	struct smmuv3_model_done done;
+	uint8_t byte = 1;
+	const struct smmuv3_model_op op = { .type = SMMUV3_MODEL_WRITE, .addr = PMD_VA,
+		.buf = &byte, .len = 1 };
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, &(struct smmuv3_model_conf){ .evtq_log2 = 1 });
+	pmd_start(&p, IOPF_STALL);
+	stranger = smmuv3_model_dma_create(p.m, &(struct smmuv3_model_dma_conf){ .sid = 77 });
+	for (int lost = 0; lost < 2; lost++) {
+		pmd_write(&p, PMD_VA, &byte, 1);
+		pmd_write(&p, PMD_VA, &byte, 1);
+		pmd_step(&p);
+		if (lost)
+			assert_int_equal(smmuv3_model_dma_submit(stranger, &op), 0);
+		pmd_step(&p);
+		assert_int_equal(p.ops->suspend(p.s, false), lost);
+		resume(&p, false);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+		assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
+	}
+	assert_int_equal(smmuv3_model_dma_poll(stranger, &done, 1), 1);
+	smmuv3_model_dma_destroy(stranger);
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
 static void
 test_a_suspend_that_fails_can_be_followed_by_a_stop(void **state)
 {
@@ -420,6 +452,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_no_operation_accesses_a_register_while_suspended),
 	cmocka_unit_test(test_close_while_suspended_restores_nothing),
 	cmocka_unit_test(test_dma_passes_while_suspended_only_with_the_unsafe_flag),
+	cmocka_unit_test(test_a_suspend_tells_of_events_that_an_overflow_lost),
 	cmocka_unit_test(test_a_suspend_that_fails_can_be_followed_by_a_stop),
 	cmocka_unit_test(test_a_caller_that_found_it_off_succeeds_after_the_resume),
 	cmocka_unit_test(test_threads_map_and_unmap_while_it_suspends_and_resumes),
