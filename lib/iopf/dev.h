@@ -35,6 +35,11 @@ struct iopf_dev {
 	bool ats_on;			/* at the device, or the operation to end it failed */
 	bool pri_on;			/* the same */
 	bool pri_forced;		/* pri_on, but a stop or quarantine counts it as off */
+	/*
+	 * A suspend that was refused has switched PRI off. It goes on when the device has drained:
+	 * iopf_pri_switch_on_due(). Written under lock.
+	 */
+	_Atomic bool pri_due;
 	struct iopf_log_limit log;	/* of lines that a caller can cause */
 	bool blocked;			/* by the driver: quarantine.h */
 	bool block_failed;		/* the last change of this failed */

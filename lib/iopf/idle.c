@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+/*
+ * A thread that sleeps by iopf_iommu_idle() is woken, as a poll thread is (poller_sleep.c), by all
+ * that ends the interrupts and by each change of the state. idle_lock orders the two: the thread
+ * finds the state as changed, or its eventfd is written to after the change. The eventfd is a copy,
+ * since the thread may close its own.
+ */
+
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "call.h"
 #include "idle.h"
@@ -33,6 +42,62 @@ driver_idle(struct iopf_iommu *iommu, int fd)
 	return ret;
 }
 
+void
+iopf_idle_init(struct iopf_iommu *iommu)
+{
+	pthread_mutex_init(&iommu->idle_lock, NULL);
+	iommu->sleep_fd = -1;
+}
+
+void
+iopf_idle_fini(struct iopf_iommu *iommu)
+{
+	if (iommu->sleep_fd >= 0)
+		close(iommu->sleep_fd);
+	pthread_mutex_destroy(&iommu->idle_lock);
+}
+
+/* The caller has idle_lock. */
+static int
+sleep_fd_set(struct iopf_iommu *iommu, int fd)
+{
+	int copy = iommu->sleep_fd;
+
+	if (fd < 0)
+		return 0;
+	copy = copy < 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : dup3(fd, copy, O_CLOEXEC);
+	if (copy < 0)
+		return -errno;
+	iommu->sleep_fd = copy;
+	return 0;
+}
+
+/* The caller has idle_lock. */
+static void
+sleeper_wake(struct iopf_iommu *iommu)
+{
+	const uint64_t one = 1;
+
+	/* EAGAIN: the eventfd is set already. */
+	if (iommu->sleeps && write(iommu->sleep_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* The caller has idle_lock. */
+static int
+sleep_change(struct iopf_iommu *iommu, int fd)
+{
+	int ret = sleep_fd_set(iommu, fd);
+
+	if (ret == 0 && iopf_iommu_is_polled(iommu))
+		ret = driver_idle(iommu, fd);
+	iommu->sleeps = ret == 0 && fd >= 0;
+	if (ret == -EBADF)
+		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): %d is no open file "
+				"descriptor: give it an eventfd", iommu->name, fd);
+	return ret;
+}
+
 int
 iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 {
@@ -48,6 +113,7 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 		return iopf_ret(-EINVAL);
 	}
 	pthread_mutex_lock(&iommu->idle_lock);
+	iommu->sleeps = false;
 	if (is_changing(iommu)) {
 		ret = fd >= 0 ? 1 : 0;
 	} else if (iommu->driver->ops.idle == NULL) {
@@ -56,13 +122,9 @@ iopf_iommu_idle(struct iopf_iommu *iommu, int fd)
 		IOPF_LOG(ERR, "\"%s\" has failed, and no record will wake the poll thread: stop "
 				"it, then start it again", iommu->name);
 		ret = -EIO;
-	} else if (iopf_iommu_is_polled(iommu)) {
-		ret = driver_idle(iommu, fd);
-		if (ret == -EBADF)
-			IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): %d is no open "
-					"file descriptor: give it an eventfd", iommu->name, fd);
-	} else if (atomic_load(&iommu->state) == IOPF_STATE_SUSPENDED) {
-		ret = 0;
+	} else if (iopf_iommu_is_polled(iommu) ||
+			atomic_load(&iommu->state) == IOPF_STATE_SUSPENDED) {
+		ret = sleep_change(iommu, fd);
 	} else if (fd >= 0) {
 		IOPF_LOG_LIMITED(&iommu->log, "\"%s\": iopf_iommu_idle(): it is not running, and "
 				"no record would wake the thread: start it", iommu->name);
@@ -97,8 +159,19 @@ iopf_idle_end(struct iopf_iommu *iommu, const struct iopf_poller *self)
 	if (was_idle && iopf_iommu_is_polled(iommu))
 		iommu->driver->ops.idle(iommu->priv, -1);
 	iommu->idle = false;
+	if (was_idle)
+		sleeper_wake(iommu);
 	pthread_mutex_unlock(&iommu->idle_lock);
 	/* Another poller may sleep on the same IOMMU, which does not report to it any more. */
 	if (was_idle)
 		iopf_pollers_wake(iommu, self);
+}
+
+void
+iopf_idle_wake(struct iopf_iommu *iommu)
+{
+	pthread_mutex_lock(&iommu->idle_lock);
+	sleeper_wake(iommu);
+	pthread_mutex_unlock(&iommu->idle_lock);
+	iopf_pollers_wake(iommu, NULL);
 }

@@ -21,5 +21,10 @@ struct iopf_poller;
  */
 int iopf_idle_begin(struct iopf_iommu *iommu, int fd);
 void iopf_idle_end(struct iopf_iommu *iommu, const struct iopf_poller *self);
+/* The state has changed: wake all threads that sleep, or keep them from it. */
+void iopf_idle_wake(struct iopf_iommu *iommu);
+
+void iopf_idle_init(struct iopf_iommu *iommu);
+void iopf_idle_fini(struct iopf_iommu *iommu);
 
 #endif /* IDLE_H */

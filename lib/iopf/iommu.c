@@ -15,6 +15,7 @@
 #include "call.h"
 #include "dev.h"
 #include "driver.h"
+#include "idle.h"
 #include "iommu.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
@@ -46,7 +47,7 @@ iommu_free(struct iopf_iommu *iommu)
 {
 	iopf_table_fini(&iommu->sids);
 	iopf_table_fini(&iommu->attached);
-	pthread_mutex_destroy(&iommu->idle_lock);
+	iopf_idle_fini(iommu);
 	pthread_mutex_destroy(&iommu->state_lock);
 	pthread_mutex_destroy(&iommu->lock);
 	pthread_mutex_destroy(&iommu->dma_lock);
@@ -164,7 +165,7 @@ iommu_new(const char *devstr)
 	memset(iommu, 0, sizeof(*iommu));
 	iommu->name = strdup(devstr);
 	pthread_mutex_init(&iommu->state_lock, NULL);
-	pthread_mutex_init(&iommu->idle_lock, NULL);
+	iopf_idle_init(iommu);
 	pthread_mutex_init(&iommu->lock, NULL);
 	pthread_mutex_init(&iommu->dma_lock, NULL);
 	iopf_power_init(&iommu->power);

@@ -78,6 +78,8 @@ struct iopf_iommu {
 	struct iopf_bucket unknown_sids; /* reports of these; owner of the event queue */
 	_Atomic uint32_t state;		/* enum iopf_state */
 	bool idle;			/* interrupts replace polling; under idle_lock */
+	bool sleeps;			/* a thread does, by iopf_iommu_idle(); under idle_lock */
+	int sleep_fd;			/* copy of its eventfd, or -1; under idle_lock */
 	bool recovering;		/* check() has terminated the stalls; owner of queue 0 */
 	_Atomic uint32_t answering;	/* answers claimed, not yet sent: iopf_answering_begin() */
 	_Atomic uint32_t nb_deadlines;	/* attachments whose domain has a deadline */

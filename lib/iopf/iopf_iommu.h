@@ -83,9 +83,10 @@ int iopf_iommu_configure(struct iopf_iommu *iommu, const struct iopf_iommu_conf 
 /**
  * Sleep instead of polling: a record or an error writes to @p fd, an eventfd of the caller's (one
  * for each IOMMU: the last call counts). After the wake-up the caller calls it with -1, before
- * iopf_poll(), to end this. iopf_poll() may be called meanwhile. A stop, a start, a suspend or a
- * resume ends it without a wake-up: sleep with a timeout. It does not wait for one of these, which
- * may need passes of the caller. While the IOMMU is suspended it does nothing.
+ * iopf_poll(), to end this. iopf_poll() may be called meanwhile. A stop, a start, a suspend, also
+ * one that is refused, and a resume end it with a wake-up. It does not wait for one of these, which
+ * may need passes of the caller. While the IOMMU is suspended no record comes, and its resume wakes
+ * the caller.
  * @return 0; 1 (do not sleep: a record is there already, or one of these is under way);
  *   -ENOTSUP (no such interrupt); -EINVAL (not started, or @p fd below -1); -EIO (it has failed:
  *   stop it); -EDEADLK in a handler; -ETIMEDOUT; or the error of duplicating @p fd.

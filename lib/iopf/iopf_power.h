@@ -80,7 +80,11 @@ struct iopf_power_conf {
 	 */
 	int (*power_on)(struct iopf_iommu *iommu, void *ctx);
 	void (*power_off)(struct iopf_iommu *iommu, void *ctx);
-	/** A resume for iopf_dev_get() has ended with @p ret: 0 or -errno. May be NULL. */
+	/**
+	 * After an iopf_dev_get() that returned -EINPROGRESS: what was under way has ended. @p ret:
+	 * 0, or -errno, as of iopf_dev_active() or of the resume. One call may be for several gets,
+	 * and a call may be made that is for none. May be NULL.
+	 */
 	void (*resumed)(struct iopf_iommu *iommu, int ret, void *ctx);
 	void *ctx;			/**< of all three */
 };
@@ -94,9 +98,11 @@ int iopf_iommu_set_power(struct iopf_iommu *iommu, const struct iopf_power_conf 
 
 /**
  * @param flags IOPF_SUSPEND_*.
- * @return 0, also if suspended already (IOPF_SUSPEND_FORCE then holds it); -EBUSY without
+ * @return 0, also if suspended already (IOPF_SUSPEND_FORCE then holds it, and accesses abort or
+ *   pass as before); -EBUSY without
  *   IOPF_SUSPEND_FORCE: a device is in use, a fault or group waits for its answer, a device has not
- *   drained, or a recovery is under way: the IOMMU runs on; -ENOTCONN (not started); -EIO (it has
+ *   drained, or a recovery is under way: the IOMMU runs on (PRI of such a device is off until it
+ *   has drained); -ENOTCONN (not started); -EIO (it has
  *   failed: stop it); -EINVAL (flags); -ENOTSUP; -EDEADLK; or the driver's error, after which the
  *   IOMMU may still translate and serves no fault: stop or start it again.
  */
@@ -116,9 +122,9 @@ bool iopf_iommu_is_suspended(const struct iopf_iommu *iommu);
 /**
  * Take a use of the device, and start the resume if its IOMMU is suspended at rest.
  * @return 0: the IOMMU runs, and is not suspended at rest before the iopf_dev_put(); -EINPROGRESS:
- *   the use is taken, and a resume was started or a change of state is under way:
- *   iopf_dev_active() tells of its end. Any other error: no use is taken: -ESHUTDOWN (suspended by
- *   force), -ENOTCONN (not started), -EIO (the IOMMU has failed), -EINVAL.
+ *   the use is taken, and a resume was started, a change of state is under way, or PRI is off until
+ *   the device has drained: iopf_dev_active() tells of its end. Any other error: no use is taken:
+ *   -ESHUTDOWN (suspended by force), -ENOTCONN (not started), -EIO (the IOMMU has failed), -EINVAL.
  */
 int iopf_dev_get(struct iopf_dev *dev);
 

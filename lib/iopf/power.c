@@ -14,12 +14,15 @@
 
 #include "call.h"
 #include "dev.h"
+#include "idle.h"
 #include "iopf_log.h"
 #include "iopf_trace.h"
-#include "poller.h"
 #include "power.h"
 #include "pri.h"
 #include "shut_down.h"
+
+/* Between looks whether a device whose PRI is to go on has drained. */
+#define PRI_DUE_MS	2
 
 void
 iopf_power_init(struct iopf_power *power)
@@ -150,8 +153,8 @@ iopf_iommu_start_up(struct iopf_iommu *iommu)
 	atomic_store(&power->settling, true);
 	/* Release: with the acquire in iopf_iommu_is_polled(). */
 	atomic_store(&iommu->state, ret == 0 ? IOPF_STATE_RUNNING : IOPF_STATE_STUCK);
-	/* A poll thread that sleeps has not told this IOMMU to wake it. */
-	iopf_pollers_wake(iommu, NULL);
+	/* A thread that sleeps has not told this IOMMU to wake it. */
+	iopf_idle_wake(iommu);
 	if (ret == 0) {
 		if (suspended)
 			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_RESUMES, 1);
@@ -166,6 +169,7 @@ void
 iopf_iommu_stop_suspended(struct iopf_iommu *iommu)
 {
 	atomic_store(&iommu->state, IOPF_STATE_OFF);
+	iopf_idle_wake(iommu);
 	atomic_store(&iommu->power.forced, false);
 	error_set(&iommu->power, atomic_load(&iommu->power.error), 0);
 }
@@ -196,6 +200,32 @@ iommu_suspend(struct iopf_iommu *iommu, uint32_t flags)
 	return 0;
 }
 
+/* Whether devices of the IOMMU can be used: 0, -EINPROGRESS, or why not. */
+static int
+iommu_usable(const struct iopf_iommu *iommu)
+{
+	enum iopf_state state = atomic_load(&iommu->state);
+	int ret;
+
+	switch (state) {
+	case IOPF_STATE_RUNNING:
+		return unlikely(atomic_load(&iommu->power.settling)) ? -EINPROGRESS : 0;
+	case IOPF_STATE_SUSPENDED:
+	case IOPF_STATE_QUIESCING:
+	case IOPF_STATE_STOPPING:
+		if (atomic_load(&iommu->power.forced))
+			return -ESHUTDOWN;
+		ret = error_of(atomic_load(&iommu->power.error));
+		return state == IOPF_STATE_SUSPENDED && ret < 0 ? ret : -EINPROGRESS;
+	case IOPF_STATE_STARTING:
+		return -EINPROGRESS;
+	case IOPF_STATE_FAILED:
+		return -EIO;
+	default:
+		return -ENOTCONN;
+	}
+}
+
 /*
  * The thread
  */
@@ -223,15 +253,27 @@ static int
 power_step(struct iopf_iommu *iommu)
 {
 	struct iopf_power *power = &iommu->power;
-	int wait = -1;
+	bool asked, tried, was_due = false;
+	int wait = -1, ret;
 
 	pthread_mutex_lock(&iommu->state_lock);
 	if (atomic_load(&iommu->state) == IOPF_STATE_RUNNING && power->conf.autosuspend_ms != 0)
 		wait = autosuspend_step(iommu);
+	if (atomic_load(&iommu->state) == IOPF_STATE_RUNNING && power->pri_due) {
+		power->pri_due = iopf_pri_switch_on_due(iommu);
+		was_due = !power->pri_due;
+		if (power->pri_due)
+			wait = wait < 0 ? PRI_DUE_MS : RTE_MIN(wait, PRI_DUE_MS);
+	}
 	/* Also for a use that was taken during that suspend. */
-	if (atomic_load(&iommu->state) == IOPF_STATE_SUSPENDED &&
-			!atomic_load(&power->forced) && atomic_load(&power->uses) != 0)
-		call_resumed(iommu, iopf_iommu_start_up(iommu));
+	tried = atomic_load(&iommu->state) == IOPF_STATE_SUSPENDED &&
+		!atomic_load(&power->forced) && atomic_load(&power->uses) != 0;
+	ret = tried ? iopf_iommu_start_up(iommu) : iommu_usable(iommu);
+	/* After the attempt: it is that of all gets which have asked by now. */
+	asked = atomic_exchange(&power->asked, false);
+	/* Suspended without a use: it was dropped. */
+	if ((asked || tried || was_due) && ret != -EINPROGRESS)
+		call_resumed(iommu, ret);
 	pthread_mutex_unlock(&iommu->state_lock);
 	return wait;
 }
@@ -315,7 +357,8 @@ iopf_iommu_set_power(struct iopf_iommu *iommu, const struct iopf_power_conf *con
 				"resume it first", iommu->name);
 		ret = -EBUSY;
 	} else {
-		ret = conf->autosuspend_ms != 0 ? thread_ensure(iommu) : 0;
+		ret = conf->autosuspend_ms != 0 || conf->resumed != NULL ?
+			thread_ensure(iommu) : 0;
 	}
 	if (ret == 0) {
 		iommu->power.conf = *conf;
@@ -390,33 +433,6 @@ iopf_iommu_is_suspended(const struct iopf_iommu *iommu)
 	return atomic_load(&iommu->state) == IOPF_STATE_SUSPENDED;
 }
 
-/* Whether devices of the IOMMU can be used: 0, -EINPROGRESS, or why not. */
-static int
-get_usable(const struct iopf_iommu *iommu)
-{
-	enum iopf_state state = atomic_load(&iommu->state);
-	int ret;
-
-	switch (state) {
-	case IOPF_STATE_RUNNING:
-		return unlikely(atomic_load(&iommu->power.settling)) ? -EINPROGRESS : 0;
-	case IOPF_STATE_SUSPENDED:
-		ret = error_of(atomic_load(&iommu->power.error));
-		if (ret < 0)
-			return ret;
-		/* fallthrough */
-	case IOPF_STATE_QUIESCING:
-	case IOPF_STATE_STOPPING:
-		return atomic_load(&iommu->power.forced) ? -ESHUTDOWN : -EINPROGRESS;
-	case IOPF_STATE_STARTING:
-		return -EINPROGRESS;
-	case IOPF_STATE_FAILED:
-		return -EIO;
-	default:
-		return -ENOTCONN;
-	}
-}
-
 /* The count of the device's uses goes down by up to @p n. Returns by how many. */
 static uint32_t
 uses_take(struct iopf_dev *dev, uint32_t n)
@@ -441,6 +457,16 @@ iopf_dev_drop_uses(struct iopf_dev *dev)
 	uses_take(dev, UINT32_MAX);
 }
 
+/* The same, of this device. */
+static int
+dev_usable(const struct iopf_dev *dev)
+{
+	int ret = iommu_usable(dev->iommu);
+
+	/* After the state: a suspend that is refused sets it before the state is RUNNING. */
+	return likely(ret == 0) && unlikely(atomic_load(&dev->pri_due)) ? -EINPROGRESS : ret;
+}
+
 int
 iopf_dev_get(struct iopf_dev *dev)
 {
@@ -453,15 +479,17 @@ iopf_dev_get(struct iopf_dev *dev)
 	atomic_fetch_add_explicit(&dev->uses, 1, memory_order_relaxed);
 	/* Sequentially consistent, as the load of the state: see power.h. */
 	atomic_fetch_add(&iommu->power.uses, 1);
-	ret = get_usable(iommu);
+	ret = dev_usable(dev);
 	if (likely(ret == 0))
 		return 0;
 	if (ret < 0 && error_clear(&iommu->power, ret))
 		ret = -EINPROGRESS;
-	if (ret == -EINPROGRESS)
+	if (ret == -EINPROGRESS) {
+		atomic_store(&iommu->power.asked, true);
 		thread_wake(&iommu->power);
-	else
+	} else {
 		uses_take(dev, 1);
+	}
 	return iopf_ret(ret);
 }
 
@@ -480,5 +508,5 @@ iopf_dev_put(struct iopf_dev *dev)
 int
 iopf_dev_active(const struct iopf_dev *dev)
 {
-	return iopf_ret(dev == NULL ? -EINVAL : get_usable(dev->iommu));
+	return iopf_ret(dev == NULL ? -EINVAL : dev_usable(dev));
 }

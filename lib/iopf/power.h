@@ -48,6 +48,7 @@ struct iopf_power {
 	 * gets that have cleared it: an attempt that began before such a get does not set it again.
 	 */
 	_Atomic uint64_t error;
+	_Atomic bool asked;		/* a get returned -EINPROGRESS: resumed is to be called */
 	_Atomic int fd;			/* eventfd of the thread; -1: there is none */
 	_Atomic uint64_t idle_since;	/* rte_rdtsc() of the last put or resume */
 	_Atomic bool stop;		/* the thread ends */
@@ -55,6 +56,7 @@ struct iopf_power {
 	/* under state_lock */
 	struct iopf_power_conf conf;
 	bool is_off;			/* power_off was called last */
+	bool pri_due;			/* of a device: iopf_pri_switch_on_due() */
 };
 
 void iopf_power_init(struct iopf_power *power);

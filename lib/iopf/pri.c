@@ -219,21 +219,13 @@ iopf_pri_check_usable(struct iopf_dev *dev)
 	return ret;
 }
 
-int
-iopf_pri_switch_on(struct iopf_dev *dev)
+static int
+ats_pri_switch_on(struct iopf_dev *dev)
 {
 	const struct iopf_pci_ops *ops = &dev->pci;
 	void *ctx = dev->conf.ctx;
 	int ret;
 
-	/*
-	 * Not in state QUIESCING: the stop has switched PRI off, or does so next. The end of a
-	 * quarantine switches it on.
-	 */
-	if (dev->conf.recover != IOPF_PRI || (dev->pri_on && !dev->pri_forced) ||
-			iopf_dev_is_quarantined(dev) ||
-			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
-		return 0;
 	ret = iopf_pri_check_usable(dev);
 	if (ret == 0 && dev->pri_on)
 		ret = pri_disable(dev);
@@ -254,6 +246,27 @@ iopf_pri_switch_on(struct iopf_dev *dev)
 	return 0;
 }
 
+int
+iopf_pri_switch_on(struct iopf_dev *dev)
+{
+	int ret;
+
+	/*
+	 * Not in state QUIESCING: the stop has switched PRI off, or does so next. The end of a
+	 * quarantine switches it on.
+	 */
+	if (dev->conf.recover != IOPF_PRI || (dev->pri_on && !dev->pri_forced) ||
+			iopf_dev_is_quarantined(dev) ||
+			atomic_load(&dev->iommu->state) != IOPF_STATE_RUNNING)
+		return 0;
+	if (atomic_load(&dev->pri_due) && !dev->pci.pri_drained(dev, dev->conf.ctx))
+		return 0;
+	ret = ats_pri_switch_on(dev);
+	/* After an error iopf_dev_pri_restart() has to follow. */
+	atomic_store(&dev->pri_due, false);
+	return ret;
+}
+
 /*
  * The wait for a device
  */
@@ -262,6 +275,7 @@ struct drain {
 	struct iopf_dev *dev;
 	struct iopf_attachment *attachment;	/* only its PASID; NULL: the whole device */
 	bool answer;				/* pending groups are answered without handlers */
+	bool rest;				/* a pending group ends the wait: -EBUSY */
 	bool sent_all;	/* pasid_drained was true before the queue was last read */
 	unsigned int partial, pending;		/* groups, at the last count */
 };
@@ -339,6 +353,11 @@ drain_wait(struct drain *d, uint64_t end)
 			return -ETIMEDOUT;
 		if (d->answer)
 			drain_answer_pending(d);
+		if (d->rest) {
+			drain_count_groups(d);
+			if (d->pending != 0)
+				return -EBUSY;
+		}
 		/* Answers may wait for a recovery, which needs passes to continue. */
 		if (iopf_stand_in_poll(q, &stand_in) == 0)
 			iommu->driver->ops.wait(iommu->priv);
@@ -347,18 +366,18 @@ drain_wait(struct drain *d, uint64_t end)
 }
 
 static int
-dev_drain(struct iopf_dev *dev, bool answer, uint64_t end)
+dev_drain(struct drain *d, uint64_t end)
 {
-	struct drain d = { .dev = dev, .answer = answer };
-	int ret = drain_wait(&d, end);
+	struct iopf_dev *dev = d->dev;
+	int ret = drain_wait(d, end);
 
-	if (ret == 0)
-		return 0;
-	drain_count_groups(&d);
-	if (d.pending != 0)
+	if (ret == 0 || ret == -EBUSY)
+		return ret;
+	drain_count_groups(d);
+	if (d->pending != 0)
 		IOPF_LOG_LIMITED(&dev->log, "%s: does not drain: %u of its page request groups "
 				"wait for their handlers; PRI is off now; answer them and try "
-				"again", dev->name, d.pending);
+				"again", dev->name, d->pending);
 	else
 		IOPF_LOG_LIMITED(&dev->log, "%s: does not drain: it waits for the answer to a page "
 				"request group whose Last never came, or whose answer was not "
@@ -407,37 +426,40 @@ iopf_pri_begin_off(struct iopf_dev *dev)
 }
 
 static int
-ats_switch_off(struct iopf_dev *dev, bool answer, uint64_t end)
+pri_ats_switch_off(struct drain *d, uint64_t end)
 {
-	int ret;
-
-	if (!dev->ats_on)
-		return 0;
-	ret = dev_drain(dev, answer, end);
-	/* A detach answers them later, and the driver's attach synchronises. */
-	if (ret == 0 && !answer)
-		ret = old_groups_end(dev);
-	return ret < 0 ? ret : ats_disable(dev);
-}
-
-static int
-pri_ats_switch_off(struct iopf_dev *dev, bool answer, uint64_t end)
-{
+	struct iopf_dev *dev = d->dev;
 	int ret = iopf_pri_begin_off(dev);
 
-	return ret < 0 ? ret : ats_switch_off(dev, answer, end);
+	if (ret < 0 || !dev->ats_on)
+		return ret;
+	ret = dev_drain(d, end);
+	/* A detach answers them later, and the driver's attach synchronises. */
+	if (ret == 0 && !d->answer)
+		ret = old_groups_end(dev);
+	return ret < 0 ? ret : ats_disable(dev);
 }
 
 int
 iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end)
 {
-	return pri_ats_switch_off(dev, true, end);
+	struct drain d = { .dev = dev, .answer = true };
+
+	atomic_store(&dev->pri_due, false);
+	return pri_ats_switch_off(&d, end);
 }
 
 int
 iopf_pri_rest(struct iopf_dev *dev, uint64_t end)
 {
-	return pri_ats_switch_off(dev, false, end);
+	struct drain d = { .dev = dev, .rest = true };
+	bool was_on = dev->pri_on;
+	int ret = pri_ats_switch_off(&d, end);
+
+	/* Before the state is RUNNING again: iopf_dev_get() finds this then. */
+	if (ret < 0 && was_on && !dev->pri_on)
+		atomic_store(&dev->pri_due, true);
+	return ret;
 }
 
 /*
@@ -447,9 +469,10 @@ iopf_pri_rest(struct iopf_dev *dev, uint64_t end)
 void
 iopf_pri_force_off(struct iopf_dev *dev, uint64_t end)
 {
-	bool drained = iopf_pri_begin_off(dev) == 0 && dev->ats_on &&
-		dev_drain(dev, true, end) == 0;
+	struct drain d = { .dev = dev, .answer = true };
+	bool drained = iopf_pri_begin_off(dev) == 0 && dev->ats_on && dev_drain(&d, end) == 0;
 
+	atomic_store(&dev->pri_due, false);
 	if (dev->ats_on && ats_disable(dev) == 0)
 		dev->ats_on = !drained;
 	dev->pri_forced = dev->pri_on;
@@ -458,6 +481,7 @@ iopf_pri_force_off(struct iopf_dev *dev, uint64_t end)
 int
 iopf_dev_pri_restart(struct iopf_dev *dev)
 {
+	struct drain d = { .dev = dev };
 	int ret;
 
 	if (dev == NULL)
@@ -481,7 +505,7 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 	ret = iopf_dev_is_attached(dev) && iopf_iommu_is_serving(dev->iommu) ?
 			iopf_pri_check_usable(dev) : -ENOTCONN;
 	if (ret == 0)
-		ret = pri_ats_switch_off(dev, false, iopf_dev_wait_end(dev));
+		ret = pri_ats_switch_off(&d, iopf_dev_wait_end(dev));
 	if (ret == 0)
 		ret = iopf_pri_switch_on(dev);
 	/* Its rate may quarantine it meanwhile: PRI stays off then. */

@@ -6,6 +6,7 @@
 
 /* ATS and PRI of devices, and the budget of page requests. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "attachment.h"
@@ -20,7 +21,10 @@ void iopf_pri_release(struct iopf_dev *dev);
 /* The caller holds the device's lock. */
 int iopf_pri_switch_on(struct iopf_dev *dev);
 int iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end);
-/* The same, and handlers answer the groups that are pending: none is cancelled. */
+/*
+ * The same before a suspend at rest: no group is cancelled. A group that waits for its handler
+ * makes it fail, with -EBUSY. After an error PRI may be off: iopf_pri_switch_on_due().
+ */
 int iopf_pri_rest(struct iopf_dev *dev, uint64_t end);
 /* PRI goes off, without a wait. */
 int iopf_pri_begin_off(struct iopf_dev *dev);
@@ -44,5 +48,10 @@ void iopf_pri_switch_off_all(struct iopf_iommu *iommu);
  * iopf_pri_switch_on_all().
  */
 int iopf_pri_rest_all(struct iopf_iommu *iommu);
+/*
+ * After a suspend that was refused, in state RUNNING: switch on the PRI of devices that have
+ * drained now. True: one has not, or another control call has its lock. The caller has state_lock.
+ */
+bool iopf_pri_switch_on_due(struct iopf_iommu *iommu);
 
 #endif /* IOPF_PRI_H */

@@ -38,6 +38,19 @@ all_devs_wait_end(void)
 }
 
 /* A device that fails does not prevent the start of the others. */
+static void
+dev_switch_on(struct iopf_dev *dev)
+{
+	if (!iopf_dev_is_attached(dev))
+		return;
+	/* The check says by itself what to do. */
+	if (iopf_pri_check_usable(dev) < 0)
+		atomic_store(&dev->pri_due, false);
+	else if (iopf_pri_switch_on(dev) < 0)
+		IOPF_LOG(ERR, "%s: starts without page requests; repair or reset the device, then "
+				"call iopf_dev_pri_restart()", dev->name);
+}
+
 void
 iopf_pri_switch_on_all(struct iopf_iommu *iommu)
 {
@@ -47,13 +60,31 @@ iopf_pri_switch_on_all(struct iopf_iommu *iommu)
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
 		if (!dev_lock_until(dev, end))
 			continue;
-		/* iopf_pri_check_usable() says by itself what to do. */
-		if (iopf_dev_is_attached(dev) && iopf_pri_check_usable(dev) == 0 &&
-				iopf_pri_switch_on(dev) < 0)
-			IOPF_LOG(ERR, "%s: starts without page requests; repair or reset the "
-					"device, then call iopf_dev_pri_restart()", dev->name);
+		dev_switch_on(dev);
 		pthread_mutex_unlock(&dev->lock);
 	}
+}
+
+bool
+iopf_pri_switch_on_due(struct iopf_iommu *iommu)
+{
+	struct iopf_dev *dev = NULL;
+	bool due = false;
+
+	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
+		if (!atomic_load(&dev->pri_due))
+			continue;
+		/* The next call comes soon. */
+		if (pthread_mutex_trylock(&dev->lock) != 0) {
+			due = true;
+			continue;
+		}
+		if (!dev->removed)
+			dev_switch_on(dev);
+		due |= atomic_load(&dev->pri_due);
+		pthread_mutex_unlock(&dev->lock);
+	}
+	return due;
 }
 
 /* PRI goes off at all devices before the wait for the first of them. */

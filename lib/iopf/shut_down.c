@@ -179,10 +179,12 @@ run_on(struct iopf_iommu *iommu)
 	while (was != IOPF_STATE_FAILED)
 		if (atomic_compare_exchange_weak(&iommu->state, &was, IOPF_STATE_RUNNING))
 			break;
-	/* A poll thread that sleeps has not told this IOMMU to wake it. */
-	iopf_pollers_wake(iommu, NULL);
-	if (was != IOPF_STATE_FAILED)
+	/* A thread that sleeps has not told this IOMMU to wake it. */
+	iopf_idle_wake(iommu);
+	if (was != IOPF_STATE_FAILED) {
 		iopf_pri_switch_on_all(iommu);
+		iommu->power.pri_due = iopf_pri_switch_on_due(iommu);
+	}
 	atomic_store(&iommu->power.settling, false);
 	return was == IOPF_STATE_FAILED ? -EIO : -EBUSY;
 }
@@ -192,6 +194,9 @@ iopf_iommu_suspend_at_rest(struct iopf_iommu *iommu, bool bypass)
 {
 	uint32_t was = IOPF_STATE_RUNNING;
 
+	/* Without a change of state: the next iopf_dev_get() of another device need not wait. */
+	if (iommu->power.pri_due && (iommu->power.pri_due = iopf_pri_switch_on_due(iommu)))
+		return -EBUSY;
 	if (!atomic_compare_exchange_strong(&iommu->state, &was, IOPF_STATE_QUIESCING))
 		return -EIO;
 	if (iommu_rest(iommu) < 0)

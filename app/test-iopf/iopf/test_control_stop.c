@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <rte_errno.h>
@@ -227,13 +228,13 @@ idle(void *fd)
 static void
 a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_stop(void **state)
 {
-	int fds[] = { 0, -1 };
+	int fds[] = { eventfd(0, EFD_NONBLOCK), -1 };
 	struct call *stopping, *calls[2];
 
 	(void)state;
 	ctl_open(false, true);
 	hw.can_idle = true;
-	assert_int_equal(0, iopf_iommu_idle(ctl.iommu, 0));
+	assert_int_equal(0, iopf_iommu_idle(ctl.iommu, fds[0]));
 	hw.knobs[ARRAY_STOP].hold = 1;
 	stopping = ctl_start_call(stop, NULL);
 	assert_true(array_wait_held(ARRAY_STOP, 1));
@@ -248,7 +249,8 @@ a_poll_thread_that_wants_to_sleep_does_not_wait_for_a_stop(void **state)
 	assert_int_equal(0, ctl_end_call(calls[1]));
 	array_release(ARRAY_STOP);
 	assert_int_equal(0, ctl_end_call(stopping));
-	assert_int_equal(-EINVAL, iopf_iommu_idle(ctl.iommu, 0));
+	assert_int_equal(-EINVAL, iopf_iommu_idle(ctl.iommu, fds[0]));
+	close(fds[0]);
 }
 
 /* The calls of idle inside the operation of a device, and their ends before the operation ended. */
@@ -406,28 +408,30 @@ static void
 a_sleep_that_the_driver_refuses_has_not_begun(void **state)
 {
 	struct array_knob *knob = &hw.knobs[ARRAY_IDLE];
+	int fd = eventfd(0, EFD_NONBLOCK);
 
 	(void)state;
 	ctl_open(false, true);
 	hw.can_idle = true;
 	knob->fail = -ETIMEDOUT;
 	knob->nb_fail = 1;
-	assert_int_equal(-ETIMEDOUT, iopf_iommu_idle(ctl.iommu, 0));
+	assert_int_equal(-ETIMEDOUT, iopf_iommu_idle(ctl.iommu, fd));
 	iopf_idle_end(ctl.iommu, NULL);
 	assert_int_equal(1, knob->calls);
 	knob->nb_fail = 1;
-	assert_int_equal(-ETIMEDOUT, iopf_idle_begin(ctl.iommu, 0));
+	assert_int_equal(-ETIMEDOUT, iopf_idle_begin(ctl.iommu, fd));
 	iopf_idle_end(ctl.iommu, NULL);
 	assert_int_equal(2, knob->calls);
 	/* One that has begun goes on, if the next call fails, until its end. */
-	assert_int_equal(0, iopf_iommu_idle(ctl.iommu, 0));
+	assert_int_equal(0, iopf_iommu_idle(ctl.iommu, fd));
 	knob->nb_fail = 2;
-	assert_int_equal(-ETIMEDOUT, iopf_iommu_idle(ctl.iommu, 0));
+	assert_int_equal(-ETIMEDOUT, iopf_iommu_idle(ctl.iommu, fd));
 	assert_int_equal(-ETIMEDOUT, iopf_iommu_idle(ctl.iommu, -1));
 	iopf_idle_end(ctl.iommu, NULL);
 	assert_int_equal(6, knob->calls);
 	iopf_idle_end(ctl.iommu, NULL);
 	assert_int_equal(6, knob->calls);
+	close(fd);
 }
 
 static const struct CMUnitTest tests[] = {

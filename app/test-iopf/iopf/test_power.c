@@ -297,15 +297,21 @@ a_power_on_that_fails_leaves_it_suspended(void **state)
 
 	(void)state;
 	power_open(&p, false, NULL);
-	power_suspend(&p, 0);
-	atomic_store(&p.on_result, -ENODEV);
-	assert_int_equal(iopf_iommu_resume(p.r.iommu), -ENODEV);
-	assert_int_equal(iopf_iommu_start(p.r.iommu), -ENODEV);
-	assert_true(iopf_iommu_is_suspended(p.r.iommu));
-	call_everything(&p, 0);
-	atomic_store(&p.on_result, 0);
-	assert_int_equal(iopf_iommu_resume(p.r.iommu), 0);
-	power_access(&p, 0);
+	for (uint32_t flags = 0; flags <= IOPF_SUSPEND_FORCE; flags += IOPF_SUSPEND_FORCE) {
+		power_suspend(&p, flags);
+		atomic_store(&p.on_result, -ENODEV);
+		assert_int_equal(iopf_iommu_resume(p.r.iommu), -ENODEV);
+		assert_int_equal(iopf_iommu_start(p.r.iommu), -ENODEV);
+		assert_true(iopf_iommu_is_suspended(p.r.iommu));
+		call_everything(&p, 0);
+		assert_int_equal(iopf_dev_active(p.fn.dev),
+				flags & IOPF_SUSPEND_FORCE ? -ESHUTDOWN : -ENODEV);
+		if (flags & IOPF_SUSPEND_FORCE)
+			assert_int_equal(iopf_dev_get(p.fn.dev), -ESHUTDOWN);
+		atomic_store(&p.on_result, 0);
+		assert_int_equal(iopf_iommu_resume(p.r.iommu), 0);
+		power_access(&p, flags);
+	}
 	power_close(&p);
 }
 

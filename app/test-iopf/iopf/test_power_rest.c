@@ -7,6 +7,7 @@
  */
 
 #include <errno.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "attachment.h"
@@ -94,6 +95,7 @@ static struct {
 	struct power *p;
 	struct smmuv3_model_dma *dma;
 	int (*real)(struct iopf_dev *dev, void *ctx);
+	uint64_t id;
 } late;
 
 static int
@@ -187,6 +189,93 @@ a_device_is_active_when_its_pri_is_on(void **state)
 }
 
 /*
+ * A device that is not in use requests a page after the first look for outstanding faults. Its PRI
+ * is off then, and cannot go on before the group is answered.
+ */
+static int
+pri_disable_after_a_request(struct iopf_dev *dev, void *ctx)
+{
+	struct pcie_fn *fn = ctx;
+
+	late.p->fn.dev->pci.pri_disable = late.real;
+	late.id = power_take_fault(late.p, 0);
+	return late.real(dev, fn);
+}
+
+static void
+pri_that_a_refused_suspend_switched_off_goes_on_again(void **state)
+{
+	struct power p;
+
+	(void)state;
+	for (unsigned int reset = 0; reset < 2; reset++) {
+		power_open(&p, true, NULL);
+		late.p = &p;
+		late.real = p.fn.dev->pci.pri_disable;
+		p.fn.dev->pci.pri_disable = pri_disable_after_a_request;
+		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+		assert_string_equal(p.fn.log, "APp");
+		/* An access to a page that is not mapped would abort. */
+		assert_int_equal(iopf_dev_active(p.fn.dev), -EINPROGRESS);
+		assert_int_equal(iopf_dev_get(p.fn.dev), -EINPROGRESS);
+		assert_int_equal(iopf_dev_put(p.fn.dev), 0);
+		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+		assert_string_equal(p.fn.log, "APp");
+		if (reset)
+			pcie_reset_fn(&p.r, &p.fn);
+		else
+			power_answer_fault(&p, late.id);
+		power_await_active(&p);
+		assert_string_equal(p.fn.log, "APpaAP");
+		if (reset) {
+			assert_int_equal(iopf_group_respond(late.id, IOPF_SUCCESS), -ESTALE);
+			pcie_expect_end(p.dma, SMMUV3_MODEL_ABORTED);
+		}
+		power_access(&p, 1);
+		power_suspend(&p, 0);
+		power_resume(&p);
+		power_access(&p, 2);
+		power_close(&p);
+	}
+}
+
+/* A stop, a detach and a removal need not wait for such a device. */
+static void
+a_device_whose_pri_is_to_go_on_can_stop_and_go(void **state)
+{
+	struct power p;
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		power_open(&p, true, NULL);
+		p.fn.resets = true;
+		late.p = &p;
+		late.real = p.fn.dev->pci.pri_disable;
+		p.fn.dev->pci.pri_disable = pri_disable_after_a_request;
+		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+		if (i == 0) {
+			power_suspend(&p, IOPF_SUSPEND_FORCE);
+			power_resume(&p);
+			assert_int_equal(iopf_dev_active(p.fn.dev), 0);
+			assert_string_equal(p.fn.log, "APpaAP");
+			pcie_run(&p.r);
+			pcie_expect_end(p.dma, SMMUV3_MODEL_ABORTED);
+			power_access(&p, 1);
+		} else if (i == 1) {
+			assert_int_equal(iopf_domain_detach(p.space.domain, p.fn.dev,
+					IOPF_NO_PASID), 0);
+			assert_int_equal(iopf_dev_active(p.fn.dev), 0);
+			assert_string_equal(p.fn.log, "APpa");
+			pcie_run(&p.r);
+			pcie_expect_end(p.dma, SMMUV3_MODEL_ABORTED);
+			pcie_attach(&p.space, &p.fn, IOPF_NO_PASID);
+			power_access(&p, 1);
+		}
+		power_close(&p);
+	}
+}
+
+/*
  * Of the driver's suspend: a device accesses memory when the last record was read. Without an
  * attachment (an event), or with a stall, which the suspend ends.
  */
@@ -242,12 +331,76 @@ listeners_are_told_of_a_loss_only_if_a_suspend_lost_an_event(void **state)
 	}
 }
 
+/* By iopf_iommu_idle(), without a timeout. */
+static bool
+is_woken(int fd)
+{
+	uint64_t n;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n);
+}
+
+static void
+a_thread_that_sleeps_is_woken_when_its_interrupts_end_and_begin(void **state)
+{
+	struct iopf_iommu *iommu;
+	struct power p;
+	int fd;
+
+	(void)state;
+	power_open(&p, false, NULL);
+	iommu = p.r.iommu;
+	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	assert_true(fd >= 0);
+	for (uint32_t flags = 0; flags <= IOPF_SUSPEND_FORCE; flags += IOPF_SUSPEND_FORCE) {
+		assert_int_equal(iopf_iommu_idle(iommu, fd), 0);
+		assert_false(is_woken(fd));
+		power_suspend(&p, flags);
+		assert_true(is_woken(fd));
+		assert_int_equal(iopf_iommu_idle(iommu, -1), 0);
+		assert_int_equal(iopf_iommu_idle(iommu, fd), 0);
+		assert_false(is_woken(fd));
+		power_resume(&p);
+		assert_true(is_woken(fd));
+		assert_int_equal(iopf_iommu_idle(iommu, -1), 0);
+	}
+	/* A suspend that is refused has ended the interrupts too. */
+	p.space.verdict = IOPF_TAKEN;
+	assert_int_equal(iopf_iommu_idle(iommu, fd), 0);
+	pcie_write(&p.r, p.dma, 0, 1);
+	pcie_run_model(&p.r);
+	assert_true(is_woken(fd));
+	assert_int_equal(iopf_iommu_suspend(iommu, 0), -EBUSY);
+	assert_true(is_woken(fd));
+	power_answer_fault(&p, p.space.group.id);
+	/* A stop, also of a suspended IOMMU, and the start. */
+	for (unsigned int i = 0; i < 2; i++) {
+		if (i == 1)
+			power_suspend(&p, 0);
+		assert_int_equal(iopf_iommu_idle(iommu, fd), 0);
+		assert_int_equal(iopf_iommu_stop(iommu), 0);
+		assert_true(is_woken(fd));
+		assert_int_equal(iopf_iommu_start(iommu), 0);
+		assert_true(is_woken(fd));
+		assert_int_equal(iopf_iommu_idle(iommu, -1), 0);
+	}
+	/* None after the end of the sleep. */
+	power_suspend(&p, 0);
+	power_resume(&p);
+	assert_false(is_woken(fd));
+	close(fd);
+	power_close(&p);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_use_prevents_a_suspend_at_rest),
 	cmocka_unit_test(an_outstanding_fault_prevents_a_suspend_at_rest),
 	cmocka_unit_test(a_fault_that_comes_during_the_suspend_is_not_lost),
 	cmocka_unit_test(a_device_is_active_when_its_pri_is_on),
+	cmocka_unit_test(pri_that_a_refused_suspend_switched_off_goes_on_again),
+	cmocka_unit_test(a_device_whose_pri_is_to_go_on_can_stop_and_go),
 	cmocka_unit_test(listeners_are_told_of_a_loss_only_if_a_suspend_lost_an_event),
+	cmocka_unit_test(a_thread_that_sleeps_is_woken_when_its_interrupts_end_and_begin),
 };
 
 TEST_SUITE(power_rest, tests, NULL, NULL);

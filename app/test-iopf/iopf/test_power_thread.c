@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "attachment.h"
 #include "call.h"
 #include "iommu.h"
 #include "power_rig.h"
@@ -130,6 +131,67 @@ a_resume_that_fails_is_told_and_tried_again(void **state)
 	power_access(&p, 0);
 	assert_int_equal(iopf_dev_put(p.fn.dev), 0);
 	assert_int_equal(iopf_dev_put(p.fn.dev), 0);
+	power_close(&p);
+}
+
+/* A get from an operation of the device, in the middle of a change of state. */
+static struct {
+	int (*ats_enable)(struct iopf_dev *dev, unsigned int stu, void *ctx);
+	int (*ats_disable)(struct iopf_dev *dev, void *ctx);
+	int got;
+} within;
+
+static int
+ats_enable_and_get(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	within.got = iopf_dev_get(dev);
+	return within.ats_enable(dev, stu, ctx);
+}
+
+static int
+ats_disable_and_get(struct iopf_dev *dev, void *ctx)
+{
+	(void)ctx;
+	within.got = iopf_dev_get(dev);
+	dev->pci.ats_disable = within.ats_disable;
+	return -EAGAIN;
+}
+
+static void
+await_resumed(struct power *p, unsigned int n)
+{
+	for (unsigned int i = 0; i < 600000 && atomic_load(&p->nb_resumed) < n; i++)
+		usleep(100);
+	assert_int_equal(atomic_load(&p->nb_resumed), n);
+	assert_int_equal(atomic_load(&p->resumed_result), 0);
+	assert_int_equal(within.got, -EINPROGRESS);
+	assert_int_equal(iopf_dev_put(p->fn.dev), 0);
+}
+
+/* Each get that returned -EINPROGRESS is told of the end, also where no resume is for it. */
+static void
+a_use_taken_in_the_middle_of_any_change_is_told_of_its_end(void **state)
+{
+	struct power p;
+
+	(void)state;
+	power_open(&p, true, NULL);
+	within.ats_enable = p.fn.dev->pci.ats_enable;
+	within.ats_disable = p.fn.dev->pci.ats_disable;
+	p.fn.dev->pci.ats_enable = ats_enable_and_get;
+	assert_int_equal(iopf_iommu_stop(p.r.iommu), 0);
+	assert_int_equal(iopf_iommu_start(p.r.iommu), 0);
+	await_resumed(&p, 1);
+	power_suspend(&p, IOPF_SUSPEND_FORCE);
+	power_resume(&p);
+	await_resumed(&p, 2);
+	p.fn.dev->pci.ats_enable = within.ats_enable;
+	within.got = 0;
+	/* A suspend that is refused. */
+	p.fn.dev->pci.ats_disable = ats_disable_and_get;
+	assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EBUSY);
+	await_resumed(&p, 3);
+	power_access(&p, 0);
 	power_close(&p);
 }
 
@@ -386,6 +448,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(it_does_not_suspend_by_itself_while_a_fault_waits),
 	cmocka_unit_test(a_use_resumes_what_the_application_has_suspended),
 	cmocka_unit_test(a_resume_that_fails_is_told_and_tried_again),
+	cmocka_unit_test(a_use_taken_in_the_middle_of_any_change_is_told_of_its_end),
 	cmocka_unit_test(a_use_is_not_told_the_error_of_an_older_attempt),
 	cmocka_unit_test(a_handler_at_work_ends_while_it_is_suspended),
 	cmocka_unit_test(an_iommu_in_use_never_suspends_at_rest),
