@@ -25,6 +25,7 @@
 #include "mmem.h"
 #include "pgtable.h"
 #include "smmuv3_model.h"
+#include "smmuv3_model_page.h"
 #include "smmuv3_model_test.h"
 #include "test.h"
 
@@ -315,6 +316,8 @@ test_null_model_is_refused(void **state)
 	assert_int_equal(smmuv3_model_power_on(NULL), -EINVAL);
 	assert_string_equal(smmuv3_model_stat_name(-1), "unknown");
 	assert_string_equal(smmuv3_model_status_name(-1), "unknown");
+	assert_int_equal(smmuv3_model_page_create(NULL, NULL), -EINVAL);
+	smmuv3_model_page_destroy(NULL);
 	/* All defaults. */
 	smmuv3_model_destroy(smmuv3_model_create(NULL));
 }

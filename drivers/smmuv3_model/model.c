@@ -26,6 +26,9 @@
 			SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_PREFETCH |		\
 			SMMUV3_MODEL_HARSH_SLOW_ATC | SMMUV3_MODEL_HARSH_RANDOM)
 
+/* mprotect() closes the registers while the power is off. */
+#define REGS_ALIGN	4096
+
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct smmuv3_model *registry;
 
@@ -135,7 +138,8 @@ model_free(struct smmuv3_model *m)
 	free(m->inval.pending);
 	free(m->stall);
 	free(m->stag_fifo);
-	smmuv3_regs_free(m->fe.regs, m->fe.regs_size);
+	if (!m->given_regs)
+		smmuv3_regs_free(m->fe.regs, m->fe.regs_size);
 	free(m->fe.ecmdq);
 	free(m->name_copy);
 	pthread_mutex_destroy(&m->lock);
@@ -154,6 +158,22 @@ harsh_bits(uint32_t harsh, uint64_t rand)
 	if (!(harsh & any))
 		harsh |= stags[(rand >> 32) % 3];
 	return harsh | HARSH_ALL;
+}
+
+static int
+take_regs(struct smmuv3_model *m, const struct smmuv3_model_conf *conf)
+{
+	m->fe.regs_size = SMMUV3_REGS_SIZE + smmuv3_fe_get_ecmdq_pages_size(&m->fe);
+	if (conf->regs == NULL) {
+		m->fe.regs = smmuv3_regs_alloc(m->fe.regs_size);
+		return m->fe.regs == NULL ? ENOMEM : 0;
+	}
+	if (conf->regs_size < m->fe.regs_size || (uintptr_t)conf->regs % REGS_ALIGN != 0)
+		return EINVAL;
+	m->given_regs = true;
+	m->fe.regs = conf->regs;
+	memset(m->fe.regs, 0, m->fe.regs_size);
+	return 0;
 }
 
 struct smmuv3_model *
@@ -180,10 +200,11 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	if (!smmuv3_ids_make(m, conf, &m->fe.ids) ||
 			!smmuv3_conf_pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
+	err = take_regs(m, conf);
+	if (err != 0)
+		goto fail;
 	err = ENOMEM;
-	m->fe.regs_size = SMMUV3_REGS_SIZE + smmuv3_fe_get_ecmdq_pages_size(&m->fe);
-	m->fe.regs = smmuv3_regs_alloc(m->fe.regs_size);
-	if (m->fe.regs == NULL || smmuv3_fe_init_ecmdqs(&m->fe) < 0 ||
+	if (smmuv3_fe_init_ecmdqs(&m->fe) < 0 ||
 			smmuv3_tlb_init(&m->tlb, tlb_log2) < 0 ||
 			(m->features & SMMUV3_MODEL_S2 &&
 			 smmuv3_tlb_init(&m->tlb2, tlb_log2) < 0) || smmuv3_stall_init(m) < 0)

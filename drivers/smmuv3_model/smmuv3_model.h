@@ -176,6 +176,9 @@ struct smmuv3_model_conf {
 				  * does not answer; the SYNC waits until then [0] */
 	unsigned int tlb_log2;	/**< TLB entries, 1..20 [12] */
 	uint32_t seed;		/**< of all random choices [1] */
+	void *regs;		/**< memory for the register pages, a multiple of 4 KiB, which the
+				  * caller keeps until the model is destroyed [the model's own] */
+	size_t regs_size;	/**< of it; smmuv3_model_regs_size() bytes are used */
 };
 #define SMMUV3_MODEL_NONE UINT32_MAX
 
@@ -201,11 +204,14 @@ struct smmuv3_model *smmuv3_model_lookup(const char *name);
 
 /**
  * The two register pages: 128 KiB, aligned to 64 KiB. With SMMUV3_MODEL_ECMDQ the control pages
- * follow, 64 KiB each.
+ * follow, 64 KiB each. conf.regs, if the creator has given that.
  */
 void *smmuv3_model_regs(struct smmuv3_model *m);
 
-/** The size of all register pages, in bytes. */
+/**
+ * The size of all register pages, in bytes: 128 KiB, and 64 KiB << ecmdq_pages_log2 with
+ * SMMUV3_MODEL_ECMDQ.
+ */
 size_t smmuv3_model_regs_size(const struct smmuv3_model *m);
 
 /**

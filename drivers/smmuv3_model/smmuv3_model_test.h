@@ -47,9 +47,9 @@ void smmuv3_model_dma_owner(struct smmuv3_model_dma *dma, uint32_t owner);
 
 /**
  * Switch the power off. A later access to the register pages, also a read, faults
- * (SIGSEGV). The SMMU loses its registers and caches. Stalled and new transactions abort
- * without a record. It is a driver error if SMMUEN is set, a command is not consumed or a
- * page request group is outstanding.
+ * (SIGSEGV), but not through another mapping of conf.regs. The SMMU loses its registers and
+ * caches. Stalled and new transactions abort without a record. It is a driver error if SMMUEN
+ * is set, a command is not consumed or a page request group is outstanding.
  * @return 0, -EALREADY, or the negated error of mprotect().
  */
 int smmuv3_model_power_off(struct smmuv3_model *m);
