@@ -27,10 +27,11 @@ struct smmuv3_backend {
 	/** Also the key of the device string that selects it. */
 	const char *name;
 	/**
-	 * Queues and tables are in ordinary memory, not in EAL's: the SMMU accesses all memory of
-	 * the process, and goes on after rte_eal_cleanup().
+	 * Allocate memory for queues and tables. NULL: it is EAL's, which rte_eal_cleanup() frees.
+	 * @param align,len multiples of 64 KiB, @p align a power of two.
 	 */
-	bool ordinary_memory;
+	void *(*alloc)(void *ctx, size_t align, size_t len);
+	void (*free)(void *ctx, void *ptr, size_t len);
 	/**
 	 * @param[out] regs page 0 and 1, SMMUV3_REGS_SIZE bytes.
 	 * @param[out] ctx context for the other calls.
@@ -61,6 +62,7 @@ struct smmuv3_backend {
 };
 
 extern const struct smmuv3_backend smmuv3_backend_model;
+extern const struct smmuv3_backend smmuv3_backend_page;
 extern const struct smmuv3_backend smmuv3_backend_vfio;
 
 #endif /* SMMUV3_BACKEND_H */

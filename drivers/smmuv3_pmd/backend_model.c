@@ -244,6 +244,22 @@ model_close(void *ctx)
 	free(model);
 }
 
+/* The model accesses all memory of the process, and goes on after rte_eal_cleanup(). */
+static void *
+model_alloc(void *ctx, size_t align, size_t len)
+{
+	RTE_SET_USED(ctx);
+	return aligned_alloc(align, RTE_ALIGN_CEIL(len, align));
+}
+
+static void
+model_free(void *ctx, void *ptr, size_t len)
+{
+	RTE_SET_USED(ctx);
+	RTE_SET_USED(len);
+	free(ptr);
+}
+
 static int
 model_dma_map(void *ctx, void *ptr, size_t len, uint64_t limit, uint64_t *addr)
 {
@@ -291,7 +307,8 @@ model_wait(void *ctx)
 
 const struct smmuv3_backend smmuv3_backend_model = {
 	.name = "model",
-	.ordinary_memory = true,
+	.alloc = model_alloc,
+	.free = model_free,
 	.open = model_open,
 	.get_regs_size = model_get_regs_size,
 	.has_engines = model_has_engines,

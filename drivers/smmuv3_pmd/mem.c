@@ -4,7 +4,7 @@
 /*
  * Memory of the queues and tables. Each piece is a power of two in size and aligned to it, as
  * queue bases, linear tables and leaves need. Large ones are blocks of their own (memzones, or
- * ordinary memory: see backend.h). Small ones are pieces of chunks and return to a free list, so
+ * memory of the backend). Small ones are pieces of chunks and return to a free list, so
  * that a thousand devices do not take a thousand blocks and mappings.
  */
 
@@ -29,12 +29,12 @@ struct piece {
 };
 
 static void
-memory_free(struct smmuv3_mem *mem)
+memory_free(const struct smmuv3 *s, struct smmuv3_mem *mem)
 {
 	if (mem->mz != NULL)
 		rte_memzone_free(mem->mz);
 	else
-		free(mem->block);
+		s->backend->free(s->backend_ctx, mem->block, mem->block_size);
 }
 
 /* Allocate a block and set its fields in @p mem. */
@@ -45,8 +45,8 @@ memory_alloc(const struct smmuv3 *s, size_t align, size_t room, struct smmuv3_me
 	char name[RTE_MEMZONE_NAMESIZE];
 
 	*mem = (struct smmuv3_mem){ .block_size = room };
-	if (s->backend->ordinary_memory) {
-		mem->block = aligned_alloc(align, RTE_ALIGN_CEIL(room, align));
+	if (s->backend->alloc != NULL) {
+		mem->block = s->backend->alloc(s->backend_ctx, align, room);
 	} else {
 		snprintf(name, sizeof(name), "smmuv3_%u",
 				atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed));
@@ -56,8 +56,8 @@ memory_alloc(const struct smmuv3 *s, size_t align, size_t room, struct smmuv3_me
 	}
 	if (mem->block == NULL) {
 		SMMUV3_LOG(ERR, s, "no %zu KiB of %s for queues or tables: %smake the queues "
-				"smaller", room >> 10, s->backend->ordinary_memory ? "memory" :
-				"contiguous memory", s->backend->ordinary_memory ? "" :
+				"smaller", room >> 10, s->backend->alloc != NULL ? "memory" :
+				"contiguous memory", s->backend->alloc != NULL ? "" :
 				"give EAL more (-m), or ");
 		return -ENOMEM;
 	}
@@ -83,7 +83,7 @@ block_try(struct smmuv3 *s, size_t size, size_t align, size_t room, struct smmuv
 	if (ret < 0) {
 		SMMUV3_LOG(ERR, s, "cannot give %zu KiB at %p a device address below 2^%u: %s",
 				room >> 10, mem->block, s->oas_bits, strerror(-ret));
-		memory_free(mem);
+		memory_free(s, mem);
 		return ret;
 	}
 	mem->va = RTE_PTR_ADD(mem->block, RTE_ALIGN_CEIL(addr, align) - addr);
@@ -97,7 +97,7 @@ block_free(struct smmuv3 *s, struct smmuv3_mem *mem)
 {
 	s->backend->dma_unmap(s->backend_ctx, mem->block, mem->block_size,
 			mem->addr - RTE_PTR_DIFF(mem->va, mem->block));
-	memory_free(mem);
+	memory_free(s, mem);
 }
 
 static int

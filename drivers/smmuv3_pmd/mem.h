@@ -21,7 +21,7 @@ struct smmuv3_mem {
 	size_t size;			/* a power of two; aligned to it */
 	void *block;			/* that holds it; NULL when it is a piece of a chunk */
 	size_t block_size;
-	const struct rte_memzone *mz;	/* of the block; NULL: ordinary memory */
+	const struct rte_memzone *mz;	/* of the block; NULL: the backend's memory */
 };
 
 struct smmuv3_mem_chunk {

@@ -47,10 +47,12 @@ RTE_LOG_REGISTER(smmuv3_logtype, pmd.smmuv3, NOTICE);
 static const struct smmuv3_backend *const backends[] = {
 	&smmuv3_backend_model,
 	&smmuv3_backend_vfio,
+	&smmuv3_backend_page,
 };
 
 static const char *const params[] = {
 	"vfio",
+	"page",
 	"close",
 	"model",
 	"model_sid_bits",
@@ -399,7 +401,8 @@ pmd_wait(void *priv)
 struct iopf_driver smmuv3_pmd = {
 	.name = "smmuv3",
 	.params = params,
-	.usage = "vfio=DEVICE[,close=block|restore] | model=NAME[,close=...]"
+	.usage = "vfio=DEVICE[,close=block|restore] | page=FILE[,close=...] | "
+		"model=NAME[,close=...]"
 		"[,model_sid_bits=N][,model_ssid_bits=N][,model_stall_max=N]"
 		"[,model_stall_model=N][,model_evtq=LOG2][,model_cmdq=LOG2][,model_pri=1]"
 		"[,model_pps=1][,model_priq=LOG2][,model_s2=1][,model_ecmdq=LOG2][,model_cpu=N]"
