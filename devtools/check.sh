@@ -118,6 +118,13 @@ step "names in comments" python3 devtools/check-comments.py
 step "headers compile alone in C11, C++11 and C++20" devtools/check-headers.sh
 step "build, gcc" build build gcc
 tests "tests" build/app/test-iopf/test-iopf
+# Not those of sleeping, of the model's device strings, and of memory of lib/mmem.
+page_suites=$(build/app/test-iopf/test-iopf --list |
+	grep -E '^(pmd_|pri_|nested_dma$|policies$|stage2_domain$|unknown_sids$)' |
+	grep -vE '^(pmd_config|pmd_idle|pmd_page|pmd_takeover|pri_mmem)$')
+# shellcheck disable=SC2086
+tests "tests of the driver on page files" env IOPF_TEST_BACKEND=page \
+	build/app/test-iopf/test-iopf $page_suites
 tests "barriers of the driver" build/app/test-iopf/test-order
 tests "self-check of the benchmark" build/app/test-iopf/test-bench
 tests "instructions per fault" devtools/insn-guard.py build

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <rte_common.h>
 #include <rte_log.h>
@@ -262,21 +261,17 @@ void
 pcie_open(struct pcie *r, const struct smmuv3_model_conf *conf,
 		const struct iopf_iommu_conf *iommu_conf)
 {
-	static unsigned int serial;
 	struct smmuv3_model_conf mine = { .name = NULL };
 	struct iopf_iommu_conf how = { .report = NULL };
-	char name[32], str[64];
+	char str[80];
 	uint64_t addr;
 
 	memset(r, 0, sizeof(*r));
 	if (conf != NULL)
 		mine = *conf;
-	snprintf(name, sizeof(name), "pcie%u", serial++);
-	snprintf(str, sizeof(str), "smmuv3,model=%s", name);
-	mine.name = name;
 	mine.features |= SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI;
-	r->m = smmuv3_model_create(&mine);
-	assert_non_null(r->m);
+	r->m = backend_rig_create(&r->backend, &mine, NULL);
+	snprintf(str, sizeof(str), "smmuv3,%s", r->backend.devstr);
 	r->iommu = iopf_iommu_open(str);
 	assert_non_null(r->iommu);
 	if (iommu_conf != NULL)
@@ -284,8 +279,7 @@ pcie_open(struct pcie *r, const struct smmuv3_model_conf *conf,
 	how.report = on_report;
 	how.report_ctx = r;
 	assert_int_equal(iopf_iommu_configure(r->iommu, &how), 0);
-	r->arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_true(r->arena != MAP_FAILED);
+	r->arena = backend_rig_alloc(&r->backend, ARENA);
 	assert_int_equal(iopf_dma_map(r->iommu, r->arena, ARENA, &addr), 0);
 	assert_int_equal(addr, (uintptr_t)r->arena);
 	r->pattern = malloc((size_t)PCIE_PAGES * PCIE_PAGE);
@@ -333,8 +327,7 @@ pcie_close(struct pcie *r)
 		print_error("oracle error: %s\n", smmuv3_model_oracle_error(r->m, i));
 	assert_int_equal(smmuv3_model_driver_errors(r->m), 0);
 	assert_int_equal(smmuv3_model_oracle_errors(r->m), 0);
-	smmuv3_model_destroy(r->m);
-	munmap(r->arena, ARENA);
+	backend_rig_destroy(&r->backend);
 	free(r->pattern);
 }
 

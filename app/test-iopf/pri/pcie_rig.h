@@ -20,6 +20,7 @@
 #include <iopf_policy.h>
 #include <iopf_stats.h>
 
+#include "backend_rig.h"
 #include "pgtable.h"
 #include "smmuv3_model.h"
 #include "smmuv3_model_test.h"
@@ -65,6 +66,7 @@ struct pcie_space {
 };
 
 struct pcie {
+	struct backend_rig backend;
 	struct smmuv3_model *m;
 	struct iopf_iommu *iommu;
 	struct iopf_poller *poller;

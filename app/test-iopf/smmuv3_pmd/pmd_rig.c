@@ -11,31 +11,33 @@
 #include "test.h"
 
 int
-pmd_try_open(struct pmd *p, const struct smmuv3_model_conf *conf, const char *more_keys)
+pmd_open_again(struct pmd *p, const char *more_keys)
 {
-	static unsigned int serial;
-	struct smmuv3_model_conf mine = { .name = NULL };
 	struct rte_kvargs *args;
-	char name[32], str[256];
 	void *priv = NULL;
+	char str[256];
 	int ret;
 
-	memset(p, 0, sizeof(*p));
-	p->ops = &smmuv3_pmd.ops;
-	if (conf != NULL)
-		mine = *conf;
-	snprintf(name, sizeof(name), "pmd%u", serial++);
-	mine.name = name;
-	p->m = smmuv3_model_create(&mine);
-	assert_non_null(p->m);
-	snprintf(str, sizeof(str), "model=%s%s", name, more_keys);
+	snprintf(str, sizeof(str), "%s%s", p->backend.devstr, more_keys);
 	args = rte_kvargs_parse(str, smmuv3_pmd.params);
 	assert_non_null(args);
 	ret = p->ops->open(args, &p->info, &priv);
 	rte_kvargs_free(args);
 	p->s = priv;
+	return ret;
+}
+
+int
+pmd_try_open(struct pmd *p, const struct smmuv3_model_conf *conf, const char *more_keys)
+{
+	int ret;
+
+	memset(p, 0, sizeof(*p));
+	p->ops = &smmuv3_pmd.ops;
+	p->m = backend_rig_create(&p->backend, conf, NULL);
+	ret = pmd_open_again(p, more_keys);
 	if (ret < 0) {
-		smmuv3_model_destroy(p->m);
+		backend_rig_destroy(&p->backend);
 		p->m = NULL;
 	}
 	return ret;
@@ -47,9 +49,7 @@ pmd_open(struct pmd *p, const struct smmuv3_model_conf *conf)
 	uint64_t addr;
 
 	assert_int_equal(pmd_try_open(p, conf, ""), 0);
-	p->arena = aligned_alloc(1 << 16, PMD_ARENA);
-	assert_non_null(p->arena);
-	memset(p->arena, 0, PMD_ARENA);
+	p->arena = backend_rig_alloc(&p->backend, PMD_ARENA);
 	assert_int_equal(p->ops->dma_map(p->s, p->arena, PMD_ARENA, &addr), 0);
 	assert_int_equal(addr, (uintptr_t)p->arena);
 	p->granule_log2 = __builtin_ctz(p->info.granules);
@@ -69,8 +69,7 @@ pmd_close(struct pmd *p)
 	if (!p->untidy)
 		assert_int_equal(smmuv3_model_driver_errors(p->m), 0);
 	assert_int_equal(smmuv3_model_oracle_errors(p->m), 0);
-	smmuv3_model_destroy(p->m);
-	free(p->arena);
+	backend_rig_destroy(&p->backend);
 }
 
 void

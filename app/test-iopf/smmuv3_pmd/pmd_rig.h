@@ -15,6 +15,7 @@
 #include <iopf_driver.h>
 
 #include "attach_rig.h"
+#include "backend_rig.h"
 #include "smmuv3_model.h"
 #include "smmuv3_model_test.h"
 
@@ -34,6 +35,7 @@
 #define PMD_ARENA	(8u << 20)
 
 struct pmd {
+	struct backend_rig backend;
 	struct smmuv3_model *m;
 	const struct iopf_driver_ops *ops;
 	struct smmuv3 *s;
@@ -54,6 +56,8 @@ struct pmd {
 void pmd_open(struct pmd *p, const struct smmuv3_model_conf *conf);
 /* The same, and return the result of open. After an error nothing else remains. */
 int pmd_try_open(struct pmd *p, const struct smmuv3_model_conf *conf, const char *more_keys);
+/* Open the driver on the same model, after the driver that had it open is closed. */
+int pmd_open_again(struct pmd *p, const char *more_keys);
 /* Start, add one device at PMD_SID and a domain with an empty table, attach, add an engine. */
 void pmd_start(struct pmd *p, enum iopf_recover recover);
 void pmd_add_dev(struct pmd *p, enum iopf_recover recover, uint32_t nb_pasids, uint32_t pasid);

@@ -182,6 +182,7 @@ test_a_request_wakes_the_sleeper(void **state)
 	int fd;
 
 	(void)state;
+	backend_rig_skip_page("a page file has no wired interrupt");
 	for (unsigned int kind = 0; kind < 4; kind++) {
 		bool level = kind & 2;
 

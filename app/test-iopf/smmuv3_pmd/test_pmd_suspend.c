@@ -235,6 +235,7 @@ test_no_operation_accesses_a_register_while_suspended(void **state)
 	struct pmd p;
 
 	(void)state;
+	backend_rig_skip_page("the driver's own mapping of the registers has no power switch");
 	for (unsigned int i = 0; i < 3; i++) {
 		pmd_open(&p, i == 0 ? NULL : i == 1 ? &ats_conf : &ecmdq_conf);
 		pmd_start(&p, IOPF_STALL);
@@ -264,7 +265,7 @@ test_close_while_suspended_restores_nothing(void **state)
 	assert_int_equal(p.ops->start(p.s), 0);
 	suspend(&p, true);
 	assert_int_equal(p.ops->close(p.s), 0);
-	smmuv3_model_destroy(p.m);
+	backend_rig_destroy(&p.backend);
 }
 
 static void

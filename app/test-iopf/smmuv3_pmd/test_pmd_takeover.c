@@ -58,21 +58,6 @@ is_running(const struct pmd *p)
 	return read_reg(p, SMMUV3_CR0) != 0 || read_reg(p, SMMUV3_CR0ACK) != 0;
 }
 
-static struct smmuv3 *
-open_again(struct pmd *p, const char *keys)
-{
-	struct rte_kvargs *args;
-	char str[128];
-	void *priv = NULL;
-
-	snprintf(str, sizeof(str), "%s%s", p->s->name, keys);
-	args = rte_kvargs_parse(str, smmuv3_pmd.params);
-	assert_non_null(args);
-	assert_int_equal(p->ops->open(args, &p->info, &priv), 0);
-	rte_kvargs_free(args);
-	return priv;
-}
-
 /*
  * A run from open to the end of one fault with another one outstanding. True if it was killed at
  * the given wait.
@@ -159,7 +144,7 @@ check_killed_at_each_wait(const struct smmuv3_model_conf *conf)
 		pmd_step(&p);
 		p.untidy = true;
 
-		p.s = open_again(&p, "");
+		assert_int_equal(pmd_open_again(&p, ""), 0);
 		assert_false(is_running(&p));
 		if (p.dma == NULL)
 			p.dma = smmuv3_model_dma_create(p.m,
@@ -251,7 +236,7 @@ reopen(struct pmd *p, const char *keys)
 	 */
 	victim.backend = *s->backend;
 	victim.backend.close(s->backend_ctx);
-	p->s = open_again(p, keys);
+	assert_int_equal(pmd_open_again(p, keys), 0);
 	assert_int_equal(p->ops->dma_map(p->s, p->arena, PMD_ARENA, &(uint64_t){ 0 }), 0);
 	victim.backend.close = keep_open;
 	s->backend = &victim.backend;
@@ -319,7 +304,7 @@ test_opening_gives_up_on_an_smmu_that_does_not_stop(void **state)
 	rte_kvargs_free(args);
 	/* The SMMU answers again, and the next open succeeds. */
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
-	p.s = open_again(&p, "");
+	assert_int_equal(pmd_open_again(&p, ""), 0);
 	victim.backend.close = keep_open;
 	s->backend = &victim.backend;
 	s->backend_ctx = p.s->backend_ctx;
@@ -361,8 +346,7 @@ check_close(const char *keys, bool was_running, bool was_blocked, bool blocked)
 	assert_int_equal(pmd_wait_done(&p), blocked ? SMMUV3_MODEL_ABORTED : SMMUV3_MODEL_OK);
 	assert_int_equal(smmuv3_model_driver_errors(m), 0);
 	smmuv3_model_dma_destroy(p.dma);
-	smmuv3_model_destroy(m);
-	free(p.arena);
+	backend_rig_destroy(&p.backend);
 }
 
 static void
@@ -407,8 +391,7 @@ test_state_that_cannot_be_restored_is_logged(void **state)
 		assert_non_null(strstr(text, "GBPA is not restored"));
 		free(text);
 		smmuv3_model_knob(m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 0);
-		smmuv3_model_destroy(m);
-		free(p.arena);
+		backend_rig_destroy(&p.backend);
 	}
 }
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef BACKEND_RIG_H
+#define BACKEND_RIG_H
+
+/*
+ * A model, and the device string that opens the driver on it: "model=NAME", or with
+ * IOPF_TEST_BACKEND=page in the environment "page=FILE", so that driver and model share nothing but
+ * a page file. A model without a thread steps in the driver's waits in both cases: where the driver
+ * lets the other process run, by sched_yield(), this process steps the model.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "smmuv3_model.h"
+#include "smmuv3_model_page.h"
+
+struct backend_rig {
+	struct smmuv3_model *m;
+	char devstr[64];		/* without the driver's name */
+	bool is_page;
+	struct smmuv3_model_page page;
+	void *memory;
+};
+
+/* @p name: the model's, or NULL for a new one. */
+struct smmuv3_model *backend_rig_create(struct backend_rig *r, const struct smmuv3_model_conf *conf,
+		const char *name);
+/* After the open of the driver: zeroed memory that iopf_dma_map() accepts, once. 64 KiB aligned. */
+void *backend_rig_alloc(struct backend_rig *r, size_t len);
+/* Destroy the model, after the close of the driver. */
+void backend_rig_destroy(struct backend_rig *r);
+
+/* Skip a test of what page files do not have: @p why. */
+void backend_rig_skip_page(const char *why);
+
+#endif /* BACKEND_RIG_H */
