@@ -89,7 +89,7 @@ test_null_dev_and_domain_are_refused(void **state)
 	const struct iopf_inv inv = { .all = true };
 	struct iopf_latency latency;
 	struct iopf_record record;
-	unsigned int done = 1;
+	struct iopf_inv_result result = { .done = 1 };
 
 	(void)state;
 	assert_int_equal(iopf_dev_remove(NULL), 0);
@@ -124,8 +124,9 @@ test_null_dev_and_domain_are_refused(void **state)
 	iopf_domain_latency(NULL, &latency);
 	assert_int_equal(latency.samples, 0);
 	iopf_domain_latency(NULL, NULL);
-	REFUSES(iopf_invalidate(NULL, &inv, 1, &done));
-	assert_int_equal(done, 0);
+	REFUSES(iopf_invalidate(NULL, &inv, 1, &result));
+	assert_int_equal(result.done, 0);
+	assert_int_equal(result.error, IOPF_INV_REFUSED);
 	REFUSES(iopf_group_invalidate(NULL, &inv));
 	/* These functions take no object. */
 	assert_int_equal(iopf_quiesce(), 0);
@@ -136,6 +137,7 @@ test_null_dev_and_domain_are_refused(void **state)
 	assert_int_equal(iopf_domain_set_handler(NULL, NULL, NULL, NULL), -EINVAL);
 	assert_string_equal(iopf_code_name(IOPF_NB_CODES), "unknown");
 	assert_string_equal(iopf_reason_name(IOPF_NB_REASONS), "unknown");
+	assert_string_equal(iopf_inv_error_name(IOPF_NB_INV_ERRORS), "unknown");
 	assert_string_equal(iopf_stat_name(IOPF_NB_STATS), "unknown");
 	assert_string_equal(iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS), "unknown");
 	assert_string_equal(iopf_dev_stat_name(IOPF_NB_DEV_STATS), "unknown");

@@ -131,7 +131,9 @@ del_atcs(struct smmuv3 *s, struct smmuv3_attachment *a)
 		for (k = 0; k < SMMUV3_MAX_ATCS; k++)
 			if (atomic_load_explicit(&domain->atc[k], memory_order_relaxed) == i + 1)
 				atomic_store_explicit(&domain->atc[k], 0, memory_order_relaxed);
-		atomic_store_explicit(&s->atcs[i].word, 0, memory_order_release);
+		if (atomic_exchange_explicit(&s->atcs[i].word, 0, memory_order_acq_rel) &
+				SMMUV3_ATC_CUT)
+			atomic_fetch_sub_explicit(&s->nb_cut_atcs, 1, memory_order_relaxed);
 	}
 }
 
@@ -177,21 +179,12 @@ smmuv3_atc_del(struct smmuv3 *s, struct smmuv3_attachment *a)
  * reaches memory.
  */
 static int
-inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, unsigned int i)
+inv_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n, uint32_t sid)
 {
-	unsigned int tries;
-	int ret = -EIO;
+	struct iopf_inv_result result;
+	int ret = smmuv3_atc_probe_sid(s, cmds, n, sid, &result);
 
-	for (tries = 0; ret == -EIO; tries++) {
-		if (smmuv3_atc_load(s->atcs, i) & SMMUV3_ATC_CUT)
-			/* After the CFGI_STE that cut_off_sid() gave to the queue. */
-			return smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL);
-		/* Try again: perhaps another endpoint's ATC timed out. */
-		if (tries == 3)
-			break;
-		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, n, NULL);
-	}
-	return ret;
+	return ret < 0 && result.error == IOPF_INV_ATC && smmuv3_atc_is_sid_cut(s, sid) ? 0 : ret;
 }
 
 /* Everything includes each PASID, by the Global form if the device has PASIDs. */
@@ -209,7 +202,7 @@ inv_atc(struct smmuv3 *s, unsigned int i, bool everything, bool pasids)
 	if (everything && pasids)
 		cmds[n++] = smmuv3_cmd_atc_inv(sid, true, ssid, true, whole_space.addr,
 				whole_space.size);
-	return inv_sid(s, cmds, n, i);
+	return inv_sid(s, cmds, n, sid);
 }
 
 int
@@ -306,39 +299,41 @@ find_span(const struct smmuv3 *s, const struct iopf_inv *inv, unsigned int n)
 
 int
 smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
-		const struct iopf_inv *inv, unsigned int n)
+		const struct iopf_inv *inv, unsigned int n, struct iopf_inv_result *result)
 {
 	unsigned int nb, nb_spans, used = 0, w, i;
 	uint64_t words[SMMUV3_MAX_ATCS];
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
-	struct span spans[SMMUV3_CHUNK];
-	int ret, first = 0;
-	bool cut, sync_each;
+	unsigned int range_of[SMMUV3_CHUNK];	/* the first range of each command */
+	bool cut;
+	int ret;
 
 	if (!s->pri || n == 0)
 		return 0;
 	nb = collect_words(s, domain, words, &cut);
 	if (nb == 0)
 		/* After the CFGI_STE that cuts it off. */
-		return cut ? smmuv3_cmdq_sync(&s->cmdq, NULL, 0, NULL) : 0;
+		return cut ? smmuv3_cmdq_sync(&s->cmdq, NULL, 0, result) : 0;
 	/* Adjacent ranges share a span, so that all ATC_INVs fit in one batch. */
 	nb_spans = RTE_MIN(n, SMMUV3_CHUNK / nb);
+	/* In the order of the ranges: the first command that fails tells the first range. */
 	for (i = 0; i < nb_spans; i++) {
 		uint64_t from = (uint64_t)i * n / nb_spans, to = ((uint64_t)i + 1) * n / nb_spans;
+		struct span span = find_span(s, &inv[from], to - from);
 
-		spans[i] = find_span(s, &inv[from], to - from);
+		for (w = 0; w < nb; w++) {
+			if (words[w] & SMMUV3_ATC_WHOLE && i > 0)
+				continue;
+			range_of[used] = from;
+			cmds[used++] = make_inv_cmd(words[w], span);
+		}
 	}
-	sync_each = atomic_load_explicit(&s->atc_sync_each, memory_order_relaxed);
-	for (w = 0; w < nb; w++) {
-		for (i = 0; i < (words[w] & SMMUV3_ATC_WHOLE ? 1 : nb_spans); i++)
-			cmds[used++] = make_inv_cmd(words[w], spans[i]);
-		if (!sync_each && w + 1 < nb)
-			continue;
-		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, used, NULL);
-		first = first < 0 ? first : ret;
-		used = 0;
+	ret = smmuv3_atc_issue_invs(s, cmds, used, result);
+	if (unlikely(ret < 0)) {
+		result->done = range_of[result->done];
+		result->failed = result->done;
 	}
-	return first;
+	return ret;
 }
 
 unsigned int

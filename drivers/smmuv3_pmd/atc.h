@@ -48,7 +48,7 @@ struct smmuv3_atc {
 static inline uint64_t
 smmuv3_atc_load(const struct smmuv3_atc *atcs, unsigned int i)
 {
-	/* Pairs with the releases in add_atc(), del_atcs() and cut_off_sid(). */
+	/* Pairs with the releases in add_atc(), del_atcs() and mark_cut(). */
 	return atomic_load_explicit(&atcs[i].word, memory_order_acquire);
 }
 
@@ -75,10 +75,10 @@ int smmuv3_atc_inv_all(struct smmuv3 *s);
 void smmuv3_atc_post_inv_all(struct smmuv3 *s);
 /*
  * Invalidate these ranges in the domain's ATCs, and wait. After a TLBI and CMD_SYNC that are
- * complete. -EIO: an ATC did not answer.
+ * complete. After an error *result tells of these ranges.
  */
 int smmuv3_atc_inv_ranges(struct smmuv3 *s, const struct smmuv3_domain *domain,
-		const struct iopf_inv *inv, unsigned int n);
+		const struct iopf_inv *inv, unsigned int n, struct iopf_inv_result *result);
 /*
  * The ATC_INVs and CMD_SYNCs that must follow the TLBIs of these ranges and their CMD_SYNC.
  * Returns their number.
@@ -87,7 +87,28 @@ unsigned int smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *
 		const struct iopf_inv *inv, unsigned int n,
 		struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS]);
 
+/* atc_issue.c */
+/*
+ * Issue these ATC_INVs, of any StreamIDs, under as few CMD_SYNCs as possible, and wait. Those of a
+ * StreamID that is cut off already are left out: none of its accesses reaches memory. After a
+ * CMD_SYNC that failed, each distinct StreamID before it is probed once: its ATC_INVs are issued
+ * again, with a CMD_SYNC of their own. All others are complete then. After an error *result tells
+ * of these commands: before result->done all are complete. IOPF_INV_ATC: result->sid did not answer
+ * the command at result->failed, its first, and is cut off.
+ */
+int smmuv3_atc_issue_invs(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n,
+		struct iopf_inv_result *result);
+/*
+ * Issue up to SMMUV3_CHUNK commands for one StreamID, and wait. Again while the error may be
+ * another endpoint's. If it is cut off already, or by this, and the SMMU has been told:
+ * IOPF_INV_ATC.
+ */
+int smmuv3_atc_probe_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n,
+		uint32_t sid, struct iopf_inv_result *result);
+
 /* atc_cut.c */
+/* An ATC of this StreamID did not answer, and it is still cut off. */
+bool smmuv3_atc_is_sid_cut(const struct smmuv3 *s, uint32_t sid);
 /*
  * One of the device's ATCs did not answer: its accesses abort until the whole device has been
  * detached.

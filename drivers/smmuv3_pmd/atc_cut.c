@@ -7,8 +7,9 @@
  * ATC_INVs before this CMD_SYNC name one StreamID only, this StreamID is cut off while the
  * queue is stopped. Its STE aborts, Translated traffic too, since CR0.ATSCHK is set, and no
  * ATC_INV is sent to it any more, until the whole device has been detached and is attached
- * again. If they name several StreamIDs, each ATC gets a CMD_SYNC of its own from then on, so
- * that the next failure names one.
+ * again. If they name several StreamIDs, a caller that waits asks each of them again
+ * (atc_issue.c). The ATC_INVs of answers get a CMD_SYNC for each ATC from then on, so that the next
+ * failure names one.
  */
 
 #include "atc.h"
@@ -23,17 +24,30 @@
 #include "ste.h"
 
 bool
-smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev)
+smmuv3_atc_is_sid_cut(const struct smmuv3 *s, uint32_t sid)
 {
-	unsigned int i, k;
+	unsigned int i;
 	uint64_t word;
 
+	/* cut_off_sid() counts before it marks. A caller that misses that came before. */
+	if (likely(atomic_load_explicit(&s->nb_cut_atcs, memory_order_relaxed) == 0))
+		return false;
 	for (i = 0; i < SMMUV3_NB_ATCS; i++) {
 		word = smmuv3_atc_load(s->atcs, i);
-		for (k = 0; k < dev->nb_sids && word & SMMUV3_ATC_CUT; k++)
-			if (SMMUV3_GET(SMMUV3_ATC_SID, word) == dev->sids[k])
-				return true;
+		if (word & SMMUV3_ATC_CUT && SMMUV3_GET(SMMUV3_ATC_SID, word) == sid)
+			return true;
 	}
+	return false;
+}
+
+bool
+smmuv3_atc_is_cut(const struct smmuv3 *s, const struct smmuv3_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->nb_sids; i++)
+		if (smmuv3_atc_is_sid_cut(s, dev->sids[i]))
+			return true;
 	return false;
 }
 
@@ -85,6 +99,25 @@ is_word_of(uint64_t word, uint32_t sid)
 }
 
 static void
+mark_cut(struct smmuv3 *s, unsigned int i, uint32_t sid)
+{
+	uint64_t word = smmuv3_atc_load(s->atcs, i);
+
+	if (!is_word_of(word, sid) || word & SMMUV3_ATC_CUT)
+		return;
+	atomic_fetch_add_explicit(&s->nb_cut_atcs, 1, memory_order_relaxed);
+	/*
+	 * A thread that reads SMMUV3_ATC_CUT issues its commands behind the CFGI_STE in the queue.
+	 * If the word is released meanwhile, it stays released.
+	 */
+	while (is_word_of(word, sid))
+		if (atomic_compare_exchange_weak_explicit(&s->atcs[i].word, &word,
+				word | SMMUV3_ATC_CUT, memory_order_release, memory_order_relaxed))
+			return;
+	atomic_fetch_sub_explicit(&s->nb_cut_atcs, 1, memory_order_relaxed);
+}
+
+static void
 cut_off_sid(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 {
 	const struct smmuv3_cmd cfgi[2] = { smmuv3_cmd_cfgi_ste(sid, false), smmuv3_cmd_sync() };
@@ -107,17 +140,8 @@ cut_off_sid(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 	 * of its device is off all the while.
 	 */
 	smmuv3_ste_set_abort(s, sid);
-	for (i = 0; i < SMMUV3_NB_ATCS; i++) {
-		word = smmuv3_atc_load(s->atcs, i);
-		/*
-		 * A thread that reads SMMUV3_ATC_CUT issues its commands behind the CFGI_STE in
-		 * the queue. If the word is released meanwhile, it stays released.
-		 */
-		while (is_word_of(word, sid) && !atomic_compare_exchange_weak_explicit(
-				&s->atcs[i].word, &word, word | SMMUV3_ATC_CUT,
-				memory_order_release, memory_order_relaxed))
-			;
-	}
+	for (i = 0; i < SMMUV3_NB_ATCS; i++)
+		mark_cut(s, i, sid);
 	rewrite_atc_invs(&s->cmdq, pos, sid);
 	smmuv3_counter_add(&s->atc_cuts, 1);
 	if (iopf_log_take(&s->cmdq.log, &before))

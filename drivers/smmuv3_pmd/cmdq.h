@@ -22,6 +22,7 @@
 
 #include <rte_common.h>
 
+#include <iopf_inval.h>
 #include <iopf_support.h>
 
 #include "backlog.h"
@@ -212,14 +213,18 @@ bool smmuv3_cmdq_release_held(struct smmuv3_cmdq *q);
 /* cmdq_sync.c */
 /*
  * Issue up to SMMUV3_CHUNK commands and a CMD_SYNC, and wait for it. The SMMU sees the caller's
- * earlier stores before these commands: smmuv3_store_prod(). -EIO when the SMMU refused a command:
- * *failed is the first one (may be NULL). -ETIMEDOUT. In a state that takes no commands, the
- * result of conf.ops->closed_error(). If the first command is an ATC_INV, all must be: *failed is
- * 0 when one of them may have got no answer. During a recovery such a call waits while SMMUEN is
- * 0, when ATC_INVs are ignored [4.5.1].
+ * earlier stores before these commands: smmuv3_store_prod(). After an error *result (may be NULL)
+ * says which commands are complete; with 0 it is not written.
+ *	-EIO		ILL: the SMMU refused the command at result->failed
+ *			ATC: one of the ATC_INVs may have got no answer; done and failed are 0
+ *			ABT: the state takes no commands, and conf.ops->closed_error() said -EIO
+ *	-ETIMEDOUT	TIMEOUT
+ * If the first command is an ATC_INV, all must be. During a recovery such a call waits while SMMUEN
+ * is 0, when ATC_INVs are ignored [4.5.1]. If waiting callers cannot tell which commands failed,
+ * because SMMUV3_CMD_ERRORS failed meanwhile, all of theirs count as failed.
  */
 int smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
-		unsigned int *failed);
+		struct iopf_inv_result *result);
 
 /*
  * Issue a CMD_SYNC and do not wait: *pos is the position after it. False: no entry is free. Owner.

@@ -195,16 +195,25 @@ is_batch_void(struct smmuv3_cmdq *q, const struct batch *b, int *ret)
 	return true;
 }
 
+static void
+write_error(struct iopf_inv_result *result, unsigned int first, enum iopf_inv_error error)
+{
+	if (result != NULL)
+		*result = (struct iopf_inv_result){ .done = first, .failed = first,
+			.error = error };
+}
+
 /*
- * The smallest index of a command that failed; n: none. A CMD_SYNC that fails for an ATC_INV
- * covers all ATC_INVs before it, perhaps another caller's. It covers ours too if it lies between
- * our first command and our own CMD_SYNC.
+ * The first command that failed. A CMD_SYNC that fails for an ATC_INV covers all ATC_INVs before
+ * it, perhaps another caller's. It covers ours too if it lies between our first command and our own
+ * CMD_SYNC.
  */
-static unsigned int
-find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
+static int
+find_error(struct smmuv3_cmdq *q, const struct batch *b, struct iopf_inv_result *result)
 {
 	/* Pairs with the releases in smmuv3_cmdq_record_error(): the positions before nb_errors. */
 	uint64_t now = atomic_load_explicit(&q->nb_errors, memory_order_acquire), e;
+	enum iopf_inv_error error = IOPF_INV_ILL;
 	unsigned int first = b->n, i;
 
 	for (e = b->errors; e != now && now - b->errors < SMMUV3_CMD_ERRORS; e++) {
@@ -213,8 +222,10 @@ find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 
 		if (failed & SMMUV3_CMD_ERROR_ATC) {
 			if (b->atc && (failed & ~SMMUV3_CMD_ERROR_ATC) >= b->pos[0] &&
-					(failed & ~SMMUV3_CMD_ERROR_ATC) <= b->pos[b->n])
+					(failed & ~SMMUV3_CMD_ERROR_ATC) <= b->pos[b->n]) {
 				first = 0;
+				error = IOPF_INV_ATC;
+			}
 			continue;
 		}
 		for (i = 0; i < first; i++)
@@ -226,7 +237,14 @@ find_first_failed(struct smmuv3_cmdq *q, const struct batch *b)
 	 * those overwritten. smmuv3_cmdq_record_error() overwrites one before it counts.
 	 */
 	now = atomic_load_explicit(&q->nb_errors, memory_order_relaxed);
-	return now - b->errors < SMMUV3_CMD_ERRORS ? first : 0;
+	if (unlikely(now - b->errors >= SMMUV3_CMD_ERRORS)) {
+		first = 0;
+		error = b->atc ? IOPF_INV_ATC : IOPF_INV_ILL;
+	}
+	if (likely(first == b->n))
+		return 0;
+	write_error(result, first, error);
+	return -EIO;
 }
 
 /* Add this caller to those that wait for an entry, or remove it. */
@@ -321,10 +339,9 @@ spin_on_word(const struct smmuv3_cmdq *q, const struct batch *b)
 
 int
 smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
-		unsigned int *failed)
+		struct iopf_inv_result *result)
 {
 	struct smmuv3_wait w;
-	unsigned int first;
 	bool expired = false, counted = false;
 	struct batch b;
 	int ret;
@@ -336,8 +353,6 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	b.put = 0;
 	b.seq = 0;
 	b.next = NULL;
-	if (failed != NULL)
-		*failed = 0;
 	try_put_first(q, &b);
 	q->ops->wait_begin(q->ctx, &w);
 	if (likely(b.put > n)) {
@@ -348,10 +363,10 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	}
 	while (!is_batch_done(q, &b, w.n, expired)) {
 		if (is_batch_void(q, &b, &ret))
-			goto out;
+			goto end;
 		if (expired) {
 			ret = report_timeout(q, &b);
-			goto out;
+			goto end;
 		}
 		if (b.put <= n && smmuv3_cmdq_try_own(q)) {
 			if (!smmuv3_cmdq_is_closed(q))
@@ -367,10 +382,11 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 done:
 	/* The SMMU has read its line, with the last commands. */
 	smmuv3_prefetch_write(b.next);
-	first = n > 0 ? find_first_failed(q, &b) : 0;
-	ret = first == n ? 0 : -EIO;
-	if (ret < 0 && failed != NULL)
-		*failed = first;
+	ret = n > 0 ? find_error(q, &b, result) : 0;
+	goto out;
+end:
+	if (ret < 0)
+		write_error(result, 0, ret == -ETIMEDOUT ? IOPF_INV_TIMEOUT : IOPF_INV_ABT);
 out:
 	if (counted)
 		count_sync_waiter(q, false);

@@ -89,7 +89,8 @@ struct smmuv3 {
 	_Atomic uint64_t evtq_aborts;
 	_Atomic uint64_t msi_aborts;
 	_Atomic uint64_t atc_cuts;
-	_Atomic bool atc_sync_each;	/* each ATC gets a CMD_SYNC of its own */
+	_Atomic uint32_t nb_cut_atcs;	/* with SMMUV3_ATC_CUT */
+	_Atomic bool atc_sync_each;	/* of answers, each ATC gets a CMD_SYNC of its own */
 	struct smmuv3_atc *atcs;	/* SMMUV3_NB_ATCS, with page requests */
 
 	/*

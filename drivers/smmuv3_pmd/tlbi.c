@@ -123,16 +123,15 @@ smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain
 
 static int
 tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struct iopf_inv *inv,
-		unsigned int n, unsigned int *done)
+		unsigned int n, struct iopf_inv_result *result)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK], more[SMMUV3_CHUNK];
 	unsigned int range_of[SMMUV3_CHUNK];	/* index of the range of each command */
-	unsigned int used = 0, failed, nb_more, i, k;
+	unsigned int used = 0, nb_more, i, k;
 	/* ATC_INVs follow, in the CMDQ: see ecmdq.h. */
 	struct smmuv3_cmdq *q = s->pri ? &s->cmdq : smmuv3_thread_cmdq(s);
 	int ret;
 
-	*done = 0;
 	for (i = 0; i <= n; i++) {
 		nb_more = i < n ? smmuv3_tlbi_make_cmds(s, domain, &inv[i], more, SMMUV3_CHUNK) : 0;
 		if (nb_more == 0 && i < n) {
@@ -140,15 +139,16 @@ tlb_invalidate(struct smmuv3 *s, const struct smmuv3_domain *domain, const struc
 			more[0] = smmuv3_tlbi_make_all(domain);
 			nb_more = 1;
 		}
+		/* The commands of a range are not divided: those before it are complete with it. */
 		if (used > 0 && (i == n || used + nb_more > SMMUV3_CHUNK)) {
-			ret = smmuv3_cmdq_sync(q, cmds, used, &failed);
-			if (ret < 0) {
-				*done = range_of[failed];
+			ret = smmuv3_cmdq_sync(q, cmds, used, result);
+			if (unlikely(ret < 0)) {
+				result->done = range_of[result->done];
+				result->failed = result->done;
 				return ret;
 			}
 			used = 0;
 		}
-		*done = used > 0 ? range_of[0] : i;
 		for (k = 0; k < nb_more; k++) {
 			range_of[used] = i;
 			cmds[used++] = more[k];
@@ -171,17 +171,11 @@ smmuv3_tlbi_has_combined(const struct smmuv3_domain *domain)
  * devtools/spin/nested_inv.pml checks this and answer_after().
  */
 static __rte_noinline int
-inv_combined(struct smmuv3 *s, const struct smmuv3_domain *domain, unsigned int *done)
+inv_combined(struct smmuv3 *s, const struct smmuv3_domain *domain, struct iopf_inv_result *result)
 {
 	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_all(domain->vmid);
-	int ret;
 
-	if (*done == 0 || !smmuv3_tlbi_has_combined(domain))
-		return 0;
-	ret = smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, NULL);
-	if (ret < 0)
-		*done = 0;
-	return ret;
+	return smmuv3_tlbi_has_combined(domain) ? smmuv3_cmdq_sync(&s->cmdq, &tlbi, 1, result) : 0;
 }
 
 /*
@@ -200,31 +194,30 @@ is_off(struct smmuv3 *s)
 
 /*
  * TLBs first, then ATCs: an endpoint whose ATC is invalidated first could fill it from the TLB
- * again [3.9.1].
+ * again [3.9.1]. After an error of the TLBs the ranges before it are completed.
  */
 int
 smmuv3_invalidate(void *priv, void *handle, const struct iopf_inv *inv, unsigned int n,
-		unsigned int *done)
+		struct iopf_inv_result *result)
 {
 	const struct smmuv3_domain *domain = smmuv3_domain_owner(handle);
+	struct iopf_inv_result more;
 	struct smmuv3 *s = priv;
-	int ret, atc;
+	int ret, err = 0;
 
 	/* The domain never translates, or nothing does now. */
-	if (domain->tr.format == IOPF_FORMAT_NONE || is_off(s)) {
-		*done = n;
+	if (domain->tr.format == IOPF_FORMAT_NONE || is_off(s))
 		return 0;
-	}
-	ret = tlb_invalidate(s, domain, inv, n, done);
-	if (unlikely(smmuv3_domain_is_stage2(domain))) {
-		atc = inv_combined(s, domain, done);
-		ret = ret < 0 ? ret : atc;
-	}
-	atc = smmuv3_atc_inv_ranges(s, domain, inv, *done);
-	if (atc < 0) {
-		/* The failed CMD_SYNC does not tell which ranges the ATC has invalidated. */
-		*done = 0;
-		ret = ret < 0 ? ret : atc;
-	}
-	return ret;
+	ret = tlb_invalidate(s, domain, inv, n, result);
+	if (unlikely(ret < 0))
+		n = result->done;
+	if (unlikely(smmuv3_domain_is_stage2(domain)) && n > 0)
+		err = inv_combined(s, domain, &more);
+	if (err == 0)
+		err = smmuv3_atc_inv_ranges(s, domain, inv, n, &more);
+	if (likely(err == 0))
+		return ret;
+	/* It concerns a range before the error of the TLBs. */
+	*result = more;
+	return err;
 }

@@ -27,8 +27,8 @@ bool smmuv3_tlbi_has_combined(const struct smmuv3_domain *domain);
  */
 unsigned int smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);
-/* TLBI, CMD_SYNC, ATC_INV, CMD_SYNC; *done: ranges that are invalidated everywhere. */
+/* TLBI, CMD_SYNC, ATC_INV, CMD_SYNC. */
 int smmuv3_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
-		unsigned int *done);
+		struct iopf_inv_result *result);
 
 #endif /* SMMUV3_TLBI_H */

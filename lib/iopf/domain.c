@@ -2,7 +2,6 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,6 @@
 #include "hazard.h"
 #include "iopf_handler.h"
 #include "iopf_log.h"
-#include "iopf_trace.h"
 #include "join.h"
 #include "rcu.h"
 #include "worker.h"
@@ -263,77 +261,6 @@ iopf_domain_count_attached(struct iopf_domain *domain, int n)
 	pthread_mutex_lock(&domains_lock);
 	domain->nb_attached += n;
 	pthread_mutex_unlock(&domains_lock);
-}
-
-const char *
-iopf_inv_fault_text(const struct iopf_inv *inv)
-{
-	if (inv->size == 0)
-		return "the size is 0: use a multiple of 4096, or all";
-	if (((inv->addr | inv->size) & 0xfff) != 0)
-		return "use an address and a size that are multiples of 4096";
-	return "the range ends beyond 2^64: use a smaller size, or all";
-}
-
-int
-iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned int n,
-		unsigned int *done)
-{
-	unsigned int least = n;
-	int ret = 0;
-
-	if (done != NULL)
-		*done = 0;
-	if (domain == NULL || (inv == NULL && n != 0))
-		return iopf_ret(-EINVAL);
-	if (iopf_self.in_fast)
-		return iopf_ret(-EDEADLK);
-	if (domain->conf.parent != NULL) {
-		IOPF_LOG_LIMITED(&domain->log, "%s: iopf_invalidate() of a nested domain: its "
-				"tables are a guest's; invalidate IPAs in its parent %s",
-				domain->name, domain->conf.parent->name);
-		return iopf_ret(-EINVAL);
-	}
-	for (unsigned int i = 0; i < n; i++) {
-		if (!iopf_inv_is_valid(&inv[i])) {
-			/* A deferred handler can cause it for each fault. */
-			IOPF_LOG_LIMITED(&domain->log, "%s: invalidation %u of %u, %#" PRIx64
-					" + %#" PRIx64 ": %s", domain->name, i, n, inv[i].addr,
-					inv[i].size, iopf_inv_fault_text(&inv[i]));
-			return iopf_ret(-EINVAL);
-		}
-	}
-	/*
-	 * The caller's change of the tables is visible before the handles are read. Pairs with
-	 * the fence in attachment_attach().
-	 */
-	atomic_thread_fence(memory_order_seq_cst);
-	for (unsigned int i = 0; i < IOPF_MAX_IOMMUS; i++) {
-		struct iopf_hazard *line;
-		unsigned int here = 0;
-		struct iopf_hw *hw;
-		int err;
-
-		if (atomic_load_explicit(&domain->hw[i], memory_order_relaxed) == NULL)
-			continue;
-		hw = iopf_hazard_take(&domain->hw[i], &line);
-		if (hw == NULL)
-			continue;
-		/*
-		 * Also while the IOMMU starts or stops: only the driver knows whether it
-		 * translates. It is not closed, since the domain is attached.
-		 */
-		err = hw->iommu->driver->ops.invalidate(hw->iommu->priv, hw->priv, inv, n, &here);
-		iopf_hazard_drop(line);
-		if (err < 0) {
-			least = RTE_MIN(least, here);
-			ret = ret == 0 ? err : ret;
-		}
-	}
-	if (done != NULL)
-		*done = least;
-	iopf_trace_invalidate(n, least, ret);
-	return iopf_ret(ret);
 }
 
 int

@@ -51,13 +51,13 @@ answers_send_after_inv(struct iopf_pass *pass)
 {
 	const struct iopf_driver_ops *ops = &pass->queue->iommu->driver->ops;
 	void *priv = pass->queue->iommu->priv;
-	unsigned int done;
+	struct iopf_inv_result result;
 
 	if (likely(ops->answer_after != NULL))
 		return ops->answer_after(priv, pass->after_hw, pass->inv, pass->nb_inv,
 				pass->after, pass->nb_after);
 	if (pass->nb_inv != 0 && ops->invalidate(priv, pass->after_hw, pass->inv, pass->nb_inv,
-			&done) < 0)
+			&result) < 0)
 		for (unsigned int i = 0; i < pass->nb_after; i++)
 			pass->after[i].code = IOPF_INVALID;
 	return pass->nb_after != 0 ? ops->answer(priv, pass->after, pass->nb_after) : 0;

@@ -305,9 +305,13 @@ struct iopf_driver_ops {
 	/** True: poll has returned all records before the mark. */
 	bool (*queue_passed)(void *priv, uint16_t queue, uint64_t mark);
 
-	/** Returns after completion. *done as in iopf_invalidate(). */
+	/**
+	 * Returns after completion: 0, -EIO or -ETIMEDOUT as iopf_invalidate().
+	 * @param[out] result with an error as in iopf_invalidate(), never IOPF_INV_REFUSED; with 0
+	 *   it is not read.
+	 */
 	int (*invalidate)(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
-			unsigned int *done);
+			struct iopf_inv_result *result);
 
 	/**
 	 * Interrupts instead of polling: a record or an error writes to fd, an eventfd; -1 ends it.

@@ -6,9 +6,10 @@
 
 /**
  * @file
- * For the author of a domain whose handlers do more than answer: invalidations, groups that are
- * taken and answered later, workers for deferred handlers, the operation retry; and for domains and
- * handlers that are replaced while the device runs.
+ * For the author of a domain whose handlers do more than answer: invalidations before an answer
+ * (iopf_inval.h has those that wait), groups that are taken and answered later, workers for
+ * deferred handlers, the operation retry; and for domains and handlers that are replaced while the
+ * device runs.
  *
  * Lost page requests (iopf_domain_conf.lost). The callback is called like handler, for page
  * requests that are discarded because others were lost. No answer is needed (the id is 0). The
@@ -21,6 +22,7 @@
 #include <stdint.h>
 
 #include "iopf.h"
+#include "iopf_inval.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -41,27 +43,6 @@ struct iopf_retry {
 	uint8_t perm;		/**< IOPF_PERM_* that the access needs */
 	enum iopf_code code;	/**< after IOPF_ANSWER_AFTER_INV the access may fail again */
 };
-
-/** A range of input addresses whose translation changed; IPAs in a stage-2 domain. */
-struct iopf_inv {
-	uint64_t addr;		/**< aligned to 4 KiB; ignored with all */
-	uint64_t size;		/**< bytes, a multiple of 4 KiB, not 0 */
-	uint8_t leaf_log2;	/**< log2 of the size of each entry that changed [unknown] */
-	bool leaf_only;		/**< no table was removed */
-	bool all;		/**< everything of the domain */
-};
-
-/**
- * Invalidate in all IOMMUs that the domain is attached to. All ranges are checked before a command
- * is issued. When it returns, no device uses a translation covered by the prefix.
- * @param[out] done length of the prefix that a completed synchronisation covers;
- *   may be NULL. On error, inv[*done] is the first that is not known to be complete.
- *   Of a domain with IOPF_FORMAT_ARM64_S2 the nested domains are invalidated too. A nested domain
- *   has no table of its own: -EINVAL.
- * @return 0, -EINVAL, -ETIMEDOUT, -EIO, -EDEADLK (in a fast handler).
- */
-int iopf_invalidate(struct iopf_domain *domain, const struct iopf_inv *inv, unsigned int n,
-		unsigned int *done);
 
 /**
  * Wait until every fast handler that runs now has returned and its answers are sent: memory that

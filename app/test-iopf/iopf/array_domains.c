@@ -202,7 +202,7 @@ array_replace(void *priv, void *attachment, void *domain, void **next)
 
 int
 array_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
-		unsigned int *done)
+		struct iopf_inv_result *result)
 {
 	int ret;
 
@@ -214,13 +214,13 @@ array_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned 
 	if (hw.invalidate_us != 0)
 		usleep(hw.invalidate_us);
 	array_leave_domain(domain);
-	*done = 0;
+	*result = (struct iopf_inv_result){ .error = IOPF_INV_TIMEOUT };
 	if (ret != 0)
 		return ret;
 	if (hw.invalidate_fails_at < n) {
-		*done = hw.invalidate_fails_at;
+		*result = (struct iopf_inv_result){ .done = hw.invalidate_fails_at,
+			.failed = hw.invalidate_fails_at, .error = IOPF_INV_ILL };
 		return -EIO;
 	}
-	*done = n;
 	return 0;
 }

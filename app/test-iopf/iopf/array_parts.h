@@ -26,7 +26,7 @@ int array_detach(void *priv, void *attachment);
 int array_replace(void *priv, void *attachment, void *domain, void **next);
 int array_stall_set(void *priv, void *attachment, bool on);
 int array_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
-		unsigned int *done);
+		struct iopf_inv_result *result);
 
 /* array_queues.c */
 uint16_t array_poll(void *priv, uint16_t queue, struct iopf_event *events, uint16_t n);

@@ -230,30 +230,36 @@ invalidate_returns_the_number_done(void **state)
 		{ .addr = 0x1000, .size = 4096 }, { .addr = 0x2000, .size = 4096 },
 		{ .addr = 0x3000, .size = 4096 }, { .addr = 0x4000, .size = 4096 },
 	};
-	unsigned int done;
+	struct iopf_inv_result result;
 
 	(void)state;
-	assert_int_equal(0, iopf_invalidate(one.domain, inv, 4, &done));
-	assert_int_equal(4, done);
+	assert_int_equal(0, iopf_invalidate(one.domain, inv, 4, &result));
+	assert_int_equal(4, result.done);
+	assert_int_equal(4, result.failed);
+	assert_int_equal(IOPF_INV_OK, result.error);
 	hw.invalidate_fails_at = 2;
-	assert_int_equal(-EIO, iopf_invalidate(one.domain, inv, 4, &done));
-	assert_int_equal(2, done);
+	assert_int_equal(-EIO, iopf_invalidate(one.domain, inv, 4, &result));
+	assert_int_equal(2, result.done);
+	assert_int_equal(2, result.failed);
+	assert_int_equal(IOPF_INV_ILL, result.error);
 	hw.invalidate_fails_at = UINT32_MAX;
 	inv[3].size = 5;
 	SAYS("invalidation 3 of 4, 0x4000 + 0x5: use an address and a size that are multiples of "
 			"4096",
-		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &done)));
-	assert_int_equal(0, done);
+		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &result)));
+	assert_int_equal(0, result.done);
+	assert_int_equal(3, result.failed);
+	assert_int_equal(IOPF_INV_REFUSED, result.error);
 	inv[3].size = 0;
 	SAYS("0x4000 + 0: the size is 0",
-		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &done)));
+		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &result)));
 	inv[3] = (struct iopf_inv){ .addr = 0xfffffffffffff000, .size = 0x2000 };
 	SAYS("0xfffffffffffff000 + 0x2000: the range ends beyond 2^64",
-		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &done)));
+		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &result)));
 	/* The last page. */
 	inv[3].size = 0x1000;
-	assert_int_equal(0, iopf_invalidate(one.domain, inv, 4, &done));
-	assert_int_equal(4, done);
+	assert_int_equal(0, iopf_invalidate(one.domain, inv, 4, &result));
+	assert_int_equal(4, result.done);
 }
 
 static void

@@ -176,15 +176,15 @@ serve_fault(void)
 {
 	const struct iopf_inv inv = { .addr = VA, .size = PAGE, .leaf_log2 = 12,
 		.leaf_only = true };
-	unsigned int i, done;
+	struct iopf_inv_result result;
+	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
 		assert_int_equal(write_zero(), SMMUV3_F_TRANSLATION);
 		map_page();
 		assert_int_equal(write_zero(), 0);
 		unmap_page();
-		assert_int_equal(r.ops->invalidate(r.s, r.domain, &inv, 1, &done), 0);
-		assert_int_equal(done, 1);
+		assert_int_equal(r.ops->invalidate(r.s, r.domain, &inv, 1, &result), 0);
 	}
 }
 
@@ -275,7 +275,7 @@ test_bring_up_matches_the_id_registers(void **state)
 static void
 test_every_invalidation_of_translations_is_obeyed(void **state)
 {
-	unsigned int i, failed;
+	unsigned int i;
 
 	(void)state;
 	lab_skip_elsewhere();
@@ -304,7 +304,7 @@ test_every_invalidation_of_translations_is_obeyed(void **state)
 		map_page();
 		assert_int_equal(write_zero(), 0);
 		unmap_page();
-		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, &failed), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, NULL), 0);
 		assert_int_equal(write_zero(), SMMUV3_F_TRANSLATION);
 	}
 	assert_int_equal(read_counter("cerror_ill"), 0);
@@ -314,7 +314,7 @@ static void
 test_every_invalidation_of_configurations_is_obeyed(void **state)
 {
 	struct smmuv3_dev *dev;
-	unsigned int i, failed;
+	unsigned int i;
 	uint64_t dw0, *cd;
 
 	(void)state;
@@ -341,11 +341,11 @@ test_every_invalidation_of_configurations_is_obeyed(void **state)
 		assert_int_equal(write_zero(), 0);
 		dw0 = smmuv3_get_dw(cd);
 		smmuv3_set_dw(cd, dw0 & ~SMMUV3_CD0_V);
-		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, &failed), 0);
-		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &failed), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, NULL), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, NULL), 0);
 		assert_int_equal(write_zero(), SMMUV3_C_BAD_CD);
 		smmuv3_set_dw(cd, dw0);
-		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, &failed), 0);
+		assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &cmds[i], 1, NULL), 0);
 	}
 	assert_int_equal(write_zero(), 0);
 	assert_int_equal(read_counter("cerror_ill"), 0);
@@ -356,7 +356,7 @@ static void
 test_other_legal_commands_are_consumed(void **state)
 {
 	struct smmuv3_cmd cmds[16];
-	unsigned int n = 0, failed;
+	unsigned int n = 0;
 	uint64_t sid;
 
 	(void)state;
@@ -373,7 +373,7 @@ test_other_legal_commands_are_consumed(void **state)
 	if (r.s->idr0 & SMMUV3_IDR0_HYP)
 		cmds[n++] = smmuv3_cmd_tlbi_el2_all();
 	cmds[n++] = smmuv3_cmd_sync();
-	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, n, &failed), 0);
+	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, n, NULL), 0);
 	assert_int_equal(read_counter("cerror_ill"), 0);
 	serve_fault();
 }
@@ -383,7 +383,8 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 {
 	static const unsigned int at[] = { 0, 1, 7, 15, SMMUV3_CHUNK - 1 };
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
-	unsigned int i, k, round, failed;
+	struct iopf_inv_result result;
+	unsigned int i, k, round;
 
 	(void)state;
 	lab_skip_elsewhere();
@@ -395,12 +396,12 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 		for (i = 0; i < RTE_DIM(at); i++) {
 			for (k = 0; k < RTE_DIM(cmds); k++)
 				cmds[k] = k == at[i] ? illegal : smmuv3_cmd_tlbi_nh_asid(0, ASID);
-			failed = 77;
-			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, RTE_DIM(cmds), &failed),
+			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, RTE_DIM(cmds), &result),
 					-EIO);
-			assert_int_equal(failed, at[i]);
+			assert_int_equal(result.failed, at[i]);
+			assert_int_equal(result.error, IOPF_INV_ILL);
 			cmds[at[i]] = smmuv3_cmd_tlbi_nsnh_all();
-			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, 1 + i * 3, &failed), 0);
+			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, cmds, 1 + i * 3, NULL), 0);
 		}
 	assert_int_equal(read_counter("cerror_ill"), 3 * RTE_DIM(at));
 	assert_int_equal(r.ops->check(r.s), 0);
@@ -459,7 +460,7 @@ static void
 test_a_command_queue_out_of_reach_is_given_up_and_comes_back(void **state)
 {
 	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nsnh_all();
-	unsigned int failed;
+	struct iopf_inv_result result;
 
 	(void)state;
 	lab_skip_elsewhere();
@@ -467,7 +468,7 @@ test_a_command_queue_out_of_reach_is_given_up_and_comes_back(void **state)
 	smmu_start();
 	serve_fault();
 	smmuv3_write64(r.s->regs, SMMUV3_CMDQ_BASE, get_hole_address());
-	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &failed), -EIO);
+	assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &result), -EIO);
 	assert_true(read_counter("cerror_abt") > 1);
 	assert_true(r.ops->check(r.s) & IOPF_CHECK_DEAD);
 	/* The device can reach no page of the old run. */
@@ -483,7 +484,7 @@ static void
 test_queues_of_every_size_wrap(void **state)
 {
 	static const uint32_t sizes[] = { 1, 2, 8, 256, 4096 };
-	unsigned int i, k, failed;
+	unsigned int i, k;
 
 	(void)state;
 	lab_skip_elsewhere();
@@ -496,7 +497,7 @@ test_queues_of_every_size_wrap(void **state)
 			const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_va(0, ASID,
 					VA + (uint64_t)k * PAGE, true);
 
-			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, &failed), 0);
+			assert_int_equal(smmuv3_cmdq_sync(&r.s->cmdq, &tlbi, 1, NULL), 0);
 		}
 		serve_fault();
 		assert_int_equal(read_counter("bad_prod"), 0);

@@ -20,12 +20,12 @@ static struct iopf_driver overheard;
 
 static int
 overheard_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
-		unsigned int *done)
+		struct iopf_inv_result *result)
 {
 	gr.invs++;
 	gr.inv = inv[n - 1];
 	assert_int_equal(n, 1);
-	return smmuv3_pmd.ops.invalidate(priv, domain, inv, n, done);
+	return smmuv3_pmd.ops.invalidate(priv, domain, inv, n, result);
 }
 
 static uint16_t

@@ -134,8 +134,11 @@ ats_invalidate(struct pmd *p, void *domain, uint64_t va, unsigned int *done)
 {
 	const struct iopf_inv inv = { .addr = va, .size = (uint64_t)1 << p->granule_log2,
 		.leaf_only = true };
+	struct iopf_inv_result result;
+	int ret = p->ops->invalidate(p->s, domain, &inv, 1, &result);
 
-	return p->ops->invalidate(p->s, domain, &inv, 1, done);
+	*done = ret < 0 ? result.done : 1;
+	return ret;
 }
 
 void

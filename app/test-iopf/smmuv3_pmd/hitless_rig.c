@@ -302,24 +302,24 @@ forget(struct view *view, const struct smmuv3_cmd *cmd)
 }
 
 int __real_smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
-		unsigned int *failed);
+		struct iopf_inv_result *result);
 int __wrap_smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
-		unsigned int *failed);
+		struct iopf_inv_result *result);
 
 int
 __wrap_smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
-		unsigned int *failed)
+		struct iopf_inv_result *result)
 {
 	bool fail = rig.nb_views > 0 && rig.fail_at > 0 && --rig.fail_at == 0;
 	int ret = 0;
 
 	hitless_look();
 	if (!fail || rig.fail_done)
-		ret = __real_smmuv3_cmdq_sync(q, cmds, n, failed);
+		ret = __real_smmuv3_cmdq_sync(q, cmds, n, result);
 	if (fail) {
 		rig.failed = true;
-		if (failed != NULL)
-			*failed = 0;
+		if (result != NULL)
+			*result = (struct iopf_inv_result){ .error = IOPF_INV_TIMEOUT };
 		return -ETIMEDOUT;
 	}
 	for (unsigned int i = 0; i < rig.nb_views && ret == 0; i++)

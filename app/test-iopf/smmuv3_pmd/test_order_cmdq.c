@@ -124,7 +124,7 @@ static void
 test_a_wait_reads_registers_as_the_owner_of_the_queue_only(void **state)
 {
 	const struct iopf_inv inv = { .all = true };
-	unsigned int done;
+	struct iopf_inv_result result;
 	struct pmd p;
 
 	(void)state;
@@ -132,10 +132,10 @@ test_a_wait_reads_registers_as_the_owner_of_the_queue_only(void **state)
 	p.s->timeout = 1;
 	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
 	trail_start();
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -ETIMEDOUT);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &result), -ETIMEDOUT);
 	/* No command is executed any more. */
 	assert_true(smmuv3_state_set_failed(&p.s->state));
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -ETIMEDOUT);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &result), -ETIMEDOUT);
 	trail_stop();
 	for (unsigned int i = 0; i < trail.n; i++)
 		assert_int_not_equal(trail.events[i].kind, READ);

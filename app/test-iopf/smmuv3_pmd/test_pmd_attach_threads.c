@@ -201,7 +201,7 @@ test_threads_attach_devices_of_their_own(void **state)
 	const struct iopf_inv inv = { .addr = VA, .size = 1 << 12 };
 	struct other others[3];
 	pthread_t threads[3];
-	unsigned int done;
+	struct iopf_inv_result result;
 	struct pmd p;
 	void *bad;
 
@@ -214,7 +214,7 @@ test_threads_attach_devices_of_their_own(void **state)
 		assert_int_equal(pthread_create(&threads[i], NULL, cycle_devices, &others[i]), 0);
 	}
 	for (unsigned int i = 0; i < 200; i++) {
-		assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), 0);
+		assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &result), 0);
 		p.ops->answer_after(p.s, p.domain, &inv, 1, NULL, 0);
 		p.ops->check(p.s);
 	}

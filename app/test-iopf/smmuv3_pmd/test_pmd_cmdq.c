@@ -186,16 +186,15 @@ run_syncer(void *arg)
 {
 	struct smmuv3_cmd cmds[7];
 	struct crowd *crowd = arg;
-	unsigned int failed;
+	struct iopf_inv_result result;
 
 	for (unsigned int i = 0; i < ROUNDS / 10; i++) {
 		unsigned int bad = i % 8;
 
 		for (unsigned int k = 0; k < 7; k++)
 			cmds[k] = k == bad ? pmd_illegal : pmd_make_tlbi(k);
-		failed = 77;
-		if (smmuv3_cmdq_sync(&crowd->p->s->cmdq, cmds, 7, &failed) !=
-				(bad < 7 ? -EIO : 0) || failed != (bad < 7 ? bad : 0))
+		if (smmuv3_cmdq_sync(&crowd->p->s->cmdq, cmds, 7, &result) !=
+				(bad < 7 ? -EIO : 0) || (bad < 7 && result.failed != bad))
 			atomic_fetch_add(&crowd->bad, 1);
 	}
 	return NULL;

@@ -18,7 +18,8 @@ static void
 test_an_illegal_command_is_found_and_skipped(void **state)
 {
 	struct smmuv3_cmd cmds[10];
-	unsigned int log2, bad, n, failed, start;
+	unsigned int log2, bad, n, start;
+	struct iopf_inv_result result;
 	struct pmd p;
 
 	(void)state;
@@ -38,18 +39,21 @@ test_an_illegal_command_is_found_and_skipped(void **state)
 				for (n = 0; n < start; n++)
 					assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0,
 							NULL), 0);
-				failed = 77;
 				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
-						&failed), -EIO);
-				assert_int_equal(failed, bad);
+						&result), -EIO);
+				assert_int_equal(result.done, bad);
+				assert_int_equal(result.failed, bad);
+				assert_int_equal(result.error, IOPF_INV_ILL);
 				/* Of two illegal commands the first counts. */
 				cmds[9] = pmd_illegal;
 				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, RTE_DIM(cmds),
-						&failed), -EIO);
-				assert_int_equal(failed, bad);
+						&result), -EIO);
+				assert_int_equal(result.done, bad);
+				assert_int_equal(result.failed, bad);
+				assert_int_equal(result.error, IOPF_INV_ILL);
 				/* The next batch has no error. */
 				cmds[0] = pmd_make_tlbi(0);
-				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 1, &failed), 0);
+				assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 1, NULL), 0);
 			}
 		assert_int_equal(pmd_read_stat(&p, "cerror_ill"), 7 * (10 + 19));
 		pmd_serve_fault(&p, PMD_VA);
@@ -65,7 +69,8 @@ static void
 test_many_illegal_commands_are_all_skipped(void **state)
 {
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
-	unsigned int i, failed;
+	struct iopf_inv_result result;
+	unsigned int i;
 	struct pmd p;
 
 	(void)state;
@@ -73,8 +78,8 @@ test_many_illegal_commands_are_all_skipped(void **state)
 	pmd_start(&p, IOPF_STALL);
 	for (i = 0; i < SMMUV3_CHUNK; i++)
 		cmds[i] = i == 0 ? pmd_make_tlbi(i) : pmd_illegal;
-	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, SMMUV3_CHUNK, &failed), -EIO);
-	assert_int_equal(failed, 1);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, SMMUV3_CHUNK, &result), -EIO);
+	assert_int_equal(result.failed, 1);
 	for (i = 0; i < 3; i++)
 		smmuv3_cmdq_post(&p.s->cmdq, cmds, SMMUV3_CHUNK);
 	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, NULL, 0, NULL), 0);
@@ -158,7 +163,7 @@ test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
 {
 	struct smmuv3_cmd cmds[3] = { pmd_make_tlbi(0), pmd_make_tlbi(1), pmd_make_tlbi(2) };
 	const struct iopf_inv inv = { .addr = PMD_VA, .size = 4096 };
-	unsigned int done = 77, failed = 77;
+	struct iopf_inv_result result;
 	uint8_t buf[4] = { 0 };
 	struct iopf_event event;
 	struct pmd p;
@@ -169,10 +174,13 @@ test_a_command_queue_that_cannot_be_read_is_given_up(void **state)
 	pmd_write(&p, PMD_VA, buf, sizeof(buf));
 	pmd_wait_event(&p, &event);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
-	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, &failed), -EIO);
-	assert_int_equal(failed, 0);
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), -EIO);
-	assert_int_equal(done, 0);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, cmds, 3, &result), -EIO);
+	assert_int_equal(result.done, 0);
+	assert_int_equal(result.error, IOPF_INV_ABT);
+	result.error = IOPF_INV_OK;
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &result), -EIO);
+	assert_int_equal(result.done, 0);
+	assert_int_equal(result.error, IOPF_INV_ABT);
 	/* The stall cannot be answered, and ends nevertheless. */
 	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD | IOPF_CHECK_TERMINATED);
 	assert_int_equal(p.ops->check(p.s), IOPF_CHECK_DEAD);
@@ -212,7 +220,7 @@ test_as_many_errors_as_are_kept_may_include_the_callers(void **state)
 {
 	const struct smmuv3_cmd cmd = smmuv3_cmd_tlbi_nsnh_all();
 	struct smmuv3_backend backend;
-	unsigned int failed;
+	struct iopf_inv_result result;
 	struct pmd p;
 
 	(void)state;
@@ -224,11 +232,11 @@ test_as_many_errors_as_are_kept_may_include_the_callers(void **state)
 	backend.wait = wait_and_fail_others;
 	p.s->backend = &backend;
 	others.nb_errors = SMMUV3_CMD_ERRORS - 1;
-	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, &failed), 0);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, NULL), 0);
 	assert_int_equal(others.nb_errors, 0);
 	others.nb_errors = SMMUV3_CMD_ERRORS;
-	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, &failed), -EIO);
-	assert_int_equal(failed, 0);
+	assert_int_equal(smmuv3_cmdq_sync(&p.s->cmdq, &cmd, 1, &result), -EIO);
+	assert_int_equal(result.failed, 0);
 	p.s->backend = others.real;
 	assert_int_equal(p.ops->stop(p.s), 0);
 	pmd_close(&p);

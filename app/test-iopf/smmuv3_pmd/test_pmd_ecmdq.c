@@ -113,7 +113,7 @@ test_answers_and_invalidations_are_in_the_threads_queue(void **state)
 	const struct iopf_inv inv = { .addr = PMD_VA, .size = 4096, .leaf_log2 = 12 };
 	struct iopf_answer answer = { .sid = PMD_SID, .token = 1 };
 	uint64_t main_cmds, cmds;
-	unsigned int done;
+	struct iopf_inv_result result;
 	struct pmd p;
 
 	(void)state;
@@ -123,8 +123,7 @@ test_answers_and_invalidations_are_in_the_threads_queue(void **state)
 	cmds = count_ecmdq_cmds(&p);
 	pmd_serve_fault(&p, PMD_VA);
 	assert_int_equal(count_ecmdq_cmds(&p), cmds + 1);
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), 0);
-	assert_int_equal(done, 1);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &result), 0);
 	assert_int_equal(count_ecmdq_cmds(&p), cmds + 3);
 	/* TLBI, CMD_SYNC, RESUME: one batch of one queue */
 	p.ops->answer_after(p.s, p.domain, &inv, 1, &answer, 1);
@@ -140,7 +139,8 @@ static void
 test_an_error_is_repaired_in_its_own_queue(void **state)
 {
 	struct smmuv3_cmd cmds[5];
-	unsigned int failed, k;
+	struct iopf_inv_result result;
+	unsigned int k;
 	struct pmd p;
 
 	(void)state;
@@ -154,10 +154,10 @@ test_an_error_is_repaired_in_its_own_queue(void **state)
 		/* Two more queues stop, and no thread waits for their commands. */
 		smmuv3_cmdq_post(&p.s->ecmdqs[7].q, &pmd_illegal, 1);
 		smmuv3_cmdq_post(&p.s->ecmdqs[8].q, &pmd_illegal, 1);
-		assert_int_equal(smmuv3_cmdq_sync(q, cmds, RTE_DIM(cmds), &failed), -EIO);
-		assert_int_equal(failed, round % 5);
+		assert_int_equal(smmuv3_cmdq_sync(q, cmds, RTE_DIM(cmds), &result), -EIO);
+		assert_int_equal(result.failed, round % 5);
 		cmds[round % 5] = pmd_make_tlbi(0);
-		assert_int_equal(smmuv3_cmdq_sync(q, cmds, RTE_DIM(cmds), &failed), 0);
+		assert_int_equal(smmuv3_cmdq_sync(q, cmds, RTE_DIM(cmds), NULL), 0);
 		for (k = 0; k < 16; k++)
 			assert_int_equal(smmuv3_cmdq_sync(&p.s->ecmdqs[k].q, NULL, 0, NULL), 0);
 	}
@@ -434,7 +434,7 @@ test_with_page_requests_only_resumes_are_in_the_threads_queue(void **state)
 		{ .sid = PMD_SID, .token = 2, .code = IOPF_INVALID, .page_request = true } };
 	const struct iopf_inv inv = { .addr = PMD_VA, .size = 4096, .leaf_log2 = 12 };
 	uint64_t main_cmds, cmds;
-	unsigned int done;
+	struct iopf_inv_result result;
 	struct pmd p;
 
 	(void)state;
@@ -450,7 +450,7 @@ test_with_page_requests_only_resumes_are_in_the_threads_queue(void **state)
 	pmd_step(&p);
 	assert_int_equal(count_ecmdq_cmds(&p), cmds + 1);
 	assert_int_equal(count_cmdq_cmds(&p), main_cmds + 2);
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), 0);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &result), 0);
 	p.ops->answer_after(p.s, p.domain, &inv, 1, answers, 1);
 	pmd_step(&p);
 	assert_int_equal(count_ecmdq_cmds(&p), cmds + 1);
@@ -470,9 +470,9 @@ invalidate(void *arg)
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		const struct iopf_inv inv = { .addr = PMD_VA + (uint64_t)i * 4096,
 			.size = 4096 << i % 4, .leaf_log2 = 12 };
-		unsigned int done;
+		struct iopf_inv_result result;
 
-		if (p->ops->invalidate(p->s, p->domain, &inv, 1, &done) != 0 || done != 1)
+		if (p->ops->invalidate(p->s, p->domain, &inv, 1, &result) != 0)
 			return p;
 	}
 	return NULL;

@@ -175,7 +175,8 @@ test_an_invalidated_page_cannot_be_reached(void **state)
 	struct iopf_inv inv[100];
 	uint8_t byte = 1, *pages[100];
 	struct pmd p;
-	unsigned int done, i, k;
+	struct iopf_inv_result result;
+	unsigned int i, k;
 
 	(void)state;
 	for (k = 0; k < RTE_DIM(without); k++) {
@@ -211,9 +212,7 @@ test_an_invalidated_page_cannot_be_reached(void **state)
 				inv[0] = (struct iopf_inv){ .all = true };
 				nb = 1;
 			}
-			done = 77;
-			assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, nb, &done), 0);
-			assert_int_equal(done, nb);
+			assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, nb, &result), 0);
 			for (i = 0; i < 20; i++) {
 				struct iopf_event event;
 
@@ -232,7 +231,8 @@ test_the_covered_prefix_is_exact(void **state)
 {
 	struct iopf_inv inv[300];
 	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
-	unsigned int i, done, chunk;
+	struct iopf_inv_result result;
+	unsigned int i, chunk;
 	struct pmd p;
 
 	(void)state;
@@ -243,20 +243,18 @@ test_the_covered_prefix_is_exact(void **state)
 		inv[i] = (struct iopf_inv){ .addr = PMD_VA, .size = 33 << 12 };
 	chunk = SMMUV3_CHUNK / smmuv3_tlbi_make_cmds(p.s, p.domain, &inv[0], cmds, SMMUV3_CHUNK);
 	assert_int_equal(chunk, 32);
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &done), 0);
-	assert_int_equal(done, RTE_DIM(inv));
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, 0, &done), 0);
-	assert_int_equal(done, 0);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &result), 0);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, 0, &result), 0);
 
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1000);
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &done), -EIO);
-	assert_int_equal(done, 0);
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &result), -EIO);
+	assert_int_equal(result.done, 0);
+	assert_int_equal(result.error, IOPF_INV_ABT);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 0);
 
 	/* SMMUEN is 0: there is nothing to invalidate. */
 	assert_int_equal(p.ops->stop(p.s), 0);
-	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &done), 0);
-	assert_int_equal(done, RTE_DIM(inv));
+	assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &result), 0);
 	assert_int_equal(p.ops->start(p.s), 0);
 	pmd_finish(&p, IOPF_NO_PASID);
 }
@@ -266,7 +264,8 @@ static void
 test_the_first_range_that_was_refused_is_named(void **state)
 {
 	struct iopf_inv inv[300];
-	unsigned int i, bad, done;
+	struct iopf_inv_result result;
+	unsigned int i, bad;
 	struct pmd p;
 
 	(void)state;
@@ -278,9 +277,10 @@ test_the_first_range_that_was_refused_is_named(void **state)
 		for (i = 0; i < RTE_DIM(inv); i++)
 			inv[i] = (struct iopf_inv){ .addr = PMD_VA + i * 4096,
 				.size = i == bad || i == bad + 70 ? 33 << 12 : 4096 };
-		done = 777;
-		assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &done), -EIO);
-		assert_int_equal(done, bad);
+		assert_int_equal(p.ops->invalidate(p.s, p.domain, inv, RTE_DIM(inv), &result), -EIO);
+		assert_int_equal(result.done, bad);
+		assert_int_equal(result.failed, bad);
+		assert_int_equal(result.error, IOPF_INV_ILL);
 	}
 	p.untidy = true;
 	pmd_finish(&p, IOPF_NO_PASID);
@@ -431,7 +431,8 @@ test_answers_given_before_an_invalidation_go_in_front_of_it(void **state)
 
 	(void)state;
 	for (unsigned int log2 = 1; log2 <= 4; log2++) {
-		unsigned int resumes = 0, invs = 0, done;
+		unsigned int resumes = 0, invs = 0;
+		struct iopf_inv_result result;
 
 		pmd_open(&p, &(struct smmuv3_model_conf){ .cmdq_log2 = log2 });
 		pmd_start(&p, IOPF_STALL);
@@ -452,7 +453,7 @@ test_answers_given_before_an_invalidation_go_in_front_of_it(void **state)
 		backend = *before;
 		backend.wait = wait_and_record;
 		p.s->backend = &backend;
-		assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &done), 0);
+		assert_int_equal(p.ops->invalidate(p.s, p.domain, &inv, 1, &result), 0);
 		p.s->backend = before;
 		for (unsigned int i = 0; i < consumed.nb; i++) {
 			resumes += consumed.op[i] == SMMUV3_OP_RESUME;

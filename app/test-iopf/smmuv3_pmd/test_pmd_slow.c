@@ -195,7 +195,8 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 	const struct iopf_inv inv = { .addr = PMD_VA, .size = 1u << 12 };
 	struct smmuv3_model_dma *plain, *ats;
 	uint8_t buf[4] = { 0 };
-	unsigned int done, told, i;
+	struct iopf_inv_result result;
+	unsigned int told, i;
 	struct pmd p;
 	void *dev;
 	int ret;
@@ -216,7 +217,7 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 		smmuv3_model_dma_atc_delay(ats, 8 * p.s->timeout * 1000 / rte_get_tsc_hz());
 		*pmd_get_pte(&p, PMD_VA) = 0;
 		/* 0 if this thread did not run for that time. */
-		ret = p.ops->invalidate(p.s, p.domain, &inv, 1, &done);
+		ret = p.ops->invalidate(p.s, p.domain, &inv, 1, &result);
 		assert_true(ret == -ETIMEDOUT || ret == 0);
 		smmuv3_model_dma_atc_delay(ats, 0);
 		p.dma = plain;
@@ -228,7 +229,7 @@ test_a_slow_atc_delays_its_own_callers_alone(void **state)
 		}
 		for (i = 0; i < 1000; i++) {
 			told |= p.ops->check(p.s);
-			ret = p.ops->invalidate(p.s, p.domain, &inv, 1, &done);
+			ret = p.ops->invalidate(p.s, p.domain, &inv, 1, &result);
 			if (ret != -ETIMEDOUT)
 				break;
 		}

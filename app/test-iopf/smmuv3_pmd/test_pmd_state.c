@@ -35,9 +35,9 @@ static int
 invalidate_page(struct pmd *p)
 {
 	const struct iopf_inv inv = { .addr = PMD_VA, .size = 1u << p->granule_log2 };
-	unsigned int done;
+	struct iopf_inv_result result;
 
-	return p->ops->invalidate(p->s, p->domain, &inv, 1, &done);
+	return p->ops->invalidate(p->s, p->domain, &inv, 1, &result);
 }
 
 /* The SMMU translates one page and does not acknowledge the stop. */

@@ -66,10 +66,10 @@ static int
 invalidate_page(struct pmd *p, uint64_t va)
 {
 	const struct iopf_inv inv = { .addr = va, .size = 1u << p->granule_log2 };
-	unsigned int done = 0;
-	int ret = p->ops->invalidate(p->s, p->domain, &inv, 1, &done);
+	struct iopf_inv_result result = { .done = 1 };
+	int ret = p->ops->invalidate(p->s, p->domain, &inv, 1, &result);
 
-	assert_int_equal(done, ret == 0);
+	assert_int_equal(result.done, ret == 0);
 	return ret;
 }
 

@@ -83,7 +83,7 @@ run_until_killed(struct pmd *p, unsigned int waits)
 	pmd_write(p, PMD_VA + (1 << 20), buf, sizeof(buf));
 	pmd_wait_event(p, &event);
 	assert_int_equal(p->ops->invalidate(p->s, p->domain, &(struct iopf_inv){ .all = true }, 1,
-			&(unsigned int){ 0 }), 0);
+			&(struct iopf_inv_result){ .done = 0 }), 0);
 	assert_int_equal(p->ops->stop(p->s), 0);
 	victim.left = 0;
 	return false;
