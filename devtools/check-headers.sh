@@ -24,7 +24,7 @@ program() {
 	echo '}'
 }
 
-for header in lib/iopf/iopf.h lib/iopf/iopf_driver.h lib/iopf/iopf_handler.h \
+for header in lib/iopf/iopf.h lib/iopf/iopf_driver.h lib/iopf/iopf_guest.h lib/iopf/iopf_handler.h \
 		lib/iopf/iopf_inval.h lib/iopf/iopf_iommu.h lib/iopf/iopf_listener.h lib/iopf/iopf_pci.h \
 		lib/iopf/iopf_policy.h lib/iopf/iopf_poller.h lib/iopf/iopf_power.h \
 		lib/iopf/iopf_stats.h lib/iopf/iopf_translation.h \

@@ -15,6 +15,7 @@
 
 #include "iopf.h"
 #include "iopf_iommu.h"
+#include "iopf_guest.h"
 #include "iopf_handler.h"
 #include "iopf_listener.h"
 #include "iopf_pci.h"
@@ -127,6 +128,8 @@ test_null_dev_and_domain_are_refused(void **state)
 	REFUSES(iopf_invalidate(NULL, &inv, 1, &result));
 	assert_int_equal(result.done, 0);
 	assert_int_equal(result.error, IOPF_INV_REFUSED);
+	REFUSES(iopf_invalidate_guest(NULL, NULL, NULL, 0, &result));
+	assert_int_equal(result.error, IOPF_INV_REFUSED);
 	REFUSES(iopf_group_invalidate(NULL, &inv));
 	/* These functions take no object. */
 	assert_int_equal(iopf_quiesce(), 0);
@@ -182,6 +185,9 @@ test_one_null_of_two_objects_is_refused(void **state)
 	REFUSES(iopf_domain_replace(domain, NULL, IOPF_NO_PASID));
 	REFUSES(iopf_domain_replace(NULL, dev, IOPF_NO_PASID));
 	REFUSES(iopf_invalidate(domain, NULL, 1, NULL));
+	REFUSES(iopf_invalidate_guest(iommu, NULL, NULL, 0, NULL));
+	REFUSES(iopf_invalidate_guest(NULL, domain, NULL, 0, NULL));
+	REFUSES(iopf_invalidate_guest(iommu, domain, NULL, 1, NULL));
 	REFUSES(iopf_poller_add(poller, NULL, IOPF_QUEUE_ALL));
 	REFUSES(iopf_poller_remove(poller, NULL, IOPF_QUEUE_ALL));
 	REFUSES(iopf_poller_add(NULL, iommu, IOPF_QUEUE_ALL));

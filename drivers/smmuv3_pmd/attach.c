@@ -37,6 +37,7 @@
 #include "cmdq.h"
 #include "dev.h"
 #include "domain.h"
+#include "guest.h"
 #include "nested.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
@@ -71,6 +72,7 @@ smmuv3_attachment_new(struct smmuv3 *s, struct smmuv3_dev *dev, struct smmuv3_do
 	*a = (struct smmuv3_attachment){ .dev = dev, .domain = domain, .ssid = ssid,
 		.stage = SMMUV3_ATCS_EMPTIED };
 	smmuv3_domain_get(s, domain);
+	smmuv3_guest_add_attachment(s, a);
 	dev->nb_attachments++;
 	/* A replace changes this later. */
 	if (smmuv3_domain_stage2(domain) != NULL && dev->nb_attachments == 1)
@@ -93,6 +95,7 @@ smmuv3_attachment_prepare(struct smmuv3 *s, struct smmuv3_attachment *a)
 void
 smmuv3_attachment_release(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
+	smmuv3_guest_del_attachment(s, a);
 	smmuv3_atc_del(s, a);
 	smmuv3_domain_put(s, a->domain);
 	a->dev->nb_attachments--;

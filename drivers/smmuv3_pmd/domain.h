@@ -19,6 +19,7 @@
 #include "atc.h"
 
 struct smmuv3;
+struct smmuv3_attachment;
 
 struct smmuv3_domain {
 	struct iopf_translation tr;
@@ -32,6 +33,8 @@ struct smmuv3_domain {
 	 */
 	_Atomic uint32_t nb_nested;
 	uint32_t refs;			/* of the library, attachments and nested domains */
+	/* Of a stage-2 domain: its own, and those of its nested domains; see guest.h. */
+	struct smmuv3_attachment *attachments;
 	/* Indices into smmuv3.atcs, plus one; 0: unused. */
 	_Atomic uint32_t atc_end;
 	_Atomic uint32_t atc[SMMUV3_MAX_ATCS];

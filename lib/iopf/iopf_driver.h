@@ -49,6 +49,7 @@
  * Absent operations. A driver whose queues are not registers may set these to NULL:
  *   - stall_set, dev_block: policies that need them are refused (-ENOTSUP).
  *   - sync: the record of an access is in its queue when the device sees the access end.
+ *   - invalidate_guest: iopf_invalidate_guest() returns -ENOTSUP.
  *   - answer_after: the library calls invalidate, which then waits on the poll thread, and
  *     answer; after a failed invalidation the answers are IOPF_INVALID.
  *   - queue_mark and queue_passed, both: the library reads the queue until poll returns fewer
@@ -60,8 +61,8 @@
  *
  * Threads.
  *   - poll of one queue: one thread at a time.
- *   - answer, answer_after, invalidate, sync, queue_mark, queue_passed, is_recovering, wait: any
- *     thread, concurrently.
+ *   - answer, answer_after, invalidate, invalidate_guest, sync, queue_mark, queue_passed,
+ *     is_recovering, wait: any thread, concurrently.
  *   - dev_del, dev_usable, attach, detach, replace, stall_set, dev_block: one thread at a time for
  *     each device; threads of different devices call them concurrently, also while the IOMMU
  *     starts, stops, suspends or resumes. A call must not wait for a call of another device.
@@ -76,6 +77,7 @@
 #include <rte_kvargs.h>
 
 #include "iopf.h"
+#include "iopf_guest.h"
 #include "iopf_iommu.h"
 #include "iopf_handler.h"
 #include "iopf_listener.h"
@@ -304,6 +306,21 @@ struct iopf_driver_ops {
 	uint64_t (*queue_mark)(void *priv, uint16_t queue);
 	/** True: poll has returned all records before the mark. */
 	bool (*queue_passed)(void *priv, uint16_t queue, uint64_t mark);
+
+	/**
+	 * Check commands that a guest wrote, in the format of the IOMMU, then carry them out in
+	 * their order, as iopf_invalidate_guest() says. They are untrusted: none may reach what is
+	 * cached of others than @p parent and the domains nested in it, or a device that has none
+	 * of these; also if a detach runs at the same time. Each command is read again before it is
+	 * issued, and is checked then too.
+	 * @param parent the handle of a stage-2 domain.
+	 * @param[out] result after an error; preset for 0.
+	 * @param[out] why a constant text, with IOPF_INV_REFUSED.
+	 * @return 0; -EINVAL (IOPF_INV_REFUSED: result->failed is not allowed, and nothing was
+	 *   issued); -EIO, -ETIMEDOUT as for invalidate.
+	 */
+	int (*invalidate_guest)(void *priv, void *parent, const struct iopf_guest_cmd *cmds,
+			unsigned int n, struct iopf_inv_result *result, const char **why);
 
 	/**
 	 * Returns after completion: 0, -EIO or -ETIMEDOUT as iopf_invalidate().

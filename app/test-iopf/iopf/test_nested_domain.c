@@ -11,6 +11,7 @@
 
 #include <rte_errno.h>
 
+#include "iopf_guest.h"
 #include "iopf_handler.h"
 #include "iopf_policy.h"
 #include "log_lines.h"
@@ -43,6 +44,20 @@ on_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	n.id = group->id;
 	n.called++;
 	return n.verdict;
+}
+
+static enum iopf_verdict
+invalidate_in_handler(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	const struct iopf_guest_cmd cmd = { { 0x10 } };
+	struct iopf_inv_result result;
+
+	(void)group;
+	(void)ctx;
+	n.called++;
+	assert_int_equal(-EDEADLK, iopf_invalidate_guest(prg.iommu, domain, &cmd, 1, &result));
+	assert_int_equal(IOPF_INV_REFUSED, result.error);
+	return IOPF_ANSWER(IOPF_SUCCESS);
 }
 
 static struct iopf_domain *
@@ -205,6 +220,36 @@ a_parent_lives_longer(void **state)
 }
 
 static void
+a_fast_handler_issues_no_commands_of_a_guest(void **state)
+{
+	struct iopf_domain *parent = iopf_domain_create(&(struct iopf_domain_conf){
+		.handler = invalidate_in_handler,
+		.translation = { .format = IOPF_FORMAT_ARM64_S2 } });
+
+	(void)state;
+	assert_non_null(parent);
+	assert_int_equal(0, iopf_domain_attach(parent, n.dev, IOPF_NO_PASID));
+	put(SID_N, IOPF_NO_PASID, 1, IOPF_EVENT_STAGE2, IOPF_CLASS_IN);
+	assert_int_equal(1, n.called);
+	assert_int_equal(0, iopf_domain_detach(parent, n.dev, IOPF_NO_PASID));
+	assert_int_equal(0, iopf_domain_destroy(parent));
+}
+
+/* As iopf_driver.h says of an absent operation. */
+static void
+a_driver_may_have_no_commands_of_guests(void **state)
+{
+	const struct iopf_guest_cmd cmd = { { 0x10 } };
+	struct iopf_inv_result result;
+
+	(void)state;
+	assert_int_equal(-ENOTSUP, iopf_invalidate_guest(prg.iommu, n.parent, &cmd, 1, &result));
+	assert_int_equal(IOPF_INV_REFUSED, result.error);
+	assert_int_equal(1, result.failed);
+	assert_int_equal(0, result.done);
+}
+
+static void
 a_domain_of_the_device_is_its_only_one(void **state)
 {
 	struct iopf_domain *of_device[] = { n.child, n.parent };
@@ -297,6 +342,8 @@ static const struct CMUnitTest tests[] = {
 	NESTED_TEST(a_page_request_with_each_pasid_finds_the_domain),
 	NESTED_TEST(only_faults_of_stage_2_join),
 	NESTED_TEST(a_parent_lives_longer),
+	NESTED_TEST(a_fast_handler_issues_no_commands_of_a_guest),
+	NESTED_TEST(a_driver_may_have_no_commands_of_guests),
 	NESTED_TEST(a_domain_of_the_device_is_its_only_one),
 	NESTED_TEST(a_replace_keeps_the_stage_2_domain),
 	NESTED_TEST(what_makes_no_nested_domain_is_refused),

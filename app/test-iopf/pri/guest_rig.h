@@ -28,8 +28,8 @@
 #define GUEST_IPA(page)	(PCIE_VA + (uint64_t)(page) * PCIE_PAGE)
 #define GUEST_VA(page)	GUEST_IPA(page)
 
-/* AF, ISH, unprivileged, RW */
-#define GUEST_LEAF	(UINT64_C(3) | 1 << 10 | 3 << 8 | 1 << 6)
+/* nG, AF, ISH, unprivileged, RW */
+#define GUEST_LEAF	(UINT64_C(3) | 1 << 11 | 1 << 10 | 3 << 8 | 1 << 6)
 
 /* What the handler saw. */
 struct guest_seen {
