@@ -106,6 +106,14 @@ missing = [w for w in sys.argv[2:] if not isinstance(ratios.get(w), (int, float)
 sys.exit(f"not in ratios: {missing}" if missing else 0)' "$out/suite.json" "$@"
 }
 
+# ecmdq_tests BUILD: the suites that use the driver most, on software SMMUs with ECMDQs.
+ecmdq_tests() {
+	local test=$1/app/test-iopf/test-iopf suites
+	suites=$("$test" --list | grep -E '^(pmd|power|pri_|nested|stage2|quarantine)')
+	# shellcheck disable=SC2086
+	IOPF_TEST_ECMDQ=1 "$test" $suites
+}
+
 big_file() {
 	head -c 67108864 /dev/urandom >"$out/64m"
 }
@@ -125,6 +133,7 @@ page_suites=$(build/app/test-iopf/test-iopf --list |
 # shellcheck disable=SC2086
 tests "tests of the driver on page files" env IOPF_TEST_BACKEND=page \
 	build/app/test-iopf/test-iopf $page_suites
+tests "tests of the driver, with ECMDQs" ecmdq_tests build
 tests "barriers of the driver" build/app/test-iopf/test-order
 tests "self-check of the benchmark" build/app/test-iopf/test-bench
 tests "instructions per fault" devtools/insn-guard.py build
@@ -187,6 +196,8 @@ if [ -z "$fast" ]; then
 	tests "tests, TSan" env TSAN_OPTIONS="$tsan" build-tsan/app/test-iopf/test-iopf
 	tests "soaks, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=8 \
 		build-tsan/app/test-iopf/test-iopf soak prisoak prichaos powersoak
+	tests "soak of suspends with ECMDQs, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_ECMDQ=1 \
+		IOPF_TEST_SCALE=2 build-tsan/app/test-iopf/test-iopf powersoak
 	tests "soak under fire, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=12 \
 		build-tsan/app/test-iopf/test-iopf firesoak
 	# The first run unpacks Debian 13 into a cache; debian13.sh --help names it.

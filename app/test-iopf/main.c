@@ -181,7 +181,8 @@ main(int argc, char **argv)
 			printf("Usage: test-iopf [EAL options --] [--list] [suite ...]\n"
 					"Runs the suites named, or all. IOPF_TEST_SCALE=N makes "
 					"the soak and race tests N times as long.\n"
-					"IOPF_TEST_SEED=N repeats their choices.\n");
+					"IOPF_TEST_SEED=N repeats their choices. IOPF_TEST_ECMDQ=1 "
+					"gives the software SMMUs ECMDQs.\n");
 			return 0;
 		}
 		if (find_suite(argv[i]) == NULL) {

@@ -11,6 +11,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,17 @@ unsigned int test_scale(void);
  * or a new seed in each run. Never 0.
  */
 uint32_t test_seed(const char *what);
+
+/*
+ * With IOPF_TEST_ECMDQ in the environment the software SMMUs of all tests have ECMDQs: see ecmdq.c.
+ * Not those of a test that is entered in its suite with this macro.
+ */
+bool test_adds_ecmdqs(void);
+#define TEST_WITHOUT_ECMDQS(test)						\
+	cmocka_unit_test_setup_teardown(test, test_begin_without_ecmdqs,	\
+			test_end_without_ecmdqs)
+int test_begin_without_ecmdqs(void **state);
+int test_end_without_ecmdqs(void **state);
 
 /* For main.c: end the program if a suite takes a quarter of an hour, times the scale. */
 void test_watchdog_start(void);

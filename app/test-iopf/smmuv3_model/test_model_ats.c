@@ -465,7 +465,7 @@ test_ats_execution_is_a_permission_of_its_own(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_ats_exists_only_when_configured),
+	TEST_WITHOUT_ECMDQS(test_ats_exists_only_when_configured),
 	cmocka_unit_test(test_ats_control_calls_are_checked),
 	cmocka_unit_test(test_ats_request_answers_follow_the_ste),
 	cmocka_unit_test(test_ats_record_of_a_request_that_is_not_allowed),

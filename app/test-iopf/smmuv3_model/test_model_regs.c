@@ -336,7 +336,7 @@ test_regs_sfm_stays_when_acknowledged(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_regs_identify_the_default_smmu),
+	TEST_WITHOUT_ECMDQS(test_regs_identify_the_default_smmu),
 	cmocka_unit_test(test_regs_show_features_taken_away),
 	cmocka_unit_test(test_regs_configuration_is_checked),
 	cmocka_unit_test(test_regs_cr0_bits_are_acknowledged_one_at_a_time_and_late),

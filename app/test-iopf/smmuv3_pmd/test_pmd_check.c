@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmdq_ring.h"
+#include "ecmdq.h"
 #include "log_lines.h"
 #include "pmd_rig.h"
 #include "test.h"
@@ -221,6 +222,7 @@ static void
 test_a_queue_with_room_does_not_count_as_full(void **state)
 {
 	struct iopf_event event;
+	struct smmuv3_cmdq *q;
 	uint8_t byte = 0;
 	struct pmd p;
 
@@ -229,11 +231,12 @@ test_a_queue_with_room_does_not_count_as_full(void **state)
 	pmd_start(&p, IOPF_STALL);
 	pmd_write(&p, PMD_VA, &byte, 1);
 	pmd_wait_event(&p, &event);
-	assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
+	q = smmuv3_thread_cmdq(p.s);
+	assert_true(smmuv3_cmdq_try_own(q));
 	pmd_answer(&p, &event, IOPF_INVALID);
-	assert_true(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
-	smmuv3_cmdq_disown(&p.s->cmdq);
-	assert_false(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
+	assert_true(smmuv3_backlog_has_cmd(&q->backlog));
+	smmuv3_cmdq_disown(q);
+	assert_false(smmuv3_backlog_has_cmd(&q->backlog));
 	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
 	assert_int_equal(pmd_read_stat(&p, "backlog_pushes"), 1);
 	assert_int_equal(pmd_read_stat(&p, "cmdq_full"), 0);

@@ -241,7 +241,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_device_string_makes_a_harsh_model),
 	cmocka_unit_test(test_page_requests_are_there_only_when_asked_for),
 	cmocka_unit_test(test_stage2_is_there_only_when_asked_for),
-	cmocka_unit_test(test_ecmdqs_are_there_only_when_asked_for),
+	TEST_WITHOUT_ECMDQS(test_ecmdqs_are_there_only_when_asked_for),
 	cmocka_unit_test(test_the_request_queue_has_at_most_4096_entries),
 	cmocka_unit_test(test_queue_sizes_are_checked),
 };

@@ -512,7 +512,7 @@ test_threads_invalidate_at_once(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_ecmdqs_are_used_where_the_smmu_has_them),
+	TEST_WITHOUT_ECMDQS(test_ecmdqs_are_used_where_the_smmu_has_them),
 	cmocka_unit_test(test_a_thread_has_a_queue_of_its_own),
 	cmocka_unit_test(test_answers_and_invalidations_are_in_the_threads_queue),
 	cmocka_unit_test(test_an_error_is_repaired_in_its_own_queue),

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "ecmdq.h"
 #include "log_lines.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
@@ -237,9 +238,10 @@ static void
 fill_cmdq(struct pmd *p)
 {
 	const struct smmuv3_cmd tlbi = smmuv3_cmd_tlbi_nh_asid(0, 1);
+	struct smmuv3_cmdq *q = smmuv3_thread_cmdq(p->s);
 
-	for (unsigned int i = 0; i < 1u << p->s->cmdq.log2; i++)
-		smmuv3_cmdq_post(&p->s->cmdq, &tlbi, 1);
+	for (unsigned int i = 0; i < 1u << q->log2; i++)
+		smmuv3_cmdq_post(q, &tlbi, 1);
 }
 
 /* No interrupt reports room in the CMDQ, so no thread would move the answer from the backlog. */
@@ -265,7 +267,7 @@ test_no_thread_sleeps_while_an_answer_waits(void **state)
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 		fill_cmdq(&p);
 		pmd_answer(&p, &event, IOPF_INVALID);
-		assert_true(smmuv3_backlog_has_cmd(&p.s->cmdq.backlog));
+		assert_true(smmuv3_backlog_has_cmd(&smmuv3_thread_cmdq(p.s)->backlog));
 		assert_int_equal(p.ops->idle(p.s, fd), 1);
 		assert_int_equal(p.ops->idle(p.s, -1), 0);
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
@@ -301,10 +303,10 @@ test_an_answer_that_does_not_fit_wakes_the_sleeper(void **state)
 		assert_false(has_rung(fd));
 		/* Another thread owns the queue and leaves it full. */
 		if (owned)
-			assert_true(smmuv3_cmdq_try_own(&p.s->cmdq));
+			assert_true(smmuv3_cmdq_try_own(smmuv3_thread_cmdq(p.s)));
 		pmd_answer(&p, &event, IOPF_INVALID);
 		if (owned)
-			smmuv3_cmdq_disown(&p.s->cmdq);
+			smmuv3_cmdq_disown(smmuv3_thread_cmdq(p.s));
 		assert_true(has_rung(fd));
 		smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
 		pmd_step(&p);

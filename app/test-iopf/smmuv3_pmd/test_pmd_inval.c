@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "ecmdq.h"
 #include "iopf_handler.h"
 #include "pmd_rig.h"
 #include "smmuv3_model_test.h"
@@ -352,14 +353,16 @@ test_invalidations_synchronisation_answers_are_one_batch(void **state)
 		{ .sid = PMD_SID, .token = 2, .code = IOPF_INVALID },
 		{ .sid = PMD_SID, .token = 3, .code = IOPF_RAZWI } };
 	const struct smmuv3_cmd *ring;
+	const struct smmuv3_cmdq *q;
 	uint64_t at, batches;
 	struct pmd p;
 
 	(void)state;
 	pmd_open(&p, NULL);
 	pmd_start(&p, IOPF_STALL);
-	ring = p.s->cmdq.ring;
-	at = p.s->cmdq.tail & ((1u << p.s->cmdq.log2) - 1);
+	q = smmuv3_thread_cmdq(p.s);
+	ring = q->ring;
+	at = q->tail & ((1u << q->log2) - 1);
 	batches = pmd_read_stat(&p, "batches");
 	p.ops->answer_after(p.s, p.domain, inv, 2, answers, 3);
 	assert_int_equal(ring[at].dw[0] & 0xff, SMMUV3_OP_TLBI_NH_VA);
@@ -371,12 +374,12 @@ test_invalidations_synchronisation_answers_are_one_batch(void **state)
 	assert_int_equal(ring[at + 3].dw[1], 1);
 	assert_int_equal(ring[at + 4].dw[0], 0x44 | 1 << 13 | (uint64_t)PMD_SID << 32);
 	assert_int_equal(ring[at + 5].dw[0], 0x44 | (uint64_t)PMD_SID << 32);
-	assert_int_equal(p.s->cmdq.tail & ((1u << p.s->cmdq.log2) - 1), at + 6);
+	assert_int_equal(q->tail & ((1u << q->log2) - 1), at + 6);
 	/* If single commands do not fit, one command invalidates all. */
 	p.ops->answer_after(p.s, p.domain, &odd, 1, answers, 1);
 	assert_int_equal(ring[at + 6].dw[0] & 0xff, SMMUV3_OP_TLBI_NH_ASID);
 	assert_int_equal(ring[at + 7].dw[0], SMMUV3_OP_SYNC);
-	assert_int_equal(p.s->cmdq.tail & ((1u << p.s->cmdq.log2) - 1), at + 9);
+	assert_int_equal(q->tail & ((1u << q->log2) - 1), at + 9);
 	assert_int_equal(pmd_read_stat(&p, "batches"), batches + 2);
 	/* No transaction was stalled: the answers name no stall. */
 	pmd_step(&p);
@@ -398,16 +401,16 @@ static struct {
 static void
 wait_and_record(void *ctx)
 {
-	const struct smmuv3_cmdq *q = &consumed.s->cmdq;
-	uint64_t cons = smmuv3_cmdq_load_cons(&consumed.s->cmdq);
+	struct smmuv3_cmdq *q = smmuv3_thread_cmdq(consumed.s);
+	uint64_t cons = smmuv3_cmdq_load_cons(q);
 	/* No thread may write to the slot before CONS has passed it. */
 	uint64_t cmd = q->ring[smmuv3_q_slot(q->log2, cons)].dw[0];
 
 	(void)ctx;
 	smmuv3_model_step(consumed.m, 1);
-	if (smmuv3_cmdq_load_cons(&consumed.s->cmdq) == cons)
+	if (smmuv3_cmdq_load_cons(q) == cons)
 		return;
-	assert_int_equal(smmuv3_cmdq_load_cons(&consumed.s->cmdq), cons + 1);
+	assert_int_equal(smmuv3_cmdq_load_cons(q), cons + 1);
 	assert_true(consumed.nb < MAX_CONSUMED);
 	consumed.op[consumed.nb++] = SMMUV3_GET(SMMUV3_CMD0_OP, cmd);
 }
@@ -443,7 +446,7 @@ test_answers_given_before_an_invalidation_go_in_front_of_it(void **state)
 				.token = event.token, .code = IOPF_INVALID };
 		}
 		for (unsigned int i = 0; i < 1u << log2; i++)
-			smmuv3_cmdq_post(&p.s->cmdq, &filler, 1);
+			smmuv3_cmdq_post(smmuv3_thread_cmdq(p.s), &filler, 1);
 		p.ops->answer(p.s, answers, ANSWERS);
 		assert_int_equal(pmd_read_stat(&p, "backlog_pushes"), ANSWERS);
 		consumed.s = p.s;

@@ -297,7 +297,9 @@ open_all(void)
 	/* GBPA has to abort: devices access memory while SMMUEN is 0. */
 	soak_choose(conf.name, SMMUV3_MODEL_HARSH_LEVEL_IRQ, &conf);
 	/* They need MSIs. */
-	if (!(conf.no_features & SMMUV3_MODEL_NO_MSI) && conf.seed / 2 % 2 != 0)
+	if (test_adds_ecmdqs())
+		conf.no_features &= ~SMMUV3_MODEL_NO_MSI;
+	else if (!(conf.no_features & SMMUV3_MODEL_NO_MSI) && conf.seed / 2 % 2 != 0)
 		conf.features |= SMMUV3_MODEL_ECMDQ;
 	t.seed = conf.seed;
 	t.power_seed = conf.seed + 3;
@@ -305,7 +307,8 @@ open_all(void)
 	assert_non_null(t.model);
 	soak_print_severities(conf.name, t.model, &conf);
 	print_message("%s: %s ECMDQs\n", conf.name,
-			conf.features & SMMUV3_MODEL_ECMDQ ? "with" : "without");
+			test_adds_ecmdqs() || conf.features & SMMUV3_MODEL_ECMDQ ? "with" :
+			"without");
 	assert_int_equal(0, smmuv3_model_start(t.model, -1));
 	t.iommu = iopf_iommu_open("smmuv3,model=powersoak");
 	assert_non_null(t.iommu);
