@@ -295,28 +295,29 @@ smmuv3_ecmdqs_are_on(struct smmuv3 *s)
 	return false;
 }
 
-int
-smmuv3_ecmdqs_drop_resumes(struct smmuv3 *s)
+/* Each queue, whatever fails on the way; the first error. */
+static int
+call_all(struct smmuv3 *s, int (*call)(struct smmuv3_cmdq *q))
 {
 	int first = 0, ret;
 
 	FOREACH(s, e) {
-		ret = smmuv3_cmdq_drop_resumes(&e->q);
+		ret = call(&e->q);
 		first = first < 0 ? first : ret;
 	}
 	return first;
 }
 
 int
+smmuv3_ecmdqs_drop_resumes(struct smmuv3 *s)
+{
+	return call_all(s, smmuv3_cmdq_drop_resumes);
+}
+
+int
 smmuv3_ecmdqs_drain(struct smmuv3 *s)
 {
-	int first = 0, ret;
-
-	FOREACH(s, e) {
-		ret = smmuv3_cmdq_drain(&e->q);
-		first = first < 0 ? first : ret;
-	}
-	return first;
+	return call_all(s, smmuv3_cmdq_drain);
 }
 
 /*

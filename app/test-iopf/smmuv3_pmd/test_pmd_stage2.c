@@ -24,6 +24,29 @@ detach(struct pmd *p, void *dev)
 	assert_int_equal(rig_detach(p->ops, p->s, dev, IOPF_NO_PASID), 0);
 }
 
+/* A device at PMD_SID, its engine, and a domain that is not attached. Returns the device. */
+static void *
+open_one(struct pmd *p, struct pmd_s2_space *s)
+{
+	void *dev;
+
+	pmd_s2_open(p, NULL);
+	dev = pmd_s2_add_dev(p, 0, IOPF_STALL, 0);
+	p->dma = pmd_s2_add_engine(p, 0);
+	pmd_s2_create(p, s, 12, 40);
+	return dev;
+}
+
+static void
+close_one(struct pmd *p, void *dev, struct pmd_s2_space *s)
+{
+	detach(p, dev);
+	assert_int_equal(p->ops->dev_del(p->s, dev), 0);
+	pmd_s2_destroy(p, s);
+	smmuv3_model_dma_destroy(p->dma);
+	pmd_s2_close(p);
+}
+
 /* Granules, widths at both ends of each number of levels, and TLBIs with ranges and without. */
 static void
 test_faults_are_served_with_each_table(void **state)
@@ -68,7 +91,6 @@ test_faults_are_served_with_each_table(void **state)
 static void
 test_a_table_may_have_more_levels(void **state)
 {
-	struct smmuv3_model_dma *dma;
 	struct iopf_translation tr;
 	struct pmd_s2_space s;
 	uint64_t *root;
@@ -76,10 +98,7 @@ test_a_table_may_have_more_levels(void **state)
 	void *dev;
 
 	(void)state;
-	pmd_s2_open(&p, NULL);
-	dev = pmd_s2_add_dev(&p, 0, IOPF_STALL, 0);
-	dma = pmd_s2_add_engine(&p, 0);
-	pmd_s2_create(&p, &s, 12, 40);
+	dev = open_one(&p, &s);
 	assert_int_equal(s.info.root_tables, 2);
 	p.ops->domain_del(p.s, s.domain);
 	root = pmd_alloc(&p, 64, 64);
@@ -90,20 +109,15 @@ test_a_table_may_have_more_levels(void **state)
 	tr.levels = 4;
 	assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &s.domain), 0);
 	assert_int_equal(attach(&p, dev, &s), 0);
-	pmd_s2_serve(&p, &s, dma, IPA);
-	pmd_s2_serve(&p, &s, dma, IPA + (UINT64_C(1) << 39));
-	detach(&p, dev);
-	assert_int_equal(p.ops->dev_del(p.s, dev), 0);
-	pmd_s2_destroy(&p, &s);
-	smmuv3_model_dma_destroy(dma);
-	pmd_s2_close(&p);
+	pmd_s2_serve(&p, &s, p.dma, IPA);
+	pmd_s2_serve(&p, &s, p.dma, IPA + (UINT64_C(1) << 39));
+	close_one(&p, dev, &s);
 }
 
 /* The answer is behind the TLBI of its batch, so that the retry finds the new page. */
 static void
 test_an_answer_follows_the_invalidation_of_its_batch(void **state)
 {
-	struct smmuv3_model_dma *dma;
 	struct pmd_s2_space s;
 	struct iopf_event event;
 	struct iopf_answer answer;
@@ -114,14 +128,10 @@ test_an_answer_follows_the_invalidation_of_its_batch(void **state)
 	void *dev;
 
 	(void)state;
-	pmd_s2_open(&p, NULL);
-	dev = pmd_s2_add_dev(&p, 0, IOPF_STALL, 0);
-	dma = pmd_s2_add_engine(&p, 0);
-	pmd_s2_create(&p, &s, 12, 40);
+	dev = open_one(&p, &s);
 	assert_int_equal(attach(&p, dev, &s), 0);
 	page = pmd_alloc(&p, 4096, 4096);
 	assert_int_equal(pgt_map(s.pgt, IPA & ~UINT64_C(0xfff), (uintptr_t)page, 4096, PGT_READ), 0);
-	p.dma = dma;
 	pmd_write(&p, IPA, page, 1);
 	pmd_wait_event(&p, &event);
 	assert_int_equal(event.reason, IOPF_REASON_PERMISSION);
@@ -135,11 +145,7 @@ test_an_answer_follows_the_invalidation_of_its_batch(void **state)
 		.addr = IPA & ~UINT64_C(0xfff), .size = 4096, .leaf_only = true }, 1, &answer, 1),
 			1);
 	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_OK);
-	detach(&p, dev);
-	assert_int_equal(p.ops->dev_del(p.s, dev), 0);
-	pmd_s2_destroy(&p, &s);
-	smmuv3_model_dma_destroy(dma);
-	pmd_s2_close(&p);
+	close_one(&p, dev, &s);
 }
 
 /* One page and 1 MiB, as hexadecimal commands; VMID in bits 47:32. */
@@ -401,19 +407,15 @@ static void
 test_a_reused_vmid_has_no_tlb_entries(void **state)
 {
 	struct pmd_s2_space s, heir;
-	struct smmuv3_model_dma *dma;
 	struct iopf_event event;
 	uint16_t vmid;
 	struct pmd p;
 	void *dev;
 
 	(void)state;
-	pmd_s2_open(&p, NULL);
-	dev = pmd_s2_add_dev(&p, 0, IOPF_STALL, 0);
-	dma = pmd_s2_add_engine(&p, 0);
-	pmd_s2_create(&p, &s, 12, 40);
+	dev = open_one(&p, &s);
 	assert_int_equal(attach(&p, dev, &s), 0);
-	pmd_s2_serve(&p, &s, dma, IPA);
+	pmd_s2_serve(&p, &s, p.dma, IPA);
 	vmid = ((struct smmuv3_domain *)s.domain)->vmid;
 	detach(&p, dev);
 	pmd_s2_destroy(&p, &s);
@@ -426,14 +428,10 @@ test_a_reused_vmid_has_no_tlb_entries(void **state)
 		assert_int_equal(p.ops->domain_add(p.s, &tr, NULL, &heir.domain), 0);
 	}
 	assert_int_equal(attach(&p, dev, &heir), 0);
-	event = pmd_s2_fault(&p, dma, IPA);
+	event = pmd_s2_fault(&p, p.dma, IPA);
 	pmd_answer(&p, &event, IOPF_INVALID);
 	assert_int_equal(pmd_wait_done(&p), SMMUV3_MODEL_ABORTED);
-	detach(&p, dev);
-	assert_int_equal(p.ops->dev_del(p.s, dev), 0);
-	pmd_s2_destroy(&p, &heir);
-	smmuv3_model_dma_destroy(dma);
-	pmd_s2_close(&p);
+	close_one(&p, dev, &heir);
 }
 
 /* A detached device must not use TLB entries that another device of the domain fills. */
