@@ -31,6 +31,7 @@
 #include "smmuv3_cmd.h"
 #include "smmuv3_order.h"
 #include "state.h"
+#include "turn.h"
 #include "wait.h"
 
 /* Commands under one CMD_SYNC; also the most that one answer call batches. */
@@ -38,6 +39,8 @@
 
 /* The last failed commands, by position, for callers that wait. */
 #define SMMUV3_CMD_ERRORS	64
+/* A waiting caller that so many others have passed gets a turn: none passes it any more. */
+#define SMMUV3_MAX_PASSED	64
 /* Retries of a command fetch that aborts. */
 #define SMMUV3_ABT_RETRIES	16
 
@@ -156,6 +159,7 @@ struct smmuv3_cmdq {
 
 	struct smmuv3_backlog backlog __rte_aligned(SMMUV3_ALIGN);
 
+	struct smmuv3_turns turns;	/* of callers of smmuv3_cmdq_sync() */
 	_Atomic uint64_t nb_errors;
 	_Atomic uint64_t errors[SMMUV3_CMD_ERRORS];
 	struct smmuv3_cmd last_illegal;	/* the last illegal command */
@@ -222,6 +226,10 @@ bool smmuv3_cmdq_release_held(struct smmuv3_cmdq *q);
  * If the first command is an ATC_INV, all must be. During a recovery such a call waits while SMMUEN
  * is 0, when ATC_INVs are ignored [4.5.1]. If waiting callers cannot tell which commands failed,
  * because SMMUV3_CMD_ERRORS failed meanwhile, all of theirs count as failed.
+ *
+ * Calls that wait for the owner or for an entry pass each other, since a waiting thread may not be
+ * running; but a call that SMMUV3_MAX_PASSED others have passed takes a turn (turn.h). The calls
+ * that have turns go first, in the order in which they took them.
  */
 int smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
 		struct iopf_inv_result *result);

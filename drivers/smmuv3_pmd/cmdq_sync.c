@@ -28,6 +28,8 @@ struct batch {
 	unsigned int n, put;		/* commands; written so far: n + 1 with the CMD_SYNC */
 	bool atc;			/* its commands are ATC_INVs */
 	bool held_back;			/* a recovery was under way at the last attempt */
+	bool has_turn;
+	uint64_t turn, syncs;		/* its turn; the counter syncs when it began to wait */
 	uint32_t seq, epoch;		/* number of its CMD_SYNC; epoch at the call */
 	uint64_t backlog_end, errors;
 	const struct smmuv3_cmd *next;	/* entry behind the CMD_SYNC; NULL: not written at once */
@@ -254,6 +256,55 @@ count_sync_waiter(struct smmuv3_cmdq *q, bool counted)
 	atomic_fetch_add_explicit(&q->sync_waiters, counted ? 1 : -1, memory_order_relaxed);
 }
 
+/* CMD_SYNCs written so far: the calls that have passed another one. */
+static inline uint64_t
+load_syncs(const struct smmuv3_cmdq *q)
+{
+	return atomic_load_explicit(&q->syncs, memory_order_relaxed);
+}
+
+static void
+end_turn(struct smmuv3_cmdq *q, struct batch *b)
+{
+	if (b->has_turn)
+		smmuv3_turn_end(&q->turns, b->turn);
+	b->has_turn = false;
+}
+
+static inline bool
+may_go(const struct smmuv3_cmdq *q, const struct batch *b)
+{
+	return b->has_turn ? smmuv3_turn_has_come(&q->turns, b->turn) :
+		!smmuv3_turn_is_awaited(&q->turns);
+}
+
+/* Write what there is room for, unless it is the turn of another call, or one owns the queue. */
+static void
+try_put_rest(struct smmuv3_cmdq *q, struct batch *b, bool *counted)
+{
+	if (may_go(q, b) && smmuv3_cmdq_try_own(q)) {
+		if (!smmuv3_cmdq_is_closed(q))
+			put_batch(q, b);
+		if (*counted != (b->put <= b->n)) {
+			*counted = !*counted;
+			count_sync_waiter(q, *counted);
+		}
+		smmuv3_cmdq_disown(q);
+		if (b->put > b->n) {
+			end_turn(q, b);
+			return;
+		}
+		/* While a recovery holds this call back, it lets others pass. */
+		if (b->held_back) {
+			end_turn(q, b);
+			b->syncs = load_syncs(q);
+		}
+	}
+	/* A turn for each call would let all go at the pace of threads that are not running. */
+	if (!b->has_turn && load_syncs(q) - b->syncs >= SMMUV3_MAX_PASSED)
+		b->has_turn = smmuv3_turn_take(&q->turns, &b->turn);
+}
+
 /*
  * The registers for the line of a timeout. They are not read if another thread owns the queue, or
  * if a stop has completed meanwhile: see is_consumed().
@@ -308,7 +359,7 @@ begin_batch(struct smmuv3_cmdq *q, struct batch *b)
 static inline void
 try_put_first(struct smmuv3_cmdq *q, struct batch *b)
 {
-	if (likely(smmuv3_cmdq_try_own(q))) {
+	if (likely(!smmuv3_turn_is_awaited(&q->turns) && smmuv3_cmdq_try_own(q))) {
 		begin_batch(q, b);
 		if (likely(!smmuv3_cmdq_is_closed(q)))
 			put_batch(q, b);
@@ -317,6 +368,7 @@ try_put_first(struct smmuv3_cmdq *q, struct batch *b)
 			return;
 	}
 	smmuv3_io_mb();
+	b->syncs = load_syncs(q);
 	if (b->put == 0)
 		begin_batch(q, b);
 }
@@ -349,7 +401,7 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	b.cmds = cmds;
 	b.n = n;
 	b.atc = n > 0 && SMMUV3_GET(SMMUV3_CMD0_OP, cmds[0].dw[0]) == SMMUV3_OP_ATC_INV;
-	b.held_back = false;
+	b.held_back = b.has_turn = false;
 	b.put = 0;
 	b.seq = 0;
 	b.next = NULL;
@@ -368,15 +420,8 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 			ret = report_timeout(q, &b);
 			goto end;
 		}
-		if (b.put <= n && smmuv3_cmdq_try_own(q)) {
-			if (!smmuv3_cmdq_is_closed(q))
-				put_batch(q, &b);
-			if (counted != (b.put <= n)) {
-				counted = !counted;
-				count_sync_waiter(q, counted);
-			}
-			smmuv3_cmdq_disown(q);
-		}
+		if (b.put <= n)
+			try_put_rest(q, &b, &counted);
 		expired = !q->ops->wait(q->ctx, &w);
 	}
 done:
@@ -390,5 +435,6 @@ end:
 out:
 	if (counted)
 		count_sync_waiter(q, false);
+	end_turn(q, &b);
 	return ret;
 }
