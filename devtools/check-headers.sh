@@ -29,7 +29,8 @@ for header in lib/iopf/iopf.h lib/iopf/iopf_driver.h lib/iopf/iopf_guest.h lib/i
 		lib/iopf/iopf_policy.h lib/iopf/iopf_poller.h lib/iopf/iopf_power.h \
 		lib/iopf/iopf_stats.h lib/iopf/iopf_translation.h \
 		lib/pgtable/pgtable.h lib/mmem/iopf_pgtable.h lib/mmem/mmem.h \
-		drivers/smmuv3_model/smmuv3_model.h drivers/smmuv3_model/smmuv3_model_page.h \
+		drivers/smmuv3_model/smmuv3_front.h drivers/smmuv3_model/smmuv3_model.h \
+		drivers/smmuv3_model/smmuv3_model_page.h \
 		drivers/smmuv3_model/smmuv3_model_test.h; do
 	for compiler in "gcc -x c -std=c11 -D_GNU_SOURCE" "clang -x c -std=c11 -D_GNU_SOURCE" \
 			"g++ -x c++ -std=c++11" "g++ -x c++ -std=c++20" \

@@ -25,6 +25,7 @@
 #include "iopf_stats.h"
 #include "mmem.h"
 #include "pgtable.h"
+#include "smmuv3_front.h"
 #include "smmuv3_model.h"
 #include "smmuv3_model_page.h"
 #include "smmuv3_model_test.h"
@@ -331,6 +332,33 @@ test_null_model_is_refused(void **state)
 }
 
 static void
+test_null_front_end_is_refused(void **state)
+{
+	uint64_t record[4] = { 0 }, base = 1;
+	uint32_t cfg = 1;
+
+	(void)state;
+	errno = 0;
+	assert_null(smmuv3_front_create(NULL));
+	assert_int_equal(errno, EINVAL);
+	smmuv3_front_destroy(NULL);
+	assert_null(smmuv3_front_regs(NULL));
+	assert_int_equal(smmuv3_front_mem_add(NULL, 0, some, 1), -EINVAL);
+	assert_int_equal(smmuv3_front_step(NULL, 1), 0);
+	assert_int_equal(smmuv3_front_event(NULL, record), -EINVAL);
+	assert_int_equal(smmuv3_front_request(NULL, record), -EINVAL);
+	assert_false(smmuv3_front_is_on(NULL));
+	assert_false(smmuv3_front_bypasses(NULL));
+	smmuv3_front_strtab(NULL, NULL, NULL);
+	smmuv3_front_strtab(NULL, &base, &cfg);
+	assert_int_equal(base, 0);
+	assert_int_equal(cfg, 0);
+	assert_int_equal(smmuv3_front_read(NULL, 0, record, 8), -EINVAL);
+	assert_int_equal(smmuv3_front_errors(NULL), 0);
+	assert_null(smmuv3_front_error(NULL, 0));
+}
+
+static void
 test_null_engine_is_refused(void **state)
 {
 	const struct smmuv3_model_op op = { .type = SMMUV3_MODEL_WRITE, .buf = some, .len = 1 };
@@ -369,6 +397,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_null_pool_and_space_are_refused),
 	cmocka_unit_test(test_null_page_table_is_refused),
 	cmocka_unit_test(test_null_model_is_refused),
+	cmocka_unit_test(test_null_front_end_is_refused),
 	cmocka_unit_test(test_null_engine_is_refused),
 };
 TEST_SUITE(null, tests, NULL, NULL);

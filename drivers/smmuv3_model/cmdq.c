@@ -267,36 +267,97 @@ cmdq_prefetch(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max)
 	}
 }
 
-unsigned int
-smmuv3_fe_cmdq_consume(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max, bool error)
+/* Execute commands one by one. Returns their number; the command at CONS has *err then. */
+static unsigned int
+consume_each(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max,
+		enum smmuv3_cerror *err)
 {
-	enum smmuv3_cerror err = SMMUV3_CERROR_NONE;
 	unsigned int n = 0;
 
-	if (q->stopped)
-		return 0;
-	if (!cmdq_load_prod(f, q, error) || q->prod == q->cons || error || f->sfm ||
-			smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_CMDQ_STUCK))
-		return 0;
-	cmdq_prefetch(f, q, max < MAX_PREFETCH ? max : MAX_PREFETCH);
-	while (n < max && q->prod != q->cons && err == SMMUV3_CERROR_NONE) {
+	while (n < max && q->prod != q->cons && *err == SMMUV3_CERROR_NONE) {
 		struct smmuv3_cmd cmd;
 
 		if (!cmdq_fetch(f, q, &cmd))
-			err = SMMUV3_CERROR_ABT;
+			*err = SMMUV3_CERROR_ABT;
 		else if (!is_cmd_legal(f, &cmd))
-			err = SMMUV3_CERROR_ILL;
+			*err = SMMUV3_CERROR_ILL;
 		else if ((cmd.dw[0] & SMMUV3_CMD0_OP) != SMMUV3_OP_SYNC)
 			f->ops->command(f->be, q->id, &cmd);
-		else if (!execute_sync(f, q, &cmd, &err))
+		else if (!execute_sync(f, q, &cmd, err))
 			break;
-		if (err == SMMUV3_CERROR_NONE) {
+		if (*err == SMMUV3_CERROR_NONE) {
 			q->cons = smmuv3_q_add(q->log2, q->cons, 1);
 			n++;
 			if (f->harsh & SMMUV3_MODEL_HARSH_PREFETCH &&
 					!smmuv3_fe_fetch_advance(f, q))
 				break;
 		}
+	}
+	return n;
+}
+
+/*
+ * The same in runs that end before a SYNC, or before a command with an error. Each command is read
+ * once: software may change an entry between its check and its execution.
+ */
+static unsigned int
+consume_runs(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max,
+		enum smmuv3_cerror *err)
+{
+	struct smmuv3_cmd run[SMMUV3_FE_MAX_RUN];
+	unsigned int n = 0;
+
+	while (n < max && q->prod != q->cons && *err == SMMUV3_CERROR_NONE) {
+		unsigned int left = smmuv3_q_count(q->log2, q->prod, q->cons), nb = 0, done;
+		enum smmuv3_cerror next = SMMUV3_CERROR_NONE;
+		bool sync = false;
+
+		if (left > max - n)
+			left = max - n;
+		if (left > SMMUV3_FE_MAX_RUN)
+			left = SMMUV3_FE_MAX_RUN;
+		for (; nb < left; nb++) {
+			if (!smmuv3_fe_read_command(f, q, q->cons + nb, &run[nb]))
+				next = SMMUV3_CERROR_ABT;
+			else if (!is_cmd_legal(f, &run[nb]))
+				next = SMMUV3_CERROR_ILL;
+			else
+				sync = (run[nb].dw[0] & SMMUV3_CMD0_OP) == SMMUV3_OP_SYNC;
+			if (sync || next != SMMUV3_CERROR_NONE)
+				break;
+		}
+		done = nb == 0 ? 0 : f->ops->commands(f->be, run, nb, err);
+		if (done == nb)
+			*err = next;
+		if (*err == SMMUV3_CERROR_NONE && sync) {
+			if (!execute_sync(f, q, &run[nb], err)) {
+				q->cons = smmuv3_q_add(q->log2, q->cons, done);
+				return n + done;
+			}
+			done += *err == SMMUV3_CERROR_NONE;
+		}
+		q->cons = smmuv3_q_add(q->log2, q->cons, done);
+		n += done;
+	}
+	return n;
+}
+
+unsigned int
+smmuv3_fe_cmdq_consume(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max, bool error)
+{
+	enum smmuv3_cerror err = SMMUV3_CERROR_NONE;
+	unsigned int n;
+
+	if (q->stopped)
+		return 0;
+	if (!cmdq_load_prod(f, q, error) || q->prod == q->cons || error || f->sfm ||
+			smmuv3_fe_knob(f, SMMUV3_MODEL_KNOB_CMDQ_STUCK))
+		return 0;
+	if (__builtin_expect(f->ops->commands != NULL, 0)) {
+		n = consume_runs(f, q, max, &err);
+	} else {
+		cmdq_prefetch(f, q, max < MAX_PREFETCH ? max : MAX_PREFETCH);
+		n = consume_each(f, q, max, &err);
 	}
 	smmuv3_count_add(f->stats, SMMUV3_MODEL_STAT_COMMANDS, n);
 	if (err != SMMUV3_CERROR_NONE) {

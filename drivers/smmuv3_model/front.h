@@ -7,7 +7,8 @@
 /*
  * The front end: registers and queues. It does not translate. It passes commands to a back
  * end through struct smmuv3_fe_ops, and the back end passes event records to
- * smmuv3_fe_evt_put(). Beside these files it needs win.c, log.c and frames.c only.
+ * smmuv3_fe_evt_put(). There are two back ends: the model's (model.c), and a VMM's (front.c).
+ * Beside these files it needs win.c, log.c, frames.c, idr.c and power.c only.
  *
  *	regs.c		registers: reset values and guards
  *	cr0.c gbpa.c	CR0, IRQ_CTRL and their acknowledgement; GBPA
@@ -37,6 +38,8 @@
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
 
+#define SMMUV3_FE_MAX_RUN 64	/* commands that a back end gets at a time */
+
 enum smmuv3_fe_sync {
 	SMMUV3_FE_SYNC_DONE,
 	SMMUV3_FE_SYNC_WAIT,	/* an ATC has not answered */
@@ -60,6 +63,12 @@ struct smmuv3_fe_ops {
 	 * @p queue: 0 for the CMDQ, n + 1 for ECMDQ n.
 	 */
 	void (*command)(void *be, unsigned int queue, const struct smmuv3_cmd *cmd);
+	/*
+	 * Instead of command, unless NULL: execute up to @p n commands in order. Returns those
+	 * executed; if fewer, *err is the error of the next.
+	 */
+	unsigned int (*commands)(void *be, const struct smmuv3_cmd *cmds, unsigned int n,
+			enum smmuv3_cerror *err);
 	/*
 	 * A SYNC completes if the result is DONE: all earlier commands of its queue have full
 	 * effect, not those of others [3.5.6.1].
@@ -144,7 +153,7 @@ struct smmuv3_fe_cmdq {
 struct smmuv3_fe_ecmdq;
 
 struct smmuv3_fe {
-	uint8_t *regs;
+	uint8_t *regs, *own_regs;	/* own_regs: NULL if regs is the caller's memory */
 	const struct smmuv3_fe_ops *ops;
 	void *be;
 	struct smmuv3_wins *wins;

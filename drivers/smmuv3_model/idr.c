@@ -16,25 +16,24 @@ smmuv3_conf_pick(unsigned int v, unsigned int dflt, unsigned int max, bool none,
 }
 
 bool
-smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
-		struct smmuv3_fe_ids *ids)
+smmuv3_ids_make(const struct smmuv3_model_conf *conf, struct smmuv3_fe_ids *ids)
 {
 	static const struct { uint32_t no; uint64_t idr5; } grans[] = {
 		{ SMMUV3_MODEL_NO_4K, SMMUV3_IDR5_GRAN4K },
 		{ SMMUV3_MODEL_NO_16K, SMMUV3_IDR5_GRAN16K },
 		{ SMMUV3_MODEL_NO_64K, SMMUV3_IDR5_GRAN64K },
 	};
-	unsigned int cmdq, evtq, priq, oas, ecmdqs;
+	unsigned int sid, ssid, cmdq, evtq, priq, oas_bits, oas, stall_max, ecmdqs;
 	uint32_t no = conf->no_features, with = conf->features;
 	uint64_t idr0, idr5;
 
-	if (!smmuv3_conf_pick(conf->sid_bits, 16, 32, false, &m->sid_bits) ||
-			!smmuv3_conf_pick(conf->ssid_bits, 16, 20, true, &m->ssid_bits) ||
+	if (!smmuv3_conf_pick(conf->sid_bits, 16, 32, false, &sid) ||
+			!smmuv3_conf_pick(conf->ssid_bits, 16, 20, true, &ssid) ||
 			!smmuv3_conf_pick(conf->cmdq_log2, 10, 19, true, &cmdq) ||
 			!smmuv3_conf_pick(conf->evtq_log2, 10, 19, true, &evtq) ||
 			!smmuv3_conf_pick(conf->priq_log2, 10, 19, true, &priq) ||
-			!smmuv3_conf_pick(conf->oas_bits, 48, 48, false, &m->oas_bits) ||
-			!smmuv3_conf_pick(conf->stall_max, 512, 65535, false, &m->stall_max) ||
+			!smmuv3_conf_pick(conf->oas_bits, 48, 48, false, &oas_bits) ||
+			!smmuv3_conf_pick(conf->stall_max, 512, 65535, false, &stall_max) ||
 			!smmuv3_conf_pick(conf->ecmdq_log2, 4, SMMUV3_ECMDQS_LOG2, true, &ecmdqs) ||
 			conf->ecmdq_pages_log2 > SMMUV3_ECMDQS_LOG2 - ecmdqs ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
@@ -46,7 +45,7 @@ smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 			(with & SMMUV3_MODEL_ECMDQ &&
 			 no & (SMMUV3_MODEL_NO_MSI | SMMUV3_MODEL_NO_COHACC)))
 		return false;
-	for (oas = 0; oas < 6 && smmuv3_oas_bits(oas) != m->oas_bits; oas++)
+	for (oas = 0; oas < 6 && smmuv3_oas_bits(oas) != oas_bits; oas++)
 		;
 	if (oas == 6)
 		return false;
@@ -65,13 +64,13 @@ smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
 		SMMUV3_PUT(SMMUV3_IDR0_CD2L, !(no & SMMUV3_MODEL_NO_2LVL_CD)) |
 		SMMUV3_PUT(SMMUV3_IDR0_ST_LEVEL, !(no & SMMUV3_MODEL_NO_2LVL_STRTAB));
 	idr5 = SMMUV3_PUT(SMMUV3_IDR5_OAS, oas) |
-		SMMUV3_PUT(SMMUV3_IDR5_STALL_MAX, m->stall_max);
+		SMMUV3_PUT(SMMUV3_IDR5_STALL_MAX, stall_max);
 	for (unsigned int i = 0; i < 3; i++)
 		if (!(no & grans[i].no))
 			idr5 |= grans[i].idr5;
 	ids->idr0 = (uint32_t)idr0;
-	ids->idr1 = (uint32_t)(SMMUV3_PUT(SMMUV3_IDR1_SIDSIZE, m->sid_bits) |
-		SMMUV3_PUT(SMMUV3_IDR1_SSIDSIZE, m->ssid_bits) |
+	ids->idr1 = (uint32_t)(SMMUV3_PUT(SMMUV3_IDR1_SIDSIZE, sid) |
+		SMMUV3_PUT(SMMUV3_IDR1_SSIDSIZE, ssid) |
 		SMMUV3_PUT(SMMUV3_IDR1_CMDQS, cmdq) | SMMUV3_PUT(SMMUV3_IDR1_EVENTQS, evtq) |
 		SMMUV3_PUT(SMMUV3_IDR1_PRIQS, with & SMMUV3_MODEL_PRI ? priq : 0) |
 		SMMUV3_PUT(SMMUV3_IDR1_ECMDQ, !!(with & SMMUV3_MODEL_ECMDQ)) |

@@ -26,9 +26,6 @@
 			SMMUV3_MODEL_HARSH_FLIGHT | SMMUV3_MODEL_HARSH_PREFETCH |		\
 			SMMUV3_MODEL_HARSH_SLOW_ATC | SMMUV3_MODEL_HARSH_RANDOM)
 
-/* mprotect() closes the registers while the power is off. */
-#define REGS_ALIGN	4096
-
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct smmuv3_model *registry;
 
@@ -138,8 +135,7 @@ model_free(struct smmuv3_model *m)
 	free(m->inval.pending);
 	free(m->stall);
 	free(m->stag_fifo);
-	if (!m->given_regs)
-		smmuv3_regs_free(m->fe.regs, m->fe.regs_size);
+	smmuv3_fe_free_regs(&m->fe);
 	free(m->fe.ecmdq);
 	free(m->name_copy);
 	pthread_mutex_destroy(&m->lock);
@@ -158,22 +154,6 @@ harsh_bits(uint32_t harsh, uint64_t rand)
 	if (!(harsh & any))
 		harsh |= stags[(rand >> 32) % 3];
 	return harsh | HARSH_ALL;
-}
-
-static int
-take_regs(struct smmuv3_model *m, const struct smmuv3_model_conf *conf)
-{
-	m->fe.regs_size = SMMUV3_REGS_SIZE + smmuv3_fe_get_ecmdq_pages_size(&m->fe);
-	if (conf->regs == NULL) {
-		m->fe.regs = smmuv3_regs_alloc(m->fe.regs_size);
-		return m->fe.regs == NULL ? ENOMEM : 0;
-	}
-	if (conf->regs_size < m->fe.regs_size || (uintptr_t)conf->regs % REGS_ALIGN != 0)
-		return EINVAL;
-	m->given_regs = true;
-	m->fe.regs = conf->regs;
-	memset(m->fe.regs, 0, m->fe.regs_size);
-	return 0;
 }
 
 struct smmuv3_model *
@@ -197,10 +177,14 @@ smmuv3_model_create(const struct smmuv3_model_conf *conf)
 	m->rand = (conf->seed == 0 ? 1 : conf->seed) * UINT64_C(0x9e3779b97f4a7c15);
 	m->harsh = harsh_bits(conf->harsh, m->rand);
 	m->atc_timeout_ms = conf->atc_timeout_ms;
-	if (!smmuv3_ids_make(m, conf, &m->fe.ids) ||
+	if (!smmuv3_ids_make(conf, &m->fe.ids) ||
 			!smmuv3_conf_pick(conf->tlb_log2, 12, 20, false, &tlb_log2))
 		goto fail;
-	err = take_regs(m, conf);
+	m->sid_bits = SMMUV3_GET(SMMUV3_IDR1_SIDSIZE, m->fe.ids.idr1);
+	m->ssid_bits = SMMUV3_GET(SMMUV3_IDR1_SSIDSIZE, m->fe.ids.idr1);
+	m->oas_bits = smmuv3_oas_bits(SMMUV3_GET(SMMUV3_IDR5_OAS, m->fe.ids.idr5));
+	m->stall_max = SMMUV3_GET(SMMUV3_IDR5_STALL_MAX, m->fe.ids.idr5);
+	err = smmuv3_fe_take_regs(&m->fe, conf);
 	if (err != 0)
 		goto fail;
 	err = ENOMEM;

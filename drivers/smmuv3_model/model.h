@@ -37,6 +37,7 @@
  *	silent.c	reports that are no errors
  * Control
  *	model.c idr.c	creation and control calls; IDR0 to IDR5
+ *	front.c		the front end alone, for a VMM
  *	page.c		page files: registers and memory for a driver in another process
  *	step.c		one step
  *	thread.c	the model's thread, and waits for it
@@ -108,7 +109,6 @@ struct smmuv3_model {
 	_Atomic(struct smmuv3_model_dma *) work;	/* engines with new work */
 
 	bool off;			/* the power is off */
-	bool given_regs;		/* the registers are the caller's memory */
 
 	/* control */
 	pthread_mutex_t lock;

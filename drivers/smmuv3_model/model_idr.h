@@ -15,7 +15,6 @@
 bool smmuv3_conf_pick(unsigned int v, unsigned int dflt, unsigned int max, bool none,
 		unsigned int *out);
 /* The ID registers of a configuration. False: a value is out of range. */
-bool smmuv3_ids_make(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
-		struct smmuv3_fe_ids *ids);
+bool smmuv3_ids_make(const struct smmuv3_model_conf *conf, struct smmuv3_fe_ids *ids);
 
 #endif /* SMMUV3_MODEL_IDR_H */

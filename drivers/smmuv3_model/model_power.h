@@ -4,10 +4,10 @@
 #ifndef SMMUV3_MODEL_POWER_H
 #define SMMUV3_MODEL_POWER_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "front.h"
 
-uint8_t *smmuv3_regs_alloc(size_t size);
-void smmuv3_regs_free(uint8_t *regs, size_t size);
+/* Use the caller's memory for the registers, or allocate some. Returns 0 or an errno. */
+int smmuv3_fe_take_regs(struct smmuv3_fe *f, const struct smmuv3_model_conf *conf);
+void smmuv3_fe_free_regs(struct smmuv3_fe *f);
 
 #endif /* SMMUV3_MODEL_POWER_H */

@@ -23,10 +23,10 @@
 #include "model_walk.h"
 
 #define REGS_ALIGN SMMUV3_PAGE_SIZE
+#define SMALL_PAGE 4096
 
-/* The registers have their own pages, so that mprotect() can close them. */
-uint8_t *
-smmuv3_regs_alloc(size_t size)
+static uint8_t *
+alloc_regs(size_t size)
 {
 	size_t len = size + REGS_ALIGN, before;
 	uint8_t *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -40,11 +40,27 @@ smmuv3_regs_alloc(size_t size)
 	return mem + before;
 }
 
-void
-smmuv3_regs_free(uint8_t *regs, size_t size)
+/* The registers have their own pages, so that mprotect() can close them. */
+int
+smmuv3_fe_take_regs(struct smmuv3_fe *f, const struct smmuv3_model_conf *conf)
 {
-	if (regs != NULL)
-		munmap(regs, size);
+	f->regs_size = SMMUV3_REGS_SIZE + smmuv3_fe_get_ecmdq_pages_size(f);
+	if (conf->regs == NULL) {
+		f->regs = f->own_regs = alloc_regs(f->regs_size);
+		return f->regs == NULL ? ENOMEM : 0;
+	}
+	if (conf->regs_size < f->regs_size || (uintptr_t)conf->regs % SMALL_PAGE != 0)
+		return EINVAL;
+	f->regs = conf->regs;
+	memset(f->regs, 0, f->regs_size);
+	return 0;
+}
+
+void
+smmuv3_fe_free_regs(struct smmuv3_fe *f)
+{
+	if (f->own_regs != NULL)
+		munmap(f->own_regs, f->regs_size);
 }
 
 /* Report work that the driver had to end before. */
