@@ -178,6 +178,9 @@ if [ -z "$fast" ]; then
 		soak prisoak prichaos powersoak
 	# The soak under fire: about three minutes, divided among three builds.
 	tests "soak under fire" env IOPF_TEST_SCALE=96 build/app/test-iopf/test-iopf firesoak
+	# Random invalidation arrays: about three minutes, divided among three builds.
+	tests "invalidation arrays" env IOPF_TEST_SCALE=4 build/app/test-iopf/test-iopf \
+		inval_arrays
 	for model in devtools/spin/*.pml; do
 		step "spin $(basename "$model")" devtools/check-spin.sh "$model"
 	done
@@ -190,6 +193,8 @@ if [ -z "$fast" ]; then
 		build-asan/app/test-iopf/test-iopf soak prisoak prichaos powersoak
 	tests "soak under fire, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
 		IOPF_TEST_SCALE=100 build-asan/app/test-iopf/test-iopf firesoak
+	tests "invalidation arrays, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
+		IOPF_TEST_SCALE=1 build-asan/app/test-iopf/test-iopf inval_arrays
 	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
 		-Ddefault_library=static
 	tsan="exitcode=66 suppressions=$PWD/devtools/tsan.supp"
@@ -200,6 +205,8 @@ if [ -z "$fast" ]; then
 		IOPF_TEST_SCALE=2 build-tsan/app/test-iopf/test-iopf powersoak
 	tests "soak under fire, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=12 \
 		build-tsan/app/test-iopf/test-iopf firesoak
+	tests "invalidation arrays, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=1 \
+		build-tsan/app/test-iopf/test-iopf inval_arrays
 	# The first run unpacks Debian 13 into a cache; debian13.sh --help names it.
 	tests "tests, Debian 13" devtools/debian13.sh
 	step "guides and API reference" devtools/check-docs.sh
@@ -218,6 +225,8 @@ if [ -n "$long" ]; then
 		build/app/test-iopf/test-iopf soak prisoak prichaos powersoak
 	tests "a hundred million faults under fire" env IOPF_TEST_SCALE=1000 \
 		build/app/test-iopf/test-iopf firesoak
+	tests "a million invalidation arrays" env IOPF_TEST_SCALE=16 \
+		build/app/test-iopf/test-iopf inval_arrays
 	tests "Linux 6.12's driver, all rows" devtools/linux-lab/run.sh --all
 	tests "the newest Linux's driver" devtools/linux-lab/run.sh --all \
 		--kernel-suite trixie-backports

@@ -279,7 +279,8 @@ consume_each(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max,
 
 		if (!cmdq_fetch(f, q, &cmd))
 			*err = SMMUV3_CERROR_ABT;
-		else if (!is_cmd_legal(f, &cmd))
+		else if (!is_cmd_legal(f, &cmd) ||
+				smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ILL))
 			*err = SMMUV3_CERROR_ILL;
 		else if ((cmd.dw[0] & SMMUV3_CMD0_OP) != SMMUV3_OP_SYNC)
 			f->ops->command(f->be, q->id, &cmd);

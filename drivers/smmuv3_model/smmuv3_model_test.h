@@ -100,8 +100,10 @@ enum smmuv3_model_knob {
 					  * that was not written; no answer is sent */
 	SMMUV3_MODEL_KNOB_EVTQ_LOSE,	/**< the next n event writes abort late: the entry keeps its
 					  * old record; EVENTQ_ABT_ERR follows two steps later */
+	SMMUV3_MODEL_KNOB_CMD_ILL,	/**< the next n commands are refused (CERROR_ILL), CMD_SYNCs
+					  * too */
 };
-#define SMMUV3_MODEL_NB_KNOBS 10
+#define SMMUV3_MODEL_NB_KNOBS 11
 void smmuv3_model_knob(struct smmuv3_model *m, enum smmuv3_model_knob knob, uint32_t value);
 
 /** Clear the log of driver errors, after a test has made one on purpose. */

@@ -53,31 +53,35 @@ int
 smmuv3_atc_probe_sid(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n,
 		uint32_t sid, struct iopf_inv_result *result)
 {
-	unsigned int tries;
+	unsigned int tries, done = 0;
 	int ret = -EIO;
 
 	for (tries = 0; tries < MAX_PROBES && !smmuv3_atc_is_sid_cut(s, sid); tries++) {
 		ret = smmuv3_cmdq_sync(&s->cmdq, cmds, n, result);
 		if (ret == 0 || result->error != IOPF_INV_ATC)
 			return ret;
+		done = RTE_MAX(done, result->done);
 	}
 	/* After the CFGI_STE that cut_off_sid() gave to the queue. */
 	ret = smmuv3_cmdq_sync(&s->cmdq, NULL, 0, result);
 	if (ret < 0)
 		return ret;
-	*result = (struct iopf_inv_result){ .error = IOPF_INV_ATC, .sid = sid };
+	*result = (struct iopf_inv_result){ .done = done, .failed = done, .error = IOPF_INV_ATC,
+		.sid = sid };
 	return -EIO;
 }
 
+/* From the first command on that is not known to be complete. */
 static int
-probe_sids(struct smmuv3 *s, const struct part *all, struct iopf_inv_result *result)
+probe_sids(struct smmuv3 *s, const struct part *all, unsigned int from,
+		struct iopf_inv_result *result)
 {
 	uint64_t probed = 0;	/* a bit for each command */
 	unsigned int i, k;
 	int ret, first = 0;
 
 	_Static_assert(SMMUV3_CHUNK <= 64, "bits of probed");
-	for (i = 0; i < all->n; i++) {
+	for (i = from; i < all->n; i++) {
 		uint32_t sid = get_sid(&all->cmds[i]);
 		struct part part = { .n = 0 };
 		struct iopf_inv_result here;
@@ -121,7 +125,7 @@ issue_part(struct smmuv3 *s, const struct smmuv3_cmd *cmds, unsigned int n,
 	if (likely(ret == 0))
 		return 0;
 	if (result->error == IOPF_INV_ATC)
-		return probe_sids(s, &part, result);
+		return probe_sids(s, &part, result->done, result);
 	convert_result(&part, result);
 	return ret;
 }

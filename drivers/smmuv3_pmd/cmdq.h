@@ -220,7 +220,7 @@ bool smmuv3_cmdq_release_held(struct smmuv3_cmdq *q);
  * earlier stores before these commands: smmuv3_store_prod(). After an error *result (may be NULL)
  * says which commands are complete; with 0 it is not written.
  *	-EIO		ILL: the SMMU refused the command at result->failed
- *			ATC: one of the ATC_INVs may have got no answer; done and failed are 0
+ *			ATC: one of the ATC_INVs from result->done on may have got no answer
  *			ABT: the state takes no commands, and conf.ops->closed_error() said -EIO
  *	-ETIMEDOUT	TIMEOUT
  * If the first command is an ATC_INV, all must be. During a recovery such a call waits while SMMUEN

@@ -30,6 +30,19 @@ smmuv3_cmdq_record_error(struct smmuv3_cmdq *q, uint64_t pos, bool atc)
 	atomic_store_explicit(&q->nb_errors, nb + 1, memory_order_release);
 }
 
+/* What sync_sids has for the next CMD_SYNC: it covers all ATC_INVs of one in this place. Owner. */
+static uint64_t
+find_sync_sid(const struct smmuv3_cmdq *q, uint64_t pos)
+{
+	for (; pos < q->tail; pos++) {
+		uint32_t index = smmuv3_q_slot(q->log2, pos);
+
+		if (SMMUV3_GET(SMMUV3_CMD0_OP, q->ring[index].dw[0]) == SMMUV3_OP_SYNC)
+			return q->sync_sids[index];
+	}
+	return q->sync_sid;
+}
+
 static void
 replace_illegal_cmd(struct smmuv3_cmdq *q, uint64_t pos)
 {
@@ -46,9 +59,9 @@ replace_illegal_cmd(struct smmuv3_cmdq *q, uint64_t pos)
 	if (SMMUV3_GET(SMMUV3_CMD0_OP, entry->dw[0]) == SMMUV3_OP_RESUME)
 		q->ops->on_answer_lost(q->ctx);
 	smmuv3_cmdq_record_error(q, pos, false);
-	*entry = smmuv3_cmd_sync();
 	if (q->sync_sids != NULL)
-		q->sync_sids[smmuv3_q_slot(q->log2, pos)] = SMMUV3_SYNC_MANY;
+		q->sync_sids[smmuv3_q_slot(q->log2, pos)] = find_sync_sid(q, pos);
+	*entry = smmuv3_cmd_sync();
 }
 
 void

@@ -208,7 +208,7 @@ write_error(struct iopf_inv_result *result, unsigned int first, enum iopf_inv_er
 /*
  * The first command that failed. A CMD_SYNC that fails for an ATC_INV covers all ATC_INVs before
  * it, perhaps another caller's. It covers ours too if it lies between our first command and our own
- * CMD_SYNC.
+ * CMD_SYNC. An illegal command before it was replaced by a CMD_SYNC, which covers what precedes it.
  */
 static int
 find_error(struct smmuv3_cmdq *q, const struct batch *b, struct iopf_inv_result *result)
@@ -216,6 +216,7 @@ find_error(struct smmuv3_cmdq *q, const struct batch *b, struct iopf_inv_result 
 	/* Pairs with the releases in smmuv3_cmdq_record_error(): the positions before nb_errors. */
 	uint64_t now = atomic_load_explicit(&q->nb_errors, memory_order_acquire), e;
 	enum iopf_inv_error error = IOPF_INV_ILL;
+	uint64_t first_atc = UINT64_MAX;	/* position of the first CMD_SYNC that failed */
 	unsigned int first = b->n, i;
 
 	for (e = b->errors; e != now && now - b->errors < SMMUV3_CMD_ERRORS; e++) {
@@ -223,11 +224,9 @@ find_error(struct smmuv3_cmdq *q, const struct batch *b, struct iopf_inv_result 
 				memory_order_acquire);
 
 		if (failed & SMMUV3_CMD_ERROR_ATC) {
-			if (b->atc && (failed & ~SMMUV3_CMD_ERROR_ATC) >= b->pos[0] &&
-					(failed & ~SMMUV3_CMD_ERROR_ATC) <= b->pos[b->n]) {
-				first = 0;
-				error = IOPF_INV_ATC;
-			}
+			failed &= ~SMMUV3_CMD_ERROR_ATC;
+			if (b->atc && failed >= b->pos[0] && failed <= b->pos[b->n])
+				first_atc = RTE_MIN(first_atc, failed);
 			continue;
 		}
 		for (i = 0; i < first; i++)
@@ -242,6 +241,10 @@ find_error(struct smmuv3_cmdq *q, const struct batch *b, struct iopf_inv_result 
 	if (unlikely(now - b->errors >= SMMUV3_CMD_ERRORS)) {
 		first = 0;
 		error = b->atc ? IOPF_INV_ATC : IOPF_INV_ILL;
+	}
+	if (unlikely(first_atc != UINT64_MAX)) {
+		first = first < b->n && b->pos[first] < first_atc ? first : 0;
+		error = IOPF_INV_ATC;
 	}
 	if (likely(first == b->n))
 		return 0;
