@@ -89,6 +89,12 @@ build() {
 	ninja -C "$dir"
 }
 
+build_fuzzer() {
+	[ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzzers=true \
+		-Db_sanitize=address,undefined -Db_lundef=false -Ddefault_library=static || return 1
+	ninja -C build-fuzz app/test-iopf/fuzz-guest
+}
+
 accel() {
 	build/examples/accel/accel "$@" &&
 		echo "accel $*: equal"
@@ -195,6 +201,10 @@ if [ -z "$fast" ]; then
 		IOPF_TEST_SCALE=100 build-asan/app/test-iopf/test-iopf firesoak
 	tests "invalidation arrays, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
 		IOPF_TEST_SCALE=1 build-asan/app/test-iopf/test-iopf inval_arrays
+	step "build, fuzzer" build_fuzzer
+	step "a hostile guest, 30 s" env UBSAN_OPTIONS=halt_on_error=1 \
+		build-fuzz/app/test-iopf/fuzz-guest -max_total_time=30 -max_len=1800 -len_control=20 \
+		-timeout=60 -detect_leaks=0 -artifact_prefix="$out/"
 	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
 		-Ddefault_library=static
 	tsan="exitcode=66 suppressions=$PWD/devtools/tsan.supp"

@@ -31,7 +31,8 @@
 #define ERRACK	((uint32_t)SMMUV3_ECMDQ_PROD_ERRACK)
 
 #define FOREACH(s, e)	\
-	for (struct smmuv3_ecmdq *e = (s)->ecmdqs; e < (s)->ecmdqs + (s)->nb_ecmdqs; e++)
+	for (struct smmuv3_ecmdq *e = (s)->ecmdqs;	\
+			e != NULL && e < (s)->ecmdqs + (s)->nb_ecmdqs; e++)
 
 /*
  * The operations of a queue, with struct smmuv3_ecmdq for a context. All but the acknowledgement
