@@ -457,7 +457,7 @@ iopf_domain_attach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 
 	/* iopf_domain_destroy() fails from here on. */
 	iopf_domain_count_attached(domain, 1);
-	pthread_mutex_lock(&dev->lock);
+	iopf_dev_lock(dev);
 	failed_attaches_undo(dev);
 	ret = iopf_attachment_finish_replaced(dev, pasid);
 	other = iopf_attachment_find(dev, pasid);
@@ -497,7 +497,7 @@ iopf_domain_detach(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t pa
 		return iopf_ret(-EINVAL);
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
-	pthread_mutex_lock(&dev->lock);
+	iopf_dev_lock(dev);
 	/* Those of a replace that failed half-way; the detach does not depend on its result. */
 	rest = iopf_attachment_finish_replaced(dev, pasid);
 	while (ret == 0 && (attachment = iopf_attachment_find(dev, pasid)) != NULL &&

@@ -221,6 +221,30 @@ iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev)
 	return next;
 }
 
+void
+iopf_dev_lock(struct iopf_dev *dev)
+{
+	/* A hint: the count orders nothing. The other wait is bounded. */
+	while (atomic_load_explicit(&dev->nb_state_waits, memory_order_relaxed) != 0)
+		dev->iommu->driver->ops.wait(dev->iommu->priv);
+	pthread_mutex_lock(&dev->lock);
+}
+
+bool
+iopf_dev_lock_until(struct iopf_dev *dev, uint64_t end)
+{
+	bool locked, over = false;
+
+	atomic_fetch_add_explicit(&dev->nb_state_waits, 1, memory_order_relaxed);
+	while (!(locked = pthread_mutex_trylock(&dev->lock) == 0) && !over) {
+		dev->iommu->driver->ops.wait(dev->iommu->priv);
+		/* The lock is tried once more: this thread may not have run for the time. */
+		over = iopf_wait_is_over(end);
+	}
+	atomic_fetch_sub_explicit(&dev->nb_state_waits, 1, memory_order_relaxed);
+	return locked;
+}
+
 uint64_t
 iopf_dev_wait_cycles(const struct iopf_dev *dev)
 {
@@ -318,7 +342,7 @@ iopf_dev_remove(struct iopf_dev *dev)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	iommu = dev->iommu;
-	pthread_mutex_lock(&dev->lock);
+	iopf_dev_lock(dev);
 	ret = dev_detach_all(dev);
 	if (ret == 0 && !dev->deleted) {
 		ret = iommu->driver->ops.dev_del(iommu->priv, dev->priv);

@@ -26,6 +26,7 @@ struct iopf_dev {
 	unsigned int refs;		/* under the IOMMU's lock; at 0 the device is freed */
 
 	pthread_mutex_t lock;
+	_Atomic uint32_t nb_state_waits; /* threads in iopf_dev_lock_until() */
 	pthread_cond_t settled;		/* an attachment is not busy any more */
 	void *priv;			/* the driver's handle; invalid once deleted is set */
 	bool deleted;			/* dev_add has failed, or dev_del has returned 0 */
@@ -100,6 +101,13 @@ iopf_dev_retry(struct iopf_dev *dev, const struct iopf_retry *retry)
  * dropped. NULL: no more devices.
  */
 struct iopf_dev *iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev);
+/*
+ * Take lock for a control call. A thread in iopf_dev_lock_until() goes first: a thread that makes
+ * control calls without pause takes the lock once at most while that one waits.
+ */
+void iopf_dev_lock(struct iopf_dev *dev);
+/* For a change of the IOMMU's state. False: the wait is over. */
+bool iopf_dev_lock_until(struct iopf_dev *dev, uint64_t end);
 /* The device is removed: drop the uses that are still taken. */
 void iopf_dev_drop_uses(struct iopf_dev *dev);
 /* wait_ms: the longest wait of a control call of this device, in TSC cycles. */

@@ -495,7 +495,7 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 				"its faults are aborted");
 		return iopf_ret(-EINVAL);
 	}
-	pthread_mutex_lock(&dev->lock);
+	iopf_dev_lock(dev);
 	if (iopf_dev_is_quarantined(dev)) {
 		IOPF_LOG_LIMITED(&dev->log, "%s: iopf_dev_pri_restart(): it is quarantined; call "
 				"iopf_dev_release()", dev->name);

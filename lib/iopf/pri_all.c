@@ -12,18 +12,15 @@
 
 /* False: no PRI, removed meanwhile, or another control call has its lock for too long. */
 static bool
-dev_lock_until(struct iopf_dev *dev, uint64_t end)
+pri_dev_lock(struct iopf_dev *dev, uint64_t end)
 {
 	if (dev->conf.recover != IOPF_PRI)
 		return false;
-	while (pthread_mutex_trylock(&dev->lock) != 0) {
-		if (iopf_wait_is_over(end)) {
-			IOPF_LOG(ERR, "%s: another control call of the device takes too long, so "
-					"its PRI stays as it is; call iopf_dev_pri_restart() after "
-					"the next start", dev->name);
-			return false;
-		}
-		dev->iommu->driver->ops.wait(dev->iommu->priv);
+	if (!iopf_dev_lock_until(dev, end)) {
+		IOPF_LOG(ERR, "%s: another control call of the device takes too long, so its PRI "
+				"stays as it is; call iopf_dev_pri_restart() after the next start",
+				dev->name);
+		return false;
 	}
 	if (!dev->removed)
 		return true;
@@ -58,7 +55,7 @@ iopf_pri_switch_on_all(struct iopf_iommu *iommu)
 	uint64_t end = all_devs_wait_end();
 
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!dev_lock_until(dev, end))
+		if (!pri_dev_lock(dev, end))
 			continue;
 		dev_switch_on(dev);
 		pthread_mutex_unlock(&dev->lock);
@@ -95,13 +92,13 @@ iopf_pri_switch_off_all(struct iopf_iommu *iommu)
 	uint64_t end = all_devs_wait_end();
 
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!dev_lock_until(dev, end))
+		if (!pri_dev_lock(dev, end))
 			continue;
 		iopf_pri_begin_off(dev);
 		pthread_mutex_unlock(&dev->lock);
 	}
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!dev_lock_until(dev, end))
+		if (!pri_dev_lock(dev, end))
 			continue;
 		/* The IOMMU stops even if a device does not drain. */
 		iopf_pri_force_off(dev, end);
@@ -109,17 +106,13 @@ iopf_pri_switch_off_all(struct iopf_iommu *iommu)
 	}
 }
 
-/* As dev_lock_until(), for any device. */
 static int
 dev_rest(struct iopf_dev *dev, uint64_t end)
 {
 	int ret = 0;
 
-	while (pthread_mutex_trylock(&dev->lock) != 0) {
-		if (iopf_wait_is_over(end))
-			return -EBUSY;
-		dev->iommu->driver->ops.wait(dev->iommu->priv);
-	}
+	if (!iopf_dev_lock_until(dev, end))
+		return -EBUSY;
 	if (!dev->removed)
 		ret = iopf_pri_rest(dev, end);
 	pthread_mutex_unlock(&dev->lock);

@@ -351,7 +351,7 @@ dev_call(struct iopf_dev *dev, int (*fn)(struct iopf_dev *dev))
 		return iopf_ret(-EDEADLK);
 	if (dev->iommu->driver->ops.dev_block == NULL)
 		return iopf_ret(-ENOTSUP);
-	pthread_mutex_lock(&dev->lock);
+	iopf_dev_lock(dev);
 	ret = dev->deleted ? -ENODEV : fn(dev);
 	pthread_mutex_unlock(&dev->lock);
 	return iopf_ret(ret);

@@ -203,7 +203,7 @@ iopf_domain_replace(struct iopf_domain *domain, struct iopf_dev *dev, uint32_t p
 		return iopf_ret(-ENOMEM);
 	/* iopf_domain_destroy() fails from here on. */
 	iopf_domain_count_attached(domain, 1);
-	pthread_mutex_lock(&dev->lock);
+	iopf_dev_lock(dev);
 	ret = attachment_replace_current(next);
 	pthread_mutex_unlock(&dev->lock);
 	iopf_trace_replace(dev->iommu->id, dev->sids[0], pasid, ret);
