@@ -267,6 +267,12 @@ cmdq_prefetch(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max)
 	}
 }
 
+static bool
+is_refused(struct smmuv3_fe *f, const struct smmuv3_cmd *cmd)
+{
+	return !is_cmd_legal(f, cmd) || smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ILL);
+}
+
 /* Execute commands one by one. Returns their number; the command at CONS has *err then. */
 static unsigned int
 consume_each(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max,
@@ -279,8 +285,7 @@ consume_each(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max,
 
 		if (!cmdq_fetch(f, q, &cmd))
 			*err = SMMUV3_CERROR_ABT;
-		else if (!is_cmd_legal(f, &cmd) ||
-				smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ILL))
+		else if (is_refused(f, &cmd))
 			*err = SMMUV3_CERROR_ILL;
 		else if ((cmd.dw[0] & SMMUV3_CMD0_OP) != SMMUV3_OP_SYNC)
 			f->ops->command(f->be, q->id, &cmd);
@@ -320,7 +325,7 @@ consume_runs(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max,
 		for (; nb < left; nb++) {
 			if (!smmuv3_fe_read_command(f, q, q->cons + nb, &run[nb]))
 				next = SMMUV3_CERROR_ABT;
-			else if (!is_cmd_legal(f, &run[nb]))
+			else if (is_refused(f, &run[nb]))
 				next = SMMUV3_CERROR_ILL;
 			else
 				sync = (run[nb].dw[0] & SMMUV3_CMD0_OP) == SMMUV3_OP_SYNC;

@@ -70,9 +70,9 @@
  * Other headers: iopf_iommu.h (sizes, capabilities, sleep, memory of an IOMMU), iopf_handler.h
  * (handlers that do more than answer), iopf_poller.h (poll threads), iopf_pci.h (ATS and PRI),
  * iopf_power.h (suspend and resume), iopf_policy.h (devices that may go wrong), iopf_listener.h
- * (events that need no answer), iopf_guest.h (commands of guests), iopf_stats.h (counters),
- * iopf_driver.h (drivers of IOMMUs), iopf_pgtable.h (lib/pgtable). It includes iopf_translation.h
- * (formats of tables).
+ * (events that need no answer), iopf_inval.h (invalidations), iopf_guest.h (commands of guests),
+ * iopf_stats.h (counters), iopf_driver.h (drivers of IOMMUs), iopf_pgtable.h (lib/pgtable). It
+ * includes iopf_translation.h (formats of tables).
  */
 
 #include <stdbool.h>
