@@ -235,13 +235,14 @@ static int
 autosuspend_step(struct iopf_iommu *iommu)
 {
 	struct iopf_power *power = &iommu->power;
-	uint64_t ms = rte_get_tsc_hz() / 1000, passed;
+	int64_t ms = rte_get_tsc_hz() / 1000, passed;
 
 	if (atomic_load(&power->uses) != 0)
 		return RTE_MIN(power->conf.autosuspend_ms, (uint32_t)INT32_MAX);
-	passed = (rte_rdtsc() - atomic_load(&power->idle_since)) / ms;
-	if ((int64_t)passed < power->conf.autosuspend_ms)
-		return RTE_MIN(power->conf.autosuspend_ms - passed, (uint64_t)INT32_MAX);
+	/* The clock of another thread may be ahead: the difference is signed. */
+	passed = (int64_t)(rte_rdtsc() - atomic_load(&power->idle_since)) / ms;
+	if (passed < power->conf.autosuspend_ms)
+		return RTE_MIN(power->conf.autosuspend_ms - RTE_MAX(passed, 0), INT32_MAX);
 	if (iommu_suspend(iommu, power->conf.unsafe_bypass ? IOPF_SUSPEND_UNSAFE_BYPASS : 0) ==
 			-EBUSY)
 		atomic_store(&power->idle_since, rte_rdtsc());

@@ -35,14 +35,21 @@
 /* The wait until the records are read, before a suspend at rest. */
 #define REST_MS		1000
 
-/* No new pass and no call of the driver's idle begins; the passes under way end. */
-static void
-passes_end(struct iopf_iommu *iommu)
+/*
+ * No new pass and no call of the driver's idle begins; the passes under way end. False: the state
+ * is not @p was any more, since a check() has given the IOMMU up.
+ */
+static bool
+passes_end(struct iopf_iommu *iommu, uint32_t was)
 {
+	bool ends;
+
 	pthread_mutex_lock(&iommu->idle_lock);
-	atomic_store(&iommu->state, IOPF_STATE_STOPPING);
+	ends = atomic_compare_exchange_strong(&iommu->state, &was, IOPF_STATE_STOPPING);
 	pthread_mutex_unlock(&iommu->idle_lock);
-	iopf_rcu_synchronize();
+	if (ends)
+		iopf_rcu_synchronize();
+	return ends;
 }
 
 /*
@@ -87,7 +94,8 @@ iommu_quiesce(struct iopf_iommu *iommu)
 	 */
 	if (was_running || was == IOPF_STATE_FAILED)
 		iopf_pri_switch_off_all(iommu);
-	passes_end(iommu);
+	while (!passes_end(iommu, atomic_load(&iommu->state)))
+		;
 	/*
 	 * Groups of a device whose PRI stays on, since another control call has its lock: without
 	 * an answer the device would wait for ever. The driver delivers those that it has been
@@ -164,8 +172,7 @@ iommu_rest(struct iopf_iommu *iommu)
 	/* The second look counts. The first one spares the devices a change of PRI in vain. */
 	if (records_read(iommu) < 0 || has_waiting_faults(iommu) || iopf_pri_rest_all(iommu) < 0)
 		return -EBUSY;
-	passes_end(iommu);
-	return has_waiting_faults(iommu) ? -EBUSY : 0;
+	return !passes_end(iommu, IOPF_STATE_QUIESCING) || has_waiting_faults(iommu) ? -EBUSY : 0;
 }
 
 /* The suspend is refused. */

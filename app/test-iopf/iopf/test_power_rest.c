@@ -275,6 +275,40 @@ a_device_whose_pri_is_to_go_on_can_stop_and_go(void **state)
 	}
 }
 
+static int
+ats_disable_while_it_fails(struct iopf_dev *dev, void *ctx)
+{
+	smmuv3_model_knob(late.p->r.m, SMMUV3_MODEL_KNOB_SFM, 1);
+	while (pcie_stat(&late.p->r, IOPF_IOMMU_STAT_RESETS) == 0) {
+		pcie_run_model(&late.p->r);
+		iopf_poll(late.p->r.poller);
+	}
+	return late.real(dev, ctx);
+}
+
+static void
+an_iommu_that_fails_during_the_suspend_has_failed(void **state)
+{
+	struct power p;
+
+	(void)state;
+	pcie_mute_log(true);
+	for (unsigned int i = 0; i < 2; i++) {
+		power_open(&p, true, NULL);
+		late.p = &p;
+		late.real = p.fn.dev->pci.ats_disable;
+		p.fn.dev->pci.ats_disable = ats_disable_while_it_fails;
+		assert_int_equal(iopf_iommu_suspend(p.r.iommu, 0), -EIO);
+		p.fn.dev->pci.ats_disable = late.real;
+		assert_int_equal(iopf_dev_active(p.fn.dev), -EIO);
+		assert_int_equal(iopf_iommu_suspend(p.r.iommu, i == 0 ? 0 : IOPF_SUSPEND_FORCE),
+				-EIO);
+		assert_int_equal(pcie_stat(&p.r, IOPF_IOMMU_STAT_RESETS), 1);
+		pcie_close(&p.r);
+	}
+	pcie_mute_log(false);
+}
+
 /*
  * Of the driver's suspend: a device accesses memory when the last record was read. Without an
  * attachment (an event), or with a stall, which the suspend ends.
@@ -399,6 +433,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_device_is_active_when_its_pri_is_on),
 	cmocka_unit_test(pri_that_a_refused_suspend_switched_off_goes_on_again),
 	cmocka_unit_test(a_device_whose_pri_is_to_go_on_can_stop_and_go),
+	cmocka_unit_test(an_iommu_that_fails_during_the_suspend_has_failed),
 	cmocka_unit_test(listeners_are_told_of_a_loss_only_if_a_suspend_lost_an_event),
 	cmocka_unit_test(a_thread_that_sleeps_is_woken_when_its_interrupts_end_and_begin),
 };

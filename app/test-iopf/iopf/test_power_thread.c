@@ -13,6 +13,8 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
+
 #include "attachment.h"
 #include "call.h"
 #include "iommu.h"
@@ -81,6 +83,27 @@ it_does_not_suspend_by_itself_while_a_fault_waits(void **state)
 			usleep(1000);
 		power_close(&p);
 	}
+}
+
+/* The clocks of two processors differ, or a put comes after this clock was read. */
+static void
+it_does_not_suspend_after_a_put_that_is_later_than_its_clock(void **state)
+{
+	struct iopf_power *power;
+	struct power p;
+
+	(void)state;
+	power_open(&p, false, NULL);
+	power = &p.r.iommu->power;
+	assert_int_equal(iopf_dev_get(p.fn.dev), 0);
+	assert_int_equal(iopf_iommu_set_power(p.r.iommu, &autosuspend), 0);
+	/* An iopf_dev_put() an hour ahead. */
+	atomic_store(&power->idle_since, rte_rdtsc() + 3600 * rte_get_tsc_hz());
+	atomic_store(&p.fn.dev->uses, 0);
+	atomic_store(&power->uses, 0);
+	usleep(50000);
+	assert_false(iopf_iommu_is_suspended(p.r.iommu));
+	power_close(&p);
 }
 
 /* Also from a fast handler: nothing waits. */
@@ -446,6 +469,7 @@ tables_change_at_full_speed_while_it_suspends_and_resumes(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(it_suspends_by_itself_and_the_next_use_resumes_it),
 	cmocka_unit_test(it_does_not_suspend_by_itself_while_a_fault_waits),
+	cmocka_unit_test(it_does_not_suspend_after_a_put_that_is_later_than_its_clock),
 	cmocka_unit_test(a_use_resumes_what_the_application_has_suspended),
 	cmocka_unit_test(a_resume_that_fails_is_told_and_tried_again),
 	cmocka_unit_test(a_use_taken_in_the_middle_of_any_change_is_told_of_its_end),
