@@ -28,14 +28,15 @@ static struct {
 	unsigned int waits, max_waits;	/* of the first call */
 	unsigned int passed, refused;	/* other calls */
 	bool owned;
+	bool goes_on;			/* others call also after one was refused */
 } t;
 
 static int
-sync_tlbi(void)
+sync_tlbi(struct pmd *p)
 {
 	const struct smmuv3_cmd cmd = pmd_make_tlbi(0);
 
-	return smmuv3_cmdq_sync(&t.p->s->cmdq, &cmd, 1, NULL);
+	return smmuv3_cmdq_sync(&p->s->cmdq, &cmd, 1, NULL);
 }
 
 static void
@@ -45,7 +46,7 @@ let_other_pass(void)
 
 	t.nested_waits = 0;
 	t.depth++;
-	ret = sync_tlbi();
+	ret = sync_tlbi(t.p);
 	t.depth--;
 	if (ret == 0) {
 		t.passed++;
@@ -66,14 +67,14 @@ wait_passed(void *ctx, struct smmuv3_wait *w)
 	if (t.owned)
 		smmuv3_cmdq_disown(&t.p->s->cmdq);
 	/* As soon as another is refused this one may go. */
-	if (t.refused == 0)
+	if (t.refused == 0 || t.goes_on)
 		let_other_pass();
 	t.owned = t.refused == 0 && smmuv3_cmdq_try_own(&t.p->s->cmdq);
 	return ++t.waits < t.max_waits;
 }
 
 static int
-sync_passed(struct pmd *p, unsigned int max_waits)
+sync_passed(struct pmd *p, struct smmuv3_cmd cmd, unsigned int max_waits, bool goes_on)
 {
 	struct smmuv3_cmdq *q = &p->s->cmdq;
 	int ret;
@@ -81,12 +82,13 @@ sync_passed(struct pmd *p, unsigned int max_waits)
 	memset(&t, 0, sizeof(t));
 	t.p = p;
 	t.max_waits = max_waits;
+	t.goes_on = goes_on;
 	t.real = q->ops;
 	t.ops = *t.real;
 	t.ops.wait = wait_passed;
 	q->ops = &t.ops;
 	t.owned = smmuv3_cmdq_try_own(q);
-	ret = sync_tlbi();
+	ret = smmuv3_cmdq_sync(q, &cmd, 1, NULL);
 	if (t.owned)
 		smmuv3_cmdq_disown(q);
 	q->ops = t.real;
@@ -101,7 +103,7 @@ a_waiting_call_is_passed_by_a_bounded_number(void **state)
 	(void)state;
 	pmd_open(&p, NULL);
 	pmd_start(&p, IOPF_STALL);
-	assert_int_equal(0, sync_passed(&p, 10 * SMMUV3_MAX_PASSED));
+	assert_int_equal(0, sync_passed(&p, pmd_make_tlbi(1), 10 * SMMUV3_MAX_PASSED, false));
 	assert_int_equal(SMMUV3_MAX_PASSED, t.passed);
 	assert_true(t.refused > 0);
 	assert_false(smmuv3_turn_is_awaited(&p.s->cmdq.turns));
@@ -117,11 +119,32 @@ a_call_whose_time_is_over_leaves_its_turn(void **state)
 	pmd_open(&p, NULL);
 	pmd_start(&p, IOPF_STALL);
 	/* Its turn has come, and it does not look again. */
-	assert_int_equal(-ETIMEDOUT, sync_passed(&p, SMMUV3_MAX_PASSED + 1));
+	assert_int_equal(-ETIMEDOUT, sync_passed(&p, pmd_make_tlbi(1), SMMUV3_MAX_PASSED + 1,
+			false));
 	assert_int_equal(SMMUV3_MAX_PASSED, t.passed);
 	assert_int_equal(1, t.refused);
 	assert_false(smmuv3_turn_is_awaited(&p.s->cmdq.turns));
-	assert_int_equal(0, sync_tlbi());
+	assert_int_equal(0, sync_tlbi(&p));
+	pmd_finish(&p, IOPF_NO_PASID);
+}
+
+static void
+a_call_that_a_recovery_holds_back_gives_up_its_turn(void **state)
+{
+	const struct smmuv3_cmd atc = smmuv3_cmd_atc_inv(PMD_SID, false, 0, false, 0,
+			SMMUV3_ATC_SIZE_ALL);
+	struct pmd p;
+
+	(void)state;
+	pmd_open(&p, NULL);
+	pmd_start(&p, IOPF_STALL);
+	p.s->cmdq.divert = SMMUV3_DIVERT_PRI_RESP;
+	assert_int_equal(-ETIMEDOUT, sync_passed(&p, atc, SMMUV3_MAX_PASSED + 20, true));
+	/* It had a turn when another call was refused, and none when it had found the reason. */
+	assert_int_equal(1, t.refused);
+	assert_int_equal(SMMUV3_MAX_PASSED + 19, t.passed);
+	p.s->cmdq.divert = 0;
+	assert_int_equal(0, sync_tlbi(&p));
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
@@ -256,6 +279,7 @@ each_of_more_callers_than_entries_gets_its_turn(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_waiting_call_is_passed_by_a_bounded_number),
 	cmocka_unit_test(a_call_whose_time_is_over_leaves_its_turn),
+	cmocka_unit_test(a_call_that_a_recovery_holds_back_gives_up_its_turn),
 	cmocka_unit_test(a_post_waits_for_no_turn),
 	cmocka_unit_test(turns_come_in_order_whichever_ends_early),
 	cmocka_unit_test(turns_are_as_many_as_their_slots),
