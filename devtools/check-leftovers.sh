@@ -46,4 +46,5 @@ run 0 "$build/examples/hello/hello"
 run 0 "$build/examples/accel/accel" copy "$dir/data"
 run 0 "$build/examples/dataplane/dataplane"
 run 0 "$build/examples/gpu-hang/gpu-hang" --ms 20 --hang-ms 20
+run 0 "$build/examples/vmm-relay/vmm-relay"
 exit $failed

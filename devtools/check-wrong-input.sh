@@ -89,8 +89,9 @@ accel=$build/examples/accel/accel
 bench=$build/app/iopf-bench/iopf-bench
 dataplane=$build/examples/dataplane/dataplane
 gpu_hang=$build/examples/gpu-hang/gpu-hang
+vmm_relay=$build/examples/vmm-relay/vmm-relay
 test=$build/app/test-iopf/test-iopf
-for program in "$hello" "$accel" "$bench" "$dataplane" "$gpu_hang"; do
+for program in "$hello" "$accel" "$bench" "$dataplane" "$gpu_hang" "$vmm_relay"; do
 	need "$program"
 done
 in=$dir/in
@@ -100,6 +101,7 @@ full=(sh -c 'exec "$@" >/dev/full' full)
 wrong "cannot write" "${full[@]}" "$hello"
 wrong "cannot write" "${full[@]}" "$dataplane" --packets 100
 wrong "cannot write" "${full[@]}" "$gpu_hang"
+wrong "cannot write" "${full[@]}" "$vmm_relay"
 wrong "cannot write" "${full[@]}" "$bench" --modes null --depths 1 --rounds 1 --faults 256
 
 # hello: all its options are EAL's.
@@ -127,6 +129,11 @@ wrong "--stalls" "$gpu_hang" --stalls many
 wrong "--contexts" "$gpu_hang" --contexts
 wrong "-1" "$gpu_hang" --ms -1
 wrong "--breaker 10000" "$gpu_hang" --breaker 10000
+
+# vmm-relay
+wrong "usage: vmm-relay" "$vmm_relay" foo
+wrong "usage: vmm-relay" "$vmm_relay" --guest
+wrong "cannot open it" "$vmm_relay" --guest /nonexistent
 
 # accel: options
 wrong "--bogus" "$accel" --bogus

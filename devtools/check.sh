@@ -160,6 +160,7 @@ for stalls in 64 16384; do
 done
 step "gpu-hang, tries again" build/examples/gpu-hang/gpu-hang --ms 20 --hang-ms 20 --breaker 0
 step "gpu-hang, until the breaker trips" build/examples/gpu-hang/gpu-hang --ms 20
+step "vmm-relay" build/examples/vmm-relay/vmm-relay
 step "no files left behind" devtools/check-leftovers.sh build
 step "wrong input" devtools/check-wrong-input.sh build
 step "a fault in a trace" python3 devtools/check-trace.py

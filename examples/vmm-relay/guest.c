@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <sched.h>
+#include <stdio.h>
+
+#include <rte_common.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+
+#include <iopf.h>
+#include <iopf_iommu.h>
+
+#include "arena.h"
+#include "guest.h"
+
+struct guest {
+	struct guest_mailbox *mailbox;
+	struct arena arena;
+	struct pgt *pgt;
+};
+
+static enum iopf_verdict
+on_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	const uint64_t va = group->faults[0]->addr & ~(uint64_t)(GUEST_PAGE - 1);
+	struct guest *g = ctx;
+	void *page;
+
+	RTE_SET_USED(domain);
+	if (atomic_load(&g->mailbox->slow))
+		return IOPF_TAKEN;
+	page = arena_alloc(&g->arena, GUEST_PAGE);
+	if (page == NULL || pgt_map(g->pgt, va, (uintptr_t)page, GUEST_PAGE,
+			PGT_READ | PGT_WRITE) < 0)
+		return IOPF_ANSWER(IOPF_INVALID);
+	atomic_store(&g->mailbox->last_page, (uintptr_t)page);
+	atomic_fetch_add(&g->mailbox->nb_faults, 1);
+	return IOPF_ANSWER(IOPF_SUCCESS);
+}
+
+static int
+fail(const char *what)
+{
+	fprintf(stderr, "vmm-relay, guest: cannot %s: %s\n", what, rte_strerror(rte_errno));
+	return 1;
+}
+
+static int
+serve(struct guest *g, struct iopf_iommu *smmu)
+{
+	const uint32_t sid = GUEST_VSID;
+	const struct iopf_dev_conf dev_conf = { .sids = &sid, .nb_sids = 1 };
+	struct iopf_domain *domain;
+	struct iopf_poller *poller = iopf_poller_create(NULL);
+	struct iopf_dev *dev = iopf_dev_add(smmu, &dev_conf);
+
+	g->pgt = pgt_create(&(struct pgt_conf){ .mem = arena_pgt_mem(&g->arena) });
+	if (poller == NULL || dev == NULL || g->pgt == NULL)
+		return fail("add a device");
+	domain = iopf_domain_create(&(struct iopf_domain_conf){
+		.handler = on_fault, .ctx = g, .translation = {
+			.format = IOPF_FORMAT_ARM64_S1, .root = pgt_root(g->pgt),
+			.va_bits = pgt_va_bits(g->pgt), .granule_log2 = pgt_granule_log2(g->pgt) } });
+	if (domain == NULL || iopf_poller_add(poller, smmu, IOPF_QUEUE_ALL) < 0 ||
+			iopf_iommu_start(smmu) < 0 ||
+			iopf_domain_attach(domain, dev, IOPF_NO_PASID) < 0)
+		return fail("attach its device");
+	atomic_store(&g->mailbox->ready, 1);
+	while (!atomic_load(&g->mailbox->stop))
+		if (iopf_poll(poller) == 0)
+			sched_yield();
+	if (iopf_dev_remove(dev) < 0 || iopf_domain_destroy(domain) < 0 ||
+			iopf_iommu_stop(smmu) < 0 || iopf_poller_destroy(poller) < 0)
+		return fail("stop in order");
+	pgt_destroy(g->pgt);
+	return 0;
+}
+
+int
+guest_main(const char *path)
+{
+	char *eal[] = { "guest", "--no-huge", "-m", "64", "--no-pci", "--no-telemetry",
+		"--no-shconf", "--log-level=lib.eal:warning" };
+	uint8_t *mem = (uint8_t *)(uintptr_t)GUEST_MEM_ADDR;
+	struct iopf_iommu *smmu;
+	struct guest g = { .arena = { .mem = mem + GUEST_MEM_DRIVER,
+		.size = GUEST_MEM_SIZE - GUEST_MEM_DRIVER - GUEST_PAGE } };
+	char devstr[128];
+	uint64_t addr;
+	int ret;
+
+	if (rte_eal_init(RTE_DIM(eal), eal) < 0)
+		return fail("start EAL");
+	snprintf(devstr, sizeof(devstr), "smmuv3,page=%s", path);
+	smmu = iopf_iommu_open(devstr);
+	if (smmu == NULL)
+		return fail("open its SMMU");
+	/* The open has mapped the memory. */
+	g.mailbox = guest_find_mailbox(mem);
+	if (iopf_dma_map(smmu, g.arena.mem, g.arena.size, &addr) < 0)
+		return fail("map its memory for DMA");
+	ret = serve(&g, smmu);
+	if (ret == 0 && (iopf_dma_unmap(smmu, g.arena.mem, g.arena.size, addr) < 0 ||
+			iopf_iommu_close(smmu) < 0))
+		ret = fail("close its SMMU");
+	rte_eal_cleanup();
+	return ret;
+}

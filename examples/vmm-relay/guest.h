@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef GUEST_H
+#define GUEST_H
+
+/*
+ * The guest: a program with a device that serves its faults, here in a process of its own. It knows
+ * nothing of the VMM: its SMMU is "smmuv3,page=PATH", and its device's StreamID is GUEST_VSID.
+ */
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GUEST_VSID	3
+#define GUEST_VA	UINT64_C(0x1234560000)	/* its handler maps each page from here on */
+#define GUEST_PAGE	4096
+
+/* The guest's memory, as the VMM lays it out: 16 MiB of it are the driver's. */
+#define GUEST_MEM_ADDR	(UINT64_C(1) << 30)
+#define GUEST_MEM_SIZE	((size_t)64 << 20)
+#define GUEST_MEM_DRIVER ((size_t)16 << 20)
+
+/* In the last page of the memory: how the example follows what the guest does. */
+struct guest_mailbox {
+	_Atomic uint32_t ready;		/* the device is attached */
+	_Atomic uint32_t nb_faults;
+	_Atomic uint32_t slow;		/* set by the VMM: take faults and never answer */
+	_Atomic uint32_t stop;		/* set by the VMM */
+	_Atomic uint64_t last_page;	/* IPA of the page mapped last */
+};
+
+static inline struct guest_mailbox *
+guest_find_mailbox(void *mem)
+{
+	return (struct guest_mailbox *)(void *)((uint8_t *)mem + GUEST_MEM_SIZE - GUEST_PAGE);
+}
+
+/* Returns the exit code. */
+int guest_main(const char *path);
+
+#endif /* GUEST_H */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef HOST_H
+#define HOST_H
+
+/*
+ * The host: a software SMMUv3 with stage 2, one device, and the stage 2 of a guest, which maps all
+ * of its memory. A VMM on hardware opens "smmuv3,vfio=..." instead.
+ */
+
+#include <iopf.h>
+#include <smmuv3_model.h>
+#include <smmuv3_model_page.h>
+
+#include "arena.h"
+#include "relay.h"
+
+#define HOST_SID	8	/* of the device that the guest gets */
+
+struct host {
+	struct iopf_iommu *smmu;
+	struct iopf_poller *poller;
+	struct iopf_dev *dev;
+	struct iopf_domain *stage2;
+	struct smmuv3_model *model;
+	struct smmuv3_model_dma *engine;	/* the device */
+	struct arena arena;
+	struct pgt *pgt;
+	struct relay *relay;		/* gets the reports; set after host_open() */
+};
+
+/* 0 or -1, with a message. */
+int host_open(struct host *h, const struct smmuv3_model_page *guest);
+/* After the relay is destroyed. */
+int host_close(struct host *h, const struct smmuv3_model_page *guest);
+
+#endif /* HOST_H */

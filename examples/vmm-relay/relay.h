@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef RELAY_H
+#define RELAY_H
+
+/*
+ * The virtual SMMU of one guest. Its registers and queues are a front end (smmuv3_front.h) over the
+ * guest's memory, its translation is a nested domain of the host's SMMU for each device:
+ *
+ *	guest  STE of vSID          -> relay.c   a nested domain behind the guest's stage 2
+ *	guest  CFGI_CD, TLBI ...    -> command.c iopf_invalidate_guest(), as arrays
+ *	guest  RESUME               -> command.c iopf_group_respond()
+ *	host   fault of a device    -> stall.c   event record with vSID and a STAG of the guest's
+ *
+ * One thread calls relay_step() and polls the host's SMMU, so no state here has a lock. A device is
+ * cut off until the guest has written an STE for it. What the guest gets wrong is refused where the
+ * guest sees it (CMDQ_CONS, GERROR), and costs the guest alone.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <iopf.h>
+
+struct relay;
+
+struct relay_conf {
+	struct iopf_iommu *iommu;	/* the host's */
+	struct iopf_domain *parent;	/* the guest's stage 2: all that its tables reach */
+	void *regs;			/* the guest's registers */
+	size_t regs_size;
+	uint64_t mem_addr;		/* the guest's memory: its IPA */
+	void *mem;
+	size_t mem_size;
+	uint32_t deadline_ms;		/* for the answer to a stall [never] */
+};
+
+/* NULL with errno. */
+struct relay *relay_create(const struct relay_conf *conf);
+/* All devices are cut off. Not inside of a handler. 0 or -errno: call it again. */
+int relay_destroy(struct relay *r);
+
+/* Give the guest a device of the host's, as @p vsid. 0, or -ENOSPC, -EINVAL. */
+int relay_add_dev(struct relay *r, uint32_t vsid, struct iopf_dev *dev, uint32_t sid);
+
+/* Process what the guest has written. Returns the units of work done. */
+unsigned int relay_step(struct relay *r);
+
+/* The guest is gone, or is reset: cut off its devices, answer all that is stalled. */
+int relay_reset(struct relay *r);
+
+/* From iopf_iommu_conf.report: an event that needs no answer. */
+void relay_report(struct relay *r, const struct iopf_fault *fault);
+
+/* Stalls that the guest has not answered. */
+unsigned int relay_count_stalls(const struct relay *r);
+
+struct relay_stats {
+	uint64_t stes, invalidations, stalls, resumes, refused;
+};
+const struct relay_stats *relay_get_stats(const struct relay *r);
+
+#endif /* RELAY_H */

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef RELAY_PRIV_H
+#define RELAY_PRIV_H
+
+/* The parts of the relay. */
+
+#include <stdbool.h>
+
+#include <smmuv3_front.h>
+
+#include "relay.h"
+
+#define RELAY_DEVS	8
+#define RELAY_SID_BITS	4	/* of the virtual SMMU */
+#define RELAY_STALLS	64	/* STALL_MAX of the virtual SMMU */
+
+struct relay_dev {
+	struct relay *relay;
+	uint32_t vsid, sid;
+	struct iopf_dev *dev;
+	uint64_t ste[2];		/* of the guest, that domain was made from */
+	struct iopf_domain *domain;	/* that it has: nested, the parent, or NULL */
+};
+
+/* A stall. Its index is the STAG that the guest sees. */
+struct relay_stall {
+	bool used, shown;		/* shown: the record is in the guest's queue */
+	const struct relay_dev *dev;
+	uint64_t group;
+	uint64_t record[4];
+};
+
+struct relay {
+	struct relay_conf conf;
+	struct smmuv3_front *front;
+	struct relay_dev dev[RELAY_DEVS];
+	unsigned int nb_devs;
+	struct relay_stall stall[RELAY_STALLS];
+	bool atc_failed;		/* since the last SYNC */
+	struct relay_stats stats;
+};
+
+/* NULL: the guest has no such device. */
+struct relay_dev *relay_find_dev(struct relay *r, uint32_t vsid);
+/* The guest may have changed the STE of the device. */
+void relay_update_ste(struct relay_dev *d);
+
+/* command.c: operations of the front end. */
+unsigned int relay_execute(void *ctx, const struct smmuv3_front_cmd *cmds, unsigned int n,
+		enum smmuv3_front_error *error);
+enum smmuv3_front_sync relay_sync(void *ctx);
+
+/* stall.c */
+enum iopf_verdict relay_handle_fault(struct iopf_domain *domain, const struct iopf_group *group,
+		void *ctx);
+/* Answer one stall, or all of a device; NULL: of all devices. */
+void relay_resume(struct relay *r, const struct relay_dev *dev, uint16_t stag,
+		enum iopf_code code);
+void relay_end_stalls(struct relay *r, const struct relay_dev *dev);
+/* Put the records that the guest's queue had no room for. */
+void relay_show_stalls(struct relay *r);
+
+#endif /* RELAY_PRIV_H */

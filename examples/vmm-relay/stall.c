@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Faults of the guest's devices: records with the guest's StreamID and STAG. */
+
+#include <errno.h>
+
+#include <iopf_handler.h>
+
+#include "relay_priv.h"
+#include "smmuv3_spec.h"
+
+static void
+make_record(const struct relay_dev *d, const struct iopf_fault *fault, uint64_t record[4])
+{
+	record[0] = SMMUV3_PUT(SMMUV3_EVT0_ID, fault->raw_id) |
+		SMMUV3_PUT(SMMUV3_EVT0_SID, d->vsid);
+	record[1] = SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_IN);
+	if (fault->perm & IOPF_PERM_PRIV)
+		record[1] |= SMMUV3_EVT1_PNU;
+	if (fault->perm & IOPF_PERM_EXEC)
+		record[1] |= SMMUV3_EVT1_IND;
+	if (!(fault->perm & IOPF_PERM_WRITE))
+		record[1] |= SMMUV3_EVT1_RNW;
+	record[2] = fault->addr;
+	record[3] = 0;
+}
+
+/* A stall's record waits for room in the guest's queue. */
+static void
+show_stall(struct relay *r, struct relay_stall *s)
+{
+	s->shown = smmuv3_front_event(r->front, s->record) != -EAGAIN;
+}
+
+void
+relay_show_stalls(struct relay *r)
+{
+	for (unsigned int i = 0; i < RELAY_STALLS; i++)
+		if (r->stall[i].used && !r->stall[i].shown)
+			show_stall(r, &r->stall[i]);
+}
+
+enum iopf_verdict
+relay_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	const struct iopf_fault *fault = group->faults[0];
+	struct relay_dev *d = ctx;
+	struct relay *r = d->relay;
+	unsigned int stag = 0;
+
+	(void)domain;
+	/* Stage 2 has all of the guest's memory: the guest's tables name an address outside. */
+	if (fault->flags & IOPF_FAULT_STAGE2)
+		return IOPF_ANSWER(IOPF_INVALID);
+	while (stag < RELAY_STALLS && r->stall[stag].used)
+		stag++;
+	/* A guest that leaves answers to the deadline uses up its own STAGs. */
+	if (stag == RELAY_STALLS)
+		return IOPF_ANSWER(IOPF_INVALID);
+	r->stall[stag] = (struct relay_stall){ .used = true, .dev = d, .group = group->id };
+	make_record(d, fault, r->stall[stag].record);
+	r->stall[stag].record[1] |= SMMUV3_EVT1_STALL | SMMUV3_PUT(SMMUV3_EVT1_STAG, stag);
+	show_stall(r, &r->stall[stag]);
+	r->stats.stalls++;
+	return IOPF_TAKEN;
+}
+
+void
+relay_report(struct relay *r, const struct iopf_fault *fault)
+{
+	uint64_t record[4];
+
+	/* After the deadline the stall is still outstanding for the guest. */
+	if (fault->flags & (IOPF_FAULT_EXPIRED | IOPF_FAULT_STAGE2))
+		return;
+	for (unsigned int i = 0; i < r->nb_devs; i++)
+		if (r->dev[i].sid == fault->sid) {
+			make_record(&r->dev[i], fault, record);
+			smmuv3_front_event(r->front, record);
+		}
+}
+
+/* The library refuses an answer to what is answered already: by its deadline, or by a detach. */
+static void
+answer(struct relay_stall *s, enum iopf_code code)
+{
+	iopf_group_respond(s->group, code);
+	s->used = false;
+}
+
+/* A RESUME of no stall, or of another device's, has no effect [4.6.1]. */
+void
+relay_resume(struct relay *r, const struct relay_dev *dev, uint16_t stag, enum iopf_code code)
+{
+	struct relay_stall *s = stag < RELAY_STALLS ? &r->stall[stag] : NULL;
+
+	if (s == NULL || dev == NULL || !s->used || !s->shown || s->dev != dev)
+		return;
+	answer(s, code);
+	r->stats.resumes++;
+}
+
+void
+relay_end_stalls(struct relay *r, const struct relay_dev *dev)
+{
+	for (unsigned int i = 0; i < RELAY_STALLS; i++)
+		if (r->stall[i].used && (dev == NULL || r->stall[i].dev == dev))
+			answer(&r->stall[i], IOPF_INVALID);
+}
+
+unsigned int
+relay_count_stalls(const struct relay *r)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < RELAY_STALLS; i++)
+		n += r->stall[i].used;
+	return n;
+}
