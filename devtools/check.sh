@@ -236,7 +236,7 @@ if [ -n "$long" ]; then
 		build/app/test-iopf/test-iopf soak prisoak prichaos powersoak
 	tests "a hundred million faults under fire" env IOPF_TEST_SCALE=1000 \
 		build/app/test-iopf/test-iopf firesoak
-	tests "a million invalidation arrays" env IOPF_TEST_SCALE=16 \
+	tests "a million invalidation arrays" env IOPF_TEST_SCALE=19 \
 		build/app/test-iopf/test-iopf inval_arrays
 	tests "Linux 6.12's driver, all rows" devtools/linux-lab/run.sh --all
 	tests "the newest Linux's driver" devtools/linux-lab/run.sh --all \

@@ -19,8 +19,9 @@
 #include "ecmdq.h"
 #include "test.h"
 
-#define WORLDS		64	/* of scale 1 */
+#define WORLDS		96	/* of scale 1 */
 #define ARRAYS		1024	/* of a world */
+#define ARRAYS_THREADS	128	/* of one with threads, which wait for each other */
 #define MAX_RANGES	160
 #define FATAL_ABORTS	1000
 
@@ -348,7 +349,7 @@ test_the_report_equals_what_the_model_executed(void **state)
 	memset(a.reported, 0, sizeof(a.reported));
 	for (unsigned int i = 0; i < WORLDS * test_scale(); i++) {
 		world_open(seed + i);
-		for (unsigned int k = 0; k < ARRAYS; k++)
+		for (unsigned int k = 0; k < (w.threaded ? ARRAYS_THREADS : ARRAYS); k++)
 			run_array();
 		world_close();
 	}
