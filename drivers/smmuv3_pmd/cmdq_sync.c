@@ -428,14 +428,15 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 		expired = !q->ops->wait(q->ctx, &w);
 	}
 done:
-	/* The SMMU has read its line, with the last commands. */
+	/*
+	 * All is written: the call is no longer counted as waiting, and its turn has ended. The
+	 * SMMU has read the line of the next entry, with the last commands.
+	 */
 	smmuv3_prefetch_write(b.next);
-	ret = n > 0 ? find_error(q, &b, result) : 0;
-	goto out;
+	return n > 0 ? find_error(q, &b, result) : 0;
 end:
 	if (ret < 0)
 		write_error(result, 0, ret == -ETIMEDOUT ? IOPF_INV_TIMEOUT : IOPF_INV_ABT);
-out:
 	if (counted)
 		count_sync_waiter(q, false);
 	end_turn(q, &b);
