@@ -17,7 +17,7 @@
 #include "iopf.h"
 
 #define SID		8
-#define PATIENCE_S	30
+#define PATIENCE_S	120
 
 struct wk {
 	struct iopf_iommu *iommu;

@@ -28,7 +28,7 @@
 #define RW		(MMEM_READ | MMEM_WRITE)
 #define MAX_REPORTS	64
 /* Far more than any test needs, for a machine under load. */
-#define PATIENCE_S	20
+#define PATIENCE_S	120
 
 struct mm {
 	struct smmuv3_model *model;

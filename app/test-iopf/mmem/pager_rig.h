@@ -30,7 +30,7 @@
 #define CHUNK		MMEM_CHUNK_SIZE
 #define NB_CHUNKS	64
 #define RW		(MMEM_READ | MMEM_WRITE)
-#define PATIENCE_S	30
+#define PATIENCE_S	120
 /* The time to wait for an event that must not come. */
 #define WAIT_MS		20
 #define MAX_PAGERS	8
