@@ -121,9 +121,7 @@ static void
 cut_off_sid(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 {
 	const struct smmuv3_cmd cfgi[2] = { smmuv3_cmd_cfgi_ste(sid, false), smmuv3_cmd_sync() };
-	char tail[IOPF_LOG_TAIL];
 	bool found = false;
-	uint64_t before;
 	unsigned int i;
 	uint64_t word;
 
@@ -144,10 +142,9 @@ cut_off_sid(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 		mark_cut(s, i, sid);
 	rewrite_atc_invs(&s->cmdq, pos, sid);
 	smmuv3_counter_add(&s->atc_cuts, 1);
-	if (iopf_log_take(&s->cmdq.log, &before))
-		SMMUV3_LOG(ERR, s, "StreamID %u is cut off from memory: its ATC did not answer "
-				"ATC_INV; detach the whole device, reset it, and attach it again%s",
-				sid, iopf_log_tail(tail, before));
+	SMMUV3_LOG_LIMITED(ERR, s, &s->cmdq.log, "StreamID %u is cut off from memory: its ATC did "
+			"not answer ATC_INV; detach the whole device, reset it, and attach it again",
+			sid);
 }
 
 void

@@ -22,12 +22,25 @@
 #include <rte_common.h>
 #include <rte_log.h>
 
+#include <iopf_support.h>
+
 extern int smmuv3_logtype;
 
 /* Log line: "smmuv3 model=1: text". */
 #define SMMUV3_LOG(level, s, fmt, ...)						\
 	rte_log(RTE_LOG_ ## level, smmuv3_logtype, "smmuv3 %s: " fmt "\n",	\
 		(s)->name, ##__VA_ARGS__)
+
+/* A line that a device or a guest can cause. */
+#define SMMUV3_LOG_LIMITED(level, s, limit, fmt, ...)				\
+	do {									\
+		char tail_[IOPF_LOG_TAIL];					\
+		uint64_t before_;						\
+										\
+		if (iopf_log_take(limit, &before_))				\
+			SMMUV3_LOG(level, s, fmt "%s", ##__VA_ARGS__,		\
+					iopf_log_tail(tail_, before_));		\
+	} while (0)
 
 /* Two cache lines, because processors prefetch the adjacent line: no false sharing. */
 #define SMMUV3_ALIGN	128

@@ -29,7 +29,7 @@ get_ids(struct smmuv3 *s, enum iopf_format format)
 
 static int
 check_translation(const struct smmuv3 *s, const struct iopf_translation *tr,
-		const struct smmuv3_domain *parent)
+		struct smmuv3_domain *parent)
 {
 	switch (tr->format) {
 	case IOPF_FORMAT_ARM64_S2:

@@ -20,7 +20,7 @@ struct smmuv3_domain;
 
 /* -EINVAL, and a line in the log: the guest's STE is illegal, or asks for more than it may have. */
 int smmuv3_nested_check_translation(const struct smmuv3 *s,
-		const struct iopf_translation *tr, const struct smmuv3_domain *parent);
+		const struct iopf_translation *tr, struct smmuv3_domain *parent);
 /* The same for what depends on the device. */
 int smmuv3_nested_check_dev(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct smmuv3_dev *dev);

@@ -4,6 +4,8 @@
 /* Nested domains: what a guest's STE may ask for, and what becomes of it in the driver's. */
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "log_lines.h"
 #include "pmd_s2_rig.h"
@@ -21,6 +23,15 @@ add(struct pmd *p, const struct pmd_s2_space *s, uint64_t word0, uint64_t word1,
 		.guest_ste = { word0, word1 } };
 
 	return p->ops->domain_add(p->s, &tr, s->domain, domain);
+}
+
+/* The same, whatever was logged before. */
+static int
+add_and_log(struct pmd *p, const struct pmd_s2_space *s, uint64_t word0, uint64_t word1,
+		void **domain)
+{
+	((struct smmuv3_domain *)s->domain)->log = (struct iopf_log_limit){ .begin = 0 };
+	return add(p, s, word0, word1, domain);
 }
 
 /* Each single bit, and each field at its limits. */
@@ -49,12 +60,12 @@ test_a_guest_may_set_fields_of_stage_1_only(void **state)
 				assert_int_equal(add(&p, &s, word[0], word[1], &domain), 0);
 				p.ops->domain_del(p.s, domain);
 			} else {
-				SAYS("guest's STE 0x", assert_int_equal(add(&p, &s, word[0],
-						word[1], &domain), -EINVAL));
+				SAYS("guest's STE 0x", assert_int_equal(add_and_log(&p, &s,
+						word[0], word[1], &domain), -EINVAL));
 			}
 		}
 #define REFUSED(why_, word0_, word1_)						\
-	SAYS(why_, assert_int_equal(add(&p, &s, word0_, word1_, &domain), -EINVAL))
+	SAYS(why_, assert_int_equal(add_and_log(&p, &s, word0_, word1_, &domain), -EINVAL))
 	REFUSED("it has bits that a guest must leave 0", WORD0, UINT64_C(1) << 31);
 	REFUSED("V must be 1 and Config stage 1", WORD0 & ~UINT64_C(1), 0);
 	REFUSED("V must be 1 and Config stage 1", (WORD0 & ~UINT64_C(0xe)) | 0xe, 0);
@@ -66,6 +77,31 @@ test_a_guest_may_set_fields_of_stage_1_only(void **state)
 	SAYS("its parent must be a stage-2 domain", assert_int_equal(add(&p, &none, WORD0, 0,
 			&domain), -EINVAL));
 	p.ops->domain_del(p.s, none.domain);
+	pmd_s2_destroy(&p, &s);
+	pmd_s2_close(&p);
+}
+
+/* A guest writes STEs as fast as it can. */
+static void
+test_a_guest_cannot_flood_the_log(void **state)
+{
+	unsigned int nb = 0;
+	struct pmd_s2_space s;
+	char *lines, *line;
+	struct pmd p;
+	void *domain;
+
+	(void)state;
+	pmd_s2_open(&p, NULL);
+	pmd_s2_create(&p, &s, 12, 40);
+	log_lines_begin();
+	for (unsigned int i = 0; i < 1000; i++)
+		assert_int_equal(add(&p, &s, 0, i, &domain), -EINVAL);
+	lines = log_lines_end();
+	for (line = lines; (line = strchr(line, '\n')) != NULL; line++)
+		nb++;
+	free(lines);
+	assert_in_range(nb, 1, 500);
 	pmd_s2_destroy(&p, &s);
 	pmd_s2_close(&p);
 }
@@ -194,6 +230,7 @@ test_a_nested_domain_holds_the_vmid(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_guest_may_set_fields_of_stage_1_only),
+	cmocka_unit_test(test_a_guest_cannot_flood_the_log),
 	cmocka_unit_test(test_what_the_smmu_or_the_device_lacks_is_refused),
 	cmocka_unit_test(test_the_ste_is_the_guests_in_front_and_the_drivers_behind),
 	cmocka_unit_test(test_a_nested_domain_holds_the_vmid),
