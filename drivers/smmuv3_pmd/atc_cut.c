@@ -142,9 +142,9 @@ cut_off_sid(struct smmuv3 *s, uint64_t pos, uint32_t sid)
 		mark_cut(s, i, sid);
 	rewrite_atc_invs(&s->cmdq, pos, sid);
 	smmuv3_counter_add(&s->atc_cuts, 1);
-	SMMUV3_LOG_LIMITED(ERR, s, &s->cmdq.log, "StreamID %u is cut off from memory: its ATC did "
-			"not answer ATC_INV; detach the whole device, reset it, and attach it again",
-			sid);
+	SMMUV3_LOG_LIMITED(ERR, s, &s->cmdq.log, "StreamID %u is cut off from memory: its ATC "
+			"did not answer ATC_INV; detach the whole device, reset it, and attach it "
+			"again", sid);
 }
 
 void

@@ -99,10 +99,9 @@ int iopf_iommu_set_power(struct iopf_iommu *iommu, const struct iopf_power_conf 
 /**
  * @param flags IOPF_SUSPEND_*.
  * @return 0, also if suspended already (IOPF_SUSPEND_FORCE then holds it, and accesses abort or
- *   pass as before); -EBUSY without
- *   IOPF_SUSPEND_FORCE: a device is in use, a fault or group waits for its answer, a device has not
- *   drained, or a recovery is under way: the IOMMU runs on (PRI of such a device is off until it
- *   has drained); -ENOTCONN (not started); -EIO (it has
+ *   pass as before); -EBUSY without IOPF_SUSPEND_FORCE: a device is in use, a fault or group waits
+ *   for its answer, a device has not drained, or a recovery is under way: the IOMMU runs on (PRI of
+ *   such a device is off until it has drained); -ENOTCONN (not started); -EIO (it has
  *   failed: stop it); -EINVAL (flags); -ENOTSUP; -EDEADLK; or the driver's error, after which the
  *   IOMMU may still translate and serves no fault: stop or start it again.
  */
