@@ -494,11 +494,14 @@ test_threads_invalidate_at_once(void **state)
 		assert_int_equal(smmuv3_model_start(p.m, -1), 0);
 		for (unsigned int i = 0; i < THREADS; i++)
 			assert_int_equal(pthread_create(&thread[i], NULL, invalidate, &p), 0);
-		/* Fetches that abort, in any of the queues */
+		/*
+		 * Fetches that abort, in any of the queues. The check comes first: the command is
+		 * read again before the next abort, or its queue would be given up.
+		 */
 		for (unsigned int i = 0; i < 50; i++) {
-			smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
 			p.ops->check(p.s);
 			rte_delay_us_sleep(200);
+			smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
 		}
 		for (unsigned int i = 0; i < THREADS; i++) {
 			pthread_join(thread[i], &bad);
