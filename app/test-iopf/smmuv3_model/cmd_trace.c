@@ -24,10 +24,11 @@ trace_command(void *be, unsigned int queue, const struct smmuv3_cmd *cmd)
 {
 	struct cmd_trace *t = trace;
 
-	if (t->n < CMD_TRACE_MAX)
+	if (t->on && t->n < CMD_TRACE_MAX)
 		t->cmds[t->n++] = (struct traced_cmd){ .cmd = *cmd, .queue = queue };
 	real->command(be, queue, cmd);
-	count_executed(t);
+	if (t->on)
+		count_executed(t);
 }
 
 static enum smmuv3_fe_sync
@@ -37,7 +38,7 @@ trace_sync(void *be, unsigned int queue)
 	struct cmd_trace *t = trace;
 	unsigned int i;
 
-	if (r == SMMUV3_FE_SYNC_WAIT)
+	if (r == SMMUV3_FE_SYNC_WAIT || !t->on)
 		return r;
 	for (i = 0; i < t->n; i++) {
 		struct traced_cmd *c = &t->cmds[i];
@@ -64,6 +65,7 @@ cmd_trace_open(struct cmd_trace *t, struct smmuv3_model *m)
 	smmuv3_ctl_enter(m);
 	t->m = m;
 	t->n = 0;
+	t->on = false;
 	t->fire = NULL;
 	trace = t;
 	real = m->fe.ops;
@@ -79,6 +81,7 @@ cmd_trace_begin(struct cmd_trace *t, unsigned int fire_at, void (*fire)(void *ct
 {
 	smmuv3_ctl_enter(t->m);
 	t->n = 0;
+	t->on = true;
 	t->failed_syncs = 0;
 	t->executed = 0;
 	t->fired = fire != NULL && fire_at == 0;
@@ -95,6 +98,7 @@ cmd_trace_end(struct cmd_trace *t)
 {
 	/* The thread that steps the model has released what it wrote. */
 	smmuv3_ctl_enter(t->m);
+	t->on = false;
 	t->fire = NULL;
 	smmuv3_ctl_leave(t->m);
 }

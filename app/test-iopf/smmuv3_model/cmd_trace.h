@@ -38,6 +38,7 @@ struct cmd_trace {
 	void (*fire)(void *ctx);
 	void *ctx;
 	bool fired;
+	bool on;		/* between begin and end */
 
 	struct smmuv3_model *m;
 	unsigned int executed;

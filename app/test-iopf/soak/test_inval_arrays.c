@@ -329,7 +329,8 @@ run_array(void)
 	cmd_trace_begin(&w.trace, a.fire_at, inject, NULL);
 	ret = w.p.ops->invalidate(w.p.s, w.domain, a.inv, a.n, &result);
 	cmd_trace_end(&w.trace);
-	w.p.s->timeout = timeout;
+	if (a.injected == STUCK || a.injected == SLOW)
+		w.p.s->timeout = timeout;
 	if (w.trace.n < CMD_TRACE_MAX) {
 		check_report(ret, &result);
 		if (a.injected != FATAL && a.injected != STUCK && a.injected != SLOW)
