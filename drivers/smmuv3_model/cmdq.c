@@ -197,6 +197,13 @@ raise_error(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, enum smmuv3_cerror er
 	smmuv3_count(f->stats, SMMUV3_MODEL_STAT_CERRORS);
 	if (q->id != 0) {
 		smmuv3_fe_ecmdq_raise(f, q, err);
+		/*
+		 * One bit for all ECMDQs. Software that acknowledges it and then reads the CONS of
+		 * each queue sees this error, or this sees the acknowledgement and sets the bit
+		 * again: each stores before its barrier, and loads after it.
+		 */
+		atomic_thread_fence(memory_order_seq_cst);
+		smmuv3_fe_poll_gerrorn(f);
 		smmuv3_fe_raise_gerror(f, SMMUV3_GERROR_CMDQP_ERR);
 		return;
 	}

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "cmd_trace.h"
 #include "ecmdq_rig.h"
 #include "test.h"
 
@@ -306,6 +307,43 @@ test_ecmdq_errors_of_several_queues_share_gerror(void **state)
 }
 
 static void
+write_gerrorn(void *ctx)
+{
+	struct rig *r = ctx;
+
+	rig_write(r, SMMUV3_GERRORN, rig_read(r, SMMUV3_GERROR));
+}
+
+/* Software that has acknowledged has read the CONS of each queue, perhaps before this error. */
+static void
+test_an_ecmdq_error_just_after_an_acknowledgement_activates_gerror(void **state)
+{
+	static struct cmd_trace trace;
+	struct ecmdq q[2];
+	struct rig r;
+
+	(void)state;
+	ecmdq_open_rig(&r, NULL);
+	for (unsigned int i = 0; i < 2; i++)
+		ecmdq_start(&q[i], &r, i);
+	ecmdq_put(&q[0], illegal);
+	ecmdq_ring(&q[0]);
+	rig_run(&r);
+	assert_true(is_active(&r, SMMUV3_GERROR_CMDQP_ERR));
+	cmd_trace_open(&trace, r.m);
+	cmd_trace_begin(&trace, 1, write_gerrorn, &r);
+	ecmdq_put(&q[1], smmuv3_cmd_tlbi_nsnh_all());
+	ecmdq_put(&q[1], illegal);
+	ecmdq_ring(&q[1]);
+	rig_run(&r);
+	cmd_trace_end(&trace);
+	assert_true(trace.fired);
+	ecmdq_expect_error(&q[1], SMMUV3_CERROR_ILL, 1);
+	assert_true(is_active(&r, SMMUV3_GERROR_CMDQP_ERR));
+	rig_close(&r);
+}
+
+static void
 test_ecmdq_prod_moves_back_with_an_error_only(void **state)
 {
 	struct ecmdq q;
@@ -459,6 +497,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_ecmdq_registers_are_guarded),
 	cmocka_unit_test(test_ecmdq_error_stops_its_queue_alone),
 	cmocka_unit_test(test_ecmdq_errors_of_several_queues_share_gerror),
+	cmocka_unit_test(test_an_ecmdq_error_just_after_an_acknowledgement_activates_gerror),
 	cmocka_unit_test(test_ecmdq_prod_moves_back_with_an_error_only),
 	cmocka_unit_test(test_ecmdq_errack_without_an_error_is_reported),
 	cmocka_unit_test(test_ecmdq_disable_completes_with_an_error),
