@@ -373,6 +373,8 @@ void
 smmuv3_ecmdqs_note_error(struct smmuv3 *s)
 {
 	smmuv3_gerror_ack(s, SMMUV3_GERROR_CMDQP_ERR);
+	/* An error that the SMMU reports after this is not missed: CONS is read after it. */
+	smmuv3_io_mb();
 	/* Release: smmuv3_ecmdqs_repair() sees the errors that this acknowledgement covers. */
 	atomic_store_explicit(&s->ecmdq_error, true, memory_order_release);
 }
