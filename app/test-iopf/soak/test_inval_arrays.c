@@ -147,8 +147,11 @@ is_possible(enum injected injected)
 {
 	if (injected != STUCK && injected != SLOW && injected != FATAL)
 		return true;
-	/* What was executed when the time is over has to be known. */
-	if (w.threaded && injected != FATAL)
+	/*
+	 * What was executed when the time is over has to be known, and the queue of the other
+	 * thread must not fail in the next array.
+	 */
+	if (w.threaded)
 		return false;
 	/* If all are cut off, the call waits for that once more, and may fail then. */
 	if (w.nb_eps > 0 ? w.check.nb_atcs == 0 : injected == SLOW)
@@ -174,7 +177,9 @@ choose_errors(void)
 	a.victims = 0;
 	if (a.injected == DEAD || a.injected == ILLEGAL_AND_DEAD)
 		a.victims = w.nb_eps != 0 ? 1 + pick((1u << w.nb_eps) - 1) : 0;
-	a.nb_aborts = a.injected == FATAL ? FATAL_ABORTS : 1 + pick(SMMUV3_ABT_RETRIES);
+	/* All may meet one command of the other thread, also those of the next arrays. */
+	a.nb_aborts = a.injected == FATAL ? FATAL_ABORTS :
+		1 + pick(w.threaded ? 2 : SMMUV3_ABT_RETRIES);
 	a.fire_at = one_in(4) ? 0 : pick(one_in(2) ? 20 : 400);
 }
 
