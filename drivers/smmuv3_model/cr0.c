@@ -38,7 +38,7 @@ irq_bit_name(uint32_t bit)
 }
 
 /*
- * Process a write of CR0 or IRQ_CTRL. Bits that are not implemented stay 0. Software may not
+ * Process a write of CR0 or IRQ_CTRL. Reserved bits stay 0. Software may not
  * write a bit whose last change is not acknowledged [6.3.9].
  */
 static void

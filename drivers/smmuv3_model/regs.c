@@ -23,7 +23,7 @@
 /* The condition under which software may write a register. */
 enum guard {
 	GUARD_RO,	/* never */
-	GUARD_RES0,	/* never: not implemented */
+	GUARD_RES0,	/* never: reserved */
 	GUARD_SMMUEN,
 	GUARD_CMDQEN,
 	GUARD_EVENTQEN,
@@ -246,7 +246,7 @@ reg_locked_bits(const struct smmuv3_fe *f, enum smmuv3_fe_reg reg, const char **
 		*why = "although it is read-only";
 		return UINT64_MAX;
 	}
-	*why = "although it is not implemented";
+	*why = "although it is reserved";
 	return UINT64_MAX;
 }
 

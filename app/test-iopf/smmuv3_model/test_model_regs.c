@@ -193,8 +193,8 @@ test_regs_guarded_registers_keep_their_value_while_enabled(void **state)
 		{ SMMUV3_EVENTQ_PROD, 4, "EVENTQ_PROD written while EVENTQEN is set" },
 		{ SMMUV3_GERROR_IRQ_CFG0, 8, "GERROR_IRQ_CFG0 written while GERROR_IRQEN is set" },
 		{ SMMUV3_EVENTQ_IRQ_CFG1, 4, "EVENTQ_IRQ_CFG1 written while EVENTQ_IRQEN is set" },
-		{ SMMUV3_PRIQ_BASE, 8, "PRIQ_BASE written although it is not implemented" },
-		{ 0xac, 4, "EVENTQ_CONS of page 0 written although it is not implemented" },
+		{ SMMUV3_PRIQ_BASE, 8, "PRIQ_BASE written although it is reserved" },
+		{ 0xac, 4, "EVENTQ_CONS of page 0 written although it is reserved" },
 	};
 	struct rig r;
 
