@@ -131,6 +131,7 @@ del_atcs(struct smmuv3 *s, struct smmuv3_attachment *a)
 		for (k = 0; k < SMMUV3_MAX_ATCS; k++)
 			if (atomic_load_explicit(&domain->atc[k], memory_order_relaxed) == i + 1)
 				atomic_store_explicit(&domain->atc[k], 0, memory_order_relaxed);
+		/* Pairs with the release in mark_cut(), which has counted the word before. */
 		if (atomic_exchange_explicit(&s->atcs[i].word, 0, memory_order_acq_rel) &
 				SMMUV3_ATC_CUT)
 			atomic_fetch_sub_explicit(&s->nb_cut_atcs, 1, memory_order_relaxed);
