@@ -124,7 +124,7 @@ show_two_levels(struct guest_mailbox *mailbox)
 static void
 show_death(struct guest_mailbox *mailbox)
 {
-	static char text[] = "nobody answers";
+	static char text[] = "without an answer";
 	const uint64_t end = get_end();
 
 	atomic_store(&mailbox->slow, 1);
