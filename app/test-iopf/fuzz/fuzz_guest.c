@@ -89,15 +89,7 @@ create_hostile_domain(void)
 	struct iopf_domain *domain = iopf_domain_create(&(struct iopf_domain_conf){
 		.handler = on_hostile_fault,
 		.parent = hostile.parent.domain,
-		.translation = {
-			.format = IOPF_FORMAT_ARM64_GUEST,
-			.guest_ste = {
-				SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
-					SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, GUEST_CDMAX) |
-					GUEST_IPA(GUEST_CDS),
-				SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0),
-			},
-		},
+		.translation = guest_translation,
 	});
 
 	if (domain == NULL)

@@ -92,6 +92,15 @@ on_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	return IOPF_ANSWER(IOPF_SUCCESS);
 }
 
+const struct iopf_translation guest_translation = {
+	.format = IOPF_FORMAT_ARM64_GUEST,
+	.guest_ste = {
+		SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
+			SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, GUEST_CDMAX) | GUEST_IPA(GUEST_CDS),
+		SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0),
+	},
+};
+
 struct iopf_domain *
 guest_create_domain(struct guest *g, const struct iopf_storm_conf *storm)
 {
@@ -100,15 +109,7 @@ guest_create_domain(struct guest *g, const struct iopf_storm_conf *storm)
 		.ctx = g,
 		.parent = g->parent.domain,
 		.storm = storm,
-		.translation = {
-			.format = IOPF_FORMAT_ARM64_GUEST,
-			.guest_ste = {
-				SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
-					SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, GUEST_CDMAX) |
-					GUEST_IPA(GUEST_CDS),
-				SMMUV3_PUT(SMMUV3_STE1_S1DSS, SMMUV3_S1DSS_SSID0),
-			},
-		},
+		.translation = guest_translation,
 	});
 }
 

@@ -56,6 +56,8 @@ extern const struct smmuv3_model_conf guest_model_conf;
 void guest_add(struct pcie *r, struct guest *g, uint32_t sid, bool stalls);
 /* Detach it. pcie_close() frees the rest. */
 void guest_remove(struct guest *g);
+/* The STE of each guest: 2^GUEST_CDMAX CDs in the page GUEST_CDS. */
+extern const struct iopf_translation guest_translation;
 /* Another nested domain of the guest. */
 struct iopf_domain *guest_create_domain(struct guest *g, const struct iopf_storm_conf *storm);
 
