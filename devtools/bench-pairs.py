@@ -40,7 +40,10 @@ def main():
     parser.add_argument("new", help="iopf-bench of the new build")
     parser.add_argument("--pairs", type=int, default=16)
     parser.add_argument("options", nargs="*", help="options of iopf-bench, after --")
-    args = parser.parse_args()
+    # Or "--pairs" between the programs and "--" ends the list of positional arguments.
+    args = parser.parse_intermixed_args()
+    if args.pairs < 2:
+        parser.error(f"--pairs {args.pairs}: at least 2")
     pairs = []
     for pair in range(args.pairs):
         if pair % 2 == 0:
