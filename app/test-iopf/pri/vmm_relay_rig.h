@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef VMM_RELAY_RIG_H
+#define VMM_RELAY_RIG_H
+
+/*
+ * Guests with a virtual SMMU of examples/vmm-relay. The test writes registers, queues and tables as
+ * a guest's driver does. All guests have the same IPAs, VAs, StreamIDs and ASID, and share the
+ * host's SMMU, whose TLB keeps each entry that no command removes. The devices of a guest share a
+ * CD.
+ */
+
+#include <stdint.h>
+
+#include <iopf.h>
+
+#include "arena.h"
+#include "relay.h"
+#include "smmuv3_cmd.h"
+#include "smmuv3_model.h"
+#include "smmuv3_model_page.h"
+#include "smmuv3_spec.h"
+
+#define VM_SID		3		/* of device 0; device n has VM_SID + n */
+#define VM_DEVS		2
+#define VM_ASID		7
+#define VM_COUNT	2
+#define VM_PAGE		4096u
+#define VM_MEM_SIZE	(1u << 20)
+#define VM_VA(page)	(UINT64_C(0x1234400000) + (uint64_t)(page) * VM_PAGE)
+#define VM_CMDQ_LOG2	6
+#define VM_EVTQ_LOG2	5
+
+/* Offsets in the guest's memory. */
+#define VM_CMDQ		0x10000u
+#define VM_EVTQ		0x11000u
+#define VM_STRTAB	0x12000u
+#define VM_CDS		0x13000u
+#define VM_L1		0x14000u
+#define VM_L2		0x15000u
+#define VM_L3		0x16000u
+#define VM_DATA		0x20000u
+
+/* nG, AF, ISH, unprivileged, RW */
+#define VM_LEAF		(UINT64_C(3) | 1 << 11 | 1 << 10 | 3 << 8 | 1 << 6)
+
+/* A device of a guest. */
+struct vm_dev {
+	struct iopf_dev *dev;
+	struct smmuv3_model_dma *dma;
+};
+
+struct vm {
+	struct smmuv3_model_page page;
+	struct pgt *pgt;
+	struct iopf_domain *stage2;
+	struct vm_dev dev[VM_DEVS];
+	struct relay *relay;
+	uint8_t *regs, *mem;
+	uint32_t evt_cons;
+};
+
+struct vm_host {
+	struct smmuv3_model *m;
+	struct iopf_iommu *smmu;
+	struct iopf_poller *poller;
+	struct arena arena;
+	struct vm vm[VM_COUNT];
+};
+
+extern struct vm_host vm_host;
+
+/* Of a test: the host's SMMU is started, and no guest has booted. */
+int vm_setup(void **state);
+/* Fails the test if driver or SMMU of the host made a mistake. */
+int vm_teardown(void **state);
+
+/* Everything that the guests have written takes effect, and everything of their devices happens. */
+void vm_run(void);
+
+/* The guest's memory, by offset. */
+uint64_t vm_get_ipa(const struct vm *v, uint32_t offset);
+void vm_set_dw(struct vm *v, uint32_t offset, uint64_t value);
+
+/* Switch the virtual SMMU on, with the devices' STEs, the CD and tables. No page is mapped. */
+void vm_boot(struct vm *v);
+/* VA page @p page is at data page @p at. */
+void vm_map(struct vm *v, unsigned int page, unsigned int at);
+void vm_unmap(struct vm *v, unsigned int page);
+
+/* Write a command into the guest's queue. */
+void vm_put(struct vm *v, struct smmuv3_cmd cmd);
+extern const struct smmuv3_cmd vm_sync_cmd;
+/* Write a SYNC, which has to complete. */
+void vm_sync(struct vm *v);
+
+/* A write of device 0; and its end. */
+void vm_submit(struct vm *v, unsigned int page, const uint64_t *value);
+enum smmuv3_model_status vm_take_done(struct vm *v);
+/* The first bytes of a data page. */
+uint64_t vm_read_data(const struct vm *v, unsigned int at);
+/* A write of device 0 reaches this data page of its guest. */
+void vm_expect_write(struct vm *v, unsigned int page, unsigned int at);
+/* The next record of the guest's event queue is a stall of device 0 at @p page: its STAG. */
+uint16_t vm_take_stall(struct vm *v, unsigned int page);
+
+#endif /* VMM_RELAY_RIG_H */
