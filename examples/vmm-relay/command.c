@@ -17,29 +17,42 @@ struct run {
 	unsigned int nb;
 };
 
+/*
+ * 0, also if an ATC does not answer: the device is cut off then, the other commands have effect,
+ * and the guest sees the error at its SYNC.
+ */
+static int
+invalidate(struct relay *r, const struct iopf_guest_cmd *cmds, unsigned int n,
+		struct iopf_inv_result *result)
+{
+	int ret = -EIO;
+
+	/* Each device of the guest can be cut off. */
+	for (unsigned int i = 0; i <= r->nb_devs && ret < 0; i++) {
+		ret = iopf_invalidate_guest(r->conf.iommu, r->conf.parent, cmds, n, result);
+		/* With none of its devices attached the host's SMMU has nothing of the guest. */
+		if (ret == -ENOTCONN)
+			ret = 0;
+		if (ret < 0 && result->error != IOPF_INV_ATC)
+			return ret;
+		r->atc_failed |= ret < 0;
+	}
+	return ret;
+}
+
 /* Issue the run. False: the guest's command *failed has *error. */
 static bool
 issue(struct relay *r, struct run *run, unsigned int *failed, enum smmuv3_front_error *error)
 {
 	struct iopf_inv_result result;
 	unsigned int nb = run->nb;
-	int ret;
 
 	run->nb = 0;
 	if (nb == 0)
 		return true;
 	r->stats.invalidations += nb;
-	ret = iopf_invalidate_guest(r->conf.iommu, r->conf.parent, run->cmd, nb, &result);
-	/* With none of its devices attached the host's SMMU has cached nothing of the guest. */
-	if (ret == 0 || ret == -ENOTCONN)
+	if (invalidate(r, run->cmd, nb, &result) == 0)
 		return true;
-	if (result.error == IOPF_INV_ATC) {
-		/* The device is cut off now. The guest sees the error at its SYNC. */
-		r->atc_failed = true;
-		ret = iopf_invalidate_guest(r->conf.iommu, r->conf.parent, run->cmd, nb, &result);
-		if (ret == 0 || ret == -ENOTCONN)
-			return true;
-	}
 	r->stats.refused++;
 	*error = SMMUV3_FRONT_ABT;
 	*failed = run->at[result.done < nb ? result.done : nb - 1];
@@ -47,8 +60,7 @@ issue(struct relay *r, struct run *run, unsigned int *failed, enum smmuv3_front_
 		*error = SMMUV3_FRONT_ILL;
 		*failed = run->at[result.failed];
 		if (result.failed > 0)
-			iopf_invalidate_guest(r->conf.iommu, r->conf.parent, run->cmd,
-					result.failed, NULL);
+			invalidate(r, run->cmd, result.failed, &result);
 	}
 	return false;
 }
@@ -80,6 +92,9 @@ execute_own(struct relay *r, const struct smmuv3_front_cmd *cmd)
 		relay_resume(r, d, (uint16_t)SMMUV3_GET(SMMUV3_RESUME1_STAG, cmd->dw[1]),
 				decode_resume(cmd->dw[0]));
 		return true;
+	case SMMUV3_OP_PRI_RESP:
+		relay_respond(r, d, cmd);
+		return true;
 	case SMMUV3_OP_STALL_TERM:
 		if (d != NULL)
 			relay_end_stalls(r, d);
@@ -92,7 +107,7 @@ execute_own(struct relay *r, const struct smmuv3_front_cmd *cmd)
 	}
 }
 
-/* Put the host's StreamID in. False: the guest has no such device, and nothing to invalidate. */
+/* Put the host's StreamID in. False: there is nothing to invalidate. */
 static bool
 translate(struct relay *r, const struct smmuv3_front_cmd *cmd, struct iopf_guest_cmd *out)
 {
@@ -100,10 +115,10 @@ translate(struct relay *r, const struct smmuv3_front_cmd *cmd, struct iopf_guest
 	const struct relay_dev *d;
 
 	*out = (struct iopf_guest_cmd){ .dw = { cmd->dw[0], cmd->dw[1] } };
-	if (op != SMMUV3_OP_CFGI_CD && op != SMMUV3_OP_CFGI_CD_ALL)
+	if (op != SMMUV3_OP_CFGI_CD && op != SMMUV3_OP_CFGI_CD_ALL && op != SMMUV3_OP_ATC_INV)
 		return true;
 	d = relay_find_dev(r, (uint32_t)SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]));
-	if (d == NULL || d->domain == NULL)
+	if (d == NULL || d->domain == NULL || (op == SMMUV3_OP_ATC_INV && !d->ats))
 		return false;
 	out->dw[0] = (cmd->dw[0] & ~SMMUV3_CMD0_SID) | SMMUV3_PUT(SMMUV3_CMD0_SID, d->sid);
 	return true;
@@ -120,6 +135,7 @@ is_own(const struct smmuv3_front_cmd *cmd)
 	case SMMUV3_OP_TLBI_NH_VA:
 	case SMMUV3_OP_TLBI_NH_VAA:
 	case SMMUV3_OP_TLBI_NSNH_ALL:
+	case SMMUV3_OP_ATC_INV:
 		return false;
 	default:
 		return true;

@@ -6,12 +6,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <iopf_iommu.h>
+
 #include "relay_priv.h"
 #include "smmuv3_spec.h"
 
-/* Hints about attributes of memory, which a coherent host ignores. */
+/*
+ * Hints about attributes of memory, which a coherent host ignores; and PPAR, since the library
+ * knows the form of an endpoint's answers.
+ */
 #define STE1_IGNORED	(SMMUV3_STE1_SHCFG | SMMUV3_STE1_ALLOCCFG | SMMUV3_STE1_MEMATTR | \
-			SMMUV3_STE1_MTCFG | SMMUV3_STE1_PRIVCFG | SMMUV3_STE1_INSTCFG)
+			SMMUV3_STE1_MTCFG | SMMUV3_STE1_PRIVCFG | SMMUV3_STE1_INSTCFG | \
+			SMMUV3_STE1_PPAR)
 
 struct relay_dev *
 relay_find_dev(struct relay *r, uint32_t vsid)
@@ -93,6 +99,9 @@ relay_update_ste(struct relay_dev *d)
 		return;
 	d->ste[0] = ste[0];
 	d->ste[1] = ste[1];
+	/* Before the attach, whose operations of the device ask for it. */
+	d->ats = SMMUV3_GET(SMMUV3_STE0_CONFIG, ste[0]) == SMMUV3_STE_S1 &&
+		SMMUV3_GET(SMMUV3_STE1_EATS, ste[1]) == SMMUV3_EATS_FULL;
 	d->relay->stats.stes++;
 	domain = make_domain(d);
 	if (domain == NULL)
@@ -107,6 +116,14 @@ relay_update_ste(struct relay_dev *d)
 	}
 }
 
+bool
+relay_uses_ats(struct relay *r, uint32_t vsid)
+{
+	const struct relay_dev *d = relay_find_dev(r, vsid);
+
+	return d != NULL && d->ats;
+}
+
 static void
 change_state(void *ctx)
 {
@@ -114,8 +131,10 @@ change_state(void *ctx)
 
 	for (unsigned int i = 0; i < r->nb_devs; i++)
 		relay_update_ste(&r->dev[i]);
-	if (!smmuv3_front_is_on(r->front))
+	if (!smmuv3_front_is_on(r->front)) {
 		relay_end_stalls(r, NULL);
+		relay_end_groups(r);
+	}
 }
 
 static const struct smmuv3_front_ops front_ops = {
@@ -128,6 +147,7 @@ static const struct smmuv3_front_ops front_ops = {
 struct relay *
 relay_create(const struct relay_conf *conf)
 {
+	const bool pri = !conf->no_ats && iopf_iommu_info(conf->iommu)->request_queue_size != 0;
 	struct relay *r = calloc(1, sizeof(*r));
 
 	if (r == NULL)
@@ -140,6 +160,7 @@ relay_create(const struct relay_conf *conf)
 			.ssid_bits = SMMUV3_MODEL_NONE,
 			.stall_max = RELAY_STALLS,
 			.no_features = SMMUV3_MODEL_NO_2LVL_STRTAB,
+			.features = pri ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0,
 			.regs = conf->regs,
 			.regs_size = conf->regs_size,
 		},
@@ -185,6 +206,8 @@ relay_reset(struct relay *r)
 			r->dev[i].ste[0] = r->dev[i].ste[1] = 0;
 	}
 	relay_end_stalls(r, NULL);
+	relay_end_groups(r);
+	r->atc_failed = false;
 	return first;
 }
 

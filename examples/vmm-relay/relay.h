@@ -10,14 +10,20 @@
  *
  *	guest  STE of vSID          -> relay.c   a nested domain behind the guest's stage 2
  *	guest  CFGI_CD, TLBI ...    -> command.c iopf_invalidate_guest(), as arrays
- *	guest  RESUME               -> command.c iopf_group_respond()
+ *	guest  RESUME, PRI_RESP     -> command.c iopf_group_respond()
  *	host   fault of a device    -> stall.c   event record with vSID and a STAG of the guest's
+ *	host   page request group   -> request.c page requests with vSID and the guest's PRG index
  *
  * One thread calls relay_step() and polls the host's SMMU, so no state here has a lock. A device is
  * cut off until the guest has written an STE for it. What the guest gets wrong is refused where the
  * guest sees it (CMDQ_CONS, GERROR), and costs the guest alone.
+ *
+ * A device with ATS and PRI (IOPF_PRI) has operations of the VMM (iopf_pci.h), called when the
+ * guest writes an STE. ats_enable and pri_enable do nothing unless relay_uses_ats(): then the guest
+ * has chosen a device without ATS, which has no ATC, and whose faults are events.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,7 +39,8 @@ struct relay_conf {
 	uint64_t mem_addr;		/* the guest's memory: its IPA */
 	void *mem;
 	size_t mem_size;
-	uint32_t deadline_ms;		/* for the answer to a stall [never] */
+	uint32_t deadline_ms;		/* for the answer to a stall or a page request [never] */
+	bool no_ats;			/* show the guest no ATS and no PRI [as the host's SMMU] */
 };
 
 /* NULL with errno. */
@@ -50,14 +57,23 @@ unsigned int relay_step(struct relay *r);
 /* The guest is gone, or is reset: cut off its devices, answer all that is stalled. */
 int relay_reset(struct relay *r);
 
+/*
+ * Does the guest's STE allow the device ATS and PRI (EATS) [5.2]? From any thread: the library
+ * calls the device's operations on its policy thread, too.
+ */
+bool relay_uses_ats(struct relay *r, uint32_t vsid);
+
 /* From iopf_iommu_conf.report: an event that needs no answer. */
 void relay_report(struct relay *r, const struct iopf_fault *fault);
 
 /* Stalls that the guest has not answered. */
 unsigned int relay_count_stalls(const struct relay *r);
+/* Page request groups that the guest has not answered. */
+unsigned int relay_count_groups(const struct relay *r);
 
 struct relay_stats {
-	uint64_t stes, invalidations, stalls, resumes, refused;
+	uint64_t stes, invalidations, stalls, resumes, groups, responses;
+	uint64_t refused;		/* STEs, commands, and answers to nothing outstanding */
 };
 const struct relay_stats *relay_get_stats(const struct relay *r);
 

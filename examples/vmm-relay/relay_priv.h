@@ -6,6 +6,7 @@
 
 /* The parts of the relay. */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include <smmuv3_front.h>
@@ -15,13 +16,23 @@
 #define RELAY_DEVS	8
 #define RELAY_SID_BITS	4	/* of the virtual SMMU */
 #define RELAY_STALLS	64	/* STALL_MAX of the virtual SMMU */
+#define RELAY_GROUPS	512	/* all PRG indices of a device [8.1] */
+
+/* A page request group. Its index is the PRG index that the guest sees. */
+struct relay_group {
+	bool used;
+	uint32_t pasid;			/* or IOPF_NO_PASID */
+	uint64_t id;
+};
 
 struct relay_dev {
 	struct relay *relay;
 	uint32_t vsid, sid;
 	struct iopf_dev *dev;
 	uint64_t ste[2];		/* of the guest, that domain was made from */
+	_Atomic bool ats;		/* ste allows ATS: the device has an ATC */
 	struct iopf_domain *domain;	/* that it has: nested, the parent, or NULL */
+	struct relay_group group[RELAY_GROUPS];
 };
 
 /* A stall. Its index is the STAG that the guest sees. */
@@ -61,5 +72,12 @@ void relay_resume(struct relay *r, const struct relay_dev *dev, uint16_t stag,
 void relay_end_stalls(struct relay *r, const struct relay_dev *dev);
 /* Put the records that the guest's queue had no room for. */
 void relay_show_stalls(struct relay *r);
+
+/* request.c */
+enum iopf_verdict relay_handle_group(struct relay_dev *d, const struct iopf_group *group);
+/* The guest's PRI_RESP. Of no group of the device: no effect. */
+void relay_respond(struct relay *r, struct relay_dev *d, const struct smmuv3_front_cmd *cmd);
+/* Answer all groups of all devices. */
+void relay_end_groups(struct relay *r);
 
 #endif /* RELAY_PRIV_H */

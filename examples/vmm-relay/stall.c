@@ -50,6 +50,8 @@ relay_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, v
 	unsigned int stag = 0;
 
 	(void)domain;
+	if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
+		return relay_handle_group(d, group);
 	/* Stage 2 has all of the guest's memory: the guest's tables name an address outside. */
 	if (fault->flags & IOPF_FAULT_STAGE2)
 		return IOPF_ANSWER(IOPF_INVALID);
@@ -71,8 +73,8 @@ relay_report(struct relay *r, const struct iopf_fault *fault)
 {
 	uint64_t record[4];
 
-	/* After the deadline the stall is still outstanding for the guest. */
-	if (fault->flags & (IOPF_FAULT_EXPIRED | IOPF_FAULT_STAGE2))
+	/* After the deadline the fault is still outstanding for the guest. */
+	if (fault->flags & (IOPF_FAULT_EXPIRED | IOPF_FAULT_STAGE2 | IOPF_FAULT_PAGE_REQUEST))
 		return;
 	for (unsigned int i = 0; i < r->nb_devs; i++)
 		if (r->dev[i].sid == fault->sid) {
@@ -95,8 +97,10 @@ relay_resume(struct relay *r, const struct relay_dev *dev, uint16_t stag, enum i
 {
 	struct relay_stall *s = stag < RELAY_STALLS ? &r->stall[stag] : NULL;
 
-	if (s == NULL || dev == NULL || !s->used || !s->shown || s->dev != dev)
+	if (s == NULL || dev == NULL || !s->used || !s->shown || s->dev != dev) {
+		r->stats.refused++;
 		return;
+	}
 	answer(s, code);
 	r->stats.resumes++;
 }

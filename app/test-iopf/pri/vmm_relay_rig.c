@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include <rte_common.h>
+#include <rte_cycles.h>
 
 #include <iopf_iommu.h>
+#include <iopf_pci.h>
 
 #include "smmuv3_order.h"
 #include "smmuv3_queue.h"
@@ -30,19 +32,45 @@ vm_set_dw(struct vm *v, uint32_t offset, uint64_t value)
 	smmuv3_set_dw((uint64_t *)(void *)(v->mem + offset), value);
 }
 
+static unsigned int
+step(void)
+{
+	unsigned int n = 0;
+
+	for (unsigned int k = 0; k < VM_COUNT; k++)
+		n += vm_host.vm[k].relay != NULL ? relay_step(vm_host.vm[k].relay) : 0;
+	n += smmuv3_model_step(vm_host.m, 256);
+	return n + iopf_poll(vm_host.poller);
+}
+
 void
 vm_run(void)
 {
 	for (unsigned int idle = 0, i = 0; idle < 4; i++) {
-		unsigned int n = 0;
-
 		assert_in_range(i, 0, 100000);
-		for (unsigned int k = 0; k < VM_COUNT; k++)
-			n += vm_host.vm[k].relay != NULL ? relay_step(vm_host.vm[k].relay) : 0;
-		n += smmuv3_model_step(vm_host.m, 256);
-		n += iopf_poll(vm_host.poller);
-		idle = n == 0 ? idle + 1 : 0;
+		idle = step() == 0 ? idle + 1 : 0;
 	}
+}
+
+void
+vm_run_some(unsigned int steps)
+{
+	while (steps-- > 0)
+		step();
+}
+
+enum smmuv3_model_status
+vm_dev_wait_done(struct vm_dev *d)
+{
+	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() * 60;
+	struct smmuv3_model_done done;
+
+	while (smmuv3_model_dma_poll(d->dma, &done, 1) == 0) {
+		if (rte_rdtsc() > end)
+			fail_msg("it does not end within a minute");
+		step();
+	}
+	return done.status;
 }
 
 void
@@ -69,7 +97,9 @@ vm_sync(struct vm *v)
 void
 vm_boot(struct vm *v)
 {
-	const uint32_t queues = SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN;
+	const bool pri = vm_host.conf.pri && !vm_host.conf.no_ats;
+	const uint32_t queues = SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN |
+		(pri ? SMMUV3_CR0_PRIQEN : 0);
 
 	memset(v->mem, 0, VM_MEM_SIZE);
 	smmuv3_write32(v->regs, SMMUV3_CR0, 0);
@@ -82,6 +112,12 @@ vm_boot(struct vm *v)
 	smmuv3_write32(v->regs, SMMUV3_EVENTQ_PROD, 0);
 	smmuv3_write32(v->regs, SMMUV3_EVENTQ_CONS, 0);
 	v->evt_cons = 0;
+	if (pri) {
+		smmuv3_write64(v->regs, SMMUV3_PRIQ_BASE, vm_get_ipa(v, VM_PRIQ) | VM_PRIQ_LOG2);
+		smmuv3_write32(v->regs, SMMUV3_PRIQ_PROD, 0);
+		smmuv3_write32(v->regs, SMMUV3_PRIQ_CONS, 0);
+		v->ppr_cons = 0;
+	}
 	smmuv3_write64(v->regs, SMMUV3_STRTAB_BASE, vm_get_ipa(v, VM_STRTAB));
 	smmuv3_write32(v->regs, SMMUV3_STRTAB_BASE_CFG, 4);
 	vm_run();
@@ -91,20 +127,28 @@ vm_boot(struct vm *v)
 	vm_run();
 	assert_int_equal(smmuv3_read32(v->regs, SMMUV3_CR0ACK), queues | SMMUV3_CR0_SMMUEN);
 	vm_set_dw(v, VM_CDS, SMMUV3_CD0_V | SMMUV3_CD0_AA64 | SMMUV3_CD0_EPD1 | SMMUV3_CD0_R |
-			SMMUV3_CD0_A | SMMUV3_CD0_ASET | SMMUV3_CD0_S |
+			SMMUV3_CD0_A | SMMUV3_CD0_ASET |
+			(vm_host.conf.pri ? 0 : SMMUV3_CD0_S) |
 			SMMUV3_PUT(SMMUV3_CD0_ASID, VM_ASID) | SMMUV3_PUT(SMMUV3_CD0_T0SZ, 25) |
 			SMMUV3_PUT(SMMUV3_CD0_IPS, 2));
 	vm_set_dw(v, VM_CDS + 8, vm_get_ipa(v, VM_L1));
 	vm_set_dw(v, VM_CDS + 24, 0xff);
 	vm_set_dw(v, VM_L1 + (VM_VA(0) >> 30 & 511) * 8, vm_get_ipa(v, VM_L2) | 3);
 	vm_set_dw(v, VM_L2 + (VM_VA(0) >> 21 & 511) * 8, vm_get_ipa(v, VM_L3) | 3);
-	for (unsigned int i = 0; i < VM_DEVS; i++) {
-		vm_set_dw(v, VM_STRTAB + (VM_SID + i) * 64, SMMUV3_STE0_V |
-				SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
-				vm_get_ipa(v, VM_CDS));
-		vm_put(v, smmuv3_cmd_cfgi_ste(VM_SID + i, true));
-	}
+	for (unsigned int i = 0; i < VM_DEVS; i++)
+		vm_write_ste(v, i, pri ? SMMUV3_EATS_FULL : SMMUV3_EATS_OFF);
 	vm_sync(v);
+}
+
+void
+vm_write_ste(struct vm *v, unsigned int i, unsigned int eats)
+{
+	const uint32_t at = VM_STRTAB + (VM_SID + i) * 64;
+
+	vm_set_dw(v, at + 8, SMMUV3_PUT(SMMUV3_STE1_EATS, eats));
+	vm_set_dw(v, at, SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
+			vm_get_ipa(v, VM_CDS));
+	vm_put(v, smmuv3_cmd_cfgi_ste(VM_SID + i, true));
 }
 
 void
@@ -123,21 +167,39 @@ vm_unmap(struct vm *v, unsigned int page)
 }
 
 void
+vm_dev_write(struct vm_dev *d, unsigned int page, const void *data, size_t len)
+{
+	assert_int_equal(smmuv3_model_dma_submit(d->dma, &(struct smmuv3_model_op){
+		.type = SMMUV3_MODEL_WRITE, .addr = VM_VA(page), .buf = (void *)(uintptr_t)data,
+		.len = len }), 0);
+}
+
+void
+vm_dev_submit(struct vm_dev *d, unsigned int page, const uint64_t *value)
+{
+	vm_dev_write(d, page, value, sizeof(*value));
+	vm_run();
+}
+
+enum smmuv3_model_status
+vm_dev_take_done(struct vm_dev *d)
+{
+	struct smmuv3_model_done done;
+
+	assert_int_equal(smmuv3_model_dma_poll(d->dma, &done, 1), 1);
+	return done.status;
+}
+
+void
 vm_submit(struct vm *v, unsigned int page, const uint64_t *value)
 {
-	assert_int_equal(smmuv3_model_dma_submit(v->dev[0].dma, &(struct smmuv3_model_op){
-		.type = SMMUV3_MODEL_WRITE, .addr = VM_VA(page), .buf = (void *)(uintptr_t)value,
-		.len = sizeof(*value) }), 0);
-	vm_run();
+	vm_dev_submit(&v->dev[0], page, value);
 }
 
 enum smmuv3_model_status
 vm_take_done(struct vm *v)
 {
-	struct smmuv3_model_done done;
-
-	assert_int_equal(smmuv3_model_dma_poll(v->dev[0].dma, &done, 1), 1);
-	return done.status;
+	return vm_dev_take_done(&v->dev[0]);
 }
 
 uint64_t
@@ -150,19 +212,26 @@ vm_read_data(const struct vm *v, unsigned int at)
 }
 
 void
-vm_expect_write(struct vm *v, unsigned int page, unsigned int at)
+vm_dev_expect_write(struct vm_dev *d, unsigned int page, unsigned int at)
 {
 	static uint64_t serial = 1000;
 	const uint64_t value = serial++;
 
-	vm_submit(v, page, &value);
-	assert_int_equal(vm_take_done(v), SMMUV3_MODEL_OK);
-	assert_int_equal(vm_read_data(v, at), value);
+	vm_dev_submit(d, page, &value);
+	assert_int_equal(vm_dev_take_done(d), SMMUV3_MODEL_OK);
+	assert_int_equal(vm_read_data(d->vm, at), value);
+}
+
+void
+vm_expect_write(struct vm *v, unsigned int page, unsigned int at)
+{
+	vm_dev_expect_write(&v->dev[0], page, at);
 }
 
 uint16_t
-vm_take_stall(struct vm *v, unsigned int page)
+vm_dev_take_stall(struct vm_dev *d, unsigned int page)
 {
+	struct vm *v = d->vm;
 	struct smmuv3_evt evt;
 
 	assert_int_not_equal(smmuv3_read32(v->regs, SMMUV3_EVENTQ_PROD), v->evt_cons);
@@ -171,11 +240,44 @@ vm_take_stall(struct vm *v, unsigned int page)
 	v->evt_cons = smmuv3_q_add(VM_EVTQ_LOG2, v->evt_cons, 1);
 	smmuv3_write32(v->regs, SMMUV3_EVENTQ_CONS, v->evt_cons);
 	assert_int_equal(SMMUV3_GET(SMMUV3_EVT0_ID, evt.dw[0]), SMMUV3_F_TRANSLATION);
-	assert_int_equal(SMMUV3_GET(SMMUV3_EVT0_SID, evt.dw[0]), VM_SID);
+	assert_int_equal(SMMUV3_GET(SMMUV3_EVT0_SID, evt.dw[0]), d->vsid);
 	assert_true(evt.dw[1] & SMMUV3_EVT1_STALL);
 	assert_false(evt.dw[1] & (SMMUV3_EVT1_RNW | SMMUV3_EVT1_S2));
 	assert_int_equal(evt.dw[2], VM_VA(page));
 	return (uint16_t)SMMUV3_GET(SMMUV3_EVT1_STAG, evt.dw[1]);
+}
+
+uint16_t
+vm_take_stall(struct vm *v, unsigned int page)
+{
+	return vm_dev_take_stall(&v->dev[0], page);
+}
+
+struct smmuv3_ppr
+vm_take_ppr(struct vm *v)
+{
+	struct smmuv3_ppr ppr;
+
+	assert_int_not_equal(smmuv3_q_pos(VM_PRIQ_LOG2, smmuv3_read32(v->regs, SMMUV3_PRIQ_PROD)),
+			v->ppr_cons);
+	memcpy(&ppr, v->mem + VM_PRIQ + smmuv3_q_slot(VM_PRIQ_LOG2, v->ppr_cons) * sizeof(ppr),
+			sizeof(ppr));
+	v->ppr_cons = smmuv3_q_add(VM_PRIQ_LOG2, v->ppr_cons, 1);
+	/* An overflow is not acknowledged. */
+	smmuv3_write32(v->regs, SMMUV3_PRIQ_CONS, v->ppr_cons |
+			(smmuv3_read32(v->regs, SMMUV3_PRIQ_CONS) & SMMUV3_Q_OVFLG));
+	return ppr;
+}
+
+uint16_t
+vm_dev_take_request(struct vm_dev *d, unsigned int page)
+{
+	const struct smmuv3_ppr ppr = vm_take_ppr(d->vm);
+
+	assert_int_equal(ppr.dw[0], SMMUV3_PUT(SMMUV3_PPR0_SID, d->vsid) |
+			SMMUV3_PPR0_W | SMMUV3_PPR0_LAST);
+	assert_int_equal(ppr.dw[1] & ~SMMUV3_PPR1_PRGINDEX, VM_VA(page));
+	return (uint16_t)SMMUV3_GET(SMMUV3_PPR1_PRGINDEX, ppr.dw[1]);
 }
 
 static void
@@ -197,17 +299,84 @@ on_stage2_fault(struct iopf_domain *domain, const struct iopf_group *group, void
 	return IOPF_ANSWER(IOPF_INVALID);
 }
 
+/*
+ * The operations of a device, which is the guest's: the VMM lets it have the ATS and PRI that the
+ * guest's STE asks for.
+ */
+static int
+ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	struct vm_dev *d = ctx;
+
+	RTE_SET_USED(dev);
+	return relay_uses_ats(d->vm->relay, d->vsid) ?
+		smmuv3_model_dma_ats_enable(d->dma, stu) : 0;
+}
+
+static int
+ats_disable(struct iopf_dev *dev, void *ctx)
+{
+	struct vm_dev *d = ctx;
+
+	RTE_SET_USED(dev);
+	/* An error: it is off. */
+	smmuv3_model_dma_ats_disable(d->dma);
+	return 0;
+}
+
+static int
+pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
+{
+	struct vm_dev *d = ctx;
+
+	RTE_SET_USED(dev);
+	return relay_uses_ats(d->vm->relay, d->vsid) ? smmuv3_model_dma_pri_enable(d->dma, n) : 0;
+}
+
+static int
+pri_disable(struct iopf_dev *dev, void *ctx)
+{
+	struct vm_dev *d = ctx;
+
+	RTE_SET_USED(dev);
+	/* An error: it is off. */
+	smmuv3_model_dma_pri_disable(d->dma);
+	return 0;
+}
+
+static bool
+pri_drained(struct iopf_dev *dev, void *ctx)
+{
+	const struct vm_dev *d = ctx;
+
+	RTE_SET_USED(dev);
+	return smmuv3_model_dma_pri_drained(d->dma);
+}
+
+static const struct iopf_pci_ops pci_ops = {
+	.ats_enable = ats_enable,
+	.ats_disable = ats_disable,
+	.pri_enable = pri_enable,
+	.pri_disable = pri_disable,
+	.pri_drained = pri_drained,
+};
+
 static void
 add_dev(struct vm *v, unsigned int i, uint32_t sid)
 {
+	const bool pri = vm_host.conf.pri;
 	struct vm_dev *d = &v->dev[i];
 
-	d->dev = iopf_dev_add(vm_host.smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
+	*d = (struct vm_dev){ .vm = v, .vsid = VM_SID + i };
+	d->dev = iopf_dev_add(vm_host.smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+		.recover = pri ? IOPF_PRI : IOPF_STALL, .pri_requests = pri ? VM_CREDITS : 0,
+		.pci = pri ? &pci_ops : NULL, .ctx = d });
 	assert_non_null(d->dev);
-	d->dma = smmuv3_model_dma_create(vm_host.m, &(struct smmuv3_model_dma_conf){ .sid = sid });
+	d->dma = smmuv3_model_dma_create(vm_host.m, &(struct smmuv3_model_dma_conf){ .sid = sid,
+		.kind = pri ? SMMUV3_MODEL_DMA_ATS : SMMUV3_MODEL_DMA_PLAIN, .group_pages = 4 });
 	assert_non_null(d->dma);
-	assert_int_equal(relay_add_dev(v->relay, VM_SID + i, d->dev, sid), 0);
-	assert_int_equal(relay_add_dev(v->relay, VM_SID + i, d->dev, sid), -EINVAL);
+	assert_int_equal(relay_add_dev(v->relay, d->vsid, d->dev, sid), 0);
+	assert_int_equal(relay_add_dev(v->relay, d->vsid, d->dev, sid), -EINVAL);
 	assert_int_equal(relay_add_dev(v->relay, 16, d->dev, sid), -EINVAL);
 }
 
@@ -232,27 +401,29 @@ add_vm(struct vm *v, uint32_t sid)
 	assert_non_null(v->stage2);
 	v->relay = relay_create(&(struct relay_conf){ .iommu = vm_host.smmu, .parent = v->stage2,
 		.regs = v->regs, .regs_size = v->page.regs_size, .mem_addr = v->page.mem_addr,
-		.mem = v->mem, .mem_size = VM_MEM_SIZE });
+		.mem = v->mem, .mem_size = VM_MEM_SIZE, .no_ats = vm_host.conf.no_ats,
+		.deadline_ms = v == vm_host.vm ? vm_host.conf.deadline_ms : 0 });
 	assert_non_null(v->relay);
 	for (unsigned int i = 0; i < VM_DEVS; i++)
 		add_dev(v, i, sid + i);
 }
 
-int
-vm_setup(void **state)
+void
+vm_open(const struct vm_conf *conf)
 {
 	uint64_t addr;
 
-	(void)state;
-	memset(&vm_host, 0, sizeof(vm_host));
+	vm_host = (struct vm_host){ .conf = *conf };
 	vm_host.m = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "relay",
-		.features = SMMUV3_MODEL_S2, .choices = SMMUV3_MODEL_STICKY_TLB,
+		.features = SMMUV3_MODEL_S2 |
+			(conf->pri ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0),
+		.choices = SMMUV3_MODEL_STICKY_TLB,
 		.harsh = SMMUV3_MODEL_HARSH_ASIDS | SMMUV3_MODEL_HARSH_LATE });
 	assert_non_null(vm_host.m);
 	vm_host.smmu = iopf_iommu_open("smmuv3,model=relay");
 	assert_non_null(vm_host.smmu);
 	assert_int_equal(iopf_iommu_configure(vm_host.smmu, &(struct iopf_iommu_conf){
-		.report = on_report }), 0);
+		.report = on_report, .partial_ms = conf->partial_ms }), 0);
 	vm_host.arena = (struct arena){ .mem = aligned_alloc(1 << 16, ARENA_SIZE),
 		.size = ARENA_SIZE };
 	memset(vm_host.arena.mem, 0, ARENA_SIZE);
@@ -262,6 +433,13 @@ vm_setup(void **state)
 	assert_int_equal(iopf_iommu_start(vm_host.smmu), 0);
 	for (unsigned int i = 0; i < VM_COUNT; i++)
 		add_vm(&vm_host.vm[i], 8 + i * VM_DEVS);
+}
+
+int
+vm_setup(void **state)
+{
+	(void)state;
+	vm_open(&(struct vm_conf){ .pri = false });
 	return 0;
 }
 

@@ -11,6 +11,7 @@
  * CD.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <iopf.h>
@@ -31,6 +32,8 @@
 #define VM_VA(page)	(UINT64_C(0x1234400000) + (uint64_t)(page) * VM_PAGE)
 #define VM_CMDQ_LOG2	6
 #define VM_EVTQ_LOG2	5
+#define VM_PRIQ_LOG2	5
+#define VM_CREDITS	64u		/* page requests of a device */
 
 /* Offsets in the guest's memory. */
 #define VM_CMDQ		0x10000u
@@ -40,6 +43,7 @@
 #define VM_L1		0x14000u
 #define VM_L2		0x15000u
 #define VM_L3		0x16000u
+#define VM_PRIQ		0x17000u
 #define VM_DATA		0x20000u
 
 /* nG, AF, ISH, unprivileged, RW */
@@ -47,6 +51,8 @@
 
 /* A device of a guest. */
 struct vm_dev {
+	struct vm *vm;
+	uint32_t vsid;
 	struct iopf_dev *dev;
 	struct smmuv3_model_dma *dma;
 };
@@ -58,10 +64,18 @@ struct vm {
 	struct vm_dev dev[VM_DEVS];
 	struct relay *relay;
 	uint8_t *regs, *mem;
-	uint32_t evt_cons;
+	uint32_t evt_cons, ppr_cons;
+};
+
+struct vm_conf {
+	bool pri;		/* the devices have ATS and PRI, and the guests use both */
+	bool no_ats;		/* of the relay of each guest */
+	uint32_t deadline_ms;	/* of the relay of guest 0 */
+	uint32_t partial_ms;	/* of the host's SMMU */
 };
 
 struct vm_host {
+	struct vm_conf conf;
 	struct smmuv3_model *m;
 	struct iopf_iommu *smmu;
 	struct iopf_poller *poller;
@@ -72,12 +86,16 @@ struct vm_host {
 extern struct vm_host vm_host;
 
 /* Of a test: the host's SMMU is started, and no guest has booted. */
+void vm_open(const struct vm_conf *conf);
+/* The same with the defaults. */
 int vm_setup(void **state);
 /* Fails the test if driver or SMMU of the host made a mistake. */
 int vm_teardown(void **state);
 
 /* Everything that the guests have written takes effect, and everything of their devices happens. */
 void vm_run(void);
+/* The same for a part of it, where a device never rests. */
+void vm_run_some(unsigned int steps);
 
 /* The guest's memory, by offset. */
 uint64_t vm_get_ipa(const struct vm *v, uint32_t offset);
@@ -85,6 +103,8 @@ void vm_set_dw(struct vm *v, uint32_t offset, uint64_t value);
 
 /* Switch the virtual SMMU on, with the devices' STEs, the CD and tables. No page is mapped. */
 void vm_boot(struct vm *v);
+/* The STE of device @p i as boot writes it, with this EATS, and its CFGI_STE. */
+void vm_write_ste(struct vm *v, unsigned int i, unsigned int eats);
 /* VA page @p page is at data page @p at. */
 void vm_map(struct vm *v, unsigned int page, unsigned int at);
 void vm_unmap(struct vm *v, unsigned int page);
@@ -95,7 +115,15 @@ extern const struct smmuv3_cmd vm_sync_cmd;
 /* Write a SYNC, which has to complete. */
 void vm_sync(struct vm *v);
 
-/* A write of device 0; and its end. */
+/* Start a write of a device. */
+void vm_dev_write(struct vm_dev *d, unsigned int page, const void *data, size_t len);
+/* A write of a device, and everything that happens then; and its end. */
+void vm_dev_submit(struct vm_dev *d, unsigned int page, const uint64_t *value);
+enum smmuv3_model_status vm_dev_take_done(struct vm_dev *d);
+/* Go on until one ends, whatever time passes. Fails after a minute. */
+enum smmuv3_model_status vm_dev_wait_done(struct vm_dev *d);
+void vm_dev_expect_write(struct vm_dev *d, unsigned int page, unsigned int at);
+/* The same of device 0. */
 void vm_submit(struct vm *v, unsigned int page, const uint64_t *value);
 enum smmuv3_model_status vm_take_done(struct vm *v);
 /* The first bytes of a data page. */
@@ -104,5 +132,11 @@ uint64_t vm_read_data(const struct vm *v, unsigned int at);
 void vm_expect_write(struct vm *v, unsigned int page, unsigned int at);
 /* The next record of the guest's event queue is a stall of device 0 at @p page: its STAG. */
 uint16_t vm_take_stall(struct vm *v, unsigned int page);
+/* The same of device @p d. */
+uint16_t vm_dev_take_stall(struct vm_dev *d, unsigned int page);
+/* The next record of the guest's page request queue, which must have one. */
+struct smmuv3_ppr vm_take_ppr(struct vm *v);
+/* It is a group of one request of this device at @p page, to write: its PRG index. */
+uint16_t vm_dev_take_request(struct vm_dev *d, unsigned int page);
 
 #endif /* VMM_RELAY_RIG_H */
