@@ -238,6 +238,13 @@ smmuv3_front_request(struct smmuv3_front *f, const uint64_t record[2])
 	}
 }
 
+void
+smmuv3_front_irq_fd(struct smmuv3_front *f, enum smmuv3_model_irq irq, int fd)
+{
+	if (f != NULL && (unsigned int)irq < SMMUV3_MODEL_NB_IRQS)
+		atomic_store_explicit(&f->fe.irq_fd[irq], fd, memory_order_relaxed);
+}
+
 bool
 smmuv3_front_is_on(const struct smmuv3_front *f)
 {
@@ -257,6 +264,12 @@ smmuv3_front_strtab(const struct smmuv3_front *f, uint64_t *base, uint32_t *cfg)
 		*base = f != NULL ? f->fe.val[SMMUV3_FE_STRTAB_BASE] : 0;
 	if (cfg != NULL)
 		*cfg = f != NULL ? (uint32_t)f->fe.val[SMMUV3_FE_STRTAB_BASE_CFG] : 0;
+}
+
+bool
+smmuv3_front_records_sids(const struct smmuv3_front *f)
+{
+	return f != NULL && f->fe.val[SMMUV3_FE_CR2] & SMMUV3_CR2_RECINVSID;
 }
 
 int

@@ -150,6 +150,13 @@ int smmuv3_front_event(struct smmuv3_front *f, const uint64_t record[4]);
  */
 int smmuv3_front_request(struct smmuv3_front *f, const uint64_t record[2]);
 
+/**
+ * As smmuv3_model_irq_fd(): the front end writes the eventfd on each edge of this wired interrupt.
+ * Interrupts with an MSI address are stores to the guest's memory instead. Any thread; a step that
+ * runs meanwhile may still write the former eventfd.
+ */
+void smmuv3_front_irq_fd(struct smmuv3_front *f, enum smmuv3_model_irq irq, int fd);
+
 /** Has the SMMU acknowledged SMMUEN = 1? */
 bool smmuv3_front_is_on(const struct smmuv3_front *f);
 
@@ -158,6 +165,9 @@ bool smmuv3_front_bypasses(const struct smmuv3_front *f);
 
 /** STRTAB_BASE and STRTAB_BASE_CFG; they do not change while the SMMU is on. */
 void smmuv3_front_strtab(const struct smmuv3_front *f, uint64_t *base, uint32_t *cfg);
+
+/** CR2.RECINVSID: is C_BAD_STREAMID recorded? It does not change while the SMMU is on. */
+bool smmuv3_front_records_sids(const struct smmuv3_front *f);
 
 /**
  * Read the guest's memory, 8 bytes at a time, each at once.

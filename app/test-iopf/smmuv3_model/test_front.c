@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "smmuv3_cmd.h"
 #include "smmuv3_front.h"
@@ -460,6 +462,92 @@ test_page_requests_overflow_until_it_is_acknowledged(void **state)
 	teardown(&v, 0);
 }
 
+/* The edges of a wire since the last call. */
+static uint64_t
+take_edges(int fd)
+{
+	uint64_t n = 0;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+static void
+enable_irqs(struct vmm *v)
+{
+	smmuv3_write32(v->regs, SMMUV3_IRQ_CTRL, (uint32_t)(SMMUV3_IRQ_CTRL_GERROR |
+			SMMUV3_IRQ_CTRL_PRIQ | SMMUV3_IRQ_CTRL_EVENTQ));
+	smmuv3_write32(v->regs, SMMUV3_CR0, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_EVENTQEN |
+			SMMUV3_CR0_PRIQEN | SMMUV3_CR0_SMMUEN);
+	smmuv3_front_step(v->f, 64);
+}
+
+static void
+test_wired_interrupts_reach_the_vmm(void **state)
+{
+	const uint64_t event[4] = { 0x10 }, request[2] = { 8 };
+	int fd[SMMUV3_MODEL_NB_IRQS];
+	struct vmm v;
+
+	(void)state;
+	setup(&v);
+	for (unsigned int i = 0; i < SMMUV3_MODEL_NB_IRQS; i++) {
+		fd[i] = eventfd(0, EFD_NONBLOCK);
+		smmuv3_front_irq_fd(v.f, i, fd[i]);
+	}
+	/* Not enabled. */
+	assert_int_equal(smmuv3_front_event(v.f, event), 0);
+	assert_int_equal(take_edges(fd[SMMUV3_MODEL_IRQ_EVTQ]), 0);
+	smmuv3_write32(v.regs, SMMUV3_EVENTQ_CONS, 1);
+	enable_irqs(&v);
+	/* When a queue is not empty any more. */
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(smmuv3_front_event(v.f, event), 0);
+		assert_int_equal(take_edges(fd[SMMUV3_MODEL_IRQ_EVTQ]), i == 0);
+		assert_int_equal(smmuv3_front_request(v.f, request), 0);
+		assert_int_equal(take_edges(fd[SMMUV3_MODEL_IRQ_PRIQ]), i == 0);
+	}
+	put(&v, (struct smmuv3_cmd){ .dw = { SMMUV3_OP_SYNC |
+			SMMUV3_PUT(SMMUV3_SYNC0_CS, SMMUV3_SYNC_CS_IRQ), 0 } });
+	smmuv3_front_step(v.f, 64);
+	assert_int_equal(take_edges(fd[SMMUV3_MODEL_IRQ_CMD_SYNC]), 1);
+	assert_int_equal(take_edges(fd[SMMUV3_MODEL_IRQ_GERROR]), 0);
+	v.refuse = 1;
+	put(&v, make_tagged(1));
+	smmuv3_front_step(v.f, 64);
+	assert_int_equal(take_edges(fd[SMMUV3_MODEL_IRQ_GERROR]), 1);
+	/* Removed. */
+	smmuv3_front_irq_fd(v.f, SMMUV3_MODEL_IRQ_EVTQ, -1);
+	smmuv3_write32(v.regs, SMMUV3_EVENTQ_CONS, 3);
+	assert_int_equal(smmuv3_front_event(v.f, event), 0);
+	assert_int_equal(take_edges(fd[SMMUV3_MODEL_IRQ_EVTQ]), 0);
+	teardown(&v, 0);
+	for (unsigned int i = 0; i < SMMUV3_MODEL_NB_IRQS; i++)
+		close(fd[i]);
+}
+
+static void
+test_an_msi_address_replaces_the_wire(void **state)
+{
+	const uint64_t event[4] = { 0x10 };
+	int fd = eventfd(0, EFD_NONBLOCK);
+	struct vmm v;
+	uint32_t word;
+
+	(void)state;
+	setup(&v);
+	smmuv3_front_irq_fd(v.f, SMMUV3_MODEL_IRQ_EVTQ, fd);
+	smmuv3_write64(v.regs, SMMUV3_EVENTQ_IRQ_CFG0, MEM + 0x30000);
+	smmuv3_write32(v.regs, SMMUV3_EVENTQ_IRQ_CFG1, 0x77);
+	smmuv3_front_step(v.f, 64);
+	enable_irqs(&v);
+	assert_int_equal(smmuv3_front_event(v.f, event), 0);
+	memcpy(&word, v.mem + 0x30000, sizeof(word));
+	assert_int_equal(word, 0x77);
+	assert_int_equal(take_edges(fd), 0);
+	teardown(&v, 0);
+	close(fd);
+}
+
 static void
 test_on_and_off_are_told_before_they_are_acknowledged(void **state)
 {
@@ -474,12 +562,15 @@ test_on_and_off_are_told_before_they_are_acknowledged(void **state)
 	smmuv3_write32(v.regs, SMMUV3_GBPA, SMMUV3_GBPA_ABORT | SMMUV3_GBPA_UPDATE);
 	smmuv3_write64(v.regs, SMMUV3_STRTAB_BASE, MEM + 0x40000);
 	smmuv3_write32(v.regs, SMMUV3_STRTAB_BASE_CFG, 5);
+	assert_false(smmuv3_front_records_sids(v.f));
+	smmuv3_write32(v.regs, SMMUV3_CR2, SMMUV3_CR2_RECINVSID);
 	smmuv3_write32(v.regs, SMMUV3_CR0, SMMUV3_CR0_CMDQEN | SMMUV3_CR0_SMMUEN);
 	smmuv3_front_step(v.f, 64);
 	assert_true(smmuv3_front_is_on(v.f));
 	assert_false(smmuv3_front_bypasses(v.f));
 	assert_int_equal(v.nb_on, 1);
 	assert_int_equal(v.strtab, MEM + 0x40000);
+	assert_true(smmuv3_front_records_sids(v.f));
 	/* The guest may not change them now: the VMM does not see that it tries. */
 	smmuv3_write64(v.regs, SMMUV3_STRTAB_BASE, MEM);
 	smmuv3_front_step(v.f, 64);
@@ -569,6 +660,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stall_records_wait_for_room_and_others_overflow),
 	cmocka_unit_test(test_a_record_outside_of_the_guests_memory_aborts),
 	cmocka_unit_test(test_page_requests_overflow_until_it_is_acknowledged),
+	cmocka_unit_test(test_wired_interrupts_reach_the_vmm),
+	cmocka_unit_test(test_an_msi_address_replaces_the_wire),
 	cmocka_unit_test(test_on_and_off_are_told_before_they_are_acknowledged),
 	cmocka_unit_test(test_the_vmm_reads_the_guests_memory_and_no_other),
 	cmocka_unit_test(test_a_wrong_configuration_makes_no_front_end),
