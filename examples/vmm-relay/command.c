@@ -171,6 +171,8 @@ relay_sync(void *ctx)
 	struct relay *r = ctx;
 	bool failed = r->atc_failed;
 
+	if (!relay_finish_stes(r))
+		return SMMUV3_FRONT_WAIT;
 	r->atc_failed = false;
 	return failed ? SMMUV3_FRONT_ATC : SMMUV3_FRONT_DONE;
 }

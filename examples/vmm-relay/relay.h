@@ -8,11 +8,12 @@
  * The virtual SMMU of one guest. Its registers and queues are a front end (smmuv3_front.h) over the
  * guest's memory, its translation is a nested domain of the host's SMMU for each device:
  *
- *	guest  STE of vSID          -> relay.c   a nested domain behind the guest's stage 2
+ *	guest  STE of vSID          -> ste.c     a nested domain behind the guest's stage 2
  *	guest  CFGI_CD, TLBI ...    -> command.c iopf_invalidate_guest(), as arrays
  *	guest  RESUME, PRI_RESP     -> command.c iopf_group_respond()
  *	host   fault of a device    -> stall.c   event record with vSID and a STAG of the guest's
  *	host   page request group   -> request.c page requests with vSID and the guest's PRG index
+ *	host   aborted access       -> event.c   event record with vSID
  *
  * One thread calls relay_step() and polls the host's SMMU, so no state here has a lock. A device is
  * cut off until the guest has written an STE for it. What the guest gets wrong is refused where the
@@ -30,6 +31,7 @@
 #include <iopf.h>
 
 struct relay;
+struct smmuv3_front;
 
 struct relay_conf {
 	struct iopf_iommu *iommu;	/* the host's */
@@ -41,6 +43,8 @@ struct relay_conf {
 	size_t mem_size;
 	uint32_t deadline_ms;		/* for the answer to a stall or a page request [never] */
 	bool no_ats;			/* show the guest no ATS and no PRI [as the host's SMMU] */
+	uint32_t no_features;		/* SMMUV3_MODEL_NO_*, of smmuv3_model.h: what the host's
+					 * SMMU lacks, the guest's must lack too [0] */
 };
 
 /* NULL with errno. */
@@ -48,7 +52,11 @@ struct relay *relay_create(const struct relay_conf *conf);
 /* All devices are cut off. Not inside of a handler. 0 or -errno: call it again. */
 int relay_destroy(struct relay *r);
 
-/* Give the guest a device of the host's, as @p vsid. 0, or -ENOSPC, -EINVAL. */
+/*
+ * Give the guest a device of the host's, as @p vsid, of at most 16 bits. The guest's SMMU has as many
+ * PASIDs as the host's: add the device with all of them, or the guest must not use the rest. 0, or
+ * -ENOSPC, -EINVAL.
+ */
 int relay_add_dev(struct relay *r, uint32_t vsid, struct iopf_dev *dev, uint32_t sid);
 
 /* Process what the guest has written. Returns the units of work done. */
@@ -65,6 +73,9 @@ bool relay_uses_ats(struct relay *r, uint32_t vsid);
 
 /* From iopf_iommu_conf.report: an event that needs no answer. */
 void relay_report(struct relay *r, const struct iopf_fault *fault);
+
+/* For its wired interrupts (smmuv3_front_irq_fd()) and the guest's errors (smmuv3_front_error()). */
+struct smmuv3_front *relay_get_front(struct relay *r);
 
 /* Stalls that the guest has not answered. */
 unsigned int relay_count_stalls(const struct relay *r);

@@ -14,7 +14,7 @@
 #include "relay.h"
 
 #define RELAY_DEVS	8
-#define RELAY_SID_BITS	4	/* of the virtual SMMU */
+#define RELAY_SID_BITS	16	/* of the virtual SMMU */
 #define RELAY_STALLS	64	/* STALL_MAX of the virtual SMMU */
 #define RELAY_GROUPS	512	/* all PRG indices of a device [8.1] */
 
@@ -25,13 +25,23 @@ struct relay_group {
 	uint64_t id;
 };
 
+/* What the guest's SMMU finds for a StreamID. */
+struct relay_ste {
+	uint64_t dw[2];			/* words 0 and 1; 0: there is no valid STE */
+	uint8_t event;			/* of an access that has no valid STE; 0: none */
+	uint64_t fetch_addr;		/* of F_STE_FETCH */
+};
+
 struct relay_dev {
 	struct relay *relay;
 	uint32_t vsid, sid;
 	struct iopf_dev *dev;
-	uint64_t ste[2];		/* of the guest, that domain was made from */
+	struct relay_ste ste;		/* that domain was made from */
 	_Atomic bool ats;		/* ste allows ATS: the device has an ATC */
 	struct iopf_domain *domain;	/* that it has: nested, the parent, or NULL */
+	struct iopf_domain *former;	/* that is not released yet, or NULL */
+	uint8_t event;			/* of an access while it is cut off; 0: none */
+	bool late;			/* the host does not follow the STE yet: a SYNC waits */
 	struct relay_group group[RELAY_GROUPS];
 };
 
@@ -55,8 +65,18 @@ struct relay {
 
 /* NULL: the guest has no such device. */
 struct relay_dev *relay_find_dev(struct relay *r, uint32_t vsid);
-/* The guest may have changed the STE of the device. */
+
+/* ste.c */
+/* The guest may have changed the STE of the device, or CDs that were found through it. */
 void relay_update_ste(struct relay_dev *d);
+/* Try again what an update could not do. False: something is left. */
+bool relay_finish_stes(struct relay *r);
+/* 0: no access of the device reaches memory, and none is stalled. Or -errno: call it again. */
+int relay_cut_off(struct relay_dev *d);
+
+/* event.c: the guest's record of a fault of stage 1. False: it has none. */
+bool relay_make_record(const struct relay_dev *d, const struct iopf_fault *fault,
+		uint64_t record[4]);
 
 /* command.c: operations of the front end. */
 unsigned int relay_execute(void *ctx, const struct smmuv3_front_cmd *cmds, unsigned int n,

@@ -10,22 +10,6 @@
 #include "relay_priv.h"
 #include "smmuv3_spec.h"
 
-static void
-make_record(const struct relay_dev *d, const struct iopf_fault *fault, uint64_t record[4])
-{
-	record[0] = SMMUV3_PUT(SMMUV3_EVT0_ID, fault->raw_id) |
-		SMMUV3_PUT(SMMUV3_EVT0_SID, d->vsid);
-	record[1] = SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_IN);
-	if (fault->perm & IOPF_PERM_PRIV)
-		record[1] |= SMMUV3_EVT1_PNU;
-	if (fault->perm & IOPF_PERM_EXEC)
-		record[1] |= SMMUV3_EVT1_IND;
-	if (!(fault->perm & IOPF_PERM_WRITE))
-		record[1] |= SMMUV3_EVT1_RNW;
-	record[2] = fault->addr;
-	record[3] = 0;
-}
-
 /* A stall's record waits for room in the guest's queue. */
 static void
 show_stall(struct relay *r, struct relay_stall *s)
@@ -61,26 +45,11 @@ relay_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, v
 	if (stag == RELAY_STALLS)
 		return IOPF_ANSWER(IOPF_INVALID);
 	r->stall[stag] = (struct relay_stall){ .used = true, .dev = d, .group = group->id };
-	make_record(d, fault, r->stall[stag].record);
+	relay_make_record(d, fault, r->stall[stag].record);
 	r->stall[stag].record[1] |= SMMUV3_EVT1_STALL | SMMUV3_PUT(SMMUV3_EVT1_STAG, stag);
 	show_stall(r, &r->stall[stag]);
 	r->stats.stalls++;
 	return IOPF_TAKEN;
-}
-
-void
-relay_report(struct relay *r, const struct iopf_fault *fault)
-{
-	uint64_t record[4];
-
-	/* After the deadline the fault is still outstanding for the guest. */
-	if (fault->flags & (IOPF_FAULT_EXPIRED | IOPF_FAULT_STAGE2 | IOPF_FAULT_PAGE_REQUEST))
-		return;
-	for (unsigned int i = 0; i < r->nb_devs; i++)
-		if (r->dev[i].sid == fault->sid) {
-			make_record(&r->dev[i], fault, record);
-			smmuv3_front_event(r->front, record);
-		}
 }
 
 /* The library refuses an answer to what is answered already: by its deadline, or by a detach. */

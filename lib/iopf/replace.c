@@ -116,10 +116,11 @@ attachment_replace(struct iopf_attachment *old, struct iopf_attachment *next)
 	atomic_thread_fence(memory_order_seq_cst);
 	ret = iommu->driver->ops.replace(iommu->priv, old->priv, next->hw, &next->priv);
 	if (next->priv == NULL) {
-		IOPF_LOG(ERR, "%s: the driver could not replace %s by %s at %s (%s): %s stays "
-				"attached", dev->name, old->domain->name, next->domain->name,
-				iopf_pasid_text(text, next->pasid), strerror(-ret),
-				old->domain->name);
+		/* A guest that writes illegal STEs causes this line. */
+		IOPF_LOG_LIMITED(&dev->log, "%s: the driver could not replace %s by %s at %s "
+				"(%s): %s stays attached", dev->name, old->domain->name,
+				next->domain->name, iopf_pasid_text(text, next->pasid),
+				strerror(-ret), old->domain->name);
 		attachment_withdraw_next(old, next);
 		iopf_domain_handle_put(next->domain, iommu);
 		iopf_attachment_discard(next);

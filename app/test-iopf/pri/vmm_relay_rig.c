@@ -369,6 +369,7 @@ add_dev(struct vm *v, unsigned int i, uint32_t sid)
 
 	*d = (struct vm_dev){ .vm = v, .vsid = VM_SID + i };
 	d->dev = iopf_dev_add(vm_host.smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+		.nb_pasids = 16,
 		.recover = pri ? IOPF_PRI : IOPF_STALL, .pri_requests = pri ? VM_CREDITS : 0,
 		.pci = pri ? &pci_ops : NULL, .ctx = d });
 	assert_non_null(d->dev);
@@ -377,7 +378,7 @@ add_dev(struct vm *v, unsigned int i, uint32_t sid)
 	assert_non_null(d->dma);
 	assert_int_equal(relay_add_dev(v->relay, d->vsid, d->dev, sid), 0);
 	assert_int_equal(relay_add_dev(v->relay, d->vsid, d->dev, sid), -EINVAL);
-	assert_int_equal(relay_add_dev(v->relay, 16, d->dev, sid), -EINVAL);
+	assert_int_equal(relay_add_dev(v->relay, 1u << 16, d->dev, sid), -EINVAL);
 }
 
 static void
