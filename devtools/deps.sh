@@ -11,9 +11,8 @@ RUN="gcc libc6-dev make meson ninja-build pkg-config python3
 	libdpdk-dev liburcu-dev libnuma-dev libcjson-dev libssl-dev zlib1g-dev"
 CHECK="g++ clang libclang-rt-14-dev|libclang-rt-dev libcmocka-dev spin git valgrind mmdebstrap
 	doxygen graphviz python3-sphinx"
-LAB="gcc libc6-dev make meson ninja-build pkg-config python3 gcc-aarch64-linux-gnu
-	libc6-dev-arm64-cross qemu-system-arm mmdebstrap cpio flex bison bc libssl-dev
-	xz-utils device-tree-compiler"
+LAB="$RUN gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm mmdebstrap cpio flex
+	bison bc xz-utils device-tree-compiler"
 
 case "${1:-}" in
 run) want=$RUN ;;

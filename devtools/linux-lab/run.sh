@@ -120,6 +120,24 @@ if ! make -f "$lab/Makefile" -C "$build" -j "$jobs" TOP="$top" KERNEL="$kernel" 
 	die "the build in $build failed, see above"
 fi
 
+# The program of rows with the option relay has the whole project.
+build_relay() {
+	local dir=$build/relay
+	[ -f "$dir/build.ninja" ] || meson setup -Dtests=disabled "$dir" "$top" || return
+	ninja -C "$dir" -j "$jobs" devtools/linux-lab/linux-lab-relay
+}
+
+is_relay() {
+	find_row "$1" && [[ " $model " == *" relay "* ]]
+}
+
+for row in "${rows[@]}"; do
+	is_relay "$row" || continue
+	build_relay >"$work/log" 2>&1 && break
+	grep -E 'error|Error|ERROR|warning|undefined' "$work/log" | head -n 40 >&2
+	die "the build in $build/relay failed, see above"
+done
+
 # boot NAME SMMU: boot once, with the files in $work/NAME.
 boot() {
 	ln -s "$kernel/Image" "$build/initramfs.gz" "$work/$1/"
@@ -127,8 +145,12 @@ boot() {
 }
 
 run_row() {
-	find_row "$1"
-	if boot "$1" "$build/smmu"; then
+	local program=$build/smmu
+	if is_relay "$1"; then
+		program=$build/relay/devtools/linux-lab/linux-lab-relay
+		model=${model/relay/}
+	fi
+	if boot "$1" "$program"; then
 		"$lab/verdict.py" "$1" "$tests" "$work/$1" "$lab/expected"
 	else
 		echo "[  FAILED  ] $1: the row did not start, see above"

@@ -2,11 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The host's side of the Linux lab: the software SMMUv3 with its registers in the memory of QEMU's
- * guest, and endpoints that do DMA on request of the guest's test driver.
- *
- * The model is unmodified: the page of the guest's RAM that the device tree gives to the SMMU is
- * mapped over the model's register page, and all of the RAM is one window.
+ * The host's side of the Linux lab: an SMMUv3 with its registers in the memory of QEMU's guest, and
+ * endpoints that do DMA on request of the guest's test driver. The SMMU is the software one (smmu.c),
+ * or the virtual one of examples/vmm-relay (../relay/smmu.c): two programs.
  */
 
 #include <errno.h>
@@ -59,11 +57,14 @@ reg(struct lab_host *h, uint32_t offset)
 	return (_Atomic uint32_t *)(h->regs + offset);
 }
 
+/* Aligned, so that a stage 2 of the memory can have blocks. */
 static bool
 map_ram(struct lab_host *h, const char *path)
 {
+	const size_t align = 2 << 20;
 	int fd = open(path, O_RDWR);
 	struct stat st;
+	uint8_t *room;
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		fprintf(stderr, "host: %s: %s\n", path, strerror(errno));
@@ -74,19 +75,19 @@ map_ram(struct lab_host *h, const char *path)
 		fprintf(stderr, "host: %s is not the memory of a 1 GiB guest\n", path);
 		return false;
 	}
-	h->ram = mmap(NULL, h->ram_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	h->regs = smmuv3_model_regs(h->model);
-	if (h->ram == MAP_FAILED)
+	room = mmap(NULL, h->ram_size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (room == MAP_FAILED)
 		return false;
-	memset(h->ram + (LAB_MAILBOX - LAB_RAM), 0, LAB_MAILBOX_SIZE);
-	memcpy(h->ram + (LAB_REGS - LAB_RAM), h->regs, LAB_REGS_SIZE);
-	if (mmap(h->regs, LAB_REGS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-			LAB_REGS - LAB_RAM) != h->regs) {
-		fprintf(stderr, "host: cannot map the registers: %s\n", strerror(errno));
+	room += -(uintptr_t)room & (align - 1);
+	h->ram = mmap(room, h->ram_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	close(fd);
+	if (h->ram == MAP_FAILED) {
+		fprintf(stderr, "host: cannot map %s: %s\n", path, strerror(errno));
 		return false;
 	}
-	close(fd);
-	return smmuv3_model_mem_add(h->model, LAB_RAM, h->ram, h->ram_size) == 0;
+	memset(h->ram + (LAB_MAILBOX - LAB_RAM), 0, LAB_MAILBOX_SIZE);
+	h->regs = h->ram + (LAB_REGS - LAB_RAM);
+	return true;
 }
 
 /* The SMMU is on before Linux starts, as firmware or a crashed kernel may leave it. */
@@ -107,7 +108,7 @@ switch_on(struct lab_host *h)
 static void
 read_early(struct lab_host *h)
 {
-	struct smmuv3_model_dma_conf conf = { .sid = h->opt.early_sid };
+	struct smmuv3_model_dma_conf conf = { .sid = lab_smmu_get_sid(h->opt.early_sid) };
 	struct smmuv3_model_dma *dma;
 	uint32_t word;
 	int ret;
@@ -117,7 +118,8 @@ read_early(struct lab_host *h)
 	h->opt.early = false;
 	dma = smmuv3_model_dma_create(h->model, &conf);
 	ret = smmuv3_model_dma_read(dma, &word, 0, sizeof(word));
-	lab_say("early read of StreamID %u: %s\n", conf.sid, ret == 0 ? "done" : strerror(-ret));
+	lab_say("early read of StreamID %u: %s\n", h->opt.early_sid,
+		ret == 0 ? "done" : strerror(-ret));
 	smmuv3_model_dma_destroy(dma);
 }
 
@@ -184,20 +186,16 @@ main(int argc, char **argv)
 	}
 	if (!lab_parse(&h.opt, argc - 4, argv + 4))
 		return 2;
-	h.model = smmuv3_model_create(&h.opt.conf);
-	if (h.model == NULL) {
-		fprintf(stderr, "host: cannot create the SMMU: %s\n", strerror(errno));
-		return 2;
-	}
-	if (!map_ram(&h, argv[1]) || !lab_qemu_connect(&h, argv[2], argv[3]))
+	if (!map_ram(&h, argv[1]) || !lab_smmu_start(&h) ||
+			!lab_qemu_connect(&h, argv[2], argv[3]))
 		return 1;
 	lab_irqs_start(&h);
-	smmuv3_model_start(h.model, -1);
 	if (h.opt.preon)
 		switch_on(&h);
 	if (!lab_qemu_run(&h))
 		return 1;
 	serve_guest(&h);
+	lab_smmu_stop(&h);
 	lab_irqs_stop(&h);
 	print_end(&h);
 	lab_qemu_quit(&h);

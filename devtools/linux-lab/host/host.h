@@ -27,7 +27,7 @@ struct lab_host {
 	struct smmuv3_model *model;
 	uint8_t *ram;
 	size_t ram_size;
-	uint8_t *regs;
+	uint8_t *regs;		/* in ram */
 	int qmp;
 	atomic_bool stop;	/* QEMU has ended, or the limit is over */
 	bool done;		/* LAB_END was received */
@@ -40,6 +40,13 @@ double lab_now(void);
 /* Returns false after logging an error. */
 bool lab_parse(struct lab_options *opt, int argc, char **argv);
 void lab_usage(void);
+
+/* smmu.c, or ../relay/smmu.c: the SMMU that the guest drives. Sets h->model: its endpoints'. */
+bool lab_smmu_start(struct lab_host *h);
+void lab_smmu_stop(struct lab_host *h);
+/* The StreamID of an endpoint in h->model. */
+uint32_t lab_smmu_get_sid(uint32_t sid);
+void lab_smmu_set_irq(struct lab_host *h, enum smmuv3_model_irq irq, int fd);
 
 /* qemu.c */
 bool lab_qemu_connect(struct lab_host *h, const char *qtest, const char *qmp);

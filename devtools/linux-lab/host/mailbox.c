@@ -40,7 +40,7 @@ static struct smmuv3_model_dma_conf
 conf_of(const struct lab_mailbox *mb)
 {
 	return (struct smmuv3_model_dma_conf){
-		.sid = mb->sid,
+		.sid = lab_smmu_get_sid(mb->sid),
 		.has_ssid = mb->has_pasid,
 		.ssid = mb->has_pasid ? mb->pasid : 0,
 		.kind = mb->ats ? SMMUV3_MODEL_DMA_ATS : SMMUV3_MODEL_DMA_PLAIN,

@@ -160,7 +160,7 @@ irq_main(void *arg)
 
 	for (i = 0; i < SMMUV3_MODEL_NB_IRQS; i++) {
 		fds[i] = (struct pollfd){ .fd = eventfd(0, EFD_NONBLOCK), .events = POLLIN };
-		smmuv3_model_irq_fd(h->model, i, fds[i].fd);
+		lab_smmu_set_irq(h, i, fds[i].fd);
 	}
 	while (!atomic_load(&h->stop)) {
 		poll(fds, SMMUV3_MODEL_NB_IRQS, 100);
@@ -174,7 +174,7 @@ irq_main(void *arg)
 		}
 	}
 	for (i = 0; i < SMMUV3_MODEL_NB_IRQS; i++) {
-		smmuv3_model_irq_fd(h->model, i, -1);
+		lab_smmu_set_irq(h, i, -1);
 		close(fds[i].fd);
 	}
 	return NULL;
