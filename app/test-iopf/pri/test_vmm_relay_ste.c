@@ -312,7 +312,10 @@ test_a_flood_of_illegal_stes_is_a_few_lines_in_the_log(void **state)
 	vm_boot(v);
 	log_lines_begin();
 	for (unsigned int i = 0; i < 100; i++) {
+		/* Illegal, and more PASIDs than the device has: both are refused in other places. */
 		write_ste(v, good | UINT64_C(1) << 50, 0);
+		write_ste(v, good, 0);
+		write_ste(v, good | SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, 8), 0);
 		write_ste(v, good, 0);
 	}
 	lines = log_lines_end();

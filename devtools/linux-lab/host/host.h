@@ -57,7 +57,11 @@ void lab_irqs_start(struct lab_host *h);
 void lab_irqs_stop(struct lab_host *h);
 void lab_irqs_print(void);
 
-/* mailbox.c: answer a pending request. Returns false if there is none. */
+/* mailbox.c */
+/* The engine of these options, made if there is none. For the thread of the mailbox, and before. */
+struct smmuv3_model_dma *lab_find_engine(struct lab_host *h,
+		const struct smmuv3_model_dma_conf *conf);
+/* Answer a pending request. Returns false if there is none. */
 bool lab_mailbox_serve(struct lab_host *h);
 
 #endif /* LAB_HOST_H */

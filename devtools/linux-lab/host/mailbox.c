@@ -47,20 +47,27 @@ conf_of(const struct lab_mailbox *mb)
 	};
 }
 
+struct smmuv3_model_dma *
+lab_find_engine(struct lab_host *h, const struct smmuv3_model_dma_conf *conf)
+{
+	unsigned int i;
+
+	for (i = 0; i < NB_ENGINES && engines[i].dma != NULL; i++)
+		if (same_engine(&engines[i].conf, conf))
+			return engines[i].dma;
+	if (i == NB_ENGINES)
+		return NULL;
+	engines[i].conf = *conf;
+	engines[i].dma = smmuv3_model_dma_create(h->model, conf);
+	return engines[i].dma;
+}
+
 static struct smmuv3_model_dma *
 find_engine(struct lab_host *h, const struct lab_mailbox *mb)
 {
 	struct smmuv3_model_dma_conf conf = conf_of(mb);
-	unsigned int i;
 
-	for (i = 0; i < NB_ENGINES && engines[i].dma != NULL; i++)
-		if (same_engine(&engines[i].conf, &conf))
-			return engines[i].dma;
-	if (i == NB_ENGINES)
-		return NULL;
-	engines[i].conf = conf;
-	engines[i].dma = smmuv3_model_dma_create(h->model, &conf);
-	return engines[i].dma;
+	return lab_find_engine(h, &conf);
 }
 
 /* False: the time is over, and the DMA stays pending. */

@@ -22,6 +22,7 @@
 #include <rte_errno.h>
 
 #include <iopf_iommu.h>
+#include <iopf_pci.h>
 #include <iopf_policy.h>
 #include <smmuv3_front.h>
 
@@ -35,6 +36,7 @@
 #define IPA_BITS	48
 
 static const uint32_t vsids[] = { 5, 0x203 };	/* of the device tree in row.sh */
+#define FUNCTION_VSID	0x100			/* of the PCIe function */
 
 static struct {
 	struct iopf_iommu *iommu;
@@ -43,6 +45,7 @@ static struct {
 	struct arena arena;
 	struct pgt *pgt;
 	struct relay *relay;
+	struct smmuv3_model_dma *function;
 	pthread_t thread;
 	atomic_bool stop;
 } vmm;
@@ -153,6 +156,77 @@ add_devices(void)
 	return true;
 }
 
+/*
+ * The function is the guest's: the guest's driver switches its ATS and PRI on and off, as in the
+ * configuration space of the function. The VMM switches them off before the function loses its STE.
+ */
+static int
+enable_ats(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	RTE_SET_USED(dev);
+	RTE_SET_USED(stu);
+	RTE_SET_USED(ctx);
+	return 0;
+}
+
+static int
+enable_pri(struct iopf_dev *dev, uint32_t n, void *ctx)
+{
+	RTE_SET_USED(dev);
+	RTE_SET_USED(n);
+	RTE_SET_USED(ctx);
+	return 0;
+}
+
+/* An error: it is off. */
+static int
+disable_ats(struct iopf_dev *dev, void *ctx)
+{
+	RTE_SET_USED(dev);
+	RTE_SET_USED(ctx);
+	smmuv3_model_dma_ats_disable(vmm.function);
+	return 0;
+}
+
+static int
+disable_pri(struct iopf_dev *dev, void *ctx)
+{
+	RTE_SET_USED(dev);
+	RTE_SET_USED(ctx);
+	smmuv3_model_dma_pri_disable(vmm.function);
+	return 0;
+}
+
+static bool
+is_drained(struct iopf_dev *dev, void *ctx)
+{
+	RTE_SET_USED(dev);
+	RTE_SET_USED(ctx);
+	return smmuv3_model_dma_pri_drained(vmm.function);
+}
+
+static bool
+add_function(struct lab_host *h)
+{
+	static const struct iopf_pci_ops ops = { .ats_enable = enable_ats,
+		.ats_disable = disable_ats, .pri_enable = enable_pri,
+		.pri_disable = disable_pri, .pri_drained = is_drained };
+	const struct iopf_iommu_info *info = iopf_iommu_info(vmm.iommu);
+	const uint32_t sid = lab_smmu_get_sid(FUNCTION_VSID);
+	struct iopf_dev *dev;
+
+	if (info->request_queue_size == 0)
+		return true;
+	vmm.function = lab_find_engine(h, &(struct smmuv3_model_dma_conf){ .sid = sid,
+			.kind = SMMUV3_MODEL_DMA_ATS });
+	dev = iopf_dev_add(vmm.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+		.nb_pasids = 1u << info->pasid_bits, .recover = IOPF_PRI, .pci = &ops });
+	if (vmm.function == NULL || dev == NULL ||
+			relay_add_dev(vmm.relay, FUNCTION_VSID, dev, sid) < 0)
+		return fail("give the guest a PCIe function");
+	return true;
+}
+
 static void *
 run_vmm(void *arg)
 {
@@ -176,7 +250,7 @@ lab_smmu_start(struct lab_host *h)
 	if (vmm.relay == NULL)
 		return fail("create the virtual SMMU");
 	vmm.poller = iopf_poller_create(NULL);
-	if (!add_devices())
+	if (!add_devices() || !add_function(h))
 		return false;
 	if (vmm.poller == NULL || iopf_poller_add(vmm.poller, vmm.iommu, IOPF_QUEUE_ALL) < 0 ||
 			iopf_iommu_start(vmm.iommu) < 0)
@@ -199,10 +273,11 @@ lab_smmu_stop(struct lab_host *h)
 
 		lab_say("driver error: of the guest: %s\n", text != NULL ? text : "(no text)");
 	}
-	lab_say("relayed: %llu STEs, %llu invalidations, %llu stalls, %llu answers, %llu refused\n",
-		(unsigned long long)stats->stes, (unsigned long long)stats->invalidations,
-		(unsigned long long)stats->stalls, (unsigned long long)stats->resumes,
-		(unsigned long long)stats->refused);
+	lab_say("relayed: %llu STEs, %llu invalidations, %llu stalls, %llu RESUMEs, %llu groups, "
+		"%llu PRI_RESPs, %llu refused\n", (unsigned long long)stats->stes,
+		(unsigned long long)stats->invalidations, (unsigned long long)stats->stalls,
+		(unsigned long long)stats->resumes, (unsigned long long)stats->groups,
+		(unsigned long long)stats->responses, (unsigned long long)stats->refused);
 	smmuv3_model_stop(h->model);
 }
 
