@@ -358,6 +358,9 @@ test_null_front_end_is_refused(void **state)
 	assert_int_equal(smmuv3_front_read(NULL, 0, record, 8), -EINVAL);
 	assert_int_equal(smmuv3_front_errors(NULL), 0);
 	assert_null(smmuv3_front_error(NULL, 0));
+	smmuv3_front_errors_clear(NULL);
+	smmuv3_front_knob(NULL, SMMUV3_MODEL_KNOB_SFM, 1);
+	assert_int_equal(smmuv3_front_stat(NULL, SMMUV3_MODEL_STAT_COMMANDS), 0);
 }
 
 static void

@@ -330,7 +330,8 @@ consume_runs(struct smmuv3_fe *f, struct smmuv3_fe_cmdq *q, unsigned int max,
 		if (left > SMMUV3_FE_MAX_RUN)
 			left = SMMUV3_FE_MAX_RUN;
 		for (; nb < left; nb++) {
-			if (!smmuv3_fe_read_command(f, q, q->cons + nb, &run[nb]))
+			if (smmuv3_fe_knob_take(f, SMMUV3_MODEL_KNOB_CMD_ABORT) ||
+					!smmuv3_fe_read_command(f, q, q->cons + nb, &run[nb]))
 				next = SMMUV3_CERROR_ABT;
 			else if (is_refused(f, &run[nb]))
 				next = SMMUV3_CERROR_ILL;

@@ -198,6 +198,7 @@ smmuv3_front_step(struct smmuv3_front *f, unsigned int budget)
 int
 smmuv3_front_event(struct smmuv3_front *f, const uint64_t record[4])
 {
+	enum smmuv3_fe_put put;
 	struct smmuv3_evt evt;
 	bool writable;
 
@@ -211,10 +212,10 @@ smmuv3_front_event(struct smmuv3_front *f, const uint64_t record[4])
 		smmuv3_fe_evt_report(&f->fe, &evt);
 		return -ENOSPC;
 	}
-	if (smmuv3_fe_evt_put(&f->fe, &evt) != SMMUV3_FE_PUT_OK)
-		return -EIO;
+	put = smmuv3_fe_evt_put(&f->fe, &evt);
+	/* PROD may pass an entry whose write aborts late [7.2]. */
 	smmuv3_fe_evtq_publish(&f->fe);
-	return 0;
+	return put == SMMUV3_FE_PUT_OK ? 0 : -EIO;
 }
 
 int
@@ -298,4 +299,26 @@ const char *
 smmuv3_front_error(const struct smmuv3_front *f, unsigned int i)
 {
 	return f == NULL ? NULL : smmuv3_log_text(&f->log, i);
+}
+
+void
+smmuv3_front_knob(struct smmuv3_front *f, enum smmuv3_model_knob knob, uint32_t value)
+{
+	if (f != NULL && (unsigned int)knob < SMMUV3_MODEL_NB_KNOBS)
+		atomic_store_explicit(&f->fe.knob[knob], value, memory_order_relaxed);
+}
+
+void
+smmuv3_front_errors_clear(struct smmuv3_front *f)
+{
+	if (f != NULL)
+		atomic_store_explicit(&f->log.nb, 0, memory_order_relaxed);
+}
+
+uint64_t
+smmuv3_front_stat(const struct smmuv3_front *f, enum smmuv3_model_stat stat)
+{
+	if (f == NULL || (unsigned int)stat >= SMMUV3_MODEL_NB_STATS)
+		return 0;
+	return atomic_load_explicit(&f->stats.n[stat], memory_order_relaxed);
 }

@@ -105,7 +105,6 @@ enum smmuv3_model_knob {
 };
 #define SMMUV3_MODEL_NB_KNOBS 11
 void smmuv3_model_knob(struct smmuv3_model *m, enum smmuv3_model_knob knob, uint32_t value);
-
 /** Clear the log of driver errors, after a test has made one on purpose. */
 void smmuv3_model_driver_errors_clear(struct smmuv3_model *m);
 
@@ -128,6 +127,16 @@ unsigned int smmuv3_model_silent_reports(const struct smmuv3_model *m);
 
 /** Text @p i of the list, or NULL. Valid as long as the model. */
 const char *smmuv3_model_silent_report(const struct smmuv3_model *m, unsigned int i);
+
+/*
+ * The same for the registers and queues that a guest sees (smmuv3_front.h). Any thread, but for
+ * the clearing of the log.
+ */
+struct smmuv3_front;
+void smmuv3_front_knob(struct smmuv3_front *f, enum smmuv3_model_knob knob, uint32_t value);
+void smmuv3_front_errors_clear(struct smmuv3_front *f);
+/** Counters of registers and queues; those of devices and translation are 0. */
+uint64_t smmuv3_front_stat(const struct smmuv3_front *f, enum smmuv3_model_stat stat);
 
 #ifdef __cplusplus
 }

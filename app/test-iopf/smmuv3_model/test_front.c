@@ -15,6 +15,7 @@
 #include "smmuv3_cmd.h"
 #include "smmuv3_front.h"
 #include "smmuv3_model.h"
+#include "smmuv3_model_test.h"
 #include "smmuv3_order.h"
 #include "smmuv3_queue.h"
 #include "smmuv3_spec.h"
@@ -433,6 +434,38 @@ test_a_record_outside_of_the_guests_memory_aborts(void **state)
 	teardown(&v, 0);
 }
 
+/* Those of smmuv3_model_test.h that concern commands and records. */
+static void
+test_injected_errors_reach_the_guest(void **state)
+{
+	const uint64_t event[4] = { 0x02 };
+	struct vmm v;
+
+	(void)state;
+	setup(&v);
+	smmuv3_front_knob(v.f, SMMUV3_MODEL_KNOB_CMD_ABORT, 1);
+	put(&v, make_tagged(1));
+	smmuv3_front_step(v.f, 64);
+	assert_int_equal(v.nb_cmds, 0);
+	assert_int_equal(smmuv3_front_stat(v.f, SMMUV3_MODEL_STAT_CERRORS), 1);
+	smmuv3_write32(v.regs, SMMUV3_GERRORN, smmuv3_read32(v.regs, SMMUV3_GERROR));
+	smmuv3_front_step(v.f, 64);
+	assert_int_equal(v.nb_cmds, 1);
+	assert_int_equal(smmuv3_front_stat(v.f, SMMUV3_MODEL_STAT_COMMANDS), 1);
+	/* PROD passes the entry at once, and GERROR follows. */
+	smmuv3_front_knob(v.f, SMMUV3_MODEL_KNOB_EVTQ_LOSE, 1);
+	assert_int_equal(smmuv3_front_event(v.f, event), -EIO);
+	assert_int_equal(smmuv3_read32(v.regs, SMMUV3_EVENTQ_PROD), 1);
+	assert_int_equal(smmuv3_read32(v.regs, SMMUV3_GERROR),
+			smmuv3_read32(v.regs, SMMUV3_GERRORN));
+	for (unsigned int i = 0; i < 4; i++)
+		smmuv3_front_step(v.f, 64);
+	assert_true((smmuv3_read32(v.regs, SMMUV3_GERROR) ^ smmuv3_read32(v.regs,
+			SMMUV3_GERRORN)) & SMMUV3_GERROR_EVENTQ_ABT);
+	assert_int_equal(smmuv3_front_stat(v.f, SMMUV3_MODEL_STAT_EVENTS_LOST), 1);
+	teardown(&v, 0);
+}
+
 static void
 test_page_requests_overflow_until_it_is_acknowledged(void **state)
 {
@@ -659,6 +692,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_sync_writes_its_msi_after_it_is_done),
 	cmocka_unit_test(test_stall_records_wait_for_room_and_others_overflow),
 	cmocka_unit_test(test_a_record_outside_of_the_guests_memory_aborts),
+	cmocka_unit_test(test_injected_errors_reach_the_guest),
 	cmocka_unit_test(test_page_requests_overflow_until_it_is_acknowledged),
 	cmocka_unit_test(test_wired_interrupts_reach_the_vmm),
 	cmocka_unit_test(test_an_msi_address_replaces_the_wire),
