@@ -66,10 +66,13 @@ issue(struct relay *r, struct run *run, unsigned int *failed, enum smmuv3_front_
 }
 
 static enum iopf_code
-decode_resume(uint64_t dw0)
+decode_resume(const struct relay *r, uint64_t dw0)
 {
 	if (dw0 & SMMUV3_RESUME0_AC)
 		return IOPF_SUCCESS;
+	/* With IDR0.TERM_MODEL = 1 the guest's SMMU knows aborts only [4.6.1]. */
+	if (r->conf.smmu.no_features & SMMUV3_MODEL_TERM_ABORT_ONLY)
+		return IOPF_INVALID;
 	return dw0 & SMMUV3_RESUME0_AB ? IOPF_INVALID : IOPF_RAZWI;
 }
 
@@ -90,7 +93,7 @@ execute_own(struct relay *r, const struct smmuv3_front_cmd *cmd)
 		return true;
 	case SMMUV3_OP_RESUME:
 		relay_resume(r, d, (uint16_t)SMMUV3_GET(SMMUV3_RESUME1_STAG, cmd->dw[1]),
-				decode_resume(cmd->dw[0]));
+				decode_resume(r, cmd->dw[0]));
 		return true;
 	case SMMUV3_OP_PRI_RESP:
 		relay_respond(r, d, cmd);
@@ -142,11 +145,10 @@ is_own(const struct smmuv3_front_cmd *cmd)
 	}
 }
 
-unsigned int
-relay_execute(void *ctx, const struct smmuv3_front_cmd *cmds, unsigned int n,
+static unsigned int
+execute(struct relay *r, const struct smmuv3_front_cmd *cmds, unsigned int n,
 		enum smmuv3_front_error *error)
 {
-	struct relay *r = ctx;
 	struct run run = { .nb = 0 };
 	unsigned int failed;
 
@@ -163,6 +165,17 @@ relay_execute(void *ctx, const struct smmuv3_front_cmd *cmds, unsigned int n,
 			return i;
 	}
 	return issue(r, &run, &failed, error) ? n : failed;
+}
+
+unsigned int
+relay_execute(void *ctx, const struct smmuv3_front_cmd *cmds, unsigned int n,
+		enum smmuv3_front_error *error)
+{
+	struct relay *r = ctx;
+	unsigned int done = execute(r, cmds, n, error);
+
+	r->stats.commands += done;
+	return done;
 }
 
 enum smmuv3_front_sync

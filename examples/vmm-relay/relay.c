@@ -47,36 +47,35 @@ static const struct smmuv3_front_ops front_ops = {
 	.off = change_state,
 };
 
-/* Without PASIDs on the host the guest has none. */
-static unsigned int
-get_ssid_bits(struct iopf_iommu *iommu)
+/* The defaults of the virtual SMMU, and what the relay cannot do. */
+static void
+complete(struct relay_conf *conf)
 {
-	const struct iopf_iommu_info *info = iopf_iommu_info(iommu);
+	const struct iopf_iommu_info *info = iopf_iommu_info(conf->iommu);
+	struct smmuv3_model_conf *smmu = &conf->smmu;
 
-	return info != NULL && info->pasid_bits != 0 ? info->pasid_bits : SMMUV3_MODEL_NONE;
+	if (smmu->sid_bits == 0)
+		smmu->sid_bits = RELAY_SID_BITS;
+	if (smmu->stall_max == 0 || smmu->stall_max > RELAY_STALLS)
+		smmu->stall_max = RELAY_STALLS;
+	smmu->ssid_bits = info->pasid_bits != 0 ? info->pasid_bits : SMMUV3_MODEL_NONE;
+	if (!conf->no_ats && info->request_queue_size != 0)
+		smmu->features |= SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI;
+	smmu->regs = conf->regs;
+	smmu->regs_size = conf->regs_size;
 }
 
 struct relay *
 relay_create(const struct relay_conf *conf)
 {
-	const bool pri = !conf->no_ats && iopf_iommu_info(conf->iommu)->request_queue_size != 0;
 	struct relay *r = calloc(1, sizeof(*r));
 
 	if (r == NULL)
 		return NULL;
 	r->conf = *conf;
-	r->front = smmuv3_front_create(&(struct smmuv3_front_conf){
-		.ops = &front_ops, .ctx = r,
-		.smmu = {
-			.sid_bits = RELAY_SID_BITS,
-			.ssid_bits = get_ssid_bits(conf->iommu),
-			.stall_max = RELAY_STALLS,
-			.no_features = conf->no_features,
-			.features = pri ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0,
-			.regs = conf->regs,
-			.regs_size = conf->regs_size,
-		},
-	});
+	complete(&r->conf);
+	r->front = smmuv3_front_create(&(struct smmuv3_front_conf){ .ops = &front_ops, .ctx = r,
+			.smmu = r->conf.smmu });
 	if (r->front == NULL || smmuv3_front_mem_add(r->front, conf->mem_addr, conf->mem,
 			conf->mem_size) < 0) {
 		smmuv3_front_destroy(r->front);
@@ -89,7 +88,7 @@ relay_create(const struct relay_conf *conf)
 int
 relay_add_dev(struct relay *r, uint32_t vsid, struct iopf_dev *dev, uint32_t sid)
 {
-	if (vsid >> RELAY_SID_BITS != 0 || relay_find_dev(r, vsid) != NULL)
+	if ((uint64_t)vsid >> r->conf.smmu.sid_bits != 0 || relay_find_dev(r, vsid) != NULL)
 		return -EINVAL;
 	if (r->nb_devs == RELAY_DEVS)
 		return -ENOSPC;

@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include <iopf.h>
+#include <smmuv3_model.h>
 
 struct relay;
 struct smmuv3_front;
@@ -43,8 +44,12 @@ struct relay_conf {
 	size_t mem_size;
 	uint32_t deadline_ms;		/* for the answer to a stall or a page request [never] */
 	bool no_ats;			/* show the guest no ATS and no PRI [as the host's SMMU] */
-	uint32_t no_features;		/* SMMUV3_MODEL_NO_*, of smmuv3_model.h: what the host's
-					 * SMMU lacks, the guest's must lack too [0] */
+	/*
+	 * What the guest's SMMU is, as in smmuv3_front.h, but for the registers, the PASIDs and
+	 * ATS and PRI, which it has as the host's. What the host's SMMU lacks (no_features), the
+	 * guest's must lack too. stall_max is at most 64, the default.
+	 */
+	struct smmuv3_model_conf smmu;
 };
 
 /* NULL with errno. */
@@ -85,6 +90,7 @@ unsigned int relay_count_groups(const struct relay *r);
 struct relay_stats {
 	uint64_t stes, invalidations, stalls, resumes, groups, responses;
 	uint64_t refused;		/* STEs, commands, and answers to nothing outstanding */
+	uint64_t commands;		/* that the guest's SMMU has executed, without SYNCs */
 };
 const struct relay_stats *relay_get_stats(const struct relay *r);
 

@@ -13,8 +13,8 @@
 
 #include "relay.h"
 
-#define RELAY_DEVS	8
-#define RELAY_SID_BITS	16	/* of the virtual SMMU */
+#define RELAY_DEVS	64
+#define RELAY_SID_BITS	16	/* of the virtual SMMU, by default */
 #define RELAY_STALLS	64	/* STALL_MAX of the virtual SMMU */
 #define RELAY_GROUPS	512	/* all PRG indices of a device [8.1] */
 

@@ -72,7 +72,7 @@ find_ste(struct relay_dev *d, struct relay_ste *ste, uint64_t *addr)
 	if ((uint64_t)d->vsid >> log2 != 0)
 		return false;
 	if (SMMUV3_GET(SMMUV3_STRTAB_CFG_FMT, cfg) == SMMUV3_STRTAB_2LVL &&
-			!(d->relay->conf.no_features & SMMUV3_MODEL_NO_2LVL_STRTAB))
+			!(d->relay->conf.smmu.no_features & SMMUV3_MODEL_NO_2LVL_STRTAB))
 		return find_ste_2lvl(d, base, cfg, ste, addr);
 	*addr = align_down(base, log2 + 6) + sizeof(struct smmuv3_ste) * d->vsid;
 	return true;

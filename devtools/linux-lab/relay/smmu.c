@@ -246,7 +246,7 @@ lab_smmu_start(struct lab_host *h)
 		return false;
 	vmm.relay = relay_create(&(struct relay_conf){ .iommu = vmm.iommu, .parent = vmm.stage2,
 		.regs = h->regs, .regs_size = LAB_REGS_SIZE, .mem_addr = LAB_RAM, .mem = h->ram,
-		.mem_size = h->ram_size, .no_features = h->opt.conf.no_features });
+		.mem_size = h->ram_size, .smmu = { .no_features = h->opt.conf.no_features } });
 	if (vmm.relay == NULL)
 		return fail("create the virtual SMMU");
 	vmm.poller = iopf_poller_create(NULL);
