@@ -141,6 +141,9 @@ page_suites=$(build/app/test-iopf/test-iopf --list |
 # shellcheck disable=SC2086
 tests "tests of the driver on page files" env IOPF_TEST_BACKEND=page \
 	build/app/test-iopf/test-iopf $page_suites
+# shellcheck disable=SC2086
+tests "tests of the driver through two levels" env IOPF_TEST_BACKEND=relay \
+	build/app/test-iopf/test-iopf $page_suites
 tests "tests of the driver, with ECMDQs" ecmdq_tests build
 tests "barriers of the driver" build/app/test-iopf/test-order
 tests "self-check of the benchmark" build/app/test-iopf/test-bench

@@ -31,6 +31,7 @@ static unsigned int nb_skipped;
 static char runtime_dir[256];
 static pid_t run_pid;		/* that started EAL with a runtime directory of its own */
 void (*test_before_eal)(void);
+const char *(*test_find_obstacle)(const char *suite, const char *test);
 
 void
 test_suite_register(struct test_suite *suite)
@@ -137,15 +138,44 @@ init_eal(const char *program, int argc, char **argv)
 	return ret;
 }
 
+static void
+skip_for_obstacle(void **state)
+{
+	test_skip(*state);
+}
+
+/* The suite's tests, those with an obstacle replaced. */
+static struct CMUnitTest *
+copy_tests(const struct test_suite *suite)
+{
+	struct CMUnitTest *tests = calloc(suite->nb_tests, sizeof(*tests));
+
+	if (tests == NULL)
+		abort();
+	for (size_t i = 0; i < suite->nb_tests; i++) {
+		const char *why = test_find_obstacle == NULL ? NULL :
+			test_find_obstacle(suite->name, suite->tests[i].name);
+
+		tests[i] = suite->tests[i];
+		if (why != NULL)
+			tests[i] = (struct CMUnitTest){ .name = tests[i].name,
+				.test_func = skip_for_obstacle,
+				.initial_state = (void *)(uintptr_t)why };
+	}
+	return tests;
+}
+
 static int
 run(const struct test_suite *suite, size_t *passed, size_t *failed)
 {
+	struct CMUnitTest *tests = copy_tests(suite);
 	unsigned int skipped = nb_skipped;
 	int bad;
 
 	test_watchdog_watch(suite->name);
-	bad = _cmocka_run_group_tests(suite->name, suite->tests, suite->nb_tests, suite->setup,
+	bad = _cmocka_run_group_tests(suite->name, tests, suite->nb_tests, suite->setup,
 			suite->teardown);
+	free(tests);
 	if (bad < 0 || (size_t)bad > suite->nb_tests)
 		bad = suite->nb_tests;
 	*failed += bad;

@@ -46,6 +46,9 @@ void test_suite_register(struct test_suite *suite);
 /* Called before EAL is initialised, for a test of calls at that time. May be NULL. */
 extern void (*test_before_eal)(void);
 
+/* Why this test cannot run in this run of the program, or NULL. May be NULL. */
+extern const char *(*test_find_obstacle)(const char *suite, const char *test);
+
 /* Count the test as skipped, print the reason, and leave the test. */
 void test_skip(const char *why);
 

@@ -18,6 +18,15 @@
 #define SIZE		(UINT64_C(128) << 20)
 
 static _Atomic(struct smmuv3_model *) models[NB_PAGES];	/* of page files, by their place */
+const struct backend_rig_relay *backend_rig_relay;
+
+bool
+backend_rig_is_relay(void)
+{
+	const char *s = getenv("IOPF_TEST_BACKEND");
+
+	return s != NULL && strcmp(s, "relay") == 0 && backend_rig_relay != NULL;
+}
 
 /* The loop of a test, and the models' threads, yield too; without models nothing is added. */
 int
@@ -29,7 +38,9 @@ sched_yield(void)
 		struct smmuv3_model *m = atomic_load(&models[i]);
 
 		inside = true;
-		if (m != NULL)
+		if (m != NULL && backend_rig_is_relay())
+			backend_rig_relay->yield(m);
+		else if (m != NULL)
 			smmuv3_model_wait(m);
 		inside = false;
 	}
@@ -41,20 +52,30 @@ is_page_wanted(void)
 {
 	const char *s = getenv("IOPF_TEST_BACKEND");
 
-	return s != NULL && strcmp(s, "page") == 0;
+	return backend_rig_is_relay() || (s != NULL && strcmp(s, "page") == 0);
+}
+
+bool
+backend_rig_lacks(const struct smmuv3_model_conf *conf)
+{
+	return backend_rig_is_relay() && backend_rig_relay->find_missing(conf) != NULL;
 }
 
 struct smmuv3_model *
 backend_rig_create(struct backend_rig *r, const struct smmuv3_model_conf *conf, const char *name)
 {
 	static unsigned int serial;
-	struct smmuv3_model_conf mine = { .name = NULL };
+	struct smmuv3_model_conf mine = { .name = NULL }, host;
+	const char *why;
 	char own_name[32];
 	unsigned int i = 0;
 
 	memset(r, 0, sizeof(*r));
 	if (conf != NULL)
 		mine = *conf;
+	why = backend_rig_is_relay() ? backend_rig_relay->find_missing(&mine) : NULL;
+	if (why != NULL)
+		test_skip(why);
 	snprintf(own_name, sizeof(own_name), "rig%u", serial++);
 	mine.name = name != NULL ? name : own_name;
 	r->is_page = is_page_wanted();
@@ -71,11 +92,15 @@ backend_rig_create(struct backend_rig *r, const struct smmuv3_model_conf *conf, 
 		mine.regs = r->page.regs;
 		mine.regs_size = r->page.regs_size;
 	}
-	r->m = smmuv3_model_create(&mine);
+	host = backend_rig_is_relay() ? backend_rig_relay->make_host_conf(&mine) : mine;
+	r->m = smmuv3_model_create(&host);
 	assert_non_null(r->m);
-	if (r->is_page) {
+	if (backend_rig_is_relay())
+		r->relay = backend_rig_relay->create(r->m, &mine, &r->page);
+	else if (r->is_page)
 		assert_int_equal(smmuv3_model_mem_add(r->m, r->page.mem_addr, r->page.mem,
 				r->page.mem_size), 0);
+	if (r->is_page) {
 		atomic_store(&models[i], r->m);
 		snprintf(r->devstr, sizeof(r->devstr), "page=%s", r->page.path);
 	} else {
@@ -104,6 +129,8 @@ backend_rig_destroy(struct backend_rig *r)
 	for (unsigned int i = 0; i < NB_PAGES; i++)
 		if (atomic_load(&models[i]) == r->m)
 			atomic_store(&models[i], NULL);
+	if (r->relay != NULL)
+		backend_rig_relay->destroy(r->relay);
 	smmuv3_model_destroy(r->m);
 	if (r->is_page)
 		smmuv3_model_page_destroy(&r->page);

@@ -9,6 +9,8 @@
  * IOPF_TEST_BACKEND=page in the environment "page=FILE", so that driver and model share nothing but
  * a page file. A model without a thread steps in the driver's waits in both cases: where the driver
  * lets the other process run, by sched_yield(), this process steps the model.
+ * With IOPF_TEST_BACKEND=relay the page file is that of a virtual SMMU, and the model is the host's:
+ * see relay_rig.h.
  */
 
 #include <stdbool.h>
@@ -24,7 +26,25 @@ struct backend_rig {
 	bool is_page;
 	struct smmuv3_model_page page;
 	void *memory;
+	struct relay_rig *relay;
 };
+
+/* Functions of relay_rig.h, where it is linked. */
+struct backend_rig_relay {
+	const char *(*find_missing)(const struct smmuv3_model_conf *conf);
+	struct smmuv3_model_conf (*make_host_conf)(const struct smmuv3_model_conf *conf);
+	struct relay_rig *(*create)(struct smmuv3_model *m, const struct smmuv3_model_conf *conf,
+			const struct smmuv3_model_page *page);
+	void (*destroy)(struct relay_rig *r);
+	/* Let the virtual SMMU of this model run, if it has one. */
+	void (*yield)(struct smmuv3_model *m);
+};
+extern const struct backend_rig_relay *backend_rig_relay;
+
+/* IOPF_TEST_BACKEND=relay. */
+bool backend_rig_is_relay(void);
+/* Would a test with this SMMU be skipped? For tests of many SMMUs. */
+bool backend_rig_lacks(const struct smmuv3_model_conf *conf);
 
 /* @p name: the model's, or NULL for a new one. */
 struct smmuv3_model *backend_rig_create(struct backend_rig *r, const struct smmuv3_model_conf *conf,

@@ -118,6 +118,28 @@ breaker_tell_frame(struct pmd *p, const void *page, bool give)
 			smmuv3_model_frame_free(p->m, (uintptr_t)page, size), 0);
 }
 
+static struct smmuv3_model_conf
+make_model_conf(const struct breaker_kind *kind)
+{
+	return (struct smmuv3_model_conf){
+		.stall_model = kind->stall_model,
+		.features = (kind->recover == IOPF_PRI ?
+				SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0) |
+			(kind->stage2 ? SMMUV3_MODEL_S2 : 0),
+		.no_features = SMMUV3_MODEL_NO_ASID16,
+		.choices = SMMUV3_MODEL_STICKY_TLB,
+		.harsh = HARSH,
+	};
+}
+
+bool
+breaker_has_kind(const struct breaker_kind *kind)
+{
+	const struct smmuv3_model_conf conf = make_model_conf(kind);
+
+	return !backend_rig_lacks(&conf);
+}
+
 void
 breaker_open(struct breaker_rig *r, const struct breaker_kind *kind)
 {
@@ -128,18 +150,12 @@ breaker_open(struct breaker_rig *r, const struct breaker_kind *kind)
 		.nb_pasids = 8,
 		.recover = kind->recover,
 	};
+	struct smmuv3_model_conf model_conf;
 	struct pmd *p = &r->p;
 
 	r->kind = kind;
-	pmd_open(p, &(struct smmuv3_model_conf){
-		.stall_model = kind->stall_model,
-		.features = (kind->recover == IOPF_PRI ?
-				SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0) |
-			(kind->stage2 ? SMMUV3_MODEL_S2 : 0),
-		.no_features = SMMUV3_MODEL_NO_ASID16,
-		.choices = SMMUV3_MODEL_STICKY_TLB,
-		.harsh = HARSH,
-	});
+	model_conf = make_model_conf(kind);
+	pmd_open(p, &model_conf);
 	p->untidy = true;	/* the test causes commands that the SMMU refuses */
 	breaker_set(r);
 	assert_int_equal(p->ops->start(p->s), 0);

@@ -85,6 +85,8 @@ void *breaker_add_domain(struct pmd *p);
 uint16_t breaker_get_asid(void *domain);
 /* Tells the oracle that the page is given or freed. */
 void breaker_tell_frame(struct pmd *p, const void *page, bool give);
+/* The SMMU of the tests can be of this kind. */
+bool breaker_has_kind(const struct breaker_kind *kind);
 void breaker_open(struct breaker_rig *r, const struct breaker_kind *kind);
 void breaker_close(struct breaker_rig *r);
 /*

@@ -63,6 +63,9 @@ test_a_fault_is_served_on_every_kind_of_smmu(void **state)
 
 	(void)state;
 	for (i = 0; i < RTE_DIM(kinds); i++) {
+		/* With ATS the devices of a relay are endpoints. */
+		if (backend_rig_is_relay() && kinds[i].conf.features != 0)
+			continue;
 		print_message("  %s\n", kinds[i].what);
 		pmd_open(&p, &kinds[i].conf);
 		pmd_start(&p, pmd_get_recover(&p));

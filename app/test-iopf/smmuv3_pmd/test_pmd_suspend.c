@@ -29,18 +29,19 @@ static const struct smmuv3_model_conf ecmdq_conf = {
 	.choices = SMMUV3_MODEL_STICKY_TLB,
 };
 
+/* The host's power stays on. */
 static void
 suspend(struct pmd *p, bool power_off)
 {
 	assert_int_equal(p->ops->suspend(p->s, false), 0);
-	if (power_off)
+	if (power_off && !backend_rig_is_relay())
 		assert_int_equal(smmuv3_model_power_off(p->m), 0);
 }
 
 static void
 resume(struct pmd *p, bool power_on)
 {
-	if (power_on)
+	if (power_on && !backend_rig_is_relay())
 		assert_int_equal(smmuv3_model_power_on(p->m), 0);
 	assert_int_equal(p->ops->resume(p->s), 0);
 }
@@ -84,8 +85,11 @@ test_an_unmap_while_suspended_is_made_good(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < 4; i++) {
 		bool off = i & 1;
+		const struct smmuv3_model_conf *conf = i & 2 ? &ecmdq_conf : STICKY;
 
-		pmd_open(&p, i & 2 ? &ecmdq_conf : STICKY);
+		if (backend_rig_lacks(conf))
+			continue;
+		pmd_open(&p, conf);
 		pmd_start(&p, IOPF_STALL);
 		map_new(&p, PMD_VA);
 		assert_int_equal(write_byte(&p, PMD_VA, 1), SMMUV3_MODEL_OK);
