@@ -133,6 +133,9 @@ wrong "--breaker 10000" "$gpu_hang" --breaker 10000
 # vmm-relay
 wrong "usage: vmm-relay" "$vmm_relay" foo
 wrong "usage: vmm-relay" "$vmm_relay" --guest
+wrong "usage: vmm-relay" "$vmm_relay" --latency 0
+wrong "usage: vmm-relay" "$vmm_relay" --latency 10001
+wrong "many" "$vmm_relay" --latency many
 
 # accel: options
 wrong "--bogus" "$accel" --bogus

@@ -166,6 +166,7 @@ done
 step "gpu-hang, tries again" build/examples/gpu-hang/gpu-hang --ms 20 --hang-ms 20 --breaker 0
 step "gpu-hang, until the breaker trips" build/examples/gpu-hang/gpu-hang --ms 20
 step "vmm-relay" build/examples/vmm-relay/vmm-relay
+step "vmm-relay, latency" build/examples/vmm-relay/vmm-relay --latency 100
 step "no files left behind" devtools/check-leftovers.sh build
 step "wrong input" devtools/check-wrong-input.sh build
 step "a fault in a trace" python3 devtools/check-trace.py

@@ -3,16 +3,21 @@
 
 #include <sched.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <rte_common.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_pause.h>
 
 #include <iopf.h>
 #include <iopf_iommu.h>
 
 #include "arena.h"
+#include "eal.h"
 #include "guest.h"
+
+#define REST_US	50
 
 struct guest {
 	struct guest_mailbox *mailbox;
@@ -46,6 +51,19 @@ fail(const char *what)
 	return 1;
 }
 
+static void
+poll_once(struct guest *g, struct iopf_poller *poller)
+{
+	if (atomic_load(&g->mailbox->rest))
+		usleep(REST_US);
+	else if (iopf_poll(poller) > 0)
+		return;
+	else if (atomic_load(&g->mailbox->has_cpu))
+		rte_pause();
+	else
+		sched_yield();
+}
+
 static int
 serve(struct guest *g, struct iopf_iommu *smmu)
 {
@@ -68,8 +86,7 @@ serve(struct guest *g, struct iopf_iommu *smmu)
 		return fail("attach its device");
 	atomic_store(&g->mailbox->ready, 1);
 	while (!atomic_load(&g->mailbox->stop))
-		if (iopf_poll(poller) == 0)
-			sched_yield();
+		poll_once(g, poller);
 	if (iopf_dev_remove(dev) < 0 || iopf_domain_destroy(domain) < 0 ||
 			iopf_iommu_stop(smmu) < 0 || iopf_poller_destroy(poller) < 0)
 		return fail("stop in order");
@@ -80,8 +97,7 @@ serve(struct guest *g, struct iopf_iommu *smmu)
 int
 guest_main(const char *path)
 {
-	char *eal[] = { "guest", "--no-huge", "-m", "64", "--no-pci", "--no-telemetry",
-		"--no-shconf", "--log-level=lib.eal:warning" };
+	char name[] = "guest";
 	uint8_t *mem = (uint8_t *)(uintptr_t)GUEST_MEM_ADDR;
 	struct iopf_iommu *smmu;
 	struct guest g = { .arena = { .mem = mem + GUEST_MEM_DRIVER,
@@ -90,7 +106,7 @@ guest_main(const char *path)
 	uint64_t addr;
 	int ret;
 
-	if (rte_eal_init(RTE_DIM(eal), eal) < 0)
+	if (eal_start(name) < 0)
 		return fail("start EAL");
 	snprintf(devstr, sizeof(devstr), "smmuv3,page=%s", path);
 	smmu = iopf_iommu_open(devstr);

@@ -28,6 +28,8 @@ struct guest_mailbox {
 	_Atomic uint32_t nb_faults;
 	_Atomic uint32_t slow;		/* set by the VMM: take faults and never answer */
 	_Atomic uint32_t stop;		/* set by the VMM */
+	_Atomic uint32_t rest;		/* set by the VMM: do not poll */
+	_Atomic uint32_t has_cpu;	/* set by the VMM: the guest's CPU is its own */
 	_Atomic uint64_t last_page;	/* IPA of the page mapped last */
 };
 

@@ -69,11 +69,14 @@ make_stage2(struct host *h, const struct smmuv3_model_page *guest)
 }
 
 int
-host_open(struct host *h, const struct smmuv3_model_page *guest)
+host_open(struct host *h, const struct smmuv3_model_page *guest, int cpu)
 {
 	const uint32_t sid = HOST_SID;
+	char devstr[128] = DEVSTR;
 
-	h->smmu = iopf_iommu_open(DEVSTR);
+	if (cpu >= 0)
+		snprintf(devstr, sizeof(devstr), DEVSTR ",model_cpu=%d", cpu);
+	h->smmu = iopf_iommu_open(devstr);
 	if (h->smmu == NULL || iopf_iommu_configure(h->smmu, &(struct iopf_iommu_conf){
 			.report = on_report, .report_ctx = h }) < 0)
 		return fail("open " DEVSTR);

@@ -30,8 +30,8 @@ struct host {
 	struct relay *relay;		/* gets the reports; set after host_open() */
 };
 
-/* 0 or -1, with a message. */
-int host_open(struct host *h, const struct smmuv3_model_page *guest);
+/* @p cpu: for the SMMU alone; -1: none. 0 or -1, with a message. */
+int host_open(struct host *h, const struct smmuv3_model_page *guest, int cpu);
 /* After the relay is destroyed. */
 int host_close(struct host *h, const struct smmuv3_model_page *guest);
 
