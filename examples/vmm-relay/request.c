@@ -35,7 +35,10 @@ make_record(const struct relay_dev *d, const struct iopf_fault *fault, unsigned 
 	record[1] = SMMUV3_PUT(SMMUV3_PPR1_PRGINDEX, index) | (fault->addr & SMMUV3_PPR1_ADDR);
 }
 
-/* -ENOSPC, -EAGAIN, -EIO: the queue has none of the group's further requests. */
+/*
+ * -ENOSPC, -EAGAIN, -EIO: the queue has none of the group's further requests, and never gets its
+ * Last, whatever the guest acknowledges meanwhile.
+ */
 static int
 put_requests(const struct relay_dev *d, const struct iopf_group *group, unsigned int index)
 {

@@ -82,10 +82,10 @@ test_a_stall_is_answered_by_its_own_guest(void **state)
 	other_stag = vm_take_stall(other, 1);
 	assert_int_equal(stag, other_stag);
 	/* Of another device, of no device, of no stall; and of the other guest. */
-	vm_put(v, smmuv3_cmd_resume(VM_SID + 1, stag, true, false));
-	vm_put(v, smmuv3_cmd_resume(VM_SID + VM_DEVS, stag, true, false));
-	vm_put(v, smmuv3_cmd_resume(VM_SID, stag + 1, true, false));
-	vm_put(v, smmuv3_cmd_resume(VM_SID, 0xffff, true, false));
+	vm_put(v, smmuv3_cmd_resume(VM_SID + 1, stag, false, true));
+	vm_put(v, smmuv3_cmd_resume(VM_SID + VM_DEVS, stag, false, true));
+	vm_put(v, smmuv3_cmd_resume(VM_SID, stag + 1, false, true));
+	vm_put(v, smmuv3_cmd_resume(VM_SID, 0xffff, false, true));
 	vm_map(other, 1, 1);
 	vm_put(other, smmuv3_cmd_resume(VM_SID, stag, true, false));
 	vm_sync(v);
