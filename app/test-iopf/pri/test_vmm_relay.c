@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The virtual SMMU of examples/vmm-relay: stages, stalls, STEs; a hostile guest. */
+/* The virtual SMMU of examples/vmm-relay: stages, stalls, STEs. */
 
 #include <string.h>
 
@@ -10,7 +10,6 @@
 
 #include "smmuv3_model_test.h"
 #include "smmuv3_order.h"
-#include "smmuv3_queue.h"
 #include "test.h"
 #include "vmm_relay_rig.h"
 
@@ -213,136 +212,6 @@ test_stes_that_a_guest_must_not_have_cut_the_device_off(void **state)
 	assert_int_equal(vm_read_data(v, 5), value);
 }
 
-static uint64_t
-next_random(uint64_t *x)
-{
-	*x ^= *x << 13;
-	*x ^= *x >> 7;
-	*x ^= *x << 17;
-	return *x;
-}
-
-static bool
-is_with_sid(uint8_t op)
-{
-	return op < SMMUV3_OP_TLBI_NH_ALL || op > SMMUV3_OP_TLBI_NSNH_ALL;
-}
-
-/* Replace a refused command, and acknowledge the error. */
-static void
-go_on(struct vm *v)
-{
-	memcpy(v->mem + VM_CMDQ + smmuv3_q_slot(VM_CMDQ_LOG2, smmuv3_read32(v->regs,
-			SMMUV3_CMDQ_CONS)) * 16, &vm_sync_cmd, 16);
-	smmuv3_write32(v->regs, SMMUV3_GERRORN, smmuv3_read32(v->regs, SMMUV3_GERROR));
-}
-
-/* One step of a hostile guest. */
-static void
-misbehave(struct vm *v, uint64_t *x)
-{
-	static const uint8_t ops[] = { SMMUV3_OP_CFGI_STE, SMMUV3_OP_CFGI_STE_RANGE,
-		SMMUV3_OP_CFGI_CD, SMMUV3_OP_CFGI_CD_ALL, SMMUV3_OP_TLBI_NH_ALL,
-		SMMUV3_OP_TLBI_NH_ASID, SMMUV3_OP_TLBI_NH_VA, SMMUV3_OP_TLBI_NH_VAA,
-		SMMUV3_OP_TLBI_NSNH_ALL, SMMUV3_OP_RESUME, SMMUV3_OP_STALL_TERM, SMMUV3_OP_SYNC,
-		SMMUV3_OP_ATC_INV, SMMUV3_OP_PRI_RESP, SMMUV3_OP_TLBI_S12_VMALL };
-	static const uint32_t regs[] = { SMMUV3_CR0, SMMUV3_CMDQ_PROD, SMMUV3_EVENTQ_CONS,
-		SMMUV3_GERRORN, SMMUV3_STRTAB_BASE, SMMUV3_GBPA };
-	static uint64_t value;
-	uint64_t r = next_random(x), sid = r >> 60 == 0 ? r >> 50 & 15 : VM_SID;
-	const uint64_t noise = r >> 40 & 7 ? 0 : next_random(x) & next_random(x);
-	uint8_t op;
-
-	switch (r % 16) {
-	case 0:		/* a register */
-		smmuv3_write32(v->regs, regs[(r >> 8) % RTE_DIM(regs)],
-				(uint32_t)(next_random(x) & 0x1f));
-		break;
-	case 1:		/* tables */
-		vm_set_dw(v, (r & 32 ? VM_CDS : VM_STRTAB + VM_SID * 64) +
-				(uint32_t)(r >> 8) % 4 * 8, next_random(x) & next_random(x));
-		break;
-	case 2:
-		vm_set_dw(v, (r & 32 ? VM_L1 : VM_L3) + (uint32_t)(r >> 8) % 512 * 8,
-				next_random(x));
-		break;
-	case 3:
-	case 4:
-	case 5:
-		if (smmuv3_model_dma_outstanding(v->dev[0].dma) < 64)
-			smmuv3_model_dma_submit(v->dev[0].dma, &(struct smmuv3_model_op){
-				.type = SMMUV3_MODEL_WRITE, .addr = VM_VA((r >> 8) % 64),
-				.buf = &value, .len = sizeof(value) });
-		break;
-	default:	/* a command */
-		op = ops[(r >> 8) % sizeof(ops)];
-		vm_put(v, (struct smmuv3_cmd){ .dw = {
-			op | (is_with_sid(op) ? sid << 32 : 0) | (noise & ~UINT64_C(0xff)),
-			op == SMMUV3_OP_RESUME ? (r >> 20) % 64 :
-				op == SMMUV3_OP_TLBI_NH_VA || op == SMMUV3_OP_TLBI_NH_VAA ?
-				VM_VA((r >> 20) % 64) | (r >> 30 & 1) : noise } });
-		break;
-	}
-}
-
-/* The other guest's device works on, with its own memory, and its own stalls. */
-static void
-test_a_hostile_guest_harms_itself_alone(void **state)
-{
-	static const uint64_t value = 16;
-	struct vm *v = &vm_host.vm[0], *other = &vm_host.vm[1];
-	uint64_t x = test_seed("hostile guest") * UINT64_C(0x9e3779b97f4a7c15);
-	const unsigned int rounds = 200 * test_scale();
-	struct smmuv3_model_done done;
-	const struct relay_stats *stats = relay_get_stats(v->relay);
-
-	(void)state;
-	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
-	vm_boot(other);
-	vm_map(other, 1, 1);
-	for (unsigned int round = 0; round < rounds; round++) {
-		uint16_t stag;
-
-		vm_boot(v);
-		for (unsigned int i = 0; i < 32; i++)
-			vm_map(v, i, i);
-		for (unsigned int i = 0; i < 50; i++) {
-			misbehave(v, &x);
-			if (i % 4 == 0) {
-				vm_run();
-				if (smmuv3_read32(v->regs, SMMUV3_GERROR) !=
-						smmuv3_read32(v->regs, SMMUV3_GERRORN))
-					go_on(v);
-			}
-		}
-		vm_run();
-		vm_expect_write(other, 1, 1);
-		vm_submit(other, 2, &value);
-		stag = vm_take_stall(other, 2);
-		vm_map(other, 2, 2);
-		vm_put(other, smmuv3_cmd_resume(VM_SID, stag, true, false));
-		vm_sync(other);
-		assert_int_equal(vm_take_done(other), SMMUV3_MODEL_OK);
-		vm_unmap(other, 2);
-		/* The VMM ends it. */
-		assert_int_equal(relay_reset(v->relay), 0);
-		vm_run();
-		assert_int_equal(relay_count_stalls(v->relay), 0);
-		while (smmuv3_model_dma_poll(v->dev[0].dma, &done, 1) == 1)
-			;
-		assert_int_equal(smmuv3_model_dma_outstanding(v->dev[0].dma), 0);
-		assert_int_equal(smmuv3_model_driver_errors(vm_host.m), 0);
-		/* What it makes of its own tables without a TLBI is its own affair. */
-		smmuv3_model_oracle_errors_clear(vm_host.m);
-	}
-	print_message("  %llu STEs, %llu invalidations, %llu stalls, %llu answers, %llu refused\n",
-			(unsigned long long)stats->stes, (unsigned long long)stats->invalidations,
-			(unsigned long long)stats->stalls, (unsigned long long)stats->resumes,
-			(unsigned long long)stats->refused);
-	assert_true(stats->invalidations > rounds && stats->stalls > rounds / 4);
-	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
-}
-
 #define CASE(f) cmocka_unit_test_setup_teardown(f, vm_setup, vm_teardown)
 static const struct CMUnitTest tests[] = {
 	CASE(test_accesses_pass_both_stages_of_their_own_guest),
@@ -351,7 +220,6 @@ static const struct CMUnitTest tests[] = {
 	CASE(test_a_guest_that_stops_leaves_nothing_stalled),
 	CASE(test_a_full_event_queue_of_a_guest_delays_its_own_stalls),
 	CASE(test_stes_that_a_guest_must_not_have_cut_the_device_off),
-	CASE(test_a_hostile_guest_harms_itself_alone),
 };
 
 TEST_SUITE(vmm_relay, tests, NULL, NULL);

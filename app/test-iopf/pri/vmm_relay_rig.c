@@ -16,7 +16,6 @@
 #include "test.h"
 #include "vmm_relay_rig.h"
 
-#define ARENA_SIZE	((size_t)2 << 20)
 
 struct vm_host vm_host;
 
@@ -361,13 +360,30 @@ static const struct iopf_pci_ops pci_ops = {
 	.pri_drained = pri_drained,
 };
 
+void
+vm_create_relay(struct vm *v)
+{
+	v->relay = relay_create(&(struct relay_conf){ .iommu = vm_host.smmu, .parent = v->stage2,
+		.regs = v->regs, .regs_size = v->page.regs_size, .mem_addr = v->page.mem_addr,
+		.mem = v->mem, .mem_size = VM_MEM_SIZE, .no_ats = vm_host.conf.no_ats,
+		.deadline_ms = v == vm_host.vm ? vm_host.conf.deadline_ms : 0 });
+	assert_non_null(v->relay);
+	for (unsigned int i = 0; i < VM_DEVS; i++) {
+		const struct vm_dev *d = &v->dev[i];
+
+		assert_int_equal(relay_add_dev(v->relay, d->vsid, d->dev, d->sid), 0);
+		assert_int_equal(relay_add_dev(v->relay, d->vsid, d->dev, d->sid), -EINVAL);
+		assert_int_equal(relay_add_dev(v->relay, 1u << 16, d->dev, d->sid), -EINVAL);
+	}
+}
+
 static void
 add_dev(struct vm *v, unsigned int i, uint32_t sid)
 {
 	const bool pri = vm_host.conf.pri;
 	struct vm_dev *d = &v->dev[i];
 
-	*d = (struct vm_dev){ .vm = v, .vsid = VM_SID + i };
+	*d = (struct vm_dev){ .vm = v, .vsid = VM_SID + i, .sid = sid };
 	d->dev = iopf_dev_add(vm_host.smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
 		.nb_pasids = 16,
 		.recover = pri ? IOPF_PRI : IOPF_STALL, .pri_requests = pri ? VM_CREDITS : 0,
@@ -376,9 +392,6 @@ add_dev(struct vm *v, unsigned int i, uint32_t sid)
 	d->dma = smmuv3_model_dma_create(vm_host.m, &(struct smmuv3_model_dma_conf){ .sid = sid,
 		.kind = pri ? SMMUV3_MODEL_DMA_ATS : SMMUV3_MODEL_DMA_PLAIN, .group_pages = 4 });
 	assert_non_null(d->dma);
-	assert_int_equal(relay_add_dev(v->relay, d->vsid, d->dev, sid), 0);
-	assert_int_equal(relay_add_dev(v->relay, d->vsid, d->dev, sid), -EINVAL);
-	assert_int_equal(relay_add_dev(v->relay, 1u << 16, d->dev, sid), -EINVAL);
 }
 
 static void
@@ -400,13 +413,9 @@ add_vm(struct vm *v, uint32_t sid)
 		.translation = { .format = IOPF_FORMAT_ARM64_S2, .root = pgt_root(v->pgt),
 			.va_bits = 36, .granule_log2 = 12 } });
 	assert_non_null(v->stage2);
-	v->relay = relay_create(&(struct relay_conf){ .iommu = vm_host.smmu, .parent = v->stage2,
-		.regs = v->regs, .regs_size = v->page.regs_size, .mem_addr = v->page.mem_addr,
-		.mem = v->mem, .mem_size = VM_MEM_SIZE, .no_ats = vm_host.conf.no_ats,
-		.deadline_ms = v == vm_host.vm ? vm_host.conf.deadline_ms : 0 });
-	assert_non_null(v->relay);
 	for (unsigned int i = 0; i < VM_DEVS; i++)
 		add_dev(v, i, sid + i);
+	vm_create_relay(v);
 }
 
 void
@@ -419,16 +428,18 @@ vm_open(const struct vm_conf *conf)
 		.features = SMMUV3_MODEL_S2 |
 			(conf->pri ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0),
 		.choices = SMMUV3_MODEL_STICKY_TLB,
-		.harsh = SMMUV3_MODEL_HARSH_ASIDS | SMMUV3_MODEL_HARSH_LATE });
+		.harsh = SMMUV3_MODEL_HARSH_LATE |
+			(conf->any_asids ? 0 : SMMUV3_MODEL_HARSH_ASIDS),
+		.tlb_log2 = conf->tlb_log2 });
 	assert_non_null(vm_host.m);
 	vm_host.smmu = iopf_iommu_open("smmuv3,model=relay");
 	assert_non_null(vm_host.smmu);
 	assert_int_equal(iopf_iommu_configure(vm_host.smmu, &(struct iopf_iommu_conf){
 		.report = on_report, .partial_ms = conf->partial_ms }), 0);
-	vm_host.arena = (struct arena){ .mem = aligned_alloc(1 << 16, ARENA_SIZE),
-		.size = ARENA_SIZE };
-	memset(vm_host.arena.mem, 0, ARENA_SIZE);
-	assert_int_equal(iopf_dma_map(vm_host.smmu, vm_host.arena.mem, ARENA_SIZE, &addr), 0);
+	vm_host.arena = (struct arena){ .mem = aligned_alloc(1 << 16, VM_ARENA_SIZE),
+		.size = VM_ARENA_SIZE };
+	memset(vm_host.arena.mem, 0, VM_ARENA_SIZE);
+	assert_int_equal(iopf_dma_map(vm_host.smmu, vm_host.arena.mem, VM_ARENA_SIZE, &addr), 0);
 	vm_host.poller = iopf_poller_create(NULL);
 	assert_int_equal(iopf_poller_add(vm_host.poller, vm_host.smmu, IOPF_QUEUE_ALL), 0);
 	assert_int_equal(iopf_iommu_start(vm_host.smmu), 0);
@@ -466,7 +477,7 @@ vm_teardown(void **state)
 	}
 	assert_int_equal(iopf_iommu_stop(vm_host.smmu), 0);
 	assert_int_equal(iopf_poller_destroy(vm_host.poller), 0);
-	assert_int_equal(iopf_dma_unmap(vm_host.smmu, vm_host.arena.mem, ARENA_SIZE,
+	assert_int_equal(iopf_dma_unmap(vm_host.smmu, vm_host.arena.mem, VM_ARENA_SIZE,
 			(uintptr_t)vm_host.arena.mem), 0);
 	assert_int_equal(iopf_iommu_close(vm_host.smmu), 0);
 	for (unsigned int i = 0; smmuv3_model_driver_error(vm_host.m, i) != NULL; i++)

@@ -30,6 +30,7 @@
 #define VM_PAGE		4096u
 #define VM_MEM_SIZE	(1u << 20)
 #define VM_VA(page)	(UINT64_C(0x1234400000) + (uint64_t)(page) * VM_PAGE)
+#define VM_ARENA_SIZE	((size_t)2 << 20)	/* of the host's tables */
 #define VM_CMDQ_LOG2	6
 #define VM_EVTQ_LOG2	5
 #define VM_PRIQ_LOG2	5
@@ -52,7 +53,7 @@
 /* A device of a guest. */
 struct vm_dev {
 	struct vm *vm;
-	uint32_t vsid;
+	uint32_t vsid, sid;		/* of the guest, of the host */
 	struct iopf_dev *dev;
 	struct smmuv3_model_dma *dma;
 };
@@ -72,6 +73,8 @@ struct vm_conf {
 	bool no_ats;		/* of the relay of each guest */
 	uint32_t deadline_ms;	/* of the relay of guest 0 */
 	uint32_t partial_ms;	/* of the host's SMMU */
+	bool any_asids;		/* a guest may give two of its tables one ASID */
+	unsigned int tlb_log2;	/* of the host's SMMU; a TLBI looks at each entry */
 };
 
 struct vm_host {
@@ -91,6 +94,9 @@ void vm_open(const struct vm_conf *conf);
 int vm_setup(void **state);
 /* Fails the test if driver or SMMU of the host made a mistake. */
 int vm_teardown(void **state);
+
+/* Make the virtual SMMU of the guest, with its devices. relay_destroy() ends it. */
+void vm_create_relay(struct vm *v);
 
 /* Everything that the guests have written takes effect, and everything of their devices happens. */
 void vm_run(void);
