@@ -6,7 +6,7 @@
 # is a test of test-iopf or one of the steps below. --no-lab leaves out the guests of
 # devtools/qemu-lab and devtools/linux-lab. --fast also leaves out the sanitizer builds,
 # the spin models, Debian 13 and the docs. --long adds checks that take hours: a hundred
-# million stalls and page requests, all rows of the Linux lab, also with the newest kernel
+# million stalls and page requests, the fuzzers for an hour each, all rows of the Linux lab, also with the newest kernel
 # of Debian's archives, and mutants of the driver.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -89,10 +89,16 @@ build() {
 	ninja -C "$dir"
 }
 
-build_fuzzer() {
+build_fuzzers() {
 	[ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzzers=true \
 		-Db_sanitize=address,undefined -Db_lundef=false -Ddefault_library=static || return 1
-	ninja -C build-fuzz app/test-iopf/fuzz-guest
+	ninja -C build-fuzz app/test-iopf/fuzz-guest app/test-iopf/fuzz-relay
+}
+
+# fuzz TARGET SECONDS MAX_LEN
+fuzz() {
+	UBSAN_OPTIONS=halt_on_error=1 build-fuzz/app/test-iopf/"$1" -max_total_time="$2" \
+		-max_len="$3" -timeout=60 -detect_leaks=0 -entropic=0 -artifact_prefix="$out/"
 }
 
 accel() {
@@ -208,10 +214,9 @@ if [ -z "$fast" ]; then
 		IOPF_TEST_SCALE=100 build-asan/app/test-iopf/test-iopf firesoak
 	tests "invalidation arrays, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
 		IOPF_TEST_SCALE=1 build-asan/app/test-iopf/test-iopf inval_arrays
-	step "build, fuzzer" build_fuzzer
-	step "a hostile guest, 30 s" env UBSAN_OPTIONS=halt_on_error=1 \
-		build-fuzz/app/test-iopf/fuzz-guest -max_total_time=30 -max_len=1800 -len_control=20 \
-		-timeout=60 -detect_leaks=0 -artifact_prefix="$out/"
+	step "build, fuzzers" build_fuzzers
+	step "a hostile guest's commands, 15 s" fuzz fuzz-guest 15 1800
+	step "a hostile guest of a virtual SMMU, 15 s" fuzz fuzz-relay 15 512
 	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
 		-Ddefault_library=static
 	tsan="exitcode=66 suppressions=$PWD/devtools/tsan.supp"
@@ -244,6 +249,8 @@ if [ -n "$long" ]; then
 		build/app/test-iopf/test-iopf firesoak
 	tests "a million invalidation arrays" env IOPF_TEST_SCALE=19 \
 		build/app/test-iopf/test-iopf inval_arrays
+	step "a hostile guest's commands, an hour" fuzz fuzz-guest 3600 1800
+	step "a hostile guest of a virtual SMMU, an hour" fuzz fuzz-relay 3600 512
 	tests "Linux 6.12's driver, all rows" devtools/linux-lab/run.sh --all
 	tests "the newest Linux's driver" devtools/linux-lab/run.sh --all \
 		--kernel-suite trixie-backports

@@ -23,8 +23,8 @@
 #include <string.h>
 
 #include <rte_common.h>
-#include <rte_eal.h>
 
+#include "fuzz.h"
 #include "guest_rig.h"
 #include "iopf_guest.h"
 #include "smmuv3_order.h"
@@ -52,27 +52,6 @@ static struct pcie_fn ats;
 static struct smmuv3_model_dma *ats_dma;
 static bool dead;				/* the ATC of SID_ATS */
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-die(const char *what)
-{
-	fprintf(stderr, "fuzz-guest: %s\n", what);
-	for (unsigned int i = 0; smmuv3_model_driver_error(r.m, i) != NULL; i++)
-		fprintf(stderr, "driver error: %s\n", smmuv3_model_driver_error(r.m, i));
-	for (unsigned int i = 0; smmuv3_model_oracle_error(r.m, i) != NULL; i++)
-		fprintf(stderr, "oracle error: %s\n", smmuv3_model_oracle_error(r.m, i));
-	abort();
-}
-
-/* For the rigs, whose back end cannot be chosen here. */
-void
-test_skip(const char *why)
-{
-	die(why);
-}
-
 /* All that a good guest would need is mapped. */
 static enum iopf_verdict
 on_hostile_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
@@ -93,7 +72,7 @@ create_hostile_domain(void)
 	});
 
 	if (domain == NULL)
-		die("no domain");
+		fuzz_die("no domain");
 	return domain;
 }
 
@@ -107,15 +86,11 @@ map_all(struct guest *g)
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	static char *eal[] = { "fuzz-guest", "--no-huge", "-m", "64", "--no-pci", "--no-shconf",
-		"--no-telemetry", "--log-level=1" };
 	struct smmuv3_model_conf conf = guest_model_conf;
 
-	(void)argc;
-	(void)argv;
-	if (rte_eal_init(RTE_DIM(eal), eal) < 0)
-		return -1;
-	pcie_mute_log(true);
+	RTE_SET_USED(argc);
+	RTE_SET_USED(argv);
+	fuzz_init("fuzz-guest");
 	/* A guest may give two of its tables one ASID. */
 	conf.harsh &= ~SMMUV3_MODEL_HARSH_ASIDS;
 	pcie_open(&r, &conf, NULL);
@@ -189,24 +164,24 @@ issue(const struct iopf_guest_cmd *cmds, unsigned int n)
 	switch (ret) {
 	case 0:
 		if (result.done != n || result.failed != n || result.error != IOPF_INV_OK)
-			die("result of a success");
+			fuzz_die("result of a success");
 		return;
 	case -EINVAL:
 		if (result.done != 0 || result.failed >= n || result.error != IOPF_INV_REFUSED)
-			die("result of a refusal");
+			fuzz_die("result of a refusal");
 		/* As a VMM does: those before it. */
 		if (iopf_invalidate_guest(r.iommu, hostile.parent.domain, cmds, result.failed,
 				NULL) == -EINVAL)
-			die("refused once and passed once");
+			fuzz_die("refused once and passed once");
 		return;
 	case -EIO:
 		if (!dead || result.error != IOPF_INV_ATC || result.sid != SID_ATS ||
 				result.failed >= n || result.done != result.failed ||
 				(cmds[result.failed].dw[0] & 0xff) != SMMUV3_OP_ATC_INV)
-			die("result of an error");
+			fuzz_die("result of an error");
 		return;
 	default:
-		die(iopf_inv_error_name(result.error));
+		fuzz_die(iopf_inv_error_name(result.error));
 	}
 }
 
@@ -229,7 +204,7 @@ access_memory(struct smmuv3_model_dma *dma, unsigned int page)
 	pcie_write(&r, dma, page, 1);
 	pcie_run(&r);
 	if (smmuv3_model_dma_poll(dma, &done, 1) != 1)
-		die("an access has not ended");
+		fuzz_die("an access has not ended");
 }
 
 /* As after a reset of the device; the guest gets it back. */
@@ -239,37 +214,24 @@ renew_ats_device(void)
 	smmuv3_model_dma_quirks(ats_dma, 0, 0);
 	dead = false;
 	if (iopf_domain_detach(domains[1], ats.dev, IOPF_NO_PASID) != 0)
-		die("no detach");
+		fuzz_die("no detach");
 	smmuv3_model_dma_reset(ats_dma);
 	if (iopf_domain_attach(domains[1], ats.dev, IOPF_NO_PASID) != 0)
-		die("no attach");
+		fuzz_die("no attach");
 }
 
 static void
 check_world(void)
 {
-	const char *name;
-	uint64_t value;
-
 	for (unsigned int i = 0; i < 2; i++) {
 		guest_expect_at(&others[i], 1, PAGE, OLD);
 		if (others[i].nb_seen != 0)
-			die("another guest's access faulted");
+			fuzz_die("another guest's access faulted");
 	}
-	if (smmuv3_model_driver_errors(r.m) != 0 || smmuv3_model_oracle_errors(r.m) != 0)
-		die("errors");
 	for (unsigned int i = 0; i < 2; i++)
 		if (iopf_domain_pending(domains[i]) != 0)
-			die("a fault waits for its answer");
-	for (unsigned int i = 0; ; i++) {
-		name = NULL;
-		value = iopf_iommu_driver_stat(r.iommu, i, &name);
-		if (name == NULL)
-			break;
-		if ((strcmp(name, "cerror_ill") == 0 || strcmp(name, "cerror_abt") == 0 ||
-				strcmp(name, "sync_timeouts") == 0) && value != 0)
-			die(name);
-	}
+			fuzz_die("a fault waits for its answer");
+	fuzz_check(r.m, r.iommu);
 }
 
 int
