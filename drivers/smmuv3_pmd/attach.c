@@ -34,10 +34,10 @@
 #include "attach.h"
 #include "base.h"
 #include "cd.h"
+#include "chunk.h"
 #include "cmdq.h"
 #include "dev.h"
 #include "domain.h"
-#include "guest.h"
 #include "nested.h"
 #include "smmuv3_cmd.h"
 #include "smmuv3_pmd.h"
@@ -72,7 +72,7 @@ smmuv3_attachment_new(struct smmuv3 *s, struct smmuv3_dev *dev, struct smmuv3_do
 	*a = (struct smmuv3_attachment){ .dev = dev, .domain = domain, .ssid = ssid,
 		.stage = SMMUV3_ATCS_EMPTIED };
 	smmuv3_domain_get(s, domain);
-	smmuv3_guest_add_attachment(s, a);
+	smmuv3_attachment_list(s, a);
 	dev->nb_attachments++;
 	/* A replace changes this later. */
 	if (smmuv3_domain_stage2(domain) != NULL && dev->nb_attachments == 1)
@@ -95,7 +95,7 @@ smmuv3_attachment_prepare(struct smmuv3 *s, struct smmuv3_attachment *a)
 void
 smmuv3_attachment_release(struct smmuv3 *s, struct smmuv3_attachment *a)
 {
-	smmuv3_guest_del_attachment(s, a);
+	smmuv3_attachment_unlist(s, a);
 	smmuv3_atc_del(s, a);
 	smmuv3_domain_put(s, a->domain);
 	a->dev->nb_attachments--;

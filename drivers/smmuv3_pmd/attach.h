@@ -38,8 +38,8 @@ struct smmuv3_attachment {
 	uint32_t ssid;
 	enum smmuv3_stage stage;
 	bool inv_all_pasids;	/* invalidate everything in the device's ATCs */
-	/* Of a stage-2 or nested domain, under tables_lock: see guest.h. */
-	struct smmuv3_attachment *next;	/* in the list of the stage-2 domain */
+	/* Under tables_lock: see chunk.h. */
+	struct smmuv3_attachment *next;	/* in the list of the domain, or of its parent */
 	unsigned int holds;
 	unsigned int nb_atcs;
 	uint16_t atcs[SMMUV3_MAX_ATCS];	/* indices into smmuv3.atcs, one for each StreamID */

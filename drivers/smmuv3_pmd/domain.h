@@ -35,7 +35,7 @@ struct smmuv3_domain {
 	 */
 	_Atomic uint32_t nb_nested;
 	uint32_t refs;			/* of the library, attachments and nested domains */
-	/* Of a stage-2 domain: its own, and those of its nested domains; see guest.h. */
+	/* Its own, and those of the domains nested in it; see chunk.h. */
 	struct smmuv3_attachment *attachments;
 	/* Indices into smmuv3.atcs, plus one; 0: unused. */
 	_Atomic uint32_t atc_end;

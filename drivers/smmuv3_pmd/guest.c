@@ -4,52 +4,13 @@
 #include "atc.h"
 #include "attach.h"
 #include "base.h"
-#include "cmdq.h"
+#include "chunk.h"
 #include "dev.h"
 #include "domain.h"
 #include "guest.h"
 #include "guest_cmd.h"
 #include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
-
-/* Commands under one CMD_SYNC: either ATC_INVs or others. */
-struct chunk {
-	bool atc;
-	unsigned int used, nb_held;
-	struct smmuv3_cmd cmds[SMMUV3_CHUNK];
-	unsigned int index[SMMUV3_CHUNK];	/* of each in the guest's array */
-	struct smmuv3_attachment *held[SMMUV3_CHUNK];
-};
-
-void
-smmuv3_guest_add_attachment(struct smmuv3 *s, struct smmuv3_attachment *a)
-{
-	struct smmuv3_domain *stage2 = smmuv3_domain_stage2(a->domain);
-
-	if (stage2 == NULL)
-		return;
-	pthread_mutex_lock(&s->tables_lock);
-	a->next = stage2->attachments;
-	stage2->attachments = a;
-	pthread_mutex_unlock(&s->tables_lock);
-}
-
-void
-smmuv3_guest_del_attachment(struct smmuv3 *s, struct smmuv3_attachment *a)
-{
-	struct smmuv3_domain *stage2 = smmuv3_domain_stage2(a->domain);
-	struct smmuv3_attachment **at;
-
-	if (stage2 == NULL)
-		return;
-	pthread_mutex_lock(&s->tables_lock);
-	for (at = &stage2->attachments; *at != a; at = &(*at)->next)
-		;
-	*at = a->next;
-	while (a->holds > 0)
-		pthread_cond_wait(&s->guest_done, &s->tables_lock);
-	pthread_mutex_unlock(&s->tables_lock);
-}
 
 /* tables_lock is held. */
 static struct smmuv3_attachment *
@@ -84,10 +45,10 @@ find_dev_fault(const struct smmuv3_dev *dev, const struct smmuv3_cmd *cmd)
 	return NULL;
 }
 
-/* NULL: *cmd may be issued; if @p held is not NULL, as long as it is held. Else why not. */
+/* NULL: *cmd may be issued; in the chunk @p c, if it is not NULL. Else why not. */
 static const char *
 check_cmd(struct smmuv3 *s, const struct smmuv3_domain *parent, struct smmuv3_cmd *cmd,
-		struct smmuv3_attachment **held)
+		struct smmuv3_chunk *c)
 {
 	const char *why = smmuv3_guest_cmd_check(s, parent->vmid, cmd);
 	struct smmuv3_attachment *a;
@@ -97,10 +58,8 @@ check_cmd(struct smmuv3 *s, const struct smmuv3_domain *parent, struct smmuv3_cm
 	pthread_mutex_lock(&s->tables_lock);
 	a = find_attachment(parent, SMMUV3_GET(SMMUV3_CMD0_SID, cmd->dw[0]));
 	why = a == NULL ? "its StreamID is of no device of the guest" : find_dev_fault(a->dev, cmd);
-	if (why == NULL && held != NULL) {
-		a->holds++;
-		*held = a;
-	}
+	if (why == NULL && c != NULL)
+		smmuv3_chunk_hold(c, a);
 	pthread_mutex_unlock(&s->tables_lock);
 	return why;
 }
@@ -112,57 +71,21 @@ check_cmd(struct smmuv3 *s, const struct smmuv3_domain *parent, struct smmuv3_cm
  */
 static unsigned int
 take_chunk(struct smmuv3 *s, const struct smmuv3_domain *parent, const struct iopf_guest_cmd *cmds,
-		unsigned int n, unsigned int i, struct chunk *c)
+		unsigned int n, unsigned int i, struct smmuv3_chunk *c, bool *atc)
 {
-	c->used = 0;
-	c->nb_held = 0;
 	for (; i < n && c->used < SMMUV3_CHUNK; i++) {
 		struct smmuv3_cmd cmd = { { cmds[i].dw[0], cmds[i].dw[1] } };
-		bool atc = smmuv3_guest_cmd_op(&cmd) == SMMUV3_OP_ATC_INV;
-		struct smmuv3_attachment *a = NULL;
+		bool is_atc = smmuv3_guest_cmd_op(&cmd) == SMMUV3_OP_ATC_INV;
 
-		if (c->used > 0 && atc != c->atc)
+		if (c->used > 0 && is_atc != *atc)
 			break;
-		if (check_cmd(s, parent, &cmd, &a) != NULL)
+		if (check_cmd(s, parent, &cmd, c) != NULL)
 			continue;
-		c->atc = atc;
+		*atc = is_atc;
 		c->index[c->used] = i;
 		c->cmds[c->used++] = cmd;
-		if (a != NULL)
-			c->held[c->nb_held++] = a;
 	}
 	return i;
-}
-
-static void
-release_chunk(struct smmuv3 *s, const struct chunk *c)
-{
-	unsigned int i;
-
-	if (c->nb_held == 0)
-		return;
-	pthread_mutex_lock(&s->tables_lock);
-	for (i = 0; i < c->nb_held; i++)
-		c->held[i]->holds--;
-	pthread_cond_broadcast(&s->guest_done);
-	pthread_mutex_unlock(&s->tables_lock);
-}
-
-static int
-issue_chunk(struct smmuv3 *s, const struct chunk *c, struct iopf_inv_result *result)
-{
-	int ret;
-
-	if (c->used == 0)
-		return 0;
-	/* In the CMDQ, whose order keeps them before the commands of a later detach. */
-	ret = c->atc ? smmuv3_atc_issue_invs(s, c->cmds, c->used, result) :
-		smmuv3_cmdq_sync(&s->cmdq, c->cmds, c->used, result);
-	if (ret < 0) {
-		result->done = c->index[result->done];
-		result->failed = c->index[result->failed];
-	}
-	return ret;
 }
 
 int
@@ -171,7 +94,8 @@ smmuv3_invalidate_guest(void *priv, void *handle, const struct iopf_guest_cmd *c
 {
 	const struct smmuv3_domain *parent = handle;
 	struct smmuv3 *s = priv;
-	struct chunk c;
+	struct smmuv3_chunk c;
+	bool atc = false;
 	unsigned int i;
 	int ret = 0;
 
@@ -184,10 +108,11 @@ smmuv3_invalidate_guest(void *priv, void *handle, const struct iopf_guest_cmd *c
 		*result = (struct iopf_inv_result){ .failed = i, .error = IOPF_INV_REFUSED };
 		return -EINVAL;
 	}
+	c.used = 0;
+	c.nb_held = 0;
 	for (i = 0; i < n && ret == 0;) {
-		i = take_chunk(s, parent, cmds, n, i, &c);
-		ret = issue_chunk(s, &c, result);
-		release_chunk(s, &c);
+		i = take_chunk(s, parent, cmds, n, i, &c, &atc);
+		ret = smmuv3_chunk_issue(s, &c, atc, result);
 	}
 	return ret;
 }

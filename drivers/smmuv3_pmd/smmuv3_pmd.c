@@ -171,7 +171,7 @@ close_all(struct smmuv3 *s)
 		close(atomic_load_explicit(&s->sleep.wake_fd, memory_order_relaxed));
 	smmuv3_ids_close(&s->asids);
 	smmuv3_ids_close(&s->vmids);
-	pthread_cond_destroy(&s->guest_done);
+	pthread_cond_destroy(&s->chunk_done);
 	pthread_mutex_destroy(&s->tables_lock);
 	free(s);
 }
@@ -199,7 +199,7 @@ pmd_open(const struct rte_kvargs *args, struct iopf_iommu_info *info, void **pri
 		return -ENOMEM;
 	memset(s, 0, sizeof(*s));
 	pthread_mutex_init(&s->tables_lock, NULL);
-	pthread_cond_init(&s->guest_done, NULL);
+	pthread_cond_init(&s->chunk_done, NULL);
 	s->backend = backend;
 	atomic_store_explicit(&s->sleep.wake_fd, -1, memory_order_relaxed);
 	s->restore_gbpa = restore;

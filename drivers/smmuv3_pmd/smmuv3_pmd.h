@@ -98,7 +98,7 @@ struct smmuv3 {
 	 * Never held during a wait for the SMMU.
 	 */
 	pthread_mutex_t tables_lock;
-	pthread_cond_t guest_done;	/* a chunk of a guest's commands: see guest.h */
+	pthread_cond_t chunk_done;	/* an attachment is not held any more: see chunk.h */
 	struct smmuv3_mem_pool pool;
 	struct smmuv3_mem words_mem, ecmdq_words;
 	unsigned int cmdq_log2, evtq_log2, priq_log2;	/* as configured */
