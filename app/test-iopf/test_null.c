@@ -15,6 +15,7 @@
 
 #include "iopf.h"
 #include "iopf_iommu.h"
+#include "iopf_driver.h"
 #include "iopf_guest.h"
 #include "iopf_handler.h"
 #include "iopf_listener.h"
@@ -105,6 +106,7 @@ test_null_dev_and_domain_are_refused(void **state)
 	IS_NOTHING(iopf_dev_name(NULL));
 	IS_NOTHING(iopf_dev_iommu(NULL));
 	IS_NOTHING(iopf_dev_ctx(NULL));
+	IS_NOTHING(iopf_dev_handle(NULL));
 	IS_NOTHING(iopf_domain_create(NULL));
 	assert_int_equal(iopf_domain_destroy(NULL), 0);
 	REFUSES(iopf_domain_attach(NULL, NULL, IOPF_NO_PASID));
@@ -142,6 +144,7 @@ test_null_dev_and_domain_are_refused(void **state)
 	assert_string_equal(iopf_code_name(IOPF_NB_CODES), "unknown");
 	assert_string_equal(iopf_reason_name(IOPF_NB_REASONS), "unknown");
 	assert_string_equal(iopf_inv_error_name(IOPF_NB_INV_ERRORS), "unknown");
+	assert_string_equal(iopf_inv_type_name(IOPF_NB_INV_TYPES), "unknown");
 	assert_string_equal(iopf_stat_name(IOPF_NB_STATS), "unknown");
 	assert_string_equal(iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS), "unknown");
 	assert_string_equal(iopf_dev_stat_name(IOPF_NB_DEV_STATS), "unknown");

@@ -361,3 +361,37 @@ smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *domain,
 	}
 	return used;
 }
+
+/* The part of a nested domain's word that is of one PASID; 0: it has none. */
+static uint64_t
+select_pasid(uint64_t word, uint32_t pasid)
+{
+	if (pasid == IOPF_NO_PASID)
+		return word & SMMUV3_ATC_SSV ? 0 : word;
+	return word & SMMUV3_ATC_GLOBAL ? (word & ~(SMMUV3_ATC_GLOBAL | SMMUV3_ATC_SSID)) |
+		SMMUV3_PUT(SMMUV3_ATC_SSID, pasid) : 0;
+}
+
+unsigned int
+smmuv3_atc_make_invs(const struct smmuv3 *s, const struct smmuv3_attachment *a,
+		const struct smmuv3_domain *domain, const struct iopf_inv *inv,
+		struct smmuv3_cmd *cmds)
+{
+	bool one = inv->type == IOPF_INV_PASID ||
+		(inv->type == IOPF_INV_DEVICE_TLB && inv->dev != NULL);
+	struct span span = inv->type == IOPF_INV_PASID ? whole_space : find_span(s, inv, 1);
+	unsigned int n = 0, k;
+	uint64_t word;
+
+	for (k = 0; k < a->nb_atcs; k++) {
+		word = smmuv3_atc_load(s->atcs, a->atcs[k]);
+		/* The addresses of a nested domain's own requests are those of its ATCs. */
+		if (a->domain == domain)
+			word &= ~SMMUV3_ATC_WHOLE;
+		if (one && a->domain == domain && domain->parent != NULL)
+			word = select_pasid(word, inv->pasid);
+		if (word != 0)
+			cmds[n++] = make_inv_cmd(word, span);
+	}
+	return n;
+}

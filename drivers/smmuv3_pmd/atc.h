@@ -87,6 +87,15 @@ unsigned int smmuv3_atc_make_cmds(struct smmuv3 *s, const struct smmuv3_domain *
 		const struct iopf_inv *inv, unsigned int n,
 		struct smmuv3_cmd cmds[2 * SMMUV3_MAX_ATCS]);
 
+/*
+ * Write the ATC_INVs of one request, of another type than IOPF_INV_RANGE of a domain that is not
+ * nested, for an attachment of @p domain or of a domain nested in it. Returns their number, at most
+ * a->nb_atcs. tables_lock is held.
+ */
+unsigned int smmuv3_atc_make_invs(const struct smmuv3 *s, const struct smmuv3_attachment *a,
+		const struct smmuv3_domain *domain, const struct iopf_inv *inv,
+		struct smmuv3_cmd *cmds);
+
 /* atc_issue.c */
 /*
  * Issue these ATC_INVs, of any StreamIDs, under as few CMD_SYNCs as possible, and wait. Those of a

@@ -24,6 +24,7 @@
 #include "evtq.h"
 #include "gbpa.h"
 #include "guest.h"
+#include "inval_typed.h"
 #include "idr.h"
 #include "inq.h"
 #include "irq.h"
@@ -441,6 +442,7 @@ struct iopf_driver smmuv3_pmd = {
 		.queue_passed = pmd_queue_passed,
 		.invalidate = smmuv3_invalidate,
 		.invalidate_guest = smmuv3_invalidate_guest,
+		.invalidate_typed = smmuv3_invalidate_typed,
 		.idle = smmuv3_idle,
 		.wait = pmd_wait,
 		.stat = smmuv3_stat,

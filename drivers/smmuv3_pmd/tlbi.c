@@ -89,9 +89,8 @@ make_range_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 	return n;
 }
 
-/* One TLBI for each entry. */
-static unsigned int
-make_page_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
+unsigned int
+smmuv3_tlbi_make_page_cmds(const struct smmuv3_domain *domain, const struct iopf_inv *inv,
 		struct smmuv3_cmd *cmds, unsigned int max)
 {
 	unsigned int g = domain->tr.granule_log2, n = 0;
@@ -118,7 +117,7 @@ smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain
 			(inv->addr | (inv->addr + (inv->size - 1))) >> MAX_IPA_BITS != 0)
 		return 0;
 	return s->idr3 & SMMUV3_IDR3_RIL ? make_range_cmds(domain, inv, cmds, max) :
-			make_page_cmds(domain, inv, cmds, max);
+			smmuv3_tlbi_make_page_cmds(domain, inv, cmds, max);
 }
 
 static int

@@ -27,6 +27,9 @@ bool smmuv3_tlbi_has_combined(const struct smmuv3_domain *domain);
  */
 unsigned int smmuv3_tlbi_make_cmds(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);
+/* The same without range commands: one for each entry. */
+unsigned int smmuv3_tlbi_make_page_cmds(const struct smmuv3_domain *domain,
+		const struct iopf_inv *inv, struct smmuv3_cmd *cmds, unsigned int max);
 /* TLBI, CMD_SYNC, ATC_INV, CMD_SYNC. */
 int smmuv3_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 		struct iopf_inv_result *result);

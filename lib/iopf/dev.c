@@ -386,6 +386,14 @@ iopf_dev_iommu(const struct iopf_dev *dev)
 }
 
 void *
+iopf_dev_handle(const struct iopf_dev *dev)
+{
+	if (dev == NULL)
+		return iopf_ret_null();
+	return dev->priv;
+}
+
+void *
 iopf_dev_ctx(const struct iopf_dev *dev)
 {
 	if (dev == NULL)

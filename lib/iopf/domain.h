@@ -86,14 +86,24 @@ iopf_domain_stage2(const struct iopf_domain *domain)
 void iopf_handlers_init(struct iopf_domain *domain, const struct iopf_domain_conf *conf);
 
 static inline bool
-iopf_inv_is_valid(const struct iopf_inv *inv)
+iopf_inv_has_range(const struct iopf_inv *inv)
 {
 	return inv->all || (inv->size != 0 && ((inv->addr | inv->size) & 0xfff) == 0 &&
 		inv->addr + inv->size - 1 >= inv->addr);
 }
 
-/* For a log line: why an invalidation is not valid, and what is. */
-const char *iopf_inv_fault_text(const struct iopf_inv *inv);
+/* A request that each domain with a table of its own has. */
+static inline bool
+iopf_inv_is_plain(const struct iopf_inv *inv)
+{
+	return inv->type == IOPF_INV_RANGE && iopf_inv_has_range(inv);
+}
+
+/* inv_type.c */
+/* NULL: the domain has such a request. Else for a log line: why not, and what is right. */
+const char *iopf_inv_find_fault(const struct iopf_domain *domain, const struct iopf_inv *inv);
+/* The same for an invalidation in a handler, which can only be a plain one. */
+const char *iopf_inv_find_plain_fault(const struct iopf_inv *inv);
 
 /*
  * The driver's handle of the domain on this IOMMU, made at the first use, and the table of faults

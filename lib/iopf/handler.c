@@ -44,7 +44,8 @@ static __rte_noinline __rte_cold int
 inv_refuse(const struct iopf_group *group, const struct iopf_inv *inv)
 {
 	IOPF_LOG_LIMITED(&group->dev->log, "%s: iopf_group_invalidate(): %#" PRIx64 " + %#" PRIx64
-			": %s", group->dev->name, inv->addr, inv->size, iopf_inv_fault_text(inv));
+			": %s", group->dev->name, inv->addr, inv->size,
+			iopf_inv_find_plain_fault(inv));
 	return iopf_ret(-EINVAL);
 }
 
@@ -58,7 +59,7 @@ iopf_group_invalidate(const struct iopf_group *group, const struct iopf_inv *inv
 	pass = iopf_self.pass;
 	if (pass == NULL)
 		return iopf_ret(-EPERM);
-	if (unlikely(!iopf_inv_is_valid(inv)))
+	if (unlikely(!iopf_inv_is_plain(inv)))
 		return inv_refuse(group, inv);
 	if (pass->nb_inv - pass->group_inv >= IOPF_MAX_GROUP_INV)
 		return iopf_ret(-ENOSPC);

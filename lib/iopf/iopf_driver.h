@@ -50,6 +50,7 @@
  *   - stall_set, dev_block: policies that need them are refused (-ENOTSUP).
  *   - sync: the record of an access is in its queue when the device sees the access end.
  *   - invalidate_guest: iopf_invalidate_guest() returns -ENOTSUP.
+ *   - invalidate_typed: so does iopf_invalidate() of an array that needs it.
  *   - answer_after: the library calls invalidate, which then waits on the poll thread, and
  *     answer; after a failed invalidation the answers are IOPF_INVALID.
  *   - queue_mark and queue_passed, both: the library reads the queue until poll returns fewer
@@ -61,8 +62,8 @@
  *
  * Threads.
  *   - poll of one queue: one thread at a time.
- *   - answer, answer_after, invalidate, invalidate_guest, sync, queue_mark, queue_passed,
- *     is_recovering, wait: any thread, concurrently.
+ *   - answer, answer_after, invalidate, invalidate_typed, invalidate_guest, sync, queue_mark,
+ *     queue_passed, is_recovering, wait: any thread, concurrently.
  *   - dev_del, dev_usable, attach, detach, replace, stall_set, dev_block: one thread at a time for
  *     each device; threads of different devices call them concurrently, also while the IOMMU
  *     starts, stops, suspends or resumes. A call must not wait for a call of another device.
@@ -329,6 +330,14 @@ struct iopf_driver_ops {
 	 */
 	int (*invalidate)(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 			struct iopf_inv_result *result);
+	/**
+	 * As invalidate, of an array with requests of any type that this kind of domain has, or of
+	 * a nested domain. The devices may be of another IOMMU, or have another domain: nothing is
+	 * to be done for these. iopf_dev_handle() is to be compared only: it may be of another
+	 * driver.
+	 */
+	int (*invalidate_typed)(void *priv, void *domain, const struct iopf_inv *inv,
+			unsigned int n, struct iopf_inv_result *result);
 
 	/**
 	 * Interrupts instead of polling: a record or an error writes to fd, an eventfd; -1 ends it.
@@ -355,6 +364,9 @@ struct iopf_driver {
 
 /** Constructors call it: see IOPF_DRIVER. @p driver must stay valid. */
 void iopf_driver_register(struct iopf_driver *driver);
+
+/** The handle that dev_add returned for the device. While the device exists. */
+void *iopf_dev_handle(const struct iopf_dev *dev);
 
 #define IOPF_DRIVER(driver)					\
 	RTE_INIT(iopf_driver_init_ ## driver)			\

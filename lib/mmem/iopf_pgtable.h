@@ -10,6 +10,8 @@
  * header includes the other.
  */
 
+#include <stddef.h>
+
 #include "iopf_handler.h"
 #include "pgtable.h"
 
@@ -30,6 +32,10 @@ iopf_inv_from_pgt(const struct pgt_inv *pgt)
 			(3 - pgt->level) * (pgt->granule_log2 - 3));
 	inv.leaf_only = pgt->leaf_only;
 	inv.all = false;
+	inv.type = IOPF_INV_RANGE;
+	inv.dev = NULL;
+	inv.pasid = 0;
+	inv.tag = 0;
 	return inv;
 }
 

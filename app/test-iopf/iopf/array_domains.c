@@ -201,6 +201,14 @@ array_replace(void *priv, void *attachment, void *domain, void **next)
 }
 
 int
+array_invalidate_typed(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
+		struct iopf_inv_result *result)
+{
+	hw.invalidated_typed++;
+	return array_invalidate(priv, domain, inv, n, result);
+}
+
+int
 array_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 		struct iopf_inv_result *result)
 {

@@ -260,7 +260,8 @@ static struct iopf_driver test_driver = {
 		.answer = array_answer, .answer_after = array_answer_after,
 		.check = hw_check, .sync = hw_sync,
 		.queue_mark = array_mark, .queue_passed = array_passed,
-		.invalidate = array_invalidate, .idle = hw_idle, .wait = hw_wait, .stat = hw_stat,
+		.invalidate = array_invalidate, .invalidate_typed = array_invalidate_typed,
+		.idle = hw_idle, .wait = hw_wait, .stat = hw_stat,
 		.dump = hw_dump,
 	},
 };

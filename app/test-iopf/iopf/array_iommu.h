@@ -74,6 +74,7 @@ extern struct array_iommu {
 	unsigned int invalidate_fails_at;
 	unsigned int invalidate_us;	/* duration of an invalidation */
 	_Atomic unsigned int invalidated;
+	_Atomic unsigned int invalidated_typed;	/* of these */
 	unsigned int posts, posted_invs;	/* answer_after() calls, their invalidations */
 	unsigned int sid_bits;
 	unsigned int max_stalls;

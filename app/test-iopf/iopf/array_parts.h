@@ -25,6 +25,8 @@ int array_attach(void *priv, void *dev, uint32_t pasid, void *domain, void **att
 int array_detach(void *priv, void *attachment);
 int array_replace(void *priv, void *attachment, void *domain, void **next);
 int array_stall_set(void *priv, void *attachment, bool on);
+int array_invalidate_typed(void *priv, void *domain, const struct iopf_inv *inv,
+		unsigned int n, struct iopf_inv_result *result);
 int array_invalidate(void *priv, void *domain, const struct iopf_inv *inv, unsigned int n,
 		struct iopf_inv_result *result);
 

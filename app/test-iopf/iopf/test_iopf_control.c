@@ -244,7 +244,7 @@ invalidate_returns_the_number_done(void **state)
 	assert_int_equal(IOPF_INV_ILL, result.error);
 	hw.invalidate_fails_at = UINT32_MAX;
 	inv[3].size = 5;
-	SAYS("invalidation 3 of 4, 0x4000 + 0x5: use an address and a size that are multiples of "
+	SAYS("invalidation 3 of 4, range 0x4000 + 0x5: use an address and a size that are multiples of "
 			"4096",
 		assert_int_equal(-EINVAL, iopf_invalidate(one.domain, inv, 4, &result)));
 	assert_int_equal(0, result.done);
