@@ -5,12 +5,16 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "arrays_world.h"
 #include "cmdq.h"
+#include "named_dev.h"
 #include "test.h"
 
 #define NB_PASIDS	2	/* of a device with PASIDs: 1 and 2 */
+/* V, Config = S1, and a table of 2^2 CDs, or one CD. */
+#define GUEST_STE	(SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) | 0x1234000)
 #define OTHER_SID	(SID + 100)
 
 struct arrays_world w;
@@ -53,14 +57,18 @@ endpoint_count_pasids(const struct endpoint *e)
 static void
 attach(struct endpoint *e)
 {
-	for (unsigned int i = 0; i < endpoint_count_pasids(e); i++)
+	if (w.check.nested)
+		ats_attach(&w.p, e->dev, IOPF_NO_PASID, w.domain);
+	for (unsigned int i = 0; i < endpoint_count_pasids(e) && !w.check.nested; i++)
 		ats_attach(&w.p, e->dev, endpoint_get_pasid(e, i), w.domain);
 }
 
 static void
 detach(struct endpoint *e)
 {
-	for (unsigned int i = 0; i < endpoint_count_pasids(e); i++)
+	if (w.check.nested)
+		ats_detach(&w.p, e->dev, IOPF_NO_PASID);
+	for (unsigned int i = 0; i < endpoint_count_pasids(e) && !w.check.nested; i++)
 		ats_detach(&w.p, e->dev, endpoint_get_pasid(e, i));
 }
 
@@ -72,8 +80,11 @@ add_endpoint(unsigned int i)
 	*e = (struct endpoint){ .sid = SID + i, .nb_pasids = w.check.stage2 ? 0 :
 		pick(NB_PASIDS + 1) };
 	e->dev = ats_add_dev(&w.p, e->sid, e->nb_pasids != 0 ? NB_PASIDS + 1 : 0);
+	e->named = named_dev_create(e->dev);
 	attach(e);
-	e->dma = ats_add_engine(&w.p, e->sid, endpoint_get_pasid(e, 0), false);
+	e->dma = ats_add_engine(&w.p, e->sid, w.check.nested ? IOPF_NO_PASID :
+			endpoint_get_pasid(e, 0), false);
+	w.check.devs[w.check.nb_devs++] = (struct check_dev){ e->named, e->sid };
 }
 
 static void *
@@ -110,6 +121,8 @@ world_open(uint32_t seed)
 {
 	struct iopf_translation tr = { .va_bits = 48, .granule_log2 = 12,
 		.format = IOPF_FORMAT_ARM64_S1 };
+	const struct iopf_translation guest = { .format = IOPF_FORMAT_ARM64_GUEST,
+		.guest_ste = { GUEST_STE, 0 } };
 	const struct smmuv3_domain *domain;
 
 	w.seed = seed * UINT64_C(0xd1342543de82ef95) + 1;
@@ -118,10 +131,11 @@ world_open(uint32_t seed)
 	w.threaded = one_in(2);
 	w.ats = !one_in(4);
 	w.check = (struct check_domain){ .stage2 = one_in(3) };
+	w.check.nested = !w.check.stage2 && one_in(2);
 	w.conf = (struct smmuv3_model_conf){
 		.seed = seed,
 		.features = (w.ats ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0) |
-			(w.check.stage2 ? SMMUV3_MODEL_S2 : 0),
+			(w.check.stage2 || w.check.nested ? SMMUV3_MODEL_S2 : 0),
 		.no_features = one_in(2) ? SMMUV3_MODEL_NO_RIL : 0,
 		.harsh = one_in(2) ? SMMUV3_MODEL_HARSH_LATE | SMMUV3_MODEL_HARSH_PREFETCH |
 			SMMUV3_MODEL_HARSH_RANDOM : 0,
@@ -134,14 +148,22 @@ world_open(uint32_t seed)
 		w.conf.no_features |= SMMUV3_MODEL_NO_MSI;
 	ats_open(&w.p, &w.conf);
 	w.p.stage2 = w.check.stage2;
-	if (w.check.stage2)
+	if (w.check.stage2 || w.check.nested)
 		tr.format = IOPF_FORMAT_ARM64_S2;
 	tr.root = (uintptr_t)pmd_alloc(&w.p, PAGE, PAGE);
 	assert_int_equal(w.p.ops->domain_add(w.p.s, &tr, NULL, &w.domain), 0);
+	w.parent = NULL;
+	if (w.check.nested) {
+		w.parent = w.domain;
+		assert_int_equal(w.p.ops->domain_add(w.p.s, &guest, w.parent, &w.domain), 0);
+	}
 	domain = w.domain;
 	w.check.asid = domain->asid;
 	w.check.vmid = domain->vmid;
 	w.check.max_entries = w.conf.no_features & SMMUV3_MODEL_NO_RIL ? SMMUV3_CHUNK : UINT64_MAX;
+	if (w.check.nested && w.conf.no_features & SMMUV3_MODEL_NO_RIL)
+		w.check.max_entries = SMMUV3_MAX_ATCS;
+	w.check.max_unknown = SMMUV3_MAX_ATCS;
 	w.nb_eps = w.ats ? 1 + pick(MAX_DEVS) : 0;
 	for (unsigned int i = 0; i < w.nb_eps; i++)
 		add_endpoint(i);
@@ -167,8 +189,11 @@ world_close(void)
 		detach(&w.ep[i]);
 		smmuv3_model_dma_destroy(w.ep[i].dma);
 		w.p.ops->dev_del(w.p.s, w.ep[i].dev);
+		free(w.ep[i].named);
 	}
 	w.p.ops->domain_del(w.p.s, w.domain);
+	if (w.parent != NULL)
+		w.p.ops->domain_del(w.p.s, w.parent);
 	assert_int_equal(w.p.ops->stop(w.p.s), 0);
 	if (w.threaded)
 		assert_int_equal(smmuv3_model_stop(w.p.m), 0);
@@ -194,7 +219,8 @@ world_describe(void)
 
 	snprintf(text, sizeof(text), "; IOPF_TEST_SEED=%u: %s, %s, queue of 2^%u, features 0x%x, "
 			"without 0x%x, harsh 0x%x", w.conf.seed, w.threaded ? "two threads" :
-			"one thread", w.check.stage2 ? "stage 2" : "stage 1", w.conf.cmdq_log2,
+			"one thread", w.check.nested ? "nested" : w.check.stage2 ? "stage 2" :
+			"stage 1", w.conf.cmdq_log2,
 			w.conf.features, w.conf.no_features, w.conf.harsh);
 	return text;
 }

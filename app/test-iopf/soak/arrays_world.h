@@ -21,6 +21,7 @@
 
 struct endpoint {
 	void *dev;
+	struct iopf_dev *named;
 	struct smmuv3_model_dma *dma;
 	uint32_t sid;
 	unsigned int nb_pasids;
@@ -34,6 +35,7 @@ struct arrays_world {
 	struct cmd_trace trace;
 	struct check_domain check;
 	void *domain;
+	void *parent;		/* of a nested domain; or NULL */
 	struct endpoint ep[MAX_DEVS];
 	unsigned int nb_eps;
 	bool ats, threaded;

@@ -40,6 +40,7 @@ static struct {
 	uint32_t victims;		/* endpoints, a bit each */
 	struct iopf_inv inv[MAX_RANGES];
 	unsigned int n, fire_at;
+	bool typed;			/* some requests have a type, or the domain is nested */
 	uint64_t reported[IOPF_NB_INV_ERRORS];
 } a;
 
@@ -105,6 +106,51 @@ make_array(bool simple)
 	}
 }
 
+/* Of one ATC, or of all. */
+static void
+make_everything(struct iopf_inv *inv)
+{
+	const struct endpoint *e = w.nb_eps > 0 ? &w.ep[pick(w.nb_eps)] : NULL;
+
+	*inv = (struct iopf_inv){ .type = IOPF_INV_DEVICE_TLB, .all = true };
+	if (e != NULL && one_in(2))
+		*inv = (struct iopf_inv){ .type = IOPF_INV_PASID, .dev = e->named, .tag = 9,
+			.pasid = endpoint_get_pasid(e, pick(endpoint_count_pasids(e))) };
+}
+
+/* Other types for some of the requests. The addresses stay disjoint. */
+static void
+choose_types(void)
+{
+	bool everything = false, config = false;
+
+	for (unsigned int i = 0; i < a.n; i++) {
+		struct iopf_inv *inv = &a.inv[i];
+		const struct endpoint *e = w.nb_eps > 0 ? &w.ep[pick(w.nb_eps)] : NULL;
+
+		everything |= check_is_everything(&w.check, inv);
+		if (w.check.nested && one_in(2)) {
+			inv->type = IOPF_INV_TAG;
+			inv->tag = 1 + pick(3);
+		} else if (one_in(3)) {
+			inv->type = IOPF_INV_DEVICE_TLB;
+		} else if (w.check.nested && !config && one_in(3)) {
+			config = true;
+			inv->type = IOPF_INV_CONFIG;
+			inv->all = e == NULL || one_in(2);
+		} else {
+			continue;
+		}
+		if (inv->type == IOPF_INV_TAG || e == NULL || one_in(3))
+			continue;
+		inv->dev = e->named;
+		inv->pasid = endpoint_get_pasid(e, pick(endpoint_count_pasids(e)));
+	}
+	/* Once in an array: its commands are no other request's. */
+	if (!everything && !config && a.n > 0 && one_in(2))
+		make_everything(&a.inv[pick(a.n)]);
+}
+
 /*
  * Errors
  */
@@ -156,6 +202,10 @@ is_possible(enum injected injected)
 	/* If all are cut off, the call waits for that once more, and may fail then. */
 	if (w.nb_eps > 0 ? w.check.nb_atcs == 0 : injected == SLOW)
 		return false;
+	/* A chunk may be of such ATCs alone. */
+	for (unsigned int i = 0; i < w.nb_eps; i++)
+		if (a.typed && w.ep[i].cut)
+			return false;
 	/* One that died after its ATC_INVs of the last call is found by this one: one kind each. */
 	for (unsigned int i = 0; i < w.nb_eps; i++)
 		if (w.ep[i].dead && !w.ep[i].cut)
@@ -188,10 +238,17 @@ static void
 list_atcs(void)
 {
 	w.check.nb_atcs = 0;
+	for (unsigned int i = 0; i < w.nb_eps && w.check.nested; i++)
+		for (unsigned int k = 0; k < 1 + (w.ep[i].nb_pasids > 0) && !w.ep[i].cut; k++)
+			w.check.atcs[w.check.nb_atcs++] = (struct check_atc){ .dev = w.ep[i].named,
+				.sid = w.ep[i].sid, .pasid = IOPF_NO_PASID, .each_pasid = k != 0 };
+	if (w.check.nested)
+		return;
 	for (unsigned int i = 0; i < w.nb_eps; i++)
 		for (unsigned int k = 0; k < endpoint_count_pasids(&w.ep[i]) && !w.ep[i].cut; k++)
 			w.check.atcs[w.check.nb_atcs++] = (struct check_atc){
-				.sid = w.ep[i].sid, .pasid = endpoint_get_pasid(&w.ep[i], k) };
+				.dev = w.ep[i].named, .sid = w.ep[i].sid,
+				.pasid = endpoint_get_pasid(&w.ep[i], k) };
 }
 
 /* The last ATC_INV of this call for it was executed and not answered. */
@@ -325,14 +382,19 @@ run_array(void)
 	int ret;
 
 	list_atcs();
+	a.typed = w.check.nested || one_in(3);
+	w.check.typed = a.typed;
 	choose_errors();
-	make_array(w.ats && is_illegal());
+	make_array(w.ats && (is_illegal() || a.typed));
+	if (a.typed)
+		choose_types();
 	if (a.injected == STUCK || a.injected == SLOW)
 		w.p.s->timeout = rte_get_tsc_hz() / 2000;
 	if (a.injected == SLOW)
 		smmuv3_model_dma_atc_delay(w.ep[0].dma, 3600 * 1000);
 	cmd_trace_begin(&w.trace, a.fire_at, inject, NULL);
-	ret = w.p.ops->invalidate(w.p.s, w.domain, a.inv, a.n, &result);
+	ret = (a.typed ? w.p.ops->invalidate_typed : w.p.ops->invalidate)(w.p.s, w.domain, a.inv,
+			a.n, &result);
 	cmd_trace_end(&w.trace);
 	if (a.injected == STUCK || a.injected == SLOW)
 		w.p.s->timeout = timeout;
