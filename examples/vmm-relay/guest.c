@@ -12,6 +12,7 @@
 
 #include <iopf.h>
 #include <iopf_iommu.h>
+#include <iopf_pci.h>
 
 #include "arena.h"
 #include "eal.h"
@@ -44,6 +45,53 @@ on_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 	return IOPF_ANSWER(IOPF_SUCCESS);
 }
 
+/*
+ * The driver of the PCIe function. A VMM emulates the function's ATS and PRI capabilities; here it
+ * has both on while the STE allows ATS.
+ */
+static int
+ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	RTE_SET_USED(dev);
+	RTE_SET_USED(stu);
+	RTE_SET_USED(ctx);
+	return 0;
+}
+
+static int
+pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
+{
+	RTE_SET_USED(dev);
+	RTE_SET_USED(n);
+	RTE_SET_USED(ctx);
+	return 0;
+}
+
+static int
+disable(struct iopf_dev *dev, void *ctx)
+{
+	RTE_SET_USED(dev);
+	RTE_SET_USED(ctx);
+	return 0;
+}
+
+static bool
+pri_drained(struct iopf_dev *dev, void *ctx)
+{
+	struct guest *g = ctx;
+
+	RTE_SET_USED(dev);
+	return atomic_load(&g->mailbox->nb_requests) == 0;
+}
+
+static const struct iopf_pci_ops pci_ops = {
+	.ats_enable = ats_enable,
+	.ats_disable = disable,
+	.pri_enable = pri_enable,
+	.pri_disable = disable,
+	.pri_drained = pri_drained,
+};
+
 static int
 fail(const char *what)
 {
@@ -67,27 +115,32 @@ poll_once(struct guest *g, struct iopf_poller *poller)
 static int
 serve(struct guest *g, struct iopf_iommu *smmu)
 {
-	const uint32_t sid = GUEST_VSID;
-	const struct iopf_dev_conf dev_conf = { .sids = &sid, .nb_sids = 1 };
+	const uint32_t sids[] = { GUEST_VSID, GUEST_VSID_PRI };
+	const struct iopf_dev_conf conf = { .sids = &sids[0], .nb_sids = 1 };
+	const struct iopf_dev_conf pri_conf = { .sids = &sids[1], .nb_sids = 1,
+		.recover = IOPF_PRI, .pci = &pci_ops, .ctx = g };
 	struct iopf_domain *domain;
 	struct iopf_poller *poller = iopf_poller_create(NULL);
-	struct iopf_dev *dev = iopf_dev_add(smmu, &dev_conf);
+	struct iopf_dev *dev = iopf_dev_add(smmu, &conf);
+	struct iopf_dev *pri_dev = iopf_dev_add(smmu, &pri_conf);
 
 	g->pgt = pgt_create(&(struct pgt_conf){ .mem = arena_pgt_mem(&g->arena) });
-	if (poller == NULL || dev == NULL || g->pgt == NULL)
-		return fail("add a device");
+	if (poller == NULL || dev == NULL || pri_dev == NULL || g->pgt == NULL)
+		return fail("add its devices");
 	domain = iopf_domain_create(&(struct iopf_domain_conf){
 		.handler = on_fault, .ctx = g, .translation = {
 			.format = IOPF_FORMAT_ARM64_S1, .root = pgt_root(g->pgt),
 			.va_bits = pgt_va_bits(g->pgt), .granule_log2 = pgt_granule_log2(g->pgt) } });
 	if (domain == NULL || iopf_poller_add(poller, smmu, IOPF_QUEUE_ALL) < 0 ||
 			iopf_iommu_start(smmu) < 0 ||
-			iopf_domain_attach(domain, dev, IOPF_NO_PASID) < 0)
-		return fail("attach its device");
+			iopf_domain_attach(domain, dev, IOPF_NO_PASID) < 0 ||
+			iopf_domain_attach(domain, pri_dev, IOPF_NO_PASID) < 0)
+		return fail("attach its devices");
 	atomic_store(&g->mailbox->ready, 1);
 	while (!atomic_load(&g->mailbox->stop))
 		poll_once(g, poller);
-	if (iopf_dev_remove(dev) < 0 || iopf_domain_destroy(domain) < 0 ||
+	if (iopf_dev_remove(dev) < 0 || iopf_dev_remove(pri_dev) < 0 ||
+			iopf_domain_destroy(domain) < 0 ||
 			iopf_iommu_stop(smmu) < 0 || iopf_poller_destroy(poller) < 0)
 		return fail("stop in order");
 	pgt_destroy(g->pgt);

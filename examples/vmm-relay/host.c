@@ -8,10 +8,12 @@
 #include <rte_errno.h>
 
 #include <iopf_iommu.h>
+#include <iopf_pci.h>
 
+#include "guest.h"
 #include "host.h"
 
-#define DEVSTR		"smmuv3,model=host,model_s2=1,model_stall_max=64"
+#define DEVSTR		"smmuv3,model=host,model_s2=1,model_pri=1,model_stall_max=64"
 #define ARENA_SIZE	((size_t)1 << 20)
 #define IPA_BITS	36
 
@@ -68,10 +70,85 @@ make_stage2(struct host *h, const struct smmuv3_model_page *guest)
 	return h->stage2 == NULL ? fail("make the domain of stage 2") : 0;
 }
 
+/* The operations of the PCIe function: the guest's STE says whether it may use ATS and PRI. */
+static int
+ats_enable(struct iopf_dev *dev, unsigned int stu, void *ctx)
+{
+	struct host_dev *d = ctx;
+
+	(void)dev;
+	return relay_uses_ats(d->host->relay, GUEST_VSID_PRI) ?
+		smmuv3_model_dma_ats_enable(d->engine, stu) : 0;
+}
+
+static int
+ats_disable(struct iopf_dev *dev, void *ctx)
+{
+	struct host_dev *d = ctx;
+
+	(void)dev;
+	/* An error: it is off. */
+	smmuv3_model_dma_ats_disable(d->engine);
+	return 0;
+}
+
+static int
+pri_enable(struct iopf_dev *dev, uint32_t n, void *ctx)
+{
+	struct host_dev *d = ctx;
+
+	(void)dev;
+	return relay_uses_ats(d->host->relay, GUEST_VSID_PRI) ?
+		smmuv3_model_dma_pri_enable(d->engine, n) : 0;
+}
+
+static int
+pri_disable(struct iopf_dev *dev, void *ctx)
+{
+	struct host_dev *d = ctx;
+
+	(void)dev;
+	/* An error: it is off. */
+	smmuv3_model_dma_pri_disable(d->engine);
+	return 0;
+}
+
+static bool
+pri_drained(struct iopf_dev *dev, void *ctx)
+{
+	const struct host_dev *d = ctx;
+
+	(void)dev;
+	return smmuv3_model_dma_pri_drained(d->engine);
+}
+
+static const struct iopf_pci_ops pci_ops = {
+	.ats_enable = ats_enable,
+	.ats_disable = ats_disable,
+	.pri_enable = pri_enable,
+	.pri_disable = pri_disable,
+	.pri_drained = pri_drained,
+};
+
+static int
+add_dev(struct host *h, unsigned int i)
+{
+	const uint32_t sid = HOST_SID + i;
+	const bool pri = i == HOST_PRI;
+	struct host_dev *d = &h->dev[i];
+
+	d->host = h;
+	d->dev = iopf_dev_add(h->smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
+			.recover = pri ? IOPF_PRI : IOPF_STALL, .pci = pri ? &pci_ops : NULL,
+			.ctx = d });
+	d->engine = smmuv3_model_dma_create(h->model, &(struct smmuv3_model_dma_conf){ .sid = sid,
+			.kind = pri ? SMMUV3_MODEL_DMA_ATS : SMMUV3_MODEL_DMA_PLAIN });
+	return d->dev == NULL || d->engine == NULL ? fail("make a device") : 0;
+}
+
 int
 host_open(struct host *h, const struct smmuv3_model_page *guest, int cpu)
 {
-	const uint32_t sid = HOST_SID;
 	char devstr[128] = DEVSTR;
 
 	if (cpu >= 0)
@@ -83,22 +160,25 @@ host_open(struct host *h, const struct smmuv3_model_page *guest, int cpu)
 	if (make_stage2(h, guest) < 0)
 		return -1;
 	h->poller = iopf_poller_create(NULL);
-	h->dev = iopf_dev_add(h->smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
-	if (h->poller == NULL || h->dev == NULL ||
-			iopf_poller_add(h->poller, h->smmu, IOPF_QUEUE_ALL) < 0 ||
+	if (h->poller == NULL || iopf_poller_add(h->poller, h->smmu, IOPF_QUEUE_ALL) < 0 ||
 			iopf_iommu_start(h->smmu) < 0)
 		return fail("start the host's SMMU");
 	h->model = smmuv3_model_lookup("host");
-	h->engine = smmuv3_model_dma_create(h->model, &(struct smmuv3_model_dma_conf){
-			.sid = HOST_SID });
-	return h->engine == NULL ? fail("make a device") : 0;
+	for (unsigned int i = 0; i < HOST_DEVS; i++)
+		if (add_dev(h, i) < 0)
+			return -1;
+	return 0;
 }
 
 int
 host_close(struct host *h, const struct smmuv3_model_page *guest)
 {
-	smmuv3_model_dma_destroy(h->engine);
-	if (iopf_dev_remove(h->dev) < 0 || iopf_domain_destroy(h->stage2) < 0 ||
+	for (unsigned int i = 0; i < HOST_DEVS; i++) {
+		smmuv3_model_dma_destroy(h->dev[i].engine);
+		if (iopf_dev_remove(h->dev[i].dev) < 0)
+			return fail("remove a device");
+	}
+	if (iopf_domain_destroy(h->stage2) < 0 ||
 			iopf_poller_destroy(h->poller) < 0 || iopf_iommu_stop(h->smmu) < 0 ||
 			iopf_dma_unmap(h->smmu, guest->mem, guest->mem_size,
 				(uintptr_t)guest->mem) < 0 ||

@@ -5,7 +5,7 @@
 #define HOST_H
 
 /*
- * The host: a software SMMUv3 with stage 2, one device, and the stage 2 of a guest, which maps all
+ * The host: a software SMMUv3 with stage 2, two devices, and the stage 2 of a guest, which maps all
  * of its memory. A VMM on hardware opens "smmuv3,vfio=..." instead.
  */
 
@@ -16,15 +16,24 @@
 #include "arena.h"
 #include "relay.h"
 
-#define HOST_SID	8	/* of the device that the guest gets */
+/* The devices that the guest gets: accesses of one stall, the other has ATS and PRI. */
+enum { HOST_STALLS, HOST_PRI, HOST_DEVS };
+#define HOST_SID	8	/* of the first; that of the other follows */
+
+struct host;
+
+struct host_dev {
+	struct host *host;
+	struct iopf_dev *dev;
+	struct smmuv3_model_dma *engine;	/* the device */
+};
 
 struct host {
 	struct iopf_iommu *smmu;
 	struct iopf_poller *poller;
-	struct iopf_dev *dev;
 	struct iopf_domain *stage2;
 	struct smmuv3_model *model;
-	struct smmuv3_model_dma *engine;	/* the device */
+	struct host_dev dev[HOST_DEVS];
 	struct arena arena;
 	struct pgt *pgt;
 	struct relay *relay;		/* gets the reports; set after host_open() */

@@ -16,7 +16,7 @@
 #include "latency.h"
 #include "vmm.h"
 
-#define DIRECT_SID	(HOST_SID + 1)
+#define DIRECT_SID	(HOST_SID + HOST_DEVS)
 #define DIRECT_MEM	((size_t)64 << 20)
 #define WARM_UP		10		/* faults of a turn that are not counted */
 #define NB_THREADS	3		/* that poll: SMMU, VMM, guest */
@@ -103,7 +103,8 @@ static struct smmuv3_model_done
 access_page(enum level level, unsigned int page)
 {
 	static char text[64] = "a page that was not there";
-	struct smmuv3_model_dma *engine = level == HOST ? direct.engine : vmm.host.engine;
+	struct smmuv3_model_dma *engine = level == HOST ? direct.engine :
+			vmm.host.dev[HOST_STALLS].engine;
 	const uint64_t end = vmm_get_end();
 	struct smmuv3_model_done done;
 

@@ -3,9 +3,9 @@
 
 /*
  * A virtual SMMU for a guest. The guest is a process that drives the SMMU of a page file with the
- * driver of this project, and serves the faults of its device. The VMM, this process, relays: the
- * device is one of the host's SMMU, and its accesses go through the guest's tables and then through
- * the stage 2 of the VMM. In the end the guest is killed with a stall outstanding.
+ * driver of this project, and serves the faults of its devices. The VMM, this process, relays: the
+ * devices are two of the host's SMMU, and their accesses go through the guest's tables and then
+ * through the stage 2 of the VMM. In the end the guest is killed with faults outstanding.
  *
  * vmm-relay --latency [N]: see latency.c.
  */
@@ -24,12 +24,12 @@
 #include "vmm.h"
 
 static enum smmuv3_model_status
-wait_dma(void)
+wait_dma(const struct host_dev *d)
 {
 	const uint64_t end = vmm_get_end();
 	struct smmuv3_model_done done;
 
-	while (smmuv3_model_dma_poll(vmm.host.engine, &done, 1) == 0) {
+	while (smmuv3_model_dma_poll(d->engine, &done, 1) == 0) {
 		vmm_must(rte_rdtsc() < end, "end a DMA in time");
 		vmm_run_once();
 	}
@@ -38,30 +38,31 @@ wait_dma(void)
 
 /* The device writes where the guest has mapped nothing, and reads it back. */
 static void
-show_two_levels(void)
+show_two_levels(const struct host_dev *d, const char *name, uint64_t va)
 {
 	static char text[] = "through two levels", back[sizeof(text)];
 	const struct smmuv3_model_page *page = &vmm.page;
 	enum smmuv3_model_status status;
 	uint64_t ipa;
 
-	vmm_submit(vmm.host.engine, SMMUV3_MODEL_WRITE, GUEST_VA, text, sizeof(text));
-	status = wait_dma();
-	printf("the device's write to the guest's 0x%" PRIx64 " ended: %s\n", GUEST_VA,
+	vmm_submit(d->engine, SMMUV3_MODEL_WRITE, va, text, sizeof(text));
+	status = wait_dma(d);
+	printf("the write of %s to the guest's 0x%" PRIx64 " ended: %s\n", name, va,
 			smmuv3_model_status_name(status));
 	vmm_must(status == SMMUV3_MODEL_OK, "write through two levels");
-	vmm_submit(vmm.host.engine, SMMUV3_MODEL_READ, GUEST_VA, back, sizeof(back));
-	vmm_must(wait_dma() == SMMUV3_MODEL_OK && strcmp(text, back) == 0, "read it back");
+	memset(back, 0, sizeof(back));
+	vmm_submit(d->engine, SMMUV3_MODEL_READ, va, back, sizeof(back));
+	vmm_must(wait_dma(d) == SMMUV3_MODEL_OK && strcmp(text, back) == 0, "read it back");
 	ipa = atomic_load(&vmm.mailbox->last_page);
 	vmm_must(ipa >= page->mem_addr && ipa - page->mem_addr < page->mem_size - GUEST_PAGE &&
 			memcmp((char *)page->mem + (ipa - page->mem_addr), text, sizeof(text)) == 0,
 			"find the text in the guest's memory");
-	printf("the guest served %u fault with its page at IPA 0x%" PRIx64 ": \"%s\"\n",
+	printf("the guest served fault %u with its page at IPA 0x%" PRIx64 ": \"%s\"\n",
 			atomic_load(&vmm.mailbox->nb_faults), ipa,
 			(char *)page->mem + (ipa - page->mem_addr));
 }
 
-/* A guest that takes a fault and dies. */
+/* A guest that takes faults and dies. */
 static void
 show_death(void)
 {
@@ -70,15 +71,21 @@ show_death(void)
 	const uint64_t end = vmm_get_end();
 
 	atomic_store(&vmm.mailbox->slow, 1);
-	vmm_submit(vmm.host.engine, SMMUV3_MODEL_WRITE, GUEST_VA + (1 << 20), text, sizeof(text));
-	while (relay_count_stalls(relay) == 0) {
-		vmm_must(rte_rdtsc() < end, "see a stall in time");
+	for (unsigned int i = 0; i < HOST_DEVS; i++)
+		vmm_submit(vmm.host.dev[i].engine, SMMUV3_MODEL_WRITE, GUEST_VA + (1 << 20), text,
+				sizeof(text));
+	while (relay_count_stalls(relay) == 0 || relay_count_groups(relay) == 0) {
+		vmm_must(rte_rdtsc() < end, "see a stall and a page request in time");
 		vmm_run_once();
 	}
-	printf("the guest is killed with %u stall outstanding\n", relay_count_stalls(relay));
+	printf("the guest is killed with %u stall and %u page request outstanding\n",
+			relay_count_stalls(relay), relay_count_groups(relay));
 	kill(vmm.guest_pid, SIGKILL);
-	vmm_must(wait_dma() == SMMUV3_MODEL_ABORTED, "end the stall of a killed guest");
-	printf("its access ended: aborted; %u stalls outstanding\n", relay_count_stalls(relay));
+	for (unsigned int i = 0; i < HOST_DEVS; i++)
+		vmm_must(wait_dma(&vmm.host.dev[i]) == SMMUV3_MODEL_ABORTED,
+				"end an access of a killed guest");
+	printf("both accesses ended: aborted; %u stalls, %u page requests outstanding\n",
+			relay_count_stalls(relay), relay_count_groups(relay));
 }
 
 static void
@@ -89,11 +96,13 @@ show(void)
 	vmm_start(VMM_ANY_CPU, VMM_ANY_CPU);
 	printf("the guest's driver is up on smmuv3,page=%s; its StreamID %u is the host's %u\n",
 			vmm.page.path, GUEST_VSID, HOST_SID);
-	show_two_levels();
+	show_two_levels(&vmm.host.dev[HOST_STALLS], "the device that stalls", GUEST_VA);
+	show_two_levels(&vmm.host.dev[HOST_PRI], "the device with PRI", GUEST_VA + GUEST_PAGE);
 	stats = relay_get_stats(vmm.host.relay);
 	printf("relayed: %" PRIu64 " STEs, %" PRIu64 " invalidations, %" PRIu64 " stalls, %" PRIu64
-			" answers, %" PRIu64 " refused\n", stats->stes, stats->invalidations,
-			stats->stalls, stats->resumes, stats->refused);
+			" page request groups, %" PRIu64 " answers, %" PRIu64 " refused\n",
+			stats->stes, stats->invalidations, stats->stalls, stats->groups,
+			stats->resumes + stats->responses, stats->refused);
 	show_death();
 	vmm_stop();
 }

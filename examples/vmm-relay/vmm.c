@@ -58,6 +58,8 @@ vmm_run_once(void)
 {
 	int status;
 
+	atomic_store(&vmm.mailbox->nb_requests,
+			smmuv3_model_dma_pri_outstanding(vmm.host.dev[HOST_PRI].engine));
 	if (relay_step(vmm.host.relay) + iopf_poll(vmm.host.poller) == 0)
 		sched_yield();
 	if (vmm.guest_runs && waitpid(vmm.guest_pid, &status, WNOHANG) == vmm.guest_pid) {
@@ -90,8 +92,10 @@ vmm_start(int smmu_cpu, int guest_cpu)
 		.parent = host->stage2, .regs = page->regs, .regs_size = page->regs_size,
 		.mem_addr = page->mem_addr, .mem = page->mem, .mem_size = page->mem_size,
 		.deadline_ms = 5000 });
-	vmm_must(host->relay != NULL && relay_add_dev(host->relay, GUEST_VSID, host->dev,
-			HOST_SID) == 0, "make the virtual SMMU");
+	vmm_must(host->relay != NULL && relay_add_dev(host->relay, GUEST_VSID,
+			host->dev[HOST_STALLS].dev, HOST_SID + HOST_STALLS) == 0 &&
+			relay_add_dev(host->relay, GUEST_VSID_PRI, host->dev[HOST_PRI].dev,
+			HOST_SID + HOST_PRI) == 0, "make the virtual SMMU");
 	vmm.mailbox = guest_find_mailbox(page->mem);
 	start_guest(guest_cpu);
 	end = vmm_get_end();

@@ -29,7 +29,7 @@ extern struct vmm vmm;
 /* If not @p ok print that the program cannot do @p what, kill the guest, and exit. */
 void vmm_must(bool ok, const char *what);
 
-/* Set up the host, the virtual SMMU and the guest, which has attached its device then. */
+/* Set up the host, the virtual SMMU and the guest, which has attached its devices then. */
 void vmm_start(int smmu_cpu, int guest_cpu);
 /* Undo that. The guest has ended. */
 void vmm_stop(void);
