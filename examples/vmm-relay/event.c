@@ -21,7 +21,9 @@ static const uint8_t fields[256] = {
 	[SMMUV3_F_STREAM_DISABLED] = KNOWN,
 	[SMMUV3_F_TRANSL_FORBIDDEN] = KNOWN | ADDR | RNW,
 	[SMMUV3_C_BAD_SUBSTREAMID] = KNOWN | SSID,
+	[SMMUV3_F_CD_FETCH] = KNOWN | SSID,
 	[SMMUV3_C_BAD_CD] = KNOWN | SSID,
+	[SMMUV3_F_WALK_EABT] = KNOWN | SSID | ADDR | ACCESS,
 	[SMMUV3_F_TRANSLATION] = KNOWN | SSID | ADDR | ACCESS | IN,
 	[SMMUV3_F_ADDR_SIZE] = KNOWN | SSID | ADDR | ACCESS | IN,
 	[SMMUV3_F_ACCESS] = KNOWN | SSID | ADDR | ACCESS | IN,
@@ -83,18 +85,53 @@ make_ste_record(const struct relay_dev *d, const struct iopf_fault *fault, uint6
 	return d->event != 0;
 }
 
+/*
+ * A fault of stage 2: the address is none of the guest's memory, and the guest's SMMU sees an
+ * external abort. That of the access itself has no record. The page of FetchAddr is known only.
+ */
+static bool
+make_abort_record(const struct relay_dev *d, const struct iopf_fault *fault, uint64_t record[4])
+{
+	struct iopf_fault abort = *fault;
+
+	if (fault->fault_class != IOPF_CLASS_CD && fault->fault_class != IOPF_CLASS_TT)
+		return false;
+	abort.raw_id = fault->fault_class == IOPF_CLASS_CD ? SMMUV3_F_CD_FETCH :
+		SMMUV3_F_WALK_EABT;
+	relay_make_record(d, &abort, record);
+	if (abort.raw_id == SMMUV3_F_WALK_EABT)
+		record[1] |= SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_TT);
+	record[3] = fault->ipa & SMMUV3_EVT3_FETCHADDR;
+	return true;
+}
+
+void
+relay_report_stage2(const struct relay_dev *d, const struct iopf_fault *fault)
+{
+	uint64_t record[4];
+
+	if (make_abort_record(d, fault, record))
+		smmuv3_front_event(d->relay->front, record);
+}
+
+static bool
+make_event(const struct relay_dev *d, const struct iopf_fault *fault, uint64_t record[4])
+{
+	if (fault->flags & IOPF_FAULT_STAGE2)
+		return make_abort_record(d, fault, record);
+	return fault->raw_id == SMMUV3_C_BAD_STE ? make_ste_record(d, fault, record) :
+		relay_make_record(d, fault, record);
+}
+
 void
 relay_report(struct relay *r, const struct iopf_fault *fault)
 {
 	uint64_t record[4];
 
 	/* After the deadline the fault is still outstanding for the guest. */
-	if (fault->flags & (IOPF_FAULT_EXPIRED | IOPF_FAULT_STAGE2 | IOPF_FAULT_PAGE_REQUEST))
+	if (fault->flags & (IOPF_FAULT_EXPIRED | IOPF_FAULT_PAGE_REQUEST))
 		return;
 	for (unsigned int i = 0; i < r->nb_devs; i++)
-		if (r->dev[i].sid == fault->sid &&
-				(fault->raw_id == SMMUV3_C_BAD_STE ?
-				 make_ste_record(&r->dev[i], fault, record) :
-				 relay_make_record(&r->dev[i], fault, record)))
+		if (r->dev[i].sid == fault->sid && make_event(&r->dev[i], fault, record))
 			smmuv3_front_event(r->front, record);
 }

@@ -74,9 +74,12 @@ bool relay_finish_stes(struct relay *r);
 /* 0: no access of the device reaches memory, and none is stalled. Or -errno: call it again. */
 int relay_cut_off(struct relay_dev *d);
 
-/* event.c: the guest's record of a fault of stage 1. False: it has none. */
+/* event.c */
+/* The guest's record of a fault of stage 1. False: it has none. */
 bool relay_make_record(const struct relay_dev *d, const struct iopf_fault *fault,
 		uint64_t record[4]);
+/* Put the record of a fault of stage 2, if the guest's SMMU has one for it. */
+void relay_report_stage2(const struct relay_dev *d, const struct iopf_fault *fault);
 
 /* command.c: operations of the front end. */
 unsigned int relay_execute(void *ctx, const struct smmuv3_front_cmd *cmds, unsigned int n,

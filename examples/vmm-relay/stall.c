@@ -37,8 +37,10 @@ relay_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, v
 	if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
 		return relay_handle_group(d, group);
 	/* Stage 2 has all of the guest's memory: the guest's tables name an address outside. */
-	if (fault->flags & IOPF_FAULT_STAGE2)
+	if (fault->flags & IOPF_FAULT_STAGE2) {
+		relay_report_stage2(d, fault);
 		return IOPF_ANSWER(IOPF_INVALID);
+	}
 	while (stag < RELAY_STALLS && r->stall[stag].used)
 		stag++;
 	/* A guest that leaves answers to the deadline uses up its own STAGs. */

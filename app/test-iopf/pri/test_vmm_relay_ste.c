@@ -300,6 +300,39 @@ test_an_access_without_a_legal_ste_is_recorded(void **state)
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
 }
 
+/* A CD, a table or a page that is none of the guest's memory. */
+static void
+test_a_table_outside_of_the_guests_memory_is_an_external_abort(void **state)
+{
+	const uint64_t outside = vm_get_ipa(&vm_host.vm[0], VM_MEM_SIZE);
+	struct vm *v = &vm_host.vm[0];
+	struct smmuv3_evt evt;
+
+	(void)state;
+	for (unsigned int stalls = 0; stalls < 2; stalls++) {
+		vm_boot(v);
+		if (!stalls)
+			vm_set_dw(v, VM_CDS, read_dw(v, VM_CDS) & ~SMMUV3_CD0_S);
+		write_ste(v, SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
+				outside, 0);
+		expect_record(v, VM_SID, SMMUV3_F_CD_FETCH, outside);
+		vm_set_dw(v, VM_L2 + (VM_VA(0) >> 21 & 511) * 8, (outside + VM_PAGE) | 3);
+		write_ste(v, make_s1_word(v, VM_CDS), 0);
+		vm_submit(v, 0, &some);
+		assert_int_equal(vm_take_done(v), SMMUV3_MODEL_ABORTED);
+		assert_true(take_event(v, &evt));
+		assert_int_equal(evt.dw[0], SMMUV3_F_WALK_EABT | (uint64_t)VM_SID << 32);
+		assert_int_equal(evt.dw[1], SMMUV3_PUT(SMMUV3_EVT1_CLASS, SMMUV3_CLASS_TT));
+		assert_int_equal(evt.dw[2], VM_VA(0));
+		assert_int_equal(evt.dw[3], outside + VM_PAGE);
+		vm_set_dw(v, VM_L2 + (VM_VA(0) >> 21 & 511) * 8, vm_get_ipa(v, VM_L3) | 3);
+		vm_set_dw(v, VM_L3 + (VM_VA(0) >> 12 & 511) * 8, outside | VM_LEAF);
+		vm_put(v, smmuv3_cmd_tlbi_nh_asid(0, VM_ASID));
+		vm_sync(v);
+		expect_silent_abort(v);
+	}
+}
+
 static void
 test_a_flood_of_illegal_stes_is_a_few_lines_in_the_log(void **state)
 {
@@ -518,6 +551,7 @@ static const struct CMUnitTest tests[] = {
 	CASE(test_a_stream_table_of_two_levels_is_bounded_by_its_spans),
 	CASE(test_a_streamid_or_table_out_of_range_is_recorded),
 	CASE(test_an_access_without_a_legal_ste_is_recorded),
+	CASE(test_a_table_outside_of_the_guests_memory_is_an_external_abort),
 	CASE(test_a_flood_of_illegal_stes_is_a_few_lines_in_the_log),
 	CASE(test_cfgi_ste_is_for_the_cds_too),
 	CASE(test_an_ste_is_replaced_under_an_access),
