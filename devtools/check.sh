@@ -128,6 +128,11 @@ ecmdq_tests() {
 	IOPF_TEST_ECMDQ=1 "$test" $suites
 }
 
+# A model uses one processor.
+spin_models() {
+	printf '%s\0' devtools/spin/*.pml | xargs -0 -n 1 -P "$(nproc)" devtools/check-spin.sh
+}
+
 big_file() {
 	head -c 67108864 /dev/urandom >"$out/64m"
 }
@@ -196,13 +201,11 @@ if [ -z "$fast" ]; then
 	tests "soaks" env IOPF_TEST_SCALE=8 build/app/test-iopf/test-iopf \
 		soak prisoak prichaos powersoak
 	# The soak under fire: about three minutes, divided among three builds.
-	tests "soak under fire" env IOPF_TEST_SCALE=96 build/app/test-iopf/test-iopf firesoak
+	tests "soak under fire" env IOPF_TEST_SCALE=72 build/app/test-iopf/test-iopf firesoak
 	# Random invalidation arrays: about three minutes, divided among three builds.
 	tests "invalidation arrays" env IOPF_TEST_SCALE=4 build/app/test-iopf/test-iopf \
 		inval_arrays
-	for model in devtools/spin/*.pml; do
-		step "spin $(basename "$model")" devtools/check-spin.sh "$model"
-	done
+	step "spin models" spin_models
 	step "build, clang" build build-clang clang
 	step "build, ASan and UBSan" build build-asan gcc -Db_sanitize=address,undefined \
 		-Ddefault_library=static
@@ -211,7 +214,7 @@ if [ -z "$fast" ]; then
 	tests "soaks, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 IOPF_TEST_SCALE=20 \
 		build-asan/app/test-iopf/test-iopf soak prisoak prichaos powersoak
 	tests "soak under fire, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
-		IOPF_TEST_SCALE=100 build-asan/app/test-iopf/test-iopf firesoak
+		IOPF_TEST_SCALE=56 build-asan/app/test-iopf/test-iopf firesoak
 	tests "invalidation arrays, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
 		IOPF_TEST_SCALE=1 build-asan/app/test-iopf/test-iopf inval_arrays
 	step "build, fuzzers" build_fuzzers
