@@ -215,7 +215,7 @@ find_ssid(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid)
 
 /* A stage-2 or nested domain is in the STE, which has no CDs of the driver's then. */
 static int
-check_stage2(const struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid,
+check_stage2(struct smmuv3 *s, const struct smmuv3_dev *dev, uint32_t pasid,
 		struct smmuv3_domain *domain)
 {
 	bool stage2 = smmuv3_domain_stage2(domain) != NULL;

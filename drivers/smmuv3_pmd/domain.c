@@ -28,7 +28,7 @@ get_ids(struct smmuv3 *s, enum iopf_format format)
 }
 
 static int
-check_translation(const struct smmuv3 *s, const struct iopf_translation *tr,
+check_translation(struct smmuv3 *s, const struct iopf_translation *tr,
 		struct smmuv3_domain *parent)
 {
 	switch (tr->format) {

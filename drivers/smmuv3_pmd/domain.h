@@ -15,7 +15,6 @@
 #include <stdint.h>
 
 #include <iopf_driver.h>
-#include <iopf_support.h>
 
 #include "atc.h"
 
@@ -27,7 +26,6 @@ struct smmuv3_domain {
 	uint16_t asid;			/* SMMUV3_ASID_NONE: a stage-2 domain */
 	uint16_t vmid;			/* SMMUV3_VMID_NONE: a stage-1 domain */
 	struct smmuv3_domain *parent;	/* of a nested domain: its stage 2, which it holds */
-	struct iopf_log_limit log;	/* of a stage 2: lines that its guest can cause */
 	/*
 	 * Domains of which it is the parent. With any the TLB may have entries that combine both
 	 * stages. A1 and I3 or B3 of atc.c: raised before the STE of one becomes live, and read

@@ -51,8 +51,8 @@ find_fault(const struct smmuv3 *s, const uint64_t words[2], const struct smmuv3_
 }
 
 int
-smmuv3_nested_check_translation(const struct smmuv3 *s, const struct iopf_translation *tr,
-		struct smmuv3_domain *parent)
+smmuv3_nested_check_translation(struct smmuv3 *s, const struct iopf_translation *tr,
+		const struct smmuv3_domain *parent)
 {
 	const uint64_t *words = tr->guest_ste;
 	const char *why;
@@ -64,26 +64,26 @@ smmuv3_nested_check_translation(const struct smmuv3 *s, const struct iopf_transl
 	why = find_fault(s, words, parent);
 	if (why == NULL)
 		return 0;
-	SMMUV3_LOG_LIMITED(ERR, s, &parent->log, "guest's STE 0x%" PRIx64 " 0x%" PRIx64 ": %s",
+	SMMUV3_LOG_LIMITED(ERR, s, &s->guest_log, "guest's STE 0x%" PRIx64 " 0x%" PRIx64 ": %s",
 			words[0], words[1], why);
 	return -EINVAL;
 }
 
 int
-smmuv3_nested_check_dev(const struct smmuv3 *s, const struct smmuv3_domain *domain,
+smmuv3_nested_check_dev(struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct smmuv3_dev *dev)
 {
 	const uint64_t *words = domain->tr.guest_ste;
 	unsigned int cdmax = SMMUV3_GET(SMMUV3_STE0_S1CDMAX, words[0]);
 
 	if (cdmax > dev->cds.log2) {
-		SMMUV3_LOG_LIMITED(ERR, s, &domain->parent->log, "StreamID %u: S1CDMax %u of the "
+		SMMUV3_LOG_LIMITED(ERR, s, &s->guest_log, "StreamID %u: S1CDMax %u of the "
 				"guest's STE is too large: the device was added with %u PASIDs",
 				dev->sids[0], cdmax, dev->nb_pasids);
 		return -EINVAL;
 	}
 	if (words[1] & SMMUV3_STE1_EATS && !dev->pri) {
-		SMMUV3_LOG_LIMITED(ERR, s, &domain->parent->log, "StreamID %u: EATS of the guest's "
+		SMMUV3_LOG_LIMITED(ERR, s, &s->guest_log, "StreamID %u: EATS of the guest's "
 				"STE is set, and the device has no ATS: add it with IOPF_PRI, or "
 				"show the guest none", dev->sids[0]);
 		return -EINVAL;

@@ -18,11 +18,15 @@ struct smmuv3;
 struct smmuv3_dev;
 struct smmuv3_domain;
 
-/* -EINVAL, and a line in the log: the guest's STE is illegal, or asks for more than it may have. */
-int smmuv3_nested_check_translation(const struct smmuv3 *s,
-		const struct iopf_translation *tr, struct smmuv3_domain *parent);
+/*
+ * -EINVAL, and a line in the log: the guest's STE is illegal, or asks for more than it may have.
+ * The lines are limited for the whole SMMU: a parent is removed with its last device, and made
+ * again.
+ */
+int smmuv3_nested_check_translation(struct smmuv3 *s, const struct iopf_translation *tr,
+		const struct smmuv3_domain *parent);
 /* The same for what depends on the device. */
-int smmuv3_nested_check_dev(const struct smmuv3 *s, const struct smmuv3_domain *domain,
+int smmuv3_nested_check_dev(struct smmuv3 *s, const struct smmuv3_domain *domain,
 		const struct smmuv3_dev *dev);
 /* Word 0 of an STE, and the fields of stage 1 in word 1. */
 uint64_t smmuv3_nested_make_word0(const struct smmuv3_domain *domain);

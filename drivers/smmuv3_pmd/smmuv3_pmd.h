@@ -90,6 +90,7 @@ struct smmuv3 {
 	_Atomic uint64_t msi_aborts;
 	_Atomic uint64_t atc_cuts;
 	_Atomic uint32_t nb_cut_atcs;	/* with SMMUV3_ATC_CUT */
+	struct iopf_log_limit guest_log;	/* of lines that guests can cause */
 	_Atomic bool atc_sync_each;	/* of answers, each ATC gets a CMD_SYNC of its own */
 	struct smmuv3_atc *atcs;	/* SMMUV3_NB_ATCS, with page requests */
 
