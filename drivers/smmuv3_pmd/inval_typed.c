@@ -115,8 +115,10 @@ make_guest_tlbis(const struct smmuv3 *s, const struct smmuv3_domain *domain,
 		n = smmuv3_tlbi_make_page_cmds(&guest, &(struct iopf_inv){ .addr = inv->addr,
 				.size = inv->size, .leaf_only = inv->leaf_only }, cmds, MAX_CMDS);
 	}
+	/* NH_ASID leaves global entries, which a range includes. */
 	if (n == 0)
-		cmds[n++] = inv->type == IOPF_INV_TAG ? smmuv3_cmd_tlbi_nh_asid(guest.vmid, asid) :
+		cmds[n++] = inv->type == IOPF_INV_TAG && inv->all ?
+			smmuv3_cmd_tlbi_nh_asid(guest.vmid, asid) :
 			smmuv3_cmd_tlbi_nh_all(guest.vmid);
 	else if (inv->type == IOPF_INV_RANGE)
 		for (i = 0; i < n; i++)

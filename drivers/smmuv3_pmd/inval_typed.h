@@ -17,7 +17,7 @@
  *
  *	type		CFGI		TLBI, under the VMID of a nested domain	ATC_INV
  *	RANGE				NH_VAA; NH_ALL				each PASID
- *	TAG				NH_VA, NH_ASID by ASID			each PASID
+ *	TAG				NH_VA, NH_ASID by ASID (of all), NH_ALL	each PASID
  *	PASID		CD (nested)	NH_ASID (nested: of the tag), S12_VMALL	of (dev, pasid)
  *	DEVICE_TLB							of (dev, pasid), or each
  *	CONFIG		CD, CD_ALL

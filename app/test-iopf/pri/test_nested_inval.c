@@ -125,25 +125,34 @@ test_a_change_of_a_table_shows_after_its_request(void **state)
 	}
 }
 
-/* A page that the guest's tables make global has no tag: only ranges of each tag are sure of it. */
+/* A page that the guest's tables make global has no tag: all of a tag is not all of its pages. */
 static void
 test_a_global_page_has_no_tag(void **state)
 {
 	const struct iopf_inv tag = { .type = IOPF_INV_TAG, .tag = TAG, .all = true };
-	const struct iopf_inv all = { .all = true };
+	const struct iopf_inv right[] = {
+		{ .all = true },
+		{ .type = IOPF_INV_TAG, .tag = TAG, .addr = GUEST_VA(0), .size = 31 * 4096 },
+		{ .type = IOPF_INV_TAG, .tag = TAG, .addr = GUEST_VA(0), .size = 500 * 4096,
+			.leaf_log2 = 12 },
+		/* More than the driver sends commands for. */
+		{ .type = IOPF_INV_TAG, .tag = TAG, .addr = GUEST_VA(0), .size = 33 * 4096 },
+	};
 	struct guest *g = &guest[0];
 	const uint64_t global = GUEST_LEAF & ~(UINT64_C(1) << 11);
 
 	(void)state;
-	open_guests(1, true);
-	smmuv3_set_dw(guest_leaf(g, PAGE), GUEST_IPA(OLD) | global);
-	guest_expect_at(g, 1, PAGE, OLD);
-	smmuv3_set_dw(guest_leaf(g, PAGE), GUEST_IPA(NEW) | global);
-	issue(g, &tag, 1);
-	guest_expect_at(g, 1, PAGE, OLD);
-	issue(g, &all, 1);
-	guest_expect_at(g, 1, PAGE, NEW);
-	close_guests(1);
+	for (unsigned int i = 0; i < RTE_DIM(right); i++) {
+		open_guests(1, true);
+		smmuv3_set_dw(guest_leaf(g, PAGE), GUEST_IPA(OLD) | global);
+		guest_expect_at(g, 1, PAGE, OLD);
+		smmuv3_set_dw(guest_leaf(g, PAGE), GUEST_IPA(NEW) | global);
+		issue(g, &tag, 1);
+		guest_expect_at(g, 1, PAGE, OLD);
+		issue(g, &right[i], 1);
+		guest_expect_at(g, 1, PAGE, NEW);
+		close_guests(1);
+	}
 }
 
 /* Another table for a PASID, with an ASID of its own, in which the page is at NEW. */
@@ -352,7 +361,7 @@ test_nothing_of_another_guest_is_invalidated(void **state)
 	}
 }
 
-/* A device that was detached has nothing cached; one that is attached again is invalidated again. */
+/* A device that was detached has nothing cached; one that came back is invalidated again. */
 static void
 test_only_devices_of_the_domain_are_invalidated(void **state)
 {

@@ -42,6 +42,9 @@ find_ops(const struct check_domain *d, const struct iopf_inv *inv, unsigned int 
 	if (!d->nested)
 		return;
 	*asid = inv->tag;
+	/* NH_ASID leaves global entries, which a range of a tag includes. */
+	if (inv->type == IOPF_INV_TAG && !inv->all)
+		*everything = SMMUV3_OP_TLBI_NH_ALL;
 	if (inv->type != IOPF_INV_RANGE)
 		return;
 	*asid = -1;
@@ -64,7 +67,8 @@ decode_tlbi(const struct check_domain *d, const struct smmuv3_cmd *cmd,
 	find_ops(d, inv, &one, &everything, &asid);
 	if (SMMUV3_GET(SMMUV3_TLBI0_VMID, cmd->dw[0]) != d->vmid)
 		return false;
-	if (asid >= 0 && SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]) != (unsigned int)asid)
+	if (asid >= 0 && op != SMMUV3_OP_TLBI_NH_ALL &&
+			SMMUV3_GET(SMMUV3_TLBI0_ASID, cmd->dw[0]) != (unsigned int)asid)
 		return false;
 	e->everything = op == everything;
 	if (e->everything)

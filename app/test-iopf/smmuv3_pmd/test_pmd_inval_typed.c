@@ -275,7 +275,8 @@ test_the_earliest_error_of_all_steps_ends_the_prefix(void **state)
 			else
 				issue_fails(inv, n, dead, IOPF_INV_ATC, PMD_SID + dead);
 			p.s->idr3 &= ~SMMUV3_IDR3_RIL;
-			assert_int_equal(issue(inv, n, &result), at <= dead && at < DEVS ? -EIO : 0);
+			assert_int_equal(issue(inv, n, &result),
+					at <= dead && at < DEVS ? -EIO : 0);
 			/* It is cut off. */
 			assert_int_equal(issue(inv, n, &result), 0);
 			assert_int_equal(pmd_read_stat(&p, "atc_cuts"), 1);
