@@ -60,6 +60,8 @@ find_pasid_fault(const struct iopf_domain *domain, const struct iopf_inv *inv)
 		return NULL;
 	if (domain->conf.translation.format == IOPF_FORMAT_ARM64_S2)
 		return "a stage-2 domain has no PASIDs: use IOPF_NO_PASID";
+	if (inv->pasid == 0 && domain->conf.parent == NULL)
+		return "PASID 0 cannot be attached: use IOPF_NO_PASID for untagged traffic";
 	return inv->pasid < inv->dev->conf.nb_pasids ? NULL : "its pasid is more than the device "
 			"was added with: use a smaller one, or IOPF_NO_PASID for untagged traffic";
 }

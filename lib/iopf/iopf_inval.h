@@ -89,8 +89,9 @@ enum iopf_inv_type {
 const char *iopf_inv_type_name(enum iopf_inv_type type);
 
 /**
- * A request. With type 0 a range of input addresses whose translation changed; IPAs in a stage-2
- * domain. Let an initializer set the fields that the type does not have to 0.
+ * A request. With type 0 a range of input addresses whose translation changed: IPAs in a stage-2
+ * domain, addresses of the guest's tables in a nested one. A change of an IPA is a request for the
+ * parent. Let an initializer set the fields that the type does not have to 0.
  */
 struct iopf_inv {
 	uint64_t addr;		/**< aligned to 4 KiB; ignored with all */
@@ -105,7 +106,10 @@ struct iopf_inv {
 	 * CONFIG: [all devices that have the domain, with all their PASIDs].
 	 */
 	struct iopf_dev *dev;
-	uint32_t pasid;		/**< with dev; IOPF_NO_PASID: untagged traffic */
+	/**
+	 * With dev; IOPF_NO_PASID: untagged traffic. 0 is PASID 0, which only a nested domain has.
+	 */
+	uint32_t pasid;
 	/**
 	 * TAG, and PASID of a nested domain: the number by which the guest's tables tell address
 	 * spaces apart, as its descriptor has or had it. On Arm an ASID.

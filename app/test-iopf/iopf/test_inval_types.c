@@ -159,7 +159,8 @@ a_wrong_request_is_refused_with_a_line(void **state)
 			"device_tlb 0 + 0: " MORE },
 		{ { .type = IOPF_INV_CONFIG, .pasid = UINT32_MAX - 1, .dev = t.dev },
 			"config 0 + 0: " MORE },
-		{ { .type = IOPF_INV_CONFIG, .pasid = 1 }, "config 0 + 0: it needs a device, or all" },
+		{ { .type = IOPF_INV_CONFIG, .pasid = 1 },
+			"config 0 + 0: it needs a device, or all" },
 		{ { .type = (enum iopf_inv_type)IOPF_NB_INV_TYPES, .all = true },
 			"unknown 0 + 0: its type is unknown" },
 		{ { .size = 0 }, "range 0 + 0: the size is 0" },
@@ -185,6 +186,23 @@ a_wrong_request_is_refused_with_a_line(void **state)
 		assert_int_equal(before, hw.invalidated);
 		assert_int_equal(0, iopf_domain_detach(domain, t.dev, IOPF_NO_PASID));
 		assert_int_equal(0, iopf_domain_destroy(domain));
+	}
+}
+
+/* A request that names a device and forgets the PASID. */
+static void
+pasid_0_is_refused_where_it_cannot_be_attached(void **state)
+{
+	const struct iopf_inv inv[] = {
+		{ .type = IOPF_INV_PASID, .dev = t.dev },
+		{ .type = IOPF_INV_DEVICE_TLB, .dev = t.dev, .all = true },
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(inv); i++) {
+		SAYS("PASID 0 cannot be attached: use IOPF_NO_PASID", assert_int_equal(-EINVAL,
+				iopf_invalidate(t.domain[STAGE1], &inv[i], 1, NULL)));
+		assert_int_equal(0, iopf_invalidate(t.domain[NESTED], &inv[i], 1, NULL));
 	}
 }
 
@@ -285,6 +303,7 @@ each_type_has_a_name(void **state)
 static const struct CMUnitTest tests[] = {
 	TYPES_TEST(each_domain_has_its_types),
 	TYPES_TEST(a_wrong_request_is_refused_with_a_line),
+	TYPES_TEST(pasid_0_is_refused_where_it_cannot_be_attached),
 	TYPES_TEST(a_domain_that_is_not_attached_needs_nothing),
 	TYPES_TEST(a_fast_handler_invalidates_ranges_only),
 	TYPES_TEST(an_error_of_the_driver_ends_the_prefix),
