@@ -50,12 +50,13 @@
  * the end: iopf_domain_detach(), iopf_domain_destroy(), iopf_dev_remove(), iopf_poller_destroy(),
  * iopf_iommu_stop(), iopf_dma_unmap(), iopf_iommu_close().
  *
- * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not block;
- * a deferred handler runs on a worker thread and may. One thread at a time calls iopf_poll() of a
- * poller. Any thread calls the other functions: none has to be registered. The control calls, which
- * the guide iopf.rst lists, are serialised for one device or IOMMU, and return -EDEADLK in a
- * handler. Another function that waits returns it in a handler that must not wait: its comment says
- * so.
+ * Threads. A fast handler runs on the poll thread, inside an RCU read section, and must not block.
+ * If the poll thread has not polled for 20 ms, it runs on a thread that waits for the queue to be
+ * read, such as one in iopf_domain_detach(). A deferred handler runs on a worker thread and may
+ * block. One thread at a time calls iopf_poll() of a poller. Any thread calls the other functions:
+ * none has to be registered. The control calls, which the guide iopf.rst lists, are serialised for
+ * one device or IOMMU, and return -EDEADLK in a handler. Another function that waits returns it in
+ * a handler that must not wait: its comment says so.
  *
  * Waits are bounded: wait_ms of iopf_dev_conf bounds each wait for a device, its handlers, its
  * policies' callbacks and its queue, the driver those for the IOMMU. One is not: control calls wait
