@@ -358,6 +358,7 @@ test_null_front_end_is_refused(void **state)
 	assert_int_equal(cfg, 0);
 	smmuv3_front_irq_fd(NULL, SMMUV3_MODEL_IRQ_EVTQ, -1);
 	assert_false(smmuv3_front_records_sids(NULL));
+	smmuv3_front_reset(NULL);
 	assert_int_equal(smmuv3_front_read(NULL, 0, record, 8), -EINVAL);
 	assert_int_equal(smmuv3_front_errors(NULL), 0);
 	assert_null(smmuv3_front_error(NULL, 0));

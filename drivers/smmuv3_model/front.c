@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "front.h"
 #include "model_cmdq.h"
@@ -162,6 +163,16 @@ smmuv3_front_destroy(struct smmuv3_front *f)
 	smmuv3_fe_free_regs(&f->fe);
 	smmuv3_frames_fini(&f->frames);
 	free(f);
+}
+
+void
+smmuv3_front_reset(struct smmuv3_front *f)
+{
+	if (f != NULL) {
+		smmuv3_fe_forget(&f->fe);
+		memset(f->fe.regs, 0, f->fe.regs_size);
+		smmuv3_fe_reset(&f->fe, false);
+	}
 }
 
 void *

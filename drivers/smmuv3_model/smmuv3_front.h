@@ -116,6 +116,12 @@ struct smmuv3_front_conf {
 /** @return NULL with errno EINVAL or ENOMEM. */
 struct smmuv3_front *smmuv3_front_create(const struct smmuv3_front_conf *conf);
 
+/**
+ * Reset the registers: what the guest has written is forgotten, its commands too. Calls no
+ * operation: the caller has ended what is stalled. Not inside of an operation.
+ */
+void smmuv3_front_reset(struct smmuv3_front *f);
+
 /** NULL is allowed. Calls no operation. */
 void smmuv3_front_destroy(struct smmuv3_front *f);
 
