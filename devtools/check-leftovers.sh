@@ -47,4 +47,26 @@ run 0 "$build/examples/accel/accel" copy "$dir/data"
 run 0 "$build/examples/dataplane/dataplane"
 run 0 "$build/examples/gpu-hang/gpu-hang" --ms 20 --hang-ms 20
 run 0 "$build/examples/vmm-relay/vmm-relay"
+
+# A VMM that is killed does not leave its guest, which polls.
+"$build/examples/vmm-relay/vmm-relay" --latency 10000 >"$dir/out" 2>&1 &
+vmm=$!
+guest=
+for ((i = 0; i < 200; i++)); do
+	guest=$(awk -v vmm=$vmm '$4 == vmm { print $1 }' /proc/[0-9]*/stat 2>/dev/null)
+	[ -z "$guest" ] || break
+	sleep 0.05
+done
+# Time for its driver to come up: before that it ends by itself.
+sleep 0.3
+kill -KILL $vmm 2>/dev/null
+wait $vmm 2>/dev/null
+for ((i = 0; i < 200; i++)); do
+	kill -0 "$guest" 2>/dev/null || break
+	sleep 0.05
+done
+if [ -z "$guest" ] || kill -0 "$guest" 2>/dev/null; then
+	echo "FAILED: vmm-relay: its guest (process $guest) goes on without it, or did not start"
+	failed=1
+fi
 exit $failed

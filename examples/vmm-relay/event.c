@@ -129,7 +129,8 @@ relay_report(struct relay *r, const struct iopf_fault *fault)
 	uint64_t record[4];
 
 	/* After the deadline the fault is still outstanding for the guest. */
-	if (fault->flags & (IOPF_FAULT_EXPIRED | IOPF_FAULT_PAGE_REQUEST))
+	if (fault->flags & (IOPF_FAULT_EXPIRED | IOPF_FAULT_PAGE_REQUEST) ||
+			!relay_is_on_thread(r))
 		return;
 	for (unsigned int i = 0; i < r->nb_devs; i++)
 		if (r->dev[i].sid == fault->sid && make_event(&r->dev[i], fault, record))

@@ -130,7 +130,8 @@ serve(struct guest *g, struct iopf_iommu *smmu)
 	domain = iopf_domain_create(&(struct iopf_domain_conf){
 		.handler = on_fault, .ctx = g, .translation = {
 			.format = IOPF_FORMAT_ARM64_S1, .root = pgt_root(g->pgt),
-			.va_bits = pgt_va_bits(g->pgt), .granule_log2 = pgt_granule_log2(g->pgt) } });
+			.va_bits = pgt_va_bits(g->pgt),
+			.granule_log2 = pgt_granule_log2(g->pgt) } });
 	if (domain == NULL || iopf_poller_add(poller, smmu, IOPF_QUEUE_ALL) < 0 ||
 			iopf_iommu_start(smmu) < 0 ||
 			iopf_domain_attach(domain, dev, IOPF_NO_PASID) < 0 ||

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,8 @@ add_dev(struct host *h, unsigned int i)
 			.ctx = d });
 	d->engine = smmuv3_model_dma_create(h->model, &(struct smmuv3_model_dma_conf){ .sid = sid,
 			.kind = pri ? SMMUV3_MODEL_DMA_ATS : SMMUV3_MODEL_DMA_PLAIN });
+	if (d->dev != NULL && d->engine == NULL)
+		rte_errno = errno;
 	return d->dev == NULL || d->engine == NULL ? fail("make a device") : 0;
 }
 

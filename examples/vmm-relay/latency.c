@@ -119,6 +119,7 @@ access_page(enum level level, unsigned int page)
 		else if (n == 0)
 			rte_pause();
 		vmm_must(rte_rdtsc() < end, "end a DMA in time");
+		vmm_must(vmm_guest_runs(), "keep the guest alive");
 	}
 	vmm_must(done.status == SMMUV3_MODEL_OK && done.nb_stalls == 1, "serve one fault");
 	return done;

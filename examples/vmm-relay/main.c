@@ -58,8 +58,7 @@ show_two_levels(const struct host_dev *d, const char *name, uint64_t va)
 			memcmp((char *)page->mem + (ipa - page->mem_addr), text, sizeof(text)) == 0,
 			"find the text in the guest's memory");
 	printf("the guest served fault %u with its page at IPA 0x%" PRIx64 ": \"%s\"\n",
-			atomic_load(&vmm.mailbox->nb_faults), ipa,
-			(char *)page->mem + (ipa - page->mem_addr));
+			atomic_load(&vmm.mailbox->nb_faults), ipa, text);
 }
 
 /* A guest that takes faults and dies. */

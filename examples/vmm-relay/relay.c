@@ -6,9 +6,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <rte_eal.h>
+
 #include <iopf_iommu.h>
 
 #include "relay_priv.h"
+
+bool
+relay_is_on_thread(struct relay *r)
+{
+	return rte_gettid() == atomic_load_explicit(&r->thread, memory_order_relaxed);
+}
 
 struct relay_dev *
 relay_find_dev(struct relay *r, uint32_t vsid)
@@ -100,6 +108,7 @@ relay_add_dev(struct relay *r, uint32_t vsid, struct iopf_dev *dev, uint32_t sid
 unsigned int
 relay_step(struct relay *r)
 {
+	atomic_store_explicit(&r->thread, rte_gettid(), memory_order_relaxed);
 	relay_show_stalls(r);
 	return smmuv3_front_step(r->front, 256);
 }
@@ -115,11 +124,13 @@ relay_reset(struct relay *r)
 			first = ret;
 		r->dev[i].ste = (struct relay_ste){ 0 };
 		r->dev[i].event = 0;
+		r->dev[i].ats = false;
 		r->dev[i].late = ret < 0;
 	}
 	relay_end_stalls(r, NULL);
 	relay_end_groups(r);
 	r->atc_failed = false;
+	smmuv3_front_reset(r->front);
 	return first;
 }
 

@@ -15,8 +15,10 @@
  *	host   page request group   -> request.c page requests with vSID and the guest's PRG index
  *	host   aborted access       -> event.c   event record with vSID
  *
- * One thread calls relay_step() and polls the host's SMMU, so no state here has a lock. A device is
- * cut off until the guest has written an STE for it. What the guest gets wrong is refused where the
+ * One thread calls relay_step() and polls the host's SMMU, so no state here has a lock. The library
+ * may read the host's queues on another thread, one that waits for them, when this one has not for
+ * 20 ms: then an access that faults is repeated, and an event has no record. A device is cut off
+ * until the guest has written an STE for it. What the guest gets wrong is refused where the
  * guest sees it (CMDQ_CONS, GERROR), and costs the guest alone.
  *
  * A device with ATS and PRI (IOPF_PRI) has operations of the VMM (iopf_pci.h), called when the
@@ -58,16 +60,19 @@ struct relay *relay_create(const struct relay_conf *conf);
 int relay_destroy(struct relay *r);
 
 /*
- * Give the guest a device of the host's, as @p vsid, of at most 16 bits. The guest's SMMU has as many
- * PASIDs as the host's: add the device with all of them, or the guest must not use the rest. 0, or
- * -ENOSPC, -EINVAL.
+ * Give the guest a device of the host's, as @p vsid, of at most 16 bits. The guest's SMMU has as
+ * many PASIDs as the host's: add the device with all of them, or the guest must not use the rest.
+ * 0, or -ENOSPC, -EINVAL.
  */
 int relay_add_dev(struct relay *r, uint32_t vsid, struct iopf_dev *dev, uint32_t sid);
 
 /* Process what the guest has written. Returns the units of work done. */
 unsigned int relay_step(struct relay *r);
 
-/* The guest is gone, or is reset: cut off its devices, answer all that is stalled. */
+/*
+ * The guest is gone, or is reset: cut off its devices, answer all that is stalled, and forget what
+ * it has written to its registers.
+ */
 int relay_reset(struct relay *r);
 
 /*
@@ -79,7 +84,9 @@ bool relay_uses_ats(struct relay *r, uint32_t vsid);
 /* From iopf_iommu_conf.report: an event that needs no answer. */
 void relay_report(struct relay *r, const struct iopf_fault *fault);
 
-/* For its wired interrupts (smmuv3_front_irq_fd()) and the guest's errors (smmuv3_front_error()). */
+/*
+ * For its wired interrupts (smmuv3_front_irq_fd()) and the guest's errors (smmuv3_front_error()).
+ */
 struct smmuv3_front *relay_get_front(struct relay *r);
 
 /* Stalls that the guest has not answered. */

@@ -56,6 +56,7 @@ struct relay_stall {
 struct relay {
 	struct relay_conf conf;
 	struct smmuv3_front *front;
+	_Atomic int thread;		/* that steps */
 	struct relay_dev dev[RELAY_DEVS];
 	unsigned int nb_devs;
 	struct relay_stall stall[RELAY_STALLS];
@@ -63,6 +64,8 @@ struct relay {
 	struct relay_stats stats;
 };
 
+/* Is this the thread that steps the relay, and that alone uses its state? */
+bool relay_is_on_thread(struct relay *r);
 /* NULL: the guest has no such device. */
 struct relay_dev *relay_find_dev(struct relay *r, uint32_t vsid);
 

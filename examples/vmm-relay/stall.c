@@ -34,6 +34,9 @@ relay_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, v
 	unsigned int stag = 0;
 
 	(void)domain;
+	/* On a thread that waits for the queue: the access is repeated, and faults again. */
+	if (!relay_is_on_thread(r))
+		return IOPF_ANSWER(IOPF_SUCCESS);
 	if (fault->flags & IOPF_FAULT_PAGE_REQUEST)
 		return relay_handle_group(d, group);
 	/* Stage 2 has all of the guest's memory: the guest's tables name an address outside. */

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+#include <rte_errno.h>
+
 #include <iopf_guest.h>
 #include <iopf_handler.h>
 
@@ -204,8 +206,9 @@ change_ste(struct relay_dev *d, const struct relay_ste *ste)
 	d->ste = *ste;
 	d->event = ste->event;
 	domain = make_domain(d, ste);
-	if (domain != NULL) {
-		ret = give_domain(d, domain);
+	/* No memory for the domain is as a failed attach. */
+	if (domain != NULL || SMMUV3_GET(SMMUV3_STE0_CONFIG, ste->dw[0]) == SMMUV3_STE_S1) {
+		ret = domain != NULL ? give_domain(d, domain) : -rte_errno;
 		if (ret == 0)
 			return 0;
 		d->relay->stats.refused++;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,11 +37,15 @@ vmm_get_end(void)
 static void
 start_guest(int cpu)
 {
+	const pid_t self = getpid();
 	cpu_set_t set;
 
 	vmm.guest_pid = fork();
 	vmm_must(vmm.guest_pid >= 0, "start the guest's process");
 	if (vmm.guest_pid == 0) {
+		/* However the VMM ends, its guest does not go on. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != self)
+			_exit(127);
 		CPU_ZERO(&set);
 		if (cpu != VMM_ANY_CPU)
 			CPU_SET((unsigned int)cpu, &set);
@@ -53,20 +58,28 @@ start_guest(int cpu)
 	vmm.guest_runs = true;
 }
 
+bool
+vmm_guest_runs(void)
+{
+	int status;
+
+	if (vmm.guest_runs && waitpid(vmm.guest_pid, &status, WNOHANG) == vmm.guest_pid)
+		vmm.guest_runs = false;
+	return vmm.guest_runs;
+}
+
 void
 vmm_run_once(void)
 {
-	int status;
+	const bool ran = vmm.guest_runs;
 
 	atomic_store(&vmm.mailbox->nb_requests,
 			smmuv3_model_dma_pri_outstanding(vmm.host.dev[HOST_PRI].engine));
 	if (relay_step(vmm.host.relay) + iopf_poll(vmm.host.poller) == 0)
 		sched_yield();
-	if (vmm.guest_runs && waitpid(vmm.guest_pid, &status, WNOHANG) == vmm.guest_pid) {
-		vmm.guest_runs = false;
-		/* A guest that dies leaves nothing stalled. */
+	/* A guest that dies leaves nothing stalled. */
+	if (ran && !vmm_guest_runs())
 		vmm_must(relay_reset(vmm.host.relay) == 0, "cut off the devices of the guest");
-	}
 }
 
 void

@@ -34,6 +34,9 @@ void vmm_start(int smmu_cpu, int guest_cpu);
 /* Undo that. The guest has ended. */
 void vmm_stop(void);
 
+/* Does the guest's process run? Its end is seen once, and sets vmm.guest_runs. */
+bool vmm_guest_runs(void);
+
 /* One turn: the guest's commands, then the faults of the host's SMMU. */
 void vmm_run_once(void);
 

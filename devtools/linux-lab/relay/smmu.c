@@ -2,14 +2,15 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * The guest's SMMU is the virtual one of examples/vmm-relay. Its endpoints are devices of the host's
- * SMMU, a software one that this project's driver drives. A stage 2 has all of the guest's RAM, but
- * for the registers, at its own addresses.
+ * The guest's SMMU is the virtual one of examples/vmm-relay. Its endpoints are devices of the
+ * host's SMMU, a software one that this project's driver drives. A stage 2 has all of the guest's
+ * RAM, but for the registers, at its own addresses.
  *
  * A thread is the VMM: it steps the virtual SMMU and polls the host's. Endpoints have StreamIDs of
  * their own on the host.
  */
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -98,6 +99,7 @@ open_host(struct lab_host *h)
 	conf.name = "host";
 	conf.features |= SMMUV3_MODEL_S2;
 	h->model = smmuv3_model_create(&conf);
+	rte_errno = errno;
 	if (h->model == NULL || smmuv3_model_start(h->model, -1) != 0)
 		return fail("create the host's SMMU");
 	vmm.iommu = iopf_iommu_open("smmuv3,model=host");
@@ -247,6 +249,7 @@ lab_smmu_start(struct lab_host *h)
 	vmm.relay = relay_create(&(struct relay_conf){ .iommu = vmm.iommu, .parent = vmm.stage2,
 		.regs = h->regs, .regs_size = LAB_REGS_SIZE, .mem_addr = LAB_RAM, .mem = h->ram,
 		.mem_size = h->ram_size, .smmu = { .no_features = h->opt.conf.no_features } });
+	rte_errno = errno;
 	if (vmm.relay == NULL)
 		return fail("create the virtual SMMU");
 	vmm.poller = iopf_poller_create(NULL);
