@@ -6,8 +6,8 @@
 # is a test of test-iopf or one of the steps below. --no-lab leaves out the guests of
 # devtools/qemu-lab and devtools/linux-lab. --fast also leaves out the sanitizer builds,
 # the spin models, Debian 13 and the docs. --long adds checks that take hours: a hundred
-# million stalls and page requests, the fuzzers for an hour each, all rows of the Linux lab, also with the newest kernel
-# of Debian's archives, and mutants of the driver.
+# million stalls and page requests, the fuzzers for an hour each, all rows of the Linux lab,
+# also with the newest kernel of Debian's archives, and mutants of the driver.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 

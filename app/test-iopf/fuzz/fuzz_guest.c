@@ -250,7 +250,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 1:
 			if (!dead)
-				access_memory(step.how & 1 ? ats_dma : hostile.dma[step.how >> 1 & 1],
+				access_memory(step.how & 1 ? ats_dma :
+						hostile.dma[step.how >> 1 & 1],
 						step.dw[0] % 32);
 			break;
 		case 2:

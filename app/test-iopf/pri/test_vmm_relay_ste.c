@@ -269,8 +269,8 @@ test_an_access_without_a_legal_ste_is_recorded(void **state)
 		expect_record(v, VM_SID, SMMUV3_C_BAD_STE, 0);
 		/* Each access has its own record, with its PASID. */
 		assert_int_equal(smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
-			.type = SMMUV3_MODEL_WRITE, .addr = VM_VA(0), .buf = (void *)(uintptr_t)&some,
-			.len = sizeof(some) }), 0);
+			.type = SMMUV3_MODEL_WRITE, .addr = VM_VA(0),
+			.buf = (void *)(uintptr_t)&some, .len = sizeof(some) }), 0);
 		vm_run();
 		assert_int_equal(smmuv3_model_dma_poll(dma, &done, 1), 1);
 		assert_true(take_event(v, &evt));
@@ -345,7 +345,7 @@ test_a_flood_of_illegal_stes_is_a_few_lines_in_the_log(void **state)
 	vm_boot(v);
 	log_lines_begin();
 	for (unsigned int i = 0; i < 100; i++) {
-		/* Illegal, and more PASIDs than the device has: both are refused in other places. */
+		/* Illegal, and more PASIDs than the device has: refused in other places. */
 		write_ste(v, good | UINT64_C(1) << 50, 0);
 		write_ste(v, good, 0);
 		write_ste(v, good | SMMUV3_PUT(SMMUV3_STE0_S1CDMAX, 8), 0);

@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Registers, queues and errors of a driver: those of the virtual SMMU. The host's are checked at the
- * end.
+ * Registers, queues and errors of a driver: those of the virtual SMMU. The host's are checked at
+ * the end.
  */
 
 #include "relay_rig.h"

@@ -3,8 +3,8 @@
 
 /*
  * The host's side of the Linux lab: an SMMUv3 with its registers in the memory of QEMU's guest, and
- * endpoints that do DMA on request of the guest's test driver. The SMMU is the software one (smmu.c),
- * or the virtual one of examples/vmm-relay (../relay/smmu.c): two programs.
+ * endpoints that do DMA on request of the guest's test driver. The SMMU is the software one
+ * (smmu.c), or the virtual one of examples/vmm-relay (../relay/smmu.c): two programs.
  */
 
 #include <errno.h>
