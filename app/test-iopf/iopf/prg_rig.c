@@ -7,6 +7,7 @@
 
 #include <rte_log.h>
 
+#include "attachment.h"
 #include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
@@ -129,6 +130,13 @@ void
 prg_mute_log(bool on)
 {
 	rte_log_set_level_pattern("lib.iopf", on ? RTE_LOG_EMERG : RTE_LOG_INFO);
+}
+
+void
+prg_shorten_waits(void)
+{
+	prg.dev->conf.wait_ms = SHORT_WAIT_MS;
+	prg.dev2->conf.wait_ms = SHORT_WAIT_MS;
 }
 
 struct iopf_dev *

@@ -21,6 +21,7 @@
 
 #define SID	7
 #define SID2	9
+#define SHORT_WAIT_MS	50
 #define SLOTS	64	/* minimum number of slots */
 #define LAST	IOPF_EVENT_LAST
 
@@ -67,6 +68,8 @@ int prg_log_call(char what);
 enum iopf_verdict prg_fast(struct iopf_domain *domain, const struct iopf_group *group, void *ctx);
 void prg_report(struct iopf_iommu *iommu, const struct iopf_fault *fault, void *ctx);
 void prg_mute_log(bool on);
+/* The waits of calls for the two devices end soon: for a test of what a call leaves then. */
+void prg_shorten_waits(void);
 struct iopf_dev *prg_add_dev(uint32_t sid, struct iopf_dev_conf conf);
 int prg_setup(void **state);
 int prg_setup_pps(void **state);

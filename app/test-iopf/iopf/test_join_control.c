@@ -219,6 +219,7 @@ a_detach_of_a_deferred_leader_answers_all_at_once(void **state)
 	prg_put(SID, 3, 3, PAGE, LAST);
 	prg_poll_all();
 	prg_mute_log(true);
+	join.a->conf.wait_ms = SHORT_WAIT_MS;
 	assert_int_equal(-ETIMEDOUT, iopf_domain_detach(join.domain, join.a, 1));
 	prg_mute_log(false);
 	join_check_answers(3, (uint16_t []){ 1, 2, 3 }, IOPF_INVALID);

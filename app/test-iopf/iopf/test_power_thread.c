@@ -23,7 +23,7 @@
 
 #define USERS		3
 #define MAPPERS		3
-#define CYCLES		60
+#define CYCLES		30
 
 static const struct iopf_power_conf autosuspend = { .autosuspend_ms = 2 };
 

@@ -55,6 +55,7 @@ a_detach_discards_partial_groups_and_answers_pending_groups(void **state)
 	uint64_t id;
 
 	(void)state;
+	prg_shorten_waits();
 	prg.verdict = IOPF_TAKEN;
 	prg_put_group(SID, 1, 1, 2);
 	prg_put(SID, 1, 2, 0x1000, 0);
@@ -84,6 +85,7 @@ static void
 a_domain_attached_anew_does_not_see_requests_from_before(void **state)
 {
 	(void)state;
+	prg_shorten_waits();
 	prg_put(SID, 1, 2, 0x1000, 0);
 	prg_poll_all();
 	assert_int_equal(0, iopf_domain_detach(prg.domain, prg.dev, 1));
@@ -153,6 +155,7 @@ static void
 a_device_that_does_not_drain_stays_attached(void **state)
 {
 	(void)state;
+	prg_shorten_waits();
 	prg_mute_log(true);
 	prg.not_drained = true;
 	prg_put(SID2, 1, 1, 0x1000, 0);
@@ -262,6 +265,7 @@ static void
 an_attach_does_not_hide_that_pri_is_off(void **state)
 {
 	(void)state;
+	prg_shorten_waits();
 	prg_mute_log(true);
 	prg.not_drained = true;
 	assert_int_equal(-ETIMEDOUT, iopf_dev_pri_restart(prg.dev2));
@@ -315,7 +319,7 @@ a_detach_does_not_wait_for_a_last_after_the_pasid_has_drained(void **state)
 	drains.pasid_drained = pasid_drained_counted;
 	dev = iopf_dev_add(prg.iommu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1,
 			.nb_pasids = 4, .recover = IOPF_PRI, .pci = &drains, .pri_requests = 2,
-			.wait_ms = 1000, .ctx = &prg });
+			.wait_ms = SHORT_WAIT_MS, .ctx = &prg });
 	assert_int_equal(0, iopf_domain_attach(prg.domain, dev, 2));
 	for (unsigned int i = 0; i < 3; i++) {
 		unsigned int out = hw.nb_out, discarded = prg_stat(IOPF_IOMMU_STAT_DISCARDED);
@@ -351,7 +355,7 @@ a_pasid_that_does_not_drain_stays_attached_and_cut(void **state)
 	struct iopf_pci_ops drains = prg_ops;
 	struct iopf_dev_conf conf = {
 		.sids = &sid, .nb_sids = 1, .nb_pasids = 4, .recover = IOPF_PRI, .pci = &drains,
-		.pri_requests = 1, .wait_ms = 1000, .ctx = &prg,
+		.pri_requests = 1, .wait_ms = SHORT_WAIT_MS, .ctx = &prg,
 	};
 	struct iopf_dev *dev;
 

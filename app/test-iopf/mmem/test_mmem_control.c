@@ -14,9 +14,11 @@
 #include <rte_log.h>
 
 #include "interpose.h"
+#include "iommu.h"
 #include "log_lines.h"
 #include "mmem_rig.h"
 #include "smmuv3_model_test.h"
+#include "smmuv3_pmd.h"
 #include "test.h"
 
 static void
@@ -273,10 +275,12 @@ test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
 	mm_dev_set(b, 1, PAGE);
 	mm_mute_log(true);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
+	((struct smmuv3 *)mm.smmu->priv)->timeout /= 20;
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	assert_true(mmem_unmap(mm.space, b, PAGE) < 0);
 	assert_true(mmem_free(mm.space, a) < 0);
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	((struct smmuv3 *)mm.smmu->priv)->timeout *= 20;
 	mm_mute_log(false);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
 	assert_int_equal(mm_stat(MMEM_STAT_KEPT), 1);
@@ -307,6 +311,7 @@ test_calls_that_the_iommu_did_not_confirm_can_be_repeated(void **state)
 	mm_dev_set(b, 1, PAGE);
 	mm_mute_log(true);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
+	((struct smmuv3 *)mm.smmu->priv)->timeout /= 20;
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	for (i = 0; i < 2; i++) {
 		assert_true(mmem_free(mm.space, a) < 0);
@@ -317,6 +322,7 @@ test_calls_that_the_iommu_did_not_confirm_can_be_repeated(void **state)
 	assert_int_equal(mmem_unmap(mm.space, a, PAGE), -EINVAL);
 	assert_ptr_not_equal(mm_alloc(CHUNK, RW), a);
 	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	((struct smmuv3 *)mm.smmu->priv)->timeout *= 20;
 	mm_mute_log(false);
 	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
 	assert_int_equal(mmem_free(mm.space, a), 0);

@@ -65,6 +65,8 @@ struct pcie_space {
 	struct iopf_fault fault[IOPF_MAX_GROUP_FAULTS];
 };
 
+#define SHORT_WAIT_MS	50	/* wait_ms of a device, for a test that waits until it is over */
+
 struct pcie {
 	struct backend_rig backend;
 	struct smmuv3_model *m;

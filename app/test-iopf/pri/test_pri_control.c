@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attachment.h"
 #include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
@@ -254,6 +255,7 @@ a_lost_request_keeps_pri_from_restarting_until_a_reset(void **state)
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_PRIQ_LOSE, 1);
 	pcie_write(&r, dma, 0, 1);
 	pcie_mute_log(true);
+	f.dev->conf.wait_ms = SHORT_WAIT_MS;
 	/* Error checks do not find the loss. */
 	pcie_run_ms(&r, 5);
 	assert_int_equal(s.calls, 0);

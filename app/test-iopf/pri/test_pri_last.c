@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "attachment.h"
 #include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
@@ -46,6 +47,7 @@ a_group_without_last_is_aged_reported_and_keeps_pri_from_draining(void **state)
 
 	/* The endpoint waits for an answer that will not come. */
 	smmuv3_model_dma_quirks(dma, 0, 0);
+	f.dev->conf.wait_ms = SHORT_WAIT_MS;
 	assert_int_equal(iopf_domain_detach(s.domain, f.dev, IOPF_NO_PASID), -ETIMEDOUT);
 	assert_int_equal(iopf_iommu_requests_granted(r.iommu), 32);
 	assert_string_equal(f.log, "APp");
@@ -79,6 +81,7 @@ a_start_does_not_enable_pri_on_a_device_that_did_not_drain(void **state)
 	pcie_run(&r);
 	pcie_mute_log(true);
 	smmuv3_model_dma_quirks(dma, 0, 0);
+	f.dev->conf.wait_ms = SHORT_WAIT_MS;
 	assert_int_equal(iopf_iommu_stop(r.iommu), 0);
 	assert_string_equal(f.log, "APpa");
 	/* The start enables nothing, and the detach disables nothing while it waits. */

@@ -12,6 +12,7 @@
 
 #include <rte_common.h>
 
+#include "attachment.h"
 #include "iopf_pci.h"
 #include "iopf_stats.h"
 #include "mmem.h"
@@ -454,6 +455,7 @@ a_pasid_with_a_lost_last_can_move_after_a_reset(void **state)
 	pcie_run(&r);
 	smmuv3_model_dma_quirks(mv.dma[0], 0, 0);
 	pcie_mute_log(true);
+	mv.f.dev->conf.wait_ms = SHORT_WAIT_MS;
 	assert_int_equal(mmem_detach(mm.space, mv.f.dev, 1), -ETIMEDOUT);
 	assert_int_equal(mv.ended, 0);
 	/* The PASID cannot be attached to another space. */

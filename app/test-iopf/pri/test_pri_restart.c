@@ -8,11 +8,13 @@
 
 #include <errno.h>
 
+#include "iommu.h"
 #include "iopf_handler.h"
 #include "iopf_pci.h"
 #include "pcie_rig.h"
 #include "smmuv3_model_test.h"
 #include "smmuv3_order.h"
+#include "smmuv3_pmd.h"
 #include "smmuv3_spec.h"
 #include "test.h"
 
@@ -59,6 +61,7 @@ a_restart_waits_for_answers_in_the_command_queue(void **state)
 
 	(void)state;
 	dma = open_with_one_index(&f, &s);
+	((struct smmuv3 *)r.iommu->priv)->timeout /= 20;
 	smmuv3_model_knob(r.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	assert_int_equal(iopf_group_respond(s.group.id, IOPF_INVALID), 0);
 	pcie_reset_fn(&r, &f);

@@ -86,7 +86,7 @@ run_randomly(unsigned int rounds)
 static void
 test_a_random_guest_harms_itself_alone(void **state)
 {
-	const unsigned int rounds = 200 * test_scale();
+	const unsigned int rounds = 100 * test_scale();
 
 	(void)state;
 	run_randomly(rounds);
@@ -96,7 +96,7 @@ test_a_random_guest_harms_itself_alone(void **state)
 static void
 test_a_random_guest_with_page_requests_harms_itself_alone(void **state)
 {
-	const unsigned int rounds = 200 * test_scale();
+	const unsigned int rounds = 100 * test_scale();
 
 	(void)state;
 	run_randomly(rounds);

@@ -12,9 +12,11 @@
 #include <rte_common.h>
 #include <rte_log.h>
 
+#include "iommu.h"
 #include "log_lines.h"
 #include "smmuv3_model_test.h"
 #include "smmuv3_order.h"
+#include "smmuv3_pmd.h"
 #include "smmuv3_queue.h"
 #include "test.h"
 #include "vmm_relay_rig.h"
@@ -446,6 +448,7 @@ test_a_sync_waits_until_the_host_follows_the_ste(void **state)
 	vm_boot(v);
 	vm_map(v, 0, 1);
 	vm_expect_write(v, 0, 1);
+	((struct smmuv3 *)vm_host.smmu->priv)->timeout /= 20;
 	smmuv3_model_knob(vm_host.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
 	vm_set_dw(v, VM_STRTAB + VM_SID * 64, 0);
 	vm_put(v, smmuv3_cmd_cfgi_ste(VM_SID, true));
@@ -454,6 +457,7 @@ test_a_sync_waits_until_the_host_follows_the_ste(void **state)
 	assert_int_not_equal(smmuv3_read32(v->regs, SMMUV3_CMDQ_CONS),
 			smmuv3_read32(v->regs, SMMUV3_CMDQ_PROD));
 	smmuv3_model_knob(vm_host.m, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
+	((struct smmuv3 *)vm_host.smmu->priv)->timeout *= 20;
 	vm_run();
 	assert_int_equal(smmuv3_read32(v->regs, SMMUV3_CMDQ_CONS),
 			smmuv3_read32(v->regs, SMMUV3_CMDQ_PROD));

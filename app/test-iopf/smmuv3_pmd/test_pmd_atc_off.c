@@ -95,8 +95,10 @@ test_a_recovery_empties_all_atcs(void **state)
 	assert_true(p.ops->is_recovering(p.s));
 	ats_unmap(&p, VA);
 	/* Without check() the recovery does not continue. */
+	p.s->timeout /= 20;
 	SAYS("a recovery holds ATC_INVs back",
 		assert_int_equal(ats_invalidate(&p, domain, VA, &done), -ETIMEDOUT));
+	p.s->timeout *= 20;
 	p.ops->answer_after(p.s, domain, &inv, 1, NULL, 0);
 	pmd_step(&p);
 	ats_finish_recovery(&p);

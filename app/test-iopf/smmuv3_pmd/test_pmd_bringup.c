@@ -261,14 +261,16 @@ test_waits_for_a_dead_smmu_end(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
+	p.s->timeout /= 10;
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 1);
 	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 0);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 1);
 	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_NO_ACK, 0);
-	/* Bounded: each wait takes a second, and a failed start waits for its own end too. */
+	/* Bounded: each wait takes 0.1 s, and a failed start waits for its own end too. */
 	assert_true(rte_get_tsc_cycles() - start < 30 * rte_get_tsc_hz());
+	p.s->timeout *= 10;
 	/* The SMMU answers again. */
 	pmd_start(&p, IOPF_STALL);
 	pmd_serve_fault(&p, PMD_VA);
@@ -283,11 +285,13 @@ test_an_update_of_gbpa_that_never_ends_fails_the_start(void **state)
 
 	(void)state;
 	pmd_open(&p, NULL);
+	p.s->timeout /= 20;
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 1);
 	smmuv3_write32(smmuv3_model_regs(p.m), SMMUV3_GBPA, SMMUV3_GBPA_ABORT |
 			SMMUV3_GBPA_UPDATE);
 	assert_int_equal(p.ops->start(p.s), -ETIMEDOUT);
 	smmuv3_model_knob(p.m, SMMUV3_MODEL_KNOB_GBPA_STUCK, 0);
+	p.s->timeout *= 20;
 	pmd_start(&p, IOPF_STALL);
 	pmd_serve_fault(&p, PMD_VA);
 	pmd_finish(&p, IOPF_NO_PASID);
