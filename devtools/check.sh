@@ -29,56 +29,74 @@ for option; do
 	esac
 done
 
-passed=0
-failed=0
-skipped=0
-failures=()
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
+# A check in the background ignores the interrupt key.
+trap 'kill 0' INT
+# Checks may run side by side: each result is a line in one of these files, and each report
+# is printed at once.
+touch "$out/counts" "$out/failures" "$out/lock"
+
+# report NAME PASSED FAILED SKIPPED: count, and print the report from standard input.
+report() {
+	echo "$2 $3 $4" >>"$out/counts"
+	[ "$3" -eq 0 ] || echo "$1" >>"$out/failures"
+	flock "$out/lock" cat
+}
 
 # step NAME COMMAND...: run one check; print its output only if it fails.
 step() {
-	local name=$1 begin=$SECONDS
+	local name=$1 begin=$SECONDS log
 	shift
-	if "$@" >"$out/step" 2>&1; then
-		passed=$((passed + 1))
-		printf 'ok      %-44s %4ds\n' "$name" $((SECONDS - begin))
+	log=$(mktemp -p "$out")
+	if "$@" >"$log" 2>&1; then
+		printf 'ok      %-44s %4ds\n' "$name" $((SECONDS - begin)) | report "$name" 1 0 0
 	else
-		failed=$((failed + 1))
-		failures+=("$name")
-		printf 'FAILED  %s\n' "$name"
-		tail -n 60 "$out/step"
+		{
+			printf 'FAILED  %s\n' "$name"
+			tail -n 60 "$log"
+		} | report "$name" 0 1 0
 	fi
 }
 
 # tests NAME COMMAND...: run test-iopf; its last line has the counts.
 tests() {
-	local name=$1 begin=$SECONDS counts status
+	local name=$1 begin=$SECONDS log status counts p f s _
 	shift
-	"$@" >"$out/tests" 2>&1
+	log=$(mktemp -p "$out")
+	"$@" >"$log" 2>&1
 	status=$?
-	counts=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$out/tests" | tail -n 1)
+	counts=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1)
 	if [ -z "$counts" ]; then
-		failed=$((failed + 1))
-		failures+=("$name: ended early with status $status")
-		printf 'FAILED  %s: ended early with status %d\n' "$name" "$status"
-		tail -n 60 "$out/tests"
+		name="$name: ended early with status $status"
+		{
+			printf 'FAILED  %s\n' "$name"
+			tail -n 60 "$log"
+		} | report "$name" 0 1 0
 		return
 	fi
 	read -r p _ f _ s _ <<<"${counts//,/}"
-	passed=$((passed + p))
-	failed=$((failed + f))
-	skipped=$((skipped + s))
-	printf '%-7s %-44s %4ds  %s\n' "$([ "$f$status" = 00 ] && echo ok || echo FAILED)" "$name" \
-		$((SECONDS - begin)) "$counts"
-	grep -E '^skipped: ' "$out/tests" | sort | uniq -c
-	if [ "$f" -ne 0 ] || [ "$status" -ne 0 ]; then
-		grep -E -e '^\[  FAILED  \]|^\[  ERROR   \]|error: Failure|ERROR: |^run.sh: |SUMMARY: ' \
-			-e '^(driver|oracle) error: |^\.\./app/|^firesoak failed: ' "$out/tests" | head -n 60
-		[ "$f" -ne 0 ] || echo "the program ended with status $status"
-		failures+=("$name")
-		[ "$f" -ne 0 ] || failed=$((failed + 1))
-	fi
+	{
+		printf '%-7s %-44s %4ds  %s\n' "$([ "$f$status" = 00 ] && echo ok || echo FAILED)" \
+			"$name" $((SECONDS - begin)) "$counts"
+		grep -E '^skipped: ' "$log" | sort | uniq -c
+		if [ "$f$status" != 00 ]; then
+			grep -E -e '^\[  FAILED  \]|^\[  ERROR   \]|error: Failure|ERROR: ' \
+				-e '^run.sh: |SUMMARY: |^(driver|oracle) error: |^\.\./app/' \
+				-e '^firesoak failed: ' "$log" | head -n 60
+			[ "$f" -ne 0 ] || echo "the program ended with status $status"
+		fi
+	} | report "$name" "$p" "$((f == 0 && status != 0 ? 1 : f))" "$s"
+}
+
+# side_by_side LANE LANE: run two functions of checks at the same time. Lanes are for checks
+# that leave much of two processors idle alone.
+side_by_side() {
+	local lane
+	{ "$1"; true; } &
+	lane=$!
+	"$2"
+	wait "$lane" || echo "FAILED  $1 ended early" | report "$1 ended early" 0 1 0
 }
 
 # build DIR COMPILER [meson options]: configure once, then compile.
@@ -118,23 +136,104 @@ missing = [w for w in sys.argv[2:] if not isinstance(ratios.get(w), (int, float)
 sys.exit(f"not in ratios: {missing}" if missing else 0)' "$out/suite.json" "$@"
 }
 
-# ecmdq_tests BUILD: the suites that use the driver most, on software SMMUs with ECMDQs.
-ecmdq_tests() {
-	local test=$1/app/test-iopf/test-iopf suites
-	# The registers of a page file have no room for those of ECMDQs.
-	suites=$("$test" --list | grep -E '^(pmd|power|pri_|nested|stage2|quarantine)' |
-		grep -vx pmd_page)
-	# shellcheck disable=SC2086
-	IOPF_TEST_ECMDQ=1 "$test" $suites
+# The driver's suites, but those of sleeping, of the model's device strings, and of memory of
+# lib/mmem: for other places of its registers.
+page_suites() {
+	build/app/test-iopf/test-iopf --list |
+		grep -E '^(pmd_|pri_|nested_dma$|policies$|stage2_domain$|unknown_sids$)' |
+		grep -vE '^(pmd_config|pmd_idle|pmd_page|pmd_takeover|pri_mmem)$'
 }
 
-# A model uses one processor.
+# The suites that use the driver most. The registers of a page file have no room for ECMDQs.
+ecmdq_suites() {
+	build/app/test-iopf/test-iopf --list |
+		grep -E '^(pmd|power|pri_|nested|stage2|quarantine)' | grep -vx pmd_page
+}
+
+asan() {
+	UBSAN_OPTIONS=halt_on_error=1 build-asan/app/test-iopf/test-iopf "$@"
+}
+
+tsan() {
+	TSAN_OPTIONS="exitcode=66 suppressions=$PWD/devtools/tsan.supp" \
+		build-tsan/app/test-iopf/test-iopf "$@"
+}
+
+# One after the other: the other processor has another lane.
 spin_models() {
-	printf '%s\0' devtools/spin/*.pml | xargs -0 -n 1 -P "$(nproc)" devtools/check-spin.sh
+	printf '%s\0' devtools/spin/*.pml | xargs -0 -n 1 devtools/check-spin.sh
 }
 
 big_file() {
 	head -c 67108864 /dev/urandom >"$out/64m"
+}
+
+page_lane() {
+	local suites
+	suites=$(page_suites)
+	# shellcheck disable=SC2086
+	IOPF_TEST_BACKEND=page tests "tests of the driver on page files" \
+		build/app/test-iopf/test-iopf $suites
+	# shellcheck disable=SC2086
+	IOPF_TEST_BACKEND=relay tests "tests of the driver through two levels" \
+		build/app/test-iopf/test-iopf $suites
+}
+
+ecmdq_lane() {
+	# shellcheck disable=SC2046
+	IOPF_TEST_ECMDQ=1 tests "tests of the driver, with ECMDQs" \
+		build/app/test-iopf/test-iopf $(ecmdq_suites)
+}
+
+# Random invalidation arrays: about three minutes, divided among three builds.
+asan_lane() {
+	tests "tests, ASan and UBSan" asan
+	IOPF_TEST_SCALE=8 tests "invalidation arrays, ASan and UBSan" asan inval_arrays
+	IOPF_TEST_SCALE=40 tests "invalidation arrays" build/app/test-iopf/test-iopf inval_arrays
+	step "a hostile guest's commands, 15 s" fuzz fuzz-guest 15 1800
+	step "a hostile guest of a virtual SMMU, 15 s" fuzz fuzz-relay 15 512
+}
+
+tsan_lane() {
+	tests "tests, TSan" tsan
+	IOPF_TEST_SCALE=8 tests "invalidation arrays, TSan" tsan inval_arrays
+}
+
+spin_lane() {
+	step "spin models" spin_models
+}
+
+debian_lane() {
+	# The first run unpacks Debian 13 into a cache; debian13.sh --help names it.
+	tests "tests, Debian 13" devtools/debian13.sh
+	step "guides and API reference" devtools/check-docs.sh
+}
+
+# Ten million stalls and ten million page requests on a harsh model: "tests" runs one million of
+# each, the first step here eight, and the slower sanitizer builds the rest. The soak under fire:
+# about three minutes, divided among the three builds.
+soaks() {
+	local soaks="soak prisoak prichaos powersoak"
+	# shellcheck disable=SC2086
+	{
+		IOPF_TEST_SCALE=8 tests "soaks" build/app/test-iopf/test-iopf $soaks
+		IOPF_TEST_SCALE=20 tests "soaks, ASan and UBSan" asan $soaks
+		IOPF_TEST_SCALE=8 tests "soaks, TSan" tsan $soaks
+	}
+	IOPF_TEST_ECMDQ=1 IOPF_TEST_SCALE=2 tests "soak of suspends with ECMDQs, TSan" tsan \
+		powersoak
+	IOPF_TEST_SCALE=72 tests "soak under fire" build/app/test-iopf/test-iopf firesoak
+	IOPF_TEST_SCALE=56 tests "soak under fire, ASan and UBSan" asan firesoak
+	IOPF_TEST_SCALE=12 tests "soak under fire, TSan" tsan firesoak
+}
+
+# The first run builds a kernel in a cache; run.sh --help names it.
+qemu_7_lane() {
+	tests "arm64 and QEMU 7.2's SMMUv3" devtools/qemu-lab/run.sh --qemu 7.2
+}
+
+qemu_10_lane() {
+	tests "arm64 and QEMU 10.0's SMMUv3" devtools/qemu-lab/run.sh --qemu 10.0
 }
 
 devtools/deps.sh check || exit 1
@@ -145,17 +244,7 @@ step "names in comments" python3 devtools/check-comments.py
 step "headers compile alone in C11, C++11 and C++20" devtools/check-headers.sh
 step "build, gcc" build build gcc
 tests "tests" build/app/test-iopf/test-iopf
-# Not those of sleeping, of the model's device strings, and of memory of lib/mmem.
-page_suites=$(build/app/test-iopf/test-iopf --list |
-	grep -E '^(pmd_|pri_|nested_dma$|policies$|stage2_domain$|unknown_sids$)' |
-	grep -vE '^(pmd_config|pmd_idle|pmd_page|pmd_takeover|pri_mmem)$')
-# shellcheck disable=SC2086
-tests "tests of the driver on page files" env IOPF_TEST_BACKEND=page \
-	build/app/test-iopf/test-iopf $page_suites
-# shellcheck disable=SC2086
-tests "tests of the driver through two levels" env IOPF_TEST_BACKEND=relay \
-	build/app/test-iopf/test-iopf $page_suites
-tests "tests of the driver, with ECMDQs" ecmdq_tests build
+side_by_side page_lane ecmdq_lane
 tests "barriers of the driver" build/app/test-iopf/test-order
 tests "self-check of the benchmark" build/app/test-iopf/test-bench
 tests "instructions per fault" devtools/insn-guard.py build
@@ -196,52 +285,19 @@ if [ -z "$fast" ]; then
 		step "accel $kernel, 64 MiB" accel $kernel "$out/64m"
 		step "accel --pri $kernel, 64 MiB" accel --pri $kernel "$out/64m"
 	done
-	# Ten million stalls and ten million page requests on a harsh model: "tests" above runs
-	# one million of each, this step eight, and the slower sanitizer builds the rest.
-	tests "soaks" env IOPF_TEST_SCALE=8 build/app/test-iopf/test-iopf \
-		soak prisoak prichaos powersoak
-	# The soak under fire: about three minutes, divided among three builds.
-	tests "soak under fire" env IOPF_TEST_SCALE=72 build/app/test-iopf/test-iopf firesoak
-	# Random invalidation arrays: about three minutes, divided among three builds.
-	tests "invalidation arrays" env IOPF_TEST_SCALE=4 build/app/test-iopf/test-iopf \
-		inval_arrays
-	step "spin models" spin_models
 	step "build, clang" build build-clang clang
 	step "build, ASan and UBSan" build build-asan gcc -Db_sanitize=address,undefined \
 		-Ddefault_library=static
-	tests "tests, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
-		build-asan/app/test-iopf/test-iopf
-	tests "soaks, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 IOPF_TEST_SCALE=20 \
-		build-asan/app/test-iopf/test-iopf soak prisoak prichaos powersoak
-	tests "soak under fire, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
-		IOPF_TEST_SCALE=56 build-asan/app/test-iopf/test-iopf firesoak
-	tests "invalidation arrays, ASan and UBSan" env UBSAN_OPTIONS=halt_on_error=1 \
-		IOPF_TEST_SCALE=1 build-asan/app/test-iopf/test-iopf inval_arrays
-	step "build, fuzzers" build_fuzzers
-	step "a hostile guest's commands, 15 s" fuzz fuzz-guest 15 1800
-	step "a hostile guest of a virtual SMMU, 15 s" fuzz fuzz-relay 15 512
 	step "build, TSan" build build-tsan clang -Db_sanitize=thread -Db_lundef=false \
 		-Ddefault_library=static
-	tsan="exitcode=66 suppressions=$PWD/devtools/tsan.supp"
-	tests "tests, TSan" env TSAN_OPTIONS="$tsan" build-tsan/app/test-iopf/test-iopf
-	tests "soaks, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=8 \
-		build-tsan/app/test-iopf/test-iopf soak prisoak prichaos powersoak
-	tests "soak of suspends with ECMDQs, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_ECMDQ=1 \
-		IOPF_TEST_SCALE=2 build-tsan/app/test-iopf/test-iopf powersoak
-	tests "soak under fire, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=12 \
-		build-tsan/app/test-iopf/test-iopf firesoak
-	tests "invalidation arrays, TSan" env TSAN_OPTIONS="$tsan" IOPF_TEST_SCALE=1 \
-		build-tsan/app/test-iopf/test-iopf inval_arrays
-	# The first run unpacks Debian 13 into a cache; debian13.sh --help names it.
-	tests "tests, Debian 13" devtools/debian13.sh
-	step "guides and API reference" devtools/check-docs.sh
+	step "build, fuzzers" build_fuzzers
+	side_by_side asan_lane tsan_lane
+	side_by_side spin_lane debian_lane
+	soaks
 fi
 
 if [ -n "$lab" ]; then
-	# The first run builds a kernel in a cache; run.sh --help names it.
-	for qemu in 7.2 10.0; do
-		tests "arm64 and QEMU $qemu's SMMUv3" devtools/qemu-lab/run.sh --qemu $qemu
-	done
+	side_by_side qemu_7_lane qemu_10_lane
 	tests "Linux 6.12's driver on the model" devtools/linux-lab/run.sh
 fi
 
@@ -250,7 +306,7 @@ if [ -n "$long" ]; then
 		build/app/test-iopf/test-iopf soak prisoak prichaos powersoak
 	tests "a hundred million faults under fire" env IOPF_TEST_SCALE=1000 \
 		build/app/test-iopf/test-iopf firesoak
-	tests "a million invalidation arrays" env IOPF_TEST_SCALE=19 \
+	tests "a million invalidation arrays" env IOPF_TEST_SCALE=152 \
 		build/app/test-iopf/test-iopf inval_arrays
 	step "a hostile guest's commands, an hour" fuzz fuzz-guest 3600 1800
 	step "a hostile guest of a virtual SMMU, an hour" fuzz fuzz-relay 3600 512
@@ -260,9 +316,9 @@ if [ -n "$long" ]; then
 	tests "mutants of the driver" devtools/mutate.py
 fi
 
-for failure in "${failures[@]}"; do
-	echo "failed: $failure"
-done
+sed 's/^/failed: /' "$out/failures"
+read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p, f, s }' \
+	"$out/counts")
 [ "$skipped" -eq 0 ] || echo "$skipped skipped"
 [ -n "$lab" ] || echo "left out: the lab (arm64, and QEMU's SMMUv3)"
 echo "$passed passed, $failed failed"

@@ -19,7 +19,7 @@
 #include "ecmdq.h"
 #include "test.h"
 
-#define WORLDS		96	/* of scale 1 */
+#define WORLDS		12	/* of scale 1 */
 #define ARRAYS		1024	/* of a world */
 #define ARRAYS_THREADS	128	/* of one with threads, which wait for each other */
 #define MAX_RANGES	160
