@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
 #
-# cross-arm64.sh [--cache DIR] [BUILD_DIR]: build everything for arm64 on another
-# architecture, into BUILD_DIR (build-arm64). It links with Debian's libraries,
+# cross-arm64.sh [--cache DIR] [BUILD_DIR [TARGET...]]: build everything, or the given targets
+# of ninja, for arm64 on another architecture, into BUILD_DIR (build-arm64). It links with Debian's libraries,
 # unpacked once into DIR/sysroot-*; none of them is installed on this machine.
 set -euo pipefail
 
@@ -15,9 +15,10 @@ packages+=,zlib1g-dev,libssl-dev
 packages+=,busybox-static,python3-minimal,libpython3-stdlib
 cache=${XDG_CACHE_HOME:-${HOME-}/.cache}/iopf-lab
 build=
+targets=()
 
 usage() {
-	echo "usage: cross-arm64.sh [--cache DIR] [BUILD_DIR]"
+	echo "usage: cross-arm64.sh [--cache DIR] [BUILD_DIR [TARGET...]]"
 	echo "  --cache DIR  folder of the arm64 libraries (default $cache)"
 	echo "  BUILD_DIR    default build-arm64 in the source tree"
 }
@@ -30,7 +31,7 @@ while [ $# -gt 0 ]; do
 		echo "cross-arm64.sh: unknown option $1; --help lists the options" >&2
 		exit 2
 		;;
-	*) build=$1 ;;
+	*) if [ -z "$build" ]; then build=$1; else targets+=("$1"); fi ;;
 	esac
 	shift
 done
@@ -94,7 +95,7 @@ if [ "$(readlink "$build/sysroot")" != "$sysroot" ] || [ ! -f "$build/build.ninj
 	ln -sfn "$sysroot" "$build/sysroot"
 fi
 echo "Building for arm64 in $build"
-if ! ninja -C "$build" >"$log" 2>&1; then
+if ! ninja -C "$build" "${targets[@]}" >"$log" 2>&1; then
 	grep -E 'error|undefined|warning' "$log" | cut -c 1-300 | head -n 40 >&2
 	echo "cross-arm64.sh: the build failed; ninja -C $build shows all errors" >&2
 	exit 1

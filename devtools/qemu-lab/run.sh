@@ -105,43 +105,24 @@ find_qemu() {
 		die "$root has another version than QEMU $qemu_version; remove it and run again"
 }
 
-# Copy the shared libraries that a file needs, recursively.
-copy_needed() {
-	local name found
-	readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | while read -r name; do
-		if [ -e "$libs/$name" ] || [ "$name" = ld-linux-aarch64.so.1 ]; then
-			continue
-		fi
-		found=$(find "$sysroot"/{usr/,}lib/aarch64-linux-gnu "$build"/{lib,drivers} \
-			-name "$name" | head -n 1)
-		[ -n "$found" ] || die "$1 needs $name, which is neither in the sysroot nor in the build"
-		cp -L "$found" "$libs/"
-		copy_needed "$libs/$name" || exit
-	done
-}
-
 # Make the guest's file system: busybox, the programs and their libraries.
 make_initramfs() {
-	local root=$work/root program
-	local libs=$root/usr/lib/aarch64-linux-gnu python=usr/lib/python3.11
-	mkdir -p "$root"/{bin,iopf,lib,var,usr/bin,$python/lib-dynload} "$libs" &&
+	local root=$work/root program python=usr/lib/python3.11
+	mkdir -p "$root"/{bin,iopf,var,usr/bin,$python/lib-dynload} &&
 		cp "$lab/init" "$root/" &&
-		cp "$sysroot/bin/busybox" "$root/bin/" &&
-		cp "$sysroot/lib/ld-linux-aarch64.so.1" "$root/lib/" || return
+		cp "$sysroot/bin/busybox" "$root/bin/" || return
 	# Python, and the modules that iopf-setup imports.
-	cp "$top/usertools/iopf-setup" "$root/iopf/" &&
-		ln -s /bin/busybox "$root/usr/bin/env" &&
+	ln -s /bin/busybox "$root/usr/bin/env" &&
 		cp "$sysroot/usr/bin/python3.11" "$root/usr/bin/python3" &&
-		copy_needed "$root/usr/bin/python3" &&
 		cp -r "$sysroot/$python"/{*.py,collections,encodings,importlib,re,urllib} \
 			"$root/$python/" || return
 	for program in "$build"/app/*/* "$build"/examples/*/*; do
 		if [ -f "$program" ] && [ -x "$program" ] && [[ $program != *.so* ]]; then
-			cp "$program" "$root/iopf/" && copy_needed "$program" || return
+			cp "$program" "$root/iopf/" || return
 		fi
 	done
-	# pthread_cancel() loads it at run time; no file lists it as needed.
-	cp -L "$sysroot/lib/aarch64-linux-gnu/libgcc_s.so.1" "$libs/" || return
+	"$lab/copy-needed.sh" "$build" "$root" "$root"/iopf/* "$root/usr/bin/python3" &&
+		cp "$top/usertools/iopf-setup" "$root/iopf/" || return
 	printf '%s=%q\n' LAB_SUITES "${suites[*]}" LAB_COMMAND "$command" LAB_SHELL "$shell" \
 		LAB_SUITE_SECONDS "$suite_seconds" IOPF_LAB_QEMU "$qemu_version" >"$root/env"
 	(cd "$root" && find . | cpio --quiet -o -H newc -R +0:+0 | gzip -1) >"$work/initramfs.gz"
