@@ -299,6 +299,8 @@ fi
 if [ -n "$lab" ]; then
 	side_by_side qemu_7_lane qemu_10_lane
 	tests "Linux 6.12's driver on the model" devtools/linux-lab/run.sh
+	step "Linux beside iopf, shortest run" devtools/linux-lab/versus.sh --rounds 1 \
+		--count 256
 fi
 
 if [ -n "$long" ]; then

@@ -4,7 +4,8 @@
 #
 # row.sh OUT HOST TESTS [HOST-OPTIONS [MACHINE-OPTIONS [KERNEL-ARGUMENTS]]]: one boot of
 # the Linux lab. Reads Image and initramfs.gz in OUT, writes console, host and qemu there.
-# Machine options: no_stall (in the device tree), no_coherent, pasid=BITS, pci.
+# Machine options: no_stall (in the device tree), no_coherent, pasid=BITS, pci, cpu=MODEL, smp=N,
+# icount (each instruction takes one tick of the guest's counter).
 set -u
 
 out=$1 host=$2 tests=$3 machine=${5-} arguments=${6-}
@@ -12,13 +13,17 @@ read -ra host_options <<<"${4-}"
 # Far above the half minute of a row; QEMU and the host end themselves.
 limit=240
 
-stall='dma-can-stall;' coherent='dma-coherent;' pasid=10 pci=
+stall='dma-can-stall;' coherent='dma-coherent;' pasid=10 pci='' cpu=cortex-a57 smp=2 icount=()
 for option in $machine; do
 	case "$option" in
 	no_stall) stall= ;;
 	no_coherent) coherent= ;;
 	pasid=*) pasid=${option#*=} ;;
 	pci) pci=1 ;;
+	cpu=*) cpu=${option#*=} ;;
+	smp=*) smp=${option#*=} ;;
+	# The counter has 62.5 MHz.
+	icount) icount=(-icount "shift=4,sleep=off") ;;
 	*)
 		echo "row.sh: unknown machine option $option" >&2
 		exit 2
@@ -89,7 +94,7 @@ overlay() {
 devices=()
 [ -z "$pci" ] || devices=(-device "pcie-root-port,id=lab-port,chassis=1,slot=1,romfile="
 	-device "virtio-rng-pci,bus=lab-port,ats=on,iommu_platform=on,disable-legacy=on,romfile=")
-qemu=(qemu-system-aarch64 -cpu cortex-a57 -smp 2 -m 1G -nic none -no-reboot -display none
+qemu=(qemu-system-aarch64 -cpu "$cpu" -smp "$smp" -m 1G -nic none -no-reboot -display none
 	-object "memory-backend-file,id=ram,size=1G,mem-path=$ram,share=on" "${devices[@]}")
 virt=virt,gic-version=3,memory-backend=ram
 if ! { "${qemu[@]}" -machine "$virt,dumpdtb=$run/base.dtb" &&
@@ -102,7 +107,7 @@ fi
 rm -f "$ram"
 
 # Start the processors only after the SMMU is mapped.
-timeout -k 5 $((limit + 30)) "${qemu[@]}" -machine "$virt" -dtb "$run/lab.dtb" -S \
+timeout -k 5 $((limit + 30)) "${qemu[@]}" -machine "$virt" -dtb "$run/lab.dtb" -S "${icount[@]}" \
 	-kernel "$out/Image" -initrd "$out/initramfs.gz" \
 	-append "console=ttyAMA0 panic=-1 printk.devkmsg=on tests=$tests $arguments" \
 	-serial "file:$out/console" -monitor none \

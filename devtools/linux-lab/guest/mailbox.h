@@ -31,6 +31,11 @@ enum lab_op {
 	LAB_MARK,		/* write text into the host's log */
 	LAB_REPORT,		/* get the model's error counts */
 	LAB_END,		/* the guest is about to power off */
+	/*
+	 * A measurement for versus.sh: count writes of 8 bytes, stride apart, arg of them pending at
+	 * once, and pause_us before the next arg. The host prints the time stamps of each.
+	 */
+	LAB_BENCH,
 };
 
 /* Actions of the driver of a PCIe function, and errors of the function. */

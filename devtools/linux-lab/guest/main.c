@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/miscdevice.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/of.h>
 #include <linux/pci.h>
@@ -225,6 +226,9 @@ smmulab_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	void __user *p = (void __user *)arg;
 	long ret = -ENOTTY;
 
+	/* It runs beside the other requests. */
+	if (cmd == LAB_IOC_WATCH)
+		return lab_watch(p);
 	mutex_lock(&lock);
 	switch (cmd) {
 	case LAB_IOC_RUN:
@@ -248,13 +252,27 @@ smmulab_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case LAB_IOC_END:
 		ret = end();
 		break;
+	case LAB_IOC_BENCH:
+		ret = lab_bench(&devs[0], p);
+		break;
 	}
 	mutex_unlock(&lock);
 	return ret;
 }
 
+/* The mailbox, for a program that drives the SMMU itself. */
+static int
+smmulab_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	if (vma->vm_pgoff != 0 || vma->vm_end - vma->vm_start > LAB_MAILBOX_SIZE)
+		return -EINVAL;
+	return remap_pfn_range(vma, vma->vm_start, LAB_MAILBOX >> PAGE_SHIFT,
+			vma->vm_end - vma->vm_start, vma->vm_page_prot);
+}
+
 static const struct file_operations smmulab_fops = {
 	.owner = THIS_MODULE,
+	.mmap = smmulab_mmap,
 	.unlocked_ioctl = smmulab_ioctl,
 };
 

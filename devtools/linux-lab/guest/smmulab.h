@@ -56,6 +56,10 @@ void lab_stream_off(struct lab_dev *t);
 void lab_fill(void *p, u64 len, u32 pattern);
 bool lab_same(void *p, u64 len, u32 pattern);
 
+/* watch.c */
+long lab_watch(void __user *arg);
+long lab_bench(struct lab_dev *t, void __user *arg);
+
 /* domain.c */
 int lab_attach(struct iommu_domain *d, struct lab_dev *t);
 void lab_detach(struct iommu_domain *d, struct lab_dev *t);

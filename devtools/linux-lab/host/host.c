@@ -189,14 +189,16 @@ main(int argc, char **argv)
 	if (!map_ram(&h, argv[1]) || !lab_smmu_start(&h) ||
 			!lab_qemu_connect(&h, argv[2], argv[3]))
 		return 1;
-	lab_irqs_start(&h);
+	if (!h.opt.no_irqs)
+		lab_irqs_start(&h);
 	if (h.opt.preon)
 		switch_on(&h);
 	if (!lab_qemu_run(&h))
 		return 1;
 	serve_guest(&h);
 	lab_smmu_stop(&h);
-	lab_irqs_stop(&h);
+	if (!h.opt.no_irqs)
+		lab_irqs_stop(&h);
 	print_end(&h);
 	lab_qemu_quit(&h);
 	/* Engines may have a DMA that never ends, so exit the process. */

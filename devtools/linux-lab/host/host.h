@@ -16,6 +16,8 @@
 struct lab_options {
 	struct smmuv3_model_conf conf;
 	unsigned int limit;	/* seconds until the row fails */
+	uint32_t cpu;		/* of the SMMU's thread, alone there; UINT32_MAX: any */
+	bool no_irqs;		/* the guest raises the SMMU's interrupts itself */
 	bool trace;		/* log each DMA */
 	bool preon;		/* SMMUEN is set before Linux starts */
 	bool early;		/* a read of StreamID early_sid as soon as Linux sets SMMUEN */
@@ -56,6 +58,9 @@ void lab_qemu_quit(struct lab_host *h);
 void lab_irqs_start(struct lab_host *h);
 void lab_irqs_stop(struct lab_host *h);
 void lab_irqs_print(void);
+
+/* bench.c: LAB_BENCH */
+void lab_bench_run(struct lab_host *h, struct lab_mailbox *mb);
 
 /* mailbox.c */
 /* The engine of these options, made if there is none. For the thread of the mailbox, and before. */

@@ -285,6 +285,9 @@ serve(struct lab_host *h, struct lab_mailbox *mb)
 		mb->oracle_errors = smmuv3_model_oracle_errors(h->model);
 		mb->stalls_outstanding = smmuv3_model_stalls_outstanding(h->model);
 		break;
+	case LAB_BENCH:
+		lab_bench_run(h, mb);
+		break;
 	case LAB_END:
 		h->done = true;
 		break;

@@ -28,6 +28,7 @@ static const struct {
 	{ "tlb_log2", CONF(tlb_log2) },
 	{ "seed", CONF(seed) },
 	{ "limit", offsetof(struct lab_options, limit) },
+	{ "cpu", offsetof(struct lab_options, cpu) },
 };
 
 /* Options without a value. */
@@ -77,6 +78,7 @@ lab_usage(void)
 		"  early=SID  read through SID as soon as the SMMU is on\n"
 		"  preon      switch the SMMU on before the guest starts\n"
 		"  trace      print each DMA\n"
+		"  no_irqs    raise no interrupt\n"
 		"ssid_bits=0 is an SMMU without SubstreamIDs. limit is in seconds.\n");
 }
 
@@ -118,7 +120,9 @@ parse_word(struct lab_options *opt, const char *arg)
 	}
 	opt->preon |= strcmp(arg, "preon") == 0;
 	opt->trace |= strcmp(arg, "trace") == 0;
-	return strcmp(arg, "preon") == 0 || strcmp(arg, "trace") == 0;
+	opt->no_irqs |= strcmp(arg, "no_irqs") == 0;
+	return strcmp(arg, "preon") == 0 || strcmp(arg, "trace") == 0 ||
+		strcmp(arg, "no_irqs") == 0;
 }
 
 static bool
@@ -143,7 +147,7 @@ lab_parse(struct lab_options *opt, int argc, char **argv)
 {
 	int i;
 
-	*opt = (struct lab_options){ .limit = 300 };
+	*opt = (struct lab_options){ .limit = 300, .cpu = UINT32_MAX };
 	for (i = 0; i < argc; i++) {
 		if (!parse(opt, argv[i])) {
 			fprintf(stderr, "host: %s: unknown option, or not a number; "

@@ -22,7 +22,7 @@ lab_smmu_start(struct lab_host *h)
 		return false;
 	}
 	return smmuv3_model_mem_add(h->model, LAB_RAM, h->ram, h->ram_size) == 0 &&
-		smmuv3_model_start(h->model, -1) == 0;
+		smmuv3_model_start(h->model, (int)h->opt.cpu) == 0;
 }
 
 void
