@@ -46,8 +46,9 @@ more_stalls_than_the_limit_trip_the_breaker(void **state)
 	assert_int_equal(LIMIT, iopf_domain_stat(ctl.domain[0], IOPF_STAT_CANCELLED));
 	assert_int_equal(1, iopf_dev_stat(ctl.dev[0], IOPF_DEV_STAT_TRIPS));
 	trip_expect_first(&tripped.episode);
-	assert_int_equal(3, tripped.episode.faults);
-	assert_int_equal(3, tripped.episode.stalls);
+	/* The policy thread may serve the trip while the poll thread refuses the others. */
+	assert_in_range(tripped.episode.faults, 1, 3);
+	assert_int_equal(tripped.episode.faults, tripped.episode.stalls);
 	/* It tripped at the first fault that is counted. */
 	assert_int_equal(tripped.episode.counted_from, tripped.episode.trip_time);
 	assert_int_equal(ADDR + 0x1000 * LIMIT, tripped.episode.lowest);
@@ -65,7 +66,7 @@ a_higher_rate_than_the_limit_trips_the_breaker(void **state)
 	trip_await_calls(1);
 	assert_false(hw.stalls);
 	trip_expect_first(&tripped.episode);
-	assert_int_equal(3, tripped.episode.faults);
+	assert_in_range(tripped.episode.faults, 1, 3);
 	trip_expect_served(1);
 }
 
