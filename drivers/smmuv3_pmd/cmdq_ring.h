@@ -113,10 +113,6 @@ smmuv3_cmdq_put_cmd(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmd)
 		smmuv3_cmdq_record_unsynced(q, cmd);
 }
 
-/* Commands in a cache line, and from the end of the queue to a line that is prefetched. */
-#define SMMUV3_LINE_CMDS	4
-#define SMMUV3_AHEAD_CMDS	16
-
 /* There is room for all of them. */
 static inline void
 smmuv3_cmdq_put_cmds(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n)
@@ -133,9 +129,6 @@ smmuv3_cmdq_put_cmds(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsig
 	for (i = 0; i < n; i++)
 		ring[smmuv3_q_slot(log2, tail + i)] = cmds[i];
 	q->tail = tail + n;
-	/* The SMMU has read these lines a lap ago: each would be a miss of a later call. */
-	for (i = 0; i < n; i += SMMUV3_LINE_CMDS)
-		smmuv3_prefetch_write(&ring[smmuv3_q_slot(log2, tail + SMMUV3_AHEAD_CMDS + i)]);
 }
 
 /* Make the written commands visible to the SMMU: store CMDQ_PROD. */

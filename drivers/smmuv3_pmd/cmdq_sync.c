@@ -392,6 +392,23 @@ spin_on_word(const struct smmuv3_cmdq *q, const struct batch *b)
 	return false;
 }
 
+#define NEXT_LINES	3	/* that the next call often writes */
+#define LINE_SIZE	64
+
+/*
+ * The SMMU has read these lines a lap ago: each would be a miss of the next call. Prefetch them
+ * when the SMMU has executed the commands of this call: while it reads commands, its own prefetches
+ * take the lines back. At the end of the ring this goes beyond it, which is harmless.
+ */
+static inline void
+prefetch_next_lines(const struct smmuv3_cmd *next)
+{
+	unsigned int i;
+
+	for (i = 0; i < NEXT_LINES; i++)
+		smmuv3_prefetch_write((const void *)((uintptr_t)next + i * LINE_SIZE));
+}
+
 int
 smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned int n,
 		struct iopf_inv_result *result)
@@ -408,6 +425,8 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	b.put = 0;
 	b.seq = 0;
 	b.next = NULL;
+	/* The SMMU has read PROD: the miss of its store begins here. */
+	smmuv3_prefetch_write(smmuv3_reg32(q->regs, q->prod_reg));
 	try_put_first(q, &b);
 	q->ops->wait_begin(q->ctx, &w);
 	if (likely(b.put > n)) {
@@ -428,11 +447,9 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 		expired = !q->ops->wait(q->ctx, &w);
 	}
 done:
-	/*
-	 * All is written: the call is no longer counted as waiting, and its turn has ended. The
-	 * SMMU has read the line of the next entry, with the last commands.
-	 */
-	smmuv3_prefetch_write(b.next);
+	/* All is written: the call is no longer counted as waiting, and its turn has ended. */
+	if (likely(b.next != NULL))
+		prefetch_next_lines(b.next);
 	return n > 0 ? find_error(q, &b, result) : 0;
 end:
 	if (ret < 0)
