@@ -186,7 +186,7 @@ attachment_cut(struct iopf_attachment *attachment)
 	}
 	attachment_set_state(attachment, IOPF_CUT);
 	/* ATS is off at the device before the IOMMU forbids it. */
-	ret = iopf_dev_is_attached(dev) ? 0 : iopf_pri_switch_off(dev, iopf_dev_wait_end(dev));
+	ret = iopf_dev_is_attached(dev) ? 0 : iopf_pri_switch_off(dev);
 	if (ret < 0) {
 		/* The driver's detach was not called: everything is as before, except PRI. */
 		attachment_set_state(attachment, was);
@@ -232,7 +232,7 @@ attachment_drain(struct iopf_attachment *attachment)
 	iopf_attachment_unpublish(attachment, dev->conf.nb_sids, &trash);
 	pthread_mutex_unlock(&iommu->lock);
 	iopf_table_empty(&trash);
-	return iopf_pri_drain_pasid(attachment, iopf_dev_wait_end(dev));
+	return iopf_pri_drain_pasid(attachment);
 }
 
 /* A stop ends stalls, and no page requests. */
@@ -252,9 +252,10 @@ static int
 attachment_answer_faults(struct iopf_attachment *attachment)
 {
 	struct iopf_iommu *iommu = attachment->dev->iommu;
-	uint64_t end = iopf_dev_wait_end(attachment->dev);
+	struct iopf_wait wait;
 	unsigned int held;
 
+	iopf_dev_wait_begin(attachment->dev, &wait);
 	for (;;) {
 		held = 0;
 		for (unsigned int i = 0; i < iommu->info.nb_queues; i++)
@@ -262,7 +263,7 @@ attachment_answer_faults(struct iopf_attachment *attachment)
 					why_of_detach(attachment, i));
 		if (held == 0)
 			break;
-		if (iopf_wait_is_over(end)) {
+		if (iopf_wait_is_over(&wait)) {
 			IOPF_LOG(ERR, "%s: handlers of %s still have %u of its faults after "
 					"wait_ms: the faults are answered%s; have the handlers "
 					"return; %s", attachment->dev->name,

@@ -231,7 +231,7 @@ iopf_dev_lock(struct iopf_dev *dev)
 }
 
 bool
-iopf_dev_lock_until(struct iopf_dev *dev, uint64_t end)
+iopf_dev_lock_until(struct iopf_dev *dev, struct iopf_wait *wait)
 {
 	bool locked, over = false;
 
@@ -239,7 +239,7 @@ iopf_dev_lock_until(struct iopf_dev *dev, uint64_t end)
 	while (!(locked = pthread_mutex_trylock(&dev->lock) == 0) && !over) {
 		dev->iommu->driver->ops.wait(dev->iommu->priv);
 		/* The lock is tried once more: this thread may not have run for the time. */
-		over = iopf_wait_is_over(end);
+		over = iopf_wait_is_over(wait);
 	}
 	atomic_fetch_sub_explicit(&dev->nb_state_waits, 1, memory_order_relaxed);
 	return locked;
@@ -316,10 +316,11 @@ static int
 dev_wait_callback(const struct iopf_dev *dev)
 {
 	struct iopf_iommu *iommu = dev->iommu;
-	uint64_t end = iopf_dev_wait_end(dev);
+	struct iopf_wait wait;
 
+	iopf_dev_wait_begin(dev, &wait);
 	while (iopf_policy_is_busy(&dev->policy)) {
-		if (iopf_wait_is_over(end)) {
+		if (iopf_wait_is_over(&wait)) {
 			IOPF_LOG(ERR, "%s: its callback quarantined has not returned within "
 					"wait_ms: have it return, then remove the device again",
 					dev->name);

@@ -107,21 +107,21 @@ struct iopf_dev *iopf_dev_next(struct iopf_iommu *iommu, struct iopf_dev *dev);
  */
 void iopf_dev_lock(struct iopf_dev *dev);
 /* For a change of the IOMMU's state. False: the wait is over. */
-bool iopf_dev_lock_until(struct iopf_dev *dev, uint64_t end);
+bool iopf_dev_lock_until(struct iopf_dev *dev, struct iopf_wait *wait);
 /* The device is removed: drop the uses that are still taken. */
 void iopf_dev_drop_uses(struct iopf_dev *dev);
 /* wait_ms: the longest wait of a control call of this device, in TSC cycles. */
 uint64_t iopf_dev_wait_cycles(const struct iopf_dev *dev);
 
 /*
- * The end of a wait that begins now. Each wait of a call has its own: a step that took long before
- * it, such as another wait or the driver's, does not end it early, with a line in the log that
- * blames the wrong party.
+ * Begin a wait of wait_ms. Each wait of a call has its own: a step that took long before it, such
+ * as another wait or the driver's, does not end it early, with a line in the log that blames the
+ * wrong party.
  */
-static inline uint64_t
-iopf_dev_wait_end(const struct iopf_dev *dev)
+static inline void
+iopf_dev_wait_begin(const struct iopf_dev *dev, struct iopf_wait *wait)
 {
-	return rte_rdtsc() + iopf_dev_wait_cycles(dev);
+	iopf_wait_begin(wait, iopf_dev_wait_cycles(dev));
 }
 
 #endif /* IOPF_DEV_H */

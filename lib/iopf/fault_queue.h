@@ -15,6 +15,7 @@
 #include <rte_common.h>
 
 #include "slot.h"
+#include "wait.h"
 
 struct iopf_iommu;
 struct iopf_peek;
@@ -98,10 +99,10 @@ void iopf_stand_in_begin(const struct iopf_queue *q, struct iopf_stand_in *stand
 unsigned int iopf_stand_in_poll(struct iopf_queue *q, struct iopf_stand_in *stand_in);
 /*
  * Wait until every record that the hardware had written before the call has been read, or the
- * queues are not polled any more. Returns 0, or -ETIMEDOUT with a line in the log. The wait
- * for a start that runs, and that for the queue, take at most @p cycles of the TSC each.
+ * queues are not polled any more. Returns 0, or -ETIMEDOUT with a line in the log. @p wait is for a
+ * start that runs and for the queue together.
  */
-int iopf_queue_fence(struct iopf_queue *q, uint64_t cycles);
+int iopf_queue_fence(struct iopf_queue *q, struct iopf_wait *wait);
 /* The same for all queues of an IOMMU, with that time for each. */
 int iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t cycles);
 

@@ -86,16 +86,14 @@ ms_of_cycles(uint64_t cycles)
  * threads read these records after the start. A start needs no lock that a caller has here.
  */
 static int
-start_wait(struct iopf_iommu *iommu, uint64_t cycles)
+start_wait(struct iopf_iommu *iommu, struct iopf_wait *wait)
 {
-	uint64_t end = rte_rdtsc() + cycles;
-
 	while (iopf_iommu_is_starting(iommu)) {
-		if (iopf_wait_is_over(end)) {
+		if (iopf_wait_is_over(wait)) {
 			/* The policy thread may come here each 100 ms. */
 			IOPF_LOG_LIMITED(&iommu->log, "\"%s\": its start has not returned within "
 					"%" PRIu64 " ms: a call for a device waits for it; make "
-					"that call again", iommu->name, ms_of_cycles(cycles));
+					"that call again", iommu->name, ms_of_cycles(wait->cycles));
 			return -ETIMEDOUT;
 		}
 		iommu->driver->ops.wait(iommu->priv);
@@ -104,13 +102,13 @@ start_wait(struct iopf_iommu *iommu, uint64_t cycles)
 }
 
 int
-iopf_queue_fence(struct iopf_queue *q, uint64_t cycles)
+iopf_queue_fence(struct iopf_queue *q, struct iopf_wait *wait)
 {
 	const struct iopf_driver_ops *ops = &q->iommu->driver->ops;
-	int ret = start_wait(q->iommu, cycles);
+	int ret = start_wait(q->iommu, wait);
 	void *priv = q->iommu->priv;
 	struct iopf_stand_in stand_in;
-	uint64_t mark = 0, end = rte_rdtsc() + cycles;
+	uint64_t mark = 0;
 	bool is_polled;
 
 	if (ret < 0)
@@ -132,11 +130,11 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t cycles)
 		/* A stop ends the faults in the queue. */
 		if (!iopf_iommu_is_polled(q->iommu))
 			return 0;
-		if (iopf_wait_is_over(end)) {
+		if (iopf_wait_is_over(wait)) {
 			IOPF_LOG_LIMITED(&q->iommu->log, "\"%s\": queue %u was not read within %"
 					PRIu64 " ms: a fast handler or a poll thread does not "
 					"return; have it return, then make the call again",
-					q->iommu->name, q->id, ms_of_cycles(cycles));
+					q->iommu->name, q->id, ms_of_cycles(wait->cycles));
 			return -ETIMEDOUT;
 		}
 		if (iopf_stand_in_poll(q, &stand_in) == 0)
@@ -148,10 +146,13 @@ iopf_queue_fence(struct iopf_queue *q, uint64_t cycles)
 int
 iopf_iommu_fence(struct iopf_iommu *iommu, uint64_t cycles)
 {
+	struct iopf_wait wait;
 	int ret = 0;
 
-	for (unsigned int i = 0; i < iommu->info.nb_queues && ret == 0; i++)
-		ret = iopf_queue_fence(&iommu->queues[i], cycles);
+	for (unsigned int i = 0; i < iommu->info.nb_queues && ret == 0; i++) {
+		iopf_wait_begin(&wait, cycles);
+		ret = iopf_queue_fence(&iommu->queues[i], &wait);
+	}
 	return ret;
 }
 
@@ -159,7 +160,7 @@ int
 iopf_dev_fence(struct iopf_dev *dev)
 {
 	struct iopf_iommu *iommu;
-	uint64_t cycles;
+	struct iopf_wait wait;
 	int ret;
 
 	if (dev == NULL)
@@ -167,12 +168,12 @@ iopf_dev_fence(struct iopf_dev *dev)
 	if (iopf_self.in_handler || iopf_self.in_fast)
 		return iopf_ret(-EDEADLK);
 	iommu = dev->iommu;
-	cycles = iopf_dev_wait_cycles(dev);
-	ret = start_wait(iommu, cycles);
+	iopf_dev_wait_begin(dev, &wait);
+	ret = start_wait(iommu, &wait);
 	if (ret == 0 && iopf_iommu_is_serving(iommu) && iommu->driver->ops.sync != NULL)
 		ret = iommu->driver->ops.sync(iommu->priv);
 	if (ret == 0)
-		ret = iopf_iommu_fence(iommu, cycles);
+		ret = iopf_iommu_fence(iommu, iopf_dev_wait_cycles(dev));
 	/* The pass that has read the records ends. */
 	if (ret == 0)
 		iopf_rcu_synchronize();

@@ -197,13 +197,6 @@ iopf_group_make_id(const struct iopf_queue *q, uint32_t slot, uint64_t gen)
 		(uint64_t)q->id << IOPF_ID_SLOT_BITS | slot;
 }
 
-/* The end of a bounded wait, in TSC cycles, is over. */
-static inline bool
-iopf_wait_is_over(uint64_t end)
-{
-	return (int64_t)(rte_rdtsc() - end) >= 0;
-}
-
 /* Add to the devices with an attachment. The caller holds lock. */
 void iopf_iommu_count_attached(struct iopf_iommu *iommu, int n);
 struct iopf_iommu *iopf_iommu_get(unsigned int id);

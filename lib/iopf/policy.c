@@ -50,16 +50,16 @@ iopf_attachment_wait(struct iopf_attachment *attachment)
 	struct iopf_iommu *iommu = dev->iommu;
 	uint32_t pasid = attachment->pasid;
 	char text[IOPF_PASID_TEXT];
-	uint64_t end;
+	struct iopf_wait wait;
 	bool told;
 
 	if (attachment->busy) {
 		pthread_cond_wait(&dev->settled, &dev->lock);
 		return 0;
 	}
-	end = iopf_dev_wait_end(dev);
+	iopf_dev_wait_begin(dev, &wait);
 	pthread_mutex_unlock(&dev->lock);
-	while ((told = is_told(dev, attachment)) && !iopf_wait_is_over(end))
+	while ((told = is_told(dev, attachment)) && !iopf_wait_is_over(&wait))
 		iommu->driver->ops.wait(iommu->priv);
 	pthread_mutex_lock(&dev->lock);
 	if (!told)

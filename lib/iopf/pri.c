@@ -168,6 +168,7 @@ old_groups_end(struct iopf_dev *dev)
 	const struct iopf_driver_ops *ops = &iommu->driver->ops;
 	struct iopf_queue *q = &iommu->queues[IOPF_QUEUE_REQUESTS];
 	struct iopf_attachment *attachment;
+	struct iopf_wait wait;
 	int ret;
 
 	/* It holds answers back. */
@@ -178,7 +179,8 @@ old_groups_end(struct iopf_dev *dev)
 				dev->name, iommu->name);
 		return -ETIMEDOUT;
 	}
-	ret = iopf_queue_fence(q, rte_get_tsc_hz() / 1000 * IOPF_PRI_ALL_MS);
+	iopf_wait_begin(&wait, rte_get_tsc_hz() / 1000 * IOPF_PRI_ALL_MS);
+	ret = iopf_queue_fence(q, &wait);
 	if (ret < 0)
 		return ret;
 	iopf_rcu_synchronize();
@@ -335,12 +337,11 @@ drain_answer_pending(const struct drain *d)
 }
 
 static int
-drain_wait(struct drain *d, uint64_t end)
+drain_wait(struct drain *d, struct iopf_wait *wait)
 {
 	struct iopf_iommu *iommu = d->dev->iommu;
 	struct iopf_queue *q = &iommu->queues[IOPF_QUEUE_REQUESTS];
 	struct iopf_stand_in stand_in;
-	uint64_t left;
 
 	iopf_stand_in_begin(q, &stand_in);
 	while (!drain_is_complete(d)) {
@@ -348,8 +349,7 @@ drain_wait(struct drain *d, uint64_t end)
 		if (iopf_iommu_is_down(iommu))
 			return 0;
 		/* The fence waits for a start that runs. */
-		left = end - rte_rdtsc();
-		if ((int64_t)left <= 0 || iopf_queue_fence(q, left) < 0)
+		if (iopf_wait_is_over(wait) || iopf_queue_fence(q, wait) < 0)
 			return -ETIMEDOUT;
 		if (d->answer)
 			drain_answer_pending(d);
@@ -366,10 +366,10 @@ drain_wait(struct drain *d, uint64_t end)
 }
 
 static int
-dev_drain(struct drain *d, uint64_t end)
+dev_drain(struct drain *d, struct iopf_wait *wait)
 {
 	struct iopf_dev *dev = d->dev;
-	int ret = drain_wait(d, end);
+	int ret = drain_wait(d, wait);
 
 	if (ret == 0 || ret == -EBUSY)
 		return ret;
@@ -387,13 +387,15 @@ dev_drain(struct drain *d, uint64_t end)
 }
 
 int
-iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end)
+iopf_pri_drain_pasid(struct iopf_attachment *attachment)
 {
 	struct iopf_dev *dev = attachment->dev;
 	struct drain d = { .dev = dev, .attachment = attachment, .answer = true };
 	char text[IOPF_PASID_TEXT];
+	struct iopf_wait wait;
 
-	if (!dev->ats_on || drain_wait(&d, end) == 0 || dev_has_drained(&d))
+	iopf_dev_wait_begin(dev, &wait);
+	if (!dev->ats_on || drain_wait(&d, &wait) == 0 || dev_has_drained(&d))
 		return 0;
 	IOPF_LOG(ERR, "%s: %s has not drained within wait_ms (pasid_drained): its accesses abort, "
 			"and it stays attached; stop it at the device, or reset the device, and "
@@ -407,14 +409,15 @@ iopf_pri_wait_recovery(struct iopf_dev *dev)
 {
 	struct iopf_iommu *iommu = dev->iommu;
 	struct iopf_queue *q = &iommu->queues[IOPF_QUEUE_EVENTS];
-	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * RECOVERY_MS;
 	struct iopf_stand_in stand_in;
+	struct iopf_wait wait;
 
 	if (dev->conf.recover != IOPF_PRI)
 		return;
+	iopf_wait_begin(&wait, rte_get_tsc_hz() / 1000 * RECOVERY_MS);
 	iopf_stand_in_begin(q, &stand_in);
 	while (iopf_iommu_is_serving(iommu) && iommu->driver->ops.is_recovering(iommu->priv) &&
-			!iopf_wait_is_over(end))
+			!iopf_wait_is_over(&wait))
 		if (iopf_stand_in_poll(q, &stand_in) == 0)
 			iommu->driver->ops.wait(iommu->priv);
 }
@@ -426,14 +429,14 @@ iopf_pri_begin_off(struct iopf_dev *dev)
 }
 
 static int
-pri_ats_switch_off(struct drain *d, uint64_t end)
+pri_ats_switch_off(struct drain *d, struct iopf_wait *wait)
 {
 	struct iopf_dev *dev = d->dev;
 	int ret = iopf_pri_begin_off(dev);
 
 	if (ret < 0 || !dev->ats_on)
 		return ret;
-	ret = dev_drain(d, end);
+	ret = dev_drain(d, wait);
 	/* A detach answers them later, and the driver's attach synchronises. */
 	if (ret == 0 && !d->answer)
 		ret = old_groups_end(dev);
@@ -441,20 +444,22 @@ pri_ats_switch_off(struct drain *d, uint64_t end)
 }
 
 int
-iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end)
+iopf_pri_switch_off(struct iopf_dev *dev)
 {
 	struct drain d = { .dev = dev, .answer = true };
+	struct iopf_wait wait;
 
+	iopf_dev_wait_begin(dev, &wait);
 	atomic_store(&dev->pri_due, false);
-	return pri_ats_switch_off(&d, end);
+	return pri_ats_switch_off(&d, &wait);
 }
 
 int
-iopf_pri_rest(struct iopf_dev *dev, uint64_t end)
+iopf_pri_rest(struct iopf_dev *dev, struct iopf_wait *wait)
 {
 	struct drain d = { .dev = dev, .rest = true };
 	bool was_on = dev->pri_on;
-	int ret = pri_ats_switch_off(&d, end);
+	int ret = pri_ats_switch_off(&d, wait);
 
 	/* Before the state is RUNNING again: iopf_dev_get() finds this then. */
 	if (ret < 0 && was_on && !dev->pri_on)
@@ -467,10 +472,10 @@ iopf_pri_rest(struct iopf_dev *dev, uint64_t end)
  * stays set: iopf_pri_switch_on() has PRI off and the device drained before ATS is on again.
  */
 void
-iopf_pri_force_off(struct iopf_dev *dev, uint64_t end)
+iopf_pri_force_off(struct iopf_dev *dev, struct iopf_wait *wait)
 {
 	struct drain d = { .dev = dev, .answer = true };
-	bool drained = iopf_pri_begin_off(dev) == 0 && dev->ats_on && dev_drain(&d, end) == 0;
+	bool drained = iopf_pri_begin_off(dev) == 0 && dev->ats_on && dev_drain(&d, wait) == 0;
 
 	atomic_store(&dev->pri_due, false);
 	if (dev->ats_on && ats_disable(dev) == 0)
@@ -482,6 +487,7 @@ int
 iopf_dev_pri_restart(struct iopf_dev *dev)
 {
 	struct drain d = { .dev = dev };
+	struct iopf_wait wait;
 	int ret;
 
 	if (dev == NULL)
@@ -504,8 +510,9 @@ iopf_dev_pri_restart(struct iopf_dev *dev)
 	}
 	ret = iopf_dev_is_attached(dev) && iopf_iommu_is_serving(dev->iommu) ?
 			iopf_pri_check_usable(dev) : -ENOTCONN;
+	iopf_dev_wait_begin(dev, &wait);
 	if (ret == 0)
-		ret = pri_ats_switch_off(&d, iopf_dev_wait_end(dev));
+		ret = pri_ats_switch_off(&d, &wait);
 	if (ret == 0)
 		ret = iopf_pri_switch_on(dev);
 	/* Its rate may quarantine it meanwhile: PRI stays off then. */

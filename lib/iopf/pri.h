@@ -20,18 +20,18 @@ int iopf_pri_reserve(struct iopf_dev *dev);
 void iopf_pri_release(struct iopf_dev *dev);
 /* The caller holds the device's lock. */
 int iopf_pri_switch_on(struct iopf_dev *dev);
-int iopf_pri_switch_off(struct iopf_dev *dev, uint64_t end);
+int iopf_pri_switch_off(struct iopf_dev *dev);
 /*
  * The same before a suspend at rest: no group is cancelled. A group that waits for its handler
  * makes it fail, with -EBUSY. After an error PRI may be off: iopf_pri_switch_on_due().
  */
-int iopf_pri_rest(struct iopf_dev *dev, uint64_t end);
+int iopf_pri_rest(struct iopf_dev *dev, struct iopf_wait *wait);
 /* PRI goes off, without a wait. */
 int iopf_pri_begin_off(struct iopf_dev *dev);
 /* Only an attach brings back a device that the driver has cut off. */
 int iopf_pri_check_usable(struct iopf_dev *dev);
 /* As iopf_pri_switch_off(), and ATS goes off at the end even if the device has not drained. */
-void iopf_pri_force_off(struct iopf_dev *dev, uint64_t end);
+void iopf_pri_force_off(struct iopf_dev *dev, struct iopf_wait *wait);
 /*
  * Before the driver's attach or detach: a recovery of the IOMMU holds invalidations of ATCs back,
  * and only passes continue it. Where no poller runs, this makes passes until the recovery ends, for
@@ -39,7 +39,7 @@ void iopf_pri_force_off(struct iopf_dev *dev, uint64_t end);
  */
 void iopf_pri_wait_recovery(struct iopf_dev *dev);
 /* Wait until the device has nothing outstanding of an attachment that is cut. */
-int iopf_pri_drain_pasid(struct iopf_attachment *attachment, uint64_t end);
+int iopf_pri_drain_pasid(struct iopf_attachment *attachment);
 /* All devices: after a start, and before a stop. */
 void iopf_pri_switch_on_all(struct iopf_iommu *iommu);
 void iopf_pri_switch_off_all(struct iopf_iommu *iommu);

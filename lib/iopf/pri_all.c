@@ -12,11 +12,11 @@
 
 /* False: no PRI, removed meanwhile, or another control call has its lock for too long. */
 static bool
-pri_dev_lock(struct iopf_dev *dev, uint64_t end)
+pri_dev_lock(struct iopf_dev *dev, struct iopf_wait *wait)
 {
 	if (dev->conf.recover != IOPF_PRI)
 		return false;
-	if (!iopf_dev_lock_until(dev, end)) {
+	if (!iopf_dev_lock_until(dev, wait)) {
 		IOPF_LOG(ERR, "%s: another control call of the device takes too long, so its PRI "
 				"stays as it is; call iopf_dev_pri_restart() after the next start",
 				dev->name);
@@ -28,10 +28,10 @@ pri_dev_lock(struct iopf_dev *dev, uint64_t end)
 	return false;
 }
 
-static uint64_t
-all_devs_wait_end(void)
+static void
+all_devs_wait_begin(struct iopf_wait *wait)
 {
-	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * IOPF_PRI_ALL_MS;
+	iopf_wait_begin(wait, rte_get_tsc_hz() / 1000 * IOPF_PRI_ALL_MS);
 }
 
 /* A device that fails does not prevent the start of the others. */
@@ -52,10 +52,11 @@ void
 iopf_pri_switch_on_all(struct iopf_iommu *iommu)
 {
 	struct iopf_dev *dev = NULL;
-	uint64_t end = all_devs_wait_end();
+	struct iopf_wait wait;
 
+	all_devs_wait_begin(&wait);
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!pri_dev_lock(dev, end))
+		if (!pri_dev_lock(dev, &wait))
 			continue;
 		dev_switch_on(dev);
 		pthread_mutex_unlock(&dev->lock);
@@ -89,32 +90,33 @@ void
 iopf_pri_switch_off_all(struct iopf_iommu *iommu)
 {
 	struct iopf_dev *dev = NULL;
-	uint64_t end = all_devs_wait_end();
+	struct iopf_wait wait;
 
+	all_devs_wait_begin(&wait);
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!pri_dev_lock(dev, end))
+		if (!pri_dev_lock(dev, &wait))
 			continue;
 		iopf_pri_begin_off(dev);
 		pthread_mutex_unlock(&dev->lock);
 	}
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL) {
-		if (!pri_dev_lock(dev, end))
+		if (!pri_dev_lock(dev, &wait))
 			continue;
 		/* The IOMMU stops even if a device does not drain. */
-		iopf_pri_force_off(dev, end);
+		iopf_pri_force_off(dev, &wait);
 		pthread_mutex_unlock(&dev->lock);
 	}
 }
 
 static int
-dev_rest(struct iopf_dev *dev, uint64_t end)
+dev_rest(struct iopf_dev *dev, struct iopf_wait *wait)
 {
 	int ret = 0;
 
-	if (!iopf_dev_lock_until(dev, end))
+	if (!iopf_dev_lock_until(dev, wait))
 		return -EBUSY;
 	if (!dev->removed)
-		ret = iopf_pri_rest(dev, end);
+		ret = iopf_pri_rest(dev, wait);
 	pthread_mutex_unlock(&dev->lock);
 	return ret;
 }
@@ -123,12 +125,13 @@ int
 iopf_pri_rest_all(struct iopf_iommu *iommu)
 {
 	struct iopf_dev *dev = NULL;
-	uint64_t end = all_devs_wait_end();
+	struct iopf_wait wait;
 	int ret = 0;
 
+	all_devs_wait_begin(&wait);
 	/* To the end of the list in any case: each step drops a reference. */
 	while ((dev = iopf_dev_next(iommu, dev)) != NULL)
 		if (ret == 0 && dev->conf.recover == IOPF_PRI)
-			ret = dev_rest(dev, end);
+			ret = dev_rest(dev, &wait);
 	return ret;
 }

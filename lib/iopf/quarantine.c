@@ -136,12 +136,12 @@ iopf_dev_answer_faults(struct iopf_dev *dev)
  * again after it, for a fault that a handler got at the time of the change.
  */
 static int
-quarantine_enter(struct iopf_dev *dev, uint64_t end)
+quarantine_enter(struct iopf_dev *dev, struct iopf_wait *wait)
 {
 	int ret;
 
 	iopf_dev_answer_faults(dev);
-	iopf_pri_force_off(dev, end);
+	iopf_pri_force_off(dev, wait);
 	ret = iopf_dev_begin_block(dev);
 	if (ret < 0) {
 		IOPF_LOG_LIMITED(&dev->log, "%s: the driver could not block it (%s): its faults "
@@ -219,11 +219,13 @@ gates_set(struct iopf_dev *dev)
 }
 
 static bool
-serve_wanted(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine_note *note)
+serve_wanted(struct iopf_dev *dev, struct iopf_quarantine_note *note)
 {
 	struct iopf_limits *limits = &dev->limits;
+	struct iopf_wait wait;
 
-	if (quarantine_enter(dev, now + cycles_of_ms(BLOCK_WAIT_MS)) < 0)
+	iopf_wait_begin(&wait, cycles_of_ms(BLOCK_WAIT_MS));
+	if (quarantine_enter(dev, &wait) < 0)
 		return true;
 	limits->pri_is_due = false;
 	note->is_due = true;
@@ -284,7 +286,7 @@ iopf_quarantine_serve(struct iopf_dev *dev, uint64_t now, struct iopf_quarantine
 	if (limits->by_hand)
 		return false;
 	if (state == IOPF_QUARANTINE_WANTED)
-		return serve_wanted(dev, now, note);
+		return serve_wanted(dev, note);
 	if (state == IOPF_QUARANTINE_FREE && limits->pri_is_due) {
 		serve_pri(dev, now, note);
 		return true;
@@ -308,14 +310,16 @@ static int
 dev_quarantine(struct iopf_dev *dev)
 {
 	uint32_t state = IOPF_QUARANTINE_FREE;
+	struct iopf_wait wait;
 	int ret = 0;
 
 	dev->limits.by_hand = true;
 	/* A poll thread may do the same. */
 	atomic_compare_exchange_strong(&dev->limits.quarantine, &state, IOPF_QUARANTINE_WANTED);
 	gates_set(dev);
+	iopf_dev_wait_begin(dev, &wait);
 	if (quarantine_of(dev) == IOPF_QUARANTINE_WANTED)
-		ret = quarantine_enter(dev, iopf_dev_wait_end(dev));
+		ret = quarantine_enter(dev, &wait);
 	return ret < 0 ? ret : outstanding_faults_end(dev, iopf_dev_wait_cycles(dev));
 }
 

@@ -40,12 +40,13 @@ iopf_handlers_init(struct iopf_domain *domain, const struct iopf_domain_conf *co
 static int
 deferred_await(const struct iopf_domain *domain, struct iopf_handlers *handlers)
 {
-	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * WAIT_MS;
+	struct iopf_wait wait;
 	uint32_t n;
 
+	iopf_wait_begin(&wait, rte_get_tsc_hz() / 1000 * WAIT_MS);
 	/* Acquire: with the release in deferred_run(). */
 	while ((n = atomic_load_explicit(&handlers->nb_running, memory_order_acquire)) != 0) {
-		if (iopf_wait_is_over(end)) {
+		if (iopf_wait_is_over(&wait)) {
 			IOPF_LOG(ERR, "%s: iopf_domain_set_handler(): %u calls of the deferred "
 					"handler from before the last change have not returned "
 					"within 10 s: have them return, then call it again",

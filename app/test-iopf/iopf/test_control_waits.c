@@ -190,7 +190,26 @@ a_removal_waits_for_a_callback_after_a_slow_detach(void **state)
 	assert_int_equal(0, ctl_end_call(call));
 }
 
-/* Nor is a poll thread. */
+/* As a thread of a process or a virtual machine that is stopped for a while. */
+static void
+stop_for_long(void)
+{
+	usleep(2 * WAIT_MS * 1000);
+	hw.on_wait = end_callback;
+}
+
+static void
+a_wait_does_not_count_the_time_in_which_its_thread_is_stopped(void **state)
+{
+	(void)state;
+	ctl.wait_ms = WAIT_MS;
+	ctl_open(false, true);
+	atomic_store(&ctl.dev[0]->told, iopf_attachment_find(ctl.dev[0], IOPF_NO_PASID));
+	hw.on_wait = stop_for_long;
+	assert_int_equal(0, remove0(ctl.dev[0]));
+}
+
+/* A poll thread is not blamed for a slow driver either. */
 static void
 a_detach_waits_for_the_queue_after_a_slow_driver(void **state)
 {
@@ -248,6 +267,7 @@ static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_quarantine_by_hand_waits_for_the_pass_that_has_its_records),
 	CTL_TEST(a_quarantine_answers_a_group_that_is_taken_meanwhile),
 	CTL_TEST(a_removal_waits_for_a_callback_after_a_slow_detach),
+	CTL_TEST(a_wait_does_not_count_the_time_in_which_its_thread_is_stopped),
 	CTL_TEST(a_detach_waits_for_the_queue_after_a_slow_driver),
 	CTL_TEST(a_quarantine_by_hand_waits_for_the_queue_after_the_drain),
 	CTL_TEST(a_queue_that_is_not_read_is_named_with_the_time),
