@@ -253,6 +253,10 @@ wrong "0" "$bench" --cpu-model 0 --cpu-servicer 0
 wrong "$in/none/x.json" "$bench" --json "$in/none/x.json"
 wrong "$in/folder" "$bench" --json "$in/folder"
 wrong "/dev/null" "$bench" --json /dev/null
+wrong "$in/none/x.csv" "$bench" --csv "$in/none/x.csv"
+wrong "$in/none/x" "$bench" --hgrm "$in/none/x"
+wrong "/dev/null" "$bench" --hgrm /dev/null
+wrong "--hgrm" "$bench" --suite cmdq --hgrm "$in/new"
 wrong "1 CPU" taskset -c 0 "$bench" --quick
 eal=1
 wrong "--bogus" "$bench" --bogus -- --quick

@@ -12,7 +12,7 @@
  *	loop.c		one cell: engines in a closed loop, their latencies
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
  *	baseline_*.c	the other modes, baselines for these two
- *	report.c	table, ratios, JSON
+ *	report.c	the table; report_*.c: files (report_json.h)
  *	suite*.c	the suite fault-path: suite.h
  *	cmdq_*.c	the suite cmdq: cmdq_suite.h
  *
@@ -58,6 +58,8 @@ int bench_pin_thread(const char *name, int cpu);
 #define HIST_SUB_LOG2	6
 #define HIST_MAX_LOG2	40
 #define HIST_BUCKETS	((HIST_MAX_LOG2 - HIST_SUB_LOG2 + 1) << HIST_SUB_LOG2)
+/* A percentile with fewer samples beyond it is not reported. */
+#define HIST_MIN_BEYOND	10
 
 struct hist {
 	uint64_t samples;
@@ -69,6 +71,10 @@ void hist_add(struct hist *h, uint64_t v);
 void hist_merge(struct hist *to, const struct hist *from);
 /* The value that @p share (0 to 1) of the samples do not exceed; 0 without samples. */
 double hist_get_percentile(const struct hist *h, double share);
+/* The highest value of a bucket. */
+uint64_t hist_get_upper(unsigned int bucket);
+/* Are there HIST_MIN_BEYOND samples beyond the percentile? 9990 is p99.9. */
+bool hist_supports(const struct hist *h, unsigned int per_10000);
 
 /* Median round trip of a cache line between two cores in nanoseconds; negative on error. */
 double pingpong_measure_ns(int cpu_a, int cpu_b);
@@ -96,6 +102,9 @@ struct bench_conf {
 	int cpu_model;
 	int cpu_servicer;
 	const char *json;
+	const char *csv;
+	const char *hgrm;	/* a folder */
+	char *command;		/* the command line as given */
 	bool quick;
 	const struct suite_def *suite;	/* --suite; NULL: the modes */
 	uint32_t parts;		/* of the suite: bits; 0: all */
@@ -261,12 +270,5 @@ results_get_mode(const struct results *res, unsigned int mode)
 }
 
 void report_print(const struct results *res);
-/* Check that a file can be written there, and report an error. Leaves no file. */
-bool report_probe_json(const char *path);
-/*
- * Write a temporary file beside @p path and rename it. Returns 0, or -errno after reporting the
- * error.
- */
-int report_write_json(const struct results *res, const char *path);
 
 #endif /* BENCH_H */

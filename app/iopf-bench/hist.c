@@ -30,6 +30,17 @@ hist_get_middle(unsigned int bucket)
 	return ((double)(bucket - (shift << HIST_SUB_LOG2)) + 0.5) * (double)(UINT64_C(1) << shift);
 }
 
+uint64_t
+hist_get_upper(unsigned int bucket)
+{
+	unsigned int shift;
+
+	if (bucket < 2u << HIST_SUB_LOG2)
+		return bucket;
+	shift = (bucket >> HIST_SUB_LOG2) - 1;
+	return (((uint64_t)bucket - (shift << HIST_SUB_LOG2) + 1) << shift) - 1;
+}
+
 void
 hist_reset(struct hist *h)
 {
@@ -70,4 +81,10 @@ hist_get_percentile(const struct hist *h, double share)
 			return hist_get_middle(i);
 	}
 	return hist_get_middle(HIST_BUCKETS - 1);
+}
+
+bool
+hist_supports(const struct hist *h, unsigned int per_10000)
+{
+	return h->samples * (10000 - per_10000) >= UINT64_C(10000) * HIST_MIN_BEYOND;
 }

@@ -13,6 +13,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 
+#include "report_json.h"
 #include "suite.h"
 
 #define EXIT_USAGE	2
@@ -33,6 +34,8 @@ static const char usage[] =
 "  --rounds N          1 to 200 [15]\n"
 "  --faults N          pages per round and case; 256 to 262144 [32768]\n"
 "  --json FILE         also write the results to FILE\n"
+"  --csv FILE          also write a line of CSV for each case to FILE\n"
+"  --hgrm DIR          also write the histograms to DIR, as HdrHistogram's percentiles\n"
 "  --suite NAME        instead: fault-path (storms, fairness, overload and others) or\n"
 "                      cmdq (a command queue with 1 to 32 threads): see the guide\n"
 "  --parts LIST        of fault-path: storm, fairness, overload, duplicate, breaker,\n"
@@ -200,6 +203,10 @@ check_suite(const struct bench_conf *conf)
 		bench_error("--modes, --depths and --faults are not for --suite: leave them out");
 		return false;
 	}
+	if (conf->suite != NULL && conf->hgrm != NULL) {
+		bench_error("--hgrm is not for --suite, which reports no histograms: leave it out");
+		return false;
+	}
 	return true;
 }
 
@@ -274,7 +281,7 @@ choose_cpus(struct bench_conf *conf)
 static int
 parse_options(int argc, char **argv, struct bench_conf *conf)
 {
-	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, SUITE, PARTS, CPU_MODEL,
+	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, CSV, HGRM, SUITE, PARTS, CPU_MODEL,
 		CPU_SERVICER, HELP };
 	static const struct option options[] = {
 		{ "quick", no_argument, NULL, QUICK },
@@ -283,6 +290,8 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		{ "rounds", required_argument, NULL, ROUNDS },
 		{ "faults", required_argument, NULL, FAULTS },
 		{ "json", required_argument, NULL, JSON },
+		{ "csv", required_argument, NULL, CSV },
+		{ "hgrm", required_argument, NULL, HGRM },
 		{ "suite", required_argument, NULL, SUITE },
 		{ "parts", required_argument, NULL, PARTS },
 		{ "cpu-model", required_argument, NULL, CPU_MODEL },
@@ -317,6 +326,12 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 			break;
 		case JSON:
 			conf->json = optarg;
+			break;
+		case CSV:
+			conf->csv = optarg;
+			break;
+		case HGRM:
+			conf->hgrm = optarg;
 			break;
 		case SUITE:
 			ok = parse_suite(optarg, conf);
@@ -365,7 +380,7 @@ conf_fill_in(struct bench_conf *conf)
 		return false;
 	}
 	cases_make(conf);
-	return choose_cpus(conf) && (conf->json == NULL || report_probe_json(conf->json));
+	return choose_cpus(conf) && report_probe_files(conf);
 }
 
 static int
@@ -379,10 +394,7 @@ run(const struct bench_conf *conf)
 	ret = cases_run(conf, &res);
 	if (ret == 0) {
 		report_print(&res);
-		if (conf->json != NULL)
-			ret = report_write_json(&res, conf->json);
-		if (conf->json != NULL && ret == 0)
-			printf("\nThe same as JSON, with every round: %s\n", conf->json);
+		ret = report_write_files(conf, report_make_json(&res));
 	}
 	results_free(&res);
 	return ret;
@@ -391,12 +403,14 @@ run(const struct bench_conf *conf)
 int
 main(int argc, char **argv)
 {
-	struct bench_conf conf = { .cpu_model = -1, .cpu_servicer = -1 };
+	static struct bench_conf conf = { .cpu_model = -1, .cpu_servicer = -1 };
 	cpu_set_t allowed;
 	int eal_argc = sizeof(eal_default) / sizeof(eal_default[0]) - 1;
 	char **eal_argv = eal_default;
 	int i, ret;
 
+	/* Before the options are parsed in place. */
+	conf.command = report_quote_command(argc, argv);
 	for (i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--") == 0) {
 			argv[i] = argv[0];

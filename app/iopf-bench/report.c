@@ -5,6 +5,16 @@
 
 #include "bench.h"
 
+/* A percentile in 9 columns, or "-" if too few samples are beyond it. */
+static void
+print_percentile(const struct hist *h, unsigned int per_10000, double cycles_per_ns)
+{
+	if (hist_supports(h, per_10000))
+		printf(" %8.0f", hist_get_percentile(h, per_10000 / 1e4) / cycles_per_ns);
+	else
+		printf(" %8s", "-");
+}
+
 static void
 print_cells(const struct results *res)
 {
@@ -21,17 +31,18 @@ print_cells(const struct results *res)
 		results_sum_cells(res, i, &sum);
 		p50 = results_get_spread(res, i, METRIC_P50);
 		rate = results_get_spread(res, i, METRIC_RATE);
-		printf("%-5u  %-8s %5u | %9.0f [%7.0f-%8.0f] %8.0f %8.0f %8.0f | "
-				"%8.0f %8.0f | %7.3f [%6.3f-%7.3f] | %8lu\n", c->depth,
+		printf("%-5u  %-8s %5u | %9.0f [%7.0f-%8.0f] %8.0f", c->depth,
 				results_get_mode(res, c->mode),
 				1u << c->group_log2,
 				hist_get_percentile(&sum.service, 0.5) / ns, p50.min, p50.max,
-				hist_get_percentile(&sum.service, 0.5) / ns / (1u << c->group_log2),
-				hist_get_percentile(&sum.service, 0.99) / ns,
-				hist_get_percentile(&sum.service, 0.999) / ns,
-				hist_get_percentile(&sum.whole, 0.5) / ns,
-				hist_get_percentile(&sum.whole, 0.99) / ns,
-				rate.median, rate.min, rate.max,
+				hist_get_percentile(&sum.service, 0.5) / ns /
+				(1u << c->group_log2));
+		print_percentile(&sum.service, 9900, ns);
+		print_percentile(&sum.service, 9990, ns);
+		printf(" |");
+		print_percentile(&sum.whole, 5000, ns);
+		print_percentile(&sum.whole, 9900, ns);
+		printf(" | %7.3f [%6.3f-%7.3f] | %8lu\n", rate.median, rate.min, rate.max,
 				(unsigned long)sum.service.samples);
 	}
 }

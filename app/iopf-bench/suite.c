@@ -9,6 +9,7 @@
 
 #include <rte_cycles.h>
 
+#include "report_json.h"
 #include "suite.h"
 
 static const struct suite_part parts[] = {
@@ -151,8 +152,7 @@ suite_run(const struct bench_conf *conf)
 	if (ret == 0) {
 		rounds_select(&suite->rounds);
 		suite_print(suite);
-		if (conf->json != NULL)
-			ret = suite_write_json(suite, conf->json);
+		ret = report_write_files(conf, suite_make_json(suite));
 	}
 	results_free(&suite->rounds);
 	free(suite);

@@ -105,7 +105,8 @@ suite_is_missed(const struct suite_ratio *ratio, const struct spread *s)
 /* Run the suite and print it. Returns 0, or -errno after reporting the error. */
 int suite_run(const struct bench_conf *conf);
 void suite_print(const struct suite *suite);
-int suite_write_json(const struct suite *suite, const char *path);
+/* The tree for report_write_files() (report_json.h). */
+struct cJSON *suite_make_json(const struct suite *suite);
 
 /*
  * A rig

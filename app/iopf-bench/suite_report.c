@@ -87,19 +87,33 @@ suite_print(const struct suite *suite)
 	}
 }
 
-int
-suite_write_json(const struct suite *suite, const char *path)
+static void
+add_round(cJSON *rounds, const struct suite *suite, unsigned int r)
 {
-	cJSON *root = cJSON_CreateObject(), *ratios, *detail, *figures, *o;
+	cJSON *o = report_add_round(rounds, &suite->rounds.rounds[r]);
+	cJSON *ratios = cJSON_AddObjectToObject(o, "ratios");
+	cJSON *figures = cJSON_AddObjectToObject(o, "figures");
+	const struct suite_figure *f = suite->figures;
+	unsigned int i;
+
+	for (i = 0; i < suite->nb_figures; i++, f++)
+		if (f->measured[r])
+			report_add_number(is_ratio(suite, f->name) ? ratios : figures, f->name,
+					f->values[r]);
+}
+
+cJSON *
+suite_make_json(const struct suite *suite)
+{
+	cJSON *root = cJSON_CreateObject(), *ratios, *detail, *figures, *rounds, *o;
 	const struct suite_def *def = suite->conf->suite;
 	const struct suite_ratio *r = def->ratios;
 	struct spread s;
 	unsigned int i;
-	char *text;
 
+	report_add_origin(root, &suite->rounds);
 	cJSON_AddStringToObject(root, "suite", def->name);
 	report_add_number(root, "rounds_counted", suite->rounds.nb_counted);
-	cJSON_AddBoolToObject(root, "noisy", suite->rounds.noisy);
 	ratios = cJSON_AddObjectToObject(root, "ratios");
 	detail = cJSON_AddObjectToObject(root, "ratios_detail");
 	for (i = 0; i < def->nb_ratios; i++, r++) {
@@ -121,8 +135,8 @@ suite_write_json(const struct suite *suite, const char *path)
 		s = suite_get_spread(suite, suite->figures[i].name);
 		report_add_spread(figures, suite->figures[i].name, &s);
 	}
-	report_add_machine(root, &suite->rounds);
-	text = cJSON_Print(root);
-	cJSON_Delete(root);
-	return report_write_text(text, path);
+	rounds = cJSON_AddArrayToObject(root, "rounds");
+	for (i = 0; i < suite->conf->rounds; i++)
+		add_round(rounds, suite, i);
+	return root;
 }
