@@ -256,6 +256,7 @@ wrong "/dev/null" "$bench" --json /dev/null
 wrong "$in/none/x.csv" "$bench" --csv "$in/none/x.csv"
 wrong "$in/none/x" "$bench" --hgrm "$in/none/x"
 wrong "/dev/null" "$bench" --hgrm /dev/null
+wrong "$in/none/x.html" "$bench" --html "$in/none/x.html"
 wrong "--hgrm" "$bench" --suite cmdq --hgrm "$in/new"
 wrong "1 CPU" taskset -c 0 "$bench" --quick
 eal=1

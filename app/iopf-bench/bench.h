@@ -104,6 +104,7 @@ struct bench_conf {
 	const char *json;
 	const char *csv;
 	const char *hgrm;	/* a folder */
+	const char *html;
 	char *command;		/* the command line as given */
 	bool quick;
 	const struct suite_def *suite;	/* --suite; NULL: the modes */

@@ -36,6 +36,7 @@ static const char usage[] =
 "  --json FILE         also write the results to FILE\n"
 "  --csv FILE          also write a line of CSV for each case to FILE\n"
 "  --hgrm DIR          also write the histograms to DIR, as HdrHistogram's percentiles\n"
+"  --html FILE         also write a report with figures to FILE\n"
 "  --suite NAME        instead: fault-path (storms, fairness, overload and others) or\n"
 "                      cmdq (a command queue with 1 to 32 threads): see the guide\n"
 "  --parts LIST        of fault-path: storm, fairness, overload, duplicate, breaker,\n"
@@ -281,7 +282,7 @@ choose_cpus(struct bench_conf *conf)
 static int
 parse_options(int argc, char **argv, struct bench_conf *conf)
 {
-	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, CSV, HGRM, SUITE, PARTS, CPU_MODEL,
+	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, CSV, HGRM, HTML, SUITE, PARTS, CPU_MODEL,
 		CPU_SERVICER, HELP };
 	static const struct option options[] = {
 		{ "quick", no_argument, NULL, QUICK },
@@ -292,6 +293,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		{ "json", required_argument, NULL, JSON },
 		{ "csv", required_argument, NULL, CSV },
 		{ "hgrm", required_argument, NULL, HGRM },
+		{ "html", required_argument, NULL, HTML },
 		{ "suite", required_argument, NULL, SUITE },
 		{ "parts", required_argument, NULL, PARTS },
 		{ "cpu-model", required_argument, NULL, CPU_MODEL },
@@ -332,6 +334,9 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 			break;
 		case HGRM:
 			conf->hgrm = optarg;
+			break;
+		case HTML:
+			conf->html = optarg;
 			break;
 		case SUITE:
 			ok = parse_suite(optarg, conf);

@@ -83,7 +83,9 @@ report_probe_files(const struct bench_conf *conf)
 {
 	return (conf->json == NULL || probe_file("--json", conf->json)) &&
 			(conf->csv == NULL || probe_file("--csv", conf->csv)) &&
-			(conf->hgrm == NULL || probe_folder("--hgrm", conf->hgrm));
+			(conf->hgrm == NULL || probe_folder("--hgrm", conf->hgrm)) &&
+			(conf->html == NULL || (probe_file("--html", conf->html) &&
+			report_check_html()));
 }
 
 static int
@@ -150,6 +152,20 @@ print_json(FILE *f, const cJSON *root)
 	fprintf(f, "%s\n", text);
 	cJSON_free(text);
 	return 0;
+}
+
+static int
+write_html(const char *path, const cJSON *root)
+{
+	char *text = cJSON_PrintUnformatted(root);
+	int ret = -ENOMEM;
+
+	if (text != NULL)
+		ret = report_write_html(path, text);
+	else
+		bench_error("cannot write %s: %s", path, strerror(ENOMEM));
+	cJSON_free(text);
+	return ret;
 }
 
 /* The ratios and figures of a suite as a list. */
@@ -250,6 +266,8 @@ report_write_files(const struct bench_conf *conf, cJSON *root)
 		ret = write_csv(conf->csv, root);
 	if (ret == 0 && conf->hgrm != NULL)
 		ret = write_hgrms(conf->hgrm, root);
+	if (ret == 0 && conf->html != NULL)
+		ret = write_html(conf->html, root);
 	cJSON_Delete(root);
 	if (ret < 0)
 		return ret;
@@ -259,5 +277,7 @@ report_write_files(const struct bench_conf *conf, cJSON *root)
 		printf("The same as CSV, a line for each case: %s\n", conf->csv);
 	if (conf->hgrm != NULL)
 		printf("Histograms, for the plotters of HdrHistogram: %s/*.hgrm\n", conf->hgrm);
+	if (conf->html != NULL)
+		printf("Report with figures: %s\n", conf->html);
 	return 0;
 }

@@ -11,6 +11,7 @@
  *	report_machine.c	its part that says where and how the run was made, and the caveats
  *	report_text.c		the tree as CSV and as HdrHistogram's percentile text
  *	report_file.c		checks the paths before the run; writes the files after it
+ *	report_tool.c		the tree as HTML, by usertools/iopf-bench-report
  *
  * Call report_probe_files() before the run, then make the tree and call report_write_files(). All
  * on the main thread. doc/guides/bench.rst documents the fields.
@@ -50,6 +51,11 @@ char *report_quote_command(int argc, char **argv);
 int report_print_csv(FILE *f, const cJSON *list);
 /* Write one histogram of the tree in microseconds. Returns 0, or -EINVAL if it is none. */
 int report_print_hgrm(FILE *f, const cJSON *histogram);
+
+/* Check that a report can be made of a result, and report an error. */
+bool report_check_html(void);
+/* Returns 0, or -errno after reporting the error. */
+int report_write_html(const char *path, const char *json);
 
 /* Check that all files of the options can be written, and report an error. Leaves no file. */
 bool report_probe_files(const struct bench_conf *conf);

@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright(c) 2026 The iopf authors
+"""Test usertools/iopf-bench-report on made results, and with a build folder as its argument on
+what iopf-bench of that build writes: all files of one run have the same figures."""
+
+import contextlib
+import copy
+import csv
+import html.parser
+import importlib.machinery
+import importlib.util
+import io
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TOOL = pathlib.Path(__file__).resolve().parent.parent / "usertools/iopf-bench-report"
+BUILD = None
+
+
+def load():
+    sys.dont_write_bytecode = True
+    loader = importlib.machinery.SourceFileLoader("iopf_bench_report", str(TOOL))
+    module = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("iopf_bench_report", loader))
+    loader.exec_module(module)
+    return module
+
+
+tool = load()
+
+
+def spread(value, rounds):
+    return {"median": value, "min": value * 0.9, "max": value * 1.1, "rounds": rounds}
+
+
+def make_result(rounds=9, scale=1.0, jitter=0.01):
+    """A result of the modes; each latency is multiplied by scale."""
+    cases, by_round = [], [{} for _ in range(rounds)]
+    for mode, ns in [("polled", 500.0), ("null", 400.0), ("eventfd", 20000.0)]:
+        for depth in (1, 16):
+            name, p50 = f"{mode}_d{depth}", ns * depth * scale
+            cases.append({
+                "name": name, "mode": mode, "depth": depth, "pages": 1, "samples": 20000,
+                "p50_ns": p50, "p90_ns": p50 * 2, "p99_ns": p50 * 3, "p999_ns": p50 * 4,
+                "p9999_ns": None, "end_to_end_p50_ns": p50 * 2, "end_to_end_p99_ns": p50 * 4,
+                "p50_ns_by_round": spread(p50, rounds), "mfaults_per_s": 100 / p50,
+                "mfaults_per_s_by_round": spread(100 / p50, rounds),
+                "histogram": [[p50, 10001], [p50 * 2, 8000], [p50 * 3, 1800], [p50 * 4, 199]]})
+            for i, one in enumerate(by_round):
+                wobble = 1 + jitter * ((i * 7 + len(name)) % 5 - 2)
+                one[name] = {"p50_ns": p50 * wobble, "p99_ns": p50 * 3 * wobble,
+                             "mfaults_per_s": 100 / p50 * wobble}
+    cases.append({"name": "polled_drain", "mode": "polled", "waiting": 256, "ns_per_fault": 40,
+                  "mfaults_per_s": 25, "mfaults_per_s_by_round": spread(25, rounds)})
+    for load, p99 in [(0.2, 900), (0.5, 1000), (0.9, 9000)]:
+        cases.append({"name": f"polled_open_poisson_l{load}", "mode": "polled", "loop": "open",
+                      "arrival": "poisson", "load": load, "offered_mfaults_per_s": load * 2,
+                      "mfaults_per_s": load * 2, "p50_ns": 500, "p99_ns": p99,
+                      "generator_lag_p99_ns": 100, "generator_kept_up": load < 0.9,
+                      "servicer_cpu_share": load, "samples": 5000})
+    return {
+        "format": 1, "noisy": False, "rounds_counted": rounds, "cases": cases,
+        "program": {"version": "0.1.0", "command": "iopf-bench --quick", "ended": "2026"},
+        "options": {"quick": True, "depths": [1, 16]},
+        "machine": {"cpu": "A CPU", "cpus": 2, "model_on_cpu": 0, "servicer_on_cpu": 1},
+        "caveats": ["This is a virtual machine."],
+        "ratios": {"p50_eventfd_over_polled": 40},
+        "ratios_detail": {"p50_eventfd_over_polled": {"all": spread(40, rounds), "at_most": 50,
+                                                      "met": True}},
+        "rounds": [{"pingpong_ns": 120, "counted": True, "cases": one,
+                    "ratios": {"p50_eventfd_over_polled": 40 * (1 + jitter * (i % 3))}}
+                   for i, one in enumerate(by_round)]}
+
+
+class Page(html.parser.HTMLParser):
+    """The tags of a page: balanced, ids unique; its scripts and its references."""
+
+    VOID = {"meta", "wbr", "br", "link", "img"}
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.ids, self.tags, self.links, self.text = [], [], [], [], ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "src", "xlink:href"):
+                self.links.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if self.open[-1] != tag:
+            raise AssertionError(f"</{tag}> ends <{self.open[-1]}>")
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.text += data
+
+
+class ReportTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.dir = pathlib.Path(folder.name)
+
+    def put(self, name, result):
+        path = self.dir / name
+        path.write_text(result if isinstance(result, str) else json.dumps(result))
+        return str(path)
+
+    def run_tool(self, *args):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = tool.main(list(args))
+        return status, out.getvalue(), err.getvalue()
+
+    def make_page(self, result):
+        status, _, err = self.run_tool(self.put("r.json", result), "-o",
+                                       str(self.dir / "r.html"))
+        self.assertEqual((status, err), (0, ""))
+        return (self.dir / "r.html").read_text()
+
+    def test_a_report_is_one_file_without_scripts(self):
+        page = self.make_page(make_result())
+        parsed = Page(page)
+        self.assertEqual(parsed.open, [])
+        self.assertEqual(len(parsed.ids), len(set(parsed.ids)))
+        self.assertNotIn("script", parsed.tags)
+        self.assertNotIn("@import", page)
+        self.assertNotIn("url(", page)
+        # Each reference is to an id of the page.
+        self.assertEqual([link for link in parsed.links if link[1:] not in parsed.ids], [])
+
+    def test_a_report_has_the_figures_the_machine_and_the_caveats(self):
+        page = self.make_page(make_result())
+        parsed = Page(page)
+        for text in ("A CPU", "iopf-bench --quick", "This is a virtual machine.",
+                     "Latency by percentile, depth 1", "Latency by percentile, depth 16",
+                     "Throughput over depth", "p99 latency over load, poisson arrivals",
+                     "CPU cost over load", "p50_eventfd_over_polled", "at most 50.0", "met",
+                     "polled_drain"):
+            self.assertIn(text, parsed.text)
+        self.assertEqual(parsed.tags.count("svg"), 6)
+        # The baselines are in the figures.
+        self.assertGreaterEqual(page.count("<title>eventfd</title>"), 3)
+
+    def test_colours_follow_the_colour_scheme(self):
+        page = self.make_page(make_result())
+        self.assertIn("prefers-color-scheme: dark", page)
+        for svg in re.findall(r"<svg.*?</svg>", page, re.S):
+            self.assertNotIn("rgb(", svg)
+            self.assertNotRegex(svg, r'(fill|color)="black"')
+            for name in re.findall(r"var\(--(\w+)\)", svg):
+                self.assertEqual(len(re.findall(rf"--{name}:", page)), 2)
+
+    def test_a_curve_ends_where_few_samples_are_beyond(self):
+        case = {"histogram": [[100, 80], [200, 10], [300, 5], [400, 5]]}
+        self.assertEqual(tool.curve(case), [(5.0, 0.1), (10.0, 0.2)])
+
+    def test_the_file_is_not_trusted(self):
+        result = make_result()
+        hostile = '<script>alert(1)</script>"; system "touch /tmp/x" #'
+        result["machine"]["cpu"] = result["program"]["command"] = hostile
+        result["caveats"] = [hostile, 7, None]
+        result["ratios_detail"][hostile] = {"all": {"median": "x"}}
+        result["cases"][0].update(mode=hostile, name=hostile)
+        page = self.make_page(result)
+        self.assertNotIn("<script", page)
+        self.assertNotIn('"; system', re.sub(r"&.*?;", "", page.split("<svg", 1)[1]))
+
+    def test_wrong_types_make_a_report_without_the_figure(self):
+        good = make_result()
+        for junk in (None, 7, "x", [], {}, [[]], [None], [{"all": 1}], 1e308, -1, True,
+                     10 ** 400):
+            for key in good:
+                if key != "format":
+                    result = copy.deepcopy(good)
+                    result[key] = junk
+                    if key != "cases":
+                        self.check_made(result)
+            for key in good["cases"][0]:
+                result = copy.deepcopy(good)
+                for case in result["cases"]:
+                    case[key] = junk
+                self.check_made(result, figures=False)
+
+    def check_made(self, result, figures=True):
+        # gnuplot takes the time: once with all figures is enough.
+        make_svg, tool.make_svg = tool.make_svg, lambda *args: "<svg></svg>"
+        self.addCleanup(setattr, tool, "make_svg", make_svg)
+        try:
+            path = self.put("junk.json", result)
+            Page(tool.make_html(tool.load(path)))
+        finally:
+            tool.make_svg = make_svg
+
+    def test_damaged_files_get_one_line(self):
+        good = json.dumps(make_result())
+        for damaged in ("", "{", good[:-40], "[1]", "null", '{"cases": []}', '{"cases": 5}',
+                        "\0", "[" * 100000, '{"cases": NaN}', '{"cases": [{"n": Infinity}]}',
+                        '{"format": 2, "cases": [{}]}', '{"n": ' + "9" * 5000 + "}"):
+            status, out, err = self.run_tool(self.put("d.json", damaged), "-o",
+                                             str(self.dir / "d.html"))
+            self.assertEqual((status, out), (2, ""))
+            self.assertRegex(err, r"^iopf-bench-report: .*d\.json.*\n$")
+            self.assertFalse((self.dir / "d.html").exists())
+        (self.dir / "d.json").write_bytes(b"\xff\xfe{}")
+        self.assertEqual(self.run_tool(str(self.dir / "d.json"), "-o", "x")[0], 2)
+        self.assertEqual(self.run_tool(str(self.dir / "none"), "-o", "x")[0], 2)
+
+    def test_a_report_that_cannot_be_written_gets_one_line(self):
+        status, _, err = self.run_tool(self.put("r.json", make_result()), "-o",
+                                       str(self.dir / "none/r.html"))
+        self.assertEqual(status, 2)
+        self.assertRegex(err, r"^iopf-bench-report: cannot write .*none/r\.html: .*\n$")
+
+    def test_a_suite_has_its_ratios_and_figures(self):
+        page = Page(self.make_page({
+            "suite": "cmdq", "figures": {"traffic.map.t1": spread(5, 3)},
+            "ratios_detail": {"over": {"all": spread(2, 3), "at_least": 3, "met": False}}}))
+        for text in ("suite cmdq", "traffic.map.t1", "at least 3.00", "missed"):
+            self.assertIn(text, page.text)
+
+
+class RunTest(unittest.TestCase):
+    """A short run of the benchmark: its files agree."""
+
+    @classmethod
+    def setUpClass(cls):
+        if BUILD is None:
+            raise unittest.SkipTest("no build folder given")
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.dir = pathlib.Path(folder.name)
+        cls.program = f"{BUILD}/app/iopf-bench/iopf-bench"
+        cls.ended = subprocess.run(
+            [cls.program, "--modes", "polled,null", "--depths", "1,16", "--rounds", "2",
+             "--faults", "4096", "--json", cls.dir / "r.json", "--csv", cls.dir / "r.csv",
+             "--hgrm", cls.dir / "hgrm", "--html", cls.dir / "r.html"],
+            capture_output=True, text=True, check=False)
+        cls.result = {}
+        if cls.ended.returncode == 0:
+            cls.result = json.loads((cls.dir / "r.json").read_text())
+
+    def test_it_ends_well_and_leaves_these_files(self):
+        self.assertEqual(self.ended.returncode, 0, self.ended.stderr)
+        self.assertEqual(sorted(path.name for path in self.dir.iterdir()),
+                         ["hgrm", "r.csv", "r.html", "r.json"])
+        self.assertIn("--faults 4096", self.result["program"]["command"])
+        self.assertTrue(self.result["caveats"])
+
+    def test_percentiles_are_those_of_the_histogram(self):
+        for case in self.result["cases"]:
+            for prefix in ("", "end_to_end_"):
+                if prefix + "histogram" not in case:
+                    self.assertTrue(case["name"].endswith("_drain"))
+                    continue
+                pairs = case[prefix + "histogram"]
+                self.assertEqual(sum(n for _, n in pairs), case["samples"])
+                self.assertEqual(pairs, sorted(pairs))
+                for key, share in [("p50_ns", .5), ("p90_ns", .9), ("p99_ns", .99),
+                                   ("p999_ns", .999), ("p9999_ns", .9999)]:
+                    beyond = case["samples"] * (1 - share)
+                    if case[prefix + key] is None:
+                        self.assertLess(beyond, 10)
+                        continue
+                    self.assertGreater(beyond, 9.99)
+                    seen = 0
+                    for upper, n in pairs:
+                        seen += n
+                        if seen > int(case["samples"] * share):
+                            break
+                    self.assertLessEqual(case[prefix + key], upper + 0.01)
+                    self.assertGreater(case[prefix + key], upper * 0.99 - 1)
+
+    def test_csv_and_hgrm_have_the_same_figures(self):
+        with open(self.dir / "r.csv", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([row["name"] for row in rows],
+                         [case["name"] for case in self.result["cases"]])
+        for row, case in zip(rows, self.result["cases"]):
+            for key, value in case.items():
+                if not isinstance(value, (list, dict)):
+                    self.assertEqual(row[key], "" if value is None else
+                                     f"{value:.15g}" if not isinstance(value, str) else value)
+            if "histogram" not in case:
+                continue
+            lines = (self.dir / f"hgrm/{case['name']}.hgrm").read_text().splitlines()
+            self.assertIn(f"Total count    = {case['samples']:12}", "\n".join(lines))
+            for line in lines[2:-3]:
+                value, level, total = [float(word) for word in line.split()[:3]]
+                self.assertEqual(total, sum(n for upper, n in case["histogram"]
+                                            if upper / 1e3 <= value + 0.0006))
+                self.assertGreaterEqual(total / case["samples"], level - 1e-9)
+
+    def test_ratios_of_rounds_have_the_medians_of_the_result(self):
+        for name, ratio in self.result["ratios"].items():
+            values = sorted(one["ratios"][name] for one in self.result["rounds"]
+                            if one["counted"])
+            self.assertAlmostEqual(ratio, (values[0] + values[-1]) / 2, places=3)
+
+    def test_the_html_report_has_the_cases(self):
+        page = Page((self.dir / "r.html").read_text())
+        for case in self.result["cases"]:
+            self.assertIn(case["name"], page.text)
+
+    def test_a_missing_program_gets_one_line_before_the_run(self):
+        for path, missing in [("", "python3"), ("bin", "gnuplot")]:
+            (self.dir / "bin").mkdir(exist_ok=True)
+            if not (self.dir / "bin/python3").exists():
+                (self.dir / "bin/python3").symlink_to(sys.executable)
+            run = subprocess.run([self.program, "--html", self.dir / "x.html"],
+                                 env={"PATH": str(self.dir / path) if path else "/nonexistent"},
+                                 capture_output=True, text=True, check=False)
+            self.assertEqual(run.returncode, 2)
+            self.assertRegex(run.stderr, rf"^iopf-bench: --html: {missing} is missing; .*\n$")
+        (self.dir / "bin/python3").unlink()
+        (self.dir / "bin").rmdir()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and pathlib.Path(sys.argv[1]).is_dir():
+        BUILD = sys.argv.pop(1)
+    unittest.main()
