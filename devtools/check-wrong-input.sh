@@ -257,6 +257,10 @@ wrong "$in/none/x.csv" "$bench" --csv "$in/none/x.csv"
 wrong "$in/none/x" "$bench" --hgrm "$in/none/x"
 wrong "/dev/null" "$bench" --hgrm /dev/null
 wrong "$in/none/x.html" "$bench" --html "$in/none/x.html"
+wrong "$in/none/a.json" "$bench" --compare "$in/none/a.json"
+wrong "$in/none/a.json" "$bench" --compare "$in/none/a.json" "$in/none/b.json"
+wrong "/dev/null" "$bench" --compare /dev/null /dev/null
+wrong "third" "$bench" --compare "$in/none/a.json" "$in/none/b.json" third
 wrong "--hgrm" "$bench" --suite cmdq --hgrm "$in/new"
 wrong "1 CPU" taskset -c 0 "$bench" --quick
 eal=1

@@ -11,6 +11,7 @@ import html.parser
 import importlib.machinery
 import importlib.util
 import io
+import itertools
 import json
 import pathlib
 import re
@@ -113,7 +114,7 @@ class Page(html.parser.HTMLParser):
         self.text += data
 
 
-class ReportTest(unittest.TestCase):
+class ToolTest(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -130,6 +131,8 @@ class ReportTest(unittest.TestCase):
             status = tool.main(list(args))
         return status, out.getvalue(), err.getvalue()
 
+
+class ReportTest(ToolTest):
     def make_page(self, result):
         status, _, err = self.run_tool(self.put("r.json", result), "-o",
                                        str(self.dir / "r.html"))
@@ -236,6 +239,91 @@ class ReportTest(unittest.TestCase):
             "ratios_detail": {"over": {"all": spread(2, 3), "at_least": 3, "met": False}}}))
         for text in ("suite cmdq", "traffic.map.t1", "at least 3.00", "missed"):
             self.assertIn(text, page.text)
+
+
+class CompareTest(ToolTest):
+    def compare(self, a, b):
+        status, out, err = self.run_tool("--compare", self.put("a.json", a), self.put("b.json", b))
+        self.assertEqual((status, err), (0, ""))
+        for line in out.splitlines():
+            self.assertLessEqual(len(line), 80, line)
+        return out
+
+    def test_the_same_result_is_noise(self):
+        out = self.compare(make_result(), make_result())
+        self.assertIn("19 compared: 19 noise\n", out)
+        self.assertNotIn("warning", out)
+
+    def test_a_change_is_named_with_its_direction(self):
+        slow, fast = make_result(scale=1.6), make_result()
+        out = self.compare(fast, slow)
+        self.assertRegex(out, r"polled_d1 p50_ns +500 +800 +1\.6 +0\.0000  worse\n")
+        self.assertRegex(out, r"polled_d1 mfaults_per_s +0\.2 +0\.125 +0\.625 +0\.0000  worse\n")
+        self.assertRegex(out, r"polled_d1 p99_ns +1500 +2400 +1\.6 +0\.0000  noise\n")
+        self.assertRegex(self.compare(slow, fast), r"polled_d1 p50_ns .* 0\.625 .*  better\n")
+
+    def test_a_change_of_a_ratio_has_no_direction(self):
+        other = make_result()
+        for one in other["rounds"]:
+            one["ratios"]["p50_eventfd_over_polled"] *= 1.2
+        self.assertRegex(self.compare(make_result(), other),
+                         r"p50_eventfd_over_polled .* 1\.2 +0\.0000  changed\n")
+
+    def test_a_change_within_the_spread_of_the_rounds_is_noise(self):
+        out = self.compare(make_result(jitter=0.4), make_result(jitter=0.4, scale=1.4))
+        self.assertRegex(out, r"polled_d1 p50_ns .* 1\.4 .*  noise\n")
+
+    def test_few_rounds_say_nothing(self):
+        out = self.compare(make_result(rounds=4), make_result(scale=3))
+        self.assertIn("19 compared: 19 few\n", out)
+        self.assertIn("fewer than 5 rounds", out)
+
+    def test_rounds_that_do_not_count_are_left_out(self):
+        other = make_result()
+        for one in other["rounds"][:5]:
+            one["counted"] = False
+        self.assertIn("19 few", self.compare(make_result(), other))
+
+    def test_another_machine_or_option_is_a_warning(self):
+        other = make_result()
+        other["machine"].update(cpu="Another", servicer_on_cpu=3)
+        other["options"]["depths"] = [1]
+        other["noisy"] = other["interrupted"] = True
+        out = self.compare(make_result(), other)
+        for text in ("machine.cpu differs", "machine.servicer_on_cpu differs: 1, 3",
+                     "options.depths differs", "B is NOISY", "B was interrupted"):
+            self.assertIn("warning: " + text, out)
+
+    def test_p_is_that_of_all_permutations(self):
+        for a, b in [([1, 2, 3], [4, 5, 6, 7]), ([1, 1, 2, 5], [1, 2, 2, 3]), ([1, 1], [1, 1]),
+                     ([5, 1, 4], [2, 3, 6])]:
+            ranks = tool.double_ranks(a + b)
+            middle = len(a) * (len(ranks) + 1)
+            sums = [sum(c) for c in itertools.combinations(ranks, len(a))]
+            far = sum(abs(s - middle) >= abs(sum(ranks[:len(a)]) - middle) for s in sums)
+            self.assertAlmostEqual(tool.p_value(a, b), far / len(sums))
+        # The approximation for many rounds continues it.
+        a, b = [i * 7 % 23 for i in range(22)], [i * 5 % 23 + 4 for i in range(22)]
+        exact = tool.p_value(a, b)
+        tool.EXACT_ROUNDS, before = 0, tool.EXACT_ROUNDS
+        self.addCleanup(setattr, tool, "EXACT_ROUNDS", before)
+        self.assertAlmostEqual(tool.p_value(a, b), exact, places=2)
+
+    def test_junk_in_a_result_is_left_out_or_gets_one_line(self):
+        for junk in (None, 7, "x", [], {}, [[]], [None], [{"counted": True, "cases": 1}],
+                     [{"counted": True, "cases": {"a": 1}, "ratios": {"b\x1b[2J": 1}}]):
+            for key in ("rounds", "machine", "options"):
+                other = make_result()
+                other[key] = junk
+                status, out, err = self.run_tool("--compare", self.put("a.json", make_result()),
+                                                 self.put("b.json", other))
+                self.assertEqual((status, len(err.splitlines())), (2, 1) if key == "rounds"
+                                 else (0, 0))
+                self.assertNotIn("\x1b", out + err)
+        status, _, err = self.run_tool("--compare", self.put("a.json", make_result()),
+                                       self.put("b.json", "{"))
+        self.assertEqual(status, 2)
+        self.assertRegex(err, r"^iopf-bench-report: .*b\.json is damaged: .*\n$")
 
 
 class RunTest(unittest.TestCase):

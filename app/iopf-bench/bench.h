@@ -105,6 +105,7 @@ struct bench_conf {
 	const char *csv;
 	const char *hgrm;	/* a folder */
 	const char *html;
+	const char *compare[2];	/* instead of a run */
 	char *command;		/* the command line as given */
 	bool quick;
 	const struct suite_def *suite;	/* --suite; NULL: the modes */

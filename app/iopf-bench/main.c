@@ -37,6 +37,7 @@ static const char usage[] =
 "  --csv FILE          also write a line of CSV for each case to FILE\n"
 "  --hgrm DIR          also write the histograms to DIR, as HdrHistogram's percentiles\n"
 "  --html FILE         also write a report with figures to FILE\n"
+"  --compare A B       instead: compare two results of --json\n"
 "  --suite NAME        instead: fault-path (storms, fairness, overload and others) or\n"
 "                      cmdq (a command queue with 1 to 32 threads): see the guide\n"
 "  --parts LIST        of fault-path: storm, fairness, overload, duplicate, breaker,\n"
@@ -282,8 +283,8 @@ choose_cpus(struct bench_conf *conf)
 static int
 parse_options(int argc, char **argv, struct bench_conf *conf)
 {
-	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, CSV, HGRM, HTML, SUITE, PARTS, CPU_MODEL,
-		CPU_SERVICER, HELP };
+	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, CSV, HGRM, HTML, COMPARE,
+		SUITE, PARTS, CPU_MODEL, CPU_SERVICER, HELP };
 	static const struct option options[] = {
 		{ "quick", no_argument, NULL, QUICK },
 		{ "modes", required_argument, NULL, MODES },
@@ -294,6 +295,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		{ "csv", required_argument, NULL, CSV },
 		{ "hgrm", required_argument, NULL, HGRM },
 		{ "html", required_argument, NULL, HTML },
+		{ "compare", required_argument, NULL, COMPARE },
 		{ "suite", required_argument, NULL, SUITE },
 		{ "parts", required_argument, NULL, PARTS },
 		{ "cpu-model", required_argument, NULL, CPU_MODEL },
@@ -338,6 +340,9 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		case HTML:
 			conf->html = optarg;
 			break;
+		case COMPARE:
+			conf->compare[0] = optarg;
+			break;
 		case SUITE:
 			ok = parse_suite(optarg, conf);
 			break;
@@ -362,6 +367,13 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 					"first and end with --)", argv[optind - 1]);
 			return -1;
 		}
+	}
+	if (ok && conf->compare[0] != NULL) {
+		conf->compare[1] = optind < argc ? argv[optind++] : NULL;
+		ok = conf->compare[1] != NULL;
+		if (!ok)
+			bench_error("--compare %s: give a second file to compare it with",
+					conf->compare[0]);
 	}
 	if (ok && optind < argc) {
 		bench_error("unknown argument '%s'; EAL options go first and end with --",
@@ -431,6 +443,10 @@ main(int argc, char **argv)
 	if (ret > 0) {
 		fputs(usage, stdout);
 		return EXIT_SUCCESS;
+	}
+	if (ret == 0 && conf.compare[0] != NULL) {
+		report_compare(conf.compare[0], conf.compare[1]);
+		return EXIT_USAGE;
 	}
 	if (ret < 0 || !conf_fill_in(&conf))
 		return EXIT_USAGE;

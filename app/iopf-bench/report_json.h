@@ -52,6 +52,8 @@ int report_print_csv(FILE *f, const cJSON *list);
 /* Write one histogram of the tree in microseconds. Returns 0, or -EINVAL if it is none. */
 int report_print_hgrm(FILE *f, const cJSON *histogram);
 
+/* Become the program that compares two results. Returns only after reporting an error. */
+void report_compare(const char *a, const char *b);
 /* Check that a report can be made of a result, and report an error. */
 bool report_check_html(void);
 /* Returns 0, or -errno after reporting the error. */

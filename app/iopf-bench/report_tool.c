@@ -60,6 +60,18 @@ tool_check(const char *option, const char *path)
 	return true;
 }
 
+void
+report_compare(const char *a, const char *b)
+{
+	char *path = tool_get_path();
+
+	if (path != NULL && tool_check("--compare", path)) {
+		execlp("python3", "python3", path, "--compare", "--", a, b, NULL);
+		bench_error("--compare: cannot run python3: %s", strerror(errno));
+	}
+	free(path);
+}
+
 bool
 report_check_html(void)
 {
