@@ -13,8 +13,11 @@ import importlib.util
 import io
 import itertools
 import json
+import os
 import pathlib
+import pty
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -407,6 +410,44 @@ class RunTest(unittest.TestCase):
         page = Page((self.dir / "r.html").read_text())
         for case in self.result["cases"]:
             self.assertIn(case["name"], page.text)
+
+    def interrupt(self, sign, *args):
+        """Run on a terminal, and send SIGINT once it has shown the sign."""
+        path = self.dir / "interrupted.json"
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([self.program, "--modes", "polled,null", "--json", path, *args],
+                              stdout=subprocess.DEVNULL, stderr=theirs) as process:
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):      # the end of a terminal
+                while data := os.read(ours, 4096):
+                    if sign not in shown and sign in shown + data:
+                        process.send_signal(signal.SIGINT)
+                    shown += data
+            os.close(ours)
+        result = json.loads(path.read_text()) if path.exists() else None
+        path.unlink(missing_ok=True)
+        return process.returncode, shown, result
+
+    def test_an_interrupted_run_keeps_its_complete_rounds(self):
+        status, shown, result = self.interrupt(b" left", "--depths", "1,16", "--rounds", "200",
+                                               "--faults", "1024")
+        self.assertEqual(status, 3, shown)
+        self.assertRegex(shown, rb"\] +\d+%  \d+:\d\d left ")
+        self.assertTrue(result["interrupted"])
+        self.assertTrue(0 < len(result["rounds"]) < 200)
+        self.assertTrue(any("was interrupted" in caveat for caveat in result["caveats"]))
+        # Each case has the samples of these rounds.
+        for case in result["cases"]:
+            if "samples" in case:
+                self.assertEqual(case["samples"], sum(
+                    one["cases"][case["name"]]["samples"] for one in result["rounds"]
+                    if one["counted"]))
+
+    def test_a_run_without_a_complete_round_leaves_nothing(self):
+        status, shown, result = self.interrupt(b"%", "--rounds", "1")
+        self.assertEqual((status, result), (3, None))
+        self.assertIn(b"interrupted in the first round", shown)
 
     def test_a_missing_program_gets_one_line_before_the_run(self):
         for path, missing in [("", "python3"), ("bin", "gnuplot")]:

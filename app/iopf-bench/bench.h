@@ -12,6 +12,7 @@
  *	loop.c		one cell: engines in a closed loop, their latencies
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
  *	baseline_*.c	the other modes, baselines for these two
+ *	progress.c	the bar, Ctrl-C
  *	report.c	the table; report_*.c: files (report_json.h)
  *	suite*.c	the suite fault-path: suite.h
  *	cmdq_*.c	the suite cmdq: cmdq_suite.h
@@ -213,6 +214,8 @@ struct results {
 	double cycles_per_ns;
 	struct round *rounds;
 	struct cell *cells;	/* [round][case] */
+	unsigned int nb_rounds;	/* complete; the others are zero and do not count */
+	bool interrupted;
 	unsigned int nb_counted;
 	bool noisy;		/* too few quiet rounds: all count */
 };
@@ -228,6 +231,11 @@ void cases_make(struct bench_conf *conf);
 /* Measure the machine around a round. */
 void round_begin(const struct bench_conf *conf, struct round *round);
 void round_end(const struct bench_conf *conf, struct round *round);
+/*
+ * After an interrupt: keep the complete rounds. Returns 0, or -EINTR after reporting that there is
+ * none.
+ */
+int rounds_keep(struct results *res);
 /* Apply the rule for counting rounds, which is fixed before the first round. */
 void rounds_select(struct results *res);
 /* Run all cases. Returns 0, or -errno after reporting the error. */

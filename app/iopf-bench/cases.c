@@ -18,9 +18,7 @@
 #include <rte_cycles.h>
 
 #include "bench.h"
-
-#define BAR_WIDTH	40
-#define LINE_SECONDS	5
+#include "progress.h"
 
 const struct mode_ops *const bench_modes[] = { &mode_polled, &mode_null, &mode_eventfd,
 	&mode_local, &mode_pri };
@@ -119,41 +117,6 @@ read_busy_own(void)
 			(double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) * 1e-6;
 }
 
-struct progress {
-	unsigned int cells;
-	unsigned int done;
-	double start;
-	double said;
-	bool bar;
-};
-
-static void
-progress_show(struct progress *p, const char *name)
-{
-	double now = get_seconds();
-	unsigned int i, fill = p->done * BAR_WIDTH / p->cells;
-
-	if (p->bar) {
-		fprintf(stderr, "\r[");
-		for (i = 0; i < BAR_WIDTH; i++)
-			fputc(i < fill ? '#' : '.', stderr);
-		fprintf(stderr, "] %3u%%  %-16s", p->done * 100 / p->cells, name);
-		fflush(stderr);
-	} else if (now - p->said >= LINE_SECONDS) {
-		fprintf(stderr, "iopf-bench: %u%% after %.0f s\n", p->done * 100 / p->cells,
-				now - p->start);
-		p->said = now;
-	}
-	p->done++;
-}
-
-static void
-progress_clear(const struct progress *p)
-{
-	if (p->bar)
-		fprintf(stderr, "\r\033[K");
-}
-
 /* Run the n cases of one depth in rotated order, which begins with case r modulo n. */
 static int
 cases_run_depth(struct results *res, struct mode *modes, unsigned int r, unsigned int first,
@@ -169,7 +132,9 @@ cases_run_depth(struct results *res, struct mode *modes, unsigned int r, unsigne
 		at = first + (r + i) % n;
 		c = &conf->cases[at];
 		cell = results_get_cell(res, r, at);
-		progress_show(progress, c->name);
+		progress_show(progress, c->name, get_seconds());
+		if (interrupt_is_asked())
+			return -EINTR;
 		ret = c->depth == 0 ? drain_run(&modes[c->mode], conf, c, cell) :
 				loop_run(&modes[c->mode], conf, c, cell);
 		if (ret < 0)
@@ -226,15 +191,25 @@ round_run_cases(struct results *res, struct mode *modes, unsigned int r, struct 
 	return 0;
 }
 
+int
+rounds_keep(struct results *res)
+{
+	res->interrupted = true;
+	if (res->nb_rounds > 0)
+		return 0;
+	bench_error("interrupted in the first round: there is nothing to report");
+	return -EINTR;
+}
+
 void
 rounds_select(struct results *res)
 {
 	unsigned int i, quiet = 0;
 
-	for (i = 0; i < res->conf->rounds; i++)
+	for (i = 0; i < res->nb_rounds; i++)
 		quiet += res->rounds[i].foreign <= BENCH_FOREIGN_LIMIT;
-	res->noisy = quiet < BENCH_MIN_ROUNDS && quiet < res->conf->rounds;
-	for (i = 0; i < res->conf->rounds; i++) {
+	res->noisy = quiet < BENCH_MIN_ROUNDS && quiet < res->nb_rounds;
+	for (i = 0; i < res->nb_rounds; i++) {
 		res->rounds[i].counted = res->noisy ||
 				res->rounds[i].foreign <= BENCH_FOREIGN_LIMIT;
 		res->nb_counted += res->rounds[i].counted;
@@ -348,11 +323,17 @@ cases_run(const struct bench_conf *conf, struct results *res)
 		return -ENOMEM;
 	}
 	ret = modes_setup(conf, modes);
-	progress.cells = conf->rounds * conf->nb_cases;
+	progress.cells = conf->nb_cases;
+	progress.rounds = conf->rounds;
 	progress.start = progress.said = get_seconds();
-	for (i = 0; i < conf->rounds && ret == 0; i++)
+	interrupt_catch();
+	for (i = 0; i < conf->rounds && ret == 0; i++) {
 		ret = round_run_cases(res, modes, i, &progress);
+		res->nb_rounds += ret == 0;
+	}
 	progress_clear(&progress);
+	if (ret == -EINTR)
+		ret = rounds_keep(res);
 	/* Writes that never ended cannot be undone: the process ends without clean-up. */
 	if (ret == -ETIMEDOUT)
 		return ret;

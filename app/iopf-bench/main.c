@@ -17,6 +17,7 @@
 #include "suite.h"
 
 #define EXIT_USAGE	2
+#define EXIT_INTERRUPTED	3
 #define MIN_FAULTS	256
 #define MAX_FAULTS	262144
 
@@ -49,7 +50,8 @@ static const char usage[] =
 "\n"
 "Without EAL options: --no-huge -m 64 --no-pci --no-telemetry --no-shconf\n"
 "Exit status: 0; 1 if a step failed or a fault was not answered exactly once;\n"
-"2 for wrong options.\n";
+"2 for wrong options; 3 if it was interrupted (Ctrl-C), after the complete rounds\n"
+"were reported and written.\n";
 
 static char *eal_default[] = { "iopf-bench", "--no-huge", "-m", "64", "--no-pci",
 	"--no-telemetry", "--no-shconf", "--log-level=lib.eal:warning", NULL };
@@ -412,6 +414,8 @@ run(const struct bench_conf *conf)
 	if (ret == 0) {
 		report_print(&res);
 		ret = report_write_files(conf, report_make_json(&res));
+		if (ret == 0 && res.interrupted)
+			ret = -EINTR;
 	}
 	results_free(&res);
 	return ret;
@@ -477,5 +481,5 @@ main(int argc, char **argv)
 		bench_error("cannot write the results: %s", strerror(errno));
 		ret = -EIO;
 	}
-	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return ret == 0 ? EXIT_SUCCESS : ret == -EINTR ? EXIT_INTERRUPTED : EXIT_FAILURE;
 }

@@ -100,7 +100,7 @@ print_rounds(const struct results *res)
 	double min = 0, max = 0, ns, foreign = 0;
 	unsigned int i, fast = 0;
 
-	for (i = 0; i < res->conf->rounds; i++) {
+	for (i = 0; i < res->nb_rounds; i++) {
 		ns = res->rounds[i].pingpong_ns;
 		if (i == 0 || ns < min)
 			min = ns;
@@ -110,8 +110,11 @@ print_rounds(const struct results *res)
 		if (res->rounds[i].foreign > foreign)
 			foreign = res->rounds[i].foreign;
 	}
+	if (res->interrupted)
+		printf("\nINTERRUPTED: %u of %u rounds are complete.\n", res->nb_rounds,
+				res->conf->rounds);
 	printf("\nA cache line went between the cores and back in %.0f to %.0f ns; in %u of %u "
-			"rounds under %.0f ns.\n", min, max, fast, res->conf->rounds,
+			"rounds under %.0f ns.\n", min, max, fast, res->nb_rounds,
 			BENCH_FAST_NS);
 	if (res->noisy)
 		printf("NOISY: other processes used up to %.0f %% of a core, and fewer than %d "
@@ -120,7 +123,7 @@ print_rounds(const struct results *res)
 	else
 		printf("%u of %u rounds count; one does not if other processes use more than "
 				"%.0f %% of a core (here up to %.0f %%).\n", res->nb_counted,
-				res->conf->rounds, BENCH_FOREIGN_LIMIT * 100, foreign * 100);
+				res->nb_rounds, BENCH_FOREIGN_LIMIT * 100, foreign * 100);
 }
 
 void

@@ -185,7 +185,7 @@ report_make_json(const struct results *res)
 		report_add_spread(o, "close_cores", &ratios[i].fast);
 	}
 	list = cJSON_AddArrayToObject(root, "rounds");
-	for (i = 0; i < res->conf->rounds; i++)
+	for (i = 0; i < res->nb_rounds; i++)
 		add_round(list, res, i);
 	return root;
 }

@@ -220,9 +220,12 @@ add_caveats_of_machine(cJSON *list, const struct bench_conf *conf)
 static void
 add_caveats_of_rounds(cJSON *list, const struct results *res)
 {
-	unsigned int i, n = res->conf->rounds;
+	unsigned int i, n = res->nb_rounds;
 	double min = 0, max = 0, ns;
 
+	if (res->interrupted)
+		add_caveat(list, "The run was interrupted: %u of %u rounds are complete.", n,
+				res->conf->rounds);
 	if (res->noisy)
 		add_caveat(list, "NOISY: other processes used the CPUs in most rounds, and all "
 				"rounds count. Measure again on a quiet machine.");
@@ -257,6 +260,7 @@ report_add_origin(cJSON *root, const struct results *res)
 	add_options(root, res->conf);
 	add_machine(root, res);
 	cJSON_AddBoolToObject(root, "noisy", res->noisy);
+	cJSON_AddBoolToObject(root, "interrupted", res->interrupted);
 	list = cJSON_AddArrayToObject(root, "caveats");
 	add_caveats_of_machine(list, res->conf);
 	add_caveats_of_rounds(list, res);

@@ -9,6 +9,7 @@
 
 #include <rte_cycles.h>
 
+#include "progress.h"
 #include "report_json.h"
 #include "suite.h"
 
@@ -119,6 +120,8 @@ suite_run_round(struct suite *suite)
 	for (i = 0; i < conf->suite->nb_parts; i++, part++) {
 		if (conf->parts != 0 && !(conf->parts & (UINT32_C(1) << i)))
 			continue;
+		if (interrupt_is_asked())
+			return -EINTR;
 		fprintf(stderr, "iopf-bench: round %u of %u: %s\n", suite->round + 1, conf->rounds,
 				part->what);
 		ret = part->run(suite);
@@ -147,12 +150,19 @@ suite_run(const struct bench_conf *conf)
 	suite->rounds.rounds = calloc(conf->rounds, sizeof(*suite->rounds.rounds));
 	if (suite->rounds.rounds == NULL)
 		ret = -ENOMEM;
-	for (; suite->round < conf->rounds && ret == 0; suite->round++)
+	interrupt_catch();
+	for (; suite->round < conf->rounds && ret == 0; suite->round++) {
 		ret = suite_run_round(suite);
+		suite->rounds.nb_rounds += ret == 0;
+	}
+	if (ret == -EINTR)
+		ret = rounds_keep(&suite->rounds);
 	if (ret == 0) {
 		rounds_select(&suite->rounds);
 		suite_print(suite);
 		ret = report_write_files(conf, suite_make_json(suite));
+		if (ret == 0 && suite->rounds.interrupted)
+			ret = -EINTR;
 	}
 	results_free(&suite->rounds);
 	free(suite);

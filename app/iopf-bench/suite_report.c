@@ -64,7 +64,10 @@ suite_print(const struct suite *suite)
 	struct spread s;
 	unsigned int i;
 
-	printf("\n%u of %u rounds count%s\n\n", suite->rounds.nb_counted, suite->conf->rounds,
+	if (suite->rounds.interrupted)
+		printf("\nINTERRUPTED: %u of %u rounds are complete.\n", suite->rounds.nb_rounds,
+				suite->conf->rounds);
+	printf("\n%u of %u rounds count%s\n\n", suite->rounds.nb_counted, suite->rounds.nb_rounds,
 			suite->rounds.noisy ? ". NOISY: other processes used the CPUs; all rounds "
 			"count" : "");
 	printf("%-38s %8s  %-18s  %-14s\n", "ratio", "median", "range", "target");
@@ -136,7 +139,7 @@ suite_make_json(const struct suite *suite)
 		report_add_spread(figures, suite->figures[i].name, &s);
 	}
 	rounds = cJSON_AddArrayToObject(root, "rounds");
-	for (i = 0; i < suite->conf->rounds; i++)
+	for (i = 0; i < suite->rounds.nb_rounds; i++)
 		add_round(rounds, suite, i);
 	return root;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "progress.h"
 #include "report_json.h"
 #include "test.h"
 
@@ -158,7 +159,26 @@ hgrm_refuses_what_is_no_histogram(void **state)
 	free(print(report_print_hgrm, "[[1000, 0]]", -EINVAL));
 }
 
+static void
+the_time_left_is_that_of_rounds_like_the_complete_ones(void **state)
+{
+	struct progress p = { .cells = 4, .rounds = 5, .start = 100 };
+
+	(void)state;
+	p.done = 3;
+	assert_true(progress_get_left(&p, 107) < 0);
+	/* Two rounds of 10 s, and the third has begun. */
+	p.done = 9;
+	p.rounds_end = 120;
+	assert_int_equal(27, (int)(progress_get_left(&p, 123) + 0.5));
+	/* A round that takes longer than those before. */
+	p.done = 19;
+	p.rounds_end = 140;
+	assert_int_equal(0, (int)progress_get_left(&p, 300));
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(the_time_left_is_that_of_rounds_like_the_complete_ones),
 	cmocka_unit_test(the_highest_value_of_a_bucket_is_in_it_and_the_next_is_not),
 	cmocka_unit_test(a_percentile_needs_ten_samples_beyond_it),
 	cmocka_unit_test(csv_has_a_column_for_each_plain_field),
