@@ -239,6 +239,17 @@ wrong "512" "$bench" --depths 512 --faults 256
 wrong "'none'" "$bench" --modes polled,none
 wrong "polled" "$bench" --modes polled,polled
 wrong "--modes" "$bench" --modes ""
+wrong "'none'" "$bench" --loop none
+wrong "open" "$bench" --loop open,open
+wrong "--loop" "$bench" --loop ""
+wrong "'none'" "$bench" --arrival none
+for value in 0 401 x 5% -5 ""; do
+	wrong "'$value'" "$bench" --loads "50,$value"
+done
+wrong "50" "$bench" --loads 50,50
+wrong "--loads" "$bench" --loop closed --loads 50
+wrong "--depths" "$bench" --loop open --depths 1
+wrong "--loop" "$bench" --suite cmdq --loop open
 wrong "'none'" "$bench" --suite none
 wrong "'none'" "$bench" --suite fault-path --parts storm,none
 wrong "--parts" "$bench" --suite fault-path --parts ""

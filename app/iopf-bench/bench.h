@@ -10,6 +10,8 @@
  *	main.c		options
  *	cases.c		rounds: a cell is one case, a mode at a depth, in one round
  *	loop.c		one cell: engines in a closed loop, their latencies
+ *	open.c		one cell of an open loop: a generator that offers faults at a rate
+ *	open_options.c	the options of the open loop
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
  *	baseline_*.c	the other modes, baselines for these two
  *	progress.c	the bar, Ctrl-C
@@ -33,11 +35,15 @@
 #define BENCH_MAX_DEPTH		512	/* STALL_MAX of the models; also page requests */
 #define BENCH_MAX_DEPTHS	16
 #define BENCH_MAX_ROUNDS	200
-#define BENCH_MAX_CASES		128
+#define BENCH_MAX_LOADS		16
+#define BENCH_MAX_LOAD		400	/* percent */
+#define BENCH_MAX_CASES		512
 #define BENCH_NB_GROUPS		6	/* of 1, 2, 4, ... pages */
 #define BENCH_GROUP_LOG2	3	/* at all depths */
 #define BENCH_MIN_WRITES	8	/* for each pending write */
 #define BENCH_BURST		32	/* the default of struct iopf_poller_conf */
+#define BENCH_MIN_FAULTS	256	/* of a cell */
+#define BENCH_HALF_LOAD		50	/* the load whose ratios have a target */
 
 /* A round is not counted if other processes used more than this share of one core. */
 #define BENCH_FOREIGN_LIMIT	0.20
@@ -80,11 +86,29 @@ bool hist_supports(const struct hist *h, unsigned int per_10000);
 /* Median round trip of a cache line between two cores in nanoseconds; negative on error. */
 double pingpong_measure_ns(int cpu_a, int cpu_b);
 
+enum case_kind {
+	CASE_CLOSED,	/* loop_run() */
+	CASE_DRAIN,	/* the servicer alone: drain_run() */
+	CASE_OPEN_MAX,	/* open_run(): all faults are due at once */
+	CASE_OPEN,	/* open_run(): faults at a rate */
+};
+
+/* The times between the faults of an open loop. */
+enum arrival {
+	ARRIVAL_POISSON,	/* exponentially distributed */
+	ARRIVAL_CONSTANT,
+};
+#define BENCH_NB_ARRIVALS	2
+
 struct bench_case {
+	enum case_kind kind;
+	unsigned int set;		/* the cases of a set alternate */
 	unsigned int mode;		/* of this run */
-	unsigned int depth;		/* pending writes; 0: servicer alone, drain_run() */
-	unsigned int group_log2;	/* pages of a write, requested in one group */
-	char name[32];
+	unsigned int depth;		/* closed: pending writes */
+	unsigned int group_log2;	/* closed: pages of a write, requested in one group */
+	enum arrival arrival;		/* open */
+	unsigned int load;		/* open: offered, in percent of the capacity */
+	char name[40];
 };
 
 struct suite_def;
@@ -95,7 +119,12 @@ struct bench_conf {
 	unsigned int depths[BENCH_MAX_DEPTHS];
 	unsigned int nb_depths;
 	unsigned int max_depth;
-	struct bench_case cases[BENCH_MAX_CASES]; /* cases of one depth are adjacent */
+	unsigned int loads[BENCH_MAX_LOADS];	/* of the open loop; in percent */
+	unsigned int nb_loads;
+	bool loop_given, arrival_given;		/* by an option: the next four fields */
+	bool closed, open;
+	bool arrivals[BENCH_NB_ARRIVALS];
+	struct bench_case cases[BENCH_MAX_CASES]; /* cases of a set are adjacent */
 	unsigned int nb_cases;
 	unsigned int rounds;
 	unsigned int faults;		/* pages of each mode's region, one fault each per cell */
@@ -174,6 +203,9 @@ struct cell {
 	struct hist service;	/* cycles from the queue's PROD store to the answer consumed */
 	struct hist whole;	/* cycles from the first access to its completion */
 	uint64_t cycles;	/* of the measured part */
+	/* Of an open loop, where service and whole begin when the fault was due. */
+	struct hist lag;	/* see open_run() */
+	double interval;	/* mean cycles from one fault to the next, as offered */
 };
 
 /*
@@ -186,8 +218,17 @@ void loop_destroy(struct loop *loop);
 void loop_reset(struct loop *loop, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell);
 bool loop_submit_writes(struct loop *loop, unsigned int n);
+/* Submit one write, of the next page, with a buffer that no pending write uses. */
+bool loop_submit_write(struct loop *loop, uint32_t slot);
+/* Call @p fn for each write of this cell that ends, on the thread that steps the model. */
+void loop_set_hook(struct loop *loop, void (*fn)(const struct smmuv3_model_done *done, void *ctx),
+		void *ctx);
+#define BENCH_WARM_SHARE	16
 /* The number of pages that wait for an answer. */
 unsigned int loop_count_waiting(const struct mode *mode);
+#define BENCH_STUCK_SECONDS	10
+/* Report that a cell made no progress for so long. Returns -ETIMEDOUT. */
+int loop_report_stuck(struct mode *mode, const struct bench_case *c);
 int loop_finish_cell(struct mode *mode, const struct bench_case *c);
 /* Run one cell in a closed loop. Returns 0, or -errno after reporting the error. */
 int loop_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
@@ -200,6 +241,36 @@ int loop_run(struct mode *mode, const struct bench_conf *conf, const struct benc
 #define DRAIN_DEPTH	256
 int drain_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell);
+
+/*
+ * Run one cell in an open loop: a generator thread on the model's CPU submits each write as soon as
+ * it is due, however long the others take, and steps the model meanwhile. @p rate is in faults per
+ * cycle; 0: CASE_OPEN_MAX. @p seed chooses the times of Poisson arrivals: the same in each mode.
+ *
+ * Times begin when a fault was due, so that a fault that waits because others are slow is not left
+ * out of the percentiles (coordinated omission). The device has BENCH_MAX_DEPTH writes under way at
+ * most, the stalls of the SMMU; a fault that is due meanwhile waits in the device. The generator's
+ * lag is the time until the SMMU first tried the access: from when it was due, or from when the
+ * device had room for it, if that was later. It has the work of the model in it.
+ *
+ * Returns 0, or -errno after reporting the error.
+ */
+int open_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
+		double rate, uint32_t seed, struct cell *cell);
+/* Fill in when each fault is due, in cycles from the first. */
+void open_make_schedule(uint64_t *due, unsigned int n, double interval, enum arrival arrival,
+		uint32_t seed);
+/* The generator was too slow for the rate if its median lag is more than this many intervals. */
+#define OPEN_LATE	10
+bool open_kept_up(const struct cell *cell);
+/* Parse options of the open loop. Each returns false after reporting an error. */
+bool open_parse_loop(char *text, struct bench_conf *conf);
+bool open_parse_arrival(char *text, struct bench_conf *conf);
+bool open_parse_loads(char *text, struct bench_conf *conf);
+/* Before the defaults: options that do not fit each other. */
+bool open_check_options(const struct bench_conf *conf);
+void open_set_defaults(struct bench_conf *conf);
+extern const char *const open_arrival_names[BENCH_NB_ARRIVALS];
 
 struct round {
 	double pingpong_ns;	/* the longer of the two before and after */
@@ -226,7 +297,7 @@ results_get_cell(const struct results *res, unsigned int round, unsigned int c)
 	return &res->cells[(size_t)round * res->conf->nb_cases + c];
 }
 
-/* Make the list of cases from the modes and depths. */
+/* Make the list of cases from the modes, depths and loads. */
 void cases_make(struct bench_conf *conf);
 /* Measure the machine around a round. */
 void round_begin(const struct bench_conf *conf, struct round *round);
@@ -238,6 +309,12 @@ void round_end(const struct bench_conf *conf, struct round *round);
 int rounds_keep(struct results *res);
 /* Apply the rule for counting rounds, which is fixed before the first round. */
 void rounds_select(struct results *res);
+/*
+ * The rate of a case with CASE_OPEN in a round, in faults per cycle: a share of the capacity that
+ * CASE_OPEN_MAX of the mode had in the same round. "polled" and "null" get the same rate, that of
+ * the one with less capacity.
+ */
+double cases_get_rate(const struct results *res, unsigned int round, unsigned int at);
 /* Run all cases. Returns 0, or -errno after reporting the error. */
 int cases_run(const struct bench_conf *conf, struct results *res);
 void results_free(struct results *res);
@@ -247,6 +324,7 @@ enum metric {
 	METRIC_P50,	/* of the service latency */
 	METRIC_P50_PAGE, /* p50 divided by the pages of a group */
 	METRIC_P99,
+	METRIC_P999,
 	METRIC_RATE,	/* pages per microsecond; for the servicer alone its rate */
 };
 
@@ -257,6 +335,7 @@ struct spread {
 
 struct ratio {
 	char name[64];
+	double at_most;		/* the target; 0: none */
 	struct spread all;	/* over the counted rounds */
 	struct spread fast;	/* over the counted rounds with close cores */
 };
@@ -264,7 +343,7 @@ struct ratio {
 /* Sorts the values. */
 struct spread spread_make(double *values, unsigned int n);
 
-#define BENCH_MAX_RATIOS	16
+#define BENCH_MAX_RATIOS	32
 /* Make the ratios that the modes and depths of this run allow. Returns their number. */
 unsigned int ratios_make(const struct results *res, struct ratio *ratios);
 double results_get_metric(const struct results *res, unsigned int round, unsigned int c,
@@ -280,5 +359,7 @@ results_get_mode(const struct results *res, unsigned int mode)
 }
 
 void report_print(const struct results *res);
+/* The table of the open loop. */
+void report_print_open(const struct results *res);
 
 #endif /* BENCH_H */

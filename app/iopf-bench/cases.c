@@ -2,9 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Rounds. Each round measures every case once. Cases of one depth alternate, each round starting
- * with another one, so that a change of the machine's speed affects all of them. Only the threads
- * of the mode under test run.
+ * Rounds. Each round measures every case once. The cases of a set (those of one depth, or of one
+ * load) alternate, each round starting with another one, so that a change of the machine's speed
+ * affects all of them. Only the threads of the mode under test run.
  */
 
 #include <errno.h>
@@ -33,21 +33,30 @@ bench_create_model(const char *name, uint32_t features)
 			.tlb_log2 = 6 });
 }
 
-static void
-case_add(struct bench_conf *conf, unsigned int mode, unsigned int depth, unsigned int group_log2)
+static struct bench_case *
+case_add(struct bench_conf *conf, enum case_kind kind, unsigned int set, unsigned int mode)
 {
 	struct bench_case *c = &conf->cases[conf->nb_cases++];
+
+	memset(c, 0, sizeof(*c));
+	c->kind = kind;
+	c->set = set;
+	c->mode = mode;
+	return c;
+}
+
+static void
+case_add_closed(struct bench_conf *conf, unsigned int mode, unsigned int d, unsigned int group_log2)
+{
+	struct bench_case *c = case_add(conf, CASE_CLOSED, d, mode);
 	const char *name = bench_modes[conf->modes[mode]]->name;
 
-	c->mode = mode;
-	c->depth = depth;
+	c->depth = conf->depths[d];
 	c->group_log2 = group_log2;
-	if (depth == 0)
-		snprintf(c->name, sizeof(c->name), "%s_drain", name);
-	else if (group_log2 == 0)
-		snprintf(c->name, sizeof(c->name), "%s_d%u", name, depth);
+	if (group_log2 == 0)
+		snprintf(c->name, sizeof(c->name), "%s_d%u", name, c->depth);
 	else
-		snprintf(c->name, sizeof(c->name), "%s_g%u_d%u", name, 1u << group_log2, depth);
+		snprintf(c->name, sizeof(c->name), "%s_g%u_d%u", name, 1u << group_log2, c->depth);
 }
 
 /* Groups of all sizes at the first depth, of 8 pages at the others, if credits and pages allow. */
@@ -60,8 +69,8 @@ case_fits(const struct bench_conf *conf, unsigned int d, unsigned int group_log2
 			(d == 0 || group_log2 == BENCH_GROUP_LOG2);
 }
 
-void
-cases_make(struct bench_conf *conf)
+static void
+cases_make_closed(struct bench_conf *conf)
 {
 	const struct mode_ops *ops;
 	unsigned int d, m, g;
@@ -69,15 +78,80 @@ cases_make(struct bench_conf *conf)
 	for (d = 0; d < conf->nb_depths; d++) {
 		for (m = 0; m < conf->nb_modes; m++) {
 			ops = bench_modes[conf->modes[m]];
-			case_add(conf, m, conf->depths[d], 0);
+			case_add_closed(conf, m, d, 0);
 			for (g = 1; ops->requests && g < BENCH_NB_GROUPS; g++)
 				if (case_fits(conf, d, g))
-					case_add(conf, m, conf->depths[d], g);
+					case_add_closed(conf, m, d, g);
 		}
 	}
+	for (m = 0; m < conf->nb_modes; m++) {
+		ops = bench_modes[conf->modes[m]];
+		if (ops->drain != NULL)
+			snprintf(case_add(conf, CASE_DRAIN, conf->nb_depths, m)->name,
+					sizeof(conf->cases[0].name), "%s_drain", ops->name);
+	}
+}
+
+/* The capacities come first: the rates depend on them. */
+static void
+cases_make_open(struct bench_conf *conf)
+{
+	unsigned int set = conf->nb_depths + 1, m, a, i;
+	const struct mode_ops *ops;
+	struct bench_case *c;
+
 	for (m = 0; m < conf->nb_modes; m++)
-		if (bench_modes[conf->modes[m]]->drain != NULL)
-			case_add(conf, m, 0, 0);
+		snprintf(case_add(conf, CASE_OPEN_MAX, set, m)->name, sizeof(c->name),
+				"%s_open_max", bench_modes[conf->modes[m]]->name);
+	for (a = 0; a < BENCH_NB_ARRIVALS; a++) {
+		for (i = 0; i < conf->nb_loads && conf->arrivals[a]; i++) {
+			set++;
+			for (m = 0; m < conf->nb_modes; m++) {
+				ops = bench_modes[conf->modes[m]];
+				c = case_add(conf, CASE_OPEN, set, m);
+				c->arrival = a;
+				c->load = conf->loads[i];
+				snprintf(c->name, sizeof(c->name), "%s_open_%s_l%u", ops->name,
+						open_arrival_names[a], c->load);
+			}
+		}
+	}
+}
+
+void
+cases_make(struct bench_conf *conf)
+{
+	if (conf->closed)
+		cases_make_closed(conf);
+	if (conf->open)
+		cases_make_open(conf);
+}
+
+static bool
+shares_rate(const struct results *res, unsigned int mode)
+{
+	const struct mode_ops *ops = bench_modes[res->conf->modes[mode]];
+
+	return ops == &mode_polled || ops == &mode_null;
+}
+
+double
+cases_get_rate(const struct results *res, unsigned int round, unsigned int at)
+{
+	const struct bench_case *c = res->conf->cases;
+	unsigned int mode = c[at].mode, i;
+	double capacity = 0, this;
+
+	for (i = 0; i < res->conf->nb_cases; i++) {
+		if (c[i].kind != CASE_OPEN_MAX || (c[i].mode != mode &&
+				!(shares_rate(res, mode) && shares_rate(res, c[i].mode))))
+			continue;
+		/* Millions in a second. */
+		this = results_get_metric(res, round, i, METRIC_RATE) * 1e-3 / res->cycles_per_ns;
+		if (capacity <= 0 || this < capacity)
+			capacity = this;
+	}
+	return capacity * c[at].load / 100;
 }
 
 static double
@@ -117,26 +191,41 @@ read_busy_own(void)
 			(double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) * 1e-6;
 }
 
-/* Run the n cases of one depth in rotated order, which begins with case r modulo n. */
 static int
-cases_run_depth(struct results *res, struct mode *modes, unsigned int r, unsigned int first,
-		unsigned int n, struct progress *progress)
+case_run(struct results *res, struct mode *modes, unsigned int r, unsigned int at)
 {
 	const struct bench_conf *conf = res->conf;
-	const struct bench_case *c;
-	struct cell *cell;
+	const struct bench_case *c = &conf->cases[at];
+	struct cell *cell = results_get_cell(res, r, at);
+	struct mode *mode = &modes[c->mode];
+
+	switch (c->kind) {
+	case CASE_CLOSED:
+		return loop_run(mode, conf, c, cell);
+	case CASE_DRAIN:
+		return drain_run(mode, conf, c, cell);
+	case CASE_OPEN_MAX:
+		return open_run(mode, conf, c, 0, 0, cell);
+	case CASE_OPEN:
+		return open_run(mode, conf, c, cases_get_rate(res, r, at), r + 1, cell);
+	}
+	return -EINVAL;
+}
+
+/* Run the n cases of one set in rotated order, which begins with case r modulo n. */
+static int
+cases_run_set(struct results *res, struct mode *modes, unsigned int r, unsigned int first,
+		unsigned int n, struct progress *progress)
+{
 	unsigned int i, at;
 	int ret;
 
 	for (i = 0; i < n; i++) {
 		at = first + (r + i) % n;
-		c = &conf->cases[at];
-		cell = results_get_cell(res, r, at);
-		progress_show(progress, c->name, get_seconds());
+		progress_show(progress, res->conf->cases[at].name, get_seconds());
 		if (interrupt_is_asked())
 			return -EINTR;
-		ret = c->depth == 0 ? drain_run(&modes[c->mode], conf, c, cell) :
-				loop_run(&modes[c->mode], conf, c, cell);
+		ret = case_run(res, modes, r, at);
 		if (ret < 0)
 			return ret;
 	}
@@ -181,9 +270,9 @@ round_run_cases(struct results *res, struct mode *modes, unsigned int r, struct 
 	round_begin(conf, &res->rounds[r]);
 	for (i = 0; i < conf->nb_cases; i += n) {
 		for (n = 1; i + n < conf->nb_cases; n++)
-			if (conf->cases[i + n].depth != conf->cases[i].depth)
+			if (conf->cases[i + n].set != conf->cases[i].set)
 				break;
-		ret = cases_run_depth(res, modes, r, i, n, progress);
+		ret = cases_run_set(res, modes, r, i, n, progress);
 		if (ret < 0)
 			return ret;
 	}

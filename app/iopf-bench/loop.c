@@ -20,8 +20,6 @@
 
 #include "bench.h"
 
-#define WARM_SHARE	16
-#define STUCK_SECONDS	10
 /* The contents of a write: words with its page and cell, repeated. */
 #define WORDS		(BENCH_OP_SIZE / sizeof(uint64_t))
 /* Distance of the words that are checked in each page of a group; other words are not. */
@@ -30,6 +28,9 @@
 struct loop {
 	struct mode *mode;
 	struct smmuv3_model_dma *engines[BENCH_NB_GROUPS];	/* one for writes without groups */
+	struct smmuv3_model_dma *open_engine;	/* NULL without an open loop */
+	void (*hook)(const struct smmuv3_model_done *done, void *ctx);	/* or NULL */
+	void *hook_ctx;
 	struct cell *cell;
 	uint64_t stamp;		/* identifies the cell, in the upper half of each word */
 	uint32_t group;		/* pages of a write */
@@ -60,7 +61,7 @@ loop_get_offset(const struct loop *loop, uint32_t page)
 			page / loop->group % (BENCH_PAGE_SIZE / BENCH_OP_SIZE) * BENCH_OP_SIZE;
 }
 
-static bool
+bool
 loop_submit_write(struct loop *loop, uint32_t slot)
 {
 	size_t gap = (loop->group - 1) * PAGE_WORDS;
@@ -100,6 +101,8 @@ loop_on_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done,
 			done->nb_groups != loop->mode->ops->requests)
 		loop->bad_faults++;
 
+	if (loop->hook != NULL)
+		loop->hook(done, loop->hook_ctx);
 	if (!loop->refill) {
 		atomic_store_explicit(&loop->done, n, memory_order_relaxed);
 		return;
@@ -138,9 +141,15 @@ loop_create(struct mode *mode, const struct bench_conf *conf)
 	if (mode->ops->requests)
 		depth = BENCH_MAX_DEPTH;
 	/* Groups need no more room: at most the same number of pages is pending. */
-	loop->buf = calloc(depth, mode->ops->requests ? BENCH_PAGE_SIZE : BENCH_OP_SIZE);
+	loop->buf = calloc(BENCH_MAX_DEPTH, mode->ops->requests ? BENCH_PAGE_SIZE : BENCH_OP_SIZE);
 	if (loop->buf == NULL)
 		goto fail;
+	if (conf->open) {
+		engine.depth = BENCH_MAX_DEPTH;
+		loop->open_engine = smmuv3_model_dma_create(mode->model, &engine);
+		if (loop->open_engine == NULL)
+			goto fail;
+	}
 	for (g = 0; g < (mode->ops->requests ? BENCH_NB_GROUPS : 1); g++) {
 		engine.depth = depth >> g;
 		engine.group_pages = 1u << g;
@@ -163,12 +172,13 @@ loop_destroy(struct loop *loop)
 		return;
 	for (g = 0; g < BENCH_NB_GROUPS; g++)
 		smmuv3_model_dma_destroy(loop->engines[g]);
+	smmuv3_model_dma_destroy(loop->open_engine);
 	sem_destroy(&loop->end);
 	free(loop->buf);
 	free(loop);
 }
 
-/* Wait for the end, or for STUCK_SECONDS without any progress. */
+/* Wait for the end, or for BENCH_STUCK_SECONDS without any progress. */
 static int
 loop_wait_end(struct loop *loop)
 {
@@ -186,7 +196,7 @@ loop_wait_end(struct loop *loop)
 		now = atomic_load_explicit(&loop->done, memory_order_relaxed);
 		idle = now == seen ? idle + 1 : 0;
 		seen = now;
-		if (idle == STUCK_SECONDS)
+		if (idle == BENCH_STUCK_SECONDS)
 			return -ETIMEDOUT;
 	}
 }
@@ -219,13 +229,15 @@ loop_reset(struct loop *loop, const struct bench_conf *conf, const struct bench_
 	hist_reset(&cell->service);
 	hist_reset(&cell->whole);
 	cell->cycles = 0;
-	loop->mode->dma = loop->engines[c->group_log2];
+	loop->mode->dma = c->kind == CASE_OPEN || c->kind == CASE_OPEN_MAX ? loop->open_engine :
+			loop->engines[c->group_log2];
+	loop->hook = NULL;
 	loop->cell = cell;
-	loop->refill = c->depth != 0;
+	loop->refill = c->kind == CASE_CLOSED;
 	loop->stamp = (uint64_t)++loop->stamps << 32;
 	loop->group = 1u << c->group_log2;
 	loop->pages = conf->faults / loop->group * loop->group;
-	loop->warm = conf->faults / loop->group / WARM_SHARE;
+	loop->warm = conf->faults / loop->group / BENCH_WARM_SHARE;
 	loop->next = 0;
 	loop->submitted = 0;
 	atomic_store(&loop->done, 0);
@@ -233,6 +245,14 @@ loop_reset(struct loop *loop, const struct bench_conf *conf, const struct bench_
 	loop->bad_faults = 0;
 	loop->bad_submit = 0;
 	loop->budget = rte_get_tsc_hz() / 1000 * conf->budget_ms;
+}
+
+void
+loop_set_hook(struct loop *loop, void (*fn)(const struct smmuv3_model_done *done, void *ctx),
+		void *ctx)
+{
+	loop->hook = fn;
+	loop->hook_ctx = ctx;
 }
 
 unsigned int
@@ -271,12 +291,12 @@ loop_finish_cell(struct mode *mode, const struct bench_case *c)
 	return mode->ops->unmap(mode);
 }
 
-static int
+int
 loop_report_stuck(struct mode *mode, const struct bench_case *c)
 {
 	bench_error("%s: no progress for %d s (%u of %u writes ended, %u faults wait for an "
 			"answer, %u driver errors); this is a defect, please report it",
-			c->name, STUCK_SECONDS, atomic_load(&mode->loop->done),
+			c->name, BENCH_STUCK_SECONDS, atomic_load(&mode->loop->done),
 			mode->loop->submitted, loop_count_waiting(mode),
 			smmuv3_model_driver_errors(mode->model));
 	return -ETIMEDOUT;

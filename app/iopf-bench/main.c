@@ -18,7 +18,6 @@
 
 #define EXIT_USAGE	2
 #define EXIT_INTERRUPTED	3
-#define MIN_FAULTS	256
 #define MAX_FAULTS	262144
 
 static const char usage[] =
@@ -34,6 +33,11 @@ static const char usage[] =
 "  --depths LIST       pending writes, each from 1 to 512 [1,2,4,...,256]\n"
 "  --rounds N          1 to 200 [15]\n"
 "  --faults N          pages per round and case; 256 to 262144 [32768]\n"
+"  --loop LIST         closed (a number of pending writes), open (faults at a rate)\n"
+"                      [closed,open]\n"
+"  --loads LIST        rates of the open loop in percent of what was reached at most,\n"
+"                      each from 1 to 400 [10,...,120]\n"
+"  --arrival LIST      times of these faults: poisson, constant [poisson]\n"
 "  --json FILE         also write the results to FILE\n"
 "  --csv FILE          also write a line of CSV for each case to FILE\n"
 "  --hgrm DIR          also write the histograms to DIR, as HdrHistogram's percentiles\n"
@@ -203,8 +207,11 @@ parse_parts(char *text, struct bench_conf *conf)
 static bool
 check_suite(const struct bench_conf *conf)
 {
-	if (conf->suite != NULL && (conf->nb_modes != 0 || conf->nb_depths != 0 || conf->faults != 0)) {
-		bench_error("--modes, --depths and --faults are not for --suite: leave them out");
+	if (conf->suite != NULL && (conf->nb_modes != 0 || conf->nb_depths != 0 ||
+			conf->faults != 0 || conf->nb_loads != 0 || conf->loop_given ||
+			conf->arrival_given)) {
+		bench_error("--modes, --depths, --faults, --loop, --loads and --arrival are not "
+				"for --suite: leave them out");
 		return false;
 	}
 	if (conf->suite != NULL && conf->hgrm != NULL) {
@@ -235,6 +242,7 @@ conf_set_defaults(struct bench_conf *conf)
 		conf->rounds = conf->quick ? 9 : 15;
 	if (conf->faults == 0)
 		conf->faults = conf->quick ? 16384 : 32768;
+	open_set_defaults(conf);
 	conf->budget_ms = conf->quick ? 250 : 400;
 	conf->max_depth = 0;
 	for (i = 0; i < conf->nb_depths; i++)
@@ -286,7 +294,7 @@ static int
 parse_options(int argc, char **argv, struct bench_conf *conf)
 {
 	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, CSV, HGRM, HTML, COMPARE,
-		SUITE, PARTS, CPU_MODEL, CPU_SERVICER, HELP };
+		SUITE, PARTS, CPU_MODEL, CPU_SERVICER, LOOP, LOADS, ARRIVAL, HELP };
 	static const struct option options[] = {
 		{ "quick", no_argument, NULL, QUICK },
 		{ "modes", required_argument, NULL, MODES },
@@ -302,6 +310,9 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		{ "parts", required_argument, NULL, PARTS },
 		{ "cpu-model", required_argument, NULL, CPU_MODEL },
 		{ "cpu-servicer", required_argument, NULL, CPU_SERVICER },
+		{ "loop", required_argument, NULL, LOOP },
+		{ "loads", required_argument, NULL, LOADS },
+		{ "arrival", required_argument, NULL, ARRIVAL },
 		{ "help", no_argument, NULL, HELP },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -327,7 +338,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 			ok = parse_number("--rounds", optarg, 1, BENCH_MAX_ROUNDS, &conf->rounds);
 			break;
 		case FAULTS:
-			ok = parse_number("--faults", optarg, MIN_FAULTS, MAX_FAULTS,
+			ok = parse_number("--faults", optarg, BENCH_MIN_FAULTS, MAX_FAULTS,
 					&conf->faults);
 			break;
 		case JSON:
@@ -358,6 +369,15 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		case CPU_SERVICER:
 			ok = parse_number("--cpu-servicer", optarg, 0, CPU_SETSIZE - 1, &cpu);
 			conf->cpu_servicer = cpu;
+			break;
+		case LOOP:
+			ok = open_parse_loop(optarg, conf);
+			break;
+		case LOADS:
+			ok = open_parse_loads(optarg, conf);
+			break;
+		case ARRIVAL:
+			ok = open_parse_arrival(optarg, conf);
 			break;
 		case HELP:
 			return 1;
@@ -390,10 +410,10 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 static bool
 conf_fill_in(struct bench_conf *conf)
 {
-	if (!check_suite(conf))
+	if (!check_suite(conf) || !open_check_options(conf))
 		return false;
 	conf_set_defaults(conf);
-	if (conf->faults < BENCH_MIN_WRITES * conf->max_depth) {
+	if (conf->closed && conf->faults < BENCH_MIN_WRITES * conf->max_depth) {
 		bench_error("--faults: %u are too few for depth %u; give at least %u", conf->faults,
 				conf->max_depth, BENCH_MIN_WRITES * conf->max_depth);
 		return false;

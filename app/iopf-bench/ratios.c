@@ -26,8 +26,10 @@ results_get_metric(const struct results *res, unsigned int round, unsigned int a
 		return results_get_metric(res, round, at, METRIC_P50) / (1u << c->group_log2);
 	case METRIC_P99:
 		return hist_get_percentile(&cell->service, 0.99) / res->cycles_per_ns;
+	case METRIC_P999:
+		return hist_get_percentile(&cell->service, 0.999) / res->cycles_per_ns;
 	case METRIC_RATE:
-		if (c->depth == 0)
+		if (c->kind == CASE_DRAIN)
 			return DRAIN_DEPTH * 1e3 / results_get_metric(res, round, at, METRIC_P50);
 		return (double)(cell->service.samples << c->group_log2) * res->cycles_per_ns *
 				1e3 / (double)cell->cycles;
@@ -76,11 +78,14 @@ results_sum_cells(const struct results *res, unsigned int at, struct cell *sum)
 
 	hist_reset(&sum->service);
 	hist_reset(&sum->whole);
+	hist_reset(&sum->lag);
 	for (i = 0; i < res->conf->rounds; i++) {
 		if (!res->rounds[i].counted)
 			continue;
 		hist_merge(&sum->service, &results_get_cell(res, i, at)->service);
 		hist_merge(&sum->whole, &results_get_cell(res, i, at)->whole);
+		if (res->conf->cases[at].kind == CASE_OPEN)
+			hist_merge(&sum->lag, &results_get_cell(res, i, at)->lag);
 	}
 }
 
@@ -105,49 +110,75 @@ ratio_get_spread(const struct results *res, unsigned int num, unsigned int den, 
 }
 
 static int
-find_case(const struct results *res, const char *mode, unsigned int depth,
-		unsigned int group_log2)
+find_case(const struct results *res, const char *mode, const struct bench_case *like)
 {
 	const struct bench_case *c = res->conf->cases;
 	unsigned int i;
 
 	for (i = 0; i < res->conf->nb_cases; i++, c++)
-		if (c->depth == depth && c->group_log2 == group_log2 &&
+		if (c->kind == like->kind && c->depth == like->depth &&
+				c->group_log2 == like->group_log2 && c->load == like->load &&
+				c->arrival == like->arrival &&
 				strcmp(results_get_mode(res, c->mode), mode) == 0)
 			return i;
 	return -1;
 }
 
-unsigned int
-ratios_make(const struct results *res, struct ratio *ratios)
+/* A ratio of the mode num over the mode den; name may have a %s. */
+struct want {
+	enum metric metric;
+	const char *name;
+	const char *num, *den;
+	unsigned int group_log2;	/* of num */
+	enum { LOW, HIGH, DRAIN } at;	/* smallest depth, largest, servicer alone */
+	double at_most;
+};
+
+/* Add a ratio of two cases like @p like, if there are such. Returns the number of ratios. */
+static unsigned int
+ratio_add(const struct results *res, struct ratio *ratios, unsigned int n, const struct want *want,
+		const struct bench_case *like, const char *part)
 {
-	static const struct {
-		enum metric metric;
-		const char *name;	/* the depth is part of it if a ratio exists at several
-					 * depths */
-		const char *num, *den;
-		unsigned int group_log2;	/* of num */
-		enum { LOW, HIGH, DRAIN } at;	/* smallest depth, largest, servicer alone */
-	} want[] = {
-		{ METRIC_P50, "p50%s_eventfd_over_polled", "eventfd", "polled", 0, LOW },
-		{ METRIC_P99, "p99%s_eventfd_over_polled", "eventfd", "polled", 0, LOW },
-		{ METRIC_P50, "p50%s_polled_over_null", "polled", "null", 0, LOW },
-		{ METRIC_P50, "p50%s_local_over_polled", "local", "polled", 0, LOW },
-		{ METRIC_P50, "p50%s_pri_over_stall", "pri", "polled", 0, LOW },
-		{ METRIC_P50_PAGE, "p50_page%s_pri_g8_over_stall", "pri", "polled", 3, LOW },
-		{ METRIC_RATE, "throughput%s_polled_over_eventfd", "polled", "eventfd", 0, LOW },
-		{ METRIC_RATE, "throughput%s_polled_over_eventfd", "polled", "eventfd", 0, HIGH },
-		{ METRIC_RATE, "throughput%s_polled_over_local", "polled", "local", 0, HIGH },
-		{ METRIC_RATE, "throughput%s_polled_over_null", "polled", "null", 0, HIGH },
-		{ METRIC_RATE, "throughput%s_pri_over_stall", "pri", "polled", 0, HIGH },
-		{ METRIC_RATE, "capacity%s_polled_over_local", "polled", "local", 0, DRAIN },
-		{ METRIC_RATE, "capacity%s_polled_over_null", "polled", "null", 0, DRAIN },
-		{ METRIC_RATE, "capacity%s_pri_over_stall", "pri", "polled", 0, DRAIN },
+	struct bench_case top = *like;
+	int num, den;
+
+	top.group_log2 = want->group_log2;
+	num = find_case(res, want->num, &top);
+	den = find_case(res, want->den, like);
+	if (num < 0 || den < 0 || n == BENCH_MAX_RATIOS)
+		return n;
+	snprintf(ratios[n].name, sizeof(ratios[n].name), want->name, part);
+	ratios[n].at_most = want->at_most;
+	ratios[n].all = ratio_get_spread(res, num, den, want->metric, false);
+	ratios[n].fast = ratio_get_spread(res, num, den, want->metric, true);
+	return n + 1;
+}
+
+static unsigned int
+ratios_make_closed(const struct results *res, struct ratio *ratios)
+{
+	/* The depth is part of the name if a ratio exists at several depths. */
+	static const struct want want[] = {
+		{ METRIC_P50, "p50%s_eventfd_over_polled", "eventfd", "polled", 0, LOW, 0 },
+		{ METRIC_P99, "p99%s_eventfd_over_polled", "eventfd", "polled", 0, LOW, 0 },
+		{ METRIC_P50, "p50%s_polled_over_null", "polled", "null", 0, LOW, 0 },
+		{ METRIC_P50, "p50%s_local_over_polled", "local", "polled", 0, LOW, 0 },
+		{ METRIC_P50, "p50%s_pri_over_stall", "pri", "polled", 0, LOW, 0 },
+		{ METRIC_P50_PAGE, "p50_page%s_pri_g8_over_stall", "pri", "polled", 3, LOW, 0 },
+		{ METRIC_RATE, "throughput%s_polled_over_eventfd", "polled", "eventfd", 0, LOW, 0 },
+		{ METRIC_RATE, "throughput%s_polled_over_eventfd", "polled", "eventfd", 0, HIGH,
+			0 },
+		{ METRIC_RATE, "throughput%s_polled_over_local", "polled", "local", 0, HIGH, 0 },
+		{ METRIC_RATE, "throughput%s_polled_over_null", "polled", "null", 0, HIGH, 0 },
+		{ METRIC_RATE, "throughput%s_pri_over_stall", "pri", "polled", 0, HIGH, 0 },
+		{ METRIC_RATE, "capacity%s_polled_over_local", "polled", "local", 0, DRAIN, 0 },
+		{ METRIC_RATE, "capacity%s_polled_over_null", "polled", "null", 0, DRAIN, 0 },
+		{ METRIC_RATE, "capacity%s_pri_over_stall", "pri", "polled", 0, DRAIN, 0 },
 	};
 	const struct bench_conf *conf = res->conf;
-	unsigned int i, low = conf->depths[0], high = conf->depths[0], d, n = 0;
+	unsigned int i, low = conf->depths[0], high = conf->depths[0], n = 0;
+	struct bench_case like;
 	char depth[16];
-	int num, den;
 
 	for (i = 1; i < conf->nb_depths; i++) {
 		if (conf->depths[i] < low)
@@ -156,18 +187,39 @@ ratios_make(const struct results *res, struct ratio *ratios)
 			high = conf->depths[i];
 	}
 	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
-		d = want[i].at == DRAIN ? 0 : want[i].at == HIGH ? high : low;
-		num = find_case(res, want[i].num, d, want[i].group_log2);
-		den = find_case(res, want[i].den, d, 0);
-		if (num < 0 || den < 0 || (want[i].at == HIGH && high == low))
+		if (want[i].at == HIGH && high == low)
 			continue;
-		snprintf(depth, sizeof(depth), "_d%u", d);
-		if (d == 0 || (d == 1 && want[i].metric != METRIC_RATE))
+		like = (struct bench_case){ .kind = want[i].at == DRAIN ? CASE_DRAIN : CASE_CLOSED,
+			.depth = want[i].at == DRAIN ? 0 : want[i].at == HIGH ? high : low };
+		snprintf(depth, sizeof(depth), "_d%u", like.depth);
+		if (like.depth == 0 || (like.depth == 1 && want[i].metric != METRIC_RATE))
 			depth[0] = '\0';
-		snprintf(ratios[n].name, sizeof(ratios[n].name), want[i].name, depth);
-		ratios[n].all = ratio_get_spread(res, num, den, want[i].metric, false);
-		ratios[n].fast = ratio_get_spread(res, num, den, want[i].metric, true);
-		n++;
+		n = ratio_add(res, ratios, n, &want[i], &like, depth);
 	}
 	return n;
+}
+
+/* At half load. The targets are those of Poisson arrivals; others are named. */
+static unsigned int
+ratios_make_open(const struct results *res, struct ratio *ratios, unsigned int n)
+{
+	static const struct want want[] = {
+		{ METRIC_P50, "p50_open%s_polled_over_null", "polled", "null", 0, LOW, 0 },
+		{ METRIC_P99, "p99_open%s_polled_over_null", "polled", "null", 0, LOW, 2 },
+		{ METRIC_P999, "p999_open%s_polled_over_null", "polled", "null", 0, LOW, 2 },
+	};
+	struct bench_case like = { .kind = CASE_OPEN, .load = BENCH_HALF_LOAD };
+	unsigned int i;
+
+	for (like.arrival = 0; like.arrival < BENCH_NB_ARRIVALS; like.arrival++)
+		for (i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+			n = ratio_add(res, ratios, n, &want[i], &like,
+					like.arrival == ARRIVAL_POISSON ? "" : "_constant");
+	return n;
+}
+
+unsigned int
+ratios_make(const struct results *res, struct ratio *ratios)
+{
+	return ratios_make_open(res, ratios, ratios_make_closed(res, ratios));
 }

@@ -27,7 +27,7 @@ print_cells(const struct results *res)
 	printf("%-5s  %-8s %5s | %28s %8s %8s %8s | %8s %8s | %24s | %8s\n", "depth", "mode",
 			"pages", "service p50 ns [rounds]", "by page", "p99", "p99.9", "e2e p50",
 			"p99", "Mpages/s [rounds]", "samples");
-	for (i = 0; i < res->conf->nb_cases && c->depth != 0; i++, c++) {
+	for (i = 0; i < res->conf->nb_cases && c->kind == CASE_CLOSED; i++, c++) {
 		results_sum_cells(res, i, &sum);
 		p50 = results_get_spread(res, i, METRIC_P50);
 		rate = results_get_spread(res, i, METRIC_RATE);
@@ -57,7 +57,7 @@ print_drain(const struct results *res)
 	printf("\nservicer alone: %u faults wait, the model stands still   Mpages/s [rounds]\n",
 			DRAIN_DEPTH);
 	for (i = 0; i < res->conf->nb_cases; i++, c++) {
-		if (c->depth != 0)
+		if (c->kind != CASE_DRAIN)
 			continue;
 		s = results_get_spread(res, i, METRIC_RATE);
 		printf("       %-8s   %6.0f ns per fault %26.3f [%6.3f-%7.3f]\n",
@@ -90,6 +90,9 @@ print_ratios(const struct results *res)
 		print_spread(&ratios[i].all);
 		printf("  ");
 		print_spread(&ratios[i].fast);
+		if (ratios[i].at_most > 0)
+			printf("  target: at most %.0f%s", ratios[i].at_most,
+					ratios[i].all.median > ratios[i].at_most ? ", MISSED" : "");
 		printf("\n");
 	}
 }
@@ -132,14 +135,18 @@ report_print(const struct results *res)
 	const struct bench_conf *conf = res->conf;
 	unsigned int m;
 
-	printf("Closed loop of %d-byte writes, each to pages of its own that are not mapped.\n"
+	printf("Writes of %d bytes, each to pages of its own that are not mapped.\n"
 			"Model and engines on CPU %d, servicer on CPU %d.\n\n", BENCH_OP_SIZE,
 			conf->cpu_model, conf->cpu_servicer);
 	for (m = 0; m < conf->nb_modes; m++)
 		printf("  %-8s %s\n", results_get_mode(res, m), bench_modes[conf->modes[m]]->what);
 	printf("\n");
-	print_cells(res);
-	print_drain(res);
+	if (conf->closed) {
+		print_cells(res);
+		print_drain(res);
+	}
+	if (conf->open)
+		report_print_open(res);
 	print_ratios(res);
 	print_rounds(res);
 	printf("Every fault was answered exactly once, and all bytes are right.\n");

@@ -79,7 +79,12 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 	results_sum_cells(res, at, &sum);
 	cJSON_AddStringToObject(o, "name", c->name);
 	cJSON_AddStringToObject(o, "mode", results_get_mode(res, c->mode));
-	if (c->depth == 0) {
+	cJSON_AddItemToArray(cases, o);
+	if (c->kind == CASE_OPEN || c->kind == CASE_OPEN_MAX) {
+		report_add_open_case(o, res, at, &sum);
+		return;
+	}
+	if (c->kind == CASE_DRAIN) {
 		report_add_number(o, "waiting", DRAIN_DEPTH);
 		report_add_number(o, "ns_per_fault", 1e3 / rate.median);
 	} else {
@@ -94,11 +99,10 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 	}
 	report_add_number(o, "mfaults_per_s", rate.median);
 	report_add_spread(o, "mfaults_per_s_by_round", &rate);
-	if (c->depth != 0) {
+	if (c->kind == CASE_CLOSED) {
 		report_add_histogram(o, "", &sum.service, res->cycles_per_ns);
 		report_add_histogram(o, "end_to_end_", &sum.whole, res->cycles_per_ns);
 	}
-	cJSON_AddItemToArray(cases, o);
 }
 
 cJSON *
@@ -150,12 +154,16 @@ add_round(cJSON *rounds, const struct results *res, unsigned int i)
 		double rate = results_get_metric(res, i, at, METRIC_RATE);
 
 		c = cJSON_AddObjectToObject(cells, bc->name);
-		if (bc->depth == 0) {
+		if (bc->kind == CASE_DRAIN) {
 			report_add_number(c, "ns_per_fault", 1e3 / rate);
 			continue;
 		}
-		report_add_percentiles(c, "", &results_get_cell(res, i, at)->service,
-				res->cycles_per_ns);
+		if (bc->kind != CASE_OPEN_MAX)
+			report_add_percentiles(c, "", &results_get_cell(res, i, at)->service,
+					res->cycles_per_ns);
+		if (bc->kind == CASE_OPEN)
+			report_add_percentiles(c, "generator_lag_",
+					&results_get_cell(res, i, at)->lag, res->cycles_per_ns);
 		report_add_number(c, "mfaults_per_s", rate);
 		report_add_number(c, "samples",
 				(double)results_get_cell(res, i, at)->service.samples);
@@ -183,6 +191,10 @@ report_make_json(const struct results *res)
 		o = cJSON_AddObjectToObject(detail, ratios[i].name);
 		report_add_spread(o, "all", &ratios[i].all);
 		report_add_spread(o, "close_cores", &ratios[i].fast);
+		if (ratios[i].at_most <= 0)
+			continue;
+		report_add_number(o, "at_most", ratios[i].at_most);
+		cJSON_AddBoolToObject(o, "met", ratios[i].all.median <= ratios[i].at_most);
 	}
 	list = cJSON_AddArrayToObject(root, "rounds");
 	for (i = 0; i < res->nb_rounds; i++)

@@ -8,6 +8,7 @@
  * The files that a run leaves. All are made from one tree of JSON, so that they agree:
  *
  *	report_json.c		the tree of the modes; suite_report.c: that of a suite
+ *	report_open.c		the cases of the open loop
  *	report_machine.c	its part that says where and how the run was made, and the caveats
  *	report_text.c		the tree as CSV and as HdrHistogram's percentile text
  *	report_file.c		checks the paths before the run; writes the files after it
@@ -33,6 +34,9 @@ void report_add_percentiles(cJSON *to, const char *prefix, const struct hist *h,
 /* "<prefix>histogram": a list of [highest value in ns, samples], without empty buckets. */
 void report_add_histogram(cJSON *to, const char *prefix, const struct hist *h,
 		double cycles_per_ns);
+/* The fields of a case of the open loop, but name and mode. */
+void report_add_open_case(cJSON *to, const struct results *res, unsigned int at,
+		const struct cell *sum);
 /* Add an object for a round to the list "rounds"; the caller adds its figures to it. */
 cJSON *report_add_round(cJSON *rounds, const struct round *round);
 /* The tree of the modes; the caller frees it. NULL without memory. */

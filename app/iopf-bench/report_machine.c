@@ -71,6 +71,26 @@ add_program(cJSON *root, const struct bench_conf *conf)
 }
 
 static void
+add_loop_options(cJSON *o, const struct bench_conf *conf)
+{
+	cJSON *list = cJSON_AddArrayToObject(o, "loop");
+	unsigned int i;
+
+	if (conf->closed)
+		cJSON_AddItemToArray(list, cJSON_CreateString("closed"));
+	if (!conf->open)
+		return;
+	cJSON_AddItemToArray(list, cJSON_CreateString("open"));
+	list = cJSON_AddArrayToObject(o, "arrival");
+	for (i = 0; i < BENCH_NB_ARRIVALS; i++)
+		if (conf->arrivals[i])
+			cJSON_AddItemToArray(list, cJSON_CreateString(open_arrival_names[i]));
+	list = cJSON_AddArrayToObject(o, "loads");
+	for (i = 0; i < conf->nb_loads; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateNumber(conf->loads[i] / 100.0));
+}
+
+static void
 add_options(cJSON *root, const struct bench_conf *conf)
 {
 	cJSON *o = cJSON_AddObjectToObject(root, "options"), *list;
@@ -94,6 +114,7 @@ add_options(cJSON *root, const struct bench_conf *conf)
 	list = cJSON_AddArrayToObject(o, "depths");
 	for (i = 0; i < conf->nb_depths; i++)
 		cJSON_AddItemToArray(list, cJSON_CreateNumber(conf->depths[i]));
+	add_loop_options(o, conf);
 }
 
 /* Read the value of a line of /proc/cpuinfo. */
