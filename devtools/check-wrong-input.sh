@@ -250,6 +250,14 @@ wrong "50" "$bench" --loads 50,50
 wrong "--loads" "$bench" --loop closed --loads 50
 wrong "--depths" "$bench" --loop open --depths 1
 wrong "--loop" "$bench" --suite cmdq --loop open
+printf '[case1]\nrounds=3\ndepht=1\n' >"$in/key.ini"
+wrong "key.ini: [case1]: unknown key 'depht'" "$bench" --config "$in/key.ini"
+printf '[GLOBAL]\nfaults=1\n[case1]\n' >"$in/value.ini"
+wrong "value.ini: [GLOBAL]: faults: '1'" "$bench" --config "$in/value.ini"
+printf '[case1]\nrounds\n' >"$in/line.ini"
+wrong "line.ini: line 2" "$bench" --config "$in/line.ini"
+wrong "$in/none.ini: cannot read" "$bench" --config "$in/none.ini"
+wrong "--config" "$bench" --suite cmdq --config "$in/key.ini"
 wrong "'none'" "$bench" --suite none
 wrong "'none'" "$bench" --suite fault-path --parts storm,none
 wrong "--parts" "$bench" --suite fault-path --parts ""

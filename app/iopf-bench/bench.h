@@ -11,7 +11,7 @@
  *	cases.c		rounds: a cell is one case, a mode at a depth, in one round
  *	loop.c		one cell: engines in a closed loop, their latencies
  *	open.c		one cell of an open loop: a generator that offers faults at a rate
- *	open_options.c	the options of the open loop
+ *	options.h	the settings of a run, on the command line or in a file
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
  *	baseline_*.c	the other modes, baselines for these two
  *	progress.c	the bar, Ctrl-C
@@ -121,7 +121,6 @@ struct bench_conf {
 	unsigned int max_depth;
 	unsigned int loads[BENCH_MAX_LOADS];	/* of the open loop; in percent */
 	unsigned int nb_loads;
-	bool loop_given, arrival_given;		/* by an option: the next four fields */
 	bool closed, open;
 	bool arrivals[BENCH_NB_ARRIVALS];
 	struct bench_case cases[BENCH_MAX_CASES]; /* cases of a set are adjacent */
@@ -137,6 +136,7 @@ struct bench_conf {
 	const char *html;
 	const char *compare[2];	/* instead of a run */
 	char *command;		/* the command line as given */
+	char run[64];		/* of a configuration file: its name */
 	bool quick;
 	const struct suite_def *suite;	/* --suite; NULL: the modes */
 	uint32_t parts;		/* of the suite: bits; 0: all */
@@ -263,13 +263,6 @@ void open_make_schedule(uint64_t *due, unsigned int n, double interval, enum arr
 /* The generator was too slow for the rate if its median lag is more than this many intervals. */
 #define OPEN_LATE	10
 bool open_kept_up(const struct cell *cell);
-/* Parse options of the open loop. Each returns false after reporting an error. */
-bool open_parse_loop(char *text, struct bench_conf *conf);
-bool open_parse_arrival(char *text, struct bench_conf *conf);
-bool open_parse_loads(char *text, struct bench_conf *conf);
-/* Before the defaults: options that do not fit each other. */
-bool open_check_options(const struct bench_conf *conf);
-void open_set_defaults(struct bench_conf *conf);
 extern const char *const open_arrival_names[BENCH_NB_ARRIVALS];
 
 struct round {

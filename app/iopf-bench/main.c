@@ -13,12 +13,12 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 
+#include "options.h"
 #include "report_json.h"
 #include "suite.h"
 
 #define EXIT_USAGE	2
 #define EXIT_INTERRUPTED	3
-#define MAX_FAULTS	262144
 
 static const char usage[] =
 "Usage: iopf-bench [EAL options --] [options]\n"
@@ -48,6 +48,8 @@ static const char usage[] =
 "  --parts LIST        of fault-path: storm, fairness, overload, duplicate, breaker,\n"
 "                      replace, sids, smmus, idle; of cmdq: traffic, resume,\n"
 "                      atomics [all]\n"
+"  --config FILE       run the cases of a file: see the guide; all options above but --quick\n"
+"                      and files are keys of it, and override it on the command line\n"
 "  --cpu-model N       CPU of the model [the first one allowed]\n"
 "  --cpu-servicer N    CPU of the servicer [the next one allowed]\n"
 "  --help              print this text\n"
@@ -65,7 +67,7 @@ bench_error(const char *fmt, ...)
 {
 	va_list ap;
 
-	fputs("iopf-bench: ", stderr);
+	fprintf(stderr, "iopf-bench: %s", options_context);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
@@ -81,80 +83,6 @@ bench_pin_thread(const char *name, int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	return pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
-}
-
-static bool
-parse_number(const char *option, const char *text, unsigned long min, unsigned long max,
-		unsigned int *value)
-{
-	unsigned long v;
-	char *end;
-
-	errno = 0;
-	v = strtoul(text, &end, 10);
-	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || v < min || v > max) {
-		bench_error("%s: '%s' is not a number from %lu to %lu", option, text, min, max);
-		return false;
-	}
-	*value = v;
-	return true;
-}
-
-static bool
-parse_depths(char *text, struct bench_conf *conf)
-{
-	unsigned int i;
-	char *save, *word;
-
-	conf->nb_depths = 0;
-	for (word = strtok_r(text, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
-		if (conf->nb_depths == BENCH_MAX_DEPTHS) {
-			bench_error("--depths: more than %d depths; give fewer", BENCH_MAX_DEPTHS);
-			return false;
-		}
-		if (!parse_number("--depths", word, 1, BENCH_MAX_DEPTH,
-				&conf->depths[conf->nb_depths]))
-			return false;
-		for (i = 0; i < conf->nb_depths; i++) {
-			if (conf->depths[i] == conf->depths[conf->nb_depths]) {
-				bench_error("--depths: %s is given twice", word);
-				return false;
-			}
-		}
-		conf->nb_depths++;
-	}
-	if (conf->nb_depths == 0)
-		bench_error("--depths: the list is empty; give one such as 1,16,256");
-	return conf->nb_depths > 0;
-}
-
-static bool
-parse_modes(char *text, struct bench_conf *conf)
-{
-	unsigned int i, k;
-	char *save, *word;
-
-	conf->nb_modes = 0;
-	for (word = strtok_r(text, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
-		for (i = 0; i < bench_nb_modes; i++)
-			if (strcmp(word, bench_modes[i]->name) == 0)
-				break;
-		if (i == bench_nb_modes) {
-			bench_error("--modes: unknown mode '%s'; use polled, null, eventfd, "
-					"local or pri", word);
-			return false;
-		}
-		for (k = 0; k < conf->nb_modes; k++) {
-			if (conf->modes[k] == i) {
-				bench_error("--modes: %s is given twice", word);
-				return false;
-			}
-		}
-		conf->modes[conf->nb_modes++] = i;
-	}
-	if (conf->nb_modes == 0)
-		bench_error("--modes: the list is empty; give one such as polled,eventfd");
-	return conf->nb_modes > 0;
 }
 
 static bool
@@ -203,104 +131,24 @@ parse_parts(char *text, struct bench_conf *conf)
 	return true;
 }
 
-/* Options of the modes and of the suite exclude each other. */
-static bool
-check_suite(const struct bench_conf *conf)
-{
-	if (conf->suite != NULL && (conf->nb_modes != 0 || conf->nb_depths != 0 ||
-			conf->faults != 0 || conf->nb_loads != 0 || conf->loop_given ||
-			conf->arrival_given)) {
-		bench_error("--modes, --depths, --faults, --loop, --loads and --arrival are not "
-				"for --suite: leave them out");
-		return false;
-	}
-	if (conf->suite != NULL && conf->hgrm != NULL) {
-		bench_error("--hgrm is not for --suite, which reports no histograms: leave it out");
-		return false;
-	}
-	return true;
-}
-
-/* Set what the options left out: all modes; a quick or a full set of depths and rounds. */
-static void
-conf_set_defaults(struct bench_conf *conf)
-{
-	static const unsigned int quick_depths[] = { 1, 16, 256 };
-	unsigned int i;
-
-	if (conf->nb_modes == 0)
-		for (; conf->nb_modes < bench_nb_modes; conf->nb_modes++)
-			conf->modes[conf->nb_modes] = conf->nb_modes;
-	if (conf->nb_depths == 0 && conf->quick) {
-		memcpy(conf->depths, quick_depths, sizeof(quick_depths));
-		conf->nb_depths = sizeof(quick_depths) / sizeof(quick_depths[0]);
-	}
-	if (conf->nb_depths == 0)
-		for (i = 1; i <= 256; i *= 2)
-			conf->depths[conf->nb_depths++] = i;
-	if (conf->rounds == 0)
-		conf->rounds = conf->quick ? 9 : 15;
-	if (conf->faults == 0)
-		conf->faults = conf->quick ? 16384 : 32768;
-	open_set_defaults(conf);
-	conf->budget_ms = conf->quick ? 250 : 400;
-	conf->max_depth = 0;
-	for (i = 0; i < conf->nb_depths; i++)
-		if (conf->depths[i] > conf->max_depth)
-			conf->max_depth = conf->depths[i];
-}
-
-/* Choose two of the CPUs that this process may use. */
-static bool
-choose_cpus(struct bench_conf *conf)
-{
-	cpu_set_t set;
-	int i;
-
-	if (sched_getaffinity(0, sizeof(set), &set) < 0) {
-		bench_error("cannot read the CPU affinity: %s", strerror(errno));
-		return false;
-	}
-	if (CPU_COUNT(&set) < 2) {
-		bench_error("this process may use %d CPU only, and two are needed: the model on "
-				"one and the servicer on the other, or every figure would be of "
-				"the scheduler; allow more (taskset, cpuset)", CPU_COUNT(&set));
-		return false;
-	}
-	for (i = 0; i < CPU_SETSIZE; i++) {
-		if (!CPU_ISSET(i, &set))
-			continue;
-		if (conf->cpu_model < 0 && i != conf->cpu_servicer)
-			conf->cpu_model = i;
-		else if (conf->cpu_servicer < 0 && i != conf->cpu_model)
-			conf->cpu_servicer = i;
-	}
-	if (conf->cpu_model == conf->cpu_servicer) {
-		bench_error("--cpu-model and --cpu-servicer are both %d; give two different CPUs",
-				conf->cpu_model);
-		return false;
-	}
-	if (!CPU_ISSET(conf->cpu_model, &set) || !CPU_ISSET(conf->cpu_servicer, &set)) {
-		bench_error("this process may not use CPU %d; see `taskset -cp $$`",
-				CPU_ISSET(conf->cpu_model, &set) ? conf->cpu_servicer :
-				conf->cpu_model);
-		return false;
-	}
-	return true;
-}
-
 /* Returns 0: continue; -1: wrong option; 1: help was printed. */
 static int
-parse_options(int argc, char **argv, struct bench_conf *conf)
+parse_options(int argc, char **argv, struct bench_conf *conf, struct given *given,
+		const char **config)
 {
-	enum { QUICK = 256, MODES, DEPTHS, ROUNDS, FAULTS, JSON, CSV, HGRM, HTML, COMPARE,
-		SUITE, PARTS, CPU_MODEL, CPU_SERVICER, LOOP, LOADS, ARRIVAL, HELP };
+	enum { QUICK = 256, SETTING, CONFIG, JSON, CSV, HGRM, HTML, COMPARE, SUITE, PARTS, HELP };
 	static const struct option options[] = {
 		{ "quick", no_argument, NULL, QUICK },
-		{ "modes", required_argument, NULL, MODES },
-		{ "depths", required_argument, NULL, DEPTHS },
-		{ "rounds", required_argument, NULL, ROUNDS },
-		{ "faults", required_argument, NULL, FAULTS },
+		{ "modes", required_argument, NULL, SETTING },
+		{ "depths", required_argument, NULL, SETTING },
+		{ "rounds", required_argument, NULL, SETTING },
+		{ "faults", required_argument, NULL, SETTING },
+		{ "loop", required_argument, NULL, SETTING },
+		{ "loads", required_argument, NULL, SETTING },
+		{ "arrival", required_argument, NULL, SETTING },
+		{ "cpu-model", required_argument, NULL, SETTING },
+		{ "cpu-servicer", required_argument, NULL, SETTING },
+		{ "config", required_argument, NULL, CONFIG },
 		{ "json", required_argument, NULL, JSON },
 		{ "csv", required_argument, NULL, CSV },
 		{ "hgrm", required_argument, NULL, HGRM },
@@ -308,38 +156,25 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 		{ "compare", required_argument, NULL, COMPARE },
 		{ "suite", required_argument, NULL, SUITE },
 		{ "parts", required_argument, NULL, PARTS },
-		{ "cpu-model", required_argument, NULL, CPU_MODEL },
-		{ "cpu-servicer", required_argument, NULL, CPU_SERVICER },
-		{ "loop", required_argument, NULL, LOOP },
-		{ "loads", required_argument, NULL, LOADS },
-		{ "arrival", required_argument, NULL, ARRIVAL },
 		{ "help", no_argument, NULL, HELP },
 		{ NULL, 0, NULL, 0 },
 	};
 	char *parts = NULL;
-	unsigned int cpu;
 	bool ok = true;
-	int c;
+	int c, index;
 
 	opterr = 0;
 	optind = 1;
-	while (ok && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while (ok && (c = getopt_long(argc, argv, ":", options, &index)) != -1) {
 		switch (c) {
 		case QUICK:
 			conf->quick = true;
 			break;
-		case MODES:
-			ok = parse_modes(optarg, conf);
+		case SETTING:
+			ok = given_add(given, settings_find(options[index].name), optarg);
 			break;
-		case DEPTHS:
-			ok = parse_depths(optarg, conf);
-			break;
-		case ROUNDS:
-			ok = parse_number("--rounds", optarg, 1, BENCH_MAX_ROUNDS, &conf->rounds);
-			break;
-		case FAULTS:
-			ok = parse_number("--faults", optarg, BENCH_MIN_FAULTS, MAX_FAULTS,
-					&conf->faults);
+		case CONFIG:
+			*config = optarg;
 			break;
 		case JSON:
 			conf->json = optarg;
@@ -361,23 +196,6 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 			break;
 		case PARTS:
 			parts = optarg;
-			break;
-		case CPU_MODEL:
-			ok = parse_number("--cpu-model", optarg, 0, CPU_SETSIZE - 1, &cpu);
-			conf->cpu_model = cpu;
-			break;
-		case CPU_SERVICER:
-			ok = parse_number("--cpu-servicer", optarg, 0, CPU_SETSIZE - 1, &cpu);
-			conf->cpu_servicer = cpu;
-			break;
-		case LOOP:
-			ok = open_parse_loop(optarg, conf);
-			break;
-		case LOADS:
-			ok = open_parse_loads(optarg, conf);
-			break;
-		case ARRIVAL:
-			ok = open_parse_arrival(optarg, conf);
 			break;
 		case HELP:
 			return 1;
@@ -404,22 +222,52 @@ parse_options(int argc, char **argv, struct bench_conf *conf)
 	}
 	if (ok && parts != NULL)
 		ok = parse_parts(parts, conf);
+	if (ok && conf->suite != NULL && conf->hgrm != NULL) {
+		bench_error("--hgrm is not for --suite, which reports no histograms: leave it out");
+		ok = false;
+	}
+	if (ok && *config != NULL && conf->suite != NULL) {
+		bench_error("--config is not for --suite: leave it out");
+		ok = false;
+	}
 	return ok ? 0 : -1;
 }
 
+/* Each of several runs has files of its own. */
 static bool
-conf_fill_in(struct bench_conf *conf)
+name_files(struct bench_conf *run)
 {
-	if (!check_suite(conf) || !open_check_options(conf))
-		return false;
-	conf_set_defaults(conf);
-	if (conf->closed && conf->faults < BENCH_MIN_WRITES * conf->max_depth) {
-		bench_error("--faults: %u are too few for depth %u; give at least %u", conf->faults,
-				conf->max_depth, BENCH_MIN_WRITES * conf->max_depth);
-		return false;
+	const char **path[] = { &run->json, &run->csv, &run->hgrm, &run->html };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(path) / sizeof(path[0]); i++) {
+		if (*path[i] == NULL)
+			continue;
+		*path[i] = config_name_file(*path[i], run->run);
+		if (*path[i] == NULL) {
+			bench_error("no memory for the names of files");
+			return false;
+		}
 	}
-	cases_make(conf);
-	return choose_cpus(conf) && report_probe_files(conf);
+	return true;
+}
+
+/* Make one run, or those of the configuration file. Returns their number, or negative. */
+static int
+make_runs(struct bench_conf *base, const struct given *given, const char *config,
+		struct bench_conf **runs)
+{
+	int i, n = 1;
+
+	*runs = base;
+	if (config != NULL)
+		n = config_read(config, base, given, runs);
+	else if (!given_apply(given, base) || !conf_fill_in(base))
+		return -1;
+	for (i = 0; i < n; i++)
+		if ((n > 1 && !name_files(&(*runs)[i])) || !report_probe_files(&(*runs)[i]))
+			return -1;
+	return n;
 }
 
 static int
@@ -445,10 +293,13 @@ int
 main(int argc, char **argv)
 {
 	static struct bench_conf conf = { .cpu_model = -1, .cpu_servicer = -1 };
+	static struct given given;
+	const char *config = NULL;
+	struct bench_conf *runs;
 	cpu_set_t allowed;
 	int eal_argc = sizeof(eal_default) / sizeof(eal_default[0]) - 1;
 	char **eal_argv = eal_default;
-	int i, ret;
+	int i, ret, nb_runs;
 
 	/* Before the options are parsed in place. */
 	conf.command = report_quote_command(argc, argv);
@@ -462,8 +313,8 @@ main(int argc, char **argv)
 			break;
 		}
 	}
-	ret = i < argc ? parse_options(argc - i, argv + i, &conf) :
-			parse_options(argc, argv, &conf);
+	ret = i < argc ? parse_options(argc - i, argv + i, &conf, &given, &config) :
+			parse_options(argc, argv, &conf, &given, &config);
 	if (ret > 0) {
 		fputs(usage, stdout);
 		return EXIT_SUCCESS;
@@ -472,7 +323,8 @@ main(int argc, char **argv)
 		report_compare(conf.compare[0], conf.compare[1]);
 		return EXIT_USAGE;
 	}
-	if (ret < 0 || !conf_fill_in(&conf))
+	nb_runs = ret < 0 ? ret : make_runs(&conf, &given, config, &runs);
+	if (nb_runs < 0)
 		return EXIT_USAGE;
 
 	sched_getaffinity(0, sizeof(allowed), &allowed);
@@ -490,7 +342,11 @@ main(int argc, char **argv)
 	 * starts it: with one CPU it would yield as if it shared that CPU.
 	 */
 	sched_setaffinity(0, sizeof(allowed), &allowed);
-	ret = run(&conf);
+	for (i = 0, ret = 0; i < nb_runs && ret == 0; i++) {
+		if (runs[i].run[0] != '\0')
+			printf("%s[%s]\n\n", i == 0 ? "" : "\n", runs[i].run);
+		ret = run(&runs[i]);
+	}
 	/* Threads that never end prevent an orderly clean-up. */
 	if (ret == -ETIMEDOUT) {
 		fflush(NULL);

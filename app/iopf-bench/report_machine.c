@@ -97,6 +97,8 @@ add_options(cJSON *root, const struct bench_conf *conf)
 	unsigned int i;
 
 	cJSON_AddBoolToObject(o, "quick", conf->quick);
+	if (conf->run[0] != '\0')
+		cJSON_AddStringToObject(o, "run", conf->run);
 	report_add_number(o, "rounds", conf->rounds);
 	if (conf->suite != NULL) {
 		list = cJSON_AddArrayToObject(o, "parts");

@@ -6,16 +6,19 @@
 
 #include "bench.h"
 #include "bench_stub.h"
+#include "options.h"
 
-char bench_stub_error[256];
+char bench_stub_error[BENCH_STUB_SIZE];
 
 void
 bench_error(const char *fmt, ...)
 {
 	va_list ap;
+	int n;
 
+	n = snprintf(bench_stub_error, sizeof(bench_stub_error), "%s", options_context);
 	va_start(ap, fmt);
-	vsnprintf(bench_stub_error, sizeof(bench_stub_error), fmt, ap);
+	vsnprintf(bench_stub_error + n, sizeof(bench_stub_error) - n, fmt, ap);
 	va_end(ap);
 }
 

@@ -7,6 +7,7 @@
 /* bench_error() and bench_pin_thread() in place of those of iopf-bench. */
 
 /* The last line of bench_error(), or "". */
-extern char bench_stub_error[256];
+#define BENCH_STUB_SIZE 1024
+extern char bench_stub_error[BENCH_STUB_SIZE];
 
 #endif /* BENCH_STUB_H */
