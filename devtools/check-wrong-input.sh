@@ -250,6 +250,17 @@ wrong "50" "$bench" --loads 50,50
 wrong "--loads" "$bench" --loop closed --loads 50
 wrong "--depths" "$bench" --loop open --depths 1
 wrong "--loop" "$bench" --suite cmdq --loop open
+wrong "'65'" "$bench" --requesters 65
+wrong "2 StreamIDs" "$bench" --modes null --sids 2
+wrong "pri" "$bench" --requesters 2 --sids 2
+wrong "'zigzag'" "$bench" --pattern zigzag
+wrong "trace" "$bench" --pattern trace
+wrong "$in/none.gz" "$bench" --pattern trace --trace "$in/none.gz"
+echo "0 R" >"$in/no.trace"
+wrong "no.trace: line 1" "$bench" --pattern trace --trace "$in/no.trace"
+wrong "'pool'" "$bench" --zero pool
+wrong "'yes'" "$bench" --msi yes
+wrong "'halt'" "$bench" --idle halt
 printf '[case1]\nrounds=3\ndepht=1\n' >"$in/key.ini"
 wrong "key.ini: [case1]: unknown key 'depht'" "$bench" --config "$in/key.ini"
 printf '[GLOBAL]\nfaults=1\n[case1]\n' >"$in/value.ini"

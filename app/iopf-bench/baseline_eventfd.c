@@ -52,6 +52,7 @@ struct evfd {
 	struct baseline_smmu smmu;
 	struct pgt *pgt;
 	uint32_t pages;
+	bool zero;		/* each page */
 	int cpu;
 	int irq_fd;
 	bool wired;
@@ -110,6 +111,7 @@ evfd_create(struct mode *mode, const struct bench_conf *conf, const char *model,
 	e->wired = wired;
 	e->cpu = conf->cpu_servicer;
 	e->pages = conf->faults;
+	e->zero = conf->zero_inline;
 	e->tail = &e->head;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->answer_lock, NULL);
@@ -118,7 +120,7 @@ evfd_create(struct mode *mode, const struct bench_conf *conf, const char *model,
 	e->irq_fd = eventfd(0, EFD_CLOEXEC);
 	if (e->irq_fd < 0)
 		return -errno;
-	ret = baseline_smmu_create(&e->smmu, model, e->pages,
+	ret = baseline_smmu_create(&e->smmu, model, conf,
 			(size_t)e->pages * sizeof(uint64_t) + 8 * BENCH_PAGE_SIZE);
 	if (ret < 0)
 		return ret;
@@ -238,9 +240,12 @@ evfd_resolve_fault(struct evfd *e, const struct work *work)
 	uint64_t offset = (work->addr - BASELINE_VA) & ~(uint64_t)(BENCH_PAGE_SIZE - 1);
 	int ret = -EFAULT;
 
-	if (offset < (uint64_t)e->pages * BENCH_PAGE_SIZE)
+	if (offset < (uint64_t)e->pages * BENCH_PAGE_SIZE) {
+		if (e->zero)
+			memset(e->smmu.mem + offset, 0, BENCH_PAGE_SIZE);
 		ret = pgt_resolve(e->pgt, work->addr, (uintptr_t)e->smmu.mem + offset,
 				PGT_READ | PGT_WRITE);
+	}
 	if (ret < 0)
 		e->strange++;
 

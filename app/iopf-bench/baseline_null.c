@@ -27,6 +27,7 @@ struct null {
 	struct baseline_smmu smmu;
 	uint64_t *leaf;		/* the last level of the whole region */
 	uint32_t pages;
+	bool zero;		/* each page */
 	uint32_t strange;	/* events that are no stall of the region */
 	pthread_t thread;
 	atomic_bool stop;
@@ -70,7 +71,8 @@ null_setup(struct mode *mode, const struct bench_conf *conf)
 	mode->priv = null;
 	null->cpu = conf->cpu_servicer;
 	null->pages = conf->faults;
-	ret = baseline_smmu_create(&null->smmu, "iopf-bench-null", null->pages,
+	null->zero = conf->zero_inline;
+	ret = baseline_smmu_create(&null->smmu, "iopf-bench-null", conf,
 			(size_t)null->pages * sizeof(uint64_t) + 8 * BENCH_PAGE_SIZE);
 	if (ret < 0)
 		return ret;
@@ -93,6 +95,8 @@ null_handle_event(struct null *null, const struct smmuv3_evt *evt)
 		null->strange++;
 		return;
 	}
+	if (null->zero)
+		memset(smmu->mem + page * BENCH_PAGE_SIZE, 0, BENCH_PAGE_SIZE);
 	smmuv3_set_dw(&null->leaf[page],
 			((uintptr_t)smmu->mem + page * BENCH_PAGE_SIZE) | DESC_PAGE);
 	baseline_smmu_put_command(smmu, smmuv3_cmd_resume(SMMUV3_GET(SMMUV3_EVT0_SID, evt->dw[0]),

@@ -12,6 +12,7 @@
 /* Queues 16 + 32 KiB, stream table and CD, each aligned to its size. */
 #define FIXED_BYTES	(256 << 10)
 #define STRTAB_LOG2	4	/* StreamIDs 0 to 15 */
+#define STRTAB_LOG2_MANY 7	/* 0 to 127 */
 #define MAIR_WB		0xff
 #define WAIT_MS		1000
 
@@ -52,15 +53,16 @@ baseline_smmu_alloc(struct baseline_smmu *smmu, size_t size)
 }
 
 int
-baseline_smmu_create(struct baseline_smmu *smmu, const char *name, uint32_t pages,
-		size_t table_bytes)
+baseline_smmu_create(struct baseline_smmu *smmu, const char *name,
+		const struct bench_conf *conf, size_t table_bytes)
 {
 	int ret;
 
 	memset(smmu, 0, sizeof(*smmu));
 	smmu->arena_size = FIXED_BYTES + table_bytes;
-	smmu->mem_size = (size_t)pages * BENCH_PAGE_SIZE;
-	smmu->model = bench_create_model(name, 0);
+	smmu->mem_size = (size_t)conf->faults * BENCH_PAGE_SIZE;
+	smmu->nb_sids = conf->sids;
+	smmu->model = bench_create_model(name, conf, 0);
 	if (smmu->model == NULL)
 		return -errno;
 	smmu->regs = smmuv3_model_regs(smmu->model);
@@ -120,12 +122,20 @@ send_sync(struct baseline_smmu *smmu)
 	return 0;
 }
 
+static unsigned int
+get_strtab_log2(const struct baseline_smmu *smmu)
+{
+	return BENCH_SID + smmu->nb_sids <= 1u << STRTAB_LOG2 ? STRTAB_LOG2 : STRTAB_LOG2_MANY;
+}
+
 static struct smmuv3_ste *
 make_tables(struct baseline_smmu *smmu, uint64_t root, uint32_t oas)
 {
-	struct smmuv3_ste *strtab = baseline_smmu_alloc(smmu, sizeof(*strtab) << STRTAB_LOG2);
+	struct smmuv3_ste *strtab = baseline_smmu_alloc(smmu, sizeof(*strtab) <<
+			get_strtab_log2(smmu));
 	struct smmuv3_cd *cd = baseline_smmu_alloc(smmu, sizeof(*cd));
 	struct smmuv3_ste *ste;
+	unsigned int i;
 
 	if (strtab == NULL || cd == NULL)
 		return NULL;
@@ -140,13 +150,15 @@ make_tables(struct baseline_smmu *smmu, uint64_t root, uint32_t oas)
 	cd->dw[1] = root & SMMUV3_CD1_TTB0;
 	cd->dw[3] = MAIR_WB;
 
-	ste = &strtab[BENCH_SID];
-	ste->dw[1] = SMMUV3_PUT(SMMUV3_STE1_S1CIR, SMMUV3_S1C_WBRA) |
-			SMMUV3_PUT(SMMUV3_STE1_S1COR, SMMUV3_S1C_WBRA) |
-			SMMUV3_PUT(SMMUV3_STE1_S1CSH, SMMUV3_SH_ISH) |
-			SMMUV3_PUT(SMMUV3_STE1_SHCFG, SMMUV3_SHCFG_INCOMING);
-	ste->dw[0] = SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
-			((uintptr_t)cd & SMMUV3_STE0_S1CONTEXTPTR);
+	for (i = 0; i < smmu->nb_sids; i++) {
+		ste = &strtab[BENCH_SID + i];
+		ste->dw[1] = SMMUV3_PUT(SMMUV3_STE1_S1CIR, SMMUV3_S1C_WBRA) |
+				SMMUV3_PUT(SMMUV3_STE1_S1COR, SMMUV3_S1C_WBRA) |
+				SMMUV3_PUT(SMMUV3_STE1_S1CSH, SMMUV3_SH_ISH) |
+				SMMUV3_PUT(SMMUV3_STE1_SHCFG, SMMUV3_SHCFG_INCOMING);
+		ste->dw[0] = SMMUV3_STE0_V | SMMUV3_PUT(SMMUV3_STE0_CONFIG, SMMUV3_STE_S1) |
+				((uintptr_t)cd & SMMUV3_STE0_S1CONTEXTPTR);
+	}
 	return strtab;
 }
 
@@ -182,7 +194,7 @@ baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd)
 	smmuv3_write64(smmu->regs, SMMUV3_STRTAB_BASE, (uintptr_t)strtab & SMMUV3_STRTAB_BASE_ADDR);
 	smmuv3_write32(smmu->regs, SMMUV3_STRTAB_BASE_CFG,
 			SMMUV3_PUT(SMMUV3_STRTAB_CFG_FMT, SMMUV3_STRTAB_LINEAR) |
-			SMMUV3_PUT(SMMUV3_STRTAB_CFG_LOG2SIZE, STRTAB_LOG2));
+			SMMUV3_PUT(SMMUV3_STRTAB_CFG_LOG2SIZE, get_strtab_log2(smmu)));
 	smmuv3_write64(smmu->regs, SMMUV3_CMDQ_BASE,
 			((uintptr_t)smmu->cmdq & SMMUV3_Q_BASE_ADDR) | SMMUV3_Q_BASE_RWA |
 			SMMUV3_PUT(SMMUV3_Q_BASE_LOG2SIZE, smmu->cmdq_log2));

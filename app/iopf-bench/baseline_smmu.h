@@ -35,13 +35,14 @@ struct baseline_smmu {
 	unsigned int evtq_log2;
 	uint32_t cmdq_prod;
 	uint32_t evtq_cons;
+	unsigned int nb_sids;	/* from BENCH_SID on */
 };
 
 /*
  * Create a model and its memory (@p table_bytes of the arena are for tables). Returns 0 or -errno.
  */
-int baseline_smmu_create(struct baseline_smmu *smmu, const char *name, uint32_t pages,
-		size_t table_bytes);
+int baseline_smmu_create(struct baseline_smmu *smmu, const char *name,
+		const struct bench_conf *conf, size_t table_bytes);
 /* Allocate zeroed memory aligned to its size; NULL if the arena is used up. */
 void *baseline_smmu_alloc(struct baseline_smmu *smmu, size_t size);
 /*

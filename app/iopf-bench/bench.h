@@ -11,6 +11,7 @@
  *	cases.c		rounds: a cell is one case, a mode at a depth, in one round
  *	loop.c		one cell: engines in a closed loop, their latencies
  *	open.c		one cell of an open loop: a generator that offers faults at a rate
+ *	pattern.c	the order in which pages fault
  *	options.h	the settings of a run, on the command line or in a file
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
  *	baseline_*.c	the other modes, baselines for these two
@@ -43,6 +44,8 @@
 #define BENCH_MIN_WRITES	8	/* for each pending write */
 #define BENCH_BURST		32	/* the default of struct iopf_poller_conf */
 #define BENCH_MIN_FAULTS	256	/* of a cell */
+#define BENCH_MAX_FAULTS	262144
+#define BENCH_MAX_REQUESTERS	64
 #define BENCH_HALF_LOAD		50	/* the load whose ratios have a target */
 
 /* A round is not counted if other processes used more than this share of one core. */
@@ -100,6 +103,24 @@ enum arrival {
 };
 #define BENCH_NB_ARRIVALS	2
 
+/* The order in which pages fault. */
+enum pattern {
+	PATTERN_SEQUENTIAL,
+	PATTERN_RANDOM,
+	PATTERN_TRACE,
+};
+#define BENCH_NB_PATTERNS	3
+
+/* How the poll thread of iopf waits: it calls iopf_poll(), or iopf_poller_run() with a policy. */
+enum idle {
+	IDLE_POLL,
+	IDLE_PAUSE,
+	IDLE_SPIN,
+	IDLE_YIELD,
+	IDLE_SLEEP,
+};
+#define BENCH_NB_IDLES	5
+
 struct bench_case {
 	enum case_kind kind;
 	unsigned int set;		/* the cases of a set alternate */
@@ -123,6 +144,14 @@ struct bench_conf {
 	unsigned int nb_loads;
 	bool closed, open;
 	bool arrivals[BENCH_NB_ARRIVALS];
+	unsigned int requesters;	/* engines that take the writes in turn */
+	unsigned int sids;		/* StreamIDs of the engines, from BENCH_SID on */
+	enum pattern pattern;
+	char *trace;		/* a file, for PATTERN_TRACE */
+	uint32_t *order;	/* the page of the i-th fault; NULL: i */
+	bool zero_inline;	/* the servicer zeroes each page before it maps it */
+	bool no_msi;		/* the SMMU has no MSI: iopf polls its registers */
+	enum idle idle;
 	struct bench_case cases[BENCH_MAX_CASES]; /* cases of a set are adjacent */
 	unsigned int nb_cases;
 	unsigned int rounds;
@@ -175,7 +204,6 @@ struct mode_ops {
 struct mode {
 	const struct mode_ops *ops;
 	struct smmuv3_model *model;
-	struct smmuv3_model_dma *dma;
 	struct loop *loop;
 	uint64_t va;		/* of the region, for the device */
 	uint8_t *mem;		/* of the region, for the CPU */
@@ -196,7 +224,8 @@ extern const unsigned int bench_nb_modes;
  * Create a model. All models have the same configuration except for their features
  * (SMMUV3_MODEL_PRI...). Returns NULL with errno on error.
  */
-struct smmuv3_model *bench_create_model(const char *name, uint32_t features);
+struct smmuv3_model *bench_create_model(const char *name, const struct bench_conf *conf,
+		uint32_t features);
 
 /* The result of one cell. drain_run() sets service alone: the cycles of each drain of the queue. */
 struct cell {
@@ -226,6 +255,8 @@ void loop_set_hook(struct loop *loop, void (*fn)(const struct smmuv3_model_done 
 #define BENCH_WARM_SHARE	16
 /* The number of pages that wait for an answer. */
 unsigned int loop_count_waiting(const struct mode *mode);
+/* The number of writes that have not ended. */
+unsigned int loop_count_pending(const struct mode *mode);
 #define BENCH_STUCK_SECONDS	10
 /* Report that a cell made no progress for so long. Returns -ETIMEDOUT. */
 int loop_report_stuck(struct mode *mode, const struct bench_case *c);
@@ -264,6 +295,10 @@ void open_make_schedule(uint64_t *due, unsigned int n, double interval, enum arr
 #define OPEN_LATE	10
 bool open_kept_up(const struct cell *cell);
 extern const char *const open_arrival_names[BENCH_NB_ARRIVALS];
+extern const char *const pattern_names[BENCH_NB_PATTERNS];
+extern const char *const idle_names[BENCH_NB_IDLES];
+/* The next number of a sequence that its first *state determines. */
+uint64_t bench_next_random(uint64_t *state);
 
 struct round {
 	double pingpong_ns;	/* the longer of the two before and after */

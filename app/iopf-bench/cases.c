@@ -25,10 +25,11 @@ const struct mode_ops *const bench_modes[] = { &mode_polled, &mode_null, &mode_e
 const unsigned int bench_nb_modes = sizeof(bench_modes) / sizeof(bench_modes[0]);
 
 struct smmuv3_model *
-bench_create_model(const char *name, uint32_t features)
+bench_create_model(const char *name, const struct bench_conf *conf, uint32_t features)
 {
 	return smmuv3_model_create(&(struct smmuv3_model_conf){ .name = name,
 			.stall_max = BENCH_MAX_DEPTH, .features = features,
+			.no_features = conf->no_msi ? SMMUV3_MODEL_NO_MSI : 0,
 			/* Each page is used once: a larger TLB would only slow the model down. */
 			.tlb_log2 = 6 });
 }
@@ -65,8 +66,9 @@ case_fits(const struct bench_conf *conf, unsigned int d, unsigned int group_log2
 {
 	unsigned int pages = conf->depths[d] << group_log2;
 
-	return pages <= BENCH_MAX_DEPTH && BENCH_MIN_WRITES * pages <= conf->faults &&
-			(d == 0 || group_log2 == BENCH_GROUP_LOG2);
+	/* The pages of a group follow each other. */
+	return conf->order == NULL && pages <= BENCH_MAX_DEPTH &&
+			BENCH_MIN_WRITES * pages <= conf->faults && (d == 0 || group_log2 == BENCH_GROUP_LOG2);
 }
 
 static void

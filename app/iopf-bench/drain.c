@@ -78,7 +78,7 @@ drain_run_model(void *arg)
 		while (atomic_load_explicit(&d->taken, memory_order_acquire) != turn)
 			rte_pause();
 		drain_step_model(model);
-		if (smmuv3_model_dma_outstanding(d->mode->dma) != 0)
+		if (loop_count_pending(d->mode) != 0)
 			d->error = -EIO;
 	}
 	atomic_store_explicit(&d->given, UINT32_MAX, memory_order_release);

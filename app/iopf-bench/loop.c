@@ -25,10 +25,17 @@
 /* Distance of the words that are checked in each page of a group; other words are not. */
 #define PAGE_WORDS	(BENCH_PAGE_SIZE / sizeof(uint64_t))
 
+struct engines {
+	struct smmuv3_model_dma *dma[BENCH_MAX_REQUESTERS];
+};
+
 struct loop {
 	struct mode *mode;
-	struct smmuv3_model_dma *engines[BENCH_NB_GROUPS];	/* one for writes without groups */
-	struct smmuv3_model_dma *open_engine;	/* NULL without an open loop */
+	struct engines engines[BENCH_NB_GROUPS];	/* one set for writes without groups */
+	struct engines open_engines;	/* none without an open loop */
+	const struct engines *now;	/* those of this cell */
+	unsigned int nb_engines, nb_sids;
+	const uint32_t *order;		/* the page of the i-th fault; NULL: i */
 	void (*hook)(const struct smmuv3_model_done *done, void *ctx);	/* or NULL */
 	void *hook_ctx;
 	struct cell *cell;
@@ -61,14 +68,21 @@ loop_get_offset(const struct loop *loop, uint32_t page)
 			page / loop->group % (BENCH_PAGE_SIZE / BENCH_OP_SIZE) * BENCH_OP_SIZE;
 }
 
+static uint32_t
+loop_get_page(const struct loop *loop, uint32_t i)
+{
+	return loop->order != NULL ? loop->order[i] : i;
+}
+
 bool
 loop_submit_write(struct loop *loop, uint32_t slot)
 {
 	size_t gap = (loop->group - 1) * PAGE_WORDS;
 	uint64_t *words = loop->buf + slot * (gap + WORDS);
+	uint32_t first = loop_get_page(loop, loop->next);
 	struct smmuv3_model_op op = {
 		.type = SMMUV3_MODEL_WRITE,
-		.addr = loop->mode->va + loop_get_offset(loop, loop->next),
+		.addr = loop->mode->va + loop_get_offset(loop, first),
 		.buf = words,
 		.len = gap * sizeof(*words) + BENCH_OP_SIZE,
 		.cookie = slot,
@@ -77,8 +91,8 @@ loop_submit_write(struct loop *loop, uint32_t slot)
 
 	for (page = 0; page < loop->group; page++)
 		for (i = 0; i < WORDS; i++)
-			words[page * PAGE_WORDS + i] = loop->stamp | (loop->next + page);
-	if (smmuv3_model_dma_submit(loop->mode->dma, &op) < 0) {
+			words[page * PAGE_WORDS + i] = loop->stamp | (first + page);
+	if (smmuv3_model_dma_submit(loop->now->dma[slot % loop->nb_engines], &op) < 0) {
 		loop->bad_submit++;
 		return false;
 	}
@@ -124,18 +138,46 @@ loop_on_done(struct smmuv3_model_dma *dma, const struct smmuv3_model_done *done,
 		sem_post(&loop->end);
 }
 
+/* Returns false with errno. */
+static bool
+engines_create(struct loop *loop, struct engines *engines,
+		const struct smmuv3_model_dma_conf *conf)
+{
+	struct smmuv3_model_dma_conf engine = *conf;
+	unsigned int i;
+
+	for (i = 0; i < loop->nb_engines; i++) {
+		engine.sid = BENCH_SID + i % loop->nb_sids;
+		engines->dma[i] = smmuv3_model_dma_create(loop->mode->model, &engine);
+		if (engines->dma[i] == NULL)
+			return false;
+	}
+	return true;
+}
+
+static void
+engines_destroy(struct engines *engines)
+{
+	unsigned int i;
+
+	for (i = 0; i < BENCH_MAX_REQUESTERS; i++)
+		smmuv3_model_dma_destroy(engines->dma[i]);
+}
+
 struct loop *
 loop_create(struct mode *mode, const struct bench_conf *conf)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
-	struct smmuv3_model_dma_conf engine = { .sid = BENCH_SID, .on_done = loop_on_done,
-		.ctx = loop,
+	struct smmuv3_model_dma_conf engine = { .on_done = loop_on_done, .ctx = loop,
 		.kind = mode->ops->requests ? SMMUV3_MODEL_DMA_ATS : SMMUV3_MODEL_DMA_PLAIN };
 	unsigned int depth, g;
 
 	if (loop == NULL)
 		return NULL;
 	loop->mode = mode;
+	loop->nb_engines = conf->requesters;
+	loop->nb_sids = conf->sids;
+	loop->order = conf->order;
 	sem_init(&loop->end, 0, 0);
 	depth = conf->max_depth > DRAIN_DEPTH ? conf->max_depth : DRAIN_DEPTH;
 	if (mode->ops->requests)
@@ -146,15 +188,13 @@ loop_create(struct mode *mode, const struct bench_conf *conf)
 		goto fail;
 	if (conf->open) {
 		engine.depth = BENCH_MAX_DEPTH;
-		loop->open_engine = smmuv3_model_dma_create(mode->model, &engine);
-		if (loop->open_engine == NULL)
+		if (!engines_create(loop, &loop->open_engines, &engine))
 			goto fail;
 	}
 	for (g = 0; g < (mode->ops->requests ? BENCH_NB_GROUPS : 1); g++) {
 		engine.depth = depth >> g;
 		engine.group_pages = 1u << g;
-		loop->engines[g] = smmuv3_model_dma_create(mode->model, &engine);
-		if (loop->engines[g] == NULL)
+		if (!engines_create(loop, &loop->engines[g], &engine))
 			goto fail;
 	}
 	return loop;
@@ -171,8 +211,8 @@ loop_destroy(struct loop *loop)
 	if (loop == NULL)
 		return;
 	for (g = 0; g < BENCH_NB_GROUPS; g++)
-		smmuv3_model_dma_destroy(loop->engines[g]);
-	smmuv3_model_dma_destroy(loop->open_engine);
+		engines_destroy(&loop->engines[g]);
+	engines_destroy(&loop->open_engines);
 	sem_destroy(&loop->end);
 	free(loop->buf);
 	free(loop);
@@ -206,10 +246,11 @@ static uint32_t
 loop_verify_pages(const struct loop *loop)
 {
 	const uint64_t *words;
-	uint32_t page, bad = 0;
+	uint32_t fault, page, bad = 0;
 	unsigned int i;
 
-	for (page = 0; page < loop->next; page++) {
+	for (fault = 0; fault < loop->next; fault++) {
+		page = loop_get_page(loop, fault);
 		words = (const uint64_t *)(const void *)(loop->mode->mem +
 				loop_get_offset(loop, page));
 		for (i = 0; i < WORDS; i++) {
@@ -229,8 +270,8 @@ loop_reset(struct loop *loop, const struct bench_conf *conf, const struct bench_
 	hist_reset(&cell->service);
 	hist_reset(&cell->whole);
 	cell->cycles = 0;
-	loop->mode->dma = c->kind == CASE_OPEN || c->kind == CASE_OPEN_MAX ? loop->open_engine :
-			loop->engines[c->group_log2];
+	loop->now = c->kind == CASE_OPEN || c->kind == CASE_OPEN_MAX ? &loop->open_engines :
+			&loop->engines[c->group_log2];
 	loop->hook = NULL;
 	loop->cell = cell;
 	loop->refill = c->kind == CASE_CLOSED;
@@ -258,8 +299,18 @@ loop_set_hook(struct loop *loop, void (*fn)(const struct smmuv3_model_done *done
 unsigned int
 loop_count_waiting(const struct mode *mode)
 {
-	return mode->ops->requests ? smmuv3_model_dma_pri_outstanding(mode->dma) :
+	return mode->ops->requests ? smmuv3_model_dma_pri_outstanding(mode->loop->now->dma[0]) :
 			smmuv3_model_stalls_outstanding(mode->model);
+}
+
+unsigned int
+loop_count_pending(const struct mode *mode)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < mode->loop->nb_engines; i++)
+		n += smmuv3_model_dma_outstanding(mode->loop->now->dma[i]);
+	return n;
 }
 
 bool

@@ -38,6 +38,13 @@ static const char usage[] =
 "  --loads LIST        rates of the open loop in percent of what was reached at most,\n"
 "                      each from 1 to 400 [10,...,120]\n"
 "  --arrival LIST      times of these faults: poisson, constant [poisson]\n"
+"  --requesters N      engines that take the writes in turn, 1 to 64 [1]\n"
+"  --sids N            their StreamIDs, 1 to the number of engines [1]\n"
+"  --pattern NAME      order of the pages: sequential, random, trace [sequential]\n"
+"  --trace FILE        the trace, of iopf-trace-record\n"
+"  --zero NAME         zero each page before it is mapped: none, inline [none]\n"
+"  --msi NAME          doorbell words for iopf: on; registers: off [on]\n"
+"  --idle NAME         of iopf's poll thread: poll, pause, spin, yield, sleep [poll]\n"
 "  --json FILE         also write the results to FILE\n"
 "  --csv FILE          also write a line of CSV for each case to FILE\n"
 "  --hgrm DIR          also write the histograms to DIR, as HdrHistogram's percentiles\n"
@@ -146,6 +153,13 @@ parse_options(int argc, char **argv, struct bench_conf *conf, struct given *give
 		{ "loop", required_argument, NULL, SETTING },
 		{ "loads", required_argument, NULL, SETTING },
 		{ "arrival", required_argument, NULL, SETTING },
+		{ "requesters", required_argument, NULL, SETTING },
+		{ "sids", required_argument, NULL, SETTING },
+		{ "pattern", required_argument, NULL, SETTING },
+		{ "trace", required_argument, NULL, SETTING },
+		{ "zero", required_argument, NULL, SETTING },
+		{ "msi", required_argument, NULL, SETTING },
+		{ "idle", required_argument, NULL, SETTING },
 		{ "cpu-model", required_argument, NULL, SETTING },
 		{ "cpu-servicer", required_argument, NULL, SETTING },
 		{ "config", required_argument, NULL, CONFIG },
@@ -295,7 +309,7 @@ main(int argc, char **argv)
 	static struct bench_conf conf = { .cpu_model = -1, .cpu_servicer = -1 };
 	static struct given given;
 	const char *config = NULL;
-	struct bench_conf *runs;
+	static struct bench_conf *runs;
 	cpu_set_t allowed;
 	int eal_argc = sizeof(eal_default) / sizeof(eal_default[0]) - 1;
 	char **eal_argv = eal_default;

@@ -32,6 +32,9 @@ struct polled {
 	struct mmem_space *space;
 	void *region;
 	size_t size;
+	uint32_t rights;	/* of the region */
+	unsigned int nb_sids;
+	enum idle idle;
 	bool attached;
 	bool started;
 	pthread_t thread;
@@ -101,7 +104,7 @@ polled_make_memory(struct polled *p)
 			.pool = p->pool });
 	if (p->space == NULL)
 		return polled_log_error("mmem_space_create()");
-	p->region = mmem_alloc(p->space, p->size, MMEM_READ | MMEM_WRITE | MMEM_POPULATE);
+	p->region = mmem_alloc(p->space, p->size, p->rights);
 	if (p->region == NULL)
 		return polled_log_error("mmem_alloc()");
 	return 0;
@@ -118,13 +121,17 @@ static const struct iopf_pci_ops pci_ops = {
 static int
 polled_add_device(struct mode *mode, struct polled *p)
 {
-	uint32_t sid = BENCH_SID;
-	struct iopf_dev_conf conf = { .name = "engines", .sids = &sid, .nb_sids = 1,
+	uint32_t sids[BENCH_MAX_REQUESTERS];
+	struct iopf_dev_conf conf = { .name = "engines", .sids = sids, .nb_sids = p->nb_sids,
 		.recover = IOPF_STALL };
+	unsigned int i;
+
+	for (i = 0; i < p->nb_sids; i++)
+		sids[i] = BENCH_SID + i;
 
 	if (mode->ops->requests) {
 		p->endpoint = smmuv3_model_dma_create(mode->model, &(struct smmuv3_model_dma_conf){
-				.sid = sid, .kind = SMMUV3_MODEL_DMA_ATS, .depth = 1 });
+				.sid = BENCH_SID, .kind = SMMUV3_MODEL_DMA_ATS, .depth = 1 });
 		if (p->endpoint == NULL)
 			return -errno;
 		conf.recover = IOPF_PRI;
@@ -135,6 +142,33 @@ polled_add_device(struct mode *mode, struct polled *p)
 	p->dev = iopf_dev_add(p->iommu, &conf);
 	return p->dev == NULL ? polled_log_error("iopf_dev_add()") : 0;
 }
+
+static void
+set_region(struct mode *mode, const struct polled *p)
+{
+	mode->va = (uintptr_t)p->region;
+	mode->mem = p->region;
+}
+
+/* Give the region back and take one with the same memory, which faults zero page by page. */
+static int
+polled_renew_region(struct mode *mode, struct polled *p)
+{
+	if (mmem_free(p->space, p->region) < 0)
+		return polled_log_error("mmem_free()");
+	p->region = mmem_alloc(p->space, p->size, p->rights);
+	if (p->region == NULL)
+		return polled_log_error("mmem_alloc()");
+	set_region(mode, p);
+	return 0;
+}
+
+static const enum iopf_idle policies[BENCH_NB_IDLES] = {
+	[IDLE_PAUSE] = IOPF_IDLE_PAUSE,
+	[IDLE_SPIN] = IOPF_IDLE_SPIN,
+	[IDLE_YIELD] = IOPF_IDLE_YIELD,
+	[IDLE_SLEEP] = IOPF_IDLE_SLEEP,
+};
 
 static int
 polled_setup(struct mode *mode, const struct bench_conf *conf)
@@ -148,8 +182,12 @@ polled_setup(struct mode *mode, const struct bench_conf *conf)
 	mode->priv = p;
 	p->cpu = conf->cpu_servicer;
 	p->size = (size_t)conf->faults * BENCH_PAGE_SIZE;
+	p->nb_sids = conf->sids;
+	p->idle = conf->idle;
+	p->rights = MMEM_READ | MMEM_WRITE | MMEM_POPULATE |
+			(conf->zero_inline ? MMEM_ZERO_INLINE : 0);
 	snprintf(name, sizeof(name), "iopf-bench-%s", mode->ops->name);
-	mode->model = bench_create_model(name, mode->ops->requests ?
+	mode->model = bench_create_model(name, conf, mode->ops->requests ?
 			SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0);
 	if (mode->model == NULL)
 		return -errno;
@@ -161,7 +199,7 @@ polled_setup(struct mode *mode, const struct bench_conf *conf)
 	if (ret < 0)
 		return ret;
 	p->poller = iopf_poller_create(&(struct iopf_poller_conf){ .name = "bench",
-			.burst = BENCH_BURST });
+			.burst = BENCH_BURST, .idle = policies[conf->idle] });
 	if (p->poller == NULL)
 		return polled_log_error("iopf_poller_create()");
 	if (iopf_poller_add(p->poller, p->iommu, IOPF_QUEUE_ALL) < 0)
@@ -175,9 +213,9 @@ polled_setup(struct mode *mode, const struct bench_conf *conf)
 	if (mmem_attach(p->space, p->dev, IOPF_NO_PASID) < 0)
 		return polled_log_error("mmem_attach()");
 	p->attached = true;
-	mode->va = (uintptr_t)p->region;
-	mode->mem = p->region;
-	return 0;
+	set_region(mode, p);
+	/* Memory is zeroed when it is used again: let that be so for the first cell. */
+	return conf->zero_inline ? polled_renew_region(mode, p) : 0;
 }
 
 static void *
@@ -186,8 +224,11 @@ polled_run_servicer(void *arg)
 	struct polled *p = arg;
 
 	bench_pin_thread("polled", p->cpu);
-	while (!atomic_load_explicit(&p->stop, memory_order_relaxed))
-		iopf_poll(p->poller);
+	if (p->idle != IDLE_POLL)
+		iopf_poller_run(p->poller);
+	else
+		while (!atomic_load_explicit(&p->stop, memory_order_relaxed))
+			iopf_poll(p->poller);
 	return NULL;
 }
 
@@ -210,6 +251,8 @@ polled_stop(struct mode *mode)
 	struct polled *p = mode->priv;
 
 	atomic_store(&p->stop, true);
+	if (p->idle != IDLE_POLL)
+		iopf_poller_stop(p->poller);
 	pthread_join(p->thread, NULL);
 }
 
@@ -229,6 +272,8 @@ polled_unmap_pages(struct mode *mode)
 {
 	struct polled *p = mode->priv;
 
+	if (p->rights & MMEM_ZERO_INLINE)
+		return polled_renew_region(mode, p);
 	return mmem_unmap(p->space, p->region, p->size) < 0 ? polled_log_error("mmem_unmap()") : 0;
 }
 
@@ -240,15 +285,19 @@ polled_check_counts(struct mode *mode)
 	uint64_t asked = iopf_domain_stat(domain, IOPF_STAT_FAULTS);
 	uint64_t success = iopf_domain_stat(domain, IOPF_STAT_SUCCESS);
 	uint64_t mapped = mmem_stat(p->space, MMEM_STAT_MAPPED);
+	uint64_t zeroed = mmem_stat(p->space, MMEM_STAT_ZEROED);
 	uint64_t deferred = iopf_domain_stat(domain, IOPF_STAT_DEFERRED);
 
 	if (asked == mode->faults && success == mode->faults && mapped == mode->pages &&
-			deferred == 0 && iopf_domain_pending(domain) == 0)
+			deferred == 0 && iopf_domain_pending(domain) == 0 &&
+			(!(p->rights & MMEM_ZERO_INLINE) || zeroed == mode->pages))
 		return true;
 	bench_error("%s: of %lu faults on %lu pages %lu reached the domain, %lu were answered with "
-			"success, %lu pages were mapped, %lu were deferred", mode->ops->name,
+			"success, %lu pages were mapped, %lu zeroed, %lu were deferred",
+			mode->ops->name,
 			(unsigned long)mode->faults, (unsigned long)mode->pages,
 			(unsigned long)asked, (unsigned long)success, (unsigned long)mapped,
+			(unsigned long)zeroed,
 			(unsigned long)deferred);
 	return false;
 }

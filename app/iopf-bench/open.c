@@ -120,8 +120,8 @@ run_generator(void *arg)
 	return NULL;
 }
 
-static uint64_t
-next_random(uint64_t *state)
+uint64_t
+bench_next_random(uint64_t *state)
 {
 	uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
 
@@ -143,7 +143,8 @@ open_make_schedule(uint64_t *due, unsigned int n, double interval, enum arrival 
 		if (arrival == ARRIVAL_CONSTANT)
 			at = interval * (i + 1);
 		else
-			at -= interval * log(((double)(next_random(&state) >> 11) + 1) * 0x1p-53);
+			at -= interval * log(((double)(bench_next_random(&state) >> 11) + 1) *
+					0x1p-53);
 	}
 }
 
@@ -162,11 +163,14 @@ start_generator(pthread_t *thread, int cpu, struct open *open)
 	int ret;
 
 	CPU_ZERO(&cpus);
-	CPU_SET(cpu, &cpus);
+	if (cpu >= 0)
+		CPU_SET(cpu, &cpus);
 	ret = pthread_attr_init(&attr);
 	if (ret != 0)
 		return -ret;
-	ret = pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
+	/* Negative, as of smmuv3_model_start(): any CPU. */
+	if (cpu >= 0)
+		ret = pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
 	if (ret == 0)
 		ret = pthread_create(thread, &attr, run_generator, open);
 	pthread_attr_destroy(&attr);

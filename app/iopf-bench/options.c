@@ -8,15 +8,20 @@
 #include <string.h>
 
 #include "options.h"
-#include "suite.h"
-
-#define MAX_FAULTS	262144
 
 char options_context[256];
 
 const char *const open_arrival_names[BENCH_NB_ARRIVALS] = {
 	[ARRIVAL_POISSON] = "poisson",
 	[ARRIVAL_CONSTANT] = "constant",
+};
+
+const char *const idle_names[BENCH_NB_IDLES] = {
+	[IDLE_POLL] = "poll",
+	[IDLE_PAUSE] = "pause",
+	[IDLE_SPIN] = "spin",
+	[IDLE_YIELD] = "yield",
+	[IDLE_SLEEP] = "sleep",
 };
 
 bool
@@ -179,7 +184,7 @@ set_rounds(struct bench_conf *conf, const char *where, char *text)
 static bool
 set_faults(struct bench_conf *conf, const char *where, char *text)
 {
-	return parse_number(where, text, BENCH_MIN_FAULTS, MAX_FAULTS, &conf->faults);
+	return parse_number(where, text, BENCH_MIN_FAULTS, BENCH_MAX_FAULTS, &conf->faults);
 }
 
 static bool
@@ -206,6 +211,93 @@ set_loads(struct bench_conf *conf, const char *where, char *text)
 {
 	return parse_numbers(where, text, 1, BENCH_MAX_LOAD, conf->loads, BENCH_MAX_LOADS,
 			&conf->nb_loads);
+}
+
+static bool
+set_requesters(struct bench_conf *conf, const char *where, char *text)
+{
+	return parse_number(where, text, 1, BENCH_MAX_REQUESTERS, &conf->requesters);
+}
+
+static bool
+set_sids(struct bench_conf *conf, const char *where, char *text)
+{
+	return parse_number(where, text, 1, BENCH_MAX_REQUESTERS, &conf->sids);
+}
+
+/* Parse one of @p nb names into its index. */
+static bool
+parse_name(const char *where, const char *text, const char *const *names, unsigned int nb,
+		unsigned int *index)
+{
+	char list[128] = "";
+	size_t n = 0;
+
+	for (*index = 0; *index < nb; ++*index)
+		if (strcmp(text, names[*index]) == 0)
+			return true;
+	for (*index = 0; *index < nb && n < sizeof(list); ++*index)
+		n += snprintf(list + n, sizeof(list) - n, "%s%s", *index == 0 ? "" :
+				*index + 1 == nb ? " or " : ", ", names[*index]);
+	bench_error("%s: '%s' is unknown; use %s", where, text, list);
+	return false;
+}
+
+static bool
+set_pattern(struct bench_conf *conf, const char *where, char *text)
+{
+	unsigned int i;
+
+	if (!parse_name(where, text, pattern_names, BENCH_NB_PATTERNS, &i))
+		return false;
+	conf->pattern = i;
+	return true;
+}
+
+/* The run keeps the name until the program ends. */
+static bool
+set_trace(struct bench_conf *conf, const char *where, char *text)
+{
+	free(conf->trace);
+	conf->trace = strdup(text);
+	if (conf->trace == NULL)
+		bench_error("%s: no memory", where);
+	return conf->trace != NULL;
+}
+
+static bool
+set_zero(struct bench_conf *conf, const char *where, char *text)
+{
+	static const char *const names[] = { "none", "inline" };
+	unsigned int i;
+
+	if (!parse_name(where, text, names, 2, &i))
+		return false;
+	conf->zero_inline = i;
+	return true;
+}
+
+static bool
+set_msi(struct bench_conf *conf, const char *where, char *text)
+{
+	static const char *const names[] = { "on", "off" };
+	unsigned int i;
+
+	if (!parse_name(where, text, names, 2, &i))
+		return false;
+	conf->no_msi = i;
+	return true;
+}
+
+static bool
+set_idle(struct bench_conf *conf, const char *where, char *text)
+{
+	unsigned int i;
+
+	if (!parse_name(where, text, idle_names, BENCH_NB_IDLES, &i))
+		return false;
+	conf->idle = i;
+	return true;
 }
 
 static bool
@@ -239,6 +331,13 @@ const struct setting settings[] = {
 	{ "loop", set_loop, false, false },
 	{ "loads", set_loads, false, false },
 	{ "arrival", set_arrival, false, false },
+	{ "requesters", set_requesters, true, false },
+	{ "sids", set_sids, true, false },
+	{ "pattern", set_pattern, false, false },
+	{ "trace", set_trace, false, false },
+	{ "zero", set_zero, false, false },
+	{ "msi", set_msi, false, false },
+	{ "idle", set_idle, false, false },
 	{ "cpu-model", set_cpu_model, false, true },
 	{ "cpu-servicer", set_cpu_servicer, false, true },
 };
@@ -299,126 +398,4 @@ given_apply(const struct given *given, struct bench_conf *conf)
 		}
 	}
 	return true;
-}
-
-static bool
-has_arrivals(const struct bench_conf *conf)
-{
-	return conf->arrivals[ARRIVAL_POISSON] || conf->arrivals[ARRIVAL_CONSTANT];
-}
-
-static bool
-check_loop(const struct bench_conf *conf)
-{
-	if (conf->closed && !conf->open && (conf->nb_loads != 0 || has_arrivals(conf))) {
-		bench_error("--loads and --arrival are for --loop open");
-		return false;
-	}
-	if (conf->open && !conf->closed && conf->nb_depths != 0) {
-		bench_error("--depths is for --loop closed");
-		return false;
-	}
-	return true;
-}
-
-static void
-set_default_loads(struct bench_conf *conf)
-{
-	static const unsigned int few[] = { 20, 50, 80, 100, 120 };
-	static const unsigned int many[] = { 10, 20, 30, 50, 70, 80, 90, 100, 110, 120 };
-	const unsigned int *loads = conf->quick ? few : many;
-	unsigned int n = conf->quick ? sizeof(few) / sizeof(few[0]) :
-			sizeof(many) / sizeof(many[0]);
-
-	if (conf->nb_loads != 0)
-		return;
-	memcpy(conf->loads, loads, n * sizeof(loads[0]));
-	conf->nb_loads = n;
-}
-
-/* All modes and both loops; a quick or a full set of depths, loads and rounds. */
-static void
-set_defaults(struct bench_conf *conf)
-{
-	static const unsigned int quick_depths[] = { 1, 16, 256 };
-	unsigned int i;
-
-	if (conf->nb_modes == 0)
-		for (; conf->nb_modes < bench_nb_modes; conf->nb_modes++)
-			conf->modes[conf->nb_modes] = conf->nb_modes;
-	if (conf->nb_depths == 0 && conf->quick) {
-		memcpy(conf->depths, quick_depths, sizeof(quick_depths));
-		conf->nb_depths = sizeof(quick_depths) / sizeof(quick_depths[0]);
-	}
-	if (conf->nb_depths == 0)
-		for (i = 1; i <= 256; i *= 2)
-			conf->depths[conf->nb_depths++] = i;
-	if (conf->rounds == 0)
-		conf->rounds = conf->quick ? 9 : 15;
-	if (conf->faults == 0)
-		conf->faults = conf->quick ? 16384 : 32768;
-	if (!conf->closed && !conf->open)
-		conf->closed = conf->open = true;
-	if (!has_arrivals(conf))
-		conf->arrivals[ARRIVAL_POISSON] = true;
-	set_default_loads(conf);
-	conf->budget_ms = conf->quick ? 250 : 400;
-	conf->max_depth = 0;
-	for (i = 0; i < conf->nb_depths; i++)
-		if (conf->depths[i] > conf->max_depth)
-			conf->max_depth = conf->depths[i];
-}
-
-/* Choose two of the CPUs that this process may use. */
-static bool
-choose_cpus(struct bench_conf *conf)
-{
-	cpu_set_t set;
-	int i;
-
-	if (sched_getaffinity(0, sizeof(set), &set) < 0) {
-		bench_error("cannot read the CPU affinity: %s", strerror(errno));
-		return false;
-	}
-	if (CPU_COUNT(&set) < 2) {
-		bench_error("this process may use %d CPU only, and two are needed: the model on "
-				"one and the servicer on the other, or every figure would be of "
-				"the scheduler; allow more (taskset, cpuset)", CPU_COUNT(&set));
-		return false;
-	}
-	for (i = 0; i < CPU_SETSIZE; i++) {
-		if (!CPU_ISSET(i, &set))
-			continue;
-		if (conf->cpu_model < 0 && i != conf->cpu_servicer)
-			conf->cpu_model = i;
-		else if (conf->cpu_servicer < 0 && i != conf->cpu_model)
-			conf->cpu_servicer = i;
-	}
-	if (conf->cpu_model == conf->cpu_servicer) {
-		bench_error("--cpu-model and --cpu-servicer are both %d; give two different CPUs",
-				conf->cpu_model);
-		return false;
-	}
-	if (!CPU_ISSET(conf->cpu_model, &set) || !CPU_ISSET(conf->cpu_servicer, &set)) {
-		bench_error("this process may not use CPU %d; see `taskset -cp $$`",
-				CPU_ISSET(conf->cpu_model, &set) ? conf->cpu_servicer :
-				conf->cpu_model);
-		return false;
-	}
-	return true;
-}
-
-bool
-conf_fill_in(struct bench_conf *conf)
-{
-	if (!check_loop(conf))
-		return false;
-	set_defaults(conf);
-	if (conf->closed && conf->faults < BENCH_MIN_WRITES * conf->max_depth) {
-		bench_error("--faults: %u are too few for depth %u; give at least %u", conf->faults,
-				conf->max_depth, BENCH_MIN_WRITES * conf->max_depth);
-		return false;
-	}
-	cases_make(conf);
-	return choose_cpus(conf);
 }

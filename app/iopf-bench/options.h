@@ -10,6 +10,8 @@
  * options_context in front, and return false. On the main thread, before the run.
  *
  *	options.c	the table of settings, their parsers and defaults
+ *	defaults.c	checks and defaults of the settings together
+ *	pattern.c	the order of the pages, recorded traces
  *	config.c	configuration files: a run for each section and combination of values
  *	main.c		the command line
  */
@@ -55,6 +57,12 @@ bool parse_number(const char *where, const char *text, unsigned long min, unsign
  */
 int parse_range(const char *where, const char *text, unsigned int *values, unsigned int max);
 
+/*
+ * Read the trace and take the number of faults from it, unless one is given; or make another order
+ * of the pages, once the number of faults is known.
+ */
+bool pattern_read(struct bench_conf *conf);
+bool pattern_make(struct bench_conf *conf);
 /* Check the settings together, set the defaults and make the cases. */
 bool conf_fill_in(struct bench_conf *conf);
 

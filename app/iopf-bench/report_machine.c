@@ -110,6 +110,14 @@ add_options(cJSON *root, const struct bench_conf *conf)
 	}
 	report_add_number(o, "faults", conf->faults);
 	report_add_number(o, "budget_ms", conf->budget_ms);
+	report_add_number(o, "requesters", conf->requesters);
+	report_add_number(o, "sids", conf->sids);
+	cJSON_AddStringToObject(o, "pattern", pattern_names[conf->pattern]);
+	if (conf->trace != NULL)
+		cJSON_AddStringToObject(o, "trace", conf->trace);
+	cJSON_AddStringToObject(o, "zero", conf->zero_inline ? "inline" : "none");
+	cJSON_AddStringToObject(o, "msi", conf->no_msi ? "off" : "on");
+	cJSON_AddStringToObject(o, "idle", idle_names[conf->idle]);
 	list = cJSON_AddArrayToObject(o, "modes");
 	for (i = 0; i < conf->nb_modes; i++)
 		cJSON_AddItemToArray(list, cJSON_CreateString(bench_modes[conf->modes[i]]->name));
