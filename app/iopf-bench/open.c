@@ -36,7 +36,7 @@ struct open {
 	bool at_rate;		/* otherwise all faults are due at once */
 	uint64_t *due;		/* of each fault, from the first */
 	uint64_t start;
-	uint64_t end;		/* no more faults after this; at once only */
+	uint64_t end;		/* at once: no more faults after this and the warm-up */
 	uint64_t progress;	/* when a write was submitted or ended last */
 	uint32_t faults;
 	uint32_t warm;
@@ -108,7 +108,8 @@ run_generator(void *arg)
 	open->start = open->progress = now;
 	while (open->done < open->faults && open->error == 0) {
 		now = smmuv3_model_cycles();
-		if (!open->at_rate && now > open->end)
+		/* However slow: with samples after the warm-up. */
+		if (!open->at_rate && now > open->end && open->done > open->warm)
 			open->faults = open->next;
 		submit_due(open, now);
 		smmuv3_model_step(open->mode->model, STEP_BUDGET);
