@@ -17,6 +17,10 @@
 #include "strtab.h"
 #include "wait.h"
 
+/* Positions of the backlog: it holds the commands between them. */
+#define BACKLOG_HEAD offsetof(struct smmuv3, cmdq.backlog.head)
+#define BACKLOG_TAIL offsetof(struct smmuv3, cmdq.backlog.tail)
+
 /* Counters; the code that owns a structure writes the counters in it. */
 static const struct {
 	const char *name;
@@ -27,6 +31,7 @@ static const struct {
 	{ "syncs", offsetof(struct smmuv3, cmdq.syncs) },
 	{ "sync_timeouts", offsetof(struct smmuv3, cmdq.sync_timeouts) },
 	{ "log_left_out", offsetof(struct smmuv3, cmdq.log.left_out) },
+	{ "backlog", BACKLOG_HEAD },
 	{ "backlog_pushes", offsetof(struct smmuv3, cmdq.backlog_pushes) },
 	{ "backlog_lost", offsetof(struct smmuv3, cmdq.backlog_lost) },
 	{ "cmdq_full", offsetof(struct smmuv3, cmdq.full) },
@@ -63,21 +68,30 @@ static const struct {
 
 const unsigned int smmuv3_nb_stats = RTE_DIM(stats);
 
+static uint64_t
+stat_load(const void *base, unsigned int i)
+{
+	const _Atomic uint64_t *counter = RTE_PTR_ADD(base, stats[i].offset);
+	const _Atomic uint64_t *tail = RTE_PTR_ADD(base, BACKLOG_TAIL);
+	uint64_t from = 0;
+
+	/* Acquire: with the release in smmuv3_backlog_pop(). The head is not behind the tail. */
+	if (stats[i].offset == BACKLOG_HEAD)
+		from = atomic_load_explicit(tail, memory_order_acquire);
+	return atomic_load_explicit(counter, memory_order_relaxed) - from;
+}
+
 uint64_t
 smmuv3_stat(const void *priv, unsigned int i, const char **name)
 {
-	size_t at = stats[i].offset;
-	const _Atomic uint64_t *counter = RTE_PTR_ADD(priv, at);
-	uint64_t n = atomic_load_explicit(counter, memory_order_relaxed);
+	uint64_t n = stat_load(priv, i);
 	const struct smmuv3 *s = priv;
 
 	if (name != NULL)
 		*name = stats[i].name;
 	/* The counters of a command queue are sums of all queues. */
-	for (unsigned int k = 0; k < s->nb_ecmdqs && at < sizeof(s->cmdq); k++) {
-		counter = RTE_PTR_ADD(&s->ecmdqs[k].q, at);
-		n += atomic_load_explicit(counter, memory_order_relaxed);
-	}
+	for (unsigned int k = 0; k < s->nb_ecmdqs && stats[i].offset < sizeof(s->cmdq); k++)
+		n += stat_load(&s->ecmdqs[k].q, i);
 	return n;
 }
 

@@ -115,7 +115,8 @@ iopf_domain_create(const struct iopf_domain_conf *conf)
 	domain->conf = *conf;
 	if (conf->storm != NULL)
 		domain->storm = *conf->storm;
-	snprintf(name, sizeof(name), "domain:%u", atomic_fetch_add(&serial, 1));
+	domain->id = atomic_fetch_add(&serial, 1);
+	snprintf(name, sizeof(name), "domain:%u", domain->id);
 	domain->name = strdup(conf->name != NULL ? conf->name : name);
 	if (domain->name == NULL) {
 		free(domain);

@@ -36,6 +36,7 @@ struct iopf_handlers {
 
 struct iopf_domain {
 	char *name;
+	unsigned int id;		/* of this process; names may be equal */
 	struct iopf_domain_conf conf;	/* without handler, deferred and ctx: see handlers */
 	_Atomic(struct iopf_handlers *) handlers;	/* the present copy */
 	struct iopf_storm_conf storm;	/* copied; all off if conf.storm was NULL */

@@ -22,6 +22,21 @@ struct iopf_peek;
 struct iopf_poller;
 struct iopf_prg;
 
+/*
+ * The time in which the poll thread works on records, measured without a clock on their path. The
+ * clock is read in one of IOPF_CLOCK_PASSES passes anyway. The time between two reads, less sleeps
+ * and yields, is that of the passes between. Without a burst of records it says how long an empty
+ * pass takes; with bursts, what is left after the empty passes is busy. Owner, but for cycles.
+ */
+struct iopf_busy {
+	const struct iopf_poller *poller; /* of the last read */
+	uint64_t since, away;
+	uint64_t bursts;		/* of the IOMMU */
+	uint32_t passes;
+	uint64_t empty;		/* mean time of IOPF_CLOCK_PASSES empty passes, times 64 */
+	_Atomic uint64_t cycles;	/* busy, of the TSC */
+};
+
 struct iopf_queue {
 	struct iopf_iommu *iommu;
 	uint16_t id;
@@ -59,6 +74,7 @@ struct iopf_queue {
 	uint32_t scan;			/* owner: the next slot of the deadline sweep */
 	uint32_t deadlines_seen;	/* owner: deadlines_set when the sweep began */
 	bool deadlines_found;		/* owner: pending groups in this sweep have their own */
+	struct iopf_busy busy;
 };
 
 /* slot.c */
@@ -69,6 +85,10 @@ void iopf_queue_resize(struct iopf_queue *q, uint32_t nb_slots);
 void iopf_queue_fini(struct iopf_queue *q);
 /* Slots that are not free. The caller owns the queue, or no thread drains it. */
 uint32_t iopf_queue_nb_held(struct iopf_queue *q);
+
+/* busy.c */
+/* The clock has been read. Owner, in a read section. */
+void iopf_busy_update(struct iopf_queue *q, uint64_t now);
 
 /* queue_pass.c */
 /* Become the owner, or return false. Never waits. */

@@ -7,7 +7,8 @@
 /**
  * @file
  * Counters, latencies and the dump. The same counters are in telemetry: /iopf/list,
- * /iopf/info, /iopf/devices, /iopf/stats, /iopf/latency, /iopf/outstanding, /iopf/listeners.
+ * /iopf/info, /iopf/devices, /iopf/stats, /iopf/latency, /iopf/histogram, /iopf/outstanding,
+ * /iopf/queues, /iopf/listeners; and /iopf/pools of lib/mmem.
  * The dump and telemetry also show which devices are quarantined, which breakers have tripped and
  * which episodes are open.
  *

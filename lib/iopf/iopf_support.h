@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -44,5 +45,11 @@ bool iopf_log_take(struct iopf_log_limit *limit, uint64_t *before);
 /* The end of such a line in @p text: " (3 lines left out before)", or "" if *before was 0. */
 #define IOPF_LOG_TAIL 56
 const char *iopf_log_tail(char text[IOPF_LOG_TAIL], uint64_t before);
+
+/*
+ * Write a name that an application has given as printable ASCII, cut to @p size with "..." at
+ * its end: other bytes, and the characters ", \ and %, become %XX. For telemetry and dumps.
+ */
+void iopf_name_encode(char *buf, size_t size, const char *name);
 
 #endif /* IOPF_SUPPORT_H */

@@ -58,6 +58,7 @@ struct iopf_poller *
 iopf_poller_create(const struct iopf_poller_conf *conf)
 {
 	static const struct iopf_poller_conf defaults;
+	static _Atomic unsigned int serial;
 	struct iopf_poller *poller;
 	int error = 0;
 
@@ -74,6 +75,7 @@ iopf_poller_create(const struct iopf_poller_conf *conf)
 		return NULL;
 	}
 	memset(poller, 0, sizeof(*poller));
+	poller->id = atomic_fetch_add(&serial, 1);
 	snprintf(poller->name, sizeof(poller->name), "%s",
 			conf->name != NULL ? conf->name : "poller");
 	poller->burst = conf->burst != 0 ? conf->burst : 32;
@@ -417,6 +419,40 @@ iopf_poll(struct iopf_poller *poller)
 	iopf_rcu_read_unlock();
 	atomic_store_explicit(&poller->inside, poller->inside - 1, memory_order_relaxed);
 	return n;
+}
+
+const char *
+iopf_idle_name(enum iopf_idle idle)
+{
+	static const char *const names[] = {
+		[IOPF_IDLE_PAUSE] = "pause",
+		[IOPF_IDLE_SPIN] = "spin",
+		[IOPF_IDLE_YIELD] = "yield",
+		[IOPF_IDLE_SLEEP] = "sleep",
+	};
+
+	return (unsigned int)idle < RTE_DIM(names) ? names[idle] : "unknown";
+}
+
+bool
+iopf_queue_get_poller(const struct iopf_queue *q, struct iopf_poller_info *info)
+{
+	const struct iopf_poller *poller;
+
+	/* The caller is in a read section, and must not wait. */
+	if (pthread_mutex_trylock(&pollers_lock) != 0)
+		return false;
+	/* A poller that has a queue is not destroyed meanwhile. */
+	poller = atomic_load(&q->poller);
+	if (poller != NULL) {
+		snprintf(info->name, sizeof(info->name), "%s", poller->name);
+		info->id = poller->id;
+		info->idle = poller->idle;
+		for (unsigned int i = 0; i < IOPF_NB_POLLER_STATS; i++)
+			info->stats[i] = iopf_poller_stat(poller, i);
+	}
+	pthread_mutex_unlock(&pollers_lock);
+	return poller != NULL;
 }
 
 const char *

@@ -32,6 +32,7 @@ struct iopf_poller_queues {
 
 struct iopf_poller {
 	char name[32];
+	unsigned int id;		/* of this process; names may be equal */
 	uint16_t burst;
 	uint16_t bursts;
 	enum iopf_idle idle;
@@ -48,9 +49,21 @@ struct iopf_poller {
 	struct iopf_hazard *line;	/* has slept */
 	uint64_t unsupported;		/* change + 1 of the list that cannot sleep; or 0 */
 	_Atomic uint64_t stats[IOPF_NB_POLLER_STATS];
+	_Atomic uint64_t away_cycles;	/* of the TSC: asleep, or another thread ran */
+};
+
+/* A poller as telemetry shows it. */
+struct iopf_poller_info {
+	char name[32];
+	unsigned int id;
+	enum iopf_idle idle;
+	uint64_t stats[IOPF_NB_POLLER_STATS];
 };
 
 /* poller.c */
+/* The poller of a queue. False: it has none, or the lists of queues are being changed. */
+bool iopf_queue_get_poller(const struct iopf_queue *q, struct iopf_poller_info *info);
+const char *iopf_idle_name(enum iopf_idle idle);
 /* Wake the poll threads of the queues of an IOMMU, but not @p self. Takes pollers_lock. */
 void iopf_pollers_wake(struct iopf_iommu *iommu, const struct iopf_poller *self);
 

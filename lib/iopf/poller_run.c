@@ -26,10 +26,19 @@ struct idle {
 };
 
 static void
-yield_or_pause(bool yield)
+yield(struct iopf_poller *poller)
 {
-	if (yield)
-		sched_yield();
+	uint64_t begin = rte_rdtsc();
+
+	sched_yield();
+	atomic_fetch_add_explicit(&poller->away_cycles, rte_rdtsc() - begin, memory_order_relaxed);
+}
+
+static void
+yield_or_pause(struct iopf_poller *poller, bool may_yield)
+{
+	if (may_yield)
+		yield(poller);
 	else
 		rte_pause();
 }
@@ -44,14 +53,14 @@ sleep_or_pause(struct iopf_poller *poller, struct idle *idle)
 		idle->since = rte_rdtsc();
 	if (idle->passes < idle->threshold) {
 		/* Another thread, such as one of the model, may need this core. */
-		yield_or_pause(idle->passes % YIELD_PASSES == 0);
+		yield_or_pause(poller, idle->passes % YIELD_PASSES == 0);
 		return;
 	}
 	begin = rte_rdtsc();
 	before = begin - idle->since;
 	ret = iopf_poller_sleep(poller);
 	if (ret == -ENOTSUP) {
-		sched_yield();
+		yield(poller);
 		return;
 	}
 	if (ret == 0 && rte_rdtsc() - begin >= before) {
@@ -74,13 +83,13 @@ do_idle(struct iopf_poller *poller, struct idle *idle)
 	case IOPF_IDLE_SPIN:
 		break;
 	case IOPF_IDLE_YIELD:
-		yield_or_pause(idle->passes >= poller->idle_passes);
+		yield_or_pause(poller, idle->passes >= poller->idle_passes);
 		break;
 	case IOPF_IDLE_SLEEP:
 		sleep_or_pause(poller, idle);
 		break;
 	case IOPF_IDLE_PAUSE:
-		yield_or_pause(idle->passes % YIELD_PASSES == 0);
+		yield_or_pause(poller, idle->passes % YIELD_PASSES == 0);
 		break;
 	}
 }

@@ -34,6 +34,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
+
 #include "call.h"
 #include "fault_queue.h"
 #include "hazard.h"
@@ -139,6 +141,19 @@ run_timed_passes(struct iopf_poller *poller, unsigned int nb)
 	return n;
 }
 
+/* Returns 0: it is time for passes. */
+static int
+wait_for_wake(struct iopf_poller *poller, struct pollfd *pfd,
+		const struct iopf_poller_queues *queues)
+{
+	int timeout = has_timed_work(queues) ? TIMED_MS : -1;
+	uint64_t begin = rte_rdtsc();
+	int ret = poll(pfd, 1, timeout);
+
+	atomic_fetch_add_explicit(&poller->away_cycles, rte_rdtsc() - begin, memory_order_relaxed);
+	return ret;
+}
+
 int
 iopf_poller_sleep(struct iopf_poller *poller)
 {
@@ -165,7 +180,7 @@ iopf_poller_sleep(struct iopf_poller *poller)
 	}
 	stat_add(poller, IOPF_POLLER_STAT_SLEEPS);
 	/* A signal ends the sleep too. */
-	while (poll(&pfd, 1, has_timed_work(queues) ? TIMED_MS : -1) == 0)
+	while (wait_for_wake(poller, &pfd, queues) == 0)
 		if (run_timed_passes(poller, queues->nb) != 0)
 			break;
 	return 0;

@@ -88,6 +88,7 @@ queue_check(struct iopf_queue *q)
 	struct iopf_iommu *iommu = q->iommu;
 	uint64_t now = rte_rdtsc();
 
+	iopf_busy_update(q, now);
 	if (now < q->next_check)
 		return;
 	q->next_check = now + rte_get_tsc_hz() / CHECKS_PER_S;

@@ -16,6 +16,7 @@
 #include "iopf_log.h"
 #include "iopf_pci.h"
 #include "iopf_policy.h"
+#include "iopf_support.h"
 #include "listener.h"
 #include "stats.h"
 
@@ -234,8 +235,8 @@ iopf_iommu_driver_stat(const struct iopf_iommu *iommu, unsigned int i, const cha
 	return iommu->driver->ops.stat(iommu->priv, i, name != NULL ? name : &unused);
 }
 
-static uint64_t
-cycles_to_ns(uint64_t cycles)
+uint64_t
+iopf_cycles_to_ns(uint64_t cycles)
 {
 	return (uint64_t)((double)cycles * 1e9 / (double)rte_get_tsc_hz());
 }
@@ -255,12 +256,12 @@ iopf_domain_latency(const struct iopf_domain *domain, struct iopf_latency *laten
 	n = iopf_hist_samples(hist);
 	*latency = (struct iopf_latency){
 		.samples = n,
-		.min_ns = cycles_to_ns(iopf_hist_permille(hist, n, 0)),
-		.p50_ns = cycles_to_ns(iopf_hist_permille(hist, n, 500)),
-		.p90_ns = cycles_to_ns(iopf_hist_permille(hist, n, 900)),
-		.p99_ns = cycles_to_ns(iopf_hist_permille(hist, n, 990)),
-		.p999_ns = cycles_to_ns(iopf_hist_permille(hist, n, 999)),
-		.max_ns = cycles_to_ns(iopf_hist_permille(hist, n, 1000)),
+		.min_ns = iopf_cycles_to_ns(iopf_hist_permille(hist, n, 0)),
+		.p50_ns = iopf_cycles_to_ns(iopf_hist_permille(hist, n, 500)),
+		.p90_ns = iopf_cycles_to_ns(iopf_hist_permille(hist, n, 900)),
+		.p99_ns = iopf_cycles_to_ns(iopf_hist_permille(hist, n, 990)),
+		.p999_ns = iopf_cycles_to_ns(iopf_hist_permille(hist, n, 999)),
+		.max_ns = iopf_cycles_to_ns(iopf_hist_permille(hist, n, 1000)),
 	};
 }
 

@@ -7,7 +7,7 @@
 /* Names and states in dumps and telemetry. */
 
 #include <stdbool.h>
-#include <stddef.h>
+#include <stdint.h>
 
 struct iopf_attachment;
 struct iopf_dev;
@@ -22,10 +22,7 @@ struct iopf_shown_state {
 /* The caller holds the IOMMU's lock, which keeps devices and attachments. */
 extern const struct iopf_shown_state iopf_shown_states[IOPF_NB_SHOWN_STATES];
 
-/*
- * Write a name that an application has given as printable ASCII, cut to @p size with "..." at
- * its end: other bytes, and the characters ", \ and %, become %XX.
- */
-void iopf_name_encode(char *buf, size_t size, const char *name);
+/* Cycles of the TSC. */
+uint64_t iopf_cycles_to_ns(uint64_t cycles);
 
 #endif /* IOPF_STATS_TEXT_H */

@@ -17,6 +17,7 @@
 #include "listener.h"
 #include "rcu.h"
 #include "stats.h"
+#include "telemetry.h"
 
 /*
  * A reply of DPDK's telemetry has at most 16 KiB; DPDK silently omits the rest. So lists come in
@@ -30,12 +31,6 @@
 
 /* Length of an encoded name: DPDK's limit for strings. */
 #define NAME_LEN RTE_TEL_MAX_STRING_LEN
-
-/* The parameters of a command: "ID" or "ID,FIRST". */
-struct query {
-	struct iopf_iommu *iommu;
-	uint64_t first;
-};
 
 void
 iopf_name_encode(char *buf, size_t size, const char *name)
@@ -64,8 +59,8 @@ iopf_name_encode(char *buf, size_t size, const char *name)
 	buf[at] = '\0';
 }
 
-static void
-add_name(struct rte_tel_data *d, const char *key, const char *name)
+void
+iopf_tel_add_name(struct rte_tel_data *d, const char *key, const char *name)
 {
 	char encoded[NAME_LEN];
 
@@ -92,32 +87,32 @@ parse_number(const char *s, uint64_t *v)
  * would delay every grace period.
  */
 static bool
-parse_query(const char *params, bool pages, struct query *query)
+parse_query(const char *params, unsigned int max, struct iopf_query *query)
 {
-	uint64_t id;
+	uint64_t numbers[3] = { 0 };
+	unsigned int n = 0;
 
-	query->first = 0;
-	if (params == NULL)
+	for (; params != NULL; params++) {
+		params = parse_number(params, &numbers[n++]);
+		if (params == NULL || *params != ',' || n == max)
+			break;
+	}
+	if (params == NULL || *params != '\0' || numbers[0] >= IOPF_MAX_IOMMUS)
 		return false;
-	params = parse_number(params, &id);
-	if (params != NULL && *params == ',' && pages)
-		params = parse_number(params + 1, &query->first);
-	if (params == NULL || *params != '\0' || id >= IOPF_MAX_IOMMUS)
-		return false;
-	query->iommu = iopf_iommu_get(id);
+	query->iommu = iopf_iommu_get(numbers[0]);
+	query->first = numbers[1];
+	query->step = numbers[2];
 	return query->iommu != NULL;
 }
 
-typedef int (*reply_t)(const struct query *query, struct rte_tel_data *d);
-
-static int
-query_reply(const char *params, struct rte_tel_data *d, bool pages, reply_t make)
+int
+iopf_tel_reply(const char *params, struct rte_tel_data *d, unsigned int max, iopf_reply_t make)
 {
-	struct query query;
+	struct iopf_query query;
 	int ret = -EINVAL;
 
 	iopf_rcu_read_lock();
-	if (parse_query(params, pages, &query))
+	if (parse_query(params, max, &query))
 		ret = make(&query, d);
 	iopf_rcu_read_unlock();
 	return ret;
@@ -170,9 +165,8 @@ page_add_devs(struct page *page, struct iopf_iommu *iommu, const char *what, add
 	page_end(page, what);
 }
 
-/* Add an entry that is complete. False: no memory. */
-static bool
-add_entry(struct rte_tel_data *d, const char *key, struct rte_tel_data *entry)
+bool
+iopf_tel_add_entry(struct rte_tel_data *d, const char *key, struct rte_tel_data *entry)
 {
 	if (rte_tel_data_add_dict_container(d, key, entry, 0) == 0)
 		return true;
@@ -193,13 +187,13 @@ handle_list(const char *cmd, const char *params, struct rte_tel_data *d)
 }
 
 static int
-make_info(const struct query *query, struct rte_tel_data *d)
+make_info(const struct iopf_query *query, struct rte_tel_data *d)
 {
 	const struct iopf_iommu *iommu = query->iommu;
 	const struct iopf_iommu_info *info = &iommu->info;
 
 	rte_tel_data_start_dict(d);
-	add_name(d, "name", iommu->name);
+	iopf_tel_add_name(d, "name", iommu->name);
 	rte_tel_data_add_dict_string(d, "driver", info->driver);
 	rte_tel_data_add_dict_string(d, "backend", info->backend);
 	rte_tel_data_add_dict_int(d, "started", iopf_iommu_is_polled(iommu));
@@ -222,7 +216,7 @@ static int
 handle_info(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return query_reply(params, d, false, make_info);
+	return iopf_tel_reply(params, d, 1, make_info);
 }
 
 static void
@@ -247,14 +241,14 @@ add_dev(struct rte_tel_data *d, uint64_t n, const struct iopf_dev *dev)
 	if (entry == NULL)
 		return false;
 	rte_tel_data_start_dict(entry);
-	add_name(entry, "device", dev->name);
+	iopf_tel_add_name(entry, "device", dev->name);
 	rte_tel_data_add_dict_uint(entry, "sid", dev->sids[0]);
 	LIST_FOREACH(attachment, &dev->attachments, next)
 		attachments++;
 	rte_tel_data_add_dict_uint(entry, "attachments", attachments);
 	fill_dev(entry, dev);
 	snprintf(key, sizeof(key), "device_%" PRIu64, n);
-	return add_entry(d, key, entry);
+	return iopf_tel_add_entry(d, key, entry);
 }
 
 static void
@@ -266,7 +260,7 @@ page_add_dev(struct page *page, const struct iopf_dev *dev)
 }
 
 static int
-make_devices(const struct query *query, struct rte_tel_data *d)
+make_devices(const struct iopf_query *query, struct rte_tel_data *d)
 {
 	struct page page = { .d = d, .first = query->first, .max = PAGE_DEVICES };
 
@@ -279,29 +273,35 @@ static int
 handle_devices(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return query_reply(params, d, true, make_devices);
+	return iopf_tel_reply(params, d, 2, make_devices);
+}
+
+void
+iopf_tel_add_attachment(struct rte_tel_data *d, const struct iopf_attachment *attachment)
+{
+	iopf_tel_add_name(d, "device", attachment->dev->name);
+	rte_tel_data_add_dict_uint(d, "sid", attachment->dev->sids[0]);
+	if (attachment->pasid != IOPF_NO_PASID)
+		rte_tel_data_add_dict_uint(d, "pasid", attachment->pasid);
+	iopf_tel_add_name(d, "domain", attachment->domain->name);
+	rte_tel_data_add_dict_uint(d, "domain_id", attachment->domain->id);
 }
 
 static bool
 add_attachment(struct rte_tel_data *d, uint64_t n, const struct iopf_attachment *attachment,
 		fill_t fill)
 {
-	const struct iopf_dev *dev = attachment->dev;
 	struct rte_tel_data *entry = rte_tel_data_alloc();
 	char key[32];
 
 	if (entry == NULL)
 		return false;
 	rte_tel_data_start_dict(entry);
-	add_name(entry, "device", dev->name);
-	rte_tel_data_add_dict_uint(entry, "sid", dev->sids[0]);
-	if (attachment->pasid != IOPF_NO_PASID)
-		rte_tel_data_add_dict_uint(entry, "pasid", attachment->pasid);
-	add_name(entry, "domain", attachment->domain->name);
+	iopf_tel_add_attachment(entry, attachment);
 	fill(entry, attachment);
 	/* A device's name cannot be a key: DPDK allows only letters, digits and few others. */
 	snprintf(key, sizeof(key), "attachment_%" PRIu64, n);
-	return add_entry(d, key, entry);
+	return iopf_tel_add_entry(d, key, entry);
 }
 
 static void
@@ -318,7 +318,7 @@ page_add_attachments(struct page *page, const struct iopf_dev *dev)
 
 /* Add a page of entries, one for each (device, PASID). */
 static void
-add_attachments(const struct query *query, struct rte_tel_data *d, uint64_t max, fill_t fill)
+add_attachments(const struct iopf_query *query, struct rte_tel_data *d, uint64_t max, fill_t fill)
 {
 	struct page page = { .d = d, .first = query->first, .max = max, .fill = fill };
 
@@ -340,7 +340,7 @@ fill_stats(struct rte_tel_data *d, const struct iopf_attachment *attachment)
 }
 
 static int
-make_stats(const struct query *query, struct rte_tel_data *d)
+make_stats(const struct iopf_query *query, struct rte_tel_data *d)
 {
 	const struct iopf_iommu *iommu = query->iommu;
 
@@ -361,7 +361,7 @@ static int
 handle_stats(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return query_reply(params, d, true, make_stats);
+	return iopf_tel_reply(params, d, 2, make_stats);
 }
 
 static void
@@ -380,7 +380,7 @@ fill_latency(struct rte_tel_data *d, const struct iopf_attachment *attachment)
 }
 
 static int
-make_latency(const struct query *query, struct rte_tel_data *d)
+make_latency(const struct iopf_query *query, struct rte_tel_data *d)
 {
 	rte_tel_data_start_dict(d);
 	add_attachments(query, d, PAGE_LATENCY, fill_latency);
@@ -391,14 +391,17 @@ static int
 handle_latency(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return query_reply(params, d, true, make_latency);
+	return iopf_tel_reply(params, d, 2, make_latency);
 }
 
 static bool
-add_outstanding(struct rte_tel_data *d, const struct iopf_outstanding *o)
+add_outstanding(struct rte_tel_data *d, const struct iopf_iommu *iommu,
+		const struct iopf_outstanding *o)
 {
 	struct rte_tel_data *entry = rte_tel_data_alloc();
 	const struct iopf_fault *f = &o->fault;
+	/* In a read section; NULL: it was removed meanwhile. */
+	const struct iopf_dev *dev = iopf_table_find(&iommu->sids, f->sid);
 	char key[32];
 
 	if (entry == NULL)
@@ -406,6 +409,9 @@ add_outstanding(struct rte_tel_data *d, const struct iopf_outstanding *o)
 	rte_tel_data_start_dict(entry);
 	rte_tel_data_add_dict_string(entry, "state", iopf_slot_state_name(o->state));
 	rte_tel_data_add_dict_uint(entry, "sid", f->sid);
+	/* A device is named by its first StreamID, in each command. */
+	if (dev != NULL)
+		rte_tel_data_add_dict_uint(entry, "dev_sid", dev->sids[0]);
 	if (f->pasid != IOPF_NO_PASID)
 		rte_tel_data_add_dict_uint(entry, "pasid", f->pasid);
 	rte_tel_data_add_dict_uint(entry, "token", f->token);
@@ -415,11 +421,11 @@ add_outstanding(struct rte_tel_data *d, const struct iopf_outstanding *o)
 	rte_tel_data_add_dict_uint(entry, "age_us", (uint64_t)((double)(rte_rdtsc() - f->time) *
 			1e6 / (double)rte_get_tsc_hz()));
 	snprintf(key, sizeof(key), "%016" PRIx64, o->id);
-	return add_entry(d, key, entry);
+	return iopf_tel_add_entry(d, key, entry);
 }
 
 static int
-make_outstanding(const struct query *query, struct rte_tel_data *d)
+make_outstanding(const struct iopf_query *query, struct rte_tel_data *d)
 {
 	struct iopf_iommu *iommu = query->iommu;
 	struct page page = { .d = d, .first = query->first, .max = PAGE_OUTSTANDING };
@@ -435,7 +441,8 @@ make_outstanding(const struct query *query, struct rte_tel_data *d)
 
 			for (unsigned int k = 0; k < n; k++, page.total++)
 				if (page_has_next(&page))
-					page.shown += add_outstanding(d, &list[k]);
+					page.shown += add_outstanding(d, iommu,
+						&list[k]);
 		}
 	}
 	page_end(&page, "outstanding");
@@ -446,7 +453,7 @@ static int
 handle_outstanding(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return query_reply(params, d, true, make_outstanding);
+	return iopf_tel_reply(params, d, 2, make_outstanding);
 }
 
 static bool
@@ -460,17 +467,17 @@ add_listener(struct rte_tel_data *d, unsigned int i, const struct iopf_listener 
 		return false;
 	rte_tel_data_start_dict(entry);
 	if (dev != NULL)
-		add_name(entry, "device", dev->name);
+		iopf_tel_add_name(entry, "device", dev->name);
 	rte_tel_data_add_dict_uint(entry, "size", iopf_listener_size(listener));
 	for (unsigned int k = 0; k < IOPF_NB_LISTENER_STATS; k++)
 		rte_tel_data_add_dict_uint(entry, iopf_listener_stat_name(k),
 				iopf_listener_stat(listener, k));
 	snprintf(key, sizeof(key), "listener_%u", i);
-	return add_entry(d, key, entry);
+	return iopf_tel_add_entry(d, key, entry);
 }
 
 static int
-make_listeners(const struct query *query, struct rte_tel_data *d)
+make_listeners(const struct iopf_query *query, struct rte_tel_data *d)
 {
 	unsigned int shown = 0;
 
@@ -489,7 +496,7 @@ static int
 handle_listeners(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	RTE_SET_USED(cmd);
-	return query_reply(params, d, false, make_listeners);
+	return iopf_tel_reply(params, d, 1, make_listeners);
 }
 
 RTE_INIT(iopf_telemetry)

@@ -53,6 +53,8 @@ struct mmem_pool {
 	_Atomic uint32_t control_state; /* enum control_state */
 	sem_t control_sem;
 	atomic_bool wanted;		/* a chunk is CHUNK_WANTED */
+
+	LIST_ENTRY(mmem_pool) next;	/* of mmem_telemetry_add() */
 };
 
 /* Take adjacent free chunks for a region and set its first chunk. Returns 0 or -ENOMEM. */

@@ -19,6 +19,7 @@
 #include "mmem_pool.h"
 #include "mmem_populate.h"
 #include "mmem_region.h"
+#include "mmem_telemetry.h"
 #include "mmem_thread.h"
 
 #define DEFAULT_SIZE	((size_t)4 << 30)
@@ -209,6 +210,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 				pool->name, rte_strerror(-rc));
 		goto fail_locks;
 	}
+	mmem_telemetry_add(pool);
 	return pool;
 
 fail_locks:
@@ -250,6 +252,7 @@ mmem_pool_destroy(struct mmem_pool *pool)
 	rc = mmem_dma_unmap(pool);
 	if (rc < 0)
 		return mmem_ret(rc);
+	mmem_telemetry_remove(pool);
 	mmem_fetchers_stop(pool);
 	mmem_control_stop(pool);
 	munmap(pool->mem, pool->size);

@@ -7,13 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include <cjson/cJSON.h>
-
-#include <rte_eal.h>
 
 #include "iopf.h"
 #include "iopf_handler.h"
@@ -21,11 +14,12 @@
 #include "iopf_policy.h"
 #include "iopf_stats.h"
 #include "smmuv3_model.h"
+#include "telemetry_rig.h"
 #include "test.h"
 
 static const char *const commands[] = {
 	"/iopf/list", "/iopf/info", "/iopf/stats", "/iopf/latency", "/iopf/outstanding",
-	"/iopf/listeners", "/iopf/devices",
+	"/iopf/listeners", "/iopf/devices", "/iopf/queues",
 };
 
 static struct smmuv3_model *model;
@@ -36,98 +30,6 @@ static struct iopf_domain *domain;
 static struct iopf_poller *poller;
 static struct smmuv3_model_dma *dma;
 static uint64_t taken;
-static int sock = -1;
-static char answer[1 << 18];
-static cJSON *json;			/* the answer, parsed */
-
-static const char *
-send_command(const char *what)
-{
-	ssize_t n;
-
-	assert_int_equal(strlen(what), send(sock, what, strlen(what), 0));
-	n = recv(sock, answer, sizeof(answer) - 1, 0);
-	assert_true(n > 0);
-	answer[n] = '\0';
-	/* DPDK cuts longer answers. */
-	assert_true(n < 15 * 1024);
-	for (ssize_t i = 0; i < n; i++)
-		assert_true(answer[i] >= 0x20 && answer[i] < 0x7f);
-	cJSON_Delete(json);
-	json = cJSON_ParseWithOpts(answer, NULL, true);
-	if (json == NULL)
-		print_error("%s: not JSON: %s\n", what, answer);
-	assert_non_null(json);
-	return answer;
-}
-
-/* The value that the answer has under the command's name. */
-static const cJSON *
-answer_value(void)
-{
-	assert_non_null(json->child);
-	return json->child;
-}
-
-static uint64_t
-get_number(const cJSON *dict, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(dict, key);
-
-	assert_true(cJSON_IsNumber(item));
-	return (uint64_t)item->valuedouble;
-}
-
-/* Whether @p encoded, decoded as a URL, equals @p name or ends with "..." if it was cut. */
-static bool
-is_name(const char *encoded, const char *name)
-{
-	while (*encoded != '\0') {
-		char c = *encoded++;
-		unsigned int hex;
-
-		if (c == '.' && strcmp(encoded, "..") == 0 && strlen(name) > 30)
-			return true;
-		if (c == '%') {
-			assert_int_equal(sscanf(encoded, "%2X", &hex), 1);
-			c = hex;
-			encoded += 2;
-		}
-		if (c != *name++)
-			return false;
-	}
-	return *name == '\0';
-}
-
-static const char *
-send_to(const char *command, unsigned int id)
-{
-	char cmd[64];
-
-	snprintf(cmd, sizeof(cmd), "%s,%u", command, id);
-	return send_command(cmd);
-}
-
-/* The id of the IOMMU with this device string: the process may have others. */
-static unsigned int
-find_iommu(const char *devstr)
-{
-	unsigned int ids[64], n = 0;
-	const cJSON *item;
-
-	send_command("/iopf/list");
-	cJSON_ArrayForEach(item, answer_value()) {
-		assert_true(n < sizeof(ids) / sizeof(ids[0]));
-		ids[n++] = (unsigned int)item->valuedouble;
-	}
-	while (n > 0) {
-		send_to("/iopf/info", ids[--n]);
-		if (is_name(cJSON_GetObjectItem(answer_value(), "name")->valuestring, devstr))
-			return ids[n];
-	}
-	fail_msg("no IOMMU %s", devstr);
-	return 0;
-}
 
 static enum iopf_verdict
 take(struct iopf_domain *d, const struct iopf_group *group, void *ctx)
@@ -141,21 +43,11 @@ take(struct iopf_domain *d, const struct iopf_group *group, void *ctx)
 static int
 setup(void **state)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	const uint32_t sid = 5;
 
 	(void)state;
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/dpdk_telemetry.v2",
-			rte_eal_get_runtime_dir());
-	sock = socket(AF_UNIX, SOCK_SEQPACKET, 0);
-	assert_true(sock >= 0);
-	if (connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-		print_message("no telemetry at %s\n", addr.sun_path);
-		close(sock);
-		sock = -1;
+	if (!tel_connect())
 		return 0;
-	}
-	assert_true(recv(sock, answer, sizeof(answer), 0) > 0);
 	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "telemetry" });
 	iommu = iopf_iommu_open("smmuv3,model=telemetry");
 	assert_non_null(iommu);
@@ -169,7 +61,7 @@ setup(void **state)
 	assert_int_equal(0, iopf_poller_add(poller, iommu, IOPF_QUEUE_ALL));
 	assert_int_equal(0, iopf_iommu_start(iommu));
 	dma = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){ .sid = sid });
-	iommu_id = find_iommu("smmuv3,model=telemetry");
+	iommu_id = tel_find_iommu("smmuv3,model=telemetry");
 	return 0;
 }
 
@@ -177,7 +69,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		return 0;
 	smmuv3_model_dma_destroy(dma);
 	assert_int_equal(0, iopf_dev_remove(dev));
@@ -187,8 +79,7 @@ teardown(void **state)
 	assert_int_equal(0, iopf_iommu_close(iommu));
 	assert_int_equal(0, smmuv3_model_driver_errors(model));
 	smmuv3_model_destroy(model);
-	cJSON_Delete(json);
-	close(sock);
+	tel_close();
 	return 0;
 }
 
@@ -198,14 +89,14 @@ every_command_is_listed_and_has_a_help(void **state)
 	char help[64];
 
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		test_skip("telemetry is off");
-	send_command("/");
+	tel_send_command("/");
 	for (unsigned int i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		assert_non_null(strstr(answer, commands[i]));
+		assert_non_null(strstr(tel_answer, commands[i]));
 	for (unsigned int i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		snprintf(help, sizeof(help), "/help,%s", commands[i]);
-		assert_non_null(strstr(send_command(help), "."));
+		assert_non_null(strstr(tel_send_command(help), "."));
 	}
 }
 
@@ -221,21 +112,21 @@ invalid_arguments_get_null(void **state)
 	char cmd[128];
 
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		test_skip("telemetry is off");
 	for (unsigned int i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		for (unsigned int k = 0; k < sizeof(junk) / sizeof(junk[0]); k++) {
 			snprintf(cmd, sizeof(cmd), "%s%s", commands[i], junk[k]);
-			send_command(cmd);
+			tel_send_command(cmd);
 			if (strcmp(commands[i], "/iopf/list") != 0)
-				assert_non_null(strstr(answer, "null"));
+				assert_non_null(strstr(tel_answer, "null"));
 		}
 	}
 	snprintf(cmd, sizeof(cmd), "/iopf/info,%u,1", iommu_id);
-	assert_non_null(strstr(send_command(cmd), "null"));
+	assert_non_null(strstr(tel_send_command(cmd), "null"));
 	/* An unused id, then a used one. */
-	assert_non_null(strstr(send_command("/iopf/info,63"), "null"));
-	assert_non_null(strstr(send_to("/iopf/info", iommu_id), "smmuv3,model=telemetry"));
+	assert_non_null(strstr(tel_send_command("/iopf/info,63"), "null"));
+	assert_non_null(strstr(tel_send_to("/iopf/info", iommu_id), "smmuv3,model=telemetry"));
 }
 
 static void
@@ -245,32 +136,33 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	char id[32], byte = 1;
 
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		test_skip("telemetry is off");
 	assert_int_equal(0, smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
 			.type = SMMUV3_MODEL_WRITE, .addr = 0xabcd000, .buf = &byte, .len = 1 }));
 	while (iopf_poll(poller) == 0)
 		smmuv3_model_step(model, 16);
 	snprintf(id, sizeof(id), "%016llx", (unsigned long long)taken);
-	send_to("/iopf/outstanding", iommu_id);
-	assert_non_null(strstr(answer, id));
-	assert_non_null(strstr(answer, "\"taken\""));
-	assert_non_null(strstr(answer, "180146176"));	/* 0xabcd000 */
-	send_to("/iopf/stats", iommu_id);
+	tel_send_to("/iopf/outstanding", iommu_id);
+	assert_non_null(strstr(tel_answer, id));
+	assert_non_null(strstr(tel_answer, "\"taken\""));
+	assert_non_null(strstr(tel_answer, "180146176"));	/* 0xabcd000 */
+	assert_non_null(strstr(tel_answer, "\"dev_sid\":5"));
+	tel_send_to("/iopf/stats", iommu_id);
 	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
-		assert_non_null(strstr(answer, iopf_iommu_stat_name(i)));
+		assert_non_null(strstr(tel_answer, iopf_iommu_stat_name(i)));
 	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
-		assert_non_null(strstr(answer, iopf_stat_name(i)));
-	assert_non_null(strstr(answer, "nic0"));
-	assert_non_null(strstr(answer, "\"pending\":1"));
+		assert_non_null(strstr(tel_answer, iopf_stat_name(i)));
+	assert_non_null(strstr(tel_answer, "nic0"));
+	assert_non_null(strstr(tel_answer, "\"pending\":1"));
 
 	assert_int_equal(0, iopf_group_respond(taken, IOPF_INVALID));
 	while (smmuv3_model_dma_poll(dma, &done, 1) == 0)
 		smmuv3_model_step(model, 16);
 	assert_int_equal(SMMUV3_MODEL_ABORTED, done.status);
-	assert_null(strstr(send_to("/iopf/outstanding", iommu_id), id));
-	assert_non_null(strstr(send_to("/iopf/latency", iommu_id), "\"samples\":1"));
-	assert_non_null(strstr(send_to("/iopf/stats", iommu_id), "\"pending\":0"));
+	assert_null(strstr(tel_send_to("/iopf/outstanding", iommu_id), id));
+	assert_non_null(strstr(tel_send_to("/iopf/latency", iommu_id), "\"samples\":1"));
+	assert_non_null(strstr(tel_send_to("/iopf/stats", iommu_id), "\"pending\":0"));
 }
 
 static void
@@ -279,28 +171,28 @@ listeners_show_their_counters(void **state)
 	struct iopf_listener *all, *of_dev;
 
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		test_skip("telemetry is off");
 	all = iopf_listener_open(&(struct iopf_listener_conf){ .iommu = iommu, .size = 512 });
 	of_dev = iopf_listener_open(&(struct iopf_listener_conf){ .dev = dev, .size = 2048 });
 	assert_non_null(all);
 	assert_non_null(of_dev);
-	send_to("/iopf/listeners", iommu_id);
-	assert_non_null(strstr(answer, "\"listeners\":2"));
-	assert_non_null(strstr(answer, "\"size\":512"));
-	assert_non_null(strstr(answer, "\"size\":2048"));
-	assert_non_null(strstr(answer, "nic0"));
+	tel_send_to("/iopf/listeners", iommu_id);
+	assert_non_null(strstr(tel_answer, "\"listeners\":2"));
+	assert_non_null(strstr(tel_answer, "\"size\":512"));
+	assert_non_null(strstr(tel_answer, "\"size\":2048"));
+	assert_non_null(strstr(tel_answer, "nic0"));
 	for (unsigned int i = 0; i < IOPF_NB_LISTENER_STATS; i++)
-		assert_non_null(strstr(answer, iopf_listener_stat_name(i)));
+		assert_non_null(strstr(tel_answer, iopf_listener_stat_name(i)));
 	assert_int_equal(0, iopf_listener_close(all));
-	send_to("/iopf/listeners", iommu_id);
-	assert_non_null(strstr(answer, "\"listeners\":1"));
-	assert_null(strstr(answer, "\"size\":512"));
+	tel_send_to("/iopf/listeners", iommu_id);
+	assert_non_null(strstr(tel_answer, "\"listeners\":1"));
+	assert_null(strstr(tel_answer, "\"size\":512"));
 	assert_int_equal(0, iopf_listener_close(of_dev));
-	assert_non_null(strstr(send_to("/iopf/listeners", iommu_id), "\"listeners\":0"));
+	assert_non_null(strstr(tel_send_to("/iopf/listeners", iommu_id), "\"listeners\":0"));
 }
 
-/* The answer to any arguments is JSON: send_command() parses it. */
+/* The answer to any arguments is JSON: tel_send_command() parses it. */
 static void
 random_arguments_get_json(void **state)
 {
@@ -308,7 +200,7 @@ random_arguments_get_json(void **state)
 	unsigned int seed = 20261128;
 
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		test_skip("telemetry is off");
 	for (unsigned int i = 0; i < 5000; i++) {
 		char cmd[1000];
@@ -319,7 +211,7 @@ random_arguments_get_json(void **state)
 		for (unsigned int k = 0; k < len; k++)
 			cmd[at++] = alphabet[rand_r(&seed) % (sizeof(alphabet) - 1)];
 		cmd[at] = '\0';
-		send_command(cmd);
+		tel_send_command(cmd);
 	}
 }
 
@@ -350,8 +242,8 @@ find_entry(const char *device)
 {
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, answer_value())
-		if (cJSON_IsObject(item) && is_name(cJSON_GetObjectItem(item,
+	cJSON_ArrayForEach(item, tel_value())
+		if (cJSON_IsObject(item) && tel_is_name(cJSON_GetObjectItem(item,
 				"device")->valuestring, device))
 			return item;
 	fail_msg("no entry of %s", device);
@@ -361,8 +253,8 @@ find_entry(const char *device)
 static uint64_t
 get_state(const char *command, const char *device, const char *key)
 {
-	send_to(command, iommu_id);
-	return get_number(find_entry(device), key);
+	tel_send_to(command, iommu_id);
+	return tel_get_number(find_entry(device), key);
 }
 
 static void
@@ -373,19 +265,19 @@ a_device_without_an_attachment_is_listed(void **state)
 	const cJSON *entry;
 
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		test_skip("telemetry is off");
 	bare = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .name = "bare", .sids = &sid,
 			.nb_sids = 1 });
 	assert_non_null(bare);
-	send_to("/iopf/devices", iommu_id);
-	assert_int_equal(2, get_number(answer_value(), "devices"));
+	tel_send_to("/iopf/devices", iommu_id);
+	assert_int_equal(2, tel_get_number(tel_value(), "devices"));
 	entry = find_entry("bare");
-	assert_int_equal(9, get_number(entry, "sid"));
-	assert_int_equal(0, get_number(entry, "attachments"));
+	assert_int_equal(9, tel_get_number(entry, "sid"));
+	assert_int_equal(0, tel_get_number(entry, "attachments"));
 	for (unsigned int i = 0; i < IOPF_NB_DEV_STATS; i++)
-		assert_int_equal(0, get_number(entry, iopf_dev_stat_name(i)));
-	assert_int_equal(1, get_number(find_entry("nic0"), "attachments"));
+		assert_int_equal(0, tel_get_number(entry, iopf_dev_stat_name(i)));
+	assert_int_equal(1, tel_get_number(find_entry("nic0"), "attachments"));
 	assert_int_equal(0, iopf_dev_quarantine(bare));
 	assert_int_equal(1, get_state("/iopf/devices", "bare", "dev_quarantined"));
 	assert_int_equal(0, get_state("/iopf/devices", "nic0", "dev_quarantined"));
@@ -407,7 +299,7 @@ stats_show_a_trip_and_its_episode(void **state)
 	char byte = 1;
 
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		test_skip("telemetry is off");
 	gpu = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .name = "gpu", .sids = &sid,
 			.nb_sids = 1 });
@@ -447,38 +339,38 @@ walk_pages(const char *command, const char *total, unsigned int id)
 		const cJSON *item;
 
 		snprintf(cmd, sizeof(cmd), "%s,%u,%llu", command, id, (unsigned long long)next);
-		send_command(cmd);
+		tel_send_command(cmd);
 		pages++;
-		assert_int_equal(get_number(answer_value(), total), NB_DEVS);
-		cJSON_ArrayForEach(item, answer_value()) {
+		assert_int_equal(tel_get_number(tel_value(), total), NB_DEVS);
+		cJSON_ArrayForEach(item, tel_value()) {
 			unsigned int i;
 
 			if (!cJSON_IsObject(item))
 				continue;
-			i = get_number(item, "sid") - 16;
+			i = tel_get_number(item, "sid") - 16;
 			assert_true(i < NB_DEVS && !seen[i]);
 			seen[i] = true;
 			nb_seen++;
-			assert_true(is_name(cJSON_GetObjectItem(item, "device")->valuestring,
+			assert_true(tel_is_name(cJSON_GetObjectItem(item, "device")->valuestring,
 					name_of(i)));
 			if (strcmp(total, "attachments") != 0)
 				continue;
-			assert_true(is_name(cJSON_GetObjectItem(item, "domain")->valuestring,
+			assert_true(tel_is_name(cJSON_GetObjectItem(item, "domain")->valuestring,
 					name_of(31)));
-			assert_int_equal(get_number(item, "pasid"), 1);
+			assert_int_equal(tel_get_number(item, "pasid"), 1);
 		}
-		if (cJSON_GetObjectItem(answer_value(), "next") == NULL)
+		if (cJSON_GetObjectItem(tel_value(), "next") == NULL)
 			break;
-		assert_true(get_number(answer_value(), "next") > next);
-		next = get_number(answer_value(), "next");
+		assert_true(tel_get_number(tel_value(), "next") > next);
+		next = tel_get_number(tel_value(), "next");
 	}
 	assert_int_equal(nb_seen, NB_DEVS);
 	assert_true(pages > 1);
 	/* A page beyond the end has no entries and no next page. */
 	snprintf(cmd, sizeof(cmd), "%s,%u,18446744073709551615", command, id);
-	send_command(cmd);
-	assert_int_equal(get_number(answer_value(), total), NB_DEVS);
-	assert_null(cJSON_GetObjectItem(answer_value(), "next"));
+	tel_send_command(cmd);
+	assert_int_equal(tel_get_number(tel_value(), total), NB_DEVS);
+	assert_null(cJSON_GetObjectItem(tel_value(), "next"));
 }
 
 static void
@@ -491,13 +383,13 @@ every_device_is_listed_whatever_its_name(void **state)
 	unsigned int i, id;
 
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		test_skip("telemetry is off");
 	other = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "sm\"\xc3\xa9" });
 	assert_non_null(other);
 	smmu = iopf_iommu_open("smmuv3,model=sm\"\xc3\xa9");
 	assert_non_null(smmu);
-	id = find_iommu("smmuv3,model=sm\"\xc3\xa9");
+	id = tel_find_iommu("smmuv3,model=sm\"\xc3\xa9");
 	shared = iopf_domain_create(&(struct iopf_domain_conf){ .name = name_of(31),
 			.handler = take });
 	assert_non_null(shared);
@@ -530,7 +422,7 @@ every_outstanding_fault_is_listed(void **state)
 	char byte = 1, cmd[64];
 
 	(void)state;
-	if (sock < 0)
+	if (!tel_is_on())
 		test_skip("telemetry is off");
 	for (unsigned int i = 0; i < NB; i++) {
 		assert_int_equal(0, smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
@@ -547,13 +439,13 @@ every_outstanding_fault_is_listed(void **state)
 
 		snprintf(cmd, sizeof(cmd), "/iopf/outstanding,%u,%llu", iommu_id,
 				(unsigned long long)next);
-		send_command(cmd);
-		assert_int_equal(get_number(answer_value(), "outstanding"), NB);
-		cJSON_ArrayForEach(item, answer_value())
+		tel_send_command(cmd);
+		assert_int_equal(tel_get_number(tel_value(), "outstanding"), NB);
+		cJSON_ArrayForEach(item, tel_value())
 			listed += cJSON_IsObject(item);
-		if (cJSON_GetObjectItem(answer_value(), "next") == NULL)
+		if (cJSON_GetObjectItem(tel_value(), "next") == NULL)
 			break;
-		next = get_number(answer_value(), "next");
+		next = tel_get_number(tel_value(), "next");
 		assert_int_equal(next, listed);
 	}
 	assert_int_equal(listed, NB);
@@ -563,8 +455,8 @@ every_outstanding_fault_is_listed(void **state)
 		smmuv3_model_step(model, 16);
 		n += smmuv3_model_dma_poll(dma, &done, 1);
 	}
-	send_to("/iopf/outstanding", iommu_id);
-	assert_int_equal(get_number(answer_value(), "outstanding"), 0);
+	tel_send_to("/iopf/outstanding", iommu_id);
+	assert_int_equal(tel_get_number(tel_value(), "outstanding"), 0);
 }
 
 static const struct CMUnitTest tests[] = {
