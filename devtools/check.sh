@@ -263,6 +263,7 @@ step "wrong input" devtools/check-wrong-input.sh build
 step "a fault in a trace" python3 devtools/check-trace.py
 step "iopf-setup" python3 devtools/test-iopf-setup.py
 step "iopf-bench-report" python3 devtools/test-iopf-bench-report.py build
+step "iopf-trace-record" python3 devtools/test-iopf-trace-record.py
 step "iopf-top" python3 devtools/test-iopf-top.py build
 step "benchmark, shortest run" build/app/iopf-bench/iopf-bench --depths 1,256 --rounds 1 \
 	--faults 4096 --json "$out/bench.json"
