@@ -285,6 +285,34 @@ a_damaged_trace_gets_a_line_that_says_where(void **state)
 	assert_false(pattern_read(&conf));
 }
 
+static void
+each_recorded_trace_is_read(void **state)
+{
+	static const char *const names[] = { "bfs", "cc1", "sqlite3" };
+	bool met[4096];
+	char file[512];
+	unsigned int i, k;
+
+	(void)state;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(file, sizeof(file), "%s/%s.trace.gz", TRACES, names[i]);
+		set_conf();
+		conf.faults = 0;
+		conf.pattern = PATTERN_TRACE;
+		conf.trace = file;
+		if (!pattern_read(&conf))
+			fail_msg("%s", bench_stub_error);
+		assert_in_range(conf.faults, BENCH_MIN_FAULTS, sizeof(met));
+		memset(met, 0, sizeof(met));
+		for (k = 0; k < conf.faults; k++) {
+			assert_in_range(conf.order[k], 0, conf.faults - 1);
+			assert_false(met[conf.order[k]]);
+			met[conf.order[k]] = true;
+		}
+		free(conf.order);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(each_setting_serves_each_fault),
 	cmocka_unit_test(requesters_use_each_stream_id),
@@ -293,6 +321,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_random_pattern_has_each_page_once),
 	cmocka_unit_test(a_trace_gives_the_order_of_the_pages),
 	cmocka_unit_test(a_damaged_trace_gets_a_line_that_says_where),
+	cmocka_unit_test(each_recorded_trace_is_read),
 };
 
 TEST_SUITE(bench_load, tests, make_file, remove_file);
