@@ -257,6 +257,15 @@ class CompareTest(ToolTest):
         self.assertIn("19 compared: 19 noise\n", out)
         self.assertNotIn("warning", out)
 
+    def test_a_reader_that_ends_early_is_no_error(self):
+        results = [self.put(name, make_result()) for name in ("a.json", "b.json")]
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        run = subprocess.run([TOOL, "--compare", *results], stdout=write_end,
+                             stderr=subprocess.PIPE, text=True, check=False)
+        os.close(write_end)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+
     def test_a_change_is_named_with_its_direction(self):
         slow, fast = make_result(scale=1.6), make_result()
         out = self.compare(fast, slow)
