@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOL = ROOT / "usertools/iopf-top"
 BUILD = None
+READINGS = 5
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "usertools"))
@@ -408,33 +410,32 @@ class Live(Case):
             self.skipTest("one CPU")
         env = dict(os.environ, RUNTIME_DIRECTORY=self.dir.name)
         faults = 16384
-        # The IOMMU of "polled" stays open while "eventfd" is measured.
+        # The IOMMU of "polled" rests while the slow modes are measured.
         bench = subprocess.Popen(
             [BUILD / "app/iopf-bench/iopf-bench", "--no-huge", "-m", "64", "--no-pci",
              "--file-prefix=top", "--log-level=lib.eal:warning", "--", "--modes",
-             "polled,eventfd", "--loop", "closed", "--depths", "16", "--rounds", "9",
+             "polled,local,eventfd", "--loop", "closed", "--depths", "16", "--rounds", "60",
              "--faults", str(faults)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
         self.addCleanup(bench.stdout.close)
         self.addCleanup(bench.wait)
         self.addCleanup(bench.kill)
-        readings = []
-        while bench.poll() is None:
+        served = readings = 0
+        while bench.poll() is None and (served < faults or readings < READINGS):
             run = subprocess.run([TOOL, "--file-prefix", "top", "--once", "--json",
                                   "--interval", "0.1"], capture_output=True, text=True, env=env,
                                  timeout=PATIENCE_S, check=False)
             document = json.loads(run.stdout) if run.returncode == 0 else None
             if document and document["iommus"]:
-                readings.append(document)
+                readings += 1
+                self.assertEqual(document["pid"], bench.pid)
+                for iommu in document["iommus"]:
+                    served = max(served, self.check(iommu, faults))
+        bench.send_signal(signal.SIGINT)
         output = bench.stdout.read()
-        self.assertEqual(bench.returncode, 0, output)
-        self.assertTrue(readings)
-        served = 0
-        for document in readings:
-            self.assertEqual(document["pid"], bench.pid)
-            for iommu in document["iommus"]:
-                served = max(served, self.check(iommu, faults))
-        # Of nine rounds, one was seen to its end.
+        # 3: the rounds that were complete have no errors.
+        self.assertIn(bench.wait(), (0, 3), output)
+        # At least one round was seen to its end.
         self.assertGreaterEqual(served, faults)
 
     def check(self, iommu, faults):
