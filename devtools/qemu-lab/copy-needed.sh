@@ -33,5 +33,6 @@ cp "$sysroot/lib/ld-linux-aarch64.so.1" "${libs%/usr/*}/lib/"
 # pthread_cancel() loads it at run time; no file lists it as needed.
 cp -L "$sysroot/lib/aarch64-linux-gnu/libgcc_s.so.1" "$libs/"
 for file; do
-	copy_needed "$file"
+	# A script, such as one beside a program, needs none.
+	[ "$(head -c 4 "$file")" != $'\x7fELF' ] || copy_needed "$file"
 done
