@@ -88,12 +88,14 @@ ms_of_cycles(uint64_t cycles)
 static int
 start_wait(struct iopf_iommu *iommu, struct iopf_wait *wait)
 {
+	uint64_t ms = ms_of_cycles(wait->left);
+
 	while (iopf_iommu_is_starting(iommu)) {
 		if (iopf_wait_is_over(wait)) {
 			/* The policy thread may come here each 100 ms. */
 			IOPF_LOG_LIMITED(&iommu->log, "\"%s\": its start has not returned within "
 					"%" PRIu64 " ms: a call for a device waits for it; make "
-					"that call again", iommu->name, ms_of_cycles(wait->cycles));
+					"that call again", iommu->name, ms);
 			return -ETIMEDOUT;
 		}
 		iommu->driver->ops.wait(iommu->priv);
@@ -108,7 +110,7 @@ iopf_queue_fence(struct iopf_queue *q, struct iopf_wait *wait)
 	int ret = start_wait(q->iommu, wait);
 	void *priv = q->iommu->priv;
 	struct iopf_stand_in stand_in;
-	uint64_t mark = 0;
+	uint64_t mark = 0, ms = ms_of_cycles(wait->left);
 	bool is_polled;
 
 	if (ret < 0)
@@ -134,7 +136,7 @@ iopf_queue_fence(struct iopf_queue *q, struct iopf_wait *wait)
 			IOPF_LOG_LIMITED(&q->iommu->log, "\"%s\": queue %u was not read within %"
 					PRIu64 " ms: a fast handler or a poll thread does not "
 					"return; have it return, then make the call again",
-					q->iommu->name, q->id, ms_of_cycles(wait->cycles));
+					q->iommu->name, q->id, ms);
 			return -ETIMEDOUT;
 		}
 		if (iopf_stand_in_poll(q, &stand_in) == 0)

@@ -11,12 +11,11 @@
 #include <rte_cycles.h>
 
 /*
- * A bounded wait, in TSC cycles in which the waiting thread runs. A thread that does not run for
- * long, perhaps because its process or its virtual machine is stopped, has given the others no
- * time: between two looks at most a part of the whole counts. Of one thread.
+ * A bounded wait of one thread, in TSC cycles. A thread that does not run for long, perhaps because
+ * its process or its virtual machine is stopped, has given the others no time: between two looks at
+ * most half of the whole counts. So the wait takes longer than the whole only if the thread is
+ * stopped, or if a step between two looks takes longer than half of it: then two steps end it.
  */
-#define IOPF_WAIT_PARTS	16
-
 struct iopf_wait {
 	uint64_t cycles;	/* the whole wait */
 	uint64_t left, last;	/* and the time of the last look */
@@ -32,7 +31,7 @@ static inline bool
 iopf_wait_is_over(struct iopf_wait *w)
 {
 	uint64_t now = rte_rdtsc();
-	uint64_t passed = RTE_MIN(now - w->last, w->cycles / IOPF_WAIT_PARTS + 1);
+	uint64_t passed = RTE_MIN(now - w->last, w->cycles / 2 + 1);
 
 	w->last = now;
 	w->left -= RTE_MIN(w->left, passed);

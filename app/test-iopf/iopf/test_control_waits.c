@@ -28,6 +28,7 @@ static struct {
 	_Atomic unsigned int calls;
 	struct iopf_domain *domain;
 	unsigned int out_at_return;	/* answers when the control call returned */
+	unsigned int waits;
 } slow;
 
 static enum iopf_verdict
@@ -209,6 +210,31 @@ a_wait_does_not_count_the_time_in_which_its_thread_is_stopped(void **state)
 	assert_int_equal(0, remove0(ctl.dev[0]));
 }
 
+static void
+wait_slowly(void)
+{
+	slow.waits++;
+	usleep(2 * WAIT_MS * 1000);
+	hw.on_wait = wait_slowly;
+}
+
+/* Steps that each take longer than the wait do not make it much longer. */
+static void
+a_wait_of_long_steps_ends_after_the_second(void **state)
+{
+	(void)state;
+	ctl.wait_ms = WAIT_MS;
+	ctl_open(false, true);
+	atomic_store(&ctl.dev[0]->told, iopf_attachment_find(ctl.dev[0], IOPF_NO_PASID));
+	slow.waits = 0;
+	hw.on_wait = wait_slowly;
+	assert_int_equal(-ETIMEDOUT, remove0(ctl.dev[0]));
+	assert_int_equal(2, slow.waits);
+	hw.on_wait = NULL;
+	end_callback();
+	assert_int_equal(0, remove0(ctl.dev[0]));
+}
+
 /* A poll thread is not blamed for a slow driver either. */
 static void
 a_detach_waits_for_the_queue_after_a_slow_driver(void **state)
@@ -263,14 +289,37 @@ a_queue_that_is_not_read_is_named_with_the_time(void **state)
 	close_slow();
 }
 
+/* As in a drain, which has waited for the device before. */
+static void
+a_queue_is_named_with_the_time_that_was_left_for_it(void **state)
+{
+	struct call *polling;
+	struct iopf_wait wait;
+
+	(void)state;
+	open_slow(false);
+	ctl_put_stall(0, 1);
+	polling = begin_slow_handler();
+	ctl_put_stall(1, 1);
+	iopf_wait_begin(&wait, rte_get_tsc_hz() / 1000 * WAIT_MS);
+	wait.left /= 2;
+	SAYS("queue 0 was not read within 25 ms: ", assert_int_equal(-ETIMEDOUT,
+		iopf_queue_fence(&ctl.dev[0]->iommu->queues[0], &wait)));
+	slow.hold = false;
+	assert_int_equal(0, ctl_end_call(polling));
+	close_slow();
+}
+
 static const struct CMUnitTest tests[] = {
 	CTL_TEST(a_quarantine_by_hand_waits_for_the_pass_that_has_its_records),
 	CTL_TEST(a_quarantine_answers_a_group_that_is_taken_meanwhile),
 	CTL_TEST(a_removal_waits_for_a_callback_after_a_slow_detach),
 	CTL_TEST(a_wait_does_not_count_the_time_in_which_its_thread_is_stopped),
+	CTL_TEST(a_wait_of_long_steps_ends_after_the_second),
 	CTL_TEST(a_detach_waits_for_the_queue_after_a_slow_driver),
 	CTL_TEST(a_quarantine_by_hand_waits_for_the_queue_after_the_drain),
 	CTL_TEST(a_queue_that_is_not_read_is_named_with_the_time),
+	CTL_TEST(a_queue_is_named_with_the_time_that_was_left_for_it),
 };
 
 TEST_SUITE(control_waits, tests, NULL, NULL);
