@@ -31,13 +31,12 @@ iopf_busy_update(struct iopf_queue *q, uint64_t now)
 {
 	/* A poller is freed after a grace period. */
 	const struct iopf_poller *poller = atomic_load_explicit(&q->poller, memory_order_relaxed);
-	uint64_t bursts = iopf_iommu_stat(q->iommu, IOPF_IOMMU_STAT_BURSTS);
 	uint32_t passes = atomic_load_explicit(&q->passes, memory_order_relaxed);
 	uint64_t away = poller != NULL ? atomic_load_explicit(&poller->away_cycles,
 			memory_order_relaxed) : 0;
 	struct iopf_busy *busy = &q->busy;
 	uint64_t time = now - busy->since - (away - busy->away), rest;
-	uint64_t nb = passes - busy->passes, found = bursts - busy->bursts;
+	uint64_t nb = passes - busy->passes, found = busy->found;
 
 	/* Another poll thread has made some of the passes, or the difference makes no sense. */
 	if (poller == NULL || poller != busy->poller || nb == 0 || (int64_t)time < 0)
@@ -56,6 +55,6 @@ iopf_busy_update(struct iopf_queue *q, uint64_t now)
 	busy->poller = poller;
 	busy->since = now;
 	busy->away = away;
-	busy->bursts = bursts;
+	busy->found = 0;
 	busy->passes = passes;
 }

@@ -25,14 +25,14 @@ struct iopf_prg;
 /*
  * The time in which the poll thread works on records, measured without a clock on their path. The
  * clock is read in one of IOPF_CLOCK_PASSES passes anyway. The time between two reads, less sleeps
- * and yields, is that of the passes between. Without a burst of records it says how long an empty
- * pass takes; with bursts, what is left after the empty passes is busy. Owner, but for cycles.
+ * and yields, is that of the passes between. Without records it says how long an empty pass
+ * takes; with records, what is left after the empty passes is busy. Owner, but for cycles.
  */
 struct iopf_busy {
 	const struct iopf_poller *poller; /* of the last read */
 	uint64_t since, away;
-	uint64_t bursts;		/* of the IOMMU */
-	uint32_t passes;
+	uint32_t passes;		/* of the queue, at the last read */
+	uint32_t found;			/* passes since then that found records */
 	uint64_t empty;		/* mean time of IOPF_CLOCK_PASSES empty passes, times 64 */
 	_Atomic uint64_t cycles;	/* busy, of the TSC */
 };

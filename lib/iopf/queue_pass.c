@@ -118,6 +118,7 @@ iopf_queue_run_pass(struct iopf_queue *q, uint16_t burst, uint16_t bursts, uint3
 	if (!iopf_iommu_is_polled(q->iommu) || !iopf_queue_own(q))
 		return 0;
 	n = iopf_queue_run_bursts(q, burst, bursts);
+	q->busy.found += n != 0;
 	passes = atomic_load_explicit(&q->passes, memory_order_relaxed) + weight;
 	atomic_store_explicit(&q->passes, passes, memory_order_relaxed);
 	/* The count has reached or passed a multiple. */
