@@ -11,16 +11,18 @@ lab=$top/devtools/linux-lab
 cache=${XDG_CACHE_HOME:-${HOME-}/.cache}/iopf-lab
 rounds=5
 count=2048
+# Of 256 faults: a multiple of that, at most 4096.
+burst_count=4096
 json=''
 keep=''
 
 usage() {
 	cat <<-EOF
 		usage: versus.sh [options]
-		Measures Linux and iopf in turns, each on the same software SMMUv3: one stall, a
-		burst of 256, and the guest's instructions for one stall.
-		  --rounds N    boots of each side for times ($rounds); half a minute each
-		  --count N     stalls of each measurement ($count)
+		Measures Linux and iopf in turns, each on the same software SMMUv3: one stall,
+		$((burst_count / 256)) bursts of 256, and the guest's instructions for one stall.
+		  --rounds N    boots of each side for times ($rounds)
+		  --count N     stalls one at a time, a multiple of 256 ($count)
 		  --json FILE   write the results there too
 		  --cache DIR   folder of the kernel and the arm64 libraries ($cache)
 		  --keep        keep the output of guests and host programs
@@ -55,6 +57,11 @@ if [ $((count % 256)) -ne 0 ] || [ "$count" -gt 4096 ]; then
 	die "--count $count: use a multiple of 256, at most 4096"
 fi
 [ "$(nproc)" -ge 2 ] || die "two processors are needed: one is the SMMU's"
+
+# Before all boots, not after them.
+if [ -n "$json" ] && ! : 2>/dev/null >>"$json"; then
+	die "--json $json: cannot write there"
+fi
 
 "$top/devtools/deps.sh" lab || exit 2
 mkdir -p "$cache" || exit 2
@@ -110,7 +117,7 @@ boot() {
 
 for ((round = 1; round <= rounds; round++)); do
 	for side in linux iopf; do
-		boot "$side-$round" $side "$count:1:50,$count:256:1000" || exit 2
+		boot "$side-$round" $side "$count:1:50,$burst_count:256:1000" || exit 2
 	done
 done
 # In a second boot the figures are the same, to the instruction.
@@ -120,4 +127,4 @@ for round in 1 2; do
 	done
 done
 [ -z "$keep" ] || echo "Kept: $work"
-"$lab/versus/report.py" "$work" "$rounds" "$count" "$json"
+"$lab/versus/report.py" "$work" "$rounds" "$count" "$burst_count" "$json"

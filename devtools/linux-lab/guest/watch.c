@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * For versus.sh: an interrupt of the event queue that costs nothing on its way, since no hardware
- * and no other process raises it. A process of the lowest priority (SCHED_IDLE) on the processor
+ * For versus.sh: an interrupt of the event queue that no hardware and no other process raises. Only
+ * the accesses to the GIC are on its way. A process of the lowest priority (SCHED_IDLE) on the processor
  * that serves the faults takes the place of the idle loop: it watches the queue's registers and
  * sets the interrupt pending at the GIC. It goes on when this processor has nothing else to do: the
  * time between is that of the whole service, in ticks of the guest's counter.
