@@ -425,7 +425,7 @@ smmuv3_cmdq_sync(struct smmuv3_cmdq *q, const struct smmuv3_cmd *cmds, unsigned 
 	b.put = 0;
 	b.seq = 0;
 	b.next = NULL;
-	/* The SMMU has read PROD: the miss of its store begins here. */
+	/* A software SMMU has read PROD: the miss of its store begins here. */
 	smmuv3_prefetch_write(smmuv3_reg32(q->regs, q->prod_reg));
 	try_put_first(q, &b);
 	q->ops->wait_begin(q->ctx, &w);

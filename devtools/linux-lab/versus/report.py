@@ -10,8 +10,8 @@ import statistics
 import sys
 
 ABOUT = {
-    "placement": "the SMMU's thread alone on host processor 0; QEMU, all its virtual processors, on "
-                 "host processor 1; faults are served by the guest's processor 0 on both sides",
+    "placement": "the SMMU's thread alone on host processor 0; QEMU, all its virtual processors, "
+                 "on host processor 1; faults are served by the guest's processor 0 on both sides",
     "interrupt": "Linux's is the cheapest there can be: a process of the lowest priority in the "
                  "guest, in the place of the idle loop, sees the record in the queue's registers "
                  "and sets the interrupt pending at the GIC. iopf polls",
@@ -119,8 +119,8 @@ def main():
     ratios = {"p50_linux_over_polled": ratio(linux, polled, "p50_ns"),
               "burst_linux_over_polled": ratio(linux, polled, "burst_ns_per_fault"),
               "instructions_linux_over_polled": ratio(linux, polled, "instructions")}
-    print(f"Medians of {rounds} rounds and their range; each round: median of {count} stalls, and of "
-          f"{burst_count // 256} bursts. Instructions: two boots.")
+    print(f"Medians of {rounds} rounds and their range; each round: median of {count} stalls, "
+          f"and of {burst_count // 256} bursts. Instructions: two boots.")
     for name, figures in (("Linux", linux), ("iopf", polled)):
         show(f"{name}, one stall", figures["p50_ns"], "ns", 0)
         show(f"{name}, burst of 256, each", figures["burst_ns_per_fault"], "ns", 0)
