@@ -8,43 +8,24 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench_stub.h"
+#include "bench_rig.h"
 #include "options.h"
 #include "test.h"
 
 #define FAULTS	512
 
 static struct bench_conf conf;
-static struct mode mode;
 static struct cell cell;
 
 static void
 set_conf(void)
 {
-	bench_stub_error[0] = '\0';
-	memset(&conf, 0, sizeof(conf));
-	/* Any: on a busy machine a thread that is pinned may have none for long. */
-	conf.cpu_model = conf.cpu_servicer = -1;
-	conf.faults = FAULTS;
-	conf.budget_ms = 10000;
-	conf.rounds = 1;
+	bench_rig_set_conf(&conf, FAULTS);
 	conf.depths[0] = conf.max_depth = 8;
 	conf.nb_depths = 1;
 	conf.loads[0] = 50;
 	conf.nb_loads = 1;
-	conf.closed = conf.open = true;
-	conf.arrivals[ARRIVAL_POISSON] = true;
-	conf.requesters = conf.sids = 1;
-}
-
-static void
-open_mode(const struct mode_ops *ops)
-{
-	memset(&mode, 0, sizeof(mode));
-	mode.ops = ops;
-	assert_int_equal(0, ops->setup(&mode, &conf));
-	mode.loop = loop_create(&mode, &conf);
-	assert_non_null(mode.loop);
+	conf.closed = true;
 }
 
 static void
@@ -52,16 +33,15 @@ run_cell(void)
 {
 	struct bench_case c = { .kind = CASE_OPEN_MAX, .name = "cell" };
 
-	assert_int_equal(0, open_run(&mode, &conf, &c, 0, 0, &cell));
+	assert_int_equal(0, open_run(&bench_mode, &conf, &c, 0, 0, &cell));
 }
 
 static uint64_t
 close_mode(enum smmuv3_model_stat stat)
 {
-	uint64_t value = smmuv3_model_stat(mode.model, stat);
+	uint64_t value = smmuv3_model_stat(bench_mode.model, stat);
 
-	loop_destroy(mode.loop);
-	mode.ops->teardown(&mode);
+	bench_rig_close();
 	return value;
 }
 
@@ -114,12 +94,12 @@ requesters_use_each_stream_id(void **state)
 	(void)state;
 	for (i = 0; i < 2; i++) {
 		set_conf();
-		open_mode(modes[i]);
+		bench_rig_open(modes[i], &conf);
 		run_cell();
 		assert_int_equal(1, close_mode(SMMUV3_MODEL_STAT_STE_FETCHES));
 		conf.requesters = 64;
 		conf.sids = 40;
-		open_mode(modes[i]);
+		bench_rig_open(modes[i], &conf);
 		run_cell();
 		assert_int_equal(40, close_mode(SMMUV3_MODEL_STAT_STE_FETCHES));
 	}
@@ -130,11 +110,11 @@ without_msi_none_is_sent(void **state)
 {
 	(void)state;
 	set_conf();
-	open_mode(&mode_polled);
+	bench_rig_open(&mode_polled, &conf);
 	run_cell();
 	assert_true(close_mode(SMMUV3_MODEL_STAT_MSIS) > 0);
 	conf.no_msi = true;
-	open_mode(&mode_polled);
+	bench_rig_open(&mode_polled, &conf);
 	run_cell();
 	assert_int_equal(0, close_mode(SMMUV3_MODEL_STAT_MSIS));
 }
@@ -151,12 +131,12 @@ only_inline_zeroing_changes_other_bytes(void **state)
 		for (zero = 0; zero < 2; zero++) {
 			set_conf();
 			conf.zero_inline = zero;
-			open_mode(modes[i]);
-			memset(mode.mem, 0xa5, FAULTS * BENCH_PAGE_SIZE);
+			bench_rig_open(modes[i], &conf);
+			memset(bench_mode.mem, 0xa5, FAULTS * BENCH_PAGE_SIZE);
 			run_cell();
-			assert_int_equal(zero ? 0 : 0xa5, mode.mem[BENCH_PAGE_SIZE - 1]);
+			assert_int_equal(zero ? 0 : 0xa5, bench_mode.mem[BENCH_PAGE_SIZE - 1]);
 			assert_int_equal(zero ? 0 : 0xa5,
-					mode.mem[(FAULTS - 1) * BENCH_PAGE_SIZE - 1]);
+					bench_mode.mem[(FAULTS - 1) * BENCH_PAGE_SIZE - 1]);
 			close_mode(SMMUV3_MODEL_STAT_MSIS);
 		}
 	}
@@ -315,9 +295,9 @@ each_recorded_trace_is_read(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(each_setting_serves_each_fault),
-	cmocka_unit_test(requesters_use_each_stream_id),
-	cmocka_unit_test(without_msi_none_is_sent),
-	cmocka_unit_test(only_inline_zeroing_changes_other_bytes),
+	cmocka_unit_test_teardown(requesters_use_each_stream_id, bench_rig_teardown),
+	cmocka_unit_test_teardown(without_msi_none_is_sent, bench_rig_teardown),
+	cmocka_unit_test_teardown(only_inline_zeroing_changes_other_bytes, bench_rig_teardown),
 	cmocka_unit_test(a_random_pattern_has_each_page_once),
 	cmocka_unit_test(a_trace_gives_the_order_of_the_pages),
 	cmocka_unit_test(a_damaged_trace_gets_a_line_that_says_where),

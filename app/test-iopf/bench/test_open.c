@@ -11,8 +11,7 @@
 
 #include <rte_cycles.h>
 
-#include "bench.h"
-#include "bench_stub.h"
+#include "bench_rig.h"
 #include "test.h"
 
 #define FAULTS		4096
@@ -22,22 +21,6 @@
 static struct bench_conf conf;
 static struct cell cell;
 static uint64_t due[65536];
-
-static void
-set_conf(void)
-{
-	bench_stub_error[0] = '\0';
-	memset(&conf, 0, sizeof(conf));
-	/* Any: on a busy machine a thread that is pinned may have none for long. */
-	conf.cpu_model = conf.cpu_servicer = -1;
-	conf.faults = FAULTS;
-	conf.budget_ms = 10000;
-	conf.rounds = 1;
-	conf.max_depth = 1;
-	conf.open = true;
-	conf.requesters = conf.sids = 1;
-	conf.arrivals[ARRIVAL_POISSON] = true;
-}
 
 /* A servicer that starts DELAY_MS after the first stall. */
 static struct mode_ops late_ops;
@@ -75,21 +58,17 @@ each_fault_is_timed_from_when_it_was_due(void **state)
 {
 	struct bench_case c = { .kind = CASE_OPEN, .arrival = ARRIVAL_CONSTANT, .name = "late" };
 	double per_ms = (double)rte_get_tsc_hz() / 1000;
-	struct mode mode = { .ops = &late_ops };
 	uint64_t slow = 0;
 	unsigned int i;
 
 	(void)state;
-	set_conf();
+	bench_rig_set_conf(&conf, FAULTS);
 	late_ops = mode_null;
 	late_ops.start = late_start;
 	late_ops.stop = late_stop;
-	assert_int_equal(0, late_ops.setup(&mode, &conf));
-	mode.loop = loop_create(&mode, &conf);
-	assert_non_null(mode.loop);
-	assert_int_equal(0, open_run(&mode, &conf, &c, PER_MS / per_ms, 1, &cell));
-	loop_destroy(mode.loop);
-	late_ops.teardown(&mode);
+	bench_rig_open(&late_ops, &conf);
+	assert_int_equal(0, open_run(&bench_mode, &conf, &c, PER_MS / per_ms, 1, &cell));
+	bench_rig_close();
 
 	assert_int_equal(FAULTS - FAULTS / BENCH_WARM_SHARE, cell.service.samples);
 	assert_int_equal(cell.service.samples, cell.whole.samples);
@@ -189,7 +168,7 @@ each_mode_serves_each_fault_at_a_rate(void **state)
 	unsigned int i, want;
 
 	(void)state;
-	set_conf();
+	bench_rig_set_conf(&conf, FAULTS);
 	conf.faults = 1024;
 	set_modes(modes, 4);
 	conf.loads[0] = 50;
@@ -217,7 +196,7 @@ rates_are_shares_of_the_capacity(void **state)
 	unsigned int at;
 
 	(void)state;
-	set_conf();
+	bench_rig_set_conf(&conf, FAULTS);
 	set_modes(modes, 3);
 	conf.loads[0] = 50;
 	conf.nb_loads = 1;
@@ -240,7 +219,7 @@ rates_are_shares_of_the_capacity(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(each_fault_is_timed_from_when_it_was_due),
+	cmocka_unit_test_teardown(each_fault_is_timed_from_when_it_was_due, bench_rig_teardown),
 	cmocka_unit_test(constant_arrivals_are_an_interval_apart),
 	cmocka_unit_test(poisson_arrivals_have_exponential_distances),
 	cmocka_unit_test(a_late_generator_says_so),
