@@ -8,8 +8,6 @@ import contextlib
 import copy
 import csv
 import html.parser
-import importlib.machinery
-import importlib.util
 import io
 import itertools
 import json
@@ -23,20 +21,13 @@ import sys
 import tempfile
 import unittest
 
+sys.dont_write_bytecode = True
+from load_tool import load_tool  # noqa: E402
+
 TOOL = pathlib.Path(__file__).resolve().parent.parent / "usertools/iopf-bench-report"
 BUILD = None
 
-
-def load():
-    sys.dont_write_bytecode = True
-    loader = importlib.machinery.SourceFileLoader("iopf_bench_report", str(TOOL))
-    module = importlib.util.module_from_spec(
-        importlib.util.spec_from_loader("iopf_bench_report", loader))
-    loader.exec_module(module)
-    return module
-
-
-tool = load()
+tool = load_tool(TOOL)
 
 
 def spread(value, rounds):

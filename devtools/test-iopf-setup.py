@@ -8,8 +8,6 @@ FakeKernel does to the tree what a kernel does when its sysfs files are written.
 
 import contextlib
 import gzip
-import importlib.machinery
-import importlib.util
 import io
 import os
 import pathlib
@@ -18,18 +16,12 @@ import sys
 import tempfile
 import unittest
 
+sys.dont_write_bytecode = True
+from load_tool import load_tool  # noqa: E402
+
 TOOL = pathlib.Path(__file__).resolve().parent.parent / "usertools/iopf-setup"
 
-
-def load():
-    sys.dont_write_bytecode = True
-    loader = importlib.machinery.SourceFileLoader("iopf_setup", str(TOOL))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("iopf_setup", loader))
-    loader.exec_module(module)
-    return module
-
-
-tool = load()
+tool = load_tool(TOOL)
 SMMU = "9050000.smmuv3"
 EDU = "0000:00:01.0"
 
@@ -251,6 +243,14 @@ class Test(unittest.TestCase):
         self.assertEqual(status, 0)
         self.assertRegex(out, rf"{SMMU} +vfio-platform +noiommu-3 +ready")
         self.assertIn("no-IOMMU mode is on", out)
+
+    def test_a_reader_that_ends_early_is_no_error(self):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        run = subprocess.run([TOOL, "--root", self.dir.name, "status"], stdout=write_end,
+                             stderr=subprocess.PIPE, text=True, check=False)
+        os.close(write_end)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
 
     def test_the_command_runs_by_itself(self):
         run = subprocess.run([TOOL, "--root", self.dir.name, "status"], capture_output=True,

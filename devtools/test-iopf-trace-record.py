@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
-"""Test usertools/iopf-trace-record: on made output of lackey, on a stub in place of valgrind, and
-on a short program under valgrind."""
+"""Test usertools/iopf-trace-record: on made output of lackey, with a script in place of valgrind,
+and with a short program under valgrind."""
 
 import contextlib
 import gzip
-import importlib.machinery
-import importlib.util
 import io
 import os
 import pathlib
@@ -19,21 +17,14 @@ import tracemalloc
 import unittest
 import unittest.mock
 
+sys.dont_write_bytecode = True
+from load_tool import load_tool  # noqa: E402
+
 TOOL = pathlib.Path(__file__).resolve().parent.parent / "usertools/iopf-trace-record"
 
+tool = load_tool(TOOL)
 
-def load():
-    sys.dont_write_bytecode = True
-    loader = importlib.machinery.SourceFileLoader("iopf_trace_record", str(TOOL))
-    module = importlib.util.module_from_spec(
-        importlib.util.spec_from_loader("iopf_trace_record", loader))
-    loader.exec_module(module)
-    return module
-
-
-tool = load()
-
-STUB = """#!/bin/sh
+VALGRIND = """#!/bin/sh
 for option; do
 	case "$option" in --log-fd=*) fd=${option#--log-fd=} ;; esac
 done
@@ -65,16 +56,17 @@ class Made(unittest.TestCase):
     def lines(self):
         return self.output.read_text().splitlines()
 
-    def stub(self, script):
+    def replace_valgrind(self, script):
         """The environment in which valgrind is this script, with its output at $fd."""
         valgrind = self.folder / "valgrind"
-        valgrind.write_text(STUB + script)
+        valgrind.write_text(VALGRIND + script)
         valgrind.chmod(0o755)
         return os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}"}
 
-    def start_stub(self, script, *options):
+    def start_with(self, script, *options):
         return subprocess.Popen([TOOL, "-o", self.output, *options, "true"],
-                                env=self.stub(script), text=True, stderr=subprocess.PIPE)
+                                env=self.replace_valgrind(script), text=True,
+                                stderr=subprocess.PIPE)
 
     def test_pages_are_numbered_by_first_touch(self):
         status, _ = self.record(b"==1== Lackey\nI  00a000,4\n L 00a010,8\n S 012ff8,8\n"
@@ -157,21 +149,21 @@ class Made(unittest.TestCase):
         self.assertLess(peak, size // 2)
 
     def test_endless_output_ends_at_the_limit(self):
-        with self.start_stub("yes ' L 1000,4' >&$fd\n", "--max-accesses", "1000") as process:
+        with self.start_with("yes ' L 1000,4' >&$fd\n", "--max-accesses", "1000") as process:
             text = process.communicate(timeout=60)[1]
         self.assertEqual(0, process.returncode, text)
         self.assertEqual(["0 R 1000"], self.lines()[1:])
 
     def test_an_endless_line_is_refused(self):
-        with self.start_stub("tr '\\0' x </dev/zero >&$fd\n") as process:
+        with self.start_with("tr '\\0' x </dev/zero >&$fd\n") as process:
             text = process.communicate(timeout=60)[1]
         self.assertEqual(1, process.returncode)
         self.assertIn("line 1 of lackey's output is damaged", text)
         self.assertFalse(self.output.exists())
 
     def test_an_interrupt_keeps_what_came(self):
-        # The stub says on standard error that its line is written, and then prints no more.
-        with self.start_stub("echo ' L 1000,4' >&$fd\necho ready >&2\nexec sleep 600\n"
+        # The script says on standard error that its line is written, and then prints no more.
+        with self.start_with("echo ' L 1000,4' >&$fd\necho ready >&2\nexec sleep 600\n"
                              ) as process:
             self.assertEqual("ready\n", process.stderr.readline())
             process.send_signal(signal.SIGINT)
@@ -180,7 +172,7 @@ class Made(unittest.TestCase):
         self.assertEqual(["0 R"], self.lines()[1:])
 
     def test_a_program_that_fails_is_told(self):
-        with self.start_stub("echo ' L 1000,4' >&$fd\nexit 3\n") as process:
+        with self.start_with("echo ' L 1000,4' >&$fd\nexit 3\n") as process:
             text = process.communicate(timeout=60)[1]
         self.assertEqual(0, process.returncode)
         self.assertIn("true ended with status 3", text)
