@@ -9,6 +9,7 @@
 
 #include <rte_eal.h>
 
+#include "iopf.h"
 #include "telemetry_rig.h"
 #include "test.h"
 
@@ -136,4 +137,45 @@ tel_find_iommu(const char *devstr)
 	}
 	fail_msg("no IOMMU %s", devstr);
 	return 0;
+}
+
+bool
+tel_open(struct tel_servicer *t, const char *model, iopf_handler_t handler,
+		const struct iopf_poller_conf *poller)
+{
+	const uint32_t sid = 5;
+	char devstr[64];
+
+	if (!tel_connect())
+		return false;
+	snprintf(devstr, sizeof(devstr), "smmuv3,model=%s", model);
+	t->model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = model });
+	t->iommu = iopf_iommu_open(devstr);
+	assert_non_null(t->iommu);
+	t->dev = iopf_dev_add(t->iommu, &(struct iopf_dev_conf){ .name = "nic0", .sids = &sid,
+			.nb_sids = 1 });
+	assert_non_null(t->dev);
+	t->domain = iopf_domain_create(&(struct iopf_domain_conf){ .name = "owner",
+			.handler = handler });
+	assert_int_equal(0, iopf_domain_attach(t->domain, t->dev, IOPF_NO_PASID));
+	t->poller = iopf_poller_create(poller);
+	assert_int_equal(0, iopf_poller_add(t->poller, t->iommu, IOPF_QUEUE_ALL));
+	assert_int_equal(0, iopf_iommu_start(t->iommu));
+	t->dma = smmuv3_model_dma_create(t->model, &(struct smmuv3_model_dma_conf){ .sid = sid });
+	t->iommu_id = tel_find_iommu(devstr);
+	return true;
+}
+
+void
+tel_end(struct tel_servicer *t)
+{
+	smmuv3_model_dma_destroy(t->dma);
+	assert_int_equal(0, iopf_dev_remove(t->dev));
+	assert_int_equal(0, iopf_iommu_stop(t->iommu));
+	assert_int_equal(0, iopf_domain_destroy(t->domain));
+	assert_int_equal(0, iopf_poller_destroy(t->poller));
+	assert_int_equal(0, iopf_iommu_close(t->iommu));
+	assert_int_equal(0, smmuv3_model_driver_errors(t->model));
+	smmuv3_model_destroy(t->model);
+	tel_close();
 }

@@ -22,13 +22,7 @@ static const char *const commands[] = {
 	"/iopf/listeners", "/iopf/devices", "/iopf/queues",
 };
 
-static struct smmuv3_model *model;
-static struct iopf_iommu *iommu;
-static unsigned int iommu_id;		/* for the commands */
-static struct iopf_dev *dev;
-static struct iopf_domain *domain;
-static struct iopf_poller *poller;
-static struct smmuv3_model_dma *dma;
+static struct tel_servicer t;
 static uint64_t taken;
 
 static enum iopf_verdict
@@ -43,25 +37,8 @@ take(struct iopf_domain *d, const struct iopf_group *group, void *ctx)
 static int
 setup(void **state)
 {
-	const uint32_t sid = 5;
-
 	(void)state;
-	if (!tel_connect())
-		return 0;
-	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "telemetry" });
-	iommu = iopf_iommu_open("smmuv3,model=telemetry");
-	assert_non_null(iommu);
-	dev = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .name = "nic0", .sids = &sid,
-			.nb_sids = 1 });
-	assert_non_null(dev);
-	domain = iopf_domain_create(&(struct iopf_domain_conf){ .name = "owner",
-			.handler = take });
-	assert_int_equal(0, iopf_domain_attach(domain, dev, IOPF_NO_PASID));
-	poller = iopf_poller_create(NULL);
-	assert_int_equal(0, iopf_poller_add(poller, iommu, IOPF_QUEUE_ALL));
-	assert_int_equal(0, iopf_iommu_start(iommu));
-	dma = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){ .sid = sid });
-	iommu_id = tel_find_iommu("smmuv3,model=telemetry");
+	tel_open(&t, "telemetry", take, NULL);
 	return 0;
 }
 
@@ -69,17 +46,8 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	if (!tel_is_on())
-		return 0;
-	smmuv3_model_dma_destroy(dma);
-	assert_int_equal(0, iopf_dev_remove(dev));
-	assert_int_equal(0, iopf_iommu_stop(iommu));
-	assert_int_equal(0, iopf_domain_destroy(domain));
-	assert_int_equal(0, iopf_poller_destroy(poller));
-	assert_int_equal(0, iopf_iommu_close(iommu));
-	assert_int_equal(0, smmuv3_model_driver_errors(model));
-	smmuv3_model_destroy(model);
-	tel_close();
+	if (tel_is_on())
+		tel_end(&t);
 	return 0;
 }
 
@@ -122,11 +90,11 @@ invalid_arguments_get_null(void **state)
 				assert_non_null(strstr(tel_answer, "null"));
 		}
 	}
-	snprintf(cmd, sizeof(cmd), "/iopf/info,%u,1", iommu_id);
+	snprintf(cmd, sizeof(cmd), "/iopf/info,%u,1", t.iommu_id);
 	assert_non_null(strstr(tel_send_command(cmd), "null"));
 	/* An unused id, then a used one. */
 	assert_non_null(strstr(tel_send_command("/iopf/info,63"), "null"));
-	assert_non_null(strstr(tel_send_to("/iopf/info", iommu_id), "smmuv3,model=telemetry"));
+	assert_non_null(strstr(tel_send_to("/iopf/info", t.iommu_id), "smmuv3,model=telemetry"));
 }
 
 static void
@@ -138,17 +106,17 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	(void)state;
 	if (!tel_is_on())
 		test_skip("telemetry is off");
-	assert_int_equal(0, smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+	assert_int_equal(0, smmuv3_model_dma_submit(t.dma, &(struct smmuv3_model_op){
 			.type = SMMUV3_MODEL_WRITE, .addr = 0xabcd000, .buf = &byte, .len = 1 }));
-	while (iopf_poll(poller) == 0)
-		smmuv3_model_step(model, 16);
+	while (iopf_poll(t.poller) == 0)
+		smmuv3_model_step(t.model, 16);
 	snprintf(id, sizeof(id), "%016llx", (unsigned long long)taken);
-	tel_send_to("/iopf/outstanding", iommu_id);
+	tel_send_to("/iopf/outstanding", t.iommu_id);
 	assert_non_null(strstr(tel_answer, id));
 	assert_non_null(strstr(tel_answer, "\"taken\""));
 	assert_non_null(strstr(tel_answer, "180146176"));	/* 0xabcd000 */
 	assert_non_null(strstr(tel_answer, "\"dev_sid\":5"));
-	tel_send_to("/iopf/stats", iommu_id);
+	tel_send_to("/iopf/stats", t.iommu_id);
 	for (unsigned int i = 0; i < IOPF_NB_IOMMU_STATS; i++)
 		assert_non_null(strstr(tel_answer, iopf_iommu_stat_name(i)));
 	for (unsigned int i = 0; i < IOPF_NB_STATS; i++)
@@ -157,12 +125,12 @@ stats_latency_and_outstanding_show_a_fault_that_waits(void **state)
 	assert_non_null(strstr(tel_answer, "\"pending\":1"));
 
 	assert_int_equal(0, iopf_group_respond(taken, IOPF_INVALID));
-	while (smmuv3_model_dma_poll(dma, &done, 1) == 0)
-		smmuv3_model_step(model, 16);
+	while (smmuv3_model_dma_poll(t.dma, &done, 1) == 0)
+		smmuv3_model_step(t.model, 16);
 	assert_int_equal(SMMUV3_MODEL_ABORTED, done.status);
-	assert_null(strstr(tel_send_to("/iopf/outstanding", iommu_id), id));
-	assert_non_null(strstr(tel_send_to("/iopf/latency", iommu_id), "\"samples\":1"));
-	assert_non_null(strstr(tel_send_to("/iopf/stats", iommu_id), "\"pending\":0"));
+	assert_null(strstr(tel_send_to("/iopf/outstanding", t.iommu_id), id));
+	assert_non_null(strstr(tel_send_to("/iopf/latency", t.iommu_id), "\"samples\":1"));
+	assert_non_null(strstr(tel_send_to("/iopf/stats", t.iommu_id), "\"pending\":0"));
 }
 
 static void
@@ -173,11 +141,11 @@ listeners_show_their_counters(void **state)
 	(void)state;
 	if (!tel_is_on())
 		test_skip("telemetry is off");
-	all = iopf_listener_open(&(struct iopf_listener_conf){ .iommu = iommu, .size = 512 });
-	of_dev = iopf_listener_open(&(struct iopf_listener_conf){ .dev = dev, .size = 2048 });
+	all = iopf_listener_open(&(struct iopf_listener_conf){ .iommu = t.iommu, .size = 512 });
+	of_dev = iopf_listener_open(&(struct iopf_listener_conf){ .dev = t.dev, .size = 2048 });
 	assert_non_null(all);
 	assert_non_null(of_dev);
-	tel_send_to("/iopf/listeners", iommu_id);
+	tel_send_to("/iopf/listeners", t.iommu_id);
 	assert_non_null(strstr(tel_answer, "\"listeners\":2"));
 	assert_non_null(strstr(tel_answer, "\"size\":512"));
 	assert_non_null(strstr(tel_answer, "\"size\":2048"));
@@ -185,11 +153,11 @@ listeners_show_their_counters(void **state)
 	for (unsigned int i = 0; i < IOPF_NB_LISTENER_STATS; i++)
 		assert_non_null(strstr(tel_answer, iopf_listener_stat_name(i)));
 	assert_int_equal(0, iopf_listener_close(all));
-	tel_send_to("/iopf/listeners", iommu_id);
+	tel_send_to("/iopf/listeners", t.iommu_id);
 	assert_non_null(strstr(tel_answer, "\"listeners\":1"));
 	assert_null(strstr(tel_answer, "\"size\":512"));
 	assert_int_equal(0, iopf_listener_close(of_dev));
-	assert_non_null(strstr(tel_send_to("/iopf/listeners", iommu_id), "\"listeners\":0"));
+	assert_non_null(strstr(tel_send_to("/iopf/listeners", t.iommu_id), "\"listeners\":0"));
 }
 
 /* The answer to any arguments is JSON: tel_send_command() parses it. */
@@ -253,7 +221,7 @@ find_entry(const char *device)
 static uint64_t
 get_state(const char *command, const char *device, const char *key)
 {
-	tel_send_to(command, iommu_id);
+	tel_send_to(command, t.iommu_id);
 	return tel_get_number(find_entry(device), key);
 }
 
@@ -267,10 +235,10 @@ a_device_without_an_attachment_is_listed(void **state)
 	(void)state;
 	if (!tel_is_on())
 		test_skip("telemetry is off");
-	bare = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .name = "bare", .sids = &sid,
+	bare = iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .name = "bare", .sids = &sid,
 			.nb_sids = 1 });
 	assert_non_null(bare);
-	tel_send_to("/iopf/devices", iommu_id);
+	tel_send_to("/iopf/devices", t.iommu_id);
 	assert_int_equal(2, tel_get_number(tel_value(), "devices"));
 	entry = find_entry("bare");
 	assert_int_equal(9, tel_get_number(entry, "sid"));
@@ -301,12 +269,12 @@ stats_show_a_trip_and_its_episode(void **state)
 	(void)state;
 	if (!tel_is_on())
 		test_skip("telemetry is off");
-	gpu = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .name = "gpu", .sids = &sid,
+	gpu = iopf_dev_add(t.iommu, &(struct iopf_dev_conf){ .name = "gpu", .sids = &sid,
 			.nb_sids = 1 });
 	guarded = iopf_domain_create(&(struct iopf_domain_conf){ .name = "guarded",
 			.handler = take, .storm = &(struct iopf_storm_conf){ .max_held = 1 } });
 	assert_int_equal(0, iopf_domain_attach(guarded, gpu, IOPF_NO_PASID));
-	engine = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){ .sid = sid });
+	engine = smmuv3_model_dma_create(t.model, &(struct smmuv3_model_dma_conf){ .sid = sid });
 	assert_int_equal(0, get_state("/iopf/stats", "gpu", "tripped"));
 	assert_int_equal(0, get_state("/iopf/stats", "gpu", "episode_open"));
 	for (unsigned int i = 0; i < 2; i++)
@@ -314,8 +282,8 @@ stats_show_a_trip_and_its_episode(void **state)
 				.type = SMMUV3_MODEL_WRITE, .addr = 0xabc000 + i * 4096,
 				.buf = &byte, .len = 1 }));
 	while (n < 2) {
-		iopf_poll(poller);
-		smmuv3_model_step(model, 16);
+		iopf_poll(t.poller);
+		smmuv3_model_step(t.model, 16);
 		n += smmuv3_model_dma_poll(engine, &done, 1);
 	}
 	assert_int_equal(1, get_state("/iopf/stats", "gpu", "tripped"));
@@ -425,19 +393,19 @@ every_outstanding_fault_is_listed(void **state)
 	if (!tel_is_on())
 		test_skip("telemetry is off");
 	for (unsigned int i = 0; i < NB; i++) {
-		assert_int_equal(0, smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+		assert_int_equal(0, smmuv3_model_dma_submit(t.dma, &(struct smmuv3_model_op){
 				.type = SMMUV3_MODEL_WRITE, .addr = 0x1000000 + i * 4096,
 				.buf = &byte, .len = 1 }));
 		taken = 0;
-		while (iopf_poll(poller) == 0)
-			smmuv3_model_step(model, 16);
+		while (iopf_poll(t.poller) == 0)
+			smmuv3_model_step(t.model, 16);
 		assert_int_not_equal(taken, 0);
 		ids[n++] = taken;
 	}
 	for (;;) {
 		const cJSON *item;
 
-		snprintf(cmd, sizeof(cmd), "/iopf/outstanding,%u,%llu", iommu_id,
+		snprintf(cmd, sizeof(cmd), "/iopf/outstanding,%u,%llu", t.iommu_id,
 				(unsigned long long)next);
 		tel_send_command(cmd);
 		assert_int_equal(tel_get_number(tel_value(), "outstanding"), NB);
@@ -452,10 +420,10 @@ every_outstanding_fault_is_listed(void **state)
 	while (n > 0)
 		assert_int_equal(0, iopf_group_respond(ids[--n], IOPF_INVALID));
 	while (n < NB) {
-		smmuv3_model_step(model, 16);
-		n += smmuv3_model_dma_poll(dma, &done, 1);
+		smmuv3_model_step(t.model, 16);
+		n += smmuv3_model_dma_poll(t.dma, &done, 1);
 	}
-	tel_send_to("/iopf/outstanding", iommu_id);
+	tel_send_to("/iopf/outstanding", t.iommu_id);
 	assert_int_equal(tel_get_number(tel_value(), "outstanding"), 0);
 }
 

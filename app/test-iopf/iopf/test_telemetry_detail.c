@@ -20,13 +20,7 @@
 #include "telemetry_rig.h"
 #include "test.h"
 
-static struct smmuv3_model *model;
-static struct iopf_iommu *iommu;
-static unsigned int iommu_id;
-static struct iopf_dev *dev;
-static struct iopf_domain *domain;
-static struct iopf_poller *poller;
-static struct smmuv3_model_dma *dma;
+static struct tel_servicer t;
 static enum iopf_verdict verdict;
 static uint64_t last_id;
 
@@ -42,27 +36,10 @@ on_fault(struct iopf_domain *d, const struct iopf_group *group, void *ctx)
 static int
 setup(void **state)
 {
-	const uint32_t sid = 5;
-
 	(void)state;
-	if (!tel_connect())
-		return 0;
 	verdict = IOPF_ANSWER(IOPF_INVALID);
-	model = smmuv3_model_create(&(struct smmuv3_model_conf){ .name = "detail" });
-	iommu = iopf_iommu_open("smmuv3,model=detail");
-	assert_non_null(iommu);
-	dev = iopf_dev_add(iommu, &(struct iopf_dev_conf){ .name = "nic0", .sids = &sid,
-			.nb_sids = 1 });
-	assert_non_null(dev);
-	domain = iopf_domain_create(&(struct iopf_domain_conf){ .name = "owner",
-			.handler = on_fault });
-	assert_int_equal(0, iopf_domain_attach(domain, dev, IOPF_NO_PASID));
-	poller = iopf_poller_create(&(struct iopf_poller_conf){ .name = "detail\"poller",
-			.idle = IOPF_IDLE_YIELD });
-	assert_int_equal(0, iopf_poller_add(poller, iommu, IOPF_QUEUE_ALL));
-	assert_int_equal(0, iopf_iommu_start(iommu));
-	dma = smmuv3_model_dma_create(model, &(struct smmuv3_model_dma_conf){ .sid = sid });
-	iommu_id = tel_find_iommu("smmuv3,model=detail");
+	tel_open(&t, "detail", on_fault, &(struct iopf_poller_conf){
+			.name = "detail\"poller", .idle = IOPF_IDLE_YIELD });
 	return 0;
 }
 
@@ -70,17 +47,8 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	if (!tel_is_on())
-		return 0;
-	smmuv3_model_dma_destroy(dma);
-	assert_int_equal(0, iopf_dev_remove(dev));
-	assert_int_equal(0, iopf_iommu_stop(iommu));
-	assert_int_equal(0, iopf_domain_destroy(domain));
-	assert_int_equal(0, iopf_poller_destroy(poller));
-	assert_int_equal(0, iopf_iommu_close(iommu));
-	assert_int_equal(0, smmuv3_model_driver_errors(model));
-	smmuv3_model_destroy(model);
-	tel_close();
+	if (tel_is_on())
+		tel_end(&t);
 	return 0;
 }
 
@@ -89,10 +57,10 @@ submit_fault(void)
 {
 	static char byte = 1;
 
-	assert_int_equal(0, smmuv3_model_dma_submit(dma, &(struct smmuv3_model_op){
+	assert_int_equal(0, smmuv3_model_dma_submit(t.dma, &(struct smmuv3_model_op){
 			.type = SMMUV3_MODEL_WRITE, .addr = 0xabcd000, .buf = &byte, .len = 1 }));
-	while (iopf_poll(poller) == 0)
-		smmuv3_model_step(model, 16);
+	while (iopf_poll(t.poller) == 0)
+		smmuv3_model_step(t.model, 16);
 }
 
 static void
@@ -100,8 +68,8 @@ await_done(void)
 {
 	struct smmuv3_model_done done;
 
-	while (smmuv3_model_dma_poll(dma, &done, 1) == 0)
-		smmuv3_model_step(model, 16);
+	while (smmuv3_model_dma_poll(t.dma, &done, 1) == 0)
+		smmuv3_model_step(t.model, 16);
 }
 
 /* The samples of all pages of the histogram, and the number of pages. */
@@ -115,11 +83,11 @@ sum_histogram(unsigned int *pages)
 		const cJSON *bounds, *samples, *item;
 		uint64_t last = 0;
 
-		snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,0,%llu", iommu_id,
+		snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,0,%llu", t.iommu_id,
 				(unsigned long long)step);
 		tel_send_command(cmd);
 		assert_int_equal(tel_get_number(tel_value(), "attachments"), 1);
-		assert_int_equal(tel_get_number(tel_value(), "domain_id"), domain->id);
+		assert_int_equal(tel_get_number(tel_value(), "domain_id"), t.domain->id);
 		bounds = cJSON_GetObjectItem(tel_value(), "max_ns");
 		samples = cJSON_GetObjectItem(tel_value(), "samples");
 		assert_int_equal(cJSON_GetArraySize(bounds), cJSON_GetArraySize(samples));
@@ -156,12 +124,12 @@ a_histogram_has_the_samples_of_the_latency(void **state)
 	assert_int_equal(1, pages);
 	/* Each step, so that the histogram has the most pages. */
 	for (unsigned int i = 0; i < IOPF_HIST_STEPS; i++) {
-		iopf_hist_add(&domain->latency, iopf_hist_value(i), i + 1);
+		iopf_hist_add(&t.domain->latency, iopf_hist_value(i), i + 1);
 		added += i + 1;
 	}
 	assert_int_equal(3 + added, sum_histogram(&pages));
 	assert_true(pages > 1);
-	tel_send_to("/iopf/latency", iommu_id);
+	tel_send_to("/iopf/latency", t.iommu_id);
 	assert_int_equal(3 + added, tel_get_number(tel_value()->child, "samples"));
 }
 
@@ -173,17 +141,17 @@ a_histogram_of_no_attachment_has_no_samples(void **state)
 	(void)state;
 	if (!tel_is_on())
 		test_skip("telemetry is off");
-	snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,1", iommu_id);
+	snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,1", t.iommu_id);
 	tel_send_command(cmd);
 	assert_int_equal(tel_get_number(tel_value(), "attachments"), 1);
 	assert_null(cJSON_GetObjectItem(tel_value(), "samples"));
-	snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,0,18446744073709551615", iommu_id);
+	snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,0,18446744073709551615", t.iommu_id);
 	tel_send_command(cmd);
 	assert_int_equal(0, cJSON_GetArraySize(cJSON_GetObjectItem(tel_value(), "samples")));
 	assert_null(cJSON_GetObjectItem(tel_value(), "next"));
-	snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,0,0,0", iommu_id);
+	snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,0,0,0", t.iommu_id);
 	assert_non_null(strstr(tel_send_command(cmd), "null"));
-	snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,0,", iommu_id);
+	snprintf(cmd, sizeof(cmd), "/iopf/histogram,%u,0,", t.iommu_id);
 	assert_non_null(strstr(tel_send_command(cmd), "null"));
 	assert_non_null(strstr(tel_send_command("/iopf/histogram,x"), "null"));
 }
@@ -191,7 +159,7 @@ a_histogram_of_no_attachment_has_no_samples(void **state)
 static const cJSON *
 get_queue(void)
 {
-	tel_send_to("/iopf/queues", iommu_id);
+	tel_send_to("/iopf/queues", t.iommu_id);
 	assert_int_equal(1, tel_get_number(tel_value(), "queues"));
 	return tel_value()->child;
 }
@@ -206,7 +174,7 @@ a_queue_shows_its_passes_its_busy_time_and_its_poller(void **state)
 	passes = tel_get_number(get_queue(), "passes");
 	busy = tel_get_number(get_queue(), "busy_ns");
 	for (unsigned int i = 0; i < 100; i++)
-		assert_int_equal(0, iopf_poll(poller));
+		assert_int_equal(0, iopf_poll(t.poller));
 	assert_int_equal(passes + 100, tel_get_number(get_queue(), "passes"));
 	/* Passes without a record are not busy. */
 	assert_int_equal(busy, tel_get_number(get_queue(), "busy_ns"));
@@ -216,9 +184,9 @@ a_queue_shows_its_passes_its_busy_time_and_its_poller(void **state)
 			"detail\"poller"));
 	for (unsigned int i = 0; i < IOPF_NB_POLLER_STATS; i++)
 		assert_int_equal(0, tel_get_number(get_queue(), iopf_poller_stat_name(i)));
-	assert_int_equal(0, iopf_poller_remove(poller, iommu, IOPF_QUEUE_ALL));
+	assert_int_equal(0, iopf_poller_remove(t.poller, t.iommu, IOPF_QUEUE_ALL));
 	assert_null(cJSON_GetObjectItem(get_queue(), "poller"));
-	assert_int_equal(0, iopf_poller_add(poller, iommu, IOPF_QUEUE_ALL));
+	assert_int_equal(0, iopf_poller_add(t.poller, t.iommu, IOPF_QUEUE_ALL));
 	assert_non_null(cJSON_GetObjectItem(get_queue(), "poller"));
 }
 
@@ -230,11 +198,11 @@ static uint64_t
 read_clock(uint64_t cycles, uint32_t passes, uint32_t found, uint64_t away)
 {
 	static uint64_t now = 1;
-	struct iopf_queue *q = &iommu->queues[IOPF_QUEUE_EVENTS];
+	struct iopf_queue *q = &t.iommu->queues[IOPF_QUEUE_EVENTS];
 	uint64_t before = atomic_load(&q->busy.cycles);
 
 	atomic_fetch_add(&q->passes, passes);
-	atomic_fetch_add(&poller->away_cycles, away);
+	atomic_fetch_add(&t.poller->away_cycles, away);
 	q->busy.found += found;
 	now += cycles;
 	iopf_busy_update(q, now);
@@ -250,7 +218,7 @@ busy_time_is_what_empty_passes_and_sleep_leave(void **state)
 	if (!tel_is_on())
 		test_skip("telemetry is off");
 	/* As if the clock had not been read before, nor with the real time after this test. */
-	iommu->queues[IOPF_QUEUE_EVENTS].busy = (struct iopf_busy){ .poller = NULL };
+	t.iommu->queues[IOPF_QUEUE_EVENTS].busy = (struct iopf_busy){ .poller = NULL };
 	assert_int_equal(0, read_clock(5000, 16, 4, 0));
 	/* As long as no pass was empty, all time is busy. */
 	assert_int_equal(5000, read_clock(5000, 16, 4, 0));
@@ -268,18 +236,18 @@ busy_time_is_what_empty_passes_and_sleep_leave(void **state)
 			read_clock(UINT64_C(1) << 40, 16, 4, 0));
 	/* Passes of another poll thread. */
 	other = iopf_poller_create(NULL);
-	assert_int_equal(0, iopf_poller_move(other, iommu, IOPF_QUEUE_ALL));
+	assert_int_equal(0, iopf_poller_move(other, t.iommu, IOPF_QUEUE_ALL));
 	assert_int_equal(0, read_clock(5000, 16, 4, 0));
 	assert_int_not_equal(0, read_clock(5000, 16, 4, 0));
-	assert_int_equal(0, iopf_poller_move(poller, iommu, IOPF_QUEUE_ALL));
+	assert_int_equal(0, iopf_poller_move(t.poller, t.iommu, IOPF_QUEUE_ALL));
 	assert_int_equal(0, iopf_poller_destroy(other));
-	iommu->queues[IOPF_QUEUE_EVENTS].busy = (struct iopf_busy){ .poller = NULL };
+	t.iommu->queues[IOPF_QUEUE_EVENTS].busy = (struct iopf_busy){ .poller = NULL };
 }
 
 static uint64_t
 get_backlog(void)
 {
-	tel_send_to("/iopf/stats", iommu_id);
+	tel_send_to("/iopf/stats", t.iommu_id);
 	return tel_get_number(tel_value(), "backlog");
 }
 
@@ -291,7 +259,7 @@ the_backlog_has_the_commands_that_wait_for_the_owner(void **state)
 	(void)state;
 	if (!tel_is_on())
 		test_skip("telemetry is off");
-	smmu = iommu->priv;
+	smmu = t.iommu->priv;
 	verdict = IOPF_TAKEN;
 	submit_fault();
 	assert_int_equal(0, get_backlog());
@@ -349,7 +317,7 @@ every_pool_is_listed_until_it_is_destroyed(void **state)
 	for (unsigned int i = 0; i < NB; i++) {
 		snprintf(name, sizeof(name), "tel-%u", i);
 		pools[i] = mmem_pool_create(&(struct mmem_pool_conf){ .name = name,
-				.iommu = iommu, .size = 4 * MMEM_CHUNK_SIZE,
+				.iommu = t.iommu, .size = 4 * MMEM_CHUNK_SIZE,
 				.no_hugepages = true });
 		assert_non_null(pools[i]);
 	}

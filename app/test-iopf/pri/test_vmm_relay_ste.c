@@ -437,7 +437,7 @@ test_an_ste_is_replaced_under_an_access(void **state)
 	vm_expect_write(v, 0, 2);
 }
 
-/* The host's SMMU stands still: it takes a second to find out. */
+/* The host's SMMU stands still: its driver finds out when its wait is over. */
 static void
 test_a_sync_waits_until_the_host_follows_the_ste(void **state)
 {
