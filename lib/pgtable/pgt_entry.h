@@ -24,6 +24,7 @@
  *     ent_load() of the resolver that then reads *invalid* acquires them.
  */
 
+#include <assert.h>
 #include <endian.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -49,6 +50,9 @@
 #define ENT_KIND	UINT64_C(3)
 
 #define PGT_RWX		(PGT_READ | PGT_WRITE | PGT_EXEC)
+/* Combinations of the permission bits. */
+#define PGT_NB_PROTS	16u
+static_assert((PGT_RWX | PGT_PRIV) == PGT_NB_PROTS - 1, "an index of ent_format.page[]");
 
 static inline uint64_t
 ent_load(_Atomic uint64_t *entry)
@@ -97,28 +101,9 @@ struct ent_format {
 	uint64_t prot_flip;	/* bits that are inverted */
 	uint64_t no_exec;	/* set unless PGT_EXEC */
 	uint32_t refused;	/* bits that are no permissions of the stage */
+	/* By PGT_* permissions: the page without its address, or 0 if they are refused. */
+	uint64_t page[PGT_NB_PROTS];
 };
-
-static inline struct ent_format
-ent_get_format(bool stage2)
-{
-	const uint64_t leaf = ENT_VALID | ENT_SH_INNER | ENT_AF;
-
-	if (stage2)
-		return (struct ent_format){
-			.leaf = leaf | ENT_S2_WB,
-			.prot_mask = ENT_PROT & ~ENT_PXN,
-			.prot_flip = ENT_AP_RO,
-			.no_exec = ENT_UXN,
-			.refused = ~PGT_RWX,
-		};
-	return (struct ent_format){
-		.leaf = leaf | ENT_NG,
-		.prot_mask = ENT_PROT,
-		.no_exec = ENT_PXN,
-		.refused = ~(PGT_RWX | PGT_PRIV),
-	};
-}
 
 static inline uint64_t
 ent_make_prot_bits(const struct ent_format *format, uint32_t prot)
@@ -163,6 +148,31 @@ static inline bool
 ent_prot_is_valid(const struct ent_format *format, uint32_t prot)
 {
 	return (prot & PGT_RWX) && !(prot & format->refused);
+}
+
+static inline void
+ent_init_format(struct ent_format *format, bool stage2)
+{
+	const uint64_t leaf = ENT_VALID | ENT_SH_INNER | ENT_AF;
+
+	if (stage2)
+		*format = (struct ent_format){
+			.leaf = leaf | ENT_S2_WB,
+			.prot_mask = ENT_PROT & ~ENT_PXN,
+			.prot_flip = ENT_AP_RO,
+			.no_exec = ENT_UXN,
+			.refused = ~PGT_RWX,
+		};
+	else
+		*format = (struct ent_format){
+			.leaf = leaf | ENT_NG,
+			.prot_mask = ENT_PROT,
+			.no_exec = ENT_PXN,
+			.refused = ~(PGT_RWX | PGT_PRIV),
+		};
+	for (uint32_t prot = 0; prot < PGT_NB_PROTS; prot++)
+		if (ent_prot_is_valid(format, prot))
+			format->page[prot] = ent_make_leaf(format, 0, PGT_LAST_LEVEL, prot);
 }
 
 #endif /* PGT_ENTRY_H */

@@ -19,6 +19,8 @@ struct pgt {
 	unsigned int granule_log2;
 	unsigned int index_bits;	/* per level: granule_log2 - 3 */
 	unsigned int start_level;
+	unsigned int start_shift;	/* pgt_shift() of it */
+	uint64_t pa_refused;		/* bits that no page's address has */
 	unsigned int va_bits;
 	unsigned int pa_bits;
 	struct ent_format format;
@@ -65,7 +67,7 @@ pgt_va_is_valid(const struct pgt *pgt, uint64_t va)
 static inline bool
 pgt_pa_is_valid(const struct pgt *pgt, uint64_t pa)
 {
-	return !(pa & (pgt_span(pgt, PGT_LAST_LEVEL) - 1)) && !(pa >> pgt->pa_bits);
+	return !(pa & pgt->pa_refused);
 }
 
 static inline bool
@@ -75,53 +77,40 @@ pgt_range_is_valid(const struct pgt *pgt, uint64_t va, uint64_t size)
 		pgt_va_is_valid(pgt, va) && size <= (UINT64_C(1) << pgt->va_bits) - va;
 }
 
+typedef void *(*pgt_pa_to_va_t)(void *ctx, uint64_t pa);
+
+/* @p pa_to_va is that of pgt->mem: a constant NULL leaves the call out. */
 static inline _Atomic uint64_t *
-pgt_next_table(const struct pgt *pgt, uint64_t e)
+pgt_next_table_by(const struct pgt *pgt, pgt_pa_to_va_t pa_to_va, uint64_t e)
 {
 	uint64_t pa = e & pgt->addr_mask;
 
-	if (pgt->mem.pa_to_va)
-		return pgt->mem.pa_to_va(pgt->mem.ctx, pa);
+	if (pa_to_va)
+		return pa_to_va(pgt->mem.ctx, pa);
 	return (_Atomic uint64_t *)(uintptr_t)(pa + pgt->window);
 }
 
-/* Descriptors in a cache line of 64 bytes. */
-#define PGT_LINE_ENTRIES	8
-
-/* Fetch a line for writing: one transfer, where a load and a swap take two. */
-static inline void
-pgt_prefetch_write(const void *p)
+static inline _Atomic uint64_t *
+pgt_next_table(const struct pgt *pgt, uint64_t e)
 {
-#if defined(__x86_64__)
-	/* __builtin_prefetch() emits a read prefetch unless -march has prefetchw. */
-	__asm__ volatile("prefetchw %0" : : "m" (*(const char *)p));
-#else
-	__builtin_prefetch(p, 1);
-#endif
+	return pgt_next_table_by(pgt, pgt->mem.pa_to_va, e);
 }
 
 /*
  * Walk from the root to the entry of va that is not a table, or, if whole_end is not 0, to the
- * first entry that lies entirely in [va, whole_end). The caller has checked va. With write,
- * prefetch the entry and the next line for writing: faults mostly come in order, and the device's
- * walker holds these lines.
+ * first entry that lies entirely in [va, whole_end). The caller has checked va.
  */
 static inline void
-pgt_find_entry_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos,
-		bool write)
+pgt_find_entry(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
 {
 	unsigned int level = pgt->start_level;
-	unsigned int shift = pgt_shift(pgt, level);
+	unsigned int shift = pgt->start_shift;
 	uint64_t mask = pgt_nb_entries(pgt) - 1;
 	/* Concatenated tables are one array: all bits of va index it. */
 	_Atomic uint64_t *entry = &pgt->root[va >> shift];
 	uint64_t e;
 
 	for (;;) {
-		if (write && level == PGT_LAST_LEVEL) {
-			pgt_prefetch_write(entry);
-			pgt_prefetch_write(entry + PGT_LINE_ENTRIES);
-		}
 		e = ent_load(entry);
 		if (!ent_is_table(e, level))
 			break;
@@ -135,12 +124,6 @@ pgt_find_entry_hint(const struct pgt *pgt, uint64_t va, uint64_t whole_end, stru
 	pos->entry = entry;
 	pos->e = e;
 	pos->level = level;
-}
-
-static inline void
-pgt_find_entry(const struct pgt *pgt, uint64_t va, uint64_t whole_end, struct pgt_pos *pos)
-{
-	pgt_find_entry_hint(pgt, va, whole_end, pos, false);
 }
 
 /* Move to the next entry, at va: the neighbour at the last level, else walk from the root. */

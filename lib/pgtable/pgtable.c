@@ -122,13 +122,16 @@ pgt_create(const struct pgt_conf *conf)
 	pgt->va_bits = conf->va_bits ? conf->va_bits : 48;
 	pgt->pa_bits = conf->pa_bits ? conf->pa_bits : 48;
 	pgt->stage2 = conf->stage2;
-	pgt->format = ent_get_format(conf->stage2);
+	ent_init_format(&pgt->format, conf->stage2);
 	pgt->mem = conf->mem;
 	if (!conf_is_valid(pgt))
 		goto fail;
 	pgt->index_bits = pgt->granule_log2 - 3;
 	choose_root(pgt);
+	pgt->start_shift = pgt_shift(pgt, pgt->start_level);
 	pgt->addr_mask = ((UINT64_C(1) << 48) - 1) & ~(pgt_span(pgt, PGT_LAST_LEVEL) - 1);
+	pgt->pa_refused = ~((UINT64_C(1) << pgt->pa_bits) - 1) |
+		(pgt_span(pgt, PGT_LAST_LEVEL) - 1);
 
 	rc = tables_alloc(pgt, pgt->root_tables, &pgt->root, &pgt->root_pa);
 	if (rc)
