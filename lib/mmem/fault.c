@@ -163,7 +163,7 @@ access_check(struct mmem_space *space, const struct access *access, uint8_t *pag
  * Resolve one access. Returns 0: its page is mapped; AFTER_INV: mapped, and must be invalidated;
  * -EAGAIN: needs the deferred handler; -EFAULT, -EACCES, -EIO.
  */
-static inline int
+static int
 access_resolve(struct mmem_space *space, const struct access *access)
 {
 	uint64_t off = access->addr - (uintptr_t)space->mem;
@@ -388,10 +388,45 @@ fault_refuse(struct mmem_space *space, const struct iopf_group *group,
 	}
 }
 
-enum iopf_verdict
-mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+/*
+ * Map the page of the most frequent fault, a stall on data that is present and need not be zeroed.
+ * False: nothing was done; faults_map() tells the other cases apart.
+ */
+static inline bool
+fault_map_plain(struct mmem_space *space, const struct iopf_fault *fault)
 {
-	struct mmem_space *space = ctx;
+	uint64_t off = fault->addr - (uintptr_t)space->mem;
+	uint32_t perm = fault->perm & MMEM_RIGHTS;
+	const struct mmem_chunk *chunk;
+	uint8_t page;
+
+	if (fault->reason != IOPF_REASON_TRANSLATION || fault->flags != IOPF_FAULT_STALLED ||
+			off >= space->size)
+		return false;
+	chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
+	/* These three loads pair as in access_check(). */
+	if (atomic_load_explicit(&chunk->space, memory_order_acquire) != space)
+		return false;
+	page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
+	/* A fault without a right is one to read; without a right of the page the table refuses. */
+	if ((page & (PAGE_USED | PAGE_DIRTY | MMEM_TRACK_WRITES)) != PAGE_USED ||
+			(perm & ~(page & (MMEM_READ | MMEM_WRITE))) != 0)
+		return false;
+	if ((atomic_load_explicit(&chunk->state, memory_order_acquire) &
+			(CHUNK_POPULATED | CHUNK_TOUCHED)) != (CHUNK_POPULATED | CHUNK_TOUCHED))
+		return false;
+	off &= ~(uint64_t)(MMEM_PAGE_SIZE - 1);
+	if (pgt_resolve(space->pgt, mmem_off_to_va(space, off), mmem_off_to_pa(space, off),
+			page & MMEM_RIGHTS) != 0)
+		return false;
+	mmem_stat_add(space, MMEM_STAT_MAPPED, 1);
+	return true;
+}
+
+/* All faults of a group, with one invalidation. */
+static __rte_noinline enum iopf_verdict
+faults_map(struct mmem_space *space, const struct iopf_group *group)
+{
 	struct hull hull = { 0 };
 	struct access access;
 	struct iopf_inv inv;
@@ -399,7 +434,6 @@ mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, vo
 	unsigned int i;
 	int rc = 0;
 
-	RTE_SET_USED(domain);
 	/*
 	 * If a fault defers the group, pages that were mapped before stay mapped, and the deferred
 	 * handler counts them as joined.
@@ -433,6 +467,17 @@ mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, vo
 		fault_refuse(space, group, group->faults[i], rc);
 	code = rc < 0 ? IOPF_INVALID : IOPF_SUCCESS;
 	return hull.nb != 0 ? IOPF_ANSWER_AFTER_INV(code) : IOPF_ANSWER(code);
+}
+
+enum iopf_verdict
+mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
+{
+	struct mmem_space *space = ctx;
+
+	RTE_SET_USED(domain);
+	if (likely(group->nb_faults == 1) && likely(fault_map_plain(space, group->faults[0])))
+		return IOPF_ANSWER(IOPF_SUCCESS);
+	return faults_map(space, group);
 }
 
 /* Make the control thread fetch a page for a lost group, which cannot be deferred to a worker. */
