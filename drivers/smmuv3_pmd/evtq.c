@@ -76,8 +76,15 @@ decode_perm(uint64_t dw1)
 	return perms[SMMUV3_GET(ACCESS_BITS, dw1)];
 }
 
-/* A record that is never of a stall. */
-static __rte_noinline void
+/* StreamIDs below this may stall: none if no stall is possible here. */
+static inline uint64_t
+get_stall_sid_end(const struct smmuv3 *s)
+{
+	return s->max_stalls != 0 ? UINT64_C(1) << s->sid_bits : 0;
+}
+
+/* A record of a kind that never stalls. */
+static void
 decode_other_kind(const struct smmuv3_evt *evt, uint8_t kind, struct iopf_event *event)
 {
 	uint64_t dw1 = evt->dw[1];
@@ -87,47 +94,71 @@ decode_other_kind(const struct smmuv3_evt *evt, uint8_t kind, struct iopf_event 
 	event->reason = kind & KNOWN ? kind & REASON : IOPF_REASON_OTHER;
 	if (!(kind & KNOWN) || (dw1 & SMMUV3_EVT1_STALL && !(kind & BIT31)))
 		event->flags = IOPF_EVENT_BAD;
+	if (event->raw_id == SMMUV3_C_BAD_SUBSTREAMID)
+		event->pasid = SMMUV3_GET(SMMUV3_EVT0_SSID, evt->dw[0]);
 	smmuv3_event_decode_rest(evt, event);
 }
 
-static inline void
-decode_event(const struct smmuv3 *s, const struct smmuv3_evt *evt, struct iopf_event *event)
+/* A fault that is not that of stage 1 and a good stall. The fields of those are decoded. */
+static void
+decode_other_fault(const struct smmuv3_evt *evt, uint64_t stall_sid_end, struct iopf_event *event)
 {
-	uint64_t dw0 = evt->dw[0], dw1 = evt->dw[1];
-	uint8_t id = SMMUV3_GET(SMMUV3_EVT0_ID, dw0);
-	uint8_t kind = records[id];
-	bool ssv = dw0 & SMMUV3_EVT0_SSV || id == SMMUV3_C_BAD_SUBSTREAMID;
+	uint64_t dw1 = evt->dw[1];
 
-	event->ipa = 0;
-	event->sid = SMMUV3_GET(SMMUV3_EVT0_SID, dw0);
-	event->pasid = ssv ? SMMUV3_GET(SMMUV3_EVT0_SSID, dw0) : IOPF_NO_PASID;
-	event->token = 0;
-	event->flags = 0;
-	event->raw_id = id;
-	if (unlikely(!(kind & STALLS))) {
-		decode_other_kind(evt, kind, event);
-		return;
-	}
-	event->addr = evt->dw[2];
-	event->perm = decode_perm(dw1);
-	event->reason = kind & REASON;
 	if (dw1 & SMMUV3_EVT1_S2) {
 		event->flags = IOPF_EVENT_STAGE2;
 		event->ipa = evt->dw[3] & SMMUV3_EVT3_IPA;
 		event->event_class = smmuv3_event_decode_class(dw1);
 	}
-	if (unlikely(!(dw1 & SMMUV3_EVT1_STALL))) {
+	if (!(dw1 & SMMUV3_EVT1_STALL)) {
 		smmuv3_event_decode_rest(evt, event);
 		return;
 	}
 	/* No stall is possible here, or the SMMU does not have this StreamID. */
-	if (unlikely(s->max_stalls == 0 || (uint64_t)event->sid >> s->sid_bits != 0)) {
+	if (event->sid >= stall_sid_end) {
 		event->flags |= IOPF_EVENT_BAD;
 		smmuv3_event_decode_rest(evt, event);
 		return;
 	}
 	event->flags |= IOPF_EVENT_STALL;
 	event->token = SMMUV3_GET(SMMUV3_EVT1_STAG, dw1);
+}
+
+static __rte_noinline uint8_t
+decode_other(const struct smmuv3_evt *evt, uint64_t stall_sid_end, uint8_t kind,
+		struct iopf_event *event)
+{
+	event->token = 0;
+	event->flags = 0;
+	if (kind & STALLS)
+		decode_other_fault(evt, stall_sid_end, event);
+	else
+		decode_other_kind(evt, kind, event);
+	return event->flags;
+}
+
+/* Returns the event's flags. */
+static inline uint8_t
+decode_event(const struct smmuv3_evt *evt, uint64_t stall_sid_end, struct iopf_event *event)
+{
+	uint64_t dw0 = evt->dw[0], dw1 = evt->dw[1];
+	uint8_t id = SMMUV3_GET(SMMUV3_EVT0_ID, dw0);
+	uint8_t kind = records[id];
+	uint32_t sid = SMMUV3_GET(SMMUV3_EVT0_SID, dw0);
+
+	event->addr = evt->dw[2];
+	event->ipa = 0;
+	event->sid = sid;
+	event->pasid = dw0 & SMMUV3_EVT0_SSV ? SMMUV3_GET(SMMUV3_EVT0_SSID, dw0) : IOPF_NO_PASID;
+	event->perm = decode_perm(dw1);
+	event->reason = kind & REASON;
+	event->raw_id = id;
+	if (unlikely(!(kind & STALLS) || sid >= stall_sid_end ||
+			(dw1 & (SMMUV3_EVT1_STALL | SMMUV3_EVT1_S2)) != SMMUV3_EVT1_STALL))
+		return decode_other(evt, stall_sid_end, kind, event);
+	event->token = SMMUV3_GET(SMMUV3_EVT1_STAG, dw1);
+	event->flags = IOPF_EVENT_STALL;
+	return IOPF_EVENT_STALL;
 }
 
 /*
@@ -165,6 +196,34 @@ handle_prod_flags(struct smmuv3 *s, uint64_t cons, uint64_t avail, struct iopf_e
 	return 1;
 }
 
+/* The stalls before the position @p stale have ended: they get no answer. */
+static __rte_noinline void
+drop_stale_stalls(struct smmuv3 *s, uint64_t cons, uint64_t stale, struct iopf_event *events,
+		uint16_t n)
+{
+	const struct smmuv3_evt *ring = s->evtq.q.ring;
+
+	for (uint16_t i = 0; i < n && (int64_t)(cons + i - stale) < 0; i++) {
+		if (!(events[i].flags & IOPF_EVENT_STALL))
+			continue;
+		events[i].flags &= ~IOPF_EVENT_STALL;
+		smmuv3_event_decode_rest(&ring[smmuv3_q_slot(s->evtq.q.log2, cons + i)],
+				&events[i]);
+		smmuv3_counter_add(&s->evtq.stale_stalls, 1);
+	}
+}
+
+/* Some event of the burst is no good stall: count the stalls one by one. */
+static __rte_noinline uint16_t
+count_stalls(const struct iopf_event *events, uint16_t n)
+{
+	uint16_t i, stalls = 0;
+
+	for (i = 0; i < n; i++)
+		stalls += (events[i].flags & IOPF_EVENT_STALL) != 0;
+	return stalls;
+}
+
 static void
 count_bad_events(struct smmuv3 *s, const struct iopf_event *events, uint16_t n)
 {
@@ -189,9 +248,10 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	struct smmuv3_inq *q = &s->evtq.q;
 	struct smmuv3_evt *ring = q->ring;
 	uint64_t cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
-	uint64_t stale, avail;
-	uint16_t i, stalls = 0;
-	uint8_t flags = 0;
+	uint64_t mask = smmuv3_inq_entries(q) - 1;
+	uint64_t stale, avail, stall_sid_end;
+	uint8_t flags, any = 0, all = IOPF_EVENT_STALL;
+	uint16_t i;
 
 	/* Pairs with the release in smmuv3_start(): the ring and its positions are visible. */
 	if (unlikely(!atomic_load_explicit(&q->on, memory_order_acquire)))
@@ -207,7 +267,7 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		 * misses would follow one another. To a register in Device memory a prefetch does
 		 * nothing.
 		 */
-		rte_prefetch0(&ring[smmuv3_q_slot(q->log2, cons)]);
+		rte_prefetch0(&ring[cons & mask]);
 		rte_prefetch0(smmuv3_reg32(q->regs, SMMUV3_EVENTQ_PROD));
 		avail = smmuv3_inq_find_entries(q, cons);
 		if (unlikely(q->prod_flags != 0))
@@ -220,30 +280,30 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 		}
 	}
 	n = RTE_MIN(avail, n);
+	stall_sid_end = get_stall_sid_end(s);
+	for (i = 0; i < n; i++) {
+		struct smmuv3_evt *evt = &ring[(cons + i) & mask];
+
+		rte_prefetch0(&ring[(cons + i + 4) & mask]);
+		flags = decode_event(evt, stall_sid_end, &events[i]);
+		evt->dw[0] = 0;
+		any |= flags;
+		all &= flags;
+	}
 	/* Pairs with the release in smmuv3_recovery_advance(). */
 	stale = atomic_load_explicit(&s->evtq.stale_end, memory_order_acquire);
-	for (i = 0; i < n; i++) {
-		struct smmuv3_evt *evt = &ring[smmuv3_q_slot(q->log2, cons + i)];
-
-		rte_prefetch0(&ring[smmuv3_q_slot(q->log2, cons + i + 4)]);
-		decode_event(s, evt, &events[i]);
-		evt->dw[0] = 0;
-		if (unlikely((int64_t)(cons + i - stale) < 0 &&
-				events[i].flags & IOPF_EVENT_STALL)) {
-			events[i].flags &= ~IOPF_EVENT_STALL;
-			smmuv3_event_decode_rest(evt, &events[i]);
-			smmuv3_counter_add(&s->evtq.stale_stalls, 1);
-		}
-		stalls += (events[i].flags & IOPF_EVENT_STALL) != 0;
-		flags |= events[i].flags;
+	if (unlikely((int64_t)(cons - stale) < 0)) {
+		drop_stale_stalls(s, cons, stale, events, n);
+		all = 0;
 	}
 	/* The records are cleared before the CONS store, which orders loads only. */
 	smmuv3_io_wmb();
 	smmuv3_inq_store_cons(q, cons + n);
 	smmuv3_counter_add(&q->entries, n);
 	smmuv3_counter_add(&q->bursts, 1);
-	smmuv3_counter_add(&s->evtq.stalls, stalls);
-	if (unlikely(flags & IOPF_EVENT_BAD))
+	smmuv3_counter_add(&s->evtq.stalls, likely(all & IOPF_EVENT_STALL) ? n :
+			count_stalls(events, n));
+	if (unlikely(any & IOPF_EVENT_BAD))
 		count_bad_events(s, events, n);
 	return n;
 }
@@ -258,7 +318,8 @@ smmuv3_evtq_has_lost_events(struct smmuv3 *s)
 	struct iopf_event event;
 
 	for (uint64_t i = 0; i < avail && q->prod_flags == 0; i++) {
-		decode_event(s, &ring[smmuv3_q_slot(q->log2, cons + i)], &event);
+		decode_event(&ring[smmuv3_q_slot(q->log2, cons + i)], get_stall_sid_end(s),
+				&event);
 		if (!(event.flags & IOPF_EVENT_STALL))
 			return true;
 	}

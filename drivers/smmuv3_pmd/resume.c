@@ -19,9 +19,10 @@ make_answer_cmd(const struct iopf_answer *a)
 {
 	if (a->page_request)
 		return smmuv3_pri_resp_make_cmd(a);
+	if (likely(a->code == IOPF_SUCCESS))
+		return smmuv3_cmd_resume(a->sid, a->token, true, false);
 	/* RAZ/WI is neither retry nor abort; with TERM_MODEL = 1 the SMMU aborts the access. */
-	return smmuv3_cmd_resume(a->sid, a->token, a->code == IOPF_SUCCESS,
-			a->code != IOPF_SUCCESS && a->code != IOPF_RAZWI);
+	return smmuv3_cmd_resume(a->sid, a->token, false, a->code != IOPF_RAZWI);
 }
 
 static inline unsigned int

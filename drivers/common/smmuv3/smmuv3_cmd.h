@@ -140,9 +140,11 @@ smmuv3_cmd_tlbi_s2_ipa_range(uint16_t vmid, uint64_t ipa, bool leaf, unsigned in
 static inline struct smmuv3_cmd
 smmuv3_cmd_resume(uint32_t sid, uint16_t stag, bool retry, bool abort)
 {
-	return smmuv3_cmd(SMMUV3_OP_RESUME, SMMUV3_PUT(SMMUV3_CMD0_SID, sid) |
-			SMMUV3_PUT(SMMUV3_RESUME0_AC, retry) |
-			SMMUV3_PUT(SMMUV3_RESUME0_AB, abort),
+	uint64_t action = retry ? SMMUV3_RESUME0_AC : 0;
+
+	if (abort)
+		action |= SMMUV3_RESUME0_AB;
+	return smmuv3_cmd(SMMUV3_OP_RESUME, SMMUV3_PUT(SMMUV3_CMD0_SID, sid) | action,
 			SMMUV3_PUT(SMMUV3_RESUME1_STAG, stag));
 }
 
