@@ -19,9 +19,20 @@ iopf_answer_pasid(const struct iopf_iommu *iommu, const struct iopf_dev *dev, ui
 }
 
 static inline void
-answer_stage(struct iopf_pass *pass, struct iopf_slot *slot, enum iopf_code code, bool after)
+pass_count_answer(struct iopf_pass *pass, enum iopf_code code)
 {
-	struct iopf_dev *dev = slot->attachment->dev;
+	pass->run_answers++;
+	if (unlikely(code != IOPF_SUCCESS)) {
+		pass->run_failed++;
+		pass->run_codes[code]++;
+	}
+}
+
+/* @p request is whether the slot is of a page request: the callers' constant. */
+static inline void
+answer_stage(struct iopf_pass *pass, struct iopf_slot *slot, enum iopf_code code, bool after,
+		bool request)
+{
 	struct iopf_answer answer = {
 		.sid = slot->fault.sid,
 		.pasid = slot->fault.pasid,
@@ -29,13 +40,14 @@ answer_stage(struct iopf_pass *pass, struct iopf_slot *slot, enum iopf_code code
 		.code = code,
 	};
 
-	if (slot->fault.flags & IOPF_FAULT_PAGE_REQUEST) {
+	if (request) {
 		answer.page_request = true;
-		answer.pasid = iopf_answer_pasid(pass->queue->iommu, dev, slot->fault.pasid);
+		answer.pasid = iopf_answer_pasid(pass->queue->iommu, slot->attachment->dev,
+				slot->fault.pasid);
 	}
-	if (unlikely(!(slot->fault.flags & (IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST))))
+	if (unlikely(!request && !(slot->fault.flags & IOPF_FAULT_STALLED)))
 		pass->retries[pass->nb_retries++] = (struct iopf_pass_retry){
-			.dev = dev,
+			.dev = slot->attachment->dev,
 			.retry = {
 				.addr = slot->fault.addr,
 				.sid = slot->fault.sid,
@@ -48,8 +60,7 @@ answer_stage(struct iopf_pass *pass, struct iopf_slot *slot, enum iopf_code code
 		pass->after[pass->nb_after++] = answer;
 	else
 		pass->answers[pass->nb_answers++] = answer;
-	pass->run_answers++;
-	pass->run_codes[code]++;
+	pass_count_answer(pass, code);
 }
 
 /* Stage the answer to a fault that has no slot. */

@@ -99,6 +99,22 @@ event_is_retryable(const struct iopf_dev *dev, const struct iopf_event *ev)
 		ev->reason <= IOPF_REASON_PERMISSION;
 }
 
+/*
+ * Of the record before, if it is the same: a detach closes its gate and frees it after this read
+ * section.
+ */
+static inline struct iopf_attachment *
+find_attachment(struct iopf_pass *pass, const struct iopf_event *ev)
+{
+	uint64_t key = iopf_attachment_key(ev->sid, ev->pasid);
+
+	if (pass->attachment == NULL || key != pass->attachment_key) {
+		pass->attachment = iopf_attachment_of(pass->queue->iommu, ev->sid, ev->pasid);
+		pass->attachment_key = key;
+	}
+	return pass->attachment;
+}
+
 /* Dispatch a record of the event queue. */
 static void
 event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
@@ -108,12 +124,13 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 	struct iopf_attachment *attachment;
 	const struct iopf_fault *fault;
 	struct iopf_slot *slot;
+	uint64_t gen;
 
 	if (unlikely(ev->flags & (IOPF_EVENT_BAD | IOPF_EVENT_LOST))) {
 		event_count_only(iommu, ev);
 		return;
 	}
-	attachment = iopf_attachment_of(iommu, ev->sid, ev->pasid);
+	attachment = find_attachment(pass, ev);
 	if (unlikely(!(ev->flags & IOPF_EVENT_STALL)) &&
 			(attachment == NULL || !event_is_retryable(attachment->dev, ev))) {
 		iopf_listeners_write(iommu, ev, pass->now);
@@ -143,12 +160,12 @@ event_dispatch(struct iopf_pass *pass, const struct iopf_event *ev)
 		}
 		return;
 	}
-	iopf_slot_fill(slot, ev, pass->now, attachment);
+	iopf_slot_fill(slot, ev, q->id, pass->now, attachment);
+	gen = IOPF_SLOT_GEN(iopf_slot_load(slot));
 	/* Release: with the acquire in iopf_slot_load(). */
-	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(IOPF_SLOT_GEN(iopf_slot_load(slot)),
-			IOPF_SLOT_HANDLING), __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->state, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING), __ATOMIC_RELEASE);
 	fault = &slot->fault;
-	handler_run(pass, attachment, slot, &fault, 1);
+	handler_run(pass, attachment, slot, gen, &fault, 1, false);
 }
 
 unsigned int
@@ -172,7 +189,8 @@ iopf_queue_run_bursts(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 			pass.joined = pass.has_answered = false;
 			pass.run_domain = NULL;
 			pass.run_faults = pass.run_requests = pass.run_answers = 0;
-			pass.run_joined = 0;
+			pass.run_failed = pass.run_joined = 0;
+			pass.attachment = NULL;
 			memset(pass.run_codes, 0, sizeof(pass.run_codes));
 		}
 		pass.now = rte_rdtsc();
@@ -180,21 +198,21 @@ iopf_queue_run_bursts(struct iopf_queue *q, uint16_t burst, uint16_t bursts)
 		iopf_self.in_fast = true;
 		iopf_self.pass = &pass;
 		records = n;
-		if (q->prg != NULL)
+		if (q->prg != NULL) {
 			records = iopf_prg_dispatch(&pass, events, n);
-		else
+		} else {
 			for (unsigned int i = 0; i < n; i++)
 				event_dispatch(&pass, &events[i]);
-		/* It is alone, and not a record. */
-		if (unlikely(events[0].flags & IOPF_EVENT_LOST) && q->prg == NULL)
-			records = 0;
+			/* It is alone, and not a record. */
+			if (unlikely(events[0].flags & IOPF_EVENT_LOST))
+				records = 0;
+		}
 		iopf_self.in_fast = false;
 		iopf_self.pass = NULL;
 		iopf_pass_flush(&pass);
-		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_RECORDS, records);
-		iopf_iommu_count(iommu, IOPF_IOMMU_STAT_BURSTS, 1);
-		if (pass.nb_faults != 0)
-			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_FAULTS, pass.nb_faults);
+		iopf_queue_count(q, IOPF_IOMMU_STAT_RECORDS, records);
+		iopf_queue_count(q, IOPF_IOMMU_STAT_BURSTS, 1);
+		iopf_queue_count(q, IOPF_IOMMU_STAT_FAULTS, pass.nb_faults);
 		if (q->prg != NULL && pass.nb_faults != 0)
 			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_GROUPS, pass.nb_faults);
 		total += n;

@@ -14,8 +14,12 @@
 
 #include <rte_common.h>
 
+#include "iopf_stats.h"
 #include "slot.h"
 #include "wait.h"
+
+/* The counters of an IOMMU that a pass adds to: the first of enum iopf_iommu_stat. */
+#define IOPF_NB_QUEUE_STATS	(IOPF_IOMMU_STAT_ANSWERS + 1)
 
 struct iopf_iommu;
 struct iopf_peek;
@@ -75,7 +79,32 @@ struct iopf_queue {
 	uint32_t deadlines_seen;	/* owner: deadlines_set when the sweep began */
 	bool deadlines_found;		/* owner: pending groups in this sweep have their own */
 	struct iopf_busy busy;
+	/* Of the passes; iopf_iommu_stat() adds those of other threads. Written by the owner. */
+	_Atomic uint64_t stats[IOPF_NB_QUEUE_STATS];
 };
+
+/* Owner. NULL: no slot is free. Never a retired slot. The slot that was freed last comes first. */
+static inline struct iopf_slot *
+iopf_slot_alloc(struct iopf_queue *q)
+{
+	struct iopf_slot *slot;
+
+	if (unlikely(q->nb_free == 0))
+		return iopf_slot_alloc_slow(q);
+	slot = &q->slots[q->free[q->nb_free - 1]];
+	if (unlikely(iopf_slot_is_retired(iopf_slot_load(slot))))
+		return iopf_slot_alloc_slow(q);
+	q->nb_free--;
+	return slot;
+}
+
+/* Owner. Without an atomic addition, which is a large part of a pass over one record. */
+static inline void
+iopf_queue_count(struct iopf_queue *q, enum iopf_iommu_stat stat, uint64_t n)
+{
+	atomic_store_explicit(&q->stats[stat], atomic_load_explicit(&q->stats[stat],
+			memory_order_relaxed) + n, memory_order_relaxed);
+}
 
 /* slot.c */
 int iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id,
@@ -90,10 +119,22 @@ uint32_t iopf_queue_nb_held(struct iopf_queue *q);
 /* The clock has been read. Owner, in a read section. */
 void iopf_busy_update(struct iopf_queue *q, uint64_t now);
 
-/* queue_pass.c */
 /* Become the owner, or return false. Never waits. */
-bool iopf_queue_own(struct iopf_queue *q);
-void iopf_queue_disown(struct iopf_queue *q);
+static inline bool
+iopf_queue_own(struct iopf_queue *q)
+{
+	/* Acquire: with the release in iopf_queue_disown(). */
+	return atomic_load_explicit(&q->owned, memory_order_relaxed) == 0 &&
+		atomic_exchange_explicit(&q->owned, 1, memory_order_acquire) == 0;
+}
+
+static inline void
+iopf_queue_disown(struct iopf_queue *q)
+{
+	atomic_store_explicit(&q->owned, 0, memory_order_release);
+}
+
+/* queue_pass.c */
 /* Passes between reads of the clock: rte_rdtsc() is a large part of an idle pass. */
 #define IOPF_CLOCK_PASSES	16
 /*

@@ -25,10 +25,11 @@ void iopf_pass_flush_counts(struct iopf_pass *pass, uint64_t latency);
 static inline void
 pass_run_begin(struct iopf_pass *pass, struct iopf_domain *domain)
 {
-	if (unlikely(pass->run_domain != domain)) {
+	if (pass->run_domain == domain)
+		return;
+	if (unlikely(pass->run_domain != NULL))
 		iopf_pass_flush_counts(pass, rte_rdtsc() - pass->now);
-		pass->run_domain = domain;
-	}
+	pass->run_domain = domain;
 }
 
 #endif /* IOPF_FLUSH_H */

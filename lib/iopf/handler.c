@@ -35,7 +35,8 @@ iopf_handler_run_gated(struct iopf_pass *pass, struct iopf_attachment *attachmen
 	}
 	if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
 		pass->nb_inv = pass->group_inv;
-	verdict_apply(pass, attachment->domain, head, group->id, IOPF_ID_GEN(group->id), verdict);
+	verdict_apply(pass, attachment->domain, head, group->id, IOPF_ID_GEN(group->id), verdict,
+			head->fault.flags & IOPF_FAULT_PAGE_REQUEST);
 	if (attachment->join != NULL && (verdict == IOPF_TAKEN || verdict == IOPF_DEFER))
 		iopf_join_publish(attachment, group);
 }

@@ -42,15 +42,16 @@ handler_call(struct iopf_domain *domain, const struct iopf_group *group)
 void iopf_handler_run_gated(struct iopf_pass *pass, struct iopf_attachment *attachment,
 		struct iopf_slot *head, const struct iopf_group *group);
 
-/* The state of @p head is HANDLING. */
+/*
+ * The state of @p head is HANDLING, its generation @p gen: a cancel may change the state meanwhile,
+ * but not the generation. @p request is the caller's constant.
+ */
 static inline void
 handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct iopf_slot *head,
-		const struct iopf_fault *const *faults, uint16_t n)
+		uint64_t gen, const struct iopf_fault *const *faults, uint16_t n, bool request)
 {
 	struct iopf_domain *domain = attachment->domain;
 	struct iopf_queue *q = pass->queue;
-	/* A cancel may change the state meanwhile, but not the generation. */
-	uint64_t gen = IOPF_SLOT_GEN(iopf_slot_load(head));
 	const struct iopf_group group = {
 		.id = iopf_group_make_id(q, head->index, gen),
 		.dev = attachment->dev,
@@ -63,7 +64,7 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 	inv_batch_begin(pass, attachment);
 	pass_run_begin(pass, domain);
 	pass->run_faults++;
-	if (head->fault.flags & IOPF_FAULT_PAGE_REQUEST)
+	if (request)
 		pass->run_requests += n;
 	iopf_trace_fault(q->iommu->id, head->fault.sid, head->fault.pasid, head->fault.addr,
 			head->fault.perm);
@@ -73,9 +74,14 @@ handler_run(struct iopf_pass *pass, struct iopf_attachment *attachment, struct i
 		return;
 	}
 	verdict = handler_call(domain, &group);
+	if (likely(verdict == IOPF_ANSWER(IOPF_SUCCESS))) {
+		pass->nb_inv = pass->group_inv;
+		verdict_answer(pass, domain, head, gen, IOPF_SUCCESS, false, request);
+		return;
+	}
 	if ((verdict & ~0xff) != IOPF_VERDICT_AFTER_INV)
 		pass->nb_inv = pass->group_inv;
-	verdict_apply(pass, domain, head, group.id, gen, verdict);
+	verdict_apply(pass, domain, head, group.id, gen, verdict, request);
 }
 
 /*

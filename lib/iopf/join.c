@@ -342,8 +342,7 @@ iopf_join_answer_event(struct iopf_pass *pass, struct iopf_attachment *attachmen
 	} else {
 		pass->answers[pass->nb_answers++] = answer;
 	}
-	pass->run_answers++;
-	pass->run_codes[answer.code]++;
+	pass_count_answer(pass, answer.code);
 	return true;
 }
 

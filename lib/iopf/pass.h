@@ -40,14 +40,18 @@ struct iopf_pass {
 	uint16_t nb_faults;
 	uint16_t nb_posts;		/* answer_after() of this burst, at most IOPF_MAX_BURST */
 	uint16_t group_inv;		/* nb_inv when the present handler was called */
+	/* Of the last record that had one: records in a row are mostly of one device. */
+	uint64_t attachment_key;
+	struct iopf_attachment *attachment;
 
 	/* Faults in a row of one domain: counted, and not yet added to its counters. */
 	struct iopf_domain *run_domain;
 	uint32_t run_faults;
 	uint32_t run_requests;
-	uint32_t run_codes[IOPF_NB_CODES];
 	uint32_t run_answers;
+	uint32_t run_failed;		/* answers other than IOPF_SUCCESS */
 	uint32_t run_joined;
+	uint32_t run_codes[IOPF_NB_CODES];	/* of them, by code */
 
 	/* Of attachments that join (join.h). */
 	bool joined;			/* the present fault waits for a leader */

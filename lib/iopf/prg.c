@@ -319,7 +319,7 @@ request_append(struct iopf_pass *pass, const struct iopf_event *ev, const struct
 		iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_CUT, 1);
 		return;
 	}
-	iopf_slot_fill(slot, ev, pass->now, NULL);
+	iopf_slot_fill(slot, ev, q->id, pass->now, NULL);
 	q->prg->links[slot->index].member = IOPF_NO_SLOT;
 	q->prg->links[l->tail].member = slot->index;
 	l->tail = slot->index;
@@ -337,7 +337,7 @@ group_begin(struct iopf_pass *pass, const struct iopf_event *ev, uint32_t bucket
 
 	if (unlikely(head == NULL))
 		return NULL;
-	iopf_slot_fill(head, ev, pass->now, attachment);
+	iopf_slot_fill(head, ev, q->id, pass->now, attachment);
 	l = &q->prg->links[head->index];
 	l->member = IOPF_NO_SLOT;
 	l->tail = head->index;
@@ -376,8 +376,8 @@ group_run_handler(struct iopf_pass *pass, struct iopf_slot *head)
 {
 	struct iopf_prg *prg = pass->queue->prg;
 
-	handler_run(pass, head->attachment, head, prg->faults,
-			group_list_faults(pass->queue, head, prg->faults));
+	handler_run(pass, head->attachment, head, IOPF_SLOT_GEN(iopf_slot_load(head)), prg->faults,
+			group_list_faults(pass->queue, head, prg->faults), true);
 }
 
 /* The first request of a group. Returns the head, if the group waits for Last. */

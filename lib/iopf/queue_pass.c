@@ -20,20 +20,6 @@
 
 #define CHECKS_PER_S	1000
 
-bool
-iopf_queue_own(struct iopf_queue *q)
-{
-	/* Acquire: with the release in iopf_queue_disown(). */
-	return atomic_load_explicit(&q->owned, memory_order_relaxed) == 0 &&
-		atomic_exchange_explicit(&q->owned, 1, memory_order_acquire) == 0;
-}
-
-void
-iopf_queue_disown(struct iopf_queue *q)
-{
-	atomic_store_explicit(&q->owned, 0, memory_order_release);
-}
-
 /* False: it has failed already, or a stop is under way, which ends all outstanding faults. */
 static bool
 iommu_mark_failed(struct iopf_iommu *iommu)

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include <urcu/static/urcu-memb.h>
 #include <urcu/urcu-memb.h>
 
 #include <rte_branch_prediction.h>
@@ -60,7 +61,8 @@ iopf_rcu_read_lock(void)
 {
 	if (unlikely(!registered))
 		thread_register();
-	urcu_memb_read_lock();
+	/* Its authors allow this call without a function of theirs from any code. */
+	_urcu_memb_read_lock();
 #ifdef IOPF_RCU_TSAN
 	atomic_load_explicit(&tsan_sections, memory_order_acquire);
 #endif
@@ -72,7 +74,7 @@ iopf_rcu_read_unlock(void)
 #ifdef IOPF_RCU_TSAN
 	atomic_fetch_add_explicit(&tsan_sections, 1, memory_order_release);
 #endif
-	urcu_memb_read_unlock();
+	_urcu_memb_read_unlock();
 }
 
 void

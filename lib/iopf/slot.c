@@ -115,7 +115,6 @@ iopf_queue_init(struct iopf_queue *q, struct iopf_iommu *iommu, uint16_t id, uin
 	}
 	for (uint32_t i = 0; i < q->max_slots; i++) {
 		q->slots[i].index = i;
-		q->slots[i].fault.queue = id;
 		q->slots[i].state = IOPF_SLOT_WORD(kept->gens[i], IOPF_SLOT_FREE);
 		if (unlikely(iopf_slot_is_retired(q->slots[i].state)))
 			iopf_iommu_count(iommu, IOPF_IOMMU_STAT_SLOTS_RETIRED, 1);
@@ -196,7 +195,7 @@ iopf_queue_is_retired(struct iopf_queue *q)
 	return true;
 }
 
-static inline struct iopf_slot *
+static struct iopf_slot *
 slot_pop(struct iopf_queue *q)
 {
 	if (unlikely(q->nb_free == 0))
@@ -207,24 +206,16 @@ slot_pop(struct iopf_queue *q)
 }
 
 /* Bounded: a slot retires once. */
-static __rte_noinline __rte_cold struct iopf_slot *
-slot_alloc_other(struct iopf_queue *q, struct iopf_slot *slot)
+__rte_cold struct iopf_slot *
+iopf_slot_alloc_slow(struct iopf_queue *q)
 {
+	struct iopf_slot *slot = slot_pop(q);
+
 	while (slot != NULL && iopf_slot_is_retired(iopf_slot_load(slot))) {
 		q->nb_retired++;
 		iopf_iommu_count(q->iommu, IOPF_IOMMU_STAT_SLOTS_RETIRED, 1);
 		slot = slot_pop(q);
 	}
-	return slot;
-}
-
-struct iopf_slot *
-iopf_slot_alloc(struct iopf_queue *q)
-{
-	struct iopf_slot *slot = slot_pop(q);
-
-	if (unlikely(slot != NULL && iopf_slot_is_retired(iopf_slot_load(slot))))
-		return slot_alloc_other(q, slot);
 	return slot;
 }
 

@@ -40,6 +40,7 @@
  */
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <rte_branch_prediction.h>
@@ -158,8 +159,8 @@ iopf_slot_cas(struct iopf_slot *slot, uint64_t from, uint64_t to)
  */
 void *iopf_zalloc(size_t size);
 
-/* Owner of the queue. NULL: no slot is free. Never a retired slot. */
-struct iopf_slot *iopf_slot_alloc(struct iopf_queue *q);
+/* iopf_slot_alloc() where the slot on top of free[] is none, or retired. */
+struct iopf_slot *iopf_slot_alloc_slow(struct iopf_queue *q);
 /* Owner of the queue: all slots are retired, so faults are refused. Logs it. */
 bool iopf_queue_is_retired(struct iopf_queue *q);
 /* Owner of the queue: take back the slots that other threads have freed. */
@@ -192,23 +193,42 @@ iopf_event_fault_class(const struct iopf_event *ev)
 	return ev->event_class & -(ev->flags & IOPF_EVENT_STAGE2);
 }
 
-/* Fill a slot that no other thread knows. */
+/* Eight bytes of a record, whatever its fields. */
+typedef uint64_t __attribute__((may_alias)) iopf_word;
+
 static inline void
-iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint64_t now,
+iopf_word_copy(void *to, const void *from)
+{
+	__atomic_store_n((iopf_word *)to, *(const iopf_word *)from, __ATOMIC_RELAXED);
+}
+
+static_assert(offsetof(struct iopf_event, pasid) - offsetof(struct iopf_event, sid) ==
+		offsetof(struct iopf_fault, pasid) - offsetof(struct iopf_fault, sid),
+		"one word");
+static_assert(offsetof(struct iopf_event, raw_id) - offsetof(struct iopf_event, token) ==
+		offsetof(struct iopf_fault, raw_id) - offsetof(struct iopf_fault, token) &&
+		offsetof(struct iopf_event, flags) - offsetof(struct iopf_event, token) ==
+		offsetof(struct iopf_fault, flags) - offsetof(struct iopf_fault, token) &&
+		offsetof(struct iopf_event, reason) - offsetof(struct iopf_event, token) ==
+		offsetof(struct iopf_fault, reason) - offsetof(struct iopf_fault, token) &&
+		offsetof(struct iopf_event, perm) - offsetof(struct iopf_event, token) ==
+		offsetof(struct iopf_fault, perm) - offsetof(struct iopf_fault, token),
+		"one word, but for the last two bytes");
+
+/* Fill a slot of queue @p queue that no other thread knows. */
+static inline void
+iopf_slot_fill(struct iopf_slot *slot, const struct iopf_event *ev, uint8_t queue, uint64_t now,
 		struct iopf_attachment *attachment)
 {
 	/* Atomic: a cancel or a list may read these meanwhile. The state word orders them. */
 	__atomic_store_n(&slot->fault.addr, ev->addr, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.ipa, ev->ipa, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.time, now, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.sid, ev->sid, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.pasid, ev->pasid, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.token, ev->token, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.perm, ev->perm, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.reason, ev->reason, __ATOMIC_RELAXED);
+	iopf_word_copy(&slot->fault.sid, &ev->sid);
+	iopf_word_copy(&slot->fault.token, &ev->token);
 	__atomic_store_n(&slot->fault.flags, ev->flags & (IOPF_FAULT_STAGE2 |
 			IOPF_FAULT_STALLED | IOPF_FAULT_PAGE_REQUEST), __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->fault.raw_id, ev->raw_id, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fault.queue, queue, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->fault.fault_class, iopf_event_fault_class(ev), __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->attachment, attachment, __ATOMIC_RELAXED);
 }

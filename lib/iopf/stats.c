@@ -216,11 +216,16 @@ iopf_domain_pending(const struct iopf_domain *domain)
 uint64_t
 iopf_iommu_stat(const struct iopf_iommu *iommu, enum iopf_iommu_stat stat)
 {
+	uint64_t n;
+
 	if (iommu == NULL || (unsigned int)stat >= IOPF_NB_IOMMU_STATS) {
 		rte_errno = EINVAL;
 		return 0;
 	}
-	return atomic_load_explicit(&iommu->stats[stat], memory_order_relaxed);
+	n = atomic_load_explicit(&iommu->stats[stat], memory_order_relaxed);
+	for (unsigned int i = 0; i < IOPF_MAX_QUEUES && stat < IOPF_NB_QUEUE_STATS; i++)
+		n += atomic_load_explicit(&iommu->queues[i].stats[stat], memory_order_relaxed);
+	return n;
 }
 
 uint64_t

@@ -29,5 +29,5 @@ iopf_verdict_refuse(struct iopf_pass *pass, struct iopf_domain *domain, struct i
 				"verdict: return IOPF_ANSWER(code)", domain->name, (int)verdict,
 				(unsigned int)verdict);
 	verdict_apply(pass, domain, slot, id, gen, after ? IOPF_ANSWER_AFTER_INV(IOPF_INVALID) :
-			IOPF_ANSWER(IOPF_INVALID));
+			IOPF_ANSWER(IOPF_INVALID), slot->fault.flags & IOPF_FAULT_PAGE_REQUEST);
 }

@@ -45,7 +45,7 @@ dev_uncount_held_slot(struct iopf_queue *q, const struct iopf_slot *slot)
 
 static inline void
 verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
-		uint64_t id, uint64_t gen)
+		uint64_t id, uint64_t gen, bool request)
 {
 	uint64_t handling = IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING);
 	uint64_t queued = IOPF_SLOT_WORD(gen, IOPF_SLOT_QUEUED);
@@ -66,7 +66,7 @@ verdict_defer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 	if (!iopf_slot_cas(slot, queued, iopf_slot_next_free_word(gen)))
 		return;
 	dev_uncount_held_slot(pass->queue, slot);
-	answer_stage(pass, slot, IOPF_INVALID, false);
+	answer_stage(pass, slot, IOPF_INVALID, false, request);
 	pass->frees[pass->nb_frees++] = slot->index;
 	if (domain->conf.worker == NULL)
 		iopf_verdict_log_defer(domain);
@@ -87,19 +87,37 @@ verdict_take(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slo
 }
 
 static inline void
-verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
-		uint64_t id, uint64_t gen, enum iopf_verdict verdict)
+verdict_answer(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
+		uint64_t gen, enum iopf_code code, bool after, bool request)
 {
-	uint64_t free_word;
-	bool request, after;
+	uint64_t free_word = iopf_slot_next_free_word(gen);
+
+	/* SENDING: until the answer is sent, a request with the group's name is a duplicate. */
+	if (likely(iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING), request ?
+			IOPF_SLOT_WORD(gen, IOPF_SLOT_SENDING) : free_word))) {
+		answer_stage(pass, slot, code, after, request);
+		if (after)
+			iopf_domain_count(domain, IOPF_STAT_AFTER_INV, 1);
+	} else {
+		/* Cancelled during the handler: the fault is answered. */
+		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
+	}
+	pass->frees[pass->nb_frees++] = slot->index;
+}
+
+static inline void
+verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_slot *slot,
+		uint64_t id, uint64_t gen, enum iopf_verdict verdict, bool request)
+{
 	enum iopf_code code;
+	bool after;
 
 	if (verdict == IOPF_DEFER || verdict == IOPF_TAKEN) {
 		struct iopf_dev *dev = slot->attachment->dev;
 
 		if (likely(dev_count_held_slot(pass->queue, dev))) {
 			if (verdict == IOPF_DEFER)
-				verdict_defer(pass, domain, slot, id, gen);
+				verdict_defer(pass, domain, slot, id, gen, request);
 			else
 				verdict_take(pass, domain, slot, gen);
 			return;
@@ -110,7 +128,6 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 					memory_order_relaxed);
 		verdict = IOPF_ANSWER(IOPF_INVALID);
 	}
-	request = slot->fault.flags & IOPF_FAULT_PAGE_REQUEST;
 	code = verdict & 0xff;
 	after = (verdict & ~0xff) == IOPF_VERDICT_AFTER_INV;
 	if (unlikely((!after && (verdict & ~0xff) != IOPF_VERDICT_ANSWER) ||
@@ -119,18 +136,7 @@ verdict_apply(struct iopf_pass *pass, struct iopf_domain *domain, struct iopf_sl
 		iopf_verdict_refuse(pass, domain, slot, id, gen, verdict);
 		return;
 	}
-	/* SENDING: until the answer is sent, a request with the group's name is a duplicate. */
-	free_word = iopf_slot_next_free_word(gen);
-	if (likely(iopf_slot_cas(slot, IOPF_SLOT_WORD(gen, IOPF_SLOT_HANDLING), request ?
-			IOPF_SLOT_WORD(gen, IOPF_SLOT_SENDING) : free_word))) {
-		answer_stage(pass, slot, code, after);
-		if (after)
-			iopf_domain_count(domain, IOPF_STAT_AFTER_INV, 1);
-	} else {
-		/* Cancelled during the handler: the fault is answered. */
-		__atomic_store_n(&slot->state, free_word, __ATOMIC_RELEASE);
-	}
-	pass->frees[pass->nb_frees++] = slot->index;
+	verdict_answer(pass, domain, slot, gen, code, after, request);
 }
 
 #endif /* IOPF_VERDICT_H */
