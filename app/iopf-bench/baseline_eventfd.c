@@ -331,8 +331,16 @@ static int
 evfd_start(struct mode *mode)
 {
 	struct evfd *e = mode->priv;
+	int ret;
 
-	return evfd_start_threads(mode, e->wired ? 2 : 3);
+	ret = evfd_start_threads(mode, e->wired ? 2 : 3);
+	if (ret < 0)
+		return ret;
+	/* The third thread stands for the interrupt. */
+	memcpy(mode->use.threads, e->threads, sizeof(mode->use.threads));
+	mode->use.nb_threads = 2;
+	mode->use.kind = CPU_SLEEPS;
+	return 0;
 }
 
 static int

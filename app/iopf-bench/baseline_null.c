@@ -129,12 +129,17 @@ null_poll_evtq(struct null *null)
 static void *
 null_run_servicer(void *arg)
 {
-	struct null *null = arg;
+	struct mode *mode = arg;
+	struct null *null = mode->priv;
+	uint32_t n;
 
 	bench_pin_thread("null", null->cpu);
-	while (!atomic_load_explicit(&null->stop, memory_order_relaxed))
-		if (null_poll_evtq(null) == 0)
+	while (!atomic_load_explicit(&null->stop, memory_order_relaxed)) {
+		n = null_poll_evtq(null);
+		cpu_count_pass(&mode->use, n);
+		if (n == 0)
 			rte_pause();
+	}
 	return NULL;
 }
 
@@ -155,11 +160,12 @@ null_start(struct mode *mode)
 	int ret;
 
 	atomic_store(&null->stop, false);
-	ret = pthread_create(&null->thread, NULL, null_run_servicer, null);
+	ret = pthread_create(&null->thread, NULL, null_run_servicer, mode);
 	if (ret != 0) {
 		bench_error("null: cannot create a thread: %s", strerror(ret));
 		return -ret;
 	}
+	cpu_set_poll_thread(&mode->use, null->thread);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
  *	cases.c		rounds: a cell is one case, a mode at a depth, in one round
  *	loop.c		one cell: engines in a closed loop, their latencies
  *	open.c		one cell of an open loop: a generator that offers faults at a rate
+ *	cpu.c		the CPU time of the servicer in an open loop
  *	pattern.c	the order in which pages fault
  *	options.h	the settings of a run, on the command line or in a file
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
@@ -23,6 +24,7 @@
  * It uses two cores: the model with its engines on one, the servicer on the other.
  */
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -201,6 +203,40 @@ struct mode_ops {
 	void (*teardown)(struct mode *mode);
 };
 
+/*
+ * For the CPU time of a mode's servicer. Its start() fills it in, except for @p empty. The threads
+ * are those that serve; one that stands for hardware is none. Without threads the time is unknown.
+ */
+struct cpu_use {
+	pthread_t threads[2];
+	unsigned int nb_threads;
+	enum {
+		CPU_UNKNOWN,	/* it is not known how much of its time a thread waits */
+		CPU_SLEEPS,	/* a thread runs only while there are faults */
+		CPU_POLLS,	/* one thread, which calls cpu_count_pass() */
+	} kind;
+	/* Passes without a fault. Written by the poll thread alone, read by the generator's. */
+	_Alignas(64) _Atomic uint64_t empty;
+};
+
+/* Count a pass of the poll thread that found n faults. */
+static inline void
+cpu_count_pass(struct cpu_use *use, unsigned int n)
+{
+	if (n == 0)
+		atomic_store_explicit(&use->empty, atomic_load_explicit(&use->empty,
+				memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* Set it for a servicer of one thread that polls. */
+static inline void
+cpu_set_poll_thread(struct cpu_use *use, pthread_t thread)
+{
+	use->threads[0] = thread;
+	use->nb_threads = 1;
+	use->kind = CPU_POLLS;
+}
+
 struct mode {
 	const struct mode_ops *ops;
 	struct smmuv3_model *model;
@@ -210,6 +246,7 @@ struct mode {
 	uint64_t faults;	/* answers of all cells so far */
 	uint64_t pages;		/* pages of all cells so far: faults without groups */
 	void *priv;
+	struct cpu_use use;
 };
 
 extern const struct mode_ops mode_polled;
@@ -235,7 +272,24 @@ struct cell {
 	/* Of an open loop, where service and whole begin when the fault was due. */
 	struct hist lag;	/* see open_run() */
 	double interval;	/* mean cycles from one fault to the next, as offered */
+	double cpu, busy;	/* see cpu_end(); negative: unknown */
 };
+
+struct cpu_reading {
+	uint64_t cycles, empty;
+	double ns;
+};
+
+/*
+ * On the generator's thread, while the servicer's threads run: cpu_begin() before the first fault,
+ * cpu_end() after the last. Sets cell->cpu, the CPU time of the servicer by the time between the
+ * calls, and cell->busy, the same without the passes of a poll thread that found no fault. For
+ * that it steps the model for about a millisecond, in which there must be no fault.
+ */
+void cpu_begin(const struct mode *mode, struct cpu_reading *begin);
+void cpu_end(const struct mode *mode, const struct cpu_reading *begin, struct cell *cell);
+/* The time without that of so many empty passes, not below 0. All in nanoseconds. */
+double cpu_get_busy(double ns, double empty_passes, double empty_pass_ns);
 
 /*
  * The engines of one mode. Call loop_reset(), then loop_submit_writes() while no thread runs,
@@ -354,6 +408,8 @@ enum metric {
 	METRIC_P99,
 	METRIC_P999,
 	METRIC_RATE,	/* pages per microsecond; for the servicer alone its rate */
+	METRIC_CPU,	/* of an open loop: cell->cpu, cell->busy */
+	METRIC_BUSY,
 };
 
 struct spread {
@@ -376,7 +432,7 @@ struct spread spread_make(double *values, unsigned int n);
 unsigned int ratios_make(const struct results *res, struct ratio *ratios);
 double results_get_metric(const struct results *res, unsigned int round, unsigned int c,
 		enum metric metric);
-/* Over the counted rounds. */
+/* Over the counted rounds; for METRIC_CPU and METRIC_BUSY over those where it is known. */
 struct spread results_get_spread(const struct results *res, unsigned int c, enum metric metric);
 /* Sum all samples of the counted rounds. */
 void results_sum_cells(const struct results *res, unsigned int c, struct cell *sum);

@@ -221,14 +221,15 @@ polled_setup(struct mode *mode, const struct bench_conf *conf)
 static void *
 polled_run_servicer(void *arg)
 {
-	struct polled *p = arg;
+	struct mode *mode = arg;
+	struct polled *p = mode->priv;
 
 	bench_pin_thread("polled", p->cpu);
 	if (p->idle != IDLE_POLL)
 		iopf_poller_run(p->poller);
 	else
 		while (!atomic_load_explicit(&p->stop, memory_order_relaxed))
-			iopf_poll(p->poller);
+			cpu_count_pass(&mode->use, iopf_poll(p->poller));
 	return NULL;
 }
 
@@ -239,10 +240,16 @@ polled_start(struct mode *mode)
 	int ret;
 
 	atomic_store(&p->stop, false);
-	ret = pthread_create(&p->thread, NULL, polled_run_servicer, p);
-	if (ret != 0)
+	ret = pthread_create(&p->thread, NULL, polled_run_servicer, mode);
+	if (ret != 0) {
 		bench_error("polled: cannot create a thread: %s", strerror(ret));
-	return -ret;
+		return -ret;
+	}
+	cpu_set_poll_thread(&mode->use, p->thread);
+	/* iopf_poller_run() does not tell how many passes were empty. */
+	if (p->idle != IDLE_POLL)
+		mode->use.kind = CPU_UNKNOWN;
+	return 0;
 }
 
 static void

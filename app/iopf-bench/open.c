@@ -102,8 +102,11 @@ static void *
 run_generator(void *arg)
 {
 	struct open *open = arg;
-	uint64_t stuck = rte_get_tsc_hz() * BENCH_STUCK_SECONDS, now = smmuv3_model_cycles(), warm;
+	uint64_t stuck = rte_get_tsc_hz() * BENCH_STUCK_SECONDS, now, warm;
+	struct cpu_reading cpu;
 
+	cpu_begin(open->mode, &cpu);
+	now = smmuv3_model_cycles();
 	open->end += now;
 	open->start = open->progress = now;
 	while (open->done < open->faults && open->error == 0) {
@@ -118,6 +121,8 @@ run_generator(void *arg)
 	}
 	warm = open->start + (open->at_rate ? open->due[open->warm] : 0);
 	open->cell->cycles = get_time_since(warm, open->progress);
+	if (open->error == 0)
+		cpu_end(open->mode, &cpu, open->cell);
 	return NULL;
 }
 

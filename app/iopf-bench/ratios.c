@@ -33,6 +33,10 @@ results_get_metric(const struct results *res, unsigned int round, unsigned int a
 			return DRAIN_DEPTH * 1e3 / results_get_metric(res, round, at, METRIC_P50);
 		return (double)(cell->service.samples << c->group_log2) * res->cycles_per_ns *
 				1e3 / (double)cell->cycles;
+	case METRIC_CPU:
+		return cell->cpu;
+	case METRIC_BUSY:
+		return cell->busy;
 	}
 	return 0;
 }
@@ -66,8 +70,10 @@ results_get_spread(const struct results *res, unsigned int at, enum metric metri
 	unsigned int i, n = 0;
 
 	for (i = 0; i < res->conf->rounds; i++)
-		if (res->rounds[i].counted)
-			values[n++] = results_get_metric(res, i, at, metric);
+		if (res->rounds[i].counted) {
+			values[n] = results_get_metric(res, i, at, metric);
+			n += values[n] >= 0;
+		}
 	return spread_make(values, n);
 }
 

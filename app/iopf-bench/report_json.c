@@ -165,6 +165,9 @@ add_round(cJSON *rounds, const struct results *res, unsigned int i)
 			report_add_percentiles(c, "generator_lag_",
 					&results_get_cell(res, i, at)->lag, res->cycles_per_ns);
 		report_add_number(c, "mfaults_per_s", rate);
+		if (bc->kind != CASE_CLOSED)
+			report_add_cpu(c, results_get_metric(res, i, at, METRIC_CPU),
+					results_get_metric(res, i, at, METRIC_BUSY));
 		report_add_number(c, "samples",
 				(double)results_get_cell(res, i, at)->service.samples);
 	}

@@ -37,6 +37,8 @@ void report_add_histogram(cJSON *to, const char *prefix, const struct hist *h,
 /* The fields of a case of the open loop, but name and mode. */
 void report_add_open_case(cJSON *to, const struct results *res, unsigned int at,
 		const struct cell *sum);
+/* The CPU shares of the servicer; null if unknown, which is negative. */
+void report_add_cpu(cJSON *to, double cpu, double busy);
 /* Add an object for a round to the list "rounds"; the caller adds its figures to it. */
 cJSON *report_add_round(cJSON *rounds, const struct round *round);
 /* The tree of the modes; the caller frees it. NULL without memory. */

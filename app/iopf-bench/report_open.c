@@ -42,6 +42,25 @@ get_offered(const struct results *res, unsigned int at)
 	return spread_make(values, n).median;
 }
 
+/* The median of the rounds; negative: unknown. */
+static double
+get_share(const struct results *res, unsigned int at, enum metric metric)
+{
+	struct spread s = results_get_spread(res, at, metric);
+
+	return s.rounds > 0 ? s.median : -1;
+}
+
+/* In percent of a CPU, or "-", in 6 columns. */
+static void
+print_share(double share)
+{
+	if (share >= 0)
+		printf(" %5.1f", share * 100);
+	else
+		printf(" %5s", "-");
+}
+
 static void
 print_case(const struct results *res, unsigned int at)
 {
@@ -61,6 +80,9 @@ print_case(const struct results *res, unsigned int at)
 	printf(" |");
 	print_percentile(&sum.lag, 5000, ns);
 	print_percentile(&sum.lag, 9900, ns);
+	printf(" |");
+	print_share(get_share(res, at, METRIC_CPU));
+	print_share(get_share(res, at, METRIC_BUSY));
 	printf(" | %8lu%s\n", (unsigned long)sum.service.samples,
 			case_kept_up(res, at) ? "" : " generator too slow");
 }
@@ -81,13 +103,27 @@ report_print_open(const struct results *res)
 		printf("       %-8s %40.3f [%6.3f-%7.3f]\n", results_get_mode(res, c[i].mode),
 				s.median, s.min, s.max);
 	}
-	printf("%5s %-8s %-8s | %15s | %9s %9s %9s %9s %9s | %19s | %8s\n", "load", "arrival",
+	printf("%5s %-8s %-8s | %15s | %9s %9s %9s %9s %9s | %19s | %11s | %8s\n", "load", "arrival",
 			"mode", "Mpages/s: given", "p50 ns", "p90", "p99", "p99.9", "p99.99",
-			"generator late: p50", "samples");
-	printf("%23s | %7s %7s | %49s | %9s %9s |\n", "", "", "reached", "", "", "p99");
+			"generator late: p50", "servicer: %", "samples");
+	printf("%23s | %7s %7s | %49s | %9s %9s | %5s %5s |\n", "", "", "reached", "", "", "p99",
+			"CPU", "busy");
 	for (i = 0; i < res->conf->nb_cases; i++)
 		if (c[i].kind == CASE_OPEN)
 			print_case(res, i);
+}
+
+void
+report_add_cpu(cJSON *to, double cpu, double busy)
+{
+	if (cpu >= 0)
+		report_add_number(to, "servicer_cpu_share", cpu);
+	else
+		cJSON_AddNullToObject(to, "servicer_cpu_share");
+	if (busy >= 0)
+		report_add_number(to, "servicer_busy_share", busy);
+	else
+		cJSON_AddNullToObject(to, "servicer_busy_share");
 }
 
 void
@@ -103,6 +139,7 @@ report_add_open_case(cJSON *to, const struct results *res, unsigned int at, cons
 	report_add_number(to, "mfaults_per_s", rate.median);
 	report_add_spread(to, "mfaults_per_s_by_round", &rate);
 	report_add_number(to, "samples", (double)sum->service.samples);
+	report_add_cpu(to, get_share(res, at, METRIC_CPU), get_share(res, at, METRIC_BUSY));
 	if (c->kind == CASE_OPEN_MAX)
 		return;
 	cJSON_AddStringToObject(to, "arrival", open_arrival_names[c->arrival]);

@@ -25,6 +25,7 @@ static uint64_t due[65536];
 /* A servicer that starts DELAY_MS after the first stall. */
 static struct mode_ops late_ops;
 static pthread_t late_thread;
+static struct mode late_mode;
 
 static void *
 start_later(void *arg)
@@ -43,7 +44,9 @@ start_later(void *arg)
 static int
 late_start(struct mode *mode)
 {
-	return -pthread_create(&late_thread, NULL, start_later, mode);
+	/* The generator reads the CPU time of a mode that has started. */
+	late_mode = *mode;
+	return -pthread_create(&late_thread, NULL, start_later, &late_mode);
 }
 
 static void
@@ -78,6 +81,8 @@ each_fault_is_timed_from_when_it_was_due(void **state)
 		if ((double)hist_get_upper(i) >= DELAY_MS / 2 * per_ms)
 			slow += cell.service.count[i];
 	assert_true(slow >= DELAY_MS / 2 * PER_MS - FAULTS / BENCH_WARM_SHARE);
+	/* It has named no thread. */
+	assert_true(cell.cpu < 0 && cell.busy < 0);
 }
 
 static void
@@ -160,6 +165,45 @@ set_modes(const struct mode_ops *const *ops, unsigned int n)
 }
 
 static void
+empty_passes_are_not_busy(void **state)
+{
+	(void)state;
+	assert_true(fabs(cpu_get_busy(1e6, 0, 25) - 1e6) < 1);
+	assert_true(fabs(cpu_get_busy(1e6, 30000, 25) - 25e4) < 1);
+	/* An empty pass was slower when it was measured. */
+	assert_true(cpu_get_busy(1e6, 40001, 25) < 1);
+}
+
+static void
+unknown_cpu_shares_are_in_no_median(void **state)
+{
+	static struct cell cells[4];
+	struct round rounds[4] = { { .counted = true }, { .counted = true }, { .counted = true },
+		{ .counted = false } };
+	struct results res = { .conf = &conf, .rounds = rounds, .cells = cells };
+
+	(void)state;
+	bench_rig_set_conf(&conf, FAULTS);
+	conf.rounds = 4;
+	conf.nb_cases = 1;
+	for (unsigned int i = 0; i < 4; i++)
+		cells[i].busy = i == 1 ? -1 : 0.25 * (i + 1);
+	assert_int_equal(2, results_get_spread(&res, 0, METRIC_BUSY).rounds);
+	assert_true(fabs(results_get_spread(&res, 0, METRIC_BUSY).median - 0.5) < 1e-9);
+}
+
+/* A poll thread has counted its empty passes; a servicer that sleeps makes none. */
+static void
+check_cpu(const struct cell *cell, const struct mode_ops *ops)
+{
+	assert_true(cell->cpu > 0);
+	if (ops == &mode_eventfd)
+		assert_true(fabs(cell->busy - cell->cpu) < 1e-9);
+	else
+		assert_true(cell->busy >= 0 && cell->busy <= cell->cpu);
+}
+
+static void
 each_mode_serves_each_fault_at_a_rate(void **state)
 {
 	static const struct mode_ops *const modes[] = { &mode_polled, &mode_null, &mode_pri,
@@ -180,6 +224,7 @@ each_mode_serves_each_fault_at_a_rate(void **state)
 	for (i = 0; i < conf.nb_cases; i++) {
 		want = conf.faults - conf.faults / BENCH_WARM_SHARE;
 		assert_int_equal(want, results_get_cell(&res, 0, i)->service.samples);
+		check_cpu(results_get_cell(&res, 0, i), bench_modes[conf.modes[conf.cases[i].mode]]);
 	}
 	results_free(&res);
 	assert_string_equal("", bench_stub_error);
@@ -224,6 +269,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(poisson_arrivals_have_exponential_distances),
 	cmocka_unit_test(a_late_generator_says_so),
 	cmocka_unit_test(rates_are_shares_of_the_capacity),
+	cmocka_unit_test(empty_passes_are_not_busy),
+	cmocka_unit_test(unknown_cpu_shares_are_in_no_median),
 	cmocka_unit_test(each_mode_serves_each_fault_at_a_rate),
 };
 
