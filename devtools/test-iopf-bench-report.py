@@ -7,6 +7,7 @@ what iopf-bench of that build writes: all files of one run have the same figures
 import contextlib
 import copy
 import csv
+import gzip
 import html.parser
 import io
 import itertools
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 sys.dont_write_bytecode = True
 from load_tool import load_tool  # noqa: E402
@@ -27,7 +29,12 @@ from load_tool import load_tool  # noqa: E402
 TOOL = pathlib.Path(__file__).resolve().parent.parent / "usertools/iopf-bench-report"
 BUILD = None
 
-tool = load_tool(TOOL)
+tool = load_tool(TOOL)      # it makes its modules known
+
+from iopf_bench_report import compare as comparison  # noqa: E402
+from iopf_bench_report import figures, plot  # noqa: E402
+from iopf_bench_report import page as report  # noqa: E402
+from iopf_bench_report import result as loading  # noqa: E402
 
 
 def spread(value, rounds):
@@ -58,7 +65,8 @@ def make_result(rounds=9, scale=1.0, jitter=0.01):
                       "arrival": "poisson", "load": load, "offered_mfaults_per_s": load * 2,
                       "mfaults_per_s": load * 2, "p50_ns": 500, "p99_ns": p99,
                       "generator_lag_p99_ns": 100, "generator_kept_up": load < 0.9,
-                      "servicer_cpu_share": load, "samples": 5000})
+                      "servicer_cpu_share": 1, "servicer_busy_share": load,
+                      "samples": 5000})
     return {
         "format": 1, "noisy": False, "rounds_counted": rounds, "cases": cases,
         "program": {"version": "0.1.0", "command": "iopf-bench --quick", "ended": "2026"},
@@ -150,10 +158,11 @@ class ReportTest(ToolTest):
         for text in ("A CPU", "iopf-bench --quick", "This is a virtual machine.",
                      "Latency by percentile, depth 1", "Latency by percentile, depth 16",
                      "Throughput over depth", "p99 latency over load, poisson arrivals",
-                     "CPU cost over load", "p50_eventfd_over_polled", "at most 50.0", "met",
+                     "CPU busy with faults over load", "CPU used over load",
+                     "p50_eventfd_over_polled", "at most 50.0", "met",
                      "polled_drain"):
             self.assertIn(text, parsed.text)
-        self.assertEqual(parsed.tags.count("svg"), 6)
+        self.assertEqual(parsed.tags.count("svg"), 7)
         # The baselines are in the figures.
         self.assertGreaterEqual(page.count("<title>eventfd</title>"), 3)
 
@@ -166,9 +175,47 @@ class ReportTest(ToolTest):
             for name in re.findall(r"var\(--(\w+)\)", svg):
                 self.assertEqual(len(re.findall(rf"--{name}:", page)), 2)
 
+    def test_ticks_have_their_unit(self):
+        for low, high, want in [(300, 2e6, ["100 ns", "1 us", "10 us", "100 us", "1 ms", "10 ms"]),
+                                (4e3, 9e4, ["1 us", "3 us", "10 us", "30 us", "100 us", "300 us"]),
+                                (150, 900, ["100 ns", "200 ns", "500 ns", "1 us", "2 us", "5 us"])]:
+            settings = plot.log_axis("y", "time", [high, low], plot.TIMES)
+            self.assertEqual(re.findall('"([^"]*s)" ', settings[2]), want)
+        ticks = plot.log_axis("x", "rate", [plot.SMALLEST, plot.LARGEST], plot.RATES)[2]
+        self.assertLessEqual(ticks.count(",") + 1, plot.MAX_TICKS)
+
+    def test_pictures_stand_alone_on_light_and_dark_pages(self):
+        folder = self.dir / "new"
+        status, _, err = self.run_tool(self.put("r.json", make_result()), "--svg",
+                                       str(folder))
+        self.assertEqual((status, err), (0, ""))
+        names = sorted(path.name for path in folder.iterdir())
+        self.assertEqual(names, ["latency-d1.svg", "latency-d16.svg", "load-busy-poisson.svg",
+                                 "load-cpu-poisson.svg", "load-p50-poisson.svg",
+                                 "load-p99-poisson.svg", "throughput.svg"])
+        for name in names:
+            picture = (folder / name).read_text()
+            xml.etree.ElementTree.fromstring(picture)
+            self.assertEqual(re.findall(r"var\(|<script|url\(|@import|\"black\"|rgb\(", picture), [])
+            # Each colour of an element has another one for dark pages.
+            for attribute, colour in re.findall(r' (stroke|fill|color)="(#\w+)"', picture):
+                self.assertIn(f'[{attribute}="{colour}"] {{ {attribute}: #', picture)
+
+    def test_a_result_may_be_packed(self):
+        path = self.dir / "r.json.gz"
+        path.write_bytes(gzip.compress(json.dumps(make_result()).encode()))
+        self.assertEqual(self.run_tool(str(path), "-o", str(self.dir / "r.html"))[0], 0)
+        for damaged in (path.read_bytes()[:-20], b"\x1f\x8bx",
+                        path.read_bytes()[:40] + b"\0" * 40,
+                        gzip.compress(b" " * (loading.MAX_BYTES + 1))):
+            path.write_bytes(damaged)
+            status, _, err = self.run_tool(str(path), "-o", "x")
+            self.assertEqual(status, 2)
+            self.assertRegex(err, r"^iopf-bench-report: .*r\.json\.gz (is damaged|has more).*\n$")
+
     def test_a_curve_ends_where_few_samples_are_beyond(self):
         case = {"histogram": [[100, 80], [200, 10], [300, 5], [400, 5]]}
-        self.assertEqual(tool.curve(case), [(5.0, 0.1), (10.0, 0.2)])
+        self.assertEqual(figures.curve(case), [(5.0, 100), (10.0, 200)])
 
     def test_the_file_is_not_trusted(self):
         result = make_result()
@@ -199,13 +246,13 @@ class ReportTest(ToolTest):
 
     def check_made(self, result, figures=True):
         # gnuplot takes the time: once with all figures is enough.
-        make_svg, tool.make_svg = tool.make_svg, lambda *args: "<svg></svg>"
-        self.addCleanup(setattr, tool, "make_svg", make_svg)
+        make_svg, report.make_svg = report.make_svg, lambda *args: "<svg></svg>"
+        self.addCleanup(setattr, report, "make_svg", make_svg)
         try:
             path = self.put("junk.json", result)
             Page(tool.make_html(tool.load(path)))
         finally:
-            tool.make_svg = make_svg
+            report.make_svg = make_svg
 
     def test_damaged_files_get_one_line(self):
         good = json.dumps(make_result())
@@ -300,17 +347,17 @@ class CompareTest(ToolTest):
     def test_p_is_that_of_all_permutations(self):
         for a, b in [([1, 2, 3], [4, 5, 6, 7]), ([1, 1, 2, 5], [1, 2, 2, 3]), ([1, 1], [1, 1]),
                      ([5, 1, 4], [2, 3, 6])]:
-            ranks = tool.double_ranks(a + b)
+            ranks = comparison.double_ranks(a + b)
             middle = len(a) * (len(ranks) + 1)
             sums = [sum(c) for c in itertools.combinations(ranks, len(a))]
             far = sum(abs(s - middle) >= abs(sum(ranks[:len(a)]) - middle) for s in sums)
-            self.assertAlmostEqual(tool.p_value(a, b), far / len(sums))
+            self.assertAlmostEqual(comparison.p_value(a, b), far / len(sums))
         # The approximation for many rounds continues it.
         a, b = [i * 7 % 23 for i in range(22)], [i * 5 % 23 + 4 for i in range(22)]
-        exact = tool.p_value(a, b)
-        tool.EXACT_ROUNDS, before = 0, tool.EXACT_ROUNDS
-        self.addCleanup(setattr, tool, "EXACT_ROUNDS", before)
-        self.assertAlmostEqual(tool.p_value(a, b), exact, places=2)
+        exact = comparison.p_value(a, b)
+        comparison.EXACT_ROUNDS, before = 0, comparison.EXACT_ROUNDS
+        self.addCleanup(setattr, comparison, "EXACT_ROUNDS", before)
+        self.assertAlmostEqual(comparison.p_value(a, b), exact, places=2)
 
     def test_junk_in_a_result_is_left_out_or_gets_one_line(self):
         for junk in (None, 7, "x", [], {}, [[]], [None], [{"counted": True, "cases": 1}],
