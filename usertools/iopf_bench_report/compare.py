@@ -12,7 +12,7 @@ from .result import Failed, clean, entry, median, number, objects
 ALPHA = 0.01            # a difference is no noise if chance alone makes it less often
 # And if the medians differ by this factor: two runs of one program differ by more than the rounds
 # of each do, since places of memory and of virtual CPUs last for a run.
-FACTOR_RATIO, FACTOR_FIGURE, FACTOR_P99 = 1.15, 1.3, 2
+FACTOR, FACTOR_P99 = 1.3, 2
 MIN_ROUNDS = 5          # of each result; with fewer no difference could be less likely
 EXACT_ROUNDS = 60       # of both; with more the sum of ranks is almost normal
 
@@ -88,7 +88,7 @@ def values_by_round(result):
 
 def differs(name, metric, old, new):
     """Is the difference of the medians larger than what two runs of one program show?"""
-    factor = FACTOR_P99 if "p99" in name + metric else FACTOR_FIGURE if metric else FACTOR_RATIO
+    factor = FACTOR_P99 if "p99" in name + metric else FACTOR
     low, high = sorted((old, new))
     if low > 0:
         return high / low >= factor
@@ -159,10 +159,9 @@ def compare(a, b):
                                                       sorted(counts.items())) +
               (f"; {missing} in one of the files only" if missing else ""),
               f"No noise: p < {ALPHA} by a rank test over the rounds, and medians that differ by a "
-              f"factor of {FACTOR_RATIO} (ratios), {FACTOR_FIGURE} (times, rates) or {FACTOR_P99} "
-              "(p99), since two runs of one program differ by nearly as much. By chance alone p is "
-              f"that low in about {tested * ALPHA:.1f} of {tested} tests. Smaller changes need "
-              "several runs by turns."]
+              f"factor of {FACTOR}, or {FACTOR_P99} (p99), since two runs of one program differ by "
+              f"nearly as much. By chance alone p is that low in about {tested * ALPHA:.1f} of "
+              f"{tested} tests. Smaller changes need several runs by turns."]
     if counts.get("few"):
         lines.append(f"few: fewer than {MIN_ROUNDS} rounds that count; nothing can be said.")
     return [part.rstrip() for line in lines
