@@ -10,7 +10,7 @@ set -u
 [ $# -eq 0 ] || out=$(realpath -m "$1")
 cd "$(dirname "$0")/.." || exit 1
 
-for tool in doxygen sphinx-build neato; do
+for tool in doxygen sphinx-build neato gnuplot; do
 	command -v $tool >/dev/null || {
 		echo "check-docs.sh: $tool is missing; run devtools/deps.sh check" >&2
 		exit 1
@@ -24,6 +24,7 @@ mkdir -p "$out/api" "$out/guides" || exit 1
 
 bad=0
 doc/figures/draw.py --check || bad=1
+doc/figures/bench.py --check || bad=1
 devtools/check-names.py || bad=1
 {
 	cat doc/api/Doxyfile

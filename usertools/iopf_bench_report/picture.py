@@ -14,10 +14,12 @@ HEAD = 32               # the height of the name above the figure
 BACKGROUND = ("#ffffff", "#16181b")
 
 
-def make_style():
+def make_style(svg):
+    """Rules for the colours that the picture has."""
     rules = "".join(f'[{attribute}="{light}"] {{ {attribute}: {dark} }}\n'
                     for light, dark in [*COLOURS.values(), BACKGROUND]
-                    for attribute in ("stroke", "fill", "color"))
+                    for attribute in ("stroke", "fill", "color")
+                    if f'{attribute}="{light}"' in svg)
     return f"<style>@media (prefers-color-scheme: dark) {{\n{rules}}}</style>"
 
 
@@ -32,7 +34,7 @@ def make_picture(figure, ended):
             f'<text x="{FIGURE_WIDTH // 2}" y="-8" text-anchor="middle" font-family="sans-serif" '
             f'font-size="16" font-weight="bold" fill="{COLOURS["fg"][0]}">'
             f"{html.escape(figure.name)}</text>")
-    return re.sub(r"(<svg[^>]*>)", rf"\1\n{origin}{make_style()}\n{head}", svg, count=1)
+    return re.sub(r"(<svg[^>]*>)", rf"\1\n{origin}{make_style(head + svg)}\n{head}", svg, count=1)
 
 
 def make_pictures(result):

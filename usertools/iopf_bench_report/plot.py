@@ -126,6 +126,7 @@ def make_svg(at, name, settings, series, colour):
     svg = run_gnuplot("\n".join(script) + "\n")
     svg = svg[svg.index("<svg"):]
     svg = re.sub(r"<filter.*?</filter>\s*", "", svg, flags=re.S)
+    svg = re.sub(r"<g [^>]*>\s*</g>\s*", "", svg)
 
     def replace(match):
         grey = f"#{int(match.group(2)):02x}" + f"{int(match.group(2)):02x}" * 2
