@@ -42,9 +42,10 @@ read_cpu_ns(const struct cpu_use *use)
 void
 cpu_begin(const struct mode *mode, struct cpu_reading *begin)
 {
+	/* The clock first here and last in cpu_end(): no share is above that of the threads. */
+	begin->cycles = smmuv3_model_cycles();
 	begin->empty = atomic_load_explicit(&mode->use.empty, memory_order_relaxed);
 	begin->ns = read_cpu_ns(&mode->use);
-	begin->cycles = smmuv3_model_cycles();
 }
 
 /* The time of an empty pass in cycles; 0 if the thread made none. */

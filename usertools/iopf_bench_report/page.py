@@ -32,14 +32,15 @@ code { font-family: ui-monospace, monospace; font-size: .9rem; overflow-wrap: an
 figure { margin: 0; min-width: 0 } figcaption { color: var(--soft); font-size: .9rem }
 figure h3 { font-size: 1rem; margin: 0 } svg { width: 100%; height: auto; display: block }
 svg text { font-family: system-ui, sans-serif }
-.scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .9rem }
+.scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .85rem }
 th, td { text-align: right; padding: .25rem .45rem; border-bottom: 1px solid var(--line);
  white-space: nowrap }
 th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom }
 th:first-child, td:first-child { text-align: left }
 td { font-variant-numeric: tabular-nums }
 @media (max-width: 30rem) { th, td { padding: .25rem .35rem }
- td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 8rem } }
+ td:first-child { white-space: normal; min-width: 7.5rem } }
+@media (min-width: 30.01rem) { wbr { display: none } }
 summary { cursor: pointer; margin: 1rem 0 .5rem; font-weight: 600 }
 """
 
@@ -55,7 +56,7 @@ def show(value, digits=3):
 
 def show_percent(obj, key):
     value = number(obj, key)
-    return show(None if value is None else value * 100)
+    return "–" if value is None else f"{value * 100:.1f}"[:12]
 
 
 def count(obj, key):
@@ -72,7 +73,9 @@ def table(head, rows):
     if not rows:
         return ""
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+    # A name may be broken at "_" on a small screen.
+    body = "".join(f"<tr><td>{html.escape(row[0]).replace('_', '_<wbr>')}</td>" +
+                   "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>"
                    for row in rows)
     return f'<div class="scroll"><table><tr>{cells}</tr>{body}</table></div>'
 
