@@ -196,7 +196,8 @@ class ReportTest(ToolTest):
         for name in names:
             picture = (folder / name).read_text()
             xml.etree.ElementTree.fromstring(picture)
-            self.assertEqual(re.findall(r"var\(|<script|url\(|@import|\"black\"|rgb\(", picture), [])
+            self.assertEqual(
+                re.findall(r"var\(|<script|url\(|@import|\"black\"|rgb\(", picture), [])
             # Each colour of an element has another one for dark pages.
             for attribute, colour in re.findall(r' (stroke|fill|color)="(#\w+)"', picture):
                 self.assertIn(f'[{attribute}="{colour}"] {{ {attribute}: #', picture)

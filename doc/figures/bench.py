@@ -4,9 +4,9 @@
 """bench.py RESULT.json: keep a result of iopf-bench for the guides, and draw its pictures.
 bench.py --check: say which of the pictures are not those of the result.
 
-bench-result.json.gz has what the pictures and the tables of the report show, without the rounds and
-the other histograms: a twentieth of the result. The pictures, bench-NAME.svg, are in the tree, since
-README.md shows one. gnuplot versions write different SVGs: --check compares the run and the words.
+bench-result.json.gz has what the pictures and the tables of the report show, without the figures of
+the rounds and the other histograms. The pictures, bench-NAME.svg, are in the tree, since README.md
+shows one. gnuplot versions write different SVGs: --check compares the run and the words.
 """
 
 import gzip

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright(c) 2026 The iopf authors
-"""Plots of gnuplot as SVG. Colours are placeholders at first: page.py and picture.py replace them."""
+"""Plots of gnuplot as SVG, with placeholders for colours, which page.py and picture.py replace."""
 
 import html
 import math
