@@ -269,6 +269,26 @@ printf '[case1]\nrounds\n' >"$in/line.ini"
 wrong "line.ini: line 2" "$bench" --config "$in/line.ini"
 wrong "$in/none.ini: cannot read" "$bench" --config "$in/none.ini"
 wrong "--config" "$bench" --suite cmdq --config "$in/key.ini"
+wrong "--device" "$bench" --engine none
+passive=("$bench" --engine none --device smmuv3,model=x --streams)
+wrong "--streams" "$bench" --engine none --device smmuv3,model=x
+wrong "'auto'" "$bench" --engine auto
+wrong "device" "$bench" --device smmuv3,model=x
+wrong "rounds" "${passive[@]}" 8 --rounds 3
+wrong "--quick" "${passive[@]}" 8 --quick
+wrong "8" "${passive[@]}" 8,8
+wrong "4294967295" "${passive[@]}" 4294967295
+wrong "'4294967296'" "${passive[@]}" 4294967296
+wrong "'0'" "${passive[@]}" 8 --pasid 0
+wrong "'3'" "${passive[@]}" 8 --region 3
+wrong "'3601'" "${passive[@]}" 8 --seconds 3601
+wrong "interval" "${passive[@]}" 8 --seconds 3600 --interval 100
+wrong "'99'" "${passive[@]}" 8 --interval 99
+wrong "'0'" "${passive[@]}" 8 --refault 0
+wrong "nope" "$bench" --engine none --device nope,model=x --streams 8
+wrong "nope.smmuv3" "$bench" --engine none --device smmuv3,vfio=nope.smmuv3 --streams 8
+wrong "no fault arrived" "${passive[@]}" 8 --seconds 1
+wrong "--engine" "$bench" --suite cmdq --engine none
 wrong "'none'" "$bench" --suite none
 wrong "'none'" "$bench" --suite fault-path --parts storm,none
 wrong "--parts" "$bench" --suite fault-path --parts ""

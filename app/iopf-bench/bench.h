@@ -13,6 +13,7 @@
  *	open.c		one cell of an open loop: a generator that offers faults at a rate
  *	cpu.c		the CPU time of the servicer in an open loop
  *	pattern.c	the order in which pages fault
+ *	passive.h	faults of a device of the user's, instead of rounds
  *	options.h	the settings of a run, on the command line or in a file
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
  *	baseline_*.c	the other modes, baselines for these two
@@ -38,6 +39,9 @@
 #define BENCH_MAX_DEPTH		512	/* STALL_MAX of the models; also page requests */
 #define BENCH_MAX_DEPTHS	16
 #define BENCH_MAX_ROUNDS	200
+#define BENCH_MAX_INTERVALS	3600	/* the rounds of a passive run */
+#define BENCH_MAX_SECONDS	3600	/* of a passive run */
+#define BENCH_MAX_STREAMS	64
 #define BENCH_MAX_LOADS		16
 #define BENCH_MAX_LOAD		400	/* percent */
 #define BENCH_MAX_CASES		512
@@ -80,6 +84,8 @@ struct hist {
 
 void hist_reset(struct hist *h);
 void hist_add(struct hist *h, uint64_t v);
+/* @p n samples of the same value. */
+void hist_add_many(struct hist *h, uint64_t v, uint32_t n);
 void hist_merge(struct hist *to, const struct hist *from);
 /* The value that @p share (0 to 1) of the samples do not exceed; 0 without samples. */
 double hist_get_percentile(const struct hist *h, double share);
@@ -96,7 +102,15 @@ enum case_kind {
 	CASE_DRAIN,	/* the servicer alone: drain_run() */
 	CASE_OPEN_MAX,	/* open_run(): all faults are due at once */
 	CASE_OPEN,	/* open_run(): faults at a rate */
+	CASE_PASSIVE,	/* passive_measure(): faults that arrive */
 };
+
+/* The source of the faults. */
+enum engine {
+	ENGINE_MODEL,	/* engines of a software SMMU that the mode opens */
+	ENGINE_NONE,	/* a device of the user's: passive.h */
+};
+#define BENCH_NB_ENGINES	2
 
 /* The times between the faults of an open loop. */
 enum arrival {
@@ -136,7 +150,22 @@ struct bench_case {
 
 struct suite_def;
 
+/* ENGINE_NONE */
+struct passive_conf {
+	char *device;		/* device string of the SMMU */
+	unsigned int streams[BENCH_MAX_STREAMS];
+	unsigned int nb_streams;
+	unsigned int pasid;	/* 0: none */
+	unsigned int region_mib;
+	unsigned int seconds;	/* 0: until an interrupt */
+	unsigned int interval_ms;
+	unsigned int refault_ms;	/* 0: never */
+};
+
 struct bench_conf {
+	enum engine engine;
+	uint64_t given;			/* bits: settings that are given */
+	struct passive_conf passive;
 	unsigned int modes[8];		/* indices into bench_modes[] */
 	unsigned int nb_modes;
 	unsigned int depths[BENCH_MAX_DEPTHS];
@@ -156,7 +185,7 @@ struct bench_conf {
 	enum idle idle;
 	struct bench_case cases[BENCH_MAX_CASES]; /* cases of a set are adjacent */
 	unsigned int nb_cases;
-	unsigned int rounds;
+	unsigned int rounds;		/* of a passive run: intervals, at most */
 	unsigned int faults;		/* pages of each mode's region, one fault each per cell */
 	unsigned int budget_ms;		/* of a cell, after its warm-up */
 	int cpu_model;
@@ -351,6 +380,7 @@ bool open_kept_up(const struct cell *cell);
 extern const char *const open_arrival_names[BENCH_NB_ARRIVALS];
 extern const char *const pattern_names[BENCH_NB_PATTERNS];
 extern const char *const idle_names[BENCH_NB_IDLES];
+extern const char *const engine_names[BENCH_NB_ENGINES];
 /* The next number of a sequence that its first *state determines. */
 uint64_t bench_next_random(uint64_t *state);
 
@@ -362,11 +392,15 @@ struct round {
 	bool counted;
 };
 
+/* Counters of the libraries in the report of a passive run: passive.h. */
+#define PASSIVE_NB_COUNTS	13
+
 struct results {
 	const struct bench_conf *conf;
 	double cycles_per_ns;
 	struct round *rounds;
 	struct cell *cells;	/* [round][case] */
+	uint64_t counts[PASSIVE_NB_COUNTS];	/* of a passive run */
 	unsigned int nb_rounds;	/* complete; the others are zero and do not count */
 	bool interrupted;
 	unsigned int nb_counted;
@@ -381,6 +415,8 @@ results_get_cell(const struct results *res, unsigned int round, unsigned int c)
 
 /* Make the list of cases from the modes, depths and loads. */
 void cases_make(struct bench_conf *conf);
+/* The one case of the engine none. */
+void cases_make_passive(struct bench_conf *conf);
 /* Measure the machine around a round. */
 void round_begin(const struct bench_conf *conf, struct round *round);
 void round_end(const struct bench_conf *conf, struct round *round);

@@ -129,6 +129,13 @@ cases_make(struct bench_conf *conf)
 		cases_make_open(conf);
 }
 
+void
+cases_make_passive(struct bench_conf *conf)
+{
+	conf->nb_cases = 0;
+	snprintf(case_add(conf, CASE_PASSIVE, 0, 0)->name, sizeof(conf->cases[0].name), "passive");
+}
+
 static bool
 shares_rate(const struct results *res, unsigned int mode)
 {
@@ -210,6 +217,8 @@ case_run(struct results *res, struct mode *modes, unsigned int r, unsigned int a
 		return open_run(mode, conf, c, 0, 0, cell);
 	case CASE_OPEN:
 		return open_run(mode, conf, c, cases_get_rate(res, r, at), r + 1, cell);
+	case CASE_PASSIVE:
+		break;
 	}
 	return -EINVAL;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "passive.h"
 
 static bool
 has_arrivals(const struct bench_conf *conf)
@@ -140,9 +141,29 @@ check_requesters(const struct bench_conf *conf)
 	return true;
 }
 
+static bool
+check_engine(const struct bench_conf *conf)
+{
+	unsigned int i, run = conf->engine == ENGINE_NONE ? FOR_NONE : FOR_MODES;
+
+	for (i = 0; i < nb_settings; i++) {
+		if (!(conf->given & UINT64_C(1) << i) || settings[i].runs & run)
+			continue;
+		bench_error(run == FOR_NONE ? "%s is not for engine none: leave it out" :
+				"%s is for engine none alone: leave it out, or give --engine none",
+				settings[i].name);
+		return false;
+	}
+	return true;
+}
+
 bool
 conf_fill_in(struct bench_conf *conf)
 {
+	if (!check_engine(conf))
+		return false;
+	if (conf->engine == ENGINE_NONE)
+		return passive_fill_in(conf);
 	if (!check_loop(conf) || !pattern_read(conf))
 		return false;
 	set_defaults(conf);

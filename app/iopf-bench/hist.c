@@ -48,10 +48,16 @@ hist_reset(struct hist *h)
 }
 
 void
+hist_add_many(struct hist *h, uint64_t v, uint32_t n)
+{
+	h->samples += n;
+	h->count[hist_get_bucket(v)] += n;
+}
+
+void
 hist_add(struct hist *h, uint64_t v)
 {
-	h->samples++;
-	h->count[hist_get_bucket(v)]++;
+	hist_add_many(h, v, 1);
 }
 
 void

@@ -14,6 +14,7 @@
 #include <rte_errno.h>
 
 #include "options.h"
+#include "passive.h"
 #include "report_json.h"
 #include "suite.h"
 
@@ -45,6 +46,15 @@ static const char usage[] =
 "  --zero NAME         zero each page before it is mapped: none, inline [none]\n"
 "  --msi NAME          doorbell words for iopf: on; registers: off [on]\n"
 "  --idle NAME         of iopf's poll thread: poll, pause, spin, yield, sleep [poll]\n"
+"  --engine NAME       source of the faults: model; none: a device of yours, with the next\n"
+"                      seven options, --idle and --cpu-servicer [model]\n"
+"  --device DEVSTR     its SMMU, such as smmuv3,vfio=9050000.smmuv3\n"
+"  --streams LIST      its StreamIDs\n"
+"  --pasid N           its PASID [none]\n"
+"  --region MIB        memory that it may access, 2 to 65536 [64]\n"
+"  --seconds N         1 to 3600 [until Ctrl-C, an hour at most]\n"
+"  --interval MS       a line of results each so many milliseconds, 100 to 60000 [1000]\n"
+"  --refault MS        unmap the memory each so many milliseconds, 1 to 60000 [never]\n"
 "  --json FILE         also write the results to FILE\n"
 "  --csv FILE          also write a line of CSV for each case to FILE\n"
 "  --hgrm DIR          also write the histograms to DIR, as HdrHistogram's percentiles\n"
@@ -160,6 +170,14 @@ parse_options(int argc, char **argv, struct bench_conf *conf, struct given *give
 		{ "zero", required_argument, NULL, SETTING },
 		{ "msi", required_argument, NULL, SETTING },
 		{ "idle", required_argument, NULL, SETTING },
+		{ "engine", required_argument, NULL, SETTING },
+		{ "device", required_argument, NULL, SETTING },
+		{ "streams", required_argument, NULL, SETTING },
+		{ "pasid", required_argument, NULL, SETTING },
+		{ "region", required_argument, NULL, SETTING },
+		{ "seconds", required_argument, NULL, SETTING },
+		{ "interval", required_argument, NULL, SETTING },
+		{ "refault", required_argument, NULL, SETTING },
 		{ "cpu-model", required_argument, NULL, SETTING },
 		{ "cpu-servicer", required_argument, NULL, SETTING },
 		{ "config", required_argument, NULL, CONFIG },
@@ -292,7 +310,7 @@ run(const struct bench_conf *conf)
 
 	if (conf->suite != NULL)
 		return suite_run(conf);
-	ret = cases_run(conf, &res);
+	ret = conf->engine == ENGINE_NONE ? passive_run(conf, &res) : cases_run(conf, &res);
 	if (ret == 0) {
 		report_print(&res);
 		ret = report_write_files(conf, report_make_json(&res));

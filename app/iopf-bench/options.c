@@ -71,8 +71,7 @@ parse_range(const char *where, const char *text, unsigned int *values, unsigned 
 	return n;
 }
 
-/* Parse a list or range of different numbers. */
-static bool
+bool
 parse_numbers(const char *where, char *text, unsigned long low, unsigned long high,
 		unsigned int *values, unsigned int max, unsigned int *nb)
 {
@@ -225,8 +224,7 @@ set_sids(struct bench_conf *conf, const char *where, char *text)
 	return parse_number(where, text, 1, BENCH_MAX_REQUESTERS, &conf->sids);
 }
 
-/* Parse one of @p nb names into its index. */
-static bool
+bool
 parse_name(const char *where, const char *text, const char *const *names, unsigned int nb,
 		unsigned int *index)
 {
@@ -324,22 +322,30 @@ set_cpu_servicer(struct bench_conf *conf, const char *where, char *text)
 }
 
 const struct setting settings[] = {
-	{ "modes", set_modes, false, false },
-	{ "depths", set_depths, false, false },
-	{ "rounds", set_rounds, false, true },
-	{ "faults", set_faults, true, false },
-	{ "loop", set_loop, false, false },
-	{ "loads", set_loads, false, false },
-	{ "arrival", set_arrival, false, false },
-	{ "requesters", set_requesters, true, false },
-	{ "sids", set_sids, true, false },
-	{ "pattern", set_pattern, false, false },
-	{ "trace", set_trace, false, false },
-	{ "zero", set_zero, false, false },
-	{ "msi", set_msi, false, false },
-	{ "idle", set_idle, false, false },
-	{ "cpu-model", set_cpu_model, false, true },
-	{ "cpu-servicer", set_cpu_servicer, false, true },
+	{ "modes", set_modes, false, FOR_MODES },
+	{ "depths", set_depths, false, FOR_MODES },
+	{ "rounds", set_rounds, false, FOR_MODES | FOR_SUITE },
+	{ "faults", set_faults, true, FOR_MODES },
+	{ "loop", set_loop, false, FOR_MODES },
+	{ "loads", set_loads, false, FOR_MODES },
+	{ "arrival", set_arrival, false, FOR_MODES },
+	{ "requesters", set_requesters, true, FOR_MODES },
+	{ "sids", set_sids, true, FOR_MODES },
+	{ "pattern", set_pattern, false, FOR_MODES },
+	{ "trace", set_trace, false, FOR_MODES },
+	{ "zero", set_zero, false, FOR_MODES },
+	{ "msi", set_msi, false, FOR_MODES },
+	{ "idle", set_idle, false, FOR_MODES | FOR_NONE },
+	{ "cpu-model", set_cpu_model, false, FOR_MODES | FOR_SUITE },
+	{ "cpu-servicer", set_cpu_servicer, false, FOR_MODES | FOR_SUITE | FOR_NONE },
+	{ "engine", set_engine, false, FOR_MODES | FOR_NONE },
+	{ "device", set_device, false, FOR_NONE },
+	{ "streams", set_streams, false, FOR_NONE },
+	{ "pasid", set_pasid, false, FOR_NONE },
+	{ "region", set_region, true, FOR_NONE },
+	{ "seconds", set_seconds, false, FOR_NONE },
+	{ "interval", set_interval, false, FOR_NONE },
+	{ "refault", set_refault, true, FOR_NONE },
 };
 const unsigned int nb_settings = sizeof(settings) / sizeof(settings[0]);
 
@@ -365,6 +371,7 @@ setting_apply(const struct setting *setting, struct bench_conf *conf, const char
 		bench_error("%s: no memory", where);
 		return false;
 	}
+	conf->given |= UINT64_C(1) << (setting - settings);
 	ok = setting->set(conf, where, copy);
 	free(copy);
 	return ok;
@@ -392,7 +399,7 @@ given_apply(const struct given *given, struct bench_conf *conf)
 		snprintf(where, sizeof(where), "--%s", given->setting[i]->name);
 		if (!setting_apply(given->setting[i], conf, where, given->text[i]))
 			return false;
-		if (conf->suite != NULL && !given->setting[i]->suite) {
+		if (conf->suite != NULL && !(given->setting[i]->runs & FOR_SUITE)) {
 			bench_error("%s is not for --suite: leave it out", where);
 			return false;
 		}

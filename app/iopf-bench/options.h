@@ -10,6 +10,7 @@
  * options_context in front, and return false. On the main thread, before the run.
  *
  *	options.c	the table of settings, their parsers and defaults
+ *	options_passive.c	the settings of the engine none
  *	defaults.c	checks and defaults of the settings together
  *	pattern.c	the order of the pages, recorded traces
  *	config.c	configuration files: a run for each section and combination of values
@@ -22,8 +23,12 @@ struct setting {
 	const char *name;	/* "cpu-model": --cpu-model, cpu-model= */
 	bool (*set)(struct bench_conf *conf, const char *where, char *text);
 	bool ranges;		/* a configuration file may give FIRST,LAST,STEP,ADD|MUL */
-	bool suite;		/* also for --suite */
+	unsigned int runs;	/* that it is for: bits */
 };
+
+#define FOR_MODES	(1u << 0)
+#define FOR_SUITE	(1u << 1)
+#define FOR_NONE	(1u << 2)	/* engine none */
 
 extern const struct setting settings[];
 extern const unsigned int nb_settings;
@@ -50,12 +55,28 @@ bool given_apply(const struct given *given, struct bench_conf *conf);
 /* Parse a whole number. */
 bool parse_number(const char *where, const char *text, unsigned long min, unsigned long max,
 		unsigned int *value);
+/* Parse one of @p nb names into its index. */
+bool parse_name(const char *where, const char *text, const char *const *names, unsigned int nb,
+		unsigned int *index);
+/* Parse a list or range of different numbers. */
+bool parse_numbers(const char *where, char *text, unsigned long low, unsigned long high,
+		unsigned int *values, unsigned int max, unsigned int *nb);
 /*
  * Parse FIRST,LAST,STEP,ADD|MUL. Returns the number of values; 0: the text is no range; negative
  * after reporting an error: a value or step that is none, a range that has no or more than @p max
  * values.
  */
 int parse_range(const char *where, const char *text, unsigned int *values, unsigned int max);
+
+/* options_passive.c */
+bool set_engine(struct bench_conf *conf, const char *where, char *text);
+bool set_device(struct bench_conf *conf, const char *where, char *text);
+bool set_streams(struct bench_conf *conf, const char *where, char *text);
+bool set_pasid(struct bench_conf *conf, const char *where, char *text);
+bool set_region(struct bench_conf *conf, const char *where, char *text);
+bool set_seconds(struct bench_conf *conf, const char *where, char *text);
+bool set_interval(struct bench_conf *conf, const char *where, char *text);
+bool set_refault(struct bench_conf *conf, const char *where, char *text);
 
 /*
  * Read the trace and take the number of faults from it, unless one is given; or make another order

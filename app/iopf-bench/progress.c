@@ -2,6 +2,7 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "bench.h"
@@ -10,13 +11,14 @@
 #define BAR_WIDTH	30
 #define LINE_SECONDS	5
 
-static volatile sig_atomic_t interrupt_asked;
+/* The signal may come on any thread. */
+static atomic_bool interrupt_asked;
 
 static void
 on_signal(int sig)
 {
 	(void)sig;
-	interrupt_asked = 1;
+	atomic_store_explicit(&interrupt_asked, true, memory_order_relaxed);
 }
 
 void
@@ -33,7 +35,13 @@ interrupt_catch(void)
 bool
 interrupt_is_asked(void)
 {
-	return interrupt_asked != 0;
+	return atomic_load_explicit(&interrupt_asked, memory_order_relaxed);
+}
+
+void
+interrupt_forget(void)
+{
+	atomic_store(&interrupt_asked, false);
 }
 
 double

@@ -32,5 +32,7 @@ void progress_clear(const struct progress *p);
 
 void interrupt_catch(void);
 bool interrupt_is_asked(void);
+/* For a test that goes on after one. */
+void interrupt_forget(void);
 
 #endif /* PROGRESS_H */

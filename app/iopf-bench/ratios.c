@@ -66,11 +66,13 @@ spread_make(double *values, unsigned int n)
 struct spread
 results_get_spread(const struct results *res, unsigned int at, enum metric metric)
 {
-	double values[BENCH_MAX_ROUNDS];
+	double values[BENCH_MAX_INTERVALS];
 	unsigned int i, n = 0;
 
+	/* An interval of a passive run may have no fault: it has a rate alone. */
 	for (i = 0; i < res->conf->rounds; i++)
-		if (res->rounds[i].counted) {
+		if (res->rounds[i].counted && (metric == METRIC_RATE ||
+				results_get_cell(res, i, at)->service.samples != 0)) {
 			values[n] = results_get_metric(res, i, at, metric);
 			n += values[n] >= 0;
 		}

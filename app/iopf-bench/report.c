@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "bench.h"
+#include "passive.h"
 
 /* A percentile in 9 columns, or "-" if too few samples are beyond it. */
 static void
@@ -135,6 +135,10 @@ report_print(const struct results *res)
 	const struct bench_conf *conf = res->conf;
 	unsigned int m;
 
+	if (conf->engine == ENGINE_NONE) {
+		report_print_passive(res);
+		return;
+	}
 	printf("Writes of %d bytes, each to pages of its own that are not mapped.\n"
 			"Model and engines on CPU %d, servicer on CPU %d.\n\n", BENCH_OP_SIZE,
 			conf->cpu_model, conf->cpu_servicer);

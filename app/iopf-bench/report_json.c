@@ -84,6 +84,10 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 		report_add_open_case(o, res, at, &sum);
 		return;
 	}
+	if (c->kind == CASE_PASSIVE) {
+		report_add_passive_case(o, res, &sum);
+		return;
+	}
 	if (c->kind == CASE_DRAIN) {
 		report_add_number(o, "waiting", DRAIN_DEPTH);
 		report_add_number(o, "ns_per_fault", 1e3 / rate.median);
@@ -165,9 +169,12 @@ add_round(cJSON *rounds, const struct results *res, unsigned int i)
 			report_add_percentiles(c, "generator_lag_",
 					&results_get_cell(res, i, at)->lag, res->cycles_per_ns);
 		report_add_number(c, "mfaults_per_s", rate);
-		if (bc->kind != CASE_CLOSED)
+		if (bc->kind != CASE_CLOSED && bc->kind != CASE_PASSIVE)
 			report_add_cpu(c, results_get_metric(res, i, at, METRIC_CPU),
 					results_get_metric(res, i, at, METRIC_BUSY));
+		/* A device may have few faults, and mfaults_per_s has four decimals. */
+		if (bc->kind == CASE_PASSIVE)
+			report_add_number(c, "faults_per_s", rate * 1e6);
 		report_add_number(c, "samples",
 				(double)results_get_cell(res, i, at)->service.samples);
 	}
@@ -183,7 +190,8 @@ report_make_json(const struct results *res)
 
 	report_add_origin(root, res);
 	report_add_number(root, "rounds_counted", res->nb_counted);
-	report_add_number(root, "faults", res->conf->faults);
+	if (res->conf->engine == ENGINE_MODEL)
+		report_add_number(root, "faults", res->conf->faults);
 	list = cJSON_AddArrayToObject(root, "cases");
 	for (i = 0; i < res->conf->nb_cases; i++)
 		add_case(list, res, i);

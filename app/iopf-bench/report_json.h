@@ -9,6 +9,7 @@
  *
  *	report_json.c		the tree of the modes; suite_report.c: that of a suite
  *	report_open.c		the cases of the open loop
+ *	report_passive.c	the engine none
  *	report_machine.c	its part that says where and how the run was made, and the caveats
  *	report_text.c		the tree as CSV and as HdrHistogram's percentile text
  *	report_file.c		checks the paths before the run; writes the files after it
@@ -39,6 +40,9 @@ void report_add_open_case(cJSON *to, const struct results *res, unsigned int at,
 		const struct cell *sum);
 /* The CPU shares of the servicer; null if unknown, which is negative. */
 void report_add_cpu(cJSON *to, double cpu, double busy);
+/* The same of the engine none; and its options. */
+void report_add_passive_case(cJSON *to, const struct results *res, const struct cell *sum);
+void report_add_passive_options(cJSON *to, const struct bench_conf *conf);
 /* Add an object for a round to the list "rounds"; the caller adds its figures to it. */
 cJSON *report_add_round(cJSON *rounds, const struct round *round);
 /* The tree of the modes; the caller frees it. NULL without memory. */

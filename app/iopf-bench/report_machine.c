@@ -108,6 +108,11 @@ add_options(cJSON *root, const struct bench_conf *conf)
 						conf->suite->parts[i].name));
 		return;
 	}
+	cJSON_AddStringToObject(o, "engine", engine_names[conf->engine]);
+	if (conf->engine == ENGINE_NONE) {
+		report_add_passive_options(o, conf);
+		return;
+	}
 	report_add_number(o, "faults", conf->faults);
 	report_add_number(o, "budget_ms", conf->budget_ms);
 	report_add_number(o, "requesters", conf->requesters);
@@ -203,7 +208,8 @@ add_machine(cJSON *root, const struct results *res)
 		cJSON_AddStringToObject(o, "kernel", uts.release);
 	}
 	report_add_number(o, "clock_ghz", res->cycles_per_ns);
-	report_add_number(o, "model_on_cpu", conf->cpu_model);
+	if (conf->engine == ENGINE_MODEL)
+		report_add_number(o, "model_on_cpu", conf->cpu_model);
 	report_add_number(o, "servicer_on_cpu", conf->cpu_servicer);
 	cJSON_AddBoolToObject(o, "virtual", is_virtual());
 	cJSON_AddBoolToObject(o, "cpus_share_a_core", cpus_share_core(conf));
@@ -228,8 +234,12 @@ add_caveats_of_machine(cJSON *list, const struct bench_conf *conf)
 {
 	char governor[64];
 
-	add_caveat(list, "The SMMU is a software model in memory: these are no figures of "
-			"silicon.");
+	if (conf->engine == ENGINE_NONE)
+		add_caveat(list, "A latency begins when the poll thread reads a record: how long "
+				"the record was in the queue is not known.");
+	else
+		add_caveat(list, "The SMMU is a software model in memory: these are no figures of "
+				"silicon.");
 	if (is_virtual())
 		add_caveat(list, "This is a virtual machine: to wake another CPU costs more than "
 				"on bare metal, and pauses of the machine are in the high "

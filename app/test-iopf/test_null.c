@@ -90,6 +90,7 @@ static void
 test_null_dev_and_domain_are_refused(void **state)
 {
 	const struct iopf_inv inv = { .all = true };
+	static uint64_t samples[IOPF_LATENCY_STEPS];
 	struct iopf_latency latency;
 	struct iopf_record record;
 	struct iopf_inv_result result = { .done = 1 };
@@ -128,6 +129,12 @@ test_null_dev_and_domain_are_refused(void **state)
 	iopf_domain_latency(NULL, &latency);
 	assert_int_equal(latency.samples, 0);
 	iopf_domain_latency(NULL, NULL);
+	memset(samples, 0xff, sizeof(samples));
+	iopf_domain_histogram(NULL, samples);
+	for (unsigned int i = 0; i < IOPF_LATENCY_STEPS; i++)
+		assert_int_equal(samples[i], 0);
+	iopf_domain_histogram(NULL, NULL);
+	IS_NOTHING(iopf_latency_step_cycles(IOPF_LATENCY_STEPS));
 	REFUSES(iopf_invalidate(NULL, &inv, 1, &result));
 	assert_int_equal(result.done, 0);
 	assert_int_equal(result.error, IOPF_INV_REFUSED);

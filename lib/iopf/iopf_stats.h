@@ -145,6 +145,30 @@ struct iopf_latency {
 };
 void iopf_domain_latency(const struct iopf_domain *domain, struct iopf_latency *latency);
 
+/**
+ * The histogram behind these: samples by step. Each power of two of rte_rdtsc() cycles has 32 steps
+ * of the same width. The counts only grow, so the difference of two readings is the histogram of
+ * the time between. A reading may miss samples that are added meanwhile; the next one has them. Any
+ * thread.
+ * @code
+ *	static uint64_t before[IOPF_LATENCY_STEPS], after[IOPF_LATENCY_STEPS];
+ *
+ *	iopf_domain_histogram(domain, before);
+ *	sleep(1);
+ *	iopf_domain_histogram(domain, after);
+ *	for (i = 0; i < IOPF_LATENCY_STEPS; i++)
+ *		if (after[i] != before[i])
+ *			printf("%" PRIu64 " faults: up to %" PRIu64 " cycles\n",
+ *					after[i] - before[i], iopf_latency_step_cycles(i));
+ * @endcode
+ * @param[out] samples all 0 for the domain NULL.
+ */
+#define IOPF_LATENCY_STEPS 1152
+void iopf_domain_histogram(const struct iopf_domain *domain,
+		uint64_t samples[IOPF_LATENCY_STEPS]);
+/** The longest latency of a step, in cycles; 0 with rte_errno EINVAL: no such step. */
+uint64_t iopf_latency_step_cycles(unsigned int step);
+
 /** Write the state and all counters of an IOMMU as text. */
 void iopf_iommu_dump(const struct iopf_iommu *iommu, FILE *f);
 

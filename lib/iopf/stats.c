@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -268,6 +269,27 @@ iopf_domain_latency(const struct iopf_domain *domain, struct iopf_latency *laten
 		.p999_ns = iopf_cycles_to_ns(iopf_hist_permille(hist, n, 999)),
 		.max_ns = iopf_cycles_to_ns(iopf_hist_permille(hist, n, 1000)),
 	};
+}
+
+static_assert(IOPF_LATENCY_STEPS == IOPF_HIST_STEPS, "a reading has all steps");
+
+void
+iopf_domain_histogram(const struct iopf_domain *domain, uint64_t samples[IOPF_LATENCY_STEPS])
+{
+	if (samples == NULL)
+		return;
+	for (unsigned int i = 0; i < IOPF_LATENCY_STEPS; i++)
+		samples[i] = domain == NULL ? 0 : atomic_load_explicit(&domain->latency.count[i],
+				memory_order_relaxed);
+}
+
+uint64_t
+iopf_latency_step_cycles(unsigned int step)
+{
+	if (step < IOPF_LATENCY_STEPS)
+		return iopf_hist_value(step);
+	rte_errno = EINVAL;
+	return 0;
 }
 
 static void

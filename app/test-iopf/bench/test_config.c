@@ -142,6 +142,9 @@ wrong_files_get_a_line_that_says_where(void **state)
 		{ "[GLOBAL]\ndepths=1\n[case1]\nfaults=256,356,1,ADD\n"
 			"[case2]\nfaults=256,456,1,ADD\n", "302 runs, more than 256" },
 		{ "[case1]\nfaults=256\ndepths=512\n", "[case1]: --faults: 256 are too few" },
+		{ "[case1]\nengine=none\nstreams=8\n", "[case1]: engine none: give the SMMU" },
+		{ "[GLOBAL]\nrounds=3\n[case1]\nengine=none\n", "[case1]: rounds is not for" },
+		{ "[case1]\nstreams=8\n", "[case1]: streams is for engine none alone" },
 	};
 	unsigned int i;
 

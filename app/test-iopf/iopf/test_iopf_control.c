@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_cycles.h>
 #include <rte_errno.h>
 
 #include "iopf_handler.h"
@@ -323,6 +324,40 @@ dump_names_every_counter(void **state)
 	assert_string_equal("unknown", iopf_iommu_stat_name(IOPF_NB_IOMMU_STATS));
 }
 
+static uint64_t
+cycles_to_ns(uint64_t cycles)
+{
+	return (uint64_t)((double)cycles * 1e9 / (double)rte_get_tsc_hz());
+}
+
+static void
+the_histogram_has_each_answer_in_the_step_of_its_latency(void **state)
+{
+	static uint64_t samples[IOPF_LATENCY_STEPS];
+	uint64_t before = 0, cycles, sum = 0;
+	struct iopf_latency latency;
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		one_put_stall(1, i);
+		iopf_poll(one.poller);
+	}
+	iopf_domain_latency(one.domain, &latency);
+	iopf_domain_histogram(one.domain, samples);
+	for (unsigned int i = 0; i < IOPF_LATENCY_STEPS; i++) {
+		cycles = iopf_latency_step_cycles(i);
+		assert_true(i == 0 || cycles > before);
+		before = cycles;
+		sum += samples[i];
+		if (samples[i] != 0 && sum == samples[i])
+			assert_int_equal(latency.min_ns, cycles_to_ns(cycles));
+		if (samples[i] != 0 && sum == 3)
+			assert_int_equal(latency.max_ns, cycles_to_ns(cycles));
+	}
+	assert_int_equal(3, sum);
+	assert_int_equal(3, latency.samples);
+}
+
 static void
 expect_no_counter(uint64_t value)
 {
@@ -392,6 +427,7 @@ static const struct CMUnitTest tests[] = {
 	ONE_TEST(a_device_of_many_streamids_is_one_device),
 	ONE_TEST(a_counter_that_does_not_exist_is_an_error),
 	ONE_TEST(dump_names_every_counter),
+	ONE_TEST(the_histogram_has_each_answer_in_the_step_of_its_latency),
 	ONE_TEST(dump_has_each_counter_of_the_driver_once),
 };
 TEST_SUITE(iopf_control, tests, NULL, NULL);
