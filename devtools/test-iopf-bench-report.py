@@ -81,6 +81,21 @@ def make_result(rounds=9, scale=1.0, jitter=0.01):
                    for i, one in enumerate(by_round)]}
 
 
+def make_passive_result():
+    """A run of the engine none; an interval has no fault."""
+    case = {"name": "passive", "mode": "polled", "loop": "passive", "p50_ns": 1500.0,
+            "p90_ns": 1600.0, "p99_ns": 2000.0, "p999_ns": None, "p9999_ns": None,
+            "p50_ns_by_round": spread(1500.0, 3), "faults_per_s": 77777.0, "samples": 311108,
+            "mfaults_per_s": 0.1, "histogram": [[1500.0, 300000], [2000.0, 11108]]}
+    by_round = [{"p50_ns": p50, "p99_ns": p50 and p50 * 2, "faults_per_s": rate,
+                 "mfaults_per_s": rate / 1e6, "samples": rate}
+                for p50, rate in [(1400.0, 100000), (None, 0), (1600.0, 105554), (1500.0, 105554)]]
+    result = make_result()
+    result.update(cases=[case], ratios={}, ratios_detail={}, rounds_counted=4, rounds=[
+        {"seconds": 1.0, "counted": True, "cases": {"passive": one}} for one in by_round])
+    return result
+
+
 class Page(html.parser.HTMLParser):
     """The tags of a page: balanced, ids unique; its scripts and its references."""
 
@@ -165,6 +180,15 @@ class ReportTest(ToolTest):
         self.assertEqual(parsed.tags.count("svg"), 7)
         # The baselines are in the figures.
         self.assertGreaterEqual(page.count("<title>eventfd</title>"), 3)
+
+    def test_a_passive_run_has_its_faults_and_figures_over_time(self):
+        parsed = Page(self.make_page(make_passive_result()))
+        self.assertEqual(parsed.open, [])
+        for text in ("Faults that arrived", "77,777", "311,108", "Faults over time",
+                     "Latency over time"):
+            self.assertIn(text, parsed.text)
+        self.assertNotIn("Servicer alone", parsed.text)
+        self.assertEqual(parsed.tags.count("svg"), 2)
 
     def test_colours_follow_the_colour_scheme(self):
         page = self.make_page(make_result())

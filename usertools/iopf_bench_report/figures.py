@@ -4,7 +4,7 @@
 
 import collections
 
-from .plot import MODES, RATES, TIMES, Series, fits_log, log_axis, style_of
+from .plot import MODES, RATES, STYLES, TIMES, Series, fits_log, log_axis, style_of
 from .result import clean, entry, items, number, objects, text
 
 MIN_BEYOND = 10         # samples; curves end where fewer are left
@@ -140,13 +140,38 @@ def figures_of_load(result, styles):
                          series, caption)
 
 
+def figures_of_time(result, styles):
+    """The intervals of a passive run: rate and latency over time."""
+    modes = {text(case, "name"): clean(text(case, "mode")) for case in objects(result, "cases")
+             if text(case, "loop") == "passive"}
+    for name, mode in modes.items():
+        curves, end = {"faults_per_s": [], "p50_ns": [], "p99_ns": []}, 0
+        for one in objects(result, "rounds"):
+            end += number(one, "seconds") or 0
+            case = entry(entry(one, "cases"), name)
+            for key, rows in curves.items():
+                value = number(case, key)
+                if value is not None and (key == "faults_per_s" or fits_log(value)):
+                    rows.append((end, value))
+        rates = [Series(mode, styles[mode], curves["faults_per_s"])]
+        yield Figure("time-rate", "Faults over time", [
+            'set xlabel "seconds"', "set yrange [0:*]", 'set ylabel "faults per second"'], rates,
+            "Answered in each interval; a point is at its end.")
+        times = [Series(f"{mode}, p50", styles[mode], curves["p50_ns"]),
+                 Series("p99", (styles[mode] + 1) % len(STYLES), curves["p99_ns"])]
+        yield Figure("time-latency", "Latency over time", [
+            'set xlabel "seconds"', *log_axis("y", "latency", values_of(times, 1), TIMES)], times,
+            "From the read of a record to the send of its answer, in each interval that has "
+            "enough faults. Lower is better.")
+
+
 def list_figures(result):
     """All figures that the result has data for."""
     cases = closed_cases(result)
     modes = list(dict.fromkeys(clean(text(case, "mode")) for case in objects(result, "cases")))
     styles = style_of(sorted(modes, key=lambda m: (MODES.index(m) if m in MODES else 99)))
     figures = [*figures_of_percentiles(cases, styles), *figure_of_throughput(cases, styles),
-               *figures_of_load(result, styles)]
+               *figures_of_load(result, styles), *figures_of_time(result, styles)]
     shown = [figure._replace(series=[one for one in figure.series if one.rows])
              for figure in figures]
     return [figure for figure in shown if figure.series]

@@ -136,7 +136,7 @@ def make_ratios(result):
 
 
 def make_cases(result):
-    closed, opened, alone = [], [], []
+    closed, opened, alone, passive = [], [], [], []
     for case in objects(result, "cases"):
         name, rate = text(case, "name")[:60], show(number(case, "mfaults_per_s"))
         percentiles = [show(number(case, key)) for key in
@@ -146,6 +146,9 @@ def make_cases(result):
                            show(number(case, "generator_lag_p99_ns")),
                            show_percent(case, "servicer_cpu_share"),
                            show_percent(case, "servicer_busy_share"), count(case, "samples")])
+        elif text(case, "loop") == "passive":
+            passive.append([name, show(number(case, "faults_per_s")), *percentiles,
+                            show_range(entry(case, "p50_ns_by_round")), count(case, "samples")])
         elif number(case, "depth") is not None:
             closed.append([name, *percentiles, show_range(entry(case, "p50_ns_by_round")),
                            show(number(case, "end_to_end_p50_ns")),
@@ -155,7 +158,9 @@ def make_cases(result):
             alone.append([name, show(number(case, "ns_per_fault")), rate,
                           show_range(entry(case, "mfaults_per_s_by_round"))])
     marks = ["p50", "p90", "p99", "p99.9", "p99.99"]
-    parts = [("Servicer alone: the queue is full, the model stands still", table(
+    parts = [("Faults that arrived: ns from the read of a record to the send of its answer", table(
+        ["Case", "Faults/s", *marks, "p50 by interval", "Samples"], passive)),
+        ("Servicer alone: the queue is full, the model stands still", table(
         ["Case", "ns per fault", "Mfaults/s", "Range by round"], alone)),
         ("Open loop: ns from the due moment to the answer consumed", table(
             ["Case", "Offered, M/s", "Reached", *marks, "Generator late, p99",
