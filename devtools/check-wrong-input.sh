@@ -258,7 +258,8 @@ wrong "trace" "$bench" --pattern trace
 wrong "$in/none.gz" "$bench" --pattern trace --trace "$in/none.gz"
 echo "0 R" >"$in/no.trace"
 wrong "no.trace: line 1" "$bench" --pattern trace --trace "$in/no.trace"
-wrong "'pool'" "$bench" --zero pool
+wrong "'all'" "$bench" --zero all
+wrong "'pri'" "$bench" --ats pri
 wrong "'yes'" "$bench" --msi yes
 wrong "'halt'" "$bench" --idle halt
 printf '[case1]\nrounds=3\ndepht=1\n' >"$in/key.ini"

@@ -62,6 +62,7 @@ baseline_smmu_create(struct baseline_smmu *smmu, const char *name,
 	smmu->arena_size = FIXED_BYTES + table_bytes;
 	smmu->mem_size = (size_t)conf->faults * BENCH_PAGE_SIZE;
 	smmu->nb_sids = conf->sids;
+	smmu->zero_pool = conf->zero_pool;
 	smmu->model = bench_create_model(name, conf, 0);
 	if (smmu->model == NULL)
 		return -errno;
@@ -238,8 +239,13 @@ baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd)
 int
 baseline_smmu_flush(struct baseline_smmu *smmu)
 {
+	int ret;
+
 	baseline_smmu_put_command(smmu, smmuv3_cmd_tlbi_nh_asid(0, BASELINE_ASID));
-	return send_sync(smmu);
+	ret = send_sync(smmu);
+	if (ret == 0 && smmu->zero_pool)
+		memset(smmu->mem, 0, smmu->mem_size);
+	return ret;
 }
 
 bool

@@ -36,6 +36,7 @@ struct baseline_smmu {
 	uint32_t cmdq_prod;
 	uint32_t evtq_cons;
 	unsigned int nb_sids;	/* from BENCH_SID on */
+	bool zero_pool;
 };
 
 /*
@@ -50,7 +51,10 @@ void *baseline_smmu_alloc(struct baseline_smmu *smmu, size_t size);
  * -1.
  */
 int baseline_smmu_start(struct baseline_smmu *smmu, uint64_t root, int irq_fd);
-/* TLBI by ASID and SYNC; no servicer may run. */
+/*
+ * After an unmap of all pages: TLBI by ASID and SYNC, then zero the region if that is to be done
+ * beforehand. No servicer may run.
+ */
 int baseline_smmu_flush(struct baseline_smmu *smmu);
 bool baseline_smmu_check(struct baseline_smmu *smmu);
 void baseline_smmu_destroy(struct baseline_smmu *smmu);

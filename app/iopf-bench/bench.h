@@ -181,6 +181,8 @@ struct bench_conf {
 	char *trace;		/* a file, for PATTERN_TRACE */
 	uint32_t *order;	/* the page of the i-th fault; NULL: i */
 	bool zero_inline;	/* the servicer zeroes each page before it maps it */
+	bool zero_pool;		/* all pages are zeroed before each cell */
+	bool ats;		/* each SMMU has ATS and PRI, not that of mode pri alone */
 	bool no_msi;		/* the SMMU has no MSI: iopf polls its registers */
 	enum idle idle;
 	struct bench_case cases[BENCH_MAX_CASES]; /* cases of a set are adjacent */

@@ -28,7 +28,8 @@ struct smmuv3_model *
 bench_create_model(const char *name, const struct bench_conf *conf, uint32_t features)
 {
 	return smmuv3_model_create(&(struct smmuv3_model_conf){ .name = name,
-			.stall_max = BENCH_MAX_DEPTH, .features = features,
+			.stall_max = BENCH_MAX_DEPTH,
+			.features = features | (conf->ats ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0),
 			.no_features = conf->no_msi ? SMMUV3_MODEL_NO_MSI : 0,
 			/* Each page is used once: a larger TLB would only slow the model down. */
 			.tlb_log2 = 6 });

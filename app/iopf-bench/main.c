@@ -43,8 +43,9 @@ static const char usage[] =
 "  --sids N            their StreamIDs, 1 to the number of engines [1]\n"
 "  --pattern NAME      order of the pages: sequential, random, trace [sequential]\n"
 "  --trace FILE        the trace, of iopf-trace-record\n"
-"  --zero NAME         zero each page before it is mapped: none, inline [none]\n"
+"  --zero NAME         zero the pages: none; pool, beforehand; inline, at the fault [none]\n"
 "  --msi NAME          doorbell words for iopf: on; registers: off [on]\n"
+"  --ats NAME          ATS and PRI of the SMMU of each mode: on; of mode pri alone: off [off]\n"
 "  --idle NAME         of iopf's poll thread: poll, pause, spin, yield, sleep [poll]\n"
 "  --engine NAME       source of the faults: model; none: a device of yours, with the next\n"
 "                      seven options, --idle and --cpu-servicer [model]\n"
@@ -169,6 +170,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf, struct given *give
 		{ "trace", required_argument, NULL, SETTING },
 		{ "zero", required_argument, NULL, SETTING },
 		{ "msi", required_argument, NULL, SETTING },
+		{ "ats", required_argument, NULL, SETTING },
 		{ "idle", required_argument, NULL, SETTING },
 		{ "engine", required_argument, NULL, SETTING },
 		{ "device", required_argument, NULL, SETTING },

@@ -35,6 +35,7 @@ struct polled {
 	uint32_t rights;	/* of the region */
 	unsigned int nb_sids;
 	enum idle idle;
+	bool renew;	/* the region, after each cell */
 	bool attached;
 	bool started;
 	pthread_t thread;
@@ -150,7 +151,10 @@ set_region(struct mode *mode, const struct polled *p)
 	mode->mem = p->region;
 }
 
-/* Give the region back and take one with the same memory, which faults zero page by page. */
+/*
+ * Give the region back and take one with the same memory. The pool zeroes it now, or the faults do
+ * page by page.
+ */
 static int
 polled_renew_region(struct mode *mode, struct polled *p)
 {
@@ -184,6 +188,7 @@ polled_setup(struct mode *mode, const struct bench_conf *conf)
 	p->size = (size_t)conf->faults * BENCH_PAGE_SIZE;
 	p->nb_sids = conf->sids;
 	p->idle = conf->idle;
+	p->renew = conf->zero_pool || conf->zero_inline;
 	p->rights = MMEM_READ | MMEM_WRITE | MMEM_POPULATE |
 			(conf->zero_inline ? MMEM_ZERO_INLINE : 0);
 	snprintf(name, sizeof(name), "iopf-bench-%s", mode->ops->name);
@@ -279,7 +284,7 @@ polled_unmap_pages(struct mode *mode)
 {
 	struct polled *p = mode->priv;
 
-	if (p->rights & MMEM_ZERO_INLINE)
+	if (p->renew)
 		return polled_renew_region(mode, p);
 	return mmem_unmap(p->space, p->region, p->size) < 0 ? polled_log_error("mmem_unmap()") : 0;
 }
@@ -297,7 +302,7 @@ polled_check_counts(struct mode *mode)
 
 	if (asked == mode->faults && success == mode->faults && mapped == mode->pages &&
 			deferred == 0 && iopf_domain_pending(domain) == 0 &&
-			(!(p->rights & MMEM_ZERO_INLINE) || zeroed == mode->pages))
+			zeroed == (p->rights & MMEM_ZERO_INLINE ? mode->pages : 0))
 		return true;
 	bench_error("%s: of %lu faults on %lu pages %lu reached the domain, %lu were answered with "
 			"success, %lu pages were mapped, %lu zeroed, %lu were deferred",

@@ -266,12 +266,13 @@ set_trace(struct bench_conf *conf, const char *where, char *text)
 static bool
 set_zero(struct bench_conf *conf, const char *where, char *text)
 {
-	static const char *const names[] = { "none", "inline" };
+	static const char *const names[] = { "none", "pool", "inline" };
 	unsigned int i;
 
-	if (!parse_name(where, text, names, 2, &i))
+	if (!parse_name(where, text, names, 3, &i))
 		return false;
-	conf->zero_inline = i;
+	conf->zero_pool = i == 1;
+	conf->zero_inline = i == 2;
 	return true;
 }
 
@@ -284,6 +285,18 @@ set_msi(struct bench_conf *conf, const char *where, char *text)
 	if (!parse_name(where, text, names, 2, &i))
 		return false;
 	conf->no_msi = i;
+	return true;
+}
+
+static bool
+set_ats(struct bench_conf *conf, const char *where, char *text)
+{
+	static const char *const names[] = { "off", "on" };
+	unsigned int i;
+
+	if (!parse_name(where, text, names, 2, &i))
+		return false;
+	conf->ats = i;
 	return true;
 }
 
@@ -335,6 +348,7 @@ const struct setting settings[] = {
 	{ "trace", set_trace, false, FOR_MODES },
 	{ "zero", set_zero, false, FOR_MODES },
 	{ "msi", set_msi, false, FOR_MODES },
+	{ "ats", set_ats, false, FOR_MODES },
 	{ "idle", set_idle, false, FOR_MODES | FOR_NONE },
 	{ "cpu-model", set_cpu_model, false, FOR_MODES | FOR_SUITE },
 	{ "cpu-servicer", set_cpu_servicer, false, FOR_MODES | FOR_SUITE | FOR_NONE },

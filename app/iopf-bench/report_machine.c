@@ -120,8 +120,10 @@ add_options(cJSON *root, const struct bench_conf *conf)
 	cJSON_AddStringToObject(o, "pattern", pattern_names[conf->pattern]);
 	if (conf->trace != NULL)
 		cJSON_AddStringToObject(o, "trace", conf->trace);
-	cJSON_AddStringToObject(o, "zero", conf->zero_inline ? "inline" : "none");
+	cJSON_AddStringToObject(o, "zero", conf->zero_inline ? "inline" :
+			conf->zero_pool ? "pool" : "none");
 	cJSON_AddStringToObject(o, "msi", conf->no_msi ? "off" : "on");
+	cJSON_AddStringToObject(o, "ats", conf->ats ? "on" : "off");
 	cJSON_AddStringToObject(o, "idle", idle_names[conf->idle]);
 	list = cJSON_AddArrayToObject(o, "modes");
 	for (i = 0; i < conf->nb_modes; i++)

@@ -10,6 +10,8 @@
 
 #include "bench_rig.h"
 #include "options.h"
+#include "smmuv3_order.h"
+#include "smmuv3_spec.h"
 #include "test.h"
 
 #define FAULTS	512
@@ -79,6 +81,9 @@ each_setting_serves_each_fault(void **state)
 	conf.sids = 3;
 	conf.no_msi = true;
 	run_all(false);
+	conf.zero_pool = true;
+	run_all(false);
+	conf.zero_pool = false;
 	conf.zero_inline = true;
 	run_all(false);
 	for (conf.idle = 1; conf.idle < BENCH_NB_IDLES; conf.idle++)
@@ -119,18 +124,47 @@ without_msi_none_is_sent(void **state)
 	assert_int_equal(0, close_mode(SMMUV3_MODEL_STAT_MSIS));
 }
 
-/* The write to a page is a line that is the last one of each 64th page. */
 static void
-only_inline_zeroing_changes_other_bytes(void **state)
+each_smmu_has_ats_and_pri_if_asked_for(void **state)
+{
+	static const struct mode_ops *const modes[] = { &mode_null, &mode_eventfd, &mode_polled,
+		&mode_pri };
+	unsigned int i, ats;
+	uint32_t idr0;
+
+	(void)state;
+	for (i = 0; i < 4; i++) {
+		for (ats = 0; ats < 2; ats++) {
+			set_conf();
+			conf.ats = ats;
+			bench_rig_open(modes[i], &conf);
+			idr0 = smmuv3_read32(smmuv3_model_regs(bench_mode.model), SMMUV3_IDR0);
+			run_cell();
+			close_mode(SMMUV3_MODEL_STAT_MSIS);
+			assert_int_equal(ats || modes[i] == &mode_pri,
+					(idr0 & SMMUV3_IDR0_ATS) != 0);
+			assert_int_equal(ats || modes[i] == &mode_pri,
+					(idr0 & SMMUV3_IDR0_PRI) != 0);
+		}
+	}
+}
+
+/*
+ * The write to a page is a line that is the last one of each 64th page. A cell ends with an unmap:
+ * a pool has then zeroed the pages for the next one.
+ */
+static void
+only_zeroing_changes_other_bytes(void **state)
 {
 	static const struct mode_ops *const modes[] = { &mode_null, &mode_eventfd, &mode_polled };
 	unsigned int i, zero;
 
 	(void)state;
 	for (i = 0; i < 3; i++) {
-		for (zero = 0; zero < 2; zero++) {
+		for (zero = 0; zero < 3; zero++) {
 			set_conf();
-			conf.zero_inline = zero;
+			conf.zero_pool = zero == 1;
+			conf.zero_inline = zero == 2;
 			bench_rig_open(modes[i], &conf);
 			memset(bench_mode.mem, 0xa5, FAULTS * BENCH_PAGE_SIZE);
 			run_cell();
@@ -297,7 +331,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(each_setting_serves_each_fault),
 	cmocka_unit_test_teardown(requesters_use_each_stream_id, bench_rig_teardown),
 	cmocka_unit_test_teardown(without_msi_none_is_sent, bench_rig_teardown),
-	cmocka_unit_test_teardown(only_inline_zeroing_changes_other_bytes, bench_rig_teardown),
+	cmocka_unit_test_teardown(each_smmu_has_ats_and_pri_if_asked_for, bench_rig_teardown),
+	cmocka_unit_test_teardown(only_zeroing_changes_other_bytes, bench_rig_teardown),
 	cmocka_unit_test(a_random_pattern_has_each_page_once),
 	cmocka_unit_test(a_trace_gives_the_order_of_the_pages),
 	cmocka_unit_test(a_damaged_trace_gets_a_line_that_says_where),
