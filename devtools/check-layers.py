@@ -41,8 +41,11 @@ ALLOWED = {
 # single files that may reach further
 EXTRA = {
     "drivers/smmuv3_pmd/backend_model.c": ["drivers/smmuv3_model:smmuv3_model.h"],
+    # registers a second copy of the driver
+    "app/iopf-bench/mmio.c": ["lib/iopf:iopf_driver.h"],
 }
 EXTRA_GLOB = [("app/iopf-bench/baseline_*", ["drivers/common/smmuv3"]),
+              ("app/iopf-bench/mmio_driver.h", ["drivers/common/smmuv3"]),
               # the virtual SMMU of a guest, and its memory
               ("examples/vmm-relay/*", ["drivers/common/smmuv3", "lib/iopf:iopf_guest.h",
                                         "drivers/smmuv3_model:smmuv3_front.h",

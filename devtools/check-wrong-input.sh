@@ -259,6 +259,7 @@ wrong "$in/none.gz" "$bench" --pattern trace --trace "$in/none.gz"
 echo "0 R" >"$in/no.trace"
 wrong "no.trace: line 1" "$bench" --pattern trace --trace "$in/no.trace"
 wrong "'all'" "$bench" --zero all
+wrong "'10001'" "$bench" --mmio-ns 10001
 wrong "'pri'" "$bench" --ats pri
 wrong "'yes'" "$bench" --msi yes
 wrong "'halt'" "$bench" --idle halt

@@ -186,7 +186,7 @@ evfd_drain_evtq(struct evfd *e)
 		 * the model: PROD store, then CONS load.
 		 */
 		smmuv3_io_mb();
-		prod = smmuv3_load_prod(smmu->regs, SMMUV3_EVENTQ_PROD);
+		prod = baseline_smmu_load_prod(smmu);
 		if (smmuv3_q_empty(smmu->evtq_log2, prod, smmu->evtq_cons))
 			break;
 		queued = true;

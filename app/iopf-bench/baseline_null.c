@@ -110,8 +110,7 @@ null_poll_evtq(struct null *null)
 	struct baseline_smmu *smmu = &null->smmu;
 	uint32_t prod, i, n;
 
-	/* Pairs with the model's PROD store, which releases the records. */
-	prod = smmuv3_load_prod(smmu->regs, SMMUV3_EVENTQ_PROD);
+	prod = baseline_smmu_load_prod(smmu);
 	n = smmuv3_q_count(smmu->evtq_log2, prod, smmu->evtq_cons);
 	if (n == 0)
 		return 0;

@@ -15,6 +15,7 @@
 #include <smmuv3_spec.h>
 
 #include "bench.h"
+#include "mmio.h"
 
 /* Device address of the baselines' region: one table of each level leads to it. */
 #define BASELINE_VA		(UINT64_C(0x7f) << 40)
@@ -68,6 +69,17 @@ baseline_smmu_put_command(struct baseline_smmu *smmu, struct smmuv3_cmd cmd)
 {
 	smmu->cmdq[smmuv3_q_slot(smmu->cmdq_log2, smmu->cmdq_prod)] = cmd;
 	smmu->cmdq_prod = smmuv3_q_add(smmu->cmdq_log2, smmu->cmdq_prod, 1);
+}
+
+/* Pairs with the model's PROD store, which releases the records. */
+static inline uint32_t
+baseline_smmu_load_prod(struct baseline_smmu *smmu)
+{
+	uint64_t begin = mmio_begin();
+	uint32_t prod = smmuv3_load_prod(smmu->regs, SMMUV3_EVENTQ_PROD);
+
+	mmio_end(begin);
+	return prod;
 }
 
 static inline void

@@ -13,6 +13,7 @@
  *	open.c		one cell of an open loop: a generator that offers faults at a rate
  *	cpu.c		the CPU time of the servicer in an open loop
  *	pattern.c	the order in which pages fault
+ *	mmio.c		the simulated cost of register reads
  *	passive.h	faults of a device of the user's, instead of rounds
  *	options.h	the settings of a run, on the command line or in a file
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
@@ -41,6 +42,7 @@
 #define BENCH_MAX_ROUNDS	200
 #define BENCH_MAX_INTERVALS	3600	/* the rounds of a passive run */
 #define BENCH_MAX_SECONDS	3600	/* of a passive run */
+#define BENCH_MAX_MMIO_NS	10000
 #define BENCH_MAX_STREAMS	64
 #define BENCH_MAX_LOADS		16
 #define BENCH_MAX_LOAD		400	/* percent */
@@ -184,6 +186,7 @@ struct bench_conf {
 	bool zero_pool;		/* all pages are zeroed before each cell */
 	bool ats;		/* each SMMU has ATS and PRI, not that of mode pri alone */
 	bool no_msi;		/* the SMMU has no MSI: iopf polls its registers */
+	unsigned int mmio_ns;	/* the simulated cost of a register read: mmio.h */
 	enum idle idle;
 	struct bench_case cases[BENCH_MAX_CASES]; /* cases of a set are adjacent */
 	unsigned int nb_cases;
@@ -300,6 +303,9 @@ struct cell {
 	struct hist service;	/* cycles from the queue's PROD store to the answer consumed */
 	struct hist whole;	/* cycles from the first access to its completion */
 	uint64_t cycles;	/* of the measured part */
+	/* With a simulated cost of register reads; the warm-up counts. */
+	uint64_t reads;		/* of registers, by the servicer */
+	uint64_t faults;	/* answered meanwhile */
 	/* Of an open loop, where service and whole begin when the fault was due. */
 	struct hist lag;	/* see open_run() */
 	double interval;	/* mean cycles from one fault to the next, as offered */

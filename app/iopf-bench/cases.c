@@ -18,6 +18,7 @@
 #include <rte_cycles.h>
 
 #include "bench.h"
+#include "mmio.h"
 #include "progress.h"
 
 const struct mode_ops *const bench_modes[] = { &mode_polled, &mode_null, &mode_eventfd,
@@ -29,7 +30,8 @@ bench_create_model(const char *name, const struct bench_conf *conf, uint32_t fea
 {
 	return smmuv3_model_create(&(struct smmuv3_model_conf){ .name = name,
 			.stall_max = BENCH_MAX_DEPTH,
-			.features = features | (conf->ats ? SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0),
+			.features = features | (conf->ats ? SMMUV3_MODEL_ATS |
+					SMMUV3_MODEL_PRI : 0),
 			.no_features = conf->no_msi ? SMMUV3_MODEL_NO_MSI : 0,
 			/* Each page is used once: a larger TLB would only slow the model down. */
 			.tlb_log2 = 6 });
@@ -208,20 +210,28 @@ case_run(struct results *res, struct mode *modes, unsigned int r, unsigned int a
 	const struct bench_case *c = &conf->cases[at];
 	struct cell *cell = results_get_cell(res, r, at);
 	struct mode *mode = &modes[c->mode];
+	uint64_t reads = atomic_load(&mmio_nb_reads), faults = mode->faults;
+	int ret = -EINVAL;
 
 	switch (c->kind) {
 	case CASE_CLOSED:
-		return loop_run(mode, conf, c, cell);
+		ret = loop_run(mode, conf, c, cell);
+		break;
 	case CASE_DRAIN:
-		return drain_run(mode, conf, c, cell);
+		ret = drain_run(mode, conf, c, cell);
+		break;
 	case CASE_OPEN_MAX:
-		return open_run(mode, conf, c, 0, 0, cell);
+		ret = open_run(mode, conf, c, 0, 0, cell);
+		break;
 	case CASE_OPEN:
-		return open_run(mode, conf, c, cases_get_rate(res, r, at), r + 1, cell);
+		ret = open_run(mode, conf, c, cases_get_rate(res, r, at), r + 1, cell);
+		break;
 	case CASE_PASSIVE:
 		break;
 	}
-	return -EINVAL;
+	cell->reads = atomic_load(&mmio_nb_reads) - reads;
+	cell->faults = mode->faults - faults;
+	return ret;
 }
 
 /* Run the n cases of one set in rotated order, which begins with case r modulo n. */
@@ -423,6 +433,7 @@ cases_run(const struct bench_conf *conf, struct results *res)
 				conf->rounds);
 		return -ENOMEM;
 	}
+	mmio_set_ns(conf->mmio_ns);
 	ret = modes_setup(conf, modes);
 	progress.cells = conf->nb_cases;
 	progress.rounds = conf->rounds;

@@ -45,6 +45,7 @@ static const char usage[] =
 "  --trace FILE        the trace, of iopf-trace-record\n"
 "  --zero NAME         zero the pages: none; pool, beforehand; inline, at the fault [none]\n"
 "  --msi NAME          doorbell words for iopf: on; registers: off [on]\n"
+"  --mmio-ns N         simulated cost of a register read, 0 to 10000 ns [0]\n"
 "  --ats NAME          ATS and PRI of the SMMU of each mode: on; of mode pri alone: off [off]\n"
 "  --idle NAME         of iopf's poll thread: poll, pause, spin, yield, sleep [poll]\n"
 "  --engine NAME       source of the faults: model; none: a device of yours, with the next\n"
@@ -170,6 +171,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf, struct given *give
 		{ "trace", required_argument, NULL, SETTING },
 		{ "zero", required_argument, NULL, SETTING },
 		{ "msi", required_argument, NULL, SETTING },
+		{ "mmio-ns", required_argument, NULL, SETTING },
 		{ "ats", required_argument, NULL, SETTING },
 		{ "idle", required_argument, NULL, SETTING },
 		{ "engine", required_argument, NULL, SETTING },

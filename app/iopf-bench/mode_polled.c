@@ -196,7 +196,8 @@ polled_setup(struct mode *mode, const struct bench_conf *conf)
 			SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI : 0);
 	if (mode->model == NULL)
 		return -errno;
-	snprintf(devstr, sizeof(devstr), "smmuv3,model=%s", name);
+	snprintf(devstr, sizeof(devstr), "%s,model=%s", conf->mmio_ns != 0 ? "smmuv3_mmio" :
+			"smmuv3", name);
 	p->iommu = iopf_iommu_open(devstr);
 	if (p->iommu == NULL)
 		return polled_log_error("iopf_iommu_open()");

@@ -289,6 +289,12 @@ set_msi(struct bench_conf *conf, const char *where, char *text)
 }
 
 static bool
+set_mmio_ns(struct bench_conf *conf, const char *where, char *text)
+{
+	return parse_number(where, text, 0, BENCH_MAX_MMIO_NS, &conf->mmio_ns);
+}
+
+static bool
 set_ats(struct bench_conf *conf, const char *where, char *text)
 {
 	static const char *const names[] = { "off", "on" };
@@ -348,6 +354,7 @@ const struct setting settings[] = {
 	{ "trace", set_trace, false, FOR_MODES },
 	{ "zero", set_zero, false, FOR_MODES },
 	{ "msi", set_msi, false, FOR_MODES },
+	{ "mmio-ns", set_mmio_ns, true, FOR_MODES },
 	{ "ats", set_ats, false, FOR_MODES },
 	{ "idle", set_idle, false, FOR_MODES | FOR_NONE },
 	{ "cpu-model", set_cpu_model, false, FOR_MODES | FOR_SUITE },

@@ -87,11 +87,14 @@ results_sum_cells(const struct results *res, unsigned int at, struct cell *sum)
 	hist_reset(&sum->service);
 	hist_reset(&sum->whole);
 	hist_reset(&sum->lag);
+	sum->reads = sum->faults = 0;
 	for (i = 0; i < res->conf->rounds; i++) {
 		if (!res->rounds[i].counted)
 			continue;
 		hist_merge(&sum->service, &results_get_cell(res, i, at)->service);
 		hist_merge(&sum->whole, &results_get_cell(res, i, at)->whole);
+		sum->reads += results_get_cell(res, i, at)->reads;
+		sum->faults += results_get_cell(res, i, at)->faults;
 		if (res->conf->cases[at].kind == CASE_OPEN)
 			hist_merge(&sum->lag, &results_get_cell(res, i, at)->lag);
 	}

@@ -80,6 +80,9 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 	cJSON_AddStringToObject(o, "name", c->name);
 	cJSON_AddStringToObject(o, "mode", results_get_mode(res, c->mode));
 	cJSON_AddItemToArray(cases, o);
+	if (res->conf->mmio_ns != 0)
+		report_add_number(o, "register_reads_by_fault",
+				(double)sum.reads / (double)sum.faults);
 	if (c->kind == CASE_OPEN || c->kind == CASE_OPEN_MAX) {
 		report_add_open_case(o, res, at, &sum);
 		return;

@@ -123,6 +123,7 @@ add_options(cJSON *root, const struct bench_conf *conf)
 	cJSON_AddStringToObject(o, "zero", conf->zero_inline ? "inline" :
 			conf->zero_pool ? "pool" : "none");
 	cJSON_AddStringToObject(o, "msi", conf->no_msi ? "off" : "on");
+	report_add_number(o, "mmio_ns", conf->mmio_ns);
 	cJSON_AddStringToObject(o, "ats", conf->ats ? "on" : "off");
 	cJSON_AddStringToObject(o, "idle", idle_names[conf->idle]);
 	list = cJSON_AddArrayToObject(o, "modes");

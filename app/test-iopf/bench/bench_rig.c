@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench_rig.h"
+#include "mmio.h"
 #include "test.h"
 
 struct mode bench_mode;
@@ -27,6 +28,7 @@ bench_rig_set_conf(struct bench_conf *conf, unsigned int faults)
 void
 bench_rig_open(const struct mode_ops *ops, const struct bench_conf *conf)
 {
+	mmio_set_ns(conf->mmio_ns);
 	bench_mode = (struct mode){ .ops = ops };
 	assert_int_equal(0, ops->setup(&bench_mode, conf));
 	bench_mode.loop = loop_create(&bench_mode, conf);

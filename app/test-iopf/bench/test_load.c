@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bench_rig.h"
+#include "mmio.h"
 #include "options.h"
 #include "smmuv3_order.h"
 #include "smmuv3_spec.h"
@@ -81,6 +82,9 @@ each_setting_serves_each_fault(void **state)
 	conf.sids = 3;
 	conf.no_msi = true;
 	run_all(false);
+	conf.mmio_ns = 100;
+	run_all(false);
+	conf.mmio_ns = 0;
 	conf.zero_pool = true;
 	run_all(false);
 	conf.zero_pool = false;
@@ -122,6 +126,30 @@ without_msi_none_is_sent(void **state)
 	bench_rig_open(&mode_polled, &conf);
 	run_cell();
 	assert_int_equal(0, close_mode(SMMUV3_MODEL_STAT_MSIS));
+}
+
+/* Each servicer reads PROD to find its faults, but how often depends on the machine. */
+static void
+only_reads_of_registers_have_a_cost_and_only_if_asked_for(void **state)
+{
+	static const struct mode_ops *const modes[] = { &mode_null, &mode_eventfd, &mode_polled,
+		&mode_pri };
+	uint64_t before;
+	unsigned int i, ns;
+
+	(void)state;
+	for (i = 0; i < 4; i++) {
+		for (ns = 0; ns < 2; ns++) {
+			set_conf();
+			conf.mmio_ns = ns;
+			bench_rig_open(modes[i], &conf);
+			before = atomic_load(&mmio_nb_reads);
+			run_cell();
+			assert_int_equal(ns, atomic_load(&mmio_nb_reads) > before);
+			close_mode(SMMUV3_MODEL_STAT_MSIS);
+		}
+	}
+	mmio_set_ns(0);
 }
 
 static void
@@ -331,6 +359,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(each_setting_serves_each_fault),
 	cmocka_unit_test_teardown(requesters_use_each_stream_id, bench_rig_teardown),
 	cmocka_unit_test_teardown(without_msi_none_is_sent, bench_rig_teardown),
+	cmocka_unit_test_teardown(only_reads_of_registers_have_a_cost_and_only_if_asked_for,
+			bench_rig_teardown),
 	cmocka_unit_test_teardown(each_smmu_has_ats_and_pri_if_asked_for, bench_rig_teardown),
 	cmocka_unit_test_teardown(only_zeroing_changes_other_bytes, bench_rig_teardown),
 	cmocka_unit_test(a_random_pattern_has_each_page_once),
