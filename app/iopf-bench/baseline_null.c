@@ -152,6 +152,12 @@ null_drain_queue(struct mode *mode, unsigned int n)
 	return smmuv3_model_cycles();
 }
 
+static void
+null_look(struct mode *mode)
+{
+	null_poll_evtq(mode->priv);
+}
+
 static int
 null_start(struct mode *mode)
 {
@@ -217,6 +223,7 @@ const struct mode_ops mode_null = {
 	.start = null_start,
 	.stop = null_stop,
 	.drain = null_drain_queue,
+	.look = null_look,
 	.unmap = null_unmap_pages,
 	.check = null_check_counts,
 	.teardown = null_teardown,

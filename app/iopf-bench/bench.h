@@ -228,6 +228,8 @@ struct mode_ops {
 	 * mode cannot be stopped from serving before.
 	 */
 	uint64_t (*drain)(struct mode *mode, unsigned int n);
+	/* Look once for faults where there are none, on that thread. NULL: the mode sleeps then. */
+	void (*look)(struct mode *mode);
 	/* Start the threads that drain needs; stop() ends them. May be NULL. */
 	int (*start_drain)(struct mode *mode);
 	/* Unmap all pages, so that each faults again. No thread may run. Returns 0 or -errno. */
@@ -306,6 +308,7 @@ struct cell {
 	/* With a simulated cost of register reads; the warm-up counts. */
 	uint64_t reads;		/* of registers, by the servicer */
 	uint64_t faults;	/* answered meanwhile */
+	double look;		/* drain_run(): mean cycles of a pass that finds nothing; or 0 */
 	/* Of an open loop, where service and whole begin when the fault was due. */
 	struct hist lag;	/* see open_run() */
 	double interval;	/* mean cycles from one fault to the next, as offered */
@@ -361,6 +364,7 @@ int loop_run(struct mode *mode, const struct bench_conf *conf, const struct benc
  * Returns 0, or -errno after reporting the error.
  */
 #define DRAIN_DEPTH	256
+#define DRAIN_LOOKS	4096	/* passes without a fault, timed together */
 int drain_run(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
 		struct cell *cell);
 
@@ -451,6 +455,7 @@ enum metric {
 	METRIC_P50_PAGE, /* p50 divided by the pages of a group */
 	METRIC_P99,
 	METRIC_P999,
+	METRIC_LOOK,	/* ns of a pass that finds no fault; the servicer alone */
 	METRIC_RATE,	/* pages per microsecond; for the servicer alone its rate */
 	METRIC_CPU,	/* of an open loop: cell->cpu, cell->busy */
 	METRIC_BUSY,

@@ -5,7 +5,8 @@
  * Measures the capacity of one servicer core. In a closed loop the slower of the two cores sets the
  * rate, and with a software SMMU this is often the model's core. So model and servicer alternate:
  * the model records DRAIN_DEPTH faults and stops, the servicer answers them all, the model
- * continues. Only the servicer's turn is timed.
+ * continues. Only the servicer's turn is timed. At the end it is timed once more, while there are no
+ * faults.
  */
 
 #include <errno.h>
@@ -21,12 +22,30 @@
 struct drain {
 	struct mode *mode;
 	const struct bench_conf *conf;
-	struct hist *hist;	/* cycles of each turn */
+	struct cell *cell;	/* service: cycles of each turn */
 	/* Turns given to the servicer, and turns it has completed; UINT32_MAX in given ends it. */
 	_Atomic uint32_t given;
 	_Atomic uint32_t taken;
 	int error;
 };
+
+static void
+drain_measure_looks(struct drain *d)
+{
+	struct mode *mode = d->mode;
+	unsigned int i;
+	uint64_t t0;
+
+	if (mode->ops->look == NULL)
+		return;
+	/* The first ones may find the end of the last turn. */
+	for (i = 0; i < DRAIN_LOOKS / 16; i++)
+		mode->ops->look(mode);
+	t0 = smmuv3_model_cycles();
+	for (i = 0; i < DRAIN_LOOKS; i++)
+		mode->ops->look(mode);
+	d->cell->look = (double)(smmuv3_model_cycles() - t0) / DRAIN_LOOKS;
+}
 
 static void *
 drain_run_servicer(void *arg)
@@ -39,14 +58,17 @@ drain_run_servicer(void *arg)
 	for (;;) {
 		/* Pairs with the release in drain_run_model(): the queue is full. */
 		given = atomic_load_explicit(&d->given, memory_order_acquire);
-		if (given == UINT32_MAX)
+		if (given == UINT32_MAX) {
+			if (d->error == 0)
+				drain_measure_looks(d);
 			return NULL;
+		}
 		if (given == turn) {
 			rte_pause();
 			continue;
 		}
 		t0 = smmuv3_model_cycles();
-		hist_add(d->hist, d->mode->ops->drain(d->mode, DRAIN_DEPTH) - t0);
+		hist_add(&d->cell->service, d->mode->ops->drain(d->mode, DRAIN_DEPTH) - t0);
 		atomic_store_explicit(&d->taken, ++turn, memory_order_release);
 	}
 }
@@ -113,7 +135,7 @@ drain_run(struct mode *mode, const struct bench_conf *conf, const struct bench_c
 	memset(&d, 0, sizeof(d));
 	d.mode = mode;
 	d.conf = conf;
-	d.hist = &cell->service;
+	d.cell = cell;
 	loop_reset(mode->loop, conf, c, cell);
 	ret = mode->ops->start_drain != NULL ? mode->ops->start_drain(mode) : 0;
 	if (ret == 0) {

@@ -280,6 +280,14 @@ polled_drain_queue(struct mode *mode, unsigned int n)
 	return smmuv3_model_cycles();
 }
 
+static void
+polled_look(struct mode *mode)
+{
+	struct polled *p = mode->priv;
+
+	iopf_poll(p->poller);
+}
+
 static int
 polled_unmap_pages(struct mode *mode)
 {
@@ -343,7 +351,7 @@ polled_teardown(struct mode *mode)
 }
 
 #define POLLED_OPS .setup = polled_setup, .start = polled_start, .stop = polled_stop, \
-	.drain = polled_drain_queue, .unmap = polled_unmap_pages, .check = polled_check_counts, \
+	.drain = polled_drain_queue, .look = polled_look, .unmap = polled_unmap_pages, .check = polled_check_counts, \
 	.teardown = polled_teardown
 
 const struct mode_ops mode_polled = {

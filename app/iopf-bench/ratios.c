@@ -28,6 +28,8 @@ results_get_metric(const struct results *res, unsigned int round, unsigned int a
 		return hist_get_percentile(&cell->service, 0.99) / res->cycles_per_ns;
 	case METRIC_P999:
 		return hist_get_percentile(&cell->service, 0.999) / res->cycles_per_ns;
+	case METRIC_LOOK:
+		return cell->look / res->cycles_per_ns;
 	case METRIC_RATE:
 		if (c->kind == CASE_DRAIN)
 			return DRAIN_DEPTH * 1e3 / results_get_metric(res, round, at, METRIC_P50);

@@ -51,7 +51,7 @@ static void
 print_drain(const struct results *res)
 {
 	const struct bench_case *c = res->conf->cases;
-	struct spread s;
+	struct spread s, look;
 	unsigned int i;
 
 	printf("\nservicer alone: %u faults wait, the model stands still   Mpages/s [rounds]\n",
@@ -60,9 +60,13 @@ print_drain(const struct results *res)
 		if (c->kind != CASE_DRAIN)
 			continue;
 		s = results_get_spread(res, i, METRIC_RATE);
-		printf("       %-8s   %6.0f ns per fault %26.3f [%6.3f-%7.3f]\n",
+		printf("       %-8s   %6.0f ns per fault %26.3f [%6.3f-%7.3f]",
 				results_get_mode(res, c->mode), 1e3 / s.median, s.median,
 				s.min, s.max);
+		look = results_get_spread(res, i, METRIC_LOOK);
+		if (look.median > 0)
+			printf("   %.0f ns for a pass without faults", look.median);
+		printf("\n");
 	}
 }
 

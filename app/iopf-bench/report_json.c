@@ -74,6 +74,7 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 	const struct bench_case *c = &res->conf->cases[at];
 	struct spread p50 = results_get_spread(res, at, METRIC_P50);
 	struct spread rate = results_get_spread(res, at, METRIC_RATE);
+	struct spread look = results_get_spread(res, at, METRIC_LOOK);
 	cJSON *o = cJSON_CreateObject();
 
 	results_sum_cells(res, at, &sum);
@@ -94,6 +95,10 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 	if (c->kind == CASE_DRAIN) {
 		report_add_number(o, "waiting", DRAIN_DEPTH);
 		report_add_number(o, "ns_per_fault", 1e3 / rate.median);
+		if (look.median > 0) {
+			report_add_number(o, "ns_per_empty_pass", look.median);
+			report_add_spread(o, "ns_per_empty_pass_by_round", &look);
+		}
 	} else {
 		report_add_number(o, "depth", c->depth);
 		report_add_number(o, "pages", 1u << c->group_log2);
