@@ -271,10 +271,16 @@ printf '[case1]\nrounds\n' >"$in/line.ini"
 wrong "line.ini: line 2" "$bench" --config "$in/line.ini"
 wrong "$in/none.ini: cannot read" "$bench" --config "$in/none.ini"
 wrong "--config" "$bench" --suite cmdq --config "$in/key.ini"
-wrong "--device" "$bench" --engine none
 passive=("$bench" --engine none --device smmuv3,model=x --streams)
+wrong "--device" "$bench" --engine none
 wrong "--streams" "$bench" --engine none --device smmuv3,model=x
 wrong "'auto'" "$bench" --engine auto
+head -c 65535 /dev/zero >"$in/short.mailbox"
+wrong "short.mailbox" "$bench" --engine mailbox="$in/short.mailbox" --device smmuv3,model=x --streams 8
+wrong "$in/none" "$bench" --engine mailbox="$in/none" --device smmuv3,model=x --streams 8
+wrong "streams" "$bench" --engine mailbox="$in/none" --device smmuv3,model=x --streams 8,9
+wrong "burst" "${passive[@]}" 8 --burst 3
+wrong "refault" "$bench" --engine mailbox=x --device smmuv3,model=x --streams 8 --refault 3
 wrong "device" "$bench" --device smmuv3,model=x
 wrong "rounds" "${passive[@]}" 8 --rounds 3
 wrong "--quick" "${passive[@]}" 8 --quick

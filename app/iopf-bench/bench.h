@@ -14,6 +14,7 @@
  *	cpu.c		the CPU time of the servicer in an open loop
  *	pattern.c	the order in which pages fault
  *	mmio.c		the simulated cost of register reads
+ *	mailbox_load.h	a passive run with a device that another program drives
  *	passive.h	faults of a device of the user's, instead of rounds
  *	options.h	the settings of a run, on the command line or in a file
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
@@ -111,8 +112,9 @@ enum case_kind {
 enum engine {
 	ENGINE_MODEL,	/* engines of a software SMMU that the mode opens */
 	ENGINE_NONE,	/* a device of the user's: passive.h */
+	ENGINE_MAILBOX,	/* the same, driven through a mailbox: mailbox_load.h */
 };
-#define BENCH_NB_ENGINES	2
+#define BENCH_NB_ENGINES	3
 
 /* The times between the faults of an open loop. */
 enum arrival {
@@ -152,8 +154,10 @@ struct bench_case {
 
 struct suite_def;
 
-/* ENGINE_NONE */
+/* ENGINE_NONE, ENGINE_MAILBOX */
 struct passive_conf {
+	char *mailbox;		/* path */
+	unsigned int burst;	/* writes in a request; ENGINE_MAILBOX */
 	char *device;		/* device string of the SMMU */
 	unsigned int streams[BENCH_MAX_STREAMS];
 	unsigned int nb_streams;

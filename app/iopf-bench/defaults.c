@@ -144,14 +144,16 @@ check_requesters(const struct bench_conf *conf)
 static bool
 check_engine(const struct bench_conf *conf)
 {
-	unsigned int i, run = conf->engine == ENGINE_NONE ? FOR_NONE : FOR_MODES;
+	static const unsigned int runs[BENCH_NB_ENGINES] = { [ENGINE_MODEL] = FOR_MODES,
+		[ENGINE_NONE] = FOR_NONE, [ENGINE_MAILBOX] = FOR_MAILBOX };
+	unsigned int i;
 
 	for (i = 0; i < nb_settings; i++) {
-		if (!(conf->given & UINT64_C(1) << i) || settings[i].runs & run)
+		if (!(conf->given & UINT64_C(1) << i) || settings[i].runs & runs[conf->engine])
 			continue;
-		bench_error(run == FOR_NONE ? "%s is not for engine none: leave it out" :
-				"%s is for engine none alone: leave it out, or give --engine none",
-				settings[i].name);
+		bench_error(conf->engine != ENGINE_MODEL ? "%s is not for engine %s: leave it out" :
+				"%s is not for engine %s: leave it out, or give --engine none or "
+				"mailbox=PATH", settings[i].name, engine_names[conf->engine]);
 		return false;
 	}
 	return true;
@@ -162,7 +164,7 @@ conf_fill_in(struct bench_conf *conf)
 {
 	if (!check_engine(conf))
 		return false;
-	if (conf->engine == ENGINE_NONE)
+	if (conf->engine != ENGINE_MODEL)
 		return passive_fill_in(conf);
 	if (!check_loop(conf) || !pattern_read(conf))
 		return false;

@@ -48,15 +48,17 @@ static const char usage[] =
 "  --mmio-ns N         simulated cost of a register read, 0 to 10000 ns [0]\n"
 "  --ats NAME          ATS and PRI of the SMMU of each mode: on; of mode pri alone: off [off]\n"
 "  --idle NAME         of iopf's poll thread: poll, pause, spin, yield, sleep [poll]\n"
-"  --engine NAME       source of the faults: model; none: a device of yours, with the next\n"
-"                      seven options, --idle and --cpu-servicer [model]\n"
+"  --engine NAME       source of the faults: model; none: a device of yours; mailbox=PATH: a\n"
+"                      device that another program drives. The last two have the next eight\n"
+"                      options, --idle and --cpu-servicer [model]\n"
 "  --device DEVSTR     its SMMU, such as smmuv3,vfio=9050000.smmuv3\n"
 "  --streams LIST      its StreamIDs\n"
 "  --pasid N           its PASID [none]\n"
 "  --region MIB        memory that it may access, 2 to 65536 [64]\n"
 "  --seconds N         1 to 3600 [until Ctrl-C, an hour at most]\n"
 "  --interval MS       a line of results each so many milliseconds, 100 to 60000 [1000]\n"
-"  --refault MS        unmap the memory each so many milliseconds, 1 to 60000 [never]\n"
+"  --burst N           of mailbox: writes of a request, 1 to 65536 [256]\n"
+"  --refault MS        of none: unmap the memory each so many milliseconds, 1 to 60000 [never]\n"
 "  --json FILE         also write the results to FILE\n"
 "  --csv FILE          also write a line of CSV for each case to FILE\n"
 "  --hgrm DIR          also write the histograms to DIR, as HdrHistogram's percentiles\n"
@@ -181,6 +183,7 @@ parse_options(int argc, char **argv, struct bench_conf *conf, struct given *give
 		{ "region", required_argument, NULL, SETTING },
 		{ "seconds", required_argument, NULL, SETTING },
 		{ "interval", required_argument, NULL, SETTING },
+		{ "burst", required_argument, NULL, SETTING },
 		{ "refault", required_argument, NULL, SETTING },
 		{ "cpu-model", required_argument, NULL, SETTING },
 		{ "cpu-servicer", required_argument, NULL, SETTING },
@@ -314,7 +317,7 @@ run(const struct bench_conf *conf)
 
 	if (conf->suite != NULL)
 		return suite_run(conf);
-	ret = conf->engine == ENGINE_NONE ? passive_run(conf, &res) : cases_run(conf, &res);
+	ret = conf->engine != ENGINE_MODEL ? passive_run(conf, &res) : cases_run(conf, &res);
 	if (ret == 0) {
 		report_print(&res);
 		ret = report_write_files(conf, report_make_json(&res));

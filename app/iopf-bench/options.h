@@ -10,7 +10,7 @@
  * options_context in front, and return false. On the main thread, before the run.
  *
  *	options.c	the table of settings, their parsers and defaults
- *	options_passive.c	the settings of the engine none
+ *	options_passive.c	the settings of the engines none and mailbox
  *	defaults.c	checks and defaults of the settings together
  *	pattern.c	the order of the pages, recorded traces
  *	config.c	configuration files: a run for each section and combination of values
@@ -29,6 +29,8 @@ struct setting {
 #define FOR_MODES	(1u << 0)
 #define FOR_SUITE	(1u << 1)
 #define FOR_NONE	(1u << 2)	/* engine none */
+#define FOR_MAILBOX	(1u << 3)	/* engine mailbox */
+#define FOR_DEVICE	(FOR_NONE | FOR_MAILBOX)
 
 extern const struct setting settings[];
 extern const unsigned int nb_settings;
@@ -76,6 +78,7 @@ bool set_pasid(struct bench_conf *conf, const char *where, char *text);
 bool set_region(struct bench_conf *conf, const char *where, char *text);
 bool set_seconds(struct bench_conf *conf, const char *where, char *text);
 bool set_interval(struct bench_conf *conf, const char *where, char *text);
+bool set_burst(struct bench_conf *conf, const char *where, char *text);
 bool set_refault(struct bench_conf *conf, const char *where, char *text);
 
 /*

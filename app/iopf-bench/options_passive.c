@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The settings of the engine "none". */
+/* The settings of the engines "none" and "mailbox". */
 
 #include <errno.h>
 #include <sched.h>
@@ -12,33 +12,50 @@
 #include "passive.h"
 
 #define MAX_REGION_MIB	65536
+#define MAX_BURST	65536
 #define MAX_PASID	((1u << 20) - 1)
 
 const char *const engine_names[BENCH_NB_ENGINES] = {
 	[ENGINE_MODEL] = "model",
 	[ENGINE_NONE] = "none",
+	[ENGINE_MAILBOX] = "mailbox",
 };
+
+/* The run keeps the string until the program ends. */
+static bool
+keep_text(const char *where, const char *text, char **to)
+{
+	free(*to);
+	*to = strdup(text);
+	if (*to == NULL)
+		bench_error("%s: no memory", where);
+	return *to != NULL;
+}
 
 bool
 set_engine(struct bench_conf *conf, const char *where, char *text)
 {
+	static const char mailbox[] = "mailbox=";
 	unsigned int i;
 
-	if (!parse_name(where, text, engine_names, BENCH_NB_ENGINES, &i))
+	if (strncmp(text, mailbox, sizeof(mailbox) - 1) == 0) {
+		conf->engine = ENGINE_MAILBOX;
+		return keep_text(where, text + sizeof(mailbox) - 1, &conf->passive.mailbox);
+	}
+	for (i = 0; i < ENGINE_MAILBOX && strcmp(text, engine_names[i]) != 0; i++)
+		;
+	if (i == ENGINE_MAILBOX) {
+		bench_error("%s: '%s' is unknown; use model, none or mailbox=PATH", where, text);
 		return false;
+	}
 	conf->engine = i;
 	return true;
 }
 
-/* The run keeps the string until the program ends. */
 bool
 set_device(struct bench_conf *conf, const char *where, char *text)
 {
-	free(conf->passive.device);
-	conf->passive.device = strdup(text);
-	if (conf->passive.device == NULL)
-		bench_error("%s: no memory", where);
-	return conf->passive.device != NULL;
+	return keep_text(where, text, &conf->passive.device);
 }
 
 bool
@@ -75,6 +92,12 @@ bool
 set_interval(struct bench_conf *conf, const char *where, char *text)
 {
 	return parse_number(where, text, 100, 60000, &conf->passive.interval_ms);
+}
+
+bool
+set_burst(struct bench_conf *conf, const char *where, char *text)
+{
+	return parse_number(where, text, 1, MAX_BURST, &conf->passive.burst);
 }
 
 bool
@@ -135,17 +158,26 @@ passive_fill_in(struct bench_conf *conf)
 	struct passive_conf *passive = &conf->passive;
 
 	if (passive->device == NULL || passive->nb_streams == 0) {
-		bench_error("engine none: %s; see the guide", passive->device == NULL ?
-				"give the SMMU with --device, such as smmuv3,vfio=9050000.smmuv3" :
+		bench_error("engine %s: %s; see the guide", engine_names[conf->engine],
+				passive->device == NULL ? "give the SMMU with --device, such as "
+				"smmuv3,vfio=9050000.smmuv3" :
 				"give the StreamIDs of your devices with --streams");
 		return false;
 	}
+	if (conf->engine == ENGINE_MAILBOX && passive->nb_streams > 1) {
+		bench_error("streams: the mailbox drives one device: give one StreamID, not %u",
+				passive->nb_streams);
+		return false;
+	}
 	if (conf->quick) {
-		bench_error("--quick is not for engine none: leave it out");
+		bench_error("--quick is not for engine %s: leave it out",
+				engine_names[conf->engine]);
 		return false;
 	}
 	if (passive->region_mib == 0)
 		passive->region_mib = 64;
+	if (passive->burst == 0)
+		passive->burst = 256;
 	if (passive->interval_ms == 0)
 		passive->interval_ms = 1000;
 	conf->nb_modes = 1;

@@ -16,6 +16,7 @@
 #include <iopf_stats.h>
 #include <mmem.h>
 
+#include "mailbox_load.h"
 #include "passive.h"
 #include "progress.h"
 
@@ -38,6 +39,7 @@ struct passive {
 	bool polling;
 	pthread_t thread;
 	atomic_bool stop;
+	atomic_bool ended;
 	uint64_t latencies[IOPF_LATENCY_STEPS];	/* the last reading */
 };
 
@@ -235,6 +237,26 @@ passive_close(struct passive *p)
 	return ret;
 }
 
+int
+passive_unmap(struct passive *p)
+{
+	if (mmem_unmap(p->space, p->region, p->size) < 0)
+		return fail(p, "cannot unmap the region");
+	return 0;
+}
+
+void
+passive_end(struct passive *p)
+{
+	atomic_store(&p->ended, true);
+}
+
+static bool
+is_ended(struct passive *p)
+{
+	return interrupt_is_asked() || atomic_load(&p->ended);
+}
+
 /* What was answered since the last reading. */
 static void
 read_interval(struct passive *p, struct hist *h)
@@ -280,10 +302,12 @@ wait_interval(struct passive *p, uint64_t end, uint64_t *refault)
 	unsigned int period = p->conf->passive.refault_ms;
 	uint64_t now, wake;
 
-	for (now = get_ms(); now < end && !interrupt_is_asked(); now = get_ms()) {
+	for (now = get_ms(); now < end && !is_ended(p); now = get_ms()) {
 		if (period != 0 && now >= *refault) {
-			if (mmem_unmap(p->space, p->region, p->size) < 0)
-				return fail(p, "cannot unmap the region");
+			int ret = passive_unmap(p);
+
+			if (ret < 0)
+				return ret;
 			/* An unmap may take longer than the period. */
 			*refault = get_ms() + period;
 			continue;
@@ -309,7 +333,7 @@ measure_intervals(struct passive *p, struct results *res,
 	struct cell *cell;
 	int ret = 0;
 
-	for (i = 0; i < p->conf->rounds && !interrupt_is_asked() && ret == 0; i++) {
+	for (i = 0; i < p->conf->rounds && !is_ended(p) && ret == 0; i++) {
 		ret = wait_interval(p, begin + (uint64_t)(i + 1) * ms, &refault);
 		cell = results_get_cell(res, i, 0);
 		read_interval(p, &cell->service);
@@ -355,24 +379,36 @@ passive_measure(struct passive *p, struct results *res,
 	}
 	if (ret < 0 || answered > 0)
 		return ret;
-	bench_error("no fault arrived in %.1f s; let the device access the region that is printed, "
-			"with a StreamID of --streams", seconds);
+	/* The caller of passive_end() has reported why. */
+	if (!atomic_load(&p->ended))
+		bench_error("no fault arrived in %.1f s; let the device access the region that is "
+				"printed, with a StreamID of --streams", seconds);
 	return -ENODATA;
 }
 
 int
 passive_run(const struct bench_conf *conf, struct results *res)
 {
-	struct passive *p;
-	int ret, closed;
+	bool has_mailbox = conf->engine == ENGINE_MAILBOX;
+	struct mailbox *mailbox = has_mailbox ? mailbox_open(conf) : NULL;
+	struct passive *p = NULL;
+	int ret = -EIO, ended = 0;
 
 	memset(res, 0, sizeof(*res));
-	p = passive_open(conf);
-	if (p == NULL)
-		return -EIO;
-	interrupt_catch();
-	passive_print_header(p, conf);
-	ret = passive_measure(p, res, passive_print_interval);
-	closed = passive_close(p);
-	return ret < 0 ? ret : closed;
+	if (mailbox != NULL || !has_mailbox)
+		p = passive_open(conf);
+	if (p != NULL) {
+		interrupt_catch();
+		passive_print_header(p, conf);
+		ret = has_mailbox ? mailbox_start(mailbox, p) : 0;
+		if (ret == 0) {
+			ret = passive_measure(p, res, passive_print_interval);
+			ended = has_mailbox ? mailbox_stop(mailbox) : 0;
+		}
+		ret = ended < 0 ? ended : ret;
+		ended = passive_close(p);
+		ret = ret < 0 ? ret : ended;
+	}
+	mailbox_close(mailbox);
+	return ret;
 }

@@ -43,9 +43,13 @@ void *passive_get_region(const struct passive *p, size_t *size);
  */
 int passive_measure(struct passive *p, struct results *res,
 		void (*on_interval)(const struct results *res, unsigned int i, uint64_t waiting));
+/* Unmap the region, so that each page faults again. Returns 0, or -errno after reporting it. */
+int passive_unmap(struct passive *p);
+/* Let passive_measure() end before its time; the caller reports an error. Any thread. */
+void passive_end(struct passive *p);
 /* Detach the devices and close the SMMU. Returns 0, or -errno after reporting the error. */
 int passive_close(struct passive *p);
-/* All three. */
+/* All three, and the mailbox's load with that engine. */
 int passive_run(const struct bench_conf *conf, struct results *res);
 
 /* The objects whose counters results.counts has, and the counters' names. */

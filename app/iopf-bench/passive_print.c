@@ -36,9 +36,10 @@ passive_print_header(const struct passive *p, const struct bench_conf *conf)
 		printf("%s %u", i == 0 ? "" : ",", conf->passive.streams[i]);
 	if (conf->passive.pasid != 0)
 		printf(" with PASID %u", conf->passive.pasid);
-	printf(" may use %p to %p (%u MiB). Start the device; Ctrl-C ends the run.\n\n",
-			(const void *)region, (const void *)(region + size - 1),
-			conf->passive.region_mib);
+	printf(" may use %p to %p (%u MiB). ", (const void *)region,
+			(const void *)(region + size - 1), conf->passive.region_mib);
+	printf("%s; Ctrl-C ends the run.\n\n", conf->engine == ENGINE_NONE ? "Start the device" :
+			"The mailbox drives the device");
 	printf("%9s %12s | %9s %9s %9s %9s | %9s\n", "seconds", "faults/s", "p50 ns", "p90", "p99",
 			"p99.9", "waiting");
 	fflush(stdout);
@@ -95,7 +96,7 @@ report_print_passive(const struct results *res)
 			printf("%-8s %-16s %12lu\n", objects[passive_counts[i].of],
 					passive_count_name(&passive_counts[i]),
 					(unsigned long)res->counts[i]);
-	printf("\nEach latency is the time from the read of a record to the send of its answer. The\n"
-			"time that the record waits in the queue is not in it: the SMMU does not\n"
-			"tell when it stored it.\n");
+	printf("\nEach latency is the time from the read of a record to the send of its answer.\n"
+			"The time that the record waits in the queue is not in it: the SMMU does\n"
+			"not tell when it stored it.\n");
 }

@@ -139,7 +139,7 @@ report_print(const struct results *res)
 	const struct bench_conf *conf = res->conf;
 	unsigned int m;
 
-	if (conf->engine == ENGINE_NONE) {
+	if (conf->engine != ENGINE_MODEL) {
 		report_print_passive(res);
 		return;
 	}

@@ -109,7 +109,7 @@ add_options(cJSON *root, const struct bench_conf *conf)
 		return;
 	}
 	cJSON_AddStringToObject(o, "engine", engine_names[conf->engine]);
-	if (conf->engine == ENGINE_NONE) {
+	if (conf->engine != ENGINE_MODEL) {
 		report_add_passive_options(o, conf);
 		return;
 	}
@@ -237,7 +237,7 @@ add_caveats_of_machine(cJSON *list, const struct bench_conf *conf)
 {
 	char governor[64];
 
-	if (conf->engine == ENGINE_NONE)
+	if (conf->engine != ENGINE_MODEL)
 		add_caveat(list, "A latency begins when the poll thread reads a record: how long "
 				"the record was in the queue is not known.");
 	else

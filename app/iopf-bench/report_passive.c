@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* The engine "none" in JSON. */
+/* A passive run in JSON. */
 
 #include "passive.h"
 #include "report_json.h"
@@ -46,6 +46,8 @@ report_add_passive_options(cJSON *to, const struct bench_conf *conf)
 	if (passive->pasid != 0)
 		report_add_number(to, "pasid", passive->pasid);
 	report_add_number(to, "region_mib", passive->region_mib);
+	if (conf->engine == ENGINE_MAILBOX)
+		report_add_number(to, "burst", passive->burst);
 	report_add_number(to, "interval_ms", passive->interval_ms);
 	report_add_number(to, "refault_ms", passive->refault_ms);
 	cJSON_AddStringToObject(to, "idle", idle_names[conf->idle]);

@@ -144,7 +144,7 @@ wrong_files_get_a_line_that_says_where(void **state)
 		{ "[case1]\nfaults=256\ndepths=512\n", "[case1]: --faults: 256 are too few" },
 		{ "[case1]\nengine=none\nstreams=8\n", "[case1]: engine none: give the SMMU" },
 		{ "[GLOBAL]\nrounds=3\n[case1]\nengine=none\n", "[case1]: rounds is not for" },
-		{ "[case1]\nstreams=8\n", "[case1]: streams is for engine none alone" },
+		{ "[case1]\nstreams=8\n", "[case1]: streams is not for engine model" },
 	};
 	unsigned int i;
 
