@@ -167,6 +167,15 @@ class ReportTest(ToolTest):
         # Each reference is to an id of the page.
         self.assertEqual([link for link in parsed.links if link[1:] not in parsed.ids], [])
 
+    def test_a_figure_has_the_variant_with_the_lowest_p50(self):
+        result = make_result()
+        for name, ns in (("slow", 9000), ("fast", 2500), ("slower", 9900)):
+            result["cases"].append({"name": f"uffd_{name}_d1", "mode": "uffd", "variant": name,
+                                    "depth": 1, "pages": 1, "p50_ns": ns,
+                                    "histogram": [[ns, 1000]]})
+        case = figures.closed_cases(result)[1, "uffd"]
+        self.assertEqual(case["variant"], "fast")
+
     def test_a_report_has_the_figures_the_machine_and_the_caveats(self):
         page = self.make_page(make_result())
         parsed = Page(page)

@@ -18,7 +18,8 @@
  *	passive.h	faults of a device of the user's, instead of rounds
  *	options.h	the settings of a run, on the command line or in a file
  *	mode_polled.c	modes "polled" and "pri": iopf, for stalls and for page requests
- *	baseline_*.c	the other modes, baselines for these two
+ *	baseline_*.c	baselines for these two, behind an SMMU of their own
+ *	mode_uffd.c	a baseline without an SMMU: uffd.h
  *	progress.c	the bar, Ctrl-C
  *	report.c	the table; report_*.c: files (report_json.h)
  *	suite*.c	the suite fault-path: suite.h
@@ -147,6 +148,7 @@ struct bench_case {
 	unsigned int mode;		/* of this run */
 	unsigned int depth;		/* closed: pending writes */
 	unsigned int group_log2;	/* closed: pages of a write, requested in one group */
+	unsigned int variant;		/* of the mode */
 	enum arrival arrival;		/* open */
 	unsigned int load;		/* open: offered, in percent of the capacity */
 	char name[40];
@@ -213,11 +215,26 @@ struct bench_conf {
 
 /* A way to serve faults, with its own model, memory and servicer. */
 struct mode;
+struct cell;
 
 struct mode_ops {
 	const char *name;
 	const char *what;
 	bool requests;		/* page requests instead of stalls */
+	/* NULL, or the name of each variant, which has cases of its own. */
+	const char *const *variants;
+	unsigned int nb_variants;
+	unsigned int nb_drain_variants;	/* the first ones have a case CASE_DRAIN */
+	unsigned int max_depth;		/* of a variant's cases */
+	/* May be NULL. Returns why this machine cannot run the mode, and what to do; NULL: it can. */
+	const char *(*find_obstacle)(void);
+	/*
+	 * NULL, or for a mode without an SMMU: run one cell of CASE_CLOSED or CASE_DRAIN. Of the
+	 * other functions it has setup, check and teardown, and setup fills in none of the fields
+	 * below. Returns 0, or -errno after reporting the error.
+	 */
+	int (*run)(struct mode *mode, const struct bench_conf *conf, const struct bench_case *c,
+			struct cell *cell);
 	/*
 	 * Fill model, va, mem and start the SMMU; map no page and start no thread. Returns 0 or
 	 * -errno.
@@ -294,6 +311,7 @@ extern const struct mode_ops mode_pri;
 extern const struct mode_ops mode_null;
 extern const struct mode_ops mode_eventfd;
 extern const struct mode_ops mode_local;
+extern const struct mode_ops mode_uffd;
 extern const struct mode_ops *const bench_modes[];
 extern const unsigned int bench_nb_modes;
 
@@ -304,7 +322,10 @@ extern const unsigned int bench_nb_modes;
 struct smmuv3_model *bench_create_model(const char *name, const struct bench_conf *conf,
 		uint32_t features);
 
-/* The result of one cell. drain_run() sets service alone: the cycles of each drain of the queue. */
+/*
+ * The result of one cell. CASE_DRAIN sets service alone: the cycles of each drain of the queue. In
+ * the mode "uffd" service and whole are equal: the cycles of the access.
+ */
 struct cell {
 	struct hist service;	/* cycles from the queue's PROD store to the answer consumed */
 	struct hist whole;	/* cycles from the first access to its completion */
@@ -421,6 +442,11 @@ struct results {
 	bool interrupted;
 	unsigned int nb_counted;
 	bool noisy;		/* too few quiet rounds: all count */
+	/*
+	 * Of mode "uffd", the variant with the lowest p50 at the smallest depth, and the one with the
+	 * highest rate at any, the servicer alone among them. -1: there is none.
+	 */
+	int uffd_p50, uffd_rate;
 };
 
 static inline struct cell *
@@ -460,6 +486,7 @@ enum metric {
 	METRIC_P99,
 	METRIC_P999,
 	METRIC_LOOK,	/* ns of a pass that finds no fault; the servicer alone */
+	METRIC_WHOLE_P50, /* of the end-to-end latency */
 	METRIC_RATE,	/* pages per microsecond; for the servicer alone its rate */
 	METRIC_CPU,	/* of an open loop: cell->cpu, cell->busy */
 	METRIC_BUSY,
@@ -472,7 +499,8 @@ struct spread {
 
 struct ratio {
 	char name[64];
-	double at_most;		/* the target; 0: none */
+	double at_most, at_least;	/* the target; 0: none */
+	const char *variant;	/* the case of a mode with variants; NULL: there is none */
 	struct spread all;	/* over the counted rounds */
 	struct spread fast;	/* over the counted rounds with close cores */
 };
@@ -481,6 +509,12 @@ struct ratio {
 struct spread spread_make(double *values, unsigned int n);
 
 #define BENCH_MAX_RATIOS	32
+/*
+ * Choose the variants for the ratios, by the median of the counted rounds, so that the ratios of all
+ * rounds are of the same variant.
+ */
+void ratios_choose_variants(struct results *res);
+bool ratio_is_met(const struct ratio *ratio);
 /* Make the ratios that the modes and depths of this run allow. Returns their number. */
 unsigned int ratios_make(const struct results *res, struct ratio *ratios);
 double results_get_metric(const struct results *res, unsigned int round, unsigned int c,

@@ -22,7 +22,7 @@
 #include "progress.h"
 
 const struct mode_ops *const bench_modes[] = { &mode_polled, &mode_null, &mode_eventfd,
-	&mode_local, &mode_pri };
+	&mode_local, &mode_pri, &mode_uffd };
 const unsigned int bench_nb_modes = sizeof(bench_modes) / sizeof(bench_modes[0]);
 
 struct smmuv3_model *
@@ -63,6 +63,30 @@ case_add_closed(struct bench_conf *conf, unsigned int mode, unsigned int d, unsi
 		snprintf(c->name, sizeof(c->name), "%s_g%u_d%u", name, 1u << group_log2, c->depth);
 }
 
+/* A case of each variant that the mode has for this depth; depth nb_depths: the servicer alone. */
+static void
+case_add_variants(struct bench_conf *conf, unsigned int mode, unsigned int d)
+{
+	const struct mode_ops *ops = bench_modes[conf->modes[mode]];
+	bool drain = d == conf->nb_depths;
+	unsigned int v, n = drain ? ops->nb_drain_variants : ops->nb_variants;
+	struct bench_case *c;
+
+	if (!drain && conf->depths[d] > ops->max_depth)
+		return;
+	for (v = 0; v < n; v++) {
+		c = case_add(conf, drain ? CASE_DRAIN : CASE_CLOSED, d, mode);
+		c->variant = v;
+		c->depth = drain ? 0 : conf->depths[d];
+		if (drain)
+			snprintf(c->name, sizeof(c->name), "%s_%s_drain", ops->name,
+					ops->variants[v]);
+		else
+			snprintf(c->name, sizeof(c->name), "%s_%s_d%u", ops->name,
+					ops->variants[v], c->depth);
+	}
+}
+
 /* Groups of all sizes at the first depth, of 8 pages at the others, if credits and pages allow. */
 static bool
 case_fits(const struct bench_conf *conf, unsigned int d, unsigned int group_log2)
@@ -83,7 +107,10 @@ cases_make_closed(struct bench_conf *conf)
 	for (d = 0; d < conf->nb_depths; d++) {
 		for (m = 0; m < conf->nb_modes; m++) {
 			ops = bench_modes[conf->modes[m]];
-			case_add_closed(conf, m, d, 0);
+			if (ops->variants != NULL)
+				case_add_variants(conf, m, d);
+			else
+				case_add_closed(conf, m, d, 0);
 			for (g = 1; ops->requests && g < BENCH_NB_GROUPS; g++)
 				if (case_fits(conf, d, g))
 					case_add_closed(conf, m, d, g);
@@ -91,7 +118,9 @@ cases_make_closed(struct bench_conf *conf)
 	}
 	for (m = 0; m < conf->nb_modes; m++) {
 		ops = bench_modes[conf->modes[m]];
-		if (ops->drain != NULL)
+		if (ops->variants != NULL)
+			case_add_variants(conf, m, conf->nb_depths);
+		else if (ops->drain != NULL)
 			snprintf(case_add(conf, CASE_DRAIN, conf->nb_depths, m)->name,
 					sizeof(conf->cases[0].name), "%s_drain", ops->name);
 	}
@@ -105,14 +134,19 @@ cases_make_open(struct bench_conf *conf)
 	const struct mode_ops *ops;
 	struct bench_case *c;
 
-	for (m = 0; m < conf->nb_modes; m++)
-		snprintf(case_add(conf, CASE_OPEN_MAX, set, m)->name, sizeof(c->name),
-				"%s_open_max", bench_modes[conf->modes[m]]->name);
+	for (m = 0; m < conf->nb_modes; m++) {
+		ops = bench_modes[conf->modes[m]];
+		if (ops->run == NULL)
+			snprintf(case_add(conf, CASE_OPEN_MAX, set, m)->name, sizeof(c->name),
+					"%s_open_max", ops->name);
+	}
 	for (a = 0; a < BENCH_NB_ARRIVALS; a++) {
 		for (i = 0; i < conf->nb_loads && conf->arrivals[a]; i++) {
 			set++;
 			for (m = 0; m < conf->nb_modes; m++) {
 				ops = bench_modes[conf->modes[m]];
+				if (ops->run != NULL)
+					continue;
 				c = case_add(conf, CASE_OPEN, set, m);
 				c->arrival = a;
 				c->load = conf->loads[i];
@@ -213,6 +247,8 @@ case_run(struct results *res, struct mode *modes, unsigned int r, unsigned int a
 	uint64_t reads = atomic_load(&mmio_nb_reads), faults = mode->faults;
 	int ret = -EINVAL;
 
+	if (mode->ops->run != NULL)
+		return mode->ops->run(mode, conf, c, cell);
 	switch (c->kind) {
 	case CASE_CLOSED:
 		ret = loop_run(mode, conf, c, cell);
@@ -359,6 +395,8 @@ mode_check_counts(struct mode *mode)
 	bool ok;
 
 	ok = mode->ops->check(mode);
+	if (model == NULL)
+		return ok;
 	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		have = smmuv3_model_stat(model, want[i].stat);
 		if (have == count[want[i].of])
@@ -390,7 +428,7 @@ modes_setup(const struct bench_conf *conf, struct mode *modes)
 	for (i = 0; i < conf->nb_modes; i++) {
 		modes[i].ops = bench_modes[conf->modes[i]];
 		ret = modes[i].ops->setup(&modes[i], conf);
-		if (ret == 0) {
+		if (ret == 0 && modes[i].ops->run == NULL) {
 			modes[i].loop = loop_create(&modes[i], conf);
 			ret = modes[i].loop == NULL ? -errno : 0;
 		}
@@ -453,8 +491,10 @@ cases_run(const struct bench_conf *conf, struct results *res)
 		if (!mode_check_counts(&modes[i]))
 			ret = -EIO;
 	modes_teardown(conf, modes);
-	if (ret == 0)
+	if (ret == 0) {
 		rounds_select(res);
+		ratios_choose_variants(res);
+	}
 	return ret;
 }
 

@@ -45,6 +45,45 @@ set_default_loads(struct bench_conf *conf)
 	conf->nb_loads = n;
 }
 
+/* All modes that this machine can run. */
+static void
+set_default_modes(struct bench_conf *conf)
+{
+	const char *why;
+	unsigned int i;
+
+	for (i = 0; i < bench_nb_modes; i++) {
+		why = bench_modes[i]->find_obstacle != NULL ? bench_modes[i]->find_obstacle() : NULL;
+		if (why != NULL)
+			bench_error("mode %s is left out: %s", bench_modes[i]->name, why);
+		else if (conf->closed || bench_modes[i]->run == NULL)
+			conf->modes[conf->nb_modes++] = i;
+	}
+}
+
+static bool
+check_modes(const struct bench_conf *conf)
+{
+	const struct mode_ops *ops;
+	const char *why;
+	unsigned int i;
+
+	for (i = 0; i < conf->nb_modes; i++) {
+		ops = bench_modes[conf->modes[i]];
+		why = ops->find_obstacle != NULL ? ops->find_obstacle() : NULL;
+		if (why != NULL) {
+			bench_error("mode %s cannot run: %s", ops->name, why);
+			return false;
+		}
+		if (!conf->closed && ops->run != NULL) {
+			bench_error("mode %s has no open loop; leave it out or use --loop closed",
+					ops->name);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* All modes and both loops; a quick or a full set of depths, loads and rounds. */
 static void
 set_defaults(struct bench_conf *conf)
@@ -52,9 +91,6 @@ set_defaults(struct bench_conf *conf)
 	static const unsigned int quick_depths[] = { 1, 16, 256 };
 	unsigned int i;
 
-	if (conf->nb_modes == 0)
-		for (; conf->nb_modes < bench_nb_modes; conf->nb_modes++)
-			conf->modes[conf->nb_modes] = conf->nb_modes;
 	if (conf->nb_depths == 0 && conf->quick) {
 		memcpy(conf->depths, quick_depths, sizeof(quick_depths));
 		conf->nb_depths = sizeof(quick_depths) / sizeof(quick_depths[0]);
@@ -72,6 +108,8 @@ set_defaults(struct bench_conf *conf)
 		conf->faults = conf->quick ? 16384 : 32768;
 	if (!conf->closed && !conf->open)
 		conf->closed = conf->open = true;
+	if (conf->nb_modes == 0)
+		set_default_modes(conf);
 	if (!has_arrivals(conf))
 		conf->arrivals[ARRIVAL_POISSON] = true;
 	set_default_loads(conf);
@@ -169,6 +207,8 @@ conf_fill_in(struct bench_conf *conf)
 	if (!check_loop(conf) || !pattern_read(conf))
 		return false;
 	set_defaults(conf);
+	if (!check_modes(conf))
+		return false;
 	if (conf->closed && conf->faults < BENCH_MIN_WRITES * conf->max_depth) {
 		bench_error("--faults: %u are too few for depth %u; give at least %u", conf->faults,
 				conf->max_depth, BENCH_MIN_WRITES * conf->max_depth);

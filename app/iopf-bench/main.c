@@ -30,7 +30,7 @@ static const char usage[] =
 "\n"
 "  --quick             depths 1, 16 and 256; 9 rounds of 16384 faults (under 40 s;\n"
 "                      a suite: 2 to 3 minutes)\n"
-"  --modes LIST        from polled, null, eventfd, local, pri [all]\n"
+"  --modes LIST        from polled, null, eventfd, local, pri, uffd [all]\n"
 "  --depths LIST       pending writes, each from 1 to 512 [1,2,4,...,256]\n"
 "  --rounds N          1 to 200 [15]\n"
 "  --faults N          pages per round and case; 256 to 262144 [32768]\n"

@@ -150,8 +150,8 @@ set_modes(struct bench_conf *conf, const char *where, char *text)
 			if (strcmp(word, bench_modes[i]->name) == 0)
 				break;
 		if (i == bench_nb_modes) {
-			bench_error("%s: unknown mode '%s'; use polled, null, eventfd, local or "
-					"pri", where, word);
+			bench_error("%s: unknown mode '%s'; use polled, null, eventfd, local, "
+					"pri or uffd", where, word);
 			return false;
 		}
 		for (k = 0; k < conf->nb_modes; k++) {

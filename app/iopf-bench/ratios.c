@@ -30,6 +30,8 @@ results_get_metric(const struct results *res, unsigned int round, unsigned int a
 		return hist_get_percentile(&cell->service, 0.999) / res->cycles_per_ns;
 	case METRIC_LOOK:
 		return cell->look / res->cycles_per_ns;
+	case METRIC_WHOLE_P50:
+		return hist_get_percentile(&cell->whole, 0.5) / res->cycles_per_ns;
 	case METRIC_RATE:
 		if (c->kind == CASE_DRAIN)
 			return DRAIN_DEPTH * 1e3 / results_get_metric(res, round, at, METRIC_P50);
@@ -162,9 +164,21 @@ ratio_add(const struct results *res, struct ratio *ratios, unsigned int n, const
 		return n;
 	snprintf(ratios[n].name, sizeof(ratios[n].name), want->name, part);
 	ratios[n].at_most = want->at_most;
+	ratios[n].at_least = 0;
+	ratios[n].variant = NULL;
 	ratios[n].all = ratio_get_spread(res, num, den, want->metric, false);
 	ratios[n].fast = ratio_get_spread(res, num, den, want->metric, true);
 	return n + 1;
+}
+
+static unsigned int
+get_smallest_depth(const struct bench_conf *conf)
+{
+	unsigned int i, low = conf->depths[0];
+
+	for (i = 1; i < conf->nb_depths; i++)
+		low = conf->depths[i] < low ? conf->depths[i] : low;
+	return low;
 }
 
 static unsigned int
@@ -189,16 +203,13 @@ ratios_make_closed(const struct results *res, struct ratio *ratios)
 		{ METRIC_RATE, "capacity%s_pri_over_stall", "pri", "polled", 0, DRAIN, 0 },
 	};
 	const struct bench_conf *conf = res->conf;
-	unsigned int i, low = conf->depths[0], high = conf->depths[0], n = 0;
+	unsigned int i, low = get_smallest_depth(conf), high = low, n = 0;
 	struct bench_case like;
 	char depth[16];
 
-	for (i = 1; i < conf->nb_depths; i++) {
-		if (conf->depths[i] < low)
-			low = conf->depths[i];
+	for (i = 0; i < conf->nb_depths; i++)
 		if (conf->depths[i] > high)
 			high = conf->depths[i];
-	}
 	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		if (want[i].at == HIGH && high == low)
 			continue;
@@ -208,6 +219,79 @@ ratios_make_closed(const struct results *res, struct ratio *ratios)
 		if (like.depth == 0 || (like.depth == 1 && want[i].metric != METRIC_RATE))
 			depth[0] = '\0';
 		n = ratio_add(res, ratios, n, &want[i], &like, depth);
+	}
+	return n;
+}
+
+void
+ratios_choose_variants(struct results *res)
+{
+	unsigned int i, low = get_smallest_depth(res->conf);
+	const struct bench_case *c = res->conf->cases;
+	double p50, rate, lowest = 0, highest = 0;
+
+	res->uffd_p50 = res->uffd_rate = -1;
+	for (i = 0; i < res->conf->nb_cases; i++) {
+		if (bench_modes[res->conf->modes[c[i].mode]] != &mode_uffd)
+			continue;
+		p50 = results_get_spread(res, i, METRIC_P50).median;
+		rate = results_get_spread(res, i, METRIC_RATE).median;
+		if (c[i].kind == CASE_CLOSED && c[i].depth == low &&
+				(res->uffd_p50 < 0 || p50 < lowest)) {
+			res->uffd_p50 = i;
+			lowest = p50;
+		}
+		if (res->uffd_rate < 0 || rate > highest) {
+			res->uffd_rate = i;
+			highest = rate;
+		}
+	}
+}
+
+bool
+ratio_is_met(const struct ratio *ratio)
+{
+	return (ratio->at_most <= 0 || ratio->all.median <= ratio->at_most) &&
+			ratio->all.median >= ratio->at_least;
+}
+
+/* Of the best variant. An access is compared with a fault's service, and with a whole access. */
+static unsigned int
+ratios_make_uffd(const struct results *res, struct ratio *ratios, unsigned int n)
+{
+	const struct {
+		const char *name;
+		enum metric metric;
+		enum case_kind kind;	/* of "polled" */
+		int variant;
+		double at_least;
+	} want[] = {
+		{ "p50%s_uffd_over_polled", METRIC_P50, CASE_CLOSED, res->uffd_p50, 15 },
+		{ "end_to_end_p50%s_uffd_over_polled", METRIC_WHOLE_P50, CASE_CLOSED,
+			res->uffd_p50, 0 },
+		{ "capacity%s_polled_over_uffd", METRIC_RATE, CASE_DRAIN, res->uffd_rate, 20 },
+	};
+	struct bench_case like = { 0 };
+	char depth[16];
+	unsigned int i;
+	int polled, num, den;
+
+	for (i = 0; i < sizeof(want) / sizeof(want[0]) && n < BENCH_MAX_RATIOS; i++) {
+		like.kind = want[i].kind;
+		like.depth = like.kind == CASE_DRAIN ? 0 : get_smallest_depth(res->conf);
+		polled = find_case(res, "polled", &like);
+		if (polled < 0 || want[i].variant < 0)
+			continue;
+		num = want[i].metric == METRIC_RATE ? polled : want[i].variant;
+		den = want[i].metric == METRIC_RATE ? want[i].variant : polled;
+		snprintf(depth, sizeof(depth), "_d%u", like.depth);
+		snprintf(ratios[n].name, sizeof(ratios[n].name), want[i].name,
+				like.depth <= 1 ? "" : depth);
+		ratios[n].at_most = 0;
+		ratios[n].at_least = want[i].at_least;
+		ratios[n].variant = res->conf->cases[want[i].variant].name;
+		ratios[n].all = ratio_get_spread(res, num, den, want[i].metric, false);
+		ratios[n++].fast = ratio_get_spread(res, num, den, want[i].metric, true);
 	}
 	return n;
 }
@@ -234,5 +318,7 @@ ratios_make_open(const struct results *res, struct ratio *ratios, unsigned int n
 unsigned int
 ratios_make(const struct results *res, struct ratio *ratios)
 {
-	return ratios_make_open(res, ratios, ratios_make_closed(res, ratios));
+	unsigned int n = ratios_make_closed(res, ratios);
+
+	return ratios_make_open(res, ratios, ratios_make_uffd(res, ratios, n));
 }

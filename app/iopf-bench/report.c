@@ -5,6 +5,16 @@
 
 #include "passive.h"
 
+/* " continue_same_block", or nothing. */
+static void
+print_variant(const struct results *res, const struct bench_case *c)
+{
+	const struct mode_ops *ops = bench_modes[res->conf->modes[c->mode]];
+
+	if (ops->variants != NULL)
+		printf(" %s", ops->variants[c->variant]);
+}
+
 /* A percentile in 9 columns, or "-" if too few samples are beyond it. */
 static void
 print_percentile(const struct hist *h, unsigned int per_10000, double cycles_per_ns)
@@ -42,8 +52,10 @@ print_cells(const struct results *res)
 		printf(" |");
 		print_percentile(&sum.whole, 5000, ns);
 		print_percentile(&sum.whole, 9900, ns);
-		printf(" | %7.3f [%6.3f-%7.3f] | %8lu\n", rate.median, rate.min, rate.max,
+		printf(" | %7.3f [%6.3f-%7.3f] | %8lu", rate.median, rate.min, rate.max,
 				(unsigned long)sum.service.samples);
+		print_variant(res, c);
+		printf("\n");
 	}
 }
 
@@ -66,6 +78,7 @@ print_drain(const struct results *res)
 		look = results_get_spread(res, i, METRIC_LOOK);
 		if (look.median > 0)
 			printf("   %.0f ns for a pass without faults", look.median);
+		print_variant(res, c);
 		printf("\n");
 	}
 }
@@ -94,9 +107,12 @@ print_ratios(const struct results *res)
 		print_spread(&ratios[i].all);
 		printf("  ");
 		print_spread(&ratios[i].fast);
-		if (ratios[i].at_most > 0)
-			printf("  target: at most %.0f%s", ratios[i].at_most,
-					ratios[i].all.median > ratios[i].at_most ? ", MISSED" : "");
+		if (ratios[i].at_most > 0 || ratios[i].at_least > 0)
+			printf("  target: at %s %.0f%s", ratios[i].at_most > 0 ? "most" : "least",
+					ratios[i].at_most + ratios[i].at_least,
+					ratio_is_met(&ratios[i]) ? "" : ", MISSED");
+		if (ratios[i].variant != NULL)
+			printf("  (%s)", ratios[i].variant);
 		printf("\n");
 	}
 }

@@ -72,6 +72,7 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 {
 	static struct cell sum;
 	const struct bench_case *c = &res->conf->cases[at];
+	const struct mode_ops *ops = bench_modes[res->conf->modes[c->mode]];
 	struct spread p50 = results_get_spread(res, at, METRIC_P50);
 	struct spread rate = results_get_spread(res, at, METRIC_RATE);
 	struct spread look = results_get_spread(res, at, METRIC_LOOK);
@@ -80,6 +81,8 @@ add_case(cJSON *cases, const struct results *res, unsigned int at)
 	results_sum_cells(res, at, &sum);
 	cJSON_AddStringToObject(o, "name", c->name);
 	cJSON_AddStringToObject(o, "mode", results_get_mode(res, c->mode));
+	if (ops->variants != NULL)
+		cJSON_AddStringToObject(o, "variant", ops->variants[c->variant]);
 	cJSON_AddItemToArray(cases, o);
 	if (res->conf->mmio_ns != 0)
 		report_add_number(o, "register_reads_by_fault",
@@ -210,10 +213,15 @@ report_make_json(const struct results *res)
 		o = cJSON_AddObjectToObject(detail, ratios[i].name);
 		report_add_spread(o, "all", &ratios[i].all);
 		report_add_spread(o, "close_cores", &ratios[i].fast);
-		if (ratios[i].at_most <= 0)
+		if (ratios[i].variant != NULL)
+			cJSON_AddStringToObject(o, "variant", ratios[i].variant);
+		if (ratios[i].at_most > 0)
+			report_add_number(o, "at_most", ratios[i].at_most);
+		else if (ratios[i].at_least > 0)
+			report_add_number(o, "at_least", ratios[i].at_least);
+		else
 			continue;
-		report_add_number(o, "at_most", ratios[i].at_most);
-		cJSON_AddBoolToObject(o, "met", ratios[i].all.median <= ratios[i].at_most);
+		cJSON_AddBoolToObject(o, "met", ratio_is_met(&ratios[i]));
 	}
 	list = cJSON_AddArrayToObject(root, "rounds");
 	for (i = 0; i < res->nb_rounds; i++)

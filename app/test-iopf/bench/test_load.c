@@ -48,7 +48,7 @@ close_mode(enum smmuv3_model_stat stat)
 	return value;
 }
 
-/* All modes but those that wait for each other on one CPU for long. */
+/* All modes with an SMMU but those that wait for each other on one CPU for long. */
 static void
 run_all(bool pri)
 {
@@ -57,7 +57,7 @@ run_all(bool pri)
 
 	conf.nb_modes = 0;
 	for (i = 0; i < bench_nb_modes; i++)
-		if (bench_modes[i] != &mode_local && (pri || !bench_modes[i]->requests))
+		if (bench_modes[i] != &mode_local && bench_modes[i]->run == NULL && (pri || !bench_modes[i]->requests))
 			conf.modes[conf.nb_modes++] = i;
 	conf.nb_cases = 0;
 	cases_make(&conf);
