@@ -175,10 +175,7 @@ run_handler(void *arg)
 	return NULL;
 }
 
-/*
- * Wait until n threads have ended, or for BENCH_STUCK_SECONDS without a fault. Returns 0 or
- * ETIMEDOUT.
- */
+/* Wait until n threads have ended, or for BENCH_STUCK_SECONDS without a fault. */
 static int
 wait_end(struct uffd_cell *cell, uint32_t n)
 {
@@ -199,7 +196,7 @@ wait_end(struct uffd_cell *cell, uint32_t n)
 		idle = now == seen ? idle + 1 : 0;
 		seen = now;
 		if (idle == BENCH_STUCK_SECONDS)
-			return ETIMEDOUT;
+			return -ETIMEDOUT;
 	}
 	return 0;
 }
@@ -221,13 +218,13 @@ run_threads(struct uffd_cell *cell)
 		atomic_store(&cell->failed, true);
 	cell->start = smmuv3_model_cycles();
 	pthread_mutex_unlock(&cell->gate);
-	if (ret == 0)
-		ret = wait_end(cell, cell->threads + (cell->turns != NULL));
-	/* Threads that sleep in a fault for ever cannot be joined. */
-	if (ret == ETIMEDOUT)
-		return -ret;
+	/* Threads that sleep in a fault for ever, or wait for one, cannot be joined. */
+	if (n > 0 && wait_end(cell, n - 1) != 0)
+		return -ETIMEDOUT;
 	if (n > 0 && cell->turns == NULL)
 		uffd_end_handler(cell->u);
+	if (n > 0 && wait_end(cell, 1) != 0)
+		return -ETIMEDOUT;
 	for (i = 0; i < n; i++)
 		pthread_join(threads[i], NULL);
 	return -ret;

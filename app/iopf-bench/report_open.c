@@ -94,6 +94,10 @@ report_print_open(const struct results *res)
 	struct spread s;
 	unsigned int i;
 
+	for (i = 0; i < res->conf->nb_cases && c[i].kind != CASE_OPEN_MAX; i++)
+		;
+	if (i == res->conf->nb_cases)
+		return;
 	printf("\nopen loop: faults at a rate, each timed from when it was due\n"
 			"at most, by servicer and generator together   Mpages/s [rounds]\n");
 	for (i = 0; i < res->conf->nb_cases; i++) {
