@@ -249,6 +249,7 @@ done
 wrong "50" "$bench" --loads 50,50
 wrong "--loads" "$bench" --loop closed --loads 50
 wrong "--depths" "$bench" --loop open --depths 1
+wrong "uffd has no open loop" "$bench" --modes polled,uffd --loop open
 wrong "--loop" "$bench" --suite cmdq --loop open
 wrong "'65'" "$bench" --requesters 65
 wrong "2 StreamIDs" "$bench" --modes null --sids 2

@@ -70,14 +70,14 @@ check_modes(const struct bench_conf *conf)
 
 	for (i = 0; i < conf->nb_modes; i++) {
 		ops = bench_modes[conf->modes[i]];
-		why = ops->find_obstacle != NULL ? ops->find_obstacle() : NULL;
-		if (why != NULL) {
-			bench_error("mode %s cannot run: %s", ops->name, why);
-			return false;
-		}
 		if (!conf->closed && ops->run != NULL) {
 			bench_error("mode %s has no open loop; leave it out or use --loop closed",
 					ops->name);
+			return false;
+		}
+		why = ops->find_obstacle != NULL ? ops->find_obstacle() : NULL;
+		if (why != NULL) {
+			bench_error("mode %s cannot run: %s", ops->name, why);
 			return false;
 		}
 	}
