@@ -305,6 +305,7 @@ wrong "--suite" "$bench" --parts storm
 wrong "''" "$bench" --suite fault-path --parts ,storm
 wrong "'storm'" "$bench" --suite fault-path --parts storm,storm
 wrong "'storm' of suite cmdq" "$bench" --parts storm --suite cmdq
+wrong "'storm' of suite scaling" "$bench" --parts storm --suite scaling
 wrong "--depths" "$bench" --suite fault-path --depths 1
 wrong "'9999'" "$bench" --cpu-model 9999
 wrong "1000" "$bench" --cpu-servicer 1000

@@ -272,6 +272,9 @@ step "benchmark suite fault-path, shortest run" bench_suite fault-path victim_p9
 	p50_4096_sids_over_1 p50_64_smmus_over_1
 step "benchmark suite cmdq, shortest run" bench_suite cmdq cmdq_32_threads_over_1 \
 	cmdq_2_threads_over_spinlock cmdq_32_threads_over_spinlock cmdq_32_threads_over_gather
+step "benchmark suite scaling, shortest run" bench_suite scaling private_2_servicers_over_1 \
+	faults_per_prod_write_at_saturation shared_cmdq_2_servicers_over_1 \
+	ns_per_fault_64_smmus_over_1 idle_pass_64_smmus_over_1
 
 if [ -z "$fast" ]; then
 	step "a file of 64 MiB" big_file

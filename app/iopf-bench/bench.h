@@ -24,6 +24,7 @@
  *	report.c	the table; report_*.c: files (report_json.h)
  *	suite*.c	the suite fault-path: suite.h
  *	cmdq_*.c	the suite cmdq: cmdq_suite.h
+ *	scale_*.c	the suite scaling: scale_suite.h
  *
  * It uses two cores: the model with its engines on one, the servicer on the other.
  */
@@ -305,6 +306,10 @@ struct mode {
 	void *priv;
 	struct cpu_use use;
 };
+
+/* ATS and PRI of an endpoint; ctx is an engine of it. */
+struct iopf_pci_ops;
+extern const struct iopf_pci_ops bench_pci_ops;
 
 extern const struct mode_ops mode_polled;
 extern const struct mode_ops mode_pri;

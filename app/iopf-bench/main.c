@@ -64,11 +64,12 @@ static const char usage[] =
 "  --hgrm DIR          also write the histograms to DIR, as HdrHistogram's percentiles\n"
 "  --html FILE         also write a report with figures to FILE\n"
 "  --compare A B       instead: compare two results of --json\n"
-"  --suite NAME        instead: fault-path (storms, fairness, overload and others) or\n"
-"                      cmdq (a command queue with 1 to 32 threads): see the guide\n"
+"  --suite NAME        instead: fault-path (storms, fairness, overload and others),\n"
+"                      cmdq (a command queue with 1 to 32 threads) or scaling (one\n"
+"                      and two servicers, 1 to 64 SMMUs): see the guide\n"
 "  --parts LIST        of fault-path: storm, fairness, overload, duplicate, breaker,\n"
 "                      replace, sids, smmus, idle; of cmdq: traffic, resume,\n"
-"                      atomics [all]\n"
+"                      atomics; of scaling: private, shared, smmus, idle [all]\n"
 "  --config FILE       run the cases of a file: see the guide; all options above but --quick\n"
 "                      and files are keys of it, and override it on the command line\n"
 "  --cpu-model N       CPU of the model [the first one allowed]\n"
@@ -109,7 +110,8 @@ bench_pin_thread(const char *name, int cpu)
 static bool
 parse_suite(const char *text, struct bench_conf *conf)
 {
-	static const struct suite_def *const suites[] = { &suite_fault_path, &suite_cmdq };
+	static const struct suite_def *const suites[] = { &suite_fault_path, &suite_cmdq,
+		&suite_scaling };
 	unsigned int i;
 
 	for (i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
@@ -118,7 +120,7 @@ parse_suite(const char *text, struct bench_conf *conf)
 			return true;
 		}
 	}
-	bench_error("--suite: unknown suite '%s'; use fault-path or cmdq", text);
+	bench_error("--suite: unknown suite '%s'; use fault-path, cmdq or scaling", text);
 	return false;
 }
 

@@ -111,7 +111,7 @@ polled_make_memory(struct polled *p)
 	return 0;
 }
 
-static const struct iopf_pci_ops pci_ops = {
+const struct iopf_pci_ops bench_pci_ops = {
 	.ats_enable = on_ats_enable,
 	.ats_disable = on_ats_disable,
 	.pri_enable = on_pri_enable,
@@ -137,7 +137,7 @@ polled_add_device(struct mode *mode, struct polled *p)
 			return -errno;
 		conf.recover = IOPF_PRI;
 		conf.pri_requests = BENCH_MAX_DEPTH;
-		conf.pci = &pci_ops;
+		conf.pci = &bench_pci_ops;
 		conf.ctx = p->endpoint;
 	}
 	p->dev = iopf_dev_add(p->iommu, &conf);

@@ -6,7 +6,8 @@
 
 /*
  * iopf-bench --suite fault-path: how the library behaves under load, in parts.
- * The suite cmdq (cmdq_suite.h) has rounds, figures and report in common with it.
+ * The suites cmdq (cmdq_suite.h) and scaling (scale_suite.h) have rounds, figures and report in
+ * common with it.
  *
  *	suite.c		the table of parts, that of ratios with their targets, rounds
  *	suite_report.c	the table on the screen, JSON
@@ -89,6 +90,7 @@ struct suite_def {
 
 extern const struct suite_def suite_fault_path;
 extern const struct suite_def suite_cmdq;	/* cmdq_suite.h */
+extern const struct suite_def suite_scaling;	/* scale_suite.h */
 
 /* Set a figure of the present round. */
 void suite_put(struct suite *suite, double value, const char *name, ...)
@@ -208,6 +210,13 @@ double rig_get_cpu_seconds(const struct rig *rig);
  * has recovered or was given up.
  */
 int rig_close(struct rig *rig, int ret);
+
+/* What rig_close() checks of each SMMU. Return 0, or -EIO after reporting the error. */
+int rig_check_iommu(const struct iopf_iommu *iommu);
+int rig_check_model(struct smmuv3_model *model);
+
+/* The time of iopf_poll() while nothing happens, the median of short batches. */
+double suite_measure_pass_ns(const struct suite *suite, struct iopf_poller *poller);
 
 static inline double
 source_get_ns(const struct source *source, const struct hist *h, double share)

@@ -24,9 +24,8 @@ compare(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* The median of the batches. */
-static double
-measure_pass_ns(const struct rig *rig)
+double
+suite_measure_pass_ns(const struct suite *suite, struct iopf_poller *poller)
 {
 	uint64_t batches[NB_BATCHES], start;
 	unsigned int b, i;
@@ -34,11 +33,11 @@ measure_pass_ns(const struct rig *rig)
 	for (b = 0; b < NB_BATCHES; b++) {
 		start = smmuv3_model_cycles();
 		for (i = 0; i < NB_PASSES; i++)
-			iopf_poll(rig->poller);
+			iopf_poll(poller);
 		batches[b] = smmuv3_model_cycles() - start;
 	}
 	qsort(batches, NB_BATCHES, sizeof(batches[0]), compare);
-	return (double)batches[NB_BATCHES / 2] / rig->suite->cycles_per_ns / NB_PASSES;
+	return (double)batches[NB_BATCHES / 2] / suite->cycles_per_ns / NB_PASSES;
 }
 
 /*
@@ -97,7 +96,8 @@ run_cell(struct suite *suite, const char *part, unsigned int nb_smmus, unsigned 
 		ret = measure_phases(&rig, part, nb_smmus * nb_sids, NB_ACCESSES);
 	/* What is in the way of many SMMUs: half a pass on average until a record is seen. */
 	rig_stop_poller(&rig);
-	suite_put(suite, measure_pass_ns(&rig), "%s.%u.idle_pass_ns", part, nb_smmus * nb_sids);
+	suite_put(suite, suite_measure_pass_ns(suite, rig.poller), "%s.%u.idle_pass_ns", part,
+			nb_smmus * nb_sids);
 	return rig_close(&rig, ret);
 }
 

@@ -395,7 +395,7 @@ source_close(struct source *source)
 }
 
 /* A recovery, or the end of an SMMU that is given up, ends stalls without an answer. */
-static int
+int
 rig_check_iommu(const struct iopf_iommu *iommu)
 {
 	if (iopf_iommu_stat(iommu, IOPF_IOMMU_STAT_RESETS) == 0)
@@ -405,7 +405,7 @@ rig_check_iommu(const struct iopf_iommu *iommu)
 	return -EIO;
 }
 
-static int
+int
 rig_check_model(struct smmuv3_model *model)
 {
 	if (smmuv3_model_driver_errors(model) != 0) {
