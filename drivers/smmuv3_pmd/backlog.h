@@ -70,7 +70,12 @@ smmuv3_backlog_push(struct smmuv3_backlog *b, const struct smmuv3_cmd *cmds, uns
 	} while (!atomic_compare_exchange_weak_explicit(&b->head, &head, head + n,
 			memory_order_relaxed, memory_order_relaxed));
 
-	for (i = 0; i < n; i++) {
+	/*
+	 * Backward: until the run is published whole, the consumer stops at its first entry. So an
+	 * owner that looks meanwhile takes all answers of a burst or none, and they need one PROD
+	 * store.
+	 */
+	for (i = n; i-- > 0;) {
 		struct smmuv3_backlog_entry *entry = &b->entries[(head + i) & b->mask];
 
 		entry->cmd = cmds[i];

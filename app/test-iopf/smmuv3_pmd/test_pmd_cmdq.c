@@ -466,32 +466,7 @@ test_the_word_of_a_sync_ends_its_wait(void **state)
 	pmd_finish(&p, IOPF_NO_PASID);
 }
 
-static void
-test_a_full_backlog_refuses_commands_and_loses_none(void **state)
-{
-	struct smmuv3_backlog_entry entries[8] = { 0 };
-	struct smmuv3_backlog b = { .mask = RTE_DIM(entries) - 1, .entries = entries };
-	struct smmuv3_cmd cmds[RTE_DIM(entries)], cmd;
-	unsigned int i, round;
-
-	(void)state;
-	for (round = 0; round < 3; round++) {
-		for (i = 0; i < RTE_DIM(cmds); i++)
-			cmds[i] = (struct smmuv3_cmd){ .dw = { 100 * round + i, 0 } };
-		assert_true(smmuv3_backlog_push(&b, cmds, 5));
-		assert_false(smmuv3_backlog_push(&b, cmds, 4));
-		assert_true(smmuv3_backlog_push(&b, &cmds[5], 3));
-		assert_false(smmuv3_backlog_push(&b, cmds, 1));
-		for (i = 0; i < RTE_DIM(cmds); i++) {
-			assert_true(smmuv3_backlog_pop(&b, &cmd));
-			assert_int_equal(cmd.dw[0], 100 * round + i);
-		}
-		assert_false(smmuv3_backlog_pop(&b, &cmd));
-	}
-}
-
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(test_a_full_backlog_refuses_commands_and_loses_none),
 	cmocka_unit_test(test_commands_without_room_are_sent_later_and_in_order),
 	cmocka_unit_test(test_a_batch_has_one_producer_store),
 	cmocka_unit_test(test_a_wait_for_a_stuck_queue_ends),
