@@ -274,6 +274,7 @@ step "benchmark suite cmdq, shortest run" bench_suite cmdq cmdq_32_threads_over_
 	cmdq_2_threads_over_spinlock cmdq_32_threads_over_spinlock cmdq_32_threads_over_gather
 step "benchmark suite scaling, shortest run" bench_suite scaling private_2_servicers_over_1 \
 	faults_per_prod_write_at_saturation shared_cmdq_2_servicers_over_1 \
+	shared_smmu_2_servicers_over_1_ecmdq \
 	ns_per_fault_64_smmus_over_1 idle_pass_64_smmus_over_1
 
 if [ -z "$fast" ]; then

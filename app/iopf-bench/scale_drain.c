@@ -19,6 +19,9 @@
 #define WARM_UP		2
 #define DRAINS		8	/* of a cell, after the warm-up */
 #define TIMEOUT_S	10
+/* Counters of the driver. */
+#define PROD_WRITES	"batches"
+#define PUSHED		"backlog_pushes"
 #define WAIT_SPIN	4096	/* test runs have one CPU for both threads */
 
 struct scale_cell;
@@ -43,7 +46,7 @@ struct scale_cell {
 	struct servicer servicers[SCALE_MAX_SERVICERS];
 	/* Of the first servicer. */
 	double ns[DRAINS];
-	uint64_t prod_writes;
+	uint64_t prod_writes, pushed;
 };
 
 /*
@@ -91,15 +94,34 @@ for_own_lanes(struct servicer *s, int (*fn)(struct scale_lane *lane))
 	return ret;
 }
 
+static int
+fill(struct servicer *s)
+{
+	int ret;
+
+	if (s->conf->fill_cpu == s->conf->cpu)
+		return for_own_lanes(s, scale_lane_fill);
+	bench_pin_thread("servicer", s->conf->fill_cpu);
+	ret = for_own_lanes(s, scale_lane_fill);
+	bench_pin_thread("servicer", s->conf->cpu);
+	return ret;
+}
+
+static int
+finish(struct servicer *s)
+{
+	return for_own_lanes(s, scale_lane_finish);
+}
+
 /* One servicer after the other: two lanes may be of one SMMU. */
 static void
-run_phase(struct servicer *s, unsigned int drain, int (*fn)(struct scale_lane *lane))
+run_phase(struct servicer *s, unsigned int drain, int (*fn)(struct servicer *s))
 {
 	unsigned int i;
 
 	for (i = 0; i < s->cell->nb; i++) {
 		if (i == s->index && !has_failed(s->cell, drain))
-			note_error(s, drain, for_own_lanes(s, fn));
+			note_error(s, drain, fn(s));
 		pass_barrier(s);
 	}
 }
@@ -134,17 +156,34 @@ loop_in_registers(uint64_t steps)
 	}
 }
 
+/* All servicers have served, and the first one adds up. */
+static void
+record_drain(struct scale_cell *cell, unsigned int at)
+{
+	uint64_t begin = cell->servicers[0].begin, end = cell->servicers[0].end;
+	unsigned int i;
+
+	for (i = 1; i < cell->nb; i++) {
+		begin = RTE_MIN(begin, cell->servicers[i].begin);
+		end = RTE_MAX(end, cell->servicers[i].end);
+	}
+	cell->ns[at] = (double)(end - begin) / cell->rig->suite->cycles_per_ns;
+	cell->prod_writes += scale_get_stat(cell->rig, PROD_WRITES);
+	cell->pushed += scale_get_stat(cell->rig, PUSHED);
+}
+
 static void
 run_drain(struct servicer *s, unsigned int drain)
 {
 	struct scale_cell *cell = s->cell;
-	uint64_t writes = 0, begin, end;
-	unsigned int i;
+	bool first = s->index == 0 && drain >= WARM_UP;
 	int ret = 0;
 
-	run_phase(s, drain, scale_lane_fill);
-	if (s->index == 0)
-		writes = scale_count_prod_writes(cell->rig);
+	run_phase(s, drain, fill);
+	if (first) {
+		cell->prod_writes -= scale_get_stat(cell->rig, PROD_WRITES);
+		cell->pushed -= scale_get_stat(cell->rig, PUSHED);
+	}
 	pass_barrier(s);
 	s->begin = rte_rdtsc();
 	if (s->conf->steps != 0)
@@ -154,20 +193,11 @@ run_drain(struct servicer *s, unsigned int drain)
 	s->end = rte_rdtsc();
 	note_error(s, drain, ret);
 	pass_barrier(s);
-	if (s->index == 0 && drain >= WARM_UP) {
-		begin = s->begin;
-		end = s->end;
-		for (i = 1; i < cell->nb; i++) {
-			begin = RTE_MIN(begin, cell->servicers[i].begin);
-			end = RTE_MAX(end, cell->servicers[i].end);
-		}
-		cell->ns[drain - WARM_UP] = (double)(end - begin) /
-				cell->rig->suite->cycles_per_ns;
-		cell->prod_writes += scale_count_prod_writes(cell->rig) - writes;
-	}
-	/* The counter is read: the unmap of the next phase sends commands too. */
+	if (first)
+		record_drain(cell, drain - WARM_UP);
+	/* The counters are read: the unmap of the next phase sends commands too. */
 	pass_barrier(s);
-	run_phase(s, drain, scale_lane_finish);
+	run_phase(s, drain, finish);
 }
 
 static void *
@@ -251,6 +281,7 @@ scale_drain(struct scale_rig *rig, const struct scale_servicer *servicers, unsig
 		ret = run_threads(cell);
 	result->ns = spread_make(cell->ns, DRAINS).median;
 	result->prod_writes = (double)cell->prod_writes / DRAINS;
+	result->pushed = (double)cell->pushed / DRAINS;
 	for (i = 0; i < nb; i++)
 		iopf_poller_destroy(cell->servicers[i].poller);
 	free(cell);

@@ -218,21 +218,21 @@ scale_lane_finish(struct scale_lane *lane)
 }
 
 uint64_t
-scale_count_prod_writes(const struct scale_rig *rig)
+scale_get_stat(const struct scale_rig *rig, const char *name)
 {
-	const char *name = "";
-	unsigned int i, k;
-	uint64_t n = 0;
+	unsigned int i, k, nb_stats;
+	const char *found = "";
+	uint64_t value, sum = 0;
 
 	for (i = 0; i < rig->conf.nb_smmus; i++) {
-		for (k = 0; k < iopf_iommu_info(rig->iommus[i])->nb_stats; k++) {
-			uint64_t value = iopf_iommu_driver_stat(rig->iommus[i], k, &name);
-
-			if (strcmp(name, "batches") == 0)
-				n += value;
+		nb_stats = iopf_iommu_info(rig->iommus[i])->nb_stats;
+		for (k = 0; k < nb_stats; k++) {
+			value = iopf_iommu_driver_stat(rig->iommus[i], k, &found);
+			if (strcmp(found, name) == 0)
+				sum += value;
 		}
 	}
-	return n;
+	return sum;
 }
 
 /* Each fault was answered once, and no other one. */

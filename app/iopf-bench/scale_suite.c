@@ -28,9 +28,11 @@ static const struct suite_part parts[] = {
 static const struct suite_ratio ratios[] = {
 	{ "private_2_servicers_over_1", "private", AT_LEAST, 1.9 },
 	{ "private_2_servicers_over_1_echo", "private", NO_TARGET, 0 },
+	{ "private_2_servicers_over_1_crossed", "private", NO_TARGET, 0 },
 	{ "private_2_loops_over_1", "private", NO_TARGET, 0 },
 	{ "faults_per_prod_write_at_saturation", "private", AT_LEAST, 32 },
 	{ "shared_cmdq_2_servicers_over_1", "shared", NO_TARGET, 0 },
+	{ "shared_smmu_2_servicers_over_1_ecmdq", "shared", NO_TARGET, 0 },
 	{ "ns_per_fault_64_smmus_over_1", "smmus", NO_TARGET, 0 },
 	{ "idle_pass_64_smmus_over_1", "idle", NO_TARGET, 0 },
 	{ "idle_pass_64_smmus_over_1_no_msi", "idle", NO_TARGET, 0 },
@@ -61,7 +63,7 @@ compare(struct suite *suite, struct scale_rig *rig, const struct comparison *c,
 		struct outcome *out)
 {
 	double ratio[REPEATS], one[2 * REPEATS], two[2 * REPEATS], writes[2] = { 0, 0 };
-	double faults[2] = { 0, 0 };
+	double faults[2] = { 0, 0 }, pushed = 0;
 	struct scale_result r1, r2;
 	unsigned int rep, i, k = 0;
 	int ret;
@@ -79,6 +81,7 @@ compare(struct suite *suite, struct scale_rig *rig, const struct comparison *c,
 			writes[1] += r2.prod_writes;
 			faults[0] += r1.faults;
 			faults[1] += r2.faults;
+			pushed += r2.pushed;
 		}
 		ratio[rep] = (1 / two[k - 1] + 1 / two[k - 2]) / (1 / one[k - 1] + 1 / one[k - 2]);
 	}
@@ -89,21 +92,23 @@ compare(struct suite *suite, struct scale_rig *rig, const struct comparison *c,
 		return 0;
 	suite_put(suite, faults[0] / writes[0], "%s.1.faults_per_prod_write", c->name);
 	suite_put(suite, faults[1] / writes[1], "%s.2.faults_per_prod_write", c->name);
+	suite_put(suite, pushed / faults[1], "%s.2.pushed_share", c->name);
 	out->faults_per_prod_write = RTE_MIN(faults[0] / writes[0], faults[1] / writes[1]);
 	return 0;
 }
 
 /* Lanes first_lane and first_lane + 1 are of different SMMUs. Without them: the loop. */
 static struct comparison
-make_private(const struct suite *suite, const char *name, unsigned int first_lane, uint64_t steps)
+make_private(const struct suite *suite, const char *name, unsigned int first_lane, bool crossed,
+		uint64_t steps)
 {
 	const int cpus[2] = { suite->conf->cpu_model, suite->conf->cpu_servicer };
 	struct comparison c = { .name = name };
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
-		c.one[i] = (struct scale_servicer){ .cpu = cpus[i], .first_lane = first_lane + i,
-			.nb_lanes = steps == 0, .steps = steps };
+		c.one[i] = (struct scale_servicer){ .cpu = cpus[i], .fill_cpu = cpus[i ^ crossed],
+			.first_lane = first_lane + i, .nb_lanes = steps == 0, .steps = steps };
 		c.two[0][i] = c.two[1][i] = c.one[i];
 	}
 	return c;
@@ -112,10 +117,11 @@ make_private(const struct suite *suite, const char *name, unsigned int first_lan
 int
 scale_suite_private(struct suite *suite)
 {
-	const struct comparison managed = make_private(suite, "private.managed", 0, 0);
-	const struct comparison echo = make_private(suite, "private.echo", 2, 0);
-	const struct comparison loop = make_private(suite, "private.loop", 0, LOOP_STEPS);
-	struct outcome m = { 0 }, e = { 0 }, l = { 0 };
+	const struct comparison managed = make_private(suite, "private.managed", 0, false, 0);
+	const struct comparison crossed = make_private(suite, "private.crossed", 0, true, 0);
+	const struct comparison echo = make_private(suite, "private.echo", 2, false, 0);
+	const struct comparison loop = make_private(suite, "private.loop", 0, false, LOOP_STEPS);
+	struct outcome m = { 0 }, c = { 0 }, e = { 0 }, l = { 0 };
 	struct scale_rig rig;
 	unsigned int i;
 	int ret;
@@ -127,6 +133,8 @@ scale_suite_private(struct suite *suite)
 	if (ret == 0)
 		ret = compare(suite, &rig, &managed, &m);
 	if (ret == 0)
+		ret = compare(suite, &rig, &crossed, &c);
+	if (ret == 0)
 		ret = compare(suite, &rig, &echo, &e);
 	if (ret == 0)
 		ret = compare(suite, &rig, &loop, &l);
@@ -135,40 +143,93 @@ scale_suite_private(struct suite *suite)
 		return ret;
 	suite_put(suite, m.ratio, "private_2_servicers_over_1");
 	suite_put(suite, e.ratio, "private_2_servicers_over_1_echo");
+	suite_put(suite, c.ratio, "private_2_servicers_over_1_crossed");
 	suite_put(suite, l.ratio, "private_2_loops_over_1");
-	suite_put(suite, RTE_MIN(m.faults_per_prod_write, e.faults_per_prod_write),
-			"faults_per_prod_write_at_saturation");
+	suite_put(suite, RTE_MIN(RTE_MIN(m.faults_per_prod_write, c.faults_per_prod_write),
+			e.faults_per_prod_write), "faults_per_prod_write_at_saturation");
 	return 0;
 }
 
-/* An event queue and a page request queue, whose answers go to one command queue. */
-int
-scale_suite_shared(struct suite *suite)
+/*
+ * Each of the two queues alone: two servicers that had nothing in common would need as long as the
+ * slower one.
+ */
+static int
+measure_each_queue(struct suite *suite, const char *name, struct scale_rig *rig)
+{
+	static const char *const names[] = { "stall", "request" };
+	const int cpu = suite->conf->cpu_servicer;
+	double ns[2][REPEATS], most[2];
+	struct scale_result r;
+	unsigned int i, rep;
+	int ret;
+
+	for (rep = 0; rep < REPEATS; rep++) {
+		for (i = 0; i < 2; i++) {
+			ret = scale_drain(rig, &(struct scale_servicer){ .cpu = cpu,
+					.fill_cpu = cpu, .first_lane = i, .nb_lanes = 1 }, 1, &r);
+			if (ret < 0)
+				return ret;
+			ns[i][rep] = r.ns / r.faults;
+		}
+	}
+	for (i = 0; i < 2; i++) {
+		most[i] = spread_make(ns[i], REPEATS).median;
+		suite_put(suite, most[i], "%s.%s.ns_per_fault", name, names[i]);
+	}
+	suite_put(suite, (most[0] + most[1]) / RTE_MAX(most[0], most[1]), "%s.most_ratio",
+			name);
+	return 0;
+}
+
+static int
+run_shared(struct suite *suite, const char *name, uint32_t features, double *ratio)
 {
 	const int cpus[2] = { suite->conf->cpu_model, suite->conf->cpu_servicer };
-	struct comparison c = { .name = "shared" };
+	struct comparison c = { .name = name };
 	struct outcome out = { 0 };
 	struct scale_rig rig;
 	unsigned int i, k;
 	int ret;
 
 	for (i = 0; i < 2; i++) {
-		c.one[i] = (struct scale_servicer){ .cpu = cpus[i], .nb_lanes = 2 };
+		c.one[i] = (struct scale_servicer){ .cpu = cpus[i], .fill_cpu = cpus[i],
+			.nb_lanes = 2 };
 		for (k = 0; k < 2; k++)
 			c.two[i][k] = (struct scale_servicer){ .cpu = cpus[i ^ k],
-				.first_lane = k, .nb_lanes = 1 };
+				.fill_cpu = cpus[i ^ k], .first_lane = k, .nb_lanes = 1 };
 	}
 	ret = scale_open(&rig, suite, &(struct scale_conf){ .nb_smmus = 1, .stalls = REQUESTS,
-			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI });
+			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI | features });
 	for (i = 0; ret == 0 && i < 2; i++)
 		ret = scale_add_lane(&rig, &(struct scale_lane_conf){ .faults = REQUESTS,
 				.requests = i == 1 });
 	if (ret == 0)
 		ret = compare(suite, &rig, &c, &out);
-	ret = scale_close(&rig, ret);
 	if (ret == 0)
-		suite_put(suite, out.ratio, "shared_cmdq_2_servicers_over_1");
-	return ret;
+		ret = measure_each_queue(suite, name, &rig);
+	*ratio = out.ratio;
+	return scale_close(&rig, ret);
+}
+
+/*
+ * An event queue and a page request queue, whose answers go to one command queue; and, for
+ * comparison, those to stalls to an ECMDQ.
+ */
+int
+scale_suite_shared(struct suite *suite)
+{
+	double shared, ecmdq;
+	int ret;
+
+	ret = run_shared(suite, "shared.cmdq", 0, &shared);
+	if (ret == 0)
+		ret = run_shared(suite, "shared.ecmdq", SMMUV3_MODEL_ECMDQ, &ecmdq);
+	if (ret < 0)
+		return ret;
+	suite_put(suite, shared, "shared_cmdq_2_servicers_over_1");
+	suite_put(suite, ecmdq, "shared_smmu_2_servicers_over_1_ecmdq");
+	return 0;
 }
 
 /* Those of the ratio follow each other. */
@@ -180,7 +241,8 @@ int
 scale_suite_smmus(struct suite *suite)
 {
 	double ns[NB_NUMBERS][REPEATS], ratio[REPEATS];
-	struct scale_servicer s = { .cpu = suite->conf->cpu_servicer };
+	struct scale_servicer s = { .cpu = suite->conf->cpu_servicer,
+		.fill_cpu = suite->conf->cpu_servicer };
 	struct scale_result r;
 	struct scale_rig rig;
 	unsigned int i, k, rep;
@@ -234,7 +296,7 @@ measure_idle_pass(struct scale_rig *rig, unsigned int n, double *ns)
 static int
 measure_idle(struct suite *suite, const char *name, uint32_t no_features, double *ratio)
 {
-	double ns[NB_NUMBERS], ratios_of_repeats[REPEATS];
+	double ns[NB_NUMBERS][REPEATS], ratios_of_repeats[REPEATS];
 	struct scale_rig rig;
 	unsigned int i, rep;
 	int ret;
@@ -243,14 +305,15 @@ measure_idle(struct suite *suite, const char *name, uint32_t no_features, double
 			.stalls = FAULTS, .no_features = no_features });
 	for (rep = 0; ret == 0 && rep < REPEATS; rep++) {
 		for (i = 0; ret == 0 && i < NB_NUMBERS; i++)
-			ret = measure_idle_pass(&rig, numbers[i], &ns[i]);
-		ratios_of_repeats[rep] = ns[MANY] / ns[ONE];
+			ret = measure_idle_pass(&rig, numbers[i], &ns[i][rep]);
+		ratios_of_repeats[rep] = ns[MANY][rep] / ns[ONE][rep];
 	}
 	ret = scale_close(&rig, ret);
 	if (ret < 0)
 		return ret;
 	for (i = 0; i < NB_NUMBERS; i++)
-		suite_put(suite, ns[i], "idle.%s.%u.pass_ns", name, numbers[i]);
+		suite_put(suite, spread_make(ns[i], REPEATS).median, "idle.%s.%u.pass_ns", name,
+				numbers[i]);
 	*ratio = spread_make(ratios_of_repeats, REPEATS).median;
 	return 0;
 }

@@ -23,8 +23,9 @@
  *	finish	one after the other: the SMMUs execute the answers, the accesses end, the pages are
  *		unmapped
  *
- * So the records of a queue are in the caches of the core that serves them, and two servicers have
- * nothing in common but what the library or the driver shares.
+ * A servicer fills its queues on its own CPU: then the records are in the caches of the core that
+ * serves them, and two servicers have nothing in common but what the library or the driver shares.
+ * Or on another CPU: then each record crosses between the cores.
  *
  * Call order, and an example:
  *
@@ -32,8 +33,8 @@
  *	if (ret == 0)
  *		ret = scale_add_lane(&rig, &(struct scale_lane_conf){ .faults = 512 });
  *	if (ret == 0)
- *		ret = scale_drain(&rig, &(struct scale_servicer){ .cpu = 1, .nb_lanes = 1 }, 1,
- *				&result);
+ *		ret = scale_drain(&rig, &(struct scale_servicer){ .cpu = 1, .fill_cpu = 1,
+ *				.nb_lanes = 1 }, 1, &result);
  *	ret = scale_close(&rig, ret);
  *
  * Threads. All functions are called by the main thread. scale_drain() makes the threads of the
@@ -70,7 +71,7 @@ struct scale_lane_conf {
 	unsigned int smmu;
 	unsigned int faults;	/* of a drain */
 	bool requests;		/* page requests instead of stalls; 512 faults at most */
-	bool echo;		/* the handler answers RAZ/WI; else it maps a page of its own region */
+	bool echo;		/* the handler answers RAZ/WI; else it maps a page of its region */
 };
 
 struct scale_rig;
@@ -113,11 +114,12 @@ int scale_close(struct scale_rig *rig, int ret);
 /* Phases of a drain, on the thread of the lane's servicer. Both return 0, or -errno. */
 int scale_lane_fill(struct scale_lane *lane);
 int scale_lane_finish(struct scale_lane *lane);
-/* Stores of CMDQ_PROD of all SMMUs so far. */
-uint64_t scale_count_prod_writes(const struct scale_rig *rig);
+/* A counter of the driver, the sum of all SMMUs. */
+uint64_t scale_get_stat(const struct scale_rig *rig, const char *name);
 
 struct scale_servicer {
 	int cpu;
+	int fill_cpu;
 	unsigned int first_lane, nb_lanes;
 	/* Instead of lanes: steps of a loop in registers, which shows what two CPUs can do. */
 	uint64_t steps;
@@ -126,7 +128,8 @@ struct scale_servicer {
 struct scale_result {
 	double ns;		/* the median drain: from the first begin to the last end */
 	double faults;		/* of a drain; or steps */
-	double prod_writes;	/* of a drain, the mean */
+	double prod_writes;	/* of CMDQ_PROD, of a drain, the mean */
+	double pushed;		/* answers that found the command queue owned, likewise */
 };
 
 /* Make the drains of a cell. Returns 0, or -errno after reporting the error. */

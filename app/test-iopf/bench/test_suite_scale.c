@@ -17,6 +17,8 @@
 #include "test.h"
 
 #define FAULTS	64
+/* Threads are not pinned here: on a busy machine a CPU of the two may be away for long. */
+#define SERVICER(first, nb) { .cpu = -1, .fill_cpu = -1, .first_lane = first, .nb_lanes = nb }
 
 static struct bench_conf conf;
 static struct suite suite;
@@ -50,10 +52,8 @@ add_lane(unsigned int smmu, bool requests, bool echo)
 static void
 two_servicers_of_private_smmus_answer_each_fault_once(void **state)
 {
-	const struct scale_servicer memory[] = { { .cpu = -1, .first_lane = 0, .nb_lanes = 1 },
-		{ .cpu = -1, .first_lane = 1, .nb_lanes = 1 } };
-	const struct scale_servicer echo[] = { { .cpu = -1, .first_lane = 2, .nb_lanes = 1 },
-		{ .cpu = -1, .first_lane = 3, .nb_lanes = 1 } };
+	const struct scale_servicer memory[] = { SERVICER(0, 1), SERVICER(1, 1) };
+	const struct scale_servicer echo[] = { SERVICER(2, 1), SERVICER(3, 1) };
 	unsigned int i;
 
 	(void)state;
@@ -73,9 +73,8 @@ two_servicers_of_private_smmus_answer_each_fault_once(void **state)
 static void
 two_servicers_of_one_smmu_answer_each_fault_once(void **state)
 {
-	const struct scale_servicer two[] = { { .cpu = -1, .first_lane = 0, .nb_lanes = 1 },
-		{ .cpu = -1, .first_lane = 1, .nb_lanes = 1 } };
-	const struct scale_servicer one = { .cpu = -1, .nb_lanes = 2 };
+	const struct scale_servicer two[] = { SERVICER(0, 1), SERVICER(1, 1) };
+	const struct scale_servicer one = SERVICER(0, 2);
 
 	(void)state;
 	open_rig(1, SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI);
@@ -91,7 +90,7 @@ two_servicers_of_one_smmu_answer_each_fault_once(void **state)
 static void
 a_queue_that_is_full_of_faults_needs_one_prod_write_for_each_burst(void **state)
 {
-	const struct scale_servicer one = { .cpu = -1, .nb_lanes = 1 };
+	const struct scale_servicer one = SERVICER(0, 1);
 	unsigned int i;
 
 	(void)state;
@@ -125,8 +124,7 @@ take(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 static void
 check_fails(iopf_handler_t handler, const char *text)
 {
-	const struct scale_servicer two[] = { { .cpu = -1, .first_lane = 0, .nb_lanes = 1 },
-		{ .cpu = -1, .first_lane = 1, .nb_lanes = 1 } };
+	const struct scale_servicer two[] = { SERVICER(0, 1), SERVICER(1, 1) };
 
 	open_rig(2, 0);
 	add_lane(0, false, true);
@@ -155,7 +153,7 @@ a_drain_with_faults_that_wait_fails(void **state)
 static void
 a_fault_that_is_not_counted_by_its_domain_fails(void **state)
 {
-	const struct scale_servicer one = { .cpu = -1, .nb_lanes = 1 };
+	const struct scale_servicer one = SERVICER(0, 1);
 
 	(void)state;
 	open_rig(1, 0);
@@ -169,7 +167,7 @@ a_fault_that_is_not_counted_by_its_domain_fails(void **state)
 static void
 a_queue_that_is_not_full_at_the_begin_of_a_drain_fails(void **state)
 {
-	const struct scale_servicer one = { .cpu = -1, .nb_lanes = 1 };
+	const struct scale_servicer one = SERVICER(0, 1);
 
 	(void)state;
 	open_rig(1, 0);
