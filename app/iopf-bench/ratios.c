@@ -67,15 +67,22 @@ spread_make(double *values, unsigned int n)
 	return s;
 }
 
+static bool
+is_of_samples(enum metric metric)
+{
+	return metric != METRIC_RATE && metric != METRIC_LOOK && metric != METRIC_CPU &&
+		metric != METRIC_BUSY;
+}
+
 struct spread
 results_get_spread(const struct results *res, unsigned int at, enum metric metric)
 {
 	double values[BENCH_MAX_INTERVALS];
 	unsigned int i, n = 0;
 
-	/* An interval of a passive run may have no fault: it has a rate alone. */
+	/* An interval of a passive run may have no fault, and then no latency. */
 	for (i = 0; i < res->conf->rounds; i++)
-		if (res->rounds[i].counted && (metric == METRIC_RATE ||
+		if (res->rounds[i].counted && (!is_of_samples(metric) ||
 				results_get_cell(res, i, at)->service.samples != 0)) {
 			values[n] = results_get_metric(res, i, at, metric);
 			n += values[n] >= 0;
