@@ -4,11 +4,17 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "bench.h"
 #include "progress.h"
 
-#define BAR_WIDTH	30
+#define FULL		"##############################"
+#define EMPTY		".............................."
+#define BAR_WIDTH	(sizeof(FULL) - 1)
+#define BAR_COLUMNS	80	/* a narrower terminal has no room for the bar beside a name */
 #define LINE_SECONDS	5
 
 /* The signal may come on any thread. */
@@ -56,28 +62,63 @@ progress_get_left(const struct progress *p, double now)
 	return left > 0 ? left : 0;
 }
 
+/* The kernel knows 0 columns of some serial lines. */
+static unsigned int
+get_columns(void)
+{
+	struct winsize size;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+		return BAR_COLUMNS;
+	return size.ws_col;
+}
+
+static void
+print_left(const struct progress *p, double now, char *text, size_t size)
+{
+	double seconds = progress_get_left(p, now);
+
+	text[0] = '\0';
+	if (seconds >= 0)
+		snprintf(text, size, "%u:%02u left", (unsigned int)(seconds + 0.5) / 60,
+				(unsigned int)(seconds + 0.5) % 60);
+}
+
+void
+progress_print(const struct progress *p, const char *name, double now, unsigned int columns,
+		char *line, size_t size)
+{
+	unsigned int total = p->cells * p->rounds, fill = p->done * BAR_WIDTH / total;
+	char left[32];
+	int at = 0;
+
+	print_left(p, now, left, sizeof(left));
+	if (columns >= BAR_COLUMNS)
+		at = snprintf(line, size, "[%.*s%.*s] ", (int)fill, FULL,
+				(int)(BAR_WIDTH - fill), EMPTY);
+	snprintf(line + at, size - at, "%3u%%  %-10s  %s", p->done * 100 / total, left, name);
+	/* A terminal that has to wrap the line keeps its first part at the next carriage return. */
+	if (strlen(line) >= columns)
+		line[columns > 0 ? columns - 1 : 0] = '\0';
+}
+
 void
 progress_show(struct progress *p, const char *name, double now)
 {
-	unsigned int i, total = p->cells * p->rounds, fill = p->done * BAR_WIDTH / total;
-	char left[32] = "";
-	double seconds;
+	char line[PROGRESS_LINE], left[32];
 
 	if (p->done % p->cells == 0)
 		p->rounds_end = now;
-	seconds = progress_get_left(p, now);
-	if (seconds >= 0)
-		snprintf(left, sizeof(left), "%u:%02u left", (unsigned int)(seconds + 0.5) / 60,
-				(unsigned int)(seconds + 0.5) % 60);
 	if (p->bar) {
-		fprintf(stderr, "\r[");
-		for (i = 0; i < BAR_WIDTH; i++)
-			fputc(i < fill ? '#' : '.', stderr);
-		fprintf(stderr, "] %3u%%  %-10s  %-20s", p->done * 100 / total, left, name);
+		progress_print(p, name, now, get_columns(), line, sizeof(line));
+		/* The name before may have been longer. */
+		fprintf(stderr, "\r%s\033[K", line);
 		fflush(stderr);
 	} else if (now - p->said >= LINE_SECONDS) {
-		fprintf(stderr, "iopf-bench: %u%% after %.0f s%s%s\n", p->done * 100 / total,
-				now - p->start, left[0] != '\0' ? ", " : "", left);
+		print_left(p, now, left, sizeof(left));
+		fprintf(stderr, "iopf-bench: %u%% after %.0f s%s%s\n",
+				p->done * 100 / (p->cells * p->rounds), now - p->start,
+				left[0] != '\0' ? ", " : "", left);
 		p->said = now;
 	}
 	p->done++;

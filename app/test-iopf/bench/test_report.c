@@ -177,7 +177,28 @@ the_time_left_is_that_of_rounds_like_the_complete_ones(void **state)
 	assert_int_equal(0, (int)progress_get_left(&p, 300));
 }
 
+static void
+the_progress_fits_in_a_row_of_the_terminal(void **state)
+{
+	struct progress p = { .cells = 4, .rounds = 5, .start = 100, .done = 9, .rounds_end = 120 };
+	const char *name = "uffd_zeropage_cross_block_d16_and_a_name_that_is_longer_than_all_others";
+	char line[PROGRESS_LINE];
+	unsigned int columns;
+
+	(void)state;
+	for (columns = 0; columns < 200; columns++) {
+		progress_print(&p, name, 123, columns, line, sizeof(line));
+		/* A character in the last column may wrap the next one. */
+		assert_true(columns == 0 ? line[0] == '\0' : strlen(line) < columns);
+	}
+	progress_print(&p, "polled_d1", 123, 80, line, sizeof(line));
+	assert_string_equal("[#############.................]  45%  0:27 left   polled_d1", line);
+	progress_print(&p, "polled_d1", 123, 40, line, sizeof(line));
+	assert_string_equal(" 45%  0:27 left   polled_d1", line);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(the_progress_fits_in_a_row_of_the_terminal),
 	cmocka_unit_test(the_time_left_is_that_of_rounds_like_the_complete_ones),
 	cmocka_unit_test(the_highest_value_of_a_bucket_is_in_it_and_the_next_is_not),
 	cmocka_unit_test(a_percentile_needs_ten_samples_beyond_it),
