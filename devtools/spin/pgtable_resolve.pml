@@ -88,7 +88,7 @@ byte done;
 
 proctype Fast(byte id)
 {
-	byte try_nb, p, e, t;
+	byte try_nb, p, t;
 
 	do
 	:: try_nb < TRIES ->
@@ -117,23 +117,18 @@ proctype Fast(byte id)
 		fi;
 		if
 		:: IS_POINTER(p) ->
-			d_step { TOUCH(p); e = E[p - 10] };
-			if
-			:: e == INVALID ->
-				d_step {
-					TOUCH(p);
-					if
-					:: E[p - 10] == INVALID ->
-						MADE_VALID();
-						E[p - 10] = VALID
-					:: else -> skip
-					fi
-				}
-			:: else -> skip	/* -EALREADY, -EBUSY, -ECANCELED */
-			fi
+			d_step {
+				TOUCH(p);
+				if
+				:: E[p - 10] == INVALID ->
+					MADE_VALID();
+					E[p - 10] = VALID
+				:: else -> skip	/* -EALREADY, -EBUSY, -ECANCELED */
+				fi
+			}
 		:: else -> skip		/* -ENOENT, -ECANCELED */
 		fi;
-		e = 0; p = 0; t = 0;
+		p = 0; t = 0;
 		UNLOCK(id)
 	:: else -> break
 	od;

@@ -17,11 +17,11 @@
  *
  * Memory order. Every successful swap is acq_rel and every load is acquire:
  *   - the swap that publishes a table releases its contents (zeros, or closed
- *     entries); ent_load() in pgt_find_entry() acquires them;
+ *     entries); ent_load() in pgt_find_entry() and entry_swap_by() acquires them;
  *   - the swap that makes a leaf valid releases the contents of the frame, for a
  *     CPU that reads it through pgt_walk() (for the device see pgtable.h);
- *   - pgt_open() releases the closing thread's writes to the frame; the
- *     ent_load() of the resolver that then reads *invalid* acquires them.
+ *   - pgt_open() releases the closing thread's writes to the frame; the swap of
+ *     the resolver that then finds *invalid* acquires them.
  */
 
 #include <assert.h>
