@@ -265,6 +265,7 @@ step "iopf-setup" python3 devtools/test-iopf-setup.py
 step "iopf-bench-report" python3 devtools/test-iopf-bench-report.py build
 step "iopf-trace-record" python3 devtools/test-iopf-trace-record.py
 step "iopf-top" python3 devtools/test-iopf-top.py build
+step "dlopen" python3 devtools/test-dlopen.py build
 step "benchmark, shortest run" build/app/iopf-bench/iopf-bench --depths 1,256 --rounds 1 \
 	--faults 4096 --json "$out/bench.json"
 step "benchmark suite fault-path, shortest run" bench_suite fault-path victim_p99_over_alone \

@@ -476,7 +476,8 @@ struct smmuv3_cmdq *
 smmuv3_ecmdq_of_thread(struct smmuv3 *s)
 {
 	static _Atomic unsigned int nb_threads;
-	static _Thread_local unsigned int number;	/* from 1 on; 0: none yet */
+	/* From 1 on; 0: none yet. initial-exec: found without a call, in a shared library too. */
+	static _Thread_local unsigned int number __attribute__((tls_model("initial-exec")));
 
 	if (unlikely(number == 0))
 		number = 1 + atomic_fetch_add_explicit(&nb_threads, 1, memory_order_relaxed);

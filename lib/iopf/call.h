@@ -20,7 +20,12 @@ struct iopf_thread {
 	bool in_fast;			/* inside a fast handler, a report or a retry */
 	struct iopf_pass *pass;		/* that calls handlers; NULL: none */
 };
-extern _Thread_local struct iopf_thread iopf_self;
+/*
+ * initial-exec: the poll thread finds it without a call, in a shared library too. Not for variables
+ * of other libraries: a program that loads them at run time has a few hundred bytes for all of
+ * their variables (devtools/test-dlopen.py).
+ */
+extern _Thread_local struct iopf_thread iopf_self __attribute__((tls_model("initial-exec")));
 
 /* Return a result as the public functions do: an error is in rte_errno too. */
 static inline int

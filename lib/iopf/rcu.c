@@ -14,7 +14,8 @@
 
 static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
-static _Thread_local bool registered;
+/* As iopf_self. Not urcu_memb_reader: liburcu's variables are too large, too. */
+static _Thread_local bool registered __attribute__((tls_model("initial-exec")));
 
 /*
  * Readers of the memb flavour use no barriers: membarrier(2) in the writer replaces them, which

@@ -21,7 +21,8 @@ struct mmem_thread {
 	struct mmem_region *paging;	/* region whose fill or start runs */
 	struct mmem_space *releasing;	/* space of the pager whose release runs */
 };
-extern _Thread_local struct mmem_thread mmem_self;
+/* See iopf_self. */
+extern _Thread_local struct mmem_thread mmem_self __attribute__((tls_model("initial-exec")));
 
 /* Returns 0, or -EDEADLK in report or a fast handler, which must not block. */
 static inline int
