@@ -395,6 +395,18 @@ class Keys(Case):
         terminal.send("\t\t")
         self.assertEqual(terminal.end(), 0)
 
+    def test_the_colours_are_those_of_the_terminal(self):
+        self.start()
+        terminal = Terminal(24, 80, TOOL, "--socket", self.path, term="xterm-256color")
+        self.addCleanup(self.kill, terminal)
+        written, until = b"", time.monotonic() + PATIENCE_S
+        while b"nic0" not in written and time.monotonic() < until:
+            with contextlib.suppress(BlockingIOError):
+                written += os.read(terminal.fd, 65536)
+        self.assertIn(b"nic0", written)
+        for colour in (b"[37m", b"[40m", b"[37;40m"):
+            self.assertNotIn(colour, written)
+
     def test_a_terminal_that_cannot_show_it_is_one_line(self):
         self.start()
         run = self.run_tool()

@@ -17,7 +17,7 @@ PATIENCE_S = 120
 class Terminal:
     """A program on a pseudo-terminal, with enough of a terminal to know what is on the screen."""
 
-    def __init__(self, lines, columns, program, *options):
+    def __init__(self, lines, columns, program, *options, term="vt100"):
         self.lines, self.columns = lines, columns
         self.cells = {}
         self.y = self.x = 0
@@ -26,7 +26,7 @@ class Terminal:
         self.pending = ""
         pid, self.fd = pty.fork()
         if pid == 0:
-            os.environ["TERM"] = "vt100"
+            os.environ["TERM"] = term
             os.environ.pop("LINES", None)
             os.environ.pop("COLUMNS", None)
             # The size is set before curses asks for it.

@@ -2,6 +2,7 @@
 # Copyright(c) 2026 The iopf authors
 """The screen: keys, selection, and the thread that reads telemetry."""
 
+import contextlib
 import curses
 import threading
 import time
@@ -272,10 +273,10 @@ def run_screen(path, interval, iommu_id):
     reader.start()
 
     def main(window):
-        try:
-            curses.curs_set(0)
-        except curses.error:
-            pass
+        # The terminal's own colours: without this curses draws white on black.
+        for call in (lambda: curses.curs_set(0), curses.use_default_colors):
+            with contextlib.suppress(curses.error):
+                call()
         Screen(window, reader, iommu_id).run()
 
     curses.wrapper(main)
