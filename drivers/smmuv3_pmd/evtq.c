@@ -246,9 +246,8 @@ uint16_t
 smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 {
 	struct smmuv3_inq *q = &s->evtq.q;
-	struct smmuv3_evt *ring = q->ring;
-	uint64_t cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
-	uint64_t mask = smmuv3_inq_entries(q) - 1;
+	struct smmuv3_evt *ring;
+	uint64_t cons, mask;
 	uint64_t stale, avail, stall_sid_end;
 	uint8_t flags, any = 0, all = IOPF_EVENT_STALL;
 	uint16_t i;
@@ -256,6 +255,9 @@ smmuv3_evtq_poll(struct smmuv3 *s, struct iopf_event *events, uint16_t n)
 	/* Pairs with the release in smmuv3_start(): the ring and its positions are visible. */
 	if (unlikely(!atomic_load_explicit(&q->on, memory_order_acquire)))
 		return 0;
+	ring = q->ring;
+	cons = atomic_load_explicit(&q->cons, memory_order_relaxed);
+	mask = smmuv3_inq_entries(q) - 1;
 	smmuv3_inq_store_returned_pos(q, cons);
 	if (unlikely(!smmuv3_cmdq_has_room_for_answers(&s->cmdq)))
 		return 0;

@@ -202,6 +202,13 @@ iopf_word_copy(void *to, const void *from)
 	__atomic_store_n((iopf_word *)to, *(const iopf_word *)from, __ATOMIC_RELAXED);
 }
 
+static_assert(offsetof(struct iopf_event, sid) % 8 == 0 &&
+		offsetof(struct iopf_fault, sid) % 8 == 0 &&
+		offsetof(struct iopf_event, token) % 8 == 0 &&
+		offsetof(struct iopf_fault, token) % 8 == 0, "words are aligned");
+static_assert(offsetof(struct iopf_fault, queue) == offsetof(struct iopf_fault, token) + 6 &&
+		sizeof(struct iopf_fault) == offsetof(struct iopf_fault, token) + 8,
+		"queue and fault_class end the word");
 static_assert(offsetof(struct iopf_event, pasid) - offsetof(struct iopf_event, sid) ==
 		offsetof(struct iopf_fault, pasid) - offsetof(struct iopf_fault, sid),
 		"one word");
