@@ -290,6 +290,10 @@ wrong "4294967295" "${passive[@]}" 4294967295
 wrong "'4294967296'" "${passive[@]}" 4294967296
 wrong "'0'" "${passive[@]}" 8 --pasid 0
 wrong "'3'" "${passive[@]}" 8 --region 3
+# A machine of more than 64 GiB has more than the largest region.
+phys_mib=$(($(getconf _PHYS_PAGES) / 512 * 2))
+[ $phys_mib -gt 65536 ] || wrong "memory" "${passive[@]}" 8 --region $phys_mib
+wrong "path" "$bench" --engine mailbox= --device smmuv3,model=x --streams 8
 wrong "'3601'" "${passive[@]}" 8 --seconds 3601
 wrong "interval" "${passive[@]}" 8 --seconds 3600 --interval 100
 wrong "'99'" "${passive[@]}" 8 --interval 99

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "options.h"
 #include "passive.h"
@@ -39,6 +40,10 @@ set_engine(struct bench_conf *conf, const char *where, char *text)
 	unsigned int i;
 
 	if (strncmp(text, mailbox, sizeof(mailbox) - 1) == 0) {
+		if (text[sizeof(mailbox) - 1] == '\0') {
+			bench_error("%s: '%s' has no path; use mailbox=PATH", where, text);
+			return false;
+		}
 		conf->engine = ENGINE_MAILBOX;
 		return keep_text(where, text + sizeof(mailbox) - 1, &conf->passive.mailbox);
 	}
@@ -74,8 +79,18 @@ set_pasid(struct bench_conf *conf, const char *where, char *text)
 bool
 set_region(struct bench_conf *conf, const char *where, char *text)
 {
+	/* All of it gets memory, and the rest of the machine needs some. */
+	unsigned long phys = (unsigned long)sysconf(_SC_PHYS_PAGES) / 1024 *
+			(unsigned long)sysconf(_SC_PAGESIZE) / 1024;
+
 	if (!parse_number(where, text, 2, MAX_REGION_MIB, &conf->passive.region_mib))
 		return false;
+	if (conf->passive.region_mib > phys / 4 * 3) {
+		bench_error("%s: %u MiB are more than three quarters of the memory of this "
+				"machine; use at most %lu", where, conf->passive.region_mib,
+				phys / 8 * 3 * 2);
+		return false;
+	}
 	if (conf->passive.region_mib % 2 == 0)
 		return true;
 	bench_error("%s: '%s' is odd; a region is a multiple of 2 MiB", where, text);

@@ -176,7 +176,8 @@ bool
 pattern_read(struct bench_conf *conf)
 {
 	if ((conf->pattern == PATTERN_TRACE) != (conf->trace != NULL)) {
-		bench_error("pattern: trace, and the option or key trace, a file, need each other");
+		bench_error("the pattern trace needs a file, by the option or key trace, and a file "
+				"needs the pattern trace");
 		return false;
 	}
 	return conf->pattern != PATTERN_TRACE || read_trace(conf);
