@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <rte_errno.h>
+#include <rte_bitops.h>
 #include <rte_common.h>
+#include <rte_errno.h>
 
 #include <iopf_handler.h>
 #include <iopf_iommu.h>
