@@ -295,7 +295,7 @@ iopf_queue_list_outstanding(struct iopf_queue *q, uint32_t *from, struct iopf_ou
 		o->fault.reason = __atomic_load_n(&slot->fault.reason, __ATOMIC_RELAXED);
 		/*
 		 * If the generation has not changed, all fields are of one fault. The fence keeps
-		 * their loads before this one; the release of the next use orders its stores.
+		 * their loads before this one.
 		 */
 		atomic_thread_fence(memory_order_acquire);
 		if (IOPF_SLOT_GEN(iopf_slot_load(slot)) == IOPF_SLOT_GEN(word))

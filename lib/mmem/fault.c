@@ -12,6 +12,7 @@
 #include <pgtable.h>
 
 #include "iopf_handler.h"
+#include "mmem_access.h"
 #include "mmem_fault.h"
 #include "mmem_pool.h"
 #include "mmem_populate.h"
@@ -26,183 +27,17 @@ static_assert(MMEM_READ == IOPF_PERM_READ && MMEM_WRITE == IOPF_PERM_WRITE &&
 static_assert(MMEM_READ == PGT_READ && MMEM_WRITE == PGT_WRITE && MMEM_EXEC == PGT_EXEC,
 		"rights of mmem.h and pgtable.h");
 
-/* A return value beside 0 and -errno: resolved, but the page must be invalidated first. */
-#define AFTER_INV 1
-
 /* Attempts of a deferred fault whose region keeps changing. */
 #define SLOW_TRIES 4
 
 /* Limit of a ranged invalidation: pages for each changed page. Beyond it, invalidate all. */
 #define HULL_SPREAD 16
 
-struct access {
-	uint64_t addr;
-	unsigned int perm;
-	bool permission;	/* a valid entry refused it */
-};
-
 /* The first and last page that the one invalidation of a group covers. */
 struct hull {
 	uint64_t first, last;
 	unsigned int nb;
 };
-
-/*
- * Zero a page, then map it. Meanwhile the marker in its entry keeps other threads off. Test
- * PAGE_DIRTY again after the marker is set: another thread may have zeroed and mapped the page, and
- * a device may have written it since. That thread cleared PAGE_DIRTY before its commit, and its
- * commit precedes this begin through the swaps of the entry.
- */
-static int
-page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
-{
-	_Atomic uint8_t *page = &space->pages[off >> MMEM_PAGE_LOG2];
-	struct pgt_ticket ticket;
-	int rc;
-
-	/* No other ticket has this tag: it is the address of this thread's ticket. */
-	rc = pgt_resolve_begin(space->pgt, mmem_off_to_va(space, off), prot, (uintptr_t)&ticket,
-			&ticket);
-	if (rc < 0)
-		return rc;
-	if (atomic_load_explicit(page, memory_order_relaxed) & PAGE_DIRTY) {
-		memset(space->mem + off, 0, MMEM_PAGE_SIZE);
-		/* Pairs with the acquire in access_check(). */
-		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_DIRTY, memory_order_release);
-		mmem_stat_add(space, MMEM_STAT_ZEROED, 1);
-	}
-	return pgt_resolve_commit(&ticket, mmem_off_to_pa(space, off), prot);
-}
-
-int
-mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t prot)
-{
-	if (unlikely(page & PAGE_DIRTY))
-		return page_zero_and_map(space, off, prot);
-	return pgt_resolve(space->pgt, mmem_off_to_va(space, off), mmem_off_to_pa(space, off),
-			prot);
-}
-
-/* Give a valid entry the rights that its region allows and it lacks. */
-static int
-page_upgrade(struct mmem_space *space, uint64_t off, uint32_t prot)
-{
-	struct pgt_unmapped out;
-	struct pgt_inv inv;
-	int rc;
-
-	pgt_unmapped_init(&out, &inv, 1);
-	rc = pgt_protect(space->pgt, mmem_off_to_va(space, off), MMEM_PAGE_SIZE, prot, &out);
-	if (rc == -EAGAIN)
-		return rc;
-	if (rc < 0)
-		return -EIO;
-	mmem_stat_add(space, out.nb_inv ? MMEM_STAT_UPGRADED : MMEM_STAT_JOINED, 1);
-	return AFTER_INV;
-}
-
-static bool
-is_forbidden(unsigned int perm, uint8_t page)
-{
-	if (perm & MMEM_RIGHTS & ~page)
-		return true;
-	/* A page writable without privilege is not executable with privilege [Arm ARM D8.4]. */
-	return (perm & IOPF_PERM_PRIV) && (perm & IOPF_PERM_EXEC) && (page & MMEM_WRITE);
-}
-
-/* The first access to a chunk makes the control thread populate the chunks after it. */
-static __rte_noinline void
-chunk_mark_touched(struct mmem_space *space, struct mmem_chunk *chunk)
-{
-	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
-	mmem_control_notify(space->pool, true);
-}
-
-/* The reason for a page without PAGE_USED: in no region, or contents absent. */
-static __rte_noinline int
-check_unusable_page(const struct access *access, uint8_t page)
-{
-	if (!(page & PAGE_ABSENT))
-		return -EFAULT;
-	return is_forbidden(access->perm, page) ? -EACCES : -EAGAIN;
-}
-
-/*
- * May the access proceed, and are its contents present? Returns 0, -EAGAIN (absent), -EFAULT or
- * -EACCES.
- */
-static inline int
-access_check(struct mmem_space *space, const struct access *access, uint8_t *page)
-{
-	uint64_t off = access->addr - (uintptr_t)space->mem;
-	struct mmem_chunk *chunk;
-	uint32_t state;
-
-	if (off >= space->size)
-		return -EFAULT;
-	chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
-	/* Pairs with the release in region_publish(): the pages' bytes and the tables. */
-	if (atomic_load_explicit(&chunk->space, memory_order_acquire) != space)
-		return -EFAULT;
-	/* Pairs with the releases in page_zero_and_map() and pages_set_present(). */
-	*page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
-	if (unlikely(!(*page & PAGE_USED)))
-		return check_unusable_page(access, *page);
-	if (is_forbidden(access->perm, *page))
-		return -EACCES;
-	/* Pairs with the release in mmem_pool_populate_chunk(): the chunk's memory. */
-	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
-	if (!(state & CHUNK_POPULATED))
-		return -EAGAIN;
-	if (unlikely(!(state & CHUNK_TOUCHED)))
-		chunk_mark_touched(space, chunk);
-	return 0;
-}
-
-/*
- * Resolve one access. Returns 0: its page is mapped; AFTER_INV: mapped, and must be invalidated;
- * -EAGAIN: needs the deferred handler; -EFAULT, -EACCES, -EIO.
- */
-static int
-access_resolve(struct mmem_space *space, const struct access *access)
-{
-	uint64_t off = access->addr - (uintptr_t)space->mem;
-	uint32_t prot;
-	uint8_t page;
-	int rc;
-
-	rc = access_check(space, access, &page);
-	if (rc < 0)
-		return rc;
-	prot = page & MMEM_RIGHTS;
-	if ((page & MMEM_TRACK_WRITES) && !(access->perm & IOPF_PERM_WRITE))
-		prot &= ~MMEM_WRITE;
-	off &= ~(uint64_t)(MMEM_PAGE_SIZE - 1);
-	rc = mmem_page_map(space, off, page, prot);
-	switch (rc) {
-	case 0:
-		mmem_stat_add(space, MMEM_STAT_MAPPED, 1);
-		return 0;
-	case -EALREADY:
-		mmem_stat_add(space, MMEM_STAT_JOINED, 1);
-		/* A stale entry in the IOMMU refused the access: invalidate it before the retry. */
-		return access->permission ? AFTER_INV : 0;
-	case -EBUSY:
-		/*
-		 * Another thread zeroes the page; the device's retry finds it mapped or faults
-		 * again.
-		 */
-		mmem_stat_add(space, MMEM_STAT_JOINED, 1);
-		return 0;
-	case -EACCES:
-		return page_upgrade(space, off, prot);
-	case -ECANCELED:	/* unmap in progress */
-	case -ENOENT:
-		return -EAGAIN;
-	default:
-		return -EIO;
-	}
-}
 
 static inline void
 hull_add(struct hull *hull, uint64_t addr)
@@ -232,7 +67,7 @@ hull_to_inv(const struct hull *hull)
 
 /* Returns 1; 0: the request needs no rights; -EIO: no mapping can resolve it. */
 static inline int
-access_decode(const struct iopf_fault *fault, struct access *access)
+access_decode(const struct iopf_fault *fault, struct mmem_access *access)
 {
 	access->addr = fault->addr;
 	access->perm = fault->perm;
@@ -256,7 +91,7 @@ static int
 faults_fetch_pages(struct mmem_space *space, const struct iopf_fault *const *faults,
 		unsigned int nb, uint64_t id, unsigned int *which)
 {
-	struct access access;
+	struct mmem_access access;
 	uint8_t page;
 	unsigned int i;
 	int rc, ret = 0;
@@ -264,7 +99,7 @@ faults_fetch_pages(struct mmem_space *space, const struct iopf_fault *const *fau
 	for (i = 0; i < nb; i++) {
 		rc = access_decode(faults[i], &access);
 		if (rc > 0)
-			rc = access_check(space, &access, &page);
+			rc = mmem_access_check(space, &access, &page);
 		if (rc == -EAGAIN)
 			rc = mmem_pool_bring_page(space->pool, space,
 					access.addr - (uintptr_t)space->mem, faults[i]->time, id);
@@ -314,7 +149,7 @@ faults_map_pages(struct mmem_space *space, const struct iopf_fault *const *fault
 		unsigned int nb, uint64_t id, unsigned int *which)
 {
 	struct hull hull = { 0 };
-	struct access access;
+	struct mmem_access access;
 	struct iopf_inv inv;
 	unsigned int i;
 	int rc, rc_inv;
@@ -325,8 +160,8 @@ faults_map_pages(struct mmem_space *space, const struct iopf_fault *const *fault
 	for (i = 0; i < nb && rc == 0; i++) {
 		rc = access_decode(faults[i], &access);
 		if (rc > 0)
-			rc = access_resolve(space, &access);
-		if (rc == AFTER_INV) {
+			rc = mmem_access_resolve(space, &access);
+		if (rc == MMEM_AFTER_INV) {
 			hull_add(&hull, access.addr);
 			rc = 0;
 		}
@@ -404,7 +239,7 @@ fault_map_plain(struct mmem_space *space, const struct iopf_fault *fault)
 			off >= space->size)
 		return false;
 	chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
-	/* These three loads pair as in access_check(). */
+	/* These three loads pair as in mmem_access_check(). */
 	if (atomic_load_explicit(&chunk->space, memory_order_acquire) != space)
 		return false;
 	page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
@@ -428,7 +263,7 @@ static __rte_noinline enum iopf_verdict
 faults_map(struct mmem_space *space, const struct iopf_group *group)
 {
 	struct hull hull = { 0 };
-	struct access access;
+	struct mmem_access access;
 	struct iopf_inv inv;
 	enum iopf_code code;
 	unsigned int i;
@@ -441,8 +276,8 @@ faults_map(struct mmem_space *space, const struct iopf_group *group)
 	for (i = 0; i < group->nb_faults; i++) {
 		rc = access_decode(group->faults[i], &access);
 		if (rc > 0)
-			rc = access_resolve(space, &access);
-		if (rc == AFTER_INV)
+			rc = mmem_access_resolve(space, &access);
+		if (rc == MMEM_AFTER_INV)
 			hull_add(&hull, access.addr);
 		else if (rc < 0)
 			break;
@@ -503,7 +338,7 @@ mmem_handle_lost(struct iopf_domain *domain, const struct iopf_group *group, voi
 {
 	struct mmem_space *space = ctx;
 	struct hull hull = { 0 };
-	struct access access;
+	struct mmem_access access;
 	struct iopf_inv inv;
 	unsigned int i;
 	int rc;
@@ -512,8 +347,8 @@ mmem_handle_lost(struct iopf_domain *domain, const struct iopf_group *group, voi
 	for (i = 0; i < group->nb_faults; i++) {
 		rc = access_decode(group->faults[i], &access);
 		if (rc > 0)
-			rc = access_resolve(space, &access);
-		if (rc == AFTER_INV)
+			rc = mmem_access_resolve(space, &access);
+		if (rc == MMEM_AFTER_INV)
 			hull_add(&hull, access.addr);
 		else if (rc == -EAGAIN)
 			page_mark_wanted(space, access.addr);

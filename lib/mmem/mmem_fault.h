@@ -16,10 +16,4 @@ void mmem_handle_lost(struct iopf_domain *domain, const struct iopf_group *group
 enum iopf_verdict mmem_handle_deferred(struct iopf_domain *domain, const struct iopf_group *group,
 		void *space);
 
-/*
- * Map a page whose contents are present; zero it first if it is PAGE_DIRTY. Returns as
- * pgt_resolve().
- */
-int mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t prot);
-
 #endif /* MMEM_FAULT_H */

@@ -109,7 +109,7 @@ pages_set_present(struct mmem_pool *pool, uint64_t off, size_t len)
 	_Atomic uint8_t *page = &pool->pages[off >> MMEM_PAGE_LOG2];
 	_Atomic uint8_t *end = page + (len >> MMEM_PAGE_LOG2);
 
-	for (; page < end; page++)	/* Pairs with the acquire in access_check(). */
+	for (; page < end; page++)	/* Pairs with the acquire in mmem_access_check(). */
 		atomic_fetch_xor_explicit(page, PAGE_ABSENT | PAGE_USED, memory_order_release);
 }
 

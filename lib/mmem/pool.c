@@ -443,7 +443,7 @@ mmem_pool_populate_chunk(struct mmem_pool *pool, struct mmem_chunk *chunk)
 	pthread_mutex_unlock(&pool->lock);
 	rc = mmem_populate_chunks(pool, chunk - pool->chunks, 1);
 	pthread_mutex_lock(&pool->lock);
-	if (rc == 0) {	/* Pairs with the acquire in access_check(). */
+	if (rc == 0) {	/* Pairs with the acquire in mmem_access_check(). */
 		atomic_fetch_or_explicit(&chunk->state, CHUNK_POPULATED, memory_order_release);
 		chunk->region->nb_empty--;
 	}

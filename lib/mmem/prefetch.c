@@ -7,7 +7,7 @@
 
 #include <rte_cycles.h>
 
-#include "mmem_fault.h"
+#include "mmem_access.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
 #include "mmem_region.h"

@@ -30,7 +30,7 @@ region_publish(struct mmem_region *region)
 
 	pthread_mutex_lock(&pool->lock);
 	TAILQ_INSERT_TAIL(&pool->regions, region, next);
-	for (i = 0; i < region->nb_chunks; i++)	/* Pairs with the acquire in access_check(). */
+	for (i = 0; i < region->nb_chunks; i++)	/* Pairs with the acquire in mmem_access_check(). */
 		atomic_store_explicit(&space->chunks[region->first_chunk + i].space, space,
 				memory_order_release);
 	if (region->nb_empty)

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <string.h>
+
+#include <pgtable.h>
+
+#include "iopf_handler.h"
+#include "mmem_access.h"
+#include "mmem_pool.h"
+#include "mmem_populate.h"
+#include "mmem_space.h"
+#include "mmem_thread.h"
+
+/*
+ * Zero a page, then map it. Meanwhile the marker in its entry keeps other threads off. Test
+ * PAGE_DIRTY again after the marker is set: another thread may have zeroed and mapped the page, and
+ * a device may have written it since. That thread cleared PAGE_DIRTY before its commit, and its
+ * commit precedes this begin through the swaps of the entry.
+ */
+static int
+page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
+{
+	_Atomic uint8_t *page = &space->pages[off >> MMEM_PAGE_LOG2];
+	struct pgt_ticket ticket;
+	int rc;
+
+	/* No other ticket has this tag: it is the address of this thread's ticket. */
+	rc = pgt_resolve_begin(space->pgt, mmem_off_to_va(space, off), prot, (uintptr_t)&ticket,
+			&ticket);
+	if (rc < 0)
+		return rc;
+	if (atomic_load_explicit(page, memory_order_relaxed) & PAGE_DIRTY) {
+		memset(space->mem + off, 0, MMEM_PAGE_SIZE);
+		/* Pairs with the acquire in mmem_access_check(). */
+		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_DIRTY, memory_order_release);
+		mmem_stat_add(space, MMEM_STAT_ZEROED, 1);
+	}
+	return pgt_resolve_commit(&ticket, mmem_off_to_pa(space, off), prot);
+}
+
+int
+mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t prot)
+{
+	if (unlikely(page & PAGE_DIRTY))
+		return page_zero_and_map(space, off, prot);
+	return pgt_resolve(space->pgt, mmem_off_to_va(space, off), mmem_off_to_pa(space, off),
+			prot);
+}
+
+/* Give a valid entry the rights that its region allows and it lacks. */
+static int
+page_upgrade(struct mmem_space *space, uint64_t off, uint32_t prot)
+{
+	struct pgt_unmapped out;
+	struct pgt_inv inv;
+	int rc;
+
+	pgt_unmapped_init(&out, &inv, 1);
+	rc = pgt_protect(space->pgt, mmem_off_to_va(space, off), MMEM_PAGE_SIZE, prot, &out);
+	if (rc == -EAGAIN)
+		return rc;
+	if (rc < 0)
+		return -EIO;
+	mmem_stat_add(space, out.nb_inv ? MMEM_STAT_UPGRADED : MMEM_STAT_JOINED, 1);
+	return MMEM_AFTER_INV;
+}
+
+static bool
+is_forbidden(unsigned int perm, uint8_t page)
+{
+	if (perm & MMEM_RIGHTS & ~page)
+		return true;
+	/* A page writable without privilege is not executable with privilege [Arm ARM D8.4]. */
+	return (perm & IOPF_PERM_PRIV) && (perm & IOPF_PERM_EXEC) && (page & MMEM_WRITE);
+}
+
+/* The first access to a chunk makes the control thread populate the chunks after it. */
+static __rte_noinline void
+chunk_mark_touched(struct mmem_space *space, struct mmem_chunk *chunk)
+{
+	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
+	mmem_control_notify(space->pool, true);
+}
+
+/* The reason for a page without PAGE_USED: in no region, or contents absent. */
+static __rte_noinline int
+check_unusable_page(const struct mmem_access *access, uint8_t page)
+{
+	if (!(page & PAGE_ABSENT))
+		return -EFAULT;
+	return is_forbidden(access->perm, page) ? -EACCES : -EAGAIN;
+}
+
+int
+mmem_access_check(struct mmem_space *space, const struct mmem_access *access, uint8_t *page)
+{
+	uint64_t off = access->addr - (uintptr_t)space->mem;
+	struct mmem_chunk *chunk;
+	uint32_t state;
+
+	if (off >= space->size)
+		return -EFAULT;
+	chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
+	/* Pairs with the release in region_publish(): the pages' bytes and the tables. */
+	if (atomic_load_explicit(&chunk->space, memory_order_acquire) != space)
+		return -EFAULT;
+	/* Pairs with the releases in page_zero_and_map() and pages_set_present(). */
+	*page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
+	if (unlikely(!(*page & PAGE_USED)))
+		return check_unusable_page(access, *page);
+	if (is_forbidden(access->perm, *page))
+		return -EACCES;
+	/* Pairs with the release in mmem_pool_populate_chunk(): the chunk's memory. */
+	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
+	if (!(state & CHUNK_POPULATED))
+		return -EAGAIN;
+	if (unlikely(!(state & CHUNK_TOUCHED)))
+		chunk_mark_touched(space, chunk);
+	return 0;
+}
+
+int
+mmem_access_resolve(struct mmem_space *space, const struct mmem_access *access)
+{
+	uint64_t off = access->addr - (uintptr_t)space->mem;
+	uint32_t prot;
+	uint8_t page;
+	int rc;
+
+	rc = mmem_access_check(space, access, &page);
+	if (rc < 0)
+		return rc;
+	prot = page & MMEM_RIGHTS;
+	if ((page & MMEM_TRACK_WRITES) && !(access->perm & IOPF_PERM_WRITE))
+		prot &= ~MMEM_WRITE;
+	off &= ~(uint64_t)(MMEM_PAGE_SIZE - 1);
+	rc = mmem_page_map(space, off, page, prot);
+	switch (rc) {
+	case 0:
+		mmem_stat_add(space, MMEM_STAT_MAPPED, 1);
+		return 0;
+	case -EALREADY:
+		mmem_stat_add(space, MMEM_STAT_JOINED, 1);
+		/* A stale entry in the IOMMU refused the access: invalidate it before the retry. */
+		return access->permission ? MMEM_AFTER_INV : 0;
+	case -EBUSY:
+		/*
+		 * Another thread zeroes the page; the device's retry finds it mapped or faults
+		 * again.
+		 */
+		mmem_stat_add(space, MMEM_STAT_JOINED, 1);
+		return 0;
+	case -EACCES:
+		return page_upgrade(space, off, prot);
+	case -ECANCELED:	/* unmap in progress */
+	case -ENOENT:
+		return -EAGAIN;
+	default:
+		return -EIO;
+	}
+}
