@@ -150,6 +150,36 @@ test_a_request_without_rights_succeeds(void **state)
 	assert_int_equal(gr.reports, 1);
 }
 
+/* A stall on a page of a chunk that was touched has a short path. */
+static void
+test_a_stall_and_a_request_of_the_same_rights_have_the_same_end(void **state)
+{
+	static const unsigned int flags[] = { MMEM_READ, RW, MMEM_READ | MMEM_EXEC, RW | MMEM_EXEC,
+		RW | MMEM_TRACK_WRITES };
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(flags); i++) {
+		uint8_t *buf = gr_alloc(CHUNK, flags[i] | MMEM_POPULATE);
+
+		hand_clear(&hand);
+		hand_add(&hand, buf, R);
+		assert_int_equal(hand_run_fast(&hand), SUCCESS);
+		for (unsigned int perm = R; perm < 2 * IOPF_PERM_PRIV; perm++) {
+			uint8_t *page = buf + 2 * perm * PAGE;
+			enum iopf_verdict verdict;
+
+			if ((perm & MMEM_RIGHTS) == 0)
+				continue;
+			hand_clear(&hand);
+			hand_add(&hand, page, perm);
+			verdict = hand_run_fast(&hand);
+			hand_make_stall(&hand, page + PAGE, perm, IOPF_REASON_TRANSLATION);
+			assert_int_equal(hand_run_fast(&hand), verdict);
+			assert_int_equal(gr_rights_at(page + PAGE), gr_rights_at(page));
+		}
+	}
+}
+
 static void
 test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 {
@@ -504,6 +534,7 @@ static const struct CMUnitTest tests[] = {
 	GROUP_TEST(test_pages_far_apart_are_one_invalidation_of_all),
 	GROUP_TEST(test_a_page_may_be_in_a_group_twice),
 	GROUP_TEST(test_a_request_without_rights_succeeds),
+	GROUP_TEST(test_a_stall_and_a_request_of_the_same_rights_have_the_same_end),
 	GROUP_TEST(test_one_refused_page_refuses_the_group_and_is_reported_once),
 	GROUP_TEST(test_a_deferred_group_keeps_its_mapped_pages),
 	GROUP_TEST(test_a_pager_that_fails_refuses_the_group),
