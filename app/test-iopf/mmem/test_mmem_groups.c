@@ -181,6 +181,27 @@ test_a_stall_and_a_request_of_the_same_rights_have_the_same_end(void **state)
 }
 
 static void
+test_a_stall_that_no_mapping_resolves_is_refused(void **state)
+{
+	static const enum iopf_reason reasons[] = { IOPF_REASON_ADDR_SIZE, IOPF_REASON_ACCESS,
+		IOPF_REASON_CONFIG, IOPF_REASON_OTHER };
+	uint8_t *buf = gr_alloc(CHUNK, RW | MMEM_POPULATE);
+
+	(void)state;
+	hand_make_stall(&hand, buf, R, IOPF_REASON_TRANSLATION);
+	assert_int_equal(hand_run_fast(&hand), SUCCESS);
+	for (unsigned int i = 0; i < RTE_DIM(reasons); i++) {
+		hand_make_stall(&hand, buf + PAGE, R, reasons[i]);
+		assert_int_equal(hand_run_fast(&hand), INVALID);
+	}
+	hand_make_stall(&hand, buf + PAGE, R, IOPF_REASON_TRANSLATION);
+	hand.fault[0].flags |= IOPF_FAULT_STAGE2;
+	assert_int_equal(hand_run_fast(&hand), INVALID);
+	assert_int_equal(gr_rights_at(buf + PAGE), 0);
+	assert_int_equal(gr_stat(MMEM_STAT_MAPPED), 1);
+}
+
+static void
 test_one_refused_page_refuses_the_group_and_is_reported_once(void **state)
 {
 	uint8_t *buf = map_tracked(4), *ro = gr_alloc(CHUNK, MMEM_READ | MMEM_POPULATE);
@@ -535,6 +556,7 @@ static const struct CMUnitTest tests[] = {
 	GROUP_TEST(test_a_page_may_be_in_a_group_twice),
 	GROUP_TEST(test_a_request_without_rights_succeeds),
 	GROUP_TEST(test_a_stall_and_a_request_of_the_same_rights_have_the_same_end),
+	GROUP_TEST(test_a_stall_that_no_mapping_resolves_is_refused),
 	GROUP_TEST(test_one_refused_page_refuses_the_group_and_is_reported_once),
 	GROUP_TEST(test_a_deferred_group_keeps_its_mapped_pages),
 	GROUP_TEST(test_a_pager_that_fails_refuses_the_group),
