@@ -278,13 +278,7 @@ scale_close(struct scale_rig *rig, int ret)
 	for (i = 0; i < rig->conf.nb_smmus; i++) {
 		if (rig->started[i])
 			iopf_iommu_stop(rig->iommus[i]);
-		if (rig->iommus[i] != NULL && ret == 0)
-			ret = rig_check_iommu(rig->iommus[i]);
-		if (rig->iommus[i] != NULL)
-			iopf_iommu_close(rig->iommus[i]);
-		if (rig->models[i] != NULL && ret == 0)
-			ret = rig_check_model(rig->models[i]);
-		smmuv3_model_destroy(rig->models[i]);
+		ret = rig_close_smmu(rig->iommus[i], rig->models[i], ret);
 	}
 	return ret;
 }

@@ -211,9 +211,11 @@ double rig_get_cpu_seconds(const struct rig *rig);
  */
 int rig_close(struct rig *rig, int ret);
 
-/* What rig_close() checks of each SMMU. Return 0, or -EIO after reporting the error. */
-int rig_check_iommu(const struct iopf_iommu *iommu);
-int rig_check_model(struct smmuv3_model *model);
+/*
+ * The same of one SMMU that was stopped, and of its model; either may be NULL. With a @p ret that is
+ * an error already nothing is checked.
+ */
+int rig_close_smmu(struct iopf_iommu *iommu, struct smmuv3_model *model, int ret);
 
 /* The time of iopf_poll() while nothing happens, the median of short batches. */
 double suite_measure_pass_ns(const struct suite *suite, struct iopf_poller *poller);

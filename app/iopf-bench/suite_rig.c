@@ -395,8 +395,8 @@ source_close(struct source *source)
 }
 
 /* A recovery, or the end of an SMMU that is given up, ends stalls without an answer. */
-int
-rig_check_iommu(const struct iopf_iommu *iommu)
+static int
+check_iommu(const struct iopf_iommu *iommu)
 {
 	if (iopf_iommu_stat(iommu, IOPF_IOMMU_STAT_RESETS) == 0)
 		return 0;
@@ -405,8 +405,8 @@ rig_check_iommu(const struct iopf_iommu *iommu)
 	return -EIO;
 }
 
-int
-rig_check_model(struct smmuv3_model *model)
+static int
+check_model(struct smmuv3_model *model)
 {
 	if (smmuv3_model_driver_errors(model) != 0) {
 		bench_error("%u driver errors, the first: %s", smmuv3_model_driver_errors(model),
@@ -419,6 +419,19 @@ rig_check_model(struct smmuv3_model *model)
 		return -EIO;
 	}
 	return 0;
+}
+
+int
+rig_close_smmu(struct iopf_iommu *iommu, struct smmuv3_model *model, int ret)
+{
+	if (iommu != NULL && ret == 0)
+		ret = check_iommu(iommu);
+	if (iommu != NULL)
+		iopf_iommu_close(iommu);
+	if (model != NULL && ret == 0)
+		ret = check_model(model);
+	smmuv3_model_destroy(model);
+	return ret;
 }
 
 int
@@ -438,14 +451,7 @@ rig_close(struct rig *rig, int ret)
 		if (rig->started[i])
 			iopf_iommu_stop(rig->iommus[i]);
 	iopf_poller_destroy(rig->poller);
-	for (i = 0; i < rig->nb_smmus; i++) {
-		if (rig->iommus[i] != NULL && ret == 0)
-			ret = rig_check_iommu(rig->iommus[i]);
-		if (rig->iommus[i] != NULL)
-			iopf_iommu_close(rig->iommus[i]);
-		if (rig->models[i] != NULL && ret == 0)
-			ret = rig_check_model(rig->models[i]);
-		smmuv3_model_destroy(rig->models[i]);
-	}
+	for (i = 0; i < rig->nb_smmus; i++)
+		ret = rig_close_smmu(rig->iommus[i], rig->models[i], ret);
 	return ret;
 }
