@@ -32,7 +32,7 @@ page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
 	if (rc < 0)
 		return rc;
 	if (atomic_load_explicit(page, memory_order_relaxed) & PAGE_DIRTY) {
-		memset(space->mem + off, 0, MMEM_PAGE_SIZE);
+		memset(space->pool->dev + off, 0, MMEM_PAGE_SIZE);
 		/* Pairs with the acquire in mmem_access_check(). */
 		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_DIRTY, memory_order_release);
 		mmem_stat_add(space, MMEM_STAT_ZEROED, 1);

@@ -31,7 +31,7 @@ unmap_chunks(struct mmem_pool *pool, size_t n)
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		iopf_dma_unmap(pool->iommu, pool->mem + (i << MMEM_CHUNK_LOG2), MMEM_CHUNK_SIZE,
+		iopf_dma_unmap(pool->iommu, pool->dev + (i << MMEM_CHUNK_LOG2), MMEM_CHUNK_SIZE,
 				pool->chunks[i].dma);
 	free(pool->by_addr);
 	pool->by_addr = NULL;
@@ -49,7 +49,7 @@ map_chunks(struct mmem_pool *pool)
 		return -ENOMEM;
 	pool->by_addr_mask = nb_slots - 1;
 	for (i = 0; i < pool->nb_chunks; i++) {
-		rc = iopf_dma_map(pool->iommu, pool->mem + (i << MMEM_CHUNK_LOG2), MMEM_CHUNK_SIZE,
+		rc = iopf_dma_map(pool->iommu, pool->dev + (i << MMEM_CHUNK_LOG2), MMEM_CHUNK_SIZE,
 				&addr);
 		if (rc == 0 && addr & (MMEM_CHUNK_SIZE - 1))
 			rc = -ENOTSUP;
@@ -73,7 +73,7 @@ mmem_dma_map(struct mmem_pool *pool)
 	size_t i;
 	int rc;
 
-	rc = iopf_dma_map(pool->iommu, pool->mem, pool->size, &addr);
+	rc = iopf_dma_map(pool->iommu, pool->dev, pool->size, &addr);
 	if (rc == -ENOTSUP)
 		return map_chunks(pool);
 	if (rc < 0)
@@ -87,7 +87,7 @@ int
 mmem_dma_unmap(struct mmem_pool *pool)
 {
 	if (pool->by_addr == NULL)
-		return iopf_dma_unmap(pool->iommu, pool->mem, pool->size, pool->chunks[0].dma);
+		return iopf_dma_unmap(pool->iommu, pool->dev, pool->size, pool->chunks[0].dma);
 	unmap_chunks(pool, pool->nb_chunks);
 	return 0;
 }
@@ -96,7 +96,7 @@ uint64_t
 mmem_table_va_to_pa(void *ctx, const void *p)
 {
 	const struct mmem_pool *pool = ctx;
-	uint64_t off = (const uint8_t *)p - pool->mem;
+	uint64_t off = (const uint8_t *)p - pool->dev;
 
 	return pool->chunks[off >> MMEM_CHUNK_LOG2].dma + (off & (MMEM_CHUNK_SIZE - 1));
 }
@@ -114,5 +114,5 @@ mmem_table_pa_to_va(void *ctx, uint64_t addr)
 			break;
 		slot = (slot + 1) & pool->by_addr_mask;
 	}
-	return pool->mem + (i << MMEM_CHUNK_LOG2) + (addr & (MMEM_CHUNK_SIZE - 1));
+	return pool->dev + (i << MMEM_CHUNK_LOG2) + (addr & (MMEM_CHUNK_SIZE - 1));
 }

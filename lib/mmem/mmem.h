@@ -24,8 +24,11 @@
  *   - a pager of the caller (mmem_alloc_paged()).
  *
  * CPU and device share zero-filled memory from the start: the device finds what the CPU wrote
- * before the device's first access. A page of a region with a pager has contents after a device has
- * accessed it or mmem_prefetch() has fetched it; the CPU reads the page after that.
+ * before the device's first access. In a region with a pager, the first access to a page fetches
+ * its contents, a device's access and the CPU's alike: the thread that accesses an absent page
+ * waits. That needs userfaultfd; mmem_alloc_paged() and mmem_map_file() fail without it, unless
+ * MMEM_CPU_LATER is given. If the fetch fails, the CPU's access is repeated until a fetch succeeds
+ * or the region is freed: report is called with dev NULL.
  *
  * A fault on a page whose contents are present is resolved on the poll thread: one page table
  * entry, one answer. If the page has no memory yet, the fault is deferred to a worker thread, which
@@ -131,6 +134,11 @@ bool mmem_pool_hugepages(const struct mmem_pool *pool);
 #define MMEM_ZERO_INLINE	(1u << 4)
 /** Populate the whole region now, before the first fault. */
 #define MMEM_POPULATE		(1u << 5)
+/**
+ * For regions with a pager: do not watch the CPU's accesses. A CPU access to a page whose contents
+ * are absent then reads zeros, and a write there is lost. For systems without userfaultfd.
+ */
+#define MMEM_CPU_LATER		(1u << 6)
 
 /**
  * An access that the space refused: it was answered IOPF_INVALID. Accesses that lib/iopf refuses in
@@ -144,7 +152,7 @@ bool mmem_pool_hugepages(const struct mmem_pool *pool);
  *   - no slot, device or attachment: IOPF_IOMMU_STAT_NO_SLOT and the counters beside it.
  */
 struct mmem_report {
-	struct iopf_dev *dev;
+	struct iopf_dev *dev;	/**< NULL: an access of the CPU, which is repeated */
 	uint32_t pasid;		/**< or IOPF_NO_PASID */
 	uint64_t addr;
 	uint8_t perm;		/**< IOPF_PERM_*: the rights that the access needs */

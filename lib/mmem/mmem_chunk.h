@@ -28,13 +28,14 @@ struct mmem_region;
 static_assert(!((MMEM_RIGHTS | MMEM_TRACK_WRITES) & (PAGE_WANTED | PAGE_ABSENT | PAGE_USED)),
 		"a bit for each");
 
-/* A chunk's state. All bits but TOUCHED and WANTED change under pool->lock. */
+/* A chunk's state. All bits but TOUCHED, WANTED and CPU_WAITS change under pool->lock. */
 #define CHUNK_TAKEN	(1u << 0)	/* by a region, or for page tables */
 #define CHUNK_POPULATED	(1u << 1)	/* has memory */
 #define CHUNK_BUSY	(1u << 2)	/* a thread populates it; its region must stay */
 #define CHUNK_TOUCHED	(1u << 3)	/* a device accessed it: populate the chunks after it */
 #define CHUNK_DIRTY	(1u << 4)	/* holds contents of an earlier region */
 #define CHUNK_WANTED	(1u << 5)	/* a lost page request asked for it or for pages of it */
+#define CHUNK_CPU_WAITS	(1u << 6)	/* a CPU access to it is repeated later */
 
 struct mmem_chunk {
 	_Atomic(struct mmem_space *) space;	/* the space that may use it now, or NULL */

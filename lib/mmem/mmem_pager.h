@@ -27,6 +27,10 @@ void mmem_pager_fini(struct mmem_region *region);
 int mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
 		uint64_t began, uint64_t id);
 
+/* The same for a CPU access: the end of the fetch wakes it with mmem_cpu_wake(). */
+int mmem_fetch_begin_cpu(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
+		uint64_t began);
+
 /* The end of the block (the unit of a fetch) that holds this offset, as an offset in the pool. */
 uint64_t mmem_fetch_block_end(const struct mmem_region *region, uint64_t off);
 

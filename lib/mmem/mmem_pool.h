@@ -19,7 +19,9 @@ struct mmem_region;
 TAILQ_HEAD(mmem_region_list, mmem_region);
 
 struct mmem_pool {
-	uint8_t *mem;
+	uint8_t *mem;			/* the CPU's view */
+	uint8_t *dev;			/* the view of the IOMMU, pagers and this library; see
+					 * mmem_cpu.h. mem: there is no second one */
 	size_t size;
 	struct mmem_chunk *chunks;
 	uint32_t *by_addr;		/* hash: 1 + index of the chunk at a device address;
@@ -53,6 +55,13 @@ struct mmem_pool {
 	_Atomic uint32_t control_state; /* enum control_state */
 	sem_t control_sem;
 	atomic_bool wanted;		/* a chunk is CHUNK_WANTED */
+
+	/* CPU accesses to regions with a pager: mmem_cpu.h. */
+	int uffd;			/* -1: no region needs it yet */
+	int cpu_event;			/* a fetch has failed, or cpu_quit */
+	bool cpu_quit;
+	pthread_t cpu_thread;
+	pthread_mutex_t cpu_lock;
 
 	LIST_ENTRY(mmem_pool) next;	/* of mmem_telemetry_add() */
 };

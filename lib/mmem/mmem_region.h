@@ -38,6 +38,10 @@ struct mmem_region {
 	unsigned int nb_threads;	/* threads in fill or start */
 	unsigned int nb_open;		/* fetches started and not completed */
 	unsigned int nb_overdue;	/* open fetches past their deadline */
+	/* A failed fetch that a CPU access waits for: mmem_cpu.h. */
+	int cpu_error;			/* not reported yet, or 0 */
+	uint64_t cpu_error_off;
+	bool reporting;			/* cpu_thread is in report */
 };
 
 static inline uint64_t
@@ -50,6 +54,13 @@ static inline bool
 mmem_region_has_pager(const struct mmem_region *region)
 {
 	return region->pager.fill != NULL || region->pager.start != NULL;
+}
+
+/* Accesses of the CPU are watched: mmem_cpu.h. */
+static inline bool
+mmem_region_is_watched(const struct mmem_region *region)
+{
+	return mmem_region_has_pager(region) && !(region->flags & MMEM_CPU_LATER);
 }
 
 /*

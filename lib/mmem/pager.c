@@ -23,6 +23,7 @@
 #include <iopf_support.h>
 
 #include "mmem_clock.h"
+#include "mmem_cpu.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
 #include "mmem_populate.h"
@@ -52,6 +53,7 @@ struct mmem_fetch {
 	uint64_t failed_at;		/* rte_rdtsc() */
 	uint64_t deadline;		/* mmem_now_ns(), or 0 */
 	struct mmem_waiting groups;
+	bool cpu_waits;			/* a CPU access waits for it */
 	bool *ended_in_start;		/* of the thread in start, or NULL */
 };
 
@@ -167,11 +169,22 @@ fetch_get_range(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
 static void
 fetch_wake_waiters(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 {
+	uint64_t off;
+	size_t len;
+
 	fetch->error = error;
 	if (fetch->deadline != 0)
 		TAILQ_REMOVE(&pool->timed, fetch, next_timed);
 	fetch->deadline = 0;
 	mmem_waiting_defer(&fetch->groups);
+	if (fetch->cpu_waits) {
+		fetch_get_range(fetch, &off, &len);
+		if (error == 0)
+			mmem_cpu_wake(pool, off, len);
+		else
+			mmem_cpu_fail(pool, fetch->region, off, error);
+	}
+	fetch->cpu_waits = false;
 	pthread_cond_broadcast(&pool->changed_cond);
 }
 
@@ -254,10 +267,10 @@ region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 		mmem_self.paging = region;
 		if (pager->fill != NULL)
 			rc = pager->fill(pager->ctx, off - mmem_region_off(region),
-					pool->mem + off, len);
+					pool->dev + off, len);
 		else
 			rc = pager->start(pager->ctx, fetch, off - mmem_region_off(region),
-					pool->mem + off, len);
+					pool->dev + off, len);
 		mmem_self.paging = NULL;
 		pthread_mutex_lock(&pool->lock);
 		if (!ended)
@@ -424,6 +437,18 @@ mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t of
 	}
 	rc = id != 0 ? mmem_waiting_add(&fetch->groups, id) : 0;
 	return rc < 0 ? rc : -EINPROGRESS;
+}
+
+int
+mmem_fetch_begin_cpu(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
+		uint64_t began)
+{
+	int rc = mmem_fetch_begin(pool, region, off, began, 0);
+
+	if (rc == -EINPROGRESS)
+		region->fetches[(off - mmem_region_off(region)) / region->pager.fetch_size]
+				->cpu_waits = true;
+	return rc;
 }
 
 void

@@ -5,14 +5,17 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/memfd.h>
 #include <linux/mman.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "iopf_handler.h"
 #include "mmem_clock.h"
+#include "mmem_cpu.h"
 #include "mmem_dma.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
@@ -73,7 +76,6 @@ map_ordinary(struct mmem_pool *pool)
 	if (mem != start)
 		munmap(start, mem - start);
 	munmap(mem + pool->size, start + room - (mem + pool->size));
-	madvise(mem, pool->size, MADV_HUGEPAGE);
 	pool->mem = mem;
 	pool->hugepages = false;
 	return 0;
@@ -83,37 +85,70 @@ map_ordinary(struct mmem_pool *pool)
 static int
 map_hugepages(struct mmem_pool *pool)
 {
-	uint8_t *mem = mmap(NULL, pool->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS |
-			MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
+	int fd = memfd_create("mmem", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	uint8_t *mem, *dev;
 
-	if (mem == MAP_FAILED)
+	if (fd < 0)
 		return -errno;
+	mem = dev = MAP_FAILED;
+	if (ftruncate(fd, pool->size) == 0) {
+		mem = mmap(NULL, pool->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		dev = mmap(NULL, pool->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	}
+	close(fd);
+	if (mem == MAP_FAILED) {
+		if (dev != MAP_FAILED)
+			munmap(dev, pool->size);
+		return -ENOMEM;
+	}
 	pool->mem = mem;
+	pool->dev = dev != MAP_FAILED ? dev : mem;
 	pool->hugepages = true;
 	return 0;
+}
+
+/* Without a second view the pool works, but CPU accesses cannot be watched. */
+static void
+map_second_view(struct mmem_pool *pool)
+{
+	void *dev = mremap(pool->mem, 0, pool->size, MREMAP_MAYMOVE);
+
+	pool->dev = dev != MAP_FAILED ? dev : pool->mem;
+	madvise(pool->dev, pool->size, MADV_HUGEPAGE);
+}
+
+static void
+pool_unmap_memory(struct mmem_pool *pool)
+{
+	if (pool->dev != pool->mem)
+		munmap(pool->dev, pool->size);
+	munmap(pool->mem, pool->size);
 }
 
 /* Use hugepages if all fit. Populate them once, so that their physical addresses never change. */
 static int
 pool_map_memory(struct mmem_pool *pool, bool no_hugepages)
 {
+	bool huge = !no_hugepages && map_hugepages(pool) == 0;
 	size_t i;
-	int rc;
+	int rc = 0;
 
-	if (no_hugepages || map_hugepages(pool) < 0) {
-		rc = map_ordinary(pool);
-	} else if (mmem_populate_chunks(pool, 0, pool->nb_chunks) < 0) {
-		munmap(pool->mem, pool->size);
-		rc = map_ordinary(pool);
-	} else {
-		for (i = 0; i < pool->nb_chunks; i++)
-			atomic_init(&pool->chunks[i].state, CHUNK_POPULATED);
-		rc = 0;
+	if (huge && mmem_populate_chunks(pool, 0, pool->nb_chunks) < 0) {
+		pool_unmap_memory(pool);
+		huge = false;
 	}
+	if (!huge) {
+		rc = map_ordinary(pool);
+		if (rc < 0)
+			return rc;
+		map_second_view(pool);
+	}
+	for (i = 0; huge && i < pool->nb_chunks; i++)
+		atomic_init(&pool->chunks[i].state, CHUNK_POPULATED);
 	/* A child must not get a mapping of the devices' memory. */
-	if (rc == 0)
-		madvise(pool->mem, pool->size, MADV_DONTFORK);
-	return rc;
+	madvise(pool->mem, pool->size, MADV_DONTFORK);
+	madvise(pool->dev, pool->size, MADV_DONTFORK);
+	return 0;
 }
 
 static void
@@ -122,6 +157,7 @@ init_locks(struct mmem_pool *pool)
 	pthread_condattr_t attr;
 
 	pthread_mutex_init(&pool->lock, NULL);
+	pthread_mutex_init(&pool->cpu_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&pool->changed_cond, &attr);
@@ -134,6 +170,7 @@ destroy_locks(struct mmem_pool *pool)
 {
 	pthread_cond_destroy(&pool->fetch_cond);
 	pthread_cond_destroy(&pool->changed_cond);
+	pthread_mutex_destroy(&pool->cpu_lock);
 	pthread_mutex_destroy(&pool->lock);
 }
 
@@ -173,6 +210,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		return NULL;
 	}
 	pool->iommu = conf->iommu;
+	pool->uffd = -1;
 	pool->size = conf->size ? conf->size : DEFAULT_SIZE;
 	pool->nb_chunks = pool->size >> MMEM_CHUNK_LOG2;
 	pool->ahead = conf->ahead ? conf->ahead : DEFAULT_AHEAD;
@@ -217,7 +255,7 @@ fail_locks:
 	destroy_locks(pool);
 	mmem_dma_unmap(pool);
 fail_memory:
-	munmap(pool->mem, pool->size);
+	pool_unmap_memory(pool);
 fail:
 	free_pool(pool);
 	rte_errno = -rc;
@@ -255,7 +293,8 @@ mmem_pool_destroy(struct mmem_pool *pool)
 	mmem_telemetry_remove(pool);
 	mmem_fetchers_stop(pool);
 	mmem_control_stop(pool);
-	munmap(pool->mem, pool->size);
+	mmem_cpu_stop(pool);
+	pool_unmap_memory(pool);
 	destroy_locks(pool);
 	free_pool(pool);
 	return 0;
@@ -384,7 +423,7 @@ region_is_busy(const struct mmem_pool *pool, const struct mmem_region *region)
 {
 	size_t i;
 
-	if (region->nb_open != 0 || region->nb_threads != 0)
+	if (region->nb_open != 0 || region->nb_threads != 0 || region->reporting)
 		return true;
 	for (i = 0; i < region->nb_chunks; i++)
 		if (chunk_has_state(&pool->chunks[region->first_chunk + i], CHUNK_BUSY))
@@ -401,7 +440,7 @@ mmem_pool_wait_region_idle(struct mmem_pool *pool, struct mmem_region *region,
 
 	pthread_mutex_lock(&pool->lock);
 	while (region_is_busy(pool, region) && rc != ETIMEDOUT) {
-		/* Populating always ends, so it needs no timeout. */
+		/* Populating and a report always end, so they need no timeout. */
 		if (region->nb_open != 0 || region->nb_threads != 0)
 			rc = pthread_cond_timedwait(&pool->changed_cond, &pool->lock, &until);
 		else
@@ -516,7 +555,7 @@ tables_add_chunk(struct mmem_pool *pool)
 		return;
 	atomic_fetch_or_explicit(&pool->chunks[i].state, CHUNK_TAKEN | CHUNK_POPULATED,
 			memory_order_relaxed);
-	p = pool->mem + (i << MMEM_CHUNK_LOG2);
+	p = pool->dev + (i << MMEM_CHUNK_LOG2);
 	for (end = p + MMEM_CHUNK_SIZE; p < end; p += MMEM_PAGE_SIZE) {
 		*(void **)p = pool->tables;
 		pool->tables = p;

@@ -39,7 +39,7 @@ populate_by_touch(struct mmem_pool *pool, size_t off, size_t len)
 	for (i = 0; i < len; i += MMEM_PAGE_SIZE) {
 		expected = 0;
 		atomic_compare_exchange_strong_explicit(
-				(_Atomic unsigned char *)(pool->mem + off + i), &expected, 0,
+				(_Atomic unsigned char *)(pool->dev + off + i), &expected, 0,
 				memory_order_relaxed, memory_order_relaxed);
 	}
 }
@@ -50,7 +50,7 @@ mmem_populate_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 	size_t off = chunk << MMEM_CHUNK_LOG2;
 	size_t len = nb_chunks << MMEM_CHUNK_LOG2;
 
-	if (madvise(pool->mem + off, len, MADV_POPULATE_WRITE) == 0)
+	if (madvise(pool->dev + off, len, MADV_POPULATE_WRITE) == 0)
 		return 0;
 	if (errno != EINVAL)
 		return -ENOMEM;
@@ -69,8 +69,8 @@ mmem_zero_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 	size_t len = nb_chunks << MMEM_CHUNK_LOG2;
 
 	/* madvise() refuses to release locked memory. */
-	if (pool->hugepages || madvise(pool->mem + off, len, MADV_REMOVE) < 0)
-		memset(pool->mem + off, 0, len);
+	if (pool->hugepages || madvise(pool->dev + off, len, MADV_REMOVE) < 0)
+		memset(pool->dev + off, 0, len);
 }
 
 /* A chunk without memory that a device may soon access. */

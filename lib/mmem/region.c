@@ -9,6 +9,7 @@
 #include <pgtable.h>
 
 #include "iopf_handler.h"
+#include "mmem_cpu.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
@@ -18,7 +19,8 @@
 #include "mmem_thread.h"
 #include "mmem_unmap.h"
 
-#define REGION_FLAGS (MMEM_RIGHTS | MMEM_TRACK_WRITES | MMEM_ZERO_INLINE | MMEM_POPULATE)
+#define REGION_FLAGS (MMEM_RIGHTS | MMEM_TRACK_WRITES | MMEM_ZERO_INLINE | MMEM_POPULATE | \
+		MMEM_CPU_LATER)
 
 /* Let faults find the region. */
 static void
@@ -90,7 +92,11 @@ region_take_memory(struct mmem_region *region)
 		return rc;
 	}
 	region_init_pages(region);
-	return 0;
+	if (mmem_region_is_watched(region))
+		rc = mmem_cpu_watch(pool, region);
+	if (rc < 0)
+		mmem_pool_return_chunks(pool, region);
+	return rc;
 }
 
 /* Returns 0, or the error that forbids the region, after logging it. */
@@ -268,6 +274,8 @@ region_destroy(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space, *outer = mmem_self.releasing;
 
+	if (mmem_region_is_watched(region))
+		mmem_cpu_unwatch(space->pool, region);
 	mmem_pool_return_chunks(space->pool, region);
 	if (region->pager.release) {
 		mmem_self.releasing = space;
