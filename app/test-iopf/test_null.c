@@ -294,6 +294,7 @@ test_null_page_table_is_refused(void **state)
 	assert_int_equal(pgt_prealloc(NULL, 0, 4096), -EINVAL);
 	assert_int_equal(pgt_map(NULL, 0, 0, 4096, PGT_READ), -EINVAL);
 	assert_int_equal(pgt_protect(NULL, 0, 4096, PGT_READ, &out), -EINVAL);
+	assert_int_equal(pgt_harvest(NULL, 0, 4096, PGT_DIRTY, &out), -EINVAL);
 	assert_int_equal(pgt_unmap(NULL, 0, 4096, 0, &out), -EINVAL);
 	assert_int_equal(pgt_open(NULL, 0, 4096), -EINVAL);
 	assert_int_equal(pgt_walk(NULL, 0, &leaf), -EINVAL);

@@ -15,6 +15,9 @@
  *			unlinked table, where they link the list of such tables
  *	other		resolving: the tag; at level 3 only
  *
+ * An SMMU with HTTU changes entries too: AF of a valid leaf, and AP[2] (S2AP[1]) of one with DBM,
+ * by the same compare-and-swap [SMMUv3 3.13].
+ *
  * Memory order. Every successful swap is acq_rel and every load is acquire:
  *   - the swap that publishes a table releases its contents (zeros, or closed
  *     entries); ent_load() in pgt_find_entry() and entry_swap_by() acquires them;
@@ -42,17 +45,20 @@
 #define ENT_SH_INNER	(UINT64_C(3) << 8)
 #define ENT_AF		(UINT64_C(1) << 10)
 #define ENT_NG		(UINT64_C(1) << 11)
+#define ENT_DBM		(UINT64_C(1) << 51)
 #define ENT_PXN		(UINT64_C(1) << 53)	/* stage 2: 0, with and without IDR3.XNX */
 #define ENT_UXN		(UINT64_C(1) << 54)	/* stage 2: XN */
-#define ENT_PROT	(ENT_AP_UNPRIV | ENT_AP_RO | ENT_PXN | ENT_UXN)
+#define ENT_SOFT_DBM	(UINT64_C(1) << 55)	/* for software; no SMMU acts on it */
+#define ENT_PROT	(ENT_AP_UNPRIV | ENT_AP_RO | ENT_PXN | ENT_UXN | ENT_DBM | ENT_SOFT_DBM)
 
 #define ENT_CLOSED	UINT64_C(2)
 #define ENT_KIND	UINT64_C(3)
 
 #define PGT_RWX		(PGT_READ | PGT_WRITE | PGT_EXEC)
 /* Combinations of the permission bits. */
-#define PGT_NB_PROTS	16u
-static_assert((PGT_RWX | PGT_PRIV) == PGT_NB_PROTS - 1, "an index of ent_format.page[]");
+#define PGT_NB_PROTS	64u
+static_assert((PGT_RWX | PGT_PRIV | PGT_OLD | PGT_CLEAN) == PGT_NB_PROTS - 1,
+		"an index of ent_format.page[]");
 
 static inline uint64_t
 ent_load(_Atomic uint64_t *entry)
@@ -96,10 +102,12 @@ ent_is_closed(uint64_t e)
  * inverted.
  */
 struct ent_format {
-	uint64_t leaf;		/* bits of every leaf */
+	uint64_t leaf;		/* bits of every leaf; AF unless PGT_OLD */
 	uint64_t prot_mask;	/* bits of ENT_PROT that the stage has */
 	uint64_t prot_flip;	/* bits that are inverted */
 	uint64_t no_exec;	/* set unless PGT_EXEC */
+	uint64_t clean;		/* ENT_DBM or ENT_SOFT_DBM: set in a writable-clean leaf; may be
+				 * set in a dirty one */
 	uint32_t refused;	/* bits that are no permissions of the stage */
 	/* By PGT_* permissions: the page without its address, or 0 if they are refused. */
 	uint64_t page[PGT_NB_PROTS];
@@ -114,6 +122,8 @@ ent_make_prot_bits(const struct ent_format *format, uint32_t prot)
 		e |= ENT_AP_UNPRIV;
 	if (!(prot & PGT_WRITE))
 		e |= ENT_AP_RO;
+	else if (prot & PGT_CLEAN)
+		e |= ENT_AP_RO | format->clean;
 	if (!(prot & PGT_EXEC))
 		e |= ENT_PXN;
 	/* Without UXN a privileged page would be executable without privilege [D8.4]. */
@@ -125,8 +135,36 @@ ent_make_prot_bits(const struct ent_format *format, uint32_t prot)
 static inline uint64_t
 ent_make_leaf(const struct ent_format *format, uint64_t pa, unsigned int level, uint32_t prot)
 {
-	return pa | format->leaf | (level == PGT_LAST_LEVEL ? ENT_TABLE : 0) |
-		ent_make_prot_bits(format, prot);
+	return pa | (prot & PGT_OLD ? format->leaf & ~ENT_AF : format->leaf) |
+		(level == PGT_LAST_LEVEL ? ENT_TABLE : 0) | ent_make_prot_bits(format, prot);
+}
+
+/* A valid leaf through which a device can write. */
+static inline bool
+ent_is_dirty(const struct ent_format *format, uint64_t e)
+{
+	return !((e ^ format->prot_flip) & ENT_AP_RO);
+}
+
+/* A dirty leaf made writable-clean. */
+static inline uint64_t
+ent_clean(const struct ent_format *format, uint64_t e)
+{
+	return (e ^ ENT_AP_RO) | format->clean;
+}
+
+/* A valid leaf with other permissions. With PGT_WRITE a dirty one stays dirty. */
+static inline uint64_t
+ent_change_prot(const struct ent_format *format, uint64_t e, uint32_t prot)
+{
+	uint64_t keep = ~ENT_PROT;
+
+	if (ent_is_dirty(format, e))
+		prot &= ~PGT_CLEAN;
+	/* The mark has no meaning in a dirty leaf. */
+	if ((prot & PGT_WRITE) && !(prot & PGT_CLEAN))
+		keep |= format->clean;
+	return (e & keep) | ent_make_prot_bits(format, prot);
 }
 
 static inline uint32_t
@@ -134,9 +172,9 @@ ent_get_prot(const struct ent_format *format, uint64_t e)
 {
 	uint32_t prot = PGT_READ;
 
-	e ^= format->prot_flip;
-	if (!(e & ENT_AP_RO))
+	if (ent_is_dirty(format, e) || (e & format->clean))
 		prot |= PGT_WRITE;
+	e ^= format->prot_flip;
 	if (!(e & format->no_exec))
 		prot |= PGT_EXEC;
 	if (!(e & ENT_AP_UNPRIV))
@@ -151,7 +189,7 @@ ent_prot_is_valid(const struct ent_format *format, uint32_t prot)
 }
 
 static inline void
-ent_init_format(struct ent_format *format, bool stage2)
+ent_init_format(struct ent_format *format, bool stage2, bool hw_dirty)
 {
 	const uint64_t leaf = ENT_VALID | ENT_SH_INNER | ENT_AF;
 
@@ -161,15 +199,16 @@ ent_init_format(struct ent_format *format, bool stage2)
 			.prot_mask = ENT_PROT & ~ENT_PXN,
 			.prot_flip = ENT_AP_RO,
 			.no_exec = ENT_UXN,
-			.refused = ~PGT_RWX,
+			.refused = ~(PGT_RWX | PGT_OLD | PGT_CLEAN),
 		};
 	else
 		*format = (struct ent_format){
 			.leaf = leaf | ENT_NG,
 			.prot_mask = ENT_PROT,
 			.no_exec = ENT_PXN,
-			.refused = ~(PGT_RWX | PGT_PRIV),
+			.refused = ~(PGT_RWX | PGT_PRIV | PGT_OLD | PGT_CLEAN),
 		};
+	format->clean = hw_dirty ? ENT_DBM : ENT_SOFT_DBM;
 	for (uint32_t prot = 0; prot < PGT_NB_PROTS; prot++)
 		if (ent_prot_is_valid(format, prot))
 			format->page[prot] = ent_make_leaf(format, 0, PGT_LAST_LEVEL, prot);

@@ -13,6 +13,10 @@ ent_lacks_prot(const struct ent_format *format, uint64_t e, uint32_t want)
 {
 	uint32_t have = ent_get_prot(format, e);
 
+	/* With DBM the SMMU lets the write pass. */
+	if ((want & (PGT_WRITE | PGT_CLEAN)) == PGT_WRITE && !ent_is_dirty(format, e) &&
+			format->clean == ENT_SOFT_DBM)
+		return true;
 	if ((want & PGT_RWX & ~have) || ((have & PGT_PRIV) && !(want & PGT_PRIV)))
 		return true;
 	/* A page writable without privilege is never executable with privilege [D8.4]. */
@@ -35,15 +39,29 @@ pgt_prefetch_write(const void *p)
 #endif
 }
 
-/* The reason why an entry was not swapped. It is not a table. */
+/*
+ * The reason why an entry was not swapped. It is not a table. A leaf with AF = 0 gets AF [Arm ARM
+ * D8.5: no TLB holds it, so nothing is to be invalidated]. If the attempts end, the device faults
+ * again.
+ */
 static __attribute__((noinline, cold)) int
-entry_refuse(const struct pgt *pgt, uint64_t e, uint32_t prot)
+entry_refuse(const struct pgt *pgt, _Atomic uint64_t *entry, uint64_t e, uint32_t prot)
 {
-	if (ent_is_valid(e))
+	const uint64_t kind = e & ENT_KIND;
+	unsigned int tries;
+
+	for (tries = 0; tries < PGT_TRIES && !(prot & PGT_OLD) && ent_is_valid(e) &&
+			(e & ENT_KIND) == kind && !(e & ENT_AF); tries++)
+		if (ent_cas(entry, &e, e | ENT_AF))
+			break;
+	if (ent_is_valid(e) && (e & ENT_KIND) == kind)
 		return ent_lacks_prot(&pgt->format, e, prot) ? -EACCES : -EALREADY;
 	if (ent_is_closed(e))
 		return -ECANCELED;
-	return e ? -EBUSY : -ENOENT;
+	/* A table came in place of a block: walk again. */
+	if (e == 0 || ent_is_valid(e))
+		return -ENOENT;
+	return -EBUSY;
 }
 
 /*
@@ -63,13 +81,13 @@ entry_swap_by(const struct pgt *pgt, pgt_pa_to_va_t pa_to_va, uint64_t va, uint6
 	while (shift != pgt->granule_log2) {
 		e = ent_load(entry);
 		if ((e & ENT_KIND) != (ENT_VALID | ENT_TABLE))
-			return entry_refuse(pgt, e, prot);
+			return entry_refuse(pgt, entry, e, prot);
 		shift -= bits;
 		entry = &pgt_next_table_by(pgt, pa_to_va, e)[(va >> shift) & mask];
 	}
 	pgt_prefetch_write(entry + PGT_LINE_ENTRIES);
 	e = 0;
-	return ent_cas(entry, &e, value) ? 0 : entry_refuse(pgt, e, prot);
+	return ent_cas(entry, &e, value) ? 0 : entry_refuse(pgt, entry, e, prot);
 }
 
 static __attribute__((noinline)) int

@@ -6,48 +6,8 @@
 #include <errno.h>
 
 #include "pgt_entry.h"
+#include "pgt_out.h"
 #include "pgt_walk.h"
-
-/* Attempts per entry in pgt_protect(). Each lost attempt is another writer's success. */
-#define PROTECT_TRIES	16u
-
-static bool
-out_is_valid(const struct pgt_unmapped *out)
-{
-	return out && out->inv && out->max_inv;
-}
-
-/* Level 0: leaves of any level, and tables. */
-static void
-unmapped_add_inv(const struct pgt *pgt, struct pgt_unmapped *out, uint64_t va, uint64_t size,
-		unsigned int level)
-{
-	struct pgt_inv *last = out->nb_inv ? &out->inv[out->nb_inv - 1] : NULL;
-	uint64_t lo, hi;
-
-	if (last && last->va + last->size == va && last->level == level &&
-	    last->leaf_only == (level != 0)) {
-		last->size += size;
-		return;
-	}
-	if (out->nb_inv < out->max_inv) {
-		out->inv[out->nb_inv++] = (struct pgt_inv){
-			.va = va,
-			.size = size,
-			.level = level,
-			.granule_log2 = pgt->granule_log2,
-			.leaf_only = level != 0,
-		};
-		return;
-	}
-	lo = last->va < va ? last->va : va;
-	hi = last->va + last->size > va + size ? last->va + last->size : va + size;
-	last->va = lo;
-	last->size = hi - lo;
-	if (last->level != level)
-		last->level = 0;
-	last->leaf_only = last->leaf_only && level;
-}
 
 /*
  * Close every entry of an unlinked table, and put it and the tables below on the list. A thread
@@ -56,18 +16,18 @@ unmapped_add_inv(const struct pgt *pgt, struct pgt_unmapped *out, uint64_t va, u
  * call. The list links through the first entries, which a device and a late walker read as closed.
  */
 static void
-unlink_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level,
+unlink_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level, uint64_t va,
 		struct pgt_unmapped *out)
 {
 	uint64_t e, i;
 
-	for (i = 0; i < pgt_nb_entries(pgt); i++) {
+	for (i = 0; i < pgt_nb_entries(pgt); i++, va += pgt_span(pgt, level)) {
 		e = le64toh(atomic_exchange_explicit(&table[i], htole64(ENT_CLOSED),
 				memory_order_acq_rel));
 		if (ent_is_table(e, level))
-			unlink_tree(pgt, pgt_next_table(pgt, e), level + 1, out);
+			unlink_tree(pgt, pgt_next_table(pgt, e), level + 1, va, out);
 		else if (ent_is_valid(e))
-			out->bytes += pgt_span(pgt, level);
+			pgt_out_add_leaf(pgt, out, va, level, e);
 	}
 	atomic_store_explicit(&table[0],
 			htole64((uint64_t)(uintptr_t)out->tables.head | ENT_CLOSED),
@@ -113,7 +73,7 @@ pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pg
 	uint64_t e;
 	int rc;
 
-	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) || !out_is_valid(out) ||
+	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) || !pgt_out_is_valid(out) ||
 			(flags & ~(PGT_CLOSE | PGT_TABLES)))
 		return -EINVAL;
 	rc = edge_make_tables(pgt, va, va, end, close);
@@ -142,11 +102,11 @@ pgt_unmap(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags, struct pg
 				continue;
 			}
 			if (ent_is_table(e, pos.level)) {
-				unmapped_add_inv(pgt, out, va, pgt_span(pgt, pos.level), 0);
-				unlink_tree(pgt, pgt_next_table(pgt, e), pos.level + 1, out);
+				pgt_out_add_inv(pgt, out, va, pgt_span(pgt, pos.level), 0);
+				unlink_tree(pgt, pgt_next_table(pgt, e), pos.level + 1, va, out);
 			} else if (ent_is_valid(e)) {
-				unmapped_add_inv(pgt, out, va, pgt_span(pgt, pos.level), pos.level);
-				out->bytes += pgt_span(pgt, pos.level);
+				pgt_out_add_inv(pgt, out, va, pgt_span(pgt, pos.level), pos.level);
+				pgt_out_add_leaf(pgt, out, va, pos.level, e);
 			}
 		}
 		va = pgt_entry_end(pgt, pos.level, va);
@@ -190,29 +150,35 @@ int
 pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
 		struct pgt_unmapped *out)
 {
+	const struct ent_format *format;
 	uint64_t end = va + size;
 	unsigned int tries;
 	struct pgt_pos pos;
-	uint64_t bits, span;
+	uint64_t e, span;
 
-	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) || !out_is_valid(out) ||
-			!ent_prot_is_valid(&pgt->format, prot))
+	if (pgt == NULL || !pgt_range_is_valid(pgt, va, size) || !pgt_out_is_valid(out) ||
+			!ent_prot_is_valid(&pgt->format, prot) || (prot & PGT_OLD))
 		return -EINVAL;
-	bits = ent_make_prot_bits(&pgt->format, prot);
+	format = &pgt->format;
 	pgt_find_entry(pgt, va, 0, &pos);
 	while (va < end) {
 		span = pgt_span(pgt, pos.level);
-		for (tries = 0; ent_is_valid(pos.e) && (pos.e & ENT_PROT) != bits; tries++) {
+		for (tries = 0; ent_is_valid(pos.e) &&
+				ent_change_prot(format, pos.e, prot) != pos.e; tries++) {
 			if (ent_is_table(pos.e, pos.level))
 				break;
 			if (!pgt_is_whole(pgt, pos.level, va, end))
 				return -EINVAL;
-			if (tries == PROTECT_TRIES)
+			if (tries == PGT_TRIES)
 				return -EAGAIN;
+			e = pos.e;
 			/* Break-before-make does not apply to permissions: one swap is enough. */
-			if (ent_cas(pos.entry, &pos.e, (pos.e & ~ENT_PROT) | bits)) {
-				unmapped_add_inv(pgt, out, va, span, pos.level);
+			if (ent_cas(pos.entry, &pos.e, ent_change_prot(format, e, prot))) {
+				pgt_out_add_inv(pgt, out, va, span, pos.level);
 				out->bytes += span;
+				if (!(prot & PGT_WRITE))
+					pgt_out_add_used(pgt, out, va, span, false,
+							ent_is_dirty(format, e));
 				break;
 			}
 		}

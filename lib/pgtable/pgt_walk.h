@@ -29,8 +29,15 @@ struct pgt {
 	uint64_t root_pa;
 	unsigned int root_tables;	/* concatenated, at the start level */
 	bool stage2;
+	bool hw_dirty;
 	_Atomic unsigned int nb_tables;
 };
+
+/*
+ * Attempts to change an entry. Each lost attempt is another writer's success; an SMMU has two
+ * updates of a leaf at most, before it is changed.
+ */
+#define PGT_TRIES	16u
 
 /* The end of a walk: an entry, its level, and the value that was read. */
 struct pgt_pos {

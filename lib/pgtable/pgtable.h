@@ -39,6 +39,37 @@
  * it (no faults and no concurrent map in the range). This is why a block is never split, and a
  * table never replaced by a block.
  *
+ * Access and dirty flags. A valid leaf is *accessed* or not (descriptor bit AF), and its page is
+ * *dirty* or *clean*:
+ *
+ *	dirty		a device can write: the leaf has PGT_WRITE, and AP[2] = 0 (S2AP[1] = 1)
+ *	clean		it cannot: a leaf without PGT_WRITE; or one with it, whose AP[2] = 1
+ *			(S2AP[1] = 0) refuses the first write. The latter is *writable-clean*
+ *
+ * A leaf starts accessed and, with PGT_WRITE, dirty; with PGT_OLD not accessed, with PGT_CLEAN
+ * writable-clean. pgt_harvest() reads both and makes leaves not accessed and writable-clean again.
+ * From there two agents go back:
+ *
+ *	the SMMU	(HTTU) With CD.HA or S2HA it sets AF; with CD.HD or S2HD it makes a
+ *			writable-clean leaf dirty at the first write, if pgt_conf.hw_dirty, which
+ *			marks such leaves with DBM. Each is an atomic update of a descriptor that
+ *			is still the same. No fault.
+ *	a fault handler	Without HA an access to a leaf with AF = 0 is F_ACCESS: pgt_resolve() sets
+ *			AF and returns -EALREADY; nothing is to be invalidated, since no TLB
+ *			holds a descriptor with AF = 0. Without hw_dirty the mark is a bit for
+ *			software, a write is F_PERMISSION, and pgt_resolve() returns -EACCES:
+ *			pgt_protect() makes the leaf dirty, and a TLB may hold the old one.
+ *
+ * The calls are the same for both. A caller that shares a table between SMMUs sets hw_dirty if all
+ * have it; HA may differ.
+ *
+ * A dirty page is never lost. Each call that takes the dirty state from a leaf, also pgt_unmap()
+ * and pgt_protect(), takes it by compare-and-swap or exchange, and reports the last value in
+ * pgt_unmapped.used. After that swap an SMMU cannot make the removed leaf dirty: its update
+ * compares a valid descriptor [SMMUv3 3.13; Arm ARM D8.5]. But a TLB entry made while the leaf was
+ * dirty writes without an update until its invalidation is complete. So a reported page is dirty
+ * *until then*: read or copy it after the SYNC, and not before.
+ *
  * Stage 2. With pgt_conf.stage2 the addresses named va are IPAs, and va_bits is their width. All
  * functions, states and rules are those of stage 1. The differences:
  *
@@ -110,12 +141,21 @@ extern "C" {
 #define PGT_WRITE	(1u << 1)
 #define PGT_EXEC	(1u << 2)
 #define PGT_PRIV	(1u << 3)	/* privileged accesses only; otherwise both; stage 1 only */
+/* OR-ed to the permissions: the flags of a new leaf. Otherwise it is accessed and dirty. */
+#define PGT_OLD		(1u << 4)	/* not accessed: for a prefetch; not for pgt_protect() */
+#define PGT_CLEAN	(1u << 5)	/* writable-clean; without PGT_WRITE no effect */
 /* For pgt_map(), OR-ed to the permissions: use no blocks. */
 #define PGT_PAGES_ONLY	(1u << 8)
 
 /* Flags of pgt_unmap(). */
 #define PGT_CLOSE	(1u << 0)	/* leave entries closed, not invalid */
 #define PGT_TABLES	(1u << 1)	/* unlink tables that the range covers entirely */
+
+/* Flags of pgt_harvest(); at least one of the first two is needed. */
+#define PGT_ACCESSED		(1u << 0)	/* report accessed leaves and clear AF */
+#define PGT_DIRTY		(1u << 1)	/* report dirty leaves and make them clean */
+#define PGT_KEEP		(1u << 2)	/* report only: change nothing */
+#define PGT_INV_ACCESSED	(1u << 3)	/* invalidate leaves made not accessed too */
 
 /** Memory for tables. Called on the thread that calls pgt_prealloc(), pgt_map() or pgt_unmap(). */
 struct pgt_mem {
@@ -143,6 +183,9 @@ struct pgt_conf {
 	unsigned int pa_bits;		/**< 32..48, output size (CD.IPS, STE.S2PS); 0 = 48 */
 	bool stage2;			/**< a stage-2 table (S2TTB): addresses are IPAs, va_bits is
 					 * their width */
+	bool hw_dirty;			/**< writable-clean leaves have DBM: every SMMU that walks
+					 * the table has HD (S2HD) set for it. Otherwise the first
+					 * write to one is F_PERMISSION */
 	struct pgt_mem mem;
 };
 
@@ -152,6 +195,7 @@ struct pgt_info {
 	unsigned int va_bits;
 	unsigned int pa_bits;
 	bool stage2;
+	bool hw_dirty;
 	unsigned int start_level;
 	unsigned int root_tables;	/**< concatenated tables of the root; 1 in stage 1 */
 	unsigned int nb_tables;		/**< tables allocated and not freed, those of the root
@@ -196,8 +240,23 @@ struct pgt_tables {
 };
 
 /**
- * The work that pgt_unmap() and pgt_protect() leave to the caller. It accumulates over calls on one
- * pgt, so that several ranges share one SYNC.
+ * The flags of leaves before a call removed or changed them. In a bitmap, bit n % 64 of word n / 64
+ * stands for the granule at va + (n << granule_log2); a block sets the bits of all its granules.
+ * Calls set bits, and add to the counters; they clear none.
+ */
+struct pgt_used {
+	uint64_t va;			/**< of bit 0, aligned to the granule */
+	uint64_t size;			/**< bytes that the bitmaps cover; leaves outside are
+					 * counted only */
+	uint64_t *accessed;		/**< a bitmap, or NULL */
+	uint64_t *dirty;		/**< a bitmap, or NULL */
+	uint64_t accessed_bytes;	/**< size of the accessed leaves */
+	uint64_t dirty_bytes;
+};
+
+/**
+ * The work that pgt_unmap(), pgt_protect() and pgt_harvest() leave to the caller. It accumulates
+ * over calls on one pgt, so that several ranges share one SYNC.
  */
 struct pgt_unmapped {
 	struct pgt_inv *inv;		/**< the caller's array */
@@ -207,8 +266,13 @@ struct pgt_unmapped {
 	 * invalidation then covers at least the changed addresses.
 	 */
 	unsigned int nb_inv;
-	uint64_t bytes;			/**< size of the valid leaves that were removed or
-					 * changed */
+	uint64_t bytes;			/**< size of the valid leaves in inv: those that were
+					 * removed or changed */
+	/**
+	 * NULL, or the flags of leaves: of those that pgt_unmap() removed; of those that lost the
+	 * dirty state to pgt_protect(), as dirty; and those that pgt_harvest() was to find.
+	 */
+	struct pgt_used *used;
 	struct pgt_tables tables;	/**< for pgt_free_tables(), after SYNC and a grace period */
 };
 
@@ -219,6 +283,7 @@ pgt_unmapped_init(struct pgt_unmapped *out, struct pgt_inv *inv, unsigned int ma
 	out->max_inv = max_inv;
 	out->nb_inv = 0;
 	out->bytes = 0;
+	out->used = NULL;
 	out->tables.head = NULL;
 	out->tables.nb = 0;
 }
@@ -248,8 +313,10 @@ int pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t p
  * va is any address in the page; pa is aligned to the granule.
  * @return
  *   0            mapped by this call
- *   -EALREADY    already valid (page or block) with these permissions: nothing to do
- *   -EACCES      valid, but with fewer permissions: see pgt_protect()
+ *   -EALREADY    already valid (page or block) with these permissions: nothing to do. Unless
+ *                PGT_OLD is given, the leaf is accessed now, also with -EACCES
+ *   -EACCES      valid, but with fewer permissions, or writable-clean without hw_dirty, and
+ *                PGT_WRITE without PGT_CLEAN asked for: see pgt_protect()
  *   -EBUSY       another thread is resolving it
  *   -ECANCELED   being unmapped: closed, or its table was unlinked
  *   -ENOENT      a table is missing: pgt_prealloc(), off the fast path
@@ -294,12 +361,51 @@ int pgt_resolve_cancel(const struct pgt_ticket *ticket);
 /**
  * Set the permissions of all valid leaves in the range, more or fewer; other entries stay
  * unchanged. Changed leaves are added to `out` and need an invalidation in both cases (a device may
- * have cached the old permissions).
- * @return -EINVAL (as pgt_prealloc(), no permission given, PGT_PRIV in stage 2, or a block is
- *   covered in part; `out` holds the changes before it), -EAGAIN (an entry kept changing for a
+ * have cached the old permissions). With PGT_WRITE they are dirty; with PGT_CLEAN those that
+ * were dirty stay it, and the others are writable-clean. Without PGT_WRITE dirty ones become clean,
+ * and are reported in out->used.
+ * @return -EINVAL (as pgt_prealloc(), no permission given, PGT_OLD, PGT_PRIV in stage 2, or a block
+ *   is covered in part; `out` holds the changes before it), -EAGAIN (an entry kept changing for a
  *   bounded number of attempts; `out` likewise).
  */
 int pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
+		struct pgt_unmapped *out);
+
+/**
+ * Test and clear the flags of all valid leaves in the range, while devices use them; other entries
+ * stay unchanged. For an example, the pages that devices wrote to since the last call:
+ *
+ *	uint64_t map[PAGES / 64] = { 0 };
+ *	struct pgt_used used = { .va = va, .size = size, .dirty = map };
+ *
+ *	pgt_unmapped_init(&out, inv, 8);
+ *	out.used = &used;
+ *	pgt_harvest(pgt, va, size, PGT_DIRTY, &out);
+ *	invalidate(out.inv, out.nb_inv);	// TLBI, SYNC; ATC_INV, SYNC
+ *	// copy the pages in the map: a write from here on is reported by the next call
+ *
+ * PGT_ACCESSED: each leaf with AF = 1 is reported, and AF cleared. A TLB, or an ATC, may hold the
+ * leaf with AF = 1, and an access through it does not set AF again. Without an invalidation the
+ * next call may therefore miss a page in use, most likely one in use all the time. Nothing but the
+ * choice of an eviction depends on that, so no range is added to `out`: entries leave a TLB soon,
+ * if it is small for the memory in use. With PGT_INV_ACCESSED the ranges are added, for a caller
+ * that wants exact flags for the price of the invalidation. An SMMU may set AF for an access that
+ * it speculates; a leaf is dirty only by a write, or by a translation that an ATC got to write
+ * with.
+ *
+ * PGT_DIRTY: each dirty leaf is reported and made writable-clean. It is added to `out`, and *must*
+ * be invalidated: a TLB entry that allows writes would let them pass unseen.
+ *
+ * An update of the SMMU, or another call's, that comes between is seen and never undone: each leaf
+ * is changed by one compare-and-swap, if it has anything to clear.
+ * @param out
+ *   out->used must not be NULL. With PGT_KEEP, and with PGT_ACCESSED alone, no range is
+ *   added.
+ * @return -EINVAL (as pgt_prealloc(), a flag that is unknown or missing, or a block is covered in
+ *   part; `out` holds the changes before it), -EAGAIN (an entry kept changing for a bounded number
+ *   of attempts; `out` likewise).
+ */
+int pgt_harvest(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t flags,
 		struct pgt_unmapped *out);
 
 /**
@@ -346,6 +452,8 @@ struct pgt_leaf {
 	uint64_t pa;		/**< of va; 0 unless valid */
 	uint64_t tag;		/**< the resolver's, 0 unless resolving */
 	uint32_t prot;		/**< PGT_READ..PGT_PRIV; 0 unless valid */
+	bool accessed;		/**< AF; false unless valid, as dirty */
+	bool dirty;		/**< a device can write without changing the leaf */
 	enum pgt_state state;
 	unsigned int level;
 };

@@ -62,9 +62,12 @@ read_leaf(const struct ref_table *table, uint64_t d, struct ref_leaf *leaf)
 {
 	unsigned int ap = (unsigned int)bits(d, 7, 6);
 
-	/* AF; SH inner; no DBM, contiguous hint, guarded page, PBHA, or bit for software. */
-	if (bits(d, 10, 10) != 1 || bits(d, 9, 8) != 3 || bits(d, 52, 50) || bits(d, 63, 55))
+	/* SH inner; no contiguous hint, guarded page, or PBHA; of DBM and bit 55 only one. */
+	if (bits(d, 9, 8) != 3 || bits(d, 52, 52) || bits(d, 50, 50) || bits(d, 63, 56) ||
+			(table->hd ? bits(d, 55, 55) : bits(d, 51, 51)))
 		return REF_STRAY;
+	leaf->accessed = bits(d, 10, 10);
+	leaf->marked = table->hd ? bits(d, 51, 51) : bits(d, 55, 55);
 	if (table->stage2) {
 		/* MemAttr Normal, inner and outer write-back; no bit 11; XN[0] clear. */
 		if (bits(d, 5, 2) != 15 || bits(d, 11, 11) || bits(d, 53, 53))
@@ -95,7 +98,7 @@ ref_walk(const struct ref_table *table, uint64_t addr, struct ref_leaf *leaf)
 	const struct level *l;
 	unsigned int level;
 	uint64_t ttb = table->ttb;
-	uint64_t d;
+	uint64_t at, d;
 
 	if (start == NULL)
 		return REF_BAD_CONFIG;
@@ -106,8 +109,8 @@ ref_walk(const struct ref_table *table, uint64_t addr, struct ref_leaf *leaf)
 	if (addr >> top > 1)
 		return REF_TRANSLATION;
 	for (level = start->level;; level++, l++) {
-		d = table->read(table->ctx, ttb + 8 * bits(addr, level == start->level ? top : l->hi,
-				l->lo));
+		at = ttb + 8 * bits(addr, level == start->level ? top : l->hi, l->lo);
+		d = table->read(table->ctx, at);
 		if (!(d & 1))
 			return REF_TRANSLATION;
 		if (level < 3 && (d & 2)) {
@@ -122,7 +125,8 @@ ref_walk(const struct ref_table *table, uint64_t addr, struct ref_leaf *leaf)
 			return REF_TRANSLATION;
 		break;
 	}
-	*leaf = (struct ref_leaf){ .level = level, .size = UINT64_C(1) << l->lo };
+	*leaf = (struct ref_leaf){ .level = level, .size = UINT64_C(1) << l->lo,
+		.desc = at };
 	leaf->pa = bits(d, 47, l->lo) << l->lo | bits(addr, l->lo - 1, 0);
 	/* Address bits below a block, or nT. */
 	if (l->lo > 12 && bits(d, l->lo - 1, 12))
@@ -138,6 +142,7 @@ ref_table_of(const struct pgt *pgt, uint64_t (*read)(void *ctx, uint64_t pa), vo
 	pgt_info(pgt, &info);
 	return (struct ref_table){
 		.stage2 = info.stage2,
+		.hd = info.hw_dirty,
 		.granule_log2 = info.granule_log2,
 		.txsz = 64 - info.va_bits,
 		.sl0 = (info.granule_log2 == 12 ? 2 : 3) - info.start_level,
@@ -159,12 +164,18 @@ void
 ref_expect_leaf(const struct ref_table *table, uint64_t addr, uint64_t pa, uint32_t prot,
 		uint64_t size)
 {
-	bool write = prot & PGT_WRITE, exec = prot & PGT_EXEC, priv = prot & PGT_PRIV;
+	bool exec = prot & PGT_EXEC, priv = prot & PGT_PRIV;
+	bool clean = (prot & (PGT_WRITE | PGT_CLEAN)) == (PGT_WRITE | PGT_CLEAN);
+	bool write = (prot & PGT_WRITE) && !clean;
 	struct ref_leaf leaf;
 
 	assert_int_equal(ref_walk(table, addr, &leaf), REF_LEAF);
 	assert_int_equal(leaf.pa, pa);
 	assert_int_equal(leaf.size, size);
+	assert_int_equal(leaf.accessed, !(prot & PGT_OLD));
+	/* In a dirty leaf the mark has no meaning. */
+	if (!write)
+		assert_int_equal(leaf.marked, clean);
 	expect_rights(leaf.unpriv, !priv, write, exec);
 	/* In stage 1 what is writable without privilege is not executable with it. */
 	expect_rights(leaf.priv, true, write, exec && (table->stage2 || priv || !write));

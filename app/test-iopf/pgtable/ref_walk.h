@@ -16,6 +16,7 @@
 
 struct ref_table {
 	bool stage2;
+	bool hd;			/* CD.HD or S2HD */
 	unsigned int granule_log2;
 	unsigned int txsz;		/* T0SZ or S2T0SZ */
 	unsigned int sl0;		/* S2SL0 */
@@ -39,6 +40,9 @@ struct ref_leaf {
 	unsigned int level;
 	uint64_t size;
 	uint64_t pa;		/* of the address */
+	uint64_t desc;		/* address of its descriptor */
+	bool accessed;		/* AF */
+	bool marked;		/* DBM with HD, else bit 55 */
 	struct ref_rights priv, unpriv;
 };
 
@@ -46,7 +50,10 @@ enum ref_result ref_walk(const struct ref_table *table, uint64_t addr, struct re
 /* The fields as pgtable.h says that a driver makes them. */
 struct ref_table ref_table_of(const struct pgt *pgt, uint64_t (*read)(void *ctx, uint64_t pa),
 		void *ctx);
-/* Fail the test unless the walk ends at a leaf that maps addr to pa with prot. */
+/*
+ * Fail the test unless the walk ends at a leaf that maps addr to pa with prot, and is accessed,
+ * unless PGT_OLD, and dirty, unless PGT_CLEAN.
+ */
 void ref_expect_leaf(const struct ref_table *table, uint64_t addr, uint64_t pa, uint32_t prot,
 		uint64_t size);
 void ref_expect_fault(const struct ref_table *table, uint64_t addr);

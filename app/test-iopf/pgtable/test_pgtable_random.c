@@ -6,6 +6,7 @@
  * results of the calls, pgt_walk() and the walker of the test are compared with it.
  */
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@
 struct unit {
 	enum pgt_state state;
 	uint64_t pa;
-	uint32_t prot;
+	uint32_t prot;			/* with PGT_OLD and PGT_CLEAN */
 	uint64_t tag;
 	struct pgt_ticket ticket;
 };
@@ -60,7 +61,19 @@ choose_prot(struct world *w)
 {
 	uint32_t prot = choose(w, 7) + 1;
 
-	return !w->info.stage2 && choose(w, 3) == 0 ? prot | PGT_PRIV : prot;
+	if (!w->info.stage2 && choose(w, 3) == 0)
+		prot |= PGT_PRIV;
+	if (choose(w, 3) == 0)
+		prot |= PGT_OLD;
+	if (choose(w, 3) == 0)
+		prot |= PGT_CLEAN;
+	return prot;
+}
+
+static bool
+is_clean(uint32_t prot)
+{
+	return (prot & (PGT_WRITE | PGT_CLEAN)) != PGT_WRITE;
 }
 
 static uint64_t
@@ -83,10 +96,15 @@ lacks(uint32_t have, uint32_t want)
 }
 
 static int
-resolve_result(const struct unit *unit, uint32_t prot)
+resolve_result(const struct world *w, struct unit *unit, uint32_t prot)
 {
 	switch (unit->state) {
 	case PGT_VALID:
+		if (!(prot & PGT_OLD))
+			unit->prot &= ~PGT_OLD;
+		/* A write to a page that the SMMU does not make dirty. */
+		if (!is_clean(prot) && is_clean(unit->prot) && !w->info.hw_dirty)
+			return -EACCES;
 		return lacks(unit->prot, prot) ? -EACCES : -EALREADY;
 	case PGT_CLOSED:
 		return -ECANCELED;
@@ -117,7 +135,9 @@ check_unit(struct world *w, const struct area *area, unsigned int i)
 	ref_expect_leaf(&w->ref, va + area->size - 1, unit->pa + area->size - 1, unit->prot,
 			area->size);
 	assert_int_equal(leaf.pa, unit->pa);
-	assert_int_equal(leaf.prot, unit->prot | PGT_READ);
+	assert_int_equal(leaf.prot, (unit->prot & (PGT_WRITE | PGT_EXEC | PGT_PRIV)) | PGT_READ);
+	assert_int_equal(leaf.accessed, !(unit->prot & PGT_OLD));
+	assert_int_equal(leaf.dirty, !is_clean(unit->prot));
 }
 
 static void
@@ -156,7 +176,7 @@ call_resolve(struct world *w, struct area *area, unsigned int i)
 	uint64_t va = area->va + i * area->size + choose(w, (uint32_t)page);
 	uint64_t pa = choose_pa(w, page);
 	uint32_t prot = choose_prot(w);
-	int want = resolve_result(unit, prot);
+	int want = resolve_result(w, unit, prot);
 
 	if (choose(w, 2)) {
 		assert_int_equal(pgt_resolve(w->pgt, va, pa, prot), want);
@@ -224,26 +244,101 @@ call_map(struct world *w, struct area *area, unsigned int first, unsigned int nb
 	}
 }
 
+/* Bitmaps that a call fills, and those that it must fill; two words around each for strays. */
+#define MAP_WORDS	(BLOCKS * 8192 / 64 + 2)
+
+struct used {
+	struct pgt_used got, want;
+	uint64_t accessed[2][MAP_WORDS];
+	uint64_t dirty[2][MAP_WORDS];
+};
+
+/* The bitmaps cover a random part of the range, of the first granules of blocks. */
+static void
+used_init(struct world *w, struct used *used, const struct area *area, unsigned int first,
+		unsigned int nb)
+{
+	uint64_t granule = UINT64_C(1) << w->info.granule_log2;
+	uint64_t va = area->va + first * area->size, size = nb * area->size;
+	uint64_t skip = choose(w, (uint32_t)(size / granule));
+
+	*used = (struct used){ 0 };
+	if (choose(w, 2))
+		skip = 0;
+	used->got.va = va + skip * granule;
+	used->got.size = (1 + choose(w, (uint32_t)(size / granule - skip))) * granule;
+	used->want = used->got;
+	used->got.accessed = &used->accessed[0][1];
+	used->got.dirty = &used->dirty[0][1];
+	used->want.accessed = &used->accessed[1][1];
+	used->want.dirty = &used->dirty[1][1];
+}
+
+static void
+used_expect(struct world *w, struct used *used, const struct area *area, unsigned int i,
+		bool accessed, bool dirty)
+{
+	uint64_t granule = UINT64_C(1) << w->info.granule_log2, va, n;
+
+	used->want.accessed_bytes += accessed ? area->size : 0;
+	used->want.dirty_bytes += dirty ? area->size : 0;
+	for (va = area->va + i * area->size; va < area->va + (i + 1) * area->size; va += granule) {
+		n = (va - used->want.va) / granule;
+		if (va < used->want.va || n >= used->want.size / granule)
+			continue;
+		used->want.accessed[n / 64] |= (uint64_t)accessed << n % 64;
+		used->want.dirty[n / 64] |= (uint64_t)dirty << n % 64;
+	}
+}
+
+static void
+used_check(const struct used *used)
+{
+	assert_int_equal(used->got.accessed_bytes, used->want.accessed_bytes);
+	assert_int_equal(used->got.dirty_bytes, used->want.dirty_bytes);
+	assert_memory_equal(used->accessed[0], used->accessed[1], sizeof(used->accessed[0]));
+	assert_memory_equal(used->dirty[0], used->dirty[1], sizeof(used->dirty[0]));
+}
+
+/* PGT_CLEAN without PGT_WRITE has no effect. */
+static uint32_t
+normalize(uint32_t prot)
+{
+	return (prot & PGT_WRITE ? prot : prot & ~PGT_CLEAN) | PGT_READ;
+}
+
 static void
 call_protect(struct world *w, struct area *area, unsigned int first, unsigned int nb)
 {
 	struct pgt_unmapped out;
 	struct pgt_inv inv[UNITS];
-	uint32_t prot = choose_prot(w);
+	uint32_t prot = choose_prot(w) & ~PGT_OLD, now;
+	struct used used;
 	uint64_t bytes = 0;
 	unsigned int i;
 
+	used_init(w, &used, area, first, nb);
 	for (i = first; i < first + nb; i++) {
 		if (area->units[i].state != PGT_VALID)
 			continue;
-		if ((area->units[i].prot | PGT_READ) != (prot | PGT_READ))
+		now = prot;
+		if (!is_clean(area->units[i].prot))
+			now &= ~PGT_CLEAN;
+		if (!(now & PGT_WRITE)) {
+			used_expect(w, &used, area, i, false, !is_clean(area->units[i].prot));
+			now &= ~PGT_CLEAN;
+		}
+		now |= (area->units[i].prot & PGT_OLD) | PGT_READ;
+		if (normalize(area->units[i].prot) != now)
 			bytes += area->size;
-		area->units[i].prot = prot;
+		area->units[i].prot = now;
 	}
 	pgt_unmapped_init(&out, inv, UNITS);
+	out.used = &used.got;
 	assert_int_equal(pgt_protect(w->pgt, area->va + first * area->size, nb * area->size, prot,
 			&out), 0);
 	assert_int_equal(out.bytes, bytes);
+	used_check(&used);
 }
 
 static void
@@ -254,15 +349,21 @@ call_unmap(struct world *w, struct area *area, unsigned int first, unsigned int 
 	struct pgt_unmapped out;
 	struct pgt_inv inv[UNITS];
 	uint64_t bytes = 0, covered = 0;
+	struct used used;
 	unsigned int i;
 
+	used_init(w, &used, area, first, nb);
 	for (i = first; i < first + nb; i++) {
-		if (area->units[i].state == PGT_VALID)
+		if (area->units[i].state == PGT_VALID) {
 			bytes += area->size;
+			used_expect(w, &used, area, i, !(area->units[i].prot & PGT_OLD),
+					!is_clean(area->units[i].prot));
+		}
 		if (area->units[i].state != PGT_CLOSED)
 			area->units[i].state = flags ? PGT_CLOSED : left;
 	}
 	pgt_unmapped_init(&out, inv, UNITS);
+	out.used = &used.got;
 	assert_int_equal(pgt_unmap(w->pgt, area->va + first * area->size, nb * area->size, flags,
 			&out), 0);
 	assert_int_equal(out.bytes, bytes);
@@ -272,6 +373,64 @@ call_unmap(struct world *w, struct area *area, unsigned int first, unsigned int 
 		assert_int_equal(inv[i].level, area->nb == BLOCKS ? 2 : 3);
 	}
 	assert_int_equal(covered, bytes);
+	used_check(&used);
+}
+
+static void
+call_harvest(struct world *w, struct area *area, unsigned int first, unsigned int nb)
+{
+	uint32_t flags = choose(w, 16);
+	struct pgt_unmapped out;
+	struct pgt_inv inv[UNITS];
+	uint64_t bytes = 0, covered = 0;
+	bool accessed, dirty;
+	struct used used;
+	unsigned int i;
+
+	if (!(flags & (PGT_ACCESSED | PGT_DIRTY)))
+		return;
+	used_init(w, &used, area, first, nb);
+	for (i = first; i < first + nb; i++) {
+		if (area->units[i].state != PGT_VALID)
+			continue;
+		accessed = (flags & PGT_ACCESSED) && !(area->units[i].prot & PGT_OLD);
+		dirty = (flags & PGT_DIRTY) && !is_clean(area->units[i].prot);
+		used_expect(w, &used, area, i, accessed, dirty);
+		if (flags & PGT_KEEP)
+			continue;
+		if (dirty || (accessed && (flags & PGT_INV_ACCESSED)))
+			bytes += area->size;
+		area->units[i].prot |= (accessed ? PGT_OLD : 0) | (dirty ? PGT_CLEAN : 0);
+	}
+	pgt_unmapped_init(&out, inv, UNITS);
+	out.used = &used.got;
+	assert_int_equal(pgt_harvest(w->pgt, area->va + first * area->size, nb * area->size, flags,
+			&out), 0);
+	assert_int_equal(out.bytes, bytes);
+	for (i = 0; i < out.nb_inv; i++)
+		covered += inv[i].size;
+	assert_int_equal(covered, bytes);
+	used_check(&used);
+}
+
+/* What an SMMU with HA and, if the table has DBM, HD does at an access. */
+static void
+play_smmu(struct world *w, struct area *area, unsigned int i)
+{
+	struct unit *unit = &area->units[i];
+	struct ref_leaf leaf;
+	uint64_t *desc;
+
+	if (unit->state != PGT_VALID)
+		return;
+	assert_int_equal(ref_walk(&w->ref, area->va + i * area->size, &leaf), REF_LEAF);
+	desc = (uint64_t *)(uintptr_t)leaf.desc;
+	*desc |= htole64(UINT64_C(1) << 10);
+	unit->prot &= ~PGT_OLD;
+	if (choose(w, 2) && w->info.hw_dirty && leaf.marked && is_clean(unit->prot)) {
+		*desc ^= htole64(UINT64_C(1) << 7);
+		unit->prot &= ~PGT_CLEAN;
+	}
 }
 
 static void
@@ -324,7 +483,7 @@ call_any(struct world *w)
 	unsigned int nb = 1 + choose(w, area->nb - first);
 	bool pages = area->nb != BLOCKS;
 
-	switch (choose(w, 9)) {
+	switch (choose(w, 12)) {
 	case 0:
 	case 1:
 	case 2:
@@ -346,6 +505,13 @@ call_any(struct world *w)
 		break;
 	case 7:
 		call_open(w, area, first, nb);
+		break;
+	case 8:
+	case 9:
+		call_harvest(w, area, first, nb);
+		break;
+	case 10:
+		play_smmu(w, area, first);
 		break;
 	default:
 		if (choose(w, 60) == 0)
@@ -390,6 +556,7 @@ run_table(bool stage2, uint32_t seed)
 		.granule_log2 = 12 + 2 * choose(&w, 3),
 		.va_bits = 25 + choose(&w, 24),
 		.stage2 = stage2,
+		.hw_dirty = choose(&w, 2),
 		.mem = mem_heap(&w.mem),
 	};
 	w.pgt = pgt_create(&conf);
