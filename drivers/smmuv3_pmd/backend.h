@@ -26,6 +26,7 @@ enum smmuv3_irq {
 struct smmuv3_backend {
 	/** Also the key of the device string that selects it. */
 	const char *name;
+	bool fixed_memory;		/* of struct iopf_iommu_info */
 	/**
 	 * Allocate memory for queues and tables. NULL: it is EAL's, which rte_eal_cleanup() frees.
 	 * @param align,len multiples of 64 KiB, @p align a power of two.

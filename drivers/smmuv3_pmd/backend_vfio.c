@@ -272,6 +272,7 @@ vfio_wait(void *ctx)
 
 const struct smmuv3_backend smmuv3_backend_vfio = {
 	.name = "vfio",
+	.fixed_memory = true,
 	.open = vfio_open,
 	.close = vfio_close,
 	.dma_map = vfio_dma_map,

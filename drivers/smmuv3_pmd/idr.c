@@ -144,6 +144,7 @@ smmuv3_idr_fill_info(const struct smmuv3 *s, struct iopf_iommu_info *info)
 	info->max_stalls = s->max_stalls;
 	info->stall_forced = s->stall_model == SMMUV3_STALL_MODEL_FORCED;
 	info->razwi = !(s->idr0 & SMMUV3_IDR0_TERM_MODEL);
+	info->fixed_memory = s->backend->fixed_memory;
 	info->request_queue_size = s->pri ? 1u << s->priq_log2 : 0;
 	/* The rest of the queue is for stop markers, which use no credit. */
 	info->max_requests = s->pri ? RTE_MAX(info->request_queue_size -

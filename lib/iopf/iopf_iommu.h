@@ -35,6 +35,8 @@ struct iopf_iommu_info {
 	uint32_t max_stalls;	/**< of all devices at once (STALL_MAX); 0: it cannot stall */
 	bool stall_forced;	/**< it can only stall */
 	bool razwi;		/**< IOPF_RAZWI is possible */
+	bool fixed_memory;	/**< memory has the physical address that iopf_dma_map() found: do
+				 * not return it to the kernel before iopf_dma_unmap() */
 	uint32_t request_queue_size; /**< page requests that it can hold; 0: no page requests */
 	uint32_t max_requests;	/**< page requests that all devices together may have
 				  * outstanding; the rest of the queue is for stop markers */

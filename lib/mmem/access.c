@@ -106,7 +106,7 @@ mmem_access_check(struct mmem_space *space, const struct mmem_access *access, ui
 	/* Pairs with the release in region_publish(): the pages' bytes and the tables. */
 	if (atomic_load_explicit(&chunk->space, memory_order_acquire) != space)
 		return -EFAULT;
-	/* Pairs with the releases in page_zero_and_map() and pages_set_present(). */
+	/* Pairs with the releases in page_zero_and_map() and mmem_block_switch_pages(). */
 	*page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
 	if (unlikely(!(*page & PAGE_USED)))
 		return check_unusable_page(access, *page);

@@ -18,20 +18,23 @@
 
 #include <iopf_support.h>
 
+#include "mmem_block.h"
 #include "mmem_clock.h"
 #include "mmem_cpu.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
+#include "mmem_populate.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23	/* Linux 5.14 */
-#endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24	/* Linux 5.18 */
 #endif
+
+/* Newer than the headers of Debian 11. */
+#define FEATURE_WP		(UINT64_C(1) << 12)	/* UFFD_FEATURE_WP_HUGETLBFS_SHMEM */
+#define CONTINUE_MODE_WP	(UINT64_C(1) << 1)	/* UFFDIO_CONTINUE_MODE_WP, Linux 6.4 */
 
 /* An access whose fetch failed is repeated after this time. */
 #define RETRY_MS	100
@@ -40,6 +43,13 @@
 #define MAX_EVENTS	16
 /* Pages after the accessed one that are mapped with it, if their contents are present. */
 #define MAP_AROUND	16
+
+/* How a unit is mapped into the CPU's view. */
+struct cpu_map {
+	uint64_t limit;		/* with the units after it, up to this offset */
+	bool protect;		/* the first write is another access */
+	bool unprotect;		/* it is mapped; allow writes */
+};
 
 /* Faults of system calls too, if that is allowed; else those of user mode. Returns -errno. */
 static int
@@ -69,14 +79,9 @@ open_descriptor(bool *user_only)
 }
 
 static int
-open_with_features(const struct mmem_pool *pool, bool *user_only)
+open_with_features(uint64_t features, bool *user_only)
 {
-	struct uffdio_api api = {
-		.api = UFFD_API,
-		.features = pool->hugepages ?
-				UFFD_FEATURE_MISSING_HUGETLBFS | UFFD_FEATURE_MINOR_HUGETLBFS :
-				UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM,
-	};
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
 	int fd = open_descriptor(user_only), rc;
 
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) == 0)
@@ -84,6 +89,23 @@ open_with_features(const struct mmem_pool *pool, bool *user_only)
 	rc = -errno;
 	close(fd);
 	return rc;
+}
+
+/* With write protection if the kernel has it (Linux 5.19). */
+static int
+open_service(struct mmem_pool *pool, bool *user_only)
+{
+	uint64_t features = pool->hugepages ?
+			UFFD_FEATURE_MISSING_HUGETLBFS | UFFD_FEATURE_MINOR_HUGETLBFS :
+			UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM;
+	int fd;
+
+	pool->cpu_protects = true;
+	fd = open_with_features(features | FEATURE_WP, user_only);
+	if (fd >= 0)
+		return fd;
+	pool->cpu_protects = false;
+	return open_with_features(features, user_only);
 }
 
 /* The unit in which the CPU's view is mapped. */
@@ -96,7 +118,7 @@ get_unit(const struct mmem_pool *pool)
 static uint8_t
 page_get(const struct mmem_pool *pool, uint64_t off)
 {
-	/* Pairs with the release in pages_set_present(). */
+	/* Pairs with the release in mmem_block_switch_pages(). */
 	return atomic_load_explicit(&pool->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
 }
 
@@ -115,41 +137,52 @@ unit_is_present(const struct mmem_pool *pool, uint64_t off)
 
 /* Returns 0 or -errno; -EEXIST: a unit of the range is mapped already. */
 static int
-map_units(struct mmem_pool *pool, uint64_t off, size_t len)
+map_units(struct mmem_pool *pool, uint64_t off, size_t len, bool protect)
 {
 	struct uffdio_continue range = {
 		.range = { .start = (uintptr_t)pool->mem + off, .len = len },
+		.mode = protect ? CONTINUE_MODE_WP : 0,
 	};
 
 	return ioctl(pool->uffd, UFFDIO_CONTINUE, &range) == 0 ? 0 : -errno;
 }
 
-/*
- * Map a unit whose contents are present, and those after it in its window, and wake the threads
- * that wait for it.
- */
 static void
-map_present(struct mmem_pool *pool, uint64_t off)
+unprotect_unit(struct mmem_pool *pool, uint64_t off)
 {
-	size_t unit = get_unit(pool), window = unit == MMEM_PAGE_SIZE ? MAP_AROUND * unit : unit;
-	uint64_t end = off + unit, limit = (off | (window - 1)) + 1;
+	struct uffdio_writeprotect range = {
+		.range = { .start = (uintptr_t)pool->mem + off, .len = get_unit(pool) },
+	};
+
+	ioctl(pool->uffd, UFFDIO_WRITEPROTECT, &range);
+}
+
+/*
+ * Map a unit whose contents are present, and those after it up to the limit, and wake the threads
+ * that wait for it. Returns as map_units().
+ */
+static int
+map_present(struct mmem_pool *pool, uint64_t off, const struct cpu_map *map)
+{
+	size_t unit = get_unit(pool);
+	uint64_t end = off + unit;
 	int rc = 0;
 
 	pthread_mutex_lock(&pool->cpu_lock);
-	if (unit_is_present(pool, off)) {
-		while (end < limit && (page_get(pool, end) & PAGE_USED))
+	if (unit_is_present(pool, off) && map->unprotect) {
+		unprotect_unit(pool, off);
+	} else if (unit_is_present(pool, off)) {
+		while (end < map->limit && (page_get(pool, end) & PAGE_USED))
 			end += unit;
-		rc = map_units(pool, off, end - off);
+		rc = map_units(pool, off, end - off, map->protect);
 		/* A page after the first one has no memory yet. */
 		if (rc < 0 && rc != -EEXIST)
-			rc = map_units(pool, off, unit);
-		if (rc == -EFAULT && madvise(pool->dev + off, unit, MADV_POPULATE_WRITE) == 0)
-			rc = map_units(pool, off, unit);
+			rc = map_units(pool, off, unit, map->protect);
+		if (rc == -EFAULT && mmem_populate(pool, off, unit) == 0)
+			rc = map_units(pool, off, unit, map->protect);
 	}
 	pthread_mutex_unlock(&pool->cpu_lock);
-	/* -EEXIST wakes no thread, and the thread of another access may wait. */
-	if (rc < 0)
-		mmem_cpu_wake(pool, off, unit);
+	return rc;
 }
 
 /* The region that a CPU access needs contents of, or NULL. Under pool->lock. */
@@ -177,21 +210,67 @@ begin_fetches(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, 
 	return ret;
 }
 
-/* Start the missing fetches of a unit. Returns 0: none is missing; -EINPROGRESS; -ENOENT. */
-static int
-fetch_unit(struct mmem_pool *pool, uint64_t off)
+/* Remember in the unit's blocks that the CPU has access. Under pool->lock. */
+static void
+mark_blocks(struct mmem_region *region, uint64_t off, uint64_t end, uint8_t state)
 {
+	uint64_t limit = mmem_region_off(region) + region->size;
+
+	for (end = RTE_MIN(end, limit); off < end; off = mmem_fetch_block_end(region, off))
+		region->blocks[mmem_region_get_block(region, off)].state |= state;
+}
+
+/*
+ * Start the missing fetches of a unit. Returns 0: none is missing, and how the unit is to be
+ * mapped; -EINPROGRESS; -ENOENT.
+ */
+static int
+fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct cpu_map *map)
+{
+	size_t unit = get_unit(pool);
 	struct mmem_region *region;
+	bool written = flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP);
 	int rc = -ENOENT;
 
 	pthread_mutex_lock(&pool->lock);
 	region = find_watched(pool, off);
 	if (region != NULL)
-		rc = begin_fetches(pool, region, off, off + get_unit(pool));
+		rc = begin_fetches(pool, region, off, off + unit);
 	if (rc < 0 && rc != -EINPROGRESS)
 		mmem_cpu_fail(pool, region, off, rc);
+	*map = (struct cpu_map){ .unprotect = flags & UFFD_PAGEFAULT_FLAG_WP };
+	if (rc == 0) {
+		map->limit = (off | (RTE_MAX(unit, MAP_AROUND * MMEM_PAGE_SIZE) - 1)) + 1;
+		map->protect = region->blocks != NULL && pool->cpu_protects && !written;
+	}
+	/* Before the write: the evictor reads the state after it has unmapped the block. */
+	if (rc == 0 && region->blocks != NULL) {
+		map->limit = RTE_MIN(map->limit, mmem_fetch_block_end(region, off));
+		mark_blocks(region, off, off + unit, map->protect ? BLOCK_CPU :
+				BLOCK_CPU | BLOCK_WRITTEN);
+	}
+	if (written)
+		map->limit = 0;
 	pthread_mutex_unlock(&pool->lock);
 	return rc;
+}
+
+static void
+handle_access(struct mmem_pool *pool, uint64_t addr, uint64_t flags)
+{
+	uint64_t off = RTE_ALIGN_FLOOR(addr - (uintptr_t)pool->mem, get_unit(pool));
+	struct cpu_map map;
+	int rc;
+
+	if (off >= pool->size || fetch_unit(pool, off, flags, &map) != 0)
+		return;
+	rc = map_present(pool, off, &map);
+	/* Linux before 6.4 maps no page protected: it counts as written then. */
+	if (rc == -EINVAL && map.protect)
+		pool->cpu_protects = false;
+	/* The thread has not been woken, or its page has become absent: it repeats its access. */
+	if (rc < 0 || !unit_is_present(pool, off))
+		mmem_cpu_wake(pool, off, get_unit(pool));
 }
 
 static void
@@ -199,17 +278,12 @@ handle_events(struct mmem_pool *pool)
 {
 	struct uffd_msg msgs[MAX_EVENTS];
 	ssize_t n = read(pool->uffd, msgs, sizeof(msgs));
-	uint64_t off;
 	size_t i;
 
-	for (i = 0; n > 0 && i < n / sizeof(msgs[0]); i++) {
-		if (msgs[i].event != UFFD_EVENT_PAGEFAULT)
-			continue;
-		off = msgs[i].arg.pagefault.address - (uintptr_t)pool->mem;
-		off = RTE_ALIGN_FLOOR(off, get_unit(pool));
-		if (off < pool->size && fetch_unit(pool, off) == 0)
-			map_present(pool, off);
-	}
+	for (i = 0; n > 0 && i < n / sizeof(msgs[0]); i++)
+		if (msgs[i].event == UFFD_EVENT_PAGEFAULT)
+			handle_access(pool, msgs[i].arg.pagefault.address,
+					msgs[i].arg.pagefault.flags);
 }
 
 static void
@@ -327,7 +401,7 @@ service_start(struct mmem_pool *pool)
 
 	if (pool->dev == pool->mem)
 		return -ENOMEM;
-	pool->uffd = open_with_features(pool, &user_only);
+	pool->uffd = open_service(pool, &user_only);
 	if (pool->uffd < 0)
 		return pool->uffd;
 	pool->cpu_quit = false;
@@ -380,31 +454,42 @@ mmem_cpu_watch(struct mmem_pool *pool, const struct mmem_region *region)
 		.range = get_range(pool, region),
 		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
 	};
-	void *start = pool->mem + mmem_region_off(region);
 	int rc = 0;
 
 	pthread_mutex_lock(&pool->lock);
 	if (pool->uffd < 0)
 		rc = service_start(pool);
 	pthread_mutex_unlock(&pool->lock);
+	if (rc == 0 && region->blocks != NULL && pool->cpu_protects)
+		reg.mode |= UFFDIO_REGISTER_MODE_WP;
 	if (rc == 0 && ioctl(pool->uffd, UFFDIO_REGISTER, &reg) < 0)
 		rc = -errno;
 	if (rc == 0) {
 		/* The view may map pages of an earlier region. */
-		pthread_mutex_lock(&pool->cpu_lock);
-		if (madvise(start, reg.range.len, MADV_DONTNEED) < 0 &&
-		    madvise(start, reg.range.len, MADV_DONTNEED_LOCKED) < 0)
-			rc = -errno;
-		pthread_mutex_unlock(&pool->cpu_lock);
+		rc = mmem_cpu_unmap(pool, mmem_region_off(region), reg.range.len);
 		if (rc < 0)
 			mmem_cpu_unwatch(pool, region);
 	}
 	if (rc < 0)
 		MMEM_LOG_LIMITED(region->space, "the CPU's accesses to a region with a pager "
 				"cannot be watched: %s: %s, or give MMEM_CPU_LATER",
-				rte_strerror(-rc), pool->dev == pool->mem ? "allow twice the pool's size of address "
-				"space and locked memory (ulimit -v, -l)" :
-				"allow userfaultfd (Linux 5.14 or newer)");
+				rte_strerror(-rc), pool->dev == pool->mem ?
+				"allow twice the pool's size of address space and locked memory "
+				"(ulimit -v, -l)" : "allow userfaultfd (Linux 5.14 or newer)");
+	return rc;
+}
+
+int
+mmem_cpu_unmap(struct mmem_pool *pool, uint64_t off, size_t len)
+{
+	void *start = pool->mem + off;
+	int rc = 0;
+
+	pthread_mutex_lock(&pool->cpu_lock);
+	if (madvise(start, len, MADV_DONTNEED) < 0 &&
+	    madvise(start, len, MADV_DONTNEED_LOCKED) < 0)
+		rc = -errno;
+	pthread_mutex_unlock(&pool->cpu_lock);
 	return rc;
 }
 

@@ -80,7 +80,8 @@ access_decode(const struct iopf_fault *fault, struct mmem_access *access)
 	access->permission = fault->reason == IOPF_REASON_PERMISSION;
 	if (fault->flags & IOPF_FAULT_STAGE2)
 		return -EIO;
-	return access->permission || fault->reason == IOPF_REASON_TRANSLATION ? 1 : -EIO;
+	return access->permission || fault->reason == IOPF_REASON_TRANSLATION ||
+		fault->reason == IOPF_REASON_ACCESS ? 1 : -EIO;
 }
 
 /*

@@ -37,6 +37,11 @@
  * thread starts the fetch and does not wait for it: a pager runs on threads of its own. A slow
  * pager, or a pager that never returns, delays faults on its own region only.
  *
+ * More than fits. A budget, of a pool or a space, limits the memory of regions with a pager. A
+ * fetch without room waits until a thread of the pool has evicted other blocks: devices and CPUs
+ * lose them, what was written is written back (mmem_pager.write), and the next access fetches them
+ * again. If nothing can be evicted, accesses are refused with -ENOMEM.
+ *
  * An access outside every region, or an access that the region forbids, is answered IOPF_INVALID
  * and reported.
  *
@@ -106,6 +111,11 @@ struct mmem_pool_conf {
 					 * [8] */
 	bool no_hugepages;		/**< use ordinary memory even where hugepages are
 					 * reserved */
+	uint64_t budget;		/**< bytes in memory that regions with a pager may have
+					 * together. With a budget, here or in a space, size is
+					 * address space only, and the memory is ordinary. Blocks
+					 * (mmem_pager.fetch_size) are evicted to make room [no
+					 * limit] */
 };
 
 /**
@@ -171,6 +181,8 @@ struct mmem_space_conf {
 	/** Called on the poll thread or a worker thread; must not block. */
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
+	uint64_t budget;	/**< as mmem_pool_conf.budget, for the regions of this space; use
+				 * no hugepages in the pool [no limit] */
 	/**
 	 * Policies for faults in numbers: iopf_policy.h, with the domain of mmem_space_domain().
 	 * Copied. [all off]
@@ -252,11 +264,19 @@ struct mmem_pager {
 	 *   mmem_fetch_done() an error is ignored.
 	 */
 	int (*start)(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len);
+	/**
+	 * Write back @p len bytes at @p offset, a block, which a device or a CPU has written.
+	 * Called on a fetch thread, before the block leaves memory; may block. A later fill or
+	 * start of the block gives these bytes.
+	 * NULL: blocks that were written stay in memory.
+	 * @return 0; -errno: the block stays in memory, and is written again later.
+	 */
+	int (*write)(void *ctx, uint64_t offset, const void *src, size_t len);
 	/** The region is freed. Called on the thread that frees it. May be NULL. */
 	void (*release)(void *ctx);
 	void *ctx;
 	size_t fetch_size;	/**< bytes of one fetch: a power of two, 4 KiB to 2 MiB [2 MiB] */
-	unsigned int nb_threads;/**< calls of fill or start at the same time [1] */
+	unsigned int nb_threads;/**< calls of fill, start and write at the same time [1] */
 	/**
 	 * The longest time that an access waits for its contents. After it the access is answered
 	 * INVALID, reported (-ETIMEDOUT) and counted (MMEM_STAT_EXPIRED). Until the pager completes
@@ -329,6 +349,9 @@ enum mmem_stat {
 				 * memory */
 	MMEM_STAT_ZEROED,	/**< pages zeroed by a fault or mmem_prefetch() */
 	MMEM_STAT_FILLED,	/**< pages filled by a pager */
+	MMEM_STAT_REFILLED,	/**< of them, pages that had been evicted before */
+	MMEM_STAT_EVICTED,	/**< pages that left memory to make room */
+	MMEM_STAT_WRITTEN,	/**< pages written back */
 	MMEM_STAT_UNMAPPED,	/**< pages unmapped from the devices */
 	MMEM_STAT_NO_REGION,	/**< accesses outside every region */
 	MMEM_STAT_FORBIDDEN,	/**< accesses that a region forbids */
@@ -337,7 +360,7 @@ enum mmem_stat {
 	MMEM_STAT_EXPIRED,	/**< accesses refused because a pager's deadline passed */
 	MMEM_STAT_LOG_LEFT_OUT,	/**< log lines left out: at most 10 in a second */
 };
-#define MMEM_NB_STATS 14
+#define MMEM_NB_STATS 17
 const char *mmem_stat_name(enum mmem_stat stat);
 uint64_t mmem_stat(const struct mmem_space *space, enum mmem_stat stat);
 

@@ -40,6 +40,12 @@ int mmem_cpu_watch(struct mmem_pool *pool, const struct mmem_region *region);
 /* Let accesses of the CPU pass. Threads that wait for the region's contents continue. */
 void mmem_cpu_unwatch(struct mmem_pool *pool, const struct mmem_region *region);
 
+/*
+ * Remove pages from the CPU's view, after they have become absent, or to learn of the next access.
+ * Returns 0 or -errno.
+ */
+int mmem_cpu_unmap(struct mmem_pool *pool, uint64_t off, size_t len);
+
 /* Threads that wait in this range repeat their access. */
 void mmem_cpu_wake(struct mmem_pool *pool, uint64_t off, size_t len);
 

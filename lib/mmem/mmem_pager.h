@@ -34,6 +34,15 @@ int mmem_fetch_begin_cpu(struct mmem_pool *pool, struct mmem_region *region, uin
 /* The end of the block (the unit of a fetch) that holds this offset, as an offset in the pool. */
 uint64_t mmem_fetch_block_end(const struct mmem_region *region, uint64_t off);
 
+/*
+ * Start queued fetches, as far as there are threads and room. Returns 0, or -errno: no thread
+ * comes.
+ */
+int mmem_region_start_fetches(struct mmem_pool *pool, struct mmem_region *region);
+
+/* Refuse the accesses that wait for queued fetches. */
+void mmem_region_fail_queued(struct mmem_pool *pool, struct mmem_region *region, int error);
+
 /* Drop fetches that have not started, and defer the groups that wait for any fetch. */
 void mmem_region_cancel_fetches(struct mmem_pool *pool, struct mmem_region *region);
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "mmem_budget.h"
 #include "mmem_chunk.h"
 
 struct mmem_fetch;
@@ -56,8 +57,15 @@ struct mmem_pool {
 	sem_t control_sem;
 	atomic_bool wanted;		/* a chunk is CHUNK_WANTED */
 
+	/* Eviction: mmem_evict.h. */
+	struct mmem_budget budget;
+	pthread_t evictor;
+	pthread_cond_t evict_cond;	/* a fetch lacks room, or a block may leave now */
+	bool has_evictor;
+
 	/* CPU accesses to regions with a pager: mmem_cpu.h. */
 	int uffd;			/* -1: no region needs it yet */
+	bool cpu_protects;		/* the first write after a read is seen too */
 	int cpu_event;			/* a fetch has failed, or cpu_quit */
 	bool cpu_quit;
 	pthread_t cpu_thread;

@@ -9,7 +9,8 @@
 
 struct mmem_pool;
 
-/* Populate chunks that only the caller uses. Returns 0 or -ENOMEM. */
+/* Populate memory that only the caller uses. Returns 0 or -ENOMEM. */
+int mmem_populate(struct mmem_pool *pool, size_t off, size_t len);
 int mmem_populate_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks);
 
 /* Fill chunks with zeros: return their memory to the kernel, or overwrite it. */

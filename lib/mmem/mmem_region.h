@@ -11,6 +11,7 @@
 
 #include "mmem_chunk.h"
 
+struct mmem_block;
 struct mmem_fetch;
 struct mmem_space;
 
@@ -32,7 +33,9 @@ struct mmem_region {
 	struct mmem_pager pager;	/* neither fill nor start: zero-filled */
 	/* Fetches of a region with a pager. Under pool->lock. */
 	TAILQ_ENTRY(mmem_region) next_ready;
-	struct mmem_fetch **fetches;	/* by block: pending or failed, or NULL */
+	struct mmem_fetch **fetches;	/* by block: mmem_fetch.h, or NULL */
+	struct mmem_block *blocks;	/* mmem_block.h; NULL: it counts in no budget */
+	unsigned int nb_leaving;	/* blocks in an eviction */
 	TAILQ_HEAD(, mmem_fetch) queue;
 	bool ready;			/* on pool->ready */
 	unsigned int nb_threads;	/* threads in fill or start */
@@ -73,6 +76,16 @@ mmem_flags_to_rights(unsigned int flags)
 	uint8_t page = flags & (MMEM_RIGHTS | MMEM_TRACK_WRITES);
 
 	return flags & MMEM_RIGHTS ? page | MMEM_READ : page;
+}
+
+/* Writes are tracked where blocks are written back. */
+static inline uint8_t
+mmem_region_get_rights(const struct mmem_region *region, unsigned int flags)
+{
+	uint8_t rights = mmem_flags_to_rights(flags);
+
+	return region->blocks != NULL && (rights & MMEM_WRITE) ? rights | MMEM_TRACK_WRITES :
+			rights;
 }
 
 /*

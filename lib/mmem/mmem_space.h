@@ -33,11 +33,13 @@
 
 #include <iopf_support.h>
 
+#include "mmem_budget.h"
 #include "mmem_chunk.h"
 #include "mmem_log.h"
+#include "mmem_policy.h"
+#include "mmem_pool.h"
 #include "mmem_waiting.h"
 
-struct mmem_pool;
 struct pgt;
 
 /* One thread writes a lane, so that counting needs no atomic read-modify-write. */
@@ -70,6 +72,11 @@ struct mmem_space {
 	 */
 	atomic_bool inv_missing;
 
+	/* Eviction; under pool->lock. */
+	struct mmem_budget budget;
+	struct mmem_policy policy;
+	unsigned int nb_open;		/* fetches and writes that pagers have */
+
 	/* One lane for each lcore; the last lane for all other threads. */
 	struct mmem_lane lanes[RTE_MAX_LCORE + 1];
 };
@@ -101,6 +108,12 @@ mmem_stat_add(struct mmem_space *space, enum mmem_stat stat, uint64_t n)
 	count = &space->lanes[lcore].stat[stat];
 	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n,
 			memory_order_relaxed);
+}
+
+static inline bool
+mmem_space_has_budget(const struct mmem_space *space)
+{
+	return space->budget.limit != 0 || space->pool->budget.limit != 0;
 }
 
 /* The address of an offset in the pool, for CPU and devices. */

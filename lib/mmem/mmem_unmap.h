@@ -10,15 +10,21 @@
 #include <iopf.h>
 #include <iopf_handler.h>
 
+struct mmem_region;
 struct mmem_space;
 
 /* Invalidate, and all addresses if an invalidation is missing. n may be 0. Under space->lock. */
 int mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n);
 
+struct pgt_unmapped;
+
+/* Invalidate the ranges that changes of the table returned. Under space->lock. */
+int mmem_invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out);
+
 /*
  * Close a range and invalidate it. A handler that resolves a page in it fails in the entry's
- * compare-and-swap from now on. The caller opens the range again. Under space->lock.
+ * compare-and-swap from now on. The caller opens the range again. Under the space's lock.
  */
-int mmem_range_close(struct mmem_space *space, uint64_t va, size_t len);
+int mmem_range_close(struct mmem_region *region, uint64_t va, size_t len);
 
 #endif /* MMEM_UNMAP_H */

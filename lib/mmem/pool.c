@@ -17,6 +17,7 @@
 #include "mmem_clock.h"
 #include "mmem_cpu.h"
 #include "mmem_dma.h"
+#include "mmem_evict.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
@@ -162,12 +163,14 @@ init_locks(struct mmem_pool *pool)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&pool->changed_cond, &attr);
 	pthread_cond_init(&pool->fetch_cond, &attr);
+	pthread_cond_init(&pool->evict_cond, &attr);
 	pthread_condattr_destroy(&attr);
 }
 
 static void
 destroy_locks(struct mmem_pool *pool)
 {
+	pthread_cond_destroy(&pool->evict_cond);
 	pthread_cond_destroy(&pool->fetch_cond);
 	pthread_cond_destroy(&pool->changed_cond);
 	pthread_mutex_destroy(&pool->cpu_lock);
@@ -211,6 +214,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	}
 	pool->iommu = conf->iommu;
 	pool->uffd = -1;
+	pool->budget.limit = conf->budget;
 	pool->size = conf->size ? conf->size : DEFAULT_SIZE;
 	pool->nb_chunks = pool->size >> MMEM_CHUNK_LOG2;
 	pool->ahead = conf->ahead ? conf->ahead : DEFAULT_AHEAD;
@@ -228,7 +232,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		goto fail;
 	}
 	memset(pool->chunks, 0, pool->nb_chunks * sizeof(*pool->chunks));
-	rc = pool_map_memory(pool, conf->no_hugepages);
+	rc = pool_map_memory(pool, conf->no_hugepages || conf->budget != 0);
 	if (rc < 0) {
 		log_no_memory(pool, "address space", -rc);
 		goto fail;
@@ -291,6 +295,7 @@ mmem_pool_destroy(struct mmem_pool *pool)
 	if (rc < 0)
 		return mmem_ret(rc);
 	mmem_telemetry_remove(pool);
+	mmem_evict_stop(pool);
 	mmem_fetchers_stop(pool);
 	mmem_control_stop(pool);
 	mmem_cpu_stop(pool);
@@ -423,7 +428,8 @@ region_is_busy(const struct mmem_pool *pool, const struct mmem_region *region)
 {
 	size_t i;
 
-	if (region->nb_open != 0 || region->nb_threads != 0 || region->reporting)
+	if (region->nb_open != 0 || region->nb_threads != 0 ||
+			region->nb_leaving != 0 || region->reporting)
 		return true;
 	for (i = 0; i < region->nb_chunks; i++)
 		if (chunk_has_state(&pool->chunks[region->first_chunk + i], CHUNK_BUSY))
@@ -441,7 +447,7 @@ mmem_pool_wait_region_idle(struct mmem_pool *pool, struct mmem_region *region,
 	pthread_mutex_lock(&pool->lock);
 	while (region_is_busy(pool, region) && rc != ETIMEDOUT) {
 		/* Populating and a report always end, so they need no timeout. */
-		if (region->nb_open != 0 || region->nb_threads != 0)
+		if (region->nb_open != 0 || region->nb_threads != 0 || region->nb_leaving != 0)
 			rc = pthread_cond_timedwait(&pool->changed_cond, &pool->lock, &until);
 		else
 			pthread_cond_wait(&pool->changed_cond, &pool->lock);

@@ -47,9 +47,12 @@ populate_by_touch(struct mmem_pool *pool, size_t off, size_t len)
 int
 mmem_populate_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 {
-	size_t off = chunk << MMEM_CHUNK_LOG2;
-	size_t len = nb_chunks << MMEM_CHUNK_LOG2;
+	return mmem_populate(pool, chunk << MMEM_CHUNK_LOG2, nb_chunks << MMEM_CHUNK_LOG2);
+}
 
+int
+mmem_populate(struct mmem_pool *pool, size_t off, size_t len)
+{
 	if (madvise(pool->dev + off, len, MADV_POPULATE_WRITE) == 0)
 		return 0;
 	if (errno != EINVAL)

@@ -24,7 +24,7 @@ prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 	int rc = 0;
 
 	for (; off < end && rc == 0; off += MMEM_PAGE_SIZE) {
-		/* Pairs with the releases in page_zero_and_map() and pages_set_present(). */
+		/* Pairs with the releases in page_zero_and_map() and mmem_block_switch_pages(). */
 		page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
 				memory_order_acquire);
 		prot = page & MMEM_RIGHTS;
@@ -67,7 +67,9 @@ begin_fetches(struct mmem_space *space, struct mmem_region *region, uint64_t off
 static bool
 page_is_present(const struct mmem_space *space, uint64_t off)
 {
-	/* Pairs with the releases in pages_set_present() and mmem_pool_populate_chunk(). */
+	/*
+	 * Pairs with the releases in mmem_block_switch_pages() and mmem_pool_populate_chunk().
+	 */
 	return !(atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
 			memory_order_acquire) & PAGE_ABSENT) &&
 		(atomic_load_explicit(&space->chunks[off >> MMEM_CHUNK_LOG2].state,

@@ -9,7 +9,10 @@
 #include <pgtable.h>
 
 #include "iopf_handler.h"
+#include "mmem_block.h"
+#include "mmem_budget.h"
 #include "mmem_cpu.h"
+#include "mmem_evict.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
@@ -45,7 +48,7 @@ region_init_pages(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space;
 	size_t first = mmem_region_off(region) >> MMEM_PAGE_LOG2;
-	uint8_t rights = mmem_flags_to_rights(region->flags) |
+	uint8_t rights = mmem_region_get_rights(region, region->flags) |
 		(mmem_region_has_pager(region) ? PAGE_ABSENT : PAGE_USED);
 	struct mmem_chunk *chunk;
 	uint8_t page;
@@ -58,6 +61,18 @@ region_init_pages(struct mmem_region *region)
 			page |= PAGE_DIRTY;
 		atomic_store_explicit(&space->pages[first + i], page, memory_order_relaxed);
 	}
+}
+
+/* Each block gets its memory with its fetch. */
+static void
+region_set_populated(struct mmem_region *region)
+{
+	size_t i;
+
+	for (i = 0; i < region->nb_chunks; i++)
+		atomic_fetch_or_explicit(&region->space->chunks[region->first_chunk + i].state,
+				CHUNK_POPULATED, memory_order_relaxed);
+	region->nb_empty = 0;
 }
 
 static int
@@ -91,6 +106,8 @@ region_take_memory(struct mmem_region *region)
 		mmem_pool_return_chunks(pool, region);
 		return rc;
 	}
+	if (region->blocks != NULL)
+		region_set_populated(region);
 	region_init_pages(region);
 	if (mmem_region_is_watched(region))
 		rc = mmem_cpu_watch(pool, region);
@@ -268,12 +285,31 @@ mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len)
 	return region;
 }
 
+/* Before its memory is released: fetches that are started then may have it at once. */
+static void
+region_leave_budget(struct mmem_region *region)
+{
+	struct mmem_pool *pool = region->space->pool;
+	size_t i;
+
+	pthread_mutex_lock(&pool->lock);
+	for (i = 0; i < mmem_region_nb_blocks(region); i++) {
+		if (region->blocks[i].state & BLOCK_RESIDENT)
+			mmem_budget_take(region, i, -1);
+		mmem_evict_remove(region, i);
+	}
+	mmem_budget_start_fetches(pool);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 /* Return the memory of a region without users. Outside all locks. */
 static void
 region_destroy(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space, *outer = mmem_self.releasing;
 
+	if (region->blocks != NULL)
+		region_leave_budget(region);
 	if (mmem_region_is_watched(region))
 		mmem_cpu_unwatch(space->pool, region);
 	mmem_pool_return_chunks(space->pool, region);
@@ -318,7 +354,7 @@ region_try_free(struct mmem_region *region, unsigned int wait_ms)
 	if (space->domain == NULL)
 		region->is_closed = true;
 	if (!region->is_closed)
-		rc = mmem_range_close(space, va, region->size);
+		rc = mmem_range_close(region, va, region->size);
 	if (rc == 0)
 		region->is_closed = true;
 	pthread_mutex_unlock(&space->lock);

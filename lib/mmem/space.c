@@ -12,6 +12,7 @@
 
 #include "iopf_iommu.h"
 #include "mmem_dma.h"
+#include "mmem_evict.h"
 #include "mmem_fault.h"
 #include "mmem_log.h"
 #include "mmem_pool.h"
@@ -32,6 +33,9 @@ static const char * const stat_names[] = {
 	[MMEM_STAT_DEFERRED] = "deferred",
 	[MMEM_STAT_ZEROED] = "zeroed",
 	[MMEM_STAT_FILLED] = "filled",
+	[MMEM_STAT_REFILLED] = "refilled",
+	[MMEM_STAT_EVICTED] = "evicted",
+	[MMEM_STAT_WRITTEN] = "written",
 	[MMEM_STAT_UNMAPPED] = "unmapped",
 	[MMEM_STAT_NO_REGION] = "no_region",
 	[MMEM_STAT_FORBIDDEN] = "forbidden",
@@ -125,6 +129,30 @@ domain_create(struct mmem_space *space, const struct mmem_space_conf *space_conf
 	return space->domain ? 0 : -rte_errno;
 }
 
+/* Memory that has a fixed physical address cannot be released. */
+static int
+space_init_budget(struct mmem_space *space)
+{
+	struct mmem_pool *pool = space->pool;
+	int rc;
+
+	if (!mmem_space_has_budget(space))
+		return 0;
+	if (pool->hugepages) {
+		MMEM_LOG(ERR, "space %s: a budget needs a pool without hugepages: set "
+				"no_hugepages or budget in its mmem_pool_conf", space->name);
+		return -ENOTSUP;
+	}
+	if (iopf_iommu_info(pool->iommu)->fixed_memory) {
+		MMEM_LOG(ERR, "space %s: a budget needs memory that can be released, and %s "
+				"has its physical addresses: use no budget", space->name,
+				iopf_iommu_name(pool->iommu));
+		return -ENOTSUP;
+	}
+	rc = mmem_evict_start(pool);
+	return rc < 0 ? rc : mmem_evict_init(space);
+}
+
 static void
 pool_add_users(struct mmem_pool *pool, int by)
 {
@@ -168,6 +196,10 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	space->wait_ms = conf->wait_ms ? conf->wait_ms : DEFAULT_WAIT_MS;
 	mmem_name_init(space->name, sizeof(space->name), conf->name, &serial);
 
+	space->budget.limit = conf->budget;
+	rc = space_init_budget(space);
+	if (rc < 0)
+		goto fail;
 	rc = table_create(space, &va_bits);
 	if (rc < 0)
 		goto fail;
@@ -181,6 +213,7 @@ mmem_space_create(const struct mmem_space_conf *conf)
 fail:
 	MMEM_LOG(ERR, "space %s: cannot create it: %s", space->name, rte_strerror(-rc));
 	pgt_destroy(space->pgt);
+	mmem_evict_fini(space);
 	free(space);
 	rte_errno = -rc;
 	return NULL;
@@ -210,6 +243,7 @@ mmem_space_destroy(struct mmem_space *space)
 	pool = space->pool;
 	free(space->blocked.ids);
 	pgt_destroy(space->pgt);
+	mmem_evict_fini(space);
 	pthread_mutex_destroy(&space->lock);
 	free(space);
 	pool_add_users(pool, -1);

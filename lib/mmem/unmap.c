@@ -9,6 +9,8 @@
 
 #include "iopf_handler.h"
 #include "iopf_pgtable.h"
+#include "mmem_block.h"
+#include "mmem_pager.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
@@ -40,9 +42,8 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 	return rc;
 }
 
-/* Invalidate the ranges that a change of the table returned. */
-static int
-invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
+int
+mmem_invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
 {
 	struct iopf_inv inv[MAX_INV];
 	unsigned int i;
@@ -52,16 +53,65 @@ invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
 	return mmem_invalidate(space, inv, out->nb_inv);
 }
 
-int
-mmem_range_close(struct mmem_space *space, uint64_t va, size_t len)
+/*
+ * The leaves of a block are removed, or lose the right to write: remember that a device has written
+ * it. A write may come up to the invalidation, but only to a page that is dirty before.
+ */
+static void
+block_keep_dirty(struct mmem_region *region, uint64_t off, const struct pgt_used *used)
 {
+	struct mmem_pool *pool = region->space->pool;
+
+	if (used->dirty_bytes == 0)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	region->blocks[mmem_region_get_block(region, off)].state |= BLOCK_WRITTEN;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* prot 0: close; else change the rights. */
+static int
+range_change(struct mmem_space *space, uint64_t va, size_t len, uint32_t prot,
+		struct pgt_unmapped *out)
+{
+	return prot != 0 ? pgt_protect(space->pgt, va, len, prot, out) :
+			pgt_unmap(space->pgt, va, len, PGT_CLOSE, out);
+}
+
+/* The same, and keep the dirty state of the region's blocks. */
+static int
+region_change(struct mmem_region *region, uint64_t va, size_t len, uint32_t prot,
+		struct pgt_unmapped *out)
+{
+	uint64_t off = va - (uintptr_t)region->space->mem, end = off + len, next;
+	struct pgt_used used;
+	int rc = 0;
+
+	if (region->blocks == NULL)
+		return range_change(region->space, va, len, prot, out);
+	out->used = &used;
+	for (; off < end && rc == 0; off = next) {
+		next = RTE_MIN(end, mmem_fetch_block_end(region, off));
+		used = (struct pgt_used){ .va = mmem_off_to_va(region->space, off),
+				.size = next - off };
+		rc = range_change(region->space, used.va, used.size, prot, out);
+		block_keep_dirty(region, off, &used);
+	}
+	out->used = NULL;
+	return rc;
+}
+
+int
+mmem_range_close(struct mmem_region *region, uint64_t va, size_t len)
+{
+	struct mmem_space *space = region->space;
 	struct pgt_inv inv[MAX_INV];
 	struct pgt_unmapped out;
 	int rc, rc_inv;
 
 	pgt_unmapped_init(&out, inv, MAX_INV);
-	rc = pgt_unmap(space->pgt, va, len, PGT_CLOSE, &out);
-	rc_inv = invalidate_unmapped(space, &out);
+	rc = region_change(region, va, len, 0, &out);
+	rc_inv = mmem_invalidate_unmapped(space, &out);
 	mmem_stat_add(space, MMEM_STAT_UNMAPPED, out.bytes >> MMEM_PAGE_LOG2);
 	return rc < 0 ? rc : rc_inv;
 }
@@ -69,6 +119,7 @@ mmem_range_close(struct mmem_space *space, uint64_t va, size_t len)
 int
 mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 {
+	struct mmem_region *region;
 	int rc, rc_open;
 
 	if (space == NULL)
@@ -77,10 +128,11 @@ mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 	if (rc < 0)
 		return mmem_ret(rc);
 	pthread_mutex_lock(&space->lock);
-	if (mmem_region_find_range(space, ptr, len) == NULL) {
+	region = mmem_region_find_range(space, ptr, len);
+	if (region == NULL) {
 		rc = -EINVAL;
 	} else {
-		rc = mmem_range_close(space, (uintptr_t)ptr, len);
+		rc = mmem_range_close(region, (uintptr_t)ptr, len);
 		/* Open the range in any case: the page behind each entry stays the same. */
 		rc_open = pgt_open(space->pgt, (uintptr_t)ptr, len);
 		if (rc == 0)
@@ -111,8 +163,9 @@ pages_set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rig
 
 /* Give valid entries the rights of their pages; unmap entries without rights. */
 static int
-entries_apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t rights)
+entries_apply_rights(struct mmem_region *region, uint64_t va, size_t len, uint8_t rights)
 {
+	struct mmem_space *space = region->space;
 	uint32_t prot = rights & MMEM_RIGHTS;
 	struct pgt_inv inv[MAX_INV];
 	struct pgt_unmapped out;
@@ -122,16 +175,16 @@ entries_apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t 
 		prot &= ~MMEM_WRITE;
 	if (prot) {
 		pgt_unmapped_init(&out, inv, MAX_INV);
-		rc = pgt_protect(space->pgt, va, len, prot, &out);
+		rc = region_change(region, va, len, prot, &out);
 		if (rc == 0)
-			return invalidate_unmapped(space, &out);
+			return mmem_invalidate_unmapped(space, &out);
 		/*
 		 * An entry kept changing. Closing it always works; the invalidation then covers
 		 * all.
 		 */
 		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
-	rc = mmem_range_close(space, va, len);
+	rc = mmem_range_close(region, va, len);
 	rc_open = pgt_open(space->pgt, va, len);
 	return rc < 0 ? rc : rc_open;
 }
@@ -139,7 +192,8 @@ entries_apply_rights(struct mmem_space *space, uint64_t va, size_t len, uint8_t 
 int
 mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags)
 {
-	uint8_t rights = mmem_flags_to_rights(flags);
+	struct mmem_region *region;
+	uint8_t rights;
 	int rc;
 
 	if (space == NULL)
@@ -153,16 +207,18 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 		return mmem_ret(-EINVAL);
 	}
 	pthread_mutex_lock(&space->lock);
-	if (mmem_region_find_range(space, ptr, len) == NULL) {
+	region = mmem_region_find_range(space, ptr, len);
+	if (region == NULL) {
 		rc = -EINVAL;
 	} else {
+		rights = mmem_region_get_rights(region, flags);
 		pages_set_rights(space, (uintptr_t)ptr - (uintptr_t)space->mem, len, rights);
 		/*
 		 * Handlers that read the old rights have returned; change the entries they mapped.
 		 */
 		rc = iopf_quiesce();
 		if (rc == 0)
-			rc = entries_apply_rights(space, (uintptr_t)ptr, len, rights);
+			rc = entries_apply_rights(region, (uintptr_t)ptr, len, rights);
 	}
 	mmem_space_unlock(space);
 	if (rc == 0)

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * More than fits: a budget, eviction, write-back. The pager's store is the test's memory; no byte
+ * that a device or a CPU has written may be lost.
+ */
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_errno.h>
+
+#include "mmem_space.h"
+#include "pager_rig.h"
+#include "test.h"
+
+#define BLOCK		(4 * PAGE)
+#define NB_BLOCKS	64
+#define REGION		(NB_BLOCKS * BLOCK)
+#define BUDGET		(8 * BLOCK)
+
+/* A pager over memory. */
+struct store {
+	uint8_t *bytes;
+	_Atomic unsigned int fills, writes;
+	_Atomic int write_error;
+	_Atomic bool hold_writes;
+	_Atomic unsigned int in_write;
+};
+
+static struct store store;
+static struct mmem_space *space;
+static _Atomic unsigned int nb_reports;
+static _Atomic int last_error;
+
+static int
+store_fill(void *ctx, uint64_t offset, void *dst, size_t len)
+{
+	struct store *s = ctx;
+
+	atomic_fetch_add(&s->fills, 1);
+	memcpy(dst, s->bytes + offset, len);
+	return 0;
+}
+
+static int
+store_write(void *ctx, uint64_t offset, const void *src, size_t len)
+{
+	struct store *s = ctx;
+	int error;
+
+	atomic_fetch_add(&s->writes, 1);
+	atomic_fetch_add(&s->in_write, 1);
+	while (atomic_load(&s->hold_writes))
+		usleep(100);
+	error = atomic_load(&s->write_error);
+	if (error == 0)
+		memcpy(s->bytes + offset, src, len);
+	atomic_fetch_sub(&s->in_write, 1);
+	return error;
+}
+
+static void
+on_report(struct mmem_space *s, const struct mmem_report *report, void *ctx)
+{
+	(void)s;
+	(void)ctx;
+	atomic_store(&last_error, report->error);
+	atomic_fetch_add(&nb_reports, 1);
+}
+
+static const struct mmem_pager pager_rw = { .fill = store_fill, .write = store_write,
+	.ctx = &store, .fetch_size = BLOCK, .nb_threads = 2 };
+static const struct mmem_pager pager_ro = { .fill = store_fill, .ctx = &store,
+	.fetch_size = BLOCK };
+
+static int
+setup(void **state)
+{
+	size_t i;
+
+	pg_setup(state);
+	memset(&store, 0, sizeof(store));
+	store.bytes = malloc(REGION);
+	assert_non_null(store.bytes);
+	for (i = 0; i < REGION; i++)
+		store.bytes[i] = i / PAGE;
+	atomic_store(&nb_reports, 0);
+	space = mmem_space_create(&(struct mmem_space_conf){ .name = "e", .pool = pg.pool,
+			.report = on_report, .budget = BUDGET });
+	assert_non_null(space);
+	assert_int_equal(mmem_attach(space, pg.other_dev, IOPF_NO_PASID), 0);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	if (space != NULL) {
+		assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
+		assert_int_equal(mmem_space_destroy(space), 0);
+	}
+	assert_true(pg.pool->budget.resident == 0);
+	free(store.bytes);
+	return pg_teardown(state);
+}
+
+static uint8_t *
+alloc(const struct mmem_pager *pager, unsigned int flags)
+{
+	uint8_t *p = mmem_alloc_paged(space, REGION, flags, pager);
+
+	assert_non_null(p);
+	return p;
+}
+
+static enum smmuv3_model_status
+dev_read(const uint8_t *addr, size_t len)
+{
+	pg_submit(pg.other_dma, SMMUV3_MODEL_READ, addr, pg_bytes, len);
+	return pg_await(pg.other_dma);
+}
+
+static void
+dev_write(const uint8_t *addr, uint8_t byte)
+{
+	memset(pg_bytes, byte, 8);
+	assert_int_equal(pg_dev_write(pg.other_dma, addr), SMMUV3_MODEL_OK);
+}
+
+static uint64_t
+stat(enum mmem_stat s)
+{
+	return mmem_stat(space, s);
+}
+
+static uint64_t
+get_resident(void)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&pg.pool->lock);
+	bytes = space->budget.resident;
+	pthread_mutex_unlock(&pg.pool->lock);
+	return bytes;
+}
+
+static void
+test_a_device_uses_more_than_the_budget(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	unsigned int round;
+	size_t off;
+
+	(void)state;
+	for (round = 0; round < 3; round++) {
+		for (off = 0; off < REGION; off += PAGE) {
+			dev_write(p + off + 8 * round, 0x80 + round + off / PAGE % 64);
+			assert_true(get_resident() <= BUDGET);
+		}
+		for (off = 0; off < REGION; off += PAGE) {
+			assert_int_equal(dev_read(p + off, 64), SMMUV3_MODEL_OK);
+			assert_int_equal(pg_bytes[8 * round],
+					0x80 + round + off / PAGE % 64);
+			assert_int_equal(pg_bytes[63], off / PAGE & 0xff);
+		}
+	}
+	assert_true(stat(MMEM_STAT_EVICTED) >= (REGION - BUDGET) / PAGE);
+	assert_true(stat(MMEM_STAT_WRITTEN) >= (REGION - BUDGET) / PAGE);
+	assert_true(stat(MMEM_STAT_REFILLED) >= (REGION - BUDGET) / PAGE);
+	assert_int_equal(atomic_load(&nb_reports), 0);
+}
+
+static void
+test_a_cpu_uses_more_than_the_budget(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	size_t off;
+
+	(void)state;
+	for (off = 0; off < REGION; off += PAGE)
+		p[off + 1] = 0x91;
+	assert_true(get_resident() <= BUDGET);
+	for (off = 0; off < REGION; off += PAGE) {
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_bytes[1], 0x91);
+		assert_int_equal(pg_bytes[2], off / PAGE & 0xff);
+		dev_write(p + off + 16, 0x92);
+	}
+	for (off = 0; off < REGION; off += PAGE) {
+		assert_int_equal(p[off + 1], 0x91);
+		assert_int_equal(p[off + 16], 0x92);
+	}
+	assert_true(get_resident() <= BUDGET);
+}
+
+static void
+test_blocks_that_are_only_read_are_not_written_back(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	size_t off;
+
+	(void)state;
+	for (off = 0; off < REGION; off += PAGE)
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+	assert_true(stat(MMEM_STAT_EVICTED) != 0);
+	assert_int_equal(atomic_load(&store.writes), 0);
+	if (!pg.pool->cpu_protects)
+		return;
+	for (off = 0; off < REGION; off += PAGE)
+		assert_int_equal(p[off], off / PAGE & 0xff);
+	/* The first access finds out whether the kernel can map protected. */
+	if (pg.pool->cpu_protects)
+		assert_int_equal(atomic_load(&store.writes), 0);
+}
+
+/* The CPU's first write comes after a read, which maps the page. */
+static void
+test_a_write_after_a_read_of_the_cpu_is_kept(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	size_t off;
+
+	(void)state;
+	assert_int_equal(p[PAGE + 5], 1);
+	p[PAGE + 5] = 0xa1;
+	for (off = BLOCK; off < REGION; off += BLOCK)
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+	AWAIT(stat(MMEM_STAT_WRITTEN) != 0);
+	assert_int_equal(p[PAGE + 5], 0xa1);
+	assert_int_equal(store.bytes[PAGE + 5], 0xa1);
+}
+
+/* A device wrote the page, and then the page lost its mapping or its rights. */
+static void
+test_unmap_and_protect_keep_what_was_written(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	size_t off;
+
+	(void)state;
+	dev_write(p, 0xb1);
+	assert_int_equal(mmem_unmap(space, p, PAGE), 0);
+	dev_write(p + BLOCK, 0xb2);
+	assert_int_equal(mmem_protect(space, p + BLOCK, PAGE, MMEM_READ), 0);
+	for (off = 2 * BLOCK; off < REGION; off += BLOCK)
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(dev_read(p, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(pg_bytes[0], 0xb1);
+	assert_int_equal(dev_read(p + BLOCK, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(pg_bytes[0], 0xb2);
+}
+
+static void
+test_written_blocks_without_write_back_stay(void **state)
+{
+	uint8_t *p = alloc(&pager_ro, RW);
+	size_t off;
+
+	(void)state;
+	for (off = 0; off < BUDGET; off += BLOCK)
+		dev_write(p + off, 0xc1);
+	/* No room is left: a defined answer, an error to the owner. */
+	assert_int_equal(dev_read(p + BUDGET, 8), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(atomic_load(&last_error), -ENOMEM);
+	for (off = 0; off < BUDGET; off += BLOCK) {
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_bytes[0], 0xc1);
+		assert_int_equal(p[off], 0xc1);
+	}
+	assert_int_equal(mmem_free(space, p), 0);
+	assert_int_equal(get_resident(), 0);
+	p = alloc(&pager_ro, RW);
+	assert_int_equal(dev_read(p + BUDGET, 8), SMMUV3_MODEL_OK);
+}
+
+static void
+test_a_failed_write_loses_nothing(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	size_t off;
+
+	(void)state;
+	atomic_store(&store.write_error, -ENOSPC);
+	for (off = 0; off < BUDGET; off += BLOCK)
+		dev_write(p + off, 0xd1);
+	pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + BUDGET, pg_bytes, 8);
+	AWAIT(atomic_load(&store.writes) >= BUDGET / BLOCK);
+	for (off = 0; off < BUDGET; off += BLOCK)
+		assert_int_equal(p[off], 0xd1);
+	atomic_store(&store.write_error, 0);
+	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+	for (off = 0; off < BUDGET; off += BLOCK) {
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_bytes[0], 0xd1);
+	}
+}
+
+/* An access to a block that is being written back waits, and then finds its bytes. */
+static void
+test_an_access_to_a_leaving_block_fetches_it_again(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	unsigned int i;
+	size_t off;
+
+	(void)state;
+	for (off = 0; off < BUDGET; off += BLOCK)
+		dev_write(p + off, 0xe1);
+	atomic_store(&store.hold_writes, true);
+	pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + BUDGET, pg_bytes, 8);
+	AWAIT(atomic_load(&store.in_write) != 0);
+	for (i = 0; i < BUDGET / BLOCK; i++)
+		pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + i * BLOCK, pg_bytes + 64 * i, 8);
+	usleep(WAIT_MS * 1000);
+	atomic_store(&store.hold_writes, false);
+	for (i = 0; i < BUDGET / BLOCK + 1; i++)
+		assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+	for (i = 1; i < BUDGET / BLOCK; i++)
+		assert_int_equal(pg_bytes[64 * i], 0xe1);
+}
+
+/* A dead pager: the device gets an answer at the deadline, and the bytes stay. */
+static void
+test_a_write_that_does_not_end_meets_the_deadline(void **state)
+{
+	struct mmem_pager pager = pager_rw;
+	uint8_t *p;
+	size_t off;
+
+	(void)state;
+	pager.deadline_ms = WAIT_MS;
+	p = alloc(&pager, RW);
+	for (off = 0; off < BUDGET; off += BLOCK)
+		dev_write(p + off, 0xe2);
+	atomic_store(&store.hold_writes, true);
+	assert_int_equal(dev_read(p + BUDGET, 8), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(atomic_load(&last_error), -ETIMEDOUT);
+	atomic_store(&store.hold_writes, false);
+	for (off = 0; off < BUDGET; off += BLOCK) {
+		AWAIT(dev_read(p + off, 8) == SMMUV3_MODEL_OK);
+		assert_int_equal(pg_bytes[0], 0xe2);
+	}
+}
+
+static void
+test_a_region_is_freed_while_its_blocks_leave(void **state)
+{
+	uint8_t *p;
+	size_t off;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 20; i++) {
+		p = alloc(&pager_rw, RW);
+		for (off = 0; off < BUDGET; off += BLOCK)
+			dev_write(p + off, 0xf1);
+		pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + BUDGET, pg_bytes, 8);
+		assert_int_equal(mmem_free(space, p), 0);
+		pg_await(pg.other_dma);
+		assert_int_equal(get_resident(), 0);
+	}
+}
+
+static void
+test_a_budget_smaller_than_a_block_is_refused(void **state)
+{
+	struct mmem_pager pager = pager_rw;
+
+	(void)state;
+	pager.fetch_size = 2 * BUDGET;
+	assert_null(mmem_alloc_paged(space, REGION, RW, &pager));
+	assert_int_equal(rte_errno, EINVAL);
+}
+
+/*
+ * Races
+ */
+
+#define NB_WRITES	3000
+
+struct writer {
+	pthread_t thread;
+	uint8_t *p;
+	uint8_t counts[NB_BLOCKS * 4];
+	unsigned int seed;
+};
+
+/* A CPU adds 1 to byte 40 of random pages. */
+static void *
+writer_main(void *arg)
+{
+	struct writer *w = arg;
+	unsigned int i, page;
+
+	for (i = 0; i < NB_WRITES; i++) {
+		page = rand_r(&w->seed) % (NB_BLOCKS * 4);
+		w->p[page * PAGE + 40]++;
+		w->counts[page]++;
+	}
+	return NULL;
+}
+
+static void
+test_cpu_and_device_writes_race_with_eviction(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW), bytes[8], last[NB_BLOCKS * 4] = { 0 };
+	struct writer w = { .p = p, .seed = 7 };
+	unsigned int i, page, seed = 9;
+
+	(void)state;
+	for (i = 0; i < NB_BLOCKS * 4; i++)
+		w.counts[i] = i;
+	assert_int_equal(pthread_create(&w.thread, NULL, writer_main, &w), 0);
+	for (i = 1; i <= NB_WRITES; i++) {
+		page = rand_r(&seed) % (NB_BLOCKS * 4);
+		memset(bytes, i, sizeof(bytes));
+		last[page] = i;
+		pg_submit(pg.other_dma, SMMUV3_MODEL_WRITE, p + page * PAGE + 128, bytes, 8);
+		assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+		if (i % 64 == 0)
+			assert_int_equal(mmem_unmap(space, p + page * PAGE, PAGE), 0);
+	}
+	assert_int_equal(pthread_join(w.thread, NULL), 0);
+	for (i = 0; i < NB_BLOCKS * 4; i++) {
+		assert_int_equal(p[i * PAGE + 40], w.counts[i]);
+		assert_int_equal(dev_read(p + i * PAGE, 256), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_bytes[40], w.counts[i]);
+		if (last[i] != 0)
+			assert_int_equal(pg_bytes[128], last[i]);
+	}
+	assert_true(get_resident() <= BUDGET);
+	assert_int_equal(atomic_load(&nb_reports), 0);
+}
+
+#define EV_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+static const struct CMUnitTest tests[] = {
+	EV_TEST(test_a_device_uses_more_than_the_budget),
+	EV_TEST(test_a_cpu_uses_more_than_the_budget),
+	EV_TEST(test_blocks_that_are_only_read_are_not_written_back),
+	EV_TEST(test_a_write_after_a_read_of_the_cpu_is_kept),
+	EV_TEST(test_unmap_and_protect_keep_what_was_written),
+	EV_TEST(test_written_blocks_without_write_back_stay),
+	EV_TEST(test_a_failed_write_loses_nothing),
+	EV_TEST(test_an_access_to_a_leaving_block_fetches_it_again),
+	EV_TEST(test_a_write_that_does_not_end_meets_the_deadline),
+	EV_TEST(test_a_region_is_freed_while_its_blocks_leave),
+	EV_TEST(test_a_budget_smaller_than_a_block_is_refused),
+	EV_TEST(test_cpu_and_device_writes_race_with_eviction),
+};
+TEST_SUITE(mmem_evict, tests, NULL, NULL);

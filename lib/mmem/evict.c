@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <pgtable.h>
+
+#include <iopf_support.h>
+
+#include "iopf_handler.h"
+#include "mmem_block.h"
+#include "mmem_clock.h"
+#include "mmem_cpu.h"
+#include "mmem_evict.h"
+#include "mmem_fetch.h"
+#include "mmem_pager.h"
+#include "mmem_space.h"
+#include "mmem_unmap.h"
+
+/* Blocks that leave with one invalidation. */
+#define BATCH		16
+/* Looks of the policy for one victim, and between batches. */
+#define LOOKS		32
+#define WATCH_LOOKS	256
+/* A fetched block stays at least so long, so that the access that fetched it ends. */
+#define STAYS_NS	UINT64_C(200000)
+/* The evictor looks again after this time if all blocks are to stay. */
+#define AGAIN_NS	UINT64_C(100000)
+
+struct victim {
+	struct mmem_region *region;
+	size_t block;
+	uint64_t off;			/* in the pool */
+	size_t len;
+	struct mmem_fetch *fetch;
+	bool dirty;			/* a device has written it */
+};
+
+static uint32_t
+block_to_index(const struct mmem_region *region, size_t block)
+{
+	return mmem_block_off(region, block) >> MMEM_PAGE_LOG2;
+}
+
+/* A resident block of the policy. Under pool->lock, so that its region stays. */
+static struct mmem_region *
+index_to_region(struct mmem_pool *pool, uint32_t index)
+{
+	return pool->chunks[index >> (MMEM_CHUNK_LOG2 - MMEM_PAGE_LOG2)].region;
+}
+
+/*
+ * Has a device or a CPU accessed the block since the last look? A CPU's access is known by the
+ * fault that maps the block into the CPU's view, from which it is removed here.
+ */
+static bool
+block_test_accessed(void *ctx, uint32_t index)
+{
+	struct mmem_space *space = ctx;
+	struct mmem_pool *pool = space->pool;
+	struct mmem_region *region = index_to_region(pool, index);
+	uint64_t off = (uint64_t)index << MMEM_PAGE_LOG2;
+	size_t block = mmem_region_get_block(region, off), len = mmem_block_len(region, block);
+	struct pgt_used used = { .va = mmem_off_to_va(space, off), .size = len };
+	struct pgt_unmapped out;
+	struct pgt_inv inv;
+	bool by_cpu = region->blocks[block].state & BLOCK_CPU;
+
+	pgt_unmapped_init(&out, &inv, 1);
+	out.used = &used;
+	pgt_harvest(space->pgt, mmem_off_to_va(space, off), len, PGT_ACCESSED, &out);
+	if (by_cpu) {
+		mmem_cpu_unmap(pool, off, len);
+		region->blocks[block].state &= (uint8_t)~BLOCK_CPU;
+	}
+	return by_cpu || used.accessed_bytes != 0;
+}
+
+int
+mmem_evict_init(struct mmem_space *space)
+{
+	uint64_t limit = space->budget.limit ? space->budget.limit : space->pool->budget.limit;
+	struct mmem_policy_conf conf = {
+		.nb_blocks = space->size >> MMEM_PAGE_LOG2,
+		.capacity = RTE_MAX(limit >> MMEM_CHUNK_LOG2, UINT64_C(1)),
+		.accessed = block_test_accessed,
+		.ctx = space,
+	};
+
+	return mmem_policy_init(&space->policy, &conf);
+}
+
+void
+mmem_evict_fini(struct mmem_space *space)
+{
+	mmem_policy_fini(&space->policy);
+}
+
+/* The block's memory is the only copy of its contents. */
+static bool
+block_must_stay(const struct mmem_region *region, size_t block)
+{
+	return (region->blocks[block].state & BLOCK_WRITTEN) && region->pager.write == NULL;
+}
+
+void
+mmem_evict_add(struct mmem_region *region, size_t block, bool prefetched)
+{
+	region->blocks[block].stays_until = mmem_now_ns() + STAYS_NS;
+	mmem_policy_add(&region->space->policy, block_to_index(region, block), prefetched);
+}
+
+void
+mmem_evict_remove(struct mmem_region *region, size_t block)
+{
+	mmem_policy_remove(&region->space->policy, block_to_index(region, block));
+}
+
+void
+mmem_evict_end(struct mmem_region *region, size_t block, bool left)
+{
+	struct mmem_policy *policy = &region->space->policy;
+	uint32_t index = block_to_index(region, block);
+
+	if (left)
+		mmem_policy_evicted(policy, index);
+	else if (block_must_stay(region, block))
+		mmem_policy_remove(policy, index);
+	else
+		mmem_policy_keep(policy, index);
+}
+
+static bool
+block_may_leave(const struct mmem_region *region, size_t block, uint64_t now)
+{
+	return !region->hidden && region->blocks[block].stays_until <= now &&
+		region->fetches[block] == NULL;
+}
+
+/* Step 1. Returns false if the block stays. */
+static bool
+victim_take(struct mmem_pool *pool, struct mmem_region *region, size_t block, struct victim *v)
+{
+	v->fetch = mmem_fetch_leave(region, block);
+	if (v->fetch == NULL)
+		return false;
+	v->region = region;
+	v->block = block;
+	v->off = mmem_block_off(region, block);
+	v->len = mmem_block_len(region, block);
+	v->dirty = false;
+	mmem_block_switch_pages(pool, v->off, v->len);
+	return true;
+}
+
+/* Blocks may differ in size: the policy's capacity is that of blocks of the mean size. */
+static void
+update_capacity(struct mmem_space *space)
+{
+	struct mmem_policy *policy = &space->policy;
+	uint64_t limit = space->budget.limit ? space->budget.limit : space->pool->budget.limit;
+	uint64_t capacity = policy->conf.capacity, now;
+
+	if (policy->nb_resident == 0 || space->budget.resident == 0)
+		return;
+	now = RTE_MAX(limit * policy->nb_resident / space->budget.resident, UINT64_C(1));
+	if (now > capacity + capacity / 8 || now < capacity - capacity / 8)
+		mmem_policy_set_capacity(policy, now);
+}
+
+/* Under pool->lock. The number of blocks; *again: a block may leave later. */
+static unsigned int
+name_victims(struct mmem_space *space, struct victim *victims, uint64_t excess, bool *again)
+{
+	uint64_t now = mmem_now_ns(), freed = 0;
+	struct mmem_region *region;
+	unsigned int n = 0, looks;
+	uint32_t index;
+	size_t block;
+
+	update_capacity(space);
+	mmem_policy_watch(&space->policy, WATCH_LOOKS);
+	for (looks = 0; looks < 2 * BATCH && n < BATCH && freed < excess; looks++) {
+		index = mmem_policy_name_victim(&space->policy, LOOKS);
+		if (index == MMEM_POLICY_NONE)
+			break;
+		region = index_to_region(space->pool, index);
+		block = mmem_region_get_block(region, (uint64_t)index << MMEM_PAGE_LOG2);
+		if (block_must_stay(region, block)) {
+			mmem_policy_remove(&space->policy, index);
+		} else if (block_may_leave(region, block, now) &&
+				victim_take(space->pool, region, block, &victims[n])) {
+			freed += victims[n++].len;
+		} else {
+			mmem_policy_keep(&space->policy, index);
+		}
+	}
+	*again = space->policy.nb_candidates != 0 || space->nb_open != 0;
+	return n;
+}
+
+/* Step 3, and what devices have written. Under space->lock. */
+static int
+victims_close(struct mmem_space *space, struct victim *victims, unsigned int n)
+{
+	struct pgt_inv inv[BATCH];
+	struct pgt_unmapped out;
+	struct pgt_used used;
+	unsigned int i;
+	int rc = 0, rc_inv;
+
+	pgt_unmapped_init(&out, inv, BATCH);
+	out.used = &used;
+	for (i = 0; i < n; i++) {
+		used = (struct pgt_used){ .va = mmem_off_to_va(space, victims[i].off),
+				.size = victims[i].len };
+		if (rc == 0)
+			rc = pgt_unmap(space->pgt, used.va, used.size, PGT_CLOSE, &out);
+		victims[i].dirty = used.dirty_bytes != 0;
+	}
+	rc_inv = mmem_invalidate_unmapped(space, &out);
+	for (i = 0; i < n; i++)
+		pgt_open(space->pgt, mmem_off_to_va(space, victims[i].off), victims[i].len);
+	return rc < 0 ? rc : rc_inv;
+}
+
+/* The end of a batch. Under pool->lock. */
+static void
+victim_end(struct mmem_pool *pool, struct victim *v, int error)
+{
+	struct mmem_block *block = &v->region->blocks[v->block];
+
+	if (v->dirty)
+		block->state |= BLOCK_WRITTEN;
+	if (error < 0 || block_must_stay(v->region, v->block))
+		mmem_fetch_stay(pool, v->fetch);
+	else if (block->state & BLOCK_WRITTEN)
+		mmem_fetch_write(pool, v->fetch);
+	else
+		mmem_fetch_left(pool, v->fetch);
+}
+
+/* Is the memory released now? Under pool->lock. */
+static bool
+victim_is_clean(const struct victim *v)
+{
+	return !v->dirty && !(v->region->blocks[v->block].state & BLOCK_WRITTEN);
+}
+
+static void
+evict_batch(struct mmem_space *space, struct victim *victims, unsigned int n)
+{
+	struct mmem_pool *pool = space->pool;
+	bool clean[BATCH];
+	unsigned int i;
+	int rc;
+
+	rc = iopf_quiesce();
+	pthread_mutex_lock(&space->lock);
+	if (rc == 0)
+		rc = victims_close(space, victims, n);
+	mmem_space_unlock(space);
+	for (i = 0; i < n && rc == 0; i++)
+		mmem_cpu_unmap(pool, victims[i].off, victims[i].len);
+	pthread_mutex_lock(&pool->lock);
+	for (i = 0; i < n; i++)
+		clean[i] = rc == 0 && victim_is_clean(&victims[i]);
+	pthread_mutex_unlock(&pool->lock);
+	for (i = 0; i < n; i++)
+		if (clean[i])
+			mmem_block_release(pool, victims[i].off, victims[i].len);
+	pthread_mutex_lock(&pool->lock);
+	for (i = 0; i < n; i++)
+		victim_end(pool, &victims[i], rc);
+	mmem_budget_start_fetches(pool);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* The space with most memory of those that have a policy. Under pool->lock. */
+static struct mmem_space *
+find_largest(struct mmem_pool *pool)
+{
+	struct mmem_space *largest = NULL;
+	struct mmem_region *region;
+
+	TAILQ_FOREACH(region, &pool->regions, next)
+		if (region->blocks != NULL && (largest == NULL ||
+				region->space->budget.resident - region->space->budget.leaving >
+				largest->budget.resident - largest->budget.leaving))
+			largest = region->space;
+	return largest;
+}
+
+/* A region that lacks room, and the space that is to give it. Under pool->lock. */
+static struct mmem_region *
+find_starved(struct mmem_pool *pool, struct mmem_space **giver, uint64_t *excess)
+{
+	struct mmem_region *region;
+	struct mmem_fetch *fetch;
+	size_t len;
+
+	TAILQ_FOREACH(region, &pool->regions, next) {
+		fetch = region->blocks != NULL ? TAILQ_FIRST(&region->queue) : NULL;
+		if (fetch == NULL || mmem_budget_has_room(fetch))
+			continue;
+		len = mmem_block_len(region, fetch->block);
+		*giver = region->space;
+		*excess = mmem_budget_get_excess(&region->space->budget, len);
+		if (*excess == 0) {
+			*giver = find_largest(pool);
+			*excess = mmem_budget_get_excess(&pool->budget, len);
+		}
+		if (*excess != 0)
+			return region;
+	}
+	return NULL;
+}
+
+static void
+wait_for(struct mmem_pool *pool, uint64_t ns)
+{
+	struct timespec until = mmem_ns_to_timespec(mmem_now_ns() + ns);
+
+	pthread_cond_timedwait(&pool->evict_cond, &pool->lock, &until);
+}
+
+static void *
+evictor_main(void *arg)
+{
+	struct victim victims[BATCH];
+	struct mmem_pool *pool = arg;
+	struct mmem_region *region;
+	struct mmem_space *giver;
+	uint64_t excess;
+	unsigned int n;
+	bool again;
+
+	pthread_mutex_lock(&pool->lock);
+	while (!pool->quit) {
+		region = find_starved(pool, &giver, &excess);
+		if (region == NULL) {
+			pthread_cond_wait(&pool->evict_cond, &pool->lock);
+			continue;
+		}
+		n = name_victims(giver, victims, excess, &again);
+		if (n != 0) {
+			pthread_mutex_unlock(&pool->lock);
+			evict_batch(giver, victims, n);
+			pthread_mutex_lock(&pool->lock);
+		} else if (again) {
+			wait_for(pool, AGAIN_NS);
+		} else {
+			/* All memory is written, and is not to be written back. */
+			mmem_region_fail_queued(pool, region, -ENOMEM);
+		}
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+int
+mmem_evict_start(struct mmem_pool *pool)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	if (!pool->has_evictor) {
+		rc = iopf_thread_create(&pool->evictor, "mmem-evict", evictor_main, pool);
+		pool->has_evictor = rc == 0;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return rc;
+}
+
+void
+mmem_evict_stop(struct mmem_pool *pool)
+{
+	if (!pool->has_evictor)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	pool->quit = true;
+	pthread_cond_signal(&pool->evict_cond);
+	pthread_mutex_unlock(&pool->lock);
+	pthread_join(pool->evictor, NULL);
+}
+
+void
+mmem_evict_wake(struct mmem_pool *pool)
+{
+	pthread_cond_signal(&pool->evict_cond);
+}

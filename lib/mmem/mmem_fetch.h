@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+#ifndef MMEM_FETCH_H
+#define MMEM_FETCH_H
+
+/*
+ * What happens to a block's contents now. Under pool->lock.
+ *
+ *	(none) --> QUEUED --> OPEN --> (none)		a fetch; FAILED after an error
+ *	(none) --> LEAVING --> (none)			an eviction of a clean block
+ *	           LEAVING --> WRITE_QUEUED --> WRITING --> (none)	of a written one
+ *
+ * Accesses wait for the end of each of them. A block that was wanted while it left is QUEUED then.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "mmem_waiting.h"
+
+struct mmem_pool;
+struct mmem_region;
+
+enum fetch_state {
+	FETCH_QUEUED,
+	FETCH_OPEN,		/* a thread has taken it; not completed */
+	FETCH_FAILED,		/* kept to refuse the accesses that began before it failed */
+	FETCH_LEAVING,		/* the evictor has it */
+	FETCH_WRITE_QUEUED,
+	FETCH_WRITING,		/* as OPEN */
+};
+
+struct mmem_fetch {
+	TAILQ_ENTRY(mmem_fetch) next;	/* in the region's queue */
+	TAILQ_ENTRY(mmem_fetch) next_timed;
+	struct mmem_region *region;
+	size_t block;
+	enum fetch_state state;
+	int error;			/* the error for accesses, or 0: they wait */
+	uint64_t failed_at;		/* rte_rdtsc() */
+	uint64_t deadline;		/* mmem_now_ns(), or 0 */
+	struct mmem_waiting groups;
+	bool cpu_waits;			/* a CPU access waits for it */
+	bool prefetched;		/* no access has waited for it */
+	bool wanted;			/* an access waits for the end of an eviction */
+	bool *ended_in_start;		/* of the thread in start, or NULL */
+};
+
+static inline bool
+mmem_fetch_is_leaving(const struct mmem_fetch *fetch)
+{
+	return fetch->state >= FETCH_LEAVING;
+}
+
+/* A block leaves. Its pages are PAGE_ABSENT. Returns NULL without memory. */
+struct mmem_fetch *mmem_fetch_leave(struct mmem_region *region, size_t block);
+
+/* The contents of a leaving block are to be written first. */
+void mmem_fetch_write(struct mmem_pool *pool, struct mmem_fetch *fetch);
+
+/* A leaving block has no memory any more. */
+void mmem_fetch_left(struct mmem_pool *pool, struct mmem_fetch *fetch);
+
+/* A leaving block stays in memory. */
+void mmem_fetch_stay(struct mmem_pool *pool, struct mmem_fetch *fetch);
+
+#endif /* MMEM_FETCH_H */
