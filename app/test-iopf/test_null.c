@@ -261,6 +261,9 @@ test_null_pool_and_space_are_refused(void **state)
 	REFUSES(mmem_protect(NULL, some, 4096, MMEM_READ));
 	REFUSES(mmem_prefetch(NULL, some, 4096));
 	REFUSES(mmem_resolve(NULL, 0, IOPF_PERM_READ));
+	REFUSES(mmem_import(NULL, some, 4096, MMEM_READ));
+	IS_NOTHING(mmem_import_fd(NULL, 0, 0, 4096, MMEM_READ));
+	REFUSES(mmem_release(NULL, some));
 	IS_NOTHING(mmem_stat(NULL, MMEM_STAT_MAPPED));
 	assert_non_null(mmem_stat_name(MMEM_NB_STATS));
 	mmem_fetch_done(NULL, 0);

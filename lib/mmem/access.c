@@ -8,6 +8,7 @@
 
 #include "iopf_handler.h"
 #include "mmem_access.h"
+#include "mmem_import.h"
 #include "mmem_pool.h"
 #include "mmem_populate.h"
 #include "mmem_space.h"
@@ -49,31 +50,21 @@ mmem_page_map(struct mmem_space *space, uint64_t off, uint8_t page, uint32_t pro
 			prot);
 }
 
-/* Give a valid entry the rights that its region allows and it lacks. */
-static int
-page_upgrade(struct mmem_space *space, uint64_t off, uint32_t prot)
+int
+mmem_entry_upgrade(struct mmem_space *space, uint64_t va, size_t size, uint32_t prot)
 {
 	struct pgt_unmapped out;
 	struct pgt_inv inv;
 	int rc;
 
 	pgt_unmapped_init(&out, &inv, 1);
-	rc = pgt_protect(space->pgt, mmem_off_to_va(space, off), MMEM_PAGE_SIZE, prot, &out);
+	rc = pgt_protect(space->pgt, va & ~(uint64_t)(size - 1), size, prot, &out);
 	if (rc == -EAGAIN)
 		return rc;
 	if (rc < 0)
 		return -EIO;
 	mmem_stat_add(space, out.nb_inv ? MMEM_STAT_UPGRADED : MMEM_STAT_JOINED, 1);
-	return MMEM_AFTER_INV;
-}
-
-static bool
-is_forbidden(unsigned int perm, uint8_t page)
-{
-	if (perm & MMEM_RIGHTS & ~page)
-		return true;
-	/* A page writable without privilege is not executable with privilege [Arm ARM D8.4]. */
-	return (perm & IOPF_PERM_PRIV) && (perm & IOPF_PERM_EXEC) && (page & MMEM_WRITE);
+	return mmem_after_inv(size);
 }
 
 /* The first access to a chunk makes the control thread populate the chunks after it. */
@@ -90,7 +81,7 @@ check_unusable_page(const struct mmem_access *access, uint8_t page)
 {
 	if (!(page & PAGE_ABSENT))
 		return -EFAULT;
-	return is_forbidden(access->perm, page) ? -EACCES : -EAGAIN;
+	return mmem_access_is_forbidden(access->perm, page) ? -EACCES : -EAGAIN;
 }
 
 int
@@ -110,7 +101,7 @@ mmem_access_check(struct mmem_space *space, const struct mmem_access *access, ui
 	*page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
 	if (unlikely(!(*page & PAGE_USED)))
 		return check_unusable_page(access, *page);
-	if (is_forbidden(access->perm, *page))
+	if (mmem_access_is_forbidden(access->perm, *page))
 		return -EACCES;
 	/* Pairs with the release in mmem_pool_populate_chunk(): the chunk's memory. */
 	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
@@ -131,33 +122,11 @@ mmem_access_resolve(struct mmem_space *space, const struct mmem_access *access)
 
 	rc = mmem_access_check(space, access, &page);
 	if (rc < 0)
-		return rc;
+		return off >= space->size ? mmem_import_resolve(space, access) : rc;
 	prot = page & MMEM_RIGHTS;
 	if ((page & MMEM_TRACK_WRITES) && !(access->perm & IOPF_PERM_WRITE))
 		prot &= ~MMEM_WRITE;
 	off &= ~(uint64_t)(MMEM_PAGE_SIZE - 1);
 	rc = mmem_page_map(space, off, page, prot);
-	switch (rc) {
-	case 0:
-		mmem_stat_add(space, MMEM_STAT_MAPPED, 1);
-		return 0;
-	case -EALREADY:
-		mmem_stat_add(space, MMEM_STAT_JOINED, 1);
-		/* A stale entry in the IOMMU refused the access: invalidate it before the retry. */
-		return access->permission ? MMEM_AFTER_INV : 0;
-	case -EBUSY:
-		/*
-		 * Another thread zeroes the page; the device's retry finds it mapped or faults
-		 * again.
-		 */
-		mmem_stat_add(space, MMEM_STAT_JOINED, 1);
-		return 0;
-	case -EACCES:
-		return page_upgrade(space, off, prot);
-	case -ECANCELED:	/* unmap in progress */
-	case -ENOENT:
-		return -EAGAIN;
-	default:
-		return -EIO;
-	}
+	return mmem_access_finish(space, access, rc, MMEM_PAGE_SIZE, prot);
 }

@@ -37,13 +37,15 @@ static_assert(MMEM_READ == PGT_READ && MMEM_WRITE == PGT_WRITE && MMEM_EXEC == P
 struct hull {
 	uint64_t first, last;
 	unsigned int nb;
+	int how;			/* MMEM_AFTER_INV and MMEM_AFTER_INV_BLOCK, or-ed */
 };
 
 static inline void
-hull_add(struct hull *hull, uint64_t addr)
+hull_add(struct hull *hull, uint64_t addr, int how)
 {
 	uint64_t page = addr & ~(uint64_t)(MMEM_PAGE_SIZE - 1);
 
+	hull->how |= how;
 	if (hull->nb++ == 0)
 		hull->first = hull->last = page;
 	hull->first = RTE_MIN(hull->first, page);
@@ -55,7 +57,7 @@ hull_to_inv(const struct hull *hull)
 {
 	uint64_t pages = ((hull->last - hull->first) >> MMEM_PAGE_LOG2) + 1;
 
-	if (pages > (uint64_t)hull->nb * HULL_SPREAD)
+	if ((hull->how & MMEM_AFTER_INV_BLOCK) || pages > (uint64_t)hull->nb * HULL_SPREAD)
 		return (struct iopf_inv){ .all = true };
 	return (struct iopf_inv){
 		.addr = hull->first,
@@ -99,6 +101,9 @@ faults_fetch_pages(struct mmem_space *space, const struct iopf_fault *const *fau
 
 	for (i = 0; i < nb; i++) {
 		rc = access_decode(faults[i], &access);
+		/* Imported memory has its contents, and is looked up under the lock. */
+		if (rc > 0 && mmem_may_be_import(space, access.addr))
+			continue;
 		if (rc > 0)
 			rc = mmem_access_check(space, &access, &page);
 		if (rc == -EAGAIN)
@@ -162,8 +167,8 @@ faults_map_pages(struct mmem_space *space, const struct iopf_fault *const *fault
 		rc = access_decode(faults[i], &access);
 		if (rc > 0)
 			rc = mmem_access_resolve(space, &access);
-		if (rc == MMEM_AFTER_INV) {
-			hull_add(&hull, access.addr);
+		if (rc > 0) {
+			hull_add(&hull, access.addr, rc);
 			rc = 0;
 		}
 		*which = i;
@@ -278,8 +283,8 @@ faults_map(struct mmem_space *space, const struct iopf_group *group)
 		rc = access_decode(group->faults[i], &access);
 		if (rc > 0)
 			rc = mmem_access_resolve(space, &access);
-		if (rc == MMEM_AFTER_INV)
-			hull_add(&hull, access.addr);
+		if (rc > 0)
+			hull_add(&hull, access.addr, rc);
 		else if (rc < 0)
 			break;
 	}
@@ -349,9 +354,9 @@ mmem_handle_lost(struct iopf_domain *domain, const struct iopf_group *group, voi
 		rc = access_decode(group->faults[i], &access);
 		if (rc > 0)
 			rc = mmem_access_resolve(space, &access);
-		if (rc == MMEM_AFTER_INV)
-			hull_add(&hull, access.addr);
-		else if (rc == -EAGAIN)
+		if (rc > 0)
+			hull_add(&hull, access.addr, rc);
+		else if (rc == -EAGAIN && mmem_is_in_pool(space, access.addr))
 			page_mark_wanted(space, access.addr);
 	}
 	if (hull.nb == 0)

@@ -22,6 +22,8 @@
  *   - no source: they are zero (mmem_alloc());
  *   - a file (mmem_map_file());
  *   - a pager of the caller (mmem_alloc_paged()).
+ * Memory that the application has mapped already is imported into a space (mmem_import()): outside
+ * of the pool, at the same pointer for CPU and devices.
  *
  * CPU and device share zero-filled memory from the start: the device finds what the CPU wrote
  * before the device's first access. In a region with a pager, the first access to a page fetches
@@ -338,6 +340,67 @@ int mmem_prefetch(struct mmem_space *space, void *ptr, size_t len);
  * @return 0, -EFAULT, -EACCES, -EIO, -ENOMEM, -ETIMEDOUT, -EDEADLK.
  */
 int mmem_resolve(struct mmem_space *space, uint64_t addr, unsigned int perm);
+
+/**
+ * Import memory that the caller has mapped, for example memory of DPDK, a file on hugetlbfs, or a
+ * memfd. Devices use it at the same pointer; their first access to a page faults and maps it. The
+ * memory stays the caller's: until mmem_release() has returned 0, keep it mapped there, and do not
+ * give its pages back (munmap, mremap, MADV_DONTNEED, MADV_REMOVE, ftruncate, or freeing it in
+ * DPDK). Nothing is pinned: the IOMMU's driver refuses memory whose physical address may change.
+ *
+ * The call populates the range, so that no fault on it needs memory. It needs a shared mapping of
+ * memory (anonymous, memfd, tmpfs, hugetlbfs), or a writable private one that fork() does not copy
+ * (MADV_DONTFORK); a userfaultfd, MADV_MERGEABLE, device memory and files on disk are refused.
+ *
+ * Blocks. Where the pointer, the size and the device addresses are multiples of 2 MiB, a fault maps
+ * 2 MiB, unless @p flags has MMEM_TRACK_WRITES. mmem_unmap() and mmem_prefetch() then extend their
+ * range to multiples of 2 MiB, and mmem_protect() refuses other ranges.
+ *
+ * Several spaces may import a range: exactly the same one, if they have the same IOMMU. In one
+ * space imports do not overlap. All calls on ranges work; mmem_free() does not: use
+ * mmem_release(). mmem_space_destroy() releases all imports of the space. An import takes 4 KiB of
+ * the pool for each 2 MiB, or for each 1 GiB of blocks.
+ *
+ * @code
+ *	mz = rte_memzone_reserve_aligned("table", 1 << 20, SOCKET_ID_ANY, 0, 4096);
+ *	mmem_import(space, mz->addr, 1 << 20, MMEM_READ | MMEM_WRITE);
+ *	...					// devices access it at mz->addr
+ *	if (mmem_release(space, mz->addr) == 0)
+ *		rte_memzone_free(mz);
+ * @endcode
+ * @param ptr,len multiples of 4 KiB.
+ * @param flags MMEM_READ, MMEM_WRITE, MMEM_EXEC, MMEM_TRACK_WRITES.
+ * @return 0, -EINVAL (an argument, or not all of it is mapped, or a mapping that the kernel
+ *   changes), -EACCES (the mapping has fewer rights), -EEXIST (a pool, another import or another
+ *   owner has a part of it), -ENOTSUP (no device address, or not ordinary memory), -EFAULT (beyond
+ *   the end of its file, or no hugepage), -ENOMEM, -ERANGE (beyond the IOMMU's address bits),
+ *   -ESHUTDOWN, -EDEADLK.
+ */
+int mmem_import(struct mmem_space *space, void *ptr, size_t len, unsigned int flags);
+
+/**
+ * Map a part of a memfd, or of a file on hugetlbfs, into the process and import it. Processes so
+ * share it by descriptor: each maps it where it likes, and devices of this one use the pointer that
+ * this call returns. A memfd is sealed against shrinking (F_SEAL_SHRINK), and refused if that is
+ * impossible; a file of a hugetlbfs mount cannot be sealed: no process may truncate it. A child of
+ * fork() does not inherit the mapping. The caller may close @p fd. mmem_release() removes the
+ * mapping.
+ * @param offset,size multiples of 4 KiB, or of the file's hugepage.
+ * @return the pointer, aligned to 2 MiB and to the hugepage; NULL with rte_errno as mmem_import(),
+ *   EPERM (not sealed), EBADF.
+ */
+void *mmem_import_fd(struct mmem_space *space, int fd, off_t offset, size_t size,
+		unsigned int flags);
+
+/**
+ * The reverse of mmem_import() and mmem_import_fd(). When this returns 0, no access of a device of
+ * this space to the memory succeeds, and the caller may free it.
+ * @param ptr the pointer of the import.
+ * @return 0, -EINVAL (no import begins there), -EDEADLK; -ETIMEDOUT, -EIO: the IOMMU did not
+ *   confirm the invalidation. No fault finds the import any more, but a device may still access the
+ *   memory: keep it, and call this function again.
+ */
+int mmem_release(struct mmem_space *space, void *ptr);
 
 /** Counters of a space; each has a name. */
 enum mmem_stat {

@@ -26,6 +26,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include <rte_branch_prediction.h>
 #include <rte_common.h>
@@ -40,6 +41,8 @@
 #include "mmem_pool.h"
 #include "mmem_waiting.h"
 
+struct mmem_import;
+struct mmem_import_table;
 struct pgt;
 
 /* One thread writes a lane, so that counting needs no atomic read-modify-write. */
@@ -76,6 +79,13 @@ struct mmem_space {
 	struct mmem_budget budget;
 	struct mmem_policy policy;
 	unsigned int nb_open;		/* fetches and writes that pagers have */
+
+	/* See mmem_import.h. */
+	_Atomic(struct mmem_import_table *) import_table;
+	struct mmem_import_table *import_spare;
+	size_t imports_max;		/* entries of each of the two */
+	_Atomic size_t nb_imports;
+	TAILQ_HEAD(, mmem_import) imports;
 
 	/* One lane for each lcore; the last lane for all other threads. */
 	struct mmem_lane lanes[RTE_MAX_LCORE + 1];
@@ -114,6 +124,20 @@ static inline bool
 mmem_space_has_budget(const struct mmem_space *space)
 {
 	return space->budget.limit != 0 || space->pool->budget.limit != 0;
+}
+
+static inline bool
+mmem_is_in_pool(const struct mmem_space *space, uint64_t va)
+{
+	return va - (uintptr_t)space->mem < space->size;
+}
+
+/* An import may hold this address. An access that comes while one is made may be refused. */
+static inline bool
+mmem_may_be_import(const struct mmem_space *space, uint64_t va)
+{
+	return !mmem_is_in_pool(space, va) &&
+			atomic_load_explicit(&space->nb_imports, memory_order_relaxed) != 0;
 }
 
 /* The address of an offset in the pool, for CPU and devices. */

@@ -23,8 +23,10 @@ int mmem_invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped
 
 /*
  * Close a range and invalidate it. A handler that resolves a page in it fails in the entry's
- * compare-and-swap from now on. The caller opens the range again. Under the space's lock.
+ * compare-and-swap from now on. The caller opens the range again. @p region is NULL for an import.
+ * Under space->lock.
  */
-int mmem_range_close(struct mmem_region *region, uint64_t va, size_t len);
+int mmem_range_close(struct mmem_space *space, struct mmem_region *region, uint64_t va,
+		size_t len);
 
 #endif /* MMEM_UNMAP_H */

@@ -8,6 +8,7 @@
 #include <rte_cycles.h>
 
 #include "mmem_access.h"
+#include "mmem_import.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
 #include "mmem_region.h"
@@ -80,6 +81,7 @@ int
 mmem_prefetch(struct mmem_space *space, void *ptr, size_t len)
 {
 	uint64_t began = rte_rdtsc();
+	struct mmem_import *import;
 	struct mmem_region *region;
 	uint64_t off, end, next, ahead = 0;
 	int rc;
@@ -92,6 +94,13 @@ mmem_prefetch(struct mmem_space *space, void *ptr, size_t len)
 	off = (uintptr_t)ptr - (uintptr_t)space->mem;
 	end = off + len;
 	pthread_mutex_lock(&space->lock);
+	rc = mmem_import_find_range(space, &ptr, &len, &import);
+	if (rc < 0 || import != NULL) {
+		if (rc == 0)
+			rc = mmem_import_prefetch(space, import, ptr, len);
+		mmem_space_unlock(space);
+		return mmem_ret(rc);
+	}
 	do {
 		/*
 		 * Find the region again: while the lock was released it may have been freed or

@@ -13,6 +13,7 @@
 #include "mmem_budget.h"
 #include "mmem_cpu.h"
 #include "mmem_evict.h"
+#include "mmem_import.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
@@ -354,7 +355,7 @@ region_try_free(struct mmem_region *region, unsigned int wait_ms)
 	if (space->domain == NULL)
 		region->is_closed = true;
 	if (!region->is_closed)
-		rc = mmem_range_close(region, va, region->size);
+		rc = mmem_range_close(space, region, va, region->size);
 	if (rc == 0)
 		region->is_closed = true;
 	pthread_mutex_unlock(&space->lock);
@@ -424,6 +425,7 @@ int
 mmem_free(struct mmem_space *space, void *ptr)
 {
 	struct mmem_region *region;
+	bool is_import;
 	int rc;
 
 	if (space == NULL)
@@ -440,8 +442,12 @@ mmem_free(struct mmem_space *space, void *ptr)
 	else if (mmem_self.paging == region)
 		rc = -EDEADLK;
 	if (rc < 0) {
+		is_import = mmem_import_find(space, (uintptr_t)ptr) != NULL;
 		mmem_space_unlock(space);
-		if (rc == -EINVAL)
+		if (rc == -EINVAL && is_import)
+			MMEM_LOG_LIMITED(space, "no region begins at %p: it is imported: use "
+					"mmem_release()", ptr);
+		else if (rc == -EINVAL)
 			MMEM_LOG_LIMITED(space, "no region begins at %p: pass a pointer that "
 					"mmem_alloc() returned, and free it once", ptr);
 		return mmem_ret(rc);

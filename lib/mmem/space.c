@@ -14,6 +14,7 @@
 #include "mmem_dma.h"
 #include "mmem_evict.h"
 #include "mmem_fault.h"
+#include "mmem_import.h"
 #include "mmem_log.h"
 #include "mmem_pool.h"
 #include "mmem_region.h"
@@ -193,6 +194,7 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	space->pool = pool;
 	space->report = conf->report;
 	space->ctx = conf->ctx;
+	TAILQ_INIT(&space->imports);
 	space->wait_ms = conf->wait_ms ? conf->wait_ms : DEFAULT_WAIT_MS;
 	mmem_name_init(space->name, sizeof(space->name), conf->name, &serial);
 
@@ -237,10 +239,14 @@ mmem_space_destroy(struct mmem_space *space)
 		return mmem_ret(rc);
 	/* No device and no handler uses the domain any more. */
 	space->domain = NULL;
-	rc = mmem_regions_free_all(space);
+	rc = mmem_imports_release_all(space);
+	if (rc == 0)
+		rc = mmem_regions_free_all(space);
 	if (rc < 0)
 		return mmem_ret(rc);
 	pool = space->pool;
+	free(space->import_table);
+	free(space->import_spare);
 	free(space->blocked.ids);
 	pgt_destroy(space->pgt);
 	mmem_evict_fini(space);

@@ -43,6 +43,26 @@ mmem_telemetry_remove(struct mmem_pool *pool)
 	pthread_mutex_unlock(&pools_lock);
 }
 
+static bool
+view_overlaps(const struct mmem_pool *pool, const uint8_t *view, const uint8_t *ptr, size_t len)
+{
+	return ptr < view + pool->size && view < ptr + len;
+}
+
+bool
+mmem_pools_overlap(const void *ptr, size_t len)
+{
+	struct mmem_pool *pool;
+
+	pthread_mutex_lock(&pools_lock);
+	LIST_FOREACH(pool, &pools, next)
+		if (view_overlaps(pool, pool->mem, ptr, len) ||
+				view_overlaps(pool, pool->dev, ptr, len))
+			break;
+	pthread_mutex_unlock(&pools_lock);
+	return pool != NULL;
+}
+
 static void
 add_name(struct rte_tel_data *d, const char *key, const char *name)
 {

@@ -10,6 +10,7 @@
 #include "iopf_handler.h"
 #include "iopf_pgtable.h"
 #include "mmem_block.h"
+#include "mmem_import.h"
 #include "mmem_pager.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
@@ -71,30 +72,29 @@ block_keep_dirty(struct mmem_region *region, uint64_t off, const struct pgt_used
 
 /* prot 0: close; else change the rights. */
 static int
-range_change(struct mmem_space *space, uint64_t va, size_t len, uint32_t prot,
+entries_change(struct mmem_space *space, uint64_t va, size_t len, uint32_t prot,
 		struct pgt_unmapped *out)
 {
 	return prot != 0 ? pgt_protect(space->pgt, va, len, prot, out) :
 			pgt_unmap(space->pgt, va, len, PGT_CLOSE, out);
 }
 
-/* The same, and keep the dirty state of the region's blocks. */
+/* The same, and keep the dirty state of the region's blocks. NULL: an import. */
 static int
-region_change(struct mmem_region *region, uint64_t va, size_t len, uint32_t prot,
-		struct pgt_unmapped *out)
+range_change(struct mmem_space *space, struct mmem_region *region, uint64_t va, size_t len,
+		uint32_t prot, struct pgt_unmapped *out)
 {
-	uint64_t off = va - (uintptr_t)region->space->mem, end = off + len, next;
+	uint64_t off = va - (uintptr_t)space->mem, end = off + len, next;
 	struct pgt_used used;
 	int rc = 0;
 
-	if (region->blocks == NULL)
-		return range_change(region->space, va, len, prot, out);
+	if (region == NULL || region->blocks == NULL)
+		return entries_change(space, va, len, prot, out);
 	out->used = &used;
 	for (; off < end && rc == 0; off = next) {
 		next = RTE_MIN(end, mmem_fetch_block_end(region, off));
-		used = (struct pgt_used){ .va = mmem_off_to_va(region->space, off),
-				.size = next - off };
-		rc = range_change(region->space, used.va, used.size, prot, out);
+		used = (struct pgt_used){ .va = mmem_off_to_va(space, off), .size = next - off };
+		rc = entries_change(space, used.va, used.size, prot, out);
 		block_keep_dirty(region, off, &used);
 	}
 	out->used = NULL;
@@ -102,15 +102,14 @@ region_change(struct mmem_region *region, uint64_t va, size_t len, uint32_t prot
 }
 
 int
-mmem_range_close(struct mmem_region *region, uint64_t va, size_t len)
+mmem_range_close(struct mmem_space *space, struct mmem_region *region, uint64_t va, size_t len)
 {
-	struct mmem_space *space = region->space;
 	struct pgt_inv inv[MAX_INV];
 	struct pgt_unmapped out;
 	int rc, rc_inv;
 
 	pgt_unmapped_init(&out, inv, MAX_INV);
-	rc = region_change(region, va, len, 0, &out);
+	rc = range_change(space, region, va, len, 0, &out);
 	rc_inv = mmem_invalidate_unmapped(space, &out);
 	mmem_stat_add(space, MMEM_STAT_UNMAPPED, out.bytes >> MMEM_PAGE_LOG2);
 	return rc < 0 ? rc : rc_inv;
@@ -120,6 +119,7 @@ int
 mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 {
 	struct mmem_region *region;
+	struct mmem_import *import;
 	int rc, rc_open;
 
 	if (space == NULL)
@@ -128,11 +128,12 @@ mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 	if (rc < 0)
 		return mmem_ret(rc);
 	pthread_mutex_lock(&space->lock);
-	region = mmem_region_find_range(space, ptr, len);
-	if (region == NULL) {
+	rc = mmem_import_find_range(space, &ptr, &len, &import);
+	region = rc == 0 && import == NULL ? mmem_region_find_range(space, ptr, len) : NULL;
+	if (rc == 0 && import == NULL && region == NULL)
 		rc = -EINVAL;
-	} else {
-		rc = mmem_range_close(region, (uintptr_t)ptr, len);
+	if (rc == 0) {
+		rc = mmem_range_close(space, region, (uintptr_t)ptr, len);
 		/* Open the range in any case: the page behind each entry stays the same. */
 		rc_open = pgt_open(space->pgt, (uintptr_t)ptr, len);
 		if (rc == 0)
@@ -144,11 +145,42 @@ mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 	return mmem_ret(rc);
 }
 
-static void
-pages_set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rights)
+/*
+ * The bytes of the pages in a range, or of its blocks, their number, and the region, or NULL for an
+ * import. NULL: no such range, which is logged. Under space->lock.
+ */
+static _Atomic uint8_t *
+pages_find(struct mmem_space *space, void *ptr, size_t len, size_t *nb,
+		struct mmem_region **region)
 {
-	_Atomic uint8_t *page = &space->pages[off >> MMEM_PAGE_LOG2];
-	_Atomic uint8_t *end = page + (len >> MMEM_PAGE_LOG2);
+	struct mmem_import *import;
+	void *block = ptr;
+	size_t size = len;
+
+	*region = NULL;
+	if (mmem_import_find_range(space, &block, &size, &import) < 0)
+		return NULL;
+	if (import != NULL && (block != ptr || size != len)) {
+		MMEM_LOG_LIMITED(space, "%zu bytes at %p of the import at %p: its rights are those "
+				"of whole blocks: use multiples of 2 MiB", len, ptr, import->ptr);
+		return NULL;
+	}
+	if (import != NULL) {
+		*nb = len >> import->granule_log2;
+		return &import->pages[((uintptr_t)ptr - (uintptr_t)import->ptr) >>
+				import->granule_log2];
+	}
+	*region = mmem_region_find_range(space, ptr, len);
+	if (*region == NULL)
+		return NULL;
+	*nb = len >> MMEM_PAGE_LOG2;
+	return &space->pages[((uintptr_t)ptr - (uintptr_t)space->mem) >> MMEM_PAGE_LOG2];
+}
+
+static void
+pages_set_rights(_Atomic uint8_t *page, size_t nb, uint8_t rights)
+{
+	_Atomic uint8_t *end = page + nb;
 	uint8_t old;
 
 	for (; page < end; page++) {
@@ -163,9 +195,9 @@ pages_set_rights(struct mmem_space *space, uint64_t off, size_t len, uint8_t rig
 
 /* Give valid entries the rights of their pages; unmap entries without rights. */
 static int
-entries_apply_rights(struct mmem_region *region, uint64_t va, size_t len, uint8_t rights)
+entries_apply_rights(struct mmem_space *space, struct mmem_region *region, uint64_t va, size_t len,
+		uint8_t rights)
 {
-	struct mmem_space *space = region->space;
 	uint32_t prot = rights & MMEM_RIGHTS;
 	struct pgt_inv inv[MAX_INV];
 	struct pgt_unmapped out;
@@ -175,7 +207,7 @@ entries_apply_rights(struct mmem_region *region, uint64_t va, size_t len, uint8_
 		prot &= ~MMEM_WRITE;
 	if (prot) {
 		pgt_unmapped_init(&out, inv, MAX_INV);
-		rc = region_change(region, va, len, prot, &out);
+		rc = range_change(space, region, va, len, prot, &out);
 		if (rc == 0)
 			return mmem_invalidate_unmapped(space, &out);
 		/*
@@ -184,7 +216,7 @@ entries_apply_rights(struct mmem_region *region, uint64_t va, size_t len, uint8_
 		 */
 		atomic_store_explicit(&space->inv_missing, true, memory_order_relaxed);
 	}
-	rc = mmem_range_close(region, va, len);
+	rc = mmem_range_close(space, region, va, len);
 	rc_open = pgt_open(space->pgt, va, len);
 	return rc < 0 ? rc : rc_open;
 }
@@ -194,6 +226,8 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 {
 	struct mmem_region *region;
 	uint8_t rights;
+	_Atomic uint8_t *pages;
+	size_t nb;
 	int rc;
 
 	if (space == NULL)
@@ -207,18 +241,20 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 		return mmem_ret(-EINVAL);
 	}
 	pthread_mutex_lock(&space->lock);
-	region = mmem_region_find_range(space, ptr, len);
-	if (region == NULL) {
+	pages = pages_find(space, ptr, len, &nb, &region);
+	if (pages == NULL) {
 		rc = -EINVAL;
 	} else {
-		rights = mmem_region_get_rights(region, flags);
-		pages_set_rights(space, (uintptr_t)ptr - (uintptr_t)space->mem, len, rights);
+		rights = region != NULL ? mmem_region_get_rights(region, flags) :
+				mmem_flags_to_rights(flags);
+		pages_set_rights(pages, nb, rights);
 		/*
 		 * Handlers that read the old rights have returned; change the entries they mapped.
 		 */
 		rc = iopf_quiesce();
 		if (rc == 0)
-			rc = entries_apply_rights(region, (uintptr_t)ptr, len, rights);
+			rc = entries_apply_rights(space, region, (uintptr_t)ptr, len,
+					rights);
 	}
 	mmem_space_unlock(space);
 	if (rc == 0)
