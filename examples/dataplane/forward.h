@@ -5,11 +5,11 @@
 #define FORWARD_H
 
 /*
- * The CPU's side: it owns buffers and rings, gives empty buffers to the RX ring, checks received
- * packets and moves them to the TX ring. It reads and writes at the pointers that it puts into the
- * descriptors. It never maps a page for the device, but now and then it unmaps a buffer.
+ * The CPU's side: it owns mbufs and rings, gives empty mbufs to the RX ring, checks received packets
+ * and moves them to the TX ring. The descriptors have the address of an mbuf's data, which is the
+ * CPU's pointer. It never maps a page for the device, but now and then it unmaps a buffer.
  *
- *	free buffers -> RX ring -> checked -> TX ring -> free buffers
+ *	mempool -> RX ring -> checked -> TX ring -> mempool
  */
 
 #include <stdbool.h>
@@ -41,11 +41,7 @@ struct forward {
 	struct forward_conf conf;
 	struct ring rx;
 	struct ring tx;
-	char *bufs;
-	uint32_t stride;
-	uint32_t *free;		/* oldest first */
-	uint32_t free_head;
-	uint32_t nb_free;
+	struct rte_mempool *pool;	/* free mbufs, oldest first */
 	bool unmap_hot;
 	int error;		/* from mmem_unmap() */
 	struct forward_stats stats;

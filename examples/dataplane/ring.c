@@ -37,7 +37,7 @@ ring_close(struct ring *ring)
 }
 
 void
-ring_post(struct ring *ring, uint64_t addr, uint32_t len, uint32_t buf)
+ring_post(struct ring *ring, uint64_t addr, uint32_t len, struct rte_mbuf *buf)
 {
 	uint32_t slot = ring->posted++ & (ring->size - 1);
 

@@ -17,6 +17,8 @@
 
 #include <mmem.h>
 
+struct rte_mbuf;
+
 struct desc {
 	uint64_t addr;
 	uint32_t len;
@@ -41,7 +43,7 @@ comp_pack(uint32_t pos, uint32_t len, enum comp_status status)
 /* The CPU's copy of a descriptor, and its completion. */
 struct ring_entry {
 	uint32_t pos;
-	uint32_t buf;
+	struct rte_mbuf *buf;
 	uint32_t len;
 	enum comp_status status;
 };
@@ -52,7 +54,7 @@ struct ring {
 	uint32_t size;		/* a power of two */
 	uint32_t posted;	/* positions wrap at 2^32 */
 	uint32_t reaped;
-	uint32_t *bufs;
+	struct rte_mbuf **bufs;
 };
 
 /* Returns 0 or -errno. The space frees the memory that the device sees. */
@@ -65,7 +67,7 @@ ring_is_full(const struct ring *ring)
 	return ring->posted - ring->reaped == ring->size;
 }
 
-void ring_post(struct ring *ring, uint64_t addr, uint32_t len, uint32_t buf);
+void ring_post(struct ring *ring, uint64_t addr, uint32_t len, struct rte_mbuf *buf);
 bool ring_reap(struct ring *ring, struct ring_entry *entry);
 
 #endif /* RING_H */
