@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <rte_cycles.h>
 #include <rte_log.h>
@@ -239,6 +240,34 @@ mm_alloc(size_t size, unsigned int flags)
 	assert_non_null(p);
 	assert_int_equal((uintptr_t)p % CHUNK, 0);
 	return p;
+}
+
+uint8_t *
+mm_map_shared(size_t len)
+{
+	uint8_t *room = mmap(NULL, len + CHUNK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *p;
+
+	assert_ptr_not_equal(room, MAP_FAILED);
+	p = RTE_PTR_ALIGN_CEIL(room, CHUNK);
+	assert_ptr_equal(mmap(p, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS |
+			MAP_FIXED, -1, 0), p);
+	if (p != room)
+		munmap(room, p - room);
+	munmap(p + len, room + CHUNK - p);
+	return p;
+}
+
+void
+mm_import(uint8_t *p, size_t len, unsigned int flags)
+{
+	assert_int_equal(mmem_import(mm.space, p, len, flags), 0);
+}
+
+void
+mm_release(uint8_t *p)
+{
+	assert_int_equal(mmem_release(mm.space, p), 0);
 }
 
 void

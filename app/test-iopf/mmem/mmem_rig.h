@@ -74,6 +74,10 @@ uint64_t mm_count_faults(void);
 /* Check the last report. */
 void mm_expect_report(const void *addr, uint32_t pasid, uint8_t perm, int error);
 uint8_t *mm_alloc(size_t size, unsigned int flags);
+/* Shared memory of the caller, aligned to 2 MiB: for munmap(). */
+uint8_t *mm_map_shared(size_t len);
+void mm_import(uint8_t *p, size_t len, unsigned int flags);
+void mm_release(uint8_t *p);
 /* Mute or unmute the log of the libraries. */
 void mm_mute_log(bool on);
 

@@ -7,10 +7,6 @@
  */
 
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -28,35 +24,6 @@
 
 #define CHUNK_PAGES	(CHUNK / PAGE)
 
-/* Shared memory aligned to 2 MiB. free_shared() unmaps it. */
-static uint8_t *
-map_shared(size_t len)
-{
-	uint8_t *room = mmap(NULL, len + CHUNK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint8_t *p;
-
-	assert_ptr_not_equal(room, MAP_FAILED);
-	p = RTE_PTR_ALIGN_CEIL(room, CHUNK);
-	assert_ptr_equal(mmap(p, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS |
-			MAP_FIXED, -1, 0), p);
-	if (p != room)
-		munmap(room, p - room);
-	munmap(p + len, room + CHUNK - p);
-	return p;
-}
-
-static void
-import(uint8_t *p, size_t len, unsigned int flags)
-{
-	assert_int_equal(mmem_import(mm.space, p, len, flags), 0);
-}
-
-static void
-release(uint8_t *p)
-{
-	assert_int_equal(mmem_release(mm.space, p), 0);
-}
-
 static void
 expect_aborted(const uint8_t *p)
 {
@@ -68,13 +35,13 @@ expect_aborted(const uint8_t *p)
 static void
 test_cpu_and_device_share_imported_memory_at_one_pointer(void **state)
 {
-	uint8_t *mem = map_shared(CHUNK), *p = mem + 3 * PAGE;
+	uint8_t *mem = mm_map_shared(CHUNK), *p = mem + 3 * PAGE;
 	const size_t len = 21 * PAGE;
 
 	(void)state;
 	memset(p, 0x11, len);
 	expect_aborted(p);
-	import(p, len, RW);
+	mm_import(p, len, RW);
 	mm_dev_expect(p, 0x11, len);
 	assert_int_equal(mm_stat(MMEM_STAT_MAPPED), 21);
 	assert_int_equal(mm_stat(MMEM_STAT_DEFERRED), 0);
@@ -83,16 +50,16 @@ test_cpu_and_device_share_imported_memory_at_one_pointer(void **state)
 	/* The device has no access beside the import. */
 	expect_aborted(p - 8);
 	expect_aborted(p + len);
-	release(p);
+	mm_release(p);
 	expect_aborted(p);
 	mm_cpu_expect(p, 0x22, len);
 	/* Another range of the same memory, by pages that had tables. */
-	import(p + PAGE, PAGE, MMEM_READ);
+	mm_import(p + PAGE, PAGE, MMEM_READ);
 	mm_dev_expect(p + PAGE, 0x22, PAGE);
 	assert_int_equal(mm_dev_write(p + PAGE, "x", 1).status, SMMUV3_MODEL_ABORTED);
 	mm_expect_report(p + PAGE, IOPF_NO_PASID, MMEM_WRITE, -EACCES);
 	expect_aborted(p);
-	release(p + PAGE);
+	mm_release(p + PAGE);
 	munmap(mem, CHUNK);
 }
 
@@ -100,21 +67,21 @@ test_cpu_and_device_share_imported_memory_at_one_pointer(void **state)
 static void
 test_many_imports_are_told_apart(void **state)
 {
-	uint8_t *mem = map_shared(CHUNK);
+	uint8_t *mem = mm_map_shared(CHUNK);
 	unsigned int i, n = 40;
 
 	(void)state;
 	for (i = 0; i < n; i++) {
 		memset(mem + i * 2 * PAGE, i, PAGE);
 		/* In no order of addresses. */
-		import(mem + i * 7 % n * 2 * PAGE, PAGE, RW);
+		mm_import(mem + i * 7 % n * 2 * PAGE, PAGE, RW);
 	}
 	for (i = 0; i < n; i++) {
 		mm_dev_expect(mem + i * 2 * PAGE, i, PAGE);
 		expect_aborted(mem + (i * 2 + 1) * PAGE);
 	}
 	for (i = 0; i < n; i += 2)
-		release(mem + i * 2 * PAGE);
+		mm_release(mem + i * 2 * PAGE);
 	mm_mute_log(true);
 	for (i = 0; i < n; i++) {
 		assert_int_equal(mmem_unmap(mm.space, mem + i * 2 * PAGE, PAGE), i % 2 ? 0 :
@@ -126,7 +93,7 @@ test_many_imports_are_told_apart(void **state)
 	}
 	mm_mute_log(false);
 	for (i = 1; i < n; i += 2)
-		release(mem + i * 2 * PAGE);
+		mm_release(mem + i * 2 * PAGE);
 	munmap(mem, CHUNK);
 }
 
@@ -141,10 +108,10 @@ test_memory_of_dpdk_is_imported(void **state)
 	(void)state;
 	zone = rte_memzone_reserve_aligned("import", 4 * PAGE, SOCKET_ID_ANY, 0, PAGE);
 	assert_non_null(zone);
-	import(zone->addr, 4 * PAGE, RW);
+	mm_import(zone->addr, 4 * PAGE, RW);
 	mm_dev_set(zone->addr, 0x33, 4 * PAGE);
 	mm_cpu_expect(zone->addr, 0x33, 4 * PAGE);
-	release(zone->addr);
+	mm_release(zone->addr);
 	rte_memzone_free(zone);
 
 	pool = rte_mempool_create("import", 16, 512, 0, 0, NULL, NULL, NULL, NULL, SOCKET_ID_ANY,
@@ -155,12 +122,12 @@ test_memory_of_dpdk_is_imported(void **state)
 	start = RTE_PTR_ALIGN_FLOOR(STAILQ_FIRST(&pool->mem_list)->addr, PAGE);
 	len = RTE_ALIGN_CEIL((uintptr_t)STAILQ_FIRST(&pool->mem_list)->addr +
 			STAILQ_FIRST(&pool->mem_list)->len, PAGE) - (uintptr_t)start;
-	import(start, len, RW);
+	mm_import(start, len, RW);
 	assert_int_equal(rte_mempool_get(pool, (void **)&obj), 0);
 	mm_dev_set(obj, 0x44, 512);
 	mm_cpu_expect(obj, 0x44, 512);
 	rte_mempool_put(pool, obj);
-	release(start);
+	mm_release(start);
 	rte_mempool_free(pool);
 }
 
@@ -201,14 +168,14 @@ test_all_memory_of_eal_is_imported(void **state)
 static void
 test_external_memory_of_eal_is_imported(void **state)
 {
-	uint8_t *p = map_shared(CHUNK);
+	uint8_t *p = mm_map_shared(CHUNK);
 
 	(void)state;
 	assert_int_equal(rte_extmem_register(p, CHUNK, NULL, 0, PAGE), 0);
-	import(p, CHUNK, RW);
+	mm_import(p, CHUNK, RW);
 	mm_dev_set(p, 0x99, 2 * PAGE);
 	mm_cpu_expect(p, 0x99, 2 * PAGE);
-	release(p);
+	mm_release(p);
 	assert_int_equal(rte_extmem_unregister(p, CHUNK), 0);
 	munmap(p, CHUNK);
 }
@@ -264,8 +231,8 @@ test_processes_share_a_memfd_with_devices(void **state)
 	mm_dev_expect(q, 0x77, PAGE);
 	assert_int_equal(close(fd), 0);
 	mm_dev_expect(q + PAGE, 0x66, PAGE);
-	release(q);
-	release(p);
+	mm_release(q);
+	mm_release(p);
 	expect_aborted(p);
 	/* The release has unmapped it from the CPU. */
 	assert_int_equal(msync(p, len, MS_ASYNC), -1);
@@ -305,10 +272,10 @@ static void
 test_spaces_import_the_same_memory_each_for_itself(void **state)
 {
 	struct mmem_space *space = attach_second_space();
-	uint8_t *p = map_shared(CHUNK);
+	uint8_t *p = mm_map_shared(CHUNK);
 
 	(void)state;
-	import(p, CHUNK, RW);
+	mm_import(p, CHUNK, RW);
 	mm_dev_set(p, 1, PAGE);
 	assert_int_equal(pasid_write(p, 2).status, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(mmem_import(space, p, CHUNK, RW), 0);
@@ -317,15 +284,15 @@ test_spaces_import_the_same_memory_each_for_itself(void **state)
 	/* An unmap in one leaves the other's entries. */
 	assert_int_equal(mmem_unmap(mm.space, p, CHUNK), 0);
 	assert_int_equal(pasid_write(p, 3).nb_stalls, 0);
-	release(p);
+	mm_release(p);
 	expect_aborted(p);
 	assert_int_equal(pasid_write(p, 4).status, SMMUV3_MODEL_OK);
 	mm_cpu_expect(p, 4, PAGE);
 	/* The last one releases with its space. */
 	destroy_second_space(space);
-	import(p, PAGE, RW);
+	mm_import(p, PAGE, RW);
 	mm_dev_expect(p, 4, PAGE);
-	release(p);
+	mm_release(p);
 	munmap(p, CHUNK);
 }
 
@@ -333,7 +300,7 @@ static void
 test_a_space_is_destroyed_with_its_imports(void **state)
 {
 	struct mmem_space *space = attach_second_space();
-	uint8_t *p = map_shared(2 * CHUNK);
+	uint8_t *p = mm_map_shared(2 * CHUNK);
 	int fd = memfd_create("import", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	uint8_t *q;
 
@@ -351,18 +318,18 @@ test_a_space_is_destroyed_with_its_imports(void **state)
 	assert_int_equal(pasid_write(p, 1).status, SMMUV3_MODEL_ABORTED);
 	assert_int_equal(msync(q, PAGE, MS_ASYNC), -1);
 	/* Nothing of it is left. */
-	import(p + CHUNK, CHUNK, RW);
-	release(p + CHUNK);
+	mm_import(p + CHUNK, CHUNK, RW);
+	mm_release(p + CHUNK);
 	munmap(p, 2 * CHUNK);
 }
 
 static void
 test_protect_prefetch_resolve_and_tracked_writes_work(void **state)
 {
-	uint8_t *p = map_shared(CHUNK);
+	uint8_t *p = mm_map_shared(CHUNK);
 
 	(void)state;
-	import(p, 8 * PAGE, RW | MMEM_TRACK_WRITES);
+	mm_import(p, 8 * PAGE, RW | MMEM_TRACK_WRITES);
 	assert_int_equal(mmem_prefetch(mm.space, p, 4 * PAGE), 0);
 	assert_int_equal(mm_stat(MMEM_STAT_PREFETCHED), 4);
 	assert_int_equal(mm_dev_read(p, mm_scratch, 4 * PAGE).nb_stalls, 0);
@@ -380,7 +347,7 @@ test_protect_prefetch_resolve_and_tracked_writes_work(void **state)
 	assert_int_equal(mm_dev_write(p + 5 * PAGE, "y", 1).nb_stalls, 0);
 	assert_int_equal(mmem_resolve(mm.space, (uintptr_t)p + 8 * PAGE, IOPF_PERM_READ), -EFAULT);
 	assert_int_equal(mmem_resolve(mm.space, (uintptr_t)p, IOPF_PERM_EXEC), -EACCES);
-	release(p);
+	mm_release(p);
 	munmap(p, CHUNK);
 }
 
@@ -388,12 +355,12 @@ static void
 test_a_device_that_streams_over_blocks_takes_a_fault_for_2_mib(void **state)
 {
 	const size_t nb = 4;
-	uint8_t *p = map_shared(nb * CHUNK);
+	uint8_t *p = mm_map_shared(nb * CHUNK);
 	uint64_t faults;
 	size_t i;
 
 	(void)state;
-	import(p, nb * CHUNK, RW);
+	mm_import(p, nb * CHUNK, RW);
 	faults = mm_count_faults();
 	for (i = 0; i < nb; i++)
 		mm_dev_set(p + i * CHUNK, i, CHUNK);
@@ -419,164 +386,18 @@ test_a_device_that_streams_over_blocks_takes_a_fault_for_2_mib(void **state)
 	assert_int_equal(mmem_unmap(mm.space, p, nb * CHUNK), 0);
 	assert_int_equal(mmem_prefetch(mm.space, p + PAGE, CHUNK), 0);
 	assert_int_equal(mm_stat(MMEM_STAT_PREFETCHED), 2 * CHUNK_PAGES);
-	release(p);
+	mm_release(p);
 	/* With pages, and then with blocks where these have left their tables. */
-	import(p, CHUNK, RW | MMEM_TRACK_WRITES);
+	mm_import(p, CHUNK, RW | MMEM_TRACK_WRITES);
 	assert_int_equal(mm_dev_read(p + PAGE - 8, mm_scratch, 16).nb_stalls, 2);
-	release(p);
-	import(p, CHUNK, RW);
+	mm_release(p);
+	mm_import(p, CHUNK, RW);
 	mm_dev_expect(p + PAGE, 0, 2 * PAGE);
 	assert_int_equal(mmem_unmap(mm.space, p, PAGE), 0);
 	mm_dev_expect(p + PAGE, 0, 2 * PAGE);
-	release(p);
+	mm_release(p);
 	expect_aborted(p + PAGE);
 	munmap(p, nb * CHUNK);
-}
-
-/*
- * The model, the poll thread and control calls at the same time. The oracle checks each translation.
- */
-
-static struct {
-	_Atomic bool quit;
-	_Atomic uint64_t done, aborted;
-	uint8_t *buf;
-	size_t len;
-	pthread_t poller, writer;
-} busy;
-
-static void *
-poller_main(void *arg)
-{
-	(void)arg;
-	while (!atomic_load(&busy.quit))
-		if (iopf_poll(mm.poller) == 0)
-			sched_yield();
-	return NULL;
-}
-
-static void *
-writer_main(void *arg)
-{
-	static uint64_t value;
-	uint64_t seed = 1;
-	int rc;
-
-	(void)arg;
-	while (!atomic_load(&busy.quit)) {
-		seed = seed * 6364136223846793005u + 1442695040888963407u;
-		value++;
-		rc = smmuv3_model_dma_write(mm.dma, (uintptr_t)busy.buf +
-				(seed >> 33) % (busy.len / 8) * 8, &value, 8);
-		atomic_fetch_add(rc == 0 ? &busy.done : &busy.aborted, 1);
-	}
-	return NULL;
-}
-
-static void
-busy_start(uint8_t *buf, size_t len)
-{
-	busy.buf = buf;
-	busy.len = len;
-	atomic_store(&busy.quit, false);
-	atomic_store(&busy.done, 0);
-	atomic_store(&busy.aborted, 0);
-	assert_int_equal(smmuv3_model_start(mm.model, -1), 0);
-	assert_int_equal(pthread_create(&busy.poller, NULL, poller_main, NULL), 0);
-	assert_int_equal(pthread_create(&busy.writer, NULL, writer_main, NULL), 0);
-}
-
-static void
-busy_stop(void)
-{
-	/* The writer ends first: its stalled access needs the poller. */
-	atomic_store(&busy.quit, true);
-	while (pthread_tryjoin_np(busy.writer, NULL) != 0)
-		if (iopf_poll(mm.poller) == 0)
-			sched_yield();
-	assert_int_equal(pthread_join(busy.poller, NULL), 0);
-	assert_int_equal(smmuv3_model_stop(mm.model), 0);
-}
-
-static void
-busy_await(_Atomic uint64_t *count, uint64_t n)
-{
-	n += atomic_load(count);
-	while (atomic_load(count) < n)
-		sched_yield();
-}
-
-static void
-run_busy_unmaps(uint8_t *p, size_t len, size_t step)
-{
-	unsigned int round, rounds = 60 * test_scale();
-	uint8_t *copy = malloc(len);
-
-	assert_non_null(copy);
-	import(p, len, RW);
-	busy_start(p, len);
-	for (round = 0; round < rounds; round++) {
-		assert_int_equal(mmem_unmap(mm.space, p + round % 4 * step, len - round % 4 * step),
-				0);
-		busy_await(&busy.done, 4);
-		assert_int_equal(mmem_protect(mm.space, p, len, round % 2 ? MMEM_READ : 0), 0);
-		memcpy(copy, p, len);
-		busy_await(&busy.aborted, 2);
-		assert_memory_equal(copy, p, len);
-		assert_int_equal(mmem_protect(mm.space, p, len,
-				RW | (round % 3 ? MMEM_TRACK_WRITES : 0)), 0);
-		busy_await(&busy.done, 4);
-	}
-	busy_stop();
-	release(p);
-	free(copy);
-}
-
-static void
-test_unmap_wins_over_faults_on_pages(void **state)
-{
-	uint8_t *p = map_shared(CHUNK);
-
-	(void)state;
-	run_busy_unmaps(p + PAGE, 64 * PAGE, PAGE);
-	munmap(p, CHUNK);
-}
-
-static void
-test_unmap_wins_over_faults_on_blocks(void **state)
-{
-	uint8_t *p = map_shared(4 * CHUNK);
-
-	(void)state;
-	run_busy_unmaps(p, 4 * CHUNK, CHUNK);
-	munmap(p, 4 * CHUNK);
-}
-
-/* The memory is the caller's again when mmem_release() returns: no device writes it. */
-static void
-test_imports_come_and_go_under_faults(void **state)
-{
-	unsigned int round, rounds = 100 * test_scale();
-	uint8_t *p = map_shared(2 * CHUNK);
-	uint8_t *copy = malloc(CHUNK);
-
-	(void)state;
-	assert_non_null(copy);
-	busy_start(p, 2 * CHUNK);
-	for (round = 0; round < rounds; round++) {
-		import(p, CHUNK, RW | (round % 2 ? MMEM_TRACK_WRITES : 0));
-		import(p + CHUNK, CHUNK, RW);
-		busy_await(&busy.done, 8);
-		release(p);
-		memcpy(copy, p, CHUNK);
-		busy_await(&busy.aborted, 2);
-		busy_await(&busy.done, 1);
-		assert_memory_equal(copy, p, CHUNK);
-		release(p + CHUNK);
-	}
-	busy_stop();
-	free(copy);
-	munmap(p, 2 * CHUNK);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -590,9 +411,6 @@ static const struct CMUnitTest tests[] = {
 	MM_TEST(test_a_space_is_destroyed_with_its_imports),
 	MM_TEST(test_protect_prefetch_resolve_and_tracked_writes_work),
 	MM_TEST(test_a_device_that_streams_over_blocks_takes_a_fault_for_2_mib),
-	MM_TEST(test_unmap_wins_over_faults_on_pages),
-	MM_TEST(test_unmap_wins_over_faults_on_blocks),
-	MM_TEST(test_imports_come_and_go_under_faults),
 };
 TEST_SUITE(mmem_import, tests, NULL, NULL);
 
@@ -603,6 +421,5 @@ static const struct CMUnitTest pieces_tests[] = {
 	MM_TEST(test_memory_of_dpdk_is_imported),
 	MM_TEST(test_processes_share_a_memfd_with_devices),
 	MM_TEST(test_protect_prefetch_resolve_and_tracked_writes_work),
-	MM_TEST(test_unmap_wins_over_faults_on_pages),
 };
 TEST_SUITE(mmem_pieces_import, pieces_tests, mm_set_pieces, mm_set_address);

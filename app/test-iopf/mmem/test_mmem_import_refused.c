@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/*
- * Imports that are refused, each in one line; failed allocations; and memory that is kept while the
- * SMMU does not confirm an invalidation.
- */
+/* Imports that are refused, each in one line, and failed allocations. */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,12 +13,11 @@
 #include <rte_errno.h>
 #include <rte_log.h>
 
+#include <iopf_iommu.h>
+
 #include "interpose.h"
-#include "iommu.h"
 #include "log_lines.h"
 #include "mmem_rig.h"
-#include "smmuv3_model_test.h"
-#include "smmuv3_pmd.h"
 #include "test.h"
 
 #define SHARED		(MAP_SHARED | MAP_ANONYMOUS)
@@ -194,6 +188,51 @@ test_a_part_of_another_owners_memory_is_refused(void **state)
 	munmap(p, 4 * PAGE);
 }
 
+/* Pools of one IOMMU share its device addresses, and none imports memory of the other. */
+static void
+test_spaces_of_two_pools_share_memory(void **state)
+{
+	uint8_t *p = map_pages(2, PROT_READ | PROT_WRITE, SHARED);
+	struct mmem_pool *pool = mm_make_pool();
+	struct mmem_space *space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool });
+
+	(void)state;
+	assert_non_null(space);
+	REFUSED(EEXIST, "memory of a pool", pool->mem, PAGE, RW);
+	assert_int_equal(mmem_import(space, p, 2 * PAGE, RW), 0);
+	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), 0);
+	assert_int_equal(mmem_space_destroy(space), 0);
+	assert_int_equal(mmem_pool_destroy(pool), 0);
+	mm_dev_set(p, 1, 2 * PAGE);
+	assert_int_equal(mmem_release(mm.space, p), 0);
+	munmap(p, 2 * PAGE);
+}
+
+/* A full pool has no page tables: nothing of the import is left behind. */
+static void
+test_an_import_without_page_tables_is_refused(void **state)
+{
+	uint8_t *p = map_pages(2, PROT_READ | PROT_WRITE, SHARED);
+	void *tables = NULL, *table;
+
+	(void)state;
+	for (unsigned int i = 0; i < NB_CHUNKS - 1; i++)
+		mm_alloc(PAGE, RW);
+	while ((table = mmem_table_alloc(mm.pool, PAGE)) != NULL) {
+		*(void **)table = tables;
+		tables = table;
+	}
+	REFUSED(ENOMEM, "for its page tables", p, 2 * PAGE, RW);
+	while ((table = tables) != NULL) {
+		tables = *(void **)table;
+		mmem_table_free(mm.pool, table, PAGE);
+	}
+	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), 0);
+	mm_dev_set(p, 1, 2 * PAGE);
+	assert_int_equal(mmem_release(mm.space, p), 0);
+	munmap(p, 2 * PAGE);
+}
+
 static void
 test_rights_of_a_part_of_a_block_are_refused(void **state)
 {
@@ -276,173 +315,15 @@ test_each_failed_allocation_is_a_clean_error(void **state)
 	munmap(p, 64 * PAGE);
 }
 
-static void
-smmu_stick(bool on)
-{
-	struct smmuv3 *s = (struct smmuv3 *)mm.smmu->priv;
-
-	mm_mute_log(on);
-	rte_log_set_level_pattern("pmd.smmuv3", on ? RTE_LOG_EMERG : RTE_LOG_NOTICE);
-	s->timeout = on ? s->timeout / 20 : s->timeout * 20;
-	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, on);
-}
-
-/*
- * The SMMU does not answer for a while: the import stays the space's, and a second call makes the
- * missing invalidation.
- */
-static void
-test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
-{
-	uint8_t *p = map_pages(4, PROT_READ | PROT_WRITE, SHARED);
-	unsigned int i;
-	uint64_t syncs;
-
-	(void)state;
-	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), 0);
-	assert_int_equal(mmem_import(mm.space, p + 2 * PAGE, 2 * PAGE, RW), 0);
-	mm_dev_set(p, 1, 4 * PAGE);
-	smmu_stick(true);
-	assert_true(mmem_unmap(mm.space, p + 2 * PAGE, PAGE) < 0);
-	for (i = 0; i < 2; i++)
-		assert_true(mmem_release(mm.space, p) < 0);
-	/* Not a range any more, and not free to be imported again. */
-	assert_int_equal(mmem_unmap(mm.space, p, PAGE), -EINVAL);
-	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), -EEXIST);
-	smmu_stick(false);
-	SAYS("its release failed: release it again",
-			assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), -EEXIST));
-	syncs = smmuv3_model_stat(mm.model, SMMUV3_MODEL_STAT_SYNCS);
-	assert_int_equal(mmem_release(mm.space, p), 0);
-	assert_true(smmuv3_model_stat(mm.model, SMMUV3_MODEL_STAT_SYNCS) > syncs);
-	assert_int_equal(mm_dev_read(p, mm_scratch, 8).status, SMMUV3_MODEL_ABORTED);
-	assert_int_equal(mmem_unmap(mm.space, p + 2 * PAGE, PAGE), 0);
-	assert_int_equal(mm_dev_read(p + 2 * PAGE, mm_scratch, 8).nb_stalls, 1);
-	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), 0);
-	mm_dev_expect(p, 1, 2 * PAGE);
-	assert_int_equal(mmem_release(mm.space, p), 0);
-	assert_int_equal(mmem_release(mm.space, p + 2 * PAGE), 0);
-	munmap(p, 4 * PAGE);
-}
-
-static struct {
-	uint8_t *ptr;
-	int (*change)(uint8_t *ptr);
-	_Atomic bool done;
-	pthread_t thread;
-} changer;
-
-static void *
-changer_main(void *arg)
-{
-	(void)arg;
-	assert_int_equal(changer.change(changer.ptr), 0);
-	atomic_store(&changer.done, true);
-	return NULL;
-}
-
-static int
-change_unmap(uint8_t *ptr)
-{
-	return mmem_unmap(mm.space, ptr, 2 * PAGE);
-}
-
-static int
-change_release(uint8_t *ptr)
-{
-	return mmem_release(mm.space, ptr);
-}
-
-static enum pgt_state
-state_of(const void *p)
-{
-	struct pgt_leaf leaf;
-
-	assert_int_equal(pgt_walk(mm.space->pgt, (uintptr_t)p, &leaf), 0);
-	return leaf.state;
-}
-
-/* Read a page whose entry is closed, while the SMMU has not confirmed the invalidation. */
-static struct smmuv3_model_done
-read_during(int (*change)(uint8_t *ptr), uint8_t *p)
-{
-	struct smmuv3_model_done done;
-
-	mm_dev_set(p, 1, PAGE);
-	mm_submit(mm.dma, SMMUV3_MODEL_READ, p + PAGE, mm_scratch, 8);
-	while (smmuv3_model_stalls_outstanding(mm.model) == 0)
-		smmuv3_model_wait(mm.model);
-	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 1);
-	changer.ptr = p;
-	changer.change = change;
-	atomic_store(&changer.done, false);
-	assert_int_equal(pthread_create(&changer.thread, NULL, changer_main, NULL), 0);
-	while (state_of(p + PAGE) != PGT_CLOSED)
-		sched_yield();
-	while (mm_stat(MMEM_STAT_DEFERRED) + atomic_load(&mm.nb_reports) == 0)
-		mm_run_turn();
-	assert_int_equal(state_of(p + PAGE), PGT_CLOSED);
-	assert_false(atomic_load(&changer.done));
-	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, 0);
-	done = mm_await(mm.dma);
-	while (!atomic_load(&changer.done))
-		mm_run_turn();
-	assert_int_equal(pthread_join(changer.thread, NULL), 0);
-	return done;
-}
-
-static void
-test_a_fault_during_unmap_waits_and_one_during_release_is_refused(void **state)
-{
-	uint8_t *p = map_pages(2, PROT_READ | PROT_WRITE, SHARED);
-
-	(void)state;
-	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), 0);
-	assert_int_equal(read_during(change_unmap, p).status, SMMUV3_MODEL_OK);
-	assert_int_equal(mm_stat(MMEM_STAT_DEFERRED), 1);
-	assert_int_equal(mmem_unmap(mm.space, p, 2 * PAGE), 0);
-	assert_int_equal(read_during(change_release, p).status, SMMUV3_MODEL_ABORTED);
-	mm_expect_report(p + PAGE, IOPF_NO_PASID, MMEM_READ, -EFAULT);
-	munmap(p, 2 * PAGE);
-}
-
-/* A page request group that an overflow discards, on a page that is being unmapped. */
-static void
-test_a_lost_request_on_a_closed_page_of_an_import_changes_nothing(void **state)
-{
-	uint8_t *p = map_pages(2, PROT_READ | PROT_WRITE, SHARED);
-	struct iopf_fault fault = {
-		.addr = (uintptr_t)p, .perm = IOPF_PERM_READ, .flags = IOPF_FAULT_PAGE_REQUEST,
-	};
-	const struct iopf_fault *faults[] = { &fault };
-	struct iopf_group group = { .nb_faults = 1, .faults = faults };
-	struct pgt_unmapped out;
-	struct pgt_inv inv;
-
-	(void)state;
-	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), 0);
-	pgt_unmapped_init(&out, &inv, 1);
-	assert_int_equal(pgt_unmap(mm.space->pgt, (uintptr_t)p, PAGE, PGT_CLOSE, &out), 0);
-	mmem_handle_lost(mmem_space_domain(mm.space), &group, mm.space);
-	assert_int_equal(state_of(p), PGT_CLOSED);
-	assert_false(atomic_load(&mm.pool->wanted));
-	assert_int_equal(pgt_open(mm.space->pgt, (uintptr_t)p, PAGE), 0);
-	mmem_handle_lost(mmem_space_domain(mm.space), &group, mm.space);
-	assert_int_equal(state_of(p), PGT_VALID);
-	assert_int_equal(mmem_release(mm.space, p), 0);
-	munmap(p, 2 * PAGE);
-}
-
 static const struct CMUnitTest tests[] = {
 	MM_TEST(test_arguments_out_of_range_are_refused_in_one_line),
 	MM_TEST(test_mappings_whose_pages_may_change_are_refused_in_one_line),
 	MM_TEST(test_descriptors_out_of_range_are_refused_in_one_line),
 	MM_TEST(test_a_part_of_another_owners_memory_is_refused),
+	MM_TEST(test_spaces_of_two_pools_share_memory),
+	MM_TEST(test_an_import_without_page_tables_is_refused),
 	MM_TEST(test_rights_of_a_part_of_a_block_are_refused),
 	MM_TEST(test_import_and_release_are_refused_in_a_report),
 	MM_TEST(test_each_failed_allocation_is_a_clean_error),
-	MM_TEST(test_memory_is_kept_when_the_iommu_does_not_confirm),
-	MM_TEST(test_a_fault_during_unmap_waits_and_one_during_release_is_refused),
-	MM_TEST(test_a_lost_request_on_a_closed_page_of_an_import_changes_nothing),
 };
 TEST_SUITE(mmem_import_refused, tests, NULL, NULL);
