@@ -15,6 +15,7 @@
 #include <rte_common.h>
 #include <rte_errno.h>
 
+#include "iopf_inval.h"
 #include "iopf_stats.h"
 #include "mmem_rig.h"
 #include "test.h"
@@ -363,6 +364,34 @@ test_resolve_returns_the_result_of_a_fault(void **state)
 	assert_int_equal(atomic_load(&mm.nb_reports), 0);
 }
 
+/* Without HTTU an access to a page whose access flag is clear faults; the mapping is the same. */
+static void
+test_a_clear_access_flag_is_set_by_the_next_fault(void **state)
+{
+	uint8_t *buf = mm_alloc(CHUNK, RW);
+	struct pgt_used used = { .va = (uintptr_t)buf, .size = PAGE };
+	const struct iopf_inv all = { .all = true };
+	struct pgt_unmapped out;
+	struct pgt_inv inv;
+	struct pgt_leaf leaf;
+	uint64_t faults;
+
+	(void)state;
+	mm_dev_set(buf, 0x5a, PAGE);
+	faults = mm_count_faults();
+	pgt_unmapped_init(&out, &inv, 1);
+	out.used = &used;
+	assert_int_equal(pgt_harvest(mm.space->pgt, (uintptr_t)buf, PAGE, PGT_ACCESSED, &out), 0);
+	assert_int_equal(used.accessed_bytes, PAGE);
+	assert_int_equal(iopf_invalidate(mm.space->domain, &all, 1, NULL), 0);
+	mm_dev_expect(buf, 0x5a, PAGE);
+	assert_int_equal(mm_count_faults(), faults + 1);
+	assert_int_equal(pgt_walk(mm.space->pgt, (uintptr_t)buf, &leaf), 0);
+	assert_true(leaf.accessed);
+	assert_int_equal(mm_stat(MMEM_STAT_MAPPED), 1);
+	assert_int_equal(mm.nb_reports, 0);
+}
+
 static const struct CMUnitTest tests[] = {
 	MM_TEST(test_cpu_and_device_share_pointer_and_bytes),
 	MM_TEST(test_memory_is_zero_after_reuse),
@@ -377,6 +406,7 @@ static const struct CMUnitTest tests[] = {
 	MM_TEST(test_write_to_a_read_only_region_is_invalid),
 	MM_TEST(test_a_space_does_not_reach_the_regions_of_another),
 	MM_TEST(test_resolve_returns_the_result_of_a_fault),
+	MM_TEST(test_a_clear_access_flag_is_set_by_the_next_fault),
 };
 TEST_SUITE(mmem_access, tests, NULL, NULL);
 

@@ -183,8 +183,8 @@ test_a_stall_and_a_request_of_the_same_rights_have_the_same_end(void **state)
 static void
 test_a_stall_that_no_mapping_resolves_is_refused(void **state)
 {
-	static const enum iopf_reason reasons[] = { IOPF_REASON_ADDR_SIZE, IOPF_REASON_ACCESS,
-		IOPF_REASON_CONFIG, IOPF_REASON_OTHER };
+	static const enum iopf_reason reasons[] = { IOPF_REASON_ADDR_SIZE, IOPF_REASON_CONFIG,
+		IOPF_REASON_OTHER };
 	uint8_t *buf = gr_alloc(CHUNK, RW | MMEM_POPULATE);
 
 	(void)state;
