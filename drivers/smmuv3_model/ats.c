@@ -91,7 +91,7 @@ translate_split(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	enum smmuv3_result r = smmuv3_translate_ipa(m, dma, acc->write, to, &fault);
 	struct smmuv3_evt evt;
 
-	if (r != SMMUV3_OK && (fault.id == SMMUV3_F_WALK_EABT || dma->ctx.s2.record)) {
+	if (r == SMMUV3_FAULT && (fault.id == SMMUV3_F_WALK_EABT || dma->ctx.s2.record)) {
 		smmuv3_evt_make(&dma->conf, acc, &fault, &evt);
 		smmuv3_fe_evt_report(&m->fe, &evt);
 	}

@@ -166,7 +166,7 @@ smmuv3_cd_decode(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
 {
 	uint64_t dw0 = cd->dw[0], idr0 = m->fe.val[SMMUV3_FE_IDR0];
 	unsigned int stall_model = SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, idr0);
-	unsigned int ips;
+	unsigned int httu = SMMUV3_GET(SMMUV3_IDR0_HTTU, idr0), ips;
 	bool s = dw0 & SMMUV3_CD0_S;
 
 	if (!(dw0 & SMMUV3_CD0_V))
@@ -182,8 +182,9 @@ smmuv3_cd_decode(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
 		return false;						/* ENDI: LE only */
 	if (!(dw0 & SMMUV3_CD0_AA64))
 		return false;						/* AA64 */
-	if (dw0 & (SMMUV3_CD0_HA | SMMUV3_CD0_HD))
-		return false;						/* HA, HD: HTTU = 0 */
+	if ((dw0 & SMMUV3_CD0_HA && httu < SMMUV3_HTTU_AF) ||
+			(dw0 & SMMUV3_CD0_HD && httu < SMMUV3_HTTU_DIRTY))
+		return false;						/* HA, HD, HTTU */
 	ctx->asid = (uint16_t)SMMUV3_GET(SMMUV3_CD0_ASID, dw0);
 	if (ctx->asid > 0xff && !(idr0 & SMMUV3_IDR0_ASID16))
 		return false;						/* ASID */
@@ -196,7 +197,10 @@ smmuv3_cd_decode(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
 		ctx->record = true;
 		ctx->abort = true;
 	}
-	ctx->affd = dw0 & SMMUV3_CD0_AFFD;
+	/* With HA AFFD is ignored. HD without HA has no effect [5.4]. */
+	ctx->ha = dw0 & SMMUV3_CD0_HA;
+	ctx->hd = ctx->ha && dw0 & SMMUV3_CD0_HD;
+	ctx->affd = ctx->ha || dw0 & SMMUV3_CD0_AFFD;
 	ctx->wxn = dw0 & SMMUV3_CD0_WXN;
 	ctx->pan = dw0 & SMMUV3_CD0_PAN;
 	ips = smmuv3_oas_bits(SMMUV3_GET(SMMUV3_CD0_IPS, dw0));

@@ -37,11 +37,12 @@ smmuv3_ids_make(const struct smmuv3_model_conf *conf, struct smmuv3_fe_ids *ids)
 			!smmuv3_conf_pick(conf->ecmdq_log2, 4, SMMUV3_ECMDQS_LOG2, true, &ecmdqs) ||
 			conf->ecmdq_pages_log2 > SMMUV3_ECMDQS_LOG2 - ecmdqs ||
 			conf->stall_model > 2 || no & ~UINT32_C(0x3ff) ||
-			conf->choices & ~UINT32_C(0x7ff) ||
-			conf->harsh & ~UINT32_C(0xfff) || with & ~UINT32_C(0x3f) ||
+			conf->choices & ~UINT32_C(0x1fff) ||
+			conf->harsh & ~UINT32_C(0xfff) || with & ~UINT32_C(0xff) ||
 			(with & SMMUV3_MODEL_PRI && !(with & SMMUV3_MODEL_ATS)) ||
 			(with & SMMUV3_MODEL_PPS && !(with & SMMUV3_MODEL_PRI)) ||
 			(with & SMMUV3_MODEL_VMID16 && !(with & SMMUV3_MODEL_S2)) ||
+			(with & SMMUV3_MODEL_HTTU_DIRTY && !(with & SMMUV3_MODEL_HTTU_AF)) ||
 			(with & SMMUV3_MODEL_ECMDQ &&
 			 no & (SMMUV3_MODEL_NO_MSI | SMMUV3_MODEL_NO_COHACC)))
 		return false;
@@ -59,6 +60,8 @@ smmuv3_ids_make(const struct smmuv3_model_conf *conf, struct smmuv3_fe_ids *ids)
 		SMMUV3_PUT(SMMUV3_IDR0_ATS, !!(with & SMMUV3_MODEL_ATS)) |
 		SMMUV3_PUT(SMMUV3_IDR0_ATSRECERR, !!(with & SMMUV3_MODEL_ATS)) |
 		SMMUV3_PUT(SMMUV3_IDR0_S2P, !!(with & SMMUV3_MODEL_S2)) |
+		SMMUV3_PUT(SMMUV3_IDR0_HTTU, with & SMMUV3_MODEL_HTTU_DIRTY ? SMMUV3_HTTU_DIRTY :
+			with & SMMUV3_MODEL_HTTU_AF ? SMMUV3_HTTU_AF : SMMUV3_HTTU_NONE) |
 		SMMUV3_PUT(SMMUV3_IDR0_VMID16, !!(with & SMMUV3_MODEL_VMID16)) |
 		SMMUV3_PUT(SMMUV3_IDR0_PRI, !!(with & SMMUV3_MODEL_PRI)) |
 		SMMUV3_PUT(SMMUV3_IDR0_CD2L, !(no & SMMUV3_MODEL_NO_2LVL_CD)) |

@@ -44,6 +44,8 @@ static const char *const stat_names[SMMUV3_MODEL_NB_STATS] = {
 	[SMMUV3_MODEL_STAT_PRI_AUTO_RESPS] = "pri_auto_resps",
 	[SMMUV3_MODEL_STAT_PRI_FORGOTTEN] = "pri_forgotten",
 	[SMMUV3_MODEL_STAT_ECMDQ_COMMANDS] = "ecmdq_commands",
+	[SMMUV3_MODEL_STAT_ACCESS_UPDATES] = "access_updates",
+	[SMMUV3_MODEL_STAT_DIRTY_UPDATES] = "dirty_updates",
 };
 
 static const char *const status_names[] = {

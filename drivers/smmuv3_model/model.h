@@ -13,6 +13,7 @@
  *	ste.c cd.c	STEs and CDs: their place, their fields, illegal values
  *	ctx.c		StreamID and SubstreamID to a translation context
  *	walk.c		walks of both stages, and their caches of table pointers
+ *	httu.c		updates of access flags and dirty state
  *	stage2.c	IPAs, and TLB entries that combine both stages
  *	tlb.c		TLB entries, tagged with VMID and ASID
  *	translate.c	translation and permissions of one access

@@ -16,6 +16,7 @@ struct smmuv3_fault {
 	bool no_ssid;		/* F_STREAM_DISABLED: SID only */
 	bool ssid_no_ssv;	/* C_BAD_SUBSTREAMID */
 	bool s2;		/* a fault of stage 2 */
+	bool s2_update;		/* of it: the SMMU was to update a descriptor of stage 1 */
 	uint8_t s2_class;	/* of it: SMMUV3_CLASS_*, the reason for the access to the IPA */
 	uint64_t fetch;		/* FetchAddr, or the IPA that stage 2 did not translate */
 	const void *desc;	/* the descriptor that faulted; for prefetches only */

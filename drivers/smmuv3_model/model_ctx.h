@@ -24,7 +24,8 @@ struct smmuv3_half {
 /* Stage 2 of an STE. */
 struct smmuv3_s2 {
 	bool on;
-	bool affd, ptw, stall, record;
+	bool affd, ptw, stall, record;	/* affd: also with ha */
+	bool ha, hd;
 	uint8_t gran, start;	/* gran: log2 of the granule */
 	uint8_t bits;		/* of an IPA */
 	uint8_t out_bits;	/* of an output address */
@@ -56,7 +57,8 @@ struct smmuv3_ctx {
 	uint8_t privcfg, instcfg;
 	bool stall, record, abort;
 	bool merge;		/* STE.MEV */
-	bool affd, wxn, pan;
+	bool affd, wxn, pan;	/* affd: also with ha */
+	bool ha, hd;		/* hd only with ha */
 	uint8_t out_bits;	/* bits of an output address */
 	uint16_t asid;
 	uint32_t space;		/* VMID and ASID */

@@ -27,16 +27,22 @@ smmuv3_s2_fault(struct smmuv3_fault *fault, uint8_t id, unsigned int why, uint64
 	return smmuv3_fault_set(fault, id, ipa);
 }
 
-/* The stage-2 TLB entry of @p ipa, from the TLB or by a walk. It may permit nothing. */
+/*
+ * The stage-2 TLB entry of @p ipa, from the TLB or by a walk. It may permit nothing. @p write: make
+ * a writable-clean leaf dirty, if the STE has S2HD.
+ */
 enum smmuv3_result smmuv3_s2_find(struct smmuv3_model *m, const struct smmuv3_ctx *ctx,
-		uint64_t ipa, unsigned int why, uint64_t va, struct smmuv3_tlb_entry **e,
-		struct smmuv3_fault *fault);
+		uint64_t ipa, unsigned int why, uint64_t va, bool write,
+		struct smmuv3_tlb_entry **e, struct smmuv3_fault *fault);
 /* Does stage 2 permit the access? @p e: an entry of stage 2, or of both. */
 bool smmuv3_s2_is_permitted(const struct smmuv3_tlb_entry *e, bool write, bool instr);
 /* The address of a descriptor or CD that the SMMU is to read at @p ipa. */
 enum smmuv3_result smmuv3_s2_read(struct smmuv3_model *m, const struct smmuv3_ctx *ctx,
 		uint64_t ipa, unsigned int why, uint64_t va, uint64_t *pa,
 		struct smmuv3_fault *fault);
+/* May the SMMU update the stage-1 descriptor at @p ipa [3.13.5]? */
+enum smmuv3_result smmuv3_s2_allow_update(struct smmuv3_model *m, const struct smmuv3_ctx *ctx,
+		uint64_t ipa, uint64_t va, struct smmuv3_fault *fault);
 /*
  * Make the stage-1 leaf of @p va, whose output is an IPA, an entry of both stages with the
  * smaller one's size.

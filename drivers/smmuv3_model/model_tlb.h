@@ -25,6 +25,7 @@ struct smmuv3_tlb_entry {
 	uint64_t s2_write : 1;
 	uint64_t s2_xn : 1;
 	uint64_t s2_device : 1;
+	uint64_t s2_clean : 1;	/* S2AP[1] is 0, and DBM is 1 */
 	uint32_t space;		/* VMID and ASID */
 	uint32_t asid_gen;
 	uint32_t win_gen;
@@ -33,6 +34,7 @@ struct smmuv3_tlb_entry {
 	uint8_t global : 1;
 	uint8_t unpriv : 1;	/* AP[1] */
 	uint8_t ro : 1;		/* AP[2] */
+	uint8_t clean : 1;	/* read-only by AP[2] alone, and DBM is 1 */
 	uint8_t uxn : 1;
 	uint8_t pxn : 1;
 };
@@ -67,6 +69,8 @@ smmuv3_tlb_leaf_shift(const struct smmuv3_tlb_entry *e)
 	return e->gran + (3u - e->level) * (e->gran - 3u);
 }
 
+/* Drop an entry that smmuv3_tlb_find() has returned. */
+void smmuv3_tlb_drop(struct smmuv3_tlb *tlb, struct smmuv3_tlb_entry *e);
 size_t smmuv3_tlb_size(const struct smmuv3_tlb *tlb);
 /* Entry @p i, or NULL if it is not valid. */
 const struct smmuv3_tlb_entry *smmuv3_tlb_at(const struct smmuv3_tlb *tlb, size_t i);

@@ -7,6 +7,11 @@
 #include "model.h"
 #include "model_dma.h"
 
+struct smmuv3_tlb_entry;
+
+/* Does stage 1 permit the access? */
+bool smmuv3_s1_is_permitted(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
+		const struct smmuv3_access *acc);
 enum smmuv3_result smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		struct smmuv3_access *acc, struct smmuv3_target *to, struct smmuv3_fault *fault);
 

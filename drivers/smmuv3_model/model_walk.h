@@ -10,6 +10,7 @@
 #include "model_access.h"
 
 struct smmuv3_ctx;
+struct smmuv3_desc;
 struct smmuv3_inv;
 struct smmuv3_model;
 struct smmuv3_tlb_entry;
@@ -33,16 +34,18 @@ struct smmuv3_wc {
 	struct smmuv3_wc_entry entry[1 << SMMUV3_WC_LOG2];
 };
 
-/* A stage-1 walk of a context without stage 2. */
+/* A stage-1 walk of a context without stage 2. @p desc: the descriptor of the leaf. */
 enum smmuv3_result smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
-		struct smmuv3_tlb_entry *leaf, struct smmuv3_fault *fault);
+		struct smmuv3_tlb_entry *leaf, struct smmuv3_desc *desc,
+		struct smmuv3_fault *fault);
 /* A stage-1 walk whose tables are at IPAs. The output of the leaf is an IPA. */
 enum smmuv3_result smmuv3_walk_nested(struct smmuv3_model *m, const struct smmuv3_ctx *ctx,
-		uint64_t va, struct smmuv3_tlb_entry *leaf, struct smmuv3_fault *fault);
+		uint64_t va, struct smmuv3_tlb_entry *leaf, struct smmuv3_desc *desc,
+		struct smmuv3_fault *fault);
 /* A stage-2 walk. @p why: SMMUV3_CLASS_*; @p va is for reports. */
 enum smmuv3_result smmuv3_walk_s2(struct smmuv3_model *m, const struct smmuv3_ctx *ctx,
 		uint64_t ipa, unsigned int why, uint64_t va, struct smmuv3_tlb_entry *leaf,
-		struct smmuv3_fault *fault);
+		struct smmuv3_desc *desc, struct smmuv3_fault *fault);
 void smmuv3_wc_invalidate(struct smmuv3_model *m, const struct smmuv3_inv *inv);
 void smmuv3_wc_clear(struct smmuv3_model *m);
 

@@ -93,6 +93,10 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_ECMDQ		(UINT32_C(1) << 5)
 		/**< IDR1.ECMDQ: command queues in control pages behind the two register pages;
 		  * not with NO_MSI or NO_COHACC */
+#define SMMUV3_MODEL_HTTU_AF		(UINT32_C(1) << 6)
+		/**< IDR0.HTTU = 1: the SMMU sets access flags (CD.HA, STE.S2HA) [3.13] */
+#define SMMUV3_MODEL_HTTU_DIRTY		(UINT32_C(1) << 7)
+		/**< IDR0.HTTU = 2: and the dirty state (CD.HD, STE.S2HD); needs HTTU_AF */
 
 /** Choices that the architecture leaves open: each bit changes the default. */
 #define SMMUV3_MODEL_RETRY_HELD		(UINT32_C(1) << 0)
@@ -119,6 +123,11 @@ struct smmuv3_model_dma;
 #define SMMUV3_MODEL_GBPA_RESET_ABORT	(UINT32_C(1) << 10)
 		/**< GBPA.ABORT resets to 1; default: to 0, so that transactions bypass the SMMU
 		  * until software has set it [6.3.14] */
+#define SMMUV3_MODEL_REFUSED_SETS_AF	(UINT32_C(1) << 11)
+		/**< an access that is refused by the permissions sets AF too [3.13.2] */
+#define SMMUV3_MODEL_SPECULATE_AF	(UINT32_C(1) << 12)
+		/**< AF of the next page is set too at random, as for an access that the SMMU
+		  * speculates; without stage 2 */
 
 /** Stricter models: each bit removes a behaviour on which no driver may rely. */
 #define SMMUV3_MODEL_HARSH_ALL		(UINT32_C(1) << 0)
@@ -481,8 +490,10 @@ enum smmuv3_model_stat {
 	SMMUV3_MODEL_STAT_PRI_AUTO_RESPS,	/**< automatic responses of the SMMU */
 	SMMUV3_MODEL_STAT_PRI_FORGOTTEN,	/**< groups that a reset ended without an answer */
 	SMMUV3_MODEL_STAT_ECMDQ_COMMANDS,	/**< of COMMANDS: those of ECMDQs */
+	SMMUV3_MODEL_STAT_ACCESS_UPDATES,	/**< descriptors whose AF the SMMU has set */
+	SMMUV3_MODEL_STAT_DIRTY_UPDATES,	/**< descriptors that it has made dirty */
 };
-#define SMMUV3_MODEL_NB_STATS 37
+#define SMMUV3_MODEL_NB_STATS 39
 uint64_t smmuv3_model_stat(const struct smmuv3_model *m, enum smmuv3_model_stat stat);
 const char *smmuv3_model_stat_name(enum smmuv3_model_stat stat);
 const char *smmuv3_model_status_name(enum smmuv3_model_status status);

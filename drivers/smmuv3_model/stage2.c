@@ -10,6 +10,7 @@
 #include "model.h"
 #include "model_access.h"
 #include "model_ctx.h"
+#include "model_httu.h"
 #include "model_oracle.h"
 #include "model_stage2.h"
 #include "model_tlb.h"
@@ -19,26 +20,33 @@
 
 enum smmuv3_result
 smmuv3_s2_find(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t ipa,
-		unsigned int why, uint64_t va, struct smmuv3_tlb_entry **e,
+		unsigned int why, uint64_t va, bool write, struct smmuv3_tlb_entry **e,
 		struct smmuv3_fault *fault)
 {
 	const struct smmuv3_s2 *s2 = &ctx->s2;
-	struct smmuv3_tlb_entry leaf;
+	struct smmuv3_tlb_entry leaf, *old;
+	struct smmuv3_desc desc;
 	enum smmuv3_result r;
 
 	if (ipa >> s2->bits != 0)
 		return smmuv3_s2_fault(fault, SMMUV3_F_TRANSLATION, why, ipa);
 	*e = smmuv3_tlb_find(&m->tlb2, s2->space, ipa);
-	if (*e != NULL) {
+	if (*e != NULL && !(write && (*e)->s2_clean && s2->hd)) {
 		smmuv3_oracle_check_ipa(&m->oracle, *e, ipa);
 		if (m->harsh & SMMUV3_MODEL_HARSH_ASIDS)
 			smmuv3_oracle_check_s2_root(&m->oracle, ctx, *e, ipa);
 		return SMMUV3_OK;
 	}
-	r = smmuv3_walk_s2(m, ctx, ipa, why, va, &leaf, fault);
-	if (r == SMMUV3_OK)
-		*e = smmuv3_tlb_insert(m, &m->tlb2, &leaf, ipa);
-	return r;
+	old = *e;
+	r = smmuv3_walk_s2(m, ctx, ipa, why, va, &leaf, &desc, fault);
+	if (r == SMMUV3_OK && s2->ha)
+		r = smmuv3_httu_update_s2(m, ctx, write, &desc, &leaf);
+	if (r != SMMUV3_OK)
+		return r;
+	if (old != NULL)
+		smmuv3_tlb_drop(&m->tlb2, old);
+	*e = smmuv3_tlb_insert(m, &m->tlb2, &leaf, ipa);
+	return SMMUV3_OK;
 }
 
 bool
@@ -56,7 +64,7 @@ smmuv3_s2_read(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t ip
 	struct smmuv3_tlb_entry *e;
 	enum smmuv3_result r;
 
-	r = smmuv3_s2_find(m, ctx, ipa, why, va, &e, fault);
+	r = smmuv3_s2_find(m, ctx, ipa, why, va, false, &e, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	/* S2PTW protects walks from Device memory [5.2]. */
@@ -64,6 +72,20 @@ smmuv3_s2_read(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t ip
 		return smmuv3_s2_fault(fault, SMMUV3_F_PERMISSION, why, ipa);
 	*pa = e->pa + (ipa & smmuv3_low_bits(e->shift));
 	return SMMUV3_OK;
+}
+
+enum smmuv3_result
+smmuv3_s2_allow_update(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t ipa,
+		uint64_t va, struct smmuv3_fault *fault)
+{
+	struct smmuv3_tlb_entry *e;
+	enum smmuv3_result r;
+
+	r = smmuv3_s2_find(m, ctx, ipa, SMMUV3_CLASS_TT, va, true, &e, fault);
+	if (r != SMMUV3_OK || e->s2_write)
+		return r;
+	fault->s2_update = true;
+	return smmuv3_s2_fault(fault, SMMUV3_F_PERMISSION, SMMUV3_CLASS_TT, ipa);
 }
 
 void
@@ -81,6 +103,7 @@ smmuv3_s2_combine(struct smmuv3_model *m, struct smmuv3_tlb_entry *leaf,
 	leaf->ipa_page = ipa >> SMMUV3_PAGE_SHIFT;
 	leaf->s2_read = s2->s2_read;
 	leaf->s2_write = s2->s2_write;
+	leaf->s2_clean = s2->s2_clean;
 	leaf->s2_xn = s2->s2_xn;
 	leaf->s2_device = s2->s2_device;
 	leaf->host = smmuv3_win_find(&m->wins, &win, leaf->pa, UINT64_C(1) << shift);

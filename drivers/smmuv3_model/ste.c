@@ -155,6 +155,7 @@ smmuv3_ste_decode_s2(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
 	uint64_t dw2 = ste->dw[2], idr0 = m->fe.val[SMMUV3_FE_IDR0];
 	unsigned int stall_model = SMMUV3_GET(SMMUV3_IDR0_STALL_MODEL, idr0);
 	unsigned int tsz = SMMUV3_GET(SMMUV3_STE2_S2T0SZ, dw2), ps, width;
+	unsigned int httu = SMMUV3_GET(SMMUV3_IDR0_HTTU, idr0);
 
 	*s2 = (struct smmuv3_s2){ 0 };
 	if (!(idr0 & SMMUV3_IDR0_S2P) || config == SMMUV3_STE_BYPASS)
@@ -178,8 +179,9 @@ smmuv3_ste_decode_s2(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
 	}
 	if (!(dw2 & SMMUV3_STE2_S2AA64))
 		return false;					/* S2AA64, TTF */
-	if (dw2 & (SMMUV3_STE2_S2HA | SMMUV3_STE2_S2HD))
-		return false;					/* HTTU = 0 */
+	if ((dw2 & SMMUV3_STE2_S2HA && httu < SMMUV3_HTTU_AF) ||
+			(dw2 & SMMUV3_STE2_S2HD && httu < SMMUV3_HTTU_DIRTY))
+		return false;					/* S2HA, S2HD, HTTU */
 	if (dw2 & SMMUV3_STE2_S2ENDI)
 		return false;					/* S2ENDI: LE only */
 	s2->gran = (uint8_t)smmuv3_granule_log2(m, SMMUV3_GET(SMMUV3_STE2_S2TG, dw2), false);
@@ -201,7 +203,9 @@ smmuv3_ste_decode_s2(const struct smmuv3_model *m, const struct smmuv3_ste *ste,
 		return false;					/* S2T0SZ, S2SL0, S2TG */
 	width = s2->bits - width + 3;
 	s2->ttb = ste->dw[3] & SMMUV3_STE3_S2TTB & ~smmuv3_low_bits(width < 6 ? 6 : width);
-	s2->affd = dw2 & SMMUV3_STE2_S2AFFD;
+	s2->ha = dw2 & SMMUV3_STE2_S2HA;
+	s2->hd = s2->ha && dw2 & SMMUV3_STE2_S2HD;
+	s2->affd = s2->ha || dw2 & SMMUV3_STE2_S2AFFD;
 	s2->ptw = dw2 & SMMUV3_STE2_S2PTW;
 	return true;
 }

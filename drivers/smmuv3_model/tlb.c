@@ -97,8 +97,8 @@ tlb_count(struct smmuv3_tlb *tlb, uint8_t shift, bool global, bool in)
 	}
 }
 
-static void
-tlb_drop(struct smmuv3_tlb *tlb, struct smmuv3_tlb_entry *e)
+void
+smmuv3_tlb_drop(struct smmuv3_tlb *tlb, struct smmuv3_tlb_entry *e)
 {
 	tlb_count(tlb, e->shift, e->global, false);
 	e->valid = 0;
@@ -170,7 +170,7 @@ smmuv3_tlb_insert(struct smmuv3_model *m, struct smmuv3_tlb *tlb, struct smmuv3_
 		to = tlb_set(tlb, e->space, e->shift, e->vpn) +
 			smmuv3_rand(m) % SMMUV3_TLB_WAYS;
 	if (to->valid)
-		tlb_drop(tlb, to);
+		smmuv3_tlb_drop(tlb, to);
 	*to = *e;
 	tlb_count(tlb, e->shift, e->global, true);
 	return to;
@@ -239,7 +239,7 @@ tlb_invalidate_va(struct smmuv3_tlb *tlb, const struct smmuv3_inv *inv)
 			for (unsigned int i = 0; i < SMMUV3_TLB_WAYS; i++, e++)
 				if (e->valid && e->vpn == vpn && e->shift == shift &&
 						e->global == global && tlb_is_covered(e, inv))
-					tlb_drop(tlb, e);
+					smmuv3_tlb_drop(tlb, e);
 		}
 	}
 }
@@ -249,7 +249,7 @@ tlb_scan(struct smmuv3_tlb *tlb, const struct smmuv3_inv *inv)
 {
 	for (size_t i = 0; i < (size_t)SMMUV3_TLB_WAYS << tlb->sets_log2; i++)
 		if (tlb->entry[i].valid && tlb_is_covered(&tlb->entry[i], inv))
-			tlb_drop(tlb, &tlb->entry[i]);
+			smmuv3_tlb_drop(tlb, &tlb->entry[i]);
 }
 
 void

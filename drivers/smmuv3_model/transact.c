@@ -65,8 +65,9 @@ static __attribute__((noinline, cold)) void
 evt_make_s2(const struct smmuv3_fault *fault, struct smmuv3_evt *evt)
 {
 	evt->dw[1] = SMMUV3_EVT1_S2 | SMMUV3_PUT(SMMUV3_EVT1_CLASS, fault->s2_class);
-	/* Without HTTU the SMMU only reads descriptors. */
-	if (fault->id == SMMUV3_F_PERMISSION && fault->s2_class == SMMUV3_CLASS_TT)
+	/* The SMMU writes a descriptor only to update its flags. */
+	if (fault->id == SMMUV3_F_PERMISSION && fault->s2_class == SMMUV3_CLASS_TT &&
+			!fault->s2_update)
 		evt->dw[1] |= SMMUV3_EVT1_TTRNW;
 	evt->dw[3] = fault->fetch & SMMUV3_EVT3_IPA;
 }

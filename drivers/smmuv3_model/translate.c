@@ -7,6 +7,7 @@
 #include "model_access.h"
 #include "model_ctx.h"
 #include "model_dma.h"
+#include "model_httu.h"
 #include "model_oracle.h"
 #include "model_silent.h"
 #include "model_stage2.h"
@@ -15,21 +16,23 @@
 #include "model_walk.h"
 
 /* [VMSAv8-64: AP, PXN, UXN; CD.WXN, CD.PAN] */
-static bool
-is_permitted(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
+bool
+smmuv3_s1_is_permitted(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
 		const struct smmuv3_access *acc)
 {
+	/* For execution a writable-clean page is writable [3.13.8]. */
+	bool writable = !e->ro || (e->clean && ctx->hd);
 	bool read, write, exec;
 
 	if (acc->priv) {
 		read = !ctx->pan || !e->unpriv || acc->instr;
 		write = read && !e->ro;
 		/* Privileged code does not execute from a page that unprivileged code can write. */
-		exec = !e->pxn && !(e->unpriv && !e->ro) && !(ctx->wxn && !e->ro);
+		exec = !e->pxn && !(e->unpriv && writable) && !(ctx->wxn && writable);
 	} else {
 		read = e->unpriv;
 		write = read && !e->ro;
-		exec = !e->uxn && !(ctx->wxn && write);
+		exec = !e->uxn && !(ctx->wxn && read && writable);
 	}
 	if (acc->write)
 		return write;
@@ -75,20 +78,25 @@ is_in_range(const struct smmuv3_ctx *ctx, uint64_t va)
 	return (va & bits) == ((va & SMMUV3_BIT(55)) ? bits : 0);
 }
 
-/* The TLB entry of an address in a stage 1 context. @p leaf is room for a walk. */
+/*
+ * The TLB entry of an access in a stage 1 context. @p leaf is room for a walk. A fault of its
+ * permissions is possible only if the walk would set AF.
+ */
 static inline __attribute__((always_inline)) enum smmuv3_result
-find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
+find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, const struct smmuv3_access *acc,
 		struct smmuv3_tlb_entry *leaf, struct smmuv3_tlb_entry **e,
 		struct smmuv3_fault *fault)
 {
-	uint64_t va = input & SMMUV3_BITS(55, 0);
+	uint64_t input = acc->va, va = input & SMMUV3_BITS(55, 0);
+	struct smmuv3_tlb_entry *old;
+	struct smmuv3_desc desc;
 	enum smmuv3_result r;
 
 	/* The TLB compares 56 bits: check the others first. */
 	if (!is_in_range(ctx, input))
 		return set_fault(fault, SMMUV3_F_TRANSLATION);
 	*e = smmuv3_tlb_find(&m->tlb, ctx->space, va);
-	if (*e != NULL) {
+	if (*e != NULL && !(acc->write && smmuv3_httu_is_clean(ctx, *e))) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
 		smmuv3_oracle_check_leaf(&m->oracle, &(*e)->checked, ctx->space, (*e)->global,
 				(*e)->gran, (*e)->level, (*e)->shift, va);
@@ -96,29 +104,75 @@ find_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
 			smmuv3_oracle_check_root(&m->oracle, ctx, *e, input);
 		return SMMUV3_OK;
 	}
-	r = smmuv3_walk(m, ctx, input, leaf, fault);
+	old = *e;
+	r = smmuv3_walk(m, ctx, input, leaf, &desc, fault);
+	if (r == SMMUV3_OK && __builtin_expect(ctx->ha, 0))
+		r = smmuv3_httu_update(m, ctx, acc, &desc, leaf, fault);
+	if (r != SMMUV3_OK)
+		return r;
+	if (__builtin_expect(old != NULL, 0))
+		smmuv3_tlb_drop(&m->tlb, old);
+	*e = smmuv3_tlb_insert(m, &m->tlb, leaf, va);
+	return SMMUV3_OK;
+}
+
+/* Will stage 2 permit a write to the IPA, once it has made its leaf dirty? */
+static enum smmuv3_result
+check_s2_write(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t ipa, uint64_t input,
+		bool *writable, struct smmuv3_fault *fault)
+{
+	struct smmuv3_tlb_entry *s2;
+	enum smmuv3_result r;
+
+	r = smmuv3_s2_find(m, ctx, ipa, SMMUV3_CLASS_IN, input, false, &s2, fault);
 	if (r == SMMUV3_OK)
-		*e = smmuv3_tlb_insert(m, &m->tlb, leaf, va);
+		*writable = s2->s2_write || (s2->s2_clean && ctx->s2.hd);
 	return r;
 }
 
 /*
- * The TLB entry of an address in a context with both stages. A fault of stage 1, also of its
- * permissions for @p acc unless NULL, comes before the walk of stage 2 [7.3].
+ * Update the stage-1 descriptor of a nested access. A leaf becomes dirty only if stage 2 permits
+ * the write too. *write: the access will be a write, if both do [3.13.7].
  */
 static enum smmuv3_result
-find_combined(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
-		const struct smmuv3_access *acc, struct smmuv3_tlb_entry **e,
+update_nested(struct smmuv3_model *m, const struct smmuv3_ctx *ctx,
+		const struct smmuv3_access *asked, const struct smmuv3_desc *desc,
+		struct smmuv3_tlb_entry *leaf, bool *write, struct smmuv3_fault *fault)
+{
+	uint64_t va = asked->va & SMMUV3_BITS(55, 0);
+	struct smmuv3_access acc = *asked;
+	enum smmuv3_result r;
+
+	*write = acc.write && smmuv3_httu_will_permit(ctx, leaf, &acc);
+	if (*write) {
+		r = check_s2_write(m, ctx, leaf->pa + (va & smmuv3_low_bits(leaf->shift)),
+				acc.va, write, fault);
+		if (r != SMMUV3_OK)
+			return r;
+	}
+	acc.write = *write;
+	return ctx->ha ? smmuv3_httu_update(m, ctx, &acc, desc, leaf, fault) : SMMUV3_OK;
+}
+
+/*
+ * The TLB entry of an access in a context with both stages. A fault of stage 1, also of its
+ * permissions if they are to be checked, comes before the walk of stage 2 [7.3].
+ */
+static enum smmuv3_result
+find_combined(struct smmuv3_model *m, const struct smmuv3_ctx *ctx,
+		const struct smmuv3_access *acc, bool check, struct smmuv3_tlb_entry **e,
 		struct smmuv3_fault *fault)
 {
-	uint64_t va = input & SMMUV3_BITS(55, 0);
-	struct smmuv3_tlb_entry leaf, *s2;
+	uint64_t input = acc->va, va = input & SMMUV3_BITS(55, 0);
+	struct smmuv3_tlb_entry leaf, *s2, *old;
+	struct smmuv3_desc desc;
 	enum smmuv3_result r;
+	bool write = false;
 
 	if (!is_in_range(ctx, input))
 		return set_fault(fault, SMMUV3_F_TRANSLATION);
 	*e = smmuv3_tlb_find(&m->tlb, ctx->space, va);
-	if (*e != NULL) {
+	if (*e != NULL && !(acc->write && smmuv3_httu_is_clean(ctx, *e))) {
 		smmuv3_count(&m->stats, SMMUV3_MODEL_STAT_TLB_HITS);
 		if (m->harsh & SMMUV3_MODEL_HARSH_REPORT)
 			smmuv3_silent_check_combined(m, *e, input);
@@ -128,29 +182,40 @@ find_combined(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t inp
 			smmuv3_oracle_check_root(&m->oracle, ctx, *e, input);
 		return SMMUV3_OK;
 	}
-	r = smmuv3_walk_nested(m, ctx, input, &leaf, fault);
+	old = *e;
+	r = smmuv3_walk_nested(m, ctx, input, &leaf, &desc, fault);
 	if (r != SMMUV3_OK)
 		return r;
-	if (acc != NULL && !is_permitted(ctx, &leaf, acc))
+	if (check && !smmuv3_httu_will_permit(ctx, &leaf, acc))
 		return set_fault(fault, SMMUV3_F_PERMISSION);
+	if (ctx->ha || ctx->s2.ha) {
+		r = update_nested(m, ctx, acc, &desc, &leaf, &write, fault);
+		if (r != SMMUV3_OK)
+			return r;
+	}
+	/* With split-stage ATS the translated access makes the page dirty. */
 	r = smmuv3_s2_find(m, ctx, leaf.pa + (va & smmuv3_low_bits(leaf.shift)),
-			SMMUV3_CLASS_IN, input, &s2, fault);
+			SMMUV3_CLASS_IN, input, write && (check || ctx->ats != SMMUV3_EATS_SPLIT),
+			&s2, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	smmuv3_s2_combine(m, &leaf, s2, va);
+	if (old != NULL)
+		smmuv3_tlb_drop(&m->tlb, old);
 	*e = smmuv3_tlb_insert(m, &m->tlb, &leaf, va);
 	return SMMUV3_OK;
 }
 
 /*
- * The TLB entry of an address in a context with stage 2, and the IPA. With both stages the
- * permissions of stage 1 are checked for @p acc, unless NULL; those of stage 2 are not.
+ * The TLB entry of an access in a context with stage 2, and the IPA. With both stages the
+ * permissions of stage 1 are checked if @p check; those of stage 2 are not.
  */
 static enum smmuv3_result
-find_s2_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t input,
-		const struct smmuv3_access *acc, struct smmuv3_tlb_entry **e, uint64_t *ipa,
-		struct smmuv3_fault *fault)
+find_s2_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx,
+		const struct smmuv3_access *acc, bool check, struct smmuv3_tlb_entry **e,
+		uint64_t *ipa, struct smmuv3_fault *fault)
 {
+	uint64_t input = acc->va;
 	enum smmuv3_result r;
 
 	if (ctx->kind == SMMUV3_CTX_S2) {
@@ -158,14 +223,15 @@ find_s2_leaf(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t inpu
 		if (input >> m->oas_bits != 0)
 			return set_fault(fault, SMMUV3_F_ADDR_SIZE);
 		*ipa = input;
-		return smmuv3_s2_find(m, ctx, input, SMMUV3_CLASS_IN, input, e, fault);
+		return smmuv3_s2_find(m, ctx, input, SMMUV3_CLASS_IN, input, acc->write, e, fault);
 	}
-	r = find_combined(m, ctx, input, acc, e, fault);
+	r = find_combined(m, ctx, acc, check, e, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	*ipa = ((uint64_t)(*e)->ipa_page << SMMUV3_PAGE_SHIFT) +
 		(input & smmuv3_low_bits((*e)->shift));
-	if (acc != NULL && !is_permitted(ctx, *e, acc))
+	/* A leaf that is still clean here is one that stage 2 does not let become dirty. */
+	if (check && !smmuv3_httu_will_permit(ctx, *e, acc))
 		return set_fault(fault, SMMUV3_F_PERMISSION);
 	return SMMUV3_OK;
 }
@@ -193,7 +259,7 @@ translate_without_s1_alone(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		smmuv3_oracle_check_cfg(&m->oracle, ctx, dma->conf.sid, UINT32_MAX);
 		return translate_bypass(m, acc->va, SMMUV3_F_ADDR_SIZE, to, fault);
 	}
-	r = find_s2_leaf(m, ctx, acc->va, acc, &e, &ipa, fault);
+	r = find_s2_leaf(m, ctx, acc, true, &e, &ipa, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	if (!smmuv3_s2_is_permitted(e, acc->write, acc->instr))
@@ -231,11 +297,11 @@ smmuv3_translate(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	apply_overrides(ctx, acc);
 	if (ctx->kind != SMMUV3_CTX_S1)
 		return translate_without_s1_alone(m, dma, acc, to, fault);
-	r = find_leaf(m, ctx, acc->va, &leaf, &e, fault);
+	r = find_leaf(m, ctx, acc, &leaf, &e, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	va = acc->va & SMMUV3_BITS(55, 0);
-	if (!is_permitted(ctx, e, acc))
+	if (!smmuv3_s1_is_permitted(ctx, e, acc))
 		return set_fault(fault, SMMUV3_F_PERMISSION);
 	smmuv3_oracle_check_cfg(&m->oracle, ctx, dma->conf.sid,
 			dma->conf.has_ssid ? dma->conf.ssid : 0);
@@ -251,13 +317,14 @@ static void
 set_s1_permissions(const struct smmuv3_ctx *ctx, const struct smmuv3_tlb_entry *e,
 		struct smmuv3_access acc, struct smmuv3_page *page)
 {
+	acc.write = false;
 	apply_overrides(ctx, &acc);
-	page->read = is_permitted(ctx, e, &acc);
+	page->read = smmuv3_s1_is_permitted(ctx, e, &acc);
 	acc.instr = ctx->instcfg != 2;
-	page->exec = is_permitted(ctx, e, &acc);
+	page->exec = smmuv3_s1_is_permitted(ctx, e, &acc);
 	acc.instr = false;
 	acc.write = true;
-	page->write = is_permitted(ctx, e, &acc);
+	page->write = smmuv3_s1_is_permitted(ctx, e, &acc);
 }
 
 static enum smmuv3_result
@@ -271,7 +338,7 @@ translate_page_s2(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 	struct smmuv3_tlb_entry *e;
 	enum smmuv3_result r;
 
-	r = find_s2_leaf(m, ctx, acc->va, NULL, &e, &ipa, fault);
+	r = find_s2_leaf(m, ctx, acc, false, &e, &ipa, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	smmuv3_oracle_check_cfg(&m->oracle, &dma->ctx, dma->conf.sid, cd_index(dma));
@@ -286,7 +353,8 @@ translate_page_s2(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		set_s1_permissions(ctx, e, *acc, page);
 	page->read &= smmuv3_s2_is_permitted(e, false, false);
 	page->exec &= smmuv3_s2_is_permitted(e, false, ctx->instcfg != 2);
-	page->write &= smmuv3_s2_is_permitted(e, true, false);
+	page->write &= smmuv3_s2_is_permitted(e, true, false) ||
+		(ctx->ats == SMMUV3_EATS_SPLIT && e->s2_clean && ctx->s2.hd);
 	return SMMUV3_OK;
 }
 
@@ -298,7 +366,7 @@ smmuv3_translate_ipa(struct smmuv3_model *m, struct smmuv3_model_dma *dma, bool 
 	enum smmuv3_result r;
 	uint64_t ipa = to->pa;
 
-	r = smmuv3_s2_find(m, &dma->ctx, ipa, SMMUV3_CLASS_IN, ipa, &e, fault);
+	r = smmuv3_s2_find(m, &dma->ctx, ipa, SMMUV3_CLASS_IN, ipa, write, &e, fault);
 	if (r != SMMUV3_OK)
 		return r;
 	if (!smmuv3_s2_is_permitted(e, write, false))
@@ -313,7 +381,9 @@ smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 		struct smmuv3_fault *fault)
 {
 	const struct smmuv3_ctx *ctx = &dma->ctx;
-	struct smmuv3_access acc = { .va = asked->va, .priv = asked->priv };
+	/* A request with NW = 0 is one to write, and makes the page dirty [3.13.7]. */
+	struct smmuv3_access acc = { .va = asked->va, .priv = asked->priv,
+		.write = asked->write };
 	struct smmuv3_tlb_entry *e, leaf;
 	struct smmuv3_target to;
 	enum smmuv3_result r;
@@ -325,9 +395,14 @@ smmuv3_translate_page(struct smmuv3_model *m, struct smmuv3_model_dma *dma,
 			.read = true, .write = true, .exec = true };
 		return r;
 	}
+	apply_overrides(ctx, &acc);
 	if (ctx->kind != SMMUV3_CTX_S1)
 		return translate_page_s2(m, dma, &acc, page, fault);
-	r = find_leaf(m, ctx, acc.va, &leaf, &e, fault);
+	r = find_leaf(m, ctx, &acc, &leaf, &e, fault);
+	if (r == SMMUV3_FAULT && fault->id == SMMUV3_F_PERMISSION && acc.write) {
+		acc.write = false;
+		r = find_leaf(m, ctx, &acc, &leaf, &e, fault);
+	}
 	if (r != SMMUV3_OK)
 		return r;
 	smmuv3_oracle_check_cfg(&m->oracle, &dma->ctx, dma->conf.sid,

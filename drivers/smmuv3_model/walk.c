@@ -9,31 +9,15 @@
 #include "model.h"
 #include "model_access.h"
 #include "model_ctx.h"
+#include "model_desc.h"
 #include "model_frames.h"
+#include "model_httu.h"
 #include "model_inval.h"
 #include "model_oracle.h"
 #include "model_stage2.h"
 #include "model_tlb.h"
 #include "model_walk.h"
 #include "model_win.h"
-
-#define DESC_VALID	SMMUV3_BIT(0)
-#define DESC_TABLE	SMMUV3_BIT(1)	/* a page at level 3 */
-#define DESC_UNPRIV	SMMUV3_BIT(6)	/* AP[1] */
-#define DESC_RO		SMMUV3_BIT(7)	/* AP[2] */
-#define DESC_S2_READ	SMMUV3_BIT(6)	/* S2AP[0] */
-#define DESC_S2_WRITE	SMMUV3_BIT(7)	/* S2AP[1] */
-#define DESC_S2_NORMAL	SMMUV3_BITS(5, 4)	/* MemAttr[3:2]; 0: Device memory */
-#define DESC_S2_XN	SMMUV3_BIT(54)	/* XNX = 0 */
-#define DESC_AF		SMMUV3_BIT(10)
-#define DESC_NG		SMMUV3_BIT(11)
-#define DESC_PXN	SMMUV3_BIT(53)
-#define DESC_UXN	SMMUV3_BIT(54)
-#define TABLE_PXN	SMMUV3_BIT(59)
-#define TABLE_UXN	SMMUV3_BIT(60)
-#define TABLE_AP	SMMUV3_BITS(62, 61)
-#define   APT_NO_UNPRIV	1
-#define   APT_NO_WRITE	2
 
 /* Address bits that a level 3 table and its pages translate. */
 static unsigned int
@@ -143,12 +127,14 @@ leaf_make(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, const struct smm
 	leaf->space = ctx->space | (leaf->global ? SMMUV3_ANY_ASID : 0);
 	leaf->unpriv = (desc & DESC_UNPRIV) && !(above->apt & APT_NO_UNPRIV);
 	leaf->ro = (desc & DESC_RO) || above->apt & APT_NO_WRITE;
+	/* APTable makes a leaf read-only whatever DBM says [3.13.3]. */
+	leaf->clean = desc & DESC_RO && desc & DESC_DBM && !(above->apt & APT_NO_WRITE);
 	leaf->uxn = (desc & DESC_UXN) || above->uxnt;
 	leaf->pxn = (desc & DESC_PXN) || above->pxnt;
 	leaf->checked = m->oracle.seq;
 	leaf->ipa_page = 0;
 	leaf->s2_read = leaf->s2_write = 1;
-	leaf->s2_xn = leaf->s2_device = 0;
+	leaf->s2_xn = leaf->s2_device = leaf->s2_clean = 0;
 	if (nested)
 		return SMMUV3_OK;	/* see smmuv3_s2_combine() */
 	leaf->host = smmuv3_win_find(&m->wins, &win, pa, UINT64_C(1) << shift);
@@ -170,7 +156,8 @@ is_block_allowed(unsigned int gran, unsigned int level)
  */
 static inline __attribute__((always_inline)) enum smmuv3_result
 walk_s1(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
-		struct smmuv3_tlb_entry *leaf, struct smmuv3_fault *fault, bool nested)
+		struct smmuv3_tlb_entry *leaf, struct smmuv3_desc *leaf_desc,
+		struct smmuv3_fault *fault, bool nested)
 {
 	const struct smmuv3_half *half = &ctx->half[(va >> 55) & 1];
 	unsigned int gran = half->gran, bits = gran - 3;
@@ -202,6 +189,7 @@ walk_s1(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 		if (level == half->start)
 			width = 64 - half->tsz - shift;
 		addr = table + 8 * ((va >> shift) & ((UINT64_C(1) << width) - 1));
+		leaf_desc->addr = addr;
 		if (nested) {
 			r = smmuv3_s2_read(m, ctx, addr, SMMUV3_CLASS_TT, va, &addr, fault);
 			if (r != SMMUV3_OK)
@@ -216,6 +204,8 @@ walk_s1(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 		desc = atomic_load_explicit((const smmuv3_reg64_t *)(const void *)p,
 				memory_order_acquire);
 		fault->desc = p;
+		leaf_desc->at = p;
+		leaf_desc->val = desc;
 		if (!(desc & DESC_VALID))
 			return smmuv3_fault_set(fault, SMMUV3_F_TRANSLATION, 0);
 		if (level == 3) {
@@ -249,16 +239,18 @@ walk_s1(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
 
 enum smmuv3_result
 smmuv3_walk(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
-		struct smmuv3_tlb_entry *leaf, struct smmuv3_fault *fault)
+		struct smmuv3_tlb_entry *leaf, struct smmuv3_desc *desc,
+		struct smmuv3_fault *fault)
 {
-	return walk_s1(m, ctx, va, leaf, fault, false);
+	return walk_s1(m, ctx, va, leaf, desc, fault, false);
 }
 
 enum smmuv3_result
 smmuv3_walk_nested(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t va,
-		struct smmuv3_tlb_entry *leaf, struct smmuv3_fault *fault)
+		struct smmuv3_tlb_entry *leaf, struct smmuv3_desc *desc,
+		struct smmuv3_fault *fault)
 {
-	return walk_s1(m, ctx, va, leaf, fault, true);
+	return walk_s1(m, ctx, va, leaf, desc, fault, true);
 }
 
 static enum smmuv3_result
@@ -278,6 +270,7 @@ leaf_make_s2(struct smmuv3_model *m, const struct smmuv3_s2 *s2, unsigned int le
 		.pa = pa, .root = s2->ttb, .checked = m->oracle.seq, .space = s2->space,
 		.shift = (uint8_t)shift, .level = (uint8_t)level, .gran = s2->gran, .global = 1,
 		.s2_read = (desc & DESC_S2_READ) != 0, .s2_write = (desc & DESC_S2_WRITE) != 0,
+		.s2_clean = !(desc & DESC_S2_WRITE) && desc & DESC_DBM,
 		.s2_xn = (desc & DESC_S2_XN) != 0, .s2_device = (desc & DESC_S2_NORMAL) == 0,
 		.host = smmuv3_win_find(&m->wins, &win, pa, UINT64_C(1) << shift),
 		.win_gen = m->wins.gen,
@@ -290,7 +283,7 @@ leaf_make_s2(struct smmuv3_model *m, const struct smmuv3_s2 *s2, unsigned int le
 enum smmuv3_result
 smmuv3_walk_s2(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t ipa,
 		unsigned int why, uint64_t va, struct smmuv3_tlb_entry *leaf,
-		struct smmuv3_fault *fault)
+		struct smmuv3_desc *leaf_desc, struct smmuv3_fault *fault)
 {
 	const struct smmuv3_s2 *s2 = &ctx->s2;
 	unsigned int gran = s2->gran, bits = gran - 3, level = s2->start;
@@ -321,6 +314,7 @@ smmuv3_walk_s2(struct smmuv3_model *m, const struct smmuv3_ctx *ctx, uint64_t ip
 		desc = atomic_load_explicit((const smmuv3_reg64_t *)(const void *)p,
 				memory_order_acquire);
 		fault->desc = p;
+		*leaf_desc = (struct smmuv3_desc){ .at = p, .val = desc, .addr = addr };
 		if (!(desc & DESC_VALID))
 			return smmuv3_s2_fault(fault, SMMUV3_F_TRANSLATION, why, ipa);
 		if (level == 3 ? !(desc & DESC_TABLE) :

@@ -20,7 +20,7 @@ test_ats_exists_only_when_configured(void **state)
 	const struct smmuv3_model_conf bad[] = {
 		{ .features = SMMUV3_MODEL_PRI },
 		{ .features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PPS },
-		{ .features = 1 << 6 },
+		{ .features = 1 << 8 },
 		{ .features = SMMUV3_MODEL_VMID16 },
 		{ .features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI, .priq_log2 = 20 },
 	};

@@ -128,6 +128,11 @@ test_stage2_ste_legality(void **state)
 		/* 15: HTTU */
 		{ S2, 0, 0, 0, SMMUV3_STE2_S2HA, 0, { 0 }, false },
 		{ S2, 0, 0, 0, SMMUV3_STE2_S2HD, 0, { 0 }, false },
+		{ S2, 0, 0, 0, SMMUV3_STE2_S2HA, 0, { .features = SMMUV3_MODEL_HTTU_AF }, true },
+		{ S2, 0, 0, 0, SMMUV3_STE2_S2HA | SMMUV3_STE2_S2HD, 0,
+			{ .features = SMMUV3_MODEL_HTTU_AF }, false },
+		{ S2, 0, 0, 0, SMMUV3_STE2_S2HA | SMMUV3_STE2_S2HD, 0,
+			{ .features = SMMUV3_MODEL_HTTU_AF | SMMUV3_MODEL_HTTU_DIRTY }, true },
 		/* 16: S2TG */
 		{ S2, 0, 0, 0, SMMUV3_STE2_S2TG, 0, { 0 }, false },
 		{ S2, 0, 0, 0, 0, 0, { .no_features = SMMUV3_MODEL_NO_4K }, false },
