@@ -102,7 +102,7 @@ polled_make_memory(struct polled *p)
 	if (p->pool == NULL)
 		return polled_log_error("mmem_pool_create()");
 	p->space = mmem_space_create(&(struct mmem_space_conf){ .name = "bench",
-			.pool = p->pool });
+			.pool = p->pool, .window = 1 });
 	if (p->space == NULL)
 		return polled_log_error("mmem_space_create()");
 	p->region = mmem_alloc(p->space, p->size, p->rights);

@@ -128,7 +128,7 @@ make_memory(struct passive *p)
 	if (p->pool == NULL)
 		return -rte_errno;
 	p->space = mmem_space_create(&(struct mmem_space_conf){ .name = "bench",
-			.pool = p->pool });
+			.pool = p->pool, .window = 1 });
 	if (p->space == NULL)
 		return fail(p, "cannot create a space");
 	p->region = mmem_alloc(p->space, p->size, MMEM_READ | MMEM_WRITE | MMEM_POPULATE);

@@ -145,7 +145,8 @@ attach_memory(struct scale_lane *lane)
 			.size = size + MMEM_CHUNK_SIZE, .no_hugepages = true });
 	if (lane->pool == NULL)
 		return log_error("mmem_pool_create()");
-	lane->space = mmem_space_create(&(struct mmem_space_conf){ .pool = lane->pool });
+	lane->space = mmem_space_create(&(struct mmem_space_conf){ .pool = lane->pool,
+			.window = 1 });
 	if (lane->space == NULL)
 		return log_error("mmem_space_create()");
 	lane->region = mmem_alloc(lane->space, size, MMEM_READ | MMEM_WRITE | MMEM_POPULATE);

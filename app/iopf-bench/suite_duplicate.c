@@ -83,7 +83,7 @@ open_burst(struct burst *b)
 	b->pool = mmem_pool_create(&(struct mmem_pool_conf){ .name = "burst", .iommu = b->iommu,
 			.size = 2 * MMEM_CHUNK_SIZE, .no_hugepages = true });
 	b->space = b->pool == NULL ? NULL : mmem_space_create(&(struct mmem_space_conf){
-			.name = "burst", .pool = b->pool });
+			.name = "burst", .pool = b->pool, .window = 1 });
 	b->region = b->space == NULL ? NULL : mmem_alloc(b->space, REGION,
 			MMEM_READ | MMEM_WRITE | MMEM_POPULATE);
 	if (b->region == NULL)

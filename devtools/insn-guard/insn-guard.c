@@ -370,7 +370,7 @@ open_space(size_t pages)
 			.size = RTE_ALIGN_CEIL(pages * PAGE, MMEM_CHUNK_SIZE) + 8 * MMEM_CHUNK_SIZE,
 			.no_hugepages = true });
 	must(g.pool != NULL, "make a pool");
-	g.space = mmem_space_create(&(struct mmem_space_conf){ .pool = g.pool });
+	g.space = mmem_space_create(&(struct mmem_space_conf){ .pool = g.pool, .window = 1 });
 	must(g.space != NULL, "make a space");
 	g.buf = mmem_alloc(g.space, pages * PAGE, MMEM_READ | MMEM_WRITE | MMEM_POPULATE);
 	must(g.buf != NULL, "allocate");

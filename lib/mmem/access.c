@@ -8,9 +8,9 @@
 
 #include "iopf_handler.h"
 #include "mmem_access.h"
+#include "mmem_ahead.h"
 #include "mmem_import.h"
 #include "mmem_pool.h"
-#include "mmem_populate.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
 
@@ -67,14 +67,6 @@ mmem_entry_upgrade(struct mmem_space *space, uint64_t va, size_t size, uint32_t 
 	return mmem_after_inv(size);
 }
 
-/* The first access to a chunk makes the control thread populate the chunks after it. */
-static __rte_noinline void
-chunk_mark_touched(struct mmem_space *space, struct mmem_chunk *chunk)
-{
-	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
-	mmem_control_notify(space->pool, true);
-}
-
 /* The reason for a page without PAGE_USED: in no region, or contents absent. */
 static __rte_noinline int
 check_unusable_page(const struct mmem_access *access, uint8_t page)
@@ -107,8 +99,8 @@ mmem_access_check(struct mmem_space *space, const struct mmem_access *access, ui
 	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
 	if (!(state & CHUNK_POPULATED))
 		return -EAGAIN;
-	if (unlikely(!(state & CHUNK_TOUCHED)))
-		chunk_mark_touched(space, chunk);
+	if (unlikely(!(state & (CHUNK_TOUCHED | CHUNK_STREAMED))))
+		mmem_chunk_mark_touched(space, chunk);
 	return 0;
 }
 
@@ -116,6 +108,7 @@ int
 mmem_access_resolve(struct mmem_space *space, const struct mmem_access *access)
 {
 	uint64_t off = access->addr - (uintptr_t)space->mem;
+	struct mmem_chunk *chunk;
 	uint32_t prot;
 	uint8_t page;
 	int rc;
@@ -128,5 +121,10 @@ mmem_access_resolve(struct mmem_space *space, const struct mmem_access *access)
 		prot &= ~MMEM_WRITE;
 	off &= ~(uint64_t)(MMEM_PAGE_SIZE - 1);
 	rc = mmem_page_map(space, off, page, prot);
+	if (rc == 0) {
+		chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
+		if (unlikely(mmem_chunk_is_streamed(chunk)) && access->ahead != NULL)
+			mmem_ahead_follow(space, chunk, off, access->ahead);
+	}
 	return mmem_access_finish(space, access, rc, MMEM_PAGE_SIZE, prot);
 }

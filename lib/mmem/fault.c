@@ -13,9 +13,9 @@
 
 #include "iopf_handler.h"
 #include "mmem_access.h"
+#include "mmem_ahead.h"
 #include "mmem_fault.h"
 #include "mmem_pool.h"
-#include "mmem_populate.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
 #include "mmem_unmap.h"
@@ -154,10 +154,10 @@ static int
 faults_map_pages(struct mmem_space *space, const struct iopf_fault *const *faults,
 		unsigned int nb, uint64_t id, unsigned int *which)
 {
+	unsigned int i, ahead = MMEM_AHEAD_WORKER;
+	struct mmem_access access = { .ahead = &ahead };
 	struct hull hull = { 0 };
-	struct mmem_access access;
 	struct iopf_inv inv;
-	unsigned int i;
 	int rc, rc_inv;
 
 	rc = space_lock(space, id);
@@ -268,11 +268,11 @@ fault_map_plain(struct mmem_space *space, const struct iopf_fault *fault)
 static __rte_noinline enum iopf_verdict
 faults_map(struct mmem_space *space, const struct iopf_group *group)
 {
+	unsigned int i, ahead = MMEM_AHEAD_POLL;
+	struct mmem_access access = { .ahead = &ahead };
 	struct hull hull = { 0 };
-	struct mmem_access access;
 	struct iopf_inv inv;
 	enum iopf_code code;
-	unsigned int i;
 	int rc = 0;
 
 	/*
@@ -321,30 +321,12 @@ mmem_handle_fault(struct iopf_domain *domain, const struct iopf_group *group, vo
 	return faults_map(space, group);
 }
 
-/* Make the control thread fetch a page for a lost group, which cannot be deferred to a worker. */
-static void
-page_mark_wanted(struct mmem_space *space, uint64_t addr)
-{
-	uint64_t off = addr - (uintptr_t)space->mem;
-	struct mmem_chunk *chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
-
-	atomic_fetch_or_explicit(&space->pages[off >> MMEM_PAGE_LOG2], PAGE_WANTED,
-			memory_order_relaxed);
-	/* Pairs with the acquire in fetch_wanted_chunks(): the page's mark. */
-	if (atomic_fetch_or_explicit(&chunk->state, CHUNK_WANTED, memory_order_release) &
-			CHUNK_WANTED)
-		return;		/* the thread that set CHUNK_WANTED notifies */
-	/* Pairs with the acquire in fetch_wanted_chunks(): the mark. */
-	atomic_store_explicit(&space->pool->wanted, true, memory_order_release);
-	mmem_control_notify(space->pool, false);
-}
-
 void
 mmem_handle_lost(struct iopf_domain *domain, const struct iopf_group *group, void *ctx)
 {
 	struct mmem_space *space = ctx;
 	struct hull hull = { 0 };
-	struct mmem_access access;
+	struct mmem_access access = { .ahead = NULL };
 	struct iopf_inv inv;
 	unsigned int i;
 	int rc;
@@ -357,7 +339,8 @@ mmem_handle_lost(struct iopf_domain *domain, const struct iopf_group *group, voi
 		if (rc > 0)
 			hull_add(&hull, access.addr, rc);
 		else if (rc == -EAGAIN && mmem_is_in_pool(space, access.addr))
-			page_mark_wanted(space, access.addr);
+			/* A lost group cannot be deferred to a worker. */
+			mmem_page_mark_wanted(space, access.addr - (uintptr_t)space->mem);
 	}
 	if (hull.nb == 0)
 		return;

@@ -44,6 +44,12 @@
  * lose them, what was written is written back (mmem_pager.write), and the next access fetches them
  * again. If nothing can be evicted, accesses are refused with -ENOMEM.
  *
+ * Faults on adjacent pages, or at equal distances, are a stream. A fault that continues a stream
+ * maps pages ahead of it, more each time, up to 128 on the poll thread and 512 (2 MiB) on a worker
+ * thread, and has absent contents ahead fetched. So a device that streams over a region faults once
+ * in 128 pages or less often. Pages that other faults would map are not: accesses at random cost
+ * what they cost without streams. See mmem_space_conf.window.
+ *
  * An access outside every region, or an access that the region forbids, is answered IOPF_INVALID
  * and reported.
  *
@@ -180,6 +186,8 @@ struct mmem_space_conf {
 					 * one thread for all its spaces] */
 	unsigned int wait_ms;		/**< how long mmem_free() and mmem_space_destroy() wait
 					 * for a pager to return [5000] */
+	unsigned int window;		/**< the most pages that one fault maps: more than its
+					 * own if it continues a stream; 1: its own only [512] */
 	/** Called on the poll thread or a worker thread; must not block. */
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
@@ -406,6 +414,7 @@ int mmem_release(struct mmem_space *space, void *ptr);
 enum mmem_stat {
 	MMEM_STAT_MAPPED,	/**< pages mapped by faults */
 	MMEM_STAT_PREFETCHED,	/**< pages mapped by mmem_prefetch() */
+	MMEM_STAT_AHEAD,	/**< pages mapped by a fault on another page of its stream */
 	MMEM_STAT_JOINED,	/**< faults on a page that another fault had mapped */
 	MMEM_STAT_UPGRADED,	/**< pages made writable by a fault */
 	MMEM_STAT_DEFERRED,	/**< faults (a group counts once) that waited for contents or
@@ -423,7 +432,7 @@ enum mmem_stat {
 	MMEM_STAT_EXPIRED,	/**< accesses refused because a pager's deadline passed */
 	MMEM_STAT_LOG_LEFT_OUT,	/**< log lines left out: at most 10 in a second */
 };
-#define MMEM_NB_STATS 17
+#define MMEM_NB_STATS 18
 const char *mmem_stat_name(enum mmem_stat stat);
 uint64_t mmem_stat(const struct mmem_space *space, enum mmem_stat stat);
 

@@ -28,6 +28,8 @@ struct mmem_access {
 	uint64_t addr;
 	unsigned int perm;
 	bool permission;	/* a valid entry refused it */
+	unsigned int *ahead;	/* pages that the caller may still map ahead; NULL: none. The
+				 * caller is in a read section or has space->lock */
 };
 
 /*

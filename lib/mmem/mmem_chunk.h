@@ -21,14 +21,14 @@ struct mmem_region;
  * A page's byte holds its rights, MMEM_TRACK_WRITES and these bits. 0: in no region. A page of a
  * region has either USED or ABSENT, so that the fault path tests one bit.
  */
-#define PAGE_WANTED	(1u << 4)	/* a lost page request asked for it: fetch it */
+#define PAGE_WANTED	(1u << 4)	/* a lost page request or a stream asked for it */
 #define PAGE_ABSENT	(1u << 5)	/* in a region; its contents are not fetched */
 #define PAGE_USED	(1u << 6)	/* in a region; its contents are present */
 #define PAGE_DIRTY	(1u << 7)	/* holds contents of an earlier region: zero it first */
 static_assert(!((MMEM_RIGHTS | MMEM_TRACK_WRITES) & (PAGE_WANTED | PAGE_ABSENT | PAGE_USED)),
 		"a bit for each");
 
-/* A chunk's state. All bits but TOUCHED, WANTED and CPU_WAITS change under pool->lock. */
+/* A chunk's state. All bits but TOUCHED, STREAMED, WANTED and CPU_WAITS change under pool->lock. */
 #define CHUNK_TAKEN	(1u << 0)	/* by a region, or for page tables */
 #define CHUNK_POPULATED	(1u << 1)	/* has memory */
 #define CHUNK_BUSY	(1u << 2)	/* a thread populates it; its region must stay */
@@ -36,11 +36,14 @@ static_assert(!((MMEM_RIGHTS | MMEM_TRACK_WRITES) & (PAGE_WANTED | PAGE_ABSENT |
 #define CHUNK_DIRTY	(1u << 4)	/* holds contents of an earlier region */
 #define CHUNK_WANTED	(1u << 5)	/* a lost page request asked for it or for pages of it */
 #define CHUNK_CPU_WAITS	(1u << 6)	/* a CPU access to it is repeated later */
+#define CHUNK_STREAMED	(1u << 7)	/* as TOUCHED; without TOUCHED, its faults take the general
+					 * path, which looks for streams: ahead.c */
 
 struct mmem_chunk {
 	_Atomic(struct mmem_space *) space;	/* the space that may use it now, or NULL */
 	_Atomic uint32_t state;
-	uint32_t reserved;
+	_Atomic uint16_t misses;	/* faults outside all streams since the last one inside */
+	uint16_t reserved;
 	uint64_t dma;			/* device address */
 	struct mmem_region *region;
 };

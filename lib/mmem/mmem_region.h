@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 
 #include "mmem_chunk.h"
+#include "mmem_stream.h"
 
 struct mmem_block;
 struct mmem_fetch;
@@ -29,6 +30,8 @@ struct mmem_region {
 	bool freeing;			/* a thread frees the region now */
 	bool is_closed;			/* unmapped from the devices, invalidation confirmed */
 	bool kept;			/* a free failed; counted in MMEM_STAT_KEPT */
+
+	struct mmem_streams streams;	/* of its faults */
 
 	struct mmem_pager pager;	/* neither fill nor start: zero-filled */
 	/* Fetches of a region with a pager. Under pool->lock. */

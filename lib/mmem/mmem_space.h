@@ -61,6 +61,7 @@ struct mmem_space {
 	struct mmem_pool *pool;
 	_Atomic(struct iopf_domain *) domain;	/* NULL: half destroyed */
 	unsigned int wait_ms;
+	unsigned int window;		/* the most pages of one fault */
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;
 	char name[32];
@@ -152,6 +153,13 @@ static inline uint64_t
 mmem_off_to_pa(const struct mmem_space *space, uint64_t off)
 {
 	return space->chunks[off >> MMEM_CHUNK_LOG2].dma + (off & (MMEM_CHUNK_SIZE - 1));
+}
+
+/* The bit of a chunk's state after the first access of a device. */
+static inline uint32_t
+mmem_space_touched_bit(const struct mmem_space *space)
+{
+	return space->window > 1 ? CHUNK_STREAMED : CHUNK_TOUCHED;
 }
 
 /* Release space->lock and defer the groups that wait for it. */

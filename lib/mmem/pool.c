@@ -23,6 +23,7 @@
 #include "mmem_pool.h"
 #include "mmem_populate.h"
 #include "mmem_region.h"
+#include "mmem_space.h"
 #include "mmem_telemetry.h"
 #include "mmem_thread.h"
 
@@ -522,7 +523,8 @@ page_bring_step(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, 
 	}
 	if (chunk_has_state(chunk, CHUNK_POPULATED))
 		return 0;
-	atomic_fetch_or_explicit(&chunk->state, CHUNK_TOUCHED, memory_order_relaxed);
+	atomic_fetch_or_explicit(&chunk->state, mmem_space_touched_bit(space),
+			memory_order_relaxed);
 	rc = chunk_has_state(chunk, CHUNK_BUSY) ?
 			pthread_cond_wait(&pool->changed_cond, &pool->lock) :
 			mmem_pool_populate_chunk(pool, chunk);

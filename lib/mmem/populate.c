@@ -87,7 +87,7 @@ find_chunk_ahead(struct mmem_pool *pool, const struct mmem_region *region)
 
 	for (i = 0; i < region->nb_chunks; i++, chunk++) {
 		state = atomic_load_explicit(&chunk->state, memory_order_relaxed);
-		if (state & CHUNK_TOUCHED)
+		if (state & (CHUNK_TOUCHED | CHUNK_STREAMED))
 			wanted = pool->ahead + 1;
 		if (wanted == 0)
 			continue;
@@ -119,8 +119,8 @@ populate_chunk_ahead(struct mmem_pool *pool, bool *incomplete)
 }
 
 /*
- * Fetch the pages of a chunk that lost page requests asked for. No group waits for them, so no
- * worker fetches them. After a failure the device's next request asks again. pool->lock may be
+ * Fetch the pages of a chunk that lost page requests or streams asked for. No group waits for them,
+ * so no worker fetches them. After a failure the next request asks again. pool->lock may be
  * released meanwhile.
  */
 static void
@@ -153,14 +153,14 @@ fetch_wanted_chunks(struct mmem_pool *pool)
 	struct mmem_chunk *chunk;
 	size_t i;
 
-	/* Pairs with the release in page_mark_wanted(): the chunks' marks. */
+	/* Pairs with the release in mmem_page_mark_wanted(): the chunks' marks. */
 	if (!atomic_exchange_explicit(&pool->wanted, false, memory_order_acquire))
 		return false;
 	for (i = 0; i < pool->nb_chunks && !pool->quit; i++) {
 		chunk = &pool->chunks[i];
 		if (!(atomic_load_explicit(&chunk->state, memory_order_relaxed) & CHUNK_WANTED))
 			continue;
-		/* Pairs with the release in page_mark_wanted(): the pages' marks. */
+		/* Pairs with the release in mmem_page_mark_wanted(): the pages' marks. */
 		atomic_fetch_and_explicit(&chunk->state, ~CHUNK_WANTED, memory_order_acquire);
 		if (atomic_load_explicit(&chunk->space, memory_order_relaxed) != NULL)
 			chunk_fetch_wanted(pool, chunk);

@@ -23,12 +23,14 @@
 #include "mmem_waiting.h"
 
 #define DEFAULT_WAIT_MS 5000
+#define DEFAULT_WINDOW 512
 
 _Thread_local struct mmem_thread mmem_self;
 
 static const char * const stat_names[] = {
 	[MMEM_STAT_MAPPED] = "mapped",
 	[MMEM_STAT_PREFETCHED] = "prefetched",
+	[MMEM_STAT_AHEAD] = "ahead",
 	[MMEM_STAT_JOINED] = "joined",
 	[MMEM_STAT_UPGRADED] = "upgraded",
 	[MMEM_STAT_DEFERRED] = "deferred",
@@ -196,6 +198,7 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	space->ctx = conf->ctx;
 	TAILQ_INIT(&space->imports);
 	space->wait_ms = conf->wait_ms ? conf->wait_ms : DEFAULT_WAIT_MS;
+	space->window = conf->window ? conf->window : DEFAULT_WINDOW;
 	mmem_name_init(space->name, sizeof(space->name), conf->name, &serial);
 
 	space->budget.limit = conf->budget;

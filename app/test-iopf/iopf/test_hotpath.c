@@ -120,6 +120,7 @@ static struct {
 	struct mmem_space *space;
 	struct smmuv3_model_dma *dma;
 	unsigned int group;		/* pages of one access */
+	unsigned int window;		/* of the space; 0: the default */
 	struct pcie_fn fn;
 	char *buf;
 } t;
@@ -141,7 +142,8 @@ bring_up(const struct smmuv3_model_conf *model_conf, struct iopf_dev_conf *dev_c
 	t.pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = t.iommu,
 			.size = 64 << 20 });
 	assert_non_null(t.pool);
-	t.space = mmem_space_create(&(struct mmem_space_conf){ .pool = t.pool });
+	t.space = mmem_space_create(&(struct mmem_space_conf){ .pool = t.pool,
+			.window = t.window });
 	assert_non_null(t.space);
 	t.poller = iopf_poller_create(NULL);
 	assert_int_equal(0, iopf_poller_add(t.poller, t.iommu, IOPF_QUEUE_ALL));
@@ -153,19 +155,34 @@ bring_up(const struct smmuv3_model_conf *model_conf, struct iopf_dev_conf *dev_c
 }
 
 static int
-setup(void **state)
+setup_window(unsigned int window)
 {
-	(void)state;
 	t.group = 1;
+	t.window = window;
 	bring_up(&(struct smmuv3_model_conf){ .name = "hotpath" }, &(struct iopf_dev_conf){
 			.recover = IOPF_STALL }, &(struct smmuv3_model_dma_conf){ .sid = SID });
 	return 0;
 }
 
 static int
+setup(void **state)
+{
+	(void)state;
+	return setup_window(1);
+}
+
+static int
+setup_streams(void **state)
+{
+	(void)state;
+	return setup_window(0);
+}
+
+static int
 setup_pri(unsigned int group)
 {
 	t.group = group;
+	t.window = 1;
 	t.fn = (struct pcie_fn){ .silent = true };
 	bring_up(&(struct smmuv3_model_conf){ .name = "hotpath",
 			.features = SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI },
@@ -271,7 +288,8 @@ check_path(unsigned int flags, enum smmuv3_model_op_type first, enum smmuv3_mode
 	assert_int_equal(0, nb_syscalls);
 	assert_int_equal(0, nb_page_faults);
 #endif
-	assert_int_equal(PAGES, mmem_stat(t.space, MMEM_STAT_MAPPED));
+	assert_int_equal(PAGES, mmem_stat(t.space, MMEM_STAT_MAPPED) +
+			mmem_stat(t.space, MMEM_STAT_AHEAD));
 	assert_int_equal(0, mmem_stat(t.space, MMEM_STAT_DEFERRED));
 	assert_int_equal(0, mmem_free(t.space, t.buf));
 }
@@ -321,6 +339,14 @@ pages_are_upgraded_without_lock_or_syscall(void **state)
 }
 
 static void
+pages_are_mapped_ahead_without_lock_or_syscall(void **state)
+{
+	(void)state;
+	check_path(MMEM_POPULATE, SMMUV3_MODEL_WRITE, SMMUV3_MODEL_READ);
+	assert_true(mmem_stat(t.space, MMEM_STAT_AHEAD) > PAGES / 2);
+}
+
+static void
 page_requests_are_served_without_lock_or_syscall(void **state)
 {
 	(void)state;
@@ -340,6 +366,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(pages_are_mapped_without_lock_or_syscall, setup, teardown),
 	cmocka_unit_test_setup_teardown(pages_are_upgraded_without_lock_or_syscall, setup,
 			teardown),
+	cmocka_unit_test_setup_teardown(pages_are_mapped_ahead_without_lock_or_syscall,
+			setup_streams, teardown),
 	cmocka_unit_test_setup_teardown(page_requests_are_served_without_lock_or_syscall,
 			setup_requests, teardown),
 	{ "page_request_groups_are_served_without_lock_or_syscall",

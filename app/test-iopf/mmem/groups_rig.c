@@ -84,7 +84,7 @@ gr_setup_queue(uint8_t priq_log2)
 	gr.pool = mmem_pool_create(&(struct mmem_pool_conf){ .name = "g", .iommu = gr.smmu,
 			.size = 16 * CHUNK, .no_hugepages = true });
 	gr.space = mmem_space_create(&(struct mmem_space_conf){ .name = "g", .pool = gr.pool,
-			.report = on_report });
+			.window = 1, .report = on_report });
 	assert_non_null(gr.space);
 	gr.dev = iopf_dev_add(gr.smmu, &(struct iopf_dev_conf){ .sids = &sid, .nb_sids = 1 });
 	assert_int_equal(mmem_attach(gr.space, gr.dev, IOPF_NO_PASID), 0);

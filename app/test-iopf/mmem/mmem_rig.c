@@ -52,7 +52,8 @@ struct mmem_space *
 mm_make_space(void)
 {
 	return mmem_space_create(&(struct mmem_space_conf){
-			.name = "t", .pool = mm.pool, .report = on_report, .ctx = &mm });
+			.name = "t", .pool = mm.pool, .window = 1, .report = on_report,
+			.ctx = &mm });
 }
 
 int

@@ -80,9 +80,11 @@ setup_worker(unsigned int nb_threads)
 		pg.worker = iopf_worker_create(&(struct iopf_worker_conf){
 				.nb_threads = nb_threads });
 	pg.space = mmem_space_create(&(struct mmem_space_conf){ .name = "p", .pool = pg.pool,
-			.worker = pg.worker, .report = on_report, .wait_ms = WAIT_MS });
+			.worker = pg.worker, .window = 1, .report = on_report,
+			.wait_ms = WAIT_MS });
 	pg.other = mmem_space_create(&(struct mmem_space_conf){ .name = "o", .pool = pg.pool,
-			.worker = pg.worker, .report = on_report, .wait_ms = WAIT_MS });
+			.worker = pg.worker, .window = 1, .report = on_report,
+			.wait_ms = WAIT_MS });
 	assert_non_null(pg.space);
 	assert_non_null(pg.other);
 	pg.dev = pg_add_dev(SID);

@@ -36,7 +36,7 @@ mm_open(unsigned int pages)
 	mm.pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = r.iommu,
 			.size = 64 << 20 });
 	assert_non_null(mm.pool);
-	mm.space = mmem_space_create(&(struct mmem_space_conf){ .pool = mm.pool });
+	mm.space = mmem_space_create(&(struct mmem_space_conf){ .pool = mm.pool, .window = 1 });
 	assert_non_null(mm.space);
 	mm.buf = mmem_alloc(mm.space, (size_t)pages * PCIE_PAGE,
 			MMEM_READ | MMEM_WRITE | MMEM_POPULATE);
@@ -300,7 +300,7 @@ mv_open(bool tells, unsigned int group_pages)
 	memset(&mv, 0, sizeof(mv));
 	pcie_open(&r, NULL, NULL);
 	mm_open(LONG_DMA);
-	mv.other = mmem_space_create(&(struct mmem_space_conf){ .pool = mm.pool });
+	mv.other = mmem_space_create(&(struct mmem_space_conf){ .pool = mm.pool, .window = 1 });
 	assert_non_null(mv.other);
 	pcie_add_fn(&r, &mv.f, SID, &(struct iopf_dev_conf){ .nb_pasids = 4,
 			.pci = &(struct iopf_pci_ops){
@@ -350,7 +350,7 @@ mv_replace_space(void)
 	uint8_t *was = mm.buf;
 
 	assert_int_equal(mmem_space_destroy(mm.space), 0);
-	mm.space = mmem_space_create(&(struct mmem_space_conf){ .pool = mm.pool });
+	mm.space = mmem_space_create(&(struct mmem_space_conf){ .pool = mm.pool, .window = 1 });
 	assert_non_null(mm.space);
 	mm.buf = mmem_alloc(mm.space, LONG_DMA * PCIE_PAGE, MMEM_READ | MMEM_WRITE |
 			MMEM_POPULATE);

@@ -122,7 +122,7 @@ main(int argc, char **argv)
 	must(dev != NULL, "add the device");
 	pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = smmu, .size = 64 << 20 });
 	must(pool != NULL, "create a pool");
-	space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool });
+	space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool, .window = 1 });
 	must(space != NULL, "create a space");
 	must(mmem_attach(space, dev, PASID) == 0, "attach the space");
 	poller = iopf_poller_create(NULL);
