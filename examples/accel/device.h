@@ -51,4 +51,7 @@ struct accel {
 	struct buf bufs[NB_BUFS];
 };
 
+/* A DMA to managed memory. Without accel_record() nothing. 0, or -1 after one line on stderr. */
+int record_add(uint64_t addr, size_t len, bool write);
+
 #endif /* DEVICE_H */

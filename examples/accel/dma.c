@@ -119,6 +119,8 @@ accel_read(struct accel *accel, void *local, const void *mem, size_t len, struct
 			.buf = local, .len = len };
 
 	mark_touched(accel, op.addr, len);
+	if (record_add(op.addr, len, false) < 0)
+		return -1;
 	return submit_dma(accel, &op, req);
 }
 
@@ -131,6 +133,8 @@ accel_write(struct accel *accel, void *mem, const void *local, size_t len,
 			.buf = (void *)(uintptr_t)local, .len = len };
 
 	mark_touched(accel, op.addr, len);
+	if (record_add(op.addr, len, true) < 0)
+		return -1;
 	return submit_dma(accel, &op, req);
 }
 
@@ -142,6 +146,8 @@ accel_copy(struct accel *accel, void *dst, const void *src, size_t len, struct a
 
 	mark_touched(accel, op.addr, len);
 	mark_touched(accel, op.dst, len);
+	if (record_add(op.addr, len, false) < 0 || record_add(op.dst, len, true) < 0)
+		return -1;
 	return submit_dma(accel, &op, req);
 }
 

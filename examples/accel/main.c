@@ -35,14 +35,16 @@ print_help(void)
 {
 	unsigned int i;
 
-	printf("Usage: accel [EAL options --] [--pri] KERNEL FILE\n\n"
+	printf("Usage: accel [EAL options --] [--pri] [--record TRACE] KERNEL FILE\n\n"
 			"Run KERNEL on a software device whose memory is neither pinned nor\n"
 			"mapped, and on the CPU, and compare. The first access to each page\n"
 			"must fault.\n\n");
 	for (i = 0; i < RTE_DIM(kernels); i++)
 		printf("  %-8s%s\n", kernels[i].name, kernels[i].text);
 	printf("\n  --pri   the device has ATS and PRI: it does not stall, but requests the pages\n"
-			"          of each DMA in groups\n");
+			"          of each DMA in groups\n"
+			"  --record TRACE   write the pages of the device's DMAs to the file TRACE, as a trace\n"
+			"          for iopf-bench\n");
 	printf("\nMatrix Market: coordinate, pattern or integer, general or symmetric;\n"
 			"plain or gzip. Without EAL options:");
 	for (i = 0; i < RTE_DIM(eal_defaults); i++)
@@ -141,8 +143,18 @@ main(int argc, char **argv)
 		print_help();
 		return EXIT_SUCCESS;
 	}
-	for (; first < argc && strcmp(argv[first], "--pri") == 0; first++)
-		pri = true;
+	for (; first < argc; first++) {
+		if (strcmp(argv[first], "--pri") == 0)
+			pri = true;
+		else if (strcmp(argv[first], "--record") == 0 && first + 1 < argc)
+			accel_record(argv[++first]);
+		else
+			break;
+	}
+	if (first < argc && strcmp(argv[first], "--record") == 0) {
+		accel_fail("--record needs a file; see accel --help");
+		return EXIT_FAILURE;
+	}
 	if (first < argc && argv[first][0] == '-') {
 		accel_fail("unknown option \"%s\"; see accel --help", argv[first]);
 		return EXIT_FAILURE;
@@ -163,6 +175,8 @@ main(int argc, char **argv)
 	if (init_eal(argv[0], nb_eal, argv + 1) < 0)
 		return EXIT_FAILURE;
 	ret = run_kernel(k, argv[first + 1], pri);
+	if (ret == 0)
+		ret = accel_save_record();
 	rte_eal_cleanup();
 	if (ret == 0 && (fflush(stdout) != 0 || ferror(stdout)))
 		ret = accel_fail("cannot write the output: %s", strerror(errno));

@@ -58,6 +58,13 @@ struct accel_figures {
 struct accel *accel_open(size_t size, bool pri);
 void accel_close(struct accel *accel);
 
+/*
+ * Keep the pages of all DMAs from now on; and write them to the file, as a trace for iopf-bench. The
+ * second returns 0, or -1 after one line on stderr.
+ */
+void accel_record(const char *path);
+int accel_save_record(void);
+
 /* flags: MMEM_READ, MMEM_WRITE: the device's rights. The CPU may read and write. */
 void *accel_alloc(struct accel *accel, size_t size, unsigned int flags);
 void *accel_map_file(struct accel *accel, const char *path, size_t size, unsigned int flags);
