@@ -67,6 +67,7 @@ struct mmem_policy_conf {
 	/* Test and clear the access flag of a resident block. */
 	bool (*accessed)(void *ctx, uint32_t block);
 	void *ctx;
+	uint64_t seed;		/* of the samples: equal ones name equal victims */
 };
 
 struct mmem_policy_block {

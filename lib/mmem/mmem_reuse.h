@@ -13,8 +13,8 @@
  * access. Blocks are divided into classes by the intervals between their accesses so far. For each
  * class and age there are two sums: hits, the accesses at this age; and exposure, the time that
  * blocks spent at this age, which is sampled over all blocks, also those that are not in memory.
- * Hits over exposure is the chance of an access in the next unit of time. A prior makes a class
- * without observations behave as in LRU: its chance falls with the age.
+ * Hits over exposure is the chance of an access in the next unit of time. The prior of a class is
+ * the chance of all blocks, whose own prior is that of LRU: the chance falls with the age.
  *
  * The rank of (class, age) is the worth of a block in memory: the largest ratio, over all times t,
  * of the chance of an access before t to the mean time until that access or t (the Gittins index).
@@ -38,16 +38,17 @@ enum {
 	MMEM_REUSE_PREFETCHED,	/* none yet */
 	MMEM_REUSE_ONCE,	/* one interval, by its power of two */
 	MMEM_REUSE_OFTEN = MMEM_REUSE_ONCE + MMEM_REUSE_INTERVALS,	/* more, by their mean */
-	MMEM_REUSE_CLASSES = MMEM_REUSE_OFTEN + MMEM_REUSE_INTERVALS,
+	MMEM_REUSE_ALL = MMEM_REUSE_OFTEN + MMEM_REUSE_INTERVALS,	/* sums over the classes */
+	MMEM_REUSE_ROWS,
 };
 
 struct mmem_reuse {
-	float hits[MMEM_REUSE_CLASSES][MMEM_REUSE_AGES];
-	float exposure[MMEM_REUSE_CLASSES][MMEM_REUSE_AGES];
-	float rank[MMEM_REUSE_CLASSES][MMEM_REUSE_AGES];
-	uint32_t halved[MMEM_REUSE_CLASSES];	/* when */
+	float hits[MMEM_REUSE_ROWS][MMEM_REUSE_AGES];
+	float exposure[MMEM_REUSE_ROWS][MMEM_REUSE_AGES];
+	float rank[MMEM_REUSE_ROWS][MMEM_REUSE_AGES];
+	uint32_t halved[MMEM_REUSE_ROWS];	/* when */
 	uint32_t capacity;
-	uint32_t next;		/* class to be ranked */
+	uint32_t next;		/* class to be ranked, or MMEM_REUSE_ALL */
 	uint32_t due;		/* parts of a class that are to be ranked */
 };
 
@@ -89,7 +90,7 @@ void mmem_reuse_add_exposure(struct mmem_reuse *reuse, unsigned int class, uint3
 		float time);
 /*
  * Rank the classes that are due after one unit of time: all are ranked once in a sixteenth of the
- * capacity, and at most MMEM_REUSE_CLASSES / 8 of them in one call.
+ * capacity, and at most MMEM_REUSE_ROWS / 8 + 1 of them in one call.
  */
 void mmem_reuse_advance(struct mmem_reuse *reuse, uint32_t now);
 

@@ -70,9 +70,10 @@ move_to_absent(struct mmem_policy *policy, uint32_t block)
 }
 
 /*
- * The block was accessed at a time that is not known, after the last look and not after now. The
- * middle of this time would be wrong for blocks that are accessed all the time, and its beginning
- * for those of a loop: any time in it is as likely.
+ * The block was accessed at a time that is not known, after the last look and not after now; and it
+ * may have been accessed several times. The statistics get any age in this time, as each is as
+ * likely: always the latest would be wrong for blocks that are accessed all the time, always the
+ * first for those of a loop. The last access is taken as now.
  */
 static void
 note_access(struct mmem_policy *policy, struct mmem_policy_block *b)
@@ -82,24 +83,24 @@ note_access(struct mmem_policy *policy, struct mmem_policy_block *b)
 	if (first < age)
 		age = first + pick_random(policy, age - first + 1);
 	b->class = mmem_reuse_add_hit(&policy->reuse, b->class, age);
-	b->last += age;
+	b->last = policy->now;
+	b->looked = 0;
 }
 
 static bool
 look(struct mmem_policy *policy, uint32_t block)
 {
 	struct mmem_policy_block *b = &policy->blocks[block];
-	bool accessed = policy->conf.accessed(policy->conf.ctx, block);
-	uint32_t since;
+	uint32_t since = policy->now - b->last;
 
 	policy->looks++;
-	if (accessed) {
+	if (policy->conf.accessed(policy->conf.ctx, block)) {
 		policy->looks_accessed++;
 		note_access(policy, b);
+		return true;
 	}
-	since = policy->now - b->last;
 	b->looked = since < MAX_LOOKED ? since : MAX_LOOKED;
-	return accessed;
+	return false;
 }
 
 int
@@ -112,6 +113,7 @@ mmem_policy_init(struct mmem_policy *policy, const struct mmem_policy_conf *conf
 			conf->capacity > MAX_CAPACITY || conf->accessed == NULL)
 		return -EINVAL;
 	policy->conf = *conf;
+	policy->random = conf->seed;
 	policy->blocks = malloc(conf->nb_blocks * sizeof(*policy->blocks));
 	policy->order = malloc(conf->nb_blocks * sizeof(*policy->order));
 	if (policy->blocks == NULL || policy->order == NULL) {
@@ -243,12 +245,8 @@ mmem_policy_name_victim(struct mmem_policy *policy, unsigned int looks)
 		return MMEM_POLICY_NONE;
 	while (looks-- != 0) {
 		block = find_lowest(policy);
-		if (look(policy, block)) {
-			/* It leaves after all blocks that were not accessed. */
-			policy->blocks[block].last = policy->now;
-			policy->blocks[block].looked = 0;
+		if (look(policy, block))
 			continue;
-		}
 		move_to_named(policy, block);
 		return block;
 	}

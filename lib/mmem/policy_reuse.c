@@ -6,10 +6,12 @@
 #include "mmem_reuse.h"
 
 /*
- * The prior: a block that was used a time t ago is used in the next unit of time with a chance of
- * 1 / (t + 1). It weighs as much as so many hits in each bucket.
+ * The prior of all blocks: one that was used a time t ago is used in the next unit of time with a
+ * chance of 1 / (t + 1). It weighs as much as so many hits in each bucket.
  */
-#define PRIOR_HITS		8
+#define PRIOR_HITS_ALL		8
+/* The weight of the chance of all blocks as the prior of a class. */
+#define PRIOR_HITS_CLASS	16
 /* Of a block that was prefetched and not used yet: it leaves before blocks of its age. */
 #define PRIOR_PREFETCHED	0.25f
 /* Ages above so many times the capacity are not waited for. */
@@ -17,19 +19,28 @@
 /* Units of time in which all classes are ranked, at least. */
 #define SHORTEST_TURN		8
 
+/* The mean of what was observed and of a prior chance that weighs as much as @p hits. */
+static float
+estimate(const struct mmem_reuse *reuse, unsigned int row, unsigned int bucket, float prior,
+		float hits)
+{
+	float chance = (reuse->hits[row][bucket] + hits) /
+			(reuse->exposure[row][bucket] + hits / prior);
+
+	return chance < 1 ? chance : 1;
+}
+
 /* The chance of an access in a unit of time, at an age. */
 static float
 estimate_chance(const struct mmem_reuse *reuse, unsigned int class, unsigned int bucket)
 {
 	float middle = (mmem_reuse_get_first_age(bucket) +
 			mmem_reuse_get_first_age(bucket + 1)) * 0.5f;
-	float prior = 1 / (middle + 1), chance;
+	float all = estimate(reuse, MMEM_REUSE_ALL, bucket, 1 / (middle + 1), PRIOR_HITS_ALL);
 
 	if (class == MMEM_REUSE_PREFETCHED)
-		prior *= PRIOR_PREFETCHED;
-	chance = (reuse->hits[class][bucket] + PRIOR_HITS) /
-			(reuse->exposure[class][bucket] + PRIOR_HITS / prior);
-	return chance < 1 ? chance : 1;
+		all *= PRIOR_PREFETCHED;
+	return estimate(reuse, class, bucket, all, PRIOR_HITS_CLASS);
 }
 
 static void
@@ -85,7 +96,7 @@ mmem_reuse_set_capacity(struct mmem_reuse *reuse, uint32_t capacity)
 	unsigned int i;
 
 	reuse->capacity = capacity;
-	for (i = 0; i < MMEM_REUSE_CLASSES; i++)
+	for (i = 0; i < MMEM_REUSE_ROWS; i++)
 		rank_class(reuse, i);
 }
 
@@ -108,14 +119,20 @@ get_next_class(unsigned int class, uint32_t interval)
 unsigned int
 mmem_reuse_add_hit(struct mmem_reuse *reuse, unsigned int class, uint32_t age)
 {
-	reuse->hits[class][mmem_reuse_get_bucket(age)] += 1;
+	unsigned int bucket = mmem_reuse_get_bucket(age);
+
+	reuse->hits[class][bucket] += 1;
+	reuse->hits[MMEM_REUSE_ALL][bucket] += 1;
 	return get_next_class(class, age);
 }
 
 void
 mmem_reuse_add_exposure(struct mmem_reuse *reuse, unsigned int class, uint32_t age, float time)
 {
-	reuse->exposure[class][mmem_reuse_get_bucket(age)] += time;
+	unsigned int bucket = mmem_reuse_get_bucket(age);
+
+	reuse->exposure[class][bucket] += time;
+	reuse->exposure[MMEM_REUSE_ALL][bucket] += time;
 }
 
 void
@@ -125,12 +142,12 @@ mmem_reuse_advance(struct mmem_reuse *reuse, uint32_t now)
 
 	if (turn < SHORTEST_TURN)
 		turn = SHORTEST_TURN;
-	for (reuse->due += MMEM_REUSE_CLASSES; reuse->due >= turn; reuse->due -= turn) {
+	for (reuse->due += MMEM_REUSE_ROWS; reuse->due >= turn; reuse->due -= turn) {
 		if (now - reuse->halved[reuse->next] >= MMEM_REUSE_HALF_LIFE * reuse->capacity) {
 			halve_class(reuse, reuse->next);
 			reuse->halved[reuse->next] = now;
 		}
 		rank_class(reuse, reuse->next);
-		reuse->next = (reuse->next + 1) % MMEM_REUSE_CLASSES;
+		reuse->next = (reuse->next + 1) % MMEM_REUSE_ROWS;
 	}
 }

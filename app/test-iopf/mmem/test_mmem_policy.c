@@ -419,7 +419,7 @@ check_order(void)
 		assert_int_equal(i < policy.nb_candidates ? RESIDENT :
 				i < policy.nb_resident ? NAMED : ABSENT, memory.states[block]);
 		assert_true(policy.now - policy.blocks[block].last <= policy.now);
-		assert_in_range(policy.blocks[block].class, 0, MMEM_REUSE_CLASSES - 1);
+		assert_in_range(policy.blocks[block].class, 0, MMEM_REUSE_ALL - 1);
 	}
 	for (i = 0; i < memory.nb_blocks; i++)
 		if (memory.states[i] == UNKNOWN)
@@ -528,7 +528,7 @@ without_observations_older_blocks_have_lower_ranks(void **state)
 
 	(void)state;
 	mmem_reuse_init(&reuse, 100);
-	for (class = 0; class < MMEM_REUSE_CLASSES; class++)
+	for (class = 0; class < MMEM_REUSE_ALL; class++)
 		for (age = 2; age < 1600; age *= 2)
 			assert_true(mmem_reuse_get_rank(&reuse, class, age) <
 					mmem_reuse_get_rank(&reuse, class, age / 2));
@@ -591,7 +591,7 @@ an_interval_that_comes_again_becomes_the_class(void **state)
 	assert_int_equal(MMEM_REUSE_OFTEN + 2, class);
 	for (i = 0; i < 10; i++)
 		class = mmem_reuse_add_hit(&reuse, class, UINT32_MAX);
-	assert_int_equal(MMEM_REUSE_CLASSES - 1, class);
+	assert_int_equal(MMEM_REUSE_ALL - 1, class);
 	for (i = 0; i < 10; i++)
 		class = mmem_reuse_add_hit(&reuse, class, 0);
 	assert_int_equal(MMEM_REUSE_OFTEN, class);
