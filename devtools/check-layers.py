@@ -50,6 +50,8 @@ EXTRA_GLOB = [("app/iopf-bench/baseline_*", ["drivers/common/smmuv3"]),
               ("examples/vmm-relay/*", ["drivers/common/smmuv3", "lib/iopf:iopf_guest.h",
                                         "drivers/smmuv3_model:smmuv3_front.h",
                                         "drivers/smmuv3_model:smmuv3_model_page.h"]),
+              # the benchmark of the replacement policy
+              ("app/iopf-bench/mem_*", ["lib/mmem:mmem_policy.h"]),
               # the benchmark of the driver's command queue
               ("app/iopf-bench/cmdq_*", ["drivers/common/smmuv3", "drivers/smmuv3_pmd:cmdq.h"])]
 

@@ -144,6 +144,7 @@ wrong "--help" "$accel" bfs
 wrong "--help" "$accel" --pri
 wrong "--prix" "$accel" --prix copy "$in/x"
 wrong "nonsense" "$accel" --pri nonsense "$in/x"
+wrong "--record" "$accel" --record
 wrong "options first" "$accel" copy "$in/x" --pri
 wrong "--help" "$accel" bfs a b
 wrong "--help" "$accel"
@@ -158,6 +159,7 @@ matrix() {
 }
 : >"$in/empty"
 matrix "2 2 2" "1 1" "2 2" >"$in/good.mtx"
+wrong "$in/no/trace" "$accel" --record "$in/no/trace" spmv "$in/good.mtx"
 head -c 20000 "$graph" >"$in/truncated.mtx.gz"
 { head -c 5000 "$graph"; head -c 4096 /dev/zero; tail -c +9097 "$graph"; } >"$in/damaged.mtx.gz"
 head -c 300000 /dev/urandom >"$in/random.bin"
@@ -310,6 +312,7 @@ wrong "''" "$bench" --suite fault-path --parts ,storm
 wrong "'storm'" "$bench" --suite fault-path --parts storm,storm
 wrong "'storm' of suite cmdq" "$bench" --parts storm --suite cmdq
 wrong "'storm' of suite scaling" "$bench" --parts storm --suite scaling
+wrong "'storm' of suite mmem" "$bench" --parts storm --suite mmem
 wrong "--depths" "$bench" --suite fault-path --depths 1
 wrong "'9999'" "$bench" --cpu-model 9999
 wrong "1000" "$bench" --cpu-servicer 1000

@@ -277,6 +277,7 @@ step "benchmark suite scaling, shortest run" bench_suite scaling private_2_servi
 	faults_per_prod_write_at_saturation shared_cmdq_2_servicers_over_1 \
 	shared_smmu_2_servicers_over_1_ecmdq \
 	ns_per_fault_64_smmus_over_1 idle_pass_64_smmus_over_1
+step "benchmark suite mmem" bench_suite mmem policy_gap_closed page_ins_over_best_plain
 
 if [ -z "$fast" ]; then
 	step "a file of 64 MiB" big_file

@@ -13,6 +13,7 @@
  *	open.c		one cell of an open loop: a generator that offers faults at a rate
  *	cpu.c		the CPU time of the servicer in an open loop
  *	pattern.c	the order in which pages fault
+ *	trace.c		recorded traces: trace.h
  *	mmio.c		the simulated cost of register reads
  *	mailbox_load.h	a passive run with a device that another program drives
  *	passive.h	faults of a device of the user's, instead of rounds
@@ -25,6 +26,7 @@
  *	suite*.c	the suite fault-path: suite.h
  *	cmdq_*.c	the suite cmdq: cmdq_suite.h
  *	scale_*.c	the suite scaling: scale_suite.h
+ *	mem_*.c		the suite mmem: mem_suite.h
  *
  * It uses two cores: the model with its engines on one, the servicer on the other.
  */

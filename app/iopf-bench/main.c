@@ -65,11 +65,13 @@ static const char usage[] =
 "  --html FILE         also write a report with figures to FILE\n"
 "  --compare A B       instead: compare two results of --json\n"
 "  --suite NAME        instead: fault-path (storms, fairness, overload and others),\n"
-"                      cmdq (a command queue with 1 to 32 threads) or scaling (one\n"
-"                      and two servicers, 1 to 64 SMMUs): see the guide\n"
+"                      cmdq (a command queue with 1 to 32 threads), scaling (one and\n"
+"                      two servicers, 1 to 64 SMMUs) or mmem (memory that is smaller\n"
+"                      than its contents): see the guides\n"
 "  --parts LIST        of fault-path: storm, fairness, overload, duplicate, breaker,\n"
 "                      replace, sids, smmus, idle; of cmdq: traffic, resume,\n"
-"                      atomics; of scaling: private, shared, smmus, idle [all]\n"
+"                      atomics; of scaling: private, shared, smmus, idle; of mmem:\n"
+"                      policy [all]\n"
 "  --config FILE       run the cases of a file: see the guide; all options above but --quick\n"
 "                      and files are keys of it, and override it on the command line\n"
 "  --cpu-model N       CPU of the model [the first one allowed]\n"
@@ -111,7 +113,7 @@ static bool
 parse_suite(const char *text, struct bench_conf *conf)
 {
 	static const struct suite_def *const suites[] = { &suite_fault_path, &suite_cmdq,
-		&suite_scaling };
+		&suite_scaling, &suite_mmem };
 	unsigned int i;
 
 	for (i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
@@ -120,7 +122,7 @@ parse_suite(const char *text, struct bench_conf *conf)
 			return true;
 		}
 	}
-	bench_error("--suite: unknown suite '%s'; use fault-path, cmdq or scaling", text);
+	bench_error("--suite: unknown suite '%s'; use fault-path, cmdq, scaling or mmem", text);
 	return false;
 }
 

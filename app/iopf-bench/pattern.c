@@ -13,12 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <zlib.h>
-
 #include "options.h"
-
-#define MAX_PAGES	(1u << 20)	/* of a trace */
-#define MAX_LINE	640
+#include "trace.h"
 
 const char *const pattern_names[BENCH_NB_PATTERNS] = {
 	[PATTERN_SEQUENTIAL] = "sequential",
@@ -26,15 +22,10 @@ const char *const pattern_names[BENCH_NB_PATTERNS] = {
 	[PATTERN_TRACE] = "trace",
 };
 
-struct page {
-	int64_t vpn;
-	uint32_t nb;	/* by first touch */
-};
-
 static int
 compare_pages(const void *a, const void *b)
 {
-	const struct page *x = a, *y = b;
+	const struct trace_page *x = a, *y = b;
 
 	return (x->vpn > y->vpn) - (x->vpn < y->vpn);
 }
@@ -56,70 +47,9 @@ shuffle(uint32_t *order, uint32_t n)
 	}
 }
 
-static bool
-report_line(const char *path, unsigned long line, const char *what)
-{
-	bench_error("trace: %s: line %lu: %s", path, line, what);
-	return false;
-}
-
-/*
- * Read the file: its pages in *pages, in the order of their first touch, with their distance in
- * the program's address space.
- */
-static bool
-read_lines(const char *path, gzFile f, struct page **pages, uint32_t *nb)
-{
-	unsigned int version, size, n = 0, page, touched = 0, placed = 1;
-	char text[MAX_LINE], kind, rest;
-	unsigned long line = 1;
-	unsigned int repeat;
-	long long delta;
-	int got;
-
-	if (gzgets(f, text, sizeof(text)) == NULL || sscanf(text, "# iopf trace %u page_size=%u "
-			"pages=%u", &version, &size, &n) != 3 || version != 1)
-		return report_line(path, 1, "no header of a trace; record one with "
-				"iopf-trace-record");
-	if (size != BENCH_PAGE_SIZE || n == 0 || n > MAX_PAGES)
-		return report_line(path, 1, "a trace has pages of 4096 bytes, and 1 to 2^20 of "
-				"them");
-	*nb = n;
-	*pages = calloc(n, sizeof(**pages));
-	if (*pages == NULL)
-		return report_line(path, 1, "no memory for the pages");
-	while (gzgets(f, text, sizeof(text)) != NULL) {
-		line++;
-		if (strncmp(text, "#M ", 3) == 0) {
-			if (sscanf(text, "#M %u %lld %c", &page, &delta, &rest) != 2 ||
-					page != placed || page >= n || delta > INT32_MAX ||
-					delta < INT32_MIN)
-				return report_line(path, line, "not \"#M PAGE DELTA\" of the next "
-						"page");
-			(*pages)[page].vpn = (*pages)[page - 1].vpn + delta;
-			(*pages)[page].nb = page;
-			placed++;
-		} else if (text[0] != '#') {
-			got = sscanf(text, "%u %c %u %c", &page, &kind, &repeat, &rest);
-			if ((got != 2 && got != 3) || (kind != 'R' && kind != 'W') ||
-					page > touched || page >= n)
-				return report_line(path, line, "not \"PAGE R|W [REPEAT]\" with a "
-						"page that was touched, or the next");
-			touched += page == touched;
-		}
-	}
-	if (gzerror(f, &got) != NULL && got != Z_OK && got != Z_STREAM_END)
-		return report_line(path, line, "the compressed data is damaged or ends early");
-	if (touched != n || placed != n)
-		return report_line(path, line, touched != n ? "the file has fewer pages than its "
-				"header says" : "a page has no \"#M\" line: where it lies is not "
-				"known");
-	return true;
-}
-
 /* Let order[i] be the place of the page that is touched first as the i-th one. */
 static bool
-place_pages(const char *path, struct page *pages, uint32_t *order, uint32_t n)
+place_pages(const char *path, struct trace_page *pages, uint32_t *order, uint32_t n)
 {
 	uint32_t i;
 
@@ -147,19 +77,11 @@ make_order(struct bench_conf *conf)
 static bool
 read_trace(struct bench_conf *conf)
 {
-	struct page *pages = NULL;
-	uint32_t n = 0;
-	gzFile f;
-	bool ok;
+	struct trace trace;
+	uint32_t n;
+	bool ok = trace_read(conf->trace, &trace);
 
-	f = gzopen(conf->trace, "rb");
-	if (f == NULL) {
-		bench_error("trace: %s: cannot read: %s", conf->trace,
-				errno != 0 ? strerror(errno) : "no memory");
-		return false;
-	}
-	ok = read_lines(conf->trace, f, &pages, &n);
-	gzclose(f);
+	n = trace.nb_pages;
 	if (ok && conf->faults == 0)
 		conf->faults = n < BENCH_MAX_FAULTS ? n : BENCH_MAX_FAULTS;
 	if (ok && (n < conf->faults || n < BENCH_MIN_FAULTS)) {
@@ -167,8 +89,9 @@ read_trace(struct bench_conf *conf)
 				"are needed", conf->trace, n, conf->faults, BENCH_MIN_FAULTS);
 		ok = false;
 	}
-	ok = ok && make_order(conf) && place_pages(conf->trace, pages, conf->order, conf->faults);
-	free(pages);
+	ok = ok && make_order(conf) &&
+			place_pages(conf->trace, trace.pages, conf->order, conf->faults);
+	trace_free(&trace);
 	return ok;
 }
 

@@ -6,8 +6,8 @@
 
 /*
  * iopf-bench --suite fault-path: how the library behaves under load, in parts.
- * The suites cmdq (cmdq_suite.h) and scaling (scale_suite.h) have rounds, figures and report in
- * common with it.
+ * The suites cmdq (cmdq_suite.h), scaling (scale_suite.h) and mmem (mem_suite.h) have rounds,
+ * figures and report in common with it.
  *
  *	suite.c		the table of parts, that of ratios with their targets, rounds
  *	suite_report.c	the table on the screen, JSON
@@ -91,6 +91,7 @@ struct suite_def {
 extern const struct suite_def suite_fault_path;
 extern const struct suite_def suite_cmdq;	/* cmdq_suite.h */
 extern const struct suite_def suite_scaling;	/* scale_suite.h */
+extern const struct suite_def suite_mmem;	/* mem_suite.h */
 
 /* Set a figure of the present round. */
 void suite_put(struct suite *suite, double value, const char *name, ...)
