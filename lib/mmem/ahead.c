@@ -4,9 +4,9 @@
 /*
  * Maps pages ahead of the streams of a region, in the handler of a fault.
  *
- * A chunk is CHUNK_STREAMED from its first access. Its faults take the general path, which looks for
- * streams. A chunk whose faults do not belong to streams becomes CHUNK_TOUCHED, and its faults take
- * the short path from then on.
+ * A chunk is CHUNK_STREAMED from its first access. Its faults take the general path, which looks
+ * for streams. A chunk whose faults do not belong to streams becomes CHUNK_TOUCHED, and its faults
+ * take the short path from then on.
  */
 
 #include <errno.h>

@@ -2,16 +2,10 @@
 /* Copyright(c) 2026 The iopf authors */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#include <linux/userfaultfd.h>
 
 #include <rte_cycles.h>
 #include <rte_errno.h>
@@ -21,20 +15,12 @@
 #include "mmem_block.h"
 #include "mmem_clock.h"
 #include "mmem_cpu.h"
+#include "mmem_cpu_view.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
-#include "mmem_populate.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
-
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24	/* Linux 5.18 */
-#endif
-
-/* Newer than the headers of Debian 11. */
-#define FEATURE_WP		(UINT64_C(1) << 12)	/* UFFD_FEATURE_WP_HUGETLBFS_SHMEM */
-#define CONTINUE_MODE_WP	(UINT64_C(1) << 1)	/* UFFDIO_CONTINUE_MODE_WP, Linux 6.4 */
 
 /* An access whose fetch failed is repeated after this time. */
 #define RETRY_MS	100
@@ -43,147 +29,6 @@
 #define MAX_EVENTS	16
 /* Pages after the accessed one that are mapped with it, if their contents are present. */
 #define MAP_AROUND	16
-
-/* How a unit is mapped into the CPU's view. */
-struct cpu_map {
-	uint64_t limit;		/* with the units after it, up to this offset */
-	bool protect;		/* the first write is another access */
-	bool unprotect;		/* it is mapped; allow writes */
-};
-
-/* Faults of system calls too, if that is allowed; else those of user mode. Returns -errno. */
-static int
-open_descriptor(bool *user_only)
-{
-	int fd, rc, dev;
-
-	*user_only = false;
-	fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (fd >= 0)
-		return fd;
-#ifdef USERFAULTFD_IOC_NEW
-	dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-	if (dev >= 0) {
-		fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-		close(dev);
-		if (fd >= 0)
-			return fd;
-	}
-#else
-	(void)dev;
-#endif
-	*user_only = true;
-	fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-	rc = -errno;
-	return fd >= 0 ? fd : rc;
-}
-
-static int
-open_with_features(uint64_t features, bool *user_only)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = open_descriptor(user_only), rc;
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) == 0)
-		return fd;
-	rc = -errno;
-	close(fd);
-	return rc;
-}
-
-/* With write protection if the kernel has it (Linux 5.19). */
-static int
-open_service(struct mmem_pool *pool, bool *user_only)
-{
-	uint64_t features = pool->hugepages ?
-			UFFD_FEATURE_MISSING_HUGETLBFS | UFFD_FEATURE_MINOR_HUGETLBFS :
-			UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM;
-	int fd;
-
-	pool->cpu_protects = true;
-	fd = open_with_features(features | FEATURE_WP, user_only);
-	if (fd >= 0)
-		return fd;
-	pool->cpu_protects = false;
-	return open_with_features(features, user_only);
-}
-
-/* The unit in which the CPU's view is mapped. */
-static size_t
-get_unit(const struct mmem_pool *pool)
-{
-	return pool->hugepages ? MMEM_CHUNK_SIZE : MMEM_PAGE_SIZE;
-}
-
-static uint8_t
-page_get(const struct mmem_pool *pool, uint64_t off)
-{
-	/* Pairs with the release in mmem_block_switch_pages(). */
-	return atomic_load_explicit(&pool->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
-}
-
-/* The contents of all pages of the unit at this offset are present. */
-static bool
-unit_is_present(const struct mmem_pool *pool, uint64_t off)
-{
-	uint64_t end = off + get_unit(pool);
-
-	/* Beyond the end of a region the byte is 0. */
-	for (; off < end; off += MMEM_PAGE_SIZE)
-		if (page_get(pool, off) & PAGE_ABSENT)
-			return false;
-	return true;
-}
-
-/* Returns 0 or -errno; -EEXIST: a unit of the range is mapped already. */
-static int
-map_units(struct mmem_pool *pool, uint64_t off, size_t len, bool protect)
-{
-	struct uffdio_continue range = {
-		.range = { .start = (uintptr_t)pool->mem + off, .len = len },
-		.mode = protect ? CONTINUE_MODE_WP : 0,
-	};
-
-	return ioctl(pool->uffd, UFFDIO_CONTINUE, &range) == 0 ? 0 : -errno;
-}
-
-static void
-unprotect_unit(struct mmem_pool *pool, uint64_t off)
-{
-	struct uffdio_writeprotect range = {
-		.range = { .start = (uintptr_t)pool->mem + off, .len = get_unit(pool) },
-	};
-
-	ioctl(pool->uffd, UFFDIO_WRITEPROTECT, &range);
-}
-
-/*
- * Map a unit whose contents are present, and those after it up to the limit, and wake the threads
- * that wait for it. Returns as map_units().
- */
-static int
-map_present(struct mmem_pool *pool, uint64_t off, const struct cpu_map *map)
-{
-	size_t unit = get_unit(pool);
-	uint64_t end = off + unit;
-	int rc = 0;
-
-	pthread_mutex_lock(&pool->cpu_lock);
-	if (unit_is_present(pool, off) && map->unprotect) {
-		unprotect_unit(pool, off);
-	} else if (unit_is_present(pool, off)) {
-		while (end < map->limit && (page_get(pool, end) & PAGE_USED))
-			end += unit;
-		rc = map_units(pool, off, end - off, map->protect);
-		/* A page after the first one has no memory yet. */
-		if (rc < 0 && rc != -EEXIST)
-			rc = map_units(pool, off, unit, map->protect);
-		if (rc == -EFAULT && mmem_populate(pool, off, unit) == 0)
-			rc = map_units(pool, off, unit, map->protect);
-	}
-	pthread_mutex_unlock(&pool->cpu_lock);
-	return rc;
-}
 
 /* The region that a CPU access needs contents of, or NULL. Under pool->lock. */
 static struct mmem_region *
@@ -201,7 +46,7 @@ begin_fetches(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, 
 	int rc, ret = 0;
 
 	for (; off < end; off = mmem_fetch_block_end(region, off)) {
-		if (!(page_get(pool, off) & PAGE_ABSENT))
+		if (!(mmem_view_get_page(pool, off) & PAGE_ABSENT))
 			continue;
 		rc = mmem_fetch_begin_cpu(pool, region, off, rte_rdtsc());
 		if (ret == 0 || rc != -EINPROGRESS)
@@ -225,9 +70,9 @@ mark_blocks(struct mmem_region *region, uint64_t off, uint64_t end, uint8_t stat
  * mapped; -EINPROGRESS; -ENOENT.
  */
 static int
-fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct cpu_map *map)
+fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct mmem_cpu_map *map)
 {
-	size_t unit = get_unit(pool);
+	size_t unit = mmem_view_get_unit(pool);
 	struct mmem_region *region;
 	bool written = flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP);
 	int rc = -ENOENT;
@@ -238,7 +83,7 @@ fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct cpu_map 
 		rc = begin_fetches(pool, region, off, off + unit);
 	if (rc < 0 && rc != -EINPROGRESS)
 		mmem_cpu_fail(pool, region, off, rc);
-	*map = (struct cpu_map){ .unprotect = flags & UFFD_PAGEFAULT_FLAG_WP };
+	*map = (struct mmem_cpu_map){ .unprotect = flags & UFFD_PAGEFAULT_FLAG_WP };
 	if (rc == 0) {
 		map->limit = (off | (RTE_MAX(unit, MAP_AROUND * MMEM_PAGE_SIZE) - 1)) + 1;
 		map->protect = region->blocks != NULL && pool->cpu_protects && !written;
@@ -258,19 +103,19 @@ fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct cpu_map 
 static void
 handle_access(struct mmem_pool *pool, uint64_t addr, uint64_t flags)
 {
-	uint64_t off = RTE_ALIGN_FLOOR(addr - (uintptr_t)pool->mem, get_unit(pool));
-	struct cpu_map map;
+	uint64_t off = RTE_ALIGN_FLOOR(addr - (uintptr_t)pool->mem, mmem_view_get_unit(pool));
+	struct mmem_cpu_map map;
 	int rc;
 
 	if (off >= pool->size || fetch_unit(pool, off, flags, &map) != 0)
 		return;
-	rc = map_present(pool, off, &map);
+	rc = mmem_view_map(pool, off, &map);
 	/* Linux before 6.4 maps no page protected: it counts as written then. */
 	if (rc == -EINVAL && map.protect)
 		pool->cpu_protects = false;
 	/* The thread has not been woken, or its page has become absent: it repeats its access. */
-	if (rc < 0 || !unit_is_present(pool, off))
-		mmem_cpu_wake(pool, off, get_unit(pool));
+	if (rc < 0 || !mmem_view_is_present(pool, off))
+		mmem_cpu_wake(pool, off, mmem_view_get_unit(pool));
 }
 
 static void
@@ -401,9 +246,9 @@ service_start(struct mmem_pool *pool)
 
 	if (pool->dev == pool->mem)
 		return -ENOMEM;
-	pool->uffd = open_service(pool, &user_only);
-	if (pool->uffd < 0)
-		return pool->uffd;
+	rc = mmem_view_open(pool, &user_only);
+	if (rc < 0)
+		return rc;
 	pool->cpu_quit = false;
 	pool->cpu_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = pool->cpu_event < 0 ? -errno :
@@ -437,21 +282,11 @@ mmem_cpu_stop(struct mmem_pool *pool)
 	pool->uffd = -1;
 }
 
-/* A region's range in the CPU's view. Its last chunk belongs to it as a whole. */
-static struct uffdio_range
-get_range(const struct mmem_pool *pool, const struct mmem_region *region)
-{
-	return (struct uffdio_range){
-		.start = (uintptr_t)pool->mem + mmem_region_off(region),
-		.len = region->nb_chunks << MMEM_CHUNK_LOG2,
-	};
-}
-
 int
 mmem_cpu_watch(struct mmem_pool *pool, const struct mmem_region *region)
 {
 	struct uffdio_register reg = {
-		.range = get_range(pool, region),
+		.range = mmem_view_get_range(pool, region),
 		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
 	};
 	int rc = 0;
@@ -479,24 +314,10 @@ mmem_cpu_watch(struct mmem_pool *pool, const struct mmem_region *region)
 	return rc;
 }
 
-int
-mmem_cpu_unmap(struct mmem_pool *pool, uint64_t off, size_t len)
-{
-	void *start = pool->mem + off;
-	int rc = 0;
-
-	pthread_mutex_lock(&pool->cpu_lock);
-	if (madvise(start, len, MADV_DONTNEED) < 0 &&
-	    madvise(start, len, MADV_DONTNEED_LOCKED) < 0)
-		rc = -errno;
-	pthread_mutex_unlock(&pool->cpu_lock);
-	return rc;
-}
-
 void
 mmem_cpu_unwatch(struct mmem_pool *pool, const struct mmem_region *region)
 {
-	struct uffdio_range range = get_range(pool, region);
+	struct uffdio_range range = mmem_view_get_range(pool, region);
 
 	/* It fails only for a range that is not registered. */
 	ioctl(pool->uffd, UFFDIO_UNREGISTER, &range);
@@ -514,13 +335,3 @@ mmem_cpu_fail(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, 
 	eventfd_write(pool->cpu_event, 1);
 }
 
-void
-mmem_cpu_wake(struct mmem_pool *pool, uint64_t off, size_t len)
-{
-	struct uffdio_range range = { .start = (uintptr_t)pool->mem + off, .len = len };
-	size_t unit = get_unit(pool);
-
-	range.len = RTE_ALIGN_CEIL(off + len, unit) - RTE_ALIGN_FLOOR(off, unit);
-	range.start = (uintptr_t)pool->mem + RTE_ALIGN_FLOOR(off, unit);
-	ioctl(pool->uffd, UFFDIO_WAKE, &range);
-}

@@ -13,6 +13,7 @@
 
 #include <rte_common.h>
 
+#include "mmem_fetch.h"
 #include "mmem_pool.h"
 #include "mmem_region.h"
 
@@ -51,6 +52,13 @@ static inline size_t
 mmem_block_len(const struct mmem_region *region, size_t block)
 {
 	return RTE_MIN(region->size - block * region->pager.fetch_size, region->pager.fetch_size);
+}
+
+static inline void
+mmem_fetch_get_range(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
+{
+	*off = mmem_block_off(fetch->region, fetch->block);
+	*len = mmem_block_len(fetch->region, fetch->block);
 }
 
 /* Return its memory to the kernel. No device and no CPU reaches it. */

@@ -55,6 +55,42 @@ mmem_fetch_is_leaving(const struct mmem_fetch *fetch)
 	return fetch->state >= FETCH_LEAVING;
 }
 
+/*
+ * pager.c
+ */
+
+/* The fetch of a block, in this state. NULL: no memory. */
+struct mmem_fetch *mmem_fetch_create(struct mmem_region *region, size_t block,
+		enum fetch_state state);
+
+/* Put it into its region's queue, and start it if possible. Returns 0 or -ENOMEM. */
+int mmem_fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch);
+void mmem_fetch_dequeue(struct mmem_fetch *fetch);
+
+/* Accesses wait for it from now on, at most as long as the pager's deadline. */
+void mmem_fetch_set_deadline(struct mmem_pool *pool, struct mmem_fetch *fetch);
+
+/* Wake all waiting accesses. With an error, they are refused, and so are later accesses. */
+void mmem_fetch_wake(struct mmem_pool *pool, struct mmem_fetch *fetch, int error);
+void mmem_fetch_set_failed(struct mmem_pool *pool, struct mmem_fetch *fetch, int error);
+
+/* Complete a fetch that was OPEN. */
+void mmem_fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error);
+
+/* Complete a fetch or a write with the pager's result. pool->lock may be released meanwhile. */
+void mmem_fetch_apply_result(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc);
+
+/*
+ * fetcher.c
+ */
+
+/* Put the region on the list of regions that may start a fetch, or take it off. */
+void mmem_region_update_ready(struct mmem_pool *pool, struct mmem_region *region);
+
+/*
+ * leave.c
+ */
+
 /* A block leaves. Its pages are PAGE_ABSENT. Returns NULL without memory. */
 struct mmem_fetch *mmem_fetch_leave(struct mmem_region *region, size_t block);
 
@@ -66,5 +102,11 @@ void mmem_fetch_left(struct mmem_pool *pool, struct mmem_fetch *fetch);
 
 /* A leaving block stays in memory. */
 void mmem_fetch_stay(struct mmem_pool *pool, struct mmem_fetch *fetch);
+
+/* Its write has ended. pool->lock is released meanwhile. */
+void mmem_fetch_end_write(struct mmem_pool *pool, struct mmem_fetch *fetch, int error);
+
+/* An access waits for the end of an eviction. Returns 0, or the error of one that has failed. */
+int mmem_fetch_wait_leaving(struct mmem_pool *pool, struct mmem_fetch *fetch, uint64_t began);
 
 #endif /* MMEM_FETCH_H */

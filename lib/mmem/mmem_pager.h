@@ -27,7 +27,10 @@ void mmem_pager_fini(struct mmem_region *region);
 int mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
 		uint64_t began, uint64_t id);
 
-/* The same for a CPU access: the end of the fetch wakes it with mmem_cpu_wake(). */
+/* The fetch that is in progress at an offset: an access waits for it. */
+struct mmem_fetch *mmem_fetch_wait(struct mmem_region *region, uint64_t off);
+
+/* mmem_fetch_begin() for a CPU access: the end of the fetch wakes it with mmem_cpu_wake(). */
 int mmem_fetch_begin_cpu(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
 		uint64_t began);
 

@@ -8,21 +8,16 @@
  *	                                                  '--> mmem_fetch_done()
  *
  * A fetch has one block: pager.fetch_size bytes. Groups and threads wait for it: the groups are
- * deferred again when it ends, the threads wait for pool->changed_cond. fill and start run on fetch
- * threads of the pool, outside all locks. A region has at most pager.nb_threads of them, so
- * that a pager that does not return blocks only these. A fetch thread is created when a region is
- * ready and no thread is idle, and ends after LINGER_NS idle.
+ * deferred again when it ends, the threads wait for pool->changed_cond. The threads: fetcher.c.
  */
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-
 #include <sys/mman.h>
 
 #include <rte_cycles.h>
-
-#include <iopf_support.h>
+#include <rte_errno.h>
 
 #include "mmem_block.h"
 #include "mmem_budget.h"
@@ -35,19 +30,10 @@
 #include "mmem_populate.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
-#include "mmem_thread.h"
 #include "mmem_waiting.h"
 
 /* The largest errno. */
 #define MAX_ERRNO	4095
-/* An idle fetch thread ends after this time. */
-#define LINGER_NS	UINT64_C(2000000000)
-/* A block whose write failed stays so long. */
-#define WRITE_AGAIN_NS	UINT64_C(1000000000)
-
-/*
- * Regions
- */
 
 /* The region counts in a budget. */
 static int
@@ -128,38 +114,6 @@ mmem_block_switch_pages(struct mmem_pool *pool, uint64_t off, size_t len)
 		atomic_fetch_xor_explicit(page, PAGE_ABSENT | PAGE_USED, memory_order_release);
 }
 
-/*
- * Threads
- */
-
-static void
-region_clear_ready(struct mmem_pool *pool, struct mmem_region *region)
-{
-	if (region->ready)
-		TAILQ_REMOVE(&pool->ready, region, next_ready);
-	region->ready = false;
-}
-
-/* Put the region on the list of regions that may start a fetch, or take it off. */
-static void
-region_update_ready(struct mmem_pool *pool, struct mmem_region *region)
-{
-	struct mmem_fetch *fetch = TAILQ_FIRST(&region->queue);
-	bool ready = fetch != NULL && region->nb_threads < region->pager.nb_threads;
-
-	if (ready && !mmem_budget_has_room(fetch)) {
-		ready = false;
-		mmem_evict_wake(pool);
-	}
-
-	if (ready && !region->ready)
-		TAILQ_INSERT_TAIL(&pool->ready, region, next_ready);
-	if (ready)
-		region->ready = true;
-	else
-		region_clear_ready(pool, region);
-}
-
 static void
 log_pager_failure(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
 {
@@ -174,16 +128,9 @@ log_pager_failure(struct mmem_pool *pool, struct mmem_region *region, uint64_t o
 				"%p: %s", off - start, pool->mem + start, rte_strerror(-error));
 }
 
-static void
-fetch_get_range(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
-{
-	*off = mmem_block_off(fetch->region, fetch->block);
-	*len = mmem_block_len(fetch->region, fetch->block);
-}
-
 /* Wake all waiting accesses. With an error, they are refused, and so are later accesses. */
-static void
-fetch_wake_waiters(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+void
+mmem_fetch_wake(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 {
 	uint64_t off;
 	size_t len;
@@ -194,7 +141,7 @@ fetch_wake_waiters(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 	fetch->deadline = 0;
 	mmem_waiting_defer(&fetch->groups);
 	if (fetch->cpu_waits) {
-		fetch_get_range(fetch, &off, &len);
+		mmem_fetch_get_range(fetch, &off, &len);
 		if (error == 0)
 			mmem_cpu_wake(pool, off, len);
 		else
@@ -204,17 +151,13 @@ fetch_wake_waiters(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 	pthread_cond_broadcast(&pool->changed_cond);
 }
 
-static void
-fetch_set_failed(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+void
+mmem_fetch_set_failed(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 {
 	fetch->state = FETCH_FAILED;
 	fetch->failed_at = rte_rdtsc();
-	fetch_wake_waiters(pool, fetch, error);
+	mmem_fetch_wake(pool, fetch, error);
 }
-
-static int fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch);
-static void fetch_dequeue(struct mmem_fetch *fetch);
-static int fetcher_wake_or_create(struct mmem_pool *pool);
 
 void
 mmem_block_release(struct mmem_pool *pool, uint64_t off, size_t len)
@@ -223,21 +166,21 @@ mmem_block_release(struct mmem_pool *pool, uint64_t off, size_t len)
 }
 
 /* Complete a started fetch. */
-static void
-fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+void
+mmem_fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 {
 	struct mmem_region *region = fetch->region;
 	uint64_t off;
 	size_t len;
 
-	fetch_get_range(fetch, &off, &len);
+	mmem_fetch_get_range(fetch, &off, &len);
 	if (fetch->error != 0)
 		region->nb_overdue--;
 	if (error != 0) {
 		if (region->blocks != NULL)
 			mmem_block_release(pool, off, len);
 		mmem_budget_take(region, fetch->block, -1);
-		fetch_set_failed(pool, fetch, error);
+		mmem_fetch_set_failed(pool, fetch, error);
 		mmem_evict_wake(pool);
 		return;
 	}
@@ -250,84 +193,13 @@ fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 		mmem_evict_add(region, fetch->block, fetch->prefetched);
 	}
 	region->fetches[fetch->block] = NULL;
-	fetch_wake_waiters(pool, fetch, 0);
+	mmem_fetch_wake(pool, fetch, 0);
 	free(fetch);
 }
 
-/* A block that was to leave stays, or has left. */
-static void
-leaving_end(struct mmem_pool *pool, struct mmem_fetch *fetch, bool left)
-{
-	struct mmem_region *region = fetch->region;
-	bool wanted = fetch->wanted && left && !region->hidden;
-
-	region->nb_leaving--;
-	mmem_budget_leave(region, fetch->block, -1);
-	mmem_evict_end(region, fetch->block, left);
-	fetch->wanted = false;
-	if (wanted) {
-		fetch->state = FETCH_QUEUED;
-		fetch->error = 0;
-		if (fetch_enqueue(pool, fetch) < 0)
-			fetch_set_failed(pool, fetch, -ENOMEM);
-	} else {
-		region->fetches[fetch->block] = NULL;
-		fetch_wake_waiters(pool, fetch, 0);
-		free(fetch);
-	}
-	/* A free waits for it. */
-	pthread_cond_broadcast(&pool->changed_cond);
-	mmem_evict_wake(pool);
-}
-
-void
-mmem_fetch_left(struct mmem_pool *pool, struct mmem_fetch *fetch)
-{
-	struct mmem_region *region = fetch->region;
-
-	mmem_stat_add(region->space, MMEM_STAT_EVICTED,
-			mmem_block_len(region, fetch->block) >> MMEM_PAGE_LOG2);
-	region->blocks[fetch->block].state = BLOCK_EVICTED;
-	mmem_budget_take(region, fetch->block, -1);
-	leaving_end(pool, fetch, true);
-	mmem_budget_start_fetches(pool);
-}
-
-void
-mmem_fetch_stay(struct mmem_pool *pool, struct mmem_fetch *fetch)
-{
-	uint64_t off;
-	size_t len;
-
-	fetch_get_range(fetch, &off, &len);
-	mmem_block_switch_pages(pool, off, len);
-	leaving_end(pool, fetch, false);
-}
-
-/* The write of a leaving block has ended. pool->lock is released meanwhile. */
-static void
-write_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
-{
-	struct mmem_region *region = fetch->region;
-	uint64_t off;
-	size_t len;
-
-	fetch_get_range(fetch, &off, &len);
-	if (error != 0) {
-		region->blocks[fetch->block].stays_until = mmem_now_ns() + WRITE_AGAIN_NS;
-		mmem_fetch_stay(pool, fetch);
-		return;
-	}
-	mmem_stat_add(region->space, MMEM_STAT_WRITTEN, len >> MMEM_PAGE_LOG2);
-	pthread_mutex_unlock(&pool->lock);
-	mmem_block_release(pool, off, len);
-	pthread_mutex_lock(&pool->lock);
-	mmem_fetch_left(pool, fetch);
-}
-
 /* Apply the result that the pager gave. pool->lock may be released meanwhile. */
-static void
-fetch_apply_result(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc)
+void
+mmem_fetch_apply_result(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc)
 {
 	struct mmem_region *region = fetch->region;
 
@@ -340,178 +212,13 @@ fetch_apply_result(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc)
 	region->nb_open--;
 	region->space->nb_open--;
 	if (fetch->state == FETCH_WRITING)
-		write_finish(pool, fetch, rc);
+		mmem_fetch_end_write(pool, fetch, rc);
 	else
-		fetch_finish(pool, fetch, rc != 0 ? -EIO : 0);
+		mmem_fetch_finish(pool, fetch, rc != 0 ? -EIO : 0);
 }
 
-/* Give the block of a fetch memory. Called under pool->lock, which is released meanwhile. */
-static int
-fetch_populate(struct mmem_pool *pool, struct mmem_fetch *fetch)
-{
-	struct mmem_region *region = fetch->region;
-	uint64_t off;
-	size_t len;
-	int rc;
-
-	fetch_get_range(fetch, &off, &len);
-	if (region->blocks == NULL)
-		return mmem_pool_populate_chunk(pool, &pool->chunks[off >> MMEM_CHUNK_LOG2]);
-	pthread_mutex_unlock(&pool->lock);
-	rc = mmem_populate(pool, off, len);
-	pthread_mutex_lock(&pool->lock);
-	return rc;
-}
-
-/* Call fill, start or write. Under pool->lock, which is released meanwhile. */
-static void
-fetch_call_pager(struct mmem_pool *pool, struct mmem_fetch *fetch)
-{
-	struct mmem_region *region = fetch->region;
-	const struct mmem_pager *pager = &region->pager;
-	bool ended = false, sync = pager->fill != NULL;
-	uint64_t off, at;
-	size_t len;
-	int rc;
-
-	fetch_get_range(fetch, &off, &len);
-	at = off - mmem_region_off(region);
-	fetch->ended_in_start = &ended;
-	mmem_self.paging = region;
-	if (fetch->state == FETCH_WRITING) {
-		sync = true;
-		pthread_mutex_unlock(&pool->lock);
-		rc = pager->write(pager->ctx, at, pool->dev + off, len);
-	} else if (sync) {
-		pthread_mutex_unlock(&pool->lock);
-		rc = pager->fill(pager->ctx, at, pool->dev + off, len);
-	} else {
-		pthread_mutex_unlock(&pool->lock);
-		rc = pager->start(pager->ctx, fetch, at, pool->dev + off, len);
-	}
-	mmem_self.paging = NULL;
-	pthread_mutex_lock(&pool->lock);
-	if (!ended)
-		fetch->ended_in_start = NULL;
-	if (!ended && (sync || rc != 0))
-		fetch_apply_result(pool, fetch, rc);
-	else if (rc != 0)
-		MMEM_LOG_LIMITED(region->space, "start of a pager returned %d after "
-				"mmem_fetch_done() at offset 0x%" PRIx64 " of region %p: "
-				"ignored; return 0", rc, at, pool->mem + mmem_region_off(region));
-}
-
-
-/* Run the first fetch of a region's queue. Called under pool->lock, which is released meanwhile. */
-static void
-region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
-{
-	struct mmem_fetch *fetch = TAILQ_FIRST(&region->queue);
-	int rc = 0;
-
-	/* Another region has taken the room. */
-	if (!mmem_budget_has_room(fetch)) {
-		region_update_ready(pool, region);
-		return;
-	}
-	fetch_dequeue(fetch);
-	region->nb_open++;
-	region->space->nb_open++;
-	region->nb_threads++;
-	if (fetch->state == FETCH_QUEUED)
-		mmem_budget_take(region, fetch->block, 1);
-	fetch->state = fetch->state == FETCH_QUEUED ? FETCH_OPEN : FETCH_WRITING;
-	region_update_ready(pool, region);
-	if (region->ready)	/* Without another thread, this one runs the next fetch later. */
-		fetcher_wake_or_create(pool);
-	if (fetch->state == FETCH_OPEN)
-		rc = fetch_populate(pool, fetch);
-	if (rc == 0) {
-		fetch_call_pager(pool, fetch);
-	} else {
-		region->nb_open--;
-		region->space->nb_open--;
-		fetch_finish(pool, fetch, rc);
-	}
-	region->nb_threads--;
-	region_update_ready(pool, region);
-	/* A free waits for the last thread to leave. */
-	pthread_cond_broadcast(&pool->changed_cond);
-}
-
-static void *
-fetcher_main(void *arg)
-{
-	struct mmem_pool *pool = arg;
-	struct mmem_region *region;
-	struct timespec until;
-	int rc = 0;
-
-	pthread_detach(pthread_self());
-	pthread_mutex_lock(&pool->lock);
-	while (!pool->quit) {
-		region = TAILQ_FIRST(&pool->ready);
-		if (region != NULL) {
-			region_clear_ready(pool, region);
-			region_run_fetch(pool, region);
-			rc = 0;
-			continue;
-		}
-		if (rc == ETIMEDOUT)
-			break;
-		until = mmem_ns_to_timespec(mmem_now_ns() + LINGER_NS);
-		pool->nb_idle++;
-		rc = pthread_cond_timedwait(&pool->fetch_cond, &pool->lock, &until);
-		pool->nb_idle--;
-		if (pool->nb_woken != 0)
-			pool->nb_woken--;
-	}
-	pool->nb_fetchers--;
-	pthread_cond_broadcast(&pool->changed_cond);
-	/*
-	 * Last access to the pool: mmem_fetchers_stop() takes this lock before the pool is freed.
-	 */
-	pthread_mutex_unlock(&pool->lock);
-	return NULL;
-}
-
-/* Wake an idle thread for a ready region, or create one. Returns 0, or -errno: no thread comes. */
-static int
-fetcher_wake_or_create(struct mmem_pool *pool)
-{
-	pthread_t thread;
-	int rc;
-
-	/* A signalled thread counts as idle until it has the lock; do not signal it again. */
-	if (pool->nb_idle > pool->nb_woken) {
-		pool->nb_woken++;
-		pthread_cond_signal(&pool->fetch_cond);
-		return 0;
-	}
-	rc = iopf_thread_create(&thread, "mmem-fetch", fetcher_main, pool);
-	if (rc == 0)
-		pool->nb_fetchers++;
-	/* Busy threads look for ready regions when fill or start returns. */
-	return pool->nb_fetchers != 0 ? 0 : rc;
-}
-
-void
-mmem_fetchers_stop(struct mmem_pool *pool)
-{
-	pthread_mutex_lock(&pool->lock);
-	pool->quit = true;
-	pthread_cond_broadcast(&pool->fetch_cond);
-	while (pool->nb_fetchers != 0)
-		pthread_cond_wait(&pool->changed_cond, &pool->lock);
-	pthread_mutex_unlock(&pool->lock);
-}
-
-/*
- * Fetches
- */
-
-static struct mmem_fetch *
-fetch_create(struct mmem_region *region, size_t block, enum fetch_state state)
+struct mmem_fetch *
+mmem_fetch_create(struct mmem_region *region, size_t block, enum fetch_state state)
 {
 	struct mmem_fetch *fetch = region->fetches[block];
 
@@ -528,16 +235,16 @@ fetch_create(struct mmem_region *region, size_t block, enum fetch_state state)
 	return fetch;
 }
 
-static void
-fetch_dequeue(struct mmem_fetch *fetch)
+void
+mmem_fetch_dequeue(struct mmem_fetch *fetch)
 {
 	TAILQ_REMOVE(&fetch->region->queue, fetch, next);
 	if (fetch->state == FETCH_QUEUED)
 		mmem_budget_queue(fetch, -1);
 }
 
-static void
-fetch_set_deadline(struct mmem_pool *pool, struct mmem_fetch *fetch)
+void
+mmem_fetch_set_deadline(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	unsigned int ms = fetch->region->pager.deadline_ms;
 
@@ -548,8 +255,8 @@ fetch_set_deadline(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	mmem_control_wake(pool);
 }
 
-static int
-fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch)
+int
+mmem_fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	struct mmem_region *region = fetch->region;
 	int rc;
@@ -563,29 +270,12 @@ fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 		mmem_budget_queue(fetch, 1);
 	rc = mmem_region_start_fetches(pool, region);
 	if (rc < 0) {
-		fetch_dequeue(fetch);
-		region_update_ready(pool, region);
+		mmem_fetch_dequeue(fetch);
+		mmem_region_update_ready(pool, region);
 		return -ENOMEM;
 	}
-	fetch_set_deadline(pool, fetch);
+	mmem_fetch_set_deadline(pool, fetch);
 	return 0;
-}
-
-int
-mmem_region_start_fetches(struct mmem_pool *pool, struct mmem_region *region)
-{
-	bool was_ready = region->ready;
-	int rc;
-
-	region_update_ready(pool, region);
-	if (!region->ready || was_ready)
-		return 0;
-	rc = fetcher_wake_or_create(pool);
-	if (rc < 0)
-		MMEM_LOG_LIMITED(region->space, "cannot create a fetch thread: %s: raise "
-				"RLIMIT_NPROC (ulimit -u) or the control group's pids.max",
-				rte_strerror(-rc));
-	return rc;
 }
 
 void
@@ -597,44 +287,10 @@ mmem_region_fail_queued(struct mmem_pool *pool, struct mmem_region *region, int 
 		after = TAILQ_NEXT(fetch, next);
 		if (fetch->state != FETCH_QUEUED)
 			continue;
-		fetch_dequeue(fetch);
-		fetch_set_failed(pool, fetch, error);
+		mmem_fetch_dequeue(fetch);
+		mmem_fetch_set_failed(pool, fetch, error);
 	}
-	region_update_ready(pool, region);
-}
-
-struct mmem_fetch *
-mmem_fetch_leave(struct mmem_region *region, size_t block)
-{
-	struct mmem_fetch *fetch = fetch_create(region, block, FETCH_LEAVING);
-
-	if (fetch != NULL) {
-		region->nb_leaving++;
-		mmem_budget_leave(region, block, 1);
-	}
-	return fetch;
-}
-
-void
-mmem_fetch_write(struct mmem_pool *pool, struct mmem_fetch *fetch)
-{
-	fetch->state = FETCH_WRITE_QUEUED;
-	/* Without a thread the block stays; the evictor tries again. */
-	if (fetch->region->hidden || fetch_enqueue(pool, fetch) < 0)
-		mmem_fetch_stay(pool, fetch);
-}
-
-/* An access waits for the end of an eviction. */
-static int
-leaving_wait(struct mmem_pool *pool, struct mmem_fetch *fetch, uint64_t began)
-{
-	if (fetch->error != 0 && began <= fetch->failed_at)
-		return fetch->error;
-	fetch->error = 0;
-	fetch->wanted = true;
-	if (fetch->deadline == 0)
-		fetch_set_deadline(pool, fetch);
-	return 0;
+	mmem_region_update_ready(pool, region);
 }
 
 int
@@ -646,7 +302,7 @@ mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t of
 	int rc = 0;
 
 	if (fetch != NULL && mmem_fetch_is_leaving(fetch)) {
-		rc = leaving_wait(pool, fetch, began);
+		rc = mmem_fetch_wait_leaving(pool, fetch, began);
 		if (rc == 0 && id != 0)
 			rc = mmem_waiting_add(&fetch->groups, id);
 		return rc < 0 ? rc : -EINPROGRESS;
@@ -663,18 +319,31 @@ mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t of
 		if (region->nb_overdue >= region->pager.nb_threads && region->nb_threads >=
 				region->pager.nb_threads)
 			return -ETIMEDOUT;
-		fetch = fetch_create(region, block, FETCH_QUEUED);
+		fetch = mmem_fetch_create(region, block, FETCH_QUEUED);
 		if (fetch == NULL)
 			return -ENOMEM;
-		rc = fetch_enqueue(pool, fetch);
+		fetch->prefetched = true;
+		rc = mmem_fetch_enqueue(pool, fetch);
 		if (rc < 0) {
 			region->fetches[block] = NULL;
 			free(fetch);
 			return rc;
 		}
 	}
-	rc = id != 0 ? mmem_waiting_add(&fetch->groups, id) : 0;
+	if (id == 0)
+		return -EINPROGRESS;
+	fetch->prefetched = false;
+	rc = mmem_waiting_add(&fetch->groups, id);
 	return rc < 0 ? rc : -EINPROGRESS;
+}
+
+struct mmem_fetch *
+mmem_fetch_wait(struct mmem_region *region, uint64_t off)
+{
+	struct mmem_fetch *fetch = region->fetches[mmem_region_get_block(region, off)];
+
+	fetch->prefetched = false;
+	return fetch;
 }
 
 int
@@ -684,7 +353,7 @@ mmem_fetch_begin_cpu(struct mmem_pool *pool, struct mmem_region *region, uint64_
 	int rc = mmem_fetch_begin(pool, region, off, began, 0);
 
 	if (rc == -EINPROGRESS)
-		region->fetches[mmem_region_get_block(region, off)]->cpu_waits = true;
+		mmem_fetch_wait(region, off)->cpu_waits = true;
 	return rc;
 }
 
@@ -695,13 +364,13 @@ mmem_region_cancel_fetches(struct mmem_pool *pool, struct mmem_region *region)
 	size_t i;
 
 	while ((fetch = TAILQ_FIRST(&region->queue)) != NULL) {
-		fetch_dequeue(fetch);
+		mmem_fetch_dequeue(fetch);
 		if (fetch->state == FETCH_WRITE_QUEUED)
 			mmem_fetch_stay(pool, fetch);
 		else
-			fetch_set_failed(pool, fetch, -EIO);
+			mmem_fetch_set_failed(pool, fetch, -EIO);
 	}
-	region_update_ready(pool, region);
+	mmem_region_update_ready(pool, region);
 	for (i = 0; (region->nb_open != 0 || region->nb_leaving != 0) &&
 			i < mmem_region_nb_blocks(region); i++)
 		if (region->fetches[i] != NULL)
@@ -723,14 +392,14 @@ mmem_fetches_expire(struct mmem_pool *pool)
 		} else if (mmem_fetch_is_leaving(fetch)) {
 			fetch->wanted = false;
 			fetch->failed_at = rte_rdtsc();
-			fetch_wake_waiters(pool, fetch, -ETIMEDOUT);
+			mmem_fetch_wake(pool, fetch, -ETIMEDOUT);
 		} else if (fetch->state == FETCH_QUEUED) {
-			fetch_dequeue(fetch);
-			region_update_ready(pool, fetch->region);
-			fetch_set_failed(pool, fetch, -ETIMEDOUT);
+			mmem_fetch_dequeue(fetch);
+			mmem_region_update_ready(pool, fetch->region);
+			mmem_fetch_set_failed(pool, fetch, -ETIMEDOUT);
 		} else {
 			fetch->region->nb_overdue++;
-			fetch_wake_waiters(pool, fetch, -ETIMEDOUT);
+			mmem_fetch_wake(pool, fetch, -ETIMEDOUT);
 		}
 	}
 	return next;
@@ -745,6 +414,6 @@ mmem_fetch_done(struct mmem_fetch *fetch, int error)
 		return;
 	pool = fetch->region->space->pool;
 	pthread_mutex_lock(&pool->lock);
-	fetch_apply_result(pool, fetch, error);
+	mmem_fetch_apply_result(pool, fetch, error);
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -518,6 +518,7 @@ page_bring_step(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, 
 			return rc;
 		if (mmem_self.paging != NULL)
 			return -EDEADLK;
+		mmem_fetch_wait(chunk->region, off);
 		pthread_cond_wait(&pool->changed_cond, &pool->lock);
 		return -EAGAIN;
 	}

@@ -92,7 +92,7 @@ setup(void **state)
 		store.bytes[i] = i / PAGE;
 	atomic_store(&nb_reports, 0);
 	space = mmem_space_create(&(struct mmem_space_conf){ .name = "e", .pool = pg.pool,
-			.report = on_report, .budget = BUDGET });
+			.report = on_report, .budget = BUDGET, .window = 1 });
 	assert_non_null(space);
 	assert_int_equal(mmem_attach(space, pg.other_dev, IOPF_NO_PASID), 0);
 	return 0;
