@@ -53,18 +53,32 @@ log_no_memory(const struct mmem_pool *pool, const char *what, int error)
 				what, pool->size >> 20, rte_strerror(error));
 }
 
-/* Map ordinary memory, aligned to a chunk. The kernel provides it when it is populated. */
-static int
-map_ordinary(struct mmem_pool *pool)
+/* Address space that is aligned to a chunk. MAP_FAILED with errno. */
+static uint8_t *
+reserve_aligned(size_t size)
 {
-	size_t room = pool->size + MMEM_CHUNK_SIZE;
+	size_t room = size + MMEM_CHUNK_SIZE;
 	uint8_t *start, *mem;
-	int rc;
 
 	start = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (start == MAP_FAILED)
-		return -errno;
+		return start;
 	mem = RTE_PTR_ALIGN_CEIL(start, MMEM_CHUNK_SIZE);
+	if (mem != start)
+		munmap(start, mem - start);
+	munmap(mem + size, start + room - (mem + size));
+	return mem;
+}
+
+/* Map ordinary memory. The kernel provides it when it is populated. */
+static int
+map_ordinary(struct mmem_pool *pool)
+{
+	uint8_t *mem = reserve_aligned(pool->size);
+	int rc;
+
+	if (mem == MAP_FAILED)
+		return -errno;
 	/*
 	 * Shared: after fork(), a copy-on-write would give the parent new pages that devices do not
 	 * see. Anonymous: RLIMIT_FSIZE and RLIMIT_NOFILE do not apply.
@@ -72,12 +86,9 @@ map_ordinary(struct mmem_pool *pool)
 	if (mmap(mem, pool->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED |
 			MAP_NORESERVE, -1, 0) == MAP_FAILED) {
 		rc = -errno;
-		munmap(start, room);
+		munmap(mem, pool->size);
 		return rc;
 	}
-	if (mem != start)
-		munmap(start, mem - start);
-	munmap(mem + pool->size, start + room - (mem + pool->size));
 	pool->mem = mem;
 	pool->hugepages = false;
 	return 0;
@@ -113,9 +124,16 @@ map_hugepages(struct mmem_pool *pool)
 static void
 map_second_view(struct mmem_pool *pool)
 {
-	void *dev = mremap(pool->mem, 0, pool->size, MREMAP_MAYMOVE);
+	uint8_t *dev = reserve_aligned(pool->size);
 
-	pool->dev = dev != MAP_FAILED ? dev : pool->mem;
+	pool->dev = pool->mem;
+	if (dev == MAP_FAILED)
+		return;
+	if (mremap(pool->mem, 0, pool->size, MREMAP_MAYMOVE | MREMAP_FIXED, dev) == MAP_FAILED) {
+		munmap(dev, pool->size);
+		return;
+	}
+	pool->dev = dev;
 	madvise(pool->dev, pool->size, MADV_HUGEPAGE);
 }
 

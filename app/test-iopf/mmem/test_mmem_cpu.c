@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -73,6 +74,28 @@ test_the_cpu_reads_contents_that_no_device_has_accessed(void **state)
 	assert_true(pg_is_filled_with(pg_bytes, pg_byte_at(pager, 0), 8));
 	assert_int_equal(atomic_load(&pager->calls), 8);
 	assert_int_equal(atomic_load(&pg.nb_reports), 0);
+}
+
+/* An IOMMU may reach the memory in pieces of 2 MiB. */
+static void
+test_both_views_are_aligned_to_chunks(void **state)
+{
+	struct mmem_pool *pools[8];
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < RTE_DIM(pools); i++) {
+		pools[i] = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = pg.smmu,
+				.size = (i + 1) * CHUNK, .no_hugepages = true });
+		assert_non_null(pools[i]);
+		assert_ptr_not_equal(pools[i]->dev, pools[i]->mem);
+		assert_int_equal((uintptr_t)pools[i]->dev % CHUNK, 0);
+		/* Moves what the kernel maps next by a page. */
+		assert_ptr_not_equal(mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+				0), MAP_FAILED);
+	}
+	for (i = 0; i < RTE_DIM(pools); i++)
+		assert_int_equal(mmem_pool_destroy(pools[i]), 0);
 }
 
 static void
@@ -282,6 +305,7 @@ test_hugepages_have_contents_too(void **state)
 
 static const struct CMUnitTest tests[] = {
 	PG_TEST(test_the_cpu_reads_contents_that_no_device_has_accessed),
+	PG_TEST(test_both_views_are_aligned_to_chunks),
 	PG_TEST(test_a_write_of_the_cpu_before_the_device_is_kept),
 	PG_TEST(test_cpus_and_a_device_share_one_fetch),
 	PG_TEST(test_a_slow_pager_holds_only_cpus_that_need_it),
