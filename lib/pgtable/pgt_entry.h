@@ -45,11 +45,10 @@
 #define ENT_SH_INNER	(UINT64_C(3) << 8)
 #define ENT_AF		(UINT64_C(1) << 10)
 #define ENT_NG		(UINT64_C(1) << 11)
-#define ENT_DBM		(UINT64_C(1) << 51)
+#define ENT_DBM		(UINT64_C(1) << 51)	/* writable-clean; dirty: no meaning */
 #define ENT_PXN		(UINT64_C(1) << 53)	/* stage 2: 0, with and without IDR3.XNX */
 #define ENT_UXN		(UINT64_C(1) << 54)	/* stage 2: XN */
-#define ENT_SOFT_DBM	(UINT64_C(1) << 55)	/* for software; no SMMU acts on it */
-#define ENT_PROT	(ENT_AP_UNPRIV | ENT_AP_RO | ENT_PXN | ENT_UXN | ENT_DBM | ENT_SOFT_DBM)
+#define ENT_PROT	(ENT_AP_UNPRIV | ENT_AP_RO | ENT_PXN | ENT_UXN | ENT_DBM)
 
 #define ENT_CLOSED	UINT64_C(2)
 #define ENT_KIND	UINT64_C(3)
@@ -106,8 +105,6 @@ struct ent_format {
 	uint64_t prot_mask;	/* bits of ENT_PROT that the stage has */
 	uint64_t prot_flip;	/* bits that are inverted */
 	uint64_t no_exec;	/* set unless PGT_EXEC */
-	uint64_t clean;		/* ENT_DBM or ENT_SOFT_DBM: set in a writable-clean leaf; may be
-				 * set in a dirty one */
 	uint32_t refused;	/* bits that are no permissions of the stage */
 	/* By PGT_* permissions: the page without its address, or 0 if they are refused. */
 	uint64_t page[PGT_NB_PROTS];
@@ -123,7 +120,7 @@ ent_make_prot_bits(const struct ent_format *format, uint32_t prot)
 	if (!(prot & PGT_WRITE))
 		e |= ENT_AP_RO;
 	else if (prot & PGT_CLEAN)
-		e |= ENT_AP_RO | format->clean;
+		e |= ENT_AP_RO | ENT_DBM;
 	if (!(prot & PGT_EXEC))
 		e |= ENT_PXN;
 	/* Without UXN a privileged page would be executable without privilege [D8.4]. */
@@ -148,9 +145,9 @@ ent_is_dirty(const struct ent_format *format, uint64_t e)
 
 /* A dirty leaf made writable-clean. */
 static inline uint64_t
-ent_clean(const struct ent_format *format, uint64_t e)
+ent_clean(uint64_t e)
 {
-	return (e ^ ENT_AP_RO) | format->clean;
+	return (e ^ ENT_AP_RO) | ENT_DBM;
 }
 
 /* A valid leaf with other permissions. With PGT_WRITE a dirty one stays dirty. */
@@ -161,9 +158,8 @@ ent_change_prot(const struct ent_format *format, uint64_t e, uint32_t prot)
 
 	if (ent_is_dirty(format, e))
 		prot &= ~PGT_CLEAN;
-	/* The mark has no meaning in a dirty leaf. */
 	if ((prot & PGT_WRITE) && !(prot & PGT_CLEAN))
-		keep |= format->clean;
+		keep |= ENT_DBM;
 	return (e & keep) | ent_make_prot_bits(format, prot);
 }
 
@@ -172,7 +168,7 @@ ent_get_prot(const struct ent_format *format, uint64_t e)
 {
 	uint32_t prot = PGT_READ;
 
-	if (ent_is_dirty(format, e) || (e & format->clean))
+	if (ent_is_dirty(format, e) || (e & ENT_DBM))
 		prot |= PGT_WRITE;
 	e ^= format->prot_flip;
 	if (!(e & format->no_exec))
@@ -189,7 +185,7 @@ ent_prot_is_valid(const struct ent_format *format, uint32_t prot)
 }
 
 static inline void
-ent_init_format(struct ent_format *format, bool stage2, bool hw_dirty)
+ent_init_format(struct ent_format *format, bool stage2)
 {
 	const uint64_t leaf = ENT_VALID | ENT_SH_INNER | ENT_AF;
 
@@ -208,7 +204,6 @@ ent_init_format(struct ent_format *format, bool stage2, bool hw_dirty)
 			.no_exec = ENT_PXN,
 			.refused = ~(PGT_RWX | PGT_PRIV | PGT_OLD | PGT_CLEAN),
 		};
-	format->clean = hw_dirty ? ENT_DBM : ENT_SOFT_DBM;
 	for (uint32_t prot = 0; prot < PGT_NB_PROTS; prot++)
 		if (ent_prot_is_valid(format, prot))
 			format->page[prot] = ent_make_leaf(format, 0, PGT_LAST_LEVEL, prot);

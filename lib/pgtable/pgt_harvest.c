@@ -23,12 +23,12 @@ get_used(const struct ent_format *format, uint64_t e, uint32_t flags)
 }
 
 static uint64_t
-clear_used(const struct ent_format *format, uint64_t e, uint32_t used)
+clear_used(uint64_t e, uint32_t used)
 {
 	if (used & PGT_ACCESSED)
 		e &= ~ENT_AF;
 	if (used & PGT_DIRTY)
-		e = ent_clean(format, e);
+		e = ent_clean(e);
 	return e;
 }
 
@@ -50,7 +50,7 @@ harvest_leaf(const struct pgt *pgt, struct pgt_pos *pos, uint32_t flags)
 			return 0;
 		used = get_used(&pgt->format, e, flags);
 		if (used == 0 || (flags & PGT_KEEP) ||
-				ent_cas(pos->entry, &pos->e, clear_used(&pgt->format, e, used)))
+				ent_cas(pos->entry, &pos->e, clear_used(e, used)))
 			return (int)used;
 	}
 	return -EAGAIN;

@@ -13,9 +13,8 @@ ent_lacks_prot(const struct ent_format *format, uint64_t e, uint32_t want)
 {
 	uint32_t have = ent_get_prot(format, e);
 
-	/* With DBM the SMMU lets the write pass. */
-	if ((want & (PGT_WRITE | PGT_CLEAN)) == PGT_WRITE && !ent_is_dirty(format, e) &&
-			format->clean == ENT_SOFT_DBM)
+	/* A write to a writable-clean leaf: an SMMU with HD makes it dirty, but may not walk it. */
+	if ((want & (PGT_WRITE | PGT_CLEAN)) == PGT_WRITE && !ent_is_dirty(format, e))
 		return true;
 	if ((want & PGT_RWX & ~have) || ((have & PGT_PRIV) && !(want & PGT_PRIV)))
 		return true;

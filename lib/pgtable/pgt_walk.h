@@ -29,7 +29,6 @@ struct pgt {
 	uint64_t root_pa;
 	unsigned int root_tables;	/* concatenated, at the start level */
 	bool stage2;
-	bool hw_dirty;
 	_Atomic unsigned int nb_tables;
 };
 

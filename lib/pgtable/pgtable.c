@@ -122,8 +122,7 @@ pgt_create(const struct pgt_conf *conf)
 	pgt->va_bits = conf->va_bits ? conf->va_bits : 48;
 	pgt->pa_bits = conf->pa_bits ? conf->pa_bits : 48;
 	pgt->stage2 = conf->stage2;
-	pgt->hw_dirty = conf->hw_dirty;
-	ent_init_format(&pgt->format, conf->stage2, conf->hw_dirty);
+	ent_init_format(&pgt->format, conf->stage2);
 	pgt->mem = conf->mem;
 	if (!conf_is_valid(pgt))
 		goto fail;
@@ -200,7 +199,6 @@ pgt_info(const struct pgt *pgt, struct pgt_info *info)
 	info->va_bits = pgt->va_bits;
 	info->pa_bits = pgt->pa_bits;
 	info->stage2 = pgt->stage2;
-	info->hw_dirty = pgt->hw_dirty;
 	info->start_level = pgt->start_level;
 	info->root_tables = pgt->root_tables;
 	info->nb_tables = atomic_load_explicit(&pgt->nb_tables, memory_order_relaxed);
@@ -324,9 +322,9 @@ map_prepare(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t pr
 
 /* What an SMMU, or pgt_resolve(), makes of a leaf without changing the page or its rights. */
 static bool
-is_same_leaf(const struct ent_format *format, uint64_t e, uint64_t leaf)
+is_same_leaf(uint64_t e, uint64_t leaf)
 {
-	uint64_t flags = ENT_AF | (leaf & format->clean ? ENT_AP_RO : 0);
+	uint64_t flags = ENT_AF | (leaf & ENT_DBM ? ENT_AP_RO : 0);
 
 	return !((e ^ leaf) & ~flags);
 }
@@ -343,7 +341,7 @@ map_undo(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t end, uint32_t prot)
 	while (va < end) {
 		leaf = ent_make_leaf(&pgt->format, pa, pos.level, prot);
 		for (tries = 0; pgt_is_whole(pgt, pos.level, va, end) && tries < PGT_TRIES &&
-				is_same_leaf(&pgt->format, pos.e, leaf); tries++)
+				is_same_leaf(pos.e, leaf); tries++)
 			if (ent_cas(pos.entry, &pos.e, 0))
 				break;
 		next = pgt_entry_end(pgt, pos.level, va);

@@ -43,32 +43,30 @@
  * *dirty* or *clean*:
  *
  *	dirty		a device can write: the leaf has PGT_WRITE, and AP[2] = 0 (S2AP[1] = 1)
- *	clean		it cannot: a leaf without PGT_WRITE; or one with it, whose AP[2] = 1
- *			(S2AP[1] = 0) refuses the first write. The latter is *writable-clean*
+ *	clean		it cannot: a leaf without PGT_WRITE; or one with it that is
+ *			*writable-clean*: AP[2] = 1 (S2AP[1] = 0) and DBM = 1
  *
  * A leaf starts accessed and, with PGT_WRITE, dirty; with PGT_OLD not accessed, with PGT_CLEAN
  * writable-clean. pgt_harvest() reads both and makes leaves not accessed and writable-clean again.
  * From there two agents go back:
  *
- *	the SMMU	(HTTU) With CD.HA or S2HA it sets AF; with CD.HD or S2HD it makes a
- *			writable-clean leaf dirty at the first write, if pgt_conf.hw_dirty, which
- *			marks such leaves with DBM. Each is an atomic update of a descriptor that
- *			is still the same. No fault.
+ *	the SMMU	(HTTU) With CD.HA (S2HA) it sets AF; with CD.HD (S2HD) it makes a
+ *			writable-clean leaf dirty, and then lets the write pass. Each is an atomic
+ *			update of a descriptor that is still the same. No fault.
  *	a fault handler	Without HA an access to a leaf with AF = 0 is F_ACCESS: pgt_resolve() sets
  *			AF and returns -EALREADY; nothing is to be invalidated, since no TLB
- *			holds a descriptor with AF = 0. Without hw_dirty the mark is a bit for
- *			software, a write is F_PERMISSION, and pgt_resolve() returns -EACCES:
- *			pgt_protect() makes the leaf dirty, and a TLB may hold the old one.
+ *			holds a descriptor with AF = 0. Without HD a write to a writable-clean
+ *			leaf is F_PERMISSION, and pgt_resolve() returns -EACCES: pgt_protect()
+ *			makes the leaf dirty, and a TLB may hold the old one [SMMUv3 3.13.1].
  *
- * The calls are the same for both. A caller that shares a table between SMMUs sets hw_dirty if all
- * have it; HA may differ.
+ * The entries are the same for both, and SMMUs with and without HTTU may share a table.
  *
  * A dirty page is never lost. Each call that takes the dirty state from a leaf, also pgt_unmap()
  * and pgt_protect(), takes it by compare-and-swap or exchange, and reports the last value in
  * pgt_unmapped.used. After that swap an SMMU cannot make the removed leaf dirty: its update
- * compares a valid descriptor [SMMUv3 3.13; Arm ARM D8.5]. But a TLB entry made while the leaf was
- * dirty writes without an update until its invalidation is complete. So a reported page is dirty
- * *until then*: read or copy it after the SYNC, and not before.
+ * compares the descriptor, before the write passes [SMMUv3 3.13.3]. But a TLB entry made while the
+ * leaf was dirty writes without an update until its invalidation is complete. So a reported page
+ * counts as dirty until then: read or copy it after the SYNC, and not before.
  *
  * Stage 2. With pgt_conf.stage2 the addresses named va are IPAs, and va_bits is their width. All
  * functions, states and rules are those of stage 1. The differences:
@@ -183,9 +181,6 @@ struct pgt_conf {
 	unsigned int pa_bits;		/**< 32..48, output size (CD.IPS, STE.S2PS); 0 = 48 */
 	bool stage2;			/**< a stage-2 table (S2TTB): addresses are IPAs, va_bits is
 					 * their width */
-	bool hw_dirty;			/**< writable-clean leaves have DBM: every SMMU that walks
-					 * the table has HD (S2HD) set for it. Otherwise the first
-					 * write to one is F_PERMISSION */
 	struct pgt_mem mem;
 };
 
@@ -195,7 +190,6 @@ struct pgt_info {
 	unsigned int va_bits;
 	unsigned int pa_bits;
 	bool stage2;
-	bool hw_dirty;
 	unsigned int start_level;
 	unsigned int root_tables;	/**< concatenated tables of the root; 1 in stage 1 */
 	unsigned int nb_tables;		/**< tables allocated and not freed, those of the root
@@ -315,8 +309,8 @@ int pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t p
  *   0            mapped by this call
  *   -EALREADY    already valid (page or block) with these permissions: nothing to do. Unless
  *                PGT_OLD is given, the leaf is accessed now, also with -EACCES
- *   -EACCES      valid, but with fewer permissions, or writable-clean without hw_dirty, and
- *                PGT_WRITE without PGT_CLEAN asked for: see pgt_protect()
+ *   -EACCES      valid, but with fewer permissions; or writable-clean, and PGT_WRITE without
+ *                PGT_CLEAN asked for: see pgt_protect()
  *   -EBUSY       another thread is resolving it
  *   -ECANCELED   being unmapped: closed, or its table was unlinked
  *   -ENOENT      a table is missing: pgt_prealloc(), off the fast path
@@ -390,8 +384,9 @@ int pgt_protect(struct pgt *pgt, uint64_t va, uint64_t size, uint32_t prot,
  * choice of an eviction depends on that, so no range is added to `out`: entries leave a TLB soon,
  * if it is small for the memory in use. With PGT_INV_ACCESSED the ranges are added, for a caller
  * that wants exact flags for the price of the invalidation. An SMMU may set AF for an access that
- * it speculates; a leaf is dirty only by a write, or by a translation that an ATC got to write
- * with.
+ * it speculates, or that was refused; AF may be visible only after a SYNC that follows the access.
+ * A leaf is dirty only by a write, or by a translation that an ATC got to write with [SMMUv3
+ * 3.13.2, 3.13.4, 3.13.7].
  *
  * PGT_DIRTY: each dirty leaf is reported and made writable-clean. It is added to `out`, and *must*
  * be invalidated: a TLB entry that allows writes would let them pass unseen.

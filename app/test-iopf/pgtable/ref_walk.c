@@ -62,12 +62,11 @@ read_leaf(const struct ref_table *table, uint64_t d, struct ref_leaf *leaf)
 {
 	unsigned int ap = (unsigned int)bits(d, 7, 6);
 
-	/* SH inner; no contiguous hint, guarded page, or PBHA; of DBM and bit 55 only one. */
-	if (bits(d, 9, 8) != 3 || bits(d, 52, 52) || bits(d, 50, 50) || bits(d, 63, 56) ||
-			(table->hd ? bits(d, 55, 55) : bits(d, 51, 51)))
+	/* SH inner; no contiguous hint, guarded page, PBHA, or bit for software. */
+	if (bits(d, 9, 8) != 3 || bits(d, 52, 52) || bits(d, 50, 50) || bits(d, 63, 55))
 		return REF_STRAY;
 	leaf->accessed = bits(d, 10, 10);
-	leaf->marked = table->hd ? bits(d, 51, 51) : bits(d, 55, 55);
+	leaf->dbm = bits(d, 51, 51);
 	if (table->stage2) {
 		/* MemAttr Normal, inner and outer write-back; no bit 11; XN[0] clear. */
 		if (bits(d, 5, 2) != 15 || bits(d, 11, 11) || bits(d, 53, 53))
@@ -142,7 +141,6 @@ ref_table_of(const struct pgt *pgt, uint64_t (*read)(void *ctx, uint64_t pa), vo
 	pgt_info(pgt, &info);
 	return (struct ref_table){
 		.stage2 = info.stage2,
-		.hd = info.hw_dirty,
 		.granule_log2 = info.granule_log2,
 		.txsz = 64 - info.va_bits,
 		.sl0 = (info.granule_log2 == 12 ? 2 : 3) - info.start_level,
@@ -173,9 +171,9 @@ ref_expect_leaf(const struct ref_table *table, uint64_t addr, uint64_t pa, uint3
 	assert_int_equal(leaf.pa, pa);
 	assert_int_equal(leaf.size, size);
 	assert_int_equal(leaf.accessed, !(prot & PGT_OLD));
-	/* In a dirty leaf the mark has no meaning. */
+	/* In a dirty leaf DBM has no meaning. */
 	if (!write)
-		assert_int_equal(leaf.marked, clean);
+		assert_int_equal(leaf.dbm, clean);
 	expect_rights(leaf.unpriv, !priv, write, exec);
 	/* In stage 1 what is writable without privilege is not executable with it. */
 	expect_rights(leaf.priv, true, write, exec && (table->stage2 || priv || !write));

@@ -16,7 +16,6 @@
 
 struct ref_table {
 	bool stage2;
-	bool hd;			/* CD.HD or S2HD */
 	unsigned int granule_log2;
 	unsigned int txsz;		/* T0SZ or S2T0SZ */
 	unsigned int sl0;		/* S2SL0 */
@@ -42,7 +41,7 @@ struct ref_leaf {
 	uint64_t pa;		/* of the address */
 	uint64_t desc;		/* address of its descriptor */
 	bool accessed;		/* AF */
-	bool marked;		/* DBM with HD, else bit 55 */
+	bool dbm;
 	struct ref_rights priv, unpriv;
 };
 

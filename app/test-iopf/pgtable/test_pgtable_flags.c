@@ -2,8 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Access and dirty flags of leaves, as literal descriptors: AF is bit 10 (0x400), AP[2] bit 7, DBM
- * bit 51 (0x0008...), and the mark for software bit 55 (0x0080...).
+ * Access and dirty flags of leaves, as literal descriptors: AF is bit 10 (0x400), AP[2] bit 7, and
+ * DBM bit 51 (0x0008...).
  */
 
 #include <errno.h>
@@ -26,7 +26,7 @@ struct flags {
 };
 
 static void
-flags_open(struct flags *f, bool stage2, bool hw_dirty)
+flags_open(struct flags *f, bool stage2)
 {
 	struct pgt_conf conf;
 
@@ -34,7 +34,6 @@ flags_open(struct flags *f, bool stage2, bool hw_dirty)
 	mem_init(&f->mem, 12);
 	conf = mem_conf(&f->mem, 12, 39);
 	conf.stage2 = stage2;
-	conf.hw_dirty = hw_dirty;
 	f->pgt = f->mem.pgt = pgt_create(&conf);
 	assert_non_null(f->pgt);
 	assert_int_equal(pgt_prealloc(f->pgt, 0, K4), 0);
@@ -69,24 +68,21 @@ static void
 new_leaves_have_the_flags_asked_for(void **arg)
 {
 	static const struct {
-		bool stage2, hw_dirty;
+		bool stage2;
 		uint32_t prot;
 		uint64_t desc;
 	} rows[] = {
-		{ false, false, RW, 0x0060000000000f43 },
-		{ false, true, RW, 0x0060000000000f43 },
-		{ false, false, RW | PGT_CLEAN, 0x00e0000000000fc3 },
-		{ false, true, RW | PGT_CLEAN, 0x0068000000000fc3 },
-		{ false, false, RW | PGT_OLD, 0x0060000000000b43 },
-		{ false, true, RW | PGT_OLD | PGT_CLEAN, 0x0068000000000bc3 },
-		{ false, true, RW | PGT_EXEC | PGT_PRIV | PGT_CLEAN, 0x0048000000000f83 },
-		{ false, true, PGT_READ | PGT_CLEAN, 0x0060000000000fc3 },
-		{ false, true, PGT_READ | PGT_OLD, 0x0060000000000bc3 },
-		{ true, false, RW | PGT_CLEAN, 0x00c000000000077f },
-		{ true, true, RW | PGT_CLEAN, 0x004800000000077f },
-		{ true, true, RW | PGT_OLD, 0x00400000000003ff },
-		{ true, true, RW | PGT_OLD | PGT_CLEAN, 0x004800000000037f },
-		{ true, true, PGT_READ | PGT_CLEAN, 0x004000000000077f },
+		{ false, RW, 0x0060000000000f43 },
+		{ false, RW | PGT_CLEAN, 0x0068000000000fc3 },
+		{ false, RW | PGT_OLD, 0x0060000000000b43 },
+		{ false, RW | PGT_OLD | PGT_CLEAN, 0x0068000000000bc3 },
+		{ false, RW | PGT_EXEC | PGT_PRIV | PGT_CLEAN, 0x0048000000000f83 },
+		{ false, PGT_READ | PGT_CLEAN, 0x0060000000000fc3 },
+		{ false, PGT_READ | PGT_OLD, 0x0060000000000bc3 },
+		{ true, RW | PGT_CLEAN, 0x004800000000077f },
+		{ true, RW | PGT_OLD, 0x00400000000003ff },
+		{ true, RW | PGT_OLD | PGT_CLEAN, 0x004800000000037f },
+		{ true, PGT_READ | PGT_CLEAN, 0x004000000000077f },
 	};
 	struct pgt_ticket ticket;
 	struct pgt_leaf leaf;
@@ -95,7 +91,7 @@ new_leaves_have_the_flags_asked_for(void **arg)
 
 	(void)arg;
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		flags_open(&f, rows[i].stage2, rows[i].hw_dirty);
+		flags_open(&f, rows[i].stage2);
 		assert_int_equal(pgt_resolve(f.pgt, 0, 0, rows[i].prot), 0);
 		assert_int_equal(pgt_map(f.pgt, K4, 0, K4, rows[i].prot), 0);
 		assert_int_equal(pgt_resolve_begin(f.pgt, 2 * K4, rows[i].prot, 4, &ticket), 0);
@@ -118,7 +114,7 @@ harvest_reports_and_clears_both_flags(void **arg)
 	struct flags f;
 
 	(void)arg;
-	flags_open(&f, false, true);
+	flags_open(&f, false);
 	assert_int_equal(pgt_map(f.pgt, 0, 0, 3 * K4, RW), 0);
 	assert_int_equal(pgt_map(f.pgt, 3 * K4, 0, K4, PGT_READ), 0);
 	assert_int_equal(pgt_map(f.pgt, 70 * K4, 0, K4, RW | PGT_OLD | PGT_CLEAN), 0);
@@ -162,7 +158,7 @@ harvest_clears_only_what_is_asked_for(void **arg)
 	struct flags f;
 
 	(void)arg;
-	flags_open(&f, false, false);
+	flags_open(&f, false);
 	assert_int_equal(pgt_map(f.pgt, 0, 0, K4, RW), 0);
 	assert_int_equal(pgt_harvest(f.pgt, 0, K4, PGT_ACCESSED | PGT_DIRTY | PGT_KEEP |
 			PGT_INV_ACCESSED, flags_out(&f)), 0);
@@ -179,7 +175,7 @@ harvest_clears_only_what_is_asked_for(void **arg)
 	assert_int_equal(pgt_harvest(f.pgt, 0, K4, PGT_DIRTY, flags_out(&f)), 0);
 	assert_int_equal(f.dirty[0], 1);
 	assert_int_equal(f.out.nb_inv, 1);
-	assert_int_equal(page_desc(&f, 0), 0x00e0000000000bc3);
+	assert_int_equal(page_desc(&f, 0), 0x0068000000000bc3);
 	flip_bits(&f, 0, 10);
 	assert_int_equal(pgt_harvest(f.pgt, 0, K4, PGT_ACCESSED | PGT_INV_ACCESSED, flags_out(&f)),
 			0);
@@ -188,7 +184,7 @@ harvest_clears_only_what_is_asked_for(void **arg)
 	/* Nothing is left, and nothing is changed. */
 	assert_int_equal(pgt_harvest(f.pgt, 0, K4, PGT_ACCESSED | PGT_DIRTY, flags_out(&f)), 0);
 	assert_int_equal(f.used.accessed_bytes | f.used.dirty_bytes, 0);
-	assert_int_equal(page_desc(&f, 0), 0x00e0000000000bc3);
+	assert_int_equal(page_desc(&f, 0), 0x0068000000000bc3);
 	table_close(&f.mem);
 }
 
@@ -200,7 +196,7 @@ harvest_of_blocks_sets_the_bits_of_their_granules(void **arg)
 	unsigned int i;
 
 	(void)arg;
-	flags_open(&f, true, true);
+	flags_open(&f, true);
 	assert_int_equal(pgt_map(f.pgt, M2, M2, M2, RW), 0);
 	assert_int_equal(pgt_harvest(f.pgt, M2, K4, PGT_DIRTY, flags_out(&f)), -EINVAL);
 	flags_out(&f);
@@ -228,7 +224,7 @@ unmap_reports_the_flags_of_what_it_removes(void **arg)
 
 	(void)arg;
 	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-		flags_open(&f, false, true);
+		flags_open(&f, false);
 		assert_int_equal(pgt_map(f.pgt, 0, 0, K4, RW), 0);
 		assert_int_equal(pgt_map(f.pgt, K4, 0, K4, PGT_READ), 0);
 		assert_int_equal(pgt_map(f.pgt, 2 * K4, 0, 2 * K4, RW | PGT_OLD | PGT_CLEAN), 0);
@@ -250,7 +246,7 @@ protect_keeps_or_reports_the_dirty_state(void **arg)
 	struct flags f;
 
 	(void)arg;
-	flags_open(&f, false, true);
+	flags_open(&f, false);
 	assert_int_equal(pgt_map(f.pgt, 0, 0, K4, RW), 0);
 	assert_int_equal(pgt_map(f.pgt, K4, 0, K4, RW | PGT_CLEAN | PGT_OLD), 0);
 	assert_int_equal(pgt_map(f.pgt, 2 * K4, 0, K4, PGT_READ), 0);
@@ -280,7 +276,7 @@ resolve_answers_an_access_fault_by_setting_af(void **arg)
 	struct flags f;
 
 	(void)arg;
-	flags_open(&f, false, false);
+	flags_open(&f, false);
 	assert_int_equal(pgt_map(f.pgt, 0, 0, 4 * K4, PGT_READ | PGT_OLD), 0);
 	assert_int_equal(pgt_map(f.pgt, M2, M2, M2, PGT_READ | PGT_OLD), 0);
 	/* A prefetch is no access. */
@@ -300,12 +296,12 @@ resolve_answers_an_access_fault_by_setting_af(void **arg)
 }
 
 static void
-write_to_a_clean_page_without_dbm_needs_protect(void **arg)
+write_to_a_clean_page_without_hd_needs_protect(void **arg)
 {
 	struct flags f;
 
 	(void)arg;
-	flags_open(&f, false, false);
+	flags_open(&f, false);
 	assert_int_equal(pgt_map(f.pgt, 0, 0, K4, RW | PGT_CLEAN), 0);
 	assert_int_equal(pgt_resolve(f.pgt, 0, 0, PGT_READ), -EALREADY);
 	assert_int_equal(pgt_resolve(f.pgt, 0, 0, RW | PGT_CLEAN), -EALREADY);
@@ -313,17 +309,10 @@ write_to_a_clean_page_without_dbm_needs_protect(void **arg)
 	assert_int_equal(pgt_protect(f.pgt, 0, K4, RW, flags_out(&f)), 0);
 	assert_int_equal(f.out.nb_inv, 1);
 	assert_int_equal(pgt_resolve(f.pgt, 0, 0, RW), -EALREADY);
-	/* AP[2] = 0; the mark stays, without meaning. */
-	assert_int_equal(page_desc(&f, 0), 0x00e0000000000f43);
+	/* AP[2] = 0; DBM stays, without meaning. */
+	assert_int_equal(page_desc(&f, 0), 0x0068000000000f43);
 	assert_int_equal(pgt_harvest(f.pgt, 0, K4, PGT_DIRTY, flags_out(&f)), 0);
 	assert_int_equal(f.dirty[0], 1);
-	assert_int_equal(page_desc(&f, 0), 0x00e0000000000fc3);
-	table_close(&f.mem);
-
-	/* With DBM the SMMU does it. */
-	flags_open(&f, false, true);
-	assert_int_equal(pgt_map(f.pgt, 0, 0, K4, RW | PGT_CLEAN), 0);
-	assert_int_equal(pgt_resolve(f.pgt, 0, 0, RW), -EALREADY);
 	assert_int_equal(page_desc(&f, 0), 0x0068000000000fc3);
 	table_close(&f.mem);
 }
@@ -334,7 +323,7 @@ harvest_refuses_bad_arguments(void **arg)
 	struct flags f;
 
 	(void)arg;
-	flags_open(&f, false, true);
+	flags_open(&f, false);
 	assert_int_equal(pgt_map(f.pgt, 0, 0, K4, RW), 0);
 	assert_int_equal(pgt_harvest(f.pgt, 0, K4, 0, flags_out(&f)), -EINVAL);
 	assert_int_equal(pgt_harvest(f.pgt, 0, K4, PGT_KEEP, &f.out), -EINVAL);
@@ -359,7 +348,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(unmap_reports_the_flags_of_what_it_removes),
 	cmocka_unit_test(protect_keeps_or_reports_the_dirty_state),
 	cmocka_unit_test(resolve_answers_an_access_fault_by_setting_af),
-	cmocka_unit_test(write_to_a_clean_page_without_dbm_needs_protect),
+	cmocka_unit_test(write_to_a_clean_page_without_hd_needs_protect),
 	cmocka_unit_test(harvest_refuses_bad_arguments),
 };
 TEST_SUITE(pgtable_flags, tests, NULL, NULL);

@@ -104,7 +104,6 @@ race_harvest_with_updates_and_unmaps(void **arg)
 	struct pgt_conf conf = {
 		.va_bits = 39,
 		.stage2 = table_stage2,
-		.hw_dirty = true,
 		.mem = mem_heap(&mem),
 	};
 	struct flags_race race = { .pgt = pgt_create(&conf) };

@@ -96,14 +96,13 @@ lacks(uint32_t have, uint32_t want)
 }
 
 static int
-resolve_result(const struct world *w, struct unit *unit, uint32_t prot)
+resolve_result(struct unit *unit, uint32_t prot)
 {
 	switch (unit->state) {
 	case PGT_VALID:
 		if (!(prot & PGT_OLD))
 			unit->prot &= ~PGT_OLD;
-		/* A write to a page that the SMMU does not make dirty. */
-		if (!is_clean(prot) && is_clean(unit->prot) && !w->info.hw_dirty)
+		if (!is_clean(prot) && is_clean(unit->prot))
 			return -EACCES;
 		return lacks(unit->prot, prot) ? -EACCES : -EALREADY;
 	case PGT_CLOSED:
@@ -176,7 +175,7 @@ call_resolve(struct world *w, struct area *area, unsigned int i)
 	uint64_t va = area->va + i * area->size + choose(w, (uint32_t)page);
 	uint64_t pa = choose_pa(w, page);
 	uint32_t prot = choose_prot(w);
-	int want = resolve_result(w, unit, prot);
+	int want = resolve_result(unit, prot);
 
 	if (choose(w, 2)) {
 		assert_int_equal(pgt_resolve(w->pgt, va, pa, prot), want);
@@ -413,7 +412,7 @@ call_harvest(struct world *w, struct area *area, unsigned int first, unsigned in
 	used_check(&used);
 }
 
-/* What an SMMU with HA and, if the table has DBM, HD does at an access. */
+/* What an SMMU with HA and HD does at an access. */
 static void
 play_smmu(struct world *w, struct area *area, unsigned int i)
 {
@@ -427,7 +426,7 @@ play_smmu(struct world *w, struct area *area, unsigned int i)
 	desc = (uint64_t *)(uintptr_t)leaf.desc;
 	*desc |= htole64(UINT64_C(1) << 10);
 	unit->prot &= ~PGT_OLD;
-	if (choose(w, 2) && w->info.hw_dirty && leaf.marked && is_clean(unit->prot)) {
+	if (choose(w, 2) && leaf.dbm && is_clean(unit->prot)) {
 		*desc ^= htole64(UINT64_C(1) << 7);
 		unit->prot &= ~PGT_CLEAN;
 	}
@@ -556,7 +555,6 @@ run_table(bool stage2, uint32_t seed)
 		.granule_log2 = 12 + 2 * choose(&w, 3),
 		.va_bits = 25 + choose(&w, 24),
 		.stage2 = stage2,
-		.hw_dirty = choose(&w, 2),
 		.mem = mem_heap(&w.mem),
 	};
 	w.pgt = pgt_create(&conf);
