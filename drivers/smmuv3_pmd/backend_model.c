@@ -37,7 +37,7 @@ static pthread_mutex_t models_lock = PTHREAD_MUTEX_INITIALIZER;
 /* The configuration of a new model. */
 struct model_args {
 	unsigned int sid_bits, ssid_bits, stall_max, stall_model, evtq, cmdq, pri, pps, priq, cpu;
-	unsigned int s2, ecmdq, harsh, seed;
+	unsigned int s2, ecmdq, httu, harsh, seed;
 };
 
 static const struct {
@@ -56,6 +56,7 @@ static const struct {
 	{ "model_priq", offsetof(struct model_args, priq), 0, 19 },
 	{ "model_s2", offsetof(struct model_args, s2), 0, 1 },
 	{ "model_ecmdq", offsetof(struct model_args, ecmdq), 0, 8 },
+	{ "model_httu", offsetof(struct model_args, httu), 0, 2 },
 	{ "model_cpu", offsetof(struct model_args, cpu), 0, 1023 },
 	{ "model_harsh", offsetof(struct model_args, harsh), 0, 0xfff },
 	{ "model_seed", offsetof(struct model_args, seed), 1, UINT_MAX - 2 },
@@ -108,7 +109,9 @@ static uint32_t
 make_features(const struct model_args *args)
 {
 	uint32_t features = (args->s2 == 1 ? SMMUV3_MODEL_S2 : 0) |
-		(args->ecmdq != UNSET ? SMMUV3_MODEL_ECMDQ : 0);
+		(args->ecmdq != UNSET ? SMMUV3_MODEL_ECMDQ : 0) |
+		(args->httu == 1 || args->httu == 2 ? SMMUV3_MODEL_HTTU_AF : 0) |
+		(args->httu == 2 ? SMMUV3_MODEL_HTTU_DIRTY : 0);
 
 	if (args->pri == 1)
 		features |= SMMUV3_MODEL_ATS | SMMUV3_MODEL_PRI |

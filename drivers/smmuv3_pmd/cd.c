@@ -194,6 +194,18 @@ smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translatio
 	return smmuv3_check_root(s, tr, RTE_MAX(get_table_log2(tr), 6u));
 }
 
+bool
+smmuv3_sets_access_flag(const struct smmuv3 *s, const struct iopf_translation *tr)
+{
+	return tr->access_flag && s->httu >= SMMUV3_HTTU_AF;
+}
+
+bool
+smmuv3_sets_dirty(const struct smmuv3 *s, const struct iopf_translation *tr)
+{
+	return smmuv3_sets_access_flag(s, tr) && tr->dirty && s->httu >= SMMUV3_HTTU_DIRTY;
+}
+
 void
 smmuv3_cd_make(const struct smmuv3 *s, const struct smmuv3_dev *dev,
 		const struct smmuv3_domain *domain, struct smmuv3_cd *cd)
@@ -218,7 +230,9 @@ smmuv3_cd_make(const struct smmuv3 *s, const struct smmuv3_dev *dev,
 		SMMUV3_PUT(SMMUV3_CD0_IR0, SMMUV3_CD_RGN_WBWA) |
 		SMMUV3_PUT(SMMUV3_CD0_OR0, SMMUV3_CD_RGN_WBWA) |
 		SMMUV3_PUT(SMMUV3_CD0_SH0, SMMUV3_SH_ISH) |
-		SMMUV3_PUT(SMMUV3_CD0_IPS, smmuv3_encode_ips(s, tr));
+		SMMUV3_PUT(SMMUV3_CD0_IPS, smmuv3_encode_ips(s, tr)) |
+		(smmuv3_sets_access_flag(s, tr) ? SMMUV3_CD0_HA : 0) |
+		(smmuv3_sets_dirty(s, tr) ? SMMUV3_CD0_HD : 0);
 	cd->dw[1] = tr->root & SMMUV3_CD1_TTB0;
 	cd->dw[3] = tr->mair != 0 ? tr->mair : 0xff;
 }

@@ -65,6 +65,10 @@ int smmuv3_check_granule(const struct smmuv3 *s, const struct iopf_translation *
 int smmuv3_check_root(const struct smmuv3 *s, const struct iopf_translation *tr,
 		unsigned int align_log2);
 
+/* HA or S2HA, HD or S2HD: where the translation asks for it and the SMMU can [3.13]. */
+bool smmuv3_sets_access_flag(const struct smmuv3 *s, const struct iopf_translation *tr);
+bool smmuv3_sets_dirty(const struct smmuv3 *s, const struct iopf_translation *tr);
+
 int smmuv3_cd_check_translation(const struct smmuv3 *s, const struct iopf_translation *tr);
 
 #endif /* SMMUV3_CD_H */

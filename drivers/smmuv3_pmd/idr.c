@@ -91,6 +91,8 @@ smmuv3_idr_read(struct smmuv3 *s)
 	if (s->stall_model > SMMUV3_STALL_MODEL_FORCED)
 		return refuse(s, "a reserved STALL_MODEL");
 
+	/* Also 3, which adds access flags of tables. */
+	s->httu = SMMUV3_GET(SMMUV3_IDR0_HTTU, s->idr0);
 	s->max_stalls = s->stall_model == SMMUV3_STALL_MODEL_TERM ? 0 :
 			SMMUV3_GET(SMMUV3_IDR5_STALL_MAX, s->idr5);
 	s->oas_bits = smmuv3_oas_bits(SMMUV3_GET(SMMUV3_IDR5_OAS, s->idr5));
@@ -141,6 +143,8 @@ smmuv3_idr_fill_info(const struct smmuv3 *s, struct iopf_iommu_info *info)
 	info->stage2 = s->vmid_bits != 0;
 	info->ipa_bits = s->ipa_bits;
 	info->vmid_bits = s->vmid_bits;
+	info->access_flag = s->httu >= SMMUV3_HTTU_AF;
+	info->dirty = s->httu >= SMMUV3_HTTU_DIRTY;
 	info->max_stalls = s->max_stalls;
 	info->stall_forced = s->stall_model == SMMUV3_STALL_MODEL_FORCED;
 	info->razwi = !(s->idr0 & SMMUV3_IDR0_TERM_MODEL);

@@ -68,6 +68,7 @@ static const char *const params[] = {
 	"model_priq",
 	"model_s2",
 	"model_ecmdq",
+	"model_httu",
 	"model_cpu",
 	"model_harsh",
 	"model_seed",
@@ -409,8 +410,8 @@ struct iopf_driver smmuv3_pmd = {
 		"model=NAME[,close=...]"
 		"[,model_sid_bits=N][,model_ssid_bits=N][,model_stall_max=N]"
 		"[,model_stall_model=N][,model_evtq=LOG2][,model_cmdq=LOG2][,model_pri=1]"
-		"[,model_pps=1][,model_priq=LOG2][,model_s2=1][,model_ecmdq=LOG2][,model_cpu=N]"
-		"[,model_harsh=MASK][,model_seed=N]",
+		"[,model_pps=1][,model_priq=LOG2][,model_s2=1][,model_ecmdq=LOG2][,model_httu=N]"
+		"[,model_cpu=N][,model_harsh=MASK][,model_seed=N]",
 	.ops = {
 		.open = pmd_open,
 		.close = pmd_close,

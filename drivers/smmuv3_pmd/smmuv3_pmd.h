@@ -58,6 +58,7 @@ struct smmuv3 {
 	unsigned int sid_bits, ssid_bits, oas_bits, stall_model;
 	unsigned int ipa_bits, vmid_bits;	/* 0 without stage 2 */
 	uint32_t max_stalls, granules;
+	unsigned int httu;		/* IDR0.HTTU */
 	unsigned int cmdq_log2_max, evtq_log2_max, priq_log2_max;
 	bool ats, pri;
 	uint32_t errata;		/* SMMUV3_ERRATUM_* */

@@ -119,8 +119,8 @@ encode_s2tg(unsigned int granule_log2)
 }
 
 /*
- * A fault stalls, or aborts and is recorded (S2R). S2PTW has no effect without stage 1. The SMMU
- * sets no access flag (S2HA), and one that is clear faults (S2AFFD).
+ * A fault stalls, or aborts and is recorded (S2R). S2PTW has no effect without stage 1. Without
+ * S2HA an access flag that is clear faults, as S2AFFD is 0.
  */
 void
 smmuv3_stage2_make_words(const struct smmuv3 *s, const struct smmuv3_domain *domain, bool stall,
@@ -137,6 +137,8 @@ smmuv3_stage2_make_words(const struct smmuv3 *s, const struct smmuv3_domain *dom
 		SMMUV3_PUT(SMMUV3_STE2_S2TG, encode_s2tg(tr->granule_log2)) |
 		SMMUV3_PUT(SMMUV3_STE2_S2PS, smmuv3_encode_ips(s, tr)) |
 		SMMUV3_STE2_S2AA64 | SMMUV3_STE2_S2PTW | SMMUV3_STE2_S2R |
+		(smmuv3_sets_access_flag(s, tr) ? SMMUV3_STE2_S2HA : 0) |
+		(smmuv3_sets_dirty(s, tr) ? SMMUV3_STE2_S2HD : 0) |
 		(stall ? SMMUV3_STE2_S2S : 0);
 	*dw3 = tr->root & SMMUV3_STE3_S2TTB;
 }

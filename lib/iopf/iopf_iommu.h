@@ -32,6 +32,8 @@ struct iopf_iommu_info {
 	bool stage2;		/**< it translates IOPF_FORMAT_ARM64_S2, and nested domains */
 	uint8_t ipa_bits;	/**< with stage2: limit of va_bits of that format */
 	uint8_t vmid_bits;	/**< with stage2: 2^n - 1 domains of that format at once */
+	bool access_flag;	/**< it sets access flags in tables: iopf_translation.access_flag */
+	bool dirty;		/**< and the dirty state: iopf_translation.dirty */
 	uint32_t max_stalls;	/**< of all devices at once (STALL_MAX); 0: it cannot stall */
 	bool stall_forced;	/**< it can only stall */
 	bool razwi;		/**< IOPF_RAZWI is possible */

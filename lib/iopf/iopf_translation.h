@@ -10,6 +10,7 @@
  * while devices access memory; lib/pgtable builds some. iopf.h includes this header.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /** Formats of address translation that drivers may know. */
@@ -43,6 +44,17 @@ struct iopf_translation {
 	uint8_t pa_bits;	/**< [the IOMMU's] */
 	uint8_t levels;		/**< stage 2: of the table, whose first level has 1 to 16
 				  * concatenated tables [as few as possible, as lib/pgtable] */
+	/**
+	 * ARM64_S1 and S2: the IOMMU sets the access flag of a leaf that it uses. Without it, or
+	 * where the IOMMU cannot (iopf_iommu_info.access_flag), the access is a fault with
+	 * IOPF_REASON_ACCESS.
+	 */
+	bool access_flag;
+	/**
+	 * With access_flag: and makes a writable-clean leaf (DBM) dirty when it is written. Without
+	 * it, or where the IOMMU cannot, the write is a fault with IOPF_REASON_PERMISSION.
+	 */
+	bool dirty;
 	/**
 	 * IOPF_FORMAT_ARM64_GUEST, the only field of that: words 0 and 1 of the STE that the guest
 	 * wrote. Config must be that of stage 1; what a guest must not choose must be 0.

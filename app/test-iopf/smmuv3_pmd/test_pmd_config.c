@@ -41,6 +41,7 @@ test_device_strings_are_parsed_strictly(void **state)
 		"model=a,model_priq=4", "model=a,model_pri=0,model_priq=4",
 		"model=a,model_pri=1,model_priq=20", "model=a,model_harsh=0x1000",
 		"model=a,model_seed=0", "model=a,model_s2=2", "model=a,model_ecmdq=9",
+		"model=a,model_httu=3",
 	};
 	struct iopf_iommu_info info;
 	void *priv, *again;
