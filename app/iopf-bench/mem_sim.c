@@ -146,6 +146,8 @@ page_in(struct memory *m, uint32_t page)
 	m->nb_resident++;
 	m->result->page_ins++;
 	if (m->kind == MEM_OURS) {
+		/* The access is repeated when the page is there. */
+		m->pages[page].accessed = true;
 		mmem_policy_add(&m->policy, page, false);
 		mmem_policy_watch(&m->policy, MMEM_POLICY_LOOKS);
 	} else if (m->kind != MEM_BELADY) {

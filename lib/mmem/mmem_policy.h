@@ -18,6 +18,8 @@
  * The policy learns of accesses in two ways. A block that is added was fetched, and unless it was
  * prefetched it was accessed now. Of a resident block accessed() tells whether the block was
  * accessed since the call before, by a device or a CPU, and clears the access flag. This is a look.
+ * The first look at a block that was fetched for an access only clears the flag, which this access
+ * has set. It comes after a few further fetches; until then other blocks are named first.
  * Each look at an accessed block costs the owner something later (the flag is set again, by the
  * hardware or by a fault), so each function bounds its looks.
  *
@@ -58,8 +60,10 @@
 #include "mmem_reuse.h"
 
 #define MMEM_POLICY_NONE	UINT32_MAX
-/* Looks for each block that is added. */
+/* Looks for each block that is added: a first one at a recent block, the others in turn. */
 #define MMEM_POLICY_LOOKS	8
+/* Blocks that were added and wait for the first of these looks. */
+#define MMEM_POLICY_RECENT	64
 
 struct mmem_policy_conf {
 	uint32_t nb_blocks;	/* blocks are 0 to nb_blocks - 1; 1 to 2^31 */
@@ -73,7 +77,8 @@ struct mmem_policy_conf {
 struct mmem_policy_block {
 	uint32_t at;		/* in order[]; MMEM_POLICY_NONE: unknown */
 	uint32_t last;		/* time of the last known access; if prefetched, of the fetch */
-	uint32_t looked : 24;	/* the last look, after that time; the largest: or later */
+	uint32_t looked : 23;	/* the last look, after that time; the largest: or later */
+	uint32_t settled : 1;	/* the flag of the access that fetched it has been cleared */
 	uint32_t class : 8;
 };
 
@@ -87,6 +92,8 @@ struct mmem_policy {
 	uint32_t now;		/* fetches so far */
 	uint32_t owed;		/* fetches that mmem_policy_watch() has not followed */
 	uint32_t hand;		/* the next look, in order[] */
+	uint32_t recent[MMEM_POLICY_RECENT];	/* added last, not settled, the oldest first */
+	uint32_t nb_recent;
 	uint64_t random;
 	struct mmem_reuse reuse;
 	uint64_t looks;		/* counters */

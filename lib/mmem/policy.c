@@ -13,7 +13,9 @@
 #define SAMPLE		64
 /* Blocks whose ages are sampled for each fetch. */
 #define AGE_SAMPLE	16
-#define MAX_LOOKED	((1u << 24) - 1)
+#define MAX_LOOKED	((1u << 23) - 1)
+/* After so many fetches the access that fetched a block has ended, and has set its flag. */
+#define SETTLES_AFTER	8
 
 /* Below n, of a linear congruential generator: the same in each run. */
 static uint32_t
@@ -93,14 +95,38 @@ look(struct mmem_policy *policy, uint32_t block)
 	struct mmem_policy_block *b = &policy->blocks[block];
 	uint32_t since = policy->now - b->last;
 
+	bool accessed = policy->conf.accessed(policy->conf.ctx, block);
+
 	policy->looks++;
-	if (policy->conf.accessed(policy->conf.ctx, block)) {
-		policy->looks_accessed++;
+	policy->looks_accessed += accessed;
+	if (accessed && b->settled) {
 		note_access(policy, b);
 		return true;
 	}
+	b->settled = true;
 	b->looked = since < MAX_LOOKED ? since : MAX_LOOKED;
 	return false;
+}
+
+/* Look at the block that was added first of the recent ones, if it is time. */
+static void
+settle_block(struct mmem_policy *policy)
+{
+	const struct mmem_policy_block *b;
+	bool looked = false;
+	uint32_t i;
+
+	for (i = 0; i < policy->nb_recent; i++) {
+		b = &policy->blocks[policy->recent[i]];
+		if (b->settled || b->at >= policy->nb_candidates)
+			continue;
+		if (looked || policy->now - b->last < SETTLES_AFTER)
+			break;
+		look(policy, policy->recent[i]);
+		looked = true;
+	}
+	policy->nb_recent -= i;
+	memmove(policy->recent, policy->recent + i, policy->nb_recent * sizeof(policy->recent[0]));
 }
 
 int
@@ -161,6 +187,10 @@ mmem_policy_add(struct mmem_policy *policy, uint32_t block, bool prefetched)
 		b->class = MMEM_REUSE_PREFETCHED;
 	b->last = policy->now;
 	b->looked = 0;
+	b->settled = prefetched;
+	/* If there is no room, the first look of another kind settles it. */
+	if (!prefetched && policy->nb_recent < MMEM_POLICY_RECENT)
+		policy->recent[policy->nb_recent++] = block;
 	move_to_candidates(policy, block);
 }
 
@@ -206,7 +236,8 @@ mmem_policy_watch(struct mmem_policy *policy, unsigned int looks)
 		mmem_reuse_advance(&policy->reuse, policy->now);
 		if (policy->nb_candidates < policy->conf.capacity / 2)
 			continue;
-		for (i = 0; i < MMEM_POLICY_LOOKS && policy->nb_candidates != 0; i++) {
+		settle_block(policy);
+		for (i = 1; i < MMEM_POLICY_LOOKS && policy->nb_candidates != 0; i++) {
 			if (policy->hand >= policy->nb_candidates)
 				policy->hand = 0;
 			look(policy, policy->order[policy->hand++]);
@@ -227,6 +258,9 @@ find_lowest(struct mmem_policy *policy)
 		b = &policy->blocks[block];
 		age = policy->now - b->last;
 		rank = mmem_reuse_get_rank(&policy->reuse, b->class, age);
+		/* Its access may not have ended. */
+		if (!b->settled)
+			rank += 1;
 		if (i == 0 || rank < least || (rank == least && age > oldest)) {
 			least = rank;
 			oldest = age;
