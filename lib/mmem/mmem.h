@@ -71,7 +71,7 @@
  *
  * fork(). The child does not inherit a pool's memory or threads. It must not call this library and
  * must not access a region (SIGSEGV); the devices continue in the parent. The child may call exec()
- * or _exit().
+ * or _exit(). It inherits memory of mmem_import() as the caller has mapped it.
  *
  * mlockall(). With MCL_FUTURE the kernel populates and locks the whole pool in mmem_pool_create();
  * RLIMIT_MEMLOCK must allow that. With MCL_FUTURE | MCL_ONFAULT the kernel locks memory as it is

@@ -31,11 +31,11 @@ expect_aborted(const uint8_t *p)
 	mm_expect_report(p, IOPF_NO_PASID, MMEM_READ, -EFAULT);
 }
 
-/* An odd number of pages that begins in the middle of a piece. */
+/* An odd number of pages on both sides of a multiple of 2 MiB, where device addresses may jump. */
 static void
 test_cpu_and_device_share_imported_memory_at_one_pointer(void **state)
 {
-	uint8_t *mem = mm_map_shared(CHUNK), *p = mem + 3 * PAGE;
+	uint8_t *mem = mm_map_shared(2 * CHUNK), *p = mem + CHUNK - 3 * PAGE;
 	const size_t len = 21 * PAGE;
 
 	(void)state;
@@ -60,7 +60,7 @@ test_cpu_and_device_share_imported_memory_at_one_pointer(void **state)
 	mm_expect_report(p + PAGE, IOPF_NO_PASID, MMEM_WRITE, -EACCES);
 	expect_aborted(p);
 	mm_release(p + PAGE);
-	munmap(mem, CHUNK);
+	munmap(mem, 2 * CHUNK);
 }
 
 /* The search finds each of many imports, and none in the gaps. */
@@ -239,6 +239,33 @@ test_processes_share_a_memfd_with_devices(void **state)
 	assert_int_equal(errno, ENOMEM);
 }
 
+static void
+test_a_memfd_of_hugepages_is_mapped_by_blocks(void **state)
+{
+	int fd = memfd_create("import", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+	uint8_t *p = NULL;
+
+	(void)state;
+	if (fd >= 0 && ftruncate(fd, 2 * CHUNK) == 0) {
+		mm_mute_log(true);
+		p = mmem_import_fd(mm.space, fd, 0, 2 * CHUNK, RW);
+		mm_mute_log(false);
+	}
+	if (p == NULL) {
+		if (fd >= 0)
+			close(fd);
+		test_skip("two hugepages of 2 MiB are needed");
+	}
+	mm_dev_set(p, 0x10, 2 * CHUNK);
+	mm_cpu_expect(p, 0x10, 2 * CHUNK);
+	assert_int_equal(mm_stat(MMEM_STAT_MAPPED), 2 * CHUNK_PAGES);
+	mm_mute_log(true);
+	assert_null(mmem_import_fd(mm.space, fd, PAGE, CHUNK, RW));
+	mm_mute_log(false);
+	assert_int_equal(close(fd), 0);
+	mm_release(p);
+}
+
 /* The PASID gets a second space. */
 static struct mmem_space *
 attach_second_space(void)
@@ -407,6 +434,7 @@ static const struct CMUnitTest tests[] = {
 	MM_TEST(test_all_memory_of_eal_is_imported),
 	MM_TEST(test_external_memory_of_eal_is_imported),
 	MM_TEST(test_processes_share_a_memfd_with_devices),
+	MM_TEST(test_a_memfd_of_hugepages_is_mapped_by_blocks),
 	MM_TEST(test_spaces_import_the_same_memory_each_for_itself),
 	MM_TEST(test_a_space_is_destroyed_with_its_imports),
 	MM_TEST(test_protect_prefetch_resolve_and_tracked_writes_work),

@@ -28,6 +28,19 @@
 #include "smmuv3_pmd.h"
 #include "test.h"
 
+/* Four pages on both sides of a multiple of 2 MiB, where device addresses may jump. */
+static uint8_t *
+map_across(void)
+{
+	return mm_map_shared(2 * CHUNK) + CHUNK - 2 * PAGE;
+}
+
+static void
+unmap_across(uint8_t *p)
+{
+	assert_int_equal(munmap(p + 2 * PAGE - CHUNK, 2 * CHUNK), 0);
+}
+
 static void
 smmu_stick(bool on)
 {
@@ -46,7 +59,7 @@ smmu_stick(bool on)
 static void
 test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
 {
-	uint8_t *p = mm_map_shared(4 * PAGE);
+	uint8_t *p = map_across();
 	unsigned int i;
 	uint64_t syncs;
 
@@ -74,7 +87,7 @@ test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
 	mm_dev_expect(p, 1, 2 * PAGE);
 	assert_int_equal(mmem_release(mm.space, p), 0);
 	assert_int_equal(mmem_release(mm.space, p + 2 * PAGE), 0);
-	munmap(p, 4 * PAGE);
+	unmap_across(p);
 }
 
 static struct {
@@ -146,7 +159,7 @@ read_during(int (*change)(uint8_t *ptr), uint8_t *p)
 static void
 test_a_fault_during_unmap_waits_and_one_during_release_is_refused(void **state)
 {
-	uint8_t *p = mm_map_shared(2 * PAGE);
+	uint8_t *p = map_across();
 
 	(void)state;
 	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), 0);
@@ -155,7 +168,7 @@ test_a_fault_during_unmap_waits_and_one_during_release_is_refused(void **state)
 	assert_int_equal(mmem_unmap(mm.space, p, 2 * PAGE), 0);
 	assert_int_equal(read_during(change_release, p).status, SMMUV3_MODEL_ABORTED);
 	mm_expect_report(p + PAGE, IOPF_NO_PASID, MMEM_READ, -EFAULT);
-	munmap(p, 2 * PAGE);
+	unmap_across(p);
 }
 
 /* A handler that runs may have found the import: the release does not return before it. */
@@ -174,7 +187,7 @@ release_in_handler(void)
 static void
 test_a_release_waits_for_running_handlers(void **state)
 {
-	uint8_t *p = mm_map_shared(PAGE);
+	uint8_t *p = map_across();
 
 	(void)state;
 	mm_import(p, PAGE, RW);
@@ -186,14 +199,14 @@ test_a_release_waits_for_running_handlers(void **state)
 	while (!atomic_load(&changer.done))
 		mm_run_turn();
 	assert_int_equal(pthread_join(changer.thread, NULL), 0);
-	munmap(p, PAGE);
+	unmap_across(p);
 }
 
 /* A page request group that an overflow discards, on a page that is being unmapped. */
 static void
 test_a_lost_request_on_a_closed_page_of_an_import_changes_nothing(void **state)
 {
-	uint8_t *p = mm_map_shared(2 * PAGE);
+	uint8_t *p = map_across();
 	struct iopf_fault fault = {
 		.addr = (uintptr_t)p, .perm = IOPF_PERM_READ, .flags = IOPF_FAULT_PAGE_REQUEST,
 	};
@@ -213,7 +226,31 @@ test_a_lost_request_on_a_closed_page_of_an_import_changes_nothing(void **state)
 	mmem_handle_lost(mmem_space_domain(mm.space), &group, mm.space);
 	assert_int_equal(state_of(p), PGT_VALID);
 	assert_int_equal(mmem_release(mm.space, p), 0);
-	munmap(p, 2 * PAGE);
+	unmap_across(p);
+}
+
+static bool is_pieces;
+
+/* An owner of one page has it in the way: the pages in front of it are unmapped again. */
+static void
+test_an_import_that_fails_halfway_leaves_nothing_mapped(void **state)
+{
+	uint8_t *p = map_across();
+	uint64_t addr;
+
+	(void)state;
+	assert_int_equal(iopf_dma_map(mm.smmu, p + 2 * PAGE, PAGE, &addr), 0);
+	mm_mute_log(true);
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_EMERG);
+	assert_int_equal(mmem_import(mm.space, p, 4 * PAGE, RW), -EEXIST);
+	mm_mute_log(false);
+	rte_log_set_level_pattern("pmd.smmuv3", RTE_LOG_NOTICE);
+	assert_int_equal(iopf_dma_unmap(mm.smmu, p + 2 * PAGE, PAGE, addr), 0);
+	mm_import(p, 4 * PAGE, RW);
+	mm_dev_set(p, 1, 4 * PAGE);
+	mm_cpu_expect(p, 1, 4 * PAGE);
+	mm_release(p);
+	unmap_across(p);
 }
 
 /* The driver refuses to unmap memory that it does not have: the import stays until it has. */
@@ -222,7 +259,7 @@ test_memory_is_kept_when_the_driver_does_not_unmap_it(void **state)
 {
 	struct mmem_space *space = mmem_space_create(&(struct mmem_space_conf){
 			.name = "kept", .pool = mm.pool });
-	uint8_t *p = mm_map_shared(4 * PAGE), *part;
+	uint8_t *p = map_across(), *part;
 	const struct mmem_window *window;
 	uint64_t addr, again;
 	size_t len;
@@ -231,6 +268,7 @@ test_memory_is_kept_when_the_driver_does_not_unmap_it(void **state)
 	assert_non_null(space);
 	assert_int_equal(mmem_import(space, p, 4 * PAGE, RW), 0);
 	window = TAILQ_FIRST(&space->imports)->window;
+	assert_int_equal(window->is_whole, !is_pieces);
 	/* The second of four pages where each is mapped alone: two of them are unmapped before it. */
 	part = window->is_whole ? p : p + PAGE;
 	len = window->is_whole ? 4 * PAGE : PAGE;
@@ -248,7 +286,7 @@ test_memory_is_kept_when_the_driver_does_not_unmap_it(void **state)
 	mm_import(p, 4 * PAGE, RW);
 	mm_dev_set(p, 1, 4 * PAGE);
 	mm_release(p);
-	munmap(p, 4 * PAGE);
+	unmap_across(p);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -256,8 +294,23 @@ static const struct CMUnitTest tests[] = {
 	MM_TEST(test_a_fault_during_unmap_waits_and_one_during_release_is_refused),
 	MM_TEST(test_a_release_waits_for_running_handlers),
 	MM_TEST(test_a_lost_request_on_a_closed_page_of_an_import_changes_nothing),
+	MM_TEST(test_an_import_that_fails_halfway_leaves_nothing_mapped),
 	MM_TEST(test_memory_is_kept_when_the_driver_does_not_unmap_it),
 };
 TEST_SUITE(mmem_import_kept, tests, NULL, NULL);
 
-TEST_SUITE(mmem_pieces_import_kept, tests, mm_set_pieces, mm_set_address);
+static int
+set_pieces(void **state)
+{
+	is_pieces = true;
+	return mm_set_pieces(state);
+}
+
+static int
+set_address(void **state)
+{
+	is_pieces = false;
+	return mm_set_address(state);
+}
+
+TEST_SUITE(mmem_pieces_import_kept, tests, set_pieces, set_address);

@@ -118,11 +118,11 @@ run_busy_unmaps(uint8_t *p, size_t len, size_t step)
 static void
 test_unmap_wins_over_faults_on_pages(void **state)
 {
-	uint8_t *p = mm_map_shared(CHUNK);
+	uint8_t *p = mm_map_shared(2 * CHUNK);
 
 	(void)state;
-	run_busy_unmaps(p + PAGE, 64 * PAGE, PAGE);
-	munmap(p, CHUNK);
+	run_busy_unmaps(p + CHUNK - 9 * PAGE, 64 * PAGE, PAGE);
+	munmap(p, 2 * CHUNK);
 }
 
 static void
