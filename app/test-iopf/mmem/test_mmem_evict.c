@@ -232,6 +232,7 @@ test_a_write_after_a_read_of_the_cpu_is_kept(void **state)
 	for (off = BLOCK; off < REGION; off += BLOCK)
 		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
 	AWAIT(stat(MMEM_STAT_WRITTEN) != 0);
+	get_resident();		/* takes the lock: the write is complete */
 	assert_int_equal(p[PAGE + 5], 0xa1);
 	assert_int_equal(store.bytes[PAGE + 5], 0xa1);
 }
