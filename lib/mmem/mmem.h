@@ -62,7 +62,8 @@
  * lock. Handlers, report and pagers are the exception. A function that is forbidden there returns
  * -EDEADLK before it changes anything:
  *   - in report, and in any fast handler: all functions but mmem_stat(),
- *     mmem_stat_name(), mmem_space_domain(), mmem_pool_hugepages(), mmem_fetch_done();
+ *     mmem_stat_name(), mmem_space_domain(), mmem_pool_hugepages(), mmem_fetch_done(),
+ *     mmem_completion_poll();
  *   - in fill or start of a pager: mmem_free() of its own region, mmem_space_destroy()
  *     of its own space, and mmem_resolve() of a page whose contents are absent.
  *     mmem_prefetch() starts the fetch there and returns at once. All other calls work:
@@ -343,6 +344,42 @@ int mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int f
 int mmem_prefetch(struct mmem_space *space, void *ptr, size_t len);
 
 /**
+ * The state of a call that goes on after it has returned. The caller's memory; not to be moved or
+ * freed while mmem_completion_poll() returns -EINPROGRESS. The members are private.
+ */
+struct mmem_completion {
+	int status;
+	struct mmem_pool *pool;
+};
+
+/**
+ * Start mmem_prefetch() and return. Prefetches of several regions proceed side by side: a slow
+ * pager delays only its own. Accesses that fault go first where a pager has a choice.
+ * @code
+ *	struct mmem_completion done;
+ *
+ *	mmem_prefetch_start(space, weights, size, &done);
+ *	...						// the device may start now
+ *	rc = mmem_completion_wait(&done, 1000);
+ * @endcode
+ * @param completion may be NULL. It ends as mmem_prefetch() returns; with -ECANCELED if the region
+ *   is freed or the space destroyed before.
+ * @return 0: started; -EINVAL, -ENOMEM, -EDEADLK: @p completion is not used.
+ */
+int mmem_prefetch_start(struct mmem_space *space, void *ptr, size_t len,
+		struct mmem_completion *completion);
+
+/** @return -EINPROGRESS, or the result. Never blocks; allowed in handlers. */
+int mmem_completion_poll(struct mmem_completion *completion);
+
+/**
+ * Wait at most @p wait_ms milliseconds.
+ * @return the result; -EINPROGRESS: the time is over; -EDEADLK: in fill or start of a pager, in
+ *   report or in a fast handler.
+ */
+int mmem_completion_wait(struct mmem_completion *completion, unsigned int wait_ms);
+
+/**
  * Resolve one access as the fault handler does. For devices that report a fault and retry, and for
  * fault servicers outside this library. May block while the contents are absent.
  * @return 0, -EFAULT, -EACCES, -EIO, -ENOMEM, -ETIMEDOUT, -EDEADLK.
@@ -413,7 +450,7 @@ int mmem_release(struct mmem_space *space, void *ptr);
 /** Counters of a space; each has a name. */
 enum mmem_stat {
 	MMEM_STAT_MAPPED,	/**< pages mapped by faults */
-	MMEM_STAT_PREFETCHED,	/**< pages mapped by mmem_prefetch() */
+	MMEM_STAT_PREFETCHED,	/**< pages mapped by a prefetch */
 	MMEM_STAT_AHEAD,	/**< pages mapped by a fault on another page of its stream */
 	MMEM_STAT_JOINED,	/**< faults on a page that another fault had mapped */
 	MMEM_STAT_UPGRADED,	/**< pages made writable by a fault */

@@ -51,6 +51,9 @@ struct mmem_pool {
 	unsigned int nb_woken;		/* idle threads that were signalled */
 	TAILQ_HEAD(, mmem_fetch) timed;	/* pending fetches with a deadline */
 
+	TAILQ_HEAD(, mmem_prefetch) prefetches;	/* prefetch_start.c */
+	bool has_prefetcher;
+
 	/* The control thread: populates ahead, fetches wanted pages, expires late fetches. */
 	pthread_t thread;
 	_Atomic uint32_t control_state; /* enum control_state */

@@ -91,6 +91,9 @@ mmem_region_get_rights(const struct mmem_region *region, unsigned int flags)
 			rights;
 }
 
+/* Find the region that contains a range, or NULL. Under space->lock. */
+struct mmem_region *mmem_region_find(struct mmem_space *space, const void *ptr, size_t len);
+
 /*
  * Find the region that contains a range given by the caller of the library. Under space->lock. NULL
  * is logged.

@@ -22,6 +22,7 @@
 #include "mmem_pager.h"
 #include "mmem_pool.h"
 #include "mmem_populate.h"
+#include "mmem_prefetch.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_telemetry.h"
@@ -239,6 +240,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	pool->ahead = conf->ahead ? conf->ahead : DEFAULT_AHEAD;
 	mmem_name_init(pool->name, sizeof(pool->name), conf->name, &serial);
 	TAILQ_INIT(&pool->regions);
+	TAILQ_INIT(&pool->prefetches);
 	TAILQ_INIT(&pool->ready);
 	TAILQ_INIT(&pool->timed);
 
@@ -315,6 +317,7 @@ mmem_pool_destroy(struct mmem_pool *pool)
 		return mmem_ret(rc);
 	mmem_telemetry_remove(pool);
 	mmem_evict_stop(pool);
+	mmem_prefetch_stop(pool);
 	mmem_fetchers_stop(pool);
 	mmem_control_stop(pool);
 	mmem_cpu_stop(pool);

@@ -11,13 +11,13 @@
 #include "mmem_import.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
+#include "mmem_prefetch.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
 
-/* Map pages of one chunk whose contents are present. */
-static int
-prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
+int
+mmem_prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 {
 	uint64_t mapped = 0;
 	uint32_t prot;
@@ -64,9 +64,8 @@ begin_fetches(struct mmem_space *space, struct mmem_region *region, uint64_t off
 	return rc == -EINPROGRESS ? 0 : rc;
 }
 
-/* The page has memory and contents. */
-static bool
-page_is_present(const struct mmem_space *space, uint64_t off)
+bool
+mmem_page_is_present(const struct mmem_space *space, uint64_t off)
 {
 	/*
 	 * Pairs with the releases in mmem_block_switch_pages() and mmem_pool_populate_chunk().
@@ -123,8 +122,8 @@ mmem_prefetch(struct mmem_space *space, void *ptr, size_t len)
 		}
 		if (mmem_region_has_pager(region))
 			next = RTE_MIN(next, mmem_fetch_block_end(region, off));
-		if (page_is_present(space, off)) {
-			rc = prefetch_pages(space, off, next);
+		if (mmem_page_is_present(space, off)) {
+			rc = mmem_prefetch_pages(space, off, next);
 			off = next;
 			continue;
 		}

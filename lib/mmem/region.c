@@ -271,6 +271,12 @@ region_find(struct mmem_space *space, const void *ptr, size_t len, bool hidden)
 }
 
 struct mmem_region *
+mmem_region_find(struct mmem_space *space, const void *ptr, size_t len)
+{
+	return region_find(space, ptr, len, false);
+}
+
+struct mmem_region *
 mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len)
 {
 	struct mmem_region *region = NULL;

@@ -17,6 +17,7 @@
 #include "mmem_import.h"
 #include "mmem_log.h"
 #include "mmem_pool.h"
+#include "mmem_prefetch.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
@@ -242,6 +243,7 @@ mmem_space_destroy(struct mmem_space *space)
 		return mmem_ret(rc);
 	/* No device and no handler uses the domain any more. */
 	space->domain = NULL;
+	mmem_prefetch_cancel(space);
 	rc = mmem_imports_release_all(space);
 	if (rc == 0)
 		rc = mmem_regions_free_all(space);
