@@ -8,6 +8,7 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,10 +25,13 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+/* A head is one line: no part of a path is taken for a line of its own. */
+#define LINE_MAX_SIZE (PATH_MAX + 256)
+
 struct vma {
 	uintptr_t start, end;
 	char perms[5];
-	char path[256];
+	char path[LINE_MAX_SIZE];
 };
 
 /* "start-end perms offset device inode path" */
@@ -107,7 +111,7 @@ mmem_mapping_check(const void *ptr, size_t size, bool write, struct mmem_mapping
 	uintptr_t at = (uintptr_t)ptr, end = at + size;
 	struct vma vma = { 0 };
 	size_t page_size = 0;
-	char line[512];
+	char line[LINE_MAX_SIZE];
 	int rc = 0;
 	FILE *f;
 
