@@ -104,6 +104,18 @@ mmem_access_check(struct mmem_space *space, const struct mmem_access *access, ui
 	return 0;
 }
 
+uint32_t
+mmem_page_get_prot(const struct mmem_space *space, uint64_t off, uint8_t page, bool write)
+{
+	uint32_t prot = page & MMEM_RIGHTS;
+
+	if (write || !(page & MMEM_TRACK_WRITES))
+		return prot;
+	return atomic_load_explicit(&space->chunks[off >> MMEM_CHUNK_LOG2].state,
+			memory_order_relaxed) & CHUNK_HW_DIRTY ? prot | PGT_CLEAN :
+			prot & ~MMEM_WRITE;
+}
+
 int
 mmem_access_resolve(struct mmem_space *space, const struct mmem_access *access)
 {
@@ -116,9 +128,7 @@ mmem_access_resolve(struct mmem_space *space, const struct mmem_access *access)
 	rc = mmem_access_check(space, access, &page);
 	if (rc < 0)
 		return off >= space->size ? mmem_import_resolve(space, access) : rc;
-	prot = page & MMEM_RIGHTS;
-	if ((page & MMEM_TRACK_WRITES) && !(access->perm & IOPF_PERM_WRITE))
-		prot &= ~MMEM_WRITE;
+	prot = mmem_page_get_prot(space, off, page, access->perm & IOPF_PERM_WRITE);
 	off &= ~(uint64_t)(MMEM_PAGE_SIZE - 1);
 	rc = mmem_page_map(space, off, page, prot);
 	if (rc == 0) {

@@ -66,9 +66,7 @@ map_present_page(struct mmem_space *space, uint64_t off)
 	/* These loads pair as in mmem_access_check(). */
 	page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2], memory_order_acquire);
 	state = atomic_load_explicit(&chunk->state, memory_order_acquire);
-	prot = page & MMEM_RIGHTS;
-	if (page & MMEM_TRACK_WRITES)
-		prot &= ~MMEM_WRITE;
+	prot = mmem_page_get_prot(space, off, page, false);
 	if ((page & (PAGE_USED | PAGE_DIRTY)) != PAGE_USED || !(state & CHUNK_POPULATED) ||
 			prot == 0)
 		return -EAGAIN;

@@ -101,6 +101,12 @@ mmem_access_finish(struct mmem_space *space, const struct mmem_access *access, i
 }
 
 /*
+ * The rights of a page's entry after an access. With MMEM_TRACK_WRITES, one that is no write leaves
+ * the first write to be noticed: by a fault, or by the IOMMU.
+ */
+uint32_t mmem_page_get_prot(const struct mmem_space *space, uint64_t off, uint8_t page, bool write);
+
+/*
  * Map a page whose contents are present; zero it first if it is PAGE_DIRTY. Returns as
  * pgt_resolve().
  */

@@ -39,6 +39,7 @@ struct mmem_region {
 	struct mmem_fetch **fetches;	/* by block: mmem_fetch.h, or NULL */
 	struct mmem_block *blocks;	/* mmem_block.h; NULL: it counts in no budget */
 	unsigned int nb_leaving;	/* blocks in an eviction */
+	bool hw_dirty;			/* see CHUNK_HW_DIRTY */
 	TAILQ_HEAD(, mmem_fetch) queue;
 	bool ready;			/* on pool->ready */
 	unsigned int nb_threads;	/* threads in fill or start */

@@ -78,6 +78,7 @@ struct mmem_space {
 
 	/* Eviction; under pool->lock. */
 	struct mmem_budget budget;
+	bool hw_dirty;			/* the IOMMU sets the dirty state of leaves */
 	struct mmem_policy policy;
 	unsigned int nb_open;		/* fetches and writes that pagers have */
 

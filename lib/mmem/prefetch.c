@@ -28,9 +28,7 @@ mmem_prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 		/* Pairs with the releases in page_zero_and_map() and mmem_block_switch_pages(). */
 		page = atomic_load_explicit(&space->pages[off >> MMEM_PAGE_LOG2],
 				memory_order_acquire);
-		prot = page & MMEM_RIGHTS;
-		if (page & MMEM_TRACK_WRITES)
-			prot &= ~MMEM_WRITE;
+		prot = mmem_page_get_prot(space, off, page, false);
 		if (prot == 0)
 			continue;
 		rc = mmem_page_map(space, off, page, prot);

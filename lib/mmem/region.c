@@ -68,11 +68,15 @@ region_init_pages(struct mmem_region *region)
 static void
 region_set_populated(struct mmem_region *region)
 {
+	uint32_t state;
 	size_t i;
+
+	region->hw_dirty = region->space->hw_dirty && !(region->flags & MMEM_TRACK_WRITES);
+	state = CHUNK_POPULATED | (region->hw_dirty ? CHUNK_HW_DIRTY : 0);
 
 	for (i = 0; i < region->nb_chunks; i++)
 		atomic_fetch_or_explicit(&region->space->chunks[region->first_chunk + i].state,
-				CHUNK_POPULATED, memory_order_relaxed);
+				state, memory_order_relaxed);
 	region->nb_empty = 0;
 }
 

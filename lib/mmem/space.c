@@ -106,6 +106,7 @@ static int
 domain_create(struct mmem_space *space, const struct mmem_space_conf *space_conf,
 		unsigned int va_bits)
 {
+	const struct iopf_iommu_info *info = iopf_iommu_info(space->pool->iommu);
 	char name[sizeof("space:") + sizeof(space->name)];
 	struct iopf_domain_conf conf = {
 		.name = name,
@@ -128,6 +129,11 @@ domain_create(struct mmem_space *space, const struct mmem_space_conf *space_conf
 		conf.worker = mmem_pool_get_worker(space->pool);
 		if (conf.worker == NULL)
 			return -rte_errno;
+	}
+	if (mmem_space_has_budget(space)) {
+		conf.translation.access_flag = info->access_flag;
+		conf.translation.dirty = info->access_flag && info->dirty;
+		space->hw_dirty = conf.translation.dirty;
 	}
 	space->domain = iopf_domain_create(&conf);
 	return space->domain ? 0 : -rte_errno;

@@ -204,7 +204,7 @@ entries_apply_rights(struct mmem_space *space, struct mmem_region *region, uint6
 	int rc, rc_open;
 
 	if (rights & MMEM_TRACK_WRITES)
-		prot &= ~MMEM_WRITE;
+		prot = region != NULL && region->hw_dirty ? prot | PGT_CLEAN : prot & ~MMEM_WRITE;
 	if (prot) {
 		pgt_unmapped_init(&out, inv, MAX_INV);
 		rc = range_change(space, region, va, len, prot, &out);

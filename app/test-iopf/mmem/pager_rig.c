@@ -22,6 +22,8 @@ struct pg pg;
 
 uint8_t pg_bytes[2 * MMEM_CHUNK_SIZE];
 
+uint32_t pg_features;
+
 void (*_Atomic pg_call_inside)(void);
 
 static void
@@ -69,7 +71,8 @@ setup_worker(unsigned int nb_threads)
 	atomic_store(&pg_call_inside, NULL);
 	snprintf(devstr, sizeof(devstr), "smmuv3,model=pager%u", serial++);
 	pg.model = smmuv3_model_create(&(struct smmuv3_model_conf){
-			.name = strchr(devstr, '=') + 1, .choices = SMMUV3_MODEL_STICKY_TLB });
+			.name = strchr(devstr, '=') + 1, .choices = SMMUV3_MODEL_STICKY_TLB,
+			.features = pg_features });
 	assert_non_null(pg.model);
 	pg.smmu = iopf_iommu_open(devstr);
 	assert_non_null(pg.smmu);

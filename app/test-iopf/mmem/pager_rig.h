@@ -75,6 +75,9 @@ extern struct pg pg;
 
 extern uint8_t pg_bytes[2 * MMEM_CHUNK_SIZE];
 
+/* Of the next model. */
+extern uint32_t pg_features;
+
 /* The next call of a pager or of the report calls this once. */
 extern void (*_Atomic pg_call_inside)(void);
 

@@ -379,6 +379,24 @@ test_a_budget_smaller_than_a_block_is_refused(void **state)
 	assert_int_equal(rte_errno, EINVAL);
 }
 
+static void
+test_the_smmu_marks_written_pages_without_a_fault(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	size_t off;
+
+	(void)state;
+	assert_int_equal(dev_read(p, 8), SMMUV3_MODEL_OK);
+	dev_write(p, 0xa5);
+	assert_int_equal(stat(MMEM_STAT_UPGRADED), 0);
+	for (off = BLOCK; off < REGION; off += BLOCK)
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(stat(MMEM_STAT_UPGRADED), 0);
+	assert_int_equal(dev_read(p, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(pg_bytes[0], 0xa5);
+	assert_int_equal(atomic_load(&store.writes), 1);
+}
+
 /*
  * Races
  */
@@ -456,3 +474,31 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_cpu_and_device_writes_race_with_eviction),
 };
 TEST_SUITE(mmem_evict, tests, NULL, NULL);
+
+/* The SMMU sets access flags and the dirty state. */
+static int
+set_httu(void **state)
+{
+	(void)state;
+	pg_features = SMMUV3_MODEL_HTTU_AF | SMMUV3_MODEL_HTTU_DIRTY;
+	return 0;
+}
+
+static int
+set_no_httu(void **state)
+{
+	(void)state;
+	pg_features = 0;
+	return 0;
+}
+
+static const struct CMUnitTest httu_tests[] = {
+	EV_TEST(test_a_device_uses_more_than_the_budget),
+	EV_TEST(test_a_cpu_uses_more_than_the_budget),
+	EV_TEST(test_blocks_that_are_only_read_are_not_written_back),
+	EV_TEST(test_unmap_and_protect_keep_what_was_written),
+	EV_TEST(test_a_failed_write_loses_nothing),
+	EV_TEST(test_the_smmu_marks_written_pages_without_a_fault),
+	EV_TEST(test_cpu_and_device_writes_race_with_eviction),
+};
+TEST_SUITE(mmem_evict_httu, httu_tests, set_httu, set_no_httu);
