@@ -264,6 +264,7 @@ test_null_pool_and_space_are_refused(void **state)
 	REFUSES(mmem_completion_poll(NULL));
 	REFUSES(mmem_completion_wait(NULL, 0));
 	REFUSES(mmem_resolve(NULL, 0, IOPF_PERM_READ));
+	REFUSES(mmem_sync(NULL, NULL, 4096));
 	REFUSES(mmem_import(NULL, some, 4096, MMEM_READ));
 	IS_NOTHING(mmem_import_fd(NULL, 0, 0, 4096, MMEM_READ));
 	REFUSES(mmem_release(NULL, some));

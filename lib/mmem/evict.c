@@ -35,7 +35,7 @@ struct victim {
 	uint64_t off;			/* in the pool */
 	size_t len;
 	struct mmem_fetch *fetch;
-	bool dirty;			/* a device has written it */
+	bool dirty;			/* a device has written it; later: or a CPU */
 };
 
 static uint32_t
@@ -108,6 +108,8 @@ block_must_stay(const struct mmem_region *region, size_t block)
 void
 mmem_evict_add(struct mmem_region *region, size_t block, bool prefetched)
 {
+	if (!mmem_space_has_budget(region->space))
+		return;
 	region->blocks[block].stays_until = mmem_now_ns() + STAYS_NS;
 	mmem_policy_add(&region->space->policy, block_to_index(region, block), prefetched);
 }
@@ -115,7 +117,8 @@ mmem_evict_add(struct mmem_region *region, size_t block, bool prefetched)
 void
 mmem_evict_remove(struct mmem_region *region, size_t block)
 {
-	mmem_policy_remove(&region->space->policy, block_to_index(region, block));
+	if (mmem_space_has_budget(region->space))
+		mmem_policy_remove(&region->space->policy, block_to_index(region, block));
 }
 
 void
@@ -226,34 +229,33 @@ victims_close(struct mmem_space *space, struct victim *victims, unsigned int n)
 	return rc < 0 ? rc : rc_inv;
 }
 
-/* The end of a batch. Under pool->lock. */
+/* Has a device or a CPU written the block? Neither can now. Under pool->lock. */
 static void
-victim_end(struct mmem_pool *pool, struct victim *v, int error)
+victim_decide(struct victim *v)
 {
 	struct mmem_block *block = &v->region->blocks[v->block];
 
 	if (v->dirty)
 		block->state |= BLOCK_WRITTEN;
+	v->dirty = block->state & BLOCK_WRITTEN;
+}
+
+/* The end of a batch. Under pool->lock. */
+static void
+victim_end(struct mmem_pool *pool, struct victim *v, int error)
+{
 	if (error < 0 || block_must_stay(v->region, v->block))
 		mmem_fetch_stay(pool, v->fetch);
-	else if (block->state & BLOCK_WRITTEN)
+	else if (v->dirty)
 		mmem_fetch_write(pool, v->fetch);
 	else
 		mmem_fetch_left(pool, v->fetch);
-}
-
-/* Is the memory released now? Under pool->lock. */
-static bool
-victim_is_clean(const struct victim *v)
-{
-	return !v->dirty && !(v->region->blocks[v->block].state & BLOCK_WRITTEN);
 }
 
 static void
 evict_batch(struct mmem_space *space, struct victim *victims, unsigned int n)
 {
 	struct mmem_pool *pool = space->pool;
-	bool clean[BATCH];
 	unsigned int i;
 	int rc;
 
@@ -266,10 +268,10 @@ evict_batch(struct mmem_space *space, struct victim *victims, unsigned int n)
 		mmem_cpu_unmap(pool, victims[i].off, victims[i].len);
 	pthread_mutex_lock(&pool->lock);
 	for (i = 0; i < n; i++)
-		clean[i] = rc == 0 && victim_is_clean(&victims[i]);
+		victim_decide(&victims[i]);
 	pthread_mutex_unlock(&pool->lock);
 	for (i = 0; i < n; i++)
-		if (clean[i])
+		if (rc == 0 && !victims[i].dirty)
 			mmem_block_release(pool, victims[i].off, victims[i].len);
 	pthread_mutex_lock(&pool->lock);
 	for (i = 0; i < n; i++)

@@ -126,7 +126,7 @@ fetch_call_pager(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	at = off - mmem_region_off(region);
 	fetch->ended_in_start = &ended;
 	mmem_self.paging = region;
-	if (fetch->state == FETCH_WRITING) {
+	if (fetch->state == FETCH_WRITING || fetch->state == FETCH_CLEANING) {
 		sync = true;
 		pthread_mutex_unlock(&pool->lock);
 		rc = pager->write(pager->ctx, at, pool->dev + off, len);
@@ -167,7 +167,7 @@ region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 	region->nb_threads++;
 	if (fetch->state == FETCH_QUEUED)
 		mmem_budget_take(region, fetch->block, 1);
-	fetch->state = fetch->state == FETCH_QUEUED ? FETCH_OPEN : FETCH_WRITING;
+	fetch->state++;	/* QUEUED to OPEN, and the two of writes alike */
 	mmem_region_update_ready(pool, region);
 	if (region->ready)	/* Without another thread, this one runs the next fetch later. */
 		fetcher_wake_or_create(pool);

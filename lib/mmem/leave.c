@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Blocks that leave memory: mmem_fetch.h. */
+/* Blocks that leave memory, or are written while they stay: mmem_fetch.h. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -122,4 +122,22 @@ mmem_fetch_wait_leaving(struct mmem_pool *pool, struct mmem_fetch *fetch, uint64
 	if (fetch->deadline == 0)
 		mmem_fetch_set_deadline(pool, fetch);
 	return 0;
+}
+
+void
+mmem_fetch_end_clean(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
+{
+	struct mmem_region *region = fetch->region;
+
+	if (error != 0) {
+		region->blocks[fetch->block].state |= BLOCK_WRITTEN;
+		region->sync_error = error;
+	} else if (fetch->state == FETCH_CLEANING) {
+		mmem_stat_add(region->space, MMEM_STAT_WRITTEN,
+				mmem_block_len(region, fetch->block) >> MMEM_PAGE_LOG2);
+	}
+	region->fetches[fetch->block] = NULL;
+	free(fetch);
+	pthread_cond_broadcast(&pool->changed_cond);
+	mmem_evict_wake(pool);
 }

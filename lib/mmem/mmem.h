@@ -120,6 +120,11 @@ struct mmem_pool_conf {
 					 * [8] */
 	bool no_hugepages;		/**< use ordinary memory even where hugepages are
 					 * reserved */
+	const char *swap;		/**< a file, which is made if it does not exist, or a block
+					 * device: what was written of regions that cannot be
+					 * written back leaves memory to it. With a budget,
+					 * mmem_alloc() then makes regions that can be evicted.
+					 * What it holds is of no use later [none] */
 	uint64_t budget;		/**< bytes in memory that regions with a pager may have
 					 * together. With a budget, here or in a space, size is
 					 * address space only, and the memory is ordinary. Blocks
@@ -158,6 +163,8 @@ bool mmem_pool_hugepages(const struct mmem_pool *pool);
  * are absent then reads zeros, and a write there is lost. For systems without userfaultfd.
  */
 #define MMEM_CPU_LATER		(1u << 6)
+/** For mmem_map_file(): what is written to the region is written to the file. */
+#define MMEM_SHARED		(1u << 7)
 
 /**
  * An access that the space refused: it was answered IOPF_INVALID. Accesses that lib/iopf refuses in
@@ -249,7 +256,8 @@ void *mmem_alloc(struct mmem_space *space, size_t size, unsigned int flags);
 
 /**
  * Allocate a region with the contents of a file from @p offset (a multiple of 4 KiB). Contents
- * beyond the end of the file are zero, also after the file has shrunk. Writes stay in memory.
+ * beyond the end of the file are zero, also after the file has shrunk. Writes stay in memory, or, with MMEM_SHARED, are written
+ * to the file: by mmem_sync(), mmem_free(), and when a block is evicted. They do not extend it.
  * @return NULL with rte_errno from open(2), or as mmem_alloc().
  */
 void *mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t size,
@@ -277,12 +285,14 @@ struct mmem_pager {
 	int (*start)(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len);
 	/**
 	 * Write back @p len bytes at @p offset, a block, which a device or a CPU has written.
-	 * Called on a fetch thread, before the block leaves memory; may block. A later fill or
-	 * start of the block gives these bytes.
+	 * Called on a fetch thread, before the block leaves memory and in mmem_sync(); may block.
+	 * A later fill or start of the block gives these bytes.
 	 * NULL: blocks that were written stay in memory.
 	 * @return 0; -errno: the block stays in memory, and is written again later.
 	 */
 	int (*write)(void *ctx, uint64_t offset, const void *src, size_t len);
+	/** Make durable what was written. Called at the end of mmem_sync(). May be NULL. */
+	int (*flush)(void *ctx);
 	/** The region is freed. Called on the thread that frees it. May be NULL. */
 	void (*release)(void *ctx);
 	void *ctx;
@@ -311,7 +321,8 @@ void *mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags
 void mmem_fetch_done(struct mmem_fetch *fetch, int error);
 
 /**
- * Free a region. When this returns 0, no access to the region succeeds, and its memory is free.
+ * Free a region. When this returns 0, no access to the region succeeds, and its memory is free. What
+ * was written is written back first, as by mmem_sync(); if that fails, the region stays as it is.
  *
  * On any error but -EINVAL and -EDEADLK no fault finds the region any more. Its memory is kept
  * (MMEM_STAT_KEPT) and not used again until a call succeeds: call this function again, or a later
@@ -330,6 +341,16 @@ int mmem_free(struct mmem_space *space, void *ptr);
  * @param ptr,len within one region, multiples of 4 KiB.
  */
 int mmem_unmap(struct mmem_space *space, void *ptr, size_t len);
+
+/**
+ * Write back what devices and CPUs have written in a range of a region whose pager has write, also
+ * while they write on: each byte that was written before this call. Then make it durable
+ * (mmem_pager.flush). For other regions it does nothing. Waits for the pager.
+ * @param ptr,len within one region, multiples of 4 KiB.
+ * @return 0, -EINVAL, -EDEADLK; -EIO: a write or flush failed (its block stays written), or the
+ *   IOMMU did not confirm an invalidation; -ENOMEM, -ETIMEDOUT. Call it again.
+ */
+int mmem_sync(struct mmem_space *space, void *ptr, size_t len);
 
 /**
  * Change rights. Removed rights are gone when this returns; the device's next access finds added

@@ -10,8 +10,10 @@
  *	(none) --> QUEUED --> OPEN --> (none)		a fetch; FAILED after an error
  *	(none) --> LEAVING --> (none)			an eviction of a clean block
  *	           LEAVING --> WRITE_QUEUED --> WRITING --> (none)	of a written one
+ *	(none) --> CLEAN_QUEUED --> CLEANING --> (none)	mmem_sync()
  *
- * Accesses wait for the end of each of them. A block that was wanted while it left is QUEUED then.
+ * Accesses wait for the end of a fetch and of an eviction. A block that was wanted while it left is
+ * QUEUED then. While it is cleaned it is in memory and in use, and cannot leave.
  */
 
 #include <stdbool.h>
@@ -28,6 +30,8 @@ enum fetch_state {
 	FETCH_QUEUED,
 	FETCH_OPEN,		/* a thread has taken it; not completed */
 	FETCH_FAILED,		/* kept to refuse the accesses that began before it failed */
+	FETCH_CLEAN_QUEUED,
+	FETCH_CLEANING,		/* as OPEN */
 	FETCH_LEAVING,		/* the evictor has it */
 	FETCH_WRITE_QUEUED,
 	FETCH_WRITING,		/* as OPEN */
@@ -53,6 +57,12 @@ static inline bool
 mmem_fetch_is_leaving(const struct mmem_fetch *fetch)
 {
 	return fetch->state >= FETCH_LEAVING;
+}
+
+static inline bool
+mmem_fetch_is_cleaning(const struct mmem_fetch *fetch)
+{
+	return fetch->state == FETCH_CLEAN_QUEUED || fetch->state == FETCH_CLEANING;
 }
 
 /*
@@ -108,5 +118,8 @@ void mmem_fetch_end_write(struct mmem_pool *pool, struct mmem_fetch *fetch, int 
 
 /* An access waits for the end of an eviction. Returns 0, or the error of one that has failed. */
 int mmem_fetch_wait_leaving(struct mmem_pool *pool, struct mmem_fetch *fetch, uint64_t began);
+
+/* The cleaning of a block has ended. With an error it is still written. */
+void mmem_fetch_end_clean(struct mmem_pool *pool, struct mmem_fetch *fetch, int error);
 
 #endif /* MMEM_FETCH_H */

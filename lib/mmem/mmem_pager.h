@@ -6,6 +6,7 @@
 
 /* pager.c: call these under pool->lock. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -58,7 +59,8 @@ uint64_t mmem_fetches_expire(struct mmem_pool *pool);
 /* End the fetch threads after the last region. */
 void mmem_fetchers_stop(struct mmem_pool *pool);
 
-/* pager_file.c: make a pager for the file. Returns 0 or -errno. */
-int mmem_pager_open_file(const char *path, off_t offset, size_t size, struct mmem_pager *pager);
+/* pager_file.c: make a pager for the file; @p shared: it writes to it. Returns 0 or -errno. */
+int mmem_pager_open_file(const char *path, off_t offset, size_t size, bool shared,
+		struct mmem_pager *pager);
 
 #endif /* MMEM_PAGER_H */

@@ -40,6 +40,8 @@ struct mmem_region {
 	struct mmem_block *blocks;	/* mmem_block.h; NULL: it counts in no budget */
 	unsigned int nb_leaving;	/* blocks in an eviction */
 	bool hw_dirty;			/* see CHUNK_HW_DIRTY */
+	bool syncing;			/* a thread writes it back; it stays */
+	int sync_error;			/* of that thread's writes */
 	TAILQ_HEAD(, mmem_fetch) queue;
 	bool ready;			/* on pool->ready */
 	unsigned int nb_threads;	/* threads in fill or start */

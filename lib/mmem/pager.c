@@ -35,7 +35,7 @@
 /* The largest errno. */
 #define MAX_ERRNO	4095
 
-/* The region counts in a budget. */
+/* The region counts in a budget, or is written back. */
 static int
 blocks_init(struct mmem_region *region)
 {
@@ -76,7 +76,8 @@ mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager)
 	region->fetches = calloc(mmem_region_nb_blocks(region), sizeof(*region->fetches));
 	if (region->fetches == NULL)
 		return -ENOMEM;
-	return mmem_space_has_budget(region->space) ? blocks_init(region) : 0;
+	return mmem_space_has_budget(region->space) || pager->write != NULL ?
+			blocks_init(region) : 0;
 }
 
 void
@@ -162,7 +163,9 @@ mmem_fetch_set_failed(struct mmem_pool *pool, struct mmem_fetch *fetch, int erro
 void
 mmem_block_release(struct mmem_pool *pool, uint64_t off, size_t len)
 {
-	madvise(pool->dev + off, len, MADV_REMOVE);
+	/* Hugepages stay where the driver has looked them up. */
+	if (!pool->hugepages)
+		madvise(pool->dev + off, len, MADV_REMOVE);
 }
 
 /* Complete a started fetch. */
@@ -213,6 +216,8 @@ mmem_fetch_apply_result(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc
 	region->space->nb_open--;
 	if (fetch->state == FETCH_WRITING)
 		mmem_fetch_end_write(pool, fetch, rc);
+	else if (fetch->state == FETCH_CLEANING)
+		mmem_fetch_end_clean(pool, fetch, rc != 0 ? -EIO : 0);
 	else
 		mmem_fetch_finish(pool, fetch, rc != 0 ? -EIO : 0);
 }
@@ -248,7 +253,8 @@ mmem_fetch_set_deadline(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	unsigned int ms = fetch->region->pager.deadline_ms;
 
-	if (ms == 0 || fetch->deadline != 0 || fetch->state == FETCH_WRITE_QUEUED)
+	if (ms == 0 || fetch->deadline != 0 || fetch->state == FETCH_WRITE_QUEUED ||
+			fetch->state == FETCH_CLEAN_QUEUED)
 		return;
 	fetch->deadline = mmem_now_ns() + ms * UINT64_C(1000000);
 	TAILQ_INSERT_TAIL(&pool->timed, fetch, next_timed);
@@ -261,8 +267,8 @@ mmem_fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	struct mmem_region *region = fetch->region;
 	int rc;
 
-	/* Writes first: they make room. */
-	if (fetch->state == FETCH_WRITE_QUEUED)
+	/* Writes first: they need no room, and the fetches behind them may wait for it. */
+	if (fetch->state == FETCH_WRITE_QUEUED || fetch->state == FETCH_CLEAN_QUEUED)
 		TAILQ_INSERT_HEAD(&region->queue, fetch, next);
 	else
 		TAILQ_INSERT_TAIL(&region->queue, fetch, next);
@@ -367,6 +373,8 @@ mmem_region_cancel_fetches(struct mmem_pool *pool, struct mmem_region *region)
 		mmem_fetch_dequeue(fetch);
 		if (fetch->state == FETCH_WRITE_QUEUED)
 			mmem_fetch_stay(pool, fetch);
+		else if (fetch->state == FETCH_CLEAN_QUEUED)
+			mmem_fetch_end_clean(pool, fetch, -EIO);
 		else
 			mmem_fetch_set_failed(pool, fetch, -EIO);
 	}

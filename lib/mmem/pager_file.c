@@ -3,7 +3,7 @@
 
 /*
  * Contents from a file, read when a block is first accessed. Contents beyond the end of the file
- * are zero, also if the file shrinks while the region exists.
+ * are zero, also if the file shrinks while the region exists. A shared file gets what was written.
  */
 
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include <rte_common.h>
 
 #include "mmem_chunk.h"
+#include "mmem_io.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
 
@@ -28,21 +29,29 @@ static int
 file_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 {
 	const struct pager_file *file = ctx;
-	size_t done = 0;
-	ssize_t n;
 
-	while (done < len) {
-		n = pread(file->fd, (char *)dst + done, len - done, file->offset + offset + done);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += n;
-	}
-	memset((char *)dst + done, 0, len - done);
-	return 0;
+	return mmem_read_all(file->fd, dst, len, file->offset + offset);
+}
+
+/* A file that was truncated stays so: bytes beyond its end are not written. */
+static int
+file_write(void *ctx, uint64_t offset, const void *src, size_t len)
+{
+	const struct pager_file *file = ctx;
+	off_t at = file->offset + offset, end;
+
+	end = lseek(file->fd, 0, SEEK_END);
+	if (end < 0)
+		return -errno;
+	return at >= end ? 0 : mmem_write_all(file->fd, src, RTE_MIN(len, (uint64_t)(end - at)), at);
+}
+
+static int
+file_flush(void *ctx)
+{
+	const struct pager_file *file = ctx;
+
+	return fdatasync(file->fd) < 0 ? -errno : 0;
 }
 
 static void
@@ -56,13 +65,13 @@ file_release(void *ctx)
 
 /* Accept only files that pread() reads repeatably and without waiting. */
 static int
-file_open(const char *path)
+file_open(const char *path, bool shared)
 {
 	struct stat st;
 	int fd, rc;
 
 	/* O_NONBLOCK: do not wait for the writer of a FIFO. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = open(path, (shared ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st) < 0)
@@ -78,7 +87,8 @@ file_open(const char *path)
 }
 
 int
-mmem_pager_open_file(const char *path, off_t offset, size_t size, struct mmem_pager *pager)
+mmem_pager_open_file(const char *path, off_t offset, size_t size, bool shared,
+		struct mmem_pager *pager)
 {
 	struct pager_file *file;
 	off_t end;
@@ -95,7 +105,7 @@ mmem_pager_open_file(const char *path, off_t offset, size_t size, struct mmem_pa
 	if (file == NULL)
 		return -ENOMEM;
 	file->offset = offset;
-	rc = file_open(path);
+	rc = file_open(path, shared);
 	if (rc < 0) {
 		MMEM_LOG(ERR, "%s: cannot map the file: %s%s", path, strerror(-rc), rc == -EMFILE ?
 				": raise RLIMIT_NOFILE (ulimit -n), or map fewer files" :
@@ -106,6 +116,8 @@ mmem_pager_open_file(const char *path, off_t offset, size_t size, struct mmem_pa
 	file->fd = rc;
 	*pager = (struct mmem_pager){
 		.fill = file_fill,
+		.write = shared ? file_write : NULL,
+		.flush = shared ? file_flush : NULL,
 		.release = file_release,
 		.ctx = file,
 	};

@@ -25,6 +25,7 @@
 #include "mmem_prefetch.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
+#include "mmem_swap.h"
 #include "mmem_telemetry.h"
 #include "mmem_thread.h"
 
@@ -233,7 +234,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		return NULL;
 	}
 	pool->iommu = conf->iommu;
-	pool->uffd = -1;
+	pool->uffd = pool->swap_fd = -1;
 	pool->budget.limit = conf->budget;
 	pool->size = conf->size ? conf->size : DEFAULT_SIZE;
 	pool->nb_chunks = pool->size >> MMEM_CHUNK_LOG2;
@@ -253,6 +254,9 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		goto fail;
 	}
 	memset(pool->chunks, 0, pool->nb_chunks * sizeof(*pool->chunks));
+	rc = mmem_swap_open(pool, conf->swap);
+	if (rc < 0)
+		goto fail;
 	rc = pool_map_memory(pool, conf->no_hugepages || conf->budget != 0);
 	if (rc < 0) {
 		log_no_memory(pool, "address space", -rc);
@@ -282,6 +286,7 @@ fail_locks:
 fail_memory:
 	pool_unmap_memory(pool);
 fail:
+	mmem_swap_close(pool);
 	free_pool(pool);
 	rte_errno = -rc;
 	return NULL;
@@ -322,6 +327,7 @@ mmem_pool_destroy(struct mmem_pool *pool)
 	mmem_control_stop(pool);
 	mmem_cpu_stop(pool);
 	pool_unmap_memory(pool);
+	mmem_swap_close(pool);
 	destroy_locks(pool);
 	free_pool(pool);
 	return 0;
@@ -451,7 +457,7 @@ region_is_busy(const struct mmem_pool *pool, const struct mmem_region *region)
 	size_t i;
 
 	if (region->nb_open != 0 || region->nb_threads != 0 ||
-			region->nb_leaving != 0 || region->reporting)
+			region->nb_leaving != 0 || region->syncing || region->reporting)
 		return true;
 	for (i = 0; i < region->nb_chunks; i++)
 		if (chunk_has_state(&pool->chunks[region->first_chunk + i], CHUNK_BUSY))

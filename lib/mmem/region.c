@@ -20,11 +20,13 @@
 #include "mmem_populate.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
+#include "mmem_swap.h"
+#include "mmem_sync.h"
 #include "mmem_thread.h"
 #include "mmem_unmap.h"
 
 #define REGION_FLAGS (MMEM_RIGHTS | MMEM_TRACK_WRITES | MMEM_ZERO_INLINE | MMEM_POPULATE | \
-		MMEM_CPU_LATER)
+		MMEM_CPU_LATER | MMEM_SHARED)
 
 /* Let faults find the region. */
 static void
@@ -113,6 +115,7 @@ region_take_memory(struct mmem_region *region)
 	}
 	if (region->blocks != NULL)
 		region_set_populated(region);
+	mmem_swap_set_base(&region->pager, mmem_region_off(region));
 	region_init_pages(region);
 	if (mmem_region_is_watched(region))
 		rc = mmem_cpu_watch(pool, region);
@@ -149,11 +152,31 @@ region_check_args(struct mmem_space *space, size_t size, unsigned int flags)
 	return 0;
 }
 
+/*
+ * The pager of a region: the caller's, or one that keeps what is written in the swap file. Returns
+ * 1, 0 (none) or -ENOMEM.
+ */
+static int
+choose_pager(const struct mmem_space *space, const struct mmem_pager *given, size_t size,
+		struct mmem_pager *pager)
+{
+	bool swaps = mmem_space_has_budget(space) && space->pool->swap_fd >= 0;
+	int rc;
+
+	if (given != NULL)
+		*pager = *given;
+	if (!swaps || (given != NULL && given->write != NULL))
+		return given != NULL;
+	rc = mmem_swap_cover(space->pool, given, size, pager);
+	return rc < 0 ? rc : 1;
+}
+
 static void *
 region_create(struct mmem_space *space, size_t size, unsigned int flags,
-		const struct mmem_pager *pager)
+		const struct mmem_pager *given)
 {
 	struct mmem_region *region;
+	struct mmem_pager pager = { 0 };
 	void *ptr;
 	int rc;
 
@@ -177,17 +200,19 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	region->size = RTE_ALIGN_CEIL(size, MMEM_PAGE_SIZE);
 	region->nb_chunks = RTE_ALIGN_CEIL(size, MMEM_CHUNK_SIZE) >> MMEM_CHUNK_LOG2;
 	region->flags = flags;
-	if (pager) {
+	rc = choose_pager(space, given, region->size, &pager);
+	if (rc > 0) {
 		/*
 		 * Bytes that the pager leaves unwritten must not show contents of an earlier
 		 * region.
 		 */
 		region->flags &= ~MMEM_ZERO_INLINE;
-		rc = mmem_pager_init(region, pager);
+		rc = mmem_pager_init(region, &pager);
 	}
 	if (rc == 0)
 		rc = region_take_memory(region);
 	if (rc < 0) {
+		mmem_swap_uncover(&pager);
 		mmem_pager_fini(region);
 		free(region);
 		rte_errno = -rc;
@@ -200,9 +225,22 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	return ptr;
 }
 
+/* True, after a log line, for MMEM_SHARED of memory that is no file. */
+static bool
+refuse_shared(struct mmem_space *space, unsigned int flags)
+{
+	if (space == NULL || !(flags & MMEM_SHARED))
+		return false;
+	MMEM_LOG_LIMITED(space, "MMEM_SHARED of a region that is no file: use mmem_map_file()");
+	rte_errno = EINVAL;
+	return true;
+}
+
 void *
 mmem_alloc(struct mmem_space *space, size_t size, unsigned int flags)
 {
+	if (refuse_shared(space, flags))
+		return NULL;
 	return region_create(space, size, flags, NULL);
 }
 
@@ -217,6 +255,8 @@ mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags,
 		rte_errno = EINVAL;
 		return NULL;
 	}
+	if (refuse_shared(space, flags))
+		return NULL;
 	return region_create(space, size, flags, pager);
 }
 
@@ -232,7 +272,7 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
 	if (rc == 0)
 		rc = region_check_args(space, size, flags);
 	if (rc == 0)
-		rc = mmem_pager_open_file(path, offset, size, &pager);
+		rc = mmem_pager_open_file(path, offset, size, flags & MMEM_SHARED, &pager);
 	if (rc < 0) {
 		rte_errno = -rc;
 		return NULL;
@@ -445,6 +485,10 @@ mmem_free(struct mmem_space *space, void *ptr)
 		return mmem_ret(rc);
 	pthread_mutex_lock(&space->lock);
 	region = region_find(space, ptr, 0, false);
+	while (region != NULL && region->syncing) {
+		mmem_sync_wait(space);
+		region = region_find(space, ptr, 0, false);
+	}
 	if (region == NULL)
 		region = region_find(space, ptr, 0, true);
 	if (region == NULL || ptr != space->mem + mmem_region_off(region))
@@ -460,6 +504,13 @@ mmem_free(struct mmem_space *space, void *ptr)
 		else if (rc == -EINVAL)
 			MMEM_LOG_LIMITED(space, "no region begins at %p: pass a pointer that "
 					"mmem_alloc() returned, and free it once", ptr);
+		return mmem_ret(rc);
+	}
+	rc = mmem_region_sync_all(region);
+	if (rc < 0) {
+		mmem_space_unlock(space);
+		MMEM_LOG_LIMITED(space, "region %p is not freed: it cannot be written back: %s: "
+				"free it again when its pager can write", ptr, rte_strerror(-rc));
 		return mmem_ret(rc);
 	}
 	region->freeing = true;
@@ -493,6 +544,10 @@ mmem_regions_free_all(struct mmem_space *space)
 		pthread_mutex_unlock(&pool->lock);
 		if (region == NULL)
 			break;
+		if (mmem_region_sync_all(region) < 0)
+			MMEM_LOG_LIMITED(space, "region %p could not be written back: what was "
+					"written since is lost", pool->mem +
+					mmem_region_off(region));
 		region->freeing = true;
 		rc = region_try_free(region, space->wait_ms);
 		pthread_mutex_unlock(&space->lock);

@@ -7,6 +7,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 #define NB_BLOCKS	64
 #define REGION		(NB_BLOCKS * BLOCK)
 #define BUDGET		(8 * BLOCK)
+/* Of memory without a pager. */
+#define SWAP_BLOCK	(16 * PAGE)
 
 /* A pager over memory. */
 struct store {
@@ -457,6 +460,220 @@ test_cpu_and_device_writes_race_with_eviction(void **state)
 	assert_int_equal(atomic_load(&nb_reports), 0);
 }
 
+/*
+ * Swap, shared files, mmem_sync()
+ */
+
+/* Replace the space by one of a pool that swaps. */
+static struct mmem_pool *
+make_swapping(const char *path)
+{
+	struct mmem_pool *pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = pg.smmu,
+			.size = NB_CHUNKS * CHUNK, .budget = 8 * SWAP_BLOCK, .swap = path });
+
+	assert_non_null(pool);
+	assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
+	assert_int_equal(mmem_space_destroy(space), 0);
+	space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool, .report = on_report,
+			.window = 1 });
+	assert_non_null(space);
+	assert_int_equal(mmem_attach(space, pg.other_dev, IOPF_NO_PASID), 0);
+	return pool;
+}
+
+static void
+drop_swapping(struct mmem_pool *pool)
+{
+	assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
+	assert_int_equal(mmem_space_destroy(space), 0);
+	space = NULL;
+	assert_int_equal(pool->budget.resident, 0);
+	assert_int_equal(mmem_pool_destroy(pool), 0);
+}
+
+static void
+make_file(char *path, size_t size)
+{
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, size), 0);
+	close(fd);
+}
+
+static void
+test_memory_without_a_pager_goes_to_the_swap_file(void **state)
+{
+	char path[] = "/tmp/iopf-swap-XXXXXX";
+	const size_t size = 64 * SWAP_BLOCK;
+	struct mmem_pool *pool;
+	uint8_t *p, *q;
+	size_t off;
+
+	(void)state;
+	make_file(path, 0);
+	pool = make_swapping(path);
+	p = mmem_alloc(space, size, RW);
+	assert_non_null(p);
+	for (off = 0; off < size; off += SWAP_BLOCK) {
+		p[off] = 1 + off / SWAP_BLOCK;
+		dev_write(p + off + PAGE, 0x40 + off / SWAP_BLOCK);
+	}
+	for (off = 0; off < size; off += SWAP_BLOCK) {
+		assert_int_equal(dev_read(p + off, PAGE + 8), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_bytes[0], 1 + off / SWAP_BLOCK);
+		assert_int_equal(pg_bytes[1], 0);
+		assert_int_equal(p[off + PAGE], 0x40 + off / SWAP_BLOCK);
+	}
+	assert_true(pool->budget.resident <= 8 * SWAP_BLOCK);
+	assert_true(stat(MMEM_STAT_WRITTEN) != 0);
+	/* The next region there is zero. */
+	assert_int_equal(mmem_free(space, p), 0);
+	q = mmem_alloc(space, size, RW);
+	assert_ptr_equal(p, q);
+	for (off = 0; off < size; off += SWAP_BLOCK)
+		assert_true(q[off] == 0 && q[off + PAGE] == 0);
+	drop_swapping(pool);
+	unlink(path);
+}
+
+static void
+test_a_private_file_and_a_pager_go_to_the_swap_file(void **state)
+{
+	char path[] = "/tmp/iopf-swap-XXXXXX", file[] = "/tmp/iopf-file-XXXXXX";
+	struct mmem_pool *pool;
+	uint8_t *p, *q;
+	size_t off;
+
+	(void)state;
+	make_file(path, 0);
+	make_file(file, REGION);
+	pool = make_swapping(path);
+	/* Blocks of 4 pages. */
+	q = alloc(&pager_ro, RW);
+	for (off = 0; off < REGION; off += BLOCK)
+		dev_write(q + off, 0x71);
+	for (off = 0; off < REGION; off += BLOCK) {
+		assert_int_equal(dev_read(q + off, PAGE + 8), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_bytes[0], 0x71);
+		assert_int_equal(pg_bytes[PAGE], (off + PAGE) / PAGE & 0xff);
+	}
+	assert_int_equal(mmem_free(space, q), 0);
+	assert_int_equal(atomic_load(&store.writes), 0);
+	/* A file has blocks of 2 MiB: more than this budget. */
+	p = mmem_map_file(space, file, 0, REGION, RW);
+	assert_null(p);
+	assert_int_equal(rte_errno, EINVAL);
+	drop_swapping(pool);
+	unlink(path);
+	unlink(file);
+}
+
+static void
+test_a_shared_file_gets_what_was_written(void **state)
+{
+	char file[] = "/tmp/iopf-file-XXXXXX";
+	uint8_t bytes[2 * PAGE], *p;
+	int fd;
+
+	(void)state;
+	make_file(file, REGION + 5);
+	fd = open(file, O_RDONLY);
+	assert_true(fd >= 0);
+	/* Without a budget. */
+	p = mmem_map_file(pg.space, file, 0, REGION + PAGE, RW | MMEM_SHARED);
+	assert_non_null(p);
+	p[3] = 0x21;
+	memset(pg_bytes, 0x22, 8);
+	assert_int_equal(pg_dev_write(pg.dma, p + PAGE), SMMUV3_MODEL_OK);
+	assert_int_equal(pread(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	assert_int_equal(bytes[3], 0);
+	assert_int_equal(mmem_sync(pg.space, p, REGION), 0);
+	assert_int_equal(pread(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	assert_int_equal(bytes[3], 0x21);
+	assert_int_equal(bytes[PAGE], 0x22);
+	/* Later writes are noticed again, of both. */
+	p[4] = 0x23;
+	memset(pg_bytes, 0x24, 8);
+	assert_int_equal(pg_dev_write(pg.dma, p + PAGE), SMMUV3_MODEL_OK);
+	/* The file is not extended. */
+	memset(p + REGION, 0x25, 16);
+	assert_int_equal(mmem_free(pg.space, p), 0);
+	assert_int_equal(pread(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	assert_int_equal(bytes[4], 0x23);
+	assert_int_equal(bytes[PAGE], 0x24);
+	assert_int_equal(pread(fd, bytes, 16, REGION), 5);
+	assert_int_equal(bytes[4], 0x25);
+	close(fd);
+	unlink(file);
+}
+
+static void
+test_sync_writes_only_what_was_written(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+
+	(void)state;
+	dev_write(p, 0x31);
+	assert_int_equal(dev_read(p + BLOCK, 8), SMMUV3_MODEL_OK);
+	p[2 * BLOCK] = 0x32;
+	assert_int_equal(mmem_sync(space, p, REGION), 0);
+	assert_int_equal(atomic_load(&store.writes), 2);
+	assert_int_equal(store.bytes[0], 0x31);
+	assert_int_equal(store.bytes[2 * BLOCK], 0x32);
+	assert_int_equal(mmem_sync(space, p, REGION), 0);
+	assert_int_equal(atomic_load(&store.writes), 2);
+	dev_write(p, 0x33);
+	assert_int_equal(mmem_sync(space, p, PAGE), 0);
+	assert_int_equal(store.bytes[0], 0x33);
+	assert_int_equal(mmem_sync(space, p, 0), -EINVAL);
+	assert_int_equal(mmem_sync(space, p + 1, PAGE), -EINVAL);
+}
+
+static void
+test_a_sync_or_free_that_fails_can_be_repeated(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+
+	(void)state;
+	dev_write(p, 0x41);
+	p[BLOCK] = 0x42;
+	atomic_store(&store.write_error, -EIO);
+	assert_int_equal(mmem_sync(space, p, REGION), -EIO);
+	assert_int_equal(mmem_free(space, p), -EIO);
+	assert_int_equal(dev_read(p, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(pg_bytes[0], 0x41);
+	assert_int_equal(p[BLOCK], 0x42);
+	atomic_store(&store.write_error, 0);
+	assert_int_equal(mmem_free(space, p), 0);
+	assert_int_equal(store.bytes[0], 0x41);
+	assert_int_equal(store.bytes[BLOCK], 0x42);
+}
+
+/* What was written before a sync is in the store after it, whatever comes meanwhile. */
+static void
+test_syncs_race_with_writes_and_evictions(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	struct writer w = { .p = p, .seed = 11 };
+	unsigned int i, page, seed = 13;
+
+	(void)state;
+	for (i = 0; i < NB_BLOCKS * 4; i++)
+		w.counts[i] = i;
+	assert_int_equal(pthread_create(&w.thread, NULL, writer_main, &w), 0);
+	for (i = 1; i <= NB_WRITES / 30; i++) {
+		page = rand_r(&seed) % (NB_BLOCKS * 4);
+		dev_write(p + page * PAGE + 128, i);
+		assert_int_equal(mmem_sync(space, p + page / 4 * BLOCK, BLOCK), 0);
+		assert_int_equal(store.bytes[page * PAGE + 128], i & 0xff);
+	}
+	assert_int_equal(pthread_join(w.thread, NULL), 0);
+	assert_int_equal(mmem_free(space, p), 0);
+	for (i = 0; i < NB_BLOCKS * 4; i++)
+		assert_int_equal(store.bytes[i * PAGE + 40], w.counts[i]);
+}
+
 #define EV_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 static const struct CMUnitTest tests[] = {
@@ -472,6 +689,12 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_a_region_is_freed_while_its_blocks_leave),
 	EV_TEST(test_a_budget_smaller_than_a_block_is_refused),
 	EV_TEST(test_cpu_and_device_writes_race_with_eviction),
+	EV_TEST(test_memory_without_a_pager_goes_to_the_swap_file),
+	EV_TEST(test_a_private_file_and_a_pager_go_to_the_swap_file),
+	EV_TEST(test_a_shared_file_gets_what_was_written),
+	EV_TEST(test_sync_writes_only_what_was_written),
+	EV_TEST(test_a_sync_or_free_that_fails_can_be_repeated),
+	EV_TEST(test_syncs_race_with_writes_and_evictions),
 };
 TEST_SUITE(mmem_evict, tests, NULL, NULL);
 
@@ -500,5 +723,8 @@ static const struct CMUnitTest httu_tests[] = {
 	EV_TEST(test_a_failed_write_loses_nothing),
 	EV_TEST(test_the_smmu_marks_written_pages_without_a_fault),
 	EV_TEST(test_cpu_and_device_writes_race_with_eviction),
+	EV_TEST(test_memory_without_a_pager_goes_to_the_swap_file),
+	EV_TEST(test_sync_writes_only_what_was_written),
+	EV_TEST(test_syncs_race_with_writes_and_evictions),
 };
 TEST_SUITE(mmem_evict_httu, httu_tests, set_httu, set_no_httu);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * A pager over another one, or over zeros: blocks that were written go to the pool's swap file, at
+ * the offset that they have in the pool, and come back from there. Other blocks come from the pager
+ * below.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mmem_block.h"
+#include "mmem_io.h"
+#include "mmem_log.h"
+#include "mmem_swap.h"
+
+#define ZERO_FETCH_SIZE	((size_t)64 << 10)
+#define ZERO_NB_THREADS	4
+
+struct pager_swap {
+	struct mmem_pager below;
+	int fd;
+	uint64_t base;			/* of the region in the pool and in the file */
+	size_t fetch_size;
+	size_t size;
+	_Atomic bool in_swap[];		/* by block */
+};
+
+static bool
+is_in_swap(const struct pager_swap *swap, uint64_t offset)
+{
+	/* Pairs with the release in swap_write(): the bytes in the file. */
+	return atomic_load_explicit(&swap->in_swap[offset / swap->fetch_size],
+			memory_order_acquire);
+}
+
+/* The memory of a block that is fetched is zero. */
+static int
+swap_fill(void *ctx, uint64_t offset, void *dst, size_t len)
+{
+	const struct pager_swap *swap = ctx;
+
+	if (is_in_swap(swap, offset))
+		return mmem_read_all(swap->fd, dst, len, swap->base + offset);
+	return swap->below.fill != NULL ?
+			swap->below.fill(swap->below.ctx, offset, dst, len) : 0;
+}
+
+static int
+swap_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len)
+{
+	const struct pager_swap *swap = ctx;
+
+	if (!is_in_swap(swap, offset))
+		return swap->below.start(swap->below.ctx, fetch, offset, dst, len);
+	mmem_fetch_done(fetch, mmem_read_all(swap->fd, dst, len, swap->base + offset));
+	return 0;
+}
+
+static int
+swap_write(void *ctx, uint64_t offset, const void *src, size_t len)
+{
+	struct pager_swap *swap = ctx;
+	int rc = mmem_write_all(swap->fd, src, len, swap->base + offset);
+
+	if (rc == 0)	/* Pairs with the acquire in is_in_swap(). */
+		atomic_store_explicit(&swap->in_swap[offset / swap->fetch_size], true,
+				memory_order_release);
+	return rc;
+}
+
+static void
+swap_release(void *ctx)
+{
+	struct pager_swap *swap = ctx;
+
+	/* Only to give room back: a file system may not have it. */
+	fallocate(swap->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, swap->base, swap->size);
+	if (swap->below.release != NULL)
+		swap->below.release(swap->below.ctx);
+	free(swap);
+}
+
+int
+mmem_swap_cover(const struct mmem_pool *pool, const struct mmem_pager *below, size_t size,
+		struct mmem_pager *pager)
+{
+	struct pager_swap *swap;
+	size_t fetch_size;
+
+	*pager = below != NULL ? *below : (struct mmem_pager){ .fetch_size = ZERO_FETCH_SIZE,
+			.nb_threads = ZERO_NB_THREADS };
+	fetch_size = pager->fetch_size != 0 ? pager->fetch_size : MMEM_CHUNK_SIZE;
+	/* A wrong size is refused by mmem_pager_init(). */
+	if (fetch_size < MMEM_PAGE_SIZE)
+		return 0;
+	swap = calloc(1, sizeof(*swap) + (size / fetch_size + 1) * sizeof(swap->in_swap[0]));
+	if (swap == NULL)
+		return -ENOMEM;
+	if (below != NULL)
+		swap->below = *below;
+	swap->fd = pool->swap_fd;
+	swap->fetch_size = fetch_size;
+	swap->size = size;
+	pager->start = below != NULL && below->start != NULL ? swap_start : NULL;
+	pager->fill = pager->start == NULL ? swap_fill : NULL;
+	pager->write = swap_write;
+	pager->flush = NULL;
+	pager->release = swap_release;
+	pager->ctx = swap;
+	return 0;
+}
+
+bool
+mmem_pager_is_swap(const struct mmem_pager *pager)
+{
+	return pager->write == swap_write;
+}
+
+void
+mmem_swap_set_base(const struct mmem_pager *pager, uint64_t off)
+{
+	if (mmem_pager_is_swap(pager))
+		((struct pager_swap *)pager->ctx)->base = off;
+}
+
+void
+mmem_swap_uncover(const struct mmem_pager *pager)
+{
+	if (mmem_pager_is_swap(pager))
+		free(pager->ctx);
+}
+
+int
+mmem_swap_open(struct mmem_pool *pool, const char *path)
+{
+	struct stat st;
+	off_t end;
+	int fd, rc = 0;
+
+	pool->swap_fd = -1;
+	if (path == NULL)
+		return 0;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		rc = -EINVAL;
+	if (rc == 0 && S_ISBLK(st.st_mode)) {
+		end = lseek(fd, 0, SEEK_END);
+		if (end < 0 || (uint64_t)end < pool->size)
+			rc = -ENOSPC;
+	}
+	if (rc < 0) {
+		MMEM_LOG(ERR, "pool %s: cannot swap to %s: %s: use a regular file, or a block "
+				"device as large as the pool (%zu MiB)", pool->name, path,
+				strerror(-rc), pool->size >> 20);
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	pool->swap_fd = fd;
+	return 0;
+}
+
+void
+mmem_swap_close(struct mmem_pool *pool)
+{
+	if (pool->swap_fd >= 0)
+		close(pool->swap_fd);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/*
+ * Writes written blocks back while they stay in memory and in use. For a batch of blocks:
+ *
+ *	1  BLOCK_WRITTEN is cleared	(pool->lock)	a write from here on sets it again
+ *	2  the CPU's view is unmapped	(cpu_lock)	so that it is noticed
+ *	3  devices' leaves become clean, invalidate	(space->lock)	and theirs too
+ *	4  write			(pager)		has each byte that was written before 1
+ *
+ * A block whose write fails is BLOCK_WRITTEN again.
+ */
+
+#include <errno.h>
+
+#include <pgtable.h>
+
+#include "mmem_block.h"
+#include "mmem_clock.h"
+#include "mmem_cpu.h"
+#include "mmem_fetch.h"
+#include "mmem_pager.h"
+#include "mmem_space.h"
+#include "mmem_swap.h"
+#include "mmem_sync.h"
+#include "mmem_thread.h"
+#include "mmem_unmap.h"
+
+/* Blocks with one invalidation. */
+#define BATCH	16
+/* A thread that waits for another mmem_sync() looks again after this time. */
+#define WAIT_NS	UINT64_C(10000000)
+
+struct batch {
+	struct mmem_region *region;
+	struct mmem_fetch *fetches[BATCH];
+	bool written[BATCH];
+	unsigned int nb;
+};
+
+/* Step 1, for the blocks from *next on. With a fetch they cannot leave. Returns 0 or -ENOMEM. */
+static int
+batch_collect(struct batch *batch, struct mmem_pool *pool, size_t *next, size_t end)
+{
+	struct mmem_region *region = batch->region;
+	struct mmem_fetch *fetch;
+	struct mmem_block *block;
+	int rc = 0;
+
+	batch->nb = 0;
+	pthread_mutex_lock(&pool->lock);
+	for (; *next < end && batch->nb < BATCH; (*next)++) {
+		block = &region->blocks[*next];
+		/* A block that leaves is written by the evictor. */
+		if (!(block->state & BLOCK_RESIDENT) || region->fetches[*next] != NULL)
+			continue;
+		fetch = mmem_fetch_create(region, *next, FETCH_CLEAN_QUEUED);
+		if (fetch == NULL) {
+			rc = -ENOMEM;
+			break;
+		}
+		batch->written[batch->nb] = block->state & BLOCK_WRITTEN;
+		batch->fetches[batch->nb++] = fetch;
+		block->state &= (uint8_t)~(BLOCK_WRITTEN | BLOCK_CPU);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return rc;
+}
+
+/* Steps 2 and 3. Under space->lock. */
+static int
+batch_clean(struct batch *batch, struct mmem_space *space)
+{
+	struct pgt_inv inv[BATCH];
+	struct pgt_unmapped out;
+	struct pgt_used used;
+	unsigned int i;
+	uint64_t off;
+	size_t len;
+	int rc = 0, rc_inv;
+
+	pgt_unmapped_init(&out, inv, BATCH);
+	out.used = &used;
+	for (i = 0; i < batch->nb; i++) {
+		mmem_fetch_get_range(batch->fetches[i], &off, &len);
+		mmem_cpu_unmap(space->pool, off, len);
+		used = (struct pgt_used){ .va = mmem_off_to_va(space, off), .size = len };
+		if (rc == 0)
+			rc = pgt_harvest(space->pgt, used.va, len, PGT_DIRTY, &out);
+		if (used.dirty_bytes != 0)
+			batch->written[i] = true;
+	}
+	rc_inv = mmem_invalidate_unmapped(space, &out);
+	return rc < 0 ? rc : rc_inv;
+}
+
+/* Step 4. Under pool->lock. */
+static void
+batch_write(struct batch *batch, struct mmem_pool *pool, int error)
+{
+	unsigned int i;
+
+	for (i = 0; i < batch->nb; i++) {
+		if (!batch->written[i])
+			mmem_fetch_end_clean(pool, batch->fetches[i], 0);
+		else if (error < 0 || mmem_fetch_enqueue(pool, batch->fetches[i]) < 0)
+			mmem_fetch_end_clean(pool, batch->fetches[i], error < 0 ? error : -ENOMEM);
+	}
+}
+
+/* A block of the range is being written. Under pool->lock. */
+static bool
+is_writing(const struct mmem_region *region, size_t first, size_t end)
+{
+	for (; first < end; first++)
+		if (region->fetches[first] != NULL &&
+				(mmem_fetch_is_leaving(region->fetches[first]) ||
+				mmem_fetch_is_cleaning(region->fetches[first])))
+			return true;
+	return false;
+}
+
+/*
+ * Write back the written blocks from first to end - 1 of a region that stays. Under space->lock,
+ * which is released meanwhile.
+ */
+static int
+region_sync(struct mmem_region *region, size_t first, size_t end)
+{
+	struct mmem_space *space = region->space;
+	struct mmem_pool *pool = space->pool;
+	struct batch batch = { .region = region };
+	size_t next = first;
+	int rc = 0, rc_clean;
+
+	region->sync_error = 0;
+	while (next < end && rc == 0) {
+		rc = batch_collect(&batch, pool, &next, end);
+		rc_clean = batch_clean(&batch, space);
+		pthread_mutex_lock(&pool->lock);
+		batch_write(&batch, pool, rc_clean);
+		pthread_mutex_unlock(&pool->lock);
+		if (rc == 0)
+			rc = rc_clean;
+	}
+	mmem_space_unlock(space);
+	pthread_mutex_lock(&pool->lock);
+	while (is_writing(region, first, end))
+		pthread_cond_wait(&pool->changed_cond, &pool->lock);
+	if (rc == 0)
+		rc = region->sync_error;
+	pthread_mutex_unlock(&pool->lock);
+	if (rc == 0 && region->pager.flush != NULL)
+		rc = region->pager.flush(region->pager.ctx) < 0 ? -EIO : 0;
+	pthread_mutex_lock(&space->lock);
+	return rc;
+}
+
+/* Under space->lock, which is released meanwhile. */
+static int
+sync_blocks(struct mmem_region *region, size_t first, size_t end)
+{
+	struct mmem_pool *pool = region->space->pool;
+	int rc;
+
+	pthread_mutex_lock(&pool->lock);
+	region->syncing = true;
+	pthread_mutex_unlock(&pool->lock);
+	rc = region_sync(region, first, end);
+	pthread_mutex_lock(&pool->lock);
+	region->syncing = false;
+	pthread_cond_broadcast(&pool->changed_cond);
+	pthread_mutex_unlock(&pool->lock);
+	return rc;
+}
+
+int
+mmem_region_sync_all(struct mmem_region *region)
+{
+	if (region->hidden || region->blocks == NULL || region->pager.write == NULL ||
+			mmem_pager_is_swap(&region->pager))
+		return 0;
+	return sync_blocks(region, 0, mmem_region_nb_blocks(region));
+}
+
+void
+mmem_sync_wait(struct mmem_space *space)
+{
+	struct timespec until = mmem_ns_to_timespec(mmem_now_ns() + WAIT_NS);
+
+	mmem_space_unlock(space);
+	pthread_mutex_lock(&space->pool->lock);
+	pthread_cond_timedwait(&space->pool->changed_cond, &space->pool->lock, &until);
+	pthread_mutex_unlock(&space->pool->lock);
+	pthread_mutex_lock(&space->lock);
+}
+
+int
+mmem_sync(struct mmem_space *space, void *ptr, size_t len)
+{
+	struct mmem_region *region;
+	uint64_t off;
+	int rc;
+
+	if (space == NULL)
+		return mmem_ret(-EINVAL);
+	rc = mmem_may_wait();
+	if (rc == 0 && mmem_self.paging != NULL)
+		rc = -EDEADLK;
+	if (rc < 0)
+		return mmem_ret(rc);
+	off = (uintptr_t)ptr - (uintptr_t)space->mem;
+	pthread_mutex_lock(&space->lock);
+	region = mmem_region_find_range(space, ptr, len);
+	while (region != NULL && region->syncing) {
+		mmem_sync_wait(space);
+		region = mmem_region_find_range(space, ptr, len);
+	}
+	rc = region == NULL ? -EINVAL : 0;
+	if (rc == 0 && region->blocks != NULL && region->pager.write != NULL)
+		rc = sync_blocks(region, mmem_region_get_block(region, off),
+				mmem_region_get_block(region, off + len - 1) + 1);
+	mmem_space_unlock(space);
+	return mmem_ret(rc);
+}
