@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <rte_errno.h>
@@ -132,6 +133,36 @@ test_mappings_whose_pages_may_change_are_refused_in_one_line(void **state)
 	munmap(p, 2 * PAGE);
 	REFUSED_FD(EPERM, "MFD_ALLOW_SEALING", fd, 0, PAGE, RW);
 	close(fd);
+}
+
+/*
+ * The path of a mapping is longer than a short buffer for its line, and what would be the next line
+ * looks like the flags of a mapping that fork() does not copy. A path begins at column 73.
+ */
+static void
+test_the_name_of_a_file_does_not_stand_for_its_flags(void **state)
+{
+	char dir[] = "/tmp/iopf-import-XXXXXX", sub[256], path[600];
+	uint8_t *p;
+	int fd, n;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(sub, sizeof(sub), "%s/%0200d", dir, 0);
+	assert_int_equal(mkdir(sub, 0700), 0);
+	n = 511 - 73 - strlen(sub) - 1;
+	snprintf(path, sizeof(path), "%s/%0*dVmFlags: rd dc x", sub, n, 0);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, PAGE), 0);
+	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	REFUSED(EINVAL, "madvise(MADV_DONTFORK)", p, PAGE, RW);
+	munmap(p, PAGE);
+	close(fd);
+	unlink(path);
+	rmdir(sub);
+	rmdir(dir);
 }
 
 static void
@@ -318,6 +349,7 @@ test_each_failed_allocation_is_a_clean_error(void **state)
 static const struct CMUnitTest tests[] = {
 	MM_TEST(test_arguments_out_of_range_are_refused_in_one_line),
 	MM_TEST(test_mappings_whose_pages_may_change_are_refused_in_one_line),
+	MM_TEST(test_the_name_of_a_file_does_not_stand_for_its_flags),
 	MM_TEST(test_descriptors_out_of_range_are_refused_in_one_line),
 	MM_TEST(test_a_part_of_another_owners_memory_is_refused),
 	MM_TEST(test_spaces_of_two_pools_share_memory),
