@@ -20,6 +20,7 @@
 #include "mmem_block.h"
 #include "mmem_clock.h"
 #include "mmem_fetch.h"
+#include "mmem_import.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
 #include "mmem_prefetch.h"
@@ -317,10 +318,25 @@ mmem_prefetch_stop(struct mmem_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 }
 
+/* Imported memory has its contents: there is nothing to wait for. */
+static void
+prefetch_import(struct mmem_space *space, const struct mmem_import *import, void *ptr, size_t len,
+		struct mmem_completion *completion)
+{
+	int rc = mmem_import_prefetch(space, import, ptr, len);
+
+	if (completion == NULL)
+		return;
+	completion->pool = space->pool;
+	/* Pairs with the acquire in mmem_completion_poll(). */
+	atomic_store_explicit(completion_status(completion), rc, memory_order_release);
+}
+
 int
 mmem_prefetch_start(struct mmem_space *space, void *ptr, size_t len,
 		struct mmem_completion *completion)
 {
+	struct mmem_import *import;
 	struct mmem_range *range;
 	int rc;
 
@@ -335,10 +351,14 @@ mmem_prefetch_start(struct mmem_space *space, void *ptr, size_t len,
 	range->off = (uintptr_t)ptr - (uintptr_t)space->mem;
 	range->len = len;
 	pthread_mutex_lock(&space->lock);
-	rc = mmem_region_find_range(space, ptr, len) == NULL ? -EINVAL :
-			mmem_prefetch_ranges(space, range, 1, completion);
+	rc = mmem_import_find_range(space, &ptr, &len, &import);
+	if (rc == 0 && import != NULL)
+		prefetch_import(space, import, ptr, len, completion);
+	else if (rc == 0)
+		rc = mmem_region_find_range(space, ptr, len) == NULL ? -EINVAL :
+				mmem_prefetch_ranges(space, range, 1, completion);
 	mmem_space_unlock(space);
-	if (rc < 0)
+	if (rc < 0 || import != NULL)
 		free(range);
 	return mmem_ret(rc);
 }

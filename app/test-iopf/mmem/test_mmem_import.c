@@ -354,10 +354,13 @@ static void
 test_protect_prefetch_resolve_and_tracked_writes_work(void **state)
 {
 	uint8_t *p = mm_map_shared(CHUNK);
+	struct mmem_completion done;
 
 	(void)state;
 	mm_import(p, 8 * PAGE, RW | MMEM_TRACK_WRITES);
-	assert_int_equal(mmem_prefetch(mm.space, p, 4 * PAGE), 0);
+	assert_int_equal(mmem_prefetch(mm.space, p, 2 * PAGE), 0);
+	assert_int_equal(mmem_prefetch_start(mm.space, p + PAGE, 3 * PAGE, &done), 0);
+	assert_int_equal(mmem_completion_poll(&done), 0);
 	assert_int_equal(mm_stat(MMEM_STAT_PREFETCHED), 4);
 	assert_int_equal(mm_dev_read(p, mm_scratch, 4 * PAGE).nb_stalls, 0);
 	assert_int_equal(mm_dev_write(p, "x", 1).nb_stalls, 1);

@@ -73,6 +73,8 @@ test_arguments_out_of_range_are_refused_in_one_line(void **state)
 			-EINVAL));
 	SAYS("no range of the import", assert_int_equal(mmem_prefetch(mm.space, p + PAGE, 1),
 			-EINVAL));
+	SAYS("no range of the import", assert_int_equal(mmem_prefetch_start(mm.space, p + PAGE,
+			3 * PAGE, NULL), -EINVAL));
 	SAYS("no range of the import", assert_int_equal(mmem_protect(mm.space, p + PAGE, 0, RW),
 			-EINVAL));
 	SAYS("no import begins at", assert_int_equal(mmem_release(mm.space, p + 2 * PAGE),
