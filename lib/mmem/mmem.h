@@ -256,8 +256,9 @@ void *mmem_alloc(struct mmem_space *space, size_t size, unsigned int flags);
 
 /**
  * Allocate a region with the contents of a file from @p offset (a multiple of 4 KiB). Contents
- * beyond the end of the file are zero, also after the file has shrunk. Writes stay in memory, or, with MMEM_SHARED, are written
- * to the file: by mmem_sync(), mmem_free(), and when a block is evicted. They do not extend it.
+ * beyond the end of the file are zero, also after the file has shrunk. Writes stay in memory, or,
+ * with MMEM_SHARED, are written to the file: by mmem_sync(), by mmem_free(), and when a block is
+ * evicted. They do not extend the file.
  * @return NULL with rte_errno from open(2), or as mmem_alloc().
  */
 void *mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t size,
@@ -321,8 +322,9 @@ void *mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags
 void mmem_fetch_done(struct mmem_fetch *fetch, int error);
 
 /**
- * Free a region. When this returns 0, no access to the region succeeds, and its memory is free. What
- * was written is written back first, as by mmem_sync(); if that fails, the region stays as it is.
+ * Free a region. When this returns 0, no access to the region succeeds, and its memory is free.
+ * What was written is written back first, as by mmem_sync(); if that fails, the region stays as it
+ * is.
  *
  * On any error but -EINVAL and -EDEADLK no fault finds the region any more. Its memory is kept
  * (MMEM_STAT_KEPT) and not used again until a call succeeds: call this function again, or a later

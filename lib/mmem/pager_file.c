@@ -43,7 +43,9 @@ file_write(void *ctx, uint64_t offset, const void *src, size_t len)
 	end = lseek(file->fd, 0, SEEK_END);
 	if (end < 0)
 		return -errno;
-	return at >= end ? 0 : mmem_write_all(file->fd, src, RTE_MIN(len, (uint64_t)(end - at)), at);
+	if (at >= end)
+		return 0;
+	return mmem_write_all(file->fd, src, RTE_MIN(len, (uint64_t)(end - at)), at);
 }
 
 static int
