@@ -53,7 +53,9 @@ index_to_region(struct mmem_pool *pool, uint32_t index)
 
 /*
  * Has a device or a CPU accessed the block since the last look? A CPU's access is known by the
- * fault that maps the block into the CPU's view, from which it is removed here.
+ * fault that maps the block into the CPU's view, from which it is removed here. The next batch of
+ * victims invalidates TLBs: otherwise a block that stays in one would never be seen as accessed
+ * again.
  */
 static bool
 block_test_accessed(void *ctx, uint32_t index)
@@ -65,12 +67,14 @@ block_test_accessed(void *ctx, uint32_t index)
 	size_t block = mmem_region_get_block(region, off), len = mmem_block_len(region, block);
 	struct pgt_used used = { .va = mmem_off_to_va(space, off), .size = len };
 	struct pgt_unmapped out;
-	struct pgt_inv inv;
 	bool by_cpu = region->blocks[block].state & BLOCK_CPU;
 
-	pgt_unmapped_init(&out, &inv, 1);
+	pgt_unmapped_init(&out, space->looked, MMEM_MAX_LOOKED);
+	out.nb_inv = space->nb_looked;
 	out.used = &used;
-	pgt_harvest(space->pgt, mmem_off_to_va(space, off), len, PGT_ACCESSED, &out);
+	pgt_harvest(space->pgt, mmem_off_to_va(space, off), len, PGT_ACCESSED | PGT_INV_ACCESSED,
+			&out);
+	space->nb_looked = out.nb_inv;
 	if (by_cpu) {
 		mmem_cpu_unmap(pool, off, len);
 		region->blocks[block].state &= (uint8_t)~BLOCK_CPU;
@@ -105,6 +109,21 @@ block_must_stay(const struct mmem_region *region, size_t block)
 	return (region->blocks[block].state & BLOCK_WRITTEN) && region->pager.write == NULL;
 }
 
+/* Blocks may differ in size: the policy's capacity is that of blocks of the mean size. */
+static void
+update_capacity(struct mmem_space *space)
+{
+	struct mmem_policy *policy = &space->policy;
+	uint64_t limit = space->budget.limit ? space->budget.limit : space->pool->budget.limit;
+	uint64_t capacity = policy->conf.capacity, now;
+
+	if (policy->nb_resident == 0 || space->budget.resident == 0)
+		return;
+	now = RTE_MAX(limit * policy->nb_resident / space->budget.resident, UINT64_C(1));
+	if (now > capacity + capacity / 8 || now < capacity - capacity / 8)
+		mmem_policy_set_capacity(policy, now);
+}
+
 void
 mmem_evict_add(struct mmem_region *region, size_t block, bool prefetched)
 {
@@ -112,6 +131,9 @@ mmem_evict_add(struct mmem_region *region, size_t block, bool prefetched)
 		return;
 	region->blocks[block].stays_until = mmem_now_ns() + STAYS_NS;
 	mmem_policy_add(&region->space->policy, block_to_index(region, block), prefetched);
+	/* Looks begin before memory is full, as the first victims would be any ones otherwise. */
+	update_capacity(region->space);
+	mmem_policy_watch(&region->space->policy, MMEM_POLICY_LOOKS);
 }
 
 void
@@ -158,21 +180,6 @@ victim_take(struct mmem_pool *pool, struct mmem_region *region, size_t block, st
 	return true;
 }
 
-/* Blocks may differ in size: the policy's capacity is that of blocks of the mean size. */
-static void
-update_capacity(struct mmem_space *space)
-{
-	struct mmem_policy *policy = &space->policy;
-	uint64_t limit = space->budget.limit ? space->budget.limit : space->pool->budget.limit;
-	uint64_t capacity = policy->conf.capacity, now;
-
-	if (policy->nb_resident == 0 || space->budget.resident == 0)
-		return;
-	now = RTE_MAX(limit * policy->nb_resident / space->budget.resident, UINT64_C(1));
-	if (now > capacity + capacity / 8 || now < capacity - capacity / 8)
-		mmem_policy_set_capacity(policy, now);
-}
-
 /* Under pool->lock. The number of blocks; *again: a block may leave later. */
 static unsigned int
 name_victims(struct mmem_space *space, struct victim *victims, uint64_t excess, bool *again)
@@ -208,13 +215,18 @@ name_victims(struct mmem_space *space, struct victim *victims, uint64_t excess, 
 static int
 victims_close(struct mmem_space *space, struct victim *victims, unsigned int n)
 {
-	struct pgt_inv inv[BATCH];
+	struct pgt_inv inv[MMEM_MAX_INV];
 	struct pgt_unmapped out;
 	struct pgt_used used;
 	unsigned int i;
 	int rc = 0, rc_inv;
 
-	pgt_unmapped_init(&out, inv, BATCH);
+	pgt_unmapped_init(&out, inv, MMEM_MAX_INV);
+	pthread_mutex_lock(&space->pool->lock);
+	memcpy(inv, space->looked, space->nb_looked * sizeof(inv[0]));
+	out.nb_inv = space->nb_looked;
+	space->nb_looked = 0;
+	pthread_mutex_unlock(&space->pool->lock);
 	out.used = &used;
 	for (i = 0; i < n; i++) {
 		used = (struct pgt_used){ .va = mmem_off_to_va(space, victims[i].off),

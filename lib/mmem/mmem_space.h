@@ -32,6 +32,8 @@
 #include <rte_common.h>
 #include <rte_lcore.h>
 
+#include <pgtable.h>
+
 #include <iopf_support.h>
 
 #include "mmem_budget.h"
@@ -49,6 +51,8 @@ struct pgt;
 struct mmem_lane {
 	_Atomic uint64_t stat[MMEM_NB_STATS];
 } __rte_cache_aligned;
+
+#define MMEM_MAX_LOOKED	16
 
 struct mmem_space {
 	uint8_t *mem;			/* copies of the pool's fields, together for the fault
@@ -80,6 +84,9 @@ struct mmem_space {
 	struct mmem_budget budget;
 	bool hw_dirty;			/* the IOMMU sets the dirty state of leaves */
 	struct mmem_policy policy;
+	/* Access flags that were cleared, and that the next eviction invalidates. */
+	struct pgt_inv looked[MMEM_MAX_LOOKED];
+	unsigned int nb_looked;
 	unsigned int nb_open;		/* fetches and writes that pagers have */
 
 	/* See mmem_import.h. */

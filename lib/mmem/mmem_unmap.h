@@ -18,6 +18,9 @@ int mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsign
 
 struct pgt_unmapped;
 
+/* The most ranges of mmem_invalidate_unmapped(): of looks, and of a batch of victims. */
+#define MMEM_MAX_INV	32
+
 /* Invalidate the ranges that changes of the table returned. Under space->lock. */
 int mmem_invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out);
 

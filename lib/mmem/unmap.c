@@ -46,7 +46,7 @@ mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned i
 int
 mmem_invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *out)
 {
-	struct iopf_inv inv[MAX_INV];
+	struct iopf_inv inv[MMEM_MAX_INV];
 	unsigned int i;
 
 	for (i = 0; i < out->nb_inv; i++)

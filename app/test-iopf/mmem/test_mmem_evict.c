@@ -31,6 +31,7 @@
 struct store {
 	uint8_t *bytes;
 	_Atomic unsigned int fills, writes;
+	_Atomic unsigned int fills_of_first;	/* of the first block */
 	_Atomic int write_error;
 	_Atomic bool hold_writes;
 	_Atomic unsigned int in_write;
@@ -47,6 +48,8 @@ store_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 	struct store *s = ctx;
 
 	atomic_fetch_add(&s->fills, 1);
+	if (offset == 0)
+		atomic_fetch_add(&s->fills_of_first, 1);
 	memcpy(dst, s->bytes + offset, len);
 	return 0;
 }
@@ -177,6 +180,25 @@ test_a_device_uses_more_than_the_budget(void **state)
 	assert_true(stat(MMEM_STAT_WRITTEN) >= (REGION - BUDGET) / PAGE);
 	assert_true(stat(MMEM_STAT_REFILLED) >= (REGION - BUDGET) / PAGE);
 	assert_int_equal(atomic_load(&nb_reports), 0);
+}
+
+/* The SMMU has the block in its TLB, and sets its access flag only when it reads the entry again. */
+static void
+test_a_block_that_a_device_uses_all_the_time_stays(void **state)
+{
+	uint8_t *p = alloc(&pager_ro, MMEM_READ);
+	size_t off;
+	unsigned int round;
+
+	(void)state;
+	for (round = 0; round < 8; round++) {
+		for (off = BLOCK; off < REGION; off += BLOCK) {
+			assert_int_equal(dev_read(p, 8), SMMUV3_MODEL_OK);
+			assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+		}
+	}
+	assert_true(stat(MMEM_STAT_EVICTED) >= 8 * (NB_BLOCKS - 1 - 8) / 2);
+	assert_in_range(atomic_load(&store.fills_of_first), 1, 8);
 }
 
 static void
@@ -678,6 +700,7 @@ test_syncs_race_with_writes_and_evictions(void **state)
 
 static const struct CMUnitTest tests[] = {
 	EV_TEST(test_a_device_uses_more_than_the_budget),
+	EV_TEST(test_a_block_that_a_device_uses_all_the_time_stays),
 	EV_TEST(test_a_cpu_uses_more_than_the_budget),
 	EV_TEST(test_blocks_that_are_only_read_are_not_written_back),
 	EV_TEST(test_a_write_after_a_read_of_the_cpu_is_kept),
