@@ -13,11 +13,15 @@
 
 static const struct suite_part parts[] = {
 	{ "policy", "page-ins of the policies with half of a trace's pages", mem_suite_policy },
+	{ "product", "page-ins of the library beside those of the simulator", mem_suite_product },
 };
 
 static const struct suite_ratio ratios[] = {
 	{ "policy_gap_closed", "policy", AT_LEAST, 0.3 },
 	{ "page_ins_over_best_plain", "policy", AT_MOST, 1.02 },
+	{ "product_page_ins_over_simulated", "product", NO_TARGET, 0 },
+	{ "product_page_ins_over_simulated_small_tlb", "product", NO_TARGET, 0 },
+	{ "product_page_ins_over_simulated_ahead", "product", NO_TARGET, 0 },
 };
 
 const struct suite_def suite_mmem = {

@@ -9,6 +9,7 @@
  *
  *	mem_suite.c	the parts and their ratios
  *	mem_sim.c	policies with a trace: page-ins of each
+ *	mem_product.c	a device of the software SMMU with a trace: page-ins of the library
  *	traces/		the traces, which are part of the program (traces/embed.py)
  *
  * Model. A trace is replayed with a memory of half of its pages (struct trace: trace.h). An access
@@ -66,5 +67,6 @@ int mem_simulate(const struct trace *trace, uint32_t capacity, enum mem_policy p
 		uint64_t seed, struct mem_result *result);
 
 int mem_suite_policy(struct suite *suite);
+int mem_suite_product(struct suite *suite);
 
 #endif /* MEM_SUITE_H */
