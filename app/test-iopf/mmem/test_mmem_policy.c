@@ -243,6 +243,23 @@ blocks_are_looked_at_in_turn_once_half_of_the_capacity_is_used(void **state)
 }
 
 static void
+a_call_that_follows_many_fetches_counts_the_time_of_all(void **state)
+{
+	float sum = 0;
+	uint32_t i;
+
+	(void)state;
+	open_policy(100, 1000);
+	for (i = 0; i < 100; i++)
+		fetch(i, false);
+	mmem_policy_watch(&policy, 4 * MMEM_POLICY_LOOKS);
+	for (i = 0; i < MMEM_REUSE_AGES; i++)
+		sum += policy.reuse.exposure[MMEM_REUSE_ALL][i];
+	/* 100 fetches, in each of which 100 blocks grew older. */
+	assert_in_range(sum, 9900, 10100);
+}
+
+static void
 an_accessed_block_is_not_named(void **state)
 {
 	uint32_t i;
@@ -667,6 +684,7 @@ static const struct CMUnitTest tests[] = {
 	WITH_POLICY(a_block_that_was_kept_is_named_after_the_others),
 	WITH_POLICY(a_call_looks_no_more_often_than_it_may),
 	WITH_POLICY(blocks_are_looked_at_in_turn_once_half_of_the_capacity_is_used),
+	WITH_POLICY(a_call_that_follows_many_fetches_counts_the_time_of_all),
 	WITH_POLICY(an_accessed_block_is_not_named),
 	WITH_POLICY(blocks_of_one_access_are_named_in_their_order),
 	WITH_POLICY(blocks_that_were_prefetched_for_nothing_are_named_first),
