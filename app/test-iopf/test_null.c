@@ -262,6 +262,9 @@ test_null_pool_and_space_are_refused(void **state)
 	REFUSES(mmem_protect(NULL, some, 4096, MMEM_READ));
 	REFUSES(mmem_prefetch(NULL, some, 4096));
 	REFUSES(mmem_prefetch_start(NULL, some, 4096, NULL));
+	REFUSES(mmem_hotset_record(NULL));
+	REFUSES(mmem_hotset_save(NULL, "x"));
+	REFUSES(mmem_hotset_replay(NULL, "x", NULL));
 	REFUSES(mmem_completion_poll(NULL));
 	REFUSES(mmem_completion_wait(NULL, 0));
 	REFUSES(mmem_resolve(NULL, 0, IOPF_PERM_READ));

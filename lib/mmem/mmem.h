@@ -404,6 +404,45 @@ int mmem_completion_poll(struct mmem_completion *completion);
 int mmem_completion_wait(struct mmem_completion *completion, unsigned int wait_ms);
 
 /**
+ * The hot set: what a run of an application used, for its next run to fetch before and while the
+ * device starts.
+ * @code
+ *	// the first run, after its regions are allocated
+ *	mmem_hotset_record(space);
+ *	...
+ *	mmem_hotset_save(space, "app.hotset");
+ *
+ *	// a later run, after the same regions are allocated in the same order
+ *	mmem_hotset_replay(space, "app.hotset", &done);
+ * @endcode
+ * Of a region with a pager it has the blocks that were fetched, in this order; of other regions the
+ * pages that are mapped for devices when it is saved. A block that was evicted since is included.
+ */
+
+/**
+ * Start recording, or start again. Costs a bit for each page of the pool, and 8 bytes for each
+ * block.
+ * @return 0, -EINVAL, -ENOMEM, -EDEADLK.
+ */
+int mmem_hotset_record(struct mmem_space *space);
+
+/**
+ * Write the hot set to a file, which it replaces. Recording continues.
+ * @return 0, -EINVAL (mmem_hotset_record() is missing), -ENOMEM, -EDEADLK, or the error of writing
+ *   the file: it is as it was then.
+ */
+int mmem_hotset_save(struct mmem_space *space, const char *path);
+
+/**
+ * Prefetch what the file names, as mmem_prefetch_start(). Under a budget, no more bytes of regions
+ * with a pager than the budget: the first ones.
+ * @return 0: started; -EINVAL: the file is no hot set of these regions, by their order and sizes;
+ *   the log has the line; -ENOMEM, -EDEADLK, or the error of reading the file.
+ */
+int mmem_hotset_replay(struct mmem_space *space, const char *path,
+		struct mmem_completion *completion);
+
+/**
  * Resolve one access as the fault handler does. For devices that report a fault and retry, and for
  * fault servicers outside this library. May block while the contents are absent.
  * @return 0, -EFAULT, -EACCES, -EIO, -ENOMEM, -ETIMEDOUT, -EDEADLK.

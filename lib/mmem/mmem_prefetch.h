@@ -26,10 +26,13 @@ bool mmem_page_is_present(const struct mmem_space *space, uint64_t off);
 
 /*
  * Prefetch ranges of regions, one after the other, on a thread of the pool. The ranges are the
- * callee's after 0. Returns 0 or -ENOMEM. Under space->lock.
+ * callee's after 0. nb is not 0. Returns 0 or -ENOMEM. Under space->lock.
  */
 int mmem_prefetch_ranges(struct mmem_space *space, struct mmem_range *ranges, size_t nb,
 		struct mmem_completion *completion);
+
+/* A completion without work. */
+void mmem_completion_set(struct mmem_completion *completion, int status);
 
 /* End the prefetches of a space with -ECANCELED, and wait until no thread works on one. */
 void mmem_prefetch_cancel(struct mmem_space *space);

@@ -38,6 +38,7 @@
 
 #include "mmem_budget.h"
 #include "mmem_chunk.h"
+#include "mmem_hotset.h"
 #include "mmem_log.h"
 #include "mmem_policy.h"
 #include "mmem_pool.h"
@@ -71,6 +72,7 @@ struct mmem_space {
 	char name[32];
 
 	pthread_mutex_t lock;
+	struct mmem_hotset hotset;	/* under pool->lock */
 	struct mmem_waiting blocked;	/* groups that wait for lock; under pool->lock */
 	atomic_bool is_blocked;		/* blocked is not empty */
 	_Atomic unsigned int nb_kept;	/* regions that a failed free kept; written under lock */

@@ -189,6 +189,8 @@ mmem_fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 	}
 	mmem_block_switch_pages(pool, off, len);
 	mmem_stat_add(region->space, MMEM_STAT_FILLED, len >> MMEM_PAGE_LOG2);
+	if (region->space->hotset.seen != NULL)
+		mmem_hotset_add(region->space, off, len);
 	if (region->blocks != NULL) {
 		if (region->blocks[fetch->block].state & BLOCK_EVICTED)
 			mmem_stat_add(region->space, MMEM_STAT_REFILLED, len >> MMEM_PAGE_LOG2);

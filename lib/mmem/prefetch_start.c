@@ -44,9 +44,11 @@ struct mmem_prefetch {
 	/* Of the thread. */
 	struct mmem_range *ranges;
 	size_t nb_ranges;
-	size_t range;				/* the current one */
-	uint64_t at;				/* the page to map next */
-	uint64_t fetched;			/* fetches have begun up to here */
+	size_t range;				/* of the page to map next */
+	uint64_t at;				/* this page */
+	size_t fetch_range;			/* of the page to fetch next */
+	uint64_t fetch_at;			/* this page */
+	uint64_t ahead;				/* bytes between the two */
 };
 
 static _Atomic int *
@@ -55,24 +57,34 @@ completion_status(struct mmem_completion *completion)
 	return (_Atomic int *)&completion->status;
 }
 
+void
+mmem_completion_set(struct mmem_completion *completion, int status)
+{
+	/* Pairs with the acquire in mmem_completion_poll(). */
+	if (completion != NULL)
+		atomic_store_explicit(completion_status(completion), status, memory_order_release);
+}
+
 /* Under pool->lock. */
 static void
 prefetch_end(struct mmem_pool *pool, struct mmem_prefetch *p, int rc)
 {
 	TAILQ_REMOVE(&pool->prefetches, p, next);
-	if (p->completion != NULL)	/* Pairs with the acquire in mmem_completion_poll(). */
-		atomic_store_explicit(completion_status(p->completion), rc, memory_order_release);
+	mmem_completion_set(p->completion, rc);
 	free(p->ranges);
 	free(p);
 	pthread_cond_broadcast(&pool->changed_cond);
 }
 
+/* Step over bytes of a range. */
 static void
-prefetch_set_range(struct mmem_prefetch *p, size_t range)
+step_over(const struct mmem_prefetch *p, size_t *range, uint64_t *at, uint64_t len)
 {
-	p->range = range;
-	if (range < p->nb_ranges)
-		p->at = p->fetched = p->ranges[range].off;
+	*at += len;
+	if (*at < p->ranges[*range].off + p->ranges[*range].len)
+		return;
+	if (++*range < p->nb_ranges)
+		*at = p->ranges[*range].off;
 }
 
 static bool
@@ -99,25 +111,40 @@ region_has_room(const struct mmem_region *region)
 			2 * region->pager.nb_threads);
 }
 
-/* Begin fetches up to the limits. Under pool->lock. Returns 0, or the error of the next page. */
-static int
-begin_fetches(struct mmem_prefetch *p, struct mmem_region *region, uint64_t end)
+/* The region of a page, or NULL. Under pool->lock. */
+static struct mmem_region *
+page_get_region(const struct mmem_prefetch *p, uint64_t off)
+{
+	const struct mmem_chunk *chunk = &p->space->chunks[off >> MMEM_CHUNK_LOG2];
+
+	return atomic_load_explicit(&chunk->space, memory_order_relaxed) == p->space ?
+			chunk->region : NULL;
+}
+
+/* Begin fetches up to the limits. Under pool->lock. Errors show when the page is to be mapped. */
+static void
+begin_fetches(struct mmem_prefetch *p)
 {
 	struct mmem_pool *pool = p->space->pool;
-	int rc;
+	const struct mmem_range *range;
+	struct mmem_region *region;
+	uint64_t len;
 
-	for (p->fetched = RTE_MAX(p->fetched, p->at); p->fetched < end &&
-			p->fetched < p->at + MAX_AHEAD && region_has_room(region);
-			p->fetched = mmem_fetch_block_end(region, p->fetched)) {
-		if (!is_absent(pool, p->fetched))
-			continue;
-		rc = mmem_fetch_begin(pool, region, p->fetched, p->began, 0);
-		if (rc != -EINPROGRESS)
-			return rc;
+	while (p->fetch_range < p->nb_ranges && p->ahead < MAX_AHEAD) {
+		range = &p->ranges[p->fetch_range];
+		len = range->off + range->len - p->fetch_at;
+		region = page_get_region(p, p->fetch_at);
+		if (region != NULL && mmem_region_has_pager(region)) {
+			if (!region_has_room(region))
+				break;
+			len = RTE_MIN(len, mmem_fetch_block_end(region, p->fetch_at) -
+					p->fetch_at);
+			if (is_absent(pool, p->fetch_at))
+				mmem_fetch_begin(pool, region, p->fetch_at, p->began, 0);
+		}
+		p->ahead += len;
+		step_over(p, &p->fetch_range, &p->fetch_at, len);
 	}
-	/* The next page may have failed, or have left memory again. */
-	rc = is_absent(pool, p->at) ? mmem_fetch_begin(pool, region, p->at, p->began, 0) : 0;
-	return rc == -EINPROGRESS ? 0 : rc;
 }
 
 /*
@@ -130,18 +157,31 @@ map_next(struct mmem_prefetch *p, struct mmem_region *region, uint64_t end)
 	struct mmem_space *space = p->space;
 	uint64_t next = RTE_MIN(end, (p->at | (MMEM_CHUNK_SIZE - 1)) + 1);
 	bool has_pager = mmem_region_has_pager(region);
+	uint64_t len;
 	int rc;
 
 	if (has_pager)
 		next = RTE_MIN(next, mmem_fetch_block_end(region, p->at));
 	if (mmem_page_is_present(space, p->at)) {
 		rc = mmem_prefetch_pages(space, p->at, next);
-		if (rc == 0)
-			p->at = next;
+		if (rc == 0) {
+			/* Fetches may not have come so far. */
+			len = next - p->at;
+			if (p->ahead < len)
+				step_over(p, &p->fetch_range, &p->fetch_at, len - p->ahead);
+			p->ahead -= RTE_MIN(p->ahead, len);
+			step_over(p, &p->range, &p->at, len);
+		}
 		return rc;
 	}
-	if (has_pager)
-		return -EINPROGRESS;
+	if (has_pager) {
+		pthread_mutex_lock(&space->pool->lock);
+		/* It may have failed, or have left memory again. */
+		rc = is_absent(space->pool, p->at) ?
+				mmem_fetch_begin(space->pool, region, p->at, p->began, 0) : 0;
+		pthread_mutex_unlock(&space->pool->lock);
+		return rc;
+	}
 	/* Populating needs no pager, so the thread may wait for it. */
 	mmem_space_unlock(space);
 	rc = mmem_pool_bring_page(space->pool, space, p->at, p->began, 0);
@@ -158,37 +198,26 @@ prefetch_step(struct mmem_prefetch *p)
 	const struct mmem_range *range = &p->ranges[p->range];
 	uint64_t end = range->off + range->len;
 	struct mmem_region *region;
-	int rc = 0;
+	int rc;
 
 	pthread_mutex_lock(&space->lock);
+	pthread_mutex_lock(&pool->lock);
+	begin_fetches(p);
+	pthread_mutex_unlock(&pool->lock);
 	region = mmem_region_find(space, space->mem + range->off, range->len);
-	if (region == NULL)
-		rc = -ECANCELED;
-	if (rc == 0 && mmem_region_has_pager(region)) {
-		pthread_mutex_lock(&pool->lock);
-		rc = begin_fetches(p, region, end);
-		pthread_mutex_unlock(&pool->lock);
-	}
-	if (rc == 0)
-		rc = map_next(p, region, end);
+	rc = region == NULL ? -ECANCELED : map_next(p, region, end);
 	mmem_space_unlock(space);
-	if (rc == 0 && p->at == end) {
-		prefetch_set_range(p, p->range + 1);
-		return p->range == p->nb_ranges;
-	}
-	return rc;
+	return rc == 0 && p->range == p->nb_ranges ? 1 : rc;
 }
 
 /* Nothing has changed since the step that returned -EINPROGRESS. Under pool->lock. */
 static bool
 still_waits(struct mmem_pool *pool, const struct mmem_prefetch *p)
 {
-	struct mmem_chunk *chunk = &pool->chunks[p->at >> MMEM_CHUNK_LOG2];
+	struct mmem_region *region = page_get_region(p, p->at);
 
-	if (atomic_load_explicit(&chunk->space, memory_order_relaxed) != p->space ||
-			!is_absent(pool, p->at))
-		return false;
-	return mmem_fetch_begin(pool, chunk->region, p->at, p->began, 0) == -EINPROGRESS;
+	return region != NULL && is_absent(pool, p->at) &&
+		mmem_fetch_begin(pool, region, p->at, p->began, 0) == -EINPROGRESS;
 }
 
 /* One step of each prefetch. Under pool->lock, which is released meanwhile. False: all wait. */
@@ -261,7 +290,7 @@ mmem_prefetch_ranges(struct mmem_space *space, struct mmem_range *ranges, size_t
 	p->began = rte_rdtsc();
 	p->ranges = ranges;
 	p->nb_ranges = nb;
-	prefetch_set_range(p, 0);
+	p->at = p->fetch_at = ranges[0].off;
 	pthread_mutex_lock(&pool->lock);
 	if (!pool->has_prefetcher) {
 		rc = iopf_thread_create(&thread, "mmem-prefetch", prefetch_main, pool);
@@ -368,7 +397,7 @@ mmem_completion_poll(struct mmem_completion *completion)
 {
 	if (completion == NULL)
 		return mmem_ret(-EINVAL);
-	/* Pairs with the release in prefetch_end(). */
+	/* Pairs with the release in mmem_completion_set(). */
 	return atomic_load_explicit(completion_status(completion), memory_order_acquire);
 }
 
