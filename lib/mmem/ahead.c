@@ -25,9 +25,13 @@
 #define MISSES_MAX		32
 /* Windows of a stream that were used, before contents are fetched ahead of it. */
 #define FETCH_HITS		2
-/* Blocks to fetch ahead of a stream: this many bytes, and at least this many blocks. */
+/*
+ * Blocks to fetch ahead of a stream: this many bytes, and at least this many blocks; under a budget
+ * at most this part of it.
+ */
 #define FETCH_BYTES		((size_t)512 << 10)
 #define FETCH_BLOCKS_MIN	4
+#define FETCH_BUDGET_PART	8
 
 void
 mmem_chunk_mark_touched(struct mmem_space *space, struct mmem_chunk *chunk)
@@ -130,14 +134,25 @@ map_window(struct mmem_space *space, const struct mmem_region *region,
 			at;
 }
 
+static unsigned int
+nb_blocks_to_fetch(const struct mmem_space *space, const struct mmem_region *region)
+{
+	uint64_t limit = space->budget.limit ? space->budget.limit : space->pool->budget.limit;
+	size_t nb = RTE_MAX(FETCH_BYTES / region->pager.fetch_size, (size_t)FETCH_BLOCKS_MIN);
+
+	if (limit == 0)
+		return nb;
+	limit /= region->pager.fetch_size * FETCH_BUDGET_PART;
+	return RTE_MIN(nb, RTE_MAX(limit, UINT64_C(1)));
+}
+
 /* Ask for the absent contents of the window after the one that is mapped. */
 static void
 fetch_window(struct mmem_space *space, const struct mmem_region *region,
 		const struct mmem_stream *stream, uint32_t width)
 {
 	const uint64_t first = mmem_region_off(region);
-	unsigned int left = RTE_MAX(FETCH_BYTES / region->pager.fetch_size,
-			(size_t)FETCH_BLOCKS_MIN);
+	unsigned int left = nb_blocks_to_fetch(space, region);
 	uint64_t off, block, last_block = UINT64_MAX, page = stream->next;
 	uint32_t i;
 

@@ -123,6 +123,38 @@ test_a_failure_ahead_is_not_the_devices(void **state)
 			read_page(pager, p, i);	/* a fetch ahead failed in between */
 }
 
+/* More than fits: what is fetched ahead takes no more than its part of the budget. */
+static void
+test_a_stream_keeps_to_the_budget(void **state)
+{
+	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .fetch_size = PAGE });
+	struct mmem_space *space = mmem_space_create(&(struct mmem_space_conf){
+			.pool = pg.pool, .budget = 32 * PAGE });
+	unsigned int i, most = 0, calls;
+	uint8_t *p;
+
+	(void)state;
+	assert_non_null(space);
+	p = mmem_alloc_paged(space, CHUNK, MMEM_READ, &pager->conf);
+	assert_non_null(p);
+	assert_int_equal(mmem_attach(space, pg.other_dev, IOPF_NO_PASID), 0);
+	for (i = 0; i < 2 * CHUNK / PAGE; i++) {
+		size_t off = i * PAGE % CHUNK;
+
+		pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + off, pg_bytes, 8);
+		assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+		assert_true(pg_is_filled_with(pg_bytes, pg_byte_at(pager, off), 8));
+		calls = atomic_load(&pager->calls);
+		if (i < CHUNK / PAGE && calls > i + 1)
+			most = calls - i - 1 > most ? calls - i - 1 : most;
+	}
+	/* One part is mapped ahead, and one is fetched. */
+	assert_in_range(most, 1, 2 * 32 / 8);
+	assert_true(mmem_stat(space, MMEM_STAT_EVICTED) > 0);
+	assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
+	assert_int_equal(mmem_space_destroy(space), 0);
+}
+
 #define AHEAD_TEST(f) cmocka_unit_test_setup_teardown(f, setup, pg_teardown)
 
 static const struct CMUnitTest tests[] = {
@@ -130,6 +162,7 @@ static const struct CMUnitTest tests[] = {
 	AHEAD_TEST(test_a_stream_of_fetched_blocks_faults_once_in_64_pages),
 	AHEAD_TEST(test_a_stride_fetches_its_blocks_only),
 	AHEAD_TEST(test_random_accesses_fetch_what_they_need),
+	AHEAD_TEST(test_a_stream_keeps_to_the_budget),
 	AHEAD_TEST(test_a_failure_ahead_is_not_the_devices),
 };
 TEST_SUITE(mmem_ahead_pager, tests, NULL, NULL);
