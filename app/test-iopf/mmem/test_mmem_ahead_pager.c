@@ -148,8 +148,8 @@ test_a_stream_keeps_to_the_budget(void **state)
 		if (i < CHUNK / PAGE && calls > i + 1)
 			most = calls - i - 1 > most ? calls - i - 1 : most;
 	}
-	/* One part is mapped ahead, and one is fetched. */
-	assert_in_range(most, 1, 2 * 32 / 8);
+	/* One part is mapped ahead, and one is fetched; some of it may leave before its access. */
+	assert_in_range(most, 1, 32 / 2);
 	assert_true(mmem_stat(space, MMEM_STAT_EVICTED) > 0);
 	assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
 	assert_int_equal(mmem_space_destroy(space), 0);
