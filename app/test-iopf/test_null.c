@@ -262,6 +262,10 @@ test_null_pool_and_space_are_refused(void **state)
 	REFUSES(mmem_protect(NULL, some, 4096, MMEM_READ));
 	REFUSES(mmem_prefetch(NULL, some, 4096));
 	REFUSES(mmem_prefetch_start(NULL, some, 4096, NULL));
+	REFUSES(mmem_advise(NULL, some, 4096, MMEM_ADVISE_NORMAL));
+	REFUSES(mmem_advise(NULL, some, 4096, MMEM_ADVISE_WILL_NEED));
+	REFUSES(mmem_pin(NULL, some, 4096));
+	REFUSES(mmem_unpin(NULL, some, 4096));
 	REFUSES(mmem_hotset_record(NULL));
 	REFUSES(mmem_hotset_save(NULL, "x"));
 	REFUSES(mmem_hotset_replay(NULL, "x", NULL));

@@ -37,7 +37,7 @@ void
 mmem_chunk_mark_touched(struct mmem_space *space, struct mmem_chunk *chunk)
 {
 	atomic_store_explicit(&chunk->misses, 0, memory_order_relaxed);
-	atomic_fetch_or_explicit(&chunk->state, mmem_space_touched_bit(space),
+	atomic_fetch_or_explicit(&chunk->state, mmem_chunk_touched_bit(space, chunk),
 			memory_order_relaxed);
 	mmem_control_notify(space->pool, true);
 }
@@ -189,13 +189,16 @@ mmem_ahead_follow(struct mmem_space *space, struct mmem_chunk *chunk, uint64_t o
 {
 	struct mmem_region *region = chunk->region;
 	struct mmem_stream *stream;
+	bool sequential;
 	uint64_t page;
 
 	/* Pairs with the release below: the streams. */
 	if (atomic_exchange_explicit(&region->streams.busy, true, memory_order_acquire))
 		return;
 	page = (off - mmem_region_off(region)) >> MMEM_PAGE_LOG2;
-	stream = mmem_streams_note(&region->streams, page, false);
+	sequential = atomic_load_explicit(&chunk->advice, memory_order_relaxed) ==
+			MMEM_ADVISE_SEQUENTIAL;
+	stream = mmem_streams_note(&region->streams, page, sequential);
 	if (stream != NULL)
 		stream_follow(space, region, stream, page, most);
 	/* Pairs with the acquire above. */

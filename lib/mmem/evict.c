@@ -161,7 +161,7 @@ static bool
 block_may_leave(const struct mmem_region *region, size_t block, uint64_t now)
 {
 	return !region->hidden && region->blocks[block].stays_until <= now &&
-		region->fetches[block] == NULL;
+		region->fetches[block] == NULL && region->blocks[block].nb_pins == 0;
 }
 
 /* Step 1. Returns false if the block stays. */

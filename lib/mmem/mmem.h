@@ -403,6 +403,41 @@ int mmem_completion_poll(struct mmem_completion *completion);
  */
 int mmem_completion_wait(struct mmem_completion *completion, unsigned int wait_ms);
 
+/** What an application knows about its accesses. Advice changes no contents and no rights. */
+enum mmem_advice {
+	/* Until the next of these three, for the chunks of 2 MiB that the range touches. */
+	MMEM_ADVISE_NORMAL,	/**< look for streams; the default, and again after RANDOM */
+	MMEM_ADVISE_SEQUENTIAL,	/**< each fault outside all streams begins one, forward, with a
+				 * window of full size */
+	MMEM_ADVISE_RANDOM,	/**< a fault maps its own page only, at the least cost */
+	/* At once. */
+	MMEM_ADVISE_READ_MOSTLY,/**< as mmem_protect() with MMEM_TRACK_WRITES added: a page is
+				 * mapped read-only until its first write. mmem_protect() without
+				 * it takes it back */
+	MMEM_ADVISE_WILL_NEED,	/**< as mmem_prefetch_start() without a completion */
+	MMEM_ADVISE_DONT_NEED,	/**< as mmem_unmap(): the contents stay, and leave soon under a
+				 * budget */
+};
+
+/**
+ * @param ptr,len as for mmem_unmap().
+ * @return 0, -EINVAL, -EDEADLK; the errors of the function that the advice names.
+ */
+int mmem_advise(struct mmem_space *space, void *ptr, size_t len, enum mmem_advice advice);
+
+/**
+ * Fetch and map a range as mmem_prefetch(), and keep its blocks in memory until as many calls of
+ * mmem_unpin(). For data that must not be late; at most half of each budget. mmem_unmap(),
+ * mmem_protect() and mmem_free() work as usual; a free takes back the pins.
+ * @return 0, -ENOMEM (over half of the budget), -EOVERFLOW (65535 pins of a block), or as
+ *   mmem_prefetch(), -EDEADLK also in fill, start or write of a pager. After an error nothing is
+ *   pinned by this call.
+ */
+int mmem_pin(struct mmem_space *space, void *ptr, size_t len);
+
+/** @return 0, -EINVAL (also if a block of the range is not pinned: nothing changes), -EDEADLK. */
+int mmem_unpin(struct mmem_space *space, void *ptr, size_t len);
+
 /**
  * The hot set: what a run of an application used, for its next run to fetch before and while the
  * device starts.

@@ -26,6 +26,7 @@
 struct mmem_block {
 	uint64_t stays_until;		/* mmem_now_ns(): not to be evicted before */
 	uint8_t state;
+	uint16_t nb_pins;		/* it is not evicted while this is not 0 */
 };
 
 static inline size_t
@@ -60,6 +61,9 @@ mmem_fetch_get_range(const struct mmem_fetch *fetch, uint64_t *off, size_t *len)
 	*off = mmem_block_off(fetch->region, fetch->block);
 	*len = mmem_block_len(fetch->region, fetch->block);
 }
+
+/* Its region is freed: take back all its pins. */
+void mmem_pins_drop(struct mmem_region *region, size_t block);
 
 /* Return its memory to the kernel. No device and no CPU reaches it. */
 void mmem_block_release(struct mmem_pool *pool, uint64_t off, size_t len);

@@ -25,6 +25,7 @@ struct mmem_budget {
 	uint64_t resident;		/* with blocks being fetched, and those leaving */
 	uint64_t leaving;		/* of them, blocks being evicted */
 	uint64_t queued;		/* blocks to be fetched */
+	uint64_t pinned;		/* blocks that are not evicted */
 };
 
 /* Bytes to be evicted, so that the next queued block has room. */

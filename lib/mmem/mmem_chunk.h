@@ -45,7 +45,8 @@ struct mmem_chunk {
 	_Atomic(struct mmem_space *) space;	/* the space that may use it now, or NULL */
 	_Atomic uint32_t state;
 	_Atomic uint16_t misses;	/* faults outside all streams since the last one inside */
-	uint16_t reserved;
+	_Atomic uint8_t advice;		/* MMEM_ADVISE_NORMAL, SEQUENTIAL or RANDOM */
+	uint8_t reserved;
 	uint64_t dma;			/* device address */
 	struct mmem_region *region;
 };

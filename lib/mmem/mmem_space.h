@@ -167,9 +167,10 @@ mmem_off_to_pa(const struct mmem_space *space, uint64_t off)
 
 /* The bit of a chunk's state after the first access of a device. */
 static inline uint32_t
-mmem_space_touched_bit(const struct mmem_space *space)
+mmem_chunk_touched_bit(const struct mmem_space *space, const struct mmem_chunk *chunk)
 {
-	return space->window > 1 ? CHUNK_STREAMED : CHUNK_TOUCHED;
+	return space->window > 1 && atomic_load_explicit(&chunk->advice, memory_order_relaxed) !=
+			MMEM_ADVISE_RANDOM ? CHUNK_STREAMED : CHUNK_TOUCHED;
 }
 
 /* Release space->lock and defer the groups that wait for it. */

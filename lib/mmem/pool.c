@@ -551,7 +551,7 @@ page_bring_step(struct mmem_pool *pool, struct mmem_space *space, uint64_t off, 
 	}
 	if (chunk_has_state(chunk, CHUNK_POPULATED))
 		return 0;
-	atomic_fetch_or_explicit(&chunk->state, mmem_space_touched_bit(space),
+	atomic_fetch_or_explicit(&chunk->state, mmem_chunk_touched_bit(space, chunk),
 			memory_order_relaxed);
 	rc = chunk_has_state(chunk, CHUNK_BUSY) ?
 			pthread_cond_wait(&pool->changed_cond, &pool->lock) :

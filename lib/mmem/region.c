@@ -34,13 +34,17 @@ region_publish(struct mmem_region *region)
 {
 	struct mmem_space *space = region->space;
 	struct mmem_pool *pool = space->pool;
+	struct mmem_chunk *chunk;
 	size_t i;
 
 	pthread_mutex_lock(&pool->lock);
 	TAILQ_INSERT_TAIL(&pool->regions, region, next);
-	for (i = 0; i < region->nb_chunks; i++)	/* Pairs with the acquire in mmem_access_check(). */
-		atomic_store_explicit(&space->chunks[region->first_chunk + i].space, space,
-				memory_order_release);
+	for (i = 0; i < region->nb_chunks; i++) {
+		chunk = &space->chunks[region->first_chunk + i];
+		atomic_store_explicit(&chunk->advice, MMEM_ADVISE_NORMAL, memory_order_relaxed);
+		/* Pairs with the acquire in mmem_access_check(). */
+		atomic_store_explicit(&chunk->space, space, memory_order_release);
+	}
 	if (region->nb_empty)
 		mmem_control_wake(pool);
 	pthread_mutex_unlock(&pool->lock);
@@ -348,6 +352,7 @@ region_leave_budget(struct mmem_region *region)
 		if (region->blocks[i].state & BLOCK_RESIDENT)
 			mmem_budget_take(region, i, -1);
 		mmem_evict_remove(region, i);
+		mmem_pins_drop(region, i);
 	}
 	mmem_budget_start_fetches(pool);
 	pthread_mutex_unlock(&pool->lock);
