@@ -31,7 +31,7 @@
  */
 #define FETCH_BYTES		((size_t)512 << 10)
 #define FETCH_BLOCKS_MIN	4
-#define FETCH_BUDGET_PART	8
+#define FETCH_BUDGET_PART	32
 
 void
 mmem_chunk_mark_touched(struct mmem_space *space, struct mmem_chunk *chunk)

@@ -195,8 +195,7 @@ struct mmem_space_conf {
 	unsigned int wait_ms;		/**< how long mmem_free() and mmem_space_destroy() wait
 					 * for a pager to return [5000] */
 	unsigned int window;		/**< the most pages that one fault maps: more than its
-					 * own if it continues a stream; 1: its own only. With a
-					 * budget at most 1/32 of it [512] */
+					 * own if it continues a stream; 1: its own only [512] */
 	/** Called on the poll thread or a worker thread; must not block. */
 	void (*report)(struct mmem_space *space, const struct mmem_report *report, void *ctx);
 	void *ctx;

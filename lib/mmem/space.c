@@ -25,8 +25,6 @@
 
 #define DEFAULT_WAIT_MS 5000
 #define DEFAULT_WINDOW 512
-/* A window has at most this part of the budget. */
-#define WINDOWS_IN_BUDGET	32
 
 _Thread_local struct mmem_thread mmem_self;
 
@@ -173,17 +171,6 @@ pool_add_users(struct mmem_pool *pool, int by)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-/* The windows of several streams must leave room for pages in use. */
-static void
-limit_window(struct mmem_space *space)
-{
-	uint64_t budget = space->budget.limit ? space->budget.limit : space->pool->budget.limit;
-	uint64_t most = (budget >> MMEM_PAGE_LOG2) / WINDOWS_IN_BUDGET;
-
-	if (budget != 0 && most < space->window)
-		space->window = RTE_MAX(most, UINT64_C(1));
-}
-
 struct mmem_space *
 mmem_space_create(const struct mmem_space_conf *conf)
 {
@@ -222,7 +209,6 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	mmem_name_init(space->name, sizeof(space->name), conf->name, &serial);
 
 	space->budget.limit = conf->budget;
-	limit_window(space);
 	rc = space_init_budget(space);
 	if (rc < 0)
 		goto fail;

@@ -182,18 +182,6 @@ test_a_device_uses_more_than_the_budget(void **state)
 	assert_int_equal(atomic_load(&nb_reports), 0);
 }
 
-static void
-test_a_window_is_a_small_part_of_the_budget(void **state)
-{
-	struct mmem_space *large = mmem_space_create(&(struct mmem_space_conf){ .pool = pg.pool,
-			.budget = 64 * 32 * PAGE });
-
-	(void)state;
-	assert_int_equal(space->window, 1);
-	assert_int_equal(large->window, 64);
-	assert_int_equal(mmem_space_destroy(large), 0);
-}
-
 /* The SMMU has the block in its TLB, and sets its access flag only when it reads the entry again. */
 static void
 test_a_block_that_a_device_uses_all_the_time_stays(void **state)
@@ -712,7 +700,6 @@ test_syncs_race_with_writes_and_evictions(void **state)
 
 static const struct CMUnitTest tests[] = {
 	EV_TEST(test_a_device_uses_more_than_the_budget),
-	EV_TEST(test_a_window_is_a_small_part_of_the_budget),
 	EV_TEST(test_a_block_that_a_device_uses_all_the_time_stays),
 	EV_TEST(test_a_cpu_uses_more_than_the_budget),
 	EV_TEST(test_blocks_that_are_only_read_are_not_written_back),
