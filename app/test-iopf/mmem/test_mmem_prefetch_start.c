@@ -10,6 +10,8 @@
 #include <rte_common.h>
 
 #include "iopf_stats.h"
+#include "mmem_fetch.h"
+#include "mmem_region.h"
 #include "pager_rig.h"
 #include "test.h"
 
@@ -89,7 +91,10 @@ test_a_fault_does_not_wait_behind_a_prefetch(void **state)
 {
 	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .fetch_size = PAGE });
 	uint8_t *p = pg_alloc(CHUNK, pager);
+	struct mmem_region *region = pg.pool->chunks[(p - pg.pool->mem) / CHUNK].region;
+	const struct mmem_fetch *fetch;
 	struct mmem_completion done;
+	unsigned int queued = 0;
 
 	(void)state;
 	atomic_store(&pager->hold, true);
@@ -99,6 +104,12 @@ test_a_fault_does_not_wait_behind_a_prefetch(void **state)
 	AWAIT(pg_stat(MMEM_STAT_DEFERRED) == 1);
 	usleep(WAIT_MS * 1000);
 	assert_int_equal(atomic_load(&pager->calls), 1);
+	/* The fault's own, and as many as there are threads. */
+	pthread_mutex_lock(&pg.pool->lock);
+	TAILQ_FOREACH(fetch, &region->queue, next)
+		queued++;
+	pthread_mutex_unlock(&pg.pool->lock);
+	assert_in_range(queued, 1, 2);
 	atomic_store(&pager->hold, false);
 	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
 	assert_int_equal(mmem_completion_wait(&done, PATIENCE_MS), 0);
