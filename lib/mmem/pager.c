@@ -301,6 +301,25 @@ mmem_region_fail_queued(struct mmem_pool *pool, struct mmem_region *region, int 
 	mmem_region_update_ready(pool, region);
 }
 
+/* An access waits for the fetch: it goes before those that are made ahead of accesses. */
+static void
+fetch_set_awaited(struct mmem_region *region, struct mmem_fetch *fetch)
+{
+	struct mmem_fetch *other;
+
+	if (fetch->prefetched && fetch->state == FETCH_QUEUED) {
+		TAILQ_REMOVE(&region->queue, fetch, next);
+		TAILQ_FOREACH(other, &region->queue, next)
+			if (other->prefetched)
+				break;
+		if (other != NULL)
+			TAILQ_INSERT_BEFORE(other, fetch, next);
+		else
+			TAILQ_INSERT_TAIL(&region->queue, fetch, next);
+	}
+	fetch->prefetched = false;
+}
+
 int
 mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t off,
 		uint64_t began, uint64_t id)
@@ -340,7 +359,7 @@ mmem_fetch_begin(struct mmem_pool *pool, struct mmem_region *region, uint64_t of
 	}
 	if (id == 0)
 		return -EINPROGRESS;
-	fetch->prefetched = false;
+	fetch_set_awaited(region, fetch);
 	rc = mmem_waiting_add(&fetch->groups, id);
 	return rc < 0 ? rc : -EINPROGRESS;
 }
@@ -350,7 +369,7 @@ mmem_fetch_wait(struct mmem_region *region, uint64_t off)
 {
 	struct mmem_fetch *fetch = region->fetches[mmem_region_get_block(region, off)];
 
-	fetch->prefetched = false;
+	fetch_set_awaited(region, fetch);
 	return fetch;
 }
 

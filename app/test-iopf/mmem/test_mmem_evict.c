@@ -34,6 +34,8 @@ struct store {
 	_Atomic unsigned int fills_of_first;	/* of the first block */
 	_Atomic int write_error;
 	_Atomic bool hold_writes;
+	_Atomic bool hold_fills;
+	_Atomic uint64_t order[NB_BLOCKS];	/* offsets of the first fills */
 	_Atomic unsigned int in_write;
 };
 
@@ -46,10 +48,14 @@ static int
 store_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 {
 	struct store *s = ctx;
+	unsigned int n = atomic_fetch_add(&s->fills, 1);
 
-	atomic_fetch_add(&s->fills, 1);
 	if (offset == 0)
 		atomic_fetch_add(&s->fills_of_first, 1);
+	if (n < NB_BLOCKS)
+		atomic_store(&s->order[n], offset);
+	while (atomic_load(&s->hold_fills))
+		usleep(100);
 	memcpy(dst, s->bytes + offset, len);
 	return 0;
 }
@@ -422,6 +428,33 @@ test_the_smmu_marks_written_pages_without_a_fault(void **state)
 	assert_int_equal(atomic_load(&store.writes), 1);
 }
 
+static void *
+prefetch_main(void *p)
+{
+	return mmem_prefetch(space, p, BUDGET / 2) == 0 ? p : NULL;
+}
+
+static void
+test_an_access_goes_before_what_is_fetched_ahead(void **state)
+{
+	uint8_t *p = alloc(&pager_ro, MMEM_READ);
+	pthread_t thread;
+	void *done;
+
+	(void)state;
+	atomic_store(&store.hold_fills, true);
+	assert_int_equal(pthread_create(&thread, NULL, prefetch_main, p), 0);
+	AWAIT(atomic_load(&store.fills) == 1);
+	pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + 20 * BLOCK, pg_bytes, 8);
+	AWAIT(mmem_stat(space, MMEM_STAT_DEFERRED) != 0);
+	usleep(WAIT_MS * 1000);
+	atomic_store(&store.hold_fills, false);
+	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+	assert_int_equal(pthread_join(thread, &done), 0);
+	assert_ptr_equal(done, p);
+	assert_int_equal(atomic_load(&store.order[1]), 20 * BLOCK);
+}
+
 /*
  * Races
  */
@@ -711,6 +744,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_a_write_that_does_not_end_meets_the_deadline),
 	EV_TEST(test_a_region_is_freed_while_its_blocks_leave),
 	EV_TEST(test_a_budget_smaller_than_a_block_is_refused),
+	EV_TEST(test_an_access_goes_before_what_is_fetched_ahead),
 	EV_TEST(test_cpu_and_device_writes_race_with_eviction),
 	EV_TEST(test_memory_without_a_pager_goes_to_the_swap_file),
 	EV_TEST(test_a_private_file_and_a_pager_go_to_the_swap_file),
