@@ -13,6 +13,8 @@
 
 #include <pgtable.h>
 
+#include <rte_bitops.h>
+
 #include "mmem_access.h"
 #include "mmem_ahead.h"
 #include "mmem_pool.h"
