@@ -146,6 +146,9 @@ class Once(Case):
         document = json.loads(run.stdout)
         self.assertEqual((document["version"], document["pid"]), (1, 4242))
         self.assertEqual(document["pools"][0]["chunks_taken"], 9)
+        self.assertEqual(document["pools"][0]["resident"], 48 << 20)
+        lines = view.pool_lines([{"pool": "p", "budget": 64 << 20, "resident": 48 << 20}], 1)
+        self.assertIn("of budget", lines[0])
         self.assertEqual(len(document["iommus"]), 1)
 
     def test_text_has_lines_of_80_columns_and_no_escape(self):

@@ -111,5 +111,6 @@ class Servicer:
         if command == "/iopf/pools":
             return {"pool_0": {"pool": "main", "iommu": "smmuv3,model=fake", "hugepages": 0,
                                "chunk_size": 2 << 20, "chunks": 32, "chunks_taken": 9,
-                               "chunks_populated": 4}, "pools": 1}
+                               "chunks_populated": 4, "budget": 64 << 20,
+                               "resident": 48 << 20, "leaving": 1 << 20}, "pools": 1}
         return None

@@ -95,9 +95,11 @@ add_users(struct rte_tel_data *d, struct mmem_pool *pool)
 {
 	const struct mmem_region *region;
 	uint64_t regions = 0, fetches = 0, overdue = 0, spaces;
+	struct mmem_budget budget;
 
 	pthread_mutex_lock(&pool->lock);
 	spaces = pool->users;
+	budget = pool->budget;
 	TAILQ_FOREACH(region, &pool->regions, next) {
 		regions++;
 		fetches += region->nb_open;
@@ -108,6 +110,9 @@ add_users(struct rte_tel_data *d, struct mmem_pool *pool)
 	rte_tel_data_add_dict_uint(d, "regions", regions);
 	rte_tel_data_add_dict_uint(d, "fetches", fetches);
 	rte_tel_data_add_dict_uint(d, "fetches_overdue", overdue);
+	rte_tel_data_add_dict_uint(d, "budget", budget.limit);
+	rte_tel_data_add_dict_uint(d, "resident", budget.resident);
+	rte_tel_data_add_dict_uint(d, "leaving", budget.leaving);
 }
 
 static bool

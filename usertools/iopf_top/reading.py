@@ -274,7 +274,7 @@ def device_key(entry):
 
 def pool_rows(pools):
     keys = ("hugepages", "chunk_size", "chunks", "chunks_taken", "chunks_populated", "spaces",
-            "regions", "fetches", "fetches_overdue")
+            "regions", "fetches", "fetches_overdue", "budget", "resident", "leaving")
     return [dict({key: number(p.get(key)) for key in keys}, pool=name(p.get("pool")),
                  iommu=name(p.get("iommu"))) for p in pools or []]
 

@@ -247,6 +247,8 @@ def pool_lines(pools, most):
                 f"{size(p['chunk_size'])}, {p['chunks_populated']} populated")
         if p["fetches"]:
             text += f", {p['fetches']} fetches ({p['fetches_overdue']} late)"
+        if p["budget"]:
+            text += f", {size(p['resident'])} of budget {size(p['budget'])}"
         lines.append(text)
     if len(lines) > most:
         lines = lines[:most - 1] + [f"{'pool':12}and {len(lines) - most + 1} more pools"]
