@@ -34,6 +34,7 @@ struct store {
 	_Atomic unsigned int fills_of_first;	/* of the first block */
 	_Atomic int write_error;
 	_Atomic bool hold_writes;
+	_Atomic bool hold_copied;	/* writes do not return, and have copied */
 	_Atomic bool hold_fills;
 	_Atomic uint64_t order[NB_BLOCKS];	/* offsets of the first fills */
 	_Atomic unsigned int in_write;
@@ -73,6 +74,8 @@ store_write(void *ctx, uint64_t offset, const void *src, size_t len)
 	error = atomic_load(&s->write_error);
 	if (error == 0)
 		memcpy(s->bytes + offset, src, len);
+	while (atomic_load(&s->hold_copied))
+		usleep(100);
 	atomic_fetch_sub(&s->in_write, 1);
 	return error;
 }
@@ -355,6 +358,39 @@ test_an_access_to_a_leaving_block_fetches_it_again(void **state)
 		assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
 	for (i = 1; i < BUDGET / BLOCK; i++)
 		assert_int_equal(pg_bytes[64 * i], 0xe1);
+}
+
+static void *
+write_main(void *p)
+{
+	*(volatile uint8_t *)p = 0xe5;
+	return p;
+}
+
+/* The write-back has copied the block, and its memory is not released yet. */
+static void
+test_a_write_of_the_cpu_during_a_write_back_is_kept(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	pthread_t thread;
+	size_t off;
+
+	(void)state;
+	for (off = 0; off < BUDGET; off += BLOCK)
+		p[off] = 0xe4;
+	atomic_store(&store.hold_copied, true);
+	pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + BUDGET, pg_bytes, 8);
+	AWAIT(atomic_load(&store.in_write) == 1);
+	for (off = 0; store.bytes[off] != 0xe4; off += BLOCK)
+		assert_true(off < BUDGET);
+	assert_int_equal(pthread_create(&thread, NULL, write_main, p + off), 0);
+	usleep(WAIT_MS * 1000);
+	atomic_store(&store.hold_copied, false);
+	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(p[off], 0xe5);
+	assert_int_equal(mmem_sync(space, p, REGION), 0);
+	assert_int_equal(store.bytes[off], 0xe5);
 }
 
 /* A dead pager: the device gets an answer at the deadline, and the bytes stay. */
@@ -741,6 +777,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_written_blocks_without_write_back_stay),
 	EV_TEST(test_a_failed_write_loses_nothing),
 	EV_TEST(test_an_access_to_a_leaving_block_fetches_it_again),
+	EV_TEST(test_a_write_of_the_cpu_during_a_write_back_is_kept),
 	EV_TEST(test_a_write_that_does_not_end_meets_the_deadline),
 	EV_TEST(test_a_region_is_freed_while_its_blocks_leave),
 	EV_TEST(test_a_budget_smaller_than_a_block_is_refused),
