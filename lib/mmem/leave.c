@@ -36,22 +36,13 @@ static void
 leaving_end(struct mmem_pool *pool, struct mmem_fetch *fetch, bool left)
 {
 	struct mmem_region *region = fetch->region;
-	bool wanted = fetch->wanted && left && !region->hidden;
 
 	region->nb_leaving--;
 	mmem_budget_leave(region, fetch->block, -1);
 	mmem_evict_end(region, fetch->block, left);
-	fetch->wanted = false;
-	if (wanted) {
-		fetch->state = FETCH_QUEUED;
-		fetch->error = 0;
-		if (mmem_fetch_enqueue(pool, fetch) < 0)
-			mmem_fetch_set_failed(pool, fetch, -ENOMEM);
-	} else {
-		region->fetches[fetch->block] = NULL;
-		mmem_fetch_wake(pool, fetch, 0);
-		free(fetch);
-	}
+	region->fetches[fetch->block] = NULL;
+	mmem_fetch_wake(pool, fetch, 0);
+	free(fetch);
 	/* A free waits for it. */
 	pthread_cond_broadcast(&pool->changed_cond);
 	mmem_evict_wake(pool);
@@ -118,7 +109,6 @@ mmem_fetch_wait_leaving(struct mmem_pool *pool, struct mmem_fetch *fetch, uint64
 	if (fetch->error != 0 && began <= fetch->failed_at)
 		return fetch->error;
 	fetch->error = 0;
-	fetch->wanted = true;
 	if (fetch->deadline == 0)
 		mmem_fetch_set_deadline(pool, fetch);
 	return 0;

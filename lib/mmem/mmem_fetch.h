@@ -12,8 +12,8 @@
  *	           LEAVING --> WRITE_QUEUED --> WRITING --> (none)	of a written one
  *	(none) --> CLEAN_QUEUED --> CLEANING --> (none)	mmem_sync()
  *
- * Accesses wait for the end of a fetch and of an eviction. A block that was wanted while it left is
- * QUEUED then. While it is cleaned it is in memory and in use, and cannot leave.
+ * Accesses wait for the end of a fetch and of an eviction; after an eviction they fetch the block
+ * again. While it is cleaned it is in memory and in use, and cannot leave.
  */
 
 #include <stdbool.h>
@@ -49,7 +49,6 @@ struct mmem_fetch {
 	struct mmem_waiting groups;
 	bool cpu_waits;			/* a CPU access waits for it */
 	bool prefetched;		/* no access has waited for it */
-	bool wanted;			/* an access waits for the end of an eviction */
 	bool *ended_in_start;		/* of the thread in start, or NULL */
 };
 

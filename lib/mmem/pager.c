@@ -237,7 +237,7 @@ mmem_fetch_create(struct mmem_region *region, size_t block, enum fetch_state sta
 	fetch->block = block;
 	fetch->state = state;
 	fetch->error = 0;
-	fetch->wanted = fetch->prefetched = false;
+	fetch->prefetched = false;
 	region->fetches[block] = fetch;
 	return fetch;
 }
@@ -419,7 +419,6 @@ mmem_fetches_expire(struct mmem_pool *pool)
 			if (next == 0 || fetch->deadline < next)
 				next = fetch->deadline;
 		} else if (mmem_fetch_is_leaving(fetch)) {
-			fetch->wanted = false;
 			fetch->failed_at = rte_rdtsc();
 			mmem_fetch_wake(pool, fetch, -ETIMEDOUT);
 		} else if (fetch->state == FETCH_QUEUED) {

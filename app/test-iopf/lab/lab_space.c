@@ -33,7 +33,7 @@ lab_space_open(const struct iopf_iommu_conf *conf)
 		fail_msg("no pool of %zu MiB in hugepages: %s", POOL_SIZE >> 20,
 				rte_strerror(rte_errno));
 	assert_true(mmem_pool_hugepages(pool));
-	lab_space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool,
+	lab_space = mmem_space_create(&(struct mmem_space_conf){ .pool = pool, .window = 1,
 		.report = on_refusal });
 	assert_non_null(lab_space);
 	assert_int_equal(mmem_attach(lab_space, lab.dev, IOPF_NO_PASID), 0);

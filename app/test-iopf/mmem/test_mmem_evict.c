@@ -32,6 +32,7 @@ struct store {
 	uint8_t *bytes;
 	_Atomic unsigned int fills, writes;
 	_Atomic unsigned int fills_of_first;	/* of the first block */
+	_Atomic int fill_error;
 	_Atomic int write_error;
 	_Atomic bool hold_writes;
 	_Atomic bool hold_copied;	/* writes do not return, and have copied */
@@ -57,6 +58,8 @@ store_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 		atomic_store(&s->order[n], offset);
 	while (atomic_load(&s->hold_fills))
 		usleep(100);
+	if (atomic_load(&s->fill_error) != 0)
+		return atomic_load(&s->fill_error);
 	memcpy(dst, s->bytes + offset, len);
 	return 0;
 }
@@ -436,6 +439,23 @@ test_a_region_is_freed_while_its_blocks_leave(void **state)
 }
 
 static void
+test_a_fetch_that_fails_returns_its_memory(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	size_t off;
+
+	(void)state;
+	atomic_store(&store.fill_error, -EIO);
+	for (off = 0; off < 2 * BUDGET; off += BLOCK)
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(atomic_load(&last_error), -EIO);
+	assert_int_equal(get_resident(), 0);
+	atomic_store(&store.fill_error, 0);
+	assert_int_equal(dev_read(p, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(get_resident(), BLOCK);
+}
+
+static void
 test_a_budget_smaller_than_a_block_is_refused(void **state)
 {
 	struct mmem_pager pager = pager_rw;
@@ -780,6 +800,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_a_write_of_the_cpu_during_a_write_back_is_kept),
 	EV_TEST(test_a_write_that_does_not_end_meets_the_deadline),
 	EV_TEST(test_a_region_is_freed_while_its_blocks_leave),
+	EV_TEST(test_a_fetch_that_fails_returns_its_memory),
 	EV_TEST(test_a_budget_smaller_than_a_block_is_refused),
 	EV_TEST(test_an_access_goes_before_what_is_fetched_ahead),
 	EV_TEST(test_cpu_and_device_writes_race_with_eviction),

@@ -57,7 +57,7 @@ test_regs_configuration_is_checked(void **state)
 		{ .sid_bits = 33 }, { .ssid_bits = 21 }, { .cmdq_log2 = 20 }, { .evtq_log2 = 20 },
 		{ .oas_bits = 41 }, { .oas_bits = 52 }, { .stall_model = 3 },
 		{ .stall_max = 65536 }, { .tlb_log2 = 21 }, { .no_features = 0x400 },
-		{ .choices = 0x800 }, { .harsh = 0x1000 }, { .sid_bits = SMMUV3_MODEL_NONE },
+		{ .choices = 0x2000 }, { .harsh = 0x1000 }, { .sid_bits = SMMUV3_MODEL_NONE },
 	};
 	struct smmuv3_model *m;
 
