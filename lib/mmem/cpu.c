@@ -67,7 +67,7 @@ mark_blocks(struct mmem_region *region, uint64_t off, uint64_t end, uint8_t stat
 
 /*
  * Start the missing fetches of a unit. Returns 0: none is missing, and how the unit is to be
- * mapped; -EINPROGRESS; -ENOENT.
+ * mapped, with pool->cpu_lock taken; -EINPROGRESS; -ENOENT.
  */
 static int
 fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct mmem_cpu_map *map)
@@ -96,6 +96,12 @@ fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct mmem_cpu
 	}
 	if (written)
 		map->limit = 0;
+	/*
+	 * A thread that takes back the marks under pool->lock, and then unmaps the block, comes
+	 * before them or after the mapping.
+	 */
+	if (rc == 0)
+		pthread_mutex_lock(&pool->cpu_lock);
 	pthread_mutex_unlock(&pool->lock);
 	return rc;
 }
@@ -110,6 +116,7 @@ handle_access(struct mmem_pool *pool, uint64_t addr, uint64_t flags)
 	if (off >= pool->size || fetch_unit(pool, off, flags, &map) != 0)
 		return;
 	rc = mmem_view_map(pool, off, &map);
+	pthread_mutex_unlock(&pool->cpu_lock);
 	/* Linux before 6.4 maps no page protected: it counts as written then. */
 	if (rc == -EINVAL && map.protect)
 		pool->cpu_protects = false;

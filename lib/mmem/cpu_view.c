@@ -110,7 +110,6 @@ mmem_view_map(struct mmem_pool *pool, uint64_t off, const struct mmem_cpu_map *m
 	uint64_t end = off + unit;
 	int rc = 0;
 
-	pthread_mutex_lock(&pool->cpu_lock);
 	if (mmem_view_is_present(pool, off) && map->unprotect) {
 		unprotect_unit(pool, off);
 	} else if (mmem_view_is_present(pool, off)) {
@@ -123,16 +122,19 @@ mmem_view_map(struct mmem_pool *pool, uint64_t off, const struct mmem_cpu_map *m
 		if (rc == -EFAULT && mmem_populate(pool, off, unit) == 0)
 			rc = map_units(pool, off, unit, map->protect);
 	}
-	pthread_mutex_unlock(&pool->cpu_lock);
 	return rc;
 }
 
 int
 mmem_cpu_unmap(struct mmem_pool *pool, uint64_t off, size_t len)
 {
-	void *start = pool->mem + off;
+	/* Linux unmaps whole hugepages only, and ignores the part of one at the end. */
+	size_t unit = mmem_view_get_unit(pool);
+	uint64_t end = RTE_ALIGN_CEIL(off + len, unit);
+	void *start = pool->mem + RTE_ALIGN_FLOOR(off, unit);
 	int rc = 0;
 
+	len = end - RTE_ALIGN_FLOOR(off, unit);
 	pthread_mutex_lock(&pool->cpu_lock);
 	if (madvise(start, len, MADV_DONTNEED) < 0 &&
 	    madvise(start, len, MADV_DONTNEED_LOCKED) < 0)

@@ -67,7 +67,8 @@ mmem_view_get_range(const struct mmem_pool *pool, const struct mmem_region *regi
 
 /*
  * Map a unit whose contents are present, and those after it up to the limit, and wake the threads
- * that wait for it. Returns 0 or -errno; -EEXIST: a unit is mapped already, and no thread is woken.
+ * that wait for it. Under pool->cpu_lock. Returns 0 or -errno; -EEXIST: a unit is mapped already,
+ * and no thread is woken.
  */
 int mmem_view_map(struct mmem_pool *pool, uint64_t off, const struct mmem_cpu_map *map);
 
