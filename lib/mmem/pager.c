@@ -184,7 +184,8 @@ mmem_fetch_finish(struct mmem_pool *pool, struct mmem_fetch *fetch, int error)
 			mmem_block_release(pool, off, len);
 		mmem_budget_take(region, fetch->block, -1);
 		mmem_fetch_set_failed(pool, fetch, error);
-		mmem_evict_wake(pool);
+		/* The room is another one's now. */
+		mmem_budget_start_fetches(pool);
 		return;
 	}
 	mmem_block_switch_pages(pool, off, len);
