@@ -9,6 +9,7 @@
 
 #include "iopf_handler.h"
 #include "mmem_block.h"
+#include "mmem_evict.h"
 #include "mmem_pool.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
@@ -118,6 +119,8 @@ block_unpin(struct mmem_region *region, size_t block)
 {
 	if (--region->blocks[block].nb_pins == 0)
 		add_pinned(region->space, mmem_block_len(region, block), -1);
+	if (region->blocks[block].nb_pins == 0)
+		mmem_evict_unpin(region, block);
 }
 
 /* Under pool->lock. Returns 0, -ENOMEM: over the budget's part, or -EOVERFLOW. */

@@ -29,6 +29,9 @@
 /* The evictor looks again after this time if all blocks are to stay. */
 #define AGAIN_NS	UINT64_C(100000)
 
+/* A block whose eviction failed stays so long. */
+#define FAILED_NS	UINT64_C(100000000)
+
 struct victim {
 	struct mmem_region *region;
 	size_t block;
@@ -137,6 +140,17 @@ mmem_evict_add(struct mmem_region *region, size_t block, bool prefetched)
 }
 
 void
+mmem_evict_unpin(struct mmem_region *region, size_t block)
+{
+	if (!mmem_space_has_budget(region->space) || region->hidden ||
+			!(region->blocks[block].state & BLOCK_RESIDENT) ||
+			region->fetches[block] != NULL)
+		return;
+	mmem_policy_add(&region->space->policy, block_to_index(region, block), false);
+	mmem_evict_wake(region->space->pool);
+}
+
+void
 mmem_evict_remove(struct mmem_region *region, size_t block)
 {
 	if (mmem_space_has_budget(region->space))
@@ -198,7 +212,8 @@ name_victims(struct mmem_space *space, struct victim *victims, uint64_t excess, 
 			break;
 		region = index_to_region(space->pool, index);
 		block = mmem_region_get_block(region, (uint64_t)index << MMEM_PAGE_LOG2);
-		if (block_must_stay(region, block)) {
+		if (block_must_stay(region, block) || region->hidden ||
+				region->blocks[block].nb_pins != 0) {
 			mmem_policy_remove(&space->policy, index);
 		} else if (block_may_leave(region, block, now) &&
 				victim_take(space->pool, region, block, &victims[n])) {
@@ -256,6 +271,8 @@ victim_decide(struct victim *v)
 static void
 victim_end(struct mmem_pool *pool, struct victim *v, int error)
 {
+	if (error < 0)
+		v->region->blocks[v->block].stays_until = mmem_now_ns() + FAILED_NS;
 	if (error < 0 || block_must_stay(v->region, v->block))
 		mmem_fetch_stay(pool, v->fetch);
 	else if (v->dirty)
@@ -277,7 +294,7 @@ evict_batch(struct mmem_space *space, struct victim *victims, unsigned int n)
 		rc = victims_close(space, victims, n);
 	mmem_space_unlock(space);
 	for (i = 0; i < n && rc == 0; i++)
-		mmem_cpu_unmap(pool, victims[i].off, victims[i].len);
+		rc = mmem_cpu_unmap(pool, victims[i].off, victims[i].len);
 	pthread_mutex_lock(&pool->lock);
 	for (i = 0; i < n; i++)
 		victim_decide(&victims[i]);
@@ -292,7 +309,7 @@ evict_batch(struct mmem_space *space, struct victim *victims, unsigned int n)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-/* The space with most memory of those that have a policy. Under pool->lock. */
+/* The space with most memory of those that can give some, or NULL. Under pool->lock. */
 static struct mmem_space *
 find_largest(struct mmem_pool *pool)
 {
@@ -300,7 +317,8 @@ find_largest(struct mmem_pool *pool)
 	struct mmem_region *region;
 
 	TAILQ_FOREACH(region, &pool->regions, next)
-		if (region->blocks != NULL && (largest == NULL ||
+		if (region->blocks != NULL && region->space->policy.nb_candidates != 0 &&
+				(largest == NULL ||
 				region->space->budget.resident - region->space->budget.leaving >
 				largest->budget.resident - largest->budget.leaving))
 			largest = region->space;
@@ -324,6 +342,8 @@ find_starved(struct mmem_pool *pool, struct mmem_space **giver, uint64_t *excess
 		*excess = mmem_budget_get_excess(&region->space->budget, len);
 		if (*excess == 0) {
 			*giver = find_largest(pool);
+			if (*giver == NULL)
+				*giver = region->space;
 			*excess = mmem_budget_get_excess(&pool->budget, len);
 		}
 		if (*excess != 0)
@@ -363,7 +383,7 @@ evictor_main(void *arg)
 			pthread_mutex_unlock(&pool->lock);
 			evict_batch(giver, victims, n);
 			pthread_mutex_lock(&pool->lock);
-		} else if (again) {
+		} else if (again || (giver != region->space && find_largest(pool) != NULL)) {
 			wait_for(pool, AGAIN_NS);
 		} else {
 			/* All memory is written, and is not to be written back. */

@@ -42,6 +42,7 @@ void mmem_evict_wake(struct mmem_pool *pool);
 
 /* A block has been fetched; it is freed; it left, or stays after all. */
 void mmem_evict_add(struct mmem_region *region, size_t block, bool prefetched);
+void mmem_evict_unpin(struct mmem_region *region, size_t block);
 void mmem_evict_remove(struct mmem_region *region, size_t block);
 void mmem_evict_end(struct mmem_region *region, size_t block, bool left);
 
