@@ -67,6 +67,9 @@ mmem_fetch_stay(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	uint64_t off;
 	size_t len;
 
+	/* mmem_sync() waits for it, and did not write it itself. */
+	if (fetch->region->blocks[fetch->block].state & BLOCK_WRITTEN)
+		fetch->region->sync_error = -EIO;
 	mmem_fetch_get_range(fetch, &off, &len);
 	mmem_block_switch_pages(pool, off, len);
 	leaving_end(pool, fetch, false);
