@@ -106,7 +106,8 @@ region_take_memory(struct mmem_region *region)
 		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: no chunk is "
 				"left for its page tables: free regions, or use a larger pool",
 				region->size, pool->name, pool->size >> 20);
-	if (rc == 0 && (region->flags & MMEM_POPULATE)) {
+	/* Blocks under a budget have memory when they are fetched. */
+	if (rc == 0 && (region->flags & MMEM_POPULATE) && region->blocks == NULL) {
 		rc = mmem_pool_populate_region(pool, region);
 		if (rc < 0)
 			MMEM_LOG_LIMITED(space, "no memory for a region of %zu bytes: %s: use a "
@@ -368,12 +369,13 @@ region_destroy(struct mmem_region *region)
 		region_leave_budget(region);
 	if (mmem_region_is_watched(region))
 		mmem_cpu_unwatch(space->pool, region);
-	mmem_pool_return_chunks(space->pool, region);
+	/* Before another region can have its chunks, and so its place in the swap file. */
 	if (region->pager.release) {
 		mmem_self.releasing = space;
 		region->pager.release(region->pager.ctx);
 		mmem_self.releasing = outer;
 	}
+	mmem_pool_return_chunks(space->pool, region);
 	mmem_pager_fini(region);
 	free(region);
 }
