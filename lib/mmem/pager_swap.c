@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -157,6 +158,9 @@ mmem_swap_open(struct mmem_pool *pool, const char *path)
 		if (end < 0 || (uint64_t)end < pool->size)
 			rc = -ENOSPC;
 	}
+	/* Two pools would overwrite each other's blocks. */
+	if (rc == 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+		rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
 	if (rc < 0) {
 		MMEM_LOG(ERR, "pool %s: cannot swap to %s: %s: use a regular file, or a block "
 				"device as large as the pool (%zu MiB)", pool->name, path,
