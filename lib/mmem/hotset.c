@@ -15,17 +15,20 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <pgtable.h>
 
 #include "mmem_budget.h"
 #include "mmem_hotset.h"
+#include "mmem_io.h"
 #include "mmem_pool.h"
 #include "mmem_prefetch.h"
 #include "mmem_region.h"
@@ -417,11 +420,34 @@ read_text(struct mmem_space *space, struct hotset_file *f, FILE *in, const char 
 	return -EINVAL;
 }
 
+/* The whole file, read before any lock is taken: it may be slow. Returns 0 or -errno. */
+static int
+read_file(const char *path, size_t max, char **text, size_t *len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc = 0;
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > max)
+		rc = -EINVAL;
+	*len = st.st_size;
+	*text = rc == 0 ? malloc(*len + 1) : NULL;
+	if (rc == 0)
+		rc = *text == NULL ? -ENOMEM : mmem_read_all(fd, *text, *len, 0);
+	close(fd);
+	return rc;
+}
+
 int
 mmem_hotset_replay(struct mmem_space *space, const char *path, struct mmem_completion *completion)
 {
 	struct hotset_file f = { 0 };
-	FILE *in;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *in = NULL;
 	int rc;
 
 	if (space == NULL || path == NULL)
@@ -429,9 +455,13 @@ mmem_hotset_replay(struct mmem_space *space, const char *path, struct mmem_compl
 	rc = mmem_may_wait();
 	if (rc < 0)
 		return mmem_ret(rc);
-	in = fopen(path, "re");
-	if (in == NULL) {
-		rc = -errno;
+	rc = read_file(path, MAX_LINE * (2 * (space->size >> MMEM_PAGE_LOG2) + 2), &text, &size);
+	if (rc == 0) {
+		in = fmemopen(text, size, "r");
+		rc = in == NULL ? -ENOMEM : 0;
+	}
+	if (rc < 0) {
+		free(text);
 		MMEM_LOG_LIMITED(space, "cannot read the hot set %s: %s", path, rte_strerror(-rc));
 		return mmem_ret(rc);
 	}
@@ -445,6 +475,7 @@ mmem_hotset_replay(struct mmem_space *space, const char *path, struct mmem_compl
 		mmem_completion_set(completion, 0);
 	mmem_space_unlock(space);
 	fclose(in);
+	free(text);
 	/* The prefetch has the ranges. */
 	if (rc == 0 && f.nb != 0)
 		f.ranges = NULL;
