@@ -78,13 +78,15 @@ batch_clean(struct batch *batch, struct mmem_space *space)
 	unsigned int i;
 	uint64_t off;
 	size_t len;
-	int rc = 0, rc_inv;
+	int rc = 0, rc_inv, rc_cpu;
 
 	pgt_unmapped_init(&out, inv, BATCH);
 	out.used = &used;
 	for (i = 0; i < batch->nb; i++) {
 		mmem_fetch_get_range(batch->fetches[i], &off, &len);
-		mmem_cpu_unmap(space->pool, off, len);
+		rc_cpu = mmem_cpu_unmap(space->pool, off, len);
+		if (rc == 0)
+			rc = rc_cpu;
 		used = (struct pgt_used){ .va = mmem_off_to_va(space, off), .size = len };
 		if (rc == 0)
 			rc = pgt_harvest(space->pgt, used.va, len, PGT_DIRTY, &out);
@@ -126,8 +128,9 @@ is_writing(const struct mmem_region *region, size_t first, size_t end)
  * which is released meanwhile.
  */
 static int
-region_sync(struct mmem_region *region, size_t first, size_t end)
+region_sync(struct mmem_region *region, size_t first, size_t end, unsigned int wait_ms)
 {
+	struct timespec until = mmem_ns_to_timespec(mmem_now_ns() + wait_ms * UINT64_C(1000000));
 	struct mmem_space *space = region->space;
 	struct mmem_pool *pool = space->pool;
 	struct batch batch = { .region = region };
@@ -146,8 +149,13 @@ region_sync(struct mmem_region *region, size_t first, size_t end)
 	}
 	mmem_space_unlock(space);
 	pthread_mutex_lock(&pool->lock);
-	while (is_writing(region, first, end))
-		pthread_cond_wait(&pool->changed_cond, &pool->lock);
+	while (is_writing(region, first, end) && rc != -ETIMEDOUT) {
+		if (wait_ms == 0)
+			pthread_cond_wait(&pool->changed_cond, &pool->lock);
+		else if (pthread_cond_timedwait(&pool->changed_cond, &pool->lock, &until) ==
+				ETIMEDOUT && is_writing(region, first, end))
+			rc = -ETIMEDOUT;
+	}
 	if (rc == 0)
 		rc = region->sync_error;
 	pthread_mutex_unlock(&pool->lock);
@@ -159,7 +167,7 @@ region_sync(struct mmem_region *region, size_t first, size_t end)
 
 /* Under space->lock, which is released meanwhile. */
 static int
-sync_blocks(struct mmem_region *region, size_t first, size_t end)
+sync_blocks(struct mmem_region *region, size_t first, size_t end, unsigned int wait_ms)
 {
 	struct mmem_pool *pool = region->space->pool;
 	int rc;
@@ -167,7 +175,7 @@ sync_blocks(struct mmem_region *region, size_t first, size_t end)
 	pthread_mutex_lock(&pool->lock);
 	region->syncing = true;
 	pthread_mutex_unlock(&pool->lock);
-	rc = region_sync(region, first, end);
+	rc = region_sync(region, first, end, wait_ms);
 	pthread_mutex_lock(&pool->lock);
 	region->syncing = false;
 	pthread_cond_broadcast(&pool->changed_cond);
@@ -181,7 +189,7 @@ mmem_region_sync_all(struct mmem_region *region)
 	if (region->hidden || region->blocks == NULL || region->pager.write == NULL ||
 			mmem_pager_is_swap(&region->pager))
 		return 0;
-	return sync_blocks(region, 0, mmem_region_nb_blocks(region));
+	return sync_blocks(region, 0, mmem_region_nb_blocks(region), region->space->wait_ms);
 }
 
 void
@@ -220,7 +228,7 @@ mmem_sync(struct mmem_space *space, void *ptr, size_t len)
 	rc = region == NULL ? -EINVAL : 0;
 	if (rc == 0 && region->blocks != NULL && region->pager.write != NULL)
 		rc = sync_blocks(region, mmem_region_get_block(region, off),
-				mmem_region_get_block(region, off + len - 1) + 1);
+				mmem_region_get_block(region, off + len - 1) + 1, 0);
 	mmem_space_unlock(space);
 	return mmem_ret(rc);
 }
