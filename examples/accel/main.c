@@ -37,8 +37,8 @@ print_help(void)
 
 	printf("Usage: accel [EAL options --] [--pri] [--record TRACE] KERNEL FILE\n\n"
 			"Run KERNEL on a software device whose memory is neither pinned nor\n"
-			"mapped, and on the CPU, and compare. The first access to each page\n"
-			"must fault.\n\n");
+			"mapped, and on the CPU, and compare. The first access to a page\n"
+			"faults, unless a fault before it in a stream has mapped the page.\n\n");
 	for (i = 0; i < RTE_DIM(kernels); i++)
 		printf("  %-8s%s\n", kernels[i].name, kernels[i].text);
 	printf("\n  --pri   the device has ATS and PRI: it does not stall, but requests the pages\n"
@@ -80,6 +80,7 @@ print_figures(const struct accel_figures *f, bool pri)
 		printf("groups: %" PRIu64 "\n", f->groups);
 	printf("%s: %" PRIu64 "\n", pri ? "page requests" : "faults", f->faults);
 	printf("mapped by faults: %" PRIu64 "\n", f->mapped);
+	printf("mapped ahead of them: %" PRIu64 "\n", f->ahead);
 	printf("prefetched: %" PRIu64 "\n", f->prefetched);
 	printf("deferred: %" PRIu64 "\n", f->deferred);
 	printf("latency: p50 %.1f us, p99 %.1f us (%" PRIu64 " %s, record read to answer)\n",
@@ -89,7 +90,7 @@ print_figures(const struct accel_figures *f, bool pri)
 			f->seconds > 0 ? f->bytes / f->seconds / 1e6 : 0, f->bytes, f->seconds);
 }
 
-/* Check the results, and that each page was mapped by a fault of its own. */
+/* Check the results, and that each page was mapped by a fault, its own or one before in a stream. */
 static int
 check_outcome(const struct outcome *out)
 {
@@ -98,11 +99,11 @@ check_outcome(const struct outcome *out)
 
 	if (strcmp(out->device, out->cpu) != 0)
 		ret = accel_fail("device and CPU differ");
-	if (f->mapped != f->touched)
+	if (f->mapped + f->ahead < f->touched)
 		ret = accel_fail("%" PRIu64 " pages touched but %" PRIu64 " mapped by faults",
-				f->touched, f->mapped);
-	if (f->faults < f->touched)
-		ret = accel_fail("fewer faults than pages: a page was accessed without a fault");
+				f->touched, f->mapped + f->ahead);
+	if (f->faults < f->mapped)
+		ret = accel_fail("fewer faults than pages that they mapped");
 	if (f->prefetched != 0)
 		ret = accel_fail("%" PRIu64 " pages were mapped otherwise than by a fault",
 				f->prefetched);

@@ -394,6 +394,7 @@ accel_get_figures(const struct accel *accel, struct accel_figures *figures)
 	figures->faults = accel->pri ? iopf_domain_stat(domain, IOPF_STAT_REQUESTS) :
 			figures->groups;
 	figures->mapped = mmem_stat(accel->space, MMEM_STAT_MAPPED);
+	figures->ahead = mmem_stat(accel->space, MMEM_STAT_AHEAD);
 	figures->prefetched = mmem_stat(accel->space, MMEM_STAT_PREFETCHED);
 	figures->deferred = mmem_stat(accel->space, MMEM_STAT_DEFERRED);
 	figures->bytes = accel->bytes;

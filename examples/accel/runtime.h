@@ -43,6 +43,7 @@ struct accel_figures {
 	uint64_t faults;	/* faults delivered to the poller: page requests or stalls */
 	uint64_t groups;	/* their groups; equal to faults with stalls */
 	uint64_t mapped;	/* pages mapped by faults */
+	uint64_t ahead;		/* pages mapped by faults on other pages of their streams */
 	uint64_t prefetched;	/* pages mapped otherwise */
 	uint64_t deferred;	/* faults that waited for contents of a file or for memory */
 	uint64_t bytes;		/* moved by DMA */

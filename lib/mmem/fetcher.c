@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 
 #include <iopf_support.h>
 
@@ -36,17 +37,31 @@ region_clear_ready(struct mmem_pool *pool, struct mmem_region *region)
 	region->ready = false;
 }
 
+/*
+ * The fetch or write to start next, or NULL. Writes of mmem_sync() take turns with the others: an
+ * access waits for one of them, and they wait for one fetch.
+ */
+static struct mmem_fetch *
+region_get_next(const struct mmem_region *region)
+{
+	struct mmem_fetch *fetch = TAILQ_FIRST(&region->queue);
+	struct mmem_fetch *clean = TAILQ_FIRST(&region->cleans);
+
+	if (fetch == NULL || !mmem_budget_has_room(fetch))
+		return clean;
+	return clean != NULL && region->is_clean_next ? clean : fetch;
+}
+
 /* Put the region on the list of regions that may start a fetch, or take it off. */
 void
 mmem_region_update_ready(struct mmem_pool *pool, struct mmem_region *region)
 {
 	struct mmem_fetch *fetch = TAILQ_FIRST(&region->queue);
-	bool ready = fetch != NULL && region->nb_threads < region->pager.nb_threads;
+	bool ready = region_get_next(region) != NULL &&
+			region->nb_threads < region->pager.nb_threads;
 
-	if (ready && !mmem_budget_has_room(fetch)) {
-		ready = false;
+	if (fetch != NULL && !mmem_budget_has_room(fetch))
 		mmem_evict_wake(pool);
-	}
 
 	if (ready && !region->ready)
 		TAILQ_INSERT_TAIL(&pool->ready, region, next_ready);
@@ -153,14 +168,15 @@ fetch_call_pager(struct mmem_pool *pool, struct mmem_fetch *fetch)
 static void
 region_run_fetch(struct mmem_pool *pool, struct mmem_region *region)
 {
-	struct mmem_fetch *fetch = TAILQ_FIRST(&region->queue);
+	struct mmem_fetch *fetch = region_get_next(region);
 	int rc = 0;
 
 	/* Another region has taken the room. */
-	if (!mmem_budget_has_room(fetch)) {
+	if (fetch == NULL) {
 		mmem_region_update_ready(pool, region);
 		return;
 	}
+	region->is_clean_next = !mmem_fetch_is_cleaning(fetch);
 	mmem_fetch_dequeue(fetch);
 	region->nb_open++;
 	region->space->nb_open++;
@@ -192,8 +208,13 @@ fetcher_main(void *arg)
 	struct mmem_pool *pool = arg;
 	struct mmem_region *region;
 	struct timespec until;
+	sigset_t set;
 	int rc = 0;
 
+	/* A write beyond RLIMIT_FSIZE returns EFBIG. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGXFSZ);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	pthread_detach(pthread_self());
 	pthread_mutex_lock(&pool->lock);
 	while (!pool->quit) {

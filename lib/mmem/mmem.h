@@ -499,9 +499,11 @@ int mmem_resolve(struct mmem_space *space, uint64_t addr, unsigned int perm);
  * range to multiples of 2 MiB, and mmem_protect() refuses other ranges.
  *
  * Several spaces may import a range: exactly the same one, if they have the same IOMMU. In one
- * space imports do not overlap. All calls on ranges work; mmem_free() does not: use
- * mmem_release(). mmem_space_destroy() releases all imports of the space. An import takes 4 KiB of
- * the pool for each 2 MiB, or for each 1 GiB of blocks.
+ * space imports do not overlap. mmem_unmap(), mmem_protect(), mmem_resolve() and the two
+ * prefetches work; mmem_free() does not: use mmem_release(). mmem_sync(), mmem_pin() and
+ * mmem_unpin() refuse imports (-EINVAL), and mmem_advise() most advice. mmem_space_destroy()
+ * releases all imports of the space. An import takes 4 KiB of the pool for each 2 MiB, or for each
+ * 1 GiB of blocks.
  *
  * @code
  *	mz = rte_memzone_reserve_aligned("table", 1 << 20, SOCKET_ID_ANY, 0, 4096);

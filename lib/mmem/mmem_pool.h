@@ -65,6 +65,7 @@ struct mmem_pool {
 	pthread_t evictor;
 	pthread_cond_t evict_cond;	/* a fetch lacks room, or a block may leave now */
 	bool has_evictor;
+	bool is_locked;			/* mlockall(): the kernel keeps the memory */
 	int swap_fd;			/* or -1 */
 
 	/* CPU accesses to regions with a pager: mmem_cpu.h. */

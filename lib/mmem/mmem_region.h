@@ -43,6 +43,8 @@ struct mmem_region {
 	bool syncing;			/* a thread writes it back; it stays */
 	int sync_error;			/* of that thread's writes */
 	TAILQ_HEAD(, mmem_fetch) queue;
+	TAILQ_HEAD(, mmem_fetch) cleans;	/* writes of mmem_sync() */
+	bool is_clean_next;
 	bool ready;			/* on pool->ready */
 	unsigned int nb_threads;	/* threads in fill or start */
 	unsigned int nb_open;		/* fetches started and not completed */

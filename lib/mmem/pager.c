@@ -73,6 +73,7 @@ mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager)
 	region->pager.fetch_size = size;
 	region->pager.nb_threads = pager->nb_threads ? pager->nb_threads : 1;
 	TAILQ_INIT(&region->queue);
+	TAILQ_INIT(&region->cleans);
 	region->fetches = calloc(mmem_region_nb_blocks(region), sizeof(*region->fetches));
 	if (region->fetches == NULL)
 		return -ENOMEM;
@@ -116,7 +117,8 @@ mmem_block_switch_pages(struct mmem_pool *pool, uint64_t off, size_t len)
 }
 
 static void
-log_pager_failure(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error)
+log_pager_failure(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, int error,
+		bool in_write)
 {
 	const uint64_t start = mmem_region_off(region);
 
@@ -124,6 +126,10 @@ log_pager_failure(struct mmem_pool *pool, struct mmem_region *region, uint64_t o
 		MMEM_LOG_LIMITED(region->space, "pager returned %d at offset 0x%" PRIx64 " of "
 				"region %p, taken as -EIO: return 0 or -errno", error, off - start,
 				pool->mem + start);
+	else if (in_write)
+		MMEM_LOG_LIMITED(region->space, "write-back failed at offset 0x%" PRIx64 " of "
+				"region %p: %s: the block stays in memory; make room in the store",
+				off - start, pool->mem + start, rte_strerror(-error));
 	else
 		MMEM_LOG_LIMITED(region->space, "pager failed at offset 0x%" PRIx64 " of region "
 				"%p: %s", off - start, pool->mem + start, rte_strerror(-error));
@@ -210,7 +216,8 @@ mmem_fetch_apply_result(struct mmem_pool *pool, struct mmem_fetch *fetch, int rc
 	struct mmem_region *region = fetch->region;
 
 	if (rc != 0)
-		log_pager_failure(pool, region, mmem_block_off(region, fetch->block), rc);
+		log_pager_failure(pool, region, mmem_block_off(region, fetch->block), rc,
+				fetch->state != FETCH_OPEN);
 	/* The fetch may be freed or begin again before start returns. */
 	if (fetch->ended_in_start != NULL)
 		*fetch->ended_in_start = true;
@@ -246,7 +253,10 @@ mmem_fetch_create(struct mmem_region *region, size_t block, enum fetch_state sta
 void
 mmem_fetch_dequeue(struct mmem_fetch *fetch)
 {
-	TAILQ_REMOVE(&fetch->region->queue, fetch, next);
+	if (fetch->state == FETCH_CLEAN_QUEUED)
+		TAILQ_REMOVE(&fetch->region->cleans, fetch, next);
+	else
+		TAILQ_REMOVE(&fetch->region->queue, fetch, next);
 	if (fetch->state == FETCH_QUEUED)
 		mmem_budget_queue(fetch, -1);
 }
@@ -271,7 +281,9 @@ mmem_fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	int rc;
 
 	/* Writes first: they need no room, and the fetches behind them may wait for it. */
-	if (fetch->state == FETCH_WRITE_QUEUED || fetch->state == FETCH_CLEAN_QUEUED)
+	if (fetch->state == FETCH_CLEAN_QUEUED)
+		TAILQ_INSERT_TAIL(&region->cleans, fetch, next);
+	else if (fetch->state == FETCH_WRITE_QUEUED)
 		TAILQ_INSERT_HEAD(&region->queue, fetch, next);
 	else
 		TAILQ_INSERT_TAIL(&region->queue, fetch, next);
@@ -395,10 +407,12 @@ mmem_region_cancel_fetches(struct mmem_pool *pool, struct mmem_region *region)
 		mmem_fetch_dequeue(fetch);
 		if (fetch->state == FETCH_WRITE_QUEUED)
 			mmem_fetch_stay(pool, fetch);
-		else if (fetch->state == FETCH_CLEAN_QUEUED)
-			mmem_fetch_end_clean(pool, fetch, -EIO);
 		else
 			mmem_fetch_set_failed(pool, fetch, -EIO);
+	}
+	while ((fetch = TAILQ_FIRST(&region->cleans)) != NULL) {
+		mmem_fetch_dequeue(fetch);
+		mmem_fetch_end_clean(pool, fetch, -EIO);
 	}
 	mmem_region_update_ready(pool, region);
 	for (i = 0; (region->nb_open != 0 || region->nb_leaving != 0) &&

@@ -165,6 +165,8 @@ pool_map_memory(struct mmem_pool *pool, bool no_hugepages)
 			return rc;
 		map_second_view(pool);
 	}
+	/* Nothing uses the memory yet. */
+	pool->is_locked = !huge && madvise(pool->dev, MMEM_PAGE_SIZE, MADV_REMOVE) < 0;
 	for (i = 0; huge && i < pool->nb_chunks; i++)
 		atomic_init(&pool->chunks[i].state, CHUNK_POPULATED);
 	/* A child must not get a mapping of the devices' memory. */

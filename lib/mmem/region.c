@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <pgtable.h>
 
 #include "iopf_handler.h"
 #include "mmem_block.h"
 #include "mmem_budget.h"
+#include "mmem_clock.h"
 #include "mmem_cpu.h"
 #include "mmem_evict.h"
 #include "mmem_import.h"
@@ -265,6 +267,18 @@ mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags,
 	return region_create(space, size, flags, pager);
 }
 
+/* A shared file is not extended. */
+static void
+warn_beyond_end(struct mmem_space *space, const char *path, off_t offset, size_t size)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size < offset + (off_t)size)
+		MMEM_LOG_LIMITED(space, "%ju bytes of the region lie beyond the end of %s: what is "
+				"written there is not kept: ftruncate() the file first",
+				(uintmax_t)(offset + size - RTE_MAX(st.st_size, offset)), path);
+}
+
 void *
 mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t size,
 		unsigned int flags)
@@ -285,6 +299,8 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
 	ptr = region_create(space, size, flags, &pager);
 	if (ptr == NULL)
 		pager.release(pager.ctx);
+	else if (flags & MMEM_SHARED)
+		warn_beyond_end(space, path, offset, size);
 	return ptr;
 }
 
@@ -483,6 +499,7 @@ mmem_free(struct mmem_space *space, void *ptr)
 {
 	struct mmem_region *region;
 	bool is_import;
+	uint64_t until;
 	int rc;
 
 	if (space == NULL)
@@ -491,8 +508,13 @@ mmem_free(struct mmem_space *space, void *ptr)
 	if (rc < 0)
 		return mmem_ret(rc);
 	pthread_mutex_lock(&space->lock);
+	until = mmem_now_ns() + space->wait_ms * UINT64_C(1000000);
 	region = region_find(space, ptr, 0, false);
-	while (region != NULL && region->syncing) {
+	while (region != NULL && region->syncing && mmem_self.paging != region) {
+		if (mmem_now_ns() > until) {
+			mmem_space_unlock(space);
+			return mmem_ret(-ETIMEDOUT);
+		}
 		mmem_sync_wait(space);
 		region = region_find(space, ptr, 0, false);
 	}

@@ -148,6 +148,12 @@ space_init_budget(struct mmem_space *space)
 
 	if (!mmem_space_has_budget(space))
 		return 0;
+	if (pool->is_locked) {
+		MMEM_LOG(ERR, "space %s: a budget needs memory that can be released, and "
+				"mlockall() has locked it: use no budget, or no MCL_FUTURE",
+				space->name);
+		return -ENOTSUP;
+	}
 	if (pool->hugepages) {
 		MMEM_LOG(ERR, "space %s: a budget needs a pool without hugepages: set "
 				"no_hugepages or budget in its mmem_pool_conf", space->name);
