@@ -355,7 +355,7 @@ test_an_access_goes_before_what_is_fetched_ahead(void **state)
  * Races
  */
 
-#define NB_WRITES	3000
+#define NB_WRITES	1000
 
 struct writer {
 	pthread_t thread;

@@ -30,7 +30,7 @@
 #define REGION		(NB_PAGES * PAGE)
 #define BUDGET		(REGION / 4)
 #define FILE_PAGES	64
-#define NB_STEPS	1000
+#define NB_STEPS	300
 #define OF_DEV		64	/* offsets of the counters in a page */
 #define OF_CPU		128
 
@@ -285,8 +285,8 @@ soak_run(uint64_t nb)
 
 	assert_int_equal(pthread_create(&s.cpu_thread, NULL, cpu_main, NULL), 0);
 	for (i = 0; i < nb; i++) {
-		if (i % 1000 == 0)
-			atomic_store(&s.store.fails, i / 1000 % 3 == 1);
+		if (i % 100 == 0)
+			atomic_store(&s.store.fails, i / 100 % 3 == 1);
 		step_access();
 		if (draw(8) == 0)
 			steps[draw(RTE_DIM(steps))]();
