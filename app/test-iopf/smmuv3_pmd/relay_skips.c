@@ -18,6 +18,8 @@ relay_rig_find_missing(const struct smmuv3_model_conf *conf)
 {
 	if (conf->features & SMMUV3_MODEL_S2)
 		return "the virtual SMMU has no stage 2";
+	if (conf->features & (SMMUV3_MODEL_HTTU_AF | SMMUV3_MODEL_HTTU_DIRTY))
+		return "the virtual SMMU has no HTTU";
 	if (conf->features & SMMUV3_MODEL_ECMDQ)
 		return "the virtual SMMU has no ECMDQs";
 	if (conf->features & SMMUV3_MODEL_PRI && conf->stall_model == SMMUV3_STALL_MODEL_FORCED)
