@@ -306,6 +306,22 @@ evict_batch(struct mmem_space *space, struct victim *victims, unsigned int n)
 	for (i = 0; i < n; i++)
 		victim_end(pool, &victims[i], rc);
 	mmem_budget_start_fetches(pool);
+	/* The last access to the space. */
+	space->is_evicting = false;
+	pthread_cond_broadcast(&pool->changed_cond);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void
+mmem_evict_end_space(struct mmem_space *space, bool ends)
+{
+	struct mmem_pool *pool = space->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	space->ends = ends;
+	while (ends && space->is_evicting)
+		pthread_cond_wait(&pool->changed_cond, &pool->lock);
+	mmem_evict_wake(pool);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -318,6 +334,7 @@ find_largest(struct mmem_pool *pool)
 
 	TAILQ_FOREACH(region, &pool->regions, next)
 		if (region->blocks != NULL && region->space->policy.nb_candidates != 0 &&
+				!region->space->ends &&
 				(largest == NULL ||
 				region->space->budget.resident - region->space->budget.leaving >
 				largest->budget.resident - largest->budget.leaving))
@@ -335,7 +352,7 @@ find_starved(struct mmem_pool *pool, struct mmem_space **giver, uint64_t *excess
 
 	TAILQ_FOREACH(region, &pool->regions, next) {
 		fetch = region->blocks != NULL ? TAILQ_FIRST(&region->queue) : NULL;
-		if (fetch == NULL || mmem_budget_has_room(fetch))
+		if (fetch == NULL || region->space->ends || mmem_budget_has_room(fetch))
 			continue;
 		len = mmem_block_len(region, fetch->block);
 		*giver = region->space;
@@ -380,6 +397,7 @@ evictor_main(void *arg)
 		}
 		n = name_victims(giver, victims, excess, &again);
 		if (n != 0) {
+			giver->is_evicting = true;
 			pthread_mutex_unlock(&pool->lock);
 			evict_batch(giver, victims, n);
 			pthread_mutex_lock(&pool->lock);

@@ -35,6 +35,12 @@ void mmem_evict_stop(struct mmem_pool *pool);
 int mmem_evict_init(struct mmem_space *space);
 void mmem_evict_fini(struct mmem_space *space);
 
+/*
+ * A space's domain is to be destroyed: wait until no batch of it is under way, and begin none.
+ * False takes it back.
+ */
+void mmem_evict_end_space(struct mmem_space *space, bool ends);
+
 /* The functions below are called under pool->lock. */
 
 /* A fetch waits for room, or another block may leave. */

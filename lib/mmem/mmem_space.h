@@ -90,6 +90,8 @@ struct mmem_space {
 	struct pgt_inv looked[MMEM_MAX_LOOKED];
 	unsigned int nb_looked;
 	unsigned int nb_open;		/* fetches and writes that pagers have */
+	bool is_evicting;		/* the evictor has a batch of this space */
+	bool ends;			/* no more batches: the domain is being destroyed */
 
 	/* See mmem_import.h. */
 	_Atomic(struct mmem_import_table *) import_table;

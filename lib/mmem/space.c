@@ -249,10 +249,16 @@ mmem_space_destroy(struct mmem_space *space)
 	if (rc == 0 && (mmem_self.releasing == space ||
 			(mmem_self.paging != NULL && mmem_self.paging->space == space)))
 		rc = -EDEADLK;
-	if (rc == 0 && space->domain != NULL)
-		rc = iopf_domain_destroy(space->domain);
 	if (rc < 0)
 		return mmem_ret(rc);
+	/* An eviction uses the domain. */
+	mmem_evict_end_space(space, true);
+	if (space->domain != NULL)
+		rc = iopf_domain_destroy(space->domain);
+	if (rc < 0) {
+		mmem_evict_end_space(space, false);
+		return mmem_ret(rc);
+	}
 	/* No device and no handler uses the domain any more. */
 	space->domain = NULL;
 	mmem_prefetch_cancel(space);

@@ -43,6 +43,7 @@ struct store {
 	_Atomic int fill_error;
 	_Atomic int write_error;
 	_Atomic bool hold_writes;
+	_Atomic uint64_t copied_at;	/* the last write */
 	_Atomic bool hold_copied;	/* writes do not return, and have copied */
 	_Atomic bool hold_fills;
 	_Atomic uint64_t order[NB_BLOCKS];	/* offsets of the first fills */
@@ -85,6 +86,7 @@ store_write(void *ctx, uint64_t offset, const void *src, size_t len)
 	error = atomic_load(&s->write_error);
 	if (error == 0)
 		memcpy(s->bytes + offset, src, len);
+	atomic_store(&s->copied_at, offset);
 	while (atomic_load(&s->hold_copied))
 		usleep(100);
 	atomic_fetch_sub(&s->in_write, 1);
