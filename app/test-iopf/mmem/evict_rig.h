@@ -37,6 +37,7 @@
 
 /* A pager over memory. */
 struct store {
+	pthread_mutex_t lock;		/* of bytes */
 	uint8_t *bytes;
 	_Atomic unsigned int fills, writes;
 	_Atomic unsigned int fills_of_first;	/* of the first block */
@@ -69,7 +70,9 @@ store_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 		usleep(100);
 	if (atomic_load(&s->fill_error) != 0)
 		return atomic_load(&s->fill_error);
+	pthread_mutex_lock(&s->lock);
 	memcpy(dst, s->bytes + offset, len);
+	pthread_mutex_unlock(&s->lock);
 	return 0;
 }
 
@@ -84,8 +87,11 @@ store_write(void *ctx, uint64_t offset, const void *src, size_t len)
 	while (atomic_load(&s->hold_writes))
 		usleep(100);
 	error = atomic_load(&s->write_error);
-	if (error == 0)
+	if (error == 0) {
+		pthread_mutex_lock(&s->lock);
 		memcpy(s->bytes + offset, src, len);
+		pthread_mutex_unlock(&s->lock);
+	}
 	atomic_store(&s->copied_at, offset);
 	while (atomic_load(&s->hold_copied))
 		usleep(100);
@@ -102,6 +108,18 @@ on_report(struct mmem_space *s, const struct mmem_report *report, void *ctx)
 	atomic_fetch_add(&nb_reports, 1);
 }
 
+/* While writers go on. */
+static inline uint8_t
+store_get(size_t offset)
+{
+	uint8_t byte;
+
+	pthread_mutex_lock(&store.lock);
+	byte = store.bytes[offset];
+	pthread_mutex_unlock(&store.lock);
+	return byte;
+}
+
 static const struct mmem_pager pager_rw = { .fill = store_fill, .write = store_write,
 	.ctx = &store, .fetch_size = BLOCK, .nb_threads = 2 };
 static const struct mmem_pager pager_ro = { .fill = store_fill, .ctx = &store,
@@ -114,6 +132,7 @@ setup(void **state)
 
 	pg_setup(state);
 	memset(&store, 0, sizeof(store));
+	pthread_mutex_init(&store.lock, NULL);
 	store.bytes = malloc(REGION);
 	assert_non_null(store.bytes);
 	for (i = 0; i < REGION; i++)

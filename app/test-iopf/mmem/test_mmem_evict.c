@@ -580,7 +580,7 @@ test_syncs_race_with_writes_and_evictions(void **state)
 		page = rand_r(&seed) % (NB_BLOCKS * 4);
 		dev_write(p + page * PAGE + 128, i);
 		assert_int_equal(mmem_sync(space, p + page / 4 * BLOCK, BLOCK), 0);
-		assert_int_equal(store.bytes[page * PAGE + 128], i & 0xff);
+		assert_int_equal(store_get(page * PAGE + 128), i & 0xff);
 	}
 	assert_int_equal(pthread_join(w.thread, NULL), 0);
 	assert_int_equal(mmem_free(space, p), 0);

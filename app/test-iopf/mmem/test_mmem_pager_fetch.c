@@ -234,9 +234,10 @@ test_a_region_stays_until_its_fetch_is_done(void **state)
 	uint8_t *p = pg_alloc(CHUNK, pager);
 
 	(void)state;
-	pg_submit(pg.dma, SMMUV3_MODEL_READ, p, pg_bytes, 8);
-	AWAIT(pg_nb_started(pager) == 1);
-	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_ABORTED);
+	/* On a busy machine the deadline passes before a thread takes the fetch. */
+	do
+		assert_int_equal(pg_dev_read(p, 8), SMMUV3_MODEL_ABORTED);
+	while (pg_nb_started(pager) == 0);
 	assert_int_equal(mmem_free(pg.space, p), -ETIMEDOUT);
 	assert_int_equal(atomic_load(&pager->releases), 0);
 	pg_finish_fetch(pager, 0);

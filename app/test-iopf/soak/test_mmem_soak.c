@@ -36,6 +36,7 @@
 
 /* A store that fails at random. */
 struct store {
+	pthread_mutex_t lock;		/* of bytes */
 	uint8_t bytes[REGION];
 	_Atomic unsigned int seed;
 	_Atomic bool fails;
@@ -83,7 +84,9 @@ store_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 
 	if (store_is_to_fail(store))
 		return -EIO;
+	pthread_mutex_lock(&store->lock);
 	memcpy(dst, store->bytes + offset, len);
+	pthread_mutex_unlock(&store->lock);
 	return 0;
 }
 
@@ -94,8 +97,21 @@ store_write(void *ctx, uint64_t offset, const void *src, size_t len)
 
 	if (store_is_to_fail(store))
 		return -ENOSPC;
+	pthread_mutex_lock(&store->lock);
 	memcpy(store->bytes + offset, src, len);
+	pthread_mutex_unlock(&store->lock);
 	return 0;
+}
+
+static uint64_t
+store_get(unsigned int page, size_t of)
+{
+	uint64_t word;
+
+	pthread_mutex_lock(&s.store.lock);
+	memcpy(&word, s.store.bytes + page * PAGE + of, sizeof(word));
+	pthread_mutex_unlock(&s.store.lock);
+	return word;
 }
 
 static uint8_t *
@@ -198,9 +214,8 @@ step_sync(void)
 		return;
 	}
 	for (i = 0; i < nb; i++) {
-		memcpy(&word, s.store.bytes + (page + i) * PAGE + OF_DEV, sizeof(word));
-		assert_int_equal(word, s.dev[0][page + i]);
-		memcpy(&word, s.store.bytes + (page + i) * PAGE + OF_CPU, sizeof(word));
+		assert_int_equal(store_get(page + i, OF_DEV), s.dev[0][page + i]);
+		word = store_get(page + i, OF_CPU);
 		assert_true(word >= cpu[i]);
 	}
 }
@@ -308,6 +323,7 @@ test_nothing_that_was_written_is_lost(void **state)
 
 	pg_setup(state);
 	memset(&s, 0, sizeof(s));
+	pthread_mutex_init(&s.store.lock, NULL);
 	s.rng = test_seed("mmem_soak");
 	fd = mkstemp(swap);
 	assert_true(fd >= 0);
