@@ -11,7 +11,7 @@
  *
  *	unknown		never added, or removed
  *	resident	in memory, a candidate
- *	named		in memory; mmem_policy_name_victim() gave it to the caller, who evicts it or
+ *	named		in memory; mmem_policy_name_victim() named it, and the caller evicts it or
  *			keeps it. It is not named again meanwhile
  *	absent		evicted; the policy remembers its class and the time of its last access
  *
