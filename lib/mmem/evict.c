@@ -28,9 +28,10 @@
 #define STAYS_NS	UINT64_C(200000)
 /* The evictor looks again after this time if all blocks are to stay. */
 #define AGAIN_NS	UINT64_C(100000)
-
 /* A block whose eviction failed stays so long. */
 #define FAILED_NS	UINT64_C(100000000)
+/* Of a policy. */
+#define MAX_CAPACITY	(UINT64_C(1) << 28)
 
 struct victim {
 	struct mmem_region *region;
@@ -85,13 +86,21 @@ block_test_accessed(void *ctx, uint32_t index)
 	return by_cpu || used.accessed_bytes != 0;
 }
 
+/* The policy's capacity, in blocks of this size. */
+static uint32_t
+get_capacity(const struct mmem_space *space, uint64_t block_size)
+{
+	uint64_t limit = space->budget.limit ? space->budget.limit : space->pool->budget.limit;
+
+	return RTE_MIN(RTE_MAX(limit / block_size, UINT64_C(1)), MAX_CAPACITY);
+}
+
 int
 mmem_evict_init(struct mmem_space *space)
 {
-	uint64_t limit = space->budget.limit ? space->budget.limit : space->pool->budget.limit;
 	struct mmem_policy_conf conf = {
 		.nb_blocks = space->size >> MMEM_PAGE_LOG2,
-		.capacity = RTE_MAX(limit >> MMEM_CHUNK_LOG2, UINT64_C(1)),
+		.capacity = get_capacity(space, MMEM_CHUNK_SIZE),
 		.accessed = block_test_accessed,
 		.ctx = space,
 	};
@@ -117,12 +126,11 @@ static void
 update_capacity(struct mmem_space *space)
 {
 	struct mmem_policy *policy = &space->policy;
-	uint64_t limit = space->budget.limit ? space->budget.limit : space->pool->budget.limit;
 	uint64_t capacity = policy->conf.capacity, now;
 
-	if (policy->nb_resident == 0 || space->budget.resident == 0)
+	if (policy->nb_resident == 0 || space->budget.resident < policy->nb_resident)
 		return;
-	now = RTE_MAX(limit * policy->nb_resident / space->budget.resident, UINT64_C(1));
+	now = get_capacity(space, space->budget.resident / policy->nb_resident);
 	if (now > capacity + capacity / 8 || now < capacity - capacity / 8)
 		mmem_policy_set_capacity(policy, now);
 }

@@ -64,7 +64,7 @@
  *   - in report, and in any fast handler: all functions but mmem_stat(),
  *     mmem_stat_name(), mmem_space_domain(), mmem_pool_hugepages(), mmem_fetch_done(),
  *     mmem_completion_poll();
- *   - in fill or start of a pager: mmem_free() of its own region, mmem_space_destroy()
+ *   - in fill, start or write of a pager: mmem_free() of its own region, mmem_space_destroy()
  *     of its own space, and mmem_resolve() of a page whose contents are absent.
  *     mmem_prefetch() starts the fetch there and returns at once. All other calls work:
  *     allocate, unmap, free another region, attach, detach;

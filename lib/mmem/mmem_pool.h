@@ -70,7 +70,7 @@ struct mmem_pool {
 
 	/* CPU accesses to regions with a pager: mmem_cpu.h. */
 	int uffd;			/* -1: no region needs it yet */
-	bool cpu_protects;		/* the first write after a read is seen too */
+	atomic_bool cpu_protects;	/* the first write after a read is seen too */
 	int cpu_event;			/* a fetch has failed, or cpu_quit */
 	bool cpu_quit;
 	pthread_t cpu_thread;

@@ -197,12 +197,11 @@ get_resident(void)
 	return bytes;
 }
 
-/* Replace the space by one of a pool that swaps. */
+/* Replace the space by one of another pool. */
 static inline struct mmem_pool *
-make_swapping(const char *path)
+replace_pool(const struct mmem_pool_conf *conf)
 {
-	struct mmem_pool *pool = mmem_pool_create(&(struct mmem_pool_conf){ .iommu = pg.smmu,
-			.size = NB_CHUNKS * CHUNK, .budget = 8 * SWAP_BLOCK, .swap = path });
+	struct mmem_pool *pool = mmem_pool_create(conf);
 
 	assert_non_null(pool);
 	assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
@@ -212,6 +211,13 @@ make_swapping(const char *path)
 	assert_non_null(space);
 	assert_int_equal(mmem_attach(space, pg.other_dev, IOPF_NO_PASID), 0);
 	return pool;
+}
+
+static inline struct mmem_pool *
+make_swapping(const char *path)
+{
+	return replace_pool(&(struct mmem_pool_conf){ .iommu = pg.smmu,
+			.size = NB_CHUNKS * CHUNK, .budget = 8 * SWAP_BLOCK, .swap = path });
 }
 
 static inline void
