@@ -79,6 +79,13 @@ struct mmem_pool {
 	LIST_ENTRY(mmem_pool) next;	/* of mmem_telemetry_add() */
 };
 
+/*
+ * Use hugepages if all fit. Populate them once, so that their physical addresses never change.
+ * Returns 0 or -errno.
+ */
+int mmem_pool_map_memory(struct mmem_pool *pool, bool no_hugepages);
+void mmem_pool_unmap_memory(struct mmem_pool *pool);
+
 /* Take adjacent free chunks for a region and set its first chunk. Returns 0 or -ENOMEM. */
 int mmem_pool_take_chunks(struct mmem_pool *pool, struct mmem_region *region);
 

@@ -105,6 +105,9 @@ struct mmem_region *mmem_region_find(struct mmem_space *space, const void *ptr, 
  */
 struct mmem_region *mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len);
 
+/* The region at an address that a free has hidden, and that no thread frees now, or NULL. */
+struct mmem_region *mmem_region_find_hidden(struct mmem_space *space, const void *ptr);
+
 /*
  * Free regions that a failed mmem_free() kept. Does nothing while an invalidation is missing: only
  * a call that invalidates tests whether the IOMMU confirms again.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Allocates, finds and frees regions. */
+/* Allocates and finds regions. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,12 +10,7 @@
 #include <pgtable.h>
 
 #include "iopf_handler.h"
-#include "mmem_block.h"
-#include "mmem_budget.h"
-#include "mmem_clock.h"
 #include "mmem_cpu.h"
-#include "mmem_evict.h"
-#include "mmem_import.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
@@ -23,9 +18,7 @@
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_swap.h"
-#include "mmem_sync.h"
 #include "mmem_thread.h"
-#include "mmem_unmap.h"
 
 #define REGION_FLAGS (MMEM_RIGHTS | MMEM_TRACK_WRITES | MMEM_ZERO_INLINE | MMEM_POPULATE | \
 		MMEM_CPU_LATER | MMEM_SHARED)
@@ -342,6 +335,12 @@ mmem_region_find(struct mmem_space *space, const void *ptr, size_t len)
 }
 
 struct mmem_region *
+mmem_region_find_hidden(struct mmem_space *space, const void *ptr)
+{
+	return region_find(space, ptr, 0, true);
+}
+
+struct mmem_region *
 mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len)
 {
 	struct mmem_region *region = NULL;
@@ -355,240 +354,4 @@ mmem_region_find_range(struct mmem_space *space, const void *ptr, size_t len)
 		MMEM_LOG_LIMITED(space, "%zu bytes at %p are no range of a region: use multiples "
 				"of 4 KiB, not 0, within one region", len, ptr);
 	return region;
-}
-
-/* Before its memory is released: fetches that are started then may have it at once. */
-static void
-region_leave_budget(struct mmem_region *region)
-{
-	struct mmem_pool *pool = region->space->pool;
-	size_t i;
-
-	pthread_mutex_lock(&pool->lock);
-	for (i = 0; i < mmem_region_nb_blocks(region); i++) {
-		if (region->blocks[i].state & BLOCK_RESIDENT)
-			mmem_budget_take(region, i, -1);
-		mmem_evict_remove(region, i);
-		mmem_pins_drop(region, i);
-	}
-	mmem_budget_start_fetches(pool);
-	pthread_mutex_unlock(&pool->lock);
-}
-
-/* Return the memory of a region without users. Outside all locks. */
-static void
-region_destroy(struct mmem_region *region)
-{
-	struct mmem_space *space = region->space, *outer = mmem_self.releasing;
-
-	if (region->blocks != NULL)
-		region_leave_budget(region);
-	if (mmem_region_is_watched(region))
-		mmem_cpu_unwatch(space->pool, region);
-	/* Before another region can have its chunks, and so its place in the swap file. */
-	if (region->pager.release) {
-		mmem_self.releasing = space;
-		region->pager.release(region->pager.ctx);
-		mmem_self.releasing = outer;
-	}
-	mmem_pool_return_chunks(space->pool, region);
-	mmem_pager_fini(region);
-	free(region);
-}
-
-/* Remove the region from the list, so that no other thread finds it. Under space->lock. */
-static void
-region_unlink(struct mmem_region *region)
-{
-	struct mmem_space *space = region->space;
-
-	pthread_mutex_lock(&space->pool->lock);
-	TAILQ_REMOVE(&space->pool->regions, region, next);
-	pthread_mutex_unlock(&space->pool->lock);
-	if (region->kept) {
-		atomic_fetch_sub_explicit(&space->nb_kept, 1, memory_order_relaxed);
-		mmem_stat_add(space, MMEM_STAT_KEPT, -(uint64_t)region->nb_chunks);
-	}
-}
-
-/*
- * Try to free a region that only this thread frees (freeing). Under space->lock, which is released
- * while a pager is waited for. Returns 0: the region is off the list.
- */
-static int
-region_try_free(struct mmem_region *region, unsigned int wait_ms)
-{
-	struct mmem_space *space = region->space;
-	uint64_t va = mmem_off_to_va(space, mmem_region_off(region));
-	int rc = 0;
-
-	if (!region->hidden)
-		mmem_pool_hide_region(space->pool, region);
-	/* Without a domain no device has a mapping. */
-	if (space->domain == NULL)
-		region->is_closed = true;
-	if (!region->is_closed)
-		rc = mmem_range_close(space, region, va, region->size);
-	if (rc == 0)
-		region->is_closed = true;
-	pthread_mutex_unlock(&space->lock);
-	/*
-	 * Handlers that found the region before it was hidden have now returned; late ones met
-	 * closed entries. Only now the entries can be opened.
-	 */
-	iopf_quiesce();
-	if (rc == 0)
-		rc = mmem_pool_wait_region_idle(space->pool, region, wait_ms);
-	pthread_mutex_lock(&space->lock);
-	if (rc == 0)
-		rc = pgt_open(space->pgt, va, region->size);
-	if (rc == 0) {
-		region_unlink(region);
-		return 0;
-	}
-	if (!region->kept) {
-		region->kept = true;
-		atomic_fetch_add_explicit(&space->nb_kept, 1, memory_order_relaxed);
-		mmem_stat_add(space, MMEM_STAT_KEPT, region->nb_chunks);
-	}
-	region->freeing = false;
-	return rc;
-}
-
-/* A region that a failed free kept and that no thread uses. Under space->lock. */
-static struct mmem_region *
-find_kept_region(struct mmem_space *space)
-{
-	struct mmem_region *region;
-
-	pthread_mutex_lock(&space->pool->lock);
-	TAILQ_FOREACH(region, &space->pool->regions, next) {
-		if (region->space == space && region->kept && !region->freeing &&
-				region->nb_open == 0 && region->nb_threads == 0)
-			break;
-	}
-	pthread_mutex_unlock(&space->pool->lock);
-	return region;
-}
-
-void
-mmem_regions_free_kept(struct mmem_space *space)
-{
-	struct mmem_region *region;
-	int rc;
-
-	if (likely(atomic_load_explicit(&space->nb_kept, memory_order_relaxed) == 0))
-		return;
-	do {
-		rc = -ENOENT;
-		pthread_mutex_lock(&space->lock);
-		region = atomic_load_explicit(&space->inv_missing, memory_order_relaxed) ? NULL :
-				find_kept_region(space);
-		if (region != NULL) {
-			region->freeing = true;
-			rc = region_try_free(region, 0);
-		}
-		mmem_space_unlock(space);
-		if (rc == 0)
-			region_destroy(region);
-	} while (rc == 0);
-}
-
-int
-mmem_free(struct mmem_space *space, void *ptr)
-{
-	struct mmem_region *region;
-	bool is_import;
-	uint64_t until;
-	int rc;
-
-	if (space == NULL)
-		return mmem_ret(-EINVAL);
-	rc = mmem_may_wait();
-	if (rc < 0)
-		return mmem_ret(rc);
-	pthread_mutex_lock(&space->lock);
-	until = mmem_now_ns() + space->wait_ms * UINT64_C(1000000);
-	region = region_find(space, ptr, 0, false);
-	while (region != NULL && region->syncing && mmem_self.paging != region) {
-		if (mmem_now_ns() > until) {
-			mmem_space_unlock(space);
-			return mmem_ret(-ETIMEDOUT);
-		}
-		mmem_sync_wait(space);
-		region = region_find(space, ptr, 0, false);
-	}
-	if (region == NULL)
-		region = region_find(space, ptr, 0, true);
-	if (region == NULL || ptr != space->mem + mmem_region_off(region))
-		rc = -EINVAL;
-	else if (mmem_self.paging == region)
-		rc = -EDEADLK;
-	if (rc < 0) {
-		is_import = mmem_import_find(space, (uintptr_t)ptr) != NULL;
-		mmem_space_unlock(space);
-		if (rc == -EINVAL && is_import)
-			MMEM_LOG_LIMITED(space, "no region begins at %p: it is imported: use "
-					"mmem_release()", ptr);
-		else if (rc == -EINVAL)
-			MMEM_LOG_LIMITED(space, "no region begins at %p: pass a pointer that "
-					"mmem_alloc() returned, and free it once", ptr);
-		return mmem_ret(rc);
-	}
-	rc = mmem_region_sync_all(region);
-	if (rc < 0) {
-		mmem_space_unlock(space);
-		MMEM_LOG_LIMITED(space, "region %p is not freed: it cannot be written back: %s: "
-				"free it again when its pager can write", ptr, rte_strerror(-rc));
-		return mmem_ret(rc);
-	}
-	region->freeing = true;
-	rc = region_try_free(region, space->wait_ms);
-	mmem_space_unlock(space);
-	if (rc < 0) {
-		MMEM_LOG(ERR, "space %s: region %p is kept: %s: free it again", space->name, ptr,
-				rc == -ETIMEDOUT && region->is_closed ?
-				"its pager has not returned" : rte_strerror(-rc));
-		return mmem_ret(rc);
-	}
-	region_destroy(region);
-	mmem_regions_free_kept(space);
-	return 0;
-}
-
-int
-mmem_regions_free_all(struct mmem_space *space)
-{
-	struct mmem_pool *pool = space->pool;
-	struct mmem_region *region;
-	int rc;
-
-	pthread_mutex_lock(&space->lock);
-	for (;;) {
-		pthread_mutex_lock(&pool->lock);
-		TAILQ_FOREACH(region, &pool->regions, next) {
-			if (region->space == space)
-				break;
-		}
-		pthread_mutex_unlock(&pool->lock);
-		if (region == NULL)
-			break;
-		if (mmem_region_sync_all(region) < 0)
-			MMEM_LOG_LIMITED(space, "region %p could not be written back: what was "
-					"written since is lost", pool->mem +
-					mmem_region_off(region));
-		region->freeing = true;
-		rc = region_try_free(region, space->wait_ms);
-		pthread_mutex_unlock(&space->lock);
-		if (rc < 0) {
-			MMEM_LOG(ERR, "space %s: the pager of region %p has not returned: destroy "
-					"the space again", space->name,
-					pool->mem + mmem_region_off(region));
-			return rc;
-		}
-		region_destroy(region);
-		pthread_mutex_lock(&space->lock);
-	}
-	pthread_mutex_unlock(&space->lock);
-	return 0;
 }
