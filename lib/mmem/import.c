@@ -143,7 +143,7 @@ check_args(struct mmem_space *space, const void *ptr, size_t len, unsigned int f
 	if ((start + len - 1) >> va_bits) {
 		MMEM_LOG_LIMITED(space, "no import of %zu bytes at %p: %s has %u address bits: map "
 				"the memory at a lower address", len, ptr,
-				iopf_iommu_name(space->pool->iommu), va_bits);
+				iopf_iommu_name(space->pool->iommus[0]), va_bits);
 		return -ERANGE;
 	}
 	if (mmem_pools_overlap(ptr, len)) {
@@ -194,11 +194,17 @@ import_init_pages(struct mmem_import *import, unsigned int flags)
 }
 
 static void
-log_no_window(struct mmem_space *space, const struct mmem_import *import, int error)
+log_no_window(struct mmem_space *space, const struct mmem_import *import, unsigned int i,
+		int error)
 {
-	const char *iommu = iopf_iommu_name(space->pool->iommu);
+	const char *iommu = iopf_iommu_name(space->pool->iommus[i]);
 
-	if (error == -EEXIST)
+	if (error == -EXDEV)
+		MMEM_LOG_LIMITED(space, "no import of %zu bytes at %p: it has another device "
+				"address behind %s than behind %s: use a pool for each",
+				import->size, import->ptr, iommu,
+				iopf_iommu_name(space->pool->iommus[0]));
+	else if (error == -EEXIST)
 		MMEM_LOG_LIMITED(space, "no import of %zu bytes at %p: a part of it is mapped for "
 				"%s already: import the same range as the other space",
 				import->size, import->ptr, iommu);
@@ -206,6 +212,61 @@ log_no_window(struct mmem_space *space, const struct mmem_import *import, int er
 		MMEM_LOG_LIMITED(space, "no import of %zu bytes at %p: %s cannot reach it: %s%s",
 				import->size, import->ptr, iommu, rte_strerror(-error),
 				error == -ENOTSUP ? "; use hugepages or memory of EAL" : "");
+}
+
+/* Returns 0, or the error of iopf_dma_unmap(): call it again. */
+static int
+windows_put(struct mmem_import *import)
+{
+	int rc = 0;
+
+	while (import->nb_others != 0 && rc == 0) {
+		rc = mmem_window_put(import->others[import->nb_others - 1]);
+		if (rc == 0)
+			import->nb_others--;
+	}
+	return rc < 0 ? rc : mmem_window_put(import->window);
+}
+
+/* The windows of all IOMMUs. Returns 0, or -errno after logging it. */
+static int
+windows_get(struct mmem_space *space, struct mmem_import *import, size_t page_size)
+{
+	const struct mmem_pool *pool = space->pool;
+	struct mmem_window *window;
+	unsigned int i;
+	int rc = 0;
+
+	import->others = calloc(pool->nb_iommus, sizeof(*import->others));
+	if (import->others == NULL)
+		return -ENOMEM;
+	for (i = 0; i < pool->nb_iommus; i++) {
+		rc = mmem_window_get(pool->iommus[i], import->ptr, import->size, page_size,
+				&window);
+		if (rc < 0)
+			break;
+		if (i == 0)
+			import->window = window;
+		else
+			import->others[import->nb_others++] = window;
+		if (!mmem_window_is_same(import->window, window)) {
+			rc = -EXDEV;
+			break;
+		}
+	}
+	if (rc == 0)
+		return 0;
+	log_no_window(space, import, i, rc);
+	if (i != 0)
+		windows_put(import);
+	return rc == -EXDEV ? -ENOTSUP : rc;
+}
+
+static void
+import_free(struct mmem_import *import)
+{
+	free(import->others);
+	free(import);
 }
 
 /* Add an import to the space. Under space->lock. */
@@ -231,19 +292,16 @@ import_add(struct mmem_space *space, struct mmem_import *import, unsigned int fl
 	rc = tables_grow(space);
 	if (rc < 0)
 		return rc;
-	rc = mmem_window_get(space->pool->iommu, import->ptr, import->size, mapping->page_size,
-			&import->window);
-	if (rc < 0) {
-		log_no_window(space, import, rc);
+	rc = windows_get(space, import, mapping->page_size);
+	if (rc < 0)
 		return rc;
-	}
 	import_init_pages(import, flags);
 	rc = import_make_tables(space, import);
 	if (rc < 0) {
 		MMEM_LOG_LIMITED(space, "no import of %zu bytes at %p: no chunk is left in pool %s "
 				"for its page tables: free regions, or use a larger pool",
 				import->size, import->ptr, space->pool->name);
-		mmem_window_put(import->window);
+		windows_put(import);
 		return rc;
 	}
 	insert_sorted(space, import);
@@ -272,7 +330,7 @@ mmem_import_mapping(struct mmem_space *space, void *ptr, size_t len, unsigned in
 	rc = import_add(space, import, flags, &mapping);
 	mmem_space_unlock(space);
 	if (rc < 0)
-		free(import);
+		import_free(import);
 	return rc;
 }
 
@@ -307,14 +365,14 @@ import_release(struct mmem_space *space, struct mmem_import *import)
 	import->is_closed = true;
 	rc = pgt_open(space->pgt, va, import->size);
 	if (rc == 0)
-		rc = mmem_window_put(import->window);
+		rc = windows_put(import);
 	if (rc < 0)
 		return rc;
 	if (import->is_mapped_here)
 		munmap(import->ptr, import->size);
 	TAILQ_REMOVE(&space->imports, import, next);
 	atomic_fetch_sub_explicit(&space->nb_imports, 1, memory_order_relaxed);
-	free(import);
+	import_free(import);
 	return 0;
 }
 

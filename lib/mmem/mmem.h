@@ -11,7 +11,7 @@
  *
  * @code
  *	mmem_pool    memory in 2 MiB chunks, mapped once by the CPU, reachable through
- *	   |         one IOMMU; hugepages where reserved, ordinary memory otherwise
+ *	   |         one IOMMU or several; hugepages where reserved, else ordinary memory
  *	mmem_space   an address space for devices: a domain and its page table
  *	   |
  *	regions      runs of chunks of the pool. A region's pointer is its device
@@ -112,6 +112,10 @@ struct mmem_space;
 struct mmem_pool_conf {
 	const char *name;		/**< in log lines [a number] */
 	struct iopf_iommu *iommu;	/**< the IOMMU of its devices; must outlive the pool */
+	struct iopf_iommu * const *others; /**< more IOMMUs that devices of its spaces may be
+					 * behind. The memory must have the same device address
+					 * behind each; all must outlive the pool [none] */
+	unsigned int nb_others;
 	size_t size;			/**< a multiple of 2 MiB, page tables included: 4 KiB for
 					 * each 2 MiB of regions and space. Hugepages are
 					 * reserved at once, ordinary memory is populated on
@@ -133,8 +137,9 @@ struct mmem_pool_conf {
 };
 
 /**
- * @return NULL with rte_errno EINVAL, ENOMEM, EAGAIN (no thread, or RLIMIT_MEMLOCK), EDEADLK, or
- *   the error of iopf_dma_map(). The log names the limit that was reached.
+ * @return NULL with rte_errno EINVAL, ENOMEM, EAGAIN (no thread, or RLIMIT_MEMLOCK), EDEADLK,
+ *   ENOTSUP (the memory has different device addresses behind two IOMMUs), or the error of
+ *   iopf_dma_map(). The log names the limit that was reached.
  */
 struct mmem_pool *mmem_pool_create(const struct mmem_pool_conf *conf);
 
@@ -224,8 +229,8 @@ int mmem_space_destroy(struct mmem_space *space);
 struct iopf_domain *mmem_space_domain(struct mmem_space *space);
 
 /**
- * As iopf_domain_attach() and iopf_domain_detach(). -EXDEV: not the pool's IOMMU. -ESHUTDOWN: the
- * space is half destroyed.
+ * As iopf_domain_attach() and iopf_domain_detach(). -EXDEV: not one of the pool's IOMMUs.
+ * -ESHUTDOWN: the space is half destroyed.
  */
 int mmem_attach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid);
 int mmem_detach(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid);

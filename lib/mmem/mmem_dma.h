@@ -7,9 +7,20 @@
 #include <stdint.h>
 
 struct mmem_pool;
+struct mmem_pool_conf;
 
-/* Give each chunk its device address. Returns 0 or the error of iopf_dma_map(). */
+/*
+ * Set the IOMMUs of a pool and the limits of all. Returns 0, or -EINVAL (logged), -ENOMEM. Free
+ * pool->iommus.
+ */
+int mmem_iommus_init(struct mmem_pool *pool, const struct mmem_pool_conf *conf);
+
+/*
+ * Give each chunk its device address, the same behind each IOMMU. Returns 0, or -ENOTSUP (the
+ * addresses differ) or the error of iopf_dma_map(), logged.
+ */
 int mmem_dma_map(struct mmem_pool *pool);
+/* Returns 0, or the error of iopf_dma_unmap(): call it again. */
 int mmem_dma_unmap(struct mmem_pool *pool);
 
 uint64_t mmem_table_va_to_pa(void *pool, const void *p);

@@ -30,7 +30,9 @@ struct mmem_import {
 	size_t size;
 	unsigned int granule_log2;	/* MMEM_CHUNK_LOG2: a fault maps a block, else a page */
 	bool is_mapped_here;		/* by mmem_import_fd(): unmapped from the CPU at the end */
-	struct mmem_window *window;
+	struct mmem_window *window;	/* of the first IOMMU */
+	struct mmem_window **others;	/* of the others, with the same device addresses */
+	unsigned int nb_others;
 	/* Progress of a release. Under space->lock. */
 	bool hidden;			/* faults do not find it */
 	bool is_closed;			/* unmapped from the devices, invalidation confirmed */

@@ -32,8 +32,15 @@ struct mmem_pool {
 	size_t nb_chunks;
 	unsigned int ahead;
 	bool hugepages;
-	struct iopf_iommu *iommu;
 	char name[32];
+
+	struct iopf_iommu **iommus;	/* of mmem_pool_conf: iommu, then others */
+	unsigned int nb_max;
+	unsigned int nb_iommus;		/* the first ones, which map the memory; at the end all */
+	/* All IOMMUs have these. */
+	unsigned int va_bits, addr_bits;
+	bool access_flag, dirty;	/* of struct iopf_iommu_info */
+	bool fixed_memory;		/* one IOMMU has it */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed_cond;	/* a chunk is no longer busy, or a fetch has ended */

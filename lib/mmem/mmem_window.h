@@ -46,6 +46,9 @@ mmem_window_to_pa(const struct mmem_window *window, uint64_t va)
 			(va & ((UINT64_C(1) << log2) - 1));
 }
 
+/* True if two windows of one range have the same device addresses. */
+bool mmem_window_is_same(const struct mmem_window *a, const struct mmem_window *b);
+
 /* True if each 2 MiB of it, and of its device addresses, is aligned and contiguous. */
 bool mmem_window_has_blocks(const struct mmem_window *window);
 

@@ -84,6 +84,7 @@ free_pool(struct mmem_pool *pool)
 	free(pool->pages);
 	free(pool->chunks);
 	free(pool->by_addr);
+	free(pool->iommus);
 	free(pool);
 }
 
@@ -113,7 +114,6 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		rte_errno = ENOMEM;
 		return NULL;
 	}
-	pool->iommu = conf->iommu;
 	pool->uffd = pool->swap_fd = -1;
 	pool->budget.limit = conf->budget;
 	pool->size = conf->size ? conf->size : DEFAULT_SIZE;
@@ -125,6 +125,9 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	TAILQ_INIT(&pool->ready);
 	TAILQ_INIT(&pool->timed);
 
+	rc = mmem_iommus_init(pool, conf);
+	if (rc < 0)
+		goto fail;
 	/* Write all of them now: the fault path reads them and must not take a CPU page fault. */
 	pool->chunks = malloc(pool->nb_chunks * sizeof(*pool->chunks));
 	pool->pages = calloc(pool->size >> MMEM_PAGE_LOG2, sizeof(*pool->pages));
@@ -143,12 +146,8 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		goto fail;
 	}
 	rc = mmem_dma_map(pool);
-	if (rc < 0) {
-		MMEM_LOG(ERR, "pool %s: %s cannot reach its memory: %s%s", pool->name,
-				iopf_iommu_name(pool->iommu), rte_strerror(-rc),
-				pool->hugepages ? "" : "; reserve hugepages for it");
+	if (rc < 0)
 		goto fail_memory;
-	}
 	init_locks(pool);
 	rc = mmem_control_start(pool);
 	if (rc < 0) {

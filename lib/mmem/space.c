@@ -73,28 +73,28 @@ mmem_stat(const struct mmem_space *space, enum mmem_stat stat)
 	return sum;
 }
 
-/* Use as many input address bits as the IOMMU has, if they reach the pool. */
+/* Use as many input address bits as all IOMMUs have, if they reach the pool. */
 static int
 table_create(struct mmem_space *space, unsigned int *va_bits)
 {
-	const struct iopf_iommu_info *info = iopf_iommu_info(space->pool->iommu);
+	struct mmem_pool *pool = space->pool;
 	struct pgt_conf conf = {
 		.granule_log2 = MMEM_PAGE_LOG2,
-		.va_bits = info->va_bits ? RTE_MIN(info->va_bits, 48) : 48,
-		.pa_bits = info->addr_bits ? RTE_MAX(RTE_MIN(info->addr_bits, 48), 32) : 48,
+		.va_bits = pool->va_bits,
+		.pa_bits = RTE_MAX(pool->addr_bits, 32u),
 		.mem = {
-			.ctx = space->pool,
+			.ctx = pool,
 			.alloc = mmem_table_alloc,
 			.free = mmem_table_free,
 			.va_to_pa = mmem_table_va_to_pa,
-			.pa_to_va = space->pool->by_addr ? mmem_table_pa_to_va : NULL,
+			.pa_to_va = pool->by_addr ? mmem_table_pa_to_va : NULL,
 		},
 	};
 
 	if (mmem_off_to_va(space, space->size - 1) >> conf.va_bits) {
 		MMEM_LOG(ERR, "space %s: the pool's address %p needs more than the %u address bits "
-				"of %s", space->name, space->mem, conf.va_bits,
-				iopf_iommu_name(space->pool->iommu));
+				"of its IOMMU %s", space->name, space->mem, conf.va_bits,
+				iopf_iommu_name(pool->iommus[0]));
 		return -ENOTSUP;
 	}
 	space->pgt = pgt_create(&conf);
@@ -106,7 +106,7 @@ static int
 domain_create(struct mmem_space *space, const struct mmem_space_conf *space_conf,
 		unsigned int va_bits)
 {
-	const struct iopf_iommu_info *info = iopf_iommu_info(space->pool->iommu);
+	const struct mmem_pool *pool = space->pool;
 	char name[sizeof("space:") + sizeof(space->name)];
 	struct iopf_domain_conf conf = {
 		.name = name,
@@ -131,8 +131,8 @@ domain_create(struct mmem_space *space, const struct mmem_space_conf *space_conf
 			return -rte_errno;
 	}
 	if (mmem_space_has_budget(space)) {
-		conf.translation.access_flag = info->access_flag;
-		conf.translation.dirty = info->access_flag && info->dirty;
+		conf.translation.access_flag = pool->access_flag;
+		conf.translation.dirty = pool->access_flag && pool->dirty;
 		space->hw_dirty = conf.translation.dirty;
 	}
 	space->domain = iopf_domain_create(&conf);
@@ -159,10 +159,10 @@ space_init_budget(struct mmem_space *space)
 				"no_hugepages or budget in its mmem_pool_conf", space->name);
 		return -ENOTSUP;
 	}
-	if (iopf_iommu_info(pool->iommu)->fixed_memory) {
+	if (pool->fixed_memory) {
 		MMEM_LOG(ERR, "space %s: a budget needs memory that can be released, and %s "
 				"has its physical addresses: use no budget", space->name,
-				iopf_iommu_name(pool->iommu));
+				iopf_iommu_name(pool->iommus[0]));
 		return -ENOTSUP;
 	}
 	rc = mmem_evict_start(pool);
@@ -318,19 +318,22 @@ refuse_half_destroyed(struct mmem_space *space)
 static int
 check_dev(struct mmem_space *space, struct iopf_dev *dev)
 {
+	const struct mmem_pool *pool;
+	unsigned int i;
+
 	if (space == NULL || dev == NULL)
 		return -EINVAL;
+	pool = space->pool;
 	if (mmem_may_wait() < 0)
 		return -EDEADLK;
 	if (space->domain == NULL)
 		return refuse_half_destroyed(space);
-	if (iopf_dev_iommu(dev) == space->pool->iommu)
-		return 0;
-	MMEM_LOG(ERR, "space %s: device %s is behind %s, but the pool behind %s: use a "
-			"pool of the device's IOMMU",
-			space->name, iopf_dev_name(dev),
-			iopf_iommu_name(iopf_dev_iommu(dev)),
-			iopf_iommu_name(space->pool->iommu));
+	for (i = 0; i < pool->nb_iommus; i++)
+		if (iopf_dev_iommu(dev) == pool->iommus[i])
+			return 0;
+	MMEM_LOG(ERR, "space %s: device %s is behind %s, which the pool does not name: add it to "
+			"mmem_pool_conf.others", space->name, iopf_dev_name(dev),
+			iopf_iommu_name(iopf_dev_iommu(dev)));
 	return -EXDEV;
 }
 

@@ -125,7 +125,7 @@ add_pool(struct rte_tel_data *d, uint64_t n, struct mmem_pool *pool)
 		return false;
 	rte_tel_data_start_dict(entry);
 	add_name(entry, "pool", pool->name);
-	add_name(entry, "iommu", iopf_iommu_name(pool->iommu));
+	add_name(entry, "iommu", iopf_iommu_name(pool->iommus[0]));
 	rte_tel_data_add_dict_int(entry, "hugepages", pool->hugepages);
 	add_chunks(entry, pool);
 	add_users(entry, pool);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <rte_common.h>
 
@@ -213,6 +214,13 @@ mmem_window_put(struct mmem_window *window)
 	}
 	pthread_mutex_unlock(&windows_lock);
 	return rc;
+}
+
+bool
+mmem_window_is_same(const struct mmem_window *a, const struct mmem_window *b)
+{
+	return a->piece_log2 == b->piece_log2 &&
+			memcmp(a->dma, b->dma, count_pieces(a) * sizeof(*a->dma)) == 0;
 }
 
 bool
