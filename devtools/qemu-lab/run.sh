@@ -108,7 +108,8 @@ find_qemu() {
 # Make the guest's file system: busybox, the programs and their libraries.
 make_initramfs() {
 	local root=$work/root program python=usr/lib/python3.11
-	mkdir -p "$root"/{bin,iopf,var,usr/bin,$python/lib-dynload} &&
+	local plugins=usr/lib/aarch64-linux-gnu/dpdk/pmds-23.0
+	mkdir -p "$root"/{bin,iopf,var,usr/bin,$python/lib-dynload,$plugins} &&
 		cp "$lab/init" "$root/" &&
 		cp "$sysroot/bin/busybox" "$root/bin/" || return
 	# Python, and the modules that iopf-setup imports.
@@ -116,12 +117,15 @@ make_initramfs() {
 		cp "$sysroot/usr/bin/python3.11" "$root/usr/bin/python3" &&
 		cp -r "$sysroot/$python"/{*.py,collections,encodings,importlib,re,urllib} \
 			"$root/$python/" || return
+	# EAL loads its drivers from this folder; a mempool needs this one.
+	cp -L "$sysroot/$plugins/librte_mempool_ring.so.23" "$root/$plugins/" || return
 	for program in "$build"/app/*/* "$build"/examples/*/*; do
 		if [ -f "$program" ] && [ -x "$program" ] && [[ $program != *.so* ]]; then
 			cp "$program" "$root/iopf/" || return
 		fi
 	done
-	"$lab/copy-needed.sh" "$build" "$root" "$root"/iopf/* "$root/usr/bin/python3" &&
+	"$lab/copy-needed.sh" "$build" "$root" "$root"/iopf/* "$root/$plugins"/* \
+		"$root/usr/bin/python3" &&
 		cp "$top/usertools/iopf-setup" "$root/iopf/" || return
 	printf '%s=%q\n' LAB_SUITES "${suites[*]}" LAB_COMMAND "$command" LAB_SHELL "$shell" \
 		LAB_SUITE_SECONDS "$suite_seconds" IOPF_LAB_QEMU "$qemu_version" >"$root/env"
