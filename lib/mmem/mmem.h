@@ -217,7 +217,8 @@ struct mmem_space *mmem_space_create(const struct mmem_space_conf *conf);
 
 /**
  * Free the space and its regions. The space must be detached everywhere: -EBUSY otherwise. NULL: 0.
- * -ETIMEDOUT: a pager has not returned. The space is then half destroyed: it has no domain;
+ * -ETIMEDOUT: a pager has not returned; -EIO: a region cannot be written back, and its bytes are
+ * still in memory. The space is then half destroyed: it has no domain;
  * mmem_alloc(), mmem_alloc_paged(), mmem_map_file(), mmem_attach(), mmem_replace() and
  * mmem_detach() fail with ESHUTDOWN; call this function again.
  */

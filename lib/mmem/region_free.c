@@ -223,39 +223,66 @@ mmem_free(struct mmem_space *space, void *ptr)
 	return 0;
 }
 
+/* The space's first region, or the one after a region that stays. */
+static struct mmem_region *
+find_next_region(struct mmem_space *space, struct mmem_region *region)
+{
+	struct mmem_pool *pool = space->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	region = region == NULL ? TAILQ_FIRST(&pool->regions) : TAILQ_NEXT(region, next);
+	while (region != NULL && region->space != space)
+		region = TAILQ_NEXT(region, next);
+	pthread_mutex_unlock(&pool->lock);
+	return region;
+}
+
+/*
+ * Write all regions back before the first is freed, so that a failed call loses nothing. Under
+ * space->lock, which is released meanwhile.
+ */
+static int
+regions_sync_all(struct mmem_space *space)
+{
+	struct mmem_region *region = NULL;
+	int rc = 0;
+
+	do {
+		region = find_next_region(space, region);
+		if (region == NULL)
+			return 0;
+		rc = mmem_region_sync_all(region);
+	} while (rc == 0);
+	MMEM_LOG_LIMITED(space, "not destroyed: region %p cannot be written back: %s: destroy "
+			"the space again when its pager can write",
+			space->pool->mem + mmem_region_off(region), rte_strerror(-rc));
+	return rc;
+}
+
 int
 mmem_regions_free_all(struct mmem_space *space)
 {
-	struct mmem_pool *pool = space->pool;
 	struct mmem_region *region;
 	int rc;
 
 	pthread_mutex_lock(&space->lock);
-	for (;;) {
-		pthread_mutex_lock(&pool->lock);
-		TAILQ_FOREACH(region, &pool->regions, next) {
-			if (region->space == space)
-				break;
-		}
-		pthread_mutex_unlock(&pool->lock);
+	rc = regions_sync_all(space);
+	while (rc == 0) {
+		region = find_next_region(space, NULL);
 		if (region == NULL)
 			break;
-		if (mmem_region_sync_all(region) < 0)
-			MMEM_LOG_LIMITED(space, "region %p could not be written back: what was "
-					"written since is lost", pool->mem +
-					mmem_region_off(region));
 		region->freeing = true;
 		rc = region_try_free(region, space->wait_ms);
 		pthread_mutex_unlock(&space->lock);
 		if (rc < 0) {
 			MMEM_LOG(ERR, "space %s: the pager of region %p has not returned: destroy "
 					"the space again", space->name,
-					pool->mem + mmem_region_off(region));
+					space->pool->mem + mmem_region_off(region));
 			return rc;
 		}
 		region_destroy(region);
 		pthread_mutex_lock(&space->lock);
 	}
 	pthread_mutex_unlock(&space->lock);
-	return 0;
+	return rc;
 }

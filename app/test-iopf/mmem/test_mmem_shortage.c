@@ -2,15 +2,13 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Shortage and failure: no room, a store that fails or hangs, limits of the process. A defined answer
- * to the device, an error to the owner, nothing lost, others untouched.
+ * Shortage and failure: no room, a store that fails or hangs, limits of the process. A defined
+ * answer to the device, an error to the owner, nothing lost, others untouched.
  */
 
 #include "evict_rig.h"
 
-/*
- * rev4
- */
+/* <sys/stat.h> has a stat() too. */
 int mkfifo(const char *path, mode_t mode);
 
 /* -1: no answer in this time. */
@@ -229,6 +227,35 @@ test_free_loses_nothing_if_a_write_failed(void **state)
 {
 	(void)state;
 	failed_eviction_write(1);
+}
+
+static void
+test_destroy_loses_nothing_if_a_write_failed(void **state)
+{
+	struct mmem_pager pager = pager_rw;
+	unsigned int i;
+	uint8_t *p, *q;
+
+	(void)state;
+	p = alloc(&pager_ro, MMEM_READ);
+	q = alloc(&pager, RW);
+	assert_int_equal(dev_read(p, 8), SMMUV3_MODEL_OK);
+	for (i = 0; i < 4; i++)
+		dev_write(q + i * BLOCK, 0xd2);
+	assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
+	atomic_store(&store.write_error, -ENOSPC);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(mmem_space_destroy(space), -EIO);
+		assert_null(mmem_space_domain(space));
+		assert_int_equal(store.bytes[0], 0);
+		/* The bytes are still in memory. */
+		assert_int_equal(q[3 * BLOCK], 0xd2);
+	}
+	atomic_store(&store.write_error, 0);
+	assert_int_equal(mmem_space_destroy(space), 0);
+	space = NULL;
+	for (i = 0; i < 4; i++)
+		assert_int_equal(store.bytes[i * BLOCK], 0xd2);
 }
 
 static void
@@ -565,6 +592,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_nothing_can_leave_because_of_pins),
 	EV_TEST(test_sync_tells_of_a_write_that_failed),
 	EV_TEST(test_free_loses_nothing_if_a_write_failed),
+	EV_TEST(test_destroy_loses_nothing_if_a_write_failed),
 	EV_TEST(test_free_waits_wait_ms_for_a_write),
 	EV_TEST(test_a_hot_set_file_is_not_read_under_the_lock),
 	EV_TEST(test_a_swap_file_has_one_owner),
