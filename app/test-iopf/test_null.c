@@ -25,6 +25,7 @@
 #include "iopf_power.h"
 #include "iopf_stats.h"
 #include "mmem.h"
+#include "mmem_dirty.h"
 #include "pgtable.h"
 #include "smmuv3_front.h"
 #include "smmuv3_model.h"
@@ -239,6 +240,7 @@ static void
 test_null_pool_and_space_are_refused(void **state)
 {
 	const struct mmem_pager pager = { .ctx = NULL };
+	uint64_t word;
 
 	(void)state;
 	IS_NOTHING(mmem_pool_create(NULL));
@@ -272,6 +274,9 @@ test_null_pool_and_space_are_refused(void **state)
 	REFUSES(mmem_completion_wait(NULL, 0));
 	REFUSES(mmem_resolve(NULL, 0, IOPF_PERM_READ));
 	REFUSES(mmem_sync(NULL, NULL, 4096));
+	REFUSES(mmem_dirty_start(NULL, some));
+	REFUSES(mmem_dirty_harvest(NULL, some, 4096, &word));
+	REFUSES(mmem_dirty_stop(NULL, some));
 	REFUSES(mmem_import(NULL, some, 4096, MMEM_READ));
 	IS_NOTHING(mmem_import_fd(NULL, 0, 0, 4096, MMEM_READ));
 	REFUSES(mmem_release(NULL, some));

@@ -16,6 +16,7 @@
 #include "mmem_clock.h"
 #include "mmem_cpu.h"
 #include "mmem_cpu_view.h"
+#include "mmem_dirty_map.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
 #include "mmem_region.h"
@@ -30,13 +31,14 @@
 /* Pages after the accessed one that are mapped with it, if their contents are present. */
 #define MAP_AROUND	16
 
-/* The region that a CPU access needs contents of, or NULL. Under pool->lock. */
+/* The region that a CPU access waits for, or NULL. Under pool->lock. */
 static struct mmem_region *
 find_watched(struct mmem_pool *pool, uint64_t off)
 {
 	struct mmem_region *region = pool->chunks[off >> MMEM_CHUNK_LOG2].region;
 
-	return region != NULL && mmem_region_has_pager(region) && !region->hidden ? region : NULL;
+	return region != NULL && (mmem_region_has_pager(region) || region->dirty != NULL) &&
+			!region->hidden ? region : NULL;
 }
 
 /* Returns 0; -EINPROGRESS: the fetches wake the thread; another error: of a fetch. */
@@ -45,6 +47,8 @@ begin_fetches(struct mmem_pool *pool, struct mmem_region *region, uint64_t off, 
 {
 	int rc, ret = 0;
 
+	if (!mmem_region_has_pager(region))
+		return 0;
 	for (; off < end; off = mmem_fetch_block_end(region, off)) {
 		if (!(mmem_view_get_page(pool, off) & PAGE_ABSENT))
 			continue;
@@ -86,7 +90,8 @@ fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct mmem_cpu
 	*map = (struct mmem_cpu_map){ .unprotect = flags & UFFD_PAGEFAULT_FLAG_WP };
 	if (rc == 0) {
 		map->limit = (off | (RTE_MAX(unit, MAP_AROUND * MMEM_PAGE_SIZE) - 1)) + 1;
-		map->protect = region->blocks != NULL && pool->cpu_protects && !written;
+		map->protect = (region->blocks != NULL || region->dirty != NULL) &&
+				pool->cpu_protects && !written;
 	}
 	/* Before the write: the evictor reads the state after it has unmapped the block. */
 	if (rc == 0 && region->blocks != NULL) {
@@ -96,6 +101,8 @@ fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct mmem_cpu
 	}
 	if (written)
 		map->limit = 0;
+	if (rc == 0 && !map->protect)
+		mmem_dirty_mark(region, off, RTE_MAX(map->limit, off + unit));
 	/*
 	 * A thread that takes back the marks under pool->lock, and then unmaps the block, comes
 	 * before them or after the mapping.
@@ -246,7 +253,7 @@ service_main(void *arg)
 
 /* Returns 0 or -errno. Under pool->lock. */
 static int
-service_start(struct mmem_pool *pool)
+service_create(struct mmem_pool *pool)
 {
 	bool user_only;
 	int rc;
@@ -274,6 +281,19 @@ service_start(struct mmem_pool *pool)
 	return 0;
 }
 
+/* The first watched region starts the service. Returns 0 or -errno. */
+static int
+service_start(struct mmem_pool *pool)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	if (pool->uffd < 0)
+		rc = service_create(pool);
+	pthread_mutex_unlock(&pool->lock);
+	return rc;
+}
+
 void
 mmem_cpu_stop(struct mmem_pool *pool)
 {
@@ -296,12 +316,8 @@ mmem_cpu_watch(struct mmem_pool *pool, const struct mmem_region *region)
 		.range = mmem_view_get_range(pool, region),
 		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
 	};
-	int rc = 0;
+	int rc = service_start(pool);
 
-	pthread_mutex_lock(&pool->lock);
-	if (pool->uffd < 0)
-		rc = service_start(pool);
-	pthread_mutex_unlock(&pool->lock);
 	if (rc == 0 && region->blocks != NULL && pool->cpu_protects)
 		reg.mode |= UFFDIO_REGISTER_MODE_WP;
 	if (rc == 0 && ioctl(pool->uffd, UFFDIO_REGISTER, &reg) < 0)
@@ -328,6 +344,33 @@ mmem_cpu_unwatch(struct mmem_pool *pool, const struct mmem_region *region)
 
 	/* It fails only for a range that is not registered. */
 	ioctl(pool->uffd, UFFDIO_UNREGISTER, &range);
+}
+
+int
+mmem_cpu_track(struct mmem_pool *pool, const struct mmem_region *region)
+{
+	struct uffdio_register reg = {
+		.range = mmem_view_get_range(pool, region),
+		.mode = UFFDIO_REGISTER_MODE_WP | (mmem_region_is_watched(region) ?
+				UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR : 0),
+	};
+	int rc = service_start(pool);
+
+	/* EINVAL: userfaultfd does not protect shared memory on this kernel. */
+	if (rc == 0 && ioctl(pool->uffd, UFFDIO_REGISTER, &reg) < 0)
+		rc = errno == EINVAL ? -ENOTSUP : -errno;
+	if (rc < 0)
+		MMEM_LOG_LIMITED(region->space, "the CPU's writes to a region cannot be tracked: "
+				"%s: allow userfaultfd (Linux 5.19 or newer, on Arm 6.10)",
+				rte_strerror(-rc));
+	return rc;
+}
+
+void
+mmem_cpu_untrack(struct mmem_pool *pool, const struct mmem_region *region)
+{
+	if (!mmem_region_is_watched(region))
+		mmem_cpu_unwatch(pool, region);
 }
 
 void

@@ -93,14 +93,16 @@ map_units(struct mmem_pool *pool, uint64_t off, size_t len, bool protect)
 	return ioctl(pool->uffd, UFFDIO_CONTINUE, &range) == 0 ? 0 : -errno;
 }
 
-static void
-unprotect_unit(struct mmem_pool *pool, uint64_t off)
+/* Also pages that the view does not map. Allowing writes wakes the threads that wait. */
+static int
+protect_units(struct mmem_pool *pool, uint64_t off, size_t len, bool protect)
 {
 	struct uffdio_writeprotect range = {
-		.range = { .start = (uintptr_t)pool->mem + off, .len = mmem_view_get_unit(pool) },
+		.range = { .start = (uintptr_t)pool->mem + off, .len = len },
+		.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
 	};
 
-	ioctl(pool->uffd, UFFDIO_WRITEPROTECT, &range);
+	return ioctl(pool->uffd, UFFDIO_WRITEPROTECT, &range) == 0 ? 0 : -errno;
 }
 
 int
@@ -111,7 +113,7 @@ mmem_view_map(struct mmem_pool *pool, uint64_t off, const struct mmem_cpu_map *m
 	int rc = 0;
 
 	if (mmem_view_is_present(pool, off) && map->unprotect) {
-		unprotect_unit(pool, off);
+		protect_units(pool, off, unit, false);
 	} else if (mmem_view_is_present(pool, off)) {
 		while (end < map->limit && (mmem_view_get_page(pool, end) & PAGE_USED))
 			end += unit;
@@ -122,6 +124,19 @@ mmem_view_map(struct mmem_pool *pool, uint64_t off, const struct mmem_cpu_map *m
 		if (rc == -EFAULT && mmem_populate(pool, off, unit) == 0)
 			rc = map_units(pool, off, unit, map->protect);
 	}
+	return rc;
+}
+
+int
+mmem_cpu_protect(struct mmem_pool *pool, uint64_t off, size_t len)
+{
+	size_t unit = mmem_view_get_unit(pool);
+	uint64_t start = RTE_ALIGN_FLOOR(off, unit), end = RTE_ALIGN_CEIL(off + len, unit);
+	int rc;
+
+	pthread_mutex_lock(&pool->cpu_lock);
+	rc = protect_units(pool, start, end - start, true);
+	pthread_mutex_unlock(&pool->cpu_lock);
 	return rc;
 }
 

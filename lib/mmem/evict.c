@@ -13,6 +13,7 @@
 #include "mmem_block.h"
 #include "mmem_clock.h"
 #include "mmem_cpu.h"
+#include "mmem_dirty_map.h"
 #include "mmem_evict.h"
 #include "mmem_fetch.h"
 #include "mmem_pager.h"
@@ -240,7 +241,7 @@ victims_close(struct mmem_space *space, struct victim *victims, unsigned int n)
 {
 	struct pgt_inv inv[MMEM_MAX_INV];
 	struct pgt_unmapped out;
-	struct pgt_used used;
+	struct mmem_dirty_step step;
 	unsigned int i;
 	int rc = 0, rc_inv;
 
@@ -250,13 +251,14 @@ victims_close(struct mmem_space *space, struct victim *victims, unsigned int n)
 	out.nb_inv = space->nb_looked;
 	space->nb_looked = 0;
 	pthread_mutex_unlock(&space->pool->lock);
-	out.used = &used;
+	out.used = &step.used;
 	for (i = 0; i < n; i++) {
-		used = (struct pgt_used){ .va = mmem_off_to_va(space, victims[i].off),
-				.size = victims[i].len };
+		mmem_dirty_step_init(&step, victims[i].region,
+				mmem_off_to_va(space, victims[i].off), victims[i].len);
 		if (rc == 0)
-			rc = pgt_unmap(space->pgt, used.va, used.size, PGT_CLOSE, &out);
-		victims[i].dirty = used.dirty_bytes != 0;
+			rc = pgt_unmap(space->pgt, step.used.va, step.used.size, PGT_CLOSE, &out);
+		victims[i].dirty = step.used.dirty_bytes != 0;
+		mmem_dirty_step_keep(victims[i].region, &step);
 	}
 	rc_inv = mmem_invalidate_unmapped(space, &out);
 	for (i = 0; i < n; i++)

@@ -20,6 +20,9 @@
  *
  * The service thread never waits for a pager.
  *
+ * A region whose writes are tracked (mmem_dirty.h) is watched too; one without a pager for its
+ * writes only.
+ *
  * pool->cpu_lock orders mapping into the view against removal from it: a thread sets PAGE_ABSENT,
  * and then removes the page under the lock; the service thread tests PAGE_USED and maps the page
  * under the lock. So no page is in the view without its contents. The lock comes after pool->lock.
@@ -39,6 +42,21 @@ int mmem_cpu_watch(struct mmem_pool *pool, const struct mmem_region *region);
 
 /* Let accesses of the CPU pass. Threads that wait for the region's contents continue. */
 void mmem_cpu_unwatch(struct mmem_pool *pool, const struct mmem_region *region);
+
+/*
+ * Watch the writes to a published region too. Returns 0, -ENOTSUP (no write protection), or -errno,
+ * after a log line.
+ */
+int mmem_cpu_track(struct mmem_pool *pool, const struct mmem_region *region);
+
+/* The reverse. Pages may stay protected if the region is watched: the service unprotects them. */
+void mmem_cpu_untrack(struct mmem_pool *pool, const struct mmem_region *region);
+
+/*
+ * The next write of a CPU to these pages of a tracked region is another access. Returns 0 or
+ * -errno.
+ */
+int mmem_cpu_protect(struct mmem_pool *pool, uint64_t off, size_t len);
 
 /*
  * Remove pages from the CPU's view, after they have become absent, or to learn of the next access.

@@ -13,6 +13,7 @@
 #include "mmem_stream.h"
 
 struct mmem_block;
+struct mmem_dirty;
 struct mmem_fetch;
 struct mmem_space;
 
@@ -37,6 +38,10 @@ struct mmem_region {
 	/* Fetches of a region with a pager. Under pool->lock. */
 	TAILQ_ENTRY(mmem_region) next_ready;
 	struct mmem_fetch **fetches;	/* by block: mmem_fetch.h, or NULL */
+	struct mmem_dirty *dirty;	/* mmem_dirty_map.h, or NULL; under space->lock, and changed
+					 * under pool->lock too */
+	bool keeps_dirty;		/* the dirty states of its entries matter: blocks or dirty
+					 * is set */
 	struct mmem_block *blocks;	/* mmem_block.h; NULL: it counts in no budget */
 	unsigned int nb_leaving;	/* blocks in an eviction */
 	bool hw_dirty;			/* see CHUNK_HW_DIRTY */
@@ -86,14 +91,13 @@ mmem_flags_to_rights(unsigned int flags)
 	return flags & MMEM_RIGHTS ? page | MMEM_READ : page;
 }
 
-/* Writes are tracked where blocks are written back. */
+/* Writes are tracked where blocks are written back, and by mmem_dirty_start(). */
 static inline uint8_t
 mmem_region_get_rights(const struct mmem_region *region, unsigned int flags)
 {
 	uint8_t rights = mmem_flags_to_rights(flags);
 
-	return region->blocks != NULL && (rights & MMEM_WRITE) ? rights | MMEM_TRACK_WRITES :
-			rights;
+	return region->keeps_dirty && (rights & MMEM_WRITE) ? rights | MMEM_TRACK_WRITES : rights;
 }
 
 /* Find the region that contains a range, or NULL. Under space->lock. */

@@ -17,6 +17,14 @@ struct mmem_space;
 int mmem_invalidate(struct mmem_space *space, const struct iopf_inv *inv, unsigned int n);
 
 struct pgt_unmapped;
+struct pgt_used;
+
+/*
+ * The leaves of a block are removed, or become clean: remember that a device has written it. A
+ * write may come up to the invalidation, but only to a page that is dirty before. For a region
+ * without blocks it does nothing. Under space->lock.
+ */
+void mmem_block_keep_dirty(struct mmem_region *region, uint64_t off, const struct pgt_used *used);
 
 /* The most ranges of mmem_invalidate_unmapped(): of looks, and of a batch of victims. */
 #define MMEM_MAX_INV	32

@@ -79,6 +79,7 @@ region_set_populated(struct mmem_region *region)
 		atomic_fetch_or_explicit(&region->space->chunks[region->first_chunk + i].state,
 				state, memory_order_relaxed);
 	region->nb_empty = 0;
+	region->keeps_dirty = true;
 }
 
 static int

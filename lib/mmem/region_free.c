@@ -13,6 +13,7 @@
 #include "mmem_budget.h"
 #include "mmem_clock.h"
 #include "mmem_cpu.h"
+#include "mmem_dirty_map.h"
 #include "mmem_evict.h"
 #include "mmem_import.h"
 #include "mmem_log.h"
@@ -50,6 +51,7 @@ region_destroy(struct mmem_region *region)
 
 	if (region->blocks != NULL)
 		region_leave_budget(region);
+	mmem_dirty_free(region);
 	if (mmem_region_is_watched(region))
 		mmem_cpu_unwatch(space->pool, region);
 	/* Before another region can have its chunks, and so its place in the swap file. */

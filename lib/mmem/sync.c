@@ -19,6 +19,7 @@
 #include "mmem_block.h"
 #include "mmem_clock.h"
 #include "mmem_cpu.h"
+#include "mmem_dirty_map.h"
 #include "mmem_fetch.h"
 #include "mmem_pager.h"
 #include "mmem_space.h"
@@ -74,24 +75,25 @@ batch_clean(struct batch *batch, struct mmem_space *space)
 {
 	struct pgt_inv inv[BATCH];
 	struct pgt_unmapped out;
-	struct pgt_used used;
+	struct mmem_dirty_step step;
 	unsigned int i;
 	uint64_t off;
 	size_t len;
 	int rc = 0, rc_inv, rc_cpu;
 
 	pgt_unmapped_init(&out, inv, BATCH);
-	out.used = &used;
+	out.used = &step.used;
 	for (i = 0; i < batch->nb; i++) {
 		mmem_fetch_get_range(batch->fetches[i], &off, &len);
 		rc_cpu = mmem_cpu_unmap(space->pool, off, len);
 		if (rc == 0)
 			rc = rc_cpu;
-		used = (struct pgt_used){ .va = mmem_off_to_va(space, off), .size = len };
+		mmem_dirty_step_init(&step, batch->region, mmem_off_to_va(space, off), len);
 		if (rc == 0)
-			rc = pgt_harvest(space->pgt, used.va, len, PGT_DIRTY, &out);
-		if (used.dirty_bytes != 0)
+			rc = pgt_harvest(space->pgt, step.used.va, len, PGT_DIRTY, &out);
+		if (step.used.dirty_bytes != 0)
 			batch->written[i] = true;
+		mmem_dirty_step_keep(batch->region, &step);
 	}
 	rc_inv = mmem_invalidate_unmapped(space, &out);
 	return rc < 0 ? rc : rc_inv;

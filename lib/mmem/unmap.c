@@ -10,8 +10,8 @@
 #include "iopf_handler.h"
 #include "iopf_pgtable.h"
 #include "mmem_block.h"
+#include "mmem_dirty_map.h"
 #include "mmem_import.h"
-#include "mmem_pager.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
@@ -54,16 +54,12 @@ mmem_invalidate_unmapped(struct mmem_space *space, const struct pgt_unmapped *ou
 	return mmem_invalidate(space, inv, out->nb_inv);
 }
 
-/*
- * The leaves of a block are removed, or lose the right to write: remember that a device has written
- * it. A write may come up to the invalidation, but only to a page that is dirty before.
- */
-static void
-block_keep_dirty(struct mmem_region *region, uint64_t off, const struct pgt_used *used)
+void
+mmem_block_keep_dirty(struct mmem_region *region, uint64_t off, const struct pgt_used *used)
 {
 	struct mmem_pool *pool = region->space->pool;
 
-	if (used->dirty_bytes == 0)
+	if (used->dirty_bytes == 0 || region->blocks == NULL)
 		return;
 	pthread_mutex_lock(&pool->lock);
 	region->blocks[mmem_region_get_block(region, off)].state |= BLOCK_WRITTEN;
@@ -79,23 +75,24 @@ entries_change(struct mmem_space *space, uint64_t va, size_t len, uint32_t prot,
 			pgt_unmap(space->pgt, va, len, PGT_CLOSE, out);
 }
 
-/* The same, and keep the dirty state of the region's blocks. NULL: an import. */
+/* The same, and keep the dirty state of the region's blocks and pages. NULL: an import. */
 static int
 range_change(struct mmem_space *space, struct mmem_region *region, uint64_t va, size_t len,
 		uint32_t prot, struct pgt_unmapped *out)
 {
 	uint64_t off = va - (uintptr_t)space->mem, end = off + len, next;
-	struct pgt_used used;
+	struct mmem_dirty_step step;
 	int rc = 0;
 
-	if (region == NULL || region->blocks == NULL)
+	if (region == NULL || !region->keeps_dirty)
 		return entries_change(space, va, len, prot, out);
-	out->used = &used;
+	out->used = &step.used;
 	for (; off < end && rc == 0; off = next) {
-		next = RTE_MIN(end, mmem_fetch_block_end(region, off));
-		used = (struct pgt_used){ .va = mmem_off_to_va(space, off), .size = next - off };
-		rc = entries_change(space, used.va, used.size, prot, out);
-		block_keep_dirty(region, off, &used);
+		next = RTE_MIN(end, mmem_dirty_step_end(region, off));
+		mmem_dirty_step_init(&step, region, mmem_off_to_va(space, off), next - off);
+		rc = entries_change(space, step.used.va, step.used.size, prot, out);
+		mmem_block_keep_dirty(region, off, &step.used);
+		mmem_dirty_step_keep(region, &step);
 	}
 	out->used = NULL;
 	return rc;
@@ -193,10 +190,34 @@ pages_set_rights(_Atomic uint8_t *page, size_t nb, uint8_t rights)
 	}
 }
 
+/*
+ * Shall pages that are only read be mapped writable-clean? Not where the caller wants to see the
+ * first write as a fault: in the chunks that the range touches, until it is taken back.
+ */
+static bool
+range_set_hw_dirty(struct mmem_region *region, uint64_t off, size_t len, unsigned int flags)
+{
+	bool hw_dirty = region->hw_dirty && !(flags & MMEM_TRACK_WRITES);
+	uint64_t end = off + len;
+	struct mmem_chunk *chunk;
+
+	for (off = RTE_ALIGN_FLOOR(off, MMEM_CHUNK_SIZE); region->hw_dirty && off < end;
+			off += MMEM_CHUNK_SIZE) {
+		chunk = &region->space->chunks[off >> MMEM_CHUNK_LOG2];
+		if (hw_dirty)
+			atomic_fetch_or_explicit(&chunk->state, CHUNK_HW_DIRTY,
+					memory_order_relaxed);
+		else
+			atomic_fetch_and_explicit(&chunk->state, ~CHUNK_HW_DIRTY,
+					memory_order_relaxed);
+	}
+	return hw_dirty;
+}
+
 /* Give valid entries the rights of their pages; unmap entries without rights. */
 static int
 entries_apply_rights(struct mmem_space *space, struct mmem_region *region, uint64_t va, size_t len,
-		uint8_t rights)
+		uint8_t rights, bool hw_dirty)
 {
 	uint32_t prot = rights & MMEM_RIGHTS;
 	struct pgt_inv inv[MAX_INV];
@@ -204,7 +225,7 @@ entries_apply_rights(struct mmem_space *space, struct mmem_region *region, uint6
 	int rc, rc_open;
 
 	if (rights & MMEM_TRACK_WRITES)
-		prot = region != NULL && region->hw_dirty ? prot | PGT_CLEAN : prot & ~MMEM_WRITE;
+		prot = hw_dirty && (prot & MMEM_WRITE) ? prot | PGT_CLEAN : prot & ~MMEM_WRITE;
 	if (prot) {
 		pgt_unmapped_init(&out, inv, MAX_INV);
 		rc = range_change(space, region, va, len, prot, &out);
@@ -224,9 +245,11 @@ entries_apply_rights(struct mmem_space *space, struct mmem_region *region, uint6
 int
 mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags)
 {
+	uint64_t off = (uintptr_t)ptr - (uintptr_t)(space != NULL ? space->mem : NULL);
 	struct mmem_region *region;
-	uint8_t rights;
+	bool hw_dirty = false;
 	_Atomic uint8_t *pages;
+	uint8_t rights;
 	size_t nb;
 	int rc;
 
@@ -248,13 +271,17 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 		rights = region != NULL ? mmem_region_get_rights(region, flags) :
 				mmem_flags_to_rights(flags);
 		pages_set_rights(pages, nb, rights);
+		if (region != NULL) {
+			mmem_dirty_protect(region, off, len, flags);
+			hw_dirty = range_set_hw_dirty(region, off, len, flags);
+		}
 		/*
 		 * Handlers that read the old rights have returned; change the entries they mapped.
 		 */
 		rc = iopf_quiesce();
 		if (rc == 0)
-			rc = entries_apply_rights(space, region, (uintptr_t)ptr, len,
-					rights);
+			rc = entries_apply_rights(space, region, (uintptr_t)ptr, len, rights,
+					hw_dirty);
 	}
 	mmem_space_unlock(space);
 	if (rc == 0)
