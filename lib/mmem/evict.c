@@ -16,6 +16,8 @@
 #include "mmem_dirty_map.h"
 #include "mmem_evict.h"
 #include "mmem_fetch.h"
+#include "mmem_late.h"
+#include "mmem_need.h"
 #include "mmem_pager.h"
 #include "mmem_space.h"
 #include "mmem_unmap.h"
@@ -31,6 +33,10 @@
 #define AGAIN_NS	UINT64_C(100000)
 /* A block whose eviction failed stays so long. */
 #define FAILED_NS	UINT64_C(100000000)
+/* Late writes hold all memory: the evictor looks again after this time. */
+#define LATE_AGAIN_NS	UINT64_C(1000000)
+/* If none of them has ended for this time, accesses without room are refused. */
+#define LATE_MAX_NS	UINT64_C(1000000000)
 /* Of a policy. */
 #define MAX_CAPACITY	(UINT64_C(1) << 28)
 
@@ -224,6 +230,8 @@ name_victims(struct mmem_space *space, struct victim *victims, uint64_t excess, 
 		if (block_must_stay(region, block) || region->hidden ||
 				region->blocks[block].nb_pins != 0) {
 			mmem_policy_remove(&space->policy, index);
+		} else if (region->nb_late != 0 && (region->blocks[block].state & BLOCK_WRITTEN)) {
+			mmem_late_spare(region, block);
 		} else if (block_may_leave(region, block, now) &&
 				victim_take(space->pool, region, block, &victims[n])) {
 			freed += victims[n++].len;
@@ -283,7 +291,9 @@ victim_end(struct mmem_pool *pool, struct victim *v, int error)
 {
 	if (error < 0)
 		v->region->blocks[v->block].stays_until = mmem_now_ns() + FAILED_NS;
-	if (error < 0 || block_must_stay(v->region, v->block))
+	/* A write behind a late one would be late. mmem_sync() waits for it all the same. */
+	if (error < 0 || block_must_stay(v->region, v->block) ||
+			(v->dirty && v->region->nb_late != 0 && !v->region->syncing))
 		mmem_fetch_stay(pool, v->fetch);
 	else if (v->dirty)
 		mmem_fetch_write(pool, v->fetch);
@@ -335,56 +345,38 @@ mmem_evict_end_space(struct mmem_space *space, bool ends)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-/* The space with most memory of those that can give some, or NULL. Under pool->lock. */
-static struct mmem_space *
-find_largest(struct mmem_pool *pool)
-{
-	struct mmem_space *largest = NULL;
-	struct mmem_region *region;
-
-	TAILQ_FOREACH(region, &pool->regions, next)
-		if (region->blocks != NULL && region->space->policy.nb_candidates != 0 &&
-				!region->space->ends &&
-				(largest == NULL ||
-				region->space->budget.resident - region->space->budget.leaving >
-				largest->budget.resident - largest->budget.leaving))
-			largest = region->space;
-	return largest;
-}
-
-/* A region that lacks room, and the space that is to give it. Under pool->lock. */
-static struct mmem_region *
-find_starved(struct mmem_pool *pool, struct mmem_space **giver, uint64_t *excess)
-{
-	struct mmem_region *region;
-	struct mmem_fetch *fetch;
-	size_t len;
-
-	TAILQ_FOREACH(region, &pool->regions, next) {
-		fetch = region->blocks != NULL ? TAILQ_FIRST(&region->queue) : NULL;
-		if (fetch == NULL || region->space->ends || mmem_budget_has_room(fetch))
-			continue;
-		len = mmem_block_len(region, fetch->block);
-		*giver = region->space;
-		*excess = mmem_budget_get_excess(&region->space->budget, len);
-		if (*excess == 0) {
-			*giver = find_largest(pool);
-			if (*giver == NULL)
-				*giver = region->space;
-			*excess = mmem_budget_get_excess(&pool->budget, len);
-		}
-		if (*excess != 0)
-			return region;
-	}
-	return NULL;
-}
-
+/* Until a block may leave, or a time (mmem_now_ns(), 0: none). Under pool->lock. */
 static void
-wait_for(struct mmem_pool *pool, uint64_t ns)
+wait_until(struct mmem_pool *pool, uint64_t until)
 {
-	struct timespec until = mmem_ns_to_timespec(mmem_now_ns() + ns);
+	struct timespec ts = mmem_ns_to_timespec(until);
 
-	pthread_cond_timedwait(&pool->evict_cond, &pool->lock, &until);
+	if (until == 0)
+		pthread_cond_wait(&pool->evict_cond, &pool->lock);
+	else
+		pthread_cond_timedwait(&pool->evict_cond, &pool->lock, &ts);
+}
+
+/*
+ * No block of the giver can leave now. Wait, or refuse the accesses if none can later: all memory
+ * is written, and is not to be written back, or by a pager that does not. A region with that pager
+ * waits as long as its deadline says.
+ */
+static void
+end_without_victims(struct mmem_pool *pool, const struct mmem_need *need, bool again)
+{
+	const struct mmem_space *giver = need->giver;
+	uint64_t now = mmem_now_ns(), wait_ns = AGAIN_NS;
+
+	if (pool->nb_late != 0 && giver->policy.nb_candidates == 0) {
+		again = need->region->nb_late != 0 || giver->nb_open > giver->nb_late ||
+				now - pool->late_since < LATE_MAX_NS;
+		wait_ns = LATE_AGAIN_NS;
+	}
+	if (again || (giver != need->region->space && mmem_need_find_giver(pool) != NULL))
+		wait_until(pool, now + wait_ns);
+	else
+		mmem_region_fail_queued(pool, need->region, -ENOMEM);
 }
 
 static void *
@@ -392,31 +384,28 @@ evictor_main(void *arg)
 {
 	struct victim victims[BATCH];
 	struct mmem_pool *pool = arg;
-	struct mmem_region *region;
-	struct mmem_space *giver;
-	uint64_t excess;
+	uint64_t next_late;
+	struct mmem_need need;
 	unsigned int n;
 	bool again;
 
 	pthread_mutex_lock(&pool->lock);
 	while (!pool->quit) {
-		region = find_starved(pool, &giver, &excess);
-		if (region == NULL) {
-			pthread_cond_wait(&pool->evict_cond, &pool->lock);
+		next_late = mmem_late_expire(pool);
+		need = mmem_need_find(pool);
+		if (need.region == NULL) {
+			wait_until(pool, next_late);
 			continue;
 		}
-		n = name_victims(giver, victims, excess, &again);
-		if (n != 0) {
-			giver->is_evicting = true;
-			pthread_mutex_unlock(&pool->lock);
-			evict_batch(giver, victims, n);
-			pthread_mutex_lock(&pool->lock);
-		} else if (again || (giver != region->space && find_largest(pool) != NULL)) {
-			wait_for(pool, AGAIN_NS);
-		} else {
-			/* All memory is written, and is not to be written back. */
-			mmem_region_fail_queued(pool, region, -ENOMEM);
+		n = name_victims(need.giver, victims, need.excess, &again);
+		if (n == 0) {
+			end_without_victims(pool, &need, again);
+			continue;
 		}
+		need.giver->is_evicting = true;
+		pthread_mutex_unlock(&pool->lock);
+		evict_batch(need.giver, victims, n);
+		pthread_mutex_lock(&pool->lock);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;

@@ -13,6 +13,7 @@
 #include "mmem_clock.h"
 #include "mmem_evict.h"
 #include "mmem_fetch.h"
+#include "mmem_late.h"
 #include "mmem_pager.h"
 #include "mmem_space.h"
 
@@ -38,7 +39,9 @@ leaving_end(struct mmem_pool *pool, struct mmem_fetch *fetch, bool left)
 	struct mmem_region *region = fetch->region;
 
 	region->nb_leaving--;
-	mmem_budget_leave(region, fetch->block, -1);
+	if (!fetch->is_late)
+		mmem_budget_leave(region, fetch->block, -1);
+	mmem_late_unwatch(pool, fetch);
 	mmem_evict_end(region, fetch->block, left);
 	region->fetches[fetch->block] = NULL;
 	mmem_fetch_wake(pool, fetch, 0);
@@ -79,6 +82,7 @@ void
 mmem_fetch_write(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	fetch->state = FETCH_WRITE_QUEUED;
+	mmem_late_watch(pool, fetch);
 	/* Without a thread the block stays; the evictor tries again. */
 	if (fetch->region->hidden || mmem_fetch_enqueue(pool, fetch) < 0)
 		mmem_fetch_stay(pool, fetch);

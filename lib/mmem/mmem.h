@@ -566,6 +566,7 @@ enum mmem_stat {
 	MMEM_STAT_REFILLED,	/**< of them, pages that had been evicted before */
 	MMEM_STAT_EVICTED,	/**< pages that left memory to make room */
 	MMEM_STAT_WRITTEN,	/**< pages written back */
+	MMEM_STAT_LATE_WRITES,	/**< write-backs of leaving blocks that took longer than 10 ms */
 	MMEM_STAT_UNMAPPED,	/**< pages unmapped from the devices */
 	MMEM_STAT_NO_REGION,	/**< accesses outside every region */
 	MMEM_STAT_FORBIDDEN,	/**< accesses that a region forbids */
@@ -574,7 +575,7 @@ enum mmem_stat {
 	MMEM_STAT_EXPIRED,	/**< accesses refused because a pager's deadline passed */
 	MMEM_STAT_LOG_LEFT_OUT,	/**< log lines left out: at most 10 in a second */
 };
-#define MMEM_NB_STATS 18
+#define MMEM_NB_STATS 19
 const char *mmem_stat_name(enum mmem_stat stat);
 uint64_t mmem_stat(const struct mmem_space *space, enum mmem_stat stat);
 

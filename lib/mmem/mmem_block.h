@@ -27,6 +27,7 @@ struct mmem_block {
 	uint64_t stays_until;		/* mmem_now_ns(): not to be evicted before */
 	uint8_t state;
 	uint16_t nb_pins;		/* it is not evicted while this is not 0 */
+	uint32_t next_spared;		/* 1 + the next block on region->spared, or 0 */
 };
 
 static inline size_t

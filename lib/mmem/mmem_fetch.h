@@ -40,12 +40,15 @@ enum fetch_state {
 struct mmem_fetch {
 	TAILQ_ENTRY(mmem_fetch) next;	/* in the region's queue */
 	TAILQ_ENTRY(mmem_fetch) next_timed;
+	TAILQ_ENTRY(mmem_fetch) next_write;	/* in pool->writes */
 	struct mmem_region *region;
 	size_t block;
 	enum fetch_state state;
 	int error;			/* the error for accesses, or 0: they wait */
 	uint64_t failed_at;		/* rte_rdtsc() */
 	uint64_t deadline;		/* mmem_now_ns(), or 0 */
+	uint64_t late_at;		/* of the write of a leaving block, or 0: mmem_late.h */
+	bool is_late;
 	struct mmem_waiting groups;
 	bool cpu_waits;			/* a CPU access waits for it */
 	bool prefetched;		/* no access has waited for it */

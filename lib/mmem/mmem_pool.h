@@ -57,6 +57,9 @@ struct mmem_pool {
 	unsigned int nb_idle;		/* fetch threads that wait */
 	unsigned int nb_woken;		/* idle threads that were signalled */
 	TAILQ_HEAD(, mmem_fetch) timed;	/* pending fetches with a deadline */
+	TAILQ_HEAD(, mmem_fetch) writes;	/* of leaving blocks, not late: mmem_late.h */
+	unsigned int nb_late;		/* late ones */
+	uint64_t late_since;		/* mmem_now_ns(): of them no write has ended since */
 
 	TAILQ_HEAD(, mmem_prefetch) prefetches;	/* prefetch_start.c */
 	bool has_prefetcher;

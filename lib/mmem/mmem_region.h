@@ -44,6 +44,9 @@ struct mmem_region {
 					 * is set */
 	struct mmem_block *blocks;	/* mmem_block.h; NULL: it counts in no budget */
 	unsigned int nb_leaving;	/* blocks in an eviction */
+	unsigned int nb_late;		/* of them, late writes: mmem_late.h */
+	bool was_late;			/* and it was logged */
+	uint32_t spared;			/* 1 + a block that is to leave after them, or 0 */
 	bool hw_dirty;			/* see CHUNK_HW_DIRTY */
 	bool syncing;			/* a thread writes it back; it stays */
 	int sync_error;			/* of that thread's writes */

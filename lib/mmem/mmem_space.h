@@ -90,6 +90,7 @@ struct mmem_space {
 	struct pgt_inv looked[MMEM_MAX_LOOKED];
 	unsigned int nb_looked;
 	unsigned int nb_open;		/* fetches and writes that pagers have */
+	unsigned int nb_late;		/* of them, late writes: mmem_late.h */
 	bool is_evicting;		/* the evictor has a batch of this space */
 	bool ends;			/* no more batches: the domain is being destroyed */
 

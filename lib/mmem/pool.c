@@ -124,6 +124,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	TAILQ_INIT(&pool->prefetches);
 	TAILQ_INIT(&pool->ready);
 	TAILQ_INIT(&pool->timed);
+	TAILQ_INIT(&pool->writes);
 
 	rc = mmem_iommus_init(pool, conf);
 	if (rc < 0)

@@ -40,6 +40,7 @@ static const char * const stat_names[] = {
 	[MMEM_STAT_REFILLED] = "refilled",
 	[MMEM_STAT_EVICTED] = "evicted",
 	[MMEM_STAT_WRITTEN] = "written",
+	[MMEM_STAT_LATE_WRITES] = "late_writes",
 	[MMEM_STAT_UNMAPPED] = "unmapped",
 	[MMEM_STAT_NO_REGION] = "no_region",
 	[MMEM_STAT_FORBIDDEN] = "forbidden",

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright(c) 2026 The iopf authors */
+
+/* Regions that lack room: mmem_need.h. */
+
+#include "mmem_block.h"
+#include "mmem_budget.h"
+#include "mmem_fetch.h"
+#include "mmem_need.h"
+#include "mmem_space.h"
+
+struct mmem_space *
+mmem_need_find_giver(struct mmem_pool *pool)
+{
+	struct mmem_space *largest = NULL;
+	struct mmem_region *region;
+
+	TAILQ_FOREACH(region, &pool->regions, next)
+		if (region->blocks != NULL && region->space->policy.nb_candidates != 0 &&
+				!region->space->ends &&
+				(largest == NULL ||
+				region->space->budget.resident - region->space->budget.leaving >
+				largest->budget.resident - largest->budget.leaving))
+			largest = region->space;
+	return largest;
+}
+
+struct mmem_need
+mmem_need_find(struct mmem_pool *pool)
+{
+	struct mmem_need need = { 0 }, last = { 0 };
+	struct mmem_region *region;
+	struct mmem_fetch *fetch;
+	size_t len;
+
+	TAILQ_FOREACH(region, &pool->regions, next) {
+		fetch = region->blocks != NULL ? TAILQ_FIRST(&region->queue) : NULL;
+		if (fetch == NULL || region->space->ends || mmem_budget_has_room(fetch))
+			continue;
+		len = mmem_block_len(region, fetch->block);
+		need.region = region;
+		need.giver = region->space;
+		need.excess = mmem_budget_get_excess(&region->space->budget, len);
+		if (need.excess == 0) {
+			need.giver = mmem_need_find_giver(pool);
+			if (need.giver == NULL)
+				need.giver = region->space;
+			need.excess = mmem_budget_get_excess(&pool->budget, len);
+		}
+		if (need.excess != 0 && need.giver->policy.nb_candidates != 0)
+			return need;
+		/* One that waits for its own writes is not refused. */
+		if (need.excess != 0 && (last.region == NULL || region->nb_late == 0))
+			last = need;
+	}
+	return last;
+}
