@@ -35,8 +35,6 @@
 #define FAILED_NS	UINT64_C(100000000)
 /* Late writes hold all memory: the evictor looks again after this time. */
 #define LATE_AGAIN_NS	UINT64_C(1000000)
-/* If none of them has ended for this time, accesses without room are refused. */
-#define LATE_MAX_NS	UINT64_C(1000000000)
 /* Of a policy. */
 #define MAX_CAPACITY	(UINT64_C(1) << 28)
 
@@ -359,7 +357,7 @@ wait_until(struct mmem_pool *pool, uint64_t until)
 
 /*
  * No block of the giver can leave now. Wait, or refuse the accesses if none can later: all memory
- * is written, and is not to be written back, or by a pager that does not. A region with that pager
+ * is written, and is not to be written back, or by a pager that does not or fails. A region with that pager
  * waits as long as its deadline says.
  */
 static void
@@ -370,10 +368,16 @@ end_without_victims(struct mmem_pool *pool, const struct mmem_need *need, bool a
 
 	if (pool->nb_late != 0 && giver->policy.nb_candidates == 0) {
 		again = need->region->nb_late != 0 || giver->nb_open > giver->nb_late ||
-				now - pool->late_since < LATE_MAX_NS;
+				now - pool->late_since < MMEM_NO_ROOM_NS;
 		wait_ns = LATE_AGAIN_NS;
 	}
-	if (again || (giver != need->region->space && mmem_need_find_giver(pool) != NULL))
+	if (mmem_need_writes_fail(giver, now))
+		again = false;
+	if (giver != need->region->space) {
+		giver = mmem_need_find_giver(pool);
+		again |= giver != NULL && !mmem_need_writes_fail(giver, now);
+	}
+	if (again)
 		wait_until(pool, now + wait_ns);
 	else
 		mmem_region_fail_queued(pool, need->region, -ENOMEM);

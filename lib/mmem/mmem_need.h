@@ -10,6 +10,7 @@
  * not hold up others. Under pool->lock.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct mmem_pool;
@@ -24,7 +25,16 @@ struct mmem_need {
 
 struct mmem_need mmem_need_find(struct mmem_pool *pool);
 
-/* The space with most memory of those that can give some, or NULL. */
+/* If no write-back has ended, or succeeded, for this time, accesses without room are refused. */
+#define MMEM_NO_ROOM_NS	UINT64_C(1000000000)
+
+/* The space's write-backs fail, one after the other. */
+bool mmem_need_writes_fail(const struct mmem_space *space, uint64_t now);
+
+/*
+ * The space with most memory of those that can give some, or NULL. One whose write-backs fail comes
+ * last.
+ */
 struct mmem_space *mmem_need_find_giver(struct mmem_pool *pool);
 
 #endif /* MMEM_NEED_H */

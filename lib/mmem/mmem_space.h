@@ -91,6 +91,8 @@ struct mmem_space {
 	unsigned int nb_looked;
 	unsigned int nb_open;		/* fetches and writes that pagers have */
 	unsigned int nb_late;		/* of them, late writes: mmem_late.h */
+	unsigned int nb_failed;		/* write-backs that failed since a block has left */
+	uint64_t failed_since;		/* mmem_now_ns(): the first of them */
 	bool is_evicting;		/* the evictor has a batch of this space */
 	bool ends;			/* no more batches: the domain is being destroyed */
 

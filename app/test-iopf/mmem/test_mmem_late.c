@@ -143,6 +143,33 @@ test_a_dead_writer_does_not_hold_up_other_spaces(void **state)
 	drop_swapping(pool);
 }
 
+/* The other space gives its own blocks, once the largest one cannot. */
+static void
+test_a_failing_writer_does_not_hold_up_other_spaces(void **state)
+{
+	struct mmem_pool *pool = replace_pool(&(struct mmem_pool_conf){ .iommu = pg.smmu,
+			.size = NB_CHUNKS * CHUNK, .budget = BUDGET });
+	uint8_t *failing = alloc(&pager_rw, RW), *p;
+	size_t off;
+
+	(void)state;
+	neighbour = mmem_space_create(&(struct mmem_space_conf){ .pool = pool });
+	assert_non_null(neighbour);
+	p = alloc_in(neighbour, &pager_alive);
+	for (off = 0; off < BUDGET / 4 * 3; off += BLOCK)
+		failing[off] = 0xb1;
+	atomic_store(&store.write_error, -ENOSPC);
+	use_all(p, 0xb2);
+	use_all(p, 0xb3);
+	assert_true(atomic_load(&store.writes) != 0);
+	atomic_store(&store.write_error, 0);
+	for (off = 0; off < BUDGET / 4 * 3; off += BLOCK)
+		assert_int_equal(failing[off], 0xb1);
+	assert_int_equal(mmem_space_destroy(neighbour), 0);
+	neighbour = NULL;
+	drop_swapping(pool);
+}
+
 /* A defined answer where a dead pager has all memory; and room as soon as it lives again. */
 static void
 test_an_access_without_room_behind_a_dead_writer_is_refused(void **state)
@@ -168,6 +195,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(test_a_dead_writer_keeps_only_the_blocks_that_it_has,
 			setup_late, teardown_late),
 	cmocka_unit_test_setup_teardown(test_a_dead_writer_does_not_hold_up_other_spaces,
+			setup_late, teardown_late),
+	cmocka_unit_test_setup_teardown(test_a_failing_writer_does_not_hold_up_other_spaces,
 			setup_late, teardown_late),
 	cmocka_unit_test_setup_teardown(test_an_access_without_room_behind_a_dead_writer_is_refused,
 			setup_late, teardown_late),

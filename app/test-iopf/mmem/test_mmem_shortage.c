@@ -258,6 +258,30 @@ test_destroy_loses_nothing_if_a_write_failed(void **state)
 		assert_int_equal(store.bytes[i * BLOCK], 0xd2);
 }
 
+/* As a full disk under a swap file. */
+static void
+test_an_access_without_room_behind_failing_writes_is_refused(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	size_t off;
+
+	(void)state;
+	for (off = 0; off < BUDGET; off += BLOCK)
+		dev_write(p + off, 0xe1);
+	atomic_store(&store.write_error, -ENOSPC);
+	assert_int_equal(dev_read(p + BUDGET, 8), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(atomic_load(&last_error), -ENOMEM);
+	/* What is in memory is in use. */
+	for (off = 0; off < BUDGET; off += BLOCK) {
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_bytes[0], 0xe1);
+	}
+	atomic_store(&store.write_error, 0);
+	AWAIT(dev_read(p + BUDGET, 8) == SMMUV3_MODEL_OK);
+	for (off = 0; off < BUDGET; off += BLOCK)
+		assert_int_equal(p[off], 0xe1);
+}
+
 static void
 test_free_waits_wait_ms_for_a_write(void **state)
 {
@@ -593,6 +617,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_sync_tells_of_a_write_that_failed),
 	EV_TEST(test_free_loses_nothing_if_a_write_failed),
 	EV_TEST(test_destroy_loses_nothing_if_a_write_failed),
+	EV_TEST(test_an_access_without_room_behind_failing_writes_is_refused),
 	EV_TEST(test_free_waits_wait_ms_for_a_write),
 	EV_TEST(test_a_hot_set_file_is_not_read_under_the_lock),
 	EV_TEST(test_a_swap_file_has_one_owner),
