@@ -283,6 +283,7 @@ test_null_pool_and_space_are_refused(void **state)
 	IS_NOTHING(mmem_stat(NULL, MMEM_STAT_MAPPED));
 	assert_non_null(mmem_stat_name(MMEM_NB_STATS));
 	mmem_fetch_done(NULL, 0);
+	mmem_write_done(NULL, 0);
 }
 
 /*

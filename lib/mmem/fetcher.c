@@ -126,13 +126,29 @@ fetch_populate(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	return rc;
 }
 
-/* Call fill, start or write. Under pool->lock, which is released meanwhile. */
+/* Call fill, start, write or write_start. *waits: the call was the whole fetch or write. */
+static int
+call_pager(const struct mmem_pager *pager, struct mmem_fetch *fetch, bool writes, uint64_t at,
+		uint8_t *bytes, size_t len, bool *waits)
+{
+	*waits = writes ? pager->write != NULL : pager->fill != NULL;
+	if (writes && *waits)
+		return pager->write(pager->ctx, at, bytes, len);
+	/* struct mmem_write is the fetch, by another name. */
+	if (writes)
+		return pager->write_start(pager->ctx, (struct mmem_write *)fetch, at, bytes, len);
+	if (*waits)
+		return pager->fill(pager->ctx, at, bytes, len);
+	return pager->start(pager->ctx, fetch, at, bytes, len);
+}
+
+/* Start a fetch or write, and end it if the pager has. pool->lock is released meanwhile. */
 static void
 fetch_call_pager(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	struct mmem_region *region = fetch->region;
 	const struct mmem_pager *pager = &region->pager;
-	bool ended = false, sync = pager->fill != NULL;
+	bool writes = fetch->state != FETCH_OPEN, ended = false, waits;
 	uint64_t off, at;
 	size_t len;
 	int rc;
@@ -141,27 +157,20 @@ fetch_call_pager(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	at = off - mmem_region_off(region);
 	fetch->ended_in_start = &ended;
 	mmem_self.paging = region;
-	if (fetch->state == FETCH_WRITING || fetch->state == FETCH_CLEANING) {
-		sync = true;
-		pthread_mutex_unlock(&pool->lock);
-		rc = pager->write(pager->ctx, at, pool->dev + off, len);
-	} else if (sync) {
-		pthread_mutex_unlock(&pool->lock);
-		rc = pager->fill(pager->ctx, at, pool->dev + off, len);
-	} else {
-		pthread_mutex_unlock(&pool->lock);
-		rc = pager->start(pager->ctx, fetch, at, pool->dev + off, len);
-	}
+	pthread_mutex_unlock(&pool->lock);
+	rc = call_pager(pager, fetch, writes, at, pool->dev + off, len, &waits);
 	mmem_self.paging = NULL;
 	pthread_mutex_lock(&pool->lock);
 	if (!ended)
 		fetch->ended_in_start = NULL;
-	if (!ended && (sync || rc != 0))
+	if (!ended && (waits || rc != 0))
 		mmem_fetch_apply_result(pool, fetch, rc);
 	else if (rc != 0)
-		MMEM_LOG_LIMITED(region->space, "start of a pager returned %d after "
-				"mmem_fetch_done() at offset 0x%" PRIx64 " of region %p: "
-				"ignored; return 0", rc, at, pool->mem + mmem_region_off(region));
+		MMEM_LOG_LIMITED(region->space, "%s of a pager returned %d after %s() at offset "
+				"0x%" PRIx64 " of region %p: ignored; return 0",
+				writes ? "write_start" : "start", rc,
+				writes ? "mmem_write_done" : "mmem_fetch_done", at,
+				pool->mem + mmem_region_off(region));
 }
 
 /* Run the first fetch of a region's queue. Called under pool->lock, which is released meanwhile. */

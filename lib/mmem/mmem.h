@@ -63,8 +63,8 @@
  * -EDEADLK before it changes anything:
  *   - in report, and in any fast handler: all functions but mmem_stat(),
  *     mmem_stat_name(), mmem_space_domain(), mmem_pool_hugepages(), mmem_fetch_done(),
- *     mmem_completion_poll();
- *   - in fill, start or write of a pager: mmem_free() of its own region, mmem_space_destroy()
+ *     mmem_write_done(), mmem_completion_poll();
+ *   - in fill, start, write or write_start of a pager: mmem_free() of its own region, mmem_space_destroy()
  *     of its own space, and mmem_resolve() of a page whose contents are absent.
  *     mmem_prefetch() starts the fetch there and returns at once. All other calls work:
  *     allocate, unmap, free another region, attach, detach;
@@ -270,10 +270,29 @@ void *mmem_alloc(struct mmem_space *space, size_t size, unsigned int flags);
 void *mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t size,
 		unsigned int flags);
 
-/** A pending fetch of an asynchronous pager. */
+/** A pending fetch and a pending write of an asynchronous pager. */
 struct mmem_fetch;
+struct mmem_write;
 
-/** The source of a region's contents. Set either fill or start. */
+/**
+ * The source of a region's contents. Set either fill or start, and at most one of write and
+ * write_start.
+ *
+ * An asynchronous pager (start, write_start) has any number of requests under way with one fetch
+ * thread: start and write_start hand a request to a queue of the pager's own and return, and
+ * mmem_fetch_done() and mmem_write_done() end it, from any thread, in any order.
+ * @code
+ *	static int
+ *	net_write_start(void *ctx, struct mmem_write *write, uint64_t offset, const void *src,
+ *			size_t len)
+ *	{
+ *		return net_send(ctx, offset, src, len, write);	// -errno: not started
+ *	}
+ *	...						// the thread that receives
+ *	while ((reply = net_receive(ctx)) != NULL)
+ *		mmem_write_done(reply->cookie, reply->error);
+ * @endcode
+ */
 struct mmem_pager {
 	/**
 	 * Fill @p len bytes (a multiple of 4 KiB, at most fetch_size) of the region from @p offset.
@@ -298,13 +317,22 @@ struct mmem_pager {
 	 * @return 0; -errno: the block stays in memory, and is written again later.
 	 */
 	int (*write)(void *ctx, uint64_t offset, const void *src, size_t len);
+	/**
+	 * The asynchronous form of write: start it; mmem_write_done() completes it. @p src stays
+	 * valid, and its bytes the same if the block is leaving, until then.
+	 * @return 0, or -errno: not started, as if completed with this error. After
+	 *   mmem_write_done() an error is ignored.
+	 */
+	int (*write_start)(void *ctx, struct mmem_write *write, uint64_t offset, const void *src,
+			size_t len);
 	/** Make durable what was written. Called at the end of mmem_sync(). May be NULL. */
 	int (*flush)(void *ctx);
 	/** The region is freed. Called on the thread that frees it. May be NULL. */
 	void (*release)(void *ctx);
 	void *ctx;
 	size_t fetch_size;	/**< bytes of one fetch: a power of two, 4 KiB to 2 MiB [2 MiB] */
-	unsigned int nb_threads;/**< calls of fill, start and write at the same time [1] */
+	unsigned int nb_threads;/**< calls of fill, start, write and write_start at the same time
+				 * [1] */
 	/**
 	 * The longest time that an access waits for its contents. After it the access is answered
 	 * INVALID, reported (-ETIMEDOUT) and counted (MMEM_STAT_EXPIRED). Until the pager completes
@@ -326,6 +354,13 @@ void *mmem_alloc_paged(struct mmem_space *space, size_t size, unsigned int flags
  * afterwards.
  */
 void mmem_fetch_done(struct mmem_fetch *fetch, int error);
+
+/**
+ * Complete a write: the store has its bytes (0), or not (-errno): the block stays in memory, and is
+ * written again later. Call it once for each write_start that returned 0, from any thread, also
+ * before write_start has returned. @p write is invalid afterwards.
+ */
+void mmem_write_done(struct mmem_write *write, int error);
 
 /**
  * Free a region. When this returns 0, no access to the region succeeds, and its memory is free.

@@ -15,6 +15,12 @@
 
 struct mmem_region;
 
+static inline bool
+mmem_pager_can_write(const struct mmem_pager *pager)
+{
+	return pager->write != NULL || pager->write_start != NULL;
+}
+
 /*
  * Set up a region with a pager: 0, -EINVAL or -ENOMEM. Undo it after mmem_pool_wait_region_idle().
  */

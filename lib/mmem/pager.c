@@ -64,6 +64,10 @@ mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager)
 				pager->fill != NULL ? "both are set" : "neither is set");
 		return -EINVAL;
 	}
+	if (pager->write != NULL && pager->write_start != NULL) {
+		MMEM_LOG_LIMITED(region->space, "a pager has write and write_start: set one");
+		return -EINVAL;
+	}
 	if ((size & (size - 1)) || size < MMEM_PAGE_SIZE || size > MMEM_CHUNK_SIZE) {
 		MMEM_LOG_LIMITED(region->space, "fetch_size %zu of a pager: use a power of two "
 				"from 4 KiB to 2 MiB", size);
@@ -77,7 +81,7 @@ mmem_pager_init(struct mmem_region *region, const struct mmem_pager *pager)
 	region->fetches = calloc(mmem_region_nb_blocks(region), sizeof(*region->fetches));
 	if (region->fetches == NULL)
 		return -ENOMEM;
-	return mmem_space_has_budget(region->space) || pager->write != NULL ?
+	return mmem_space_has_budget(region->space) || mmem_pager_can_write(pager) ?
 			blocks_init(region) : 0;
 }
 
@@ -446,6 +450,12 @@ mmem_fetches_expire(struct mmem_pool *pool)
 		}
 	}
 	return next;
+}
+
+void
+mmem_write_done(struct mmem_write *write, int error)
+{
+	mmem_fetch_done((struct mmem_fetch *)write, error);
 }
 
 void

@@ -166,7 +166,7 @@ choose_pager(const struct mmem_space *space, const struct mmem_pager *given, siz
 
 	if (given != NULL)
 		*pager = *given;
-	if (!swaps || (given != NULL && given->write != NULL))
+	if (!swaps || (given != NULL && mmem_pager_can_write(given)))
 		return given != NULL;
 	rc = mmem_swap_cover(space->pool, given, size, pager);
 	return rc < 0 ? rc : 1;

@@ -188,7 +188,7 @@ sync_blocks(struct mmem_region *region, size_t first, size_t end, unsigned int w
 int
 mmem_region_sync_all(struct mmem_region *region)
 {
-	if (region->hidden || region->blocks == NULL || region->pager.write == NULL ||
+	if (region->hidden || region->blocks == NULL || !mmem_pager_can_write(&region->pager) ||
 			mmem_pager_is_swap(&region->pager))
 		return 0;
 	return sync_blocks(region, 0, mmem_region_nb_blocks(region), region->space->wait_ms);
@@ -228,7 +228,7 @@ mmem_sync(struct mmem_space *space, void *ptr, size_t len)
 		region = mmem_region_find_range(space, ptr, len);
 	}
 	rc = region == NULL ? -EINVAL : 0;
-	if (rc == 0 && region->blocks != NULL && region->pager.write != NULL)
+	if (rc == 0 && region->blocks != NULL && mmem_pager_can_write(&region->pager))
 		rc = sync_blocks(region, mmem_region_get_block(region, off),
 				mmem_region_get_block(region, off + len - 1) + 1, 0);
 	mmem_space_unlock(space);
