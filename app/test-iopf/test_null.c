@@ -27,6 +27,7 @@
 #include "mmem.h"
 #include "mmem_dirty.h"
 #include "pgtable.h"
+#include "pgtable_resize.h"
 #include "smmuv3_front.h"
 #include "smmuv3_model.h"
 #include "smmuv3_model_page.h"
@@ -315,6 +316,9 @@ test_null_page_table_is_refused(void **state)
 	assert_int_equal(pgt_map(NULL, 0, 0, 4096, PGT_READ), -EINVAL);
 	assert_int_equal(pgt_protect(NULL, 0, 4096, PGT_READ, &out), -EINVAL);
 	assert_int_equal(pgt_harvest(NULL, 0, 4096, PGT_DIRTY, &out), -EINVAL);
+	assert_int_equal(pgt_split_begin(NULL, 0, NULL, &out), -EINVAL);
+	assert_int_equal(pgt_join_begin(NULL, 0, 4096, NULL, &out), -EINVAL);
+	assert_int_equal(pgt_resize_end(NULL), -EINVAL);
 	assert_int_equal(pgt_unmap(NULL, 0, 4096, 0, &out), -EINVAL);
 	assert_int_equal(pgt_open(NULL, 0, 4096), -EINVAL);
 	assert_int_equal(pgt_walk(NULL, 0, &leaf), -EINVAL);

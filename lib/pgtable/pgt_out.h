@@ -46,4 +46,15 @@ pgt_out_add_leaf(const struct pgt *pgt, struct pgt_unmapped *out, uint64_t va, u
 			ent_is_dirty(&pgt->format, e));
 }
 
+/* Put an unlinked table, all of whose entries are closed, on the list. */
+static inline void
+pgt_out_add_table(struct pgt_unmapped *out, _Atomic uint64_t *table)
+{
+	atomic_store_explicit(&table[0],
+			htole64((uint64_t)(uintptr_t)out->tables.head | ENT_CLOSED),
+			memory_order_relaxed);
+	out->tables.head = table;
+	out->tables.nb++;
+}
+
 #endif /* PGT_OUT_H */

@@ -29,11 +29,7 @@ unlink_tree(struct pgt *pgt, _Atomic uint64_t *table, unsigned int level, uint64
 		else if (ent_is_valid(e))
 			pgt_out_add_leaf(pgt, out, va, level, e);
 	}
-	atomic_store_explicit(&table[0],
-			htole64((uint64_t)(uintptr_t)out->tables.head | ENT_CLOSED),
-			memory_order_relaxed);
-	out->tables.head = table;
-	out->tables.nb++;
+	pgt_out_add_table(out, table);
 }
 
 /*

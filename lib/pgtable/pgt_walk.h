@@ -167,6 +167,9 @@ pgt_entry_end(const struct pgt *pgt, unsigned int level, uint64_t va)
  */
 int pgt_table_make(struct pgt *pgt, const struct pgt_pos *pos);
 
+/* One table, zeroed. Returns 0, -ENOMEM or -EFAULT. */
+int pgt_table_alloc(struct pgt *pgt, _Atomic uint64_t **table, uint64_t *pa);
+
 /* Free one table that no walk reaches any more. */
 void pgt_table_free(struct pgt *pgt, _Atomic uint64_t *table);
 

@@ -49,6 +49,12 @@ tables_free(struct pgt *pgt, unsigned int nb, _Atomic uint64_t *table)
 	pgt->mem.free(pgt->mem.ctx, table, get_tables_size(pgt, nb));
 }
 
+int
+pgt_table_alloc(struct pgt *pgt, _Atomic uint64_t **table, uint64_t *pa)
+{
+	return tables_alloc(pgt, 1, table, pa);
+}
+
 void
 pgt_table_free(struct pgt *pgt, _Atomic uint64_t *table)
 {
@@ -63,7 +69,7 @@ pgt_table_make(struct pgt *pgt, const struct pgt_pos *pos)
 	uint64_t pa, i;
 	int rc;
 
-	rc = tables_alloc(pgt, 1, &table, &pa);
+	rc = pgt_table_alloc(pgt, &table, &pa);
 	if (rc)
 		return rc;
 	if (ent_is_closed(pos->e)) {

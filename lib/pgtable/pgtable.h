@@ -36,8 +36,8 @@
  *
  * Break-before-make. Between unmap and the end of the invalidation no entry of the range may become
  * valid again. PGT_CLOSE ensures this under concurrent faults; without PGT_CLOSE the caller ensures
- * it (no faults and no concurrent map in the range). This is why a block is never split, and a
- * table never replaced by a block.
+ * it (no faults and no concurrent map in the range). This is why no call here splits a block or
+ * replaces a table by a block: pgtable_resize.h does so in two steps.
  *
  * Access and dirty flags. A valid leaf is *accessed* or not (descriptor bit AF), and its page is
  * *dirty* or *clean*:
