@@ -288,8 +288,8 @@ test_null_pool_and_space_are_refused(void **state)
 }
 
 /*
- * pgt_resolve(), pgt_resolve_begin(), pgt_resolve_commit() and pgt_resolve_cancel() do not check
- * for NULL.
+ * pgt_resolve(), pgt_resolve_block(), pgt_resolve_begin(), pgt_resolve_commit() and
+ * pgt_resolve_cancel() do not check for NULL.
  */
 static void
 test_null_page_table_is_refused(void **state)

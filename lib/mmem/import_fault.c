@@ -83,15 +83,8 @@ granule_map(struct mmem_space *space, const struct mmem_import *import, uint64_t
 		return rc;
 	*nb = MMEM_CHUNK_SIZE / MMEM_PAGE_SIZE;
 	va = RTE_ALIGN_FLOOR(va, (uint64_t)MMEM_CHUNK_SIZE);
-	rc = pgt_map(space->pgt, va, mmem_window_to_pa(import->window, va), MMEM_CHUNK_SIZE, prot);
-	switch (rc) {
-	case -EEXIST:	/* another thread has mapped it: the retry finds it, or faults again */
-		return -EBUSY;
-	case -EAGAIN:	/* an unmap came first: only one entry was tried, and none was written */
-		return -ECANCELED;
-	default:
-		return rc;
-	}
+	return pgt_resolve_block(space->pgt, va, mmem_window_to_pa(import->window, va),
+			MMEM_CHUNK_SIZE, prot);
 }
 
 static uint32_t

@@ -72,19 +72,6 @@ pgt_split_begin(struct pgt *pgt, uint64_t va, struct pgt_resize *resize, struct 
 	return -EAGAIN;
 }
 
-/* The level whose blocks have this size, or the last level. */
-static unsigned int
-find_block_level(const struct pgt *pgt, uint64_t size)
-{
-	unsigned int level = pgt->granule_log2 == 12 ? 1 : 2;
-
-	if (level < pgt->start_level)
-		level = pgt->start_level;
-	while (level < PGT_LAST_LEVEL && pgt_span(pgt, level) != size)
-		level++;
-	return level;
-}
-
 /* The block that is the same as all leaves of a table of this level; 0 if there is none. */
 static uint64_t
 join_leaves(const struct pgt *pgt, _Atomic uint64_t *table, unsigned int level)
@@ -137,7 +124,7 @@ pgt_join_begin(struct pgt *pgt, uint64_t va, uint64_t size, struct pgt_resize *r
 	if (pgt == NULL || resize == NULL || !pgt_out_is_valid(out) ||
 			!pgt_range_is_valid(pgt, va, size))
 		return -EINVAL;
-	level = find_block_level(pgt, size);
+	level = pgt_find_block_level(pgt, size);
 	if (level == PGT_LAST_LEVEL || (va & (size - 1)))
 		return -EINVAL;
 	pgt_find_entry(pgt, va, va + size, &pos);

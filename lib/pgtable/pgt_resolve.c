@@ -115,6 +115,25 @@ pgt_resolve(struct pgt *pgt, uint64_t va, uint64_t pa, uint32_t prot)
 }
 
 int
+pgt_resolve_block(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot)
+{
+	unsigned int level = pgt_find_block_level(pgt, size);
+	struct pgt_pos pos;
+	uint64_t e = 0;
+
+	if (level == PGT_LAST_LEVEL || ((va | pa) & (size - 1)) || !pgt_va_is_valid(pgt, va) ||
+			!pgt_pa_is_valid(pgt, pa) || !ent_prot_is_valid(&pgt->format, prot))
+		return -EINVAL;
+	pgt_find_entry(pgt, va, va + size, &pos);
+	if (pos.level == level && ent_cas(pos.entry, &e, ent_make_leaf(&pgt->format, pa, level,
+			prot)))
+		return 0;
+	if (pos.level != level)
+		e = pos.e;
+	return ent_is_table(e, pos.level) ? -ENOENT : entry_refuse(pgt, pos.entry, e, prot);
+}
+
+int
 pgt_resolve_begin(struct pgt *pgt, uint64_t va, uint32_t prot, uint64_t tag,
 		struct pgt_ticket *ticket)
 {

@@ -145,6 +145,22 @@ pgt_find_next_entry(const struct pgt *pgt, uint64_t va, uint64_t whole_end, stru
 	}
 }
 
+/*
+ * The level whose blocks have this size, or the last level: 1 GiB and 2 MiB with 4 KiB granules, 32
+ * MiB with 16 KiB, 512 MiB with 64 KiB.
+ */
+static inline unsigned int
+pgt_find_block_level(const struct pgt *pgt, uint64_t size)
+{
+	unsigned int level = pgt->granule_log2 == 12 ? 1 : 2;
+
+	if (level < pgt->start_level)
+		level = pgt->start_level;
+	while (level < PGT_LAST_LEVEL && pgt_span(pgt, level) != size)
+		level++;
+	return level;
+}
+
 /* The entry of va at this level spans only addresses in [va, end). */
 static inline bool
 pgt_is_whole(const struct pgt *pgt, unsigned int level, uint64_t va, uint64_t end)

@@ -119,8 +119,8 @@
  *
  * Errors. Functions with int results return 0 or -errno; pgt_create() returns NULL and sets errno.
  * NULL in place of a pointer is -EINVAL, or 0 where the result is not an error code. pgt_resolve(),
- * pgt_resolve_begin(), pgt_resolve_commit() and pgt_resolve_cancel() do not check for NULL: they
- * are the fault path.
+ * pgt_resolve_block(), pgt_resolve_begin(), pgt_resolve_commit() and pgt_resolve_cancel() do not
+ * check for NULL: they are the fault path.
  */
 
 #include <stdbool.h>
@@ -317,6 +317,14 @@ int pgt_map(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t p
  *   -EINVAL      va or pa out of range, pa not aligned, no permission given, PGT_PRIV in stage 2
  */
 int pgt_resolve(struct pgt *pgt, uint64_t va, uint64_t pa, uint32_t prot);
+
+/**
+ * The same for a block: map [va, va + size) with one leaf, where its tables exist and it has no
+ * table of smaller leaves.
+ * @param size a block's; va and pa are aligned to it.
+ * @return as pgt_resolve(); -ENOENT: also a table of smaller leaves; -EINVAL: also size or alignment.
+ */
+int pgt_resolve_block(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot);
 
 /** A resolution in progress. Plain data: it may be copied and kept. */
 struct pgt_ticket {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Blocks split into tables, and tables joined to blocks. */
+/* Blocks split into tables, tables joined to blocks, and faults that map blocks. */
 
 #include <endian.h>
 #include <errno.h>
@@ -262,6 +262,43 @@ resize_loses_to_unmap(void **arg)
 	table_close(&r.mem);
 }
 
+static void
+resolve_maps_a_block_where_no_table_is(void **arg)
+{
+	struct resize_rig r;
+
+	(void)arg;
+	resize_open(&r, 12);
+	/* No table above it. */
+	assert_int_equal(pgt_resolve_block(r.pgt, 2 * M2, PA, M2, RW), -ENOENT);
+	assert_int_equal(pgt_prealloc(r.pgt, 0, M2), 0);
+	assert_int_equal(pgt_resolve_block(r.pgt, 2 * M2, PA, M2, RW), 0);
+	ref_expect_leaf(&r.ref, 3 * M2 - 1, PA + M2 - 1, RW, M2);
+	assert_int_equal(pgt_resolve_block(r.pgt, 2 * M2, PA, M2, PGT_READ), -EALREADY);
+	assert_int_equal(pgt_resolve_block(r.pgt, 2 * M2, PA, M2, RW | PGT_EXEC), -EACCES);
+	/* A table of pages, whose entry stays as it is. */
+	assert_int_equal(pgt_resolve_block(r.pgt, 0, PA, M2, RW), -ENOENT);
+	assert_int_equal(pgt_resolve(r.pgt, 0, PA, RW), 0);
+	assert_int_equal(pgt_resolve_block(r.pgt, 0, PA, G1, RW), -ENOENT);
+	assert_int_equal(pgt_unmap(r.pgt, 4 * M2, M2, PGT_CLOSE, &r.out), 0);
+	assert_int_equal(pgt_resolve_block(r.pgt, 4 * M2, PA, M2, RW), -ECANCELED);
+	/* 1 GiB, and 2 MiB inside it. */
+	assert_int_equal(pgt_resolve_block(r.pgt, G1, 2 * G1, G1, PGT_READ | PGT_OLD), 0);
+	ref_expect_leaf(&r.ref, 2 * G1 - 1, 3 * G1 - 1, PGT_READ | PGT_OLD, G1);
+	assert_int_equal(pgt_resolve_block(r.pgt, G1 + M2, 2 * G1 + M2, M2, PGT_READ), -EALREADY);
+	ref_expect_leaf(&r.ref, G1, 2 * G1, PGT_READ, G1);
+	/* Refused. */
+	assert_int_equal(pgt_resolve_block(r.pgt, 6 * M2, PA, K4, RW), -EINVAL);
+	assert_int_equal(pgt_resolve_block(r.pgt, 6 * M2, PA, 2 * M2, RW), -EINVAL);
+	assert_int_equal(pgt_resolve_block(r.pgt, 6 * M2 + K4, PA, M2, RW), -EINVAL);
+	assert_int_equal(pgt_resolve_block(r.pgt, 6 * M2, PA + K4, M2, RW), -EINVAL);
+	assert_int_equal(pgt_resolve_block(r.pgt, 6 * M2, PA, M2, 0), -EINVAL);
+	assert_int_equal(pgt_resolve_block(r.pgt, UINT64_C(1) << 39, PA, M2, RW), -EINVAL);
+	assert_int_equal(pgt_resolve_block(r.pgt, 6 * M2, UINT64_C(1) << 48, M2, RW), -EINVAL);
+	assert_int_equal(table_state(r.pgt, 6 * M2), PGT_ABSENT);
+	table_close(&r.mem);
+}
+
 #define RACE_ROUNDS	1000u
 #define RACE_PAGES	512u
 
@@ -438,6 +475,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(resize_is_refused_without_a_change),
 	cmocka_unit_test(join_that_lost_a_leaf_restores_the_table),
 	cmocka_unit_test(resize_loses_to_unmap),
+	cmocka_unit_test(resolve_maps_a_block_where_no_table_is),
 	cmocka_unit_test(race_of_resizes_with_updates),
 };
 TEST_SUITE(pgtable_resize, tests, NULL, NULL);
