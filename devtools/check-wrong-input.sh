@@ -145,6 +145,10 @@ wrong "--help" "$accel" --pri
 wrong "--prix" "$accel" --prix copy "$in/x"
 wrong "nonsense" "$accel" --pri nonsense "$in/x"
 wrong "--record" "$accel" --record
+wrong "--budget 16X" "$accel" --budget 16X copy "$in/x"
+wrong "--devices 5" "$accel" --devices 5 copy "$in/x"
+wrong "--queues 0" "$accel" --queues 0 copy "$in/x"
+wrong "spmv only" "$accel" --copies bfs "$in/x"
 wrong "options first" "$accel" copy "$in/x" --pri
 wrong "--help" "$accel" bfs a b
 wrong "--help" "$accel"
@@ -160,6 +164,8 @@ matrix() {
 : >"$in/empty"
 matrix "2 2 2" "1 1" "2 2" >"$in/good.mtx"
 wrong "$in/no/trace" "$accel" --record "$in/no/trace" spmv "$in/good.mtx"
+wrong "$in/no/json" "$accel" --json "$in/no/json" spmv "$in/good.mtx"
+wrong "no room" "$accel" --copies --budget 1K spmv "$graph"
 head -c 20000 "$graph" >"$in/truncated.mtx.gz"
 { head -c 5000 "$graph"; head -c 4096 /dev/zero; tail -c +9097 "$graph"; } >"$in/damaged.mtx.gz"
 head -c 300000 /dev/urandom >"$in/random.bin"

@@ -14,6 +14,7 @@
 
 #include <rte_common.h>
 
+#include "accel_device.h"
 #include "graph.h"
 
 #define UNREACHED	UINT32_MAX
@@ -25,9 +26,14 @@ struct row {
 	uint64_t end;
 };
 
+struct search_args {
+	const struct csr *csr;
+	uint32_t *result;	/* depths */
+};
+
 /* The device's local memory. */
 struct search {
-	struct accel *accel;
+	struct accel_queue *queue;
 	const struct csr *csr;
 	uint32_t depth;
 	uint32_t *depths;
@@ -42,7 +48,7 @@ visit_neighbours(struct search *s, uint32_t n)
 {
 	uint32_t i, vertex;
 
-	if (accel_wait(s->accel, NULL) < 0)
+	if (accel_req_wait(s->queue, NULL) < 0)
 		return -1;
 	for (i = 0; i < n; i++) {
 		vertex = s->neighbours[i];
@@ -64,11 +70,11 @@ expand_batch(struct search *s, const uint32_t *vertices, uint32_t n)
 	struct row *row;
 
 	for (i = 0; i < n; i++) {
-		if (accel_read(s->accel, &s->rows[i], &s->csr->ptr[vertices[i]],
+		if (accel_read(s->queue, &s->rows[i], &s->csr->ptr[vertices[i]],
 				sizeof(s->rows[i]), NULL) < 0)
 			return -1;
 	}
-	if (accel_wait(s->accel, NULL) < 0)
+	if (accel_req_wait(s->queue, NULL) < 0)
 		return -1;
 	for (i = 0; i < n; i++) {
 		row = &s->rows[i];
@@ -77,7 +83,7 @@ expand_batch(struct search *s, const uint32_t *vertices, uint32_t n)
 					": its data is damaged", row->begin, row->end);
 		while (row->begin < row->end) {
 			take = RTE_MIN(row->end - row->begin, (uint64_t)(ROOM - used));
-			if (accel_read(s->accel, &s->neighbours[used], &s->csr->col[row->begin],
+			if (accel_read(s->queue, &s->neighbours[used], &s->csr->col[row->begin],
 					take * sizeof(uint32_t), NULL) < 0)
 				return -1;
 			row->begin += take;
@@ -92,13 +98,25 @@ expand_batch(struct search *s, const uint32_t *vertices, uint32_t n)
 	return visit_neighbours(s, used);
 }
 
+/* On the device. */
 static int
-search_on_device(struct search *s, uint32_t *result)
+search_graph(struct accel_queue *queue, void *args)
 {
+	const struct search_args *a = args;
+	size_t size = a->csr->rows * sizeof(uint32_t);
+	struct search *s = accel_local(queue, sizeof(*s));
 	uint32_t begin, end, n;
 
+	if (s == NULL)
+		return -1;
+	s->queue = queue;
+	s->csr = a->csr;
+	s->depths = accel_local(queue, size);
+	s->frontier = accel_local(queue, size);
+	if (s->depths == NULL || s->frontier == NULL)
+		return -1;
+	memset(s->depths, 0xff, size);
 	s->depths[0] = 0;
-	s->frontier[0] = 0;
 	s->nb_met = 1;
 	for (begin = 0; begin < s->nb_met; s->depth++) {
 		end = s->nb_met;
@@ -108,7 +126,7 @@ search_on_device(struct search *s, uint32_t *result)
 				return -1;
 		}
 	}
-	return accel_store(s->accel, result, s->depths, s->csr->rows * sizeof(*result));
+	return accel_store(queue, a->result, s->depths, size);
 }
 
 static void
@@ -146,35 +164,56 @@ put_result(char *text, const uint32_t *depths, uint32_t n)
 }
 
 static int
-run_device(struct search *s, struct graph *graph, struct outcome *out)
+run_device(struct machine *m, struct graph *graph, struct outcome *out)
 {
-	uint32_t n = graph->mtx.rows;
-	uint32_t *result;
+	size_t size = graph->mtx.rows * sizeof(uint32_t);
+	struct search_args args = { .csr = &graph->shared };
+	unsigned int i;
 
-	s->accel = accel_open(graph_get_shared_size(graph) + n * sizeof(*result), out->pri);
-	if (s->accel == NULL || graph_share(graph, s->accel) < 0)
+	if (machine_open(m, out, graph_get_shared_size(graph) + size) < 0 ||
+			graph_share(graph, m) < 0)
 		return -1;
-	result = accel_alloc(s->accel, n * sizeof(*result), MMEM_WRITE);
-	if (result == NULL)
+	args.result = accel_malloc_managed(m->accel, size, MMEM_WRITE);
+	if (args.result == NULL || machine_prefetch(m, args.result, size) < 0 ||
+			machine_start(m) < 0)
 		return -1;
-	s->csr = &graph->shared;
-	if (search_on_device(s, result) < 0)
+	/* A level needs those before it: one queue. */
+	for (i = 0; i < out->setup.repeat; i++) {
+		if (accel_launch(m->queues[0], search_graph, &args) < 0)
+			break;
+	}
+	if (machine_finish(m) < 0)
 		return -1;
-	put_result(out->device, result, n);
-	accel_get_figures(s->accel, &out->figures);
+	put_result(out->device, args.result, graph->mtx.rows);
 	return 0;
+}
+
+static int
+run_cpu(const struct graph *graph, struct outcome *out)
+{
+	size_t size = graph->mtx.rows * sizeof(uint32_t);
+	uint32_t *depths = malloc(size), *queue = malloc(size);
+	int ret = 0;
+
+	if (depths == NULL || queue == NULL) {
+		ret = accel_fail("out of memory for the vertices; give a smaller file");
+	} else {
+		memset(depths, 0xff, size);
+		search_on_cpu(&graph->own, depths, queue);
+		put_result(out->cpu, depths, graph->mtx.rows);
+	}
+	free(depths);
+	free(queue);
+	return ret;
 }
 
 int
 kernel_bfs(const char *path, struct outcome *out)
 {
 	struct graph graph = { 0 };
-	struct search *s = calloc(1, sizeof(*s));
-	size_t size;
+	struct machine m = { 0 };
 	int ret = -1;
 
-	if (s == NULL)
-		return accel_fail("out of memory");
 	if (graph_open(&graph, path, false) < 0)
 		goto out;
 	if (graph.mtx.rows != graph.mtx.cols) {
@@ -182,25 +221,11 @@ kernel_bfs(const char *path, struct outcome *out)
 				"; give a graph", path, graph.mtx.rows, graph.mtx.cols);
 		goto out;
 	}
-	size = graph.mtx.rows * sizeof(uint32_t);
-	s->depths = malloc(size);
-	s->frontier = malloc(size);
-	if (s->depths == NULL || s->frontier == NULL) {
-		accel_fail("%s: out of memory for its vertices; give a smaller file", path);
-		goto out;
-	}
-	memset(s->depths, 0xff, size);
-	ret = run_device(s, &graph, out);
-	accel_close(s->accel);
-	if (ret < 0)
-		goto out;
-	memset(s->depths, 0xff, size);
-	search_on_cpu(&graph.own, s->depths, s->frontier);
-	put_result(out->cpu, s->depths, graph.mtx.rows);
+	ret = run_device(&m, &graph, out);
+	machine_close(&m);
+	if (ret == 0)
+		ret = run_cpu(&graph, out);
 out:
 	graph_close(&graph);
-	free(s->depths);
-	free(s->frontier);
-	free(s);
 	return ret;
 }

@@ -60,19 +60,24 @@ graph_get_shared_size(const struct graph *graph)
 }
 
 int
-graph_share(struct graph *graph, struct accel *accel)
+graph_share(struct graph *graph, struct machine *m)
 {
-	graph->shared.ptr = accel_alloc(accel, get_ptr_size(graph), MMEM_READ);
-	if (graph->shared.ptr == NULL)
+	struct csr *shared = &graph->shared;
+
+	shared->ptr = accel_malloc_managed(m->accel, get_ptr_size(graph), MMEM_READ);
+	if (shared->ptr == NULL)
 		return -1;
-	graph->shared.col = accel_alloc(accel, get_col_size(graph), MMEM_READ);
-	if (graph->shared.col == NULL)
+	shared->col = accel_malloc_managed(m->accel, get_col_size(graph), MMEM_READ);
+	if (shared->col == NULL)
 		return -1;
 	if (graph->own.val != NULL) {
-		graph->shared.val = accel_alloc(accel, get_val_size(graph), MMEM_READ);
-		if (graph->shared.val == NULL)
+		shared->val = accel_malloc_managed(m->accel, get_val_size(graph), MMEM_READ);
+		if (shared->val == NULL)
 			return -1;
 	}
-	csr_fill(&graph->shared, &graph->mtx);
-	return 0;
+	csr_fill(shared, &graph->mtx);
+	if (machine_prefetch(m, shared->ptr, get_ptr_size(graph)) < 0 ||
+			machine_prefetch(m, shared->col, get_col_size(graph)) < 0)
+		return -1;
+	return shared->val == NULL ? 0 : machine_prefetch(m, shared->val, get_val_size(graph));
 }

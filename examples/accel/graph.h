@@ -5,7 +5,7 @@
 #define GRAPH_H
 
 #include "csr.h"
-#include "kernels.h"
+#include "machine.h"
 
 /* A Matrix Market file and its arrays for both sides. */
 struct graph {
@@ -22,6 +22,6 @@ void graph_close(struct graph *graph);
 size_t graph_get_shared_size(const struct graph *graph);
 
 /* Make the shared arrays. */
-int graph_share(struct graph *graph, struct accel *accel);
+int graph_share(struct graph *graph, struct machine *m);
 
 #endif /* GRAPH_H */

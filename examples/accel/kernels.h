@@ -4,19 +4,33 @@
 #ifndef KERNELS_H
 #define KERNELS_H
 
-#include "runtime.h"
+/* Programs for the runtime: each runs a kernel on the devices, and the same on the CPU. */
 
-/* The result as text, made once from the device's output and once from the CPU's. */
+#include "accel.h"
+
+/* The result as text, made once from the devices' output and once from the CPU's. */
 #define RESULT_LEN 160
 
+struct setup {
+	bool pri;		/* devices with page requests */
+	unsigned int nb_devices;
+	unsigned int nb_queues;	/* of each device */
+	size_t budget;		/* of the managed memory; 0: none */
+	bool prefetch;		/* all of the data, before the start */
+	bool copies;		/* spmv: the program copies its data to pinned buffers */
+	unsigned int repeat;	/* how often the kernel runs */
+};
+
 struct outcome {
-	bool pri;	/* run on a device with page requests */
+	struct setup setup;
 	char device[RESULT_LEN];
 	char cpu[RESULT_LEN];
+	size_t data;		/* bytes of its buffers */
+	double seconds;		/* from the first launch to the end of the last kernel */
 	struct accel_figures figures;
 };
 
-/* Each kernel runs on the device and on the CPU. Returns 0, or -1 after one line on stderr. */
+/* Returns 0, or -1 after one line on stderr. */
 int kernel_copy(const char *path, struct outcome *out);
 int kernel_sha256(const char *path, struct outcome *out);
 int kernel_bfs(const char *path, struct outcome *out);

@@ -11,7 +11,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 
-#include "kernels.h"
+#include "options.h"
 
 static const struct {
 	const char *name;
@@ -35,16 +35,13 @@ print_help(void)
 {
 	unsigned int i;
 
-	printf("Usage: accel [EAL options --] [--pri] [--record TRACE] KERNEL FILE\n\n"
-			"Run KERNEL on a software device whose memory is neither pinned nor\n"
+	printf("Usage: accel [EAL options --] [options] KERNEL FILE\n\n"
+			"Run KERNEL on software devices whose memory is neither pinned nor\n"
 			"mapped, and on the CPU, and compare. The first access to a page\n"
 			"faults, unless a fault before it in a stream has mapped the page.\n\n");
 	for (i = 0; i < RTE_DIM(kernels); i++)
 		printf("  %-8s%s\n", kernels[i].name, kernels[i].text);
-	printf("\n  --pri   the device has ATS and PRI: it does not stall, but requests the pages\n"
-			"          of each DMA in groups\n"
-			"  --record TRACE   write the pages of the device's DMAs to the file TRACE, as a trace\n"
-			"          for iopf-bench\n");
+	options_print_help();
 	printf("\nMatrix Market: coordinate, pattern or integer, general or symmetric;\n"
 			"plain or gzip. Without EAL options:");
 	for (i = 0; i < RTE_DIM(eal_defaults); i++)
@@ -73,8 +70,11 @@ init_eal(char *name, int argc, char **argv)
 }
 
 static void
-print_figures(const struct accel_figures *f, bool pri)
+print_figures(const struct outcome *out)
 {
+	const struct accel_figures *f = &out->figures;
+	bool pri = out->setup.pri;
+
 	printf("pages touched: %" PRIu64 "\n", f->touched);
 	if (pri)
 		printf("groups: %" PRIu64 "\n", f->groups);
@@ -83,6 +83,8 @@ print_figures(const struct accel_figures *f, bool pri)
 	printf("mapped ahead of them: %" PRIu64 "\n", f->ahead);
 	printf("prefetched: %" PRIu64 "\n", f->prefetched);
 	printf("deferred: %" PRIu64 "\n", f->deferred);
+	if (out->setup.budget != 0)
+		printf("fetched: %" PRIu64 "\nevicted: %" PRIu64 "\n", f->filled, f->evicted);
 	printf("latency: p50 %.1f us, p99 %.1f us (%" PRIu64 " %s, record read to answer)\n",
 			f->latency.p50_ns / 1e3, f->latency.p99_ns / 1e3, f->latency.samples,
 			pri ? "groups" : "faults");
@@ -90,7 +92,7 @@ print_figures(const struct accel_figures *f, bool pri)
 			f->seconds > 0 ? f->bytes / f->seconds / 1e6 : 0, f->bytes, f->seconds);
 }
 
-/* Check the results, and that each page was mapped by a fault, its own or one before in a stream. */
+/* Check the results, and that each page was mapped by a fault, of its own or of its stream. */
 static int
 check_outcome(const struct outcome *out)
 {
@@ -99,12 +101,12 @@ check_outcome(const struct outcome *out)
 
 	if (strcmp(out->device, out->cpu) != 0)
 		ret = accel_fail("device and CPU differ");
-	if (f->mapped + f->ahead < f->touched)
-		ret = accel_fail("%" PRIu64 " pages touched but %" PRIu64 " mapped by faults",
-				f->touched, f->mapped + f->ahead);
+	if (f->mapped + f->ahead + f->prefetched < f->touched)
+		ret = accel_fail("%" PRIu64 " pages touched but %" PRIu64 " mapped", f->touched,
+				f->mapped + f->ahead + f->prefetched);
 	if (f->faults < f->mapped)
 		ret = accel_fail("fewer faults than pages that they mapped");
-	if (f->prefetched != 0)
+	if (f->prefetched != 0 && !out->setup.prefetch)
 		ret = accel_fail("%" PRIu64 " pages were mapped otherwise than by a fault",
 				f->prefetched);
 	if (f->mistakes != 0)
@@ -112,25 +114,47 @@ check_outcome(const struct outcome *out)
 	return ret;
 }
 
+/* For a program that plots the runs. */
 static int
-run_kernel(unsigned int kernel, const char *path, bool pri)
+write_json(const char *path, const char *kernel, const struct outcome *out)
 {
-	struct outcome out = { .pri = pri };
+	const struct accel_figures *f = &out->figures;
+	FILE *file = fopen(path, "w");
+	bool ok;
 
-	if (kernels[kernel].run(path, &out) < 0)
+	if (file == NULL)
+		return accel_fail("%s: cannot write: %s", path, strerror(errno));
+	fprintf(file, "{\"kernel\": \"%s\", \"data\": %zu, \"budget\": %zu, \"seconds\": %.6f, "
+			"\"faults\": %" PRIu64 ", \"fetched\": %" PRIu64 ", \"evicted\": %" PRIu64
+			"}\n", kernel, out->data, out->setup.budget, out->seconds, f->faults,
+			f->filled, f->evicted);
+	ok = !ferror(file);
+	if (fclose(file) != 0 || !ok)
+		return accel_fail("%s: cannot write: %s", path, strerror(errno));
+	return 0;
+}
+
+static int
+run_kernel(unsigned int kernel, const struct options *options)
+{
+	struct outcome out = { .setup = options->setup };
+
+	if (kernels[kernel].run(options->file, &out) < 0)
 		return -1;
 	printf("device: %s\n", out.device);
 	printf("cpu: %s\n", out.cpu);
-	print_figures(&out.figures, pri);
-	return check_outcome(&out);
+	print_figures(&out);
+	if (check_outcome(&out) < 0 || accel_save_record() < 0)
+		return -1;
+	return options->json == NULL ? 0 : write_json(options->json, kernels[kernel].name, &out);
 }
 
 int
 main(int argc, char **argv)
 {
+	struct options options;
 	int first = 1, nb_eal = 0, i, ret;
 	unsigned int k;
-	bool pri = false;
 
 	for (i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--") != 0)
@@ -144,40 +168,26 @@ main(int argc, char **argv)
 		print_help();
 		return EXIT_SUCCESS;
 	}
-	for (; first < argc; first++) {
-		if (strcmp(argv[first], "--pri") == 0)
-			pri = true;
-		else if (strcmp(argv[first], "--record") == 0 && first + 1 < argc)
-			accel_record(argv[++first]);
-		else
-			break;
-	}
-	if (first < argc && strcmp(argv[first], "--record") == 0) {
-		accel_fail("--record needs a file; see accel --help");
+	if (options_read(argc - first, argv + first, &options) < 0)
 		return EXIT_FAILURE;
-	}
-	if (first < argc && argv[first][0] == '-') {
-		accel_fail("unknown option \"%s\"; see accel --help", argv[first]);
-		return EXIT_FAILURE;
-	}
-	if (argc - first != 2) {
-		accel_fail("give a kernel and a file, options first; see accel --help");
-		return EXIT_FAILURE;
-	}
 	for (k = 0; k < RTE_DIM(kernels); k++) {
-		if (strcmp(argv[first], kernels[k].name) == 0)
+		if (strcmp(options.kernel, kernels[k].name) == 0)
 			break;
 	}
 	if (k == RTE_DIM(kernels)) {
 		accel_fail("unknown kernel \"%s\"; use copy, sha256, bfs or spmv",
-				argv[first]);
+				options.kernel);
 		return EXIT_FAILURE;
 	}
+	if (options.setup.copies && kernels[k].run != kernel_spmv) {
+		accel_fail("--copies is for spmv only");
+		return EXIT_FAILURE;
+	}
+	if (options.record != NULL)
+		accel_record(options.record);
 	if (init_eal(argv[0], nb_eal, argv + 1) < 0)
 		return EXIT_FAILURE;
-	ret = run_kernel(k, argv[first + 1], pri);
-	if (ret == 0)
-		ret = accel_save_record();
+	ret = run_kernel(k, &options);
 	rte_eal_cleanup();
 	if (ret == 0 && (fflush(stdout) != 0 || ferror(stdout)))
 		ret = accel_fail("cannot write the output: %s", strerror(errno));

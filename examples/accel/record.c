@@ -8,13 +8,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <rte_common.h>
 
-#include "device.h"
+#include "internal.h"
 
 /* Limits of the format. */
 #define MAX_PAGES	((uint64_t)1 << 20)
@@ -27,7 +28,8 @@ struct access {
 	bool write;		/* at least one */
 };
 
-/* Of the process. */
+/* Of the process. Queues add to it at the same time, under the lock. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
 	const char *path;	/* NULL: nothing is kept */
 	struct access *accesses;
@@ -70,13 +72,15 @@ int
 record_add(uint64_t addr, size_t len, bool write)
 {
 	uint64_t page;
+	int ret = 0;
 
 	if (record.path == NULL || len == 0)
 		return 0;
-	for (page = addr / PAGE_SIZE; page <= (addr + len - 1) / PAGE_SIZE; page++)
-		if (add_page(page, write) < 0)
-			return -1;
-	return 0;
+	pthread_mutex_lock(&lock);
+	for (page = addr / PAGE_SIZE; ret == 0 && page <= (addr + len - 1) / PAGE_SIZE; page++)
+		ret = add_page(page, write);
+	pthread_mutex_unlock(&lock);
+	return ret;
 }
 
 /* Number the pages by their first access. Returns their number, and them in the order of it. */

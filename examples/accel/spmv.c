@@ -2,8 +2,9 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * y = A x in 64-bit integers (modulo 2^64), x all ones. The device loads x and the row pointers
- * into its local memory, streams columns and values, and stores y.
+ * y = A x in 64-bit integers (modulo 2^64), x all ones. The rows are divided among the queues. A
+ * kernel loads x and its row pointers into local memory, streams columns and values, and stores its
+ * part of y.
  */
 
 #include <inttypes.h>
@@ -13,71 +14,104 @@
 #include <rte_byteorder.h>
 
 #include "digest.h"
-#include "graph.h"
-
-/* The device's local memory. */
-struct product {
-	struct accel *accel;
-	const struct csr *csr;
-	const int64_t *x;	/* shared, like y */
-	int64_t *y;
-	int64_t *local_x;
-	uint64_t *local_ptr;
-	uint64_t *local_y;
-	struct accel_stream cols;
-	struct accel_stream vals;
-};
+#include "spmv.h"
 
 /* Entries come in order; row is the row of the previous entry. */
 static int
-add_entry(struct product *p, uint32_t *row, uint64_t pos, uint32_t col, int64_t val)
+add_entry(const struct spmv_block *b, const struct spmv_local *l, uint32_t *row, uint64_t pos,
+		uint32_t col, int64_t val)
 {
-	while (*row < p->csr->rows && pos >= p->local_ptr[*row + 1])
+	while (*row < b->nb_rows && pos >= l->ptr[*row + 1] - l->ptr[0])
 		(*row)++;
-	if (*row == p->csr->rows || col >= p->csr->cols)
+	if (*row == b->nb_rows || col >= b->product->cols)
 		return accel_fail("the device read column %" PRIu32 " of %" PRIu32 " at entry %"
-				PRIu64 ": its data is damaged", col, p->csr->cols, pos);
-	p->local_y[*row] += (uint64_t)val * (uint64_t)p->local_x[col];
+				PRIu64 ": its data is damaged", col, b->product->cols, pos);
+	l->y[*row] += (uint64_t)val * (uint64_t)l->x[col];
 	return 0;
 }
 
+/* Once for each queue. */
 static int
-multiply_on_device(struct product *p)
+load_vector(struct accel_queue *queue, const struct spmv_block *b)
 {
+	struct spmv *p = b->product;
+	size_t size = p->cols * sizeof(*p->x);
+
+	if (p->local_x[b->queue] != NULL)
+		return 0;
+	p->local_x[b->queue] = malloc(size + 1);
+	if (p->local_x[b->queue] == NULL)
+		return accel_fail("out of memory for the vector; give a smaller file");
+	return accel_load(queue, p->local_x[b->queue], p->x, size);
+}
+
+static int
+load_block(struct accel_queue *queue, const struct spmv_block *b, struct spmv_local *l)
+{
+	const struct spmv *p = b->product;
+	size_t ptr_size = (b->nb_rows + UINT64_C(1)) * sizeof(*l->ptr);
+
+	if (load_vector(queue, b) < 0)
+		return -1;
+	l->x = p->local_x[b->queue];
+	l->ptr = accel_local(queue, ptr_size);
+	l->y = accel_local(queue, b->nb_rows * sizeof(*l->y));
+	if (l->ptr == NULL || l->y == NULL ||
+			accel_load(queue, l->ptr, p->ptr + b->row, ptr_size) < 0 ||
+			accel_stream_open(&l->cols, queue, b->col,
+			b->nb_entries * sizeof(*b->col)) < 0 ||
+			accel_stream_open(&l->vals, queue, b->val,
+			b->nb_entries * sizeof(*b->val)) < 0)
+		return -1;
+	return 0;
+}
+
+int
+spmv_multiply(struct accel_queue *queue, void *args)
+{
+	const struct spmv_block *b = args;
 	const int64_t *vals = NULL;
 	const uint32_t *cols = NULL;
 	const void *tile;
 	uint64_t pos, nb_cols = 0, nb_vals = 0;
+	struct spmv_local l = { 0 };
 	uint32_t row = 0;
 	long n;
 
-	if (accel_load(p->accel, p->local_x, p->x, p->csr->cols * sizeof(*p->x)) < 0 ||
-			accel_load(p->accel, p->local_ptr, p->csr->ptr,
-			(p->csr->rows + UINT64_C(1)) * sizeof(*p->csr->ptr)) < 0 ||
-			accel_stream_open(&p->cols, p->accel, p->csr->col,
-			p->csr->nb_entries * sizeof(*p->csr->col)) < 0 ||
-			accel_stream_open(&p->vals, p->accel, p->csr->val,
-			p->csr->nb_entries * sizeof(*p->csr->val)) < 0)
+	if (load_block(queue, b, &l) < 0)
 		return -1;
-	for (pos = 0; pos < p->csr->nb_entries; pos++, nb_cols--, nb_vals--) {
+	for (pos = 0; pos < b->nb_entries; pos++, nb_cols--, nb_vals--) {
 		if (nb_cols == 0) {
-			n = accel_stream_next(&p->cols, &tile);
+			n = accel_stream_next(&l.cols, &tile);
 			if (n < 0)
 				return -1;
 			cols = tile;
 			nb_cols = n / sizeof(*cols);
 		}
 		if (nb_vals == 0) {
-			n = accel_stream_next(&p->vals, &tile);
+			n = accel_stream_next(&l.vals, &tile);
 			if (n < 0)
 				return -1;
 			vals = tile;
 			nb_vals = n / sizeof(*vals);
 		}
-		if (add_entry(p, &row, pos, *cols++, *vals++) < 0)
+		if (add_entry(b, &l, &row, pos, *cols++, *vals++) < 0)
 			return -1;
 	}
-	return accel_store(p->accel, p->y, p->local_y, p->csr->rows * sizeof(*p->y));
+	return accel_store(queue, b->product->y + b->row, l.y, b->nb_rows * sizeof(*l.y));
+}
+
+uint32_t
+spmv_cut(const struct csr *csr, uint32_t row, uint64_t nb_entries, struct spmv_block *b)
+{
+	uint32_t end = row;
+
+	while (end < csr->rows && (end == row || csr->ptr[end + 1] - csr->ptr[row] <= nb_entries))
+		end++;
+	b->row = row;
+	b->nb_rows = end - row;
+	b->nb_entries = csr->ptr[end] - csr->ptr[row];
+	return end;
 }
 
 static void
@@ -114,61 +148,109 @@ put_result(char *text, const uint64_t *y, uint32_t n)
 	return 0;
 }
 
+/* All of the matrix in managed memory: a block of rows for each queue. */
 static int
-run_device(struct product *p, struct graph *graph, struct outcome *out)
+run_managed(struct machine *m, struct graph *graph, struct spmv *p)
+{
+	struct spmv_block blocks[RTE_DIM(m->queues)];
+	const struct csr *csr = &graph->own;
+	uint32_t row = 0;
+	unsigned int i, k;
+
+	for (i = 0; i < m->nb_queues; i++) {
+		blocks[i].product = p;
+		blocks[i].queue = i;
+		blocks[i].col = graph->shared.col + csr->ptr[row];
+		blocks[i].val = graph->shared.val + csr->ptr[row];
+		row = spmv_cut(csr, row, i + 1 == m->nb_queues ? UINT64_MAX :
+				csr->nb_entries / m->nb_queues, &blocks[i]);
+	}
+	if (machine_start(m) < 0)
+		return -1;
+	for (k = 0; k < m->out->setup.repeat; k++) {
+		for (i = 0; i < m->nb_queues; i++)
+			accel_launch(m->queues[i], spmv_multiply, &blocks[i]);
+	}
+	return machine_finish(m);
+}
+
+static int
+make_vectors(struct machine *m, struct spmv *p, size_t x_size, size_t y_size)
+{
+	int64_t *x = accel_malloc_managed(m->accel, x_size, MMEM_READ);
+	uint32_t i;
+
+	if (x == NULL)
+		return -1;
+	for (i = 0; i < p->cols; i++)
+		x[i] = 1;
+	p->x = x;
+	p->y = accel_malloc_managed(m->accel, y_size, MMEM_WRITE);
+	if (p->y == NULL || machine_prefetch(m, x, x_size) < 0)
+		return -1;
+	return machine_prefetch(m, p->y, y_size);
+}
+
+static int
+run_device(struct machine *m, struct graph *graph, struct spmv *p, struct outcome *out)
 {
 	size_t x_size = graph->mtx.cols * sizeof(*p->x);
 	size_t y_size = graph->mtx.rows * sizeof(*p->y);
-	int64_t *x;
-	uint32_t i;
+	int ret;
 
-	p->accel = accel_open(graph_get_shared_size(graph) + x_size + y_size, out->pri);
-	if (p->accel == NULL || graph_share(graph, p->accel) < 0)
+	p->cols = graph->mtx.cols;
+	if (machine_open(m, out, graph_get_shared_size(graph) + x_size + y_size) < 0)
 		return -1;
-	x = accel_alloc(p->accel, x_size, MMEM_READ);
-	if (x == NULL)
-		return -1;
-	for (i = 0; i < graph->mtx.cols; i++)
-		x[i] = 1;
-	p->x = x;
-	p->y = accel_alloc(p->accel, y_size, MMEM_WRITE);
-	if (p->y == NULL)
-		return -1;
-	p->csr = &graph->shared;
-	if (multiply_on_device(p) < 0)
-		return -1;
-	accel_get_figures(p->accel, &out->figures);
-	return put_result(out->device, (const uint64_t *)p->y, graph->mtx.rows);
+	if (out->setup.copies)
+		ret = spmv_copies_open(m, graph, p);
+	else
+		ret = graph_share(graph, m);
+	p->ptr = graph->shared.ptr;
+	if (ret == 0)
+		ret = make_vectors(m, p, x_size, y_size);
+	if (ret == 0)
+		ret = out->setup.copies ? spmv_copies_run(m, graph, p) :
+				run_managed(m, graph, p);
+	if (ret == 0)
+		ret = put_result(out->device, p->y, graph->mtx.rows);
+	return ret;
+}
+
+void
+spmv_free(struct spmv *p)
+{
+	unsigned int i;
+
+	for (i = 0; i < RTE_DIM(p->local_x); i++)
+		free(p->local_x[i]);
+	spmv_copies_free(p->store);
 }
 
 int
 kernel_spmv(const char *path, struct outcome *out)
 {
 	struct graph graph = { 0 };
-	struct product p = { 0 };
+	struct machine m = { 0 };
+	struct spmv p = { 0 };
+	uint64_t *y = NULL;
 	int ret = -1;
 
 	if (graph_open(&graph, path, true) < 0)
 		goto out;
-	p.local_x = malloc(graph.mtx.cols * sizeof(*p.local_x));
-	p.local_ptr = malloc((graph.mtx.rows + UINT64_C(1)) * sizeof(*p.local_ptr));
-	p.local_y = calloc(graph.mtx.rows, sizeof(*p.local_y));
-	if (p.local_x == NULL || p.local_ptr == NULL || p.local_y == NULL) {
-		accel_fail("%s: out of memory for its vectors; give a smaller file", path);
-		goto out;
-	}
-	ret = run_device(&p, &graph, out);
-	accel_close(p.accel);
+	ret = run_device(&m, &graph, &p, out);
+	machine_close(&m);
 	if (ret < 0)
 		goto out;
-	multiply_on_cpu(&graph.own, p.local_y);
-	ret = put_result(out->cpu, p.local_y, graph.mtx.rows);
+	y = malloc(graph.mtx.rows * sizeof(*y) + 1);
+	if (y == NULL) {
+		ret = accel_fail("%s: out of memory for its vectors; give a smaller file", path);
+		goto out;
+	}
+	multiply_on_cpu(&graph.own, y);
+	ret = put_result(out->cpu, y, graph.mtx.rows);
 out:
-	accel_stream_close(&p.cols);
-	accel_stream_close(&p.vals);
+	spmv_free(&p);
 	graph_close(&graph);
-	free(p.local_x);
-	free(p.local_ptr);
-	free(p.local_y);
+	free(y);
 	return ret;
 }

@@ -13,8 +13,9 @@
 
 #include <rte_common.h>
 
+#include "accel_device.h"
 #include "digest.h"
-#include "kernels.h"
+#include "machine.h"
 
 static int
 get_file_size(const char *path, size_t *size)
@@ -81,57 +82,96 @@ hash_on_cpu(const char *path, struct outcome *out)
 	return put_result(out->cpu, size, digest);
 }
 
+struct copy_args {
+	char *dst;
+	const char *src;
+	size_t size;
+};
+
+/* On a device. */
 static int
-copy_on_device(struct accel *accel, char *dst, const char *src, size_t size)
+copy_bytes(struct accel_queue *queue, void *args)
 {
+	const struct copy_args *a = args;
 	size_t i;
 
-	for (i = 0; i < size; i += ACCEL_TILE) {
-		if (accel_copy(accel, dst + i, src + i, RTE_MIN(ACCEL_TILE, size - i), NULL) < 0)
+	for (i = 0; i < a->size; i += ACCEL_TILE) {
+		if (accel_copy(queue, a->dst + i, a->src + i, RTE_MIN(ACCEL_TILE, a->size - i),
+				NULL) < 0)
 			return -1;
 	}
-	return accel_wait(accel, NULL);
+	return accel_req_wait(queue, NULL);
+}
+
+/* Each queue copies a part. */
+static int
+copy_on_devices(struct machine *m, char *dst, char *src, size_t size)
+{
+	size_t part = RTE_ALIGN_CEIL(size / m->nb_queues + 1, ACCEL_TILE), begin;
+	struct copy_args args[RTE_DIM(m->queues)];
+	unsigned int i, k;
+
+	if (machine_prefetch(m, src, size) < 0 || machine_prefetch(m, dst, size) < 0 ||
+			machine_start(m) < 0)
+		return -1;
+	for (i = 0; i < m->nb_queues; i++) {
+		begin = RTE_MIN(i * part, size);
+		args[i] = (struct copy_args){ .dst = dst + begin, .src = src + begin,
+			.size = RTE_MIN(part, size - begin) };
+	}
+	for (k = 0; k < m->out->setup.repeat; k++) {
+		for (i = 0; i < m->nb_queues; i++)
+			accel_launch(m->queues[i], copy_bytes, &args[i]);
+	}
+	/* Here, since the arguments are this function's; with it the errors. */
+	return machine_finish(m);
 }
 
 int
 kernel_copy(const char *path, struct outcome *out)
 {
 	char digest[DIGEST_LEN];
-	struct accel *accel;
-	char *src, *dst;
+	char *src, *dst = NULL;
+	struct machine m;
 	size_t size;
 	int ret = -1;
 
 	if (get_file_size(path, &size) < 0)
 		return -1;
-	accel = accel_open(2 * size, out->pri);
-	if (accel == NULL)
-		return -1;
-	src = accel_map_file(accel, path, size, MMEM_READ);
-	dst = src == NULL ? NULL : accel_alloc(accel, size, MMEM_WRITE);
-	if (dst != NULL && copy_on_device(accel, dst, src, size) == 0) {
-		accel_get_figures(accel, &out->figures);
-		ret = digest_compute(dst, size, digest) == 0 ?
-				put_result(out->device, size, digest) :
-				accel_fail("libcrypto cannot compute SHA-256");
+	if (machine_open(&m, out, 2 * size) == 0) {
+		src = accel_map_file(m.accel, path, size, MMEM_READ);
+		if (src != NULL)
+			dst = accel_malloc_managed(m.accel, size, MMEM_WRITE);
+		if (dst != NULL && copy_on_devices(&m, dst, src, size) == 0)
+			ret = digest_compute(dst, size, digest) == 0 ?
+					put_result(out->device, size, digest) :
+					accel_fail("libcrypto cannot compute SHA-256");
 	}
-	accel_close(accel);
+	machine_close(&m);
 	return ret == 0 ? hash_on_cpu(path, out) : -1;
 }
 
+struct hash_args {
+	char *src;
+	size_t size;
+	char text[DIGEST_LEN];
+};
+
+/* On a device. */
 static int
-hash_on_device(struct accel *accel, struct accel_stream *stream, const char *src, size_t size,
-		char text[DIGEST_LEN])
+hash_bytes(struct accel_queue *queue, void *args)
 {
+	struct hash_args *a = args;
 	struct digest *digest = digest_new();
+	struct accel_stream stream;
 	const void *tile;
 	long n = -1;
 
-	if (accel_stream_open(stream, accel, src, size) == 0) {
-		while ((n = accel_stream_next(stream, &tile)) > 0)
+	if (accel_stream_open(&stream, queue, a->src, a->size) == 0) {
+		while ((n = accel_stream_next(&stream, &tile)) > 0)
 			digest_add(digest, tile, n);
 	}
-	if (digest_finish(digest, text) < 0 && n == 0)
+	if (digest_finish(digest, a->text) < 0 && n == 0)
 		return accel_fail("libcrypto cannot compute SHA-256");
 	return n == 0 ? 0 : -1;
 }
@@ -139,24 +179,24 @@ hash_on_device(struct accel *accel, struct accel_stream *stream, const char *src
 int
 kernel_sha256(const char *path, struct outcome *out)
 {
-	struct accel_stream stream = { 0 };
-	char digest[DIGEST_LEN];
-	struct accel *accel;
-	const char *src;
-	size_t size;
+	struct hash_args args = { 0 };
+	struct machine m;
+	unsigned int i;
 	int ret = -1;
 
-	if (get_file_size(path, &size) < 0)
+	if (get_file_size(path, &args.size) < 0)
 		return -1;
-	accel = accel_open(size, out->pri);
-	if (accel == NULL)
-		return -1;
-	src = accel_map_file(accel, path, size, MMEM_READ);
-	if (src != NULL && hash_on_device(accel, &stream, src, size, digest) == 0) {
-		accel_get_figures(accel, &out->figures);
-		ret = put_result(out->device, size, digest);
+	if (machine_open(&m, out, args.size) == 0)
+		args.src = accel_map_file(m.accel, path, args.size, MMEM_READ);
+	if (args.src != NULL && machine_prefetch(&m, args.src, args.size) == 0 &&
+			machine_start(&m) == 0) {
+		/* Each byte needs those before it: one queue. */
+		for (i = 0; i < out->setup.repeat; i++)
+			accel_launch(m.queues[0], hash_bytes, &args);
+		ret = machine_finish(&m);
 	}
-	accel_close(accel);
-	accel_stream_close(&stream);
+	machine_close(&m);
+	if (ret == 0)
+		ret = put_result(out->device, args.size, args.text);
 	return ret == 0 ? hash_on_cpu(path, out) : -1;
 }
