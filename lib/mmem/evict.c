@@ -357,8 +357,8 @@ wait_until(struct mmem_pool *pool, uint64_t until)
 
 /*
  * No block of the giver can leave now. Wait, or refuse the accesses if none can later: all memory
- * is written, and is not to be written back, or by a pager that does not or fails. A region with that pager
- * waits as long as its deadline says.
+ * is written, and is not to be written back, or by a pager that does not or fails. A region with a
+ * late pager waits as long as its deadline says.
  */
 static void
 end_without_victims(struct mmem_pool *pool, const struct mmem_need *need, bool again)
