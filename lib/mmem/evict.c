@@ -123,7 +123,8 @@ mmem_evict_fini(struct mmem_space *space)
 static bool
 block_must_stay(const struct mmem_region *region, size_t block)
 {
-	return (region->blocks[block].state & BLOCK_WRITTEN) && !mmem_pager_can_write(&region->pager);
+	return (region->blocks[block].state & BLOCK_WRITTEN) &&
+			!mmem_pager_can_write(&region->pager);
 }
 
 /* Blocks may differ in size: the policy's capacity is that of blocks of the mean size. */

@@ -64,8 +64,8 @@
  *   - in report, and in any fast handler: all functions but mmem_stat(),
  *     mmem_stat_name(), mmem_space_domain(), mmem_pool_hugepages(), mmem_fetch_done(),
  *     mmem_write_done(), mmem_completion_poll();
- *   - in fill, start, write or write_start of a pager: mmem_free() of its own region, mmem_space_destroy()
- *     of its own space, and mmem_resolve() of a page whose contents are absent.
+ *   - in fill, start, write or write_start of a pager: mmem_free() of its own region,
+ *     mmem_space_destroy() of its own space, and mmem_resolve() of a page whose contents are absent.
  *     mmem_prefetch() starts the fetch there and returns at once. All other calls work:
  *     allocate, unmap, free another region, attach, detach;
  *   - in release of a pager: mmem_space_destroy() of its own space.

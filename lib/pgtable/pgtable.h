@@ -322,7 +322,8 @@ int pgt_resolve(struct pgt *pgt, uint64_t va, uint64_t pa, uint32_t prot);
  * The same for a block: map [va, va + size) with one leaf, where its tables exist and it has no
  * table of smaller leaves.
  * @param size a block's; va and pa are aligned to it.
- * @return as pgt_resolve(); -ENOENT: also a table of smaller leaves; -EINVAL: also size or alignment.
+ * @return as pgt_resolve(); -ENOENT: also a table of smaller leaves; -EINVAL: also size or
+ *   alignment.
  */
 int pgt_resolve_block(struct pgt *pgt, uint64_t va, uint64_t pa, uint64_t size, uint32_t prot);
 
