@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <linux/userfaultfd.h>
 
 #include <rte_cycles.h>
 #include <rte_errno.h>
@@ -124,6 +125,12 @@ handle_access(struct mmem_pool *pool, uint64_t addr, uint64_t flags)
 		return;
 	rc = mmem_view_map(pool, off, &map);
 	pthread_mutex_unlock(&pool->cpu_lock);
+	if (rc == -ENOMEM) {
+		pthread_mutex_lock(&pool->lock);
+		mmem_cpu_fail(pool, find_watched(pool, off), off, rc);
+		pthread_mutex_unlock(&pool->lock);
+		return;
+	}
 	/* Linux before 6.4 maps no page protected: it counts as written then. */
 	if (rc == -EINVAL && map.protect)
 		pool->cpu_protects = false;
@@ -136,7 +143,7 @@ static void
 handle_events(struct mmem_pool *pool)
 {
 	struct uffd_msg msgs[MAX_EVENTS];
-	ssize_t n = read(pool->uffd, msgs, sizeof(msgs));
+	ssize_t n = read(pool->cpu_fd, msgs, sizeof(msgs));
 	size_t i;
 
 	for (i = 0; n > 0 && i < n / sizeof(msgs[0]); i++)
@@ -227,7 +234,7 @@ service_main(void *arg)
 {
 	struct mmem_pool *pool = arg;
 	struct pollfd fds[2] = {
-		{ .fd = pool->uffd, .events = POLLIN },
+		{ .fd = pool->cpu_fd, .events = POLLIN },
 		{ .fd = pool->cpu_event, .events = POLLIN },
 	};
 	uint64_t retry = 0, now;
@@ -251,6 +258,14 @@ service_main(void *arg)
 	}
 }
 
+static void
+close_view(struct mmem_pool *pool)
+{
+	pool->view->close(pool);
+	pool->view = NULL;
+	pool->cpu_fd = -1;
+}
+
 /* Returns 0 or -errno. Under pool->lock. */
 static int
 service_create(struct mmem_pool *pool)
@@ -261,8 +276,10 @@ service_create(struct mmem_pool *pool)
 	if (pool->dev == pool->mem)
 		return -ENOMEM;
 	rc = mmem_view_open(pool, &user_only);
-	if (rc < 0)
+	if (rc < 0) {
+		pool->view = NULL;
 		return rc;
+	}
 	pool->cpu_quit = false;
 	pool->cpu_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = pool->cpu_event < 0 ? -errno :
@@ -270,8 +287,7 @@ service_create(struct mmem_pool *pool)
 	if (rc < 0) {
 		if (pool->cpu_event >= 0)
 			close(pool->cpu_event);
-		close(pool->uffd);
-		pool->uffd = -1;
+		close_view(pool);
 		return rc;
 	}
 	if (user_only)
@@ -288,7 +304,7 @@ service_start(struct mmem_pool *pool)
 	int rc = 0;
 
 	pthread_mutex_lock(&pool->lock);
-	if (pool->uffd < 0)
+	if (pool->cpu_fd < 0)
 		rc = service_create(pool);
 	pthread_mutex_unlock(&pool->lock);
 	return rc;
@@ -297,7 +313,7 @@ service_start(struct mmem_pool *pool)
 void
 mmem_cpu_stop(struct mmem_pool *pool)
 {
-	if (pool->uffd < 0)
+	if (pool->cpu_fd < 0)
 		return;
 	pthread_mutex_lock(&pool->lock);
 	pool->cpu_quit = true;
@@ -305,26 +321,32 @@ mmem_cpu_stop(struct mmem_pool *pool)
 	eventfd_write(pool->cpu_event, 1);
 	pthread_join(pool->cpu_thread, NULL);
 	close(pool->cpu_event);
-	close(pool->uffd);
-	pool->uffd = -1;
+	close_view(pool);
+}
+
+/* Watch a whole region. Returns 0 or -errno. */
+static int
+region_watch(struct mmem_pool *pool, const struct mmem_region *region, unsigned int watch)
+{
+	int rc = service_start(pool);
+
+	return rc < 0 ? rc : pool->view->watch(pool, mmem_region_off(region),
+			mmem_view_get_len(region), watch);
 }
 
 int
 mmem_cpu_watch(struct mmem_pool *pool, const struct mmem_region *region)
 {
-	struct uffdio_register reg = {
-		.range = mmem_view_get_range(pool, region),
-		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
-	};
+	unsigned int watch = MMEM_WATCH_ABSENT;
 	int rc = service_start(pool);
 
 	if (rc == 0 && region->blocks != NULL && pool->cpu_protects)
-		reg.mode |= UFFDIO_REGISTER_MODE_WP;
-	if (rc == 0 && ioctl(pool->uffd, UFFDIO_REGISTER, &reg) < 0)
-		rc = -errno;
+		watch |= MMEM_WATCH_WRITES;
+	if (rc == 0)
+		rc = region_watch(pool, region, watch);
 	if (rc == 0) {
 		/* The view may map pages of an earlier region. */
-		rc = mmem_cpu_unmap(pool, mmem_region_off(region), reg.range.len);
+		rc = mmem_cpu_unmap(pool, mmem_region_off(region), mmem_view_get_len(region));
 		if (rc < 0)
 			mmem_cpu_unwatch(pool, region);
 	}
@@ -333,36 +355,27 @@ mmem_cpu_watch(struct mmem_pool *pool, const struct mmem_region *region)
 				"cannot be watched: %s: %s, or give MMEM_CPU_LATER",
 				rte_strerror(-rc), pool->dev == pool->mem ?
 				"allow twice the pool's size of address space and locked memory "
-				"(ulimit -v, -l)" : "allow userfaultfd (Linux 5.14 or newer)");
+				"(ulimit -v, -l)" :
+				"allow three more descriptors and a thread (ulimit -n, -u)");
 	return rc;
 }
 
 void
 mmem_cpu_unwatch(struct mmem_pool *pool, const struct mmem_region *region)
 {
-	struct uffdio_range range = mmem_view_get_range(pool, region);
-
-	/* It fails only for a range that is not registered. */
-	ioctl(pool->uffd, UFFDIO_UNREGISTER, &range);
+	pool->view->unwatch(pool, mmem_region_off(region), mmem_view_get_len(region));
 }
 
 int
 mmem_cpu_track(struct mmem_pool *pool, const struct mmem_region *region)
 {
-	struct uffdio_register reg = {
-		.range = mmem_view_get_range(pool, region),
-		.mode = UFFDIO_REGISTER_MODE_WP | (mmem_region_is_watched(region) ?
-				UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR : 0),
-	};
-	int rc = service_start(pool);
+	int rc = region_watch(pool, region, MMEM_WATCH_WRITES |
+			(mmem_region_is_watched(region) ? MMEM_WATCH_ABSENT : 0));
 
-	/* EINVAL: userfaultfd does not protect shared memory on this kernel. */
-	if (rc == 0 && ioctl(pool->uffd, UFFDIO_REGISTER, &reg) < 0)
-		rc = errno == EINVAL ? -ENOTSUP : -errno;
 	if (rc < 0)
 		MMEM_LOG_LIMITED(region->space, "the CPU's writes to a region cannot be tracked: "
-				"%s: allow userfaultfd (Linux 5.19 or newer, on Arm 6.10)",
-				rte_strerror(-rc));
+				"%s: use Linux 5.19 or newer (Arm: 6.10), or no_userfaultfd of "
+				"mmem_pool_conf", rte_strerror(-rc));
 	return rc;
 }
 

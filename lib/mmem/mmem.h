@@ -28,9 +28,10 @@
  * CPU and device share zero-filled memory from the start: the device finds what the CPU wrote
  * before the device's first access. In a region with a pager, the first access to a page fetches
  * its contents, a device's access and the CPU's alike: the thread that accesses an absent page
- * waits. That needs userfaultfd; mmem_alloc_paged() and mmem_map_file() fail without it, unless
- * MMEM_CPU_LATER is given. If the fetch fails, the CPU's access is repeated until a fetch succeeds
- * or the region is freed: report is called with dev NULL.
+ * waits. userfaultfd stops it, or, where that is not allowed, page protection and a handler of
+ * SIGSEGV, which the first such region sets: set handlers of your own before, and do not block
+ * SIGSEGV. If the fetch fails, the CPU's access is repeated until a fetch succeeds or the region is
+ * freed: report is called with dev NULL.
  *
  * A fault on a page whose contents are present is resolved on the poll thread: one page table
  * entry, one answer. If the page has no memory yet, the fault is deferred to a worker thread, which
@@ -124,6 +125,8 @@ struct mmem_pool_conf {
 					 * [8] */
 	bool no_hugepages;		/**< use ordinary memory even where hugepages are
 					 * reserved */
+	bool no_userfaultfd;		/**< watch the CPU's accesses by page protection and a
+					 * handler of SIGSEGV even where userfaultfd is allowed */
 	const char *swap;		/**< a file, which is made if it does not exist, or a block
 					 * device: what was written of regions that cannot be
 					 * written back leaves memory to it. With a budget,
@@ -165,7 +168,8 @@ bool mmem_pool_hugepages(const struct mmem_pool *pool);
 #define MMEM_POPULATE		(1u << 5)
 /**
  * For regions with a pager: do not watch the CPU's accesses. A CPU access to a page whose contents
- * are absent then reads zeros, and a write there is lost. For systems without userfaultfd.
+ * are absent then reads zeros, and a write there is lost. For processes that must have neither
+ * userfaultfd nor a handler of SIGSEGV.
  */
 #define MMEM_CPU_LATER		(1u << 6)
 /** For mmem_map_file(): what is written to the region is written to the file. */

@@ -5,15 +5,17 @@
 #define MMEM_CPU_VIEW_H
 
 /*
- * The CPU's view of a pool's memory (mmem_cpu.h), as the kernel sees it: the calls of userfaultfd.
- * It is mapped in units: pages, or hugepages.
+ * The CPU's view of a pool's memory (mmem_cpu.h), as the kernel sees it. It is mapped in units:
+ * pages, or hugepages. There are two ways to watch it:
+ *
+ *	userfaultfd	cpu_uffd.c	the kernel stops the thread, also in a system call
+ *	traps		cpu_trap.c	page protection, and a handler of SIGSEGV, where userfaultfd is
+ *					not allowed
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <linux/userfaultfd.h>
 
 #include "mmem_pool.h"
 #include "mmem_region.h"
@@ -24,6 +26,38 @@ struct mmem_cpu_map {
 	bool protect;		/* the first write is another access */
 	bool unprotect;		/* it is mapped; allow writes */
 };
+
+#define MMEM_WATCH_ABSENT	(1u << 0)	/* accesses to units that are not mapped */
+#define MMEM_WATCH_WRITES	(1u << 1)	/* writes to units that are protected */
+
+/* Ranges are whole units. Functions with int results return 0 or -errno. */
+struct mmem_view_ops {
+	/*
+	 * Set pool->cpu_fd, from which accesses are read as struct uffd_msg, and
+	 * pool->cpu_protects. *user_only: accesses of system calls are not seen.
+	 */
+	int (*open)(struct mmem_pool *pool, bool *user_only);
+	void (*close)(struct mmem_pool *pool);
+	/* Watch a range, or watch it in another way. -ENOTSUP: it cannot watch writes. */
+	int (*watch)(struct mmem_pool *pool, uint64_t off, size_t len, unsigned int watch);
+	/* All accesses pass, and threads that wait continue. */
+	void (*unwatch)(struct mmem_pool *pool, uint64_t off, size_t len);
+	/*
+	 * The functions below are called under pool->cpu_lock. Map units that have contents, and
+	 * wake threads that wait for them. -EEXIST: one is mapped already, and no thread is woken;
+	 * -EFAULT: one has no memory; -EINVAL: it maps no unit protected; -ENOMEM: the process has
+	 * too many mappings.
+	 */
+	int (*map)(struct mmem_pool *pool, uint64_t off, size_t len, bool protect);
+	/* Also units that are not mapped. Allowing writes wakes threads. */
+	int (*protect)(struct mmem_pool *pool, uint64_t off, size_t len, bool protect);
+	/* The next access is seen. NULL: it is enough that the kernel unmaps the range. */
+	int (*unmap)(struct mmem_pool *pool, uint64_t off, size_t len);
+	/* Any thread. */
+	void (*wake)(struct mmem_pool *pool, uint64_t off, size_t len);
+};
+
+extern const struct mmem_view_ops mmem_view_uffd, mmem_view_traps;
 
 /* The unit in which the CPU's view is mapped. */
 static inline size_t
@@ -52,23 +86,19 @@ mmem_view_is_present(const struct mmem_pool *pool, uint64_t off)
 	return true;
 }
 
-/* Open pool->uffd. *user_only: it does not see accesses of system calls. Returns 0 or -errno. */
+/* Set pool->view to a way that works. *user_only: as mmem_view_ops.open. Returns 0 or -errno. */
 int mmem_view_open(struct mmem_pool *pool, bool *user_only);
 
 /* A region's range in the CPU's view. Its last chunk belongs to it as a whole. */
-static inline struct uffdio_range
-mmem_view_get_range(const struct mmem_pool *pool, const struct mmem_region *region)
+static inline size_t
+mmem_view_get_len(const struct mmem_region *region)
 {
-	return (struct uffdio_range){
-		.start = (uintptr_t)pool->mem + mmem_region_off(region),
-		.len = region->nb_chunks << MMEM_CHUNK_LOG2,
-	};
+	return region->nb_chunks << MMEM_CHUNK_LOG2;
 }
 
 /*
  * Map a unit whose contents are present, and those after it up to the limit, and wake the threads
- * that wait for it. Under pool->cpu_lock. Returns 0 or -errno; -EEXIST: a unit is mapped already,
- * and no thread is woken.
+ * that wait for it. Under pool->cpu_lock. Returns as mmem_view_ops.map.
  */
 int mmem_view_map(struct mmem_pool *pool, uint64_t off, const struct mmem_cpu_map *map);
 

@@ -16,6 +16,8 @@
 
 struct mmem_fetch;
 struct mmem_region;
+struct mmem_trap;
+struct mmem_view_ops;
 
 TAILQ_HEAD(mmem_region_list, mmem_region);
 
@@ -79,7 +81,10 @@ struct mmem_pool {
 	int swap_fd;			/* or -1 */
 
 	/* CPU accesses to regions with a pager: mmem_cpu.h. */
-	int uffd;			/* -1: no region needs it yet */
+	bool no_userfaultfd;
+	const struct mmem_view_ops *view;	/* NULL: no region needs it yet */
+	struct mmem_trap *trap;		/* cpu_trap.c */
+	int cpu_fd;			/* or -1, with view NULL */
 	atomic_bool cpu_protects;	/* the first write after a read is seen too */
 	int cpu_event;			/* a fetch has failed, or cpu_quit */
 	bool cpu_quit;

@@ -114,7 +114,8 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		rte_errno = ENOMEM;
 		return NULL;
 	}
-	pool->uffd = pool->swap_fd = -1;
+	pool->cpu_fd = pool->swap_fd = -1;
+	pool->no_userfaultfd = conf->no_userfaultfd;
 	pool->budget.limit = conf->budget;
 	pool->size = conf->size ? conf->size : DEFAULT_SIZE;
 	pool->nb_chunks = pool->size >> MMEM_CHUNK_LOG2;

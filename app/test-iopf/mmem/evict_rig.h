@@ -201,8 +201,11 @@ get_resident(void)
 static inline struct mmem_pool *
 replace_pool(const struct mmem_pool_conf *conf)
 {
-	struct mmem_pool *pool = mmem_pool_create(conf);
+	struct mmem_pool_conf copy = *conf;
+	struct mmem_pool *pool;
 
+	copy.no_userfaultfd = pg_traps;
+	pool = mmem_pool_create(&copy);
 	assert_non_null(pool);
 	assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
 	assert_int_equal(mmem_space_destroy(space), 0);

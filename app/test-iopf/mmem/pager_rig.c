@@ -24,6 +24,8 @@ uint8_t pg_bytes[2 * MMEM_CHUNK_SIZE];
 
 uint32_t pg_features;
 
+bool pg_traps;
+
 void (*_Atomic pg_call_inside)(void);
 
 static void
@@ -77,7 +79,8 @@ setup_worker(unsigned int nb_threads)
 	pg.smmu = iopf_iommu_open(devstr);
 	assert_non_null(pg.smmu);
 	pg.pool = mmem_pool_create(&(struct mmem_pool_conf){ .name = "p", .iommu = pg.smmu,
-			.size = NB_CHUNKS * CHUNK, .ahead = 2, .no_hugepages = true });
+			.size = NB_CHUNKS * CHUNK, .ahead = 2, .no_hugepages = true,
+			.no_userfaultfd = pg_traps });
 	assert_non_null(pg.pool);
 	if (nb_threads != 0)
 		pg.worker = iopf_worker_create(&(struct iopf_worker_conf){
@@ -361,4 +364,20 @@ uint64_t
 pg_stat(enum mmem_stat stat)
 {
 	return mmem_stat(pg.space, stat);
+}
+
+int
+pg_set_traps(void **state)
+{
+	(void)state;
+	pg_traps = true;
+	return 0;
+}
+
+int
+pg_set_no_traps(void **state)
+{
+	(void)state;
+	pg_traps = false;
+	return 0;
 }

@@ -78,6 +78,11 @@ extern uint8_t pg_bytes[2 * MMEM_CHUNK_SIZE];
 /* Of the next model. */
 extern uint32_t pg_features;
 
+/* The pool has no_userfaultfd. The two are for a suite's set-up and its end. */
+extern bool pg_traps;
+int pg_set_traps(void **state);
+int pg_set_no_traps(void **state);
+
 /* The next call of a pager or of the report calls this once. */
 extern void (*_Atomic pg_call_inside)(void);
 

@@ -318,3 +318,4 @@ static const struct CMUnitTest tests[] = {
 	PG_TEST(test_hugepages_have_contents_too),
 };
 TEST_SUITE(mmem_cpu, tests, NULL, NULL);
+TEST_SUITE(mmem_cpu_traps, tests, pg_set_traps, pg_set_no_traps);

@@ -602,6 +602,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_a_copy_of_a_region_in_use_is_equal),
 };
 TEST_SUITE(mmem_dirty, tests, NULL, NULL);
+TEST_SUITE(mmem_dirty_traps, tests, pg_set_traps, pg_set_no_traps);
 
 static const struct CMUnitTest httu_tests[] = {
 	EV_TEST(test_protect_tracks_writes_by_faults),

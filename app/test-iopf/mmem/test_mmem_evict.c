@@ -613,6 +613,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_syncs_race_with_writes_and_evictions),
 };
 TEST_SUITE(mmem_evict, tests, NULL, NULL);
+TEST_SUITE(mmem_evict_traps, tests, pg_set_traps, pg_set_no_traps);
 
 /* The SMMU sets access flags and the dirty state. */
 static int
