@@ -8,7 +8,7 @@
 set -eu
 
 RUN="gcc libc6-dev make meson ninja-build pkg-config python3
-	libdpdk-dev liburcu-dev libnuma-dev libcjson-dev libssl-dev zlib1g-dev"
+	libdpdk-dev liburcu-dev libnuma-dev libcjson-dev libssl-dev zlib1g-dev liburing-dev"
 CHECK="g++ clang libclang-rt-14-dev|libclang-rt-dev libcmocka-dev spin git valgrind mmdebstrap
 	doxygen graphviz python3-sphinx gnuplot-nox"
 LAB="$RUN gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm mmdebstrap cpio flex

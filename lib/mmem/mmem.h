@@ -66,8 +66,8 @@
  *     mmem_stat_name(), mmem_space_domain(), mmem_pool_hugepages(), mmem_fetch_done(),
  *     mmem_write_done(), mmem_completion_poll();
  *   - in fill, start, write or write_start of a pager: mmem_free() of its own region,
- *     mmem_space_destroy() of its own space, and mmem_resolve() of a page whose contents are absent.
- *     mmem_prefetch() starts the fetch there and returns at once. All other calls work:
+ *     mmem_space_destroy() of its own space, and mmem_resolve() of a page whose contents are
+ *     absent. mmem_prefetch() starts the fetch there and returns at once. All other calls work:
  *     allocate, unmap, free another region, attach, detach;
  *   - in release of a pager: mmem_space_destroy() of its own space.
  *
@@ -110,6 +110,12 @@ struct mmem_space;
 
 #define MMEM_CHUNK_SIZE ((size_t)2 << 20)
 
+/** How files and the swap file are read and written. Default: io_uring if the kernel allows it. */
+#define MMEM_IO_THREADS		(1u << 0)	/**< by threads that block, not io_uring */
+#define MMEM_IO_DIRECT		(1u << 1)	/**< past the page cache (O_DIRECT) where the file
+						 * system can; the last bytes of a file that is
+						 * no multiple of 4 KiB through it */
+
 struct mmem_pool_conf {
 	const char *name;		/**< in log lines [a number] */
 	struct iopf_iommu *iommu;	/**< the IOMMU of its devices; must outlive the pool */
@@ -132,6 +138,7 @@ struct mmem_pool_conf {
 					 * written back leaves memory to it. With a budget,
 					 * mmem_alloc() then makes regions that can be evicted.
 					 * What it holds is of no use later [none] */
+	unsigned int io;		/**< MMEM_IO_* [0] */
 	uint64_t budget;		/**< bytes in memory that regions with a pager may have
 					 * together. With a budget, here or in a space, size is
 					 * address space only, and the memory is ordinary. Blocks

@@ -7,20 +7,47 @@
 /* Whole reads and writes of files. */
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/types.h>
 #include <unistd.h>
+
+/* A file of regions: a regular file or a block device. */
+struct mmem_file {
+	int fd;				/* -1: none */
+	int direct_fd;			/* with O_DIRECT, or -1 */
+};
+
+/* O_DIRECT needs bytes, length and offset aligned to blocks of the device. */
+#define MMEM_DIRECT_ALIGN	4096
+
+/* Through which descriptor this range is read or written. */
+static inline int
+mmem_file_choose(const struct mmem_file *file, const void *bytes, size_t len, off_t offset)
+{
+	return file->direct_fd >= 0 && (((uintptr_t)bytes | len | (uint64_t)offset) &
+			(MMEM_DIRECT_ALIGN - 1)) == 0 ? file->direct_fd : file->fd;
+}
 
 /* Bytes beyond the end of the file are zero. Returns 0 or -errno. */
 static inline int
-mmem_read_all(int fd, void *dst, size_t len, off_t offset)
+mmem_file_read(const struct mmem_file *file, void *dst, size_t len, off_t offset)
 {
+	bool no_direct = false;
 	size_t done = 0;
 	ssize_t n;
 
 	while (done < len) {
-		n = pread(fd, (char *)dst + done, len - done, offset + done);
+		n = pread(no_direct ? file->fd : mmem_file_choose(file, (char *)dst + done,
+				len - done, offset + done), (char *)dst + done, len - done,
+				offset + done);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EINVAL && !no_direct && file->direct_fd >= 0) {
+			no_direct = true;
+			continue;
+		}
 		if (n < 0)
 			return -errno;
 		if (n == 0)
@@ -33,15 +60,22 @@ mmem_read_all(int fd, void *dst, size_t len, off_t offset)
 
 /* Returns 0 or -errno. */
 static inline int
-mmem_write_all(int fd, const void *src, size_t len, off_t offset)
+mmem_file_write(const struct mmem_file *file, const void *src, size_t len, off_t offset)
 {
+	bool no_direct = false;
 	size_t done = 0;
 	ssize_t n;
 
 	while (done < len) {
-		n = pwrite(fd, (const char *)src + done, len - done, offset + done);
+		n = pwrite(no_direct ? file->fd : mmem_file_choose(file, (const char *)src + done,
+				len - done, offset + done), (const char *)src + done, len - done,
+				offset + done);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EINVAL && !no_direct && file->direct_fd >= 0) {
+			no_direct = true;
+			continue;
+		}
 		if (n < 0)
 			return -errno;
 		if (n == 0)
@@ -50,5 +84,16 @@ mmem_write_all(int fd, const void *src, size_t len, off_t offset)
 	}
 	return 0;
 }
+
+/*
+ * pager_file.c
+ */
+
+/*
+ * Open a regular file or a block device, with these flags of open(2); with @p direct also for
+ * O_DIRECT, if its file system can. Returns 0 or -errno.
+ */
+int mmem_file_open(struct mmem_file *file, const char *path, int flags, bool direct);
+void mmem_file_close(struct mmem_file *file);
 
 #endif /* MMEM_IO_H */

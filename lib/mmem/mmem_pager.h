@@ -66,7 +66,7 @@ uint64_t mmem_fetches_expire(struct mmem_pool *pool);
 void mmem_fetchers_stop(struct mmem_pool *pool);
 
 /* pager_file.c: make a pager for the file; @p shared: it writes to it. Returns 0 or -errno. */
-int mmem_pager_open_file(const char *path, off_t offset, size_t size, bool shared,
-		struct mmem_pager *pager);
+int mmem_pager_open_file(struct mmem_pool *pool, const char *path, off_t offset, size_t size,
+		bool shared, struct mmem_pager *pager);
 
 #endif /* MMEM_PAGER_H */

@@ -13,10 +13,12 @@
 
 #include "mmem_budget.h"
 #include "mmem_chunk.h"
+#include "mmem_io.h"
 
 struct mmem_fetch;
 struct mmem_region;
 struct mmem_trap;
+struct mmem_uring;
 struct mmem_view_ops;
 
 TAILQ_HEAD(mmem_region_list, mmem_region);
@@ -78,7 +80,9 @@ struct mmem_pool {
 	pthread_cond_t evict_cond;	/* a fetch lacks room, or a block may leave now */
 	bool has_evictor;
 	bool is_locked;			/* mlockall(): the kernel keeps the memory */
-	int swap_fd;			/* or -1 */
+	struct mmem_file swap;
+	unsigned int io;		/* MMEM_IO_* */
+	struct mmem_uring *uring;	/* NULL: no file needs it yet; under lock */
 
 	/* CPU accesses to regions with a pager: mmem_cpu.h. */
 	bool no_userfaultfd;

@@ -12,7 +12,9 @@
 
 struct mmem_pool;
 
-/* The swap file of a pool, or none (NULL). Returns 0 or -errno after a log line. */
+/*
+ * The swap file of a pool, or none (NULL); pool->io is set. Returns 0 or -errno after a log line.
+ */
 int mmem_swap_open(struct mmem_pool *pool, const char *path);
 void mmem_swap_close(struct mmem_pool *pool);
 
@@ -20,7 +22,7 @@ void mmem_swap_close(struct mmem_pool *pool);
  * Make a pager that keeps written blocks in the swap file, over another one or over zeros (NULL).
  * Its release releases the one below. Returns 0 or -ENOMEM.
  */
-int mmem_swap_cover(const struct mmem_pool *pool, const struct mmem_pager *below, size_t size,
+int mmem_swap_cover(struct mmem_pool *pool, const struct mmem_pager *below, size_t size,
 		struct mmem_pager *pager);
 /* Undo it without releasing the pager below. Other pagers are left alone. */
 void mmem_swap_uncover(const struct mmem_pager *pager);

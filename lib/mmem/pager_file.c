@@ -4,10 +4,12 @@
 /*
  * Contents from a file, read when a block is first accessed. Contents beyond the end of the file
  * are zero, also if the file shrinks while the region exists. A shared file gets what was written.
+ * With a ring of io_uring no thread waits for the file: mmem_uring.h.
  */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,78 +21,175 @@
 #include "mmem_io.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
+#include "mmem_pool.h"
+#include "mmem_uring.h"
+
+#define NB_THREADS	4
 
 struct pager_file {
-	int fd;
+	struct mmem_file file;
 	off_t offset;
+	struct mmem_uring *ring;	/* NULL: threads read and write */
 };
 
 static int
 file_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 {
-	const struct pager_file *file = ctx;
+	const struct pager_file *pager = ctx;
 
-	return mmem_read_all(file->fd, dst, len, file->offset + offset);
+	return mmem_file_read(&pager->file, dst, len, pager->offset + offset);
 }
 
-/* A file that was truncated stays so: bytes beyond its end are not written. */
+/* A file that was truncated stays so: bytes beyond its end are not written. Returns 0 or -errno. */
+static int
+cut_at_end(const struct pager_file *pager, off_t at, size_t *len)
+{
+	/* Of a block device too. */
+	off_t end = lseek(pager->file.fd, 0, SEEK_END);
+
+	if (end < 0)
+		return -errno;
+	*len = at >= end ? 0 : RTE_MIN(*len, (uint64_t)(end - at));
+	return 0;
+}
+
 static int
 file_write(void *ctx, uint64_t offset, const void *src, size_t len)
 {
-	const struct pager_file *file = ctx;
-	off_t at = file->offset + offset, end;
+	const struct pager_file *pager = ctx;
+	off_t at = pager->offset + offset;
+	int rc = cut_at_end(pager, at, &len);
 
-	end = lseek(file->fd, 0, SEEK_END);
-	if (end < 0)
-		return -errno;
-	if (at >= end)
-		return 0;
-	return mmem_write_all(file->fd, src, RTE_MIN(len, (uint64_t)(end - at)), at);
+	return rc < 0 ? rc : mmem_file_write(&pager->file, src, len, at);
+}
+
+static void
+end_read(struct mmem_request *request, int error)
+{
+	struct mmem_fetch *fetch = request->cookie;
+
+	free(request);
+	mmem_fetch_done(fetch, error);
+}
+
+static void
+end_write(struct mmem_request *request, int error)
+{
+	struct mmem_write *write = request->cookie;
+
+	free(request);
+	mmem_write_done(write, error);
+}
+
+static int
+submit(struct pager_file *pager, bool is_write, off_t at, void *bytes, size_t len, void *cookie)
+{
+	struct mmem_request *request = malloc(sizeof(*request));
+
+	if (request == NULL)
+		return -ENOMEM;
+	request->file = &pager->file;
+	request->is_write = is_write;
+	request->bytes = bytes;
+	request->len = len;
+	request->offset = at;
+	request->end = is_write ? end_write : end_read;
+	request->cookie = cookie;
+	mmem_uring_submit(pager->ring, request);
+	return 0;
+}
+
+static int
+file_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len)
+{
+	struct pager_file *pager = ctx;
+
+	return submit(pager, false, pager->offset + offset, dst, len, fetch);
+}
+
+static int
+file_write_start(void *ctx, struct mmem_write *write, uint64_t offset, const void *src, size_t len)
+{
+	struct pager_file *pager = ctx;
+	off_t at = pager->offset + offset;
+	int rc = cut_at_end(pager, at, &len);
+
+	if (rc == 0 && len == 0)
+		mmem_write_done(write, 0);
+	else if (rc == 0)
+		rc = submit(pager, true, at, (void *)(uintptr_t)src, len, write);
+	return rc;
 }
 
 static int
 file_flush(void *ctx)
 {
-	const struct pager_file *file = ctx;
+	const struct pager_file *pager = ctx;
 
-	return fdatasync(file->fd) < 0 ? -errno : 0;
+	return fdatasync(pager->file.fd) < 0 ? -errno : 0;
 }
 
 static void
 file_release(void *ctx)
 {
-	struct pager_file *file = ctx;
+	struct pager_file *pager = ctx;
 
-	close(file->fd);
-	free(file);
+	mmem_file_close(&pager->file);
+	free(pager);
 }
 
-/* Accept only files that pread() reads repeatably and without waiting. */
+/* Accept only files that pread() reads repeatably and without waiting. Returns 0 or -errno. */
 static int
-file_open(const char *path, bool shared)
+check_type(int fd)
 {
 	struct stat st;
-	int fd, rc;
 
-	/* O_NONBLOCK: do not wait for the writer of a FIFO. */
-	fd = open(path, (shared ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return -errno;
 	if (fstat(fd, &st) < 0)
-		rc = -errno;
-	else if (S_ISDIR(st.st_mode))
-		rc = -EISDIR;
-	else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		rc = -EINVAL;
-	else
-		return fd;
-	close(fd);
-	return rc;
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	return S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ? 0 : -EINVAL;
 }
 
 int
-mmem_pager_open_file(const char *path, off_t offset, size_t size, bool shared,
-		struct mmem_pager *pager)
+mmem_file_open(struct mmem_file *file, const char *path, int flags, bool direct)
+{
+	char again[32];
+	int rc;
+
+	file->direct_fd = -1;
+	/* O_NONBLOCK: do not wait for the writer of a FIFO. */
+	file->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0600);
+	if (file->fd < 0)
+		return -errno;
+	rc = check_type(file->fd);
+	/* With it, io_uring would not wait for the file either. */
+	if (rc == 0 && fcntl(file->fd, F_SETFL, 0) < 0)
+		rc = -errno;
+	if (rc < 0) {
+		mmem_file_close(file);
+		return rc;
+	}
+	/* The same file, also if its name is another's by now. */
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", file->fd);
+	if (direct)
+		file->direct_fd = open(again, (flags & O_ACCMODE) | O_CLOEXEC | O_DIRECT);
+	return 0;
+}
+
+void
+mmem_file_close(struct mmem_file *file)
+{
+	if (file->fd >= 0)
+		close(file->fd);
+	if (file->direct_fd >= 0)
+		close(file->direct_fd);
+	file->fd = file->direct_fd = -1;
+}
+
+int
+mmem_pager_open_file(struct mmem_pool *pool, const char *path, off_t offset, size_t size,
+		bool shared, struct mmem_pager *pager)
 {
 	struct pager_file *file;
 	off_t end;
@@ -107,7 +206,8 @@ mmem_pager_open_file(const char *path, off_t offset, size_t size, bool shared,
 	if (file == NULL)
 		return -ENOMEM;
 	file->offset = offset;
-	rc = file_open(path, shared);
+	rc = mmem_file_open(&file->file, path, shared ? O_RDWR : O_RDONLY,
+			pool->io & MMEM_IO_DIRECT);
 	if (rc < 0) {
 		MMEM_LOG(ERR, "%s: cannot map the file: %s%s", path, strerror(-rc), rc == -EMFILE ?
 				": raise RLIMIT_NOFILE (ulimit -n), or map fewer files" :
@@ -115,13 +215,19 @@ mmem_pager_open_file(const char *path, off_t offset, size_t size, bool shared,
 		free(file);
 		return rc;
 	}
-	file->fd = rc;
+	file->ring = mmem_uring_get(pool);
 	*pager = (struct mmem_pager){
-		.fill = file_fill,
-		.write = shared ? file_write : NULL,
 		.flush = shared ? file_flush : NULL,
 		.release = file_release,
 		.ctx = file,
 	};
+	if (file->ring != NULL) {
+		pager->start = file_start;
+		pager->write_start = shared ? file_write_start : NULL;
+	} else {
+		pager->fill = file_fill;
+		pager->write = shared ? file_write : NULL;
+		pager->nb_threads = NB_THREADS;
+	}
 	return 0;
 }

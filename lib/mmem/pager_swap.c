@@ -20,13 +20,15 @@
 #include "mmem_io.h"
 #include "mmem_log.h"
 #include "mmem_swap.h"
+#include "mmem_uring.h"
 
 #define ZERO_FETCH_SIZE	((size_t)64 << 10)
 #define ZERO_NB_THREADS	4
 
 struct pager_swap {
 	struct mmem_pager below;
-	int fd;
+	const struct mmem_file *file;
+	struct mmem_uring *ring;	/* NULL: threads read and write */
 	uint64_t base;			/* of the region in the pool and in the file */
 	size_t fetch_size;
 	size_t size;
@@ -36,31 +38,91 @@ struct pager_swap {
 static bool
 is_in_swap(const struct pager_swap *swap, uint64_t offset)
 {
-	/* Pairs with the release in swap_write(): the bytes in the file. */
+	/* Pairs with the release in set_in_swap(): the bytes in the file. */
 	return atomic_load_explicit(&swap->in_swap[offset / swap->fetch_size],
 			memory_order_acquire);
 }
 
+static void
+set_in_swap(struct pager_swap *swap, uint64_t offset)
+{
+	/* Pairs with the acquire in is_in_swap(). */
+	atomic_store_explicit(&swap->in_swap[offset / swap->fetch_size], true,
+			memory_order_release);
+}
+
 /* The memory of a block that is fetched is zero. */
 static int
-swap_fill(void *ctx, uint64_t offset, void *dst, size_t len)
+fill_below(const struct pager_swap *swap, uint64_t offset, void *dst, size_t len)
 {
-	const struct pager_swap *swap = ctx;
-
-	if (is_in_swap(swap, offset))
-		return mmem_read_all(swap->fd, dst, len, swap->base + offset);
 	return swap->below.fill != NULL ?
 			swap->below.fill(swap->below.ctx, offset, dst, len) : 0;
 }
 
 static int
-swap_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len)
+swap_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 {
 	const struct pager_swap *swap = ctx;
 
-	if (!is_in_swap(swap, offset))
+	return is_in_swap(swap, offset) ?
+			mmem_file_read(swap->file, dst, len, swap->base + offset) :
+			fill_below(swap, offset, dst, len);
+}
+
+static void
+end_read(struct mmem_request *request, int error)
+{
+	struct mmem_fetch *fetch = request->cookie;
+
+	free(request);
+	mmem_fetch_done(fetch, error);
+}
+
+static void
+end_write(struct mmem_request *request, int error)
+{
+	struct mmem_write *write = request->cookie;
+	struct pager_swap *swap = request->ctx;
+
+	if (error == 0)
+		set_in_swap(swap, request->offset - swap->base);
+	free(request);
+	mmem_write_done(write, error);
+}
+
+static int
+submit(struct pager_swap *swap, bool is_write, uint64_t offset, void *bytes, size_t len,
+		void *cookie)
+{
+	struct mmem_request *request = malloc(sizeof(*request));
+
+	if (request == NULL)
+		return -ENOMEM;
+	request->file = swap->file;
+	request->is_write = is_write;
+	request->bytes = bytes;
+	request->len = len;
+	request->offset = swap->base + offset;
+	request->end = is_write ? end_write : end_read;
+	request->ctx = swap;
+	request->cookie = cookie;
+	mmem_uring_submit(swap->ring, request);
+	return 0;
+}
+
+static int
+swap_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len)
+{
+	struct pager_swap *swap = ctx;
+
+	if (is_in_swap(swap, offset) && swap->ring != NULL)
+		return submit(swap, false, offset, dst, len, fetch);
+	if (is_in_swap(swap, offset))
+		mmem_fetch_done(fetch, mmem_file_read(swap->file, dst, len, swap->base + offset));
+	else if (swap->below.start != NULL)
 		return swap->below.start(swap->below.ctx, fetch, offset, dst, len);
-	mmem_fetch_done(fetch, mmem_read_all(swap->fd, dst, len, swap->base + offset));
+	else
+		mmem_fetch_done(fetch, fill_below(swap, offset, dst, len));
 	return 0;
 }
 
@@ -68,12 +130,17 @@ static int
 swap_write(void *ctx, uint64_t offset, const void *src, size_t len)
 {
 	struct pager_swap *swap = ctx;
-	int rc = mmem_write_all(swap->fd, src, len, swap->base + offset);
+	int rc = mmem_file_write(swap->file, src, len, swap->base + offset);
 
-	if (rc == 0)	/* Pairs with the acquire in is_in_swap(). */
-		atomic_store_explicit(&swap->in_swap[offset / swap->fetch_size], true,
-				memory_order_release);
+	if (rc == 0)
+		set_in_swap(swap, offset);
 	return rc;
+}
+
+static int
+swap_write_start(void *ctx, struct mmem_write *write, uint64_t offset, const void *src, size_t len)
+{
+	return submit(ctx, true, offset, (void *)(uintptr_t)src, len, write);
 }
 
 static void
@@ -82,14 +149,15 @@ swap_release(void *ctx)
 	struct pager_swap *swap = ctx;
 
 	/* Only to give room back: a file system may not have it. */
-	fallocate(swap->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, swap->base, swap->size);
+	fallocate(swap->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, swap->base,
+			swap->size);
 	if (swap->below.release != NULL)
 		swap->below.release(swap->below.ctx);
 	free(swap);
 }
 
 int
-mmem_swap_cover(const struct mmem_pool *pool, const struct mmem_pager *below, size_t size,
+mmem_swap_cover(struct mmem_pool *pool, const struct mmem_pager *below, size_t size,
 		struct mmem_pager *pager)
 {
 	struct pager_swap *swap;
@@ -106,12 +174,14 @@ mmem_swap_cover(const struct mmem_pool *pool, const struct mmem_pager *below, si
 		return -ENOMEM;
 	if (below != NULL)
 		swap->below = *below;
-	swap->fd = pool->swap_fd;
+	swap->file = &pool->swap;
+	swap->ring = mmem_uring_get(pool);
 	swap->fetch_size = fetch_size;
 	swap->size = size;
-	pager->start = below != NULL && below->start != NULL ? swap_start : NULL;
+	pager->start = swap->ring != NULL || swap->below.start != NULL ? swap_start : NULL;
 	pager->fill = pager->start == NULL ? swap_fill : NULL;
-	pager->write = swap_write;
+	pager->write_start = swap->ring != NULL ? swap_write_start : NULL;
+	pager->write = swap->ring == NULL ? swap_write : NULL;
 	pager->flush = NULL;
 	pager->release = swap_release;
 	pager->ctx = swap;
@@ -121,7 +191,7 @@ mmem_swap_cover(const struct mmem_pool *pool, const struct mmem_pager *below, si
 bool
 mmem_pager_is_swap(const struct mmem_pager *pager)
 {
-	return pager->write == swap_write;
+	return pager->release == swap_release;
 }
 
 void
@@ -141,41 +211,36 @@ mmem_swap_uncover(const struct mmem_pager *pager)
 int
 mmem_swap_open(struct mmem_pool *pool, const char *path)
 {
+	struct mmem_file *file = &pool->swap;
 	struct stat st;
 	off_t end;
-	int fd, rc = 0;
+	int rc;
 
-	pool->swap_fd = -1;
+	file->fd = file->direct_fd = -1;
 	if (path == NULL)
 		return 0;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	rc = mmem_file_open(file, path, O_RDWR | O_CREAT, pool->io & MMEM_IO_DIRECT);
+	if (rc == 0 && fstat(file->fd, &st) < 0)
 		rc = -errno;
-	else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		rc = -EINVAL;
 	if (rc == 0 && S_ISBLK(st.st_mode)) {
-		end = lseek(fd, 0, SEEK_END);
+		end = lseek(file->fd, 0, SEEK_END);
 		if (end < 0 || (uint64_t)end < pool->size)
 			rc = -ENOSPC;
 	}
 	/* Two pools would overwrite each other's blocks. */
-	if (rc == 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (rc == 0 && flock(file->fd, LOCK_EX | LOCK_NB) < 0)
 		rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
 	if (rc < 0) {
 		MMEM_LOG(ERR, "pool %s: cannot swap to %s: %s: use a regular file, or a block "
 				"device as large as the pool (%zu MiB)", pool->name, path,
 				strerror(-rc), pool->size >> 20);
-		if (fd >= 0)
-			close(fd);
-		return rc;
+		mmem_file_close(file);
 	}
-	pool->swap_fd = fd;
-	return 0;
+	return rc;
 }
 
 void
 mmem_swap_close(struct mmem_pool *pool)
 {
-	if (pool->swap_fd >= 0)
-		close(pool->swap_fd);
+	mmem_file_close(&pool->swap);
 }

@@ -26,6 +26,7 @@
 #include "mmem_swap.h"
 #include "mmem_telemetry.h"
 #include "mmem_thread.h"
+#include "mmem_uring.h"
 
 #define DEFAULT_SIZE	((size_t)4 << 30)
 #define DEFAULT_AHEAD	8
@@ -100,9 +101,12 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		rte_errno = -rc;
 		return NULL;
 	}
-	if (conf == NULL || conf->iommu == NULL || conf->size % MMEM_CHUNK_SIZE) {
+	if (conf == NULL || conf->iommu == NULL || conf->size % MMEM_CHUNK_SIZE ||
+			(conf->io & ~(MMEM_IO_THREADS | MMEM_IO_DIRECT))) {
 		if (conf == NULL || conf->iommu == NULL)
 			MMEM_LOG(ERR, "pool: mmem_pool_conf has no IOMMU: set iommu");
+		else if (conf->size % MMEM_CHUNK_SIZE == 0)
+			MMEM_LOG(ERR, "pool: io 0x%x of mmem_pool_conf: use MMEM_IO_*", conf->io);
 		else
 			MMEM_LOG(ERR, "pool: size %zu of mmem_pool_conf: use a multiple of 2 MiB",
 					conf->size);
@@ -114,7 +118,8 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		rte_errno = ENOMEM;
 		return NULL;
 	}
-	pool->cpu_fd = pool->swap_fd = -1;
+	pool->cpu_fd = pool->swap.fd = pool->swap.direct_fd = -1;
+	pool->io = conf->io;
 	pool->no_userfaultfd = conf->no_userfaultfd;
 	pool->budget.limit = conf->budget;
 	pool->size = conf->size ? conf->size : DEFAULT_SIZE;
@@ -207,6 +212,7 @@ mmem_pool_destroy(struct mmem_pool *pool)
 	mmem_fetchers_stop(pool);
 	mmem_control_stop(pool);
 	mmem_cpu_stop(pool);
+	mmem_uring_stop(pool->uring);
 	mmem_pool_unmap_memory(pool);
 	mmem_swap_close(pool);
 	destroy_locks(pool);

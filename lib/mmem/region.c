@@ -161,7 +161,7 @@ static int
 choose_pager(const struct mmem_space *space, const struct mmem_pager *given, size_t size,
 		struct mmem_pager *pager)
 {
-	bool swaps = mmem_space_has_budget(space) && space->pool->swap_fd >= 0;
+	bool swaps = mmem_space_has_budget(space) && space->pool->swap.fd >= 0;
 	int rc;
 
 	if (given != NULL)
@@ -285,7 +285,8 @@ mmem_map_file(struct mmem_space *space, const char *path, off_t offset, size_t s
 	if (rc == 0)
 		rc = region_check_args(space, size, flags);
 	if (rc == 0)
-		rc = mmem_pager_open_file(path, offset, size, flags & MMEM_SHARED, &pager);
+		rc = mmem_pager_open_file(space->pool, path, offset, size, flags & MMEM_SHARED,
+				&pager);
 	if (rc < 0) {
 		rte_errno = -rc;
 		return NULL;
