@@ -437,7 +437,7 @@ read_file(const char *path, size_t max, char **text, size_t *len)
 	*text = rc == 0 ? malloc(*len + 1) : NULL;
 	if (rc == 0)
 		rc = *text == NULL ? -ENOMEM :
-				mmem_file_read(&(struct mmem_file){ fd, -1 }, *text, *len, 0);
+				mmem_file_read(&(struct mmem_file){ fd, -1, 0 }, *text, *len, 0);
 	close(fd);
 	return rc;
 }

@@ -44,8 +44,8 @@ file_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 static int
 cut_at_end(const struct pager_file *pager, off_t at, size_t *len)
 {
-	/* Of a block device too. */
-	off_t end = lseek(pager->file.fd, 0, SEEK_END);
+	off_t end = pager->file.size != 0 ? pager->file.size :
+			lseek(pager->file.fd, 0, SEEK_END);
 
 	if (end < 0)
 		return -errno;
@@ -140,15 +140,23 @@ file_release(void *ctx)
 
 /* Accept only files that pread() reads repeatably and without waiting. Returns 0 or -errno. */
 static int
-check_type(int fd)
+check_type(struct mmem_file *file)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0)
+	file->size = 0;
+	if (fstat(file->fd, &st) < 0)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	return S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ? 0 : -EINVAL;
+	if (S_ISREG(st.st_mode))
+		return 0;
+	if (!S_ISBLK(st.st_mode))
+		return -EINVAL;
+	file->size = lseek(file->fd, 0, SEEK_END);
+	if (file->size < 0)
+		return -errno;
+	return file->size > 0 ? 0 : -ENOMEDIUM;
 }
 
 int
@@ -162,7 +170,7 @@ mmem_file_open(struct mmem_file *file, const char *path, int flags, bool direct)
 	file->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0600);
 	if (file->fd < 0)
 		return -errno;
-	rc = check_type(file->fd);
+	rc = check_type(file);
 	/* With it, io_uring would not wait for the file either. */
 	if (rc == 0 && fcntl(file->fd, F_SETFL, 0) < 0)
 		rc = -errno;
@@ -172,7 +180,7 @@ mmem_file_open(struct mmem_file *file, const char *path, int flags, bool direct)
 	}
 	/* The same file, also if its name is another's by now. */
 	snprintf(again, sizeof(again), "/proc/self/fd/%d", file->fd);
-	if (direct)
+	if (direct || file->size != 0)
 		file->direct_fd = open(again, (flags & O_ACCMODE) | O_CLOEXEC | O_DIRECT);
 	return 0;
 }

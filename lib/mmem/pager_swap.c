@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mmem_block.h"
@@ -212,21 +211,14 @@ int
 mmem_swap_open(struct mmem_pool *pool, const char *path)
 {
 	struct mmem_file *file = &pool->swap;
-	struct stat st;
-	off_t end;
 	int rc;
 
 	file->fd = file->direct_fd = -1;
 	if (path == NULL)
 		return 0;
 	rc = mmem_file_open(file, path, O_RDWR | O_CREAT, pool->io & MMEM_IO_DIRECT);
-	if (rc == 0 && fstat(file->fd, &st) < 0)
-		rc = -errno;
-	if (rc == 0 && S_ISBLK(st.st_mode)) {
-		end = lseek(file->fd, 0, SEEK_END);
-		if (end < 0 || (uint64_t)end < pool->size)
-			rc = -ENOSPC;
-	}
+	if (rc == 0 && file->size != 0 && (uint64_t)file->size < pool->size)
+		rc = -ENOSPC;
 	/* Two pools would overwrite each other's blocks. */
 	if (rc == 0 && flock(file->fd, LOCK_EX | LOCK_NB) < 0)
 		rc = errno == EWOULDBLOCK ? -EBUSY : -errno;

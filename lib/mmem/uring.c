@@ -111,7 +111,8 @@ apply_result(struct mmem_request *request, int res)
 		request->nb_again = 0;
 		return request->done < request->len;
 	}
-	if (res == 0 && request->is_write)
+	if (res == 0 && (request->is_write || mmem_file_check_end(request->file,
+			request->offset + request->done) < 0))
 		return -EIO;
 	if (res == 0) {
 		memset(request->bytes + request->done, 0, request->len - request->done);

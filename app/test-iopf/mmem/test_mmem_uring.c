@@ -48,7 +48,7 @@ get_ring(void)
 static void
 submit(struct mmem_uring *ring, struct piped *p, bool is_write, int fd, size_t len)
 {
-	p->file = (struct mmem_file){ fd, -1 };
+	p->file = (struct mmem_file){ fd, -1, 0 };
 	p->request = (struct mmem_request){ .file = &p->file, .is_write = is_write,
 		.bytes = p->bytes, .len = len, .end = on_end, .ctx = p };
 	atomic_store(&p->ended, 0);
@@ -132,6 +132,28 @@ test_a_short_read_goes_on_and_the_end_of_the_file_is_zero(void **state)
 	assert_memory_equal(p.bytes, "abcde", 5);
 	assert_true(pg_is_filled_with(p.bytes + 5, 0, LEN - 5));
 	close(p.fds[0]);
+}
+
+/* A block device that is gone has size 0. */
+static void
+test_the_end_of_a_block_device_that_was_larger_is_an_error(void **state)
+{
+	struct mmem_uring *ring = get_ring();
+	struct piped p;
+	int fd = open("/dev/null", O_RDONLY);
+
+	(void)state;
+	assert_true(fd >= 0);
+	submit(ring, &p, false, fd, LEN);
+	assert_int_equal(await_end(&p), 0);
+	p.file.size = LEN / 2;
+	mmem_uring_submit(ring, (atomic_store(&p.ended, 0), &p.request));
+	assert_int_equal(await_end(&p), -EIO);
+	assert_int_equal(mmem_file_read(&p.file, p.bytes, LEN, 0), -EIO);
+	p.request.offset = LEN / 2;
+	mmem_uring_submit(ring, (atomic_store(&p.ended, 0), &p.request));
+	assert_int_equal(await_end(&p), 0);
+	close(fd);
 }
 
 static void
@@ -361,6 +383,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_many_requests_are_under_way),
 	EV_TEST(test_requests_wait_for_a_place_in_the_kernel),
 	EV_TEST(test_a_short_read_goes_on_and_the_end_of_the_file_is_zero),
+	EV_TEST(test_the_end_of_a_block_device_that_was_larger_is_an_error),
 	EV_TEST(test_the_errors_of_requests_are_theirs),
 	EV_TEST(test_what_o_direct_refuses_goes_through_the_page_cache),
 	EV_TEST(test_files_and_swap_keep_their_bytes_in_each_way),
