@@ -9,6 +9,7 @@
 #include "iopf_handler.h"
 #include "mmem_access.h"
 #include "mmem_ahead.h"
+#include "mmem_huge.h"
 #include "mmem_import.h"
 #include "mmem_pool.h"
 #include "mmem_space.h"
@@ -135,6 +136,8 @@ mmem_access_resolve(struct mmem_space *space, const struct mmem_access *access)
 		chunk = &space->chunks[off >> MMEM_CHUNK_LOG2];
 		if (unlikely(mmem_chunk_is_streamed(chunk)) && access->ahead != NULL)
 			mmem_ahead_follow(space, chunk, off, access->ahead);
+	} else if (mmem_chunk_is_huge(&space->chunks[off >> MMEM_CHUNK_LOG2])) {
+		return mmem_huge_resolve(space, access, off, rc, prot);
 	}
 	return mmem_access_finish(space, access, rc, MMEM_PAGE_SIZE, prot);
 }

@@ -10,6 +10,7 @@
 #include "iopf_handler.h"
 #include "mmem_block.h"
 #include "mmem_evict.h"
+#include "mmem_huge.h"
 #include "mmem_pool.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
@@ -51,6 +52,9 @@ pages_track_writes(struct mmem_space *space, struct mmem_region *region, uint64_
 	uint64_t va = mmem_off_to_va(space, off);
 	int rc, rc_open;
 
+	rc = mmem_huge_split(space, va, len, true);
+	if (rc < 0)
+		return rc;
 	for (; page < end; page++)
 		if (atomic_load_explicit(page, memory_order_relaxed) & MMEM_WRITE)
 			atomic_fetch_or_explicit(page, MMEM_TRACK_WRITES, memory_order_relaxed);
@@ -79,7 +83,7 @@ mmem_advise(struct mmem_space *space, void *ptr, size_t len, enum mmem_advice ad
 	rc = mmem_may_wait();
 	if (rc < 0)
 		return mmem_ret(rc);
-	if ((unsigned int)advice > MMEM_ADVISE_READ_MOSTLY) {
+	if ((unsigned int)advice > MMEM_ADVISE_HUGE) {
 		MMEM_LOG_LIMITED(space, "advice %d: use a value of enum mmem_advice", (int)advice);
 		return mmem_ret(-EINVAL);
 	}
@@ -90,6 +94,8 @@ mmem_advise(struct mmem_space *space, void *ptr, size_t len, enum mmem_advice ad
 		rc = -EINVAL;
 	else if (advice == MMEM_ADVISE_READ_MOSTLY)
 		rc = pages_track_writes(space, region, off, len);
+	else if (advice == MMEM_ADVISE_HUGE)
+		rc = mmem_huge_join(space, (uintptr_t)ptr, len);
 	else
 		chunks_set_advice(space, off, len, advice);
 	mmem_space_unlock(space);

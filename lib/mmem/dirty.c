@@ -11,6 +11,7 @@
 #include "mmem_cpu.h"
 #include "mmem_dirty.h"
 #include "mmem_dirty_map.h"
+#include "mmem_huge.h"
 #include "mmem_space.h"
 #include "mmem_thread.h"
 #include "mmem_unmap.h"
@@ -201,6 +202,13 @@ region_track(struct mmem_region *region)
 	struct mmem_dirty *dirty;
 	int rc;
 
+	/* Writes are tracked by pages. */
+	if (region->flags & MMEM_HUGE) {
+		rc = mmem_huge_split(region->space, mmem_off_to_va(region->space,
+				mmem_region_off(region)), region->size, true);
+		if (rc < 0)
+			return rc;
+	}
 	dirty = calloc(1, sizeof(*dirty) + 2 * words * sizeof(*dirty->map));
 	if (dirty == NULL)
 		return -ENOMEM;

@@ -11,6 +11,7 @@
 
 #include "iopf_handler.h"
 #include "iopf_iommu.h"
+#include "mmem_huge.h"
 #include "mmem_import.h"
 #include "mmem_log.h"
 #include "mmem_pool.h"
@@ -22,7 +23,6 @@
 #include "mmem_window.h"
 
 #define IMPORT_FLAGS (MMEM_RIGHTS | MMEM_TRACK_WRITES)
-#define GIB (UINT64_C(1) << 30)
 
 /* Let faults find all imports that are not hidden, and only these. Under space->lock. */
 static void
@@ -94,27 +94,15 @@ insert_sorted(struct mmem_space *space, struct mmem_import *import)
 	atomic_fetch_add_explicit(&space->nb_imports, 1, memory_order_relaxed);
 }
 
-/*
- * Make the tables that faults need: they allocate nothing. A table above blocks is made by closing
- * one block in each of its ranges: nothing is valid there, so nothing needs an invalidation.
- */
+/* Make the tables that faults need: they allocate nothing. */
 static int
 import_make_tables(struct mmem_space *space, const struct mmem_import *import)
 {
-	uint64_t va = (uintptr_t)import->ptr, end = va + import->size;
-	struct pgt_unmapped out;
-	struct pgt_inv inv;
-	int rc = 0;
+	uint64_t va = (uintptr_t)import->ptr;
 
-	if (import->granule_log2 == MMEM_PAGE_LOG2)
-		return pgt_prealloc(space->pgt, va, import->size);
-	for (; va < end && rc == 0; va = RTE_ALIGN_FLOOR(va, GIB) + GIB) {
-		pgt_unmapped_init(&out, &inv, 1);
-		rc = pgt_unmap(space->pgt, va, MMEM_CHUNK_SIZE, PGT_CLOSE, &out);
-		if (rc == 0)
-			rc = pgt_open(space->pgt, va, MMEM_CHUNK_SIZE);
-	}
-	return rc;
+	return import->granule_log2 == MMEM_PAGE_LOG2 ?
+			pgt_prealloc(space->pgt, va, import->size) :
+			mmem_make_tables_for_blocks(space, va, import->size);
 }
 
 /* Returns 0, or the error that forbids the import, after logging it. */

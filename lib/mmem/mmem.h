@@ -34,11 +34,12 @@
  * freed: report is called with dev NULL.
  *
  * A fault on a page whose contents are present is resolved on the poll thread: one page table
- * entry, one answer. If the page has no memory yet, the fault is deferred to a worker thread, which
- * populates a whole 2 MiB chunk, so that the poll thread resolves faults on its other pages. A
- * control thread populates chunks ahead of the devices. If the contents must be fetched, the worker
- * thread starts the fetch and does not wait for it: a pager runs on threads of its own. A slow
- * pager, or a pager that never returns, delays faults on its own region only.
+ * entry, one answer; with MMEM_HUGE the entry maps 2 MiB. If the page has no memory yet, the fault
+ * is deferred to a worker thread, which populates a whole 2 MiB chunk, so that the poll thread
+ * resolves faults on its other pages. A control thread populates chunks ahead of the devices. If
+ * the contents must be fetched, the worker thread starts the fetch and does not wait for it: a
+ * pager runs on threads of its own. A slow pager, or a pager that never returns, delays faults on
+ * its own region only.
  *
  * More than fits. A budget, of a pool or a space, limits the memory of regions with a pager. A
  * fetch without room waits until a thread of the pool has evicted other blocks: devices and CPUs
@@ -181,6 +182,15 @@ bool mmem_pool_hugepages(const struct mmem_pool *pool);
 #define MMEM_CPU_LATER		(1u << 6)
 /** For mmem_map_file(): what is written to the region is written to the file. */
 #define MMEM_SHARED		(1u << 7)
+/**
+ * For mmem_alloc(): a fault maps 2 MiB by one entry of the page table, where nothing else is mapped
+ * in them. A device that streams over the region so faults once in 2 MiB, and needs one entry of
+ * the TLB for it. mmem_unmap() and mmem_protect() of a part of such 2 MiB split the entry into
+ * pages, which faults then map one by one; mmem_advise() with MMEM_ADVISE_HUGE joins them again.
+ * No effect with MMEM_TRACK_WRITES, and on the last part of the region that is less than 2 MiB.
+ * Not with a pager or MMEM_ZERO_INLINE.
+ */
+#define MMEM_HUGE		(1u << 8)
 
 /**
  * An access that the space refused: it was answered IOPF_INVALID. Accesses that lib/iopf refuses in
@@ -468,6 +478,10 @@ enum mmem_advice {
 	MMEM_ADVISE_WILL_NEED,	/**< as mmem_prefetch_start() without a completion */
 	MMEM_ADVISE_DONT_NEED,	/**< as mmem_unmap(): the contents stay, and leave soon under a
 				 * budget */
+	MMEM_ADVISE_HUGE,	/**< of a region with MMEM_HUGE: each 2 MiB of the range whose pages
+				 * are all mapped, with the same rights, is mapped by one entry from
+				 * now on. Devices that access it meanwhile fault and retry. -ENOMEM,
+				 * -EIO, -ETIMEDOUT: call it again */
 };
 
 /**

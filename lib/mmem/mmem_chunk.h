@@ -39,6 +39,7 @@ static_assert(!((MMEM_RIGHTS | MMEM_TRACK_WRITES) & (PAGE_WANTED | PAGE_ABSENT |
 #define CHUNK_HW_DIRTY	(1u << 8)	/* writes are tracked, by the IOMMU: map pages that are
 					 * only read writable-clean */
 #define CHUNK_TRAPS	(1u << 12)	/* traps watch the CPU's accesses: cpu_trap.c */
+#define CHUNK_HUGE	(1u << 9)	/* mapped by a block: mmem_huge.h */
 #define CHUNK_STREAMED	(1u << 7)	/* as TOUCHED; without TOUCHED, its faults take the general
 					 * path, which looks for streams: ahead.c */
 

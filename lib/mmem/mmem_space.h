@@ -96,6 +96,11 @@ struct mmem_space {
 	bool is_evicting;		/* the evictor has a batch of this space */
 	bool ends;			/* no more batches: the domain is being destroyed */
 
+	/*
+	 * Unlinked tables that wait for an invalidation: mmem_huge.h. Under lock.
+	 */
+	struct pgt_tables retired;
+
 	/* See mmem_import.h. */
 	_Atomic(struct mmem_import_table *) import_table;
 	struct mmem_import_table *import_spare;

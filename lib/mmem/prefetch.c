@@ -8,6 +8,7 @@
 #include <rte_cycles.h>
 
 #include "mmem_access.h"
+#include "mmem_huge.h"
 #include "mmem_import.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
@@ -32,6 +33,12 @@ mmem_prefetch_pages(struct mmem_space *space, uint64_t off, uint64_t end)
 		if (prot == 0)
 			continue;
 		rc = mmem_page_map(space, off, page, prot);
+		if (rc == -ENOENT && mmem_chunk_is_huge(&space->chunks[off >> MMEM_CHUNK_LOG2])) {
+			rc = mmem_huge_map(space, off, prot);
+			/* The other pages of the block are mapped too. */
+			if (rc == 0)
+				mapped += MMEM_CHUNK_SIZE / MMEM_PAGE_SIZE - 1;
+		}
 		if (rc == 0)
 			mapped++;
 		else if (rc == -EALREADY || rc == -EACCES || rc == -EBUSY)

@@ -11,6 +11,7 @@
 
 #include "iopf_handler.h"
 #include "mmem_cpu.h"
+#include "mmem_huge.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
@@ -21,7 +22,7 @@
 #include "mmem_thread.h"
 
 #define REGION_FLAGS (MMEM_RIGHTS | MMEM_TRACK_WRITES | MMEM_ZERO_INLINE | MMEM_POPULATE | \
-		MMEM_CPU_LATER | MMEM_SHARED)
+		MMEM_CPU_LATER | MMEM_SHARED | MMEM_HUGE)
 
 /* Let faults find the region. */
 static void
@@ -97,8 +98,8 @@ region_take_memory(struct mmem_region *region)
 				region->nb_chunks);
 		return rc;
 	}
-	rc = pgt_prealloc(space->pgt, mmem_off_to_va(space, mmem_region_off(region)), region->size);
-	if (rc < 0)
+	rc = mmem_region_make_tables(region);
+	if (rc == -ENOMEM)
 		MMEM_LOG_LIMITED(space, "no region of %zu bytes in pool %s of %zu MiB: no chunk is "
 				"left for its page tables: free regions, or use a larger pool",
 				region->size, pool->name, pool->size >> 20);
@@ -142,6 +143,11 @@ region_check_args(struct mmem_space *space, size_t size, unsigned int flags)
 		MMEM_LOG_LIMITED(space, "flags 0x%x of a region: set at least one of MMEM_READ, "
 				"MMEM_WRITE and MMEM_EXEC, and no bit outside 0x%x",
 				flags, REGION_FLAGS);
+		return -EINVAL;
+	}
+	if ((flags & MMEM_HUGE) && (flags & MMEM_ZERO_INLINE)) {
+		MMEM_LOG_LIMITED(space, "MMEM_HUGE and MMEM_ZERO_INLINE of a region: a fault must "
+				"not zero 2 MiB: use one of them");
 		return -EINVAL;
 	}
 	if (size > space->size) {
@@ -202,6 +208,12 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	region->nb_chunks = RTE_ALIGN_CEIL(size, MMEM_CHUNK_SIZE) >> MMEM_CHUNK_LOG2;
 	region->flags = flags;
 	rc = choose_pager(space, given, region->size, &pager);
+	if (rc > 0 && (flags & MMEM_HUGE)) {
+		MMEM_LOG_LIMITED(space, "MMEM_HUGE of a region with a pager, or of a pool with a "
+				"budget and a swap file: its blocks leave memory alone: leave out "
+				"MMEM_HUGE");
+		rc = -EINVAL;
+	}
 	if (rc > 0) {
 		/*
 		 * Bytes that the pager leaves unwritten must not show contents of an earlier

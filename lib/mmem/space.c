@@ -273,6 +273,7 @@ mmem_space_destroy(struct mmem_space *space)
 	free(space->import_spare);
 	free(space->blocked.ids);
 	mmem_hotset_free(space);
+	pgt_free_tables(space->pgt, &space->retired);
 	pgt_destroy(space->pgt);
 	mmem_evict_fini(space);
 	pthread_mutex_destroy(&space->lock);

@@ -11,6 +11,7 @@
 #include "iopf_pgtable.h"
 #include "mmem_block.h"
 #include "mmem_dirty_map.h"
+#include "mmem_huge.h"
 #include "mmem_import.h"
 #include "mmem_region.h"
 #include "mmem_space.h"
@@ -112,12 +113,32 @@ mmem_range_close(struct mmem_space *space, struct mmem_region *region, uint64_t 
 	return rc < 0 ? rc : rc_inv;
 }
 
+/*
+ * A range was not closed, or not confirmed, with this error. In a region with MMEM_HUGE it may cover
+ * a block in part, or no table is left: split the block, or close all of it too. Open the range in
+ * any case: the page behind each entry stays the same.
+ */
+static __rte_noinline int
+range_unmap_again(struct mmem_space *space, struct mmem_region *region, uint64_t va, size_t len,
+		int rc)
+{
+	int rc_open;
+
+	if (region != NULL && (region->flags & MMEM_HUGE) && (rc == -EINVAL || rc == -ENOMEM)) {
+		rc = mmem_huge_split_or_extend(space, &va, &len);
+		if (rc == 0)
+			rc = mmem_range_close(space, region, va, len);
+	}
+	rc_open = pgt_open(space->pgt, va, len);
+	return rc < 0 ? rc : rc_open;
+}
+
 int
 mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 {
 	struct mmem_region *region;
 	struct mmem_import *import;
-	int rc, rc_open;
+	int rc;
 
 	if (space == NULL)
 		return mmem_ret(-EINVAL);
@@ -131,10 +152,10 @@ mmem_unmap(struct mmem_space *space, void *ptr, size_t len)
 		rc = -EINVAL;
 	if (rc == 0) {
 		rc = mmem_range_close(space, region, (uintptr_t)ptr, len);
-		/* Open the range in any case: the page behind each entry stays the same. */
-		rc_open = pgt_open(space->pgt, (uintptr_t)ptr, len);
-		if (rc == 0)
-			rc = rc_open;
+		if (likely(rc == 0))
+			rc = pgt_open(space->pgt, (uintptr_t)ptr, len);
+		else
+			rc = range_unmap_again(space, region, (uintptr_t)ptr, len, rc);
 	}
 	mmem_space_unlock(space);
 	if (rc == 0)
@@ -270,15 +291,20 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 	} else {
 		rights = region != NULL ? mmem_region_get_rights(region, flags) :
 				mmem_flags_to_rights(flags);
-		pages_set_rights(pages, nb, rights);
-		if (region != NULL) {
-			mmem_dirty_protect(region, off, len, flags);
-			hw_dirty = range_set_hw_dirty(region, off, len, flags);
-		}
+		if (region != NULL && (region->flags & MMEM_HUGE))
+			rc = mmem_huge_split(space, (uintptr_t)ptr, len,
+					flags & MMEM_TRACK_WRITES);
 		/*
 		 * Handlers that read the old rights have returned; change the entries they mapped.
 		 */
-		rc = iopf_quiesce();
+		if (rc == 0) {
+			pages_set_rights(pages, nb, rights);
+			if (region != NULL) {
+				mmem_dirty_protect(region, off, len, flags);
+				hw_dirty = range_set_hw_dirty(region, off, len, flags);
+			}
+			rc = iopf_quiesce();
+		}
 		if (rc == 0)
 			rc = entries_apply_rights(space, region, (uintptr_t)ptr, len, rights,
 					hw_dirty);

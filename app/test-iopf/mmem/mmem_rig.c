@@ -10,9 +10,12 @@
 #include <rte_cycles.h>
 #include <rte_log.h>
 
+#include "iommu.h"
 #include "iopf_stats.h"
 #include "mmem_rig.h"
 #include "pieces.h"
+#include "smmuv3_model_test.h"
+#include "smmuv3_pmd.h"
 #include "test.h"
 
 #define SID		8
@@ -276,6 +279,17 @@ mm_mute_log(bool on)
 {
 	rte_log_set_level_pattern("lib.mmem", on ? RTE_LOG_EMERG : RTE_LOG_NOTICE);
 	rte_log_set_level_pattern("lib.iopf", on ? RTE_LOG_EMERG : RTE_LOG_NOTICE);
+}
+
+void
+mm_smmu_stick(bool on)
+{
+	struct smmuv3 *s = (struct smmuv3 *)mm.smmu->priv;
+
+	mm_mute_log(on);
+	rte_log_set_level_pattern("pmd.smmuv3", on ? RTE_LOG_EMERG : RTE_LOG_NOTICE);
+	s->timeout = on ? s->timeout / 20 : s->timeout * 20;
+	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, on);
 }
 
 int

@@ -78,6 +78,8 @@ uint8_t *mm_alloc(size_t size, unsigned int flags);
 uint8_t *mm_map_shared(size_t len);
 void mm_import(uint8_t *p, size_t len, unsigned int flags);
 void mm_release(uint8_t *p);
+/* The SMMU does not confirm invalidations, or does again. Mutes the log meanwhile. */
+void mm_smmu_stick(bool on);
 /* Mute or unmute the log of the libraries. */
 void mm_mute_log(bool on);
 

@@ -41,17 +41,6 @@ unmap_across(uint8_t *p)
 	assert_int_equal(munmap(p + 2 * PAGE - CHUNK, 2 * CHUNK), 0);
 }
 
-static void
-smmu_stick(bool on)
-{
-	struct smmuv3 *s = (struct smmuv3 *)mm.smmu->priv;
-
-	mm_mute_log(on);
-	rte_log_set_level_pattern("pmd.smmuv3", on ? RTE_LOG_EMERG : RTE_LOG_NOTICE);
-	s->timeout = on ? s->timeout / 20 : s->timeout * 20;
-	smmuv3_model_knob(mm.model, SMMUV3_MODEL_KNOB_CMDQ_STUCK, on);
-}
-
 /*
  * The SMMU does not answer for a while: the import stays the space's, and a second call makes the
  * missing invalidation.
@@ -67,14 +56,14 @@ test_memory_is_kept_when_the_iommu_does_not_confirm(void **state)
 	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), 0);
 	assert_int_equal(mmem_import(mm.space, p + 2 * PAGE, 2 * PAGE, RW), 0);
 	mm_dev_set(p, 1, 4 * PAGE);
-	smmu_stick(true);
+	mm_smmu_stick(true);
 	assert_true(mmem_unmap(mm.space, p + 2 * PAGE, PAGE) < 0);
 	for (i = 0; i < 2; i++)
 		assert_true(mmem_release(mm.space, p) < 0);
 	/* Not a range any more, and not free to be imported again. */
 	assert_int_equal(mmem_unmap(mm.space, p, PAGE), -EINVAL);
 	assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), -EEXIST);
-	smmu_stick(false);
+	mm_smmu_stick(false);
 	SAYS("its release failed: release it again",
 			assert_int_equal(mmem_import(mm.space, p, 2 * PAGE, RW), -EEXIST));
 	syncs = smmuv3_model_stat(mm.model, SMMUV3_MODEL_STAT_SYNCS);

@@ -5,89 +5,13 @@
  * Imported memory under the accesses of a device: behind an unmap or a release none of them succeeds.
  */
 
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "busy_rig.h"
 #include "mmem_rig.h"
-#include "smmuv3_model_test.h"
 #include "test.h"
-
-/*
- * The model, the poll thread and control calls at the same time. The oracle checks each translation.
- */
-
-static struct {
-	_Atomic bool quit;
-	_Atomic uint64_t done, aborted;
-	uint8_t *buf;
-	size_t len;
-	pthread_t poller, writer;
-} busy;
-
-static void *
-poller_main(void *arg)
-{
-	(void)arg;
-	while (!atomic_load(&busy.quit))
-		if (iopf_poll(mm.poller) == 0)
-			sched_yield();
-	return NULL;
-}
-
-static void *
-writer_main(void *arg)
-{
-	static uint64_t value;
-	uint64_t seed = 1;
-	int rc;
-
-	(void)arg;
-	while (!atomic_load(&busy.quit)) {
-		seed = seed * 6364136223846793005u + 1442695040888963407u;
-		value++;
-		rc = smmuv3_model_dma_write(mm.dma, (uintptr_t)busy.buf +
-				(seed >> 33) % (busy.len / 8) * 8, &value, 8);
-		atomic_fetch_add(rc == 0 ? &busy.done : &busy.aborted, 1);
-	}
-	return NULL;
-}
-
-static void
-busy_start(uint8_t *buf, size_t len)
-{
-	busy.buf = buf;
-	busy.len = len;
-	atomic_store(&busy.quit, false);
-	atomic_store(&busy.done, 0);
-	atomic_store(&busy.aborted, 0);
-	assert_int_equal(smmuv3_model_start(mm.model, -1), 0);
-	assert_int_equal(pthread_create(&busy.poller, NULL, poller_main, NULL), 0);
-	assert_int_equal(pthread_create(&busy.writer, NULL, writer_main, NULL), 0);
-}
-
-static void
-busy_stop(void)
-{
-	/* The writer ends first: its stalled access needs the poller. */
-	atomic_store(&busy.quit, true);
-	while (pthread_tryjoin_np(busy.writer, NULL) != 0)
-		if (iopf_poll(mm.poller) == 0)
-			sched_yield();
-	assert_int_equal(pthread_join(busy.poller, NULL), 0);
-	assert_int_equal(smmuv3_model_stop(mm.model), 0);
-}
-
-static void
-busy_await(_Atomic uint64_t *count, uint64_t n)
-{
-	n += atomic_load(count);
-	while (atomic_load(count) < n)
-		sched_yield();
-}
 
 static void
 run_busy_unmaps(uint8_t *p, size_t len, size_t step)
