@@ -284,7 +284,9 @@ step "benchmark suite scaling, shortest run" bench_suite scaling private_2_servi
 	faults_per_prod_write_at_saturation shared_cmdq_2_servicers_over_1 \
 	shared_smmu_2_servicers_over_1_ecmdq \
 	ns_per_fault_64_smmus_over_1 idle_pass_64_smmus_over_1
-step "benchmark suite mmem" bench_suite mmem policy_gap_closed page_ins_over_best_plain
+step "benchmark suite mmem" bench_suite mmem policy_gap_closed page_ins_over_best_plain \
+	sequential_faults_per_page random_with_over_without_prefetch hot_set_faults_over_cold \
+	hot_set_page_ins_over_cold slow_pager_neighbour_over_alone
 
 if [ -z "$fast" ]; then
 	step "a file of 64 MiB" big_file

@@ -71,7 +71,7 @@ static const char usage[] =
 "  --parts LIST        of fault-path: storm, fairness, overload, duplicate, breaker,\n"
 "                      replace, sids, smmus, idle; of cmdq: traffic, resume,\n"
 "                      atomics; of scaling: private, shared, smmus, idle; of mmem:\n"
-"                      policy, product [all]\n"
+"                      policy, product, ahead, hotset, slow [all]\n"
 "  --config FILE       run the cases of a file: see the guide; all options above but --quick\n"
 "                      and files are keys of it, and override it on the command line\n"
 "  --cpu-model N       CPU of the model [the first one allowed]\n"

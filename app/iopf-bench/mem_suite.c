@@ -14,6 +14,9 @@
 static const struct suite_part parts[] = {
 	{ "policy", "page-ins of the policies with half of a trace's pages", mem_suite_policy },
 	{ "product", "page-ins of the library beside those of the simulator", mem_suite_product },
+	{ "ahead", "faults of streams, page-ins of random accesses", mem_suite_ahead },
+	{ "hotset", "faults and page-ins after a fetch of the hot set", mem_suite_hotset },
+	{ "slow", "faults beside a slow pager", mem_suite_slow },
 };
 
 static const struct suite_ratio ratios[] = {
@@ -22,6 +25,13 @@ static const struct suite_ratio ratios[] = {
 	{ "product_page_ins_over_simulated", "product", NO_TARGET, 0 },
 	{ "product_page_ins_over_simulated_small_tlb", "product", NO_TARGET, 0 },
 	{ "product_page_ins_over_simulated_ahead", "product", NO_TARGET, 0 },
+	{ "sequential_faults_per_page", "ahead", AT_MOST, 1.0 / 64 },
+	{ "sequential_faults_per_page_small_blocks", "ahead", NO_TARGET, 0 },
+	{ "sequential_faults_per_page_no_httu", "ahead", NO_TARGET, 0 },
+	{ "random_with_over_without_prefetch", "ahead", AT_MOST, 1.05 },
+	{ "hot_set_faults_over_cold", "hotset", AT_MOST, 0.05 },
+	{ "hot_set_page_ins_over_cold", "hotset", AT_MOST, 1.05 },
+	{ "slow_pager_neighbour_over_alone", "slow", AT_MOST, 1.05 },
 };
 
 const struct suite_def suite_mmem = {

@@ -9,7 +9,11 @@
  *
  *	mem_suite.c	the parts and their ratios
  *	mem_sim.c	policies with a trace: page-ins of each
- *	mem_product.c	a device of the software SMMU with a trace: page-ins of the library
+ *	mem_rig.c	devices of the software SMMU with spaces of the library
+ *	mem_product.c	a device with a trace: page-ins of the library
+ *	mem_ahead.c	streams and random accesses: faults and page-ins with what is fetched ahead
+ *	mem_hotset.c	a device with a trace, and again after its hot set was fetched
+ *	mem_slow.c	a device beside one with a slow pager
  *	traces/		the traces, which are part of the program (traces/embed.py)
  *
  * Model. A trace is replayed with a memory of half of its pages (struct trace: trace.h). An access
@@ -68,5 +72,8 @@ int mem_simulate(const struct trace *trace, uint32_t capacity, enum mem_policy p
 
 int mem_suite_policy(struct suite *suite);
 int mem_suite_product(struct suite *suite);
+int mem_suite_ahead(struct suite *suite);
+int mem_suite_hotset(struct suite *suite);
+int mem_suite_slow(struct suite *suite);
 
 #endif /* MEM_SUITE_H */
