@@ -479,9 +479,9 @@ enum mmem_advice {
 	MMEM_ADVISE_DONT_NEED,	/**< as mmem_unmap(): the contents stay, and leave soon under a
 				 * budget */
 	MMEM_ADVISE_HUGE,	/**< of a region with MMEM_HUGE: each 2 MiB of the range whose pages
-				 * are all mapped, with the same rights, is mapped by one entry from
-				 * now on. Devices that access it meanwhile fault and retry. -ENOMEM,
-				 * -EIO, -ETIMEDOUT: call it again */
+				 * are all mapped, with the same rights, is mapped by one entry
+				 * from now on. Devices that access it meanwhile fault and retry.
+				 * -ENOMEM, -EIO, -ETIMEDOUT: call it again */
 };
 
 /**

@@ -9,8 +9,8 @@
  * pages, or hugepages. There are two ways to watch it:
  *
  *	userfaultfd	cpu_uffd.c	the kernel stops the thread, also in a system call
- *	traps		cpu_trap.c	page protection, and a handler of SIGSEGV, where userfaultfd is
- *					not allowed
+ *	traps		cpu_trap.c	page protection, and a handler of SIGSEGV, where
+ *					userfaultfd is not allowed
  */
 
 #include <stdbool.h>

@@ -114,9 +114,9 @@ mmem_range_close(struct mmem_space *space, struct mmem_region *region, uint64_t 
 }
 
 /*
- * A range was not closed, or not confirmed, with this error. In a region with MMEM_HUGE it may cover
- * a block in part, or no table is left: split the block, or close all of it too. Open the range in
- * any case: the page behind each entry stays the same.
+ * A range was not closed, or not confirmed, with this error. In a region with MMEM_HUGE it may
+ * cover a block in part, or no table is left: split the block, or close all of it too. Open the
+ * range in any case: the page behind each entry stays the same.
  */
 static __rte_noinline int
 range_unmap_again(struct mmem_space *space, struct mmem_region *region, uint64_t va, size_t len,

@@ -115,7 +115,8 @@ test_advice_out_of_range_is_refused(void **state)
 	uint8_t *p = alloc_plain();
 
 	(void)state;
-	SAYS("advice 6: use", assert_int_equal(mmem_advise(pg.space, p, CHUNK, 6), -EINVAL));
+	SAYS("advice 7: use", assert_int_equal(mmem_advise(pg.space, p, CHUNK,
+			MMEM_ADVISE_HUGE + 1), -EINVAL));
 	SAYS("no range of a region", assert_int_equal(mmem_advise(pg.space, p, 2 * CHUNK,
 			MMEM_ADVISE_RANDOM), -EINVAL));
 	SAYS("no range of a region", assert_int_equal(mmem_pin(pg.space, p + 1, PAGE), -EINVAL));
