@@ -309,6 +309,10 @@ mmem_pool_return_chunks(struct mmem_pool *pool, struct mmem_region *region)
 
 	if (!keep)
 		mmem_zero_chunks(pool, region->first_chunk, region->nb_chunks);
+	/* A CPU may have written to a chunk that was never populated for a device. */
+	for (i = region->first_chunk; keep && i < region->first_chunk + region->nb_chunks; i++)
+		if (!chunk_has_state(&pool->chunks[i], CHUNK_POPULATED))
+			mmem_zero_chunks(pool, i, 1);
 	for (i = 0; i < region->size >> MMEM_PAGE_LOG2; i++)
 		atomic_store_explicit(&pool->pages[page + i], 0, memory_order_relaxed);
 

@@ -212,6 +212,22 @@ test_pages_of_an_earlier_region_are_not_seen(void **state)
 	assert_true(pg_is_filled_with(p, 0, CHUNK));
 }
 
+/* The chunk is too far ahead to be populated for a device. */
+static void
+test_memory_that_only_a_cpu_has_written_is_zeroed(void **state)
+{
+	uint8_t *p = mmem_alloc(pg.space, 8 * CHUNK, RW | MMEM_ZERO_INLINE), *q;
+
+	(void)state;
+	assert_non_null(p);
+	memset(p, 0xee, 8 * CHUNK);
+	assert_int_equal(mmem_free(pg.space, p), 0);
+	q = mmem_alloc(pg.space, 8 * CHUNK, RW | MMEM_ZERO_INLINE);
+	assert_ptr_equal(p, q);
+	assert_int_equal(pg_dev_read(q + 7 * CHUNK, 64), SMMUV3_MODEL_OK);
+	assert_true(pg_is_filled_with(pg_bytes, 0, 64));
+}
+
 static void
 test_a_region_may_be_unwatched(void **state)
 {
@@ -312,6 +328,7 @@ static const struct CMUnitTest tests[] = {
 	PG_TEST(test_an_access_whose_fetch_fails_is_reported_and_repeated),
 	PG_TEST(test_free_lets_a_waiting_cpu_continue),
 	PG_TEST(test_pages_of_an_earlier_region_are_not_seen),
+	PG_TEST(test_memory_that_only_a_cpu_has_written_is_zeroed),
 	PG_TEST(test_a_region_may_be_unwatched),
 	PG_TEST(test_a_system_call_reads_contents_or_fails),
 	PG_TEST(test_a_pager_is_refused_where_the_cpu_cannot_be_watched),
