@@ -26,6 +26,7 @@
 #include "iopf_stats.h"
 #include "mmem.h"
 #include "mmem_dirty.h"
+#include "mmem_move.h"
 #include "pgtable.h"
 #include "pgtable_resize.h"
 #include "smmuv3_front.h"
@@ -278,6 +279,7 @@ test_null_pool_and_space_are_refused(void **state)
 	REFUSES(mmem_dirty_start(NULL, some));
 	REFUSES(mmem_dirty_harvest(NULL, some, 4096, &word));
 	REFUSES(mmem_dirty_stop(NULL, some));
+	REFUSES(mmem_move(NULL, some, 4096, MMEM_ANY_NODE));
 	REFUSES(mmem_import(NULL, some, 4096, MMEM_READ));
 	IS_NOTHING(mmem_import_fd(NULL, 0, 0, 4096, MMEM_READ));
 	REFUSES(mmem_release(NULL, some));

@@ -9,6 +9,7 @@
 #include "iopf_handler.h"
 #include "mmem_access.h"
 #include "mmem_ahead.h"
+#include "mmem_frame.h"
 #include "mmem_huge.h"
 #include "mmem_import.h"
 #include "mmem_pool.h"
@@ -34,7 +35,7 @@ page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
 	if (rc < 0)
 		return rc;
 	if (atomic_load_explicit(page, memory_order_relaxed) & PAGE_DIRTY) {
-		memset(space->pool->dev + off, 0, MMEM_PAGE_SIZE);
+		memset(mmem_off_to_dev(space->pool, off), 0, MMEM_PAGE_SIZE);
 		/* Pairs with the acquire in mmem_access_check(). */
 		atomic_fetch_and_explicit(page, (uint8_t)~PAGE_DIRTY, memory_order_release);
 		mmem_stat_add(space, MMEM_STAT_ZEROED, 1);

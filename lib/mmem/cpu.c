@@ -72,7 +72,7 @@ mark_blocks(struct mmem_region *region, uint64_t off, uint64_t end, uint8_t stat
 
 /*
  * Start the missing fetches of a unit. Returns 0: none is missing, and how the unit is to be
- * mapped, with pool->cpu_lock taken; -EINPROGRESS; -ENOENT.
+ * mapped, with pool->cpu_lock taken; -EINPROGRESS; -EBUSY; -ENOENT.
  */
 static int
 fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct mmem_cpu_map *map)
@@ -83,6 +83,12 @@ fetch_unit(struct mmem_pool *pool, uint64_t off, uint64_t flags, struct mmem_cpu
 	int rc = -ENOENT;
 
 	pthread_mutex_lock(&pool->lock);
+	if (atomic_load_explicit(&pool->chunks[off >> MMEM_CHUNK_LOG2].state,
+			memory_order_relaxed) & CHUNK_MOVING) {
+		/* The end of the move wakes the thread. */
+		pthread_mutex_unlock(&pool->lock);
+		return -EBUSY;
+	}
 	region = find_watched(pool, off);
 	if (region != NULL)
 		rc = begin_fetches(pool, region, off, off + unit);
@@ -297,9 +303,8 @@ service_create(struct mmem_pool *pool)
 	return 0;
 }
 
-/* The first watched region starts the service. Returns 0 or -errno. */
-static int
-service_start(struct mmem_pool *pool)
+int
+mmem_cpu_start(struct mmem_pool *pool)
 {
 	int rc = 0;
 
@@ -328,7 +333,7 @@ mmem_cpu_stop(struct mmem_pool *pool)
 static int
 region_watch(struct mmem_pool *pool, const struct mmem_region *region, unsigned int watch)
 {
-	int rc = service_start(pool);
+	int rc = mmem_cpu_start(pool);
 
 	return rc < 0 ? rc : pool->view->watch(pool, mmem_region_off(region),
 			mmem_view_get_len(region), watch);
@@ -338,7 +343,7 @@ int
 mmem_cpu_watch(struct mmem_pool *pool, const struct mmem_region *region)
 {
 	unsigned int watch = MMEM_WATCH_ABSENT;
-	int rc = service_start(pool);
+	int rc = mmem_cpu_start(pool);
 
 	if (rc == 0 && region->blocks != NULL && pool->cpu_protects)
 		watch |= MMEM_WATCH_WRITES;

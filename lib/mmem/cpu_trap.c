@@ -340,6 +340,13 @@ trap_unwatch(struct mmem_pool *pool, uint64_t off, size_t len)
 }
 
 static int
+trap_stage(struct mmem_pool *pool, uint8_t *start, unsigned int watch)
+{
+	(void)pool;
+	return watch == 0 || mprotect(start, MMEM_CHUNK_SIZE, PROT_NONE) == 0 ? 0 : -errno;
+}
+
+static int
 trap_map(struct mmem_pool *pool, uint64_t off, size_t len, bool protect)
 {
 	int rc = set_protection(pool, off, len, protect ? PROT_READ : PROT_READ | PROT_WRITE);
@@ -370,6 +377,7 @@ const struct mmem_view_ops mmem_view_traps = {
 	.close = trap_close,
 	.watch = trap_watch,
 	.unwatch = trap_unwatch,
+	.stage = trap_stage,
 	.map = trap_map,
 	.protect = trap_protect,
 	.unmap = trap_unmap,

@@ -17,6 +17,23 @@
 #define FEATURE_WP		(UINT64_C(1) << 12)	/* UFFD_FEATURE_WP_HUGETLBFS_SHMEM */
 #define CONTINUE_MODE_WP	(UINT64_C(1) << 1)	/* UFFDIO_CONTINUE_MODE_WP, Linux 6.4 */
 
+/* May be outside of the view. */
+static int
+register_range(const struct mmem_pool *pool, struct uffdio_range range, unsigned int watch)
+{
+	struct uffdio_register reg = {
+		.range = range,
+		.mode = (watch & MMEM_WATCH_ABSENT ?
+				UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR : 0) |
+			(watch & MMEM_WATCH_WRITES ? UFFDIO_REGISTER_MODE_WP : 0),
+	};
+
+	if (ioctl(pool->cpu_fd, UFFDIO_REGISTER, &reg) == 0)
+		return 0;
+	/* This kernel does not protect shared memory. */
+	return errno == EINVAL && (watch & MMEM_WATCH_WRITES) ? -ENOTSUP : -errno;
+}
+
 static struct uffdio_range
 to_range(const struct mmem_pool *pool, uint64_t off, size_t len)
 {
@@ -67,9 +84,10 @@ open_with_features(uint64_t features, bool *user_only)
 static int
 uffd_open(struct mmem_pool *pool, bool *user_only)
 {
-	uint64_t features = pool->hugepages ?
+	/* With EVENT_REMAP a mapping that is moved stays watched: mmem_cpu_place(). */
+	uint64_t features = UFFD_FEATURE_EVENT_REMAP | (pool->hugepages ?
 			UFFD_FEATURE_MISSING_HUGETLBFS | UFFD_FEATURE_MINOR_HUGETLBFS :
-			UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM;
+			UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM);
 	int fd;
 
 	pool->cpu_protects = true;
@@ -93,17 +111,27 @@ uffd_close(struct mmem_pool *pool)
 static int
 uffd_watch(struct mmem_pool *pool, uint64_t off, size_t len, unsigned int watch)
 {
-	struct uffdio_register reg = {
-		.range = to_range(pool, off, len),
-		.mode = (watch & MMEM_WATCH_ABSENT ?
-				UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR : 0) |
-			(watch & MMEM_WATCH_WRITES ? UFFDIO_REGISTER_MODE_WP : 0),
-	};
+	return register_range(pool, to_range(pool, off, len), watch);
+}
 
-	if (ioctl(pool->cpu_fd, UFFDIO_REGISTER, &reg) == 0)
-		return 0;
-	/* This kernel does not protect shared memory. */
-	return errno == EINVAL && (watch & MMEM_WATCH_WRITES) ? -ENOTSUP : -errno;
+/* No thread has the mapping, and the service thread does not see it. */
+static int
+uffd_stage(struct mmem_pool *pool, uint8_t *start, unsigned int watch)
+{
+	struct uffdio_writeprotect range = {
+		.range = { .start = (uintptr_t)start, .len = MMEM_CHUNK_SIZE },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	int rc = watch != 0 ? register_range(pool, range.range, watch) : 0;
+
+	/* With MMEM_WATCH_ABSENT the first access to each page comes to the service thread. */
+	if (rc < 0 || watch != MMEM_WATCH_WRITES)
+		return rc;
+	/* EAGAIN: another mapping is being placed. */
+	while (ioctl(pool->cpu_fd, UFFDIO_WRITEPROTECT, &range) < 0)
+		if (errno != EAGAIN)
+			return -errno;
+	return 0;
 }
 
 /* It fails only for a range that is not registered. */
@@ -150,6 +178,7 @@ const struct mmem_view_ops mmem_view_uffd = {
 	.close = uffd_close,
 	.watch = uffd_watch,
 	.unwatch = uffd_unwatch,
+	.stage = uffd_stage,
 	.map = uffd_map,
 	.protect = uffd_protect,
 	.wake = uffd_wake,

@@ -72,9 +72,12 @@ mmem_cpu_protect(struct mmem_pool *pool, uint64_t off, size_t len)
 	int rc;
 
 	off = to_units(pool, off, &len);
-	pthread_mutex_lock(&pool->cpu_lock);
-	rc = pool->view->protect(pool, off, len, true);
-	pthread_mutex_unlock(&pool->cpu_lock);
+	do {
+		pthread_mutex_lock(&pool->cpu_lock);
+		rc = pool->view->protect(pool, off, len, true);
+		pthread_mutex_unlock(&pool->cpu_lock);
+		/* A mapping is being placed: the service thread ends that. It may need the lock. */
+	} while (rc == -EAGAIN);
 	return rc;
 }
 

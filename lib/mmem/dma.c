@@ -4,9 +4,9 @@
 /*
  * The device addresses of a pool's memory. They are the same behind each of its IOMMUs, since all
  * of them walk the same page tables. If the IOMMU maps the pool to one range, an address is a base
- * plus an offset. Otherwise each chunk is mapped alone, because physical addresses are contiguous
- * only within a hugepage. A hash of the chunks' addresses then finds a table; it never changes
- * after it was filled, and half of it is empty, so that each lookup ends.
+ * plus an offset. Otherwise each frame (mmem_frame.h) is mapped alone, because physical addresses
+ * are contiguous only within a hugepage. A hash of the frames' addresses then finds a table; it
+ * never changes after it was filled, and half of it is empty, so that each lookup ends.
  */
 
 #include <errno.h>
@@ -85,7 +85,7 @@ static int
 unmap_range(struct mmem_pool *pool, struct iopf_iommu *iommu, size_t first, size_t n)
 {
 	return iopf_dma_unmap(iommu, pool->dev + (first << MMEM_CHUNK_LOG2), n << MMEM_CHUNK_LOG2,
-			pool->chunks[first].dma);
+			pool->frame_dma[first]);
 }
 
 static void
@@ -98,7 +98,7 @@ unmap_chunks(struct mmem_pool *pool, struct iopf_iommu *iommu, size_t n)
 static void
 hash_chunk(struct mmem_pool *pool, size_t i)
 {
-	size_t slot = hash_addr(pool, pool->chunks[i].dma);
+	size_t slot = hash_addr(pool, pool->frame_dma[i]);
 
 	while (pool->by_addr[slot] != 0)
 		slot = (slot + 1) & pool->by_addr_mask;
@@ -116,8 +116,8 @@ map_chunks(struct mmem_pool *pool, struct iopf_iommu *iommu)
 		return -ENOMEM;
 	pool->by_addr_mask = nb_slots - 1;
 	for (i = 0; i < pool->nb_chunks; i++) {
-		rc = map_range(pool, iommu, i, 1, &pool->chunks[i].dma);
-		if (rc == 0 && pool->chunks[i].dma & (MMEM_CHUNK_SIZE - 1)) {
+		rc = map_range(pool, iommu, i, 1, &pool->frame_dma[i]);
+		if (rc == 0 && pool->frame_dma[i] & (MMEM_CHUNK_SIZE - 1)) {
 			unmap_range(pool, iommu, i, 1);
 			rc = -ENOTSUP;
 		}
@@ -143,7 +143,7 @@ map_first(struct mmem_pool *pool)
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < pool->nb_chunks; i++)
-		pool->chunks[i].dma = addr + (i << MMEM_CHUNK_LOG2);
+		pool->frame_dma[i] = addr + (i << MMEM_CHUNK_LOG2);
 	return 0;
 }
 
@@ -155,7 +155,7 @@ map_same(struct mmem_pool *pool, struct iopf_iommu *iommu, size_t first, size_t 
 	int rc;
 
 	rc = map_range(pool, iommu, first, n, &addr);
-	if (rc < 0 || addr == pool->chunks[first].dma)
+	if (rc < 0 || addr == pool->frame_dma[first])
 		return rc;
 	iopf_dma_unmap(iommu, pool->dev + (first << MMEM_CHUNK_LOG2), n << MMEM_CHUNK_LOG2, addr);
 	return -ENOTSUP;
@@ -180,6 +180,7 @@ int
 mmem_dma_map(struct mmem_pool *pool)
 {
 	struct iopf_iommu *iommu;
+	size_t i;
 	int rc = 0;
 
 	for (; pool->nb_iommus < pool->nb_max; pool->nb_iommus++) {
@@ -188,6 +189,9 @@ mmem_dma_map(struct mmem_pool *pool)
 		if (rc < 0)
 			break;
 	}
+	for (i = 0; rc == 0 && i < pool->nb_chunks; i++)
+		atomic_store_explicit(&pool->chunks[i].dma, pool->frame_dma[i],
+				memory_order_relaxed);
 	if (rc == 0)
 		return 0;
 	if (pool->nb_iommus != 0 && rc == -ENOTSUP)
@@ -227,7 +231,7 @@ mmem_table_va_to_pa(void *ctx, const void *p)
 	const struct mmem_pool *pool = ctx;
 	uint64_t off = (const uint8_t *)p - pool->dev;
 
-	return pool->chunks[off >> MMEM_CHUNK_LOG2].dma + (off & (MMEM_CHUNK_SIZE - 1));
+	return pool->frame_dma[off >> MMEM_CHUNK_LOG2] + (off & (MMEM_CHUNK_SIZE - 1));
 }
 
 void *
@@ -239,7 +243,7 @@ mmem_table_pa_to_va(void *ctx, uint64_t addr)
 	/* mmem_table_va_to_pa() returned this address, so its chunk is in the hash. */
 	for (;;) {
 		i = pool->by_addr[slot] - 1;
-		if (pool->chunks[i].dma == (addr & ~(uint64_t)(MMEM_CHUNK_SIZE - 1)))
+		if (pool->frame_dma[i] == (addr & ~(uint64_t)(MMEM_CHUNK_SIZE - 1)))
 			break;
 		slot = (slot + 1) & pool->by_addr_mask;
 	}

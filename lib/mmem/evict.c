@@ -188,7 +188,7 @@ mmem_evict_end(struct mmem_region *region, size_t block, bool left)
 static bool
 block_may_leave(const struct mmem_region *region, size_t block, uint64_t now)
 {
-	return !region->hidden && region->blocks[block].stays_until <= now &&
+	return !region->hidden && !region->moving && region->blocks[block].stays_until <= now &&
 		region->fetches[block] == NULL && region->blocks[block].nb_pins == 0;
 }
 

@@ -19,6 +19,7 @@
 #include "mmem_clock.h"
 #include "mmem_evict.h"
 #include "mmem_fetch.h"
+#include "mmem_frame.h"
 #include "mmem_pager.h"
 #include "mmem_populate.h"
 #include "mmem_space.h"
@@ -47,6 +48,9 @@ region_get_next(const struct mmem_region *region)
 	struct mmem_fetch *fetch = TAILQ_FIRST(&region->queue);
 	struct mmem_fetch *clean = TAILQ_FIRST(&region->cleans);
 
+	/* While a chunk moves only evictions that have begun go on. */
+	if (region->moving)
+		return fetch != NULL && fetch->state == FETCH_WRITE_QUEUED ? fetch : NULL;
 	if (fetch == NULL || !mmem_budget_has_room(fetch))
 		return clean;
 	return clean != NULL && region->is_clean_next ? clean : fetch;
@@ -158,7 +162,7 @@ fetch_call_pager(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	fetch->ended_in_start = &ended;
 	mmem_self.paging = region;
 	pthread_mutex_unlock(&pool->lock);
-	rc = call_pager(pager, fetch, writes, at, pool->dev + off, len, &waits);
+	rc = call_pager(pager, fetch, writes, at, mmem_off_to_dev(pool, off), len, &waits);
 	mmem_self.paging = NULL;
 	pthread_mutex_lock(&pool->lock);
 	if (!ended)

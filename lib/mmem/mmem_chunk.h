@@ -38,8 +38,9 @@ static_assert(!((MMEM_RIGHTS | MMEM_TRACK_WRITES) & (PAGE_WANTED | PAGE_ABSENT |
 #define CHUNK_CPU_WAITS	(1u << 6)	/* a CPU access to it is repeated later */
 #define CHUNK_HW_DIRTY	(1u << 8)	/* writes are tracked, by the IOMMU: map pages that are
 					 * only read writable-clean */
-#define CHUNK_TRAPS	(1u << 12)	/* traps watch the CPU's accesses: cpu_trap.c */
 #define CHUNK_HUGE	(1u << 9)	/* mapped by a block: mmem_huge.h */
+#define CHUNK_MOVING	(1u << 10)	/* gets another frame: CPU accesses that stop wait */
+#define CHUNK_TRAPS	(1u << 11)	/* traps watch the CPU's accesses: cpu_trap.c */
 #define CHUNK_STREAMED	(1u << 7)	/* as TOUCHED; without TOUCHED, its faults take the general
 					 * path, which looks for streams: ahead.c */
 
@@ -49,7 +50,7 @@ struct mmem_chunk {
 	_Atomic uint16_t misses;	/* faults outside all streams since the last one inside */
 	_Atomic uint8_t advice;		/* MMEM_ADVISE_NORMAL, SEQUENTIAL or RANDOM */
 	uint8_t reserved;
-	uint64_t dma;			/* device address */
+	_Atomic uint64_t dma;		/* device address of its frame: mmem_frame.h */
 	struct mmem_region *region;
 };
 /* The fault path touches one cache line of it. */

@@ -34,6 +34,9 @@
 struct mmem_pool;
 struct mmem_region;
 
+/* Start the service; the first watched region does. Returns 0 or -errno. */
+int mmem_cpu_start(struct mmem_pool *pool);
+
 /*
  * Watch a region that is not published yet; the first one starts the service. Returns 0, or -errno
  * after a log line.

@@ -42,6 +42,8 @@ struct mmem_view_ops {
 	int (*watch)(struct mmem_pool *pool, uint64_t off, size_t len, unsigned int watch);
 	/* All accesses pass, and threads that wait continue. */
 	void (*unwatch)(struct mmem_pool *pool, uint64_t off, size_t len);
+	/* Watch a mapping of one frame, which is to be placed in the view: mmem_cpu_move.h. */
+	int (*stage)(struct mmem_pool *pool, uint8_t *start, unsigned int watch);
 	/*
 	 * The functions below are called under pool->cpu_lock. Map units that have contents, and
 	 * wake threads that wait for them. -EEXIST: one is mapped already, and no thread is woken;

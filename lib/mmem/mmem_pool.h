@@ -32,6 +32,8 @@ struct mmem_pool {
 	uint32_t *by_addr;		/* hash: 1 + index of the chunk at a device address;
 					 * NULL: all chunks are one address range */
 	size_t by_addr_mask;
+	_Atomic uint32_t *frames;	/* by chunk: mmem_frame.h; changes under lock */
+	uint64_t *frame_dma;
 	_Atomic uint8_t *pages;
 	size_t nb_chunks;
 	unsigned int ahead;

@@ -48,7 +48,8 @@ struct mmem_region {
 	bool was_late;			/* and it was logged */
 	uint32_t spared;			/* 1 + a block that is to leave after them, or 0 */
 	bool hw_dirty;			/* see CHUNK_HW_DIRTY */
-	bool syncing;			/* a thread writes it back; it stays */
+	bool syncing;			/* a thread writes it back or moves it; it stays */
+	bool moving;			/* a chunk moves: no fetch and no eviction begins */
 	int sync_error;			/* of that thread's writes */
 	TAILQ_HEAD(, mmem_fetch) queue;
 	TAILQ_HEAD(, mmem_fetch) cleans;	/* writes of mmem_sync() */

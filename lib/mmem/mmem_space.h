@@ -172,7 +172,8 @@ mmem_off_to_va(const struct mmem_space *space, uint64_t off)
 static inline uint64_t
 mmem_off_to_pa(const struct mmem_space *space, uint64_t off)
 {
-	return space->chunks[off >> MMEM_CHUNK_LOG2].dma + (off & (MMEM_CHUNK_SIZE - 1));
+	return atomic_load_explicit(&space->chunks[off >> MMEM_CHUNK_LOG2].dma,
+			memory_order_relaxed) + (off & (MMEM_CHUNK_SIZE - 1));
 }
 
 /* The bit of a chunk's state after the first access of a device. */

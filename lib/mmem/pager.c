@@ -25,6 +25,7 @@
 #include "mmem_cpu.h"
 #include "mmem_evict.h"
 #include "mmem_fetch.h"
+#include "mmem_frame.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
 #include "mmem_populate.h"
@@ -175,7 +176,7 @@ mmem_block_release(struct mmem_pool *pool, uint64_t off, size_t len)
 {
 	/* Hugepages stay where the driver has looked them up. */
 	if (!pool->hugepages)
-		madvise(pool->dev + off, len, MADV_REMOVE);
+		madvise(mmem_off_to_dev(pool, off), len, MADV_REMOVE);
 }
 
 /* Complete a started fetch. */

@@ -16,6 +16,7 @@
 #include "mmem_cpu.h"
 #include "mmem_dma.h"
 #include "mmem_evict.h"
+#include "mmem_frame.h"
 #include "mmem_log.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
@@ -79,11 +80,27 @@ destroy_locks(struct mmem_pool *pool)
 	pthread_mutex_destroy(&pool->lock);
 }
 
+int
+mmem_frames_init(struct mmem_pool *pool)
+{
+	size_t i;
+
+	pool->frames = malloc(pool->nb_chunks * sizeof(*pool->frames));
+	pool->frame_dma = malloc(pool->nb_chunks * sizeof(*pool->frame_dma));
+	if (pool->frames == NULL || pool->frame_dma == NULL)
+		return -ENOMEM;
+	for (i = 0; i < pool->nb_chunks; i++)
+		atomic_init(&pool->frames[i], i);
+	return 0;
+}
+
 static void
 free_pool(struct mmem_pool *pool)
 {
 	free(pool->pages);
 	free(pool->chunks);
+	free(pool->frame_dma);
+	free(pool->frames);
 	free(pool->by_addr);
 	free(pool->iommus);
 	free(pool);
@@ -138,7 +155,8 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	/* Write all of them now: the fault path reads them and must not take a CPU page fault. */
 	pool->chunks = malloc(pool->nb_chunks * sizeof(*pool->chunks));
 	pool->pages = calloc(pool->size >> MMEM_PAGE_LOG2, sizeof(*pool->pages));
-	if (pool->chunks == NULL || pool->pages == NULL) {
+	rc = mmem_frames_init(pool);
+	if (rc < 0 || pool->chunks == NULL || pool->pages == NULL) {
 		rc = -ENOMEM;
 		log_no_memory(pool, "bookkeeping memory", ENOMEM);
 		goto fail;
@@ -482,7 +500,7 @@ tables_add_chunk(struct mmem_pool *pool)
 		return;
 	atomic_fetch_or_explicit(&pool->chunks[i].state, CHUNK_TAKEN | CHUNK_POPULATED,
 			memory_order_relaxed);
-	p = pool->dev + (i << MMEM_CHUNK_LOG2);
+	p = mmem_off_to_dev(pool, (uint64_t)i << MMEM_CHUNK_LOG2);
 	for (end = p + MMEM_CHUNK_SIZE; p < end; p += MMEM_PAGE_SIZE) {
 		*(void **)p = pool->tables;
 		pool->tables = p;

@@ -13,6 +13,7 @@
 #include <iopf_support.h>
 
 #include "mmem_clock.h"
+#include "mmem_frame.h"
 #include "mmem_pager.h"
 #include "mmem_pool.h"
 #include "mmem_populate.h"
@@ -31,7 +32,7 @@
  * compare-and-swap puts back the value it found.
  */
 static void
-populate_by_touch(struct mmem_pool *pool, size_t off, size_t len)
+populate_by_touch(uint8_t *mem, size_t len)
 {
 	unsigned char expected;
 	size_t i;
@@ -39,7 +40,7 @@ populate_by_touch(struct mmem_pool *pool, size_t off, size_t len)
 	for (i = 0; i < len; i += MMEM_PAGE_SIZE) {
 		expected = 0;
 		atomic_compare_exchange_strong_explicit(
-				(_Atomic unsigned char *)(pool->dev + off + i), &expected, 0,
+				(_Atomic unsigned char *)(mem + i), &expected, 0,
 				memory_order_relaxed, memory_order_relaxed);
 	}
 }
@@ -53,11 +54,18 @@ mmem_populate_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 int
 mmem_populate(struct mmem_pool *pool, size_t off, size_t len)
 {
-	if (madvise(pool->dev + off, len, MADV_POPULATE_WRITE) == 0)
-		return 0;
-	if (errno != EINVAL)
-		return -ENOMEM;
-	populate_by_touch(pool, off, len);
+	uint8_t *mem;
+	size_t run;
+
+	for (; len != 0; off += run, len -= run) {
+		run = mmem_dev_run(pool, off, len);
+		mem = mmem_off_to_dev(pool, off);
+		if (madvise(mem, run, MADV_POPULATE_WRITE) == 0)
+			continue;
+		if (errno != EINVAL)
+			return -ENOMEM;
+		populate_by_touch(mem, run);
+	}
 	return 0;
 }
 
@@ -71,9 +79,16 @@ mmem_zero_chunks(struct mmem_pool *pool, size_t chunk, size_t nb_chunks)
 	size_t off = chunk << MMEM_CHUNK_LOG2;
 	size_t len = nb_chunks << MMEM_CHUNK_LOG2;
 
-	/* madvise() refuses to release locked memory. */
-	if (pool->hugepages || madvise(pool->dev + off, len, MADV_REMOVE) < 0)
-		memset(pool->dev + off, 0, len);
+	uint8_t *mem;
+	size_t run;
+
+	for (; len != 0; off += run, len -= run) {
+		run = mmem_dev_run(pool, off, len);
+		mem = mmem_off_to_dev(pool, off);
+		/* madvise() refuses to release locked memory. */
+		if (pool->hugepages || madvise(mem, run, MADV_REMOVE) < 0)
+			memset(mem, 0, run);
+	}
 }
 
 /* A chunk without memory that a device may soon access. */
