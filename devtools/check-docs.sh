@@ -25,6 +25,7 @@ mkdir -p "$out/api" "$out/guides" || exit 1
 bad=0
 doc/figures/draw.py --check || bad=1
 doc/figures/bench.py --check || bad=1
+doc/figures/accel.py --check || bad=1
 devtools/check-names.py || bad=1
 {
 	cat doc/api/Doxyfile

@@ -65,6 +65,7 @@ struct accel_conf {
 	size_t budget;	/* bytes of them that are in memory; the others are in a temporary file,
 			 * in $TMPDIR or /var/tmp [no limit] */
 	bool pri;	/* the devices do not stall, but request pages (ATS and PRI) */
+	bool no_httu;	/* the SMMU does not set access flags and the dirty state */
 };
 
 /* EAL must be initialised. One at a time in a process. */

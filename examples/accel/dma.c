@@ -242,7 +242,8 @@ accel_stream_open(struct accel_stream *stream, struct accel_queue *queue, const 
 	stream->queue = queue;
 	stream->mem = mem;
 	stream->size = size;
-	stream->tiles = accel_local(queue, ACCEL_STREAM_DEPTH * ACCEL_TILE);
+	stream->tiles = accel_local(queue, RTE_MIN(ACCEL_STREAM_DEPTH * ACCEL_TILE,
+			RTE_ALIGN_CEIL(size, ACCEL_TILE)));
 	return stream->tiles != NULL ? 0 : -1;
 }
 

@@ -13,11 +13,13 @@
 
 struct setup {
 	bool pri;		/* devices with page requests */
+	bool no_httu;		/* the SMMU sets no flags of its own */
 	unsigned int nb_devices;
 	unsigned int nb_queues;	/* of each device */
 	size_t budget;		/* of the managed memory; 0: none */
 	bool prefetch;		/* all of the data, before the start */
 	bool copies;		/* spmv: the program copies its data to pinned buffers */
+	bool mapping;		/* spmv: no device; the matrix is in a file mapping */
 	unsigned int repeat;	/* how often the kernel runs */
 };
 
@@ -26,6 +28,7 @@ struct outcome {
 	char device[RESULT_LEN];
 	char cpu[RESULT_LEN];
 	size_t data;		/* bytes of its buffers */
+	size_t private;		/* with mapping: bytes that the process has beside them */
 	double seconds;		/* from the first launch to the end of the last kernel */
 	struct accel_figures figures;
 };

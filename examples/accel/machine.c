@@ -18,6 +18,7 @@ machine_open(struct machine *m, struct outcome *out, size_t size)
 	m->out = out;
 	out->data = size;
 	m->accel = accel_create(&(struct accel_conf){ .size = size, .pri = setup->pri,
+			.no_httu = setup->no_httu,
 			.budget = setup->copies ? 0 : setup->budget });
 	for (i = 0; i < setup->nb_devices; i++)
 		devices[i] = accel_open(m->accel);

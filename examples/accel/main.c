@@ -114,7 +114,7 @@ check_outcome(const struct outcome *out)
 	return ret;
 }
 
-/* For a program that plots the runs. */
+/* For oversubscribe.py. */
 static int
 write_json(const char *path, const char *kernel, const struct outcome *out)
 {
@@ -124,9 +124,11 @@ write_json(const char *path, const char *kernel, const struct outcome *out)
 
 	if (file == NULL)
 		return accel_fail("%s: cannot write: %s", path, strerror(errno));
-	fprintf(file, "{\"kernel\": \"%s\", \"data\": %zu, \"budget\": %zu, \"seconds\": %.6f, "
+	fprintf(file, "{\"kernel\": \"%s\", \"data\": %zu, \"budget\": %zu, "
+			"\"private\": %zu, \"seconds\": %.6f, "
 			"\"faults\": %" PRIu64 ", \"fetched\": %" PRIu64 ", \"evicted\": %" PRIu64
-			"}\n", kernel, out->data, out->setup.budget, out->seconds, f->faults,
+			"}\n", kernel, out->data, out->setup.budget, out->private,
+			out->seconds, f->faults,
 			f->filled, f->evicted);
 	ok = !ferror(file);
 	if (fclose(file) != 0 || !ok)
@@ -143,7 +145,8 @@ run_kernel(unsigned int kernel, const struct options *options)
 		return -1;
 	printf("device: %s\n", out.device);
 	printf("cpu: %s\n", out.cpu);
-	print_figures(&out);
+	if (!out.setup.mapping)
+		print_figures(&out);
 	if (check_outcome(&out) < 0 || accel_save_record() < 0)
 		return -1;
 	return options->json == NULL ? 0 : write_json(options->json, kernels[kernel].name, &out);
@@ -179,8 +182,8 @@ main(int argc, char **argv)
 				options.kernel);
 		return EXIT_FAILURE;
 	}
-	if (options.setup.copies && kernels[k].run != kernel_spmv) {
-		accel_fail("--copies is for spmv only");
+	if ((options.setup.copies || options.setup.mapping) && kernels[k].run != kernel_spmv) {
+		accel_fail("--copies and --mapping are for spmv only");
 		return EXIT_FAILURE;
 	}
 	if (options.record != NULL)

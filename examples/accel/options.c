@@ -20,10 +20,12 @@ options_print_help(void)
 		"  --queues N     of each device, 1 to %d [1]; copy and spmv use all queues\n"
 		"  --pri          the devices have ATS and PRI: they do not stall, but request\n"
 		"                 the pages of each DMA in groups\n"
+		"  --no-httu      the SMMU does not set access flags and the dirty state\n"
 		"  --budget SIZE  at most so many bytes of the data are in memory, the others in\n"
 		"                 a temporary file; 3000K, 16M, 1G\n"
 		"  --prefetch     map all of the data before the start\n"
 		"  --copies       spmv: no faults; copy the matrix to buffers within the budget\n"
+		"  --mapping      spmv: no device; the CPU, with the matrix in a file mapping\n"
 		"  --repeat N     run the kernel so often [1]\n"
 		"  --record FILE  write the pages of the devices' DMAs to FILE, as a trace for\n"
 		"                 iopf-bench\n"
@@ -89,10 +91,14 @@ read_flag(const char *name, struct setup *setup)
 {
 	if (strcmp(name, "--pri") == 0)
 		setup->pri = true;
+	else if (strcmp(name, "--no-httu") == 0)
+		setup->no_httu = true;
 	else if (strcmp(name, "--prefetch") == 0)
 		setup->prefetch = true;
 	else if (strcmp(name, "--copies") == 0)
 		setup->copies = true;
+	else if (strcmp(name, "--mapping") == 0)
+		setup->mapping = true;
 	else
 		return false;
 	return true;

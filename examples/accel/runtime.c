@@ -36,6 +36,11 @@ accel_fail(const char *fmt, ...)
 	return -1;
 }
 
+static const char *const smmu_names[2][2] = {	/* [pri][no_httu] */
+	{ "smmuv3,model=1,model_httu=2", "smmuv3,model=1" },
+	{ "smmuv3,model=1,model_httu=2,model_pri=1", "smmuv3,model=1,model_pri=1" },
+};
+
 /* For a single core: the poll thread must yield it. */
 static void *
 poll_and_yield(void *arg)
@@ -118,7 +123,7 @@ create_pool(struct accel *accel, const struct accel_conf *conf)
 static int
 create_memory(struct accel *accel, const struct accel_conf *conf)
 {
-	accel->smmu_name = conf->pri ? "smmuv3,model=1,model_pri=1" : "smmuv3,model=1";
+	accel->smmu_name = smmu_names[conf->pri][conf->no_httu];
 	accel->smmu = iopf_iommu_open(accel->smmu_name);
 	if (accel->smmu == NULL)
 		return accel_fail("cannot open %s: %s", accel->smmu_name, rte_strerror(rte_errno));

@@ -114,8 +114,8 @@ spmv_cut(const struct csr *csr, uint32_t row, uint64_t nb_entries, struct spmv_b
 	return end;
 }
 
-static void
-multiply_on_cpu(const struct csr *csr, uint64_t *y)
+void
+spmv_multiply_on_cpu(const struct csr *csr, uint64_t *y)
 {
 	uint64_t i, sum;
 	uint32_t row;
@@ -226,6 +226,18 @@ spmv_free(struct spmv *p)
 	spmv_copies_free(p->store);
 }
 
+static int
+run_cpu(const struct graph *graph, struct outcome *out, uint64_t *y)
+{
+	uint32_t rows = graph->mtx.rows;
+
+	if (out->setup.mapping && (spmv_mapping_run(&graph->own, out, y) < 0 ||
+			put_result(out->device, y, rows) < 0))
+		return -1;
+	spmv_multiply_on_cpu(&graph->own, y);
+	return put_result(out->cpu, y, rows);
+}
+
 int
 kernel_spmv(const char *path, struct outcome *out)
 {
@@ -237,17 +249,15 @@ kernel_spmv(const char *path, struct outcome *out)
 
 	if (graph_open(&graph, path, true) < 0)
 		goto out;
-	ret = run_device(&m, &graph, &p, out);
-	machine_close(&m);
-	if (ret < 0)
-		goto out;
 	y = malloc(graph.mtx.rows * sizeof(*y) + 1);
 	if (y == NULL) {
-		ret = accel_fail("%s: out of memory for its vectors; give a smaller file", path);
+		accel_fail("%s: out of memory for its vectors; give a smaller file", path);
 		goto out;
 	}
-	multiply_on_cpu(&graph.own, y);
-	ret = put_result(out->cpu, y, graph.mtx.rows);
+	ret = out->setup.mapping ? 0 : run_device(&m, &graph, &p, out);
+	machine_close(&m);
+	if (ret == 0)
+		ret = run_cpu(&graph, out, y);
 out:
 	spmv_free(&p);
 	graph_close(&graph);

@@ -45,6 +45,11 @@ struct spmv_local {
 	struct accel_stream vals;
 };
 
+void spmv_multiply_on_cpu(const struct csr *csr, uint64_t *y);
+
+/* The same from a file mapping, as often as the options say. Sets data and seconds. */
+int spmv_mapping_run(const struct csr *own, struct outcome *out, uint64_t *y);
+
 /* The kernel. */
 int spmv_multiply(struct accel_queue *queue, void *args);
 /* Later than machine_close(): devices access local memory until then. */

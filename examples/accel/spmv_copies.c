@@ -14,7 +14,7 @@
 
 #include "spmv.h"
 
-#define BLOCK_ENTRIES	((uint64_t)8192)	/* 96 KiB */
+#define BLOCK_ENTRIES	((uint64_t)16384)	/* 192 KiB */
 #define ENTRY_SIZE	(sizeof(uint32_t) + sizeof(int64_t))
 
 /* Buffers: those of the blocks that stay come first. */
