@@ -282,10 +282,8 @@ service_create(struct mmem_pool *pool)
 	if (pool->dev == pool->mem)
 		return -ENOMEM;
 	rc = mmem_view_open(pool, &user_only);
-	if (rc < 0) {
-		pool->view = NULL;
+	if (rc < 0)
 		return rc;
-	}
 	pool->cpu_quit = false;
 	pool->cpu_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = pool->cpu_event < 0 ? -errno :

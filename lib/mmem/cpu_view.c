@@ -21,16 +21,19 @@ mmem_view_open(struct mmem_pool *pool, bool *user_only)
 {
 	int rc = -EPERM;
 
-	pool->view = &mmem_view_uffd;
 	if (!pool->no_userfaultfd) {
-		rc = pool->view->open(pool, user_only);
-		if (rc == 0)
+		rc = mmem_view_uffd.open(pool, user_only);
+		if (rc == 0) {
+			pool->view = &mmem_view_uffd;
 			return 0;
+		}
 		MMEM_LOG(INFO, "pool %s: userfaultfd: %s: a handler of SIGSEGV serves the CPU's "
 				"accesses to absent contents", pool->name, rte_strerror(-rc));
 	}
-	pool->view = &mmem_view_traps;
-	return pool->view->open(pool, user_only);
+	rc = mmem_view_traps.open(pool, user_only);
+	if (rc == 0)
+		pool->view = &mmem_view_traps;
+	return rc;
 }
 
 int
@@ -85,11 +88,12 @@ mmem_cpu_protect(struct mmem_pool *pool, uint64_t off, size_t len)
 static int
 unmap_units(struct mmem_pool *pool, uint64_t off, size_t len)
 {
+	const struct mmem_view_ops *view = pool->view;
 	void *start = pool->mem + off;
 	int rc = 0;
 
-	if (pool->view != NULL && pool->view->unmap != NULL)
-		rc = pool->view->unmap(pool, off, len);
+	if (view != NULL && view->unmap != NULL)
+		rc = view->unmap(pool, off, len);
 	if (rc == 0 && madvise(start, len, MADV_DONTNEED) < 0 &&
 			madvise(start, len, MADV_DONTNEED_LOCKED) < 0)
 		rc = -errno;
@@ -111,6 +115,10 @@ mmem_cpu_unmap(struct mmem_pool *pool, uint64_t off, size_t len)
 void
 mmem_cpu_wake(struct mmem_pool *pool, uint64_t off, size_t len)
 {
+	const struct mmem_view_ops *view = pool->view;
+
 	off = to_units(pool, off, &len);
-	pool->view->wake(pool, off, len);
+	/* Without a service no thread waits. */
+	if (view != NULL)
+		view->wake(pool, off, len);
 }

@@ -29,7 +29,7 @@ int mmem_cpu_hold(struct mmem_pool *pool, const struct mmem_region *region, uint
 /* The reverse, if the chunk does not move. */
 void mmem_cpu_unhold(struct mmem_pool *pool, const struct mmem_region *region, uint64_t off);
 
-/* Put what is staged in the place of the chunk at an offset. Returns 0 or -errno: then as before. */
+/* Put what is staged in the place of a chunk. Returns 0 or -errno: then as before. */
 int mmem_cpu_place(struct mmem_pool *pool, const struct mmem_region *region, uint64_t off,
 		uint8_t *staged);
 

@@ -88,7 +88,7 @@ struct mmem_pool {
 
 	/* CPU accesses to regions with a pager: mmem_cpu.h. */
 	bool no_userfaultfd;
-	const struct mmem_view_ops *view;	/* NULL: no region needs it yet */
+	_Atomic(const struct mmem_view_ops *) view;	/* NULL: no region needs it yet */
 	struct mmem_trap *trap;		/* cpu_trap.c */
 	int cpu_fd;			/* or -1, with view NULL */
 	atomic_bool cpu_protects;	/* the first write after a read is seen too */

@@ -425,3 +425,4 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_devices_and_cpus_write_while_a_region_moves),
 };
 TEST_SUITE(mmem_move, tests, NULL, NULL);
+TEST_SUITE(mmem_move_traps, tests, pg_set_traps, pg_set_no_traps);
