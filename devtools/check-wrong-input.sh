@@ -149,6 +149,8 @@ wrong "--budget 16X" "$accel" --budget 16X copy "$in/x"
 wrong "--devices 5" "$accel" --devices 5 copy "$in/x"
 wrong "--queues 0" "$accel" --queues 0 copy "$in/x"
 wrong "spmv only" "$accel" --copies bfs "$in/x"
+wrong "one of" "$accel" --copies --mapping spmv "$in/x"
+wrong "--queues 2" "$accel" --hints spmv "$in/x"
 wrong "options first" "$accel" copy "$in/x" --pri
 wrong "--help" "$accel" bfs a b
 wrong "--help" "$accel"

@@ -251,6 +251,7 @@ done
 step "accel spmv, devices and queues" accel --devices 2 --queues 2 --pri spmv $graph
 step "accel spmv, four times its budget" accel --devices 2 --budget 1200K --repeat 4 spmv $graph
 step "accel spmv, copies" accel --queues 2 --copies --budget 3M --repeat 2 spmv $graph
+step "accel spmv, hints" accel --queues 2 --hints --budget 3M --repeat 2 spmv $graph
 step "accel spmv, a file mapping" accel --mapping --repeat 2 spmv $graph
 step "accel bfs, twice its budget" accel --budget 1M bfs $graph
 for recover in stall retry; do

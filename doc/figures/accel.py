@@ -25,6 +25,7 @@ PICTURE = HERE / "accel-oversubscription.svg"
 # way -> (its label, its style)
 WAYS = {
     "managed": ("managed memory", 0),
+    "hints": ("managed, prefetched", 5),
     "managed-no-httu": ("managed, no HTTU", 3),
     "copies": ("explicit copies", 4),
     "pinned": ("all pinned", 1),

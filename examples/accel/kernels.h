@@ -19,6 +19,7 @@ struct setup {
 	size_t budget;		/* of the managed memory; 0: none */
 	bool prefetch;		/* all of the data, before the start */
 	bool copies;		/* spmv: the program copies its data to pinned buffers */
+	bool hints;		/* spmv: fetch ahead in another queue */
 	bool mapping;		/* spmv: no device; the matrix is in a file mapping */
 	unsigned int repeat;	/* how often the kernel runs */
 };

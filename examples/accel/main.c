@@ -106,7 +106,7 @@ check_outcome(const struct outcome *out)
 				f->mapped + f->ahead + f->prefetched);
 	if (f->faults < f->mapped)
 		ret = accel_fail("fewer faults than pages that they mapped");
-	if (f->prefetched != 0 && !out->setup.prefetch)
+	if (f->prefetched != 0 && !out->setup.prefetch && !out->setup.hints)
 		ret = accel_fail("%" PRIu64 " pages were mapped otherwise than by a fault",
 				f->prefetched);
 	if (f->mistakes != 0)
@@ -152,6 +152,18 @@ run_kernel(unsigned int kernel, const struct options *options)
 	return options->json == NULL ? 0 : write_json(options->json, kernels[kernel].name, &out);
 }
 
+static int
+check_setup(const struct setup *setup, bool spmv)
+{
+	if (!spmv && (setup->copies || setup->hints || setup->mapping))
+		return accel_fail("--copies, --hints and --mapping are for spmv only");
+	if (setup->copies + setup->hints + setup->mapping > 1)
+		return accel_fail("give one of --copies, --hints and --mapping");
+	if (setup->hints && setup->nb_devices * setup->nb_queues < 2)
+		return accel_fail("--hints needs two queues; give --queues 2");
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -182,10 +194,8 @@ main(int argc, char **argv)
 				options.kernel);
 		return EXIT_FAILURE;
 	}
-	if ((options.setup.copies || options.setup.mapping) && kernels[k].run != kernel_spmv) {
-		accel_fail("--copies and --mapping are for spmv only");
+	if (check_setup(&options.setup, kernels[k].run == kernel_spmv) < 0)
 		return EXIT_FAILURE;
-	}
 	if (options.record != NULL)
 		accel_record(options.record);
 	if (init_eal(argv[0], nb_eal, argv + 1) < 0)

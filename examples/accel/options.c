@@ -25,6 +25,7 @@ options_print_help(void)
 		"                 a temporary file; 3000K, 16M, 1G\n"
 		"  --prefetch     map all of the data before the start\n"
 		"  --copies       spmv: no faults; copy the matrix to buffers within the budget\n"
+		"  --hints        spmv: fetch the matrix ahead, in another queue: two or more\n"
 		"  --mapping      spmv: no device; the CPU, with the matrix in a file mapping\n"
 		"  --repeat N     run the kernel so often [1]\n"
 		"  --record FILE  write the pages of the devices' DMAs to FILE, as a trace for\n"
@@ -97,6 +98,8 @@ read_flag(const char *name, struct setup *setup)
 		setup->prefetch = true;
 	else if (strcmp(name, "--copies") == 0)
 		setup->copies = true;
+	else if (strcmp(name, "--hints") == 0)
+		setup->hints = true;
 	else if (strcmp(name, "--mapping") == 0)
 		setup->mapping = true;
 	else

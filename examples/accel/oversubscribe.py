@@ -9,6 +9,7 @@ each budget:
 
   managed          managed memory with the budget, on an SMMU with HTTU
   managed-no-httu  the same, on an SMMU that sets no access flags
+  hints            managed, with a second queue that fetches ahead of the kernels
   pinned           all mapped before the start; only where the data fit
   copies           the program copies the matrix to pinned buffers of the budget's size
   mapping          the CPU's product from a file mapping, in a process with this memory limit. It needs
@@ -30,6 +31,7 @@ ROWS, ENTRIES, REPEAT = 100000, 1000000, 8
 OVER = [0.5, 1, 1.5, 2, 4]
 WAYS = {
     "managed": [],
+    "hints": ["--queues", "2", "--hints"],
     "managed-no-httu": ["--no-httu"],
     "pinned": ["--prefetch"],
     "copies": ["--copies"],

@@ -148,6 +148,28 @@ put_result(char *text, const uint64_t *y, uint32_t n)
 	return 0;
 }
 
+struct spmv_block *
+spmv_cut_all(const struct csr *csr, struct spmv *p, unsigned int nb_queues, unsigned int *nb)
+{
+	/* Two blocks in a row have more than SPMV_BLOCK_ENTRIES together. */
+	uint64_t most = 2 * csr->nb_entries / SPMV_BLOCK_ENTRIES + 2;
+	struct spmv_block *blocks = calloc(most, sizeof(*blocks)), *b;
+	uint32_t row = 0;
+
+	*nb = 0;
+	if (blocks == NULL) {
+		accel_fail("out of memory for blocks of the matrix; give a smaller file");
+		return NULL;
+	}
+	while (row < csr->rows) {
+		b = &blocks[*nb];
+		b->product = p;
+		b->queue = (*nb)++ % nb_queues;
+		row = spmv_cut(csr, row, SPMV_BLOCK_ENTRIES, b);
+	}
+	return blocks;
+}
+
 /* All of the matrix in managed memory: a block of rows for each queue. */
 static int
 run_managed(struct machine *m, struct graph *graph, struct spmv *p)
@@ -210,6 +232,7 @@ run_device(struct machine *m, struct graph *graph, struct spmv *p, struct outcom
 		ret = make_vectors(m, p, x_size, y_size);
 	if (ret == 0)
 		ret = out->setup.copies ? spmv_copies_run(m, graph, p) :
+				out->setup.hints ? spmv_hints_run(m, graph, p) :
 				run_managed(m, graph, p);
 	if (ret == 0)
 		ret = put_result(out->device, p->y, graph->mtx.rows);

@@ -61,6 +61,18 @@ void spmv_free(struct spmv *p);
  */
 uint32_t spmv_cut(const struct csr *csr, uint32_t row, uint64_t nb_entries, struct spmv_block *b);
 
+#define SPMV_BLOCK_ENTRIES	((uint64_t)16384)	/* 192 KiB */
+
+/*
+ * All rows in blocks of so many entries, except a row that has more; queues take turns. Without col
+ * and val. Free it; NULL after an error.
+ */
+struct spmv_block *spmv_cut_all(const struct csr *csr, struct spmv *p, unsigned int nb_queues,
+		unsigned int *nb);
+
+/* Managed memory, with a queue that fetches ahead of another one. The machine has two or more. */
+int spmv_hints_run(struct machine *m, struct graph *graph, struct spmv *p);
+
 /*
  * Explicit copies: columns and values are in a file. The budget is divided into buffers of a fixed
  * number of entries. All but two for each queue keep a block of the matrix; the other blocks are

@@ -14,7 +14,6 @@
 
 #include "spmv.h"
 
-#define BLOCK_ENTRIES	((uint64_t)16384)	/* 192 KiB */
 #define ENTRY_SIZE	(sizeof(uint32_t) + sizeof(int64_t))
 
 /* Buffers: those of the blocks that stay come first. */
@@ -24,7 +23,7 @@ struct spmv_store {
 	unsigned int nb_blocks;
 	unsigned int nb_kept;
 	unsigned int nb_buffers;
-	uint32_t *col;			/* BLOCK_ENTRIES for each buffer */
+	uint32_t *col;			/* SPMV_BLOCK_ENTRIES for each buffer */
 	int64_t *val;
 	struct accel_event *done;	/* for each buffer: its kernel has ended */
 };
@@ -42,23 +41,18 @@ write_store(struct spmv_store *store, const struct csr *csr)
 	return 0;
 }
 
+/* A buffer has room for the largest block. */
 static int
 cut_blocks(struct spmv_store *store, const struct csr *csr, struct spmv *p,
 		unsigned int nb_queues)
 {
-	uint64_t most = csr->nb_entries / (BLOCK_ENTRIES / 2) + csr->rows / BLOCK_ENTRIES + 2;
-	struct spmv_block *b;
-	uint32_t row = 0;
+	const struct spmv_block *b;
 
-	store->blocks = calloc(most, sizeof(*store->blocks));
+	store->blocks = spmv_cut_all(csr, p, nb_queues, &store->nb_blocks);
 	if (store->blocks == NULL)
-		return accel_fail("out of memory");
-	while (row < csr->rows) {
-		b = &store->blocks[store->nb_blocks];
-		b->product = p;
-		b->queue = store->nb_blocks++ % nb_queues;
-		row = spmv_cut(csr, row, BLOCK_ENTRIES, b);
-		if (b->nb_entries > BLOCK_ENTRIES || store->nb_blocks == most)
+		return -1;
+	for (b = store->blocks; b < store->blocks + store->nb_blocks; b++) {
+		if (b->nb_entries > SPMV_BLOCK_ENTRIES)
 			return accel_fail("row %" PRIu32 " has %" PRIu64 " entries, too many for "
 					"--copies", b->row + 1, b->nb_entries);
 	}
@@ -76,7 +70,7 @@ share_budget(struct machine *m, struct graph *graph, struct spmv_store *store)
 	store->nb_buffers = store->nb_blocks;
 	if (budget != 0)
 		store->nb_buffers = RTE_MIN((budget - RTE_MIN(budget, used)) /
-				(BLOCK_ENTRIES * ENTRY_SIZE), (size_t)store->nb_blocks);
+				(SPMV_BLOCK_ENTRIES * ENTRY_SIZE), (size_t)store->nb_blocks);
 	if (store->nb_buffers < RTE_MIN(least, (size_t)store->nb_blocks))
 		return accel_fail("a budget of %zu bytes has no room for the vectors, with %zu "
 				"bytes, and two buffers for each queue", budget, used);
@@ -103,7 +97,7 @@ spmv_copies_open(struct machine *m, struct graph *graph, struct spmv *p)
 	store->done = calloc(store->nb_buffers + 1, sizeof(*store->done));
 	if (store->done == NULL)
 		return accel_fail("out of memory");
-	entries = RTE_MAX(store->nb_buffers, 1U) * BLOCK_ENTRIES;
+	entries = RTE_MAX(store->nb_buffers, 1U) * SPMV_BLOCK_ENTRIES;
 	shared->ptr = accel_malloc_managed(m->accel, ptr_size, MMEM_READ);
 	store->col = accel_malloc_managed(m->accel, entries * sizeof(*store->col), MMEM_READ);
 	store->val = accel_malloc_managed(m->accel, entries * sizeof(*store->val), MMEM_READ);
@@ -140,8 +134,8 @@ static int
 copy_block(struct spmv_store *store, const struct csr *csr, struct spmv_block *b,
 		unsigned int buffer)
 {
-	uint32_t *col = store->col + buffer * BLOCK_ENTRIES;
-	int64_t *val = store->val + buffer * BLOCK_ENTRIES;
+	uint32_t *col = store->col + buffer * SPMV_BLOCK_ENTRIES;
+	int64_t *val = store->val + buffer * SPMV_BLOCK_ENTRIES;
 	uint64_t first = csr->ptr[b->row];
 
 	b->col = col;
