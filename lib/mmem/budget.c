@@ -7,10 +7,14 @@
 #include "mmem_pager.h"
 #include "mmem_space.h"
 
+/* Blocks that leave at a time for queued ones, so that their write-backs are under way together. */
+#define AT_A_TIME	16
+
 uint64_t
 mmem_budget_get_excess(const struct mmem_budget *budget, size_t block)
 {
-	uint64_t need = budget->resident - budget->leaving + RTE_MIN(budget->queued, block);
+	uint64_t need = budget->resident - budget->leaving +
+			RTE_MIN(budget->queued, AT_A_TIME * (uint64_t)block);
 
 	return budget->limit != 0 && budget->queued != 0 && need > budget->limit ?
 			need - budget->limit : 0;

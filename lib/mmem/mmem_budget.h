@@ -28,7 +28,7 @@ struct mmem_budget {
 	uint64_t pinned;		/* blocks that are not evicted */
 };
 
-/* Bytes to be evicted, so that the next queued block has room. */
+/* Bytes to be evicted, so that the next queued blocks have room. */
 uint64_t mmem_budget_get_excess(const struct mmem_budget *budget, size_t block);
 
 /* May this fetch begin? */

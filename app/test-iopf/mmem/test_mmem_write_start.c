@@ -131,6 +131,30 @@ test_evicted_blocks_are_written(void **state)
 	assert_true(stat(MMEM_STAT_WRITTEN) >= (REGION - BUDGET) / PAGE);
 }
 
+/* Each of them waits for room. */
+static void
+test_accesses_have_their_evictions_under_way_together(void **state)
+{
+	uint8_t *p = alloc(&pager_async, RW);
+	size_t off;
+
+	(void)state;
+	for (off = 0; off < BUDGET; off += BLOCK)
+		dev_write(p + off, 0x95);
+	for (off = BUDGET; off < 2 * BUDGET; off += BLOCK)
+		pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + off, pg_bytes, 8);
+	AWAIT(get_nb_pending() >= BUDGET / BLOCK / 2);
+	atomic_store(&writes.at_once, true);	/* of further writes */
+	while (get_nb_pending() != 0)
+		end_write(0);
+	for (off = BUDGET; off < 2 * BUDGET; off += BLOCK)
+		assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+	for (off = 0; off < BUDGET; off += BLOCK) {
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+		assert_int_equal(pg_bytes[0], 0x95);
+	}
+}
+
 /* An access waits for the end of the write, and fetches the block again. */
 static void
 test_an_access_waits_for_a_write_under_way(void **state)
@@ -215,6 +239,7 @@ test_both_forms_of_write_are_refused(void **state)
 static const struct CMUnitTest tests[] = {
 	ASYNC_TEST(test_a_sync_has_all_its_writes_under_way),
 	ASYNC_TEST(test_evicted_blocks_are_written),
+	ASYNC_TEST(test_accesses_have_their_evictions_under_way_together),
 	ASYNC_TEST(test_an_access_waits_for_a_write_under_way),
 	ASYNC_TEST(test_a_write_that_fails_loses_nothing),
 	ASYNC_TEST(test_a_free_waits_for_a_write_under_way),
