@@ -10,9 +10,10 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 suite=bookworm
 packages=libc6-dev,libdpdk-dev,liburcu-dev,libnuma-dev,libcmocka-dev,libcjson-dev
-packages+=,zlib1g-dev,libssl-dev
+packages+=,zlib1g-dev,libssl-dev,liburing-dev
 # For the guest of the QEMU lab.
 packages+=,busybox-static,python3-minimal,libpython3-stdlib
+packages+=,nbdkit,e2fsprogs
 cache=${XDG_CACHE_HOME:-${HOME-}/.cache}/iopf-lab
 build=
 targets=()

@@ -119,13 +119,21 @@ make_initramfs() {
 			"$root/$python/" || return
 	# EAL loads its drivers from this folder; a mempool needs this one.
 	cp -L "$sysroot/$plugins/librte_mempool_ring.so.23" "$root/$plugins/" || return
+	# The suite of network block devices.
+	local nbdkit=usr/lib/aarch64-linux-gnu/nbdkit
+	mkdir -p "$root/$nbdkit"/{plugins,filters} &&
+		cp "$sysroot/$nbdkit/plugins/nbdkit-file-plugin.so" "$root/$nbdkit/plugins/" &&
+		cp "$sysroot/$nbdkit"/filters/nbdkit-{delay,error}-filter.so \
+			"$root/$nbdkit/filters/" &&
+		cp "$sysroot"/usr/bin/nbdkit "$sysroot"/sbin/mke2fs \
+			"$root/usr/bin/" && cp "$lab/nbd.sh" "$root/iopf/" || return
 	for program in "$build"/app/*/* "$build"/examples/*/*; do
 		if [ -f "$program" ] && [ -x "$program" ] && [[ $program != *.so* ]]; then
 			cp "$program" "$root/iopf/" || return
 		fi
 	done
 	"$lab/copy-needed.sh" "$build" "$root" "$root"/iopf/* "$root/$plugins"/* \
-		"$root/usr/bin/python3" &&
+		"$root"/usr/bin/{python3,nbdkit,mke2fs} "$root/$nbdkit"/*/* &&
 		cp "$top/usertools/iopf-setup" "$root/iopf/" || return
 	printf '%s=%q\n' LAB_SUITES "${suites[*]}" LAB_COMMAND "$command" LAB_SHELL "$shell" \
 		LAB_SUITE_SECONDS "$suite_seconds" IOPF_LAB_QEMU "$qemu_version" >"$root/env"
