@@ -117,6 +117,9 @@ struct mmem_space;
 						 * system can; the last bytes of a file that is
 						 * no multiple of 4 KiB through it */
 
+/** A NUMA node as a member of an option struct, where 0 is any; -1 (SOCKET_ID_ANY) too. */
+#define MMEM_NODE(n) ((unsigned int)((n) + 1))
+
 struct mmem_pool_conf {
 	const char *name;		/**< in log lines [a number] */
 	struct iopf_iommu *iommu;	/**< the IOMMU of its devices; must outlive the pool */
@@ -130,6 +133,8 @@ struct mmem_pool_conf {
 					 * demand [4 GiB] */
 	unsigned int ahead;		/**< chunks to populate ahead of the last accessed chunk
 					 * [8] */
+	unsigned int node;		/**< MMEM_NODE(n): take memory of NUMA node n, and of
+					 * others when it has none left [any node] */
 	bool no_hugepages;		/**< use ordinary memory even where hugepages are
 					 * reserved */
 	bool no_userfaultfd;		/**< watch the CPU's accesses by page protection and a
@@ -149,8 +154,9 @@ struct mmem_pool_conf {
 
 /**
  * @return NULL with rte_errno EINVAL, ENOMEM, EAGAIN (no thread, or RLIMIT_MEMLOCK), EDEADLK,
- *   ENOTSUP (the memory has different device addresses behind two IOMMUs), or the error of
- *   iopf_dma_map(). The log names the limit that was reached.
+ *   ENOTSUP (the memory has different device addresses behind two IOMMUs), EPERM (node, where a
+ *   container forbids it), or the error of iopf_dma_map(). The log names the limit that was
+ *   reached.
  */
 struct mmem_pool *mmem_pool_create(const struct mmem_pool_conf *conf);
 
@@ -277,7 +283,8 @@ int mmem_replace(struct mmem_space *space, struct iopf_dev *dev, uint32_t pasid)
  * Allocate a region filled with zeros.
  * @param size bytes; rounded up to 4 KiB. The region takes whole chunks of the pool.
  * @return its pointer, aligned to 2 MiB; NULL with rte_errno EINVAL, ENOMEM (the pool is too small,
- *   full or fragmented), ESHUTDOWN (the space is half destroyed).
+ *   full or fragmented), ESHUTDOWN (the space is half destroyed); with MMEM_HUGE also EIO,
+ *   ETIMEDOUT (the IOMMU did not confirm an invalidation).
  */
 void *mmem_alloc(struct mmem_space *space, size_t size, unsigned int flags);
 

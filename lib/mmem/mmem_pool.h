@@ -100,11 +100,14 @@ struct mmem_pool {
 	LIST_ENTRY(mmem_pool) next;	/* of mmem_telemetry_add() */
 };
 
+/* Does the kernel take memory of this node (MMEM_NODE())? Returns 0 or -errno. */
+int mmem_node_check(unsigned int node);
+
 /*
  * Use hugepages if all fit. Populate them once, so that their physical addresses never change.
  * Returns 0 or -errno.
  */
-int mmem_pool_map_memory(struct mmem_pool *pool, bool no_hugepages);
+int mmem_pool_map_memory(struct mmem_pool *pool, bool no_hugepages, unsigned int node);
 void mmem_pool_unmap_memory(struct mmem_pool *pool);
 
 /* Take adjacent free chunks for a region and set its first chunk. Returns 0 or -ENOMEM. */

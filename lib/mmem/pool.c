@@ -162,10 +162,18 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 		goto fail;
 	}
 	memset(pool->chunks, 0, pool->nb_chunks * sizeof(*pool->chunks));
+	rc = mmem_node_check(conf->node);
+	if (rc < 0) {
+		MMEM_LOG(ERR, "pool %s: NUMA node %u of mmem_pool_conf: %s: use MMEM_NODE() of a "
+				"node with memory, or 0", pool->name, conf->node - 1,
+				rc == -EINVAL ? "no such node, or no memory of it is allowed" :
+				rte_strerror(-rc));
+		goto fail;
+	}
 	rc = mmem_swap_open(pool, conf->swap);
 	if (rc < 0)
 		goto fail;
-	rc = mmem_pool_map_memory(pool, conf->no_hugepages || conf->budget != 0);
+	rc = mmem_pool_map_memory(pool, conf->no_hugepages || conf->budget != 0, conf->node);
 	if (rc < 0) {
 		log_no_memory(pool, "address space", -rc);
 		goto fail;

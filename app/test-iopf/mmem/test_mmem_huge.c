@@ -238,6 +238,13 @@ test_tracked_writes_are_tracked_by_page(void **state)
 		assert_int_equal(leaf_at(p + i * CHUNK + PAGE).prot, PGT_READ | PGT_WRITE);
 	}
 	assert_int_equal(mm_stat(MMEM_STAT_UPGRADED), 3);
+	/* One page is tracked, and was written. */
+	assert_int_equal(mmem_protect(mm.space, p, CHUNK, RW), 0);
+	assert_int_equal(mmem_protect(mm.space, p + 5 * PAGE, PAGE, RW | MMEM_TRACK_WRITES), 0);
+	write_pages(p, CHUNK_PAGES);
+	assert_int_equal(leaf_at(p + 5 * PAGE).prot, leaf_at(p).prot);
+	assert_int_equal(mmem_advise(mm.space, p, CHUNK, MMEM_ADVISE_HUGE), 0);
+	assert_int_equal(mapped_at(p), PAGE);
 	/* Not tracked any more. */
 	assert_int_equal(mmem_protect(mm.space, p, 3 * CHUNK, RW), 0);
 	assert_int_equal(mmem_advise(mm.space, p, 3 * CHUNK, MMEM_ADVISE_HUGE), 0);
