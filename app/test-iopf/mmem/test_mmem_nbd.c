@@ -210,7 +210,8 @@ test_a_file_of_a_file_system_on_the_device(void **state)
 	(void)state;
 	up("begin");
 	assert_int_equal(nbd("mkfs"), 0);
-	fd = open("/mnt/file", O_RDWR | O_CREAT, 0600);
+	/* The server that nbd.sh starts later must not inherit it. */
+	fd = open("/mnt/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(posix_fallocate(fd, 0, SIZE), 0);
 	pool = make_pool(NULL, MMEM_IO_DIRECT);
