@@ -4,12 +4,13 @@
 /*
  * A soak of managed memory that does not fit. All at once and at random: devices and a CPU write
  * and read, blocks are evicted, ranges are unmapped, protected, advised, prefetched and written
- * back, the store fails, a file is truncated under its region, and regions come and go.
+ * back, moved and copied by the pages that were written, the store fails, a file is truncated under its region, and regions come and go.
  *
  * Accounting. Each page of a region has two counters of 8 bytes, for one writer each: the device
  * (this thread), and the CPU (a second thread). The writer remembers the last value, so that each
  * read of its own counter has one right value. After mmem_sync() the store has each counter's value of
- * before the call, or a later one. At the end all counters are compared.
+ * before the call, or a later one. Both regions have a copy: a harvest of written pages tells which of
+ * its counters to read again. At the end all counters are compared, of the copies too.
  */
 
 #include <errno.h>
@@ -21,6 +22,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mmem_dirty.h"
+#include "mmem_move.h"
 #include "mmem_space.h"
 #include "pager_rig.h"
 #include "test.h"
@@ -52,6 +55,9 @@ struct soak {
 	int fd;
 	uint64_t dev[2][NB_PAGES];	/* the device's counters, of p and swapped */
 	_Atomic uint64_t cpu[2][NB_PAGES];
+	bool is_tracked;		/* the kernel can */
+	uint64_t dev_copy[2][NB_PAGES], cpu_copy[2][NB_PAGES];
+	uint64_t nb_copied, nb_moves;
 	atomic_bool quit;
 	pthread_t cpu_thread;
 	unsigned int rng;
@@ -265,9 +271,61 @@ step_region(void)
 	assert_int_equal(mmem_free(s.space, q), 0);
 }
 
+static void
+step_move(void)
+{
+	int rc = mmem_move(s.space, region_at(draw(2)), PAGE, MMEM_ANY_NODE);
+
+	assert_true(rc == 0 || (rc == -ENOTSUP && !s.is_tracked));
+	s.nb_moves += rc == 0;
+}
+
+/* Copy the pages of a range that were written. */
+static void
+harvest(unsigned int which, unsigned int first, unsigned int nb)
+{
+	uint64_t map[MMEM_DIRTY_WORDS(REGION)];
+	uint8_t *p = region_at(which) + first * PAGE;
+	unsigned int i;
+
+	if (!s.is_tracked)
+		return;
+	assert_int_equal(mmem_dirty_harvest(s.space, p, nb * PAGE, map), 0);
+	for (i = 0; i < nb; i++) {
+		if (!(map[i / 64] >> i % 64 & 1))
+			continue;
+		dev_access(SMMUV3_MODEL_READ, p + i * PAGE + OF_DEV, &s.dev_copy[which][first + i]);
+		dev_access(SMMUV3_MODEL_READ, p + i * PAGE + OF_CPU, &s.cpu_copy[which][first + i]);
+		s.nb_copied++;
+	}
+}
+
+static void
+step_harvest(void)
+{
+	unsigned int first = draw(NB_PAGES - 64);
+
+	harvest(draw(2), first, 1 + draw(64));
+}
+
 static void (*const steps[])(void) = {
-	step_unmap, step_protect, step_sync, step_prefetch, step_truncate, step_region,
+	step_unmap, step_protect, step_sync, step_prefetch, step_truncate, step_region, step_move,
+	step_harvest,
 };
+
+static void
+compare_copies(void)
+{
+	unsigned int which, page;
+
+	for (which = 0; which < 2 && s.is_tracked; which++) {
+		harvest(which, 0, NB_PAGES);
+		for (page = 0; page < NB_PAGES; page++) {
+			assert_int_equal(s.dev_copy[which][page], s.dev[which][page]);
+			assert_int_equal(s.cpu_copy[which][page], atomic_load(&s.cpu[which][page]));
+		}
+	}
+}
 
 static void
 compare_all(void)
@@ -309,6 +367,7 @@ soak_run(uint64_t nb)
 	atomic_store(&s.store.fails, false);
 	atomic_store(&s.quit, true);
 	assert_int_equal(pthread_join(s.cpu_thread, NULL), 0);
+	compare_copies();
 	compare_all();
 }
 
@@ -344,13 +403,17 @@ test_nothing_that_was_written_is_lost(void **state)
 	s.swapped = mmem_alloc(s.space, REGION, RW);
 	s.file = mmem_map_file(s.space, s.path, 0, FILE_PAGES * PAGE, RW | MMEM_SHARED);
 	assert_true(s.p != NULL && s.swapped != NULL && s.file != NULL);
+	s.is_tracked = mmem_dirty_start(s.space, s.p) == 0;
+	assert_int_equal(mmem_dirty_start(s.space, s.swapped) == 0, s.is_tracked);
 	soak_run((uint64_t)NB_STEPS * test_scale());
 	print_message("%" PRIu64 " pages fetched, %" PRIu64 " again; %" PRIu64 " evicted, %" PRIu64
-			" written; %" PRIu64 " accesses refused\n",
+			" written; %" PRIu64 " accesses refused; %" PRIu64 " moves, %" PRIu64
+			" pages copied\n",
 			mmem_stat(s.space, MMEM_STAT_FILLED),
 			mmem_stat(s.space, MMEM_STAT_REFILLED),
 			mmem_stat(s.space, MMEM_STAT_EVICTED),
-			mmem_stat(s.space, MMEM_STAT_WRITTEN), s.refused);
+			mmem_stat(s.space, MMEM_STAT_WRITTEN), s.refused, s.nb_moves,
+			s.nb_copied);
 	assert_true(mmem_stat(s.space, MMEM_STAT_EVICTED) != 0);
 	assert_int_equal(mmem_detach(s.space, pg.other_dev, IOPF_NO_PASID), 0);
 	assert_int_equal(mmem_space_destroy(s.space), 0);
