@@ -26,9 +26,6 @@ mmem_cpu_stage(struct mmem_pool *pool, const struct mmem_region *region, uint8_t
 	uint8_t *start;
 	int rc;
 
-	rc = mmem_cpu_start(pool);
-	if (rc < 0)
-		return rc;
 	start = mremap(frame, 0, MMEM_CHUNK_SIZE, MREMAP_MAYMOVE);
 	if (start == MAP_FAILED)
 		return -ENOMEM;

@@ -5,10 +5,10 @@
 #define MMEM_CPU_MOVE_H
 
 /*
- * The CPU's view of a chunk that moves to another frame (move.c), CHUNK_MOVING. Threads that the
- * kernel stops meanwhile wait: the service thread leaves their accesses alone. After the move
- * mmem_cpu_wake() lets them repeat the access. Called without pool->lock: the kernel waits for the
- * service thread.
+ * The CPU's view of a chunk that moves to another frame (move.c), CHUNK_MOVING. Threads that stop
+ * meanwhile wait: the service thread leaves their accesses alone. After the move mmem_cpu_wake()
+ * lets them repeat the access. mmem_cpu_start() comes first. Called without pool->lock: the kernel
+ * waits for the service thread.
  */
 
 #include <stdint.h>

@@ -334,6 +334,8 @@ chunk_move(struct mover *m)
 static int
 check_pool(struct mmem_space *space, int node)
 {
+	int rc;
+
 	if (node < MMEM_ANY_NODE || node >= MAX_NODES) {
 		MMEM_LOG_LIMITED(space, "node %d of mmem_move(): use a NUMA node, or "
 				"MMEM_ANY_NODE", node);
@@ -347,7 +349,13 @@ check_pool(struct mmem_space *space, int node)
 				"(ulimit -v, -l)");
 		return -ENOTSUP;
 	}
-	return 0;
+	/* Its threads are woken also if nothing moves. */
+	rc = mmem_cpu_start(space->pool);
+	if (rc < 0)
+		MMEM_LOG_LIMITED(space, "regions of pool %s cannot move: the CPU's accesses cannot "
+				"be watched: %s: allow three more descriptors and a thread "
+				"(ulimit -n, -u)", space->pool->name, rte_strerror(-rc));
+	return rc;
 }
 
 static void

@@ -48,13 +48,12 @@ expect_one_memory(uint8_t *p, uint8_t seed)
 }
 
 static void
-test_a_region_has_other_memory_and_the_same_contents(void **state)
+move_with_contents(unsigned int flags)
 {
-	uint8_t *p = mmem_alloc(space, 2 * CHUNK + PAGE, RW);
+	uint8_t *p = mmem_alloc(space, 2 * CHUNK + PAGE, RW | flags);
 	unsigned int i;
 	size_t off;
 
-	(void)state;
 	assert_non_null(p);
 	for (off = 0; off <= 2 * CHUNK; off += PAGE)
 		p[off] = 1 + off / PAGE % 251;
@@ -79,6 +78,15 @@ test_a_region_has_other_memory_and_the_same_contents(void **state)
 	assert_non_null(p);
 	assert_true(pg_is_filled_with(p, 0, 2 * CHUNK));
 	expect_one_memory(p, 0x11);
+	assert_int_equal(mmem_free(space, p), 0);
+}
+
+static void
+test_a_region_has_other_memory_and_the_same_contents(void **state)
+{
+	(void)state;
+	move_with_contents(0);
+	move_with_contents(MMEM_HUGE);
 }
 
 /* All other chunks are given back, and each frame has one chunk. */
@@ -314,7 +322,7 @@ test_a_move_waits_for_the_pager(void **state)
  */
 
 #define NB_CPUS		2
-#define NB_WRITES	150
+#define NB_WRITES	60
 
 struct writer {
 	pthread_t thread;
@@ -356,6 +364,7 @@ mover_main(void *p)
 		assert_int_equal(mmem_move(space, p, REGION, MMEM_ANY_NODE), 0);
 		if (atomic_fetch_add(&nb_moves, 1) % 4 == 3)
 			assert_int_equal(mmem_sync(space, p, REGION), 0);
+		usleep(1000);
 	}
 	return NULL;
 }
