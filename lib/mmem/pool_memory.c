@@ -119,8 +119,11 @@ prefer_node(void *mem, size_t size, unsigned int node)
 		return -EINVAL;
 	mask[(node - 1) / LONG_BITS] = 1ul << (node - 1) % LONG_BITS;
 	/* The kernel reads one bit less than it is told. */
-	return syscall(SYS_mbind, mem, size, MPOL_PREFERRED, mask, (unsigned long)MAX_NODES + 1,
-			MPOL_MF_MOVE) < 0 ? -errno : 0;
+	if (syscall(SYS_mbind, mem, size, MPOL_PREFERRED, mask, (unsigned long)MAX_NODES + 1,
+			MPOL_MF_MOVE) == 0)
+		return 0;
+	/* A kernel without NUMA has one node. */
+	return errno == ENOSYS && node == MMEM_NODE(0) ? 0 : -errno;
 }
 
 int
