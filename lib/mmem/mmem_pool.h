@@ -38,6 +38,7 @@ struct mmem_pool {
 	size_t nb_chunks;
 	unsigned int ahead;
 	bool hugepages;
+	unsigned int node;		/* of mmem_pool_conf */
 	char name[32];
 
 	struct iopf_iommu **iommus;	/* of mmem_pool_conf: iommu, then others */
@@ -102,12 +103,17 @@ struct mmem_pool {
 
 /* Does the kernel take memory of this node (MMEM_NODE())? Returns 0 or -errno. */
 int mmem_node_check(unsigned int node);
+/*
+ * Take a mapping's memory of a node (MMEM_NODE(), 0: of any) from now on. Returns 0 or -errno.
+ */
+#define MMEM_MAX_NODES	1024
+int mmem_prefer_node(void *mem, size_t size, unsigned int node);
 
 /*
  * Use hugepages if all fit. Populate them once, so that their physical addresses never change.
  * Returns 0 or -errno.
  */
-int mmem_pool_map_memory(struct mmem_pool *pool, bool no_hugepages, unsigned int node);
+int mmem_pool_map_memory(struct mmem_pool *pool, bool no_hugepages);
 void mmem_pool_unmap_memory(struct mmem_pool *pool);
 
 /* Take adjacent free chunks for a region and set its first chunk. Returns 0 or -ENOMEM. */

@@ -34,11 +34,6 @@
 #include "mmem_thread.h"
 #include "mmem_unmap.h"
 
-/* Of linux/mempolicy.h. */
-#define POLICY_DEFAULT		0
-#define POLICY_PREFERRED	1
-#define MAX_NODES		1024
-
 struct mover {
 	struct mmem_region *region;
 	struct mmem_space *space;
@@ -137,29 +132,11 @@ spare_return(struct mover *m)
 	struct mmem_pool *pool = m->pool;
 
 	mmem_zero_chunks(pool, m->spare, 1);
-	/* Its next memory may come from any node. */
-	syscall(SYS_mbind, mmem_off_to_dev(pool, (uint64_t)m->spare << MMEM_CHUNK_LOG2),
-			MMEM_CHUNK_SIZE, POLICY_DEFAULT, NULL, 0, 0);
+	mmem_prefer_node(mmem_off_to_dev(pool, (uint64_t)m->spare << MMEM_CHUNK_LOG2),
+			MMEM_CHUNK_SIZE, pool->node);
 	pthread_mutex_lock(&pool->lock);
 	atomic_store_explicit(&pool->chunks[m->spare].state, 0, memory_order_relaxed);
 	pthread_mutex_unlock(&pool->lock);
-}
-
-/* The memory that a frame gets from now on comes from the node. Returns 0 or -errno. */
-static int
-frame_bind(uint8_t *frame, int node)
-{
-	const unsigned int bits = 8 * sizeof(unsigned long);
-	unsigned long mask[MAX_NODES / (8 * sizeof(unsigned long))] = { 0 };
-
-	if (node < 0)
-		return 0;
-	mask[node / bits] = 1ul << node % bits;
-	if (syscall(SYS_mbind, frame, MMEM_CHUNK_SIZE, POLICY_PREFERRED, mask, MAX_NODES + 1,
-			0) == 0)
-		return 0;
-	/* A kernel without NUMA has one node. */
-	return errno == ENOSYS && node == 0 ? 0 : -errno;
 }
 
 /* Is the memory of a page on the node? Returns 0 or -ENOMEM. */
@@ -211,7 +188,8 @@ spare_populate(struct mover *m)
 {
 	uint64_t start = (uint64_t)m->chunk << MMEM_CHUNK_LOG2, off = start;
 	uint64_t spare = (uint64_t)m->spare << MMEM_CHUNK_LOG2;
-	int rc = frame_bind(mmem_off_to_dev(m->pool, spare), m->node);
+	int rc = m->node == MMEM_ANY_NODE ? 0 : mmem_prefer_node(mmem_off_to_dev(m->pool, spare),
+			MMEM_CHUNK_SIZE, MMEM_NODE(m->node));
 	size_t len;
 
 	for (; rc == 0 && find_part(m, &off, &len); off += len) {
@@ -336,7 +314,7 @@ check_pool(struct mmem_space *space, int node)
 {
 	int rc;
 
-	if (node < MMEM_ANY_NODE || node >= MAX_NODES) {
+	if (node < MMEM_ANY_NODE || node >= MMEM_MAX_NODES) {
 		MMEM_LOG_LIMITED(space, "node %d of mmem_move(): use a NUMA node, or "
 				"MMEM_ANY_NODE", node);
 		return -EINVAL;

@@ -137,6 +137,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	}
 	pool->cpu_fd = pool->swap.fd = pool->swap.direct_fd = -1;
 	pool->io = conf->io;
+	pool->node = conf->node;
 	pool->no_userfaultfd = conf->no_userfaultfd;
 	pool->budget.limit = conf->budget;
 	pool->size = conf->size ? conf->size : DEFAULT_SIZE;
@@ -173,7 +174,7 @@ mmem_pool_create(const struct mmem_pool_conf *conf)
 	rc = mmem_swap_open(pool, conf->swap);
 	if (rc < 0)
 		goto fail;
-	rc = mmem_pool_map_memory(pool, conf->no_hugepages || conf->budget != 0, conf->node);
+	rc = mmem_pool_map_memory(pool, conf->no_hugepages || conf->budget != 0);
 	if (rc < 0) {
 		log_no_memory(pool, "address space", -rc);
 		goto fail;

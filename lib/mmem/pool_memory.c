@@ -100,26 +100,26 @@ map_second_view(struct mmem_pool *pool)
 	madvise(pool->dev, pool->size, MADV_HUGEPAGE);
 }
 
-#define MAX_NODES	1024
 #define LONG_BITS	(8 * sizeof(unsigned long))
 
 /*
- * Take a mapping's memory of a node, before it is populated; MPOL_MF_MOVE is for mlockall(), which
- * populates it at once. Preferred, not bound: a bound mapping ends in the OOM killer, or in SIGBUS
- * with hugepages, when the node has no memory left.
+ * MPOL_MF_MOVE is for mlockall(), which populates a mapping at once. Preferred, not bound: a bound
+ * mapping ends in the OOM killer, or in SIGBUS with hugepages, when the node has no memory left.
  */
-static int
-prefer_node(void *mem, size_t size, unsigned int node)
+int
+mmem_prefer_node(void *mem, size_t size, unsigned int node)
 {
-	unsigned long mask[MAX_NODES / LONG_BITS] = { 0 };
+	unsigned long mask[MMEM_MAX_NODES / LONG_BITS] = { 0 };
 
-	if (node == 0)
+	if (node == 0) {
+		syscall(SYS_mbind, mem, size, MPOL_DEFAULT, NULL, 0ul, 0);
 		return 0;
-	if (node > MAX_NODES)
+	}
+	if (node > MMEM_MAX_NODES)
 		return -EINVAL;
 	mask[(node - 1) / LONG_BITS] = 1ul << (node - 1) % LONG_BITS;
 	/* The kernel reads one bit less than it is told. */
-	if (syscall(SYS_mbind, mem, size, MPOL_PREFERRED, mask, (unsigned long)MAX_NODES + 1,
+	if (syscall(SYS_mbind, mem, size, MPOL_PREFERRED, mask, (unsigned long)MMEM_MAX_NODES + 1,
 			MPOL_MF_MOVE) == 0)
 		return 0;
 	/* A kernel without NUMA has one node. */
@@ -135,17 +135,17 @@ mmem_node_check(unsigned int node)
 	page = mmap(NULL, MMEM_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED)
 		return -errno;
-	rc = prefer_node(page, MMEM_PAGE_SIZE, node);
+	rc = mmem_prefer_node(page, MMEM_PAGE_SIZE, node);
 	munmap(page, MMEM_PAGE_SIZE);
 	return rc;
 }
 
 /* Both views: the policy of hugepages is that of the mapping which populates them. */
 static void
-pool_prefer_node(struct mmem_pool *pool, unsigned int node)
+pool_prefer_node(struct mmem_pool *pool)
 {
-	prefer_node(pool->mem, pool->size, node);
-	prefer_node(pool->dev, pool->size, node);
+	mmem_prefer_node(pool->mem, pool->size, pool->node);
+	mmem_prefer_node(pool->dev, pool->size, pool->node);
 }
 
 void
@@ -157,14 +157,14 @@ mmem_pool_unmap_memory(struct mmem_pool *pool)
 }
 
 int
-mmem_pool_map_memory(struct mmem_pool *pool, bool no_hugepages, unsigned int node)
+mmem_pool_map_memory(struct mmem_pool *pool, bool no_hugepages)
 {
 	bool huge = !no_hugepages && map_hugepages(pool) == 0;
 	size_t i;
 	int rc = 0;
 
 	if (huge)
-		pool_prefer_node(pool, node);
+		pool_prefer_node(pool);
 	if (huge && mmem_populate_chunks(pool, 0, pool->nb_chunks) < 0) {
 		mmem_pool_unmap_memory(pool);
 		huge = false;
@@ -174,7 +174,7 @@ mmem_pool_map_memory(struct mmem_pool *pool, bool no_hugepages, unsigned int nod
 		if (rc < 0)
 			return rc;
 		map_second_view(pool);
-		pool_prefer_node(pool, node);
+		pool_prefer_node(pool);
 	}
 	/* Nothing uses the memory yet. */
 	pool->is_locked = !huge && madvise(pool->dev, MMEM_PAGE_SIZE, MADV_REMOVE) < 0;
