@@ -19,6 +19,7 @@
 #include "mmem_pool.h"
 #include "mmem_region.h"
 #include "mmem_telemetry.h"
+#include "mmem_uring.h"
 
 /* A reply has at most 16 KiB. */
 #define PAGE_POOLS 24
@@ -94,12 +95,13 @@ static void
 add_users(struct rte_tel_data *d, struct mmem_pool *pool)
 {
 	const struct mmem_region *region;
-	uint64_t regions = 0, fetches = 0, overdue = 0, spaces;
+	uint64_t regions = 0, fetches = 0, overdue = 0, spaces, requests_most;
 	struct mmem_budget budget;
 
 	pthread_mutex_lock(&pool->lock);
 	spaces = pool->users;
 	budget = pool->budget;
+	requests_most = mmem_uring_get_most(pool->uring);
 	TAILQ_FOREACH(region, &pool->regions, next) {
 		regions++;
 		fetches += region->nb_open;
@@ -110,6 +112,7 @@ add_users(struct rte_tel_data *d, struct mmem_pool *pool)
 	rte_tel_data_add_dict_uint(d, "regions", regions);
 	rte_tel_data_add_dict_uint(d, "fetches", fetches);
 	rte_tel_data_add_dict_uint(d, "fetches_overdue", overdue);
+	rte_tel_data_add_dict_uint(d, "requests_most", requests_most);
 	rte_tel_data_add_dict_uint(d, "budget", budget.limit);
 	rte_tel_data_add_dict_uint(d, "resident", budget.resident);
 	rte_tel_data_add_dict_uint(d, "leaving", budget.leaving);
