@@ -23,8 +23,8 @@
  *
  * Needs userfaultfd with write protection of shared memory, or no_userfaultfd of mmem_pool_conf.
  * With the latter, and where userfaultfd is only for accesses in user mode, a system call that
- * writes to a chunk while it moves returns EFAULT. Memory that the kernel has pinned for a system call under way (O_DIRECT, io_uring) must
- * not move.
+ * writes to a chunk while it moves returns EFAULT. Memory that the kernel has pinned for a system
+ * call under way (O_DIRECT, io_uring) must not move.
  *
  * Example: bring a region to the node of its device.
  * @code
@@ -50,8 +50,8 @@ extern "C" {
 /**
  * Move a range to other memory of the pool. Waits for the pager.
  * @param ptr,len within one region, multiples of 4 KiB; extended to multiples of 2 MiB.
- * @param node the number of a NUMA node, or MMEM_ANY_NODE. Memory that the region gets later in chunks that have
- *   moved comes from the node too, if it has some.
+ * @param node the number of a NUMA node, or MMEM_ANY_NODE. Memory that the region gets later in
+ *   chunks that have moved comes from the node too, if it has some.
  * @return 0; -EINVAL (no range of a region, or no such node), -EDEADLK; -ENOTSUP (a pool with
  *   hugepages or without a second mapping, or no write protection); -ENOMEM (no free chunk, no
  *   memory on the node, or too many mappings: vm.max_map_count); -ETIMEDOUT (a pager has not

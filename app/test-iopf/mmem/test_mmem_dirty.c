@@ -409,7 +409,7 @@ test_the_code_of_the_guide_copies_a_region(void **state)
 
 struct writer {
 	pthread_t thread;
-	_Atomic uint64_t *words;
+	uint64_t *words;
 	unsigned int id;
 	uint64_t last[NB_PAGES];
 };
@@ -418,8 +418,8 @@ static atomic_bool writers_end;
 static _Atomic unsigned int nb_harvests;
 static uint64_t copy[REGION / 8];
 
-static _Atomic uint64_t *
-word_at(_Atomic uint64_t *words, size_t page, unsigned int i)
+static uint64_t *
+word_at(uint64_t *words, size_t page, unsigned int i)
 {
 	return &words[page * (PAGE / 8) + i];
 }
@@ -435,7 +435,7 @@ writer_main(void *arg)
 
 	for (n = 1; !atomic_load(&writers_end); n++) {
 		page = rand_r(&seed) % NB_PAGES;
-		atomic_store(word_at(w->words, page, w->id), n);
+		cpu_store(word_at(w->words, page, w->id), n);
 		w->last[page] = n;
 		if (n % 8 == 0)
 			usleep(100);
@@ -444,13 +444,13 @@ writer_main(void *arg)
 }
 
 static void
-copy_pages(_Atomic uint64_t *words, const uint64_t *map)
+copy_pages(uint64_t *words, const uint64_t *map)
 {
 	size_t page, i;
 
 	for (page = 0; page < NB_PAGES; page++)
 		for (i = 0; i < PAGE / 8 && (map[page / 64] >> page % 64 & 1); i++)
-			copy[page * (PAGE / 8) + i] = atomic_load(word_at(words, page, i));
+			copy[page * (PAGE / 8) + i] = cpu_load(word_at(words, page, i));
 }
 
 static void *
@@ -483,9 +483,9 @@ copy_while_it_is_written(uint8_t *p)
 	atomic_store(&nb_harvests, 0);
 	start(p);
 	memset(bitmap, 0xff, sizeof(bitmap));
-	copy_pages((_Atomic uint64_t *)p, bitmap);
+	copy_pages((uint64_t *)p, bitmap);
 	for (i = 0; i < NB_CPUS; i++) {
-		writers[i].words = (_Atomic uint64_t *)p;
+		writers[i].words = (uint64_t *)p;
 		writers[i].id = i;
 		assert_int_equal(pthread_create(&writers[i].thread, NULL, writer_main,
 				&writers[i]), 0);
@@ -501,7 +501,7 @@ copy_while_it_is_written(uint8_t *p)
 	for (i = 0; i < NB_CPUS; i++)
 		assert_int_equal(pthread_join(writers[i].thread, NULL), 0);
 	assert_int_equal(mmem_dirty_harvest(space, p, REGION, bitmap), 0);
-	copy_pages((_Atomic uint64_t *)p, bitmap);
+	copy_pages((uint64_t *)p, bitmap);
 	for (page = 0; page < NB_PAGES; page++) {
 		for (i = 0; i < NB_CPUS; i++)
 			if (writers[i].last[page] != 0)
@@ -511,7 +511,7 @@ copy_while_it_is_written(uint8_t *p)
 			assert_int_equal(copy[page * (PAGE / 8) + NB_CPUS], dev.last[page]);
 		for (i = 0; i < PAGE / 8; i++)
 			assert_int_equal(copy[page * (PAGE / 8) + i],
-					atomic_load(word_at((_Atomic uint64_t *)p, page, i)));
+					cpu_load(word_at((uint64_t *)p, page, i)));
 	}
 	assert_int_equal(mmem_dirty_stop(space, p), 0);
 }

@@ -326,7 +326,7 @@ test_a_move_waits_for_the_pager(void **state)
 
 struct writer {
 	pthread_t thread;
-	_Atomic uint64_t *words;
+	uint64_t *words;
 	unsigned int id;
 	uint64_t last[NB_PAGES];
 };
@@ -340,7 +340,7 @@ writer_main(void *arg)
 {
 	struct writer *w = arg;
 	unsigned int seed = w->id;
-	_Atomic uint64_t *word;
+	uint64_t *word;
 	uint64_t n;
 	size_t page;
 
@@ -348,8 +348,8 @@ writer_main(void *arg)
 		page = rand_r(&seed) % NB_PAGES;
 		word = &w->words[page * (PAGE / 8) + w->id];
 		if (w->last[page] != 0)
-			assert_int_equal(atomic_load(word), w->last[page]);
-		atomic_store(word, n);
+			assert_int_equal(cpu_load(word), w->last[page]);
+		cpu_store(word, n);
 		w->last[page] = n;
 		if (n % 8 == 0)
 			usleep(100);
@@ -383,7 +383,7 @@ move_while_it_is_written(uint8_t *p)
 	atomic_store(&nb_moves, 0);
 	move(p, REGION);
 	for (i = 0; i < NB_CPUS; i++) {
-		writers[i].words = (_Atomic uint64_t *)p;
+		writers[i].words = (uint64_t *)p;
 		writers[i].id = i;
 		assert_int_equal(pthread_create(&writers[i].thread, NULL, writer_main,
 				&writers[i]), 0);
@@ -401,7 +401,7 @@ move_while_it_is_written(uint8_t *p)
 	for (page = 0; page < NB_PAGES; page++) {
 		for (i = 0; i < NB_CPUS; i++)
 			if (writers[i].last[page] != 0)
-				assert_int_equal(atomic_load(&writers[i].words[page * (PAGE / 8) +
+				assert_int_equal(cpu_load(&writers[i].words[page * (PAGE / 8) +
 						i]), writers[i].last[page]);
 		assert_int_equal(dev_read(p + page * PAGE, 64), SMMUV3_MODEL_OK);
 		if (dev.last[page] != 0)
