@@ -109,7 +109,7 @@ find_qemu() {
 make_initramfs() {
 	local root=$work/root program python=usr/lib/python3.11
 	local plugins=usr/lib/aarch64-linux-gnu/dpdk/pmds-23.0
-	mkdir -p "$root"/{bin,iopf,var,usr/bin,$python/lib-dynload,$plugins} &&
+	mkdir -p "$root"/{bin,iopf,var/tmp,usr/bin,$python/lib-dynload,$plugins} &&
 		cp "$lab/init" "$root/" &&
 		cp "$sysroot/bin/busybox" "$root/bin/" || return
 	# Python, and the modules that iopf-setup imports.

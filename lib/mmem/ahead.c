@@ -33,6 +33,8 @@
  */
 #define FETCH_BYTES		((size_t)512 << 10)
 #define FETCH_BLOCKS_MIN	4
+/* In a budget of fewer blocks nothing is fetched ahead: it would take the room of what is used. */
+#define FETCH_BUDGET_MIN	16
 #define FETCH_BUDGET_PART	32
 
 void
@@ -144,8 +146,9 @@ nb_blocks_to_fetch(const struct mmem_space *space, const struct mmem_region *reg
 
 	if (limit == 0)
 		return nb;
-	limit /= region->pager.fetch_size * FETCH_BUDGET_PART;
-	return RTE_MIN(nb, RTE_MAX(limit, UINT64_C(1)));
+	limit /= region->pager.fetch_size;
+	return limit < FETCH_BUDGET_MIN ? 0 :
+			RTE_MIN(nb, RTE_MAX(limit / FETCH_BUDGET_PART, UINT64_C(1)));
 }
 
 /* Ask for the absent contents of the window after the one that is mapped. */
@@ -181,7 +184,8 @@ stream_follow(struct mmem_space *space, const struct mmem_region *region,
 	stream->next = map_window(space, region, stream, page, width, most);
 	if (!page_of_region(region, stream->next))
 		mmem_stream_end(stream);
-	else if (mmem_region_has_pager(region) && stream->hits >= FETCH_HITS)
+	else if (mmem_region_has_pager(region) && stream->hits >= FETCH_HITS &&
+			!mmem_is_throttled(&space->throttle))
 		fetch_window(space, region, stream, width);
 }
 

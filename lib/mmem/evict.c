@@ -27,8 +27,6 @@
 /* Looks of the policy for one victim, and between batches. */
 #define LOOKS		32
 #define WATCH_LOOKS	256
-/* A fetched block stays at least so long, so that the access that fetched it ends. */
-#define STAYS_NS	UINT64_C(200000)
 /* The evictor looks again after this time if all blocks are to stay. */
 #define AGAIN_NS	UINT64_C(100000)
 /* A block whose eviction failed stays so long. */
@@ -146,7 +144,7 @@ mmem_evict_add(struct mmem_region *region, size_t block, bool prefetched)
 {
 	if (!mmem_space_has_budget(region->space))
 		return;
-	region->blocks[block].stays_until = mmem_now_ns() + STAYS_NS;
+	region->blocks[block].stays_until = mmem_now_ns() + region->space->throttle.stay_ns;
 	mmem_policy_add(&region->space->policy, block_to_index(region, block), prefetched);
 	/* Looks begin before memory is full, as the first victims would be any ones otherwise. */
 	update_capacity(region->space);

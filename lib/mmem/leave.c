@@ -59,6 +59,7 @@ mmem_fetch_left(struct mmem_pool *pool, struct mmem_fetch *fetch)
 	mmem_stat_add(region->space, MMEM_STAT_EVICTED,
 			mmem_block_len(region, fetch->block) >> MMEM_PAGE_LOG2);
 	region->blocks[fetch->block].state = BLOCK_EVICTED;
+	region->blocks[fetch->block].stays_until = mmem_now_ns();
 	region->space->nb_failed = 0;
 	mmem_budget_take(region, fetch->block, -1);
 	leaving_end(pool, fetch, true);

@@ -631,6 +631,9 @@ enum mmem_stat {
 	MMEM_STAT_ZEROED,	/**< pages zeroed by a fault or mmem_prefetch() */
 	MMEM_STAT_FILLED,	/**< pages filled by a pager */
 	MMEM_STAT_REFILLED,	/**< of them, pages that had been evicted before */
+	MMEM_STAT_THROTTLED,	/**< pages of fetches while the space thrashes: blocks come back as
+				 * soon as they have left, so they stay longer, and accesses
+				 * to others wait */
 	MMEM_STAT_EVICTED,	/**< pages that left memory to make room */
 	MMEM_STAT_WRITTEN,	/**< pages written back */
 	MMEM_STAT_LATE_WRITES,	/**< write-backs of leaving blocks that took longer than 10 ms */
@@ -642,7 +645,7 @@ enum mmem_stat {
 	MMEM_STAT_EXPIRED,	/**< accesses refused because a pager's deadline passed */
 	MMEM_STAT_LOG_LEFT_OUT,	/**< log lines left out: at most 10 in a second */
 };
-#define MMEM_NB_STATS 19
+#define MMEM_NB_STATS 20
 const char *mmem_stat_name(enum mmem_stat stat);
 uint64_t mmem_stat(const struct mmem_space *space, enum mmem_stat stat);
 

@@ -24,7 +24,8 @@
 #define BLOCK_EVICTED	(1u << 3)	/* it was evicted once */
 
 struct mmem_block {
-	uint64_t stays_until;		/* mmem_now_ns(): not to be evicted before */
+	uint64_t stays_until;		/* mmem_now_ns(): not to be evicted before; of a block that
+					 * left: when it did */
 	uint8_t state;
 	uint16_t nb_pins;		/* it is not evicted while this is not 0 */
 	uint32_t next_spared;		/* 1 + the next block on region->spared, or 0 */

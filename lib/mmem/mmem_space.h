@@ -42,6 +42,7 @@
 #include "mmem_log.h"
 #include "mmem_policy.h"
 #include "mmem_pool.h"
+#include "mmem_throttle.h"
 #include "mmem_waiting.h"
 
 struct mmem_import;
@@ -84,6 +85,7 @@ struct mmem_space {
 
 	/* Eviction; under pool->lock. */
 	struct mmem_budget budget;
+	struct mmem_throttle throttle;
 	bool hw_dirty;			/* the IOMMU sets the dirty state of leaves */
 	struct mmem_policy policy;
 	/* Access flags that were cleared, and that the next eviction invalidates. */

@@ -319,6 +319,20 @@ mmem_region_fail_queued(struct mmem_pool *pool, struct mmem_region *region, int 
 	mmem_region_update_ready(pool, region);
 }
 
+/* The first access that waits for a fetch. */
+static void
+note_access(struct mmem_region *region, const struct mmem_fetch *fetch)
+{
+	const struct mmem_block *block = &region->blocks[fetch->block];
+	struct mmem_throttle *throttle = &region->space->throttle;
+
+	mmem_throttle_note(throttle, block->state & BLOCK_EVICTED ? block->stays_until : 0,
+			mmem_now_ns());
+	if (mmem_is_throttled(throttle))
+		mmem_stat_add(region->space, MMEM_STAT_THROTTLED,
+				mmem_block_len(region, fetch->block) >> MMEM_PAGE_LOG2);
+}
+
 /* An access waits for the fetch: it goes before those that are made ahead of accesses. */
 static void
 fetch_set_awaited(struct mmem_region *region, struct mmem_fetch *fetch)
@@ -335,6 +349,8 @@ fetch_set_awaited(struct mmem_region *region, struct mmem_fetch *fetch)
 		else
 			TAILQ_INSERT_TAIL(&region->queue, fetch, next);
 	}
+	if (fetch->prefetched && region->blocks != NULL)
+		note_access(region, fetch);
 	fetch->prefetched = false;
 }
 

@@ -38,6 +38,7 @@ static const char * const stat_names[] = {
 	[MMEM_STAT_ZEROED] = "zeroed",
 	[MMEM_STAT_FILLED] = "filled",
 	[MMEM_STAT_REFILLED] = "refilled",
+	[MMEM_STAT_THROTTLED] = "throttled",
 	[MMEM_STAT_EVICTED] = "evicted",
 	[MMEM_STAT_WRITTEN] = "written",
 	[MMEM_STAT_LATE_WRITES] = "late_writes",
@@ -216,6 +217,7 @@ mmem_space_create(const struct mmem_space_conf *conf)
 	mmem_name_init(space->name, sizeof(space->name), conf->name, &serial);
 
 	space->budget.limit = conf->budget;
+	mmem_throttle_init(&space->throttle);
 	rc = space_init_budget(space);
 	if (rc < 0)
 		goto fail;
