@@ -222,9 +222,9 @@ soaks() {
 	}
 	IOPF_TEST_ECMDQ=1 IOPF_TEST_SCALE=2 tests "soak of suspends with ECMDQs, TSan" tsan \
 		powersoak
-	IOPF_TEST_SCALE=200 tests "soak of evictions" build/app/test-iopf/test-iopf mmem_soak
-	IOPF_TEST_SCALE=60 tests "soak of evictions, ASan and UBSan" asan mmem_soak
-	IOPF_TEST_SCALE=20 tests "soak of evictions, TSan" tsan mmem_soak
+	IOPF_TEST_SCALE=40 tests "soak of evictions" build/app/test-iopf/test-iopf mmem_soak
+	IOPF_TEST_SCALE=12 tests "soak of evictions, ASan and UBSan" asan mmem_soak
+	IOPF_TEST_SCALE=5 tests "soak of evictions, TSan" tsan mmem_soak
 	IOPF_TEST_SCALE=72 tests "soak under fire" build/app/test-iopf/test-iopf firesoak
 	IOPF_TEST_SCALE=56 tests "soak under fire, ASan and UBSan" asan firesoak
 	IOPF_TEST_SCALE=12 tests "soak under fire, TSan" tsan firesoak
@@ -323,7 +323,7 @@ if [ -n "$long" ]; then
 		build/app/test-iopf/test-iopf soak prisoak prichaos powersoak
 	tests "a hundred million faults under fire" env IOPF_TEST_SCALE=1000 \
 		build/app/test-iopf/test-iopf firesoak
-	tests "an hour of evictions" env IOPF_TEST_SCALE=24000 \
+	tests "an hour of evictions" env IOPF_TEST_SCALE=5000 \
 		build/app/test-iopf/test-iopf mmem_soak
 	tests "a million invalidation arrays" env IOPF_TEST_SCALE=152 \
 		build/app/test-iopf/test-iopf inval_arrays

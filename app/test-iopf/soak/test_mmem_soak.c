@@ -4,13 +4,14 @@
 /*
  * A soak of managed memory that does not fit. All at once and at random: devices and a CPU write
  * and read, blocks are evicted, ranges are unmapped, protected, advised, prefetched and written
- * back, moved and copied by the pages that were written, the store fails, a file is truncated under its region, and regions come and go.
+ * back, moved and copied by the pages that were written, the store fails, a file is truncated under
+ * its region, and regions come and go.
  *
  * Accounting. Each page of a region has two counters of 8 bytes, for one writer each: the device
  * (this thread), and the CPU (a second thread). The writer remembers the last value, so that each
- * read of its own counter has one right value. After mmem_sync() the store has each counter's value of
- * before the call, or a later one. Both regions have a copy: a harvest of written pages tells which of
- * its counters to read again. At the end all counters are compared, of the copies too.
+ * read of its own counter has one right value. After mmem_sync() the store has each counter's value
+ * of before the call, or a later one. Both regions have a copy: a harvest of written pages tells
+ * which of its counters to read again. At the end all counters are compared, of the copies too.
  */
 
 #include <errno.h>
