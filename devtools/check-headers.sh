@@ -28,8 +28,8 @@ for header in lib/iopf/iopf.h lib/iopf/iopf_driver.h lib/iopf/iopf_guest.h lib/i
 		lib/iopf/iopf_inval.h lib/iopf/iopf_iommu.h lib/iopf/iopf_listener.h lib/iopf/iopf_pci.h \
 		lib/iopf/iopf_policy.h lib/iopf/iopf_poller.h lib/iopf/iopf_power.h \
 		lib/iopf/iopf_stats.h lib/iopf/iopf_translation.h \
-		lib/pgtable/pgtable.h lib/pgtable/pgtable_resize.h lib/mmem/iopf_pgtable.h lib/mmem/mmem.h \
-		lib/mmem/mmem_dirty.h lib/mmem/mmem_move.h \
+		lib/pgtable/pgtable.h lib/pgtable/pgtable_resize.h \
+		lib/mmem/iopf_pgtable.h lib/mmem/mmem.h lib/mmem/mmem_dirty.h lib/mmem/mmem_move.h \
 		drivers/smmuv3_model/smmuv3_front.h drivers/smmuv3_model/smmuv3_model.h \
 		drivers/smmuv3_model/smmuv3_model_page.h \
 		drivers/smmuv3_model/smmuv3_model_test.h; do

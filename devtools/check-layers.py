@@ -31,14 +31,14 @@ ALLOWED = {
     "app/iopf-bench": ["lib/iopf:iopf.h", "lib/iopf:iopf_handler.h", "lib/iopf:iopf_inval.h",
                        "lib/iopf:iopf_iommu.h", "lib/iopf:iopf_pci.h", "lib/iopf:iopf_policy.h",
                        "lib/iopf:iopf_poller.h", "lib/iopf:iopf_power.h", "lib/iopf:iopf_stats.h",
-                       "lib/mmem:iopf_pgtable.h", "lib/mmem:mmem.h", "lib/mmem:mmem_dirty.h", "lib/mmem:mmem_move.h",
-                       "lib/pgtable:pgtable.h",
+                       "lib/mmem:iopf_pgtable.h", "lib/mmem:mmem.h", "lib/mmem:mmem_dirty.h",
+                       "lib/mmem:mmem_move.h", "lib/pgtable:pgtable.h",
                        "drivers/smmuv3_model:smmuv3_model.h"],
     "examples": ["lib/iopf:iopf.h", "lib/iopf:iopf_guest.h", "lib/iopf:iopf_handler.h", "lib/iopf:iopf_inval.h",
                  "lib/iopf:iopf_iommu.h", "lib/iopf:iopf_pci.h", "lib/iopf:iopf_policy.h",
                  "lib/iopf:iopf_poller.h", "lib/iopf:iopf_power.h", "lib/iopf:iopf_stats.h",
-                 "lib/mmem:iopf_pgtable.h", "lib/mmem:mmem.h", "lib/mmem:mmem_dirty.h", "lib/mmem:mmem_move.h",
-                       "lib/pgtable:pgtable.h",
+                 "lib/mmem:iopf_pgtable.h", "lib/mmem:mmem.h", "lib/mmem:mmem_dirty.h",
+                 "lib/mmem:mmem_move.h", "lib/pgtable:pgtable.h",
                  "drivers/smmuv3_model:smmuv3_model.h"],
 }
 # single files that may reach further

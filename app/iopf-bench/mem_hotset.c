@@ -44,8 +44,8 @@ compare_addresses(const void *a, const void *b)
 }
 
 /*
- * A trace numbers its pages by their first access, so that a cold run would be a stream. Number them
- * by their addresses, without the holes.
+ * A trace numbers its pages by their first access, so that a cold run would be a stream. Number
+ * them by their addresses, without the holes.
  */
 static int
 number_by_address(struct trace *trace)

@@ -5,8 +5,8 @@
 #define EVICT_RIG_H
 
 /*
- * A space with a budget, whose pager's store is the test's memory. For the suites of evictions: each
- * has its own.
+ * A space with a budget, whose pager's store is the test's memory. For the suites of evictions:
+ * each has its own.
  */
 
 #include <errno.h>

@@ -221,7 +221,7 @@ test_a_harvested_page_is_written_back(void **state)
 	assert_int_equal(store_get(BLOCK), 0x54);
 }
 
-/* Each page that was faulted upgrades once more if its writes are tracked, and not after the end. */
+/* Each faulted page upgrades once more if its writes are tracked, and not after the end. */
 static void
 test_the_rights_of_the_caller_return(void **state)
 {

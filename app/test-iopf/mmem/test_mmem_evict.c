@@ -34,7 +34,7 @@ test_a_device_uses_more_than_the_budget(void **state)
 	assert_int_equal(atomic_load(&nb_reports), 0);
 }
 
-/* The SMMU has the block in its TLB, and sets its access flag only when it reads the entry again. */
+/* The SMMU has the block in its TLB, and sets its access flag when it reads the entry again. */
 static void
 test_a_block_that_a_device_uses_all_the_time_stays(void **state)
 {

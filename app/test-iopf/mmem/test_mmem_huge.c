@@ -233,7 +233,8 @@ test_tracked_writes_are_tracked_by_page(void **state)
 	for (i = 0; i < 3; i++) {
 		mm_dev_expect(p + i * CHUNK, 0, CHUNK);
 		assert_int_equal(mmem_advise(mm.space, p, 3 * CHUNK, MMEM_ADVISE_HUGE), 0);
-		assert_int_equal(mm_dev_write(p + i * CHUNK + PAGE, "w", 1).status, SMMUV3_MODEL_OK);
+		assert_int_equal(mm_dev_write(p + i * CHUNK + PAGE, "w", 1).status,
+				SMMUV3_MODEL_OK);
 		assert_int_equal(leaf_at(p + i * CHUNK).prot, PGT_READ);
 		assert_int_equal(leaf_at(p + i * CHUNK + PAGE).prot, PGT_READ | PGT_WRITE);
 	}

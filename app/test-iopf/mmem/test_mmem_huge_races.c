@@ -20,7 +20,7 @@ expect_refused(uint8_t *p, size_t len, uint8_t *copy)
 	assert_memory_equal(copy, p, len);
 }
 
-/* Behind an unmap or a removed right no access of the device succeeds, whatever the leaves' size. */
+/* Behind an unmap or a removed right no access of the device succeeds, with any size of leaves. */
 static void
 test_unmap_and_protect_win_over_faults_on_blocks(void **state)
 {

@@ -258,7 +258,7 @@ test_memory_is_kept_when_the_driver_does_not_unmap_it(void **state)
 	assert_int_equal(mmem_import(space, p, 4 * PAGE, RW), 0);
 	window = TAILQ_FIRST(&space->imports)->window;
 	assert_int_equal(window->is_whole, !is_pieces);
-	/* The second of four pages where each is mapped alone: two of them are unmapped before it. */
+	/* The second of four pages, each mapped alone: two of them are unmapped before it. */
 	part = window->is_whole ? p : p + PAGE;
 	len = window->is_whole ? 4 * PAGE : PAGE;
 	addr = mmem_window_to_pa(window, (uintptr_t)part);

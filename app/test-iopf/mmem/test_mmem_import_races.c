@@ -2,7 +2,8 @@
 /* Copyright(c) 2026 The iopf authors */
 
 /*
- * Imported memory under the accesses of a device: behind an unmap or a release none of them succeeds.
+ * Imported memory under the accesses of a device: behind an unmap or a release none of them
+ * succeeds.
  */
 
 #include <stdlib.h>

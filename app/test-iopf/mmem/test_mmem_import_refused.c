@@ -350,7 +350,7 @@ test_each_failed_allocation_is_a_clean_error(void **state)
 		assert_int_equal(mmem_space_destroy(space), 0);
 	}
 	mm_mute_log(false);
-	/* Of both calls: smaps, import, windows, window, device addresses; of the first: two arrays. */
+	/* Of both calls: smaps, import, windows, window, addresses; of the first: two arrays. */
 	assert_int_equal(failures, 12);
 	close(fd);
 	munmap(p, 64 * PAGE);

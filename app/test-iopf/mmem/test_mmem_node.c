@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright(c) 2026 The iopf authors */
 
-/* Pools with memory of a NUMA node. One node is enough: the kernel tells the policy of a mapping. */
+/* Pools with memory of a NUMA node. One node is enough: the kernel tells a mapping's policy. */
 
 #include <errno.h>
 #include <linux/mempolicy.h>

@@ -58,7 +58,8 @@ split_maps_the_same_pages_with_the_same_flags(void **arg)
 	static const uint32_t prots[] = { RW, CLEAN, PGT_READ | PGT_EXEC, RW | PGT_OLD };
 	/* A block, the leaves that it is split into, and their number. */
 	static const struct { unsigned int granule_log2; uint64_t block, leaf; } rows[] = {
-		{ 12, M2, K4 }, { 12, G1, M2 }, { 14, 0x2000000, 0x4000 }, { 16, 0x20000000, 0x10000 },
+		{ 12, M2, K4 }, { 12, G1, M2 }, { 14, 0x2000000, 0x4000 },
+		{ 16, 0x20000000, 0x10000 },
 	};
 	struct resize_rig r;
 	uint64_t va, i;
