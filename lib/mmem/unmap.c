@@ -293,7 +293,7 @@ mmem_protect(struct mmem_space *space, void *ptr, size_t len, unsigned int flags
 				mmem_flags_to_rights(flags);
 		if (region != NULL && (region->flags & MMEM_HUGE))
 			rc = mmem_huge_split(space, (uintptr_t)ptr, len,
-					flags & MMEM_TRACK_WRITES);
+					rights & MMEM_TRACK_WRITES);
 		/*
 		 * Handlers that read the old rights have returned; change the entries they mapped.
 		 */

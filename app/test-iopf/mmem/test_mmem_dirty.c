@@ -327,6 +327,30 @@ test_protect_tracks_writes_by_faults(void **state)
 	assert_int_equal(store_get(PAGE), 1);
 }
 
+/* A block of 2 MiB has one dirty state: pages that were made writable again are mapped one by one. */
+static void
+test_pages_that_become_writable_are_tracked_by_page(void **state)
+{
+	uint8_t *p = mmem_alloc(space, CHUNK, RW | MMEM_HUGE);
+	size_t off;
+
+	(void)state;
+	assert_non_null(p);
+	start(p);
+	assert_int_equal(mmem_protect(space, p, CHUNK, MMEM_READ), 0);
+	for (off = 0; off < CHUNK; off += PAGE)
+		assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_OK);
+	assert_int_equal(mmem_advise(space, p, CHUNK, MMEM_ADVISE_HUGE), 0);
+	assert_int_equal(mmem_protect(space, p, CHUNK, RW), 0);
+	dev_write(p + 3 * PAGE, 1);
+	dev_write(p + 5 * PAGE, 1);
+	assert_int_equal(harvest(p, 4 * PAGE), 1);
+	assert_true(is_dirty(3));
+	dev_write(p + 3 * PAGE, 2);
+	assert_int_equal(harvest(p, 8 * PAGE), 2);
+	assert_true(is_dirty(3) && is_dirty(5));
+}
+
 /* The code of doc/guides/tracking.rst. */
 
 static size_t
@@ -560,6 +584,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_a_page_that_lost_its_mapping_counts_as_written),
 	EV_TEST(test_a_harvested_page_is_written_back),
 	EV_TEST(test_the_rights_of_the_caller_return),
+	EV_TEST(test_pages_that_become_writable_are_tracked_by_page),
 	EV_TEST(test_regions_that_cannot_be_tracked_are_refused),
 	EV_TEST(test_a_start_without_memory_can_be_repeated),
 	EV_TEST(test_the_code_of_the_guide_copies_a_region),
