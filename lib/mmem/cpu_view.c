@@ -44,7 +44,7 @@ mmem_view_map(struct mmem_pool *pool, uint64_t off, const struct mmem_cpu_map *m
 	int rc = 0;
 
 	if (mmem_view_is_present(pool, off) && map->unprotect) {
-		pool->view->protect(pool, off, unit, false);
+		rc = pool->view->protect(pool, off, unit, false);
 	} else if (mmem_view_is_present(pool, off)) {
 		while (end < map->limit && (mmem_view_get_page(pool, end) & PAGE_USED))
 			end += unit;

@@ -8,6 +8,7 @@
 
 #include "evict_rig.h"
 #include "interpose.h"
+#include "mmem_cpu_view.h"
 #include "mmem_dirty.h"
 
 #define NB_PAGES	(REGION / PAGE)
@@ -351,6 +352,65 @@ test_pages_that_become_writable_are_tracked_by_page(void **state)
 	assert_true(is_dirty(3) && is_dirty(5));
 }
 
+/*
+ * While a region is being placed elsewhere the kernel refuses to change the protection of pages:
+ * the write is repeated.
+ */
+
+static struct mmem_view_ops busy_view;
+static _Atomic unsigned int nb_refused;
+
+static int
+protect_busy(struct mmem_pool *pool, uint64_t off, size_t len, bool protect)
+{
+	if (!protect && atomic_fetch_add(&nb_refused, 1) == 0)
+		return -EAGAIN;
+	return mmem_view_uffd.protect(pool, off, len, protect);
+}
+
+static void
+set_view(const struct mmem_view_ops *view)
+{
+	pthread_mutex_lock(&pg.pool->cpu_lock);
+	pg.pool->view = view;
+	pthread_mutex_unlock(&pg.pool->cpu_lock);
+}
+
+static _Atomic bool has_written;
+
+static void *
+write_first_byte(void *p)
+{
+	*(volatile uint8_t *)p = 1;
+	atomic_store(&has_written, true);
+	return NULL;
+}
+
+static void
+test_a_write_during_a_move_of_another_region_continues(void **state)
+{
+	uint8_t *p = mmem_alloc(space, REGION, RW);
+	pthread_t thread;
+
+	(void)state;
+	assert_non_null(p);
+	p[0] = 2;
+	start(p);
+	if (pg.pool->view != &mmem_view_uffd)
+		test_skip("userfaultfd is needed");
+	busy_view = mmem_view_uffd;
+	busy_view.protect = protect_busy;
+	atomic_store(&nb_refused, 0);
+	atomic_store(&has_written, false);
+	set_view(&busy_view);
+	assert_int_equal(pthread_create(&thread, NULL, write_first_byte, p), 0);
+	AWAIT(atomic_load(&has_written));
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	set_view(&mmem_view_uffd);
+	assert_true(atomic_load(&nb_refused) > 1);
+	assert_int_equal(harvest(p, REGION), 1);
+}
+
 /* The code of doc/guides/tracking.rst. */
 
 static size_t
@@ -585,6 +645,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_a_harvested_page_is_written_back),
 	EV_TEST(test_the_rights_of_the_caller_return),
 	EV_TEST(test_pages_that_become_writable_are_tracked_by_page),
+	EV_TEST(test_a_write_during_a_move_of_another_region_continues),
 	EV_TEST(test_regions_that_cannot_be_tracked_are_refused),
 	EV_TEST(test_a_start_without_memory_can_be_repeated),
 	EV_TEST(test_the_code_of_the_guide_copies_a_region),
