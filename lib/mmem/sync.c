@@ -113,16 +113,30 @@ batch_write(struct batch *batch, struct mmem_pool *pool, int error)
 	}
 }
 
-/* A block of the range is being written. Under pool->lock. */
+/* A block of the range is being written, also by an eviction if @p leaving. Under pool->lock. */
 static bool
-is_writing(const struct mmem_region *region, size_t first, size_t end)
+is_writing(const struct mmem_region *region, size_t first, size_t end, bool leaving)
 {
 	for (; first < end; first++)
 		if (region->fetches[first] != NULL &&
-				(mmem_fetch_is_leaving(region->fetches[first]) ||
+				((leaving && mmem_fetch_is_leaving(region->fetches[first])) ||
 				mmem_fetch_is_cleaning(region->fetches[first])))
 			return true;
 	return false;
+}
+
+/* Until no block is. @p until NULL: as long as it takes. Under pool->lock: 0 or -ETIMEDOUT. */
+static int
+wait_written(struct mmem_region *region, size_t first, size_t end, bool leaving,
+		const struct timespec *until)
+{
+	struct mmem_pool *pool = region->space->pool;
+	int rc = 0;
+
+	while (is_writing(region, first, end, leaving) && rc != ETIMEDOUT)
+		rc = until == NULL ? pthread_cond_wait(&pool->changed_cond, &pool->lock) :
+				pthread_cond_timedwait(&pool->changed_cond, &pool->lock, until);
+	return is_writing(region, first, end, leaving) ? -ETIMEDOUT : 0;
 }
 
 /*
@@ -132,14 +146,21 @@ is_writing(const struct mmem_region *region, size_t first, size_t end)
 static int
 region_sync(struct mmem_region *region, size_t first, size_t end, unsigned int wait_ms)
 {
-	struct timespec until = mmem_ns_to_timespec(mmem_now_ns() + wait_ms * UINT64_C(1000000));
+	struct timespec limit = mmem_ns_to_timespec(mmem_now_ns() + wait_ms * UINT64_C(1000000));
+	const struct timespec *until = wait_ms != 0 ? &limit : NULL;
 	struct mmem_space *space = region->space;
 	struct mmem_pool *pool = space->pool;
 	struct batch batch = { .region = region };
 	size_t next = first;
-	int rc = 0, rc_clean;
+	int rc, rc_clean, rc_wait;
 
+	/* A write of a call that timed out has not the bytes that were written since. */
+	mmem_space_unlock(space);
+	pthread_mutex_lock(&pool->lock);
+	rc = wait_written(region, first, end, false, until);
 	region->sync_error = 0;
+	pthread_mutex_unlock(&pool->lock);
+	pthread_mutex_lock(&space->lock);
 	while (next < end && rc == 0) {
 		rc = batch_collect(&batch, pool, &next, end);
 		rc_clean = batch_clean(&batch, space);
@@ -151,13 +172,9 @@ region_sync(struct mmem_region *region, size_t first, size_t end, unsigned int w
 	}
 	mmem_space_unlock(space);
 	pthread_mutex_lock(&pool->lock);
-	while (is_writing(region, first, end) && rc != -ETIMEDOUT) {
-		if (wait_ms == 0)
-			pthread_cond_wait(&pool->changed_cond, &pool->lock);
-		else if (pthread_cond_timedwait(&pool->changed_cond, &pool->lock, &until) ==
-				ETIMEDOUT && is_writing(region, first, end))
-			rc = -ETIMEDOUT;
-	}
+	rc_wait = wait_written(region, first, end, true, until);
+	if (rc_wait < 0)
+		rc = rc_wait;
 	if (rc == 0)
 		rc = region->sync_error;
 	pthread_mutex_unlock(&pool->lock);

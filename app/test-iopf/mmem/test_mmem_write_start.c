@@ -4,6 +4,7 @@
 /* The asynchronous form of write: any number of writes under way with one fetch thread. */
 
 #include "evict_rig.h"
+#include "mmem_region.h"
 
 static struct {
 	pthread_mutex_t lock;
@@ -113,6 +114,54 @@ test_a_sync_has_all_its_writes_under_way(void **state)
 		assert_int_equal(store.bytes[off], 0x81 + off / BLOCK);
 }
 
+/* A thread waits in mmem_sync(), or in mmem_free() for its writes. */
+static bool
+is_syncing(struct mmem_region *region)
+{
+	bool syncing;
+
+	pthread_mutex_lock(&space->lock);
+	pthread_mutex_lock(&pg.pool->lock);
+	syncing = region->syncing;
+	pthread_mutex_unlock(&pg.pool->lock);
+	pthread_mutex_unlock(&space->lock);
+	return syncing;
+}
+
+static void *
+free_main(void *p)
+{
+	return mmem_free(space, p) == 0 ? p : NULL;
+}
+
+/* A write that an earlier call began, and did not wait for, has not the bytes written since. */
+static void
+test_bytes_written_after_a_free_timed_out_are_written_back(void **state)
+{
+	uint8_t *p = alloc(&pager_async, RW);
+	struct mmem_region *region;
+	pthread_t thread;
+	void *done;
+
+	(void)state;
+	dev_write(p, 0x85);
+	space->wait_ms = 20;
+	assert_int_equal(mmem_free(space, p), -ETIMEDOUT);
+	assert_int_equal(get_nb_pending(), 1);
+	copy_to_store(0, writes.pending[0].src, BLOCK);
+	dev_write(p, 0x86);
+	space->wait_ms = 5000;
+	atomic_store(&writes.at_once, true);	/* of further writes */
+	region = pg.pool->chunks[(p - pg.pool->mem) / CHUNK].region;
+	assert_int_equal(pthread_create(&thread, NULL, free_main, p), 0);
+	AWAIT(is_syncing(region));
+	writes.nb = 0;
+	mmem_write_done(writes.pending[0].write, 0);
+	assert_int_equal(pthread_join(thread, &done), 0);
+	assert_ptr_equal(done, p);
+	assert_int_equal(store_get(0), 0x86);
+}
+
 static void
 test_evicted_blocks_are_written(void **state)
 {
@@ -200,12 +249,6 @@ test_a_write_that_fails_loses_nothing(void **state)
 	assert_int_equal(store.bytes[0], 0xb1);
 }
 
-static void *
-free_main(void *p)
-{
-	return mmem_free(space, p) == 0 ? p : NULL;
-}
-
 static void
 test_a_free_waits_for_a_write_under_way(void **state)
 {
@@ -238,6 +281,7 @@ test_both_forms_of_write_are_refused(void **state)
 
 static const struct CMUnitTest tests[] = {
 	ASYNC_TEST(test_a_sync_has_all_its_writes_under_way),
+	ASYNC_TEST(test_bytes_written_after_a_free_timed_out_are_written_back),
 	ASYNC_TEST(test_evicted_blocks_are_written),
 	ASYNC_TEST(test_accesses_have_their_evictions_under_way_together),
 	ASYNC_TEST(test_an_access_waits_for_a_write_under_way),
