@@ -246,6 +246,7 @@ find_next_region(struct mmem_space *space, struct mmem_region *region)
 static int
 regions_sync_all(struct mmem_space *space)
 {
+	uint64_t until = mmem_now_ns() + space->wait_ms * UINT64_C(1000000);
 	struct mmem_region *region = NULL;
 	int rc = 0;
 
@@ -253,7 +254,15 @@ regions_sync_all(struct mmem_space *space)
 		region = find_next_region(space, region);
 		if (region == NULL)
 			return 0;
-		rc = mmem_region_sync_all(region);
+		if (!region->syncing) {
+			rc = mmem_region_sync_all(region);
+		} else if (mmem_now_ns() > until) {
+			rc = -ETIMEDOUT;
+		} else {
+			/* Meanwhile other threads may free regions: begin again. */
+			mmem_sync_wait(space);
+			region = NULL;
+		}
 	} while (rc == 0);
 	MMEM_LOG_LIMITED(space, "not destroyed: region %p cannot be written back: %s: destroy "
 			"the space again when its pager can write",

@@ -266,6 +266,57 @@ test_a_free_waits_for_a_write_under_way(void **state)
 	assert_int_equal(store.bytes[0], 0xc1);
 }
 
+static _Atomic bool hold_flush, in_flush, is_destroyed;
+
+static int
+flush(void *ctx)
+{
+	(void)ctx;
+	atomic_store(&in_flush, true);
+	while (atomic_load(&hold_flush))
+		usleep(100);
+	return 0;
+}
+
+static void *
+destroy_main(void *arg)
+{
+	int rc = mmem_space_destroy(space);
+
+	atomic_store(&is_destroyed, true);
+	return rc == 0 ? arg : NULL;
+}
+
+/* Both would write the region back. */
+static void
+test_a_space_is_destroyed_after_a_sync_has_ended(void **state)
+{
+	struct mmem_pager pager = pager_async;
+	pthread_t thread, destroyer;
+	uint8_t *p;
+	void *done;
+
+	(void)state;
+	pager.flush = flush;
+	p = alloc(&pager, RW);
+	atomic_store(&in_flush, false);
+	atomic_store(&is_destroyed, false);
+	atomic_store(&hold_flush, true);
+	assert_int_equal(pthread_create(&thread, NULL, sync_main, p), 0);
+	AWAIT(atomic_load(&in_flush));
+	assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
+	atomic_store(&in_flush, false);
+	assert_int_equal(pthread_create(&destroyer, NULL, destroy_main, p), 0);
+	usleep(WAIT_MS * 1000);
+	assert_false(atomic_load(&in_flush) || atomic_load(&is_destroyed));
+	atomic_store(&hold_flush, false);
+	assert_int_equal(pthread_join(thread, &done), 0);
+	assert_ptr_equal(done, p);
+	assert_int_equal(pthread_join(destroyer, &done), 0);
+	assert_ptr_equal(done, p);
+	space = NULL;
+}
+
 static void
 test_both_forms_of_write_are_refused(void **state)
 {
@@ -287,6 +338,7 @@ static const struct CMUnitTest tests[] = {
 	ASYNC_TEST(test_an_access_waits_for_a_write_under_way),
 	ASYNC_TEST(test_a_write_that_fails_loses_nothing),
 	ASYNC_TEST(test_a_free_waits_for_a_write_under_way),
+	ASYNC_TEST(test_a_space_is_destroyed_after_a_sync_has_ended),
 	ASYNC_TEST(test_both_forms_of_write_are_refused),
 };
 TEST_SUITE(mmem_write_start, tests, NULL, NULL);
