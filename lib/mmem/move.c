@@ -87,10 +87,13 @@ static void
 chunk_unreserve(struct mover *m)
 {
 	struct mmem_pool *pool = m->pool;
+	struct mmem_chunk *chunk = &pool->chunks[m->chunk];
 
 	pthread_mutex_lock(&pool->lock);
-	atomic_fetch_and_explicit(&pool->chunks[m->chunk].state,
-			~(uint32_t)(CHUNK_BUSY | CHUNK_MOVING), memory_order_release);
+	/* Otherwise it is busy for another thread. */
+	if (atomic_load_explicit(&chunk->state, memory_order_relaxed) & CHUNK_MOVING)
+		atomic_fetch_and_explicit(&chunk->state, ~(uint32_t)(CHUNK_BUSY | CHUNK_MOVING),
+				memory_order_release);
 	m->region->moving = false;
 	mmem_region_start_fetches(pool, m->region);
 	pthread_cond_broadcast(&pool->changed_cond);
@@ -381,12 +384,13 @@ mmem_move(struct mmem_space *space, void *ptr, size_t len, int node)
 	end = (off + len - 1) >> MMEM_CHUNK_LOG2;
 	for (m.chunk = off >> MMEM_CHUNK_LOG2; m.chunk <= end && rc == 0; m.chunk++)
 		rc = chunk_move(&m);
-	region_set_syncing(region, false);
-	mmem_space_unlock(space);
 	if (rc == -ENOMEM)
 		MMEM_LOG_LIMITED(space, "region %p cannot move: it needs a free chunk of 2 MiB%s: "
 				"use a larger pool, or raise vm.max_map_count",
 				space->mem + mmem_region_off(region), node >= 0 ?
 				", and memory on the node" : "");
+	/* From here on it may be freed, and the space destroyed. */
+	region_set_syncing(region, false);
+	mmem_space_unlock(space);
 	return mmem_ret(rc);
 }

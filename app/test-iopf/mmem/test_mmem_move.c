@@ -317,6 +317,23 @@ test_a_move_waits_for_the_pager(void **state)
 	assert_int_equal(p[BLOCK], pg_byte_at(pager, BLOCK));
 }
 
+/* A thread that populates the chunk goes on. */
+static void
+test_a_move_that_timed_out_leaves_the_chunk_to_its_user(void **state)
+{
+	struct test_pager *pager = pg_new_pager(&(struct mmem_pager){ .fetch_size = BLOCK });
+	uint8_t *p = pg_alloc(REGION, pager);
+	struct mmem_chunk *chunk = &pg.pool->chunks[(p - pg.pool->mem) / CHUNK];
+
+	(void)state;
+	pg_hold_fetch(pager, p);
+	atomic_fetch_or(&chunk->state, CHUNK_BUSY);
+	assert_int_equal(mmem_move(pg.space, p, REGION, MMEM_ANY_NODE), -ETIMEDOUT);
+	assert_true(atomic_fetch_and(&chunk->state, ~CHUNK_BUSY) & CHUNK_BUSY);
+	atomic_store(&pager->hold, false);
+	assert_int_equal(pg_await(pg.dma), SMMUV3_MODEL_OK);
+}
+
 /*
  * Races
  */
@@ -431,6 +448,7 @@ static const struct CMUnitTest tests[] = {
 	EV_TEST(test_memory_comes_from_a_node),
 	EV_TEST(test_ranges_that_cannot_move_are_refused),
 	EV_TEST(test_a_move_waits_for_the_pager),
+	EV_TEST(test_a_move_that_timed_out_leaves_the_chunk_to_its_user),
 	EV_TEST(test_devices_and_cpus_write_while_a_region_moves),
 };
 TEST_SUITE(mmem_move, tests, NULL, NULL);
