@@ -271,8 +271,7 @@ mmem_fetch_set_deadline(struct mmem_pool *pool, struct mmem_fetch *fetch)
 {
 	unsigned int ms = fetch->region->pager.deadline_ms;
 
-	if (ms == 0 || fetch->deadline != 0 || fetch->state == FETCH_WRITE_QUEUED ||
-			fetch->state == FETCH_CLEAN_QUEUED)
+	if (ms == 0 || fetch->deadline != 0)
 		return;
 	fetch->deadline = mmem_now_ns() + ms * UINT64_C(1000000);
 	TAILQ_INSERT_TAIL(&pool->timed, fetch, next_timed);
@@ -300,7 +299,9 @@ mmem_fetch_enqueue(struct mmem_pool *pool, struct mmem_fetch *fetch)
 		mmem_region_update_ready(pool, region);
 		return -ENOMEM;
 	}
-	mmem_fetch_set_deadline(pool, fetch);
+	/* For a write no access waits yet. */
+	if (fetch->state == FETCH_QUEUED)
+		mmem_fetch_set_deadline(pool, fetch);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 /* A pager whose write is slow, or never returns: it costs its own region alone. */
 
 #include "evict_rig.h"
+#include "mmem_fetch.h"
 #include "mmem_region.h"
 
 /* Beside store: its pager's writes end. */
@@ -189,6 +190,64 @@ test_an_access_without_room_behind_a_dead_writer_is_refused(void **state)
 		assert_int_equal(dead[off], 0xc1);
 }
 
+static void *
+sync_main(void *p)
+{
+	return mmem_sync(space, p, REGION) == 0 ? p : NULL;
+}
+
+/* The offset of a block that leaves and whose write has not begun, or REGION. */
+static size_t
+find_queued(const uint8_t *p)
+{
+	struct mmem_region *region = pg.pool->chunks[(p - pg.pool->mem) / CHUNK].region;
+	size_t i;
+
+	pthread_mutex_lock(&pg.pool->lock);
+	for (i = 0; i < NB_BLOCKS; i++)
+		if (region->fetches[i] != NULL && region->fetches[i]->state == FETCH_WRITE_QUEUED)
+			break;
+	pthread_mutex_unlock(&pg.pool->lock);
+	return i * BLOCK;
+}
+
+/* Its write waits behind one of mmem_sync(), which the pager does not end. */
+static void
+test_an_access_to_a_leaving_block_has_a_deadline(void **state)
+{
+	struct mmem_pager pager = pager_rw;
+	pthread_t thread;
+	uint8_t *p;
+	void *done;
+	size_t off;
+
+	(void)state;
+	pager.nb_threads = 1;
+	pager.deadline_ms = 100;
+	p = alloc(&pager, RW);
+	for (off = 0; off < BUDGET; off += BLOCK)
+		dev_write(p + off, 0xd1);
+	assert_int_equal(mmem_sync(space, p, REGION), 0);
+	dev_write(p, 0xd2);
+	atomic_store(&store.hold_writes, true);
+	assert_int_equal(pthread_create(&thread, NULL, sync_main, p), 0);
+	AWAIT(atomic_load(&store.in_write) == 1);
+	for (off = BLOCK; off < BUDGET; off += BLOCK)
+		dev_write(p + off, 0xd3);
+	pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + BUDGET, pg_bytes, 8);
+	AWAIT(find_queued(p) != REGION);
+	pg_await(pg.other_dma);
+	off = find_queued(p);
+	assert_int_not_equal(off, REGION);
+	assert_int_equal(dev_read(p + off, 8), SMMUV3_MODEL_ABORTED);
+	assert_int_equal(atomic_load(&last_error), -ETIMEDOUT);
+	atomic_store(&store.hold_writes, false);
+	assert_int_equal(pthread_join(thread, &done), 0);
+	assert_ptr_equal(done, p);
+	AWAIT(dev_read(p + off, 8) == SMMUV3_MODEL_OK);
+	assert_int_equal(pg_bytes[0], 0xd3);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(test_a_dead_writer_does_not_hold_up_other_regions,
 			setup_late, teardown_late),
@@ -199,6 +258,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(test_a_failing_writer_does_not_hold_up_other_spaces,
 			setup_late, teardown_late),
 	cmocka_unit_test_setup_teardown(test_an_access_without_room_behind_a_dead_writer_is_refused,
+			setup_late, teardown_late),
+	cmocka_unit_test_setup_teardown(test_an_access_to_a_leaving_block_has_a_deadline,
 			setup_late, teardown_late),
 };
 TEST_SUITE(mmem_late, tests, NULL, NULL);
