@@ -268,8 +268,11 @@ mmem_space_destroy(struct mmem_space *space)
 	rc = mmem_imports_release_all(space);
 	if (rc == 0)
 		rc = mmem_regions_free_all(space);
-	if (rc < 0)
+	if (rc < 0) {
+		/* The CPU has what is left, and that may be more than fits. */
+		mmem_evict_end_space(space, false);
 		return mmem_ret(rc);
+	}
 	pool = space->pool;
 	free(space->import_table);
 	free(space->import_spare);

@@ -248,6 +248,30 @@ test_an_access_to_a_leaving_block_has_a_deadline(void **state)
 	assert_int_equal(pg_bytes[0], 0xd3);
 }
 
+/* The application saves what it can, and destroys the space again. */
+static void
+test_a_space_that_was_not_destroyed_has_its_contents(void **state)
+{
+	uint8_t *p = alloc(&pager_rw, RW);
+	size_t off;
+
+	(void)state;
+	for (off = 0; off < BUDGET / 2; off += BLOCK)
+		p[off] = 0xe1;
+	for (; off < BUDGET; off += BLOCK)
+		assert_int_equal(p[off], (off / PAGE) & 0xff);
+	atomic_store(&store.write_error, -EIO);
+	assert_int_equal(mmem_detach(space, pg.other_dev, IOPF_NO_PASID), 0);
+	assert_int_equal(mmem_space_destroy(space), -EIO);
+	for (off = 0; off < REGION; off += BLOCK)
+		assert_int_equal(p[off], off < BUDGET / 2 ? 0xe1 : (off / PAGE) & 0xff);
+	atomic_store(&store.write_error, 0);
+	assert_int_equal(mmem_space_destroy(space), 0);
+	space = NULL;
+	for (off = 0; off < BUDGET / 2; off += BLOCK)
+		assert_int_equal(store_get(off), 0xe1);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(test_a_dead_writer_does_not_hold_up_other_regions,
 			setup_late, teardown_late),
@@ -260,6 +284,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(test_an_access_without_room_behind_a_dead_writer_is_refused,
 			setup_late, teardown_late),
 	cmocka_unit_test_setup_teardown(test_an_access_to_a_leaving_block_has_a_deadline,
+			setup_late, teardown_late),
+	cmocka_unit_test_setup_teardown(test_a_space_that_was_not_destroyed_has_its_contents,
 			setup_late, teardown_late),
 };
 TEST_SUITE(mmem_late, tests, NULL, NULL);
