@@ -123,7 +123,9 @@ mmem_prefer_node(void *mem, size_t size, unsigned int node)
 			MPOL_MF_MOVE) == 0)
 		return 0;
 	/* A kernel without NUMA has one node. */
-	return errno == ENOSYS && node == MMEM_NODE(0) ? 0 : -errno;
+	if (errno == ENOSYS)
+		return node == MMEM_NODE(0) ? 0 : -EINVAL;
+	return -errno;
 }
 
 int
