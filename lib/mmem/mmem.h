@@ -166,7 +166,10 @@ int mmem_pool_destroy(struct mmem_pool *pool);
 /** True if the pool's memory comes from reserved hugepages. */
 bool mmem_pool_hugepages(const struct mmem_pool *pool);
 
-/** Access rights and options of a region. Write includes read. */
+/**
+ * The devices' rights, and options of a region. Write includes read. The CPU may read and write each
+ * region in any case.
+ */
 #define MMEM_READ		(1u << 0)
 #define MMEM_WRITE		(1u << 1)
 #define MMEM_EXEC		(1u << 2)
