@@ -389,8 +389,8 @@ mmem_move(struct mmem_space *space, void *ptr, size_t len, int node)
 				"use a larger pool, or raise vm.max_map_count",
 				space->mem + mmem_region_off(region), node >= 0 ?
 				", and memory on the node" : "");
-	/* From here on it may be freed, and the space destroyed. */
-	region_set_syncing(region, false);
 	mmem_space_unlock(space);
+	/* The last access: from here on it may be freed, and the space destroyed. */
+	region_set_syncing(region, false);
 	return mmem_ret(rc);
 }

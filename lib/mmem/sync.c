@@ -184,31 +184,29 @@ region_sync(struct mmem_region *region, size_t first, size_t end, unsigned int w
 	return rc;
 }
 
-/* Under space->lock, which is released meanwhile. */
-static int
-sync_blocks(struct mmem_region *region, size_t first, size_t end, unsigned int wait_ms)
+static void
+region_set_syncing(struct mmem_region *region, bool syncing)
 {
 	struct mmem_pool *pool = region->space->pool;
-	int rc;
 
 	pthread_mutex_lock(&pool->lock);
-	region->syncing = true;
-	pthread_mutex_unlock(&pool->lock);
-	rc = region_sync(region, first, end, wait_ms);
-	pthread_mutex_lock(&pool->lock);
-	region->syncing = false;
+	region->syncing = syncing;
 	pthread_cond_broadcast(&pool->changed_cond);
 	pthread_mutex_unlock(&pool->lock);
-	return rc;
 }
 
 int
 mmem_region_sync_all(struct mmem_region *region)
 {
+	int rc;
+
 	if (region->hidden || region->blocks == NULL || !mmem_pager_can_write(&region->pager) ||
 			mmem_pager_is_swap(&region->pager))
 		return 0;
-	return sync_blocks(region, 0, mmem_region_nb_blocks(region), region->space->wait_ms);
+	region_set_syncing(region, true);
+	rc = region_sync(region, 0, mmem_region_nb_blocks(region), region->space->wait_ms);
+	region_set_syncing(region, false);
+	return rc;
 }
 
 void
@@ -227,6 +225,7 @@ int
 mmem_sync(struct mmem_space *space, void *ptr, size_t len)
 {
 	struct mmem_region *region;
+	bool syncing = false;
 	uint64_t off;
 	int rc;
 
@@ -245,9 +244,15 @@ mmem_sync(struct mmem_space *space, void *ptr, size_t len)
 		region = mmem_region_find_range(space, ptr, len);
 	}
 	rc = region == NULL ? -EINVAL : 0;
-	if (rc == 0 && region->blocks != NULL && mmem_pager_can_write(&region->pager))
-		rc = sync_blocks(region, mmem_region_get_block(region, off),
+	if (rc == 0 && region->blocks != NULL && mmem_pager_can_write(&region->pager)) {
+		syncing = true;
+		region_set_syncing(region, true);
+		rc = region_sync(region, mmem_region_get_block(region, off),
 				mmem_region_get_block(region, off + len - 1) + 1, 0);
+	}
 	mmem_space_unlock(space);
+	/* The last access: from here on it may be freed, and the space destroyed. */
+	if (syncing)
+		region_set_syncing(region, false);
 	return mmem_ret(rc);
 }
