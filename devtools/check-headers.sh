@@ -16,9 +16,11 @@ program() {
 		printf 'static struct iopf_driver a_driver;\nIOPF_DRIVER(a_driver)\n'
 	echo 'void use_macros(void) {'
 	sed -n 's/^#define \([A-Z0-9_]*\)[ 	][ 	]*[^ 	].*/	(void)(\1);/p' "$1"
-	# Macros with an argument take a code, but for IOPF_DRIVER, and IOPF_VERDICT, which they use.
+	# Macros take a code or a number, but for IOPF_DRIVER, and IOPF_VERDICT, which they use.
 	sed -n '/^#define IOPF_\(DRIVER\|VERDICT\)(/d
 		s/^#define \([A-Z0-9_]*\)(code).*/	(void)\1(IOPF_INVALID);/p
+		t
+		s/^#define \([A-Z0-9_]*\)(\(len\|n\|node\)).*/	(void)\1(1);/p
 		t
 		s/^#define \([A-Z0-9_]*(\).*/#error "check-headers.sh does not know how to use \1"/p' "$1"
 	echo '}'

@@ -167,8 +167,8 @@ int mmem_pool_destroy(struct mmem_pool *pool);
 bool mmem_pool_hugepages(const struct mmem_pool *pool);
 
 /**
- * The devices' rights, and options of a region. Write includes read. The CPU may read and write each
- * region in any case.
+ * The devices' rights, and options of a region. Write includes read. The CPU may read and write
+ * each region in any case.
  */
 #define MMEM_READ		(1u << 0)
 #define MMEM_WRITE		(1u << 1)

@@ -31,8 +31,8 @@
  * What a pager fetches is no write. A harvest fetches nothing; a copy of an evicted page does.
  *
  * With userfaultfd it needs write protection of shared memory: Linux 5.19, or 6.10 on Arm. With the
- * handler of SIGSEGV (mmem_pool_conf.no_userfaultfd, or where userfaultfd is not allowed) it works on
- * any Linux. There, and where userfaultfd is only for accesses in user mode, a system call that
+ * handler of SIGSEGV (mmem_pool_conf.no_userfaultfd, or where userfaultfd is not allowed) it works
+ * on any Linux. There, and where userfaultfd is only for accesses in user mode, a system call that
  * writes to a page whose bit is clear, such as read(2), returns EFAULT: write to the page first.
  *
  * Example: copy a region while it is in use, and stop its users only for the rest.
