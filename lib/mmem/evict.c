@@ -206,14 +206,18 @@ victim_take(struct mmem_pool *pool, struct mmem_region *region, size_t block, st
 	return true;
 }
 
-/* Under pool->lock. The number of blocks; *again: a block may leave later. */
+/*
+ * Under pool->lock. The number of blocks; *again: a block may leave later. Blocks that may not
+ * leave now are kept at the end: the policy may rank a block that was just kept lowest, and would
+ * name it again and again.
+ */
 static unsigned int
 name_victims(struct mmem_space *space, struct victim *victims, uint64_t excess, bool *again)
 {
 	uint64_t now = mmem_now_ns(), freed = 0;
+	unsigned int n = 0, nb_kept = 0, looks;
+	uint32_t index, kept[2 * BATCH];
 	struct mmem_region *region;
-	unsigned int n = 0, looks;
-	uint32_t index;
 	size_t block;
 
 	update_capacity(space);
@@ -233,9 +237,11 @@ name_victims(struct mmem_space *space, struct victim *victims, uint64_t excess, 
 				victim_take(space->pool, region, block, &victims[n])) {
 			freed += victims[n++].len;
 		} else {
-			mmem_policy_keep(&space->policy, index);
+			kept[nb_kept++] = index;
 		}
 	}
+	while (nb_kept > 0)
+		mmem_policy_keep(&space->policy, kept[--nb_kept]);
 	*again = space->policy.nb_candidates != 0 || space->nb_open != 0;
 	return n;
 }

@@ -210,8 +210,8 @@ region_create(struct mmem_space *space, size_t size, unsigned int flags,
 	rc = choose_pager(space, given, region->size, &pager);
 	if (rc > 0 && (flags & MMEM_HUGE)) {
 		MMEM_LOG_LIMITED(space, "MMEM_HUGE of a region with a pager, or of a pool with a "
-				"budget and a swap file: its blocks leave memory alone: leave out "
-				"MMEM_HUGE");
+				"budget and a swap file: its blocks leave memory one by one: leave "
+				"out MMEM_HUGE");
 		rc = -EINVAL;
 	}
 	if (rc > 0) {
