@@ -50,7 +50,7 @@ enum {
 /* A domain and the context of its handlers. */
 struct uf_space {
 	struct iopf_domain *domain;
-	enum iopf_verdict verdict;
+	_Atomic enum iopf_verdict verdict;
 	int hold_fast;			/* the token whose fast handler waits */
 	_Atomic bool hold_deferred;	/* the deferred handler waits */
 	_Atomic bool over;		/* its handlers must not run any more */

@@ -57,7 +57,6 @@ test_a_space_that_thrashes_is_throttled(void **state)
 	assert_non_null(p);
 	/* A busy machine may make a few of the fetches late. */
 	AWAIT(p[i++ % 2 * BUDGET] + 1u != 0 && stat(MMEM_STAT_THROTTLED) != 0);
-	assert_true(space->throttle.stay_ns > MMEM_STAY_MIN_NS);
 	assert_true(stat(MMEM_STAT_THROTTLED) <= stat(MMEM_STAT_REFILLED) + BUDGET / PAGE);
 }
 
