@@ -10,9 +10,10 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 lab=$top/devtools/qemu-lab
 cache=${XDG_CACHE_HOME:-${HOME-}/.cache}/iopf-lab
 qemu_version=
-seconds=900
+seconds=1500
 suite_seconds=180
 command=
+except=
 trace=
 keep=
 shell=
@@ -26,6 +27,7 @@ usage() {
 		  --cache DIR        folder of the kernel, libraries and other QEMUs
 		                     ($cache)
 		  --timeout SECONDS  kill the guest after this time ($seconds)
+		  --except PATTERN   leave out suites with these names, such as 'mmem_*'
 		  --command COMMAND  run a command in the guest instead of the suites
 		  --shell            start a shell in the guest instead of the suites
 		  --trace PATTERN    keep QEMU's trace events with these names, such as 'smmuv3_*'
@@ -41,12 +43,13 @@ die() {
 
 while [ $# -gt 0 ]; do
 	case "$1" in
-	--qemu | --cache | --timeout | --command | --trace)
+	--qemu | --cache | --timeout | --except | --command | --trace)
 		[ -n "${2:-}" ] || die "$1 needs a value; see --help"
 		;;&
 	--qemu) qemu_version=$2; shift ;;
 	--cache) cache=$2; shift ;;
 	--timeout) seconds=$2; shift ;;
+	--except) except=$2; shift ;;
 	--command) command=$2; shift ;;
 	--trace) trace=$2; keep=1; shift ;;
 	--shell) shell=1 ;;
@@ -135,7 +138,8 @@ make_initramfs() {
 	"$lab/copy-needed.sh" "$build" "$root" "$root"/iopf/* "$root/$plugins"/* \
 		"$root"/usr/bin/{python3,nbdkit,mke2fs} "$root/$nbdkit"/*/* &&
 		cp "$top/usertools/iopf-setup" "$root/iopf/" || return
-	printf '%s=%q\n' LAB_SUITES "${suites[*]}" LAB_COMMAND "$command" LAB_SHELL "$shell" \
+	printf '%s=%q\n' LAB_SUITES "${suites[*]}" LAB_EXCEPT "$except" \
+		LAB_COMMAND "$command" LAB_SHELL "$shell" \
 		LAB_SUITE_SECONDS "$suite_seconds" IOPF_LAB_QEMU "$qemu_version" >"$root/env"
 	(cd "$root" && find . | cpio --quiet -o -H newc -R +0:+0 | gzip -1) >"$work/initramfs.gz"
 }
