@@ -120,8 +120,8 @@ make_initramfs() {
 		cp "$sysroot/usr/bin/python3.11" "$root/usr/bin/python3" &&
 		cp -r "$sysroot/$python"/{*.py,collections,encodings,importlib,re,urllib} \
 			"$root/$python/" || return
-	# EAL loads its drivers from this folder; a mempool needs this one.
-	cp -L "$sysroot/$plugins/librte_mempool_ring.so.23" "$root/$plugins/" || return
+	# EAL loads its drivers from this folder, by the whole version; a mempool needs this one.
+	cp -L "$sysroot/$plugins/librte_mempool_ring.so.23.0" "$root/$plugins/" || return
 	# The suite of network block devices.
 	local nbdkit=usr/lib/aarch64-linux-gnu/nbdkit
 	mkdir -p "$root/$nbdkit"/{plugins,filters} &&
