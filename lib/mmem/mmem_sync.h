@@ -4,6 +4,8 @@
 #ifndef MMEM_SYNC_H
 #define MMEM_SYNC_H
 
+#include <stdbool.h>
+
 struct mmem_region;
 struct mmem_space;
 
@@ -14,7 +16,13 @@ struct mmem_space;
  */
 int mmem_region_sync_all(struct mmem_region *region);
 
-/* Another thread writes a region back: wait a moment. space->lock is released meanwhile. */
+/*
+ * A thread writes a region back or moves it, so that it stays; or has ended, which is the thread's
+ * last access to it. One at a time.
+ */
+void mmem_region_set_syncing(struct mmem_region *region, bool syncing);
+
+/* Another thread does: wait a moment. space->lock is released meanwhile. */
 void mmem_sync_wait(struct mmem_space *space);
 
 #endif /* MMEM_SYNC_H */

@@ -28,8 +28,10 @@
 
 #define MMEM_URING_DEPTH	256
 
+struct mmem_fetch;
 struct mmem_pool;
 struct mmem_uring;
+struct mmem_write;
 
 struct mmem_request {
 	STAILQ_ENTRY(mmem_request) next;
@@ -40,8 +42,7 @@ struct mmem_request {
 	off_t offset;			/* in the file */
 	/* Called on the ring's thread: 0, or -errno. A read beyond the end of the file is zero. */
 	void (*end)(struct mmem_request *request, int error);
-	void *ctx;			/* the caller's two */
-	void *cookie;
+	void *ctx;			/* the caller's */
 	/* of the ring */
 	size_t done;			/* bytes */
 	unsigned int nb_again;
@@ -53,6 +54,16 @@ struct mmem_uring *mmem_uring_get(struct mmem_pool *pool);
 
 /* The request is the ring's until it has ended. */
 void mmem_uring_submit(struct mmem_uring *ring, struct mmem_request *request);
+
+/*
+ * pager_uring.c: start and write_start of a pager, as requests. Before a write that succeeded is
+ * done, @p written is called, if there is one. Returns 0 or -ENOMEM.
+ */
+int mmem_uring_fetch(struct mmem_uring *ring, const struct mmem_file *file, off_t at, void *dst,
+		size_t len, struct mmem_fetch *fetch);
+int mmem_uring_write(struct mmem_uring *ring, const struct mmem_file *file, off_t at,
+		const void *src, size_t len, struct mmem_write *write,
+		void (*written)(void *ctx, off_t at), void *ctx);
 
 /* Without requests. NULL: nothing. */
 void mmem_uring_stop(struct mmem_uring *ring);

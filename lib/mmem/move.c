@@ -339,17 +339,6 @@ check_pool(struct mmem_space *space, int node)
 	return rc;
 }
 
-static void
-region_set_syncing(struct mmem_region *region, bool syncing)
-{
-	struct mmem_pool *pool = region->space->pool;
-
-	pthread_mutex_lock(&pool->lock);
-	region->syncing = syncing;
-	pthread_cond_broadcast(&pool->changed_cond);
-	pthread_mutex_unlock(&pool->lock);
-}
-
 int
 mmem_move(struct mmem_space *space, void *ptr, size_t len, int node)
 {
@@ -379,7 +368,7 @@ mmem_move(struct mmem_space *space, void *ptr, size_t len, int node)
 		mmem_space_unlock(space);
 		return mmem_ret(-EINVAL);
 	}
-	region_set_syncing(region, true);
+	mmem_region_set_syncing(region, true);
 	m = (struct mover){ .region = region, .space = space, .pool = space->pool, .node = node };
 	end = (off + len - 1) >> MMEM_CHUNK_LOG2;
 	for (m.chunk = off >> MMEM_CHUNK_LOG2; m.chunk <= end && rc == 0; m.chunk++)
@@ -391,6 +380,6 @@ mmem_move(struct mmem_space *space, void *ptr, size_t len, int node)
 				", and memory on the node" : "");
 	mmem_space_unlock(space);
 	/* The last access: from here on it may be freed, and the space destroyed. */
-	region_set_syncing(region, false);
+	mmem_region_set_syncing(region, false);
 	return mmem_ret(rc);
 }

@@ -63,48 +63,12 @@ file_write(void *ctx, uint64_t offset, const void *src, size_t len)
 	return rc < 0 ? rc : mmem_file_write(&pager->file, src, len, at);
 }
 
-static void
-end_read(struct mmem_request *request, int error)
-{
-	struct mmem_fetch *fetch = request->cookie;
-
-	free(request);
-	mmem_fetch_done(fetch, error);
-}
-
-static void
-end_write(struct mmem_request *request, int error)
-{
-	struct mmem_write *write = request->cookie;
-
-	free(request);
-	mmem_write_done(write, error);
-}
-
-static int
-submit(struct pager_file *pager, bool is_write, off_t at, void *bytes, size_t len, void *cookie)
-{
-	struct mmem_request *request = malloc(sizeof(*request));
-
-	if (request == NULL)
-		return -ENOMEM;
-	request->file = &pager->file;
-	request->is_write = is_write;
-	request->bytes = bytes;
-	request->len = len;
-	request->offset = at;
-	request->end = is_write ? end_write : end_read;
-	request->cookie = cookie;
-	mmem_uring_submit(pager->ring, request);
-	return 0;
-}
-
 static int
 file_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size_t len)
 {
 	struct pager_file *pager = ctx;
 
-	return submit(pager, false, pager->offset + offset, dst, len, fetch);
+	return mmem_uring_fetch(pager->ring, &pager->file, pager->offset + offset, dst, len, fetch);
 }
 
 static int
@@ -117,7 +81,7 @@ file_write_start(void *ctx, struct mmem_write *write, uint64_t offset, const voi
 	if (rc == 0 && len == 0)
 		mmem_write_done(write, 0);
 	else if (rc == 0)
-		rc = submit(pager, true, at, (void *)(uintptr_t)src, len, write);
+		rc = mmem_uring_write(pager->ring, &pager->file, at, src, len, write, NULL, NULL);
 	return rc;
 }
 

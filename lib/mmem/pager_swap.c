@@ -69,44 +69,11 @@ swap_fill(void *ctx, uint64_t offset, void *dst, size_t len)
 }
 
 static void
-end_read(struct mmem_request *request, int error)
+note_written(void *ctx, off_t at)
 {
-	struct mmem_fetch *fetch = request->cookie;
+	struct pager_swap *swap = ctx;
 
-	free(request);
-	mmem_fetch_done(fetch, error);
-}
-
-static void
-end_write(struct mmem_request *request, int error)
-{
-	struct mmem_write *write = request->cookie;
-	struct pager_swap *swap = request->ctx;
-
-	if (error == 0)
-		set_in_swap(swap, request->offset - swap->base);
-	free(request);
-	mmem_write_done(write, error);
-}
-
-static int
-submit(struct pager_swap *swap, bool is_write, uint64_t offset, void *bytes, size_t len,
-		void *cookie)
-{
-	struct mmem_request *request = malloc(sizeof(*request));
-
-	if (request == NULL)
-		return -ENOMEM;
-	request->file = swap->file;
-	request->is_write = is_write;
-	request->bytes = bytes;
-	request->len = len;
-	request->offset = swap->base + offset;
-	request->end = is_write ? end_write : end_read;
-	request->ctx = swap;
-	request->cookie = cookie;
-	mmem_uring_submit(swap->ring, request);
-	return 0;
+	set_in_swap(swap, at - swap->base);
 }
 
 static int
@@ -115,7 +82,8 @@ swap_start(void *ctx, struct mmem_fetch *fetch, uint64_t offset, void *dst, size
 	struct pager_swap *swap = ctx;
 
 	if (is_in_swap(swap, offset) && swap->ring != NULL)
-		return submit(swap, false, offset, dst, len, fetch);
+		return mmem_uring_fetch(swap->ring, swap->file, swap->base + offset, dst, len,
+				fetch);
 	if (is_in_swap(swap, offset))
 		mmem_fetch_done(fetch, mmem_file_read(swap->file, dst, len, swap->base + offset));
 	else if (swap->below.start != NULL)
@@ -139,7 +107,10 @@ swap_write(void *ctx, uint64_t offset, const void *src, size_t len)
 static int
 swap_write_start(void *ctx, struct mmem_write *write, uint64_t offset, const void *src, size_t len)
 {
-	return submit(ctx, true, offset, (void *)(uintptr_t)src, len, write);
+	struct pager_swap *swap = ctx;
+
+	return mmem_uring_write(swap->ring, swap->file, swap->base + offset, src, len, write,
+			note_written, swap);
 }
 
 static void

@@ -184,8 +184,8 @@ region_sync(struct mmem_region *region, size_t first, size_t end, unsigned int w
 	return rc;
 }
 
-static void
-region_set_syncing(struct mmem_region *region, bool syncing)
+void
+mmem_region_set_syncing(struct mmem_region *region, bool syncing)
 {
 	struct mmem_pool *pool = region->space->pool;
 
@@ -203,9 +203,9 @@ mmem_region_sync_all(struct mmem_region *region)
 	if (region->hidden || region->blocks == NULL || !mmem_pager_can_write(&region->pager) ||
 			mmem_pager_is_swap(&region->pager))
 		return 0;
-	region_set_syncing(region, true);
+	mmem_region_set_syncing(region, true);
 	rc = region_sync(region, 0, mmem_region_nb_blocks(region), region->space->wait_ms);
-	region_set_syncing(region, false);
+	mmem_region_set_syncing(region, false);
 	return rc;
 }
 
@@ -246,13 +246,13 @@ mmem_sync(struct mmem_space *space, void *ptr, size_t len)
 	rc = region == NULL ? -EINVAL : 0;
 	if (rc == 0 && region->blocks != NULL && mmem_pager_can_write(&region->pager)) {
 		syncing = true;
-		region_set_syncing(region, true);
+		mmem_region_set_syncing(region, true);
 		rc = region_sync(region, mmem_region_get_block(region, off),
 				mmem_region_get_block(region, off + len - 1) + 1, 0);
 	}
 	mmem_space_unlock(space);
 	/* The last access: from here on it may be freed, and the space destroyed. */
 	if (syncing)
-		region_set_syncing(region, false);
+		mmem_region_set_syncing(region, false);
 	return mmem_ret(rc);
 }
