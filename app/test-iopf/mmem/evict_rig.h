@@ -180,23 +180,6 @@ dev_write(const uint8_t *addr, uint8_t byte)
 	assert_int_equal(pg_dev_write(pg.other_dma, addr), SMMUV3_MODEL_OK);
 }
 
-/*
- * Accesses of the CPU to managed memory, of several threads. Not atomic, and not instrumented:
- * ThreadSanitizer holds a lock of its own during an atomic access, and the access may wait for the
- * service thread, which needs that lock.
- */
-static __attribute__((no_sanitize("thread"), noinline, unused)) uint64_t
-cpu_load(const uint64_t *word)
-{
-	return *(const volatile uint64_t *)word;
-}
-
-static __attribute__((no_sanitize("thread"), noinline, unused)) void
-cpu_store(uint64_t *word, uint64_t value)
-{
-	*(volatile uint64_t *)word = value;
-}
-
 static inline uint64_t
 stat(enum mmem_stat s)
 {

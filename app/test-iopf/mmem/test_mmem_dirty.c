@@ -6,12 +6,11 @@
  * while blocks are evicted, written back and unmapped.
  */
 
-#include "evict_rig.h"
 #include "interpose.h"
 #include "mmem_cpu_view.h"
 #include "mmem_dirty.h"
+#include "writers_rig.h"
 
-#define NB_PAGES	(REGION / PAGE)
 #define WORDS		MMEM_DIRTY_WORDS(REGION)
 
 static uint64_t bitmap[WORDS];
@@ -488,44 +487,9 @@ test_the_code_of_the_guide_copies_a_region(void **state)
  * is equal.
  */
 
-#define NB_CPUS		2
 #define NB_WRITES	150
 
-struct writer {
-	pthread_t thread;
-	uint64_t *words;
-	unsigned int id;
-	uint64_t last[NB_PAGES];
-};
-
-static atomic_bool writers_end;
-static _Atomic unsigned int nb_harvests;
 static uint64_t copy[REGION / 8];
-
-static uint64_t *
-word_at(uint64_t *words, size_t page, unsigned int i)
-{
-	return &words[page * (PAGE / 8) + i];
-}
-
-/* Writer number i has word i of each page. */
-static void *
-writer_main(void *arg)
-{
-	struct writer *w = arg;
-	unsigned int seed = w->id;
-	uint64_t n;
-	size_t page;
-
-	for (n = 1; !atomic_load(&writers_end); n++) {
-		page = rand_r(&seed) % NB_PAGES;
-		cpu_store(word_at(w->words, page, w->id), n);
-		w->last[page] = n;
-		if (n % 8 == 0)
-			usleep(100);
-	}
-	return NULL;
-}
 
 static void
 copy_pages(uint64_t *words, const uint64_t *map)
@@ -545,9 +509,9 @@ copier_main(void *p)
 	while (!atomic_load(&writers_end)) {
 		assert_int_equal(mmem_dirty_harvest(space, p, REGION, map), 0);
 		copy_pages(p, map);
-		if (atomic_fetch_add(&nb_harvests, 1) % 4 == 3)
+		if (atomic_fetch_add(&nb_turns, 1) % 4 == 3)
 			assert_int_equal(mmem_sync(space, p, REGION), 0);
-		if (atomic_load(&nb_harvests) % 4 == 1)
+		if (atomic_load(&nb_turns) % 4 == 1)
 			assert_int_equal(mmem_unmap(space, p, REGION), 0);
 	}
 	return NULL;
@@ -556,41 +520,20 @@ copier_main(void *p)
 static void
 copy_while_it_is_written(uint8_t *p)
 {
-	static struct writer writers[NB_CPUS], dev;
-	unsigned int i, seed = 99;
-	pthread_t copier;
+	unsigned int i;
 	size_t page;
 
-	memset(writers, 0, sizeof(writers));
-	memset(&dev, 0, sizeof(dev));
-	atomic_store(&writers_end, false);
-	atomic_store(&nb_harvests, 0);
 	start(p);
 	memset(bitmap, 0xff, sizeof(bitmap));
 	copy_pages((uint64_t *)p, bitmap);
-	for (i = 0; i < NB_CPUS; i++) {
-		writers[i].words = (uint64_t *)p;
-		writers[i].id = i;
-		assert_int_equal(pthread_create(&writers[i].thread, NULL, writer_main,
-				&writers[i]), 0);
-	}
-	assert_int_equal(pthread_create(&copier, NULL, copier_main, p), 0);
-	for (i = 0; i < NB_WRITES || atomic_load(&nb_harvests) < 8; i++) {
-		page = rand_r(&seed) % NB_PAGES;
-		dev.last[page] = UINT64_C(0x0101010101010101) * (i % 251);
-		dev_write(p + page * PAGE + 8 * NB_CPUS, i % 251);
-	}
-	atomic_store(&writers_end, true);
-	assert_int_equal(pthread_join(copier, NULL), 0);
-	for (i = 0; i < NB_CPUS; i++)
-		assert_int_equal(pthread_join(writers[i].thread, NULL), 0);
+	write_beside(p, NB_WRITES, copier_main);
 	assert_int_equal(mmem_dirty_harvest(space, p, REGION, bitmap), 0);
 	copy_pages((uint64_t *)p, bitmap);
 	for (page = 0; page < NB_PAGES; page++) {
 		for (i = 0; i < NB_CPUS; i++)
-			if (writers[i].last[page] != 0)
+			if (cpus[i].last[page] != 0)
 				assert_int_equal(copy[page * (PAGE / 8) + i],
-						writers[i].last[page]);
+						cpus[i].last[page]);
 		if (dev.last[page] != 0)
 			assert_int_equal(copy[page * (PAGE / 8) + NB_CPUS], dev.last[page]);
 		for (i = 0; i < PAGE / 8; i++)

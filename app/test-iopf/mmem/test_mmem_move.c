@@ -6,12 +6,10 @@
  * reaches the old memory.
  */
 
-#include "evict_rig.h"
 #include "mmem_dirty.h"
 #include "mmem_frame.h"
 #include "mmem_move.h"
-
-#define NB_PAGES	(REGION / PAGE)
+#include "writers_rig.h"
 
 static unsigned int
 get_frame(const uint8_t *p)
@@ -338,48 +336,14 @@ test_a_move_that_timed_out_leaves_the_chunk_to_its_user(void **state)
  * Races
  */
 
-#define NB_CPUS		2
 #define NB_WRITES	60
-
-struct writer {
-	pthread_t thread;
-	uint64_t *words;
-	unsigned int id;
-	uint64_t last[NB_PAGES];
-};
-
-static atomic_bool writers_end;
-static _Atomic unsigned int nb_moves;
-
-/* Writer number i has word i of each page. It finds what it wrote last. */
-static void *
-writer_main(void *arg)
-{
-	struct writer *w = arg;
-	unsigned int seed = w->id;
-	uint64_t *word;
-	uint64_t n;
-	size_t page;
-
-	for (n = 1; !atomic_load(&writers_end); n++) {
-		page = rand_r(&seed) % NB_PAGES;
-		word = &w->words[page * (PAGE / 8) + w->id];
-		if (w->last[page] != 0)
-			assert_int_equal(cpu_load(word), w->last[page]);
-		cpu_store(word, n);
-		w->last[page] = n;
-		if (n % 8 == 0)
-			usleep(100);
-	}
-	return NULL;
-}
 
 static void *
 mover_main(void *p)
 {
 	while (!atomic_load(&writers_end)) {
 		assert_int_equal(mmem_move(space, p, REGION, MMEM_ANY_NODE), 0);
-		if (atomic_fetch_add(&nb_moves, 1) % 4 == 3)
+		if (atomic_fetch_add(&nb_turns, 1) % 4 == 3)
 			assert_int_equal(mmem_sync(space, p, REGION), 0);
 		usleep(1000);
 	}
@@ -389,37 +353,16 @@ mover_main(void *p)
 static void
 move_while_it_is_written(uint8_t *p)
 {
-	static struct writer writers[NB_CPUS], dev;
-	unsigned int i, seed = 99;
-	pthread_t mover;
+	unsigned int i;
 	size_t page;
 
-	memset(writers, 0, sizeof(writers));
-	memset(&dev, 0, sizeof(dev));
-	atomic_store(&writers_end, false);
-	atomic_store(&nb_moves, 0);
 	move(p, REGION);
-	for (i = 0; i < NB_CPUS; i++) {
-		writers[i].words = (uint64_t *)p;
-		writers[i].id = i;
-		assert_int_equal(pthread_create(&writers[i].thread, NULL, writer_main,
-				&writers[i]), 0);
-	}
-	assert_int_equal(pthread_create(&mover, NULL, mover_main, p), 0);
-	for (i = 0; i < NB_WRITES || atomic_load(&nb_moves) < 8; i++) {
-		page = rand_r(&seed) % NB_PAGES;
-		dev.last[page] = UINT64_C(0x0101010101010101) * (1 + i % 251);
-		dev_write(p + page * PAGE + 8 * NB_CPUS, 1 + i % 251);
-	}
-	atomic_store(&writers_end, true);
-	assert_int_equal(pthread_join(mover, NULL), 0);
-	for (i = 0; i < NB_CPUS; i++)
-		assert_int_equal(pthread_join(writers[i].thread, NULL), 0);
+	write_beside(p, NB_WRITES, mover_main);
 	for (page = 0; page < NB_PAGES; page++) {
 		for (i = 0; i < NB_CPUS; i++)
-			if (writers[i].last[page] != 0)
-				assert_int_equal(cpu_load(&writers[i].words[page * (PAGE / 8) +
-						i]), writers[i].last[page]);
+			if (cpus[i].last[page] != 0)
+				assert_int_equal(cpu_load(word_at(cpus[i].words, page, i)),
+						cpus[i].last[page]);
 		assert_int_equal(dev_read(p + page * PAGE, 64), SMMUV3_MODEL_OK);
 		if (dev.last[page] != 0)
 			assert_memory_equal(pg_bytes + 8 * NB_CPUS, &dev.last[page], 8);
