@@ -126,61 +126,77 @@ test_a_dead_writer_keeps_only_the_blocks_that_it_has(void **state)
 		assert_int_equal(store.bytes[off], 0xa1);
 }
 
-/* The space with the dead pager has most memory of the pool. */
+/*
+ * A space with most memory of a pool, whose write-backs do not succeed, and a neighbour that uses
+ * more than the pool has. @p begin and @p end are the trouble.
+ */
 static void
-test_a_dead_writer_does_not_hold_up_other_spaces(void **state)
+neighbour_goes_on(void (*begin)(uint8_t *p), void (*end)(void))
 {
 	struct mmem_pool *pool = replace_pool(&(struct mmem_pool_conf){ .iommu = pg.smmu,
 			.size = NB_CHUNKS * CHUNK, .budget = BUDGET });
-	uint8_t *dead = alloc(&pager_rw, RW), *p;
+	uint8_t *bad = alloc(&pager_rw, RW), *p;
 	size_t off;
 
-	(void)state;
 	neighbour = mmem_space_create(&(struct mmem_space_conf){ .pool = pool });
 	assert_non_null(neighbour);
 	p = alloc_in(neighbour, &pager_alive);
 	for (off = 0; off < BUDGET / 4 * 3; off += BLOCK)
-		dead[off] = 0xb1;
-	atomic_store(&store.hold_writes, true);
-	/* The dead one's own accesses wait. */
-	pg_submit(pg.other_dma, SMMUV3_MODEL_READ, dead + BUDGET, pg_bytes, 8);
+		bad[off] = 0xb1;
+	begin(bad);
 	use_all(p, 0xb2);
 	use_all(p, 0xb3);
-	assert_true(atomic_load(&store.in_write) != 0);
-	atomic_store(&store.hold_writes, false);
-	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+	assert_true(atomic_load(&store.writes) != 0);
+	end();
 	for (off = 0; off < BUDGET / 4 * 3; off += BLOCK)
-		assert_int_equal(dead[off], 0xb1);
+		assert_int_equal(bad[off], 0xb1);
 	assert_int_equal(mmem_space_destroy(neighbour), 0);
 	neighbour = NULL;
 	drop_swapping(pool);
 }
 
-/* The other space gives its own blocks, once the largest one cannot. */
+/* The dead one's own accesses wait. */
+static void
+begin_death(uint8_t *p)
+{
+	atomic_store(&store.hold_writes, true);
+	pg_submit(pg.other_dma, SMMUV3_MODEL_READ, p + BUDGET, pg_bytes, 8);
+}
+
+static void
+end_death(void)
+{
+	assert_true(atomic_load(&store.in_write) != 0);
+	atomic_store(&store.hold_writes, false);
+	assert_int_equal(pg_await(pg.other_dma), SMMUV3_MODEL_OK);
+}
+
+static void
+test_a_dead_writer_does_not_hold_up_other_spaces(void **state)
+{
+	(void)state;
+	neighbour_goes_on(begin_death, end_death);
+}
+
+static void
+begin_failures(uint8_t *p)
+{
+	(void)p;
+	atomic_store(&store.write_error, -ENOSPC);
+}
+
+static void
+end_failures(void)
+{
+	atomic_store(&store.write_error, 0);
+}
+
+/* The neighbour gives its own blocks, once the largest space cannot. */
 static void
 test_a_failing_writer_does_not_hold_up_other_spaces(void **state)
 {
-	struct mmem_pool *pool = replace_pool(&(struct mmem_pool_conf){ .iommu = pg.smmu,
-			.size = NB_CHUNKS * CHUNK, .budget = BUDGET });
-	uint8_t *failing = alloc(&pager_rw, RW), *p;
-	size_t off;
-
 	(void)state;
-	neighbour = mmem_space_create(&(struct mmem_space_conf){ .pool = pool });
-	assert_non_null(neighbour);
-	p = alloc_in(neighbour, &pager_alive);
-	for (off = 0; off < BUDGET / 4 * 3; off += BLOCK)
-		failing[off] = 0xb1;
-	atomic_store(&store.write_error, -ENOSPC);
-	use_all(p, 0xb2);
-	use_all(p, 0xb3);
-	assert_true(atomic_load(&store.writes) != 0);
-	atomic_store(&store.write_error, 0);
-	for (off = 0; off < BUDGET / 4 * 3; off += BLOCK)
-		assert_int_equal(failing[off], 0xb1);
-	assert_int_equal(mmem_space_destroy(neighbour), 0);
-	neighbour = NULL;
-	drop_swapping(pool);
+	neighbour_goes_on(begin_failures, end_failures);
 }
 
 /* A defined answer where a dead pager has all memory; and room as soon as it lives again. */

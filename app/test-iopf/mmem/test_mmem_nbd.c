@@ -130,42 +130,38 @@ check_outage(uint8_t *p, const char *begin, const char *end)
 		assert_int_equal(nbd_reconnect(SERVER), 0);
 }
 
+/* All is as before after the outage, also what is written then. */
 static void
-test_swap_on_a_device_that_fails_and_works_again(void **state)
+swap_over_outage(const char *begin, const char *end)
 {
 	struct mmem_pool *pool;
 	uint8_t *p;
 
-	(void)state;
-	up("begin");
-	pool = make_pool(DEVICE, 0);
-	p = mmem_alloc(space, SIZE, RW);
-	assert_non_null(p);
-	write_all(p, SWAP_BLOCK, 0x21);
-	check_all(p, SWAP_BLOCK, 0x21);
-	check_outage(p, "fail", "heal");
-	check_all(p, SWAP_BLOCK, 0x21);
-	drop_swapping(pool);
-}
-
-static void
-test_swap_on_a_device_that_is_gone_and_comes_back(void **state)
-{
-	struct mmem_pool *pool;
-	uint8_t *p;
-
-	(void)state;
 	up("begin");
 	pool = make_pool(DEVICE, 0);
 	p = mmem_alloc(space, SIZE, RW);
 	assert_non_null(p);
 	write_all(p, SWAP_BLOCK, 0x31);
 	check_all(p, SWAP_BLOCK, 0x31);
-	check_outage(p, "stop", "start");
+	check_outage(p, begin, end);
 	check_all(p, SWAP_BLOCK, 0x31);
 	write_all(p, SWAP_BLOCK, 0x35);
 	check_all(p, SWAP_BLOCK, 0x35);
 	drop_swapping(pool);
+}
+
+static void
+test_swap_on_a_device_that_fails_and_works_again(void **state)
+{
+	(void)state;
+	swap_over_outage("fail", "heal");
+}
+
+static void
+test_swap_on_a_device_that_is_gone_and_comes_back(void **state)
+{
+	(void)state;
+	swap_over_outage("stop", "start");
 }
 
 /* A device that fails loses no write: mmem_sync() says so, and can be repeated. */
