@@ -20,9 +20,10 @@
  * Zero a page, then map it. Meanwhile the marker in its entry keeps other threads off. Test
  * PAGE_DIRTY again after the marker is set: another thread may have zeroed and mapped the page, and
  * a device may have written it since. That thread cleared PAGE_DIRTY before its commit, and its
- * commit precedes this begin through the swaps of the entry.
+ * commit precedes this begin through the swaps of the entry. Not inline: it would need more
+ * registers, which each fault would save.
  */
-static int
+static __rte_noinline int
 page_zero_and_map(struct mmem_space *space, uint64_t off, uint32_t prot)
 {
 	_Atomic uint8_t *page = &space->pages[off >> MMEM_PAGE_LOG2];
